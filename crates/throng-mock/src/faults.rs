@@ -1,0 +1,164 @@
+//! What goes wrong although the client kept to the limit.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rand::{Rng, RngExt};
+
+use crate::ParseError;
+use crate::parse;
+
+/// One way to go wrong. From text, and to text, by the name given with each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// `429`: refused without `retry-after`, though the limit was kept.
+    Refuse,
+    /// `500`: the server fails.
+    ServerError,
+    /// `drop`: the connection is dropped before any byte of the answer. With
+    /// HTTP/2 it is the stream that is reset; others go on.
+    DropBefore,
+    /// `cut`: the connection (the stream) is dropped half-way through a body.
+    DropMiddle,
+    /// `empty`: the list of quotes is empty. Only quotes are affected.
+    EmptyResult,
+    /// `missing`: quotes have no price. Only quotes are affected.
+    MissingKey,
+    /// `notjson`: status 200, but the body is HTML.
+    NotJson,
+    /// `drip`: the body comes in bits over about one second.
+    Drip,
+}
+
+impl Fault {
+    /// Every fault there is.
+    pub const ALL: [Fault; 8] = [
+        Fault::Refuse,
+        Fault::ServerError,
+        Fault::DropBefore,
+        Fault::DropMiddle,
+        Fault::EmptyResult,
+        Fault::MissingKey,
+        Fault::NotJson,
+        Fault::Drip,
+    ];
+
+    /// The name by which it is set and counted.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Refuse => "429",
+            Fault::ServerError => "500",
+            Fault::DropBefore => "drop",
+            Fault::DropMiddle => "cut",
+            Fault::EmptyResult => "empty",
+            Fault::MissingKey => "missing",
+            Fault::NotJson => "notjson",
+            Fault::Drip => "drip",
+        }
+    }
+
+    /// Whether it makes sense for quotes only.
+    pub(crate) fn is_for_quotes(self) -> bool {
+        matches!(self, Fault::EmptyResult | Fault::MissingKey)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Fault {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Fault, ParseError> {
+        let found = Fault::ALL.into_iter().find(|f| f.name() == text.trim());
+        found.ok_or_else(|| {
+            let names = Fault::ALL.map(Fault::name).join(", ");
+            ParseError::new(&format!("a fault is one of {names}"), text)
+        })
+    }
+}
+
+/// The chance of each fault. From text: `429=5%`, or several with commas.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Faults {
+    /// A fault and its chance, 0 to 1. A request has at most one fault; if
+    /// the chances sum up to more than 1, the last ones get what is left.
+    pub rates: Vec<(Fault, f64)>,
+}
+
+impl Faults {
+    /// At most one fault, for one request.
+    pub(crate) fn draw(&self, dice: &mut impl Rng) -> Option<Fault> {
+        let mut left: f64 = dice.random();
+        for &(fault, chance) in &self.rates {
+            if left < chance {
+                return Some(fault);
+            }
+            left -= chance;
+        }
+        None
+    }
+}
+
+impl FromStr for Faults {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Faults, ParseError> {
+        let rates = text.split(',').map(rate).collect::<Result<_, _>>()?;
+        Ok(Faults { rates })
+    }
+}
+
+fn rate(text: &str) -> Result<(Fault, f64), ParseError> {
+    let wrong = || ParseError::new("a fault is NAME=CHANCE such as 429=5% or 500=0.05", text);
+    let (name, chance) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((name.parse()?, parse::share(chance).ok_or_else(wrong)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chance::dice;
+
+    fn faults(text: &str) -> Faults {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn faults_are_read() {
+        assert_eq!(faults("429=5%").rates, [(Fault::Refuse, 0.05)]);
+        let two = [(Fault::ServerError, 0.05), (Fault::Drip, 1.0)];
+        assert_eq!(faults("500=0.05,drip=100%").rates, two);
+        for fault in Fault::ALL {
+            assert_eq!(fault.to_string().parse(), Ok(fault));
+        }
+    }
+
+    #[test]
+    fn what_is_no_fault_is_refused() {
+        let error = |text: &str| text.parse::<Faults>().unwrap_err().to_string();
+        assert!(error("429").contains("such as 429=5%"));
+        assert!(error("429=often").ends_with("not \"429=often\""));
+        assert!(error("500=2").contains("such as 429=5%"));
+        assert!(error("503=5%").starts_with("a fault is one of 429, 500, drop, "));
+    }
+
+    #[test]
+    fn each_comes_as_often_as_its_chance_says() {
+        let faults = faults("500=10%,cut=30%");
+        let mut counts = [0, 0, 0];
+        for times in 0..10_000 {
+            match faults.draw(&mut dice(3, "faults", times)) {
+                Some(Fault::ServerError) => counts[0] += 1,
+                Some(Fault::DropMiddle) => counts[1] += 1,
+                _ => counts[2] += 1,
+            }
+        }
+        for (count, expected) in counts.into_iter().zip([1000_i32, 3000, 6000]) {
+            assert!((count - expected).abs() < 200, "{counts:?}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Long bodies, made while they are sent.
+
+use std::io::{self, Write};
+use std::iter::once;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::reply::Pieces;
+
+/// Plain bytes in one piece.
+const BLOCK: u64 = 1 << 16;
+
+/// A piece of the endless string.
+static LETTERS: [u8; BLOCK as usize] = [b'a'; BLOCK as usize];
+
+/// Blocks that are compressed in one go, about a millisecond's work.
+const BLOCKS_AT_ONCE: usize = 8;
+
+/// A JSON string of `n` bytes with its quotes (at least 2), as it is.
+pub(crate) fn plain(n: u64) -> Pieces {
+    Pieces::new(Some(n.max(2)), blocks(n))
+}
+
+/// The same, compressed; nothing if that encoding is unknown.
+pub(crate) fn packed(n: u64, encoding: &str) -> Option<Pieces> {
+    let sink = Sink::default();
+    let encoder = encoder(encoding, sink.clone())?;
+    let packed = Packed {
+        plain: blocks(n),
+        encoder: Some(encoder),
+        sink,
+    };
+    Some(Pieces::new(None, packed))
+}
+
+fn blocks(n: u64) -> impl Iterator<Item = Bytes> + Send {
+    let letters = n.saturating_sub(2);
+    let rest = (letters % BLOCK) as usize;
+    let quote = || once(Bytes::from_static(b"\""));
+    let full = (0..letters / BLOCK).map(|_| Bytes::from_static(&LETTERS));
+    let rest = once(Bytes::from_static(&LETTERS[..rest]));
+    quote().chain(full).chain(rest).chain(quote())
+}
+
+/// All of these write what is missing when they are dropped.
+fn encoder(name: &str, sink: Sink) -> Option<Box<dyn Write + Send>> {
+    let level = flate2::Compression::fast();
+    Some(match name {
+        "gzip" => Box::new(flate2::write::GzEncoder::new(sink, level)),
+        "deflate" => Box::new(flate2::write::ZlibEncoder::new(sink, level)),
+        "br" => Box::new(brotli::CompressorWriter::new(sink, 1 << 16, 1, 20)),
+        "zstd" => Box::new(zstd::Encoder::new(sink, 1).ok()?.auto_finish()),
+        _ => return None,
+    })
+}
+
+/// Compresses as it is asked for more.
+struct Packed<I> {
+    plain: I,
+    encoder: Option<Box<dyn Write + Send>>,
+    sink: Sink,
+}
+
+impl<I: Iterator<Item = Bytes>> Iterator for Packed<I> {
+    type Item = Bytes;
+
+    /// Often empty: so many equal letters become next to nothing.
+    fn next(&mut self) -> Option<Bytes> {
+        let encoder = self.encoder.as_mut()?;
+        let mut plain = self.plain.by_ref().take(BLOCKS_AT_ONCE).peekable();
+        let over = plain.peek().is_none();
+        let written = plain.try_for_each(|block| encoder.write_all(&block));
+        if over || written.is_err() {
+            self.encoder = None;
+        }
+        Some(self.sink.take())
+    }
+}
+
+/// Where an encoder writes to and `Packed` reads from.
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Sink {
+    fn take(&self) -> Bytes {
+        let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Bytes::from(std::mem::take(&mut *bytes))
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, new: &[u8]) -> io::Result<usize> {
+        let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        bytes.extend_from_slice(new);
+        Ok(new.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_string_has_its_length() {
+        for n in [2, 3, BLOCK + 1, BLOCK + 2, BLOCK + 3, 5 * BLOCK] {
+            let all: Vec<u8> = blocks(n).flatten().collect();
+            assert_eq!(all.len() as u64, n);
+            let text: String = serde_json::from_slice(&all).unwrap();
+            assert!(text.bytes().all(|byte| byte == b'a'));
+        }
+        let least: Vec<u8> = blocks(0).flatten().collect();
+        assert_eq!(least, b"\"\"");
+    }
+}

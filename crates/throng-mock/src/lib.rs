@@ -1,0 +1,90 @@
+//! A quote API to try clients on: it limits how often it may be asked, takes
+//! its time, fails now and then, and judges whoever asks.
+//!
+//! The limit is enforced over *arrivals*: a request counts at the instant at
+//! which it reaches the server, not at the one at which it was sent. A client
+//! that keeps to "22 in 5 s" by its own clock may still be over it here,
+//! because the way there takes a different time for every request.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::net::TcpStream;
+//! use throng_mock::{Mock, Settings};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let limits = vec!["22/5s".parse()?];
+//! let mock = Mock::start(Settings { limits, ..Settings::default() }, "127.0.0.1:0")?;
+//!
+//! let mut stream = TcpStream::connect(mock.addr())?;
+//! stream.write_all(
+//!     b"GET /v6/finance/quote/?symbols=ACME HTTP/1.1\r\nhost: mock\r\nconnection: close\r\n\r\n",
+//! )?;
+//! let mut answer = String::new();
+//! stream.read_to_string(&mut answer)?;
+//!
+//! let price = throng_mock::price("ACME");
+//! assert!(answer.contains(&format!("\"regularMarketPreviousClose\":{price}")));
+//! assert_eq!(mock.judgement().windows[0].most, 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Routes
+//!
+//! | route | answer |
+//! |---|---|
+//! | `GET`/`POST /v6/finance/quote/?symbols=A,B` | the quotes; `x-api-key` is checked if a key is set |
+//! | `GET /judge` | the [`Judgement`] as JSON; not counted |
+//! | `DELETE /judge`, `POST /judge/reset` | everything starts afresh, the limits too; not counted |
+//! | `/echo…` | the request as JSON: method, path, query, headers, body |
+//! | `/status/{code}?retry_after=V&body=T` | that status (200 to 599) |
+//! | `/redirect/{code}?to=URL` | that status with a `location` |
+//! | `/bytes/{n}?encoding=gzip` | a JSON string, `n` bytes long with its quotes; or `br`, `zstd`, `deflate` |
+//! | `/slow/{ms}` | `{}`, that much later; the time passes after the arrival |
+//! | `/drop` | none: the connection is dropped |
+//! | `/close` | `{}`, then the connection is closed |
+//! | `/flaky/{n}/{id}?status=429&retry_after=1` | that status (503 unless told) the first `n` times, then 200 |
+//!
+//! # A walk through the code
+//!
+//! A request comes in at the door (`server`), is read (`asked`, by `visit`), learns its
+//! fate from the seed (`fate`: `latency`, `faults`, `chance`), travels and
+//! arrives in the house (`house`), where the judge (`judge`, `window`) counts
+//! it and the limits (`limit`, `gate`) admit or refuse it. Then it is answered
+//! (`answer`, `reply`) as a quote (`quotes`) or by a tool for tests (`tools`,
+//! `filler`). `settings`, `tls` and `parse` say how all this is configured.
+
+mod server;
+mod visit;
+
+mod asked;
+mod chance;
+mod fate;
+mod faults;
+mod latency;
+
+mod gate;
+mod house;
+mod judge;
+mod limit;
+mod window;
+
+mod answer;
+mod filler;
+mod quotes;
+mod reply;
+mod tools;
+
+mod parse;
+mod settings;
+mod tls;
+
+pub use faults::{Fault, Faults};
+pub use judge::{Judgement, WindowCount};
+pub use latency::Latency;
+pub use limit::{Limit, LimitKind};
+pub use parse::ParseError;
+pub use quotes::price;
+pub use server::Mock;
+pub use settings::{Refusal, Settings};
+pub use tls::Tls;

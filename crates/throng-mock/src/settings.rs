@@ -1,0 +1,91 @@
+//! How a mock behaves, all in one place.
+
+use std::str::FromStr;
+
+use crate::{Faults, Latency, Limit, ParseError, Tls};
+
+/// How a [`Mock`](crate::Mock) behaves.
+///
+/// The default has no limit, no latency and no fault, and serves plain HTTP
+/// from one thread.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Every one of these must admit a request, or it is answered with 429.
+    pub limits: Vec<Limit>,
+    /// How long a request takes, there and back together.
+    pub latency: Latency,
+    /// The share of the latency, 0 to 1, that passes before the arrival is
+    /// counted. The rest passes before the answer. Default 0.5.
+    pub there: f64,
+    /// What goes wrong by chance, although the client kept to the limit.
+    pub faults: Faults,
+    /// What an answer with 429 says about when to come back.
+    pub refusal: Refusal,
+    /// Latencies and faults follow from this, from what is asked and from how
+    /// often that was asked before; the order of arrivals does not matter.
+    pub seed: u64,
+    /// Serve HTTPS with this certificate instead of plain HTTP.
+    pub tls: Option<Tls>,
+    /// If set, quotes are only for requests with this `x-api-key`; others are
+    /// answered with 401.
+    pub api_key: Option<String>,
+    /// About this many bytes of filler fields go into every single quote.
+    pub padding: usize,
+    /// How many threads serve, each with a runtime of its own. At least 1.
+    pub threads: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            limits: Vec::new(),
+            latency: Latency::Zero,
+            there: 0.5,
+            faults: Faults::default(),
+            refusal: Refusal::default(),
+            seed: 0,
+            tls: None,
+            api_key: None,
+            padding: 0,
+            threads: 1,
+        }
+    }
+}
+
+/// What a 429 for the limit says about when to come back. From text:
+/// `seconds`, `date` or `bare`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Refusal {
+    /// `retry-after` in whole seconds, rounded up.
+    #[default]
+    RetryAfterSeconds,
+    /// `retry-after` as an HTTP date, rounded up to the second.
+    RetryAfterDate,
+    /// Nothing.
+    Bare,
+}
+
+impl FromStr for Refusal {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Refusal, ParseError> {
+        match text.trim() {
+            "seconds" => Ok(Refusal::RetryAfterSeconds),
+            "date" => Ok(Refusal::RetryAfterDate),
+            "bare" => Ok(Refusal::Bare),
+            _ => Err(ParseError::new("a refusal is seconds, date or bare", text)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_have_names() {
+        assert_eq!("date".parse(), Ok(Refusal::RetryAfterDate));
+        let error = "later".parse::<Refusal>().unwrap_err().to_string();
+        assert_eq!(error, "a refusal is seconds, date or bare, not \"later\"");
+    }
+}

@@ -1,0 +1,83 @@
+//! Certificates, and what the server does with them.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A certificate and its key, with which a mock serves HTTPS: HTTP/2 to those
+/// who offer it, HTTP/1.1 to the others.
+#[derive(Clone)]
+pub struct Tls {
+    /// The chain in PEM, the server's own certificate first.
+    pub certificate: String,
+    /// The private key in PEM.
+    pub key: String,
+}
+
+impl Tls {
+    /// A new certificate for these names or IP addresses, signed by itself:
+    /// who is to trust it must be given its `certificate`.
+    pub fn self_signed<N: Into<String>>(names: impl IntoIterator<Item = N>) -> io::Result<Tls> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let made = rcgen::generate_simple_self_signed(names).map_err(invalid)?;
+        Ok(Tls {
+            certificate: made.cert.pem(),
+            key: made.signing_key.serialize_pem(),
+        })
+    }
+
+    /// What shakes hands with clients.
+    pub(crate) fn acceptor(&self) -> io::Result<TlsAcceptor> {
+        let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes());
+        let chain = chain.collect::<Result<Vec<_>, _>>().map_err(invalid)?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(invalid)?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+            .map_err(invalid)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+/// Says nothing about the key.
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
+    }
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_can_be_used() {
+        let tls = Tls::self_signed(["localhost", "127.0.0.1"]).unwrap();
+        assert!(tls.certificate.starts_with("-----BEGIN CERTIFICATE-----"));
+        tls.acceptor().unwrap();
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_an_error() {
+        let tls = Tls {
+            certificate: String::new(),
+            key: "secret".to_owned(),
+        };
+        let error = tls.acceptor().err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(!format!("{tls:?}").contains("secret"));
+    }
+}

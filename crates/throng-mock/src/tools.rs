@@ -1,0 +1,207 @@
+//! Routes for tests of clients.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::header::{
+    CONNECTION, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+};
+use serde::Serialize;
+
+use crate::answer::Answer;
+use crate::asked::Asked;
+use crate::chance::Seen;
+use crate::filler;
+use crate::reply::Reply;
+
+/// Answers anything but quotes. `tries` counts what `/flaky` was asked.
+pub(crate) fn answer(asked: &Asked, tries: &Mutex<Seen>) -> Answer {
+    let parts: Vec<&str> = asked.path().split('/').skip(1).collect();
+    match parts[..] {
+        ["echo", ..] => echo(asked),
+        ["status", code] => status(asked, code),
+        ["redirect", code] => redirect(asked, code),
+        ["bytes", n] => bytes(asked, n),
+        ["slow", ms] => slow(ms),
+        ["drop"] => Answer::severed(),
+        ["close"] => Answer::fine().with(CONNECTION, HeaderValue::from_static("close")),
+        ["flaky", n, id] => flaky(asked, tries, n, id),
+        _ => Answer::problem(StatusCode::NOT_FOUND, "there is no such route"),
+    }
+}
+
+/// A request as its answer.
+#[derive(Serialize)]
+struct Echo<'a> {
+    method: &'a str,
+    path: &'a str,
+    query: &'a str,
+    headers: BTreeMap<&'a str, Vec<String>>,
+    body: String,
+}
+
+fn echo(asked: &Asked) -> Answer {
+    let body = asked.body.as_deref().unwrap_or_default();
+    Answer::value(&Echo {
+        method: asked.method.as_str(),
+        path: asked.path(),
+        query: asked.query(),
+        headers: texts(&asked.headers),
+        body: String::from_utf8_lossy(body).into_owned(),
+    })
+}
+
+fn texts(headers: &HeaderMap) -> BTreeMap<&str, Vec<String>> {
+    let mut texts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (name, value) in headers {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        texts.entry(name.as_str()).or_default().push(value);
+    }
+    texts
+}
+
+fn status(asked: &Asked, code: &str) -> Answer {
+    let Some(status) = read_status(code) else {
+        return bad_status(code);
+    };
+    let body = asked.param("body").map(|body| body.into_owned());
+    let answer = Answer::json(status, body.unwrap_or_else(|| "{}".to_owned()));
+    copy_param(asked, "retry_after", RETRY_AFTER, answer)
+}
+
+fn redirect(asked: &Asked, code: &str) -> Answer {
+    match read_status(code) {
+        Some(status) => copy_param(asked, "to", LOCATION, Answer::json(status, "{}")),
+        None => bad_status(code),
+    }
+}
+
+fn bytes(asked: &Asked, n: &str) -> Answer {
+    let Ok(n) = n.parse() else {
+        return not_a_number(n);
+    };
+    let Some(encoding) = asked.param("encoding") else {
+        return Answer::new(StatusCode::OK, Reply::Pieces(filler::plain(n)));
+    };
+    let packed = filler::packed(n, &encoding).zip(HeaderValue::from_str(&encoding).ok());
+    match packed {
+        Some((pieces, encoding)) => {
+            Answer::new(StatusCode::OK, Reply::Pieces(pieces)).with(CONTENT_ENCODING, encoding)
+        }
+        None => bad("an encoding is gzip, br, zstd or deflate", &encoding),
+    }
+}
+
+/// The time passes after the arrival, so that the request is in flight.
+fn slow(ms: &str) -> Answer {
+    match ms.parse() {
+        Ok(ms) => Answer {
+            wait: Duration::from_millis(ms),
+            ..Answer::fine()
+        },
+        Err(_) => not_a_number(ms),
+    }
+}
+
+fn flaky(asked: &Asked, tries: &Mutex<Seen>, n: &str, id: &str) -> Answer {
+    let Ok(failures) = n.parse::<u64>() else {
+        return not_a_number(n);
+    };
+    let before = tries
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .again(id);
+    if before < failures {
+        let code = asked.param("status");
+        return status(asked, code.as_deref().unwrap_or("503"));
+    }
+    Answer::value(&serde_json::json!({ "id": id, "tries": before + 1 }))
+}
+
+/// Copies a parameter of the query, if there is one, into a header.
+fn copy_param(asked: &Asked, param: &str, header: HeaderName, answer: Answer) -> Answer {
+    let Some(value) = asked.param(param) else {
+        return answer;
+    };
+    match HeaderValue::from_str(&value) {
+        Ok(value) => answer.with(header, value),
+        Err(_) => bad("a header has no control characters", &value),
+    }
+}
+
+/// Informational ones are no answers, and larger ones mean nothing.
+fn read_status(code: &str) -> Option<StatusCode> {
+    let code = code.parse().ok().filter(|code| (200..600).contains(code))?;
+    StatusCode::from_u16(code).ok()
+}
+
+fn bad_status(code: &str) -> Answer {
+    bad("a status is 200 to 599", code)
+}
+
+fn not_a_number(given: &str) -> Answer {
+    bad("a number is needed", given)
+}
+
+fn bad(right: &str, given: &str) -> Answer {
+    Answer::problem(StatusCode::BAD_REQUEST, &format!("{right}, not {given:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::Method;
+
+    fn ask(uri: &str, tries: &Mutex<Seen>) -> Answer {
+        let asked = Asked {
+            method: Method::GET,
+            uri: uri.parse().unwrap(),
+            headers: HeaderMap::new(),
+            body: None,
+            symbols: None,
+        };
+        answer(&asked, tries)
+    }
+
+    fn status_of(uri: &str) -> u16 {
+        ask(uri, &Mutex::default()).status.as_u16()
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_bad_request() {
+        for uri in [
+            "/status/99",
+            "/status/600",
+            "/status/ok",
+            "/status/200?retry_after=%0A",
+            "/redirect/3x",
+            "/bytes/many",
+            "/bytes/5?encoding=rot13",
+            "/slow/ly",
+            "/flaky/x/1",
+        ] {
+            assert_eq!(status_of(uri), 400, "{uri}");
+        }
+        assert_eq!(status_of("/"), 404);
+        assert_eq!(status_of("/status"), 404);
+    }
+
+    #[test]
+    fn flaky_fails_as_often_as_told() {
+        let tries = Mutex::default();
+        let next = |uri| ask(uri, &tries).status.as_u16();
+        assert_eq!(next("/flaky/2/a"), 503);
+        assert_eq!(next("/flaky/2/a?status=429"), 429);
+        assert_eq!(next("/flaky/1/b"), 503);
+        assert_eq!(next("/flaky/2/a"), 200);
+        assert_eq!(next("/flaky/1/b"), 200);
+    }
+
+    #[test]
+    fn slow_waits_as_long_as_told() {
+        let answer = ask("/slow/250", &Mutex::default());
+        assert_eq!(answer.wait, Duration::from_millis(250));
+    }
+}

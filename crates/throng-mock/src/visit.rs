@@ -1,0 +1,154 @@
+//! The way of a request: there, through the house, and back.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use hyper::body::Incoming;
+use hyper::header::{HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::Refusal;
+use crate::answer::Answer;
+use crate::asked::Asked;
+use crate::house::House;
+use crate::reply::{Reply, Severed};
+
+/// 34 years: the calendar of HTTP and the timers end, but not before that.
+const FARTHEST: Duration = Duration::from_secs(1 << 30);
+
+/// Answers a request, or drops its connection.
+pub(crate) async fn visit(
+    house: Arc<House>,
+    request: Request<Incoming>,
+) -> Result<Response<Reply>, Severed> {
+    let asked = Asked::read(request).await?;
+    if let Some(answer) = ask_judge(&house, &asked) {
+        return Ok(answer.uncounted());
+    }
+    let fate = house.fate(asked.key());
+    travel(&house, &asked, fate.there).await;
+    let (ticket, admitted) = house.arrive(asked.symbols.as_deref());
+    let answer = match admitted {
+        Ok(()) => house.answer(&asked, fate.fault),
+        Err(wait) => refuse(house.settings.refusal, wait),
+    };
+    nap(fate.back.saturating_add(answer.wait)).await;
+    answer.deliver(ticket)
+}
+
+/// Questions to the judge take no time and are not counted.
+fn ask_judge(house: &House, asked: &Asked) -> Option<Answer> {
+    match (&asked.method, asked.path()) {
+        (&Method::GET, "/judge") => Some(Answer::value(&house.judgement())),
+        (&Method::DELETE, "/judge") | (&Method::POST, "/judge/reset") => {
+            house.reset();
+            Some(Answer::fine())
+        }
+        _ => None,
+    }
+}
+
+/// A 429 for the limit.
+fn refuse(refusal: Refusal, wait: Duration) -> Answer {
+    let answer = Answer::problem(StatusCode::TOO_MANY_REQUESTS, "over the limit");
+    match retry_after(refusal, wait, SystemTime::now()) {
+        Some(value) => answer.with(RETRY_AFTER, value),
+        None => answer,
+    }
+}
+
+/// When to come back, rounded up: who comes back then is admitted.
+fn retry_after(refusal: Refusal, wait: Duration, now: SystemTime) -> Option<HeaderValue> {
+    let almost = Duration::from_nanos(999_999_999);
+    let text = match refusal {
+        Refusal::RetryAfterSeconds => wait.saturating_add(almost).as_secs().to_string(),
+        Refusal::RetryAfterDate => {
+            let wait = wait.saturating_add(almost).min(FARTHEST);
+            httpdate::fmt_http_date(now.checked_add(wait)?)
+        }
+        Refusal::Bare => return None,
+    };
+    HeaderValue::try_from(text).ok()
+}
+
+/// The way there. A request that is on its way arrives, even if its client
+/// has gone meanwhile: then it arrives on its own.
+async fn travel(house: &Arc<House>, asked: &Asked, there: Duration) {
+    if there.is_zero() {
+        return;
+    }
+    let due = Instant::now() + there.min(FARTHEST);
+    let mut trip = Trip {
+        house,
+        asked,
+        due,
+        over: false,
+    };
+    sleep_until(due).await;
+    trip.over = true;
+}
+
+/// A request on its way.
+struct Trip<'a> {
+    house: &'a Arc<House>,
+    asked: &'a Asked,
+    due: Instant,
+    over: bool,
+}
+
+impl Drop for Trip<'_> {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let (house, due) = (Arc::clone(self.house), self.due);
+        let symbols = self.asked.symbols.clone();
+        let arrive = async move {
+            sleep_until(due).await;
+            drop(house.arrive(symbols.as_deref()));
+        };
+        // Without a runtime the server is closing, and nothing arrives.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(arrive);
+        }
+    }
+}
+
+/// Most answers need no timer.
+async fn nap(time: Duration) {
+    if !time.is_zero() {
+        sleep(time).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(refusal: Refusal, wait_ms: u64, now_ms: u64) -> Option<String> {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(now_ms);
+        let value = retry_after(refusal, Duration::from_millis(wait_ms), now)?;
+        Some(value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn seconds_are_rounded_up() {
+        let after = |ms| after(Refusal::RetryAfterSeconds, ms, 0).unwrap();
+        assert_eq!([after(1), after(1000), after(1001)], ["1", "1", "2"]);
+    }
+
+    #[test]
+    fn dates_are_rounded_up() {
+        let after = |wait, now| after(Refusal::RetryAfterDate, wait, now).unwrap();
+        assert_eq!(after(1000, 0), "Thu, 01 Jan 1970 00:00:01 GMT");
+        assert_eq!(after(1000, 1), "Thu, 01 Jan 1970 00:00:02 GMT");
+        assert_eq!(after(400, 1500), "Thu, 01 Jan 1970 00:00:02 GMT");
+    }
+
+    #[test]
+    fn a_bare_refusal_says_nothing() {
+        assert_eq!(after(Refusal::Bare, 1000, 0), None);
+    }
+}

@@ -1,0 +1,56 @@
+//! A run that cannot go on. A failed row is never one of these: it is a
+//! [record](crate::record::Record).
+
+use std::fmt;
+
+/// Why no run could start, or why one had to stop.
+///
+/// Its text is one or more sentences for people: what happened, where, and
+/// what to do. Chained sources are already part of the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+}
+
+/// What an [`Error`] means for who called: mend the plan, or run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The job cannot be done as written; nothing was sent.
+    Plan,
+    /// The run began and could not be finished.
+    Stopped,
+}
+
+impl Error {
+    /// The plan is wrong: `message` says where, and what would be right.
+    pub(crate) fn plan(message: impl Into<String>) -> Error {
+        Error {
+            kind: ErrorKind::Plan,
+            message: message.into(),
+        }
+    }
+
+    /// The run stopped: `message` says why, and what to do.
+    pub(crate) fn stopped(message: impl Into<String>) -> Error {
+        Error {
+            kind: ErrorKind::Stopped,
+            message: message.into(),
+        }
+    }
+
+    /// Whether the plan is to be mended or the run to be repeated.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,83 @@
+//! Points in time for the limit's arithmetic, which never reads a clock.
+
+use std::time::Duration;
+
+/// Nanoseconds on a clock that never steps back and counts suspended time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time(u64);
+
+impl Time {
+    /// The clock's zero.
+    pub const ZERO: Time = Time(0);
+
+    /// So many nanoseconds after the clock's zero.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Time {
+        Time(nanos)
+    }
+
+    /// This much later; it stops at the end of time instead of wrapping.
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Time {
+        Time(self.0.saturating_add(nanos(wait)))
+    }
+
+    /// How long after `earlier` this is; zero if it is not.
+    #[must_use]
+    pub fn since(self, earlier: Time) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The next multiple of `grain`, so that many times may share one entry.
+    /// Rounding is only ever towards later, which is towards waiting.
+    #[must_use]
+    pub(crate) fn round_up(self, grain: Duration) -> Time {
+        match nanos(grain) {
+            0 | 1 => self,
+            grain => Time(self.0.div_ceil(grain).saturating_mul(grain)),
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Reads the clock that windows are timed by. On Linux it goes on counting
+/// while the machine sleeps; elsewhere it may stand still, which is safe:
+/// a window then only lasts longer.
+#[must_use]
+pub fn now() -> Time {
+    boot_time()
+}
+
+#[cfg(target_os = "linux")]
+fn boot_time() -> Time {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
+    Time(seconds * 1_000_000_000 + nanos)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn boot_time() -> Time {
+    use std::sync::LazyLock;
+    use std::time::Instant;
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    Time(nanos(START.elapsed()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_towards_later_and_never_wraps() {
+        let grain = Duration::from_nanos(10);
+        assert_eq!(Time(21).round_up(grain), Time(30));
+        assert_eq!(Time(30).round_up(grain), Time(30));
+        assert_eq!(Time(21).round_up(Duration::ZERO), Time(21));
+        assert_eq!(Time(5).after(Duration::MAX), Time(u64::MAX));
+        assert_eq!(Time(5).since(Time(9)), Duration::ZERO);
+    }
+}

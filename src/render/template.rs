@@ -1,0 +1,302 @@
+//! Templates, and how a value is escaped for the place where it stands. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use minijinja::value::{Serde, Value, ValueKind};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::source::Fields;
+
+/// Where a template's values stand in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In a URL's path or query, or in a form: percent-encoded.
+    Url,
+    /// In a header: as it is, and never with a line break.
+    Header,
+    /// A whole JSON value: written as JSON, whatever its type.
+    JsonValue,
+    /// Inside the quotes of a JSON string.
+    JsonText,
+    /// In a body of another kind: as it is.
+    Text,
+}
+
+/// All that is not unreserved in RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Percent-encodes a text so that it is one component of a URL.
+pub fn percent_encode(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
+}
+
+/// The compiled templates of a plan, by a number each.
+pub struct Templates {
+    engine: Environment<'static>,
+    names: Vec<String>,
+    fields: BTreeSet<String>,
+    variables: BTreeSet<String>,
+}
+
+/// One template of [`Templates`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Template(usize);
+
+impl Templates {
+    pub fn new() -> Templates {
+        let mut engine = Environment::new();
+        engine.set_undefined_behavior(UndefinedBehavior::Strict);
+        engine.set_auto_escape_callback(place_of_name);
+        engine.set_formatter(write_escaped);
+        Templates {
+            engine,
+            names: Vec::new(),
+            fields: BTreeSet::new(),
+            variables: BTreeSet::new(),
+        }
+    }
+
+    /// Compiles `text`, whose values will stand in `place`.
+    pub fn add(&mut self, place: Place, text: &str) -> Result<Template, String> {
+        let name = format!("{}{}", prefix(place), self.names.len());
+        self.engine
+            .add_template_owned(name.clone(), text.to_owned())
+            .map_err(|error| format!("the template {text:?} does not parse: {}", reason(&error)))?;
+        let (fields, variables) = self.names_in(&name);
+        self.fields.extend(fields);
+        self.variables.extend(variables);
+        self.names.push(name);
+        Ok(Template(self.names.len() - 1))
+    }
+
+    /// The fields of the row, and the environment's variables, that a text uses.
+    pub fn names_used(&self, template: Template) -> (Vec<String>, Vec<String>) {
+        self.names_in(&self.names[template.0])
+    }
+
+    fn names_in(&self, name: &str) -> (Vec<String>, Vec<String>) {
+        let Ok(template) = self.engine.get_template(name) else {
+            return Default::default();
+        };
+        let known: BTreeSet<&str> = self.engine.globals().map(|(name, _)| name).collect();
+        let fields = template
+            .undeclared_variables(false)
+            .into_iter()
+            .filter(|name| name != "env" && !known.contains(name.as_str()))
+            .collect();
+        let variables = template
+            .undeclared_variables(true)
+            .into_iter()
+            .filter_map(|path| path.strip_prefix("env.").map(str::to_owned))
+            .collect();
+        (fields, variables)
+    }
+
+    /// Every field of a row that some template uses.
+    pub fn fields(&self) -> &BTreeSet<String> {
+        &self.fields
+    }
+
+    /// Every variable of the environment that some template uses.
+    pub fn variables(&self) -> &BTreeSet<String> {
+        &self.variables
+    }
+
+    /// From now on `{{ env.NAME }}` has these values.
+    pub fn set_environment(&mut self, values: &BTreeMap<String, String>) {
+        self.engine.add_global("env", Value::from(Serde(values)));
+    }
+
+    /// What templates see of a row: the fields that they use.
+    pub fn scope(&self, fields: &Fields) -> Value {
+        let used = self.fields.iter();
+        Value::from_pairs(
+            used.filter_map(|name| Some((name.as_str(), to_value(fields.get(name)?)))),
+        )
+    }
+
+    /// The template's text for this row, or why there is none.
+    pub fn render(&self, template: Template, scope: &Value) -> Result<String, String> {
+        let name = &self.names[template.0];
+        self.engine
+            .get_template(name)
+            .and_then(|template| template.render(scope.clone()))
+            .map_err(|error| self.explain(name, scope, &error))
+    }
+
+    /// The engine doesn't name what is undefined, so look for it.
+    fn explain(&self, name: &str, scope: &Value, error: &Error) -> String {
+        let missing = self.names_in(name).0.into_iter().find(|field| {
+            scope
+                .get_attr(field)
+                .is_ok_and(|value| value.is_undefined())
+        });
+        match missing {
+            Some(field) => format!("the row has no field \"{field}\""),
+            None => reason(error),
+        }
+    }
+}
+
+fn to_value(value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::String(text) => Value::from(text.as_str()),
+        other => Value::from(Serde(other)),
+    }
+}
+
+fn reason(error: &Error) -> String {
+    error
+        .detail()
+        .map_or_else(|| error.kind().to_string(), str::to_owned)
+}
+
+fn prefix(place: Place) -> &'static str {
+    match place {
+        Place::Url => "url",
+        Place::Header => "header",
+        Place::JsonValue => "json value",
+        Place::JsonText => "json text",
+        Place::Text => "text",
+    }
+}
+
+fn place_of_name(name: &str) -> AutoEscape {
+    let place = [Place::Url, Place::Header, Place::JsonValue, Place::JsonText]
+        .map(prefix)
+        .into_iter()
+        .find(|place| name.starts_with(place))
+        .unwrap_or(prefix(Place::Text));
+    AutoEscape::Custom(place.into())
+}
+
+fn write_escaped(
+    out: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
+    let AutoEscape::Custom(place) = state.auto_escape() else {
+        return write(out, &value.to_string());
+    };
+    if value.is_safe() {
+        return write(out, &value.to_string());
+    }
+    if place == "json value" {
+        return write(out, &json(value)?);
+    }
+    let text = printable(value)?;
+    match &**place {
+        "url" => write(out, &percent_encode(&text)),
+        "json text" => write(out, unquote(&json(&text)?)),
+        "header" if text.contains(['\r', '\n', '\0']) => {
+            Err(invalid("a header can't contain a line break"))
+        }
+        _ => write(out, &text),
+    }
+}
+
+/// A list or a null has no text that a server would expect.
+fn printable(value: &Value) -> Result<String, Error> {
+    match value.kind() {
+        ValueKind::None => Err(invalid(
+            "the value is null; `{{ x or '' }}` gives a text for it",
+        )),
+        ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => Err(invalid(
+            "the value is a list or an object; name one of its items",
+        )),
+        _ => Ok(value.to_string()),
+    }
+}
+
+fn json(value: impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(&value).map_err(|error| invalid(error.to_string()))
+}
+
+/// The inside of a JSON string, which may itself begin or end with a quote.
+pub fn unquote(json: &str) -> &str {
+    json.get(1..json.len() - 1).unwrap_or_default()
+}
+
+fn invalid(why: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, why)
+}
+
+fn write(out: &mut Output<'_>, text: &str) -> Result<(), Error> {
+    out.write_str(text)
+        .map_err(|_| invalid("the text could not be written"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(place: Place, text: &str, row: serde_json::Value) -> Result<String, String> {
+        let mut templates = Templates::new();
+        let template = templates.add(place, text)?;
+        let serde_json::Value::Object(fields) = row else {
+            panic!("a row is an object")
+        };
+        templates.render(template, &templates.scope(&fields))
+    }
+
+    #[test]
+    fn a_value_is_escaped_for_where_it_stands() {
+        let row = serde_json::json!({"x": "a b/\"c\"&é", "n": 3, "list": [1, null]});
+        for (place, text, expected) in [
+            (
+                Place::Url,
+                "/v/{{ x }}?n={{ n }}",
+                "/v/a%20b%2F%22c%22%26%C3%A9?n=3",
+            ),
+            (Place::Header, "key {{ x }}", "key a b/\"c\"&é"),
+            (Place::JsonText, "say {{ x }}", "say a b/\\\"c\\\"&é"),
+            (Place::JsonValue, "{{ list }}", "[1,null]"),
+            (Place::JsonValue, "{{ x }}", "\"a b/\\\"c\\\"&é\""),
+            (Place::Text, "{{ x }}", "a b/\"c\"&é"),
+            (Place::Url, "{{ x | upper | safe }}", "A B/\"C\"&É"),
+        ] {
+            assert_eq!(
+                render(place, text, row.clone()).unwrap(),
+                expected,
+                "{place:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_can_not_stand_there_is_refused() {
+        let row = serde_json::json!({"x": "a\r\nb: c", "none": null, "list": [1]});
+        for (place, text, why) in [
+            (
+                Place::Header,
+                "{{ x }}",
+                "a header can't contain a line break",
+            ),
+            (Place::Url, "{{ none }}", "the value is null"),
+            (Place::Url, "{{ list }}", "the value is a list or an object"),
+            (
+                Place::Url,
+                "{{ sybmol }}",
+                "the row has no field \"sybmol\"",
+            ),
+            (Place::Url, "{{ x", "does not parse"),
+        ] {
+            let error = render(place, text, row.clone()).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_names_that_a_template_uses_are_known() {
+        let mut templates = Templates::new();
+        let text = "{{ a.b }}{% for x in range(3) %}{{ x }}{% endfor %}{{ env.KEY }}";
+        templates.add(Place::Text, text).unwrap();
+        assert_eq!(templates.fields().iter().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(templates.variables().iter().collect::<Vec<_>>(), ["KEY"]);
+    }
+}
