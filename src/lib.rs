@@ -2,8 +2,12 @@
 
 pub mod error;
 
+pub mod auth;
+pub mod extract;
+pub mod judge;
 pub mod limit;
 pub mod render;
+pub mod send;
 pub mod source;
 
 pub mod record;

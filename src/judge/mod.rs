@@ -1,0 +1,275 @@
+//! (6) An answer, or the lack of one, to a verdict. Pure: time and chance are arguments.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use crate::record::Failure;
+use crate::send::{Answer, Landed, Trouble};
+
+mod backoff;
+mod refusal;
+
+pub use backoff::backoff;
+pub use refusal::{Refusal, is_refusal, refusal};
+
+/// The `[retry]` part of a job: when to try again, and when to give up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Settings {
+    /// How often a row is tried again after its first attempt; refusals don't count.
+    pub retries: u32,
+    /// The longest pause that the server may ask for; a longer one stops the run.
+    #[serde(with = "humantime_serde")]
+    pub max_wait: Duration,
+    /// So many refusals without one acceptance between them stop the run.
+    pub max_refusals: u32,
+    /// What to do when a request that is not idempotent may have landed.
+    pub unknown: Unknown,
+}
+
+/// What to do with a POST that may have been done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unknown {
+    /// The row fails, so that nothing is done twice.
+    #[default]
+    Fail,
+    /// It is sent again like a GET.
+    Resend,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            retries: 4,
+            max_wait: Duration::from_secs(3_600),
+            max_refusals: 20,
+            unknown: Unknown::Fail,
+        }
+    }
+}
+
+/// What an attempt means for its row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// The answer is good.
+    Done,
+    /// Try again after this pause.
+    Again(Duration),
+    /// The limit was hit: wait at the gate and go again; no attempt is used up.
+    Refused,
+    /// The row fails.
+    GiveUp(Failure),
+}
+
+/// One row's attempts so far, as far as they count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tries {
+    used: u32,
+}
+
+/// The judge of a plan.
+#[derive(Debug, Clone)]
+pub struct Judge {
+    settings: Settings,
+    resend: bool,
+}
+
+impl Judge {
+    /// A judge for requests of this method.
+    #[must_use]
+    pub fn new(settings: Settings, method: &Method) -> Judge {
+        let resend = method.is_idempotent() || settings.unknown == Unknown::Resend;
+        Judge { settings, resend }
+    }
+
+    /// The most that a server may ask us to wait.
+    #[must_use]
+    pub fn max_wait(&self) -> Duration {
+        self.settings.max_wait
+    }
+
+    /// The most refusals in a row.
+    #[must_use]
+    pub fn max_refusals(&self) -> u32 {
+        self.settings.max_refusals
+    }
+
+    /// What one attempt means. `chance` lies between 0 and 1.
+    #[must_use]
+    pub fn verdict(
+        &self,
+        tries: &mut Tries,
+        outcome: &Result<Answer, Trouble>,
+        chance: f64,
+    ) -> Verdict {
+        let (failure, landed) = match outcome {
+            Ok(answer) if answer.status.is_success() => return Verdict::Done,
+            Ok(answer) if is_refusal(answer.status, &answer.headers) => return Verdict::Refused,
+            Ok(answer) => (answer.failure(), self.landed(answer.status)),
+            Err(trouble) => (trouble.failure(), trouble.landed),
+        };
+        match landed {
+            Landed::Final => Verdict::GiveUp(failure),
+            Landed::Maybe if !self.resend => Verdict::GiveUp(unknown(outcome, failure)),
+            _ if tries.used >= self.settings.retries => Verdict::GiveUp(failure),
+            _ => {
+                tries.used += 1;
+                Verdict::Again(backoff(tries.used - 1, chance))
+            }
+        }
+    }
+
+    /// Whether a status leaves room for another attempt.
+    fn landed(&self, status: StatusCode) -> Landed {
+        match status {
+            StatusCode::REQUEST_TIMEOUT => Landed::No,
+            status if status.is_server_error() => Landed::Maybe,
+            _ => Landed::Final,
+        }
+    }
+}
+
+/// A status says what happened by itself; silence doesn't.
+fn unknown(outcome: &Result<Answer, Trouble>, failure: Failure) -> Failure {
+    match outcome {
+        Ok(_) => failure,
+        Err(_) => Failure::new(
+            "outcome unknown",
+            format!(
+                "{}: {}; the server may have done it, so it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
+                failure.kind, failure.detail
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: u16) -> Result<Answer, Trouble> {
+        Ok(Answer {
+            status: StatusCode::from_u16(code).unwrap(),
+            headers: http::HeaderMap::new(),
+            body: bytes::Bytes::new(),
+            latency: Duration::ZERO,
+        })
+    }
+
+    fn trouble(landed: Landed) -> Result<Answer, Trouble> {
+        Err(Trouble {
+            kind: "timeout",
+            detail: "no answer within 30s".into(),
+            landed,
+        })
+    }
+
+    fn verdicts(
+        method: Method,
+        unknown: Unknown,
+        outcome: &Result<Answer, Trouble>,
+    ) -> Vec<Verdict> {
+        let settings = Settings {
+            retries: 2,
+            unknown,
+            ..Settings::default()
+        };
+        let judge = Judge::new(settings, &method);
+        let mut tries = Tries::default();
+        let mut verdicts = Vec::new();
+        loop {
+            let verdict = judge.verdict(&mut tries, outcome, 1.0);
+            let again = matches!(verdict, Verdict::Again(_));
+            verdicts.push(verdict);
+            if !again {
+                return verdicts;
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again_and_then_given_up() {
+        let pauses = [500, 1_000].map(|ms| Verdict::Again(Duration::from_millis(ms)));
+        for outcome in [
+            status(500),
+            status(503),
+            status(408),
+            trouble(Landed::Maybe),
+            trouble(Landed::No),
+        ] {
+            let all = verdicts(Method::GET, Unknown::Fail, &outcome);
+            assert_eq!(all[..2], pauses);
+            assert!(matches!(all[2], Verdict::GiveUp(_)), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn what_will_not_change_fails_at_once() {
+        for code in [301, 400, 401, 404, 422] {
+            let failure = Failure::new(format!("status {code}"), "");
+            assert_eq!(
+                verdicts(Method::GET, Unknown::Fail, &status(code)),
+                [Verdict::GiveUp(failure)]
+            );
+        }
+        let end = verdicts(Method::GET, Unknown::Fail, &trouble(Landed::Final));
+        assert!(matches!(&end[..], [Verdict::GiveUp(failure)] if failure.kind == "timeout"));
+    }
+
+    #[test]
+    fn a_post_that_may_have_landed_is_not_sent_again_unless_told() {
+        for (method, unknown, outcome, attempts, kind) in [
+            (
+                Method::POST,
+                Unknown::Fail,
+                trouble(Landed::Maybe),
+                1,
+                "outcome unknown",
+            ),
+            (
+                Method::POST,
+                Unknown::Fail,
+                trouble(Landed::No),
+                3,
+                "timeout",
+            ),
+            (Method::POST, Unknown::Fail, status(500), 1, "status 500"),
+            (
+                Method::POST,
+                Unknown::Resend,
+                trouble(Landed::Maybe),
+                3,
+                "timeout",
+            ),
+            (Method::PATCH, Unknown::Fail, status(503), 1, "status 503"),
+            (Method::PUT, Unknown::Fail, status(503), 3, "status 503"),
+        ] {
+            let all = verdicts(method, unknown, &outcome);
+            assert_eq!(all.len(), attempts);
+            let Some(Verdict::GiveUp(failure)) = all.last() else {
+                panic!("{all:?}")
+            };
+            assert_eq!(failure.kind, kind);
+        }
+    }
+
+    #[test]
+    fn a_refusal_uses_no_attempt_up() {
+        let judge = Judge::new(
+            Settings {
+                retries: 0,
+                ..Settings::default()
+            },
+            &Method::POST,
+        );
+        let mut tries = Tries::default();
+        for _ in 0..9 {
+            let verdict = judge.verdict(&mut tries, &status(429), 0.0);
+            assert_eq!(verdict, Verdict::Refused);
+        }
+        assert_eq!(tries, Tries::default());
+    }
+}

@@ -1,0 +1,178 @@
+//! A body as it comes over the wire to the bytes that it means.
+
+use std::io::{self, Read};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use super::{Landed, Trouble, causes};
+
+/// The encodings that [`decode`] knows, as the server is told.
+pub const ACCEPTED: &str = "gzip, br, zstd, deflate";
+
+/// Reads a body to its end, or to `cap` bytes.
+pub async fn read(mut incoming: Incoming, cap: u64) -> Result<Bytes, Trouble> {
+    let mut whole = Bytes::new();
+    let mut parts = BytesMut::new();
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|error| Trouble {
+            kind: "connection lost",
+            detail: format!("in the middle of the body: {}", causes(&error)),
+            landed: Landed::Maybe,
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if (whole.len() + parts.len() + data.len()) as u64 > cap {
+            return Err(too_large(cap));
+        }
+        // Most bodies come in one piece, which needs no copy.
+        match whole.is_empty() && parts.is_empty() {
+            true => whole = data,
+            false => {
+                parts.extend_from_slice(&std::mem::take(&mut whole));
+                parts.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(if parts.is_empty() {
+        whole
+    } else {
+        parts.freeze()
+    })
+}
+
+/// Undoes the encodings that the headers name; the result is at most `cap` long.
+pub fn decode(body: Bytes, headers: &HeaderMap, cap: u64) -> Result<Bytes, Trouble> {
+    let Some(encodings) = headers.get(CONTENT_ENCODING) else {
+        return Ok(body);
+    };
+    let encodings = String::from_utf8_lossy(encodings.as_bytes()).to_ascii_lowercase();
+    encodings
+        .split(',')
+        .rev()
+        .map(str::trim)
+        .try_fold(body, |body, encoding| decode_one(body, encoding, cap))
+}
+
+fn decode_one(body: Bytes, encoding: &str, cap: u64) -> Result<Bytes, Trouble> {
+    if body.is_empty() {
+        return Ok(body);
+    }
+    match encoding {
+        "" | "identity" => Ok(body),
+        "gzip" | "x-gzip" => read_all(flate2::read::MultiGzDecoder::new(&body[..]), cap),
+        "br" => read_all(
+            brotli_decompressor::Decompressor::new(&body[..], 4_096),
+            cap,
+        ),
+        "zstd" => zstd::Decoder::new(&body[..])
+            .map_err(|error| malformed(&error))
+            .and_then(|decoder| read_all(decoder, cap)),
+        // The standard means zlib; some servers send the bare stream.
+        "deflate" => match read_all(flate2::read::ZlibDecoder::new(&body[..]), cap) {
+            Err(trouble) if trouble.kind == MALFORMED => {
+                read_all(flate2::read::DeflateDecoder::new(&body[..]), cap)
+            }
+            decoded => decoded,
+        },
+        unknown => Err(Trouble {
+            kind: MALFORMED,
+            detail: format!(
+                "the server encoded its answer as {unknown:?}, which it was not asked for"
+            ),
+            landed: Landed::Final,
+        }),
+    }
+}
+
+fn read_all(decoder: impl Read, cap: u64) -> Result<Bytes, Trouble> {
+    let mut bytes = Vec::new();
+    decoder
+        .take(cap + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| malformed(&error))?;
+    match bytes.len() as u64 > cap {
+        true => Err(too_large(cap)),
+        false => Ok(bytes.into()),
+    }
+}
+
+const MALFORMED: &str = "bad encoding";
+
+fn malformed(error: &io::Error) -> Trouble {
+    Trouble {
+        kind: MALFORMED,
+        detail: format!("the answer's body can't be decompressed: {error}"),
+        landed: Landed::Final,
+    }
+}
+
+fn too_large(cap: u64) -> Trouble {
+    Trouble {
+        kind: "body too large",
+        detail: format!(
+            "more than {} (send.max-body or --max-body)",
+            bytesize::ByteSize(cap)
+        ),
+        landed: Landed::Final,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn decoded(body: Vec<u8>, encoding: &str, cap: u64) -> Result<String, &'static str> {
+        let headers = HeaderMap::from_iter([(CONTENT_ENCODING, encoding.parse().unwrap())]);
+        decode(body.into(), &headers, cap)
+            .map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+            .map_err(|trouble| trouble.kind)
+    }
+
+    fn raw_deflate(text: &str) -> Vec<u8> {
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), Default::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn gzip(text: &str) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn encodings_are_undone_in_order() {
+        let twice = zstd::encode_all(&gzip("hello")[..], 0).unwrap();
+        assert_eq!(decoded(twice, "gzip, zstd", 100).unwrap(), "hello");
+        assert_eq!(
+            decoded(raw_deflate("hello"), "Deflate", 100).unwrap(),
+            "hello"
+        );
+        assert_eq!(
+            decoded(b"hello".to_vec(), "identity", 100).unwrap(),
+            "hello"
+        );
+        assert_eq!(decoded(Vec::new(), "gzip", 100).unwrap(), "");
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_cap() {
+        let bomb = gzip(&"0".repeat(1_000_000));
+        assert!(bomb.len() < 2_000);
+        assert_eq!(decoded(bomb, "gzip", 10_000), Err("body too large"));
+    }
+
+    #[test]
+    fn nonsense_is_no_answer() {
+        assert_eq!(decoded(b"hello".to_vec(), "gzip", 100), Err(MALFORMED));
+        assert_eq!(decoded(b"hello".to_vec(), "deflate", 100), Err(MALFORMED));
+        assert_eq!(decoded(b"hello".to_vec(), "rot13", 100), Err(MALFORMED));
+    }
+}

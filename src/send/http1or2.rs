@@ -1,0 +1,164 @@
+//! One connection: HTTP/1.1, or HTTP/2 with many requests at once. [door: network]
+//!
+//! Nothing here sends a request twice: what hyper could not write comes back
+//! unsent, and anything else is the caller's to judge.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::route::Form;
+use super::{Landed, Trouble, causes};
+
+/// What most servers allow on one connection.
+const MOST_STREAMS: usize = 100;
+
+/// The head of an answer; its body is still on the way.
+pub type Head = Response<Incoming>;
+
+/// An open connection.
+pub enum Connection {
+    /// One request at a time.
+    Http1 {
+        sender: http1::SendRequest<Full<Bytes>>,
+        form: Form,
+    },
+    /// Many at a time.
+    Http2 {
+        sender: http2::SendRequest<Full<Bytes>>,
+        streams: Streams,
+    },
+}
+
+/// How many requests are on a connection now; one less when it is dropped.
+pub struct Streams {
+    count: Rc<Cell<usize>>,
+}
+
+impl Connection {
+    pub async fn http1<T>(io: T, form: Form) -> Result<Connection, Trouble>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let (sender, connection) = http1::handshake(TokioIo::new(io))
+            .await
+            .map_err(|error| lost(&error, Landed::No))?;
+        // Its errors reach whoever waits for an answer on it.
+        tokio::task::spawn_local(connection);
+        Ok(Connection::Http1 { sender, form })
+    }
+
+    pub async fn http2<T>(io: T) -> Result<Connection, Trouble>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let (sender, connection) = http2::Builder::new(Local)
+            .timer(TokioTimer::new())
+            .adaptive_window(true)
+            .handshake(TokioIo::new(io))
+            .await
+            .map_err(|error| lost(&error, Landed::No))?;
+        tokio::task::spawn_local(connection);
+        let streams = Streams {
+            count: Rc::default(),
+        };
+        Ok(Connection::Http2 { sender, streams })
+    }
+
+    /// Another way into the same connection, if it takes more requests.
+    pub fn share(&self) -> Option<Connection> {
+        let Connection::Http2 { sender, streams } = self else {
+            return None;
+        };
+        let free = !sender.is_closed() && streams.count.get() < MOST_STREAMS;
+        free.then(|| Connection::Http2 {
+            sender: sender.clone(),
+            streams: streams.take(),
+        })
+    }
+
+    pub fn is_closed(&self) -> bool {
+        match self {
+            Connection::Http1 { sender, .. } => sender.is_closed(),
+            Connection::Http2 { sender, .. } => sender.is_closed(),
+        }
+    }
+
+    /// Waits until the last answer has been read to its end.
+    pub async fn ready(&mut self) -> Result<(), Trouble> {
+        match self {
+            Connection::Http1 { sender, .. } => sender.ready().await,
+            Connection::Http2 { sender, .. } => sender.ready().await,
+        }
+        .map_err(|error| lost(&error, Landed::No))
+    }
+
+    /// Writes a request and waits for the head of its answer.
+    pub async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Head, Trouble> {
+        match self {
+            Connection::Http1 { sender, form } => {
+                form.apply(&mut request);
+                sender
+                    .try_send_request(request)
+                    .await
+                    .map_err(unsent_or_lost)
+            }
+            Connection::Http2 { sender, .. } => sender
+                .try_send_request(request)
+                .await
+                .map_err(unsent_or_lost),
+        }
+    }
+}
+
+impl Streams {
+    fn take(&self) -> Streams {
+        self.count.set(self.count.get() + 1);
+        Streams {
+            count: self.count.clone(),
+        }
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        self.count.set(self.count.get().saturating_sub(1));
+    }
+}
+
+/// What hyper hands back was never written.
+fn unsent_or_lost<B>(mut error: TrySendError<B>) -> Trouble {
+    let landed = match error.take_message() {
+        Some(_) => Landed::No,
+        None => Landed::Maybe,
+    };
+    lost(error.error(), landed)
+}
+
+fn lost(error: &hyper::Error, landed: Landed) -> Trouble {
+    Trouble {
+        kind: "connection lost",
+        detail: causes(error),
+        landed,
+    }
+}
+
+/// Runs HTTP/2's tasks on the worker's own thread.
+#[derive(Clone, Copy)]
+struct Local;
+
+impl<F> hyper::rt::Executor<F> for Local
+where
+    F: Future<Output = ()> + 'static,
+{
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(task);
+    }
+}

@@ -1,0 +1,127 @@
+//! (5) A request to an answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use bytesize::ByteSize;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use crate::record::Failure;
+
+mod body;
+mod connect;
+mod http1or2;
+mod pool;
+pub mod redirect;
+mod route;
+
+pub use connect::Transport;
+pub use http1or2::Head;
+pub use pool::{Lease, Sender};
+
+/// The `[send]` part of a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Settings {
+    /// The longest time from sending a request to the end of its answer.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// The longest time for name resolution, TCP, proxy and TLS together.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// The largest body, counted after decompression.
+    pub max_body: ByteSize,
+    /// How many redirects in a row are followed; each is an attempt of its own.
+    pub follow: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            max_body: ByteSize::mib(10),
+            follow: 0,
+        }
+    }
+}
+
+/// A whole answer, its body decoded.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, decompressed.
+    pub body: Bytes,
+    /// From sending the request to the end of the body.
+    pub latency: Duration,
+}
+
+/// An attempt that brought no whole answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// A short name that is worth counting by.
+    pub kind: &'static str,
+    /// The particulars.
+    pub detail: String,
+    /// What the server may have seen of it.
+    pub landed: Landed,
+}
+
+/// What is known of an attempt that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Landed {
+    /// The server has not seen it.
+    No,
+    /// The server may have acted on it.
+    Maybe,
+    /// Another attempt would end in the same way.
+    Final,
+}
+
+/// As much of a failed answer's body as its record keeps.
+const SNIPPET: usize = 200;
+
+impl Answer {
+    /// What a row fails with whose last answer this is.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let location = self.headers.get(http::header::LOCATION);
+        let detail = match location.filter(|_| self.status.is_redirection()) {
+            Some(to) => format!(
+                "redirects to {} (send.follow or --follow N follows it)",
+                String::from_utf8_lossy(to.as_bytes())
+            ),
+            None => String::from_utf8_lossy(&self.body)
+                .chars()
+                .take(SNIPPET)
+                .collect(),
+        };
+        Failure::new(format!("status {}", self.status.as_u16()), detail)
+    }
+}
+
+impl Trouble {
+    /// What a row fails with whose last attempt ended so.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        Failure::new(self.kind, self.detail.clone())
+    }
+}
+
+/// An error and what caused it, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = cause.source();
+    }
+    text
+}

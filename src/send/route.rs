@@ -1,0 +1,146 @@
+//! Where a request goes: its origin, and the proxy on the way. Pure.
+
+use http::header::{HOST, HeaderValue};
+use http::{Request, Uri};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+
+/// Scheme, host and port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    pub scheme: Scheme,
+    pub host: String,
+    pub port: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+impl Origin {
+    /// The origin of an absolute URL.
+    pub fn of(uri: &Uri) -> Option<Origin> {
+        let (scheme, port) = match uri.scheme_str()? {
+            "http" => (Scheme::Http, 80),
+            "https" => (Scheme::Https, 443),
+            _ => return None,
+        };
+        Some(Origin {
+            scheme,
+            host: uri.host()?.to_ascii_lowercase(),
+            port: uri.port_u16().unwrap_or(port),
+        })
+    }
+
+    /// The host as a socket wants it: IPv6 without its brackets.
+    pub fn bare_host(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+}
+
+/// The environment's proxies: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`,
+/// in small letters too.
+pub fn proxies(environment: &dyn Fn(&str) -> Option<String>) -> Matcher {
+    let value = |name: &str| {
+        environment(&name.to_lowercase())
+            .or_else(|| environment(name))
+            .unwrap_or_default()
+    };
+    Matcher::builder()
+        .all(value("ALL_PROXY"))
+        .http(value("HTTP_PROXY"))
+        .https(value("HTTPS_PROXY"))
+        .no(value("NO_PROXY"))
+        .build()
+}
+
+/// How the request line names its target.
+#[derive(Debug, Clone)]
+pub enum Form {
+    /// HTTP/1.1 to the server itself, or through a tunnel: the path alone.
+    Origin,
+    /// HTTP/1.1 to a proxy: the whole URL, and what the proxy wants to know of us.
+    Absolute(Option<HeaderValue>),
+    /// HTTP/2 sends the parts of the URL by themselves.
+    Http2,
+}
+
+impl Form {
+    /// For a request in clear to this proxy.
+    pub fn through(proxy: &Intercept) -> Form {
+        Form::Absolute(proxy.basic_auth().cloned())
+    }
+
+    /// Gives a request its host, and its URL this form.
+    pub fn apply<B>(&self, request: &mut Request<B>) {
+        if let Form::Http2 = self {
+            return;
+        }
+        let authority = request
+            .uri()
+            .authority()
+            .map(|host| host.as_str().to_owned());
+        let host = authority.and_then(|host| HeaderValue::from_str(&host).ok());
+        if let Some(host) = host.filter(|_| !request.headers().contains_key(HOST)) {
+            request.headers_mut().insert(HOST, host);
+        }
+        match self {
+            Form::Absolute(Some(auth)) => {
+                request
+                    .headers_mut()
+                    .insert(http::header::PROXY_AUTHORIZATION, auth.clone());
+            }
+            Form::Origin => {
+                let path = request.uri().path_and_query().cloned();
+                *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_and_letters_don_t_make_another_origin() {
+        let origin = |text: &str| Origin::of(&text.parse().unwrap());
+        assert_eq!(origin("https://API.h/x"), origin("https://api.h:443/y?z"));
+        assert_ne!(origin("https://h/"), origin("http://h/"));
+        assert_ne!(origin("http://h/"), origin("http://h:8080/"));
+        assert_eq!(origin("/x"), None);
+        assert_eq!(origin("http://[::1]:80/").unwrap().bare_host(), "::1");
+    }
+
+    #[test]
+    fn the_environment_names_the_proxies() {
+        let environment = |name: &str| match name {
+            "HTTP_PROXY" => Some("http://me:pw@p:3128".to_owned()),
+            "no_proxy" => Some("127.0.0.1,.local".to_owned()),
+            _ => None,
+        };
+        let matcher = proxies(&environment);
+        let proxy = |url: &str| matcher.intercept(&url.parse().unwrap());
+        assert_eq!(proxy("http://h/").unwrap().uri().host(), Some("p"));
+        assert!(proxy("http://h/").unwrap().basic_auth().is_some());
+        assert!(proxy("https://h/").is_none());
+        assert!(proxy("http://127.0.0.1/").is_none());
+        assert!(proxy("http://a.local/").is_none());
+    }
+
+    #[test]
+    fn a_proxy_sees_the_whole_url_and_a_server_its_path() {
+        let request = || Request::get("http://h:81/a?b=c").body(()).unwrap();
+        for (form, uri) in [
+            (Form::Origin, "/a?b=c"),
+            (Form::Absolute(None), "http://h:81/a?b=c"),
+        ] {
+            let mut request = request();
+            form.apply(&mut request);
+            assert_eq!(request.uri(), uri);
+            assert_eq!(request.headers()[HOST], "h:81");
+        }
+    }
+}
