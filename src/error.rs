@@ -25,7 +25,8 @@ pub enum ErrorKind {
 
 impl Error {
     /// The plan is wrong: `message` says where, and what would be right.
-    pub(crate) fn plan(message: impl Into<String>) -> Error {
+    #[must_use]
+    pub fn plan(message: impl Into<String>) -> Error {
         Error {
             kind: ErrorKind::Plan,
             message: message.into(),
@@ -33,7 +34,8 @@ impl Error {
     }
 
     /// The run stopped: `message` says why, and what to do.
-    pub(crate) fn stopped(message: impl Into<String>) -> Error {
+    #[must_use]
+    pub fn stopped(message: impl Into<String>) -> Error {
         Error {
             kind: ErrorKind::Stopped,
             message: message.into(),

@@ -1,7 +1,51 @@
-//! Very many requests to a remote API, never over its rate limit.
+//! Very many requests to a remote API, fast, and never over its rate limit.
+//!
+//! A **row** comes in, becomes a **request**, waits at the **gate** for a
+//! **permit**, is signed and **sent**, is **judged**, perhaps tried again, its
+//! **values** are extracted, and it leaves as exactly one **record**; records
+//! are written and **tallied**, and the tally is **reported**. Data passes each
+//! room once, in the order below. Two stairs lead back and no more: a retry
+//! returns to the gate, and every answer teaches the gate.
+//!
+//! | room | takes | gives |
+//! |---|---|---|
+//! | [`plan`] | a job file and flags | a checked [`Plan`] |
+//! | [`source`] | bytes | [`source::Row`] |
+//! | [`render`] | a row and templates | `http::Request` |
+//! | [`limit`] | units | [`limit::Permit`] |
+//! | [`auth`] | a request | a signed request |
+//! | [`send`] | a request | [`send::Answer`] |
+//! | [`judge`] | an answer, or none | [`judge::Verdict`] |
+//! | [`extract`] | an answer | values |
+//! | [`sink`] | [`record::Record`] | bytes |
+//! | [`tally`] | records | counts, sketches, kinds of failure |
+//! | [`report`] | a tally | text and JSON |
+//!
+//! [`run`] is the corridor between them: one reader, the workers, one writer.
+//!
+//! ```no_run
+//! use throng::plan::{Job, Plan};
+//!
+//! let job = Job::read("quotes.toml")?;
+//! let plan = Plan::new(&job, &|name| std::env::var(name).ok())?;
+//! let report = throng::run(plan)?;
+//! assert_eq!(report.rows.failed, 0);
+//! # Ok::<(), throng::Error>(())
+//! ```
 
 pub mod error;
+pub use error::Error;
 
+pub mod plan;
+pub use plan::Plan;
+pub mod crew;
+
+pub mod run;
+pub use run::run;
+pub mod live;
+pub mod stop;
+
+mod attempt;
 pub mod auth;
 pub mod extract;
 pub mod judge;
@@ -11,3 +55,6 @@ pub mod send;
 pub mod source;
 
 pub mod record;
+pub mod report;
+pub mod sink;
+pub mod tally;

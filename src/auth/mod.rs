@@ -1,5 +1,6 @@
 //! (4) A request to a signed one. It comes after the permit: signatures age.
 
+use http::header::HeaderName;
 use http::{HeaderMap, Request};
 
 mod secrets;
@@ -16,6 +17,11 @@ impl Signer {
     #[must_use]
     pub fn new(headers: HeaderMap) -> Signer {
         Signer { headers }
+    }
+
+    /// The headers that it adds.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.headers.keys()
     }
 
     /// Signs one attempt.

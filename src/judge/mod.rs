@@ -85,16 +85,24 @@ impl Judge {
         Judge { settings, resend }
     }
 
-    /// The most that a server may ask us to wait.
+    /// Why a run should rather end than wait for the limit any longer, if it should.
     #[must_use]
-    pub fn max_wait(&self) -> Duration {
-        self.settings.max_wait
-    }
-
-    /// The most refusals in a row.
-    #[must_use]
-    pub fn max_refusals(&self) -> u32 {
-        self.settings.max_refusals
+    pub fn too_long(&self, pause: Option<Duration>, refusals: u32) -> Option<String> {
+        let Settings {
+            max_wait,
+            max_refusals,
+            ..
+        } = self.settings;
+        if let Some(pause) = pause.filter(|pause| *pause > max_wait) {
+            return Some(format!(
+                "the server asks to be left alone for {}, which is longer than {} (retry.max-wait or --max-wait)",
+                humantime::format_duration(pause),
+                humantime::format_duration(max_wait),
+            ));
+        }
+        (refusals > max_refusals).then(|| {
+            format!("the server refused {refusals} times in a row (retry.max-refusals or --max-refusals allows {max_refusals}): is the rate right?")
+        })
     }
 
     /// What one attempt means. `chance` lies between 0 and 1.

@@ -150,15 +150,17 @@ impl Permit {
     }
 
     /// The server refused it for the limit's sake: the gate closes, for
-    /// everyone, for `pause`. Gives how long that is from now.
-    pub fn refused(self, pause: Option<Duration>, chance: f64) -> Duration {
-        let mut wait = Duration::ZERO;
+    /// everyone, for `pause`, or for a while that doubles with each refusal.
+    /// Gives how often that has happened since an attempt was last taken in.
+    pub fn refused(self, pause: Option<Duration>, chance: f64) -> u32 {
+        let mut refusals = 0;
         self.end(|state, now, permit| {
             state.limits.answered(now, permit.units, &permit.releases);
             let sent = permit.sent.unwrap_or(now);
-            wait = state.limits.refused(now, sent, pause, chance).since(now);
+            state.limits.refused(now, sent, pause, chance);
+            refusals = state.limits.refusals();
         });
-        wait
+        refusals
     }
 
     /// No answer came: the request may yet arrive.
@@ -361,8 +363,7 @@ mod tests {
         let gate = gate("5/1s");
         let mut permit = gate.permit(1).await;
         permit.sent();
-        let wait = permit.refused(Some(Duration::from_secs(3)), 0.0);
-        assert_eq!(wait, Duration::from_secs(3));
+        assert_eq!(permit.refused(Some(Duration::from_secs(3)), 0.0), 1);
         gate.permit(1).await.returned();
         assert!(start.elapsed() >= Duration::from_secs(3));
     }

@@ -15,8 +15,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub struct Limits {
     windows: Vec<Window>,
     closed_until: Time,
-    /// Refusals without a stated pause, in a row.
-    bare_refusals: u32,
+    /// Refusals since the server last took an attempt in.
+    refusals: u32,
 }
 
 /// The times at which one attempt's slots come back, one for each window that
@@ -30,7 +30,7 @@ impl Limits {
         Limits {
             windows,
             closed_until: Time::ZERO,
-            bare_refusals: 0,
+            refusals: 0,
         }
     }
 
@@ -98,7 +98,13 @@ impl Limits {
 
     /// The server took an attempt in: what it refused before is over.
     pub fn accepted(&mut self) {
-        self.bare_refusals = 0;
+        self.refusals = 0;
+    }
+
+    /// How often the gate was closed since an attempt was last taken in.
+    #[must_use]
+    pub fn refusals(&self) -> u32 {
+        self.refusals
     }
 
     /// The server refused an attempt that was sent at `sent`: nobody sends for
@@ -109,12 +115,14 @@ impl Limits {
         // What was in flight when the gate closed tells nothing new.
         let news = sent >= self.closed_until;
         if news {
-            for window in &mut self.windows {
-                window.unexplained();
-            }
+            self.refusals += 1;
+            self.windows.iter_mut().for_each(Window::unexplained);
         }
-        let pause = pause.unwrap_or_else(|| self.bare_pause(news, chance));
-        self.closed_until = self.closed_until.max(now.after(pause));
+        let unsaid = match news {
+            true => doubled(self.refusals, chance),
+            false => Duration::ZERO,
+        };
+        self.closed_until = self.closed_until.max(now.after(pause.unwrap_or(unsaid)));
         self.closed_until
     }
 
@@ -123,15 +131,12 @@ impl Limits {
     pub fn state(&self) -> Vec<WindowState> {
         self.windows.iter().map(Window::state).collect()
     }
+}
 
-    fn bare_pause(&mut self, news: bool, chance: f64) -> Duration {
-        if !news {
-            return Duration::ZERO;
-        }
-        let doubled = FIRST_PAUSE * 2u32.pow(self.bare_refusals.min(6));
-        self.bare_refusals += 1;
-        doubled.min(LONGEST_PAUSE).mul_f64(1.0 + chance / 4.0)
-    }
+/// The pause after this many refusals that named none.
+fn doubled(refusals: u32, chance: f64) -> Duration {
+    let pause = FIRST_PAUSE * 2u32.pow(refusals.saturating_sub(1).min(6));
+    pause.min(LONGEST_PAUSE).mul_f64(1.0 + chance / 4.0)
 }
 
 /// Each window with its release, if the attempt had one.

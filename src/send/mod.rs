@@ -105,6 +105,12 @@ impl Answer {
 }
 
 impl Trouble {
+    /// Whether it says more about the host than about the request.
+    #[must_use]
+    pub fn is_of_host(&self) -> bool {
+        matches!(self.kind, "connect" | "tls")
+    }
+
     /// What a row fails with whose last attempt ended so.
     #[must_use]
     pub fn failure(&self) -> Failure {

@@ -55,15 +55,13 @@ pub fn proxies(environment: &dyn Fn(&str) -> Option<String>) -> Matcher {
         .build()
 }
 
-/// How the request line names its target.
+/// How HTTP/1.1's request line names its target.
 #[derive(Debug, Clone)]
 pub enum Form {
-    /// HTTP/1.1 to the server itself, or through a tunnel: the path alone.
+    /// To the server itself, or through a tunnel: the path alone.
     Origin,
-    /// HTTP/1.1 to a proxy: the whole URL, and what the proxy wants to know of us.
+    /// To a proxy: the whole URL, and what the proxy wants to know of us.
     Absolute(Option<HeaderValue>),
-    /// HTTP/2 sends the parts of the URL by themselves.
-    Http2,
 }
 
 impl Form {
@@ -74,9 +72,6 @@ impl Form {
 
     /// Gives a request its host, and its URL this form.
     pub fn apply<B>(&self, request: &mut Request<B>) {
-        if let Form::Http2 = self {
-            return;
-        }
         let authority = request
             .uri()
             .authority()

@@ -1,6 +1,48 @@
 //! (1) Bytes to rows.
+//!
+//! [`Settings`] say where the rows are, a [`Source`] is that place once it is
+//! checked, and [`Format`] is how its bytes are written. The files:
+//!
+//! - `origin`: what the settings come down to: a file, standard input or a list
+//! - `file`: finds and opens files and standard input, the only door here
+//! - `head`: the first bytes of a text, and what they tell about the rest
+//! - `format`: the formats by name and by extension
+//! - `csv`, `jsonl`, `json`, `lines`, `list`: one format each
+//! - `records`, `values`, `header`: what a table is cut into, and must fit
+//! - `located`: where in a text a mistake is
+//! - `names`: what a field may be called, and what else all formats agree on
+//! - `rows`, `survey`: the two uses of a source, to send and to look ahead
+//!
+//! A new format is one file, one variant of [`Format`] and one line in `FORMATS`.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::error::Error;
+
+mod csv;
+mod file;
+mod format;
+mod head;
+mod header;
+mod json;
+mod jsonl;
+mod lines;
+mod list;
+mod located;
+mod names;
+mod origin;
+mod records;
+mod rows;
+mod survey;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use format::Kind;
+use origin::Origin;
+pub use rows::Rows;
+pub use survey::Survey;
 
 /// The named fields of a row, in the order of the input.
 pub type Fields = Map<String, Value>;
@@ -12,4 +54,104 @@ pub struct Row {
     pub number: u64,
     /// Its values by name.
     pub fields: Fields,
+}
+
+/// The `input` of a job: where its rows come from. Exactly one of `file` and
+/// `list` is to be there.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The path of a file, or `-` for standard input.
+    pub file: Option<String>,
+    /// How the file is written; if absent, its extension tells.
+    pub format: Option<Format>,
+    /// How many rows to take from the start; if absent, all.
+    pub take: Option<u64>,
+    /// The rows themselves: objects, or texts that become the field `line`.
+    pub list: Option<Vec<Value>>,
+}
+
+/// How the bytes of a source are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// A table with commas; all values are texts.
+    Csv,
+    /// A table with tabs; all values are texts.
+    Tsv,
+    /// One JSON object per line.
+    Jsonl,
+    /// One JSON array of objects.
+    Json,
+    /// Plain lines, each of them the field `line`.
+    Lines,
+}
+
+/// One line for each format, in the order of [`Format`].
+#[rustfmt::skip]
+static FORMATS: [Kind; 5] = [
+    Kind { format: Format::Csv, name: "csv", extensions: &["csv"],
+        about: "a table with commas", open: |text, name| csv::open(text, name, b',') },
+    Kind { format: Format::Tsv, name: "tsv", extensions: &["tsv"],
+        about: "a table with tabs", open: |text, name| csv::open(text, name, b'\t') },
+    Kind { format: Format::Jsonl, name: "jsonl", extensions: &["jsonl", "ndjson"],
+        about: "one JSON object per line", open: jsonl::open },
+    Kind { format: Format::Json, name: "json", extensions: &["json"],
+        about: "one JSON array of objects", open: json::open },
+    Kind { format: Format::Lines, name: "lines", extensions: &["txt"],
+        about: "plain lines, each the field `line`", open: lines::open },
+];
+
+/// Where rows come from, checked: they can be asked for.
+#[derive(Debug, Clone)]
+pub struct Source {
+    origin: Origin,
+    most: u64,
+}
+
+impl Source {
+    /// Checks what can be checked before reading: that there is one source,
+    /// that a file can be read, and that its format is known.
+    ///
+    /// # Errors
+    ///
+    /// A plan error for whichever of these is not so.
+    pub fn new(settings: &Settings) -> Result<Source, Error> {
+        Ok(Source {
+            origin: Origin::new(settings).map_err(Error::plan)?,
+            most: settings.take.unwrap_or(u64::MAX),
+        })
+    }
+
+    /// What messages call it: its path, `standard input` or `the job's list`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.origin.name()
+    }
+
+    /// Opens the source and gives its rows one by one, in bounded memory.
+    /// They end after the first error. Standard input gives its rows only once.
+    ///
+    /// # Errors
+    ///
+    /// A plan error if the source cannot be opened or its beginning is wrong.
+    /// A later mistake is an item: a plan error before the first row, then a stop.
+    pub fn rows(&self) -> Result<Rows, Error> {
+        let items = self.origin.open().map_err(Error::plan)?;
+        Ok(rows::numbered(items, self.most))
+    }
+
+    /// Reads all rows once, where they can be read again afterwards, so that
+    /// mistakes are found before anything is sent.
+    ///
+    /// # Errors
+    ///
+    /// A plan error for the first mistake in the data, with its place.
+    pub fn survey(&self) -> Result<Survey, Error> {
+        if !self.origin.lasts() {
+            return Ok(Survey::default());
+        }
+        let mut items = self.origin.open().map_err(Error::plan)?;
+        items.survey(self.most).map_err(Error::plan)
+    }
 }

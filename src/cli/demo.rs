@@ -1,0 +1,94 @@
+//! `throng demo`: the mock and the shipped job in one process.
+
+use clap::Args;
+use serde_json::{Value, json};
+use throng::plan::Job;
+use throng::{Error, Plan};
+use throng_mock::{Fault, Faults, Latency, Mock, Settings};
+
+use super::flags::Show;
+use super::{Exit, mock, run, say};
+
+const JOB: &str = include_str!("../../examples/quotes.toml");
+const TICKERS: &str = include_str!("../../examples/tickers.csv");
+const ROWS: usize = 500;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The original job: 22 requests in any 5 s, which takes two minutes
+    #[arg(long)]
+    full: bool,
+    #[command(flatten)]
+    show: Show,
+}
+
+pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+    let rate = if arguments.full { "22/5s" } else { "110/5s" };
+    let mock = Mock::start(server(rate, arguments.full)?, "127.0.0.1:0")
+        .map_err(|error| Error::stopped(format!("the mock server can't start: {error}")))?;
+    let plan = Plan::new(&job(&mock.url(), rate)?, &environment)?;
+    say::note(&format!(
+        "A mock quote API at {} takes {rate} and refuses more; throng asks it for {ROWS} quotes.\n",
+        mock.url()
+    ));
+    let (exit, report) = run::carry_out(plan, &arguments.show)?;
+    let ours = report.limits.iter().map(|limit| limit.most_in_window).max();
+    say::note(&format!(
+        "\n{}\n        our own count: {} requests, {} refused; at most {} in any window",
+        mock::count(&mock.judgement()),
+        report.sent.requests,
+        report.sent.refused,
+        ours.unwrap_or_default(),
+    ));
+    Ok(match exit {
+        // Some rows are meant to fail.
+        Exit::SomeFailed => Exit::Ok,
+        other => other,
+    })
+}
+
+/// A server some 250 ms away. The short demo also shows what goes wrong in the world.
+fn server(rate: &str, full: bool) -> Result<Settings, Error> {
+    let faults = vec![
+        (Fault::ServerError, 0.03),
+        (Fault::DropBefore, 0.01),
+        (Fault::MissingKey, 0.01),
+    ];
+    let wrong = |error: throng_mock::ParseError| Error::plan(error.to_string());
+    Ok(Settings {
+        limits: vec![rate.parse().map_err(wrong)?],
+        latency: "lognormal:250ms:0.6".parse::<Latency>().map_err(wrong)?,
+        faults: Faults {
+            rates: if full { Vec::new() } else { faults },
+        },
+        seed: 7,
+        ..Settings::default()
+    })
+}
+
+/// The shipped job, asking this server for the first of the shipped tickers.
+fn job(server: &str, rate: &str) -> Result<Job, Error> {
+    let rows: Vec<Value> = TICKERS
+        .lines()
+        .skip(1)
+        .take(ROWS)
+        .map(|symbol| json!({ "symbol": symbol }))
+        .collect();
+    let output = std::env::temp_dir().join("throng-demo.jsonl");
+    let mut job = Job::parse("examples/quotes.toml", JOB)?;
+    job.input = Default::default();
+    job.overlay(json!({
+        "input": { "list": rows },
+        "request": { "url": format!("{server}/v6/finance/quote/") },
+        "limit": { "rate": [rate] },
+        "output": { "file": output, "existing": "overwrite" },
+    }))
+}
+
+/// The mock wants no key, but the job has one to show that it stays secret.
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "XAPIKEY" => Some("a-key-for-the-mock".into()),
+        _ => None,
+    }
+}

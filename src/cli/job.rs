@@ -1,0 +1,64 @@
+//! A job file with flags over it.
+
+use clap::Args;
+use serde_json::json;
+use throng::Error;
+use throng::plan::{Job, Plan};
+
+use super::{environment, flags};
+
+/// A job: a file, flags, or both.
+#[derive(Args)]
+pub struct Arguments {
+    /// A job file: TOML, or JSON with the same keys
+    #[arg(value_name = "JOB")]
+    job: Option<String>,
+    /// The older way to name it
+    #[arg(
+        long,
+        alias = "config_json_file",
+        value_name = "FILE",
+        hide = true,
+        conflicts_with = "job"
+    )]
+    config_json_file: Option<String>,
+    #[command(flatten)]
+    input: flags::Input,
+    #[command(flatten)]
+    request: flags::Request,
+    #[command(flatten)]
+    limit: flags::Limit,
+    #[command(flatten)]
+    workers: flags::Workers,
+    #[command(flatten)]
+    patience: flags::Patience,
+    #[command(flatten)]
+    values: flags::Values,
+    #[command(flatten)]
+    output: flags::Output,
+}
+
+impl Arguments {
+    /// The checked plan.
+    pub fn plan(&self) -> Result<Plan, Error> {
+        Plan::new(&self.job()?, &environment)
+    }
+
+    fn job(&self) -> Result<Job, Error> {
+        let job = match self.job.as_ref().or(self.config_json_file.as_ref()) {
+            Some(path) => Job::read(path)?,
+            None => Job::default(),
+        };
+        job.overlay(json!({
+            "input": self.input.tree(),
+            "request": self.request.tree(),
+            "limit": self.limit.tree().map_err(Error::plan)?,
+            "workers": self.workers.tree(),
+            "send": self.patience.send_tree(),
+            "retry": self.patience.retry_tree(),
+            "extract": self.values.extract_tree(),
+            "summary": self.values.summary_tree(),
+            "output": self.output.tree(),
+        }))
+    }
+}

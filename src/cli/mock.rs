@@ -1,0 +1,106 @@
+//! `throng mock`: serve the quote API until Ctrl-C, then say what it saw.
+
+use std::sync::mpsc;
+
+use clap::Args;
+use throng::Error;
+use throng_mock::{Faults, Judgement, Latency, Limit, Mock, Refusal, Settings};
+
+use super::{Exit, say};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:8099")]
+    addr: String,
+    /// Refuse more than N requests in any PERIOD: 22/5s, fixed:22/5s or bucket:22/5s (repeat)
+    #[arg(long, value_name = "N/PERIOD")]
+    limit: Vec<Limit>,
+    #[command(flatten)]
+    network: Network,
+    /// Spoil a share of the answers: 429, 500, drop, cut, empty, missing, notjson or drip (repeat)
+    #[arg(long, value_name = "KIND=5%")]
+    fault: Vec<Faults>,
+    /// What a refusal says about when to come back: seconds, date or bare
+    #[arg(long, default_value = "seconds")]
+    refusal: Refusal,
+    /// Latencies and faults follow from this
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The x-api-key that requests must have
+    #[arg(long)]
+    api_key: Option<String>,
+}
+
+/// How far away it seems to be.
+#[derive(Args)]
+struct Network {
+    /// 0, 250ms, lognormal:250ms:0.6 or uniform:100ms:300ms
+    #[arg(long, default_value = "0")]
+    latency: Latency,
+    /// The share of the latency that passes before a request arrives
+    #[arg(long, default_value_t = 0.5, value_name = "SHARE")]
+    there: f64,
+    /// Bytes of filler in each quote
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    padding: usize,
+}
+
+pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+    let mock = Mock::start(settings(arguments), &*arguments.addr).map_err(|error| {
+        Error::plan(format!(
+            "the mock can't listen on {} (--addr): {error}",
+            arguments.addr
+        ))
+    })?;
+    say::result(&format!(
+        "a quote API is at {}/v6/finance/quote/?symbols=AAPL, its judge at {}/judge; Ctrl-C ends it",
+        mock.url(),
+        mock.url()
+    ));
+    let (signal, ended) = mpsc::channel();
+    ctrlc::set_handler(move || {
+        // A second signal changes nothing.
+        let _ = signal.send(());
+    })
+    .map_err(|error| Error::stopped(format!("signals can't be listened to: {error}")))?;
+    // It ends when the handler is called, or can't be any more.
+    let _ = ended.recv();
+    say::result(&count(&mock.judgement()));
+    Ok(Exit::Ok)
+}
+
+/// What the server counted, in a line or two.
+pub fn count(judgement: &Judgement) -> String {
+    let mut text = format!(
+        "the server's own count: {} requests, {} refused",
+        judgement.requests, judgement.refused
+    );
+    for window in &judgement.windows {
+        text += &format!(
+            "; at most {} in any window (limit {})",
+            window.most, window.limit
+        );
+    }
+    text
+}
+
+fn settings(arguments: &Arguments) -> Settings {
+    Settings {
+        limits: arguments.limit.clone(),
+        latency: arguments.network.latency.clone(),
+        there: arguments.network.there,
+        padding: arguments.network.padding,
+        faults: Faults {
+            rates: arguments
+                .fault
+                .iter()
+                .flat_map(|faults| faults.rates.clone())
+                .collect(),
+        },
+        refusal: arguments.refusal,
+        seed: arguments.seed,
+        api_key: arguments.api_key.clone(),
+        ..Settings::default()
+    }
+}

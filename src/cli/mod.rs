@@ -1,0 +1,66 @@
+//! The command line: what the library is asked to do, and what people see of it.
+
+use clap::{Parser, Subcommand};
+use throng::Error;
+
+mod demo;
+mod exit;
+mod flags;
+mod job;
+mod mock;
+mod plan;
+mod progress;
+mod run;
+mod say;
+
+use exit::Exit;
+
+/// Makes very many requests to a remote API, and never breaks its rate limit.
+#[derive(Parser)]
+#[command(name = "throng", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  throng demo                                  see it work, in 20 seconds
+  throng plan quotes.toml                      check a job, send nothing
+  throng run quotes.toml                       do it
+  throng run --url 'https://api.example/v1/items/{{ id }}' -i ids.csv -r 300/1m -o items.jsonl
+
+Exit codes:
+  0  every row ok          1  finished, some rows failed
+  2  the plan is wrong     3  the run stopped (--resume goes on)     130  interrupted (likewise)";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Do the job: one request for each row, one record for each
+    Run(run::Arguments),
+    /// Check the job, show its first requests and the least time it takes; send nothing
+    Plan(plan::Arguments),
+    /// Serve a quote API with a limit, latencies and faults, to try jobs on
+    Mock(mock::Arguments),
+    /// Ask a mock API for 500 quotes at once, and compare its count with ours
+    Demo(demo::Arguments),
+}
+
+/// Does what the command line says.
+pub fn main() -> Exit {
+    let done = match Arguments::parse().command {
+        Command::Run(arguments) => run::main(arguments),
+        Command::Plan(arguments) => plan::main(&arguments),
+        Command::Mock(arguments) => mock::main(&arguments),
+        Command::Demo(arguments) => demo::main(&arguments),
+    };
+    done.unwrap_or_else(|error: Error| {
+        say::error(&error);
+        Exit::of(&error)
+    })
+}
+
+/// The environment, as templates and proxies see it.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

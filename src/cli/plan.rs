@@ -1,0 +1,18 @@
+//! `throng plan`: check everything, send nothing.
+
+use clap::Args;
+use throng::Error;
+
+use super::{Exit, job, say};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    job: job::Arguments,
+}
+
+pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+    let plan = arguments.job.plan()?;
+    say::result(&plan.preview());
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,165 @@
+//! What people see while a run goes on: one live line on a terminal, or a line
+//! every few seconds. [door: terminal, clock]
+
+use std::io::IsTerminal;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use throng::run::Run;
+
+use super::flags::{Progress, Show};
+use super::say;
+
+const BAR_EVERY: Duration = Duration::from_millis(200);
+const LOG_EVERY: Duration = Duration::from_secs(5);
+/// The rate that is shown is that of the last few seconds.
+const LATELY: Duration = Duration::from_secs(10);
+
+/// Shows a run's progress until it is told that it has ended.
+pub struct Watch {
+    shown: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
+}
+
+/// What was sent when, so that a rate can be shown.
+struct Pace {
+    started: Instant,
+    lately: std::collections::VecDeque<(Instant, u64)>,
+}
+
+impl Watch {
+    /// Starts to show a run, in the way that is asked for.
+    pub fn start(run: &Run, show: &Show) -> Watch {
+        let bar = match show.progress {
+            _ if show.quiet => return Watch { shown: None },
+            Progress::None => return Watch { shown: None },
+            Progress::Auto => std::io::stderr().is_terminal(),
+            Progress::Bar => true,
+            Progress::Log => false,
+        };
+        let (end, ended) = mpsc::channel();
+        let run = run.clone();
+        let thread = std::thread::spawn(move || match bar {
+            true => show_bar(&run, &ended),
+            false => show_log(&run, &ended),
+        });
+        Watch {
+            shown: Some((end, thread)),
+        }
+    }
+
+    /// Clears the live line.
+    pub fn end(self) {
+        if let Some((end, thread)) = self.shown {
+            drop(end);
+            // Its panic would be a mistake in showing, not in the run.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn show_bar(run: &Run, ended: &mpsc::Receiver<()>) {
+    let bar = match run.rows_to_do() {
+        Some(rows) => ProgressBar::new(rows),
+        None => ProgressBar::no_length(),
+    };
+    bar.set_draw_target(ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{bar:20} {wide_msg}") {
+        bar.set_style(style);
+    }
+    let mut pace = Pace::new();
+    while waits(ended, BAR_EVERY) {
+        bar.set_position(done(run));
+        bar.set_message(pace.line(run));
+    }
+    bar.finish_and_clear();
+}
+
+fn show_log(run: &Run, ended: &mpsc::Receiver<()>) {
+    let mut pace = Pace::new();
+    while waits(ended, LOG_EVERY) {
+        say::note(&pace.line(run));
+    }
+}
+
+/// Whether the run still goes on after this time.
+fn waits(ended: &mpsc::Receiver<()>, time: Duration) -> bool {
+    ended.recv_timeout(time) == Err(RecvTimeoutError::Timeout)
+}
+
+fn done(run: &Run) -> u64 {
+    run.live().ok() + run.live().failed()
+}
+
+impl Pace {
+    fn new() -> Pace {
+        Pace {
+            started: Instant::now(),
+            lately: std::collections::VecDeque::new(),
+        }
+    }
+
+    /// All that matters now, in one line.
+    fn line(&mut self, run: &Run) -> String {
+        let sending = run.live().sending();
+        let done = done(run);
+        let mut parts = vec![
+            match run.rows_to_do() {
+                Some(rows) => format!("{}/{}", HumanCount(done), HumanCount(rows)),
+                None => HumanCount(done).to_string(),
+            },
+            format!("{:.1}/s{}", self.rate(sending.sent), allowed(run)),
+            format!("{} in flight", sending.in_flight),
+            format!("{} waiting", run.gate().waiting()),
+        ];
+        for (count, what) in [
+            (sending.refused, "refused"),
+            (sending.retried, "retried"),
+            (run.live().failed(), "failed"),
+        ] {
+            if count > 0 {
+                parts.push(format!("{} {what}", HumanCount(count)));
+            }
+        }
+        parts.extend(self.left(run, done));
+        parts.join(" · ")
+    }
+
+    fn rate(&mut self, sent: u64) -> f64 {
+        let now = Instant::now();
+        self.lately.push_back((now, sent));
+        while self.lately.len() > 2 && now - self.lately[0].0 > LATELY {
+            self.lately.pop_front();
+        }
+        let (since, before) = match self.lately.len() {
+            1 => (self.started, 0),
+            _ => self.lately[0],
+        };
+        (sent - before) as f64 / (now - since).as_secs_f64().max(0.001)
+    }
+
+    fn left(&self, run: &Run, done: u64) -> Option<String> {
+        let rows = run.rows_to_do()?;
+        if done == 0 || done >= rows {
+            return None;
+        }
+        let left = self
+            .started
+            .elapsed()
+            .mul_f64((rows - done) as f64 / done as f64);
+        Some(format!("{} left", HumanDuration(left)))
+    }
+}
+
+/// What the tightest limit allows on the whole.
+fn allowed(run: &Run) -> String {
+    let per_second = run
+        .plan()
+        .policy()
+        .rates
+        .iter()
+        .map(|rate| rate.units as f64 / rate.period.as_secs_f64())
+        .reduce(f64::min);
+    per_second.map_or_else(String::new, |most| format!(" of {most:.1}/s allowed"))
+}

@@ -1,0 +1,85 @@
+//! `throng run`: do the job.
+
+use std::io::IsTerminal;
+
+use clap::Args;
+use throng::report::{Color, Report};
+use throng::run::Run;
+use throng::stop::{Reason, Stop};
+use throng::{Error, Plan};
+
+use super::flags::Show;
+use super::progress::Watch;
+use super::{Exit, job, say};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    job: job::Arguments,
+    #[command(flatten)]
+    show: Show,
+}
+
+pub fn main(arguments: Arguments) -> Result<Exit, Error> {
+    let plan = arguments.job.plan()?;
+    let (exit, _) = carry_out(plan, &arguments.show)?;
+    Ok(exit)
+}
+
+/// Carries a plan out while people look on.
+pub fn carry_out(plan: Plan, show: &Show) -> Result<(Exit, Report), Error> {
+    let run = Run::new(plan);
+    listen(run.stop())?;
+    let watch = Watch::start(&run, show);
+    let report = run.go();
+    watch.end();
+    let report = report?;
+    tell(&report, show)?;
+    let reason = run.stop().reason();
+    if let Some(Reason::Trouble(why)) = &reason {
+        say::error(why);
+    }
+    Ok((Exit::of_run(reason.as_ref(), report.rows.failed), report))
+}
+
+/// The first signal ends the run in good order, the second one at once.
+fn listen(stop: &Stop) -> Result<(), Error> {
+    let stop = stop.clone();
+    ctrlc::set_handler(move || {
+        if stop.is_asked() {
+            #[expect(
+                clippy::exit,
+                reason = "the second signal means now; records are written whole"
+            )]
+            std::process::exit(i32::from(Exit::Interrupted as u8));
+        }
+        stop.ask(Reason::Interrupted);
+        say::note("throng: stopping: waiting for the answers in flight; once more to end at once");
+    })
+    .map_err(|error| Error::stopped(format!("signals can't be listened to: {error}")))
+}
+
+fn tell(report: &Report, show: &Show) -> Result<(), Error> {
+    if let Some(path) = &show.summary_json {
+        std::fs::write(path, report.json()?).map_err(|error| {
+            Error::stopped(format!(
+                "the summary can't be written to {path} (--summary-json): {error}"
+            ))
+        })?;
+    }
+    if show.quiet {
+        return Ok(());
+    }
+    let color = match std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        true => Color::Always,
+        false => Color::Never,
+    };
+    if show.verbose {
+        report
+            .worker_lines()
+            .iter()
+            .for_each(|line| say::note(line));
+    }
+    say::note(report.text(color).trim_end());
+    Ok(())
+}

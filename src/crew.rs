@@ -1,0 +1,133 @@
+//! Who sends: how many workers there are, and how much each has in flight. Pure.
+
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::limit::Policy;
+
+const MOST_WORKERS: usize = 512;
+const MOST_IN_FLIGHT: usize = 10_000;
+const IN_FLIGHT: usize = 50;
+
+/// The `[workers]` part of a job: who sends.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Threads, each with its own connections; one for each core unless told otherwise.
+    pub count: Option<usize>,
+    /// Whether a worker waits for each answer before it sends again.
+    pub mode: Mode,
+    /// The most requests that one worker has in flight in `async` mode.
+    pub concurrency: Option<usize>,
+}
+
+/// How many requests a worker has in flight.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// One.
+    Sync,
+    /// As many as the concurrency says.
+    #[default]
+    Async,
+}
+
+/// The checked workers of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crew {
+    /// Threads.
+    pub count: usize,
+    /// The most requests that each has in flight.
+    pub in_flight: usize,
+}
+
+impl Crew {
+    /// Checks the settings, and leaves out what the limit would make wait anyway.
+    ///
+    /// # Errors
+    /// Which number is out of bounds.
+    pub fn new(settings: &Settings, policy: &Policy) -> Result<Crew, Error> {
+        let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+        let count = within(
+            "workers.count (--workers)",
+            settings.count,
+            cores,
+            MOST_WORKERS,
+        )?;
+        let place = "workers.concurrency (--concurrency)";
+        let asked = within(place, settings.concurrency, IN_FLIGHT, MOST_IN_FLIGHT)?;
+        let in_flight = match settings.mode {
+            Mode::Sync => 1,
+            Mode::Async => asked.min(useful(policy, count)),
+        };
+        Ok(Crew { count, in_flight })
+    }
+
+    /// Rows that are read before a worker wants them.
+    #[must_use]
+    pub fn rows_ahead(&self) -> usize {
+        (self.count * self.in_flight * 2).clamp(64, 4_096)
+    }
+}
+
+/// A limit of N never has more than N in flight. Twice that, shared out, leaves
+/// enough at the gate while some rows pause before a retry.
+fn useful(policy: &Policy, workers: usize) -> usize {
+    let most = policy.most_in_flight().unwrap_or(u64::MAX);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    most.saturating_mul(2).div_ceil(workers)
+}
+
+fn within(place: &str, asked: Option<usize>, default: usize, most: usize) -> Result<usize, Error> {
+    match asked.unwrap_or(default) {
+        0 => Err(Error::plan(format!(
+            "{place} is 0: nothing would be sent; give at least 1"
+        ))),
+        n if n > most => Err(Error::plan(format!("{place} is {n}; the most is {most}"))),
+        n => Ok(n),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn crew(mode: Mode, count: usize, concurrency: usize, rates: &[&str]) -> Result<Crew, Error> {
+        let limit = crate::limit::Settings {
+            rate: rates.iter().map(|rate| rate.parse().unwrap()).collect(),
+            ..Default::default()
+        };
+        let settings = Settings {
+            count: Some(count),
+            mode,
+            concurrency: Some(concurrency),
+        };
+        Crew::new(&settings, &Policy::new(&limit, Duration::ZERO))
+    }
+
+    #[test]
+    fn no_more_is_in_flight_than_the_limit_lets_through() {
+        let in_flight = |mode, rates: &[&str]| crew(mode, 4, 50, rates).unwrap().in_flight;
+        assert_eq!(in_flight(Mode::Async, &[]), 50);
+        assert_eq!(in_flight(Mode::Async, &["22/5s", "1000/1m"]), 11);
+        assert_eq!(in_flight(Mode::Async, &["1/1s"]), 1);
+        assert_eq!(in_flight(Mode::Sync, &[]), 1);
+    }
+
+    #[test]
+    fn numbers_out_of_bounds_are_refused() {
+        for (count, concurrency, why) in [
+            (0, 1, "workers.count (--workers) is 0"),
+            (1, 0, "workers.concurrency (--concurrency) is 0"),
+            (1_000, 1, "the most is 512"),
+        ] {
+            let error = crew(Mode::Async, count, concurrency, &[]).unwrap_err();
+            assert!(error.to_string().contains(why), "{error}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What a run is doing now: counters for whoever looks on.
+
+use std::iter::Sum;
+use std::ops::Add;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters of a run in progress. They may be read at any time from anywhere.
+#[derive(Debug)]
+pub struct Live {
+    workers: Vec<Counters>,
+    ok: Counter,
+    failed: Counter,
+}
+
+/// What one worker does.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    sent: Counter,
+    answered: Counter,
+    refused: Counter,
+    retried: Counter,
+    in_flight: Counter,
+}
+
+/// What the counters of one worker, or of all, said at one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sending {
+    /// Requests sent, retries included.
+    pub sent: u64,
+    /// Answers whose head came.
+    pub answered: u64,
+    /// Answers that said that the limit was hit.
+    pub refused: u64,
+    /// Attempts after a failed one; refusals don't count.
+    pub retried: u64,
+    /// Requests that wait for their answer.
+    pub in_flight: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counter(AtomicU64);
+
+/// A request in flight, as long as it lives.
+pub(crate) struct InFlight<'a>(&'a Counters);
+
+impl Live {
+    pub(crate) fn new(workers: usize) -> Live {
+        Live {
+            workers: (0..workers).map(|_| Counters::default()).collect(),
+            ok: Counter::default(),
+            failed: Counter::default(),
+        }
+    }
+
+    /// What all workers together have sent and heard.
+    #[must_use]
+    pub fn sending(&self) -> Sending {
+        self.by_worker().sum()
+    }
+
+    /// The same for each worker.
+    pub fn by_worker(&self) -> impl Iterator<Item = Sending> {
+        self.workers.iter().map(Counters::now)
+    }
+
+    /// Rows written with a result.
+    #[must_use]
+    pub fn ok(&self) -> u64 {
+        self.ok.get()
+    }
+
+    /// Rows written with a failure.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.failed.get()
+    }
+
+    pub(crate) fn worker(&self, index: usize) -> &Counters {
+        &self.workers[index]
+    }
+
+    pub(crate) fn written(&self, ok: u64, failed: u64) {
+        self.ok.add(ok);
+        self.failed.add(failed);
+    }
+}
+
+impl Counters {
+    pub fn sent(&self) -> InFlight<'_> {
+        self.sent.add(1);
+        self.in_flight.add(1);
+        InFlight(self)
+    }
+
+    pub fn unsent(&self) {
+        self.sent.subtract(1);
+    }
+
+    pub fn answered(&self) {
+        self.answered.add(1);
+    }
+
+    pub fn refused(&self) {
+        self.refused.add(1);
+    }
+
+    pub fn retried(&self) {
+        self.retried.add(1);
+    }
+
+    fn now(&self) -> Sending {
+        Sending {
+            sent: self.sent.get(),
+            answered: self.answered.get(),
+            refused: self.refused.get(),
+            retried: self.retried.get(),
+            in_flight: self.in_flight.get(),
+        }
+    }
+}
+
+impl Sum for Sending {
+    fn sum<I: Iterator<Item = Sending>>(all: I) -> Sending {
+        all.fold(Sending::default(), Sending::add)
+    }
+}
+
+impl Add for Sending {
+    type Output = Sending;
+
+    fn add(self, other: Sending) -> Sending {
+        Sending {
+            sent: self.sent + other.sent,
+            answered: self.answered + other.answered,
+            refused: self.refused + other.refused,
+            retried: self.retried + other.retried,
+            in_flight: self.in_flight + other.in_flight,
+        }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.subtract(1);
+    }
+}
+
+impl Counter {
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    fn subtract(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_in_flight_until_it_is_dropped() {
+        let live = Live::new(2);
+        let first = live.worker(0).sent();
+        let second = live.worker(1).sent();
+        assert_eq!((live.sending().sent, live.sending().in_flight), (2, 2));
+        drop((first, second));
+        assert_eq!((live.sending().sent, live.sending().in_flight), (2, 0));
+    }
+}

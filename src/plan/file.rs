@@ -1,0 +1,137 @@
+//! Reading a job file, and saying where it is wrong. [door: files]
+
+use std::path::Path;
+
+use super::{Job, older};
+use crate::error::Error;
+
+impl Job {
+    /// Reads a job file: TOML, JSON with the same keys, or the older JSON form.
+    ///
+    /// # Errors
+    /// That the file can't be read, or the line and the key that are wrong.
+    pub fn read(path: &str) -> Result<Job, Error> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::plan(format!("the job file {path} can't be read: {error}")))?;
+        Job::parse(path, &text)
+    }
+
+    /// Parses the text of a job file; `name` decides about the syntax, and stands in errors.
+    ///
+    /// # Errors
+    /// The line and the key that are wrong, and what was meant if that can be guessed.
+    pub fn parse(name: &str, text: &str) -> Result<Job, Error> {
+        let is_json = Path::new(name).extension().is_some_and(|end| end == "json")
+            || text.trim_start().starts_with('{');
+        match is_json {
+            true => {
+                older::parse(text).unwrap_or_else(|| serde_json::from_str(text).map_err(by_json))
+            }
+            false => toml::from_str(text).map_err(|error| by_toml(text, &error)),
+        }
+        .map_err(|why| Error::plan(format!("{name}, {why}")))
+    }
+}
+
+pub(super) fn by_json(error: serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text
+        .rsplit_once(" at line ")
+        .map_or(&*text, |(what, _)| what);
+    format!(
+        "line {}, column {}: {}",
+        error.line(),
+        error.column(),
+        helpful(what)
+    )
+}
+
+fn by_toml(text: &str, error: &toml::de::Error) -> String {
+    let start = error.span().map_or(0, |span| span.start);
+    let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
+    format!("line {line}: {}", helpful(error.message().trim()))
+}
+
+/// Adds to "unknown field" what was probably meant.
+fn helpful(what: &str) -> String {
+    let mut names = what.split('`').skip(1).step_by(2);
+    let suggestion = names
+        .next()
+        .filter(|_| what.starts_with("unknown "))
+        .and_then(|wrong| closest(wrong, names));
+    match suggestion {
+        Some(right) => format!("{what}; did you mean `{right}`?"),
+        None => what.to_owned(),
+    }
+}
+
+/// The name that is most like `wrong`, if any is.
+pub(super) fn closest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len().max(wrong.len()) / 3)
+        .min()
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(name: &str, text: &str) -> String {
+        Job::parse(name, text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn toml_and_json_have_the_same_keys() {
+        let toml =
+            "[request]\nurl = \"http://h/\"\n[limit]\nrate = \"3/1s\"\n[extract]\n\"a?\" = \".a\"";
+        let json = r#"{"request": {"url": "http://h/"}, "limit": {"rate": ["3/1s"]}, "extract": {"a?": ".a"}}"#;
+        assert_eq!(
+            Job::parse("j.toml", toml).unwrap(),
+            Job::parse("j.json", json).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_wrong_key_is_shown_with_its_line_and_what_was_meant() {
+        let toml = error(
+            "job.toml",
+            "[input]\nfile = \"a.csv\"\n\n[limits]\nrate = \"3/1s\"",
+        );
+        assert!(
+            toml.starts_with("job.toml, line 4: unknown field `limits`"),
+            "{toml}"
+        );
+        assert!(toml.ends_with("did you mean `limit`?"), "{toml}");
+        let json = error("job.json", "{\"input\":\n{\"fiel\": \"a.csv\"}}");
+        assert!(
+            json.starts_with("job.json, line 2, column 7: unknown field `fiel`"),
+            "{json}"
+        );
+        assert!(json.ends_with("did you mean `file`?"), "{json}");
+    }
+
+    #[test]
+    fn a_wrong_value_is_shown_with_its_line() {
+        for (text, what) in [
+            (
+                "[limit]\nrate = \"0/5s\"",
+                "line 2: \"0/5s\" is not a rate: a rate of 0 would never send",
+            ),
+            (
+                "[limit]\nrate = 22",
+                "line 2: rate is a text such as \"22/5s\"",
+            ),
+            (
+                "[limit]\nguard = \"strickt\"",
+                "line 2: unknown variant `strickt`, expected",
+            ),
+            ("[input]\nfile = a.csv", "line 2: "),
+            ("[send]\n\ntimeout = \"soon\"", "line 3: "),
+        ] {
+            let error = error("j.toml", text);
+            assert!(error.starts_with(&format!("j.toml, {what}")), "{error}");
+        }
+    }
+}

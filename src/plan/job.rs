@@ -1,0 +1,125 @@
+//! What a user asks for, as written: one part for each room. Pure.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+use crate::{crew, extract, judge, limit, render, send, sink, source, tally};
+
+/// A job as its file or its flags say it; each room owns its part.
+///
+/// ```
+/// use throng::plan::Job;
+///
+/// let job = Job::parse("quotes.toml", r#"
+///     [input]
+///     file = "tickers.csv"
+///     [request]
+///     url = "https://api.example/quote/{{ symbol }}"
+///     [limit]
+///     rate = "22/5s"
+/// "#)?;
+/// assert_eq!(job.limit.rate[0].units, 22);
+/// # Ok::<(), throng::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Job {
+    /// Where rows come from.
+    pub input: source::Settings,
+    /// What is asked for each.
+    pub request: render::Settings,
+    /// How often.
+    pub limit: limit::Settings,
+    /// By how many at once.
+    pub workers: crew::Settings,
+    /// How long to wait for an answer.
+    pub send: send::Settings,
+    /// When to try again.
+    pub retry: judge::Settings,
+    /// What to keep of an answer.
+    pub extract: extract::Settings,
+    /// What to compute over all rows.
+    pub summary: tally::Settings,
+    /// Where records go.
+    pub output: sink::Settings,
+}
+
+impl Job {
+    /// The job with `flags` laid over it: a tree of the same shape, in which
+    /// nulls say nothing, names join and everything else replaces.
+    ///
+    /// # Errors
+    /// Which flag doesn't fit.
+    pub fn overlay(&self, flags: Value) -> Result<Job, Error> {
+        let mut tree = serde_json::to_value(self).map_err(unfit)?;
+        lay_over(&mut tree, flags);
+        serde_json::from_value(tree).map_err(unfit)
+    }
+}
+
+fn unfit(error: serde_json::Error) -> Error {
+    Error::plan(format!("the flags don't fit: {error}"))
+}
+
+fn lay_over(under: &mut Value, over: Value) {
+    match (under, over) {
+        (_, Value::Null) => {}
+        (Value::Object(under), Value::Object(over)) => {
+            for (name, value) in over {
+                lay_over_name(under, name, value);
+            }
+        }
+        (under, over) => *under = over,
+    }
+}
+
+fn lay_over_name(under: &mut Map<String, Value>, name: String, value: Value) {
+    if name == "headers" {
+        drop_same_headers(under.get_mut(&name), &value);
+    }
+    lay_over(under.entry(name).or_insert(Value::Null), value);
+}
+
+/// `X-Key` and `x-key` are one header.
+fn drop_same_headers(under: Option<&mut Value>, over: &Value) {
+    if let (Some(Value::Object(under)), Value::Object(over)) = (under, over) {
+        under.retain(|name, _| !over.keys().any(|new| new.eq_ignore_ascii_case(name)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn flags_replace_what_they_name_and_nothing_else() {
+        let job: Job = serde_json::from_value(json!({
+            "request": {"url": "http://a/", "query": {"a": "1", "b": "2"}, "headers": {"X-Key": "old"}},
+            "limit": {"rate": ["1/1s", "9/1m"]},
+            "send": {"timeout": "7s"},
+        }))
+        .unwrap();
+        let flags = json!({
+            "request": {"url": null, "query": {"b": "3"}, "headers": {"x-key": "new"}},
+            "limit": {"rate": ["22/5s"]},
+        });
+        let both = job.overlay(flags).unwrap();
+        assert_eq!(both.request.url.as_deref(), Some("http://a/"));
+        assert_eq!(
+            Value::Object(both.request.query),
+            json!({"a": "1", "b": "3"})
+        );
+        assert_eq!(Value::Object(both.request.headers), json!({"x-key": "new"}));
+        assert_eq!(both.limit.rate, ["22/5s".parse().unwrap()]);
+        assert_eq!(both.send.timeout.as_secs(), 7);
+    }
+
+    #[test]
+    fn a_job_survives_being_written_and_read() {
+        let job = Job::default();
+        assert_eq!(job.overlay(Value::Null).unwrap(), job);
+    }
+}

@@ -1,0 +1,62 @@
+//! Whether the names that a job uses exist. Pure.
+
+use super::file::closest;
+use crate::error::Error;
+use crate::extract::Extractor;
+use crate::render::Renderer;
+use crate::source::{Source, Survey};
+use crate::tally::Aggregate;
+
+/// Every field that a template uses is one of the input's, where that is known.
+pub fn check_fields(renderer: &Renderer, source: &Source, survey: &Survey) -> Result<(), Error> {
+    let unknown = renderer
+        .fields()
+        .iter()
+        .find(|field| !survey.names.is_empty() && !survey.names.contains(field));
+    // A template may have a default for a field that no row has.
+    let renders = survey
+        .first
+        .first()
+        .is_some_and(|row| renderer.render(row).is_ok());
+    match unknown.filter(|_| !renders) {
+        None => Ok(()),
+        Some(field) => Err(Error::plan(format!(
+            "the request uses {{{{ {field} }}}}, but {} has no field \"{field}\"{}",
+            source.name(),
+            instead(field, &survey.names),
+        ))),
+    }
+}
+
+/// Every name that an aggregate uses is extracted, or the input has it.
+pub fn check_aggregates(
+    aggregates: &[Aggregate],
+    extractor: &Extractor,
+    survey: &Survey,
+) -> Result<(), Error> {
+    // Without a survey the input's names aren't known yet.
+    if survey.names.is_empty() {
+        return Ok(());
+    }
+    let mut known = extractor.names();
+    known.extend_from_slice(&survey.names);
+    for aggregate in aggregates {
+        for name in aggregate.names() {
+            if !known.iter().any(|known| known == name) {
+                return Err(Error::plan(format!(
+                    "summary.{} (--summarize): there is no value \"{name}\"{}",
+                    aggregate.name,
+                    instead(name, &known),
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn instead(wrong: &str, names: &[String]) -> String {
+    match closest(wrong, names.iter().map(String::as_str)) {
+        Some(right) => format!("; did you mean \"{right}\"?"),
+        None => format!("; there are: {}", names.join(", ")),
+    }
+}

@@ -1,0 +1,245 @@
+//! A report as people and programs see it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::record::{Failure, Record};
+use crate::source::Row;
+use crate::tally::Aggregate;
+
+fn record(number: u64, outcome: Result<Vec<Value>, Failure>) -> Record {
+    let mut row = Row {
+        number,
+        ..Row::default()
+    };
+    let symbol = if number.is_multiple_of(2) {
+        "RIV"
+    } else {
+        "ANTE"
+    };
+    row.fields.insert("symbol".into(), symbol.into());
+    Record {
+        row,
+        outcome,
+        body: None,
+        status: None,
+        attempts: 1,
+        latency: Some(Duration::from_millis(100 + number)),
+    }
+}
+
+fn tally(records: &[Record], summary: &[&str]) -> Tally {
+    let parse = |text: &&str| Aggregate::parse(text, text).unwrap();
+    let aggregates: Vec<Aggregate> = summary.iter().map(parse).collect();
+    let mut tally = Tally::new(&aggregates, &["price".to_owned()]);
+    records.iter().for_each(|record| tally.add(record));
+    tally
+}
+
+fn limit() -> LimitReport {
+    LimitReport {
+        rate: "22/5s".into(),
+        guard: "strict".into(),
+        units_allowed: 22,
+        period_seconds: 5.0,
+        most_in_window: 22,
+        linger_seconds: 30.0,
+        ..LimitReport::default()
+    }
+}
+
+fn pace() -> Option<Pace> {
+    Some(Pace {
+        seconds: 118.234_567,
+        best_possible_seconds: Some(117.5),
+        requests_per_second: 4.228_9,
+    })
+}
+
+#[test]
+fn a_good_run_is_told_in_a_few_lines() {
+    let records: Vec<Record> = (0..500)
+        .map(|row| record(row, Ok(vec![json!(row)])))
+        .collect();
+    let report = Report {
+        pace: pace(),
+        limits: vec![limit()],
+        ..Report::of(&tally(&records, &["mean(price)", "count(price) by symbol"]))
+    };
+    let text = report.text(Color::Never);
+    assert_eq!(
+        text,
+        "500 rows: 500 ok, 0 failed\n\
+         118.2 s; the limit allows no less than 117.5 s (22/5s, strict)\n\
+         500 requests (4.23 per second), 0 retries, 0 refused (429)\n\
+         limit 22/5s (strict): at most 22 in any 5 s by our count\n\
+         latency: p50 350 ms, p90 550 ms, p99 594 ms, max 599 ms\n\
+         \x20 mean(price)  249.5  of 500 values\n\
+         count(price) by symbol\n\
+         \x20 ANTE  250  of 250 values\n\
+         \x20 RIV   250  of 250 values\n"
+    );
+}
+
+#[test]
+fn failures_are_told_with_examples() {
+    let failure = |row| Failure::new("timeout", format!("no answer to {row}"));
+    let records: Vec<Record> = (0..3).map(|row| record(row, Err(failure(row)))).collect();
+    let text = Report::of(&tally(&records, &[])).text(Color::Never);
+    assert!(
+        text.starts_with("3 rows: 0 ok, 3 failed\n3 requests, 0 retries"),
+        "{text}"
+    );
+    assert!(
+        text.contains("timeout  3 rows  100 %\n  row 0 (RIV): timeout: no answer to 0\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_stopped_run_tells_why_and_how_to_go_on() {
+    let ending = Ending {
+        output: Some("out.jsonl".into()),
+        stopped: Some("disk full".into()),
+        resume: Some("throng run job.toml --resume".into()),
+    };
+    let mut report = Report {
+        ending,
+        limits: vec![LimitReport {
+            lost: 1,
+            most_in_window: 23,
+            ..limit()
+        }],
+        ..Report::default()
+    };
+    report.rows.skipped = 1200;
+    let text = report.text(Color::Never);
+    for line in [
+        "0 rows: 0 ok, 0 failed (1,200 more done before)\nstopped: disk full\n",
+        "at most 23 in any 5 s by our count, MORE THAN IT ALLOWS; 1 request without an answer",
+        "\nrecords: out.jsonl\nto go on: throng run job.toml --resume\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
+fn programs_find_the_names_of_the_design() {
+    let records = [
+        record(0, Ok(vec![json!(2.5)])),
+        record(1, Err(Failure::new("tls", "x"))),
+    ];
+    let report = Report {
+        pace: pace(),
+        limits: vec![limit()],
+        ..Report::of(&tally(&records, &["mean(price)", "sum(price) by symbol"]))
+    };
+    let json: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+    let names: Vec<&String> = json.as_object().unwrap().keys().collect();
+    assert_eq!(
+        names[..9],
+        [
+            "rows",
+            "ok",
+            "failed",
+            "skipped",
+            "requests",
+            "retries",
+            "refused",
+            "seconds",
+            "best_possible_seconds",
+        ]
+    );
+    assert_eq!(
+        names[9..],
+        [
+            "requests_per_second",
+            "limits",
+            "latency_ms",
+            "aggregates",
+            "failures",
+            "workers",
+            "output",
+            "stopped",
+            "resume",
+        ]
+    );
+    assert_eq!(json["seconds"], 118.235);
+    assert_eq!(json["aggregates"]["mean(price)"]["value"], 2.5);
+    assert_eq!(
+        json["aggregates"]["sum(price) by symbol"]["groups"][0]["key"],
+        "RIV"
+    );
+    let example = json!({"row": 1, "label": "ANTE", "detail": "x"});
+    assert_eq!(
+        json["failures"][0],
+        json!({"kind": "tls", "count": 1, "share": 1.0, "examples": [example]})
+    );
+}
+
+#[test]
+fn nothing_of_a_server_reaches_the_terminal_as_it_is() {
+    let evil = "\u{1b}]0;x\u{7}\nok\u{202e}\t\r";
+    let mut records = vec![record(0, Err(Failure::new(evil, evil)))];
+    records.push(record(1, Ok(vec![evil.into()])));
+    for record in &mut records {
+        record.row.fields.insert("symbol".into(), evil.into());
+    }
+    let report = Report {
+        ending: Ending {
+            output: Some(evil.into()),
+            stopped: Some(evil.into()),
+            resume: Some(evil.into()),
+        },
+        limits: vec![LimitReport {
+            rate: evil.into(),
+            guard: evil.into(),
+            ..limit()
+        }],
+        pace: pace(),
+        ..Report::of(&tally(
+            &records,
+            &["count(price) by price", "min(\u{1b}\n)"],
+        ))
+    };
+    let text = report.text(Color::Never);
+    let bad = |char: char| char != '\n' && (char.is_control() || char == '\u{202e}');
+    assert!(!text.contains(bad), "{text:?}");
+    assert!(
+        !text.lines().any(|line| line.trim_start().starts_with("ok")),
+        "{text}"
+    );
+}
+
+#[test]
+fn colours_stand_around_lines_only_if_asked_for() {
+    let report = Report::default();
+    assert!(!report.text(Color::Never).contains('\u{1b}'));
+    assert!(
+        report
+            .text(Color::Always)
+            .starts_with("\u{1b}[1m\u{1b}[32m0 rows")
+    );
+}
+
+#[test]
+fn each_worker_has_its_line() {
+    let worker = |worker, answered| WorkerReport {
+        worker,
+        answered,
+        seconds: 2.1512,
+    };
+    let report = Report {
+        workers: vec![worker(1, 1), worker(2, 11)],
+        ..Report::default()
+    };
+    assert_eq!(
+        report.worker_lines(),
+        [
+            "worker 1: 1 request answered in 2.15 s",
+            "worker 2: 11 requests answered in 2.15 s",
+        ]
+    );
+}

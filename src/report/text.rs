@@ -1,0 +1,153 @@
+//! The report for people: a short block of lines.
+
+use anstyle::{AnsiColor, Style};
+
+use super::escape::{escape, short};
+use super::facts::{Latency, LimitReport, WorkerReport};
+use super::words::{count, milliseconds, per_second, plural, seconds};
+use super::{Report, tables};
+
+/// Whether the reader shows colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Color {
+    /// Plain text.
+    Never,
+    /// With the escape sequences of a terminal.
+    Always,
+}
+
+/// All lines, each with its newline.
+pub(super) fn text(report: &Report, color: Color) -> String {
+    let mut lines = vec![color.paint(style(report), &rows(report))];
+    lines.extend(stopped(report, color));
+    lines.extend(time(report));
+    lines.push(sent(report));
+    lines.extend(report.limits.iter().map(limit));
+    lines.extend(report.latency_ms.as_ref().map(latency));
+    lines.extend(tables::aggregates(&report.aggregates));
+    lines.extend(tables::failures(&report.failures));
+    lines.extend(ending(report));
+    lines.join("\n") + "\n"
+}
+
+/// What one worker did.
+pub(super) fn worker(worker: &WorkerReport) -> String {
+    let answered = plural(worker.answered, "request", "requests");
+    let time = seconds(worker.seconds);
+    format!("worker {}: {answered} answered in {time}", worker.worker)
+}
+
+impl Color {
+    fn paint(self, style: Style, text: &str) -> String {
+        match self {
+            Color::Never => text.to_owned(),
+            Color::Always => format!("{style}{text}{style:#}"),
+        }
+    }
+}
+
+/// Green only if all is well.
+fn style(report: &Report) -> Style {
+    let color = match (&report.ending.stopped, report.rows.failed) {
+        (None, 0) => AnsiColor::Green,
+        (None, _) => AnsiColor::Yellow,
+        (Some(_), _) => AnsiColor::Red,
+    };
+    color.on_default().bold()
+}
+
+fn rows(report: &Report) -> String {
+    let rows = &report.rows;
+    let all = plural(rows.rows, "row", "rows");
+    let before = match rows.skipped {
+        0 => String::new(),
+        skipped => format!(" ({} more done before)", count(skipped)),
+    };
+    format!(
+        "{all}: {} ok, {} failed{before}",
+        count(rows.ok),
+        count(rows.failed)
+    )
+}
+
+fn stopped(report: &Report, color: Color) -> Option<String> {
+    let why = report.ending.stopped.as_deref()?;
+    let red = AnsiColor::Red.on_default();
+    Some(color.paint(red, &format!("stopped: {}", escape(why))))
+}
+
+fn time(report: &Report) -> Option<String> {
+    let pace = report.pace.as_ref()?;
+    let took = seconds(pace.seconds);
+    let Some(best) = pace.best_possible_seconds else {
+        return Some(took);
+    };
+    let (verb, noun) = match report.limits.len() {
+        0 | 1 => ("allows", "limit"),
+        _ => ("allow", "limits"),
+    };
+    let rates: Vec<&str> = report.limits.iter().map(|limit| &*limit.rate).collect();
+    let guard = report.limits.first().map_or("", |limit| &limit.guard);
+    let which = short(&format!("{}, {guard}", rates.join(", ")));
+    let best = seconds(best);
+    Some(format!(
+        "{took}; the {noun} {verb} no less than {best} ({which})"
+    ))
+}
+
+fn sent(report: &Report) -> String {
+    let sent = &report.sent;
+    let pace = match &report.pace {
+        Some(pace) => format!(" ({})", per_second(pace.requests_per_second)),
+        None => String::new(),
+    };
+    format!(
+        "{}{pace}, {}, {} refused (429)",
+        plural(sent.requests, "request", "requests"),
+        plural(sent.retries, "retry", "retries"),
+        count(sent.refused)
+    )
+}
+
+fn limit(limit: &LimitReport) -> String {
+    let mut line = format!(
+        "limit {} ({}): at most {} in any {} by our count",
+        short(&limit.rate),
+        short(&limit.guard),
+        count(limit.most_in_window),
+        seconds(limit.period_seconds)
+    );
+    if limit.most_in_window > limit.units_allowed {
+        line += ", MORE THAN IT ALLOWS";
+    }
+    if let Some(margin) = limit.margin_seconds {
+        line += &format!("; margin {}", seconds(margin));
+    }
+    if limit.lost > 0 {
+        let lost = plural(limit.lost, "request", "requests");
+        let linger = seconds(limit.linger_seconds);
+        line += &format!("; {lost} without an answer, each counted for {linger} more");
+    }
+    line
+}
+
+fn latency(latency: &Latency) -> String {
+    format!(
+        "latency: p50 {}, p90 {}, p99 {}, max {}",
+        milliseconds(latency.p50),
+        milliseconds(latency.p90),
+        milliseconds(latency.p99),
+        milliseconds(latency.max)
+    )
+}
+
+fn ending(report: &Report) -> impl Iterator<Item = String> {
+    let line = |intro: &str, text: &Option<String>| {
+        let text = text.as_deref().map(escape);
+        text.map(|text| format!("{intro}: {text}"))
+    };
+    let output = line("records", &report.ending.output);
+    output
+        .into_iter()
+        .chain(line("to go on", &report.ending.resume))
+}

@@ -1,0 +1,132 @@
+//! The corridor: one reader, the workers, one writer, and bounded channels
+//! between them. [door: threads]
+//!
+//! Whatever the number of rows, what is in memory is what is in flight, and the
+//! little that lies in the channels.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::attempt::Shared;
+use crate::error::Error;
+use crate::limit::Gate;
+use crate::live::Live;
+use crate::plan::Plan;
+use crate::report::Report;
+use crate::stop::{Reason, Stop};
+
+mod outbox;
+mod reader;
+mod summary;
+mod worker;
+mod writer;
+
+/// A plan about to be carried out, or being carried out.
+///
+/// Clones are handles to the same run, for whoever looks on or wants it to end.
+#[derive(Clone)]
+pub struct Run {
+    shared: Arc<Shared>,
+}
+
+impl Run {
+    /// Gets ready; nothing is opened or sent yet.
+    #[must_use]
+    pub fn new(plan: Plan) -> Run {
+        let shared = Shared {
+            gate: plan.policy.gate(),
+            live: Live::new(plan.workers.count),
+            stop: Stop::default(),
+            plan,
+        };
+        Run {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.shared.plan
+    }
+
+    /// The rows that will get a record, if their number is known.
+    #[must_use]
+    pub fn rows_to_do(&self) -> Option<u64> {
+        let done = self.plan().output.done().len();
+        self.plan().rows().map(|rows| rows.saturating_sub(done))
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn live(&self) -> &Live {
+        &self.shared.live
+    }
+
+    /// The gate that all requests pass.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.shared.gate
+    }
+
+    /// The way to end it early.
+    #[must_use]
+    pub fn stop(&self) -> &Stop {
+        &self.shared.stop
+    }
+
+    /// Takes every row to its record, on this thread and the workers'. Returns when
+    /// the last record is written, or when a stop was asked for and what was in
+    /// flight has come in.
+    ///
+    /// # Errors
+    /// That the input or the output can't be opened. What happens later is in the report.
+    pub fn go(&self) -> Result<Report, Error> {
+        let started = Instant::now();
+        let rows = self.plan().source.rows()?;
+        let writer = self.plan().output.create(&self.plan().columns)?;
+        let (to_workers, rows_read) = async_channel::bounded(self.plan().workers.rows_ahead());
+        let (to_writer, records) = async_channel::bounded(outbox::BATCHES);
+        reader::start(rows, to_workers, self.shared.clone());
+        let workers: Vec<JoinHandle<Duration>> = (0..self.plan().workers.count)
+            .map(|index| {
+                worker::start(
+                    index,
+                    self.shared.clone(),
+                    rows_read.clone(),
+                    to_writer.clone(),
+                )
+            })
+            .collect();
+        drop((rows_read, to_writer));
+        let tally = writer::write(&self.shared, writer, &records);
+        let workers: Vec<Duration> = workers.into_iter().map(join).collect();
+        Ok(summary::report(
+            &self.shared,
+            &tally,
+            started.elapsed(),
+            &workers,
+        ))
+    }
+}
+
+/// A worker's panic is this thread's too.
+fn join(worker: JoinHandle<Duration>) -> Duration {
+    worker
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Carries a plan out: [`Run::go`] for those who don't look on.
+///
+/// # Errors
+/// Those of [`Run::go`], and that the run had to stop.
+pub fn run(plan: Plan) -> Result<Report, Error> {
+    let run = Run::new(plan);
+    let report = run.go()?;
+    match run.stop().reason() {
+        Some(Reason::Trouble(why)) => Err(Error::stopped(why)),
+        _ => Ok(report),
+    }
+}

@@ -1,0 +1,79 @@
+//! A worker's finished records, on their way to the writer in batches.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_channel::Sender;
+use tokio::task::AbortHandle;
+
+use crate::record::Record;
+
+/// Records that travel together.
+pub type Batch = Vec<Record>;
+
+/// Batches that may wait for the writer.
+pub const BATCHES: usize = 16;
+
+const FULL: usize = 128;
+/// A record waits no longer than this for others to come along.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Gathers records until there are enough, or the first has waited for long enough.
+pub struct Outbox {
+    waiting: RefCell<Batch>,
+    timer: RefCell<Option<AbortHandle>>,
+    to_writer: Sender<Batch>,
+}
+
+impl Outbox {
+    /// An empty one.
+    pub fn new(to_writer: Sender<Batch>) -> Rc<Outbox> {
+        Rc::new(Outbox {
+            waiting: RefCell::default(),
+            timer: RefCell::default(),
+            to_writer,
+        })
+    }
+
+    /// Takes a record; waits if the writer is behind.
+    pub async fn put(self: &Rc<Self>, record: Record) {
+        let waiting = {
+            let mut waiting = self.waiting.borrow_mut();
+            waiting.push(record);
+            waiting.len()
+        };
+        match waiting {
+            1 => self.start_timer(),
+            FULL.. => self.send().await,
+            _ => {}
+        }
+    }
+
+    /// Hands over what is left.
+    pub async fn close(&self) {
+        self.send().await;
+    }
+
+    async fn send(&self) {
+        if let Some(timer) = self.timer.take() {
+            timer.abort();
+        }
+        let batch = self.waiting.take();
+        if !batch.is_empty() {
+            // Without a writer the run is ending, and nothing more can be kept.
+            let _ = self.to_writer.send(batch).await;
+        }
+    }
+
+    fn start_timer(self: &Rc<Self>) {
+        let outbox = self.clone();
+        let timer = tokio::task::spawn_local(async move {
+            tokio::time::sleep(PATIENCE).await;
+            // It must not end itself in the middle of sending.
+            outbox.timer.take();
+            outbox.send().await;
+        });
+        self.timer.replace(Some(timer.abort_handle()));
+    }
+}

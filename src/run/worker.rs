@@ -1,0 +1,81 @@
+//! One worker: a thread with its own event loop and its own connections.
+//! [door: threads]
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use async_channel::{Receiver, Sender};
+use tokio::runtime::Builder;
+use tokio::task::{JoinSet, LocalSet};
+
+use super::outbox::{Batch, Outbox};
+use crate::attempt::{Shared, Walk};
+use crate::source::Row;
+use crate::stop::Reason;
+
+/// How long answers in flight are waited for when the run is to end early.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Starts the thread. It ends with the rows, or when the run is to stop; gives
+/// how long that took.
+pub fn start(
+    index: usize,
+    shared: Arc<Shared>,
+    rows: Receiver<Row>,
+    to_writer: Sender<Batch>,
+) -> JoinHandle<Duration> {
+    std::thread::spawn(move || {
+        let started = Instant::now();
+        match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => LocalSet::new().block_on(&runtime, work(index, shared, rows, to_writer)),
+            Err(error) => shared.stop.ask(Reason::Trouble(format!(
+                "a worker could not start: {error}; are too many files open (ulimit -n)?"
+            ))),
+        }
+        started.elapsed()
+    })
+}
+
+async fn work(index: usize, shared: Arc<Shared>, rows: Receiver<Row>, to_writer: Sender<Batch>) {
+    let outbox = Outbox::new(to_writer);
+    let walk = Rc::new(Walk::new(index, shared.clone()));
+    let mut walks: JoinSet<()> = (0..shared.plan.workers.in_flight)
+        .map(|_| serve(walk.clone(), rows.clone(), outbox.clone()))
+        .fold(JoinSet::new(), |mut walks, walk| {
+            walks.spawn_local(walk);
+            walks
+        });
+    drop(rows);
+    tokio::select! {
+        () = all(&mut walks) => {}
+        () = too_late(&shared) => walks.abort_all(),
+    }
+    outbox.close().await;
+}
+
+/// Takes one row after the other to its record.
+async fn serve(walk: Rc<Walk>, rows: Receiver<Row>, outbox: Rc<Outbox>) {
+    while let Ok(Ok(row)) = walk.unless_stopped(rows.recv()).await {
+        match walk.row(row).await {
+            Ok(record) => outbox.put(record).await,
+            Err(_) => return,
+        }
+    }
+}
+
+async fn all(walks: &mut JoinSet<()>) {
+    while let Some(ended) = walks.join_next().await {
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+}
+
+async fn too_late(shared: &Shared) {
+    shared.stop.asked().await;
+    tokio::time::sleep(GRACE).await;
+}

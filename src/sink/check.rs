@@ -1,0 +1,230 @@
+//! Whether records could go where the job says. [door: files]
+//!
+//! Files are looked at and read here, but none is made or changed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, ErrorKind};
+use std::path::Path;
+
+use super::resume::{self, Past, Unreadable};
+use super::target::Target;
+use super::{Existing, Format, Settings};
+use crate::error::Error;
+
+/// What there is to open, how it is written, and what it has already.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub target: Target,
+    pub format: Format,
+    pub past: Past,
+}
+
+/// The place that the settings mean, or why there is none.
+pub(super) fn place(settings: &Settings) -> Result<Place, Error> {
+    match settings.file.as_deref() {
+        None | Some("-") => stdout(settings),
+        Some(name) => file(Path::new(name), settings),
+    }
+}
+
+fn stdout(settings: &Settings) -> Result<Place, Error> {
+    let flag = match settings.existing {
+        Existing::Refuse => {
+            let format = settings.format.unwrap_or_else(Format::of_stdout);
+            return Ok(empty(Target::Stdout, format));
+        }
+        Existing::Resume => "--resume",
+        Existing::Overwrite => "--overwrite",
+    };
+    Err(Error::plan(format!(
+        "{flag} needs an output file: give one with --output FILE"
+    )))
+}
+
+fn file(path: &Path, settings: &Settings) -> Result<Place, Error> {
+    let format = match settings.format {
+        Some(format) => format,
+        None => Format::of_file(path)?,
+    };
+    match path.metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            absent(path, format, settings.existing)
+        }
+        Err(error) => Err(refused(path, &error)),
+        Ok(data) if data.is_dir() => Err(Error::plan(format!(
+            "the output {} is a directory",
+            path.display()
+        ))),
+        Ok(data) if !data.is_file() => device(path, format, settings.existing),
+        Ok(data) => present(path, format, settings.existing, data.len()),
+    }
+}
+
+fn absent(path: &Path, format: Format, existing: Existing) -> Result<Place, Error> {
+    if existing == Existing::Resume {
+        let name = path.display();
+        return Err(Error::plan(format!(
+            "there is nothing to resume: {name} does not exist; run without --resume"
+        )));
+    }
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    // A file without a name: it proves that one can be made, and is never seen.
+    tempfile::tempfile_in(directory).map_err(|error| refused(path, &error))?;
+    Ok(empty(Target::New(path.to_owned()), format))
+}
+
+/// A pipe or a device has no past.
+fn device(path: &Path, format: Format, existing: Existing) -> Result<Place, Error> {
+    if existing == Existing::Resume {
+        let name = path.display();
+        return Err(Error::plan(format!(
+            "--resume needs an output file: {name} is none that can be read again"
+        )));
+    }
+    Ok(empty(Target::Device(path.to_owned()), format))
+}
+
+fn present(path: &Path, format: Format, existing: Existing, size: u64) -> Result<Place, Error> {
+    let opened = OpenOptions::new().append(true).open(path);
+    opened.map_err(|error| refused(path, &error))?;
+    let past = match existing {
+        Existing::Overwrite => return Ok(empty(Target::Replace(path.to_owned()), format)),
+        Existing::Refuse if size > 0 => return Err(not_empty(path, format)),
+        Existing::Refuse => Past::default(),
+        Existing::Resume => past(path, format).map_err(|error| unreadable(path, format, error))?,
+    };
+    let target = Target::GoOn(path.to_owned(), size);
+    Ok(Place {
+        past,
+        ..empty(target, format)
+    })
+}
+
+fn empty(target: Target, format: Format) -> Place {
+    Place {
+        target,
+        format,
+        past: Past::default(),
+    }
+}
+
+fn past(path: &Path, format: Format) -> Result<Past, Unreadable> {
+    let file = File::open(path).map_err(Unreadable::Io)?;
+    resume::read(
+        &mut BufReader::with_capacity(1 << 16, file),
+        &mut *format.decoder(),
+    )
+}
+
+fn not_empty(path: &Path, format: Format) -> Error {
+    let name = path.display();
+    Error::plan(match past(path, format) {
+        Ok(past) => format!(
+            "{name} has {} already: --resume goes on with it, --overwrite starts again",
+            match past.rows.len() {
+                1 => "1 row".to_owned(),
+                rows => format!("{rows} rows"),
+            }
+        ),
+        Err(_) => format!(
+            "{name} exists and is no {format} results file: choose another name, or replace it \
+             with --overwrite"
+        ),
+    })
+}
+
+fn unreadable(path: &Path, format: Format, error: Unreadable) -> Error {
+    let name = path.display();
+    match error {
+        Unreadable::Io(error) => refused(path, &error),
+        Unreadable::Line(line) => Error::plan(format!(
+            "{name} cannot be resumed: line {line} is no {format} record with a _row"
+        )),
+    }
+}
+
+fn refused(path: &Path, error: &io::Error) -> Error {
+    let name = path.display();
+    Error::plan(format!("the output {name} cannot be used: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn check(file: Option<&Path>, existing: Existing) -> Result<Place, String> {
+        let settings = Settings {
+            file: file.map(|path| path.to_str().unwrap().to_owned()),
+            existing,
+            ..Settings::default()
+        };
+        place(&settings).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn stdout_has_no_past() {
+        assert_eq!(
+            check(None, Existing::Refuse).unwrap().format.to_string(),
+            "jsonl"
+        );
+        for (existing, flag) in [
+            (Existing::Resume, "--resume"),
+            (Existing::Overwrite, "--overwrite"),
+        ] {
+            let error = check(Some(Path::new("-")), existing).unwrap_err();
+            assert!(
+                error.starts_with(&format!("{flag} needs an output file")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_place_is_checked_without_being_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("ours.jsonl"), "{\"_row\":0}\n{\"_row\":1}\n{\"_r").unwrap();
+        fs::write(path("ours.csv"), "a,_row\n1,0\n").unwrap();
+        fs::write(path("theirs.csv"), "a,b\n1,2\n").unwrap();
+        fs::create_dir(path("directory.csv")).unwrap();
+        for (name, existing, expected) in [
+            (
+                "ours.jsonl",
+                Existing::Refuse,
+                "has 2 rows already: --resume goes on with it, --overwrite",
+            ),
+            ("ours.csv", Existing::Refuse, "has 1 row already"),
+            ("theirs.csv", Existing::Refuse, "is no csv results file"),
+            (
+                "theirs.csv",
+                Existing::Resume,
+                "line 1 is no csv record with a _row",
+            ),
+            ("new.csv", Existing::Resume, "nothing to resume"),
+            ("missing/new.csv", Existing::Refuse, "cannot be used"),
+            ("directory.csv", Existing::Overwrite, "is a directory"),
+            ("new.txt", Existing::Refuse, "--output-format"),
+        ] {
+            let error = check(Some(&path(name)), existing).unwrap_err();
+            assert!(error.contains(expected) && error.contains(name), "{error}");
+        }
+        for (name, existing) in [
+            ("new.csv", Existing::Refuse),
+            ("new.csv", Existing::Overwrite),
+            ("theirs.csv", Existing::Overwrite),
+            ("ours.jsonl", Existing::Resume),
+        ] {
+            check(Some(&path(name)), existing).unwrap();
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 4);
+        assert!(
+            fs::read_to_string(path("ours.jsonl"))
+                .unwrap()
+                .ends_with("{\"_r")
+        );
+    }
+}

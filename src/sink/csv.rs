@@ -1,0 +1,196 @@
+//! CSV: a header, then one record a row; a value that is no text is JSON.
+
+mod cells;
+mod read;
+
+use cells::{cell, end, json, plain, text};
+
+use super::Columns;
+use super::codec::{Decode, Encode, milliseconds};
+use crate::error::Error;
+use crate::record::Record;
+
+/// The writer's half. A file that is continued keeps its header.
+pub(super) fn encoder(columns: &Columns, header: Option<&[u8]>) -> Result<Box<dyn Encode>, Error> {
+    let mut columns = columns.clone();
+    if let Some(header) = header {
+        columns = continued(columns, header)?;
+    }
+    Ok(Box::new(Csv {
+        columns,
+        scratch: String::new(),
+    }))
+}
+
+/// The reader's half.
+pub(super) fn decoder() -> Box<dyn Decode> {
+    Box::new(read::Rows::default())
+}
+
+struct Csv {
+    columns: Columns,
+    scratch: String,
+}
+
+impl Encode for Csv {
+    fn start(&mut self, out: &mut Vec<u8>) {
+        if self.columns.fields.is_some() {
+            out.extend_from_slice(&header(&self.columns));
+        }
+    }
+
+    fn record(&mut self, record: &Record, out: &mut Vec<u8>) -> Result<(), Error> {
+        if self.columns.fields.is_none() {
+            self.columns.fields = Some(self.columns.fields_of(&record.row.fields));
+            self.start(out);
+        }
+        self.same_fields(record)?;
+        self.cells(record, out);
+        Ok(())
+    }
+}
+
+impl Csv {
+    /// A header cannot grow once it is written.
+    fn same_fields(&self, record: &Record) -> Result<(), Error> {
+        let known = self.columns.fields.as_deref().unwrap_or_default();
+        let is_new = |name: &&String| !known.contains(name) && self.columns.is_input(name);
+        match record.row.fields.keys().find(is_new) {
+            None => Ok(()),
+            Some(name) => Err(Error::stopped(format!(
+                "row {} has a field {name:?} that the first row had not, and a CSV file has one \
+                 header: use a .jsonl output",
+                record.row.number
+            ))),
+        }
+    }
+
+    fn cells(&mut self, record: &Record, out: &mut Vec<u8>) {
+        for name in self.columns.fields.as_deref().unwrap_or_default() {
+            json(record.row.fields.get(name), &mut self.scratch, out);
+        }
+        let values = record.outcome.as_deref().unwrap_or_default();
+        for place in 0..self.columns.values.len() {
+            json(values.get(place), &mut self.scratch, out);
+        }
+        own(&self.columns, record, &mut self.scratch, out);
+        end(out);
+    }
+}
+
+fn own(columns: &Columns, record: &Record, scratch: &mut String, out: &mut Vec<u8>) {
+    let failure = record.outcome.as_ref().err();
+    plain(Some(record.row.number), scratch, out);
+    plain(Some(failure.is_none()), scratch, out);
+    plain(record.status, scratch, out);
+    text(failure.map_or("", |failure| &failure.kind), out);
+    text(failure.map_or("", |failure| &failure.detail), out);
+    plain(Some(record.attempts), scratch, out);
+    plain(record.latency.map(milliseconds), scratch, out);
+    if columns.body {
+        text(record.body.as_deref().unwrap_or_default(), out);
+    }
+}
+
+/// The columns of the file that begins with this header; those of this run
+/// must be the same.
+fn continued(mut columns: Columns, first_line: &[u8]) -> Result<Columns, Error> {
+    let names = names(first_line);
+    if columns.fields.is_none() {
+        let after = columns.after_fields().count();
+        let fields = names.len().saturating_sub(after);
+        columns.fields = Some(names[..fields].to_vec());
+    }
+    if header(&columns) == first_line {
+        return Ok(columns);
+    }
+    Err(Error::plan(format!(
+        "the file to resume has the columns {}, but this run would write {}",
+        names.join(","),
+        String::from_utf8_lossy(header(&columns).trim_ascii_end()),
+    )))
+}
+
+fn names(header: &[u8]) -> Vec<String> {
+    let mut reader = ::csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_reader(header);
+    let first = reader
+        .records()
+        .next()
+        .and_then(Result::ok)
+        .unwrap_or_default();
+    first.iter().map(str::to_owned).collect()
+}
+
+fn header(columns: &Columns) -> Vec<u8> {
+    let mut out = Vec::new();
+    for name in columns.fields.as_deref().unwrap_or_default() {
+        cell(name, &mut out);
+    }
+    columns.after_fields().for_each(|name| cell(name, &mut out));
+    end(&mut out);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{columns, failed, ok};
+    use super::*;
+
+    fn lines(columns: &Columns, records: &[Record]) -> Result<String, Error> {
+        let mut out = Vec::new();
+        let mut csv = encoder(columns, None)?;
+        csv.start(&mut out);
+        for record in records {
+            csv.record(record, &mut out)?;
+        }
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_header_then_the_records() {
+        let mut columns = columns(&["price", "name"], false);
+        let text = "symbol,price,name,_row,_ok,_status,_error,_detail,_attempts,_ms\n\
+                    RIV,12.5,\"A \"\"B\"\"\nC\",7,true,200,,,2,118.204\n\
+                    RIV,,,8,false,,timeout,\"'=no answer, in 30 s\",1,\n";
+        assert_eq!(lines(&columns, &[ok(7), failed(8)]).unwrap(), text);
+        columns.fields = None;
+        assert_eq!(
+            lines(&columns, &[ok(7), failed(8)]).unwrap(),
+            text,
+            "learnt"
+        );
+    }
+
+    #[test]
+    fn a_field_that_comes_later_stops_the_run() {
+        let mut columns = columns(&["price"], false);
+        columns.fields = None;
+        let mut later = ok(8);
+        later.row.fields.insert("sector".into(), "x".into());
+        let error = lines(&columns, &[ok(7), later]).unwrap_err().to_string();
+        assert!(
+            error.contains("\"sector\"") && error.contains(".jsonl"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_resumed_file_must_have_the_same_columns() {
+        let mut columns = columns(&["price"], false);
+        let ours = header(&columns);
+        assert!(encoder(&columns, Some(&ours)).is_ok());
+        columns.fields = None;
+        assert!(
+            encoder(&columns, Some(&ours)).is_ok(),
+            "learnt from the file"
+        );
+        columns.values.push("name".into());
+        let error = encoder(&columns, Some(&ours)).err().unwrap().to_string();
+        assert!(
+            error.contains("has the columns symbol,price,_row"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,170 @@
+//! The table of output formats, from which names and extensions follow.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::codec::{Decode, Encode};
+use super::{Columns, csv, jsonl};
+use crate::error::Error;
+
+/// All formats; the first one is for stdout.
+static FORMATS: &[Kind] = &[
+    Kind {
+        name: "jsonl",
+        extensions: &["jsonl", "ndjson"],
+        encoder: jsonl::encoder,
+        decoder: jsonl::decoder,
+    },
+    Kind {
+        name: "csv",
+        extensions: &["csv"],
+        encoder: csv::encoder,
+        decoder: csv::decoder,
+    },
+];
+
+/// How records are written: `jsonl` or `csv`.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Format(&'static Kind);
+
+/// One line of the table.
+struct Kind {
+    name: &'static str,
+    extensions: &'static [&'static str],
+    /// The writer's half; with the first line of the file that it continues.
+    encoder: fn(&Columns, Option<&[u8]>) -> Result<Box<dyn Encode>, Error>,
+    /// The reader's half.
+    decoder: fn() -> Box<dyn Decode>,
+}
+
+impl Format {
+    /// The names of all formats, as the job and the flag have them.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        FORMATS.iter().map(|kind| kind.name)
+    }
+
+    /// What stdout gets if nothing else is asked for.
+    pub(super) fn of_stdout() -> Format {
+        Format(&FORMATS[0])
+    }
+
+    /// What the extension says.
+    pub(super) fn of_file(path: &Path) -> Result<Format, Error> {
+        let extension = path.extension().unwrap_or_default().to_string_lossy();
+        let known = |known: &&str| known.eq_ignore_ascii_case(&extension);
+        FORMATS
+            .iter()
+            .find(|kind| kind.extensions.iter().any(|name| known(&name)))
+            .map(Format)
+            .ok_or_else(|| unknown_extension(path))
+    }
+
+    pub(super) fn encoder(
+        self,
+        columns: &Columns,
+        first_line: Option<&[u8]>,
+    ) -> Result<Box<dyn Encode>, Error> {
+        (self.0.encoder)(columns, first_line)
+    }
+
+    pub(super) fn decoder(self) -> Box<dyn Decode> {
+        (self.0.decoder)()
+    }
+}
+
+fn unknown_extension(path: &Path) -> Error {
+    let all: Vec<String> = FORMATS
+        .iter()
+        .flat_map(|kind| kind.extensions.iter().map(|name| format!(".{name}")))
+        .collect();
+    Error::plan(format!(
+        "the name of the output file {} does not say its format: end it in {}, or give --output-format {}",
+        path.display(),
+        all.join(", "),
+        Format::names().collect::<Vec<_>>().join("|"),
+    ))
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Format, String> {
+        let kind = FORMATS.iter().find(|kind| kind.name == text);
+        kind.map(Format).ok_or_else(|| {
+            let names = Format::names().collect::<Vec<_>>().join(", ");
+            format!("there is no output format {text:?}; there are {names}")
+        })
+    }
+}
+
+impl TryFrom<String> for Format {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Format, String> {
+        text.parse()
+    }
+}
+
+impl From<Format> for String {
+    fn from(format: Format) -> String {
+        format.0.name.to_owned()
+    }
+}
+
+impl PartialEq for Format {
+    fn eq(&self, other: &Format) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for Format {}
+
+impl fmt::Debug for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name)
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_extension_says_the_format() {
+        for (file, name) in [
+            ("a.jsonl", "jsonl"),
+            ("a.ndjson", "jsonl"),
+            ("dir.x/A.CSV", "csv"),
+        ] {
+            let format = Format::of_file(Path::new(file)).unwrap();
+            assert_eq!(format.to_string(), name, "{file}");
+        }
+        for file in ["a.txt", "jsonl", "a."] {
+            let error = Format::of_file(Path::new(file)).unwrap_err().to_string();
+            assert!(error.contains("--output-format jsonl|csv"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_job_names_it() {
+        assert_eq!(
+            serde_json::from_str::<Format>(r#""csv""#).unwrap().0.name,
+            "csv"
+        );
+        let error = serde_json::from_str::<Format>(r#""xml""#).unwrap_err();
+        assert!(
+            error.to_string().contains("there are jsonl, csv"),
+            "{error}"
+        );
+    }
+}

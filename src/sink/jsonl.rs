@@ -1,0 +1,138 @@
+//! JSON Lines: one object a line.
+
+use serde::Deserialize;
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::Value;
+
+use super::Columns;
+use super::codec::{Decode, Encode, Found, milliseconds};
+use crate::error::Error;
+use crate::record::Record;
+
+/// The writer's half; a line needs nothing of the lines before it.
+pub(super) fn encoder(columns: &Columns, _: Option<&[u8]>) -> Result<Box<dyn Encode>, Error> {
+    Ok(Box::new(Jsonl(columns.clone())))
+}
+
+/// The reader's half.
+pub(super) fn decoder() -> Box<dyn Decode> {
+    Box::new(Lines)
+}
+
+struct Jsonl(Columns);
+
+impl Encode for Jsonl {
+    fn record(&mut self, record: &Record, out: &mut Vec<u8>) -> Result<(), Error> {
+        let start = out.len();
+        if let Err(error) = object(&self.0, record, &mut *out) {
+            out.truncate(start);
+            return Err(Error::stopped(format!(
+                "row {} cannot be written as JSON: {error}",
+                record.row.number
+            )));
+        }
+        out.push(b'\n');
+        Ok(())
+    }
+}
+
+fn object(columns: &Columns, record: &Record, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    let mut json = serde_json::Serializer::new(out);
+    let mut map = json.serialize_map(None)?;
+    for (name, value) in &record.row.fields {
+        if columns.is_input(name) {
+            map.serialize_entry(name, value)?;
+        }
+    }
+    values(columns, record, &mut map)?;
+    own(columns, record, &mut map)?;
+    map.end()
+}
+
+fn values<M: SerializeMap>(
+    columns: &Columns,
+    record: &Record,
+    map: &mut M,
+) -> Result<(), M::Error> {
+    let values = record.outcome.as_deref().unwrap_or_default();
+    for (place, name) in columns.values.iter().enumerate() {
+        map.serialize_entry(name, values.get(place).unwrap_or(&Value::Null))?;
+    }
+    Ok(())
+}
+
+fn own<M: SerializeMap>(columns: &Columns, record: &Record, map: &mut M) -> Result<(), M::Error> {
+    let failure = record.outcome.as_ref().err();
+    map.serialize_entry("_row", &record.row.number)?;
+    map.serialize_entry("_ok", &failure.is_none())?;
+    map.serialize_entry("_status", &record.status)?;
+    map.serialize_entry("_error", &failure.map(|failure| &failure.kind))?;
+    map.serialize_entry("_detail", &failure.map(|failure| &failure.detail))?;
+    map.serialize_entry("_attempts", &record.attempts)?;
+    map.serialize_entry("_ms", &record.latency.map(milliseconds))?;
+    if columns.body {
+        map.serialize_entry("_body", &record.body)?;
+    }
+    Ok(())
+}
+
+struct Lines;
+
+/// All that resuming needs of a line; the rest is only checked to be JSON.
+#[derive(Deserialize)]
+struct Line {
+    _row: u64,
+}
+
+impl Decode for Lines {
+    fn ends(&mut self, _: &[u8]) -> bool {
+        true
+    }
+
+    fn read(&mut self, record: &[u8]) -> Option<Found> {
+        let line: Line = serde_json::from_slice(record).ok()?;
+        Some(Found::Row(line._row))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{columns, failed, ok};
+    use super::*;
+
+    fn line(columns: &Columns, record: &Record) -> String {
+        let mut out = Vec::new();
+        let mut jsonl = encoder(columns, None).unwrap();
+        jsonl.record(record, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_result_is_one_line_in_the_order_of_the_design() {
+        assert_eq!(
+            line(&columns(&["price", "name"], false), &ok(7)),
+            "{\"symbol\":\"RIV\",\"price\":12.5,\"name\":\"A \\\"B\\\"\\nC\",\"_row\":7,\"_ok\":true,\
+             \"_status\":200,\"_error\":null,\"_detail\":null,\"_attempts\":2,\"_ms\":118.204}\n"
+        );
+    }
+
+    #[test]
+    fn a_failure_has_null_values_and_a_reason() {
+        assert_eq!(
+            line(&columns(&["price"], true), &failed(3)),
+            "{\"symbol\":\"RIV\",\"price\":null,\"_row\":3,\"_ok\":false,\"_status\":null,\
+             \"_error\":\"timeout\",\"_detail\":\"=no answer, in 30 s\",\"_attempts\":1,\"_ms\":null,\
+             \"_body\":null}\n"
+        );
+    }
+
+    #[test]
+    fn no_key_stands_twice() {
+        let mut record = ok(0);
+        record.row.fields.insert("_row".into(), 99.into());
+        record.row.fields.insert("price".into(), 1.into());
+        let line = line(&columns(&["price", "name"], false), &record);
+        assert_eq!(line.matches("\"_row\"").count(), 1, "{line}");
+        assert!(line.contains("\"price\":12.5"), "{line}");
+    }
+}

@@ -1,0 +1,44 @@
+//! Records for this room's tests.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Columns;
+use crate::record::{Failure, Record};
+use crate::source::Row;
+
+/// The columns of an input with one field, `symbol`.
+pub(super) fn columns(values: &[&str], body: bool) -> Columns {
+    let values = values.iter().map(|name| (*name).to_owned()).collect();
+    Columns::new(Some(vec!["symbol".to_owned()]), values, body).unwrap()
+}
+
+/// A result with two values.
+pub(super) fn ok(number: u64) -> Record {
+    let mut row = Row {
+        number,
+        ..Row::default()
+    };
+    row.fields.insert("symbol".into(), "RIV".into());
+    Record {
+        row,
+        outcome: Ok(vec![json!(12.5), json!("A \"B\"\nC")]),
+        body: None,
+        status: Some(200),
+        attempts: 2,
+        latency: Some(Duration::from_micros(118_204)),
+    }
+}
+
+/// A row that failed without an answer.
+pub(super) fn failed(number: u64) -> Record {
+    let failure = Failure::new("timeout", "=no answer, in 30 s");
+    Record {
+        outcome: Err(failure),
+        status: None,
+        attempts: 1,
+        latency: None,
+        ..ok(number)
+    }
+}

@@ -1,0 +1,136 @@
+//! Finds and opens what holds the bytes of a source. [door: files, standard input]
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use super::Format;
+use super::format::Text;
+use super::names::shown;
+
+/// Makes sure that there is a readable file at `path`, and tells its format:
+/// the one given, or else the one of its extension.
+pub(super) fn check(path: &str, format: Option<Format>) -> Result<Format, String> {
+    let at = Path::new(path);
+    let about = fs::metadata(at).map_err(|error| cannot_open(at, &error))?;
+    if about.is_dir() {
+        return Err(format!(
+            "{path} is a directory: give input.file (--input) a file in it"
+        ));
+    }
+    // To open a named pipe would be to wait for its writer.
+    if about.is_file() {
+        open(at)?;
+    }
+    format
+        .or_else(|| Format::of_path(at))
+        .ok_or_else(|| unknown_extension(at))
+}
+
+/// The bytes of a file or named pipe from its beginning.
+pub(super) fn open(path: &Path) -> Result<Text, String> {
+    let file = File::open(path).map_err(|error| cannot_open(path, &error))?;
+    Ok(buffered(file))
+}
+
+/// The bytes that are left on standard input.
+pub(super) fn stdin() -> Text {
+    buffered(io::stdin())
+}
+
+/// In bytes.
+const BUFFER: usize = 128 * 1024;
+
+fn buffered(bytes: impl Read + Send + 'static) -> Text {
+    Box::new(BufReader::with_capacity(BUFFER, bytes))
+}
+
+fn cannot_open(path: &Path, error: &io::Error) -> String {
+    let hint = match nearest(path) {
+        Some(name) if error.kind() == io::ErrorKind::NotFound => format!("; is it {name}?"),
+        _ => String::new(),
+    };
+    format!(
+        "cannot open {}: {error}: check input.file (--input){hint}",
+        path.display()
+    )
+}
+
+/// The path of the file beside `path` whose name is most like it.
+fn nearest(path: &Path) -> Option<String> {
+    let wanted = path.file_name()?.to_string_lossy();
+    let likeness = |name: &str| strsim::jaro_winkler(&wanted, name);
+    let best = names_beside(path)
+        .filter(|name| likeness(name) > ALIKE)
+        .max_by(|one, other| likeness(one).total_cmp(&likeness(other)))?;
+    Some(path.with_file_name(best).display().to_string())
+}
+
+/// From 0, nothing in common, to 1, the same.
+const ALIKE: f64 = 0.85;
+
+fn names_beside(path: &Path) -> impl Iterator<Item = String> {
+    let folder = path.parent().unwrap_or(path);
+    // The parent of a bare name is no path at all.
+    let entries = fs::read_dir(Path::new(".").join(folder));
+    let entries = entries.into_iter().flatten().flatten();
+    let files = entries.filter(|entry| !entry.path().is_dir());
+    files.map(|entry| entry.file_name().to_string_lossy().into_owned())
+}
+
+fn unknown_extension(path: &Path) -> String {
+    let flaw = match path.extension() {
+        Some(it) => format!("the extension {} is unknown", shown(&it.to_string_lossy())),
+        None => "it has no extension".into(),
+    };
+    let (path, names) = (path.display(), Format::names("|"));
+    format!("{path}: {flaw}: say what it holds with --format {names} (input.format)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    fn folder_with(names: &[&str]) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        names
+            .iter()
+            .for_each(|name| fs::write(folder.path().join(name), "a\n").unwrap());
+        folder
+    }
+
+    fn check_in(folder: &TempDir, name: &str, format: Option<Format>) -> Result<Format, String> {
+        let root = format!("{}/", folder.path().display());
+        check(&format!("{root}{name}"), format).map_err(|error| error.replace(&root, ""))
+    }
+
+    #[test]
+    fn the_extension_tells_the_format_unless_it_is_given() {
+        let folder = folder_with(&["a.csv", "a.xlsx", "a"]);
+        assert_eq!(check_in(&folder, "a.csv", None), Ok(Format::Csv));
+        assert_eq!(
+            check_in(&folder, "a.csv", Some(Format::Lines)),
+            Ok(Format::Lines)
+        );
+        assert_eq!(check_in(&folder, "a", Some(Format::Json)), Ok(Format::Json));
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_what_to_do() {
+        let folder = folder_with(&["tickers.csv", "other.csv", "a.xlsx", "a"]);
+        fs::create_dir(folder.path().join("b.csv")).unwrap();
+        #[rustfmt::skip]
+        let cases = [
+            ("zzzz", "cannot open zzzz: No such file", ": check input.file (--input)"),
+            ("tickrs.csv", "cannot open tickrs.csv: No such file", "; is it tickers.csv?"),
+            ("b.csv", "b.csv is a directory: give", "a file in it"),
+            ("a.xlsx", "a.xlsx: the extension \"xlsx\" is unknown: say", "(input.format)"),
+            ("a", "a: it has no extension: say", "--format csv|tsv|jsonl|json|lines (input.format)"),
+        ];
+        for (name, start, end) in cases {
+            let error = check_in(&folder, name, None).unwrap_err();
+            assert!(error.starts_with(start) && error.ends_with(end), "{error}");
+        }
+    }
+}

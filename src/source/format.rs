@@ -1,0 +1,126 @@
+//! The formats by name and by extension, as the table in `mod.rs` has them.
+
+use std::fmt;
+use std::io::BufRead;
+use std::path::Path;
+use std::str::FromStr;
+
+use super::names::shown;
+use super::rows::Opened;
+use super::{FORMATS, Format};
+use crate::error::Error;
+
+/// An opened text of any origin, past its byte order mark.
+pub(super) type Text = Box<dyn BufRead + Send>;
+
+/// All there is to know about one format.
+pub(super) struct Kind {
+    pub format: Format,
+    pub name: &'static str,
+    /// Without the dot, in small letters.
+    pub extensions: &'static [&'static str],
+    /// A few words for the help text.
+    pub about: &'static str,
+    /// Starts to read a text; messages call it by the name given.
+    pub open: fn(Text, &str) -> Opened,
+}
+
+impl Format {
+    /// The names of all formats, with `separator` between them.
+    #[must_use]
+    pub fn names(separator: &str) -> String {
+        FORMATS.each_ref().map(|kind| kind.name).join(separator)
+    }
+
+    /// One line of help for each format: its name, what it is, its extensions.
+    #[must_use]
+    pub fn help() -> String {
+        FORMATS.iter().map(Kind::help).collect()
+    }
+
+    /// The format that a path's extension stands for, in capitals or not.
+    pub(super) fn of_path(path: &Path) -> Option<Format> {
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        let kind = FORMATS
+            .iter()
+            .find(|kind| kind.extensions.contains(&extension.as_str()))?;
+        Some(kind.format)
+    }
+
+    /// Starts to read `text`, which messages call `name`.
+    pub(super) fn open(self, text: Text, name: &str) -> Opened {
+        (self.kind().open)(text, name)
+    }
+
+    fn kind(self) -> &'static Kind {
+        &FORMATS[self as usize]
+    }
+}
+
+impl Kind {
+    fn help(&self) -> String {
+        let extensions = self.extensions.join(", .");
+        format!("{:<6} {} (.{extensions})\n", self.name, self.about)
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.kind().name)
+    }
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Format, Error> {
+        let kind = FORMATS.iter().find(|kind| kind.name == name);
+        kind.map(|kind| kind.format).ok_or_else(|| {
+            let names = Format::names(", ");
+            Error::plan(format!(
+                "there is no format {}: choose one of {names}",
+                shown(name)
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_of_the_table_is_at_the_place_of_its_format() {
+        for (place, kind) in FORMATS.iter().enumerate() {
+            assert_eq!(kind.format as usize, place);
+        }
+    }
+
+    #[test]
+    fn names_are_the_same_in_jobs_and_on_the_command_line() {
+        for kind in &FORMATS {
+            let written = serde_json::to_value(kind.format).unwrap();
+            assert_eq!(written, kind.format.to_string());
+            assert_eq!(kind.name.parse(), Ok(kind.format));
+        }
+    }
+
+    #[test]
+    fn extensions_tell_the_format() {
+        let of = |path: &str| Format::of_path(Path::new(path));
+        assert_eq!(of("a/b.ndjson"), Some(Format::Jsonl));
+        assert_eq!(of("B.CSV"), Some(Format::Csv));
+        assert_eq!(of("b.xlsx"), None);
+        assert_eq!(of("csv"), None);
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_the_known_ones() {
+        let error = "xml".parse::<Format>().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "there is no format \"xml\": choose one of csv, tsv, jsonl, json, lines"
+        );
+        assert!(Format::help().contains("jsonl  one JSON object per line (.jsonl, .ndjson)\n"));
+    }
+}

@@ -1,0 +1,54 @@
+//! What all formats agree on: names, the longest row, how messages quote data.
+
+use super::Fields;
+use super::rows::Found;
+
+/// No row is longer than this, so that memory is bounded; in bytes.
+pub(super) const LONGEST_ROW: usize = 64 * 1024 * 1024;
+
+/// These fields, if all of their names are good.
+pub(super) fn accepted(fields: Fields) -> Found {
+    match fields.keys().find_map(|name| flaw(name)) {
+        Some(flaw) => Err(flaw),
+        None => Ok(fields),
+    }
+}
+
+/// Why no field may be called `name`, and what to do; none if it may.
+pub(super) fn flaw(name: &str) -> Option<String> {
+    name.is_empty()
+        .then(|| "a field has no name: give it one".into())
+}
+
+/// A piece of data in quotes, with escapes for what cannot be seen, and shortened.
+pub(super) fn shown(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_SHOWN) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// In characters.
+const LONGEST_SHOWN: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_has_a_name() {
+        for name in ["row", "_id", "a_b", "Größe", " "] {
+            let fields = Fields::from_iter([(name.into(), 2.into())]);
+            assert!(accepted(fields).is_ok(), "{name}");
+        }
+        let fields = Fields::from_iter([("a".into(), 1.into()), ("".into(), 2.into())]);
+        assert_eq!(accepted(fields).err(), flaw(""));
+    }
+
+    #[test]
+    fn quoted_data_is_escaped_and_short() {
+        assert_eq!(shown("a\0\t"), r#""a\0\t""#);
+        assert_eq!(shown(&"é".repeat(41)), format!("\"{}\"...", "é".repeat(40)));
+        assert_eq!(shown(&"é".repeat(40)), format!("\"{}\"", "é".repeat(40)));
+    }
+}

@@ -1,0 +1,108 @@
+//! Where the bytes or values of a source are, once its settings make sense.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::rows::Opened;
+use super::{Format, Settings, file, head, list};
+
+/// What the settings come down to.
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    File(PathBuf, Format),
+    /// Without a format, its first bytes tell it.
+    Stdin(Option<Format>),
+    List(Arc<[Value]>),
+}
+
+impl Origin {
+    /// Refuses settings that name no source, or two, or a file that is not there.
+    pub fn new(settings: &Settings) -> Result<Origin, String> {
+        let format = settings.format;
+        match (&settings.file, &settings.list) {
+            (Some(file), None) if file == "-" => Ok(Origin::Stdin(format)),
+            (Some(file), None) => Ok(Origin::File(file.into(), file::check(file, format)?)),
+            (None, Some(list)) if format.is_none() => Ok(Origin::List(list.as_slice().into())),
+            (None, Some(_)) => Err(FORMAT_OF_LIST.into()),
+            (None, None) => Err(NO_INPUT.into()),
+            (Some(_), Some(_)) => Err(TWO_INPUTS.into()),
+        }
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> String {
+        match self {
+            Origin::File(path, _) => path.display().to_string(),
+            Origin::Stdin(_) => "standard input".into(),
+            Origin::List(_) => "the job's list".into(),
+        }
+    }
+
+    /// Whether it is still there after it was read; a pipe is not.
+    pub fn lasts(&self) -> bool {
+        match self {
+            Origin::File(path, _) => path.is_file(),
+            Origin::Stdin(_) => false,
+            Origin::List(_) => true,
+        }
+    }
+
+    /// Starts to read it from its beginning.
+    pub fn open(&self) -> Opened {
+        let name = self.name();
+        let (bytes, format) = match self {
+            Origin::File(path, format) => (file::open(path)?, Some(*format)),
+            Origin::Stdin(format) => (file::stdin(), *format),
+            Origin::List(list) => return Ok(Box::new(list::rows(list.clone(), &name))),
+        };
+        let (head, text) = head::read(bytes, &name)?;
+        format
+            .unwrap_or_else(|| head::guess(&head))
+            .open(text, &name)
+    }
+}
+
+const NO_INPUT: &str = "there is no input: \
+    name a file with input.file (--input), or give the rows in input.list";
+const TWO_INPUTS: &str = "there are two inputs, input.file and input.list: remove one of them";
+const FORMAT_OF_LIST: &str = "input.format says how a file is written, \
+    and input.list is no file: remove input.format";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_one_input_is_needed() {
+        let list = Some(vec![]);
+        let both = Settings {
+            file: Some("-".into()),
+            list: list.clone(),
+            ..Settings::default()
+        };
+        let formatted = Settings {
+            format: Some(Format::Csv),
+            list: list.clone(),
+            ..Settings::default()
+        };
+        assert_eq!(Origin::new(&Settings::default()).unwrap_err(), NO_INPUT);
+        assert_eq!(Origin::new(&both).unwrap_err(), TWO_INPUTS);
+        assert_eq!(Origin::new(&formatted).unwrap_err(), FORMAT_OF_LIST);
+    }
+
+    #[test]
+    fn a_pipe_is_never_read_ahead() {
+        let stdin = Settings {
+            file: Some("-".into()),
+            ..Settings::default()
+        };
+        let list = Settings {
+            list: Some(vec![]),
+            ..Settings::default()
+        };
+        assert!(!Origin::new(&stdin).unwrap().lasts());
+        assert!(Origin::new(&list).unwrap().lasts());
+    }
+}

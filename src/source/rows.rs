@@ -1,0 +1,112 @@
+//! From what a format finds to numbered rows.
+
+use super::{Fields, Row, Survey};
+use crate::error::Error;
+
+/// The rows of a source in their order, read as they are asked for.
+pub type Rows = Box<dyn Iterator<Item = Result<Row, Error>> + Send>;
+
+/// What a format finds next: the fields of a row, or what is wrong, where, and
+/// what to do about it.
+pub(super) type Found = Result<Fields, String>;
+
+/// The rows of a text, or why its very beginning is wrong.
+pub(super) type Opened = Result<Box<dyn Items>, String>;
+
+/// The rows of one source as its format finds them; not asked again after an error.
+pub(super) trait Items: Iterator<Item = Found> + Send {
+    /// Reads on to the end, or over `most` rows, and tells what was there.
+    fn survey(&mut self, most: u64) -> Result<Survey, String> {
+        Survey::of(self, most)
+    }
+}
+
+/// The first `most` of these, numbered. Nothing is read beyond them.
+pub(super) fn numbered(items: Box<dyn Items>, most: u64) -> Rows {
+    Box::new(Numbered {
+        items,
+        number: 0,
+        most,
+    })
+}
+
+struct Numbered {
+    items: Box<dyn Items>,
+    number: u64,
+    most: u64,
+}
+
+impl Iterator for Numbered {
+    type Item = Result<Row, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.number >= self.most {
+            return None;
+        }
+        let row = match self.items.next() {
+            Some(Ok(fields)) => Some(Ok(Row {
+                number: self.number,
+                fields,
+            })),
+            Some(Err(message)) => Some(Err(self.error(message))),
+            None => None,
+        };
+        match row {
+            Some(Ok(_)) => self.number += 1,
+            _ => self.most = 0,
+        }
+        row
+    }
+}
+
+impl Numbered {
+    /// Before the first row nothing can have been sent.
+    fn error(&self, message: String) -> Error {
+        match self.number {
+            0 => Error::plan(message),
+            _ => Error::stopped(message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    struct Given(std::vec::IntoIter<Found>);
+
+    impl Iterator for Given {
+        type Item = Found;
+
+        fn next(&mut self) -> Option<Found> {
+            self.0.next()
+        }
+    }
+
+    impl Items for Given {}
+
+    fn rows(found: Vec<Found>, most: u64) -> Vec<Result<u64, ErrorKind>> {
+        numbered(Box::new(Given(found.into_iter())), most)
+            .map(|row| row.map(|row| row.number).map_err(|error| error.kind()))
+            .collect()
+    }
+
+    #[test]
+    fn rows_are_numbered_up_to_what_is_taken() {
+        let found = || vec![Ok(Fields::new()); 3];
+        assert_eq!(rows(found(), u64::MAX), [Ok(0), Ok(1), Ok(2)]);
+        assert_eq!(rows(found(), 2), [Ok(0), Ok(1)]);
+        assert_eq!(rows(found(), 0), []);
+    }
+
+    #[test]
+    fn the_first_error_is_the_end() {
+        let (row, flaw) = (|| Ok(Fields::new()), || Err(String::new()));
+        assert_eq!(rows(vec![flaw(), row()], 9), [Err(ErrorKind::Plan)]);
+        assert_eq!(
+            rows(vec![row(), flaw(), row()], 9),
+            [Ok(0), Err(ErrorKind::Stopped)]
+        );
+    }
+}

@@ -1,0 +1,166 @@
+//! What a source does with real files, whatever their format.
+
+use std::fs;
+use std::io::{BufReader, Read};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::error::ErrorKind;
+
+/// The same two rows in each format.
+const TWO_ROWS: [(&str, &str); 4] = [
+    ("a.csv", "line\nx\n\n\"y\"\n"),
+    ("a.jsonl", "{\"line\": \"x\"}\n\n{\"line\": \"y\"}\n"),
+    ("a.json", "[{\"line\": \"x\"},\n{\"line\": \"y\"}]\n"),
+    ("a.txt", "x\n\ny"),
+];
+
+fn written(name: &str, bytes: &[u8]) -> (TempDir, Settings) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).unwrap();
+    (folder, settings(&path))
+}
+
+fn settings(path: &Path) -> Settings {
+    Settings {
+        file: Some(path.display().to_string()),
+        ..Settings::default()
+    }
+}
+
+fn fields(source: &Source) -> Vec<Value> {
+    source
+        .rows()
+        .unwrap()
+        .map(|row| row.unwrap().fields.into())
+        .collect()
+}
+
+#[test]
+fn marks_and_line_ends_change_nothing() {
+    for (name, text) in TWO_ROWS {
+        let windows = format!("\u{FEFF}{}", text.replace('\n', "\r\n"));
+        for text in [text, &windows] {
+            let (_folder, settings) = written(name, text.as_bytes());
+            let source = Source::new(&settings).unwrap();
+            assert_eq!(
+                fields(&source),
+                [json!({"line": "x"}), json!({"line": "y"})],
+                "{name}"
+            );
+            assert_eq!(source.survey().unwrap().rows, Some(2));
+        }
+    }
+}
+
+#[test]
+fn rows_can_be_read_again_and_only_those_taken() {
+    for (name, text) in TWO_ROWS {
+        let (_folder, settings) = written(name, text.as_bytes());
+        let source = Source::new(&Settings {
+            take: Some(1),
+            ..settings
+        })
+        .unwrap();
+        let survey = source.survey().unwrap();
+        assert_eq!((survey.rows, survey.names), (Some(1), vec!["line".into()]));
+        let rows: Vec<Row> = source.clone().rows().unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows, survey.first);
+    }
+}
+
+#[test]
+fn a_late_mistake_is_a_plan_error_ahead_and_a_stop_on_the_way() {
+    let (_folder, settings) = written("a.csv", b"a\n1\n2,3\n");
+    let source = Source::new(&settings).unwrap();
+    let ahead = source.survey().unwrap_err();
+    let on_the_way = source.rows().unwrap().last().unwrap().unwrap_err();
+    assert_eq!(ahead.to_string(), on_the_way.to_string());
+    assert_eq!(ahead.kind(), ErrorKind::Plan);
+    assert_eq!(on_the_way.kind(), ErrorKind::Stopped);
+    assert!(
+        ahead
+            .to_string()
+            .starts_with(&format!("{}, line 3: 2 fields", source.name()))
+    );
+}
+
+/// Bytes that are made as they are read, and counted.
+struct Made<I> {
+    pieces: I,
+    read: Arc<AtomicUsize>,
+}
+
+impl<I: Iterator<Item = String>> Read for Made<I> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let piece = self.pieces.next().unwrap_or_default();
+        out[..piece.len()].copy_from_slice(piece.as_bytes());
+        self.read.fetch_add(piece.len(), Ordering::Relaxed);
+        Ok(piece.len())
+    }
+}
+
+#[test]
+fn an_array_is_never_read_whole() {
+    let elements = (1..=200_000).map(|n| format!("{{\"n\": {n}}},"));
+    let pieces = ["[".into()]
+        .into_iter()
+        .chain(elements)
+        .chain(["{}]".into()]);
+    let read = Arc::new(AtomicUsize::new(0));
+    let bytes = Made {
+        pieces,
+        read: read.clone(),
+    };
+    let mut rows = Format::Json
+        .open(Box::new(BufReader::new(bytes)), "made")
+        .unwrap();
+    for n in 1..=100 {
+        assert_eq!(rows.next().unwrap().unwrap()["n"], n);
+    }
+    assert!(
+        read.load(Ordering::Relaxed) < 2000,
+        "a hundred rows of about ten bytes"
+    );
+    assert_eq!(rows.filter(Result::is_ok).count(), 199_901);
+}
+
+#[test]
+fn a_named_pipe_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe.csv");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let source = Source::new(&settings(&path)).unwrap();
+    assert_eq!(source.survey(), Ok(Survey::default()));
+    let writer = thread::spawn(move || fs::write(path, "a\n1\n").unwrap());
+    assert_eq!(fields(&source), [json!({"a": "1"})]);
+    writer.join().unwrap();
+}
+
+#[test]
+fn settings_are_written_plainly_and_nothing_else_is_let_in() {
+    let settings: Settings = serde_json::from_value(json!({"file": "-", "format": "tsv"})).unwrap();
+    assert_eq!((settings.format, settings.take), (Some(Format::Tsv), None));
+    let unknown = serde_json::from_value::<Settings>(json!({"files": "-"})).unwrap_err();
+    assert!(unknown.to_string().starts_with("unknown field `files`"));
+}
+
+#[test]
+fn a_source_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync + Clone + std::fmt::Debug>() {}
+    shared::<Source>();
+}

@@ -1,0 +1,159 @@
+//! Kinds of failure, with a few examples of each.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::value::{cut, text};
+use crate::record::Failure;
+use crate::source::Row;
+
+/// So many kinds are kept apart; a server can make up new ones.
+const KINDS: usize = 100;
+/// The kind of all failures beyond.
+const OTHERS: &str = "other kinds";
+/// So many examples a kind has.
+const EXAMPLES: usize = 15;
+/// A longer label is cut to so many characters.
+const LABEL: usize = 40;
+/// And a longer detail to so many.
+const DETAIL: usize = 500;
+
+/// All rows that failed for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kind {
+    /// The reason in short.
+    pub kind: String,
+    /// How many rows.
+    pub count: u64,
+    /// The first ones of them by row number, 15 at most.
+    pub examples: Vec<Example>,
+}
+
+/// One row that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Example {
+    /// Its number, from 0.
+    pub row: u64,
+    /// Its first field, in short.
+    pub label: String,
+    /// The particulars of its failure.
+    pub detail: String,
+}
+
+/// All failures so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Failures(Vec<Kind>);
+
+impl Failures {
+    pub(super) fn add(&mut self, row: &Row, failure: &Failure) {
+        let kind = self.kind(&failure.kind);
+        kind.count += 1;
+        if kind.wants(row.number) {
+            kind.examples.push(example(row, failure));
+            kind.keep_first();
+        }
+    }
+
+    /// The same as if the other's failures had been added here.
+    pub(super) fn merge(&mut self, other: Failures) {
+        for theirs in other.0 {
+            let mine = self.kind(&theirs.kind);
+            mine.count += theirs.count;
+            mine.examples.extend(theirs.examples);
+            mine.keep_first();
+        }
+    }
+
+    /// The most frequent first.
+    pub(super) fn kinds(&self) -> Vec<Kind> {
+        let mut kinds = self.0.clone();
+        kinds.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.cmp(&b.kind)));
+        kinds
+    }
+
+    fn kind(&mut self, name: &str) -> &mut Kind {
+        let place = match self.place(name) {
+            Some(place) => place,
+            None if self.0.len() < KINDS => self.push(name),
+            None => self.place(OTHERS).unwrap_or_else(|| self.push(OTHERS)),
+        };
+        &mut self.0[place]
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        self.0.iter().position(|kind| kind.kind == name)
+    }
+
+    fn push(&mut self, name: &str) -> usize {
+        self.0.push(Kind {
+            kind: name.to_owned(),
+            count: 0,
+            examples: Vec::new(),
+        });
+        self.0.len() - 1
+    }
+}
+
+impl Kind {
+    fn wants(&self, row: u64) -> bool {
+        let is_before = |last: &Example| row < last.row;
+        self.examples.len() < EXAMPLES || self.examples.last().is_some_and(is_before)
+    }
+
+    /// The first ones by number, whichever came first: so every order gives
+    /// the same examples.
+    fn keep_first(&mut self) {
+        self.examples.sort_by_key(|example| example.row);
+        self.examples.truncate(EXAMPLES);
+    }
+}
+
+fn example(row: &Row, failure: &Failure) -> Example {
+    Example {
+        row: row.number,
+        label: row.fields.values().next().map(label).unwrap_or_default(),
+        detail: cut(&failure.detail, DETAIL).to_owned(),
+    }
+}
+
+fn label(value: &Value) -> String {
+    cut(text(value, &mut String::new()), LABEL).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(failures: &mut Failures, number: u64, kind: String) {
+        let mut row = Row {
+            number,
+            ..Row::default()
+        };
+        row.fields.insert("symbol".into(), "é".repeat(50).into());
+        failures.add(&row, &Failure::new(kind, "detail"));
+    }
+
+    #[test]
+    fn the_first_rows_are_the_examples_in_any_order() {
+        let mut failures = Failures::default();
+        for number in (0..40).rev() {
+            add(&mut failures, number, "timeout".to_owned());
+        }
+        let kind = &failures.kinds()[0];
+        let rows: Vec<u64> = kind.examples.iter().map(|example| example.row).collect();
+        assert_eq!((kind.count, rows), (40, (0..15).collect()));
+        assert_eq!(kind.examples[0].label, "é".repeat(40));
+        assert_eq!(kind.examples[0].detail, "detail");
+    }
+
+    #[test]
+    fn a_server_cannot_make_up_kinds_without_end() {
+        let mut failures = Failures::default();
+        for number in 0..250 {
+            add(&mut failures, number, format!("status {number}"));
+        }
+        let kinds = failures.kinds();
+        assert_eq!(kinds.len(), 101);
+        assert_eq!((&*kinds[0].kind, kinds[0].count), ("other kinds", 150));
+    }
+}

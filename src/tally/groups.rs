@@ -1,0 +1,167 @@
+//! One aggregate's values, apart for each group.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use super::aggregate::Aggregate;
+use super::answer::{Answer, Figures, Group};
+use super::fold::Fold;
+use super::function::Function;
+use super::value::{Place, cut, text};
+
+/// The group of results whose field is absent or null.
+const NONE: &str = "(none)";
+/// The group of all results that found no place in a group of their own.
+const OTHERS: &str = "(others)";
+/// A longer key is cut to so many characters.
+const LONGEST: usize = 200;
+
+/// An aggregate and its values so far.
+#[derive(Debug, Clone)]
+pub(super) struct Groups {
+    aggregate: Aggregate,
+    value: Place,
+    by: Option<Place>,
+    keys: HashMap<String, Fold>,
+    /// All values if there are no groups, else those of `(others)`.
+    rest: Fold,
+    scratch: (String, String),
+}
+
+impl Groups {
+    pub(super) fn new(aggregate: &Aggregate, values: &[String]) -> Groups {
+        let by = aggregate.by.as_deref();
+        Groups {
+            value: Place::of(&aggregate.value, values),
+            by: by.map(|name| Place::of(name, values)),
+            keys: HashMap::new(),
+            rest: Fold::new(aggregate.function),
+            scratch: Default::default(),
+            aggregate: aggregate.clone(),
+        }
+    }
+
+    /// Takes in one result.
+    pub(super) fn add(&mut self, values: &[Value], fields: &Map<String, Value>) {
+        let (for_key, for_value) = &mut self.scratch;
+        let fold = match &self.by {
+            None => &mut self.rest,
+            Some(by) => {
+                let key = by.get(values, fields);
+                let key = key.map_or(NONE, |key| cut(text(key, for_key), LONGEST));
+                group(&mut self.keys, &mut self.rest, self.aggregate.function, key)
+            }
+        };
+        fold.add(self.value.get(values, fields), for_value);
+    }
+
+    pub(super) fn merge(&mut self, other: Groups) {
+        self.rest.merge(other.rest);
+        let function = self.aggregate.function;
+        for (key, fold) in other.keys {
+            group(&mut self.keys, &mut self.rest, function, &key).merge(fold);
+        }
+    }
+
+    pub(super) fn answer(&self) -> Answer {
+        Answer {
+            name: self.aggregate.name.clone(),
+            expression: self.aggregate.text(),
+            figures: match self.by {
+                None => Figures::One(self.rest.figure()),
+                Some(_) => Figures::Many {
+                    groups: self.groups(),
+                },
+            },
+        }
+    }
+
+    fn groups(&self) -> Vec<Group> {
+        let one = |key: &str, fold: &Fold| Group {
+            key: key.to_owned(),
+            figure: fold.figure(),
+        };
+        let mut groups: Vec<Group> = self.keys.iter().map(|(key, fold)| one(key, fold)).collect();
+        let size = |group: &Group| group.figure.values + group.figure.skipped;
+        groups.sort_by(|a, b| size(b).cmp(&size(a)).then_with(|| a.key.cmp(&b.key)));
+        if !self.rest.is_empty() {
+            groups.push(one(OTHERS, &self.rest));
+        }
+        groups
+    }
+}
+
+/// The fold of this key, a new one if there is room, else that of the rest.
+fn group<'a>(
+    keys: &'a mut HashMap<String, Fold>,
+    rest: &'a mut Fold,
+    function: Function,
+    key: &str,
+) -> &'a mut Fold {
+    if !keys.contains_key(key) && keys.len() < most(function) {
+        keys.insert(key.to_owned(), Fold::new(function));
+    }
+    keys.get_mut(key).unwrap_or(rest)
+}
+
+/// How many groups are kept apart: fewer where each may take kilobytes.
+fn most(function: Function) -> usize {
+    match function {
+        Function::Quantile(_) | Function::Distinct => 1_000,
+        _ => 10_000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn groups(text: &str) -> Groups {
+        let aggregate = Aggregate::parse("x", text).unwrap();
+        Groups::new(&aggregate, &["price".to_owned()])
+    }
+
+    fn add(groups: &mut Groups, price: Value, sector: Value) {
+        let mut fields = Map::new();
+        fields.insert("sector".into(), sector);
+        groups.add(&[price], &fields);
+    }
+
+    #[test]
+    fn every_group_has_its_own_figure() {
+        let mut groups = groups("sum(price) by sector");
+        for (price, sector) in [
+            (1, json!("a")),
+            (2, json!("b")),
+            (3, json!("b")),
+            (4, json!(null)),
+        ] {
+            add(&mut groups, json!(price), sector);
+        }
+        let answer = json!(groups.answer());
+        assert_eq!(answer["expression"], "sum(price) by sector");
+        let keys = ["b", "(none)", "a"];
+        for (place, (key, value)) in keys.into_iter().zip([5, 4, 1]).enumerate() {
+            assert_eq!(answer["groups"][place]["key"], key);
+            assert_eq!(answer["groups"][place]["value"], value);
+        }
+    }
+
+    #[test]
+    fn groups_without_room_are_others() {
+        let mut groups = groups("distinct(price) by sector");
+        for sector in 0..1003 {
+            add(&mut groups, json!(sector), json!(sector));
+        }
+        let Figures::Many { groups } = groups.answer().figures else {
+            panic!("no groups");
+        };
+        assert_eq!(groups.len(), 1001);
+        assert_eq!(
+            (&*groups[1000].key, groups[1000].figure.value),
+            ("(others)", Some(3.0))
+        );
+    }
+}
