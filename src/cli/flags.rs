@@ -13,7 +13,7 @@ type Pair = (String, String);
 #[command(next_help_heading = "Input")]
 pub struct Input {
     /// Rows: .csv .tsv .jsonl .json .txt, or - for stdin
-    #[arg(short, long = "input", value_name = "FILE")]
+    #[arg(short = 'i', long = "input", value_name = "FILE")]
     file: Option<String>,
     /// How the input is written: csv, tsv, jsonl, json or lines
     #[arg(long)]
@@ -88,7 +88,7 @@ pub struct Limit {
 pub struct Workers {
     /// Threads, each with its own connections [default: one for each core]
     #[arg(
-        short,
+        short = 'w',
         long = "workers",
         value_name = "N",
         visible_alias = "num-workers",
@@ -150,7 +150,7 @@ pub struct Values {
 #[command(next_help_heading = "Output")]
 pub struct Output {
     /// Records: .jsonl or .csv [default: JSON Lines on stdout]
-    #[arg(short, long = "output", value_name = "FILE")]
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
     file: Option<String>,
     /// jsonl or csv, whatever the file's name
     #[arg(long = "output-format", value_name = "FORMAT")]

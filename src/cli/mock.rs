@@ -88,7 +88,7 @@ pub fn count(judgement: &Judgement) -> String {
 fn settings(arguments: &Arguments) -> Settings {
     Settings {
         limits: arguments.limit.clone(),
-        latency: arguments.network.latency.clone(),
+        latency: arguments.network.latency,
         there: arguments.network.there,
         padding: arguments.network.padding,
         faults: Faults {

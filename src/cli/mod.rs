@@ -64,3 +64,15 @@ pub fn main() -> Exit {
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn no_two_flags_are_alike() {
+        Arguments::command().debug_assert();
+    }
+}
