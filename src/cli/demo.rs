@@ -14,6 +14,7 @@ const TICKERS: &str = include_str!("../../examples/tickers.csv");
 const ROWS: usize = 500;
 
 #[derive(Args)]
+#[group(skip)]
 pub struct Arguments {
     /// The original job: 22 requests in any 5 s, which takes two minutes
     #[arg(long)]

@@ -13,8 +13,8 @@ type Pair = (String, String);
 #[command(next_help_heading = "Input")]
 pub struct Input {
     /// Rows: .csv .tsv .jsonl .json .txt, or - for stdin
-    #[arg(short = 'i', long = "input", value_name = "FILE")]
-    file: Option<String>,
+    #[arg(short, long, value_name = "FILE")]
+    input: Option<String>,
     /// How the input is written: csv, tsv, jsonl, json or lines
     #[arg(long)]
     format: Option<String>,
@@ -150,11 +150,11 @@ pub struct Values {
 #[command(next_help_heading = "Output")]
 pub struct Output {
     /// Records: .jsonl or .csv [default: JSON Lines on stdout]
-    #[arg(short = 'o', long = "output", value_name = "FILE")]
-    file: Option<String>,
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<String>,
     /// jsonl or csv, whatever the file's name
-    #[arg(long = "output-format", value_name = "FORMAT")]
-    format: Option<String>,
+    #[arg(long, value_name = "FORMAT")]
+    output_format: Option<String>,
     /// Keep each answer's body in its record, as _body
     #[arg(long)]
     keep_body: bool,
@@ -209,7 +209,7 @@ pub enum Progress {
 
 impl Input {
     pub fn tree(&self) -> Value {
-        json!({ "file": self.file, "format": self.format, "take": self.take })
+        json!({ "file": self.input, "format": self.format, "take": self.take })
     }
 }
 
@@ -288,8 +288,8 @@ impl Output {
             _ => None,
         };
         json!({
-            "file": self.file,
-            "format": self.format,
+            "file": self.output,
+            "format": self.output_format,
             "keep-body": self.keep_body.then_some(true),
             "existing": existing,
         })

@@ -9,6 +9,7 @@ use super::{environment, flags};
 
 /// A job: a file, flags, or both.
 #[derive(Args)]
+#[group(skip)]
 pub struct Arguments {
     /// A job file: TOML, or JSON with the same keys
     #[arg(value_name = "JOB")]

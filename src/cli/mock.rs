@@ -9,6 +9,7 @@ use throng_mock::{Faults, Judgement, Latency, Limit, Mock, Refusal, Settings};
 use super::{Exit, say};
 
 #[derive(Args)]
+#[group(skip)]
 pub struct Arguments {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:8099")]

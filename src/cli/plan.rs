@@ -6,6 +6,7 @@ use throng::Error;
 use super::{Exit, job, say};
 
 #[derive(Args)]
+#[group(skip)]
 pub struct Arguments {
     #[command(flatten)]
     job: job::Arguments,

@@ -13,6 +13,7 @@ use super::progress::Watch;
 use super::{Exit, job, say};
 
 #[derive(Args)]
+#[group(skip)]
 pub struct Arguments {
     #[command(flatten)]
     job: job::Arguments,

@@ -12,86 +12,19 @@ mod words;
 mod facts;
 pub use facts::{Ending, FailureKind, Latency, LimitReport, Pace, Rows, Sent, WorkerReport};
 
-mod tables;
+mod summary;
+pub use summary::Report;
+
+mod table;
+
+mod answers;
+
+mod failures;
 
 mod text;
 pub use text::Color;
 
-use serde::{Serialize, Serializer};
-
-use crate::error::Error;
-use crate::tally::{Answer, Tally};
-
-/// What came of a run.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Report {
-    /// How the rows ended.
-    #[serde(flatten)]
-    pub rows: Rows,
-    /// What was sent for them.
-    #[serde(flatten)]
-    pub sent: Sent,
-    /// How fast; unknown if only records are left.
-    #[serde(flatten)]
-    pub pace: Option<Pace>,
-    /// How the limits were kept.
-    pub limits: Vec<LimitReport>,
-    /// How long the last attempts took; none if none was answered.
-    pub latency_ms: Option<Latency>,
-    /// What the summary asks for, by name.
-    #[serde(serialize_with = "by_name")]
-    pub aggregates: Vec<Answer>,
-    /// Why rows failed, the most frequent reason first.
-    pub failures: Vec<FailureKind>,
-    /// Who sent how much.
-    pub workers: Vec<WorkerReport>,
-    /// Where it all is, and how to go on.
-    #[serde(flatten)]
-    pub ending: Ending,
-}
-
-impl Report {
-    /// All that the records themselves tell; the run adds what it knows:
-    /// `Report { pace, limits, workers, ending, ..Report::of(&tally) }`.
-    #[must_use]
-    pub fn of(tally: &Tally) -> Report {
-        let counts = tally.counts();
-        let kind = |kind| FailureKind::new(kind, counts.failed);
-        Report {
-            rows: Rows::new(counts),
-            sent: Sent::new(counts),
-            latency_ms: Latency::of(tally.latency()),
-            aggregates: tally.answers(),
-            failures: tally.failures().into_iter().map(kind).collect(),
-            ..Report::default()
-        }
-    }
-
-    /// The report for programs: JSON, indented.
-    ///
-    /// # Errors
-    /// None that a report can cause.
-    pub fn json(&self) -> Result<String, Error> {
-        serde_json::to_string_pretty(self)
-            .map_err(|error| Error::stopped(format!("the summary cannot be written: {error}")))
-    }
-
-    /// The report for people: lines, each with its newline.
-    #[must_use]
-    pub fn text(&self, color: Color) -> String {
-        text::text(self, color)
-    }
-
-    /// One line a worker.
-    #[must_use]
-    pub fn worker_lines(&self) -> Vec<String> {
-        self.workers.iter().map(text::worker).collect()
-    }
-}
-
-fn by_name<S: Serializer>(answers: &[Answer], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(answers.iter().map(|answer| (&answer.name, answer)))
-}
-
+#[cfg(test)]
+mod samples;
 #[cfg(test)]
 mod tests;

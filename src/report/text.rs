@@ -4,8 +4,9 @@ use anstyle::{AnsiColor, Style};
 
 use super::escape::{escape, short};
 use super::facts::{Latency, LimitReport, WorkerReport};
+use super::summary::Report;
 use super::words::{count, milliseconds, per_second, plural, seconds};
-use super::{Report, tables};
+use super::{answers, failures};
 
 /// Whether the reader shows colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,25 +17,27 @@ pub enum Color {
     Always,
 }
 
-/// All lines, each with its newline.
-pub(super) fn text(report: &Report, color: Color) -> String {
-    let mut lines = vec![color.paint(style(report), &rows(report))];
-    lines.extend(stopped(report, color));
-    lines.extend(time(report));
-    lines.push(sent(report));
-    lines.extend(report.limits.iter().map(limit));
-    lines.extend(report.latency_ms.as_ref().map(latency));
-    lines.extend(tables::aggregates(&report.aggregates));
-    lines.extend(tables::failures(&report.failures));
-    lines.extend(ending(report));
-    lines.join("\n") + "\n"
-}
+impl Report {
+    /// The report for people: lines, each with its newline.
+    #[must_use]
+    pub fn text(&self, color: Color) -> String {
+        let mut lines = vec![color.paint(style(self), &rows(self))];
+        lines.extend(stopped(self, color));
+        lines.extend(time(self));
+        lines.push(sent(self));
+        lines.extend(self.limits.iter().map(limit));
+        lines.extend(self.latency_ms.as_ref().map(latency));
+        lines.extend(answers::answers(&self.aggregates));
+        lines.extend(failures::failures(&self.failures));
+        lines.extend(ending(self));
+        lines.join("\n") + "\n"
+    }
 
-/// What one worker did.
-pub(super) fn worker(worker: &WorkerReport) -> String {
-    let answered = plural(worker.answered, "request", "requests");
-    let time = seconds(worker.seconds);
-    format!("worker {}: {answered} answered in {time}", worker.worker)
+    /// What each worker did, one line each.
+    #[must_use]
+    pub fn worker_lines(&self) -> Vec<String> {
+        self.workers.iter().map(worker).collect()
+    }
 }
 
 impl Color {
@@ -150,4 +153,10 @@ fn ending(report: &Report) -> impl Iterator<Item = String> {
     output
         .into_iter()
         .chain(line("to go on", &report.ending.resume))
+}
+
+fn worker(worker: &WorkerReport) -> String {
+    let answered = plural(worker.answered, "request", "requests");
+    let time = seconds(worker.seconds);
+    format!("worker {}: {answered} answered in {time}", worker.worker)
 }

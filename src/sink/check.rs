@@ -1,12 +1,14 @@
 //! Whether records could go where the job says. [door: files]
 //!
-//! Files are looked at and read here, but none is made or changed.
+//! Files are looked at here, but none is made or changed.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, ErrorKind};
+use std::fmt::Display;
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use super::resume::{self, Past, Unreadable};
+use super::past;
+use super::resume::Past;
 use super::target::Target;
 use super::{Existing, Format, Settings};
 use crate::error::Error;
@@ -67,13 +69,28 @@ fn absent(path: &Path, format: Format, existing: Existing) -> Result<Place, Erro
             "there is nothing to resume: {name} does not exist; run without --resume"
         )));
     }
+    can_make(path)?;
+    Ok(empty(Target::New(path.to_owned()), format))
+}
+
+fn can_make(path: &Path) -> Result<(), Error> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    if !directory.is_dir() {
+        return Err(Error::plan(format!(
+            "the output {} cannot be made: there is no directory {}",
+            path.display(),
+            directory.display()
+        )));
+    }
     // A file without a name: it proves that one can be made, and is never seen.
-    tempfile::tempfile_in(directory).map_err(|error| refused(path, &error))?;
-    Ok(empty(Target::New(path.to_owned()), format))
+    match tempfile::tempfile_in(directory) {
+        Ok(_) => Ok(()),
+        // The error's own text would name that file.
+        Err(error) => Err(refused(path, &error.kind())),
+    }
 }
 
 /// A pipe or a device has no past.
@@ -92,9 +109,9 @@ fn present(path: &Path, format: Format, existing: Existing, size: u64) -> Result
     opened.map_err(|error| refused(path, &error))?;
     let past = match existing {
         Existing::Overwrite => return Ok(empty(Target::Replace(path.to_owned()), format)),
-        Existing::Refuse if size > 0 => return Err(not_empty(path, format)),
+        Existing::Refuse if size > 0 => return Err(past::refuse(path, format)),
         Existing::Refuse => Past::default(),
-        Existing::Resume => past(path, format).map_err(|error| unreadable(path, format, error))?,
+        Existing::Resume => past::of(path, format)?,
     };
     let target = Target::GoOn(path.to_owned(), size);
     Ok(Place {
@@ -111,48 +128,14 @@ fn empty(target: Target, format: Format) -> Place {
     }
 }
 
-fn past(path: &Path, format: Format) -> Result<Past, Unreadable> {
-    let file = File::open(path).map_err(Unreadable::Io)?;
-    resume::read(
-        &mut BufReader::with_capacity(1 << 16, file),
-        &mut *format.decoder(),
-    )
-}
-
-fn not_empty(path: &Path, format: Format) -> Error {
-    let name = path.display();
-    Error::plan(match past(path, format) {
-        Ok(past) => format!(
-            "{name} has {} already: --resume goes on with it, --overwrite starts again",
-            match past.rows.len() {
-                1 => "1 row".to_owned(),
-                rows => format!("{rows} rows"),
-            }
-        ),
-        Err(_) => format!(
-            "{name} exists and is no {format} results file: choose another name, or replace it \
-             with --overwrite"
-        ),
-    })
-}
-
-fn unreadable(path: &Path, format: Format, error: Unreadable) -> Error {
-    let name = path.display();
-    match error {
-        Unreadable::Io(error) => refused(path, &error),
-        Unreadable::Line(line) => Error::plan(format!(
-            "{name} cannot be resumed: line {line} is no {format} record with a _row"
-        )),
-    }
-}
-
-fn refused(path: &Path, error: &io::Error) -> Error {
+fn refused(path: &Path, error: &dyn Display) -> Error {
     let name = path.display();
     Error::plan(format!("the output {name} cannot be used: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Existing::{Overwrite, Refuse, Resume};
     use super::*;
     use std::fs;
 
@@ -167,17 +150,12 @@ mod tests {
 
     #[test]
     fn stdout_has_no_past() {
-        assert_eq!(
-            check(None, Existing::Refuse).unwrap().format.to_string(),
-            "jsonl"
-        );
-        for (existing, flag) in [
-            (Existing::Resume, "--resume"),
-            (Existing::Overwrite, "--overwrite"),
-        ] {
+        let place = check(None, Refuse).unwrap();
+        assert_eq!(place.format.to_string(), "jsonl");
+        for (existing, flag) in [(Resume, "--resume"), (Overwrite, "--overwrite")] {
             let error = check(Some(Path::new("-")), existing).unwrap_err();
             assert!(
-                error.starts_with(&format!("{flag} needs an output file")),
+                error.contains(&format!("{flag} needs an output")),
                 "{error}"
             );
         }
@@ -192,39 +170,28 @@ mod tests {
         fs::write(path("theirs.csv"), "a,b\n1,2\n").unwrap();
         fs::create_dir(path("directory.csv")).unwrap();
         for (name, existing, expected) in [
-            (
-                "ours.jsonl",
-                Existing::Refuse,
-                "has 2 rows already: --resume goes on with it, --overwrite",
-            ),
-            ("ours.csv", Existing::Refuse, "has 1 row already"),
-            ("theirs.csv", Existing::Refuse, "is no csv results file"),
-            (
-                "theirs.csv",
-                Existing::Resume,
-                "line 1 is no csv record with a _row",
-            ),
-            ("new.csv", Existing::Resume, "nothing to resume"),
-            ("missing/new.csv", Existing::Refuse, "cannot be used"),
-            ("directory.csv", Existing::Overwrite, "is a directory"),
-            ("new.txt", Existing::Refuse, "--output-format"),
+            ("ours.jsonl", Refuse, "has 2 rows already: --resume"),
+            ("ours.csv", Refuse, "has 1 row already"),
+            ("theirs.csv", Refuse, "is no csv results file"),
+            ("theirs.csv", Resume, "line 1 is no csv record"),
+            ("new.csv", Resume, "nothing to resume"),
+            ("missing/new.csv", Refuse, "there is no directory"),
+            ("directory.csv", Overwrite, "is a directory"),
+            ("new.txt", Refuse, "--output-format"),
         ] {
             let error = check(Some(&path(name)), existing).unwrap_err();
             assert!(error.contains(expected) && error.contains(name), "{error}");
         }
         for (name, existing) in [
-            ("new.csv", Existing::Refuse),
-            ("new.csv", Existing::Overwrite),
-            ("theirs.csv", Existing::Overwrite),
-            ("ours.jsonl", Existing::Resume),
+            ("new.csv", Refuse),
+            ("new.csv", Overwrite),
+            ("theirs.csv", Overwrite),
+            ("ours.jsonl", Resume),
         ] {
             check(Some(&path(name)), existing).unwrap();
         }
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 4);
-        assert!(
-            fs::read_to_string(path("ours.jsonl"))
-                .unwrap()
-                .ends_with("{\"_r")
-        );
+        let ours = fs::read(path("ours.jsonl")).unwrap();
+        assert!(ours.ends_with(b"{\"_r"));
     }
 }

@@ -1,9 +1,11 @@
 //! CSV: a header, then one record a row; a value that is no text is JSON.
 
 mod cells;
+mod header;
 mod read;
 
-use cells::{cell, end, json, plain, text};
+use cells::{end, json, plain, text};
+use header::{continued, header};
 
 use super::Columns;
 use super::codec::{Decode, Encode, milliseconds};
@@ -58,8 +60,8 @@ impl Csv {
         match record.row.fields.keys().find(is_new) {
             None => Ok(()),
             Some(name) => Err(Error::stopped(format!(
-                "row {} has a field {name:?} that the first row had not, and a CSV file has one \
-                 header: use a .jsonl output",
+                "row {} has a field {name:?} that the first row did not have, and a CSV \
+                 file has one header: use a .jsonl output",
                 record.row.number
             ))),
         }
@@ -90,47 +92,6 @@ fn own(columns: &Columns, record: &Record, scratch: &mut String, out: &mut Vec<u
     if columns.body {
         text(record.body.as_deref().unwrap_or_default(), out);
     }
-}
-
-/// The columns of the file that begins with this header; those of this run
-/// must be the same.
-fn continued(mut columns: Columns, first_line: &[u8]) -> Result<Columns, Error> {
-    let names = names(first_line);
-    if columns.fields.is_none() {
-        let after = columns.after_fields().count();
-        let fields = names.len().saturating_sub(after);
-        columns.fields = Some(names[..fields].to_vec());
-    }
-    if header(&columns) == first_line {
-        return Ok(columns);
-    }
-    Err(Error::plan(format!(
-        "the file to resume has the columns {}, but this run would write {}",
-        names.join(","),
-        String::from_utf8_lossy(header(&columns).trim_ascii_end()),
-    )))
-}
-
-fn names(header: &[u8]) -> Vec<String> {
-    let mut reader = ::csv::ReaderBuilder::new()
-        .has_headers(false)
-        .from_reader(header);
-    let first = reader
-        .records()
-        .next()
-        .and_then(Result::ok)
-        .unwrap_or_default();
-    first.iter().map(str::to_owned).collect()
-}
-
-fn header(columns: &Columns) -> Vec<u8> {
-    let mut out = Vec::new();
-    for name in columns.fields.as_deref().unwrap_or_default() {
-        cell(name, &mut out);
-    }
-    columns.after_fields().for_each(|name| cell(name, &mut out));
-    end(&mut out);
-    out
 }
 
 #[cfg(test)]
@@ -172,24 +133,6 @@ mod tests {
         let error = lines(&columns, &[ok(7), later]).unwrap_err().to_string();
         assert!(
             error.contains("\"sector\"") && error.contains(".jsonl"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_resumed_file_must_have_the_same_columns() {
-        let mut columns = columns(&["price"], false);
-        let ours = header(&columns);
-        assert!(encoder(&columns, Some(&ours)).is_ok());
-        columns.fields = None;
-        assert!(
-            encoder(&columns, Some(&ours)).is_ok(),
-            "learnt from the file"
-        );
-        columns.values.push("name".into());
-        let error = encoder(&columns, Some(&ours)).err().unwrap().to_string();
-        assert!(
-            error.contains("has the columns symbol,price,_row"),
             "{error}"
         );
     }

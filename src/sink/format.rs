@@ -36,10 +36,12 @@ struct Kind {
     name: &'static str,
     extensions: &'static [&'static str],
     /// The writer's half; with the first line of the file that it continues.
-    encoder: fn(&Columns, Option<&[u8]>) -> Result<Box<dyn Encode>, Error>,
+    encoder: MakeEncoder,
     /// The reader's half.
     decoder: fn() -> Box<dyn Decode>,
 }
+
+type MakeEncoder = fn(&Columns, Option<&[u8]>) -> Result<Box<dyn Encode>, Error>;
 
 impl Format {
     /// The names of all formats, as the job and the flag have them.
@@ -55,10 +57,9 @@ impl Format {
     /// What the extension says.
     pub(super) fn of_file(path: &Path) -> Result<Format, Error> {
         let extension = path.extension().unwrap_or_default().to_string_lossy();
-        let known = |known: &&str| known.eq_ignore_ascii_case(&extension);
         FORMATS
             .iter()
-            .find(|kind| kind.extensions.iter().any(|name| known(&name)))
+            .find(|kind| kind.goes_by(&extension))
             .map(Format)
             .ok_or_else(|| unknown_extension(path))
     }
@@ -73,6 +74,13 @@ impl Format {
 
     pub(super) fn decoder(self) -> Box<dyn Decode> {
         (self.0.decoder)()
+    }
+}
+
+impl Kind {
+    fn goes_by(&self, extension: &str) -> bool {
+        let mut all = self.extensions.iter();
+        all.any(|known| known.eq_ignore_ascii_case(extension))
     }
 }
 

@@ -6,6 +6,9 @@
 //!
 //! To add a format: one file beside `jsonl.rs`, and one line in `format.rs`.
 
+mod take;
+pub use take::{Sink, SinkError};
+
 mod columns;
 pub use columns::{Columns, RESERVED};
 
@@ -28,6 +31,8 @@ mod opened;
 
 mod target;
 
+mod past;
+
 mod check;
 
 mod output;
@@ -38,32 +43,3 @@ pub use writer::Writer;
 
 #[cfg(test)]
 mod samples;
-
-use crate::error::Error;
-use crate::record::Record;
-
-/// Whatever takes records, one after the other.
-pub trait Sink {
-    /// Takes one record. It may lie in a buffer until [`flush`](Sink::flush).
-    ///
-    /// # Errors
-    /// When records can no longer be kept; the run should stop.
-    fn write(&mut self, record: &Record) -> Result<(), SinkError>;
-
-    /// Hands over all that was taken so far.
-    ///
-    /// # Errors
-    /// When records can no longer be kept; the run should stop.
-    fn flush(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
-}
-
-/// Why a sink takes no more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SinkError {
-    /// Nobody reads any more, as in `throng run … | head`: stop quietly.
-    Closed,
-    /// Records cannot be written: stop, and say why.
-    Failed(Error),
-}

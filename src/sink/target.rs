@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::opened::{Opened, Out};
@@ -93,8 +93,8 @@ fn keep_torn(file: &mut File, path: &Path, end: u64) -> io::Result<()> {
     name.push(".torn");
     file.seek(SeekFrom::Start(end))?;
     let mut torn = OpenOptions::new().create(true).append(true).open(name)?;
-    io::copy(&mut file.take(u64::MAX), &mut torn)?;
-    Ok(())
+    io::copy(file, &mut torn)?;
+    torn.sync_data()
 }
 
 #[cfg(test)]

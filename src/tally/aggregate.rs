@@ -2,7 +2,7 @@
 
 use serde_json::Map;
 
-use super::Function;
+use super::function::Function;
 
 /// The `[summary]` part of a job: a name for each aggregate, in their order.
 pub type Settings = Map<String, serde_json::Value>;

@@ -91,4 +91,17 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn any_reader_gets_back_what_was_written() {
+        let values = ["a\"b", "\"", "\n", "x\r\n", ",,", " a ", "", "é\u{202e}"];
+        let mut out = Vec::new();
+        values.iter().for_each(|value| text(value, &mut out));
+        end(&mut out);
+        let mut reader = ::csv::ReaderBuilder::new()
+            .has_headers(false)
+            .from_reader(&*out);
+        let record = reader.records().next().unwrap().unwrap();
+        assert!(record.iter().eq(values));
+    }
 }

@@ -1,19 +1,12 @@
-//! Aggregates and failures as tables of aligned columns.
-
-use comfy_table::{CellAlignment, Table, presets};
+//! What the aggregates came to, for people.
 
 use super::escape::short;
-use super::facts::FailureKind;
-use super::words::{count, number, percent, plural};
-use crate::tally::{Accuracy, Answer, Example, Figure, Figures, Group};
-
-/// So many lines of a table are shown.
-const LINES: usize = 20;
-/// So many rows that failed are shown.
-const EXAMPLES: usize = 15;
+use super::table::{bounded, table};
+use super::words::{count, number, plural};
+use crate::tally::{Accuracy, Answer, Figure, Figures, Group};
 
 /// A table of those that are one figure, then a table for each of the others.
-pub(super) fn aggregates(answers: &[Answer]) -> Vec<String> {
+pub(super) fn answers(answers: &[Answer]) -> Vec<String> {
     let figure = |answer: &Answer| match &answer.figures {
         Figures::One(figure) => Some(line(title(answer), figure)),
         Figures::Many { .. } => None,
@@ -24,19 +17,6 @@ pub(super) fn aggregates(answers: &[Answer]) -> Vec<String> {
     };
     let mut lines = table(answers.iter().filter_map(figure), &[1]);
     lines.extend(answers.iter().flat_map(groups));
-    lines
-}
-
-/// A table of the kinds, then some rows of each.
-pub(super) fn failures(kinds: &[FailureKind]) -> Vec<String> {
-    let kind = |kind: &FailureKind| {
-        let share = percent(kind.share);
-        vec![short(&kind.kind), plural(kind.count, "row", "rows"), share]
-    };
-    let mut lines = bounded(kinds.iter().map(kind).collect(), &[1, 2]);
-    let each = EXAMPLES.div_ceil(kinds.len().max(1));
-    let some = |kind: &FailureKind| example_lines(kind, each);
-    lines.extend(kinds.iter().flat_map(some).take(EXAMPLES));
     lines
 }
 
@@ -77,48 +57,6 @@ fn line(title: String, figure: &Figure) -> Vec<String> {
     ]
 }
 
-fn example_lines(kind: &FailureKind, most: usize) -> Vec<String> {
-    let line = |example: &Example| {
-        let label = match &*example.label {
-            "" => String::new(),
-            label => format!(" ({})", short(label)),
-        };
-        let (kind, detail) = (short(&kind.kind), short(&example.detail));
-        format!("  row {}{label}: {kind}: {detail}", example.row)
-    };
-    kind.examples.iter().take(most).map(line).collect()
-}
-
-/// As many rows as can be read, and how many there would be.
-fn bounded(mut rows: Vec<Vec<String>>, right: &[usize]) -> Vec<String> {
-    let more = rows.len().saturating_sub(LINES);
-    rows.truncate(LINES);
-    let mut lines = table(rows.into_iter(), right);
-    if more > 0 {
-        lines.push(format!(
-            "  … and {} more in --summary-json",
-            count(more as u64)
-        ));
-    }
-    lines
-}
-
-/// Indented rows; the columns `right` are aligned to the right.
-fn table(rows: impl Iterator<Item = Vec<String>>, right: &[usize]) -> Vec<String> {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    for row in rows {
-        table.add_row(row);
-    }
-    for &column in right {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let line = |line: String| format!(" {}", line.trim_end());
-    table.lines().map(line).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,7 +80,7 @@ mod tests {
 
     #[test]
     fn figures_are_aligned() {
-        let lines = aggregates(&[
+        let lines = super::answers(&[
             answer(
                 "mean_price",
                 Figures::One(figure(75.213_456, 0, Accuracy::Exact)),
@@ -170,33 +108,10 @@ mod tests {
         let groups = Figures::Many {
             groups: (0..33).map(group).collect(),
         };
-        let lines = aggregates(&[answer("by_group", groups)]);
+        let lines = super::answers(&[answer("by_group", groups)]);
         assert_eq!(lines.len(), 22);
         assert_eq!(lines[0], "by_group = mean(price)");
         assert_eq!(lines[1], "  group 0   1  of 500 values");
         assert_eq!(lines[21], "  … and 13 more in --summary-json");
-    }
-
-    #[test]
-    fn examples_are_shared_among_kinds() {
-        let example = |row| Example {
-            row,
-            label: String::new(),
-            detail: "why".to_owned(),
-        };
-        let kind = |place: u64| FailureKind {
-            kind: format!("status {place}"),
-            count: 20,
-            share: 0.125,
-            examples: (0..15).map(example).collect(),
-        };
-        let lines = failures(&[kind(1), kind(2)]);
-        assert_eq!(lines.len(), 2 + 15);
-        assert_eq!(lines[0], "  status 1  20 rows  12.5 %");
-        assert_eq!(lines[2], "  row 0: status 1: why");
-        assert_eq!(
-            failures(&(0..30).map(kind).collect::<Vec<_>>()).len(),
-            21 + 15
-        );
     }
 }
