@@ -21,7 +21,7 @@
 //! | [`tally`] | records | counts, sketches, kinds of failure |
 //! | [`report`] | a tally | text and JSON |
 //!
-//! [`run`] is the corridor between them: one reader, the workers, one writer.
+//! [`mod@run`] is the corridor between them: one reader, the workers, one writer.
 //!
 //! ```no_run
 //! use throng::plan::{Job, Plan};
@@ -32,6 +32,11 @@
 //! assert_eq!(report.rows.failed, 0);
 //! # Ok::<(), throng::Error>(())
 //! ```
+
+/// The README's examples are tested like any other.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
 
 pub mod error;
 pub use error::Error;

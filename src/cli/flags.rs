@@ -15,8 +15,8 @@ pub struct Input {
     /// Rows: .csv .tsv .jsonl .json .txt, or - for stdin
     #[arg(short, long, value_name = "FILE")]
     input: Option<String>,
-    /// How the input is written: csv, tsv, jsonl, json or lines
-    #[arg(long)]
+    /// How the input is written, whatever the file's name
+    #[arg(long, value_parser = ["csv", "tsv", "jsonl", "json", "lines"])]
     format: Option<String>,
     /// Only the first N rows
     #[arg(
@@ -60,7 +60,7 @@ pub struct Limit {
     #[arg(short, long, value_name = "N/PERIOD")]
     rate: Vec<Rate>,
     /// What the limit is proven against: strict (arrivals at the server) or sent (our clock)
-    #[arg(long)]
+    #[arg(long, value_parser = ["strict", "sent"])]
     guard: Option<String>,
     /// The older way to say PERIOD, in seconds
     #[arg(
@@ -96,7 +96,7 @@ pub struct Workers {
     )]
     count: Option<usize>,
     /// sync: one request in flight per worker; async: up to the concurrency [default: async]
-    #[arg(long)]
+    #[arg(long, value_parser = ["sync", "async"])]
     mode: Option<String>,
     /// The most in flight per worker in async mode [default: 50]
     #[arg(short, long, value_name = "N")]
@@ -111,19 +111,19 @@ pub struct Patience {
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
     /// From sending a request to the end of its answer [default: 30s]
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<String>,
     /// Name resolution, TCP and TLS together [default: 10s]
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     connect_timeout: Option<String>,
     /// The longest pause that the server may ask for [default: 1h]
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_wait: Option<String>,
     /// Refusals in a row that stop the run [default: 20]
     #[arg(long, value_name = "N")]
     max_refusals: Option<u32>,
     /// The largest body, decompressed [default: 10MiB]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     max_body: Option<String>,
     /// Redirects to follow; each takes a permit of its own [default: 0]
     #[arg(long, value_name = "N")]
@@ -152,8 +152,8 @@ pub struct Output {
     /// Records: .jsonl or .csv [default: JSON Lines on stdout]
     #[arg(short, long, value_name = "FILE")]
     output: Option<String>,
-    /// jsonl or csv, whatever the file's name
-    #[arg(long, value_name = "FORMAT")]
+    /// How records are written, whatever the file's name
+    #[arg(long, value_name = "FORMAT", value_parser = ["jsonl", "csv"])]
     output_format: Option<String>,
     /// Keep each answer's body in its record, as _body
     #[arg(long)]
@@ -321,6 +321,21 @@ fn header(text: &str) -> Result<Pair, String> {
             Ok((name.trim().into(), value.trim().into()))
         }
         _ => Err("write 'Name: value'".into()),
+    }
+}
+
+/// Checked here, where the flag is known, and read by its room.
+fn duration(text: &str) -> Result<String, String> {
+    match humantime::parse_duration(text) {
+        Ok(_) => Ok(text.into()),
+        Err(error) => Err(format!("{error} (such as 30s, 500ms or 1m30s)")),
+    }
+}
+
+fn size(text: &str) -> Result<String, String> {
+    match text.parse::<bytesize::ByteSize>() {
+        Ok(_) => Ok(text.into()),
+        Err(_) => Err("write a size such as 64KiB or 10MiB".into()),
     }
 }
 

@@ -35,10 +35,11 @@ pub fn carry_out(plan: Plan, show: &Show) -> Result<(Exit, Report), Error> {
     let report = run.go();
     watch.end();
     let report = report?;
-    tell(&report, show)?;
     let reason = run.stop().reason();
-    if let Some(Reason::Trouble(why)) = &reason {
-        say::error(why);
+    match &reason {
+        // A run that could not begin has nothing else to tell.
+        Some(Reason::Trouble(why)) if show.quiet || report.rows.rows == 0 => say::error(why),
+        _ => tell(&report, show)?,
     }
     Ok((Exit::of_run(reason.as_ref(), report.rows.failed), report))
 }

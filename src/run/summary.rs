@@ -29,7 +29,7 @@ pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duratio
         }),
         limits: shared.gate.state().iter().map(limit).collect(),
         workers: worker_reports(shared, workers),
-        ending: ending(shared),
+        ending: ending(shared, tally),
         ..of_records
     }
 }
@@ -67,19 +67,21 @@ fn worker_reports(shared: &Shared, workers: &[Duration]) -> Vec<WorkerReport> {
         .collect()
 }
 
-fn ending(shared: &Shared) -> Ending {
+fn ending(shared: &Shared, tally: &Tally) -> Ending {
     let output = &shared.plan.output;
+    let has_records = tally.counts().rows > 0 || !output.done().is_empty();
+    let path = output.path().filter(|_| has_records);
     let stopped = shared.stop.reason().map(|reason| match reason {
         Reason::Interrupted => "interrupted".to_owned(),
         Reason::Unread => "nobody reads the output any more".to_owned(),
         Reason::Trouble(why) => why,
     });
     Ending {
-        output: output.path(),
         resume: stopped
             .as_ref()
-            .and(output.path())
+            .and(path.as_ref())
             .map(|path| format!("the same command with --resume goes on with {path}")),
+        output: path,
         stopped,
     }
 }
