@@ -9,13 +9,17 @@ use crate::tally::Example;
 /// So many rows that failed are shown.
 const EXAMPLES: usize = 15;
 
-/// A table of the kinds, then some rows of each.
+/// A table of the kinds, then some rows of each; nothing if none failed.
 pub(super) fn failures(kinds: &[FailureKind]) -> Vec<String> {
     let kind = |kind: &FailureKind| {
         let share = percent(kind.share);
         vec![short(&kind.kind), plural(kind.count, "row", "rows"), share]
     };
-    let mut lines = bounded(kinds.iter().map(kind).collect(), &[1, 2]);
+    let mut lines = Vec::new();
+    if !kinds.is_empty() {
+        lines.push("why rows failed:".to_owned());
+    }
+    lines.extend(bounded(kinds.iter().map(kind).collect(), &[1, 2]));
     let each = EXAMPLES.div_ceil(kinds.len().max(1));
     let some = |kind: &FailureKind| example_lines(kind, each);
     lines.extend(kinds.iter().flat_map(some).take(EXAMPLES));
@@ -52,12 +56,12 @@ mod tests {
             examples: (0..15).map(example).collect(),
         };
         let lines = failures(&[kind(1), kind(2)]);
-        assert_eq!(lines.len(), 2 + 15);
-        assert_eq!(lines[0], "  status 1  20 rows  12.5 %");
-        assert_eq!(lines[2], "  row 0: status 1: why");
+        assert_eq!(lines.len(), 3 + 15);
+        assert_eq!(lines[1], "  status 1  20 rows  12.5 %");
+        assert_eq!(lines[3], "  row 0: status 1: why");
         assert_eq!(
             failures(&(0..30).map(kind).collect::<Vec<_>>()).len(),
-            21 + 15
+            22 + 15
         );
     }
 }

@@ -23,7 +23,7 @@ fn a_good_run_is_told_in_a_few_lines() {
          118.2 s; the limit allows no less than 117.5 s (22/5s, strict)\n\
          500 requests (4.23 per second), 0 retries, 0 refused (429)\n\
          limit 22/5s (strict): at most 22 in any 5 s by our count\n\
-         latency: p50 350 ms, p90 549 ms, p99 594 ms, max 599 ms\n\
+         latency: p50 350 ms, p90 549 ms, p99 594 ms, max 599 ms\n\n\
          \x20 mean(price)  249.5  of 500 values\n\
          count(price) by symbol\n\
          \x20 ANTE  250  of 250 values\n\

@@ -27,9 +27,9 @@ impl Report {
         lines.push(sent(self));
         lines.extend(self.limits.iter().map(limit));
         lines.extend(self.latency_ms.as_ref().map(latency));
-        lines.extend(answers::answers(&self.aggregates));
-        lines.extend(failures::failures(&self.failures));
-        lines.extend(ending(self));
+        lines.extend(apart(answers::answers(&self.aggregates)));
+        lines.extend(apart(failures::failures(&self.failures)));
+        lines.extend(apart(ending(self)));
         lines.join("\n") + "\n"
     }
 
@@ -144,15 +144,14 @@ fn latency(latency: &Latency) -> String {
     )
 }
 
-fn ending(report: &Report) -> impl Iterator<Item = String> {
+fn ending(report: &Report) -> Vec<String> {
     let line = |intro: &str, text: &Option<String>| {
         let text = text.as_deref().map(escape);
         text.map(|text| format!("{intro}: {text}"))
     };
     let output = line("records", &report.ending.output);
-    output
-        .into_iter()
-        .chain(line("to go on", &report.ending.resume))
+    let resume = line("to go on", &report.ending.resume);
+    output.into_iter().chain(resume).collect()
 }
 
 fn worker(worker: &WorkerReport) -> String {
@@ -160,3 +159,10 @@ fn worker(worker: &WorkerReport) -> String {
     let time = seconds(worker.seconds);
     format!("worker {}: {answered} answered in {time}", worker.worker)
 }
+
+/// A paragraph of its own, if there is one.
+fn apart(lines: Vec<String>) -> Vec<String> {
+    let space = (!lines.is_empty()).then(String::new);
+    space.into_iter().chain(lines).collect()
+}
+
