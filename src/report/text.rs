@@ -165,4 +165,3 @@ fn apart(lines: Vec<String>) -> Vec<String> {
     let space = (!lines.is_empty()).then(String::new);
     space.into_iter().chain(lines).collect()
 }
-
