@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
-use tokio::time::Instant;
+use http::{Request, StatusCode, Uri};
 
 use crate::judge::{Tries, Verdict, refusal};
 use crate::limit::{Gate, Permit};
@@ -17,7 +16,7 @@ use crate::live::{Counters, Live};
 use crate::plan::Plan;
 use crate::record::{Failure, Record};
 use crate::send::redirect::{self, Trust};
-use crate::send::{Answer, Head, Landed, Sender, Trouble};
+use crate::send::{Answer, Head, Landed, Lease, Sender, Trouble};
 use crate::source::Row;
 use crate::stop::{Reason, Stop};
 
@@ -44,6 +43,12 @@ pub struct Walk {
 pub struct Stopped;
 
 type Outcome = Result<Answer, Trouble>;
+
+/// What keeps an attempt from an answer.
+enum Break {
+    Stopped,
+    Trouble(Trouble),
+}
 
 /// What a record says of its attempts.
 #[derive(Default)]
@@ -98,44 +103,37 @@ impl Walk {
     async fn attempt(&self, request: &Request<Bytes>, seen: &mut Seen) -> Result<Outcome, Stopped> {
         let mut request = Cow::Borrowed(request);
         let mut trust = Trust::Own;
-        let mut hops = 0;
+        let mut hops_left = self.run.plan.transport.settings().follow;
         loop {
-            let outcome = self.send(&request, trust, seen).await?;
-            let next = match &outcome {
-                Ok(answer) if hops < self.run.plan.transport.settings().follow => {
-                    redirect::next(&request, trust, answer)
+            let answer = match self.send(&request, trust, seen).await {
+                Ok(answer) => answer,
+                Err(Break::Trouble(trouble)) => return Ok(Err(trouble)),
+                Err(Break::Stopped) => return Err(Stopped),
+            };
+            match redirect::next(&request, trust, &answer) {
+                Some((next, its_trust)) if hops_left > 0 => {
+                    (request, trust) = (Cow::Owned(next), its_trust);
+                    hops_left -= 1;
                 }
-                _ => None,
-            };
-            let Some((next, its_trust)) = next else {
-                return Ok(outcome);
-            };
-            (request, trust) = (Cow::Owned(next), its_trust);
-            hops += 1;
+                _ => return Ok(Ok(answer)),
+            }
         }
     }
 
+    /// A connection that had ended before anything was written is replaced.
     async fn send(
         &self,
         request: &Request<Bytes>,
         trust: Trust,
         seen: &mut Seen,
-    ) -> Result<Outcome, Stopped> {
-        let mut free_tries = FREE_TRIES;
-        loop {
-            let outcome = self.send_once(request, trust, seen).await?;
-            match &outcome {
-                Err(trouble)
-                    if trouble.kind == "connection lost"
-                        && trouble.landed == Landed::No
-                        && free_tries > 0 =>
-                {
-                    free_tries -= 1;
-                    seen.attempts -= 1;
-                }
-                _ => return Ok(outcome),
+    ) -> Result<Answer, Break> {
+        for _ in 0..FREE_TRIES {
+            match self.send_once(request, trust, seen).await {
+                Err(Break::Trouble(trouble)) if trouble.is_stale_connection() => seen.attempts -= 1,
+                outcome => return outcome,
             }
         }
+        self.send_once(request, trust, seen).await
     }
 
     /// One connection, one permit, one sending.
@@ -144,47 +142,42 @@ impl Walk {
         request: &Request<Bytes>,
         trust: Trust,
         seen: &mut Seen,
-    ) -> Result<Outcome, Stopped> {
+    ) -> Result<Answer, Break> {
         seen.attempts += 1;
-        let lease = match self.sender.lease(request.uri()).await {
-            Ok(lease) => lease,
-            Err(trouble) => return Ok(Err(trouble)),
-        };
-        let mut permit = self.unless_stopped(self.run.gate.permit(1)).await?;
-        let mut lease = match self.sender.renew(lease, request.uri()).await {
-            Ok(lease) => lease,
-            Err(trouble) => return Ok(Err(trouble)),
-        };
+        let (mut lease, mut permit) = self.ready(request.uri()).await?;
         let mut request = request.clone();
         if trust == Trust::Own {
             self.run.plan.signer.sign(&mut request);
         }
         permit.sent();
         let _in_flight = self.live().sent();
-        let sent = Instant::now();
-        let deadline = self.sender.deadline(sent);
-        let head = match self.sender.send(&mut lease, request, deadline).await {
-            Ok(head) => head,
-            Err(trouble) => {
-                self.settle(permit, trouble.landed);
-                return Ok(Err(trouble));
-            }
-        };
-        self.hear(permit, &head);
+        let time = self.sender.start();
+        let head = self.sender.send(&mut lease, request, time).await;
+        let head = self.settle(permit, head)?;
         seen.status = Some(head.status());
-        let answer = self.sender.read(lease, head, sent, deadline).await;
-        seen.latency = Some(sent.elapsed());
-        Ok(answer)
+        let answer = self.sender.read(lease, head, time).await;
+        seen.latency = Some(time.elapsed());
+        Ok(answer?)
     }
 
-    fn settle(&self, permit: Permit, landed: Landed) {
-        match landed {
-            Landed::No => {
+    /// The permit comes last: making a connection takes a time that varies.
+    async fn ready(&self, uri: &Uri) -> Result<(Lease, Permit), Break> {
+        let lease = self.sender.lease(uri).await?;
+        let permit = self.unless_stopped(self.run.gate.permit(1)).await?;
+        Ok((self.sender.renew(lease, uri).await?, permit))
+    }
+
+    /// Ends a permit as its attempt has ended.
+    fn settle(&self, permit: Permit, head: Result<Head, Trouble>) -> Result<Head, Trouble> {
+        match &head {
+            Ok(head) => self.hear(permit, head),
+            Err(trouble) if trouble.landed == Landed::No => {
                 permit.returned();
                 self.live().unsent();
             }
-            Landed::Maybe | Landed::Final => permit.lost(),
+            Err(_) => permit.lost(),
         }
+        head
     }
 
     /// Tells the gate what the head of an answer says about the limit.
@@ -234,28 +227,32 @@ impl Walk {
     }
 
     fn record(&self, row: Row, seen: Seen, outcome: Result<Answer, Failure>) -> Record {
-        let body = outcome.as_ref().ok().filter(|_| self.run.plan.keeps_body);
-        let body = body.map(|answer| {
-            self.run
-                .plan
-                .secrets
-                .hide(String::from_utf8_lossy(&answer.body).into_owned())
-        });
-        let values = outcome.and_then(|answer| self.run.plan.extractor.extract(&answer.body));
+        let plan = &self.run.plan;
+        let body = outcome.as_ref().ok().filter(|_| plan.keeps_body);
+        let body = body.map(|answer| String::from_utf8_lossy(&answer.body).into_owned());
+        let values = outcome.and_then(|answer| plan.extractor.extract(&answer.body));
         Record {
             row,
-            outcome: values.map_err(|failure| self.hide(failure)),
-            body,
+            outcome: values.map_err(|failure| Failure {
+                kind: failure.kind,
+                detail: plan.secrets.hide(failure.detail),
+            }),
+            body: body.map(|body| plan.secrets.hide(body)),
             status: seen.status.map(|status| status.as_u16()),
             attempts: seen.attempts,
             latency: seen.latency,
         }
     }
+}
 
-    fn hide(&self, failure: Failure) -> Failure {
-        Failure {
-            kind: failure.kind,
-            detail: self.run.plan.secrets.hide(failure.detail),
-        }
+impl From<Stopped> for Break {
+    fn from(_: Stopped) -> Break {
+        Break::Stopped
+    }
+}
+
+impl From<Trouble> for Break {
+    fn from(trouble: Trouble) -> Break {
+        Break::Trouble(trouble)
     }
 }

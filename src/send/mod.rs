@@ -18,7 +18,7 @@ mod route;
 
 pub use connect::Transport;
 pub use http1or2::Head;
-pub use pool::{Lease, Sender};
+pub use pool::{Lease, Sender, Started};
 
 /// The `[send]` part of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -109,6 +109,12 @@ impl Trouble {
     #[must_use]
     pub fn is_of_host(&self) -> bool {
         matches!(self.kind, "connect" | "tls")
+    }
+
+    /// Whether a connection turned out to have ended before anything was written.
+    #[must_use]
+    pub fn is_stale_connection(&self) -> bool {
+        self.kind == "connection lost" && self.landed == Landed::No
     }
 
     /// What a row fails with whose last attempt ended so.

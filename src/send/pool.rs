@@ -50,6 +50,21 @@ pub struct Lease {
     until: Instant,
 }
 
+/// When an attempt was sent, and when it has taken too long.
+#[derive(Debug, Clone, Copy)]
+pub struct Started {
+    sent: Instant,
+    deadline: Instant,
+}
+
+impl Started {
+    /// The time since it was sent.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.sent.elapsed()
+    }
+}
+
 impl Sender {
     /// No connections yet.
     #[must_use]
@@ -85,34 +100,33 @@ impl Sender {
         }
     }
 
-    /// Writes a request and waits for the head of its answer, until `deadline`.
+    /// Writes a request and waits for the head of its answer, until it has taken too long.
     pub async fn send(
         &self,
         lease: &mut Lease,
         request: Request<Bytes>,
-        deadline: Instant,
+        started: Started,
     ) -> Result<Head, Trouble> {
         let mut request = request.map(Full::new);
         add_defaults(request.headers_mut());
-        tokio::time::timeout_at(deadline, lease.connection.send(request))
+        tokio::time::timeout_at(started.deadline, lease.connection.send(request))
             .await
             .unwrap_or_else(|_| Err(self.too_slow("no answer")))
     }
 
-    /// Reads the rest of an answer, until `deadline`, and keeps the connection.
+    /// Reads the rest of an answer, and keeps the connection.
     pub async fn read(
         &self,
         lease: Lease,
         head: Head,
-        sent: Instant,
-        deadline: Instant,
+        started: Started,
     ) -> Result<Answer, Trouble> {
         let cap = self.transport.settings().max_body.as_u64();
         let (head, incoming) = head.into_parts();
-        let body = tokio::time::timeout_at(deadline, body::read(incoming, cap))
+        let body = tokio::time::timeout_at(started.deadline, body::read(incoming, cap))
             .await
             .unwrap_or_else(|_| Err(self.too_slow("no whole answer")))?;
-        let latency = sent.elapsed();
+        let latency = started.elapsed();
         lease.give_back(&head.headers);
         Ok(Answer {
             status: head.status,
@@ -122,10 +136,14 @@ impl Sender {
         })
     }
 
-    /// When an attempt that is sent now has taken too long.
+    /// The clock of an attempt that is sent now.
     #[must_use]
-    pub fn deadline(&self, sent: Instant) -> Instant {
-        sent + self.transport.settings().timeout
+    pub fn start(&self) -> Started {
+        let sent = Instant::now();
+        Started {
+            sent,
+            deadline: sent + self.transport.settings().timeout,
+        }
     }
 
     fn home(&self, origin: &Origin) -> Rc<Connections> {
