@@ -17,6 +17,7 @@ use crate::tally::Aggregate;
 
 mod file;
 mod job;
+mod mistakes;
 mod names;
 mod older;
 mod preview;

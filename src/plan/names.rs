@@ -1,6 +1,6 @@
 //! Whether the names that a job uses exist. Pure.
 
-use super::file::closest;
+use super::mistakes::closest;
 use crate::error::Error;
 use crate::extract::Extractor;
 use crate::render::Renderer;

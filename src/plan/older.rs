@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Job;
-use super::file::by_json;
+use super::mistakes::by_json;
 
 /// The key that no other form has.
 const MARK: &str = "base_url";

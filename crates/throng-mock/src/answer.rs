@@ -8,7 +8,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::Fault;
-use crate::house::Ticket;
+use crate::desk::Ticket;
 use crate::judge::Kind;
 use crate::reply::{Pieces, Reply, Severed};
 

@@ -8,7 +8,6 @@ use hyper::body::{Body, Incoming};
 use hyper::header::HeaderMap;
 use hyper::{Method, Request, Uri};
 
-use crate::quotes;
 use crate::reply::Severed;
 
 /// Larger bodies are answered with 413, in bytes: 64 MiB.
@@ -37,7 +36,7 @@ impl Asked {
             body: read_body(body).await?,
             symbols: None,
         };
-        if quotes::is_route(asked.path()) {
+        if is_quotes(asked.path()) {
             asked.symbols = asked.find_symbols();
         }
         Ok(asked)
@@ -73,6 +72,12 @@ impl Asked {
         let found = found.or_else(|| form_value(body, "symbols"));
         found.map(Cow::into_owned)
     }
+}
+
+/// Whether quotes are to be had there.
+pub(crate) fn is_quotes(path: &str) -> bool {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    path == "/v6/finance/quote"
 }
 
 /// The symbols of a list with commas.
@@ -114,5 +119,11 @@ mod tests {
         let form = b"a=1&symbols=%5EGSPC%2CBRK+B";
         assert_eq!(form_value(form, "symbols").unwrap(), "^GSPC,BRK B");
         assert_eq!(form_value(form, "b"), None);
+    }
+
+    #[test]
+    fn the_route_may_end_with_a_slash() {
+        assert!(is_quotes("/v6/finance/quote") && is_quotes("/v6/finance/quote/"));
+        assert!(!is_quotes("/v6/finance/quotes"));
     }
 }

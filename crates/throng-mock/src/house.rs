@@ -1,15 +1,15 @@
-//! What all connections share: the settings, the judge and the clock.
+//! What all connections share: the settings, the desk, and what chance has seen.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use hyper::StatusCode;
 
 use crate::answer::Answer;
-use crate::asked::{Asked, each_symbol};
+use crate::asked::{Asked, each_symbol, is_quotes};
 use crate::chance::Seen;
+use crate::desk::{Desk, Ticket, lock};
 use crate::fate::Fate;
-use crate::judge::{Judge, Kind};
 use crate::{Fault, Judgement, Settings, quotes, tools};
 
 /// The server behind the door.
@@ -18,9 +18,7 @@ pub(crate) struct House {
     pub settings: Settings,
     /// The filler for every quote, made once.
     padding: String,
-    /// Judged times are since then.
-    start: Instant,
-    judge: Mutex<Judge>,
+    desk: Arc<Desk>,
     /// How often each key was asked for, if chance wants to know.
     seen: Mutex<Seen>,
     /// How often each flaky id was tried.
@@ -31,8 +29,7 @@ impl House {
     pub(crate) fn new(settings: Settings) -> House {
         House {
             padding: quotes::padding(settings.padding),
-            start: Instant::now(),
-            judge: Mutex::new(Judge::new(settings.limits.clone())),
+            desk: Desk::new(settings.limits.clone()),
             seen: Mutex::default(),
             tries: Mutex::default(),
             settings,
@@ -49,22 +46,8 @@ impl House {
     }
 
     /// Counts an arrival, and says whether it is admitted or how long to wait.
-    ///
-    /// The clock is read under the lock, so that the order of the instants is
-    /// the order in which they are counted.
-    pub(crate) fn arrive(
-        self: &Arc<House>,
-        symbols: Option<&str>,
-    ) -> (Ticket, Result<(), Duration>) {
-        let mut judge = lock(&self.judge);
-        let verdict = judge.arrive(self.start.elapsed(), each_symbol(symbols));
-        drop(judge);
-        let ticket = Ticket {
-            house: Arc::clone(self),
-            round: verdict.round,
-            kind: Kind::Gone,
-        };
-        (ticket, verdict.admitted)
+    pub(crate) fn arrive(&self, symbols: Option<&str>) -> (Ticket, Result<(), Duration>) {
+        Desk::arrive(&self.desk, each_symbol(symbols))
     }
 
     /// Answers a request that the limits admitted.
@@ -89,68 +72,27 @@ impl House {
     }
 
     fn route(&self, asked: &Asked, fault: Option<Fault>) -> Answer {
-        match quotes::is_route(asked.path()) {
+        match is_quotes(asked.path()) {
             true => quotes::answer(&self.settings, &self.padding, asked, fault),
             false => tools::answer(asked, &self.tries),
         }
     }
 
     pub(crate) fn judgement(&self) -> Judgement {
-        lock(&self.judge).judgement()
+        self.desk.judgement()
     }
 
     /// Starts afresh: the counts, the limits, chance and what is flaky.
     pub(crate) fn reset(&self) {
-        lock(&self.judge).reset();
+        self.desk.reset();
         lock(&self.seen).clear();
         lock(&self.tries).clear();
     }
 }
 
-/// Held by a request from its arrival until it is answered. Dropped before,
-/// it says that the client has gone.
-#[derive(Debug)]
-pub(crate) struct Ticket {
-    house: Arc<House>,
-    round: u64,
-    kind: Kind,
-}
-
-impl Ticket {
-    /// The request leaves, answered in this way.
-    pub(crate) fn close(mut self, kind: Kind) {
-        self.kind = kind;
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        lock(&self.house.judge).leave(self.round, self.kind);
-    }
-}
-
-/// A panic elsewhere does not make the counts worthless.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_ticket_that_is_dropped_says_gone() {
-        let house = Arc::new(House::new(Settings::default()));
-        let (first, _) = house.arrive(Some("A,B"));
-        let (second, _) = house.arrive(None);
-        drop(first);
-        second.close(Kind::Status(200));
-        let judgement = house.judgement();
-        assert_eq!(judgement.answers["gone"], 1);
-        assert_eq!(judgement.answers["200"], 1);
-        assert_eq!(judgement.symbols.len(), 2);
-        assert_eq!(judgement.most_in_flight, 2);
-    }
 
     #[test]
     fn a_reset_begins_the_same_story_again() {

@@ -49,7 +49,7 @@
 //!
 //! A request comes in at the door (`server`), is read (`asked`, by `visit`), learns its
 //! fate from the seed (`fate`: `latency`, `faults`, `chance`), travels and
-//! arrives in the house (`house`), where the judge (`judge`, `window`) counts
+//! arrives in the house (`house`), where the judge (`desk`, `judge`, `window`) counts
 //! it and the limits (`limit`, `gate`) admit or refuse it. Then it is answered
 //! (`answer`, `reply`) as a quote (`quotes`) or by a tool for tests (`tools`,
 //! `filler`). `settings`, `tls` and `parse` say how all this is configured.
@@ -63,6 +63,7 @@ mod fate;
 mod faults;
 mod latency;
 
+mod desk;
 mod gate;
 mod house;
 mod judge;

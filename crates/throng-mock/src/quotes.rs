@@ -20,12 +20,6 @@ pub fn price(symbol: &str) -> f64 {
     cents as f64 / 100.0
 }
 
-/// Whether quotes are to be had there.
-pub(crate) fn is_route(path: &str) -> bool {
-    let path = path.strip_suffix('/').unwrap_or(path);
-    path == "/v6/finance/quote"
-}
-
 /// The quotes for what was asked, spoilt if the fault says so.
 pub(crate) fn answer(
     settings: &Settings,
@@ -138,12 +132,6 @@ mod tests {
         let missing = result("A", Some(Fault::MissingKey));
         assert_eq!(missing[0].get("regularMarketPreviousClose"), None);
         assert_eq!(missing[0]["symbol"], "A");
-    }
-
-    #[test]
-    fn the_route_may_end_with_a_slash() {
-        assert!(is_route("/v6/finance/quote") && is_route("/v6/finance/quote/"));
-        assert!(!is_route("/v6/finance/quotes"));
     }
 
     #[test]

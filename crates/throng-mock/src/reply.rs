@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use crate::house::Ticket;
+use crate::desk::Ticket;
 use crate::judge::Kind;
 
 /// The connection (with HTTP/2, the stream) ends here, on purpose or because
