@@ -1,0 +1,96 @@
+//! Where arrivals are counted: the judge and its clock, shared by all connections.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::judge::{Judge, Kind};
+use crate::{Judgement, Limit};
+
+/// The judge, and the instant since which it counts.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    start: Instant,
+    judge: Mutex<Judge>,
+}
+
+impl Desk {
+    pub(crate) fn new(limits: Vec<Limit>) -> Arc<Desk> {
+        Arc::new(Desk {
+            start: Instant::now(),
+            judge: Mutex::new(Judge::new(limits)),
+        })
+    }
+
+    /// Counts an arrival, and says whether it is admitted or how long to wait.
+    ///
+    /// The clock is read under the lock, so that the order of the instants is
+    /// the order in which they are counted.
+    pub(crate) fn arrive<'a>(
+        desk: &Arc<Desk>,
+        symbols: impl Iterator<Item = &'a str>,
+    ) -> (Ticket, Result<(), Duration>) {
+        let mut judge = lock(&desk.judge);
+        let verdict = judge.arrive(desk.start.elapsed(), symbols);
+        drop(judge);
+        let ticket = Ticket {
+            desk: Arc::clone(desk),
+            round: verdict.round,
+            kind: Kind::Gone,
+        };
+        (ticket, verdict.admitted)
+    }
+
+    pub(crate) fn judgement(&self) -> Judgement {
+        lock(&self.judge).judgement()
+    }
+
+    pub(crate) fn reset(&self) {
+        lock(&self.judge).reset();
+    }
+}
+
+/// Held by a request from its arrival until it is answered. Dropped before,
+/// it says that the client has gone.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    desk: Arc<Desk>,
+    round: u64,
+    kind: Kind,
+}
+
+impl Ticket {
+    /// The request leaves, answered in this way.
+    pub(crate) fn close(mut self, kind: Kind) {
+        self.kind = kind;
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        lock(&self.desk.judge).leave(self.round, self.kind);
+    }
+}
+
+/// A panic elsewhere does not make the counts worthless.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_that_is_dropped_says_gone() {
+        let desk = Desk::new(Vec::new());
+        let (first, _) = Desk::arrive(&desk, ["A", "B"].into_iter());
+        let (second, _) = Desk::arrive(&desk, std::iter::empty());
+        drop(first);
+        second.close(Kind::Status(200));
+        let judgement = desk.judgement();
+        assert_eq!(judgement.answers["gone"], 1);
+        assert_eq!(judgement.answers["200"], 1);
+        assert_eq!(judgement.symbols.len(), 2);
+        assert_eq!(judgement.most_in_flight, 2);
+    }
+}
