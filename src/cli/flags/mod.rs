@@ -1,0 +1,19 @@
+//! The flags of a job, a struct for each room, and the tree that they lay over a
+//! job file.
+
+mod input;
+mod limit;
+mod output;
+mod pairs;
+mod request;
+mod send;
+mod show;
+mod values;
+
+pub use input::Input;
+pub use limit::Limit;
+pub use output::Output;
+pub use request::Request;
+pub use send::{Patience, Workers};
+pub use show::{Progress, Show};
+pub use values::Values;

@@ -1,0 +1,96 @@
+//! Flags of who sends, and when to give up.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+/// Who sends.
+#[derive(Args)]
+#[command(next_help_heading = "Workers")]
+pub struct Workers {
+    /// Threads, each with its own connections [default: one for each core]
+    #[arg(
+        short = 'w',
+        long = "workers",
+        value_name = "N",
+        visible_alias = "num-workers",
+        alias = "num_workers"
+    )]
+    count: Option<usize>,
+    /// sync: one request in flight per worker; async: up to the concurrency [default: async]
+    #[arg(long, value_parser = ["sync", "async"])]
+    mode: Option<String>,
+    /// The most in flight per worker in async mode [default: 50]
+    #[arg(short, long, value_name = "N")]
+    concurrency: Option<usize>,
+}
+
+/// When to give up.
+#[derive(Args)]
+#[command(next_help_heading = "Patience")]
+pub struct Patience {
+    /// Tries after the first, for what may pass: connections, timeouts, 408, 5xx [default: 4]
+    #[arg(long, value_name = "N")]
+    retries: Option<u32>,
+    /// From sending a request to the end of its answer [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<String>,
+    /// Name resolution, TCP and TLS together [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    connect_timeout: Option<String>,
+    /// The longest pause that the server may ask for [default: 1h]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    max_wait: Option<String>,
+    /// Refusals in a row that stop the run [default: 20]
+    #[arg(long, value_name = "N")]
+    max_refusals: Option<u32>,
+    /// The largest body, decompressed [default: 10MiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_body: Option<String>,
+    /// Redirects to follow; each takes a permit of its own [default: 0]
+    #[arg(long, value_name = "N")]
+    follow: Option<u32>,
+    /// Send a POST again even if it may have been done
+    #[arg(long)]
+    resend_unknown: bool,
+}
+
+impl Workers {
+    pub fn tree(&self) -> Value {
+        json!({ "count": self.count, "mode": self.mode, "concurrency": self.concurrency })
+    }
+}
+
+impl Patience {
+    pub fn send_tree(&self) -> Value {
+        json!({
+            "timeout": self.timeout,
+            "connect-timeout": self.connect_timeout,
+            "max-body": self.max_body,
+            "follow": self.follow,
+        })
+    }
+
+    pub fn retry_tree(&self) -> Value {
+        json!({
+            "retries": self.retries,
+            "max-wait": self.max_wait,
+            "max-refusals": self.max_refusals,
+            "unknown": self.resend_unknown.then_some("resend"),
+        })
+    }
+}
+
+/// Checked here, where the flag is known, and read by its room.
+fn duration(text: &str) -> Result<String, String> {
+    match humantime::parse_duration(text) {
+        Ok(_) => Ok(text.into()),
+        Err(error) => Err(format!("{error} (such as 30s, 500ms or 1m30s)")),
+    }
+}
+
+fn size(text: &str) -> Result<String, String> {
+    match text.parse::<bytesize::ByteSize>() {
+        Ok(_) => Ok(text.into()),
+        Err(_) => Err("write a size such as 64KiB or 10MiB".into()),
+    }
+}

@@ -1,0 +1,36 @@
+//! Flags of what to keep of the answers, and what to compute.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::pairs::{Pair, assignment, map};
+
+/// What to keep of the answers, and what to compute.
+#[derive(Args)]
+#[command(next_help_heading = "Values")]
+pub struct Values {
+    /// A value of each answer, by jq; a NAME that ends in ? may be missing (repeat)
+    #[arg(short, long, value_name = "NAME=JQ", value_parser = assignment)]
+    extract: Vec<Pair>,
+    /// Over all rows: 'mean(price)', 'p90(price) by sector', or NAME='max(price)' (repeat)
+    #[arg(short, long, value_name = "EXPR", value_parser = summary)]
+    summarize: Vec<Pair>,
+}
+
+impl Values {
+    pub fn extract_tree(&self) -> Value {
+        map(&self.extract)
+    }
+
+    pub fn summary_tree(&self) -> Value {
+        map(&self.summarize)
+    }
+}
+
+/// `mean(price)` is its own name.
+fn summary(text: &str) -> Result<Pair, String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.contains('(') => Ok((name.trim().into(), value.trim().into())),
+        _ => Ok((text.trim().into(), text.trim().into())),
+    }
+}
