@@ -1,43 +1,26 @@
 //! (2) A row and the job's templates to an `http::Request`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request};
 use minijinja::value::Value as Scope;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::error::Error;
 use crate::record::Failure;
 use crate::source::Row;
 
+mod compile;
 mod json;
+mod settings;
 mod template;
 mod url;
 
-use json::JsonBody;
-use template::{Place, Template, Templates};
+use compile::Body;
+pub use settings::Settings;
+use template::{Template, Templates};
 use url::Url;
-
-/// The `[request]` part of a job. Texts are templates: `{{ field }}`, `{{ env.NAME }}`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// The URL; values are percent-encoded.
-    pub url: Option<String>,
-    /// GET, or POST if there is a body, unless told otherwise.
-    pub method: Option<String>,
-    /// Appended to the URL as its query, in this order.
-    pub query: serde_json::Map<String, Value>,
-    /// One header each.
-    pub headers: serde_json::Map<String, Value>,
-    /// A body; a form unless a `content-type` header says otherwise.
-    pub data: Option<String>,
-    /// A JSON body, whose texts are templates: as a tree, or as JSON text.
-    pub json: Option<Value>,
-}
 
 /// Makes requests of rows. Everything that can be known without a row has been checked.
 pub struct Renderer {
@@ -50,12 +33,6 @@ pub struct Renderer {
     secrets: Vec<String>,
 }
 
-enum Body {
-    None,
-    Data(Template),
-    Json(JsonBody),
-}
-
 impl Renderer {
     /// Compiles the job's templates, with the environment's variables that they name.
     ///
@@ -66,17 +43,17 @@ impl Renderer {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Renderer, Error> {
         let mut templates = Templates::new();
-        let url = url(settings, &mut templates)?;
-        let body = body(settings, &mut templates)?;
-        let all = headers(settings, &body, &mut templates)?;
+        let url = compile::url(settings, &mut templates)?;
+        let body = compile::body(settings, &mut templates)?;
+        let all = compile::headers(settings, &body, &mut templates)?;
         let (secret_headers, headers) = all.into_iter().partition(|(_, template)| {
             let (fields, variables) = templates.names_used(*template);
             fields.is_empty() && !variables.is_empty()
         });
-        let values = variables(&templates, environment)?;
+        let values = compile::variables(&templates, environment)?;
         templates.set_environment(&values);
         Ok(Renderer {
-            method: method(settings)?,
+            method: settings.method()?,
             url,
             headers,
             secret_headers,
@@ -166,130 +143,9 @@ impl Renderer {
     }
 }
 
-fn method(settings: &Settings) -> Result<Method, Error> {
-    let has_body = settings.data.is_some() || settings.json.is_some();
-    let default = if has_body { "POST" } else { "GET" };
-    let name = settings.method.as_deref().unwrap_or(default);
-    name.to_uppercase().parse().map_err(|_| {
-        Error::plan(format!(
-            "request.method (--method): \"{name}\" is not a method such as GET or POST"
-        ))
-    })
-}
-
-fn url(settings: &Settings, templates: &mut Templates) -> Result<Url, Error> {
-    let text = settings.url.as_deref().ok_or_else(|| {
-        Error::plan("no URL: give request.url in the job file, or --url 'https://…'")
-    })?;
-    let query = texts("request.query (--query)", &settings.query)?;
-    let query = query.iter().map(|(name, value)| (*name, value.as_str()));
-    Url::new(templates, text, query)
-        .map_err(|why| Error::plan(format!("request.url (--url): {why}")))
-}
-
-fn headers(
-    settings: &Settings,
-    body: &Body,
-    templates: &mut Templates,
-) -> Result<Vec<(HeaderName, Template)>, Error> {
-    let mut headers = Vec::new();
-    for (name, value) in texts("request.headers (--header)", &settings.headers)? {
-        let place = |why: String| Error::plan(format!("request.headers (--header): {name}: {why}"));
-        let header: HeaderName = name
-            .parse()
-            .map_err(|_| place("is not the name of a header".into()))?;
-        let template = templates.add(Place::Header, &value).map_err(place)?;
-        headers.push((header, template));
-    }
-    let default = match body {
-        Body::None => None,
-        Body::Data(_) => Some("application/x-www-form-urlencoded"),
-        Body::Json(_) => Some("application/json"),
-    };
-    if let Some(default) = default.filter(|_| content_type(settings).is_none()) {
-        let template = templates.add(Place::Header, default).map_err(Error::plan)?;
-        headers.push((CONTENT_TYPE, template));
-    }
-    Ok(headers)
-}
-
-fn body(settings: &Settings, templates: &mut Templates) -> Result<Body, Error> {
-    match (&settings.data, &settings.json) {
-        (Some(_), Some(_)) => Err(Error::plan(
-            "request.data (--data) and request.json (--json) are both given: a request has one body",
-        )),
-        (None, None) => Ok(Body::None),
-        (Some(data), None) => templates
-            .add(data_place(settings), data)
-            .map(Body::Data)
-            .map_err(|why| Error::plan(format!("request.data (--data): {why}"))),
-        (None, Some(json)) => JsonBody::new(templates, &json_tree(json)?)
-            .map(Body::Json)
-            .map_err(|why| Error::plan(format!("request.json (--json): {why}"))),
-    }
-}
-
-/// `json` may be a tree, or the text of one, as the flag gives it.
-fn json_tree(json: &Value) -> Result<Value, Error> {
-    let Value::String(text) = json else {
-        return Ok(json.clone());
-    };
-    serde_json::from_str(text).map_err(|error| {
-        Error::plan(format!(
-            "request.json (--json): it is not JSON: {error}; put templates in quotes (\"{{{{ id }}}}\" alone keeps the value's type)"
-        ))
-    })
-}
-
-fn data_place(settings: &Settings) -> Place {
-    match content_type(settings) {
-        None => Place::Url,
-        Some(kind) if kind.contains("x-www-form-urlencoded") => Place::Url,
-        Some(kind) if kind.contains("json") => Place::JsonText,
-        Some(_) => Place::Text,
-    }
-}
-
-fn content_type(settings: &Settings) -> Option<String> {
-    settings
-        .headers
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-type"))
-        .map(|(_, value)| value.to_string().to_lowercase())
-}
-
-/// Texts, and numbers or booleans as texts.
-fn texts<'a>(
-    place: &str,
-    map: &'a serde_json::Map<String, Value>,
-) -> Result<Vec<(&'a str, String)>, Error> {
-    map.iter()
-        .map(|(name, value)| match value {
-            Value::String(text) => Ok((name.as_str(), text.clone())),
-            Value::Number(_) | Value::Bool(_) => Ok((name.as_str(), value.to_string())),
-            other => Err(Error::plan(format!(
-                "{place}: {name} is {other}, not a text"
-            ))),
-        })
-        .collect()
-}
-
-fn variables(
-    templates: &Templates,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<BTreeMap<String, String>, Error> {
-    let value = |name: &String| match environment(name) {
-        Some(value) => Ok((name.clone(), value)),
-        None => Err(Error::plan(format!(
-            "the environment variable {name} is not set, and the job uses {{{{ env.{name} }}}}: export {name}=… and run again"
-        ))),
-    };
-    templates.variables().iter().map(value).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! Connections: TCP, through a proxy where the environment names one, and TLS.
 //! [door: network]
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,13 +14,11 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::http1or2::Connection;
 use super::route::{Form, Origin, Scheme, proxies};
-use super::{Landed, Settings, Trouble, causes};
+use super::{Landed, Settings, Trouble, causes, tls};
 
 /// How connections are made; shared by all workers.
 pub struct Transport {
@@ -83,15 +81,15 @@ impl Transport {
     where
         T: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let tls = self.tls.get_or_init(tls).as_ref();
+        let tls = self.tls.get_or_init(tls::connector).as_ref();
         let tls = tls.map_err(|why| trouble("tls", why.clone(), Landed::Final))?;
         let name = ServerName::try_from(origin.bare_host().to_owned())
             .map_err(|error| trouble("tls", error.to_string(), Landed::Final))?;
         let stream = tls.connect(name, io).await.map_err(|error| {
             let detail = format!("{}: {}", origin.host, causes(&error));
-            trouble("tls", detail, after_handshake(&error))
+            trouble("tls", detail, tls::after_handshake(&error))
         })?;
-        match speaks_http2(&stream) {
+        match tls::speaks_http2(&stream) {
             true => Connection::http2(stream).await,
             false => Connection::http1(stream, Form::Origin).await,
         }
@@ -164,41 +162,6 @@ async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &Intercept) -> Result<Up
     hyper::upgrade::on(answer)
         .await
         .map_err(|error| refused(causes(&error)))
-}
-
-/// TLS with the platform's roots, or those that `SSL_CERT_FILE` names.
-fn tls() -> Result<TlsConnector, String> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = rustls::RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        let why = found.errors.first().map(causes_of).unwrap_or_default();
-        return Err(format!(
-            "no root certificates were found (on Debian: apt install ca-certificates){why}"
-        ));
-    }
-    let mut config = rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
-fn causes_of(error: &rustls_native_certs::Error) -> String {
-    format!(": {}", causes(error))
-}
-
-fn speaks_http2<T>(stream: &TlsStream<T>) -> bool {
-    stream.get_ref().1.alpn_protocol() == Some(b"h2")
-}
-
-/// A certificate that is not trusted won't be at the next attempt either.
-fn after_handshake(error: &std::io::Error) -> Landed {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    match inner {
-        Some(rustls::Error::InvalidCertificate(_)) => Landed::Final,
-        _ => Landed::No,
-    }
 }
 
 fn too_slow(origin: &Origin, limit: Duration) -> Trouble {

@@ -15,10 +15,13 @@ mod http1or2;
 mod pool;
 pub mod redirect;
 mod route;
+mod sender;
+mod tls;
 
 pub use connect::Transport;
 pub use http1or2::Head;
-pub use pool::{Lease, Sender, Started};
+pub use pool::Lease;
+pub use sender::{Sender, Started};
 
 /// The `[send]` part of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

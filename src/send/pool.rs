@@ -1,35 +1,24 @@
-//! A worker's connections, by origin: the one used last is used first, so that
-//! there are no more of them than there is work.
+//! The connections to one origin: the one used last is used first, so that there
+//! are no more of them than there is work.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, HeaderName, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Request, Uri};
-use http_body_util::Full;
+use http::HeaderMap;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::Trouble;
 use super::connect::Transport;
-use super::http1or2::{Connection, Head};
+use super::http1or2::Connection;
 use super::route::{Origin, Scheme};
-use super::{Answer, Landed, Trouble, body};
 
 /// Servers close connections that rest; most wait for longer than this.
 const REST: Duration = Duration::from_secs(30);
 
-/// Sends requests over a worker's own connections.
-pub struct Sender {
-    transport: Arc<Transport>,
-    origins: RefCell<HashMap<Origin, Rc<Connections>>>,
-}
-
 /// The connections to one origin.
-struct Connections {
+pub struct Connections {
     resting: RefCell<Vec<Resting>>,
     shared: RefCell<Vec<Connection>>,
     /// Held while the first connection finds out which protocol the server
@@ -45,150 +34,13 @@ struct Resting {
 
 /// A connection that is ours until the answer has been read.
 pub struct Lease {
-    connection: Connection,
+    pub(super) connection: Connection,
     home: Rc<Connections>,
     until: Instant,
 }
 
-/// When an attempt was sent, and when it has taken too long.
-#[derive(Debug, Clone, Copy)]
-pub struct Started {
-    sent: Instant,
-    deadline: Instant,
-}
-
-impl Started {
-    /// The time since it was sent.
-    #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.sent.elapsed()
-    }
-}
-
-impl Sender {
-    /// No connections yet.
-    #[must_use]
-    pub fn new(transport: Arc<Transport>) -> Sender {
-        Sender {
-            transport,
-            origins: RefCell::default(),
-        }
-    }
-
-    /// A connection to the URL's origin that is ready for a request.
-    pub async fn lease(&self, uri: &Uri) -> Result<Lease, Trouble> {
-        let origin = Origin::of(uri).ok_or_else(|| Trouble {
-            kind: "input",
-            detail: format!("{uri} has no http or https origin"),
-            landed: Landed::Final,
-        })?;
-        let home = self.home(&origin);
-        while let Some(mut lease) = home.free() {
-            if lease.connection.ready().await.is_ok() {
-                return Ok(lease);
-            }
-        }
-        let connection = self.open(&origin, &home).await?;
-        Ok(home.lease(connection, Instant::now() + REST))
-    }
-
-    /// The same lease, or a new one if its connection has ended meanwhile.
-    pub async fn renew(&self, lease: Lease, uri: &Uri) -> Result<Lease, Trouble> {
-        match lease.is_fresh() {
-            true => Ok(lease),
-            false => self.lease(uri).await,
-        }
-    }
-
-    /// Writes a request and waits for the head of its answer, until it has taken too long.
-    pub async fn send(
-        &self,
-        lease: &mut Lease,
-        request: Request<Bytes>,
-        started: Started,
-    ) -> Result<Head, Trouble> {
-        let mut request = request.map(Full::new);
-        add_defaults(request.headers_mut());
-        tokio::time::timeout_at(started.deadline, lease.connection.send(request))
-            .await
-            .unwrap_or_else(|_| Err(self.too_slow("no answer")))
-    }
-
-    /// Reads the rest of an answer, and keeps the connection.
-    pub async fn read(
-        &self,
-        lease: Lease,
-        head: Head,
-        started: Started,
-    ) -> Result<Answer, Trouble> {
-        let cap = self.transport.settings().max_body.as_u64();
-        let (head, incoming) = head.into_parts();
-        let body = tokio::time::timeout_at(started.deadline, body::read(incoming, cap))
-            .await
-            .unwrap_or_else(|_| Err(self.too_slow("no whole answer")))?;
-        let latency = started.elapsed();
-        lease.give_back(&head.headers);
-        Ok(Answer {
-            status: head.status,
-            body: body::decode(body, &head.headers, cap)?,
-            headers: head.headers,
-            latency,
-        })
-    }
-
-    /// The clock of an attempt that is sent now.
-    #[must_use]
-    pub fn start(&self) -> Started {
-        let sent = Instant::now();
-        Started {
-            sent,
-            deadline: sent + self.transport.settings().timeout,
-        }
-    }
-
-    fn home(&self, origin: &Origin) -> Rc<Connections> {
-        if let Some(home) = self.origins.borrow().get(origin) {
-            return home.clone();
-        }
-        let home = Rc::new(Connections::new(origin.scheme));
-        self.origins
-            .borrow_mut()
-            .insert(origin.clone(), home.clone());
-        home
-    }
-
-    async fn open(&self, origin: &Origin, home: &Connections) -> Result<Connection, Trouble> {
-        if home.one_at_a_time.get() == Some(true) {
-            return self.transport.connect(origin).await;
-        }
-        let _turn = home.opening.lock().await;
-        if let Some(connection) = home.share() {
-            return Ok(connection);
-        }
-        let connection = self.transport.connect(origin).await?;
-        let shared = connection.share();
-        home.one_at_a_time.set(Some(shared.is_none()));
-        match shared {
-            None => Ok(connection),
-            Some(mine) => {
-                home.shared.borrow_mut().push(connection);
-                Ok(mine)
-            }
-        }
-    }
-
-    fn too_slow(&self, what: &str) -> Trouble {
-        let limit = humantime::format_duration(self.transport.settings().timeout);
-        Trouble {
-            kind: "timeout",
-            detail: format!("{what} within {limit} (send.timeout or --timeout)"),
-            landed: Landed::Maybe,
-        }
-    }
-}
-
 impl Connections {
-    fn new(scheme: Scheme) -> Connections {
+    pub fn new(scheme: Scheme) -> Connections {
         let in_clear = scheme == Scheme::Http;
         Connections {
             resting: RefCell::default(),
@@ -196,6 +48,37 @@ impl Connections {
             opening: Mutex::default(),
             one_at_a_time: Cell::new(in_clear.then_some(true)),
         }
+    }
+
+    /// A new connection, or a shared one that has been opened meanwhile.
+    pub async fn open(
+        &self,
+        transport: &Transport,
+        origin: &Origin,
+    ) -> Result<Connection, Trouble> {
+        let turn = self.opening.lock().await;
+        if self.one_at_a_time.get() == Some(true) {
+            drop(turn);
+            return transport.connect(origin).await;
+        }
+        if let Some(connection) = self.share() {
+            return Ok(connection);
+        }
+        let connection = transport.connect(origin).await?;
+        let shared = connection.share();
+        self.one_at_a_time.set(Some(shared.is_none()));
+        match shared {
+            None => Ok(connection),
+            Some(mine) => {
+                self.shared.borrow_mut().push(connection);
+                Ok(mine)
+            }
+        }
+    }
+
+    /// A connection that nothing has been sent on.
+    pub fn lease_new(self: Rc<Self>, connection: Connection) -> Lease {
+        self.lease(connection, Instant::now() + REST)
     }
 
     fn lease(self: Rc<Self>, connection: Connection, until: Instant) -> Lease {
@@ -206,9 +89,10 @@ impl Connections {
         }
     }
 
-    fn free(self: &Rc<Self>) -> Option<Lease> {
+    /// A connection that waits for work.
+    pub fn free(self: &Rc<Self>) -> Option<Lease> {
         if let Some(connection) = self.share() {
-            return Some(self.clone().lease(connection, Instant::now() + REST));
+            return Some(self.clone().lease_new(connection));
         }
         let mut resting = self.resting.borrow_mut();
         while let Some(Resting { connection, until }) = resting.pop() {
@@ -228,11 +112,13 @@ impl Connections {
 }
 
 impl Lease {
-    fn is_fresh(&self) -> bool {
+    /// Whether the server will probably take another request on it.
+    pub fn is_fresh(&self) -> bool {
         !self.connection.is_closed() && Instant::now() < self.until
     }
 
-    fn give_back(self, headers: &HeaderMap) {
+    /// Puts it to rest, if it can be used again.
+    pub fn give_back(self, headers: &HeaderMap) {
         if matches!(self.connection, Connection::Http1 { .. }) && !self.connection.is_closed() {
             let until = Instant::now() + rest(headers);
             let connection = self.connection;
@@ -259,19 +145,10 @@ fn rest(headers: &HeaderMap) -> Duration {
         })
 }
 
-fn add_defaults(headers: &mut HeaderMap) {
-    const AGENT: &str = concat!("throng/", env!("CARGO_PKG_VERSION"));
-    let defaults: [(HeaderName, &'static str); 2] =
-        [(USER_AGENT, AGENT), (ACCEPT_ENCODING, body::ACCEPTED)];
-    for (name, value) in defaults {
-        headers
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http::header::HeaderName;
+
     use super::*;
 
     #[test]
@@ -289,13 +166,5 @@ mod tests {
             )]);
             assert_eq!(rest(&headers), Duration::from_secs(seconds), "{value}");
         }
-    }
-
-    #[test]
-    fn the_job_s_own_headers_win() {
-        let mut headers = HeaderMap::from_iter([(USER_AGENT, "me".parse().unwrap())]);
-        add_defaults(&mut headers);
-        assert_eq!(headers[USER_AGENT], "me");
-        assert_eq!(headers[ACCEPT_ENCODING], body::ACCEPTED);
     }
 }

@@ -1,0 +1,166 @@
+//! Sends requests over a worker's own connections. [door: network]
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, HeaderName, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Request, Uri};
+use http_body_util::Full;
+use tokio::time::Instant;
+
+use super::connect::Transport;
+use super::http1or2::Head;
+use super::pool::{Connections, Lease};
+use super::route::Origin;
+use super::{Answer, Landed, Trouble, body};
+
+/// Sends requests over a worker's own connections.
+pub struct Sender {
+    transport: Arc<Transport>,
+    origins: RefCell<HashMap<Origin, Rc<Connections>>>,
+}
+
+/// When an attempt was sent, and when it has taken too long.
+#[derive(Debug, Clone, Copy)]
+pub struct Started {
+    sent: Instant,
+    deadline: Instant,
+}
+
+impl Started {
+    /// The time since it was sent.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.sent.elapsed()
+    }
+}
+
+impl Sender {
+    /// No connections yet.
+    #[must_use]
+    pub fn new(transport: Arc<Transport>) -> Sender {
+        Sender {
+            transport,
+            origins: RefCell::default(),
+        }
+    }
+
+    /// A connection to the URL's origin that is ready for a request.
+    pub async fn lease(&self, uri: &Uri) -> Result<Lease, Trouble> {
+        let origin = Origin::of(uri).ok_or_else(|| Trouble {
+            kind: "input",
+            detail: format!("{uri} has no http or https origin"),
+            landed: Landed::Final,
+        })?;
+        let home = self.home(&origin);
+        while let Some(mut lease) = home.free() {
+            if lease.connection.ready().await.is_ok() {
+                return Ok(lease);
+            }
+        }
+        let connection = home.open(&self.transport, &origin).await?;
+        Ok(home.lease_new(connection))
+    }
+
+    /// The same lease, or a new one if its connection has ended meanwhile.
+    pub async fn renew(&self, lease: Lease, uri: &Uri) -> Result<Lease, Trouble> {
+        match lease.is_fresh() {
+            true => Ok(lease),
+            false => self.lease(uri).await,
+        }
+    }
+
+    /// Writes a request and waits for the head of its answer, until it has taken too long.
+    pub async fn send(
+        &self,
+        lease: &mut Lease,
+        request: Request<Bytes>,
+        started: Started,
+    ) -> Result<Head, Trouble> {
+        let mut request = request.map(Full::new);
+        add_defaults(request.headers_mut());
+        tokio::time::timeout_at(started.deadline, lease.connection.send(request))
+            .await
+            .unwrap_or_else(|_| Err(self.too_slow("no answer")))
+    }
+
+    /// Reads the rest of an answer, and keeps the connection.
+    pub async fn read(
+        &self,
+        lease: Lease,
+        head: Head,
+        started: Started,
+    ) -> Result<Answer, Trouble> {
+        let cap = self.transport.settings().max_body.as_u64();
+        let (head, incoming) = head.into_parts();
+        let body = tokio::time::timeout_at(started.deadline, body::read(incoming, cap))
+            .await
+            .unwrap_or_else(|_| Err(self.too_slow("no whole answer")))?;
+        let latency = started.elapsed();
+        lease.give_back(&head.headers);
+        Ok(Answer {
+            status: head.status,
+            body: body::decode(body, &head.headers, cap)?,
+            headers: head.headers,
+            latency,
+        })
+    }
+
+    /// The clock of an attempt that is sent now.
+    #[must_use]
+    pub fn start(&self) -> Started {
+        let sent = Instant::now();
+        Started {
+            sent,
+            deadline: sent + self.transport.settings().timeout,
+        }
+    }
+
+    fn home(&self, origin: &Origin) -> Rc<Connections> {
+        if let Some(home) = self.origins.borrow().get(origin) {
+            return home.clone();
+        }
+        let home = Rc::new(Connections::new(origin.scheme));
+        self.origins
+            .borrow_mut()
+            .insert(origin.clone(), home.clone());
+        home
+    }
+
+    fn too_slow(&self, what: &str) -> Trouble {
+        let limit = humantime::format_duration(self.transport.settings().timeout);
+        Trouble {
+            kind: "timeout",
+            detail: format!("{what} within {limit} (send.timeout or --timeout)"),
+            landed: Landed::Maybe,
+        }
+    }
+}
+
+fn add_defaults(headers: &mut HeaderMap) {
+    const AGENT: &str = concat!("throng/", env!("CARGO_PKG_VERSION"));
+    let defaults: [(HeaderName, &'static str); 2] =
+        [(USER_AGENT, AGENT), (ACCEPT_ENCODING, body::ACCEPTED)];
+    for (name, value) in defaults {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_job_s_own_headers_win() {
+        let mut headers = HeaderMap::from_iter([(USER_AGENT, "me".parse().unwrap())]);
+        add_defaults(&mut headers);
+        assert_eq!(headers[USER_AGENT], "me");
+        assert_eq!(headers[ACCEPT_ENCODING], body::ACCEPTED);
+    }
+}
