@@ -6,11 +6,12 @@ use std::thread::available_parallelism;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::limit::Policy;
+use crate::limit::{Policy, Rate};
 
 const MOST_WORKERS: usize = 512;
 const MOST_IN_FLIGHT: usize = 10_000;
 const IN_FLIGHT: usize = 50;
+const MOST_ROWS: usize = 64;
 
 /// The `[workers]` part of a job: who sends.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub struct Crew {
     pub count: usize,
     /// The most requests that each has in flight.
     pub in_flight: usize,
+    /// The most rows that a worker takes from the input at a time.
+    pub chunk: usize,
 }
 
 impl Crew {
@@ -63,13 +66,11 @@ impl Crew {
             Mode::Sync => 1,
             Mode::Async => asked.min(useful(policy, count)),
         };
-        Ok(Crew { count, in_flight })
-    }
-
-    /// Rows that are read before a worker wants them.
-    #[must_use]
-    pub fn rows_ahead(&self) -> usize {
-        (self.count * self.in_flight * 2).clamp(64, 4_096)
+        Ok(Crew {
+            count,
+            in_flight,
+            chunk: chunk(policy, in_flight),
+        })
     }
 }
 
@@ -79,6 +80,15 @@ fn useful(policy: &Policy, workers: usize) -> usize {
     let most = policy.most_in_flight().unwrap_or(u64::MAX);
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     most.saturating_mul(2).div_ceil(workers)
+}
+
+/// Taking many rows at a time saves wake-ups, but they then wait for one worker:
+/// so no more than it sends in about 10 ms.
+fn chunk(policy: &Policy, in_flight: usize) -> usize {
+    let per_second = |rate: &Rate| rate.units as f64 / rate.period.as_secs_f64();
+    let most = policy.rates.iter().map(per_second).fold(f64::MAX, f64::min);
+    let in_time = (most / 100.0).min(MOST_ROWS as f64) as usize;
+    in_time.min(in_flight).max(1)
 }
 
 fn within(place: &str, asked: Option<usize>, default: usize, most: usize) -> Result<usize, Error> {
@@ -117,6 +127,15 @@ mod tests {
         assert_eq!(in_flight(Mode::Async, &["22/5s", "1000/1m"]), 11);
         assert_eq!(in_flight(Mode::Async, &["1/1s"]), 1);
         assert_eq!(in_flight(Mode::Sync, &[]), 1);
+    }
+
+    #[test]
+    fn rows_are_taken_in_chunks_only_where_that_takes_no_time() {
+        let chunk = |mode, rates: &[&str]| crew(mode, 2, 50, rates).unwrap().chunk;
+        assert_eq!(chunk(Mode::Async, &[]), 50);
+        assert_eq!(chunk(Mode::Async, &["2000/1s", "9999/1s"]), 20);
+        assert_eq!(chunk(Mode::Async, &["22/5s"]), 1);
+        assert_eq!(chunk(Mode::Sync, &[]), 1);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::plan::Plan;
 use crate::report::Report;
 use crate::stop::{Reason, Stop};
 
+mod inbox;
 mod outbox;
 mod reader;
 mod summary;
@@ -86,7 +87,7 @@ impl Run {
         let started = Instant::now();
         let rows = self.plan().source.rows()?;
         let writer = self.plan().output.create(&self.plan().columns)?;
-        let (to_workers, rows_read) = async_channel::bounded(self.plan().workers.rows_ahead());
+        let (to_workers, rows_read) = async_channel::bounded(inbox::CHUNKS);
         let (to_writer, records) = async_channel::bounded(outbox::BATCHES);
         reader::start(rows, to_workers, self.shared.clone());
         let workers: Vec<JoinHandle<Duration>> = (0..self.plan().workers.count)

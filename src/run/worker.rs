@@ -10,9 +10,9 @@ use async_channel::{Receiver, Sender};
 use tokio::runtime::Builder;
 use tokio::task::{JoinSet, LocalSet};
 
+use super::inbox::{Chunk, Inbox};
 use super::outbox::{Batch, Outbox};
 use crate::attempt::{Shared, Walk};
-use crate::source::Row;
 use crate::stop::Reason;
 
 /// How long answers in flight are waited for when the run is to end early.
@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub fn start(
     index: usize,
     shared: Arc<Shared>,
-    rows: Receiver<Row>,
+    rows: Receiver<Chunk>,
     to_writer: Sender<Batch>,
 ) -> JoinHandle<Duration> {
     std::thread::spawn(move || {
@@ -38,16 +38,16 @@ pub fn start(
     })
 }
 
-async fn work(index: usize, shared: Arc<Shared>, rows: Receiver<Row>, to_writer: Sender<Batch>) {
+async fn work(index: usize, shared: Arc<Shared>, rows: Receiver<Chunk>, to_writer: Sender<Batch>) {
+    let inbox = Rc::new(Inbox::new(rows));
     let outbox = Outbox::new(to_writer);
     let walk = Rc::new(Walk::new(index, shared.clone()));
     let mut walks: JoinSet<()> = (0..shared.plan.workers.in_flight)
-        .map(|_| serve(walk.clone(), rows.clone(), outbox.clone()))
+        .map(|_| serve(walk.clone(), inbox.clone(), outbox.clone()))
         .fold(JoinSet::new(), |mut walks, walk| {
             walks.spawn_local(walk);
             walks
         });
-    drop(rows);
     tokio::select! {
         () = all(&mut walks) => {}
         () = too_late(&shared) => walks.abort_all(),
@@ -56,8 +56,8 @@ async fn work(index: usize, shared: Arc<Shared>, rows: Receiver<Row>, to_writer:
 }
 
 /// Takes one row after the other to its record.
-async fn serve(walk: Rc<Walk>, rows: Receiver<Row>, outbox: Rc<Outbox>) {
-    while let Ok(Ok(row)) = walk.unless_stopped(rows.recv()).await {
+async fn serve(walk: Rc<Walk>, inbox: Rc<Inbox>, outbox: Rc<Outbox>) {
+    while let Ok(Some(row)) = walk.unless_stopped(inbox.next()).await {
         match walk.row(row).await {
             Ok(record) => outbox.put(record).await,
             Err(_) => return,
