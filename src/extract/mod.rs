@@ -1,6 +1,5 @@
 //! (7) An answer's body to named values. Pure.
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::error::Error;
@@ -8,25 +7,25 @@ use crate::record::Failure;
 
 mod jq;
 mod path;
+mod picker;
 
 use jq::Program;
 use path::Path;
+use picker::{Found, Picker};
 
 /// The `[extract]` part of a job: a name and a jq program each. A name that
 /// ends in `?` may be missing.
 pub type Settings = Map<String, Value>;
 
-/// Takes the job's values out of an answer. The body is parsed once for all of them.
+/// Takes the job's values out of an answer.
 pub struct Extractor {
     wanted: Vec<Wanted>,
-    /// Whether any of them needs the jq machine's own form of the body.
-    uses_jq: bool,
+    way: Way,
 }
 
 struct Wanted {
     name: String,
     missing: Missing,
-    way: Way,
 }
 
 /// What a value that isn't there means.
@@ -36,10 +35,11 @@ enum Missing {
     IsNull,
 }
 
-/// A plain path is walked directly, with the result that jq would give.
+/// How all values are found. Plain paths alone don't need the jq machine, and
+/// come to what it would give.
 enum Way {
-    Path(Path),
-    Jq(Box<Program>),
+    Paths(Picker),
+    Jq(Vec<Program>),
 }
 
 impl Extractor {
@@ -48,15 +48,20 @@ impl Extractor {
     /// # Errors
     /// Which program is wrong, and where jq stumbled.
     pub fn new(settings: &Settings) -> Result<Extractor, Error> {
-        let wanted: Vec<Wanted> = settings
+        let programs: Vec<(&String, &str)> = settings
             .iter()
-            .map(|(key, program)| {
-                Wanted::new(key, program)
-                    .map_err(|why| Error::plan(format!("extract.{key} (--extract): {why}")))
+            .map(|(key, program)| match program {
+                Value::String(program) => Ok((key, program.as_str())),
+                other => Err(wrong(
+                    key,
+                    &format!("{other} is not a jq program: write it as a text"),
+                )),
             })
-            .collect::<Result<_, Error>>()?;
-        let uses_jq = wanted.iter().any(|wanted| matches!(wanted.way, Way::Jq(_)));
-        Ok(Extractor { wanted, uses_jq })
+            .collect::<Result<_, _>>()?;
+        Ok(Extractor {
+            wanted: programs.iter().map(|(key, _)| Wanted::new(key)).collect(),
+            way: Way::new(&programs)?,
+        })
     }
 
     /// The names of the values, without their `?`.
@@ -68,7 +73,8 @@ impl Extractor {
             .collect()
     }
 
-    /// The values of one answer, in the order of the names.
+    /// The values of one answer, in the order of the names. The body is parsed
+    /// once for all of them.
     ///
     /// # Errors
     /// A failure `not json`, or `missing NAME` for the first that isn't there.
@@ -76,45 +82,54 @@ impl Extractor {
         if self.wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let body: Value = serde_json::from_slice(body).map_err(|error| not_json(body, &error))?;
-        let for_jq = match self.uses_jq {
-            true => jq::Input::deserialize(&body).map_err(|error| {
-                Failure::new("not json", format!("jq can't read the answer: {error}"))
-            })?,
-            false => jq::Input::default(),
-        };
-        self.wanted
+        let found = self
+            .way
+            .find(body)
+            .map_err(|error| not_json(body, &error))?;
+        let pairs = self.wanted.iter().zip(found);
+        pairs.map(|(wanted, found)| wanted.accept(found)).collect()
+    }
+}
+
+impl Way {
+    fn new(programs: &[(&String, &str)]) -> Result<Way, Error> {
+        let paths: Option<Vec<Path>> = programs.iter().map(|(_, code)| Path::parse(code)).collect();
+        if let Some(paths) = paths {
+            return Ok(Way::Paths(Picker::new(paths.iter())));
+        }
+        let compile =
+            |(key, code): &(&String, &str)| Program::new(code).map_err(|why| wrong(key, &why));
+        programs
             .iter()
-            .map(|wanted| wanted.value(&body, &for_jq))
-            .collect()
+            .map(compile)
+            .collect::<Result<_, _>>()
+            .map(Way::Jq)
+    }
+
+    fn find(&self, body: &[u8]) -> serde_json::Result<Found> {
+        match self {
+            Way::Paths(picker) => picker.pick(body),
+            Way::Jq(programs) => {
+                let input: jq::Input = serde_json::from_slice(body)?;
+                Ok(programs.iter().map(|program| program.run(&input)).collect())
+            }
+        }
     }
 }
 
 impl Wanted {
-    fn new(key: &str, program: &Value) -> Result<Wanted, String> {
-        let Value::String(program) = program else {
-            return Err(format!("{program} is not a jq program: write it as a text"));
-        };
+    fn new(key: &str) -> Wanted {
         let (name, missing) = match key.strip_suffix('?') {
             Some(name) => (name, Missing::IsNull),
             None => (key, Missing::Fails),
         };
-        let way = match Path::parse(program) {
-            Some(path) => Way::Path(path),
-            None => Way::Jq(Box::new(Program::new(program)?)),
-        };
-        Ok(Wanted {
+        Wanted {
             name: name.to_owned(),
             missing,
-            way,
-        })
+        }
     }
 
-    fn value(&self, body: &Value, for_jq: &jq::Input) -> Result<Value, Failure> {
-        let found = match &self.way {
-            Way::Path(path) => path.walk(body).cloned(),
-            Way::Jq(program) => program.run(for_jq),
-        };
+    fn accept(&self, found: Result<Value, String>) -> Result<Value, Failure> {
         match found {
             Ok(Value::Null) if self.missing == Missing::Fails => {
                 self.fail("the value is null or not there")
@@ -127,6 +142,10 @@ impl Wanted {
     fn fail(&self, why: &str) -> Result<Value, Failure> {
         Err(Failure::new(format!("missing {}", self.name), why))
     }
+}
+
+fn wrong(key: &str, why: &str) -> Error {
+    Error::plan(format!("extract.{key} (--extract): {why}"))
 }
 
 fn not_json(body: &[u8], error: &serde_json::Error) -> Failure {

@@ -3,15 +3,17 @@
 use serde_json::Value;
 
 /// The steps of a path.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Path {
     steps: Vec<Step>,
 }
 
-#[derive(Debug, PartialEq)]
-enum Step {
+/// One step of a path.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// To the field of this name.
     Key(String),
-    /// From the end if negative.
+    /// To the item at this place, from the end if negative.
     Index(i64),
 }
 
@@ -32,6 +34,13 @@ impl Path {
             rest = after;
         }
         Some(Path { steps })
+    }
+
+    /// The first step, and the path from there.
+    pub fn split_first(&self) -> Option<(&Step, Path)> {
+        let (first, rest) = self.steps.split_first()?;
+        let steps = rest.to_vec();
+        Some((first, Path { steps }))
     }
 
     /// The value at the path; null where jq gives null, an error where jq gives one.
@@ -66,7 +75,7 @@ fn by_key<'a>(value: &'a Value, key: &str) -> Result<&'a Value, String> {
     match value {
         Value::Object(fields) => Ok(fields.get(key).unwrap_or(&Value::Null)),
         Value::Null => Ok(value),
-        _ => Err(format!("cannot take .{key} of {}", kind(value))),
+        _ => Err(not_an_object(key, kind(value))),
     }
 }
 
@@ -85,8 +94,18 @@ fn by_index(value: &Value, index: i64) -> Result<&Value, String> {
         }
         // An object may have a number for a key in jq, so this is no error there.
         Value::Null | Value::Object(_) => Ok(&Value::Null),
-        _ => Err(format!("cannot take [{index}] of {}", kind(value))),
+        _ => Err(not_a_list(index, kind(value))),
     }
+}
+
+/// Why a field can't be taken.
+pub fn not_an_object(key: &str, kind: &str) -> String {
+    format!("cannot take .{key} of {kind}")
+}
+
+/// Why an item can't be taken.
+pub fn not_a_list(index: i64, kind: &str) -> String {
+    format!("cannot take [{index}] of {kind}")
 }
 
 fn kind(value: &Value) -> &'static str {
