@@ -157,7 +157,10 @@ impl Walk {
         seen.status = Some(head.status());
         let answer = self.sender.read(lease, head, time).await;
         seen.latency = Some(time.elapsed());
-        Ok(answer?)
+        let answer = answer?;
+        // From here on nobody sees a secret that the server echoes.
+        let body = self.run.plan.secrets.hide_in(answer.body);
+        Ok(Answer { body, ..answer })
     }
 
     /// The permit comes last: making a connection takes a time that varies.
@@ -219,6 +222,10 @@ impl Walk {
 
     /// The work's result, unless the run is to end before that.
     pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {
+        // Work that is ready at once would never look up.
+        if self.run.stop.is_asked() {
+            return Err(Stopped);
+        }
         tokio::select! {
             biased;
             done = work => Ok(done),
@@ -237,7 +244,7 @@ impl Walk {
                 kind: failure.kind,
                 detail: plan.secrets.hide(failure.detail),
             }),
-            body: body.map(|body| plan.secrets.hide(body)),
+            body,
             status: seen.status.map(|status| status.as_u16()),
             attempts: seen.attempts,
             latency: seen.latency,

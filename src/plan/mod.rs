@@ -16,12 +16,14 @@ use crate::source::{Source, Survey};
 use crate::tally::Aggregate;
 
 mod file;
+mod files;
 mod job;
 mod mistakes;
 mod names;
 mod older;
 mod preview;
 
+pub use files::check_apart;
 pub use job::Job;
 
 /// Everything that a run needs, checked.
@@ -54,6 +56,10 @@ impl Plan {
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
         let policy = Policy::new(&job.limit, job.send.timeout);
         let workers = Crew::new(&job.workers, &policy)?;
+        check_apart(
+            ("the input", job.input.file.as_deref()),
+            ("the output", job.output.file.as_deref()),
+        )?;
         let output = Output::new(&job.output)?;
         let source = Source::new(&job.input)?;
         let survey = source.survey()?;
@@ -83,6 +89,12 @@ impl Plan {
     #[must_use]
     pub fn rows(&self) -> Option<u64> {
         self.survey.rows
+    }
+
+    /// The file that the records go to, if they go to one.
+    #[must_use]
+    pub fn output_file(&self) -> Option<String> {
+        self.output.path()
     }
 
     /// The limits, and what they are proven against.

@@ -1,0 +1,47 @@
+//! Whether one file is asked to be two things. [door: files]
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// Two names must not mean one file; each comes with the key that names it.
+///
+/// # Errors
+/// Which two do.
+pub fn check_apart(one: (&str, Option<&str>), other: (&str, Option<&str>)) -> Result<(), Error> {
+    let place = |name: Option<&str>| name.filter(|name| *name != "-").and_then(place);
+    match (place(one.1), place(other.1)) {
+        (Some(a), Some(b)) if a == b => Err(Error::plan(format!(
+            "{} and {} are the same file, {}: give one of them another name",
+            one.0,
+            other.0,
+            one.1.unwrap_or_default()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Where a file is or would be, whatever way its name takes there.
+fn place(name: &str) -> Option<PathBuf> {
+    let path = Path::new(name);
+    path.canonicalize().ok().or_else(|| {
+        let directory = path.parent().filter(|parent| *parent != Path::new(""));
+        let directory = directory.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        Some(directory.join(path.file_name()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_ways_to_one_file_are_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = |rest: &str| format!("{}/{rest}", directory.path().display());
+        let apart = |a: &str, b: &str| check_apart(("a", Some(a)), ("b", Some(b))).is_ok();
+        assert!(!apart(&name("x"), &name("./x")));
+        assert!(apart(&name("x"), &name("y")));
+        assert!(apart("-", "-"));
+    }
+}

@@ -1,0 +1,74 @@
+//! What tests are made of: a place for files, a mock, and patience.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use throng_mock::{Mock, Settings};
+
+mod records;
+mod throng;
+
+pub use records::{assert_attempts_are_the_server_s, assert_one_record_per_row, each, records};
+pub use throng::{Ended, Running, Throng, run, throng, wait};
+
+/// Nothing here takes as long as this unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A directory of a test's own.
+pub struct Place(TempDir);
+
+pub fn mock(settings: Settings) -> Mock {
+    Mock::start(settings, "127.0.0.1:0").unwrap()
+}
+
+pub fn plain_mock() -> Mock {
+    mock(Settings::default())
+}
+
+/// Rows S0, S1, ... as a table with one column, `symbol`.
+pub fn symbols(count: usize) -> String {
+    (0..count).fold("symbol\n".to_owned(), |text, n| text + &format!("S{n}\n"))
+}
+
+impl Place {
+    pub fn new() -> Place {
+        Place(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        let path: PathBuf = self.0.path().join(name);
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// Writes a file, and gives its path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    pub fn json(&self, name: &str) -> Value {
+        serde_json::from_str(&self.read(name)).unwrap()
+    }
+
+    pub fn records(&self, name: &str) -> Vec<Value> {
+        records(&self.read(name))
+    }
+}
+
+/// Asks again until it is so.
+#[track_caller]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

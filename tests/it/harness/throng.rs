@@ -1,0 +1,173 @@
+//! The real throng, from its command line to what came of it.
+
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{PATIENCE, records};
+
+/// A command line in the making.
+pub struct Throng(Command);
+
+/// A throng that has been started. It does not outlive its test.
+pub struct Running {
+    child: Child,
+    stdout: JoinHandle<String>,
+    stderr: JoinHandle<String>,
+}
+
+/// What came of it.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// `throng run` with nothing from the tests' own environment.
+pub fn run() -> Throng {
+    throng("run")
+}
+
+pub fn throng(command: &str) -> Throng {
+    let mut throng = Command::new(env!("CARGO_BIN_EXE_throng"));
+    throng.env_clear().arg(command).stdin(Stdio::null());
+    Throng(throng)
+}
+
+impl Throng {
+    /// Flags without blanks in them, as one would type them.
+    pub fn flags(mut self, flags: &str) -> Throng {
+        self.0.args(flags.split_whitespace());
+        self
+    }
+
+    pub fn arg(mut self, flag: &str, value: &str) -> Throng {
+        self.0.args([flag, value]);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Throng {
+        self.0.env(name, value);
+        self
+    }
+
+    /// Asks a mock for the price of each row's `symbol`.
+    pub fn quotes(self, server: &str) -> Throng {
+        self.arg("--url", &format!("{server}/v6/finance/quote/"))
+            .arg("--query", "symbols={{ symbol }}")
+            .arg(
+                "--extract",
+                "price=.quoteResponse.result[0].regularMarketPreviousClose",
+            )
+    }
+
+    pub fn start(mut self) -> Running {
+        self.0.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.0.spawn().unwrap();
+        Running {
+            stdout: drain(child.stdout.take().unwrap()),
+            stderr: drain(child.stderr.take().unwrap()),
+            child,
+        }
+    }
+
+    pub fn ends(self) -> Ended {
+        self.start().ends()
+    }
+
+    /// Runs to its end and expects this exit code.
+    pub fn exits(self, code: i32) -> Ended {
+        self.ends().with_code(code)
+    }
+
+    /// With this on its standard input.
+    pub fn fed(self, text: &str) -> Running {
+        let mut running = self.fed_on();
+        let mut stdin: ChildStdin = running.child.stdin.take().unwrap();
+        let text = text.to_owned();
+        // It may end before it has read all of it.
+        thread::spawn(move || stdin.write_all(text.as_bytes()));
+        running
+    }
+
+    /// With a standard input that stays open.
+    pub fn fed_on(mut self) -> Running {
+        self.0.stdin(Stdio::piped());
+        self.start()
+    }
+
+    /// For tests that do something odd to it.
+    pub fn command(self) -> Command {
+        self.0
+    }
+}
+
+impl Running {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn feed(&mut self, text: &str) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(text.as_bytes()).unwrap();
+    }
+
+    pub fn ends(mut self) -> Ended {
+        let status = wait(&mut self.child);
+        Ended {
+            code: status.code(),
+            stdout: self.stdout.join().unwrap(),
+            stderr: self.stderr.join().unwrap(),
+        }
+    }
+}
+
+impl Ended {
+    #[track_caller]
+    pub fn with_code(self, code: i32) -> Ended {
+        let Ended { stdout, stderr, .. } = &self;
+        let said = format!("stdout: {stdout}\nstderr: {stderr}");
+        assert_eq!(self.code, Some(code), "{said}");
+        self
+    }
+
+    /// Its results on stdout, in the order of the rows.
+    pub fn records(&self) -> Vec<Value> {
+        records(&self.stdout)
+    }
+
+    #[track_caller]
+    pub fn says(&self, what: &str) -> &Ended {
+        assert!(
+            self.stderr.contains(what),
+            "no {what:?} in: {}",
+            self.stderr
+        );
+        self
+    }
+}
+
+pub fn wait(child: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("throng hangs");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).unwrap();
+        text
+    })
+}

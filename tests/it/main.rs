@@ -1,0 +1,33 @@
+//! What throng does as its users see it: the real binary, real files, and a real
+//! server that judges.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that can't go on has failed, and says where"
+)]
+
+/// What tests are made of.
+mod harness;
+mod proxy;
+mod terminator;
+
+mod answers;
+mod faults;
+mod inputs;
+mod jobs;
+mod limits;
+mod mistakes;
+mod older;
+mod output;
+mod pipes;
+mod plan;
+mod redirects;
+mod refusals;
+mod resume;
+mod secrets;
+mod sending;
+mod signals;
+mod structure;
+mod summary;
+mod tls;
+mod verdicts;

@@ -1,0 +1,97 @@
+//! Mistakes in what a job or a flag says.
+
+use super::Good;
+use crate::harness::{run, throng};
+
+#[test]
+fn a_key_that_no_job_has() {
+    let good = Good::new();
+    let toml = good.job("job.toml", "[limit]\nraet = \"1/1s\"\n");
+    good.refuses(
+        toml,
+        &["job.toml, line 6:", "`raet`", "did you mean `rate`?"],
+    );
+    let json = good.place.file("job.json", "{\n\"inputs\": {}}");
+    let said = ["job.json, line 2", "`inputs`", "did you mean `input`?"];
+    good.refuses(run().flags(&json), &said);
+}
+
+#[test]
+fn a_rate_that_is_none() {
+    let good = Good::new();
+    for (rate, why) in [
+        ("0/5s", "would never send"),
+        ("often", "N/PERIOD"),
+        ("22/5 parsecs", "not a period"),
+        ("22/0s", "between 1ms and 400d"),
+    ] {
+        good.refuses(good.run().arg("--rate", rate), &[rate, why]);
+        let file = format!("[limit]\nrate = \"{rate}\"\n");
+        good.refuses(good.job("job.toml", &file), &["line 6", rate, why]);
+    }
+    for flags in ["--workers 0", "--concurrency 0"] {
+        good.refuses(good.run().flags(flags), &["nothing would be sent"]);
+    }
+}
+
+#[test]
+fn a_variable_that_is_not_set() {
+    let good = Good::new();
+    let throng = good.run().arg("--header", "x-api-key: {{ env.XAPIKEY }}");
+    good.refuses(throng, &["XAPIKEY is not set", "export XAPIKEY="]);
+}
+
+#[test]
+fn a_template_that_does_not_parse() {
+    let good = Good::new();
+    let throng = good.run().arg("--query", "symbols={{ symbol }");
+    good.refuses(throng, &["{{ symbol }", "does not parse"]);
+}
+
+#[test]
+fn a_program_that_is_not_jq() {
+    let good = Good::new();
+    let throng = good.run().arg("--extract", "price=.a[");
+    good.refuses(throng, &["extract.price (--extract)"]);
+    let throng = good.run().arg("--extract", "price=.a | no_such");
+    good.refuses(throng, &["extract.price (--extract)", "no_such"]);
+    let throng = good.run().arg("--extract", "symbol=.a");
+    good.refuses(throng, &["symbol", "the input has a field of that name"]);
+}
+
+#[test]
+fn a_summary_of_nothing() {
+    let good = Good::new();
+    let throng = good.run().arg("--summarize", "mean(prise)");
+    good.refuses(throng, &["\"prise\"", "did you mean \"price\"?"]);
+    let throng = good.run().arg("--summarize", "avg(price)");
+    good.refuses(throng, &["avg", "did you mean mean?"]);
+}
+
+#[test]
+fn a_url_that_is_none() {
+    let good = Good::new();
+    let input = good.place.path("rows.csv");
+    for (url, why) in [
+        ("ftp://h/", "must begin with https:// or http://"),
+        ("http://{{ symbol }}/", "takes its host from a template"),
+        ("http://me:pw@h/", "use a header instead"),
+    ] {
+        good.refuses(run().arg("--url", url).arg("--input", &input), &[why]);
+    }
+    good.refuses(run().arg("--input", &input), &["no URL", "--url"]);
+    good.refuses(
+        run().flags("--url http://127.0.0.1:1/"),
+        &["no input", "--input"],
+    );
+}
+
+#[test]
+fn flags_that_are_none_or_not_for_each_other() {
+    let good = Good::new();
+    good.refuses(good.run().flags("--rates 1/1s"), &["--rates", "--rate"]);
+    good.refuses(good.run().flags("--resume --overwrite"), &["--overwrite"]);
+    good.refuses(good.run().flags("--header nothing"), &["Name: value"]);
+    good.refuses(good.run().flags("--mode fast"), &["fast", "sync"]);
+    good.refuses(throng("runn"), &["runn", "run"]);
+}

@@ -1,0 +1,105 @@
+//! `throng plan`: checks everything, shows the first requests, sends nothing.
+
+use crate::harness::{Place, Throng, plain_mock, symbols, throng};
+
+const KEY: &str = "a-very-secret-key";
+
+fn plan(place: &Place, server: &str) -> Throng {
+    let input = place.file("rows.csv", &symbols(500));
+    throng("plan")
+        .quotes(server)
+        .arg("--input", &input)
+        .arg("--header", "x-api-key: {{ env.XAPIKEY }}")
+        .env("XAPIKEY", KEY)
+}
+
+#[test]
+fn it_shows_the_first_request_and_sends_nothing() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let ended = plan(&place, &mock.url()).exits(0);
+    for said in [
+        "500 rows with symbol",
+        "row 0:\nGET http://127.0.0.1:",
+        "/v6/finance/quote/?symbols=S0\n",
+        "x-api-key: ***\n",
+        "symbols=S2\n",
+        "stdout",
+    ] {
+        assert!(
+            ended.stdout.contains(said),
+            "no {said:?} in {}",
+            ended.stdout
+        );
+    }
+    assert_eq!((ended.stderr.as_str(), mock.judgement().requests), ("", 0));
+}
+
+#[test]
+fn it_tells_the_least_time() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let ended = plan(&place, &mock.url()).flags("--rate 22/5s").exits(0);
+    // 500 rows are 22 full windows and a rest, which goes after the 22nd.
+    assert!(ended.stdout.contains("22/5s (strict)"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("at least 1m 50s"), "{}", ended.stdout);
+    let ended = plan(&place, &mock.url()).exits(0);
+    assert!(ended.stdout.contains("no limit"), "{}", ended.stdout);
+}
+
+#[test]
+fn it_never_shows_a_secret_wherever_it_stands() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let ended = plan(&place, &mock.url())
+        .arg("--query", "key={{ env.XAPIKEY }}")
+        .arg("--header", "x-both: {{ symbol }} {{ env.XAPIKEY }}")
+        .arg("--data", "key={{ env.XAPIKEY }}")
+        .exits(0);
+    assert!(!ended.stdout.contains(KEY), "{}", ended.stdout);
+    for said in ["&key=***", "x-both: S0 ***", "\nkey=***"] {
+        assert!(
+            ended.stdout.contains(said),
+            "no {said:?} in {}",
+            ended.stdout
+        );
+    }
+}
+
+#[test]
+fn it_finds_what_a_run_would_and_makes_no_file() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let output = place.path("out.jsonl");
+    plan(&place, &mock.url()).arg("--output", &output).exits(0);
+    assert!(!std::fs::exists(&output).unwrap());
+    std::fs::write(&output, "{\"_row\":0}\n").unwrap();
+    let ended = plan(&place, &mock.url()).arg("--output", &output).exits(2);
+    ended.says("has 1 row already");
+    assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn it_leaves_a_pipe_unread() {
+    let mock = plain_mock();
+    let throng = throng("plan").quotes(&mock.url()).flags("--input -");
+    let ended = throng.fed("symbol\nA\n").ends().with_code(0);
+    assert!(
+        ended.stdout.contains("rows are counted as they come"),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
+fn it_hides_a_secret_in_every_form_that_it_takes() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let ended = plan(&place, &mock.url())
+        .arg("--query", "key={{ env.XAPIKEY }}")
+        .arg("--json", r#"{"key": "{{ env.XAPIKEY }}"}"#)
+        .env("XAPIKEY", r#"s3cr_t/x"y"#)
+        .exits(0);
+    assert!(!ended.stdout.contains("s3cr_t"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("&key=***"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains(r#"{"key":"***"}"#),
+        "{}",
+        ended.stdout
+    );
+}

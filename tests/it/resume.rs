@@ -1,0 +1,148 @@
+//! Resume: rows with a record are not asked for again, all others get theirs.
+
+use std::fs;
+
+use serde_json::Value;
+use throng_mock::Mock;
+
+use crate::harness::{
+    Ended, Place, Throng, assert_one_record_per_row, each, plain_mock, run, symbols,
+};
+
+const ROWS: usize = 40;
+
+fn ask(place: &Place, mock: &Mock, output: &str) -> Throng {
+    let input = place.file("rows.csv", &symbols(ROWS));
+    run()
+        .quotes(&mock.url())
+        .arg("--input", &input)
+        .arg("--output", &place.path(output))
+        .arg("--summary-json", &place.path("summary.json"))
+        .flags("--mode sync --workers 1")
+}
+
+/// Does the whole job, then keeps the first bytes of its file.
+fn cut(place: &Place, mock: &Mock, output: &str, bytes: impl Fn(&str) -> usize) -> String {
+    ask(place, mock, output).exits(0);
+    let whole = place.read(output);
+    fs::write(place.path(output), &whole[..bytes(&whole)]).unwrap();
+    mock.reset();
+    whole
+}
+
+/// Up to the middle of this line, counted from 0.
+fn into_line(line: usize) -> impl Fn(&str) -> usize {
+    move |text| {
+        let before = text.split_inclusive('\n').take(line);
+        before.map(str::len).sum::<usize>() + 10
+    }
+}
+
+#[track_caller]
+fn assert_asked_only_from(mock: &Mock, first: usize) {
+    let judgement = mock.judgement();
+    assert_eq!(judgement.requests as usize, ROWS - first);
+    let mut rows = first..ROWS;
+    assert!(rows.all(|row| judgement.symbols.get(&format!("S{row}")) == Some(&1)));
+}
+
+#[test]
+fn what_is_torn_and_what_is_missing_is_asked_for_again() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let whole = cut(&place, &mock, "out.jsonl", into_line(25));
+    let ended: Ended = ask(&place, &mock, "out.jsonl").flags("--resume").exits(0);
+    assert_asked_only_from(&mock, 25);
+    ended.says("25 more done before");
+    let records = place.records("out.jsonl");
+    assert_one_record_per_row(&records, ROWS);
+    assert_eq!(
+        each(&records, "price"),
+        each(&crate::harness::records(&whole), "price")
+    );
+    let text = place.read("out.jsonl");
+    let kept = whole.lines().take(25);
+    assert!(
+        kept.eq(text.lines().take(25)),
+        "records on the disk stay as they are"
+    );
+    assert_eq!(place.json("summary.json")["skipped"], 25);
+}
+
+#[test]
+fn a_table_goes_on_after_its_last_whole_line() {
+    let (place, mock) = (Place::new(), plain_mock());
+    // Its header is a line, too.
+    cut(&place, &mock, "out.csv", into_line(11));
+    ask(&place, &mock, "out.csv").flags("--resume").exits(0);
+    assert_asked_only_from(&mock, 10);
+    let mut table = csv::Reader::from_path(place.path("out.csv")).unwrap();
+    let rows: Vec<String> = table
+        .records()
+        .map(|row| row.unwrap()[2].to_owned())
+        .collect();
+    let all: Vec<String> = (0..ROWS).map(|row| row.to_string()).collect();
+    assert_eq!(rows, all);
+}
+
+#[test]
+fn a_finished_file_is_left_as_it_is() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let whole = cut(&place, &mock, "out.jsonl", str::len);
+    let ended = ask(&place, &mock, "out.jsonl").flags("--resume").exits(0);
+    ended.says("40 more done before");
+    assert_eq!(mock.judgement().requests, 0);
+    assert_eq!(place.read("out.jsonl"), whole);
+}
+
+#[test]
+fn records_in_any_order_with_gaps_are_completed() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let whole = cut(&place, &mock, "out.jsonl", str::len);
+    let every_third: Vec<&str> = whole.lines().rev().step_by(3).collect();
+    fs::write(place.path("out.jsonl"), every_third.join("\n") + "\n").unwrap();
+    ask(&place, &mock, "out.jsonl").flags("--resume").exits(0);
+    assert_eq!(mock.judgement().requests as usize, ROWS - every_third.len());
+    assert_one_record_per_row(&place.records("out.jsonl"), ROWS);
+}
+
+#[test]
+fn a_file_that_is_not_throng_s_is_not_gone_on_with() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let text = "{\"_row\":0}\nsomething else\n{\"_row\":2}\n";
+    place.file("out.jsonl", text);
+    let ended = ask(&place, &mock, "out.jsonl").flags("--resume").exits(2);
+    ended.says("out.jsonl cannot be resumed: line 2");
+    assert_eq!(
+        (place.read("out.jsonl").as_str(), mock.judgement().requests),
+        (text, 0)
+    );
+}
+
+#[test]
+fn a_table_with_other_columns_is_not_gone_on_with() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let whole = cut(&place, &mock, "out.csv", |text| text.len() / 2);
+    let ended = ask(&place, &mock, "out.csv")
+        .flags("--resume --extract more?=.more")
+        .exits(2);
+    ended.says("has the columns symbol,price,_row");
+    let kept = place.read("out.csv");
+    assert_eq!(
+        (kept.len(), mock.judgement().requests),
+        (whole.len() / 2, 0)
+    );
+}
+
+#[test]
+fn a_failed_row_has_its_record_too() {
+    let (place, mock) = (Place::new(), plain_mock());
+    cut(&place, &mock, "out.jsonl", into_line(39));
+    let failed = place
+        .read("out.jsonl")
+        .replace("\"_ok\":true", "\"_ok\":false");
+    fs::write(place.path("out.jsonl"), failed).unwrap();
+    ask(&place, &mock, "out.jsonl").flags("--resume").exits(0);
+    assert_eq!(mock.judgement().requests, 1);
+    let ok: Vec<Value> = each(&place.records("out.jsonl"), "_ok");
+    assert_eq!(ok.iter().filter(|ok| **ok == true).count(), 1);
+}

@@ -1,0 +1,151 @@
+//! The map: a room may use another one, but there is no way back to where one came from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which rooms each room uses.
+type Uses = BTreeMap<String, BTreeSet<String>>;
+
+#[test]
+fn no_room_uses_itself_by_way_of_others() {
+    let uses = uses(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    assert!(
+        uses.len() > 10 && uses["run"].contains("attempt"),
+        "{uses:?}"
+    );
+    let cycle = cycle(&uses);
+    assert!(
+        cycle.is_none(),
+        "{}",
+        cycle.unwrap_or_default().join(" -> ")
+    );
+}
+
+#[test]
+fn a_cycle_would_be_found() {
+    let uses = |pairs: &[(&str, &str)]| -> Uses {
+        let mut uses = Uses::new();
+        for (from, to) in pairs {
+            uses.entry((*from).into()).or_default().insert((*to).into());
+        }
+        uses
+    };
+    assert_eq!(cycle(&uses(&[("a", "b"), ("b", "c"), ("a", "c")])), None);
+    let found = cycle(&uses(&[("a", "b"), ("b", "c"), ("c", "b")])).unwrap();
+    assert_eq!(found, ["b", "c", "b"]);
+}
+
+#[test]
+fn uses_are_found_wherever_they_stand() {
+    let text = "use crate::a::B;\n//! [`crate::b`]\nfn f() -> crate::c::D {}\nuse crate::{d, e::F};\n\
+                #[cfg(test)]\nmod tests {\n    use crate::f::G;\n}\n";
+    let found: Vec<String> = rooms_in(text).into_iter().collect();
+    assert_eq!(found, ["a", "c", "d", "e"]);
+}
+
+fn uses(source: &Path) -> Uses {
+    let mut uses = Uses::new();
+    for file in files(source) {
+        let room = room(source, &file);
+        // The map itself, and what uses the library from outside.
+        if ["lib", "main", "cli"].contains(&room.as_str()) || file.ends_with("tests.rs") {
+            continue;
+        }
+        let mut rooms = rooms_in(&fs::read_to_string(&file).unwrap());
+        rooms.remove(&room);
+        uses.entry(room).or_default().append(&mut rooms);
+    }
+    uses
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut files = Vec::new();
+    for path in paths {
+        match path.is_dir() {
+            true => files.append(&mut self::files(&path)),
+            false if path.extension().is_some_and(|end| end == "rs") => files.push(path),
+            false => {}
+        }
+    }
+    files
+}
+
+/// `limit` for `limit.rs` and `limit/gate.rs`.
+fn room(source: &Path, file: &Path) -> String {
+    let inside = file.strip_prefix(source).unwrap().with_extension("");
+    let first = inside.iter().next().unwrap();
+    first.to_str().unwrap().to_owned()
+}
+
+/// What follows `crate::`, up to the tests, which may use anything.
+fn rooms_in(text: &str) -> BTreeSet<String> {
+    let code = text
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default();
+    let lines = code.lines().map(str::trim_start);
+    let lines: Vec<&str> = lines.filter(|line| !line.starts_with("//")).collect();
+    let code = lines.join("\n");
+    let after = code.split("crate::").skip(1);
+    after.flat_map(first_names).collect()
+}
+
+/// `a::B` is in `a`; `{a, b::C}` in `a` and `b`. What begins with a capital is
+/// re-exported by the map, and belongs to its room of that name.
+fn first_names(path: &str) -> Vec<String> {
+    let names: Vec<&str> = match path.strip_prefix('{') {
+        Some(list) => list
+            .split('}')
+            .next()
+            .unwrap_or_default()
+            .split(',')
+            .collect(),
+        None => vec![path],
+    };
+    let name = |path: &str| {
+        let letters = path.trim().chars();
+        let name: String = letters
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect();
+        name.to_lowercase()
+    };
+    names
+        .into_iter()
+        .map(name)
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+/// The first way that leads back to where it began.
+fn cycle(uses: &Uses) -> Option<Vec<String>> {
+    let mut done = BTreeSet::new();
+    uses.keys()
+        .find_map(|room| walk(uses, room, &mut Vec::new(), &mut done))
+}
+
+fn walk(
+    uses: &Uses,
+    room: &str,
+    way: &mut Vec<String>,
+    done: &mut BTreeSet<String>,
+) -> Option<Vec<String>> {
+    if let Some(start) = way.iter().position(|before| before == room) {
+        let mut cycle = way[start..].to_vec();
+        cycle.push(room.to_owned());
+        return Some(cycle);
+    }
+    if done.contains(room) {
+        return None;
+    }
+    way.push(room.to_owned());
+    let next = uses.get(room).into_iter().flatten();
+    let found = next
+        .into_iter()
+        .find_map(|next| walk(uses, next, way, done));
+    way.pop();
+    done.insert(room.to_owned());
+    found
+}
