@@ -13,7 +13,7 @@ use http::{Request, StatusCode, Uri};
 use crate::judge::{Tries, Verdict, refusal};
 use crate::limit::{Gate, Permit};
 use crate::live::{Counters, Live};
-use crate::plan::Plan;
+use crate::plan::{Plan, Step};
 use crate::record::{Failure, Record};
 use crate::send::redirect::{self, Trust};
 use crate::send::{Answer, Head, Landed, Lease, Sender, Trouble};
@@ -63,7 +63,7 @@ impl Walk {
     pub fn new(worker: usize, run: Arc<Shared>) -> Walk {
         Walk {
             worker,
-            sender: Sender::new(run.plan.transport.clone()),
+            sender: Sender::new(run.plan.step.transport.clone()),
             run,
         }
     }
@@ -71,23 +71,28 @@ impl Walk {
     /// Takes a row to its record.
     pub async fn row(&self, row: Row) -> Result<Record, Stopped> {
         let mut seen = Seen::default();
-        let request = match self.run.plan.renderer.render(&row) {
-            Ok(request) => request,
-            Err(failure) => return Ok(self.record(row, seen, Err(failure))),
+        let outcome = match self.step().renderer.render(&row) {
+            Ok(request) => self.ask(&request, &mut seen).await?,
+            Err(failure) => Err(failure),
         };
+        Ok(self.record(row, seen, outcome))
+    }
+
+    /// Sends a request until there is an answer, or no hope of one.
+    async fn ask(
+        &self,
+        request: &Request<Bytes>,
+        seen: &mut Seen,
+    ) -> Result<Result<Answer, Failure>, Stopped> {
         let mut tries = Tries::default();
         loop {
-            let outcome = self.attempt(&request, &mut seen).await?;
-            let verdict = self
-                .run
-                .plan
-                .judge
-                .verdict(&mut tries, &outcome, rand::random());
-            match (verdict, outcome) {
-                (Verdict::Done, Ok(answer)) => return Ok(self.record(row, seen, Ok(answer))),
+            let outcome = self.attempt(request, seen).await?;
+            let judge = &self.step().judge;
+            match (judge.verdict(&mut tries, &outcome, rand::random()), outcome) {
+                (Verdict::Done, Ok(answer)) => return Ok(Ok(answer)),
                 (Verdict::GiveUp(failure), outcome) => {
                     self.check_reached(&outcome)?;
-                    return Ok(self.record(row, seen, Err(failure)));
+                    return Ok(Err(failure));
                 }
                 (Verdict::Again(pause), _) => {
                     self.live().retried();
@@ -103,7 +108,7 @@ impl Walk {
     async fn attempt(&self, request: &Request<Bytes>, seen: &mut Seen) -> Result<Outcome, Stopped> {
         let mut request = Cow::Borrowed(request);
         let mut trust = Trust::Own;
-        let mut hops_left = self.run.plan.transport.settings().follow;
+        let mut hops_left = self.run.plan.step.transport.settings().follow;
         loop {
             let answer = match self.send(&request, trust, seen).await {
                 Ok(answer) => answer,
@@ -147,7 +152,7 @@ impl Walk {
         let (mut lease, mut permit) = self.ready(request.uri()).await?;
         let mut request = request.clone();
         if trust == Trust::Own {
-            self.run.plan.signer.sign(&mut request);
+            self.step().signer.sign(&mut request);
         }
         permit.sent();
         let _in_flight = self.live().sent();
@@ -197,7 +202,7 @@ impl Walk {
         };
         self.live().refused();
         let refusals = permit.refused(refusal.pause, rand::random());
-        if let Some(why) = self.run.plan.judge.too_long(refusal.pause, refusals) {
+        if let Some(why) = self.step().judge.too_long(refusal.pause, refusals) {
             self.run.stop.ask(Reason::Trouble(why));
         }
     }
@@ -214,6 +219,10 @@ impl Walk {
             }
             _ => Ok(()),
         }
+    }
+
+    fn step(&self) -> &Step {
+        &self.run.plan.step
     }
 
     fn live(&self) -> &Counters {
@@ -235,9 +244,9 @@ impl Walk {
 
     fn record(&self, row: Row, seen: Seen, outcome: Result<Answer, Failure>) -> Record {
         let plan = &self.run.plan;
-        let body = outcome.as_ref().ok().filter(|_| plan.keeps_body);
+        let body = outcome.as_ref().ok().filter(|_| self.step().keeps_body);
         let body = body.map(|answer| String::from_utf8_lossy(&answer.body).into_owned());
-        let values = outcome.and_then(|answer| plan.extractor.extract(&answer.body));
+        let values = outcome.and_then(|answer| self.step().extractor.extract(&answer.body));
         Record {
             row,
             outcome: values.map_err(|failure| Failure {

@@ -1,16 +1,11 @@
 //! A job, checked: once built, a plan can't be wrong. [door: files, environment by its caller]
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::{Secrets, Signer};
+use crate::auth::Secrets;
 use crate::crew::Crew;
 use crate::error::Error;
-use crate::extract::Extractor;
-use crate::judge::Judge;
 use crate::limit::{Policy, best_possible};
-use crate::render::Renderer;
-use crate::send::Transport;
 use crate::sink::{Columns, Output};
 use crate::source::{Source, Survey};
 use crate::tally::Aggregate;
@@ -22,22 +17,18 @@ mod mistakes;
 mod names;
 mod older;
 mod preview;
+mod step;
 
 pub use files::check_apart;
 pub use job::Job;
+pub use step::Step;
 
 /// Everything that a run needs, checked.
 pub struct Plan {
     pub(crate) source: Source,
     pub(crate) survey: Survey,
-    pub(crate) renderer: Renderer,
-    pub(crate) policy: Policy,
-    pub(crate) signer: Signer,
+    pub(crate) step: Step,
     pub(crate) secrets: Secrets,
-    pub(crate) transport: Arc<Transport>,
-    pub(crate) judge: Judge,
-    pub(crate) extractor: Extractor,
-    pub(crate) keeps_body: bool,
     pub(crate) aggregates: Vec<Aggregate>,
     pub(crate) columns: Columns,
     pub(crate) output: Output,
@@ -51,11 +42,9 @@ impl Plan {
     /// # Errors
     /// The first thing that is wrong, with its place and what to do.
     pub fn new(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan, Error> {
-        let renderer = Renderer::new(&job.request, environment)?;
-        let extractor = Extractor::new(&job.extract)?;
+        let step = Step::new(job, environment)?;
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
-        let policy = Policy::new(&job.limit, job.send.timeout);
-        let workers = Crew::new(&job.workers, &policy)?;
+        let workers = Crew::new(&job.workers, &step.policy)?;
         check_apart(
             ("the input", job.input.file.as_deref()),
             ("the output", job.output.file.as_deref()),
@@ -63,22 +52,15 @@ impl Plan {
         let output = Output::new(&job.output)?;
         let source = Source::new(&job.input)?;
         let survey = source.survey()?;
-        names::check_fields(&renderer, &source, &survey)?;
-        names::check_aggregates(&aggregates, &extractor, &survey)?;
-        let keeps_body = job.output.keep_body || job.extract.is_empty();
+        names::check_fields(&step.renderer, &source, &survey)?;
+        names::check_aggregates(&aggregates, &step.extractor, &survey)?;
         let fields = survey.rows.map(|_| survey.names.clone());
         Ok(Plan {
-            columns: Columns::new(fields, extractor.names(), keeps_body)?,
-            policy,
-            signer: Signer::new(renderer.secret_headers()?),
-            secrets: Secrets::new(renderer.secrets()),
-            transport: Arc::new(Transport::new(job.send.clone(), environment)),
-            judge: Judge::new(job.retry.clone(), renderer.method()),
+            columns: Columns::new(fields, step.extractor.names(), step.keeps_body)?,
+            secrets: Secrets::new(step.renderer.secrets()),
             source,
             survey,
-            renderer,
-            extractor,
-            keeps_body,
+            step,
             aggregates,
             output,
             workers,
@@ -100,12 +82,17 @@ impl Plan {
     /// The limits, and what they are proven against.
     #[must_use]
     pub fn policy(&self) -> &Policy {
-        &self.policy
+        &self.step.policy
     }
 
     /// The least time for `rows` when each answer takes `latency`.
     #[must_use]
     pub fn best_possible(&self, rows: u64, latency: Duration) -> Option<Duration> {
-        best_possible(&self.policy.rates, self.policy.guard, rows, latency)
+        best_possible(
+            &self.step.policy.rates,
+            self.step.policy.guard,
+            rows,
+            latency,
+        )
     }
 }

@@ -29,7 +29,7 @@ impl Plan {
             let _ = writeln!(text, "{name:<8}  {said}");
         }
         for row in &self.survey.first {
-            let request = self.renderer.render(row);
+            let request = self.step.renderer.render(row);
             let shown = match &request {
                 Ok(request) => self.show(request),
                 Err(failure) => format!("this row will fail: {}\n", failure.detail),
@@ -53,10 +53,16 @@ impl Plan {
     }
 
     fn limit(&self) -> String {
-        if self.policy.rates.is_empty() {
+        if self.step.policy.rates.is_empty() {
             return "none: as fast as the server answers (--rate 300/1m sets one)".into();
         }
-        let rates: Vec<String> = self.policy.rates.iter().map(ToString::to_string).collect();
+        let rates: Vec<String> = self
+            .step
+            .policy
+            .rates
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let binding = match (rates.len(), self.binding()) {
             (2.., Some(rate)) => format!("; {rate} binds"),
             _ => String::new(),
@@ -64,7 +70,7 @@ impl Plan {
         format!(
             "{} ({}){binding}",
             rates.join(" and "),
-            self.policy.guard.name()
+            self.step.policy.guard.name()
         )
     }
 
@@ -72,9 +78,10 @@ impl Plan {
     fn binding(&self) -> Option<String> {
         let rows = self.survey.rows.unwrap_or(1_000_000);
         let bound = |rate: &crate::limit::Rate| {
-            crate::limit::best_possible(&[*rate], self.policy.guard, rows, LATENCY)
+            crate::limit::best_possible(&[*rate], self.step.policy.guard, rows, LATENCY)
         };
-        self.policy
+        self.step
+            .policy
             .rates
             .iter()
             .max_by_key(|rate| bound(rate))
@@ -89,7 +96,7 @@ impl Plan {
         match (least(Duration::ZERO), least(LATENCY)) {
             (Some(least), Some(later)) => format!(
                 "at least {least} for {rows} rows; {later} if each answer takes 250 ms, which {} the guard",
-                match self.policy.guard {
+                match self.step.policy.guard {
                     crate::limit::Guard::Strict => "is the price of",
                     crate::limit::Guard::Sent => "hardly matters to",
                 }
@@ -114,7 +121,7 @@ impl Plan {
                 String::from_utf8_lossy(value.as_bytes())
             );
         }
-        for name in self.signer.names() {
+        for name in self.step.signer.names() {
             let _ = writeln!(text, "{name}: ***");
         }
         if !request.body().is_empty() {

@@ -36,7 +36,7 @@ impl Run {
     #[must_use]
     pub fn new(plan: Plan) -> Run {
         let shared = Shared {
-            gate: plan.policy.gate(),
+            gate: plan.step.policy.gate(),
             live: Live::new(plan.workers.count),
             stop: Stop::default(),
             plan,
