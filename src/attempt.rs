@@ -87,6 +87,7 @@ impl Walk {
         let mut tries = Tries::default();
         loop {
             let outcome = self.attempt(request, seen).await?;
+            self.check_cut(&outcome)?;
             let judge = &self.step().judge;
             match (judge.verdict(&mut tries, &outcome, rand::random()), outcome) {
                 (Verdict::Done, Ok(answer)) => return Ok(Ok(answer)),
@@ -157,10 +158,12 @@ impl Walk {
         permit.sent();
         let _in_flight = self.live().sent();
         let time = self.sender.start();
-        let head = self.sender.send(&mut lease, request, time).await;
+        let head = self
+            .unless_cut(self.sender.send(&mut lease, request, time))
+            .await;
         let head = self.settle(permit, head)?;
         seen.status = Some(head.status());
-        let answer = self.sender.read(lease, head, time).await;
+        let answer = self.unless_cut(self.sender.read(lease, head, time)).await;
         seen.latency = Some(time.elapsed());
         let answer = answer?;
         // From here on nobody sees a secret that the server echoes.
@@ -225,6 +228,16 @@ impl Walk {
         &self.run.plan.step
     }
 
+    /// A request that was cut off and may be sent again is no failure: its row has
+    /// no record yet. Any other may have been done, and its record says so.
+    fn check_cut(&self, outcome: &Outcome) -> Result<(), Stopped> {
+        let is_cut = outcome.is_err() && self.run.stop.is_cut();
+        match is_cut && self.step().judge.resends() {
+            true => Err(Stopped),
+            false => Ok(()),
+        }
+    }
+
     fn live(&self) -> &Counters {
         self.run.live.worker(self.worker)
     }
@@ -239,6 +252,22 @@ impl Walk {
             biased;
             done = work => Ok(done),
             () = self.run.stop.asked() => Err(Stopped),
+        }
+    }
+
+    /// The work's result, unless there is no time left to wait for it.
+    async fn unless_cut<T>(
+        &self,
+        work: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, Trouble> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.run.stop.when_cut() => Err(Trouble {
+                kind: "interrupted",
+                detail: "the run ended before the answer came".to_owned(),
+                landed: Landed::Maybe,
+            }),
         }
     }
 

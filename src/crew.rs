@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ const MOST_WORKERS: usize = 512;
 const MOST_IN_FLIGHT: usize = 10_000;
 const IN_FLIGHT: usize = 50;
 const MOST_ROWS: usize = 64;
+const GRACE: Duration = Duration::from_secs(10);
 
 /// The `[workers]` part of a job: who sends.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -23,6 +25,10 @@ pub struct Settings {
     pub mode: Mode,
     /// The most requests that one worker has in flight in `async` mode.
     pub concurrency: Option<usize>,
+    /// How long answers in flight are waited for when a run is to end early; 10 s
+    /// unless told otherwise.
+    #[serde(with = "humantime_serde")]
+    pub grace: Option<Duration>,
 }
 
 /// How many requests a worker has in flight.
@@ -45,6 +51,8 @@ pub struct Crew {
     pub in_flight: usize,
     /// The most rows that a worker takes from the input at a time.
     pub chunk: usize,
+    /// How long answers in flight are waited for when a run is to end early.
+    pub grace: Duration,
 }
 
 impl Crew {
@@ -70,6 +78,7 @@ impl Crew {
             count,
             in_flight,
             chunk: chunk(policy, in_flight),
+            grace: settings.grace.unwrap_or(GRACE),
         })
     }
 }
@@ -103,8 +112,6 @@ fn within(place: &str, asked: Option<usize>, default: usize, most: usize) -> Res
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn crew(mode: Mode, count: usize, concurrency: usize, rates: &[&str]) -> Result<Crew, Error> {
@@ -116,6 +123,7 @@ mod tests {
             count: Some(count),
             mode,
             concurrency: Some(concurrency),
+            grace: None,
         };
         Crew::new(&settings, &Policy::new(&limit, Duration::ZERO))
     }

@@ -4,30 +4,53 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-/// Asks a run to end: no new rows, the answers in flight are waited for.
+/// Asks a run to end: no new rows, the answers in flight are waited for; and
+/// then, if that takes too long, to end at once.
 ///
 /// Cheap to clone; all clones mean the same run.
 #[derive(Debug, Clone)]
 pub struct Stop {
-    asked: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
     reason: Arc<Mutex<Option<Reason>>>,
+}
+
+/// How far a run is on its way to its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    #[default]
+    GoingOn,
+    /// Nothing new is begun.
+    Asked,
+    /// Nothing is waited for.
+    Cut,
 }
 
 /// Why a run ended before its last row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// Someone asked for it, such as by Ctrl-C.
-    Interrupted,
+    Interrupted(Interrupt),
     /// Nobody reads the output any more.
     Unread,
     /// It could not go on: what happened, and what to do.
     Trouble(String),
 }
 
+/// How someone asked a run to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interrupt {
+    /// SIGINT, Ctrl-C.
+    Int,
+    /// SIGTERM.
+    Term,
+    /// SIGHUP: the terminal is gone.
+    Hup,
+}
+
 impl Default for Stop {
     fn default() -> Stop {
         Stop {
-            asked: watch::Sender::new(false),
+            stage: watch::Sender::new(Stage::GoingOn),
             reason: Arc::default(),
         }
     }
@@ -38,13 +61,32 @@ impl Stop {
     pub fn ask(&self, reason: Reason) {
         let mut first = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         first.get_or_insert(reason);
-        self.asked.send_replace(true);
+        self.reach(Stage::Asked);
+    }
+
+    /// Lets go what is in flight, once the run was asked to end.
+    pub fn cut(&self) {
+        self.reach(Stage::Cut);
+    }
+
+    fn reach(&self, stage: Stage) {
+        self.stage.send_if_modified(|now| {
+            let is_further = stage > *now;
+            *now = stage.max(*now);
+            is_further
+        });
     }
 
     /// Whether anyone has asked.
     #[must_use]
     pub fn is_asked(&self) -> bool {
-        *self.asked.borrow()
+        *self.stage.borrow() >= Stage::Asked
+    }
+
+    /// Whether nothing is waited for any more.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        *self.stage.borrow() >= Stage::Cut
     }
 
     /// The first reason, if anyone has asked.
@@ -56,9 +98,18 @@ impl Stop {
 
     /// Waits until someone asks.
     pub async fn asked(&self) {
-        let mut asked = self.asked.subscribe();
+        self.at(Stage::Asked).await;
+    }
+
+    /// Waits until nothing is to be waited for any more.
+    pub async fn when_cut(&self) {
+        self.at(Stage::Cut).await;
+    }
+
+    async fn at(&self, stage: Stage) {
+        let mut now = self.stage.subscribe();
         // An error would mean that the sender is gone, but we are it.
-        let _ = asked.wait_for(|asked| *asked).await;
+        let _ = now.wait_for(|now| *now >= stage).await;
     }
 }
 
@@ -72,11 +123,21 @@ mod tests {
         let other = stop.clone();
         assert!(!other.is_asked());
         stop.ask(Reason::Trouble("the disk is full".into()));
-        stop.ask(Reason::Interrupted);
+        stop.ask(Reason::Interrupted(Interrupt::Int));
         other.asked().await;
+        assert!(!other.is_cut());
         assert_eq!(
             other.reason(),
             Some(Reason::Trouble("the disk is full".into()))
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_stays_cut() {
+        let stop = Stop::default();
+        stop.cut();
+        stop.ask(Reason::Unread);
+        stop.when_cut().await;
+        assert!(stop.is_cut() && stop.is_asked());
     }
 }

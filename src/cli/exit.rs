@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use throng::Error;
 use throng::error::ErrorKind;
-use throng::stop::Reason;
+use throng::stop::{Interrupt, Reason};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +18,12 @@ pub enum Exit {
     Plan = 2,
     /// The run stopped, and can be resumed.
     Stopped = 3,
+    /// The terminal went away; the run can be resumed.
+    HungUp = 129,
     /// It was interrupted, and can be resumed.
     Interrupted = 130,
+    /// It was told to end, and can be resumed.
+    Terminated = 143,
 }
 
 impl Exit {
@@ -31,10 +35,19 @@ impl Exit {
         }
     }
 
+    /// 128 and the number of the signal, as shells have it.
+    pub fn of_signal(signal: Interrupt) -> Exit {
+        match signal {
+            Interrupt::Int => Exit::Interrupted,
+            Interrupt::Term => Exit::Terminated,
+            Interrupt::Hup => Exit::HungUp,
+        }
+    }
+
     /// The code for a run that ended for this reason, or by itself, with so many failed rows.
     pub fn of_run(reason: Option<&Reason>, failed: u64) -> Exit {
         match reason {
-            Some(Reason::Interrupted) => Exit::Interrupted,
+            Some(Reason::Interrupted(signal)) => Exit::of_signal(*signal),
             Some(Reason::Trouble(_)) => Exit::Stopped,
             // As with any filter: who reads no further has seen enough.
             Some(Reason::Unread) => Exit::Ok,

@@ -1,12 +1,10 @@
 //! `throng mock`: serve the quote API until Ctrl-C, then say what it saw.
 
-use std::sync::mpsc;
-
 use clap::Args;
 use throng::Error;
 use throng_mock::{Faults, Judgement, Latency, Limit, Mock, Refusal, Settings};
 
-use super::{Exit, say};
+use super::{Exit, say, signals};
 
 #[derive(Args)]
 #[group(skip)]
@@ -59,14 +57,7 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
         mock.url(),
         mock.url()
     ));
-    let (signal, ended) = mpsc::channel();
-    ctrlc::set_handler(move || {
-        // A second signal changes nothing.
-        let _ = signal.send(());
-    })
-    .map_err(|error| Error::stopped(format!("signals can't be listened to: {error}")))?;
-    // It ends when the handler is called, or can't be any more.
-    let _ = ended.recv();
+    signals::wait()?;
     say::result(&count(&mock.judgement()));
     Ok(Exit::Ok)
 }

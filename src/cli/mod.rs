@@ -12,6 +12,7 @@ mod plan;
 mod progress;
 mod run;
 mod say;
+mod signals;
 
 use exit::Exit;
 
@@ -32,7 +33,7 @@ Examples:
 
 Exit codes:
   0  every row ok          1  finished, some rows failed
-  2  the plan is wrong     3  the run stopped (--resume goes on)     130  interrupted (likewise)";
+  2  the plan is wrong     3  the run stopped (--resume goes on)     130, 143  interrupted (likewise)";
 
 #[derive(Subcommand)]
 enum Command {

@@ -7,12 +7,12 @@ use clap::Args;
 use throng::plan::check_apart;
 use throng::report::{Color, Report};
 use throng::run::Run;
-use throng::stop::{Reason, Stop};
+use throng::stop::Reason;
 use throng::{Error, Plan};
 
 use super::flags::Show;
 use super::progress::Watch;
-use super::{Exit, job, say};
+use super::{Exit, job, say, signals};
 
 #[derive(Args)]
 #[group(skip)]
@@ -33,7 +33,11 @@ pub fn main(arguments: Arguments) -> Result<Exit, Error> {
 /// Carries a plan out while people look on.
 pub fn carry_out(plan: Plan, show: &Show) -> Result<(Exit, Report), Error> {
     let run = Run::new(plan);
-    listen(run.stop())?;
+    signals::listen(run.stop())?;
+    if !show.quiet {
+        let notes = run.plan().notes().iter();
+        notes.for_each(|note| say::note(&format!("throng: {}", throng::report::escape(note))));
+    }
     let watch = Watch::start(&run, show);
     let report = run.go();
     watch.end();
@@ -47,23 +51,6 @@ pub fn carry_out(plan: Plan, show: &Show) -> Result<(Exit, Report), Error> {
     }
     write_summary(&report, show)?;
     Ok((Exit::of_run(reason.as_ref(), report.rows.failed), report))
-}
-
-/// The first signal ends the run in good order, the second one at once.
-fn listen(stop: &Stop) -> Result<(), Error> {
-    let stop = stop.clone();
-    ctrlc::set_handler(move || {
-        if stop.is_asked() {
-            #[expect(
-                clippy::exit,
-                reason = "the second signal means now; records are written whole"
-            )]
-            std::process::exit(i32::from(Exit::Interrupted as u8));
-        }
-        stop.ask(Reason::Interrupted);
-        say::note("throng: stopping: waiting for the answers in flight; once more to end at once");
-    })
-    .map_err(|error| Error::stopped(format!("signals can't be listened to: {error}")))
 }
 
 /// A summary that can't be written is found before anything is sent.

@@ -49,6 +49,12 @@ impl Judge {
         Judge { settings, resend }
     }
 
+    /// Whether a request that may have been done is sent again.
+    #[must_use]
+    pub fn resends(&self) -> bool {
+        self.resend
+    }
+
     /// Why a run should rather end than wait for the limit any longer, if it should.
     #[must_use]
     pub fn too_long(&self, pause: Option<Duration>, refusals: u32) -> Option<String> {

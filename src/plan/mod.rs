@@ -5,18 +5,21 @@ use std::time::Duration;
 use crate::auth::Secrets;
 use crate::crew::Crew;
 use crate::error::Error;
+use crate::judge::Unknown;
 use crate::limit::{Policy, best_possible};
-use crate::sink::{Columns, Output};
+use crate::sink::{Columns, Identity, Output};
 use crate::source::{Source, Survey};
 use crate::tally::Aggregate;
 
 mod file;
 mod files;
+mod identity;
 mod job;
 mod mistakes;
 mod names;
 mod older;
 mod preview;
+mod resume;
 mod step;
 
 pub use files::check_apart;
@@ -32,6 +35,8 @@ pub struct Plan {
     pub(crate) aggregates: Vec<Aggregate>,
     pub(crate) columns: Columns,
     pub(crate) output: Output,
+    pub(crate) identity: Identity,
+    pub(crate) notes: Vec<String>,
     pub(crate) workers: Crew,
 }
 
@@ -49,14 +54,20 @@ impl Plan {
             ("the input", job.input.file.as_deref()),
             ("the output", job.output.file.as_deref()),
         )?;
-        let output = Output::new(&job.output)?;
+        let resends = job.retry.unknown == Unknown::Resend;
+        let mut output = Output::new(&job.output, resends)?;
         let source = Source::new(&job.input)?;
         let survey = source.survey()?;
         names::check_fields(&step.renderer, &source, &survey)?;
         names::check_aggregates(&aggregates, &step.extractor, &survey)?;
         let fields = survey.rows.map(|_| survey.names.clone());
+        let columns = Columns::new(fields, step.extractor.names(), step.keeps_body)?;
+        let identity = identity::of(job, &source)?;
+        let notes = resume::check(&mut output, &identity, &source, &survey, &columns)?;
         Ok(Plan {
-            columns: Columns::new(fields, step.extractor.names(), step.keeps_body)?,
+            columns,
+            identity,
+            notes,
             secrets: Secrets::new(step.renderer.secrets()),
             source,
             survey,
@@ -77,6 +88,12 @@ impl Plan {
     #[must_use]
     pub fn output_file(&self) -> Option<String> {
         self.output.path()
+    }
+
+    /// What people should know before it starts, such as of the file that is resumed.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The limits, and what they are proven against.

@@ -28,6 +28,9 @@ impl Plan {
             // Writing to a string can't fail.
             let _ = writeln!(text, "{name:<8}  {said}");
         }
+        for note in &self.notes {
+            let _ = writeln!(text, "{:<8}  {}", "note", escape(note));
+        }
         for row in &self.survey.first {
             let request = self.step.renderer.render(row);
             let shown = match &request {

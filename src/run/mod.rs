@@ -20,6 +20,7 @@ mod inbox;
 mod outbox;
 mod reader;
 mod summary;
+mod ticker;
 mod worker;
 mod writer;
 
@@ -86,10 +87,14 @@ impl Run {
     pub fn go(&self) -> Result<Report, Error> {
         let started = Instant::now();
         let rows = self.plan().source.rows()?;
-        let writer = self.plan().output.create(&self.plan().columns)?;
+        let writer = self
+            .plan()
+            .output
+            .create(&self.plan().columns, &self.plan().identity)?;
         let (to_workers, rows_read) = async_channel::bounded(inbox::CHUNKS);
         let (to_writer, records) = async_channel::bounded(outbox::BATCHES);
         reader::start(rows, to_workers, self.shared.clone());
+        ticker::start(&to_writer);
         let workers: Vec<JoinHandle<Duration>> = (0..self.plan().workers.count)
             .map(|index| {
                 worker::start(

@@ -22,7 +22,7 @@ fn read(rows: Rows, to_workers: &Sender<Chunk>, shared: &Shared) {
     let mut chunk = Chunk::new();
     for row in rows {
         match row {
-            Ok(row) if done.contains(row.number) => continue,
+            Ok(row) if done.has(&row) => continue,
             Ok(row) => chunk.push(row),
             Err(error) => return shared.stop.ask(Reason::Trouble(error.to_string())),
         }

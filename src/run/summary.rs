@@ -72,7 +72,7 @@ fn ending(shared: &Shared, tally: &Tally) -> Ending {
     let has_records = tally.counts().rows > 0 || !output.done().is_empty();
     let path = output.path().filter(|_| has_records);
     let stopped = shared.stop.reason().map(|reason| match reason {
-        Reason::Interrupted => "interrupted".to_owned(),
+        Reason::Interrupted(_) => "interrupted".to_owned(),
         Reason::Unread => "nobody reads the output any more".to_owned(),
         Reason::Trouble(why) => why,
     });

@@ -15,9 +15,6 @@ use super::outbox::{Batch, Outbox};
 use crate::attempt::{Shared, Walk};
 use crate::stop::Reason;
 
-/// How long answers in flight are waited for when the run is to end early.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// Starts the thread. It ends with the rows, or when the run is to stop; gives
 /// how long that took.
 pub fn start(
@@ -50,7 +47,11 @@ async fn work(index: usize, shared: Arc<Shared>, rows: Receiver<Chunk>, to_write
         });
     tokio::select! {
         () = all(&mut walks) => {}
-        () = too_late(&shared) => walks.abort_all(),
+        () = grace_over(&shared) => {
+            // Each walk hears it, and says what became of its row.
+            shared.stop.cut();
+            all(&mut walks).await;
+        }
     }
     outbox.close().await;
 }
@@ -75,7 +76,8 @@ async fn all(walks: &mut JoinSet<()>) {
     }
 }
 
-async fn too_late(shared: &Shared) {
+/// How long answers in flight are waited for when the run is to end early.
+async fn grace_over(shared: &Shared) {
     shared.stop.asked().await;
-    tokio::time::sleep(GRACE).await;
+    tokio::time::sleep(shared.plan.workers.grace).await;
 }

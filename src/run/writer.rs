@@ -1,6 +1,8 @@
 //! The only owner of output and tally: lines are never torn, and counts agree
 //! with what is written.
 
+use std::time::Instant;
+
 use async_channel::Receiver;
 
 use super::outbox::Batch;
@@ -10,25 +12,20 @@ use crate::stop::Reason;
 use crate::tally::Tally;
 
 /// Writes and tallies records until no worker is left to send any. When they
-/// can't be written any more, the run is asked to stop and the rest is let go,
-/// as rows without a record.
+/// can't be written any more, the run is asked to stop; what is in flight comes
+/// in, and there is another try at its end: by then there may be room.
 pub fn write(shared: &Shared, mut writer: Writer, records: &Receiver<Batch>) -> Tally {
     let mut tally = Tally::new(&shared.plan.aggregates, &shared.plan.columns.values);
-    let mut fails = None;
     while let Ok(batch) = records.recv_blocking() {
-        if fails.is_none() {
-            let last = records.is_empty();
-            fails = write_batch(shared, &mut writer, &mut tally, &batch, last).err();
-        }
-        if let Some(error) = &fails {
-            shared.stop.ask(reason(error));
+        let last = records.is_empty();
+        if let Err(error) = write_batch(shared, &mut writer, &mut tally, &batch, last) {
+            shared.stop.ask(reason(&error));
         }
     }
-    let finished = match (fails, tally.counts().rows) {
+    let finished = match tally.counts().rows {
         // A run that could not begin leaves nothing behind.
-        (None, 0) if shared.stop.is_asked() => writer.remove_if_empty(),
-        (None, _) => writer.finish(),
-        (Some(_), _) => Ok(()),
+        0 if shared.stop.is_asked() => writer.remove_if_empty(),
+        _ => writer.finish(),
     };
     if let Err(error) = finished {
         shared.stop.ask(reason(&error));
@@ -36,7 +33,8 @@ pub fn write(shared: &Shared, mut writer: Writer, records: &Receiver<Batch>) -> 
     tally
 }
 
-/// What has come in is flushed whenever nothing more waits.
+/// What has come in is flushed whenever nothing more waits. Records that can't be
+/// flushed stay with the writer.
 fn write_batch(
     shared: &Shared,
     writer: &mut Writer,
@@ -45,14 +43,17 @@ fn write_batch(
     last: bool,
 ) -> Result<(), SinkError> {
     let mut ok = 0;
+    let mut written = Ok(());
     for record in batch {
-        writer.write(record)?;
+        written = written.and(writer.write(record));
         tally.add(record);
         ok += u64::from(record.outcome.is_ok());
     }
+    written?;
     if last {
         writer.flush()?;
     }
+    writer.keep_safe(Instant::now())?;
     shared.live.written(ok, batch.len() as u64 - ok);
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::past;
 use super::resume::Past;
+use super::sidecar::{self, Sidecar};
 use super::target::Target;
 use super::{Existing, Format, Settings};
 use crate::error::Error;
@@ -19,51 +20,59 @@ pub(super) struct Place {
     pub target: Target,
     pub format: Format,
     pub past: Past,
+    /// What the records that stay belong to, if that is known.
+    pub before: Option<Sidecar>,
 }
 
-/// The place that the settings mean, or why there is none.
-pub(super) fn place(settings: &Settings) -> Result<Place, Error> {
+/// The place that the settings mean, or why there is none. `resends` says whether
+/// requests of unknown outcome may be sent again.
+pub(super) fn place(settings: &Settings, resends: bool) -> Result<Place, Error> {
+    if settings.retry_failed && settings.existing == Existing::Overwrite {
+        return Err(Error::plan(
+            "--retry-failed keeps the rows that are ok, and --overwrite does not: leave one of them out",
+        ));
+    }
     match settings.file.as_deref() {
         None | Some("-") => stdout(settings),
-        Some(name) => file(Path::new(name), settings),
+        Some(name) => file(Path::new(name), settings, resends),
     }
 }
 
 fn stdout(settings: &Settings) -> Result<Place, Error> {
-    let flag = match settings.existing {
+    let flag = match settings.existing() {
         Existing::Refuse => {
             let format = settings.format.unwrap_or_else(Format::of_stdout);
             return Ok(empty(Target::Stdout, format));
         }
-        Existing::Resume => "--resume",
         Existing::Overwrite => "--overwrite",
+        _ if settings.retry_failed => "--retry-failed",
+        _ => "--resume",
     };
     Err(Error::plan(format!(
         "{flag} needs an output file: give one with --output FILE"
     )))
 }
 
-fn file(path: &Path, settings: &Settings) -> Result<Place, Error> {
+fn file(path: &Path, settings: &Settings, resends: bool) -> Result<Place, Error> {
+    let existing = settings.existing();
     let format = match settings.format {
         Some(format) => format,
         None => Format::of_file(path)?,
     };
     match path.metadata() {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            absent(path, format, settings.existing)
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => absent(path, format, existing),
         Err(error) => Err(refused(path, &error)),
         Ok(data) if data.is_dir() => Err(Error::plan(format!(
             "the output {} is a directory",
             path.display()
         ))),
-        Ok(data) if !data.is_file() => device(path, format, settings.existing),
-        Ok(data) => present(path, format, settings.existing, data.len()),
+        Ok(data) if !data.is_file() => device(path, format, existing),
+        Ok(data) => present(path, format, settings, data.len(), resends),
     }
 }
 
 fn absent(path: &Path, format: Format, existing: Existing) -> Result<Place, Error> {
-    if existing == Existing::Resume {
+    if existing.resumes() {
         let name = path.display();
         return Err(Error::plan(format!(
             "there is nothing to resume: {name} does not exist; run without --resume"
@@ -95,7 +104,7 @@ fn can_make(path: &Path) -> Result<(), Error> {
 
 /// A pipe or a device has no past.
 fn device(path: &Path, format: Format, existing: Existing) -> Result<Place, Error> {
-    if existing == Existing::Resume {
+    if existing.resumes() {
         let name = path.display();
         return Err(Error::plan(format!(
             "--resume needs an output file: {name} is none that can be read again"
@@ -104,20 +113,30 @@ fn device(path: &Path, format: Format, existing: Existing) -> Result<Place, Erro
     Ok(empty(Target::Device(path.to_owned()), format))
 }
 
-fn present(path: &Path, format: Format, existing: Existing, size: u64) -> Result<Place, Error> {
+fn present(
+    path: &Path,
+    format: Format,
+    settings: &Settings,
+    size: u64,
+    resends: bool,
+) -> Result<Place, Error> {
     let opened = OpenOptions::new().append(true).open(path);
     opened.map_err(|error| refused(path, &error))?;
-    let past = match existing {
-        Existing::Overwrite => return Ok(empty(Target::Replace(path.to_owned()), format)),
-        Existing::Refuse if size > 0 => return Err(past::refuse(path, format)),
-        Existing::Refuse => Past::default(),
-        Existing::Resume => past::of(path, format)?,
-    };
     let target = Target::GoOn(path.to_owned(), size);
-    Ok(Place {
-        past,
-        ..empty(target, format)
-    })
+    match settings.existing() {
+        Existing::Overwrite => Ok(empty(Target::Replace(path.to_owned()), format)),
+        Existing::Refuse if size > 0 => Err(past::refuse(path, format)),
+        Existing::Refuse => Ok(empty(target, format)),
+        _ => {
+            let before = sidecar::read(path);
+            let synced = before.as_ref().and_then(|before| before.synced.as_ref());
+            Ok(Place {
+                past: past::of(path, format, settings, synced, resends)?,
+                before,
+                ..empty(target, format)
+            })
+        }
+    }
 }
 
 fn empty(target: Target, format: Format) -> Place {
@@ -125,6 +144,7 @@ fn empty(target: Target, format: Format) -> Place {
         target,
         format,
         past: Past::default(),
+        before: None,
     }
 }
 
@@ -145,7 +165,7 @@ mod tests {
             existing,
             ..Settings::default()
         };
-        place(&settings).map_err(|error| error.to_string())
+        place(&settings, false).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -166,7 +186,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         fs::write(path("ours.jsonl"), "{\"_row\":0}\n{\"_row\":1}\n{\"_r").unwrap();
-        fs::write(path("ours.csv"), "a,_row\n1,0\n").unwrap();
+        fs::write(path("ours.csv"), "a,_row,_ok\n1,0,true\n").unwrap();
         fs::write(path("theirs.csv"), "a,b\n1,2\n").unwrap();
         fs::create_dir(path("directory.csv")).unwrap();
         for (name, existing, expected) in [

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
+use super::Columns;
 use crate::error::Error;
 use crate::record::Record;
+use crate::source::Fields;
 
 /// How one format writes a record.
 pub(super) trait Encode: Send {
@@ -24,12 +28,35 @@ pub(super) trait Decode {
 }
 
 /// What a whole record of a finished file is.
+#[derive(Debug, PartialEq)]
 pub(super) enum Found {
     /// The names of the columns.
     Header,
-    /// The record of this row.
-    Row(u64),
+    /// A row's.
+    Row(Seen),
 }
+
+/// What is read back of a record.
+#[derive(Debug, PartialEq)]
+pub(super) struct Seen {
+    pub row: u64,
+    pub ok: bool,
+    /// Whether the server may have done what it was asked.
+    pub unknown: bool,
+    /// The field that identifies the row, as the format writes it.
+    pub key: Option<Vec<u8>>,
+}
+
+/// How one format writes what comes from the input, to find it again.
+pub(super) struct Marks {
+    /// A value as it stands in a record.
+    pub value: fn(&Value) -> Vec<u8>,
+    /// What the record of a row with these fields begins with.
+    pub start: fn(&Columns, &Fields) -> Vec<u8>,
+}
+
+/// The kind of failure of a request that may have been done.
+pub(super) const UNKNOWN: &str = "outcome unknown";
 
 /// A latency as it is written: in milliseconds, to the microsecond.
 pub(super) fn milliseconds(latency: Duration) -> f64 {

@@ -7,26 +7,53 @@ mod read;
 use cells::{end, json, plain, text};
 use header::{continued, header};
 
+use serde_json::Value;
+
 use super::Columns;
-use super::codec::{Decode, Encode, milliseconds};
+use super::codec::{Decode, Encode, Marks, milliseconds};
 use crate::error::Error;
 use crate::record::Record;
+use crate::source::Fields;
 
 /// The writer's half. A file that is continued keeps its header.
 pub(super) fn encoder(columns: &Columns, header: Option<&[u8]>) -> Result<Box<dyn Encode>, Error> {
-    let mut columns = columns.clone();
-    if let Some(header) = header {
-        columns = continued(columns, header)?;
-    }
+    let columns = match header {
+        Some(header) => continued(columns.clone(), header)?,
+        None => columns.clone(),
+    };
     Ok(Box::new(Csv {
         columns,
         scratch: String::new(),
     }))
 }
 
+/// The columns of a file that begins with this header.
+pub(super) fn columns(columns: &Columns, header: &[u8]) -> Result<Columns, Error> {
+    continued(columns.clone(), header)
+}
+
 /// The reader's half.
-pub(super) fn decoder() -> Box<dyn Decode> {
-    Box::new(read::Rows::default())
+pub(super) fn decoder(key: Option<&str>) -> Box<dyn Decode> {
+    Box::new(read::Rows::new(key))
+}
+
+/// What comes from the input, as it stands there.
+pub(super) const MARKS: Marks = Marks { value, start };
+
+fn value(value: &Value) -> Vec<u8> {
+    let mut cell = Vec::new();
+    json(Some(value), &mut String::new(), &mut cell);
+    cell.pop();
+    cell
+}
+
+fn start(columns: &Columns, fields: &Fields) -> Vec<u8> {
+    let mut start = Vec::new();
+    let names = columns.fields.clone();
+    for name in names.unwrap_or_else(|| columns.fields_of(fields)) {
+        json(fields.get(&name), &mut String::new(), &mut start);
+    }
+    start
 }
 
 struct Csv {

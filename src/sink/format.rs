@@ -5,10 +5,12 @@ use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::codec::{Decode, Encode};
+use super::codec::{Decode, Encode, Marks};
 use super::{Columns, csv, jsonl};
 use crate::error::Error;
+use crate::source::Fields;
 
 /// All formats; the first one is for stdout.
 static FORMATS: &[Kind] = &[
@@ -17,12 +19,16 @@ static FORMATS: &[Kind] = &[
         extensions: &["jsonl", "ndjson"],
         encoder: jsonl::encoder,
         decoder: jsonl::decoder,
+        marks: jsonl::MARKS,
+        columns: |columns, _| Ok(columns.clone()),
     },
     Kind {
         name: "csv",
         extensions: &["csv"],
         encoder: csv::encoder,
         decoder: csv::decoder,
+        marks: csv::MARKS,
+        columns: csv::columns,
     },
 ];
 
@@ -37,8 +43,11 @@ struct Kind {
     extensions: &'static [&'static str],
     /// The writer's half; with the first line of the file that it continues.
     encoder: MakeEncoder,
-    /// The reader's half.
-    decoder: fn() -> Box<dyn Decode>,
+    /// The reader's half; with the field that identifies rows.
+    decoder: fn(Option<&str>) -> Box<dyn Decode>,
+    marks: Marks,
+    /// The columns of the file with this first line; those of a run must be the same.
+    columns: fn(&Columns, &[u8]) -> Result<Columns, Error>,
 }
 
 type MakeEncoder = fn(&Columns, Option<&[u8]>) -> Result<Box<dyn Encode>, Error>;
@@ -72,8 +81,23 @@ impl Format {
         (self.0.encoder)(columns, first_line)
     }
 
-    pub(super) fn decoder(self) -> Box<dyn Decode> {
-        (self.0.decoder)()
+    pub(super) fn decoder(self, key: Option<&str>) -> Box<dyn Decode> {
+        (self.0.decoder)(key)
+    }
+
+    /// The columns of the file with this first line.
+    pub(super) fn columns(self, columns: &Columns, first_line: &[u8]) -> Result<Columns, Error> {
+        (self.0.columns)(columns, first_line)
+    }
+
+    /// A value of the input as it stands in a record.
+    pub(super) fn value(self, value: &Value) -> Vec<u8> {
+        (self.0.marks.value)(value)
+    }
+
+    /// What the record of a row begins with.
+    pub(super) fn start_of_record(self, columns: &Columns, fields: &Fields) -> Vec<u8> {
+        (self.0.marks.start)(columns, fields)
     }
 }
 

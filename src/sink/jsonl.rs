@@ -1,22 +1,39 @@
 //! JSON Lines: one object a line.
 
-use serde::Deserialize;
+mod read;
+
+pub(super) use read::decoder;
+
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 
 use super::Columns;
-use super::codec::{Decode, Encode, Found, milliseconds};
+use super::codec::{Encode, Marks, milliseconds};
 use crate::error::Error;
 use crate::record::Record;
+use crate::source::Fields;
 
 /// The writer's half; a line needs nothing of the lines before it.
 pub(super) fn encoder(columns: &Columns, _: Option<&[u8]>) -> Result<Box<dyn Encode>, Error> {
     Ok(Box::new(Jsonl(columns.clone())))
 }
 
-/// The reader's half.
-pub(super) fn decoder() -> Box<dyn Decode> {
-    Box::new(Lines)
+/// What comes from the input, as it stands there.
+pub(super) const MARKS: Marks = Marks { value, start };
+
+fn value(value: &Value) -> Vec<u8> {
+    value.to_string().into_bytes()
+}
+
+fn start(columns: &Columns, fields: &Fields) -> Vec<u8> {
+    let own = fields.iter().filter(|(name, _)| columns.is_input(name));
+    let own: Fields = own
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let mut start = Value::Object(own).to_string().into_bytes();
+    // More follows before the object's end.
+    start.pop();
+    start
 }
 
 struct Jsonl(Columns);
@@ -74,25 +91,6 @@ fn own<M: SerializeMap>(columns: &Columns, record: &Record, map: &mut M) -> Resu
         map.serialize_entry("_body", &record.body)?;
     }
     Ok(())
-}
-
-struct Lines;
-
-/// All that resuming needs of a line; the rest is only checked to be JSON.
-#[derive(Deserialize)]
-struct Line {
-    _row: u64,
-}
-
-impl Decode for Lines {
-    fn ends(&mut self, _: &[u8]) -> bool {
-        true
-    }
-
-    fn read(&mut self, record: &[u8]) -> Option<Found> {
-        let line: Line = serde_json::from_slice(record).ok()?;
-        Some(Found::Row(line._row))
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,12 @@
 //!
 //! [`Settings`] say where records go; [`Output`] is that place, checked before
 //! anything is sent; its [`Writer`] takes the records, whole ones only. A file
-//! is its own journal: the [`RowSet`] of an earlier run is read back from it.
+//! is its own journal: what an earlier run has [`Done`] is read back from it.
+//!
+//! - `check`, `past`, `resume`: what is there already, and how far it can be trusted
+//! - `identity`, `compare`: whether it belongs to this job and this input
+//! - `target`, `rewrite`, `opened`, `disk`: the file from its opening to its bytes
+//! - `sidecar`, `lock`: the small file beside it, which one run has at a time
 //!
 //! To add a format: one file beside `jsonl.rs`, and one line in `format.rs`.
 
@@ -22,12 +27,28 @@ mod format;
 pub use format::Format;
 
 mod settings;
-pub use settings::{Existing, Settings};
+pub use settings::{Existing, Settings, Sync};
+
+mod identity;
+pub use identity::{Identity, print};
+
+mod lock;
+
+mod sidecar;
+
+mod done;
+pub use done::Done;
 
 mod resume;
-pub use resume::RowSet;
+
+mod disk;
 
 mod opened;
+
+mod rewrite;
+
+mod compare;
+pub use compare::Differences;
 
 mod target;
 
@@ -37,6 +58,8 @@ mod check;
 
 mod output;
 pub use output::Output;
+
+mod text;
 
 mod writer;
 pub use writer::Writer;

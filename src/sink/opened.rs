@@ -1,10 +1,12 @@
 //! The open end of an output. [door: files]
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 
 use super::SinkError;
+use super::disk::Disk;
+use super::sidecar::Synced;
 use crate::error::Error;
 
 /// A target that takes bytes.
@@ -20,43 +22,60 @@ pub(super) struct Opened {
 pub(super) enum Out {
     /// Stdout, a pipe, a device.
     Stream(Box<dyn Write + Send>),
-    /// A file, and where its last whole record ends.
-    File(File, u64),
+    /// A file.
+    File(Journal),
 }
 
+/// A file of whole records.
+pub(super) struct Journal {
+    pub disk: Box<dyn Disk>,
+    /// Where its last whole record ends, in bytes.
+    pub end: u64,
+    /// The checksum of all before that.
+    pub crc: crc32fast::Hasher,
+}
+
+/// How many of the bytes were kept, and why not all.
+pub(super) type Kept = Result<(), (usize, SinkError)>;
+
 impl Opened {
-    /// Appends all of the bytes; a file gets all of them or none.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
+    /// Appends all of the bytes. If it can't, a file keeps those records that it
+    /// took whole; `ends` says where in the bytes each one ends.
+    pub(super) fn append(&mut self, bytes: &[u8], ends: &[usize]) -> Kept {
         let written = match &mut self.out {
-            Out::Stream(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
-            Out::File(file, end) => append(file, end, bytes),
+            Out::Stream(stream) => stream
+                .write_all(bytes)
+                .and_then(|()| stream.flush())
+                .map_err(|error| (0, error)),
+            Out::File(journal) => journal.append(bytes, ends),
         };
-        written.map_err(|error| self.failed(&error))
+        written.map_err(|(kept, error)| (kept, self.failed(&error)))
     }
 
-    /// Waits until a file is on its disk.
-    pub(super) fn sync(&mut self) -> Result<(), SinkError> {
-        match &self.out {
-            Out::Stream(_) => Ok(()),
-            Out::File(file, _) => file.sync_data().map_err(|error| self.failed(&error)),
-        }
+    /// Waits until a file is on its disk; tells how much of it is.
+    pub(super) fn sync(&mut self) -> Result<Option<Synced>, SinkError> {
+        let synced = match &mut self.out {
+            Out::Stream(_) => return Ok(None),
+            Out::File(journal) => journal.sync(),
+        };
+        synced.map(Some).map_err(|error| self.failed(&error))
     }
 
     /// Takes a file away again that this run has made.
-    pub(super) fn remove(self) -> Result<(), SinkError> {
+    pub(super) fn remove(&self) -> Result<(), SinkError> {
         match &self.made {
             Some(path) => fs::remove_file(path).map_err(|error| self.failed(&error)),
             None => Ok(()),
         }
     }
 
-    fn failed(&self, error: &io::Error) -> SinkError {
+    pub(super) fn failed(&self, error: &io::Error) -> SinkError {
         if error.kind() == ErrorKind::BrokenPipe {
             return SinkError::Closed;
         }
         let advice = match self.out {
             Out::Stream(_) => "",
-            Out::File(..) => "; mend that and run again with --resume",
+            Out::File(_) => "; mend that and run again with --resume",
         };
         SinkError::Failed(Error::stopped(format!(
             "the output {} cannot be written: {error}{advice}",
@@ -65,15 +84,50 @@ impl Opened {
     }
 }
 
-/// After a short write the file is cut back: no record is ever torn. If even
-/// that fails, resuming cuts it.
-fn append(file: &mut File, end: &mut u64, bytes: &[u8]) -> io::Result<()> {
-    let written = file.write_all(bytes);
-    match written {
-        Ok(()) => *end += bytes.len() as u64,
-        Err(_) => drop(file.set_len(*end)),
+impl Journal {
+    /// What a failed or short write leaves of a record is cut off; if even that
+    /// fails, resuming cuts it.
+    fn append(&mut self, bytes: &[u8], ends: &[usize]) -> Result<(), (usize, io::Error)> {
+        let (written, failed) = write(&mut *self.disk, bytes);
+        let kept = match &failed {
+            None => bytes.len(),
+            Some(_) => ends[..ends.partition_point(|&end| end <= written)]
+                .last()
+                .copied()
+                .unwrap_or(0),
+        };
+        self.end += kept as u64;
+        self.crc.update(&bytes[..kept]);
+        match failed {
+            None => Ok(()),
+            Some(error) => {
+                let _ = self.disk.cut(self.end);
+                Err((kept, error))
+            }
+        }
     }
-    written
+
+    fn sync(&mut self) -> io::Result<Synced> {
+        self.disk.sync()?;
+        Ok(Synced {
+            bytes: self.end,
+            crc32: self.crc.clone().finalize(),
+        })
+    }
+}
+
+/// How many bytes the disk took, and why it took no more.
+fn write(disk: &mut dyn Disk, bytes: &[u8]) -> (usize, Option<io::Error>) {
+    let mut written = 0;
+    while written < bytes.len() {
+        match disk.append(&bytes[written..]) {
+            Ok(0) => return (written, Some(ErrorKind::WriteZero.into())),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return (written, Some(error)),
+        }
+    }
+    (written, None)
 }
 
 #[cfg(test)]
@@ -81,14 +135,14 @@ mod tests {
     use super::super::target::Target;
     use super::*;
 
+    fn why(kept: Kept) -> SinkError {
+        kept.unwrap_err().1
+    }
+
     #[test]
     fn a_full_disk_is_told_with_what_to_do() {
-        let path = PathBuf::from("/dev/full");
-        if !path.exists() {
-            return;
-        }
-        let mut opened = Target::Device(path).open(0).unwrap();
-        let Err(SinkError::Failed(error)) = opened.append(b"{}\n") else {
+        let mut opened = Target::Device("/dev/full".into()).open_stream().unwrap();
+        let SinkError::Failed(error) = why(opened.append(b"{}\n", &[3])) else {
             panic!("/dev/full took bytes");
         };
         let text = error.to_string();
@@ -106,8 +160,8 @@ mod tests {
             out: Out::Stream(Box::new(writer)),
             made: None,
         };
-        opened.append(b"{}\n").unwrap();
+        opened.append(b"{}\n", &[3]).unwrap();
         drop(reader);
-        assert_eq!(opened.append(b"{}\n"), Err(SinkError::Closed));
+        assert_eq!(why(opened.append(b"{}\n", &[3])), SinkError::Closed);
     }
 }

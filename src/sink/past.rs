@@ -4,43 +4,83 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use super::Format;
-use super::resume::{self, Past, Unreadable};
+use super::done::Done;
+use super::resume::{self, Past, Unreadable, Unwanted};
+use super::sidecar::Synced;
+use super::{Existing, Format, Settings};
 use crate::error::Error;
 
-/// Those of a file that is to be resumed.
-pub(super) fn of(path: &Path, format: Format) -> Result<Past, Error> {
-    let name = path.display();
-    read(path, format).map_err(|error| {
+/// Those of a file that is to be gone on with.
+pub(super) fn of(
+    path: &Path,
+    format: Format,
+    settings: &Settings,
+    synced: Option<&Synced>,
+    resends: bool,
+) -> Result<Past, Error> {
+    let unwanted = Unwanted {
+        failed: settings.retry_failed,
+        unknown: resends,
+        damaged: settings.existing == Existing::ResumeDamaged,
+    };
+    read(path, format, settings.key.as_deref(), synced, unwanted).map_err(|error| {
+        let name = path.display();
         Error::plan(match error {
             Unreadable::Io(error) => format!("the output {name} cannot be read: {error}"),
-            Unreadable::Line(line) => {
-                format!("{name} cannot be resumed: line {line} is no {format} record with a _row")
-            }
+            Unreadable::Line(line) => cannot_resume(path, format, line, settings.key.as_deref()),
         })
     })
+}
+
+fn cannot_resume(path: &Path, format: Format, line: u64, key: Option<&str>) -> String {
+    let needs = match key {
+        Some(key) => format!("with a _row and the key {key:?}"),
+        None => "with a _row".to_owned(),
+    };
+    let advice = match line {
+        1 => "is this the right file?",
+        _ => "mend or remove it, or run with --resume=damaged, which asks for its row again",
+    };
+    let name = path.display();
+    format!("{name} cannot be resumed: line {line} is no {format} record {needs}: {advice}")
 }
 
 /// Why a file with something in it is left alone, and what may be done.
 pub(super) fn refuse(path: &Path, format: Format) -> Error {
     let name = path.display();
-    let Ok(past) = read(path, format) else {
+    let Ok(past) = read(path, format, None, None, Unwanted::default()) else {
         return Error::plan(format!(
             "{name} exists and is no {format} results file: choose another name, or replace it \
              with --overwrite"
         ));
     };
-    let rows = match past.rows.len() {
+    let rows = match past.done.len() {
         1 => "1 row".to_owned(),
         rows => format!("{rows} rows"),
     };
+    let failed = match past.failed {
+        0 => String::new(),
+        failed => format!(", --retry-failed asks for the {failed} that failed as well"),
+    };
     Error::plan(format!(
-        "{name} has {rows} already: --resume goes on with it, --overwrite starts again"
+        "{name} has {rows} already: --resume goes on with it{failed}, --overwrite starts again"
     ))
 }
 
-fn read(path: &Path, format: Format) -> Result<Past, Unreadable> {
+fn read(
+    path: &Path,
+    format: Format,
+    key: Option<&str>,
+    synced: Option<&Synced>,
+    unwanted: Unwanted,
+) -> Result<Past, Unreadable> {
     let file = File::open(path).map_err(Unreadable::Io)?;
     let mut file = BufReader::with_capacity(1 << 16, file);
-    resume::read(&mut file, &mut *format.decoder())
+    resume::read(
+        &mut file,
+        &mut *format.decoder(key),
+        Done::by(key, format),
+        synced,
+        unwanted,
+    )
 }

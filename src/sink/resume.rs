@@ -1,44 +1,49 @@
-//! Which rows a results file has, and how far it can be trusted.
+//! What a results file has, and how far it can be trusted.
 
 use std::io::{self, BufRead};
 
 use roaring::RoaringTreemap;
 
-use super::codec::{Decode, Found};
-
-/// A set of row numbers, small even for very many rows.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct RowSet(RoaringTreemap);
-
-impl RowSet {
-    /// Whether this row is one of them.
-    #[must_use]
-    pub fn contains(&self, row: u64) -> bool {
-        self.0.contains(row)
-    }
-
-    /// How many they are.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
+use super::codec::{Decode, Found, Seen};
+use super::done::Done;
+use super::sidecar::Synced;
 
 /// What an earlier run left in a file.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Past {
-    /// The rows that have a record.
-    pub rows: RowSet,
+    /// The rows whose record stays.
+    pub done: Done,
+    /// The places, from 0, of the records that are to go.
+    pub dropped: RoaringTreemap,
+    /// The rows whose records are to go, wherever they stand.
+    pub gone: RoaringTreemap,
+    /// How many records stand there.
+    pub records: u64,
+    /// How many of them stand there a second time.
+    pub twice: u64,
+    /// How many are damaged.
+    pub damaged: u64,
+    /// How many failed.
+    pub failed: u64,
     /// The first whole line.
     pub first_line: Vec<u8>,
     /// Where the last whole record ends, in bytes; what follows is torn.
     pub end: u64,
+    /// The checksum of all before that.
+    pub crc: crc32fast::Hasher,
+    /// Whether its beginning is not what throng last knew to be on the disk.
+    pub edited: bool,
+}
+
+/// Which records of a file are not wanted any more.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Unwanted {
+    /// Those that failed.
+    pub failed: bool,
+    /// Also those of which nobody knows whether they were done.
+    pub unknown: bool,
+    /// What can't be read.
+    pub damaged: bool,
 }
 
 /// Why a file cannot be gone on with.
@@ -51,35 +56,101 @@ pub(super) enum Unreadable {
 }
 
 /// Reads a results file to its end. A record counts only with its newline.
-pub(super) fn read(input: &mut dyn BufRead, decode: &mut dyn Decode) -> Result<Past, Unreadable> {
-    let mut past = Past::default();
+pub(super) fn read(
+    input: &mut dyn BufRead,
+    decode: &mut dyn Decode,
+    done: Done,
+    synced: Option<&Synced>,
+    unwanted: Unwanted,
+) -> Result<Past, Unreadable> {
+    let mut past = Past {
+        done,
+        ..Past::default()
+    };
     let (mut record, mut line) = (Vec::new(), 1);
     loop {
         let lines = next(input, decode, &mut record).map_err(Unreadable::Io)?;
         if lines == 0 {
+            past.edited |= synced.is_some_and(|synced| past.end < synced.bytes);
             return Ok(past);
         }
-        past.add(&record, decode).ok_or(Unreadable::Line(line))?;
+        past.take(&record, decode.read(&record), unwanted)
+            .ok_or(Unreadable::Line(line))?;
+        past.edited |= synced.is_some_and(|synced| past.differs_from(synced));
         line += lines;
     }
 }
 
 impl Past {
-    fn add(&mut self, record: &[u8], decode: &mut dyn Decode) -> Option<()> {
-        if let Found::Row(row) = decode.read(record)? {
-            self.rows.0.insert(row);
+    /// Whether this record is to go; a header never is.
+    pub fn drops(&self, place: Option<u64>, row: Option<u64>) -> bool {
+        place.is_some_and(|place| self.dropped.contains(place))
+            || row.is_some_and(|row| self.gone.contains(row))
+    }
+
+    /// Whether any record is to go.
+    pub fn is_to_be_rewritten(&self) -> bool {
+        !self.dropped.is_empty() || !self.gone.is_empty()
+    }
+
+    /// The records of these rows are to go.
+    pub fn forget(&mut self, rows: &RoaringTreemap) {
+        self.done.forget(rows);
+        self.gone |= rows;
+    }
+
+    /// None if the record can't be read, and that matters.
+    fn take(&mut self, record: &[u8], found: Option<Found>, unwanted: Unwanted) -> Option<()> {
+        match found {
+            Some(Found::Row(seen)) => self.row(&seen, unwanted),
+            Some(Found::Header) => {}
+            // Without its first line nothing says that the file is throng's.
+            None if unwanted.damaged && self.end > 0 => {
+                self.damaged += 1;
+                self.drop_it();
+            }
+            None => return None,
         }
         if self.end == 0 {
             self.first_line = record.to_vec();
         }
         self.end += record.len() as u64;
+        self.crc.update(record);
         Some(())
+    }
+
+    /// Asked at the end of each record, of which one is where the sync was.
+    fn differs_from(&self, synced: &Synced) -> bool {
+        self.end == synced.bytes && self.crc.clone().finalize() != synced.crc32
+    }
+
+    fn row(&mut self, seen: &Seen, unwanted: Unwanted) {
+        self.failed += u64::from(!seen.ok);
+        if unwanted.failed && !seen.ok && (unwanted.unknown || !seen.unknown) {
+            return self.drop_it();
+        }
+        match self.done.add(seen) {
+            true => self.records += 1,
+            false => {
+                self.twice += 1;
+                self.drop_it();
+            }
+        }
+    }
+
+    fn drop_it(&mut self) {
+        self.dropped.insert(self.records);
+        self.records += 1;
     }
 }
 
 /// Fills `record` with the next whole one and says how many lines it has;
 /// none are left at 0.
-fn next(input: &mut dyn BufRead, decode: &mut dyn Decode, record: &mut Vec<u8>) -> io::Result<u64> {
+pub(super) fn next(
+    input: &mut dyn BufRead,
+    decode: &mut dyn Decode,
+    record: &mut Vec<u8>,
+) -> io::Result<u64> {
     record.clear();
     for lines in 1.. {
         let start = record.len();
@@ -96,57 +167,119 @@ fn next(input: &mut dyn BufRead, decode: &mut dyn Decode, record: &mut Vec<u8>) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::{csv, jsonl};
+    use super::super::Format;
     use super::*;
 
-    fn past(decode: fn() -> Box<dyn Decode>, text: &str) -> Result<Past, Unreadable> {
-        read(&mut text.as_bytes(), &mut *decode())
+    fn past(format: &str, text: &str, unwanted: Unwanted) -> Result<Past, Unreadable> {
+        let format: Format = format.parse().unwrap();
+        let done = Done::by(None, format);
+        let mut decode = format.decoder(None);
+        read(&mut text.as_bytes(), &mut *decode, done, None, unwanted)
+    }
+
+    fn whole(format: &str, text: &str) -> Result<Past, Unreadable> {
+        past(format, text, Unwanted::default())
     }
 
     #[test]
     fn only_whole_records_count() {
-        for (decode, whole, torn, rows) in [
+        for (format, text, torn, rows) in [
             (
-                jsonl::decoder as fn() -> _,
+                "jsonl",
                 "{\"_row\":3}\n{\"a\":1,\"_row\":0}\n",
                 "{\"_row\":4}",
                 2,
             ),
-            (jsonl::decoder, "", "{\"_ro", 0),
-            (jsonl::decoder, "{\"_row\":3}\n", "\0\0\0", 1),
-            (csv::decoder, "a,_row\n\"x\ny\",5\n", "z,6", 1),
-            (csv::decoder, "a,_row,_body\nx,5,\n", "z,6,\"a\n", 1),
-            (csv::decoder, "a,_row\n", "\"x\n", 0),
-            (csv::decoder, "", "a,_ro", 0),
+            ("jsonl", "", "{\"_ro", 0),
+            ("jsonl", "{\"_row\":3}\n", "\0\0\0", 1),
+            ("csv", "a,_row,_ok\n\"x\ny\",5,true\n", "z,6", 1),
+            ("csv", "a,_row,_ok\nx,5,true\n", "z,6,\"a\n", 1),
+            ("csv", "a,_row,_ok\n", "\"x\n", 0),
+            ("csv", "", "a,_ro", 0),
         ] {
-            let past = past(decode, &format!("{whole}{torn}")).unwrap();
-            assert_eq!(past.end, whole.len() as u64, "{whole}");
-            assert_eq!(past.rows.len(), rows, "{whole}");
+            let past = whole(format, &format!("{text}{torn}")).unwrap();
+            assert_eq!(past.end, text.len() as u64, "{text}");
+            assert_eq!(past.done.len(), rows, "{text}");
         }
     }
 
     #[test]
-    fn a_set_of_rows_knows_its_own() {
-        let rows = past(jsonl::decoder, "{\"_row\":3}\n{\"_row\":3}\n")
-            .unwrap()
-            .rows;
-        assert!(rows.contains(3) && !rows.contains(4) && !rows.is_empty());
-        assert_eq!(rows.len(), 1);
+    fn of_two_records_of_a_row_the_first_one_stays() {
+        let past = whole("jsonl", "{\"_row\":3}\n{\"_row\":3}\n{\"_row\":4}\n").unwrap();
+        assert_eq!((past.done.len(), past.twice, past.done.end()), (2, 1, 5));
+        assert_eq!(past.dropped.iter().collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn failed_records_are_dropped_if_they_are_to_be_asked_for_again() {
+        let text = "{\"_row\":0,\"_ok\":true}\n{\"_row\":1,\"_ok\":false,\"_error\":\"timeout\"}\n\
+                    {\"_row\":2,\"_ok\":false,\"_error\":\"outcome unknown\"}\n";
+        for (unknown, done) in [(false, 2), (true, 1)] {
+            let unwanted = Unwanted {
+                failed: true,
+                unknown,
+                ..Unwanted::default()
+            };
+            let past = past("jsonl", text, unwanted).unwrap();
+            assert_eq!((past.done.len(), past.failed), (done, 2));
+        }
     }
 
     #[test]
     fn what_is_not_ours_is_told_by_its_line() {
-        for (decode, text, line) in [
-            (jsonl::decoder as fn() -> _, "{\"_row\":1}\n{\"a\":1}\n", 2),
-            (jsonl::decoder, "hello\n", 1),
-            (csv::decoder, "a,_row\n\"x\ny\",5\nz\n", 4),
-            (csv::decoder, "a,b\n1,2\n", 1),
+        for (format, text, line) in [
+            ("jsonl", "{\"_row\":1}\n{\"a\":1}\n", 2),
+            ("jsonl", "hello\n", 1),
+            ("csv", "a,_row,_ok\n\"x\ny\",5,true\nz\n", 4),
+            ("csv", "a,b\n1,2\n", 1),
         ] {
-            let error = past(decode, text).unwrap_err();
+            let error = whole(format, text).unwrap_err();
             assert!(
                 matches!(error, Unreadable::Line(at) if at == line),
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn damaged_records_can_be_dropped() {
+        let unwanted = Unwanted {
+            damaged: true,
+            ..Unwanted::default()
+        };
+        let past = past(
+            "jsonl",
+            "{\"_row\":1}\n\0\0{\"_row\n{\"_row\":2}\n",
+            unwanted,
+        )
+        .unwrap();
+        assert_eq!((past.done.len(), past.damaged, past.records), (2, 1, 3));
+    }
+
+    #[test]
+    fn what_was_edited_after_the_last_sync_is_noticed() {
+        let text = "{\"_row\":1}\n{\"_row\":2}\n";
+        let synced = |of: &str| Synced {
+            bytes: of.len() as u64,
+            crc32: crc32fast::hash(of.as_bytes()),
+        };
+        let edited = |synced: &Synced| {
+            let format: Format = "jsonl".parse().unwrap();
+            let (done, mut decode) = (Done::by(None, format), format.decoder(None));
+            let past = read(
+                &mut text.as_bytes(),
+                &mut *decode,
+                done,
+                Some(synced),
+                Unwanted::default(),
+            );
+            past.unwrap().edited
+        };
+        assert!(!edited(&synced(text)) && !edited(&synced("{\"_row\":1}\n")));
+        assert!(edited(&synced("{\"_row\":7}\n")), "another value");
+        assert!(
+            edited(&synced("{\"_row\":10}\n{\"_row\":2}\n")),
+            "something is missing"
+        );
     }
 }

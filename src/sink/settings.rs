@@ -1,5 +1,7 @@
 //! What a job says of its output.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::Format;
@@ -16,6 +18,12 @@ pub struct Settings {
     pub keep_body: bool,
     /// What to do with a file that has records already.
     pub existing: Existing,
+    /// Whether rows that failed in an earlier run are asked for again.
+    pub retry_failed: bool,
+    /// The field that identifies a row when a run is resumed; its number if absent.
+    pub key: Option<String>,
+    /// How much a power cut may cost.
+    pub sync: Sync,
 }
 
 /// What to do with an output file that has records already.
@@ -27,8 +35,57 @@ pub enum Existing {
     Refuse,
     /// Keep its records and add those of the rows that it has not.
     Resume,
+    /// The same, although the input or the request have changed since: records of
+    /// rows that are the same stay.
+    ResumeChanged,
+    /// The same, although records are damaged: their rows are asked for again.
+    ResumeDamaged,
     /// Empty it and start again.
     Overwrite,
+}
+
+/// When records are to be on the disk, safe from a power cut.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sync {
+    /// Before a row counts as done.
+    #[serde(rename = "always")]
+    Always,
+    /// Within a second.
+    #[default]
+    #[serde(rename = "1s")]
+    EverySecond,
+    /// When the run ends.
+    #[serde(rename = "end")]
+    End,
+}
+
+impl Settings {
+    /// What to do with records that are there; to ask for those that failed is to resume.
+    pub(super) fn existing(&self) -> Existing {
+        match self.existing {
+            Existing::Refuse if self.retry_failed => Existing::Resume,
+            existing => existing,
+        }
+    }
+}
+
+impl Existing {
+    /// Whether records that are there stay.
+    #[must_use]
+    pub fn resumes(self) -> bool {
+        !matches!(self, Existing::Refuse | Existing::Overwrite)
+    }
+}
+
+impl Sync {
+    /// How old records may get before they are synced; none: until the end.
+    pub(super) fn patience(self) -> Option<Duration> {
+        match self {
+            Sync::Always => Some(Duration::ZERO),
+            Sync::EverySecond => Some(Duration::from_secs(1)),
+            Sync::End => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -37,11 +94,11 @@ mod tests {
 
     #[test]
     fn a_job_says_where_records_go() {
-        let text = r#"{"file": "a.txt", "format": "csv", "keep-body": true, "existing": "resume"}"#;
+        let text = r#"{"file": "a.txt", "format": "csv", "keep-body": true, "existing": "resume-changed", "sync": "1s"}"#;
         let settings: Settings = serde_json::from_str(text).unwrap();
         assert_eq!(settings.file.as_deref(), Some("a.txt"));
         assert_eq!(settings.format.unwrap().to_string(), "csv");
-        assert_eq!(settings.existing, Existing::Resume);
+        assert_eq!(settings.existing, Existing::ResumeChanged);
         assert_eq!(
             serde_json::from_str::<Settings>("{}").unwrap(),
             Settings::default()

@@ -5,7 +5,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::opened::{Opened, Out};
+use super::Format;
+use super::opened::{Journal, Opened, Out};
+use super::resume::Past;
+use super::rewrite;
+use super::sidecar::beside;
 use crate::error::Error;
 
 /// What there is to open.
@@ -23,76 +27,116 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// Opens it for appending after its first `end` bytes.
-    pub(super) fn open(&self, end: u64) -> Result<Opened, Error> {
-        match self.out(end) {
-            Ok(out) => Ok(Opened {
-                name: self.to_string(),
-                out,
-                made: self.made(),
-            }),
-            Err(error) => Err(Error::plan(format!(
-                "the output {self} cannot be opened: {error}"
-            ))),
+    /// The file that keeps the records, if one does.
+    pub(super) fn file(&self) -> Option<&Path> {
+        match self {
+            Target::Stdout | Target::Device(_) => None,
+            Target::New(path) | Target::GoOn(path, _) | Target::Replace(path) => Some(path),
         }
     }
 
-    fn made(&self) -> Option<PathBuf> {
-        match self {
+    /// Opens it for appending after its past.
+    pub(super) fn open(&self, past: &Past, format: Format) -> Result<Opened, Error> {
+        match self.file() {
+            None => self.open_stream(),
+            Some(path) => self.opened(self.journal(path, past, format).map(Out::File)),
+        }
+    }
+
+    pub(super) fn open_stream(&self) -> Result<Opened, Error> {
+        self.opened(match self {
+            Target::Device(path) => OpenOptions::new()
+                .append(true)
+                .open(path)
+                .map(|device| Out::Stream(Box::new(device))),
+            _ => Ok(Out::Stream(Box::new(io::stdout()))),
+        })
+    }
+
+    fn opened(&self, out: io::Result<Out>) -> Result<Opened, Error> {
+        let out = out
+            .map_err(|error| Error::plan(format!("the output {self} cannot be opened: {error}")))?;
+        let made = match self {
             Target::New(path) => Some(path.clone()),
             _ => None,
-        }
+        };
+        Ok(Opened {
+            name: self.to_string(),
+            out,
+            made,
+        })
     }
 
-    fn out(&self, end: u64) -> io::Result<Out> {
+    fn journal(&self, path: &Path, past: &Past, format: Format) -> io::Result<Journal> {
         let mut options = OpenOptions::new();
-        options.append(true);
+        options.read(true).append(true);
         let file = match self {
-            Target::Stdout => return Ok(Out::Stream(Box::new(io::stdout()))),
-            Target::Device(path) => return Ok(Out::Stream(Box::new(options.open(path)?))),
-            Target::New(path) => options.create_new(true).open(path)?,
-            Target::GoOn(path, size) => resumed(path, *size, end)?,
-            Target::Replace(path) => options.open(path)?,
+            Target::New(_) => options.create_new(true).open(path)?,
+            _ => options.open(path)?,
         };
-        if let Target::Replace(_) = self {
-            file.set_len(0)?;
+        match self {
+            Target::GoOn(_, size) => resumed(path, file, *size, past, format),
+            _ => emptied(file),
         }
-        Ok(Out::File(file, end))
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Stdout => f.write_str("stdout"),
-            Target::Device(path)
-            | Target::New(path)
-            | Target::GoOn(path, _)
-            | Target::Replace(path) => path.display().fmt(f),
+            Target::Device(path) => path.display().fmt(f),
+            _ => match self.file() {
+                Some(path) => path.display().fmt(f),
+                None => f.write_str("stdout"),
+            },
         }
     }
 }
 
-/// The file as the plan has read it, without what is torn after `end`.
-fn resumed(path: &Path, size: u64, end: u64) -> io::Result<File> {
-    let mut file = OpenOptions::new().read(true).append(true).open(path)?;
+fn emptied(file: File) -> io::Result<Journal> {
+    file.set_len(0)?;
+    Ok(Journal {
+        disk: Box::new(file),
+        end: 0,
+        crc: crc32fast::Hasher::new(),
+    })
+}
+
+/// The file as the plan has read it, without what is torn after its end, and
+/// without the records that are to go.
+fn resumed(
+    path: &Path,
+    mut file: File,
+    size: u64,
+    past: &Past,
+    format: Format,
+) -> io::Result<Journal> {
     if file.metadata()?.len() != size {
         let text = "it has changed since it was read; does another run write it?";
         return Err(io::Error::other(text));
     }
-    if end < size {
-        keep_torn(&mut file, path, end)?;
-        file.set_len(end)?;
+    if past.end < size {
+        keep_torn(&mut file, path, past.end)?;
+        file.set_len(past.end)?;
     }
-    Ok(file)
+    if past.is_to_be_rewritten() {
+        return rewrite::without_dropped(path, past, format);
+    }
+    Ok(Journal {
+        disk: Box::new(file),
+        end: past.end,
+        crc: past.crc.clone(),
+    })
 }
 
 /// What is cut goes to a file beside it, should it have been worth something.
 fn keep_torn(file: &mut File, path: &Path, end: u64) -> io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".torn");
     file.seek(SeekFrom::Start(end))?;
-    let mut torn = OpenOptions::new().create(true).append(true).open(name)?;
+    let mut options = OpenOptions::new();
+    let mut torn = options
+        .create(true)
+        .append(true)
+        .open(beside(path, ".torn"))?;
     io::copy(file, &mut torn)?;
     torn.sync_data()
 }
@@ -102,13 +146,21 @@ mod tests {
     use super::*;
     use std::fs;
 
+    fn open(target: Target, end: u64) -> Result<Opened, Error> {
+        let past = Past {
+            end,
+            ..Past::default()
+        };
+        target.open(&past, "jsonl".parse().unwrap())
+    }
+
     #[test]
     fn a_file_that_appeared_meanwhile_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out.jsonl");
         fs::write(&path, "precious").unwrap();
-        assert!(Target::New(path.clone()).open(0).is_err());
-        assert!(Target::GoOn(path.clone(), 3).open(0).is_err());
+        assert!(open(Target::New(path.clone()), 0).is_err());
+        assert!(open(Target::GoOn(path.clone(), 3), 0).is_err());
         assert_eq!(fs::read_to_string(path).unwrap(), "precious");
     }
 
@@ -117,8 +169,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out.jsonl");
         fs::write(&path, "{\"_row\":0}\n{\"_ro").unwrap();
-        let mut opened = Target::GoOn(path.clone(), 16).open(11).unwrap();
-        opened.append(b"{\"_row\":1}\n").unwrap();
+        let mut opened = open(Target::GoOn(path.clone(), 16), 11).unwrap();
+        opened.append(b"{\"_row\":1}\n", &[11]).unwrap();
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
             "{\"_row\":0}\n{\"_row\":1}\n"

@@ -1,42 +1,42 @@
-//! Records into bytes, a buffer at a time, whole records only.
+//! Records to their output, and how safe they are there.
 
-use super::codec::Encode;
-use super::opened::Opened;
+use std::time::{Duration, Instant};
+
+use super::settings::Sync;
+use super::sidecar::Held;
+use super::text::Text;
 use super::{Sink, SinkError};
+use crate::error::Error;
 use crate::record::Record;
-
-/// So many bytes are gathered before they are written.
-const ENOUGH: usize = 64 * 1024;
 
 /// An open output. Dropped without [`finish`](Writer::finish), it loses what
 /// is still in its buffer.
 pub struct Writer {
-    encode: Box<dyn Encode>,
-    opened: Opened,
-    buffer: Vec<u8>,
+    text: Text,
+    held: Option<Held>,
+    /// How old what is written may get before it is synced.
+    patience: Option<Duration>,
+    synced: Instant,
+    /// Whether anything was written since then.
+    dirty: bool,
     records: u64,
 }
 
 impl Writer {
-    /// Writes a new file from its beginning.
-    pub(super) fn start(mut encode: Box<dyn Encode>, opened: Opened) -> Writer {
-        let mut buffer = Vec::with_capacity(ENOUGH * 2);
-        encode.start(&mut buffer);
-        Writer {
-            encode,
-            opened,
-            buffer,
+    /// The sidecar is on the disk before the first record.
+    pub(super) fn new(text: Text, held: Option<Held>, sync: Sync) -> Result<Writer, Error> {
+        let mut writer = Writer {
+            text,
+            held,
+            patience: sync.patience(),
+            synced: Instant::now(),
+            dirty: false,
             records: 0,
-        }
-    }
-
-    /// Adds to a file that has its beginning.
-    pub(super) fn go_on(encode: Box<dyn Encode>, opened: Opened) -> Writer {
-        Writer {
-            encode,
-            opened,
-            buffer: Vec::with_capacity(ENOUGH * 2),
-            records: 0,
+        };
+        match writer.note(true) {
+            Ok(()) => Ok(writer),
+            Err(SinkError::Failed(error)) => Err(error),
+            Err(SinkError::Closed) => Err(Error::stopped("nobody reads the output")),
         }
     }
 
@@ -46,6 +46,20 @@ impl Writer {
         self.records
     }
 
+    /// Writes and syncs what has waited for long enough at this time.
+    ///
+    /// # Errors
+    /// When not all of it could be kept.
+    pub fn keep_safe(&mut self, now: Instant) -> Result<(), SinkError> {
+        match self.patience {
+            Some(patience) if now.saturating_duration_since(self.synced) >= patience => {
+                self.flush()?;
+                self.sync(false)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Writes what is left and waits until a file is on its disk. Records may
     /// still follow.
     ///
@@ -53,7 +67,8 @@ impl Writer {
     /// When not all of them could be kept.
     pub fn finish(&mut self) -> Result<(), SinkError> {
         self.flush()?;
-        self.opened.sync()
+        self.dirty = true;
+        self.sync(true)
     }
 
     /// Removes the file if this writer made it and no record came: a run that
@@ -62,31 +77,50 @@ impl Writer {
     /// # Errors
     /// When the file cannot be removed.
     pub fn remove_if_empty(self) -> Result<(), SinkError> {
-        match self.records {
-            0 => self.opened.remove(),
-            _ => Ok(()),
+        if self.records == 0
+            && self.text.remove()?
+            && let Some(held) = self.held
+        {
+            held.remove().map_err(|error| self.text.failed(&error))?;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, durably: bool) -> Result<(), SinkError> {
+        self.synced = Instant::now();
+        if !std::mem::take(&mut self.dirty) {
+            return Ok(());
+        }
+        let synced = self.text.sync()?;
+        if let Some(held) = &mut self.held {
+            held.says.synced = synced;
+        }
+        self.note(durably)
+    }
+
+    /// Puts into the sidecar what is known now.
+    fn note(&mut self, durably: bool) -> Result<(), SinkError> {
+        match &mut self.held {
+            None => Ok(()),
+            Some(held) => held
+                .write(durably)
+                .map_err(|error| self.text.failed(&error)),
         }
     }
 }
 
 impl Sink for Writer {
     fn write(&mut self, record: &Record) -> Result<(), SinkError> {
-        let encoded = self.encode.record(record, &mut self.buffer);
-        encoded.map_err(SinkError::Failed)?;
+        let is_full = self.text.write(record)?;
         self.records += 1;
-        match self.buffer.len() {
-            0..ENOUGH => Ok(()),
-            _ => self.flush(),
+        match is_full {
+            true => self.flush(),
+            false => Ok(()),
         }
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        // What could not be written stays, for another try at the end.
-        self.opened.append(&self.buffer)?;
-        self.buffer.clear();
+        self.dirty |= self.text.flush()? > 0;
         Ok(())
     }
 }
@@ -94,7 +128,7 @@ impl Sink for Writer {
 #[cfg(test)]
 mod tests {
     use super::super::samples::{columns, failed, ok};
-    use super::super::{Existing, Output, Settings};
+    use super::super::{Existing, Identity, Output, Settings};
     use super::*;
     use std::fs;
     use std::path::Path;
@@ -105,8 +139,11 @@ mod tests {
             existing,
             ..Settings::default()
         };
-        let output = Output::new(&settings).unwrap();
-        output.create(&columns(&["price"], false)).unwrap()
+        let output = Output::new(&settings, false).unwrap();
+        let identity = Identity::default();
+        output
+            .create(&columns(&["price"], false), &identity)
+            .unwrap()
     }
 
     #[test]
@@ -119,8 +156,9 @@ mod tests {
                 first.write(&ok(number)).unwrap();
             }
             let text = fs::read_to_string(&path).unwrap();
-            assert!(text.ends_with('\n') && text.len() >= ENOUGH, "{name}");
+            assert!(text.ends_with('\n') && text.len() >= 64 * 1024, "{name}");
             first.finish().unwrap();
+            drop(first);
             let whole = fs::read(&path).unwrap();
             fs::write(&path, &whole[..whole.len() - 5]).unwrap();
             let mut second = writer(&path, Existing::Resume);

@@ -38,6 +38,23 @@ pub(super) fn stdin() -> Text {
     buffered(io::stdin())
 }
 
+/// The same of bytes that are at hand.
+pub(super) fn print_of(bytes: &[u8], most: u64) -> (u64, String) {
+    let most = usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len());
+    let hash = blake3::hash(&bytes[..most]);
+    (most as u64, hash.to_hex().to_string())
+}
+
+/// The hash of the first `most` bytes of a file, and how many there were.
+pub(super) fn print(path: &Path, most: u64) -> Result<(u64, String), String> {
+    let read = |path: &Path| -> io::Result<(u64, String)> {
+        let mut hash = blake3::Hasher::new();
+        let bytes = io::copy(&mut File::open(path)?.take(most), &mut hash)?;
+        Ok((bytes, hash.finalize().to_hex().to_string()))
+    };
+    read(path).map_err(|error| cannot_open(path, &error))
+}
+
 /// In bytes.
 const BUFFER: usize = 128 * 1024;
 

@@ -71,6 +71,15 @@ pub struct Settings {
     pub list: Option<Vec<Value>>,
 }
 
+/// By what the beginning of an input is known again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputPrint {
+    /// How many bytes.
+    pub bytes: u64,
+    /// Their hash.
+    pub blake3: String,
+}
+
 /// How the bytes of a source are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -139,6 +148,17 @@ impl Source {
     pub fn rows(&self) -> Result<Rows, Error> {
         let items = self.origin.open().map_err(Error::plan)?;
         Ok(rows::numbered(items, self.most))
+    }
+
+    /// The hash of the first `most` bytes, by which they are known again; none
+    /// if they can't be read twice.
+    ///
+    /// # Errors
+    ///
+    /// A plan error if they can't be read.
+    pub fn print(&self, most: u64) -> Result<Option<InputPrint>, Error> {
+        let print = self.origin.print(most).map_err(Error::plan)?;
+        Ok(print.map(|(bytes, blake3)| InputPrint { bytes, blake3 }))
     }
 
     /// Reads all rows once, where they can be read again afterwards, so that

@@ -49,6 +49,18 @@ impl Origin {
         }
     }
 
+    /// The hash of its first `most` bytes, and how many there were; none for a pipe.
+    pub fn print(&self, most: u64) -> Result<Option<(u64, String)>, String> {
+        match self {
+            Origin::File(path, _) if self.lasts() => file::print(path, most).map(Some),
+            Origin::List(list) => {
+                let text = Value::from(&list[..]).to_string();
+                Ok(Some(file::print_of(text.as_bytes(), most)))
+            }
+            Origin::File(..) | Origin::Stdin(_) => Ok(None),
+        }
+    }
+
     /// Starts to read it from its beginning.
     pub fn open(&self) -> Opened {
         let name = self.name();

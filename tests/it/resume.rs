@@ -123,7 +123,7 @@ fn a_table_with_other_columns_is_not_gone_on_with() {
     let (place, mock) = (Place::new(), plain_mock());
     let whole = cut(&place, &mock, "out.csv", |text| text.len() / 2);
     let ended = ask(&place, &mock, "out.csv")
-        .flags("--resume --extract more?=.more")
+        .flags("--resume=changed --extract more?=.more")
         .exits(2);
     ended.says("has the columns symbol,price,_row");
     let kept = place.read("out.csv");

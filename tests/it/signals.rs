@@ -52,10 +52,10 @@ fn interrupted_after_some(place: &Place, throng: Throng, signal: &str) -> Ended 
 
 #[test]
 fn an_interrupted_run_keeps_whole_lines_and_says_how_to_go_on() {
-    for signal in ["-INT", "-TERM"] {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
         let (place, mock) = (Place::new(), slow());
         let throng = ask(&place, &mock.url()).flags("--mode sync --workers 2");
-        let ended = interrupted_after_some(&place, throng, signal).with_code(130);
+        let ended = interrupted_after_some(&place, throng, signal).with_code(code);
         let text = place.read("out.jsonl");
         assert!(text.ends_with('\n'), "{text}");
         let done = records(&text).len();

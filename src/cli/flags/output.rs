@@ -19,32 +19,60 @@ pub struct Output {
     /// What to do with records that are there already
     #[command(flatten)]
     existing: Existing,
+    /// What a power cut may cost: always (nothing), 1s, end [default: 1s]
+    #[arg(long, value_name = "WHEN", value_parser = ["always", "1s", "end"])]
+    sync: Option<String>,
 }
 
 /// Records of an earlier run.
 #[derive(Args)]
-#[group(multiple = false)]
 struct Existing {
-    /// Go on after the records that the output has
-    #[arg(long)]
-    resume: bool,
+    /// Go on after the records that the output has; although the job or the input
+    /// have changed, or although records are damaged, if told so
+    #[arg(
+        long,
+        value_name = "ALTHOUGH",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        value_parser = ["", "changed", "damaged"],
+        hide_possible_values = true,
+        conflicts_with = "overwrite"
+    )]
+    resume: Option<String>,
+    /// Go on, and ask again for the rows that failed
+    #[arg(long, conflicts_with = "overwrite")]
+    retry_failed: bool,
     /// Start again, and lose the records that the output has
     #[arg(long)]
     overwrite: bool,
+    /// The field that identifies a row, so that the input may be re-ordered
+    #[arg(long, value_name = "FIELD")]
+    key: Option<String>,
 }
 
 impl Output {
     pub fn tree(&self) -> Value {
-        let existing = match (self.existing.resume, self.existing.overwrite) {
-            (true, _) => Some("resume"),
-            (_, true) => Some("overwrite"),
-            _ => None,
-        };
         json!({
             "file": self.output,
             "format": self.output_format,
             "keep-body": self.keep_body.then_some(true),
-            "existing": existing,
+            "existing": self.existing.how(),
+            "retry-failed": self.existing.retry_failed.then_some(true),
+            "key": self.existing.key,
+            "sync": self.sync,
         })
+    }
+}
+
+impl Existing {
+    fn how(&self) -> Option<&'static str> {
+        match self.resume.as_deref() {
+            _ if self.overwrite => Some("overwrite"),
+            Some("changed") => Some("resume-changed"),
+            Some("damaged") => Some("resume-damaged"),
+            Some(_) => Some("resume"),
+            None => None,
+        }
     }
 }

@@ -22,6 +22,9 @@ pub struct Workers {
     /// The most in flight per worker in async mode [default: 50]
     #[arg(short, long, value_name = "N")]
     concurrency: Option<usize>,
+    /// How long Ctrl-C waits for the answers in flight [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    grace: Option<String>,
 }
 
 /// When to give up.
@@ -56,7 +59,7 @@ pub struct Patience {
 
 impl Workers {
     pub fn tree(&self) -> Value {
-        json!({ "count": self.count, "mode": self.mode, "concurrency": self.concurrency })
+        json!({ "count": self.count, "mode": self.mode, "concurrency": self.concurrency, "grace": self.grace })
     }
 }
 

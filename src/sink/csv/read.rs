@@ -1,14 +1,50 @@
 //! CSV read back, as far as resuming needs it: where records end, and their rows.
 
-use super::super::codec::{Decode, Found};
+use super::super::codec::{Decode, Found, Seen, UNKNOWN};
 
 /// The reader's half of CSV.
-#[derive(Default)]
 pub(super) struct Rows {
+    key: Option<String>,
     /// Whether the last line ended within quotes.
     open: bool,
-    /// Which column has the row numbers, once the header is read.
-    column: Option<usize>,
+    /// Where to look, once the header is read.
+    columns: Option<Places>,
+}
+
+/// The numbers of the columns that are read.
+struct Places {
+    count: usize,
+    row: usize,
+    ok: usize,
+    error: Option<usize>,
+    key: Option<usize>,
+}
+
+impl Rows {
+    /// With the field that identifies rows.
+    pub fn new(key: Option<&str>) -> Rows {
+        Rows {
+            key: key.map(str::to_owned),
+            open: false,
+            columns: None,
+        }
+    }
+
+    fn header(&self, record: &[u8]) -> Option<Places> {
+        let names: Vec<&[u8]> = cells(record).collect();
+        let place = |name: &[u8]| names.iter().rposition(|it| *it == name);
+        let key = match &self.key {
+            Some(key) => Some(place(&name_as_written(key))?),
+            None => None,
+        };
+        Some(Places {
+            count: names.len(),
+            row: place(b"_row")?,
+            ok: place(b"_ok")?,
+            error: place(b"_error"),
+            key,
+        })
+    }
 }
 
 impl Decode for Rows {
@@ -19,13 +55,38 @@ impl Decode for Rows {
     }
 
     fn read(&mut self, record: &[u8]) -> Option<Found> {
-        if let Some(column) = self.column {
-            let number = cells(record).nth(column)?;
-            return str::from_utf8(number).ok()?.parse().ok().map(Found::Row);
-        }
-        self.column = Some(cells(record).position(|name| name == b"_row")?);
-        Some(Found::Header)
+        let Some(columns) = &self.columns else {
+            self.columns = Some(self.header(record)?);
+            return Some(Found::Header);
+        };
+        columns.seen(record).map(Found::Row)
     }
+}
+
+impl Places {
+    fn seen(&self, record: &[u8]) -> Option<Seen> {
+        let cells: Vec<&[u8]> = cells(record).collect();
+        let cell = |place: Option<usize>| place.and_then(|place| cells.get(place).copied());
+        let is_whole = cells.len() == self.count;
+        Some(Seen {
+            row: str::from_utf8(cell(Some(self.row))?).ok()?.parse().ok()?,
+            ok: match cell(Some(self.ok))? {
+                b"true" => true,
+                b"false" => false,
+                _ => return None,
+            },
+            unknown: cell(self.error) == Some(UNKNOWN.as_bytes()),
+            key: cell(self.key).map(<[u8]>::to_vec),
+        })
+        .filter(|_| is_whole)
+    }
+}
+
+fn name_as_written(name: &str) -> Vec<u8> {
+    let mut cell = Vec::new();
+    super::cells::cell(name, &mut cell);
+    cell.pop();
+    cell
 }
 
 /// The cells as they stand there: those that are read here need no quotes.
@@ -43,24 +104,37 @@ mod tests {
 
     #[test]
     fn the_row_is_found_behind_quoted_commas_and_newlines() {
-        let mut rows = Rows::default();
-        assert!(rows.ends(b"\"a,b\",_row,_ok\n"));
-        assert!(matches!(
-            rows.read(b"\"a,b\",_row,_ok\n"),
-            Some(Found::Header)
-        ));
+        let mut rows = Rows::new(Some("a,b"));
+        let header = b"\"a,b\",_row,_ok\n";
+        assert!(rows.ends(header));
+        assert_eq!(rows.read(header), Some(Found::Header));
         assert!(!rows.ends(b"\"x,\"\"y\n"));
         assert!(rows.ends(b"z\",7,true\r\n"));
-        let record = b"\"x,\"\"y\nz\",7,true\r\n";
-        assert!(matches!(rows.read(record), Some(Found::Row(7))));
+        let seen = Seen {
+            row: 7,
+            ok: true,
+            unknown: false,
+            key: Some(b"\"x,\"\"y\nz\"".to_vec()),
+        };
+        assert_eq!(
+            rows.read(b"\"x,\"\"y\nz\",7,true\r\n"),
+            Some(Found::Row(seen))
+        );
     }
 
     #[test]
     fn what_is_not_ours_is_told() {
-        let mut rows = Rows::default();
+        let mut rows = Rows::new(None);
         assert!(rows.read(b"symbol,name\n").is_none());
-        rows.column = Some(1);
-        for record in [&b"RIV\n"[..], b"RIV,x\n", b"RIV,\n", b"\n"] {
+        assert!(rows.read(b"symbol,_row,_ok,_error\n").is_some());
+        for record in [
+            &b"RIV\n"[..],
+            b"RIV,x,true,\n",
+            b"RIV,1,maybe,\n",
+            b"RIV,1,true\n",
+            b"RIV,1,true,,\n",
+            b"\n",
+        ] {
             assert!(rows.read(record).is_none(), "{record:?}");
         }
     }

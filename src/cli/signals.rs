@@ -1,0 +1,60 @@
+//! Signals: the first ends a run in good order, the second lets go what is in
+//! flight, the third ends it as it is. [door: signals]
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use throng::Error;
+use throng::stop::{Interrupt, Reason, Stop};
+
+use super::{Exit, say};
+
+/// Listens from now on, on a thread of its own.
+pub fn listen(stop: &Stop) -> Result<(), Error> {
+    let mut signals = signals()?;
+    let stop = stop.clone();
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            hear(&stop, interrupt(signal));
+        }
+    });
+    Ok(())
+}
+
+/// Returns when one comes.
+pub fn wait() -> Result<(), Error> {
+    signals()?.forever().next();
+    Ok(())
+}
+
+fn signals() -> Result<Signals, Error> {
+    Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(|error| Error::stopped(format!("signals can't be listened to: {error}")))
+}
+
+fn interrupt(signal: i32) -> Interrupt {
+    match signal {
+        SIGTERM => Interrupt::Term,
+        SIGHUP => Interrupt::Hup,
+        _ => Interrupt::Int,
+    }
+}
+
+fn hear(stop: &Stop, signal: Interrupt) {
+    match (stop.is_asked(), stop.is_cut()) {
+        (false, _) => {
+            stop.ask(Reason::Interrupted(signal));
+            say::note(
+                "throng: stopping: waiting for the answers in flight; once more to end at once",
+            );
+        }
+        (true, false) => {
+            stop.cut();
+            say::note("throng: ending at once: the records so far are written");
+        }
+        #[expect(
+            clippy::exit,
+            reason = "whoever asks three times means now; what is torn is cut by --resume"
+        )]
+        (true, true) => std::process::exit(i32::from(Exit::of_signal(signal) as u8)),
+    }
+}

@@ -1,0 +1,31 @@
+//! What the records of a job depend on, as prints that can be compared later.
+
+use serde_json::{Value, json};
+
+use super::Job;
+use crate::error::Error;
+use crate::sink::{Identity, print};
+use crate::source::Source;
+
+/// What identifies a run of this job. The input is read once for it.
+pub fn of(job: &Job, source: &Source) -> Result<Identity, Error> {
+    let request = &job.request;
+    let body = json!([request.data, request.json]);
+    let parts: [(&str, Value); 7] = [
+        ("request.method", json!(request.method)),
+        ("request.url", json!(request.url)),
+        ("request.query", json!(request.query)),
+        ("request.headers", json!(request.headers)),
+        ("the request's body", body),
+        ("extract", json!(job.extract)),
+        ("output.key", json!(job.output.key)),
+    ];
+    let rates: Vec<String> = job.limit.rate.iter().map(ToString::to_string).collect();
+    Ok(Identity {
+        input: source.print(u64::MAX)?,
+        parts: parts
+            .map(|(name, value)| (name.to_owned(), print(&value.to_string())))
+            .into(),
+        limits: rates.join(", "),
+    })
+}

@@ -1,0 +1,26 @@
+//! Wakes the writer once a second, so that records are synced in time even when
+//! no more come. [door: threads, clock]
+
+use std::time::Duration;
+
+use async_channel::Sender;
+
+use super::outbox::Batch;
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Starts the thread. Nobody joins it: it ends when the workers have.
+pub fn start(to_writer: &Sender<Batch>) {
+    let to_writer = to_writer.downgrade();
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(EVERY);
+            let Some(to_writer) = to_writer.upgrade() else {
+                return;
+            };
+            if to_writer.send_blocking(Batch::new()).is_err() {
+                return;
+            }
+        }
+    });
+}

@@ -1,0 +1,149 @@
+//! The small file beside a results file: what the records belong to, and how
+//! far the disk has them. It is the lock, too. [door: files]
+//!
+//! It is replaced as a whole, so that a crash leaves the old one or the new one.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::identity::Identity;
+use super::lock;
+
+/// What the file says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Sidecar {
+    /// The version that wrote it.
+    pub throng: String,
+    /// The process that holds the lock, or held it last.
+    pub pid: u32,
+    /// The same for all runs that went on with one file; idempotency keys come from it.
+    pub run: String,
+    /// What the records belong to.
+    pub identity: Identity,
+    /// How much of the results was on the disk at the last sync.
+    pub synced: Option<Synced>,
+}
+
+/// The beginning of a results file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Synced {
+    /// How long it is.
+    pub bytes: u64,
+    /// Its checksum.
+    pub crc32: u32,
+}
+
+/// A sidecar that no other run can have as long as this lives.
+pub(super) struct Held {
+    path: PathBuf,
+    /// Holds the lock.
+    file: File,
+    pub says: Sidecar,
+}
+
+/// Where the sidecar of this results file is.
+pub(super) fn path(results: &Path) -> PathBuf {
+    beside(results, ".throng")
+}
+
+/// The file whose name has this ending more.
+pub(super) fn beside(results: &Path, ending: &str) -> PathBuf {
+    let mut name = results.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// What an earlier run has left, if it can be read.
+pub(super) fn read(results: &Path) -> Option<Sidecar> {
+    let text = fs::read(path(results)).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+impl Held {
+    /// Takes the lock of these results; the error says who holds it.
+    pub fn take(results: &Path) -> io::Result<Held> {
+        let path = path(results);
+        let Some(mut file) = lock::take(&path)? else {
+            return Err(io::Error::other(holder(results)));
+        };
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        Ok(Held {
+            says: serde_json::from_slice(&text).unwrap_or_default(),
+            path,
+            file,
+        })
+    }
+
+    /// Puts what it says on the disk; `durably` returns only when it is there.
+    pub fn write(&mut self, durably: bool) -> io::Result<()> {
+        let name = beside(&self.path, ".new");
+        let mut new = File::create(&name)?;
+        lock::lock(&new)?;
+        new.write_all(&serde_json::to_vec_pretty(&self.says)?)?;
+        if durably {
+            new.sync_data()?;
+        }
+        fs::rename(name, &self.path)?;
+        self.file = new;
+        match durably {
+            true => sync_directory(&self.path),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes the file away.
+    pub fn remove(self) -> io::Result<()> {
+        fs::remove_file(&self.path)
+    }
+}
+
+/// Returns once the names in a file's directory survive a power cut.
+pub(super) fn sync_directory(of: &Path) -> io::Result<()> {
+    let directory = match of.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(directory)?.sync_all()
+}
+
+fn holder(results: &Path) -> String {
+    let who = match read(results) {
+        Some(Sidecar { pid, .. }) if pid > 0 => format!("process {pid}"),
+        _ => "another run".to_owned(),
+    };
+    format!("{who} is writing it: wait for its end, or stop it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_replaced_as_a_whole_and_stays_locked() {
+        let directory = tempfile::tempdir().unwrap();
+        let results = directory.path().join("out.jsonl");
+        let mut held = Held::take(&results).unwrap();
+        held.says.pid = 4711;
+        held.write(true).unwrap();
+        held.write(false).unwrap();
+        let error = Held::take(&results).err().unwrap().to_string();
+        assert!(error.contains("process 4711 is writing it"), "{error}");
+        drop(held);
+        assert_eq!(Held::take(&results).unwrap().says.pid, 4711);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_damaged_one_says_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let results = directory.path().join("out.jsonl");
+        fs::write(path(&results), "\0\0\0").unwrap();
+        assert_eq!(read(&results), None);
+        assert_eq!(Held::take(&results).unwrap().says, Sidecar::default());
+    }
+}

@@ -1,0 +1,95 @@
+//! Records into bytes, a buffer at a time, whole records only.
+
+use super::SinkError;
+use super::codec::Encode;
+use super::opened::Opened;
+use super::sidecar::Synced;
+use crate::record::Record;
+
+/// So many bytes are gathered before they are written.
+const ENOUGH: usize = 64 * 1024;
+
+/// An output that is a text. Dropped without a flush, it loses what is still in
+/// its buffer.
+pub(super) struct Text {
+    encode: Box<dyn Encode>,
+    opened: Opened,
+    buffer: Vec<u8>,
+    /// Where each record in the buffer ends.
+    ends: Vec<usize>,
+}
+
+impl Text {
+    /// Writes a new file from its beginning.
+    pub fn start(mut encode: Box<dyn Encode>, opened: Opened) -> Text {
+        let mut buffer = Vec::with_capacity(ENOUGH * 2);
+        encode.start(&mut buffer);
+        Text {
+            encode,
+            opened,
+            buffer,
+            ends: Vec::new(),
+        }
+    }
+
+    /// Adds to a file that has its beginning.
+    pub fn go_on(encode: Box<dyn Encode>, opened: Opened) -> Text {
+        Text {
+            encode,
+            opened,
+            buffer: Vec::with_capacity(ENOUGH * 2),
+            ends: Vec::new(),
+        }
+    }
+
+    /// Takes a record; whether it is time to flush.
+    pub fn write(&mut self, record: &Record) -> Result<bool, SinkError> {
+        let encoded = self.encode.record(record, &mut self.buffer);
+        encoded.map_err(SinkError::Failed)?;
+        self.ends.push(self.buffer.len());
+        Ok(self.buffer.len() >= ENOUGH)
+    }
+
+    /// Writes the buffer; gives how many records that were. What could not be
+    /// written stays, for another try at the end.
+    pub fn flush(&mut self) -> Result<u64, SinkError> {
+        if self.buffer.is_empty() {
+            return Ok(0);
+        }
+        match self.opened.append(&self.buffer, &self.ends) {
+            Ok(()) => {
+                let records = self.ends.len() as u64;
+                self.buffer.clear();
+                self.ends.clear();
+                Ok(records)
+            }
+            Err((kept, error)) => {
+                self.forget(kept);
+                Err(error)
+            }
+        }
+    }
+
+    /// These first bytes of the buffer are written.
+    fn forget(&mut self, kept: usize) {
+        self.buffer.drain(..kept);
+        self.ends.retain(|&end| end > kept);
+        self.ends.iter_mut().for_each(|end| *end -= kept);
+    }
+
+    /// Waits until a file is on its disk.
+    pub fn sync(&mut self) -> Result<Option<Synced>, SinkError> {
+        self.opened.sync()
+    }
+
+    /// Takes a file away that this run has made.
+    pub fn remove(&self) -> Result<bool, SinkError> {
+        self.opened.remove()?;
+        Ok(self.opened.made.is_some())
+    }
+
+    /// What the system said, with what to do about it.
+    pub fn failed(&self, error: &std::io::Error) -> SinkError {
+        self.opened.failed(error)
+    }
+}
