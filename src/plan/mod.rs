@@ -62,7 +62,7 @@ impl Plan {
         names::check_aggregates(&aggregates, &step.extractor, &survey)?;
         let fields = survey.rows.map(|_| survey.names.clone());
         let columns = Columns::new(fields, step.extractor.names(), step.keeps_body)?;
-        let identity = identity::of(job, &source)?;
+        let identity = identity::of(job, &step, &source)?;
         let notes = resume::check(&mut output, &identity, &source, &survey, &columns)?;
         Ok(Plan {
             columns,

@@ -76,7 +76,7 @@ pub(super) fn read(
         }
         past.take(&record, decode.read(&record), unwanted)
             .ok_or(Unreadable::Line(line))?;
-        past.edited |= synced.is_some_and(|synced| past.differs_from(synced));
+        past.edited |= synced.is_some_and(|synced| past.differs_from(synced, record.len() as u64));
         line += lines;
     }
 }
@@ -119,9 +119,11 @@ impl Past {
         Some(())
     }
 
-    /// Asked at the end of each record, of which one is where the sync was.
-    fn differs_from(&self, synced: &Synced) -> bool {
-        self.end == synced.bytes && self.crc.clone().finalize() != synced.crc32
+    /// Asked after each record, one of which ended where the sync was.
+    fn differs_from(&self, synced: &Synced, record: u64) -> bool {
+        let is_there = (self.end - record..self.end).contains(&(synced.bytes.wrapping_sub(1)));
+        let is_same = || self.end == synced.bytes && self.crc.clone().finalize() == synced.crc32;
+        is_there && !is_same()
     }
 
     fn row(&mut self, seen: &Seen, unwanted: Unwanted) {

@@ -12,6 +12,8 @@ mod proxy;
 mod terminator;
 
 mod answers;
+mod changes;
+mod crashes;
 mod faults;
 mod inputs;
 mod jobs;

@@ -30,13 +30,6 @@ fn with_files(place: &Place, throng: Throng) -> Throng {
         .arg("--summary-json", &place.path("summary.json"))
 }
 
-fn send(signal: &str, to: &Running) {
-    let kill = Command::new("kill")
-        .args([signal, &to.id().to_string()])
-        .status();
-    assert!(kill.unwrap().success());
-}
-
 /// The whole records that the file has so far.
 fn written(place: &Place) -> usize {
     let text = std::fs::read_to_string(place.path("out.jsonl"));
@@ -46,7 +39,7 @@ fn written(place: &Place) -> usize {
 fn interrupted_after_some(place: &Place, throng: Throng, signal: &str) -> Ended {
     let running = throng.start();
     until("the first records", || written(place) > 5);
-    send(signal, &running);
+    running.signal(signal);
     running.ends()
 }
 
@@ -104,7 +97,7 @@ fn a_second_signal_ends_it_at_once() {
     let url = format!("{}/slow/60000?{{{{ symbol }}}}", mock.url());
     let running = with_files(&place, run().arg("--url", &url)).start();
     until("a request in flight", || mock.judgement().requests > 0);
-    send("-INT", &running);
+    running.signal("-INT");
     until("its end", || {
         send_if_there("-INT", &running);
         has_ended(&running)
@@ -162,7 +155,63 @@ fn an_input_that_never_ends_does_not_keep_it_from_ending() {
     let mut running = throng.flags("--input - --format csv").fed_on();
     running.feed(&symbols(10));
     until("the first records", || written(&place) == 10);
-    send("-INT", &running);
+    running.signal("-INT");
     running.ends().with_code(130);
     assert_eq!(place.records("out.jsonl").len(), 10);
+}
+
+#[test]
+fn a_thousand_answers_in_flight_come_in_and_no_row_is_asked_for_twice() {
+    const MANY: usize = 1500;
+    let (place, mock) = (
+        Place::new(),
+        mock(Settings {
+            latency: "400ms".parse().unwrap(),
+            there: 0.0,
+            ..Settings::default()
+        }),
+    );
+    let ask = |flags: &str| {
+        let input = place.file("rows.csv", &symbols(MANY));
+        run()
+            .quotes(&mock.url())
+            .arg("--input", &input)
+            .arg("--output", &place.path("out.jsonl"))
+            .flags("--workers 2 --concurrency 500")
+            .flags(flags)
+    };
+    let running = ask("").start();
+    until("a thousand in flight", || mock.judgement().requests >= 1000);
+    running.signal("-INT");
+    running.ends().with_code(130);
+    let judgement = mock.judgement();
+    assert_eq!(place.records("out.jsonl").len() as u64, judgement.requests);
+    assert!(
+        judgement.most_in_flight >= 900,
+        "{}",
+        judgement.most_in_flight
+    );
+    ask("--resume").exits(0);
+    assert_one_record_per_row(&place.records("out.jsonl"), MANY);
+    assert_eq!(mock.judgement().requests as usize, MANY);
+}
+
+#[test]
+fn what_is_cut_off_has_no_record_unless_it_may_have_been_done() {
+    for (flags, records) in [
+        ("", 0),
+        ("--method POST", 4),
+        ("--method POST --resend-unknown", 0),
+    ] {
+        let (place, mock) = (Place::new(), slow());
+        let url = format!("{}/slow/60000?{{{{ symbol }}}}", mock.url());
+        let throng = with_files(&place, run().arg("--url", &url));
+        let running = throng.flags("--take 4 --grace 10ms").flags(flags).start();
+        until("four requests", || mock.judgement().requests == 4);
+        running.signal("-TERM");
+        running.ends().with_code(143);
+        let text = std::fs::read_to_string(place.path("out.jsonl")).unwrap_or_default();
+        let kinds = crate::harness::each(&crate::harness::records(&text), "_error");
+        assert_eq!(kinds, vec!["outcome unknown"; records], "{flags}");
+    }
 }

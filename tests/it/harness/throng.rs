@@ -110,6 +110,12 @@ impl Running {
         self.child.id()
     }
 
+    pub fn signal(&self, signal: &str) {
+        let id = self.id().to_string();
+        let kill = Command::new("kill").args([signal, &id]).status();
+        assert!(kill.unwrap().success());
+    }
+
     pub fn feed(&mut self, text: &str) {
         let stdin = self.child.stdin.as_mut().unwrap();
         stdin.write_all(text.as_bytes()).unwrap();

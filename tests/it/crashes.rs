@@ -1,0 +1,187 @@
+//! Crashes: throng is killed at random moments, and the next one goes on.
+//!
+//! After the last resume every row has exactly one whole record with the right
+//! values, and no row was asked for again whose record was in the file.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use throng_mock::{Fault, Faults, Mock, Settings};
+
+use crate::harness::{Place, Throng, mock, run, symbols};
+
+const ROWS: usize = 400;
+
+/// `./test --long` asks for more.
+fn kills(few: usize) -> usize {
+    match std::env::var_os("THRONG_LONG") {
+        Some(_) => few * 7,
+        None => few,
+    }
+}
+
+/// A job that is killed again and again, and what must come of it.
+struct Job<'a> {
+    output: &'a str,
+    flags: &'a str,
+    faults: &'a [(Fault, f64)],
+    /// The symbols and their prices in a results file.
+    prices: fn(&str) -> BTreeMap<String, String>,
+}
+
+impl Job<'_> {
+    fn server(&self) -> Mock {
+        mock(Settings {
+            latency: "1ms".parse().unwrap(),
+            faults: Faults {
+                rates: self.faults.to_vec(),
+            },
+            ..Settings::default()
+        })
+    }
+
+    fn ask(&self, place: &Place, mock: &Mock) -> Throng {
+        run()
+            .quotes(&mock.url())
+            .arg("--input", &place.path("rows.csv"))
+            .arg("--output", &place.path(self.output))
+            .flags("--workers 2 --concurrency 3 --progress none")
+            .flags(self.flags)
+    }
+
+    /// Kills it so often, in as many jobs as that takes.
+    fn survives(&self, kills: usize, seed: u64) {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let mock = self.server();
+        let expected = self.undisturbed(&mock);
+        let mut killed = 0;
+        while killed < kills {
+            mock.reset();
+            let place = Place::new();
+            place.file("rows.csv", &symbols(ROWS));
+            let mut written = BTreeMap::new();
+            while !self.goes_on(&place, &mock, &mut chance) {
+                killed += 1;
+                self.remember(&place, &mock, &mut written);
+            }
+            assert_eq!(
+                (self.prices)(&place.read(self.output)),
+                expected,
+                "seed {seed}"
+            );
+            let counts = mock.judgement().symbols;
+            for (symbol, asked) in written {
+                assert_eq!(
+                    counts[&symbol], asked,
+                    "seed {seed}: {symbol} was asked for again"
+                );
+            }
+        }
+    }
+
+    fn undisturbed(&self, mock: &Mock) -> BTreeMap<String, String> {
+        let place = Place::new();
+        place.file("rows.csv", &symbols(ROWS));
+        self.ask(&place, mock).exits(0);
+        let prices = (self.prices)(&place.read(self.output));
+        assert_eq!(prices.len(), ROWS);
+        prices
+    }
+
+    /// Whether it came to its end before it was killed.
+    fn goes_on(&self, place: &Place, mock: &Mock, chance: &mut StdRng) -> bool {
+        let is_there = std::fs::exists(place.path(self.output)).unwrap();
+        let how = if is_there { "--resume" } else { "" };
+        let running = self.ask(place, mock).flags(how).start();
+        thread::sleep(Duration::from_micros(chance.random_range(0..70_000)));
+        running.signal("-KILL");
+        let ended = running.ends();
+        match ended.code {
+            None => false,
+            Some(_) => {
+                ended.with_code(0);
+                true
+            }
+        }
+    }
+
+    /// Rows whose record is in the file are not to be asked for any more.
+    fn remember(&self, place: &Place, mock: &Mock, written: &mut BTreeMap<String, u64>) {
+        let text = std::fs::read_to_string(place.path(self.output)).unwrap_or_default();
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        let counts = mock.judgement().symbols;
+        for symbol in (self.prices)(whole).into_keys() {
+            written.entry(symbol.clone()).or_insert(counts[&symbol]);
+        }
+    }
+}
+
+fn of_lines(text: &str) -> BTreeMap<String, String> {
+    let record = |line| -> serde_json::Value { serde_json::from_str(line).unwrap() };
+    prices(text.lines().map(|line| {
+        let record = record(line);
+        (
+            record["symbol"].as_str().unwrap().to_owned(),
+            record["price"].to_string(),
+        )
+    }))
+}
+
+fn of_table(text: &str) -> BTreeMap<String, String> {
+    let mut table = csv::Reader::from_reader(text.as_bytes());
+    prices(table.records().map(|record| {
+        let record = record.unwrap();
+        (record[0].to_owned(), record[1].to_owned())
+    }))
+}
+
+fn prices(records: impl Iterator<Item = (String, String)>) -> BTreeMap<String, String> {
+    let mut prices = BTreeMap::new();
+    for (symbol, price) in records {
+        assert!(
+            price != "null" && !price.is_empty(),
+            "{symbol} has no price"
+        );
+        assert!(
+            prices.insert(symbol.clone(), price).is_none(),
+            "{symbol} stands there twice"
+        );
+    }
+    prices
+}
+
+#[test]
+fn json_lines_survive() {
+    let job = Job {
+        output: "out.jsonl",
+        flags: "",
+        faults: &[],
+        prices: of_lines,
+    };
+    job.survives(kills(100), 1);
+}
+
+#[test]
+fn a_table_survives() {
+    let job = Job {
+        output: "out.csv",
+        flags: "--sync always",
+        faults: &[],
+        prices: of_table,
+    };
+    job.survives(kills(100), 2);
+}
+
+#[test]
+fn faults_of_the_server_change_nothing() {
+    let job = Job {
+        output: "out.jsonl",
+        flags: "--retries 9",
+        faults: &[(Fault::DropBefore, 0.05), (Fault::ServerError, 0.05)],
+        prices: of_lines,
+    };
+    job.survives(kills(100), 3);
+}
