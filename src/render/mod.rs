@@ -157,7 +157,10 @@ mod tests {
 
     fn row(fields: Value) -> Row {
         let fields = serde_json::from_value(fields).unwrap();
-        Row { number: 0, fields }
+        Row {
+            fields,
+            ..Row::default()
+        }
     }
 
     #[test]

@@ -40,6 +40,10 @@ pub(super) enum Found {
 #[derive(Debug, PartialEq)]
 pub(super) struct Seen {
     pub row: u64,
+    /// Which of the row's items it is, if it is one.
+    pub item: Option<u64>,
+    /// Whether no item of the row comes after it.
+    pub last: bool,
     pub ok: bool,
     /// Whether the server may have done what it was asked.
     pub unknown: bool,

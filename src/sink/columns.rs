@@ -5,8 +5,10 @@ use crate::source::Fields;
 
 /// throng's own names. No extracted value may have one; an input field that
 /// has one comes from an earlier results file and gives way.
-pub const RESERVED: [&str; 8] = [
+pub const RESERVED: [&str; 10] = [
     "_row",
+    "_item",
+    "_last",
     "_ok",
     "_status",
     "_error",
@@ -26,6 +28,8 @@ pub struct Columns {
     pub values: Vec<String>,
     /// Whether there is a `_body`.
     pub body: bool,
+    /// Whether a record is one of its row's items: `_item` and `_last`.
+    pub items: bool,
 }
 
 impl Columns {
@@ -46,6 +50,7 @@ impl Columns {
             fields: None,
             values,
             body,
+            items: false,
         };
         columns.fields = fields.map(|names| {
             let own = names.into_iter().filter(|name| columns.is_input(name));
@@ -69,12 +74,16 @@ impl Columns {
 
     /// The names that follow the input's fields.
     pub(super) fn after_fields(&self) -> impl Iterator<Item = &str> {
-        let body = usize::from(!self.body);
-        let own = &RESERVED[..RESERVED.len() - body];
-        self.values
-            .iter()
-            .map(String::as_str)
-            .chain(own.iter().copied())
+        let own = RESERVED.into_iter().filter(|name| self.has(name));
+        self.values.iter().map(String::as_str).chain(own)
+    }
+
+    fn has(&self, own: &str) -> bool {
+        match own {
+            "_body" => self.body,
+            "_item" | "_last" => self.items,
+            _ => true,
+        }
     }
 }
 

@@ -115,6 +115,7 @@ mod tests {
                 Ok(Row {
                     number,
                     fields: fields.into_iter().collect(),
+                    item: None,
                 })
             })
             .collect();

@@ -110,6 +110,11 @@ impl Csv {
 fn own(columns: &Columns, record: &Record, scratch: &mut String, out: &mut Vec<u8>) {
     let failure = record.outcome.as_ref().err();
     plain(Some(record.row.number), scratch, out);
+    if columns.items {
+        let item = record.row.item;
+        plain(item.and_then(|item| item.number), scratch, out);
+        plain(Some(item.is_none_or(|item| item.last)), scratch, out);
+    }
     plain(Some(failure.is_none()), scratch, out);
     plain(record.status, scratch, out);
     text(failure.map_or("", |failure| &failure.kind), out);

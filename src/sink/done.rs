@@ -54,6 +54,11 @@ impl Done {
         }
     }
 
+    /// Whether the row with this number has one.
+    pub(super) fn has_number(&self, row: u64) -> bool {
+        self.rows.contains(row)
+    }
+
     /// How many rows have one.
     #[must_use]
     pub fn len(&self) -> u64 {

@@ -81,6 +81,11 @@ fn values<M: SerializeMap>(
 fn own<M: SerializeMap>(columns: &Columns, record: &Record, map: &mut M) -> Result<(), M::Error> {
     let failure = record.outcome.as_ref().err();
     map.serialize_entry("_row", &record.row.number)?;
+    if columns.items {
+        let item = record.row.item;
+        map.serialize_entry("_item", &item.and_then(|item| item.number))?;
+        map.serialize_entry("_last", &item.is_none_or(|item| item.last))?;
+    }
     map.serialize_entry("_ok", &failure.is_none())?;
     map.serialize_entry("_status", &record.status)?;
     map.serialize_entry("_error", &failure.map(|failure| &failure.kind))?;

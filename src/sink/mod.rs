@@ -39,6 +39,8 @@ mod sidecar;
 mod done;
 pub use done::Done;
 
+mod items;
+
 mod resume;
 
 mod disk;

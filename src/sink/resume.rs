@@ -6,6 +6,7 @@ use roaring::RoaringTreemap;
 
 use super::codec::{Decode, Found, Seen};
 use super::done::Done;
+use super::items::{Added, Unfinished};
 use super::sidecar::Synced;
 
 /// What an earlier run left in a file.
@@ -17,6 +18,8 @@ pub(super) struct Past {
     pub dropped: RoaringTreemap,
     /// The rows whose records are to go, wherever they stand.
     pub gone: RoaringTreemap,
+    /// The rows of which only some items are there.
+    pub unfinished: Unfinished,
     /// How many records stand there.
     pub records: u64,
     /// How many of them stand there a second time.
@@ -72,6 +75,7 @@ pub(super) fn read(
         let lines = next(input, decode, &mut record).map_err(Unreadable::Io)?;
         if lines == 0 {
             past.edited |= synced.is_some_and(|synced| past.end < synced.bytes);
+            past.gone |= past.unfinished.rows();
             return Ok(past);
         }
         past.take(&record, decode.read(&record), unwanted)
@@ -129,14 +133,27 @@ impl Past {
     fn row(&mut self, seen: &Seen, unwanted: Unwanted) {
         self.failed += u64::from(!seen.ok);
         if unwanted.failed && !seen.ok && (unwanted.unknown || !seen.unknown) {
+            self.unfinished.lacks(seen);
             return self.drop_it();
         }
-        match self.done.add(seen) {
+        match self.count(seen) {
             true => self.records += 1,
             false => {
                 self.twice += 1;
                 self.drop_it();
             }
+        }
+    }
+
+    /// A row with items is done with the last one that it lacked.
+    fn count(&mut self, seen: &Seen) -> bool {
+        if seen.item.is_some() && self.done.has_number(seen.row) {
+            return false;
+        }
+        match self.unfinished.add(seen) {
+            Added::Whole => self.done.add(seen),
+            Added::Part => true,
+            Added::Twice => false,
         }
     }
 

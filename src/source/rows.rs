@@ -47,6 +47,7 @@ impl Iterator for Numbered {
             Some(Ok(fields)) => Some(Ok(Row {
                 number: self.number,
                 fields,
+                item: None,
             })),
             Some(Err(message)) => Some(Err(self.error(message))),
             None => None,

@@ -47,6 +47,7 @@ impl Survey {
         for number in 0..most {
             match items.next() {
                 Some(fields) => reading.add(Row {
+                    item: None,
                     number,
                     fields: fields?,
                 }),

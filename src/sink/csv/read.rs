@@ -15,6 +15,8 @@ pub(super) struct Rows {
 struct Places {
     count: usize,
     row: usize,
+    item: Option<usize>,
+    last: Option<usize>,
     ok: usize,
     error: Option<usize>,
     key: Option<usize>,
@@ -40,6 +42,8 @@ impl Rows {
         Some(Places {
             count: names.len(),
             row: place(b"_row")?,
+            item: place(b"_item"),
+            last: place(b"_last"),
             ok: place(b"_ok")?,
             error: place(b"_error"),
             key,
@@ -69,7 +73,12 @@ impl Places {
         let cell = |place: Option<usize>| place.and_then(|place| cells.get(place).copied());
         let is_whole = cells.len() == self.count;
         Some(Seen {
-            row: str::from_utf8(cell(Some(self.row))?).ok()?.parse().ok()?,
+            row: number(cell(Some(self.row))?)?,
+            item: match cell(self.item) {
+                None | Some(b"") => None,
+                Some(item) => Some(number(item)?),
+            },
+            last: cell(self.last) != Some(b"false"),
             ok: match cell(Some(self.ok))? {
                 b"true" => true,
                 b"false" => false,
@@ -80,6 +89,10 @@ impl Places {
         })
         .filter(|_| is_whole)
     }
+}
+
+fn number(cell: &[u8]) -> Option<u64> {
+    str::from_utf8(cell).ok()?.parse().ok()
 }
 
 fn name_as_written(name: &str) -> Vec<u8> {
@@ -112,6 +125,8 @@ mod tests {
         assert!(rows.ends(b"z\",7,true\r\n"));
         let seen = Seen {
             row: 7,
+            item: None,
+            last: true,
             ok: true,
             unknown: false,
             key: Some(b"\"x,\"\"y\nz\"".to_vec()),
@@ -120,6 +135,22 @@ mod tests {
             rows.read(b"\"x,\"\"y\nz\",7,true\r\n"),
             Some(Found::Row(seen))
         );
+    }
+
+    #[test]
+    fn an_item_is_found_with_its_number() {
+        let mut rows = Rows::new(None);
+        rows.read(b"_row,_item,_last,_ok\n");
+        for (record, item, last) in [
+            (&b"7,3,false,true\n"[..], Some(3), false),
+            (b"7,4,true,false\n", Some(4), true),
+            (b"7,,true,true\n", None, true),
+        ] {
+            let Some(Found::Row(seen)) = rows.read(record) else {
+                panic!("{record:?}")
+            };
+            assert_eq!((seen.row, seen.item, seen.last), (7, item, last));
+        }
     }
 
     #[test]

@@ -23,6 +23,10 @@ struct Lines {
 #[derive(Deserialize)]
 struct Line<'a> {
     _row: u64,
+    #[serde(default)]
+    _item: Option<u64>,
+    #[serde(default = "yes")]
+    _last: bool,
     #[serde(default = "yes")]
     _ok: bool,
     #[serde(borrow, default)]
@@ -46,6 +50,8 @@ impl Decode for Lines {
         };
         Some(Found::Row(Seen {
             row: line._row,
+            item: line._item,
+            last: line._last,
             ok: line._ok,
             unknown: line._error.is_some_and(|error| error == UNKNOWN),
             key,
@@ -68,6 +74,8 @@ mod tests {
         let line = r#"{"id":7,"_row":3,"_ok":false,"_error":"outcome unknown"}"#;
         let seen = Seen {
             row: 3,
+            item: None,
+            last: true,
             ok: false,
             unknown: true,
             key: Some(b"7".to_vec()),
