@@ -67,4 +67,6 @@ mod writer;
 pub use writer::Writer;
 
 #[cfg(test)]
+mod crashes;
+#[cfg(test)]
 mod samples;

@@ -52,6 +52,24 @@ impl Opened {
         written.map_err(|(kept, error)| (kept, self.failed(&error)))
     }
 
+    /// Whether there is still room for what is in flight, and some more.
+    pub(super) fn has_room(&mut self) -> Result<(), SinkError> {
+        let full = match &mut self.out {
+            Out::Stream(_) => None,
+            Out::File(journal) => journal.disk.is_filling(),
+        };
+        full.map_or(Ok(()), |error| Err(self.failed(&error)))
+    }
+
+    /// Gives back the room that was kept free.
+    pub(super) fn close(&mut self) -> Result<(), SinkError> {
+        let cut = match &mut self.out {
+            Out::Stream(_) => Ok(()),
+            Out::File(journal) => journal.disk.cut(journal.end),
+        };
+        cut.map_err(|error| self.failed(&error))
+    }
+
     /// Waits until a file is on its disk; tells how much of it is.
     pub(super) fn sync(&mut self) -> Result<Option<Synced>, SinkError> {
         let synced = match &mut self.out {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::Format;
 use super::codec::{Decode, Found};
+use super::disk::Placed;
 use super::opened::Journal;
 use super::resume::{Past, next};
 use super::sidecar::{beside, sync_directory};
@@ -32,8 +33,9 @@ pub(super) fn without_dropped(path: &Path, past: &Past, format: Format) -> io::R
     new.into_inner()?.sync_data()?;
     fs::rename(&name, path)?;
     sync_directory(path)?;
+    let file = OpenOptions::new().append(true).open(path)?;
     Ok(Journal {
-        disk: Box::new(OpenOptions::new().append(true).open(path)?),
+        disk: Box::new(Placed::new(file, path.to_owned(), end)),
         end,
         crc,
     })

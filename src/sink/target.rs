@@ -6,6 +6,7 @@ use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::Format;
+use super::disk::Placed;
 use super::opened::{Journal, Opened, Out};
 use super::resume::Past;
 use super::rewrite;
@@ -76,7 +77,7 @@ impl Target {
         };
         match self {
             Target::GoOn(_, size) => resumed(path, file, *size, past, format),
-            _ => emptied(file),
+            _ => emptied(file, path),
         }
     }
 }
@@ -93,10 +94,10 @@ impl fmt::Display for Target {
     }
 }
 
-fn emptied(file: File) -> io::Result<Journal> {
+fn emptied(file: File, path: &Path) -> io::Result<Journal> {
     file.set_len(0)?;
     Ok(Journal {
-        disk: Box::new(file),
+        disk: Box::new(Placed::new(file, path.to_owned(), 0)),
         end: 0,
         crc: crc32fast::Hasher::new(),
     })
@@ -123,7 +124,7 @@ fn resumed(
         return rewrite::without_dropped(path, past, format);
     }
     Ok(Journal {
-        disk: Box::new(file),
+        disk: Box::new(Placed::new(file, path.to_owned(), past.end)),
         end: past.end,
         crc: past.crc.clone(),
     })

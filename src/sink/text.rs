@@ -77,6 +77,16 @@ impl Text {
         self.ends.iter_mut().for_each(|end| *end -= kept);
     }
 
+    /// An error if there is not much room left; what is in flight still fits in.
+    pub fn has_room(&mut self) -> Result<(), SinkError> {
+        self.opened.has_room()
+    }
+
+    /// Gives back the room that was kept free.
+    pub fn close(&mut self) -> Result<(), SinkError> {
+        self.opened.close()
+    }
+
     /// Waits until a file is on its disk.
     pub fn sync(&mut self) -> Result<Option<Synced>, SinkError> {
         self.opened.sync()

@@ -66,7 +66,8 @@ impl Writer {
     /// # Errors
     /// When not all of them could be kept.
     pub fn finish(&mut self) -> Result<(), SinkError> {
-        self.flush()?;
+        self.text.flush()?;
+        self.text.close()?;
         self.dirty = true;
         self.sync(true)
     }
@@ -121,7 +122,7 @@ impl Sink for Writer {
 
     fn flush(&mut self) -> Result<(), SinkError> {
         self.dirty |= self.text.flush()? > 0;
-        Ok(())
+        self.text.has_room()
     }
 }
 

@@ -14,6 +14,7 @@ mod terminator;
 mod answers;
 mod changes;
 mod crashes;
+mod disks;
 mod faults;
 mod inputs;
 mod jobs;

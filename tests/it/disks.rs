@@ -1,0 +1,243 @@
+//! Disks that fill up, files that vanish, and files that were damaged.
+
+use std::fs;
+use std::process::Command;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::Value;
+use throng_mock::{Mock, Settings};
+
+use crate::harness::{
+    Ended, Place, Throng, assert_one_record_per_row, mock, plain_mock, run, symbols, until,
+};
+
+const ROWS: usize = 60;
+
+fn ask(place: &Place, mock: &Mock, output: &str) -> Throng {
+    let input = place.file("rows.csv", &symbols(ROWS));
+    run()
+        .quotes(&mock.url())
+        .arg("--input", &input)
+        .arg("--output", &place.path(output))
+        .flags("--workers 1 --concurrency 4")
+}
+
+/// Runs it where no file may have more bytes than this.
+fn with_room(throng: Throng, bytes: usize) -> Ended {
+    let command = throng.command();
+    let words: Vec<String> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let line = format!(
+        "trap '' XFSZ; exec prlimit --fsize={bytes} {}",
+        words.join(" ")
+    );
+    let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn rows_of(place: &Place, output: &str) -> Vec<u64> {
+    let text = place.read(output);
+    let mut rows: Vec<u64> = match output.ends_with("csv") {
+        true => csv::Reader::from_reader(text.as_bytes())
+            .records()
+            .map(|record| record.unwrap()[2].parse().unwrap())
+            .collect(),
+        false => text
+            .lines()
+            .map(|line| {
+                serde_json::from_str::<Value>(line).unwrap()["_row"]
+                    .as_u64()
+                    .unwrap()
+            })
+            .collect(),
+    };
+    rows.sort_unstable();
+    rows
+}
+
+#[test]
+fn a_file_system_that_fills_up_leaves_whole_records_and_is_resumed() {
+    for (number, output) in ["out.jsonl", "out.csv"].iter().cycle().take(24).enumerate() {
+        let (place, mock) = (Place::new(), plain_mock());
+        let room = 1200 + number * 20;
+        let ended = with_room(ask(&place, &mock, output), room).with_code(3);
+        ended
+            .says("cannot be written")
+            .says("--resume goes on with");
+        let text = place.read(output);
+        assert!(text.ends_with('\n') && text.len() <= room, "{text}");
+        let done = rows_of(&place, output);
+        assert!(done.len() < ROWS, "{output} {room}");
+        mock.reset();
+        ask(&place, &mock, output).flags("--resume").exits(0);
+        assert_eq!(
+            rows_of(&place, output),
+            (0..ROWS as u64).collect::<Vec<_>>()
+        );
+        assert_eq!(mock.judgement().requests as usize, ROWS - done.len());
+    }
+}
+
+#[test]
+fn a_directory_that_vanishes_is_noticed() {
+    for vanish in ["results", "results/out.jsonl"] {
+        let (place, mock) = (
+            Place::new(),
+            mock(Settings {
+                latency: "100ms".parse().unwrap(),
+                ..Settings::default()
+            }),
+        );
+        fs::create_dir(place.path("results")).unwrap();
+        let running = ask(&place, &mock, "results/out.jsonl")
+            .flags("--mode sync --sync always")
+            .start();
+        until("the first record", || {
+            let text = fs::read_to_string(place.path("results/out.jsonl"));
+            text.is_ok_and(|text| !text.is_empty())
+        });
+        let path = place.path(vanish);
+        fs::remove_dir_all(&path)
+            .or_else(|_| fs::remove_file(&path))
+            .unwrap();
+        let ended = running.ends().with_code(3);
+        ended.says("out.jsonl cannot be written");
+        assert!(mock.judgement().requests < ROWS as u64);
+    }
+}
+
+/// One of the things that happen to files.
+fn damage(bytes: &mut Vec<u8>, chance: &mut StdRng) {
+    let at = chance.random_range(0..bytes.len());
+    let end = chance.random_range(at..=bytes.len().min(at + 300));
+    match chance.random_range(0..7) {
+        0 => bytes.truncate(at),
+        1 => bytes[at..end].fill(0),
+        2 => drop(bytes.drain(at..end)),
+        3 => bytes[at] ^= 1 << chance.random_range(0..8),
+        4 => {
+            let piece = bytes[at..end].to_vec();
+            bytes.splice(at..at, piece);
+        }
+        5 => drop(bytes.splice(at..at, *b"hello\n")),
+        _ => {
+            let text = String::from_utf8(bytes.clone()).unwrap();
+            *bytes = text.replace('\n', "\r\n").into_bytes();
+        }
+    }
+}
+
+#[test]
+fn a_damaged_file_is_refused_or_completed_but_never_wrong_in_silence() {
+    let times = if std::env::var_os("THRONG_LONG").is_some() {
+        1000
+    } else {
+        120
+    };
+    let mock = plain_mock();
+    for output in ["out.jsonl", "out.csv"] {
+        let place = Place::new();
+        ask(&place, &mock, output).exits(0);
+        let whole = fs::read(place.path(output)).unwrap();
+        let sidecar = fs::read(place.path(&format!("{output}.throng"))).unwrap();
+        for seed in 0..times / 2 {
+            let mut bytes = whole.clone();
+            damage(&mut bytes, &mut StdRng::seed_from_u64(seed));
+            fs::write(place.path(output), &bytes).unwrap();
+            fs::write(place.path(&format!("{output}.throng")), &sidecar).unwrap();
+            let ended = ask(&place, &mock, output)
+                .flags("--resume --progress none")
+                .ends();
+            let said = format!("{output} seed {seed}: {}", ended.stderr);
+            match ended.code {
+                Some(0) => {
+                    let all: Vec<u64> = (0..ROWS as u64).collect();
+                    assert_eq!(rows_of(&place, output), all, "{said}");
+                    let told = ["not as throng left it", "no whole record"];
+                    let is_told = told.iter().any(|what| ended.stderr.contains(what));
+                    assert!(bytes == whole || is_told, "{said}");
+                }
+                Some(2) => {
+                    assert!(ended.stderr.contains(output), "{said}");
+                    assert_eq!(fs::read(place.path(output)).unwrap(), bytes, "{said}");
+                }
+                _ => panic!("{said}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_small_file_system_is_filled_and_what_is_in_flight_still_fits_in() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let small = Small::of(&place, "10M");
+    let input = place.file("rows.csv", &symbols(4000));
+    let ask = || {
+        run()
+            .arg(
+                "--url",
+                &format!("{}/bytes/4000?{{{{ symbol }}}}", mock.url()),
+            )
+            .arg("--input", &input)
+            .arg("--output", &format!("{}/out.jsonl", small.path))
+    };
+    let ended = match small.is_mounted {
+        true => ask().ends(),
+        // Only root may mount; others may still limit the size of files.
+        false => with_room(ask(), 10 << 20),
+    };
+    ended.with_code(3).says("No space left on device");
+    let text = fs::read_to_string(format!("{}/out.jsonl", small.path)).unwrap();
+    // Nothing that was paid for is lost.
+    assert_eq!(text.lines().count() as u64, mock.judgement().requests);
+    assert!(text.ends_with('\n') && text.lines().count() < 4000);
+    small.grow("64M");
+    ask().flags("--resume").exits(0);
+    let text = fs::read_to_string(format!("{}/out.jsonl", small.path)).unwrap();
+    assert_one_record_per_row(&crate::harness::records(&text), 4000);
+    assert_eq!(mock.judgement().requests, 4000);
+}
+
+/// A file system of its own, if it could be mounted.
+struct Small {
+    path: String,
+    is_mounted: bool,
+}
+
+impl Small {
+    fn of(place: &Place, size: &str) -> Small {
+        let path = place.path("small");
+        fs::create_dir(&path).unwrap();
+        let mut small = Small {
+            path,
+            is_mounted: false,
+        };
+        small.is_mounted = small.mount(&format!("size={size}"));
+        small
+    }
+
+    fn grow(&self, size: &str) {
+        assert_eq!(self.mount(&format!("remount,size={size}")), self.is_mounted);
+    }
+
+    fn mount(&self, options: &str) -> bool {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs", &self.path]);
+        mount.output().unwrap().status.success()
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        if self.is_mounted {
+            let _ = Command::new("umount").arg(&self.path).status();
+        }
+    }
+}
