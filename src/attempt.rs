@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri};
+use http::{HeaderValue, Request, StatusCode, Uri};
 
 use crate::judge::{Tries, Verdict, refusal};
 use crate::limit::{Gate, Permit};
@@ -17,6 +17,7 @@ use crate::plan::{Plan, Step};
 use crate::record::{Failure, Record};
 use crate::send::redirect::{self, Trust};
 use crate::send::{Answer, Head, Landed, Lease, Sender, Trouble};
+use crate::sink::{Announcement, Intents};
 use crate::source::Row;
 use crate::stop::{Reason, Stop};
 
@@ -36,6 +37,8 @@ pub struct Walk {
     worker: usize,
     run: Arc<Shared>,
     sender: Sender,
+    /// Where requests are announced that must not be sent twice.
+    intents: Option<Intents>,
 }
 
 /// The run ended before the row had an outcome: it gets no record now.
@@ -56,13 +59,16 @@ struct Seen {
     attempts: u32,
     status: Option<StatusCode>,
     latency: Option<Duration>,
+    /// Of a request that must not be sent twice.
+    announcement: Option<Announcement>,
 }
 
 impl Walk {
     /// For the worker with this index.
-    pub fn new(worker: usize, run: Arc<Shared>) -> Walk {
+    pub fn new(worker: usize, run: Arc<Shared>, intents: Option<Intents>) -> Walk {
         Walk {
             worker,
+            intents,
             sender: Sender::new(run.plan.step.transport.clone()),
             run,
         }
@@ -71,11 +77,36 @@ impl Walk {
     /// Takes a row to its record.
     pub async fn row(&self, row: Row) -> Result<Record, Stopped> {
         let mut seen = Seen::default();
-        let outcome = match self.step().renderer.render(&row) {
-            Ok(request) => self.ask(&request, &mut seen).await?,
+        let outcome = match self.request(&row) {
+            Ok(request) => {
+                seen.announcement = self.intents.as_ref().map(|log| log.of(&row));
+                let asked = self.ask(&request, &mut seen).await;
+                if let (Err(Stopped), Some(announcement)) = (&asked, seen.announcement.take()) {
+                    announcement.take_back();
+                }
+                asked?
+            }
             Err(failure) => Err(failure),
         };
         Ok(self.record(row, seen, outcome))
+    }
+
+    /// The request of a row that may be sent.
+    fn request(&self, row: &Row) -> Result<Request<Bytes>, Failure> {
+        let output = &self.run.plan.output;
+        if output.doubtful().has(row) {
+            return Err(Failure::new(
+                "outcome unknown",
+                "it was sent before an earlier run ended, and the server may have done it, so it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
+            ));
+        }
+        let mut request = self.step().renderer.render(row)?;
+        if self.step().makes_keys {
+            let key = HeaderValue::try_from(output.idempotency_key(row));
+            let key = key.map_err(|error| Failure::new("input", error.to_string()))?;
+            request.headers_mut().insert("idempotency-key", key);
+        }
+        Ok(request)
     }
 
     /// Sends a request until there is an answer, or no hope of one.
@@ -151,6 +182,9 @@ impl Walk {
     ) -> Result<Answer, Break> {
         seen.attempts += 1;
         let (mut lease, mut permit) = self.ready(request.uri()).await?;
+        if let Some(announcement) = &mut seen.announcement {
+            announcement.make().await.map_err(|_| Break::Stopped)?;
+        }
         let mut request = request.clone();
         if trust == Trust::Own {
             self.step().signer.sign(&mut request);

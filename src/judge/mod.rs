@@ -45,7 +45,9 @@ impl Judge {
     /// A judge for requests of this method.
     #[must_use]
     pub fn new(settings: Settings, method: &Method) -> Judge {
-        let resend = method.is_idempotent() || settings.unknown == Unknown::Resend;
+        let resend = method.is_idempotent()
+            || settings.unknown == Unknown::Resend
+            || settings.idempotency_key.is_some();
         Judge { settings, resend }
     }
 

@@ -17,6 +17,9 @@ pub struct Settings {
     pub max_refusals: u32,
     /// What to do when a request that is not idempotent may have landed.
     pub unknown: Unknown,
+    /// A template for an `Idempotency-Key` header, by which the server knows a request
+    /// again, or `auto`; requests that may have landed are then sent again.
+    pub idempotency_key: Option<String>,
 }
 
 /// What to do with a POST that may have been done.
@@ -37,6 +40,7 @@ impl Default for Settings {
             max_wait: Duration::from_secs(3_600),
             max_refusals: 20,
             unknown: Unknown::Fail,
+            idempotency_key: None,
         }
     }
 }

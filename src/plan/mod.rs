@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::auth::Secrets;
 use crate::crew::Crew;
 use crate::error::Error;
-use crate::judge::Unknown;
 use crate::limit::{Policy, best_possible};
 use crate::sink::{Columns, Identity, Output};
 use crate::source::{Source, Survey};
@@ -54,8 +53,7 @@ impl Plan {
             ("the input", job.input.file.as_deref()),
             ("the output", job.output.file.as_deref()),
         )?;
-        let resends = job.retry.unknown == Unknown::Resend;
-        let mut output = Output::new(&job.output, resends)?;
+        let mut output = Output::new(&job.output, step.judge.resends())?;
         let source = Source::new(&job.input)?;
         let survey = source.survey()?;
         names::check_fields(&step.renderer, &source, &survey)?;

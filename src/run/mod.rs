@@ -14,6 +14,7 @@ use crate::limit::Gate;
 use crate::live::Live;
 use crate::plan::Plan;
 use crate::report::Report;
+use crate::sink::IntentLog;
 use crate::stop::{Reason, Stop};
 
 mod inbox;
@@ -91,6 +92,7 @@ impl Run {
             .plan()
             .output
             .create(&self.plan().columns, &self.plan().identity)?;
+        let intents = self.intents()?;
         let (to_workers, rows_read) = async_channel::bounded(inbox::CHUNKS);
         let (to_writer, records) = async_channel::bounded(outbox::BATCHES);
         reader::start(rows, to_workers, self.shared.clone());
@@ -102,18 +104,42 @@ impl Run {
                     self.shared.clone(),
                     rows_read.clone(),
                     to_writer.clone(),
+                    intents.as_ref().map(|log| self.plan().output.handle(log)),
                 )
             })
             .collect();
         drop((rows_read, to_writer));
         let tally = writer::write(&self.shared, writer, &records);
         let workers: Vec<Duration> = workers.into_iter().map(join).collect();
+        self.end_intents(intents);
         Ok(summary::report(
             &self.shared,
             &tally,
             started.elapsed(),
             &workers,
         ))
+    }
+}
+
+impl Run {
+    /// Only what must not be sent twice is announced.
+    fn intents(&self) -> Result<Option<IntentLog>, Error> {
+        if self.plan().step.judge.resends() {
+            return Ok(None);
+        }
+        let stop = self.shared.stop.clone();
+        let failed = move |error: Error| stop.ask(Reason::Trouble(error.to_string()));
+        self.plan().output.intents(failed)
+    }
+
+    fn end_intents(&self, intents: Option<IntentLog>) {
+        let all_done = !self.shared.stop.is_asked();
+        let ended = intents.map_or(Ok(()), |log| log.end(all_done));
+        if let Err(error) = ended {
+            self.shared.stop.ask(Reason::Trouble(format!(
+                "the log of what was sent cannot be written: {error}"
+            )));
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::task::{JoinSet, LocalSet};
 use super::inbox::{Chunk, Inbox};
 use super::outbox::{Batch, Outbox};
 use crate::attempt::{Shared, Walk};
+use crate::sink::Intents;
 use crate::stop::Reason;
 
 /// Starts the thread. It ends with the rows, or when the run is to stop; gives
@@ -22,11 +23,13 @@ pub fn start(
     shared: Arc<Shared>,
     rows: Receiver<Chunk>,
     to_writer: Sender<Batch>,
+    intents: Option<Intents>,
 ) -> JoinHandle<Duration> {
     std::thread::spawn(move || {
         let started = Instant::now();
+        let walk = Walk::new(index, shared.clone(), intents);
         match Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => LocalSet::new().block_on(&runtime, work(index, shared, rows, to_writer)),
+            Ok(runtime) => LocalSet::new().block_on(&runtime, work(walk, shared, rows, to_writer)),
             Err(error) => shared.stop.ask(Reason::Trouble(format!(
                 "a worker could not start: {error}; are too many files open (ulimit -n)?"
             ))),
@@ -35,10 +38,10 @@ pub fn start(
     })
 }
 
-async fn work(index: usize, shared: Arc<Shared>, rows: Receiver<Chunk>, to_writer: Sender<Batch>) {
+async fn work(walk: Walk, shared: Arc<Shared>, rows: Receiver<Chunk>, to_writer: Sender<Batch>) {
     let inbox = Rc::new(Inbox::new(rows));
     let outbox = Outbox::new(to_writer);
-    let walk = Rc::new(Walk::new(index, shared.clone()));
+    let walk = Rc::new(walk);
     let mut walks: JoinSet<()> = (0..shared.plan.workers.in_flight)
         .map(|_| serve(walk.clone(), inbox.clone(), outbox.clone()))
         .fold(JoinSet::new(), |mut walks, walk| {

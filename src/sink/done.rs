@@ -59,6 +59,26 @@ impl Done {
         self.rows.contains(row)
     }
 
+    /// Whether the row of this record has one.
+    pub(super) fn has_seen(&self, seen: &Seen) -> bool {
+        match &self.keys {
+            None => self.rows.contains(seen.row),
+            Some(keys) => keys
+                .seen
+                .contains(&hash(seen.key.as_deref().unwrap_or_default())),
+        }
+    }
+
+    /// Takes the row of this record out.
+    pub(super) fn remove(&mut self, seen: &Seen) {
+        match &mut self.keys {
+            None => self.rows.remove(seen.row),
+            Some(keys) => keys
+                .seen
+                .remove(&hash(seen.key.as_deref().unwrap_or_default())),
+        };
+    }
+
     /// How many rows have one.
     #[must_use]
     pub fn len(&self) -> u64 {

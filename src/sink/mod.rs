@@ -7,6 +7,8 @@
 //! - `check`, `past`, `resume`: what is there already, and how far it can be trusted
 //! - `identity`, `compare`: whether it belongs to this job and this input
 //! - `target`, `rewrite`, `opened`, `disk`: the file from its opening to its bytes
+//! - `intents`: what was sent and may have been done, for requests that must not
+//!   be sent twice
 //! - `sidecar`, `lock`: the small file beside it, which one run has at a time
 //!
 //! To add a format: one file beside `jsonl.rs`, and one line in `format.rs`.
@@ -40,6 +42,9 @@ mod done;
 pub use done::Done;
 
 mod items;
+
+mod intents;
+pub use intents::{Announcement, IntentLog, Intents, Unlogged};
 
 mod resume;
 

@@ -6,17 +6,23 @@ use super::check::{self, Place};
 use super::compare::{Differences, compare};
 use super::done::Done;
 use super::identity::Identity;
+use super::intents::{self, IntentLog, Intents};
 use super::sidecar::{Held, Sidecar};
+use super::target::Target;
 use super::text::Text;
 use super::{Columns, Format, Settings, Writer};
 use crate::error::Error;
-use crate::source::Rows;
+use crate::source::{Row, Rows};
 
 /// A place for records that could be opened when the plan was made.
 #[derive(Debug, Clone)]
 pub struct Output {
     place: Place,
     settings: Settings,
+    /// The rows that may have been done without a record.
+    doubtful: Done,
+    /// The same for all runs that go on with one file.
+    run: String,
 }
 
 impl Output {
@@ -27,9 +33,16 @@ impl Output {
     /// A plan error if records could not go there, or if there are records
     /// already and nothing says what to do with them.
     pub fn new(settings: &Settings, resends: bool) -> Result<Output, Error> {
+        let place = check::place(settings, resends)?;
+        let run = match &place.before {
+            Some(before) if !before.run.is_empty() => before.run.clone(),
+            _ => format!("{:032x}", rand::random::<u128>()),
+        };
         Ok(Output {
-            place: check::place(settings, resends)?,
+            doubtful: doubtful(&place, settings.key.as_deref(), resends)?,
+            place,
             settings: settings.clone(),
+            run,
         })
     }
 
@@ -107,7 +120,7 @@ impl Output {
         let past = &self.place.past;
         let name = self.name();
         let torn = match &self.place.target {
-            super::target::Target::GoOn(_, size) if self.settings.existing().resumes() => {
+            Target::GoOn(_, size) if self.settings.existing().resumes() => {
                 size.saturating_sub(past.end)
             }
             _ => 0,
@@ -117,6 +130,7 @@ impl Output {
             (torn > 0).then(|| aside(format!("{torn} bytes at the end of {name} are no whole record"))),
             (past.damaged > 0).then(|| aside(format!("{} records of {name} are damaged, and are asked for again", past.damaged))),
             (past.twice > 0).then(|| format!("{} records of {name} stood there twice: the first one of each row stays", past.twice)),
+            (!self.doubtful.is_empty()).then(|| format!("{} rows were sent and may have been done, but no answer of theirs was kept", self.doubtful.len())),
             past.edited.then(|| format!("{name} is not as throng left it: somebody has edited or damaged it; its records are taken as they stand")),
         ]
         .into_iter()
@@ -133,6 +147,7 @@ impl Output {
     /// writes it; else one that says what the system says.
     pub fn create(&self, columns: &Columns, identity: &Identity) -> Result<Writer, Error> {
         let held = self.hold(identity)?;
+        self.forget_intents()?;
         let Place {
             target,
             format,
@@ -149,6 +164,61 @@ impl Output {
         Writer::new(text, held, self.settings.sync)
     }
 
+    /// The rows that an earlier run may have done, of which no record says so.
+    #[must_use]
+    pub fn doubtful(&self) -> &Done {
+        &self.doubtful
+    }
+
+    /// Starts the log of what is about to be sent, beside a file that was created.
+    /// `failed` hears why it can't be written any more.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn intents(
+        &self,
+        failed: impl Fn(Error) + Send + 'static,
+    ) -> Result<Option<IntentLog>, Error> {
+        let Some(path) = self.place.target.file() else {
+            return Ok(None);
+        };
+        let name = self.name();
+        let wrong = move |error: std::io::Error| {
+            Error::stopped(format!("{name}.intents cannot be written: {error}"))
+        };
+        let told = wrong.clone();
+        IntentLog::start(path, &self.doubtful, move |error| failed(told(error)))
+            .map(Some)
+            .map_err(wrong)
+    }
+
+    /// A way to the log for one worker.
+    #[must_use]
+    pub fn handle(&self, log: &IntentLog) -> Intents {
+        log.handle(self.settings.key.as_deref(), self.place.format)
+    }
+
+    /// An `Idempotency-Key` of this row: the same in all runs that go on with one file.
+    #[must_use]
+    pub fn idempotency_key(&self, row: &Row) -> String {
+        let key = self
+            .settings
+            .key
+            .as_ref()
+            .and_then(|key| row.fields.get(key));
+        let row = key.map_or_else(|| row.number.to_string(), ToString::to_string);
+        uuid(&format!("{}:{row}", self.run))
+    }
+
+    /// A file that begins anew has no use for what was sent before.
+    fn forget_intents(&self) -> Result<(), Error> {
+        let (Target::New(path) | Target::Replace(path)) = &self.place.target else {
+            return Ok(());
+        };
+        intents::remove(path)
+            .map_err(|error| Error::plan(format!("{self}.intents cannot be removed: {error}")))
+    }
+
     /// Keeps other runs away from a file.
     fn hold(&self, identity: &Identity) -> Result<Option<Held>, Error> {
         let Some(path) = self.place.target.file() else {
@@ -156,19 +226,44 @@ impl Output {
         };
         let mut held = Held::take(path)
             .map_err(|error| Error::plan(format!("the output {self} is in use: {error}")))?;
-        let run = match &self.place.before {
-            Some(before) if !before.run.is_empty() => before.run.clone(),
-            _ => format!("{:032x}", rand::random::<u128>()),
-        };
         held.says = Sidecar {
             throng: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            run,
+            run: self.run.clone(),
             identity: identity.clone(),
             synced: None,
         };
         Ok(Some(held))
     }
+}
+
+/// A UUID of version 8, whose bits are ours: a hash.
+fn uuid(of: &str) -> String {
+    let hash = blake3::hash(of.as_bytes()).to_hex();
+    let part = |from: usize, to: usize| &hash[from..to];
+    format!(
+        "{}-{}-8{}-a{}-{}",
+        part(0, 8),
+        part(8, 12),
+        part(12, 15),
+        part(15, 18),
+        part(18, 30)
+    )
+}
+
+/// Only a file that is gone on with has a past.
+fn doubtful(place: &Place, key: Option<&str>, resends: bool) -> Result<Done, Error> {
+    let none = Done::by(key, place.format);
+    let path = match &place.target {
+        Target::GoOn(path, _) if !resends => path,
+        _ => return Ok(none),
+    };
+    intents::doubtful(path, &place.past.done, none).map_err(|error| {
+        Error::plan(format!(
+            "{}.intents cannot be read: {error}",
+            path.display()
+        ))
+    })
 }
 
 impl std::fmt::Display for Output {

@@ -33,4 +33,5 @@ mod signals;
 mod structure;
 mod summary;
 mod tls;
+mod unknown;
 mod verdicts;

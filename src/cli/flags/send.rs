@@ -55,6 +55,9 @@ pub struct Patience {
     /// Send a POST again even if it may have been done
     #[arg(long)]
     resend_unknown: bool,
+    /// An Idempotency-Key for each request, so that a POST can be sent again; or auto
+    #[arg(long, value_name = "T")]
+    idempotency_key: Option<String>,
 }
 
 impl Workers {
@@ -79,6 +82,7 @@ impl Patience {
             "max-wait": self.max_wait,
             "max-refusals": self.max_refusals,
             "unknown": self.resend_unknown.then_some("resend"),
+            "idempotency-key": self.idempotency_key,
         })
     }
 }

@@ -1,0 +1,347 @@
+//! What was sent and may have been done, although no record says so yet: a line
+//! is on the disk before the first byte of a request that must not be sent
+//! twice. [door: files, threads]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use async_channel::{Receiver, Sender};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::Format;
+use super::codec::Seen;
+use super::done::Done;
+use super::sidecar::{beside, sync_directory};
+use crate::source::Row;
+
+/// One line of the log.
+#[derive(Debug, Serialize, Deserialize)]
+struct Intent {
+    row: u64,
+    /// The value of the field that identifies the row.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    key: Option<String>,
+    /// Whether the request turned out not to have been sent, or to be refused.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    void: bool,
+}
+
+/// A log that workers write to; clones write to the same one.
+#[derive(Clone)]
+pub struct Intents {
+    key: Option<String>,
+    format: Format,
+    to_log: Sender<Entry>,
+}
+
+/// What is said of one row before it is sent.
+pub struct Announcement {
+    intent: Intent,
+    to_log: Sender<Entry>,
+    is_made: bool,
+}
+
+/// The thread that writes them, and where to.
+pub struct IntentLog {
+    path: PathBuf,
+    to_log: Sender<Entry>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+/// A line, and who waits for it to be on the disk.
+struct Entry {
+    line: Vec<u8>,
+    waits: Option<oneshot::Sender<()>>,
+}
+
+/// The log can no longer be written: nothing may be sent any more.
+#[derive(Debug)]
+pub struct Unlogged;
+
+/// The rows that an earlier run may have done without a record.
+pub(super) fn doubtful(results: &Path, done: &Done, none: Done) -> io::Result<Done> {
+    let mut doubtful = none;
+    for intent in read(results)? {
+        let seen = intent.seen();
+        match intent.void {
+            true => doubtful.remove(&seen),
+            false if done.has_seen(&seen) => {}
+            false => drop(doubtful.add(&seen)),
+        }
+    }
+    Ok(doubtful)
+}
+
+/// All whole lines.
+fn read(results: &Path) -> io::Result<Vec<Intent>> {
+    let file = match File::open(path(results)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let lines = BufReader::new(file)
+        .split(b'\n')
+        .collect::<io::Result<Vec<_>>>()?;
+    // A torn line was never waited for: its request was not sent.
+    let whole = lines
+        .iter()
+        .filter_map(|line| serde_json::from_slice(line).ok());
+    Ok(whole.collect())
+}
+
+/// Takes a log away, if there is one.
+pub(super) fn remove(results: &Path) -> io::Result<()> {
+    match fs::remove_file(path(results)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn path(results: &Path) -> PathBuf {
+    beside(results, ".intents")
+}
+
+impl Intent {
+    fn seen(&self) -> Seen {
+        Seen {
+            row: self.row,
+            item: None,
+            last: true,
+            ok: false,
+            unknown: true,
+            key: self.key.clone().map(String::into_bytes),
+        }
+    }
+
+    fn line(&self) -> Vec<u8> {
+        // A number and a text can always be written.
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+}
+
+impl IntentLog {
+    /// Starts the thread; the log goes on with what is still in doubt.
+    pub(super) fn start(
+        results: &Path,
+        doubtful: &Done,
+        failed: impl Fn(io::Error) + Send + 'static,
+    ) -> io::Result<IntentLog> {
+        let path = path(results);
+        let mut old = Vec::new();
+        for intent in read(results)? {
+            if !intent.void && doubtful.has_seen(&intent.seen()) {
+                old.extend(intent.line());
+            }
+        }
+        let new = beside(&path, ".new");
+        fs::write(&new, old)?;
+        File::open(&new)?.sync_data()?;
+        fs::rename(&new, &path)?;
+        sync_directory(&path)?;
+        let file = OpenOptions::new().append(true).open(&path)?;
+        let (to_log, entries) = async_channel::unbounded();
+        let thread = std::thread::spawn(move || {
+            let written = write(file, &entries);
+            if let Err(error) = &written {
+                // Whoever waits hears that it was in vain.
+                entries.close();
+                while entries.try_recv().is_ok() {}
+                failed(io::Error::new(error.kind(), error.to_string()));
+            }
+            written
+        });
+        Ok(IntentLog {
+            path,
+            to_log,
+            thread,
+        })
+    }
+
+    /// A handle for workers, who know rows by this field.
+    #[must_use]
+    pub fn handle(&self, key: Option<&str>, format: Format) -> Intents {
+        Intents {
+            key: key.map(str::to_owned),
+            format,
+            to_log: self.to_log.clone(),
+        }
+    }
+
+    /// Writes what is left. A log in which nothing is in doubt is taken away.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn end(self, all_done: bool) -> io::Result<()> {
+        drop(self.to_log);
+        let written = self
+            .thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match all_done {
+            true => written.and(fs::remove_file(self.path)),
+            false => written,
+        }
+    }
+}
+
+impl Intents {
+    /// What may be announced of this row.
+    #[must_use]
+    pub fn of(&self, row: &Row) -> Announcement {
+        let key = self.key.as_ref().and_then(|key| row.fields.get(key));
+        let text = |value| String::from_utf8_lossy(&self.format.value(value)).into_owned();
+        Announcement {
+            intent: Intent {
+                row: row.number,
+                key: key.map(text),
+                void: false,
+            },
+            to_log: self.to_log.clone(),
+            is_made: false,
+        }
+    }
+}
+
+impl Announcement {
+    /// Returns once the disk knows that this row is about to be sent. It need
+    /// not be told twice.
+    ///
+    /// # Errors
+    /// When it can't: the row must not be sent.
+    pub async fn make(&mut self) -> Result<(), Unlogged> {
+        if self.is_made {
+            return Ok(());
+        }
+        let (done, is_done) = oneshot::channel();
+        self.send(Some(done))?;
+        is_done.await.map_err(|_| Unlogged)?;
+        self.is_made = true;
+        Ok(())
+    }
+
+    /// The row was not sent after all, or refused, and has no record.
+    pub fn take_back(mut self) {
+        if self.is_made {
+            self.intent.void = true;
+            // A log that failed has stopped the run; the row stays in doubt.
+            let _ = self.send(None);
+        }
+    }
+
+    fn send(&self, waits: Option<oneshot::Sender<()>>) -> Result<(), Unlogged> {
+        let entry = Entry {
+            line: self.intent.line(),
+            waits,
+        };
+        self.to_log.try_send(entry).map_err(|_| Unlogged)
+    }
+}
+
+/// Writes what has come in together, syncs it if anyone waits, and tells them.
+fn write(mut file: File, entries: &Receiver<Entry>) -> io::Result<()> {
+    while let Ok(first) = entries.recv_blocking() {
+        let mut lines = first.line;
+        let mut waiting = Vec::from_iter(first.waits);
+        while let Ok(more) = entries.try_recv() {
+            lines.extend(more.line);
+            waiting.extend(more.waits);
+        }
+        file.write_all(&lines)?;
+        if !waiting.is_empty() {
+            file.sync_data()?;
+        }
+        for waits in waiting {
+            // One that does not wait any more was let go with its run.
+            let _ = waits.send(());
+        }
+    }
+    file.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn row(number: u64) -> Row {
+        Row {
+            number,
+            ..Row::default()
+        }
+    }
+
+    fn none() -> Done {
+        Done::by(None, "jsonl".parse().unwrap())
+    }
+
+    fn start(results: &Path) -> IntentLog {
+        let left = doubtful(results, &none(), none()).unwrap();
+        IntentLog::start(results, &left, |error| panic!("{error}")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_announced_is_in_doubt_until_it_has_a_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let results = directory.path().join("out.jsonl");
+        let log = start(&results);
+        let intents = log.handle(None, "jsonl".parse().unwrap());
+        for number in [3, 5, 7] {
+            let mut announcement = intents.of(&row(number));
+            announcement.make().await.unwrap();
+            announcement.make().await.unwrap();
+            if number == 5 {
+                announcement.take_back();
+            }
+        }
+        intents.of(&row(3)).take_back();
+        drop(intents);
+        log.end(false).unwrap();
+        let mut torn = OpenOptions::new()
+            .append(true)
+            .open(path(&results))
+            .unwrap();
+        torn.write_all(b"{\"row\":9").unwrap();
+        let mut done = none();
+        done.add(
+            &Intent {
+                row: 3,
+                key: None,
+                void: false,
+            }
+            .seen(),
+        );
+        let left = doubtful(&results, &done, none()).unwrap();
+        assert!(left.has(&row(7)) && left.len() == 1);
+        // The next run keeps it, until all is done.
+        start(&results).end(false).unwrap();
+        let left = doubtful(&results, &none(), none()).unwrap();
+        assert_eq!(left.len(), 2, "without records both are in doubt");
+        start(&results).end(true).unwrap();
+        assert!(!path(&results).exists());
+    }
+
+    #[tokio::test]
+    async fn a_log_that_cannot_be_written_lets_nothing_be_sent() {
+        let (to_log, entries) = async_channel::unbounded();
+        let full = OpenOptions::new().append(true).open("/dev/full").unwrap();
+        let (told, heard) = mpsc::channel();
+        std::thread::spawn(move || {
+            let error = write(full, &entries).unwrap_err();
+            entries.close();
+            told.send(error.kind()).unwrap();
+        });
+        let intents = Intents {
+            key: None,
+            format: "jsonl".parse().unwrap(),
+            to_log,
+        };
+        assert!(intents.of(&row(1)).make().await.is_err());
+        assert_eq!(heard.recv().unwrap(), io::ErrorKind::StorageFull);
+        assert!(intents.of(&row(2)).make().await.is_err());
+    }
+}

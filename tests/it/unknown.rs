@@ -1,0 +1,166 @@
+//! Requests that may have been done: none reaches the server twice without consent.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::Value;
+use throng_mock::{Fault, Faults, Mock, Settings};
+
+use crate::harness::{
+    Place, Throng, assert_one_record_per_row, each, mock, plain_mock, run, symbols, until,
+};
+
+const ROWS: usize = 150;
+
+fn post(place: &Place, mock: &Mock) -> Throng {
+    run()
+        .quotes(&mock.url())
+        .arg("--input", &place.path("rows.csv"))
+        .arg("--output", &place.path("out.jsonl"))
+        .flags("--method POST --workers 2 --concurrency 3")
+}
+
+fn clumsy() -> Mock {
+    mock(Settings {
+        latency: "2ms".parse().unwrap(),
+        faults: Faults {
+            rates: vec![(Fault::DropBefore, 0.1), (Fault::ServerError, 0.1)],
+        },
+        ..Settings::default()
+    })
+}
+
+#[test]
+fn a_post_reaches_the_server_once_whatever_crashes() {
+    let kills = if std::env::var_os("THRONG_LONG").is_some() {
+        300
+    } else {
+        40
+    };
+    let (mut chance, mut killed) = (StdRng::seed_from_u64(4), 0);
+    while killed < kills {
+        let (place, mock) = (Place::new(), clumsy());
+        place.file("rows.csv", &symbols(ROWS));
+        loop {
+            let is_there = std::fs::exists(place.path("out.jsonl")).unwrap();
+            let how = if is_there { "--resume" } else { "" };
+            let running = post(&place, &mock).flags(how).start();
+            thread::sleep(Duration::from_micros(chance.random_range(0..90_000)));
+            running.signal("-KILL");
+            match running.ends().code {
+                None => killed += 1,
+                Some(_) => break,
+            }
+        }
+        assert_no_row_was_done_twice(&place, &mock);
+        assert!(!std::fs::exists(place.path("out.jsonl.intents")).unwrap());
+    }
+}
+
+fn assert_no_row_was_done_twice(place: &Place, mock: &Mock) {
+    let records = place.records("out.jsonl");
+    assert_one_record_per_row(&records, ROWS);
+    let counts = mock.judgement().symbols;
+    for record in records {
+        let arrived = counts
+            .get(record["symbol"].as_str().unwrap())
+            .copied()
+            .unwrap_or(0);
+        let expected = match record["_error"].as_str() {
+            None | Some("status 500") => 1..=1,
+            Some("outcome unknown") => 0..=1,
+            Some(_) => panic!("{record}"),
+        };
+        assert!(expected.contains(&arrived), "{arrived} times: {record}");
+    }
+}
+
+#[test]
+fn what_was_sent_before_a_crash_is_in_doubt_and_sent_again_only_with_consent() {
+    let (place, mock) = (Place::new(), plain_mock());
+    place.file("rows.csv", &symbols(4));
+    let ask = |wait: &str| {
+        run()
+            .arg(
+                "--url",
+                &format!("{}/slow/{{{{ env.WAIT }}}}?{{{{ symbol }}}}", mock.url()),
+            )
+            .env("WAIT", wait)
+            .arg("--input", &place.path("rows.csv"))
+            .arg("--output", &place.path("out.jsonl"))
+            .flags("--method POST")
+    };
+    let running = ask("60000").start();
+    until("four requests", || mock.judgement().requests == 4);
+    running.signal("-KILL");
+    running.ends();
+    let ended = ask("0").flags("--resume").exits(1);
+    ended.says("4 rows were sent and may have been done");
+    assert_eq!(mock.judgement().requests, 4);
+    assert_eq!(
+        each(&place.records("out.jsonl"), "_error"),
+        ["outcome unknown"; 4]
+    );
+    ask("0")
+        .flags("--retry-failed")
+        .exits(0)
+        .says("4 more done before");
+    assert_eq!(mock.judgement().requests, 4);
+    ask("0").flags("--retry-failed --resend-unknown").exits(0);
+    assert_eq!(mock.judgement().requests, 8);
+    assert_eq!(each(&place.records("out.jsonl"), "_ok"), [true; 4]);
+}
+
+#[test]
+fn a_key_is_the_same_whenever_a_row_is_sent() {
+    let (place, mock) = (Place::new(), plain_mock());
+    place.file("rows.csv", &symbols(6));
+    let ask = |key: &str| {
+        run()
+            .arg("--url", &format!("{}/echo/1?{{{{ symbol }}}}", mock.url()))
+            .arg("--input", &place.path("rows.csv"))
+            .arg("--output", &place.path("out.jsonl"))
+            .arg("--extract", "key=.headers[\"idempotency-key\"][0]")
+            .arg("--idempotency-key", key)
+            .flags("--method POST")
+    };
+    let keys = || each(&place.records("out.jsonl"), "key");
+    ask("auto").exits(0);
+    let first = keys();
+    let different: BTreeSet<&str> = first.iter().map(|key| key.as_str().unwrap()).collect();
+    assert_eq!(different.len(), 6);
+    assert!(
+        different
+            .iter()
+            .all(|key| key.len() == 36 && key.as_bytes()[14] == b'8')
+    );
+    let half: Vec<Value> = place.records("out.jsonl").into_iter().take(3).collect();
+    place.file(
+        "out.jsonl",
+        &half
+            .iter()
+            .map(|record| format!("{record}\n"))
+            .collect::<String>(),
+    );
+    ask("auto").flags("--resume").exits(0);
+    assert_eq!(keys(), first);
+    ask("auto").flags("--overwrite").exits(0);
+    assert_ne!(keys(), first, "another job");
+    ask("order-{{ symbol }}").flags("--overwrite").exits(0);
+    assert_eq!(keys()[5], "order-S5");
+}
+
+#[test]
+fn with_a_key_what_may_have_landed_is_sent_again() {
+    let (place, mock) = (Place::new(), clumsy());
+    place.file("rows.csv", &symbols(ROWS));
+    post(&place, &mock)
+        .flags("--idempotency-key auto --retries 9")
+        .exits(0);
+    assert_one_record_per_row(&place.records("out.jsonl"), ROWS);
+    assert!(mock.judgement().requests > ROWS as u64);
+    assert!(!std::fs::exists(place.path("out.jsonl.intents")).unwrap());
+}
