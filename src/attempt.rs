@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, Uri};
 
 use crate::judge::{Tries, Verdict, refusal};
-use crate::limit::{Gate, Permit};
+use crate::limit::{Arrival, Ask, Gate, Permit};
 use crate::live::{Counters, Live};
 use crate::plan::{Plan, Step};
 use crate::record::{Failure, Record};
@@ -59,6 +59,7 @@ struct Seen {
     attempts: u32,
     status: Option<StatusCode>,
     latency: Option<Duration>,
+    arrivals: Vec<Arrival>,
     /// Of a request that must not be sent twice.
     announcement: Option<Announcement>,
 }
@@ -78,9 +79,9 @@ impl Walk {
     pub async fn row(&self, row: Row) -> Result<Record, Stopped> {
         let mut seen = Seen::default();
         let outcome = match self.request(&row) {
-            Ok(request) => {
+            Ok((request, ask)) => {
                 seen.announcement = self.intents.as_ref().map(|log| log.of(&row));
-                let asked = self.ask(&request, &mut seen).await;
+                let asked = self.ask(&request, &ask, &mut seen).await;
                 if let (Err(Stopped), Some(announcement)) = (&asked, seen.announcement.take()) {
                     announcement.take_back();
                 }
@@ -92,7 +93,7 @@ impl Walk {
     }
 
     /// The request of a row that may be sent.
-    fn request(&self, row: &Row) -> Result<Request<Bytes>, Failure> {
+    fn request(&self, row: &Row) -> Result<(Request<Bytes>, Ask), Failure> {
         let output = &self.run.plan.output;
         if output.doubtful().has(row) {
             return Err(Failure::new(
@@ -106,18 +107,20 @@ impl Walk {
             let key = key.map_err(|error| Failure::new("input", error.to_string()))?;
             request.headers_mut().insert("idempotency-key", key);
         }
-        Ok(request)
+        let ask = self.step().ask(row, &request)?;
+        Ok((request, ask))
     }
 
     /// Sends a request until there is an answer, or no hope of one.
     async fn ask(
         &self,
         request: &Request<Bytes>,
+        ask: &Ask,
         seen: &mut Seen,
     ) -> Result<Result<Answer, Failure>, Stopped> {
         let mut tries = Tries::default();
         loop {
-            let outcome = self.attempt(request, seen).await?;
+            let outcome = self.attempt(request, ask, seen).await?;
             self.check_cut(&outcome)?;
             let judge = &self.step().judge;
             match (judge.verdict(&mut tries, &outcome, rand::random()), outcome) {
@@ -137,12 +140,17 @@ impl Walk {
     }
 
     /// Sends a request, and what its answers redirect to as far as the job follows.
-    async fn attempt(&self, request: &Request<Bytes>, seen: &mut Seen) -> Result<Outcome, Stopped> {
+    async fn attempt(
+        &self,
+        request: &Request<Bytes>,
+        ask: &Ask,
+        seen: &mut Seen,
+    ) -> Result<Outcome, Stopped> {
         let mut request = Cow::Borrowed(request);
         let mut trust = Trust::Own;
         let mut hops_left = self.run.plan.step.transport.settings().follow;
         loop {
-            let answer = match self.send(&request, trust, seen).await {
+            let answer = match self.send(&request, trust, ask, seen).await {
                 Ok(answer) => answer,
                 Err(Break::Trouble(trouble)) => return Ok(Err(trouble)),
                 Err(Break::Stopped) => return Err(Stopped),
@@ -162,15 +170,16 @@ impl Walk {
         &self,
         request: &Request<Bytes>,
         trust: Trust,
+        ask: &Ask,
         seen: &mut Seen,
     ) -> Result<Answer, Break> {
         for _ in 0..FREE_TRIES {
-            match self.send_once(request, trust, seen).await {
+            match self.send_once(request, trust, ask, seen).await {
                 Err(Break::Trouble(trouble)) if trouble.is_stale_connection() => seen.attempts -= 1,
                 outcome => return outcome,
             }
         }
-        self.send_once(request, trust, seen).await
+        self.send_once(request, trust, ask, seen).await
     }
 
     /// One connection, one permit, one sending.
@@ -178,16 +187,17 @@ impl Walk {
         &self,
         request: &Request<Bytes>,
         trust: Trust,
+        ask: &Ask,
         seen: &mut Seen,
     ) -> Result<Answer, Break> {
         seen.attempts += 1;
-        let (mut lease, mut permit) = self.ready(request.uri()).await?;
+        let (mut lease, mut permit) = self.ready(request.uri(), ask).await?;
         if let Some(announcement) = &mut seen.announcement {
             announcement.make().await.map_err(|_| Break::Stopped)?;
         }
         let mut request = request.clone();
         if trust == Trust::Own {
-            self.step().signer.sign(&mut request);
+            self.step().signer.sign(&mut request, permit.key());
         }
         permit.sent();
         let _in_flight = self.live().sent();
@@ -195,25 +205,42 @@ impl Walk {
         let head = self
             .unless_cut(self.sender.send(&mut lease, request, time))
             .await;
-        let head = self.settle(permit, head)?;
+        let head = self.settle(&mut permit, head);
+        seen.arrivals.extend(permit.arrival());
+        let head = head?;
         seen.status = Some(head.status());
         let answer = self.unless_cut(self.sender.read(lease, head, time)).await;
         seen.latency = Some(time.elapsed());
         let answer = answer?;
+        for (unit, cost) in self.step().settler.costs(&answer.body) {
+            permit.settle(unit, cost);
+        }
         // From here on nobody sees a secret that the server echoes.
         let body = self.run.plan.secrets.hide_in(answer.body);
         Ok(Answer { body, ..answer })
     }
 
     /// The permit comes last: making a connection takes a time that varies.
-    async fn ready(&self, uri: &Uri) -> Result<(Lease, Permit), Break> {
+    async fn ready(&self, uri: &Uri, ask: &Ask) -> Result<(Lease, Permit), Break> {
         let lease = self.sender.lease(uri).await?;
-        let permit = self.unless_stopped(self.run.gate.permit(1)).await?;
+        let permit = self
+            .unless_stopped(self.run.gate.permit(ask.clone()))
+            .await?;
+        let permit = permit.map_err(|_| self.used_up())?;
         Ok((self.sender.renew(lease, uri).await?, permit))
     }
 
+    /// What one attempt may have at all was checked before: only a total can be
+    /// used up.
+    fn used_up(&self) -> Stopped {
+        self.run.stop.ask(Reason::Trouble(
+            "the total that the limits allow for a run is used up (limit.rate = \"N/run\")".into(),
+        ));
+        Stopped
+    }
+
     /// Ends a permit as its attempt has ended.
-    fn settle(&self, permit: Permit, head: Result<Head, Trouble>) -> Result<Head, Trouble> {
+    fn settle(&self, permit: &mut Permit, head: Result<Head, Trouble>) -> Result<Head, Trouble> {
         match &head {
             Ok(head) => self.hear(permit, head),
             Err(trouble) if trouble.landed == Landed::No => {
@@ -226,7 +253,7 @@ impl Walk {
     }
 
     /// Tells the gate what the head of an answer says about the limit.
-    fn hear(&self, permit: Permit, head: &Head) {
+    fn hear(&self, permit: &mut Permit, head: &Head) {
         self.live().answered();
         let Some(refusal) = refusal(head.status(), head.headers(), SystemTime::now()) else {
             return match head.status() {
@@ -234,6 +261,7 @@ impl Walk {
                 StatusCode::BAD_GATEWAY
                 | StatusCode::SERVICE_UNAVAILABLE
                 | StatusCode::GATEWAY_TIMEOUT => permit.lost(),
+                status if status.as_u16() >= 400 => permit.failed(),
                 _ => permit.answered(),
             };
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::limit::{Policy, Rate};
+use crate::limit::Policy;
 
 const MOST_WORKERS: usize = 512;
 const MOST_IN_FLIGHT: usize = 10_000;
@@ -94,8 +94,7 @@ fn useful(policy: &Policy, workers: usize) -> usize {
 /// Taking many rows at a time saves wake-ups, but they then wait for one worker:
 /// so no more than it sends in about 10 ms.
 fn chunk(policy: &Policy, in_flight: usize) -> usize {
-    let per_second = |rate: &Rate| rate.units as f64 / rate.period.as_secs_f64();
-    let most = policy.rates.iter().map(per_second).fold(f64::MAX, f64::min);
+    let most = policy.requests_per_second().unwrap_or(f64::MAX);
     let in_time = (most / 100.0).min(MOST_ROWS as f64) as usize;
     in_time.min(in_flight).max(1)
 }
@@ -125,7 +124,7 @@ mod tests {
             concurrency: Some(concurrency),
             grace: None,
         };
-        Crew::new(&settings, &Policy::new(&limit, Duration::ZERO))
+        Crew::new(&settings, &Policy::new(&limit, Duration::ZERO).unwrap())
     }
 
     #[test]

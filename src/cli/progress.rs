@@ -154,12 +154,6 @@ impl Pace {
 
 /// What the tightest limit allows on the whole.
 fn allowed(run: &Run) -> String {
-    let per_second = run
-        .plan()
-        .policy()
-        .rates
-        .iter()
-        .map(|rate| rate.units as f64 / rate.period.as_secs_f64())
-        .reduce(f64::min);
+    let per_second = run.plan().policy().requests_per_second();
     per_second.map_or_else(String::new, |most| format!(" of {most:.1}/s allowed"))
 }

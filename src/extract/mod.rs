@@ -8,10 +8,12 @@ use crate::record::Failure;
 mod jq;
 mod path;
 mod picker;
+mod settle;
 
 use jq::Program;
 use path::Path;
 use picker::{Found, Picker};
+pub use settle::Settler;
 
 /// The `[extract]` part of a job: a name and a jq program each. A name that
 /// ends in `?` may be missing.

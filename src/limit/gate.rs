@@ -1,32 +1,40 @@
-//! The door of the limits: it owns their clock, and keeps who waits in order.
+//! The door of the limits: it owns their clock, and wakes whose turn it is.
+//! [door: clock]
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use tokio::time::Sleep;
 
-use super::limits::{Limits, Releases};
-use super::time::{self, Time};
-use super::window::{When, WindowState};
+use super::ask::{Ask, Taken};
+use super::guard::Guard;
+use super::limits::{End, Limits};
+use super::line::{Line, Place};
+use super::permit::Permit;
+use super::policy::Policy;
+use super::settings::Settings;
+use super::state::LimitState;
+use super::sync::Mutex;
+use super::time::Time;
+use super::written::Limit;
 
 /// Where attempts wait, first come first served, for a permit from all limits.
 ///
 /// It is cheap to clone, and one gate may serve many threads.
 ///
 /// ```
-/// use throng::limit::{Gate, Guard, Rate};
+/// use throng::limit::{Gate, Guard, Limit};
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-/// let rate: Rate = "100/1s".parse()?;
-/// let gate = Gate::new(&[rate], Guard::Strict);
+/// let limit: Limit = "100/1s".parse()?;
+/// let gate = Gate::new(&[limit], Guard::Strict);
 ///
-/// let mut permit = gate.permit(1).await; // waits for its turn, then for a slot
-/// permit.sent();                         // now the request is written ...
-/// permit.answered();                     // ... and now its answer is seen
-/// # Ok::<(), String>(())
+/// let mut permit = gate.permit(1).await?; // waits for its turn, then for a slot
+/// permit.sent();                          // now the request is written ...
+/// permit.answered();                      // ... and now its answer is seen
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -35,50 +43,64 @@ pub struct Gate {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+/// It can never be had: more is asked than a limit allows at once, or a total
+/// for the run is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denied;
+
+impl std::fmt::Display for Denied {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a limit will never allow it")
+    }
+}
+
+impl std::error::Error for Denied {}
+
+pub(super) struct Shared {
     state: Mutex<State>,
     clock: Box<dyn Fn() -> Time + Send + Sync>,
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     limits: Limits,
-    /// Who waits, by when they came; a value is who to wake.
-    line: BTreeMap<u64, Waker>,
-    next_place: u64,
+    line: Line,
+    /// Those in line, and those served who have not looked yet.
+    waiters: HashMap<Place, Waiter>,
+    /// When to look at the line again, unless something happens before.
+    alarm: Option<Time>,
+    /// The one of them whose timer sees to that, and for when it was told to set it.
+    keeper: Option<(Place, Time)>,
 }
 
-/// Leave for one attempt, from all limits.
-///
-/// Dropped before it was sent, it goes back; dropped after that, it counts as
-/// lost.
 #[derive(Debug)]
-#[must_use]
-pub struct Permit {
-    shared: Arc<Shared>,
-    units: u64,
-    sent: Option<Time>,
-    releases: Releases,
-    ended: bool,
+struct Waiter {
+    waker: Waker,
+    served: Option<Result<Taken, Denied>>,
 }
 
-/// One waiting in line. It arms a timer only at the head of the line.
+/// One waiting in line.
 struct Turn<'a> {
     shared: &'a Arc<Shared>,
-    units: u64,
-    place: Option<u64>,
-    timer: Option<Pin<Box<Sleep>>>,
+    ask: &'a Ask,
+    place: Option<Place>,
+    timer: Option<(Time, Pin<Box<Sleep>>)>,
 }
 
-/// How long a request may still arrive after it was given up, unless told otherwise.
-pub(crate) const LINGER: Duration = Duration::from_secs(30);
-
 impl Gate {
-    /// A gate for these rates, which hold together; none means no limit.
+    /// A gate for these limits, which hold together; none means no limit.
     #[must_use]
-    pub fn new(rates: &[super::Rate], guard: super::Guard) -> Gate {
-        let window = |&rate: &super::Rate| super::Window::new(rate, guard, LINGER);
-        Gate::with_clock(Limits::new(rates.iter().map(window).collect()), time::now)
+    pub fn new(limits: &[Limit], guard: Guard) -> Gate {
+        let settings = Settings {
+            rate: limits.to_vec(),
+            guard,
+            ..Settings::default()
+        };
+        let policy = Policy::new(&settings, std::time::Duration::ZERO);
+        policy.map_or_else(
+            |_| Gate::with_clock(Limits::none(), super::time::now),
+            |p| p.gate(),
+        )
     }
 
     /// A gate for these limits, timed by this clock. Waiting is tokio's, so a
@@ -87,8 +109,10 @@ impl Gate {
     pub fn with_clock(limits: Limits, clock: impl Fn() -> Time + Send + Sync + 'static) -> Gate {
         let state = State {
             limits,
-            line: BTreeMap::new(),
-            next_place: 0,
+            line: Line::default(),
+            waiters: HashMap::new(),
+            keeper: None,
+            alarm: None,
         };
         Gate {
             shared: Arc::new(Shared {
@@ -98,28 +122,32 @@ impl Gate {
         }
     }
 
-    /// Waits for leave to use `units` of every limit at once. Dropping the
-    /// future leaves the line and takes nothing.
-    pub async fn permit(&self, units: u64) -> Permit {
-        Turn {
+    /// Waits for leave to use what is asked for, of every limit at once. Dropping
+    /// the future leaves the line and takes nothing.
+    ///
+    /// # Errors
+    /// It can never be had.
+    pub async fn permit(&self, ask: impl Into<Ask>) -> Result<Permit, Denied> {
+        let ask = ask.into();
+        let turn = Turn {
             shared: &self.shared,
-            units,
+            ask: &ask,
             place: None,
             timer: None,
-        }
-        .await;
-        Permit {
-            shared: self.shared.clone(),
-            units,
-            sent: None,
-            releases: Releases::new(),
-            ended: false,
-        }
+        };
+        let taken = turn.await?;
+        Ok(Permit::new(self.shared.clone(), ask, taken))
     }
 
-    /// Each window's own account so far.
+    /// The gate's clock.
     #[must_use]
-    pub fn state(&self) -> Vec<WindowState> {
+    pub fn now(&self) -> Time {
+        (self.shared.clock)()
+    }
+
+    /// Each limit's own account so far.
+    #[must_use]
+    pub fn state(&self) -> Vec<LimitState> {
         self.shared.lock().limits.state()
     }
 
@@ -130,71 +158,6 @@ impl Gate {
     }
 }
 
-impl Permit {
-    /// The request is about to be written.
-    pub fn sent(&mut self) {
-        let (now, mut state) = self.shared.enter();
-        self.sent = Some(now);
-        self.releases = state.limits.sent(now, self.units);
-        if !self.releases.is_empty() {
-            state.wake_first();
-        }
-    }
-
-    /// The final answer's head has been seen.
-    pub fn answered(self) {
-        self.end(|state, now, permit| {
-            state.limits.accepted();
-            state.limits.answered(now, permit.units, &permit.releases);
-        });
-    }
-
-    /// The server refused it for the limit's sake: the gate closes, for
-    /// everyone, for `pause`, or for a while that doubles with each refusal.
-    /// Gives how often that has happened since an attempt was last taken in.
-    pub fn refused(self, pause: Option<Duration>, chance: f64) -> u32 {
-        let mut refusals = 0;
-        self.end(|state, now, permit| {
-            state.limits.answered(now, permit.units, &permit.releases);
-            let sent = permit.sent.unwrap_or(now);
-            state.limits.refused(now, sent, pause, chance);
-            refusals = state.limits.refusals();
-        });
-        refusals
-    }
-
-    /// No answer came: the request may yet arrive.
-    pub fn lost(self) {
-        drop(self);
-    }
-
-    /// Nothing was sent after all.
-    pub fn returned(self) {
-        self.end(|state, _, permit| state.limits.returned(permit.units, &permit.releases));
-    }
-
-    fn end(mut self, tell: impl FnOnce(&mut State, Time, &Permit)) {
-        self.ended = true;
-        let (now, mut state) = self.shared.enter();
-        tell(&mut state, now, &self);
-        state.wake_first();
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if self.ended {
-            return;
-        }
-        let (now, mut state) = self.shared.enter();
-        match self.sent {
-            Some(_) => state.limits.lost(now, self.units, &self.releases),
-            None => state.limits.returned(self.units, &self.releases),
-        }
-        state.wake_first();
-    }
-}
-
 impl Shared {
     /// A panic elsewhere leaves the arithmetic whole: each step of it is done
     /// under the lock and does not panic.
@@ -202,76 +165,145 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time is read inside the lock, so that events are in its order.
-    fn enter(&self) -> (Time, MutexGuard<'_, State>) {
-        let state = self.lock();
-        ((self.clock)(), state)
+    /// Tells the limits what happened, and serves whom that lets go. The time is
+    /// read inside the lock, so that events are in its order.
+    pub(super) fn tell<T>(&self, ask: &Ask, event: impl FnOnce(&mut Limits, Time) -> T) -> T {
+        let mut state = self.lock();
+        let now = (self.clock)();
+        let told = event(&mut state.limits, now);
+        if !state.line.is_empty() {
+            state.line.ended(&ask.keys);
+            state.serve(now, None);
+        }
+        told
     }
 }
 
 impl State {
-    fn wake_first(&self) {
-        if let Some(waker) = self.line.values().next() {
-            waker.wake_by_ref();
+    /// Serves the line, wakes who was served, and sees to it that somebody wakes
+    /// when the next can be. `me` is awake already.
+    fn serve(&mut self, now: Time, me: Option<Place>) {
+        let served = self.line.serve(now, &mut self.limits);
+        for (place, taken) in served.served {
+            self.give(place, taken.ok_or(Denied));
+        }
+        self.alarm = served.next;
+        self.keep(me);
+    }
+
+    fn give(&mut self, place: Place, taken: Result<Taken, Denied>) {
+        if let Some(waiter) = self.waiters.get_mut(&place) {
+            waiter.served = Some(taken);
+            waiter.waker.wake_by_ref();
+        }
+        self.keeper = self.keeper.filter(|(keeper, _)| *keeper != place);
+    }
+
+    /// Somebody in line keeps the alarm. A keeper whose timer rings too early
+    /// looks again; only one whose timer would ring too late is woken.
+    fn keep(&mut self, me: Option<Place>) {
+        let Some(alarm) = self.alarm else {
+            return;
+        };
+        let keeper = match self.keeper {
+            Some((_, told)) if told <= alarm => return,
+            Some((keeper, _)) => Some(keeper),
+            None => self.line.first(),
+        };
+        self.keeper = keeper.map(|keeper| (keeper, alarm));
+        if let Some(waiter) = keeper
+            .filter(|keeper| Some(*keeper) != me)
+            .and_then(|keeper| self.waiters.get(&keeper))
+        {
+            waiter.waker.wake_by_ref();
         }
     }
 
-    fn is_first(&self, place: Option<u64>) -> bool {
-        self.line.keys().next().copied() == place
-    }
-
-    /// Takes the place of the one that waits there, or a new one at the end.
-    fn wait_at(&mut self, place: Option<u64>, waker: &Waker) -> u64 {
-        let place = place.unwrap_or(self.next_place);
-        self.next_place = self.next_place.max(place + 1);
-        self.line
-            .entry(place)
-            .and_modify(|known| known.clone_from(waker))
-            .or_insert_with(|| waker.clone());
-        place
+    /// For when this one is to look again, if it is the keeper.
+    fn alarm_of(&self, place: Option<Place>) -> Option<Time> {
+        let (keeper, _) = self.keeper?;
+        self.alarm.filter(|_| Some(keeper) == place)
     }
 }
 
 impl Future for Turn<'_> {
-    type Output = ();
+    type Output = Result<Taken, Denied>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let turn = &mut *self;
-        let (now, mut state) = turn.shared.enter();
-        let first = state.is_first(turn.place);
-        if first && state.limits.take(now, turn.units) {
-            turn.leave(&mut state);
-            return Poll::Ready(());
+        let mut state = turn.shared.lock();
+        let now = (turn.shared.clock)();
+        match turn.place {
+            None if state.line.is_empty() => {
+                if let Ok(taken) = state.limits.take(now, turn.ask) {
+                    return Poll::Ready(Ok(taken));
+                }
+                turn.join(&mut state, now, context);
+            }
+            None => turn.join(&mut state, now, context),
+            Some(place) => turn.look(&mut state, now, place, context),
         }
-        turn.place = Some(state.wait_at(turn.place, context.waker()));
-        if state.is_first(turn.place) {
-            let when = state.limits.earliest(now, turn.units);
-            drop(state);
-            turn.arm(now, when, context);
+        if let Some(served) = turn.served(&mut state) {
+            return Poll::Ready(served);
         }
+        let alarm = state.alarm_of(turn.place);
+        drop(state);
+        turn.arm(now, alarm, context);
         Poll::Pending
     }
 }
 
 impl Turn<'_> {
-    fn leave(&mut self, state: &mut State) {
-        if let Some(place) = self.place.take() {
-            state.line.remove(&place);
-            state.wake_first();
+    fn join(&mut self, state: &mut State, now: Time, context: &mut Context<'_>) {
+        let place = state.line.join(self.ask);
+        self.place = Some(place);
+        let waiter = Waiter {
+            waker: context.waker().clone(),
+            served: None,
+        };
+        state.waiters.insert(place, waiter);
+        // Whoever stands behind others with the same keys can't be served before them.
+        if state.line.is_first(place, self.ask) || self.ask.has_costs() {
+            state.serve(now, Some(place));
         }
     }
 
-    fn arm(&mut self, now: Time, when: When, context: &mut Context<'_>) {
-        self.timer = match when {
-            When::AfterAnAnswer => None,
-            When::Now => Some(Box::pin(tokio::time::sleep(Duration::ZERO))),
-            When::At(time) => Some(Box::pin(tokio::time::sleep(time.since(now)))),
+    /// Woken: served, as the keeper of an alarm, or by somebody else's event.
+    fn look(&mut self, state: &mut State, now: Time, place: Place, context: &mut Context<'_>) {
+        if state
+            .alarm_of(Some(place))
+            .is_some_and(|alarm| alarm <= now)
+        {
+            state.keeper = None;
+            state.serve(now, Some(place));
+        }
+        if let Some(waiter) = state.waiters.get_mut(&place) {
+            waiter.waker.clone_from(context.waker());
+        }
+    }
+
+    fn served(&mut self, state: &mut State) -> Option<Result<Taken, Denied>> {
+        let place = self.place?;
+        state.waiters.get(&place)?.served.as_ref()?;
+        self.place = None;
+        state.waiters.remove(&place)?.served
+    }
+
+    /// Sets the keeper's timer. It wakes this task, which then looks again.
+    fn arm(&mut self, now: Time, alarm: Option<Time>, context: &mut Context<'_>) {
+        let Some(alarm) = alarm else {
+            self.timer = None;
+            return;
         };
-        let ended = self
-            .timer
-            .as_mut()
-            .is_some_and(|timer| timer.as_mut().poll(context).is_ready());
-        if ended {
+        let (_, timer) = match self.timer.take() {
+            Some((set_for, timer)) if set_for == alarm => self.timer.insert((set_for, timer)),
+            _ => {
+                let timer = Box::pin(tokio::time::sleep(alarm.since(now)));
+                self.timer.insert((alarm, timer))
+            }
+        };
+        if timer.as_mut().poll(context).is_ready() {
+            self.timer = None;
             context.waker().wake_by_ref();
         }
     }
@@ -279,10 +311,26 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if self.place.is_some() {
-            let shared = self.shared;
-            self.leave(&mut shared.lock());
+        let Some(place) = self.place else {
+            return;
+        };
+        let mut state = self.shared.lock();
+        let now = (self.shared.clock)();
+        match state
+            .waiters
+            .remove(&place)
+            .and_then(|waiter| waiter.served)
+        {
+            Some(Ok(mut taken)) => {
+                state.limits.ended(now, self.ask, &mut taken, End::Returned);
+                state.limits.finished(now, self.ask, &mut taken);
+                state.line.ended(&self.ask.keys);
+            }
+            Some(Err(_)) => {}
+            None => state.line.leave(place, self.ask),
         }
+        state.keeper = state.keeper.filter(|(keeper, _)| *keeper != place);
+        state.serve(now, None);
     }
 }
 
@@ -293,92 +341,4 @@ impl std::fmt::Debug for Shared {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-    use std::rc::Rc;
-
-    use tokio::task::{LocalSet, spawn_local};
-    use tokio::time::Instant;
-
-    use super::super::{Guard, Window};
-    use super::*;
-
-    /// A gate whose clock is the paused runtime's.
-    fn gate(rate: &str) -> Gate {
-        let window = Window::new(rate.parse().unwrap(), Guard::Strict, LINGER);
-        let start = Instant::now();
-        Gate::with_clock(Limits::new(vec![window]), move || {
-            Time::ZERO.after(start.elapsed())
-        })
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn serves_in_order_and_in_time() {
-        let order = Rc::new(RefCell::new(Vec::new()));
-        let start = Instant::now();
-        let gate = gate("2/1s");
-        let local = LocalSet::new();
-        for i in 0..6 {
-            let (gate, order) = (gate.clone(), order.clone());
-            local.spawn_local(async move {
-                let mut permit = gate.permit(1).await;
-                order.borrow_mut().push((i, start.elapsed().as_secs()));
-                permit.sent();
-                permit.answered();
-            });
-        }
-        local.await;
-        let expected = [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (5, 2)];
-        assert_eq!(*order.borrow(), expected);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_leaves_the_line_takes_nothing_and_stops_nobody() {
-        let gate = gate("1/1s");
-        let first = gate.permit(1).await;
-        LocalSet::new()
-            .run_until(async {
-                let second = spawn_local({
-                    let gate = gate.clone();
-                    async move { gate.permit(1).await }
-                });
-                let third = spawn_local({
-                    let gate = gate.clone();
-                    async move { gate.permit(1).await.returned() }
-                });
-                tokio::task::yield_now().await;
-                assert_eq!(gate.waiting(), 2);
-                second.abort();
-                first.returned();
-                third.await.unwrap();
-            })
-            .await;
-        assert_eq!(gate.waiting(), 0);
-        gate.permit(1).await.returned();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refusal_holds_everyone_up() {
-        let start = Instant::now();
-        let gate = gate("5/1s");
-        let mut permit = gate.permit(1).await;
-        permit.sent();
-        assert_eq!(permit.refused(Some(Duration::from_secs(3)), 0.0), 1);
-        gate.permit(1).await.returned();
-        assert!(start.elapsed() >= Duration::from_secs(3));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_dropped_permit_is_lost_if_it_was_sent() {
-        let start = Instant::now();
-        let gate = gate("1/1s");
-        drop(gate.permit(1).await);
-        let mut permit = gate.permit(1).await;
-        permit.sent();
-        assert_eq!(start.elapsed(), Duration::ZERO);
-        drop(permit);
-        gate.permit(1).await.returned();
-        assert!(start.elapsed() >= Duration::from_secs(31));
-        assert_eq!(gate.state()[0].lost, 1);
-    }
-}
+mod tests;

@@ -1,209 +1,279 @@
-//! All limits of a run at once, and the pauses that the server asks for.
-//! Pure: time and chance are arguments.
+//! All limits of a run at once. Pure: time and chance are arguments.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
+use super::ask::{Ask, Taken};
+use super::group::{Group, Member};
+use super::kind::{Hold, Kind, Said, When};
+use super::policy::{Part, Uncounted, Where};
+use super::scope::Scope;
+use super::state::LimitState;
 use super::time::Time;
-use super::window::{When, Window, WindowState};
 
-/// The first pause after a refusal that names none; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-/// The limits, and until when the server wants to be left alone.
+/// All limits of a run: those of the whole run, those of each key in each
+/// scope, and those of each key of the pool, of which an attempt needs one.
+///
+/// An attempt takes from all that it matches, or from none.
 #[derive(Debug)]
 pub struct Limits {
-    windows: Vec<Window>,
-    closed_until: Time,
-    /// Refusals since the server last took an attempt in.
-    refusals: u32,
+    parts: Arc<[Part]>,
+    run: Group,
+    scopes: Vec<Scope>,
+    pool: Vec<Group>,
+    /// Where the next search for a free key begins.
+    next_key: usize,
+    uncounted: Uncounted,
+    lost: u64,
 }
 
-/// The times at which one attempt's slots come back, one for each window that
-/// has given one at sending.
-pub type Releases = Vec<Option<Time>>;
+/// Why nothing can be taken now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blocked {
+    /// When that may change.
+    pub when: When,
+    /// Whether only attempts with the same keys have to wait.
+    pub by_key: bool,
+}
+
+/// How an attempt ended, as far as limits care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The server took it in.
+    Answered,
+    /// It answered that it could not be done.
+    Failed,
+    /// No answer came, or none that proves that it arrived by now.
+    Lost,
+    /// Nothing was sent.
+    Returned,
+}
 
 impl Limits {
-    /// These windows together; none of them means no limit.
+    /// These parts together, for `scopes` scopes, and a pool of `keys` keys (0
+    /// without one). No parts means no limit.
     #[must_use]
-    pub fn new(windows: Vec<Window>) -> Limits {
+    pub fn new(parts: Vec<Part>, scopes: usize, keys: usize, uncounted: Uncounted) -> Limits {
+        let parts: Arc<[Part]> = parts.into();
         Limits {
-            windows,
-            closed_until: Time::ZERO,
-            refusals: 0,
+            run: group(&parts, Where::Run),
+            scopes: (0..scopes).map(|_| Scope::default()).collect(),
+            pool: (0..keys).map(|_| group(&parts, Where::Pool)).collect(),
+            parts,
+            next_key: 0,
+            uncounted,
+            lost: 0,
         }
     }
 
-    /// When all windows have `units` to give, and the gate is open.
-    pub fn earliest(&mut self, now: Time, units: u64) -> When {
-        let closed = if now < self.closed_until {
-            When::At(self.closed_until)
-        } else {
-            When::Now
-        };
-        self.windows
-            .iter_mut()
-            .map(|window| window.earliest(now, units))
-            .fold(closed, When::max)
+    /// No limit at all.
+    #[must_use]
+    pub fn none() -> Limits {
+        Limits::new(Vec::new(), 0, 0, Uncounted::default())
     }
 
-    /// Takes `units` from every window, or from none.
-    pub fn take(&mut self, now: Time, units: u64) -> bool {
-        let free = self.earliest(now, units) == When::Now;
-        if free {
-            for window in &mut self.windows {
-                window.take(now, units);
-            }
+    /// Takes what is asked from every limit that it matches, or from none.
+    ///
+    /// # Errors
+    /// When, and for whom, that may change.
+    pub fn take(&mut self, now: Time, ask: &Ask) -> Result<Taken, Blocked> {
+        let run = self.run.earliest(now, ask);
+        let by_key = self.earliest_of_keys(now, ask);
+        let (key, pool) = self.earliest_in_pool(now, ask);
+        let when = run.max(pool).max(by_key);
+        if when != When::Now {
+            let by_key = by_key >= run.max(pool);
+            return Err(Blocked { when, by_key });
         }
-        free
+        let mut holds = SmallVec::new();
+        self.each_group(&ask.keys, key, &mut |group| {
+            holds.extend(group.take(now, ask))
+        });
+        self.next_key = key.map_or(0, |key| key + 1);
+        Ok(Taken { holds, key })
     }
 
     /// The attempt is being written.
-    pub fn sent(&mut self, now: Time, units: u64) -> Releases {
-        if !self.counts_sending() {
-            return Releases::new();
-        }
-        self.windows
-            .iter_mut()
-            .map(|window| window.sent(now, units))
-            .collect()
+    pub fn sent(&mut self, now: Time, ask: &Ask, taken: &mut Taken) {
+        self.tell(ask, taken, &mut |kind, hold| kind.sent(now, hold));
     }
 
-    /// Whether any window's slots come back by when they were sent.
+    /// The server's network stack has all of it.
+    pub fn acked(&mut self, now: Time, ask: &Ask, taken: &mut Taken) {
+        self.tell(ask, taken, &mut |kind, hold| kind.acked(now, hold));
+    }
+
+    /// The attempt ended, other than by a refusal.
+    pub fn ended(&mut self, now: Time, ask: &Ask, taken: &mut Taken, end: End) {
+        if matches!(end, End::Answered | End::Failed) {
+            self.innermost(ask, taken.key).accepted();
+        }
+        self.lost += u64::from(end == End::Lost);
+        let free = end == End::Failed && self.uncounted.failed;
+        self.tell(ask, taken, &mut |kind, hold| match end {
+            End::Answered | End::Failed if free => kind.returned(now, hold),
+            End::Answered | End::Failed => kind.answered(now, hold),
+            End::Lost => kind.lost(now, hold),
+            End::Returned => kind.returned(now, hold),
+        });
+    }
+
+    /// The server refused an attempt that was sent at `sent`: those with the same
+    /// keys wait for `pause`, or for a while that doubles with each refusal;
+    /// `chance` is 0 to 1. Gives the refusals in a row.
+    pub fn refused(
+        &mut self,
+        now: Time,
+        (ask, taken, sent): (&Ask, &mut Taken, Time),
+        pause: Option<Duration>,
+        chance: f64,
+    ) -> u32 {
+        let group = self.innermost(ask, taken.key);
+        let explained = group.expected_refusal(sent);
+        let refusals = group.refused(now, sent, pause, chance);
+        let free = self.uncounted.refused;
+        self.tell(ask, taken, &mut |kind, hold| {
+            kind.refused(now, hold, explained);
+            if free {
+                kind.returned(now, hold);
+            }
+        });
+        refusals
+    }
+
+    /// The answer has been read to its end, or nothing more will come of it.
+    pub fn finished(&mut self, now: Time, ask: &Ask, taken: &mut Taken) {
+        self.tell(ask, taken, &mut |kind, hold| kind.finished(now, hold));
+        self.each_group(&ask.keys, taken.key, &mut Group::finished);
+    }
+
+    /// The attempt has turned out to cost so many units of that kind.
+    pub fn settle(&mut self, now: Time, ask: &Ask, taken: &mut Taken, unit: usize, units: u64) {
+        self.tell_members(ask, taken, &mut |member, hold| {
+            if member.unit == unit {
+                member.kind.settle(now, hold, units);
+            }
+        });
+    }
+
+    /// What the server said of its requests, to somebody with these keys.
+    pub fn learn(&mut self, now: Time, ask: &Ask, key: Option<usize>, said: Said) {
+        for member in self.innermost(ask, key).members() {
+            if member.unit == 0 {
+                member.kind.learn(now, said);
+            }
+        }
+    }
+
+    /// Each limit's own account, in the order of the parts; nothing of what never woke.
     #[must_use]
-    pub fn counts_sending(&self) -> bool {
-        self.windows.iter().any(Window::counts_sending)
-    }
-
-    /// The answer's head has been seen.
-    pub fn answered(&mut self, now: Time, units: u64, releases: &Releases) {
-        for (window, release) in pairs(&mut self.windows, releases) {
-            window.answered(now, units, release);
-        }
-    }
-
-    /// No answer came, or none that proves that the request arrived by now.
-    pub fn lost(&mut self, now: Time, units: u64, releases: &Releases) {
-        for (window, release) in pairs(&mut self.windows, releases) {
-            window.lost(now, units, release);
-        }
-    }
-
-    /// Nothing was sent.
-    pub fn returned(&mut self, units: u64, releases: &Releases) {
-        for (window, release) in pairs(&mut self.windows, releases) {
-            window.returned(units, release);
-        }
-    }
-
-    /// The server took an attempt in: what it refused before is over.
-    pub fn accepted(&mut self) {
-        self.refusals = 0;
-    }
-
-    /// How often the gate was closed since an attempt was last taken in.
-    #[must_use]
-    pub fn refusals(&self) -> u32 {
-        self.refusals
-    }
-
-    /// The server refused an attempt that was sent at `sent`: nobody sends for
-    /// `pause`, or, if it named none, for a while that doubles with each refusal.
-    /// `chance` (0 to 1) lengthens that by up to a quarter, so that several
-    /// clients don't come back at once. Gives the time at which the gate opens.
-    pub fn refused(&mut self, now: Time, sent: Time, pause: Option<Duration>, chance: f64) -> Time {
-        // What was in flight when the gate closed tells nothing new.
-        let news = sent >= self.closed_until;
-        if news {
-            self.refusals += 1;
-            self.windows.iter_mut().for_each(Window::unexplained);
-        }
-        let unsaid = match news {
-            true => doubled(self.refusals, chance),
-            false => Duration::ZERO,
+    pub fn state(&self) -> Vec<LimitState> {
+        let (mut run, mut pool) = (vec![], vec![]);
+        self.run.note(&mut run);
+        self.pool.iter().for_each(|group| group.note(&mut pool));
+        let mut run = run.into_iter();
+        let mut pool = pool.into_iter();
+        let mut scopes: Vec<_> = self
+            .scopes
+            .iter()
+            .map(|s| s.accounts().into_iter())
+            .collect();
+        let state = |part: &Part| {
+            let (account, keys) = match part.place {
+                Where::Run => (run.next(), None),
+                Where::Pool => (pool.next(), Some(self.pool.len() as u64)),
+                Where::Scope(at) => (scopes[at].next(), Some(self.scopes[at].seen())),
+            };
+            let account = account.unwrap_or_default();
+            let slept = part.is_asleep() && account.margin.is_none();
+            (!slept).then(|| part.state(account, self.lost, keys))
         };
-        self.closed_until = self.closed_until.max(now.after(pause.unwrap_or(unsaid)));
-        self.closed_until
+        self.parts.iter().filter_map(state).collect()
     }
 
-    /// Each window's own account.
-    #[must_use]
-    pub fn state(&self) -> Vec<WindowState> {
-        self.windows.iter().map(Window::state).collect()
-    }
-}
-
-/// The pause after this many refusals that named none.
-fn doubled(refusals: u32, chance: f64) -> Duration {
-    let pause = FIRST_PAUSE * 2u32.pow(refusals.saturating_sub(1).min(6));
-    pause.min(LONGEST_PAUSE).mul_f64(1.0 + chance / 4.0)
-}
-
-/// Each window with its release, if the attempt had one.
-fn pairs<'a>(
-    windows: &'a mut [Window],
-    releases: &'a Releases,
-) -> impl Iterator<Item = (&'a mut Window, Option<Time>)> {
-    let releases = releases.iter().copied().chain(std::iter::repeat(None));
-    windows.iter_mut().zip(releases)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::window::Guard;
-    use super::*;
-
-    fn at(millis: u64) -> Time {
-        Time::from_nanos(millis * 1_000_000)
+    fn earliest_of_keys(&mut self, now: Time, ask: &Ask) -> When {
+        let parts = &self.parts;
+        let scopes = self.scopes.iter_mut().zip(&ask.keys).enumerate();
+        scopes
+            .map(|(index, (scope, key))| {
+                let make = || group(parts, Where::Scope(index));
+                scope.group(now, key, make).earliest(now, ask)
+            })
+            .fold(When::Now, When::max)
     }
 
-    fn limits(rates: &[&str]) -> Limits {
-        let window = |rate: &&str| {
-            Window::new(
-                rate.parse().unwrap(),
-                Guard::Strict,
-                Duration::from_secs(30),
-            )
-        };
-        Limits::new(rates.iter().map(window).collect())
+    /// The key that is free first; of those that are free now, the next in turn.
+    fn earliest_in_pool(&mut self, now: Time, ask: &Ask) -> (Option<usize>, When) {
+        let keys = self.pool.len();
+        let turn = |place: usize| (self.next_key + place) % keys;
+        let pool = &mut self.pool;
+        (0..keys)
+            .map(turn)
+            .map(|key| (Some(key), pool[key].earliest(now, ask)))
+            .min_by_key(|(_, when)| *when)
+            .unwrap_or((None, When::Now))
     }
 
-    #[test]
-    fn takes_from_all_or_from_none() {
-        let mut limits = limits(&["1/1s", "3/10s"]);
-        let none = Releases::new();
-        for start in [0, 2_000, 4_000] {
-            assert!(limits.take(at(start), 1));
-            assert!(!limits.take(at(start), 1), "the first limit is used up");
-            limits.answered(at(start), 1, &none);
+    /// The group that a refusal concerns, and no wider.
+    fn innermost(&mut self, ask: &Ask, key: Option<usize>) -> &mut Group {
+        if let Some(key) = key {
+            return &mut self.pool[key];
         }
-        let opens = at(10_000).after(Duration::from_micros(6_000));
-        assert_eq!(limits.earliest(at(6_000), 1), When::At(opens));
+        let scopes = self.scopes.iter_mut().zip(&ask.keys);
+        let known = scopes.filter_map(|(scope, key)| scope.known(key)).last();
+        known.unwrap_or(&mut self.run)
     }
 
-    #[test]
-    fn a_refusal_closes_the_gate_for_as_long_as_it_says() {
-        let mut limits = limits(&[]);
-        assert!(limits.take(at(0), 1));
-        limits.refused(at(100), at(0), Some(Duration::from_secs(7)), 0.0);
-        limits.refused(at(200), at(0), Some(Duration::from_secs(2)), 0.0);
-        assert_eq!(limits.earliest(at(300), 1), When::At(at(7_100)));
-        assert_eq!(limits.earliest(at(7_100), 1), When::Now);
-    }
-
-    #[test]
-    fn refusals_without_a_pause_double_it_until_one_is_accepted() {
-        let mut limits = limits(&[]);
-        let mut opens = at(0);
-        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
-            let again = limits.refused(opens, opens, None, 0.0);
-            assert_eq!(again.since(opens), Duration::from_secs(seconds));
-            // an older attempt's refusal adds nothing
-            assert_eq!(limits.refused(opens, Time::ZERO, None, 0.0), again);
-            opens = again;
+    /// In the order in which the holds of an attempt lie.
+    fn each_group(
+        &mut self,
+        keys: &[Arc<str>],
+        key: Option<usize>,
+        act: &mut dyn FnMut(&mut Group),
+    ) {
+        act(&mut self.run);
+        for (scope, key) in self.scopes.iter_mut().zip(keys) {
+            if let Some(group) = scope.known(key) {
+                act(group);
+            }
         }
-        limits.accepted();
-        let again = limits.refused(opens, opens, None, 1.0);
-        assert_eq!(again.since(opens), Duration::from_millis(1_250));
+        if let Some(key) = key {
+            act(&mut self.pool[key]);
+        }
     }
+
+    fn tell(
+        &mut self,
+        ask: &Ask,
+        taken: &mut Taken,
+        event: &mut dyn FnMut(&mut dyn Kind, &mut Hold),
+    ) {
+        self.tell_members(ask, taken, &mut |member, hold| {
+            event(&mut *member.kind, hold)
+        });
+    }
+
+    fn tell_members(
+        &mut self,
+        ask: &Ask,
+        taken: &mut Taken,
+        event: &mut dyn FnMut(&mut Member, &mut Hold),
+    ) {
+        let mut holds = taken.holds.iter_mut();
+        self.each_group(&ask.keys, taken.key, &mut |group| {
+            for member in group.members() {
+                if let Some(hold) = holds.next() {
+                    event(member, hold);
+                }
+            }
+        });
+    }
+}
+
+/// The limits of one place, all free.
+fn group(parts: &[Part], place: Where) -> Group {
+    let here = parts.iter().filter(|part| part.place == place);
+    Group::new(here.map(Part::member).collect())
 }

@@ -1,30 +1,76 @@
 //! (3) Units to permits: what may be sent when.
 //!
 //! A limit of N units per period X holds when no half-open window of length X
-//! contains more than N units of arrivals *at the server*. [`Window`] keeps one
-//! limit, [`Limits`] all of them at once; both are pure. [`Gate`] is the door:
-//! it owns the clock and the line of those who wait.
+//! contains more than N units of arrivals *at the server*. Servers count in
+//! other ways too: each kind is a file that states what it guarantees, and why.
+//!
+//! From the outside in: [`Gate`] is the door, which owns the clock and the
+//! wakers; the line is who waits; [`Limits`] are all limits at once, of the run,
+//! of each key and of each key of the pool; a group is those that hold
+//! together; each of these is a [`kind::Kind`]. All but the gate is pure.
+//!
+//! | kind | keeps |
+//! |---|---|
+//! | [`sliding`] | no window of X holds more than N; also one that ends at the server's reset |
+//! | [`fixed`] | windows whose edges are known |
+//! | [`bucket`] | a token or leaky bucket |
+//! | [`counter`] | an estimate from two fixed windows |
+//! | [`spacing`] | the least time between sendings |
+//! | [`concurrency`] | what is in flight |
+//! | [`budget`] | a total for the run |
 
+mod guard;
+pub use guard::Guard;
 mod rate;
 pub use rate::Rate;
-
+mod written;
+pub use written::{Counting, Details, Limit, Share};
+mod settings;
+pub use settings::{Outcome, Settings, Shape};
 mod time;
-pub use time::Time;
+pub use time::{Time, calendar_at_zero, now};
 
-mod window;
-pub use window::{Guard, When, Window, WindowState};
+pub mod kind;
+pub use kind::{Kind, When};
+mod slots;
+pub mod window;
 
+pub mod sliding;
+
+pub mod fixed;
+
+pub mod bucket;
+
+pub mod counter;
+
+pub mod spacing;
+
+pub mod concurrency;
+
+pub mod budget;
+
+mod certificate;
+
+mod ask;
+pub use ask::{Ask, Taken};
+mod group;
+mod scope;
+mod state;
+pub use state::LimitState;
 mod limits;
-pub use limits::{Limits, Releases};
+pub use limits::{Blocked, End, Limits};
+mod line;
+mod policy;
+pub use policy::{Part, Pattern, Policy, Uncounted, Where};
+mod sync;
 
 mod gate;
-pub use gate::{Gate, Permit};
+pub use gate::{Denied, Gate};
+mod permit;
+pub use permit::{Arrival, Permit};
 
 mod bound;
-pub use bound::best_possible;
-
-mod settings;
-pub use settings::{Policy, Settings};
+pub use bound::{Bound, Demand};
 
 #[cfg(test)]
 mod schedules;

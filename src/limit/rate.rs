@@ -43,6 +43,19 @@ impl Rate {
         }
         Ok(Rate { units, period })
     }
+
+    pub(super) fn parse(units: &str, period: &str) -> Result<Rate, String> {
+        let units = units.replace('_', "");
+        let units = units
+            .parse()
+            .map_err(|_| format!("\"{units}\" is not a whole number"))?;
+        Rate::new(units, parse_period(period)?)
+    }
+
+    pub(super) fn written_period(&self) -> String {
+        let period = humantime::format_duration(self.period).to_string();
+        period.replace(' ', "")
+    }
 }
 
 impl FromStr for Rate {
@@ -59,11 +72,7 @@ impl FromStr for Rate {
 
 fn parse(text: &str) -> Result<Rate, String> {
     let (units, period) = text.split_once('/').ok_or("it has no \"/\"")?;
-    let units = units.trim().replace('_', "");
-    let units = units
-        .parse()
-        .map_err(|_| format!("\"{units}\" is not a whole number"))?;
-    Rate::new(units, parse_period(period.trim())?)
+    Rate::parse(units.trim(), period.trim())
 }
 
 /// `5s`, `1m30s`, or a unit alone: `300/m` is `300/1m`.
@@ -78,8 +87,7 @@ fn parse_period(text: &str) -> Result<Duration, String> {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let period = humantime::format_duration(self.period).to_string();
-        write!(f, "{}/{}", self.units, period.replace(' ', ""))
+        write!(f, "{}/{}", self.units, self.written_period())
     }
 }
 

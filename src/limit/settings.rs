@@ -1,83 +1,88 @@
 //! What a job says of its limits.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
-use super::gate::LINGER;
-use super::{Gate, Guard, Limits, Rate, Window, time};
+use super::guard::Guard;
+use super::written::{Limit, Share};
 
-/// The `[limit]` part of a job.
+/// The `[limit]` part of a job. All of its limits hold at once.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
-    /// At most so many requests in each period; all of them hold at once.
+    /// At most so many units in each period.
     #[serde(deserialize_with = "one_or_many")]
-    pub rate: Vec<Rate>,
+    pub rate: Vec<Limit>,
     /// What the limits are proven against.
     pub guard: Guard,
+    /// The most requests that may come at once, where the server allows fewer
+    /// than a whole period's.
+    pub burst: Option<u64>,
+    /// The least time between two sendings.
+    #[serde(with = "humantime_serde")]
+    pub spacing: Option<Duration>,
+    /// Whether a period's requests go out as early as they may, or spread.
+    pub shape: Shape,
+    /// The most requests that the server may be working on.
+    pub in_flight: Option<u64>,
+    /// A template: each of its values has the limits for itself.
+    pub per: Option<String>,
+    /// Several API keys, each with the limits for itself; templates see the
+    /// chosen one as `{{ key }}`.
+    pub keys: Vec<String>,
+    /// What a request costs in other units: an expression over the row.
+    pub cost: BTreeMap<String, String>,
+    /// What it turned out to cost: jq over the answer.
+    pub settle: BTreeMap<String, String>,
+    /// The share of the limits that is ours: `80%`.
+    #[serde(rename = "use")]
+    pub share: Option<Share>,
+    /// Which answers the server doesn't count.
+    pub uncounted: Vec<Outcome>,
+    /// By how much our clock and the server's may differ, and what it rounds.
+    #[serde(with = "humantime_serde")]
+    pub skew: Option<Duration>,
 }
 
-/// The limits of a checked plan.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Policy {
-    /// All of them hold at once; none means no limit.
-    pub rates: Vec<Rate>,
-    /// What they are proven against.
-    pub guard: Guard,
-    /// How long an attempt without an answer may still arrive.
-    pub linger: Duration,
+/// When a period's requests go out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// As early as they may; spread once the server refuses what it should have taken.
+    #[default]
+    Auto,
+    /// As early as they may.
+    Burst,
+    /// A period's part apart.
+    Spread,
 }
 
-impl Policy {
-    /// A request that was given up after `timeout` may lie in a queue for as
-    /// long again: linger is the larger of that and 30 s.
-    #[must_use]
-    pub fn new(settings: &Settings, timeout: Duration) -> Policy {
-        Policy {
-            rates: settings.rate.clone(),
-            guard: settings.guard,
-            linger: timeout.max(LINGER),
-        }
-    }
-
-    /// The gate that keeps this policy, by the clock of this machine.
-    #[must_use]
-    pub fn gate(&self) -> Gate {
-        let window = |&rate: &Rate| Window::new(rate, self.guard, self.linger);
-        let limits = Limits::new(self.rates.iter().map(window).collect());
-        Gate::with_clock(limits, time::now)
-    }
-
-    /// More than this in flight is of no use: the tightest limit's units.
-    #[must_use]
-    pub fn most_in_flight(&self) -> Option<u64> {
-        self.rates.iter().map(|rate| rate.units).min()
-    }
+/// How an attempt may end without being counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// By a refusal for the limit's sake.
+    Refused,
+    /// By any other status of 400 and more.
+    Failed,
 }
 
 /// `rate = "22/5s"` as well as `rate = ["22/5s", "1000/1h"]`.
-fn one_or_many<'de, D>(deserializer: D) -> Result<Vec<Rate>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-{
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Texts {
-        One(String),
-        Many(Vec<String>),
-    }
-    let texts = match Texts::deserialize(deserializer) {
-        Ok(Texts::One(text)) => vec![text],
-        Ok(Texts::Many(texts)) => texts,
-        Err(_) => {
-            return Err(serde::de::Error::custom(
-                "rate is a text such as \"22/5s\", or a list of them",
-            ));
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Limit>, D::Error> {
+    let one = |value: Value| match value {
+        value @ (Value::String(_) | Value::Object(_)) => {
+            Limit::deserialize(value).map_err(D::Error::custom)
         }
+        _ => Err(D::Error::custom(
+            "rate is a text such as \"22/5s\", a table with one, or a list of them",
+        )),
     };
-    texts
-        .iter()
-        .map(|text| text.parse().map_err(serde::de::Error::custom))
-        .collect()
+    match Value::deserialize(deserializer)? {
+        Value::Array(many) => many.into_iter().map(one).collect(),
+        value => Ok(vec![one(value)?]),
+    }
 }

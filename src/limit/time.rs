@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
 /// Nanoseconds on a clock that never steps back and counts suspended time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(u64);
@@ -20,6 +22,12 @@ impl Time {
     #[must_use]
     pub fn after(self, wait: Duration) -> Time {
         Time(self.0.saturating_add(nanos(wait)))
+    }
+
+    /// This much earlier; it stops at the clock's zero.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Time {
+        Time(self.0.saturating_sub(nanos(span)))
     }
 
     /// How long after `earlier` this is; zero if it is not.
@@ -49,6 +57,14 @@ fn nanos(duration: Duration) -> u64 {
 #[must_use]
 pub fn now() -> Time {
     boot_time()
+}
+
+/// What the calendar said, or would have said, when the clock was at its zero.
+#[must_use]
+pub fn calendar_at_zero() -> Timestamp {
+    let since = SignedDuration::try_from(now().since(Time::ZERO)).unwrap_or_default();
+    let zero = Timestamp::now().checked_sub(since);
+    zero.unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 #[cfg(target_os = "linux")]

@@ -19,7 +19,7 @@ use crate::{crew, extract, judge, limit, render, send, sink, source, tally};
 ///     [limit]
 ///     rate = "22/5s"
 /// "#)?;
-/// assert_eq!(job.limit.rate[0].units, 22);
+/// assert_eq!(job.limit.rate[0].amount.units, 22);
 /// # Ok::<(), throng::Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

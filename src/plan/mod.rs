@@ -5,11 +5,12 @@ use std::time::Duration;
 use crate::auth::Secrets;
 use crate::crew::Crew;
 use crate::error::Error;
-use crate::limit::{Policy, best_possible};
+use crate::limit::{Bound, Demand, Policy, Time};
 use crate::sink::{Columns, Identity, Output};
 use crate::source::{Source, Survey};
 use crate::tally::Aggregate;
 
+mod demand;
 mod file;
 mod files;
 mod identity;
@@ -30,6 +31,7 @@ pub struct Plan {
     pub(crate) source: Source,
     pub(crate) survey: Survey,
     pub(crate) step: Step,
+    pub(crate) demand: Option<Demand>,
     pub(crate) secrets: Secrets,
     pub(crate) aggregates: Vec<Aggregate>,
     pub(crate) columns: Columns,
@@ -58,6 +60,7 @@ impl Plan {
         let survey = source.survey()?;
         names::check_fields(&step.renderer, &source, &survey)?;
         names::check_aggregates(&aggregates, &step.extractor, &survey)?;
+        let demand = demand::demand(&step, &source, survey.rows)?;
         let fields = survey.rows.map(|_| survey.names.clone());
         let columns = Columns::new(fields, step.extractor.names(), step.keeps_body)?;
         let identity = identity::of(job, &step, &source)?;
@@ -70,6 +73,7 @@ impl Plan {
             source,
             survey,
             step,
+            demand,
             aggregates,
             output,
             workers,
@@ -100,14 +104,22 @@ impl Plan {
         &self.step.policy
     }
 
-    /// The least time for `rows` when each answer takes `latency`.
+    /// The least time for all rows when each answer takes `latency`, and the
+    /// limit that binds; none without a limit, or if the rows aren't known.
     #[must_use]
-    pub fn best_possible(&self, rows: u64, latency: Duration) -> Option<Duration> {
-        best_possible(
-            &self.step.policy.rates,
-            self.step.policy.guard,
-            rows,
-            latency,
-        )
+    pub fn bound(&self, latency: Duration) -> Option<Bound> {
+        let now = crate::limit::now();
+        self.step.policy.bound(self.demand.as_ref()?, latency, now)
+    }
+
+    /// The least time, from `start` on, for a part of the rows that went out as
+    /// so many requests.
+    #[must_use]
+    pub fn bound_for(&self, requests: u64, latency: Duration, start: Time) -> Option<Bound> {
+        let demand = match &self.demand {
+            Some(all) => all.share(requests),
+            None => Demand::requests(requests),
+        };
+        self.step.policy.bound(&demand, latency, start)
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::Request;
 
 use super::Plan;
+use crate::limit::{Guard, now};
 use crate::report::escape;
 
 /// Used where the real latency isn't known yet.
@@ -22,6 +23,7 @@ impl Plan {
             ("input", self.input()),
             ("limit", self.limit()),
             ("time", self.time()),
+            ("guards", self.guards()),
             ("workers", self.crew()),
             ("output", self.output.name()),
         ] {
@@ -56,56 +58,60 @@ impl Plan {
     }
 
     fn limit(&self) -> String {
-        if self.step.policy.rates.is_empty() {
+        let policy = &self.step.policy;
+        if policy.is_unlimited() {
             return "none: as fast as the server answers (--rate 300/1m sets one)".into();
         }
-        let rates: Vec<String> = self
-            .step
-            .policy
-            .rates
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        let binding = match (rates.len(), self.binding()) {
-            (2.., Some(rate)) => format!("; {rate} binds"),
+        let awake = policy.parts().iter().filter(|part| !part.is_asleep());
+        let names: Vec<&str> = awake.map(|part| part.name.as_str()).collect();
+        let binding = match (names.len(), self.bound(LATENCY)) {
+            (2.., Some(bound)) => format!("; {} binds", bound.binds),
             _ => String::new(),
         };
-        format!(
-            "{} ({}){binding}",
-            rates.join(" and "),
-            self.step.policy.guard.name()
-        )
-    }
-
-    /// The limit that makes this job wait the longest.
-    fn binding(&self) -> Option<String> {
-        let rows = self.survey.rows.unwrap_or(1_000_000);
-        let bound = |rate: &crate::limit::Rate| {
-            crate::limit::best_possible(&[*rate], self.step.policy.guard, rows, LATENCY)
+        let pool = match policy.keys().len() {
+            0 => String::new(),
+            keys => format!(", for each of {keys} keys"),
         };
-        self.step
-            .policy
-            .rates
-            .iter()
-            .max_by_key(|rate| bound(rate))
-            .map(ToString::to_string)
+        let guard = policy.guard().name();
+        format!("{} ({guard}){pool}{binding}", names.join(" and "))
     }
 
     fn time(&self) -> String {
         let Some(rows) = self.survey.rows else {
             return "depends on the number of rows".into();
         };
-        let least = |latency| self.best_possible(rows, latency).map(seconds);
+        let least = |latency| self.bound(latency).map(|bound| seconds(bound.time));
         match (least(Duration::ZERO), least(LATENCY)) {
-            (Some(least), Some(later)) => format!(
-                "at least {least} for {rows} rows; {later} if each answer takes 250 ms, which {} the guard",
-                match self.step.policy.guard {
-                    crate::limit::Guard::Strict => "is the price of",
-                    crate::limit::Guard::Sent => "hardly matters to",
-                }
-            ),
+            (Some(least), Some(later)) => {
+                format!("at least {least} for {rows} rows; {later} if each answer takes 250 ms")
+            }
             _ => "no limit, no bound".into(),
         }
+    }
+
+    /// What the other guards would make of it, where that makes a difference.
+    fn guards(&self) -> String {
+        let policy = &self.step.policy;
+        let Some(demand) = self.demand.as_ref().filter(|_| !policy.is_unlimited()) else {
+            return "nothing to guard".into();
+        };
+        let times = Guard::ALL.map(|guard| policy.under(guard).bound(demand, LATENCY, now()));
+        let [Some(strict), Some(acked), Some(sent)] = times else {
+            return "nothing to guard".into();
+        };
+        let price = strict.time.as_secs_f64() / acked.time.as_secs_f64().max(1e-9) - 1.0;
+        let advice = match price {
+            ..0.05 => "strict, which is proven whatever the network does, costs little here",
+            _ => {
+                "acked is worth it where answers take so long: proven up to the server's network stack"
+            }
+        };
+        format!(
+            "strict {}, acked {}, sent {} if each answer takes 250 ms; {advice}",
+            seconds(strict.time),
+            seconds(acked.time),
+            seconds(sent.time),
+        )
     }
 
     fn crew(&self) -> String {

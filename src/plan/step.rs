@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::Request;
+
 use crate::auth::Signer;
 use crate::error::Error;
-use crate::extract::Extractor;
+use crate::extract::{Extractor, Settler};
 use crate::judge::Judge;
-use crate::limit::Policy;
-use crate::render::{self, Renderer};
+use crate::limit::{Ask, Policy};
+use crate::record::Failure;
+use crate::render::{self, Prices, Renderer};
 use crate::send::Transport;
 
 use super::Job;
+use crate::source::Row;
 
 /// From a row to its values.
 pub struct Step {
@@ -20,6 +25,7 @@ pub struct Step {
     pub(crate) transport: Arc<Transport>,
     pub(crate) judge: Judge,
     pub(crate) extractor: Extractor,
+    pub(crate) settler: Settler,
     pub(crate) keeps_body: bool,
     /// Whether each request gets an `Idempotency-Key` that is made of the run and the row.
     pub(crate) makes_keys: bool,
@@ -34,11 +40,13 @@ impl Step {
         job: &Job,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Step, Error> {
-        let renderer = Renderer::new(&with_key(job), environment)?;
+        let policy = Policy::new(&job.limit, job.send.timeout).map_err(Error::plan)?;
+        let renderer = Renderer::new(&with_key(job), &prices(&policy), environment)?;
         Ok(Step {
             extractor: Extractor::new(&job.extract)?,
-            policy: Policy::new(&job.limit, job.send.timeout),
-            signer: Signer::new(renderer.secret_headers()?),
+            settler: Settler::new(policy.settle(), policy.units())?,
+            signer: Signer::new(renderer.secret_headers()?, renderer.keys()),
+            policy,
             transport: Arc::new(Transport::new(job.send.clone(), environment)),
             judge: Judge::new(job.retry.clone(), renderer.method()),
             makes_keys: job.retry.idempotency_key.as_deref() == Some(AUTO),
@@ -64,4 +72,25 @@ fn with_key(job: &Job) -> render::Settings {
         headers.insert("idempotency-key".to_owned(), key.as_str().into());
     }
     request
+}
+
+impl Step {
+    /// What a row's request asks of the limits.
+    pub(crate) fn ask(&self, row: &Row, request: &Request<Bytes>) -> Result<Ask, Failure> {
+        let price = self.renderer.price(row, request)?;
+        let ask = Ask::new(price.units, price.keys);
+        let checked = self.policy.check(&ask);
+        checked.map_err(|why| Failure::new("input", why))?;
+        Ok(ask)
+    }
+}
+
+/// What the limits want to know of each request.
+fn prices(policy: &Policy) -> Prices {
+    let cost = |unit: &String| (unit.clone(), policy.cost().get(unit).cloned());
+    Prices {
+        costs: policy.units().iter().map(cost).collect(),
+        scopes: policy.scopes().to_vec(),
+        keys: policy.keys().to_vec(),
+    }
 }

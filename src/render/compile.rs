@@ -91,6 +91,33 @@ fn data_place(settings: &Settings) -> Place {
     }
 }
 
+/// The templates of the pool's keys; from then on `{{ key }}` is known.
+pub(super) fn keys(keys: &[String], templates: &mut Templates) -> Result<Vec<Template>, Error> {
+    let used = templates.uses_key();
+    match (keys.is_empty(), used) {
+        (true, true) => Err(Error::plan(
+            "the request uses {{ key }}, but there is no pool of keys: limit.keys = [\"{{ env.KEY_A }}\", …] makes one",
+        )),
+        (false, false) => Err(Error::plan(
+            "limit.keys is given, but the request uses no {{ key }}: put it where the API key goes",
+        )),
+        _ => {
+            templates.set_key(super::KEY);
+            let place = |why| Error::plan(format!("limit.keys: {why}"));
+            let add = |key: &String| templates.add(Place::Text, key).map_err(place);
+            keys.iter().map(add).collect()
+        }
+    }
+}
+
+/// The keys themselves.
+pub(super) fn key_values(templates: &Templates, pool: &[Template]) -> Result<Vec<String>, Error> {
+    let nothing = templates.scope(&serde_json::Map::new());
+    let value = |template: &Template| templates.render(*template, &nothing);
+    let values: Result<Vec<String>, String> = pool.iter().map(value).collect();
+    values.map_err(|why| Error::plan(format!("limit.keys: {why}")))
+}
+
 pub(super) fn variables(
     templates: &Templates,
     environment: &dyn Fn(&str) -> Option<String>,

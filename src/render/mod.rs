@@ -13,11 +13,14 @@ use crate::source::Row;
 
 mod compile;
 mod json;
+mod price;
 mod settings;
 mod template;
 mod url;
 
 use compile::Body;
+use price::Pricing;
+pub use price::{Price, Prices};
 pub use settings::Settings;
 use template::{Template, Templates};
 use url::Url;
@@ -30,16 +33,24 @@ pub struct Renderer {
     headers: Vec<(HeaderName, Template)>,
     secret_headers: Vec<(HeaderName, Template)>,
     body: Body,
+    pricing: Pricing,
+    keys: Vec<String>,
     secrets: Vec<String>,
 }
 
+/// What stands for a key of the pool until a request has got one: that is
+/// decided last, when it is signed.
+pub const KEY: &str = "throng0key0of0the0pool";
+
 impl Renderer {
-    /// Compiles the job's templates, with the environment's variables that they name.
+    /// Compiles the job's templates, and what its limits want to know, with the
+    /// environment's variables that they name.
     ///
     /// # Errors
     /// Which key is wrong and why, or which variable is not set.
     pub fn new(
         settings: &Settings,
+        prices: &Prices,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Renderer, Error> {
         let mut templates = Templates::new();
@@ -50,8 +61,13 @@ impl Renderer {
             let (fields, variables) = templates.names_used(*template);
             fields.is_empty() && !variables.is_empty()
         });
+        let pricing = Pricing::new(prices, &mut templates)?;
+        let pool = compile::keys(&prices.keys, &mut templates)?;
         let values = compile::variables(&templates, environment)?;
         templates.set_environment(&values);
+        let keys = compile::key_values(&templates, &pool)?;
+        let mut secrets: Vec<String> = values.into_values().collect();
+        secrets.extend(keys.iter().cloned());
         Ok(Renderer {
             method: settings.method()?,
             url,
@@ -59,7 +75,9 @@ impl Renderer {
             secret_headers,
             body,
             templates,
-            secrets: values.into_values().collect(),
+            pricing,
+            keys,
+            secrets,
         })
     }
 
@@ -95,6 +113,22 @@ impl Renderer {
             value.set_sensitive(true);
         }
         Ok(map)
+    }
+
+    /// The keys of the pool, of which each request gets one in the place of [`KEY`].
+    #[must_use]
+    pub fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
+    /// What limits want to know of a row's request.
+    ///
+    /// # Errors
+    /// A failure of kind `input`, which says which value is of no use.
+    pub fn price(&self, row: &Row, request: &Request<Bytes>) -> Result<Price, Failure> {
+        let scope = self.templates.scope(&row.fields);
+        let price = self.pricing.price(&self.templates, &scope, request);
+        price.map_err(|why| Failure::new("input", why))
     }
 
     /// The request of one row, without its secret headers.
@@ -152,7 +186,7 @@ mod tests {
     fn renderer(settings: Value) -> Result<Renderer, Error> {
         let settings: Settings = serde_json::from_value(settings).unwrap();
         let environment = |name: &str| (name == "KEY").then(|| "s3cret".to_owned());
-        Renderer::new(&settings, &environment)
+        Renderer::new(&settings, &Prices::default(), &environment)
     }
 
     fn row(fields: Value) -> Row {

@@ -35,6 +35,10 @@ pub fn percent_encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
+/// The names in templates that don't mean a field of the row: the environment,
+/// the key of the pool, and, in what limits ask, the request.
+const OURS: [&str; 3] = ["env", "key", "request"];
+
 /// The compiled templates of a plan, by a number each.
 pub struct Templates {
     engine: Environment<'static>,
@@ -79,6 +83,20 @@ impl Templates {
         self.names_in(&self.names[template.0])
     }
 
+    /// The same with their parts: `a.b`, `env.NAME`.
+    pub fn paths_used(&self, template: Template) -> Vec<String> {
+        let template = self.engine.get_template(&self.names[template.0]);
+        let paths = template.map(|template| template.undeclared_variables(true));
+        paths.unwrap_or_default().into_iter().collect()
+    }
+
+    /// Whether any of them so far uses the key of the pool.
+    pub fn uses_key(&self) -> bool {
+        let all = (0..self.names.len()).map(Template);
+        all.flat_map(|template| self.paths_used(template))
+            .any(|path| path == "key")
+    }
+
     fn names_in(&self, name: &str) -> (Vec<String>, Vec<String>) {
         let Ok(template) = self.engine.get_template(name) else {
             return Default::default();
@@ -87,7 +105,7 @@ impl Templates {
         let fields = template
             .undeclared_variables(false)
             .into_iter()
-            .filter(|name| name != "env" && !known.contains(name.as_str()))
+            .filter(|name| !OURS.contains(&name.as_str()) && !known.contains(name.as_str()))
             .collect();
         let variables = template
             .undeclared_variables(true)
@@ -110,6 +128,11 @@ impl Templates {
     /// From now on `{{ env.NAME }}` has these values.
     pub fn set_environment(&mut self, values: &BTreeMap<String, String>) {
         self.engine.add_global("env", Value::from(Serde(values)));
+    }
+
+    /// From now on `{{ key }}` has this value.
+    pub fn set_key(&mut self, value: &'static str) {
+        self.engine.add_global("key", value);
     }
 
     /// What templates see of a row: the fields that they use.

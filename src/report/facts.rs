@@ -37,6 +37,8 @@ pub struct Pace {
     /// How long any run would have taken that keeps the limits.
     #[serde(serialize_with = "maybe_rounded")]
     pub best_possible_seconds: Option<f64>,
+    /// The limit that makes it take so long.
+    pub bound_by: Option<String>,
     /// Requests over seconds.
     #[serde(serialize_with = "rounded")]
     pub requests_per_second: f64,
@@ -49,18 +51,22 @@ pub struct LimitReport {
     pub rate: String,
     /// What it was proven against: `strict`, `acked`, `sent`.
     pub guard: String,
-    /// Units in a period.
+    /// What it counts: `requests`, `tokens`.
+    pub unit: String,
+    /// The most units in a period, at once, or in all.
     pub units_allowed: u64,
-    /// The period.
-    pub period_seconds: f64,
-    /// The most units in any period by our own count.
+    /// The period, if it has one.
+    pub period_seconds: Option<f64>,
+    /// The most units that can have arrived in any period, whatever happened on the way.
     pub most_in_window: u64,
     /// Attempts without an answer, which may have arrived late.
     pub lost: u64,
     /// How long each of these was taken to be on its way.
     pub linger_seconds: f64,
-    /// What the `sent` guard kept between periods.
+    /// What was kept between periods or requests, where that was learnt.
     pub margin_seconds: Option<f64>,
+    /// How many keys had it, if it holds for each key.
+    pub keys: Option<u64>,
 }
 
 /// How long the last attempt of a row took, in milliseconds.

@@ -46,7 +46,7 @@ pub(super) fn limit() -> LimitReport {
         rate: "22/5s".into(),
         guard: "strict".into(),
         units_allowed: 22,
-        period_seconds: 5.0,
+        period_seconds: Some(5.0),
         most_in_window: 22,
         linger_seconds: 30.0,
         ..LimitReport::default()
@@ -58,6 +58,7 @@ pub(super) fn pace() -> Option<Pace> {
     Some(Pace {
         seconds: 118.234_567,
         best_possible_seconds: Some(117.5),
+        bound_by: Some("22/5s".into()),
         requests_per_second: 4.228_9,
     })
 }

@@ -20,9 +20,9 @@ fn a_good_run_is_told_in_a_few_lines() {
     assert_eq!(
         text,
         "500 rows: 500 ok, 0 failed\n\
-         118.2 s; the limit allows no less than 117.5 s (22/5s, strict)\n\
+         118.2 s, bound 117.5 s (22/5s), 99.4 %\n\
          500 requests (4.23 per second), 0 retries, 0 refused (429)\n\
-         limit 22/5s (strict): at most 22 in any 5 s by our count\n\
+         limit 22/5s (strict): at most 22 can have arrived in any 5 s\n\
          latency: p50 350 ms, p90 549 ms, p99 594 ms, max 599 ms\n\n\
          \x20 mean(price)  249.5  of 500 values\n\
          count(price) by symbol\n\
@@ -66,7 +66,7 @@ fn a_stopped_run_tells_why_and_how_to_go_on() {
     let text = report.text(Color::Never);
     for line in [
         "0 rows: 0 ok, 0 failed (1,200 more done before)\nstopped: disk full\n",
-        "at most 23 in any 5 s by our count, MORE THAN IT ALLOWS; 1 request without an answer",
+        "at most 23 can have arrived in any 5 s, MORE THAN IT ALLOWS; 1 request without an answer",
         "\nrecords: out.jsonl\nto go on: throng run job.toml --resume\n",
     ] {
         assert!(text.contains(line), "{text}");
@@ -93,7 +93,7 @@ fn programs_find_the_names_of_the_design() {
         .collect();
     assert_eq!(
         names.join(" "),
-        "rows ok failed skipped requests retries refused seconds best_possible_seconds \
+        "rows ok failed skipped requests retries refused seconds best_possible_seconds bound_by \
          requests_per_second limits latency_ms aggregates failures workers output stopped resume"
     );
     assert_eq!(json["seconds"], 118.235);

@@ -5,7 +5,7 @@ use anstyle::{AnsiColor, Style};
 use super::escape::{escape, short};
 use super::facts::{Latency, LimitReport, WorkerReport};
 use super::summary::Report;
-use super::words::{count, milliseconds, per_second, plural, seconds};
+use super::words::{count, milliseconds, per_second, percent, plural, seconds};
 use super::{answers, failures};
 
 /// Whether the reader shows colours.
@@ -85,16 +85,11 @@ fn time(report: &Report) -> Option<String> {
     let Some(best) = pace.best_possible_seconds else {
         return Some(took);
     };
-    let (verb, noun) = match report.limits.len() {
-        0 | 1 => ("allows", "limit"),
-        _ => ("allow", "limits"),
-    };
-    let rates: Vec<&str> = report.limits.iter().map(|limit| &*limit.rate).collect();
-    let guard = report.limits.first().map_or("", |limit| &limit.guard);
-    let which = short(&format!("{}, {guard}", rates.join(", ")));
-    let best = seconds(best);
+    let binds = pace.bound_by.as_deref().map_or_else(String::new, short);
+    let share = percent((best / pace.seconds.max(f64::EPSILON)).min(1.0));
     Some(format!(
-        "{took}; the {noun} {verb} no less than {best} ({which})"
+        "{took}, bound {} ({binds}), {share}",
+        seconds(best)
     ))
 }
 
@@ -113,15 +108,26 @@ fn sent(report: &Report) -> String {
 }
 
 fn limit(limit: &LimitReport) -> String {
-    let mut line = format!(
-        "limit {} ({}): at most {} in any {} by our count",
-        short(&limit.rate),
-        short(&limit.guard),
-        count(limit.most_in_window),
-        seconds(limit.period_seconds)
-    );
+    let mut line = format!("limit {} ({}): ", short(&limit.rate), short(&limit.guard));
+    line += &match limit.period_seconds {
+        _ if limit.units_allowed == 1
+            && limit.margin_seconds.is_some()
+            && limit.guard != "sent" =>
+        {
+            String::from("one after the other")
+        }
+        Some(period) => format!(
+            "at most {} can have arrived in any {}",
+            counted(limit),
+            seconds(period)
+        ),
+        None => format!("at most {}", counted(limit)),
+    };
     if limit.most_in_window > limit.units_allowed {
         line += ", MORE THAN IT ALLOWS";
+    }
+    if let Some(keys) = limit.keys {
+        line += &format!(", for each of {}", plural(keys, "key", "keys"));
     }
     if let Some(margin) = limit.margin_seconds {
         line += &format!("; margin {}", seconds(margin));
@@ -132,6 +138,14 @@ fn limit(limit: &LimitReport) -> String {
         line += &format!("; {lost} without an answer, each counted for {linger} more");
     }
     line
+}
+
+/// Requests need no name.
+fn counted(limit: &LimitReport) -> String {
+    match limit.unit.as_str() {
+        "requests" | "" => count(limit.most_in_window),
+        unit => format!("{} {}", count(limit.most_in_window), short(unit)),
+    }
 }
 
 fn latency(latency: &Latency) -> String {

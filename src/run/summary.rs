@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::attempt::Shared;
-use crate::limit::WindowState;
+use crate::limit::{Bound, LimitState};
 use crate::report::{Ending, LimitReport, Pace, Report, Rows, Sent, WorkerReport};
 use crate::stop::Reason;
 use crate::tally::Tally;
@@ -12,6 +12,7 @@ use crate::tally::Tally;
 pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duration]) -> Report {
     let of_records = Report::of(tally);
     let sending = shared.live.sending();
+    let bound = bound(shared, tally, took);
     Report {
         rows: Rows {
             skipped: shared.plan.output.done().len(),
@@ -24,7 +25,8 @@ pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duratio
         },
         pace: Some(Pace {
             seconds: took.as_secs_f64(),
-            best_possible_seconds: best_possible(shared, tally),
+            best_possible_seconds: bound.as_ref().map(|bound| bound.time.as_secs_f64()),
+            bound_by: bound.map(|bound| bound.binds),
             requests_per_second: sending.sent as f64 / took.as_secs_f64().max(f64::EPSILON),
         }),
         limits: shared.gate.state().iter().map(limit).collect(),
@@ -35,23 +37,25 @@ pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duratio
 }
 
 /// The bound for as many requests as there were rows, at the median latency.
-fn best_possible(shared: &Shared, tally: &Tally) -> Option<f64> {
+fn bound(shared: &Shared, tally: &Tally, took: Duration) -> Option<Bound> {
     let median = tally.latency().at(0.5)? / 1_000.0;
     let latency = Duration::try_from_secs_f64(median).ok()?;
-    let best = shared.plan.best_possible(tally.counts().rows, latency)?;
-    Some(best.as_secs_f64())
+    let start = shared.gate.now().before(took);
+    shared.plan.bound_for(tally.counts().rows, latency, start)
 }
 
-fn limit(window: &WindowState) -> LimitReport {
+fn limit(state: &LimitState) -> LimitReport {
     LimitReport {
-        rate: window.rate.to_string(),
-        guard: window.guard.name().to_owned(),
-        units_allowed: window.rate.units,
-        period_seconds: window.rate.period.as_secs_f64(),
-        most_in_window: window.most,
-        lost: window.lost,
-        linger_seconds: window.linger.as_secs_f64(),
-        margin_seconds: window.margin.map(|margin| margin.as_secs_f64()),
+        rate: state.name.clone(),
+        guard: state.guard.name().to_owned(),
+        unit: state.unit.clone(),
+        units_allowed: state.units,
+        period_seconds: state.period.map(|period| period.as_secs_f64()),
+        most_in_window: state.most,
+        lost: state.lost,
+        linger_seconds: state.linger.as_secs_f64(),
+        margin_seconds: state.margin.map(|margin| margin.as_secs_f64()),
+        keys: state.keys,
     }
 }
 

@@ -4,18 +4,75 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use throng::limit::Rate;
+use throng::limit::{Rate, Share};
+
+use super::pairs::{Pair, assignment, map};
+use super::send::duration;
 
 /// How often.
 #[derive(Args)]
 #[command(next_help_heading = "Limit")]
 pub struct Limit {
-    /// At most N requests in any PERIOD, such as 22/5s or 300/1m (repeat: all hold)
+    /// At most N in any PERIOD: 22/5s, '90000 tokens/1m', counter:300/1m, bucket:10/1s, 100/1m@clock, 25/1d@America/New_York, 5000/run (repeat: all hold)
     #[arg(short, long, value_name = "N/PERIOD")]
-    rate: Vec<Rate>,
-    /// What the limit is proven against: strict (arrivals at the server) or sent (our clock)
-    #[arg(long, value_parser = ["strict", "sent"])]
+    rate: Vec<throng::limit::Limit>,
+    /// What the limits are proven against: strict (arrivals at the server), acked (at its network stack) or sent (our clock)
+    #[arg(long, value_parser = ["strict", "acked", "sent"])]
     guard: Option<String>,
+    #[command(flatten)]
+    beside: Beside,
+    #[command(flatten)]
+    scope: Scope,
+    #[command(flatten)]
+    older: Older,
+}
+
+/// What stands beside the rates.
+#[derive(Args)]
+struct Beside {
+    /// The most that may come at once, where a server allows less than a period's
+    #[arg(long, value_name = "N")]
+    burst: Option<u64>,
+    /// The least time between two requests
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    spacing: Option<String>,
+    /// A period's requests go out at once, spread, or spread after an unexpected refusal [default: auto]
+    #[arg(long, value_parser = ["burst", "spread", "auto"])]
+    shape: Option<String>,
+    /// The most requests that the server may be working on
+    #[arg(long, value_name = "N")]
+    in_flight: Option<u64>,
+    /// The share of the limits that is ours, such as 80%
+    #[arg(long = "use", value_name = "SHARE")]
+    share: Option<Share>,
+    /// Answers that the server doesn't count: refused or failed (repeat)
+    #[arg(long, value_name = "WHICH", value_parser = ["refused", "failed"])]
+    uncounted: Vec<String>,
+    /// By how much clocks may differ, and what the server rounds [default: 1ms; up to 1s for windows with edges]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    skew: Option<String>,
+}
+
+/// Whose the limits are, and what a request costs.
+#[derive(Args)]
+struct Scope {
+    /// Each value of this template has the limits for itself: '{{ tenant }}', '{{ request.host }}'
+    #[arg(long, value_name = "T")]
+    per: Option<String>,
+    /// One of several API keys, each with the limits for itself; templates see it as {{ key }} (repeat)
+    #[arg(long, value_name = "T")]
+    keys: Vec<String>,
+    /// What a request costs of a unit: an expression over the row, such as tokens='prompt | length / 4' (repeat)
+    #[arg(long, value_name = "NAME=EXPR", value_parser = assignment)]
+    cost: Vec<Pair>,
+    /// What it has cost: jq over the answer, such as tokens=.usage.total_tokens (repeat)
+    #[arg(long, value_name = "NAME=JQ", value_parser = assignment)]
+    settle: Vec<Pair>,
+}
+
+/// The older way to say a rate.
+#[derive(Args)]
+struct Older {
     /// The older way to say PERIOD, in seconds
     #[arg(
         long,
@@ -40,21 +97,38 @@ impl Limit {
     /// The older flags together are one rate, whose other half is 25 or 5 s.
     pub fn tree(&self) -> Result<Value, String> {
         let mut rates = self.rate.clone();
-        if self.period_duration_sec.is_some() || self.max_requests_per_period.is_some() {
-            let seconds = self.period_duration_sec.unwrap_or(5.0);
-            let period = Duration::try_from_secs_f64(seconds).map_err(|_| {
-                format!("--period-duration-sec {seconds} is not a number of seconds")
-            })?;
-            rates.push(Rate::new(
-                self.max_requests_per_period.unwrap_or(25),
-                period,
-            )?);
+        rates.extend(self.older.rate()?.map(throng::limit::Limit::from));
+        Ok(json!({
+            "rate": some(&rates),
+            "guard": self.guard,
+            "burst": self.beside.burst,
+            "spacing": self.beside.spacing,
+            "shape": self.beside.shape,
+            "in-flight": self.beside.in_flight,
+            "use": self.beside.share,
+            "uncounted": some(&self.beside.uncounted),
+            "skew": self.beside.skew,
+            "per": self.scope.per,
+            "keys": some(&self.scope.keys),
+            "cost": map(&self.scope.cost),
+            "settle": map(&self.scope.settle),
+        }))
+    }
+}
+
+impl Older {
+    fn rate(&self) -> Result<Option<Rate>, String> {
+        if self.period_duration_sec.is_none() && self.max_requests_per_period.is_none() {
+            return Ok(None);
         }
-        Ok(json!({ "rate": some(&rates), "guard": self.guard }))
+        let seconds = self.period_duration_sec.unwrap_or(5.0);
+        let period = Duration::try_from_secs_f64(seconds)
+            .map_err(|_| format!("--period-duration-sec {seconds} is not a number of seconds"))?;
+        Rate::new(self.max_requests_per_period.unwrap_or(25), period).map(Some)
     }
 }
 
 /// A list that is not there says nothing, rather than "none".
-fn some(rates: &[Rate]) -> Option<&[Rate]> {
-    (!rates.is_empty()).then_some(rates)
+fn some<T>(list: &[T]) -> Option<&[T]> {
+    (!list.is_empty()).then_some(list)
 }

@@ -88,7 +88,7 @@ impl Patience {
 }
 
 /// Checked here, where the flag is known, and read by its room.
-fn duration(text: &str) -> Result<String, String> {
+pub(super) fn duration(text: &str) -> Result<String, String> {
     match humantime::parse_duration(text) {
         Ok(_) => Ok(text.into()),
         Err(error) => Err(format!("{error} (such as 30s, 500ms or 1m30s)")),

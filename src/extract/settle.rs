@@ -1,0 +1,73 @@
+//! What an answer says that its request has cost. Pure.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Extractor, Settings};
+use crate::error::Error;
+
+/// Takes the true costs of requests out of their answers.
+pub struct Settler {
+    /// By the extractor's values: which unit it is, as an index.
+    units: Vec<usize>,
+    extractor: Extractor,
+}
+
+impl Settler {
+    /// Compiles a jq program for each of these units, which `units` lists in order.
+    ///
+    /// # Errors
+    /// Which program is wrong, and where jq stumbled.
+    pub fn new(programs: &BTreeMap<String, String>, units: &[String]) -> Result<Settler, Error> {
+        let optional =
+            |(unit, code): (&String, &String)| (format!("{unit}?"), Value::from(code.as_str()));
+        let settings: Settings = programs.iter().map(optional).collect();
+        let index = |name: &String| units.iter().position(|unit| unit == name);
+        let wrong = |error| Error::plan(format!("limit.settle (--settle): {error}"));
+        Ok(Settler {
+            units: programs.keys().filter_map(index).collect(),
+            extractor: Extractor::new(&settings).map_err(wrong)?,
+        })
+    }
+
+    /// By unit, what the answer says; nothing where it says nothing of use.
+    pub fn costs(&self, body: &[u8]) -> Vec<(usize, u64)> {
+        if self.units.is_empty() {
+            return Vec::new();
+        }
+        let values = self.extractor.extract(body).unwrap_or_default();
+        let pairs = self.units.iter().copied().zip(values);
+        pairs
+            .filter_map(|(unit, value)| Some((unit, amount(&value)?)))
+            .collect()
+    }
+}
+
+fn amount(value: &Value) -> Option<u64> {
+    let number = value.as_f64()?;
+    (0.0..=9e15)
+        .contains(&number)
+        .then_some(number.ceil() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn true_costs_are_numbers_where_the_answer_has_them() {
+        let programs = BTreeMap::from([("tokens".to_owned(), ".usage.total_tokens".to_owned())]);
+        let units = ["requests".to_owned(), "tokens".to_owned()];
+        let settler = Settler::new(&programs, &units).unwrap();
+        for (body, costs) in [
+            (&b"{\"usage\": {\"total_tokens\": 31.2}}"[..], vec![(1, 32)]),
+            (b"{\"usage\": {\"total_tokens\": -1}}", vec![]),
+            (b"{\"usage\": {\"total_tokens\": \"many\"}}", vec![]),
+            (b"{}", vec![]),
+            (b"not json", vec![]),
+        ] {
+            assert_eq!(settler.costs(body), costs);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What an attempt asks of the limits, and what it was given.
+
+use std::sync::Arc;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::kind::Hold;
+
+/// What one attempt asks for: units of each kind, and whose limits they count against.
+///
+/// A number is so many requests, and nothing else: `gate.permit(1)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// By the policy's units; requests come first.
+    pub(super) units: SmallVec<[u64; 2]>,
+    /// By the policy's scopes: the key that the attempt has in each.
+    pub(super) keys: Keys,
+}
+
+/// Whose limits an attempt counts against, one key for each scope.
+pub(super) type Keys = SmallVec<[Arc<str>; 1]>;
+
+impl Ask {
+    /// Asks for so many units of each kind, requests first, against the limits
+    /// of these keys, one for each scope.
+    #[must_use]
+    pub fn new(
+        units: impl IntoIterator<Item = u64>,
+        keys: impl IntoIterator<Item = Arc<str>>,
+    ) -> Ask {
+        Ask {
+            units: units.into_iter().collect(),
+            keys: keys.into_iter().collect(),
+        }
+    }
+
+    /// Whose limits it counts against, by scope.
+    #[must_use]
+    pub fn keys(&self) -> &[Arc<str>] {
+        &self.keys
+    }
+
+    /// Units of this kind. Those that it doesn't name cost one, like a request.
+    #[must_use]
+    pub fn units_of(&self, unit: usize) -> u64 {
+        self.units.get(unit).copied().unwrap_or(1)
+    }
+}
+
+impl From<u64> for Ask {
+    fn from(requests: u64) -> Ask {
+        Ask {
+            units: smallvec![requests],
+            keys: Keys::new(),
+        }
+    }
+}
+
+/// What an attempt has taken from each limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Taken {
+    pub(super) holds: SmallVec<[Hold; 2]>,
+    /// Which key of the pool it uses, if there is a pool.
+    pub(super) key: Option<usize>,
+}
+
+impl Taken {
+    /// Which key of the pool it uses, if there is a pool.
+    #[must_use]
+    pub fn key(&self) -> Option<usize> {
+        self.key
+    }
+}

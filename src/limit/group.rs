@@ -1,0 +1,162 @@
+//! The limits that hold together for one key, and the pauses that the server
+//! asks of it. Pure.
+
+use std::time::Duration;
+
+use super::ask::Ask;
+use super::kind::{Hold, Kind, When};
+use super::state::Account;
+use super::time::Time;
+
+/// The first pause after a refusal that names none; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Limits that hold together, and until when the server wants to be left alone.
+#[derive(Debug, Default)]
+pub struct Group {
+    members: Vec<Member>,
+    closed_until: Time,
+    /// Refusals since the server last took an attempt in.
+    refusals: u32,
+    /// Attempts that have taken something and are not finished.
+    open: u64,
+}
+
+/// A limit, and the unit that it counts.
+#[derive(Debug)]
+pub struct Member {
+    pub unit: usize,
+    pub kind: Box<dyn Kind>,
+}
+
+impl Group {
+    /// These limits together, all free.
+    pub fn new(members: Vec<Member>) -> Group {
+        Group {
+            members,
+            ..Group::default()
+        }
+    }
+
+    /// When all of them have what is asked for, and the server is not to be left alone.
+    pub fn earliest(&mut self, now: Time, ask: &Ask) -> When {
+        let closed = match now < self.closed_until {
+            true => When::At(self.closed_until),
+            false => When::Now,
+        };
+        self.members
+            .iter_mut()
+            .map(|member| member.kind.earliest(now, ask.units_of(member.unit)))
+            .fold(closed, When::max)
+    }
+
+    /// Takes from each of them what [`earliest`](Group::earliest) said could be had.
+    pub fn take<'a>(&'a mut self, now: Time, ask: &'a Ask) -> impl Iterator<Item = Hold> + 'a {
+        self.open += 1;
+        self.members
+            .iter_mut()
+            .map(move |member| member.kind.take(now, ask.units_of(member.unit)))
+    }
+
+    /// One attempt is over, and will not be heard of again.
+    pub fn finished(&mut self) {
+        self.open -= 1;
+    }
+
+    /// Each limit.
+    pub fn members(&mut self) -> &mut [Member] {
+        &mut self.members
+    }
+
+    /// The server took an attempt in: what it refused before is over.
+    pub fn accepted(&mut self) {
+        self.refusals = 0;
+    }
+
+    /// Whether a refusal of what was sent then tells nothing new, since the
+    /// server wanted to be left alone already.
+    pub fn expected_refusal(&self, sent: Time) -> bool {
+        sent < self.closed_until
+    }
+
+    /// The server refused an attempt that was sent at `sent`: nobody sends for
+    /// `pause`, or, if it named none, for a while that doubles with each refusal.
+    /// `chance` (0 to 1) lengthens that by up to a quarter, so that several
+    /// clients don't come back at once. Gives the refusals in a row.
+    pub fn refused(&mut self, now: Time, sent: Time, pause: Option<Duration>, chance: f64) -> u32 {
+        let news = !self.expected_refusal(sent);
+        self.refusals += u32::from(news);
+        let unsaid = match news {
+            true => doubled(self.refusals, chance),
+            false => Duration::ZERO,
+        };
+        self.closed_until = self.closed_until.max(now.after(pause.unwrap_or(unsaid)));
+        self.refusals
+    }
+
+    /// Adds what each limit has to say, in their order.
+    pub fn note(&self, accounts: &mut Vec<Account>) {
+        accounts.resize(self.members.len().max(accounts.len()), Account::default());
+        for (account, member) in accounts.iter_mut().zip(&self.members) {
+            account.add(&*member.kind);
+        }
+    }
+
+    /// Whether it would do as well to begin anew.
+    pub fn is_idle(&mut self, now: Time) -> bool {
+        let quiet = self.open == 0 && self.refusals == 0 && now >= self.closed_until;
+        quiet
+            && self
+                .members
+                .iter_mut()
+                .all(|member| member.kind.is_idle(now))
+    }
+}
+
+/// The pause after this many refusals that named none.
+fn doubled(refusals: u32, chance: f64) -> Duration {
+    let pause = FIRST_PAUSE * 2u32.pow(refusals.saturating_sub(1).min(6));
+    pause.min(LONGEST_PAUSE).mul_f64(1.0 + chance / 4.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn a_refusal_closes_it_for_as_long_as_it_says() {
+        let mut group = Group::default();
+        let ask = Ask::from(1);
+        group.refused(at(100), at(0), Some(Duration::from_secs(7)), 0.0);
+        group.refused(at(200), at(0), Some(Duration::from_secs(2)), 0.0);
+        assert_eq!(group.earliest(at(300), &ask), When::At(at(7_100)));
+        assert_eq!(group.earliest(at(7_100), &ask), When::Now);
+    }
+
+    #[test]
+    fn refusals_without_a_pause_double_it_until_one_is_accepted() {
+        let mut group = Group::default();
+        let mut opens = at(0);
+        let mut refused = |group: &mut Group, sent, chance| {
+            group.refused(opens, sent, None, chance);
+            let pause = group.closed_until.since(opens);
+            opens = group.closed_until;
+            pause
+        };
+        let mut sent = at(0);
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+            let pause = refused(&mut group, sent, 0.0);
+            assert_eq!(pause, Duration::from_secs(seconds));
+            sent = group.closed_until;
+            // an older attempt's refusal adds nothing
+            assert!(group.expected_refusal(Time::ZERO));
+        }
+        group.accepted();
+        assert_eq!(refused(&mut group, sent, 1.0), Duration::from_millis(1_250));
+    }
+}

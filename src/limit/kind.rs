@@ -1,0 +1,118 @@
+//! What every kind of limit answers to. Pure: time is an argument.
+
+use std::fmt;
+
+use super::time::Time;
+
+/// One limit's arithmetic.
+///
+/// An attempt takes its units, is sent, perhaps acknowledged, and ends in one
+/// of four ways; then its body ends, and its true cost may become known. What a
+/// limit must remember of an attempt lies in its [`Hold`], so that a limit's
+/// memory doesn't grow with what is in flight.
+pub trait Kind: fmt::Debug + Send {
+    /// When `units` can be taken if nothing else happens before.
+    fn earliest(&mut self, now: Time, units: u64) -> When;
+
+    /// Takes `units`, which [`earliest`](Kind::earliest) said could be had.
+    fn take(&mut self, now: Time, units: u64) -> Hold;
+
+    /// The attempt is being written.
+    fn sent(&mut self, _now: Time, _hold: &mut Hold) {}
+
+    /// The server's network stack has all of it.
+    fn acked(&mut self, _now: Time, _hold: &mut Hold) {}
+
+    /// The final answer's head has been seen: it arrived no later than now.
+    fn answered(&mut self, now: Time, hold: &mut Hold);
+
+    /// The answer was a refusal for the limit's sake; `explained` if a refusal
+    /// was to be expected, such as of what was in flight when the gate closed.
+    fn refused(&mut self, now: Time, hold: &mut Hold, _explained: bool) {
+        self.answered(now, hold);
+    }
+
+    /// No answer came: it may still arrive until linger has passed.
+    fn lost(&mut self, now: Time, hold: &mut Hold);
+
+    /// Nothing was sent, or nothing that counts.
+    fn returned(&mut self, now: Time, hold: &mut Hold);
+
+    /// The answer has been read to its end.
+    fn finished(&mut self, _now: Time, _hold: &mut Hold) {}
+
+    /// The attempt has turned out to cost `units`.
+    fn settle(&mut self, now: Time, hold: &mut Hold, units: u64);
+
+    /// What the server says of the limit. It only ever tightens.
+    fn learn(&mut self, _now: Time, _said: Said) {}
+
+    /// Whether it would do as well to begin anew: nothing is taken or held.
+    fn is_idle(&mut self, now: Time) -> bool;
+
+    /// The most units that can have fallen into one window so far.
+    fn most(&self) -> u64;
+
+    /// What is kept between periods, where that depends on what was learnt.
+    fn margin(&self) -> Option<std::time::Duration> {
+        None
+    }
+}
+
+/// When a permit can be had, as far as is known now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum When {
+    /// At once.
+    Now,
+    /// Not before this time.
+    At(Time),
+    /// Not before some attempt in flight ends.
+    AfterAnAnswer,
+    /// Never: it is more than there will ever be.
+    Never,
+}
+
+/// What one limit remembers of one attempt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hold {
+    /// The units that it has taken.
+    pub units: u64,
+    /// Where they are now.
+    pub(super) place: Place,
+}
+
+/// Where the units of an attempt are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// Taken, and not known to have arrived.
+    #[default]
+    InFlight,
+    /// Counted until this time.
+    Until(Time),
+    /// Given back.
+    Free,
+}
+
+/// What a server says of its limit, in our clock's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said {
+    /// The units that are left, if it says so.
+    pub remaining: Option<u64>,
+    /// When the window ends, if it says so.
+    pub reset: Option<Time>,
+}
+
+impl Hold {
+    /// Units that are taken.
+    #[must_use]
+    pub fn new(units: u64) -> Hold {
+        Hold {
+            units,
+            place: Place::InFlight,
+        }
+    }
+
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.place == Place::InFlight
+    }
+}

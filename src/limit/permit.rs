@@ -1,0 +1,167 @@
+//! Leave for one attempt, and what becomes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ask::{Ask, Taken};
+use super::gate::Shared;
+use super::kind::Said;
+use super::limits::End;
+use super::time::Time;
+
+/// Leave for one attempt, from all limits.
+///
+/// It is told what becomes of the attempt: sent, perhaps acknowledged, then
+/// answered, failed, refused, lost or returned, whichever comes first; and it is
+/// dropped when the answer has been read. Dropped without an end, it goes back
+/// if nothing was sent, and else counts as lost.
+#[derive(Debug)]
+#[must_use]
+pub struct Permit {
+    shared: Arc<Shared>,
+    ask: Ask,
+    taken: Taken,
+    sent: Option<Time>,
+    acked: Option<Time>,
+    ended: Option<Time>,
+}
+
+/// From when to when an attempt can have arrived at the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// When it was sent.
+    pub earliest: Time,
+    /// When it was acknowledged or answered, or, without either, given up.
+    pub latest: Time,
+}
+
+impl Permit {
+    pub(super) fn new(shared: Arc<Shared>, ask: Ask, taken: Taken) -> Permit {
+        Permit {
+            shared,
+            ask,
+            taken,
+            sent: None,
+            acked: None,
+            ended: None,
+        }
+    }
+
+    /// Which key of the pool it is for, if there is a pool.
+    #[must_use]
+    pub fn key(&self) -> Option<usize> {
+        self.taken.key()
+    }
+
+    /// The request is about to be written.
+    pub fn sent(&mut self) {
+        let (ask, taken) = (&self.ask, &mut self.taken);
+        let sent = self.shared.tell(ask, |limits, now| {
+            limits.sent(now, ask, taken);
+            now
+        });
+        self.sent = Some(sent);
+    }
+
+    /// The server's network stack has all of it.
+    pub fn acked(&mut self) {
+        if self.ended.is_none() && self.acked.is_none() {
+            let (ask, taken) = (&self.ask, &mut self.taken);
+            let acked = self.shared.tell(ask, |limits, now| {
+                limits.acked(now, ask, taken);
+                now
+            });
+            self.acked = Some(acked);
+        }
+    }
+
+    /// The final answer's head has been seen.
+    pub fn answered(&mut self) {
+        self.end(End::Answered);
+    }
+
+    /// The same, and it says that the request could not be done.
+    pub fn failed(&mut self) {
+        self.end(End::Failed);
+    }
+
+    /// No answer came: the request may yet arrive.
+    pub fn lost(&mut self) {
+        self.end(End::Lost);
+    }
+
+    /// Nothing was sent after all.
+    pub fn returned(&mut self) {
+        self.end(End::Returned);
+    }
+
+    /// The server refused it for the limit's sake: the gate closes, for everyone
+    /// with the same keys, for `pause`, or for a while that doubles with each
+    /// refusal. Gives how often that has happened since an attempt was last
+    /// taken in.
+    pub fn refused(&mut self, pause: Option<Duration>, chance: f64) -> u32 {
+        let sent = self.sent.unwrap_or(Time::ZERO);
+        let (ask, taken) = (&self.ask, &mut self.taken);
+        let (refusals, now) = self.shared.tell(ask, |limits, now| {
+            let refusals = limits.refused(now, (ask, taken, sent), pause, chance);
+            (refusals, now)
+        });
+        self.ended = Some(now);
+        refusals
+    }
+
+    /// It has turned out to cost so many units of that kind, as an index into
+    /// the policy's units.
+    pub fn settle(&mut self, unit: usize, units: u64) {
+        let (ask, taken) = (&self.ask, &mut self.taken);
+        self.shared.tell(ask, |limits, now| {
+            limits.settle(now, ask, taken, unit, units);
+        });
+    }
+
+    /// What the server says of its limit; `reset` is that long from now.
+    pub fn learn(&mut self, remaining: Option<u64>, reset: Option<Duration>) {
+        let (ask, key) = (&self.ask, self.taken.key());
+        self.shared.tell(ask, |limits, now| {
+            let reset = reset.map(|reset| now.after(reset));
+            limits.learn(now, ask, key, Said { remaining, reset });
+        });
+    }
+
+    /// From when to when it can have arrived, once it has ended; none if nothing
+    /// was sent. What is lost may come for linger longer.
+    #[must_use]
+    pub fn arrival(&self) -> Option<Arrival> {
+        Some(Arrival {
+            earliest: self.sent?,
+            latest: self.acked.or(self.ended)?,
+        })
+    }
+
+    fn end(&mut self, end: End) {
+        if self.ended.is_some() {
+            return;
+        }
+        let (ask, taken) = (&self.ask, &mut self.taken);
+        let now = self.shared.tell(ask, |limits, now| {
+            limits.ended(now, ask, taken, end);
+            now
+        });
+        self.ended = Some(now);
+        if end == End::Returned {
+            self.sent = None;
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        match self.sent {
+            Some(_) => self.lost(),
+            None => self.returned(),
+        }
+        let (ask, taken) = (&self.ask, &mut self.taken);
+        self.shared
+            .tell(ask, |limits, now| limits.finished(now, ask, taken));
+    }
+}

@@ -1,0 +1,196 @@
+//! A sliding window: no half-open window of length X, wherever it begins, holds
+//! more than N arrivals. Pure.
+//!
+//! **Guarantee (strict).** A limit of N units has N slots. An attempt holds its
+//! slots from when it is sent until X after its answer is first seen. Of N+1
+//! arrivals two share a slot, say a before b; a arrived before its answer was
+//! seen, b was sent X after that and arrived later still: so they lie at least
+//! X apart, and no half-open window of length X holds more than N arrivals,
+//! whatever the latencies. Nothing that knows only when it sent and when
+//! answers came can be safe and send earlier.
+//!
+//! Who keeps a sliding window also keeps a fixed one of the same length whose
+//! edges nobody knows, such as one that begins with the first use: that is some
+//! window of length X, too.
+
+use std::time::Duration;
+
+use super::time::Time;
+use super::window::Span;
+
+/// A unit counts for X after it arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct Sliding {
+    hold: Duration,
+}
+
+impl Sliding {
+    /// X, made longer by what clocks may differ by: 500 parts in a million,
+    /// and `skew` for what the server rounds.
+    #[must_use]
+    pub fn new(period: Duration, skew: Duration) -> Sliding {
+        Sliding {
+            hold: period + period / 2_000 + skew,
+        }
+    }
+}
+
+impl Span for Sliding {
+    fn end(&self, arrived: Time) -> Time {
+        arrived.after(self.hold)
+    }
+}
+
+/// A window that the server ends at a time that it tells: what arrived before
+/// that reset doesn't count after it. Until it tells one, and for what was in
+/// flight then, it is a sliding window.
+#[derive(Debug, Clone, Copy)]
+pub struct UntilReset {
+    sliding: Sliding,
+    skew: Duration,
+}
+
+impl UntilReset {
+    /// A window of at most this length; our clock and the server's differ by no
+    /// more than `skew`.
+    #[must_use]
+    pub fn new(period: Duration, skew: Duration) -> UntilReset {
+        UntilReset {
+            sliding: Sliding::new(period, skew),
+            skew,
+        }
+    }
+}
+
+impl Span for UntilReset {
+    fn end(&self, arrived: Time) -> Time {
+        self.sliding.end(arrived)
+    }
+
+    fn end_at_reset(&self, reset: Time) -> Option<Time> {
+        Some(reset.after(self.skew))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::guard::Guard;
+    use super::super::kind::{Kind, Said, When};
+    use super::super::window::Window;
+    use super::*;
+
+    const LINGER: Duration = Duration::from_secs(30);
+    const SECOND: Duration = Duration::from_secs(1);
+    const SKEW: Duration = Duration::from_millis(1);
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
+
+    fn window(units: u64, guard: Guard) -> Window<Sliding> {
+        Window::new(units, SECOND, Sliding::new(SECOND, SKEW), guard, LINGER)
+    }
+
+    /// 1 s, 500 parts in a million and 1 ms later.
+    fn freed(from: Time) -> Time {
+        from.after(Duration::from_micros(1_001_500))
+    }
+
+    #[test]
+    fn strict_frees_a_slot_one_period_after_the_answer() {
+        let mut window = window(2, Guard::Strict);
+        let mut first = window.take(at(0), 1);
+        window.take(at(0), 1);
+        window.sent(at(0), &mut first);
+        window.acked(at(10), &mut first);
+        assert_eq!(window.earliest(at(500), 1), When::AfterAnAnswer);
+        window.answered(at(700), &mut first);
+        assert_eq!(window.earliest(at(800), 1), When::At(freed(at(700))));
+        assert_eq!(window.earliest(freed(at(700)), 1), When::Now);
+        assert_eq!(window.earliest(freed(at(700)), 2), When::AfterAnAnswer);
+    }
+
+    #[test]
+    fn acked_frees_a_slot_one_period_after_the_acknowledgement() {
+        let mut window = window(1, Guard::Acked);
+        let mut hold = window.take(at(0), 1);
+        window.sent(at(0), &mut hold);
+        window.acked(at(30), &mut hold);
+        window.answered(at(9_000), &mut hold);
+        assert!(window.is_idle(at(9_000)));
+        // Without an acknowledgement it is strict.
+        let mut hold = window.take(at(9_000), 1);
+        window.answered(at(9_500), &mut hold);
+        assert_eq!(window.earliest(at(9_600), 1), When::At(freed(at(9_500))));
+        assert_eq!(window.most(), 1);
+    }
+
+    #[test]
+    fn sent_frees_a_slot_a_margin_after_the_period() {
+        let mut window = window(1, Guard::Sent);
+        let mut hold = window.take(at(0), 1);
+        assert_eq!(window.earliest(at(0), 1), When::AfterAnAnswer);
+        window.sent(at(10), &mut hold);
+        assert_eq!(window.earliest(at(700), 1), When::At(freed(at(30))));
+        window.refused(at(700), &mut hold, false);
+        let mut hold = window.take(freed(at(30)), 1);
+        window.sent(at(2_000), &mut hold);
+        assert_eq!(window.earliest(at(2_000), 1), When::At(freed(at(2_040))));
+    }
+
+    #[test]
+    fn a_lost_attempt_keeps_its_slot_for_linger() {
+        for guard in Guard::ALL {
+            let mut window = window(1, guard);
+            let mut hold = window.take(at(0), 1);
+            window.sent(at(0), &mut hold);
+            window.lost(at(500), &mut hold);
+            let until = When::At(freed(at(30_500)));
+            assert_eq!(window.earliest(at(20_000), 1), until, "{guard:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_sent_comes_back_at_once() {
+        for guard in Guard::ALL {
+            let mut window = window(1, guard);
+            let mut hold = window.take(at(0), 1);
+            window.sent(at(0), &mut hold);
+            window.returned(at(0), &mut hold);
+            assert_eq!(window.earliest(at(0), 1), When::Now, "{guard:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_sees_less_left_is_believed() {
+        let mut window = window(5, Guard::Strict);
+        let mut hold = window.take(at(0), 1);
+        window.answered(at(100), &mut hold);
+        let said = |remaining| Said {
+            remaining: Some(remaining),
+            reset: Some(at(700)),
+        };
+        window.learn(at(100), said(2));
+        assert_eq!(window.earliest(at(100), 3), When::At(at(700)));
+        assert_eq!(window.earliest(at(100), 2), When::Now);
+        window.learn(at(100), said(99));
+        assert_eq!(window.earliest(at(100), 3), When::At(at(700)));
+    }
+
+    #[test]
+    fn a_reset_frees_what_was_answered_before_it() {
+        let span = UntilReset::new(SECOND, SKEW);
+        let mut window = Window::new(3, SECOND, span, Guard::Strict, LINGER);
+        let [mut answered, mut lost, _in_flight] = [0; 3].map(|time| window.take(at(time), 1));
+        window.answered(at(100), &mut answered);
+        window.lost(at(100), &mut lost);
+        let said = Said {
+            remaining: None,
+            reset: Some(at(400)),
+        };
+        window.learn(at(100), said);
+        assert_eq!(window.earliest(at(200), 1), When::At(at(401)));
+        assert_eq!(window.earliest(at(401), 1), When::Now);
+        assert_ne!(window.earliest(at(401), 2), When::Now);
+    }
+}

@@ -1,0 +1,240 @@
+//! N slots, and when each comes back: the arithmetic that windows share. Pure.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::kind::{Hold, Place, When};
+use super::time::Time;
+
+/// More slots than this share entries, so that memory stays bounded.
+const EXACT: u64 = 4_096;
+/// So many entries cover one period when they are shared.
+const ENTRIES: u32 = 2_048;
+
+/// N slots. Each is free, in flight, or counted until a time that is known.
+#[derive(Debug)]
+pub struct Slots {
+    units: u64,
+    /// Times are rounded up to multiples of this.
+    grain: Duration,
+    in_flight: u64,
+    /// Units by the time at which they come back, in order.
+    counted: VecDeque<(Time, u64)>,
+    counted_units: u64,
+    most: u64,
+}
+
+impl Slots {
+    /// All free. Where they are many, times are rounded up by a small part of `period`.
+    #[must_use]
+    pub fn new(units: u64, period: Duration) -> Slots {
+        Slots {
+            units,
+            grain: match units > EXACT {
+                true => period / ENTRIES,
+                false => Duration::ZERO,
+            },
+            in_flight: 0,
+            counted: VecDeque::new(),
+            counted_units: 0,
+            most: 0,
+        }
+    }
+
+    /// When so many are free, if nothing is given back before its time.
+    pub fn earliest(&mut self, now: Time, units: u64) -> When {
+        self.release(now);
+        if units > self.units {
+            return When::Never;
+        }
+        let mut missing = (self.used() + units).saturating_sub(self.units);
+        if missing == 0 {
+            return When::Now;
+        }
+        for &(time, back) in &self.counted {
+            missing = missing.saturating_sub(back);
+            if missing == 0 {
+                return When::At(time);
+            }
+        }
+        When::AfterAnAnswer
+    }
+
+    /// Puts so many in flight.
+    pub fn take(&mut self, now: Time, units: u64) -> Hold {
+        self.release(now);
+        self.in_flight += units;
+        self.most = self.most.max(self.used());
+        Hold::new(units)
+    }
+
+    /// From now on they are counted until this time.
+    pub fn count_until(&mut self, until: Time, hold: &mut Hold) {
+        self.give_back(hold);
+        let until = until.round_up(self.grain);
+        self.add(until, hold.units);
+        hold.place = Place::Until(until);
+    }
+
+    /// They are free at once.
+    pub fn give_back(&mut self, hold: &mut Hold) {
+        match hold.place {
+            Place::InFlight => self.in_flight -= hold.units,
+            Place::Until(time) => self.remove(time, hold.units),
+            Place::Free => {}
+        }
+        hold.place = Place::Free;
+    }
+
+    /// The attempt turns out to hold more or fewer of them. More may be a debt,
+    /// which is paid before anything else is taken.
+    pub fn settle(&mut self, now: Time, hold: &mut Hold, units: u64) {
+        self.release(now);
+        let until = hold.place;
+        self.give_back(hold);
+        hold.units = units;
+        match until {
+            Place::InFlight => self.in_flight += units,
+            Place::Until(time) if time > now => self.add(time, units),
+            _ => {}
+        }
+        hold.place = until;
+        self.most = self.most.max(self.used());
+    }
+
+    /// No more than `remaining` are free until `until`.
+    pub fn leave(&mut self, now: Time, remaining: u64, until: Time) {
+        self.release(now);
+        let free = self.units.saturating_sub(self.used());
+        let extra = free.saturating_sub(remaining);
+        if extra > 0 && until > now {
+            self.add(until.round_up(self.grain), extra);
+        }
+    }
+
+    /// Whatever is counted until later than `until`, but not than `latest`, is
+    /// counted until `until` only.
+    pub fn release_by(&mut self, now: Time, until: Time, latest: Time) {
+        self.release(now);
+        let (until, latest) = (until.round_up(self.grain), latest.round_up(self.grain));
+        let first = self.counted.partition_point(|(time, _)| *time <= until);
+        let end = self.counted.partition_point(|(time, _)| *time <= latest);
+        let early = self.counted.drain(first..end.max(first));
+        let units: u64 = early.map(|(_, units)| units).sum();
+        self.counted_units -= units;
+        if units > 0 {
+            self.add(until, units);
+        }
+    }
+
+    /// How many are not free.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.in_flight + self.counted_units
+    }
+
+    /// Whether all are free.
+    pub fn is_idle(&mut self, now: Time) -> bool {
+        self.release(now);
+        self.used() == 0
+    }
+
+    /// The most that were not free at any time.
+    #[must_use]
+    pub fn most(&self) -> u64 {
+        self.most
+    }
+
+    fn release(&mut self, now: Time) {
+        while let Some(&(time, units)) = self.counted.front() {
+            if time > now {
+                break;
+            }
+            self.counted_units -= units;
+            self.counted.pop_front();
+        }
+    }
+
+    /// Most come in the order of their times, so the end is the usual place.
+    fn add(&mut self, until: Time, units: u64) {
+        self.counted_units += units;
+        let place = match self.counted.back() {
+            Some(&(last, _)) if last >= until => {
+                self.counted.partition_point(|(time, _)| *time < until)
+            }
+            _ => self.counted.len(),
+        };
+        match self.counted.get_mut(place) {
+            Some((time, there)) if *time == until => *there += units,
+            _ => self.counted.insert(place, (until, units)),
+        }
+    }
+
+    /// Takes units out of an entry, if its time has not come already.
+    fn remove(&mut self, until: Time, units: u64) {
+        let place = self.counted.partition_point(|(time, _)| *time < until);
+        if let Some((time, there)) = self.counted.get_mut(place)
+            && *time == until
+        {
+            let units = units.min(*there);
+            *there -= units;
+            self.counted_units -= units;
+            if *there == 0 {
+                self.counted.remove(place);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn slots_come_back_when_their_time_comes() {
+        let mut slots = Slots::new(2, Duration::from_secs(1));
+        let mut first = slots.take(at(0), 1);
+        let mut second = slots.take(at(0), 1);
+        assert_eq!(slots.earliest(at(1), 1), When::AfterAnAnswer);
+        slots.count_until(at(900), &mut second);
+        slots.count_until(at(500), &mut first);
+        assert_eq!(slots.earliest(at(1), 1), When::At(at(500)));
+        assert_eq!(slots.earliest(at(1), 2), When::At(at(900)));
+        assert_eq!(slots.earliest(at(500), 1), When::Now);
+        assert_eq!(slots.earliest(at(1), 3), When::Never);
+        slots.give_back(&mut second);
+        assert!(slots.is_idle(at(500)));
+        assert_eq!(slots.most(), 2);
+    }
+
+    #[test]
+    fn a_debt_is_paid_first_and_a_refund_is_free_at_once() {
+        let mut slots = Slots::new(10, Duration::from_secs(1));
+        let mut hold = slots.take(at(0), 4);
+        slots.count_until(at(1_000), &mut hold);
+        slots.settle(at(1), &mut hold, 15);
+        assert_eq!(slots.used(), 15);
+        assert_eq!(slots.earliest(at(1), 1), When::At(at(1_000)));
+        slots.settle(at(2), &mut hold, 3);
+        assert_eq!(slots.earliest(at(2), 7), When::Now);
+        slots.settle(at(1_500), &mut hold, 9);
+        assert!(slots.is_idle(at(1_500)), "its time has come already");
+    }
+
+    #[test]
+    fn many_slots_keep_few_entries() {
+        let day = Duration::from_secs(86_400);
+        let mut slots = Slots::new(10_000_000, day);
+        for i in 0..1_000_000u64 {
+            let now = at(i * 86);
+            let mut hold = slots.take(now, 1);
+            slots.count_until(now.after(day), &mut hold);
+        }
+        assert!(slots.counted.len() <= 2_049, "{}", slots.counted.len());
+        assert_eq!(slots.used(), 1_000_000);
+    }
+}

@@ -1,0 +1,144 @@
+//! The least time between two sendings. Pure.
+//!
+//! **Guarantee.** Any two attempts leave at least the gap apart, by our clock.
+//! They may come closer on the way, by as much as its delay varies. Who must
+//! not have two arrivals closer than g, whatever the way does, states `1/g` as a
+//! rate: that is kept as the server counts.
+
+use std::time::Duration;
+
+use super::kind::{Hold, Kind, Place, When};
+use super::time::Time;
+
+/// Attempts leave a gap apart.
+#[derive(Debug)]
+pub struct Spacing {
+    gap: Duration,
+    /// Whether it waits for a refusal that our own count can't explain.
+    asleep: bool,
+    last: Option<Time>,
+    /// Taken, and not on the way yet.
+    leaving: u64,
+}
+
+impl Spacing {
+    /// Attempts this far apart, from the start.
+    #[must_use]
+    pub fn new(gap: Duration) -> Spacing {
+        Spacing {
+            gap,
+            asleep: false,
+            last: None,
+            leaving: 0,
+        }
+    }
+
+    /// The same, once the server has refused what it should have taken.
+    #[must_use]
+    pub fn once_refused(gap: Duration) -> Spacing {
+        Spacing {
+            asleep: true,
+            ..Spacing::new(gap)
+        }
+    }
+
+    /// The gap that keeps most servers which count otherwise than by windows
+    /// from refusing N in X: X/(N-2).
+    #[must_use]
+    pub fn spread(units: u64, period: Duration) -> Duration {
+        let parts = u32::try_from(units.saturating_sub(2).max(1)).unwrap_or(u32::MAX);
+        period / parts
+    }
+
+    fn left(&mut self, hold: &mut Hold) {
+        if hold.is_in_flight() {
+            self.leaving -= 1;
+            hold.place = Place::Free;
+        }
+    }
+}
+
+impl Kind for Spacing {
+    fn earliest(&mut self, now: Time, _units: u64) -> When {
+        match self.last.map(|last| last.after(self.gap)) {
+            _ if self.asleep => When::Now,
+            _ if self.leaving > 0 => When::AfterAnAnswer,
+            Some(next) if next > now => When::At(next),
+            _ => When::Now,
+        }
+    }
+
+    fn take(&mut self, _now: Time, units: u64) -> Hold {
+        self.leaving += 1;
+        Hold::new(units)
+    }
+
+    fn sent(&mut self, now: Time, hold: &mut Hold) {
+        self.left(hold);
+        self.last = Some(now);
+    }
+
+    fn answered(&mut self, _now: Time, _hold: &mut Hold) {}
+
+    fn refused(&mut self, _now: Time, _hold: &mut Hold, explained: bool) {
+        self.asleep &= explained;
+    }
+
+    fn lost(&mut self, _now: Time, hold: &mut Hold) {
+        self.left(hold);
+    }
+
+    fn returned(&mut self, _now: Time, hold: &mut Hold) {
+        self.left(hold);
+    }
+
+    fn settle(&mut self, _now: Time, _hold: &mut Hold, _units: u64) {}
+
+    fn is_idle(&mut self, now: Time) -> bool {
+        let rested = self.last.is_none_or(|last| last.after(self.gap) <= now);
+        self.leaving == 0 && rested
+    }
+
+    fn most(&self) -> u64 {
+        1
+    }
+
+    fn margin(&self) -> Option<Duration> {
+        (!self.asleep).then_some(self.gap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn one_leaves_after_the_other() {
+        let mut spacing = Spacing::new(Duration::from_millis(50));
+        let mut first = spacing.take(at(0), 1);
+        assert_eq!(spacing.earliest(at(0), 1), When::AfterAnAnswer);
+        spacing.sent(at(5), &mut first);
+        assert_eq!(spacing.earliest(at(6), 1), When::At(at(55)));
+        assert_eq!(spacing.earliest(at(55), 1), When::Now);
+        let mut second = spacing.take(at(55), 1);
+        spacing.returned(at(60), &mut second);
+        assert_eq!(spacing.earliest(at(60), 1), When::Now);
+    }
+
+    #[test]
+    fn it_may_wait_for_evidence() {
+        let gap = Spacing::spread(22, Duration::from_secs(5));
+        assert_eq!(gap, Duration::from_millis(250));
+        let mut spacing = Spacing::once_refused(gap);
+        let mut hold = spacing.take(at(0), 1);
+        spacing.sent(at(0), &mut hold);
+        spacing.refused(at(1), &mut hold, true);
+        assert_eq!(spacing.earliest(at(1), 1), When::Now);
+        spacing.refused(at(1), &mut hold, false);
+        assert_eq!(spacing.earliest(at(1), 1), When::At(at(250)));
+    }
+}

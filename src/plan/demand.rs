@@ -1,0 +1,102 @@
+//! What all rows together ask of the limits. [door: files]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Step;
+use crate::error::Error;
+use crate::limit::{Ask, Demand};
+use crate::source::{Row, Source};
+
+/// More keys than this aren't told apart: which is the busiest is then unknown.
+const KEYS: usize = 100_000;
+
+/// Adds up what the rows ask, where they ask for more than one request each; none
+/// if the rows can't be read twice.
+///
+/// # Errors
+/// A row asks for more at once than some limit ever allows.
+pub fn demand(step: &Step, source: &Source, rows: Option<u64>) -> Result<Option<Demand>, Error> {
+    let Some(rows) = rows else {
+        return Ok(None);
+    };
+    let policy = &step.policy;
+    if policy.cost().is_empty() && policy.scopes().is_empty() {
+        return Ok(Some(Demand {
+            units: vec![rows; policy.units().len()],
+            busiest: Vec::new(),
+        }));
+    }
+    let mut sum = Sum {
+        units: vec![0; policy.units().len()],
+        scopes: vec![Some(HashMap::new()); policy.scopes().len()],
+    };
+    for row in source.rows()? {
+        let row = row?;
+        if let Some(ask) = ask(step, &row)? {
+            sum.add(&ask);
+        }
+    }
+    Ok(Some(sum.demand()))
+}
+
+/// What the row asks; none if it has no request, and will fail.
+fn ask(step: &Step, row: &Row) -> Result<Option<Ask>, Error> {
+    let Ok(request) = step.renderer.render(row) else {
+        return Ok(None);
+    };
+    let Ok(price) = step.renderer.price(row, &request) else {
+        return Ok(None);
+    };
+    let ask = Ask::new(price.units, price.keys);
+    let too_much = |why| Error::plan(format!("row {}: {why}", row.number));
+    step.policy.check(&ask).map_err(too_much)?;
+    Ok(Some(ask))
+}
+
+/// What has been added up so far.
+struct Sum {
+    units: Vec<u64>,
+    /// By scope and key; none once there are too many keys.
+    scopes: Vec<Option<HashMap<Arc<str>, Vec<u64>>>>,
+}
+
+impl Sum {
+    fn add(&mut self, ask: &Ask) {
+        add(&mut self.units, ask);
+        for (scope, key) in self.scopes.iter_mut().zip(ask.keys()) {
+            let Some(keys) = scope else {
+                continue;
+            };
+            if keys.len() >= KEYS && !keys.contains_key(key) {
+                *scope = None;
+                continue;
+            }
+            let units = keys.entry(key.clone()).or_default();
+            units.resize(self.units.len(), 0);
+            add(units, ask);
+        }
+    }
+
+    fn demand(self) -> Demand {
+        let busiest = |keys: HashMap<Arc<str>, Vec<u64>>| {
+            let each =
+                (0..self.units.len()).map(|unit| keys.values().map(|units| units[unit]).max());
+            each.map(Option::unwrap_or_default).collect()
+        };
+        Demand {
+            busiest: self
+                .scopes
+                .into_iter()
+                .map(|keys| keys.map(busiest))
+                .collect(),
+            units: self.units,
+        }
+    }
+}
+
+fn add(units: &mut [u64], ask: &Ask) {
+    for (unit, sum) in units.iter_mut().enumerate() {
+        *sum = sum.saturating_add(ask.units_of(unit));
+    }
+}
