@@ -21,6 +21,10 @@ use crate::sink::{Announcement, Intents};
 use crate::source::Row;
 use crate::stop::{Reason, Stop};
 
+mod renew;
+
+use renew::Signed;
+
 /// A connection that ended while it waited for its permit costs no attempt, so often.
 const FREE_TRIES: u32 = 3;
 
@@ -53,7 +57,7 @@ enum Break {
     Trouble(Trouble),
 }
 
-/// What a record says of its attempts.
+/// What a record says of its attempts, and what they were signed with.
 #[derive(Default)]
 struct Seen {
     attempts: u32,
@@ -62,6 +66,26 @@ struct Seen {
     arrivals: Vec<Arrival>,
     /// Of a request that must not be sent twice.
     announcement: Option<Announcement>,
+    signed: Signed,
+    renewed: bool,
+}
+
+/// On whose behalf a request is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Errand {
+    /// A row's, at the origin that the job names: it is signed.
+    Own,
+    /// A row's, redirected elsewhere: it is not.
+    Foreign,
+    /// A token's: it has its own signature, and its answer is not for showing.
+    Token,
+}
+
+/// What a request asks of the limits, and for whom.
+#[derive(Clone, Copy)]
+struct Terms<'a> {
+    ask: &'a Ask,
+    errand: Errand,
 }
 
 impl Walk {
@@ -76,12 +100,19 @@ impl Walk {
     }
 
     /// Takes a row to its record.
-    pub async fn row(&self, row: Row) -> Result<Record, Stopped> {
+    pub async fn row(&self, mut row: Row) -> Result<Record, Stopped> {
         let mut seen = Seen::default();
         let outcome = match self.request(&row) {
             Ok((request, ask)) => {
-                seen.announcement = self.intents.as_ref().map(|log| log.of(&row));
-                let asked = self.ask(&request, &ask, &mut seen).await;
+                let tries = Tries::of(request.method());
+                let intents = self.intents.as_ref();
+                let intents = intents.filter(|_| !self.step().judge.resends(tries));
+                seen.announcement = intents.map(|log| log.of(&row));
+                let terms = Terms {
+                    ask: &ask,
+                    errand: Errand::Own,
+                };
+                let asked = self.ask(&request, terms, tries, &mut seen).await;
                 if let (Err(Stopped), Some(announcement)) = (&asked, seen.announcement.take()) {
                     announcement.take_back();
                 }
@@ -89,19 +120,23 @@ impl Walk {
             }
             Err(failure) => Err(failure),
         };
+        for name in self.step().renderer.left_out() {
+            row.fields.shift_remove(*name);
+        }
         Ok(self.record(row, seen, outcome))
     }
 
     /// The request of a row that may be sent.
     fn request(&self, row: &Row) -> Result<(Request<Bytes>, Ask), Failure> {
         let output = &self.run.plan.output;
-        if output.doubtful().has(row) {
+        let mut request = self.step().renderer.render(row)?;
+        let resends = self.step().judge.resends(Tries::of(request.method()));
+        if !resends && output.doubtful().has(row) {
             return Err(Failure::new(
                 "outcome unknown",
                 "it was sent before an earlier run ended, and the server may have done it, so it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
             ));
         }
-        let mut request = self.step().renderer.render(row)?;
         if self.step().makes_keys {
             let key = HeaderValue::try_from(output.idempotency_key(row));
             let key = key.map_err(|error| Failure::new("input", error.to_string()))?;
@@ -115,13 +150,18 @@ impl Walk {
     async fn ask(
         &self,
         request: &Request<Bytes>,
-        ask: &Ask,
+        terms: Terms<'_>,
+        mut tries: Tries,
         seen: &mut Seen,
     ) -> Result<Result<Answer, Failure>, Stopped> {
-        let mut tries = Tries::default();
         loop {
-            let outcome = self.attempt(request, ask, seen).await?;
-            self.check_cut(&outcome)?;
+            let outcome = self.attempt(request, terms, seen).await?;
+            self.check_cut(&outcome, tries)?;
+            if let (Ok(answer), Errand::Own) = (&outcome, terms.errand)
+                && self.renewed(answer.status, seen).await?
+            {
+                continue;
+            }
             let judge = &self.step().judge;
             match (judge.verdict(&mut tries, &outcome, rand::random()), outcome) {
                 (Verdict::Done, Ok(answer)) => return Ok(Ok(answer)),
@@ -143,21 +183,29 @@ impl Walk {
     async fn attempt(
         &self,
         request: &Request<Bytes>,
-        ask: &Ask,
+        mut terms: Terms<'_>,
         seen: &mut Seen,
     ) -> Result<Outcome, Stopped> {
         let mut request = Cow::Borrowed(request);
-        let mut trust = Trust::Own;
         let mut hops_left = self.run.plan.step.transport.settings().follow;
         loop {
-            let answer = match self.send(&request, trust, ask, seen).await {
+            let answer = match self.send(&request, terms, seen).await {
                 Ok(answer) => answer,
                 Err(Break::Trouble(trouble)) => return Ok(Err(trouble)),
                 Err(Break::Stopped) => return Err(Stopped),
             };
+            let trust = match terms.errand {
+                Errand::Own => Trust::Own,
+                Errand::Foreign => Trust::Foreign,
+                Errand::Token => return Ok(Ok(answer)),
+            };
             match redirect::next(&request, trust, &answer) {
-                Some((next, its_trust)) if hops_left > 0 => {
-                    (request, trust) = (Cow::Owned(next), its_trust);
+                Some((next, trust)) if hops_left > 0 => {
+                    request = Cow::Owned(next);
+                    terms.errand = match trust {
+                        Trust::Own => Errand::Own,
+                        Trust::Foreign => Errand::Foreign,
+                    };
                     hops_left -= 1;
                 }
                 _ => return Ok(Ok(answer)),
@@ -169,35 +217,36 @@ impl Walk {
     async fn send(
         &self,
         request: &Request<Bytes>,
-        trust: Trust,
-        ask: &Ask,
+        terms: Terms<'_>,
         seen: &mut Seen,
     ) -> Result<Answer, Break> {
         for _ in 0..FREE_TRIES {
-            match self.send_once(request, trust, ask, seen).await {
+            match self.send_once(request, terms, seen).await {
                 Err(Break::Trouble(trouble)) if trouble.is_stale_connection() => seen.attempts -= 1,
                 outcome => return outcome,
             }
         }
-        self.send_once(request, trust, ask, seen).await
+        self.send_once(request, terms, seen).await
     }
 
     /// One connection, one permit, one sending.
     async fn send_once(
         &self,
         request: &Request<Bytes>,
-        trust: Trust,
-        ask: &Ask,
+        terms: Terms<'_>,
         seen: &mut Seen,
     ) -> Result<Answer, Break> {
         seen.attempts += 1;
-        let (mut lease, mut permit) = self.ready(request.uri(), ask).await?;
+        let (mut lease, mut permit) = self.ready_to_sign(request, terms).await?;
         if let Some(announcement) = &mut seen.announcement {
             announcement.make().await.map_err(|_| Break::Stopped)?;
         }
         let mut request = request.clone();
-        if trust == Trust::Own {
-            self.step().signer.sign(&mut request, permit.key());
+        if terms.errand == Errand::Own
+            && let Err(trouble) = self.sign(&mut request, permit.key(), seen)
+        {
+            permit.returned();
+            return Err(trouble.into());
         }
         permit.sent();
         let _in_flight = self.live().sent();
@@ -212,6 +261,9 @@ impl Walk {
         let answer = self.unless_cut(self.sender.read(lease, head, time)).await;
         seen.latency = Some(time.elapsed());
         let answer = answer?;
+        if terms.errand == Errand::Token {
+            return Ok(answer);
+        }
         for (unit, cost) in self.step().settler.costs(&answer.body) {
             permit.settle(unit, cost);
         }
@@ -292,9 +344,9 @@ impl Walk {
 
     /// A request that was cut off and may be sent again is no failure: its row has
     /// no record yet. Any other may have been done, and its record says so.
-    fn check_cut(&self, outcome: &Outcome) -> Result<(), Stopped> {
+    fn check_cut(&self, outcome: &Outcome, tries: Tries) -> Result<(), Stopped> {
         let is_cut = outcome.is_err() && self.run.stop.is_cut();
-        match is_cut && self.step().judge.resends() {
+        match is_cut && self.step().judge.resends(tries) {
             true => Err(Stopped),
             false => Ok(()),
         }

@@ -45,6 +45,8 @@ pub mod plan;
 pub use plan::Plan;
 pub mod crew;
 
+pub mod secret;
+
 pub mod run;
 pub use run::run;
 pub mod live;

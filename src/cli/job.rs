@@ -28,6 +28,8 @@ pub struct Arguments {
     #[command(flatten)]
     request: flags::Request,
     #[command(flatten)]
+    auth: flags::Auth,
+    #[command(flatten)]
     limit: flags::Limit,
     #[command(flatten)]
     workers: flags::Workers,
@@ -53,6 +55,8 @@ impl Arguments {
         job.overlay(json!({
             "input": self.input.tree(),
             "request": self.request.tree(),
+            "auth": self.auth.auth_tree(),
+            "secrets": self.auth.secrets_tree(),
             "limit": self.limit.tree().map_err(Error::plan)?,
             "workers": self.workers.tree(),
             "send": self.patience.send_tree(),

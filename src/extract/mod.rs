@@ -10,7 +10,7 @@ mod path;
 mod picker;
 mod settle;
 
-use jq::Program;
+pub(crate) use jq::Program;
 use path::Path;
 use picker::{Found, Picker};
 pub use settle::Settler;

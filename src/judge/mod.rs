@@ -29,32 +29,52 @@ pub enum Verdict {
 }
 
 /// One row's attempts so far, as far as they count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tries {
     used: u32,
+    /// Whether sending it twice does no more than sending it once.
+    idempotent: bool,
+}
+
+impl Tries {
+    /// Of requests of this method.
+    #[must_use]
+    pub fn of(method: &Method) -> Tries {
+        Tries {
+            used: 0,
+            idempotent: method.is_idempotent(),
+        }
+    }
+
+    /// Of a request that may be repeated, whatever its method.
+    #[must_use]
+    pub fn repeatable() -> Tries {
+        Tries {
+            used: 0,
+            idempotent: true,
+        }
+    }
 }
 
 /// The judge of a plan.
 #[derive(Debug, Clone)]
 pub struct Judge {
     settings: Settings,
-    resend: bool,
 }
 
 impl Judge {
-    /// A judge for requests of this method.
+    /// A judge by these settings.
     #[must_use]
-    pub fn new(settings: Settings, method: &Method) -> Judge {
-        let resend = method.is_idempotent()
-            || settings.unknown == Unknown::Resend
-            || settings.idempotency_key.is_some();
-        Judge { settings, resend }
+    pub fn new(settings: Settings) -> Judge {
+        Judge { settings }
     }
 
     /// Whether a request that may have been done is sent again.
     #[must_use]
-    pub fn resends(&self) -> bool {
-        self.resend
+    pub fn resends(&self, tries: Tries) -> bool {
+        tries.idempotent
+            || self.settings.unknown == Unknown::Resend
+            || self.settings.idempotency_key.is_some()
     }
 
     /// Why a run should rather end than wait for the limit any longer, if it should.
@@ -93,7 +113,7 @@ impl Judge {
         };
         match landed {
             Landed::Final => Verdict::GiveUp(failure),
-            Landed::Maybe if !self.resend => Verdict::GiveUp(unknown(outcome, failure)),
+            Landed::Maybe if !self.resends(*tries) => Verdict::GiveUp(unknown(outcome, failure)),
             _ if tries.used >= self.settings.retries => Verdict::GiveUp(failure),
             _ => {
                 tries.used += 1;
@@ -157,8 +177,8 @@ mod tests {
             unknown,
             ..Settings::default()
         };
-        let judge = Judge::new(settings, &method);
-        let mut tries = Tries::default();
+        let judge = Judge::new(settings);
+        let mut tries = Tries::of(&method);
         let mut verdicts = Vec::new();
         loop {
             let verdict = judge.verdict(&mut tries, outcome, 1.0);
@@ -238,18 +258,15 @@ mod tests {
 
     #[test]
     fn a_refusal_uses_no_attempt_up() {
-        let judge = Judge::new(
-            Settings {
-                retries: 0,
-                ..Settings::default()
-            },
-            &Method::POST,
-        );
-        let mut tries = Tries::default();
+        let judge = Judge::new(Settings {
+            retries: 0,
+            ..Settings::default()
+        });
+        let mut tries = Tries::of(&Method::POST);
         for _ in 0..9 {
             let verdict = judge.verdict(&mut tries, &status(429), 0.0);
             assert_eq!(verdict, Verdict::Refused);
         }
-        assert_eq!(tries, Tries::default());
+        assert_eq!(tries, Tries::of(&Method::POST));
     }
 }

@@ -2,17 +2,24 @@
 
 use serde_json::{Value, json};
 
-use super::{Job, Step};
+use super::Job;
 use crate::error::Error;
 use crate::sink::{Identity, print};
 use crate::source::Source;
 
 /// What identifies a run of this job. The input is read once for it.
-pub fn of(job: &Job, step: &Step, source: &Source) -> Result<Identity, Error> {
+pub fn of(job: &Job, source: &Source) -> Result<Identity, Error> {
     let request = &job.request;
-    let body = json!([request.data, request.json]);
+    let body = json!([
+        request.data,
+        request.json,
+        request.jq,
+        request.form,
+        request.multipart,
+        request.body_file
+    ]);
     let parts: [(&str, Value); 7] = [
-        ("request.method", json!(step.renderer.method().as_str())),
+        ("request.method", json!(request.method)),
         ("request.url", json!(request.url)),
         ("request.query", json!(request.query)),
         ("request.headers", json!(request.headers)),

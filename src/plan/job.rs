@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::{crew, extract, judge, limit, render, send, sink, source, tally};
+use crate::{auth, crew, extract, judge, limit, render, secret, send, sink, source, tally};
 
 /// A job as its file or its flags say it; each room owns its part.
 ///
@@ -29,6 +29,10 @@ pub struct Job {
     pub input: source::Settings,
     /// What is asked for each.
     pub request: render::Settings,
+    /// How it is proven who asks.
+    pub auth: auth::Settings,
+    /// Where secrets are read.
+    pub secrets: secret::Settings,
     /// How often.
     pub limit: limit::Settings,
     /// By how many at once.

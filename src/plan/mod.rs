@@ -1,11 +1,13 @@
 //! A job, checked: once built, a plan can't be wrong. [door: files, environment by its caller]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::Secrets;
 use crate::crew::Crew;
 use crate::error::Error;
 use crate::limit::{Bound, Demand, Policy, Time};
+use crate::render::Known;
+use crate::secret::{Secrets, Vault};
 use crate::sink::{Columns, Identity, Output};
 use crate::source::{Source, Survey};
 use crate::tally::Aggregate;
@@ -13,6 +15,7 @@ use crate::tally::Aggregate;
 mod demand;
 mod file;
 mod files;
+mod hosts;
 mod identity;
 mod job;
 mod mistakes;
@@ -33,6 +36,7 @@ pub struct Plan {
     pub(crate) step: Step,
     pub(crate) demand: Option<Demand>,
     pub(crate) secrets: Secrets,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) aggregates: Vec<Aggregate>,
     pub(crate) columns: Columns,
     pub(crate) output: Output,
@@ -48,28 +52,40 @@ impl Plan {
     /// # Errors
     /// The first thing that is wrong, with its place and what to do.
     pub fn new(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan, Error> {
-        let step = Step::new(job, environment)?;
+        let vault = Arc::new(Vault::new(&job.secrets)?);
+        let known = Known {
+            environment,
+            vault: &vault,
+        };
+        let mut step = Step::new(job, &known)?;
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
         let workers = Crew::new(&job.workers, &step.policy)?;
         check_apart(
             ("the input", job.input.file.as_deref()),
             ("the output", job.output.file.as_deref()),
         )?;
-        let mut output = Output::new(&job.output, step.judge.resends())?;
+        let mut output = Output::new(&job.output, step.resends())?;
         let source = Source::new(&job.input)?;
         let survey = source.survey()?;
+        hosts::settle(&mut step, job, &source)?;
         names::check_fields(&step.renderer, &source, &survey)?;
         names::check_aggregates(&aggregates, &step.extractor, &survey)?;
         let demand = demand::demand(&step, &source, survey.rows)?;
         let fields = survey.rows.map(|_| survey.names.clone());
+        let left_out = step.renderer.left_out();
+        let fields = fields.map(|mut names| {
+            names.retain(|name| !left_out.contains(&name.as_str()));
+            names
+        });
         let columns = Columns::new(fields, step.extractor.names(), step.keeps_body)?;
-        let identity = identity::of(job, &step, &source)?;
+        let identity = identity::of(job, &source)?;
         let notes = resume::check(&mut output, &identity, &source, &survey, &columns)?;
         Ok(Plan {
             columns,
             identity,
             notes,
-            secrets: Secrets::new(step.renderer.secrets()),
+            secrets: vault.secrets().clone(),
+            vault,
             source,
             survey,
             step,

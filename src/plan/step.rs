@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request};
 
 use crate::auth::Signer;
 use crate::error::Error;
 use crate::extract::{Extractor, Settler};
-use crate::judge::Judge;
+use crate::judge::{Judge, Tries};
 use crate::limit::{Ask, Policy};
 use crate::record::Failure;
-use crate::render::{self, Prices, Renderer};
+use crate::render::{self, Known, Prices, Renderer, Rows};
 use crate::send::Transport;
 
 use super::Job;
-use crate::source::Row;
+use crate::source::{Format, Row};
 
 /// From a row to its values.
 pub struct Step {
@@ -36,23 +36,31 @@ impl Step {
     ///
     /// # Errors
     /// The first thing that is wrong, with its place and what to do.
-    pub(super) fn new(
-        job: &Job,
-        environment: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Step, Error> {
+    pub(super) fn new(job: &Job, known: &Known<'_>) -> Result<Step, Error> {
+        let rows = match job.input.format {
+            Some(Format::Requests) => Rows::Requests,
+            _ => Rows::Values,
+        };
         let policy = Policy::new(&job.limit, job.send.timeout).map_err(Error::plan)?;
-        let renderer = Renderer::new(&with_key(job), &prices(&policy), environment)?;
+        let (renderer, secret_headers) =
+            Renderer::new(&with_key(job), rows, &prices(&policy), known)?;
         Ok(Step {
             extractor: Extractor::new(&job.extract)?,
             settler: Settler::new(policy.settle(), policy.units())?,
-            signer: Signer::new(renderer.secret_headers()?, renderer.keys()),
+            signer: Signer::new(secret_headers, renderer.keys(), &job.auth, known)?,
             policy,
-            transport: Arc::new(Transport::new(job.send.clone(), environment)),
-            judge: Judge::new(job.retry.clone(), renderer.method()),
+            transport: Arc::new(Transport::new(job.send.clone(), known.environment)),
+            judge: Judge::new(job.retry.clone()),
             makes_keys: job.retry.idempotency_key.as_deref() == Some(AUTO),
             keeps_body: job.output.keep_body || job.extract.is_empty(),
             renderer,
         })
+    }
+
+    /// Whether every request may be sent again if it may have been done.
+    pub(crate) fn resends(&self) -> bool {
+        let method = self.renderer.method().unwrap_or(&Method::POST);
+        self.judge.resends(Tries::of(method))
     }
 }
 

@@ -1,30 +1,40 @@
 //! What the settings of a request come to, or which of them is wrong. Pure.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, HeaderName};
 use serde_json::Value;
 
-use super::json::JsonBody;
+use super::Hosts;
+use super::body::Body;
+use super::key::looks_like_key;
 use super::settings::{Settings, texts};
+use super::standing::{Known, Standing};
 use super::template::{Place, Template, Templates};
 use super::url::Url;
 use crate::error::Error;
 
-/// The body of all requests.
-pub(super) enum Body {
-    None,
-    Data(Template),
-    Json(JsonBody),
+/// The headers of all requests.
+pub(super) struct Headers {
+    /// With values of the row in them, or nothing at all.
+    pub of_rows: Vec<(HeaderName, Template)>,
+    /// With secrets and no values of the row: signing adds them.
+    pub secret: Vec<(HeaderName, Standing)>,
+    /// Those that throng would add by itself, and shall not.
+    pub without: Arc<[HeaderName]>,
 }
 
-pub(super) fn url(settings: &Settings, templates: &mut Templates) -> Result<Url, Error> {
+pub(super) fn url(
+    settings: &Settings,
+    hosts: Hosts,
+    templates: &mut Templates,
+) -> Result<Url, Error> {
     let text = settings.url.as_deref().ok_or_else(|| {
         Error::plan("no URL: give request.url in the job file, or --url 'https://…'")
     })?;
     let query = texts("request.query (--query)", &settings.query)?;
     let query = query.iter().map(|(name, value)| (*name, value.as_str()));
-    Url::new(templates, text, query)
+    Url::new(templates, text, query, hosts)
         .map_err(|why| Error::plan(format!("request.url (--url): {why}")))
 }
 
@@ -32,63 +42,54 @@ pub(super) fn headers(
     settings: &Settings,
     body: &Body,
     templates: &mut Templates,
-) -> Result<Vec<(HeaderName, Template)>, Error> {
-    let mut headers = Vec::new();
-    for (name, value) in texts("request.headers (--header)", &settings.headers)? {
-        let place = |why: String| Error::plan(format!("request.headers (--header): {name}: {why}"));
-        let header: HeaderName = name
-            .parse()
-            .map_err(|_| place("is not the name of a header".into()))?;
-        let template = templates.add(Place::Header, &value).map_err(place)?;
-        headers.push((header, template));
+    known: &Known<'_>,
+) -> Result<Headers, Error> {
+    let mut given = settings.headers.clone();
+    given.retain(|_, value| *value != Value::Bool(false));
+    let (mut of_rows, mut secret) = (Vec::new(), Vec::new());
+    for (name, value) in texts("request.headers (--header)", &given)? {
+        let key = format!("request.headers (--header): {name}");
+        let header = header_name(name)?;
+        let template = templates
+            .add(Place::Header, &value)
+            .map_err(|why| Error::plan(format!("{key}: {why}")))?;
+        let names = templates.names_used(template);
+        let literal = !value.contains('{') && looks_like_key(name);
+        // The key of a pool is put in later, wherever it stands.
+        let pooled = templates
+            .paths_used(template)
+            .iter()
+            .any(|path| path == "key");
+        let standing = names.fields.is_empty() && !pooled;
+        match standing && (names.has_secrets() || literal) {
+            true => secret.push((header, Standing::hidden(&key, &value, known)?)),
+            false => of_rows.push((header, template)),
+        }
     }
-    let default = match body {
-        Body::None => None,
-        Body::Data(_) => Some("application/x-www-form-urlencoded"),
-        Body::Json(_) => Some("application/json"),
-    };
-    if let Some(default) = default.filter(|_| settings.content_type().is_none()) {
+    if let Some(default) = body
+        .content_type()
+        .filter(|_| settings.content_type().is_none())
+    {
         let template = templates.add(Place::Header, default).map_err(Error::plan)?;
-        headers.push((CONTENT_TYPE, template));
+        of_rows.push((CONTENT_TYPE, template));
     }
-    Ok(headers)
-}
-
-pub(super) fn body(settings: &Settings, templates: &mut Templates) -> Result<Body, Error> {
-    match (&settings.data, &settings.json) {
-        (Some(_), Some(_)) => Err(Error::plan(
-            "request.data (--data) and request.json (--json) are both given: a request has one body",
-        )),
-        (None, None) => Ok(Body::None),
-        (Some(data), None) => templates
-            .add(data_place(settings), data)
-            .map(Body::Data)
-            .map_err(|why| Error::plan(format!("request.data (--data): {why}"))),
-        (None, Some(json)) => JsonBody::new(templates, &json_tree(json)?)
-            .map(Body::Json)
-            .map_err(|why| Error::plan(format!("request.json (--json): {why}"))),
-    }
-}
-
-/// `json` may be a tree, or the text of one, as the flag gives it.
-fn json_tree(json: &Value) -> Result<Value, Error> {
-    let Value::String(text) = json else {
-        return Ok(json.clone());
-    };
-    serde_json::from_str(text).map_err(|error| {
-        Error::plan(format!(
-            "request.json (--json): it is not JSON: {error}; put templates in quotes (\"{{{{ id }}}}\" alone keeps the value's type)"
-        ))
+    let without = settings.headers.iter();
+    let without = without.filter(|(_, value)| **value == Value::Bool(false));
+    Ok(Headers {
+        of_rows,
+        secret,
+        without: without
+            .map(|(name, _)| header_name(name))
+            .collect::<Result<_, _>>()?,
     })
 }
 
-fn data_place(settings: &Settings) -> Place {
-    match settings.content_type() {
-        None => Place::Url,
-        Some(kind) if kind.contains("x-www-form-urlencoded") => Place::Url,
-        Some(kind) if kind.contains("json") => Place::JsonText,
-        Some(_) => Place::Text,
-    }
+fn header_name(name: &str) -> Result<HeaderName, Error> {
+    name.parse().map_err(|_| {
+        Error::plan(format!(
+            "request.headers (--header): {name}: is not the name of a header"
+        ))
+    })
 }
 
 /// The templates of the pool's keys; from then on `{{ key }}` is known.
@@ -116,17 +117,4 @@ pub(super) fn key_values(templates: &Templates, pool: &[Template]) -> Result<Vec
     let value = |template: &Template| templates.render(*template, &nothing);
     let values: Result<Vec<String>, String> = pool.iter().map(value).collect();
     values.map_err(|why| Error::plan(format!("limit.keys: {why}")))
-}
-
-pub(super) fn variables(
-    templates: &Templates,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<BTreeMap<String, String>, Error> {
-    let value = |name: &String| match environment(name) {
-        Some(value) => Ok((name.clone(), value)),
-        None => Err(Error::plan(format!(
-            "the environment variable {name} is not set, and the job uses {{{{ env.{name} }}}}: export {name}=… and run again"
-        ))),
-    };
-    templates.variables().iter().map(value).collect()
 }

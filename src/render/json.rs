@@ -96,16 +96,24 @@ impl JsonBody {
 }
 
 /// `{{ x }}` alone, rather than a text around values.
-fn is_one_value(text: &str) -> bool {
+pub fn is_one_value(text: &str) -> bool {
     text.trim()
         .strip_prefix("{{")
         .and_then(|rest| rest.strip_suffix("}}"))
         .is_some_and(|inside| !inside.contains("{{") && !inside.contains("}}"))
 }
 
-/// Escapes what stands outside of `{{ }}` and `{% %}`, where quotes belong to the template.
+/// Escapes the fixed text for the inside of a JSON string.
 fn escape_fixed(text: &str) -> String {
-    let mut escaped = String::new();
+    outside(text, |fixed| {
+        unquote(&Value::from(fixed).to_string()).to_owned()
+    })
+}
+
+/// Changes what stands outside of `{{ }}` and `{% %}`, where quotes and the like
+/// belong to the template.
+pub fn outside(text: &str, change: impl Fn(&str) -> String) -> String {
+    let mut changed = String::new();
     let mut rest = text;
     while !rest.is_empty() {
         let start = [rest.find("{{"), rest.find("{%")]
@@ -114,16 +122,16 @@ fn escape_fixed(text: &str) -> String {
             .min()
             .unwrap_or(rest.len());
         let (fixed, template) = rest.split_at(start);
-        escaped.push_str(unquote(&Value::from(fixed).to_string()));
+        changed.push_str(&change(fixed));
         let end = ["}}", "%}"]
             .iter()
             .filter_map(|close| template.find(close).map(|at| at + 2))
             .min()
             .unwrap_or(template.len());
-        escaped.push_str(&template[..end]);
+        changed.push_str(&template[..end]);
         rest = &template[end..];
     }
-    escaped
+    changed
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! Templates, and how a value is escaped for the place where it stands. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use minijinja::value::{Serde, Value, ValueKind};
+use minijinja::value::{Object, Serde, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::standing::Known;
+use crate::secret::Vault;
 use crate::source::Fields;
 
 /// Where a template's values stand in a request.
@@ -36,8 +39,8 @@ pub fn percent_encode(text: &str) -> String {
 }
 
 /// The names in templates that don't mean a field of the row: the environment,
-/// the key of the pool, and, in what limits ask, the request.
-const OURS: [&str; 3] = ["env", "key", "request"];
+/// the job's secrets, the key of the pool, and, in what limits ask, the request.
+const OURS: [&str; 4] = ["env", "secret", "key", "request"];
 
 /// The compiled templates of a plan, by a number each.
 pub struct Templates {
@@ -45,6 +48,25 @@ pub struct Templates {
     names: Vec<String>,
     fields: BTreeSet<String>,
     variables: BTreeSet<String>,
+    secrets: BTreeSet<String>,
+}
+
+/// The names that a template uses.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// Of fields of the row.
+    pub fields: Vec<String>,
+    /// Of variables of the environment.
+    pub variables: Vec<String>,
+    /// Of the job's secrets.
+    pub secrets: Vec<String>,
+}
+
+impl Names {
+    /// Whether any of them is of what nobody may see.
+    pub fn has_secrets(&self) -> bool {
+        !self.variables.is_empty() || !self.secrets.is_empty()
+    }
 }
 
 /// One template of [`Templates`].
@@ -62,6 +84,7 @@ impl Templates {
             names: Vec::new(),
             fields: BTreeSet::new(),
             variables: BTreeSet::new(),
+            secrets: BTreeSet::new(),
         }
     }
 
@@ -71,15 +94,16 @@ impl Templates {
         self.engine
             .add_template_owned(name.clone(), text.to_owned())
             .map_err(|error| format!("the template {text:?} does not parse: {}", reason(&error)))?;
-        let (fields, variables) = self.names_in(&name);
-        self.fields.extend(fields);
-        self.variables.extend(variables);
+        let names = self.names_in(&name);
+        self.fields.extend(names.fields);
+        self.variables.extend(names.variables);
+        self.secrets.extend(names.secrets);
         self.names.push(name);
         Ok(Template(self.names.len() - 1))
     }
 
-    /// The fields of the row, and the environment's variables, that a text uses.
-    pub fn names_used(&self, template: Template) -> (Vec<String>, Vec<String>) {
+    /// The names that a template uses.
+    pub fn names_used(&self, template: Template) -> Names {
         self.names_in(&self.names[template.0])
     }
 
@@ -97,22 +121,25 @@ impl Templates {
             .any(|path| path == "key")
     }
 
-    fn names_in(&self, name: &str) -> (Vec<String>, Vec<String>) {
+    fn names_in(&self, name: &str) -> Names {
         let Ok(template) = self.engine.get_template(name) else {
-            return Default::default();
+            return Names::default();
         };
         let known: BTreeSet<&str> = self.engine.globals().map(|(name, _)| name).collect();
-        let fields = template
-            .undeclared_variables(false)
-            .into_iter()
-            .filter(|name| !OURS.contains(&name.as_str()) && !known.contains(name.as_str()))
-            .collect();
-        let variables = template
-            .undeclared_variables(true)
-            .into_iter()
-            .filter_map(|path| path.strip_prefix("env.").map(str::to_owned))
-            .collect();
-        (fields, variables)
+        let paths = template.undeclared_variables(true);
+        let within = |prefix: &str| {
+            let paths = paths.iter().filter_map(|path| path.strip_prefix(prefix));
+            paths.map(str::to_owned).collect()
+        };
+        Names {
+            fields: template
+                .undeclared_variables(false)
+                .into_iter()
+                .filter(|name| !OURS.contains(&name.as_str()) && !known.contains(name.as_str()))
+                .collect(),
+            variables: within("env."),
+            secrets: within("secret."),
+        }
     }
 
     /// Every field of a row that some template uses.
@@ -120,14 +147,42 @@ impl Templates {
         &self.fields
     }
 
-    /// Every variable of the environment that some template uses.
-    pub fn variables(&self) -> &BTreeSet<String> {
-        &self.variables
+    /// Every secret of the job that some template uses.
+    pub fn secrets(&self) -> &BTreeSet<String> {
+        &self.secrets
     }
 
-    /// From now on `{{ env.NAME }}` has these values.
-    pub fn set_environment(&mut self, values: &BTreeMap<String, String>) {
+    /// Whether any of them uses what nobody may see.
+    pub fn carry_secrets(&self) -> bool {
+        !self.variables.is_empty() || !self.secrets.is_empty()
+    }
+
+    /// From now on `{{ env.NAME }}` and `{{ secret.NAME }}` have their values, which
+    /// nobody may see.
+    pub fn settle(&mut self, known: &Known<'_>) -> Result<(), crate::Error> {
+        let mut values = BTreeMap::new();
+        for name in &self.variables {
+            let value = (known.environment)(name).ok_or_else(|| {
+                crate::Error::plan(format!(
+                    "the environment variable {name} is not set, and the job uses {{{{ env.{name} }}}}: export {name}=… and run again"
+                ))
+            })?;
+            known.vault.secrets().add(&value);
+            values.insert(name, value);
+        }
+        if let Some(name) = self
+            .secrets
+            .iter()
+            .find(|name| known.vault.get(name).is_none())
+        {
+            return Err(crate::Error::plan(format!(
+                "the job uses {{{{ secret.{name} }}}}, but has no secrets.{name}: give it one (--secret {name}=file:PATH)"
+            )));
+        }
         self.engine.add_global("env", Value::from(Serde(values)));
+        let vault = Value::from_object(Current(known.vault.clone()));
+        self.engine.add_global("secret", vault);
+        Ok(())
     }
 
     /// From now on `{{ key }}` has this value.
@@ -154,7 +209,7 @@ impl Templates {
 
     /// The engine doesn't name what is undefined, so look for it.
     fn explain(&self, name: &str, scope: &Value, error: &Error) -> String {
-        let missing = self.names_in(name).0.into_iter().find(|field| {
+        let missing = self.names_in(name).fields.into_iter().find(|field| {
             scope
                 .get_attr(field)
                 .is_ok_and(|value| value.is_undefined())
@@ -163,6 +218,17 @@ impl Templates {
             Some(field) => format!("the row has no field \"{field}\""),
             None => reason(error),
         }
+    }
+}
+
+/// The job's secrets as they are now.
+#[derive(Debug)]
+struct Current(Arc<Vault>);
+
+impl Object for Current {
+    fn get_value(self: &Arc<Self>, name: &Value) -> Option<Value> {
+        let secret = self.0.get(name.as_str()?)?;
+        Some(Value::from(secret.expose()))
     }
 }
 
@@ -318,8 +384,12 @@ mod tests {
     fn the_names_that_a_template_uses_are_known() {
         let mut templates = Templates::new();
         let text = "{{ a.b }}{% for x in range(3) %}{{ x }}{% endfor %}{{ env.KEY }}";
-        templates.add(Place::Text, text).unwrap();
-        assert_eq!(templates.fields().iter().collect::<Vec<_>>(), ["a"]);
-        assert_eq!(templates.variables().iter().collect::<Vec<_>>(), ["KEY"]);
+        let template = templates
+            .add(Place::Text, &format!("{text}{{{{ secret.token }}}}"))
+            .unwrap();
+        let names = templates.names_used(template);
+        assert_eq!(names.fields, ["a"]);
+        assert_eq!(names.variables, ["KEY"]);
+        assert_eq!(names.secrets, ["token"]);
     }
 }

@@ -3,50 +3,99 @@
 use http::Uri;
 use minijinja::value::Value;
 
-use super::template::{Place, Template, Templates, percent_encode};
+use super::hosts::Hosts;
+use super::json::is_one_value;
+use super::listed::Pairs;
+use super::template::{Place, Template, Templates};
 
 /// The compiled URL of a job.
 #[derive(Debug)]
 pub struct Url {
     base: Template,
+    host: Host,
+    fixed: Option<Uri>,
+    /// The hosts that rows may name.
+    pub hosts: Hosts,
     /// Which segments of the path hold a value of the row.
     filled: Vec<usize>,
-    query: Vec<(String, Template)>,
+    query: Pairs,
     has_query: bool,
 }
 
+/// Who decides which host is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Host {
+    /// The job, which writes it out.
+    Written,
+    /// A value of the row has a part in it.
+    Built,
+    /// A value of the row is the whole URL.
+    Whole,
+}
+
 impl Url {
-    /// Checks what can be checked without a row: the scheme, and that no value
-    /// of a row decides which host is asked.
+    /// Checks what can be checked without a row: the scheme, and who decides
+    /// which host is asked.
     pub fn new<'a>(
         templates: &mut Templates,
         text: &str,
         query: impl Iterator<Item = (&'a str, &'a str)>,
+        hosts: Hosts,
     ) -> Result<Url, String> {
-        let path = path_of(text)?;
-        let query = query
-            .map(|(name, value)| Ok((percent_encode(name), templates.add(Place::Url, value)?)))
-            .collect::<Result<_, String>>()?;
+        let (host, path) = match is_one_value(text) {
+            true => (Host::Whole, ""),
+            false => host_of(text)?,
+        };
+        let place = match host {
+            Host::Whole => Place::Text,
+            _ => Place::Url,
+        };
+        let origin = &text[..text.len() - path.len()];
         Ok(Url {
-            base: templates.add(Place::Url, text)?,
+            fixed: (host == Host::Written)
+                .then(|| format!("{origin}/").parse())
+                .transpose()
+                .map_err(|error| format!("{origin:?} is not a URL: {error}"))?,
+            query: Pairs::new(templates, query)?,
+            base: templates.add(place, text)?,
+            host,
+            hosts,
             filled: filled_segments(path),
-            query,
             has_query: text.contains('?'),
         })
     }
 
+    /// Who decides which host is asked.
+    pub fn host(&self) -> Host {
+        self.host
+    }
+
+    /// Scheme and host, if the job writes them out.
+    pub fn fixed(&self) -> Option<Uri> {
+        self.fixed.clone()
+    }
+
     /// The URL of one row.
     pub fn render(&self, templates: &Templates, scope: &Value) -> Result<Uri, String> {
-        let mut url = templates.render(self.base, scope)?;
-        self.check_segments(&url)?;
-        let mut separator = if self.has_query { '&' } else { '?' };
-        for (name, value) in &self.query {
-            url.push(separator);
-            url.push_str(name);
-            url.push('=');
-            url.push_str(&templates.render(*value, scope)?);
-            separator = '&';
+        let uri = self.render_unchecked(templates, scope)?;
+        if self.host != Host::Written {
+            self.hosts.check(&uri)?;
         }
+        Ok(uri)
+    }
+
+    /// The URL of one row, whatever host it names.
+    pub fn render_unchecked(&self, templates: &Templates, scope: &Value) -> Result<Uri, String> {
+        let mut url = templates.render(self.base, scope)?;
+        let mut separator = if self.has_query { "&" } else { "?" };
+        match self.host {
+            Host::Written | Host::Built => self.check_segments(&url)?,
+            Host::Whole => {
+                url = whole(&url)?;
+                separator = if url.contains('?') { "&" } else { "?" };
+            }
+        }
+        self.query.render(templates, scope, separator, &mut url)?;
         url.parse()
             .map_err(|error| format!("{url:?} is not a URL: {error}"))
     }
@@ -54,7 +103,10 @@ impl Url {
     /// A server takes `.` and `..` for a way through the tree, and an empty
     /// segment for the collection above: a value must not turn into these.
     fn check_segments(&self, url: &str) -> Result<(), String> {
-        let path = path_of(url)?.split('?').next().unwrap_or_default();
+        if self.filled.is_empty() {
+            return Ok(());
+        }
+        let path = after_host(url).split('?').next().unwrap_or_default();
         let segments: Vec<&str> = path.split('/').collect();
         let bad = self
             .filled
@@ -70,31 +122,59 @@ impl Url {
     }
 }
 
-/// What follows the host.
-fn path_of(url: &str) -> Result<&str, String> {
+/// A whole URL of a row, read as browsers read it, so that nothing hides in it.
+pub fn whole(text: &str) -> Result<String, String> {
+    let shown: String = text.chars().take(100).collect();
+    let mut url =
+        url::Url::parse(text.trim()).map_err(|error| format!("{shown:?} is not a URL: {error}"))?;
+    url.set_fragment(None);
+    if !matches!(url.scheme(), "http" | "https") || !text.trim().contains("://") {
+        return Err(format!(
+            "the url {shown:?} must begin with https:// or http://"
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the url holds a user or password, which are not sent: use a header".into());
+    }
+    Ok(url.into())
+}
+
+/// What follows the host of a URL that has been rendered.
+fn after_host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.find(['/', '?']).map_or("", |end| &rest[end..])
+}
+
+/// Who decides about the host, and what follows it.
+fn host_of(url: &str) -> Result<(Host, &str), String> {
     let rest = ["https://", "http://"]
         .iter()
         .find_map(|scheme| url.strip_prefix(scheme))
         .ok_or_else(|| format!("the url {url:?} must begin with https:// or http://"))?;
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (host, path) = rest.split_at(end);
+    let mut depth = 0usize;
+    let end = rest.find(|letter| {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && matches!(letter, '/' | '?')
+    });
+    let (host, path) = rest.split_at(end.unwrap_or(rest.len()));
     if host.is_empty() {
         return Err(format!("the url {url:?} names no host"));
-    }
-    if host.contains('{') {
-        return Err(format!(
-            "the url {url:?} takes its host from a template; write the host out, so that no row can send your keys elsewhere"
-        ));
     }
     if host.contains('@') {
         return Err("the url holds a user or password: use a header instead".into());
     }
-    Ok(path)
+    match host.contains('{') {
+        true => Ok((Host::Built, path)),
+        false => Ok((Host::Written, path)),
+    }
 }
 
 /// The segments that a `{{ }}` takes part in. Inside of one, `/` separates nothing.
 fn filled_segments(path: &str) -> Vec<usize> {
-    let path = path.split('?').next().unwrap_or_default();
     let (mut segment, mut depth, mut filled) = (0, 0usize, Vec::new());
     for letter in path.chars() {
         match letter {
@@ -104,6 +184,7 @@ fn filled_segments(path: &str) -> Vec<usize> {
             }
             '}' => depth = depth.saturating_sub(1),
             '/' if depth == 0 => segment += 1,
+            '?' if depth == 0 => break,
             _ => {}
         }
     }
@@ -116,8 +197,19 @@ mod tests {
     use super::*;
 
     fn render(url: &str, query: &[(&str, &str)], x: &str) -> Result<String, String> {
+        render_at(url, query, x, &[])
+    }
+
+    fn render_at(
+        url: &str,
+        query: &[(&str, &str)],
+        x: &str,
+        hosts: &[&str],
+    ) -> Result<String, String> {
         let mut templates = Templates::new();
-        let url = Url::new(&mut templates, url, query.iter().copied())?;
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let hosts = Hosts::new(&hosts).unwrap();
+        let url = Url::new(&mut templates, url, query.iter().copied(), hosts)?;
         let fields = serde_json::from_value(serde_json::json!({ "x": x })).unwrap();
         let scope = templates.scope(&fields);
         url.render(&templates, &scope).map(|uri| uri.to_string())
@@ -149,16 +241,57 @@ mod tests {
     }
 
     #[test]
-    fn the_host_is_written_out() {
+    fn a_host_is_written_out_or_allowed() {
         for (url, why) in [
-            ("http://{{ x }}/", "takes its host from a template"),
-            ("{{ x }}", "must begin with https:// or http://"),
             ("ftp://h/", "must begin with https:// or http://"),
+            ("x{{ x }}", "must begin with https:// or http://"),
             ("http:///a", "names no host"),
             ("http://me:pass@h/", "holds a user or password"),
         ] {
             let error = render(url, &[], "evil").unwrap_err();
             assert!(error.contains(why), "{error}");
+        }
+        let hosts = ["*.shop.example"];
+        let built = |x: &str| render_at("http://{{ x }}.shop.example/{{ x }}", &[], x, &hosts);
+        assert_eq!(built("a").unwrap(), "http://a.shop.example/a");
+        for x in [
+            "evil.com/",
+            "evil.com#",
+            "evil.com?",
+            "me@evil.com",
+            "a b",
+            "",
+        ] {
+            built(x).unwrap_err();
+        }
+        let elsewhere = render_at("https://api.{{ x }}/", &[], "evil.com", &hosts).unwrap_err();
+        assert!(
+            elsewhere.contains("\"api.evil.com\" is not allowed"),
+            "{elsewhere}"
+        );
+    }
+
+    #[test]
+    fn a_whole_url_is_read_as_browsers_read_it() {
+        let at = |x: &str| render_at("{{ x }}", &[("n", "1")], x, &["h"]);
+        assert_eq!(at("http://h/a?b=c#d").unwrap(), "http://h/a?b=c&n=1");
+        assert_eq!(at("http://H:80/a/../b").unwrap(), "http://h/b?n=1");
+        for (x, why) in [
+            ("//evil", "is not a URL"),
+            ("https://evil", "\"evil\" is not allowed"),
+            ("\\\\evil", "is not a URL"),
+            ("http:evil", "must begin with"),
+            ("https:\\\\evil/", "must begin with"),
+            ("http://h@evil/", "holds a user"),
+            ("http://h\\@evil/", "is not a URL"),
+            ("file:///etc/passwd", "must begin with"),
+            ("/etc/passwd", "is not a URL"),
+        ] {
+            let error = at(x)
+                .map(|url| format!("accepted: {url}"))
+                .unwrap_or_else(|why| why);
+            assert!(error.contains(why) || x.contains('@'), "{x}: {error}");
+            assert!(!error.contains("accepted: http://evil"), "{x}: {error}");
         }
     }
 }

@@ -124,7 +124,7 @@ impl Run {
 impl Run {
     /// Only what must not be sent twice is announced.
     fn intents(&self) -> Result<Option<IntentLog>, Error> {
-        if self.plan().step.judge.resends() {
+        if self.plan().step.resends() {
             return Ok(None);
         }
         let stop = self.shared.stop.clone();

@@ -17,6 +17,7 @@ use super::http1or2::Head;
 use super::pool::{Connections, Lease};
 use super::route::Origin;
 use super::{Answer, Landed, Trouble, body};
+use crate::render::Without;
 
 /// Sends requests over a worker's own connections.
 pub struct Sender {
@@ -82,7 +83,8 @@ impl Sender {
         started: Started,
     ) -> Result<Head, Trouble> {
         let mut request = request.map(Full::new);
-        add_defaults(request.headers_mut());
+        let without = request.extensions_mut().remove::<Without>();
+        add_defaults(request.headers_mut(), without.as_ref());
         tokio::time::timeout_at(started.deadline, lease.connection.send(request))
             .await
             .unwrap_or_else(|_| Err(self.too_slow("no answer")))
@@ -141,11 +143,14 @@ impl Sender {
     }
 }
 
-fn add_defaults(headers: &mut HeaderMap) {
+fn add_defaults(headers: &mut HeaderMap, without: Option<&Without>) {
     const AGENT: &str = concat!("throng/", env!("CARGO_PKG_VERSION"));
     let defaults: [(HeaderName, &'static str); 2] =
         [(USER_AGENT, AGENT), (ACCEPT_ENCODING, body::ACCEPTED)];
     for (name, value) in defaults {
+        if without.is_some_and(|without| without.0.contains(&name)) {
+            continue;
+        }
         headers
             .entry(name)
             .or_insert(HeaderValue::from_static(value));
@@ -159,7 +164,7 @@ mod tests {
     #[test]
     fn the_job_s_own_headers_win() {
         let mut headers = HeaderMap::from_iter([(USER_AGENT, "me".parse().unwrap())]);
-        add_defaults(&mut headers);
+        add_defaults(&mut headers, None);
         assert_eq!(headers[USER_AGENT], "me");
         assert_eq!(headers[ACCEPT_ENCODING], body::ACCEPTED);
     }

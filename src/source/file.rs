@@ -143,7 +143,7 @@ mod tests {
             ("tickrs.csv", "cannot open tickrs.csv: No such file", "; is it tickers.csv?"),
             ("b.csv", "b.csv is a directory: give", "a file in it"),
             ("a.xlsx", "a.xlsx: the extension \"xlsx\" is unknown: say", "(input.format)"),
-            ("a", "a: it has no extension: say", "--format csv|tsv|jsonl|json|lines (input.format)"),
+            ("a", "a: it has no extension: say", "--format csv|tsv|jsonl|json|lines|requests (input.format)"),
         ];
         for (name, start, end) in cases {
             let error = check_in(&folder, name, None).unwrap_err();

@@ -59,8 +59,11 @@ impl Format {
 
 impl Kind {
     fn help(&self) -> String {
-        let extensions = self.extensions.join(", .");
-        format!("{:<6} {} (.{extensions})\n", self.name, self.about)
+        let extensions = match self.extensions {
+            [] => String::new(),
+            some => format!(" (.{})", some.join(", .")),
+        };
+        format!("{:<8} {}{extensions}\n", self.name, self.about)
     }
 }
 
@@ -119,8 +122,8 @@ mod tests {
         let error = "xml".parse::<Format>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no format \"xml\": choose one of csv, tsv, jsonl, json, lines"
+            "there is no format \"xml\": choose one of csv, tsv, jsonl, json, lines, requests"
         );
-        assert!(Format::help().contains("jsonl  one JSON object per line (.jsonl, .ndjson)\n"));
+        assert!(Format::help().contains("jsonl    one JSON object per line (.jsonl, .ndjson)\n"));
     }
 }

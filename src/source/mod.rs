@@ -33,6 +33,7 @@ mod located;
 mod names;
 mod origin;
 mod records;
+mod requests;
 mod rows;
 mod survey;
 #[cfg(test)]
@@ -106,11 +107,13 @@ pub enum Format {
     Json,
     /// Plain lines, each of them the field `line`.
     Lines,
+    /// One JSON object per line, each of them a request: `method`, `url`, `headers`, `body`.
+    Requests,
 }
 
 /// One line for each format, in the order of [`Format`].
 #[rustfmt::skip]
-static FORMATS: [Kind; 5] = [
+static FORMATS: [Kind; 6] = [
     Kind { format: Format::Csv, name: "csv", extensions: &["csv"],
         about: "a table with commas", open: |text, name| csv::open(text, name, b',') },
     Kind { format: Format::Tsv, name: "tsv", extensions: &["tsv"],
@@ -121,6 +124,8 @@ static FORMATS: [Kind; 5] = [
         about: "one JSON array of objects", open: json::open },
     Kind { format: Format::Lines, name: "lines", extensions: &["txt"],
         about: "plain lines, each the field `line`", open: lines::open },
+    Kind { format: Format::Requests, name: "requests", extensions: &[],
+        about: "ready-made requests, one JSON object per line", open: requests::open },
 ];
 
 /// Where rows come from, checked: they can be asked for.
@@ -171,6 +176,12 @@ impl Source {
     pub fn print(&self, most: u64) -> Result<Option<InputPrint>, Error> {
         let print = self.origin.print(most).map_err(Error::plan)?;
         Ok(print.map(|(bytes, blake3)| InputPrint { bytes, blake3 }))
+    }
+
+    /// Whether it can be read more than once; a pipe can't.
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        self.origin.lasts()
     }
 
     /// Reads all rows once, where they can be read again afterwards, so that

@@ -104,7 +104,7 @@ fn a_flag_wins_over_the_file_and_leaves_the_rest() {
     let ended = run()
         .flags(&job)
         .arg("--url", &format!("{}/echo", mock.url()))
-        .flags("--query region=DE --header X-API-Key:mine --take 2")
+        .flags("--query region=DE --header X-API-Key:me --take 2")
         .flags("--extract query=.query --extract price=.path")
         .arg("--extract", "keys=.headers[\"x-api-key\"]")
         .env("XAPIKEY", KEY)
@@ -115,6 +115,6 @@ fn a_flag_wins_over_the_file_and_leaves_the_rest() {
         ["region=DE&symbols=S0", "region=DE&symbols=S1"]
     );
     assert_eq!(each(&records, "price"), ["/echo", "/echo"]);
-    assert_eq!(each(&records, "keys"), [json!(["mine"]), json!(["mine"])]);
+    assert_eq!(each(&records, "keys"), [json!(["me"]), json!(["me"])]);
     assert_eq!(mock.judgement().requests, 2);
 }

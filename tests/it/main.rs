@@ -9,9 +9,11 @@
 /// What tests are made of.
 mod harness;
 mod proxy;
+mod recorder;
 mod terminator;
 
 mod answers;
+mod auth;
 mod changes;
 mod crashes;
 mod disks;
@@ -26,6 +28,7 @@ mod pipes;
 mod plan;
 mod redirects;
 mod refusals;
+mod requests;
 mod resume;
 mod secrets;
 mod sending;

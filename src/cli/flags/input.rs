@@ -11,7 +11,7 @@ pub struct Input {
     #[arg(short, long, value_name = "FILE")]
     input: Option<String>,
     /// How the input is written, whatever the file's name
-    #[arg(long, value_parser = ["csv", "tsv", "jsonl", "json", "lines"])]
+    #[arg(long, value_parser = ["csv", "tsv", "jsonl", "json", "lines", "requests"])]
     format: Option<String>,
     /// Only the first N rows
     #[arg(

@@ -13,7 +13,7 @@ mod values;
 pub use input::Input;
 pub use limit::Limit;
 pub use output::Output;
-pub use request::Request;
+pub use request::{Auth, Request};
 pub use send::{Patience, Workers};
 pub use show::{Progress, Show};
 pub use values::Values;

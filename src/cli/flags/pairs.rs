@@ -5,12 +5,18 @@ use serde_json::{Map, Value, json};
 /// A name and what it stands for.
 pub type Pair = (String, String);
 
-/// The pairs as an object.
+/// The pairs as an object; a name that comes again has a list.
 pub fn map(pairs: &[Pair]) -> Value {
-    let pairs = pairs
-        .iter()
-        .map(|(name, value)| (name.clone(), json!(value)));
-    Value::Object(pairs.collect::<Map<_, _>>())
+    let mut map = Map::new();
+    for (name, value) in pairs {
+        let all = pairs.iter().filter(|(other, _)| other == name);
+        let value = match all.clone().count() {
+            1 => json!(value),
+            _ => json!(all.map(|(_, value)| value).collect::<Vec<_>>()),
+        };
+        map.insert(name.clone(), value);
+    }
+    Value::Object(map)
 }
 
 /// `NAME=VALUE`.

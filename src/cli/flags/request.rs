@@ -27,6 +27,58 @@ pub struct Request {
     /// A JSON body, whose texts are templates
     #[arg(long, value_name = "T")]
     json: Option<String>,
+    #[command(flatten)]
+    body: Body,
+    /// A host that a row's URL may name: host, host:port, *.domain (repeat)
+    #[arg(long, value_name = "HOST")]
+    allow_host: Vec<String>,
+}
+
+/// The rarer kinds of bodies.
+#[derive(Args)]
+#[group(skip)]
+struct Body {
+    /// A JSON body: what a jq program makes of the row
+    #[arg(long, value_name = "JQ")]
+    jq: Option<String>,
+    /// A form's field (repeat)
+    #[arg(long, value_name = "NAME=T", value_parser = assignment)]
+    form: Vec<Pair>,
+    /// A part of a multipart body; =@PATH is a file (repeat)
+    #[arg(long, value_name = "NAME=T", value_parser = assignment)]
+    multipart: Vec<Pair>,
+    /// A file that is the body; its path may have templates in it
+    #[arg(long, value_name = "PATH")]
+    body_file: Option<String>,
+}
+
+/// Who asks.
+#[derive(Args)]
+#[command(next_help_heading = "Authentication")]
+pub struct Auth {
+    /// How to prove who asks: kind=KIND and its keys; --help lists them (repeat)
+    #[arg(long, value_name = "KEY=T", value_parser = assignment, long_help = auth_help())]
+    auth: Vec<Pair>,
+    /// A secret for {{ secret.NAME }}: file:PATH or command:TEXT, read again when it expires (repeat)
+    #[arg(long, value_name = "NAME=SOURCE", value_parser = assignment)]
+    secret: Vec<Pair>,
+}
+
+fn auth_help() -> String {
+    format!(
+        "How to prove who asks: kind=KIND and its keys (repeat)\n\n{}",
+        throng::auth::help().trim_end()
+    )
+}
+
+impl Auth {
+    pub fn auth_tree(&self) -> Value {
+        map(&self.auth)
+    }
+
+    pub fn secrets_tree(&self) -> Value {
+        map(&self.secret)
+    }
 }
 
 impl Request {
@@ -38,8 +90,34 @@ impl Request {
             "headers": map(&self.header),
             "data": self.data,
             "json": self.json,
+            "jq": self.body.jq,
+            "form": map(&self.body.form),
+            "multipart": parts(&self.body.multipart),
+            "body-file": self.body.body_file,
+            "allow-host": Some(&self.allow_host).filter(|hosts| !hosts.is_empty()),
         })
     }
+}
+
+/// `@PATH` is a file.
+fn parts(pairs: &[Pair]) -> Value {
+    let mut parts = map(pairs);
+    let file = |part: &mut Value| {
+        if let Some(path) = part.as_str().and_then(|text| text.strip_prefix('@')) {
+            *part = json!({ "file": path });
+        }
+    };
+    for part in parts
+        .as_object_mut()
+        .into_iter()
+        .flat_map(|map| map.values_mut())
+    {
+        match part {
+            Value::Array(items) => items.iter_mut().for_each(file),
+            one => file(one),
+        }
+    }
+    parts
 }
 
 fn header(text: &str) -> Result<Pair, String> {

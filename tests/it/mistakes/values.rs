@@ -74,7 +74,7 @@ fn a_url_that_is_none() {
     let input = good.place.path("rows.csv");
     for (url, why) in [
         ("ftp://h/", "must begin with https:// or http://"),
-        ("http://{{ symbol }}/", "takes its host from a template"),
+        ("http:///{{ symbol }}", "names no host"),
         ("http://me:pw@h/", "use a header instead"),
     ] {
         good.refuses(run().arg("--url", url).arg("--input", &input), &[why]);

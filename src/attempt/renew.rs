@@ -1,0 +1,155 @@
+//! Credentials that expire: a token fetched before it is needed, and both tokens and
+//! secrets renewed when the server refuses them.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+
+use super::{Break, Errand, Seen, Stopped, Terms, Walk};
+use crate::auth::Tokens;
+use crate::judge::Tries;
+use crate::limit::{Ask, Permit};
+use crate::send::{Answer, Landed, Lease, Trouble};
+use crate::stop::Reason;
+
+/// Which credentials an attempt was signed with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Signed {
+    token: u64,
+    vault: u64,
+}
+
+impl Walk {
+    /// A connection and a permit, at a time when a token is there. Waiting for a
+    /// permit may outlast the token: then the permit goes back, as nothing was sent.
+    pub(super) async fn ready_to_sign(
+        &self,
+        request: &Request<Bytes>,
+        terms: Terms<'_>,
+    ) -> Result<(Lease, Permit), Break> {
+        let tokens = self.step().signer.tokens();
+        let Some(tokens) = tokens.filter(|_| terms.errand == Errand::Own) else {
+            return self.ready(request.uri(), terms.ask).await;
+        };
+        loop {
+            self.fetch_token(tokens, terms.ask).await?;
+            let (lease, mut permit) = self.ready(request.uri(), terms.ask).await?;
+            if tokens.is_fresh(Instant::now()) {
+                return Ok((lease, permit));
+            }
+            permit.returned();
+        }
+    }
+
+    /// Makes sure that there is a token; one worker fetches it for all.
+    async fn fetch_token(&self, tokens: &Tokens, ask: &Ask) -> Result<(), Stopped> {
+        if tokens.is_fresh(Instant::now()) {
+            return Ok(());
+        }
+        let _turn = self.unless_stopped(tokens.turn()).await?;
+        if tokens.is_fresh(Instant::now()) {
+            return Ok(());
+        }
+        let fetched = match tokens.request() {
+            Err(why) => Err(why),
+            Ok(request) => self.token_answer(&request, ask).await?.and_then(|answer| {
+                let accepted = tokens.accept(&answer.body, Instant::now());
+                accepted.map_err(|why| format!("its answer is of no use: {why}"))
+            }),
+        };
+        fetched.map_err(|why| self.no_token(tokens, &why))
+    }
+
+    async fn token_answer(
+        &self,
+        request: &Request<Bytes>,
+        ask: &Ask,
+    ) -> Result<Result<Answer, String>, Stopped> {
+        let mut seen = Seen::default();
+        // It counts as the row's request does, whose limits are the only ones known.
+        let terms = Terms {
+            ask,
+            errand: Errand::Token,
+        };
+        // Each fetch leads to an attempt, whose type would have no end.
+        let asked = Box::pin(self.ask(request, terms, Tries::repeatable(), &mut seen));
+        let asked = asked.await?;
+        Ok(asked.map_err(|failure| format!("{}: {}", failure.kind, failure.detail)))
+    }
+
+    fn no_token(&self, tokens: &Tokens, why: &str) -> Stopped {
+        let why = format!(
+            "no token could be had from {}: {why}; check auth.client-id, auth.client-secret and auth.refresh-token (--auth)",
+            tokens.uri()
+        );
+        let why = self.run.plan.secrets.hide(why);
+        self.run.stop.ask(Reason::Trouble(why));
+        Stopped
+    }
+
+    /// What an attempt is signed with now.
+    pub(super) fn signed(&self) -> Signed {
+        Signed {
+            token: self.step().signer.tokens().map_or(0, Tokens::edition),
+            vault: self.run.plan.vault.edition(),
+        }
+    }
+
+    /// Whether there are other credentials to try after this answer: once a row.
+    pub(super) async fn renewed(
+        &self,
+        status: StatusCode,
+        seen: &mut Seen,
+    ) -> Result<bool, Stopped> {
+        let tokens = self.step().signer.tokens();
+        if status != StatusCode::UNAUTHORIZED {
+            if let Some(tokens) = tokens {
+                tokens.worked(seen.signed.token);
+            }
+            return Ok(false);
+        }
+        if std::mem::replace(&mut seen.renewed, true) {
+            return Ok(false);
+        }
+        let other_token = tokens.is_some_and(|tokens| tokens.refused(seen.signed.token));
+        Ok(other_token || self.other_secrets(seen.signed.vault).await?)
+    }
+
+    /// Reads the job's secrets again, which may take a while.
+    async fn other_secrets(&self, edition: u64) -> Result<bool, Stopped> {
+        let vault = self.run.plan.vault.clone();
+        if vault.names().next().is_none() {
+            return Ok(false);
+        }
+        let read = tokio::task::spawn_blocking(move || vault.renew(edition));
+        let renewed = self.unless_stopped(read).await?;
+        let renewed = renewed.unwrap_or_else(|error| Err(error.to_string()));
+        renewed.map_err(|why| {
+            let why = format!(
+                "the server refuses the job's secrets, and they can't be read again: {why}"
+            );
+            self.run.stop.ask(Reason::Trouble(why));
+            Stopped
+        })
+    }
+
+    /// Adds to a request what only the server may see.
+    pub(super) fn sign(
+        &self,
+        request: &mut Request<Bytes>,
+        key: Option<usize>,
+        seen: &mut Seen,
+    ) -> Result<(), Trouble> {
+        seen.signed = self.signed();
+        let signed = self
+            .step()
+            .signer
+            .sign(request, key, std::time::SystemTime::now());
+        signed.map_err(|detail| Trouble {
+            kind: "input",
+            detail,
+            landed: Landed::Final,
+        })
+    }
+}

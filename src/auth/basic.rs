@@ -1,0 +1,63 @@
+//! A user and a password (RFC 7617).
+
+use std::time::SystemTime;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::Request;
+use http::header::AUTHORIZATION;
+use serde::Deserialize;
+
+use super::settings::{Part, wrong};
+use super::{Scheme, set};
+use crate::error::Error;
+use crate::render::Standing;
+use crate::secret::Secrets;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    user: String,
+    #[serde(default)]
+    password: String,
+}
+
+struct Basic {
+    user: Standing,
+    password: Standing,
+    secrets: Secrets,
+}
+
+pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
+    let settings: Settings = part.read()?;
+    let basic = Basic {
+        user: part.plain("user", &settings.user)?,
+        password: part.hidden("password", &settings.password)?,
+        secrets: part.known.vault.secrets().clone(),
+    };
+    let pair = basic.pair().map_err(|why| wrong("user", why))?;
+    basic.secrets.add(&pair);
+    Ok(Box::new(basic))
+}
+
+impl Basic {
+    fn pair(&self) -> Result<String, String> {
+        let (user, password) = (self.user.get()?, self.password.get()?);
+        match user.expose().contains(':') {
+            true => Err("a user's name can't contain a colon".into()),
+            false => Ok(format!("{}:{}", user.expose(), password.expose())),
+        }
+    }
+}
+
+impl Scheme for Basic {
+    fn adds(&self) -> Vec<String> {
+        vec![AUTHORIZATION.to_string()]
+    }
+
+    fn sign(&self, request: &mut Request<Bytes>, _: SystemTime) -> Result<(), String> {
+        let value = format!("Basic {}", BASE64_STANDARD.encode(self.pair()?));
+        set(request.headers_mut(), &AUTHORIZATION, &value)
+    }
+}

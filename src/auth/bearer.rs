@@ -1,0 +1,41 @@
+//! A token that whoever bears it may use (RFC 6750).
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::Request;
+use http::header::AUTHORIZATION;
+use serde::Deserialize;
+
+use super::settings::Part;
+use super::{Scheme, set};
+use crate::error::Error;
+use crate::render::Standing;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    token: String,
+}
+
+struct Bearer {
+    token: Standing,
+}
+
+pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
+    let settings: Settings = part.read()?;
+    Ok(Box::new(Bearer {
+        token: part.hidden("token", &settings.token)?,
+    }))
+}
+
+impl Scheme for Bearer {
+    fn adds(&self) -> Vec<String> {
+        vec![AUTHORIZATION.to_string()]
+    }
+
+    fn sign(&self, request: &mut Request<Bytes>, _: SystemTime) -> Result<(), String> {
+        let value = format!("Bearer {}", self.token.get()?.expose());
+        set(request.headers_mut(), &AUTHORIZATION, &value)
+    }
+}

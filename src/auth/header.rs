@@ -1,0 +1,48 @@
+//! An API key in a header.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::Request;
+use http::header::HeaderName;
+use serde::Deserialize;
+
+use super::settings::{Part, wrong};
+use super::{Scheme, set};
+use crate::error::Error;
+use crate::render::Standing;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    name: String,
+    value: String,
+}
+
+struct Header {
+    name: HeaderName,
+    value: Standing,
+}
+
+pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
+    let settings: Settings = part.read()?;
+    let name = settings.name.parse();
+    Ok(Box::new(Header {
+        name: name.map_err(|_| wrong("name", "it is not the name of a header"))?,
+        value: part.hidden("value", &settings.value)?,
+    }))
+}
+
+impl Scheme for Header {
+    fn adds(&self) -> Vec<String> {
+        vec![self.name.to_string()]
+    }
+
+    fn sign(&self, request: &mut Request<Bytes>, _: SystemTime) -> Result<(), String> {
+        set(
+            request.headers_mut(),
+            &self.name,
+            self.value.get()?.expose(),
+        )
+    }
+}

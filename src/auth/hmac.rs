@@ -1,0 +1,241 @@
+//! A signature over what the job's template makes of a request.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{Request, Uri};
+use minijinja::value::Value as Scope;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::Scheme;
+use super::hash::{Encoding, Hash, hex};
+use super::settings::{Part, wrong};
+use crate::error::Error;
+use crate::render::{Place, Standing, Template, Templates};
+
+/// What the templates may use.
+const NAMES: [&str; 14] = [
+    "method",
+    "url",
+    "path",
+    "path_and_query",
+    "query",
+    "host",
+    "body",
+    "body_sha256",
+    "timestamp",
+    "timestamp_ms",
+    "date",
+    "iso",
+    "nonce",
+    "signature",
+];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Settings {
+    key: String,
+    message: String,
+    #[serde(default)]
+    headers: Map<String, Value>,
+    #[serde(default)]
+    query: Map<String, Value>,
+    #[serde(default)]
+    hash: Hash,
+    #[serde(default)]
+    encoding: Encoding,
+    key_encoding: Option<Encoding>,
+}
+
+struct Hmac {
+    key: Standing,
+    key_encoding: Option<Encoding>,
+    hash: Hash,
+    encoding: Encoding,
+    templates: Templates,
+    message: Template,
+    headers: Vec<(HeaderName, Template)>,
+    query: Vec<(String, Template)>,
+}
+
+pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
+    let settings: Settings = part.read()?;
+    let mut templates = Templates::new();
+    let mut add = |key: &str, place: Place, value: &Value| {
+        let text = value
+            .as_str()
+            .ok_or_else(|| wrong(key, "it is not a text"))?;
+        templates.add(place, text).map_err(|why| wrong(key, why))
+    };
+    let message = add("message", Place::Text, &Value::from(settings.message))?;
+    let mut headers = Vec::new();
+    for (name, value) in &settings.headers {
+        let header = name
+            .parse()
+            .map_err(|_| wrong("headers", format!("{name} is not the name of a header")))?;
+        headers.push((header, add("headers", Place::Header, value)?));
+    }
+    let mut query = Vec::new();
+    for (name, value) in &settings.query {
+        query.push((name.clone(), add("query", Place::Url, value)?));
+    }
+    if headers.is_empty() && query.is_empty() {
+        return Err(wrong(
+            "headers",
+            "nothing would carry the signature: give { x-signature = \"{{ signature }}\" }",
+        ));
+    }
+    if let Some(name) = templates
+        .fields()
+        .iter()
+        .find(|name| !NAMES.contains(&name.as_str()))
+    {
+        return Err(wrong(
+            "message",
+            format!("it uses {{{{ {name} }}}}; there are: {}", NAMES.join(", ")),
+        ));
+    }
+    templates.settle(&part.known)?;
+    Ok(Box::new(Hmac {
+        key: part.hidden("key", &settings.key)?,
+        key_encoding: settings.key_encoding,
+        hash: settings.hash,
+        encoding: settings.encoding,
+        templates,
+        message,
+        headers,
+        query,
+    }))
+}
+
+impl Hmac {
+    fn key(&self) -> Result<Vec<u8>, String> {
+        let key = self.key.get()?;
+        match self.key_encoding {
+            None => Ok(key.expose().as_bytes().to_vec()),
+            Some(encoding) => encoding
+                .decode(key.expose().trim())
+                .ok_or_else(|| "auth.key (--auth) is not written as its key-encoding says".into()),
+        }
+    }
+}
+
+impl Scheme for Hmac {
+    fn adds(&self) -> Vec<String> {
+        let query = self.query.iter().map(|(name, _)| format!("?{name}"));
+        self.headers
+            .iter()
+            .map(|(name, _)| name.to_string())
+            .chain(query)
+            .collect()
+    }
+
+    fn sign(&self, request: &mut Request<Bytes>, at: SystemTime) -> Result<(), String> {
+        let about = about(request, at);
+        let message = self.templates.render(self.message, &scope(&about, None))?;
+        let signature = self.hash.sign(&self.key()?, message.as_bytes());
+        let scope = scope(&about, Some(self.encoding.encode(&signature)));
+        for (name, template) in &self.headers {
+            let text = self.templates.render(*template, &scope)?;
+            let value = HeaderValue::from_bytes(text.as_bytes());
+            let value = value
+                .map_err(|_| format!("auth.headers (--auth): {name} holds a control character"))?;
+            request.headers_mut().insert(name, value);
+        }
+        for (name, template) in &self.query {
+            let text = self.templates.render(*template, &scope)?;
+            *request.uri_mut() = with_query(request.uri(), &format!("{name}={text}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn with_query(uri: &Uri, pair: &str) -> Result<Uri, String> {
+    let separator = if uri.query().is_some() { '&' } else { '?' };
+    let text = format!("{uri}{separator}{pair}");
+    text.parse()
+        .map_err(|error| format!("{text:?} is not a URL: {error}"))
+}
+
+/// What there is to sign of a request.
+fn about(request: &Request<Bytes>, at: SystemTime) -> Vec<(&'static str, String)> {
+    let uri = request.uri();
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    vec![
+        ("method", request.method().to_string()),
+        ("url", uri.to_string()),
+        ("path", uri.path().to_owned()),
+        (
+            "path_and_query",
+            uri.path_and_query()
+                .map_or("/", |path| path.as_str())
+                .to_owned(),
+        ),
+        ("query", uri.query().unwrap_or_default().to_owned()),
+        (
+            "host",
+            uri.authority().map_or("", |host| host.as_str()).to_owned(),
+        ),
+        ("body", String::from_utf8_lossy(request.body()).into_owned()),
+        ("body_sha256", Hash::Sha256.hex(request.body())),
+        ("timestamp", since.as_secs().to_string()),
+        ("timestamp_ms", since.as_millis().to_string()),
+        ("date", httpdate::fmt_http_date(at)),
+        ("iso", humantime::format_rfc3339_seconds(at).to_string()),
+        ("nonce", hex(&rand::random::<[u8; 16]>())),
+    ]
+}
+
+fn scope(about: &[(&'static str, String)], signature: Option<String>) -> Scope {
+    let signature = signature.map(|signature| ("signature", signature));
+    Scope::from_pairs(about.iter().cloned().chain(signature))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::signed;
+    use super::*;
+
+    const SOME_TIME: Duration = Duration::from_millis(1_700_000_000_123);
+
+    #[test]
+    fn the_template_decides_what_is_signed_and_where_it_goes() {
+        let settings = serde_json::json!({
+            "kind": "hmac", "key": "{{ env.KEY }}", "hash": "sha512", "encoding": "base64",
+            "message": "{{ timestamp }}{{ method }}{{ path_and_query }}{{ body }}",
+            "headers": {"x-time": "{{ timestamp }}", "x-sign": "v1={{ signature }}"},
+            "query": {"t": "{{ timestamp_ms }}"},
+        });
+        let request = signed(settings, SystemTime::UNIX_EPOCH + SOME_TIME).unwrap();
+        let expected = Hash::Sha512.sign(b"s3cret", b"1700000000POST/a?b=cbody");
+        let expected = format!("v1={}", Encoding::Base64.encode(&expected));
+        assert_eq!(request.headers()["x-sign"], expected);
+        assert_eq!(request.headers()["x-time"], "1700000000");
+        assert_eq!(request.uri(), "https://h/a?b=c&t=1700000000123");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (settings, why) in [
+            (
+                serde_json::json!({"kind": "hmac", "key": "k", "message": "{{ id }}", "headers": {"a": "b"}}),
+                "it uses {{ id }}; there are: method, url",
+            ),
+            (
+                serde_json::json!({"kind": "hmac", "key": "k", "message": "m"}),
+                "nothing would carry the signature",
+            ),
+            (
+                serde_json::json!({"kind": "hmac", "key": "zz", "key-encoding": "hex", "message": "m", "headers": {"a": "b"}}),
+                "not written as its key-encoding says",
+            ),
+        ] {
+            let error = signed(settings, SystemTime::UNIX_EPOCH).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! OAuth 2 tokens (RFC 6749): client credentials, or a refresh token.
+//!
+//! A token is fetched once and shared by all workers; it is renewed a little before
+//! it expires, and when a server that took it before refuses it. Fetching is the
+//! walk's work, since such requests pass the gate like all others.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{Request, Uri};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::settings::{Part, wrong};
+use super::{Scheme, add, set};
+use crate::error::Error;
+use crate::render::{Standing, percent_encode};
+use crate::secret::{Secret, Secrets};
+
+/// A token is renewed so long before it expires, or a fifth of its life if that is less.
+const MARGIN: Duration = Duration::from_secs(60);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Settings {
+    token_url: String,
+    client_id: String,
+    client_secret: Option<String>,
+    refresh_token: Option<String>,
+    scope: Option<String>,
+    audience: Option<String>,
+    #[serde(default)]
+    client_in: ClientIn,
+}
+
+/// Where the token server looks for who asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ClientIn {
+    /// In an `Authorization: Basic` header.
+    #[default]
+    Basic,
+    /// Among the form's fields.
+    Body,
+}
+
+/// The tokens of a run, shared by all who sign.
+pub struct Tokens {
+    uri: Uri,
+    client_id: Standing,
+    client_secret: Option<Standing>,
+    client_in: ClientIn,
+    fields: Vec<(&'static str, Standing)>,
+    secrets: Secrets,
+    state: Mutex<State>,
+    /// Held by the one who fetches.
+    turn: tokio::sync::Mutex<()>,
+}
+
+struct State {
+    token: Option<Token>,
+    refresh: Option<Refresh>,
+    /// Counts the tokens that there were.
+    edition: u64,
+    /// Whether the server has taken the current one.
+    worked: bool,
+}
+
+struct Token {
+    text: Secret,
+    until: Option<Instant>,
+}
+
+enum Refresh {
+    OfJob(Standing),
+    /// The server gave another in its place.
+    OfServer(Secret),
+}
+
+pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
+    let settings: Settings = part.read()?;
+    let uri: Uri = settings
+        .token_url
+        .parse()
+        .map_err(|error| wrong("token-url", error))?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
+        return Err(wrong("token-url", "it must begin with https:// or http://"));
+    }
+    let mut fields = Vec::new();
+    for (name, text) in [("scope", &settings.scope), ("audience", &settings.audience)] {
+        if let Some(text) = text {
+            fields.push((name, part.plain(name, text)?));
+        }
+    }
+    let refresh = part.hidden_if("refresh-token", settings.refresh_token.as_ref())?;
+    Ok(Box::new(Tokens {
+        uri,
+        client_id: part.plain("client-id", &settings.client_id)?,
+        client_secret: part.hidden_if("client-secret", settings.client_secret.as_ref())?,
+        client_in: settings.client_in,
+        fields,
+        secrets: part.known.vault.secrets().clone(),
+        state: Mutex::new(State {
+            token: None,
+            refresh: refresh.map(Refresh::OfJob),
+            edition: 0,
+            worked: false,
+        }),
+        turn: tokio::sync::Mutex::default(),
+    }))
+}
+
+impl Tokens {
+    /// Where they come from.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// Whether there is a token that will last a little longer.
+    #[must_use]
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        let state = self.state();
+        let token = state.token.as_ref();
+        token.is_some_and(|token| token.until.is_none_or(|until| now < until))
+    }
+
+    /// Which token is the current one.
+    #[must_use]
+    pub fn edition(&self) -> u64 {
+        self.state().edition
+    }
+
+    /// Waits for the turn to fetch a token: meanwhile another may have done so.
+    pub async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// The server has taken the token of this edition.
+    pub fn worked(&self, edition: u64) {
+        let mut state = self.state();
+        state.worked |= state.edition == edition;
+    }
+
+    /// The server has refused the token of this edition. Tells whether it is worth
+    /// trying again: not with a token that has never worked.
+    #[must_use]
+    pub fn refused(&self, edition: u64) -> bool {
+        let mut state = self.state();
+        if state.edition != edition || state.token.is_none() {
+            return true;
+        }
+        if state.worked {
+            state.token = None;
+        }
+        state.worked
+    }
+
+    /// The request for a new token.
+    ///
+    /// # Errors
+    /// Which setting can't be sent.
+    pub fn request(&self) -> Result<Request<Bytes>, String> {
+        let mut form = Vec::new();
+        match &self.state().refresh {
+            None => form.push(("grant_type", "client_credentials".to_owned())),
+            Some(refresh) => {
+                form.push(("grant_type", "refresh_token".to_owned()));
+                form.push(("refresh_token", refresh.get()?.expose().to_owned()));
+            }
+        }
+        for (name, text) in &self.fields {
+            form.push((name, text.get()?.expose().to_owned()));
+        }
+        let mut request = Request::post(&self.uri)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(ACCEPT, "application/json")
+            .body(Bytes::new())
+            .map_err(|error| error.to_string())?;
+        self.identify(&mut request, &mut form)?;
+        let pairs: Vec<String> = form
+            .iter()
+            .map(|(name, value)| format!("{name}={}", percent_encode(value)))
+            .collect();
+        *request.body_mut() = pairs.join("&").into();
+        Ok(request)
+    }
+
+    /// Says who asks; without a secret, the id alone among the fields.
+    fn identify(
+        &self,
+        request: &mut Request<Bytes>,
+        form: &mut Vec<(&'static str, String)>,
+    ) -> Result<(), String> {
+        let id = self.client_id.get()?.expose().to_owned();
+        let secret = self.client_secret.as_ref().map(Standing::get).transpose()?;
+        match (secret, self.client_in) {
+            (Some(secret), ClientIn::Basic) => {
+                let pair = format!(
+                    "{}:{}",
+                    percent_encode(&id),
+                    percent_encode(secret.expose())
+                );
+                self.secrets.add(&pair);
+                let value = format!("Basic {}", BASE64_STANDARD.encode(pair));
+                add(request.headers_mut(), &AUTHORIZATION, &value)?;
+            }
+            (secret, _) => {
+                form.push(("client_id", id));
+                form.extend(secret.map(|secret| ("client_secret", secret.expose().to_owned())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the server's answer that came at `now`.
+    ///
+    /// # Errors
+    /// Why it holds no token.
+    pub fn accept(&self, body: &[u8], now: Instant) -> Result<(), String> {
+        let answer: Value =
+            serde_json::from_slice(body).map_err(|error| format!("it is not JSON: {error}"))?;
+        let text = |name: &str| answer.get(name).and_then(Value::as_str);
+        let token = text("access_token").ok_or("it has no access_token")?;
+        HeaderValue::from_str(token).map_err(|_| "its access_token can't be sent in a header")?;
+        self.secrets.add(token);
+        let mut state = self.state();
+        if let Some(refresh) = text("refresh_token") {
+            self.secrets.add(refresh);
+            if state.refresh.is_some() {
+                state.refresh = Some(Refresh::OfServer(Secret::new(refresh)));
+            }
+        }
+        state.token = Some(Token {
+            text: Secret::new(token),
+            until: lifetime(&answer).map(|life| now + life - MARGIN.min(life / 5)),
+        });
+        state.edition += 1;
+        state.worked = false;
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Refresh {
+    fn get(&self) -> Result<Secret, String> {
+        match self {
+            Refresh::OfJob(text) => text.get(),
+            Refresh::OfServer(text) => Ok(text.clone()),
+        }
+    }
+}
+
+/// Seconds, which some servers write as a text.
+fn lifetime(answer: &Value) -> Option<Duration> {
+    let life = answer.get("expires_in")?;
+    let seconds = life.as_f64().or_else(|| life.as_str()?.parse().ok())?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+impl Scheme for Tokens {
+    fn adds(&self) -> Vec<String> {
+        vec![AUTHORIZATION.to_string()]
+    }
+
+    fn sign(&self, request: &mut Request<Bytes>, _: SystemTime) -> Result<(), String> {
+        let state = self.state();
+        let token = state.token.as_ref().ok_or("there is no token")?;
+        let value = format!("Bearer {}", token.text.expose());
+        set(request.headers_mut(), &AUTHORIZATION, &value)
+    }
+
+    fn tokens(&self) -> Option<&Tokens> {
+        Some(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::render::Known;
+
+    fn scheme(extra: Value) -> Box<dyn Scheme> {
+        let mut settings = serde_json::json!({
+            "kind": "oauth2", "token-url": "https://login.h/token", "client-id": "me",
+            "client-secret": "{{ env.SECRET }}",
+        });
+        settings
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        let known = Known {
+            environment: &|_| Some("p&ss".into()),
+            vault: &Arc::default(),
+        };
+        super::super::scheme(settings.as_object().unwrap(), &known).unwrap()
+    }
+
+    fn answer(token: &str, seconds: u64) -> Vec<u8> {
+        let answer = serde_json::json!({"access_token": token, "expires_in": seconds, "refresh_token": "next"});
+        answer.to_string().into_bytes()
+    }
+
+    #[test]
+    fn a_token_is_asked_for_as_the_server_wants_it() {
+        for (extra, header, body) in [
+            (
+                serde_json::json!({"scope": "a b"}),
+                Some("Basic bWU6cCUyNnNz"),
+                "grant_type=client_credentials&scope=a%20b",
+            ),
+            (
+                serde_json::json!({"client-in": "body"}),
+                None,
+                "grant_type=client_credentials&client_id=me&client_secret=p%26ss",
+            ),
+            (
+                serde_json::json!({"refresh-token": "first"}),
+                Some("Basic bWU6cCUyNnNz"),
+                "grant_type=refresh_token&refresh_token=first",
+            ),
+        ] {
+            let scheme = scheme(extra);
+            let request = scheme.tokens().unwrap().request().unwrap();
+            assert_eq!(request.body(), body);
+            let found = request
+                .headers()
+                .get(AUTHORIZATION)
+                .map(|value| value.to_str().unwrap());
+            assert_eq!(found, header);
+        }
+    }
+
+    #[test]
+    fn a_token_lasts_a_little_less_than_the_server_says() {
+        let scheme = scheme(serde_json::json!({"refresh-token": "first"}));
+        let (tokens, now) = (scheme.tokens().unwrap(), Instant::now());
+        assert!(!tokens.is_fresh(now));
+        tokens.accept(&answer("t1", 3600), now).unwrap();
+        assert!(tokens.is_fresh(now + Duration::from_secs(3539)));
+        assert!(!tokens.is_fresh(now + Duration::from_secs(3541)));
+        tokens.accept(&answer("t2", 10), now).unwrap();
+        assert!(tokens.is_fresh(now + Duration::from_secs(7)));
+        assert!(!tokens.is_fresh(now + Duration::from_secs(9)));
+        let next = tokens.request().unwrap();
+        assert_eq!(next.body(), "grant_type=refresh_token&refresh_token=next");
+    }
+
+    #[test]
+    fn a_token_that_never_worked_is_not_fetched_again_and_again() {
+        let scheme = scheme(serde_json::json!({}));
+        let (tokens, now) = (scheme.tokens().unwrap(), Instant::now());
+        tokens.accept(&answer("t1", 3600), now).unwrap();
+        let first = tokens.edition();
+        assert!(!tokens.refused(first) && tokens.is_fresh(now));
+        tokens.worked(first);
+        assert!(tokens.refused(first) && !tokens.is_fresh(now));
+        tokens.accept(&answer("t2", 3600), now).unwrap();
+        assert!(tokens.refused(first), "another has fetched a new one");
+        assert!(!tokens.refused(tokens.edition()));
+        assert!(tokens.accept(b"{}", now).is_err());
+    }
+}

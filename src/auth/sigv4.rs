@@ -1,0 +1,163 @@
+//! AWS Signature Version 4: settings, and what is added to a request.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::Request;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use serde::Deserialize;
+
+use super::hash::{Hash, hex};
+use super::settings::Part;
+use super::{Scheme, set};
+use crate::error::Error;
+use crate::render::Standing;
+
+mod canonical;
+
+use canonical::{Paths, canonical, signed_names};
+
+const DATE: HeaderName = HeaderName::from_static("x-amz-date");
+const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+const CONTENT: HeaderName = HeaderName::from_static("x-amz-content-sha256");
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Settings {
+    service: String,
+    #[serde(default = "region")]
+    region: String,
+    #[serde(default = "access_key")]
+    access_key: String,
+    #[serde(default = "secret_key")]
+    secret_key: String,
+    session_token: Option<String>,
+}
+
+fn region() -> String {
+    "{{ env.AWS_REGION }}".into()
+}
+
+fn access_key() -> String {
+    "{{ env.AWS_ACCESS_KEY_ID }}".into()
+}
+
+fn secret_key() -> String {
+    "{{ env.AWS_SECRET_ACCESS_KEY }}".into()
+}
+
+struct SigV4 {
+    service: Standing,
+    region: Standing,
+    access_key: Standing,
+    secret_key: Standing,
+    session_token: Option<Standing>,
+}
+
+/// One signature's where, when and by whom.
+struct Signing<'a> {
+    /// `20150830T123600Z`
+    time: &'a str,
+    region: &'a str,
+    service: &'a str,
+    access_key: &'a str,
+    secret_key: &'a str,
+    paths: Paths,
+}
+
+pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
+    let mut settings: Settings = part.read()?;
+    let from_environment = (part.known.environment)("AWS_SESSION_TOKEN").is_some()
+        && settings.access_key == access_key();
+    if settings.session_token.is_none() && from_environment {
+        settings.session_token = Some("{{ env.AWS_SESSION_TOKEN }}".into());
+    }
+    Ok(Box::new(SigV4 {
+        service: part.plain("service", &settings.service)?,
+        region: part.plain("region", &settings.region)?,
+        access_key: part.plain("access-key", &settings.access_key)?,
+        secret_key: part.hidden("secret-key", &settings.secret_key)?,
+        session_token: part.hidden_if("session-token", settings.session_token.as_ref())?,
+    }))
+}
+
+impl Scheme for SigV4 {
+    fn adds(&self) -> Vec<String> {
+        let token = self.session_token.as_ref().map(|_| TOKEN.to_string());
+        let always = [AUTHORIZATION, DATE, CONTENT].map(|name| name.to_string());
+        always.into_iter().chain(token).collect()
+    }
+
+    fn sign(&self, request: &mut Request<Bytes>, at: SystemTime) -> Result<(), String> {
+        let (service, region) = (self.service.get()?, self.region.get()?);
+        let (access_key, secret_key) = (self.access_key.get()?, self.secret_key.get()?);
+        if let Some(token) = &self.session_token {
+            set(request.headers_mut(), &TOKEN, token.get()?.expose())?;
+        }
+        let digest = Hash::Sha256.hex(request.body());
+        set(request.headers_mut(), &CONTENT, &digest)?;
+        let signing = Signing {
+            time: &timestamp(at),
+            region: region.expose(),
+            service: service.expose(),
+            access_key: access_key.expose(),
+            secret_key: secret_key.expose(),
+            paths: Paths::of(service.expose()),
+        };
+        signing.sign(request)
+    }
+}
+
+impl Signing<'_> {
+    /// Adds the time and the signature.
+    fn sign(&self, request: &mut Request<Bytes>) -> Result<(), String> {
+        set(request.headers_mut(), &DATE, self.time)?;
+        let signature = self.signature(&canonical(request, self.paths));
+        let value = format!(
+            "AWS4-HMAC-SHA256 Credential={}/{}, SignedHeaders={}, Signature={signature}",
+            self.access_key,
+            self.scope(),
+            signed_names(request).join(";"),
+        );
+        let value = HeaderValue::from_str(&value)
+            .map_err(|_| "auth.access-key (--auth) holds a control character")?;
+        request.headers_mut().insert(AUTHORIZATION, value);
+        Ok(())
+    }
+
+    fn signature(&self, canonical: &str) -> String {
+        let text = format!(
+            "AWS4-HMAC-SHA256\n{}\n{}\n{}",
+            self.time,
+            self.scope(),
+            Hash::Sha256.hex(canonical.as_bytes())
+        );
+        let start = format!("AWS4{}", self.secret_key).into_bytes();
+        let key = [self.day(), self.region, self.service, "aws4_request"]
+            .iter()
+            .fold(start, |key, part| Hash::Sha256.sign(&key, part.as_bytes()));
+        hex(&Hash::Sha256.sign(&key, text.as_bytes()))
+    }
+
+    fn scope(&self) -> String {
+        format!(
+            "{}/{}/{}/aws4_request",
+            self.day(),
+            self.region,
+            self.service
+        )
+    }
+
+    fn day(&self) -> &str {
+        self.time.get(..8).unwrap_or_default()
+    }
+}
+
+fn timestamp(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at)
+        .to_string()
+        .replace(['-', ':'], "")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! The one way to write a request that signer and server agree on. Pure.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::Request;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderName, USER_AGENT};
+use percent_encoding::percent_decode_str;
+
+use super::super::hash::Hash;
+use crate::render::percent_encode;
+
+/// How the path of a URL is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paths {
+    /// Whether `.`, `..` and empty segments are resolved first.
+    pub normalize: bool,
+    /// Whether what is percent-encoded on the way is encoded once more.
+    pub twice: bool,
+}
+
+impl Paths {
+    /// The storage service takes paths as they are, all others don't.
+    pub fn of(service: &str) -> Paths {
+        let is_storage = service == "s3";
+        Paths {
+            normalize: !is_storage,
+            twice: !is_storage,
+        }
+    }
+}
+
+/// The canonical request.
+pub fn canonical(request: &Request<Bytes>, paths: Paths) -> String {
+    let headers: Vec<String> = signed_names(request)
+        .iter()
+        .map(|name| format!("{name}:{}\n", value(request, name)))
+        .collect();
+    format!(
+        "{}\n{}\n{}\n{}\n{}\n{}",
+        request.method(),
+        path(request.uri().path(), paths),
+        query(request.uri().query().unwrap_or_default()),
+        headers.concat(),
+        signed_names(request).join(";"),
+        Hash::Sha256.hex(request.body()),
+    )
+}
+
+/// The names of the headers that are signed: all but those which throng or a proxy
+/// may yet change.
+pub fn signed_names(request: &Request<Bytes>) -> Vec<String> {
+    let changing = [AUTHORIZATION, USER_AGENT, ACCEPT_ENCODING];
+    let own = request
+        .headers()
+        .keys()
+        .filter(|name| !changing.contains(name));
+    let mut names: Vec<String> = own.map(HeaderName::to_string).collect();
+    if !request.headers().contains_key(HOST) {
+        names.push(HOST.to_string());
+    }
+    names.sort();
+    names
+}
+
+fn value(request: &Request<Bytes>, name: &str) -> String {
+    let values = request.headers().get_all(name);
+    let values: Vec<String> = values
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    match values.is_empty() {
+        true => request
+            .uri()
+            .authority()
+            .map_or_else(String::new, ToString::to_string),
+        false => values.join(","),
+    }
+}
+
+fn path(path: &str, paths: Paths) -> String {
+    let path = match paths.normalize {
+        true => Cow::Owned(normalize(path)),
+        false => Cow::Borrowed(path),
+    };
+    let segment = |segment: &str| match paths.twice {
+        true => percent_encode(segment),
+        false => recode(segment),
+    };
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+fn normalize(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(kept.pop()),
+            segment => kept.push(segment),
+        }
+    }
+    let end = match path.ends_with('/') && !kept.is_empty() {
+        true => "/",
+        false => "",
+    };
+    format!("/{}{end}", kept.join("/"))
+}
+
+fn query(query: &str) -> String {
+    let mut pairs: Vec<(String, String)> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (recode(name), recode(value)))
+        .collect();
+    pairs.sort();
+    let pairs = pairs.iter().map(|(name, value)| format!("{name}={value}"));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+/// Encoded in the one strict way, whatever way it was encoded before.
+fn recode(text: &str) -> String {
+    percent_encode(&percent_decode_str(text).decode_utf8_lossy())
+}

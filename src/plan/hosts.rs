@@ -1,0 +1,48 @@
+//! Which hosts are asked, where rows have a say in it.
+
+use super::{Job, Step};
+use crate::error::Error;
+use crate::source::Source;
+
+/// So many rows are looked at for the hosts that are meant.
+const ROWS: usize = 100;
+
+/// Where rows name hosts and the job allows none, the hosts of the first rows are
+/// allowed, unless something that others must not see would go along.
+pub fn settle(step: &mut Step, job: &Job, source: &Source) -> Result<(), Error> {
+    let is_open = step.renderer.hosts().is_some_and(|hosts| hosts.is_empty());
+    if !is_open || !source.lasts() {
+        return check_allowed(step, job, is_open);
+    }
+    let mut rows = Vec::new();
+    for row in source.rows()?.take(ROWS) {
+        rows.push(row?);
+    }
+    let fixed = step.renderer.fixed_uri();
+    step.renderer.allow_hosts_of(rows.iter());
+    let others = step
+        .renderer
+        .hosts()
+        .map_or(0, |hosts| hosts.elsewhere(fixed.as_ref()));
+    check_allowed(step, job, others > 0)
+}
+
+fn check_allowed(step: &Step, job: &Job, is_open: bool) -> Result<(), Error> {
+    let keys = step.renderer.carries_secrets() || !step.signer.is_empty();
+    if !is_open || !keys || !job.request.allow_host.is_empty() {
+        return Ok(());
+    }
+    let hosts = step.renderer.hosts().map(crate::render::Hosts::names);
+    let hosts = hosts.unwrap_or_default();
+    let instead = match hosts.is_empty() {
+        true => "--allow-host HOST".to_owned(),
+        false => hosts
+            .iter()
+            .map(|host| format!("--allow-host {host}"))
+            .collect::<Vec<_>>()
+            .join(" "),
+    };
+    Err(Error::plan(format!(
+        "rows decide which host gets the job's keys: name the hosts that may (request.allow-host): {instead}"
+    )))
+}

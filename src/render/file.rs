@@ -1,0 +1,96 @@
+//! A file that a row names. [door: files]
+
+use std::path::{Component, Path};
+
+use minijinja::value::Value as Scope;
+
+use super::template::{Place, Template, Templates};
+
+/// Larger files are refused rather than held in memory many times over, in bytes.
+const LARGEST: u64 = 256 * 1024 * 1024;
+
+/// The path of a file, with values of the row in it.
+#[derive(Debug)]
+pub struct RowFile {
+    path: Template,
+    /// The folder that the job itself writes out: values lead no way out of it.
+    folder: String,
+    varies: bool,
+}
+
+impl RowFile {
+    /// Compiles the path.
+    pub fn new(templates: &mut Templates, path: &str) -> Result<RowFile, String> {
+        let start = path.find("{{").or(path.find("{%")).unwrap_or(path.len());
+        let folder = path[..start].rfind('/').map_or(0, |slash| slash + 1);
+        Ok(RowFile {
+            path: templates.add(Place::Text, path)?,
+            folder: path[..folder].to_owned(),
+            varies: start < path.len(),
+        })
+    }
+
+    /// The path for this row.
+    pub fn path(&self, templates: &Templates, scope: &Scope) -> Result<String, String> {
+        let path = templates.render(self.path, scope)?;
+        let inside = path.strip_prefix(&self.folder).map(Path::new);
+        let stays = inside.is_some_and(|path| path.components().all(|part| is_below(&part)));
+        match !self.varies || stays {
+            true => Ok(path),
+            false => Err(format!(
+                "the file {path:?} is not below {}: a row's value can't lead out of the folder that the job names",
+                match self.folder.as_str() {
+                    "" => "the working directory",
+                    folder => folder,
+                }
+            )),
+        }
+    }
+
+    /// The file's contents for this row.
+    pub fn read(&self, templates: &Templates, scope: &Scope) -> Result<Vec<u8>, String> {
+        let path = self.path(templates, scope)?;
+        let unread = |error: std::io::Error| format!("the file {path:?} can't be read: {error}");
+        let about = std::fs::metadata(&path).map_err(unread)?;
+        match about.len() > LARGEST || !about.is_file() {
+            true => Err(format!("{path:?} is not a file of at most 256 MiB")),
+            false => std::fs::read(&path).map_err(unread),
+        }
+    }
+}
+
+fn is_below(part: &Component<'_>) -> bool {
+    matches!(part, Component::Normal(_) | Component::CurDir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(template: &str, x: &str) -> Result<String, String> {
+        let mut templates = Templates::new();
+        let file = RowFile::new(&mut templates, template)?;
+        let row = serde_json::json!({ "x": x });
+        file.path(&templates, &templates.scope(row.as_object().unwrap()))
+    }
+
+    #[test]
+    fn a_row_leads_no_way_out_of_the_folder() {
+        assert_eq!(path("a/{{ x }}.png", "b/c").unwrap(), "a/b/c.png");
+        assert_eq!(path("/data/{{ x }}", "c").unwrap(), "/data/c");
+        assert_eq!(path("../up.json", "").unwrap(), "../up.json");
+        for (template, x) in [
+            ("{{ x }}", "/etc/passwd"),
+            ("{{ x }}", "../c"),
+            ("a/{{ x }}", "b/../../c"),
+            ("a/{{ x }}", "/etc/passwd"),
+            ("a/b{{ x }}", "/../../c"),
+        ] {
+            let error = path(template, x).unwrap_err();
+            assert!(
+                error.contains("can't lead out of"),
+                "{template} {x}: {error}"
+            );
+        }
+    }
+}

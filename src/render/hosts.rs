@@ -1,0 +1,175 @@
+//! Which hosts a URL may name that a row or a redirect makes. Pure.
+
+use http::Uri;
+
+/// How a host is said to be allowed, in messages.
+const KEY: &str = "request.allow-host (--allow-host)";
+
+/// Hosts that are allowed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hosts(Vec<Pattern>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Pattern {
+    /// With a dot before it, everything below it as well.
+    host: String,
+    port: Option<u16>,
+}
+
+impl Hosts {
+    /// From `host`, `host:port` and `*.domain`.
+    pub fn new(texts: &[String]) -> Result<Hosts, String> {
+        let pattern = |text: &String| {
+            Pattern::parse(text).ok_or_else(|| {
+            format!("{KEY}: {text:?} is not a host such as api.example, api.example:8443 or *.example")
+        })
+        };
+        texts
+            .iter()
+            .map(pattern)
+            .collect::<Result<_, _>>()
+            .map(Hosts)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many there are besides the host of this URL.
+    #[must_use]
+    pub fn elsewhere(&self, uri: Option<&Uri>) -> usize {
+        let is_other = |pattern: &&Pattern| !uri.is_some_and(|uri| pattern.fits(uri));
+        self.0.iter().filter(is_other).count()
+    }
+
+    /// The hosts as they would be written.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.0.iter().map(Pattern::name).collect()
+    }
+
+    /// One more, as a URL names it.
+    pub fn allow(&mut self, uri: &Uri) {
+        if let Some(pattern) = uri
+            .host()
+            .and_then(|host| Pattern::exactly(host, uri.port_u16()))
+            && !self.0.contains(&pattern)
+        {
+            self.0.push(pattern);
+        }
+    }
+
+    /// Whether a URL's host is among them.
+    #[must_use]
+    pub fn allows(&self, uri: &Uri) -> bool {
+        self.0.iter().any(|pattern| pattern.fits(uri))
+    }
+
+    /// Whether this very host is among them, rather than a domain above it.
+    #[must_use]
+    pub fn names_host(&self, host: &str) -> bool {
+        self.0.iter().any(|pattern| pattern.host == host)
+    }
+
+    /// Refuses a URL whose host is not among them.
+    pub fn check(&self, uri: &Uri) -> Result<(), String> {
+        match self.allows(uri) {
+            true => Ok(()),
+            false => Err(format!(
+                "the host {:?} is not allowed: {KEY} {0} would allow it",
+                uri.authority().map_or("", |host| host.as_str())
+            )),
+        }
+    }
+}
+
+impl Pattern {
+    fn parse(text: &str) -> Option<Pattern> {
+        let (below, rest) = match text.strip_prefix("*.") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let uri: Uri = format!("http://{rest}/").parse().ok()?;
+        let authority = uri.authority()?;
+        let pattern = Pattern::exactly(authority.host(), authority.port_u16())?;
+        if pattern.name() != rest.to_ascii_lowercase() {
+            return None;
+        }
+        Some(match below {
+            true => Pattern {
+                host: format!(".{}", pattern.host),
+                ..pattern
+            },
+            false => pattern,
+        })
+    }
+
+    fn exactly(host: &str, port: Option<u16>) -> Option<Pattern> {
+        let letters = |letter: char| letter.is_ascii_alphanumeric() || "-._[]:".contains(letter);
+        let is_host = !host.is_empty() && host.chars().all(letters);
+        is_host.then(|| Pattern {
+            host: host.to_ascii_lowercase(),
+            port,
+        })
+    }
+
+    fn fits(&self, uri: &Uri) -> bool {
+        let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+        let port = match self.port {
+            Some(port) => uri.port_u16().or(default_port(uri)) == Some(port),
+            None => uri.port_u16().is_none() || uri.port_u16() == default_port(uri),
+        };
+        let is_host = match self.host.strip_prefix('.') {
+            Some(_) => host.len() > self.host.len() && host.ends_with(&self.host),
+            None => host == self.host,
+        };
+        port && is_host
+    }
+
+    fn name(&self) -> String {
+        let star = if self.host.starts_with('.') { "*" } else { "" };
+        let port = self.port.map_or(String::new(), |port| format!(":{port}"));
+        format!("{star}{}{port}", self.host)
+    }
+}
+
+fn default_port(uri: &Uri) -> Option<u16> {
+    match uri.scheme_str() {
+        Some("https") => Some(443),
+        Some("http") => Some(80),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_named_is_allowed() {
+        let texts = ["api.h", "*.b.h", "c.h:8443", "[::1]:80"].map(String::from);
+        let hosts = Hosts::new(&texts).unwrap();
+        assert_eq!(hosts.names(), texts);
+        for (url, allowed) in [
+            ("https://API.h/x", true),
+            ("http://api.h:80/", true),
+            ("https://api.h:444/", false),
+            ("https://x.api.h/", false),
+            ("https://x.b.h/", true),
+            ("https://b.h/", false),
+            ("https://xb.h/", false),
+            ("https://c.h:8443/", true),
+            ("https://c.h/", false),
+            ("http://[::1]/", true),
+            ("https://evil/?api.h", false),
+            ("https://api.h.evil/", false),
+        ] {
+            assert_eq!(hosts.allows(&url.parse().unwrap()), allowed, "{url}");
+        }
+        for text in ["", "a b", "http://h", "h/x", "me@h", "*", "h:port"] {
+            assert!(Hosts::new(&[text.to_owned()]).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! A value that may be a list: a name is then given once for each item. Pure.
+
+use minijinja::value::Value as Scope;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::Value;
+
+use super::json::{is_one_value, outside};
+use super::template::{Place, Template, Templates, percent_encode};
+
+/// What would be taken for something else than a part of a value.
+const SPECIAL: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'&')
+    .add(b'+')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// Names and values of a query or a form.
+#[derive(Debug, Default)]
+pub struct Pairs(Vec<(String, Listed)>);
+
+/// One value, or the items of a row's list.
+#[derive(Debug)]
+struct Listed {
+    one: Template,
+    /// The same as JSON, if it may be a list.
+    list: Option<Template>,
+}
+
+impl Pairs {
+    /// Compiles them.
+    pub fn new<'a>(
+        templates: &mut Templates,
+        pairs: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Pairs, String> {
+        pairs
+            .map(|(name, text)| Ok((percent_encode(name), Listed::new(templates, text)?)))
+            .collect::<Result<_, _>>()
+            .map(Pairs)
+    }
+
+    /// Appends `NAME=VALUE` for each of them, and `separator` before each but an
+    /// empty one.
+    pub fn render(
+        &self,
+        templates: &Templates,
+        scope: &Scope,
+        mut separator: &'static str,
+        text: &mut String,
+    ) -> Result<(), String> {
+        for (name, listed) in &self.0 {
+            let mut add = |value: &str| {
+                text.push_str(separator);
+                text.push_str(name);
+                text.push('=');
+                text.push_str(value);
+                separator = "&";
+            };
+            listed
+                .each(templates, scope, &mut add)
+                .map_err(|why| format!("{name}: {why}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Listed {
+    fn new(templates: &mut Templates, text: &str) -> Result<Listed, String> {
+        let fixed = |fixed: &str| utf8_percent_encode(fixed, SPECIAL).to_string();
+        Ok(Listed {
+            one: templates.add(Place::Url, &outside(text, fixed))?,
+            list: match is_one_value(text) {
+                true => Some(templates.add(Place::JsonValue, text.trim())?),
+                false => None,
+            },
+        })
+    }
+
+    fn each(
+        &self,
+        templates: &Templates,
+        scope: &Scope,
+        add: &mut impl FnMut(&str),
+    ) -> Result<(), String> {
+        let why = match templates.render(self.one, scope) {
+            Ok(value) => {
+                add(&value);
+                return Ok(());
+            }
+            Err(why) => why,
+        };
+        let list = self
+            .list
+            .and_then(|list| templates.render(list, scope).ok());
+        let Some(Value::Array(items)) = list.and_then(|json| serde_json::from_str(&json).ok())
+        else {
+            return Err(why);
+        };
+        for item in items {
+            match item {
+                Value::String(text) => add(&percent_encode(&text)),
+                Value::Number(_) | Value::Bool(_) => add(&percent_encode(&item.to_string())),
+                _ => return Err(format!("the list holds {item}, which is not a text")),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(text: &str, row: Value) -> Result<String, String> {
+        let mut templates = Templates::new();
+        let pairs = Pairs::new(&mut templates, [("a b", text), ("n", "1")].into_iter())?;
+        let scope = templates.scope(row.as_object().unwrap());
+        let mut rendered = String::from("/");
+        pairs.render(&templates, &scope, "?", &mut rendered)?;
+        Ok(rendered)
+    }
+
+    #[test]
+    fn a_list_gives_the_name_once_for_each_item() {
+        let row = |x: Value| serde_json::json!({ "x": x });
+        for (text, x, expected) in [
+            ("{{ x }}", row("c&d".into()), "/?a%20b=c%26d&n=1"),
+            (
+                "{{ x }}",
+                row(serde_json::json!(["c&d", 7, true])),
+                "/?a%20b=c%26d&a%20b=7&a%20b=true&n=1",
+            ),
+            ("{{ x }}", row(serde_json::json!([])), "/?n=1"),
+            (
+                "{{ x | join(',') }}",
+                row(serde_json::json!([1, 2])),
+                "/?a%20b=1%2C2&n=1",
+            ),
+            (
+                "a b&{{ x }},1:2",
+                row("^".into()),
+                "/?a%20b=a%20b%26%5E,1:2&n=1",
+            ),
+        ] {
+            assert_eq!(render(text, x).unwrap(), expected);
+        }
+        let nested = render("{{ x }}", row(serde_json::json!([[1]]))).unwrap_err();
+        assert!(nested.contains("the list holds [1]"), "{nested}");
+        let inside = render("x{{ x }}", row(serde_json::json!([1]))).unwrap_err();
+        assert!(inside.contains("a list or an object"), "{inside}");
+    }
+}

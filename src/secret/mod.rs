@@ -1,0 +1,21 @@
+//! What nobody may see: where it comes from, and how it is kept from being shown.
+//!
+//! - `text`: a text that can't be printed
+//! - `source`: where a secret is read: a file, or what a command prints
+//! - `vault`: the secrets of a job by name, read again when they have expired
+//! - `hidden`: `***` in their place, in everything that leaves throng
+
+use std::collections::BTreeMap;
+
+mod hidden;
+mod source;
+mod text;
+mod vault;
+
+pub use hidden::Secrets;
+pub use text::Secret;
+pub use vault::Vault;
+
+/// The `[secrets]` part of a job: for each name, `file:PATH` or `command:TEXT`.
+/// Templates use it as `{{ secret.NAME }}`.
+pub type Settings = BTreeMap<String, String>;
