@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, Uri};
 
+use crate::chance::Chance;
 use crate::judge::{Tries, Verdict, refusal};
 use crate::limit::{Arrival, Ask, Gate, Permit};
 use crate::live::{Counters, Live};
@@ -34,6 +35,7 @@ pub struct Shared {
     pub gate: Gate,
     pub live: Live,
     pub stop: Stop,
+    pub chance: Chance,
 }
 
 /// What the rows of one worker have in common.
@@ -163,7 +165,10 @@ impl Walk {
                 continue;
             }
             let judge = &self.step().judge;
-            match (judge.verdict(&mut tries, &outcome, rand::random()), outcome) {
+            match (
+                judge.verdict(&mut tries, &outcome, self.run.chance.draw()),
+                outcome,
+            ) {
                 (Verdict::Done, Ok(answer)) => return Ok(Ok(answer)),
                 (Verdict::GiveUp(failure), outcome) => {
                     self.check_reached(&outcome)?;
@@ -318,7 +323,7 @@ impl Walk {
             };
         };
         self.live().refused();
-        let refusals = permit.refused(refusal.pause, rand::random());
+        let refusals = permit.refused(refusal.pause, self.run.chance.draw());
         if let Some(why) = self.step().judge.too_long(refusal.pause, refusals) {
             self.run.stop.ask(Reason::Trouble(why));
         }

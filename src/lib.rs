@@ -21,7 +21,8 @@
 //! | [`tally`] | records | counts, sketches, kinds of failure |
 //! | [`report`] | a tally | text and JSON |
 //!
-//! [`mod@run`] is the corridor between them: one reader, the workers, one writer.
+//! [`mod@run`] is the corridor between them: one reader, the workers, one writer;
+//! [`mod@simulate`] walks the same rooms in virtual time.
 //!
 //! ```no_run
 //! use throng::plan::{Job, Plan};
@@ -51,6 +52,9 @@ pub mod run;
 pub use run::run;
 pub mod live;
 pub mod stop;
+
+mod chance;
+pub mod simulate;
 
 mod attempt;
 pub mod auth;

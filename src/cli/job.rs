@@ -47,7 +47,8 @@ impl Arguments {
         Plan::new(&self.job()?, &environment)
     }
 
-    fn job(&self) -> Result<Job, Error> {
+    /// The job, not checked yet.
+    pub fn job(&self) -> Result<Job, Error> {
         let job = match self.job.as_ref().or(self.config_json_file.as_ref()) {
             Some(path) => Job::read(path)?,
             None => Job::default(),

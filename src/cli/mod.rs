@@ -13,6 +13,7 @@ mod progress;
 mod run;
 mod say;
 mod signals;
+mod simulate;
 
 use exit::Exit;
 
@@ -41,6 +42,8 @@ enum Command {
     Run(run::Arguments),
     /// Check the job, show its first requests and the least time it takes; send nothing
     Plan(plan::Arguments),
+    /// Do the job in virtual time against a model of the server: how long, how many refusals
+    Simulate(simulate::Arguments),
     /// Serve a quote API with a limit, latencies and faults, to try jobs on
     Mock(mock::Arguments),
     /// Ask a mock API for 500 quotes at once, and compare its count with ours
@@ -52,6 +55,7 @@ pub fn main() -> Exit {
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run::main(arguments),
         Command::Plan(arguments) => plan::main(&arguments),
+        Command::Simulate(arguments) => simulate::main(&arguments),
         Command::Mock(arguments) => mock::main(&arguments),
         Command::Demo(arguments) => demo::main(&arguments),
     };

@@ -44,6 +44,16 @@ enum Way {
     Jq(Vec<Program>),
 }
 
+impl Default for Extractor {
+    /// Nothing is wanted.
+    fn default() -> Extractor {
+        Extractor {
+            wanted: Vec::new(),
+            way: Way::Jq(Vec::new()),
+        }
+    }
+}
+
 impl Extractor {
     /// Compiles the programs.
     ///

@@ -276,6 +276,23 @@ impl Policy {
         }
     }
 
+    /// What a client does that has a token bucket for each window: it sends while
+    /// there are tokens, by its own clock. To compare with; it keeps no limit.
+    #[must_use]
+    pub fn as_token_buckets(&self) -> Policy {
+        let mut policy = self.under(Guard::Sent);
+        policy.parts.retain(|part| !part.is_asleep());
+        for part in &mut policy.parts {
+            if matches!(
+                part.pattern(),
+                Some(Pattern::Windows { .. } | Pattern::Edges { .. })
+            ) {
+                part.kept = Kept::Bucket { burst: part.amount };
+            }
+        }
+        policy
+    }
+
     /// The same on a clock that is at its zero at this time of the calendar.
     #[must_use]
     pub fn on_clock(mut self, zero: Timestamp) -> Policy {

@@ -132,10 +132,15 @@ impl Plan {
     /// so many requests.
     #[must_use]
     pub fn bound_for(&self, requests: u64, latency: Duration, start: Time) -> Option<Bound> {
-        let demand = match &self.demand {
+        let demand = self.demand_of(requests);
+        self.step.policy.bound(&demand, latency, start)
+    }
+
+    /// What a part of the rows that went out as so many requests asked.
+    pub(crate) fn demand_of(&self, requests: u64) -> Demand {
+        match &self.demand {
             Some(all) => all.share(requests),
             None => Demand::requests(requests),
-        };
-        self.step.policy.bound(&demand, latency, start)
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::judge::{Judge, Tries};
 use crate::limit::{Ask, Policy};
 use crate::record::Failure;
 use crate::render::{self, Known, Prices, Renderer, Rows};
-use crate::send::Transport;
+use crate::send::{Model, Transport};
 
 use super::Job;
 use crate::source::{Format, Row};
@@ -83,6 +83,15 @@ fn with_key(job: &Job) -> render::Settings {
 }
 
 impl Step {
+    /// From now on this model answers: it asks for no signature, and says nothing
+    /// that could be extracted.
+    pub(crate) fn answer_by(&mut self, model: Model) {
+        self.signer = Signer::default();
+        self.transport = Arc::new(self.transport.to_model(model));
+        self.extractor = Extractor::default();
+        self.keeps_body = false;
+    }
+
     /// What a row's request asks of the limits.
     pub(crate) fn ask(&self, row: &Row, request: &Request<Bytes>) -> Result<Ask, Failure> {
         let price = self.renderer.price(row, request)?;

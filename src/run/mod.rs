@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::attempt::Shared;
+use crate::chance::Chance;
 use crate::error::Error;
 use crate::limit::Gate;
 use crate::live::Live;
@@ -41,6 +42,7 @@ impl Run {
             gate: plan.step.policy.gate(),
             live: Live::new(plan.workers.count),
             stop: Stop::default(),
+            chance: Chance::default(),
             plan,
         };
         Run {

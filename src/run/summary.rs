@@ -36,10 +36,10 @@ pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duratio
     }
 }
 
-/// The bound for as many requests as there were rows, at the median latency.
+/// The bound for as many requests as there were rows, at their mean latency.
 fn bound(shared: &Shared, tally: &Tally, took: Duration) -> Option<Bound> {
-    let median = tally.latency().at(0.5)? / 1_000.0;
-    let latency = Duration::try_from_secs_f64(median).ok()?;
+    let mean = tally.latency().mean()? / 1_000.0;
+    let latency = Duration::try_from_secs_f64(mean).ok()?;
     let start = shared.gate.now().before(took);
     shared.plan.bound_for(tally.counts().rows, latency, start)
 }

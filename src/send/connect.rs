@@ -11,7 +11,7 @@ use http_body_util::Empty;
 use hyper::upgrade::Upgraded;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -20,9 +20,13 @@ use super::http1or2::Connection;
 use super::route::{Form, Origin, Scheme, proxies};
 use super::{Landed, Settings, Trouble, causes, tls};
 
+/// What takes the network's place: each call is the client's end of a new connection.
+pub type Model = Box<dyn Fn() -> DuplexStream + Send + Sync>;
+
 /// How connections are made; shared by all workers.
 pub struct Transport {
     settings: Settings,
+    model: Option<Model>,
     proxies: Matcher,
     /// Made when the first server wants it: reading the platform's roots takes a while.
     tls: OnceLock<Result<TlsConnector, String>>,
@@ -34,8 +38,18 @@ impl Transport {
     pub fn new(settings: Settings, environment: &dyn Fn(&str) -> Option<String>) -> Transport {
         Transport {
             settings,
+            model: None,
             proxies: proxies(environment),
             tls: OnceLock::new(),
+        }
+    }
+
+    /// The same settings, without a network: whatever the URL says, the model answers.
+    #[must_use]
+    pub fn to_model(&self, model: Model) -> Transport {
+        Transport {
+            model: Some(model),
+            ..Transport::new(self.settings.clone(), &|_| None)
         }
     }
 
@@ -54,6 +68,9 @@ impl Transport {
     }
 
     async fn dial(&self, origin: &Origin) -> Result<Connection, Trouble> {
+        if let Some(model) = &self.model {
+            return Connection::http1(model(), Form::Origin).await;
+        }
         let url = format!("{}://{}:{}", origin.scheme.name(), origin.host, origin.port);
         let proxy = url
             .parse()

@@ -18,7 +18,7 @@ mod route;
 mod sender;
 mod tls;
 
-pub use connect::Transport;
+pub use connect::{Model, Transport};
 pub use http1or2::Head;
 pub use pool::Lease;
 pub use sender::{Sender, Started};

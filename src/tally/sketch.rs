@@ -45,6 +45,16 @@ impl Quantiles {
         }
     }
 
+    /// Their mean, always exact. None if there are no numbers.
+    #[must_use]
+    pub fn mean(&self) -> Option<f64> {
+        let (sum, count) = match &self.many {
+            None => (self.few.iter().sum(), self.few.len()),
+            Some(sketch) => (sketch.sum()?, sketch.count()),
+        };
+        (count > 0).then(|| sum / count as f64)
+    }
+
     /// The largest number, always exact.
     #[must_use]
     pub fn max(&self) -> Option<f64> {

@@ -33,6 +33,7 @@ mod resume;
 mod secrets;
 mod sending;
 mod signals;
+mod simulated;
 mod structure;
 mod summary;
 mod tls;

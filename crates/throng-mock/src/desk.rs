@@ -1,7 +1,9 @@
 //! Where arrivals are counted: the judge and its clock, shared by all connections.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::judge::{Judge, Kind};
 use crate::{Judgement, Limit};

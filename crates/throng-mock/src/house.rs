@@ -72,6 +72,9 @@ impl House {
     }
 
     fn route(&self, asked: &Asked, fault: Option<Fault>) -> Answer {
+        if self.settings.anything {
+            return Answer::fine();
+        }
         match is_quotes(asked.path()) {
             true => quotes::answer(&self.settings, &self.padding, asked, fault),
             false => tools::answer(asked, &self.tries),

@@ -86,6 +86,6 @@ pub use latency::Latency;
 pub use limit::{Limit, LimitKind};
 pub use parse::ParseError;
 pub use quotes::price;
-pub use server::Mock;
+pub use server::{Local, Mock};
 pub use settings::{Refusal, Settings};
 pub use tls::Tls;

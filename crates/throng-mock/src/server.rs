@@ -95,6 +95,35 @@ impl Mock {
     }
 }
 
+/// A server without a socket: it serves streams that it is given, by the clock of
+/// the runtime that it is called from, which may be paused. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Local {
+    house: Arc<House>,
+}
+
+impl Local {
+    /// A server that behaves so. It speaks plain HTTP.
+    pub fn new(settings: Settings) -> Local {
+        Local {
+            house: Arc::new(House::new(settings)),
+        }
+    }
+
+    /// Serves one connection until either side ends it.
+    pub async fn serve<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        converse(stream, self.house).await;
+    }
+
+    /// What was seen until now.
+    pub fn judgement(&self) -> Judgement {
+        self.house.judgement()
+    }
+}
+
 impl Drop for Mock {
     fn drop(&mut self) {
         self.open = None;

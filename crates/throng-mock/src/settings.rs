@@ -31,6 +31,8 @@ pub struct Settings {
     pub api_key: Option<String>,
     /// About this many bytes of filler fields go into every single quote.
     pub padding: usize,
+    /// Whether every path is taken for a good one and answered with `{}`.
+    pub anything: bool,
     /// How many threads serve, each with a runtime of its own. At least 1.
     pub threads: usize,
 }
@@ -47,6 +49,7 @@ impl Default for Settings {
             tls: None,
             api_key: None,
             padding: 0,
+            anything: false,
             threads: 1,
         }
     }

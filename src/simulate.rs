@@ -1,0 +1,144 @@
+//! The same rooms, gate and engine, in virtual time, against a model of the
+//! server: what a run would take, before the first real call.
+//!
+//! The model is the mock server, served over streams in memory. All tasks run in
+//! one thread on a clock that stands still while there is something to do, and
+//! jumps when there is not: hours pass in moments, and a seed gives the same run
+//! each time.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use throng_mock::{Judgement, Local, Settings};
+use tokio::runtime::Builder;
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::Instant;
+
+use crate::attempt::{Shared, Walk};
+use crate::chance::Chance;
+use crate::error::Error;
+use crate::limit::{Bound, Gate, LimitState, Policy, Time};
+use crate::live::{Live, Sending};
+use crate::plan::Plan;
+use crate::source::Rows;
+use crate::stop::{Reason, Stop};
+use crate::tally::Tally;
+
+/// What came of a simulated run.
+#[derive(Debug, Clone)]
+pub struct Simulation {
+    /// From the first request to the last answer, in virtual time.
+    pub took: Duration,
+    /// The least time for its rows at their mean latency.
+    pub bound: Option<Bound>,
+    /// Rows that got an answer.
+    pub ok: u64,
+    /// Rows that did not.
+    pub failed: u64,
+    /// What was sent.
+    pub sent: Sending,
+    /// What the server counted.
+    pub server: Judgement,
+    /// What our limits have to say.
+    pub limits: Vec<LimitState>,
+    /// Why it stopped before its last row, if it did.
+    pub stopped: Option<String>,
+}
+
+/// A stream holds this many bytes in each direction.
+const STREAM: usize = 64 * 1024;
+
+/// Virtual time begins here, so that there is a before.
+const BEGIN: Duration = Duration::from_secs(1);
+
+/// Takes the plan's rows through its rooms, in virtual time, against a server
+/// that behaves like `model`, under `policy`. Nothing is sent or written, and
+/// values are not extracted: the model's answers have none.
+///
+/// # Errors
+/// The input can't be read.
+pub fn simulate(plan: Plan, policy: &Policy, model: Settings) -> Result<Simulation, Error> {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .map_err(|error| Error::stopped(format!("no clock to simulate with: {error}")))?;
+    LocalSet::new().block_on(&runtime, walk(plan, policy, model))
+}
+
+async fn walk(mut plan: Plan, policy: &Policy, model: Settings) -> Result<Simulation, Error> {
+    let start = Instant::now();
+    let now = move || Time::ZERO.after(BEGIN + start.elapsed());
+    let limits = policy.clone().on_clock(Timestamp::UNIX_EPOCH).limits();
+    let seed = model.seed;
+    let server = Local::new(Settings {
+        anything: true,
+        ..model
+    });
+    plan.step.answer_by(connect_to(server.clone()));
+    let rows = Rc::new(RefCell::new(plan.source.rows()?));
+    let tasks = plan.workers.count * plan.workers.in_flight;
+    let tally = Rc::new(RefCell::new(Tally::new(&[], &[])));
+    let shared = Arc::new(Shared {
+        gate: Gate::with_clock(limits, now),
+        live: Live::new(1),
+        stop: Stop::default(),
+        chance: Chance::seeded(seed),
+        plan,
+    });
+    let walk = Rc::new(Walk::new(0, shared.clone(), None));
+    let mut walks = JoinSet::new();
+    for _ in 0..tasks {
+        walks.spawn_local(serve(walk.clone(), rows.clone(), tally.clone()));
+    }
+    while walks.join_next().await.is_some() {}
+    let took = start.elapsed();
+    // What was given up may still arrive, and counts.
+    tokio::time::sleep(policy.linger).await;
+    let tally = tally.borrow();
+    Ok(Simulation {
+        took,
+        bound: bound(&shared, policy, &tally),
+        ok: tally.counts().ok,
+        failed: tally.counts().failed,
+        sent: shared.live.sending(),
+        server: server.judgement(),
+        limits: shared.gate.state(),
+        stopped: shared.stop.reason().and_then(|reason| match reason {
+            Reason::Trouble(why) => Some(why),
+            _ => None,
+        }),
+    })
+}
+
+/// Each connection is a stream in memory, with the server at its other end.
+fn connect_to(server: Local) -> crate::send::Model {
+    Box::new(move || {
+        let (ours, theirs) = tokio::io::duplex(STREAM);
+        tokio::task::spawn_local(server.clone().serve(theirs));
+        ours
+    })
+}
+
+/// Takes one row after the other to its record.
+async fn serve(walk: Rc<Walk>, rows: Rc<RefCell<Rows>>, tally: Rc<RefCell<Tally>>) {
+    loop {
+        let row = rows.borrow_mut().next();
+        let Some(Ok(row)) = row else {
+            return;
+        };
+        match walk.row(row).await {
+            Ok(record) => tally.borrow_mut().add(&record),
+            Err(_) => return,
+        }
+    }
+}
+
+fn bound(shared: &Shared, policy: &Policy, tally: &Tally) -> Option<Bound> {
+    let latency = Duration::try_from_secs_f64(tally.latency().mean()? / 1_000.0).ok()?;
+    let demand = shared.plan.demand_of(tally.counts().rows);
+    policy.bound(&demand, latency, Time::ZERO.after(BEGIN))
+}

@@ -1,0 +1,171 @@
+//! The whole engine in virtual time, over thousands of seeds: jobs with several
+//! limits, servers of every kind, networks of every temper. The judge is the
+//! model of the server, which knows only arrivals.
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+use throng::Plan;
+use throng::plan::Job;
+use throng::simulate::{Simulation, simulate};
+use throng_mock::Settings;
+
+/// A job, and the server that it will meet.
+struct Case {
+    job: Value,
+    server: Settings,
+    rows: u64,
+}
+
+impl Case {
+    /// Any limits, latencies, losses, timeouts and refusals.
+    fn any(seed: u64) -> Case {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut rates: Vec<String> = Vec::new();
+        for _ in 0..random.random_range(1..=3) {
+            let units = random.random_range(1..25);
+            let millis = random.random_range(200..6_000);
+            let kind = ["", "", "bucket:", ""].choose(&mut random).unwrap();
+            let units = if *kind == "counter:" {
+                units + 3
+            } else {
+                units
+            };
+            rates.push(format!("{kind}{units}/{millis}ms"));
+        }
+        let latency = [
+            "0",
+            "120ms",
+            "lognormal:200ms:0.6",
+            "lognormal:80ms:1.6",
+            "uniform:1ms:3s",
+        ];
+        let faults = ["429=5%", "500=5%", "drop=5%", "cut=5%"];
+        let some = random.random_range(0..3);
+        let faults: Vec<&str> = faults.sample(&mut random, some).copied().collect();
+        let rows = random.random_range(1..60);
+        Case {
+            job: json!({
+                "limit": {"rate": rates},
+                "send": {"timeout": *["30s", "1500ms"].choose(&mut random).unwrap()},
+                "workers": {"count": random.random_range(1..4)},
+                "retry": {"max-refusals": 1000},
+            }),
+            server: Settings {
+                limits: rates.iter().map(|rate| rate.parse().unwrap()).collect(),
+                latency: latency.choose(&mut random).unwrap().parse().unwrap(),
+                there: *[0.0, 0.5, 1.0].choose(&mut random).unwrap(),
+                faults: match faults.is_empty() {
+                    true => Default::default(),
+                    false => faults.join(",").parse().unwrap(),
+                },
+                seed,
+                ..Settings::default()
+            },
+            rows,
+        }
+    }
+
+    fn simulate(mut self) -> Simulation {
+        let rows: Vec<Value> = (0..self.rows).map(|id| json!({ "id": id })).collect();
+        self.job["input"] = json!({ "list": rows });
+        self.job["request"] = json!({ "url": "http://model/{{ id }}" });
+        let job = Job::parse("job.json", &self.job.to_string()).unwrap();
+        let plan = Plan::new(&job, &|_| None).unwrap();
+        let policy = plan.policy().clone();
+        simulate(plan, &policy, self.server).unwrap()
+    }
+}
+
+/// All of these seeds in a long test, a part of them otherwise.
+fn hold(seeds: std::ops::Range<u64>) {
+    let long = std::env::var_os("THRONG_LONG").is_some();
+    for seed in seeds.step_by(if long { 1 } else { 10 }) {
+        let case = Case::any(seed);
+        let (job, rows) = (case.job.to_string(), case.rows);
+        let simulation = case.simulate();
+        let what = format!("seed {seed}: {job}: {simulation:?}");
+        assert_eq!(simulation.server.refused, 0, "{what}");
+        assert_eq!(simulation.ok + simulation.failed, rows, "{what}");
+        assert_eq!(simulation.sent.in_flight, 0, "{what}");
+        for limit in &simulation.limits {
+            assert!(limit.most <= limit.units, "{what}");
+        }
+    }
+}
+
+// Two halves, so that two cores share them.
+
+#[test]
+fn no_server_of_any_kind_refuses_anything() {
+    hold(0..5_000);
+}
+
+#[test]
+fn no_server_refuses_anything_for_other_seeds_either() {
+    hold(5_000..10_000);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in [3, 7] {
+        let [first, second] = [(); 2].map(|()| format!("{:?}", Case::any(seed).simulate()));
+        assert_eq!(first, second);
+    }
+}
+
+#[test]
+fn where_the_limit_binds_the_run_takes_no_longer_than_it_must() {
+    for (rates, rows) in [
+        (json!(["22/5s"]), 500),
+        (json!(["100/1s"]), 3_000),
+        (json!(["5/1s", "100/1m"]), 600),
+        (json!([{"rate": "bucket:10/1s", "burst": 20}]), 600),
+        (json!(["counter:300/1m"]), 1_500),
+    ] {
+        for latency in ["0", "50ms", "250ms"] {
+            let case = Case {
+                job: json!({"limit": {"rate": rates, "shape": "burst"}}),
+                server: Settings {
+                    latency: latency.parse().unwrap(),
+                    ..Settings::default()
+                },
+                rows,
+            };
+            let simulation = case.simulate();
+            let bound = simulation.bound.unwrap().time.as_secs_f64();
+            let share = bound / simulation.took.as_secs_f64();
+            assert!((0.99..1.001).contains(&share), "{rates} {latency}: {share}");
+        }
+    }
+}
+
+#[test]
+fn a_token_bucket_breaks_what_strict_keeps() {
+    let case = || Case {
+        job: json!({"limit": {"rate": "22/5s"}}),
+        server: Settings {
+            limits: vec!["22/5s".parse().unwrap()],
+            latency: "lognormal:250ms:0.6".parse().unwrap(),
+            ..Settings::default()
+        },
+        rows: 300,
+    };
+    let strict = case().simulate();
+    assert_eq!(
+        (strict.server.refused, strict.server.windows[0].most),
+        (0, 22)
+    );
+    let Case {
+        mut job, server, ..
+    } = case();
+    job["input"] = json!({"list": vec![json!({"id": 1}); 300]});
+    job["request"] = json!({"url": "http://model/{{ id }}"});
+    let job = Job::parse("job.json", &job.to_string()).unwrap();
+    let plan = Plan::new(&job, &|_| None).unwrap();
+    let buckets = plan.policy().as_token_buckets();
+    let bucket = simulate(plan, &buckets, server).unwrap();
+    assert!(bucket.server.refused > 0, "{bucket:?}");
+    assert!(bucket.server.windows[0].most > 22, "{bucket:?}");
+}
