@@ -4,11 +4,15 @@
 //! and takes it when its connection is ready to be written to.
 
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::chance::Chance;
 use crate::judge::{Tries, Verdict, refusal};
@@ -22,6 +26,9 @@ use crate::sink::{Announcement, Intents};
 use crate::source::Row;
 use crate::stop::{Reason, Stop};
 
+mod batch;
+mod gather;
+mod pages;
 mod renew;
 
 use renew::Signed;
@@ -45,6 +52,10 @@ pub struct Walk {
     sender: Sender,
     /// Where requests are announced that must not be sent twice.
     intents: Option<Intents>,
+    /// Requests that may be in flight at a time.
+    slots: Semaphore,
+    /// The most rows that a batch may have, as far as the server has said.
+    most: Cell<usize>,
 }
 
 /// The run ended before the row had an outcome: it gets no record now.
@@ -67,7 +78,7 @@ struct Seen {
     latency: Option<Duration>,
     arrivals: Vec<Arrival>,
     /// Of a request that must not be sent twice.
-    announcement: Option<Announcement>,
+    announcements: Vec<Announcement>,
     signed: Signed,
     renewed: bool,
 }
@@ -83,11 +94,46 @@ enum Errand {
     Token,
 }
 
+impl Errand {
+    fn of(trust: Trust) -> Errand {
+        match trust {
+            Trust::Own => Errand::Own,
+            Trust::Foreign => Errand::Foreign,
+        }
+    }
+}
+
 /// What a request asks of the limits, and for whom.
 #[derive(Clone, Copy)]
 struct Terms<'a> {
     ask: &'a Ask,
     errand: Errand,
+}
+
+impl Seen {
+    /// Takes in what came later.
+    fn add(&mut self, later: &Seen) {
+        self.attempts += later.attempts;
+        self.status = later.status.or(self.status);
+        self.latency = later.latency.or(self.latency);
+    }
+
+    /// What there is to tell; attempts are told once.
+    fn take(&mut self) -> Seen {
+        let told = self.told();
+        self.attempts = 0;
+        told
+    }
+
+    /// What there is to tell.
+    fn told(&self) -> Seen {
+        Seen {
+            attempts: self.attempts,
+            status: self.status,
+            latency: self.latency,
+            ..Seen::default()
+        }
+    }
 }
 
 impl Walk {
@@ -97,55 +143,80 @@ impl Walk {
             worker,
             intents,
             sender: Sender::new(run.plan.step.transport.clone()),
+            slots: Semaphore::new(run.plan.workers.in_flight),
+            most: Cell::new(usize::MAX),
             run,
         }
     }
 
-    /// Takes a row to its record.
-    pub async fn row(&self, mut row: Row) -> Result<Record, Stopped> {
+    /// Takes a row to its record, or to those of its items.
+    pub async fn row<E: AsyncFn(Record)>(
+        self: &Rc<Self>,
+        row: Row,
+        emit: &E,
+    ) -> Result<(), Stopped> {
+        if self.step().has_parts() {
+            return self.paged(row, emit).await;
+        }
         let mut seen = Seen::default();
         let outcome = match self.request(&row) {
             Ok((request, ask)) => {
-                let tries = Tries::of(request.method());
-                let intents = self.intents.as_ref();
-                let intents = intents.filter(|_| !self.step().judge.resends(tries));
-                seen.announcement = intents.map(|log| log.of(&row));
-                let terms = Terms {
-                    ask: &ask,
-                    errand: Errand::Own,
-                };
-                let asked = self.ask(&request, terms, tries, &mut seen).await;
-                if let (Err(Stopped), Some(announcement)) = (&asked, seen.announcement.take()) {
-                    announcement.take_back();
-                }
-                asked?
+                let rows = std::slice::from_ref(&row);
+                self.ask_once(&request, &ask, rows, &mut seen).await?
             }
             Err(failure) => Err(failure),
         };
-        for name in self.step().renderer.left_out() {
-            row.fields.shift_remove(*name);
+        emit(self.record(row, seen, outcome.map(|answer| answer.body))).await;
+        Ok(())
+    }
+
+    /// Asks for these rows; where that must not be done twice, it is announced.
+    async fn ask_once(
+        &self,
+        request: &Request<Bytes>,
+        ask: &Ask,
+        rows: &[Row],
+        seen: &mut Seen,
+    ) -> Result<Result<Answer, Failure>, Stopped> {
+        let tries = Tries::of(request.method());
+        let intents = self.intents.as_ref();
+        if let Some(intents) = intents.filter(|_| !self.step().judge.resends(tries)) {
+            seen.announcements = rows.iter().map(|row| intents.of(row)).collect();
         }
-        Ok(self.record(row, seen, outcome))
+        let terms = Terms {
+            ask,
+            errand: Errand::Own,
+        };
+        let asked = self.ask(request, terms, tries, seen).await;
+        let announcements = std::mem::take(&mut seen.announcements);
+        if asked.is_err() {
+            announcements.into_iter().for_each(Announcement::take_back);
+        }
+        asked
     }
 
     /// The request of a row that may be sent.
     fn request(&self, row: &Row) -> Result<(Request<Bytes>, Ask), Failure> {
-        let output = &self.run.plan.output;
         let mut request = self.step().renderer.render(row)?;
-        let resends = self.step().judge.resends(Tries::of(request.method()));
-        if !resends && output.doubtful().has(row) {
-            return Err(Failure::new(
-                "outcome unknown",
-                "it was sent before an earlier run ended, and the server may have done it, so it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
-            ));
-        }
+        self.check_doubt(row, request.method())?;
         if self.step().makes_keys {
-            let key = HeaderValue::try_from(output.idempotency_key(row));
+            let key = HeaderValue::try_from(self.run.plan.output.idempotency_key(row));
             let key = key.map_err(|error| Failure::new("input", error.to_string()))?;
             request.headers_mut().insert("idempotency-key", key);
         }
         let ask = self.step().ask(row, &request)?;
         Ok((request, ask))
+    }
+
+    fn check_doubt(&self, row: &Row, method: &Method) -> Result<(), Failure> {
+        let resends = self.step().judge.resends(Tries::of(method));
+        match !resends && self.run.plan.output.doubtful().has(row) {
+            true => Err(Failure::new(
+                "outcome unknown",
+                "it was sent before an earlier run ended, and the server may have done it, so it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Sends a request until there is an answer, or no hope of one.
@@ -207,10 +278,7 @@ impl Walk {
             match redirect::next(&request, trust, &answer) {
                 Some((next, trust)) if hops_left > 0 => {
                     request = Cow::Owned(next);
-                    terms.errand = match trust {
-                        Trust::Own => Errand::Own,
-                        Trust::Foreign => Errand::Foreign,
-                    };
+                    terms.errand = Errand::of(trust);
                     hops_left -= 1;
                 }
                 _ => return Ok(Ok(answer)),
@@ -243,7 +311,7 @@ impl Walk {
     ) -> Result<Answer, Break> {
         seen.attempts += 1;
         let (mut lease, mut permit) = self.ready_to_sign(request, terms).await?;
-        if let Some(announcement) = &mut seen.announcement {
+        for announcement in &mut seen.announcements {
             announcement.make().await.map_err(|_| Break::Stopped)?;
         }
         let mut request = request.clone();
@@ -390,18 +458,33 @@ impl Walk {
         }
     }
 
-    fn record(&self, row: Row, seen: Seen, outcome: Result<Answer, Failure>) -> Record {
-        let plan = &self.run.plan;
-        let body = outcome.as_ref().ok().filter(|_| self.step().keeps_body);
-        let body = body.map(|answer| String::from_utf8_lossy(&answer.body).into_owned());
-        let values = outcome.and_then(|answer| self.step().extractor.extract(&answer.body));
+    /// The record of a row whose answer, or whose part of it, is this body.
+    fn record(&self, row: Row, seen: Seen, body: Result<Bytes, Failure>) -> Record {
+        let kept = body.as_ref().ok().filter(|_| self.step().keeps_body);
+        let kept = kept.map(|body| String::from_utf8_lossy(body).into_owned());
+        let values = body.and_then(|body| self.values(&body));
+        Record {
+            body: kept,
+            ..self.record_of(row, seen, values)
+        }
+    }
+
+    fn values(&self, body: &[u8]) -> Result<Vec<Value>, Failure> {
+        self.step().extractor.extract(body)
+    }
+
+    fn record_of(&self, mut row: Row, seen: Seen, outcome: Result<Vec<Value>, Failure>) -> Record {
+        for name in self.step().renderer.left_out() {
+            row.fields.shift_remove(*name);
+        }
         Record {
             row,
-            outcome: values.map_err(|failure| Failure {
+            outcome: outcome.map_err(|failure| Failure {
                 kind: failure.kind,
-                detail: plan.secrets.hide(failure.detail),
+                detail: self.run.plan.secrets.hide(failure.detail),
             }),
-            body,
+            kept: Vec::new(),
+            body: None,
             status: seen.status.map(|status| status.as_u16()),
             attempts: seen.attempts,
             latency: seen.latency,

@@ -17,6 +17,8 @@
 //! | [`send`] | a request | [`send::Answer`] |
 //! | [`judge`] | an answer, or none | [`judge::Verdict`] |
 //! | [`extract`] | an answer | values |
+//! | [`pages`] | an answer | where its next page is |
+//! | [`batch`] | rows, an answer | one row for all, each row's part |
 //! | [`sink`] | [`record::Record`] | bytes |
 //! | [`tally`] | records | counts, sketches, kinds of failure |
 //! | [`report`] | a tally | text and JSON |
@@ -58,9 +60,11 @@ pub mod simulate;
 
 mod attempt;
 pub mod auth;
+pub mod batch;
 pub mod extract;
 pub mod judge;
 pub mod limit;
+pub mod pages;
 pub mod render;
 pub mod send;
 pub mod source;

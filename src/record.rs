@@ -14,6 +14,8 @@ pub struct Record {
     pub row: Row,
     /// The extracted values, in the order of the job's `extract`, or why there are none.
     pub outcome: Result<Vec<Value>, Failure>,
+    /// Of a row that failed at one of its pages, the values of those before it.
+    pub kept: Vec<Value>,
     /// The answer's body as text, where the job keeps it.
     pub body: Option<String>,
     /// The status of the last answer, if one came.
@@ -22,6 +24,14 @@ pub struct Record {
     pub attempts: u32,
     /// From sending the last attempt to having its whole answer.
     pub latency: Option<Duration>,
+}
+
+impl Record {
+    /// The values that it has, in the order of the job's `extract`.
+    #[must_use]
+    pub fn values(&self) -> &[Value] {
+        self.outcome.as_deref().unwrap_or(&self.kept)
+    }
 }
 
 /// Why a row has no result.

@@ -130,9 +130,9 @@ async fn serve(walk: Rc<Walk>, rows: Rc<RefCell<Rows>>, tally: Rc<RefCell<Tally>
         let Some(Ok(row)) = row else {
             return;
         };
-        match walk.row(row).await {
-            Ok(record) => tally.borrow_mut().add(&record),
-            Err(_) => return,
+        let add = async |record| tally.borrow_mut().add(&record);
+        if walk.row(row, &add).await.is_err() {
+            return;
         }
     }
 }

@@ -38,6 +38,8 @@ pub struct Arguments {
     #[command(flatten)]
     values: flags::Values,
     #[command(flatten)]
+    pages: flags::Pages,
+    #[command(flatten)]
     output: flags::Output,
 }
 
@@ -63,6 +65,9 @@ impl Arguments {
             "send": self.patience.send_tree(),
             "retry": self.patience.retry_tree(),
             "extract": self.values.extract_tree(),
+            "items": self.pages.items_tree(),
+            "batch": self.pages.batch_tree(),
+            "pages": self.pages.tree(),
             "summary": self.values.summary_tree(),
             "output": self.output.tree(),
         }))

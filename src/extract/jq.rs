@@ -33,14 +33,16 @@ impl Program {
         Ok(Program { filter })
     }
 
+    /// All values of the program, in their order.
+    pub fn run_all(&self, input: &Input) -> impl Iterator<Item = Result<Input, String>> {
+        let context = Ctx::<data::JustLut<Val>>::new(&self.filter.lut, Vars::new([]));
+        let values = self.filter.id.run((context, input.clone()));
+        values.map(|value| unwrap_valr(value).map_err(|error| error.to_string()))
+    }
+
     /// The program's one value.
     pub fn run(&self, input: &Input) -> Result<Value, String> {
-        let context = Ctx::<data::JustLut<Val>>::new(&self.filter.lut, Vars::new([]));
-        let mut values = self
-            .filter
-            .id
-            .run((context, input.clone()))
-            .map(unwrap_valr);
+        let mut values = self.run_all(input);
         let first = values.next().ok_or("the jq program gave no value")?;
         if values.next().is_some() {
             return Err(
@@ -48,7 +50,7 @@ impl Program {
                     .into(),
             );
         }
-        let value = first.map_err(|error| error.to_string())?;
+        let value = first?;
         serde_json::from_str(&value.to_string())
             .map_err(|_| format!("{value} can't be written as JSON"))
     }

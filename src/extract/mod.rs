@@ -5,12 +5,14 @@ use serde_json::{Map, Value};
 use crate::error::Error;
 use crate::record::Failure;
 
+mod each;
 mod jq;
 mod path;
 mod picker;
 mod settle;
 
-pub(crate) use jq::Program;
+pub use each::{Each, ItemSettings, parse};
+pub use jq::{Input, Program};
 use path::Path;
 use picker::{Found, Picker};
 pub use settle::Settler;

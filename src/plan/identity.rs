@@ -18,13 +18,16 @@ pub fn of(job: &Job, source: &Source) -> Result<Identity, Error> {
         request.multipart,
         request.body_file
     ]);
-    let parts: [(&str, Value); 7] = [
+    let parts: [(&str, Value); 10] = [
         ("request.method", json!(request.method)),
         ("request.url", json!(request.url)),
         ("request.query", json!(request.query)),
         ("request.headers", json!(request.headers)),
         ("the request's body", body),
         ("extract", json!(job.extract)),
+        ("items", json!(job.items)),
+        ("batch", json!(job.batch)),
+        ("pages", json!(job.pages)),
         ("output.key", json!(job.output.key)),
     ];
     let rates: Vec<String> = job.limit.rate.iter().map(ToString::to_string).collect();

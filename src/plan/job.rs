@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::{auth, crew, extract, judge, limit, render, secret, send, sink, source, tally};
+use crate::{
+    auth, batch, crew, extract, judge, limit, pages, render, secret, send, sink, source, tally,
+};
 
 /// A job as its file or its flags say it; each room owns its part.
 ///
@@ -43,6 +45,12 @@ pub struct Job {
     pub retry: judge::Settings,
     /// What to keep of an answer.
     pub extract: extract::Settings,
+    /// What to keep a record of, if not of each row.
+    pub items: extract::ItemSettings,
+    /// How many rows are asked for at once.
+    pub batch: batch::Settings,
+    /// How answers go on.
+    pub pages: pages::Settings,
     /// What to compute over all rows.
     pub summary: tally::Settings,
     /// Where records go.

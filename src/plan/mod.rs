@@ -9,7 +9,7 @@ use crate::limit::{Bound, Demand, Policy, Time};
 use crate::render::Known;
 use crate::secret::{Secrets, Vault};
 use crate::sink::{Columns, Identity, Output};
-use crate::source::{Source, Survey};
+use crate::source::{self, Source, Survey};
 use crate::tally::Aggregate;
 
 mod demand;
@@ -59,16 +59,19 @@ impl Plan {
         };
         let mut step = Step::new(job, &known)?;
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
-        let workers = Crew::new(&job.workers, &step.policy)?;
+        let mut workers = Crew::new(&job.workers, &step.policy)?;
+        if let Some(batch) = &step.batch {
+            workers.chunk = batch.size();
+        }
         check_apart(
             ("the input", job.input.file.as_deref()),
             ("the output", job.output.file.as_deref()),
         )?;
         let mut output = Output::new(&job.output, step.resends())?;
-        let source = Source::new(&job.input)?;
+        let source = Source::new(&input(job, &step))?;
         let survey = source.survey()?;
         hosts::settle(&mut step, job, &source)?;
-        names::check_fields(&step.renderer, &source, &survey)?;
+        names::check_fields(&step, &source, &survey)?;
         names::check_aggregates(&aggregates, &step.extractor, &survey)?;
         let demand = demand::demand(&step, &source, survey.rows)?;
         let fields = survey.rows.map(|_| survey.names.clone());
@@ -77,7 +80,10 @@ impl Plan {
             names.retain(|name| !left_out.contains(&name.as_str()));
             names
         });
-        let columns = Columns::new(fields, step.extractor.names(), step.keeps_body)?;
+        let columns = Columns {
+            items: step.has_items(),
+            ..Columns::new(fields, step.extractor.names(), step.keeps_body)?
+        };
         let identity = identity::of(job, &source)?;
         let notes = resume::check(&mut output, &identity, &source, &survey, &columns)?;
         Ok(Plan {
@@ -143,4 +149,13 @@ impl Plan {
             None => Demand::requests(requests),
         }
     }
+}
+
+/// A request that needs no row is sent once.
+fn input(job: &Job, step: &Step) -> source::Settings {
+    let mut input = job.input.clone();
+    if input.file.is_none() && input.list.is_none() && step.needs_no_row() {
+        input.list = Some(vec![serde_json::json!({})]);
+    }
+    input
 }

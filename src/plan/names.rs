@@ -1,18 +1,32 @@
 //! Whether the names that a job uses exist. Pure.
 
+use super::Step;
 use super::mistakes::closest;
+use crate::batch::Batch;
 use crate::error::Error;
 use crate::extract::Extractor;
-use crate::render::Renderer;
+use crate::pages::Pages;
 use crate::source::{Source, Survey};
 use crate::tally::Aggregate;
 
 /// Every field that a template uses is one of the input's, where that is known.
-pub fn check_fields(renderer: &Renderer, source: &Source, survey: &Survey) -> Result<(), Error> {
-    let unknown = renderer
-        .fields()
-        .iter()
-        .find(|field| !survey.names.is_empty() && !survey.names.contains(field));
+pub fn check_fields(step: &Step, source: &Source, survey: &Survey) -> Result<(), Error> {
+    let renderer = &step.renderer;
+    if let Some(field) = step.batch.as_ref().map(Batch::field)
+        && !survey.names.is_empty()
+        && !survey.names.iter().any(|name| name == field)
+    {
+        return Err(Error::plan(format!(
+            "items.match (--match) goes by {field}, but {} has no field \"{field}\"{}",
+            source.name(),
+            instead(field, &survey.names),
+        )));
+    }
+    let turned = step.pages.as_ref().and_then(Pages::param);
+    let unknown = renderer.fields().iter().find(|field| {
+        let known = survey.names.contains(field) || turned == Some(field);
+        !survey.names.is_empty() && !known
+    });
     // A template may have a default for a field that no row has.
     let renders = survey
         .first

@@ -6,10 +6,12 @@ use bytes::Bytes;
 use http::{Method, Request};
 
 use crate::auth::Signer;
+use crate::batch::Batch;
 use crate::error::Error;
-use crate::extract::{Extractor, Settler};
+use crate::extract::{Each, Extractor, Settler};
 use crate::judge::{Judge, Tries};
 use crate::limit::{Ask, Policy};
+use crate::pages::Pages;
 use crate::record::Failure;
 use crate::render::{self, Known, Prices, Renderer, Rows};
 use crate::send::{Model, Transport};
@@ -26,6 +28,9 @@ pub struct Step {
     pub(crate) judge: Judge,
     pub(crate) extractor: Extractor,
     pub(crate) settler: Settler,
+    pub(crate) each: Option<Each>,
+    pub(crate) pages: Option<Pages>,
+    pub(crate) batch: Option<Batch>,
     pub(crate) keeps_body: bool,
     /// Whether each request gets an `Idempotency-Key` that is made of the run and the row.
     pub(crate) makes_keys: bool,
@@ -44,6 +49,30 @@ impl Step {
         let policy = Policy::new(&job.limit, job.send.timeout).map_err(Error::plan)?;
         let (renderer, secret_headers) =
             Renderer::new(&with_key(job), rows, &prices(&policy), known)?;
+        let each = Each::new(&job.items)?;
+        let pages = Pages::new(&job.pages, each.is_some())?;
+        if pages.is_some() && each.is_none() && job.extract.is_empty() {
+            return Err(Error::plan(
+                "nothing says what to keep of the pages: give items.each (--each) for a record of each item, \
+                 or extract (--extract) for one record with the values of all pages",
+            ));
+        }
+        let batch = Batch::new(&job.batch, &job.items)?;
+        if batch.is_some() && pages.is_some() {
+            return Err(Error::plan(
+                "batch.size (--batch) asks for many rows at once, and pages go on with one: leave one of them out",
+            ));
+        }
+        if each.is_some() && batch.is_none() && job.output.key.is_some() {
+            return Err(Error::plan(
+                "output.key (--key) goes by rows, and items.each (--each) makes many records of one: leave one of them out",
+            ));
+        }
+        if (each.is_some() || pages.is_some()) && job.retry.idempotency_key.is_some() {
+            return Err(Error::plan(
+                "retry.idempotency-key (--idempotency-key) is for one request of one row, and here a row has several or shares one: leave one of them out",
+            ));
+        }
         Ok(Step {
             extractor: Extractor::new(&job.extract)?,
             settler: Settler::new(policy.settle(), policy.units())?,
@@ -54,6 +83,9 @@ impl Step {
             makes_keys: job.retry.idempotency_key.as_deref() == Some(AUTO),
             keeps_body: job.output.keep_body || job.extract.is_empty(),
             renderer,
+            each,
+            pages,
+            batch,
         })
     }
 
@@ -61,6 +93,23 @@ impl Step {
     pub(crate) fn resends(&self) -> bool {
         let method = self.renderer.method().unwrap_or(&Method::POST);
         self.judge.resends(Tries::of(method))
+    }
+
+    /// Whether its request is the same for all rows.
+    pub(super) fn needs_no_row(&self) -> bool {
+        let turned = self.pages.as_ref().and_then(Pages::param);
+        let mut fields = self.renderer.fields().iter();
+        self.has_parts() && fields.all(|field| turned == Some(field))
+    }
+
+    /// Whether a row has a record for each item of its answer.
+    pub(crate) fn has_items(&self) -> bool {
+        self.each.is_some() && self.batch.is_none()
+    }
+
+    /// Whether a row's answer comes in pages, or has items.
+    pub(crate) fn has_parts(&self) -> bool {
+        self.has_items() || self.pages.is_some()
     }
 }
 
@@ -89,6 +138,8 @@ impl Step {
         self.signer = Signer::default();
         self.transport = Arc::new(self.transport.to_model(model));
         self.extractor = Extractor::default();
+        // Nobody knows how many pages there will be: a row is one request.
+        (self.each, self.pages, self.batch) = (None, None, None);
         self.keeps_body = false;
     }
 

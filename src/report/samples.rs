@@ -24,6 +24,7 @@ pub(super) fn record(number: u64, outcome: Result<Vec<Value>, Failure>) -> Recor
     Record {
         row,
         outcome,
+        kept: Vec::new(),
         body: None,
         status: None,
         attempts: 1,

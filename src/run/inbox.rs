@@ -32,6 +32,11 @@ impl Inbox {
         }
     }
 
+    /// The next rows that travel together, if there are any.
+    pub async fn chunk(&self) -> Option<Chunk> {
+        self.from_reader.recv().await.ok()
+    }
+
     /// The next row, if there is one.
     pub async fn next(&self) -> Option<Row> {
         loop {

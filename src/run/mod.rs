@@ -56,11 +56,12 @@ impl Run {
         &self.shared.plan
     }
 
-    /// The rows that will get a record, if their number is known.
+    /// The records that there will be, if their number is known.
     #[must_use]
     pub fn rows_to_do(&self) -> Option<u64> {
         let done = self.plan().output.done().len();
-        self.plan().rows().map(|rows| rows.saturating_sub(done))
+        let rows = self.plan().rows().filter(|_| !self.plan().columns.items);
+        rows.map(|rows| rows.saturating_sub(done))
     }
 
     /// The counters.

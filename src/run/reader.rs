@@ -19,6 +19,7 @@ pub fn start(rows: Rows, to_workers: Sender<Chunk>, shared: Arc<Shared>) {
 fn read(rows: Rows, to_workers: &Sender<Chunk>, shared: &Shared) {
     let done = shared.plan.output.done();
     let most = shared.plan.workers.chunk;
+    let whole = shared.plan.step.batch.is_some();
     let mut chunk = Chunk::new();
     for row in rows {
         match row {
@@ -26,13 +27,18 @@ fn read(rows: Rows, to_workers: &Sender<Chunk>, shared: &Shared) {
             Ok(row) => chunk.push(row),
             Err(error) => return shared.stop.ask(Reason::Trouble(error.to_string())),
         }
+        if whole && chunk.len() < most {
+            continue;
+        }
         match hand_over(chunk, most, to_workers) {
             Some(rest) if !shared.stop.is_asked() => chunk = rest,
             _ => return,
         }
     }
-    // Without workers the run has ended already.
-    let _ = to_workers.send_blocking(chunk);
+    if !chunk.is_empty() {
+        // Without workers the run has ended already.
+        let _ = to_workers.send_blocking(chunk);
+    }
 }
 
 /// Gives away a chunk that is full, or that somebody may be waiting for; gives

@@ -36,12 +36,20 @@ pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duratio
     }
 }
 
-/// The bound for as many requests as there were rows, at their mean latency.
+/// The bound for as many requests as were needed, at their mean latency.
 fn bound(shared: &Shared, tally: &Tally, took: Duration) -> Option<Bound> {
     let mean = tally.latency().mean()? / 1_000.0;
     let latency = Duration::try_from_secs_f64(mean).ok()?;
     let start = shared.gate.now().before(took);
-    shared.plan.bound_for(tally.counts().rows, latency, start)
+    let sending = shared.live.sending();
+    let step = &shared.plan.step;
+    let needed = match step.has_parts() || step.batch.is_some() {
+        true => sending
+            .sent
+            .saturating_sub(sending.retried + sending.refused),
+        false => tally.counts().rows,
+    };
+    shared.plan.bound_for(needed, latency, start)
 }
 
 fn limit(state: &LimitState) -> LimitReport {

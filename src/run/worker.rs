@@ -61,10 +61,18 @@ async fn work(walk: Walk, shared: Arc<Shared>, rows: Receiver<Chunk>, to_writer:
 
 /// Takes one row after the other to its record.
 async fn serve(walk: Rc<Walk>, inbox: Rc<Inbox>, outbox: Rc<Outbox>) {
+    let put = async |record| outbox.put(record).await;
+    if let Some(batch) = walk.batch() {
+        while let Ok(Some(rows)) = walk.unless_stopped(inbox.chunk()).await {
+            if walk.rows(batch, rows, &put).await.is_err() {
+                return;
+            }
+        }
+        return;
+    }
     while let Ok(Some(row)) = walk.unless_stopped(inbox.next()).await {
-        match walk.row(row).await {
-            Ok(record) => outbox.put(record).await,
-            Err(_) => return,
+        if walk.row(row, &put).await.is_err() {
+            return;
         }
     }
 }

@@ -30,7 +30,28 @@ pub fn next(
         }
         _ => return None,
     };
-    let uri = target(request.uri(), answer)?;
+    let location = answer.headers.get(LOCATION)?.to_str().ok()?;
+    moved(request, trust, location, keeps_method)
+}
+
+/// The same request at the address that an answer names as the next one: what
+/// goes along is what goes along with a redirect. `None` if we would not go there.
+#[must_use]
+pub fn to(
+    request: &Request<Bytes>,
+    trust: Trust,
+    location: &str,
+) -> Option<(Request<Bytes>, Trust)> {
+    moved(request, trust, location, true)
+}
+
+fn moved(
+    request: &Request<Bytes>,
+    trust: Trust,
+    location: &str,
+    keeps_method: bool,
+) -> Option<(Request<Bytes>, Trust)> {
+    let uri = target(request.uri(), location)?;
     let trust = match Origin::of(&uri) == Origin::of(request.uri()) {
         true => trust,
         false => Trust::Foreign,
@@ -54,8 +75,7 @@ pub fn next(
     Some((next, trust))
 }
 
-fn target(from: &Uri, answer: &Answer) -> Option<Uri> {
-    let location = answer.headers.get(LOCATION)?.to_str().ok()?;
+fn target(from: &Uri, location: &str) -> Option<Uri> {
     let mut to = url::Url::parse(&from.to_string())
         .ok()?
         .join(location)

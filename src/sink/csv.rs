@@ -98,7 +98,7 @@ impl Csv {
         for name in self.columns.fields.as_deref().unwrap_or_default() {
             json(record.row.fields.get(name), &mut self.scratch, out);
         }
-        let values = record.outcome.as_deref().unwrap_or_default();
+        let values = record.values();
         for place in 0..self.columns.values.len() {
             json(values.get(place), &mut self.scratch, out);
         }

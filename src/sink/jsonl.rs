@@ -71,7 +71,7 @@ fn values<M: SerializeMap>(
     record: &Record,
     map: &mut M,
 ) -> Result<(), M::Error> {
-    let values = record.outcome.as_deref().unwrap_or_default();
+    let values = record.values();
     for (place, name) in columns.values.iter().enumerate() {
         map.serialize_entry(name, values.get(place).unwrap_or(&Value::Null))?;
     }

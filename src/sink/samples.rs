@@ -24,6 +24,7 @@ pub(super) fn ok(number: u64) -> Record {
     Record {
         row,
         outcome: Ok(vec![json!(12.5), json!("A \"B\"\nC")]),
+        kept: Vec::new(),
         body: None,
         status: Some(200),
         attempts: 2,

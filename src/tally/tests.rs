@@ -48,6 +48,7 @@ fn record(number: u64, seed: &mut u64) -> Record {
         } else {
             Ok(vec![price])
         },
+        kept: Vec::new(),
         body: None,
         status: None,
         attempts: 1 + (noise(seed) % 3) as u32,

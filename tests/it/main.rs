@@ -14,6 +14,7 @@ mod terminator;
 
 mod answers;
 mod auth;
+mod batches;
 mod changes;
 mod crashes;
 mod disks;
@@ -24,6 +25,7 @@ mod limits;
 mod mistakes;
 mod older;
 mod output;
+mod pages;
 mod pipes;
 mod plan;
 mod redirects;

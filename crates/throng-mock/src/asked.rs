@@ -8,6 +8,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::HeaderMap;
 use hyper::{Method, Request, Uri};
 
+use crate::lists;
 use crate::reply::Severed;
 
 /// Larger bodies are answered with 413, in bytes: 64 MiB.
@@ -21,7 +22,7 @@ pub(crate) struct Asked {
     pub headers: HeaderMap,
     /// Nothing if it was larger than it may be.
     pub body: Option<Bytes>,
-    /// The symbols, with commas between them, if quotes are asked for.
+    /// The symbols or ids, with commas between them, if any are asked for.
     pub symbols: Option<String>,
 }
 
@@ -36,9 +37,10 @@ impl Asked {
             body: read_body(body).await?,
             symbols: None,
         };
-        if is_quotes(asked.path()) {
-            asked.symbols = asked.find_symbols();
-        }
+        asked.symbols = match is_quotes(asked.path()) {
+            true => asked.find_symbols(),
+            false => lists::symbols(&asked),
+        };
         Ok(asked)
     }
 

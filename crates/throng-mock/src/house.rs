@@ -10,7 +10,7 @@ use crate::asked::{Asked, each_symbol, is_quotes};
 use crate::chance::Seen;
 use crate::desk::{Desk, Ticket, lock};
 use crate::fate::Fate;
-use crate::{Fault, Judgement, Settings, quotes, tools};
+use crate::{Fault, Judgement, Settings, lists, quotes, tools};
 
 /// The server behind the door.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl House {
         }
         match is_quotes(asked.path()) {
             true => quotes::answer(&self.settings, &self.padding, asked, fault),
-            false => tools::answer(asked, &self.tries),
+            false => lists::answer(asked).unwrap_or_else(|| tools::answer(asked, &self.tries)),
         }
     }
 

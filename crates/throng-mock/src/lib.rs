@@ -34,6 +34,9 @@
 //! | route | answer |
 //! |---|---|
 //! | `GET`/`POST /v6/finance/quote/?symbols=A,B` | the quotes; `x-api-key` is checked if a key is set |
+//! | `/list/{total}?size=100` and `page=`, `offset=` or `cursor=` | a page of items, with `Link`, `next`, `cursor`, `more`, `total`, `pages`; 500 from `broken=` on |
+//! | `/detail/{id}` | one item; 404 if the id begins with `no` |
+//! | `/batch?ids=A,B&most=50` | the items that are there, or by `{"ids": [...]}`; 413 if there are more |
 //! | `GET /judge` | the [`Judgement`] as JSON; not counted |
 //! | `DELETE /judge`, `POST /judge/reset` | everything starts afresh, the limits too; not counted |
 //! | `/echo…` | the request as JSON: method, path, query, headers, body |
@@ -52,7 +55,7 @@
 //! arrives in the house (`house`), where the judge (`desk`, `judge`, `window`) counts
 //! it and the limits (`limit`, `gate`) admit or refuse it. Then it is answered
 //! (`answer`, `reply`) as a quote (`quotes`) or by a tool for tests (`tools`,
-//! `filler`). `settings`, `tls` and `parse` say how all this is configured.
+//! `lists`, `filler`). `settings`, `tls` and `parse` say how all this is configured.
 
 mod server;
 mod visit;
@@ -72,6 +75,7 @@ mod window;
 
 mod answer;
 mod filler;
+mod lists;
 mod quotes;
 mod reply;
 mod tools;

@@ -4,6 +4,7 @@
 mod input;
 mod limit;
 mod output;
+mod pages;
 mod pairs;
 mod request;
 mod send;
@@ -13,6 +14,7 @@ mod values;
 pub use input::Input;
 pub use limit::Limit;
 pub use output::Output;
+pub use pages::Pages;
 pub use request::{Auth, Request};
 pub use send::{Patience, Workers};
 pub use show::{Progress, Show};

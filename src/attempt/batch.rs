@@ -1,0 +1,120 @@
+//! Many rows in one request, each with its own part of the answer.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::Method;
+
+use super::{Seen, Stopped, Walk};
+use crate::batch::{Batch, Parts};
+use crate::extract::parse;
+use crate::record::{Failure, Record};
+use crate::source::Row;
+
+/// Rows to be asked for together, and what was sent for them before.
+struct Group {
+    rows: Vec<Row>,
+    seen: Seen,
+}
+
+impl Walk {
+    /// How rows are put together, if they are.
+    pub fn batch(&self) -> Option<&Batch> {
+        self.step().batch.as_ref()
+    }
+
+    /// Takes rows to their records, with as few requests as the server lets them.
+    pub async fn rows<E: AsyncFn(Record)>(
+        self: &Rc<Self>,
+        batch: &Batch,
+        rows: Vec<Row>,
+        emit: &E,
+    ) -> Result<(), Stopped> {
+        let rows = self.undoubted(rows, emit).await;
+        let seen = Seen::default();
+        let mut waiting = vec![Group { rows, seen }];
+        while let Some(mut group) = waiting.pop() {
+            waiting.extend(group.split(self.most.get()));
+            if group.rows.is_empty() {
+                continue;
+            }
+            let asked = self.ask_together(batch, &mut group).await?;
+            let is_too_large = asked.is_err() && batch.is_too_large(group.seen.status);
+            if is_too_large && group.rows.len() > 1 {
+                // The batches after this one needn't find out again.
+                self.most.set(group.rows.len().div_ceil(2));
+                waiting.push(group);
+                continue;
+            }
+            self.share(batch, group, asked, emit).await;
+        }
+        Ok(())
+    }
+
+    /// Rows that may have been done before are not asked for.
+    async fn undoubted<E: AsyncFn(Record)>(&self, rows: Vec<Row>, emit: &E) -> Vec<Row> {
+        let mut left = Vec::with_capacity(rows.len());
+        let method = self.step().renderer.method().unwrap_or(&Method::POST);
+        for row in rows {
+            match self.check_doubt(&row, method) {
+                Ok(()) => left.push(row),
+                Err(failure) => emit(self.record(row, Seen::default(), Err(failure))).await,
+            }
+        }
+        left
+    }
+
+    async fn ask_together(
+        &self,
+        batch: &Batch,
+        group: &mut Group,
+    ) -> Result<Result<Parts, Failure>, Stopped> {
+        let all = batch.together(&group.rows);
+        let request = self.step().renderer.render(&all).and_then(|request| {
+            let ask = self.step().ask(&all, &request)?;
+            Ok((request, ask))
+        });
+        let (request, ask) = match request {
+            Ok(request) => request,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let rows = &group.rows;
+        let asked = self.ask_once(&request, &ask, rows, &mut group.seen).await?;
+        Ok(asked.and_then(|answer| self.parts(batch, &answer.body)))
+    }
+
+    fn parts(&self, batch: &Batch, body: &[u8]) -> Result<Parts, Failure> {
+        let body = parse(body)?;
+        let items = match &self.step().each {
+            Some(each) => each.items(&body)?,
+            None => Vec::new(),
+        };
+        batch.parts(items)
+    }
+
+    async fn share<E: AsyncFn(Record)>(
+        &self,
+        batch: &Batch,
+        group: Group,
+        asked: Result<Parts, Failure>,
+        emit: &E,
+    ) {
+        for row in group.rows {
+            let part: Result<Bytes, Failure> = match &asked {
+                Ok(parts) => batch.part(parts, &row),
+                Err(failure) => Err(failure.clone()),
+            };
+            emit(self.record(row, group.seen.told(), part)).await;
+        }
+    }
+}
+
+impl Group {
+    /// Keeps so many rows, and gives the rest.
+    fn split(&mut self, most: usize) -> Option<Group> {
+        (self.rows.len() > most).then(|| Group {
+            rows: self.rows.split_off(most),
+            seen: self.seen.told(),
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! What the pages of a row come to: a record for each item, or one for all.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::pages::{Page, Read};
+use super::{Seen, Stopped, Walk};
+use crate::record::{Failure, Record};
+use crate::source::{Item, Row};
+
+/// The records of one row in the making.
+pub(super) struct Gather<'a, E> {
+    walk: &'a Walk,
+    row: Row,
+    emit: &'a E,
+    /// Requests that no record tells of yet.
+    seen: Seen,
+    /// Items so far.
+    number: u64,
+    /// The latest item: whether it is the last one shows when nothing follows.
+    held: Option<Record>,
+    /// Without items, the values of all pages so far.
+    lists: Vec<Value>,
+}
+
+impl<'a, E: AsyncFn(Record)> Gather<'a, E> {
+    pub fn new(walk: &'a Walk, row: Row, emit: &'a E) -> Gather<'a, E> {
+        Gather {
+            walk,
+            row,
+            emit,
+            seen: Seen::default(),
+            number: 0,
+            held: None,
+            lists: Vec::new(),
+        }
+    }
+
+    pub fn row(&self) -> &Row {
+        &self.row
+    }
+
+    /// Takes in a page; gives how many items it has, if they are looked for.
+    pub async fn take(&mut self, page: &Page) -> Result<Option<usize>, Failure> {
+        self.seen.add(&page.seen);
+        let read = page.outcome.as_ref().map_err(Clone::clone)?;
+        let Some((each, body)) = self.walk.step().each.as_ref().zip(read.body.as_ref()) else {
+            return self.join(read).map(|()| None);
+        };
+        let items = each.items(body)?;
+        let count = items.len();
+        for item in items {
+            self.item(item).await;
+        }
+        Ok(Some(count))
+    }
+
+    async fn item(&mut self, item: Bytes) {
+        let seen = self.seen.take();
+        let record = self.walk.record(self.row.clone(), seen, Ok(item));
+        self.put(record).await;
+    }
+
+    async fn put(&mut self, mut record: Record) {
+        record.row.item = Some(Item {
+            number: Some(self.number),
+            last: false,
+        });
+        self.number += 1;
+        if let Some(before) = self.held.replace(record) {
+            (self.emit)(before).await;
+        }
+    }
+
+    /// Lists grow longer; anything else becomes an item of a list.
+    fn join(&mut self, read: &Read) -> Result<(), Failure> {
+        let values = self.walk.values(&read.answer.body)?;
+        if self.walk.step().pages.is_none() {
+            self.lists = values;
+            return Ok(());
+        }
+        self.lists.resize(values.len(), Value::Array(Vec::new()));
+        for (list, value) in self.lists.iter_mut().zip(values) {
+            let Value::Array(list) = list else { continue };
+            match value {
+                Value::Array(mut more) => list.append(&mut more),
+                Value::Null => {}
+                other => list.push(other),
+            }
+        }
+        Ok(())
+    }
+
+    /// There is no page any more, or the next one has failed.
+    pub async fn end(mut self, outcome: Result<(), Failure>) -> Result<(), Stopped> {
+        match self.walk.step().each.is_some() {
+            true => self.end_items(outcome).await,
+            false => {
+                let lists = std::mem::take(&mut self.lists);
+                let record = self.of_row(outcome, lists);
+                (self.emit)(record).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// A failure stands where the next item would; a row without any has one record.
+    async fn end_items(&mut self, outcome: Result<(), Failure>) {
+        let none_yet = self.held.is_none();
+        if outcome.is_err() || none_yet {
+            let record = self.of_row(outcome, Vec::new());
+            self.put(record).await;
+        }
+        let Some(mut last) = self.held.take() else {
+            return;
+        };
+        last.attempts += self.seen.take().attempts;
+        last.row.item = Some(Item {
+            number: last
+                .row
+                .item
+                .and_then(|item| item.number)
+                .filter(|_| !none_yet),
+            last: true,
+        });
+        (self.emit)(last).await;
+    }
+
+    fn of_row(&mut self, outcome: Result<(), Failure>, values: Vec<Value>) -> Record {
+        let seen = self.seen.take();
+        let (outcome, kept) = match outcome {
+            Ok(()) => (Ok(values), Vec::new()),
+            Err(failure) => (Err(failure), values),
+        };
+        Record {
+            kept,
+            ..self.walk.record_of(self.row.clone(), seen, outcome)
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The items of an answer, each a little body of its own. Pure.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::jq::{Input, Program};
+use super::not_json;
+use crate::error::Error;
+use crate::record::Failure;
+
+/// The `[items]` part of a job: one record for each item of an answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ItemSettings {
+    /// A jq program that gives the items, such as `.items[]`.
+    pub each: Option<String>,
+    /// In a batch, `FIELD=JQ`: the row whose FIELD has the item's value is its row.
+    pub r#match: Option<String>,
+}
+
+/// Takes the items out of an answer.
+pub struct Each(Program);
+
+impl Each {
+    /// Compiles the program; none if the job has no items.
+    ///
+    /// # Errors
+    /// Where jq stumbled.
+    pub fn new(settings: &ItemSettings) -> Result<Option<Each>, Error> {
+        let wrong = |why| Error::plan(format!("items.each (--each): {why}"));
+        let code = settings.each.as_deref();
+        code.map(|code| Program::new(code).map(Each).map_err(wrong))
+            .transpose()
+    }
+
+    /// The items in their order, as JSON texts.
+    ///
+    /// # Errors
+    /// A failure `missing items` if the program fails.
+    pub fn items(&self, body: &Input) -> Result<Vec<Bytes>, Failure> {
+        let all = self.0.run_all(body);
+        all.map(|item| item.map(|item| Bytes::from(item.to_string())))
+            .collect::<Result<_, String>>()
+            .map_err(|why| Failure::new("missing items", why))
+    }
+}
+
+/// A body as jq programs take it.
+///
+/// # Errors
+/// A failure `not json`.
+pub fn parse(body: &[u8]) -> Result<Input, Failure> {
+    serde_json::from_slice(body).map_err(|error| not_json(body, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items(program: &str, body: &str) -> Result<Vec<Bytes>, Failure> {
+        let each = Some(program.to_owned());
+        let settings = ItemSettings {
+            each,
+            ..ItemSettings::default()
+        };
+        Each::new(&settings)
+            .unwrap()
+            .unwrap()
+            .items(&parse(body.as_bytes())?)
+    }
+
+    #[test]
+    fn each_item_is_a_body_of_its_own() {
+        let found = items(".a[]", r#"{"a": [{"b": 1}, "x", null]}"#).unwrap();
+        assert_eq!(found, [r#"{"b":1}"#, r#""x""#, "null"]);
+        assert!(items(".a[]", r#"{"a": []}"#).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_answer_without_the_place_for_items_has_failed() {
+        assert_eq!(
+            items(".a[]", r#"{"b": 1}"#).unwrap_err().kind,
+            "missing items"
+        );
+        assert_eq!(items(".a[]", "<html>").unwrap_err().kind, "not json");
+    }
+}

@@ -1,0 +1,152 @@
+//! The ways in which APIs turn their pages.
+
+use serde_json::Value;
+
+use super::link::next_link;
+use super::{Page, Settings, Turn, program, run};
+use crate::error::Error;
+use crate::extract::Program;
+
+/// One of them.
+pub(super) enum Way {
+    /// A `Link` header.
+    Header,
+    /// A URL in the body.
+    Url(Program),
+    /// A value in the body that goes into a parameter.
+    Cursor(String, Program),
+    /// A parameter that grows from page to page.
+    Number {
+        param: String,
+        first: u64,
+        step: u64,
+    },
+}
+
+impl Way {
+    /// The one that the settings name, if any.
+    pub fn of(settings: &Settings) -> Result<Option<Way>, Error> {
+        let ways = [
+            settings.next.as_deref().map(url),
+            settings.cursor.as_deref().map(cursor),
+            settings.page.as_deref().map(page),
+            settings.offset.as_deref().map(offset),
+        ];
+        let mut ways = ways.into_iter().flatten();
+        let way = ways.next().transpose()?;
+        match ways.next() {
+            None => Ok(way),
+            Some(_) => Err(Error::plan(
+                "pages are turned in one way: give one of pages.next (--next), pages.cursor (--cursor), \
+                 pages.page (--page), pages.offset (--offset)",
+            )),
+        }
+    }
+
+    /// Whether pages are known by their number.
+    pub fn is_counted(&self) -> bool {
+        matches!(self, Way::Number { .. })
+    }
+
+    pub fn reads_body(&self) -> bool {
+        matches!(self, Way::Url(_) | Way::Cursor(..))
+    }
+
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Way::Cursor(param, _) | Way::Number { param, .. } => Some(param),
+            Way::Header | Way::Url(_) => None,
+        }
+    }
+
+    pub fn at(&self, number: u64) -> Turn {
+        match self {
+            Way::Header | Way::Url(_) => Turn::Plain,
+            Way::Cursor(param, _) => Turn::Param(param.clone(), Value::Null),
+            Way::Number { param, first, step } => {
+                let value = number.saturating_mul(*step).saturating_add(*first);
+                Turn::Param(param.clone(), value.into())
+            }
+        }
+    }
+
+    pub fn next(&self, page: &Page) -> Result<Option<Turn>, String> {
+        match self {
+            Way::Header => Ok(next_link(page.headers).map(Turn::Url)),
+            Way::Url(program) => match run(program, page.body)? {
+                Value::String(url) if !url.is_empty() => Ok(Some(Turn::Url(url))),
+                value if is_none(&value) => Ok(None),
+                value => Err(format!("pages.next gave {value}, which is no URL")),
+            },
+            Way::Cursor(param, program) => match run(program, page.body)? {
+                value if is_none(&value) => Ok(None),
+                value @ (Value::String(_) | Value::Number(_)) => {
+                    Ok(Some(Turn::Param(param.clone(), value)))
+                }
+                value => Err(format!(
+                    "pages.cursor gave {value}, which is no text or number"
+                )),
+            },
+            Way::Number { .. } if page.items == Some(0) => Ok(None),
+            Way::Number { .. } => Ok(Some(self.at(page.number + 1))),
+        }
+    }
+}
+
+/// Some APIs say `null`, others `""` or `false`.
+fn is_none(value: &Value) -> bool {
+    matches!(value, Value::Null | Value::Bool(false)) || value == ""
+}
+
+fn url(text: &str) -> Result<Way, Error> {
+    match text {
+        "link" => Ok(Way::Header),
+        code => Ok(Way::Url(compile("next (--next)", code)?)),
+    }
+}
+
+fn cursor(text: &str) -> Result<Way, Error> {
+    match text.split_once('=') {
+        Some((param, code)) if !param.trim().is_empty() => Ok(Way::Cursor(
+            param.trim().into(),
+            compile("cursor (--cursor)", code)?,
+        )),
+        _ => Err(Error::plan(format!(
+            "pages.cursor (--cursor): {text:?} is not PARAM=JQ, such as cursor=.meta.next_cursor"
+        ))),
+    }
+}
+
+fn page(text: &str) -> Result<Way, Error> {
+    let (param, first) = text.split_once('=').unwrap_or((text, "1"));
+    match first.trim().parse() {
+        Ok(first) if !param.trim().is_empty() => Ok(Way::Number {
+            param: param.trim().into(),
+            first,
+            step: 1,
+        }),
+        _ => Err(Error::plan(format!(
+            "pages.page (--page): {text:?} is not PARAM or PARAM=FIRST, such as page or page=0"
+        ))),
+    }
+}
+
+fn offset(text: &str) -> Result<Way, Error> {
+    let step = text
+        .split_once('=')
+        .map(|(param, step)| (param.trim(), step.trim().parse()));
+    match step {
+        Some((param, Ok(step @ 1..))) if !param.is_empty() => Ok(Way::Number {
+            param: param.into(),
+            first: 0,
+            step,
+        }),
+        _ => Err(Error::plan(format!(
+            "pages.offset (--offset): {text:?} is not PARAM=STEP, such as offset=100"
+        ))),
+    }
+}
+
+fn compile(key: &str, code: &str) -> Result<Program, Error> {
+    program(key, Some(code))?.ok_or_else(|| Error::plan(format!("pages.{key} is empty")))
+}

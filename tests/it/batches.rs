@@ -1,0 +1,166 @@
+//! Batches: many rows in one request, each with its own part of the answer.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use throng_mock::{Mock, Settings, price};
+
+use crate::harness::{Place, Throng, assert_one_record_per_row, each, mock, plain_mock, run};
+
+fn ids(ids: impl Iterator<Item = String>) -> String {
+    ids.fold("id\n".to_owned(), |text, id| text + &id + "\n")
+}
+
+fn batches(mock: &Mock, query: &str, input: &str) -> Throng {
+    run()
+        .arg("--url", &format!("{}/batch{query}", mock.url()))
+        .arg("--input", input)
+        .flags("--each .found[] --match id=.id --extract price=.price")
+}
+
+#[test]
+fn a_batch_of_50_with_3_unknown_ids_gives_47_results_and_3_failures() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let id = |n| {
+        if n % 20 == 7 {
+            format!("nope{n}")
+        } else {
+            format!("A{n}")
+        }
+    };
+    let input = place.file("ids.csv", &ids((0..50).map(id)));
+    let ended = batches(&mock, "", &input)
+        .arg("--query", "ids={{ id | join(',') }}")
+        .flags("--batch 50")
+        .exits(1);
+    let records = ended.records();
+    assert_one_record_per_row(&records, 50);
+    assert_eq!(mock.judgement().requests, 1);
+    for record in &records {
+        let id = record["id"].as_str().unwrap();
+        match id.starts_with("nope") {
+            false => assert_eq!(record["price"], price(id)),
+            true => assert_eq!(
+                (&record["_error"], &record["price"]),
+                (&json!("missing item"), &Value::Null)
+            ),
+        }
+    }
+    assert_eq!(
+        records
+            .iter()
+            .filter(|record| record["_ok"] == true)
+            .count(),
+        47
+    );
+    ended.says("missing item  3 rows");
+}
+
+#[test]
+fn a_batch_that_is_too_large_is_halved_and_the_next_ones_are_smaller() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let input = place.file("ids.csv", &ids((0..100).map(|n| format!("A{n}"))));
+    let ended = batches(&mock, "?most=13", &input)
+        .arg("--json", r#"{"ids": "{{ id }}"}"#)
+        .flags("--batch 50 --workers 1 --mode sync --resend-unknown")
+        .exits(0);
+    assert_one_record_per_row(&ended.records(), 100);
+    let judgement = mock.judgement();
+    // 50 and 25 are too many, 13 are not: seven of 13 and a last one of nine, after a split.
+    assert_eq!(judgement.answers["413"], 2, "{judgement:?}");
+    assert!(judgement.requests <= 12, "{judgement:?}");
+    let attempts = each(&ended.records(), "_attempts");
+    assert_eq!(attempts[0], 3, "it was part of three requests");
+}
+
+#[test]
+fn a_named_status_means_too_large_as_well() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let input = place.file("ids.csv", &ids((0..3).map(|n| format!("A{n}"))));
+    let ask = |flags: &str| {
+        run()
+            .arg(
+                "--url",
+                &format!("{}/status/400?x={{{{ id | join(',') }}}}", mock.url()),
+            )
+            .arg("--input", &input)
+            .flags("--each .found[] --match id=.id --extract price=.price --batch 3 --workers 1")
+            .flags(flags)
+            .exits(1)
+            .records()
+    };
+    assert_eq!(each(&ask(""), "_attempts"), [1, 1, 1]);
+    mock.reset();
+    let records = ask("--too-large 400");
+    // Down to one row, which then has failed.
+    assert_eq!(mock.judgement().requests, 5);
+    assert_eq!(each(&records, "_error"), ["status 400"; 3]);
+}
+
+#[test]
+fn a_resume_asks_only_for_rows_without_a_record() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let input = place.file("ids.csv", &ids((0..40).map(|n| format!("A{n}"))));
+    let ask = || {
+        batches(&mock, "", &input)
+            .arg("--query", "ids={{ id | join(',') }}")
+            .arg("--output", &place.path("out.csv"))
+            .flags("--batch 10 --mode sync --workers 1")
+    };
+    ask().exits(0);
+    let whole = place.read("out.csv");
+    let kept: Vec<&str> = whole.split_inclusive('\n').take(14).collect();
+    fs::write(place.path("out.csv"), kept.concat()).unwrap();
+    mock.reset();
+    ask().flags("--resume").exits(0);
+    let judgement = mock.judgement();
+    assert_eq!((judgement.requests, judgement.symbols.len()), (3, 27));
+    assert_eq!(place.read("out.csv").lines().count(), 41);
+}
+
+#[test]
+fn every_attempt_of_every_batch_passes_the_gate() {
+    let settings = Settings {
+        limits: vec!["10/300ms".parse().unwrap()],
+        latency: "lognormal:10ms:1".parse().unwrap(),
+        faults: "500=10%,429=5%".parse().unwrap(),
+        ..Settings::default()
+    };
+    let mock = mock(settings);
+    let place = Place::new();
+    let input = place.file("ids.csv", &ids((0..300).map(|n| format!("A{n}"))));
+    let ended = batches(&mock, "?most=7", &input)
+        .arg("--query", "ids={{ id | join(',') }}")
+        .flags("--batch 20 --rate 10/300ms --retries 9")
+        .exits(0);
+    assert_one_record_per_row(&ended.records(), 300);
+    let judgement = mock.judgement();
+    assert!(judgement.windows[0].most <= 10, "{judgement:?}");
+}
+
+#[test]
+fn what_a_batch_lacks_is_said_before_anything_is_sent() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let input = place.file("ids.csv", "id\nA\n");
+    for (flags, message) in [
+        ("--batch 5", "a batch needs items.each"),
+        (
+            "--batch 5 --each .a[] --match idd=.id",
+            "did you mean \"id\"?",
+        ),
+        ("--each .a[] --match id=.id", "there are no batches"),
+        (
+            "--batch 5 --each .a[] --match id=.id --next link",
+            "leave one of them out",
+        ),
+    ] {
+        let ended = run()
+            .arg("--url", &format!("{}/batch", mock.url()))
+            .arg("--query", "ids={{ id | join(',') }}")
+            .arg("--input", &input)
+            .flags(flags)
+            .exits(2);
+        ended.says(message);
+    }
+    assert_eq!(mock.judgement().requests, 0);
+}
