@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::time::Sleep;
@@ -17,7 +17,7 @@ use super::permit::Permit;
 use super::policy::Policy;
 use super::settings::Settings;
 use super::state::LimitState;
-use super::sync::Mutex;
+use super::sync::{Mutex, MutexGuard};
 use super::time::Time;
 use super::written::Limit;
 
@@ -340,5 +340,7 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests;
+#[cfg(all(test, shuttle))]
+mod threads;

@@ -2,6 +2,6 @@
 //! tries the orders in which threads can take it (`--cfg shuttle`).
 
 #[cfg(shuttle)]
-pub(super) use shuttle::sync::Mutex;
+pub(super) use shuttle::sync::{Mutex, MutexGuard};
 #[cfg(not(shuttle))]
-pub(super) use std::sync::Mutex;
+pub(super) use std::sync::{Mutex, MutexGuard};
