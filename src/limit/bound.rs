@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::guard::Guard;
-use super::policy::{Part, Pattern, Policy, Where};
+use super::part::{Part, Pattern, Where};
+use super::policy::Policy;
 use super::time::Time;
 
 /// What a job asks of its limits, all in all.

@@ -60,8 +60,10 @@ pub use state::LimitState;
 mod limits;
 pub use limits::{Blocked, End, Limits};
 mod line;
+mod part;
+pub use part::{Part, Pattern, Where};
 mod policy;
-pub use policy::{Part, Pattern, Policy, Uncounted, Where};
+pub use policy::{Policy, Uncounted};
 mod sync;
 
 mod gate;

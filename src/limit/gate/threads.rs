@@ -38,7 +38,9 @@ fn pass(gate: &Gate, inside: &AtomicU64, most: u64) {
 /// Asks, waits or not, and goes away.
 fn change_mind(gate: &Gate) {
     let mut asking = pin!(gate.permit(1));
-    let _ = asking.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    let _ = asking
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
 }
 
 #[test]
@@ -53,7 +55,9 @@ fn no_wake_up_is_lost_and_nobody_passes_too_early() {
                         thread::spawn(move || (0..2).for_each(|_| pass(&gate, &inside, most)))
                     })
                     .collect();
-                threads.into_iter().for_each(|thread| thread.join().unwrap());
+                threads
+                    .into_iter()
+                    .for_each(|thread| thread.join().unwrap());
                 assert_eq!(gate.waiting(), 0);
             },
             SCHEDULES / 4,

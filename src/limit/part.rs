@@ -1,0 +1,382 @@
+//! One thing to keep, and what keeps it: from what a job writes to a limit's
+//! arithmetic.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::bucket::Bucket;
+use super::budget::Budget;
+use super::concurrency::Concurrency;
+use super::fixed::{Edges, Fixed};
+use super::group::Member;
+use super::guard::Guard;
+use super::kind::Kind;
+use super::settings::{Settings, Shape};
+use super::sliding::{Sliding, UntilReset};
+use super::spacing::Spacing;
+use super::state::{Account, LimitState};
+use super::time::Time;
+use super::window::{Span, Window};
+use super::written::{Counting, Limit};
+use super::{counter, time};
+
+/// What a server may round, unless told otherwise.
+const SKEW: Duration = Duration::from_millis(1);
+/// By how much clocks may differ where a limit depends on that, unless told
+/// otherwise; less where windows are short.
+const CLOCK_SKEW: Duration = Duration::from_secs(1);
+
+/// What is counted, if nothing else is said.
+pub(super) const REQUESTS: &str = "requests";
+
+/// One thing to keep: a limit, or what stands beside it.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// As the job writes it.
+    pub name: String,
+    /// What it counts, as an index into the policy's units.
+    pub unit: usize,
+    /// Whose it is.
+    pub place: Where,
+    unit_name: String,
+    amount: u64,
+    period: Option<Duration>,
+    guard: Guard,
+    linger: Duration,
+    skew: Duration,
+    kept: Kept,
+    zero: Timestamp,
+}
+
+/// Whose a limit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    /// The whole run's.
+    Run,
+    /// Each key's in this scope.
+    Scope(usize),
+    /// Each key's of the pool.
+    Pool,
+}
+
+/// What is counted for whom.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub unit: usize,
+    pub of: Where,
+}
+
+/// How a limit lets units through, as far as the least time depends on it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pattern {
+    /// So many in each period, each counted from its arrival.
+    Windows {
+        /// Units in a period.
+        amount: u64,
+        /// The period.
+        period: Duration,
+    },
+    /// So many from edge to edge.
+    Edges {
+        /// Units in a window.
+        amount: u64,
+        /// From edge to edge.
+        period: Duration,
+    },
+    /// So many at once, and then one by one.
+    Paced {
+        /// Units at once.
+        burst: u64,
+        /// Units that follow in each second.
+        per_second: f64,
+    },
+    /// So many at a time.
+    AtOnce {
+        /// Units in flight.
+        amount: u64,
+    },
+}
+
+/// What keeps it.
+#[derive(Debug, Clone)]
+enum Kept {
+    Sliding,
+    UntilReset,
+    Fixed(Edges),
+    Bucket { burst: u64 },
+    Counter { burst: Option<u64> },
+    Spacing,
+    OnceRefused,
+    Concurrency,
+    Budget,
+}
+
+impl Part {
+    /// A limit, and what stands beside it: a smaller burst, and the gap that
+    /// spreads a period's requests.
+    pub(super) fn of_limit(
+        limit: &Limit,
+        settings: &Settings,
+        place: Place,
+        linger: Duration,
+    ) -> Vec<Part> {
+        let details = &limit.details;
+        let share = details.share.or(settings.share);
+        let amount = share.map_or(limit.amount.units, |share| share.of(limit.amount.units));
+        let of_requests = limit.unit.is_none();
+        let burst = details.burst.or(settings.burst.filter(|_| of_requests));
+        let part = Part {
+            name: limit.to_string(),
+            unit: place.unit,
+            place: place.of,
+            unit_name: limit.unit.clone().unwrap_or_else(|| REQUESTS.into()),
+            amount,
+            period: (limit.counting != Counting::Run).then_some(limit.amount.period),
+            guard: details.guard.unwrap_or(settings.guard),
+            linger,
+            skew: skew(limit, settings),
+            kept: kept(limit, amount, burst),
+            zero: time::calendar_at_zero(),
+        };
+        let is_window = part.is_window();
+        let smaller = burst.filter(|burst| is_window && *burst < amount);
+        let spread = of_requests && limit.counting == Counting::Sliding && amount > 1;
+        let beside = [
+            smaller.map(|burst| part.with_burst(burst)),
+            part.spread(settings.shape).filter(|_| spread),
+        ];
+        std::iter::once(part.clone())
+            .chain(beside.into_iter().flatten())
+            .collect()
+    }
+
+    /// What a job says of its requests beside its rates.
+    pub(super) fn beside(settings: &Settings, place: Place, linger: Duration) -> Vec<Part> {
+        let part = |name, amount, period, kept| Part {
+            name,
+            unit: place.unit,
+            place: place.of,
+            unit_name: REQUESTS.into(),
+            amount,
+            period,
+            guard: settings.guard,
+            linger,
+            skew: SKEW,
+            kept,
+            zero: Timestamp::UNIX_EPOCH,
+        };
+        let spacing = settings.spacing.map(|gap| {
+            let name = format!("spacing {}", humantime::format_duration(gap));
+            part(name, 1, Some(gap), Kept::Spacing)
+        });
+        let cap = settings
+            .in_flight
+            .map(|cap| part(format!("{cap} in flight"), cap, None, Kept::Concurrency));
+        spacing.into_iter().chain(cap).collect()
+    }
+
+    fn with_burst(&self, burst: u64) -> Part {
+        Part {
+            name: format!("burst {burst} of {}", self.name),
+            kept: Kept::Bucket { burst },
+            ..self.clone()
+        }
+    }
+
+    fn spread(&self, shape: Shape) -> Option<Part> {
+        let kept = match shape {
+            Shape::Burst => return None,
+            Shape::Spread => Kept::Spacing,
+            Shape::Auto => Kept::OnceRefused,
+        };
+        Some(Part {
+            name: format!("spread of {}", self.name),
+            period: self
+                .period
+                .map(|period| Spacing::spread(self.amount, period)),
+            amount: 1,
+            kept,
+            ..self.clone()
+        })
+    }
+
+    fn is_window(&self) -> bool {
+        matches!(self.kept, Kept::Sliding | Kept::UntilReset | Kept::Fixed(_))
+    }
+
+    pub(super) fn change_guard(&mut self, from: Guard, to: Guard) {
+        if self.guard == from {
+            self.guard = to;
+        }
+    }
+
+    pub(super) fn become_token_bucket(&mut self) {
+        if self.is_window() {
+            self.kept = Kept::Bucket { burst: self.amount };
+        }
+    }
+
+    pub(super) fn set_clock(&mut self, zero: Timestamp) {
+        self.zero = zero;
+    }
+
+    /// What it counts: `requests`, `tokens`.
+    #[must_use]
+    pub fn unit_name(&self) -> &str {
+        &self.unit_name
+    }
+}
+
+impl Part {
+    /// Its arithmetic, with nothing taken.
+    #[must_use]
+    pub fn kind(&self) -> Box<dyn Kind> {
+        let period = self.period.unwrap_or_default();
+        let (units, guard, linger, skew) = (self.amount, self.guard, self.linger, self.skew);
+        match &self.kept {
+            Kept::Sliding => {
+                let span = Sliding::new(period, skew);
+                Box::new(Window::new(units, period, span, guard, linger).certified())
+            }
+            Kept::UntilReset => {
+                let span = UntilReset::new(period, skew);
+                Box::new(Window::new(units, period, span, guard, linger))
+            }
+            Kept::Fixed(edges) => {
+                let span = self.fixed(edges);
+                Box::new(Window::new(units, period, span, guard, linger))
+            }
+            Kept::Bucket { burst } => {
+                Box::new(Bucket::new(*burst, (units, period), skew, guard, linger))
+            }
+            Kept::Counter { burst } => {
+                let (burst, units) = counter::bucket(units, period, *burst);
+                Box::new(Bucket::new(burst, (units, period), skew, guard, linger))
+            }
+            Kept::Spacing => Box::new(Spacing::new(period)),
+            Kept::OnceRefused => Box::new(Spacing::once_refused(period)),
+            Kept::Concurrency => Box::new(Concurrency::new(units, linger)),
+            Kept::Budget => Box::new(Budget::new(units)),
+        }
+    }
+
+    fn fixed(&self, edges: &Edges) -> Fixed {
+        Fixed::new(edges.clone(), self.zero, self.skew)
+    }
+
+    /// How long after `start` what was used then comes back at the earliest, if
+    /// that depends on the calendar.
+    #[must_use]
+    pub fn first_edge(&self, start: Time) -> Option<Duration> {
+        match &self.kept {
+            Kept::Fixed(edges) => Some(self.fixed(edges).end(start).since(start)),
+            _ => None,
+        }
+    }
+
+    /// The most units that one attempt can ever have.
+    #[must_use]
+    pub fn most_at_once(&self) -> u64 {
+        match &self.kept {
+            Kept::Bucket { burst } => *burst,
+            Kept::Counter { burst } => {
+                counter::bucket(self.amount, self.period.unwrap_or_default(), *burst).0
+            }
+            Kept::Spacing | Kept::OnceRefused => u64::MAX,
+            _ => self.amount,
+        }
+    }
+
+    /// How it lets units through, if it holds anything up by itself.
+    #[must_use]
+    pub fn pattern(&self) -> Option<Pattern> {
+        let (amount, period) = (self.amount, self.period.unwrap_or_default());
+        let paced = |burst, units: u64| Pattern::Paced {
+            burst,
+            per_second: units as f64 / period.as_secs_f64(),
+        };
+        match &self.kept {
+            Kept::Sliding | Kept::UntilReset => Some(Pattern::Windows { amount, period }),
+            Kept::Fixed(_) => Some(Pattern::Edges { amount, period }),
+            Kept::Bucket { burst } => Some(paced(*burst, amount)),
+            Kept::Counter { burst } => {
+                let (burst, units) = counter::bucket(amount, period, *burst);
+                Some(paced(burst, units))
+            }
+            Kept::Spacing => Some(paced(1, 1)),
+            Kept::Concurrency => Some(Pattern::AtOnce { amount }),
+            Kept::OnceRefused | Kept::Budget => None,
+        }
+    }
+
+    /// What it is proven against.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        self.guard
+    }
+
+    /// Whether it waits for evidence before it holds anything up.
+    #[must_use]
+    pub fn is_asleep(&self) -> bool {
+        matches!(self.kept, Kept::OnceRefused)
+    }
+
+    pub(super) fn member(&self) -> Member {
+        Member {
+            unit: self.unit,
+            kind: self.kind(),
+        }
+    }
+
+    pub(super) fn state(&self, account: Account, lost: u64, keys: Option<u64>) -> LimitState {
+        LimitState {
+            name: self.name.clone(),
+            guard: self.guard,
+            unit: self.unit_name.clone(),
+            units: self.most_in_state(),
+            period: self.period,
+            most: account.most,
+            lost,
+            linger: self.linger,
+            margin: account.margin,
+            keys,
+        }
+    }
+
+    fn most_in_state(&self) -> u64 {
+        match self.kept {
+            Kept::Spacing | Kept::OnceRefused => 1,
+            _ => self.most_at_once(),
+        }
+    }
+}
+
+fn kept(limit: &Limit, amount: u64, burst: Option<u64>) -> Kept {
+    match &limit.counting {
+        // A window that begins with its first use is some window of its length.
+        Counting::Sliding | Counting::FirstUse => Kept::Sliding,
+        Counting::Counter => Kept::Counter { burst },
+        Counting::Bucket => Kept::Bucket {
+            burst: burst.unwrap_or(amount),
+        },
+        Counting::Clock => Kept::Fixed(Edges::Clock(limit.amount.period)),
+        // The zone was found when the limit was read.
+        Counting::Midnight(zone) => Kept::Fixed(Edges::Midnight(
+            TimeZone::get(zone).unwrap_or(TimeZone::UTC),
+        )),
+        Counting::Reset => Kept::UntilReset,
+        Counting::Run => Kept::Budget,
+    }
+}
+
+fn skew(limit: &Limit, settings: &Settings) -> Duration {
+    let usual = match limit.counting {
+        Counting::Clock | Counting::Midnight(_) | Counting::Reset => {
+            CLOCK_SKEW.min(limit.amount.period / 20)
+        }
+        _ => SKEW,
+    };
+    limit.details.skew.or(settings.skew).unwrap_or(usual)
+}
