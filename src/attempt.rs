@@ -324,8 +324,9 @@ impl Walk {
         permit.sent();
         let _in_flight = self.live().sent();
         let time = self.sender.start();
+        let arrived = || permit.acked();
         let head = self
-            .unless_cut(self.sender.send(&mut lease, request, time))
+            .unless_cut(self.sender.send(&mut lease, request, time, arrived))
             .await;
         let head = self.settle(&mut permit, head);
         seen.arrivals.extend(permit.arrival());

@@ -10,11 +10,11 @@ use crate::batch::Batch;
 use crate::error::Error;
 use crate::extract::{Each, Extractor, Settler};
 use crate::judge::{Judge, Tries};
-use crate::limit::{Ask, Policy};
+use crate::limit::{Ask, Guard, Part, Policy};
 use crate::pages::Pages;
 use crate::record::Failure;
 use crate::render::{self, Known, Prices, Renderer, Rows};
-use crate::send::{Model, Transport};
+use crate::send::{Arrivals, Model, Transport};
 
 use super::Job;
 use crate::source::{Format, Row};
@@ -47,6 +47,7 @@ impl Step {
             _ => Rows::Values,
         };
         let policy = Policy::new(&job.limit, job.send.timeout).map_err(Error::plan)?;
+        let arrivals = arrivals(&policy);
         let (renderer, secret_headers) =
             Renderer::new(&with_key(job), rows, &prices(&policy), known)?;
         let each = Each::new(&job.items)?;
@@ -78,7 +79,11 @@ impl Step {
             settler: Settler::new(policy.settle(), policy.units())?,
             signer: Signer::new(secret_headers, renderer.keys(), &job.auth, known)?,
             policy,
-            transport: Arc::new(Transport::new(job.send.clone(), known.environment)),
+            transport: Arc::new(Transport::new(
+                job.send.clone(),
+                arrivals,
+                known.environment,
+            )),
             judge: Judge::new(job.retry.clone()),
             makes_keys: job.retry.idempotency_key.as_deref() == Some(AUTO),
             keeps_body: job.output.keep_body || job.extract.is_empty(),
@@ -150,6 +155,15 @@ impl Step {
         let checked = self.policy.check(&ask);
         checked.map_err(|why| Failure::new("input", why))?;
         Ok(ask)
+    }
+}
+
+/// Acknowledgements are looked for only where they free anything.
+fn arrivals(policy: &Policy) -> Arrivals {
+    let mut guards = policy.parts().iter().map(Part::guard);
+    match guards.any(|guard| guard == Guard::Acked) {
+        true => Arrivals::Acked,
+        false => Arrivals::Answered,
     }
 }
 

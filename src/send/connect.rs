@@ -1,12 +1,13 @@
 //! Connections: TCP, through a proxy where the environment names one, and TLS.
 //! [door: network]
 
+use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
 use http::header::{HOST, PROXY_AUTHORIZATION};
+use http::{Request, Uri};
 use http_body_util::Empty;
 use hyper::upgrade::Upgraded;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::acked::{Acks, Sent, Tap, Wire};
 use super::http1or2::Connection;
 use super::route::{Form, Origin, Scheme, proxies};
 use super::{Landed, Settings, Trouble, causes, tls};
@@ -23,22 +25,47 @@ use super::{Landed, Settings, Trouble, causes, tls};
 /// What takes the network's place: each call is the client's end of a new connection.
 pub type Model = Box<dyn Fn() -> DuplexStream + Send + Sync>;
 
+const BEHIND_PROXY: &str = "the proxy acknowledges in the server's place";
+const IN_MODEL: &str = "acknowledgements are not simulated";
+const UNTOLD: &str = "this kernel doesn't tell when a request is acknowledged";
+
+/// A connection without anybody in between.
+type Direct = Tap<TcpStream, Sent>;
+
 /// How connections are made; shared by all workers.
 pub struct Transport {
     settings: Settings,
     model: Option<Model>,
+    arrivals: Arrivals,
+    /// Why some connection can't tell of arrivals, although it should.
+    blind: OnceLock<&'static str>,
     proxies: Matcher,
     /// Made when the first server wants it: reading the platform's roots takes a while.
     tls: OnceLock<Result<TlsConnector, String>>,
 }
 
+/// Whether connections tell when requests have arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrivals {
+    /// By their answers alone.
+    Answered,
+    /// As soon as the server's network stack has them, where that can be seen.
+    Acked,
+}
+
 impl Transport {
     /// Connections by these settings, through this environment's proxies.
     #[must_use]
-    pub fn new(settings: Settings, environment: &dyn Fn(&str) -> Option<String>) -> Transport {
+    pub fn new(
+        settings: Settings,
+        arrivals: Arrivals,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Transport {
         Transport {
             settings,
             model: None,
+            arrivals,
+            blind: OnceLock::new(),
             proxies: proxies(environment),
             tls: OnceLock::new(),
         }
@@ -49,7 +76,7 @@ impl Transport {
     pub fn to_model(&self, model: Model) -> Transport {
         Transport {
             model: Some(model),
-            ..Transport::new(self.settings.clone(), &|_| None)
+            ..Transport::new(self.settings.clone(), self.arrivals, &|_| None)
         }
     }
 
@@ -57,6 +84,19 @@ impl Transport {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Why a connection to this URL can't tell when a request has arrived, if so.
+    #[must_use]
+    pub fn blind_to(&self, uri: &Uri) -> Option<&'static str> {
+        let proxy = self.proxies.intercept(uri).map(|_| BEHIND_PROXY);
+        Acks::UNKNOWN.or(proxy)
+    }
+
+    /// Why some connection of this run could not tell, if it should have.
+    #[must_use]
+    pub fn blind(&self) -> Option<&'static str> {
+        self.blind.get().copied()
     }
 
     /// A new connection to an origin.
@@ -69,32 +109,58 @@ impl Transport {
 
     async fn dial(&self, origin: &Origin) -> Result<Connection, Trouble> {
         if let Some(model) = &self.model {
-            return Connection::http1(model(), Form::Origin).await;
+            self.is_blind(IN_MODEL);
+            return Connection::http1(model(), Form::Origin, None).await;
         }
         let url = format!("{}://{}:{}", origin.scheme.name(), origin.host, origin.port);
         let proxy = url
             .parse()
             .ok()
             .and_then(|uri| self.proxies.intercept(&uri));
-        match (origin.scheme, proxy) {
-            (Scheme::Http, None) => {
-                Connection::http1(tcp(origin.bare_host(), origin.port).await?, Form::Origin).await
-            }
-            (Scheme::Http, Some(proxy)) => {
-                Connection::http1(to_proxy(&proxy).await?, Form::through(&proxy)).await
-            }
-            (Scheme::Https, None) => {
-                let tcp = tcp(origin.bare_host(), origin.port).await?;
-                self.secure(tcp, origin).await
-            }
-            (Scheme::Https, Some(proxy)) => {
-                let tunnel = tunnel(to_proxy(&proxy).await?, origin, &proxy).await?;
-                self.secure(TokioIo::new(tunnel), origin).await
+        let Some(proxy) = proxy else {
+            let (tcp, wire) = self.direct(origin).await?;
+            return match origin.scheme {
+                Scheme::Http => Connection::http1(tcp, Form::Origin, wire).await,
+                Scheme::Https => self.secure(tcp, origin, wire).await,
+            };
+        };
+        self.is_blind(BEHIND_PROXY);
+        let tcp = to_proxy(&proxy).await?;
+        match origin.scheme {
+            Scheme::Http => Connection::http1(tcp, Form::through(&proxy), None).await,
+            Scheme::Https => {
+                let tunnel = tunnel(tcp, origin, &proxy).await?;
+                self.secure(TokioIo::new(tunnel), origin, None).await
             }
         }
     }
 
-    async fn secure<T>(&self, io: T, origin: &Origin) -> Result<Connection, Trouble>
+    /// A connection to the server itself, and its wire, if that is wanted.
+    async fn direct(&self, origin: &Origin) -> Result<(Direct, Option<Rc<Wire>>), Trouble> {
+        let tcp = tcp(origin.bare_host(), origin.port).await?;
+        let wire = match self.arrivals {
+            Arrivals::Answered => None,
+            Arrivals::Acked => Wire::of(&tcp),
+        };
+        if wire.is_none() {
+            self.is_blind(Acks::UNKNOWN.unwrap_or(UNTOLD));
+        }
+        Ok((Tap::new(tcp, wire.clone().map(Sent)), wire))
+    }
+
+    fn is_blind(&self, why: &'static str) {
+        if self.arrivals == Arrivals::Acked {
+            // The first reason is as good as any other.
+            let _ = self.blind.set(why);
+        }
+    }
+
+    async fn secure<T>(
+        &self,
+        io: T,
+        origin: &Origin,
+        wire: Option<Rc<Wire>>,
+    ) -> Result<Connection, Trouble>
     where
         T: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -107,8 +173,8 @@ impl Transport {
             trouble("tls", detail, tls::after_handshake(&error))
         })?;
         match tls::speaks_http2(&stream) {
-            true => Connection::http2(stream).await,
-            false => Connection::http1(stream, Form::Origin).await,
+            true => Connection::http2(stream, wire).await,
+            false => Connection::http1(stream, Form::Origin, wire).await,
         }
     }
 }

@@ -4,16 +4,18 @@
 //! unsent, and anything else is the caller's to judge.
 
 use std::cell::Cell;
-use std::rc::Rc;
+use std::pin::pin;
+use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::acked::{Mark, Requests, Tap, Wire};
+use super::outgoing::Outgoing;
 use super::route::Form;
 use super::{Landed, Trouble, causes};
 
@@ -27,13 +29,15 @@ pub type Head = Response<Incoming>;
 pub enum Connection {
     /// One request at a time.
     Http1 {
-        sender: http1::SendRequest<Full<Bytes>>,
+        sender: http1::SendRequest<Outgoing>,
         form: Form,
+        wire: Weak<Wire>,
     },
     /// Many at a time.
     Http2 {
-        sender: http2::SendRequest<Full<Bytes>>,
+        sender: http2::SendRequest<Outgoing>,
         streams: Streams,
+        wire: Weak<Wire>,
     },
 }
 
@@ -43,22 +47,35 @@ pub struct Streams {
 }
 
 impl Connection {
-    pub async fn http1<T>(io: T, form: Form) -> Result<Connection, Trouble>
+    /// The wire is there if arrivals are to be seen, and can be.
+    pub async fn http1<T>(
+        io: T,
+        form: Form,
+        wire: Option<Rc<Wire>>,
+    ) -> Result<Connection, Trouble>
     where
         T: AsyncRead + AsyncWrite + Unpin + 'static,
     {
+        let weak = wire.as_ref().map_or_else(Weak::new, Rc::downgrade);
+        let io = Tap::new(io, wire.map(Requests::http1));
         let (sender, connection) = http1::handshake(TokioIo::new(io))
             .await
             .map_err(|error| lost(&error, Landed::No))?;
         // Its errors reach whoever waits for an answer on it.
         tokio::task::spawn_local(connection);
-        Ok(Connection::Http1 { sender, form })
+        Ok(Connection::Http1 {
+            sender,
+            form,
+            wire: weak,
+        })
     }
 
-    pub async fn http2<T>(io: T) -> Result<Connection, Trouble>
+    pub async fn http2<T>(io: T, wire: Option<Rc<Wire>>) -> Result<Connection, Trouble>
     where
         T: AsyncRead + AsyncWrite + Unpin + 'static,
     {
+        let weak = wire.as_ref().map_or_else(Weak::new, Rc::downgrade);
+        let io = Tap::new(io, wire.map(Requests::http2));
         let (sender, connection) = http2::Builder::new(Local)
             .timer(TokioTimer::new())
             .adaptive_window(true)
@@ -69,18 +86,28 @@ impl Connection {
         let streams = Streams {
             count: Rc::default(),
         };
-        Ok(Connection::Http2 { sender, streams })
+        Ok(Connection::Http2 {
+            sender,
+            streams,
+            wire: weak,
+        })
     }
 
     /// Another way into the same connection, if it takes more requests.
     pub fn share(&self) -> Option<Connection> {
-        let Connection::Http2 { sender, streams } = self else {
+        let Connection::Http2 {
+            sender,
+            streams,
+            wire,
+        } = self
+        else {
             return None;
         };
         let free = !sender.is_closed() && streams.count.get() < MOST_STREAMS;
         free.then(|| Connection::Http2 {
             sender: sender.clone(),
             streams: streams.take(),
+            wire: wire.clone(),
         })
     }
 
@@ -100,21 +127,53 @@ impl Connection {
         .map_err(|error| lost(&error, Landed::No))
     }
 
-    /// Writes a request and waits for the head of its answer.
-    pub async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Head, Trouble> {
-        match self {
-            Connection::Http1 { sender, form } => {
-                form.apply(&mut request);
-                sender
-                    .try_send_request(request)
-                    .await
-                    .map_err(unsent_or_lost)
-            }
-            Connection::Http2 { sender, .. } => sender
-                .try_send_request(request)
-                .await
-                .map_err(unsent_or_lost),
+    /// Writes a request and waits for the head of its answer. Where arrivals are
+    /// seen, and the server's network stack has the request before that, `arrived`
+    /// is called.
+    pub async fn send(
+        &mut self,
+        request: Request<Bytes>,
+        arrived: impl FnOnce(),
+    ) -> Result<Head, Trouble> {
+        if self.wire().strong_count() == 0 {
+            return self.write(request, None).await;
         }
+        let (mark, arrival) = Mark::new(self.wire().clone());
+        let mut head = pin!(self.write(request, Some(mark)));
+        tokio::select! {
+            biased;
+            head = &mut head => return head,
+            () = arrival => arrived(),
+        }
+        head.await
+    }
+
+    fn wire(&self) -> &Weak<Wire> {
+        match self {
+            Connection::Http1 { wire, .. } | Connection::Http2 { wire, .. } => wire,
+        }
+    }
+
+    async fn write(
+        &mut self,
+        request: Request<Bytes>,
+        mark: Option<Mark>,
+    ) -> Result<Head, Trouble> {
+        let answer = match self {
+            Connection::Http1 { sender, form, .. } => {
+                let mut request = request.map(|body| Outgoing::new(body, mark));
+                form.apply(&mut request);
+                sender.try_send_request(request).await
+            }
+            Connection::Http2 { sender, .. } => {
+                if let Some(mark) = mark {
+                    mark.hand();
+                }
+                let request = request.map(|body| Outgoing::new(body, None));
+                sender.try_send_request(request).await
+            }
+        };
+        answer.map_err(unsent_or_lost)
     }
 }
 

@@ -9,16 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::Failure;
 
+mod acked;
 mod body;
 mod connect;
 mod http1or2;
+mod outgoing;
 mod pool;
 pub mod redirect;
 mod route;
 mod sender;
 mod tls;
 
-pub use connect::{Model, Transport};
+pub use connect::{Arrivals, Model, Transport};
 pub use http1or2::Head;
 pub use pool::Lease;
 pub use sender::{Sender, Started};

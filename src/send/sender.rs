@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Request, Uri};
-use http_body_util::Full;
 use tokio::time::Instant;
 
 use super::connect::Transport;
@@ -75,17 +74,19 @@ impl Sender {
         }
     }
 
-    /// Writes a request and waits for the head of its answer, until it has taken too long.
+    /// Writes a request and waits for the head of its answer, until it has taken too
+    /// long. `arrived` is called if the server's network stack is seen to have the
+    /// request before that.
     pub async fn send(
         &self,
         lease: &mut Lease,
-        request: Request<Bytes>,
+        mut request: Request<Bytes>,
         started: Started,
+        arrived: impl FnOnce(),
     ) -> Result<Head, Trouble> {
-        let mut request = request.map(Full::new);
         let without = request.extensions_mut().remove::<Without>();
         add_defaults(request.headers_mut(), without.as_ref());
-        tokio::time::timeout_at(started.deadline, lease.connection.send(request))
+        tokio::time::timeout_at(started.deadline, lease.connection.send(request, arrived))
             .await
             .unwrap_or_else(|_| Err(self.too_slow("no answer")))
     }

@@ -1,0 +1,137 @@
+//! How many requests an HTTP/2 client has written to their end. Pure.
+
+use std::io::IoSlice;
+
+/// What a client writes before its first frame: `PRI * HTTP/2.0` and so on.
+const PREFACE: usize = 24;
+const HEAD: usize = 9;
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const END_STREAM: u8 = 1;
+
+/// Reads the heads of the frames that a client writes.
+#[derive(Debug)]
+pub struct Frames {
+    /// Bytes until the next head.
+    skip: usize,
+    head: [u8; HEAD],
+    filled: usize,
+    ended: u64,
+}
+
+impl Frames {
+    pub fn new() -> Frames {
+        Frames {
+            skip: PREFACE,
+            head: [0; HEAD],
+            filled: 0,
+            ended: 0,
+        }
+    }
+
+    /// How many streams have been ended by this side; each was a request.
+    pub fn ended(&self) -> u64 {
+        self.ended
+    }
+
+    /// The first `written` bytes of these went out.
+    pub fn read(&mut self, slices: &[IoSlice<'_>], written: usize) {
+        let mut left = written;
+        for slice in slices {
+            let part = left.min(slice.len());
+            self.read_slice(&slice[..part]);
+            left -= part;
+        }
+    }
+
+    fn read_slice(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let wanted = match self.skip {
+                0 => HEAD - self.filled,
+                skip => skip,
+            };
+            let (part, rest) = bytes.split_at(wanted.min(bytes.len()));
+            bytes = rest;
+            match self.skip {
+                0 => self.read_head(part),
+                _ => self.skip -= part.len(),
+            }
+        }
+    }
+
+    fn read_head(&mut self, part: &[u8]) {
+        let filled = self.filled + part.len();
+        self.head[self.filled..filled].copy_from_slice(part);
+        self.filled = filled % HEAD;
+        if filled == HEAD {
+            let [a, b, c, kind, flags, ..] = self.head;
+            self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
+            let ends = matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0;
+            self.ended += u64::from(ends);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
+        let [_, a, b, c] = (length as u32).to_be_bytes();
+        let mut frame = vec![a, b, c, kind, flags, 0, 0, 0, 1];
+        // A payload that would look like heads that end streams.
+        frame.resize(HEAD + length, 1);
+        frame
+    }
+
+    /// Two requests, of which one has a body, among other frames.
+    fn stream() -> Vec<u8> {
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        for (kind, flags, length) in [
+            (4, 1, 12),
+            (HEADERS, 4 | END_STREAM, 30),
+            (HEADERS, 4, 40),
+            (8, 0, 4),
+            (DATA, 0, 16_384),
+            (DATA, END_STREAM, 300),
+            (6, 1, 8),
+        ] {
+            bytes.append(&mut frame(kind, flags, length));
+        }
+        bytes
+    }
+
+    #[test]
+    fn only_what_ends_a_stream_counts() {
+        let mut frames = Frames::new();
+        let bytes = stream();
+        frames.read(&[IoSlice::new(&bytes)], bytes.len());
+        assert_eq!(frames.ended(), 2);
+    }
+
+    #[test]
+    fn it_does_not_matter_how_the_bytes_are_cut() {
+        let bytes = stream();
+        for size in 1..60 {
+            let mut frames = Frames::new();
+            for pair in bytes.chunks(2 * size) {
+                let (a, b) = pair.split_at(size.min(pair.len()));
+                let slices = [IoSlice::new(a), IoSlice::new(b), IoSlice::new(&bytes)];
+                frames.read(&slices, pair.len());
+            }
+            assert_eq!(frames.ended(), 2, "{size}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_taken_does_not_count() {
+        let mut frames = Frames::new();
+        let bytes = stream();
+        // All but the last byte of the head of the first request.
+        let before = PREFACE + HEAD + 12 + HEAD - 1;
+        frames.read(&[IoSlice::new(&bytes)], before);
+        assert_eq!(frames.ended(), 0);
+        frames.read(&[IoSlice::new(&bytes[before..])], 1);
+        assert_eq!(frames.ended(), 1);
+    }
+}

@@ -1,0 +1,29 @@
+//! When the server's network stack has a request: for the `acked` guard alone.
+//!
+//! Three things are put together for each connection, and none of them costs
+//! anything unless a limit wants to know:
+//!
+//! - a [`Tap`] above TLS sees when HTTP has written a request to its end and
+//!   flushed it; with HTTP/2, by the frames that end streams;
+//! - a [`Tap`] below TLS counts the bytes that the kernel took;
+//! - [`Acks`] asks the kernel how many bytes the peer has acknowledged.
+//!
+//! A request has arrived when as many bytes are acknowledged as had been written
+//! when it was flushed. Whatever is in doubt is never reported: then the answer
+//! proves the arrival, as under the `strict` guard.
+
+mod frames;
+mod tap;
+mod wire;
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+pub use linux::Acks;
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+#[cfg(not(target_os = "linux"))]
+pub use elsewhere::Acks;
+
+pub use tap::Tap;
+pub use wire::{Mark, Requests, Sent, Wire};

@@ -1,0 +1,147 @@
+//! One connection's bytes and requests: written, flushed, acknowledged.
+
+use std::cell::{Cell, RefCell};
+use std::io::IoSlice;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use super::Acks;
+use super::frames::Frames;
+use super::tap::Listen;
+
+/// The first pause between two questions to the kernel, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
+
+/// What is known of a connection's bytes. It ends with the connection.
+#[derive(Debug)]
+pub struct Wire {
+    acks: Acks,
+    /// Bytes that the kernel took.
+    written: Cell<u64>,
+    /// Requests that HTTP/2 was handed.
+    handed: Cell<u64>,
+    /// Who waits for a flush, to learn how many bytes had been written by then.
+    waiting: RefCell<Vec<oneshot::Sender<u64>>>,
+}
+
+/// Listens below TLS: how many bytes the kernel took.
+#[derive(Debug)]
+pub struct Sent(pub Rc<Wire>);
+
+/// Listens above TLS: when requests have been flushed.
+#[derive(Debug)]
+pub struct Requests {
+    wire: Rc<Wire>,
+    /// With HTTP/2, requests may wait for their turn, or for room.
+    frames: Option<Frames>,
+}
+
+/// Stands for one request; dropped when all of it is among what is to be written.
+#[derive(Debug)]
+pub struct Mark {
+    wire: Weak<Wire>,
+    flushed: Option<oneshot::Sender<u64>>,
+}
+
+impl Wire {
+    /// For a connection that nothing has been written to yet, if the kernel tells.
+    pub fn of(stream: &TcpStream) -> Option<Rc<Wire>> {
+        Some(Rc::new(Wire {
+            acks: Acks::of(stream)?,
+            written: Cell::default(),
+            handed: Cell::default(),
+            waiting: RefCell::default(),
+        }))
+    }
+
+    /// Everything that waits has been written.
+    fn all_flushed(&self) {
+        for waiting in self.waiting.borrow_mut().drain(..) {
+            // Whoever has its answer doesn't wait any more.
+            let _ = waiting.send(self.written.get());
+        }
+    }
+}
+
+impl Mark {
+    /// For a request about to be sent, and what is ready when the server's network
+    /// stack has it: never, if that can't be told.
+    pub fn new(wire: Weak<Wire>) -> (Mark, impl Future<Output = ()>) {
+        let (tell, flushed) = oneshot::channel();
+        let mark = Mark {
+            wire: wire.clone(),
+            flushed: Some(tell),
+        };
+        (mark, acknowledged(wire, flushed))
+    }
+
+    /// The request is now HTTP/2's, which may keep it waiting.
+    pub fn hand(self) {
+        if let Some(wire) = self.wire.upgrade() {
+            wire.handed.set(wire.handed.get() + 1);
+        }
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        if let (Some(wire), Some(flushed)) = (self.wire.upgrade(), self.flushed.take()) {
+            wire.waiting.borrow_mut().push(flushed);
+        }
+    }
+}
+
+async fn acknowledged(wire: Weak<Wire>, flushed: oneshot::Receiver<u64>) {
+    if let Ok(end) = flushed.await {
+        let (mut pause, longest) = PAUSES;
+        while let Some(bytes) = wire.upgrade().and_then(|wire| wire.acks.bytes()) {
+            if bytes >= end {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(longest);
+        }
+    }
+    std::future::pending().await
+}
+
+impl Listen for Sent {
+    fn wrote(&mut self, _slices: &[IoSlice<'_>], written: usize) {
+        self.0.written.set(self.0.written.get() + written as u64);
+    }
+
+    fn flushed(&mut self) {}
+}
+
+impl Requests {
+    /// Whatever has been given to HTTP/1 to write, a flush has written.
+    pub fn http1(wire: Rc<Wire>) -> Requests {
+        Requests { wire, frames: None }
+    }
+
+    /// HTTP/2 has written a request when it has ended its stream.
+    pub fn http2(wire: Rc<Wire>) -> Requests {
+        Requests {
+            wire,
+            frames: Some(Frames::new()),
+        }
+    }
+}
+
+impl Listen for Requests {
+    fn wrote(&mut self, slices: &[IoSlice<'_>], written: usize) {
+        if let Some(frames) = &mut self.frames {
+            frames.read(slices, written);
+        }
+    }
+
+    fn flushed(&mut self) {
+        let handed = self.wire.handed.get();
+        if self.frames.as_ref().is_none_or(|f| f.ended() == handed) {
+            self.wire.all_flushed();
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! A request's body on its way out.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
+
+use super::acked::Mark;
+
+/// A whole body. It is dropped when all of it, and all before it, is among what
+/// is to be written: that is what its mark tells.
+pub struct Outgoing {
+    bytes: Full<Bytes>,
+    _mark: Option<Mark>,
+}
+
+impl Outgoing {
+    pub fn new(bytes: Bytes, mark: Option<Mark>) -> Outgoing {
+        Outgoing {
+            bytes: Full::new(bytes),
+            _mark: mark,
+        }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.bytes).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.bytes.size_hint()
+    }
+}
