@@ -100,25 +100,60 @@ impl Plan {
             return "nothing to guard".into();
         };
         let price = strict.time.as_secs_f64() / acked.time.as_secs_f64().max(1e-9) - 1.0;
-        let advice = match price {
-            ..0.05 => "strict, which is proven whatever the network does, costs little here",
-            _ => {
-                "acked is worth it where answers take so long: proven up to the server's network stack"
+        let blind = self.blind();
+        let (acked, advice) = match (price, blind) {
+            (_, Some(why)) => {
+                let advice = format!("acked is kept as strict here, since {why}");
+                (strict.time, advice)
             }
+            (..0.05, None) => (
+                acked.time,
+                "strict, which is proven whatever the network does, costs little here".into(),
+            ),
+            _ => (
+                acked.time,
+                "acked is worth it where answers take so long: proven up to the server's network stack".into(),
+            ),
         };
         format!(
             "strict {}, acked {}, sent {} if each answer takes 250 ms; {advice}",
             seconds(strict.time),
-            seconds(acked.time),
+            seconds(acked),
             seconds(sent.time),
         )
     }
 
+    /// Why arrivals at the first row's server can't be seen, if so.
+    fn blind(&self) -> Option<&'static str> {
+        let request = self.step.renderer.render(self.survey.first.first()?).ok()?;
+        self.step.transport.blind_to(request.uri())
+    }
+
     fn crew(&self) -> String {
+        let crew = &self.workers;
+        let enough = self.longest_latency().map_or_else(String::new, |longest| {
+            let more = match longest < LATENCY {
+                true => "; for slower ones raise --concurrency",
+                false => "",
+            };
+            let longest = seconds(longest);
+            format!(": enough for the limit where answers take up to {longest}{more}")
+        });
         format!(
-            "{}, each with up to {} in flight",
-            self.workers.count, self.workers.in_flight
+            "{}, each with up to {} in flight{enough}",
+            crew.count, crew.in_flight
         )
+    }
+
+    /// The longest latency with which so many in flight keep up with the limit, if
+    /// slower answers than that are worth more in flight.
+    fn longest_latency(&self) -> Option<Duration> {
+        let policy = &self.step.policy;
+        let in_flight = self.workers.count as u64 * self.workers.in_flight as u64;
+        let most = policy.most_in_flight().unwrap_or(u64::MAX);
+        let rate = policy.requests_per_second()?;
+        let longest = Duration::try_from_secs_f64(in_flight as f64 / rate).ok()?;
+        (in_flight < most).then_some(longest)
     }
 
     fn show(&self, request: &Request<Bytes>) -> String {

@@ -51,6 +51,8 @@ pub struct LimitReport {
     pub rate: String,
     /// What it was proven against: `strict`, `acked`, `sent`.
     pub guard: String,
+    /// Why answers had to prove arrivals, as under `strict`, where others should have.
+    pub kept_as_strict: Option<String>,
     /// What it counts: `requests`, `tokens`.
     pub unit: String,
     /// The most units in a period, at once, or in all.

@@ -108,7 +108,11 @@ fn sent(report: &Report) -> String {
 }
 
 fn limit(limit: &LimitReport) -> String {
-    let mut line = format!("limit {} ({}): ", short(&limit.rate), short(&limit.guard));
+    let guard = match &limit.kept_as_strict {
+        Some(why) => format!("{}, kept as strict since {why}", limit.guard),
+        None => limit.guard.clone(),
+    };
+    let mut line = format!("limit {} ({}): ", short(&limit.rate), escape(&guard));
     line += &match limit.period_seconds {
         _ if limit.units_allowed == 1
             && limit.margin_seconds.is_some()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::attempt::Shared;
-use crate::limit::{Bound, LimitState};
+use crate::limit::{Bound, Guard, LimitState};
 use crate::report::{Ending, LimitReport, Pace, Report, Rows, Sent, WorkerReport};
 use crate::stop::Reason;
 use crate::tally::Tally;
@@ -29,7 +29,7 @@ pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duratio
             bound_by: bound.map(|bound| bound.binds),
             requests_per_second: sending.sent as f64 / took.as_secs_f64().max(f64::EPSILON),
         }),
-        limits: shared.gate.state().iter().map(limit).collect(),
+        limits: limits(shared),
         workers: worker_reports(shared, workers),
         ending: ending(shared, tally),
         ..of_records
@@ -52,10 +52,18 @@ fn bound(shared: &Shared, tally: &Tally, took: Duration) -> Option<Bound> {
     shared.plan.bound_for(needed, latency, start)
 }
 
-fn limit(state: &LimitState) -> LimitReport {
+fn limits(shared: &Shared) -> Vec<LimitReport> {
+    let blind = shared.plan.step.transport.blind();
+    let states = shared.gate.state();
+    states.iter().map(|state| limit(state, blind)).collect()
+}
+
+fn limit(state: &LimitState, blind: Option<&str>) -> LimitReport {
+    let blind = blind.filter(|_| state.guard == Guard::Acked);
     LimitReport {
         rate: state.name.clone(),
         guard: state.guard.name().to_owned(),
+        kept_as_strict: blind.map(str::to_owned),
         unit: state.unit.clone(),
         units_allowed: state.units,
         period_seconds: state.period.map(|period| period.as_secs_f64()),

@@ -48,11 +48,7 @@ pub struct Streams {
 
 impl Connection {
     /// The wire is there if arrivals are to be seen, and can be.
-    pub async fn http1<T>(
-        io: T,
-        form: Form,
-        wire: Option<Rc<Wire>>,
-    ) -> Result<Connection, Trouble>
+    pub async fn http1<T>(io: T, form: Form, wire: Option<Rc<Wire>>) -> Result<Connection, Trouble>
     where
         T: AsyncRead + AsyncWrite + Unpin + 'static,
     {

@@ -12,6 +12,7 @@ mod proxy;
 mod recorder;
 mod terminator;
 
+mod acked;
 mod answers;
 mod auth;
 mod batches;

@@ -57,6 +57,12 @@ impl Wire {
         }))
     }
 
+    /// How many requests have not been flushed yet.
+    #[cfg(test)]
+    pub fn waits(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
     /// Everything that waits has been written.
     fn all_flushed(&self) {
         for waiting in self.waiting.borrow_mut().drain(..) {

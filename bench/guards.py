@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""The three guards beside each other, judged by the server.
+
+Each run has a mock of its own with log-normal latency (median 200 ms, sigma 0.6),
+either half of it on the way there or all of it the server's own work. Note that the
+mock's way there lies behind its network stack, where no acknowledgement can see it.
+
+Usage: bench/guards.py [--runs 10] [CASE ...]    such as 22/5s or 5/1s+100/1m
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+THRONG = os.environ.get("THRONG", "target/release/throng")
+MEDIAN, SIGMA = 0.2, 0.6
+MEAN = MEDIAN * math.exp(SIGMA * SIGMA / 2)
+GUARDS = [("strict", []), ("acked", []), ("acked", ["--skew", "20ms"]), ("sent", [])]
+
+# rows, runs at the same time, and the least time with a latency of so many seconds
+CASES = {
+    "22/5s": (110, 10, lambda latency: 4 * (5 + latency)),
+    "100/1s": (600, 2, lambda latency: 5 * (1 + latency)),
+    "1000/1s": (6000, 1, lambda latency: 5 * (1 + latency)),
+    "5/1s+100/1m": (200, 10, lambda latency: 60 + latency + 19 * (1 + latency)),
+}
+
+
+def start_mock(limits, there, seed):
+    """A mock on a free port, and its URL."""
+    command = [THRONG, "mock", "--addr", "127.0.0.1:0", "--seed", str(seed),
+               "--latency", f"lognormal:{MEDIAN * 1000:.0f}ms:{SIGMA}", "--there", str(there)]
+    command += [part for limit in limits for part in ("--limit", limit)]
+    mock = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    line = mock.stdout.readline()
+    return mock, "http://" + line.split("http://")[1].split("/")[0]
+
+
+def run(case, guard, flags, there, seed):
+    """One run: refusals, how full the fullest window was, seconds of arrivals."""
+    rows, limits = CASES[case][0], case.split("+")
+    mock, url = start_mock(limits, there, seed)
+    with tempfile.TemporaryDirectory(prefix="throng-guards-") as directory:
+        with open(f"{directory}/rows.csv", "w") as file:
+            file.write("symbol\n" + "".join(f"S{n}\n" for n in range(rows)))
+        command = [THRONG, "run", "-i", f"{directory}/rows.csv", "--guard", guard,
+                   "--url", f"{url}/v6/finance/quote/", "-q", "symbols={{ symbol }}",
+                   "-w", "2", "-c", "1000", "-o", f"{directory}/out.jsonl", "--quiet",
+                   "-e", "price=.quoteResponse.result[0].regularMarketPreviousClose"]
+        command += [part for limit in limits for part in ("-r", limit)] + flags
+        subprocess.run(command, check=True)
+    judge = json.load(urllib.request.urlopen(f"{url}/judge"))
+    mock.terminate()
+    mock.wait()
+    fullest = [f"{window['most']} of {window['units']}" for window in judge["windows"]]
+    over = any(window["most"] > window["units"] for window in judge["windows"])
+    return judge["refused"], over, fullest, judge["seconds"]
+
+
+def table_row(case, guard, flags, there, runs):
+    _, at_once, least = CASES[case]
+    with ThreadPoolExecutor(at_once) as pool:
+        ended = list(pool.map(lambda seed: run(case, guard, flags, there, seed), range(runs)))
+    refused = sum(result[0] for result in ended)
+    over = sum(result[1] for result in ended)
+    fullest = max((result[2] for result in ended), key=lambda all: [int(one.split()[0]) for one in all])
+    seconds = statistics.median(result[3] for result in ended)
+    where = "half on the way" if there else "the server's"
+    print(f"| {case} | {where} | {' '.join([guard] + flags)} | {refused} | {over} of {runs} "
+          f"| {', '.join(fullest)} | {least(0) / seconds:.3f} | {least(MEAN) / seconds:.3f} |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("cases", nargs="*", metavar="CASE")
+    arguments = parser.parse_args()
+    unknown = [case for case in arguments.cases if case not in CASES]
+    if unknown:
+        sys.exit(f"no case {unknown[0]}; there are {', '.join(CASES)}")
+    print("| limit | latency | guard | 429 | runs over it | fullest window | of N/X | of N/(X + mean latency) |")
+    print("|---|---|---|---|---|---|---|---|")
+    for case in arguments.cases or CASES:
+        for there in (0.5, 0.0):
+            for guard, flags in GUARDS:
+                table_row(case, guard, flags, there, arguments.runs)
+
+
+if __name__ == "__main__":
+    main()
