@@ -89,6 +89,10 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
     }
     say::result(&arguments.server.describe(&model));
     table.lines().for_each(|line| say::result(line.trim_end()));
+    let mut guards = policies.iter().map(|(_, policy)| policy.guard());
+    if guards.any(|guard| guard == Guard::Acked) {
+        say::note("acked is simulated as strict: the model acknowledges nothing");
+    }
     Ok(Exit::Ok)
 }
 
