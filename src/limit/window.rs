@@ -7,7 +7,7 @@
 //! | guard | arrived no later than |
 //! |---|---|
 //! | `strict` | its answer's head |
-//! | `acked` | the acknowledgement of its last byte, or its answer |
+//! | `acked` | the acknowledgement of its last byte and a margin that grows on evidence, or its answer |
 //! | `sent` | its sending, and a margin that grows on evidence |
 
 use std::fmt;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::certificate::Certificate;
 use super::guard::Guard;
-use super::kind::{Hold, Kind, Said, When};
+use super::kind::{Hold, Kind, Place, Said, When};
 use super::slots::Slots;
 use super::time::Time;
 
@@ -44,7 +44,8 @@ pub struct Window<S> {
     certificate: Option<Certificate>,
 }
 
-/// What the `sent` guard begins with.
+/// What the `sent` and the `acked` guard begin with. The latter's is for the
+/// program behind the server's network stack, which counts a little later.
 const SMALLEST_MARGIN: Duration = Duration::from_millis(20);
 
 impl<S: Span> Window<S> {
@@ -70,9 +71,16 @@ impl<S: Span> Window<S> {
         self
     }
 
+    /// It has arrived no later than `time`, which may be news, or not.
     fn arrived_by(&mut self, time: Time, hold: &mut Hold) {
-        if hold.is_in_flight() {
-            self.slots.count_until(self.span.end(time), hold);
+        let end = self.span.end(time);
+        let is_news = match hold.place {
+            Place::InFlight => true,
+            Place::Until(until) => end < until,
+            Place::Free => false,
+        };
+        if is_news {
+            self.slots.count_until(end, hold);
         }
     }
 
@@ -102,7 +110,7 @@ impl<S: Span> Kind for Window<S> {
     fn acked(&mut self, now: Time, hold: &mut Hold) {
         if self.guard == Guard::Acked {
             self.certify(|certificate| certificate.arrived(now, hold.units));
-            self.arrived_by(now, hold);
+            self.arrived_by(now.after(self.margin), hold);
         }
     }
 
@@ -164,6 +172,6 @@ impl<S: Span> Kind for Window<S> {
     }
 
     fn margin(&self) -> Option<Duration> {
-        (self.guard == Guard::Sent).then_some(self.margin)
+        (self.guard != Guard::Strict).then_some(self.margin)
     }
 }
