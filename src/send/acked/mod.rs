@@ -28,5 +28,6 @@ pub use elsewhere::Acks;
 pub use tap::Tap;
 pub use wire::{Mark, Requests, Sent, Wire};
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;
