@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use super::Format;
 use super::format::Text;
 use super::names::shown;
+use super::{Format, Packing};
 
 /// Makes sure that there is a readable file at `path`, and tells its format:
 /// the one given, or else the one of its extension.
@@ -27,10 +27,16 @@ pub(super) fn check(path: &str, format: Option<Format>) -> Result<Format, String
         .ok_or_else(|| unknown_extension(at))
 }
 
-/// The bytes of a file or named pipe from its beginning.
+/// The text of a file or named pipe from its beginning, unpacked.
 pub(super) fn open(path: &Path) -> Result<Text, String> {
-    let file = File::open(path).map_err(|error| cannot_open(path, &error))?;
-    Ok(buffered(file))
+    let open = || -> io::Result<Text> {
+        let bytes = buffered(File::open(path)?);
+        match Packing::of(path) {
+            (Some(packing), _) => packing.unpack(bytes),
+            (None, _) => Ok(bytes),
+        }
+    };
+    open().map_err(|error| cannot_open(path, &error))
 }
 
 /// The bytes that are left on standard input.
@@ -143,7 +149,7 @@ mod tests {
             ("tickrs.csv", "cannot open tickrs.csv: No such file", "; is it tickers.csv?"),
             ("b.csv", "b.csv is a directory: give", "a file in it"),
             ("a.xlsx", "a.xlsx: the extension \"xlsx\" is unknown: say", "(input.format)"),
-            ("a", "a: it has no extension: say", "--format csv|tsv|jsonl|json|lines|requests (input.format)"),
+            ("a", "a: it has no extension: say", "--format csv|tsv|jsonl|json|lines|requests|parquet|sqlite (input.format)"),
         ];
         for (name, start, end) in cases {
             let error = check_in(&folder, name, None).unwrap_err();

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use super::names::shown;
 use super::rows::Opened;
-use super::{FORMATS, Format};
+use super::{FORMATS, Format, Packing};
 use crate::error::Error;
 
 /// An opened text of any origin, past its byte order mark.
@@ -21,8 +21,16 @@ pub(super) struct Kind {
     pub extensions: &'static [&'static str],
     /// A few words for the help text.
     pub about: &'static str,
-    /// Starts to read a text; messages call it by the name given.
-    pub open: fn(Text, &str) -> Opened,
+    pub open: Open,
+}
+
+/// What a format reads.
+#[derive(Clone, Copy)]
+pub(super) enum Open {
+    /// A text from its beginning; messages call it by the name given.
+    Text(fn(Text, &str) -> Opened),
+    /// A file, from one place to another.
+    File(fn(&Path) -> Opened),
 }
 
 impl Format {
@@ -38,8 +46,10 @@ impl Format {
         FORMATS.iter().map(Kind::help).collect()
     }
 
-    /// The format that a path's extension stands for, in capitals or not.
+    /// The format that a path's extension stands for, in capitals or not, whether
+    /// it is compressed or not.
     pub(super) fn of_path(path: &Path) -> Option<Format> {
+        let (_, path) = Packing::of(path);
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         let kind = FORMATS
             .iter()
@@ -49,7 +59,20 @@ impl Format {
 
     /// Starts to read `text`, which messages call `name`.
     pub(super) fn open(self, text: Text, name: &str) -> Opened {
-        (self.kind().open)(text, name)
+        match self.kind().open {
+            Open::Text(open) => open(text, name),
+            Open::File(_) => Err(format!(
+                "{name} can't be read as {self}, which needs a file: write it to one first"
+            )),
+        }
+    }
+
+    /// The way to open a file that is no text.
+    pub(super) fn opens_file(self) -> Option<fn(&Path) -> Opened> {
+        match self.kind().open {
+            Open::Text(_) => None,
+            Open::File(open) => Some(open),
+        }
     }
 
     fn kind(self) -> &'static Kind {
@@ -113,6 +136,9 @@ mod tests {
         let of = |path: &str| Format::of_path(Path::new(path));
         assert_eq!(of("a/b.ndjson"), Some(Format::Jsonl));
         assert_eq!(of("B.CSV"), Some(Format::Csv));
+        assert_eq!(of("b.csv.gz"), Some(Format::Csv));
+        assert_eq!(of("b.jsonl.zst"), Some(Format::Jsonl));
+        assert_eq!(of("b.db"), Some(Format::Sqlite));
         assert_eq!(of("b.xlsx"), None);
         assert_eq!(of("csv"), None);
     }
@@ -122,7 +148,7 @@ mod tests {
         let error = "xml".parse::<Format>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no format \"xml\": choose one of csv, tsv, jsonl, json, lines, requests"
+            "there is no format \"xml\": choose one of csv, tsv, jsonl, json, lines, requests, parquet, sqlite"
         );
         assert!(Format::help().contains("jsonl    one JSON object per line (.jsonl, .ndjson)\n"));
     }

@@ -7,7 +7,8 @@
 //! - `file`: finds and opens files and standard input, the only door here
 //! - `head`: the first bytes of a text, and what they tell about the rest
 //! - `format`: the formats by name and by extension
-//! - `csv`, `jsonl`, `json`, `lines`, `list`: one format each
+//! - `csv`, `jsonl`, `json`, `lines`, `list`, `parquet`, `sqlite`: one format each
+//! - `packed`: texts that are compressed
 //! - `records`, `values`, `header`: what a table is cut into, and must fit
 //! - `located`: where in a text a mistake is
 //! - `names`: what a field may be called, and what else all formats agree on
@@ -32,16 +33,20 @@ mod list;
 mod located;
 mod names;
 mod origin;
+mod packed;
+mod parquet;
 mod records;
 mod requests;
 mod rows;
+pub(crate) mod sqlite;
 mod survey;
 #[cfg(test)]
 mod tests;
 mod values;
 
-use format::Kind;
+use format::{Kind, Open};
 use origin::Origin;
+pub use packed::Packing;
 pub use rows::Rows;
 pub use survey::Survey;
 
@@ -109,23 +114,31 @@ pub enum Format {
     Lines,
     /// One JSON object per line, each of them a request: `method`, `url`, `headers`, `body`.
     Requests,
+    /// A Parquet file.
+    Parquet,
+    /// A table of a SQLite database.
+    Sqlite,
 }
 
 /// One line for each format, in the order of [`Format`].
 #[rustfmt::skip]
-static FORMATS: [Kind; 6] = [
+static FORMATS: [Kind; 8] = [
     Kind { format: Format::Csv, name: "csv", extensions: &["csv"],
-        about: "a table with commas", open: |text, name| csv::open(text, name, b',') },
+        about: "a table with commas", open: Open::Text(|text, name| csv::open(text, name, b',')) },
     Kind { format: Format::Tsv, name: "tsv", extensions: &["tsv"],
-        about: "a table with tabs", open: |text, name| csv::open(text, name, b'\t') },
+        about: "a table with tabs", open: Open::Text(|text, name| csv::open(text, name, b'\t')) },
     Kind { format: Format::Jsonl, name: "jsonl", extensions: &["jsonl", "ndjson"],
-        about: "one JSON object per line", open: jsonl::open },
+        about: "one JSON object per line", open: Open::Text(jsonl::open) },
     Kind { format: Format::Json, name: "json", extensions: &["json"],
-        about: "one JSON array of objects", open: json::open },
+        about: "one JSON array of objects", open: Open::Text(json::open) },
     Kind { format: Format::Lines, name: "lines", extensions: &["txt"],
-        about: "plain lines, each the field `line`", open: lines::open },
+        about: "plain lines, each the field `line`", open: Open::Text(lines::open) },
     Kind { format: Format::Requests, name: "requests", extensions: &[],
-        about: "ready-made requests, one JSON object per line", open: requests::open },
+        about: "ready-made requests, one JSON object per line", open: Open::Text(requests::open) },
+    Kind { format: Format::Parquet, name: "parquet", extensions: &["parquet"],
+        about: "a Parquet file", open: Open::File(parquet::open) },
+    Kind { format: Format::Sqlite, name: "sqlite", extensions: &["db", "sqlite", "sqlite3"],
+        about: "a table of a SQLite database", open: Open::File(sqlite::open) },
 ];
 
 /// Where rows come from, checked: they can be asked for.

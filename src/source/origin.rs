@@ -64,6 +64,11 @@ impl Origin {
     /// Starts to read it from its beginning.
     pub fn open(&self) -> Opened {
         let name = self.name();
+        if let Origin::File(path, format) = self
+            && let Some(open) = format.opens_file()
+        {
+            return open(path);
+        }
         let (bytes, format) = match self {
             Origin::File(path, format) => (file::open(path)?, Some(*format)),
             Origin::Stdin(format) => (file::stdin(), *format),

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 #[derive(Args)]
 #[command(next_help_heading = "Input")]
 pub struct Input {
-    /// Rows: .csv .tsv .jsonl .json .txt, or - for stdin
+    /// Rows: .csv .tsv .jsonl .json .txt (also .gz .zst), .parquet .db, or - for stdin
     #[arg(short, long, value_name = "FILE")]
     input: Option<String>,
     /// How the input is written, whatever the file's name
-    #[arg(long, value_parser = ["csv", "tsv", "jsonl", "json", "lines", "requests"])]
+    #[arg(long, value_parser = ["csv", "tsv", "jsonl", "json", "lines", "requests", "parquet", "sqlite"])]
     format: Option<String>,
     /// Only the first N rows
     #[arg(

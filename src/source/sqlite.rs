@@ -1,0 +1,119 @@
+//! SQLite databases: the rows of a table, with the types of their values. [door: files]
+
+use std::path::Path;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags, params_from_iter};
+use serde_json::{Number, Value};
+
+use super::Fields;
+use super::names::accepted;
+use super::rows::{Found, Items, Opened};
+
+/// The table that throng writes.
+pub(crate) const TABLE: &str = "results";
+/// So many rows are read at a time.
+const PAGE: usize = 256;
+
+/// The rows of the table `results`, or of the only one.
+pub(super) fn open(path: &Path) -> Opened {
+    let name = path.display().to_string();
+    let wrong = |error: rusqlite::Error| format!("{name} is no SQLite database: {error}");
+    let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
+    let database = database.map_err(wrong)?;
+    let tables = tables(&database).map_err(wrong)?;
+    let table = match tables.iter().position(|table| table == TABLE) {
+        Some(place) => &tables[place],
+        None => match &tables[..] {
+            [table] => table,
+            _ => return Err(which(&name, &tables)),
+        },
+    };
+    Ok(Box::new(Rows {
+        table: quoted(table),
+        name,
+        database,
+        page: Vec::new().into_iter(),
+        after: i64::MIN,
+    }))
+}
+
+/// A name as SQL has it.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn which(name: &str, tables: &[String]) -> String {
+    match tables.is_empty() {
+        true => format!("{name} has no table"),
+        false => format!(
+            "{name} has the tables {}, of which none is called {TABLE}: name the one to read so, or keep only that one",
+            tables.join(", ")
+        ),
+    }
+}
+
+fn tables(database: &Connection) -> rusqlite::Result<Vec<String>> {
+    let sql = "select name from sqlite_schema where type = 'table' and name not like 'sqlite_%' order by name";
+    let mut statement = database.prepare(sql)?;
+    let names = statement.query_map([], |row| row.get(0))?;
+    names.collect()
+}
+
+/// Rows by their place in the table, a page at a time, so that nothing is locked
+/// while they are worked on.
+struct Rows {
+    name: String,
+    table: String,
+    database: Connection,
+    page: std::vec::IntoIter<(i64, Fields)>,
+    after: i64,
+}
+
+impl Rows {
+    fn read(&self) -> rusqlite::Result<Vec<(i64, Fields)>> {
+        let sql = format!(
+            "select rowid, * from {} where rowid > ? order by rowid limit {PAGE}",
+            self.table
+        );
+        let mut statement = self.database.prepare_cached(&sql)?;
+        let names: Vec<String> = statement.column_names()[1..]
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect();
+        let rows = statement.query_map(params_from_iter([self.after]), |row| {
+            let values = names.iter().enumerate();
+            let fields =
+                values.map(|(place, name)| Ok((name.clone(), value(row.get_ref(place + 1)?))));
+            Ok((row.get(0)?, fields.collect::<rusqlite::Result<Fields>>()?))
+        })?;
+        rows.collect()
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Found;
+
+    fn next(&mut self) -> Option<Found> {
+        if self.page.len() == 0 {
+            match self.read() {
+                Ok(page) => self.page = page.into_iter(),
+                Err(error) => return Some(Err(format!("{}: {error}", self.name))),
+            }
+        }
+        let (place, fields) = self.page.next()?;
+        self.after = place;
+        Some(accepted(fields).map_err(|flaw| format!("{}, row {place}: {flaw}", self.name)))
+    }
+}
+
+impl Items for Rows {}
+
+fn value(value: ValueRef) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => number.into(),
+        ValueRef::Real(number) => Number::from_f64(number).map_or(Value::Null, Value::Number),
+        ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into(),
+    }
+}
