@@ -20,6 +20,7 @@
 //! | [`pages`] | an answer | where its next page is |
 //! | [`batch`] | rows, an answer | one row for all, each row's part |
 //! | [`sink`] | [`record::Record`] | bytes |
+//! | [`table`] | rows | files of any format, for [`sink`] and for `throng convert` |
 //! | [`tally`] | records | counts, sketches, kinds of failure |
 //! | [`report`] | a tally | text and JSON |
 //!
@@ -72,4 +73,5 @@ pub mod source;
 pub mod record;
 pub mod report;
 pub mod sink;
+pub mod table;
 pub mod tally;

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use throng::Error;
 
+mod convert;
 mod demo;
 mod exit;
 mod flags;
@@ -44,6 +45,8 @@ enum Command {
     Plan(plan::Arguments),
     /// Do the job in virtual time against a model of the server: how long, how many refusals
     Simulate(simulate::Arguments),
+    /// Write a table in another format: CSV, JSON Lines, Parquet, SQLite, compressed or not
+    Convert(convert::Arguments),
     /// Serve a quote API with a limit, latencies and faults, to try jobs on
     Mock(mock::Arguments),
     /// Ask a mock API for 500 quotes at once, and compare its count with ours
@@ -56,6 +59,7 @@ pub fn main() -> Exit {
         Command::Run(arguments) => run::main(arguments),
         Command::Plan(arguments) => plan::main(&arguments),
         Command::Simulate(arguments) => simulate::main(&arguments),
+        Command::Convert(arguments) => convert::main(&arguments),
         Command::Mock(arguments) => mock::main(&arguments),
         Command::Demo(arguments) => demo::main(&arguments),
     };

@@ -25,7 +25,8 @@ pub fn write(shared: &Shared, mut writer: Writer, records: &Receiver<Batch>) -> 
     let finished = match tally.counts().rows {
         // A run that could not begin leaves nothing behind.
         0 if shared.stop.is_asked() => writer.remove_if_empty(),
-        _ => writer.finish(),
+        _ if shared.stop.is_asked() => writer.finish(),
+        _ => writer.complete(),
     };
     if let Err(error) = finished {
         shared.stop.ask(reason(&error));

@@ -3,10 +3,11 @@
 //! Files are looked at here, but none is made or changed.
 
 use std::fmt::Display;
-use std::fs::OpenOptions;
-use std::io::ErrorKind;
-use std::path::Path;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
 
+use super::finish::Finished;
 use super::past;
 use super::resume::Past;
 use super::sidecar::{self, Sidecar};
@@ -22,6 +23,18 @@ pub(super) struct Place {
     pub past: Past,
     /// What the records that stay belong to, if that is known.
     pub before: Option<Sidecar>,
+    /// What is made of the target when the run is complete, if it is not that itself.
+    pub finished: Option<Finished>,
+}
+
+impl Place {
+    /// The file that the user named, if there is one.
+    pub fn results(&self) -> Option<&Path> {
+        match &self.finished {
+            Some(finished) => Some(&finished.path),
+            None => self.target.path(),
+        }
+    }
 }
 
 /// The place that the settings mean, or why there is none. `resends` says whether
@@ -42,7 +55,7 @@ fn stdout(settings: &Settings) -> Result<Place, Error> {
     let flag = match settings.existing() {
         Existing::Refuse => {
             let format = settings.format.unwrap_or_else(Format::of_stdout);
-            return Ok(empty(Target::Stdout, format));
+            return stream(Target::Stdout, format);
         }
         Existing::Overwrite => "--overwrite",
         _ if settings.retry_failed => "--retry-failed",
@@ -54,11 +67,33 @@ fn stdout(settings: &Settings) -> Result<Place, Error> {
 }
 
 fn file(path: &Path, settings: &Settings, resends: bool) -> Result<Place, Error> {
-    let existing = settings.existing();
     let format = match settings.format {
         Some(format) => format,
         None => Format::of_file(path)?,
     };
+    let finished = Finished::of(path, format).filter(|_| is_file_or_absent(path));
+    if let Some(finished) = finished {
+        let journal = finished.journal();
+        if path.is_file() && !journal.exists() {
+            return unpacked(finished, format, settings, resends);
+        }
+        let place = text(&journal, format, settings, resends)?;
+        return Ok(Place {
+            finished: Some(finished),
+            ..place
+        });
+    }
+    text(path, format, settings, resends)
+}
+
+/// What is neither can't be replaced by a finished file.
+fn is_file_or_absent(path: &Path) -> bool {
+    path.metadata().map_or(true, |data| data.is_file())
+}
+
+/// A text that grows.
+fn text(path: &Path, format: Format, settings: &Settings, resends: bool) -> Result<Place, Error> {
+    let existing = settings.existing();
     match path.metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => absent(path, format, existing),
         Err(error) => Err(refused(path, &error)),
@@ -102,6 +137,30 @@ fn can_make(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// The journal is gone, since the file was finished: it is put back when needed.
+fn unpacked(
+    finished: Finished,
+    format: Format,
+    settings: &Settings,
+    resends: bool,
+) -> Result<Place, Error> {
+    let path = &finished.path;
+    let target = Target::Unpack(finished.clone());
+    let place = match settings.existing() {
+        Existing::Refuse => return Err(past::refuse(path, &|| finished.text(), format)),
+        Existing::Overwrite => empty(Target::New(finished.journal()), format),
+        _ => Place {
+            past: past::of(path, &|| finished.text(), format, settings, None, resends)?,
+            before: sidecar::read(path),
+            ..empty(target, format)
+        },
+    };
+    Ok(Place {
+        finished: Some(finished),
+        ..place
+    })
+}
+
 /// A pipe or a device has no past.
 fn device(path: &Path, format: Format, existing: Existing) -> Result<Place, Error> {
     if existing.resumes() {
@@ -110,7 +169,17 @@ fn device(path: &Path, format: Format, existing: Existing) -> Result<Place, Erro
             "--resume needs an output file: {name} is none that can be read again"
         )));
     }
-    Ok(empty(Target::Device(path.to_owned()), format))
+    stream(Target::Device(path.to_owned()), format)
+}
+
+/// Only texts can be written without going back.
+fn stream(target: Target, format: Format) -> Result<Place, Error> {
+    match format.table() {
+        None => Ok(empty(target, format)),
+        Some(_) => Err(Error::plan(format!(
+            "a {format} output needs a file: give one with --output FILE"
+        ))),
+    }
 }
 
 fn present(
@@ -125,13 +194,13 @@ fn present(
     let target = Target::GoOn(path.to_owned(), size);
     match settings.existing() {
         Existing::Overwrite => Ok(empty(Target::Replace(path.to_owned()), format)),
-        Existing::Refuse if size > 0 => Err(past::refuse(path, format)),
+        Existing::Refuse if size > 0 => Err(past::refuse(path, &|| open(path), format)),
         Existing::Refuse => Ok(empty(target, format)),
         _ => {
-            let before = sidecar::read(path);
+            let before = sidecar::read(&results(path, format));
             let synced = before.as_ref().and_then(|before| before.synced.as_ref());
             Ok(Place {
-                past: past::of(path, format, settings, synced, resends)?,
+                past: past::of(path, &|| open(path), format, settings, synced, resends)?,
                 before,
                 ..empty(target, format)
             })
@@ -145,6 +214,24 @@ fn empty(target: Target, format: Format) -> Place {
         format,
         past: Past::default(),
         before: None,
+        finished: None,
+    }
+}
+
+fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
+    match File::open(path) {
+        Ok(file) => Ok(Box::new(BufReader::with_capacity(1 << 16, file))),
+        Err(error) => Err(refused(path, &error)),
+    }
+}
+
+/// The results that a journal is kept for.
+fn results(journal: &Path, format: Format) -> PathBuf {
+    let stem = journal.with_extension("");
+    let is_journal = journal.extension().is_some_and(|end| end == "journal");
+    match is_journal && Finished::of(&stem, format).is_some() {
+        true => stem,
+        false => journal.to_owned(),
     }
 }
 

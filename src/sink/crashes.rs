@@ -16,6 +16,7 @@ use super::resume::{self, Past, Unwanted};
 use super::samples::{columns, ok};
 use super::settings::Sync;
 use super::text::Text;
+use super::writer::Ending;
 use super::{Sink, SinkError, Writer};
 
 /// A disk in memory, which its tests can look at.
@@ -91,7 +92,7 @@ impl Platter {
             made: None,
         };
         let encode = format.encoder(&columns(&["price"], false), None).unwrap();
-        Writer::new(Text::start(encode, opened), None, sync).unwrap()
+        Writer::new(Text::start(encode, opened), None, Ending::default(), sync).unwrap()
     }
 }
 

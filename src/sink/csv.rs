@@ -1,10 +1,8 @@
 //! CSV: a header, then one record a row; a value that is no text is JSON.
 
-mod cells;
 mod header;
 mod read;
 
-use cells::{end, json, plain, text};
 use header::{continued, header};
 
 use serde_json::Value;
@@ -14,6 +12,7 @@ use super::codec::{Decode, Encode, Marks, milliseconds};
 use crate::error::Error;
 use crate::record::Record;
 use crate::source::Fields;
+use crate::table::cells::{end, json, plain, text};
 
 /// The writer's half. A file that is continued keeps its header.
 pub(super) fn encoder(columns: &Columns, header: Option<&[u8]>) -> Result<Box<dyn Encode>, Error> {

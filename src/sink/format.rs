@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::codec::{Decode, Encode, Marks};
 use super::{Columns, csv, jsonl};
 use crate::error::Error;
-use crate::source::Fields;
+use crate::source::{Fields, Packing};
+use crate::table::Form;
 
 /// All formats; the first one is for stdout.
 static FORMATS: &[Kind] = &[
@@ -20,7 +21,8 @@ static FORMATS: &[Kind] = &[
         encoder: jsonl::encoder,
         decoder: jsonl::decoder,
         marks: jsonl::MARKS,
-        columns: |columns, _| Ok(columns.clone()),
+        table: None,
+        columns: any_columns,
     },
     Kind {
         name: "csv",
@@ -28,11 +30,35 @@ static FORMATS: &[Kind] = &[
         encoder: csv::encoder,
         decoder: csv::decoder,
         marks: csv::MARKS,
+        table: None,
         columns: csv::columns,
+    },
+    Kind {
+        name: "parquet",
+        extensions: &["parquet"],
+        encoder: jsonl::encoder,
+        decoder: jsonl::decoder,
+        marks: jsonl::MARKS,
+        table: Some(Form::Parquet),
+        columns: any_columns,
+    },
+    Kind {
+        name: "sqlite",
+        extensions: &["db", "sqlite", "sqlite3"],
+        encoder: jsonl::encoder,
+        decoder: jsonl::decoder,
+        marks: jsonl::MARKS,
+        table: Some(Form::Sqlite),
+        columns: any_columns,
     },
 ];
 
-/// How records are written: `jsonl` or `csv`.
+/// Each line has its own names.
+fn any_columns(columns: &Columns, _: &[u8]) -> Result<Columns, Error> {
+    Ok(columns.clone())
+}
+
+/// How records are written: `jsonl`, `csv`, `parquet` or `sqlite`.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Format(&'static Kind);
@@ -46,6 +72,8 @@ struct Kind {
     /// The reader's half; with the field that identifies rows.
     decoder: fn(Option<&str>) -> Box<dyn Decode>,
     marks: Marks,
+    /// What is made of the text in the end, if it is not the text.
+    table: Option<Form>,
     /// The columns of the file with this first line; those of a run must be the same.
     columns: fn(&Columns, &[u8]) -> Result<Columns, Error>,
 }
@@ -63,9 +91,15 @@ impl Format {
         Format(&FORMATS[0])
     }
 
-    /// What the extension says.
+    /// What is made of its text in the end, if it is not the text.
+    pub(super) fn table(self) -> Option<Form> {
+        self.0.table
+    }
+
+    /// What the extension says, whether it is compressed or not.
     pub(super) fn of_file(path: &Path) -> Result<Format, Error> {
-        let extension = path.extension().unwrap_or_default().to_string_lossy();
+        let (_, plain) = Packing::of(path);
+        let extension = plain.extension().unwrap_or_default().to_string_lossy();
         FORMATS
             .iter()
             .find(|kind| kind.goes_by(&extension))
@@ -183,7 +217,10 @@ mod tests {
         }
         for file in ["a.txt", "jsonl", "a."] {
             let error = Format::of_file(Path::new(file)).unwrap_err().to_string();
-            assert!(error.contains("--output-format jsonl|csv"), "{error}");
+            assert!(
+                error.contains("--output-format jsonl|csv|parquet|sqlite"),
+                "{error}"
+            );
         }
     }
 
@@ -195,7 +232,9 @@ mod tests {
         );
         let error = serde_json::from_str::<Format>(r#""xml""#).unwrap_err();
         assert!(
-            error.to_string().contains("there are jsonl, csv"),
+            error
+                .to_string()
+                .contains("there are jsonl, csv, parquet, sqlite"),
             "{error}"
         );
     }

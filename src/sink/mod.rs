@@ -7,6 +7,8 @@
 //! - `check`, `past`, `resume`: what is there already, and how far it can be trusted
 //! - `identity`, `compare`: whether it belongs to this job and this input
 //! - `target`, `rewrite`, `opened`, `disk`: the file from its opening to its bytes
+//! - `finish`, `mirror`, `order`: what becomes of a journal whose output is packed,
+//!   a database or a Parquet file, or is to be in the order of the input
 //! - `intents`: what was sent and may have been done, for requests that must not
 //!   be sent twice
 //! - `sidecar`, `lock`: the small file beside it, which one run has at a time
@@ -29,7 +31,7 @@ mod format;
 pub use format::Format;
 
 mod settings;
-pub use settings::{Existing, Settings, Sync};
+pub use settings::{Existing, Order, Settings, Sync};
 
 mod identity;
 pub use identity::{Identity, print};
@@ -53,6 +55,12 @@ mod disk;
 mod opened;
 
 mod rewrite;
+
+mod finish;
+
+mod mirror;
+
+mod order;
 
 mod compare;
 pub use compare::Differences;

@@ -1,18 +1,24 @@
 //! Where records go, checked before anything is sent.
 
+use std::io;
+
 use roaring::RoaringTreemap;
 
 use super::check::{self, Place};
 use super::compare::{Differences, compare};
 use super::done::Done;
+use super::finish::Kind;
 use super::identity::Identity;
 use super::intents::{self, IntentLog, Intents};
+use super::mirror::{self, Mirror};
 use super::sidecar::{Held, Sidecar};
 use super::target::Target;
 use super::text::Text;
-use super::{Columns, Format, Settings, Writer};
+use super::writer::Ending;
+use super::{Columns, Format, Order, Settings, Writer};
 use crate::error::Error;
 use crate::source::{Row, Rows};
+use crate::table::Form;
 
 /// A place for records that could be opened when the plan was made.
 #[derive(Debug, Clone)]
@@ -49,13 +55,16 @@ impl Output {
     /// The place for people: `stdout` or the path.
     #[must_use]
     pub fn name(&self) -> String {
-        self.place.target.to_string()
+        match self.place.results() {
+            Some(path) => path.display().to_string(),
+            None => self.place.target.to_string(),
+        }
     }
 
     /// The path of the file that keeps the records, if a file does.
     #[must_use]
     pub fn path(&self) -> Option<String> {
-        let path = self.place.target.file();
+        let path = self.place.results();
         path.map(|path| path.display().to_string())
     }
 
@@ -100,12 +109,18 @@ impl Output {
             past,
             ..
         } = &self.place;
-        match target.file() {
-            None => Ok(Differences::default()),
-            Some(path) => {
-                let columns = format.columns(columns, &past.first_line)?;
-                compare(path, *format, &columns, rows)
+        let columns = format.columns(columns, &past.first_line)?;
+        match target {
+            Target::Unpack(finished) => {
+                let unreadable = |error: io::Error| Error::plan(format!("{self}: {error}"));
+                let mut text = tempfile::NamedTempFile::new().map_err(unreadable)?;
+                io::copy(&mut finished.text()?, &mut text).map_err(unreadable)?;
+                compare(text.path(), *format, &columns, rows)
             }
+            _ => match target.path() {
+                None => Ok(Differences::default()),
+                Some(path) => compare(path, *format, &columns, rows),
+            },
         }
     }
 
@@ -157,11 +172,41 @@ impl Output {
         let first_line = (past.end > 0).then_some(&*past.first_line);
         let encode = format.encoder(columns, first_line)?;
         let opened = target.open(past, *format)?;
-        let text = match first_line {
+        let mut text = match first_line {
             None => Text::start(encode, opened),
             Some(_) => Text::go_on(encode, opened),
         };
-        Writer::new(text, held, self.settings.sync)
+        text.mirror_to(self.mirror(columns)?);
+        Writer::new(text, held, self.ending(), self.settings.sync)
+    }
+
+    /// What is left to do when the run is complete.
+    fn ending(&self) -> Ending {
+        Ending {
+            sorts: (self.settings.order == Order::Input)
+                .then(|| self.place.target.file())
+                .flatten(),
+            format: Some(self.place.format),
+            finished: self.place.finished.clone(),
+        }
+    }
+
+    /// A database grows with its journal.
+    fn mirror(&self, columns: &Columns) -> Result<Option<Mirror>, Error> {
+        let finished = self.place.finished.as_ref();
+        let Some(database) = finished.filter(|it| it.kind == Kind::Table(Form::Sqlite)) else {
+            return Ok(None);
+        };
+        if self.place.past.is_to_be_rewritten() || self.place.past.records == 0 {
+            mirror::remove(&database.path)?;
+        }
+        let key = match (columns.items, &self.settings.key) {
+            (true, _) => "_row, _item",
+            (false, None) => "_row",
+            // Rows are known by another field, and their numbers may meet again.
+            (false, Some(_)) => "",
+        };
+        Mirror::open(&database.path, &database.journal(), key).map(Some)
     }
 
     /// The rows that an earlier run may have done, of which no record says so.
@@ -179,7 +224,7 @@ impl Output {
         &self,
         failed: impl Fn(Error) + Send + 'static,
     ) -> Result<Option<IntentLog>, Error> {
-        let Some(path) = self.place.target.file() else {
+        let Some(path) = self.place.results() else {
             return Ok(None);
         };
         let name = self.name();
@@ -212,7 +257,9 @@ impl Output {
 
     /// A file that begins anew has no use for what was sent before.
     fn forget_intents(&self) -> Result<(), Error> {
-        let (Target::New(path) | Target::Replace(path)) = &self.place.target else {
+        let (Target::New(_) | Target::Replace(_), Some(path)) =
+            (&self.place.target, self.place.results())
+        else {
             return Ok(());
         };
         intents::remove(path)
@@ -221,7 +268,7 @@ impl Output {
 
     /// Keeps other runs away from a file.
     fn hold(&self, identity: &Identity) -> Result<Option<Held>, Error> {
-        let Some(path) = self.place.target.file() else {
+        let Some(path) = self.place.results() else {
             return Ok(None);
         };
         let mut held = Held::take(path)
@@ -254,8 +301,8 @@ fn uuid(of: &str) -> String {
 /// Only a file that is gone on with has a past.
 fn doubtful(place: &Place, key: Option<&str>, resends: bool) -> Result<Done, Error> {
     let none = Done::by(key, place.format);
-    let path = match &place.target {
-        Target::GoOn(path, _) if !resends => path,
+    let path = match (&place.target, place.results()) {
+        (Target::GoOn(..) | Target::Unpack(_), Some(path)) if !resends => path,
         _ => return Ok(none),
     };
     intents::doubtful(path, &place.past.done, none).map_err(|error| {
@@ -268,7 +315,7 @@ fn doubtful(place: &Place, key: Option<&str>, resends: bool) -> Result<Done, Err
 
 impl std::fmt::Display for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.place.target.fmt(f)
+        f.write_str(&self.name())
     }
 }
 

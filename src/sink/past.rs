@@ -1,7 +1,6 @@
 //! The records that a file has already. [door: files]
 
-use std::fs::File;
-use std::io::BufReader;
+use std::io::BufRead;
 use std::path::Path;
 
 use super::done::Done;
@@ -10,9 +9,13 @@ use super::sidecar::Synced;
 use super::{Existing, Format, Settings};
 use crate::error::Error;
 
+/// A way to the text, from its beginning.
+pub(super) type Text<'a> = &'a dyn Fn() -> Result<Box<dyn BufRead>, Error>;
+
 /// Those of a file that is to be gone on with.
 pub(super) fn of(
     path: &Path,
+    text: Text,
     format: Format,
     settings: &Settings,
     synced: Option<&Synced>,
@@ -23,7 +26,14 @@ pub(super) fn of(
         unknown: resends,
         damaged: settings.existing == Existing::ResumeDamaged,
     };
-    read(path, format, settings.key.as_deref(), synced, unwanted).map_err(|error| {
+    read(
+        &mut *text()?,
+        format,
+        settings.key.as_deref(),
+        synced,
+        unwanted,
+    )
+    .map_err(|error| {
         let name = path.display();
         Error::plan(match error {
             Unreadable::Io(error) => format!("the output {name} cannot be read: {error}"),
@@ -46,9 +56,11 @@ fn cannot_resume(path: &Path, format: Format, line: u64, key: Option<&str>) -> S
 }
 
 /// Why a file with something in it is left alone, and what may be done.
-pub(super) fn refuse(path: &Path, format: Format) -> Error {
+pub(super) fn refuse(path: &Path, text: Text, format: Format) -> Error {
     let name = path.display();
-    let Ok(past) = read(path, format, None, None, Unwanted::default()) else {
+    let read =
+        |mut text: Box<dyn BufRead>| read(&mut *text, format, None, None, Unwanted::default()).ok();
+    let Some(past) = text().ok().and_then(read) else {
         return Error::plan(format!(
             "{name} exists and is no {format} results file: choose another name, or replace it \
              with --overwrite"
@@ -68,16 +80,14 @@ pub(super) fn refuse(path: &Path, format: Format) -> Error {
 }
 
 fn read(
-    path: &Path,
+    text: &mut dyn BufRead,
     format: Format,
     key: Option<&str>,
     synced: Option<&Synced>,
     unwanted: Unwanted,
 ) -> Result<Past, Unreadable> {
-    let file = File::open(path).map_err(Unreadable::Io)?;
-    let mut file = BufReader::with_capacity(1 << 16, file);
     resume::read(
-        &mut file,
+        text,
         &mut *format.decoder(key),
         Done::by(key, format),
         synced,

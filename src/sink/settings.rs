@@ -24,6 +24,19 @@ pub struct Settings {
     pub key: Option<String>,
     /// How much a power cut may cost.
     pub sync: Sync,
+    /// In which order records stand there.
+    pub order: Order,
+}
+
+/// In which order records stand in a finished output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// As their rows were finished.
+    #[default]
+    Finished,
+    /// As their rows stand in the input; they are sorted when the run is complete.
+    Input,
 }
 
 /// What to do with an output file that has records already.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Format;
 use super::disk::Placed;
+use super::finish::Finished;
 use super::opened::{Journal, Opened, Out};
 use super::resume::Past;
 use super::rewrite;
@@ -25,14 +26,25 @@ pub(super) enum Target {
     GoOn(PathBuf, u64),
     /// A file to be emptied.
     Replace(PathBuf),
+    /// A journal to be put back, of a file that was finished.
+    Unpack(Finished),
 }
 
 impl Target {
-    /// The file that keeps the records, if one does.
-    pub(super) fn file(&self) -> Option<&Path> {
+    /// The file that grows, if one does.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        match self {
+            Target::Unpack(finished) => Some(finished.journal()),
+            _ => self.path().map(Path::to_owned),
+        }
+    }
+
+    /// The file that it names, if it names one.
+    pub(super) fn path(&self) -> Option<&Path> {
         match self {
             Target::Stdout | Target::Device(_) => None,
             Target::New(path) | Target::GoOn(path, _) | Target::Replace(path) => Some(path),
+            Target::Unpack(finished) => Some(&finished.path),
         }
     }
 
@@ -40,7 +52,7 @@ impl Target {
     pub(super) fn open(&self, past: &Past, format: Format) -> Result<Opened, Error> {
         match self.file() {
             None => self.open_stream(),
-            Some(path) => self.opened(self.journal(path, past, format).map(Out::File)),
+            Some(path) => self.opened(self.journal(&path, past, format).map(Out::File)),
         }
     }
 
@@ -69,6 +81,9 @@ impl Target {
     }
 
     fn journal(&self, path: &Path, past: &Past, format: Format) -> io::Result<Journal> {
+        if let Target::Unpack(finished) = self {
+            finished.unpack()?;
+        }
         let mut options = OpenOptions::new();
         options.read(true).append(true);
         let file = match self {
@@ -77,6 +92,7 @@ impl Target {
         };
         match self {
             Target::GoOn(_, size) => resumed(path, file, *size, past, format),
+            Target::Unpack(_) => resumed(path, file, past.end, past, format),
             _ => emptied(file, path),
         }
     }
@@ -86,7 +102,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Device(path) => path.display().fmt(f),
-            _ => match self.file() {
+            _ => match self.path() {
                 Some(path) => path.display().fmt(f),
                 None => f.write_str("stdout"),
             },

@@ -2,6 +2,7 @@
 
 use super::SinkError;
 use super::codec::Encode;
+use super::mirror::Mirror;
 use super::opened::Opened;
 use super::sidecar::Synced;
 use crate::record::Record;
@@ -17,6 +18,7 @@ pub(super) struct Text {
     buffer: Vec<u8>,
     /// Where each record in the buffer ends.
     ends: Vec<usize>,
+    mirror: Option<Mirror>,
 }
 
 impl Text {
@@ -29,6 +31,7 @@ impl Text {
             opened,
             buffer,
             ends: Vec::new(),
+            mirror: None,
         }
     }
 
@@ -39,7 +42,13 @@ impl Text {
             opened,
             buffer: Vec::with_capacity(ENOUGH * 2),
             ends: Vec::new(),
+            mirror: None,
         }
+    }
+
+    /// What is written from now on goes there as well.
+    pub fn mirror_to(&mut self, mirror: Option<Mirror>) {
+        self.mirror = mirror;
     }
 
     /// Takes a record; whether it is time to flush.
@@ -59,14 +68,25 @@ impl Text {
         match self.opened.append(&self.buffer, &self.ends) {
             Ok(()) => {
                 let records = self.ends.len() as u64;
+                self.reflect(self.buffer.len())?;
                 self.buffer.clear();
                 self.ends.clear();
                 Ok(records)
             }
             Err((kept, error)) => {
+                self.reflect(kept)?;
                 self.forget(kept);
                 Err(error)
             }
+        }
+    }
+
+    fn reflect(&mut self, written: usize) -> Result<(), SinkError> {
+        match &mut self.mirror {
+            None => Ok(()),
+            Some(mirror) => mirror
+                .take(&self.buffer[..written])
+                .map_err(SinkError::Failed),
         }
     }
 
@@ -84,7 +104,11 @@ impl Text {
 
     /// Gives back the room that was kept free.
     pub fn close(&mut self) -> Result<(), SinkError> {
-        self.opened.close()
+        self.opened.close()?;
+        match self.mirror.take() {
+            None => Ok(()),
+            Some(mirror) => mirror.close().map_err(SinkError::Failed),
+        }
     }
 
     /// Waits until a file is on its disk.

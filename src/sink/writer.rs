@@ -1,11 +1,14 @@
 //! Records to their output, and how safe they are there.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::finish::Finished;
+use super::order;
 use super::settings::Sync;
 use super::sidecar::Held;
 use super::text::Text;
-use super::{Sink, SinkError};
+use super::{Format, Sink, SinkError};
 use crate::error::Error;
 use crate::record::Record;
 
@@ -14,6 +17,7 @@ use crate::record::Record;
 pub struct Writer {
     text: Text,
     held: Option<Held>,
+    ending: Ending,
     /// How old what is written may get before it is synced.
     patience: Option<Duration>,
     synced: Instant,
@@ -22,12 +26,27 @@ pub struct Writer {
     records: u64,
 }
 
+/// What is left to do when a run is complete.
+#[derive(Default)]
+pub(super) struct Ending {
+    /// The file whose records are to be in the order of the input.
+    pub sorts: Option<PathBuf>,
+    pub format: Option<Format>,
+    pub finished: Option<Finished>,
+}
+
 impl Writer {
     /// The sidecar is on the disk before the first record.
-    pub(super) fn new(text: Text, held: Option<Held>, sync: Sync) -> Result<Writer, Error> {
+    pub(super) fn new(
+        text: Text,
+        held: Option<Held>,
+        ending: Ending,
+        sync: Sync,
+    ) -> Result<Writer, Error> {
         let mut writer = Writer {
             text,
             held,
+            ending,
             patience: sync.patience(),
             synced: Instant::now(),
             dirty: false,
@@ -72,6 +91,20 @@ impl Writer {
         self.sync(true)
     }
 
+    /// Finishes it, and makes what the user wants of it: all rows have their record.
+    ///
+    /// # Errors
+    /// When that can't be made; the records are safe.
+    pub fn complete(&mut self) -> Result<(), SinkError> {
+        self.finish()?;
+        let made = self.ending.make().map_err(SinkError::Failed)?;
+        if let Some(held) = self.held.as_mut().filter(|_| made) {
+            // It is another text now.
+            held.says.synced = None;
+        }
+        self.note(true)
+    }
+
     /// Removes the file if this writer made it and no record came: a run that
     /// could not begin leaves nothing behind.
     ///
@@ -107,6 +140,21 @@ impl Writer {
                 .write(durably)
                 .map_err(|error| self.text.failed(&error)),
         }
+    }
+}
+
+impl Ending {
+    /// Whether there was anything to make.
+    fn make(&self) -> Result<bool, Error> {
+        if let (Some(path), Some(format)) = (&self.sorts, self.format) {
+            order::sort(path, format).map_err(|error| {
+                Error::stopped(format!("{} cannot be sorted: {error}", path.display()))
+            })?;
+        }
+        if let Some(finished) = &self.finished {
+            finished.make()?;
+        }
+        Ok(self.sorts.is_some() || self.finished.is_some())
     }
 }
 

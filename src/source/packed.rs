@@ -1,11 +1,9 @@
 //! Compressed texts: `.gz` and `.zst` at the end of a name. [door: files]
 
-use std::io::{self, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
-
-use super::format::Text;
 
 /// How a file is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +27,10 @@ impl Packing {
     }
 
     /// The text that was packed.
-    pub(super) fn unpack(self, packed: Text) -> io::Result<Text> {
+    pub(crate) fn unpack(
+        self,
+        packed: Box<dyn BufRead + Send>,
+    ) -> io::Result<Box<dyn BufRead + Send>> {
         Ok(match self {
             Packing::Gzip => Box::new(BufReader::new(MultiGzDecoder::new(packed))),
             Packing::Zstd => Box::new(BufReader::new(zstd::Decoder::with_buffer(packed)?)),

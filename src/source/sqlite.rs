@@ -83,8 +83,10 @@ impl Rows {
             .collect();
         let rows = statement.query_map(params_from_iter([self.after]), |row| {
             let values = names.iter().enumerate();
-            let fields =
-                values.map(|(place, name)| Ok((name.clone(), value(row.get_ref(place + 1)?))));
+            let fields = values.map(|(place, name)| {
+                let value = value(row.get_ref(place + 1)?);
+                Ok((name.clone(), own(name, value)))
+            });
             Ok((row.get(0)?, fields.collect::<rusqlite::Result<Fields>>()?))
         })?;
         rows.collect()
@@ -108,6 +110,14 @@ impl Iterator for Rows {
 }
 
 impl Items for Rows {}
+
+/// SQLite has no booleans, but results have.
+fn own(name: &str, value: Value) -> Value {
+    match (name, value.as_i64()) {
+        ("_ok" | "_last", Some(number)) => Value::Bool(number != 0),
+        _ => value,
+    }
+}
 
 fn value(value: ValueRef) -> Value {
     match value {

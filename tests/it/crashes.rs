@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use throng_mock::{Fault, Faults, Mock, Settings};
 
+use crate::forms::converted;
 use crate::harness::{Place, Throng, mock, run, symbols};
 
 const ROWS: usize = 400;
@@ -26,7 +27,11 @@ fn kills(few: usize) -> usize {
 /// A job that is killed again and again, and what must come of it.
 struct Job<'a> {
     output: &'a str,
+    /// What grows while it runs.
+    journal: &'a str,
     flags: &'a str,
+    /// It is killed within so many milliseconds.
+    within: u64,
     faults: &'a [(Fault, f64)],
     /// The symbols and their prices in a results file.
     prices: fn(&str) -> BTreeMap<String, String>,
@@ -67,11 +72,7 @@ impl Job<'_> {
                 killed += 1;
                 self.remember(&place, &mock, &mut written);
             }
-            assert_eq!(
-                (self.prices)(&place.read(self.output)),
-                expected,
-                "seed {seed}"
-            );
+            assert_eq!(self.finished(&place), expected, "seed {seed}");
             let counts = mock.judgement().symbols;
             for (symbol, asked) in written {
                 assert_eq!(
@@ -86,17 +87,35 @@ impl Job<'_> {
         let place = Place::new();
         place.file("rows.csv", &symbols(ROWS));
         self.ask(&place, mock).exits(0);
-        let prices = (self.prices)(&place.read(self.output));
+        let prices = self.finished(&place);
         assert_eq!(prices.len(), ROWS);
         prices
     }
 
+    /// What a complete run has written.
+    fn finished(&self, place: &Place) -> BTreeMap<String, String> {
+        if self.output == self.journal {
+            return (self.prices)(&place.read(self.output));
+        }
+        let records = converted(place, self.output);
+        of_lines(
+            &records
+                .iter()
+                .map(|record| format!("{record}\n"))
+                .collect::<String>(),
+        )
+    }
+
     /// Whether it came to its end before it was killed.
     fn goes_on(&self, place: &Place, mock: &Mock, chance: &mut StdRng) -> bool {
-        let is_there = std::fs::exists(place.path(self.output)).unwrap();
+        let is_there = [self.output, self.journal]
+            .map(|name| std::fs::exists(place.path(name)).unwrap())
+            != [false; 2];
         let how = if is_there { "--resume" } else { "" };
         let running = self.ask(place, mock).flags(how).start();
-        thread::sleep(Duration::from_micros(chance.random_range(0..70_000)));
+        thread::sleep(Duration::from_micros(
+            chance.random_range(0..self.within * 1000),
+        ));
         running.signal("-KILL");
         let ended = running.ends();
         match ended.code {
@@ -110,7 +129,7 @@ impl Job<'_> {
 
     /// Rows whose record is in the file are not to be asked for any more.
     fn remember(&self, place: &Place, mock: &Mock, written: &mut BTreeMap<String, u64>) {
-        let text = std::fs::read_to_string(place.path(self.output)).unwrap_or_default();
+        let text = std::fs::read_to_string(place.path(self.journal)).unwrap_or_default();
         let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
         let counts = mock.judgement().symbols;
         for symbol in (self.prices)(whole).into_keys() {
@@ -157,31 +176,64 @@ fn prices(records: impl Iterator<Item = (String, String)>) -> BTreeMap<String, S
 fn json_lines_survive() {
     let job = Job {
         output: "out.jsonl",
+        journal: "out.jsonl",
         flags: "",
+        within: 70,
         faults: &[],
         prices: of_lines,
     };
-    job.survives(kills(100), 1);
+    job.survives(kills(80), 1);
 }
 
 #[test]
 fn a_table_survives() {
     let job = Job {
         output: "out.csv",
+        journal: "out.csv",
         flags: "--sync always",
+        within: 70,
         faults: &[],
         prices: of_table,
     };
-    job.survives(kills(100), 2);
+    job.survives(kills(80), 2);
 }
 
 #[test]
 fn faults_of_the_server_change_nothing() {
     let job = Job {
         output: "out.jsonl",
+        journal: "out.jsonl",
         flags: "--retries 9",
+        within: 70,
         faults: &[(Fault::DropBefore, 0.05), (Fault::ServerError, 0.05)],
         prices: of_lines,
     };
-    job.survives(kills(100), 3);
+    job.survives(kills(80), 3);
+}
+
+fn finished_form(output: &str, journal: &str, seed: u64) {
+    let job = Job {
+        output,
+        journal,
+        flags: "--order input",
+        within: 300,
+        faults: &[],
+        prices: of_lines,
+    };
+    job.survives(kills(20), seed);
+}
+
+#[test]
+fn a_database_survives() {
+    finished_form("out.db", "out.db.journal", 4);
+}
+
+#[test]
+fn parquet_survives() {
+    finished_form("out.parquet", "out.parquet.journal", 5);
+}
+
+#[test]
+fn a_packed_text_survives() {
+    finished_form("out.jsonl.zst", "out.jsonl.zst.journal", 6);
 }

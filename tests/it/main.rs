@@ -20,6 +20,7 @@ mod changes;
 mod crashes;
 mod disks;
 mod faults;
+mod forms;
 mod inputs;
 mod jobs;
 mod limits;

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
 pub struct Output {
-    /// Records: .jsonl or .csv [default: JSON Lines on stdout]
+    /// Records: .jsonl or .csv (also .gz .zst), .parquet, .db [default: JSON Lines on stdout]
     #[arg(short, long, value_name = "FILE")]
     output: Option<String>,
     /// How records are written, whatever the file's name
-    #[arg(long, value_name = "FORMAT", value_parser = ["jsonl", "csv"])]
+    #[arg(long, value_name = "FORMAT", value_parser = ["jsonl", "csv", "parquet", "sqlite"])]
     output_format: Option<String>,
     /// Keep each answer's body in its record, as _body
     #[arg(long)]
@@ -22,6 +22,10 @@ pub struct Output {
     /// What a power cut may cost: always (nothing), 1s, end [default: 1s]
     #[arg(long, value_name = "WHEN", value_parser = ["always", "1s", "end"])]
     sync: Option<String>,
+    /// Records as their rows are finished, or, in the end, as they stand in the input
+    /// [default: finished]
+    #[arg(long, value_name = "ORDER", value_parser = ["finished", "input"])]
+    order: Option<String>,
 }
 
 /// Records of an earlier run.
@@ -61,6 +65,7 @@ impl Output {
             "retry-failed": self.existing.retry_failed.then_some(true),
             "key": self.existing.key,
             "sync": self.sync,
+            "order": self.order,
         })
     }
 }

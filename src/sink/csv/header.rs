@@ -1,8 +1,8 @@
 //! The header of a CSV file: which columns it has.
 
 use super::super::Columns;
-use super::cells::{cell, end};
 use crate::error::Error;
+use crate::table::cells::{cell, end};
 
 /// The header, with its newline.
 pub(super) fn header(columns: &Columns) -> Vec<u8> {

@@ -97,7 +97,7 @@ fn number(cell: &[u8]) -> Option<u64> {
 
 fn name_as_written(name: &str) -> Vec<u8> {
     let mut cell = Vec::new();
-    super::cells::cell(name, &mut cell);
+    crate::table::cells::cell(name, &mut cell);
     cell.pop();
     cell
 }

@@ -5,7 +5,7 @@ use std::fmt::{Display, Write as _};
 use serde_json::Value;
 
 /// One value: text as it is, nothing for null, and all else as JSON.
-pub(super) fn json(value: Option<&Value>, scratch: &mut String, out: &mut Vec<u8>) {
+pub(crate) fn json(value: Option<&Value>, scratch: &mut String, out: &mut Vec<u8>) {
     match value {
         None | Some(Value::Null) => cell("", out),
         Some(Value::String(value)) => text(value, out),
@@ -14,7 +14,7 @@ pub(super) fn json(value: Option<&Value>, scratch: &mut String, out: &mut Vec<u8
 }
 
 /// A value that is no text, and so no formula either.
-pub(super) fn plain(value: Option<impl Display>, scratch: &mut String, out: &mut Vec<u8>) {
+pub(crate) fn plain(value: Option<impl Display>, scratch: &mut String, out: &mut Vec<u8>) {
     scratch.clear();
     if let Some(value) = value {
         // Writing to a String cannot fail.
@@ -25,7 +25,7 @@ pub(super) fn plain(value: Option<impl Display>, scratch: &mut String, out: &mut
 
 /// A text, which a spreadsheet must not take for a formula: the server may
 /// have written it.
-pub(super) fn text(value: &str, out: &mut Vec<u8>) {
+pub(crate) fn text(value: &str, out: &mut Vec<u8>) {
     if is_formula(value) {
         cell(&format!("'{value}"), out);
     } else {
@@ -39,7 +39,7 @@ fn is_formula(value: &str) -> bool {
 }
 
 /// Quoted only where it must be, and followed by a comma.
-pub(super) fn cell(value: &str, out: &mut Vec<u8>) {
+pub(crate) fn cell(value: &str, out: &mut Vec<u8>) {
     if value.contains(['"', ',', '\n', '\r']) {
         out.push(b'"');
         out.extend_from_slice(value.replace('"', "\"\"").as_bytes());
@@ -51,7 +51,7 @@ pub(super) fn cell(value: &str, out: &mut Vec<u8>) {
 }
 
 /// The last comma becomes the end of the line.
-pub(super) fn end(out: &mut [u8]) {
+pub(crate) fn end(out: &mut [u8]) {
     if let Some(last) = out.last_mut() {
         *last = b'\n';
     }

@@ -1,0 +1,35 @@
+//! `throng convert`: a table in another format.
+
+use std::path::Path;
+
+use clap::Args;
+use throng::{Error, source, table};
+
+use super::{Exit, say};
+
+#[derive(Args)]
+#[group(skip)]
+pub struct Arguments {
+    /// What to read: .csv .tsv .jsonl .json .txt (also .gz .zst), .parquet, .db
+    from: String,
+    /// What to write: .csv .jsonl (also .gz .zst), .parquet, .db
+    to: String,
+    /// How FROM is written, whatever its name
+    #[arg(long)]
+    format: Option<source::Format>,
+    /// Replace what is there
+    #[arg(long)]
+    overwrite: bool,
+}
+
+pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+    throng::plan::check_apart(("FROM", Some(&arguments.from)), ("TO", Some(&arguments.to)))?;
+    let from = source::Settings {
+        file: Some(arguments.from.clone()),
+        format: arguments.format,
+        ..source::Settings::default()
+    };
+    let rows = table::convert(&from, Path::new(&arguments.to), arguments.overwrite)?;
+    say::note(&format!("{rows} rows: {}", arguments.to));
+    Ok(Exit::Ok)
+}

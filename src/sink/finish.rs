@@ -1,0 +1,143 @@
+//! Outputs that are no growing text: a journal beside them is, and they are made
+//! of it when the run is complete. [door: files]
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use super::Format;
+use super::sidecar::{beside, sync_directory};
+use crate::error::Error;
+use crate::source::{self, Packing, Rows, Source};
+use crate::table::{self, Form};
+
+/// The file that the user wants.
+#[derive(Debug, Clone)]
+pub(super) struct Finished {
+    pub path: PathBuf,
+    pub kind: Kind,
+}
+
+/// What is made of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The same text, compressed.
+    Packed(Packing),
+    /// A table, of JSON Lines.
+    Table(Form),
+}
+
+impl Finished {
+    /// None if the text itself is what the user wants.
+    pub fn of(path: &Path, format: Format) -> Option<Finished> {
+        let kind = match (format.table(), Packing::of(path)) {
+            (Some(form), _) => Kind::Table(form),
+            (None, (Some(packing), _)) => Kind::Packed(packing),
+            (None, (None, _)) => return None,
+        };
+        Some(Finished {
+            path: path.to_owned(),
+            kind,
+        })
+    }
+
+    /// The text that grows while the run goes on.
+    pub fn journal(&self) -> PathBuf {
+        beside(&self.path, ".journal")
+    }
+
+    /// The text that the finished file was made of.
+    pub fn text(&self) -> Result<Box<dyn BufRead>, Error> {
+        match self.kind {
+            Kind::Packed(packing) => {
+                let file = File::open(&self.path).map(|file| Box::new(BufReader::new(file)));
+                let text = file.and_then(|file| packing.unpack(file));
+                text.map(|text| text as Box<dyn BufRead>).map_err(|error| {
+                    Error::plan(format!("{} cannot be read: {error}", self.path.display()))
+                })
+            }
+            Kind::Table(_) => Ok(Box::new(BufReader::new(Lines {
+                rows: rows(&self.path, None)?.rows()?,
+                line: io::Cursor::default(),
+            }))),
+        }
+    }
+
+    /// Puts the journal back that the finished file was made of.
+    pub fn unpack(&self) -> io::Result<()> {
+        let journal = self.journal();
+        let new = beside(&journal, ".new");
+        let mut text = self.text().map_err(io::Error::other)?;
+        let mut file = File::create(&new)?;
+        io::copy(&mut text, &mut file)?;
+        file.sync_data()?;
+        fs::rename(new, &journal)?;
+        sync_directory(&journal)
+    }
+
+    /// Makes the file of its journal, which has no more use then.
+    pub fn make(&self) -> Result<(), Error> {
+        let journal = self.journal();
+        let wrong = |why: String| {
+            Error::stopped(format!(
+                "{} cannot be made of {}: {why}",
+                self.path.display(),
+                journal.display()
+            ))
+        };
+        let new = self.path.with_file_name(format!(
+            ".{}",
+            self.path.file_name().unwrap_or_default().to_string_lossy()
+        ));
+        match self.kind {
+            // It has grown with the journal.
+            Kind::Table(Form::Sqlite) => {}
+            Kind::Table(form) => {
+                let source = rows(&journal, Some(source::Format::Jsonl))?;
+                table::write(&source, form, &new)?;
+                fs::rename(&new, &self.path).map_err(|error| wrong(error.to_string()))?;
+            }
+            Kind::Packed(_) => {
+                table::pack(&journal, &new).map_err(wrong)?;
+                fs::rename(&new, &self.path).map_err(|error| wrong(error.to_string()))?;
+            }
+        }
+        sync_directory(&self.path)
+            .and_then(|()| fs::remove_file(&journal))
+            .map_err(|error| wrong(error.to_string()))
+    }
+}
+
+/// The rows of a file.
+pub(super) fn rows(path: &Path, format: Option<source::Format>) -> Result<Source, Error> {
+    Source::new(&source::Settings {
+        file: Some(path.display().to_string()),
+        format,
+        ..source::Settings::default()
+    })
+}
+
+/// Rows as JSON Lines.
+struct Lines {
+    rows: Rows,
+    line: io::Cursor<Vec<u8>>,
+}
+
+impl Read for Lines {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.line.read(out)?;
+        if read > 0 || out.is_empty() {
+            return Ok(read);
+        }
+        match self.rows.next() {
+            None => Ok(0),
+            Some(row) => {
+                let row = row.map_err(io::Error::other)?;
+                let mut line = serde_json::to_vec(&row.fields)?;
+                line.push(b'\n');
+                self.line = io::Cursor::new(line);
+                self.line.read(out)
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Rows to a table of any format: what `throng convert` does, and what becomes of
+//! a journal whose output is no text. [door: files]
+//!
+//! To add a format: one file here, and one line in [`Form`].
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::Path;
+
+use crate::error::Error;
+use crate::source::{self, Fields, Packing, Source};
+
+pub(crate) mod cells;
+mod csv;
+mod jsonl;
+mod pack;
+mod parquet;
+mod shape;
+pub(crate) mod sqlite;
+
+pub(crate) use pack::pack;
+use shape::Shape;
+
+/// How the rows of a table are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// JSON Lines.
+    Jsonl,
+    /// A table with commas.
+    Csv,
+    /// Parquet: typed columns, in groups of rows, compressed by zstd.
+    Parquet,
+    /// The table `results` of a SQLite database.
+    Sqlite,
+}
+
+/// The names that end in one of these are of that form.
+const FORMS: [(Form, &[&str]); 4] = [
+    (Form::Jsonl, &["jsonl", "ndjson"]),
+    (Form::Csv, &["csv"]),
+    (Form::Parquet, &["parquet"]),
+    (Form::Sqlite, &["db", "sqlite", "sqlite3"]),
+];
+
+/// A table in the making.
+trait Table {
+    /// Adds a row.
+    fn row(&mut self, fields: &Fields) -> Result<(), String>;
+
+    /// Writes what is left.
+    fn end(self: Box<Self>) -> Result<(), String>;
+}
+
+impl Form {
+    /// What a name's extension says; whether it is compressed doesn't matter.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Form> {
+        let (_, path) = Packing::of(path);
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        let all = FORMS.iter();
+        let mut fitting = all.filter(|(_, known)| known.contains(&extension.as_str()));
+        fitting.next().map(|(form, _)| *form)
+    }
+
+    fn table(self, path: &Path, shape: Shape) -> Result<Box<dyn Table>, String> {
+        Ok(match self {
+            Form::Jsonl => Box::new(jsonl::Lines::new(pack::writer(path)?)),
+            Form::Csv => Box::new(csv::Csv::new(pack::writer(path)?, &shape)?),
+            Form::Parquet => Box::new(parquet::Groups::new(path, shape)?),
+            Form::Sqlite => Box::new(sqlite::Filling::new(path)?),
+        })
+    }
+}
+
+/// Writes all rows of a source to a new file of this form, and waits until they
+/// are on the disk; gives how many there were. The source is read twice.
+///
+/// # Errors
+/// What is wrong with the source, or why the file can't be written.
+pub fn write(source: &Source, form: Form, path: &Path) -> Result<u64, Error> {
+    let wrong =
+        |why: String| Error::stopped(format!("{} cannot be written: {why}", path.display()));
+    let shape = Shape::of(source.rows()?)?;
+    let mut table = form.table(path, shape).map_err(wrong)?;
+    let mut rows = 0;
+    for row in source.rows()? {
+        table.row(&row?.fields).map_err(wrong)?;
+        rows += 1;
+    }
+    table.end().map_err(wrong)?;
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|error| wrong(error.to_string()))?;
+    Ok(rows)
+}
+
+/// Converts one file into another one, which must not be there yet unless it may
+/// be replaced; gives how many rows there were.
+///
+/// # Errors
+/// What is wrong with either.
+pub fn convert(from: &source::Settings, to: &Path, replace: bool) -> Result<u64, Error> {
+    let name = to.display();
+    let form = Form::of(to).ok_or_else(|| {
+        let ends: Vec<String> = FORMS.iter().flat_map(|(_, ends)| ends.iter()).map(|end| format!(".{end}")).collect();
+        Error::plan(format!(
+            "the name {name} does not say its format: end it in {} (the text ones also in .gz or .zst)",
+            ends.join(", ")
+        ))
+    })?;
+    if to.metadata().is_ok_and(|data| !data.is_file()) {
+        return Err(Error::plan(format!(
+            "{name} is no file that could be replaced: choose another name"
+        )));
+    }
+    if to.exists() && !replace {
+        return Err(Error::plan(format!(
+            "{name} exists: choose another name, or replace it with --overwrite"
+        )));
+    }
+    let source = Source::new(from)?;
+    let new = to.with_file_name(format!(
+        ".{}",
+        to.file_name().unwrap_or_default().to_string_lossy()
+    ));
+    let written = write(&source, form, &new);
+    let placed = written.and_then(|rows| {
+        let renamed = fs::rename(&new, to);
+        renamed.map_err(|error| Error::stopped(format!("{name} cannot be written: {error}")))?;
+        Ok(rows)
+    });
+    if placed.is_err() {
+        // Nothing half done is left; if it was never there, that is as well.
+        let _ = fs::remove_file(&new);
+    }
+    placed
+}
+
+/// A column's place by its name.
+type Places = HashMap<String, usize>;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! Parquet: typed columns, in groups of rows, compressed by zstd. [door: files]
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
+use parquet::schema::types::{Type, TypePtr};
+use serde_json::Value;
+
+use super::Table;
+use super::shape::{Kind, Shape, text};
+use crate::source::Fields;
+
+/// A group is written when it has so many rows or bytes, so that memory is bounded.
+const MOST_ROWS: usize = 100_000;
+const MOST_BYTES: usize = 64 << 20;
+
+/// A file of groups.
+pub(super) struct Groups {
+    writer: SerializedFileWriter<File>,
+    shape: Shape,
+    columns: Vec<Column>,
+    rows: usize,
+    bytes: usize,
+}
+
+/// The values of one column in the group that is being gathered.
+#[derive(Default)]
+struct Column {
+    /// 1 for a value, 0 for null.
+    levels: Vec<i16>,
+    bools: Vec<bool>,
+    ints: Vec<i64>,
+    floats: Vec<f64>,
+    texts: Vec<ByteArray>,
+}
+
+impl Groups {
+    pub fn new(path: &Path, shape: Shape) -> Result<Groups, String> {
+        let file = File::create(path).map_err(|error| error.to_string())?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(Default::default()))
+            .build();
+        let schema = schema(&shape).map_err(|error| error.to_string())?;
+        let writer = SerializedFileWriter::new(file, schema, Arc::new(properties));
+        Ok(Groups {
+            writer: writer.map_err(|error| error.to_string())?,
+            columns: empty(&shape),
+            shape,
+            rows: 0,
+            bytes: 0,
+        })
+    }
+
+    fn write_group(&mut self) -> Result<(), ParquetError> {
+        let columns = std::mem::replace(&mut self.columns, empty(&self.shape));
+        (self.rows, self.bytes) = (0, 0);
+        let mut group = self.writer.next_row_group()?;
+        for (column, (_, kind)) in columns.iter().zip(&self.shape.columns) {
+            if let Some(mut writer) = group.next_column()? {
+                column.write(*kind, &mut writer)?;
+                writer.close()?;
+            }
+        }
+        group.close()?;
+        Ok(())
+    }
+}
+
+fn empty(shape: &Shape) -> Vec<Column> {
+    shape.columns.iter().map(|_| Column::default()).collect()
+}
+
+fn schema(shape: &Shape) -> Result<TypePtr, ParquetError> {
+    let columns = shape.columns.iter().map(|(name, kind)| {
+        let (physical, logical) = match kind {
+            Kind::Bool => (Physical::BOOLEAN, None),
+            Kind::Int => (Physical::INT64, None),
+            Kind::Float => (Physical::DOUBLE, None),
+            Kind::Null | Kind::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        };
+        let column = Type::primitive_type_builder(name, physical)
+            .with_repetition(Repetition::OPTIONAL)
+            .with_logical_type(logical);
+        column.build().map(Arc::new)
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let schema = Type::group_type_builder("row").with_fields(columns);
+    schema.build().map(Arc::new)
+}
+
+impl Column {
+    /// Adds a value; gives about how many bytes it takes.
+    fn add(&mut self, kind: Kind, value: &Value) -> usize {
+        let is_there = match kind {
+            Kind::Bool => value.as_bool().map(|value| self.bools.push(value)),
+            Kind::Int => value.as_i64().map(|value| self.ints.push(value)),
+            Kind::Float => value.as_f64().map(|value| self.floats.push(value)),
+            Kind::Null | Kind::Text => {
+                text(value).map(|text| self.texts.push(text.as_str().into()))
+            }
+        };
+        self.levels.push(i16::from(is_there.is_some()));
+        match value {
+            Value::String(text) => text.len() + 32,
+            _ => 16,
+        }
+    }
+
+    fn write(
+        &self,
+        kind: Kind,
+        writer: &mut SerializedColumnWriter<'_>,
+    ) -> Result<usize, ParquetError> {
+        let levels = Some(&self.levels[..]);
+        match kind {
+            Kind::Bool => writer
+                .typed::<BoolType>()
+                .write_batch(&self.bools, levels, None),
+            Kind::Int => writer
+                .typed::<Int64Type>()
+                .write_batch(&self.ints, levels, None),
+            Kind::Float => writer
+                .typed::<DoubleType>()
+                .write_batch(&self.floats, levels, None),
+            Kind::Null | Kind::Text => {
+                writer
+                    .typed::<ByteArrayType>()
+                    .write_batch(&self.texts, levels, None)
+            }
+        }
+    }
+}
+
+impl Table for Groups {
+    fn row(&mut self, fields: &Fields) -> Result<(), String> {
+        for (column, (name, kind)) in self.columns.iter_mut().zip(&self.shape.columns) {
+            self.bytes += column.add(*kind, fields.get(name).unwrap_or(&Value::Null));
+        }
+        self.rows += 1;
+        match self.rows >= MOST_ROWS || self.bytes >= MOST_BYTES {
+            true => self.write_group().map_err(|error| error.to_string()),
+            false => Ok(()),
+        }
+    }
+
+    fn end(mut self: Box<Self>) -> Result<(), String> {
+        if self.rows > 0 {
+            self.write_group().map_err(|error| error.to_string())?;
+        }
+        self.writer.close().map_err(|error| error.to_string())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! Which columns a table has, and what all their values are. Pure.
+
+use serde_json::Value;
+
+use super::Places;
+use crate::error::Error;
+use crate::source::{Fields, Rows};
+
+/// The columns in the order in which they first appear.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Shape {
+    pub columns: Vec<(String, Kind)>,
+    places: Places,
+}
+
+/// What the values of a column are; each of them may also be null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Null,
+    Bool,
+    Int,
+    Float,
+    /// All else, as text: objects and arrays as JSON.
+    Text,
+}
+
+impl Shape {
+    /// Reads all rows once.
+    pub fn of(rows: Rows) -> Result<Shape, Error> {
+        let mut shape = Shape::default();
+        for row in rows {
+            shape.add(&row?.fields);
+        }
+        Ok(shape)
+    }
+
+    fn add(&mut self, fields: &Fields) {
+        for (name, value) in fields {
+            let kind = Kind::of(value);
+            match self.place(name) {
+                Some(place) => self.columns[place].1 = self.columns[place].1.or(kind),
+                None => {
+                    self.places.insert(name.clone(), self.columns.len());
+                    self.columns.push((name.clone(), kind));
+                }
+            }
+        }
+    }
+
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.places.get(name).copied()
+    }
+}
+
+impl Kind {
+    fn of(value: &Value) -> Kind {
+        match value {
+            Value::Null => Kind::Null,
+            Value::Bool(_) => Kind::Bool,
+            Value::Number(number) if number.is_i64() => Kind::Int,
+            // Beyond 63 bits a float would not be the same number.
+            Value::Number(number) if number.is_u64() => Kind::Text,
+            Value::Number(_) => Kind::Float,
+            _ => Kind::Text,
+        }
+    }
+
+    /// The kind that both can be written as.
+    fn or(self, other: Kind) -> Kind {
+        match (self, other) {
+            (kind, Kind::Null) | (Kind::Null, kind) => kind,
+            (one, other) if one == other => one,
+            (Kind::Int, Kind::Float) | (Kind::Float, Kind::Int) => Kind::Float,
+            _ => Kind::Text,
+        }
+    }
+}
+
+/// A value as text: texts as they are, all else as JSON; nothing for null.
+pub(super) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_column_is_what_all_its_values_can_be() {
+        let mut shape = Shape::default();
+        for row in [
+            json!({"a": 1, "b": null, "c": true, "d": 1, "e": 1}),
+            json!({"a": 2.5, "b": null, "c": false, "d": "x", "e": u64::MAX, "f": [1]}),
+        ] {
+            shape.add(row.as_object().unwrap());
+        }
+        let kinds: Vec<Kind> = shape.columns.iter().map(|(_, kind)| *kind).collect();
+        use Kind::{Bool, Float, Null, Text};
+        assert_eq!(kinds, [Float, Null, Bool, Text, Text, Text]);
+        assert_eq!((shape.place("f"), shape.place("g")), (Some(5), None));
+    }
+}

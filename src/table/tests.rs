@@ -1,0 +1,113 @@
+//! From any format to any other one and back.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn settings(path: &Path) -> source::Settings {
+    source::Settings {
+        file: Some(path.display().to_string()),
+        ..source::Settings::default()
+    }
+}
+
+fn rows(path: &Path) -> Vec<Value> {
+    let rows = Source::new(&settings(path)).unwrap().rows().unwrap();
+    rows.map(|row| row.unwrap().fields.into()).collect()
+}
+
+fn given() -> Vec<Value> {
+    vec![
+        json!({"id": "007", "price": 12.5, "_row": 0, "_ok": true, "note": "a,\"b\"\nc"}),
+        json!({"id": "é", "price": null, "_row": 1, "_ok": false, "note": "=1+1"}),
+        json!({"id": "9", "price": 3.0, "_row": 2, "_ok": true, "note": ""}),
+    ]
+}
+
+fn written(directory: &Path) -> PathBuf {
+    let path = directory.join("a.jsonl");
+    let text: String = given().iter().map(|row| format!("{row}\n")).collect();
+    fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn values_survive_every_form() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut from = written(directory.path());
+    for name in [
+        "b.parquet",
+        "c.jsonl.zst",
+        "d.parquet",
+        "e.jsonl.gz",
+        "f.jsonl",
+    ] {
+        let to = directory.path().join(name);
+        assert_eq!(convert(&settings(&from), &to, false).unwrap(), 3);
+        assert_eq!(rows(&to), given(), "{name}");
+        from = to;
+    }
+}
+
+#[test]
+fn a_database_keeps_the_type_of_each_value() {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (written(directory.path()), directory.path().join("b.db"));
+    convert(&settings(&from), &to, false).unwrap();
+    let rows = rows(&to);
+    assert_eq!(rows[0]["id"], "007");
+    assert_eq!(rows[0]["price"], 12.5);
+    assert_eq!(rows[1]["price"], Value::Null);
+    assert_eq!(
+        (&rows[2]["_row"], &rows[2]["_ok"]),
+        (&json!(2), &json!(true))
+    );
+}
+
+#[test]
+fn a_table_is_text_with_one_header() {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (written(directory.path()), directory.path().join("b.csv.gz"));
+    convert(&settings(&from), &to, false).unwrap();
+    let rows = rows(&to);
+    assert_eq!(rows[0]["note"], "a,\"b\"\nc");
+    assert_eq!(
+        (&rows[1]["price"], &rows[1]["note"]),
+        (&json!(""), &json!("'=1+1"))
+    );
+}
+
+#[test]
+fn nothing_is_replaced_unless_told_and_nothing_half_done_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let from = written(directory.path());
+    let to = directory.path().join("b.csv");
+    fs::write(&to, "precious").unwrap();
+    let error = convert(&settings(&from), &to, false).unwrap_err();
+    assert!(error.to_string().contains("--overwrite"), "{error}");
+    fs::write(&from, "{\"a\": 1}\nnonsense\n").unwrap();
+    assert!(convert(&settings(&from), &to, true).is_err());
+    assert_eq!(fs::read_to_string(&to).unwrap(), "precious");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    let error = convert(&settings(&from), Path::new("b.xlsx"), true).unwrap_err();
+    assert!(error.to_string().contains(".parquet, .db"), "{error}");
+}
+
+#[test]
+fn groups_of_rows_are_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (
+        directory.path().join("a.txt"),
+        directory.path().join("b.parquet"),
+    );
+    let text: String = (0..250_000).map(|n| format!("{n}\n")).collect();
+    fs::write(&from, text).unwrap();
+    convert(&settings(&from), &to, false).unwrap();
+    let all = rows(&to);
+    assert_eq!(
+        (all.len(), &all[249_999]["line"]),
+        (250_000, &json!("249999"))
+    );
+}

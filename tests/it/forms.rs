@@ -1,0 +1,255 @@
+//! Outputs that are no plain text, and `throng convert` between all of them.
+
+use std::fs;
+
+use serde_json::Value;
+use throng_mock::{Mock, Settings};
+
+use crate::harness::{
+    Place, Throng, assert_one_record_per_row, each, mock, plain_mock, run, symbols, throng, until,
+};
+
+const ROWS: usize = 50;
+const FORMS: [&str; 5] = [
+    "out.parquet",
+    "out.db",
+    "out.jsonl.gz",
+    "out.jsonl.zst",
+    "out.csv.gz",
+];
+
+fn ask(place: &Place, mock: &Mock, output: &str) -> Throng {
+    let input = place.file("rows.csv", &symbols(ROWS));
+    run()
+        .quotes(&mock.url())
+        .arg("--input", &input)
+        .arg("--output", &place.path(output))
+}
+
+/// The records of any file, by way of `throng convert`.
+pub fn converted(place: &Place, name: &str) -> Vec<Value> {
+    let to = place.path("converted.jsonl");
+    throng("convert")
+        .arg(&place.path(name), &to)
+        .flags("--overwrite")
+        .exits(0);
+    let text = place.read("converted.jsonl");
+    let mut records: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    // Values of CSV are texts.
+    for record in &mut records {
+        if let Some(row) = record["_row"].as_str() {
+            record["_row"] = row.parse::<u64>().unwrap().into();
+        }
+    }
+    records.sort_by_key(|record| record["_row"].as_u64().unwrap());
+    records
+}
+
+#[test]
+fn every_form_has_the_same_records() {
+    let (place, mock) = (Place::new(), plain_mock());
+    ask(&place, &mock, "out.jsonl").exits(0);
+    let expected = place.records("out.jsonl");
+    for name in FORMS {
+        ask(&place, &mock, name).exits(0).says(name);
+        let records = converted(&place, name);
+        assert_one_record_per_row(&records, ROWS);
+        for column in ["symbol", "price", "_ok"] {
+            let texts = |records: &[Value]| -> Vec<String> {
+                let values = each(records, column).into_iter();
+                values
+                    .map(|value| value.to_string().replace('"', ""))
+                    .collect()
+            };
+            assert_eq!(texts(&records), texts(&expected), "{name}");
+        }
+        assert!(!fs::exists(place.path(&format!("{name}.journal"))).unwrap());
+    }
+}
+
+#[test]
+fn a_finished_one_is_gone_on_with() {
+    for name in FORMS {
+        let (place, mock) = (Place::new(), plain_mock());
+        ask(&place, &mock, name).flags("--take 20").exits(0);
+        ask(&place, &mock, name)
+            .exits(2)
+            .says("has 20 rows already: --resume goes on");
+        mock.reset();
+        ask(&place, &mock, name)
+            .flags("--resume")
+            .exits(0)
+            .says("20 more done before");
+        assert_eq!(mock.judgement().requests as usize, ROWS - 20, "{name}");
+        assert_one_record_per_row(&converted(&place, name), ROWS);
+        ask(&place, &mock, name)
+            .flags("--overwrite --take 3")
+            .exits(0);
+        assert_one_record_per_row(&converted(&place, name), 3);
+    }
+}
+
+#[test]
+fn failed_rows_of_a_finished_one_are_asked_for_again() {
+    for name in FORMS {
+        let (place, mock) = (Place::new(), plain_mock());
+        let input = place.file("rows.csv", &symbols(ROWS));
+        let path =
+            "{% if symbol in ['S3', 'S9'] %}status/{{ env.CODE }}{% else %}echo/1{% endif %}";
+        let ask = |code: &str| {
+            run()
+                .arg("--url", &format!("{}/{path}?{{{{ symbol }}}}", mock.url()))
+                .arg("--extract", "path?=.path")
+                .arg("--input", &input)
+                .arg("--output", &place.path(name))
+                .env("CODE", code)
+        };
+        ask("404").exits(1);
+        mock.reset();
+        ask("200")
+            .flags("--retry-failed")
+            .exits(0)
+            .says("48 more done before");
+        assert_eq!(mock.judgement().requests, 2, "{name}");
+        let records = converted(&place, name);
+        assert_one_record_per_row(&records, ROWS);
+        assert!(
+            records
+                .iter()
+                .all(|record| record["_status"].to_string().contains("200"))
+        );
+    }
+}
+
+#[test]
+fn an_interrupted_one_is_gone_on_with() {
+    for name in FORMS {
+        let (place, mock) = (Place::new(), slow());
+        let running = ask(&place, &mock, name)
+            .flags("--mode sync --workers 1")
+            .start();
+        until("some requests", || mock.judgement().requests > 5);
+        running.signal("-INT");
+        running
+            .ends()
+            .with_code(130)
+            .says(&format!("--resume goes on with {}", place.path(name)));
+        ask(&place, &mock, name).flags("--resume").exits(0);
+        assert_one_record_per_row(&converted(&place, name), ROWS);
+        assert_eq!(mock.judgement().requests as usize, ROWS, "{name}");
+    }
+}
+
+fn slow() -> Mock {
+    mock(Settings {
+        latency: "10ms".parse().unwrap(),
+        ..Settings::default()
+    })
+}
+
+#[test]
+fn a_database_is_readable_while_the_run_goes_on() {
+    let (place, mock) = (Place::new(), slow());
+    let running = ask(&place, &mock, "out.db")
+        .flags("--mode sync --workers 1")
+        .start();
+    let open = || {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        rusqlite::Connection::open_with_flags(place.path("out.db"), flags)
+    };
+    until("ten rows", || {
+        let Ok(database) = open() else {
+            return false;
+        };
+        let count = database.query_row("select count(*) from results where _ok", [], |row| {
+            row.get(0)
+        });
+        count.is_ok_and(|count: i64| count >= 10)
+    });
+    running.ends().with_code(0);
+    let database = open().unwrap();
+    let sql = "select symbol, typeof(price), _status from results where _row = 7";
+    let row: (String, String, i64) = database
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .unwrap();
+    assert_eq!(row, ("S7".into(), "real".into(), 200));
+}
+
+#[test]
+fn records_come_in_the_order_of_the_input_when_asked_for() {
+    for name in ["out.jsonl", "out.csv", "out.jsonl.gz", "out.parquet"] {
+        let (place, mock) = (
+            Place::new(),
+            mock(Settings {
+                latency: "uniform:0ms:20ms".parse().unwrap(),
+                ..Settings::default()
+            }),
+        );
+        ask(&place, &mock, name).flags("--order input").exits(0);
+        let to = place.path("ordered.jsonl");
+        throng("convert").arg(&place.path(name), &to).exits(0);
+        let text = place.read("ordered.jsonl");
+        let rows = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let symbols: Vec<String> = rows
+            .map(|row| row["symbol"].as_str().unwrap().into())
+            .collect();
+        let expected: Vec<String> = (0..ROWS).map(|row| format!("S{row}")).collect();
+        assert_eq!(symbols, expected, "{name}");
+    }
+}
+
+#[test]
+fn every_form_can_be_an_input() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let csv = place.file("rows.csv", &symbols(ROWS));
+    for name in ["in.parquet", "in.db", "in.csv.zst", "in.jsonl.gz"] {
+        throng("convert")
+            .arg(&csv, &place.path(name))
+            .exits(0)
+            .says("50 rows");
+        let output = place.path("out.jsonl");
+        run()
+            .quotes(&mock.url())
+            .arg("--input", &place.path(name))
+            .arg("--output", &output)
+            .flags("--overwrite")
+            .exits(0);
+        let records = place.records("out.jsonl");
+        assert_one_record_per_row(&records, ROWS);
+        assert_eq!(records[7]["symbol"], "S7", "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_or_written_says_why() {
+    let (place, mock) = (Place::new(), plain_mock());
+    for (name, why) in [
+        ("in.parquet", "is no whole Parquet file"),
+        ("in.db", "is no SQLite database"),
+        ("in.csv.gz", "cannot read"),
+    ] {
+        place.file(name, "this is something else entirely");
+        let ended = run()
+            .quotes(&mock.url())
+            .arg("--input", &place.path(name))
+            .exits(2);
+        ended.says(name).says(why);
+    }
+    let input = place.file("rows.csv", &symbols(1));
+    let pipe = place.path("pipe.db");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    for flags in ["--output-format parquet", &format!("--output {pipe}")] {
+        run()
+            .quotes(&mock.url())
+            .arg("--input", &input)
+            .flags(flags)
+            .exits(2)
+            .says("output needs a file");
+    }
+}
