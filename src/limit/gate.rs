@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::time::Sleep;
 
@@ -137,6 +138,27 @@ impl Gate {
         };
         let taken = turn.await?;
         Ok(Permit::new(self.shared.clone(), ask, taken))
+    }
+
+    /// Takes in what another process has sent: so many requests that ended so long
+    /// ago, or were lost then. To be told before anything else, the oldest first.
+    /// Limits by key, and of other units than requests, begin anew.
+    pub fn remember(&self, ago: Duration, requests: u64, lost: bool) {
+        let mut state = self.shared.lock();
+        let then = self.now().before(ago);
+        let (ask, end) = match lost {
+            true => (Ask::from(1), End::Lost),
+            false => (Ask::from(1), End::Answered),
+        };
+        for _ in 0..requests {
+            // More than all of it can't be used.
+            let Ok(mut taken) = state.limits.take(then, &ask) else {
+                return;
+            };
+            state.limits.sent(then, &ask, &mut taken);
+            state.limits.ended(then, &ask, &mut taken, end);
+            state.limits.finished(then, &ask, &mut taken);
+        }
     }
 
     /// The gate's clock.

@@ -91,10 +91,16 @@ impl Run {
     pub fn go(&self) -> Result<Report, Error> {
         let started = Instant::now();
         let rows = self.plan().source.rows()?;
-        let writer = self
-            .plan()
-            .output
-            .create(&self.plan().columns, &self.plan().identity)?;
+        let plan = self.plan();
+        for before in plan.output.sent_before(&plan.identity) {
+            self.gate()
+                .remember(before.ago, before.requests, before.lost);
+        }
+        let writer = self.plan().output.create(
+            &plan.columns,
+            &plan.identity,
+            writer::uncounted(&self.shared),
+        )?;
         let intents = self.intents()?;
         let (to_workers, rows_read) = async_channel::bounded(inbox::CHUNKS);
         let (to_writer, records) = async_channel::bounded(outbox::BATCHES);

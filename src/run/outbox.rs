@@ -15,7 +15,8 @@ pub type Batch = Vec<Record>;
 /// Batches that may wait for the writer.
 pub const BATCHES: usize = 16;
 
-const FULL: usize = 128;
+/// So many are not waited for.
+pub const FULL: usize = 128;
 /// A record waits no longer than this for others to come along.
 const PATIENCE: Duration = Duration::from_millis(50);
 

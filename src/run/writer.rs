@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use async_channel::Receiver;
 
-use super::outbox::Batch;
+use super::outbox::{self, Batch};
 use crate::attempt::Shared;
-use crate::sink::{Sink, SinkError, Writer};
+use crate::sink::{Sink, SinkError, Usage, Writer};
 use crate::stop::Reason;
 use crate::tally::Tally;
 
@@ -16,11 +16,20 @@ use crate::tally::Tally;
 /// in, and there is another try at its end: by then there may be room.
 pub fn write(shared: &Shared, mut writer: Writer, records: &Receiver<Batch>) -> Tally {
     let mut tally = Tally::new(&shared.plan.aggregates, &shared.plan.columns.values);
+    let is_limited = !shared.gate.state().is_empty();
     while let Ok(batch) = records.recv_blocking() {
         let last = records.is_empty();
-        if let Err(error) = write_batch(shared, &mut writer, &mut tally, &batch, last) {
+        let written = write_batch(shared, &mut writer, &mut tally, &batch, last);
+        let noted = match is_limited {
+            true => writer.note_usage(usage(shared), Instant::now()),
+            false => Ok(()),
+        };
+        if let Err(error) = written.and(noted) {
             shared.stop.ask(reason(&error));
         }
+    }
+    if is_limited {
+        writer.end_usage(usage(shared));
     }
     let finished = match tally.counts().rows {
         // A run that could not begin leaves nothing behind.
@@ -63,5 +72,25 @@ fn reason(error: &SinkError) -> Reason {
     match error {
         SinkError::Closed => Reason::Unread,
         SinkError::Failed(error) => Reason::Trouble(error.to_string()),
+    }
+}
+
+/// What has been used of the limits so far.
+fn usage(shared: &Shared) -> Usage {
+    let sending = shared.live.sending();
+    Usage {
+        sent: sending.sent,
+        ended: sending.sent.saturating_sub(sending.in_flight),
+        uncounted: uncounted(shared),
+    }
+}
+
+/// The most requests that may be in flight, or on the way to the writer; none
+/// that matter where there is no limit.
+pub fn uncounted(shared: &Shared) -> u64 {
+    let crew = shared.plan.workers;
+    match shared.gate.state().is_empty() {
+        true => 0,
+        false => (crew.count * (crew.in_flight + outbox::FULL)) as u64,
     }
 }

@@ -92,7 +92,13 @@ impl Platter {
             made: None,
         };
         let encode = format.encoder(&columns(&["price"], false), None).unwrap();
-        Writer::new(Text::start(encode, opened), None, Ending::default(), sync).unwrap()
+        Writer::new(
+            Text::start(encode, opened),
+            None,
+            Ending::default(),
+            (0, sync),
+        )
+        .unwrap()
     }
 }
 

@@ -22,6 +22,12 @@ pub fn print(text: &str) -> String {
 }
 
 impl Identity {
+    /// The print of one part.
+    pub(super) fn part(&self, name: &str) -> Option<&str> {
+        let part = self.parts.iter().find(|(it, _)| it == name);
+        part.map(|(_, print)| print.as_str())
+    }
+
     /// The keys of what has another print than it had `before`.
     #[must_use]
     pub fn changed_since(&self, before: &Identity) -> Vec<&str> {

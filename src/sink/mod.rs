@@ -11,7 +11,8 @@
 //!   a database or a Parquet file, or is to be in the order of the input
 //! - `intents`: what was sent and may have been done, for requests that must not
 //!   be sent twice
-//! - `sidecar`, `lock`: the small file beside it, which one run has at a time
+//! - `sidecar`, `lock`, `spent`: the small file beside it, which one run has at a
+//!   time, and what it has used of its limits
 //!
 //! To add a format: one file beside `jsonl.rs`, and one line in `format.rs`.
 
@@ -39,6 +40,9 @@ pub use identity::{Identity, print};
 mod lock;
 
 mod sidecar;
+
+mod spent;
+pub use spent::{Before, Usage};
 
 mod done;
 pub use done::Done;

@@ -11,10 +11,12 @@ use super::finish::Kind;
 use super::identity::Identity;
 use super::intents::{self, IntentLog, Intents};
 use super::mirror::{self, Mirror};
-use super::sidecar::{Held, Sidecar};
+use super::sidecar::{self, Held, Sidecar};
+use super::spent::Before;
 use super::target::Target;
 use super::text::Text;
 use super::writer::Ending;
+use super::writer::milliseconds_now;
 use super::{Columns, Format, Order, Settings, Writer};
 use crate::error::Error;
 use crate::source::{Row, Rows};
@@ -155,13 +157,19 @@ impl Output {
 
     /// Opens it for records with these columns, which belong to this. Only now
     /// a new file is made, an overwritten one emptied, a torn last record of a
-    /// resumed one cut.
+    /// resumed one cut. Up to `uncounted` requests may be sent at any time without
+    /// being in its records yet.
     ///
     /// # Errors
     /// A plan error if a resumed file has other columns, or if another run
     /// writes it; else one that says what the system says.
-    pub fn create(&self, columns: &Columns, identity: &Identity) -> Result<Writer, Error> {
-        let held = self.hold(identity)?;
+    pub fn create(
+        &self,
+        columns: &Columns,
+        identity: &Identity,
+        uncounted: u64,
+    ) -> Result<Writer, Error> {
+        let held = self.hold(identity, uncounted)?;
         self.forget_intents()?;
         let Place {
             target,
@@ -177,7 +185,8 @@ impl Output {
             Some(_) => Text::go_on(encode, opened),
         };
         text.mirror_to(self.mirror(columns)?);
-        Writer::new(text, held, self.ending(), self.settings.sync)
+        let safe = (self.place.past.records, self.settings.sync);
+        Writer::new(text, held, self.ending(), safe)
     }
 
     /// What is left to do when the run is complete.
@@ -237,6 +246,20 @@ impl Output {
             .map_err(wrong)
     }
 
+    /// What an earlier run to this output has sent to the same place, and when.
+    #[must_use]
+    pub fn sent_before(&self, identity: &Identity) -> Vec<Before> {
+        let Some(sidecar) = self.place.results().and_then(sidecar::read) else {
+            return Vec::new();
+        };
+        match sidecar.identity.part("request.url") == identity.part("request.url") {
+            true => sidecar
+                .spent
+                .before(milliseconds_now(), self.place.past.records),
+            false => Vec::new(),
+        }
+    }
+
     /// A way to the log for one worker.
     #[must_use]
     pub fn handle(&self, log: &IntentLog) -> Intents {
@@ -267,18 +290,22 @@ impl Output {
     }
 
     /// Keeps other runs away from a file.
-    fn hold(&self, identity: &Identity) -> Result<Option<Held>, Error> {
+    fn hold(&self, identity: &Identity, uncounted: u64) -> Result<Option<Held>, Error> {
         let Some(path) = self.place.results() else {
             return Ok(None);
         };
         let mut held = Held::take(path)
             .map_err(|error| Error::plan(format!("the output {self} is in use: {error}")))?;
+        // It goes on with the limits even where records do not.
+        let mut spent = std::mem::take(&mut held.says.spent);
+        spent.begin(milliseconds_now(), self.place.past.records, uncounted);
         held.says = Sidecar {
             throng: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             run: self.run.clone(),
             identity: identity.clone(),
             synced: None,
+            spent,
         };
         Ok(Some(held))
     }

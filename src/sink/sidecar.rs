@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
 use super::lock;
+use super::spent::Spent;
 
 /// What the file says.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,8 @@ pub(super) struct Sidecar {
     pub identity: Identity,
     /// How much of the results was on the disk at the last sync.
     pub synced: Option<Synced>,
+    /// What was used of the limits.
+    pub spent: Spent,
 }
 
 /// The beginning of a results file.

@@ -1,12 +1,13 @@
 //! Records to their output, and how safe they are there.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::finish::Finished;
 use super::order;
 use super::settings::Sync;
 use super::sidecar::Held;
+use super::spent::Usage;
 use super::text::Text;
 use super::{Format, Sink, SinkError};
 use crate::error::Error;
@@ -24,6 +25,19 @@ pub struct Writer {
     /// Whether anything was written since then.
     dirty: bool,
     records: u64,
+    /// What was used of the limits when that was noted last.
+    usage: Usage,
+    noted: Instant,
+    /// How many records there were before the first of this run.
+    before: u64,
+}
+
+/// Milliseconds since 1970, which go on when no process does.
+pub(super) fn milliseconds_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
 }
 
 /// What is left to do when a run is complete.
@@ -41,7 +55,7 @@ impl Writer {
         text: Text,
         held: Option<Held>,
         ending: Ending,
-        sync: Sync,
+        (before, sync): (u64, Sync),
     ) -> Result<Writer, Error> {
         let mut writer = Writer {
             text,
@@ -51,6 +65,9 @@ impl Writer {
             synced: Instant::now(),
             dirty: false,
             records: 0,
+            usage: Usage::default(),
+            noted: Instant::now(),
+            before,
         };
         match writer.note(true) {
             Ok(()) => Ok(writer),
@@ -77,6 +94,35 @@ impl Writer {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Notes once a second what has been used of the limits: the next run must
+    /// know, however this one ends.
+    ///
+    /// # Errors
+    /// When that can't be kept.
+    pub fn note_usage(&mut self, usage: Usage, now: Instant) -> Result<(), SinkError> {
+        let is_time = now.saturating_duration_since(self.noted) >= Duration::from_secs(1);
+        match is_time && self.take_usage(usage) {
+            true => self.note(false),
+            false => Ok(()),
+        }
+    }
+
+    /// Notes it once more, for the last time; the next sync keeps it.
+    pub fn end_usage(&mut self, usage: Usage) {
+        self.take_usage(usage);
+        if let Some(held) = &mut self.held {
+            held.says.spent.end();
+        }
+    }
+
+    fn take_usage(&mut self, usage: Usage) -> bool {
+        let before = std::mem::replace(&mut self.usage, usage);
+        let (now, records) = (milliseconds_now(), self.before + self.records);
+        self.noted = Instant::now();
+        let spent = self.held.as_mut().map(|held| &mut held.says.spent);
+        spent.is_some_and(|spent| spent.note(now, before, usage, records))
     }
 
     /// Writes what is left and waits until a file is on its disk. Records may
@@ -191,7 +237,7 @@ mod tests {
         let output = Output::new(&settings, false).unwrap();
         let identity = Identity::default();
         output
-            .create(&columns(&["price"], false), &identity)
+            .create(&columns(&["price"], false), &identity, 0)
             .unwrap()
     }
 

@@ -237,3 +237,35 @@ fn parquet_survives() {
 fn a_packed_text_survives() {
     finished_form("out.jsonl.zst", "out.jsonl.zst.journal", 6);
 }
+
+#[test]
+fn the_limit_holds_across_a_crash() {
+    for (signal, code) in [("-KILL", None), ("-INT", Some(130))] {
+        let place = Place::new();
+        let mock = mock(Settings {
+            limits: vec!["20/2s".parse().unwrap()],
+            ..Settings::default()
+        });
+        place.file("rows.csv", &symbols(60));
+        let ask = |how: &str| {
+            run()
+                .quotes(&mock.url())
+                .arg("--input", &place.path("rows.csv"))
+                .arg("--output", &place.path("out.jsonl"))
+                .flags("--rate 20/2s --workers 1 --concurrency 4 --timeout 1s --progress none")
+                .flags(how)
+        };
+        let running = ask("").start();
+        crate::harness::until("the first window", || mock.judgement().requests >= 20);
+        running.signal(signal);
+        assert_eq!(running.ends().code, code);
+        // Without a memory it would send 20 more at once.
+        let next = ask("--resume --take 21").start();
+        crate::harness::until("one more", || mock.judgement().requests > 20);
+        next.signal("-INT");
+        next.ends();
+        let judgement = mock.judgement();
+        assert_eq!(judgement.refused, 0, "{signal}");
+        assert!(judgement.windows[0].most <= 20, "{signal}: {judgement:?}");
+    }
+}
