@@ -11,6 +11,7 @@ mod job;
 mod mock;
 mod plan;
 mod progress;
+mod report;
 mod run;
 mod say;
 mod signals;
@@ -45,6 +46,8 @@ enum Command {
     Plan(plan::Arguments),
     /// Do the job in virtual time against a model of the server: how long, how many refusals
     Simulate(simulate::Arguments),
+    /// Report a finished results file again; nothing is sent
+    Report(report::Arguments),
     /// Write a table in another format: CSV, JSON Lines, Parquet, SQLite, compressed or not
     Convert(convert::Arguments),
     /// Serve a quote API with a limit, latencies and faults, to try jobs on
@@ -59,6 +62,7 @@ pub fn main() -> Exit {
         Command::Run(arguments) => run::main(arguments),
         Command::Plan(arguments) => plan::main(&arguments),
         Command::Simulate(arguments) => simulate::main(&arguments),
+        Command::Report(arguments) => report::main(&arguments),
         Command::Convert(arguments) => convert::main(&arguments),
         Command::Mock(arguments) => mock::main(&arguments),
         Command::Demo(arguments) => demo::main(&arguments),

@@ -53,6 +53,14 @@ pub fn carry_out(plan: Plan, show: &Show) -> Result<(Exit, Report), Error> {
     Ok((Exit::of_run(reason.as_ref(), report.rows.failed), report))
 }
 
+/// Tells people and programs.
+pub fn show(report: &Report, show: &Show) -> Result<(), Error> {
+    if !show.quiet {
+        tell(report, show);
+    }
+    write_summary(report, show)
+}
+
 /// A summary that can't be written is found before anything is sent.
 fn check_summary(plan: &Plan, show: &Show) -> Result<(), Error> {
     let Some(path) = &show.summary_json else {

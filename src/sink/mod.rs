@@ -78,6 +78,9 @@ mod check;
 mod output;
 pub use output::Output;
 
+mod read;
+pub use read::record;
+
 mod text;
 
 mod writer;

@@ -253,3 +253,25 @@ fn what_cannot_be_read_or_written_says_why() {
             .says("output needs a file");
     }
 }
+
+#[test]
+fn a_finished_file_is_reported_again() {
+    let (place, mock) = (Place::new(), plain_mock());
+    for name in ["out.jsonl", "out.csv", "out.parquet", "out.db"] {
+        let summary = |throng: Throng| {
+            let flags = throng.arg("--summary-json", &place.path("summary.json"));
+            let ended = flags.arg("--summarize", "mean(price)").exits(0);
+            ended.says("50 rows: 50 ok, 0 failed");
+            let summary = place.json("summary.json");
+            let mean = summary["aggregates"]["mean(price)"].clone();
+            (summary["rows"].clone(), summary["requests"].clone(), mean)
+        };
+        let first = summary(ask(&place, &mock, name));
+        let again = throng("report").flags(&place.path(name));
+        assert_eq!(summary(again), first, "{name}");
+    }
+    throng("report")
+        .flags(&place.file("rows.csv", &symbols(1)))
+        .exits(2)
+        .says("row 0 is no record of throng's: it has no _row");
+}

@@ -1,0 +1,47 @@
+//! `throng report`: a finished results file, told again; nothing is sent.
+
+use clap::Args;
+use throng::report::Report;
+use throng::source::{self, Source};
+use throng::tally::{Aggregate, Tally};
+use throng::{Error, sink};
+
+use super::flags::{Show, Values};
+use super::{Exit, run};
+
+#[derive(Args)]
+#[group(skip)]
+pub struct Arguments {
+    /// A results file of any format
+    results: String,
+    #[command(flatten)]
+    values: Values,
+    #[command(flatten)]
+    show: Show,
+}
+
+pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+    let wrong = |why: String| Error::plan(format!("{}: {why}", arguments.results));
+    let summary = serde_json::from_value(arguments.values.summary_tree());
+    let summary = summary.map_err(|error| wrong(error.to_string()))?;
+    let aggregates = Aggregate::parse_all(&summary).map_err(Error::plan)?;
+    let source = Source::new(&source::Settings {
+        file: Some(arguments.results.clone()),
+        ..source::Settings::default()
+    })?;
+    let mut tally = Tally::new(&aggregates, &[]);
+    for row in source.rows()? {
+        let row = row?;
+        let record = sink::record(row.fields).map_err(|why| {
+            wrong(format!(
+                "row {} is no record of throng's: {why}",
+                row.number
+            ))
+        })?;
+        tally.add(&record);
+    }
+    let mut report = Report::of(&tally);
+    report.ending.output = Some(arguments.results.clone());
+    run::show(&report, &arguments.show)?;
+    Ok(Exit::of_run(None, report.rows.failed))
+}
