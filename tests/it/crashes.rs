@@ -220,7 +220,7 @@ fn finished_form(output: &str, journal: &str, seed: u64) {
         faults: &[],
         prices: of_lines,
     };
-    job.survives(kills(20), seed);
+    job.survives(kills(12), seed);
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn a_thousand_answers_in_flight_come_in_and_no_row_is_asked_for_twice() {
     let (place, mock) = (
         Place::new(),
         mock(Settings {
-            latency: "400ms".parse().unwrap(),
+            latency: "4s".parse().unwrap(),
             there: 0.0,
             ..Settings::default()
         }),
