@@ -163,7 +163,7 @@ fn failed_rows_are_asked_for_again_and_have_one_record_afterwards() {
             .says("28 more done before");
         assert_eq!(mock.judgement().requests, 2);
         let text = place.read(name);
-        assert_eq!(text.matches("404").count(), 0, "{text}");
+        assert_eq!(text.matches("false").count(), 0, "{text}");
         assert_eq!(text.lines().count(), ROWS + usize::from(name == "out.csv"));
     }
 }
