@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
@@ -15,19 +15,20 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::chance::Chance;
-use crate::judge::{Tries, Verdict, refusal};
+use crate::judge::{Tries, Verdict};
 use crate::limit::{Arrival, Ask, Gate, Permit};
 use crate::live::{Counters, Live};
 use crate::plan::{Plan, Step};
 use crate::record::{Failure, Record};
 use crate::send::redirect::{self, Trust};
-use crate::send::{Answer, Head, Landed, Lease, Sender, Trouble};
+use crate::send::{Answer, Landed, Lease, Sender, Trouble};
 use crate::sink::{Announcement, Intents};
 use crate::source::Row;
 use crate::stop::{Reason, Stop};
 
 mod batch;
 mod gather;
+mod hear;
 mod pages;
 mod renew;
 
@@ -81,6 +82,8 @@ struct Seen {
     announcements: Vec<Announcement>,
     signed: Signed,
     renewed: bool,
+    /// Whether the last answer was a refusal: it costs no try.
+    refused: bool,
 }
 
 /// On whose behalf a request is sent.
@@ -229,6 +232,10 @@ impl Walk {
     ) -> Result<Result<Answer, Failure>, Stopped> {
         loop {
             let outcome = self.attempt(request, terms, seen).await?;
+            if std::mem::take(&mut seen.refused) {
+                // The gate is closed: that is where the row waits.
+                continue;
+            }
             self.check_cut(&outcome, tries)?;
             if let (Ok(answer), Errand::Own) = (&outcome, terms.errand)
                 && self.renewed(answer.status, seen).await?
@@ -249,8 +256,7 @@ impl Walk {
                     self.live().retried();
                     self.unless_stopped(tokio::time::sleep(pause)).await?;
                 }
-                // The gate is closed: that is where the row waits.
-                (Verdict::Refused | Verdict::Done, _) => {}
+                (Verdict::Done, Err(_)) => {}
             }
         }
     }
@@ -328,11 +334,15 @@ impl Walk {
         let head = self
             .unless_cut(self.sender.send(&mut lease, request, time, arrived))
             .await;
-        let head = self.settle(&mut permit, head);
-        seen.arrivals.extend(permit.arrival());
+        let head = self.settle(&mut permit, head, terms.errand, seen);
+        if head.is_err() {
+            seen.arrivals.extend(permit.arrival());
+        }
         let head = head?;
         seen.status = Some(head.status());
         let answer = self.unless_cut(self.sender.read(lease, head, time)).await;
+        self.settle_by_body(&mut permit, &answer, seen);
+        seen.arrivals.extend(permit.arrival());
         seen.latency = Some(time.elapsed());
         let answer = answer?;
         if terms.errand == Errand::Token {
@@ -363,39 +373,6 @@ impl Walk {
             "the total that the limits allow for a run is used up (limit.rate = \"N/run\")".into(),
         ));
         Stopped
-    }
-
-    /// Ends a permit as its attempt has ended.
-    fn settle(&self, permit: &mut Permit, head: Result<Head, Trouble>) -> Result<Head, Trouble> {
-        match &head {
-            Ok(head) => self.hear(permit, head),
-            Err(trouble) if trouble.landed == Landed::No => {
-                permit.returned();
-                self.live().unsent();
-            }
-            Err(_) => permit.lost(),
-        }
-        head
-    }
-
-    /// Tells the gate what the head of an answer says about the limit.
-    fn hear(&self, permit: &mut Permit, head: &Head) {
-        self.live().answered();
-        let Some(refusal) = refusal(head.status(), head.headers(), SystemTime::now()) else {
-            return match head.status() {
-                // Someone in front of the server has lost sight of the request.
-                StatusCode::BAD_GATEWAY
-                | StatusCode::SERVICE_UNAVAILABLE
-                | StatusCode::GATEWAY_TIMEOUT => permit.lost(),
-                status if status.as_u16() >= 400 => permit.failed(),
-                _ => permit.answered(),
-            };
-        };
-        self.live().refused();
-        let refusals = permit.refused(refusal.pause, self.run.chance.draw());
-        if let Some(why) = self.step().judge.too_long(refusal.pause, refusals) {
-            self.run.stop.ask(Reason::Trouble(why));
-        }
     }
 
     /// A host that nobody has reached yet, after all retries, is not one row's trouble.

@@ -1,8 +1,10 @@
 //! What a run is doing now: counters for whoever looks on.
 
+use std::collections::BTreeMap;
 use std::iter::Sum;
 use std::ops::Add;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Counters of a run in progress. They may be read at any time from anywhere.
 #[derive(Debug)]
@@ -10,7 +12,11 @@ pub struct Live {
     workers: Vec<Counters>,
     ok: Counter,
     failed: Counter,
+    doubts: Mutex<BTreeMap<String, String>>,
 }
+
+/// More headers than this are not doubted at once.
+const MOST_DOUBTS: usize = 20;
 
 /// What one worker does.
 #[derive(Debug, Default)]
@@ -49,7 +55,26 @@ impl Live {
             workers: (0..workers).map(|_| Counters::default()).collect(),
             ok: Counter::default(),
             failed: Counter::default(),
+            doubts: Mutex::default(),
         }
+    }
+
+    /// Headers that said what can't be, and the first thing that was wrong with each.
+    #[must_use]
+    pub fn doubts(&self) -> BTreeMap<String, String> {
+        self.known_doubts().clone()
+    }
+
+    /// Something that the server says can't be: it is noted once for each header.
+    pub(crate) fn doubt(&self, header: &str, why: &str) {
+        let mut doubts = self.known_doubts();
+        if doubts.len() < MOST_DOUBTS && !doubts.contains_key(header) {
+            doubts.insert(header.to_owned(), why.to_owned());
+        }
+    }
+
+    fn known_doubts(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What all workers together have sent and heard.

@@ -29,6 +29,9 @@ pub struct Arguments {
     request: flags::Request,
     #[command(flatten)]
     auth: flags::Auth,
+    /// The limits and refusals of an API that is known (throng profiles)
+    #[arg(long, value_name = "NAME[:TIER]", help_heading = "Limit")]
+    api: Option<String>,
     #[command(flatten)]
     limit: flags::Limit,
     #[command(flatten)]
@@ -60,6 +63,7 @@ impl Arguments {
             "request": self.request.tree(),
             "auth": self.auth.auth_tree(),
             "secrets": self.auth.secrets_tree(),
+            "api": self.api,
             "limit": self.limit.tree().map_err(Error::plan)?,
             "workers": self.workers.tree(),
             "send": self.patience.send_tree(),

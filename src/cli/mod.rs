@@ -10,6 +10,7 @@ mod flags;
 mod job;
 mod mock;
 mod plan;
+mod profiles;
 mod progress;
 mod report;
 mod run;
@@ -50,6 +51,8 @@ enum Command {
     Report(report::Arguments),
     /// Write a table in another format: CSV, JSON Lines, Parquet, SQLite, compressed or not
     Convert(convert::Arguments),
+    /// List the APIs whose limits are known (--api NAME), or show one
+    Profiles(profiles::Arguments),
     /// Serve a quote API with a limit, latencies and faults, to try jobs on
     Mock(mock::Arguments),
     /// Ask a mock API for 500 quotes at once, and compare its count with ours
@@ -64,6 +67,7 @@ pub fn main() -> Exit {
         Command::Simulate(arguments) => simulate::main(&arguments),
         Command::Report(arguments) => report::main(&arguments),
         Command::Convert(arguments) => convert::main(&arguments),
+        Command::Profiles(arguments) => profiles::main(&arguments),
         Command::Mock(arguments) => mock::main(&arguments),
         Command::Demo(arguments) => demo::main(&arguments),
     };

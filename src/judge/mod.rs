@@ -9,10 +9,13 @@ use crate::send::{Answer, Landed, Trouble};
 
 mod backoff;
 mod refusal;
+mod rules;
 mod settings;
+pub mod signals;
 
 pub use backoff::backoff;
-pub use refusal::{Refusal, is_refusal, refusal};
+pub use refusal::is_refusal;
+pub use rules::{Meaning, Rule, Rules, Ruling};
 pub use settings::{Settings, Unknown};
 
 /// What an attempt means for its row.
@@ -22,8 +25,6 @@ pub enum Verdict {
     Done,
     /// Try again after this pause.
     Again(Duration),
-    /// The limit was hit: wait at the gate and go again; no attempt is used up.
-    Refused,
     /// The row fails.
     GiveUp(Failure),
 }
@@ -107,7 +108,6 @@ impl Judge {
     ) -> Verdict {
         let (failure, landed) = match outcome {
             Ok(answer) if answer.status.is_success() => return Verdict::Done,
-            Ok(answer) if is_refusal(answer.status, &answer.headers) => return Verdict::Refused,
             Ok(answer) => (answer.failure(), self.landed(answer.status)),
             Err(trouble) => (trouble.failure(), trouble.landed),
         };
@@ -254,19 +254,5 @@ mod tests {
             };
             assert_eq!(failure.kind, kind);
         }
-    }
-
-    #[test]
-    fn a_refusal_uses_no_attempt_up() {
-        let judge = Judge::new(Settings {
-            retries: 0,
-            ..Settings::default()
-        });
-        let mut tries = Tries::of(&Method::POST);
-        for _ in 0..9 {
-            let verdict = judge.verdict(&mut tries, &status(429), 0.0);
-            assert_eq!(verdict, Verdict::Refused);
-        }
-        assert_eq!(tries, Tries::of(&Method::POST));
     }
 }

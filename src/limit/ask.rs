@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
+use super::allowance::Mark;
 use super::kind::Hold;
 
 /// What one attempt asks for: units of each kind, and whose limits they count against.
@@ -40,6 +41,11 @@ impl Ask {
         &self.keys
     }
 
+    /// How many kinds of units it names; the others it doesn't.
+    pub(super) fn kinds(&self) -> usize {
+        self.units.len()
+    }
+
     /// Units of this kind. Those that it doesn't name cost one, like a request.
     #[must_use]
     pub fn units_of(&self, unit: usize) -> u64 {
@@ -62,6 +68,17 @@ pub struct Taken {
     pub(super) holds: SmallVec<[Hold; 2]>,
     /// Which key of the pool it uses, if there is a pool.
     pub(super) key: Option<usize>,
+    /// What was known when it was taken.
+    pub(super) standing: Standing,
+}
+
+/// What a group knew when an attempt was taken from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Standing {
+    /// What had been answered by then.
+    pub mark: Mark,
+    /// Which beginning after a pause it belongs to.
+    pub era: u64,
 }
 
 impl Taken {

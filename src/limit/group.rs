@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use super::ask::Ask;
-use super::kind::{Hold, Kind, When};
+use super::allowance::Allowances;
+use super::ask::{Ask, Standing};
+use super::kind::{Hold, Kind, Said, When};
+use super::restart::Restart;
 use super::state::Account;
 use super::time::Time;
 
@@ -19,6 +21,10 @@ pub struct Group {
     closed_until: Time,
     /// Refusals since the server last took an attempt in.
     refusals: u32,
+    /// What the server said is left.
+    said: Allowances,
+    /// The beginning after a pause.
+    restart: Restart,
     /// Attempts that have taken something and are not finished.
     open: u64,
 }
@@ -41,14 +47,40 @@ impl Group {
 
     /// When all of them have what is asked for, and the server is not to be left alone.
     pub fn earliest(&mut self, now: Time, ask: &Ask) -> When {
-        let closed = match now < self.closed_until {
-            true => When::At(self.closed_until),
-            false => When::Now,
-        };
+        let open = self.open_to(now, ask);
         self.members
             .iter_mut()
             .map(|member| member.kind.earliest(now, ask.units_of(member.unit)))
-            .fold(closed, When::max)
+            .fold(open, When::max)
+    }
+
+    /// When the server's own words let it go.
+    fn open_to(&mut self, now: Time, ask: &Ask) -> When {
+        if self.said.expire(now) {
+            self.restart.begin();
+        }
+        let said = self.said.closed_until(&|unit| ask.units_of(unit));
+        let closed = said.unwrap_or(Time::ZERO).max(self.closed_until);
+        match now < closed {
+            true => When::At(closed),
+            false if self.restart.holds_back() => When::AfterAnAnswer,
+            false => When::Now,
+        }
+    }
+
+    /// Counts an attempt that this group alone answers for, as far as the server
+    /// speaks of it.
+    pub fn stand(&mut self, ask: &Ask) -> Standing {
+        Standing {
+            mark: self.said.take(|unit| ask.units_of(unit), ask.kinds()),
+            era: self.restart.take(),
+        }
+    }
+
+    /// Such an attempt is over.
+    pub fn leave(&mut self, ask: &Ask, standing: &Standing) {
+        self.said.end(|unit| ask.units_of(unit), ask.kinds());
+        self.restart.finished(standing.era);
     }
 
     /// Takes from each of them what [`earliest`](Group::earliest) said could be had.
@@ -70,8 +102,35 @@ impl Group {
     }
 
     /// The server took an attempt in: what it refused before is over.
-    pub fn accepted(&mut self) {
+    pub fn accepted(&mut self, standing: &Standing) {
         self.refusals = 0;
+        self.restart.accepted(standing.era);
+    }
+
+    /// The server tells its count of a unit, to an attempt that was taken so;
+    /// `unit` is none for one that no limit counts.
+    pub fn hear(
+        &mut self,
+        now: Time,
+        (ask, standing): (&Ask, &Standing),
+        unit: Option<usize>,
+        said: Said,
+    ) {
+        let told = self.members.iter_mut().filter(|m| Some(m.unit) == unit);
+        let mut known = false;
+        for member in told {
+            known |= member.kind.agrees(now, said);
+            member.kind.learn(now, said);
+        }
+        let (Some(remaining), Some(reset)) = (said.remaining, said.reset) else {
+            return;
+        };
+        let concerns = unit.is_some() || remaining == 0;
+        if concerns && !known && reset > now {
+            let own = unit.map_or(0, |unit| ask.units_of(unit));
+            let own = (own, &standing.mark);
+            self.said.hear(unit, own, remaining, reset, now);
+        }
     }
 
     /// Whether a refusal of what was sent then tells nothing new, since the
@@ -91,7 +150,11 @@ impl Group {
             true => doubled(self.refusals, chance),
             false => Duration::ZERO,
         };
-        self.closed_until = self.closed_until.max(now.after(pause.unwrap_or(unsaid)));
+        let pause = pause.map_or(unsaid, |pause| pause + later(pause, chance));
+        self.closed_until = self.closed_until.max(now.after(pause));
+        if news {
+            self.restart.begin();
+        }
         self.refusals
     }
 
@@ -107,11 +170,18 @@ impl Group {
     pub fn is_idle(&mut self, now: Time) -> bool {
         let quiet = self.open == 0 && self.refusals == 0 && now >= self.closed_until;
         quiet
+            && self.said.is_silent(now)
             && self
                 .members
                 .iter_mut()
                 .all(|member| member.kind.is_idle(now))
     }
+}
+
+/// How much later than told to come back: never sooner, and never much.
+fn later(pause: Duration, chance: f64) -> Duration {
+    const MOST: Duration = Duration::from_secs(1);
+    (pause / 20).min(MOST).mul_f64(chance.clamp(0.0, 1.0))
 }
 
 /// The pause after this many refusals that named none.
@@ -156,7 +226,7 @@ mod tests {
             // an older attempt's refusal adds nothing
             assert!(group.expected_refusal(Time::ZERO));
         }
-        group.accepted();
+        group.accepted(&Standing::default());
         assert_eq!(refused(&mut group, sent, 1.0), Duration::from_millis(1_250));
     }
 }

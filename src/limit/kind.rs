@@ -47,6 +47,12 @@ pub trait Kind: fmt::Debug + Send {
     /// What the server says of the limit. It only ever tightens.
     fn learn(&mut self, _now: Time, _said: Said) {}
 
+    /// Whether what the server says is no news: the limit is no smaller, and no
+    /// less of it is left than is free here.
+    fn agrees(&mut self, _now: Time, _said: Said) -> bool {
+        false
+    }
+
     /// Whether it would do as well to begin anew: nothing is taken or held.
     fn is_idle(&mut self, now: Time) -> bool;
 
@@ -100,6 +106,8 @@ pub struct Said {
     pub remaining: Option<u64>,
     /// When the window ends, if it says so.
     pub reset: Option<Time>,
+    /// The most in a window, if it says so.
+    pub limit: Option<u64>,
 }
 
 impl Hold {

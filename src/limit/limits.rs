@@ -93,7 +93,12 @@ impl Limits {
             holds.extend(group.take(now, ask))
         });
         self.next_key = key.map_or(0, |key| key + 1);
-        Ok(Taken { holds, key })
+        let standing = self.innermost(ask, key).stand(ask);
+        Ok(Taken {
+            holds,
+            key,
+            standing,
+        })
     }
 
     /// The attempt is being written.
@@ -109,7 +114,7 @@ impl Limits {
     /// The attempt ended, other than by a refusal.
     pub fn ended(&mut self, now: Time, ask: &Ask, taken: &mut Taken, end: End) {
         if matches!(end, End::Answered | End::Failed) {
-            self.innermost(ask, taken.key).accepted();
+            self.innermost(ask, taken.key).accepted(&taken.standing);
         }
         self.lost += u64::from(end == End::Lost);
         let free = end == End::Failed && self.uncounted.failed;
@@ -147,6 +152,7 @@ impl Limits {
     /// The answer has been read to its end, or nothing more will come of it.
     pub fn finished(&mut self, now: Time, ask: &Ask, taken: &mut Taken) {
         self.tell(ask, taken, &mut |kind, hold| kind.finished(now, hold));
+        self.innermost(ask, taken.key).leave(ask, &taken.standing);
         self.each_group(&ask.keys, taken.key, &mut Group::finished);
     }
 
@@ -159,13 +165,17 @@ impl Limits {
         });
     }
 
-    /// What the server said of its requests, to somebody with these keys.
-    pub fn learn(&mut self, now: Time, ask: &Ask, key: Option<usize>, said: Said) {
-        for member in self.innermost(ask, key).members() {
-            if member.unit == 0 {
-                member.kind.learn(now, said);
-            }
-        }
+    /// What the server said of a unit, to an attempt that has taken so; `unit`
+    /// is an index into the policy's units, and none for one that isn't counted.
+    pub fn learn(
+        &mut self,
+        now: Time,
+        (ask, taken): (&Ask, &Taken),
+        unit: Option<usize>,
+        said: Said,
+    ) {
+        let group = self.innermost(ask, taken.key);
+        group.hear(now, (ask, &taken.standing), unit, said);
     }
 
     /// Each limit's own account, in the order of the parts; nothing of what never woke.

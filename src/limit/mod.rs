@@ -31,7 +31,7 @@ mod time;
 pub use time::{Time, calendar_at_zero, now};
 
 pub mod kind;
-pub use kind::{Kind, When};
+pub use kind::{Kind, Said, When};
 mod slots;
 pub mod window;
 
@@ -51,9 +51,11 @@ pub mod budget;
 
 mod certificate;
 
+mod allowance;
 mod ask;
 pub use ask::{Ask, Taken};
 mod group;
+mod restart;
 mod scope;
 mod state;
 pub use state::LimitState;
@@ -69,7 +71,7 @@ mod sync;
 mod gate;
 pub use gate::{Denied, Gate};
 mod permit;
-pub use permit::{Arrival, Permit};
+pub use permit::{Arrival, Permit, Told};
 
 mod bound;
 pub use bound::{Bound, Demand};

@@ -26,6 +26,17 @@ pub struct Permit {
     ended: Option<Time>,
 }
 
+/// What an answer tells of a limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The most in a window.
+    pub limit: Option<u64>,
+    /// What is left of it.
+    pub remaining: Option<u64>,
+    /// How long from now it ends.
+    pub reset: Option<Duration>,
+}
+
 /// From when to when an attempt can have arrived at the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
@@ -51,6 +62,12 @@ impl Permit {
     #[must_use]
     pub fn key(&self) -> Option<usize> {
         self.taken.key()
+    }
+
+    /// Whether it was sent, and nothing is known to have become of it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.sent.is_some() && self.ended.is_none()
     }
 
     /// The request is about to be written.
@@ -119,12 +136,17 @@ impl Permit {
         });
     }
 
-    /// What the server says of its limit; `reset` is that long from now.
-    pub fn learn(&mut self, remaining: Option<u64>, reset: Option<Duration>) {
-        let (ask, key) = (&self.ask, self.taken.key());
+    /// What the server says of its limit on a unit, as an index into the
+    /// policy's units; none for a unit that is not counted.
+    pub fn learn(&mut self, unit: Option<usize>, told: Told) {
+        let (ask, taken) = (&self.ask, &self.taken);
         self.shared.tell(ask, |limits, now| {
-            let reset = reset.map(|reset| now.after(reset));
-            limits.learn(now, ask, key, Said { remaining, reset });
+            let said = Said {
+                limit: told.limit,
+                remaining: told.remaining,
+                reset: told.reset.map(|reset| now.after(reset)),
+            };
+            limits.learn(now, (ask, taken), unit, said);
         });
     }
 

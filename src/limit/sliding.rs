@@ -173,19 +173,24 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_sees_less_left_is_believed() {
+    fn what_the_server_says_is_no_news_if_it_counts_as_we_do() {
         let mut window = window(5, Guard::Strict);
         let mut hold = window.take(at(0), 1);
         window.answered(at(100), &mut hold);
-        let said = |remaining| Said {
-            remaining: Some(remaining),
-            reset: Some(at(700)),
-        };
-        window.learn(at(100), said(2));
-        assert_eq!(window.earliest(at(100), 3), When::At(at(700)));
-        assert_eq!(window.earliest(at(100), 2), When::Now);
-        window.learn(at(100), said(99));
-        assert_eq!(window.earliest(at(100), 3), When::At(at(700)));
+        for (limit, remaining, reset, agrees) in [
+            (5, 4, 700, true),
+            (9, 8, 700, true),
+            (5, 3, 700, false),
+            (4, 4, 700, false),
+            (5, 4, 60_000, false),
+        ] {
+            let said = Said {
+                limit: Some(limit),
+                remaining: Some(remaining),
+                reset: Some(at(reset)),
+            };
+            assert_eq!(window.agrees(at(100), said), agrees, "{said:?}");
+        }
     }
 
     #[test]
@@ -196,6 +201,7 @@ mod tests {
         window.answered(at(100), &mut answered);
         window.lost(at(100), &mut lost);
         let said = Said {
+            limit: None,
             remaining: None,
             reset: Some(at(400)),
         };

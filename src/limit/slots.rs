@@ -102,14 +102,10 @@ impl Slots {
         self.most = self.most.max(self.used());
     }
 
-    /// No more than `remaining` are free until `until`.
-    pub fn leave(&mut self, now: Time, remaining: u64, until: Time) {
-        self.release(now);
-        let free = self.units.saturating_sub(self.used());
-        let extra = free.saturating_sub(remaining);
-        if extra > 0 && until > now {
-            self.add(until.round_up(self.grain), extra);
-        }
+    /// All of them.
+    #[must_use]
+    pub fn units(&self) -> u64 {
+        self.units
     }
 
     /// Whatever is counted until later than `until`, but not than `latest`, is

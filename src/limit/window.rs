@@ -147,17 +147,22 @@ impl<S: Span> Kind for Window<S> {
     }
 
     fn learn(&mut self, now: Time, said: Said) {
-        let Some(reset) = said.reset else {
-            return;
-        };
-        if let Some(remaining) = said.remaining {
-            self.slots.leave(now, remaining, reset);
-        }
-        if let Some(end) = self.span.end_at_reset(reset) {
+        if let Some(end) = said.reset.and_then(|reset| self.span.end_at_reset(reset)) {
             // What is counted for longer than an answer of now may yet arrive.
             let latest = self.span.end(now);
             self.slots.release_by(now, end, latest);
         }
+    }
+
+    fn agrees(&mut self, now: Time, said: Said) -> bool {
+        let (Some(limit), Some(remaining), Some(reset)) = (said.limit, said.remaining, said.reset)
+        else {
+            return false;
+        };
+        // Resets are told in whole seconds.
+        let latest = now.after(self.period + self.period / 20 + Duration::from_secs(1));
+        let free = self.slots.units().saturating_sub(self.slots.used());
+        limit >= self.slots.units() && free <= remaining && reset <= latest
     }
 
     fn is_idle(&mut self, now: Time) -> bool {

@@ -27,6 +27,8 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Job {
+    /// A profile that lies under all this: `github`, `github:anonymous`.
+    pub api: Option<String>,
     /// Where rows come from.
     pub input: source::Settings,
     /// What is asked for each.
@@ -43,6 +45,8 @@ pub struct Job {
     pub send: send::Settings,
     /// When to try again.
     pub retry: judge::Settings,
+    /// Which answers are refusals, beside a 429.
+    pub refusal: Vec<judge::Rule>,
     /// What to keep of an answer.
     pub extract: extract::Settings,
     /// What to keep a record of, if not of each row.
@@ -70,11 +74,11 @@ impl Job {
     }
 }
 
-fn unfit(error: serde_json::Error) -> Error {
+pub(super) fn unfit(error: serde_json::Error) -> Error {
     Error::plan(format!("the flags don't fit: {error}"))
 }
 
-fn lay_over(under: &mut Value, over: Value) {
+pub(super) fn lay_over(under: &mut Value, over: Value) {
     match (under, over) {
         (_, Value::Null) => {}
         (Value::Object(under), Value::Object(over)) => {

@@ -22,11 +22,13 @@ mod mistakes;
 mod names;
 mod older;
 mod preview;
+mod profile;
 mod resume;
 mod step;
 
 pub use files::check_apart;
 pub use job::Job;
+pub use profile::{Need, Profile, Source as Reading};
 pub use step::Step;
 
 /// Everything that a run needs, checked.
@@ -52,6 +54,7 @@ impl Plan {
     /// # Errors
     /// The first thing that is wrong, with its place and what to do.
     pub fn new(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan, Error> {
+        let job = &*profile::under(job)?;
         let vault = Arc::new(Vault::new(&job.secrets)?);
         let known = Known {
             environment,

@@ -9,7 +9,7 @@ use crate::auth::Signer;
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::extract::{Each, Extractor, Settler};
-use crate::judge::{Judge, Tries};
+use crate::judge::{Judge, Rules, Tries};
 use crate::limit::{Ask, Guard, Part, Policy};
 use crate::pages::Pages;
 use crate::record::Failure;
@@ -26,6 +26,7 @@ pub struct Step {
     pub(crate) signer: Signer,
     pub(crate) transport: Arc<Transport>,
     pub(crate) judge: Judge,
+    pub(crate) refusals: Rules,
     pub(crate) extractor: Extractor,
     pub(crate) settler: Settler,
     pub(crate) each: Option<Each>,
@@ -85,6 +86,7 @@ impl Step {
                 known.environment,
             )),
             judge: Judge::new(job.retry.clone()),
+            refusals: Rules::new(&job.refusal)?,
             makes_keys: job.retry.idempotency_key.as_deref() == Some(AUTO),
             keeps_body: job.output.keep_body || job.extract.is_empty(),
             renderer,

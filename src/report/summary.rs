@@ -1,5 +1,7 @@
 //! All that is told of a run, with the names that programs read.
 
+use std::collections::BTreeMap;
+
 use serde::{Serialize, Serializer};
 
 use super::facts::{Ending, FailureKind, Latency, LimitReport, Pace, Rows, Sent, WorkerReport};
@@ -20,6 +22,8 @@ pub struct Report {
     pub pace: Option<Pace>,
     /// How the limits were kept.
     pub limits: Vec<LimitReport>,
+    /// Headers that said what can't be, which was not believed.
+    pub doubts: BTreeMap<String, String>,
     /// How long the last attempts took; none if none was answered.
     pub latency_ms: Option<Latency>,
     /// What the summary asks for, by name.

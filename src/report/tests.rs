@@ -94,7 +94,7 @@ fn programs_find_the_names_of_the_design() {
     assert_eq!(
         names.join(" "),
         "rows ok failed skipped requests retries refused seconds best_possible_seconds bound_by \
-         requests_per_second limits latency_ms aggregates failures workers output stopped resume"
+         requests_per_second limits doubts latency_ms aggregates failures workers output stopped resume"
     );
     assert_eq!(json["seconds"], 118.235);
     assert_eq!(json["aggregates"]["mean(price)"]["value"], 2.5);

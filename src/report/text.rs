@@ -26,6 +26,7 @@ impl Report {
         lines.extend(time(self));
         lines.push(sent(self));
         lines.extend(self.limits.iter().map(limit));
+        lines.extend(self.doubts.iter().map(doubt));
         lines.extend(self.latency_ms.as_ref().map(latency));
         lines.extend(apart(answers::answers(&self.aggregates)));
         lines.extend(apart(failures::failures(&self.failures)));
@@ -142,6 +143,10 @@ fn limit(limit: &LimitReport) -> String {
         line += &format!("; {lost} without an answer, each counted for {linger} more");
     }
     line
+}
+
+fn doubt((header, why): (&String, &String)) -> String {
+    format!("not believed: {}: {}", short(header), short(why))
 }
 
 /// Requests need no name.

@@ -43,3 +43,4 @@ mod summary;
 mod tls;
 mod unknown;
 mod verdicts;
+mod words;

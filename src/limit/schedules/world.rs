@@ -320,10 +320,11 @@ impl Run {
                 let nanos = now.since(Time::ZERO).as_nanos() as u64;
                 let reset = Some(Time::from_nanos((nanos / period + 1) * period));
                 let said = Said {
+                    limit: None,
                     remaining: None,
                     reset,
                 };
-                limits.learn(now, ask, None, said);
+                limits.learn(now, (ask, taken), Some(0), said);
             }
         });
         if outcome == Outcome::Unsent {

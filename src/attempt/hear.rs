@@ -1,0 +1,127 @@
+//! What an answer teaches the gate, before anyone else may pass it.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, StatusCode};
+
+use super::{Errand, Seen, Walk};
+use crate::judge::signals::{Signal, signals};
+use crate::judge::{Meaning, Ruling};
+use crate::limit::{Permit, Told};
+use crate::send::{Answer, Head, Landed, Trouble};
+use crate::stop::Reason;
+
+impl Walk {
+    /// Ends a permit as its attempt has ended, unless only the answer's body can tell.
+    pub(super) fn settle(
+        &self,
+        permit: &mut Permit,
+        head: Result<Head, Trouble>,
+        errand: Errand,
+        seen: &mut Seen,
+    ) -> Result<Head, Trouble> {
+        match &head {
+            Ok(head) => {
+                // Other servers know nothing of this one's limits.
+                if errand == Errand::Own {
+                    self.learn(permit, head.headers());
+                }
+                self.live().answered();
+                let rules = &self.step().refusals;
+                let ruling = rules.of_head(head.status(), head.headers(), SystemTime::now());
+                seen.refused = self.carry_out(permit, head.status(), ruling);
+            }
+            Err(trouble) if trouble.landed == Landed::No => {
+                permit.returned();
+                self.live().unsent();
+            }
+            Err(_) => permit.lost(),
+        }
+        head
+    }
+
+    /// The same for a permit that waited for the body.
+    pub(super) fn settle_by_body(
+        &self,
+        permit: &mut Permit,
+        answer: &Result<Answer, Trouble>,
+        seen: &mut Seen,
+    ) {
+        if !permit.is_open() {
+            return;
+        }
+        let Ok(answer) = answer else {
+            return permit.answered();
+        };
+        let (rules, now) = (&self.step().refusals, SystemTime::now());
+        let ruling = rules.of_answer(answer.status, &answer.headers, &answer.body, now);
+        seen.refused = self.carry_out(permit, answer.status, ruling);
+    }
+
+    /// What the server tells of its own count.
+    fn learn(&self, permit: &mut Permit, headers: &HeaderMap) {
+        let heard = signals(headers, SystemTime::now());
+        let units = self.step().policy.units();
+        for signal in &heard.signals {
+            let unit = units.iter().position(|unit| signal.is_of(unit));
+            permit.learn(unit, told(signal));
+        }
+        for odd in &heard.odd {
+            self.run.live.doubt(&odd.header, &odd.why);
+        }
+    }
+
+    /// Tells the gate what an answer says about the limit. Gives whether it was
+    /// a refusal.
+    fn carry_out(&self, permit: &mut Permit, status: StatusCode, ruling: Ruling) -> bool {
+        let (meaning, pause) = match ruling {
+            Ruling::Open => return false,
+            Ruling::Refused(meaning, pause) => (meaning, pause),
+            Ruling::Taken => {
+                match status {
+                    // Someone in front of the server has lost sight of the request.
+                    StatusCode::BAD_GATEWAY
+                    | StatusCode::SERVICE_UNAVAILABLE
+                    | StatusCode::GATEWAY_TIMEOUT => permit.lost(),
+                    status if status.as_u16() >= 400 => permit.failed(),
+                    _ => permit.answered(),
+                }
+                return false;
+            }
+        };
+        self.live().refused();
+        let refusals = permit.refused(pause, self.run.chance.draw());
+        let why = match meaning {
+            Meaning::Limited => self.step().judge.too_long(pause, refusals),
+            Meaning::QuotaGone => Some(format!(
+                "the server says that the quota is used up (status {})",
+                status.as_u16()
+            )),
+            Meaning::Banned => Some(format!(
+                "the server wants nothing more of us (status {}): find out why before you go on, since going on may make it worse",
+                status.as_u16()
+            )),
+        };
+        if let Some(why) = why {
+            self.run
+                .stop
+                .ask(Reason::Trouble(why + &resume_after(pause)));
+        }
+        true
+    }
+}
+
+/// When the server will take more, if it says so.
+fn resume_after(pause: Option<Duration>) -> String {
+    let later = pause.and_then(|pause| jiff::Timestamp::now().checked_add(pause).ok());
+    let seconds = later.and_then(|later| later.round(jiff::Unit::Second).ok());
+    seconds.map_or_else(String::new, |time| format!("; resume after {time}"))
+}
+
+fn told(signal: &Signal) -> Told {
+    Told {
+        limit: signal.limit,
+        remaining: signal.remaining,
+        reset: signal.reset,
+    }
+}

@@ -1,0 +1,35 @@
+//! `throng profiles`: which APIs are known, and what is known of them.
+
+use clap::Args;
+use throng::Error;
+use throng::plan::Profile;
+
+use super::{Exit, say};
+
+#[derive(Args)]
+#[group(skip)]
+pub struct Arguments {
+    /// One of them, in full
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+}
+
+pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+    match &arguments.name {
+        Some(name) => say::result(Profile::named(name)?.text().trim_end()),
+        None => list(&Profile::all()?),
+    }
+    Ok(Exit::Ok)
+}
+
+fn list(profiles: &[Profile]) {
+    for profile in profiles {
+        let tiers: Vec<&str> = profile.tier.keys().map(String::as_str).collect();
+        say::result(&format!(
+            "{:<13} {:<30}  tiers: {}",
+            profile.name,
+            profile.title,
+            tiers.join(", ")
+        ));
+    }
+}

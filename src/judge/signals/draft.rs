@@ -1,0 +1,120 @@
+//! The IETF draft's headers: `RateLimit` and `RateLimit-Policy`, each a list. Pure.
+//!
+//! As of its tenth version: `RateLimit: "minute";r=50;t=30`, explained by
+//! `RateLimit-Policy: "minute";q=100;w=60;qu="requests"`. Before the eighth:
+//! `RateLimit: limit=100, remaining=50, reset=30`.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use super::moment::LONGEST;
+use super::{Heard, Signal, count};
+
+const RATE_LIMIT: &str = "ratelimit";
+const POLICY: &str = "ratelimit-policy";
+
+/// One entry of a list: its name, and what is said of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Item<'a> {
+    name: &'a str,
+    parameters: Vec<(&'a str, &'a str)>,
+}
+
+pub fn read(headers: &HeaderMap, heard: &mut Heard) {
+    let texts = |name| headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
+    let policies: Vec<Item> = texts(POLICY).flat_map(items).collect();
+    let entries: Vec<Item> = texts(RATE_LIMIT).flat_map(items).collect();
+    if entries.iter().any(|entry| entry.name.contains('=')) {
+        older(&entries, heard);
+        return;
+    }
+    for entry in &entries {
+        let policy = policies.iter().find(|policy| policy.name == entry.name);
+        let signal = named(entry, policy);
+        match signal {
+            Ok(signal) => heard.add(RATE_LIMIT, signal),
+            Err(why) => heard.doubt(RATE_LIMIT, why),
+        }
+    }
+}
+
+fn named(entry: &Item, policy: Option<&Item>) -> Result<Signal, String> {
+    let of_policy = |name| policy.and_then(|policy| policy.get(name));
+    let unit = of_policy("qu").unwrap_or("requests").to_owned();
+    let remaining = entry.get("r").map(count).transpose()?;
+    Ok(Signal {
+        limit: of_policy("q").map(count).transpose()?,
+        remaining,
+        reset: entry.get("t").map(seconds).transpose()?,
+        ..Signal::of(unit)
+    })
+}
+
+/// `limit=100, remaining=50, reset=30`.
+fn older(entries: &[Item], heard: &mut Heard) {
+    let value = |name| {
+        let pairs = entries
+            .iter()
+            .filter_map(|entry| entry.name.split_once('='));
+        pairs
+            .filter(|(key, _)| key.trim() == name)
+            .map(|(_, value)| value.trim())
+            .next()
+    };
+    let signal = || {
+        Ok(Signal {
+            limit: value("limit").map(count).transpose()?,
+            remaining: value("remaining").map(count).transpose()?,
+            reset: value("reset").map(seconds).transpose()?,
+            ..Signal::of("requests")
+        })
+    };
+    match signal() {
+        Ok(signal) => heard.add(RATE_LIMIT, signal),
+        Err(why) => heard.doubt(RATE_LIMIT, why),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok();
+    let length = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    length
+        .filter(|length| *length <= LONGEST)
+        .ok_or_else(|| format!("\"{text}\" is no number of seconds up to 32 days"))
+}
+
+fn items(text: &str) -> impl Iterator<Item = Item<'_>> {
+    apart(text, ',').map(|entry| {
+        let mut parts = apart(entry, ';');
+        let name = parts.next().map_or("", bare);
+        let pairs = parts.filter_map(|part| part.split_once('='));
+        let parameters = pairs.map(|(key, value)| (key.trim(), bare(value)));
+        Item {
+            name,
+            parameters: parameters.collect(),
+        }
+    })
+}
+
+/// The parts between separators that don't stand in quotes.
+fn apart(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    text.split(move |c| {
+        quoted ^= c == '"';
+        c == separator && !quoted
+    })
+    .map(str::trim)
+    .filter(|part| !part.is_empty())
+}
+
+fn bare(text: &str) -> &str {
+    text.trim().trim_matches('"')
+}
+
+impl Item<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.parameters.iter();
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| *value)
+    }
+}

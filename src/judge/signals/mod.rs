@@ -1,0 +1,151 @@
+//! What a server says of its limits in the headers of an answer. Pure: time is
+//! an argument.
+//!
+//! | headers | said by | reset |
+//! |---|---|---|
+//! | `RateLimit`, `RateLimit-Policy` | IETF draft, its named and its older form | delta |
+//! | `RateLimit-Limit`, `-Remaining`, `-Reset` | the draft's first form | delta |
+//! | `X-RateLimit-*`, `X-Rate-Limit-*` | GitHub, Reddit, X, Discord, many more | any |
+//! | `anthropic-ratelimit-UNIT-*` | Anthropic | RFC 3339 |
+//! | `x-ratelimit-*-requests`, `-tokens` | OpenAI | `6m0s` |
+//! | `Sforce-Limit-Info` | Salesforce, `api-usage=18/5000` | none |
+//! | `X-Shopify-Shop-Api-Call-Limit` | Shopify, `32/40` | none |
+//!
+//! A moment may be written in any way that some server writes it in
+//! (`moment.rs`). What makes no sense is not believed, and noted.
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+
+mod draft;
+mod families;
+mod moment;
+#[cfg(test)]
+mod tests;
+
+pub use moment::{LONGEST, pause};
+
+/// What an answer says of one limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signal {
+    /// What it counts: `requests`, `tokens`, `input-tokens`.
+    pub unit: Cow<'static, str>,
+    /// The most in a window.
+    pub limit: Option<u64>,
+    /// What is left of it.
+    pub remaining: Option<u64>,
+    /// How long from now the window ends.
+    pub reset: Option<Duration>,
+}
+
+/// All that an answer says of limits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// What can be believed.
+    pub signals: Vec<Signal>,
+    /// What can't: a header, its value and why.
+    pub odd: Vec<Odd>,
+}
+
+/// A header that says what can't be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Odd {
+    /// The header.
+    pub header: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// What the headers of an answer that came at `now` say of limits.
+#[must_use]
+pub fn signals(headers: &HeaderMap, now: SystemTime) -> Heard {
+    let mut heard = Heard::default();
+    // Most answers say nothing, and every header of interest has this in its name.
+    if headers.keys().any(|name| name.as_str().contains("limit")) {
+        let clock = moment::Clock::of(headers, now);
+        draft::read(headers, &mut heard);
+        families::read(headers, clock, &mut heard);
+    }
+    heard
+}
+
+impl Signal {
+    fn of(unit: impl Into<Cow<'static, str>>) -> Signal {
+        Signal {
+            unit: unit.into(),
+            ..Signal::default()
+        }
+    }
+
+    /// Whether the unit has this name, however its words are joined.
+    #[must_use]
+    pub fn is_of(&self, unit: &str) -> bool {
+        let plain = |c: char| if matches!(c, '_' | ' ') { '-' } else { c };
+        self.unit.chars().map(plain).eq(unit.chars().map(plain))
+    }
+
+    fn says_something(&self) -> bool {
+        self.remaining.is_some() || self.limit.is_some()
+    }
+}
+
+impl Heard {
+    /// Keeps what can be true: no more can be left than there is in all.
+    fn add(&mut self, header: &str, signal: Signal) {
+        if !signal.says_something() {
+            return;
+        }
+        match (signal.limit, signal.remaining) {
+            (Some(limit), Some(left)) if left > limit => {
+                self.doubt(header, format!("{left} left of {limit}"));
+            }
+            (Some(0), _) => self.doubt(header, "a limit of 0".to_owned()),
+            _ => self.signals.push(signal),
+        }
+    }
+
+    fn doubt(&mut self, header: &str, why: String) {
+        self.odd.push(Odd {
+            header: header.to_owned(),
+            why,
+        });
+    }
+
+    /// What a header says, if it is there; noted if it can't be read.
+    fn read<T>(
+        &mut self,
+        headers: &HeaderMap,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = headers.get(name)?;
+        let text = value.to_str().map_err(|_| "it is no text".to_owned());
+        match text.and_then(|text| parse(text.trim())) {
+            Ok(read) => Some(read),
+            Err(why) => {
+                self.doubt(name, why);
+                None
+            }
+        }
+    }
+}
+
+/// A count: whole, or written with decimals, as some servers do.
+fn count(text: &str) -> Result<u64, String> {
+    /// Nobody allows as many.
+    const MOST: f64 = 1e15;
+    match text.parse::<f64>() {
+        Ok(number) if (0.0..MOST).contains(&number) => Ok(number.floor() as u64),
+        _ => Err(format!("\"{text}\" is no count")),
+    }
+}
+
+/// `a/b`: so many used of so many.
+fn used_of(text: &str) -> Result<(u64, u64), String> {
+    let (used, limit) = text
+        .split_once('/')
+        .ok_or_else(|| format!("\"{text}\" is not used/limit"))?;
+    Ok((count(used.trim())?, count(limit.trim())?))
+}

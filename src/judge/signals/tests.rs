@@ -1,0 +1,287 @@
+//! Every family and every unit, well written and badly.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+
+/// Sun, 06 Nov 2033 08:49:37 GMT
+const NOW: u64 = 2_014_879_777;
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
+}
+
+fn hear(headers: &[(&str, &str)]) -> Heard {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let name: HeaderName = name.parse().unwrap();
+        map.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+    }
+    signals(&map, now())
+}
+
+/// Unit, limit, remaining, milliseconds until the reset.
+type Expected = (&'static str, Option<u64>, Option<u64>, Option<u64>);
+type Headers = &'static [(&'static str, &'static str)];
+
+fn all(heard: &Heard) -> Vec<(String, [Option<u64>; 3])> {
+    let tell = |signal: &Signal| {
+        (
+            signal.unit.to_string(),
+            [
+                signal.limit,
+                signal.remaining,
+                signal.reset.map(|reset| reset.as_millis() as u64),
+            ],
+        )
+    };
+    heard.signals.iter().map(tell).collect()
+}
+
+#[track_caller]
+fn assert_heard(headers: &[(&str, &str)], expected: &[Expected]) {
+    let heard = hear(headers);
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(unit, limit, left, reset)| ((*unit).to_owned(), [*limit, *left, *reset]))
+        .collect();
+    assert_eq!(all(&heard), expected, "{headers:?}");
+    assert_eq!(heard.odd, [], "{headers:?}");
+}
+
+#[test]
+fn every_family_is_understood() {
+    let requests = |limit, left, reset| ("requests", limit, left, reset);
+    let some = |limit, left, reset| requests(Some(limit), Some(left), Some(reset));
+    #[rustfmt::skip]
+    let table: &[(Headers, &[Expected])] = &[
+        // the draft: its tenth version, several policies, another unit, no policy
+        (&[("RateLimit-Policy", "\"minute\";q=100;w=60"), ("RateLimit", "\"minute\";r=50;t=30")],
+         &[some(100, 50, 30_000)]),
+        (&[("RateLimit-Policy", "\"a;b,c\";q=10;w=1,\"day\";q=1000;w=86400"),
+           ("RateLimit", "\"a;b,c\";r=9;t=1, \"day\";r=999;t=80000")],
+         &[some(10, 9, 1_000), some(1_000, 999, 80_000_000)]),
+        (&[("RateLimit-Policy", "\"x\";q=65535;qu=\"content-bytes\";w=10"), ("RateLimit", "\"x\";r=4;t=1")],
+         &[("content-bytes", Some(65_535), Some(4), Some(1_000))]),
+        (&[("RateLimit", "\"x\";r=4")], &[requests(None, Some(4), None)]),
+        // ... and before that
+        (&[("RateLimit", "limit=100, remaining=50, reset=30"), ("RateLimit-Policy", "100;w=60")],
+         &[some(100, 50, 30_000)]),
+        (&[("RateLimit-Limit", "100"), ("RateLimit-Remaining", "50"), ("RateLimit-Reset", "30")],
+         &[some(100, 50, 30_000)]),
+        (&[("RateLimit-Limit", "100, 100;w=60;burst=5"), ("RateLimit-Remaining", "50"), ("RateLimit-Reset", "30")],
+         &[some(100, 50, 30_000)]),
+        // GitHub: epoch seconds; HTTP/2 has names in small letters
+        (&[("x-ratelimit-limit", "5000"), ("x-ratelimit-remaining", "4999"), ("x-ratelimit-used", "1"),
+           ("x-ratelimit-reset", "2014879807"), ("x-ratelimit-resource", "core")],
+         &[some(5_000, 4_999, 30_000)]),
+        // Reddit: decimals, delta, and no limit but what is used and left
+        (&[("X-Ratelimit-Used", "3"), ("X-Ratelimit-Remaining", "597.0"), ("X-Ratelimit-Reset", "300")],
+         &[some(600, 597, 300_000)]),
+        // Discord: the time from now goes before its epoch
+        (&[("X-RateLimit-Limit", "5"), ("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", "1470173023.123"),
+           ("X-RateLimit-Reset-After", "64.57"), ("X-RateLimit-Bucket", "abcd1234")],
+         &[some(5, 0, 64_570)]),
+        // X
+        (&[("x-rate-limit-limit", "900"), ("x-rate-limit-remaining", "899"), ("x-rate-limit-reset", "2014880677")],
+         &[some(900, 899, 900_000)]),
+        // OpenAI
+        (&[("x-ratelimit-limit-requests", "60"), ("x-ratelimit-remaining-requests", "59"), ("x-ratelimit-reset-requests", "1s"),
+           ("x-ratelimit-limit-tokens", "150000"), ("x-ratelimit-remaining-tokens", "149984"), ("x-ratelimit-reset-tokens", "6m0s")],
+         &[some(60, 59, 1_000), ("tokens", Some(150_000), Some(149_984), Some(360_000))]),
+        // Anthropic
+        (&[("anthropic-ratelimit-requests-limit", "50"), ("anthropic-ratelimit-requests-remaining", "49"),
+           ("anthropic-ratelimit-requests-reset", "2033-11-06T08:49:40Z"),
+           ("anthropic-ratelimit-input-tokens-limit", "30000"), ("anthropic-ratelimit-input-tokens-remaining", "29000"),
+           ("anthropic-ratelimit-input-tokens-reset", "2033-11-06T09:49:37+01:00")],
+         &[some(50, 49, 3_000), ("input-tokens", Some(30_000), Some(29_000), Some(0))]),
+        // a/b, and k=a/b
+        (&[("X-Shopify-Shop-Api-Call-Limit", "32/40")], &[requests(Some(40), Some(8), None)]),
+        (&[("Sforce-Limit-Info", "api-usage=18/5000")], &[requests(Some(5_000), Some(4_982), None)]),
+        (&[("Sforce-Limit-Info", "api-usage=25/5000; per-app-api-usage=17/250(appName=sample)")],
+         &[requests(Some(5_000), Some(4_975), None)]),
+        // over its limit already; nothing of interest
+        (&[("X-Shopify-Shop-Api-Call-Limit", "41/40")], &[requests(Some(40), Some(0), None)]),
+        (&[("content-length", "7"), ("x-rate-limiter", "on")], &[]),
+        (&[("x-ratelimit-reset", "30")], &[]),
+    ];
+    for (headers, expected) in table {
+        assert_heard(headers, expected);
+    }
+}
+
+#[test]
+fn every_way_to_write_a_moment_is_read() {
+    for (text, millis) in [
+        ("30", 30_000),
+        ("0.25", 250),
+        ("0", 0),
+        ("2014879807", 30_000),
+        ("2014879777.5", 500),
+        ("2014879777250", 250),
+        ("2014879000", 0),
+        ("6m0s", 360_000),
+        ("20ms", 20),
+        ("1h30m", 5_400_000),
+        ("1m2.5s", 62_500),
+        ("8.64s", 8_640),
+        ("1.5ms", 1),
+        ("2033-11-06T08:50:07Z", 30_000),
+        ("2033-11-06T08:49:37.750Z", 750),
+        ("2033-11-06T09:50:07+01:00", 30_000),
+        ("Sun, 06 Nov 2033 08:50:07 GMT", 30_000),
+        ("Sun, 06 Nov 1994 08:50:07 GMT", 0),
+    ] {
+        let said = [("x-ratelimit-remaining", "1"), ("x-ratelimit-reset", text)];
+        assert_heard(&said, &[("requests", None, Some(1), Some(millis))]);
+    }
+}
+
+#[test]
+fn moments_are_meant_by_the_server_s_clock_where_it_is_another() {
+    let reset = |date| {
+        let said = [
+            ("date", date),
+            ("x-ratelimit-remaining", "1"),
+            ("x-ratelimit-reset", "2014879807"),
+        ];
+        hear(&said).signals[0].reset.unwrap().as_secs()
+    };
+    assert_eq!(reset("Sun, 06 Nov 2033 08:49:36 GMT"), 30);
+    assert_eq!(reset("Sun, 06 Nov 2033 08:49:17 GMT"), 51);
+    assert_eq!(reset("yesterday"), 30);
+}
+
+#[test]
+fn what_makes_no_sense_is_not_believed() {
+    for (headers, why) in [
+        (&[("x-ratelimit-remaining", "-1")][..], "\"-1\" is no count"),
+        (&[("x-ratelimit-remaining", "many")], "\"many\" is no count"),
+        (&[("x-ratelimit-remaining", "")], "\"\" is no count"),
+        (&[("x-ratelimit-remaining", "NaN")], "\"NaN\" is no count"),
+        (&[("x-ratelimit-remaining", "1e99")], "\"1e99\" is no count"),
+        (&[("x-ratelimit-remaining", "\u{e9}")], "it is no text"),
+        (
+            &[("x-ratelimit-limit", "5"), ("x-ratelimit-remaining", "6")],
+            "6 left of 5",
+        ),
+        (&[("x-ratelimit-limit", "0")], "a limit of 0"),
+        (
+            &[("X-Shopify-Shop-Api-Call-Limit", "32")],
+            "is not used/limit",
+        ),
+        (&[("X-Shopify-Shop-Api-Call-Limit", "/")], "is no count"),
+        (&[("Sforce-Limit-Info", "nothing")], "names no api-usage"),
+        (&[("RateLimit", "\"x\";r=many;t=1")], "\"many\" is no count"),
+        (&[("RateLimit", "\"x\";r=1;t=99999999")], "up to 32 days"),
+        (&[("RateLimit", "limit=x")], "\"x\" is no count"),
+    ] {
+        let heard = hear(headers);
+        assert_eq!(heard.signals, [], "{headers:?}");
+        assert!(heard.odd[0].why.contains(why), "{:?}", heard.odd);
+    }
+}
+
+#[test]
+fn a_reset_that_makes_no_sense_leaves_the_rest() {
+    for text in ["-5", "99999999", "9014879807", "soon", "", "1e400", "6m0q"] {
+        let heard = hear(&[("x-ratelimit-remaining", "1"), ("x-ratelimit-reset", text)]);
+        let expected = ("requests".to_owned(), [None, Some(1), None]);
+        assert_eq!(all(&heard), [expected], "{text}");
+        assert_eq!(heard.odd[0].header, "x-ratelimit-reset", "{text}");
+    }
+}
+
+#[test]
+fn several_families_at_once_are_all_heard() {
+    let heard = hear(&[
+        ("ratelimit-remaining", "3"),
+        ("X-RateLimit-Remaining", "2"),
+        ("Sforce-Limit-Info", "api-usage=18/5000"),
+    ]);
+    let left: Vec<_> = heard.signals.iter().map(|s| s.remaining).collect();
+    assert_eq!(left, [Some(3), Some(2), Some(4_982)]);
+}
+
+/// Pieces of what servers write, put together at random.
+#[test]
+fn nothing_that_a_server_writes_brings_it_down() {
+    const NAMES: [&str; 9] = [
+        "ratelimit",
+        "ratelimit-policy",
+        "ratelimit-limit",
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-used",
+        "x-ratelimit-reset",
+        "x-shopify-shop-api-call-limit",
+        "sforce-limit-info",
+    ];
+    const PIECES: [&str; 22] = [
+        "1",
+        "0",
+        "-",
+        "99999999999999999999",
+        "1e308",
+        "NaN",
+        "inf",
+        ".",
+        ",",
+        ";",
+        "=",
+        "\"",
+        "/",
+        " ",
+        "m",
+        "s",
+        "ms",
+        "T",
+        "Z",
+        ":",
+        "api-usage=",
+        "r=",
+    ];
+    let mut random = SmallRng::seed_from_u64(6);
+    for _ in 0..20_000 {
+        let mut map = HeaderMap::new();
+        for _ in 0..random.random_range(1..4) {
+            let name = NAMES[random.random_range(0..NAMES.len())];
+            let pieces = random.random_range(0..6);
+            let text: String = (0..pieces)
+                .map(|_| PIECES[random.random_range(0..PIECES.len())])
+                .collect();
+            map.append(name, HeaderValue::try_from(text).unwrap());
+        }
+        let heard = signals(&map, now());
+        for signal in &heard.signals {
+            assert!(signal.reset.is_none_or(|reset| reset <= LONGEST));
+            assert_ne!(signal.limit, Some(0));
+        }
+    }
+}
+
+#[test]
+fn a_pause_is_obeyed_in_full_and_dates_are_read_by_the_server_s_clock() {
+    let date = "Sun, 06 Nov 2033 08:49:47 GMT";
+    let said = |text, headers: &HeaderMap| pause(text, headers, now()).map(|p| p.as_millis());
+    for (text, millis) in [
+        ("3", Some(3_000)),
+        (" 0.25 ", Some(250)),
+        ("99999999", Some(99_999_999_000)),
+        (date, Some(11_000)),
+        ("2014879787", Some(11_000)),
+        ("Sun, 06 Nov 2033 08:00:00 GMT", Some(1_000)),
+        ("-1", None),
+        ("soon", None),
+        ("", None),
+        ("1e400", None),
+    ] {
+        assert_eq!(said(text, &HeaderMap::new()), millis, "{text}");
+    }
+    let mut skewed = HeaderMap::new();
+    let value = HeaderValue::from_static("Sun, 06 Nov 2033 08:49:45 GMT");
+    skewed.insert("date", value);
+    assert_eq!(said(date, &skewed), Some(3_000));
+}

@@ -1,0 +1,231 @@
+//! What a server says in its own way: rules for refusals, and its count in headers.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::harness::{Ended, Place, assert_one_record_per_row, run, symbols, throng};
+use crate::recorder::{Came, Recorder, answer, json};
+
+/// A window that begins with its first request, as a server counts it.
+struct Counted {
+    units: u64,
+    period: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    began: Option<Instant>,
+    used: u64,
+    refused: Vec<Instant>,
+    taken: Vec<Instant>,
+}
+
+/// What is left after one more, and until when; none if there was no room.
+struct Left(Option<u64>, Duration);
+
+impl Counted {
+    fn new(units: u64, period: Duration) -> Counted {
+        Counted {
+            units,
+            period,
+            state: Mutex::default(),
+        }
+    }
+
+    fn count(&self) -> Left {
+        let mut state = self.state.lock().unwrap();
+        let now = Instant::now();
+        let began = match state.began.filter(|began| now - *began < self.period) {
+            Some(began) => began,
+            None => {
+                state.used = 0;
+                *state.began.insert(now)
+            }
+        };
+        let rest = self.period.saturating_sub(now - began);
+        if state.used == self.units {
+            state.refused.push(now);
+            return Left(None, rest);
+        }
+        state.used += 1;
+        state.taken.push(now);
+        Left(Some(self.units - state.used), rest)
+    }
+
+    fn refused(&self) -> usize {
+        self.state.lock().unwrap().refused.len()
+    }
+}
+
+fn serve(answer: impl Fn(&Came) -> String + Send + Sync + 'static) -> Recorder {
+    Recorder::answering(answer)
+}
+
+/// Runs so many rows against it with this job's rest, and expects this exit code.
+fn go(place: &Place, server: &Recorder, rows: usize, job: &str, code: i32) -> Ended {
+    let input = place.file("rows.csv", &symbols(rows));
+    let job = place.file("job.toml", job);
+    run()
+        .flags(&job)
+        .arg("--url", &format!("{}/{{{{ symbol }}}}", server.url()))
+        .arg("--input", &input)
+        .flags("--workers 1 --concurrency 8 --retries 0 --summary-json")
+        .flags(&place.path("summary.json"))
+        .exits(code)
+}
+
+#[test]
+fn what_the_server_says_is_left_is_believed_where_the_job_believes_more() {
+    let counted = Arc::new(Counted::new(20, Duration::from_secs(2)));
+    let (place, count) = (Place::new(), counted.clone());
+    let server = serve(move |_| match count.count() {
+        Left(Some(left), rest) => answer(
+            "200 OK",
+            &[
+                ("X-RateLimit-Limit", "20"),
+                ("X-RateLimit-Remaining", &left.to_string()),
+                ("X-RateLimit-Reset", &rest.as_secs_f64().to_string()),
+            ],
+            "{}",
+        ),
+        Left(None, _) => answer("429 Too Many Requests", &[], "{}"),
+    });
+    // A fifth too much: without the headers a window would see four refusals.
+    let ended = go(&place, &server, 60, "[limit]\nrate = \"24/2s\"", 0);
+    assert_one_record_per_row(&ended.records(), 60);
+    assert_eq!(counted.refused(), 0);
+}
+
+#[test]
+fn a_200_with_a_note_is_a_refusal_if_the_job_says_so() {
+    let counted = Arc::new(Counted::new(3, Duration::from_secs(1)));
+    let (place, count) = (Place::new(), counted.clone());
+    let server = serve(move |_| match count.count() {
+        Left(Some(_), _) => json("{\"price\": 1}"),
+        Left(None, _) => json("{\"Note\": \"slow down\"}"),
+    });
+    let job = "[[refusal]]\nstatus = [200]\nwhen = \".Note\"\npause = \"1s\"\n[extract]\nprice = \".price\"";
+    let ended = go(&place, &server, 9, job, 0);
+    assert_one_record_per_row(&ended.records(), 9);
+    assert!(counted.refused() > 0);
+    assert_eq!(place.json("summary.json")["refused"], counted.refused());
+}
+
+#[test]
+fn a_ban_ends_the_run_at_once_and_a_quota_that_is_gone_says_until_when() {
+    let banned = serve(|_| answer("418 I'm a teapot", &[("retry-after", "3")], "{}"));
+    let place = Place::new();
+    let job = "[[refusal]]\nstatus = [418]\nmeans = \"banned\"";
+    let ended = go(&place, &banned, 50, job, 3);
+    ended
+        .says("wants nothing more of us")
+        .says("resume after 2");
+    assert!(banned.came().len() <= 8, "only what was in flight");
+
+    let gone = serve(|_| json("{\"Information\": \"25 requests per day\"}"));
+    let job = "[[refusal]]\nwhen = '.Information'\nmeans = \"quota-gone\"\npause = \"1d\"";
+    let ended = go(&place, &gone, 50, job, 3);
+    ended.says("quota is used up").says("resume after 2");
+}
+
+#[test]
+fn nothing_is_sent_before_a_pause_ends_and_the_restart_is_spread() {
+    let counted = Arc::new(Mutex::new(Vec::<(Instant, bool)>::new()));
+    let (place, seen) = (Place::new(), counted.clone());
+    let server = serve(move |_| {
+        let mut seen = seen.lock().unwrap();
+        let refuse = seen.len() == 40;
+        seen.push((Instant::now(), refuse));
+        drop(seen);
+        match refuse {
+            true => answer("429 Too Many Requests", &[("retry-after", "1")], "{}"),
+            false => {
+                // Long enough for the others to come meanwhile.
+                std::thread::sleep(Duration::from_millis(40));
+                json("{}")
+            }
+        }
+    });
+    let input = place.file("rows.csv", &symbols(200));
+    let ended = run()
+        .arg("--url", &format!("{}/{{{{ symbol }}}}", server.url()))
+        .arg("--input", &input)
+        .flags("--workers 2 --concurrency 20")
+        .exits(0);
+    assert_one_record_per_row(&ended.records(), 200);
+    let seen = counted.lock().unwrap();
+    let (refused, _) = *seen.iter().find(|(_, refused)| *refused).unwrap();
+    let pause = Duration::from_secs(1);
+    // What was in flight then may come a little later; the rest waits.
+    let after: Vec<Duration> = seen
+        .iter()
+        .map(|(at, _)| at.saturating_duration_since(refused))
+        .collect();
+    let in_flight = after.iter().filter(|t| !t.is_zero() && **t < pause).count();
+    assert!(in_flight <= 40, "{in_flight}");
+    // The first ones of the restart go before any of them is answered: two, no more.
+    let first = after.iter().filter(|t| **t >= pause).min().unwrap();
+    let burst = after
+        .iter()
+        .filter(|t| **t >= pause && **t < *first + Duration::from_millis(40))
+        .count();
+    assert!(burst <= 2, "{burst}");
+}
+
+#[test]
+fn a_header_that_says_what_cannot_be_is_named_once() {
+    let server = serve(|_| {
+        let headers = [
+            ("X-RateLimit-Remaining", "-1"),
+            ("X-RateLimit-Reset", "soon"),
+        ];
+        answer("200 OK", &headers, "{}")
+    });
+    let place = Place::new();
+    let ended = go(&place, &server, 20, "", 0);
+    ended.says("not believed: x-ratelimit-remaining: \"-1\" is no count");
+    let times = ended
+        .stderr
+        .matches("not believed: x-ratelimit-reset")
+        .count();
+    assert_eq!(times, 1);
+}
+
+#[test]
+fn a_profile_brings_its_limit_its_refusals_and_its_demands() {
+    let notes = Arc::new(Mutex::new(0));
+    let (place, asked) = (Place::new(), notes.clone());
+    let server = serve(move |_| {
+        let mut asked = asked.lock().unwrap();
+        *asked += 1;
+        match *asked {
+            3 => json("{\"Information\": \"our standard API rate limit is 25 requests per day\"}"),
+            _ => json("{\"price\": 1}"),
+        }
+    });
+    let ended = go(&place, &server, 9, "api = \"alphavantage\"", 3);
+    ended.says("the quota is used up");
+    // Five a minute, and nothing more once the quota is gone.
+    assert!(*notes.lock().unwrap() <= 5);
+    let place = Place::new();
+    let ended = go(&place, &server, 9, "api = \"edgar\"", 2);
+    ended.says("User-Agent: Your Company you@example.com");
+}
+
+#[test]
+fn profiles_are_listed_and_shown() {
+    let all = throng("profiles").exits(0);
+    for name in ["github", "stripe", "openai", "edgar", "x"] {
+        assert!(all.stdout.contains(&format!("{name} ")), "{}", all.stdout);
+    }
+    let one = throng("profiles").flags("github").exits(0).stdout;
+    assert!(
+        one.contains("--api github:anonymous") && one.contains("docs.github.com"),
+        "{one}"
+    );
+    throng("profiles")
+        .flags("gitlab")
+        .exits(2)
+        .says("the profiles are");
+}
