@@ -7,6 +7,7 @@
 )]
 
 /// What tests are made of.
+mod counted;
 mod harness;
 mod proxy;
 mod recorder;
@@ -18,6 +19,7 @@ mod auth;
 mod batches;
 mod changes;
 mod crashes;
+mod dialects;
 mod disks;
 mod faults;
 mod forms;

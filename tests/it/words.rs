@@ -3,77 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Ended, Place, assert_one_record_per_row, run, symbols, throng};
-use crate::recorder::{Came, Recorder, answer, json};
-
-/// A window that begins with its first request, as a server counts it.
-struct Counted {
-    units: u64,
-    period: Duration,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    began: Option<Instant>,
-    used: u64,
-    refused: Vec<Instant>,
-    taken: Vec<Instant>,
-}
-
-/// What is left after one more, and until when; none if there was no room.
-struct Left(Option<u64>, Duration);
-
-impl Counted {
-    fn new(units: u64, period: Duration) -> Counted {
-        Counted {
-            units,
-            period,
-            state: Mutex::default(),
-        }
-    }
-
-    fn count(&self) -> Left {
-        let mut state = self.state.lock().unwrap();
-        let now = Instant::now();
-        let began = match state.began.filter(|began| now - *began < self.period) {
-            Some(began) => began,
-            None => {
-                state.used = 0;
-                *state.began.insert(now)
-            }
-        };
-        let rest = self.period.saturating_sub(now - began);
-        if state.used == self.units {
-            state.refused.push(now);
-            return Left(None, rest);
-        }
-        state.used += 1;
-        state.taken.push(now);
-        Left(Some(self.units - state.used), rest)
-    }
-
-    fn refused(&self) -> usize {
-        self.state.lock().unwrap().refused.len()
-    }
-}
-
-fn serve(answer: impl Fn(&Came) -> String + Send + Sync + 'static) -> Recorder {
-    Recorder::answering(answer)
-}
-
-/// Runs so many rows against it with this job's rest, and expects this exit code.
-fn go(place: &Place, server: &Recorder, rows: usize, job: &str, code: i32) -> Ended {
-    let input = place.file("rows.csv", &symbols(rows));
-    let job = place.file("job.toml", job);
-    run()
-        .flags(&job)
-        .arg("--url", &format!("{}/{{{{ symbol }}}}", server.url()))
-        .arg("--input", &input)
-        .flags("--workers 1 --concurrency 8 --retries 0 --summary-json")
-        .flags(&place.path("summary.json"))
-        .exits(code)
-}
+use crate::counted::{Counted, Left, go, serve};
+use crate::harness::{Place, assert_one_record_per_row, run, symbols, throng};
+use crate::recorder::{answer, json};
 
 #[test]
 fn what_the_server_says_is_left_is_believed_where_the_job_believes_more() {
