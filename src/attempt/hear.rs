@@ -60,7 +60,7 @@ impl Walk {
 
     /// What the server tells of its own count.
     fn learn(&self, permit: &mut Permit, headers: &HeaderMap) {
-        let heard = signals(headers, SystemTime::now());
+        let heard = signals(headers, &self.step().signals, SystemTime::now());
         let units = self.step().policy.units();
         for signal in &heard.signals {
             let unit = units.iter().position(|unit| signal.is_of(unit));

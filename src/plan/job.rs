@@ -45,6 +45,8 @@ pub struct Job {
     pub send: send::Settings,
     /// When to try again.
     pub retry: judge::Settings,
+    /// In which headers of its own the server tells its count.
+    pub signal: Vec<judge::signals::Said>,
     /// Which answers are refusals, beside a 429.
     pub refusal: Vec<judge::Rule>,
     /// What to keep of an answer.

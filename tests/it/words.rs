@@ -7,26 +7,39 @@ use crate::counted::{Counted, Left, go, serve};
 use crate::harness::{Place, assert_one_record_per_row, run, symbols, throng};
 use crate::recorder::{answer, json};
 
-#[test]
-fn what_the_server_says_is_left_is_believed_where_the_job_believes_more() {
+/// A fifth too much: without the headers a window would see four refusals.
+fn assert_believed(names: [&'static str; 3], job: &str) {
     let counted = Arc::new(Counted::new(20, Duration::from_secs(2)));
     let (place, count) = (Place::new(), counted.clone());
     let server = serve(move |_| match count.count() {
-        Left(Some(left), rest) => answer(
-            "200 OK",
-            &[
-                ("X-RateLimit-Limit", "20"),
-                ("X-RateLimit-Remaining", &left.to_string()),
-                ("X-RateLimit-Reset", &rest.as_secs_f64().to_string()),
-            ],
-            "{}",
-        ),
+        Left(Some(left), rest) => {
+            let [limit, remaining, reset] = names;
+            let (left, rest) = (left.to_string(), rest.as_secs_f64().to_string());
+            let headers = [(limit, "20"), (remaining, &*left), (reset, &*rest)];
+            answer("200 OK", &headers, "{}")
+        }
         Left(None, _) => answer("429 Too Many Requests", &[], "{}"),
     });
-    // A fifth too much: without the headers a window would see four refusals.
-    let ended = go(&place, &server, 60, "[limit]\nrate = \"24/2s\"", 0);
+    let job = format!("{job}\n[limit]\nrate = \"24/2s\"");
+    let ended = go(&place, &server, 60, &job, 0);
     assert_one_record_per_row(&ended.records(), 60);
     assert_eq!(counted.refused(), 0);
+}
+
+#[test]
+fn what_the_server_says_is_left_is_believed_where_the_job_believes_more() {
+    let names = [
+        "X-RateLimit-Limit",
+        "X-RateLimit-Remaining",
+        "X-RateLimit-Reset",
+    ];
+    assert_believed(names, "");
+}
+
+#[test]
+fn a_job_says_what_an_api_s_own_headers_mean() {
+    let job = "[[signal]]\nlimit = \"X-Most\"\nremaining = \"X-Left\"\nreset = \"X-Ends\"";
+    assert_believed(["X-Most", "X-Left", "X-Ends"], job);
 }
 
 #[test]

@@ -3,16 +3,16 @@
 use http::HeaderMap;
 
 use super::moment::{Clock, moment};
-use super::{Heard, Signal, count, used_of};
+use super::{Heard, Said, Signal, count, used_of};
 
 /// Where one family says what. A name that is empty isn't used by it.
-struct Family {
-    unit: &'static str,
-    limit: &'static str,
-    remaining: &'static str,
-    used: &'static str,
+struct Family<'a> {
+    unit: &'a str,
+    limit: &'a str,
+    remaining: &'a str,
+    used: &'a str,
     /// The first that is there counts.
-    resets: [&'static str; 2],
+    resets: [&'a str; 2],
 }
 
 const fn family(
@@ -21,7 +21,7 @@ const fn family(
     remaining: &'static str,
     used: &'static str,
     resets: [&'static str; 2],
-) -> Family {
+) -> Family<'static> {
     Family {
         unit,
         limit,
@@ -33,7 +33,7 @@ const fn family(
 
 /// Each family once. Header names are compared without case.
 #[rustfmt::skip]
-const FAMILIES: &[Family] = &[
+const FAMILIES: &[Family<'static>] = &[
     family("requests", "ratelimit-limit", "ratelimit-remaining", "", ["ratelimit-reset", ""]),
     family("requests", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-used",
            ["x-ratelimit-reset-after", "x-ratelimit-reset"]),
@@ -68,7 +68,24 @@ pub fn read(headers: &HeaderMap, clock: Clock, heard: &mut Heard) {
     }
 }
 
-impl Family {
+/// What a job says that other headers mean.
+pub fn read_said(said: &[Said], headers: &HeaderMap, clock: Clock, heard: &mut Heard) {
+    for said in said {
+        let family = Family {
+            unit: match said.unit.as_str() {
+                "" => "requests",
+                unit => unit,
+            },
+            limit: &said.limit,
+            remaining: &said.remaining,
+            used: &said.used,
+            resets: [&said.reset, ""],
+        };
+        family.read(headers, clock, heard);
+    }
+}
+
+impl Family<'_> {
     fn read(&self, headers: &HeaderMap, clock: Clock, heard: &mut Heard) {
         let has = |name: &str| !name.is_empty() && headers.contains_key(name);
         if !has(self.limit) && !has(self.remaining) {
@@ -86,7 +103,7 @@ impl Family {
             limit: limit.or_else(|| Some(used?.saturating_add(remaining?))),
             remaining: remaining.or_else(|| limit?.checked_sub(used?)),
             reset,
-            ..Signal::of(self.unit)
+            ..Signal::of(self.unit.to_owned())
         };
         heard.add(self.remaining, signal);
     }

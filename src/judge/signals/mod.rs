@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
+use serde::{Deserialize, Serialize};
 
 mod draft;
 mod families;
@@ -49,6 +50,22 @@ pub struct Heard {
     pub odd: Vec<Odd>,
 }
 
+/// One entry of `[[signal]]`: headers of an API's own in which it tells its count.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Said {
+    /// What they count, as the rates name it; requests unless told otherwise.
+    pub unit: String,
+    /// The header with the most in a window.
+    pub limit: String,
+    /// The one with what is left of it.
+    pub remaining: String,
+    /// The one with what is used of it.
+    pub used: String,
+    /// The one with the end of the window.
+    pub reset: String,
+}
+
 /// A header that says what can't be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Odd {
@@ -58,10 +75,14 @@ pub struct Odd {
     pub why: String,
 }
 
-/// What the headers of an answer that came at `now` say of limits.
+/// What the headers of an answer that came at `now` say of limits, in those that
+/// many servers use, and in those that the job names.
 #[must_use]
-pub fn signals(headers: &HeaderMap, now: SystemTime) -> Heard {
+pub fn signals(headers: &HeaderMap, said: &[Said], now: SystemTime) -> Heard {
     let mut heard = Heard::default();
+    if !said.is_empty() {
+        families::read_said(said, headers, moment::Clock::of(headers, now), &mut heard);
+    }
     // Most answers say nothing, and every header of interest has this in its name.
     if headers.keys().any(|name| name.as_str().contains("limit")) {
         let clock = moment::Clock::of(headers, now);

@@ -19,7 +19,7 @@ fn hear(headers: &[(&str, &str)]) -> Heard {
         let name: HeaderName = name.parse().unwrap();
         map.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
-    signals(&map, now())
+    signals(&map, &[], now())
 }
 
 /// Unit, limit, remaining, milliseconds until the reset.
@@ -195,6 +195,31 @@ fn a_reset_that_makes_no_sense_leaves_the_rest() {
 }
 
 #[test]
+fn a_job_may_say_what_other_headers_mean() {
+    let said = Said {
+        unit: "weight".into(),
+        limit: "X-Weight-Most".into(),
+        used: "X-Weight-Used".into(),
+        reset: "X-Weight-Ends".into(),
+        ..Said::default()
+    };
+    let mut map = HeaderMap::new();
+    for (name, value) in [
+        ("x-weight-most", "1200"),
+        ("x-weight-used", "200"),
+        ("x-weight-ends", "20s"),
+    ] {
+        map.insert(name, HeaderValue::from_static(value));
+    }
+    let heard = signals(&map, &[said], now());
+    let expected = (
+        "weight".to_owned(),
+        [Some(1_200), Some(1_000), Some(20_000)],
+    );
+    assert_eq!(all(&heard), [expected]);
+}
+
+#[test]
 fn several_families_at_once_are_all_heard() {
     let heard = hear(&[
         ("ratelimit-remaining", "3"),
@@ -254,7 +279,7 @@ fn nothing_that_a_server_writes_brings_it_down() {
                 .collect();
             map.append(name, HeaderValue::try_from(text).unwrap());
         }
-        let heard = signals(&map, now());
+        let heard = signals(&map, &[], now());
         for signal in &heard.signals {
             assert!(signal.reset.is_none_or(|reset| reset <= LONGEST));
             assert_ne!(signal.limit, Some(0));
