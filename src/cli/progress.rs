@@ -122,6 +122,10 @@ impl Pace {
                 parts.push(format!("{} {what}", HumanCount(count)));
             }
         }
+        if let Some(pause) = run.gate().paused() {
+            let seconds = pause.as_secs_f64().ceil();
+            parts.push(format!("the server asks for a pause: {seconds} s more"));
+        }
         parts.extend(self.left(run, done));
         parts.join(" · ")
     }

@@ -173,6 +173,14 @@ impl Gate {
         self.shared.lock().limits.state()
     }
 
+    /// How much longer the server wants to be left alone by somebody, if it does.
+    #[must_use]
+    pub fn paused(&self) -> Option<std::time::Duration> {
+        let state = self.shared.lock();
+        let now = (self.shared.clock)();
+        Some(state.limits.closed_until(now)?.since(now))
+    }
+
     /// How many wait in line.
     #[must_use]
     pub fn waiting(&self) -> usize {

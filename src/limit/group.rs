@@ -96,6 +96,11 @@ impl Group {
         self.open -= 1;
     }
 
+    /// Until when the server wants to be left alone, if it does.
+    pub fn closed_until(&self) -> Time {
+        self.closed_until
+    }
+
     /// Each limit.
     pub fn members(&mut self) -> &mut [Member] {
         &mut self.members

@@ -178,6 +178,15 @@ impl Limits {
         group.hear(now, (ask, &taken.standing), unit, said);
     }
 
+    /// Until when the server wants to be left alone by somebody, if it does.
+    #[must_use]
+    pub fn closed_until(&self, now: Time) -> Option<Time> {
+        let scopes = self.scopes.iter().flat_map(Scope::groups);
+        let groups = scopes.chain(&self.pool).chain([&self.run]);
+        let latest = groups.map(Group::closed_until).max();
+        latest.filter(|until| *until > now)
+    }
+
     /// Each limit's own account, in the order of the parts; nothing of what never woke.
     #[must_use]
     pub fn state(&self) -> Vec<LimitState> {

@@ -39,6 +39,11 @@ impl Scope {
         self.groups.get_mut(key)
     }
 
+    /// The groups of all keys.
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.values()
+    }
+
     /// How often a key was new.
     pub fn seen(&self) -> u64 {
         self.seen
