@@ -11,15 +11,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::chance::Chance;
 use crate::judge::{Tries, Verdict};
 use crate::limit::{Arrival, Ask, Gate, Permit};
+use crate::judge::{Tries, Verdict, refusal};
+use crate::limit::{Ask, Gate, Permit};
 use crate::live::{Counters, Live};
 use crate::plan::{Plan, Step};
-use crate::record::{Failure, Record};
+use crate::record::{Arrived, Failure, Record};
 use crate::send::redirect::{self, Trust};
 use crate::send::{Answer, Landed, Lease, Sender, Trouble};
 use crate::sink::{Announcement, Intents};
@@ -41,6 +44,9 @@ const FREE_TRIES: u32 = 3;
 pub struct Shared {
     pub plan: Plan,
     pub gate: Gate,
+    /// What the calendar said when the gate's clock was at its zero: one answer
+    /// for the whole run, so that its times are consistent.
+    pub calendar_at_zero: Timestamp,
     pub live: Live,
     pub stop: Stop,
     pub chance: Chance,
@@ -77,7 +83,7 @@ struct Seen {
     attempts: u32,
     status: Option<StatusCode>,
     latency: Option<Duration>,
-    arrivals: Vec<Arrival>,
+    arrived: Vec<Arrived>,
     /// Of a request that must not be sent twice.
     announcements: Vec<Announcement>,
     signed: Signed,
@@ -338,6 +344,8 @@ impl Walk {
         if head.is_err() {
             seen.arrivals.extend(permit.arrival());
         }
+        let head = self.settle(&mut permit, head);
+        seen.arrived.extend(self.arrived(&permit));
         let head = head?;
         seen.status = Some(head.status());
         let answer = self.unless_cut(self.sender.read(lease, head, time)).await;
@@ -373,6 +381,46 @@ impl Walk {
             "the total that the limits allow for a run is used up (limit.rate = \"N/run\")".into(),
         ));
         Stopped
+    }
+
+    /// Ends a permit as its attempt has ended.
+    fn settle(&self, permit: &mut Permit, head: Result<Head, Trouble>) -> Result<Head, Trouble> {
+        match &head {
+            Ok(head) => self.hear(permit, head),
+            Err(trouble) if trouble.landed == Landed::No => {
+                permit.returned();
+                self.live().unsent();
+            }
+            Err(_) => permit.lost(),
+        }
+        head
+    }
+
+    /// When its request can have reached the server, if it was sent.
+    fn arrived(&self, permit: &Permit) -> Option<Arrived> {
+        let linger = self.step().policy.linger;
+        let arrived = |arrival| Arrived::new(arrival, linger, self.run.calendar_at_zero);
+        permit.arrival().map(arrived)
+    }
+
+    /// Tells the gate what the head of an answer says about the limit.
+    fn hear(&self, permit: &mut Permit, head: &Head) {
+        self.live().answered();
+        let Some(refusal) = refusal(head.status(), head.headers(), SystemTime::now()) else {
+            return match head.status() {
+                // Someone in front of the server has lost sight of the request.
+                StatusCode::BAD_GATEWAY
+                | StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::GATEWAY_TIMEOUT => permit.lost(),
+                status if status.as_u16() >= 400 => permit.failed(),
+                _ => permit.answered(),
+            };
+        };
+        self.live().refused();
+        let refusals = permit.refused(refusal.pause, self.run.chance.draw());
+        if let Some(why) = self.step().judge.too_long(refusal.pause, refusals) {
+            self.run.stop.ask(Reason::Trouble(why));
+        }
     }
 
     /// A host that nobody has reached yet, after all retries, is not one row's trouble.
@@ -466,6 +514,7 @@ impl Walk {
             status: seen.status.map(|status| status.as_u16()),
             attempts: seen.attempts,
             latency: seen.latency,
+            arrived: seen.arrived,
         }
     }
 }

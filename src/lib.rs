@@ -26,6 +26,7 @@
 //!
 //! [`mod@run`] is the corridor between them: one reader, the workers, one writer;
 //! [`mod@simulate`] walks the same rooms in virtual time.
+//! [`mod@verify`] stands outside: what a results file proves of a limit.
 //!
 //! ```no_run
 //! use throng::plan::{Job, Plan};
@@ -75,3 +76,5 @@ pub mod report;
 pub mod sink;
 pub mod table;
 pub mod tally;
+
+pub mod verify;

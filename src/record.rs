@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use crate::limit::{Arrival, Time};
 use crate::source::Row;
 
 /// One finished row: a result, or a failure that says why.
@@ -24,6 +27,48 @@ pub struct Record {
     pub attempts: u32,
     /// From sending the last attempt to having its whole answer.
     pub latency: Option<Duration>,
+    /// When each request that was sent for it can have reached the server.
+    pub arrived: Vec<Arrived>,
+}
+
+/// From when to when one request can have reached the server: from its sending to
+/// its answer. Both in microseconds since 1970, rounded so that the time only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrived {
+    /// The earliest time.
+    pub from: i64,
+    /// The latest time.
+    pub to: i64,
+}
+
+impl Arrived {
+    /// As the calendar has it, when `zero` is the time at which the gate's clock
+    /// was at its zero. What was given up may come for `linger` longer.
+    #[must_use]
+    pub fn new(arrival: Arrival, linger: Duration, zero: Timestamp) -> Arrived {
+        let since_1970 = |time: Time| {
+            let since_zero = i128::try_from(time.since(Time::ZERO).as_nanos());
+            zero.as_nanosecond() + since_zero.unwrap_or(0)
+        };
+        let latest = match arrival.lost {
+            true => arrival.latest.after(linger),
+            false => arrival.latest,
+        };
+        let micros = |nanos: i128| i64::try_from(nanos.div_euclid(1_000)).unwrap_or(i64::MAX);
+        Arrived {
+            from: micros(since_1970(arrival.earliest)),
+            to: micros(since_1970(latest) + 999),
+        }
+    }
+}
+
+/// `[from, to]`, in seconds.
+impl Serialize for Arrived {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        [self.from, self.to]
+            .map(|micros| micros as f64 / 1e6)
+            .serialize(serializer)
+    }
 }
 
 impl Record {
@@ -50,5 +95,36 @@ impl Failure {
             kind: kind.into(),
             detail: detail.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrived(lost: bool) -> Arrived {
+        let at = |nanos: u64| Time::from_nanos(5_000_000_000 + nanos);
+        let arrival = Arrival {
+            earliest: at(1_999),
+            latest: at(3_001),
+            lost,
+        };
+        let zero = Timestamp::from_second(1_700_000_000).unwrap();
+        Arrived::new(arrival, Duration::from_secs(30), zero)
+    }
+
+    #[test]
+    fn rounding_only_widens_and_what_is_lost_may_come_later() {
+        let second = 1_700_000_005_000_000;
+        for (lost, linger) in [(false, 0), (true, 30_000_000)] {
+            let Arrived { from, to } = arrived(lost);
+            assert_eq!((from - second, to - second), (1, 4 + linger));
+        }
+    }
+
+    #[test]
+    fn it_is_written_to_the_microsecond() {
+        let text = serde_json::to_string(&arrived(false)).unwrap();
+        assert_eq!(text, "[1700000005.000001,1700000005.000004]");
     }
 }

@@ -17,6 +17,7 @@ mod run;
 mod say;
 mod signals;
 mod simulate;
+mod verify;
 
 use exit::Exit;
 
@@ -53,6 +54,8 @@ enum Command {
     Convert(convert::Arguments),
     /// List the APIs whose limits are known (--api NAME), or show one
     Profiles(profiles::Arguments),
+    /// Prove from a results file alone that a limit was kept
+    Verify(verify::Arguments),
     /// Serve a quote API with a limit, latencies and faults, to try jobs on
     Mock(mock::Arguments),
     /// Ask a mock API for 500 quotes at once, and compare its count with ours
@@ -68,6 +71,7 @@ pub fn main() -> Exit {
         Command::Report(arguments) => report::main(&arguments),
         Command::Convert(arguments) => convert::main(&arguments),
         Command::Profiles(arguments) => profiles::main(&arguments),
+        Command::Verify(arguments) => verify::main(&arguments),
         Command::Mock(arguments) => mock::main(&arguments),
         Command::Demo(arguments) => demo::main(&arguments),
     };

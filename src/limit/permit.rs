@@ -24,6 +24,7 @@ pub struct Permit {
     sent: Option<Time>,
     acked: Option<Time>,
     ended: Option<Time>,
+    lost: bool,
 }
 
 /// What an answer tells of a limit.
@@ -44,6 +45,8 @@ pub struct Arrival {
     pub earliest: Time,
     /// When it was acknowledged or answered, or, without either, given up.
     pub latest: Time,
+    /// Whether it was given up: then it may still come for linger longer.
+    pub lost: bool,
 }
 
 impl Permit {
@@ -55,6 +58,7 @@ impl Permit {
             sent: None,
             acked: None,
             ended: None,
+            lost: false,
         }
     }
 
@@ -151,12 +155,13 @@ impl Permit {
     }
 
     /// From when to when it can have arrived, once it has ended; none if nothing
-    /// was sent. What is lost may come for linger longer.
+    /// was sent.
     #[must_use]
     pub fn arrival(&self) -> Option<Arrival> {
         Some(Arrival {
             earliest: self.sent?,
             latest: self.acked.or(self.ended)?,
+            lost: self.lost && self.acked.is_none(),
         })
     }
 
@@ -170,6 +175,7 @@ impl Permit {
             now
         });
         self.ended = Some(now);
+        self.lost = end == End::Lost;
         if end == End::Returned {
             self.sent = None;
         }

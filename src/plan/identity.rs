@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::Job;
 use crate::error::Error;
+use crate::limit;
 use crate::sink::{Identity, print};
 use crate::source::Source;
 
@@ -30,12 +31,24 @@ pub fn of(job: &Job, source: &Source) -> Result<Identity, Error> {
         ("pages", json!(job.pages)),
         ("output.key", json!(job.output.key)),
     ];
-    let rates: Vec<String> = job.limit.rate.iter().map(ToString::to_string).collect();
     Ok(Identity {
         input: source.print(u64::MAX)?,
         parts: parts
             .map(|(name, value)| (name.to_owned(), print(&value.to_string())))
             .into(),
-        limits: rates.join(", "),
+        limits: limits(&job.limit),
     })
+}
+
+/// The limits as the job writes them, and whose they are.
+fn limits(settings: &limit::Settings) -> String {
+    let all = settings.rate.iter().map(|rate| {
+        let per = rate.details.per.as_ref().or(settings.per.as_ref());
+        match (per, settings.keys.len()) {
+            (Some(per), _) => format!("{rate} per {per}"),
+            (None, 0) => rate.to_string(),
+            (None, keys) => format!("{rate} for each of {keys} API keys"),
+        }
+    });
+    all.collect::<Vec<_>>().join(", ")
 }

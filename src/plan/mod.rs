@@ -85,6 +85,7 @@ impl Plan {
         });
         let columns = Columns {
             items: step.has_items(),
+            arrived: !step.policy.is_unlimited(),
             ..Columns::new(fields, step.extractor.names(), step.keeps_body)?
         };
         let identity = identity::of(job, &source)?;

@@ -29,6 +29,7 @@ pub(super) fn record(number: u64, outcome: Result<Vec<Value>, Failure>) -> Recor
         status: None,
         attempts: 1,
         latency: Some(Duration::from_millis(100 + number)),
+        arrived: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::attempt::Shared;
 use crate::chance::Chance;
 use crate::error::Error;
-use crate::limit::Gate;
+use crate::limit::{Gate, calendar_at_zero};
 use crate::live::Live;
 use crate::plan::Plan;
 use crate::report::Report;
@@ -40,6 +40,7 @@ impl Run {
     pub fn new(plan: Plan) -> Run {
         let shared = Shared {
             gate: plan.step.policy.gate(),
+            calendar_at_zero: calendar_at_zero(),
             live: Live::new(plan.workers.count),
             stop: Stop::default(),
             chance: Chance::default(),

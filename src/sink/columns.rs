@@ -5,7 +5,7 @@ use crate::source::Fields;
 
 /// throng's own names. No extracted value may have one; an input field that
 /// has one comes from an earlier results file and gives way.
-pub const RESERVED: [&str; 10] = [
+pub const RESERVED: [&str; 11] = [
     "_row",
     "_item",
     "_last",
@@ -15,6 +15,7 @@ pub const RESERVED: [&str; 10] = [
     "_detail",
     "_attempts",
     "_ms",
+    "_arrived",
     "_body",
 ];
 
@@ -30,6 +31,8 @@ pub struct Columns {
     pub body: bool,
     /// Whether a record is one of its row's items: `_item` and `_last`.
     pub items: bool,
+    /// Whether there is an `_arrived`: where something is limited.
+    pub arrived: bool,
 }
 
 impl Columns {
@@ -51,6 +54,7 @@ impl Columns {
             values,
             body,
             items: false,
+            arrived: false,
         };
         columns.fields = fields.map(|names| {
             let own = names.into_iter().filter(|name| columns.is_input(name));
@@ -82,6 +86,7 @@ impl Columns {
         match own {
             "_body" => self.body,
             "_item" | "_last" => self.items,
+            "_arrived" => self.arrived,
             _ => true,
         }
     }

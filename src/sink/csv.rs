@@ -120,6 +120,9 @@ fn own(columns: &Columns, record: &Record, scratch: &mut String, out: &mut Vec<u
     text(failure.map_or("", |failure| &failure.detail), out);
     plain(Some(record.attempts), scratch, out);
     plain(record.latency.map(milliseconds), scratch, out);
+    if columns.arrived {
+        plain(serde_json::to_string(&record.arrived).ok(), scratch, out);
+    }
     if columns.body {
         text(record.body.as_deref().unwrap_or_default(), out);
     }
@@ -138,6 +141,16 @@ mod tests {
             csv.record(record, &mut out)?;
         }
         Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_limited_job_says_when_its_requests_arrived() {
+        let mut columns = columns(&[], false);
+        columns.arrived = true;
+        let text = lines(&columns, &[ok(0)]).unwrap();
+        assert!(text.contains("_ms,_arrived\n"), "{text}");
+        let end = ",118.204,\"[[0.5,0.618204],[2.0,2.25]]\"\n";
+        assert!(text.ends_with(end), "{text}");
     }
 
     #[test]

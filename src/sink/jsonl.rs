@@ -92,6 +92,9 @@ fn own<M: SerializeMap>(columns: &Columns, record: &Record, map: &mut M) -> Resu
     map.serialize_entry("_detail", &failure.map(|failure| &failure.detail))?;
     map.serialize_entry("_attempts", &record.attempts)?;
     map.serialize_entry("_ms", &record.latency.map(milliseconds))?;
+    if columns.arrived {
+        map.serialize_entry("_arrived", &record.arrived)?;
+    }
     if columns.body {
         map.serialize_entry("_body", &record.body)?;
     }
@@ -127,6 +130,15 @@ mod tests {
              \"_error\":\"timeout\",\"_detail\":\"=no answer, in 30 s\",\"_attempts\":1,\"_ms\":null,\
              \"_body\":null}\n"
         );
+    }
+
+    #[test]
+    fn a_limited_job_says_when_its_requests_arrived() {
+        let mut columns = columns(&[], true);
+        columns.arrived = true;
+        let line = line(&columns, &ok(0));
+        let end = "\"_ms\":118.204,\"_arrived\":[[0.5,0.618204],[2.0,2.25]],\"_body\":null}\n";
+        assert!(line.ends_with(end), "{line}");
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub use identity::{Identity, print};
 mod lock;
 
 mod sidecar;
+pub(crate) use sidecar::limits_of;
 
 mod spent;
 pub use spent::{Before, Usage};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Columns;
-use crate::record::{Failure, Record};
+use crate::record::{Arrived, Failure, Record};
 use crate::source::Row;
 
 /// The columns of an input with one field, `symbol`.
@@ -29,6 +29,9 @@ pub(super) fn ok(number: u64) -> Record {
         status: Some(200),
         attempts: 2,
         latency: Some(Duration::from_micros(118_204)),
+        arrived: [(500_000, 618_204), (2_000_000, 2_250_000)]
+            .map(|(from, to)| Arrived { from, to })
+            .into(),
     }
 }
 

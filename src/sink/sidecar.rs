@@ -66,6 +66,12 @@ pub(super) fn read(results: &Path) -> Option<Sidecar> {
     serde_json::from_slice(&text).ok()
 }
 
+/// The limits that the last run of these results had, as its job writes them.
+#[must_use]
+pub fn limits_of(results: &Path) -> Option<String> {
+    Some(read(results)?.identity.limits)
+}
+
 impl Held {
     /// Takes the lock of these results; the error says who holds it.
     pub fn take(results: &Path) -> io::Result<Held> {

@@ -53,6 +53,7 @@ fn record(number: u64, seed: &mut u64) -> Record {
         status: None,
         attempts: 1 + (noise(seed) % 3) as u32,
         latency: Some(Duration::from_micros(noise(seed) % 1_000_000)),
+        arrived: Vec::new(),
     }
 }
 

@@ -46,3 +46,4 @@ mod tls;
 mod unknown;
 mod verdicts;
 mod words;
+mod verify;

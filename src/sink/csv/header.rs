@@ -19,6 +19,8 @@ pub(super) fn header(columns: &Columns) -> Vec<u8> {
 /// must be the same.
 pub(super) fn continued(mut columns: Columns, first_line: &[u8]) -> Result<Columns, Error> {
     let names = names(first_line);
+    // Whether the job has a limit may change; a file's columns can't.
+    columns.arrived = names.iter().any(|name| name == "_arrived");
     if columns.fields.is_none() {
         let after = columns.after_fields().count();
         let fields = names.len().saturating_sub(after);
@@ -60,6 +62,11 @@ mod tests {
         assert!(
             continued(columns.clone(), &ours).is_ok(),
             "learnt from the file"
+        );
+        columns.arrived = true;
+        assert!(
+            continued(columns.clone(), &ours).is_ok(),
+            "it has a limit now"
         );
         columns.values.push("name".into());
         let error = continued(columns.clone(), &ours).err().unwrap().to_string();

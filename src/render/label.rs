@@ -1,0 +1,56 @@
+//! A text that each row has, such as the key by which something is counted. Pure.
+
+use super::template::{Place, Template, Templates};
+use crate::source::Fields;
+
+/// A template by itself, outside of any request.
+pub struct Label {
+    templates: Templates,
+    template: Template,
+}
+
+impl Label {
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(text: &str) -> Result<Label, String> {
+        let mut templates = Templates::new();
+        let template = templates.add(Place::Text, text)?;
+        match templates.fields().is_empty() {
+            true => Err(format!(
+                "{text:?} is the same for all rows: write a template such as {{{{ tenant }}}}"
+            )),
+            false => Ok(Label {
+                templates,
+                template,
+            }),
+        }
+    }
+
+    /// What it says for these fields.
+    ///
+    /// # Errors
+    /// Which field is missing.
+    pub fn of(&self, fields: &Fields) -> Result<String, String> {
+        let scope = self.templates.scope(fields);
+        self.templates.render(self.template, &scope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_row_has_its_own() {
+        let label = Label::new("{{ tenant }}/{{ region }}").unwrap();
+        let of = |fields| label.of(&serde_json::from_value(fields).unwrap());
+        assert_eq!(of(json!({"tenant": "a", "region": 1})).unwrap(), "a/1");
+        let error = of(json!({"tenant": "a"})).unwrap_err();
+        assert!(error.contains("region"), "{error}");
+        assert!(Label::new("tenant").is_err() && Label::new("{{").is_err());
+    }
+}

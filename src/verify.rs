@@ -1,0 +1,325 @@
+//! What a results file proves of a limit, recomputed from nothing but the times
+//! in its records. [door: files]
+//!
+//! Each record says of each request that was sent for its row from when to when
+//! it can have reached the server (`_arrived`). Whatever happened on the way,
+//! what is counted here is the most that can have fallen into one window. None
+//! of the arithmetic by which the gate kept the limit is used.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::limit::{Counting, Limit};
+use crate::render::Label;
+use crate::source::{Fields, Settings, Source};
+
+/// What a file proves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verified {
+    /// How many requests were sent for the rows that have records.
+    pub requests: u64,
+    /// How many keys they were for; 1 if all count together.
+    pub keys: u64,
+    /// By limit, its worst key.
+    pub checks: Vec<Check>,
+}
+
+/// What a file proves of one limit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    /// The limit.
+    pub limit: Limit,
+    /// The most that it allows.
+    pub allowed: u64,
+    /// The most that can have come.
+    pub most: u64,
+    /// Where that was, in microseconds since 1970.
+    pub start: i64,
+    /// Whose requests they were; empty if all count together.
+    pub key: String,
+}
+
+impl Check {
+    /// Whether the limit was kept, whatever happened on the way.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.most <= self.allowed
+    }
+}
+
+/// Checks these limits over all requests of a results file, or over those of
+/// each value of the template `per`. 16 bytes a request are kept in memory.
+///
+/// # Errors
+/// That the file can't be read, is no results file, says nothing of arrivals,
+/// or that they say nothing of a limit.
+pub fn verify(file: &Settings, limits: &[Limit], per: Option<&str>) -> Result<Verified, Error> {
+    for limit in limits {
+        can_check(limit).map_err(|why| Error::plan(format!("\"{limit}\": {why}")))?;
+    }
+    let mut keys = read(file, per)?;
+    keys.values_mut().for_each(Times::sort);
+    let worst = |limit: &Limit| {
+        let checks = keys.iter().map(|(key, times)| check(limit, key, times));
+        checks.max_by_key(|check| check.most)
+    };
+    Ok(Verified {
+        requests: keys.values().map(|times| times.from.len() as u64).sum(),
+        keys: keys.len() as u64,
+        checks: limits.iter().filter_map(worst).collect(),
+    })
+}
+
+/// Whether the times of arrivals say whether a limit was kept.
+///
+/// # Errors
+/// Why not, and what can be checked instead.
+pub fn can_check(limit: &Limit) -> Result<(), String> {
+    if let Some(unit) = &limit.unit {
+        return Err(format!(
+            "records say when requests were sent, not how many {unit} they cost: it can't be verified"
+        ));
+    }
+    match limit.counting {
+        Counting::Counter | Counting::Midnight(_) | Counting::Reset => Err(format!(
+            "only the server knows where its windows begin: -r {} checks all windows of that length",
+            limit.amount
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// When requests can have arrived, in microseconds since 1970.
+#[derive(Debug, Default)]
+struct Times {
+    from: Vec<i64>,
+    to: Vec<i64>,
+}
+
+impl Times {
+    fn sort(&mut self) {
+        self.from.sort_unstable();
+        self.to.sort_unstable();
+    }
+}
+
+fn check(limit: &Limit, key: &str, times: &Times) -> Check {
+    let length = i64::try_from(limit.amount.period.as_micros()).unwrap_or(i64::MAX);
+    let units = limit.amount.units;
+    let burst = limit.details.burst.unwrap_or(units);
+    let ((most, start), allowed) = match limit.counting {
+        Counting::Bucket => (least_burst(times, (units, length)), burst),
+        Counting::Clock => (
+            fullest(times, length, |time| time - time.rem_euclid(length)),
+            units,
+        ),
+        Counting::Run => ((times.from.len() as u64, 0), units),
+        _ => (fullest(times, length, |time| time), units),
+    };
+    Check {
+        limit: limit.clone(),
+        allowed,
+        most,
+        start,
+        key: key.to_owned(),
+    }
+}
+
+/// The most that can have fallen into one window, and where that begins.
+///
+/// `[from, to]` touches `[t, t + length)` if `from < t + length` and `to >= t`. As
+/// long as no request ends in a window's first moment, a later window has all of
+/// its requests: so only those are tried in whose first moment one ends (or, where
+/// windows `begin` at certain times only, those in which one ends).
+fn fullest(times: &Times, length: i64, begin: impl Fn(i64) -> i64) -> (u64, i64) {
+    let (mut begun, mut over, mut worst) = (0, 0, (0, 0));
+    for start in times.to.iter().map(|to| begin(*to)) {
+        let end = start.saturating_add(length);
+        begun += times.from[begun..].partition_point(|from| *from < end);
+        over += times.to[over..].partition_point(|to| *to < start);
+        if (begun - over) as u64 > worst.0 {
+            worst = ((begun - over) as u64, start);
+        }
+    }
+    worst
+}
+
+/// The smallest bucket that can have held all of it, when so many units come back
+/// in each period: the largest of the requests in a span, less what comes back
+/// meanwhile, over spans from where one ends to where one begins.
+fn least_burst(times: &Times, (units, length): (u64, i64)) -> (u64, i64) {
+    let (units, length) = (i128::from(units), i128::from(length));
+    let (mut over, mut best, mut worst) = (0, i128::MIN / 2, (0, 0));
+    for (before, &end) in times.from.iter().enumerate() {
+        while let Some(&to) = times.to.get(over).filter(|to| **to <= end) {
+            best = best.max(units * i128::from(to) - length * over as i128);
+            over += 1;
+        }
+        let begun = before as i128 + 1;
+        let at_once = length * (begun - over as i128);
+        let level = at_once.max(length * begun - units * i128::from(end) + best);
+        if level > worst.0 {
+            worst = (level, end);
+        }
+    }
+    let burst = (worst.0 + length - 1) / length.max(1);
+    (u64::try_from(burst).unwrap_or(u64::MAX), worst.1)
+}
+
+/// All arrivals, by key.
+fn read(file: &Settings, per: Option<&str>) -> Result<BTreeMap<String, Times>, Error> {
+    let label = per.map(Label::new).transpose().map_err(Error::plan)?;
+    let source = Source::new(file)?;
+    let mut keys = BTreeMap::new();
+    for (number, row) in (1..).zip(source.rows()?) {
+        // Nothing is sent here, so nothing can stop in the middle.
+        let fields = row.map_err(|error| Error::plan(error.to_string()))?.fields;
+        let wrong = |why| Error::plan(format!("{}, record {number}: {why}", source.name()));
+        let key = label.as_ref().map(|label| label.of(&fields)).transpose();
+        let key = key.map_err(wrong)?.unwrap_or_default();
+        let times: &mut Times = keys.entry(key).or_default();
+        for [from, to] in arrived(&fields).map_err(wrong)? {
+            times.from.push(from);
+            times.to.push(to);
+        }
+    }
+    match keys.is_empty() {
+        true => Err(Error::plan(format!("{} has no records", source.name()))),
+        false => Ok(keys),
+    }
+}
+
+/// The intervals of one record.
+fn arrived(fields: &Fields) -> Result<Vec<[i64; 2]>, String> {
+    if !fields.contains_key("_row") {
+        return Err("it has no _row: is this a results file?".into());
+    }
+    let intervals = match fields.get("_arrived") {
+        None | Some(Value::Null) => {
+            return Err(
+                "it has no _arrived: records have that where the job has a limit; run it with one (--rate)"
+                    .into(),
+            );
+        }
+        // In a table of texts.
+        Some(Value::String(text)) => serde_json::from_str(text),
+        Some(value) => serde_json::from_value(value.clone()),
+    };
+    let wrong = "its _arrived is not [[from, to], ...] in seconds since 1970, from before to";
+    let intervals: Vec<[f64; 2]> = intervals.map_err(|_| wrong)?;
+    let in_micros = |time: f64| (time * 1e6).round() as i64;
+    let all = intervals
+        .iter()
+        .map(|interval| match interval.map(in_micros) {
+            [from, to] if from <= to => Ok([from, to]),
+            _ => Err(wrong.to_owned()),
+        });
+    all.collect()
+}
+
+/// The limits that the run of a results file had, as the file beside it says.
+///
+/// # Errors
+/// That it says none, and to give them then.
+pub fn limits_of(results: &Path) -> Result<Vec<Limit>, Error> {
+    let said = crate::sink::limits_of(results).unwrap_or_default();
+    let limits: Result<Vec<Limit>, String> = said
+        .split(", ")
+        .filter(|limit| !limit.is_empty())
+        .map(str::parse)
+        .collect();
+    match limits {
+        Ok(limits) if !limits.is_empty() => Ok(limits),
+        Ok(_) => Err(Error::plan(format!(
+            "nothing beside {} says what its limits were: give them with -r N/PERIOD",
+            results.display()
+        ))),
+        Err(_) => Err(Error::plan(format!(
+            "the limits of {} were {said}: give the one to verify with -r N/PERIOD, and whose it is with --per",
+            results.display()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    fn times(intervals: &[[i64; 2]]) -> Times {
+        let mut times = Times::default();
+        for [from, to] in intervals {
+            times.from.push(*from);
+            times.to.push(*to);
+        }
+        times.sort();
+        times
+    }
+
+    fn touching(intervals: &[[i64; 2]], start: i64, end: i64) -> u64 {
+        let touches = |&&[from, to]: &&[i64; 2]| from < end && to >= start;
+        intervals.iter().filter(touches).count() as u64
+    }
+
+    fn random(seed: u64) -> (Vec<[i64; 2]>, i64) {
+        let mut random = StdRng::seed_from_u64(seed);
+        let interval = |random: &mut StdRng| {
+            let from = random.random_range(0..120);
+            [from, from + random.random_range(0..30)]
+        };
+        let count = random.random_range(1..25);
+        let intervals = (0..count).map(|_| interval(&mut random)).collect();
+        (intervals, random.random_range(1..40))
+    }
+
+    #[test]
+    fn every_window_is_tried_by_brute_force() {
+        for seed in 0..500 {
+            let (intervals, length) = random(seed);
+            let times = times(&intervals);
+            let starts = -40..200;
+            let most = starts.map(|start| touching(&intervals, start, start + length));
+            let (found, start) = fullest(&times, length, |time| time);
+            assert_eq!(Some(found), most.max(), "seed {seed}");
+            assert_eq!(
+                found,
+                touching(&intervals, start, start + length),
+                "seed {seed}"
+            );
+            let edges = (-40..200).filter(|start| start % length == 0);
+            let most = edges.map(|start| touching(&intervals, start, start + length));
+            let (found, _) = fullest(&times, length, |time| time - time % length);
+            assert_eq!(Some(found), most.max(), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn every_span_is_tried_by_brute_force() {
+        for seed in 0..500 {
+            let (intervals, length) = random(seed);
+            for units in [1, 3] {
+                let spans = (0..150).flat_map(|start| (start..151).map(move |end| (start, end)));
+                let needed = |(start, end)| {
+                    let come = touching(&intervals, start, end + 1) as i64;
+                    // Rounded up, and never less than nothing.
+                    (come * length - units * (end - start) + length - 1) / length
+                };
+                let most = spans.map(needed).max().unwrap();
+                let (found, _) = least_burst(&times(&intervals), (units as u64, length));
+                assert_eq!(found, most as u64, "seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_period_apart_is_not_together() {
+        let times = times(&[[0, 0], [5, 5], [9, 9]]);
+        assert_eq!(fullest(&times, 5, |time| time).0, 2);
+        assert_eq!(fullest(&times, 4, |time| time).0, 1);
+    }
+}

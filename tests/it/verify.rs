@@ -1,0 +1,174 @@
+//! `throng verify`: a results file proves that a limit was kept, or doesn't.
+
+use serde_json::json;
+use throng_mock::Settings;
+
+use crate::harness::{Ended, Place, mock, run, symbols, throng};
+
+/// A run of 60 rows against this limit, and what it wrote.
+fn done(place: &Place, output: &str, limit: Option<&str>, flags: &str) -> String {
+    let server = mock(Settings {
+        limits: limit.iter().map(|limit| limit.parse().unwrap()).collect(),
+        latency: "lognormal:20ms:0.6".parse().unwrap(),
+        ..Settings::default()
+    });
+    let output = place.path(output);
+    run()
+        .quotes(&server.url())
+        .arg("--input", &place.file("rows.csv", &symbols(60)))
+        .arg("--output", &output)
+        .flags(flags)
+        .exits(0);
+    assert_eq!(server.judgement().refused, 0);
+    output
+}
+
+fn verify(file: &str, flags: &str) -> Ended {
+    throng("verify").flags(file).flags(flags).ends()
+}
+
+#[test]
+fn a_run_proves_its_own_limits_in_every_format() {
+    let place = Place::new();
+    for output in ["out.jsonl", "out.csv"] {
+        let file = done(
+            &place,
+            output,
+            Some("10/500ms"),
+            "--rate 10/500ms --rate 100/run",
+        );
+        let ended = verify(&file, "").with_code(0);
+        let lines: Vec<&str> = ended.stdout.lines().collect();
+        let end = "of 10 in any 500ms, whatever happened on the way (60 requests)";
+        assert!(lines[0].starts_with("10/500ms: at most "), "{lines:?}");
+        assert!(lines[0].ends_with(end), "{lines:?}");
+        assert!(lines[1].starts_with("100/run: at most 60 of 100 in all"));
+        // What it did not keep it can't prove.
+        let ended = verify(&file, "--rate 10/500ms --rate 9/500ms").with_code(1);
+        assert!(ended.stdout.contains("9/500ms: NOT PROVEN: up to 10"));
+        verify(&file, "--rate bucket:10/500ms --rate 20/1s@clock").with_code(0);
+        verify(&file, "--rate bucket:8/500ms").with_code(1);
+    }
+}
+
+#[test]
+fn times_are_of_today_and_one_for_each_request() {
+    let place = Place::new();
+    done(&place, "out.jsonl", Some("10/500ms"), "--rate 10/500ms");
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap();
+    for record in place.records("out.jsonl") {
+        let arrived: Vec<[f64; 2]> = serde_json::from_value(record["_arrived"].clone()).unwrap();
+        let [from, to] = arrived[0];
+        assert_eq!(record["_attempts"], arrived.len());
+        assert!(from < to && to < now.as_secs_f64() && now.as_secs_f64() - from < 600.0);
+    }
+}
+
+#[test]
+fn a_doctored_file_is_found_out() {
+    let place = Place::new();
+    let file = done(&place, "out.jsonl", Some("10/500ms"), "--rate 10/500ms");
+    let mut records = place.records("out.jsonl");
+    // As if the last row had been asked for as well when each of the first ones was.
+    let busiest = (0..60).map(|row| records[row]["_arrived"][0].clone());
+    records[59]["_arrived"] = busiest.take(11).collect();
+    let text: String = records.iter().map(|record| format!("{record}\n")).collect();
+    place.file("out.jsonl", &text);
+    let ended = verify(&file, "").with_code(1);
+    assert!(ended.stdout.contains("NOT PROVEN"), "{}", ended.stdout);
+}
+
+#[test]
+fn each_key_has_the_limit_for_itself() {
+    let place = Place::new();
+    let record = |row: usize, tenant: &str, from: f64| json!({"tenant": tenant, "_row": row, "_ok": true, "_arrived": [[from, from + 0.1]]});
+    let rows = [("a", 0.0), ("b", 0.0), ("a", 0.9), ("b", 1.2), ("a", 1.2)];
+    let rows = rows.iter().enumerate();
+    let text: String = rows
+        .map(|(row, (tenant, from))| format!("{}\n", record(row, tenant, 1e9 + from)))
+        .collect();
+    let file = place.file("out.jsonl", &text);
+    verify(&file, "--rate 3/1s").with_code(0);
+    verify(&file, "--rate 2/1s").with_code(1);
+    let per = |rate: &str| {
+        throng("verify")
+            .flags(&file)
+            .arg("--rate", rate)
+            .arg("--per", "{{ tenant }}")
+            .ends()
+    };
+    let ended = per("2/1s").with_code(0);
+    let said = "2/1s: at most 2 of 2 in any 1s for \"a\", the most of 2 keys";
+    assert!(ended.stdout.starts_with(said), "{}", ended.stdout);
+    per("1/1s").with_code(1);
+}
+
+#[test]
+fn what_can_t_tell_is_an_error_that_says_why() {
+    let place = Place::new();
+    let good = r#"{"_row": 0, "_arrived": [[1.0, 2.0]]}"#;
+    for (name, text, flags, why) in [
+        ("a.jsonl", good, "", "give them with -r N/PERIOD"),
+        (
+            "a.jsonl",
+            "{\"_row\": 0}",
+            "-r 1/1s",
+            "record 1: it has no _arrived: records have that where",
+        ),
+        (
+            "a.jsonl",
+            &format!("{good}\n{{\"id\": 0}}"),
+            "-r 1/1s",
+            "record 2: it has no _row: is this a results file?",
+        ),
+        ("a.jsonl", &format!("{good}\n{{\"_ro"), "-r 1/1s", "line 2"),
+        (
+            "a.jsonl",
+            r#"{"_row": 0, "_arrived": [[2.0, 1.0]]}"#,
+            "-r 1/1s",
+            "is not [[from, to], ...]",
+        ),
+        (
+            "a.csv",
+            "_row,_arrived\n0,soon",
+            "-r 1/1s",
+            "is not [[from, to], ...]",
+        ),
+        ("a.csv", "_row,_arrived\n", "-r 1/1s", "has no records"),
+        (
+            "a.jsonl",
+            good,
+            "-r counter:3/1s",
+            "-r 3/1s checks all windows",
+        ),
+        ("a.jsonl", good, "-r 90tokens/1s", "is not a whole number"),
+        (
+            "a.jsonl",
+            good,
+            "-r 1/1s --per {{tenant}}",
+            "record 1: the row has no field \"tenant\"",
+        ),
+    ] {
+        let file = place.file(name, text);
+        verify(&file, flags).with_code(2).says(why);
+    }
+    let file = place.file("a.jsonl", good);
+    let tokens = throng("verify").flags(&file).arg("-r", "90 tokens/1m");
+    tokens.exits(2).says("not how many tokens they cost");
+}
+
+#[test]
+fn limits_of_each_key_must_be_given() {
+    let place = Place::new();
+    let file = done(
+        &place,
+        "out.jsonl",
+        None,
+        "--rate 10/500ms --per {{symbol}}",
+    );
+    verify(&file, "")
+        .with_code(2)
+        .says("were 10/500ms per {{symbol}}: give the one to verify");
+    verify(&file, "-r 10/500ms --per {{symbol}}").with_code(0);
+}
