@@ -125,16 +125,21 @@ impl Seen {
         self.attempts += later.attempts;
         self.status = later.status.or(self.status);
         self.latency = later.latency.or(self.latency);
+        self.arrived.extend_from_slice(&later.arrived);
     }
 
     /// What there is to tell; attempts are told once.
     fn take(&mut self) -> Seen {
-        let told = self.told();
+        let told = Seen {
+            arrived: std::mem::take(&mut self.arrived),
+            ..self.told()
+        };
         self.attempts = 0;
         told
     }
 
-    /// What there is to tell.
+    /// What there is to tell to each of several; not when requests arrived, which
+    /// is told once.
     fn told(&self) -> Seen {
         Seen {
             attempts: self.attempts,
@@ -322,7 +327,7 @@ impl Walk {
         seen: &mut Seen,
     ) -> Result<Answer, Break> {
         seen.attempts += 1;
-        let (mut lease, mut permit) = self.ready_to_sign(request, terms).await?;
+        let (mut lease, mut permit) = self.ready_to_sign(request, terms, seen).await?;
         for announcement in &mut seen.announcements {
             announcement.make().await.map_err(|_| Break::Stopped)?;
         }

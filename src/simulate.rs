@@ -76,6 +76,7 @@ async fn walk(mut plan: Plan, policy: &Policy, model: Settings) -> Result<Simula
     let seed = model.seed;
     let server = Local::new(Settings {
         anything: true,
+        clock: Some(BEGIN),
         ..model
     });
     plan.step.answer_by(connect_to(server.clone()));
@@ -86,6 +87,7 @@ async fn walk(mut plan: Plan, policy: &Policy, model: Settings) -> Result<Simula
         gate: Gate::with_clock(limits, now),
         live: Live::new(1),
         stop: Stop::default(),
+        calendar_at_zero: Timestamp::UNIX_EPOCH,
         chance: Chance::seeded(seed),
         plan,
     });

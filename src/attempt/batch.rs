@@ -95,7 +95,7 @@ impl Walk {
     async fn share<E: AsyncFn(Record)>(
         &self,
         batch: &Batch,
-        group: Group,
+        mut group: Group,
         asked: Result<Parts, Failure>,
         emit: &E,
     ) {
@@ -104,7 +104,11 @@ impl Walk {
                 Ok(parts) => batch.part(parts, &row),
                 Err(failure) => Err(failure.clone()),
             };
-            emit(self.record(row, group.seen.told(), part)).await;
+            let seen = Seen {
+                arrived: std::mem::take(&mut group.seen.arrived),
+                ..group.seen.told()
+            };
+            emit(self.record(row, seen, part)).await;
         }
     }
 }

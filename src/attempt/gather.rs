@@ -114,7 +114,9 @@ impl<'a, E: AsyncFn(Record)> Gather<'a, E> {
         let Some(mut last) = self.held.take() else {
             return;
         };
-        last.attempts += self.seen.take().attempts;
+        let seen = self.seen.take();
+        last.attempts += seen.attempts;
+        last.arrived.extend(seen.arrived);
         last.row.item = Some(Item {
             number: last
                 .row

@@ -27,13 +27,14 @@ impl Walk {
         &self,
         request: &Request<Bytes>,
         terms: Terms<'_>,
+        seen: &mut Seen,
     ) -> Result<(Lease, Permit), Break> {
         let tokens = self.step().signer.tokens();
         let Some(tokens) = tokens.filter(|_| terms.errand == Errand::Own) else {
             return self.ready(request.uri(), terms.ask).await;
         };
         loop {
-            self.fetch_token(tokens, terms.ask).await?;
+            self.fetch_token(tokens, terms.ask, seen).await?;
             let (lease, mut permit) = self.ready(request.uri(), terms.ask).await?;
             if tokens.is_fresh(Instant::now()) {
                 return Ok((lease, permit));
@@ -43,7 +44,12 @@ impl Walk {
     }
 
     /// Makes sure that there is a token; one worker fetches it for all.
-    async fn fetch_token(&self, tokens: &Tokens, ask: &Ask) -> Result<(), Stopped> {
+    async fn fetch_token(
+        &self,
+        tokens: &Tokens,
+        ask: &Ask,
+        seen: &mut Seen,
+    ) -> Result<(), Stopped> {
         if tokens.is_fresh(Instant::now()) {
             return Ok(());
         }
@@ -53,10 +59,13 @@ impl Walk {
         }
         let fetched = match tokens.request() {
             Err(why) => Err(why),
-            Ok(request) => self.token_answer(&request, ask).await?.and_then(|answer| {
-                let accepted = tokens.accept(&answer.body, Instant::now());
-                accepted.map_err(|why| format!("its answer is of no use: {why}"))
-            }),
+            Ok(request) => self
+                .token_answer(&request, ask, seen)
+                .await?
+                .and_then(|answer| {
+                    let accepted = tokens.accept(&answer.body, Instant::now());
+                    accepted.map_err(|why| format!("its answer is of no use: {why}"))
+                }),
         };
         fetched.map_err(|why| self.no_token(tokens, &why))
     }
@@ -65,6 +74,7 @@ impl Walk {
         &self,
         request: &Request<Bytes>,
         ask: &Ask,
+        of_row: &mut Seen,
     ) -> Result<Result<Answer, String>, Stopped> {
         let mut seen = Seen::default();
         // It counts as the row's request does, whose limits are the only ones known.
@@ -75,6 +85,7 @@ impl Walk {
         // Each fetch leads to an attempt, whose type would have no end.
         let asked = Box::pin(self.ask(request, terms, Tries::repeatable(), &mut seen));
         let asked = asked.await?;
+        of_row.arrived.append(&mut seen.arrived);
         Ok(asked.map_err(|failure| format!("{}: {}", failure.kind, failure.detail)))
     }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use throng::Error;
-use throng_mock::{Faults, Judgement, Latency, Limit, Mock, Refusal, Settings};
+use throng_mock::{Faults, Judgement, Latency, Limit, Mock, Per, Refusal, Settings};
 
 use super::{Exit, say, signals};
 
@@ -12,23 +12,36 @@ pub struct Arguments {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:8099")]
     addr: String,
-    /// Refuse more than N requests in any PERIOD: 22/5s, fixed:22/5s or bucket:22/5s (repeat)
-    #[arg(long, value_name = "N/PERIOD")]
-    limit: Vec<Limit>,
+    #[command(flatten)]
+    limits: Limits,
     #[command(flatten)]
     network: Network,
     /// Spoil a share of the answers: 429, 500, drop, cut, empty, missing, notjson or drip (repeat)
     #[arg(long, value_name = "KIND=5%")]
     fault: Vec<Faults>,
-    /// What a refusal says about when to come back: seconds, date or bare
-    #[arg(long, default_value = "seconds")]
-    refusal: Refusal,
     /// Latencies and faults follow from this
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// The x-api-key that requests must have
     #[arg(long)]
     api_key: Option<String>,
+}
+
+/// What it refuses.
+#[derive(Args)]
+struct Limits {
+    /// Refuse more than this: 22/5s, fixed:22/5s, clock:100/1m, bucket:10/1s:40 (a burst of 40), counter:300/1m, '90000 tokens/1m' or in-flight:5 (repeat)
+    #[arg(long, value_name = "N/PERIOD")]
+    limit: Vec<Limit>,
+    /// Limit each value of this for itself: header:x-api-key or query:tenant
+    #[arg(long, value_name = "WHO")]
+    per: Option<Per>,
+    /// Count refused requests against the limits, too
+    #[arg(long)]
+    count_refused: bool,
+    /// What a refusal says about when to come back: seconds, date or bare
+    #[arg(long, default_value = "seconds")]
+    refusal: Refusal,
 }
 
 /// How far away it seems to be.
@@ -79,7 +92,9 @@ pub fn count(judgement: &Judgement) -> String {
 
 fn settings(arguments: &Arguments) -> Settings {
     Settings {
-        limits: arguments.limit.clone(),
+        limits: arguments.limits.limit.clone(),
+        per: arguments.limits.per.clone(),
+        refusals_count: arguments.limits.count_refused,
         latency: arguments.network.latency,
         there: arguments.network.there,
         padding: arguments.network.padding,
@@ -90,7 +105,7 @@ fn settings(arguments: &Arguments) -> Settings {
                 .flat_map(|faults| faults.rates.clone())
                 .collect(),
         },
-        refusal: arguments.refusal,
+        refusal: arguments.limits.refusal,
         seed: arguments.seed,
         api_key: arguments.api_key.clone(),
         ..Settings::default()

@@ -15,7 +15,7 @@ use crate::reply::Severed;
 const LARGEST_BODY: usize = 64 << 20;
 
 /// What a client asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub method: Method,
     pub uri: Uri,

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::judge::{Judge, Kind};
-use crate::{Judgement, Limit};
+use crate::Judgement;
+use crate::judge::{Judge, Kind, Stay, Visitor};
+use crate::limit::Limits;
 
 /// The judge, and the instant since which it counts.
 #[derive(Debug)]
@@ -16,10 +17,11 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new(limits: Vec<Limit>) -> Arc<Desk> {
+    /// `clock` is what the server's clock says now, since 1970.
+    pub(crate) fn new(limits: Limits, clock: Duration) -> Arc<Desk> {
         Arc::new(Desk {
             start: Instant::now(),
-            judge: Mutex::new(Judge::new(limits)),
+            judge: Mutex::new(Judge::new(limits, clock)),
         })
     }
 
@@ -27,16 +29,13 @@ impl Desk {
     ///
     /// The clock is read under the lock, so that the order of the instants is
     /// the order in which they are counted.
-    pub(crate) fn arrive<'a>(
-        desk: &Arc<Desk>,
-        symbols: impl Iterator<Item = &'a str>,
-    ) -> (Ticket, Result<(), Duration>) {
+    pub(crate) fn arrive(desk: &Arc<Desk>, visitor: &Visitor) -> (Ticket, Result<(), Duration>) {
         let mut judge = lock(&desk.judge);
-        let verdict = judge.arrive(desk.start.elapsed(), symbols);
+        let verdict = judge.arrive(desk.start.elapsed(), visitor);
         drop(judge);
         let ticket = Ticket {
             desk: Arc::clone(desk),
-            round: verdict.round,
+            stay: verdict.stay,
             kind: Kind::Gone,
         };
         (ticket, verdict.admitted)
@@ -56,7 +55,7 @@ impl Desk {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     desk: Arc<Desk>,
-    round: u64,
+    stay: Stay,
     kind: Kind,
 }
 
@@ -69,7 +68,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        lock(&self.desk.judge).leave(self.round, self.kind);
+        lock(&self.desk.judge).leave(&self.stay, self.kind);
     }
 }
 
@@ -84,9 +83,13 @@ mod tests {
 
     #[test]
     fn a_ticket_that_is_dropped_says_gone() {
-        let desk = Desk::new(Vec::new());
-        let (first, _) = Desk::arrive(&desk, ["A", "B"].into_iter());
-        let (second, _) = Desk::arrive(&desk, std::iter::empty());
+        let desk = Desk::new(Limits::default(), Duration::ZERO);
+        let two = Visitor {
+            symbols: Some("A,B"),
+            ..Visitor::default()
+        };
+        let (first, _) = Desk::arrive(&desk, &two);
+        let (second, _) = Desk::arrive(&desk, &Visitor::default());
         drop(first);
         second.close(Kind::Status(200));
         let judgement = desk.judgement();

@@ -1,16 +1,18 @@
 //! What all connections share: the settings, the desk, and what chance has seen.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::StatusCode;
 
 use crate::answer::Answer;
-use crate::asked::{Asked, each_symbol, is_quotes};
+use crate::asked::{Asked, is_quotes};
 use crate::chance::Seen;
 use crate::desk::{Desk, Ticket, lock};
 use crate::fate::Fate;
-use crate::{Fault, Judgement, Settings, lists, quotes, tools};
+use crate::judge::Visitor;
+use crate::limit::{Limit, Limits, Unit};
+use crate::{Fault, Judgement, Settings, lists, quotes, tokens, tools};
 
 /// The server behind the door.
 #[derive(Debug)]
@@ -27,9 +29,13 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new(settings: Settings) -> House {
+        let limits = Limits {
+            all: settings.limits.clone(),
+            refusals_count: settings.refusals_count,
+        };
         House {
             padding: quotes::padding(settings.padding),
-            desk: Desk::new(settings.limits.clone()),
+            desk: Desk::new(limits, settings.clock.unwrap_or_else(since_1970)),
             seen: Mutex::default(),
             tries: Mutex::default(),
             settings,
@@ -46,8 +52,19 @@ impl House {
     }
 
     /// Counts an arrival, and says whether it is admitted or how long to wait.
-    pub(crate) fn arrive(&self, symbols: Option<&str>) -> (Ticket, Result<(), Duration>) {
-        Desk::arrive(&self.desk, each_symbol(symbols))
+    pub(crate) fn arrive(&self, asked: &Asked) -> (Ticket, Result<(), Duration>) {
+        let per = self.settings.per.as_ref();
+        let key = per.and_then(|per| per.of(asked)).unwrap_or_default();
+        let counts_tokens = |limit: &Limit| limit.unit == Unit::Tokens;
+        let visitor = Visitor {
+            key: &key,
+            tokens: match self.settings.limits.iter().any(counts_tokens) {
+                true => tokens::used(asked),
+                false => 0,
+            },
+            symbols: asked.symbols.as_deref(),
+        };
+        Desk::arrive(&self.desk, &visitor)
     }
 
     /// Answers a request that the limits admitted.
@@ -91,6 +108,12 @@ impl House {
         lock(&self.seen).clear();
         lock(&self.tries).clear();
     }
+}
+
+/// What the machine's clock says.
+fn since_1970() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default()
 }
 
 #[cfg(test)]

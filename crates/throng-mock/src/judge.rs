@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::gate::{self, Gate};
-use crate::window::Window;
-use crate::{Fault, Limit};
+use crate::Fault;
+use crate::account::Account;
+use crate::asked::each_symbol;
+use crate::limit::Limits;
 
 /// So many symbols are counted one by one.
 const SYMBOLS: usize = 200_000;
@@ -26,7 +27,7 @@ pub struct Judgement {
     pub answers: BTreeMap<String, u64>,
     /// Answers with 429 because of the limit; also among the `answers`.
     pub refused: u64,
-    /// How full the windows of the limits ever were.
+    /// How full the windows of the limits ever were, for the busiest key.
     pub windows: Vec<WindowCount>,
     /// Arrivals by symbol; one request may ask for several.
     pub symbols: BTreeMap<String, u64>,
@@ -38,15 +39,15 @@ pub struct Judgement {
     pub seconds: f64,
 }
 
-/// How many arrivals there were in the fullest window of a limit's period.
+/// How much arrived in the fullest window of a limit's period.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct WindowCount {
     /// The limit as it is written, such as `sliding:22/5s`.
     pub limit: String,
-    /// How many it admits.
+    /// How much it admits.
     pub units: u32,
-    /// The most arrivals in any half-open window of the period's length,
-    /// admitted or not.
+    /// The most that arrived in any half-open window of the period's length, or
+    /// was in flight, admitted or not.
     pub most: u64,
 }
 
@@ -74,15 +75,33 @@ impl fmt::Display for Kind {
 /// What the judge says about an arrival.
 pub(crate) struct Verdict {
     /// To be given back when the request leaves.
-    pub round: u64,
+    pub stay: Stay,
     /// Whether the limits admit it, or else how long to wait.
     pub admitted: Result<(), Duration>,
+}
+
+/// A request that has arrived and not left.
+#[derive(Debug)]
+pub(crate) struct Stay {
+    round: u64,
+    key: String,
+    admitted: bool,
+}
+
+/// Who arrives: whose limits count, and what the request asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Visitor<'a> {
+    pub key: &'a str,
+    pub tokens: u64,
+    pub symbols: Option<&'a str>,
 }
 
 /// Counts, admits and refuses.
 #[derive(Debug)]
 pub(crate) struct Judge {
-    limits: Vec<Limit>,
+    limits: Limits,
+    /// What the clock said at the start, since 1970.
+    clock: Duration,
     /// Counts the resets, so that an answer to a request from before the last
     /// one is not counted without its arrival.
     round: u64,
@@ -93,8 +112,7 @@ pub(crate) struct Judge {
 /// What a reset forgets.
 #[derive(Debug, Default)]
 struct Record {
-    gates: Vec<Gate>,
-    windows: Vec<Window>,
+    accounts: HashMap<String, Account>,
     requests: u64,
     refused: u64,
     answers: BTreeMap<Kind, u64>,
@@ -106,46 +124,59 @@ struct Record {
 }
 
 impl Judge {
-    pub(crate) fn new(limits: Vec<Limit>) -> Judge {
+    pub(crate) fn new(limits: Limits, clock: Duration) -> Judge {
         Judge {
-            record: Record::new(&limits, 0),
+            record: Record::default(),
             limits,
+            clock,
             round: 0,
             in_flight: 0,
         }
     }
 
     /// Counts an arrival at `now`. It is in flight until it leaves.
-    pub(crate) fn arrive<'a>(
-        &mut self,
-        now: Duration,
-        symbols: impl Iterator<Item = &'a str>,
-    ) -> Verdict {
+    pub(crate) fn arrive(&mut self, now: Duration, visitor: &Visitor) -> Verdict {
         self.in_flight += 1;
         let record = &mut self.record;
         record.most_in_flight = record.most_in_flight.max(self.in_flight);
         record.arrive(now);
-        symbols.for_each(|symbol| record.add_symbol(symbol));
-        let admitted = gate::admit(&mut record.gates, now);
-        record.refused += u64::from(admitted.is_err());
-        Verdict {
+        each_symbol(visitor.symbols).for_each(|symbol| record.add_symbol(symbol));
+        let refusals_count = self.limits.refusals_count;
+        let account = self.account(visitor.key);
+        let admitted = account.arrive(now, visitor.tokens, refusals_count);
+        self.record.refused += u64::from(admitted.is_err());
+        let stay = Stay {
             round: self.round,
-            admitted,
-        }
+            key: visitor.key.to_owned(),
+            admitted: admitted.is_ok(),
+        };
+        Verdict { stay, admitted }
     }
 
     /// Ends what `arrive` began.
-    pub(crate) fn leave(&mut self, round: u64, kind: Kind) {
+    pub(crate) fn leave(&mut self, stay: &Stay, kind: Kind) {
         self.in_flight -= 1;
-        if round == self.round {
+        if stay.round == self.round {
             *self.record.answers.entry(kind).or_default() += 1;
+            self.account(&stay.key).leave(stay.admitted);
         }
+    }
+
+    fn account(&mut self, key: &str) -> &mut Account {
+        let new = || Account::new(&self.limits.all, self.clock);
+        self.record
+            .accounts
+            .entry(key.to_owned())
+            .or_insert_with(new)
     }
 
     /// Forgets everything but the requests that are in flight.
     pub(crate) fn reset(&mut self) {
         self.round += 1;
-        self.record = Record::new(&self.limits, self.in_flight);
+        self.record = Record {
+            most_in_flight: self.in_flight,
+            ..Record::default()
+        };
     }
 
     /// What was seen until now.
@@ -166,32 +197,27 @@ impl Judge {
     }
 
     fn windows(&self) -> Vec<WindowCount> {
-        let windows = self.limits.iter().zip(&self.record.windows);
-        windows
-            .map(|(limit, window)| WindowCount {
+        let mut most = vec![0; self.limits.all.len()];
+        for account in self.record.accounts.values() {
+            let of_key = most.iter_mut().zip(account.most());
+            of_key.for_each(|(most, of_key)| *most = of_key.max(*most));
+        }
+        let limits = self.limits.all.iter().zip(most);
+        limits
+            .map(|(limit, most)| WindowCount {
                 limit: limit.to_string(),
                 units: limit.units,
-                most: window.most(),
+                most,
             })
             .collect()
     }
 }
 
 impl Record {
-    fn new(limits: &[Limit], in_flight: u64) -> Record {
-        Record {
-            gates: limits.iter().map(Gate::new).collect(),
-            windows: limits.iter().map(|l| Window::new(l.period)).collect(),
-            most_in_flight: in_flight,
-            ..Record::default()
-        }
-    }
-
     fn arrive(&mut self, now: Duration) {
         self.requests += 1;
         self.first.get_or_insert(now);
         self.last = now;
-        self.windows.iter_mut().for_each(|window| window.add(now));
     }
 
     /// Looks first: a symbol is copied only when it is new.
@@ -211,11 +237,15 @@ mod tests {
     use super::*;
 
     fn judge() -> Judge {
-        Judge::new(vec!["2/5s".parse().unwrap()])
+        Judge::new(vec!["2/5s".parse().unwrap()].into(), Duration::ZERO)
     }
 
     fn arrive(judge: &mut Judge, ms: u64, symbol: &str) -> Verdict {
-        judge.arrive(Duration::from_millis(ms), std::iter::once(symbol))
+        let visitor = Visitor {
+            symbols: Some(symbol),
+            ..Visitor::default()
+        };
+        judge.arrive(Duration::from_millis(ms), &visitor)
     }
 
     #[test]
@@ -224,7 +254,7 @@ mod tests {
         for ms in [0, 1000, 2000, 3000] {
             let verdict = arrive(&mut judge, ms, "A");
             assert_eq!(verdict.admitted.is_ok(), ms < 2000);
-            judge.leave(verdict.round, Kind::Status(200));
+            judge.leave(&verdict.stay, Kind::Status(200));
         }
         assert!(arrive(&mut judge, 5000, "B").admitted.is_ok());
         let judgement = judge.judgement();
@@ -242,7 +272,7 @@ mod tests {
         let before = arrive(&mut judge, 0, "A");
         arrive(&mut judge, 0, "A");
         judge.reset();
-        judge.leave(before.round, Kind::Status(200));
+        judge.leave(&before.stay, Kind::Status(200));
         let judgement = judge.judgement();
         assert_eq!((judgement.requests, judgement.answers.len()), (0, 0));
         assert_eq!(judgement.most_in_flight, 2);
@@ -251,7 +281,7 @@ mod tests {
 
     #[test]
     fn symbols_are_counted_up_to_a_bound() {
-        let mut judge = Judge::new(Vec::new());
+        let mut judge = Judge::new(Limits::default(), Duration::ZERO);
         for symbol in 0..=SYMBOLS {
             arrive(&mut judge, 0, &symbol.to_string());
         }
@@ -271,7 +301,7 @@ mod tests {
             Kind::Status(404),
         ] {
             let verdict = arrive(&mut judge, 0, "A");
-            judge.leave(verdict.round, kind);
+            judge.leave(&verdict.stay, kind);
         }
         let names: Vec<_> = judge.judgement().answers.into_keys().collect();
         assert_eq!(names, ["404", "cut", "gone"]);

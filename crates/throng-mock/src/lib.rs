@@ -39,6 +39,7 @@
 //! | `/batch?ids=A,B&most=50` | the items that are there, or by `{"ids": [...]}`; 413 if there are more |
 //! | `GET /judge` | the [`Judgement`] as JSON; not counted |
 //! | `DELETE /judge`, `POST /judge/reset` | everything starts afresh, the limits too; not counted |
+//! | `POST /v1/chat/completions` | a completion, and what it used of the body's `max_tokens`; any request may name `?tokens=N` |
 //! | `/echo…` | the request as JSON: method, path, query, headers, body |
 //! | `/status/{code}?retry_after=V&body=T` | that status (200 to 599) |
 //! | `/redirect/{code}?to=URL` | that status with a `location` |
@@ -53,9 +54,10 @@
 //! A request comes in at the door (`server`), is read (`asked`, by `visit`), learns its
 //! fate from the seed (`fate`: `latency`, `faults`, `chance`), travels and
 //! arrives in the house (`house`), where the judge (`desk`, `judge`, `window`) counts
-//! it and the limits (`limit`, `gate`) admit or refuse it. Then it is answered
+//! it and the limits (`limit`, `per`, `account`, `gate`) admit or refuse it. Then it is answered
 //! (`answer`, `reply`) as a quote (`quotes`) or by a tool for tests (`tools`,
-//! `lists`, `filler`). `settings`, `tls` and `parse` say how all this is configured.
+//! `tokens`, `lists`, `filler`). `settings`, `tls` and `parse` say how all this is
+//! configured.
 
 mod server;
 mod visit;
@@ -66,11 +68,13 @@ mod fate;
 mod faults;
 mod latency;
 
+mod account;
 mod desk;
 mod gate;
 mod house;
 mod judge;
 mod limit;
+mod per;
 mod window;
 
 mod answer;
@@ -78,6 +82,7 @@ mod filler;
 mod lists;
 mod quotes;
 mod reply;
+mod tokens;
 mod tools;
 
 mod parse;
@@ -87,8 +92,9 @@ mod tls;
 pub use faults::{Fault, Faults};
 pub use judge::{Judgement, WindowCount};
 pub use latency::Latency;
-pub use limit::{Limit, LimitKind};
+pub use limit::{Limit, LimitKind, Unit};
 pub use parse::ParseError;
+pub use per::Per;
 pub use quotes::price;
 pub use server::{Local, Mock};
 pub use settings::{Refusal, Settings};

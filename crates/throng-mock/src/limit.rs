@@ -7,18 +7,41 @@ use std::time::Duration;
 use crate::ParseError;
 use crate::parse;
 
-/// So many requests in so much time. From text: `22/5s`, `fixed:300/m`.
+/// So much in so much time. From text: `22/5s`, `fixed:300/m`, `bucket:10/1s:40`,
+/// `90000 tokens/1m`, `in-flight:5`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// How the requests are counted.
+    /// How it is counted.
     pub kind: LimitKind,
-    /// How many requests are admitted in one period.
+    /// What is counted.
+    pub unit: Unit,
+    /// How much is admitted in one period, or at once.
     pub units: u32,
-    /// The time over which they are counted.
+    /// The time over which it is counted; none if it is counted at once.
     pub period: Duration,
+    /// How much a bucket holds, if not as much as comes back in a period.
+    pub burst: Option<u32>,
 }
 
-/// How a limit counts. Only requests that it admitted count against it.
+/// All limits of a server.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Limits {
+    pub all: Vec<Limit>,
+    /// Whether refused requests count, too.
+    pub refusals_count: bool,
+}
+
+impl From<Vec<Limit>> for Limits {
+    fn from(all: Vec<Limit>) -> Limits {
+        Limits {
+            all,
+            refusals_count: false,
+        }
+    }
+}
+
+/// How a limit counts. Only requests that it admitted count against it, unless
+/// refusals do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LimitKind {
     /// Any half-open window of the period's length holds at most the units.
@@ -26,17 +49,42 @@ pub enum LimitKind {
     Sliding,
     /// Windows follow one another from the first arrival on; each begins empty.
     Fixed,
-    /// A token bucket: the units at once, then one every period / units.
+    /// Windows begin at whole periods of the calendar, UTC.
+    Clock,
+    /// A token bucket: the burst at once, then one every period / units.
     Bucket,
+    /// An estimate from two windows of the clock, as some gateways make it.
+    Counter,
+    /// So many may be admitted and not answered yet.
+    InFlight,
 }
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unit {
+    /// Requests, whatever they ask for.
+    #[default]
+    Requests,
+    /// What they use: see `/v1/chat/completions`.
+    Tokens,
+}
+
+/// The kinds by name.
+const KINDS: [(LimitKind, &str); 6] = [
+    (LimitKind::Sliding, "sliding"),
+    (LimitKind::Fixed, "fixed"),
+    (LimitKind::Clock, "clock"),
+    (LimitKind::Bucket, "bucket"),
+    (LimitKind::Counter, "counter"),
+    (LimitKind::InFlight, "in-flight"),
+];
 
 impl LimitKind {
     fn name(self) -> &'static str {
-        match self {
-            LimitKind::Sliding => "sliding",
-            LimitKind::Fixed => "fixed",
-            LimitKind::Bucket => "bucket",
-        }
+        let mut kinds = KINDS.iter();
+        kinds
+            .find(|(kind, _)| *kind == self)
+            .map_or("", |kind| kind.1)
     }
 }
 
@@ -44,15 +92,12 @@ impl FromStr for LimitKind {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<LimitKind, ParseError> {
-        match text.trim() {
-            "sliding" => Ok(LimitKind::Sliding),
-            "fixed" => Ok(LimitKind::Fixed),
-            "bucket" => Ok(LimitKind::Bucket),
-            _ => Err(ParseError::new(
-                "a limit is of the kind sliding, fixed or bucket",
-                text,
-            )),
-        }
+        let mut kinds = KINDS.iter();
+        let known = kinds.find(|(_, name)| *name == text.trim());
+        known.map(|(kind, _)| *kind).ok_or_else(|| {
+            let names = KINDS.map(|(_, name)| name).join(", ");
+            ParseError::new(&format!("a limit's kind is one of {names}"), text)
+        })
     }
 }
 
@@ -60,30 +105,67 @@ impl FromStr for Limit {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Limit, ParseError> {
-        let (kind, counts) = match text.split_once(':') {
-            Some((kind, counts)) => (kind.parse()?, counts),
-            None => (LimitKind::Sliding, text),
+        let (kind, counts) = match (text.split_once(':'), text.split_once('@')) {
+            (Some((kind, counts)), _) => (kind.parse()?, counts),
+            (_, Some((counts, "clock"))) => (LimitKind::Clock, counts),
+            (_, Some((counts, "first"))) => (LimitKind::Fixed, counts),
+            _ => (LimitKind::Sliding, text),
         };
-        let (units, period) = counts
-            .split_once('/')
-            .and_then(|(units, period)| {
-                Some((units.trim().parse().ok()?, parse::duration(period)?))
-            })
-            .filter(|(units, period)| *units > 0 && !period.is_zero())
-            .ok_or_else(|| ParseError::new("a limit is N/PERIOD such as 22/5s", text))?;
-        Ok(Limit {
-            kind,
-            units,
-            period,
-        })
+        let limit = match kind {
+            LimitKind::InFlight => at_once(counts),
+            _ => in_period(kind, counts),
+        };
+        limit.ok_or_else(|| ParseError::new("a limit is N/PERIOD such as 22/5s", text))
     }
+}
+
+fn at_once(units: &str) -> Option<Limit> {
+    Some(Limit {
+        kind: LimitKind::InFlight,
+        unit: Unit::Requests,
+        units: units.trim().parse().ok().filter(|units| *units > 0)?,
+        period: Duration::ZERO,
+        burst: None,
+    })
+}
+
+fn in_period(kind: LimitKind, text: &str) -> Option<Limit> {
+    let (counts, burst) = match text.split_once(':') {
+        Some((counts, burst)) if kind == LimitKind::Bucket => (
+            counts,
+            Some(burst.trim().parse().ok().filter(|burst| *burst > 0)?),
+        ),
+        Some(_) => return None,
+        None => (text, None),
+    };
+    let (units, period) = counts.split_once('/')?;
+    let (units, unit) = match units.trim().strip_suffix("tokens") {
+        Some(units) => (units, Unit::Tokens),
+        None => (units, Unit::Requests),
+    };
+    Some(Limit {
+        kind,
+        unit,
+        units: units.trim().parse().ok().filter(|units| *units > 0)?,
+        period: parse::duration(period).filter(|period| !period.is_zero())?,
+        burst,
+    })
 }
 
 /// In the form in which it is parsed, always with its kind.
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let period = humantime::format_duration(self.period);
-        write!(f, "{}:{}/{period}", self.kind.name(), self.units)
+        write!(f, "{}:{}", self.kind.name(), self.units)?;
+        if self.unit == Unit::Tokens {
+            f.write_str(" tokens")?;
+        }
+        if self.kind != LimitKind::InFlight {
+            write!(f, "/{}", humantime::format_duration(self.period))?;
+        }
+        match self.burst {
+            Some(burst) => write!(f, ":{burst}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -99,25 +181,50 @@ mod tests {
     fn limits_are_read() {
         let plain = Limit {
             kind: LimitKind::Sliding,
+            unit: Unit::Requests,
             units: 22,
             period: Duration::from_secs(5),
+            burst: None,
         };
         assert_eq!(limit("22/5s"), plain);
         assert_eq!(limit("sliding:22/5s"), plain);
         assert_eq!(limit("fixed:22/5s").kind, LimitKind::Fixed);
+        assert_eq!(limit("22/5s@first"), limit("fixed:22/5s"));
+        assert_eq!(limit("22/5s@clock"), limit("clock:22/5s"));
         assert_eq!(limit("bucket:300/m").period, Duration::from_secs(60));
     }
 
     #[test]
     fn a_limit_reads_what_it_writes() {
-        for text in ["sliding:22/5s", "fixed:1/1m 30s", "bucket:300/250ms"] {
+        for text in [
+            "sliding:22/5s",
+            "fixed:1/1m 30s",
+            "clock:5/1m",
+            "bucket:300/250ms",
+            "bucket:10/1s:40",
+            "counter:300/1m",
+            "sliding:90000 tokens/1m",
+            "in-flight:5",
+        ] {
             assert_eq!(limit(text).to_string(), text);
         }
     }
 
     #[test]
     fn what_is_no_limit_is_refused() {
-        for text in ["abc", "0/5s", "22/0s", "22/5", "-1/s", "22", "/s", ""] {
+        for text in [
+            "abc",
+            "0/5s",
+            "22/0s",
+            "22/5",
+            "-1/s",
+            "22",
+            "/s",
+            "",
+            "fixed:1/1s:2",
+            "bucket:1/1s:0",
+            "in-flight:0",
+        ] {
             let error = text.parse::<Limit>().unwrap_err().to_string();
             assert_eq!(
                 error,
@@ -125,6 +232,6 @@ mod tests {
             );
         }
         let error = "leaky:22/5s".parse::<Limit>().unwrap_err().to_string();
-        assert!(error.contains("sliding, fixed or bucket"), "{error}");
+        assert!(error.contains("sliding, fixed, clock, bucket"), "{error}");
     }
 }

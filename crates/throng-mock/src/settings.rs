@@ -1,8 +1,9 @@
 //! How a mock behaves, all in one place.
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use crate::{Faults, Latency, Limit, ParseError, Tls};
+use crate::{Faults, Latency, Limit, ParseError, Per, Tls};
 
 /// How a [`Mock`](crate::Mock) behaves.
 ///
@@ -12,6 +13,13 @@ use crate::{Faults, Latency, Limit, ParseError, Tls};
 pub struct Settings {
     /// Every one of these must admit a request, or it is answered with 429.
     pub limits: Vec<Limit>,
+    /// If set, each value of this has the limits for itself.
+    pub per: Option<Per>,
+    /// Whether refused requests count against the limits, too.
+    pub refusals_count: bool,
+    /// What the server's clock says when it starts, since 1970; if absent, what the
+    /// machine's says.
+    pub clock: Option<Duration>,
     /// How long a request takes, there and back together.
     pub latency: Latency,
     /// The share of the latency, 0 to 1, that passes before the arrival is
@@ -41,6 +49,9 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             limits: Vec::new(),
+            per: None,
+            refusals_count: false,
+            clock: None,
             latency: Latency::Zero,
             there: 0.5,
             faults: Faults::default(),

@@ -15,12 +15,14 @@ use crate::asked::Asked;
 use crate::chance::Seen;
 use crate::filler;
 use crate::reply::Reply;
+use crate::tokens;
 
 /// Answers anything but quotes. `tries` counts what `/flaky` was asked.
 pub(crate) fn answer(asked: &Asked, tries: &Mutex<Seen>) -> Answer {
     let parts: Vec<&str> = asked.path().split('/').skip(1).collect();
     match parts[..] {
         ["echo", ..] => echo(asked),
+        ["v1", "chat", "completions"] => tokens::complete(asked),
         ["status", code] => status(asked, code),
         ["redirect", code] => redirect(asked, code),
         ["bytes", n] => bytes(asked, n),

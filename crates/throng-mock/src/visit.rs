@@ -29,7 +29,7 @@ pub(crate) async fn visit(
     }
     let fate = house.fate(asked.key());
     travel(&house, &asked, fate.there).await;
-    let (ticket, admitted) = house.arrive(asked.symbols.as_deref());
+    let (ticket, admitted) = house.arrive(&asked);
     let answer = match admitted {
         Ok(()) => house.answer(&asked, fate.fault),
         Err(wait) => refuse(house.settings.refusal, wait),
@@ -104,10 +104,10 @@ impl Drop for Trip<'_> {
             return;
         }
         let (house, due) = (Arc::clone(self.house), self.due);
-        let symbols = self.asked.symbols.clone();
+        let asked = self.asked.clone();
         let arrive = async move {
             sleep_until(due).await;
-            drop(house.arrive(symbols.as_deref()));
+            drop(house.arrive(&asked));
         };
         // Without a runtime the server is closing, and nothing arrives.
         if let Ok(runtime) = Handle::try_current() {

@@ -1,4 +1,4 @@
-//! The most arrivals in any window of a given length, exactly.
+//! The most that arrived in any window of a given length, exactly.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,11 +6,12 @@ use std::time::Duration;
 /// Slides along with the arrivals and remembers how full it ever was.
 ///
 /// The window is half-open: two arrivals exactly one length apart are never
-/// in it together. Memory grows with the arrivals of one length, 16 bytes each.
+/// in it together. Memory grows with the arrivals of one length, 24 bytes each.
 #[derive(Debug)]
 pub(crate) struct Window {
     length: Duration,
-    recent: VecDeque<Duration>,
+    recent: VecDeque<(Duration, u64)>,
+    now: u64,
     most: u64,
 }
 
@@ -19,24 +20,30 @@ impl Window {
         Window {
             length,
             recent: VecDeque::new(),
+            now: 0,
             most: 0,
         }
     }
 
-    /// Counts an arrival at `now`, a time since any fixed start that does not
-    /// go backwards.
+    /// Counts an arrival of so many units at `now`, a time since any fixed start
+    /// that does not go backwards.
     ///
     /// It is enough to look at windows that end with an arrival: any other
     /// can be moved back to one without losing any.
-    pub(crate) fn add(&mut self, now: Duration) {
-        while self.recent.front().is_some_and(|t| now - *t >= self.length) {
+    pub(crate) fn add(&mut self, now: Duration, units: u64) {
+        while let Some(&(then, units)) = self.recent.front() {
+            if now - then < self.length {
+                break;
+            }
+            self.now -= units;
             self.recent.pop_front();
         }
-        self.recent.push_back(now);
-        self.most = self.most.max(self.recent.len() as u64);
+        self.now += units;
+        self.recent.push_back((now, units));
+        self.most = self.most.max(self.now);
     }
 
-    /// The most arrivals that were ever in the window together.
+    /// The most units that were ever in the window together.
     pub(crate) fn most(&self) -> u64 {
         self.most
     }
@@ -51,7 +58,7 @@ mod tests {
     fn most(length: u64, arrivals: &[u64]) -> u64 {
         let mut window = Window::new(Duration::from_millis(length));
         for &ms in arrivals {
-            window.add(Duration::from_millis(ms));
+            window.add(Duration::from_millis(ms), 1);
         }
         window.most()
     }

@@ -1,0 +1,82 @@
+//! A token bucket: the burst at once, then the units of a period one by one.
+
+use super::Rule;
+
+#[derive(Debug)]
+pub(super) struct Bucket {
+    units: u64,
+    period: u64,
+    burst: u64,
+    /// When the bucket would be full again, in nanoseconds times units, so that
+    /// one token is worth a whole number (the period) and nothing is ever rounded.
+    full: u128,
+}
+
+impl Bucket {
+    pub fn new(units: u64, period: u64, burst: u64) -> Bucket {
+        Bucket {
+            units,
+            period,
+            burst,
+            full: 0,
+        }
+    }
+
+    fn scaled(&self, now: u64) -> u128 {
+        u128::from(now) * u128::from(self.units)
+    }
+
+    fn worth(&self, tokens: u64) -> u128 {
+        u128::from(tokens) * u128::from(self.period)
+    }
+}
+
+impl Rule for Bucket {
+    /// The tokens must still fit: no more than the burst is ever gone.
+    fn wait(&mut self, now: u64, cost: u64) -> u64 {
+        let now = self.scaled(now);
+        let taken = self.full.max(now) + self.worth(cost);
+        let excess = taken.saturating_sub(now + self.worth(self.burst));
+        match self.units {
+            0 => self.period,
+            units => u64::try_from(excess.div_ceil(u128::from(units))).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn take(&mut self, now: u64, cost: u64) {
+        self.full = self.scaled(now).max(self.full) + self.worth(cost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{admit, gates, ms};
+    use std::time::Duration;
+
+    #[test]
+    fn it_gives_its_burst_then_its_rate() {
+        let mut gates = gates(&["bucket:3/1s"]);
+        for _ in 0..3 {
+            assert_eq!(admit(&mut gates, ms(0)), Ok(()));
+        }
+        let third = Duration::from_nanos(333_333_334);
+        assert_eq!(admit(&mut gates, ms(0)), Err(third));
+        assert_eq!(admit(&mut gates, third), Ok(()));
+        assert!(admit(&mut gates, ms(666)).is_err());
+        // Never more than the burst, however long it rested.
+        for _ in 0..3 {
+            assert_eq!(admit(&mut gates, ms(60_000)), Ok(()));
+        }
+        assert!(admit(&mut gates, ms(60_000)).is_err());
+    }
+
+    #[test]
+    fn its_burst_may_be_smaller_or_larger_than_its_rate() {
+        for (limit, burst) in [("bucket:10/1s:2", 2), ("bucket:10/1s:40", 40)] {
+            let mut gates = gates(&[limit]);
+            let taken = (0..100).filter(|_| admit(&mut gates, ms(0)).is_ok());
+            assert_eq!(taken.count(), burst);
+            assert_eq!(admit(&mut gates, ms(0)), Err(ms(100)));
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A sliding-window counter: an estimate from two windows of the clock, the last
+//! one's count less the share of the current one that is over.
+
+use super::Rule;
+
+#[derive(Debug)]
+pub(super) struct Counter {
+    units: u64,
+    period: u64,
+    offset: u64,
+    /// Which window is the current one.
+    window: u64,
+    previous: u64,
+    current: u64,
+}
+
+impl Counter {
+    /// Windows begin at whole periods of a clock that is `offset` into one at the start.
+    pub fn new(units: u64, period: u64, offset: u64) -> Counter {
+        Counter {
+            units,
+            period,
+            offset,
+            window: 0,
+            previous: 0,
+            current: 0,
+        }
+    }
+
+    /// Moves on to the window that holds `now`, and tells how much of it is over.
+    fn enter(&mut self, now: u64) -> u64 {
+        let now = now.saturating_add(self.offset);
+        let passed = now / self.period - self.window;
+        if passed > 0 {
+            self.window += passed;
+            self.previous = if passed == 1 { self.current } else { 0 };
+            self.current = 0;
+        }
+        now % self.period
+    }
+
+    /// When in a window there is room, if the last one had `previous` and it has `current`.
+    fn room(&self, previous: u64, current: u64, cost: u64) -> Option<u64> {
+        let left = u128::from(self.units.checked_sub(current + cost)?);
+        let (previous, period) = (u128::from(previous), u128::from(self.period));
+        if previous <= left {
+            return Some(0);
+        }
+        // previous * (period - over) <= left * period
+        let over = ((previous - left) * period).div_ceil(previous);
+        u64::try_from(over).ok().filter(|over| *over < self.period)
+    }
+}
+
+impl Rule for Counter {
+    fn wait(&mut self, now: u64, cost: u64) -> u64 {
+        let over = self.enter(now);
+        match self.room(self.previous, self.current, cost) {
+            Some(room) => room.saturating_sub(over),
+            None => {
+                let next = self.room(self.current, 0, cost).unwrap_or(self.period);
+                self.period - over + next
+            }
+        }
+    }
+
+    fn take(&mut self, now: u64, cost: u64) {
+        self.enter(now);
+        self.current += cost;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{admit, gates, ms};
+
+    #[test]
+    fn what_the_last_window_had_fades_away() {
+        let mut gates = gates(&["counter:4/1s"]);
+        for _ in 0..4 {
+            assert_eq!(admit(&mut gates, ms(900)), Ok(()));
+        }
+        // Three quarters of four are still counted until a quarter is over.
+        assert_eq!(admit(&mut gates, ms(900)), Err(ms(350)));
+        assert_eq!(admit(&mut gates, ms(1000)), Err(ms(250)));
+        assert_eq!(admit(&mut gates, ms(1250)), Ok(()));
+        assert_eq!(admit(&mut gates, ms(1499)), Err(ms(1)));
+        assert_eq!(admit(&mut gates, ms(1500)), Ok(()));
+        // A window that had nothing counts for nothing.
+        for _ in 0..4 {
+            assert_eq!(admit(&mut gates, ms(5000)), Ok(()));
+        }
+        assert!(admit(&mut gates, ms(5000)).is_err());
+    }
+}

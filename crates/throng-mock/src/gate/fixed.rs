@@ -1,0 +1,83 @@
+//! Windows that follow one another, each of which begins empty.
+
+use super::Rule;
+
+#[derive(Debug)]
+pub(super) struct Fixed {
+    units: u64,
+    period: u64,
+    /// Where the current window ends; unknown before the first request.
+    end: Option<u64>,
+    used: u64,
+}
+
+impl Fixed {
+    /// The first one begins with the first request.
+    pub fn from_first(units: u64, period: u64) -> Fixed {
+        Fixed {
+            units,
+            period,
+            end: None,
+            used: 0,
+        }
+    }
+
+    /// They begin at whole periods of a clock that is `offset` into one at the start.
+    pub fn by_clock(units: u64, period: u64, offset: u64) -> Fixed {
+        Fixed {
+            end: Some(period - offset),
+            ..Fixed::from_first(units, period)
+        }
+    }
+}
+
+impl Rule for Fixed {
+    /// Moves on to the window that holds `now`, then looks for room in it.
+    fn wait(&mut self, now: u64, cost: u64) -> u64 {
+        let end = self.end.get_or_insert(now.saturating_add(self.period));
+        if now >= *end {
+            let late = (now - *end) % self.period;
+            *end = (now - late).saturating_add(self.period);
+            self.used = 0;
+        }
+        match self.used + cost <= self.units {
+            true => 0,
+            false => *end - now,
+        }
+    }
+
+    fn take(&mut self, _now: u64, cost: u64) {
+        self.used += cost;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{admit, gates, ms};
+    use super::super::{Gate, admit as admit_any};
+
+    #[test]
+    fn windows_follow_from_the_first_arrival() {
+        let mut gates = gates(&["fixed:2/5s"]);
+        assert_eq!(admit(&mut gates, ms(1000)), Ok(()));
+        assert_eq!(admit(&mut gates, ms(5999)), Ok(()));
+        assert_eq!(admit(&mut gates, ms(5999)), Err(ms(1)));
+        assert_eq!(admit(&mut gates, ms(6000)), Ok(()));
+        assert_eq!(admit(&mut gates, ms(6000)), Ok(()));
+        // Windows stay where they are, even if one passed unused: 16 to 21 s.
+        assert_eq!(admit(&mut gates, ms(18_000)), Ok(()));
+        assert_eq!(admit(&mut gates, ms(18_000)), Ok(()));
+        assert_eq!(admit(&mut gates, ms(18_000)), Err(ms(3000)));
+    }
+
+    #[test]
+    fn or_they_follow_from_the_clock() {
+        let clock = ms(1_700_000_003_000);
+        let mut gate = Gate::new(&"clock:1/5s".parse().unwrap(), clock);
+        let mut admit = |at| admit_any([(&mut gate, 1)].into_iter(), ms(at), false);
+        assert_eq!(admit(0), Ok(()));
+        assert_eq!(admit(0), Err(ms(2000)));
+        assert_eq!(admit(2000), Ok(()));
+        assert_eq!(admit(6000), Err(ms(1000)));
+    }
+}

@@ -1,0 +1,83 @@
+//! Any half-open window of the period's length holds at most the units.
+
+use std::collections::VecDeque;
+
+use super::Rule;
+
+#[derive(Debug)]
+pub(super) struct Sliding {
+    units: u64,
+    period: u64,
+    /// When the requests of the last period came, oldest first, and what they cost.
+    log: VecDeque<(u64, u64)>,
+    used: u64,
+}
+
+impl Sliding {
+    pub fn new(units: u64, period: u64) -> Sliding {
+        Sliding {
+            units,
+            period,
+            log: VecDeque::new(),
+            used: 0,
+        }
+    }
+}
+
+impl Rule for Sliding {
+    /// A request counts for less than one period: at its end it is forgotten.
+    fn wait(&mut self, now: u64, cost: u64) -> u64 {
+        while let Some(&(then, cost)) = self.log.front() {
+            if now - then < self.period {
+                break;
+            }
+            self.used -= cost;
+            self.log.pop_front();
+        }
+        let mut used = self.used;
+        for (then, freed) in &self.log {
+            if used + cost <= self.units {
+                return 0;
+            }
+            used -= freed;
+            if used + cost <= self.units {
+                return self.period - (now - then);
+            }
+        }
+        0
+    }
+
+    fn take(&mut self, now: u64, cost: u64) {
+        self.used += cost;
+        self.log.push_back((now, cost));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{admit, admit_for, gates, ms};
+    use std::time::Duration;
+
+    #[test]
+    fn it_forgets_exactly_one_period_later() {
+        let mut gates = gates(&["2/5s"]);
+        assert_eq!(admit(&mut gates, ms(0)), Ok(()));
+        assert_eq!(admit(&mut gates, ms(1000)), Ok(()));
+        let almost = ms(5000) - Duration::from_nanos(1);
+        assert_eq!(admit(&mut gates, almost), Err(Duration::from_nanos(1)));
+        assert_eq!(admit(&mut gates, ms(5000)), Ok(()));
+        assert_eq!(admit(&mut gates, ms(5000)), Err(ms(1000)));
+        assert_eq!(admit(&mut gates, ms(6000)), Ok(()));
+    }
+
+    #[test]
+    fn a_large_cost_waits_for_several() {
+        let mut gates = gates(&["10 tokens/1s"]);
+        for at in [0, 100, 200] {
+            assert_eq!(admit_for(&mut gates, ms(at), 3), Ok(()));
+        }
+        assert_eq!(admit_for(&mut gates, ms(300), 1), Ok(()));
+        assert_eq!(admit_for(&mut gates, ms(400), 6), Err(ms(700)));
+        assert_eq!(admit_for(&mut gates, ms(400), 11), Err(ms(1000)));
+    }
+}

@@ -1,0 +1,72 @@
+//! Whose limits a request counts against.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use hyper::header::HeaderName;
+
+use crate::ParseError;
+use crate::asked::Asked;
+
+/// What tells clients apart, each of whom has the limits for itself. From text:
+/// `header:x-api-key` or `query:tenant`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Per {
+    /// The value of a header.
+    Header(HeaderName),
+    /// The value of a parameter of the query.
+    Query(String),
+}
+
+impl Per {
+    /// Its value in this request, if it has one.
+    pub(crate) fn of<'a>(&self, asked: &'a Asked) -> Option<Cow<'a, str>> {
+        match self {
+            Per::Header(name) => {
+                let value = asked.headers.get(name)?;
+                Some(String::from_utf8_lossy(value.as_bytes()))
+            }
+            Per::Query(name) => asked.param(name),
+        }
+    }
+}
+
+impl FromStr for Per {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Per, ParseError> {
+        let per = match text.split_once(':') {
+            Some(("header", name)) => name.trim().parse().ok().map(Per::Header),
+            Some(("query", name)) if !name.is_empty() => Some(Per::Query(name.to_owned())),
+            _ => None,
+        };
+        per.ok_or_else(|| ParseError::new("who is limited is header:NAME or query:NAME", text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Method;
+    use hyper::header::HeaderMap;
+
+    use super::*;
+
+    #[test]
+    fn a_header_or_a_parameter_tells_who_asks() {
+        let mut asked = Asked {
+            method: Method::GET,
+            uri: "/echo?tenant=a%20b".parse().unwrap(),
+            headers: HeaderMap::new(),
+            body: None,
+            symbols: None,
+        };
+        asked.headers.insert("x-api-key", "k1".parse().unwrap());
+        let of = |per: &str| per.parse::<Per>().unwrap().of(&asked).map(Cow::into_owned);
+        assert_eq!(of("query:tenant").as_deref(), Some("a b"));
+        assert_eq!(of("header:X-API-Key").as_deref(), Some("k1"));
+        assert_eq!(of("query:other"), None);
+        for text in ["tenant", "query:", "header:a b", "cookie:a"] {
+            assert!(text.parse::<Per>().is_err(), "{text}");
+        }
+    }
+}
