@@ -45,6 +45,28 @@ impl Certificate {
     /// The attempt may arrive from now on. The window that ends now is the one
     /// into which it can fall together with the most that came before.
     pub fn taken(&mut self, now: Time, units: u64) {
+        self.forget(now);
+        self.open += units;
+        self.most = self.most.max(self.open + self.ended_units);
+    }
+
+    /// What arrived no later than `latest`, at the latest of such times, has cost
+    /// other units than it was taken for.
+    pub fn settled(&mut self, now: Time, latest: Time, (before, after): (u64, u64)) {
+        self.forget(now);
+        let place = self.ended.partition_point(|(time, _)| *time <= latest);
+        let Some((_, units)) = place.checked_sub(1).and_then(|at| self.ended.get_mut(at)) else {
+            return;
+        };
+        // Units of others are never taken for its own.
+        let less = before.saturating_sub(after).min(*units);
+        let more = after.saturating_sub(before);
+        *units = *units - less + more;
+        self.ended_units = self.ended_units - less + more;
+        self.most = self.most.max(self.open + self.ended_units);
+    }
+
+    fn forget(&mut self, now: Time) {
         while let Some(&(latest, ended)) = self.ended.front() {
             if now.since(latest) < self.period {
                 break;
@@ -52,8 +74,6 @@ impl Certificate {
             self.ended_units -= ended;
             self.ended.pop_front();
         }
-        self.open += units;
-        self.most = self.most.max(self.open + self.ended_units);
     }
 
     /// The attempt arrived no later than `latest`.
@@ -135,6 +155,22 @@ mod tests {
                 "seed {seed}"
             );
         }
+    }
+
+    #[test]
+    fn what_has_cost_less_or_more_counts_so_from_then_on() {
+        let mut certificate = Certificate::new(Duration::from_secs(1));
+        certificate.taken(at(0), 10);
+        certificate.arrived(at(100), 10);
+        certificate.settled(at(100), at(100), (10, 4));
+        certificate.taken(at(200), 5);
+        assert_eq!(certificate.most(), 10, "it might have cost that");
+        certificate.taken(at(300), 2);
+        assert_eq!(certificate.most(), 11);
+        certificate.settled(at(400), at(100), (4, 9));
+        assert_eq!(certificate.most(), 16);
+        certificate.settled(at(2_000), at(100), (9, 99));
+        assert_eq!(certificate.most(), 16, "no window holds it any more");
     }
 
     #[test]

@@ -39,6 +39,10 @@ impl Span for Sliding {
     fn end(&self, arrived: Time) -> Time {
         arrived.after(self.hold)
     }
+
+    fn arrived_by(&self, end: Time) -> Time {
+        end.before(self.hold)
+    }
 }
 
 /// A window that the server ends at a time that it tells: what arrived before

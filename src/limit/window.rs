@@ -24,6 +24,12 @@ pub trait Span: fmt::Debug + Send {
     /// Until when a unit counts that has arrived no later than `arrived`.
     fn end(&self, arrived: Time) -> Time;
 
+    /// The latest time at which what counts until `end` has arrived, as far as
+    /// that is certified.
+    fn arrived_by(&self, end: Time) -> Time {
+        end
+    }
+
     /// When what arrived before a reset that the server names stops counting, if
     /// it does so for the reset's sake.
     fn end_at_reset(&self, _reset: Time) -> Option<Time> {
@@ -143,6 +149,10 @@ impl<S: Span> Kind for Window<S> {
     }
 
     fn settle(&mut self, now: Time, hold: &mut Hold, units: u64) {
+        let costs = (hold.units, units);
+        if let (Place::Until(end), Some(certificate)) = (hold.place, &mut self.certificate) {
+            certificate.settled(now, self.span.arrived_by(end), costs);
+        }
         self.slots.settle(now, hold, units);
     }
 

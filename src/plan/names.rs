@@ -28,14 +28,14 @@ pub fn check_fields(step: &Step, source: &Source, survey: &Survey) -> Result<(),
         !survey.names.is_empty() && !known
     });
     // A template may have a default for a field that no row has.
-    let renders = survey
-        .first
-        .first()
-        .is_some_and(|row| renderer.render(row).is_ok());
+    let renders = survey.first.first().is_some_and(|row| {
+        let request = renderer.render(row);
+        request.is_ok_and(|request| renderer.price(row, &request).is_ok())
+    });
     match unknown.filter(|_| !renders) {
         None => Ok(()),
         Some(field) => Err(Error::plan(format!(
-            "the request uses {{{{ {field} }}}}, but {} has no field \"{field}\"{}",
+            "the job uses {{{{ {field} }}}}, but {} has no field \"{field}\"{}",
             source.name(),
             instead(field, &survey.names),
         ))),

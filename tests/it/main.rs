@@ -25,6 +25,7 @@ mod faults;
 mod forms;
 mod inputs;
 mod jobs;
+mod kinds;
 mod limits;
 mod mistakes;
 mod older;
