@@ -16,12 +16,25 @@ use super::{Exit, job, say, signals};
 
 #[derive(Args)]
 #[group(skip)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(flatten)]
     job: job::Arguments,
     #[command(flatten)]
     show: Show,
 }
+
+const EXAMPLES: &str = "\
+Examples of limits (all that are given hold at once):
+  -r 22/5s -r 1000/1h                                  in any 5 seconds, in any hour
+  -r bucket:10/1s --burst 40                           a bucket of 40 that fills by 10 a second
+  -r counter:300/1m                                    an estimate from two windows, as gateways make it
+  -r 100/1m@clock    -r 25/1d@America/Los_Angeles      whole minutes; days of that zone
+  -r 60/1m -r '90000 tokens/1m' --cost tokens='prompt | length / 4 + 200' --settle tokens=.usage.total_tokens
+  -r 10/1s --per '{{ tenant }}'                        each tenant for itself
+  -r 10/1s --keys '{{ env.KEY_A }}' --keys '{{ env.KEY_B }}' -H 'x-api-key: {{ key }}'
+  -r 100/1m --use 80% --spacing 100ms --in-flight 5    our share, evenly, five at a time
+  -r 5000/run                                          no more than that in one run";
 
 pub fn main(arguments: Arguments) -> Result<Exit, Error> {
     let plan = arguments.job.plan()?;

@@ -290,3 +290,26 @@ fn what_can_t_be_kept_is_found_before_anything_is_sent() {
     }
     assert_eq!(mock.judgement().requests, 0);
 }
+
+#[test]
+fn the_example_of_a_language_model_works() {
+    let place = Place::new();
+    let mock = mock(server(&["60/1m", "9000 tokens/1m"]));
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/llm.toml");
+    run()
+        .flags(example)
+        .arg("--url", &format!("{}/v1/chat/completions", mock.url()))
+        .arg("--output", &place.path("answers.jsonl"))
+        .env("MODEL_KEY", "the-key-of-the-example")
+        .exits(0)
+        .says("tokens_used");
+    let records = place.records("answers.jsonl");
+    assert_one_record_per_row(&records, 6);
+    let judgement = mock.judgement();
+    assert_eq!((judgement.refused, judgement.requests), (0, 6));
+    let used: u64 = each(&records, "tokens")
+        .iter()
+        .filter_map(Value::as_u64)
+        .sum();
+    assert_eq!(judgement.windows[1].most, used);
+}
