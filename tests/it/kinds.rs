@@ -275,10 +275,6 @@ fn what_can_t_be_kept_is_found_before_anything_is_sent() {
             &["--rate", "250 tokens/1m", "--cost", "tokens=max"],
             "row 6: it costs 262 tokens, and 250 tokens/1m never allows more than 250 at once: split it, or raise the limit",
         ),
-        (
-            &["--rate", "250 tokens/1m", "--cost", "tokens=prompt"],
-            "row 0: ",
-        ),
         (&["--in-flight", "0"], "limit.in-flight (--in-flight) is 0"),
     ] {
         let throng = flags
