@@ -44,17 +44,31 @@ const FREE_TRIES: u32 = 3;
 pub struct Shared {
     pub plan: Plan,
     pub gate: Gate,
-    /// What the calendar said when the gate's clock was at its zero: one answer
-    /// for the whole run, so that its times are consistent.
-    pub calendar_at_zero: Timestamp,
+    /// Those of the later steps, where they have their own.
+    pub later: Vec<Option<Gate>>,
     pub live: Live,
     pub stop: Stop,
     pub chance: Chance,
 }
 
+impl Shared {
+    /// All gates.
+    pub fn gates(&self) -> impl Iterator<Item = &Gate> {
+        std::iter::once(&self.gate).chain(self.later.iter().flatten())
+    }
+
+    /// The one that the requests of the step at this place pass.
+    fn gate_at(&self, place: usize) -> &Gate {
+        let own = place.checked_sub(1).and_then(|place| self.later.get(place));
+        own.and_then(Option::as_ref).unwrap_or(&self.gate)
+    }
+}
+
 /// What the rows of one worker have in common.
 pub struct Walk {
     worker: usize,
+    /// Which step of the plan it carries out, from 0.
+    place: usize,
     run: Arc<Shared>,
     sender: Sender,
     /// Where requests are announced that must not be sent twice.
@@ -151,13 +165,14 @@ impl Seen {
 }
 
 impl Walk {
-    /// For the worker with this index.
-    pub fn new(worker: usize, run: Arc<Shared>, intents: Option<Intents>) -> Walk {
+    /// For the worker with this index, and the step at this place.
+    pub fn new(worker: usize, place: usize, run: Arc<Shared>, intents: Option<Intents>) -> Walk {
         Walk {
             worker,
+            place,
             intents,
-            sender: Sender::new(run.plan.step.transport.clone()),
-            slots: Semaphore::new(run.plan.workers.in_flight),
+            sender: Sender::new(run.plan.step_at(place).transport.clone()),
+            slots: Semaphore::new(run.plan.crew_at(place).in_flight),
             most: Cell::new(usize::MAX),
             run,
         }
@@ -280,7 +295,7 @@ impl Walk {
         seen: &mut Seen,
     ) -> Result<Outcome, Stopped> {
         let mut request = Cow::Borrowed(request);
-        let mut hops_left = self.run.plan.step.transport.settings().follow;
+        let mut hops_left = self.step().transport.settings().follow;
         loop {
             let answer = match self.send(&request, terms, seen).await {
                 Ok(answer) => answer,
@@ -373,7 +388,7 @@ impl Walk {
     async fn ready(&self, uri: &Uri, ask: &Ask) -> Result<(Lease, Permit), Break> {
         let lease = self.sender.lease(uri).await?;
         let permit = self
-            .unless_stopped(self.run.gate.permit(ask.clone()))
+            .unless_stopped(self.run.gate_at(self.place).permit(ask.clone()))
             .await?;
         let permit = permit.map_err(|_| self.used_up())?;
         Ok((self.sender.renew(lease, uri).await?, permit))
@@ -443,7 +458,7 @@ impl Walk {
     }
 
     fn step(&self) -> &Step {
-        &self.run.plan.step
+        self.run.plan.step_at(self.place)
     }
 
     /// A request that was cut off and may be sent again is no failure: its row has

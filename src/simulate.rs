@@ -85,13 +85,14 @@ async fn walk(mut plan: Plan, policy: &Policy, model: Settings) -> Result<Simula
     let tally = Rc::new(RefCell::new(Tally::new(&[], &[])));
     let shared = Arc::new(Shared {
         gate: Gate::with_clock(limits, now),
+        later: Vec::new(),
         live: Live::new(1),
         stop: Stop::default(),
         calendar_at_zero: Timestamp::UNIX_EPOCH,
         chance: Chance::seeded(seed),
         plan,
     });
-    let walk = Rc::new(Walk::new(0, shared.clone(), None));
+    let walk = Rc::new(Walk::new(0, 0, shared.clone(), None));
     let mut walks = JoinSet::new();
     for _ in 0..tasks {
         walks.spawn_local(serve(walk.clone(), rows.clone(), tally.clone()));

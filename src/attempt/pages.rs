@@ -116,7 +116,7 @@ impl Walk {
         let mut numbers = 1..count;
         let mut ahead = Ahead::default();
         loop {
-            while ahead.0.len() < AHEAD.min(self.run.plan.workers.in_flight)
+            while ahead.0.len() < AHEAD.min(self.run.plan.crew_at(self.place).in_flight)
                 && let Some(number) = numbers.next()
             {
                 ahead.0.push_back(self.fetch(row.clone(), number));

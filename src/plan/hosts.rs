@@ -27,6 +27,17 @@ pub fn settle(step: &mut Step, job: &Job, source: &Source) -> Result<(), Error> 
     check_allowed(step, job, others > 0)
 }
 
+/// The values of a step before are a server's: they don't decide who is asked.
+pub fn check_later(step: &Step, job: &Job) -> Result<(), Error> {
+    let is_open = step.renderer.hosts().is_some_and(|hosts| hosts.is_empty());
+    match is_open {
+        true => Err(Error::plan(
+            "its host comes from the answers of the step before: name the hosts that may be asked (step.request.allow-host)",
+        )),
+        false => check_allowed(step, job, false),
+    }
+}
+
 fn check_allowed(step: &Step, job: &Job, is_open: bool) -> Result<(), Error> {
     let keys = step.renderer.carries_secrets() || !step.signer.is_empty();
     if !is_open || !keys || !job.request.allow_host.is_empty() {

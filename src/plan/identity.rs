@@ -19,7 +19,7 @@ pub fn of(job: &Job, source: &Source) -> Result<Identity, Error> {
         request.multipart,
         request.body_file
     ]);
-    let parts: [(&str, Value); 10] = [
+    let parts: [(&str, Value); 11] = [
         ("request.method", json!(request.method)),
         ("request.url", json!(request.url)),
         ("request.query", json!(request.query)),
@@ -28,6 +28,7 @@ pub fn of(job: &Job, source: &Source) -> Result<Identity, Error> {
         ("extract", json!(job.extract)),
         ("items", json!(job.items)),
         ("batch", json!(job.batch)),
+        ("step", json!(job.step)),
         ("pages", json!(job.pages)),
         ("output.key", json!(job.output.key)),
     ];

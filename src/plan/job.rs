@@ -57,6 +57,8 @@ pub struct Job {
     pub batch: batch::Settings,
     /// How answers go on.
     pub pages: pages::Settings,
+    /// What to do with the values, in its turn.
+    pub step: Vec<super::NextStep>,
     /// What to compute over all rows.
     pub summary: tally::Settings,
     /// Where records go.

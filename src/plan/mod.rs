@@ -12,6 +12,7 @@ use crate::sink::{Columns, Identity, Output};
 use crate::source::{self, Source, Survey};
 use crate::tally::Aggregate;
 
+mod chain;
 mod demand;
 mod file;
 mod files;
@@ -26,6 +27,7 @@ mod profile;
 mod resume;
 mod step;
 
+pub use chain::{Later, NextStep};
 pub use files::check_apart;
 pub use job::Job;
 pub use profile::{Need, Profile, Source as Reading};
@@ -36,6 +38,7 @@ pub struct Plan {
     pub(crate) source: Source,
     pub(crate) survey: Survey,
     pub(crate) step: Step,
+    pub(crate) later: Vec<Later>,
     pub(crate) demand: Option<Demand>,
     pub(crate) secrets: Secrets,
     pub(crate) vault: Arc<Vault>,
@@ -61,6 +64,7 @@ impl Plan {
             vault: &vault,
         };
         let mut step = Step::new(job, &known)?;
+        let later = chain::later(job, &step, &known)?;
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
         let mut workers = Crew::new(&job.workers, &step.policy)?;
         if let Some(batch) = &step.batch {
@@ -70,23 +74,24 @@ impl Plan {
             ("the input", job.input.file.as_deref()),
             ("the output", job.output.file.as_deref()),
         )?;
-        let mut output = Output::new(&job.output, step.resends())?;
+        let mut output = Output::new(&job.output, resends(&step, &later))?;
         let source = Source::new(&input(job, &step))?;
         let survey = source.survey()?;
         hosts::settle(&mut step, job, &source)?;
         names::check_fields(&step, &source, &survey)?;
-        names::check_aggregates(&aggregates, &step.extractor, &survey)?;
+        let fields = chain::check_fields(&step, &later, &survey.names)?;
+        let last = later.last().map_or(&step, |last| &last.step);
+        names::check_aggregates(&aggregates, &last.extractor, &fields)?;
         let demand = demand::demand(&step, &source, survey.rows)?;
-        let fields = survey.rows.map(|_| survey.names.clone());
+        let fields = survey.rows.map(|_| fields);
         let left_out = step.renderer.left_out();
         let fields = fields.map(|mut names| {
             names.retain(|name| !left_out.contains(&name.as_str()));
             names
         });
         let columns = Columns {
-            items: step.has_items(),
-            arrived: !step.policy.is_unlimited(),
-            ..Columns::new(fields, step.extractor.names(), step.keeps_body)?
+            items: step.has_items() || later.iter().any(|it| it.step.has_items()),
+            ..Columns::new(fields, last.extractor.names(), last.keeps_body)?
         };
         let identity = identity::of(job, &source)?;
         let notes = resume::check(&mut output, &identity, &source, &survey, &columns)?;
@@ -99,11 +104,29 @@ impl Plan {
             source,
             survey,
             step,
+            later,
             demand,
             aggregates,
             output,
             workers,
         })
+    }
+
+    /// The step at this place, from 0.
+    pub(crate) fn step_at(&self, place: usize) -> &Step {
+        let later = place.checked_sub(1).and_then(|place| self.later.get(place));
+        later.map_or(&self.step, |later| &later.step)
+    }
+
+    /// Who carries out the step at this place.
+    pub(crate) fn crew_at(&self, place: usize) -> Crew {
+        let later = place.checked_sub(1).and_then(|place| self.later.get(place));
+        later.map_or(self.workers, |later| later.crew)
+    }
+
+    /// Whether every request may be sent again if it may have been done.
+    pub(crate) fn resends(&self) -> bool {
+        resends(&self.step, &self.later)
     }
 
     /// How many rows there are, if that is known before they are read.
@@ -142,6 +165,10 @@ impl Plan {
     /// so many requests.
     #[must_use]
     pub fn bound_for(&self, requests: u64, latency: Duration, start: Time) -> Option<Bound> {
+        // What several limits come to together is not known.
+        if !self.later.is_empty() {
+            return None;
+        }
         let demand = self.demand_of(requests);
         self.step.policy.bound(&demand, latency, start)
     }
@@ -162,4 +189,8 @@ fn input(job: &Job, step: &Step) -> source::Settings {
         input.list = Some(vec![serde_json::json!({})]);
     }
     input
+}
+
+fn resends(step: &Step, later: &[Later]) -> bool {
+    step.resends() && later.iter().all(|later| later.step.resends())
 }

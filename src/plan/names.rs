@@ -42,18 +42,41 @@ pub fn check_fields(step: &Step, source: &Source, survey: &Survey) -> Result<(),
     }
 }
 
+/// Every field that a later step uses is the input's, or a step before has it.
+pub fn check_later(
+    step: &Step,
+    number: usize,
+    fields: &[String],
+    is_known: bool,
+) -> Result<(), Error> {
+    let turned = step.pages.as_ref().and_then(Pages::param);
+    let used = step.renderer.fields().iter().map(String::as_str);
+    let mut used = used.chain(step.batch.as_ref().map(Batch::field));
+    let unknown = used.find(|field| {
+        let known = fields.iter().any(|name| name == field) || turned == Some(*field);
+        is_known && !known
+    });
+    match unknown {
+        None => Ok(()),
+        Some(field) => Err(Error::plan(format!(
+            "step {number} uses {{{{ {field} }}}}, but neither the input nor a step before it has \"{field}\"{}",
+            instead(field, fields),
+        ))),
+    }
+}
+
 /// Every name that an aggregate uses is extracted, or the input has it.
 pub fn check_aggregates(
     aggregates: &[Aggregate],
     extractor: &Extractor,
-    survey: &Survey,
+    fields: &[String],
 ) -> Result<(), Error> {
     // Without a survey the input's names aren't known yet.
-    if survey.names.is_empty() {
+    if fields.is_empty() {
         return Ok(());
     }
     let mut known = extractor.names();
-    known.extend_from_slice(&survey.names);
+    known.extend_from_slice(fields);
     for aggregate in aggregates {
         for name in aggregate.names() {
             if !known.iter().any(|known| known == name) {

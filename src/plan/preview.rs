@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Request;
 
 use super::Plan;
-use crate::limit::{Guard, now};
+use crate::limit::{Guard, Policy, now};
 use crate::report::escape;
 
 /// Used where the real latency isn't known yet.
@@ -29,6 +29,14 @@ impl Plan {
         ] {
             // Writing to a string can't fail.
             let _ = writeln!(text, "{name:<8}  {said}");
+        }
+        for later in &self.later {
+            let asked = self.secrets.hide(later.about.clone());
+            let limits = match later.limits_itself {
+                true => names(&later.step.policy),
+                false => "the limits above".to_owned(),
+            };
+            let _ = writeln!(text, "{:<8}  {}, under {limits}", "then", escape(&asked));
         }
         for note in &self.notes {
             let _ = writeln!(text, "{:<8}  {}", "note", escape(note));
@@ -172,6 +180,14 @@ impl Plan {
             let _ = writeln!(text, "\n{}", String::from_utf8_lossy(request.body()));
         }
         text
+    }
+}
+
+fn names(policy: &Policy) -> String {
+    let names: Vec<&str> = policy.parts().iter().map(|part| &*part.name).collect();
+    match names.is_empty() {
+        true => "no limit".to_owned(),
+        false => names.join(" and "),
     }
 }
 

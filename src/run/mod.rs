@@ -13,11 +13,12 @@ use crate::chance::Chance;
 use crate::error::Error;
 use crate::limit::{Gate, calendar_at_zero};
 use crate::live::Live;
-use crate::plan::Plan;
+use crate::plan::{Later, Plan};
 use crate::report::Report;
 use crate::sink::IntentLog;
 use crate::stop::{Reason, Stop};
 
+mod chain;
 mod inbox;
 mod outbox;
 mod reader;
@@ -39,6 +40,7 @@ impl Run {
     #[must_use]
     pub fn new(plan: Plan) -> Run {
         let shared = Shared {
+            later: gates(&plan),
             gate: plan.step.policy.gate(),
             calendar_at_zero: calendar_at_zero(),
             live: Live::new(plan.workers.count),
@@ -105,6 +107,7 @@ impl Run {
         let intents = self.intents()?;
         let (to_workers, rows_read) = async_channel::bounded(inbox::CHUNKS);
         let (to_writer, records) = async_channel::bounded(outbox::BATCHES);
+        let stages = chain::stages(self.plan(), rows_read);
         reader::start(rows, to_workers, self.shared.clone());
         ticker::start(&to_writer);
         let workers: Vec<JoinHandle<Duration>> = (0..self.plan().workers.count)
@@ -112,13 +115,13 @@ impl Run {
                 worker::start(
                     index,
                     self.shared.clone(),
-                    rows_read.clone(),
+                    stages.clone(),
                     to_writer.clone(),
                     intents.as_ref().map(|log| self.plan().output.handle(log)),
                 )
             })
             .collect();
-        drop((rows_read, to_writer));
+        drop((stages, to_writer));
         let tally = writer::write(&self.shared, writer, &records);
         let workers: Vec<Duration> = workers.into_iter().map(join).collect();
         self.end_intents(intents);
@@ -134,7 +137,7 @@ impl Run {
 impl Run {
     /// Only what must not be sent twice is announced.
     fn intents(&self) -> Result<Option<IntentLog>, Error> {
-        if self.plan().step.resends() {
+        if self.plan().resends() {
             return Ok(None);
         }
         let stop = self.shared.stop.clone();
@@ -151,6 +154,12 @@ impl Run {
             )));
         }
     }
+}
+
+/// A gate for each later step that has limits of its own.
+fn gates(plan: &Plan) -> Vec<Option<Gate>> {
+    let gate = |later: &Later| later.limits_itself.then(|| later.step.policy.gate());
+    plan.later.iter().map(gate).collect()
 }
 
 /// A worker's panic is this thread's too.

@@ -1,4 +1,4 @@
-//! A worker's finished records, on their way to the writer in batches.
+//! A worker's finished records or rows, on their way to whoever is next, in batches.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,38 +15,42 @@ pub type Batch = Vec<Record>;
 /// Batches that may wait for the writer.
 pub const BATCHES: usize = 16;
 
-/// So many are not waited for.
+/// So many records make a batch.
 pub const FULL: usize = 128;
 /// A record waits no longer than this for others to come along.
-const PATIENCE: Duration = Duration::from_millis(50);
+pub const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Gathers records until there are enough, or the first has waited for long enough.
-pub struct Outbox {
-    waiting: RefCell<Batch>,
+pub struct Outbox<T> {
+    waiting: RefCell<Vec<T>>,
     timer: RefCell<Option<AbortHandle>>,
-    to_writer: Sender<Batch>,
+    to_next: Sender<Vec<T>>,
+    full: usize,
+    patience: Duration,
 }
 
-impl Outbox {
-    /// An empty one.
-    pub fn new(to_writer: Sender<Batch>) -> Rc<Outbox> {
+impl<T: 'static> Outbox<T> {
+    /// An empty one: so many are enough, and so long is long enough.
+    pub fn new(to_next: Sender<Vec<T>>, full: usize, patience: Duration) -> Rc<Outbox<T>> {
         Rc::new(Outbox {
             waiting: RefCell::default(),
             timer: RefCell::default(),
-            to_writer,
+            to_next,
+            full,
+            patience,
         })
     }
 
     /// Takes a record; waits if the writer is behind.
-    pub async fn put(self: &Rc<Self>, record: Record) {
+    pub async fn put(self: &Rc<Self>, record: T) {
         let waiting = {
             let mut waiting = self.waiting.borrow_mut();
             waiting.push(record);
             waiting.len()
         };
         match waiting {
+            enough if enough >= self.full => self.send().await,
             1 => self.start_timer(),
-            FULL.. => self.send().await,
             _ => {}
         }
     }
@@ -63,14 +67,14 @@ impl Outbox {
         let batch = self.waiting.take();
         if !batch.is_empty() {
             // Without a writer the run is ending, and nothing more can be kept.
-            let _ = self.to_writer.send(batch).await;
+            let _ = self.to_next.send(batch).await;
         }
     }
 
     fn start_timer(self: &Rc<Self>) {
         let outbox = self.clone();
         let timer = tokio::task::spawn_local(async move {
-            tokio::time::sleep(PATIENCE).await;
+            tokio::time::sleep(outbox.patience).await;
             // It must not end itself in the middle of sending.
             outbox.timer.take();
             outbox.send().await;

@@ -29,8 +29,11 @@ pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duratio
             bound_by: bound.map(|bound| bound.binds),
             requests_per_second: sending.sent as f64 / took.as_secs_f64().max(f64::EPSILON),
         }),
-        limits: limits(shared),
-        doubts: shared.live.doubts(),
+        limits: shared
+            .gates()
+            .flat_map(|gate| gate.state())
+            .map(|state| limit(&state))
+            .collect(),
         workers: worker_reports(shared, workers),
         ending: ending(shared, tally),
         ..of_records

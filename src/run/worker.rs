@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use async_channel::{Receiver, Sender};
+use async_channel::Sender;
 use tokio::runtime::Builder;
 use tokio::task::{JoinSet, LocalSet};
 
-use super::inbox::{Chunk, Inbox};
-use super::outbox::{Batch, Outbox};
+use super::chain::{Exit, Stage};
+use super::inbox::Inbox;
+use super::outbox::{self, Batch, Outbox};
 use crate::attempt::{Shared, Walk};
 use crate::sink::Intents;
 use crate::stop::Reason;
@@ -21,15 +22,21 @@ use crate::stop::Reason;
 pub fn start(
     index: usize,
     shared: Arc<Shared>,
-    rows: Receiver<Chunk>,
+    stages: Vec<Stage>,
     to_writer: Sender<Batch>,
     intents: Option<Intents>,
 ) -> JoinHandle<Duration> {
     std::thread::spawn(move || {
         let started = Instant::now();
-        let walk = Walk::new(index, shared.clone(), intents);
+        let stages = (0..).zip(stages).map(|(place, stage)| {
+            let walk = Walk::new(index, place, shared.clone(), intents.clone());
+            (walk, stage)
+        });
+        let stages: Vec<(Walk, Stage)> = stages.collect();
         match Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => LocalSet::new().block_on(&runtime, work(walk, shared, rows, to_writer)),
+            Ok(runtime) => {
+                LocalSet::new().block_on(&runtime, work(stages, shared, to_writer));
+            }
             Err(error) => shared.stop.ask(Reason::Trouble(format!(
                 "a worker could not start: {error}; are too many files open (ulimit -n)?"
             ))),
@@ -38,30 +45,41 @@ pub fn start(
     })
 }
 
-async fn work(walk: Walk, shared: Arc<Shared>, rows: Receiver<Chunk>, to_writer: Sender<Batch>) {
-    let inbox = Rc::new(Inbox::new(rows));
-    let outbox = Outbox::new(to_writer);
-    let walk = Rc::new(walk);
-    let mut walks: JoinSet<()> = (0..shared.plan.workers.in_flight)
-        .map(|_| serve(walk.clone(), inbox.clone(), outbox.clone()))
-        .fold(JoinSet::new(), |mut walks, walk| {
-            walks.spawn_local(walk);
-            walks
-        });
+async fn work(stages: Vec<(Walk, Stage)>, shared: Arc<Shared>, to_writer: Sender<Batch>) {
+    let outbox = Outbox::new(to_writer, outbox::FULL, outbox::PATIENCE);
+    let mut steps = JoinSet::new();
+    for (place, (walk, stage)) in stages.into_iter().enumerate() {
+        let exit = Exit::new(&shared.plan, place, stage.next, outbox.clone());
+        let in_flight = shared.plan.crew_at(place).in_flight;
+        steps.spawn_local(step(walk, Inbox::new(stage.rows), exit, in_flight));
+    }
     tokio::select! {
-        () = all(&mut walks) => {}
+        () = all(&mut steps) => {}
         () = grace_over(&shared) => {
             // Each walk hears it, and says what became of its row.
             shared.stop.cut();
-            all(&mut walks).await;
+            all(&mut steps).await;
         }
     }
     outbox.close().await;
 }
 
+/// Takes the rows of one step to their records; so many at a time.
+async fn step(walk: Walk, inbox: Inbox, exit: Exit, in_flight: usize) {
+    let (walk, inbox, exit) = (Rc::new(walk), Rc::new(inbox), Rc::new(exit));
+    let mut walks = JoinSet::new();
+    for _ in 0..in_flight {
+        walks.spawn_local(serve(walk.clone(), inbox.clone(), exit.clone()));
+    }
+    all(&mut walks).await;
+    // Those who still wait for somebody to take their rows wait in vain.
+    drop(inbox);
+    exit.close().await;
+}
+
 /// Takes one row after the other to its record.
-async fn serve(walk: Rc<Walk>, inbox: Rc<Inbox>, outbox: Rc<Outbox>) {
-    let put = async |record| outbox.put(record).await;
+async fn serve(walk: Rc<Walk>, inbox: Rc<Inbox>, exit: Rc<Exit>) {
+    let put = async |record| exit.put(record).await;
     if let Some(batch) = walk.batch() {
         while let Ok(Some(rows)) = walk.unless_stopped(inbox.chunk()).await {
             if walk.rows(batch, rows, &put).await.is_err() {

@@ -17,6 +17,7 @@ mod acked;
 mod answers;
 mod auth;
 mod batches;
+mod chains;
 mod changes;
 mod crashes;
 mod dialects;
