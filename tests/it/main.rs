@@ -22,6 +22,7 @@ mod changes;
 mod crashes;
 mod dialects;
 mod disks;
+mod examples;
 mod faults;
 mod forms;
 mod inputs;
