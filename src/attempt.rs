@@ -233,6 +233,10 @@ impl Walk {
             let key = key.map_err(|error| Failure::new("input", error.to_string()))?;
             request.headers_mut().insert("idempotency-key", key);
         }
+        if self.step().renderer.hosts().is_some() {
+            let checked = self.step().check_plain(request.uri());
+            checked.map_err(|why| Failure::new("input", why))?;
+        }
         let ask = self.step().ask(row, &request)?;
         Ok((request, ask))
     }
@@ -307,8 +311,9 @@ impl Walk {
                 Errand::Foreign => Trust::Foreign,
                 Errand::Token => return Ok(Ok(answer)),
             };
+            let transport = &self.step().transport;
             match redirect::next(&request, trust, &answer) {
-                Some((next, trust)) if hops_left > 0 => {
+                Some((next, trust)) if hops_left > 0 && transport.may_follow(next.uri()) => {
                     request = Cow::Owned(next);
                     terms.errand = Errand::of(trust);
                     hops_left -= 1;

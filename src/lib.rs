@@ -49,6 +49,8 @@ pub use error::Error;
 pub mod plan;
 pub use plan::Plan;
 pub mod crew;
+pub mod curl;
+pub mod openapi;
 
 pub mod secret;
 

@@ -37,6 +37,10 @@ pub struct Arguments {
     #[command(flatten)]
     workers: flags::Workers,
     #[command(flatten)]
+    network: flags::Network,
+    #[command(flatten)]
+    tls: flags::Tls,
+    #[command(flatten)]
     patience: flags::Patience,
     #[command(flatten)]
     values: flags::Values,
@@ -58,6 +62,15 @@ impl Arguments {
             Some(path) => Job::read(path)?,
             None => Job::default(),
         };
+        let job = match self.request.curl()? {
+            None => job,
+            Some(translated) => {
+                for note in &translated.notes {
+                    super::say::note(&format!("throng: {}", throng::report::escape(note)));
+                }
+                job.overlay(translated.job)?
+            }
+        };
         job.overlay(json!({
             "input": self.input.tree(),
             "request": self.request.tree(),
@@ -67,6 +80,8 @@ impl Arguments {
             "limit": self.limit.tree().map_err(Error::plan)?,
             "workers": self.workers.tree(),
             "send": self.patience.send_tree(),
+            "network": self.network.tree(),
+            "tls": self.tls.tree(),
             "retry": self.patience.retry_tree(),
             "extract": self.values.extract_tree(),
             "items": self.pages.items_tree(),

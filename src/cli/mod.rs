@@ -7,6 +7,7 @@ mod convert;
 mod demo;
 mod exit;
 mod flags;
+mod init;
 mod job;
 mod mock;
 mod plan;
@@ -54,8 +55,8 @@ enum Command {
     Convert(convert::Arguments),
     /// List the APIs whose limits are known (--api NAME), or show one
     Profiles(profiles::Arguments),
-    /// Prove from a results file alone that a limit was kept
-    Verify(verify::Arguments),
+    /// Write a job file to begin with, perhaps from a curl command
+    Init(init::Arguments),
     /// Serve a quote API with a limit, latencies and faults, to try jobs on
     Mock(mock::Arguments),
     /// Ask a mock API for 500 quotes at once, and compare its count with ours
@@ -71,7 +72,7 @@ pub fn main() -> Exit {
         Command::Report(arguments) => report::main(&arguments),
         Command::Convert(arguments) => convert::main(&arguments),
         Command::Profiles(arguments) => profiles::main(&arguments),
-        Command::Verify(arguments) => verify::main(&arguments),
+        Command::Init(arguments) => init::main(&arguments),
         Command::Mock(arguments) => mock::main(&arguments),
         Command::Demo(arguments) => demo::main(&arguments),
     };

@@ -1,6 +1,7 @@
 //! Which hosts are asked, where rows have a say in it.
 
 use super::{Job, Step};
+use crate::auth::Tokens;
 use crate::error::Error;
 use crate::source::Source;
 
@@ -10,6 +11,10 @@ const ROWS: usize = 100;
 /// Where rows name hosts and the job allows none, the hosts of the first rows are
 /// allowed, unless something that others must not see would go along.
 pub fn settle(step: &mut Step, job: &Job, source: &Source) -> Result<(), Error> {
+    let fixed = step.renderer.fixed_uri();
+    for uri in fixed.iter().chain(step.signer.tokens().map(Tokens::uri)) {
+        step.check_plain(uri).map_err(Error::plan)?;
+    }
     let is_open = step.renderer.hosts().is_some_and(|hosts| hosts.is_empty());
     if !is_open || !source.lasts() {
         return check_allowed(step, job, is_open);
@@ -18,7 +23,6 @@ pub fn settle(step: &mut Step, job: &Job, source: &Source) -> Result<(), Error> 
     for row in source.rows()?.take(ROWS) {
         rows.push(row?);
     }
-    let fixed = step.renderer.fixed_uri();
     step.renderer.allow_hosts_of(rows.iter());
     let others = step
         .renderer

@@ -43,6 +43,10 @@ pub struct Job {
     pub workers: crew::Settings,
     /// How long to wait for an answer.
     pub send: send::Settings,
+    /// How servers are reached.
+    pub network: send::Network,
+    /// Whom to trust.
+    pub tls: send::Tls,
     /// When to try again.
     pub retry: judge::Settings,
     /// In which headers of its own the server tells its count.

@@ -21,7 +21,9 @@ mod identity;
 mod job;
 mod mistakes;
 mod names;
+mod notes;
 mod older;
+mod plain;
 mod preview;
 mod profile;
 mod resume;
@@ -94,7 +96,14 @@ impl Plan {
             ..Columns::new(fields, last.extractor.names(), last.keeps_body)?
         };
         let identity = identity::of(job, &source)?;
-        let notes = resume::check(&mut output, &identity, &source, &survey, &columns)?;
+        let mut notes = notes::of(job, &step);
+        notes.extend(resume::check(
+            &mut output,
+            &identity,
+            &source,
+            &survey,
+            &columns,
+        )?);
         Ok(Plan {
             columns,
             identity,

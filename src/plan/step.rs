@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, Uri};
 
-use crate::auth::Signer;
+use crate::auth::{Signer, Tokens};
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::extract::{Each, Extractor, Settler};
@@ -14,10 +14,11 @@ use crate::judge::{Judge, Rules, Tries};
 use crate::limit::{Ask, Guard, Part, Policy};
 use crate::pages::Pages;
 use crate::record::Failure;
-use crate::render::{self, Known, Prices, Renderer, Rows};
-use crate::send::{Arrivals, Model, Transport};
+use crate::render::{self, Hosts, Known, Prices, Renderer, Rows};
+use crate::send::{self, Arrivals, Model, Transport};
 
 use super::Job;
+use super::plain::Plain;
 use crate::source::{Format, Row};
 
 /// From a row to its values.
@@ -26,6 +27,7 @@ pub struct Step {
     pub(crate) policy: Policy,
     pub(crate) signer: Signer,
     pub(crate) transport: Arc<Transport>,
+    pub(crate) plain: Plain,
     pub(crate) judge: Judge,
     pub(crate) refusals: Rules,
     pub(crate) signals: Vec<Said>,
@@ -77,16 +79,14 @@ impl Step {
                 "retry.idempotency-key (--idempotency-key) is for one request of one row, and here a row has several or shares one: leave one of them out",
             ));
         }
+        let signer = Signer::new(secret_headers, renderer.keys(), &job.auth, known)?;
         Ok(Step {
             extractor: Extractor::new(&job.extract)?,
             settler: Settler::new(policy.settle(), policy.units())?,
-            signer: Signer::new(secret_headers, renderer.keys(), &job.auth, known)?,
             policy,
-            transport: Arc::new(Transport::new(
-                job.send.clone(),
-                arrivals,
-                known.environment,
-            )),
+            transport: Arc::new(transport(job, arrivals, &renderer, &signer, known)?),
+            signer,
+            plain: Plain::of(job),
             judge: Judge::new(job.retry.clone()),
             refusals: Rules::new(&job.refusal)?,
             signals: job.signal.clone(),
@@ -97,6 +97,14 @@ impl Step {
             pages,
             batch,
         })
+    }
+
+    /// Refuses a URL that would take a secret over a network in clear.
+    pub(crate) fn check_plain(&self, uri: &Uri) -> Result<(), String> {
+        match self.renderer.carries_secrets() || !self.signer.is_empty() {
+            true => self.plain.check(uri),
+            false => Ok(()),
+        }
     }
 
     /// Whether every request may be sent again if it may have been done.
@@ -121,6 +129,26 @@ impl Step {
     pub(crate) fn has_parts(&self) -> bool {
         self.has_items() || self.pages.is_some()
     }
+}
+
+/// How servers are reached, and which of them may have private addresses.
+fn transport(
+    job: &Job,
+    arrivals: Arrivals,
+    renderer: &Renderer,
+    signer: &Signer,
+    known: &Known<'_>,
+) -> Result<Transport, Error> {
+    let fixed = renderer.fixed_uri();
+    let named = fixed.iter().chain(signer.tokens().map(Tokens::uri));
+    let hosts = Hosts::new(&job.request.allow_host).map_err(Error::plan)?;
+    let guard = send::Guard::new(named, hosts, job.network.allow_private);
+    Transport::new(
+        (&job.send, &job.network, &job.tls),
+        guard,
+        arrivals,
+        known.environment,
+    )
 }
 
 /// Keys that throng makes itself.

@@ -37,6 +37,7 @@ mod url;
 
 use body::Body;
 pub use hosts::Hosts;
+pub(crate) use json::outside;
 pub use key::looks_like_key;
 pub use label::Label;
 pub use param::with_param;

@@ -1,4 +1,5 @@
-//! Connections: TCP, through a proxy where the environment names one, and TLS.
+//! Connections: a socket, through a proxy where the job or the environment names
+//! one, and TLS.
 //! [door: network]
 
 use std::rc::Rc;
@@ -16,11 +17,14 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_socks::tcp::Socks5Stream;
 
 use super::acked::{Acks, Sent, Tap, Wire};
+use super::dial::{Dialer, unix};
 use super::http1or2::Connection;
 use super::route::{Form, Origin, Scheme, proxies};
-use super::{Landed, Settings, Trouble, causes, tls};
+use super::{Guard, Http, Landed, Network, Settings, Tls, Trouble, causes, tls};
+use crate::error::Error;
 
 /// What takes the network's place: each call is the client's end of a new connection.
 pub type Model = Box<dyn Fn() -> DuplexStream + Send + Sync>;
@@ -38,7 +42,11 @@ pub struct Transport {
     arrivals: Arrivals,
     /// Why some connection can't tell of arrivals, although it should.
     blind: OnceLock<&'static str>,
+    network: Network,
+    guard: Guard,
+    dialer: Dialer,
     proxies: Matcher,
+    trust: tls::Trust,
     /// Made when the first server wants it: reading the platform's roots takes a while.
     tls: OnceLock<Result<TlsConnector, String>>,
 }
@@ -53,21 +61,31 @@ pub enum Arrivals {
 }
 
 impl Transport {
-    /// Connections by these settings, through this environment's proxies.
-    #[must_use]
+    /// Connections by these settings, through this environment's proxies unless the
+    /// job names one.
+    ///
+    /// # Errors
+    /// Which setting can't be used, or which file can't be read.
     pub fn new(
-        settings: Settings,
+        settings: (&Settings, &Network, &Tls),
+        guard: Guard,
         arrivals: Arrivals,
         environment: &dyn Fn(&str) -> Option<String>,
-    ) -> Transport {
-        Transport {
-            settings,
+    ) -> Result<Transport, Error> {
+        let (settings, network, tls) = settings;
+        let trust = tls::Trust::new(tls, network.http)?;
+        Ok(Transport {
+            settings: settings.clone(),
             model: None,
             arrivals,
             blind: OnceLock::new(),
-            proxies: proxies(environment),
+            network: network.clone(),
+            dialer: Dialer::new(network, guard.clone())?,
+            guard,
+            proxies: proxies(network.proxy.as_deref(), environment)?,
+            trust,
             tls: OnceLock::new(),
-        }
+        })
     }
 
     /// The same settings, without a network: whatever the URL says, the model answers.
@@ -75,7 +93,15 @@ impl Transport {
     pub fn to_model(&self, model: Model) -> Transport {
         Transport {
             model: Some(model),
-            ..Transport::new(self.settings.clone(), self.arrivals, &|_| None)
+            settings: self.settings.clone(),
+            arrivals: self.arrivals,
+            blind: OnceLock::new(),
+            network: Network::default(),
+            guard: Guard::default(),
+            dialer: Dialer::default(),
+            proxies: Matcher::builder().build(),
+            trust: tls::Trust::default(),
+            tls: OnceLock::new(),
         }
     }
 
@@ -98,6 +124,34 @@ impl Transport {
         self.blind.get().copied()
     }
 
+    /// Whether a redirect may lead to this URL.
+    #[must_use]
+    pub fn may_follow(&self, uri: &Uri) -> bool {
+        self.guard.allows_host(uri)
+    }
+
+    /// The proxy on the way to a URL, without what it wants to know of us.
+    #[must_use]
+    pub fn proxy_of(&self, uri: &Uri) -> Option<String> {
+        let proxy = self.proxies.intercept(uri)?;
+        let host = proxy.uri().authority().map_or("", |host| host.as_str());
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        Some(format!(
+            "{}://{host}",
+            proxy.uri().scheme_str().unwrap_or("http")
+        ))
+    }
+
+    /// Whether connections of this scheme take one request at a time, if that is
+    /// known before the server tells.
+    pub(super) fn one_at_a_time(&self, scheme: Scheme) -> Option<bool> {
+        match (scheme, self.network.http) {
+            (Scheme::Http, Http::Two) => None,
+            (Scheme::Http, _) | (_, Http::One) => Some(true),
+            _ => None,
+        }
+    }
+
     /// A new connection to an origin.
     pub(super) async fn connect(&self, origin: &Origin) -> Result<Connection, Trouble> {
         let limit = self.settings.connect_timeout;
@@ -110,24 +164,32 @@ impl Transport {
         if let Some(model) = &self.model {
             return Connection::http1(model(), Form::Origin, None).await;
         }
+        if let Some(path) = &self.network.unix_socket {
+            self.is_blind(UNTOLD);
+            return self.over(unix(path).await?, origin, None).await;
+        }
         let url = format!("{}://{}:{}", origin.scheme.name(), origin.host, origin.port);
-        let proxy = url
-            .parse()
-            .ok()
-            .and_then(|uri| self.proxies.intercept(&uri));
+        let proxy = url.parse().ok();
+        let proxy = proxy.and_then(|uri| self.proxies.intercept(&uri));
         let Some(proxy) = proxy else {
             let (tcp, wire) = self.direct(origin).await?;
-            return match origin.scheme {
-                Scheme::Http => Connection::http1(tcp, Form::Origin, wire).await,
-                Scheme::Https => self.secure(tcp, origin, wire).await,
-            };
+            return self.over(tcp, origin, wire).await;
         };
         self.is_blind(BEHIND_PROXY);
-        let tcp = to_proxy(&proxy).await?;
-        match origin.scheme {
-            Scheme::Http => Connection::http1(tcp, Form::through(&proxy), None).await,
-            Scheme::Https => {
-                let tunnel = tunnel(tcp, origin, &proxy).await?;
+        // A host that the job doesn't name must not be private behind a proxy either,
+        // as far as its name can be resolved here.
+        self.check_behind(origin).await?;
+        match proxy.uri().scheme_str() {
+            Some("socks5" | "socks5h") => {
+                let tcp = self.socks(&proxy, origin).await?;
+                self.over(tcp, origin, None).await
+            }
+            _ if origin.scheme == Scheme::Http => {
+                let tcp = self.to_proxy(&proxy).await?;
+                Connection::http1(tcp, Form::through(&proxy), None).await
+            }
+            _ => {
+                let tunnel = tunnel(self.to_proxy(&proxy).await?, origin, &proxy).await?;
                 self.secure(TokioIo::new(tunnel), origin, None).await
             }
         }
@@ -135,7 +197,7 @@ impl Transport {
 
     /// A connection to the server itself, and its wire, if that is wanted.
     async fn direct(&self, origin: &Origin) -> Result<(Direct, Option<Rc<Wire>>), Trouble> {
-        let tcp = tcp(origin.bare_host(), origin.port).await?;
+        let tcp = self.dialer.tcp(origin.bare_host(), origin.port).await?;
         let wire = match self.arrivals {
             Arrivals::Answered => None,
             Arrivals::Acked => Wire::of(&tcp),
@@ -153,6 +215,30 @@ impl Transport {
         }
     }
 
+    async fn check_behind(&self, origin: &Origin) -> Result<(), Trouble> {
+        match self.dialer.addresses(origin.bare_host(), origin.port).await {
+            Err(trouble) if trouble.landed == Landed::Final => Err(trouble),
+            _ => Ok(()),
+        }
+    }
+
+    /// Speaks what the scheme and the job say.
+    async fn over<T>(
+        &self,
+        io: T,
+        origin: &Origin,
+        wire: Option<Rc<Wire>>,
+    ) -> Result<Connection, Trouble>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        match (origin.scheme, self.network.http) {
+            (Scheme::Https, _) => self.secure(io, origin, wire).await,
+            (Scheme::Http, Http::Two) => Connection::http2(io, wire).await,
+            (Scheme::Http, _) => Connection::http1(io, Form::Origin, wire).await,
+        }
+    }
+
     async fn secure<T>(
         &self,
         io: T,
@@ -162,7 +248,7 @@ impl Transport {
     where
         T: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let tls = self.tls.get_or_init(tls::connector).as_ref();
+        let tls = self.tls.get_or_init(|| self.trust.connector()).as_ref();
         let tls = tls.map_err(|why| trouble("tls", why.clone(), Landed::Final))?;
         let name = ServerName::try_from(origin.bare_host().to_owned())
             .map_err(|error| trouble("tls", error.to_string(), Landed::Final))?;
@@ -175,6 +261,53 @@ impl Transport {
             false => Connection::http1(stream, Form::Origin, wire).await,
         }
     }
+
+    async fn to_proxy(&self, proxy: &Intercept) -> Result<TcpStream, Trouble> {
+        let uri = proxy.uri();
+        let host = uri.host().unwrap_or_default();
+        match uri.scheme_str() {
+            Some("http") => self.dialer.proxy(host, uri.port_u16().unwrap_or(80)).await,
+            Some("socks5" | "socks5h") => {
+                self.dialer
+                    .proxy(host, uri.port_u16().unwrap_or(1080))
+                    .await
+            }
+            other => Err(trouble(
+                "connect",
+                format!(
+                    "the proxy {}:// can't be used: http://, socks5:// and socks5h:// can",
+                    other.unwrap_or_default()
+                ),
+                Landed::Final,
+            )),
+        }
+    }
+
+    /// A connection through a SOCKS proxy, which resolves names for `socks5h`.
+    async fn socks(&self, proxy: &Intercept, origin: &Origin) -> Result<TcpStream, Trouble> {
+        let host = origin.bare_host();
+        let target = match proxy.uri().scheme_str() {
+            Some("socks5") => {
+                let addresses = self.dialer.addresses(host, origin.port).await?;
+                addresses
+                    .first()
+                    .map_or_else(|| host.to_owned(), |address| address.ip().to_string())
+            }
+            _ => host.to_owned(),
+        };
+        let (tcp, target) = (self.to_proxy(proxy).await?, (target.as_str(), origin.port));
+        let through = match proxy.raw_auth() {
+            None => Socks5Stream::connect_with_socket(tcp, target).await,
+            Some((user, password)) => {
+                Socks5Stream::connect_with_password_and_socket(tcp, target, user, password).await
+            }
+        };
+        let through = through.map_err(|error| {
+            let detail = format!("through the SOCKS proxy to {host}: {error}");
+            trouble("connect", detail, Landed::No)
+        })?;
+        Ok(through.into_inner())
+    }
 }
 
 impl Scheme {
@@ -183,30 +316,6 @@ impl Scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
         }
-    }
-}
-
-async fn tcp(host: &str, port: u16) -> Result<TcpStream, Trouble> {
-    let stream = TcpStream::connect((host, port))
-        .await
-        .map_err(|error| trouble("connect", format!("{host}:{port}: {error}"), Landed::No))?;
-    // Requests are written whole: nothing is won by waiting for more.
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
-}
-
-async fn to_proxy(proxy: &Intercept) -> Result<TcpStream, Trouble> {
-    let uri = proxy.uri();
-    match (uri.scheme_str(), Origin::of(uri)) {
-        (Some("http"), Some(origin)) => tcp(origin.bare_host(), origin.port).await,
-        _ => Err(trouble(
-            "connect",
-            format!(
-                "the proxy {}:// can't be used: only http:// proxies are",
-                uri.scheme_str().unwrap_or_default()
-            ),
-            Landed::Final,
-        )),
     }
 }
 

@@ -3,54 +3,30 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use bytesize::ByteSize;
 use http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
 
 use crate::record::Failure;
 
 mod acked;
 mod body;
 mod connect;
+mod dial;
+mod guard;
 mod http1or2;
 mod outgoing;
 mod pool;
 pub mod redirect;
 mod route;
 mod sender;
+mod settings;
 mod tls;
 
 pub use connect::{Arrivals, Model, Transport};
+pub use guard::Guard;
 pub use http1or2::Head;
 pub use pool::Lease;
 pub use sender::{Sender, Started};
-
-/// The `[send]` part of a job.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Settings {
-    /// The longest time from sending a request to the end of its answer.
-    #[serde(with = "humantime_serde")]
-    pub timeout: Duration,
-    /// The longest time for name resolution, TCP, proxy and TLS together.
-    #[serde(with = "humantime_serde")]
-    pub connect_timeout: Duration,
-    /// The largest body, counted after decompression.
-    pub max_body: ByteSize,
-    /// How many redirects in a row are followed; each is an attempt of its own.
-    pub follow: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            timeout: Duration::from_secs(30),
-            connect_timeout: Duration::from_secs(10),
-            max_body: ByteSize::mib(10),
-            follow: 0,
-        }
-    }
-}
+pub use settings::{Http, Network, Settings, Tls, Version};
 
 /// A whole answer, its body decoded.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Trouble;
 use super::connect::Transport;
 use super::http1or2::Connection;
-use super::route::{Origin, Scheme};
+use super::route::Origin;
 
 /// Servers close connections that rest; most wait for longer than this.
 const REST: Duration = Duration::from_secs(30);
@@ -40,13 +40,12 @@ pub struct Lease {
 }
 
 impl Connections {
-    pub fn new(scheme: Scheme) -> Connections {
-        let in_clear = scheme == Scheme::Http;
+    pub fn new(one_at_a_time: Option<bool>) -> Connections {
         Connections {
             resting: RefCell::default(),
             shared: RefCell::default(),
             opening: Mutex::default(),
-            one_at_a_time: Cell::new(in_clear.then_some(true)),
+            one_at_a_time: Cell::new(one_at_a_time),
         }
     }
 

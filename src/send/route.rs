@@ -4,6 +4,8 @@ use http::header::{HOST, HeaderValue};
 use http::{Request, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
+use crate::error::Error;
+
 /// Scheme, host and port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
@@ -39,20 +41,41 @@ impl Origin {
     }
 }
 
-/// The environment's proxies: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`,
-/// in small letters too.
-pub fn proxies(environment: &dyn Fn(&str) -> Option<String>) -> Matcher {
+/// The proxy that the job names, or the environment's: `HTTP_PROXY`, `HTTPS_PROXY`,
+/// `ALL_PROXY` and `NO_PROXY`, in small letters too.
+pub fn proxies(
+    job: Option<&str>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Matcher, Error> {
+    match job {
+        Some("none") => return Ok(Matcher::builder().build()),
+        Some(proxy) => {
+            let known = ["http://", "socks5://", "socks5h://"];
+            return match known.iter().any(|scheme| proxy.starts_with(scheme)) {
+                true => Ok(Matcher::builder().all(proxy.to_owned()).build()),
+                false => Err(Error::plan(
+                    "network.proxy (--proxy) must begin with http://, socks5:// or socks5h://, or be none",
+                )),
+            };
+        }
+        None => {}
+    }
     let value = |name: &str| {
         environment(&name.to_lowercase())
             .or_else(|| environment(name))
             .unwrap_or_default()
     };
-    Matcher::builder()
+    // Run by a web server, HTTP_PROXY is what a client's header `Proxy:` says.
+    let http = match environment("REQUEST_METHOD") {
+        Some(_) => environment("http_proxy").unwrap_or_default(),
+        None => value("HTTP_PROXY"),
+    };
+    Ok(Matcher::builder()
         .all(value("ALL_PROXY"))
-        .http(value("HTTP_PROXY"))
+        .http(http)
         .https(value("HTTPS_PROXY"))
         .no(value("NO_PROXY"))
-        .build()
+        .build())
 }
 
 /// How HTTP/1.1's request line names its target.
@@ -116,13 +139,29 @@ mod tests {
             "no_proxy" => Some("127.0.0.1,.local".to_owned()),
             _ => None,
         };
-        let matcher = proxies(&environment);
+        let matcher = proxies(None, &environment).unwrap();
         let proxy = |url: &str| matcher.intercept(&url.parse().unwrap());
         assert_eq!(proxy("http://h/").unwrap().uri().host(), Some("p"));
         assert!(proxy("http://h/").unwrap().basic_auth().is_some());
         assert!(proxy("https://h/").is_none());
         assert!(proxy("http://127.0.0.1/").is_none());
         assert!(proxy("http://a.local/").is_none());
+        let job = |proxy| proxies(Some(proxy), &environment);
+        let found = |proxy| job(proxy).unwrap().intercept(&"http://h/".parse().unwrap());
+        assert!(found("none").is_none());
+        assert_eq!(found("socks5h://s:1").unwrap().uri().host(), Some("s"));
+        assert!(job("ftp://s").is_err());
+    }
+
+    #[test]
+    fn a_client_of_a_web_server_names_no_proxy() {
+        let environment = |name: &str| match name {
+            "HTTP_PROXY" => Some("http://evil:1".to_owned()),
+            "REQUEST_METHOD" => Some("GET".to_owned()),
+            _ => None,
+        };
+        let matcher = proxies(None, &environment).unwrap();
+        assert!(matcher.intercept(&"http://h/".parse().unwrap()).is_none());
     }
 
     #[test]

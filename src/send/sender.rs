@@ -127,7 +127,9 @@ impl Sender {
         if let Some(home) = self.origins.borrow().get(origin) {
             return home.clone();
         }
-        let home = Rc::new(Connections::new(origin.scheme));
+        let home = Rc::new(Connections::new(
+            self.transport.one_at_a_time(origin.scheme),
+        ));
         self.origins
             .borrow_mut()
             .insert(origin.clone(), home.clone());

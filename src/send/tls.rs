@@ -1,29 +1,128 @@
-//! TLS: which servers are trusted, and what is spoken with them. [door: files]
+//! TLS: which servers are trusted, who we are, and what is spoken. [door: files]
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, SupportedProtocolVersion};
 
+use super::settings::{Http, Tls, Version};
 use super::{Landed, causes};
+use crate::error::Error;
 
-/// TLS with the platform's roots, or those that `SSL_CERT_FILE` names.
-pub fn connector() -> Result<TlsConnector, String> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = rustls::RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        let why = found.errors.first().map(causes_of).unwrap_or_default();
-        return Err(format!(
-            "no root certificates were found (on Debian: apt install ca-certificates){why}"
-        ));
+mod unchecked;
+
+/// TLS as the job wants it, its files read.
+#[derive(Default)]
+pub struct Trust {
+    roots: Option<Vec<CertificateDer<'static>>>,
+    own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    versions: Vec<&'static SupportedProtocolVersion>,
+    insecure: bool,
+    http: Http,
+}
+
+impl Trust {
+    /// Reads the files that the settings name.
+    pub fn new(settings: &Tls, http: Http) -> Result<Trust, Error> {
+        let own = match (&settings.cert, &settings.key) {
+            (None, None) => None,
+            (None, Some(_)) => {
+                return Err(Error::plan(
+                    "tls.key (--cert-key) is given without tls.cert (--cert)",
+                ));
+            }
+            (Some(cert), key) => {
+                let key = key.as_ref().unwrap_or(cert);
+                Some((certificates("tls.cert (--cert)", cert)?, private_key(key)?))
+            }
+        };
+        let roots = settings.ca_cert.as_deref();
+        Ok(Trust {
+            roots: roots
+                .map(|path| certificates("tls.ca-cert (--cacert)", path))
+                .transpose()?,
+            own,
+            versions: match settings.min_version {
+                Version::V12 => vec![&TLS13, &TLS12],
+                Version::V13 => vec![&TLS13],
+            },
+            insecure: settings.insecure,
+            http,
+        })
     }
-    let mut config = rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
+
+    /// What shakes hands with servers; without roots of the job it reads the
+    /// platform's, or those that `SSL_CERT_FILE` names.
+    pub fn connector(&self) -> Result<TlsConnector, String> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&self.versions)
+            .map_err(|error| error.to_string())?;
+        let builder = match self.insecure {
+            true => unchecked::trusting(builder, provider),
+            false => builder.with_root_certificates(self.roots()?),
+        };
+        let mut config = match &self.own {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => builder
+                .with_client_auth_cert(chain.clone(), key.clone_key())
+                .map_err(|error| format!("tls.cert and tls.key (--cert, --cert-key): {error}"))?,
+        };
+        config.alpn_protocols = match self.http {
+            Http::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            Http::One => vec![b"http/1.1".to_vec()],
+            Http::Two => vec![b"h2".to_vec()],
+        };
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+
+    fn roots(&self) -> Result<RootCertStore, String> {
+        let mut roots = RootCertStore::empty();
+        if let Some(own) = &self.roots {
+            let (added, _) = roots.add_parsable_certificates(own.iter().cloned());
+            return match added {
+                0 => Err("none of the certificates in tls.ca-cert (--cacert) can be used".into()),
+                _ => Ok(roots),
+            };
+        }
+        let found = rustls_native_certs::load_native_certs();
+        let (added, _) = roots.add_parsable_certificates(found.certs);
+        if added == 0 {
+            let why = found.errors.first().map(causes_of).unwrap_or_default();
+            return Err(format!(
+                "no root certificates were found (on Debian: apt install ca-certificates){why}"
+            ));
+        }
+        Ok(roots)
+    }
+}
+
+fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let wrong = |why: String| Error::plan(format!("{key}: {}: {why}", path.display()));
+    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(wrong("there is no certificate in it (PEM)".into())),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
+    let wrong =
+        |why: String| Error::plan(format!("tls.key (--cert-key): {}: {why}", path.display()));
+    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
+        wrong(format!(
+            "there is no private key in it (PEM, without a password): {error}"
+        ))
+    })
 }
 
 fn causes_of(error: &rustls_native_certs::Error) -> String {
@@ -39,7 +138,13 @@ pub fn speaks_http2<T>(stream: &TlsStream<T>) -> bool {
 pub fn after_handshake(error: &std::io::Error) -> Landed {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     match inner {
-        Some(rustls::Error::InvalidCertificate(_)) => Landed::Final,
+        Some(
+            rustls::Error::InvalidCertificate(_)
+            | rustls::Error::PeerIncompatible(_)
+            | rustls::Error::AlertReceived(_),
+        ) => Landed::Final,
         _ => Landed::No,
     }
 }
+
+type Provider = Arc<CryptoProvider>;

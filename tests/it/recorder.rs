@@ -54,6 +54,10 @@ impl Recorder {
         format!("http://{}", self.addr)
     }
 
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     /// What came until now, in the order of arrival.
     pub fn came(&self) -> Vec<Came> {
         self.came.lock().unwrap().clone()

@@ -3,6 +3,7 @@
 
 mod input;
 mod limit;
+mod network;
 mod output;
 mod pages;
 mod pairs;
@@ -13,9 +14,10 @@ mod values;
 
 pub use input::Input;
 pub use limit::Limit;
+pub use network::{Network, Tls};
 pub use output::Output;
 pub use pages::Pages;
-pub use request::{Auth, Request};
+pub use request::{Auth, Request, curl};
 pub use send::{Patience, Workers};
 pub use show::{Progress, Show};
 pub use values::Values;

@@ -2,6 +2,8 @@
 
 use clap::Args;
 use serde_json::{Value, json};
+use throng::Error;
+use throng::curl::{Translated, translate};
 
 use super::pairs::{Pair, assignment, map};
 
@@ -27,6 +29,9 @@ pub struct Request {
     /// A JSON body, whose texts are templates
     #[arg(long, value_name = "T")]
     json: Option<String>,
+    /// A curl command, in quotes, or @FILE with one; {{ }} in it are templates
+    #[arg(long, value_name = "COMMAND")]
+    curl: Option<String>,
     #[command(flatten)]
     body: Body,
     /// A host that a row's URL may name: host, host:port, *.domain (repeat)
@@ -82,6 +87,11 @@ impl Auth {
 }
 
 impl Request {
+    /// What the curl command says, and what there is to say of it.
+    pub fn curl(&self) -> Result<Option<Translated>, Error> {
+        self.curl.as_deref().map(curl).transpose()
+    }
+
     pub fn tree(&self) -> Value {
         json!({
             "url": self.url,
@@ -96,6 +106,18 @@ impl Request {
             "body-file": self.body.body_file,
             "allow-host": Some(&self.allow_host).filter(|hosts| !hosts.is_empty()),
         })
+    }
+}
+
+/// A command, or the file after an `@`.
+pub fn curl(text: &str) -> Result<Translated, Error> {
+    match text.strip_prefix('@') {
+        None => translate(text),
+        Some(path) => {
+            let text = std::fs::read_to_string(path);
+            let wrong = |error| Error::plan(format!("--curl @{path} can't be read: {error}"));
+            translate(&text.map_err(wrong)?)
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::task::LocalSet;
 
 use super::tap::Listen;
 use super::{Mark, Requests, Wire};
-use crate::send::{Arrivals, Sender, Settings, Transport};
+use crate::send::{Arrivals, Guard, Network, Sender, Settings, Tls, Transport};
 
 /// More than any two kernels' buffers hold.
 const BODY: usize = 48 << 20;
@@ -27,7 +27,9 @@ fn on_this_thread<T>(work: impl Future<Output = T>) -> T {
 
 fn sender() -> Sender {
     let settings = Settings::default();
-    let transport = Transport::new(settings, Arrivals::Acked, &|_| None);
+    let guard = Guard::new(std::iter::empty(), crate::render::Hosts::default(), true);
+    let parts = (&settings, &Network::default(), &Tls::default());
+    let transport = Transport::new(parts, guard, Arrivals::Acked, &|_| None).unwrap();
     Sender::new(Arc::new(transport))
 }
 

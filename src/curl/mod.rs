@@ -1,0 +1,142 @@
+//! A curl command, copied from an API's documentation, to the request of a job.
+//! Files that it names are read for `@FILE`. [door: files]
+//!
+//! - `words`: the command as a shell cuts it
+//! - `flags`: the flags that are known
+//! - `request`: what they come to
+
+use serde_json::Value;
+
+use crate::error::Error;
+
+mod flags;
+mod request;
+mod words;
+
+use flags::{Flag, Means, Takes};
+
+/// What a command comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Translated {
+    /// Parts of a job, to be laid over one: `request`, `auth`, `send`, and so on.
+    pub job: Value,
+    /// What is left to say about it, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// One thing that a command says, in order.
+pub(crate) struct Said {
+    pub name: &'static str,
+    pub value: String,
+}
+
+/// Translates a command; `{{ }}` in it stays.
+///
+/// # Errors
+/// Which part of it is not understood: nothing is left out silently.
+pub fn translate(command: &str) -> Result<Translated, Error> {
+    let place = |why: String| Error::plan(format!("the curl command (--curl): {why}"));
+    let words = words::words(command.trim()).map_err(place)?;
+    let mut words = words.into_iter();
+    let first = words.next().unwrap_or_default();
+    if first.rsplit('/').next() != Some("curl") {
+        return Err(place(format!("it begins with {first:?}, not with curl")));
+    }
+    let mut said = Vec::new();
+    let mut ignored = Vec::new();
+    let mut urls_only = false;
+    while let Some(word) = words.next() {
+        let found = match word.strip_prefix("--") {
+            Some("") if !urls_only => {
+                urls_only = true;
+                continue;
+            }
+            Some(name) if !urls_only => long(name, &mut words),
+            None if word.len() > 1 && word.starts_with('-') && !urls_only => {
+                letters(&word[1..], &mut words)
+            }
+            _ => Ok(vec![(url_flag(), word)]),
+        };
+        for (flag, value) in found.map_err(place)? {
+            match flag.means {
+                Means::Part => said.push(Said {
+                    name: flag.name,
+                    value,
+                }),
+                Means::Shown => ignored.push(format!("--{}", flag.name)),
+            }
+        }
+    }
+    let mut translated = request::job(&said).map_err(place)?;
+    if !ignored.is_empty() {
+        translated.notes.push(format!(
+            "left out, since they only say what curl shows or keeps: {}",
+            ignored.join(", ")
+        ));
+    }
+    Ok(translated)
+}
+
+type Found = Result<Vec<(&'static Flag, String)>, String>;
+
+fn url_flag() -> &'static Flag {
+    static URL: Flag = Flag {
+        name: "url",
+        letter: None,
+        takes: Takes::Word,
+        means: Means::Part,
+    };
+    &URL
+}
+
+/// `--name`, `--name value`, `--name=value`.
+fn long(text: &str, words: &mut impl Iterator<Item = String>) -> Found {
+    let (name, inline) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    let flag = flags::by_name(name).ok_or_else(|| unknown(&format!("--{name}"), name))?;
+    let value = match (flag.takes, inline) {
+        (Takes::Nothing, _) => String::new(),
+        (Takes::Word, Some(value)) => value,
+        (Takes::Word, None) => words
+            .next()
+            .ok_or_else(|| format!("--{name} needs a value"))?,
+    };
+    Ok(vec![(flag, value)])
+}
+
+/// `-sSX POST`, `-XPOST`.
+fn letters(text: &str, words: &mut impl Iterator<Item = String>) -> Found {
+    let mut found = Vec::new();
+    let mut rest = text.chars();
+    while let Some(letter) = rest.next() {
+        let flag = flags::by_letter(letter).ok_or_else(|| unknown(&format!("-{letter}"), ""))?;
+        if flag.takes == Takes::Nothing {
+            found.push((flag, String::new()));
+            continue;
+        }
+        let value = match rest.as_str() {
+            "" => words
+                .next()
+                .ok_or_else(|| format!("-{letter} needs a value"))?,
+            rest => rest.to_owned(),
+        };
+        found.push((flag, value));
+        break;
+    }
+    Ok(found)
+}
+
+fn unknown(shown: &str, name: &str) -> String {
+    let like = flags::names()
+        .map(|known| (strsim::damerau_levenshtein(name, known), known))
+        .filter(|(distance, _)| *distance <= 2 && name.len() > 3)
+        .min();
+    let hint = like.map_or(String::new(), |(_, known)| {
+        format!(" (did you mean --{known}?)")
+    });
+    format!(
+        "throng does not know curl's {shown}{hint}: remove it, or say it with throng's own flags"
+    )
+}

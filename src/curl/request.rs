@@ -1,0 +1,350 @@
+//! What a command's flags come to, as parts of a job.
+
+use serde_json::{Map, Value, json};
+
+use super::{Said, Translated};
+use crate::render::percent_encode;
+
+/// A job in the making.
+#[derive(Default)]
+struct Job {
+    url: Option<String>,
+    method: Option<String>,
+    headers: Map<String, Value>,
+    data: Vec<String>,
+    json: bool,
+    multipart: Map<String, Value>,
+    upload: Option<String>,
+    query: Vec<String>,
+    as_query: bool,
+    head: bool,
+    rest: Map<String, Value>,
+    notes: Vec<String>,
+}
+
+/// All of a command's flags as a job.
+pub fn job(said: &[Said]) -> Result<Translated, String> {
+    let mut job = Job::default();
+    for said in said {
+        job.take(said)?;
+    }
+    job.finish()
+}
+
+impl Job {
+    fn take(&mut self, said: &Said) -> Result<(), String> {
+        let value = said.value.as_str();
+        match said.name {
+            "url" if self.url.is_some() => return Err("it has two URLs: give one".into()),
+            "url" => self.url = Some(with_scheme(value)),
+            "request" => self.method = Some(value.into()),
+            "header" => self.header(value)?,
+            "user-agent" => self.set_header("User-Agent", value),
+            "referer" => self.set_header("Referer", value),
+            "cookie" if !value.contains('=') => {
+                return Err(format!(
+                    "-b {value} is a file of cookies: give them as NAME=VALUE"
+                ));
+            }
+            "cookie" => self.set_header("Cookie", value),
+            "range" => self.set_header("Range", &format!("bytes={value}")),
+            "data" | "data-ascii" => self.data.push(read(value, Lines::Dropped)?),
+            "data-binary" => self.data.push(read(value, Lines::Kept)?),
+            "data-raw" => self.data.push(value.into()),
+            "data-urlencode" => self.data.push(encoded(value)?),
+            "json" => {
+                self.json = true;
+                self.data.push(read(value, Lines::Kept)?);
+            }
+            "form" | "form-string" => self.part(said.name, value)?,
+            "upload-file" => self.upload = Some(value.into()),
+            "url-query" => self.query.push(encoded(value)?),
+            "get" => self.as_query = true,
+            "head" => self.head = true,
+            name => self.rest_of(name, value)?,
+        }
+        Ok(())
+    }
+
+    /// What is not of the request itself.
+    fn rest_of(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let duration = |value: &str| match value.contains('.') {
+            true => format!("{}ms", value.parse::<f64>().unwrap_or(0.0) * 1000.0),
+            false => format!("{value}s"),
+        };
+        let number = || {
+            value
+                .parse::<u32>()
+                .map_err(|_| format!("--{name} {value} is not a number"))
+        };
+        let (part, key, set) = match name {
+            "user" => return self.user(value),
+            "oauth2-bearer" => {
+                self.set("auth", "kind", "bearer".into());
+                ("auth", "token", value.into())
+            }
+            "aws-sigv4" => return self.sigv4(value),
+            "compressed" => {
+                self.rest.insert(name.into(), true.into());
+                return Ok(());
+            }
+            "location" => ("send", "follow", json!(10)),
+            "max-redirs" => ("send", "follow", json!(number()?)),
+            "max-time" => ("send", "timeout", duration(value).into()),
+            "connect-timeout" => ("send", "connect-timeout", duration(value).into()),
+            "retry" => ("retry", "retries", json!(number()?)),
+            "insecure" => ("tls", "insecure", true.into()),
+            "cacert" => ("tls", "ca-cert", value.into()),
+            "cert" => ("tls", "cert", value.into()),
+            "key" => ("tls", "key", value.into()),
+            "tlsv1.2" => ("tls", "min-version", "1.2".into()),
+            "tlsv1.3" => ("tls", "min-version", "1.3".into()),
+            "proxy" => ("network", "proxy", proxy("http", value)),
+            "socks5" => ("network", "proxy", proxy("socks5", value)),
+            "socks5-hostname" => ("network", "proxy", proxy("socks5h", value)),
+            "noproxy" if value == "*" => ("network", "proxy", "none".into()),
+            "noproxy" => {
+                return Err("--noproxy with names is the variable NO_PROXY for throng".into());
+            }
+            "resolve" => ("network", "resolve", json!([value])),
+            "interface" => ("network", "interface", value.into()),
+            "unix-socket" => ("network", "unix-socket", value.into()),
+            "http1.1" => ("network", "http", "1.1".into()),
+            "http2-prior-knowledge" => ("network", "http", "2".into()),
+            // What throng does by itself.
+            _ => return Ok(()),
+        };
+        self.set(part, key, set);
+        Ok(())
+    }
+
+    fn set(&mut self, part: &str, key: &str, value: Value) {
+        let part = self.rest.entry(part).or_insert_with(|| json!({}));
+        part[key] = value;
+    }
+
+    /// `USER:PASSWORD`, for a signature where that was asked for before.
+    fn user(&mut self, value: &str) -> Result<(), String> {
+        let (user, password) = value.split_once(':').unwrap_or((value, ""));
+        let signs = self
+            .rest
+            .get("auth")
+            .is_some_and(|auth| auth["kind"] == "sigv4");
+        let (kind, names) = match signs {
+            true => ("sigv4", ["access-key", "secret-key"]),
+            false => ("basic", ["user", "password"]),
+        };
+        self.set("auth", "kind", kind.into());
+        self.set("auth", names[0], user.into());
+        self.set("auth", names[1], password.into());
+        Ok(())
+    }
+
+    /// `aws:amz:REGION:SERVICE`, with the keys as the user.
+    fn sigv4(&mut self, value: &str) -> Result<(), String> {
+        let parts: Vec<&str> = value.split(':').collect();
+        let ["aws", "amz", region, service] = parts[..] else {
+            return Err(format!("--aws-sigv4 {value} is not aws:amz:REGION:SERVICE"));
+        };
+        let user = self.rest.remove("auth").unwrap_or_default();
+        let mut auth = json!({"kind": "sigv4", "region": region, "service": service});
+        if let (Some(user), Some(password)) = (user.get("user"), user.get("password")) {
+            auth["access-key"] = user.clone();
+            auth["secret-key"] = password.clone();
+        }
+        self.rest.insert("auth".into(), auth);
+        Ok(())
+    }
+
+    fn set_header(&mut self, name: &str, value: &str) {
+        self.headers
+            .retain(|other, _| !other.eq_ignore_ascii_case(name));
+        self.headers.insert(name.into(), value.into());
+    }
+
+    /// `Name: value`, `Name:` for none, `Name;` for an empty one.
+    fn header(&mut self, text: &str) -> Result<(), String> {
+        if text.starts_with('@') {
+            return Err(format!(
+                "-H {text} reads headers from a file: write them out"
+            ));
+        }
+        match text.split_once(':') {
+            Some((name, value)) if value.trim().is_empty() => {
+                self.headers
+                    .retain(|other, _| !other.eq_ignore_ascii_case(name));
+                self.headers.insert(name.trim().into(), Value::Bool(false));
+            }
+            Some((name, value)) => {
+                let name = name.trim();
+                let before = self
+                    .headers
+                    .iter()
+                    .find(|(other, _)| other.eq_ignore_ascii_case(name));
+                match before.map(|(other, value)| (other.clone(), value.clone())) {
+                    Some((other, Value::String(before))) => {
+                        self.headers.insert(other, json!([before, value.trim()]));
+                    }
+                    _ => self.set_header(name, value.trim()),
+                }
+            }
+            None => match text.strip_suffix(';') {
+                Some(name) => self.set_header(name, ""),
+                None => return Err(format!("-H {text:?} is not Name: value")),
+            },
+        }
+        Ok(())
+    }
+
+    /// `name=text`, `name=@file;type=…;filename=…`, `name=<file`.
+    fn part(&mut self, flag: &str, text: &str) -> Result<(), String> {
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| format!("-F {text:?} is not NAME=VALUE"))?;
+        let mut pieces = value.split(';');
+        let first = pieces.next().unwrap_or_default();
+        let part = match first.chars().next() {
+            _ if flag == "form-string" => json!(value),
+            Some('@') => json!({ "file": &first[1..] }),
+            Some('<') => json!({ "text": read(&format!("@{}", &first[1..]), Lines::Kept)? }),
+            _ => json!({ "text": first }),
+        };
+        let mut part = part;
+        for piece in pieces.filter(|_| flag != "form-string") {
+            match piece.trim().split_once('=') {
+                Some(("type", kind)) => part["type"] = kind.into(),
+                Some(("filename", file)) => part["name"] = file.trim_matches('"').into(),
+                _ => return Err(format!("-F {text:?}: {piece:?} is not known")),
+            }
+        }
+        let part = match part.as_object() {
+            Some(only) if only.len() == 1 && only.contains_key("text") => only["text"].clone(),
+            _ => part,
+        };
+        match self.multipart.get_mut(name) {
+            None => drop(self.multipart.insert(name.into(), part)),
+            Some(Value::Array(parts)) => parts.push(part),
+            Some(before) => *before = json!([before.clone(), part]),
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Translated, String> {
+        let mut url = self.url.take().ok_or("it has no URL")?;
+        let mut query = std::mem::take(&mut self.query);
+        if self.as_query {
+            query.append(&mut self.data);
+        }
+        for pair in query {
+            url.push(if url.contains('?') { '&' } else { '?' });
+            url.push_str(&pair);
+        }
+        let method = self
+            .method
+            .take()
+            .or_else(|| self.head.then(|| "HEAD".into()));
+        let method = method.or_else(|| self.upload.is_some().then(|| "PUT".into()));
+        self.defaults();
+        let mut request = json!({ "url": url, "method": method });
+        let separator = if self.json { "" } else { "&" };
+        if !self.data.is_empty() {
+            request["data"] = self.data.join(separator).into();
+        }
+        if !self.multipart.is_empty() {
+            request["multipart"] = self.multipart.into();
+        }
+        if let Some(path) = self.upload {
+            request["body-file"] = path.into();
+        }
+        request["headers"] = self.headers.into();
+        self.rest.insert("request".into(), request);
+        Ok(Translated {
+            job: self.rest.into(),
+            notes: self.notes,
+        })
+    }
+
+    /// What curl adds to each request by itself, and throng doesn't, or the other way.
+    fn defaults(&mut self) {
+        let has = |headers: &Map<String, Value>, name: &str| {
+            headers.keys().any(|other| other.eq_ignore_ascii_case(name))
+        };
+        let accept = if self.json { "application/json" } else { "*/*" };
+        let kind = match (self.json, self.data.is_empty(), self.upload.is_some()) {
+            (true, _, _) => Some(Value::from("application/json")),
+            (_, false, _) => Some("application/x-www-form-urlencoded".into()),
+            (_, _, true) => Some(Value::Bool(false)),
+            _ => None,
+        };
+        let mut defaults = vec![("Accept", accept.into())];
+        defaults.extend(kind.map(|kind| ("Content-Type", kind)));
+        let encodings = match self.rest.remove("compressed") {
+            Some(_) => "deflate, gzip, br, zstd".into(),
+            None => Value::Bool(false),
+        };
+        defaults.push(("Accept-Encoding", encodings));
+        for (name, value) in defaults {
+            if !has(&self.headers, name) {
+                self.headers.insert(name.into(), value);
+            }
+        }
+    }
+}
+
+fn with_scheme(url: &str) -> String {
+    match url.contains("://") || url.starts_with("{{") {
+        true => url.into(),
+        false => format!("http://{url}"),
+    }
+}
+
+fn proxy(scheme: &str, value: &str) -> Value {
+    match value.contains("://") {
+        true => value.into(),
+        false => format!("{scheme}://{value}").into(),
+    }
+}
+
+#[derive(PartialEq)]
+enum Lines {
+    Kept,
+    Dropped,
+}
+
+/// The text itself, or of the file after an `@`.
+fn read(value: &str, lines: Lines) -> Result<String, String> {
+    let Some(path) = value.strip_prefix('@') else {
+        return Ok(value.into());
+    };
+    let text = match path {
+        "-" => return Err("@- reads standard input: name a file".into()),
+        path => std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?,
+    };
+    Ok(match lines {
+        Lines::Kept => text,
+        Lines::Dropped => text.replace(['\n', '\r', '\0'], ""),
+    })
+}
+
+/// `content`, `=content`, `name=content`, `@file`, `name@file`: the content is encoded,
+/// but what stands in `{{ }}` will be when there is a row.
+fn encoded(value: &str) -> Result<String, String> {
+    let at = value.find(['=', '@']);
+    let (name, content) = match at {
+        None => (None, value.to_owned()),
+        Some(at) => {
+            let (name, content) = value.split_at(at);
+            let content = match content.strip_prefix('=') {
+                Some(content) => content.to_owned(),
+                None => read(content, Lines::Kept)?,
+            };
+            (Some(name).filter(|name| !name.is_empty()), content)
+        }
+    };
+    let plus = |text: &str| percent_encode(text).replace("%20", "+");
+    let content = crate::render::outside(&content, plus);
+    Ok(match name {
+        Some(name) => format!("{name}={content}"),
+        None => content,
+    })
+}

@@ -1,0 +1,61 @@
+//! What people should know of a job before it starts. Pure.
+
+use http::Uri;
+use serde_json::Value;
+
+use super::{Job, Step};
+use crate::render::looks_like_key;
+
+/// One sentence each.
+pub fn of(job: &Job, step: &Step) -> Vec<String> {
+    let uris = [
+        step.renderer.fixed_uri(),
+        step.signer.tokens().map(|t| t.uri().clone()),
+    ];
+    let mut proxies: Vec<String> = uris
+        .iter()
+        .flatten()
+        .filter_map(|uri| proxy(step, uri))
+        .collect();
+    proxies.dedup();
+    let insecure = job.tls.insecure.then(|| {
+        "WARNING: certificates are NOT checked (tls.insecure or --insecure): whoever is on the way can read and change everything".to_owned()
+    });
+    insecure
+        .into_iter()
+        .chain(proxies)
+        .chain(literals(job))
+        .collect()
+}
+
+fn proxy(step: &Step, uri: &Uri) -> Option<String> {
+    let proxy = step.transport.proxy_of(uri)?;
+    Some(format!(
+        "requests to {} go through the proxy {proxy} (--proxy none goes without)",
+        uri.host().unwrap_or_default()
+    ))
+}
+
+/// Keys that stand in the job itself, where history and backups keep them.
+fn literals(job: &Job) -> Vec<String> {
+    let parts = [
+        ("request.headers", &job.request.headers),
+        ("request.query", &job.request.query),
+        ("request.form", &job.request.form),
+        ("auth", &job.auth),
+    ];
+    let all = parts
+        .iter()
+        .flat_map(|(part, map)| map.iter().map(move |(name, value)| (part, name, value)));
+    all.filter(|(_, name, value)| looks_like_key(name) && is_literal(value))
+        .map(|(part, name, _)| {
+            format!("{part}.{name} holds what looks like a key: {{{{ env.NAME }}}} or {{{{ secret.NAME }}}} keeps it out of files and of the shell's history")
+        })
+        .collect()
+}
+
+fn is_literal(value: &Value) -> bool {
+    value
+        .as_str()
+        .is_some_and(|text| text.len() >= 8 && !text.contains("{{"))
+}

@@ -1,0 +1,66 @@
+//! Secrets without TLS: only on this machine, unless the job says otherwise. Pure.
+
+use std::net::IpAddr;
+
+use http::Uri;
+
+use super::Job;
+
+/// Whether secrets may go over a network in clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plain {
+    /// To anyone.
+    Allowed,
+    /// To this machine.
+    Here,
+}
+
+impl Plain {
+    /// What a job says. A Unix socket leads nowhere else.
+    pub fn of(job: &Job) -> Plain {
+        match job.network.allow_plain || job.network.unix_socket.is_some() {
+            true => Plain::Allowed,
+            false => Plain::Here,
+        }
+    }
+
+    /// Refuses a URL that would take a secret over a network in clear.
+    pub fn check(self, uri: &Uri) -> Result<(), String> {
+        match self == Plain::Allowed || uri.scheme_str() != Some("http") || is_here(uri) {
+            true => Ok(()),
+            false => Err(format!(
+                "a secret would go to {} over http://, for anyone on the way to read: use https://, or network.allow-plain (--allow-plain) if that network is yours",
+                uri.host().unwrap_or_default()
+            )),
+        }
+    }
+}
+
+/// Whether a host is this machine.
+fn is_here(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse();
+    host == "localhost" || address.is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_stay_here_without_tls() {
+        for (url, here) in [
+            ("https://api.h/", true),
+            ("http://127.0.0.1:8/", true),
+            ("http://[::1]/", true),
+            ("http://localhost/", true),
+            ("http://api.h/", false),
+            ("http://localhost.evil/", false),
+            ("http://10.0.0.1/", false),
+        ] {
+            let uri = url.parse().unwrap();
+            assert_eq!(Plain::Here.check(&uri).is_ok(), here, "{url}");
+            Plain::Allowed.check(&uri).unwrap();
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! TCP and Unix sockets: names to addresses, and from where. [door: network]
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+
+use super::guard::Guard;
+use super::settings::Network;
+use super::{Landed, Trouble};
+use crate::error::Error;
+
+/// Opens sockets as the job wants it.
+#[derive(Default)]
+pub struct Dialer {
+    resolve: HashMap<(String, u16), Vec<IpAddr>>,
+    interface: Option<Interface>,
+    guard: Guard,
+}
+
+/// Where packets leave this machine.
+enum Interface {
+    Name(String),
+    Address(IpAddr),
+}
+
+impl Dialer {
+    pub fn new(settings: &Network, guard: Guard) -> Result<Dialer, Error> {
+        let interface = settings.interface.as_ref().map(|name| match name.parse() {
+            Ok(address) => Interface::Address(address),
+            Err(_) => Interface::Name(name.clone()),
+        });
+        Ok(Dialer {
+            resolve: settings
+                .resolve
+                .iter()
+                .map(|text| resolved(text))
+                .collect::<Result<_, _>>()?,
+            interface,
+            guard,
+        })
+    }
+
+    /// The addresses of a host that may be asked, as the job or the system tells.
+    pub async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Trouble> {
+        let found: Vec<SocketAddr> = match self.resolve.get(&(host.to_owned(), port)) {
+            Some(given) => given.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
+            None => tokio::net::lookup_host((host, port))
+                .await
+                .map_err(|error| unreached(host, port, &error))?
+                .collect(),
+        };
+        for address in &found {
+            self.guard
+                .check(host, address.ip())
+                .map_err(|why| Trouble {
+                    kind: "connect",
+                    detail: why,
+                    landed: Landed::Final,
+                })?;
+        }
+        Ok(found)
+    }
+
+    /// A connection to the first of a host's addresses that takes one.
+    pub async fn tcp(&self, host: &str, port: u16) -> Result<TcpStream, Trouble> {
+        let addresses = self.addresses(host, port).await?;
+        self.first_of(addresses.into_iter(), host, port).await
+    }
+
+    /// A connection to a proxy, which the job or the environment names: it may well
+    /// be private.
+    pub async fn proxy(&self, host: &str, port: u16) -> Result<TcpStream, Trouble> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let found = tokio::net::lookup_host((bare, port)).await;
+        let found = found.map_err(|error| unreached(host, port, &error))?;
+        self.first_of(found, host, port).await
+    }
+
+    async fn first_of(
+        &self,
+        addresses: impl Iterator<Item = SocketAddr>,
+        host: &str,
+        port: u16,
+    ) -> Result<TcpStream, Trouble> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+        for address in addresses {
+            match self.connect(address).await {
+                Ok(stream) => {
+                    // Requests are written whole: nothing is won by waiting for more.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(unreached(host, port, &last))
+    }
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let Some(interface) = &self.interface else {
+            return TcpStream::connect(address).await;
+        };
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        match interface {
+            Interface::Address(own) => socket.bind(SocketAddr::new(*own, 0))?,
+            Interface::Name(name) => bind_device(&socket, name)?,
+        }
+        socket.connect(address).await
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn bind_device(socket: &TcpSocket, name: &str) -> io::Result<()> {
+    let bound = socket.bind_device(Some(name.as_bytes()));
+    bound.map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("network.interface (--interface) {name}: {error}"),
+        )
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bind_device(_: &TcpSocket, name: &str) -> io::Result<()> {
+    Err(io::Error::other(format!(
+        "network.interface (--interface) {name}: here only an interface's address can be given"
+    )))
+}
+
+/// A connection to a Unix socket.
+pub async fn unix(path: &Path) -> Result<UnixStream, Trouble> {
+    UnixStream::connect(path).await.map_err(|error| Trouble {
+        kind: "connect",
+        detail: format!(
+            "{} (network.unix-socket or --unix-socket): {error}",
+            path.display()
+        ),
+        landed: Landed::No,
+    })
+}
+
+/// `HOST:PORT:ADDRESS,ADDRESS`
+fn resolved(text: &str) -> Result<((String, u16), Vec<IpAddr>), Error> {
+    let parse = || {
+        let (host, rest) = text.split_once(':')?;
+        let (port, addresses) = rest.split_once(':')?;
+        let address = |text: &str| text.trim_matches(['[', ']']).parse().ok();
+        let addresses: Option<Vec<IpAddr>> = addresses.split(',').map(address).collect();
+        Some(((host.to_ascii_lowercase(), port.parse().ok()?), addresses?))
+    };
+    parse().ok_or_else(|| {
+        Error::plan(format!(
+            "network.resolve (--resolve): {text:?} is not HOST:PORT:ADDRESS, such as api.example:443:192.0.2.7"
+        ))
+    })
+}
+
+fn unreached(host: &str, port: u16, error: &io::Error) -> Trouble {
+    Trouble {
+        kind: "connect",
+        detail: format!("{host}:{port}: {error}"),
+        landed: Landed::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_get_the_addresses_that_the_job_gives() {
+        let ((host, port), addresses) = resolved("API.h:443:192.0.2.7,[::1]").unwrap();
+        assert_eq!((host.as_str(), port), ("api.h", 443));
+        assert_eq!(
+            addresses,
+            ["192.0.2.7", "::1"].map(|text| text.parse::<IpAddr>().unwrap())
+        );
+        for text in ["h", "h:80", "h:80:nowhere", "h:p:1.1.1.1", "h:80:"] {
+            resolved(text).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Which addresses a host may have that the job does not name. Pure.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use http::Uri;
+
+use crate::render::Hosts;
+
+/// Keeps rows and redirects away from private addresses.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    /// The hosts that the job itself writes out.
+    named: HashSet<String>,
+    hosts: Hosts,
+    allows_private: bool,
+}
+
+impl Guard {
+    /// A guard of a job that names these URLs, and allows these hosts.
+    pub fn new<'a>(
+        named: impl Iterator<Item = &'a Uri>,
+        hosts: Hosts,
+        allows_private: bool,
+    ) -> Guard {
+        let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
+        Guard {
+            named: named.filter_map(host).collect(),
+            hosts,
+            allows_private,
+        }
+    }
+
+    /// Whether a redirect may lead to this host at all.
+    pub fn allows_host(&self, uri: &Uri) -> bool {
+        let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+        self.hosts.is_empty() || self.named.contains(&host) || self.hosts.allows(uri)
+    }
+
+    /// Refuses the address of a host that the job does not name, if it is private.
+    pub fn check(&self, host: &str, address: IpAddr) -> Result<(), String> {
+        let written = |host: &str| self.named.contains(host) || self.names(host);
+        match self.allows_private || written(host) || !is_private(address) {
+            true => Ok(()),
+            false => Err(format!(
+                "{host} has the address {address}, which is private, and comes from a row or a redirect (network.allow-private or --allow-private would allow it)"
+            )),
+        }
+    }
+
+    /// A host that is allowed by name is meant, if its name is its address.
+    fn names(&self, host: &str) -> bool {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let is_address = host == "localhost" || bare.parse::<IpAddr>().is_ok();
+        is_address && self.hosts.names_host(host)
+    }
+}
+
+/// Whether an address is not one of the public internet's.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_private_v4(address),
+        IpAddr::V6(address) => match address.to_ipv4() {
+            Some(inner) => is_private_v4(inner),
+            None => is_private_v6(address),
+        },
+    }
+}
+
+fn is_private_v4(address: Ipv4Addr) -> bool {
+    let [a, b, ..] = address.octets();
+    address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_unspecified()
+        || address.is_broadcast()
+        || address.is_multicast()
+        || a == 0
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 198 && (18..20).contains(&b))
+        || a >= 240
+}
+
+fn is_private_v6(address: Ipv6Addr) -> bool {
+    let [first, second, ..] = address.segments();
+    // What is translated to IPv4 may be private there.
+    let translated = (first == 0x64 && second == 0xff9b) || first == 0x2002;
+    address.is_loopback()
+        || address.is_unspecified()
+        || address.is_multicast()
+        || address.is_unique_local()
+        || address.is_unicast_link_local()
+        || translated
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard() -> Guard {
+        let hosts = ["10.1.1.1", "localhost", "*.shop.example"].map(String::from);
+        let named = "http://intra.example/".parse().unwrap();
+        Guard::new([&named].into_iter(), Hosts::new(&hosts).unwrap(), false)
+    }
+
+    #[test]
+    fn private_addresses_are_for_hosts_that_the_job_names() {
+        for (address, public) in [
+            ("93.184.216.34", true),
+            ("2606:2800:220:1::1", true),
+            ("127.0.0.1", false),
+            ("10.0.0.1", false),
+            ("172.31.255.255", false),
+            ("172.32.0.1", true),
+            ("192.168.1.1", false),
+            ("169.254.169.254", false),
+            ("100.64.0.1", false),
+            ("0.0.0.0", false),
+            ("::1", false),
+            ("::", false),
+            ("fe80::1", false),
+            ("fd00::1", false),
+            ("::ffff:127.0.0.1", false),
+            ("64:ff9b::7f00:1", false),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(
+                guard().check("evil.shop.example", address).is_ok(),
+                public,
+                "{address}"
+            );
+            guard().check("intra.example", address).unwrap();
+            guard().check("localhost", address).unwrap();
+        }
+        guard()
+            .check("10.1.1.1", "10.1.1.1".parse().unwrap())
+            .unwrap();
+        let refused = guard()
+            .check("10.1.1.2", "10.1.1.2".parse().unwrap())
+            .unwrap_err();
+        assert!(refused.contains("--allow-private"), "{refused}");
+    }
+
+    #[test]
+    fn a_name_that_flips_is_judged_by_each_of_its_addresses() {
+        let flips = ["93.184.216.34", "127.0.0.1"].map(|text| text.parse().unwrap());
+        let judged = flips.map(|address| guard().check("evil.example", address).is_ok());
+        assert_eq!(judged, [true, false]);
+    }
+
+    #[test]
+    fn redirects_keep_to_the_allowed_hosts_where_there_are_any() {
+        let allows = |guard: &Guard, url: &str| guard.allows_host(&url.parse().unwrap());
+        assert!(allows(&guard(), "https://a.shop.example/"));
+        assert!(allows(&guard(), "https://intra.example/"));
+        assert!(!allows(&guard(), "https://other.example/"));
+        assert!(allows(&Guard::default(), "https://other.example/"));
+    }
+}

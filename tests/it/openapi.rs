@@ -1,0 +1,157 @@
+//! Jobs from OpenAPI descriptions, run against a server that keeps what comes.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Place, run, throng};
+use crate::recorder::{Recorder, json as answer};
+
+const YAML: &str = r##"
+openapi: 3.0.3
+info: { title: Shop, version: "1" }
+servers: [{ url: "SERVER/{version}", variables: { version: { default: v2 } } }]
+security: [{ key: [] }]
+components:
+  securitySchemes: { key: { type: apiKey, in: header, name: X-Shop-Key } }
+  parameters:
+    Shop: { name: shop-id, in: path, required: true, schema: { type: string } }
+  schemas:
+    Item:
+      allOf:
+        - { type: object, required: [name], properties: { name: { type: string }, note: { type: string } } }
+        - { type: object, required: [price], properties: { price: { $ref: "#/components/schemas/Money" } } }
+    Money: { type: object, properties: { amount: { type: number }, currency: { type: string, default: EUR } } }
+paths:
+  /shops/{shop-id}/items:
+    parameters: [{ $ref: "#/components/parameters/Shop" }]
+    get:
+      operationId: listItems
+      parameters:
+        - { name: page, in: query, schema: { type: integer } }
+        - { name: kind, in: query, required: true, schema: { type: string } }
+      responses:
+        "200":
+          description: items
+          content: { application/json: { schema: { type: object, properties: { items: { type: array, items: { $ref: "#/components/schemas/Item" } } } } } }
+    post:
+      operationId: addItem
+      requestBody: { content: { application/json: { schema: { $ref: "#/components/schemas/Item" } } } }
+      responses: { "201": { description: made } }
+"##;
+
+/// The job file of one operation.
+fn init(place: &Place, description: &str, operation: &str) -> String {
+    let job = place.path(&format!("{operation}.toml"));
+    throng("init")
+        .flags(&job)
+        .arg("--openapi", description)
+        .arg("--operation", operation)
+        .exits(0);
+    job
+}
+
+#[test]
+fn a_description_in_yaml_gives_jobs_that_run() {
+    let place = Place::new();
+    let recorder = Recorder::answering(|came| match came.line.contains("page=1") {
+        true => answer(r#"{"items": [{"name": "a"}, {"name": "b"}]}"#),
+        false => answer(r#"{"items": []}"#),
+    });
+    let description = place.file("api.yaml", &YAML.replace("SERVER", &recorder.url()));
+    let input = place.file(
+        "rows.jsonl",
+        r#"{"shop_id": "s/1", "kind": "new", "name": "x", "amount": 7.5}"#,
+    );
+    let job = init(&place, &description, "addItem");
+    run()
+        .flags(&job)
+        .arg("--input", &input)
+        .arg("--output", &place.path("a.jsonl"))
+        .env("API_KEY", "the-shop-key")
+        .exits(0);
+    let came = recorder.only();
+    assert_eq!(came.line, "POST /v2/shops/s%2F1/items HTTP/1.1");
+    assert_eq!(came.header("x-shop-key"), Some("the-shop-key"));
+    let sent: Value = serde_json::from_str(&came.text()).unwrap();
+    assert_eq!(
+        sent,
+        json!({"name": "x", "price": {"amount": 7.5, "currency": "EUR"}})
+    );
+
+    recorder.forget();
+    let job = init(&place, &description, "listItems");
+    run()
+        .flags(&job)
+        .arg("--input", &input)
+        .arg("--output", &place.path("l.jsonl"))
+        .arg("--extract", "item=.name")
+        .env("API_KEY", "the-shop-key")
+        .exits(0);
+    let lines: Vec<String> = recorder
+        .came()
+        .iter()
+        .map(|came| came.line.clone())
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "GET /v2/shops/s%2F1/items?kind=new&page=1 HTTP/1.1",
+            "GET /v2/shops/s%2F1/items?kind=new&page=2 HTTP/1.1",
+        ]
+    );
+    let records = place.read("l.jsonl");
+    assert!(
+        records.contains("\"item\":\"a\"") && records.contains("\"item\":\"b\""),
+        "{records}"
+    );
+}
+
+#[test]
+fn a_large_description_in_json_gives_jobs_that_run() {
+    let (place, recorder) = (Place::new(), Recorder::start());
+    let mut paths = serde_json::Map::new();
+    for number in 0..3_000 {
+        let operation = json!({
+            "operationId": format!("getThing{number}"),
+            "parameters": [
+                {"name": "id", "in": "path", "required": true, "schema": {"type": "string"}},
+                {"name": "fields[]", "in": "query", "required": true, "schema": {"type": "array"}},
+            ],
+            "responses": {"200": {"description": "a thing", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Thing"}}}}},
+        });
+        paths.insert(
+            format!("/things{number}/{{id}}"),
+            json!({ "get": operation }),
+        );
+    }
+    let description = json!({
+        "openapi": "3.1.0", "info": {"title": "Large", "version": "1"},
+        "servers": [{"url": recorder.url()}],
+        "security": [{"login": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"login": {"type": "http", "scheme": "bearer"}},
+            "schemas": {"Thing": {"type": "object", "properties": {"inner": {"$ref": "#/components/schemas/Thing"}}}},
+        },
+    });
+    let description = place.file("api.json", &description.to_string());
+    let input = place.file("rows.jsonl", r#"{"id": 7, "fields__": ["a", "b"]}"#);
+    let job = init(&place, &description, "getThing2718");
+    run()
+        .flags(&job)
+        .arg("--input", &input)
+        .arg("--output", &place.path("o.jsonl"))
+        .env("API_TOKEN", "a-token-of-mine")
+        .exits(0);
+    let came = recorder.only();
+    assert_eq!(
+        came.line,
+        "GET /things2718/7?fields%5B%5D=a&fields%5B%5D=b HTTP/1.1"
+    );
+    assert_eq!(came.header("authorization"), Some("Bearer a-token-of-mine"));
+    throng("init")
+        .flags(&place.path("x.toml"))
+        .arg("--openapi", &description)
+        .arg("--operation", "getThign2718")
+        .exits(2)
+        .says("it has no operation \"getThign2718\" (--operation); the nearest are: getThing");
+}
