@@ -70,6 +70,10 @@ impl Kind for Budget {
         hold.units = units;
     }
 
+    fn begin(&mut self) {
+        self.spent = 0;
+    }
+
     fn is_idle(&mut self, _now: Time) -> bool {
         self.spent + self.open == 0
     }

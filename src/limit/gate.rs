@@ -158,6 +158,7 @@ impl Gate {
             state.limits.sent(then, &ask, &mut taken);
             state.limits.ended(then, &ask, &mut taken, end);
             state.limits.finished(then, &ask, &mut taken);
+            state.limits.begin();
         }
     }
 
@@ -249,6 +250,15 @@ impl State {
         }
     }
 
+    /// The keeper's timer is now set for this; one without a timer keeps nothing.
+    fn note_timer(&mut self, place: Option<Place>, alarm: Option<Time>) {
+        if let (Some(place), Some((keeper, _))) = (place, self.keeper)
+            && keeper == place
+        {
+            self.keeper = alarm.map(|alarm| (place, alarm));
+        }
+    }
+
     /// For when this one is to look again, if it is the keeper.
     fn alarm_of(&self, place: Option<Place>) -> Option<Time> {
         let (keeper, _) = self.keeper?;
@@ -277,6 +287,7 @@ impl Future for Turn<'_> {
             return Poll::Ready(served);
         }
         let alarm = state.alarm_of(turn.place);
+        state.note_timer(turn.place, alarm);
         drop(state);
         turn.arm(now, alarm, context);
         Poll::Pending

@@ -53,6 +53,9 @@ pub trait Kind: fmt::Debug + Send {
         false
     }
 
+    /// A run begins: what is counted by the run is counted from now on.
+    fn begin(&mut self) {}
+
     /// Whether it would do as well to begin anew: nothing is taken or held.
     fn is_idle(&mut self, now: Time) -> bool;
 

@@ -165,6 +165,14 @@ impl Limits {
         });
     }
 
+    /// What came before belongs to other runs, though windows still hold it.
+    pub fn begin(&mut self) {
+        let groups = std::iter::once(&mut self.run).chain(&mut self.pool);
+        for member in groups.flat_map(Group::members) {
+            member.kind.begin();
+        }
+    }
+
     /// What the server said of a unit, to an attempt that has taken so; `unit`
     /// is an index into the policy's units, and none for one that isn't counted.
     pub fn learn(

@@ -216,6 +216,34 @@ async fn a_true_cost_lets_the_next_one_go() {
     assert_eq!(start.elapsed().as_secs(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_alarm_that_went_off_in_vain_is_set_again() {
+    let gate = gate_of(json!({
+        "rate": "100 tokens/10s", "cost": {"tokens": "1"}, "shape": "burst",
+    }));
+    let start = Instant::now();
+    let mut first = gate.permit(tokens(100)).await.unwrap();
+    first.sent();
+    first.answered();
+    let large = async {
+        drop(gate.permit(tokens(100)).await.unwrap());
+        start.elapsed().as_secs()
+    };
+    let small = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        first.settle(1, 50);
+        let mut small = gate.permit(tokens(30)).await.unwrap();
+        small.sent();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // From here to the small one's answer nobody knows when the large one may go.
+        drop(first);
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        small.answered();
+    };
+    let (waited, ()) = tokio::join!(large, small);
+    assert_eq!(waited, 22);
+}
+
 /// Counts how often it wakes its task.
 struct Counting(AtomicU64);
 
