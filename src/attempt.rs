@@ -17,8 +17,6 @@ use tokio::sync::Semaphore;
 
 use crate::chance::Chance;
 use crate::judge::{Tries, Verdict};
-use crate::limit::{Arrival, Ask, Gate, Permit};
-use crate::judge::{Tries, Verdict, refusal};
 use crate::limit::{Ask, Gate, Permit};
 use crate::live::{Counters, Live};
 use crate::plan::{Plan, Step};
@@ -46,6 +44,9 @@ pub struct Shared {
     pub gate: Gate,
     /// Those of the later steps, where they have their own.
     pub later: Vec<Option<Gate>>,
+    /// What the calendar said when the gate's clock was at its zero: one answer
+    /// for the whole run, so that its times are consistent.
+    pub calendar_at_zero: Timestamp,
     pub live: Live,
     pub stop: Stop,
     pub chance: Chance,
@@ -367,15 +368,13 @@ impl Walk {
             .await;
         let head = self.settle(&mut permit, head, terms.errand, seen);
         if head.is_err() {
-            seen.arrivals.extend(permit.arrival());
+            seen.arrived.extend(self.arrived(&permit));
         }
-        let head = self.settle(&mut permit, head);
-        seen.arrived.extend(self.arrived(&permit));
         let head = head?;
         seen.status = Some(head.status());
         let answer = self.unless_cut(self.sender.read(lease, head, time)).await;
         self.settle_by_body(&mut permit, &answer, seen);
-        seen.arrivals.extend(permit.arrival());
+        seen.arrived.extend(self.arrived(&permit));
         seen.latency = Some(time.elapsed());
         let answer = answer?;
         if terms.errand == Errand::Token {
@@ -408,44 +407,11 @@ impl Walk {
         Stopped
     }
 
-    /// Ends a permit as its attempt has ended.
-    fn settle(&self, permit: &mut Permit, head: Result<Head, Trouble>) -> Result<Head, Trouble> {
-        match &head {
-            Ok(head) => self.hear(permit, head),
-            Err(trouble) if trouble.landed == Landed::No => {
-                permit.returned();
-                self.live().unsent();
-            }
-            Err(_) => permit.lost(),
-        }
-        head
-    }
-
     /// When its request can have reached the server, if it was sent.
     fn arrived(&self, permit: &Permit) -> Option<Arrived> {
         let linger = self.step().policy.linger;
         let arrived = |arrival| Arrived::new(arrival, linger, self.run.calendar_at_zero);
         permit.arrival().map(arrived)
-    }
-
-    /// Tells the gate what the head of an answer says about the limit.
-    fn hear(&self, permit: &mut Permit, head: &Head) {
-        self.live().answered();
-        let Some(refusal) = refusal(head.status(), head.headers(), SystemTime::now()) else {
-            return match head.status() {
-                // Someone in front of the server has lost sight of the request.
-                StatusCode::BAD_GATEWAY
-                | StatusCode::SERVICE_UNAVAILABLE
-                | StatusCode::GATEWAY_TIMEOUT => permit.lost(),
-                status if status.as_u16() >= 400 => permit.failed(),
-                _ => permit.answered(),
-            };
-        };
-        self.live().refused();
-        let refusals = permit.refused(refusal.pause, self.run.chance.draw());
-        if let Some(why) = self.step().judge.too_long(refusal.pause, refusals) {
-            self.run.stop.ask(Reason::Trouble(why));
-        }
     }
 
     /// A host that nobody has reached yet, after all retries, is not one row's trouble.

@@ -49,14 +49,16 @@ enum Command {
     Plan(plan::Arguments),
     /// Do the job in virtual time against a model of the server: how long, how many refusals
     Simulate(simulate::Arguments),
+    /// Prove from a results file alone that a limit was kept
+    Verify(verify::Arguments),
+    /// Write a job file to begin with, perhaps from a curl command
+    Init(init::Arguments),
     /// Report a finished results file again; nothing is sent
     Report(report::Arguments),
     /// Write a table in another format: CSV, JSON Lines, Parquet, SQLite, compressed or not
     Convert(convert::Arguments),
     /// List the APIs whose limits are known (--api NAME), or show one
     Profiles(profiles::Arguments),
-    /// Write a job file to begin with, perhaps from a curl command
-    Init(init::Arguments),
     /// Serve a quote API with a limit, latencies and faults, to try jobs on
     Mock(mock::Arguments),
     /// Ask a mock API for 500 quotes at once, and compare its count with ours
@@ -69,10 +71,11 @@ pub fn main() -> Exit {
         Command::Run(arguments) => run::main(arguments),
         Command::Plan(arguments) => plan::main(&arguments),
         Command::Simulate(arguments) => simulate::main(&arguments),
+        Command::Verify(arguments) => verify::main(&arguments),
+        Command::Init(arguments) => init::main(&arguments),
         Command::Report(arguments) => report::main(&arguments),
         Command::Convert(arguments) => convert::main(&arguments),
         Command::Profiles(arguments) => profiles::main(&arguments),
-        Command::Init(arguments) => init::main(&arguments),
         Command::Mock(arguments) => mock::main(&arguments),
         Command::Demo(arguments) => demo::main(&arguments),
     };

@@ -93,6 +93,7 @@ impl Plan {
         });
         let columns = Columns {
             items: step.has_items() || later.iter().any(|it| it.step.has_items()),
+            arrived: !step.policy.is_unlimited(),
             ..Columns::new(fields, last.extractor.names(), last.keeps_body)?
         };
         let identity = identity::of(job, &source)?;

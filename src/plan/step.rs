@@ -84,7 +84,7 @@ impl Step {
             extractor: Extractor::new(&job.extract)?,
             settler: Settler::new(policy.settle(), policy.units())?,
             policy,
-            transport: Arc::new(transport(job, arrivals, &renderer, &signer, known)?),
+            transport: Arc::new(transport(job, (&renderer, &signer), arrivals, known)?),
             signer,
             plain: Plain::of(job),
             judge: Judge::new(job.retry.clone()),
@@ -134,9 +134,8 @@ impl Step {
 /// How servers are reached, and which of them may have private addresses.
 fn transport(
     job: &Job,
+    (renderer, signer): (&Renderer, &Signer),
     arrivals: Arrivals,
-    renderer: &Renderer,
-    signer: &Signer,
     known: &Known<'_>,
 ) -> Result<Transport, Error> {
     let fixed = renderer.fixed_uri();

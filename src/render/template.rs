@@ -79,9 +79,8 @@ impl Templates {
         let mut engine = Environment::new();
         engine.set_undefined_behavior(UndefinedBehavior::Strict);
         // A body may well end in one.
-        if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
-            engine.set_syntax(syntax);
-        }
+        let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
+        engine.set_syntax(syntax.unwrap_or_default());
         engine.set_auto_escape_callback(place_of_name);
         engine.set_formatter(write_escaped);
         Templates {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::attempt::Shared;
-use crate::limit::{Bound, Guard, LimitState};
+use crate::limit::{Bound, Gate, Guard, LimitState};
 use crate::report::{Ending, LimitReport, Pace, Report, Rows, Sent, WorkerReport};
 use crate::stop::Reason;
 use crate::tally::Tally;
@@ -29,11 +29,8 @@ pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duratio
             bound_by: bound.map(|bound| bound.binds),
             requests_per_second: sending.sent as f64 / took.as_secs_f64().max(f64::EPSILON),
         }),
-        limits: shared
-            .gates()
-            .flat_map(|gate| gate.state())
-            .map(|state| limit(&state))
-            .collect(),
+        limits: limits(shared),
+        doubts: shared.live.doubts(),
         workers: worker_reports(shared, workers),
         ending: ending(shared, tally),
         ..of_records
@@ -58,8 +55,8 @@ fn bound(shared: &Shared, tally: &Tally, took: Duration) -> Option<Bound> {
 
 fn limits(shared: &Shared) -> Vec<LimitReport> {
     let blind = shared.plan.step.transport.blind();
-    let states = shared.gate.state();
-    states.iter().map(|state| limit(state, blind)).collect()
+    let states = shared.gates().flat_map(Gate::state);
+    states.map(|state| limit(&state, blind)).collect()
 }
 
 fn limit(state: &LimitState, blind: Option<&str>) -> LimitReport {

@@ -175,14 +175,14 @@ impl Transport {
             let (tcp, wire) = self.direct(origin).await?;
             return self.over(tcp, origin, wire).await;
         };
-        self.is_blind(BEHIND_PROXY);
         // A host that the job doesn't name must not be private behind a proxy either,
         // as far as its name can be resolved here.
         self.check_behind(origin).await?;
+        self.is_blind(BEHIND_PROXY);
         match proxy.uri().scheme_str() {
             Some("socks5" | "socks5h") => {
-                let tcp = self.socks(&proxy, origin).await?;
-                self.over(tcp, origin, None).await
+                self.over(self.socks(&proxy, origin).await?, origin, None)
+                    .await
             }
             _ if origin.scheme == Scheme::Http => {
                 let tcp = self.to_proxy(&proxy).await?;

@@ -34,14 +34,13 @@ pub fn record(mut fields: Fields) -> Result<Record, String> {
             false => Err(Failure::new(text("_error"), text("_detail"))),
         },
         kept: Vec::new(),
+        arrived: Vec::new(),
         body: None,
         status: self::number(fields.get("_status")).and_then(|it| u16::try_from(it).ok()),
         attempts: self::number(fields.get("_attempts"))
             .and_then(|it| u32::try_from(it).ok())
             .unwrap_or(0),
         latency: milliseconds.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok()),
-        // A report has no use for it; `throng verify` reads it by itself.
-        arrived: Vec::new(),
         row: Row::default(),
     };
     fields.retain(|name, _| !RESERVED.contains(&name.as_str()));

@@ -43,8 +43,8 @@ const COMMANDS: [&str; 31] = [
     // others
     r#"curl --request GET --url 'HOST/3/movie/11?language=en-US' --header "Authorization: Bearer $TOKEN" --header 'accept: application/json'"#,
     r#"curl --json '{"a": [1, 2]}' HOST/json"#,
-    r#"curl -T FILES/a.png -H "Content-Type: image/png" HOST/upload/a.png"#,
-    r#"curl -T FILES/train.jsonl HOST/upload/train"#,
+    r#"curl -T FILES/a.png -H "Expect:" -H "Content-Type: image/png" HOST/upload/a.png"#,
+    r#"curl -T FILES/train.jsonl -H "Expect:" HOST/upload/train"#,
     r#"curl HOST/plain"#,
     r#"curl -A "my-agent/1.0" -e https://example.com/from -b "session=abc; theme=dark" HOST/headers"#,
     r#"curl --compressed -H "X-Empty;" -H "Accept:" HOST/compressed"#,
@@ -62,8 +62,6 @@ fn comparable(mut came: Came) -> Came {
     let agent = |value: &str| value.starts_with("curl/") || value.starts_with("throng/");
     came.headers
         .retain(|(name, value)| name != "user-agent" || !agent(value));
-    // A question that some versions of curl ask before they upload.
-    came.headers.retain(|(name, _)| name != "expect");
     came.line = capitals(&came.line);
     let kind = came.header("content-type").unwrap_or_default().to_owned();
     if kind == "application/x-www-form-urlencoded" {

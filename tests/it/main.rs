@@ -52,5 +52,5 @@ mod summary;
 mod tls;
 mod unknown;
 mod verdicts;
-mod words;
 mod verify;
+mod words;

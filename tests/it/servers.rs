@@ -36,7 +36,7 @@ fn started(mut command: Command, port: u16) -> Server {
         .stderr(Stdio::null());
     let child = command
         .spawn()
-        .unwrap_or_else(|error| panic!("{error}: tests/servers/install brings the server"));
+        .unwrap_or_else(|error| panic!("tests/servers/install brings the server: {error}"));
     let server = Server { child, port };
     until("the server", || {
         std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
