@@ -42,6 +42,8 @@ pub struct Simulation {
     pub sent: Sending,
     /// What the server counted.
     pub server: Judgement,
+    /// When requests arrived at the server, if the model keeps that.
+    pub arrivals: Vec<Duration>,
     /// What our limits have to say.
     pub limits: Vec<LimitState>,
     /// Why it stopped before its last row, if it did.
@@ -109,6 +111,7 @@ async fn walk(mut plan: Plan, policy: &Policy, model: Settings) -> Result<Simula
         failed: tally.counts().failed,
         sent: shared.live.sending(),
         server: server.judgement(),
+        arrivals: server.arrivals(),
         limits: shared.gate.state(),
         stopped: shared.stop.reason().and_then(|reason| match reason {
             Reason::Trouble(why) => Some(why),

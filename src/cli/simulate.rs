@@ -21,6 +21,9 @@ pub struct Arguments {
     /// All guards, and a token bucket, beside each other
     #[arg(long)]
     compare: bool,
+    /// When requests arrived at the server, as CSV: guard, seconds
+    #[arg(long, value_name = "FILE")]
+    arrivals: Option<String>,
 }
 
 /// The model of the server.
@@ -54,46 +57,83 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
         output: Default::default(),
         ..job
     };
-    let model = arguments.server.model(&job)?;
+    let model = Settings {
+        logs: arguments.arrivals.is_some(),
+        ..arguments.server.model(&job)?
+    };
     let policy = plan(&job)?.policy().clone();
     let policies = match arguments.compare {
         false => vec![(policy.guard().name(), policy)],
         true => all(&policy),
     };
+    let mut runs = Vec::new();
+    for (name, policy) in &policies {
+        runs.push((*name, simulate(plan(&job)?, policy, model.clone())?));
+    }
+    say::result(&arguments.server.describe(&model));
+    table(&runs)
+        .lines()
+        .for_each(|line| say::result(line.trim_end()));
+    notes(&policies, &runs);
+    arguments
+        .arrivals
+        .as_deref()
+        .map_or(Ok(()), |path| write_arrivals(path, &runs))?;
+    Ok(Exit::Ok)
+}
+
+fn table(runs: &[(&str, Simulation)]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header([
-        "guard",
-        "time",
-        "bound",
-        "share",
-        "refused",
-        "fullest window",
-        "ok",
-        "failed",
-    ]);
-    for (name, policy) in &policies {
-        let simulation = simulate(plan(&job)?, policy, model.clone())?;
-        table.add_row(row(name, &simulation));
-        if let Some(why) = &simulation.stopped {
-            say::note(&format!(
-                "{name}: it would stop: {}",
-                throng::report::escape(why)
-            ));
-        }
+    table.set_header(HEADS);
+    for (name, simulation) in runs {
+        table.add_row(row(name, simulation));
     }
     for column in [1, 2, 3, 4, 6, 7] {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    say::result(&arguments.server.describe(&model));
-    table.lines().for_each(|line| say::result(line.trim_end()));
+    table
+}
+
+const HEADS: [&str; 8] = [
+    "guard",
+    "time",
+    "bound",
+    "share",
+    "refused",
+    "fullest window",
+    "ok",
+    "failed",
+];
+
+/// What the table alone would not say.
+fn notes(policies: &[(&str, Policy)], runs: &[(&str, Simulation)]) {
+    for (name, simulation) in runs {
+        if let Some(why) = &simulation.stopped {
+            let why = throng::report::escape(why);
+            say::note(&format!("{name}: it would stop: {why}"));
+        }
+    }
     let mut guards = policies.iter().map(|(_, policy)| policy.guard());
     if guards.any(|guard| guard == Guard::Acked) {
         say::note("acked is simulated as strict: the model acknowledges nothing");
     }
-    Ok(Exit::Ok)
+}
+
+fn write_arrivals(path: &str, runs: &[(&str, Simulation)]) -> Result<(), Error> {
+    let mut text = String::from("guard,seconds\n");
+    for (name, simulation) in runs {
+        for arrival in &simulation.arrivals {
+            text += &format!("{name},{:.6}\n", arrival.as_secs_f64());
+        }
+    }
+    std::fs::write(path, text).map_err(|error| {
+        Error::stopped(format!(
+            "the arrivals can't be written to {path} (--arrivals): {error}"
+        ))
+    })
 }
 
 fn plan(job: &Job) -> Result<Plan, Error> {

@@ -184,12 +184,17 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        match self.sent {
-            Some(_) => self.lost(),
-            None => self.returned(),
-        }
+        let end = match (self.ended, self.sent) {
+            (Some(_), _) => None,
+            (None, Some(_)) => Some(End::Lost),
+            (None, None) => Some(End::Returned),
+        };
         let (ask, taken) = (&self.ask, &mut self.taken);
-        self.shared
-            .tell(ask, |limits, now| limits.finished(now, ask, taken));
+        self.shared.tell(ask, |limits, now| {
+            if let Some(end) = end {
+                limits.ended(now, ask, taken, end);
+            }
+            limits.finished(now, ask, taken);
+        });
     }
 }

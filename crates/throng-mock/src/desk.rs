@@ -14,14 +14,18 @@ use crate::limit::Limits;
 pub(crate) struct Desk {
     start: Instant,
     judge: Mutex<Judge>,
+    /// When requests arrived, if that is wanted.
+    log: Option<Mutex<Vec<Duration>>>,
 }
 
 impl Desk {
-    /// `clock` is what the server's clock says now, since 1970.
-    pub(crate) fn new(limits: Limits, clock: Duration) -> Arc<Desk> {
+    /// `clock` is what the server's clock says now, since 1970; every arrival is
+    /// kept if `logs`.
+    pub(crate) fn new(limits: Limits, clock: Duration, logs: bool) -> Arc<Desk> {
         Arc::new(Desk {
             start: Instant::now(),
             judge: Mutex::new(Judge::new(limits, clock)),
+            log: logs.then(Mutex::default),
         })
     }
 
@@ -31,8 +35,12 @@ impl Desk {
     /// the order in which they are counted.
     pub(crate) fn arrive(desk: &Arc<Desk>, visitor: &Visitor) -> (Ticket, Result<(), Duration>) {
         let mut judge = lock(&desk.judge);
-        let verdict = judge.arrive(desk.start.elapsed(), visitor);
+        let now = desk.start.elapsed();
+        let verdict = judge.arrive(now, visitor);
         drop(judge);
+        if let Some(log) = &desk.log {
+            lock(log).push(now);
+        }
         let ticket = Ticket {
             desk: Arc::clone(desk),
             stay: verdict.stay,
@@ -43,6 +51,13 @@ impl Desk {
 
     pub(crate) fn judgement(&self) -> Judgement {
         lock(&self.judge).judgement()
+    }
+
+    pub(crate) fn arrivals(&self) -> Vec<Duration> {
+        self.log
+            .as_ref()
+            .map(|log| lock(log).clone())
+            .unwrap_or_default()
     }
 
     pub(crate) fn reset(&self) {
@@ -83,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_ticket_that_is_dropped_says_gone() {
-        let desk = Desk::new(Limits::default(), Duration::ZERO);
+        let desk = Desk::new(Limits::default(), Duration::ZERO, false);
         let two = Visitor {
             symbols: Some("A,B"),
             ..Visitor::default()

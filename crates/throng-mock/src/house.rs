@@ -35,7 +35,11 @@ impl House {
         };
         House {
             padding: quotes::padding(settings.padding),
-            desk: Desk::new(limits, settings.clock.unwrap_or_else(since_1970)),
+            desk: Desk::new(
+                limits,
+                settings.clock.unwrap_or_else(since_1970),
+                settings.logs,
+            ),
             seen: Mutex::default(),
             tries: Mutex::default(),
             settings,
@@ -100,6 +104,10 @@ impl House {
 
     pub(crate) fn judgement(&self) -> Judgement {
         self.desk.judgement()
+    }
+
+    pub(crate) fn arrivals(&self) -> Vec<std::time::Duration> {
+        self.desk.arrivals()
     }
 
     /// Starts afresh: the counts, the limits, chance and what is flaky.

@@ -118,6 +118,11 @@ impl Local {
         converse(stream, self.house).await;
     }
 
+    /// When requests arrived, since the start; nothing unless the settings want it.
+    pub fn arrivals(&self) -> Vec<Duration> {
+        self.house.arrivals()
+    }
+
     /// What was seen until now.
     pub fn judgement(&self) -> Judgement {
         self.house.judgement()

@@ -41,6 +41,8 @@ pub struct Settings {
     pub padding: usize,
     /// Whether every path is taken for a good one and answered with `{}`.
     pub anything: bool,
+    /// Whether every arrival is kept, for [`Local::arrivals`](crate::Local::arrivals).
+    pub logs: bool,
     /// How many threads serve, each with a runtime of its own. At least 1.
     pub threads: usize,
 }
@@ -61,6 +63,7 @@ impl Default for Settings {
             api_key: None,
             padding: 0,
             anything: false,
+            logs: false,
             threads: 1,
         }
     }

@@ -1,0 +1,91 @@
+//! What a permit costs that nobody has to wait for: taken and given back, and the
+//! whole life of one, on one thread and with another that contends for the gate.
+//! `cargo bench --bench gate`
+#![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
+
+use std::hint::black_box;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
+
+use criterion::Criterion;
+use throng::limit::{Gate, Guard, Permit};
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    for (name, limits) in [
+        ("no limit", &[][..]),
+        ("one limit", &["1000000/1ms"]),
+        (
+            "three limits",
+            &["1000000/1ms", "bucket:1000000/1ms", "1000000/1ms@clock"],
+        ),
+    ] {
+        let gate = gate(limits);
+        criterion.bench_function(&format!("permit, {name}"), |bencher| {
+            bencher.iter(|| drop(black_box(take(&gate))));
+        });
+        criterion.bench_function(&format!("whole life, {name}"), |bencher| {
+            bencher.iter(|| live(&gate));
+        });
+        let rival = Rival::of(&gate);
+        criterion.bench_function(&format!("permit, {name}, contended"), |bencher| {
+            bencher.iter(|| drop(black_box(take(&gate))));
+        });
+        drop(rival);
+    }
+    criterion.final_summary();
+}
+
+fn gate(limits: &[&str]) -> Gate {
+    let limits: Vec<_> = limits.iter().map(|limit| limit.parse().unwrap()).collect();
+    Gate::new(&limits, Guard::Strict)
+}
+
+/// Asks until nobody has to wait.
+fn take(gate: &Gate) -> Permit {
+    loop {
+        let asked = pin!(gate.permit(1));
+        let polled = asked.poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(permit) = polled {
+            return permit.unwrap();
+        }
+    }
+}
+
+fn live(gate: &Gate) {
+    let mut permit = take(gate);
+    permit.sent();
+    permit.answered();
+}
+
+/// Another thread that does the same, until it is dropped.
+struct Rival {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Rival {
+    fn of(gate: &Gate) -> Rival {
+        let (gate, stop) = (gate.clone(), Arc::new(AtomicBool::new(false)));
+        let told = stop.clone();
+        let thread = std::thread::spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                drop(black_box(take(&gate)));
+            }
+        });
+        Rival {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Rival {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
