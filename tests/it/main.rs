@@ -31,6 +31,7 @@ mod jobs;
 mod kinds;
 mod limits;
 mod mistakes;
+mod networks;
 mod older;
 mod openapi;
 mod output;

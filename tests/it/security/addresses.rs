@@ -1,0 +1,45 @@
+//! Which addresses rows, redirects and pages may lead to.
+
+use super::redirecting;
+use crate::harness::{Place, each, run};
+use crate::recorder::Recorder;
+
+#[test]
+fn row_14_rows_and_redirects_lead_to_no_private_address() {
+    let (place, inside) = (Place::new(), Recorder::start());
+    let port = inside.addr().port();
+    let input = place.file(
+        "rows.csv",
+        &format!("url\nhttp://evil.example:{port}/\n{}/\n", inside.url()),
+    );
+    let ask = |flags: &str| {
+        run()
+            .arg("--url", "{{ url }}")
+            .arg("--input", &input)
+            .flags(&format!(
+                "--retries 0 --resolve evil.example:{port}:127.0.0.1 {flags}"
+            ))
+            .ends()
+    };
+    let ended = ask("");
+    assert!(inside.came().is_empty(), "{:?}", inside.came());
+    let said = format!("{}{}", ended.stdout, ended.stderr);
+    assert!(
+        said.contains("which is private") && said.contains("--allow-private"),
+        "{said}"
+    );
+    ask("--allow-private");
+    assert_eq!(inside.came().len(), 2);
+    // A redirect from a server that the job names.
+    inside.forget();
+    let here = redirecting("302 F", format!("http://evil.example:{port}/"));
+    let ended = run()
+        .arg("--url", &here.url())
+        .arg("--input", &input)
+        .flags(&format!(
+            "--follow 1 --retries 0 --resolve evil.example:{port}:127.0.0.1"
+        ))
+        .exits(1);
+    assert!(inside.came().is_empty());
+    assert_eq!(each(&ended.records(), "_error")[0], "connect");
+}

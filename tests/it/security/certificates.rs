@@ -1,0 +1,51 @@
+//! Certificates are checked, and secrets need TLS.
+
+use super::ask;
+use crate::harness::Place;
+use crate::recorder::Recorder;
+
+#[test]
+fn row_15_certificates_are_checked_and_secrets_need_tls() {
+    let (place, origin) = (Place::new(), Recorder::start());
+    let own = throng_mock::Tls::self_signed(["127.0.0.1"]).unwrap();
+    let wrong_name = throng_mock::Tls::self_signed(["other.example"]).unwrap();
+    let roots = place.file(
+        "own.pem",
+        &format!("{}{}", own.certificate, wrong_name.certificate),
+    );
+    let right = crate::terminator::http1_only(&own, origin.addr());
+    let wrong = crate::terminator::http1_only(&wrong_name, origin.addr());
+    let stranger = crate::terminator::http1_only(
+        &throng_mock::Tls::self_signed(["127.0.0.1"]).unwrap(),
+        origin.addr(),
+    );
+    for (addr, flags, code) in [
+        (right, format!("--cacert {roots}"), 0),
+        (right, format!("--cacert {roots} --tls-min 1.3"), 0),
+        (wrong, format!("--cacert {roots}"), 3),
+        (stranger, format!("--cacert {roots}"), 3),
+        (stranger, "--insecure".to_owned(), 0),
+        (right, "--cacert /no/such".to_owned(), 2),
+    ] {
+        origin.forget();
+        let ended = ask(&place, &format!("https://{addr}/"))
+            .flags(&flags)
+            .flags("--retries 0")
+            .exits(code);
+        assert_eq!(origin.came().len(), usize::from(code == 0), "{flags}");
+        if flags == "--insecure" {
+            ended.says("WARNING: certificates are NOT checked");
+        }
+    }
+    let plain = |flags: &str| {
+        ask(&place, "http://plain.example:1/")
+            .flags(&format!(
+                "--resolve plain.example:1:127.0.0.1 --retries 0 {flags}"
+            ))
+            .ends()
+    };
+    plain("")
+        .with_code(2)
+        .says("a secret would go to plain.example over http://");
+    plain("--allow-plain").with_code(3).says("can't be reached");
+}
