@@ -16,6 +16,7 @@ use super::gather::Gather;
 use super::{Errand, Seen, Stopped, Terms, Walk};
 use crate::extract::{Input, parse};
 use crate::judge::Tries;
+use crate::limit::Ask;
 use crate::pages::{self, Pages, Turn};
 use crate::record::{Failure, Record};
 use crate::render::with_param;
@@ -62,7 +63,9 @@ impl Walk {
         let mut turn = self.pages().map_or(Turn::Plain, |pages| pages.at(0));
         let mut before = None;
         for number in 0.. {
-            let page = self.page(gather.row(), &turn, before.as_ref()).await?;
+            let page = self
+                .page(gather.row(), number, &turn, before.as_ref())
+                .await?;
             match self.after(number, &turn, &page, gather.take(&page).await) {
                 Ok(Then::Page(next)) => turn = next,
                 Ok(Then::Rest(count)) => return self.rest(count, gather).await,
@@ -137,26 +140,26 @@ impl Walk {
         let walk = self.clone();
         tokio::task::spawn_local(async move {
             let turn = walk.pages().map_or(Turn::Plain, |pages| pages.at(number));
-            walk.page(&row, &turn, None).await
+            walk.page(&row, number, &turn, None).await
         })
     }
 
-    async fn page(&self, row: &Row, turn: &Turn, before: Option<&Asked>) -> Result<Page, Stopped> {
+    async fn page(
+        &self,
+        row: &Row,
+        number: u64,
+        turn: &Turn,
+        before: Option<&Asked>,
+    ) -> Result<Page, Stopped> {
         let mut seen = Seen::default();
         let asked = self.turned(row, turn, before).and_then(|asked| {
+            self.check_doubt(row, asked.0.method())?;
             let ask = self.step().ask(row, &asked.0)?;
             Ok((asked, ask))
         });
         let (asked, outcome) = match asked {
             Ok((asked, ask)) => {
-                let _slot = self.slot().await;
-                let (request, trust) = &asked;
-                let terms = Terms {
-                    ask: &ask,
-                    errand: Errand::of(*trust),
-                };
-                let tries = Tries::of(request.method());
-                let answer = self.ask(request, terms, tries, &mut seen).await?;
+                let answer = self.ask_page(row, number, &asked, &ask, &mut seen).await?;
                 (Some(asked), answer.and_then(|answer| self.read(answer)))
             }
             Err(failure) => (None, Err(failure)),
@@ -166,6 +169,30 @@ impl Walk {
             seen,
             outcome,
         })
+    }
+
+    /// The first page of a row that must not be asked for twice announces it, for
+    /// all that follow.
+    async fn ask_page(
+        &self,
+        row: &Row,
+        number: u64,
+        (request, trust): &Asked,
+        ask: &Ask,
+        seen: &mut Seen,
+    ) -> Result<Result<Answer, Failure>, Stopped> {
+        let _slot = self.slot().await;
+        if number == 0 {
+            return self
+                .ask_once(request, ask, std::slice::from_ref(row), seen)
+                .await;
+        }
+        let terms = Terms {
+            ask,
+            errand: Errand::of(*trust),
+        };
+        self.ask(request, terms, Tries::of(request.method()), seen)
+            .await
     }
 
     /// Where a row may have several requests in flight, they are counted one by one.
@@ -184,15 +211,24 @@ impl Walk {
 
     fn turned(&self, row: &Row, turn: &Turn, before: Option<&Asked>) -> Result<Asked, Failure> {
         match (turn, before) {
-            (Turn::Url(url), Some((request, trust))) => redirect::to(request, *trust, url)
-                .ok_or_else(|| {
-                    let why =
-                        format!("the page names {url:?} as the next one, where throng does not go");
-                    Failure::new("missing next page", why)
-                }),
+            (Turn::Url(url), Some(before)) => self.next_page(before, url),
             (Turn::Param(name, value), _) => Ok((self.with_param(row, name, value)?, Trust::Own)),
             _ => Ok((self.step().renderer.render(row)?, Trust::Own)),
         }
+    }
+
+    /// What a page names as the next one is a server's word: it leads no further
+    /// than a redirect would.
+    fn next_page(&self, (request, trust): &Asked, url: &str) -> Result<Asked, Failure> {
+        let transport = &self.step().transport;
+        redirect::to(request, *trust, url)
+            .filter(|(next, _)| transport.may_follow(next.uri()))
+            .ok_or_else(|| {
+                let why = format!(
+                    "the page names {url:?} as the next one, where throng does not go: to a host that request.allow-host (--allow-host) leaves out, with a body to another server, without TLS after a page with it, or with a password"
+                );
+                Failure::new("missing next page", why)
+            })
     }
 
     /// A template may use the parameter like a field; else it goes into the query.

@@ -1,5 +1,6 @@
 //! What comes after the first step: its values are the next one's rows.
 
+use http::Method;
 use serde::{Deserialize, Serialize};
 
 use super::{Job, Step, hosts, names};
@@ -52,7 +53,11 @@ impl NextStep {
             auth: step.auth.unwrap_or_else(|| whole.auth.clone()),
             limit: step.limit.unwrap_or_else(|| whole.limit.clone()),
             send: step.send.unwrap_or_else(|| whole.send.clone()),
-            retry: step.retry.unwrap_or_else(|| whole.retry.clone()),
+            retry: step.retry.unwrap_or_else(|| judge::Settings {
+                // A key of the first step's requests is none of this one's.
+                idempotency_key: None,
+                ..whole.retry.clone()
+            }),
             extract: step.extract,
             items: step.items,
             batch: step.batch,
@@ -66,6 +71,7 @@ impl NextStep {
 impl Later {
     fn new(job: &Job, limits_itself: bool, known: &Known<'_>) -> Result<Later, Error> {
         let step = Step::new(job, known)?;
+        check_repeatable(job, &step)?;
         hosts::check_later(&step, job)?;
         let mut crew = Crew::new(&job.workers, &step.policy)?;
         if let Some(batch) = &step.batch {
@@ -77,6 +83,26 @@ impl Later {
             crew,
             limits_itself,
         })
+    }
+}
+
+/// A row that was cut off is asked again from its first step, so later steps may
+/// be asked again for what they have done already.
+fn check_repeatable(job: &Job, step: &Step) -> Result<(), Error> {
+    if step.makes_keys {
+        return Err(Error::plan(
+            "step.retry.idempotency-key = \"auto\" makes one key for all that comes of a row: give a template, such as \"{{ id }}\"",
+        ));
+    }
+    let method = step.renderer.method().map_or("POST", Method::as_str);
+    let is_resumable = job.output.file.as_ref().is_some_and(|file| file != "-");
+    match !is_resumable || step.resends() {
+        true => Ok(()),
+        false => Err(Error::plan(format!(
+            "its {method} must not be sent twice, and a chain that was cut off asks again from its first step: \
+             give step.retry.idempotency-key a template, such as \"{{{{ id }}}}\"; or step.retry.unknown = \"resend\", if {method} does no harm here; \
+             or run this step as a job of its own, with the records of the one before for input"
+        ))),
     }
 }
 

@@ -69,6 +69,11 @@ impl Step {
                 "batch.size (--batch) asks for many rows at once, and pages go on with one: leave one of them out",
             ));
         }
+        if batch.is_some() && rows == Rows::Requests {
+            return Err(Error::plan(
+                "batch.size (--batch) makes one request of many rows, and with input.format = \"requests\" (--format) each row is one already: leave one of them out",
+            ));
+        }
         if each.is_some() && batch.is_none() && job.output.key.is_some() {
             return Err(Error::plan(
                 "output.key (--key) goes by rows, and items.each (--each) makes many records of one: leave one of them out",

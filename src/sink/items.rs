@@ -36,6 +36,8 @@ impl Unfinished {
     /// Takes in one more record.
     pub fn add(&mut self, seen: &Seen) -> Added {
         let Some(item) = seen.item else {
+            // Whatever items there are, no more will come.
+            self.0.remove(&seen.row);
             return Added::Whole;
         };
         let items = self.0.entry(seen.row).or_default();
@@ -106,6 +108,10 @@ mod tests {
         let mut rows = Unfinished::default();
         assert_eq!(rows.add(&seen(3, None, true)), Whole);
         rows.lacks(&seen(3, None, true));
+        assert!(rows.rows().is_empty());
+        // Nor does one that ends without its last item lack anything.
+        assert_eq!(rows.add(&seen(3, 0, false)), Part);
+        assert_eq!(rows.add(&seen(3, None, true)), Whole);
         assert!(rows.rows().is_empty());
     }
 

@@ -15,6 +15,9 @@ use super::sidecar::{beside, sync_directory};
 /// So much is sorted at a time, in bytes.
 const PIECE: usize = 32 << 20;
 
+/// After all items: a row that was cut off ends with a record that is none.
+const NO_ITEM: u64 = u64::MAX;
+
 /// A record with its place in the input.
 type Placed = (u64, u64, Vec<u8>);
 
@@ -40,7 +43,7 @@ fn pieces(path: &Path, format: Format) -> io::Result<(Vec<u8>, Vec<BufReader<Fil
         match decode.read(&record) {
             Some(Found::Row(seen)) => {
                 size += record.len() + size_of::<Placed>();
-                piece.push((seen.row, seen.item.unwrap_or(0), record.clone()));
+                piece.push((seen.row, seen.item.unwrap_or(NO_ITEM), record.clone()));
             }
             _ => header.extend_from_slice(&record),
         }

@@ -41,13 +41,15 @@ impl Output {
     /// A plan error if records could not go there, or if there are records
     /// already and nothing says what to do with them.
     pub fn new(settings: &Settings, resends: bool) -> Result<Output, Error> {
-        let place = check::place(settings, resends)?;
+        let mut place = check::place(settings, resends)?;
         let run = match &place.before {
             Some(before) if !before.run.is_empty() => before.run.clone(),
             _ => format!("{:032x}", rand::random::<u128>()),
         };
+        let doubtful = doubtful(&place, settings.key.as_deref(), resends)?;
+        place.past.keep(&doubtful);
         Ok(Output {
-            doubtful: doubtful(&place, settings.key.as_deref(), resends)?,
+            doubtful,
             place,
             settings: settings.clone(),
             run,

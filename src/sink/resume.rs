@@ -103,6 +103,13 @@ impl Past {
         self.gone |= rows;
     }
 
+    /// What there is of these rows stays, since they are not asked for again.
+    pub fn keep(&mut self, doubtful: &Done) {
+        let unfinished = self.unfinished.rows();
+        let kept = unfinished.iter().filter(|row| doubtful.has_number(*row));
+        self.gone -= kept.collect::<RoaringTreemap>();
+    }
+
     /// None if the record can't be read, and that matters.
     fn take(&mut self, record: &[u8], found: Option<Found>, unwanted: Unwanted) -> Option<()> {
         match found {

@@ -162,5 +162,12 @@ fn what_a_batch_lacks_is_said_before_anything_is_sent() {
             .exits(2);
         ended.says(message);
     }
+    let requests = place.file("requests.jsonl", "{\"url\": \"/batch?ids=A\"}\n");
+    run()
+        .arg("--url", &mock.url())
+        .arg("--input", &requests)
+        .flags("--format requests --batch 5 --each .found[] --match id=.id")
+        .exits(2)
+        .says("each row is one already");
     assert_eq!(mock.judgement().requests, 0);
 }

@@ -241,6 +241,32 @@ fn a_chain_that_can_not_hold_is_said_before_anything_is_sent() {
 }
 
 #[test]
+fn a_later_step_that_must_not_be_repeated_needs_a_word_on_it() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let text = fs::read_to_string(job(&place, &mock, 3, "")).unwrap();
+    let post = text.replace("[step.request]\n", "[step.request]\nmethod = \"POST\"\n");
+    let ask = |more: &str| {
+        let job = place.file("post.toml", &format!("{post}{more}"));
+        go(&job)
+    };
+    let output = place.path("out.jsonl");
+    ask("")
+        .arg("--output", &output)
+        .exits(2)
+        .says("step 2: its POST must not be sent twice")
+        .says("step.retry.unknown = \"resend\"");
+    ask("[step.retry]\nidempotency-key = \"auto\"\n")
+        .exits(2)
+        .says("makes one key for all that comes of a row");
+    assert_eq!(mock.judgement().requests, 0);
+    ask("[step.retry]\nidempotency-key = \"{{ id }}\"\n")
+        .arg("--output", &output)
+        .exits(0);
+    // Nothing is gone on with on stdout.
+    ask("").exits(0);
+}
+
+#[test]
 fn the_plan_shows_what_comes_then() {
     let (place, mock) = (Place::new(), plain_mock());
     let job = job(&place, &mock, 3, "");

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use throng_mock::{Mock, Settings};
 
 use crate::harness::{Ended, Place, Throng, each, mock, plain_mock, run};
+use crate::recorder::{Recorder, answer};
 
 fn list(mock: &Mock, query: &str) -> Throng {
     run()
@@ -295,6 +296,53 @@ fn a_next_page_elsewhere_gets_nothing_that_is_the_job_s() {
         !seen.contains("canary") && !seen.contains("x-mine"),
         "{seen}"
     );
+}
+
+#[test]
+fn a_next_page_leads_only_to_hosts_that_are_allowed_and_to_no_private_address() {
+    let inside = Recorder::start();
+    let port = inside.addr().port();
+    let elsewhere = format!("http://elsewhere.example:{port}/next");
+    for (next, flags, arrives, why) in [
+        ("link", "", false, "which is private"),
+        (".next", "", false, "which is private"),
+        ("link", "--allow-private", true, ""),
+        (
+            ".next",
+            "--allow-private --allow-host other.example",
+            false,
+            "--allow-host",
+        ),
+        (
+            "link",
+            "--allow-private --allow-host *.example",
+            false,
+            "--allow-host",
+        ),
+    ] {
+        let (link, body) = (
+            format!("<{elsewhere}>; rel=\"next\""),
+            json!({"next": elsewhere, "items": [{"id": 1}]}).to_string(),
+        );
+        let first = Recorder::answering(move |_| answer("200 OK", &[("link", &link)], &body));
+        inside.forget();
+        let ended = run()
+            .arg("--url", &first.url())
+            .arg("--header", "x-key: {{ env.KEY }}")
+            .env("KEY", "canary-7")
+            .flags("--each .items[] --extract id=.id --retries 0 --next")
+            .flags(next)
+            .flags(&format!("--resolve elsewhere.example:{port}:127.0.0.1"))
+            .flags(flags)
+            .ends();
+        let failure = ended.records().pop().unwrap();
+        assert_eq!(inside.came().len(), usize::from(arrives), "{next} {flags}");
+        assert!(!format!("{:?}", inside.came()).contains("canary"));
+        let detail = failure["_detail"].as_str().unwrap_or_default();
+        assert!(detail.contains(why), "{next} {flags}: {failure}");
+        // The page before it has its item all the same.
+        assert_eq!(ended.records()[0]["id"], 1);
+    }
 }
 
 #[test]

@@ -115,6 +115,86 @@ fn what_was_sent_before_a_crash_is_in_doubt_and_sent_again_only_with_consent() {
 }
 
 #[test]
+fn pages_asked_for_by_post_are_in_doubt_after_a_crash_and_what_came_of_them_stays() {
+    let (place, mock) = (Place::new(), plain_mock());
+    place.file("rows.csv", "total\n30\n10\n");
+    let ask = || {
+        run()
+            .arg(
+                "--url",
+                &format!("{}/list/{{{{ total }}}}?size=10", mock.url()),
+            )
+            .arg("--input", &place.path("rows.csv"))
+            .arg("--output", &place.path("out.jsonl"))
+            .flags("--method POST --next link --each .items[] --extract id=.id")
+    };
+    ask().exits(0);
+    let whole = place.read("out.jsonl");
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    let (first, second): (Vec<&str>, Vec<&str>) =
+        lines.iter().partition(|line| line.contains("\"_row\":0,"));
+    // A crash after twelve items of the first row, and before any of the second.
+    let crashed = |second: &[&str]| {
+        place.file("out.jsonl", &(first[..12].concat() + &second.concat()));
+        place.file("out.jsonl.intents", "{\"row\":0}\n{\"row\":1}\n");
+        mock.reset();
+    };
+    crashed(&[]);
+    ask()
+        .flags("--resume --order input")
+        .exits(1)
+        .says("2 rows were sent and may have been done");
+    assert_eq!(mock.judgement().requests, 0);
+    let records: Vec<Value> = lines_of(&place.read("out.jsonl"));
+    assert_eq!(records.len(), 12 + 1 + 1);
+    assert_eq!(records[..12], lines_of(&first[..12].concat()));
+    for (place, row) in [(12, 0), (13, 1)] {
+        let record = &records[place];
+        assert_eq!(
+            (&record["_row"], &record["_item"], &record["_last"]),
+            (&row.into(), &Value::Null, &true.into())
+        );
+        assert_eq!(record["_error"], "outcome unknown");
+    }
+    ask().flags("--resume").exits(0);
+    assert_eq!(mock.judgement().requests, 0, "each row has its end");
+    ask().flags("--retry-failed --resend-unknown").exits(0);
+    assert_eq!(mock.judgement().requests, 3 + 1);
+    assert_eq!(lines_of(&place.read("out.jsonl")).len(), 40);
+    // Whoever knows that these only read says so from the start.
+    crashed(&second);
+    ask().flags("--resume --resend-unknown").exits(0);
+    assert_eq!(mock.judgement().requests, 3);
+    assert_eq!(lines_of(&place.read("out.jsonl")).len(), 40);
+}
+
+#[test]
+fn a_row_s_pages_are_announced_before_the_first_is_sent() {
+    let (place, mock) = (Place::new(), plain_mock());
+    place.file("rows.csv", &symbols(2));
+    let running = run()
+        .arg(
+            "--url",
+            &format!("{}/slow/60000?{{{{ symbol }}}}", mock.url()),
+        )
+        .arg("--input", &place.path("rows.csv"))
+        .arg("--output", &place.path("out.jsonl"))
+        .flags("--method POST --each .items[]")
+        .start();
+    until("two requests", || mock.judgement().requests == 2);
+    running.signal("-KILL");
+    running.ends();
+    assert_eq!(place.read("out.jsonl.intents").lines().count(), 2);
+}
+
+fn lines_of(text: &str) -> Vec<Value> {
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
 fn a_key_is_the_same_whenever_a_row_is_sent() {
     let (place, mock) = (Place::new(), plain_mock());
     place.file("rows.csv", &symbols(6));
