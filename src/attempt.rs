@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use crate::chance::Chance;
 use crate::judge::{Tries, Verdict};
-use crate::limit::{Ask, Gate, Permit};
+use crate::limit::{Ask, Gate, Permit, Time};
 use crate::live::{Counters, Live};
 use crate::plan::{Plan, Step};
 use crate::record::{Arrived, Failure, Record};
@@ -53,6 +53,11 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// What the calendar says, by the gate's clock.
+    fn calendar_now(&self) -> SystemTime {
+        SystemTime::from(self.calendar_at_zero) + self.gate.now().since(Time::ZERO)
+    }
+
     /// All gates.
     pub fn gates(&self) -> impl Iterator<Item = &Gate> {
         std::iter::once(&self.gate).chain(self.later.iter().flatten())

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use throng_mock::{Judgement, Local, Settings};
+use throng_mock::{Arrival, Judgement, Local, Settings};
 use tokio::runtime::Builder;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
@@ -42,8 +42,8 @@ pub struct Simulation {
     pub sent: Sending,
     /// What the server counted.
     pub server: Judgement,
-    /// When requests arrived at the server, if the model keeps that.
-    pub arrivals: Vec<Duration>,
+    /// What arrived at the server, if the model keeps that.
+    pub arrivals: Vec<Arrival>,
     /// What our limits have to say.
     pub limits: Vec<LimitState>,
     /// Why it stopped before its last row, if it did.
@@ -55,6 +55,10 @@ const STREAM: usize = 64 * 1024;
 
 /// Virtual time begins here, so that there is a before.
 const BEGIN: Duration = Duration::from_secs(1);
+
+/// What the calendar says at the zero of virtual time: a midnight, of a day on which
+/// servers may write moments as they do.
+const CALENDAR: Timestamp = Timestamp::constant(1_767_225_600, 0);
 
 /// Takes the plan's rows through its rooms, in virtual time, against a server
 /// that behaves like `model`, under `policy`. Nothing is sent or written, and
@@ -74,11 +78,12 @@ pub fn simulate(plan: Plan, policy: &Policy, model: Settings) -> Result<Simulati
 async fn walk(mut plan: Plan, policy: &Policy, model: Settings) -> Result<Simulation, Error> {
     let start = Instant::now();
     let now = move || Time::ZERO.after(BEGIN + start.elapsed());
-    let limits = policy.clone().on_clock(Timestamp::UNIX_EPOCH).limits();
+    let limits = policy.clone().on_clock(CALENDAR).limits();
     let seed = model.seed;
+    let calendar = Duration::from_secs(CALENDAR.as_second().unsigned_abs());
     let server = Local::new(Settings {
         anything: true,
-        clock: Some(BEGIN),
+        clock: Some(calendar + BEGIN),
         ..model
     });
     plan.step.answer_by(connect_to(server.clone()));
@@ -90,7 +95,7 @@ async fn walk(mut plan: Plan, policy: &Policy, model: Settings) -> Result<Simula
         later: Vec::new(),
         live: Live::new(1),
         stop: Stop::default(),
-        calendar_at_zero: Timestamp::UNIX_EPOCH,
+        calendar_at_zero: CALENDAR,
         chance: Chance::seeded(seed),
         plan,
     });

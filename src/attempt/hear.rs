@@ -1,6 +1,6 @@
 //! What an answer teaches the gate, before anyone else may pass it.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
@@ -28,7 +28,7 @@ impl Walk {
                 }
                 self.live().answered();
                 let rules = &self.step().refusals;
-                let ruling = rules.of_head(head.status(), head.headers(), SystemTime::now());
+                let ruling = rules.of_head(head.status(), head.headers(), self.run.calendar_now());
                 seen.refused = self.carry_out(permit, head.status(), ruling);
             }
             Err(trouble) if trouble.landed == Landed::No => {
@@ -53,14 +53,14 @@ impl Walk {
         let Ok(answer) = answer else {
             return permit.answered();
         };
-        let (rules, now) = (&self.step().refusals, SystemTime::now());
+        let (rules, now) = (&self.step().refusals, self.run.calendar_now());
         let ruling = rules.of_answer(answer.status, &answer.headers, &answer.body, now);
         seen.refused = self.carry_out(permit, answer.status, ruling);
     }
 
     /// What the server tells of its own count.
     fn learn(&self, permit: &mut Permit, headers: &HeaderMap) {
-        let heard = signals(headers, &self.step().signals, SystemTime::now());
+        let heard = signals(headers, &self.step().signals, self.run.calendar_now());
         let units = self.step().policy.units();
         for signal in &heard.signals {
             let unit = units.iter().position(|unit| signal.is_of(unit));

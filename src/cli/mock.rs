@@ -2,7 +2,7 @@
 
 use clap::Args;
 use throng::Error;
-use throng_mock::{Faults, Judgement, Latency, Limit, Mock, Per, Refusal, Settings};
+use throng_mock::{Dialect, Faults, Judgement, Latency, Limit, Mock, Per, Refusal, Settings};
 
 use super::{Exit, say, signals};
 
@@ -33,7 +33,10 @@ struct Limits {
     /// Refuse more than this: 22/5s, fixed:22/5s, clock:100/1m, bucket:10/1s:40 (a burst of 40), counter:300/1m, '90000 tokens/1m' or in-flight:5 (repeat)
     #[arg(long, value_name = "N/PERIOD")]
     limit: Vec<Limit>,
-    /// Limit each value of this for itself: header:x-api-key or query:tenant
+    /// Speak of limits as a known API does: github, openai, edgar and others; it brings limits, if none are given
+    #[arg(long, value_name = "NAME")]
+    dialect: Option<Dialect>,
+    /// Limit each value of this for itself: header:x-api-key, query:tenant or path
     #[arg(long, value_name = "WHO")]
     per: Option<Per>,
     /// Count refused requests against the limits, too
@@ -93,6 +96,7 @@ pub fn count(judgement: &Judgement) -> String {
 fn settings(arguments: &Arguments) -> Settings {
     Settings {
         limits: arguments.limits.limit.clone(),
+        dialect: arguments.limits.dialect.clone(),
         per: arguments.limits.per.clone(),
         refusals_count: arguments.limits.count_refused,
         latency: arguments.network.latency,

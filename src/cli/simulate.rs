@@ -126,7 +126,7 @@ fn write_arrivals(path: &str, runs: &[(&str, Simulation)]) -> Result<(), Error> 
     let mut text = String::from("guard,seconds\n");
     for (name, simulation) in runs {
         for arrival in &simulation.arrivals {
-            text += &format!("{name},{:.6}\n", arrival.as_secs_f64());
+            text += &format!("{name},{:.6}\n", arrival.at.as_secs_f64());
         }
     }
     std::fs::write(path, text).map_err(|error| {

@@ -35,6 +35,8 @@ pub struct Bucket {
     burst: u64,
     /// The time in which one unit leaks.
     per_unit: Duration,
+    /// The same as the job says it, and the burst.
+    declared: (Duration, u64),
     guard: Guard,
     linger: Duration,
     margin: Duration,
@@ -61,9 +63,11 @@ impl Bucket {
     ) -> Bucket {
         let nanos = period.as_nanos() * 10_005 / 10_000;
         let per_unit = nanos.div_ceil(u128::from(units.max(1)));
+        let per_unit = Duration::from_nanos(u64::try_from(per_unit).unwrap_or(u64::MAX));
         Bucket {
             burst,
-            per_unit: Duration::from_nanos(u64::try_from(per_unit).unwrap_or(u64::MAX)),
+            per_unit,
+            declared: (per_unit, burst),
             guard,
             linger,
             margin: SMALLEST_MARGIN,
@@ -102,6 +106,26 @@ impl Bucket {
     fn leaks_in(&self, units: u64) -> Duration {
         let nanos = self.per_unit.as_nanos() * u128::from(units);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// Leaks an eighth of the declared time slower, up to twice as slowly; what is in
+    /// it stays.
+    fn slow_down(&mut self, now: Time) {
+        let (declared, _) = self.declared;
+        let slower = (self.per_unit + declared / 8).min(declared * 2);
+        let left = self.empty.since(now).as_nanos() * slower.as_nanos();
+        let left = left.div_ceil(self.per_unit.as_nanos().max(1));
+        let left = Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX));
+        self.empty = self.empty.max(now.after(left));
+        self.per_unit = slower;
+    }
+
+    /// What is given back was perhaps poured in when it leaked as declared.
+    fn give_back(&mut self, units: u64) {
+        let (declared, _) = self.declared;
+        let nanos = declared.as_nanos() * u128::from(units);
+        let early = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        self.empty = self.empty.before(early);
     }
 
     fn arrived(&mut self, time: Time, hold: &mut Hold) {
@@ -183,8 +207,22 @@ impl Kind for Bucket {
     fn refused(&mut self, now: Time, hold: &mut Hold, explained: bool) {
         self.answered(now, hold);
         if !explained {
-            self.margin *= 2;
+            let longest = self.leaks_in(self.burst.max(1));
+            self.margin = self.margin.saturating_mul(2).min(longest);
+            self.slow_down(now);
         }
+    }
+
+    fn amount(&self) -> Option<u64> {
+        Some(self.burst)
+    }
+
+    fn allow(&mut self, amount: u64) {
+        self.burst = amount;
+    }
+
+    fn learnt(&self) -> Option<u64> {
+        (self.burst != self.declared.1).then_some(self.burst)
     }
 
     fn lost(&mut self, now: Time, hold: &mut Hold) {
@@ -203,7 +241,7 @@ impl Kind for Bucket {
     fn returned(&mut self, _now: Time, hold: &mut Hold) {
         match hold.place {
             Place::InFlight => self.in_flight -= hold.units,
-            Place::Until(_) => self.empty = self.empty.before(self.leaks_in(hold.units)),
+            Place::Until(_) => self.give_back(hold.units),
             Place::Free => {}
         }
         hold.place = Place::Free;
@@ -217,9 +255,7 @@ impl Kind for Bucket {
             Place::Until(_) if units > before => {
                 self.empty = self.empty.max(now).after(self.leaks_in(units - before));
             }
-            Place::Until(_) => {
-                self.empty = self.empty.before(self.leaks_in(before - units));
-            }
+            Place::Until(_) => self.give_back(before - units),
             Place::Free => {}
         }
     }
@@ -279,6 +315,21 @@ mod tests {
         assert!(!bucket.is_idle(at(340)));
         assert!(bucket.is_idle(at(341)));
         assert_eq!(bucket.most(), 3);
+    }
+
+    #[test]
+    fn refusals_slow_it_down_to_half_its_rate_and_no_further() {
+        let mut bucket = bucket(3, Guard::Strict);
+        for _ in 0..1_000 {
+            let mut hold = bucket.take(at(0), 1);
+            bucket.refused(at(0), &mut hold, false);
+        }
+        let before = bucket.declared.0;
+        assert_eq!(bucket.per_unit, before * 2);
+        let mut hold = bucket.take(at(0), 1);
+        let full = bucket.empty;
+        bucket.answered(at(0), &mut hold);
+        assert_eq!(bucket.empty, full.after(before * 2));
     }
 
     #[test]

@@ -121,6 +121,7 @@ impl Group {
         unit: Option<usize>,
         said: Said,
     ) {
+        self.allow(unit, said);
         let told = self.members.iter_mut().filter(|m| Some(m.unit) == unit);
         let mut known = false;
         for member in told {
@@ -135,6 +136,23 @@ impl Group {
             let own = unit.map_or(0, |unit| ask.units_of(unit));
             let own = (own, &standing.mark);
             self.said.hear(unit, own, remaining, reset, now);
+        }
+    }
+
+    /// A limit that the server names is the one among ours that comes nearest to it,
+    /// if that is no more than twice as much.
+    fn allow(&mut self, unit: Option<usize>, said: Said) {
+        let Some(limit) = said.limit else {
+            return;
+        };
+        let amount = |member: &Member| member.kind.amount().filter(|_| Some(member.unit) == unit);
+        let larger = |member: &&mut Member| {
+            amount(member)
+                .is_some_and(|amount| (limit + 1..=limit.saturating_mul(2)).contains(&amount))
+        };
+        let members = self.members.iter_mut().filter(larger);
+        if let Some(member) = members.min_by_key(|member| amount(member)) {
+            member.kind.allow(limit);
         }
     }
 
@@ -211,6 +229,35 @@ mod tests {
         group.refused(at(200), at(0), Some(Duration::from_secs(2)), 0.0);
         assert_eq!(group.earliest(at(300), &ask), When::At(at(7_100)));
         assert_eq!(group.earliest(at(7_100), &ask), When::Now);
+    }
+
+    #[test]
+    fn a_limit_that_the_server_names_is_the_nearest_of_ours_and_only_tightens() {
+        let policy = |rates: &[&str]| {
+            let settings = super::super::settings::Settings {
+                rate: rates.iter().map(|rate| rate.parse().unwrap()).collect(),
+                ..Default::default()
+            };
+            super::super::policy::Policy::new(&settings, Duration::ZERO).unwrap()
+        };
+        for (limit, learnt) in [
+            (500, [Some(500), None]),
+            (700, [None, Some(700)]),
+            (100, [None, None]),
+            (5_000, [None, None]),
+        ] {
+            let parts = policy(&["600/1h", "900/1m"]);
+            let members = parts.parts().iter().filter(|part| !part.is_asleep());
+            let mut group = Group::new(members.map(super::super::part::Part::member).collect());
+            let said = Said {
+                limit: Some(limit),
+                remaining: None,
+                reset: None,
+            };
+            group.hear(at(0), (&Ask::from(1), &Standing::default()), Some(0), said);
+            let amounts: Vec<_> = group.members.iter().map(|m| m.kind.learnt()).collect();
+            assert_eq!(amounts, learnt, "{limit}");
+        }
     }
 
     #[test]

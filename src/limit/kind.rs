@@ -53,6 +53,19 @@ pub trait Kind: fmt::Debug + Send {
         false
     }
 
+    /// The units that it allows now, if a server would name them.
+    fn amount(&self) -> Option<u64> {
+        None
+    }
+
+    /// From now on it allows so many, as the server says.
+    fn allow(&mut self, _amount: u64) {}
+
+    /// The units that it allows, if those are fewer or more than the job says.
+    fn learnt(&self) -> Option<u64> {
+        None
+    }
+
     /// A run begins: what is counted by the run is counted from now on.
     fn begin(&mut self) {}
 

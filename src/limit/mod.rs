@@ -33,6 +33,7 @@ pub use time::{Time, calendar_at_zero, now};
 pub mod kind;
 pub use kind::{Kind, Said, When};
 mod slots;
+mod taken_in;
 pub mod window;
 
 pub mod sliding;

@@ -311,10 +311,13 @@ impl Part {
         }
     }
 
-    /// What it is proven against.
+    /// What it is proven against; gaps go by our own clock.
     #[must_use]
     pub fn guard(&self) -> Guard {
-        self.guard
+        match self.kept {
+            Kept::Spacing | Kept::OnceRefused => Guard::Sent,
+            _ => self.guard,
+        }
     }
 
     /// Whether it waits for evidence before it holds anything up.
@@ -341,6 +344,7 @@ impl Part {
             lost,
             linger: self.linger,
             margin: account.margin,
+            learnt: account.learnt,
             keys,
         }
     }

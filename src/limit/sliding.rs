@@ -79,7 +79,7 @@ impl Span for UntilReset {
 #[cfg(test)]
 mod tests {
     use super::super::guard::Guard;
-    use super::super::kind::{Kind, Said, When};
+    use super::super::kind::{Hold, Kind, Said, When};
     use super::super::window::Window;
     use super::*;
 
@@ -151,6 +151,24 @@ mod tests {
         let mut hold = window.take(freed(at(30)), 1);
         window.sent(at(2_000), &mut hold);
         assert_eq!(window.earliest(at(2_000), 1), When::At(freed(at(2_040))));
+    }
+
+    #[test]
+    fn a_refusal_shows_how_much_the_server_takes() {
+        let mut window = window(24, Guard::Strict);
+        let mut holds: Vec<Hold> = (0..24).map(|_| window.take(at(0), 1)).collect();
+        for hold in &mut holds[..20] {
+            window.answered(at(50), hold);
+        }
+        for (place, hold) in holds[20..].iter_mut().enumerate() {
+            window.refused(at(60), hold, place > 0);
+        }
+        assert_eq!(window.learnt(), Some(20));
+        // One that comes when little was taken in has another reason.
+        let mut hold = window.take(at(5_000), 1);
+        window.refused(at(5_050), &mut hold, false);
+        assert_eq!(window.learnt(), Some(18));
+        assert_eq!(window.earliest(at(9_000), 18), When::Now);
     }
 
     #[test]

@@ -108,6 +108,17 @@ impl Slots {
         self.units
     }
 
+    /// From now on there are so many. More may be taken: that is a debt.
+    pub fn resize(&mut self, units: u64) {
+        self.units = units;
+    }
+
+    /// How many are taken, and not known to have arrived.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
     /// Whatever is counted until later than `until`, but not than `latest`, is
     /// counted until `until` only.
     pub fn release_by(&mut self, now: Time, until: Time, latest: Time) {

@@ -12,6 +12,8 @@ pub struct Account {
     pub most: u64,
     /// What is kept between periods or attempts, where that was learnt.
     pub margin: Option<Duration>,
+    /// The fewest units that it allows, where those are not what the job says.
+    pub learnt: Option<u64>,
 }
 
 impl Account {
@@ -19,6 +21,10 @@ impl Account {
     pub fn add(&mut self, kind: &dyn Kind) {
         self.most = self.most.max(kind.most());
         self.margin = self.margin.max(kind.margin());
+        self.learnt = match (self.learnt, kind.learnt()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
     }
 }
 
@@ -43,6 +49,9 @@ pub struct LimitState {
     pub linger: Duration,
     /// What was kept between periods or attempts, where that was learnt.
     pub margin: Option<Duration>,
+    /// The units that it allowed in the end, where the server has shown that those
+    /// are not what the job says.
+    pub learnt: Option<u64>,
     /// How many keys had it, if it holds for each key.
     pub keys: Option<u64>,
 }

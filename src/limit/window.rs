@@ -17,6 +17,7 @@ use super::certificate::Certificate;
 use super::guard::Guard;
 use super::kind::{Hold, Kind, Place, Said, When};
 use super::slots::Slots;
+use super::taken_in::TakenIn;
 use super::time::Time;
 
 /// How long a unit counts.
@@ -48,6 +49,9 @@ pub struct Window<S> {
     /// The longest margin that is worth it.
     period: Duration,
     certificate: Option<Certificate>,
+    /// What the job says.
+    declared: u64,
+    taken_in: TakenIn,
 }
 
 /// What the `sent` and the `acked` guard begin with. The latter's is for the
@@ -67,6 +71,8 @@ impl<S: Span> Window<S> {
             margin: SMALLEST_MARGIN,
             period,
             certificate: None,
+            declared: units,
+            taken_in: TakenIn::new(period),
         }
     }
 
@@ -88,6 +94,14 @@ impl<S: Span> Window<S> {
         if is_news {
             self.slots.count_until(end, hold);
         }
+    }
+
+    /// Its answer was seen, whatever it says.
+    fn seen(&mut self, now: Time, hold: &mut Hold) {
+        if self.guard != Guard::Acked || hold.is_in_flight() {
+            self.certify(|certificate| certificate.arrived(now, hold.units));
+        }
+        self.arrived_by(now, hold);
     }
 
     fn certify(&mut self, tell: impl FnOnce(&mut Certificate)) {
@@ -121,17 +135,35 @@ impl<S: Span> Kind for Window<S> {
     }
 
     fn answered(&mut self, now: Time, hold: &mut Hold) {
-        if self.guard != Guard::Acked || hold.is_in_flight() {
-            self.certify(|certificate| certificate.arrived(now, hold.units));
-        }
-        self.arrived_by(now, hold);
+        self.taken_in.add(now, hold.units);
+        self.seen(now, hold);
     }
 
+    /// Fewer than half of what is declared are not believed: then it is refused for
+    /// another reason.
     fn refused(&mut self, now: Time, hold: &mut Hold, explained: bool) {
-        self.answered(now, hold);
+        self.seen(now, hold);
         if !explained {
             self.margin = (self.margin * 2).min(self.period);
         }
+        let open = self.slots.in_flight();
+        let takes = self.taken_in.refused(now, open, explained);
+        if (self.declared.div_ceil(2)..self.slots.units()).contains(&takes) {
+            self.slots.resize(takes);
+        }
+    }
+
+    fn amount(&self) -> Option<u64> {
+        Some(self.slots.units())
+    }
+
+    fn allow(&mut self, amount: u64) {
+        self.slots.resize(amount);
+    }
+
+    fn learnt(&self) -> Option<u64> {
+        let units = self.slots.units();
+        (units != self.declared).then_some(units)
     }
 
     fn lost(&mut self, now: Time, hold: &mut Hold) {

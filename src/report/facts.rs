@@ -67,6 +67,9 @@ pub struct LimitReport {
     pub linger_seconds: f64,
     /// What was kept between periods or requests, where that was learnt.
     pub margin_seconds: Option<f64>,
+    /// The units that it allowed in the end, where the server has shown that those
+    /// are not what the job says.
+    pub units_learnt: Option<u64>,
     /// How many keys had it, if it holds for each key.
     pub keys: Option<u64>,
 }

@@ -131,6 +131,9 @@ fn limit(limit: &LimitReport) -> String {
     if limit.most_in_window > limit.units_allowed {
         line += ", MORE THAN IT ALLOWS";
     }
+    if let Some(units) = limit.units_learnt {
+        line += &format!("; the server allows {}, and so do we by now", count(units));
+    }
     if let Some(keys) = limit.keys {
         line += &format!(", for each of {}", plural(keys, "key", "keys"));
     }

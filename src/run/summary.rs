@@ -72,6 +72,7 @@ fn limit(state: &LimitState, blind: Option<&str>) -> LimitReport {
         lost: state.lost,
         linger_seconds: state.linger.as_secs_f64(),
         margin_seconds: state.margin.map(|margin| margin.as_secs_f64()),
+        units_learnt: state.learnt,
         keys: state.keys,
     }
 }

@@ -48,6 +48,7 @@ mod sending;
 mod servers;
 mod signals;
 mod simulated;
+mod spoken;
 mod structure;
 mod summary;
 mod tls;

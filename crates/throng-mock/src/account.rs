@@ -4,18 +4,41 @@ use std::time::Duration;
 
 use crate::Limit;
 use crate::gate::{self, Gate};
-use crate::limit::{LimitKind, Unit};
+use crate::limit::{LimitKind, Limits, Unit};
 use crate::window::Window;
 
 /// Limits at work, and how full their windows ever were.
 #[derive(Debug)]
 pub(crate) struct Account {
     limits: Vec<Part>,
+    /// Refused too often, one is banned.
+    ban: Option<Gate>,
+    banned: bool,
     /// Requests that arrived and have not left.
     here: u64,
     /// Those of them that were admitted.
     admitted: u64,
     most_here: u64,
+}
+
+/// Why a request is not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// How long until it would be.
+    pub wait: Duration,
+    /// Which limit it is, in their order.
+    pub limit: usize,
+    /// Whether nothing of this client is admitted any more.
+    pub banned: bool,
+}
+
+/// What a server could tell of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub units: u64,
+    pub left: u64,
+    /// How long until all of it is left.
+    pub reset: Duration,
 }
 
 /// One limit.
@@ -28,14 +51,16 @@ struct Part {
 
 impl Account {
     /// Nobody has been here. `clock` is what the clock said at the start, since 1970.
-    pub(crate) fn new(limits: &[Limit], clock: Duration) -> Account {
+    pub(crate) fn new(limits: &Limits, clock: Duration) -> Account {
         let part = |limit: &Limit| Part {
             limit: *limit,
             gate: Gate::new(limit, clock),
             window: Window::new(limit.period),
         };
         Account {
-            limits: limits.iter().map(part).collect(),
+            limits: limits.all.iter().map(part).collect(),
+            ban: limits.ban.map(|ban| Gate::new(&ban, clock)),
+            banned: false,
             here: 0,
             admitted: 0,
             most_here: 0,
@@ -48,21 +73,68 @@ impl Account {
         now: Duration,
         tokens: u64,
         refusals_count: bool,
-    ) -> Result<(), Duration> {
+    ) -> Result<(), Refused> {
         self.here += 1;
         self.most_here = self.most_here.max(self.here);
         for part in &mut self.limits {
             part.window.add(now, part.cost(tokens));
         }
-        self.check_room()?;
+        let admitted = match self.check_room() {
+            Err(full) => Err(full),
+            Ok(()) => self.pass(now, tokens, refusals_count),
+        };
+        match admitted {
+            Ok(()) if !self.banned => {
+                self.admitted += 1;
+                Ok(())
+            }
+            Ok(()) => Err(self.refuse(now, 0, Duration::ZERO)),
+            Err((limit, wait)) => Err(self.refuse(now, limit, wait)),
+        }
+    }
+
+    fn pass(
+        &mut self,
+        now: Duration,
+        tokens: u64,
+        refusals_count: bool,
+    ) -> Result<(), (usize, Duration)> {
         let gates = self.limits.iter_mut();
         let gates = gates.map(|part| {
             let cost = part.cost(tokens);
             (&mut part.gate, cost)
         });
-        gate::admit(gates, now, refusals_count)?;
-        self.admitted += 1;
-        Ok(())
+        let waits = gate::admit(gates, now, refusals_count);
+        waits.map_err(|wait| (self.longest(now, tokens), wait))
+    }
+
+    /// Which limit takes longest to have room.
+    fn longest(&mut self, now: Duration, tokens: u64) -> usize {
+        let wait = |part: &mut Part| part.gate.wait_from(now, part.cost(tokens));
+        let waits = self.limits.iter_mut().map(wait).enumerate();
+        waits.max_by_key(|(_, wait)| *wait).map_or(0, |(at, _)| at)
+    }
+
+    fn refuse(&mut self, now: Duration, limit: usize, wait: Duration) -> Refused {
+        if let Some(ban) = &mut self.ban {
+            let within = gate::admit(std::iter::once((ban, 1)), now, false);
+            self.banned |= within.is_err();
+        }
+        Refused {
+            wait,
+            limit,
+            banned: self.banned,
+        }
+    }
+
+    /// What each limit could tell.
+    pub(crate) fn counts(&mut self, now: Duration) -> Vec<Count> {
+        let count = |part: &mut Part| {
+            let (left, reset) = part.gate.left(now);
+            let units = part.limit.burst.unwrap_or(part.limit.units).into();
+            Count { units, left, reset }
+        };
+        self.limits.iter_mut().map(count).collect()
     }
 
     /// Ends what `arrive` began.
@@ -80,13 +152,13 @@ impl Account {
     }
 
     /// Nobody knows when the next one leaves.
-    fn check_room(&self) -> Result<(), Duration> {
+    fn check_room(&self) -> Result<(), (usize, Duration)> {
         let full = |part: &Part| {
             part.limit.kind == LimitKind::InFlight && self.admitted >= u64::from(part.limit.units)
         };
-        match self.limits.iter().any(full) {
-            true => Err(Duration::from_millis(100)),
-            false => Ok(()),
+        match self.limits.iter().position(full) {
+            Some(limit) => Err((limit, Duration::from_millis(100))),
+            None => Ok(()),
         }
     }
 }
@@ -106,7 +178,7 @@ mod tests {
 
     fn account(limits: &[&str]) -> Account {
         let limits: Vec<Limit> = limits.iter().map(|text| text.parse().unwrap()).collect();
-        Account::new(&limits, Duration::ZERO)
+        Account::new(&limits.into(), Duration::ZERO)
     }
 
     #[test]

@@ -83,6 +83,17 @@ impl Answer {
         self
     }
 
+    pub(crate) fn of_status(self, status: StatusCode) -> Answer {
+        Answer {
+            status,
+            kind: match self.kind {
+                Kind::Status(_) => Kind::Status(status.as_u16()),
+                other => other,
+            },
+            ..self
+        }
+    }
+
     pub(crate) fn of_kind(self, fault: Fault) -> Answer {
         let kind = Kind::Fault(fault);
         Answer { kind, ..self }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::Judgement;
+use crate::account::{Count, Refused};
 use crate::judge::{Judge, Kind, Stay, Visitor};
 use crate::limit::Limits;
 
@@ -13,9 +14,31 @@ use crate::limit::Limits;
 #[derive(Debug)]
 pub(crate) struct Desk {
     start: Instant,
+    /// What the server's clock said at the start, since 1970.
+    clock: Duration,
     judge: Mutex<Judge>,
-    /// When requests arrived, if that is wanted.
-    log: Option<Mutex<Vec<Duration>>>,
+    /// The arrivals, if they are wanted.
+    log: Option<Mutex<Vec<Arrival>>>,
+}
+
+/// A request that arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// When, since the start.
+    pub at: Duration,
+    /// Whether it was refused for the limits' sake.
+    pub refused: bool,
+    /// Its path.
+    pub path: String,
+}
+
+/// What an answer to an arrival can tell.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// What the server's clock said, since 1970.
+    pub clock: Duration,
+    pub admitted: Result<(), Refused>,
+    pub counts: Vec<Count>,
 }
 
 impl Desk {
@@ -24,6 +47,7 @@ impl Desk {
     pub(crate) fn new(limits: Limits, clock: Duration, logs: bool) -> Arc<Desk> {
         Arc::new(Desk {
             start: Instant::now(),
+            clock,
             judge: Mutex::new(Judge::new(limits, clock)),
             log: logs.then(Mutex::default),
         })
@@ -33,27 +57,41 @@ impl Desk {
     ///
     /// The clock is read under the lock, so that the order of the instants is
     /// the order in which they are counted.
-    pub(crate) fn arrive(desk: &Arc<Desk>, visitor: &Visitor) -> (Ticket, Result<(), Duration>) {
+    pub(crate) fn arrive(desk: &Arc<Desk>, visitor: &Visitor) -> (Ticket, Told) {
         let mut judge = lock(&desk.judge);
         let now = desk.start.elapsed();
         let verdict = judge.arrive(now, visitor);
         drop(judge);
         if let Some(log) = &desk.log {
-            lock(log).push(now);
+            lock(log).push(Arrival {
+                at: now,
+                refused: verdict.admitted.is_err(),
+                path: visitor.path.to_owned(),
+            });
         }
         let ticket = Ticket {
             desk: Arc::clone(desk),
             stay: verdict.stay,
             kind: Kind::Gone,
         };
-        (ticket, verdict.admitted)
+        let told = Told {
+            clock: desk.clock + now,
+            admitted: verdict.admitted,
+            counts: verdict.counts,
+        };
+        (ticket, told)
+    }
+
+    /// What the server's clock says, since 1970.
+    pub(crate) fn clock(&self) -> Duration {
+        self.clock + self.start.elapsed()
     }
 
     pub(crate) fn judgement(&self) -> Judgement {
         lock(&self.judge).judgement()
     }
 
-    pub(crate) fn arrivals(&self) -> Vec<Duration> {
+    pub(crate) fn arrivals(&self) -> Vec<Arrival> {
         self.log
             .as_ref()
             .map(|log| lock(log).clone())

@@ -20,6 +20,9 @@ trait Rule: std::fmt::Debug + Send {
 
     /// Counts a request, whether it would be admitted or not.
     fn take(&mut self, now: u64, cost: u64);
+
+    /// How much is left, and how long until all of it is.
+    fn left(&mut self, now: u64) -> (u64, u64);
 }
 
 /// One limit and what it remembers.
@@ -74,6 +77,17 @@ impl Gate {
         Gate { most, period, rule }
     }
 
+    /// How much is left, and how long until all of it is.
+    pub(crate) fn left(&mut self, now: Duration) -> (u64, Duration) {
+        let (left, reset) = self.rule.left(nanos(now));
+        (left, Duration::from_nanos(reset))
+    }
+
+    /// How long until a request of this cost would be admitted.
+    pub(crate) fn wait_from(&mut self, now: Duration, cost: u64) -> Duration {
+        Duration::from_nanos(self.wait(nanos(now), cost))
+    }
+
     fn wait(&mut self, now: u64, cost: u64) -> u64 {
         match cost > self.most {
             true => self.period,
@@ -92,6 +106,10 @@ impl Rule for Unlimited {
     }
 
     fn take(&mut self, _now: u64, _cost: u64) {}
+
+    fn left(&mut self, _now: u64) -> (u64, u64) {
+        (u64::MAX, 0)
+    }
 }
 
 /// Enough for 584 years.

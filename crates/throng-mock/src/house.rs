@@ -8,7 +8,7 @@ use hyper::StatusCode;
 use crate::answer::Answer;
 use crate::asked::{Asked, is_quotes};
 use crate::chance::Seen;
-use crate::desk::{Desk, Ticket, lock};
+use crate::desk::{Arrival, Desk, Ticket, Told, lock};
 use crate::fate::Fate;
 use crate::judge::Visitor;
 use crate::limit::{Limit, Limits, Unit};
@@ -21,6 +21,7 @@ pub(crate) struct House {
     /// The filler for every quote, made once.
     padding: String,
     desk: Arc<Desk>,
+    limits: Limits,
     /// How often each key was asked for, if chance wants to know.
     seen: Mutex<Seen>,
     /// How often each flaky id was tried.
@@ -29,17 +30,15 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new(settings: Settings) -> House {
-        let limits = Limits {
-            all: settings.limits.clone(),
-            refusals_count: settings.refusals_count,
-        };
+        let limits = settings.all_limits();
         House {
             padding: quotes::padding(settings.padding),
             desk: Desk::new(
-                limits,
+                limits.clone(),
                 settings.clock.unwrap_or_else(since_1970),
                 settings.logs,
             ),
+            limits,
             seen: Mutex::default(),
             tries: Mutex::default(),
             settings,
@@ -56,17 +55,19 @@ impl House {
     }
 
     /// Counts an arrival, and says whether it is admitted or how long to wait.
-    pub(crate) fn arrive(&self, asked: &Asked) -> (Ticket, Result<(), Duration>) {
+    pub(crate) fn arrive(&self, asked: &Asked) -> (Ticket, Told) {
         let per = self.settings.per.as_ref();
         let key = per.and_then(|per| per.of(asked)).unwrap_or_default();
         let counts_tokens = |limit: &Limit| limit.unit == Unit::Tokens;
         let visitor = Visitor {
             key: &key,
-            tokens: match self.settings.limits.iter().any(counts_tokens) {
+            tokens: match self.limits.all.iter().any(counts_tokens) {
                 true => tokens::used(asked),
                 false => 0,
             },
             symbols: asked.symbols.as_deref(),
+            path: asked.path(),
+            asks_counts: self.settings.dialect.is_some(),
         };
         Desk::arrive(&self.desk, &visitor)
     }
@@ -102,11 +103,16 @@ impl House {
         }
     }
 
+    /// What its clock says, since 1970.
+    pub(crate) fn clock(&self) -> Duration {
+        self.desk.clock()
+    }
+
     pub(crate) fn judgement(&self) -> Judgement {
         self.desk.judgement()
     }
 
-    pub(crate) fn arrivals(&self) -> Vec<std::time::Duration> {
+    pub(crate) fn arrivals(&self) -> Vec<Arrival> {
         self.desk.arrivals()
     }
 

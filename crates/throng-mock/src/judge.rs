@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Fault;
-use crate::account::Account;
+use crate::account::{Account, Count, Refused};
 use crate::asked::each_symbol;
 use crate::limit::Limits;
 
@@ -27,6 +27,9 @@ pub struct Judgement {
     pub answers: BTreeMap<String, u64>,
     /// Answers with 429 because of the limit; also among the `answers`.
     pub refused: u64,
+    /// Those of them that were not taken because their client is banned.
+    #[serde(default)]
+    pub banned: u64,
     /// How full the windows of the limits ever were, for the busiest key.
     pub windows: Vec<WindowCount>,
     /// Arrivals by symbol; one request may ask for several.
@@ -76,8 +79,10 @@ impl fmt::Display for Kind {
 pub(crate) struct Verdict {
     /// To be given back when the request leaves.
     pub stay: Stay,
-    /// Whether the limits admit it, or else how long to wait.
-    pub admitted: Result<(), Duration>,
+    /// Whether the limits admit it, or else why not.
+    pub admitted: Result<(), Refused>,
+    /// What the limits could tell.
+    pub counts: Vec<Count>,
 }
 
 /// A request that has arrived and not left.
@@ -94,6 +99,9 @@ pub(crate) struct Visitor<'a> {
     pub key: &'a str,
     pub tokens: u64,
     pub symbols: Option<&'a str>,
+    pub path: &'a str,
+    /// Whether the answer tells the counts.
+    pub asks_counts: bool,
 }
 
 /// Counts, admits and refuses.
@@ -115,6 +123,7 @@ struct Record {
     accounts: HashMap<String, Account>,
     requests: u64,
     refused: u64,
+    banned: u64,
     answers: BTreeMap<Kind, u64>,
     symbols: HashMap<String, u64>,
     symbols_truncated: bool,
@@ -144,13 +153,22 @@ impl Judge {
         let refusals_count = self.limits.refusals_count;
         let account = self.account(visitor.key);
         let admitted = account.arrive(now, visitor.tokens, refusals_count);
+        let counts = match visitor.asks_counts {
+            true => account.counts(now),
+            false => Vec::new(),
+        };
         self.record.refused += u64::from(admitted.is_err());
+        self.record.banned += u64::from(admitted.is_err_and(|refused| refused.banned));
         let stay = Stay {
             round: self.round,
             key: visitor.key.to_owned(),
             admitted: admitted.is_ok(),
         };
-        Verdict { stay, admitted }
+        Verdict {
+            stay,
+            admitted,
+            counts,
+        }
     }
 
     /// Ends what `arrive` began.
@@ -163,7 +181,7 @@ impl Judge {
     }
 
     fn account(&mut self, key: &str) -> &mut Account {
-        let new = || Account::new(&self.limits.all, self.clock);
+        let new = || Account::new(&self.limits, self.clock);
         self.record
             .accounts
             .entry(key.to_owned())
@@ -188,6 +206,7 @@ impl Judge {
             requests: record.requests,
             answers: answers.map(|(kind, n)| (kind.to_string(), *n)).collect(),
             refused: record.refused,
+            banned: record.banned,
             windows: self.windows(),
             symbols: record.symbols.clone().into_iter().collect(),
             symbols_truncated: record.symbols_truncated,

@@ -89,6 +89,11 @@ mod parse;
 mod settings;
 mod tls;
 
+mod dialect;
+mod numbers;
+
+pub use desk::Arrival;
+pub use dialect::Dialect;
 pub use faults::{Fault, Faults};
 pub use judge::{Judgement, WindowCount};
 pub use latency::Latency;

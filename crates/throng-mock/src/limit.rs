@@ -29,6 +29,8 @@ pub(crate) struct Limits {
     pub all: Vec<Limit>,
     /// Whether refused requests count, too.
     pub refusals_count: bool,
+    /// Who is refused more often than this is banned.
+    pub ban: Option<Limit>,
 }
 
 impl From<Vec<Limit>> for Limits {
@@ -36,6 +38,7 @@ impl From<Vec<Limit>> for Limits {
         Limits {
             all,
             refusals_count: false,
+            ban: None,
         }
     }
 }

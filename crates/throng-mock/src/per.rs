@@ -9,13 +9,15 @@ use crate::ParseError;
 use crate::asked::Asked;
 
 /// What tells clients apart, each of whom has the limits for itself. From text:
-/// `header:x-api-key` or `query:tenant`.
+/// `header:x-api-key`, `query:tenant` or `path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Per {
     /// The value of a header.
     Header(HeaderName),
     /// The value of a parameter of the query.
     Query(String),
+    /// The whole path.
+    Path,
 }
 
 impl Per {
@@ -27,6 +29,7 @@ impl Per {
                 Some(String::from_utf8_lossy(value.as_bytes()))
             }
             Per::Query(name) => asked.param(name),
+            Per::Path => Some(asked.path().into()),
         }
     }
 }
@@ -38,9 +41,11 @@ impl FromStr for Per {
         let per = match text.split_once(':') {
             Some(("header", name)) => name.trim().parse().ok().map(Per::Header),
             Some(("query", name)) if !name.is_empty() => Some(Per::Query(name.to_owned())),
+            None if text == "path" => Some(Per::Path),
             _ => None,
         };
-        per.ok_or_else(|| ParseError::new("who is limited is header:NAME or query:NAME", text))
+        let right = "who is limited is header:NAME, query:NAME or path";
+        per.ok_or_else(|| ParseError::new(right, text))
     }
 }
 
@@ -65,6 +70,7 @@ mod tests {
         assert_eq!(of("query:tenant").as_deref(), Some("a b"));
         assert_eq!(of("header:X-API-Key").as_deref(), Some("k1"));
         assert_eq!(of("query:other"), None);
+        assert_eq!(of("path").as_deref(), Some("/echo"));
         for text in ["tenant", "query:", "header:a b", "cookie:a"] {
             assert!(text.parse::<Per>().is_err(), "{text}");
         }

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::house::House;
 use crate::visit;
-use crate::{Judgement, Settings};
+use crate::{Arrival, Judgement, Settings};
 
 /// With HTTP/2, so many requests may be under way on one connection.
 const STREAMS: u32 = 1000;
@@ -118,8 +118,8 @@ impl Local {
         converse(stream, self.house).await;
     }
 
-    /// When requests arrived, since the start; nothing unless the settings want it.
-    pub fn arrivals(&self) -> Vec<Duration> {
+    /// The requests that arrived; nothing unless the settings want it.
+    pub fn arrivals(&self) -> Vec<Arrival> {
         self.house.arrivals()
     }
 

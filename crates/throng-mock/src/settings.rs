@@ -3,7 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::{Faults, Latency, Limit, ParseError, Per, Tls};
+use crate::limit::Limits;
+use crate::{Dialect, Faults, Latency, Limit, ParseError, Per, Tls};
 
 /// How a [`Mock`](crate::Mock) behaves.
 ///
@@ -13,6 +14,8 @@ use crate::{Faults, Latency, Limit, ParseError, Per, Tls};
 pub struct Settings {
     /// Every one of these must admit a request, or it is answered with 429.
     pub limits: Vec<Limit>,
+    /// How it speaks of its limits; the limits are the dialect's, if none are given.
+    pub dialect: Option<Dialect>,
     /// If set, each value of this has the limits for itself.
     pub per: Option<Per>,
     /// Whether refused requests count against the limits, too.
@@ -51,6 +54,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             limits: Vec::new(),
+            dialect: None,
             per: None,
             refusals_count: false,
             clock: None,
@@ -65,6 +69,22 @@ impl Default for Settings {
             anything: false,
             logs: false,
             threads: 1,
+        }
+    }
+}
+
+impl Settings {
+    /// What is refused, and what comes of that.
+    pub(crate) fn all_limits(&self) -> Limits {
+        let dialect = self.dialect.as_ref();
+        let of_dialect = || dialect.map(|dialect| dialect.limits.clone());
+        Limits {
+            all: match self.limits.is_empty() {
+                true => of_dialect().unwrap_or_default(),
+                false => self.limits.clone(),
+            },
+            refusals_count: self.refusals_count || dialect.is_some_and(|d| d.refusals_count),
+            ban: dialect.and_then(|dialect| dialect.bans),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The way of a request: there, through the house, and back.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::body::Incoming;
-use hyper::header::{HeaderValue, RETRY_AFTER};
+use hyper::header::{DATE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -18,6 +18,9 @@ use crate::reply::{Reply, Severed};
 /// 34 years: the calendar of HTTP and the timers end, but not before that.
 const FARTHEST: Duration = Duration::from_secs(1 << 30);
 
+/// The year 9000, where HTTP's calendar is about to end.
+const LAST_CLOCK: Duration = Duration::from_secs(221_845_000_000);
+
 /// Answers a request, or drops its connection.
 pub(crate) async fn visit(
     house: Arc<House>,
@@ -29,13 +32,19 @@ pub(crate) async fn visit(
     }
     let fate = house.fate(asked.key());
     travel(&house, &asked, fate.there).await;
-    let (ticket, admitted) = house.arrive(&asked);
-    let answer = match admitted {
-        Ok(()) => house.answer(&asked, fate.fault),
-        Err(wait) => refuse(house.settings.refusal, wait),
+    let (ticket, told) = house.arrive(&asked);
+    let answer = match (told.admitted, &house.settings.dialect) {
+        (Ok(()), None) => house.answer(&asked, fate.fault),
+        (Ok(()), Some(dialect)) => dialect.tell(house.answer(&asked, fate.fault), &told),
+        (Err(refused), None) => refuse(house.settings.refusal, refused.wait, told.clock),
+        (Err(refused), Some(dialect)) => dialect.refuse(refused, &told),
     };
     nap(fate.back.saturating_add(answer.wait)).await;
-    answer.deliver(ticket)
+    match house.settings.clock {
+        // Otherwise the machine's clock is the server's.
+        Some(_) => dated(answer, house.clock()).deliver(ticket),
+        None => answer.deliver(ticket),
+    }
 }
 
 /// Questions to the judge take no time and are not counted.
@@ -50,10 +59,19 @@ fn ask_judge(house: &House, asked: &Asked) -> Option<Answer> {
     }
 }
 
-/// A 429 for the limit.
-fn refuse(refusal: Refusal, wait: Duration) -> Answer {
+/// With the time at which it was given.
+fn dated(answer: Answer, clock: Duration) -> Answer {
+    let date = httpdate::fmt_http_date(UNIX_EPOCH + clock.min(LAST_CLOCK));
+    match HeaderValue::try_from(date) {
+        Ok(date) => answer.with(DATE, date),
+        Err(_) => answer,
+    }
+}
+
+/// A 429 for the limit, at this time since 1970.
+fn refuse(refusal: Refusal, wait: Duration, clock: Duration) -> Answer {
     let answer = Answer::problem(StatusCode::TOO_MANY_REQUESTS, "over the limit");
-    match retry_after(refusal, wait, SystemTime::now()) {
+    match retry_after(refusal, wait, UNIX_EPOCH + clock.min(LAST_CLOCK)) {
         Some(value) => answer.with(RETRY_AFTER, value),
         None => answer,
     }
@@ -107,7 +125,7 @@ impl Drop for Trip<'_> {
         let asked = self.asked.clone();
         let arrive = async move {
             sleep_until(due).await;
-            drop(house.arrive(&asked));
+            house.arrive(&asked);
         };
         // Without a runtime the server is closing, and nothing arrives.
         if let Ok(runtime) = Handle::try_current() {

@@ -46,6 +46,14 @@ impl Rule for Bucket {
     fn take(&mut self, now: u64, cost: u64) {
         self.full = self.scaled(now).max(self.full) + self.worth(cost);
     }
+
+    fn left(&mut self, now: u64) -> (u64, u64) {
+        let missing = self.full.saturating_sub(self.scaled(now));
+        let gone = missing.div_ceil(u128::from(self.period.max(1)));
+        let reset = missing.div_ceil(u128::from(self.units.max(1)));
+        let left = u128::from(self.burst).saturating_sub(gone);
+        (left as u64, u64::try_from(reset).unwrap_or(u64::MAX))
+    }
 }
 
 #[cfg(test)]

@@ -68,6 +68,14 @@ impl Rule for Counter {
         self.enter(now);
         self.current += cost;
     }
+
+    fn left(&mut self, now: u64) -> (u64, u64) {
+        let over = self.enter(now);
+        let faded = u128::from(self.previous) * u128::from(self.period - over);
+        let previous = faded.div_ceil(u128::from(self.period)) as u64;
+        let left = self.units.saturating_sub(previous + self.current);
+        (left, self.period - over)
+    }
 }
 
 #[cfg(test)]

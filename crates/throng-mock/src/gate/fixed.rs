@@ -49,6 +49,12 @@ impl Rule for Fixed {
     fn take(&mut self, _now: u64, cost: u64) {
         self.used += cost;
     }
+
+    fn left(&mut self, now: u64) -> (u64, u64) {
+        self.wait(now, 0);
+        let end = self.end.unwrap_or(now);
+        (self.units.saturating_sub(self.used), end - now)
+    }
 }
 
 #[cfg(test)]

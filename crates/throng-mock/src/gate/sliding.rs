@@ -51,6 +51,12 @@ impl Rule for Sliding {
         self.used += cost;
         self.log.push_back((now, cost));
     }
+
+    fn left(&mut self, now: u64) -> (u64, u64) {
+        self.wait(now, 0);
+        let last = self.log.back().map(|(then, _)| then + self.period - now);
+        (self.units.saturating_sub(self.used), last.unwrap_or(0))
+    }
 }
 
 #[cfg(test)]
