@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::yaml;
+
 const METHODS: [&str; 8] = [
     "get", "put", "post", "delete", "options", "head", "patch", "trace",
 ];
@@ -23,7 +25,7 @@ impl Description {
     pub fn parse(text: &str) -> Result<Description, String> {
         let value: Value = match text.trim_start().starts_with('{') {
             true => serde_json::from_str(text).map_err(|error| error.to_string())?,
-            false => serde_yaml_ng::from_str(text).map_err(|error| error.to_string())?,
+            false => yaml::parse(text)?,
         };
         match value.get("openapi").and_then(Value::as_str) {
             Some(version) if version.starts_with("3.") => Ok(Description(value)),

@@ -1,8 +1,10 @@
 //! An OpenAPI description (3.0 or 3.1, JSON or YAML) and one of its operations, to
 //! the parts of a job. Pure.
 //!
+//! - `yaml`: YAML as JSON
 //! - `find`: the operation, and what `$ref` stands for
-//! - `request`: parameters and bodies as templates
+//! - `request`: where it goes, and its parameters as templates
+//! - `body`: what a body wants, with a template for each value
 //! - `around`: server, authentication, pagination
 
 use serde_json::{Map, Value, json};
@@ -11,8 +13,10 @@ use crate::curl::Translated;
 use crate::error::Error;
 
 mod around;
+mod body;
 mod find;
 mod request;
+mod yaml;
 
 use find::Description;
 

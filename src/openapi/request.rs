@@ -1,11 +1,9 @@
-//! Parameters and bodies as templates.
+//! Where a request goes, and its parameters as templates.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use super::body;
 use super::find::{Description, Operation};
-
-/// Schemas may contain themselves.
-const DEEPEST: usize = 6;
 
 /// The `request` part of the job.
 pub fn request(
@@ -40,12 +38,12 @@ pub fn request(
     request.insert("method".into(), operation.method.clone().into());
     request.insert("query".into(), query.into());
     request.insert("headers".into(), headers.into());
-    add_body(description, operation, &mut request);
+    body::add(description, operation, &mut request, notes);
     request
 }
 
 /// `{{ name }}`, as a row's field can be called in a template.
-fn template(name: &str) -> String {
+pub(super) fn template(name: &str) -> String {
     let letters = name.chars();
     let field: String = letters
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
@@ -73,74 +71,4 @@ fn server(description: &Description, operation: &Operation, notes: &mut Vec<Stri
         url = format!("https://api.example{url}");
     }
     url.trim_end_matches('/').to_owned()
-}
-
-fn add_body(description: &Description, operation: &Operation, request: &mut Map<String, Value>) {
-    let body = operation
-        .body
-        .get("requestBody")
-        .map(|body| description.resolve(body));
-    let Some(content) = body.and_then(|body| body["content"].as_object()) else {
-        return;
-    };
-    let kinds = [
-        ("json", "json"),
-        ("x-www-form-urlencoded", "form"),
-        ("multipart/form-data", "multipart"),
-    ];
-    for (kind, key) in kinds {
-        if let Some((_, media)) = content.iter().find(|(name, _)| name.contains(kind)) {
-            let sample = sample(description, &media["schema"], "body", DEEPEST);
-            request.insert(key.into(), sample);
-            return;
-        }
-    }
-    if let Some(kind) = content.keys().next() {
-        request.insert("data".into(), "{{ body }}".into());
-        request["headers"]["Content-Type"] = kind.as_str().into();
-    }
-}
-
-/// What a schema wants, with a template for each value.
-fn sample(description: &Description, schema: &Value, name: &str, depth: usize) -> Value {
-    let schema = description.resolve(schema);
-    for key in ["allOf", "oneOf", "anyOf"] {
-        let parts = schema
-            .get(key)
-            .and_then(Value::as_array)
-            .filter(|_| depth > 0);
-        if let Some(parts) = parts {
-            let mut all = parts
-                .iter()
-                .map(|part| sample(description, part, name, depth - 1));
-            return match key {
-                "allOf" => all.fold(json!({}), merged),
-                _ => all.next().unwrap_or_default(),
-            };
-        }
-    }
-    let properties = schema.get("properties").and_then(Value::as_object);
-    if let Some(properties) = properties.filter(|_| depth > 0) {
-        let required = schema.get("required").and_then(Value::as_array);
-        let wanted = |name: &str| required.is_none_or(|all| all.iter().any(|one| one == name));
-        return properties
-            .iter()
-            .filter(|(name, _)| wanted(name))
-            .map(|(name, schema)| (name.clone(), sample(description, schema, name, depth - 1)))
-            .collect();
-    }
-    match schema.get("const").or_else(|| schema.get("default")) {
-        Some(fixed) => fixed.clone(),
-        None => template(name).into(),
-    }
-}
-
-fn merged(mut one: Value, other: Value) -> Value {
-    match (one.as_object_mut(), other) {
-        (Some(map), Value::Object(more)) => {
-            map.extend(more);
-            one
-        }
-        (_, other) => other,
-    }
 }

@@ -122,7 +122,8 @@ impl Step {
     pub(super) fn needs_no_row(&self) -> bool {
         let turned = self.pages.as_ref().and_then(Pages::param);
         let mut fields = self.renderer.fields().iter();
-        self.has_parts() && fields.all(|field| turned == Some(field))
+        let is_the_job_s = self.renderer.method().is_some() && self.batch.is_none();
+        is_the_job_s && fields.all(|field| turned == Some(field))
     }
 
     /// Whether a row has a record for each item of its answer.

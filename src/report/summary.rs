@@ -22,6 +22,9 @@ pub struct Report {
     pub pace: Option<Pace>,
     /// How the limits were kept.
     pub limits: Vec<LimitReport>,
+    /// Whether certificates were left unchecked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub insecure: bool,
     /// Headers that said what can't be, which was not believed.
     pub doubts: BTreeMap<String, String>,
     /// How long the last attempts took; none if none was answered.

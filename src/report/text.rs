@@ -23,6 +23,7 @@ impl Report {
     pub fn text(&self, color: Color) -> String {
         let mut lines = vec![color.paint(style(self), &rows(self))];
         lines.extend(stopped(self, color));
+        lines.extend(insecure(self, color));
         lines.extend(time(self));
         lines.push(sent(self));
         lines.extend(self.limits.iter().map(limit));
@@ -78,6 +79,12 @@ fn stopped(report: &Report, color: Color) -> Option<String> {
     let why = report.ending.stopped.as_deref()?;
     let red = AnsiColor::Red.on_default();
     Some(color.paint(red, &format!("stopped: {}", escape(why))))
+}
+
+fn insecure(report: &Report, color: Color) -> Option<String> {
+    let warning = "WARNING: certificates were NOT checked (tls.insecure or --insecure): anyone may have read and changed all of this";
+    let red = AnsiColor::Red.on_default().bold();
+    report.insecure.then(|| color.paint(red, warning))
 }
 
 fn time(report: &Report) -> Option<String> {

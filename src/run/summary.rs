@@ -30,6 +30,7 @@ pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duratio
             requests_per_second: sending.sent as f64 / took.as_secs_f64().max(f64::EPSILON),
         }),
         limits: limits(shared),
+        insecure: shared.plan.step.transport.is_insecure(),
         doubts: shared.live.doubts(),
         workers: worker_reports(shared, workers),
         ending: ending(shared, tally),

@@ -130,6 +130,12 @@ impl Transport {
         self.guard.allows_host(uri)
     }
 
+    /// Whether servers' certificates are left unchecked.
+    #[must_use]
+    pub fn is_insecure(&self) -> bool {
+        self.trust.is_insecure()
+    }
+
     /// The proxy on the way to a URL, without what it wants to know of us.
     #[must_use]
     pub fn proxy_of(&self, uri: &Uri) -> Option<String> {

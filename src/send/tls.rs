@@ -57,6 +57,11 @@ impl Trust {
         })
     }
 
+    /// Whether certificates are left unchecked.
+    pub fn is_insecure(&self) -> bool {
+        self.insecure
+    }
+
     /// What shakes hands with servers; without roots of the job it reads the
     /// platform's, or those that `SSL_CERT_FILE` names.
     pub fn connector(&self) -> Result<TlsConnector, String> {

@@ -81,7 +81,7 @@ fn a_url_that_is_none() {
     }
     good.refuses(run().arg("--input", &input), &["no URL", "--url"]);
     good.refuses(
-        run().flags("--url http://127.0.0.1:1/"),
+        run().flags("--url http://127.0.0.1:1/{{symbol}}"),
         &["no input", "--input"],
     );
 }

@@ -43,3 +43,36 @@ fn row_14_rows_and_redirects_lead_to_no_private_address() {
     assert!(inside.came().is_empty());
     assert_eq!(each(&ended.records(), "_error")[0], "connect");
 }
+
+/// A name may mean another address each time it is looked up: what counts is the
+/// address of the connection, and one private address among several is enough.
+#[test]
+fn row_14_a_name_that_flips_is_judged_by_what_it_means_now() {
+    let (place, inside) = (Place::new(), Recorder::start());
+    let port = inside.addr().port();
+    let url = format!("http://flips.example:{port}/");
+    let input = place.file("rows.csv", &format!("url\n{url}\n"));
+    for addresses in [
+        "127.0.0.1",
+        "192.0.2.7,127.0.0.1",
+        "127.0.0.1,192.0.2.7",
+        "[::1]",
+    ] {
+        for (way, flags) in [
+            ("{{ url }}", ""),
+            (&*redirecting("302 F", url.clone()).url(), "--follow 1"),
+        ] {
+            let ended = run()
+                .arg("--url", way)
+                .arg("--input", &input)
+                .flags("--retries 0 --connect-timeout 2s")
+                .flags(&format!(
+                    "--resolve flips.example:{port}:{addresses} {flags}"
+                ))
+                .ends();
+            let said = format!("{}{}", ended.stdout, ended.stderr);
+            assert!(said.contains("which is private"), "{addresses}: {said}");
+        }
+    }
+    assert!(inside.came().is_empty());
+}

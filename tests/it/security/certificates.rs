@@ -30,11 +30,21 @@ fn row_15_certificates_are_checked_and_secrets_need_tls() {
         origin.forget();
         let ended = ask(&place, &format!("https://{addr}/"))
             .flags(&flags)
-            .flags("--retries 0")
+            .flags("--retries 0 --summary-json")
+            .flags(&place.path("summary.json"))
             .exits(code);
         assert_eq!(origin.came().len(), usize::from(code == 0), "{flags}");
-        if flags == "--insecure" {
-            ended.says("WARNING: certificates are NOT checked");
+        if code == 0 {
+            let summary = place.json("summary.json");
+            match flags == "--insecure" {
+                true => {
+                    ended
+                        .says("WARNING: certificates are NOT checked")
+                        .says("WARNING: certificates were NOT checked");
+                    assert_eq!(summary["insecure"], true);
+                }
+                false => assert_eq!(summary.get("insecure"), None),
+            }
         }
     }
     let plain = |flags: &str| {
