@@ -99,23 +99,28 @@ fn what_fails_in_one_step_has_its_record_and_the_rest_goes_on() {
 }
 
 #[test]
-fn every_attempt_of_every_step_passes_the_gate_that_they_share() {
+fn all_at_once_every_attempt_passes_the_gate() {
     let settings = Settings {
         limits: vec!["25/300ms".parse().unwrap()],
         latency: "lognormal:10ms:1".parse().unwrap(),
-        faults: "500=10%,429=3%".parse().unwrap(),
+        faults: "500=10%,429=1%".parse().unwrap(),
         ..Settings::default()
     };
     let (place, mock) = (Place::new(), mock(settings));
     let url = mock.url();
-    // Pages, a step, and batches in a third one, all at once.
+    // Pages, redirects in a second step, batches in a third one, and a token that
+    // lasts for less than a second: one server counts them all.
     let job = place.file(
         "job.toml",
         &format!(
-            "[request]\nurl = \"{url}/list/120?size=10\"\n\
+            "[request]\nurl = \"{url}/list/80?size=10\"\n\
              [items]\neach = \".items[]\"\n[pages]\npage = \"page\"\ncount = \".pages\"\n\
-             [extract]\nid = \".id\"\n[limit]\nrate = \"25/300ms\"\n[retry]\nretries = 9\n\
-             [[step]]\n[step.request]\nurl = \"{url}/detail/{{{{ id }}}}\"\n\
+             [extract]\nid = \".id\"\n[limit]\nrate = \"25/300ms\"\n\
+             [retry]\nretries = 9\n[send]\nfollow = 1\n\
+             [auth]\nkind = \"oauth2\"\ntoken-url = \"{url}/token?expires_in=1\"\n\
+             client-id = \"me\"\nclient-secret = \"{{{{ env.SECRET }}}}\"\n\
+             [[step]]\n[step.request]\nurl = \"{url}/redirect/302\"\n\
+             [step.request.query]\nto = \"/detail/{{{{ id }}}}\"\n\
              [step.extract]\nname = \".name\"\n\
              [[step]]\n[step.request]\nurl = \"{url}/batch?most=5\"\n\
              [step.request.query]\nids = \"{{{{ id | join(',') }}}}\"\n\
@@ -123,15 +128,30 @@ fn every_attempt_of_every_step_passes_the_gate_that_they_share() {
              [step.extract]\nprice = \".price\"\n"
         ),
     );
-    let records = go(&job).exits(0).records();
-    assert_eq!(records.len(), 120);
-    assert!(
-        records
-            .iter()
-            .all(|it| it["price"] == price(it["id"].as_str().unwrap()))
-    );
+    let summary = place.path("summary.json");
+    let records = go(&job)
+        .env("SECRET", "s3cret-enough")
+        .arg("--summary-json", &summary)
+        .exits(0)
+        .records();
+    assert_eq!(records.len(), 80);
+    for record in &records {
+        let id = record["id"].as_str().unwrap();
+        assert_eq!(
+            (&record["price"], &record["name"]),
+            (&price(id).into(), &format!("Item {id}").into())
+        );
+    }
     let judgement = mock.judgement();
     assert!(judgement.windows[0].most <= 25, "{judgement:?}");
+    // 8 pages, 80 redirects and where they lead, batches of five, and tokens.
+    assert!(judgement.requests > 8 + 160 + 16, "{judgement:?}");
+    assert!(judgement.symbols["token"] >= 3, "{judgement:?}");
+    assert!(judgement.answers["302"] >= 80);
+    // Our own count is the server's.
+    let summary = place.json("summary.json");
+    assert_eq!(summary["requests"], judgement.requests);
+    assert!(summary["limits"][0]["most_in_window"].as_u64() <= Some(25));
 }
 
 #[test]

@@ -105,53 +105,144 @@ fn a_description_in_yaml_gives_jobs_that_run() {
     );
 }
 
-#[test]
-fn a_large_description_in_json_gives_jobs_that_run() {
-    let (place, recorder) = (Place::new(), Recorder::start());
+/// 1,500 things with three operations each, tied together by references.
+fn large(server: &str) -> Value {
     let mut paths = serde_json::Map::new();
-    for number in 0..3_000 {
-        let operation = json!({
-            "operationId": format!("getThing{number}"),
-            "parameters": [
-                {"name": "id", "in": "path", "required": true, "schema": {"type": "string"}},
-                {"name": "fields[]", "in": "query", "required": true, "schema": {"type": "array"}},
-            ],
-            "responses": {"200": {"description": "a thing", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Thing"}}}}},
-        });
+    for number in 0..1_500 {
+        let thing = json!({"$ref": "#/components/schemas/Thing"});
         paths.insert(
-            format!("/things{number}/{{id}}"),
-            json!({ "get": operation }),
+            format!("/things{number}/{{thing-id}}"),
+            json!({
+                "parameters": [{"$ref": "#/components/parameters/Thing"}],
+                "get": {
+                    "operationId": format!("getThing{number}"),
+                    "parameters": [{"name": "fields[]", "in": "query", "required": true, "schema": {"type": "array"}}],
+                    "responses": {"200": {"description": "a thing", "content": {"application/json": {"schema": thing}}}},
+                },
+                "patch": {
+                    "operationId": format!("changeThing{number}"),
+                    "security": [{"key": [], "tenant": []}],
+                    "requestBody": {"$ref": "#/components/requestBodies/Change"},
+                    "responses": {"204": {"description": "changed"}},
+                },
+            }),
+        );
+        paths.insert(
+            format!("/files{number}"),
+            json!({"post": {
+                "operationId": format!("addFile{number}"),
+                "requestBody": {"content": {"multipart/form-data": {"schema": {"$ref": "#/components/schemas/Upload"}}}},
+                "responses": {"201": {"description": "added"}},
+            }}),
         );
     }
-    let description = json!({
+    json!({
         "openapi": "3.1.0", "info": {"title": "Large", "version": "1"},
-        "servers": [{"url": recorder.url()}],
+        "servers": [{"url": format!("{server}/{{stage}}"), "variables": {"stage": {"default": "live", "enum": ["live", "test"]}}}],
         "security": [{"login": []}],
         "paths": paths,
         "components": {
-            "securitySchemes": {"login": {"type": "http", "scheme": "bearer"}},
-            "schemas": {"Thing": {"type": "object", "properties": {"inner": {"$ref": "#/components/schemas/Thing"}}}},
+            "securitySchemes": {
+                "login": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "query", "name": "key"},
+                "tenant": {"type": "apiKey", "in": "header", "name": "x-tenant-key"},
+            },
+            "parameters": {"Thing": {"name": "thing-id", "in": "path", "required": true, "schema": {"type": "string"}}},
+            "requestBodies": {"Change": {"content": {"application/json": {"schema": {"allOf": [
+                {"$ref": "#/components/schemas/Thing"},
+                {"required": ["name", "kind", "maker"], "properties": {
+                    "kind": {"const": "thing"},
+                    "maker": {"anyOf": [{"type": "null"}, {"$ref": "#/components/schemas/Maker"}]},
+                }},
+            ]}}}}},
+            "schemas": {
+                "Thing": {"type": "object", "properties": {
+                    "id": {"type": "integer", "readOnly": true},
+                    "name": {"type": ["string", "null"]},
+                    "note": {"type": "string"},
+                    "inner": {"$ref": "#/components/schemas/Thing"},
+                }},
+                "Maker": {"type": "object", "properties": {"country": {"type": "string", "default": null}}},
+                "Upload": {"type": "object", "required": ["file", "purpose"], "properties": {
+                    "file": {"type": "string", "format": "binary"},
+                    "purpose": {"type": "string", "enum": ["batch"]},
+                    "expires": {"type": "integer"},
+                }},
+            },
         },
+    })
+}
+
+#[test]
+fn a_large_description_in_json_gives_jobs_that_run() {
+    let (place, recorder) = (Place::new(), Recorder::start());
+    let description = place.file("api.json", &large(&recorder.url()).to_string());
+    place.file("content.txt", "content of a file");
+    let row = json!({
+        "thing_id": 7, "fields__": ["a", "b"], "name": "x", "country": "PT", "file": "content.txt",
+    });
+    let input = place.file("rows.jsonl", &row.to_string());
+    let ask = |operation: &str| {
+        recorder.forget();
+        let job = init(&place, &description, operation);
+        run()
+            .within(&place.path(""))
+            .flags(&job)
+            .arg("--input", &input)
+            .arg("--output", &place.path(&format!("{operation}.jsonl")))
+            .env("API_TOKEN", "a-token-of-mine")
+            .env("API_KEY", "a-key-of-mine")
+            .exits(0);
+        recorder.only()
+    };
+    let came = ask("getThing1218");
+    assert_eq!(
+        came.line,
+        "GET /live/things1218/7?fields%5B%5D=a&fields%5B%5D=b HTTP/1.1"
+    );
+    assert_eq!(came.header("authorization"), Some("Bearer a-token-of-mine"));
+    let came = ask("changeThing1499");
+    assert_eq!(
+        came.line,
+        "PATCH /live/things1499/7?key=a-key-of-mine HTTP/1.1"
+    );
+    assert_eq!(came.header("x-tenant-key"), Some("a-key-of-mine"));
+    assert_eq!(came.header("authorization"), None);
+    let sent: Value = serde_json::from_str(&came.text()).unwrap();
+    assert_eq!(
+        sent,
+        json!({"name": "x", "kind": "thing", "maker": {"country": "PT"}})
+    );
+    let came = ask("addFile0");
+    let text = came.text();
+    assert!(text.contains("filename=\"content.txt\"") && text.contains("content of a file"));
+    assert!(text.contains("name=\"purpose\"\r\n\r\nbatch\r\n") && !text.contains("expires"));
+    throng("init")
+        .flags(&place.path("x.toml"))
+        .arg("--openapi", &description)
+        .arg("--operation", "getThign1218")
+        .exits(2)
+        .says("it has no operation \"getThign1218\" (--operation); the nearest are: getThing");
+}
+
+#[test]
+fn a_body_that_is_one_value_is_the_row_s() {
+    let (place, recorder) = (Place::new(), Recorder::start());
+    let description = json!({
+        "openapi": "3.0.0",
+        "servers": [{"url": recorder.url()}],
+        "paths": {"/ids": {"put": {
+            "operationId": "setIds",
+            "requestBody": {"content": {"application/json": {"schema": {"type": "array", "items": {"type": "string"}}}}},
+        }}},
     });
     let description = place.file("api.json", &description.to_string());
-    let input = place.file("rows.jsonl", r#"{"id": 7, "fields__": ["a", "b"]}"#);
-    let job = init(&place, &description, "getThing2718");
+    let input = place.file("rows.jsonl", r#"{"body": ["a", "b"]}"#);
+    let job = init(&place, &description, "setIds");
     run()
         .flags(&job)
         .arg("--input", &input)
         .arg("--output", &place.path("o.jsonl"))
-        .env("API_TOKEN", "a-token-of-mine")
         .exits(0);
-    let came = recorder.only();
-    assert_eq!(
-        came.line,
-        "GET /things2718/7?fields%5B%5D=a&fields%5B%5D=b HTTP/1.1"
-    );
-    assert_eq!(came.header("authorization"), Some("Bearer a-token-of-mine"));
-    throng("init")
-        .flags(&place.path("x.toml"))
-        .arg("--openapi", &description)
-        .arg("--operation", "getThign2718")
-        .exits(2)
-        .says("it has no operation \"getThign2718\" (--operation); the nearest are: getThing");
+    assert_eq!(recorder.only().text(), r#"["a","b"]"#);
 }

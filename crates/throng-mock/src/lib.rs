@@ -47,6 +47,7 @@
 //! | `/slow/{ms}` | `{}`, that much later; the time passes after the arrival |
 //! | `/drop` | none: the connection is dropped |
 //! | `/close` | `{}`, then the connection is closed |
+//! | `/token?expires_in=S` | an OAuth 2 token, another one each time, for 3,600 seconds unless told |
 //! | `/flaky/{n}/{id}?status=429&retry_after=1` | that status (503 unless told) the first `n` times, then 200 |
 //!
 //! # A walk through the code

@@ -21,6 +21,7 @@ pub(crate) fn symbols(asked: &Asked) -> Option<String> {
         ["list", _] => Some(format!("list:{}", begin(asked).unwrap_or_default())),
         ["detail", id] => Some(id.to_owned()),
         ["batch"] => Some(ids(asked).join(",")),
+        ["token"] => Some("token".to_owned()),
         _ => None,
     }
 }

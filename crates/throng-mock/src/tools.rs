@@ -17,7 +17,7 @@ use crate::filler;
 use crate::reply::Reply;
 use crate::tokens;
 
-/// Answers anything but quotes. `tries` counts what `/flaky` was asked.
+/// Answers anything but quotes. `tries` counts what `/flaky` and `/token` were asked.
 pub(crate) fn answer(asked: &Asked, tries: &Mutex<Seen>) -> Answer {
     let parts: Vec<&str> = asked.path().split('/').skip(1).collect();
     match parts[..] {
@@ -30,6 +30,7 @@ pub(crate) fn answer(asked: &Asked, tries: &Mutex<Seen>) -> Answer {
         ["drop"] => Answer::severed(),
         ["close"] => Answer::fine().with(CONNECTION, HeaderValue::from_static("close")),
         ["flaky", n, id] => flaky(asked, tries, n, id),
+        ["token"] => token(asked, tries),
         _ => Answer::problem(StatusCode::NOT_FOUND, "there is no such route"),
     }
 }
@@ -122,6 +123,21 @@ fn flaky(asked: &Asked, tries: &Mutex<Seen>, n: &str, id: &str) -> Answer {
     Answer::value(&serde_json::json!({ "id": id, "tries": before + 1 }))
 }
 
+/// Another OAuth 2 token each time, which lasts for as long as the query says.
+fn token(asked: &Asked, tries: &Mutex<Seen>) -> Answer {
+    let before = tries
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .again("token");
+    let seconds = asked.param("expires_in");
+    let seconds: Option<u64> = seconds.and_then(|seconds| seconds.parse().ok());
+    Answer::value(&serde_json::json!({
+        "access_token": format!("token-{}", before + 1),
+        "token_type": "Bearer",
+        "expires_in": seconds.unwrap_or(3_600),
+    }))
+}
+
 /// Copies a parameter of the query, if there is one, into a header.
 fn copy_param(asked: &Asked, param: &str, header: HeaderName, answer: Answer) -> Answer {
     let Some(value) = asked.param(param) else {
@@ -199,6 +215,24 @@ mod tests {
         assert_eq!(next("/flaky/1/b"), 503);
         assert_eq!(next("/flaky/2/a"), 200);
         assert_eq!(next("/flaky/1/b"), 200);
+    }
+
+    #[test]
+    fn each_token_is_another_one() {
+        let tries = Mutex::default();
+        for (uri, token, seconds) in [
+            ("/token", "token-1", 3_600),
+            ("/token?expires_in=7", "token-2", 7),
+        ] {
+            let Reply::Whole(body) = ask(uri, &tries).body else {
+                panic!("a body in pieces")
+            };
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(
+                (&body["access_token"], &body["expires_in"]),
+                (&token.into(), &seconds.into())
+            );
+        }
     }
 
     #[test]

@@ -54,6 +54,12 @@ impl Throng {
         self
     }
 
+    /// In this directory.
+    pub fn within(mut self, directory: &str) -> Throng {
+        self.0.current_dir(directory);
+        self
+    }
+
     /// Asks a mock for the price of each row's `symbol`.
     pub fn quotes(self, server: &str) -> Throng {
         self.arg("--url", &format!("{server}/v6/finance/quote/"))
