@@ -378,7 +378,7 @@ impl Walk {
         let head = head?;
         seen.status = Some(head.status());
         let answer = self.unless_cut(self.sender.read(lease, head, time)).await;
-        self.settle_by_body(&mut permit, &answer, seen);
+        self.settle_by_body(&mut permit, &answer, terms.errand, seen);
         seen.arrived.extend(self.arrived(&permit));
         seen.latency = Some(time.elapsed());
         let answer = answer?;

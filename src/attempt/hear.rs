@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::{Errand, Seen, Walk};
-use crate::judge::signals::{Signal, signals};
-use crate::judge::{Meaning, Ruling};
+use crate::judge::signals::{Heard, Signal, signals};
+use crate::judge::{Closes, Meaning, Ruling};
 use crate::limit::{Permit, Told};
 use crate::send::{Answer, Head, Landed, Trouble};
 use crate::stop::Reason;
@@ -45,8 +45,14 @@ impl Walk {
         &self,
         permit: &mut Permit,
         answer: &Result<Answer, Trouble>,
+        errand: Errand,
         seen: &mut Seen,
     ) {
+        let bodies = &self.step().body_signals;
+        if let (Ok(answer), Errand::Own, false) = (answer, errand, bodies.is_empty()) {
+            let now = self.run.calendar_now();
+            self.take_in(permit, &bodies.signals(&answer.headers, &answer.body, now));
+        }
         if !permit.is_open() {
             return;
         }
@@ -61,6 +67,10 @@ impl Walk {
     /// What the server tells of its own count.
     fn learn(&self, permit: &mut Permit, headers: &HeaderMap) {
         let heard = signals(headers, &self.step().signals, self.run.calendar_now());
+        self.take_in(permit, &heard);
+    }
+
+    fn take_in(&self, permit: &mut Permit, heard: &Heard) {
         let units = self.step().policy.units();
         for signal in &heard.signals {
             let unit = units.iter().position(|unit| signal.is_of(unit));
@@ -74,9 +84,9 @@ impl Walk {
     /// Tells the gate what an answer says about the limit. Gives whether it was
     /// a refusal.
     fn carry_out(&self, permit: &mut Permit, status: StatusCode, ruling: Ruling) -> bool {
-        let (meaning, pause) = match ruling {
+        let (meaning, closes, pause) = match ruling {
             Ruling::Open => return false,
-            Ruling::Refused(meaning, pause) => (meaning, pause),
+            Ruling::Refused(meaning, closes, pause) => (meaning, closes, pause),
             Ruling::Taken => {
                 match status {
                     // Someone in front of the server has lost sight of the request.
@@ -90,7 +100,11 @@ impl Walk {
             }
         };
         self.live().refused();
-        let refusals = permit.refused(pause, self.run.chance.draw());
+        let chance = self.run.chance.draw();
+        if closes == Closes::Run {
+            permit.close_run(pause, chance);
+        }
+        let refusals = permit.refused(pause, chance);
         let why = match meaning {
             Meaning::Limited => self.step().judge.too_long(pause, refusals),
             Meaning::QuotaGone => Some(format!(

@@ -15,7 +15,7 @@ pub mod signals;
 
 pub use backoff::backoff;
 pub use refusal::is_refusal;
-pub use rules::{Meaning, Rule, Rules, Ruling};
+pub use rules::{Closes, Meaning, Rule, Rules, Ruling};
 pub use settings::{Settings, Unknown};
 
 /// What an attempt means for its row.

@@ -29,6 +29,8 @@ pub struct Rule {
     pub when: Option<String>,
     /// What it means.
     pub means: Meaning,
+    /// Whom it concerns.
+    pub closes: Closes,
     /// jq over the body for when to come back: seconds from now, or a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait: Option<String>,
@@ -50,6 +52,17 @@ pub enum Meaning {
     Banned,
 }
 
+/// Whom a refusal concerns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Closes {
+    /// Those with the same key, where limits or signals hold for each.
+    #[default]
+    Key,
+    /// All of the run.
+    Run,
+}
+
 /// What the rules make of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ruling {
@@ -58,7 +71,7 @@ pub enum Ruling {
     /// Its body will tell.
     Open,
     /// It is one; with the pause that the server asks for, if it does.
-    Refused(Meaning, Option<Duration>),
+    Refused(Meaning, Closes, Option<Duration>),
 }
 
 /// The rules of a job, checked.
@@ -121,13 +134,13 @@ impl Rules {
                     .or_else(|| checked.wait(body, headers, now))
                     .or_else(|| reset(headers, now))
                     .or(checked.rule.pause);
-                return Ruling::Refused(checked.rule.means, wait);
+                return Ruling::Refused(checked.rule.means, checked.rule.closes, wait);
             }
         }
         match is_refusal(status, headers) {
             true => {
                 let wait = header_pause(headers, now).or_else(|| reset(headers, now));
-                Ruling::Refused(Meaning::Limited, wait)
+                Ruling::Refused(Meaning::Limited, Closes::Key, wait)
             }
             false => Ruling::Taken,
         }
@@ -234,7 +247,11 @@ mod tests {
     }
 
     fn limited(seconds: u64) -> Ruling {
-        Ruling::Refused(Meaning::Limited, Some(Duration::from_secs(seconds)))
+        Ruling::Refused(
+            Meaning::Limited,
+            Closes::Key,
+            Some(Duration::from_secs(seconds)),
+        )
     }
 
     #[test]
@@ -243,13 +260,17 @@ mod tests {
         let left = |left| ("x-ratelimit-remaining", left);
         let reset = ("x-ratelimit-reset", "30");
         for (status, headers, expected) in [
-            (429, &[][..], Ruling::Refused(Meaning::Limited, None)),
+            (
+                429,
+                &[][..],
+                Ruling::Refused(Meaning::Limited, Closes::Key, None),
+            ),
             (429, &[("retry-after", "7"), left("0"), reset], limited(7)),
             (429, &[left("0"), reset], limited(30)),
             (
                 429,
                 &[left("5"), reset],
-                Ruling::Refused(Meaning::Limited, None),
+                Ruling::Refused(Meaning::Limited, Closes::Key, None),
             ),
             (403, &[left("0"), reset], Ruling::Taken),
             (503, &[("retry-after", "7")], limited(7)),
@@ -270,6 +291,7 @@ mod tests {
             [[refusal]]
             status = [418]
             means = "banned"
+            closes = "run"
             [[refusal]]
             status = [403]
             headers = { x-ratelimit-remaining = "0" }
@@ -291,8 +313,8 @@ mod tests {
             "#,
         )
         .unwrap();
-        let gone = Ruling::Refused(Meaning::QuotaGone, None);
-        let banned = Ruling::Refused(Meaning::Banned, None);
+        let gone = Ruling::Refused(Meaning::QuotaGone, Closes::Key, None);
+        let banned = Ruling::Refused(Meaning::Banned, Closes::Run, None);
         let reset = ("x-ratelimit-reset", "2000000030");
         for (status, headers, body, expected) in [
             (418, &[][..], "", banned),
@@ -317,16 +339,25 @@ mod tests {
                 400,
                 &[],
                 r#"{"error": "slow", "retry_after": 1.5}"#,
-                Ruling::Refused(Meaning::Limited, Some(Duration::from_millis(1_500))),
+                Ruling::Refused(
+                    Meaning::Limited,
+                    Closes::Key,
+                    Some(Duration::from_millis(1_500)),
+                ),
             ),
             (
                 400,
                 &[],
                 r#"{"error": "slow", "retry_after": -1}"#,
-                Ruling::Refused(Meaning::Limited, None),
+                Ruling::Refused(Meaning::Limited, Closes::Key, None),
             ),
             (400, &[], r#"{"error": "bad"}"#, Ruling::Taken),
-            (429, &[], "", Ruling::Refused(Meaning::Limited, None)),
+            (
+                429,
+                &[],
+                "",
+                Ruling::Refused(Meaning::Limited, Closes::Key, None),
+            ),
         ] {
             assert_eq!(
                 ruling(&rules, status, headers, body),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::allowance::Allowances;
+use super::allowance::{Allowances, Mark};
 use super::ask::{Ask, Standing};
 use super::kind::{Hold, Kind, Said, When};
 use super::restart::Restart;
@@ -23,6 +23,8 @@ pub struct Group {
     refusals: u32,
     /// What the server said is left.
     said: Allowances,
+    /// What had been answered when the newest that told something was taken.
+    heard: Mark,
     /// The beginning after a pause.
     restart: Restart,
     /// Attempts that have taken something and are not finished.
@@ -113,15 +115,23 @@ impl Group {
     }
 
     /// The server tells its count of a unit, to an attempt that was taken so;
-    /// `unit` is none for one that no limit counts.
+    /// `unit` is none for one that no limit counts. Larger limits than ours count
+    /// only where they are `welcome`.
     pub fn hear(
         &mut self,
         now: Time,
         (ask, standing): (&Ask, &Standing),
         unit: Option<usize>,
         said: Said,
+        welcome: bool,
     ) {
         self.allow(unit, said);
+        // What is told in full, by nothing that is older than what was told before.
+        let exact = said.remaining.is_some() && said.reset.is_some_and(|reset| reset > now);
+        if welcome && exact && standing.mark >= self.heard {
+            self.loosen(unit, said);
+        }
+        self.heard = self.heard.clone().max(standing.mark.clone());
         let told = self.members.iter_mut().filter(|m| Some(m.unit) == unit);
         let mut known = false;
         for member in told {
@@ -156,6 +166,21 @@ impl Group {
         }
     }
 
+    /// The same for one that is larger, where that is welcome.
+    fn loosen(&mut self, unit: Option<usize>, said: Said) {
+        let Some(limit) = said.limit else {
+            return;
+        };
+        let amount = |member: &Member| member.kind.amount().filter(|_| Some(member.unit) == unit);
+        let smaller = |member: &&mut Member| {
+            amount(member).is_some_and(|amount| (limit.div_ceil(2)..limit).contains(&amount))
+        };
+        let members = self.members.iter_mut().filter(smaller);
+        if let Some(member) = members.max_by_key(|member| amount(member)) {
+            member.kind.allow(limit);
+        }
+    }
+
     /// Whether a refusal of what was sent then tells nothing new, since the
     /// server wanted to be left alone already.
     pub fn expected_refusal(&self, sent: Time) -> bool {
@@ -179,6 +204,19 @@ impl Group {
             self.restart.begin();
         }
         self.refusals
+    }
+
+    /// Nobody sends for `pause`, for another's refusal.
+    pub fn close(&mut self, now: Time, pause: Option<Duration>, chance: f64) {
+        let pause = pause.unwrap_or(FIRST_PAUSE);
+        let until = now.after(pause + later(pause, chance));
+        self.closed_until = self.closed_until.max(until);
+    }
+
+    /// Nothing is known of its limits, but that it has some: a few go first.
+    pub fn begin_carefully(mut self) -> Group {
+        self.restart.begin();
+        self
     }
 
     /// Adds what each limit has to say, in their order.
@@ -254,7 +292,8 @@ mod tests {
                 remaining: None,
                 reset: None,
             };
-            group.hear(at(0), (&Ask::from(1), &Standing::default()), Some(0), said);
+            let attempt = (&Ask::from(1), &Standing::default());
+            group.hear(at(0), attempt, Some(0), said, false);
             let amounts: Vec<_> = group.members.iter().map(|m| m.kind.learnt()).collect();
             assert_eq!(amounts, learnt, "{limit}");
         }

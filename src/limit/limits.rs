@@ -27,6 +27,10 @@ pub struct Limits {
     /// Where the next search for a free key begins.
     next_key: usize,
     uncounted: Uncounted,
+    /// Whether larger limits that the server names count.
+    loosens: bool,
+    /// The scope whose limits only the server knows.
+    route: Option<usize>,
     lost: u64,
 }
 
@@ -65,8 +69,23 @@ impl Limits {
             parts,
             next_key: 0,
             uncounted,
+            loosens: false,
+            route: None,
             lost: 0,
         }
+    }
+
+    /// Larger limits that the server names count, too.
+    #[must_use]
+    pub fn loosened(self, loosens: bool) -> Limits {
+        Limits { loosens, ..self }
+    }
+
+    /// Only the server knows the limits of this scope's keys: a few attempts of each
+    /// go first, and what it says of one key is kept to that.
+    #[must_use]
+    pub fn with_route(self, route: Option<usize>) -> Limits {
+        Limits { route, ..self }
     }
 
     /// No limit at all.
@@ -149,6 +168,11 @@ impl Limits {
         refusals
     }
 
+    /// The server wants to be left alone by everyone, whatever their keys.
+    pub fn close_run(&mut self, now: Time, pause: Option<Duration>, chance: f64) {
+        self.run.close(now, pause, chance);
+    }
+
     /// The answer has been read to its end, or nothing more will come of it.
     pub fn finished(&mut self, now: Time, ask: &Ask, taken: &mut Taken) {
         self.tell(ask, taken, &mut |kind, hold| kind.finished(now, hold));
@@ -182,8 +206,9 @@ impl Limits {
         unit: Option<usize>,
         said: Said,
     ) {
+        let loosens = self.loosens;
         let group = self.innermost(ask, taken.key);
-        group.hear(now, (ask, &taken.standing), unit, said);
+        group.hear(now, (ask, &taken.standing), unit, said, loosens);
     }
 
     /// Until when the server wants to be left alone by somebody, if it does.
@@ -222,11 +247,14 @@ impl Limits {
     }
 
     fn earliest_of_keys(&mut self, now: Time, ask: &Ask) -> When {
-        let parts = &self.parts;
+        let (parts, route) = (&self.parts, self.route);
         let scopes = self.scopes.iter_mut().zip(&ask.keys).enumerate();
         scopes
             .map(|(index, (scope, key))| {
-                let make = || group(parts, Where::Scope(index));
+                let make = || match route == Some(index) {
+                    true => group(parts, Where::Scope(index)).begin_carefully(),
+                    false => group(parts, Where::Scope(index)),
+                };
                 scope.group(now, key, make).earliest(now, ask)
             })
             .fold(When::Now, When::max)

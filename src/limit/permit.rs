@@ -131,6 +131,14 @@ impl Permit {
         refusals
     }
 
+    /// The server wants to be left alone by everyone, for `pause` or as long as it is
+    /// left alone where it names none.
+    pub fn close_run(&mut self, pause: Option<Duration>, chance: f64) {
+        self.shared.tell(&self.ask, |limits, now| {
+            limits.close_run(now, pause, chance);
+        });
+    }
+
     /// It has turned out to cost so many units of that kind, as an index into
     /// the policy's units.
     pub fn settle(&mut self, unit: usize, units: u64) {

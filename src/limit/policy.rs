@@ -27,6 +27,9 @@ pub struct Policy {
     cost: BTreeMap<String, String>,
     settle: BTreeMap<String, String>,
     uncounted: Uncounted,
+    loosens: bool,
+    /// The scope whose limits only the server knows.
+    route: Option<usize>,
     guard: Guard,
     /// How long an attempt without an answer may still arrive.
     pub linger: Duration,
@@ -60,6 +63,8 @@ impl Policy {
                 refused: settings.uncounted.contains(&Outcome::Refused),
                 failed: settings.uncounted.contains(&Outcome::Failed),
             },
+            loosens: settings.loosen,
+            route: None,
             guard: settings.guard,
             linger: timeout.max(LINGER),
         };
@@ -68,6 +73,14 @@ impl Policy {
         }
         check_amounts(settings)?;
         policy.add_beside(settings);
+        if let Some(route) = &settings.route {
+            if !policy.keys.is_empty() {
+                return Err("limit.route (--route) and limit.keys (--keys) both say whom a pause concerns: leave one of them out".into());
+            }
+            // What the server says goes to the last scope.
+            policy.scopes.push(route.clone());
+            policy.route = Some(policy.scopes.len() - 1);
+        }
         policy.check_units()?;
         Ok(policy)
     }
@@ -149,6 +162,8 @@ impl Policy {
             self.keys.len(),
             self.uncounted,
         )
+        .loosened(self.loosens)
+        .with_route(self.route)
     }
 
     /// The same under another guard, wherever none is named for a limit alone.

@@ -31,6 +31,11 @@ pub struct Settings {
     pub in_flight: Option<u64>,
     /// A template: each of its values has the limits for itself.
     pub per: Option<String>,
+    /// A template: the server has limits of its own for each of its values, which only
+    /// it knows; what it says of one concerns no other.
+    pub route: Option<String>,
+    /// Whether a larger limit than ours that the server names counts.
+    pub loosen: bool,
     /// Several API keys, each with the limits for itself; templates see the
     /// chosen one as `{{ key }}`.
     pub keys: Vec<String>,

@@ -12,7 +12,7 @@ use super::job::{lay_over, unfit};
 use crate::error::Error;
 
 /// Each profile by its name.
-const PROFILES: [(&str, &str); 13] = [
+const PROFILES: [(&str, &str); 14] = [
     ("alphavantage", include_str!("profiles/alphavantage.toml")),
     ("anthropic", include_str!("profiles/anthropic.toml")),
     ("discord", include_str!("profiles/discord.toml")),
@@ -24,6 +24,10 @@ const PROFILES: [(&str, &str); 13] = [
     ("reddit", include_str!("profiles/reddit.toml")),
     ("salesforce", include_str!("profiles/salesforce.toml")),
     ("shopify", include_str!("profiles/shopify.toml")),
+    (
+        "shopify-graphql",
+        include_str!("profiles/shopify-graphql.toml"),
+    ),
     ("stripe", include_str!("profiles/stripe.toml")),
     ("x", include_str!("profiles/x.toml")),
 ];

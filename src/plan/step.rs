@@ -9,7 +9,7 @@ use crate::auth::{Signer, Tokens};
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::extract::{Each, Extractor, Settler};
-use crate::judge::signals::Said;
+use crate::judge::signals::{Bodies, Said};
 use crate::judge::{Judge, Rules, Tries};
 use crate::limit::{Ask, Guard, Part, Policy};
 use crate::pages::Pages;
@@ -31,6 +31,7 @@ pub struct Step {
     pub(crate) judge: Judge,
     pub(crate) refusals: Rules,
     pub(crate) signals: Vec<Said>,
+    pub(crate) body_signals: Bodies,
     pub(crate) extractor: Extractor,
     pub(crate) settler: Settler,
     pub(crate) each: Option<Each>,
@@ -95,6 +96,7 @@ impl Step {
             judge: Judge::new(job.retry.clone()),
             refusals: Rules::new(&job.refusal)?,
             signals: job.signal.clone(),
+            body_signals: Bodies::new(&job.signal)?,
             makes_keys: job.retry.idempotency_key.as_deref() == Some(AUTO),
             keeps_body: job.output.keep_body || job.extract.is_empty(),
             renderer,

@@ -42,6 +42,7 @@ mod redirects;
 mod refusals;
 mod requests;
 mod resume;
+mod scopes;
 mod secrets;
 mod security;
 mod sending;

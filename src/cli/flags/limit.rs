@@ -59,6 +59,12 @@ struct Scope {
     /// Each value of this template has the limits for itself: '{{ tenant }}', '{{ request.host }}'
     #[arg(long, value_name = "T")]
     per: Option<String>,
+    /// What the server says (pauses, what is left) holds for each value of this template by itself
+    #[arg(long, value_name = "T")]
+    route: Option<String>,
+    /// A larger limit that the server names counts, too; otherwise only smaller ones do
+    #[arg(long)]
+    loosen: bool,
     /// One of several API keys, each with the limits for itself; templates see it as {{ key }} (repeat)
     #[arg(long, value_name = "T")]
     keys: Vec<String>,
@@ -109,6 +115,8 @@ impl Limit {
             "uncounted": some(&self.beside.uncounted),
             "skew": self.beside.skew,
             "per": self.scope.per,
+            "route": self.scope.route,
+            "loosen": self.scope.loosen.then_some(true),
             "keys": some(&self.scope.keys),
             "cost": map(&self.scope.cost),
             "settle": map(&self.scope.settle),

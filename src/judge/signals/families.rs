@@ -3,7 +3,7 @@
 use http::HeaderMap;
 
 use super::moment::{Clock, moment};
-use super::{Heard, Said, Signal, count, used_of};
+use super::{Heard, Said, Signal, Texts, count, used_of};
 
 /// Where one family says what. A name that is empty isn't used by it.
 struct Family<'a> {
@@ -68,8 +68,13 @@ pub fn read(headers: &HeaderMap, clock: Clock, heard: &mut Heard) {
     }
 }
 
-/// What a job says that other headers mean.
-pub fn read_said(said: &[Said], headers: &HeaderMap, clock: Clock, heard: &mut Heard) {
+/// What a job says that other headers, or values of the body, mean.
+pub fn read_said<'a>(
+    said: impl IntoIterator<Item = &'a Said>,
+    texts: &impl Texts,
+    clock: Clock,
+    heard: &mut Heard,
+) {
     for said in said {
         let family = Family {
             unit: match said.unit.as_str() {
@@ -81,24 +86,24 @@ pub fn read_said(said: &[Said], headers: &HeaderMap, clock: Clock, heard: &mut H
             used: &said.used,
             resets: [&said.reset, ""],
         };
-        family.read(headers, clock, heard);
+        family.read(texts, clock, heard);
     }
 }
 
 impl Family<'_> {
-    fn read(&self, headers: &HeaderMap, clock: Clock, heard: &mut Heard) {
-        let has = |name: &str| !name.is_empty() && headers.contains_key(name);
+    fn read(&self, texts: &impl Texts, clock: Clock, heard: &mut Heard) {
+        let has = |name: &str| !name.is_empty() && texts.text(name).is_some();
         if !has(self.limit) && !has(self.remaining) {
             return;
         }
-        let remaining = heard.read(headers, self.remaining, count);
+        let remaining = heard.read(texts, self.remaining, count);
         let used = match has(self.used) {
-            true => heard.read(headers, self.used, count),
+            true => heard.read(texts, self.used, count),
             false => None,
         };
-        let limit = heard.read(headers, self.limit, first_count);
+        let limit = heard.read(texts, self.limit, first_count);
         let reset = self.resets.iter().find(|name| has(name));
-        let reset = reset.and_then(|name| heard.read(headers, name, |text| moment(text, clock)));
+        let reset = reset.and_then(|name| heard.read(texts, name, |text| moment(text, clock)));
         let signal = Signal {
             limit: limit.or_else(|| Some(used?.saturating_add(remaining?))),
             remaining: remaining.or_else(|| limit?.checked_sub(used?)),

@@ -20,12 +20,14 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
+mod body;
 mod draft;
 mod families;
 mod moment;
 #[cfg(test)]
 mod tests;
 
+pub use body::Bodies;
 pub use moment::{LONGEST, pause};
 
 /// What an answer says of one limit.
@@ -50,13 +52,14 @@ pub struct Heard {
     pub odd: Vec<Odd>,
 }
 
-/// One entry of `[[signal]]`: headers of an API's own in which it tells its count.
+/// One entry of `[[signal]]`: headers of an API's own in which it tells its count, or
+/// values of the body, by jq that begins with a dot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Said {
     /// What they count, as the rates name it; requests unless told otherwise.
     pub unit: String,
-    /// The header with the most in a window.
+    /// The header with the most in a window, or where it stands in the body.
     pub limit: String,
     /// The one with what is left of it.
     pub remaining: String,
@@ -81,7 +84,9 @@ pub struct Odd {
 pub fn signals(headers: &HeaderMap, said: &[Said], now: SystemTime) -> Heard {
     let mut heard = Heard::default();
     if !said.is_empty() {
-        families::read_said(said, headers, moment::Clock::of(headers, now), &mut heard);
+        let clock = moment::Clock::of(headers, now);
+        let of_headers = said.iter().filter(|said| !said.is_of_body());
+        families::read_said(of_headers, headers, clock, &mut heard);
     }
     // Most answers say nothing, and every header of interest has this in its name.
     if headers.keys().any(|name| name.as_str().contains("limit")) {
@@ -90,6 +95,29 @@ pub fn signals(headers: &HeaderMap, said: &[Said], now: SystemTime) -> Heard {
         families::read(headers, clock, &mut heard);
     }
     heard
+}
+
+/// Where the texts are that a server tells its count in.
+trait Texts {
+    /// The text of that name; none if there is none, and why not if it is none.
+    fn text(&self, name: &str) -> Option<Result<Cow<'_, str>, String>>;
+}
+
+impl Texts for HeaderMap {
+    fn text(&self, name: &str) -> Option<Result<Cow<'_, str>, String>> {
+        let text = self.get(name)?.to_str().map(Cow::Borrowed);
+        Some(text.map_err(|_| "it is no text".to_owned()))
+    }
+}
+
+impl Said {
+    fn names(&self) -> [&str; 4] {
+        [&self.limit, &self.remaining, &self.used, &self.reset].map(String::as_str)
+    }
+
+    fn is_of_body(&self) -> bool {
+        self.names().iter().any(|name| name.starts_with('.'))
+    }
 }
 
 impl Signal {
@@ -137,12 +165,11 @@ impl Heard {
     /// What a header says, if it is there; noted if it can't be read.
     fn read<T>(
         &mut self,
-        headers: &HeaderMap,
+        texts: &impl Texts,
         name: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let value = headers.get(name)?;
-        let text = value.to_str().map_err(|_| "it is no text".to_owned());
+        let text = texts.text(name)?;
         match text.and_then(|text| parse(text.trim())) {
             Ok(read) => Some(read),
             Err(why) => {
