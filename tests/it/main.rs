@@ -26,6 +26,7 @@ mod disks;
 mod examples;
 mod faults;
 mod forms;
+mod hostile;
 mod inputs;
 mod jobs;
 mod kinds;
