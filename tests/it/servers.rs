@@ -227,11 +227,13 @@ fn httpbin_lets_in_who_proves_it() {
 /// nginx with TLS and HTTP/2; `/private` is for those who show our certificate.
 struct Nginx {
     server: Server,
+    /// Where it speaks TLS 1.2 and nothing newer.
+    old: u16,
     place: Place,
 }
 
 fn nginx() -> Nginx {
-    let (place, port) = (Place::new(), free_port());
+    let (place, port, old) = (Place::new(), free_port(), free_port());
     let server = throng_mock::Tls::self_signed(["127.0.0.1", "localhost"]).unwrap();
     let client = throng_mock::Tls::self_signed(["client.example"]).unwrap();
     place.file("server.pem", &server.certificate);
@@ -248,9 +250,15 @@ fn nginx() -> Nginx {
             access_log {here}/access.log;
             client_body_temp_path {here}/b; proxy_temp_path {here}/p; fastcgi_temp_path {here}/f;
             uwsgi_temp_path {here}/u; scgi_temp_path {here}/s;
+            ssl_certificate {here}/server.pem; ssl_certificate_key {here}/server.key;
+            server {{
+                listen 127.0.0.1:{old} ssl;
+                ssl_protocols TLSv1.2;
+                default_type application/json;
+                location / {{ return 200 '{{"tls": "$ssl_protocol"}}'; }}
+            }}
             server {{
                 listen 127.0.0.1:{port} ssl http2;
-                ssl_certificate {here}/server.pem; ssl_certificate_key {here}/server.key;
                 ssl_protocols TLSv1.2 TLSv1.3;
                 ssl_client_certificate {here}/client.pem; ssl_verify_client optional;
                 # A connection ends after so many requests: GOAWAY under HTTP/2.
@@ -266,21 +274,23 @@ fn nginx() -> Nginx {
     command.args(["-c", &config, "-p", here]);
     Nginx {
         server: started(command, port),
+        old,
         place,
     }
 }
 
 impl Nginx {
     fn ask(&self, path: &str) -> Throng {
+        self.ask_at(self.server.port, path)
+    }
+
+    fn ask_at(&self, port: u16, path: &str) -> Throng {
         let input = self.place.file(
             "rows.txt",
             &(0..400).map(|n| format!("{n}\n")).collect::<String>(),
         );
         run()
-            .arg(
-                "--url",
-                &format!("https://127.0.0.1:{}/{path}", self.server.port),
-            )
+            .arg("--url", &format!("https://127.0.0.1:{port}/{path}"))
             .arg("--input", &input)
             .arg("--cacert", &self.place.path("server.pem"))
     }
@@ -334,6 +344,12 @@ fn nginx_asks_for_our_certificate() {
         .flags("--tls-min 1.3 --extract tls=.tls")
         .exits(0);
     assert_eq!(tls.records()[0]["tls"], "TLSv1.3");
+    let old = |flags: &str| {
+        let asked = nginx.ask_at(nginx.old, "x").flags(take).flags(flags);
+        asked.flags("--extract tls=.tls").ends()
+    };
+    assert_eq!(old("").with_code(0).records()[0]["tls"], "TLSv1.2");
+    old("--tls-min 1.3").with_code(3).says("tls");
     nginx
         .ask("x")
         .flags(take)
