@@ -11,8 +11,8 @@ use crate::source::{Row, Source};
 /// More keys than this aren't told apart: which is the busiest is then unknown.
 const KEYS: usize = 100_000;
 
-/// Adds up what the rows ask, where they ask for more than one request each; none
-/// if the rows can't be read twice.
+/// Adds up what the rows ask, which is a request each, or one for each batch, unless
+/// limits count something else; none if the rows can't be read twice.
 ///
 /// # Errors
 /// A row asks for more at once than some limit ever allows.
@@ -20,10 +20,10 @@ pub fn demand(step: &Step, source: &Source, rows: Option<u64>) -> Result<Option<
     let Some(rows) = rows else {
         return Ok(None);
     };
-    let policy = &step.policy;
+    let (policy, at_once) = (&step.policy, step.rows_at_once());
     if policy.cost().is_empty() && policy.scopes().is_empty() {
         return Ok(Some(Demand {
-            units: vec![rows; policy.units().len()],
+            units: vec![rows.div_ceil(at_once as u64); policy.units().len()],
             busiest: Vec::new(),
         }));
     }
@@ -31,13 +31,16 @@ pub fn demand(step: &Step, source: &Source, rows: Option<u64>) -> Result<Option<
         units: vec![0; policy.units().len()],
         scopes: vec![Some(HashMap::new()); policy.scopes().len()],
     };
-    for row in source.rows()? {
-        let row = row?;
+    let mut rows = source.rows()?;
+    loop {
+        let some: Vec<Row> = rows.by_ref().take(at_once).collect::<Result<_, _>>()?;
+        let Some(row) = step.together(&some) else {
+            return Ok(Some(sum.demand()));
+        };
         if let Some(ask) = ask(step, &row)? {
             sum.add(&ask);
         }
     }
-    Ok(Some(sum.demand()))
 }
 
 /// What the row asks; none if it has no request, and will fail.

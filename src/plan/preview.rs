@@ -9,6 +9,7 @@ use http::Request;
 use super::Plan;
 use crate::limit::{Guard, Policy, now};
 use crate::report::escape;
+use crate::source::Row;
 
 /// Used where the real latency isn't known yet.
 const LATENCY: Duration = Duration::from_millis(250);
@@ -41,20 +42,29 @@ impl Plan {
         for note in &self.notes {
             let _ = writeln!(text, "{:<8}  {}", "note", escape(note));
         }
-        for row in &self.survey.first {
-            let request = self.step.renderer.render(row);
-            let shown = match &request {
-                Ok(request) => self.show(request),
-                Err(failure) => format!("this row will fail: {}\n", failure.detail),
-            };
-            let _ = write!(
-                text,
-                "\nrow {}:\n{}",
-                row.number,
-                escape_lines(&self.secrets.hide(shown))
-            );
+        for rows in self.survey.first.chunks(self.step.rows_at_once()) {
+            let _ = write!(text, "\n{}", escape_lines(&self.sample(rows)));
         }
         text
+    }
+
+    /// The request of these rows, of which there is more than one only in a batch.
+    fn sample(&self, rows: &[Row]) -> String {
+        let Some(row) = self.step.together(rows) else {
+            return String::new();
+        };
+        let shown = match self.step.renderer.render(&row) {
+            Ok(request) => self.show(&request),
+            Err(failure) => format!("this row will fail: {}\n", failure.detail),
+        };
+        let about = match self.step.rows_at_once() {
+            1 => format!("row {}:", row.number),
+            most => format!(
+                "row {} and those after it, up to {most} in one request:",
+                row.number
+            ),
+        };
+        format!("{about}\n{}", self.secrets.hide(shown))
     }
 
     fn input(&self) -> String {
@@ -133,7 +143,8 @@ impl Plan {
 
     /// Why arrivals at the first row's server can't be seen, if so.
     fn blind(&self) -> Option<&'static str> {
-        let request = self.step.renderer.render(self.survey.first.first()?).ok()?;
+        let row = self.step.together(&self.survey.first)?;
+        let request = self.step.renderer.render(&row).ok()?;
         self.step.transport.blind_to(request.uri())
     }
 

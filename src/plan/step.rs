@@ -128,6 +128,19 @@ impl Step {
         is_the_job_s && fields.all(|field| turned == Some(field))
     }
 
+    /// The row that stands for all of these, which are asked for in one request.
+    pub(super) fn together(&self, rows: &[Row]) -> Option<Row> {
+        match &self.batch {
+            Some(batch) => (!rows.is_empty()).then(|| batch.together(rows)),
+            None => rows.first().cloned(),
+        }
+    }
+
+    /// How many rows one request is for, at most.
+    pub(super) fn rows_at_once(&self) -> usize {
+        self.batch.as_ref().map_or(1, Batch::size)
+    }
+
     /// Whether a row has a record for each item of its answer.
     pub(crate) fn has_items(&self) -> bool {
         self.each.is_some() && self.batch.is_none()

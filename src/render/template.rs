@@ -300,7 +300,7 @@ fn printable(value: &Value) -> Result<String, Error> {
             "the value is null; `{{ x or '' }}` gives a text for it",
         )),
         ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => Err(invalid(
-            "the value is a list or an object; name one of its items",
+            "the value is a list or an object; name one of its items, or join them: `{{ x | join(',') }}`",
         )),
         _ => Ok(value.to_string()),
     }

@@ -5,7 +5,9 @@ use std::fs;
 use serde_json::{Value, json};
 use throng_mock::{Mock, Settings, price};
 
-use crate::harness::{Place, Throng, assert_one_record_per_row, each, mock, plain_mock, run};
+use crate::harness::{
+    Place, Throng, assert_one_record_per_row, each, mock, plain_mock, run, throng,
+};
 
 fn ids(ids: impl Iterator<Item = String>) -> String {
     ids.fold("id\n".to_owned(), |text, id| text + &id + "\n")
@@ -136,6 +138,35 @@ fn every_attempt_of_every_batch_passes_the_gate() {
     assert_one_record_per_row(&ended.records(), 300);
     let judgement = mock.judgement();
     assert!(judgement.windows[0].most <= 10, "{judgement:?}");
+}
+
+#[test]
+fn the_plan_shows_a_batch_and_counts_batches() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let input = place.file("ids.csv", &ids((0..7).map(|n| format!("A{n}"))));
+    let plan = |query: &str| {
+        let flags = "--each .found[] --match id=.id --batch 2 --rate 1/1s";
+        throng("plan")
+            .arg("--url", &format!("{}/batch", mock.url()))
+            .arg("--query", query)
+            .arg("--input", &input)
+            .flags(flags)
+            .exits(0)
+            .stdout
+    };
+    let shown = plan("ids={{ id | join(',') }}");
+    assert!(shown.contains("/batch?ids=A0%2CA1\n"), "{shown}");
+    assert!(
+        shown.contains("row 0 and those after it, up to 2 in one request:"),
+        "{shown}"
+    );
+    // Four requests, a second apart.
+    assert!(shown.contains("at least 3s"), "{shown}");
+    let failing = plan("ids=x{{ id }}");
+    assert!(
+        failing.contains("this row will fail") && failing.contains("{{ x | join(',') }}"),
+        "{failing}"
+    );
 }
 
 #[test]
