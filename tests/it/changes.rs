@@ -19,8 +19,11 @@ fn ask(place: &Place, mock: &Mock, input: &str) -> Throng {
 
 /// Does the first rows of an input, and forgets on the server's side.
 fn begun(place: &Place, mock: &Mock) -> String {
-    let input = place.file("rows.csv", &symbols(DONE));
-    ask(place, mock, &input).exits(0);
+    run()
+        .quotes(&mock.url())
+        .files(place, DONE, "out.jsonl")
+        .flags("--mode sync --workers 1")
+        .exits(0);
     mock.reset();
     place.file("rows.csv", &symbols(ROWS))
 }
@@ -136,16 +139,10 @@ fn a_key_identifies_rows_in_any_order() {
 fn failed_rows_are_asked_for_again_and_have_one_record_afterwards() {
     for name in ["out.jsonl", "out.csv"] {
         let (place, mock) = (Place::new(), plain_mock());
-        let input = place.file("rows.csv", &symbols(ROWS));
-        let path =
-            "{% if symbol in ['S3', 'S9'] %}status/{{ env.CODE }}{% else %}echo/1{% endif %}";
         let ask = |code: &str| {
             run()
-                .arg("--url", &format!("{}/{path}?{{{{ symbol }}}}", mock.url()))
-                .arg("--extract", "path?=.path")
-                .arg("--input", &input)
-                .arg("--output", &place.path(name))
-                .env("CODE", code)
+                .with_two_statuses(&mock.url(), code)
+                .files(&place, ROWS, name)
         };
         ask("404").exits(1);
         ask("404")

@@ -12,16 +12,12 @@ use rand::{RngExt, SeedableRng};
 use throng_mock::{Fault, Faults, Mock, Settings};
 
 use crate::forms::converted;
-use crate::harness::{Place, Throng, mock, run, symbols};
+use crate::harness::{Place, Throng, mock, run, times};
 
 const ROWS: usize = 400;
 
-/// `./test --long` asks for more.
 fn kills(few: usize) -> usize {
-    match std::env::var_os("THRONG_LONG") {
-        Some(_) => few * 7,
-        None => few,
-    }
+    times(few, few * 7)
 }
 
 /// A job that is killed again and again, and what must come of it.
@@ -51,8 +47,7 @@ impl Job<'_> {
     fn ask(&self, place: &Place, mock: &Mock) -> Throng {
         run()
             .quotes(&mock.url())
-            .arg("--input", &place.path("rows.csv"))
-            .arg("--output", &place.path(self.output))
+            .files(place, ROWS, self.output)
             .flags("--workers 2 --concurrency 3 --progress none")
             .flags(self.flags)
     }
@@ -66,7 +61,6 @@ impl Job<'_> {
         while killed < kills {
             mock.reset();
             let place = Place::new();
-            place.file("rows.csv", &symbols(ROWS));
             let mut written = BTreeMap::new();
             while !self.goes_on(&place, &mock, &mut chance) {
                 killed += 1;
@@ -85,7 +79,6 @@ impl Job<'_> {
 
     fn undisturbed(&self, mock: &Mock) -> BTreeMap<String, String> {
         let place = Place::new();
-        place.file("rows.csv", &symbols(ROWS));
         self.ask(&place, mock).exits(0);
         let prices = self.finished(&place);
         assert_eq!(prices.len(), ROWS);
@@ -246,12 +239,10 @@ fn the_limit_holds_across_a_crash() {
             limits: vec!["20/2s".parse().unwrap()],
             ..Settings::default()
         });
-        place.file("rows.csv", &symbols(60));
         let ask = |how: &str| {
             run()
                 .quotes(&mock.url())
-                .arg("--input", &place.path("rows.csv"))
-                .arg("--output", &place.path("out.jsonl"))
+                .files(&place, 60, "out.jsonl")
                 .flags("--rate 20/2s --workers 1 --concurrency 4 --timeout 1s --progress none")
                 .flags(how)
         };

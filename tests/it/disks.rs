@@ -9,17 +9,15 @@ use serde_json::Value;
 use throng_mock::{Mock, Settings};
 
 use crate::harness::{
-    Ended, Place, Throng, assert_one_record_per_row, mock, plain_mock, run, symbols, until,
+    Ended, Place, Throng, assert_one_record_per_row, mock, plain_mock, run, symbols, times, until,
 };
 
 const ROWS: usize = 60;
 
 fn ask(place: &Place, mock: &Mock, output: &str) -> Throng {
-    let input = place.file("rows.csv", &symbols(ROWS));
     run()
         .quotes(&mock.url())
-        .arg("--input", &input)
-        .arg("--output", &place.path(output))
+        .files(place, ROWS, output)
         .flags("--workers 1 --concurrency 4")
 }
 
@@ -136,18 +134,13 @@ fn damage(bytes: &mut Vec<u8>, chance: &mut StdRng) {
 
 #[test]
 fn a_damaged_file_is_refused_or_completed_but_never_wrong_in_silence() {
-    let times = if std::env::var_os("THRONG_LONG").is_some() {
-        1000
-    } else {
-        120
-    };
     let mock = plain_mock();
     for output in ["out.jsonl", "out.csv"] {
         let place = Place::new();
         ask(&place, &mock, output).exits(0);
         let whole = fs::read(place.path(output)).unwrap();
         let sidecar = fs::read(place.path(&format!("{output}.throng"))).unwrap();
-        for seed in 0..times / 2 {
+        for seed in 0..times(60, 500) as u64 {
             let mut bytes = whole.clone();
             damage(&mut bytes, &mut StdRng::seed_from_u64(seed));
             fs::write(place.path(output), &bytes).unwrap();

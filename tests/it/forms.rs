@@ -19,11 +19,7 @@ const FORMS: [&str; 5] = [
 ];
 
 fn ask(place: &Place, mock: &Mock, output: &str) -> Throng {
-    let input = place.file("rows.csv", &symbols(ROWS));
-    run()
-        .quotes(&mock.url())
-        .arg("--input", &input)
-        .arg("--output", &place.path(output))
+    run().quotes(&mock.url()).files(place, ROWS, output)
 }
 
 /// The records of any file, by way of `throng convert`.
@@ -96,16 +92,10 @@ fn a_finished_one_is_gone_on_with() {
 fn failed_rows_of_a_finished_one_are_asked_for_again() {
     for name in FORMS {
         let (place, mock) = (Place::new(), plain_mock());
-        let input = place.file("rows.csv", &symbols(ROWS));
-        let path =
-            "{% if symbol in ['S3', 'S9'] %}status/{{ env.CODE }}{% else %}echo/1{% endif %}";
         let ask = |code: &str| {
             run()
-                .arg("--url", &format!("{}/{path}?{{{{ symbol }}}}", mock.url()))
-                .arg("--extract", "path?=.path")
-                .arg("--input", &input)
-                .arg("--output", &place.path(name))
-                .env("CODE", code)
+                .with_two_statuses(&mock.url(), code)
+                .files(&place, ROWS, name)
         };
         ask("404").exits(1);
         mock.reset();

@@ -5,18 +5,14 @@ use std::fs;
 use serde_json::Value;
 use throng_mock::Mock;
 
-use crate::harness::{
-    Ended, Place, Throng, assert_one_record_per_row, each, plain_mock, run, symbols,
-};
+use crate::harness::{Ended, Place, Throng, assert_one_record_per_row, each, plain_mock, run};
 
 const ROWS: usize = 40;
 
 fn ask(place: &Place, mock: &Mock, output: &str) -> Throng {
-    let input = place.file("rows.csv", &symbols(ROWS));
     run()
         .quotes(&mock.url())
-        .arg("--input", &input)
-        .arg("--output", &place.path(output))
+        .files(place, ROWS, output)
         .arg("--summary-json", &place.path("summary.json"))
         .flags("--mode sync --workers 1")
 }

@@ -23,10 +23,8 @@ fn ask(place: &Place, server: &str) -> Throng {
 }
 
 fn with_files(place: &Place, throng: Throng) -> Throng {
-    let input = place.file("rows.csv", &symbols(ROWS));
     throng
-        .arg("--input", &input)
-        .arg("--output", &place.path("out.jsonl"))
+        .files(place, ROWS, "out.jsonl")
         .arg("--summary-json", &place.path("summary.json"))
 }
 
@@ -172,11 +170,9 @@ fn a_thousand_answers_in_flight_come_in_and_no_row_is_asked_for_twice() {
         }),
     );
     let ask = |flags: &str| {
-        let input = place.file("rows.csv", &symbols(MANY));
         run()
             .quotes(&mock.url())
-            .arg("--input", &input)
-            .arg("--output", &place.path("out.jsonl"))
+            .files(&place, MANY, "out.jsonl")
             .flags("--workers 2 --concurrency 500")
             .flags(flags)
     };

@@ -10,7 +10,7 @@ use serde_json::Value;
 use throng_mock::{Fault, Faults, Mock, Settings};
 
 use crate::harness::{
-    Place, Throng, assert_one_record_per_row, each, mock, plain_mock, run, symbols, until,
+    Place, Throng, assert_one_record_per_row, each, mock, plain_mock, run, times, until,
 };
 
 const ROWS: usize = 150;
@@ -18,8 +18,7 @@ const ROWS: usize = 150;
 fn post(place: &Place, mock: &Mock) -> Throng {
     run()
         .quotes(&mock.url())
-        .arg("--input", &place.path("rows.csv"))
-        .arg("--output", &place.path("out.jsonl"))
+        .files(place, ROWS, "out.jsonl")
         .flags("--method POST --workers 2 --concurrency 3")
 }
 
@@ -35,15 +34,9 @@ fn clumsy() -> Mock {
 
 #[test]
 fn a_post_reaches_the_server_once_whatever_crashes() {
-    let kills = if std::env::var_os("THRONG_LONG").is_some() {
-        300
-    } else {
-        40
-    };
     let (mut chance, mut killed) = (StdRng::seed_from_u64(4), 0);
-    while killed < kills {
+    while killed < times(40, 300) {
         let (place, mock) = (Place::new(), clumsy());
-        place.file("rows.csv", &symbols(ROWS));
         loop {
             let is_there = std::fs::exists(place.path("out.jsonl")).unwrap();
             let how = if is_there { "--resume" } else { "" };
@@ -81,7 +74,6 @@ fn assert_no_row_was_done_twice(place: &Place, mock: &Mock) {
 #[test]
 fn what_was_sent_before_a_crash_is_in_doubt_and_sent_again_only_with_consent() {
     let (place, mock) = (Place::new(), plain_mock());
-    place.file("rows.csv", &symbols(4));
     let ask = |wait: &str| {
         run()
             .arg(
@@ -89,8 +81,7 @@ fn what_was_sent_before_a_crash_is_in_doubt_and_sent_again_only_with_consent() {
                 &format!("{}/slow/{{{{ env.WAIT }}}}?{{{{ symbol }}}}", mock.url()),
             )
             .env("WAIT", wait)
-            .arg("--input", &place.path("rows.csv"))
-            .arg("--output", &place.path("out.jsonl"))
+            .files(&place, 4, "out.jsonl")
             .flags("--method POST")
     };
     let running = ask("60000").start();
@@ -197,12 +188,10 @@ fn lines_of(text: &str) -> Vec<Value> {
 #[test]
 fn a_key_is_the_same_whenever_a_row_is_sent() {
     let (place, mock) = (Place::new(), plain_mock());
-    place.file("rows.csv", &symbols(6));
     let ask = |key: &str| {
         run()
             .arg("--url", &format!("{}/echo/1?{{{{ symbol }}}}", mock.url()))
-            .arg("--input", &place.path("rows.csv"))
-            .arg("--output", &place.path("out.jsonl"))
+            .files(&place, 6, "out.jsonl")
             .arg("--extract", "key=.headers[\"idempotency-key\"][0]")
             .arg("--idempotency-key", key)
             .flags("--method POST")
@@ -236,7 +225,6 @@ fn a_key_is_the_same_whenever_a_row_is_sent() {
 #[test]
 fn with_a_key_what_may_have_landed_is_sent_again() {
     let (place, mock) = (Place::new(), clumsy());
-    place.file("rows.csv", &symbols(ROWS));
     post(&place, &mock)
         .flags("--idempotency-key auto --retries 9")
         .exits(0);

@@ -63,6 +63,14 @@ impl Place {
     }
 }
 
+/// What happens by chance is tried so often; in `./test --long` far more.
+pub fn times(few: usize, many: usize) -> usize {
+    match std::env::var_os("THRONG_LONG") {
+        Some(_) => many,
+        None => few,
+    }
+}
+
 /// Asks again until it is so.
 #[track_caller]
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{PATIENCE, records};
+use super::{PATIENCE, Place, records, symbols};
 
 /// A command line in the making.
 pub struct Throng(Command);
@@ -68,6 +68,22 @@ impl Throng {
                 "--extract",
                 "price=.quoteResponse.result[0].regularMarketPreviousClose",
             )
+    }
+
+    /// With so many rows S0, S1, ... in this place, and their records there too.
+    pub fn files(self, place: &Place, rows: usize, output: &str) -> Throng {
+        let input = place.file("rows.csv", &symbols(rows));
+        self.arg("--input", &input)
+            .arg("--output", &place.path(output))
+    }
+
+    /// Asks for what two of the rows fail with: S3 and S9 get the status of `CODE`.
+    pub fn with_two_statuses(self, server: &str, code: &str) -> Throng {
+        let path =
+            "{% if symbol in ['S3', 'S9'] %}status/{{ env.CODE }}{% else %}echo/1{% endif %}";
+        self.arg("--url", &format!("{server}/{path}?{{{{ symbol }}}}"))
+            .arg("--extract", "path?=.path")
+            .env("CODE", code)
     }
 
     pub fn start(mut self) -> Running {
