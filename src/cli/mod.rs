@@ -1,5 +1,7 @@
 //! The command line: what the library is asked to do, and what people see of it.
 
+use std::panic::catch_unwind;
+
 use clap::{Parser, Subcommand};
 use throng::Error;
 
@@ -67,6 +69,11 @@ enum Command {
 
 /// Does what the command line says.
 pub fn main() -> Exit {
+    // What has gone wrong is on stderr by then; only the exit code is ours.
+    catch_unwind(carry_out).unwrap_or(Exit::Stopped)
+}
+
+fn carry_out() -> Exit {
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run::main(arguments),
         Command::Plan(arguments) => plan::main(&arguments),

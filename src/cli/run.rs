@@ -63,7 +63,10 @@ pub fn carry_out(plan: Plan, show: &Show) -> Result<(Exit, Report), Error> {
         _ => tell(&report, show),
     }
     write_summary(&report, show)?;
-    Ok((Exit::of_run(reason.as_ref(), report.rows.failed), report))
+    Ok((
+        Exit::of_run(reason.as_ref(), report.rows.all_failed()),
+        report,
+    ))
 }
 
 /// Tells people and programs.

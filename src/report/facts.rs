@@ -15,6 +15,8 @@ pub struct Rows {
     pub failed: u64,
     /// Rows that an earlier run had done already.
     pub skipped: u64,
+    /// Those of them that failed then.
+    pub skipped_failed: u64,
 }
 
 /// What was sent.
@@ -129,12 +131,19 @@ pub struct Ending {
 }
 
 impl Rows {
+    /// How many rows have no result, whenever they were asked for.
+    #[must_use]
+    pub fn all_failed(&self) -> u64 {
+        self.failed + self.skipped_failed
+    }
+
     pub(super) fn new(counts: Counts) -> Rows {
         Rows {
             rows: counts.rows,
             ok: counts.ok,
             failed: counts.failed,
             skipped: 0,
+            skipped_failed: 0,
         }
     }
 }

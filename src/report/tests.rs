@@ -62,10 +62,10 @@ fn a_stopped_run_tells_why_and_how_to_go_on() {
         }],
         ..Report::default()
     };
-    report.rows.skipped = 1200;
+    (report.rows.skipped, report.rows.skipped_failed) = (1200, 3);
     let text = report.text(Color::Never);
     for line in [
-        "0 rows: 0 ok, 0 failed (1,200 more done before)\nstopped: disk full\n",
+        "0 rows: 0 ok, 0 failed (1,200 more done before, of which 3 failed: --retry-failed asks for them again)\nstopped: disk full\n",
         "at most 23 can have arrived in any 5 s, MORE THAN IT ALLOWS; 1 request without an answer",
         "\nrecords: out.jsonl\nto go on: throng run job.toml --resume\n",
     ] {
@@ -93,7 +93,7 @@ fn programs_find_the_names_of_the_design() {
         .collect();
     assert_eq!(
         names.join(" "),
-        "rows ok failed skipped requests retries refused seconds best_possible_seconds bound_by \
+        "rows ok failed skipped skipped_failed requests retries refused seconds best_possible_seconds bound_by \
          requests_per_second limits doubts latency_ms aggregates failures workers output stopped resume"
     );
     assert_eq!(json["seconds"], 118.235);

@@ -53,7 +53,7 @@ impl Color {
 
 /// Green only if all is well.
 fn style(report: &Report) -> Style {
-    let color = match (&report.ending.stopped, report.rows.failed) {
+    let color = match (&report.ending.stopped, report.rows.all_failed()) {
         (None, 0) => AnsiColor::Green,
         (None, _) => AnsiColor::Yellow,
         (Some(_), _) => AnsiColor::Red,
@@ -66,7 +66,14 @@ fn rows(report: &Report) -> String {
     let all = plural(rows.rows, "row", "rows");
     let before = match rows.skipped {
         0 => String::new(),
-        skipped => format!(" ({} more done before)", count(skipped)),
+        skipped => match rows.skipped_failed {
+            0 => format!(" ({} more done before)", count(skipped)),
+            failed => format!(
+                " ({} more done before, of which {} failed: --retry-failed asks for them again)",
+                count(skipped),
+                count(failed)
+            ),
+        },
     };
     format!(
         "{all}: {} ok, {} failed{before}",

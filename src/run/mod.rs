@@ -21,6 +21,7 @@ use crate::stop::{Reason, Stop};
 mod chain;
 mod inbox;
 mod outbox;
+mod panics;
 mod reader;
 mod summary;
 mod ticker;
@@ -108,7 +109,7 @@ impl Run {
         let (to_workers, rows_read) = async_channel::bounded(inbox::CHUNKS);
         let (to_writer, records) = async_channel::bounded(outbox::BATCHES);
         let stages = chain::stages(self.plan(), rows_read);
-        reader::start(rows, to_workers, self.shared.clone());
+        let taken = reader::start(rows, to_workers, self.shared.clone());
         ticker::start(&to_writer);
         let workers: Vec<JoinHandle<Duration>> = (0..self.plan().workers.count)
             .map(|index| {
@@ -122,7 +123,7 @@ impl Run {
             })
             .collect();
         drop((stages, to_writer));
-        let tally = writer::write(&self.shared, writer, &records);
+        let tally = writer::write(&self.shared, writer, &records, &taken);
         let workers: Vec<Duration> = workers.into_iter().map(join).collect();
         self.end_intents(intents);
         Ok(summary::report(
@@ -162,7 +163,7 @@ fn gates(plan: &Plan) -> Vec<Option<Gate>> {
     plan.later.iter().map(gate).collect()
 }
 
-/// A worker's panic is this thread's too.
+/// A worker catches its own panics.
 fn join(worker: JoinHandle<Duration>) -> Duration {
     worker
         .join()

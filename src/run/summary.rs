@@ -16,6 +16,7 @@ pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duratio
     Report {
         rows: Rows {
             skipped: shared.plan.output.done().len(),
+            skipped_failed: shared.plan.output.failed_before(),
             ..of_records.rows
         },
         sent: Sent {

@@ -13,9 +13,10 @@ use tokio::task::{JoinSet, LocalSet};
 use super::chain::{Exit, Stage};
 use super::inbox::Inbox;
 use super::outbox::{self, Batch, Outbox};
+use super::panics::{all, caught};
 use crate::attempt::{Shared, Walk};
 use crate::sink::Intents;
-use crate::stop::Reason;
+use crate::stop::{Reason, Stop};
 
 /// Starts the thread. It ends with the rows, or when the run is to stop; gives
 /// how long that took.
@@ -28,21 +29,36 @@ pub fn start(
 ) -> JoinHandle<Duration> {
     std::thread::spawn(move || {
         let started = Instant::now();
-        let stages = (0..).zip(stages).map(|(place, stage)| {
-            let walk = Walk::new(index, place, shared.clone(), intents.clone());
-            (walk, stage)
+        // The writer must not see the end of the records before the reason for it.
+        let stays = to_writer.clone();
+        caught(&shared.stop, "a worker", || {
+            run(index, &shared, stages, to_writer, intents)
         });
-        let stages: Vec<(Walk, Stage)> = stages.collect();
-        match Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => {
-                LocalSet::new().block_on(&runtime, work(stages, shared, to_writer));
-            }
-            Err(error) => shared.stop.ask(Reason::Trouble(format!(
-                "a worker could not start: {error}; are too many files open (ulimit -n)?"
-            ))),
-        }
+        drop(stays);
         started.elapsed()
     })
+}
+
+fn run(
+    index: usize,
+    shared: &Arc<Shared>,
+    stages: Vec<Stage>,
+    to_writer: Sender<Batch>,
+    intents: Option<Intents>,
+) {
+    let stages = (0..).zip(stages).map(|(place, stage)| {
+        let walk = Walk::new(index, place, shared.clone(), intents.clone());
+        (walk, stage)
+    });
+    let stages: Vec<(Walk, Stage)> = stages.collect();
+    match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            LocalSet::new().block_on(&runtime, work(stages, shared.clone(), to_writer));
+        }
+        Err(error) => shared.stop.ask(Reason::Trouble(format!(
+            "a worker could not start: {error}; are too many files open (ulimit -n)?"
+        ))),
+    }
 }
 
 async fn work(stages: Vec<(Walk, Stage)>, shared: Arc<Shared>, to_writer: Sender<Batch>) {
@@ -51,27 +67,28 @@ async fn work(stages: Vec<(Walk, Stage)>, shared: Arc<Shared>, to_writer: Sender
     for (place, (walk, stage)) in stages.into_iter().enumerate() {
         let exit = Exit::new(&shared.plan, place, stage.next, outbox.clone());
         let in_flight = shared.plan.crew_at(place).in_flight;
-        steps.spawn_local(step(walk, Inbox::new(stage.rows), exit, in_flight));
+        let stop = shared.stop.clone();
+        steps.spawn_local(step(walk, Inbox::new(stage.rows), exit, (in_flight, stop)));
     }
     tokio::select! {
-        () = all(&mut steps) => {}
+        () = all(&mut steps, &shared.stop) => {}
         () = grace_over(&shared) => {
             // Each walk hears it, and says what became of its row.
             shared.stop.cut();
-            all(&mut steps).await;
+            all(&mut steps, &shared.stop).await;
         }
     }
     outbox.close().await;
 }
 
 /// Takes the rows of one step to their records; so many at a time.
-async fn step(walk: Walk, inbox: Inbox, exit: Exit, in_flight: usize) {
+async fn step(walk: Walk, inbox: Inbox, exit: Exit, (in_flight, stop): (usize, Stop)) {
     let (walk, inbox, exit) = (Rc::new(walk), Rc::new(inbox), Rc::new(exit));
     let mut walks = JoinSet::new();
     for _ in 0..in_flight {
         walks.spawn_local(serve(walk.clone(), inbox.clone(), exit.clone()));
     }
-    all(&mut walks).await;
+    all(&mut walks, &stop).await;
     // Those who still wait for somebody to take their rows wait in vain.
     drop(inbox);
     exit.close().await;
@@ -91,16 +108,6 @@ async fn serve(walk: Rc<Walk>, inbox: Rc<Inbox>, exit: Rc<Exit>) {
     while let Ok(Some(row)) = walk.unless_stopped(inbox.next()).await {
         if walk.row(row, &put).await.is_err() {
             return;
-        }
-    }
-}
-
-async fn all(walks: &mut JoinSet<()>) {
-    while let Some(ended) = walks.join_next().await {
-        if let Err(error) = ended
-            && error.is_panic()
-        {
-            std::panic::resume_unwind(error.into_panic());
         }
     }
 }

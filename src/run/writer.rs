@@ -6,7 +6,9 @@ use std::time::Instant;
 use async_channel::Receiver;
 
 use super::outbox::{self, Batch};
+use super::reader::Taken;
 use crate::attempt::Shared;
+use crate::error::Error;
 use crate::sink::{Sink, SinkError, Usage, Writer};
 use crate::stop::Reason;
 use crate::tally::Tally;
@@ -14,7 +16,12 @@ use crate::tally::Tally;
 /// Writes and tallies records until no worker is left to send any. When they
 /// can't be written any more, the run is asked to stop; what is in flight comes
 /// in, and there is another try at its end: by then there may be room.
-pub fn write(shared: &Shared, mut writer: Writer, records: &Receiver<Batch>) -> Tally {
+pub fn write(
+    shared: &Shared,
+    mut writer: Writer,
+    records: &Receiver<Batch>,
+    taken: &Taken,
+) -> Tally {
     let mut tally = Tally::new(&shared.plan.aggregates, &shared.plan.columns.values);
     let is_limited = !shared.gate.state().is_empty();
     while let Ok(batch) = records.recv_blocking() {
@@ -35,12 +42,29 @@ pub fn write(shared: &Shared, mut writer: Writer, records: &Receiver<Batch>) -> 
         // A run that could not begin leaves nothing behind.
         0 if shared.stop.is_asked() => writer.remove_if_empty(),
         _ if shared.stop.is_asked() => writer.finish(),
-        _ => writer.complete(),
+        rows => finish(&mut writer, rows, taken.expected(&shared.plan)),
     };
     if let Err(error) = finished {
         shared.stop.ask(reason(&error));
     }
     tally
+}
+
+/// All is well only if the file has what was counted, and nothing is missing.
+fn finish(writer: &mut Writer, tallied: u64, expected: Option<u64>) -> Result<(), SinkError> {
+    writer.finish()?;
+    check(writer.written(), tallied, expected).map_err(SinkError::Failed)?;
+    writer.complete()
+}
+
+fn check(written: u64, tallied: u64, expected: Option<u64>) -> Result<(), Error> {
+    match expected.unwrap_or(tallied) {
+        expected if written == tallied && tallied == expected => Ok(()),
+        expected => Err(Error::stopped(format!(
+            "{expected} rows were taken, {tallied} counted and {written} written, which should be \
+             the same number; --resume asks for what is missing. This is a mistake in throng: please report it"
+        ))),
+    }
 }
 
 /// What has come in is flushed whenever nothing more waits. Records that can't be
@@ -92,5 +116,22 @@ pub fn uncounted(shared: &Shared) -> u64 {
     match shared.gate.state().is_empty() {
         true => 0,
         false => (crew.count * (crew.in_flight + outbox::FULL)) as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_may_be_missing_when_all_is_said_to_be_well() {
+        assert!(check(5, 5, Some(5)).is_ok() && check(5, 5, None).is_ok());
+        for (written, tallied, expected) in [(4, 5, Some(5)), (5, 5, Some(6)), (4, 5, None)] {
+            let error = check(written, tallied, expected).unwrap_err().to_string();
+            assert!(
+                error.contains("--resume asks for what is missing"),
+                "{error}"
+            );
+        }
     }
 }

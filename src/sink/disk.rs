@@ -78,14 +78,20 @@ impl Disk for Placed {
         self.file.set_len(size)
     }
 
-    /// A file that was removed meanwhile would take records, and lose them.
+    /// A file that was removed meanwhile would take records, and lose them; so would
+    /// one that somebody else cuts.
     fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
-        match is_at(&self.file, &self.path) {
-            true => Ok(()),
-            false => Err(io::Error::other(
-                "it was removed or replaced by something else",
-            )),
+        if !is_at(&self.file, &self.path) {
+            let text = "it was removed or replaced by something else";
+            return Err(io::Error::other(text));
+        }
+        match self.file.metadata()?.len() {
+            size if size == self.end => Ok(()),
+            size => Err(io::Error::other(format!(
+                "it is {size} bytes long, although {} were written; does something else write it?",
+                self.end
+            ))),
         }
     }
 

@@ -178,10 +178,8 @@ impl IntentLog {
     /// What the system says.
     pub fn end(self, all_done: bool) -> io::Result<()> {
         drop(self.to_log);
-        let written = self
-            .thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let died = |_| Err(io::Error::other("its thread panicked"));
+        let written = self.thread.join().unwrap_or_else(died);
         match all_done {
             true => written.and(fs::remove_file(self.path)),
             false => written,

@@ -84,6 +84,12 @@ impl Output {
         &self.place.past.done
     }
 
+    /// How many of these rows failed, and are not asked for again.
+    #[must_use]
+    pub fn failed_before(&self) -> u64 {
+        self.place.past.left_failed.len()
+    }
+
     /// What the job says of it.
     #[must_use]
     pub fn settings(&self) -> &Settings {

@@ -28,6 +28,8 @@ pub(super) struct Past {
     pub damaged: u64,
     /// How many failed.
     pub failed: u64,
+    /// The rows that failed, and whose record stays.
+    pub left_failed: RoaringTreemap,
     /// The first whole line.
     pub first_line: Vec<u8>,
     /// Where the last whole record ends, in bytes; what follows is torn.
@@ -100,6 +102,7 @@ impl Past {
     /// The records of these rows are to go.
     pub fn forget(&mut self, rows: &RoaringTreemap) {
         self.done.forget(rows);
+        self.left_failed -= rows;
         self.gone |= rows;
     }
 
@@ -144,7 +147,12 @@ impl Past {
             return self.drop_it();
         }
         match self.count(seen) {
-            true => self.records += 1,
+            true => {
+                self.records += 1;
+                if !seen.ok {
+                    self.left_failed.insert(seen.row);
+                }
+            }
             false => {
                 self.twice += 1;
                 self.drop_it();

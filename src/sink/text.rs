@@ -19,6 +19,8 @@ pub(super) struct Text {
     /// Where each record in the buffer ends.
     ends: Vec<usize>,
     mirror: Option<Mirror>,
+    /// How many records the file has taken.
+    written: u64,
 }
 
 impl Text {
@@ -32,6 +34,7 @@ impl Text {
             buffer,
             ends: Vec::new(),
             mirror: None,
+            written: 0,
         }
     }
 
@@ -43,6 +46,7 @@ impl Text {
             buffer: Vec::with_capacity(ENOUGH * 2),
             ends: Vec::new(),
             mirror: None,
+            written: 0,
         }
     }
 
@@ -59,6 +63,11 @@ impl Text {
         Ok(self.buffer.len() >= ENOUGH)
     }
 
+    /// How many records the file has taken.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Writes the buffer; gives how many records that were. What could not be
     /// written stays, for another try at the end.
     pub fn flush(&mut self) -> Result<u64, SinkError> {
@@ -68,6 +77,7 @@ impl Text {
         match self.opened.append(&self.buffer, &self.ends) {
             Ok(()) => {
                 let records = self.ends.len() as u64;
+                self.written += records;
                 self.reflect(self.buffer.len())?;
                 self.buffer.clear();
                 self.ends.clear();
@@ -92,6 +102,7 @@ impl Text {
 
     /// These first bytes of the buffer are written.
     fn forget(&mut self, kept: usize) {
+        self.written += self.ends.partition_point(|&end| end <= kept) as u64;
         self.buffer.drain(..kept);
         self.ends.retain(|&end| end > kept);
         self.ends.iter_mut().for_each(|end| *end -= kept);

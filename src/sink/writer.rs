@@ -82,6 +82,13 @@ impl Writer {
         self.records
     }
 
+    /// How many records its file has taken: those that the system has accepted, in
+    /// a file of which every sync finds that it is as long as they are.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.text.written()
+    }
+
     /// Writes and syncs what has waited for long enough at this time.
     ///
     /// # Errors

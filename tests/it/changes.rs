@@ -151,8 +151,8 @@ fn failed_rows_are_asked_for_again_and_have_one_record_afterwards() {
         mock.reset();
         ask("200")
             .flags("--resume")
-            .exits(0)
-            .says("30 more done before");
+            .exits(1)
+            .says("30 more done before, of which 2 failed");
         assert_eq!(mock.judgement().requests, 0);
         ask("200")
             .flags("--retry-failed")

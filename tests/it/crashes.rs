@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -26,8 +26,6 @@ struct Job<'a> {
     /// What grows while it runs.
     journal: &'a str,
     flags: &'a str,
-    /// It is killed within so many milliseconds.
-    within: u64,
     faults: &'a [(Fault, f64)],
     /// The symbols and their prices in a results file.
     prices: fn(&str) -> BTreeMap<String, String>,
@@ -56,13 +54,20 @@ impl Job<'_> {
     fn survives(&self, kills: usize, seed: u64) {
         let mut chance = StdRng::seed_from_u64(seed);
         let mock = self.server();
+        let started = Instant::now();
         let expected = self.undisturbed(&mock);
+        // On a busy machine all of it takes longer.
+        let within = started.elapsed();
         let mut killed = 0;
         while killed < kills {
             mock.reset();
             let place = Place::new();
             let mut written = BTreeMap::new();
-            while !self.goes_on(&place, &mock, &mut chance) {
+            // Once it was killed often enough, it comes to its end.
+            let when = |chance: &mut StdRng, killed| {
+                (killed < kills).then(|| within.mul_f64(chance.random_range(0.0..1.0)))
+            };
+            while !self.goes_on(&place, &mock, when(&mut chance, killed)) {
                 killed += 1;
                 self.remember(&place, &mock, &mut written);
             }
@@ -100,16 +105,16 @@ impl Job<'_> {
     }
 
     /// Whether it came to its end before it was killed.
-    fn goes_on(&self, place: &Place, mock: &Mock, chance: &mut StdRng) -> bool {
+    fn goes_on(&self, place: &Place, mock: &Mock, when: Option<Duration>) -> bool {
         let is_there = [self.output, self.journal]
             .map(|name| std::fs::exists(place.path(name)).unwrap())
             != [false; 2];
         let how = if is_there { "--resume" } else { "" };
         let running = self.ask(place, mock).flags(how).start();
-        thread::sleep(Duration::from_micros(
-            chance.random_range(0..self.within * 1000),
-        ));
-        running.signal("-KILL");
+        if let Some(when) = when {
+            thread::sleep(when);
+            running.signal("-KILL");
+        }
         let ended = running.ends();
         match ended.code {
             None => false,
@@ -171,7 +176,6 @@ fn json_lines_survive() {
         output: "out.jsonl",
         journal: "out.jsonl",
         flags: "",
-        within: 70,
         faults: &[],
         prices: of_lines,
     };
@@ -184,7 +188,6 @@ fn a_table_survives() {
         output: "out.csv",
         journal: "out.csv",
         flags: "--sync always",
-        within: 70,
         faults: &[],
         prices: of_table,
     };
@@ -197,7 +200,6 @@ fn faults_of_the_server_change_nothing() {
         output: "out.jsonl",
         journal: "out.jsonl",
         flags: "--retries 9",
-        within: 70,
         faults: &[(Fault::DropBefore, 0.05), (Fault::ServerError, 0.05)],
         prices: of_lines,
     };
@@ -209,7 +211,6 @@ fn finished_form(output: &str, journal: &str, seed: u64) {
         output,
         journal,
         flags: "--order input",
-        within: 300,
         faults: &[],
         prices: of_lines,
     };

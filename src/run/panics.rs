@@ -1,0 +1,74 @@
+//! A thread or task that panics: a mistake of ours, which must neither hang the run
+//! nor let it end as if all were well. [door: threads]
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tokio::task::{JoinError, JoinSet};
+
+use crate::stop::{Reason, Stop};
+
+/// Does some of the run's work. If it panics, the run is asked to end: what is in
+/// flight elsewhere comes in, and what is written stays.
+pub fn caught(stop: &Stop, who: &str, work: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+        stop.ask(reason(who, panic.as_ref()));
+    }
+}
+
+/// Waits for all of these; one that panics costs its own row, and ends the run.
+pub async fn all(walks: &mut JoinSet<()>, stop: &Stop) {
+    while let Some(ended) = walks.join_next().await {
+        if let Some(panic) = ended
+            .err()
+            .and_then(|it| JoinError::try_into_panic(it).ok())
+        {
+            stop.ask(reason("a worker", panic.as_ref()));
+        }
+    }
+}
+
+fn reason(who: &str, panic: &(dyn Any + Send)) -> Reason {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    Reason::Trouble(format!(
+        "{who} panicked: {}; this is a mistake in throng, please report it",
+        text.unwrap_or("without a word")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn why(stop: &Stop) -> String {
+        match stop.reason() {
+            Some(Reason::Trouble(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_thread_that_panics_ends_the_run() {
+        let stop = Stop::default();
+        caught(&stop, "the reader", || {});
+        assert!(!stop.is_asked());
+        caught(&stop, "the reader", || panic!("no more {}", "rows"));
+        assert!(why(&stop).starts_with("the reader panicked: no more rows; this is a mistake"));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_walk_that_panics_ends_the_run_and_the_others_are_waited_for() {
+        let (stop, (done, mut is_done)) = (Stop::default(), tokio::sync::oneshot::channel());
+        let mut walks = JoinSet::new();
+        walks.spawn(async { panic!("a row too many") });
+        let other = stop.clone();
+        walks.spawn(async move {
+            other.asked().await;
+            done.send(()).unwrap();
+        });
+        all(&mut walks, &stop).await;
+        assert!(why(&stop).contains("a worker panicked: a row too many"));
+        is_done.try_recv().unwrap();
+    }
+}
