@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use clap::Args;
-use throng::{Error, source, table};
+use throng::{Error, sink, source, table};
 
 use super::{Exit, say};
 
 #[derive(Args)]
 #[group(skip)]
 pub struct Arguments {
-    /// What to read: .csv .tsv .jsonl .json .txt (also .gz .zst), .parquet, .db
+    /// What to read: .csv .tsv .jsonl .json .txt (also .gz .zst), .parquet, .db, or a
+    /// directory of Parquet files
     from: String,
     /// What to write: .csv .jsonl (also .gz .zst), .parquet, .db
     to: String,
@@ -29,6 +30,9 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
         format: arguments.format,
         ..source::Settings::default()
     };
+    if let Some(note) = sink::unfinished(Path::new(&arguments.from)) {
+        say::note(&format!("throng: {note}"));
+    }
     let rows = table::convert(&from, Path::new(&arguments.to), arguments.overwrite)?;
     say::note(&format!("{rows} rows: {}", arguments.to));
     Ok(Exit::Ok)

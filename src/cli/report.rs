@@ -1,5 +1,7 @@
 //! `throng report`: a finished results file, told again; nothing is sent.
 
+use std::path::Path;
+
 use clap::Args;
 use throng::report::Report;
 use throng::source::{self, Source};
@@ -7,12 +9,12 @@ use throng::tally::{Aggregate, Tally};
 use throng::{Error, sink};
 
 use super::flags::{Show, Values};
-use super::{Exit, run};
+use super::{Exit, run, say};
 
 #[derive(Args)]
 #[group(skip)]
 pub struct Arguments {
-    /// A results file of any format
+    /// A results file of any format, or a directory of --parts
     results: String,
     #[command(flatten)]
     values: Values,
@@ -29,6 +31,9 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
         file: Some(arguments.results.clone()),
         ..source::Settings::default()
     })?;
+    if let Some(note) = sink::unfinished(Path::new(&arguments.results)) {
+        say::note(&format!("throng: {note}"));
+    }
     let mut tally = Tally::new(&aggregates, &[]);
     for row in source.rows()? {
         let row = row?;

@@ -5,14 +5,15 @@
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use super::finish::Finished;
-use super::past;
 use super::resume::Past;
 use super::sidecar::{self, Sidecar};
 use super::target::Target;
 use super::{Existing, Format, Settings};
+use super::{parts, past};
 use crate::error::Error;
 
 /// What there is to open, how it is written, and what it has already.
@@ -47,12 +48,17 @@ pub(super) fn place(settings: &Settings, resends: bool) -> Result<Place, Error> 
     }
     match settings.file.as_deref() {
         None | Some("-") => stdout(settings),
+        Some(name) if settings.parts.is_some() => {
+            let most = settings.parts.map_or(u64::MAX, NonZeroU64::get);
+            parts::place(Path::new(name), most, settings, resends)
+        }
         Some(name) => file(Path::new(name), settings, resends),
     }
 }
 
 fn stdout(settings: &Settings) -> Result<Place, Error> {
     let flag = match settings.existing() {
+        _ if settings.parts.is_some() => "--parts",
         Existing::Refuse => {
             let format = settings.format.unwrap_or_else(Format::of_stdout);
             return stream(Target::Stdout, format);
@@ -69,6 +75,7 @@ fn stdout(settings: &Settings) -> Result<Place, Error> {
 fn file(path: &Path, settings: &Settings, resends: bool) -> Result<Place, Error> {
     let format = match settings.format {
         Some(format) => format,
+        None if path.is_dir() => return text(path, Format::of_stdout(), settings, resends),
         None => Format::of_file(path)?,
     };
     let finished = Finished::of(path, format).filter(|_| is_file_or_absent(path));
@@ -98,7 +105,7 @@ fn text(path: &Path, format: Format, settings: &Settings, resends: bool) -> Resu
         Err(error) if error.kind() == ErrorKind::NotFound => absent(path, format, existing),
         Err(error) => Err(refused(path, &error)),
         Ok(data) if data.is_dir() => Err(Error::plan(format!(
-            "the output {} is a directory",
+            "the output {} is a directory: give a file, or --parts for Parquet files in it",
             path.display()
         ))),
         Ok(data) if !data.is_file() => device(path, format, existing),
@@ -117,7 +124,7 @@ fn absent(path: &Path, format: Format, existing: Existing) -> Result<Place, Erro
     Ok(empty(Target::New(path.to_owned()), format))
 }
 
-fn can_make(path: &Path) -> Result<(), Error> {
+pub(super) fn can_make(path: &Path) -> Result<(), Error> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -235,7 +242,7 @@ fn results(journal: &Path, format: Format) -> PathBuf {
     }
 }
 
-fn refused(path: &Path, error: &dyn Display) -> Error {
+pub(super) fn refused(path: &Path, error: &dyn Display) -> Error {
     let name = path.display();
     Error::plan(format!("the output {name} cannot be used: {error}"))
 }

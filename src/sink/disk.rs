@@ -75,6 +75,7 @@ impl Disk for Placed {
     /// Room that was kept free after this is given back.
     fn cut(&mut self, size: u64) -> io::Result<()> {
         self.end = size;
+        self.reserved = self.reserved.map(|_| size);
         self.file.set_len(size)
     }
 

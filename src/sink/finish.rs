@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::Format;
+use super::parts;
 use super::sidecar::{beside, sync_directory};
 use crate::error::Error;
 use crate::source::{self, Packing, Rows, Source};
@@ -25,6 +26,8 @@ pub(super) enum Kind {
     Packed(Packing),
     /// A table, of JSON Lines.
     Table(Form),
+    /// A directory of tables, each of about so many records.
+    Parts(u64),
 }
 
 impl Finished {
@@ -49,6 +52,9 @@ impl Finished {
     /// The text that the finished file was made of.
     pub fn text(&self) -> Result<Box<dyn BufRead>, Error> {
         match self.kind {
+            Kind::Parts(_) => Ok(Box::new(
+                parts::text(&self.path)?.chain(parts::lines(&self.journal())?),
+            )),
             Kind::Packed(packing) => {
                 let file = File::open(&self.path).map(|file| Box::new(BufReader::new(file)));
                 let text = file.and_then(|file| packing.unpack(file));
@@ -56,10 +62,7 @@ impl Finished {
                     Error::plan(format!("{} cannot be read: {error}", self.path.display()))
                 })
             }
-            Kind::Table(_) => Ok(Box::new(BufReader::new(Lines {
-                rows: rows(&self.path, None)?.rows()?,
-                line: io::Cursor::default(),
-            }))),
+            Kind::Table(_) => Ok(as_lines(rows(&self.path, None)?.rows()?)),
         }
     }
 
@@ -85,27 +88,39 @@ impl Finished {
                 journal.display()
             ))
         };
-        let new = self.path.with_file_name(format!(
-            ".{}",
-            self.path.file_name().unwrap_or_default().to_string_lossy()
-        ));
         match self.kind {
             // It has grown with the journal.
-            Kind::Table(Form::Sqlite) => {}
-            Kind::Table(form) => {
-                let source = rows(&journal, Some(source::Format::Jsonl))?;
-                table::write(&source, form, &new)?;
-                fs::rename(&new, &self.path).map_err(|error| wrong(error.to_string()))?;
+            Kind::Table(Form::Sqlite) => {
+                sync_directory(&self.path).map_err(|error| wrong(error.to_string()))?;
             }
-            Kind::Packed(_) => {
-                table::pack(&journal, &new).map_err(wrong)?;
-                fs::rename(&new, &self.path).map_err(|error| wrong(error.to_string()))?;
-            }
+            Kind::Table(form) => placed(&self.path, |new| {
+                table::write(&rows(&journal, Some(source::Format::Jsonl))?, form, new)
+            })?,
+            Kind::Packed(_) => placed(&self.path, |new| table::pack(&journal, new).map_err(wrong))?,
+            Kind::Parts(_) => parts::add(&self.path, &journal)?,
         }
-        sync_directory(&self.path)
-            .and_then(|()| fs::remove_file(&journal))
-            .map_err(|error| wrong(error.to_string()))
+        fs::remove_file(&journal).map_err(|error| wrong(error.to_string()))
     }
+}
+
+/// Has a file made under a hidden name, and puts it in its place at once.
+pub(super) fn placed<T>(
+    path: &Path,
+    make: impl FnOnce(&Path) -> Result<T, Error>,
+) -> Result<(), Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = path.with_file_name(format!(".{name}"));
+    let made = make(&new).and_then(|_| {
+        let renamed = fs::rename(&new, path).and_then(|()| sync_directory(path));
+        renamed.map_err(|error| {
+            Error::stopped(format!("{} cannot be written: {error}", path.display()))
+        })
+    });
+    if made.is_err() {
+        // What is half done would only take up room; the error is what matters.
+        let _ = fs::remove_file(&new);
+    }
+    made
 }
 
 /// The rows of a file.
@@ -118,6 +133,13 @@ pub(super) fn rows(path: &Path, format: Option<source::Format>) -> Result<Source
 }
 
 /// Rows as JSON Lines.
+pub(super) fn as_lines(rows: Rows) -> Box<dyn BufRead> {
+    Box::new(BufReader::new(Lines {
+        rows,
+        line: io::Cursor::default(),
+    }))
+}
+
 struct Lines {
     rows: Rows,
     line: io::Cursor<Vec<u8>>,

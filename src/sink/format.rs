@@ -91,6 +91,12 @@ impl Format {
         Format(&FORMATS[0])
     }
 
+    /// The one that is made into such a table.
+    pub(super) fn of_table(form: Form) -> Format {
+        let kind = FORMATS.iter().find(|kind| kind.table == Some(form));
+        kind.map_or_else(Format::of_stdout, Format)
+    }
+
     /// What is made of its text in the end, if it is not the text.
     pub(super) fn table(self) -> Option<Form> {
         self.0.table

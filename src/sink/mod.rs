@@ -9,6 +9,7 @@
 //! - `target`, `rewrite`, `opened`, `disk`: the file from its opening to its bytes
 //! - `finish`, `mirror`, `order`: what becomes of a journal whose output is packed,
 //!   a database or a Parquet file, or is to be in the order of the input
+//! - `parts`: a directory of Parquet files, to which the journal is added again and again
 //! - `intents`: what was sent and may have been done, for requests that must not
 //!   be sent twice
 //! - `sidecar`, `lock`, `spent`: the small file beside it, which one run has at a
@@ -62,6 +63,9 @@ mod opened;
 mod rewrite;
 
 mod finish;
+
+mod parts;
+pub use parts::unfinished;
 
 mod mirror;
 

@@ -70,6 +70,18 @@ impl Opened {
         cut.map_err(|error| self.failed(&error))
     }
 
+    /// Empties a file.
+    pub(super) fn begin_anew(&mut self) -> Result<(), SinkError> {
+        let cut = match &mut self.out {
+            Out::Stream(_) => Ok(()),
+            Out::File(journal) => {
+                (journal.end, journal.crc) = (0, crc32fast::Hasher::new());
+                journal.disk.cut(0)
+            }
+        };
+        cut.map_err(|error| self.failed(&error))
+    }
+
     /// Waits until a file is on its disk; tells how much of it is.
     pub(super) fn sync(&mut self) -> Result<Option<Synced>, SinkError> {
         let synced = match &mut self.out {

@@ -121,7 +121,7 @@ impl Output {
         } = &self.place;
         let columns = format.columns(columns, &past.first_line)?;
         match target {
-            Target::Unpack(finished) => {
+            Target::Unpack(finished) | Target::Parts(finished, _) => {
                 let unreadable = |error: io::Error| Error::plan(format!("{self}: {error}"));
                 let mut text = tempfile::NamedTempFile::new().map_err(unreadable)?;
                 io::copy(&mut finished.text()?, &mut text).map_err(unreadable)?;
@@ -148,6 +148,7 @@ impl Output {
             Target::GoOn(_, size) if self.settings.existing().resumes() => {
                 size.saturating_sub(past.end)
             }
+            Target::Parts(_, Some(size)) if !past.left_over => size.saturating_sub(past.end),
             _ => 0,
         };
         let aside = |what: String| format!("{what}: kept aside in {name}.torn");
@@ -205,6 +206,16 @@ impl Output {
                 .flatten(),
             format: Some(self.place.format),
             finished: self.place.finished.clone(),
+            in_journal: self.in_journal(),
+        }
+    }
+
+    /// How many records the journal has when it is opened.
+    fn in_journal(&self) -> u64 {
+        let past = &self.place.past;
+        match past.is_to_be_rewritten() {
+            true => past.records,
+            false => past.records - past.in_parts,
         }
     }
 
@@ -288,7 +299,7 @@ impl Output {
 
     /// A file that begins anew has no use for what was sent before.
     fn forget_intents(&self) -> Result<(), Error> {
-        let (Target::New(_) | Target::Replace(_), Some(path)) =
+        let (Target::New(_) | Target::Replace(_) | Target::Parts(_, None), Some(path)) =
             (&self.place.target, self.place.results())
         else {
             return Ok(());
@@ -337,7 +348,11 @@ fn uuid(of: &str) -> String {
 fn doubtful(place: &Place, key: Option<&str>, resends: bool) -> Result<Done, Error> {
     let none = Done::by(key, place.format);
     let path = match (&place.target, place.results()) {
-        (Target::GoOn(..) | Target::Unpack(_), Some(path)) if !resends => path,
+        (Target::GoOn(..) | Target::Unpack(_) | Target::Parts(_, Some(_)), Some(path))
+            if !resends =>
+        {
+            path
+        }
         _ => return Ok(none),
     };
     intents::doubtful(path, &place.past.done, none).map_err(|error| {

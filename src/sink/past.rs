@@ -21,24 +21,44 @@ pub(super) fn of(
     synced: Option<&Synced>,
     resends: bool,
 ) -> Result<Past, Error> {
-    let unwanted = Unwanted {
+    let (key, unwanted) = (settings.key.as_deref(), unwanted(settings, resends));
+    let past = read(&mut *text()?, format, key, synced, unwanted);
+    past.map_err(|error| unreadable(path, format, key, error))
+}
+
+/// Those of parts, and of the journal of the next one.
+pub(super) fn of_parts(
+    directory: &Path,
+    (mut parts, mut journal): (Box<dyn BufRead>, Box<dyn BufRead>),
+    format: Format,
+    settings: &Settings,
+    synced: Option<&Synced>,
+    resends: bool,
+) -> Result<Past, Error> {
+    let key = settings.key.as_deref();
+    let past = resume::read_parts(
+        (&mut *parts, &mut *journal),
+        &mut *format.decoder(key),
+        Done::by(key, format),
+        synced,
+        unwanted(settings, resends),
+    );
+    past.map_err(|error| unreadable(directory, format, key, error))
+}
+
+fn unwanted(settings: &Settings, resends: bool) -> Unwanted {
+    Unwanted {
         failed: settings.retry_failed,
         unknown: resends,
         damaged: settings.existing == Existing::ResumeDamaged,
-    };
-    read(
-        &mut *text()?,
-        format,
-        settings.key.as_deref(),
-        synced,
-        unwanted,
-    )
-    .map_err(|error| {
-        let name = path.display();
-        Error::plan(match error {
-            Unreadable::Io(error) => format!("the output {name} cannot be read: {error}"),
-            Unreadable::Line(line) => cannot_resume(path, format, line, settings.key.as_deref()),
-        })
+    }
+}
+
+fn unreadable(path: &Path, format: Format, key: Option<&str>, error: Unreadable) -> Error {
+    let name = path.display();
+    Error::plan(match error {
+        Unreadable::Io(error) => format!("the output {name} cannot be read: {error}"),
+        Unreadable::Line(line) => cannot_resume(path, format, line, key),
     })
 }
 

@@ -38,6 +38,10 @@ pub(super) struct Past {
     pub crc: crc32fast::Hasher,
     /// Whether its beginning is not what throng last knew to be on the disk.
     pub edited: bool,
+    /// How many of the records stand in parts, and not in the journal.
+    pub in_parts: u64,
+    /// Whether all that the journal has stands in parts as well.
+    pub left_over: bool,
 }
 
 /// Which records of a file are not wanted any more.
@@ -72,22 +76,63 @@ pub(super) fn read(
         done,
         ..Past::default()
     };
-    let (mut record, mut line) = (Vec::new(), 1);
-    loop {
-        let lines = next(input, decode, &mut record).map_err(Unreadable::Io)?;
-        if lines == 0 {
-            past.edited |= synced.is_some_and(|synced| past.end < synced.bytes);
-            past.gone |= past.unfinished.rows();
-            return Ok(past);
-        }
-        past.take(&record, decode.read(&record), unwanted)
-            .ok_or(Unreadable::Line(line))?;
-        past.edited |= synced.is_some_and(|synced| past.differs_from(synced, record.len() as u64));
-        line += lines;
+    past.read(input, decode, synced, unwanted)?;
+    past.gone |= past.unfinished.rows();
+    Ok(past)
+}
+
+/// Reads parts, and then the journal of those to come.
+pub(super) fn read_parts(
+    (parts, journal): (&mut dyn BufRead, &mut dyn BufRead),
+    decode: &mut dyn Decode,
+    done: Done,
+    synced: Option<&Synced>,
+    unwanted: Unwanted,
+) -> Result<Past, Unreadable> {
+    let mut past = Past {
+        done,
+        ..Past::default()
+    };
+    past.read(parts, decode, None, unwanted)?;
+    let twice = past.twice;
+    past.in_parts = past.records;
+    (past.end, past.crc) = (0, crc32fast::Hasher::new());
+    past.read(journal, decode, synced, unwanted)?;
+    let in_journal = past.records - past.in_parts;
+    // It was made into a part, and the run ended before it was emptied.
+    past.left_over = in_journal > 0 && past.twice - twice == in_journal;
+    if past.left_over {
+        past.dropped.remove_range(past.in_parts..);
+        (past.records, past.twice) = (past.in_parts, twice);
+        (past.end, past.crc) = (0, crc32fast::Hasher::new());
     }
+    past.gone |= past.unfinished.rows();
+    Ok(past)
 }
 
 impl Past {
+    fn read(
+        &mut self,
+        input: &mut dyn BufRead,
+        decode: &mut dyn Decode,
+        synced: Option<&Synced>,
+        unwanted: Unwanted,
+    ) -> Result<(), Unreadable> {
+        let (mut record, mut line) = (Vec::new(), 1);
+        loop {
+            let lines = next(input, decode, &mut record).map_err(Unreadable::Io)?;
+            if lines == 0 {
+                self.edited |= synced.is_some_and(|synced| self.end < synced.bytes);
+                return Ok(());
+            }
+            self.take(&record, decode.read(&record), unwanted)
+                .ok_or(Unreadable::Line(line))?;
+            let size = record.len() as u64;
+            self.edited |= synced.is_some_and(|synced| self.differs_from(synced, size));
+            line += lines;
+        }
+    }
+
     /// Whether this record is to go; a header never is.
     pub fn drops(&self, place: Option<u64>, row: Option<u64>) -> bool {
         place.is_some_and(|place| self.dropped.contains(place))

@@ -1,5 +1,6 @@
 //! What a job says of its output.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ pub struct Settings {
     pub sync: Sync,
     /// In which order records stand there.
     pub order: Order,
+    /// The file is a directory of Parquet files, each of about so many records.
+    pub parts: Option<NonZeroU64>,
 }
 
 /// In which order records stand in a finished output.

@@ -55,7 +55,8 @@ pub(super) fn path(results: &Path) -> PathBuf {
 
 /// The file whose name has this ending more.
 pub(super) fn beside(results: &Path, ending: &str) -> PathBuf {
-    let mut name = results.as_os_str().to_owned();
+    // What lies beside a directory does not lie in it: `results/` is `results`.
+    let mut name = results.components().as_path().as_os_str().to_owned();
     name.push(ending);
     name.into()
 }

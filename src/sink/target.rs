@@ -9,6 +9,7 @@ use super::Format;
 use super::disk::Placed;
 use super::finish::Finished;
 use super::opened::{Journal, Opened, Out};
+use super::parts;
 use super::resume::Past;
 use super::rewrite;
 use super::sidecar::beside;
@@ -28,13 +29,16 @@ pub(super) enum Target {
     Replace(PathBuf),
     /// A journal to be put back, of a file that was finished.
     Unpack(Finished),
+    /// The journal of a directory of parts, and its size in bytes when it was read;
+    /// none if all begins anew.
+    Parts(Finished, Option<u64>),
 }
 
 impl Target {
     /// The file that grows, if one does.
     pub(super) fn file(&self) -> Option<PathBuf> {
         match self {
-            Target::Unpack(finished) => Some(finished.journal()),
+            Target::Unpack(finished) | Target::Parts(finished, _) => Some(finished.journal()),
             _ => self.path().map(Path::to_owned),
         }
     }
@@ -44,7 +48,7 @@ impl Target {
         match self {
             Target::Stdout | Target::Device(_) => None,
             Target::New(path) | Target::GoOn(path, _) | Target::Replace(path) => Some(path),
-            Target::Unpack(finished) => Some(&finished.path),
+            Target::Unpack(finished) | Target::Parts(finished, _) => Some(&finished.path),
         }
     }
 
@@ -81,6 +85,9 @@ impl Target {
     }
 
     fn journal(&self, path: &Path, past: &Past, format: Format) -> io::Result<Journal> {
+        if let Target::Parts(finished, size) = self {
+            return in_parts(finished, *size, past, format);
+        }
         if let Target::Unpack(finished) = self {
             finished.unpack()?;
         }
@@ -119,23 +126,38 @@ fn emptied(file: File, path: &Path) -> io::Result<Journal> {
     })
 }
 
-/// The file as the plan has read it, without what is torn after its end, and
-/// without the records that are to go.
-fn resumed(
-    path: &Path,
-    mut file: File,
-    size: u64,
+/// The journal of the parts to come. If records are to go, all of them are put back
+/// into it first, so that a crash leaves each in one place at least.
+fn in_parts(
+    finished: &Finished,
+    size: Option<u64>,
     past: &Past,
     format: Format,
 ) -> io::Result<Journal> {
-    if file.metadata()?.len() != size {
-        let text = "it has changed since it was read; does another run write it?";
-        return Err(io::Error::other(text));
+    let path = finished.journal();
+    let mut options = OpenOptions::new();
+    let file = options.read(true).append(true).create(true).open(&path)?;
+    let Some(size) = size else {
+        parts::remove(&finished.path)?;
+        return emptied(file, &path);
+    };
+    if !past.is_to_be_rewritten() && past.left_over {
+        return emptied(file, &path);
     }
-    if past.end < size {
-        keep_torn(&mut file, path, past.end)?;
-        file.set_len(past.end)?;
+    if !past.is_to_be_rewritten() {
+        return resumed(&path, file, size, past, format);
     }
+    cut_torn(&path, file, size, past.end)?;
+    finished.unpack()?;
+    let journal = rewrite::without_dropped(&path, past, format)?;
+    parts::remove(&finished.path)?;
+    Ok(journal)
+}
+
+/// The file as the plan has read it, without what is torn after its end, and
+/// without the records that are to go.
+fn resumed(path: &Path, file: File, size: u64, past: &Past, format: Format) -> io::Result<Journal> {
+    let file = cut_torn(path, file, size, past.end)?;
     if past.is_to_be_rewritten() {
         return rewrite::without_dropped(path, past, format);
     }
@@ -144,6 +166,18 @@ fn resumed(
         end: past.end,
         crc: past.crc.clone(),
     })
+}
+
+fn cut_torn(path: &Path, mut file: File, size: u64, end: u64) -> io::Result<File> {
+    if file.metadata()?.len() != size {
+        let text = "it has changed since it was read; does another run write it?";
+        return Err(io::Error::other(text));
+    }
+    if end < size {
+        keep_torn(&mut file, path, end)?;
+        file.set_len(end)?;
+    }
+    Ok(file)
 }
 
 /// What is cut goes to a file beside it, should it have been worth something.

@@ -122,6 +122,11 @@ impl Text {
         }
     }
 
+    /// What it has is kept elsewhere now.
+    pub fn begin_anew(&mut self) -> Result<(), SinkError> {
+        self.opened.begin_anew()
+    }
+
     /// Waits until a file is on its disk.
     pub fn sync(&mut self) -> Result<Option<Synced>, SinkError> {
         self.opened.sync()

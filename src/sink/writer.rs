@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::finish::Finished;
-use super::order;
+use super::finish::{Finished, Kind};
 use super::settings::Sync;
 use super::sidecar::Held;
 use super::spent::Usage;
 use super::text::Text;
 use super::{Format, Sink, SinkError};
+use super::{order, parts};
 use crate::error::Error;
 use crate::record::Record;
 
@@ -30,6 +30,8 @@ pub struct Writer {
     noted: Instant,
     /// How many records there were before the first of this run.
     before: u64,
+    /// How many records the journal has, as far as they are in no part.
+    in_journal: u64,
 }
 
 /// Milliseconds since 1970, which go on when no process does.
@@ -47,6 +49,8 @@ pub(super) struct Ending {
     pub sorts: Option<PathBuf>,
     pub format: Option<Format>,
     pub finished: Option<Finished>,
+    /// How many records the journal had before the first of this run.
+    pub in_journal: u64,
 }
 
 impl Writer {
@@ -58,6 +62,7 @@ impl Writer {
         (before, sync): (u64, Sync),
     ) -> Result<Writer, Error> {
         let mut writer = Writer {
+            in_journal: ending.in_journal,
             text,
             held,
             ending,
@@ -173,6 +178,25 @@ impl Writer {
         Ok(())
     }
 
+    /// When the journal has enough records, they become a part, and it begins anew. A
+    /// crash between the two leaves them in both, which resuming sees.
+    fn make_part(&mut self) -> Result<(), SinkError> {
+        let Some(finished) = self.ending.finished.as_ref() else {
+            return Ok(());
+        };
+        match finished.kind {
+            Kind::Parts(most) if self.in_journal >= most => {}
+            _ => return Ok(()),
+        }
+        parts::add(&finished.path, &finished.journal()).map_err(SinkError::Failed)?;
+        if let Some(held) = &mut self.held {
+            held.says.synced = None;
+        }
+        self.note(false)?;
+        self.in_journal = 0;
+        self.text.begin_anew()
+    }
+
     fn sync(&mut self, durably: bool) -> Result<(), SinkError> {
         self.synced = Instant::now();
         if !std::mem::take(&mut self.dirty) {
@@ -222,7 +246,10 @@ impl Sink for Writer {
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
-        self.dirty |= self.text.flush()? > 0;
+        let written = self.text.flush()?;
+        self.dirty |= written > 0;
+        self.in_journal += written;
+        self.make_part()?;
         self.text.has_room()
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::format::Text;
 use super::names::shown;
+use super::parquet::parts;
 use super::{Format, Packing};
 
 /// Makes sure that there is a readable file at `path`, and tells its format:
@@ -14,9 +15,12 @@ pub(super) fn check(path: &str, format: Option<Format>) -> Result<Format, String
     let at = Path::new(path);
     let about = fs::metadata(at).map_err(|error| cannot_open(at, &error))?;
     if about.is_dir() {
-        return Err(format!(
-            "{path} is a directory: give input.file (--input) a file in it"
-        ));
+        return match parts(at) {
+            Ok(parts) if !parts.is_empty() => Ok(Format::Parquet),
+            _ => Err(format!(
+                "{path} is a directory, and not one of Parquet files: give input.file (--input) a file in it"
+            )),
+        };
     }
     // To open a named pipe would be to wait for its writer.
     if about.is_file() {
@@ -51,11 +55,17 @@ pub(super) fn print_of(bytes: &[u8], most: u64) -> (u64, String) {
     (most as u64, hash.to_hex().to_string())
 }
 
-/// The hash of the first `most` bytes of a file, and how many there were.
+/// The hash of the first `most` bytes of a file or of the parts of a directory, and how many there were.
 pub(super) fn print(path: &Path, most: u64) -> Result<(u64, String), String> {
     let read = |path: &Path| -> io::Result<(u64, String)> {
-        let mut hash = blake3::Hasher::new();
-        let bytes = io::copy(&mut File::open(path)?.take(most), &mut hash)?;
+        let files = match path.is_dir() {
+            true => parts(path)?,
+            false => vec![path.to_owned()],
+        };
+        let (mut bytes, mut hash) = (0, blake3::Hasher::new());
+        for file in files {
+            bytes += io::copy(&mut File::open(file)?.take(most - bytes), &mut hash)?;
+        }
         Ok((bytes, hash.finalize().to_hex().to_string()))
     };
     read(path).map_err(|error| cannot_open(path, &error))
@@ -147,7 +157,7 @@ mod tests {
         let cases = [
             ("zzzz", "cannot open zzzz: No such file", ": check input.file (--input)"),
             ("tickrs.csv", "cannot open tickrs.csv: No such file", "; is it tickers.csv?"),
-            ("b.csv", "b.csv is a directory: give", "a file in it"),
+            ("b.csv", "b.csv is a directory, and not one of Parquet files: give", "a file in it"),
             ("a.xlsx", "a.xlsx: the extension \"xlsx\" is unknown: say", "(input.format)"),
             ("a", "a: it has no extension: say", "--format csv|tsv|jsonl|json|lines|requests|parquet|sqlite (input.format)"),
         ];

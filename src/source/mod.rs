@@ -34,7 +34,7 @@ mod located;
 mod names;
 mod origin;
 mod packed;
-mod parquet;
+pub(crate) mod parquet;
 mod records;
 mod requests;
 mod rows;
@@ -79,7 +79,7 @@ pub struct Item {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// The path of a file, or `-` for standard input.
+    /// The path of a file or of a directory of Parquet files, or `-` for standard input.
     pub file: Option<String>,
     /// How the file is written; if absent, its extension tells.
     pub format: Option<Format>,

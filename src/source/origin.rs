@@ -43,7 +43,7 @@ impl Origin {
     /// Whether it is still there after it was read; a pipe is not.
     pub fn lasts(&self) -> bool {
         match self {
-            Origin::File(path, _) => path.is_file(),
+            Origin::File(path, _) => path.is_file() || path.is_dir(),
             Origin::Stdin(_) => false,
             Origin::List(_) => true,
         }

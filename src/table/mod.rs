@@ -78,9 +78,20 @@ impl Form {
 /// # Errors
 /// What is wrong with the source, or why the file can't be written.
 pub fn write(source: &Source, form: Form, path: &Path) -> Result<u64, Error> {
+    write_shaped(source, form, path, Shape::of(source.rows()?)?)
+}
+
+/// The same as Parquet, with the columns of an earlier file as far as they fit.
+pub(crate) fn write_after(earlier: &Path, source: &Source, path: &Path) -> Result<u64, Error> {
+    let before = parquet::shape(earlier)
+        .map_err(|why| Error::stopped(format!("{} cannot be read: {why}", earlier.display())))?;
+    let shape = Shape::of(source.rows()?)?.after(before);
+    write_shaped(source, Form::Parquet, path, shape)
+}
+
+fn write_shaped(source: &Source, form: Form, path: &Path, shape: Shape) -> Result<u64, Error> {
     let wrong =
         |why: String| Error::stopped(format!("{} cannot be written: {why}", path.display()));
-    let shape = Shape::of(source.rows()?)?;
     let mut table = form.table(path, shape).map_err(wrong)?;
     let mut rows = 0;
     for row in source.rows()? {

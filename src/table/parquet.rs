@@ -8,6 +8,7 @@ use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
@@ -38,6 +39,22 @@ struct Column {
     ints: Vec<i64>,
     floats: Vec<f64>,
     texts: Vec<ByteArray>,
+}
+
+/// The columns of a file that was written before.
+pub(super) fn shape(path: &Path) -> Result<Shape, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let reader = SerializedFileReader::new(file).map_err(|error| error.to_string())?;
+    let columns = reader.metadata().file_metadata().schema().get_fields();
+    Ok(Shape::with(columns.iter().map(|column| {
+        let kind = match column.get_physical_type() {
+            Physical::BOOLEAN => Kind::Bool,
+            Physical::INT64 => Kind::Int,
+            Physical::DOUBLE => Kind::Float,
+            _ => Kind::Text,
+        };
+        (column.name().to_owned(), kind)
+    })))
 }
 
 impl Groups {

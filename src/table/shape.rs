@@ -24,7 +24,34 @@ pub(super) enum Kind {
     Text,
 }
 
+/// throng's own columns, even where no row of a file has a value for them.
+const OWN: [(&str, Kind); 7] = [
+    ("_row", Kind::Int),
+    ("_item", Kind::Int),
+    ("_last", Kind::Bool),
+    ("_ok", Kind::Bool),
+    ("_status", Kind::Int),
+    ("_attempts", Kind::Int),
+    ("_ms", Kind::Float),
+];
+
 impl Shape {
+    /// These columns, in this order.
+    pub fn with(columns: impl Iterator<Item = (String, Kind)>) -> Shape {
+        let mut shape = Shape::default();
+        columns.for_each(|(name, kind)| shape.take(&name, kind));
+        shape
+    }
+
+    /// The columns of an earlier table, as far as they can hold these values, and
+    /// then those that are new.
+    pub fn after(self, mut earlier: Shape) -> Shape {
+        for (name, kind) in self.columns {
+            earlier.take(&name, kind);
+        }
+        earlier
+    }
+
     /// Reads all rows once.
     pub fn of(rows: Rows) -> Result<Shape, Error> {
         let mut shape = Shape::default();
@@ -36,13 +63,18 @@ impl Shape {
 
     fn add(&mut self, fields: &Fields) {
         for (name, value) in fields {
-            let kind = Kind::of(value);
-            match self.place(name) {
-                Some(place) => self.columns[place].1 = self.columns[place].1.or(kind),
-                None => {
-                    self.places.insert(name.clone(), self.columns.len());
-                    self.columns.push((name.clone(), kind));
-                }
+            self.take(name, Kind::of(value));
+        }
+    }
+
+    fn take(&mut self, name: &str, kind: Kind) {
+        match self.place(name) {
+            Some(place) => self.columns[place].1 = self.columns[place].1.or(kind),
+            None => {
+                let own = OWN.iter().find(|(own, _)| *own == name);
+                let kind = own.map_or(kind, |(_, own)| kind.or(*own));
+                self.places.insert(name.to_owned(), self.columns.len());
+                self.columns.push((name.to_owned(), kind));
             }
         }
     }
@@ -103,5 +135,18 @@ mod tests {
         use Kind::{Bool, Float, Null, Text};
         assert_eq!(kinds, [Float, Null, Bool, Text, Text, Text]);
         assert_eq!((shape.place("f"), shape.place("g")), (Some(5), None));
+    }
+
+    #[test]
+    fn columns_go_on_from_one_table_to_the_next() {
+        use Kind::{Float, Int, Null, Text};
+        let of = |columns: &[(&str, Kind)]| {
+            let columns = columns.iter();
+            Shape::with(columns.map(|(name, kind)| ((*name).to_owned(), *kind)))
+        };
+        let earlier = of(&[("a", Float), ("b", Int), ("_status", Null)]);
+        let next = of(&[("c", Text), ("b", Null), ("a", Int)]).after(earlier);
+        let expected = of(&[("a", Float), ("b", Int), ("_status", Int), ("c", Text)]);
+        assert_eq!(next, expected);
     }
 }

@@ -228,6 +228,18 @@ fn parquet_survives() {
 }
 
 #[test]
+fn parts_survive() {
+    let job = Job {
+        output: "out",
+        journal: "out.journal",
+        flags: "--parts=40",
+        faults: &[],
+        prices: of_lines,
+    };
+    job.survives(kills(12), 7);
+}
+
+#[test]
 fn a_packed_text_survives() {
     finished_form("out.jsonl.zst", "out.jsonl.zst.journal", 6);
 }

@@ -10,16 +10,29 @@ use crate::harness::{
 };
 
 const ROWS: usize = 50;
-const FORMS: [&str; 5] = [
+const FORMS: [&str; 6] = [
     "out.parquet",
     "out.db",
     "out.jsonl.gz",
     "out.jsonl.zst",
     "out.csv.gz",
+    PARTS,
 ];
+/// A directory.
+const PARTS: &str = "results/";
 
 fn ask(place: &Place, mock: &Mock, output: &str) -> Throng {
-    run().quotes(&mock.url()).files(place, ROWS, output)
+    run()
+        .quotes(&mock.url())
+        .files(place, ROWS, output)
+        .flags(parts(output))
+}
+
+fn parts(output: &str) -> &str {
+    match output {
+        PARTS => "--parts=12",
+        _ => "",
+    }
 }
 
 /// The records of any file, by way of `throng convert`.
@@ -50,7 +63,9 @@ fn every_form_has_the_same_records() {
     ask(&place, &mock, "out.jsonl").exits(0);
     let expected = place.records("out.jsonl");
     for name in FORMS {
-        ask(&place, &mock, name).exits(0).says(name);
+        ask(&place, &mock, name)
+            .exits(0)
+            .says(name.trim_end_matches('/'));
         let records = converted(&place, name);
         assert_one_record_per_row(&records, ROWS);
         for column in ["symbol", "price", "_ok"] {
@@ -62,7 +77,8 @@ fn every_form_has_the_same_records() {
             };
             assert_eq!(texts(&records), texts(&expected), "{name}");
         }
-        assert!(!fs::exists(place.path(&format!("{name}.journal"))).unwrap());
+        let journal = format!("{}.journal", name.trim_end_matches('/'));
+        assert!(!fs::exists(place.path(&journal)).unwrap());
     }
 }
 
@@ -96,6 +112,7 @@ fn failed_rows_of_a_finished_one_are_asked_for_again() {
             run()
                 .with_two_statuses(&mock.url(), code)
                 .files(&place, ROWS, name)
+                .flags(parts(name))
         };
         ask("404").exits(1);
         mock.reset();
@@ -123,14 +140,93 @@ fn an_interrupted_one_is_gone_on_with() {
             .start();
         until("some requests", || mock.judgement().requests > 5);
         running.signal("-INT");
-        running
-            .ends()
-            .with_code(130)
-            .says(&format!("--resume goes on with {}", place.path(name)));
+        running.ends().with_code(130).says(&format!(
+            "--resume goes on with {}",
+            place.path(name.trim_end_matches('/'))
+        ));
         ask(&place, &mock, name).flags("--resume").exits(0);
         assert_one_record_per_row(&converted(&place, name), ROWS);
         assert_eq!(mock.judgement().requests as usize, ROWS, "{name}");
     }
+}
+
+/// The names in the directory of parts.
+fn listed(place: &Place) -> Vec<String> {
+    let entries = fs::read_dir(place.path(PARTS)).into_iter().flatten();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn parts_appear_whole_while_the_run_goes_on() {
+    let (place, mock) = (Place::new(), slow());
+    let running = ask(&place, &mock, PARTS)
+        .flags("--mode sync --workers 1")
+        .start();
+    until("two parts", || listed(&place).len() >= 2);
+    let first = converted(&place, "results/part-000000.parquet");
+    assert!((12..ROWS).contains(&first.len()), "{}", first.len());
+    running.signal("-INT");
+    running.ends().with_code(130);
+    let before = listed(&place);
+    let report = throng("report").flags(&place.path(PARTS)).exits(0);
+    report.says("is not complete: --resume goes on with it");
+    ask(&place, &mock, PARTS).flags("--resume").exits(0);
+    assert!(listed(&place).starts_with(&before) && listed(&place).len() > before.len());
+    assert_eq!(mock.judgement().requests as usize, ROWS);
+    throng("report")
+        .flags(&place.path(PARTS))
+        .exits(0)
+        .says("50 rows: 50 ok");
+    // Whole as they are, they may also be an input.
+    let (output, input) = (place.path("again.jsonl"), place.path(PARTS));
+    let url = format!("{}/echo/1?{{{{ symbol }}}}", mock.url());
+    let again = run().arg("--url", &url).arg("--extract", "path=.path");
+    again
+        .arg("--input", &input)
+        .arg("--output", &output)
+        .exits(0);
+    assert_one_record_per_row(&place.records("again.jsonl"), ROWS);
+}
+
+#[test]
+fn a_part_whose_journal_was_not_emptied_is_no_row_twice() {
+    let (place, mock) = (Place::new(), plain_mock());
+    ask(&place, &mock, PARTS).flags("--take 20").exits(0);
+    let last = listed(&place).pop().unwrap();
+    let journal = place.path("results.journal");
+    let part = place.path(&format!("{PARTS}{last}"));
+    throng("convert")
+        .arg(&part, &place.path("part.jsonl"))
+        .exits(0);
+    fs::rename(place.path("part.jsonl"), &journal).unwrap();
+    let ended = ask(&place, &mock, PARTS).flags("--resume").exits(0);
+    assert!(!ended.stderr.contains("twice"), "{}", ended.stderr);
+    assert_one_record_per_row(&converted(&place, PARTS), ROWS);
+    assert_eq!(mock.judgement().requests as usize, ROWS);
+}
+
+#[test]
+fn parts_that_make_no_sense_say_why() {
+    let (place, mock) = (Place::new(), plain_mock());
+    place.file("file", "precious");
+    fs::create_dir(place.path("directory")).unwrap();
+    for (output, flags, why) in [
+        ("file", "--parts", "needs a directory: give another name"),
+        ("a", "--parts --order input", "needs one file"),
+        ("a", "--parts --output-format csv", "are Parquet files"),
+        ("a", "--parts --resume", "there is nothing to resume"),
+        ("directory", "", "is a directory: give a file, or --parts"),
+        ("missing/a", "--parts", "there is no directory"),
+    ] {
+        let asked = run().quotes(&mock.url()).files(&place, 3, output);
+        asked.flags(flags).exits(2).says(why);
+    }
+    assert_eq!(place.read("file"), "precious");
+    let stdout = run().quotes(&mock.url()).flags("--parts").exits(2);
+    stdout.says("--parts needs an output file");
 }
 
 fn slow() -> Mock {

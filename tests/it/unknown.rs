@@ -166,7 +166,7 @@ fn pages_asked_for_by_post_are_in_doubt_after_a_crash_and_what_came_of_them_stay
 #[test]
 fn a_row_s_pages_are_announced_before_the_first_is_sent() {
     let (place, mock) = (Place::new(), plain_mock());
-    place.file("rows.csv", &symbols(2));
+    place.file("rows.csv", &crate::harness::symbols(2));
     let running = run()
         .arg(
             "--url",

@@ -1,5 +1,7 @@
 //! Flags of where records go.
 
+use std::num::NonZeroU64;
+
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -13,6 +15,16 @@ pub struct Output {
     /// How records are written, whatever the file's name
     #[arg(long, value_name = "FORMAT", value_parser = ["jsonl", "csv", "parquet", "sqlite"])]
     output_format: Option<String>,
+    /// FILE is a directory of Parquet files, each whole, of about ROWS records
+    /// [default ROWS: 100000]
+    #[arg(
+        long,
+        value_name = "ROWS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "100000",
+    )]
+    parts: Option<NonZeroU64>,
     /// Keep each answer's body in its record, as _body
     #[arg(long)]
     keep_body: bool,
@@ -66,6 +78,7 @@ impl Output {
             "key": self.existing.key,
             "sync": self.sync,
             "order": self.order,
+            "parts": self.parts,
         })
     }
 }

@@ -1,0 +1,214 @@
+//! A directory of Parquet files, each of them whole when it appears. The journal lies
+//! beside the directory; when it has enough records they become the next part, and
+//! it begins anew. [door: files]
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use super::check::{self, Place};
+use super::finish::{Finished, Kind, as_lines, placed, rows};
+use super::resume::Past;
+use super::sidecar::{self, beside, sync_directory};
+use super::target::Target;
+use super::{Existing, Format, Order, Settings, past};
+use crate::error::Error;
+use crate::source;
+use crate::source::parquet::parts;
+use crate::table::{self, Form};
+
+/// What a directory of parts, of about so many records each, has already.
+pub(super) fn place(
+    directory: &Path,
+    most: u64,
+    settings: &Settings,
+    resends: bool,
+) -> Result<Place, Error> {
+    let format = Format::of_table(Form::Parquet);
+    // `results/` is `results`.
+    let directory = directory.components().as_path();
+    check(directory, format, settings)?;
+    let finished = Finished {
+        path: directory.to_owned(),
+        kind: Kind::Parts(most),
+    };
+    let journal = finished.journal();
+    let (parts, size) = (
+        of(directory)?,
+        journal.metadata().ok().map(|data| data.len()),
+    );
+    let has_records = !parts.is_empty() || size > Some(0);
+    let (before, past, size) = match settings.existing() {
+        Existing::Refuse if has_records => {
+            return Err(past::refuse(directory, &|| finished.text(), format));
+        }
+        Existing::Refuse | Existing::Overwrite => (None, Past::default(), None),
+        _ if parts.is_empty() && size.is_none() => {
+            let name = directory.display();
+            return Err(Error::plan(format!(
+                "there is nothing to resume: {name} has no parts; run without --resume"
+            )));
+        }
+        _ => {
+            let before = sidecar::read(directory);
+            let synced = before.as_ref().and_then(|before| before.synced.as_ref());
+            let texts = (text(directory)?, whole(&journal)?);
+            let past = past::of_parts(directory, texts, format, settings, synced, resends)?;
+            (before, past, size.or(Some(0)))
+        }
+    };
+    Ok(Place {
+        target: Target::Parts(finished.clone(), size),
+        format,
+        past,
+        before,
+        finished: Some(finished),
+    })
+}
+
+fn check(directory: &Path, format: Format, settings: &Settings) -> Result<(), Error> {
+    let name = directory.display();
+    if settings.format.is_some_and(|given| given != format) {
+        return Err(Error::plan(
+            "output.parts (--parts) are Parquet files: leave output.format (--output-format) out",
+        ));
+    }
+    if settings.order == Order::Input {
+        return Err(Error::plan(
+            "output.order (--order input) needs one file, and output.parts (--parts) makes many: leave one of them out",
+        ));
+    }
+    match directory.metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => check::can_make(directory),
+        Ok(data) if data.is_dir() => check::can_make(&directory.join("part")),
+        Ok(_) => Err(Error::plan(format!(
+            "the output {name} is a file, and output.parts (--parts) needs a directory: give another name"
+        ))),
+        Err(error) => Err(check::refused(directory, &error)),
+    }
+}
+
+fn of(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    match parts(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        found => found.map_err(|error| {
+            Error::plan(format!("{} cannot be read: {error}", directory.display()))
+        }),
+    }
+}
+
+/// The records of all parts.
+pub(super) fn text(directory: &Path) -> Result<Box<dyn BufRead>, Error> {
+    match of(directory)?.is_empty() {
+        true => Ok(Box::new(io::empty())),
+        false => Ok(as_lines(
+            rows(directory, Some(source::Format::Parquet))?.rows()?,
+        )),
+    }
+}
+
+/// All of a journal.
+fn whole(journal: &Path) -> Result<Box<dyn BufRead>, Error> {
+    match File::open(journal) {
+        Ok(file) => Ok(Box::new(BufReader::with_capacity(1 << 16, file))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Box::new(io::empty())),
+        Err(error) => Err(check::refused(journal, &error)),
+    }
+}
+
+/// The whole lines of a journal.
+pub(super) fn lines(journal: &Path) -> Result<impl BufRead + use<>, Error> {
+    let (mut text, mut line, mut end) = (whole(journal)?, Vec::new(), 0);
+    loop {
+        line.clear();
+        let read = text.read_until(b'\n', &mut line);
+        read.map_err(|error| check::refused(journal, &error))?;
+        match line.ends_with(b"\n") {
+            true => end += line.len() as u64,
+            false => return Ok(whole(journal)?.take(end)),
+        }
+    }
+}
+
+/// Makes the next part of a journal, if there is anything in it.
+pub(super) fn add(directory: &Path, journal: &Path) -> Result<(), Error> {
+    if journal.metadata().is_ok_and(|data| data.len() == 0) {
+        return Ok(());
+    }
+    let made = fs::create_dir(directory).and_then(|()| sync_directory(directory));
+    if let Err(error) = made
+        && error.kind() != ErrorKind::AlreadyExists
+    {
+        return Err(cannot(directory, &error));
+    }
+    let last = of(directory)?.pop();
+    let path = directory.join(format!("part-{:06}.parquet", next(last.as_deref())));
+    let source = rows(journal, Some(source::Format::Jsonl))?;
+    placed(&path, |new| match &last {
+        Some(last) => table::write_after(last, &source, new),
+        None => table::write(&source, Form::Parquet, new),
+    })
+}
+
+/// The number after that of the last part.
+fn next(last: Option<&Path>) -> u64 {
+    let name = last.and_then(Path::file_stem).unwrap_or_default();
+    let number = name.to_string_lossy();
+    let number = number.strip_prefix("part-").and_then(|it| it.parse().ok());
+    number.map_or(0, |number: u64| number + 1)
+}
+
+/// Takes all parts away.
+pub(super) fn remove(directory: &Path) -> io::Result<()> {
+    for part in parts(directory).or_else(|error| match error.kind() {
+        ErrorKind::NotFound => Ok(Vec::new()),
+        _ => Err(error),
+    })? {
+        fs::remove_file(part)?;
+    }
+    Ok(())
+}
+
+fn cannot(path: &Path, error: &io::Error) -> Error {
+    Error::stopped(format!("{} cannot be written: {error}", path.display()))
+}
+
+/// What people should know of results whose run is not complete.
+#[must_use]
+pub fn unfinished(results: &Path) -> Option<String> {
+    let journal = beside(results, ".journal");
+    let name = results.display();
+    journal.exists().then(|| {
+        format!(
+            "{name} is not complete: --resume goes on with it, and adds what is in {}",
+            journal.display()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_numbered_after_the_last_one() {
+        for (last, number) in [("part-000041.parquet", 42), ("other.parquet", 0)] {
+            assert_eq!(next(Some(Path::new(last))), number);
+        }
+        assert_eq!(next(None), 0);
+    }
+
+    #[test]
+    fn a_line_counts_with_its_newline_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = directory.path().join("out.journal");
+        let read = || {
+            let mut text = String::new();
+            lines(&journal).unwrap().read_to_string(&mut text).unwrap();
+            text
+        };
+        assert_eq!(read(), "");
+        fs::write(&journal, "{}\n{}\n{\"a").unwrap();
+        assert_eq!(read(), "{}\n{}\n");
+    }
+}
