@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::chance::Chance;
-use crate::judge::{Tries, Verdict};
+use crate::judge::{Tries, Verdict, landed};
 use crate::limit::{Ask, Gate, Permit, Time};
 use crate::live::{Counters, Live};
 use crate::plan::{Plan, Step};
@@ -104,8 +104,10 @@ struct Seen {
     status: Option<StatusCode>,
     latency: Option<Duration>,
     arrived: Vec<Arrived>,
-    /// Of a request that must not be sent twice.
+    /// Of a request that must not be sent twice, or not after a time.
     announcements: Vec<Announcement>,
+    /// Whether any attempt may have been done.
+    may_be_done: bool,
     signed: Signed,
     renewed: bool,
     /// Whether the last answer was a refusal: it costs no try.
@@ -140,6 +142,23 @@ struct Terms<'a> {
 }
 
 impl Seen {
+    /// Takes in what the server may have seen of an attempt.
+    fn judge(&mut self, landed: Landed) {
+        match landed {
+            Landed::No => self.take_back(),
+            Landed::Maybe => self.may_be_done = true,
+            Landed::Final => {}
+        }
+    }
+
+    /// Nothing was done: what was announced did not happen.
+    fn take_back(&mut self) {
+        if !self.may_be_done {
+            let announcements = self.announcements.iter_mut();
+            announcements.for_each(Announcement::take_back);
+        }
+    }
+
     /// Takes in what came later.
     fn add(&mut self, later: &Seen) {
         self.attempts += later.attempts;
@@ -215,18 +234,21 @@ impl Walk {
     ) -> Result<Result<Answer, Failure>, Stopped> {
         let tries = Tries::of(request.method());
         let intents = self.intents.as_ref();
-        if let Some(intents) = intents.filter(|_| !self.step().judge.resends(tries)) {
+        if let Some(intents) = intents.filter(|_| self.step().judge.announces(tries)) {
             seen.announcements = rows.iter().map(|row| intents.of(row)).collect();
         }
         let terms = Terms {
             ask,
             errand: Errand::Own,
         };
-        let asked = self.ask(request, terms, tries, seen).await;
-        let announcements = std::mem::take(&mut seen.announcements);
+        let asked = match self.too_old(seen) {
+            Some(trouble) => Ok(Err(trouble.failure())),
+            None => self.ask(request, terms, tries, seen).await,
+        };
         if asked.is_err() {
-            announcements.into_iter().for_each(Announcement::take_back);
+            seen.take_back();
         }
+        seen.announcements.clear();
         asked
     }
 
@@ -270,8 +292,10 @@ impl Walk {
             let outcome = self.attempt(request, terms, seen).await?;
             if std::mem::take(&mut seen.refused) {
                 // The gate is closed: that is where the row waits.
+                seen.take_back();
                 continue;
             }
+            seen.judge(landed(&outcome));
             self.check_cut(&outcome, tries)?;
             if let (Ok(answer), Errand::Own) = (&outcome, terms.errand)
                 && self.renewed(answer.status, seen).await?
@@ -354,6 +378,11 @@ impl Walk {
     ) -> Result<Answer, Break> {
         seen.attempts += 1;
         let (mut lease, mut permit) = self.ready_to_sign(request, terms, seen).await?;
+        if let Some(trouble) = self.too_old(seen) {
+            seen.attempts -= 1;
+            permit.returned();
+            return Err(trouble.into());
+        }
         for announcement in &mut seen.announcements {
             announcement.make().await.map_err(|_| Break::Stopped)?;
         }
@@ -391,6 +420,25 @@ impl Walk {
         // From here on nobody sees a secret that the server echoes.
         let body = self.run.plan.secrets.hide_in(answer.body);
         Ok(Answer { body, ..answer })
+    }
+
+    /// Why it must not be sent any more, if the server has forgotten its key by now.
+    fn too_old(&self, seen: &Seen) -> Option<Trouble> {
+        let ttl = self.step().judge.key_ttl()?;
+        let age = seen
+            .announcements
+            .iter()
+            .filter_map(Announcement::age)
+            .max()?;
+        (age >= ttl).then(|| Trouble {
+            kind: "outcome unknown",
+            detail: format!(
+                "it was sent {} ago and may have been done, and the server knows its Idempotency-Key for {} (retry.idempotency-ttl): it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
+                humantime::format_duration(Duration::from_secs(age.as_secs())),
+                humantime::format_duration(ttl),
+            ),
+            landed: Landed::Final,
+        })
     }
 
     /// The permit comes last: making a connection takes a time that varies.

@@ -78,6 +78,19 @@ impl Judge {
             || self.settings.idempotency_key.is_some()
     }
 
+    /// How long a request that may have been done can be sent again, if not for ever.
+    #[must_use]
+    pub fn key_ttl(&self) -> Option<Duration> {
+        let is_kept = self.settings.unknown == Unknown::Fail;
+        self.settings.idempotency_ttl.filter(|_| is_kept)
+    }
+
+    /// Whether the log must know of a request before it is sent.
+    #[must_use]
+    pub fn announces(&self, tries: Tries) -> bool {
+        !self.resends(tries) || (self.key_ttl().is_some() && !tries.idempotent)
+    }
+
     /// Why a run should rather end than wait for the limit any longer, if it should.
     #[must_use]
     pub fn too_long(&self, pause: Option<Duration>, refusals: u32) -> Option<String> {
@@ -106,12 +119,13 @@ impl Judge {
         outcome: &Result<Answer, Trouble>,
         chance: f64,
     ) -> Verdict {
-        let (failure, landed) = match outcome {
+        let failure = match outcome {
             Ok(answer) if answer.status.is_success() => return Verdict::Done,
-            Ok(answer) => (answer.failure(), self.landed(answer.status)),
-            Err(trouble) => (trouble.failure(), trouble.landed),
+            Ok(answer) if is_replayed(answer) => return Verdict::GiveUp(replayed(answer)),
+            Ok(answer) => answer.failure(),
+            Err(trouble) => trouble.failure(),
         };
-        match landed {
+        match landed(outcome) {
             Landed::Final => Verdict::GiveUp(failure),
             Landed::Maybe if !self.resends(*tries) => Verdict::GiveUp(unknown(outcome, failure)),
             _ if tries.used >= self.settings.retries => Verdict::GiveUp(failure),
@@ -121,15 +135,32 @@ impl Judge {
             }
         }
     }
+}
 
-    /// Whether a status leaves room for another attempt.
-    fn landed(&self, status: StatusCode) -> Landed {
-        match status {
+/// What the server may have seen of an attempt, and whether there is room for another.
+#[must_use]
+pub fn landed(outcome: &Result<Answer, Trouble>) -> Landed {
+    match outcome {
+        Err(trouble) => trouble.landed,
+        Ok(answer) => match answer.status {
             StatusCode::REQUEST_TIMEOUT => Landed::No,
             status if status.is_server_error() => Landed::Maybe,
             _ => Landed::Final,
-        }
+        },
     }
+}
+
+/// Whether the server has stored this answer for the request's key: it will say the
+/// same whenever it is asked.
+fn is_replayed(answer: &Answer) -> bool {
+    let header = answer.headers.get("idempotent-replayed");
+    header.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+}
+
+fn replayed(answer: &Answer) -> Failure {
+    let Failure { kind, detail } = answer.failure();
+    let detail = format!("the answer that the server keeps for this Idempotency-Key: {detail}");
+    Failure { kind, detail }
 }
 
 /// A status says what happened by itself; silence doesn't.
@@ -204,6 +235,19 @@ mod tests {
             assert_eq!(all[..2], pauses);
             assert!(matches!(all[2], Verdict::GiveUp(_)), "{all:?}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_the_server_has_stored_ends_the_row() {
+        let mut stored = status(500);
+        let headers = &mut stored.as_mut().unwrap().headers;
+        headers.insert("idempotent-replayed", "true".parse().unwrap());
+        let all = verdicts(Method::POST, Unknown::Resend, &stored);
+        let [Verdict::GiveUp(failure)] = &all[..] else {
+            panic!("{all:?}")
+        };
+        assert_eq!(failure.kind, "status 500");
+        assert!(failure.detail.contains("keeps for this Idempotency-Key"));
     }
 
     #[test]

@@ -20,6 +20,10 @@ pub struct Settings {
     /// A template for an `Idempotency-Key` header, by which the server knows a request
     /// again, or `auto`; requests that may have landed are then sent again.
     pub idempotency_key: Option<String>,
+    /// How long the server knows a key; a request that may have landed longer ago is
+    /// not sent again.
+    #[serde(with = "humantime_serde")]
+    pub idempotency_ttl: Option<Duration>,
 }
 
 /// What to do with a POST that may have been done.
@@ -41,6 +45,7 @@ impl Default for Settings {
             max_refusals: 20,
             unknown: Unknown::Fail,
             idempotency_key: None,
+            idempotency_ttl: None,
         }
     }
 }

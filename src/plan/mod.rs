@@ -76,7 +76,7 @@ impl Plan {
             ("the input", job.input.file.as_deref()),
             ("the output", job.output.file.as_deref()),
         )?;
-        let mut output = Output::new(&job.output, resends(&step, &later))?;
+        let mut output = Output::new(&job.output, !announces(&step, &later))?;
         let source = Source::new(&input(job, &step))?;
         let survey = source.survey()?;
         hosts::settle(&mut step, job, &source)?;
@@ -134,9 +134,9 @@ impl Plan {
         later.map_or(self.workers, |later| later.crew)
     }
 
-    /// Whether every request may be sent again if it may have been done.
-    pub(crate) fn resends(&self) -> bool {
-        resends(&self.step, &self.later)
+    /// Whether there are requests that must be announced before they are sent.
+    pub(crate) fn announces(&self) -> bool {
+        announces(&self.step, &self.later)
     }
 
     /// How many rows there are, if that is known before they are read.
@@ -201,6 +201,6 @@ fn input(job: &Job, step: &Step) -> source::Settings {
     input
 }
 
-fn resends(step: &Step, later: &[Later]) -> bool {
-    step.resends() && later.iter().all(|later| later.step.resends())
+fn announces(step: &Step, later: &[Later]) -> bool {
+    step.announces() || later.iter().any(|later| later.step.announces())
 }

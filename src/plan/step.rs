@@ -85,6 +85,11 @@ impl Step {
                 "retry.idempotency-key (--idempotency-key) is for one request of one row, and here a row has several or shares one: leave one of them out",
             ));
         }
+        if job.retry.idempotency_ttl.is_some() && job.retry.idempotency_key.is_none() {
+            return Err(Error::plan(
+                "retry.idempotency-ttl (--idempotency-ttl) says how long the server knows a key, and there is none: give retry.idempotency-key (--idempotency-key) as well",
+            ));
+        }
         let signer = Signer::new(secret_headers, renderer.keys(), &job.auth, known)?;
         Ok(Step {
             extractor: Extractor::new(&job.extract)?,
@@ -118,6 +123,12 @@ impl Step {
     pub(crate) fn resends(&self) -> bool {
         let method = self.renderer.method().unwrap_or(&Method::POST);
         self.judge.resends(Tries::of(method))
+    }
+
+    /// Whether any of its requests must be announced before it is sent.
+    pub(crate) fn announces(&self) -> bool {
+        let method = self.renderer.method().unwrap_or(&Method::POST);
+        self.judge.announces(Tries::of(method))
     }
 
     /// Whether its request is the same for all rows.

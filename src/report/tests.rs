@@ -65,7 +65,7 @@ fn a_stopped_run_tells_why_and_how_to_go_on() {
     (report.rows.skipped, report.rows.skipped_failed) = (1200, 3);
     let text = report.text(Color::Never);
     for line in [
-        "0 rows: 0 ok, 0 failed (1,200 more done before, of which 3 failed: --retry-failed asks for them again)\nstopped: disk full\n",
+        "0 rows: 0 ok, 0 failed (1,200 more done before, of which 3 failed)\nstopped: disk full\n",
         "at most 23 can have arrived in any 5 s, MORE THAN IT ALLOWS; 1 request without an answer",
         "\nrecords: out.jsonl\nto go on: throng run job.toml --resume\n",
     ] {

@@ -69,7 +69,7 @@ fn rows(report: &Report) -> String {
         skipped => match rows.skipped_failed {
             0 => format!(" ({} more done before)", count(skipped)),
             failed => format!(
-                " ({} more done before, of which {} failed: --retry-failed asks for them again)",
+                " ({} more done before, of which {} failed)",
                 count(skipped),
                 count(failed)
             ),

@@ -138,7 +138,7 @@ impl Run {
 impl Run {
     /// Only what must not be sent twice is announced.
     fn intents(&self) -> Result<Option<IntentLog>, Error> {
-        if self.plan().resends() {
+        if !self.plan().announces() {
             return Ok(None);
         }
         let stop = self.shared.stop.clone();

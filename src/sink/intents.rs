@@ -2,10 +2,13 @@
 //! is on the disk before the first byte of a request that must not be sent
 //! twice. [door: files, threads]
 
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
@@ -15,6 +18,7 @@ use super::Format;
 use super::codec::Seen;
 use super::done::Done;
 use super::sidecar::{beside, sync_directory};
+use super::writer::milliseconds_now;
 use crate::source::Row;
 
 /// One line of the log.
@@ -24,6 +28,9 @@ struct Intent {
     /// The value of the field that identifies the row.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     key: Option<String>,
+    /// When it was sent first, in milliseconds since 1970.
+    #[serde(default)]
+    at: u64,
     /// Whether the request turned out not to have been sent, or to be refused.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     void: bool,
@@ -35,6 +42,8 @@ pub struct Intents {
     key: Option<String>,
     format: Format,
     to_log: Sender<Entry>,
+    /// When requests that are in doubt were sent, by their row.
+    sent: Arc<HashMap<String, u64>>,
 }
 
 /// What is said of one row before it is sent.
@@ -48,6 +57,7 @@ pub struct Announcement {
 pub struct IntentLog {
     path: PathBuf,
     to_log: Sender<Entry>,
+    sent: Arc<HashMap<String, u64>>,
     thread: JoinHandle<io::Result<()>>,
 }
 
@@ -116,6 +126,11 @@ impl Intent {
         }
     }
 
+    /// By what its row is known.
+    fn id(&self) -> String {
+        self.key.clone().unwrap_or_else(|| self.row.to_string())
+    }
+
     fn line(&self) -> Vec<u8> {
         // A number and a text can always be written.
         let mut line = serde_json::to_vec(self).unwrap_or_default();
@@ -132,10 +147,11 @@ impl IntentLog {
         failed: impl Fn(io::Error) + Send + 'static,
     ) -> io::Result<IntentLog> {
         let path = path(results);
-        let mut old = Vec::new();
+        let (mut old, mut sent) = (Vec::new(), HashMap::new());
         for intent in read(results)? {
             if !intent.void && doubtful.has_seen(&intent.seen()) {
                 old.extend(intent.line());
+                sent.entry(intent.id()).or_insert(intent.at);
             }
         }
         let new = beside(&path, ".new");
@@ -158,6 +174,7 @@ impl IntentLog {
         Ok(IntentLog {
             path,
             to_log,
+            sent: Arc::new(sent),
             thread,
         })
     }
@@ -169,6 +186,7 @@ impl IntentLog {
             key: key.map(str::to_owned),
             format,
             to_log: self.to_log.clone(),
+            sent: self.sent.clone(),
         }
     }
 
@@ -193,14 +211,19 @@ impl Intents {
     pub fn of(&self, row: &Row) -> Announcement {
         let key = self.key.as_ref().and_then(|key| row.fields.get(key));
         let text = |value| String::from_utf8_lossy(&self.format.value(value)).into_owned();
+        let mut intent = Intent {
+            row: row.number,
+            key: key.map(text),
+            at: 0,
+            void: false,
+        };
+        let sent = (!self.sent.is_empty()).then(|| self.sent.get(&intent.id()));
+        let sent = sent.flatten().copied();
+        intent.at = sent.unwrap_or(0);
         Announcement {
-            intent: Intent {
-                row: row.number,
-                key: key.map(text),
-                void: false,
-            },
+            intent,
             to_log: self.to_log.clone(),
-            is_made: false,
+            is_made: sent.is_some(),
         }
     }
 }
@@ -215,6 +238,7 @@ impl Announcement {
         if self.is_made {
             return Ok(());
         }
+        self.intent.at = milliseconds_now();
         let (done, is_done) = oneshot::channel();
         self.send(Some(done))?;
         is_done.await.map_err(|_| Unlogged)?;
@@ -222,12 +246,20 @@ impl Announcement {
         Ok(())
     }
 
-    /// The row was not sent after all, or refused, and has no record.
-    pub fn take_back(mut self) {
-        if self.is_made {
+    /// How long ago it was made, if it was.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        let age = milliseconds_now().saturating_sub(self.intent.at);
+        self.is_made.then(|| Duration::from_millis(age))
+    }
+
+    /// The row was not sent after all, or refused. It may be sent, and announced, again.
+    pub fn take_back(&mut self) {
+        if std::mem::take(&mut self.is_made) {
             self.intent.void = true;
             // A log that failed has stopped the run; the row stays in doubt.
             let _ = self.send(None);
+            self.intent.void = false;
         }
     }
 
@@ -309,6 +341,7 @@ mod tests {
             &Intent {
                 row: 3,
                 key: None,
+                at: 0,
                 void: false,
             }
             .seen(),
@@ -337,6 +370,7 @@ mod tests {
             key: None,
             format: "jsonl".parse().unwrap(),
             to_log,
+            sent: Arc::default(),
         };
         assert!(intents.of(&row(1)).make().await.is_err());
         assert_eq!(heard.recv().unwrap(), io::ErrorKind::StorageFull);

@@ -35,7 +35,7 @@ pub struct Output {
 
 impl Output {
     /// Checks the place; reads the file that is to be resumed. `resends` says
-    /// whether requests of unknown outcome may be sent again.
+    /// whether requests of unknown outcome may be sent again, whenever they were sent.
     ///
     /// # Errors
     /// A plan error if records could not go there, or if there are records

@@ -78,26 +78,30 @@ impl Text {
             Ok(()) => {
                 let records = self.ends.len() as u64;
                 self.written += records;
-                self.reflect(self.buffer.len())?;
+                let reflected = self.reflect(self.buffer.len());
                 self.buffer.clear();
                 self.ends.clear();
-                Ok(records)
+                reflected.map(|()| records)
             }
             Err((kept, error)) => {
-                self.reflect(kept)?;
+                let reflected = self.reflect(kept);
                 self.forget(kept);
-                Err(error)
+                reflected.and(Err(error))
             }
         }
     }
 
     fn reflect(&mut self, written: usize) -> Result<(), SinkError> {
-        match &mut self.mirror {
-            None => Ok(()),
-            Some(mirror) => mirror
-                .take(&self.buffer[..written])
-                .map_err(SinkError::Failed),
+        let Some(mirror) = &mut self.mirror else {
+            return Ok(());
+        };
+        let taken = mirror.take(&self.buffer[..written]);
+        if taken.is_err() {
+            // What it lacks now it must not have later rows in place of: the next run
+            // catches up from where it is.
+            self.mirror = None;
         }
+        taken.map_err(SinkError::Failed)
     }
 
     /// These first bytes of the buffer are written.

@@ -53,6 +53,7 @@ mod simulated;
 mod spoken;
 mod structure;
 mod summary;
+mod syscalls;
 mod tls;
 mod unknown;
 mod verdicts;

@@ -137,7 +137,8 @@ fn a_failed_row_has_its_record_too() {
         .read("out.jsonl")
         .replace("\"_ok\":true", "\"_ok\":false");
     fs::write(place.path("out.jsonl"), failed).unwrap();
-    ask(&place, &mock, "out.jsonl").flags("--resume").exits(0);
+    let ended = ask(&place, &mock, "out.jsonl").flags("--resume").exits(1);
+    ended.says("39 more done before, of which 39 failed");
     assert_eq!(mock.judgement().requests, 1);
     let ok: Vec<Value> = each(&place.records("out.jsonl"), "_ok");
     assert_eq!(ok.iter().filter(|ok| **ok == true).count(), 1);

@@ -9,9 +9,11 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 use throng_mock::{Fault, Faults, Mock, Settings};
 
+use crate::counted::serve;
 use crate::harness::{
     Place, Throng, assert_one_record_per_row, each, mock, plain_mock, run, times, until,
 };
+use crate::recorder::answer;
 
 const ROWS: usize = 150;
 
@@ -101,8 +103,8 @@ fn what_was_sent_before_a_crash_is_in_doubt_and_sent_again_only_with_consent() {
     );
     ask("0")
         .flags("--retry-failed")
-        .exits(0)
-        .says("4 more done before");
+        .exits(1)
+        .says("4 more done before, of which 4 failed");
     assert_eq!(mock.judgement().requests, 4);
     ask("0").flags("--retry-failed --resend-unknown").exits(0);
     assert_eq!(mock.judgement().requests, 8);
@@ -151,7 +153,7 @@ fn pages_asked_for_by_post_are_in_doubt_after_a_crash_and_what_came_of_them_stay
         );
         assert_eq!(record["_error"], "outcome unknown");
     }
-    ask().flags("--resume").exits(0);
+    ask().flags("--resume").exits(1);
     assert_eq!(mock.judgement().requests, 0, "each row has its end");
     ask().flags("--retry-failed --resend-unknown").exits(0);
     assert_eq!(mock.judgement().requests, 3 + 1);
@@ -235,4 +237,82 @@ fn with_a_key_what_may_have_landed_is_sent_again() {
     assert_one_record_per_row(&place.records("out.jsonl"), ROWS);
     assert!(mock.judgement().requests > ROWS as u64);
     assert!(!std::fs::exists(place.path("out.jsonl.intents")).unwrap());
+}
+
+#[test]
+fn a_key_that_the_server_has_forgotten_is_not_sent_again() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let ask = |wait: &str, ttl: &str| {
+        run()
+            .arg(
+                "--url",
+                &format!("{}/slow/{{{{ env.WAIT }}}}?{{{{ symbol }}}}", mock.url()),
+            )
+            .env("WAIT", wait)
+            .files(&place, 4, "out.jsonl")
+            .flags("--method POST --idempotency-key auto --idempotency-ttl")
+            .flags(ttl)
+    };
+    let running = ask("60000", "1h").start();
+    until("four requests", || mock.judgement().requests == 4);
+    running.signal("-KILL");
+    running.ends();
+    // Two of them were sent long ago.
+    let log = place.read("out.jsonl.intents");
+    let old = log.lines().map(|line| {
+        let mut intent: Value = serde_json::from_str(line).unwrap();
+        if intent["row"].as_u64().unwrap() < 2 {
+            intent["at"] = 1.into();
+        }
+        format!("{intent}\n")
+    });
+    place.file("out.jsonl.intents", &old.collect::<String>());
+    let ended = ask("0", "1h").flags("--resume").exits(1);
+    ended.says("the server knows its Idempotency-Key for 1h");
+    assert_eq!(mock.judgement().requests, 6);
+    let kinds = each(&place.records("out.jsonl"), "_error");
+    let unknown = Value::from("outcome unknown");
+    assert_eq!(kinds, [unknown.clone(), unknown, Value::Null, Value::Null]);
+    ask("0", "1h").flags("--retry-failed").exits(1);
+    assert_eq!(mock.judgement().requests, 6);
+    ask("0", "1h")
+        .flags("--retry-failed --resend-unknown")
+        .exits(0);
+    assert_eq!(mock.judgement().requests, 8);
+    let without = run().quotes(&mock.url()).files(&place, 1, "new.jsonl");
+    without
+        .flags("--method POST --idempotency-ttl 1h")
+        .exits(2)
+        .says("give retry.idempotency-key (--idempotency-key) as well");
+}
+
+#[test]
+fn a_refused_request_was_not_done_however_old_its_key() {
+    let (place, mock) = (
+        Place::new(),
+        mock(Settings {
+            limits: vec!["2/1s".parse().unwrap()],
+            ..Settings::default()
+        }),
+    );
+    post(&place, &mock)
+        .flags("--take 4 --idempotency-key auto --idempotency-ttl 100ms")
+        .exits(0);
+    assert!(mock.judgement().refused > 0);
+    assert_eq!(each(&place.records("out.jsonl"), "_ok"), [true; 4]);
+}
+
+#[test]
+fn an_answer_that_the_server_has_stored_is_not_asked_for_for_ever() {
+    let stored = [("idempotent-replayed", "true")];
+    let server = serve(move |_| answer("500 Internal Server Error", &stored, "{}"));
+    let place = Place::new();
+    run()
+        .arg("--url", &format!("{}/{{{{ symbol }}}}", server.url()))
+        .files(&place, 3, "out.jsonl")
+        .flags("--method POST --idempotency-key auto")
+        .exits(1);
+    assert_eq!(server.came().len(), 3);
+    let kinds = each(&place.records("out.jsonl"), "_error");
+    assert_eq!(kinds, ["status 500"; 3]);
 }

@@ -58,6 +58,9 @@ pub struct Patience {
     /// An Idempotency-Key for each request, so that a POST can be sent again; or auto
     #[arg(long, value_name = "T")]
     idempotency_key: Option<String>,
+    /// How long the server knows a key: nothing is sent again after that [default: for ever]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    idempotency_ttl: Option<String>,
 }
 
 impl Workers {
@@ -83,6 +86,7 @@ impl Patience {
             "max-refusals": self.max_refusals,
             "unknown": self.resend_unknown.then_some("resend"),
             "idempotency-key": self.idempotency_key,
+            "idempotency-ttl": self.idempotency_ttl,
         })
     }
 }
