@@ -452,11 +452,12 @@ impl Walk {
     }
 
     /// What one attempt may have at all was checked before: only a total can be
-    /// used up.
+    /// used up, or a ledger be out of reach.
     fn used_up(&self) -> Stopped {
-        self.run.stop.ask(Reason::Trouble(
-            "the total that the limits allow for a run is used up (limit.rate = \"N/run\")".into(),
-        ));
+        let why = self.run.gate_at(self.place).trouble();
+        self.run.stop.ask(Reason::Trouble(why.unwrap_or_else(|| {
+            "the total that the limits allow for a run is used up (limit.rate = \"N/run\")".into()
+        })));
         Stopped
     }
 

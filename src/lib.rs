@@ -13,6 +13,7 @@
 //! | [`source`] | bytes | [`source::Row`] |
 //! | [`render`] | a row and templates | `http::Request` |
 //! | [`limit`] | units | [`limit::Permit`] |
+//! | [`ledger`] | what was spent | what may be, for [`limit`], over processes |
 //! | [`auth`] | a request | a signed request |
 //! | [`send`] | a request | [`send::Answer`] |
 //! | [`judge`] | an answer, or none | [`judge::Verdict`] |
@@ -62,11 +63,14 @@ pub mod stop;
 mod chance;
 pub mod simulate;
 
+mod lock;
+
 mod attempt;
 pub mod auth;
 pub mod batch;
 pub mod extract;
 pub mod judge;
+pub mod ledger;
 pub mod limit;
 pub mod pages;
 pub mod render;

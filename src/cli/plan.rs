@@ -15,5 +15,7 @@ pub struct Arguments {
 pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
     let plan = arguments.job.plan()?;
     say::result(&plan.preview());
+    // A run would not begin without them.
+    plan.quotas()?;
     Ok(Exit::Ok)
 }

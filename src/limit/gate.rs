@@ -12,6 +12,7 @@ use tokio::time::Sleep;
 
 use super::ask::{Ask, Taken};
 use super::guard::Guard;
+use super::leased::Ledger;
 use super::limits::{End, Limits};
 use super::line::{Line, Place};
 use super::permit::Permit;
@@ -146,20 +147,34 @@ impl Gate {
     pub fn remember(&self, ago: Duration, requests: u64, lost: bool) {
         let mut state = self.shared.lock();
         let then = self.now().before(ago);
-        let (ask, end) = match lost {
-            true => (Ask::from(1), End::Lost),
-            false => (Ask::from(1), End::Answered),
-        };
         for _ in 0..requests {
-            // More than all of it can't be used.
-            let Ok(mut taken) = state.limits.take(then, &ask) else {
-                return;
-            };
-            state.limits.sent(then, &ask, &mut taken);
-            state.limits.ended(then, &ask, &mut taken, end);
-            state.limits.finished(then, &ask, &mut taken);
-            state.limits.begin();
+            state.limits.remember(then, lost);
         }
+    }
+
+    /// From now on, what a ledger counts is had from there. To be told before
+    /// anything is sent.
+    pub fn lend(&self, ledger: Arc<dyn Ledger>) {
+        self.shared.lock().limits.lend(ledger);
+    }
+
+    /// Nothing more will be sent: a ledger gets back what was not used. What is not
+    /// told within a second, others find out.
+    pub fn close(&self) {
+        const TRIES: u32 = 10;
+        for _ in 0..TRIES {
+            let now = self.now();
+            if self.shared.lock().limits.close(now) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Why nothing can be had any more, if the ledger is the reason.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.lock().limits.trouble()
     }
 
     /// The gate's clock.

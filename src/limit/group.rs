@@ -93,6 +93,13 @@ impl Group {
             .map(move |member| member.kind.take(now, ask.units_of(member.unit)))
     }
 
+    /// Takes in a request that another process has sent.
+    pub fn remember(&mut self, then: Time, lost: bool) {
+        for member in &mut self.members {
+            member.kind.remember(then, lost);
+        }
+    }
+
     /// One attempt is over, and will not be heard of again.
     pub fn finished(&mut self) {
         self.open -= 1;

@@ -69,6 +69,27 @@ pub trait Kind: fmt::Debug + Send {
     /// A run begins: what is counted by the run is counted from now on.
     fn begin(&mut self) {}
 
+    /// Takes in a request that another process has sent: it ended then, or was
+    /// lost then. More than all of it can't be used.
+    fn remember(&mut self, then: Time, lost: bool) {
+        if self.earliest(then, 1) != When::Now {
+            return;
+        }
+        let mut hold = self.take(then, 1);
+        self.sent(then, &mut hold);
+        match lost {
+            true => self.lost(then, &mut hold),
+            false => self.answered(then, &mut hold),
+        }
+        self.finished(then, &mut hold);
+        self.begin();
+    }
+
+    /// Nothing more will be sent. Whether whoever must know it knows.
+    fn close(&mut self, _now: Time) -> bool {
+        true
+    }
+
     /// Whether it would do as well to begin anew: nothing is taken or held.
     fn is_idle(&mut self, now: Time) -> bool;
 
@@ -101,6 +122,8 @@ pub struct Hold {
     pub units: u64,
     /// Where they are now.
     pub(super) place: Place,
+    /// By when they have arrived, if a ledger has been told.
+    pub(super) noted: Option<Time>,
 }
 
 /// Where the units of an attempt are.
@@ -133,6 +156,7 @@ impl Hold {
         Hold {
             units,
             place: Place::InFlight,
+            noted: None,
         }
     }
 

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::ask::{Ask, Taken};
 use super::group::{Group, Member};
 use super::kind::{Hold, Kind, Said, When};
+use super::leased::{Ledger, Whose};
 use super::part::{Part, Where};
 use super::policy::Uncounted;
 use super::scope::Scope;
@@ -32,6 +33,8 @@ pub struct Limits {
     /// The scope whose limits only the server knows.
     route: Option<usize>,
     lost: u64,
+    /// Where quotas are counted that outlive the process.
+    ledger: Option<Arc<dyn Ledger>>,
 }
 
 /// Why nothing can be taken now.
@@ -63,15 +66,18 @@ impl Limits {
     pub fn new(parts: Vec<Part>, scopes: usize, keys: usize, uncounted: Uncounted) -> Limits {
         let parts: Arc<[Part]> = parts.into();
         Limits {
-            run: group(&parts, Where::Run),
+            run: group(&parts, Where::Run, None, Whose::Run),
             scopes: (0..scopes).map(|_| Scope::default()).collect(),
-            pool: (0..keys).map(|_| group(&parts, Where::Pool)).collect(),
+            pool: (0..keys)
+                .map(|key| group(&parts, Where::Pool, None, Whose::Pool(key)))
+                .collect(),
             parts,
             next_key: 0,
             uncounted,
             loosens: false,
             route: None,
             lost: 0,
+            ledger: None,
         }
     }
 
@@ -86,6 +92,38 @@ impl Limits {
     #[must_use]
     pub fn with_route(self, route: Option<usize>) -> Limits {
         Limits { route, ..self }
+    }
+
+    /// From now on, what a ledger counts is had from there; nothing is taken yet.
+    pub fn lend(&mut self, ledger: Arc<dyn Ledger>) {
+        let lent = Some(&*ledger);
+        self.run = group(&self.parts, Where::Run, lent, Whose::Run);
+        for (key, pool) in self.pool.iter_mut().enumerate() {
+            *pool = group(&self.parts, Where::Pool, lent, Whose::Pool(key));
+        }
+        self.ledger = Some(ledger);
+    }
+
+    /// Nothing more will be sent. Whether whoever must know it knows.
+    pub fn close(&mut self, now: Time) -> bool {
+        let scopes = self.scopes.iter_mut().flat_map(Scope::groups_mut);
+        let groups = scopes.chain(&mut self.pool).chain([&mut self.run]);
+        let mut members = groups.flat_map(Group::members);
+        members.all(|member| member.kind.close(now))
+    }
+
+    /// Why nothing can be had from the ledger any more, if so.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.ledger.as_ref()?.trouble()
+    }
+
+    /// Takes in a request that another process has sent; with a pool, by one key
+    /// after the other.
+    pub fn remember(&mut self, then: Time, lost: bool) {
+        let key = (!self.pool.is_empty()).then(|| self.next_key % self.pool.len());
+        self.next_key = key.map_or(0, |key| key + 1);
+        self.each_group(&[], key, &mut |group| group.remember(then, lost));
     }
 
     /// No limit at all.
@@ -247,13 +285,14 @@ impl Limits {
     }
 
     fn earliest_of_keys(&mut self, now: Time, ask: &Ask) -> When {
-        let (parts, route) = (&self.parts, self.route);
+        let (parts, route, ledger) = (&self.parts, self.route, self.ledger.as_deref());
         let scopes = self.scopes.iter_mut().zip(&ask.keys).enumerate();
         scopes
             .map(|(index, (scope, key))| {
+                let new = || group(parts, Where::Scope(index), ledger, Whose::Key(key));
                 let make = || match route == Some(index) {
-                    true => group(parts, Where::Scope(index)).begin_carefully(),
-                    false => group(parts, Where::Scope(index)),
+                    true => new().begin_carefully(),
+                    false => new(),
                 };
                 scope.group(now, key, make).earliest(now, ask)
             })
@@ -328,8 +367,12 @@ impl Limits {
     }
 }
 
-/// The limits of one place, all free.
-fn group(parts: &[Part], place: Where) -> Group {
+/// The limits of one place, all free but for what the ledger says.
+fn group(parts: &[Part], place: Where, ledger: Option<&dyn Ledger>, whose: Whose<'_>) -> Group {
     let here = parts.iter().filter(|part| part.place == place);
-    Group::new(here.map(Part::member).collect())
+    let member = |part: &Part| match ledger.and_then(|ledger| ledger.account(part, whose)) {
+        Some(account) => part.leased_member(account),
+        None => part.member(),
+    };
+    Group::new(here.map(member).collect())
 }

@@ -7,7 +7,8 @@
 //! From the outside in: [`Gate`] is the door, which owns the clock and the
 //! wakers; the line is who waits; [`Limits`] are all limits at once, of the run,
 //! of each key and of each key of the pool; a group is those that hold
-//! together; each of these is a [`kind::Kind`]. All but the gate is pure.
+//! together; each of these is a [`kind::Kind`]. All but the gate is pure. A
+//! [`Quota`] has a long period: its units are had from a [`Ledger`], if there is one.
 //!
 //! | kind | keeps |
 //! |---|---|
@@ -51,6 +52,11 @@ pub mod concurrency;
 pub mod budget;
 
 mod certificate;
+
+mod quota;
+pub use quota::Quota;
+mod leased;
+pub use leased::{Account, Leased, Ledger, Lent, Offer, Whose};
 
 mod allowance;
 mod ask;

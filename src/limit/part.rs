@@ -13,6 +13,8 @@ use super::fixed::{Edges, Fixed};
 use super::group::Member;
 use super::guard::Guard;
 use super::kind::Kind;
+use super::leased::{Account as Lender, Leased};
+use super::quota::{self, Quota, Until};
 use super::settings::{Settings, Shape};
 use super::sliding::{Sliding, UntilReset};
 use super::spacing::Spacing;
@@ -331,6 +333,47 @@ impl Part {
             unit: self.unit,
             kind: self.kind(),
         }
+    }
+
+    /// The same, on units from an account, if its periods are long.
+    pub(super) fn leased_member(&self, account: Box<dyn Lender>) -> Member {
+        let Some(quota) = self.quota() else {
+            return self.member();
+        };
+        Member {
+            unit: self.unit,
+            kind: Box::new(Leased::new(self.kind(), account, &quota)),
+        }
+    }
+
+    /// As slots that outlive the process, if its periods are long enough.
+    #[must_use]
+    pub fn quota(&self) -> Option<Quota> {
+        let period = self.period.filter(|period| *period > quota::LONGER_THAN)?;
+        let skew = self.skew;
+        let bucket = |burst, units: u64| {
+            // B slots with the period B/r keep a bucket of B and r.
+            let back = period.mul_f64(burst as f64 / units.max(1) as f64);
+            (burst, Until::Sliding(Sliding::new(back, skew)))
+        };
+        let (units, until) = match &self.kept {
+            Kept::Sliding => (self.amount, Until::Sliding(Sliding::new(period, skew))),
+            Kept::UntilReset => (self.amount, Until::Reset(UntilReset::new(period, skew))),
+            Kept::Fixed(edges) => (self.amount, Until::Edge(edges.clone(), skew)),
+            Kept::Bucket { burst } => bucket(*burst, self.amount),
+            Kept::Counter { burst } => {
+                let (burst, units) = counter::bucket(self.amount, period, *burst);
+                bucket(burst, units)
+            }
+            Kept::Spacing | Kept::OnceRefused | Kept::Concurrency | Kept::Budget => return None,
+        };
+        Some(Quota {
+            name: self.name.clone(),
+            unit: self.unit_name.clone(),
+            units,
+            linger: self.linger,
+            until,
+        })
     }
 
     pub(super) fn state(&self, account: Account, lost: u64, keys: Option<u64>) -> LimitState {

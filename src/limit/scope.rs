@@ -44,6 +44,11 @@ impl Scope {
         self.groups.values()
     }
 
+    /// The same, to tell them something.
+    pub fn groups_mut(&mut self) -> impl Iterator<Item = &mut Group> {
+        self.groups.values_mut()
+    }
+
     /// How often a key was new.
     pub fn seen(&self) -> u64 {
         self.seen

@@ -1,10 +1,12 @@
 //! A job, checked: once built, a plan can't be wrong. [door: files, environment by its caller]
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crew::Crew;
 use crate::error::Error;
+use crate::ledger::{self, Left};
 use crate::limit::{Bound, Demand, Policy, Time};
 use crate::render::Known;
 use crate::secret::{Secrets, Vault};
@@ -12,6 +14,7 @@ use crate::sink::{Columns, Identity, Output};
 use crate::source::{self, Source, Survey};
 use crate::tally::Aggregate;
 
+mod account;
 mod chain;
 mod demand;
 mod file;
@@ -50,6 +53,8 @@ pub struct Plan {
     pub(crate) identity: Identity,
     pub(crate) notes: Vec<String>,
     pub(crate) workers: Crew,
+    /// Where quotas are kept.
+    state: Result<PathBuf, Error>,
 }
 
 impl Plan {
@@ -119,6 +124,7 @@ impl Plan {
             aggregates,
             output,
             workers,
+            state: ledger::directory(environment),
         })
     }
 
@@ -155,6 +161,26 @@ impl Plan {
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Where quotas are kept.
+    pub(crate) fn state(&self) -> Result<PathBuf, Error> {
+        self.state.clone()
+    }
+
+    /// What is left of the limits whose periods are so long that they outlive a run.
+    ///
+    /// # Errors
+    /// Where it is not known, and what to do.
+    pub fn quotas(&self) -> Result<Vec<Left>, Error> {
+        let later = self.later.iter().filter(|later| later.limits_itself);
+        let steps = std::iter::once(&self.step).chain(later.map(|later| &later.step));
+        let mut all = Vec::new();
+        for step in steps.filter(|step| step.has_quotas()) {
+            let (parts, keys) = (step.policy.parts(), step.policy.keys().len());
+            all.extend(ledger::left(&self.state()?, &step.account, parts, keys)?);
+        }
+        Ok(all)
     }
 
     /// The limits, and what they are proven against.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::Request;
 
 use super::Plan;
+use crate::ledger::Left;
 use crate::limit::{Guard, Policy, now};
 use crate::report::escape;
 use crate::source::Row;
@@ -30,6 +31,9 @@ impl Plan {
         ] {
             // Writing to a string can't fail.
             let _ = writeln!(text, "{name:<8}  {said}");
+        }
+        for quota in self.quotas_left() {
+            let _ = writeln!(text, "{:<8}  {}", "quota", escape(&quota));
         }
         for later in &self.later {
             let asked = self.secrets.hide(later.about.clone());
@@ -92,6 +96,28 @@ impl Plan {
         };
         let guard = policy.guard().name();
         format!("{} ({guard}){pool}{binding}", names.join(" and "))
+    }
+
+    /// What is left of limits that outlive a run, and where that is kept.
+    fn quotas_left(&self) -> Vec<String> {
+        let left = |left: Left| match left.left {
+            Some(units) => format!(
+                "{units} of {} {} left of {}, by {}",
+                left.of,
+                left.unit,
+                left.limit,
+                left.path.display()
+            ),
+            None => format!(
+                "{}: each key has a file in {}",
+                left.limit,
+                left.path.display()
+            ),
+        };
+        match self.quotas() {
+            Ok(quotas) => quotas.into_iter().map(left).collect(),
+            Err(error) => vec![error.to_string()],
+        }
     }
 
     fn time(&self) -> String {

@@ -11,20 +11,23 @@ use crate::error::Error;
 use crate::extract::{Each, Extractor, Settler};
 use crate::judge::signals::{Bodies, Said};
 use crate::judge::{Judge, Rules, Tries};
+use crate::ledger::Account;
 use crate::limit::{Ask, Guard, Part, Policy};
 use crate::pages::Pages;
 use crate::record::Failure;
 use crate::render::{self, Hosts, Known, Prices, Renderer, Rows};
 use crate::send::{self, Arrivals, Model, Transport};
 
-use super::Job;
 use super::plain::Plain;
+use super::{Job, account};
 use crate::source::{Format, Row};
 
 /// From a row to its values.
 pub struct Step {
     pub(crate) renderer: Renderer,
     pub(crate) policy: Policy,
+    /// Whose quotas its requests count against.
+    pub(crate) account: Account,
     pub(crate) signer: Signer,
     pub(crate) transport: Arc<Transport>,
     pub(crate) plain: Plain,
@@ -92,6 +95,7 @@ impl Step {
         }
         let signer = Signer::new(secret_headers, renderer.keys(), &job.auth, known)?;
         Ok(Step {
+            account: account::of(job, &renderer, known.environment),
             extractor: Extractor::new(&job.extract)?,
             settler: Settler::new(policy.settle(), policy.units())?,
             policy,
@@ -117,6 +121,14 @@ impl Step {
             true => self.plain.check(uri),
             false => Ok(()),
         }
+    }
+
+    /// Whether a limit has so long a period that it outlives the process.
+    pub(crate) fn has_quotas(&self) -> bool {
+        self.policy
+            .parts()
+            .iter()
+            .any(|part| part.quota().is_some())
     }
 
     /// Whether every request may be sent again if it may have been done.

@@ -22,6 +22,7 @@ mod chain;
 mod inbox;
 mod outbox;
 mod panics;
+mod quotas;
 mod reader;
 mod summary;
 mod ticker;
@@ -96,6 +97,7 @@ impl Run {
         let started = Instant::now();
         let rows = self.plan().source.rows()?;
         let plan = self.plan();
+        quotas::lend(&self.shared)?;
         for before in plan.output.sent_before(&plan.identity) {
             self.gate()
                 .remember(before.ago, before.requests, before.lost);
@@ -126,6 +128,7 @@ impl Run {
         let tally = writer::write(&self.shared, writer, &records, &taken);
         let workers: Vec<Duration> = workers.into_iter().map(join).collect();
         self.end_intents(intents);
+        self.shared.gates().for_each(Gate::close);
         Ok(summary::report(
             &self.shared,
             &tally,

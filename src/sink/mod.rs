@@ -12,7 +12,7 @@
 //! - `parts`: a directory of Parquet files, to which the journal is added again and again
 //! - `intents`: what was sent and may have been done, for requests that must not
 //!   be sent twice
-//! - `sidecar`, `lock`, `spent`: the small file beside it, which one run has at a
+//! - `sidecar`, `spent`: the small file beside it, which one run has at a
 //!   time, and what it has used of its limits
 //!
 //! To add a format: one file beside `jsonl.rs`, and one line in `format.rs`.
@@ -37,8 +37,6 @@ pub use settings::{Existing, Order, Settings, Sync};
 
 mod identity;
 pub use identity::{Identity, print};
-
-mod lock;
 
 mod sidecar;
 pub(crate) use sidecar::limits_of;

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
-use super::lock;
 use super::spent::Spent;
+use crate::lock;
 
 /// What the file says.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -39,6 +39,7 @@ mod output;
 mod pages;
 mod pipes;
 mod plan;
+mod quotas;
 mod redirects;
 mod refusals;
 mod requests;

@@ -113,7 +113,7 @@ fn send_if_there(signal: &str, to: &Running) {
 }
 
 /// A zombie has ended, but its parent has not looked yet.
-fn has_ended(running: &Running) -> bool {
+pub fn has_ended(running: &Running) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", running.id()));
     stat.is_ok_and(|stat| stat.contains(") Z "))
 }

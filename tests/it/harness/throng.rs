@@ -1,7 +1,9 @@
 //! The real throng, from its command line to what came of it.
 
 use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -34,7 +36,16 @@ pub fn run() -> Throng {
 pub fn throng(command: &str) -> Throng {
     let mut throng = Command::new(env!("CARGO_BIN_EXE_throng"));
     throng.env_clear().arg(command).stdin(Stdio::null());
+    throng.env("XDG_STATE_HOME", state());
     Throng(throng)
+}
+
+/// A place for quotas that nobody else uses; it is made if there are any.
+fn state() -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("state/{}-{number}", std::process::id());
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
 impl Throng {

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 /// Opens the file at `path`, makes it if it isn't there, and locks it; none if
 /// someone else holds it.
-pub(super) fn take(path: &Path) -> io::Result<Option<File>> {
+pub(crate) fn take(path: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     loop {
@@ -26,7 +26,7 @@ pub(super) fn take(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// False if someone else holds it.
-pub(super) fn lock(file: &File) -> io::Result<bool> {
+pub(crate) fn lock(file: &File) -> io::Result<bool> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
@@ -35,7 +35,7 @@ pub(super) fn lock(file: &File) -> io::Result<bool> {
 }
 
 /// Whether this open file is the one that the path leads to.
-pub(super) fn is_at(file: &File, path: &Path) -> bool {
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), path.metadata()) {
         (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
         _ => false,

@@ -1,0 +1,166 @@
+//! Who a quota is counted for: a server, and the credential that it knows us by.
+//! [door: files, for the salt]
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::lock;
+
+/// Who asks whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The server: scheme, host and port.
+    pub server: String,
+    /// A hash of what it knows us by. It stays in this process.
+    credential: [u8; 32],
+    /// The same for each key of a pool.
+    pool: Vec<[u8; 32]>,
+}
+
+impl Account {
+    /// For whoever has these credentials, and one key of these.
+    #[must_use]
+    pub fn new(server: String, credentials: &[String], keys: &[String]) -> Account {
+        let with = |key: Option<&String>| {
+            let mut all: Vec<&String> = credentials.iter().chain(key).collect();
+            all.sort();
+            all.dedup();
+            hash(all.into_iter().map(String::as_bytes))
+        };
+        Account {
+            server,
+            credential: with(None),
+            pool: keys.iter().map(|key| with(Some(key))).collect(),
+        }
+    }
+
+    /// The name of its file for a limit, with this key of the pool or of a scope.
+    /// The salt is the machine's: nobody can tell from a name what credential it
+    /// is for, not even by trying.
+    pub fn file(
+        &self,
+        salt: &[u8; 32],
+        limit: [&str; 2],
+        pool: Option<usize>,
+        key: &str,
+    ) -> String {
+        let credential = pool
+            .and_then(|key| self.pool.get(key))
+            .unwrap_or(&self.credential);
+        let [limit, unit] = limit.map(str::as_bytes);
+        let parts = [
+            self.server.as_bytes(),
+            credential,
+            limit,
+            unit,
+            key.as_bytes(),
+        ];
+        let name = blake3::keyed_hash(salt, &hash(parts.into_iter())).to_hex();
+        format!("{}-{}.json", readable(&self.server), &name[..16])
+    }
+}
+
+/// One hash of several texts, wherever each of them ends.
+fn hash<'a>(parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+/// A server as a part of a file's name.
+fn readable(server: &str) -> String {
+    let host = server.split_once("://").map_or(server, |(_, host)| host);
+    let fit = |letter: char| match letter {
+        letter if letter.is_ascii_alphanumeric() || letter == '.' => letter,
+        _ => '-',
+    };
+    host.chars().take(60).map(fit).collect()
+}
+
+/// What this machine's names are salted with; made when it is first needed.
+pub fn salt(directory: &Path) -> io::Result<[u8; 32]> {
+    let path = directory.join("salt");
+    if let Some(salt) = read_salt(&path)? {
+        return Ok(salt);
+    }
+    let new = path.with_extension("new");
+    let mut lock = lock::take(&new)?;
+    while lock.is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        lock = lock::take(&new)?;
+    }
+    // Somebody else may have made it meanwhile.
+    if let Some(salt) = read_salt(&path)? {
+        fs::remove_file(&new)?;
+        return Ok(salt);
+    }
+    let salt: [u8; 32] = rand::random();
+    fs::write(&new, salt)?;
+    fs::File::open(&new)?.sync_all()?;
+    fs::rename(&new, &path)?;
+    Ok(salt)
+}
+
+fn read_salt(path: &Path) -> io::Result<Option<[u8; 32]>> {
+    match fs::read(path) {
+        Ok(salt) => salt.try_into().map(Some).map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidData, "the file salt in it is damaged")
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(account: &Account, pool: Option<usize>) -> String {
+        account.file(&[7; 32], ["25/1d", "requests"], pool, "")
+    }
+
+    fn account(credentials: &[&str], keys: &[&str]) -> Account {
+        let own = |texts: &[&str]| texts.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        Account::new(
+            "https://api.example:8443".into(),
+            &own(credentials),
+            &own(keys),
+        )
+    }
+
+    #[test]
+    fn another_credential_is_another_account_and_none_can_be_read() {
+        let one = account(&["secret-1"], &[]);
+        let other = account(&["secret-2"], &[]);
+        let name = file(&one, None);
+        assert_ne!(name, file(&other, None));
+        assert!(
+            name.starts_with("api.example-8443-") && name.ends_with(".json"),
+            "{name}"
+        );
+        assert!(!format!("{one:?}{name}").contains("secret-1"));
+        assert_ne!(name, one.file(&[8; 32], ["25/1d", "requests"], None, ""));
+    }
+
+    #[test]
+    fn a_key_of_a_pool_is_the_account_that_it_is_alone() {
+        let alone = account(&["a"], &[]);
+        let pool = account(&[], &["b", "a"]);
+        assert_eq!(file(&alone, None), file(&pool, Some(1)));
+        assert_ne!(file(&pool, Some(0)), file(&pool, Some(1)));
+    }
+
+    #[test]
+    fn the_salt_is_made_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = salt(directory.path()).unwrap();
+        assert_eq!(salt(directory.path()).unwrap(), first);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        fs::write(directory.path().join("salt"), "short").unwrap();
+        assert!(salt(directory.path()).is_err());
+    }
+}

@@ -1,0 +1,86 @@
+//! One account's file: locked while it is changed, and replaced as a whole.
+//! [door: files]
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::book::Book;
+use crate::lock;
+
+/// What the file says. The first three are for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Page {
+    /// Whom it concerns: the server.
+    pub server: String,
+    /// The limit, as jobs write it.
+    pub limit: String,
+    /// What it counts.
+    pub unit: String,
+    /// What is known of it.
+    #[serde(flatten)]
+    pub book: Book,
+}
+
+/// A file that nobody else changes as long as this lives.
+pub struct Held {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Whoever writes it is done soon, unless it was stopped in the middle.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(1);
+
+impl Held {
+    /// Keeps others from changing it; none if somebody else takes too long.
+    pub fn take(path: &Path) -> io::Result<Option<Held>> {
+        for _ in 0..TRIES {
+            if let Some(file) = lock::take(path)? {
+                return Ok(Some(Held {
+                    path: path.to_owned(),
+                    _lock: file,
+                }));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(None)
+    }
+
+    /// What it says.
+    pub fn read(&self) -> io::Result<Option<Page>> {
+        read(&self.path)
+    }
+
+    /// Says something else; returns when that is on the disk.
+    pub fn write(self, page: &Page) -> io::Result<()> {
+        let name = self.path.with_extension("new");
+        let mut new = File::create(&name)?;
+        new.write_all(&serde_json::to_vec_pretty(page)?)?;
+        new.sync_data()?;
+        fs::rename(name, &self.path)?;
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        File::open(directory)?.sync_all()
+    }
+}
+
+/// What a file says; nothing if there is none, or only its lock.
+pub fn read(path: &Path) -> io::Result<Option<Page>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match text.is_empty() {
+        true => Ok(None),
+        false => serde_json::from_slice(&text).map(Some).map_err(|error| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("it is damaged: {error}"),
+            )
+        }),
+    }
+}

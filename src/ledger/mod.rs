@@ -1,0 +1,274 @@
+//! Quotas that outlive the process: what was spent of limits with long periods is
+//! kept on the disk, and shared by all runs on this machine. [door: files, clock]
+//!
+//! Each account has a file for each of its quotas: `account` says which; `book`
+//! is what it says, and the arithmetic; `file` locks and replaces it; `runs` knows
+//! which processes live, so that what a dead one kept comes back.
+
+mod account;
+mod book;
+mod file;
+mod place;
+mod runs;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use crate::error::Error;
+use crate::limit::{self, Lent, Offer, Part, Quota, Whose, now};
+pub use account::Account;
+use book::{Clock, Now};
+use file::{Held, Page};
+pub use place::directory;
+use runs::Runs;
+
+/// The quotas of this machine, for one run.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+    account: Account,
+}
+
+#[derive(Debug)]
+struct Shared {
+    directory: PathBuf,
+    salt: [u8; 32],
+    runs: Runs,
+    trouble: OnceLock<String>,
+}
+
+/// What is left of a quota.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// The limit, as the job writes it.
+    pub limit: String,
+    /// What it counts.
+    pub unit: String,
+    /// Units that may be used now, or none if each key has its own.
+    pub left: Option<u64>,
+    /// Of so many.
+    pub of: u64,
+    /// The file that says so, or the directory of those of the keys.
+    pub path: PathBuf,
+}
+
+impl Ledger {
+    /// Opens the quotas in a directory, which is made if it isn't there.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn open(directory: &Path, account: Account) -> Result<Ledger, Error> {
+        let open = || -> io::Result<Shared> {
+            make(directory)?;
+            Ok(Shared {
+                salt: account::salt(directory)?,
+                runs: Runs::begin(&runs_in(directory))?,
+                directory: directory.to_owned(),
+                trouble: OnceLock::new(),
+            })
+        };
+        let shared = open().map_err(|error| {
+            Error::plan(format!(
+                "what is used of long limits is kept in {}, and that can't be done: {error}; make it writable, or set XDG_STATE_HOME to a directory that is",
+                directory.display()
+            ))
+        })?;
+        Ok(Ledger {
+            shared: Arc::new(shared),
+            account,
+        })
+    }
+
+    /// The same for another account.
+    #[must_use]
+    pub fn of(&self, account: Account) -> Ledger {
+        Ledger {
+            account,
+            ..self.clone()
+        }
+    }
+}
+
+/// What is left of the quotas among these limits, for somebody who only looks.
+///
+/// # Errors
+/// Which file can't be read.
+pub fn left(
+    directory: &Path,
+    account: &Account,
+    parts: &[Part],
+    keys: usize,
+) -> Result<Vec<Left>, Error> {
+    let wrong = |error| unreadable(directory, &error);
+    let salt = match directory.is_dir() {
+        true => account::salt(directory).map_err(wrong)?,
+        false => [0; 32],
+    };
+    let mut all = Vec::new();
+    for part in parts {
+        let Some(quota) = part.quota() else { continue };
+        let whose: Vec<Whose<'_>> = match part.place {
+            limit::Where::Run => vec![Whose::Run],
+            limit::Where::Pool => (0..keys).map(Whose::Pool).collect(),
+            limit::Where::Scope(_) => {
+                all.push(Left::of(&quota, None, directory.to_owned()));
+                continue;
+            }
+        };
+        for whose in whose {
+            let path = path(directory, account, &salt, &quota, whose);
+            let page = file::read(&path).map_err(|error| unreadable(&path, &error))?;
+            let left = page.map_or(quota.units, |page| {
+                let mut book = page.book;
+                let is_alive = |run: &str| runs::is_alive(&runs_in(directory), run);
+                book.turn(&read_clocks(now()), &quota, &is_alive);
+                book.left(&quota)
+            });
+            all.push(Left::of(&quota, Some(left), path));
+        }
+    }
+    Ok(all)
+}
+
+impl Left {
+    fn of(quota: &Quota, left: Option<u64>, path: PathBuf) -> Left {
+        Left {
+            limit: quota.name.clone(),
+            unit: quota.unit.clone(),
+            left,
+            of: quota.units,
+            path,
+        }
+    }
+}
+
+impl limit::Ledger for Ledger {
+    fn account(&self, part: &Part, whose: Whose<'_>) -> Option<Box<dyn limit::Account>> {
+        let quota = part.quota()?;
+        let shared = self.shared.clone();
+        let path = path(
+            &shared.directory,
+            &self.account,
+            &shared.salt,
+            &quota,
+            whose,
+        );
+        Some(Box::new(File {
+            server: self.account.server.clone(),
+            name: shared.runs.name(),
+            path,
+            quota,
+            shared,
+        }))
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.shared.trouble.get().cloned()
+    }
+}
+
+/// One quota's file.
+#[derive(Debug)]
+struct File {
+    server: String,
+    /// By which its units are kept.
+    name: String,
+    path: PathBuf,
+    quota: Quota,
+    shared: Arc<Shared>,
+}
+
+impl limit::Account for File {
+    fn trade(&mut self, now: limit::Time, offer: &Offer<'_>) -> Lent {
+        self.try_trade(now, offer).unwrap_or_else(|error| {
+            let why = unreadable(&self.path, &error).to_string();
+            self.shared.trouble.get_or_init(|| why);
+            Lent::Failed
+        })
+    }
+
+    fn allow(&mut self, units: u64) {
+        self.quota.units = units;
+    }
+}
+
+impl File {
+    fn try_trade(&self, now: limit::Time, offer: &Offer<'_>) -> io::Result<Lent> {
+        let Some(held) = Held::take(&self.path)? else {
+            return Ok(Lent::Busy);
+        };
+        let mut page = held.read()?.unwrap_or_else(|| Page {
+            server: self.server.clone(),
+            limit: self.quota.name.clone(),
+            unit: self.quota.unit.clone(),
+            book: Default::default(),
+        });
+        let before = page.book.clone();
+        let (now, runs) = (read_clocks(now), &self.shared.runs);
+        page.book.turn(&now, &self.quota, &|run| runs.is_alive(run));
+        let lent = page.book.trade(&now, &self.quota, &self.name, offer);
+        if page.book.says_more_than(&before) {
+            held.write(&page)?;
+        }
+        Ok(lent)
+    }
+}
+
+fn path(
+    directory: &Path,
+    account: &Account,
+    salt: &[u8; 32],
+    quota: &Quota,
+    whose: Whose<'_>,
+) -> PathBuf {
+    let (pool, key) = match whose {
+        Whose::Run => (None, ""),
+        Whose::Pool(key) => (Some(key), ""),
+        Whose::Key(key) => (None, key),
+    };
+    directory.join(account.file(salt, [&quota.name, &quota.unit], pool, key))
+}
+
+fn runs_in(directory: &Path) -> PathBuf {
+    directory.join("runs")
+}
+
+/// Nobody else needs to know what accounts there are.
+fn make(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(directory)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Error {
+    Error::plan(format!(
+        "{} says what was used of a long limit, and {error}; so nothing is sent. Mend it; if nothing was sent for as long as the limit lasts, delete it",
+        path.display()
+    ))
+}
+
+/// All clocks, at one time.
+fn read_clocks(time: limit::Time) -> Now {
+    let wall = jiff::Timestamp::now().as_millisecond();
+    let up = now().since(limit::Time::ZERO).as_millis();
+    Now {
+        time,
+        clock: Clock {
+            wall: u64::try_from(wall).unwrap_or(0),
+            up: u64::try_from(up).unwrap_or(u64::MAX),
+            boot: boot().map(str::to_owned),
+        },
+    }
+}
+
+/// Which start of the machine the limits' clock counts from.
+fn boot() -> Option<&'static str> {
+    static BOOT: OnceLock<Option<String>> = OnceLock::new();
+    let read = || {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(id.trim().to_owned())
+    };
+    BOOT.get_or_init(read).as_deref()
+}

@@ -1,0 +1,424 @@
+//! A limit whose units are had from a ledger, which outlives the process and
+//! which others use, too. Pure: the ledger is an argument.
+//!
+//! **Guarantee.** The ledger has N slots. Each is free, or *kept* by one process,
+//! or counted until X after the latest time at which what used it can have
+//! arrived. An attempt is sent only on a slot that this process keeps: the ledger
+//! has said so durably before. A slot comes back to the ledger as counted, with
+//! the time of the answer, or of giving up and linger; as free only if nothing
+//! was sent on it. What a process kept that died counts as arrived after it was
+//! found dead. So the argument of a [window](super::sliding) holds for all
+//! processes together: two uses of one slot arrive at least X apart.
+//!
+//! Slots are kept in blocks, so that not every request waits for a disk; a crash
+//! loses no more than one block, and what was in flight, and gains nothing.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::kind::{Hold, Kind, Place, Said, When};
+use super::part::Part;
+use super::quota::Quota;
+use super::time::Time;
+
+/// How long until a ledger is asked again that somebody else is writing.
+const SOON: Duration = Duration::from_millis(20);
+/// Others may give something back at any time: how often that is looked for.
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// Where units are had that are counted for longer than a process lives.
+pub trait Ledger: fmt::Debug + Send + Sync {
+    /// The account that a limit is counted in, if it is counted here.
+    fn account(&self, part: &Part, whose: Whose<'_>) -> Option<Box<dyn Account>>;
+
+    /// Why nothing can be had any more, if so.
+    fn trouble(&self) -> Option<String>;
+}
+
+/// Whose account it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose<'a> {
+    /// The whole run's.
+    Run,
+    /// That of the key of the pool with this index.
+    Pool(usize),
+    /// That of this key in its scope.
+    Key(&'a str),
+}
+
+/// The account of one limit.
+pub trait Account: fmt::Debug + Send {
+    /// Notes an offer, and lends what is asked for. When it returns, that is durable.
+    fn trade(&mut self, now: Time, offer: &Offer<'_>) -> Lent;
+
+    /// The limit is so many units from now on, as the server says.
+    fn allow(&mut self, _units: u64) {}
+}
+
+/// What a process tells a ledger, and what it wants.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer<'a> {
+    /// Units, and the latest time at which they can have arrived, since the trade
+    /// before; fewer than nothing are taken back.
+    pub arrived: &'a [(Time, i64)],
+    /// Units that it keeps: in flight, or not used yet.
+    pub kept: u64,
+    /// More units that are wanted.
+    pub wanted: u64,
+    /// Fewer than these are of no use.
+    pub least: u64,
+    /// What arrived before this doesn't count any more a little after it.
+    pub reset: Option<Time>,
+}
+
+/// What came of a trade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lent {
+    /// So many more units are kept.
+    Units(u64),
+    /// None; enough come back at this time, if that is known.
+    Later(Option<Time>),
+    /// Somebody else is writing: nothing was noted.
+    Busy,
+    /// Nothing can be had any more.
+    Failed,
+}
+
+/// One limit's arithmetic, on units that are had from an account.
+#[derive(Debug)]
+pub struct Leased {
+    inner: Box<dyn Kind>,
+    account: Box<dyn Account>,
+    block: u64,
+    linger: Duration,
+    /// Kept, and not used yet.
+    in_hand: u64,
+    in_flight: u64,
+    /// What the ledger doesn't know yet.
+    arrived: Vec<(Time, i64)>,
+    reset: Option<Time>,
+    ask_again: Time,
+    failed: bool,
+}
+
+impl Leased {
+    /// What `inner` keeps by itself, on units from `account`.
+    #[must_use]
+    pub fn new(inner: Box<dyn Kind>, account: Box<dyn Account>, quota: &Quota) -> Leased {
+        Leased {
+            inner,
+            account,
+            block: (quota.units / 100).clamp(1, 1_000),
+            linger: quota.linger,
+            in_hand: 0,
+            in_flight: 0,
+            arrived: Vec::new(),
+            reset: None,
+            ask_again: Time::ZERO,
+            failed: false,
+        }
+    }
+
+    /// Tells the ledger what is news, and asks for more.
+    fn trade(&mut self, now: Time, wanted: u64, least: u64) -> Lent {
+        let lent = self.account.trade(
+            now,
+            &Offer {
+                arrived: &self.arrived,
+                kept: self.in_flight + self.in_hand,
+                wanted,
+                least,
+                reset: self.reset,
+            },
+        );
+        match lent {
+            Lent::Units(units) => self.in_hand += units,
+            Lent::Failed => self.failed = true,
+            Lent::Later(_) | Lent::Busy => {}
+        }
+        if lent != Lent::Busy {
+            self.arrived.clear();
+            self.reset = None;
+        }
+        lent
+    }
+
+    /// When so many are kept.
+    fn borrow(&mut self, now: Time, units: u64) -> When {
+        let missing = units.saturating_sub(self.in_hand);
+        if missing == 0 {
+            return When::Now;
+        }
+        if self.failed {
+            return When::Never;
+        }
+        if now < self.ask_again {
+            return When::At(self.ask_again);
+        }
+        let wait = match self.trade(now, missing.max(self.block), missing) {
+            Lent::Units(_) => return When::Now,
+            Lent::Failed => return When::Never,
+            Lent::Busy => SOON,
+            Lent::Later(time) => look_after(now, time),
+        };
+        self.ask_again = now.after(wait);
+        When::At(self.ask_again)
+    }
+
+    /// It has arrived no later than this.
+    fn note(&mut self, latest: Time, hold: &mut Hold) {
+        if hold.noted.is_none() && hold.place != Place::Free {
+            self.in_flight -= hold.units;
+            self.arrived.push((latest, signed(hold.units)));
+            hold.noted = Some(latest);
+        }
+    }
+}
+
+impl Kind for Leased {
+    fn earliest(&mut self, now: Time, units: u64) -> When {
+        match self.inner.earliest(now, units) {
+            When::Now => self.borrow(now, units),
+            later => later,
+        }
+    }
+
+    fn take(&mut self, now: Time, units: u64) -> Hold {
+        self.in_hand = self.in_hand.saturating_sub(units);
+        self.in_flight += units;
+        self.inner.take(now, units)
+    }
+
+    fn sent(&mut self, now: Time, hold: &mut Hold) {
+        self.inner.sent(now, hold);
+    }
+
+    fn acked(&mut self, now: Time, hold: &mut Hold) {
+        self.inner.acked(now, hold);
+    }
+
+    fn answered(&mut self, now: Time, hold: &mut Hold) {
+        self.note(now, hold);
+        self.inner.answered(now, hold);
+    }
+
+    fn refused(&mut self, now: Time, hold: &mut Hold, explained: bool) {
+        self.note(now, hold);
+        self.inner.refused(now, hold, explained);
+    }
+
+    fn lost(&mut self, now: Time, hold: &mut Hold) {
+        self.note(now.after(self.linger), hold);
+        self.inner.lost(now, hold);
+    }
+
+    fn returned(&mut self, now: Time, hold: &mut Hold) {
+        if hold.place != Place::Free {
+            match hold.noted.take() {
+                Some(noted) => self.arrived.push((noted, -signed(hold.units))),
+                None => self.in_flight -= hold.units,
+            }
+            self.in_hand += hold.units;
+        }
+        self.inner.returned(now, hold);
+    }
+
+    fn finished(&mut self, now: Time, hold: &mut Hold) {
+        self.inner.finished(now, hold);
+    }
+
+    fn settle(&mut self, now: Time, hold: &mut Hold, units: u64) {
+        if hold.place != Place::Free {
+            let before = hold.units;
+            match hold.noted {
+                Some(noted) => self.arrived.push((noted, signed(units) - signed(before))),
+                None => self.in_flight = self.in_flight + units - before,
+            }
+            let is_debt = units > self.in_hand + before;
+            self.in_hand = (self.in_hand + before).saturating_sub(units);
+            if is_debt {
+                // Nobody would know of it if this process died now.
+                self.trade(now, 0, 0);
+            }
+        }
+        self.inner.settle(now, hold, units);
+    }
+
+    fn learn(&mut self, now: Time, said: Said) {
+        self.reset = said.reset.or(self.reset);
+        self.inner.learn(now, said);
+    }
+
+    fn agrees(&mut self, now: Time, said: Said) -> bool {
+        self.inner.agrees(now, said)
+    }
+
+    fn amount(&self) -> Option<u64> {
+        self.inner.amount()
+    }
+
+    fn allow(&mut self, amount: u64) {
+        self.inner.allow(amount);
+        self.account.allow(amount);
+    }
+
+    fn learnt(&self) -> Option<u64> {
+        self.inner.learnt()
+    }
+
+    fn begin(&mut self) {
+        self.inner.begin();
+    }
+
+    /// The ledger knows it already.
+    fn remember(&mut self, _then: Time, _lost: bool) {}
+
+    fn close(&mut self, now: Time) -> bool {
+        let late = now.after(self.linger);
+        if self.in_flight > 0 {
+            self.arrived.push((late, signed(self.in_flight)));
+        }
+        (self.in_flight, self.in_hand) = (0, 0);
+        self.trade(now, 0, 0) != Lent::Busy
+    }
+
+    fn is_idle(&mut self, now: Time) -> bool {
+        self.in_flight == 0 && self.inner.is_idle(now) && {
+            self.in_hand = 0;
+            self.trade(now, 0, 0) != Lent::Busy
+        }
+    }
+
+    fn most(&self) -> u64 {
+        self.inner.most()
+    }
+
+    fn margin(&self) -> Option<Duration> {
+        self.inner.margin()
+    }
+}
+
+/// How long to wait for others to give something back: not much longer than
+/// what is known to come.
+fn look_after(now: Time, back: Option<Time>) -> Duration {
+    let (least, most) = LOOK_EVERY;
+    match back.map(|back| back.since(now)) {
+        Some(left) => left.min((left / 20).clamp(least, most)),
+        None => Duration::from_secs(1),
+    }
+}
+
+fn signed(units: u64) -> i64 {
+    i64::try_from(units).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::super::policy::Policy;
+    use super::super::settings::Settings;
+    use super::*;
+
+    /// Ten units, and what it was told.
+    #[derive(Debug, Default, Clone)]
+    struct Told(Arc<Mutex<(u64, i64, u64)>>);
+
+    impl Account for Told {
+        fn trade(&mut self, _now: Time, offer: &Offer<'_>) -> Lent {
+            let mut told = self.0.lock().unwrap();
+            told.1 += offer.arrived.iter().map(|(_, units)| units).sum::<i64>();
+            let free = 10u64.saturating_sub(offer.kept + told.1.unsigned_abs());
+            if free < offer.least {
+                told.0 = offer.kept;
+                return Lent::Later(None);
+            }
+            told.0 = offer.kept + free.min(offer.wanted);
+            told.2 += 1;
+            Lent::Units(free.min(offer.wanted))
+        }
+    }
+
+    fn leased() -> (Leased, Told) {
+        let settings = Settings {
+            rate: vec!["10/1h".parse().unwrap()],
+            ..Settings::default()
+        };
+        let policy = Policy::new(&settings, Duration::ZERO).unwrap();
+        let part = &policy.parts()[0];
+        let told = Told::default();
+        let account = Box::new(told.clone());
+        let leased = Leased::new(part.kind(), account, &part.quota().unwrap());
+        (leased, told)
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::from_nanos(seconds * 1_000_000_000)
+    }
+
+    /// What the ledger knows: units kept, and units that have arrived.
+    fn known(told: &Told) -> (u64, i64) {
+        let told = told.0.lock().unwrap();
+        (told.0, told.1)
+    }
+
+    #[test]
+    fn nothing_is_taken_that_the_ledger_does_not_know_of() {
+        let (mut leased, told) = leased();
+        for n in 1..=10 {
+            assert_eq!(leased.earliest(at(0), 1), When::Now);
+            leased.take(at(0), 1);
+            assert_eq!(known(&told), (n, 0));
+        }
+        assert!(leased.earliest(at(0), 1) != When::Now);
+    }
+
+    #[test]
+    fn what_arrived_is_told_and_what_was_not_sent_is_free_again() {
+        let (mut leased, told) = leased();
+        let mut holds: Vec<Hold> = Vec::new();
+        for _ in 0..4 {
+            assert_eq!(leased.earliest(at(0), 1), When::Now);
+            holds.push(leased.take(at(0), 1));
+        }
+        leased.answered(at(1), &mut holds[0]);
+        leased.lost(at(1), &mut holds[1]);
+        leased.returned(at(1), &mut holds[2]);
+        // A refusal that the server doesn't count.
+        leased.refused(at(1), &mut holds[3], false);
+        leased.returned(at(1), &mut holds[3]);
+        let trades = told.0.lock().unwrap().2;
+        assert_eq!(leased.earliest(at(1), 2), When::Now, "two are in hand");
+        assert_eq!(told.0.lock().unwrap().2, trades);
+        assert!(leased.close(at(2)));
+        assert_eq!(known(&told), (0, 2));
+    }
+
+    #[test]
+    fn a_debt_is_told_and_less_than_was_thought_is_free_again() {
+        let (mut leased, told) = leased();
+        assert_eq!(leased.earliest(at(0), 3), When::Now);
+        let mut hold = leased.take(at(0), 3);
+        leased.answered(at(1), &mut hold);
+        leased.settle(at(1), &mut hold, 9);
+        assert_eq!(known(&told), (0, 9));
+        assert!(leased.earliest(at(1), 2) != When::Now);
+        let (mut leased, other) = self::leased();
+        assert_eq!(leased.earliest(at(0), 8), When::Now);
+        let mut hold = leased.take(at(0), 8);
+        leased.settle(at(0), &mut hold, 2);
+        leased.answered(at(1), &mut hold);
+        assert_eq!(leased.earliest(at(1), 8), When::Now);
+        leased.close(at(1));
+        assert_eq!(known(&other), (0, 2));
+    }
+
+    #[test]
+    fn what_others_give_back_is_looked_for_in_time() {
+        let minutes = |m: u64| Some(at(60 * m));
+        assert_eq!(look_after(at(0), minutes(1)), Duration::from_secs(3));
+        assert_eq!(look_after(at(0), minutes(600)), Duration::from_secs(10));
+        assert_eq!(look_after(at(60), minutes(1)), Duration::ZERO);
+        assert_eq!(look_after(at(0), None), Duration::from_secs(1));
+    }
+}

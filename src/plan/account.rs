@@ -1,0 +1,73 @@
+//! Which account of which server a job's requests count against. Pure; the
+//! environment is its caller's.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::Job;
+use crate::ledger::Account;
+use crate::render::{Renderer, looks_like_key};
+
+/// Of the requests of this job, which are rendered so.
+pub fn of(job: &Job, renderer: &Renderer, environment: &dyn Fn(&str) -> Option<String>) -> Account {
+    let request = &job.request;
+    let mut texts: Vec<&str> = Vec::new();
+    for (name, value) in &request.headers {
+        let keys = |text: &&str| looks_like_key(name) || refers(text);
+        texts.extend(value.as_str().filter(keys));
+    }
+    for (name, value) in request.query.iter().chain(&request.form) {
+        let keys = |text: &&str| looks_like_key(name) || text.contains("secret.");
+        texts.extend(value.as_str().filter(keys));
+    }
+    texts.extend(job.auth.values().filter_map(Value::as_str));
+    texts.extend(request.url.as_deref().filter(|url| refers(url)));
+    let credentials: BTreeSet<String> = texts
+        .into_iter()
+        .flat_map(|text| values(text, job, environment))
+        .collect();
+    let credentials: Vec<String> = credentials.into_iter().collect();
+    Account::new(server(job, renderer), &credentials, renderer.keys())
+}
+
+/// The server as far as it is the same for all rows.
+fn server(job: &Job, renderer: &Renderer) -> String {
+    let fixed = renderer.fixed_uri();
+    let origin = fixed.and_then(|uri| {
+        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+        Some(format!("{scheme}://{}", authority.as_str().to_lowercase()))
+    });
+    origin.unwrap_or_else(|| {
+        let url = job.request.url.as_deref().unwrap_or("rows");
+        let host = url.find("://").map_or(0, |at| at + 3);
+        let end = url[host..].find('/').map_or(url.len(), |at| host + at);
+        url[..end].to_owned()
+    })
+}
+
+fn refers(text: &str) -> bool {
+    text.contains("env.") || text.contains("secret.")
+}
+
+/// The values that stand in a text: those of the environment; for a secret, which
+/// may be another one each time that it is read, where it is read. What depends on
+/// the row is not the job's.
+fn values(text: &str, job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
+    let of_environment = names(text, "env.").filter_map(environment);
+    let of_secrets = names(text, "secret.").filter_map(|name| job.secrets.get(name).cloned());
+    let mut values: Vec<String> = of_environment.chain(of_secrets).collect();
+    if values.is_empty() && !text.contains("{{") {
+        values.push(text.to_owned());
+    }
+    values
+}
+
+/// The names that follow this.
+fn names<'a>(text: &'a str, after: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(after).skip(1).map(|rest| {
+        let is_name = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '-';
+        let end = rest.find(|letter| !is_name(letter)).unwrap_or(rest.len());
+        &rest[..end]
+    })
+}

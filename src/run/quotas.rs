@@ -1,0 +1,36 @@
+//! The gates of a run count their quotas where all runs on this machine do.
+
+use std::sync::Arc;
+
+use crate::attempt::Shared;
+use crate::error::Error;
+use crate::ledger::Ledger;
+use crate::limit::Gate;
+use crate::plan::Step;
+
+/// Before anything is sent: what is spent of long limits is known from now on.
+///
+/// # Errors
+/// It can't be kept, or can't be read.
+pub fn lend(shared: &Shared) -> Result<(), Error> {
+    let gates: Vec<(&Gate, &Step)> = gates(shared)
+        .filter(|(_, step)| step.has_quotas())
+        .collect();
+    let Some((_, first)) = gates.first() else {
+        return Ok(());
+    };
+    let ledger = Ledger::open(&shared.plan.state()?, first.account.clone())?;
+    // What can't be read is found before anything is sent.
+    shared.plan.quotas()?;
+    for (gate, step) in gates {
+        gate.lend(Arc::new(ledger.of(step.account.clone())));
+    }
+    Ok(())
+}
+
+/// Each gate, and the step whose limits it keeps.
+fn gates(shared: &Shared) -> impl Iterator<Item = (&Gate, &Step)> {
+    let later = shared.later.iter().zip(&shared.plan.later);
+    let later = later.filter_map(|(gate, later)| Some((gate.as_ref()?, &later.step)));
+    std::iter::once((&shared.gate, &shared.plan.step)).chain(later)
+}
