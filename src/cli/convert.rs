@@ -18,6 +18,9 @@ pub struct Arguments {
     /// How FROM is written, whatever its name
     #[arg(long)]
     format: Option<source::Format>,
+    /// The table of a SQLite database to read [default: results, or the only one]
+    #[arg(long, value_name = "NAME")]
+    table: Option<String>,
     /// Replace what is there
     #[arg(long)]
     overwrite: bool,
@@ -28,6 +31,7 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
     let from = source::Settings {
         file: Some(arguments.from.clone()),
         format: arguments.format,
+        table: arguments.table.clone(),
         ..source::Settings::default()
     };
     if let Some(note) = sink::unfinished(Path::new(&arguments.from)) {

@@ -19,7 +19,8 @@ pub fn of(job: &Job, source: &Source) -> Result<Identity, Error> {
         request.multipart,
         request.body_file
     ]);
-    let parts: [(&str, Value); 11] = [
+    let parts: [(&str, Value); 12] = [
+        ("input.table", json!(job.input.table)),
         ("request.method", json!(request.method)),
         ("request.url", json!(request.url)),
         ("request.query", json!(request.query)),

@@ -50,13 +50,17 @@ fn check_job(
     let changed = identity.changed_since(before).join(", ");
     let done = output.done().len();
     if !changed.is_empty() && output.settings().existing != Existing::ResumeChanged {
+        let as_they_are = match changed.contains("extract") {
+            true => ", with the values that they have,",
+            false => "",
+        };
         let left = match survey.rows {
             Some(rows) => rows.saturating_sub(done).to_string(),
             None => "all other".to_owned(),
         };
         return Err(Error::plan(format!(
             "{done} rows of {name} were asked for in another way: {changed} changed since. \
-             --resume=changed keeps them and asks for {left} rows in the new way; --overwrite asks for all rows"
+             --resume=changed keeps them{as_they_are} and asks for {left} rows in the new way; --overwrite asks for all rows"
         )));
     }
     let limits = (before.limits != identity.limits).then(|| {

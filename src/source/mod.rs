@@ -83,6 +83,8 @@ pub struct Settings {
     pub file: Option<String>,
     /// How the file is written; if absent, its extension tells.
     pub format: Option<Format>,
+    /// The table to read of a SQLite database; if absent, `results` or the only one.
+    pub table: Option<String>,
     /// How many rows to take from the start; if absent, all.
     pub take: Option<u64>,
     /// The rows themselves: objects, or texts that become the field `line`.
@@ -138,7 +140,7 @@ static FORMATS: [Kind; 8] = [
     Kind { format: Format::Parquet, name: "parquet", extensions: &["parquet"],
         about: "a Parquet file", open: Open::File(parquet::open) },
     Kind { format: Format::Sqlite, name: "sqlite", extensions: &["db", "sqlite", "sqlite3"],
-        about: "a table of a SQLite database", open: Open::File(sqlite::open) },
+        about: "a table of a SQLite database", open: Open::File(|path| sqlite::open(path, None)) },
 ];
 
 /// Where rows come from, checked: they can be asked for.

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::rows::Opened;
-use super::{Format, Settings, file, head, list};
+use super::{Format, Settings, file, head, list, sqlite};
 
 /// What the settings come down to.
 #[derive(Debug, Clone)]
 pub(super) enum Origin {
     File(PathBuf, Format),
+    /// A database, and which of its tables.
+    Table(PathBuf, String),
     /// Without a format, its first bytes tell it.
     Stdin(Option<Format>),
     List(Arc<[Value]>),
@@ -23,7 +25,16 @@ impl Origin {
         let format = settings.format;
         match (&settings.file, &settings.list) {
             (Some(file), None) if file == "-" => Ok(Origin::Stdin(format)),
-            (Some(file), None) => Ok(Origin::File(file.into(), file::check(file, format)?)),
+            (Some(file), None) => {
+                let format = file::check(file, format)?;
+                match (&settings.table, format) {
+                    (None, _) => Ok(Origin::File(file.into(), format)),
+                    (Some(table), Format::Sqlite) => Ok(Origin::Table(file.into(), table.clone())),
+                    (Some(_), _) => Err(format!(
+                        "input.table (--table) names a table of a SQLite database, and {file} is none: leave it out"
+                    )),
+                }
+            }
             (None, Some(list)) if format.is_none() => Ok(Origin::List(list.as_slice().into())),
             (None, Some(_)) => Err(FORMAT_OF_LIST.into()),
             (None, None) => Err(NO_INPUT.into()),
@@ -34,7 +45,7 @@ impl Origin {
     /// What messages call it.
     pub fn name(&self) -> String {
         match self {
-            Origin::File(path, _) => path.display().to_string(),
+            Origin::File(path, _) | Origin::Table(path, _) => path.display().to_string(),
             Origin::Stdin(_) => "standard input".into(),
             Origin::List(_) => "the job's list".into(),
         }
@@ -43,7 +54,7 @@ impl Origin {
     /// Whether it is still there after it was read; a pipe is not.
     pub fn lasts(&self) -> bool {
         match self {
-            Origin::File(path, _) => path.is_file() || path.is_dir(),
+            Origin::File(path, _) | Origin::Table(path, _) => path.is_file() || path.is_dir(),
             Origin::Stdin(_) => false,
             Origin::List(_) => true,
         }
@@ -52,12 +63,14 @@ impl Origin {
     /// The hash of its first `most` bytes, and how many there were; none for a pipe.
     pub fn print(&self, most: u64) -> Result<Option<(u64, String)>, String> {
         match self {
-            Origin::File(path, _) if self.lasts() => file::print(path, most).map(Some),
+            Origin::File(path, _) | Origin::Table(path, _) if self.lasts() => {
+                file::print(path, most).map(Some)
+            }
             Origin::List(list) => {
                 let text = Value::from(&list[..]).to_string();
                 Ok(Some(file::print_of(text.as_bytes(), most)))
             }
-            Origin::File(..) | Origin::Stdin(_) => Ok(None),
+            Origin::File(..) | Origin::Table(..) | Origin::Stdin(_) => Ok(None),
         }
     }
 
@@ -70,6 +83,7 @@ impl Origin {
             return open(path);
         }
         let (bytes, format) = match self {
+            Origin::Table(path, table) => return sqlite::open(path, Some(table)),
             Origin::File(path, format) => (file::open(path)?, Some(*format)),
             Origin::Stdin(format) => (file::stdin(), *format),
             Origin::List(list) => return Ok(Box::new(list::rows(list.clone(), &name))),

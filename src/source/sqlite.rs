@@ -15,19 +15,18 @@ pub(crate) const TABLE: &str = "results";
 /// So many rows are read at a time.
 const PAGE: usize = 256;
 
-/// The rows of the table `results`, or of the only one.
-pub(super) fn open(path: &Path) -> Opened {
+/// The rows of the table that is asked for; else of `results`, or of the only one.
+pub(super) fn open(path: &Path, asked: Option<&str>) -> Opened {
     let name = path.display().to_string();
     let wrong = |error: rusqlite::Error| format!("{name} is no SQLite database: {error}");
     let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
     let database = database.map_err(wrong)?;
     let tables = tables(&database).map_err(wrong)?;
-    let table = match tables.iter().position(|table| table == TABLE) {
-        Some(place) => &tables[place],
-        None => match &tables[..] {
-            [table] => table,
-            _ => return Err(which(&name, &tables)),
-        },
+    let wanted = asked.unwrap_or(TABLE);
+    let table = match (tables.iter().find(|table| *table == wanted), &tables[..]) {
+        (Some(table), _) => table,
+        (None, [table]) if asked.is_none() => table,
+        _ => return Err(which(&name, &tables, wanted)),
     };
     Ok(Box::new(Rows {
         table: quoted(table),
@@ -43,11 +42,11 @@ pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn which(name: &str, tables: &[String]) -> String {
+fn which(name: &str, tables: &[String], wanted: &str) -> String {
     match tables.is_empty() {
         true => format!("{name} has no table"),
         false => format!(
-            "{name} has the tables {}, of which none is called {TABLE}: name the one to read so, or keep only that one",
+            "{name} has the tables {}, and none called {wanted}: say which one with input.table (--table)",
             tables.join(", ")
         ),
     }

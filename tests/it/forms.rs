@@ -312,6 +312,33 @@ fn every_form_can_be_an_input() {
 }
 
 #[test]
+fn one_of_several_tables_is_read_by_its_name() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let database = rusqlite::Connection::open(place.path("in.db")).unwrap();
+    let sql = "create table a (symbol); insert into a values ('A');
+               create table b (symbol); insert into b values ('B'), ('C');";
+    database.execute_batch(sql).unwrap();
+    let ask = |flags: &str| {
+        let asked = run()
+            .quotes(&mock.url())
+            .arg("--input", &place.path("in.db"));
+        asked.flags(flags)
+    };
+    ask("")
+        .exits(2)
+        .says("has the tables a, b, and none called results: say which one");
+    ask("--table c").exits(2).says("and none called c");
+    let records = ask("--table b").exits(0).records();
+    assert_eq!(each(&records, "symbol"), ["B", "C"]);
+    let csv = place.file("rows.csv", &symbols(1));
+    let ended = run()
+        .quotes(&mock.url())
+        .arg("--input", &csv)
+        .flags("--table b");
+    ended.exits(2).says("is none: leave it out");
+}
+
+#[test]
 fn what_cannot_be_read_or_written_says_why() {
     let (place, mock) = (Place::new(), plain_mock());
     for (name, why) in [

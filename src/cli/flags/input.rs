@@ -7,12 +7,16 @@ use serde_json::{Value, json};
 #[derive(Args)]
 #[command(next_help_heading = "Input")]
 pub struct Input {
-    /// Rows: .csv .tsv .jsonl .json .txt (also .gz .zst), .parquet .db, or - for stdin
+    /// Rows: .csv .tsv .jsonl .json .txt (also .gz .zst), .parquet .db, a directory
+    /// of Parquet files, or - for stdin
     #[arg(short, long, value_name = "FILE")]
     input: Option<String>,
     /// How the input is written, whatever the file's name
     #[arg(long, value_parser = ["csv", "tsv", "jsonl", "json", "lines", "requests", "parquet", "sqlite"])]
     format: Option<String>,
+    /// The table to read of a SQLite database [default: results, or the only one]
+    #[arg(long, value_name = "NAME")]
+    table: Option<String>,
     /// Only the first N rows
     #[arg(
         long,
@@ -25,6 +29,6 @@ pub struct Input {
 
 impl Input {
     pub fn tree(&self) -> Value {
-        json!({ "file": self.input, "format": self.format, "take": self.take })
+        json!({ "file": self.input, "format": self.format, "table": self.table, "take": self.take })
     }
 }
