@@ -30,6 +30,7 @@ use crate::stop::{Reason, Stop};
 mod batch;
 mod gather;
 mod hear;
+mod once;
 mod pages;
 mod renew;
 

@@ -27,6 +27,7 @@
 //!
 //! [`mod@run`] is the corridor between them: one reader, the workers, one writer;
 //! [`mod@simulate`] walks the same rooms in virtual time.
+//! [`mod@probe`] sends a few requests through them to find a limit that nobody knows.
 //! [`mod@verify`] stands outside: what a results file proves of a limit.
 //!
 //! ```no_run
@@ -64,6 +65,7 @@ mod chance;
 pub mod simulate;
 
 mod lock;
+pub mod probe;
 
 mod attempt;
 pub mod auth;

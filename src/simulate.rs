@@ -67,15 +67,24 @@ const CALENDAR: Timestamp = Timestamp::constant(1_767_225_600, 0);
 /// # Errors
 /// The input can't be read.
 pub fn simulate(plan: Plan, policy: &Policy, model: Settings) -> Result<Simulation, Error> {
+    virtual_time(walk(plan, policy, model))?
+}
+
+/// Does this work on a clock that jumps to whatever is waited for.
+///
+/// # Errors
+/// There is no such clock.
+pub(crate) fn virtual_time<T>(work: impl Future<Output = T>) -> Result<T, Error> {
     let runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .map_err(|error| Error::stopped(format!("no clock to simulate with: {error}")))?;
-    LocalSet::new().block_on(&runtime, walk(plan, policy, model))
+    Ok(LocalSet::new().block_on(&runtime, work))
 }
 
-async fn walk(mut plan: Plan, policy: &Policy, model: Settings) -> Result<Simulation, Error> {
+/// The plan with a server that behaves like `model` at its other end, from now on.
+pub(crate) fn against(mut plan: Plan, policy: &Policy, model: Settings) -> (Arc<Shared>, Local) {
     let start = Instant::now();
     let now = move || Time::ZERO.after(BEGIN + start.elapsed());
     let limits = policy.clone().on_clock(CALENDAR).limits();
@@ -87,10 +96,7 @@ async fn walk(mut plan: Plan, policy: &Policy, model: Settings) -> Result<Simula
         ..model
     });
     plan.step.answer_by(connect_to(server.clone()));
-    let rows = Rc::new(RefCell::new(plan.source.rows()?));
-    let tasks = plan.workers.count * plan.workers.in_flight;
-    let tally = Rc::new(RefCell::new(Tally::new(&[], &[])));
-    let shared = Arc::new(Shared {
+    let shared = Shared {
         gate: Gate::with_clock(limits, now),
         later: Vec::new(),
         live: Live::new(1),
@@ -98,7 +104,16 @@ async fn walk(mut plan: Plan, policy: &Policy, model: Settings) -> Result<Simula
         calendar_at_zero: CALENDAR,
         chance: Chance::seeded(seed),
         plan,
-    });
+    };
+    (Arc::new(shared), server)
+}
+
+async fn walk(plan: Plan, policy: &Policy, model: Settings) -> Result<Simulation, Error> {
+    let start = Instant::now();
+    let rows = Rc::new(RefCell::new(plan.source.rows()?));
+    let tasks = plan.workers.count * plan.workers.in_flight;
+    let tally = Rc::new(RefCell::new(Tally::new(&[], &[])));
+    let (shared, server) = against(plan, policy, model);
     let walk = Rc::new(Walk::new(0, 0, shared.clone(), None));
     let mut walks = JoinSet::new();
     for _ in 0..tasks {

@@ -13,6 +13,7 @@ mod init;
 mod job;
 mod mock;
 mod plan;
+mod probe;
 mod profiles;
 mod progress;
 mod report;
@@ -51,6 +52,8 @@ enum Command {
     Plan(plan::Arguments),
     /// Do the job in virtual time against a model of the server: how long, how many refusals
     Simulate(simulate::Arguments),
+    /// Find an unknown limit by being refused a few times; it sends real requests
+    Probe(probe::Arguments),
     /// Prove from a results file alone that a limit was kept
     Verify(verify::Arguments),
     /// Write a job file to begin with, perhaps from a curl command
@@ -78,6 +81,7 @@ fn carry_out() -> Exit {
         Command::Run(arguments) => run::main(arguments),
         Command::Plan(arguments) => plan::main(&arguments),
         Command::Simulate(arguments) => simulate::main(&arguments),
+        Command::Probe(arguments) => probe::main(&arguments),
         Command::Verify(arguments) => verify::main(&arguments),
         Command::Init(arguments) => init::main(&arguments),
         Command::Report(arguments) => report::main(&arguments),

@@ -9,6 +9,7 @@
 /// What tests are made of.
 mod counted;
 mod harness;
+mod probed;
 mod proxy;
 mod recorder;
 mod terminator;

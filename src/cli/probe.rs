@@ -1,0 +1,137 @@
+//! `throng probe URL`: finds an unknown limit by being refused a few times.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+use throng::Error;
+use throng::plan::Job;
+use throng::probe::{Bounds, Heard, Seen, probe};
+
+use super::{Exit, environment, flags, say};
+
+const EXAMPLES: &str = "\
+Examples:
+  throng probe https://api.example/v1/items/7 -H 'Authorization: Bearer {{ env.TOKEN }}'
+  throng probe https://api.example/v1/items/7 --refusals 5 --max-time 2h
+
+It sends one request after the other, so a limit that is higher than that is not
+found. Some APIs ban who is refused too often: read their documentation first.
+
+Exit codes:
+  0  a rate was found      1  none, or not all of it
+  2  the request is wrong  3  it could not go on";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+#[group(skip)]
+pub struct Arguments {
+    /// What to ask for, again and again
+    #[arg(value_name = "URL")]
+    probed: Option<String>,
+    #[command(flatten)]
+    bounds: Limits,
+    #[command(flatten)]
+    request: flags::Request,
+    #[command(flatten)]
+    auth: flags::Auth,
+    #[command(flatten)]
+    network: flags::Network,
+    #[command(flatten)]
+    tls: flags::Tls,
+}
+
+/// How far it may go.
+#[derive(Args)]
+#[command(next_help_heading = "Probe")]
+struct Limits {
+    /// The most refusals
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    refusals: u32,
+    /// The most requests
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    max_requests: u64,
+    /// The longest time
+    #[arg(long, default_value = "15m", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    max_time: Duration,
+}
+
+pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+    let job = arguments.job()?;
+    let bounds = &arguments.bounds;
+    say::note(&format!(
+        "throng: probing by real requests, one after the other: at most {} of them, {} refusals, {}",
+        bounds.max_requests,
+        bounds.refusals,
+        humantime::format_duration(bounds.max_time)
+    ));
+    let bounds = Bounds {
+        refusals: bounds.refusals,
+        requests: bounds.max_requests,
+        time: bounds.max_time,
+    };
+    let heard = probe(&job, &environment, bounds, &mut refused)?;
+    show(&heard);
+    Ok(match heard.found.rate() {
+        Some(_) => Exit::Ok,
+        None => Exit::SomeFailed,
+    })
+}
+
+fn refused(seen: &Seen) {
+    let wait = seen.wait.map(humantime::format_duration);
+    let told = wait.map_or_else(
+        || "nothing says for how long".to_owned(),
+        |wait| format!("for {wait}, it says"),
+    );
+    say::note(&format!(
+        "throng: refused after {:.1} s: {told}",
+        seen.at.as_secs_f64()
+    ));
+}
+
+fn show(heard: &Heard) {
+    for line in heard.found.lines() {
+        say::result(&line);
+    }
+    for signal in &heard.said {
+        let limit = signal.limit.map(|limit| format!(" of {limit}"));
+        let reset = signal
+            .reset
+            .map(|reset| format!(" for {} more", humantime::format_duration(reset)));
+        say::result(&format!(
+            "its headers say: {} {} left{}{}",
+            signal
+                .remaining
+                .map_or("?".to_owned(), |left| left.to_string()),
+            throng::report::escape(&signal.unit),
+            limit.unwrap_or_default(),
+            reset.unwrap_or_default()
+        ));
+    }
+    say::result(&format!(
+        "{} requests, {} of them refused",
+        heard.found.requests, heard.found.refusals
+    ));
+    if let Some(rate) = heard.found.rate() {
+        say::result(&rate);
+    }
+}
+
+impl Arguments {
+    fn job(&self) -> Result<Job, Error> {
+        let job = match self.request.curl()? {
+            None => Job::default(),
+            Some(translated) => Job::default().overlay(translated.job)?,
+        };
+        let url = self.probed.as_ref();
+        job.overlay(json!({
+            "request": self.request.tree(),
+            "auth": self.auth.auth_tree(),
+            "secrets": self.auth.secrets_tree(),
+            "network": self.network.tree(),
+            "tls": self.tls.tree(),
+        }))?
+        .overlay(json!({ "request": { "url": url } }))
+    }
+}

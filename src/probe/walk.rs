@@ -1,0 +1,203 @@
+//! The experiment carried out. [door: network, clock]
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, json};
+use throng_mock::Settings;
+use tokio::runtime::Builder;
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+
+use super::experiment::{Experiment, Seen, Step};
+use super::found::Found;
+use crate::attempt::{Shared, Walk};
+use crate::chance::Chance;
+use crate::error::Error;
+use crate::judge::Ruling;
+use crate::judge::signals::{Signal, signals};
+use crate::limit::{Time, calendar_at_zero};
+use crate::live::Live;
+use crate::plan::{Job, Plan};
+use crate::record::Failure;
+use crate::send::Answer;
+use crate::simulate::{against, virtual_time};
+use crate::source::Row;
+use crate::stop::{Reason, Stop};
+
+/// How far a probe may go.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// The most refusals.
+    pub refusals: u32,
+    /// The most requests.
+    pub requests: u64,
+    /// The longest time.
+    pub time: Duration,
+}
+
+/// What was found, and what the server's headers said of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heard {
+    /// By being refused.
+    pub found: Found,
+    /// In the headers of the first answer.
+    pub said: Vec<Signal>,
+}
+
+/// Probes the API that this job's request is for; the job's input and limits are not
+/// used. `tell` hears of each refusal.
+///
+/// # Errors
+/// The job is wrong, or its request doesn't work.
+pub fn probe(
+    job: &Job,
+    environment: &dyn Fn(&str) -> Option<String>,
+    bounds: Bounds,
+    tell: &mut dyn FnMut(&Seen),
+) -> Result<Heard, Error> {
+    let plan = plan(job, environment)?;
+    let shared = Shared {
+        gate: plan.step.policy.gate(),
+        later: Vec::new(),
+        live: Live::new(1),
+        stop: Stop::default(),
+        calendar_at_zero: calendar_at_zero(),
+        chance: Chance::default(),
+        plan,
+    };
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Error::stopped(format!("no event loop to probe with: {error}")))?;
+    LocalSet::new().block_on(&runtime, carry_out(Arc::new(shared), bounds, tell))
+}
+
+/// The same in virtual time, against a server that behaves like `model`.
+///
+/// # Errors
+/// As of [`probe`].
+pub fn simulated(job: &Job, bounds: Bounds, model: Settings) -> Result<Heard, Error> {
+    let plan = plan(job, &|_| None)?;
+    virtual_time(async move {
+        let policy = plan.policy().clone();
+        let (shared, _server) = against(plan, &policy, model);
+        carry_out(shared, bounds, &mut |_| {}).await
+    })?
+}
+
+/// What a server says to one request is no other's, so that nothing is held back.
+fn plan(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan, Error> {
+    const FOREVER: &str = "10000days";
+    let job = Job {
+        limit: Default::default(),
+        output: Default::default(),
+        ..job.clone()
+    };
+    let job = job.overlay(json!({
+        "input": {"list": [{"probe": 0}]},
+        "limit": {"route": "{{ probe }}"},
+        "retry": {"max-wait": FOREVER, "max-refusals": u32::MAX},
+    }))?;
+    Plan::new(&job, environment)
+}
+
+async fn carry_out(
+    shared: Arc<Shared>,
+    bounds: Bounds,
+    tell: &mut dyn FnMut(&Seen),
+) -> Result<Heard, Error> {
+    let walk = Walk::new(0, 0, shared.clone(), None);
+    let start = Instant::now();
+    let mut experiment = Experiment::new(bounds.refusals);
+    let mut said = Vec::new();
+    for number in 0.. {
+        let next = match experiment.step() {
+            Step::Found(found) => return Ok(Heard { found, said }),
+            Step::Send(next) => next,
+        };
+        if number >= bounds.requests {
+            experiment.stop("that was the last of its requests (--max-requests)");
+            continue;
+        }
+        if next > bounds.time {
+            experiment.stop("what it would have to wait for takes too long (--max-time)");
+            continue;
+        }
+        tokio::time::sleep_until(start + next).await;
+        let answer = walk.once(&row(number)).await;
+        let answer = answer.map_err(|_| stopped(&shared))?.map_err(failed)?;
+        let now = SystemTime::from(shared.calendar_at_zero) + shared.gate.now().since(Time::ZERO);
+        let seen = seen(&shared, &answer, start.elapsed(), now);
+        check(&answer, &seen)?;
+        if number == 0 {
+            said = signals(&answer.headers, &shared.plan.step.signals, now).signals;
+        }
+        if seen.refused {
+            tell(&seen);
+        }
+        experiment.heard(seen);
+    }
+    Err(stopped(&shared))
+}
+
+/// Each is a request of its own, though they are all alike.
+fn row(number: u64) -> Row {
+    Row {
+        number,
+        fields: Map::from_iter([("probe".to_owned(), number.into())]),
+        item: None,
+    }
+}
+
+/// It arrived in the middle of its way there and back, about.
+fn seen(shared: &Shared, answer: &Answer, elapsed: Duration, now: SystemTime) -> Seen {
+    let rules = &shared.plan.step.refusals;
+    let ruling = rules.of_answer(answer.status, &answer.headers, &answer.body, now);
+    let wait = match ruling {
+        Ruling::Refused(_, _, wait) => wait,
+        _ => None,
+    };
+    Seen {
+        at: elapsed.saturating_sub(answer.latency / 2),
+        refused: matches!(ruling, Ruling::Refused(..)),
+        wait,
+        rounding: rounding(answer),
+    }
+}
+
+/// By how much a wait is rounded up: to seconds, to dates that differ in whole seconds,
+/// or not at all.
+fn rounding(answer: &Answer) -> Duration {
+    let text = answer.headers.get(http::header::RETRY_AFTER);
+    let text = text.and_then(|text| text.to_str().ok()).unwrap_or_default();
+    match text.trim().parse::<f64>() {
+        Ok(seconds) if seconds.fract() != 0.0 => Duration::from_millis(20),
+        Ok(_) => Duration::from_secs(1),
+        Err(_) => Duration::from_secs(3),
+    }
+}
+
+/// What doesn't work is not limited; a server that stumbles has taken it in.
+fn check(answer: &Answer, seen: &Seen) -> Result<(), Error> {
+    let status = answer.status;
+    match seen.refused || status.is_success() || status.is_server_error() {
+        true => Ok(()),
+        false => Err(Error::plan(format!(
+            "an answer was {status}: a probe needs a request that works (URL, --header, --data)"
+        ))),
+    }
+}
+
+fn failed(failure: Failure) -> Error {
+    Error::stopped(format!(
+        "a request failed, so nothing can be said of the limit: {}: {}",
+        failure.kind, failure.detail
+    ))
+}
+
+fn stopped(shared: &Shared) -> Error {
+    Error::stopped(match shared.stop.reason() {
+        Some(Reason::Trouble(why)) => why,
+        _ => "the probe was interrupted".to_owned(),
+    })
+}

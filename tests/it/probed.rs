@@ -1,0 +1,148 @@
+//! `throng probe`: unknown limits of each kind, in virtual time, and one over a socket.
+
+use std::time::Duration;
+
+use serde_json::json;
+use throng::plan::Job;
+use throng::probe::{Bounds, Found, Kind, simulated};
+use throng_mock::{Limit, LimitKind, Refusal, Settings};
+
+use crate::harness::{mock, throng};
+
+const SLIDING: [&str; 6] = ["22/5s", "100/1m", "10/1s", "50/10s", "300/15m", "7/3s"];
+const FIXED: [&str; 6] = [
+    "fixed:22/5s",
+    "fixed:100/1m",
+    "fixed:10/1s",
+    "fixed:20/2s",
+    "fixed:400/15m",
+    "clock:50/10s",
+];
+const BUCKETS: [&str; 6] = [
+    "bucket:10/1s:20",
+    "bucket:5/1s:50",
+    "bucket:2/1s:40",
+    "bucket:100/1m",
+    "bucket:20/1s:100",
+    "bucket:50/1s:30",
+];
+
+fn probe(limit: &str, server: Settings, refusals: u32) -> Found {
+    let job = json!({"request": {"url": "http://model/"}});
+    let job = Job::parse("job.json", &job.to_string()).unwrap();
+    let bounds = Bounds {
+        refusals,
+        requests: 5_000,
+        time: Duration::from_secs(4_000),
+    };
+    let server = Settings {
+        limits: vec![limit.parse().unwrap()],
+        latency: "uniform:3ms:5ms".parse().unwrap(),
+        ..server
+    };
+    simulated(&job, bounds, server).unwrap().found
+}
+
+#[track_caller]
+fn assert_near(found: f64, real: f64, what: &str) {
+    let share = found / real;
+    assert!((0.9..=1.1).contains(&share), "{found} for {real}: {what}");
+}
+
+/// Amount, and units in a second.
+fn real(limit: &str) -> (Limit, f64, f64) {
+    let limit: Limit = limit.parse().unwrap();
+    let most = limit.burst.unwrap_or(limit.units);
+    let rate = f64::from(limit.units) / limit.period.as_secs_f64();
+    (limit, most.into(), rate)
+}
+
+#[test]
+fn limits_of_each_kind_are_found_within_a_tenth_and_three_refusals() {
+    for limit in SLIDING.iter().chain(&FIXED).chain(&BUCKETS) {
+        let found = probe(limit, Settings::default(), 3);
+        let what = format!("{limit}: {found:?}");
+        let (real, amount, rate) = real(limit);
+        let kind = match real.kind {
+            LimitKind::Sliding => Kind::Sliding,
+            LimitKind::Bucket => Kind::Bucket,
+            _ => Kind::Fixed,
+        };
+        assert_eq!(found.kind, kind, "{what}");
+        assert!(found.refusals <= 3, "{what}");
+        assert_near(found.amount.unwrap() as f64, amount, &what);
+        match found.period {
+            Some(period) => assert_near(period.as_secs_f64(), real.period.as_secs_f64(), &what),
+            None => assert_near(found.per_second.unwrap(), rate, &what),
+        }
+        assert!(found.rate().unwrap().starts_with("--rate "), "{what}");
+    }
+}
+
+#[test]
+fn whether_refusals_count_is_found_out_where_it_matters() {
+    for limit in SLIDING {
+        for refusals_count in [true, false] {
+            let server = Settings {
+                refusals_count,
+                ..Settings::default()
+            };
+            let found = probe(limit, server, 3);
+            assert_eq!(
+                found.refusals_count,
+                Some(refusals_count),
+                "{limit}: {found:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_not_told_in_seconds_is_not_taken_for_more_than_it_is() {
+    for limit in SLIDING.iter().chain(&FIXED).chain(&BUCKETS) {
+        for (refusal, refusals) in [(Refusal::RetryAfterDate, 3), (Refusal::Bare, 9)] {
+            let server = Settings {
+                refusal,
+                ..Settings::default()
+            };
+            let found = probe(limit, server, refusals);
+            let what = format!("{limit} {refusal:?}: {found:?}");
+            let (_, amount, rate) = real(limit);
+            assert!(found.refusals <= refusals, "{what}");
+            if found.rate().is_none() {
+                continue;
+            }
+            assert!(found.amount.unwrap() as f64 <= amount * 1.1, "{what}");
+            let per_second = found.per_second.unwrap_or_else(|| {
+                found.amount.unwrap() as f64 / found.period.unwrap().as_secs_f64()
+            });
+            assert!(per_second <= rate * 1.1, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_probe_says_what_to_write_and_how_it_ends() {
+    let server = mock(Settings {
+        limits: vec!["20/1s".parse().unwrap()],
+        api_key: Some("k".to_owned()),
+        ..Settings::default()
+    });
+    let url = format!("{}/v6/finance/quote/?symbols=A", server.url());
+    let probe = || throng("probe").flags(&url);
+    let found = probe().arg("-H", "x-api-key: k").exits(0);
+    found.says("at most 10000 of them, 3 refusals");
+    assert!(found.stdout.contains("--rate 20/1s"), "{}", found.stdout);
+    assert!(server.judgement().refused <= 3);
+    probe().exits(2).says("an answer was 401");
+    let few = probe()
+        .arg("-H", "x-api-key: k")
+        .flags("--max-requests 5")
+        .exits(1);
+    assert!(
+        few.stdout.contains("none of 5 requests was refused"),
+        "{}",
+        few.stdout
+    );
+    throng("probe").exits(2);
+}
