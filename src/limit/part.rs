@@ -258,9 +258,18 @@ impl Part {
                 Box::new(Bucket::new(burst, (units, period), skew, guard, linger))
             }
             Kept::Spacing => Box::new(Spacing::new(period)),
-            Kept::OnceRefused => Box::new(Spacing::once_refused(period)),
+            Kept::OnceRefused => Box::new(Spacing::once_refused(period, self.patience())),
             Kept::Concurrency => Box::new(Concurrency::new(units, linger)),
             Kept::Budget => Box::new(Budget::new(units)),
+        }
+    }
+
+    /// How many refusals that our own count can't explain are not yet a reason to
+    /// spread: what a margin explains, it is given time to grow for.
+    fn patience(&self) -> u32 {
+        match self.guard {
+            Guard::Strict => 0,
+            Guard::Acked | Guard::Sent => 3,
         }
     }
 
@@ -382,21 +391,30 @@ impl Part {
             guard: self.guard,
             unit: self.unit_name.clone(),
             units: self.most_in_state(),
-            period: self.period,
+            period: self.period.filter(|_| !self.is_bucket()),
             most: account.most,
             lost,
             linger: self.linger,
-            margin: account.margin,
+            margin: account.margin.filter(|_| !self.is_spacing()),
             learnt: account.learnt,
+            spacing: self.period.filter(|_| self.is_spacing()),
             keys,
         }
     }
 
     fn most_in_state(&self) -> u64 {
-        match self.kept {
-            Kept::Spacing | Kept::OnceRefused => 1,
-            _ => self.most_at_once(),
+        match self.is_spacing() {
+            true => 1,
+            false => self.most_at_once(),
         }
+    }
+
+    fn is_bucket(&self) -> bool {
+        matches!(self.kept, Kept::Bucket { .. } | Kept::Counter { .. })
+    }
+
+    fn is_spacing(&self) -> bool {
+        matches!(self.kept, Kept::Spacing | Kept::OnceRefused)
     }
 }
 

@@ -14,8 +14,8 @@ use super::time::Time;
 #[derive(Debug)]
 pub struct Spacing {
     gap: Duration,
-    /// Whether it waits for a refusal that our own count can't explain.
-    asleep: bool,
+    /// Refusals that our own count can't explain, until it begins.
+    asleep: u32,
     last: Option<Time>,
     /// Taken, and not on the way yet.
     leaving: u64,
@@ -27,17 +27,18 @@ impl Spacing {
     pub fn new(gap: Duration) -> Spacing {
         Spacing {
             gap,
-            asleep: false,
+            asleep: 0,
             last: None,
             leaving: 0,
         }
     }
 
-    /// The same, once the server has refused what it should have taken.
+    /// The same, once the server has refused what it should have taken, and has
+    /// done so `patience` times before.
     #[must_use]
-    pub fn once_refused(gap: Duration) -> Spacing {
+    pub fn once_refused(gap: Duration, patience: u32) -> Spacing {
         Spacing {
-            asleep: true,
+            asleep: patience + 1,
             ..Spacing::new(gap)
         }
     }
@@ -61,7 +62,7 @@ impl Spacing {
 impl Kind for Spacing {
     fn earliest(&mut self, now: Time, _units: u64) -> When {
         match self.last.map(|last| last.after(self.gap)) {
-            _ if self.asleep => When::Now,
+            _ if self.asleep > 0 => When::Now,
             _ if self.leaving > 0 => When::AfterAnAnswer,
             Some(next) if next > now => When::At(next),
             _ => When::Now,
@@ -81,7 +82,7 @@ impl Kind for Spacing {
     fn answered(&mut self, _now: Time, _hold: &mut Hold) {}
 
     fn refused(&mut self, _now: Time, _hold: &mut Hold, explained: bool) {
-        self.asleep &= explained;
+        self.asleep = self.asleep.saturating_sub(u32::from(!explained));
     }
 
     fn lost(&mut self, _now: Time, hold: &mut Hold) {
@@ -104,7 +105,7 @@ impl Kind for Spacing {
     }
 
     fn margin(&self) -> Option<Duration> {
-        (!self.asleep).then_some(self.gap)
+        (self.asleep == 0).then_some(self.gap)
     }
 }
 
@@ -133,11 +134,13 @@ mod tests {
     fn it_may_wait_for_evidence() {
         let gap = Spacing::spread(22, Duration::from_secs(5));
         assert_eq!(gap, Duration::from_millis(250));
-        let mut spacing = Spacing::once_refused(gap);
+        let mut spacing = Spacing::once_refused(gap, 1);
         let mut hold = spacing.take(at(0), 1);
         spacing.sent(at(0), &mut hold);
         spacing.refused(at(1), &mut hold, true);
         assert_eq!(spacing.earliest(at(1), 1), When::Now);
+        spacing.refused(at(1), &mut hold, false);
+        assert_eq!((spacing.earliest(at(1), 1), spacing.margin()), (When::Now, None));
         spacing.refused(at(1), &mut hold, false);
         assert_eq!(spacing.earliest(at(1), 1), When::At(at(250)));
     }

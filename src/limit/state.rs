@@ -47,11 +47,13 @@ pub struct LimitState {
     pub lost: u64,
     /// How long a lost attempt was taken to be able to arrive.
     pub linger: Duration,
-    /// What was kept between periods or attempts, where that was learnt.
+    /// What was kept between periods, where that was learnt.
     pub margin: Option<Duration>,
     /// The units that it allowed in the end, where the server has shown that those
     /// are not what the job says.
     pub learnt: Option<u64>,
+    /// The least time between two sendings, if that is what it keeps.
+    pub spacing: Option<Duration>,
     /// How many keys had it, if it holds for each key.
     pub keys: Option<u64>,
 }

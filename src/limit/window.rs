@@ -54,9 +54,12 @@ pub struct Window<S> {
     taken_in: TakenIn,
 }
 
-/// What the `sent` and the `acked` guard begin with. The latter's is for the
-/// program behind the server's network stack, which counts a little later.
-const SMALLEST_MARGIN: Duration = Duration::from_millis(20);
+/// What the `sent` guard begins with.
+const SENT_MARGIN: Duration = Duration::from_millis(20);
+/// What the `acked` guard begins with, as a part of the period; no more than the
+/// above. The proof needs none: it is for the program behind the server's network
+/// stack, which counts a little later.
+const ACKED_PART: u32 = 100;
 
 impl<S: Span> Window<S> {
     /// All units free. `linger` is how long after it was given up an attempt may
@@ -68,7 +71,10 @@ impl<S: Span> Window<S> {
             span,
             guard,
             linger,
-            margin: SMALLEST_MARGIN,
+            margin: match guard {
+                Guard::Acked => (period / ACKED_PART).min(SENT_MARGIN),
+                Guard::Strict | Guard::Sent => SENT_MARGIN,
+            },
             period,
             certificate: None,
             declared: units,

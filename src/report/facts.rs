@@ -67,11 +67,13 @@ pub struct LimitReport {
     pub lost: u64,
     /// How long each of these was taken to be on its way.
     pub linger_seconds: f64,
-    /// What was kept between periods or requests, where that was learnt.
+    /// What was kept between periods, where that was learnt.
     pub margin_seconds: Option<f64>,
     /// The units that it allowed in the end, where the server has shown that those
     /// are not what the job says.
     pub units_learnt: Option<u64>,
+    /// The least time between two sendings, if that is what it keeps.
+    pub spacing_seconds: Option<f64>,
     /// How many keys had it, if it holds for each key.
     pub keys: Option<u64>,
 }

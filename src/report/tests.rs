@@ -74,6 +74,42 @@ fn a_stopped_run_tells_why_and_how_to_go_on() {
 }
 
 #[test]
+fn each_guard_promises_what_it_proves_and_no_more() {
+    let line = |limit| {
+        let report = Report {
+            limits: vec![limit],
+            ..Report::default()
+        };
+        let text = report.text(Color::Never);
+        text.lines().find(|line| line.starts_with("limit")).unwrap().to_owned()
+    };
+    let under = |guard: &str, most| LimitReport {
+        guard: guard.into(),
+        most_in_window: most,
+        margin_seconds: Some(0.02),
+        ..limit()
+    };
+    assert_eq!(
+        line(under("sent", 26)),
+        "limit 22/5s (sent): at most 22 sent in any 5 s; 26 can have arrived in one, which this guard does not rule out; margin 0.02 s"
+    );
+    assert_eq!(
+        line(under("acked", 22)),
+        "limit 22/5s (acked): at most 22 can have reached the server's network stack in any 5 s; margin 0.02 s"
+    );
+    let single = LimitReport {
+        units_allowed: 1,
+        ..under("acked", 1)
+    };
+    assert!(line(single).contains("at most 1 can have reached"));
+    let spaced = LimitReport {
+        spacing_seconds: Some(0.25),
+        ..limit()
+    };
+    assert!(line(spaced).ends_with("sent 0.25 s apart"));
+}
+
+#[test]
 fn programs_find_the_names_of_the_design() {
     let records = [
         record(0, Ok(vec![json!(2.5)])),

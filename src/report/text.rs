@@ -128,23 +128,7 @@ fn limit(limit: &LimitReport) -> String {
         None => limit.guard.clone(),
     };
     let mut line = format!("limit {} ({}): ", short(&limit.rate), escape(&guard));
-    line += &match limit.period_seconds {
-        _ if limit.units_allowed == 1
-            && limit.margin_seconds.is_some()
-            && limit.guard != "sent" =>
-        {
-            String::from("one after the other")
-        }
-        Some(period) => format!(
-            "at most {} can have arrived in any {}",
-            counted(limit),
-            seconds(period)
-        ),
-        None => format!("at most {}", counted(limit)),
-    };
-    if limit.most_in_window > limit.units_allowed {
-        line += ", MORE THAN IT ALLOWS";
-    }
+    line += &kept(limit);
     if let Some(units) = limit.units_learnt {
         line += &format!("; the server allows {}, and so do we by now", count(units));
     }
@@ -162,15 +146,47 @@ fn limit(limit: &LimitReport) -> String {
     line
 }
 
+/// What was kept, as far as the guard proves it.
+fn kept(limit: &LimitReport) -> String {
+    if let Some(spacing) = limit.spacing_seconds {
+        return format!("sent {} apart", seconds(spacing));
+    }
+    let most = units(limit.most_in_window, &limit.unit);
+    let Some(period) = limit.period_seconds.map(seconds) else {
+        return format!("at most {most}{}", excess(limit));
+    };
+    match (limit.guard.as_str(), &limit.kept_as_strict) {
+        ("sent", _) => format!(
+            "at most {} sent in any {period}; {most} can have arrived in one, which this guard does not rule out",
+            units(limit.units_allowed, &limit.unit)
+        ),
+        ("acked", None) => format!(
+            "at most {most} can have reached the server's network stack in any {period}{}",
+            excess(limit)
+        ),
+        _ => format!(
+            "at most {most} can have arrived in any {period}{}",
+            excess(limit)
+        ),
+    }
+}
+
+fn excess(limit: &LimitReport) -> &'static str {
+    match limit.most_in_window > limit.units_allowed {
+        true => ", MORE THAN IT ALLOWS",
+        false => "",
+    }
+}
+
 fn doubt((header, why): (&String, &String)) -> String {
     format!("not believed: {}: {}", short(header), short(why))
 }
 
 /// Requests need no name.
-fn counted(limit: &LimitReport) -> String {
-    match limit.unit.as_str() {
-        "requests" | "" => count(limit.most_in_window),
-        unit => format!("{} {}", count(limit.most_in_window), short(unit)),
+fn units(number: u64, unit: &str) -> String {
+    match unit {
+        "requests" | "" => count(number),
+        unit => format!("{} {}", count(number), short(unit)),
     }
 }
 

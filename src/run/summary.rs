@@ -75,6 +75,7 @@ fn limit(state: &LimitState, blind: Option<&str>) -> LimitReport {
         linger_seconds: state.linger.as_secs_f64(),
         margin_seconds: state.margin.map(|margin| margin.as_secs_f64()),
         units_learnt: state.learnt,
+        spacing_seconds: state.spacing.map(|spacing| spacing.as_secs_f64()),
         keys: state.keys,
     }
 }

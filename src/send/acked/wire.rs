@@ -108,7 +108,7 @@ async fn acknowledged(wire: Weak<Wire>, flushed: oneshot::Receiver<u64>) {
                 return;
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(longest);
+            pause = (pause * 5 / 4).min(longest);
         }
     }
     std::future::pending().await
