@@ -1,5 +1,5 @@
-//! What a permit costs that nobody has to wait for: taken and given back, and the
-//! whole life of one, on one thread and with another that contends for the gate.
+//! What a permit costs that nobody has to wait for: taken, taken and given back, and
+//! the whole life of one, on one thread and with another that contends for the gate.
 //! `cargo bench --bench gate`
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 use throng::limit::{Gate, Guard, Permit};
@@ -24,6 +25,9 @@ fn main() {
         ),
     ] {
         let gate = gate(limits);
+        criterion.bench_function(&format!("taking, {name}"), |bencher| {
+            bencher.iter_custom(|times| taking(&gate, times));
+        });
         criterion.bench_function(&format!("permit, {name}"), |bencher| {
             bencher.iter(|| drop(black_box(take(&gate))));
         });
@@ -31,6 +35,9 @@ fn main() {
             bencher.iter(|| live(&gate));
         });
         let rival = Rival::of(&gate);
+        criterion.bench_function(&format!("taking, {name}, contended"), |bencher| {
+            bencher.iter_custom(|times| taking(&gate, times));
+        });
         criterion.bench_function(&format!("permit, {name}, contended"), |bencher| {
             bencher.iter(|| drop(black_box(take(&gate))));
         });
@@ -53,6 +60,22 @@ fn take(gate: &Gate) -> Permit {
             return permit.unwrap();
         }
     }
+}
+
+/// How long it takes to take so many; giving them back is left out.
+fn taking(gate: &Gate, times: u64) -> Duration {
+    const AT_A_TIME: u64 = 1_000;
+    let mut permits = Vec::with_capacity(AT_A_TIME as usize);
+    let (mut left, mut took) = (times, Duration::ZERO);
+    while left > 0 {
+        let some = left.min(AT_A_TIME);
+        let start = Instant::now();
+        (0..some).for_each(|_| permits.push(take(gate)));
+        took += start.elapsed();
+        permits.clear();
+        left -= some;
+    }
+    took
 }
 
 fn live(gate: &Gate) {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use throng_mock::{Arrival, Judgement, Local, Settings};
+use throng_mock::{Acks, Arrival, Judgement, Local, Settings};
 use tokio::runtime::Builder;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
@@ -61,7 +61,9 @@ const BEGIN: Duration = Duration::from_secs(1);
 const CALENDAR: Timestamp = Timestamp::constant(1_767_225_600, 0);
 
 /// Takes the plan's rows through its rooms, in virtual time, against a server
-/// that behaves like `model`, under `policy`. Nothing is sent or written, and
+/// that behaves like `model`, under `policy`, which may be another than the plan's.
+/// Requests are acknowledged if the plan has a limit under the `acked` guard; that
+/// takes as long on the way back as the request took there. Nothing is sent or written, and
 /// values are not extracted: the model's answers have none.
 ///
 /// # Errors
@@ -144,8 +146,9 @@ async fn walk(plan: Plan, policy: &Policy, model: Settings) -> Result<Simulation
 fn connect_to(server: Local) -> crate::send::Model {
     Box::new(move || {
         let (ours, theirs) = tokio::io::duplex(STREAM);
-        tokio::task::spawn_local(server.clone().serve(theirs));
-        ours
+        let acks = Acks::default();
+        tokio::task::spawn_local(server.clone().serve(theirs, acks.clone()));
+        (ours, acks)
     })
 }
 

@@ -1,5 +1,7 @@
 //! `throng plan`: check everything, send nothing.
 
+use std::time::Duration;
+
 use clap::Args;
 use throng::Error;
 
@@ -10,11 +12,14 @@ use super::{Exit, job, say};
 pub struct Arguments {
     #[command(flatten)]
     job: job::Arguments,
+    /// How long an answer takes, to compare the guards by
+    #[arg(long, value_name = "DUR", default_value = "250ms", value_parser = humantime::parse_duration)]
+    latency: Duration,
 }
 
 pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
     let plan = arguments.job.plan()?;
-    say::result(&plan.preview());
+    say::result(&plan.preview(arguments.latency));
     // A run would not begin without them.
     plan.quotas()?;
     Ok(Exit::Ok)

@@ -61,20 +61,21 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
         logs: arguments.arrivals.is_some(),
         ..arguments.server.model(&job)?
     };
-    let policy = plan(&job)?.policy().clone();
-    let policies = match arguments.compare {
-        false => vec![(policy.guard().name(), policy)],
-        true => all(&policy),
+    let plans = match arguments.compare {
+        false => vec![own(plan(&job)?)],
+        true => all(&job)?,
     };
+    let is_acked = |(_, plan, _): &(_, Plan, _)| plan.policy().guard() == Guard::Acked;
+    let is_acked = plans.iter().any(is_acked);
     let mut runs = Vec::new();
-    for (name, policy) in &policies {
-        runs.push((*name, simulate(plan(&job)?, policy, model.clone())?));
+    for (name, plan, policy) in plans {
+        runs.push((name, simulate(plan, &policy, model.clone())?));
     }
     say::result(&arguments.server.describe(&model));
     table(&runs)
         .lines()
         .for_each(|line| say::result(line.trim_end()));
-    notes(&policies, &runs);
+    notes(is_acked, &runs);
     arguments
         .arrivals
         .as_deref()
@@ -109,16 +110,17 @@ const HEADS: [&str; 8] = [
 ];
 
 /// What the table alone would not say.
-fn notes(policies: &[(&str, Policy)], runs: &[(&str, Simulation)]) {
+fn notes(is_acked: bool, runs: &[(&str, Simulation)]) {
     for (name, simulation) in runs {
         if let Some(why) = &simulation.stopped {
             let why = throng::report::escape(why);
             say::note(&format!("{name}: it would stop: {why}"));
         }
     }
-    let mut guards = policies.iter().map(|(_, policy)| policy.guard());
-    if guards.any(|guard| guard == Guard::Acked) {
-        say::note("acked is simulated as strict: the model acknowledges nothing");
+    if is_acked {
+        say::note(
+            "acked: the model acknowledges a request when it arrives, which takes as long back as it took there",
+        );
     }
 }
 
@@ -140,11 +142,25 @@ fn plan(job: &Job) -> Result<Plan, Error> {
     Plan::new(job, &environment)
 }
 
+/// A plan, and the policy that it is carried out under.
+type Candidate = (&'static str, Plan, Policy);
+
+fn own(plan: Plan) -> Candidate {
+    let policy = plan.policy().clone();
+    (policy.guard().name(), plan, policy)
+}
+
 /// What can be chosen, and what is usual elsewhere.
-fn all(policy: &Policy) -> Vec<(&'static str, Policy)> {
-    let guards = Guard::ALL.map(|guard| (guard.name(), policy.under(guard)));
-    let others = [("token bucket", policy.as_token_buckets())];
-    guards.into_iter().chain(others).collect()
+fn all(job: &Job) -> Result<Vec<Candidate>, Error> {
+    let under = |guard| plan(&job.overlay(json!({ "limit": { "guard": guard } }))?);
+    let mut all = Vec::new();
+    for guard in Guard::ALL {
+        all.push(own(under(guard)?));
+    }
+    let other = under(Guard::Sent)?;
+    let buckets = other.policy().as_token_buckets();
+    all.push(("token bucket", other, buckets));
+    Ok(all)
 }
 
 fn row(name: &str, simulation: &Simulation) -> [String; 8] {

@@ -197,16 +197,22 @@ impl Plan {
         self.step.policy.bound(self.demand.as_ref()?, latency, now)
     }
 
-    /// The least time, from `start` on, for a part of the rows that went out as
-    /// so many requests.
+    /// The least time under a policy such as its own, from `start` on, for a part of
+    /// the rows that went out as so many requests.
     #[must_use]
-    pub fn bound_for(&self, requests: u64, latency: Duration, start: Time) -> Option<Bound> {
+    pub fn bound_for(
+        &self,
+        policy: &Policy,
+        requests: u64,
+        latency: Duration,
+        start: Time,
+    ) -> Option<Bound> {
         // What several limits come to together is not known.
         if !self.later.is_empty() {
             return None;
         }
         let demand = self.demand_of(requests);
-        self.step.policy.bound(&demand, latency, start)
+        policy.bound(&demand, latency, start)
     }
 
     /// What a part of the rows that went out as so many requests asked.

@@ -12,21 +12,18 @@ use crate::limit::{Guard, Policy, now};
 use crate::report::escape;
 use crate::source::Row;
 
-/// Used where the real latency isn't known yet.
-const LATENCY: Duration = Duration::from_millis(250);
-
 impl Plan {
     /// The rows, the first requests with their secrets as `***`, the limits,
-    /// and the least time that they allow.
+    /// and the least time that they allow if each answer takes `latency`.
     #[must_use]
-    pub fn preview(&self) -> String {
+    pub fn preview(&self, latency: Duration) -> String {
         let mut text = String::new();
         for (name, said) in [
             ("input", self.input()),
-            ("limit", self.limit()),
-            ("time", self.time()),
-            ("guards", self.guards()),
-            ("workers", self.crew()),
+            ("limit", self.limit(latency)),
+            ("time", self.time(latency)),
+            ("guards", self.guards(latency)),
+            ("workers", self.crew(latency)),
             ("output", self.output.name()),
         ] {
             // Writing to a string can't fail.
@@ -79,14 +76,14 @@ impl Plan {
         }
     }
 
-    fn limit(&self) -> String {
+    fn limit(&self, latency: Duration) -> String {
         let policy = &self.step.policy;
         if policy.is_unlimited() {
             return "none: as fast as the server answers (--rate 300/1m sets one)".into();
         }
         let awake = policy.parts().iter().filter(|part| !part.is_asleep());
         let names: Vec<&str> = awake.map(|part| part.name.as_str()).collect();
-        let binding = match (names.len(), self.bound(LATENCY)) {
+        let binding = match (names.len(), self.bound(latency)) {
             (2.., Some(bound)) => format!("; {} binds", bound.binds),
             _ => String::new(),
         };
@@ -120,26 +117,27 @@ impl Plan {
         }
     }
 
-    fn time(&self) -> String {
+    fn time(&self, latency: Duration) -> String {
         let Some(rows) = self.survey.rows else {
             return "depends on the number of rows".into();
         };
         let least = |latency| self.bound(latency).map(|bound| seconds(bound.time));
-        match (least(Duration::ZERO), least(LATENCY)) {
+        let each = humantime::format_duration(latency);
+        match (least(Duration::ZERO), least(latency)) {
             (Some(least), Some(later)) => {
-                format!("at least {least} for {rows} rows; {later} if each answer takes 250 ms")
+                format!("at least {least} for {rows} rows; {later} if each answer takes {each}")
             }
             _ => "no limit, no bound".into(),
         }
     }
 
     /// What the other guards would make of it, where that makes a difference.
-    fn guards(&self) -> String {
+    fn guards(&self, latency: Duration) -> String {
         let policy = &self.step.policy;
         let Some(demand) = self.demand.as_ref().filter(|_| !policy.is_unlimited()) else {
             return "nothing to guard".into();
         };
-        let times = Guard::ALL.map(|guard| policy.under(guard).bound(demand, LATENCY, now()));
+        let times = Guard::ALL.map(|guard| policy.under(guard).bound(demand, latency, now()));
         let [Some(strict), Some(acked), Some(sent)] = times else {
             return "nothing to guard".into();
         };
@@ -160,24 +158,25 @@ impl Plan {
             ),
         };
         format!(
-            "strict {}, acked {}, sent {} if each answer takes 250 ms; {advice}",
+            "strict {}, acked {}, sent {} if each answer takes {}; {advice}",
             seconds(strict.time),
             seconds(acked),
             seconds(sent.time),
+            humantime::format_duration(latency),
         )
     }
 
     /// Why arrivals at the first row's server can't be seen, if so.
-    fn blind(&self) -> Option<&'static str> {
+    pub(crate) fn blind(&self) -> Option<&'static str> {
         let row = self.step.together(&self.survey.first)?;
         let request = self.step.renderer.render(&row).ok()?;
         self.step.transport.blind_to(request.uri())
     }
 
-    fn crew(&self) -> String {
+    fn crew(&self, latency: Duration) -> String {
         let crew = &self.workers;
         let enough = self.longest_latency().map_or_else(String::new, |longest| {
-            let more = match longest < LATENCY {
+            let more = match longest < latency {
                 true => "; for slower ones raise --concurrency",
                 false => "",
             };

@@ -41,6 +41,8 @@ pub struct Pace {
     pub best_possible_seconds: Option<f64>,
     /// The limit that makes it take so long.
     pub bound_by: Option<String>,
+    /// What would have taken less time, where that is worth knowing.
+    pub advice: Option<String>,
     /// Requests over seconds.
     #[serde(serialize_with = "rounded")]
     pub requests_per_second: f64,

@@ -61,6 +61,7 @@ pub(super) fn pace() -> Option<Pace> {
         seconds: 118.234_567,
         best_possible_seconds: Some(117.5),
         bound_by: Some("22/5s".into()),
+        advice: None,
         requests_per_second: 4.228_9,
     })
 }

@@ -129,7 +129,7 @@ fn programs_find_the_names_of_the_design() {
         .collect();
     assert_eq!(
         names.join(" "),
-        "rows ok failed skipped skipped_failed requests retries refused seconds best_possible_seconds bound_by \
+        "rows ok failed skipped skipped_failed requests retries refused seconds best_possible_seconds bound_by advice \
          requests_per_second limits doubts latency_ms aggregates failures workers output stopped resume"
     );
     assert_eq!(json["seconds"], 118.235);

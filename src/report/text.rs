@@ -25,6 +25,7 @@ impl Report {
         lines.extend(stopped(self, color));
         lines.extend(insecure(self, color));
         lines.extend(time(self));
+        lines.extend(self.pace.as_ref().and_then(|pace| pace.advice.clone()));
         lines.push(sent(self));
         lines.extend(self.limits.iter().map(limit));
         lines.extend(self.doubts.iter().map(doubt));

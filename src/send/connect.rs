@@ -26,8 +26,9 @@ use super::route::{Form, Origin, Scheme, proxies};
 use super::{Guard, Http, Landed, Network, Settings, Tls, Trouble, causes, tls};
 use crate::error::Error;
 
-/// What takes the network's place: each call is the client's end of a new connection.
-pub type Model = Box<dyn Fn() -> DuplexStream + Send + Sync>;
+/// What takes the network's place: each call is the client's end of a new connection,
+/// and what is acknowledged on it.
+pub type Model = Box<dyn Fn() -> (DuplexStream, throng_mock::Acks) + Send + Sync>;
 
 const BEHIND_PROXY: &str = "the proxy acknowledges in the server's place";
 const UNTOLD: &str = "this kernel doesn't tell when a request is acknowledged";
@@ -168,7 +169,13 @@ impl Transport {
 
     async fn dial(&self, origin: &Origin) -> Result<Connection, Trouble> {
         if let Some(model) = &self.model {
-            return Connection::http1(model(), Form::Origin, None).await;
+            let (io, acks) = model();
+            let wire = match self.arrivals {
+                Arrivals::Answered => None,
+                Arrivals::Acked => Some(Wire::of_model(acks)),
+            };
+            let io = Tap::new(io, wire.clone().map(Sent));
+            return Connection::http1(io, Form::Origin, wire).await;
         }
         if let Some(path) = &self.network.unix_socket {
             self.is_blind(UNTOLD);

@@ -142,6 +142,31 @@ fn where_the_limit_binds_the_run_takes_no_longer_than_it_must() {
 }
 
 #[test]
+fn acked_loses_nothing_to_slow_answers_and_no_less_than_strict_to_a_slow_way() {
+    let seconds = |guard: &str, there| {
+        let case = Case {
+            job: json!({"limit": {"rate": "20/6s", "guard": guard}}),
+            server: Settings {
+                limits: vec!["20/6s".parse().unwrap()],
+                latency: "3s".parse().unwrap(),
+                there,
+                ..Settings::default()
+            },
+            rows: 100,
+        };
+        let simulation = case.simulate();
+        let counted = (simulation.server.refused, simulation.server.windows[0].most);
+        assert_eq!(counted, (0, 20), "{guard} {there}");
+        simulation.took.as_secs_f64()
+    };
+    // Four windows, and an answer.
+    assert!((39.0..39.5).contains(&seconds("strict", 0.0)));
+    assert!((27.0..27.5).contains(&seconds("acked", 0.0)));
+    // Half of it is the way there, and an acknowledgement takes as long back.
+    assert!((39.0..39.5).contains(&seconds("acked", 0.5)));
+}
+
+#[test]
 fn a_token_bucket_breaks_what_strict_keeps() {
     let case = || Case {
         job: json!({"limit": {"rate": "22/5s"}}),

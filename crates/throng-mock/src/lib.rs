@@ -52,7 +52,7 @@
 //!
 //! # A walk through the code
 //!
-//! A request comes in at the door (`server`), is read (`asked`, by `visit`), learns its
+//! A request comes in at the door (`server`, `acks`), is read (`asked`, by `visit`), learns its
 //! fate from the seed (`fate`: `latency`, `faults`, `chance`), travels and
 //! arrives in the house (`house`), where the judge (`desk`, `judge`, `window`) counts
 //! it and the limits (`limit`, `per`, `account`, `gate`) admit or refuse it. Then it is answered
@@ -60,6 +60,7 @@
 //! `tokens`, `lists`, `filler`). `settings`, `tls` and `parse` say how all this is
 //! configured.
 
+mod acks;
 mod server;
 mod visit;
 
@@ -93,6 +94,7 @@ mod tls;
 mod dialect;
 mod numbers;
 
+pub use acks::Acks;
 pub use desk::Arrival;
 pub use dialect::Dialect;
 pub use faults::{Fault, Faults};

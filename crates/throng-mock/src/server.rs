@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use crate::acks::{Acks, Counted};
 use crate::house::House;
 use crate::visit;
 use crate::{Arrival, Judgement, Settings};
@@ -110,12 +111,14 @@ impl Local {
         }
     }
 
-    /// Serves one connection until either side ends it.
-    pub async fn serve<S>(self, stream: S)
+    /// Serves one connection until either side ends it. `acks` tells the client what
+    /// the server's network stack has acknowledged.
+    pub async fn serve<S>(self, stream: S, acks: Acks)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        converse(stream, self.house).await;
+        let stream = Counted::new(stream, acks.clone());
+        converse(stream, self.house, Some(acks)).await;
     }
 
     /// The requests that arrived; nothing unless the settings want it.
@@ -192,21 +195,21 @@ async fn accept(listener: tokio::net::TcpListener, door: Door) {
 async fn connection(stream: TcpStream, door: Door) {
     let _ = stream.set_nodelay(true);
     match door.tls {
-        None => converse(stream, door.house).await,
+        None => converse(stream, door.house, None).await,
         Some(tls) => {
             if let Ok(stream) = tls.accept(stream).await {
-                converse(stream, door.house).await;
+                converse(stream, door.house, None).await;
             }
         }
     }
 }
 
-async fn converse<S>(stream: S, house: Arc<House>)
+async fn converse<S>(stream: S, house: Arc<House>, acks: Option<Acks>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        visit::visit(Arc::clone(&house), request)
+        visit::visit(Arc::clone(&house), request, acks.clone())
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

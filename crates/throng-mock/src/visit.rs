@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Refusal;
+use crate::acks::Acks;
 use crate::answer::Answer;
 use crate::asked::Asked;
 use crate::house::House;
@@ -25,6 +26,7 @@ const LAST_CLOCK: Duration = Duration::from_secs(221_845_000_000);
 pub(crate) async fn visit(
     house: Arc<House>,
     request: Request<Incoming>,
+    acks: Option<Acks>,
 ) -> Result<Response<Reply>, Severed> {
     let asked = Asked::read(request).await?;
     if let Some(answer) = ask_judge(&house, &asked) {
@@ -33,6 +35,9 @@ pub(crate) async fn visit(
     let fate = house.fate(asked.key());
     travel(&house, &asked, fate.there).await;
     let (ticket, told) = house.arrive(&asked);
+    if let Some(acks) = acks {
+        acks.acknowledge_in(fate.there);
+    }
     let answer = match (told.admitted, &house.settings.dialect) {
         (Ok(()), None) => house.answer(&asked, fate.fault),
         (Ok(()), Some(dialect)) => dialect.tell(house.answer(&asked, fate.fault), &told),

@@ -18,13 +18,20 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_m
 /// What is known of a connection's bytes. It ends with the connection.
 #[derive(Debug)]
 pub struct Wire {
-    acks: Acks,
+    acks: Source,
     /// Bytes that the kernel took.
     written: Cell<u64>,
     /// Requests that HTTP/2 was handed.
     handed: Cell<u64>,
     /// Who waits for a flush, to learn how many bytes had been written by then.
     waiting: RefCell<Vec<oneshot::Sender<u64>>>,
+}
+
+/// Who tells how many bytes have been acknowledged.
+#[derive(Debug)]
+enum Source {
+    Kernel(Acks),
+    Model(throng_mock::Acks),
 }
 
 /// Listens below TLS: how many bytes the kernel took.
@@ -49,12 +56,21 @@ pub struct Mark {
 impl Wire {
     /// For a connection that nothing has been written to yet, if the kernel tells.
     pub fn of(stream: &TcpStream) -> Option<Rc<Wire>> {
-        Some(Rc::new(Wire {
-            acks: Acks::of(stream)?,
+        Acks::of(stream).map(|acks| Wire::told_by(Source::Kernel(acks)))
+    }
+
+    /// For a connection to a model of a server.
+    pub fn of_model(acks: throng_mock::Acks) -> Rc<Wire> {
+        Wire::told_by(Source::Model(acks))
+    }
+
+    fn told_by(acks: Source) -> Rc<Wire> {
+        Rc::new(Wire {
+            acks,
             written: Cell::default(),
             handed: Cell::default(),
             waiting: RefCell::default(),
-        }))
+        })
     }
 
     /// How many requests have not been flushed yet.
@@ -68,6 +84,15 @@ impl Wire {
         for waiting in self.waiting.borrow_mut().drain(..) {
             // Whoever has its answer doesn't wait any more.
             let _ = waiting.send(self.written.get());
+        }
+    }
+}
+
+impl Source {
+    fn bytes(&self) -> Option<u64> {
+        match self {
+            Source::Kernel(acks) => acks.bytes(),
+            Source::Model(acks) => Some(acks.bytes()),
         }
     }
 }
