@@ -64,7 +64,7 @@ fn take(gate: &Gate) -> Permit {
 
 /// How long it takes to take so many; giving them back is left out.
 fn taking(gate: &Gate, times: u64) -> Duration {
-    const AT_A_TIME: u64 = 1_000;
+    const AT_A_TIME: u64 = 64;
     let mut permits = Vec::with_capacity(AT_A_TIME as usize);
     let (mut left, mut took) = (times, Duration::ZERO);
     while left > 0 {

@@ -75,7 +75,7 @@ impl Allowances {
                 allowance.left = allowance.left.saturating_sub(units(unit));
             }
         }
-        Mark(self.ended.clone())
+        Mark(Units::from_slice(&self.ended))
     }
 
     /// The same are answered, or given up.

@@ -11,12 +11,16 @@
 //! All of N is free at each edge, and latency is paid once, not once for each
 //! window. Nothing keeps two windows from holding 2N arrivals close to their
 //! common edge: a server that slides its windows needs a sliding limit.
+//!
+//! If the machine's calendar is set during a run, an attempt counts until the
+//! later of the edges that the old and the new one have for it.
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 
+use super::calendar::Calendar;
 use super::time::Time;
 use super::window::Span;
 
@@ -24,8 +28,7 @@ use super::window::Span;
 #[derive(Debug, Clone)]
 pub struct Fixed {
     edges: Edges,
-    /// The calendar's time at [`Time::ZERO`].
-    zero: Timestamp,
+    calendar: Calendar,
     skew: Duration,
 }
 
@@ -38,40 +41,61 @@ pub enum Edges {
     Midnight(TimeZone),
 }
 
-impl Fixed {
-    /// Windows with these edges, where it is `zero` at [`Time::ZERO`].
-    #[must_use]
-    pub fn new(edges: Edges, zero: Timestamp, skew: Duration) -> Fixed {
-        Fixed { edges, zero, skew }
-    }
-
-    /// The first edge after a time; the time itself if the calendar ends before.
-    fn edge_after(&self, time: Time) -> Time {
-        self.try_edge_after(time).unwrap_or(time)
-    }
-
-    fn try_edge_after(&self, time: Time) -> Option<Time> {
-        let since = SignedDuration::try_from(time.since(Time::ZERO)).ok()?;
-        let now = self.zero.checked_add(since).ok()?;
-        let edge = match &self.edges {
+impl Edges {
+    /// The first edge after a moment, if the calendar doesn't end before.
+    fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
             Edges::Clock(period) => {
                 let period = i128::try_from(period.as_nanos()).ok()?.max(1);
                 let next = (now.as_nanosecond().div_euclid(period) + 1) * period;
-                Timestamp::from_nanosecond(next).ok()?
+                Timestamp::from_nanosecond(next).ok()
             }
             Edges::Midnight(zone) => {
                 let tomorrow = now.to_zoned(zone.clone()).tomorrow().ok()?;
-                tomorrow.start_of_day().ok()?.timestamp()
+                Some(tomorrow.start_of_day().ok()?.timestamp())
             }
-        };
-        let wait = edge.duration_since(now).unsigned_abs();
-        Some(time.after(wait))
+        }
+    }
+}
+
+impl Fixed {
+    /// Windows with these edges.
+    #[must_use]
+    pub fn new(edges: Edges, calendar: Calendar, skew: Duration) -> Fixed {
+        Fixed {
+            edges,
+            calendar,
+            skew,
+        }
+    }
+
+    /// The first edge after a time, wherever the calendar may have it.
+    fn edge_after(&self, time: Time) -> Time {
+        self.calendar.latest(time, |now| self.edges.next(now))
+    }
+
+    /// A calendar that is set by less than this is taken for the same.
+    #[must_use]
+    pub fn tolerance(skew: Duration) -> Duration {
+        skew / 2
     }
 }
 
 impl Span for Fixed {
+    const COINCIDE: bool = true;
+
     fn end(&self, arrived: Time) -> Time {
         self.edge_after(arrived.after(self.skew)).after(self.skew)
+    }
+
+    fn heed_calendar(&mut self, zero: Timestamp) -> bool {
+        self.calendar.heed(zero, Fixed::tolerance(self.skew))
+    }
+
+    /// It had arrived before the edge at which it was to end.
+    fn recount(&self, end: Time) -> Time {
+        let arrived = end.before(self.skew + Duration::from_nanos(1));
+        self.edge_after(arrived).after(self.skew)
     }
 }
 
@@ -91,7 +115,7 @@ mod tests {
     #[test]
     fn all_is_free_at_each_edge_but_what_is_in_flight() {
         let zero = Timestamp::from_second(1_000_005).unwrap();
-        let span = Fixed::new(Edges::Clock(10 * SECOND), zero, SECOND / 10);
+        let span = Fixed::new(Edges::Clock(10 * SECOND), Calendar::new(zero), SECOND / 10);
         let mut window = Window::new(2, 10 * SECOND, span, Guard::Strict, 30 * SECOND);
         let mut first = window.take(secs(0.0), 1);
         let mut second = window.take(secs(0.0), 1);
@@ -116,8 +140,34 @@ mod tests {
             ("2026-11-01T00:00:00-07:00", 25.0),
         ] {
             let zone = TimeZone::get("America/Los_Angeles").unwrap();
-            let fixed = Fixed::new(Edges::Midnight(zone), now.parse().unwrap(), Duration::ZERO);
+            let calendar = Calendar::new(now.parse().unwrap());
+            let fixed = Fixed::new(Edges::Midnight(zone), calendar, Duration::ZERO);
             assert_eq!(fixed.end(Time::ZERO), secs(hours * 3_600.0), "{now}");
+        }
+    }
+    #[test]
+    fn a_calendar_that_is_set_releases_nothing_early() {
+        let zero = |seconds| Timestamp::from_second(seconds).unwrap();
+        let edges = || Edges::Clock(10 * SECOND);
+        for (step, ends) in [
+            (4, 11.1),
+            (-4, 9.1),
+            (3_600, 5.1),
+            (-3_597, 12.1),
+            (3_597, 8.1),
+        ] {
+            let span = Fixed::new(edges(), Calendar::new(zero(1_000_005)), SECOND / 10);
+            let mut window = Window::new(1, 10 * SECOND, span, Guard::Strict, 30 * SECOND);
+            let mut first = window.take(secs(0.0), 1);
+            window.answered(secs(0.5), &mut first);
+            assert_eq!(window.earliest(secs(0.5), 1), When::At(secs(5.1)));
+            window.heed_calendar(zero(1_000_005 + step));
+            assert_eq!(
+                window.earliest(secs(1.0), 1),
+                When::At(secs(ends)),
+                "{step}"
+            );
+            assert_eq!(window.earliest(secs(ends), 1), When::Now, "{step}");
         }
     }
 }

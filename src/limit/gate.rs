@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Sleep;
 
 use super::ask::{Ask, Taken};
@@ -59,9 +60,22 @@ impl std::fmt::Display for Denied {
 impl std::error::Error for Denied {}
 
 pub(super) struct Shared {
-    state: Mutex<State>,
-    clock: Box<dyn Fn() -> Time + Send + Sync>,
+    state: Apart<Mutex<State>>,
+    clock: Clock,
+    /// What the calendar says that it was at the clock's zero.
+    calendar: Option<Calendar>,
 }
+
+/// On cache lines of its own: permits count themselves beside it, and whoever waits
+/// for the lock must not be disturbed by that.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+type Clock = Box<dyn Fn() -> Time + Send + Sync>;
+type Calendar = Box<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// How often it is asked whether the calendar was set.
+const ASK_CALENDAR: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -71,6 +85,8 @@ pub(super) struct State {
     waiters: HashMap<Place, Waiter>,
     /// When to look at the line again, unless something happens before.
     alarm: Option<Time>,
+    /// When to ask the calendar again, if anything depends on it.
+    ask_calendar: Time,
     /// The one of them whose timer sees to that, and for when it was told to set it.
     keeper: Option<(Place, Time)>,
 }
@@ -109,7 +125,27 @@ impl Gate {
     /// test may give a clock that its paused runtime moves.
     #[must_use]
     pub fn with_clock(limits: Limits, clock: impl Fn() -> Time + Send + Sync + 'static) -> Gate {
+        Gate::of(limits, Box::new(clock), None)
+    }
+
+    /// The same, where `calendar` says what it was at the clock's zero. If it is set
+    /// meanwhile, what depends on it waits for the later of both answers.
+    #[must_use]
+    pub fn with_calendar(
+        limits: Limits,
+        clock: impl Fn() -> Time + Send + Sync + 'static,
+        calendar: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Gate {
+        let calendar: Option<Calendar> = match limits.follow_calendar() {
+            true => Some(Box::new(calendar)),
+            false => None,
+        };
+        Gate::of(limits, Box::new(clock), calendar)
+    }
+
+    fn of(limits: Limits, clock: Clock, calendar: Option<Calendar>) -> Gate {
         let state = State {
+            ask_calendar: Time::ZERO,
             limits,
             line: Line::default(),
             waiters: HashMap::new(),
@@ -118,8 +154,9 @@ impl Gate {
         };
         Gate {
             shared: Arc::new(Shared {
-                state: Mutex::new(state),
-                clock: Box::new(clock),
+                state: Apart(Mutex::new(state)),
+                clock,
+                calendar,
             }),
         }
     }
@@ -208,14 +245,26 @@ impl Shared {
     /// A panic elsewhere leaves the arithmetic whole: each step of it is done
     /// under the lock and does not panic.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the limits what happened, and serves whom that lets go. The time is
-    /// read inside the lock, so that events are in its order.
-    pub(super) fn tell<T>(&self, ask: &Ask, event: impl FnOnce(&mut Limits, Time) -> T) -> T {
+    /// The lock, and the time, which is read inside of it, so that events are in its
+    /// order.
+    fn enter(&self) -> (MutexGuard<'_, State>, Time) {
         let mut state = self.lock();
         let now = (self.clock)();
+        if let Some(calendar) = &self.calendar
+            && state.ask_calendar <= now
+        {
+            state.ask_calendar = now.after(ASK_CALENDAR);
+            state.limits.heed_calendar(calendar());
+        }
+        (state, now)
+    }
+
+    /// Tells the limits what happened, and serves whom that lets go.
+    pub(super) fn tell<T>(&self, ask: &Ask, event: impl FnOnce(&mut Limits, Time) -> T) -> T {
+        let (mut state, now) = self.enter();
         let told = event(&mut state.limits, now);
         if !state.line.is_empty() {
             state.line.ended(&ask.keys);
@@ -286,8 +335,7 @@ impl Future for Turn<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let turn = &mut *self;
-        let mut state = turn.shared.lock();
-        let now = (turn.shared.clock)();
+        let (mut state, now) = turn.shared.enter();
         match turn.place {
             None if state.line.is_empty() => {
                 if let Ok(taken) = state.limits.take(now, turn.ask) {
@@ -392,7 +440,7 @@ impl Drop for Turn<'_> {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.state.fmt(f)
+        self.state.0.fmt(f)
     }
 }
 

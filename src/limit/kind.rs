@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
+
 use super::time::Time;
 
 /// One limit's arithmetic.
@@ -65,6 +67,9 @@ pub trait Kind: fmt::Debug + Send {
     fn learnt(&self) -> Option<u64> {
         None
     }
+
+    /// What the calendar says that it was at the clock's zero, which may be news.
+    fn heed_calendar(&mut self, _zero: Timestamp) {}
 
     /// A run begins: what is counted by the run is counted from now on.
     fn begin(&mut self) {}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::ask::{Ask, Taken};
@@ -147,7 +148,7 @@ impl Limits {
         }
         let mut holds = SmallVec::new();
         self.each_group(&ask.keys, key, &mut |group| {
-            holds.extend(group.take(now, ask))
+            group.take(now, ask).for_each(|hold| holds.push(hold));
         });
         self.next_key = key.map_or(0, |key| key + 1);
         let standing = self.innermost(ask, key).stand(ask);
@@ -247,6 +248,28 @@ impl Limits {
         let loosens = self.loosens;
         let group = self.innermost(ask, taken.key);
         group.hear(now, (ask, &taken.standing), unit, said, loosens);
+    }
+
+    /// Whether anything depends on the calendar.
+    #[must_use]
+    pub fn follow_calendar(&self) -> bool {
+        self.parts.iter().any(Part::has_edges)
+    }
+
+    /// What the calendar says that it was at the clock's zero, which is news if it
+    /// was set meanwhile.
+    pub fn heed_calendar(&mut self, zero: Timestamp) {
+        let heed = |part: &Part| {
+            let mut part = part.clone();
+            part.heed_calendar(zero);
+            part
+        };
+        self.parts = self.parts.iter().map(heed).collect();
+        let scopes = self.scopes.iter_mut().flat_map(Scope::groups_mut);
+        let groups = std::iter::once(&mut self.run).chain(&mut self.pool);
+        for member in groups.chain(scopes).flat_map(Group::members) {
+            member.kind.heed_calendar(zero);
+        }
     }
 
     /// Until when the server wants to be left alone by somebody, if it does.

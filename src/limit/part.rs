@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::bucket::Bucket;
 use super::budget::Budget;
+use super::calendar::Calendar;
 use super::concurrency::Concurrency;
 use super::fixed::{Edges, Fixed};
 use super::group::Member;
@@ -49,7 +50,7 @@ pub struct Part {
     linger: Duration,
     skew: Duration,
     kept: Kept,
-    zero: Timestamp,
+    calendar: Calendar,
 }
 
 /// Whose a limit is.
@@ -140,7 +141,7 @@ impl Part {
             linger,
             skew: skew(limit, settings),
             kept: kept(limit, amount, burst),
-            zero: time::calendar_at_zero(),
+            calendar: Calendar::new(time::calendar_at_zero()),
         };
         let is_window = part.is_window();
         let smaller = burst.filter(|burst| is_window && *burst < amount);
@@ -167,7 +168,7 @@ impl Part {
             linger,
             skew: SKEW,
             kept,
-            zero: Timestamp::UNIX_EPOCH,
+            calendar: Calendar::new(Timestamp::UNIX_EPOCH),
         };
         let spacing = settings.spacing.map(|gap| {
             let name = format!("spacing {}", humantime::format_duration(gap));
@@ -221,7 +222,17 @@ impl Part {
     }
 
     pub(super) fn set_clock(&mut self, zero: Timestamp) {
-        self.zero = zero;
+        self.calendar = Calendar::new(zero);
+    }
+
+    /// What the calendar says that it was at the clock's zero, which may be news.
+    pub(super) fn heed_calendar(&mut self, zero: Timestamp) {
+        self.calendar.heed(zero, Fixed::tolerance(self.skew));
+    }
+
+    /// Whether it depends on the calendar.
+    pub(super) fn has_edges(&self) -> bool {
+        matches!(self.kept, Kept::Fixed(_))
     }
 
     /// What it counts: `requests`, `tokens`.
@@ -274,7 +285,7 @@ impl Part {
     }
 
     fn fixed(&self, edges: &Edges) -> Fixed {
-        Fixed::new(edges.clone(), self.zero, self.skew)
+        Fixed::new(edges.clone(), self.calendar.clone(), self.skew)
     }
 
     /// How long after `start` what was used then comes back at the earliest, if

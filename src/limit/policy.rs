@@ -150,7 +150,7 @@ impl Policy {
     /// The gate that keeps this policy, by the clock of this machine.
     #[must_use]
     pub fn gate(&self) -> Gate {
-        Gate::with_clock(self.limits(), time::now)
+        Gate::with_calendar(self.limits(), time::now, time::calendar_at_zero)
     }
 
     /// All its limits, with nothing taken.

@@ -134,6 +134,15 @@ impl Slots {
         }
     }
 
+    /// Everything is counted until later than it was, or as long. Attempts that
+    /// remember the earlier time count twice if their cost turns out to differ.
+    pub fn postpone(&mut self, later: impl Fn(Time) -> Time) {
+        self.counted_units = 0;
+        for (time, units) in std::mem::take(&mut self.counted) {
+            self.add(later(time), units);
+        }
+    }
+
     /// How many are not free.
     #[must_use]
     pub fn used(&self) -> u64 {

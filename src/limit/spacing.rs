@@ -140,7 +140,10 @@ mod tests {
         spacing.refused(at(1), &mut hold, true);
         assert_eq!(spacing.earliest(at(1), 1), When::Now);
         spacing.refused(at(1), &mut hold, false);
-        assert_eq!((spacing.earliest(at(1), 1), spacing.margin()), (When::Now, None));
+        assert_eq!(
+            (spacing.earliest(at(1), 1), spacing.margin()),
+            (When::Now, None)
+        );
         spacing.refused(at(1), &mut hold, false);
         assert_eq!(spacing.earliest(at(1), 1), When::At(at(250)));
     }

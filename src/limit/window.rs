@@ -13,6 +13,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::certificate::Certificate;
 use super::guard::Guard;
 use super::kind::{Hold, Kind, Place, Said, When};
@@ -22,6 +24,9 @@ use super::time::Time;
 
 /// How long a unit counts.
 pub trait Span: fmt::Debug + Send {
+    /// Whether units come back together, so that there are few times to remember.
+    const COINCIDE: bool = false;
+
     /// Until when a unit counts that has arrived no later than `arrived`.
     fn end(&self, arrived: Time) -> Time;
 
@@ -35,6 +40,17 @@ pub trait Span: fmt::Debug + Send {
     /// it does so for the reset's sake.
     fn end_at_reset(&self, _reset: Time) -> Option<Time> {
         None
+    }
+
+    /// What the calendar says that it was at the clock's zero. Gives whether that
+    /// changes anything.
+    fn heed_calendar(&mut self, _zero: Timestamp) -> bool {
+        false
+    }
+
+    /// Until when that counts which was counted until `end` before.
+    fn recount(&self, end: Time) -> Time {
+        end
     }
 }
 
@@ -67,7 +83,10 @@ impl<S: Span> Window<S> {
     #[must_use]
     pub fn new(units: u64, period: Duration, span: S, guard: Guard, linger: Duration) -> Self {
         Window {
-            slots: Slots::new(units, period),
+            slots: match S::COINCIDE {
+                true => Slots::new(units, Duration::ZERO),
+                false => Slots::new(units, period),
+            },
             span,
             guard,
             linger,
@@ -199,6 +218,12 @@ impl<S: Span> Kind for Window<S> {
             // What is counted for longer than an answer of now may yet arrive.
             let latest = self.span.end(now);
             self.slots.release_by(now, end, latest);
+        }
+    }
+
+    fn heed_calendar(&mut self, zero: Timestamp) {
+        if self.span.heed_calendar(zero) {
+            self.slots.postpone(|end| self.span.recount(end));
         }
     }
 

@@ -81,7 +81,10 @@ fn each_guard_promises_what_it_proves_and_no_more() {
             ..Report::default()
         };
         let text = report.text(Color::Never);
-        text.lines().find(|line| line.starts_with("limit")).unwrap().to_owned()
+        text.lines()
+            .find(|line| line.starts_with("limit"))
+            .unwrap()
+            .to_owned()
     };
     let under = |guard: &str, most| LimitReport {
         guard: guard.into(),

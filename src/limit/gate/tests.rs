@@ -287,3 +287,32 @@ async fn a_hundred_thousand_waiters_are_each_woken_once_and_in_order() {
     }
     assert_eq!(gate.waiting(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_calendar_that_is_set_back_or_forth_frees_nothing_early() {
+    for (step, until) in [(-4, 14), (4, 16), (3_600, 10)] {
+        let settings: Settings = serde_json::from_value(json!({
+            "rate": [{"rate": "1/10s@clock", "skew": "0s"}],
+        }))
+        .unwrap();
+        let policy = Policy::new(&settings, Duration::ZERO).unwrap();
+        let policy = policy.on_clock(Timestamp::UNIX_EPOCH);
+        let start = Instant::now();
+        let clock = move || Time::ZERO.after(start.elapsed());
+        let calendar = move || match start.elapsed() < Duration::from_secs(5) {
+            true => Timestamp::UNIX_EPOCH,
+            false => Timestamp::from_second(step).unwrap(),
+        };
+        let gate = Gate::with_calendar(policy.limits(), clock, calendar);
+        let take = async || {
+            let mut permit = gate.permit(1).await.unwrap();
+            permit.sent();
+            permit.answered();
+        };
+        take().await;
+        // It is looked at when something happens, at the latest when time is up.
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        take().await;
+        assert_eq!(start.elapsed().as_secs(), until, "{step}");
+    }
+}
