@@ -8,6 +8,7 @@
 
 /// What tests are made of.
 mod counted;
+mod counts;
 mod harness;
 mod probed;
 mod proxy;

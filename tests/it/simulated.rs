@@ -167,6 +167,25 @@ fn acked_loses_nothing_to_slow_answers_and_no_less_than_strict_to_a_slow_way() {
 }
 
 #[test]
+fn days_begin_at_midnight_in_their_zone() {
+    let case = |zone: &str| Case {
+        job: json!({"limit": {"rate": format!("25/1d@{zone}")}, "retry": {"max-wait": "2d"}}),
+        server: Settings {
+            limits: vec!["clock:25/1d".parse().unwrap()],
+            latency: "lognormal:200ms:0.6".parse().unwrap(),
+            ..Settings::default()
+        },
+        rows: 60,
+    };
+    let there = case("UTC").simulate();
+    let days = there.took.as_secs_f64() / 86_400.0;
+    assert_eq!((there.server.refused, there.ok), (0, 60));
+    assert!((2.0..2.001).contains(&days), "{days}");
+    // Midnight is eight hours later there: a server that counts by UTC refuses.
+    assert!(case("America/Los_Angeles").simulate().server.refused > 0);
+}
+
+#[test]
 fn a_token_bucket_breaks_what_strict_keeps() {
     let case = || Case {
         job: json!({"limit": {"rate": "22/5s"}}),
