@@ -75,7 +75,7 @@ const SENT_MARGIN: Duration = Duration::from_millis(20);
 /// What the `acked` guard begins with, as a part of the period; no more than the
 /// above. The proof needs none: it is for the program behind the server's network
 /// stack, which counts a little later.
-const ACKED_PART: u32 = 100;
+const ACKED_PART: u32 = 50;
 
 impl<S: Span> Window<S> {
     /// All units free. `linger` is how long after it was given up an attempt may
