@@ -16,6 +16,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::kind::{Hold, Kind, Place, Said, When};
 use super::part::Part;
 use super::quota::Quota;
@@ -264,6 +266,10 @@ impl Kind for Leased {
 
     fn learnt(&self) -> Option<u64> {
         self.inner.learnt()
+    }
+
+    fn heed_calendar(&mut self, zero: Timestamp) {
+        self.inner.heed_calendar(zero);
     }
 
     fn begin(&mut self) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::calendar::Calendar;
 use super::fixed::{Edges, Fixed};
 use super::sliding::{Sliding, UntilReset};
 use super::time::Time;
@@ -45,7 +46,10 @@ impl Quota {
         match &self.until {
             Until::Sliding(span) => span.end(arrived),
             Until::Reset(span) => span.end(arrived),
-            Until::Edge(edges, skew) => Fixed::new(edges.clone(), zero, *skew).end(arrived),
+            Until::Edge(edges, skew) => {
+                let calendar = Calendar::new(zero);
+                Fixed::new(edges.clone(), calendar, *skew).end(arrived)
+            }
         }
     }
 

@@ -39,11 +39,6 @@ impl Scope {
         self.groups.get_mut(key)
     }
 
-    /// The groups of all keys, to tell them something.
-    pub fn groups_mut(&mut self) -> impl Iterator<Item = &mut Group> {
-        self.groups.values_mut()
-    }
-
     /// The groups of all keys.
     pub fn groups(&self) -> impl Iterator<Item = &Group> {
         self.groups.values()

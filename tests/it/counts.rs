@@ -80,7 +80,7 @@ fn failures_that_a_server_does_not_count_give_their_share_back() {
     let (place, count) = (Place::new(), counted.clone());
     let turn = AtomicUsize::new(0);
     let server = serve(move |_| {
-        let fails = turn.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+        let fails = turn.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
         match fails || count.count().0.is_some() {
             true if fails => answer("500 Internal Server Error", &[], "{}"),
             true => json("{}"),
