@@ -42,7 +42,8 @@ pub mod sliding;
 
 pub mod fixed;
 
-pub mod bucket;
+pub mod auto;
+mod bucket;
 
 pub mod counter;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::auto::Auto;
 use super::bucket::Bucket;
 use super::budget::Budget;
 use super::calendar::Calendar;
@@ -114,6 +115,7 @@ enum Kept {
     OnceRefused,
     Concurrency,
     Budget,
+    Auto,
 }
 
 impl Part {
@@ -272,6 +274,7 @@ impl Part {
             Kept::OnceRefused => Box::new(Spacing::once_refused(period, self.patience())),
             Kept::Concurrency => Box::new(Concurrency::new(units, linger)),
             Kept::Budget => Box::new(Budget::new(units)),
+            Kept::Auto => Box::new(Auto::new(units, period, skew, guard, linger)),
         }
     }
 
@@ -320,7 +323,9 @@ impl Part {
             per_second: units as f64 / period.as_secs_f64(),
         };
         match &self.kept {
-            Kept::Sliding | Kept::UntilReset => Some(Pattern::Windows { amount, period }),
+            Kept::Sliding | Kept::UntilReset | Kept::Auto => {
+                Some(Pattern::Windows { amount, period })
+            }
             Kept::Fixed(_) => Some(Pattern::Edges { amount, period }),
             Kept::Bucket { burst } => Some(paced(*burst, amount)),
             Kept::Counter { burst } => {
@@ -385,7 +390,9 @@ impl Part {
                 let (burst, units) = counter::bucket(self.amount, period, *burst);
                 bucket(burst, units)
             }
-            Kept::Spacing | Kept::OnceRefused | Kept::Concurrency | Kept::Budget => return None,
+            Kept::Spacing | Kept::OnceRefused | Kept::Concurrency | Kept::Budget | Kept::Auto => {
+                return None;
+            }
         };
         Some(Quota {
             name: self.name.clone(),
@@ -444,6 +451,7 @@ fn kept(limit: &Limit, amount: u64, burst: Option<u64>) -> Kept {
         )),
         Counting::Reset => Kept::UntilReset,
         Counting::Run => Kept::Budget,
+        Counting::Auto => Kept::Auto,
     }
 }
 

@@ -70,6 +70,8 @@ pub enum Counting {
     Reset,
     /// Over the whole run.
     Run,
+    /// In some way that is found out by being refused; the amount is a ceiling.
+    Auto,
 }
 
 /// What a table can say of a limit beside its rate.
@@ -198,7 +200,11 @@ impl FromStr for Limit {
     }
 }
 
+/// What is tried at most, if nothing else is said.
+const CEILING: &str = "auto:100/1s";
+
 fn parse(text: &str) -> Result<Limit, String> {
+    let text = if text.trim() == "auto" { CEILING } else { text };
     let (kind, rest) = match text.split_once(':') {
         Some((kind, rest)) => (Some(kind.trim()), rest),
         None => (None, text),
@@ -220,6 +226,7 @@ fn parse(text: &str) -> Result<Limit, String> {
         (None, None, _) => Counting::Sliding,
         (Some("counter"), None, _) => Counting::Counter,
         (Some("bucket"), None, _) => Counting::Bucket,
+        (Some("auto"), None, _) => Counting::Auto,
         (None | Some("fixed"), Some(edge), _) => edges(edge, amount.period)?,
         (Some("fixed"), None, _) => {
             return Err(
@@ -227,12 +234,12 @@ fn parse(text: &str) -> Result<Limit, String> {
                     .into(),
             );
         }
-        (Some("counter" | "bucket"), Some(_), _) => {
+        (Some("counter" | "bucket" | "auto"), Some(_), _) => {
             return Err("only fixed windows have edges (@)".into());
         }
         (Some(other), ..) => {
             return Err(format!(
-                "\"{other}:\" is not one of counter:, bucket: and fixed:"
+                "\"{other}:\" is not one of counter:, bucket:, fixed: and auto:"
             ));
         }
     };
@@ -271,6 +278,7 @@ impl fmt::Display for Limit {
         match self.counting {
             Counting::Counter => f.write_str("counter:")?,
             Counting::Bucket => f.write_str("bucket:")?,
+            Counting::Auto => f.write_str("auto:")?,
             _ => {}
         }
         write!(f, "{}", self.amount.units)?;
@@ -313,6 +321,8 @@ mod tests {
             ("5000/1h@reset", Counting::Reset, None),
             ("90000 tokens/1m", Counting::Sliding, Some("tokens")),
             ("5000/run", Counting::Run, None),
+            ("auto:500/1m", Counting::Auto, None),
+            ("auto", Counting::Auto, None),
         ] {
             let limit: Limit = text.parse().unwrap();
             assert_eq!(

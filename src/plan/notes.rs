@@ -4,6 +4,7 @@ use http::Uri;
 use serde_json::Value;
 
 use super::{Job, Step};
+use crate::limit::{Counting, Limit};
 use crate::render::looks_like_key;
 
 /// One sentence each.
@@ -21,8 +22,13 @@ pub fn of(job: &Job, step: &Step) -> Vec<String> {
     let insecure = job.tls.insecure.then(|| {
         "WARNING: certificates are NOT checked (tls.insecure or --insecure): whoever is on the way can read and change everything".to_owned()
     });
+    let finds_out = |limit: &Limit| limit.counting == Counting::Auto;
+    let auto = job.limit.rate.iter().find(|limit| finds_out(limit)).map(|limit| {
+        format!("{limit} is found out by being refused now and then: not for an API that bans who is")
+    });
     insecure
         .into_iter()
+        .chain(auto)
         .chain(proxies)
         .chain(literals(job))
         .collect()

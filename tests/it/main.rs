@@ -18,6 +18,7 @@ mod terminator;
 mod acked;
 mod answers;
 mod auth;
+mod auto;
 mod batches;
 mod chains;
 mod changes;
