@@ -74,9 +74,10 @@ impl Disk for Placed {
 
     /// Room that was kept free after this is given back.
     fn cut(&mut self, size: u64) -> io::Result<()> {
+        self.file.set_len(size)?;
         self.end = size;
         self.reserved = self.reserved.map(|_| size);
-        self.file.set_len(size)
+        Ok(())
     }
 
     /// A file that was removed meanwhile would take records, and lose them; so would

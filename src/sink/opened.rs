@@ -74,10 +74,7 @@ impl Opened {
     pub(super) fn begin_anew(&mut self) -> Result<(), SinkError> {
         let cut = match &mut self.out {
             Out::Stream(_) => Ok(()),
-            Out::File(journal) => {
-                (journal.end, journal.crc) = (0, crc32fast::Hasher::new());
-                journal.disk.cut(0)
-            }
+            Out::File(journal) => journal.begin_anew(),
         };
         cut.map_err(|error| self.failed(&error))
     }
@@ -135,6 +132,12 @@ impl Journal {
                 Err((kept, error))
             }
         }
+    }
+
+    fn begin_anew(&mut self) -> io::Result<()> {
+        self.disk.cut(0)?;
+        (self.end, self.crc) = (0, crc32fast::Hasher::new());
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<Synced> {

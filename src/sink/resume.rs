@@ -125,7 +125,7 @@ impl Past {
                 self.edited |= synced.is_some_and(|synced| self.end < synced.bytes);
                 return Ok(());
             }
-            self.take(&record, decode.read(&record), unwanted)
+            self.take(&record, found(decode, &record), unwanted)
                 .ok_or(Unreadable::Line(line))?;
             let size = record.len() as u64;
             self.edited |= synced.is_some_and(|synced| self.differs_from(synced, size));
@@ -244,6 +244,12 @@ pub(super) fn next(
     Ok(0)
 }
 
+/// What a record says; nothing if it is no text, whatever it looks like.
+pub(super) fn found(decode: &mut dyn Decode, record: &[u8]) -> Option<Found> {
+    str::from_utf8(record).ok()?;
+    decode.read(record)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Format;
@@ -317,6 +323,19 @@ mod tests {
                 matches!(error, Unreadable::Line(at) if at == line),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_no_record() {
+        for (format, text) in [
+            ("jsonl", &b"{\"a\":\"\xff\",\"_row\":2}\n"[..]),
+            ("csv", b"a,_row,_ok\n\xff,5,true\n"),
+        ] {
+            let format: Format = format.parse().unwrap();
+            let (done, mut decode) = (Done::by(None, format), format.decoder(None));
+            let read = read(&mut &*text, &mut *decode, done, None, Unwanted::default());
+            assert!(matches!(read, Err(Unreadable::Line(_))));
         }
     }
 

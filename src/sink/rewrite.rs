@@ -9,7 +9,7 @@ use super::Format;
 use super::codec::{Decode, Found};
 use super::disk::Placed;
 use super::opened::Journal;
-use super::resume::{Past, next};
+use super::resume::{Past, found, next};
 use super::sidecar::{beside, sync_directory};
 
 /// Replaces the file; the records that can't be read are kept beside it.
@@ -51,7 +51,7 @@ pub(super) fn each(
     let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
     let (mut record, mut place) = (Vec::new(), 0);
     while next(&mut file, decode, &mut record)? > 0 {
-        match decode.read(&record) {
+        match found(decode, &record) {
             Some(Found::Header) => {
                 show(None, None, &record)?;
                 continue;

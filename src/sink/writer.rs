@@ -188,12 +188,13 @@ impl Writer {
             Kind::Parts(most) if self.in_journal >= most => {}
             _ => return Ok(()),
         }
+        // Should that fail, nothing becomes a part twice: the run is about to end.
+        self.in_journal = 0;
         parts::add(&finished.path, &finished.journal()).map_err(SinkError::Failed)?;
         if let Some(held) = &mut self.held {
             held.says.synced = None;
         }
         self.note(false)?;
-        self.in_journal = 0;
         self.text.begin_anew()
     }
 

@@ -171,7 +171,8 @@ impl Job {
                 self.goes_on(&place, &mock);
                 assert_eq!(self.prices(&place), expected, "{} {call} {n}", self.output);
                 // What was answered had another try when the run ended.
-                assert_eq!(mock.judgement().requests as usize, ROWS);
+                let requests = mock.judgement().requests as usize;
+                assert_eq!(requests, ROWS, "{} {call} {n}", self.output);
             }
         }
         assert!(errors > 5, "{errors}");
