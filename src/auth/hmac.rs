@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, Uri};
-use minijinja::value::Value as Scope;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -13,7 +12,7 @@ use super::Scheme;
 use super::hash::{Encoding, Hash, hex};
 use super::settings::{Part, wrong};
 use crate::error::Error;
-use crate::render::{Place, Standing, Template, Templates};
+use crate::render::{Place, Scope, Standing, Template, Templates};
 
 /// What the templates may use.
 const NAMES: [&str; 14] = [
@@ -190,9 +189,9 @@ fn about(request: &Request<Bytes>, at: SystemTime) -> Vec<(&'static str, String)
     ]
 }
 
-fn scope(about: &[(&'static str, String)], signature: Option<String>) -> Scope {
+fn scope(about: &[(&'static str, String)], signature: Option<String>) -> Scope<'static> {
     let signature = signature.map(|signature| ("signature", signature));
-    Scope::from_pairs(about.iter().cloned().chain(signature))
+    minijinja::Value::from_pairs(about.iter().cloned().chain(signature)).into()
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! The body of all requests, of one of several kinds.
 
 use bytes::Bytes;
-use minijinja::value::Value as Scope;
 use serde_json::Value;
 
 use super::file::RowFile;
 use super::json::JsonBody;
 use super::listed::Pairs;
 use super::multipart::{Multipart, boundary};
+use super::scope::Scope;
 use super::settings::{Settings, texts};
 use super::template::{Place, Template, Templates};
 use crate::error::Error;
@@ -78,7 +78,7 @@ impl Body {
     pub fn render(
         &self,
         templates: &Templates,
-        scope: &Scope,
+        scope: &Scope<'_>,
         fields: &Fields,
     ) -> Result<(Bytes, Option<String>), String> {
         let bytes = match self {

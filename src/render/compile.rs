@@ -113,7 +113,8 @@ pub(super) fn keys(keys: &[String], templates: &mut Templates) -> Result<Vec<Tem
 
 /// The keys themselves.
 pub(super) fn key_values(templates: &Templates, pool: &[Template]) -> Result<Vec<String>, Error> {
-    let nothing = templates.scope(&serde_json::Map::new());
+    let nothing = serde_json::Map::new();
+    let nothing = templates.scope(&nothing);
     let value = |template: &Template| templates.render(*template, &nothing);
     let values: Result<Vec<String>, String> = pool.iter().map(value).collect();
     values.map_err(|why| Error::plan(format!("limit.keys: {why}")))

@@ -2,8 +2,7 @@
 
 use std::path::{Component, Path};
 
-use minijinja::value::Value as Scope;
-
+use super::scope::Scope;
 use super::template::{Place, Template, Templates};
 
 /// Larger files are refused rather than held in memory many times over, in bytes.
@@ -31,7 +30,7 @@ impl RowFile {
     }
 
     /// The path for this row.
-    pub fn path(&self, templates: &Templates, scope: &Scope) -> Result<String, String> {
+    pub fn path(&self, templates: &Templates, scope: &Scope<'_>) -> Result<String, String> {
         let path = templates.render(self.path, scope)?;
         let inside = path.strip_prefix(&self.folder).map(Path::new);
         let stays = inside.is_some_and(|path| path.components().all(|part| is_below(&part)));
@@ -48,7 +47,7 @@ impl RowFile {
     }
 
     /// The file's contents for this row.
-    pub fn read(&self, templates: &Templates, scope: &Scope) -> Result<Vec<u8>, String> {
+    pub fn read(&self, templates: &Templates, scope: &Scope<'_>) -> Result<Vec<u8>, String> {
         let path = self.path(templates, scope)?;
         let unread = |error: std::io::Error| format!("the file {path:?} can't be read: {error}");
         let about = std::fs::metadata(&path).map_err(unread)?;

@@ -1,8 +1,8 @@
 //! A JSON body made of a tree whose texts are templates. Pure.
 
-use minijinja::value::Value as Scope;
 use serde_json::Value;
 
+use super::scope::Scope;
 use super::template::{Place, Template, Templates, unquote};
 
 /// The compiled body: text that never varies, and templates between.
@@ -27,7 +27,7 @@ impl JsonBody {
     }
 
     /// The body of one row.
-    pub fn render(&self, templates: &Templates, scope: &Scope) -> Result<String, String> {
+    pub fn render(&self, templates: &Templates, scope: &Scope<'_>) -> Result<String, String> {
         let mut text = String::new();
         for piece in &self.pieces {
             match piece {

@@ -1,10 +1,10 @@
 //! A value that may be a list: a name is then given once for each item. Pure.
 
-use minijinja::value::Value as Scope;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
 use super::json::{is_one_value, outside};
+use super::scope::Scope;
 use super::template::{Place, Template, Templates, percent_encode};
 
 /// What would be taken for something else than a part of a value.
@@ -53,7 +53,7 @@ impl Pairs {
     pub fn render(
         &self,
         templates: &Templates,
-        scope: &Scope,
+        scope: &Scope<'_>,
         mut separator: &'static str,
         text: &mut String,
     ) -> Result<(), String> {
@@ -88,7 +88,7 @@ impl Listed {
     fn each(
         &self,
         templates: &Templates,
-        scope: &Scope,
+        scope: &Scope<'_>,
         add: &mut impl FnMut(&str),
     ) -> Result<(), String> {
         let why = match templates.render(self.one, scope) {

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Uri};
-use minijinja::value::Value as Scope;
 
 use crate::error::Error;
 use crate::record::Failure;
@@ -28,8 +27,10 @@ mod label;
 mod listed;
 mod multipart;
 mod param;
+mod plain;
 mod price;
 mod ready;
+mod scope;
 mod settings;
 mod standing;
 mod template;
@@ -44,6 +45,7 @@ pub use param::with_param;
 use price::Pricing;
 pub use price::{Price, Prices};
 use ready::Ready;
+pub(crate) use scope::Scope;
 pub use settings::Settings;
 pub use standing::{Known, Standing};
 pub(crate) use template::{Place, Template, Templates, percent_encode};
@@ -253,7 +255,7 @@ impl Renderer {
         Ok(request)
     }
 
-    fn render_headers(&self, scope: &Scope) -> Result<HeaderMap, String> {
+    fn render_headers(&self, scope: &Scope<'_>) -> Result<HeaderMap, String> {
         let mut map = HeaderMap::with_capacity(self.headers.len() + 4);
         for (name, template) in &self.headers {
             let text = self

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use minijinja::value::Value as Scope;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::file::RowFile;
+use super::scope::Scope;
 use super::settings::text;
 use super::template::{Place, Template, Templates};
 use crate::error::Error;
@@ -63,7 +63,7 @@ impl Multipart {
     pub fn render(
         &self,
         templates: &Templates,
-        scope: &Scope,
+        scope: &Scope<'_>,
         boundary: &str,
     ) -> Result<Vec<u8>, String> {
         let mut body = Vec::new();
@@ -117,7 +117,7 @@ impl Part {
     fn render(
         &self,
         templates: &Templates,
-        scope: &Scope,
+        scope: &Scope<'_>,
         body: &mut Vec<u8>,
     ) -> Result<(), String> {
         let optional = |template: Option<Template>| {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Request;
 use minijinja::value::Value;
 
+use super::scope::Scope;
 use super::template::{Place, Template, Templates};
 use crate::error::Error;
 
@@ -77,22 +78,26 @@ impl Pricing {
     pub fn price(
         &self,
         templates: &Templates,
-        scope: &Value,
+        scope: &Scope<'_>,
         request: &Request<Bytes>,
     ) -> Result<Price, String> {
+        let seeing;
         let scope = match self.sees_request {
-            true => with_request(scope, request),
-            false => scope.clone(),
+            true => {
+                seeing = with_request(scope, request).into();
+                &seeing
+            }
+            false => scope,
         };
         let units = self.costs.iter().map(|(unit, cost)| match cost {
             None => Ok(1),
             Some(cost) => templates
-                .render(*cost, &scope)
+                .render(*cost, scope)
                 .and_then(|text| amount(&text))
                 .map_err(|why| format!("limit.cost.{unit}: {why}")),
         });
         let keys = self.scopes.iter().map(|(text, template)| {
-            let key = templates.render(*template, &scope);
+            let key = templates.render(*template, scope);
             key.map(Arc::from)
                 .map_err(|why| format!("limit.per {text:?}: {why}"))
         });
@@ -125,7 +130,7 @@ fn wrong(place: &str, why: &str) -> Error {
     Error::plan(format!("{place}: {why}"))
 }
 
-fn with_request(scope: &Value, request: &Request<Bytes>) -> Value {
+fn with_request(scope: &Scope<'_>, request: &Request<Bytes>) -> Value {
     let uri = request.uri();
     let of_request = Value::from_pairs([
         ("method", Value::from(request.method().as_str())),
@@ -134,7 +139,10 @@ fn with_request(scope: &Value, request: &Request<Bytes>) -> Value {
         ("path", Value::from(uri.path())),
         ("body", Value::from(String::from_utf8_lossy(request.body()))),
     ]);
-    minijinja::value::merge_maps([Value::from_pairs([("request", of_request)]), scope.clone()])
+    minijinja::value::merge_maps([
+        Value::from_pairs([("request", of_request)]),
+        scope.engine().clone(),
+    ])
 }
 
 /// An expression is a template that says nothing else.

@@ -46,7 +46,7 @@ impl Standing {
             return Ok(Standing(Kind::Living(Box::new((templates, template)))));
         }
         let text = templates
-            .render(template, &Value::UNDEFINED)
+            .render(template, &Value::UNDEFINED.into())
             .map_err(wrong)?;
         Ok(Standing(Kind::Fixed(Secret::new(text))))
     }
@@ -79,7 +79,7 @@ impl Standing {
             Kind::Fixed(text) => Ok(text.clone()),
             Kind::Living(living) => {
                 let (templates, template) = &**living;
-                let text = templates.render(*template, &Value::UNDEFINED)?;
+                let text = templates.render(*template, &Value::UNDEFINED.into())?;
                 Ok(Secret::new(text))
             }
         }

@@ -1,5 +1,6 @@
 //! Templates, and how a value is escaped for the place where it stands. Pure.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,6 +9,8 @@ use minijinja::value::{Object, Serde, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::plain::Plain;
+use super::scope::Scope;
 use super::standing::Known;
 use crate::secret::Vault;
 use crate::source::Fields;
@@ -47,6 +50,7 @@ const OURS: [&str; 4] = ["env", "secret", "key", "request"];
 pub struct Templates {
     engine: Environment<'static>,
     names: Vec<String>,
+    plain: Vec<Option<Plain>>,
     fields: BTreeSet<String>,
     variables: BTreeSet<String>,
     secrets: BTreeSet<String>,
@@ -86,6 +90,7 @@ impl Templates {
         Templates {
             engine,
             names: Vec::new(),
+            plain: Vec::new(),
             fields: BTreeSet::new(),
             variables: BTreeSet::new(),
             secrets: BTreeSet::new(),
@@ -99,6 +104,7 @@ impl Templates {
             .add_template_owned(name.clone(), text.to_owned())
             .map_err(|error| format!("the template {text:?} does not parse: {}", reason(&error)))?;
         let names = self.names_in(&name);
+        self.plain.push(Plain::parse(text, place, &names.fields));
         self.fields.extend(names.fields);
         self.variables.extend(names.variables);
         self.secrets.extend(names.secrets);
@@ -195,26 +201,28 @@ impl Templates {
     }
 
     /// What templates see of a row: the fields that they use.
-    pub fn scope(&self, fields: &Fields) -> Value {
-        let used = self.fields.iter();
-        Value::from_pairs(
-            used.filter_map(|name| Some((name.as_str(), to_value(fields.get(name)?)))),
-        )
+    pub fn scope<'a>(&'a self, fields: &'a Fields) -> Scope<'a> {
+        Scope::of(fields, &self.fields)
     }
 
     /// The template's text for this row, or why there is none.
-    pub fn render(&self, template: Template, scope: &Value) -> Result<String, String> {
+    pub fn render(&self, template: Template, scope: &Scope<'_>) -> Result<String, String> {
+        let plain = self.plain[template.0].as_ref();
+        if let Some(text) = plain.and_then(|plain| plain.render(scope)) {
+            return Ok(text);
+        }
         let name = &self.names[template.0];
         self.engine
             .get_template(name)
-            .and_then(|template| template.render(scope.clone()))
+            .and_then(|template| template.render(scope.engine().clone()))
             .map_err(|error| self.explain(name, scope, &error))
     }
 
     /// The engine doesn't name what is undefined, so look for it.
-    fn explain(&self, name: &str, scope: &Value, error: &Error) -> String {
+    fn explain(&self, name: &str, scope: &Scope<'_>, error: &Error) -> String {
         let missing = self.names_in(name).fields.into_iter().find(|field| {
             scope
+                .engine()
                 .get_attr(field)
                 .is_ok_and(|value| value.is_undefined())
         });
@@ -236,13 +244,6 @@ impl Object for Current {
     }
 }
 
-fn to_value(value: &serde_json::Value) -> Value {
-    match value {
-        serde_json::Value::String(text) => Value::from(text.as_str()),
-        other => Value::from(Serde(other)),
-    }
-}
-
 fn reason(error: &Error) -> String {
     error
         .detail()
@@ -259,13 +260,15 @@ fn prefix(place: Place) -> &'static str {
     }
 }
 
-fn place_of_name(name: &str) -> AutoEscape {
-    let place = [Place::Url, Place::Header, Place::JsonValue, Place::JsonText]
-        .map(prefix)
+fn place_named(name: &str) -> Place {
+    [Place::Url, Place::Header, Place::JsonValue, Place::JsonText]
         .into_iter()
-        .find(|place| name.starts_with(place))
-        .unwrap_or(prefix(Place::Text));
-    AutoEscape::Custom(place.into())
+        .find(|place| name.starts_with(prefix(*place)))
+        .unwrap_or(Place::Text)
+}
+
+fn place_of_name(name: &str) -> AutoEscape {
+    AutoEscape::Custom(prefix(place_named(name)).into())
 }
 
 fn write_escaped(
@@ -283,13 +286,19 @@ fn write_escaped(
         return write(out, &json(value)?);
     }
     let text = printable(value)?;
-    match &**place {
-        "url" => write(out, &percent_encode(&text)),
-        "json text" => write(out, unquote(&json(&text)?)),
-        "header" if text.contains(['\r', '\n', '\0']) => {
+    write(out, &escape(place_named(place), &text)?)
+}
+
+/// The text as it may stand in this place.
+pub fn escape(place: Place, text: &str) -> Result<Cow<'_, str>, Error> {
+    match place {
+        Place::Url => Ok(utf8_percent_encode(text, RESERVED).into()),
+        Place::JsonValue => json(text).map(Cow::Owned),
+        Place::JsonText => json(text).map(|json| unquote(&json).to_owned().into()),
+        Place::Header if text.contains(['\r', '\n', '\0']) => {
             Err(invalid("a header can't contain a line break"))
         }
-        _ => write(out, &text),
+        Place::Header | Place::Text => Ok(text.into()),
     }
 }
 

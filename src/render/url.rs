@@ -1,11 +1,12 @@
 //! A URL made of a template and named query values. Pure.
 
+use bytes::Bytes;
 use http::Uri;
-use minijinja::value::Value;
 
 use super::hosts::Hosts;
 use super::json::is_one_value;
 use super::listed::Pairs;
+use super::scope::Scope;
 use super::template::{Place, Template, Templates};
 
 /// The compiled URL of a job.
@@ -76,7 +77,7 @@ impl Url {
     }
 
     /// The URL of one row.
-    pub fn render(&self, templates: &Templates, scope: &Value) -> Result<Uri, String> {
+    pub fn render(&self, templates: &Templates, scope: &Scope<'_>) -> Result<Uri, String> {
         let uri = self.render_unchecked(templates, scope)?;
         if self.host != Host::Written {
             self.hosts.check(&uri)?;
@@ -85,7 +86,11 @@ impl Url {
     }
 
     /// The URL of one row, whatever host it names.
-    pub fn render_unchecked(&self, templates: &Templates, scope: &Value) -> Result<Uri, String> {
+    pub fn render_unchecked(
+        &self,
+        templates: &Templates,
+        scope: &Scope<'_>,
+    ) -> Result<Uri, String> {
         let mut url = templates.render(self.base, scope)?;
         let mut separator = if self.has_query { "&" } else { "?" };
         match self.host {
@@ -96,8 +101,11 @@ impl Url {
             }
         }
         self.query.render(templates, scope, separator, &mut url)?;
-        url.parse()
-            .map_err(|error| format!("{url:?} is not a URL: {error}"))
+        let bytes = Bytes::from(url);
+        Uri::from_maybe_shared(bytes.clone()).map_err(|error| {
+            let url = String::from_utf8_lossy(&bytes);
+            format!("{url:?} is not a URL: {error}")
+        })
     }
 
     /// A server takes `.` and `..` for a way through the tree, and an empty

@@ -1,0 +1,140 @@
+//! A template that is nothing but text and fields, as most are, filled in without
+//! the template engine. It comes to what the engine would give. Pure.
+
+use super::scope::Scope;
+use super::template::{Place, escape};
+
+/// Texts and fields in turn.
+#[derive(Debug, PartialEq)]
+pub struct Plain {
+    pieces: Vec<Piece>,
+    place: Place,
+    /// About how long it gets.
+    length: usize,
+}
+
+#[derive(Debug, PartialEq)]
+enum Piece {
+    Text(String),
+    Field(String),
+}
+
+impl Plain {
+    /// The template, if it is so plain; `fields` are the engine's view of what names
+    /// in it are fields of the row.
+    pub fn parse(text: &str, place: Place, fields: &[String]) -> Option<Plain> {
+        // The engine leaves out a line break at the end, and has more brackets.
+        if text.ends_with(['\n', '\r']) || text.contains("{%") || text.contains("{#") {
+            return None;
+        }
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, inside)) = rest.split_once("{{") {
+            let (name, after) = inside.split_once("}}")?;
+            let name = name.trim_matches(' ');
+            if !fields.iter().any(|field| field == name) {
+                return None;
+            }
+            pieces.push(Piece::Text(before.to_owned()));
+            pieces.push(Piece::Field(name.to_owned()));
+            rest = after;
+        }
+        pieces.push(Piece::Text(rest.to_owned()));
+        Some(Plain {
+            pieces,
+            place,
+            length: text.len() + 32,
+        })
+    }
+
+    /// The text, if each field is a text that can stand there. Why one can't is for
+    /// the engine to say.
+    pub fn render(&self, scope: &Scope<'_>) -> Option<String> {
+        let mut text = String::with_capacity(self.length);
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(fixed) => text.push_str(fixed),
+                Piece::Field(name) => {
+                    text.push_str(&escape(self.place, scope.text(name)?).ok()?);
+                }
+            }
+        }
+        Some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::template::Templates;
+    use super::*;
+
+    #[test]
+    fn only_texts_and_fields_are_plain() {
+        let fields = ["x".to_owned(), "env".to_owned()];
+        let plain = |text| Plain::parse(text, Place::Text, &fields).is_some();
+        for text in [
+            "",
+            "a",
+            "{{ x }}",
+            "{{x}}/{{ x }}",
+            "}} { x }",
+            "a\n {{ x }}",
+        ] {
+            assert!(plain(text), "{text}");
+        }
+        for text in [
+            "{{ x }}\n",
+            "{{ y }}",
+            "{{ x | upper }}",
+            "{{- x }}",
+            "{{ x.y }}",
+            "{{ env.KEY }}",
+            "{% if x %}{% endif %}",
+            "{# x #}",
+            "{{ x",
+            "{{ '}}' }}",
+        ] {
+            assert!(!plain(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn it_comes_to_what_the_engine_gives() {
+        let texts = [
+            "a b/c?d=é&\"x\"\\",
+            "",
+            "a\r\nb",
+            "\u{0}",
+            "longer than what is kept within",
+        ];
+        let places = [
+            Place::Url,
+            Place::Header,
+            Place::JsonValue,
+            Place::JsonText,
+            Place::Text,
+        ];
+        for (text, place) in texts
+            .iter()
+            .flat_map(|text| places.map(|place| (text, place)))
+        {
+            let mut templates = Templates::new();
+            let plain = templates.add(place, "<{{ x }}|{{x}}\n{{ y }}>").unwrap();
+            // A comment is nothing, but not plain.
+            let engine = templates
+                .add(place, "<{{ x }}|{{x}}\n{{ y }}{# #}>")
+                .unwrap();
+            for row in [
+                json!({"x": text, "y": "1"}),
+                json!({"x": text, "y": 1.5}),
+                json!({"x": 1}),
+            ] {
+                let scope = templates.scope(row.as_object().unwrap());
+                let expected = templates.render(engine, &scope);
+                assert_eq!(templates.render(plain, &scope), expected, "{place:?}");
+            }
+        }
+    }
+}
