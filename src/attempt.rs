@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -25,7 +26,7 @@ use crate::send::redirect::{self, Trust};
 use crate::send::{Answer, Landed, Lease, Sender, Trouble};
 use crate::sink::{Announcement, Intents};
 use crate::source::Row;
-use crate::stop::{Reason, Stop};
+use crate::stop::{Ear, Reason, Stop};
 
 mod batch;
 mod gather;
@@ -84,6 +85,7 @@ pub struct Walk {
     slots: Semaphore,
     /// The most rows that a batch may have, as far as the server has said.
     most: Cell<usize>,
+    ear: Ear,
 }
 
 /// The run ended before the row had an outcome: it gets no record now.
@@ -196,6 +198,7 @@ impl Walk {
         Walk {
             worker,
             place,
+            ear: Ear::new(run.stop.clone()),
             intents,
             sender: Sender::new(run.plan.step_at(place).transport.clone()),
             slots: Semaphore::new(run.plan.crew_at(place).in_flight),
@@ -211,7 +214,7 @@ impl Walk {
         emit: &E,
     ) -> Result<(), Stopped> {
         if self.step().has_parts() {
-            return self.paged(row, emit).await;
+            return Box::pin(self.paged(row, emit)).await;
         }
         let mut seen = Seen::default();
         let outcome = match self.request(&row) {
@@ -361,13 +364,18 @@ impl Walk {
         terms: Terms<'_>,
         seen: &mut Seen,
     ) -> Result<Answer, Break> {
-        for _ in 0..FREE_TRIES {
-            match self.send_once(request, terms, seen).await {
-                Err(Break::Trouble(trouble)) if trouble.is_stale_connection() => seen.attempts -= 1,
+        let mut free = FREE_TRIES;
+        loop {
+            // In a box, lest the walk be moved about with all that sending needs.
+            let sent = Box::pin(self.send_once(request, terms, seen)).await;
+            match sent {
+                Err(Break::Trouble(trouble)) if free > 0 && trouble.is_stale_connection() => {
+                    seen.attempts -= 1;
+                    free -= 1;
+                }
                 outcome => return outcome,
             }
         }
-        self.send_once(request, terms, seen).await
     }
 
     /// One connection, one permit, one sending.
@@ -398,16 +406,20 @@ impl Walk {
         let _in_flight = self.live().sent();
         let time = self.sender.start();
         let arrived = || permit.acked();
-        let head = self
-            .unless_cut(self.sender.send(&mut lease, request, time, arrived))
-            .await;
+        let head = {
+            let sending = pin!(self.sender.send(&mut lease, request, time, arrived));
+            self.unless_cut(sending).await
+        };
         let head = self.settle(&mut permit, head, terms.errand, seen);
         if head.is_err() {
             seen.arrived.extend(self.arrived(&permit));
         }
         let head = head?;
         seen.status = Some(head.status());
-        let answer = self.unless_cut(self.sender.read(lease, head, time)).await;
+        let answer = {
+            let reading = pin!(self.sender.read(lease, head, time));
+            self.unless_cut(reading).await
+        };
         self.settle_by_body(&mut permit, &answer, terms.errand, seen);
         seen.arrived.extend(self.arrived(&permit));
         seen.latency = Some(time.elapsed());
@@ -445,9 +457,10 @@ impl Walk {
     /// The permit comes last: making a connection takes a time that varies.
     async fn ready(&self, uri: &Uri, ask: &Ask) -> Result<(Lease, Permit), Break> {
         let lease = self.sender.lease(uri).await?;
-        let permit = self
-            .unless_stopped(self.run.gate_at(self.place).permit(ask.clone()))
-            .await?;
+        let permit = {
+            let turn = pin!(self.run.gate_at(self.place).permit(ask.clone()));
+            self.unless_stopped(turn).await?
+        };
         let permit = permit.map_err(|_| self.used_up())?;
         Ok((self.sender.renew(lease, uri).await?, permit))
     }
@@ -503,15 +516,7 @@ impl Walk {
 
     /// The work's result, unless the run is to end before that.
     pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {
-        // Work that is ready at once would never look up.
-        if self.run.stop.is_asked() {
-            return Err(Stopped);
-        }
-        tokio::select! {
-            biased;
-            done = work => Ok(done),
-            () = self.run.stop.asked() => Err(Stopped),
-        }
+        self.ear.unless_asked(pin!(work)).await.ok_or(Stopped)
     }
 
     /// The work's result, unless there is no time left to wait for it.
@@ -519,15 +524,13 @@ impl Walk {
         &self,
         work: impl Future<Output = Result<T, Trouble>>,
     ) -> Result<T, Trouble> {
-        tokio::select! {
-            biased;
-            done = work => done,
-            () = self.run.stop.when_cut() => Err(Trouble {
-                kind: "interrupted",
-                detail: "the run ended before the answer came".to_owned(),
-                landed: Landed::Maybe,
-            }),
-        }
+        let cut = || Trouble {
+            kind: "interrupted",
+            detail: "the run ended before the answer came".to_owned(),
+            landed: Landed::Maybe,
+        };
+        let done = self.ear.unless_cut(pin!(work)).await;
+        done.unwrap_or_else(|| Err(cut()))
     }
 
     /// The record of a row whose answer, or whose part of it, is this body.
@@ -574,5 +577,20 @@ impl From<Stopped> for Break {
 impl From<Trouble> for Break {
     fn from(trouble: Trouble) -> Break {
         Break::Trouble(trouble)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<F: Future>(_: impl FnOnce(&'static Rc<Walk>) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+
+    #[test]
+    fn a_walk_is_small_since_it_is_moved_about() {
+        let size = size(|walk| walk.row(Row::default(), &async |_| ()));
+        assert!(size < 2_500, "{size} bytes");
     }
 }

@@ -1,8 +1,12 @@
 //! Ending a run early: whoever has a reason asks, and everyone else hears it.
 
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::task::{AbortHandle, spawn_local};
 
 /// Asks a run to end: no new rows, the answers in flight are waited for; and
 /// then, if that takes too long, to end at once.
@@ -11,6 +15,8 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub struct Stop {
     stage: watch::Sender<Stage>,
+    /// What every request looks at, without a lock.
+    asked: Arc<AtomicBool>,
     reason: Arc<Mutex<Option<Reason>>>,
 }
 
@@ -47,10 +53,82 @@ pub enum Interrupt {
     Hup,
 }
 
+/// One thread's own ear: hearing by it takes nothing from other threads, so that
+/// every request can afford it.
+#[derive(Debug)]
+pub(crate) struct Ear {
+    stop: Stop,
+    calls: Rc<Calls>,
+    listener: AbortHandle,
+}
+
+/// What is passed on to those who wait on this thread.
+#[derive(Debug, Default)]
+struct Calls {
+    asked: Notify,
+    cut: Notify,
+}
+
+impl Ear {
+    /// For this run; on a thread with a set of local tasks, of which one listens.
+    pub fn new(stop: Stop) -> Ear {
+        let calls = Rc::<Calls>::default();
+        let listener = spawn_local(listen(stop.clone(), calls.clone())).abort_handle();
+        Ear {
+            stop,
+            calls,
+            listener,
+        }
+    }
+
+    /// The work's result, unless the run is asked to end before that. The work is
+    /// pinned where it is, since moving it costs more than hearing.
+    pub async fn unless_asked<F: Future>(&self, work: Pin<&mut F>) -> Option<F::Output> {
+        // Work that is ready at once would never look up.
+        if self.stop.is_asked() {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.calls.asked.notified() => None,
+        }
+    }
+
+    /// The work's result, unless nothing is waited for any more before that.
+    pub async fn unless_cut<F: Future>(&self, work: Pin<&mut F>) -> Option<F::Output> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.hear_cut() => None,
+        }
+    }
+
+    async fn hear_cut(&self) {
+        if !(self.stop.is_asked() && self.stop.is_cut()) {
+            self.calls.cut.notified().await;
+        }
+    }
+}
+
+async fn listen(stop: Stop, calls: Rc<Calls>) {
+    stop.asked().await;
+    calls.asked.notify_waiters();
+    stop.when_cut().await;
+    calls.cut.notify_waiters();
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
 impl Default for Stop {
     fn default() -> Stop {
         Stop {
             stage: watch::Sender::new(Stage::GoingOn),
+            asked: Arc::default(),
             reason: Arc::default(),
         }
     }
@@ -70,6 +148,7 @@ impl Stop {
     }
 
     fn reach(&self, stage: Stage) {
+        self.asked.store(true, Ordering::Release);
         self.stage.send_if_modified(|now| {
             let is_further = stage > *now;
             *now = stage.max(*now);
@@ -80,7 +159,7 @@ impl Stop {
     /// Whether anyone has asked.
     #[must_use]
     pub fn is_asked(&self) -> bool {
-        *self.stage.borrow() >= Stage::Asked
+        self.asked.load(Ordering::Acquire)
     }
 
     /// Whether nothing is waited for any more.

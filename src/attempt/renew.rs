@@ -34,7 +34,7 @@ impl Walk {
             return self.ready(request.uri(), terms.ask).await;
         };
         loop {
-            self.fetch_token(tokens, terms.ask, seen).await?;
+            Box::pin(self.fetch_token(tokens, terms.ask, seen)).await?;
             let (lease, mut permit) = self.ready(request.uri(), terms.ask).await?;
             if tokens.is_fresh(Instant::now()) {
                 return Ok((lease, permit));

@@ -41,7 +41,9 @@ impl Picker {
     /// The values of one body, or why it isn't JSON.
     pub fn pick(&self, body: &[u8]) -> serde_json::Result<Found> {
         let mut found = vec![Ok(Value::Null); self.paths];
-        let mut json = serde_json::Deserializer::from_slice(body);
+        // Checked once rather than text by text.
+        let text = std::str::from_utf8(body).map_err(serde::de::Error::custom)?;
+        let mut json = serde_json::Deserializer::from_str(text);
         self.root.pick(&mut found).deserialize(&mut json)?;
         json.end()?;
         Ok(found)

@@ -46,14 +46,10 @@ fn run(
     to_writer: Sender<Batch>,
     intents: Option<Intents>,
 ) {
-    let stages = (0..).zip(stages).map(|(place, stage)| {
-        let walk = Walk::new(index, place, shared.clone(), intents.clone());
-        (walk, stage)
-    });
-    let stages: Vec<(Walk, Stage)> = stages.collect();
     match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
-            LocalSet::new().block_on(&runtime, work(stages, shared.clone(), to_writer));
+            let work = work(index, shared.clone(), stages, to_writer, intents);
+            LocalSet::new().block_on(&runtime, work);
         }
         Err(error) => shared.stop.ask(Reason::Trouble(format!(
             "a worker could not start: {error}; are too many files open (ulimit -n)?"
@@ -61,10 +57,17 @@ fn run(
     }
 }
 
-async fn work(stages: Vec<(Walk, Stage)>, shared: Arc<Shared>, to_writer: Sender<Batch>) {
+async fn work(
+    index: usize,
+    shared: Arc<Shared>,
+    stages: Vec<Stage>,
+    to_writer: Sender<Batch>,
+    intents: Option<Intents>,
+) {
     let outbox = Outbox::new(to_writer, outbox::FULL, outbox::PATIENCE);
     let mut steps = JoinSet::new();
-    for (place, (walk, stage)) in stages.into_iter().enumerate() {
+    for (place, stage) in stages.into_iter().enumerate() {
+        let walk = Walk::new(index, place, shared.clone(), intents.clone());
         let exit = Exit::new(&shared.plan, place, stage.next, outbox.clone());
         let in_flight = shared.plan.crew_at(place).in_flight;
         let stop = shared.stop.clone();
@@ -72,11 +75,7 @@ async fn work(stages: Vec<(Walk, Stage)>, shared: Arc<Shared>, to_writer: Sender
     }
     tokio::select! {
         () = all(&mut steps, &shared.stop) => {}
-        () = grace_over(&shared) => {
-            // Each walk hears it, and says what became of its row.
-            shared.stop.cut();
-            all(&mut steps, &shared.stop).await;
-        }
+        () = cut_after_grace(&shared) => {}
     }
     outbox.close().await;
 }
@@ -112,8 +111,11 @@ async fn serve(walk: Rc<Walk>, inbox: Rc<Inbox>, exit: Rc<Exit>) {
     }
 }
 
-/// How long answers in flight are waited for when the run is to end early.
-async fn grace_over(shared: &Shared) {
+/// Answers in flight are waited for so long when the run is to end early. Then each
+/// walk hears that it is over, and says what became of its row.
+async fn cut_after_grace(shared: &Shared) {
     shared.stop.asked().await;
     tokio::time::sleep(shared.plan.workers.grace).await;
+    shared.stop.cut();
+    std::future::pending().await
 }

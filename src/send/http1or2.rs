@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::either::Either;
 
 use super::acked::{Mark, Requests, Tap, Wire};
 use super::outgoing::Outgoing;
@@ -24,6 +25,8 @@ const MOST_STREAMS: usize = 100;
 
 /// The head of an answer; its body is still on the way.
 pub type Head = Response<Incoming>;
+
+type Written = Result<Head, TrySendError<Request<Outgoing>>>;
 
 /// An open connection.
 pub enum Connection {
@@ -131,45 +134,46 @@ impl Connection {
         request: Request<Bytes>,
         arrived: impl FnOnce(),
     ) -> Result<Head, Trouble> {
-        if self.wire().strong_count() == 0 {
-            return self.write(request, None).await;
+        let wire = self.wire();
+        let seen = (wire.strong_count() > 0).then(|| Mark::new(wire.clone()));
+        let (mark, arrival) = seen.unzip();
+        let mut head = pin!(self.write(request, mark));
+        if let Some(arrival) = arrival {
+            tokio::select! {
+                biased;
+                head = &mut head => return head.map_err(unsent_or_lost),
+                () = arrival => arrived(),
+            }
         }
-        let (mark, arrival) = Mark::new(self.wire().clone());
-        let mut head = pin!(self.write(request, Some(mark)));
-        tokio::select! {
-            biased;
-            head = &mut head => return head,
-            () = arrival => arrived(),
-        }
-        head.await
+        head.await.map_err(unsent_or_lost)
     }
 
-    fn wire(&self) -> &Weak<Wire> {
-        match self {
-            Connection::Http1 { wire, .. } | Connection::Http2 { wire, .. } => wire,
-        }
-    }
-
-    async fn write(
+    /// Hands a request over; gives what its answer's head comes to.
+    fn write(
         &mut self,
         request: Request<Bytes>,
         mark: Option<Mark>,
-    ) -> Result<Head, Trouble> {
-        let answer = match self {
+    ) -> impl Future<Output = Written> + use<> {
+        match self {
             Connection::Http1 { sender, form, .. } => {
                 let mut request = request.map(|body| Outgoing::new(body, mark));
                 form.apply(&mut request);
-                sender.try_send_request(request).await
+                Either::Left(sender.try_send_request(request))
             }
             Connection::Http2 { sender, .. } => {
                 if let Some(mark) = mark {
                     mark.hand();
                 }
                 let request = request.map(|body| Outgoing::new(body, None));
-                sender.try_send_request(request).await
+                Either::Right(sender.try_send_request(request))
             }
-        };
-        answer.map_err(unsent_or_lost)
+        }
+    }
+
+    fn wire(&self) -> &Weak<Wire> {
+        match self {
+            Connection::Http1 { wire, .. } | Connection::Http2 { wire, .. } => wire,
+        }
     }
 }
 

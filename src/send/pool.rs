@@ -2,12 +2,13 @@
 //! are no more of them than there is work.
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::HeaderMap;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Trouble;
 use super::connect::Transport;
@@ -19,6 +20,7 @@ const REST: Duration = Duration::from_secs(30);
 
 /// The connections to one origin.
 pub struct Connections {
+    origin: Origin,
     resting: RefCell<Vec<Resting>>,
     shared: RefCell<Vec<Connection>>,
     /// Held while the first connection finds out which protocol the server
@@ -30,18 +32,25 @@ pub struct Connections {
 struct Resting {
     connection: Connection,
     until: Instant,
+    timer: Timer,
 }
+
+/// Set anew for each request; setting a running one for later costs next to nothing.
+pub type Timer = Pin<Box<Sleep>>;
 
 /// A connection that is ours until the answer has been read.
 pub struct Lease {
     pub(super) connection: Connection,
+    /// When an answer takes too long.
+    pub(super) timer: Timer,
     home: Rc<Connections>,
     until: Instant,
 }
 
 impl Connections {
-    pub fn new(one_at_a_time: Option<bool>) -> Connections {
+    pub fn new(origin: Origin, one_at_a_time: Option<bool>) -> Connections {
         Connections {
+            origin,
             resting: RefCell::default(),
             shared: RefCell::default(),
             opening: Mutex::default(),
@@ -50,20 +59,16 @@ impl Connections {
     }
 
     /// A new connection, or a shared one that has been opened meanwhile.
-    pub async fn open(
-        &self,
-        transport: &Transport,
-        origin: &Origin,
-    ) -> Result<Connection, Trouble> {
+    pub async fn open(&self, transport: &Transport) -> Result<Connection, Trouble> {
         let turn = self.opening.lock().await;
         if self.one_at_a_time.get() == Some(true) {
             drop(turn);
-            return transport.connect(origin).await;
+            return transport.connect(&self.origin).await;
         }
         if let Some(connection) = self.share() {
             return Ok(connection);
         }
-        let connection = transport.connect(origin).await?;
+        let connection = transport.connect(&self.origin).await?;
         let shared = connection.share();
         self.one_at_a_time.set(Some(shared.is_none()));
         match shared {
@@ -77,12 +82,10 @@ impl Connections {
 
     /// A connection that nothing has been sent on.
     pub fn lease_new(self: Rc<Self>, connection: Connection) -> Lease {
-        self.lease(connection, Instant::now() + REST)
-    }
-
-    fn lease(self: Rc<Self>, connection: Connection, until: Instant) -> Lease {
+        let until = Instant::now() + REST;
         Lease {
             connection,
+            timer: Box::pin(sleep_until(until)),
             home: self,
             until,
         }
@@ -94,8 +97,13 @@ impl Connections {
             return Some(self.clone().lease_new(connection));
         }
         let mut resting = self.resting.borrow_mut();
-        while let Some(Resting { connection, until }) = resting.pop() {
-            let lease = self.clone().lease(connection, until);
+        while let Some(rested) = resting.pop() {
+            let lease = Lease {
+                connection: rested.connection,
+                timer: rested.timer,
+                home: self.clone(),
+                until: rested.until,
+            };
             if lease.is_fresh() {
                 return Some(lease);
             }
@@ -119,12 +127,11 @@ impl Lease {
     /// Puts it to rest, if it can be used again.
     pub fn give_back(self, headers: &HeaderMap) {
         if matches!(self.connection, Connection::Http1 { .. }) && !self.connection.is_closed() {
-            let until = Instant::now() + rest(headers);
-            let connection = self.connection;
-            self.home
-                .resting
-                .borrow_mut()
-                .push(Resting { connection, until });
+            self.home.resting.borrow_mut().push(Resting {
+                connection: self.connection,
+                until: Instant::now() + rest(headers),
+                timer: self.timer,
+            });
         }
     }
 }

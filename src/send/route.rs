@@ -1,6 +1,7 @@
 //! Where a request goes: its origin, and the proxy on the way. Pure.
 
 use http::header::{HOST, HeaderValue};
+use http::uri::Authority;
 use http::{Request, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
@@ -95,13 +96,10 @@ impl Form {
 
     /// Gives a request its host, and its URL this form.
     pub fn apply<B>(&self, request: &mut Request<B>) {
-        let authority = request
-            .uri()
-            .authority()
-            .map(|host| host.as_str().to_owned());
-        let host = authority.and_then(|host| HeaderValue::from_str(&host).ok());
-        if let Some(host) = host.filter(|_| !request.headers().contains_key(HOST)) {
-            request.headers_mut().insert(HOST, host);
+        let authority = request.uri().authority().map(Authority::as_str);
+        let host = authority.and_then(|host| HeaderValue::from_str(host).ok());
+        if let Some(host) = host {
+            request.headers_mut().entry(HOST).or_insert(host);
         }
         match self {
             Form::Absolute(Some(auth)) => {

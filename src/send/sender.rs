@@ -2,18 +2,20 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, HeaderName, HeaderValue, USER_AGENT};
+use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Request, Uri};
 use tokio::time::Instant;
 
 use super::connect::Transport;
 use super::http1or2::Head;
-use super::pool::{Connections, Lease};
+use super::pool::{Connections, Lease, Timer};
 use super::route::Origin;
 use super::{Answer, Landed, Trouble, body};
 use crate::render::Without;
@@ -22,7 +24,12 @@ use crate::render::Without;
 pub struct Sender {
     transport: Arc<Transport>,
     origins: RefCell<HashMap<Origin, Rc<Connections>>>,
+    /// Those of the latest request, since most go to one server.
+    latest: RefCell<Option<(Server, Rc<Connections>)>>,
 }
+
+/// What a URL says of whom to ask.
+type Server = (Scheme, Authority);
 
 /// When an attempt was sent, and when it has taken too long.
 #[derive(Debug, Clone, Copy)]
@@ -46,23 +53,20 @@ impl Sender {
         Sender {
             transport,
             origins: RefCell::default(),
+            latest: RefCell::default(),
         }
     }
 
     /// A connection to the URL's origin that is ready for a request.
     pub async fn lease(&self, uri: &Uri) -> Result<Lease, Trouble> {
-        let origin = Origin::of(uri).ok_or_else(|| Trouble {
-            kind: "input",
-            detail: format!("{uri} has no http or https origin"),
-            landed: Landed::Final,
-        })?;
-        let home = self.home(&origin);
+        let home = self.home(uri)?;
         while let Some(mut lease) = home.free() {
             if lease.connection.ready().await.is_ok() {
                 return Ok(lease);
             }
         }
-        let connection = home.open(&self.transport, &origin).await?;
+        // Seldom needed, and much larger than all the rest of an attempt.
+        let connection = Box::pin(home.open(&self.transport)).await?;
         Ok(home.lease_new(connection))
     }
 
@@ -86,23 +90,26 @@ impl Sender {
     ) -> Result<Head, Trouble> {
         let without = request.extensions_mut().remove::<Without>();
         add_defaults(request.headers_mut(), without.as_ref());
-        tokio::time::timeout_at(started.deadline, lease.connection.send(request, arrived))
-            .await
-            .unwrap_or_else(|_| Err(self.too_slow("no answer")))
+        let timer = &mut lease.timer;
+        timer.as_mut().reset(started.deadline);
+        let sending = pin!(lease.connection.send(request, arrived));
+        self.in_time(sending, timer, "no answer").await
     }
 
     /// Reads the rest of an answer, and keeps the connection.
     pub async fn read(
         &self,
-        lease: Lease,
+        mut lease: Lease,
         head: Head,
         started: Started,
     ) -> Result<Answer, Trouble> {
         let cap = self.transport.settings().max_body.as_u64();
         let (head, incoming) = head.into_parts();
-        let body = tokio::time::timeout_at(started.deadline, body::read(incoming, cap))
-            .await
-            .unwrap_or_else(|_| Err(self.too_slow("no whole answer")))?;
+        let body = {
+            let reading = pin!(body::read(incoming, cap));
+            self.in_time(reading, &mut lease.timer, "no whole answer")
+                .await?
+        };
         let latency = started.elapsed();
         lease.give_back(&head.headers);
         Ok(Answer {
@@ -123,17 +130,42 @@ impl Sender {
         }
     }
 
-    fn home(&self, origin: &Origin) -> Rc<Connections> {
-        if let Some(home) = self.origins.borrow().get(origin) {
-            return home.clone();
+    fn home(&self, uri: &Uri) -> Result<Rc<Connections>, Trouble> {
+        let (scheme, authority) = (uri.scheme(), uri.authority());
+        let asked = scheme.zip(authority);
+        if let Some((server, home)) = &*self.latest.borrow()
+            && asked.is_some_and(|asked| asked == (&server.0, &server.1))
+        {
+            return Ok(home.clone());
         }
-        let home = Rc::new(Connections::new(
-            self.transport.one_at_a_time(origin.scheme),
-        ));
-        self.origins
-            .borrow_mut()
-            .insert(origin.clone(), home.clone());
-        home
+        let origin = Origin::of(uri).ok_or_else(|| Trouble {
+            kind: "input",
+            detail: format!("{uri} has no http or https origin"),
+            landed: Landed::Final,
+        })?;
+        let mut origins = self.origins.borrow_mut();
+        let home = origins.entry(origin).or_insert_with_key(|origin| {
+            let one_at_a_time = self.transport.one_at_a_time(origin.scheme);
+            Rc::new(Connections::new(origin.clone(), one_at_a_time))
+        });
+        let server = asked.map(|(scheme, authority)| (scheme.clone(), authority.clone()));
+        self.latest
+            .replace(server.map(|server| (server, home.clone())));
+        Ok(home.clone())
+    }
+
+    /// What the work comes to, if it does before the timer rings.
+    async fn in_time<T>(
+        &self,
+        work: Pin<&mut impl Future<Output = Result<T, Trouble>>>,
+        timer: &mut Timer,
+        what: &str,
+    ) -> Result<T, Trouble> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = timer.as_mut() => Err(self.too_slow(what)),
+        }
     }
 
     fn too_slow(&self, what: &str) -> Trouble {

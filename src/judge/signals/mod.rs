@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
+use http::header::HeaderName;
 use serde::{Deserialize, Serialize};
 
 mod body;
@@ -89,7 +90,13 @@ pub fn signals(headers: &HeaderMap, said: &[Said], now: SystemTime) -> Heard {
         families::read_said(of_headers, headers, clock, &mut heard);
     }
     // Most answers say nothing, and every header of interest has this in its name.
-    if headers.keys().any(|name| name.as_str().contains("limit")) {
+    let of_limit = |name: &HeaderName| {
+        name.as_str()
+            .as_bytes()
+            .windows(5)
+            .any(|part| part == b"limit")
+    };
+    if headers.keys().any(of_limit) {
         let clock = moment::Clock::of(headers, now);
         draft::read(headers, &mut heard);
         families::read(headers, clock, &mut heard);
