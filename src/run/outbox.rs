@@ -12,8 +12,9 @@ use crate::record::Record;
 /// Records that travel together.
 pub type Batch = Vec<Record>;
 
-/// Batches that may wait for the writer.
-pub const BATCHES: usize = 16;
+/// Batches that may wait for the writer: few, as all of them must still fit on a disk
+/// that turns out to be full.
+pub const BATCHES: usize = 4;
 
 /// So many records make a batch.
 pub const FULL: usize = 128;
