@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use async_channel::Sender;
+use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 
 use crate::record::Record;
@@ -14,7 +15,7 @@ pub type Batch = Vec<Record>;
 
 /// Batches that may wait for the writer: few, as all of them must still fit on a disk
 /// that turns out to be full.
-pub const BATCHES: usize = 4;
+pub const BATCHES: usize = 2;
 
 /// So many records make a batch.
 pub const FULL: usize = 128;
@@ -25,6 +26,8 @@ pub const PATIENCE: Duration = Duration::from_millis(50);
 pub struct Outbox<T> {
     waiting: RefCell<Vec<T>>,
     timer: RefCell<Option<AbortHandle>>,
+    /// Held while a batch is handed over, so that nobody fills the next ones meanwhile.
+    turn: Mutex<()>,
     to_next: Sender<Vec<T>>,
     full: usize,
     patience: Duration,
@@ -36,6 +39,7 @@ impl<T: 'static> Outbox<T> {
         Rc::new(Outbox {
             waiting: RefCell::default(),
             timer: RefCell::default(),
+            turn: Mutex::default(),
             to_next,
             full,
             patience,
@@ -44,6 +48,7 @@ impl<T: 'static> Outbox<T> {
 
     /// Takes a record; waits if the writer is behind.
     pub async fn put(self: &Rc<Self>, record: T) {
+        let _turn = self.turn.lock().await;
         let waiting = {
             let mut waiting = self.waiting.borrow_mut();
             waiting.push(record);
@@ -58,6 +63,7 @@ impl<T: 'static> Outbox<T> {
 
     /// Hands over what is left.
     pub async fn close(&self) {
+        let _turn = self.turn.lock().await;
         self.send().await;
     }
 
@@ -78,7 +84,7 @@ impl<T: 'static> Outbox<T> {
             tokio::time::sleep(outbox.patience).await;
             // It must not end itself in the middle of sending.
             outbox.timer.take();
-            outbox.send().await;
+            outbox.close().await;
         });
         self.timer.replace(Some(timer.abort_handle()));
     }
