@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use crate::causes::{self, Balance, Cause, Share, Waiting};
 use crate::chance::Chance;
 use crate::judge::{Tries, Verdict, landed};
 use crate::limit::{Ask, Gate, Permit, Time};
@@ -63,6 +65,26 @@ impl Shared {
     /// All gates.
     pub fn gates(&self) -> impl Iterator<Item = &Gate> {
         std::iter::once(&self.gate).chain(self.later.iter().flatten())
+    }
+
+    /// What the time of the workers went to, up to this time of the run.
+    pub fn balance(&self, now: Duration) -> Balance {
+        Balance {
+            spent: self.live.spent(now),
+            held: self.gates().flat_map(Gate::held_up).collect(),
+        }
+    }
+
+    /// What would help against what binds.
+    pub fn advice(&self, shares: &[Share]) -> Option<String> {
+        let crew = self.plan.workers;
+        let setup = causes::Setup {
+            workers: crew.count,
+            in_flight: crew.in_flight,
+            cores: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            keys: self.plan.step.policy.keys().len(),
+        };
+        causes::advice(shares, &setup)
     }
 
     /// The one that the requests of the step at this place pass.
@@ -318,6 +340,7 @@ impl Walk {
                 }
                 (Verdict::Again(pause), _) => {
                     self.live().retried();
+                    let _waits = self.waits(Cause::Backoff);
                     self.unless_stopped(tokio::time::sleep(pause)).await?;
                 }
                 (Verdict::Done, Err(_)) => {}
@@ -393,6 +416,7 @@ impl Walk {
             return Err(trouble.into());
         }
         for announcement in &mut seen.announcements {
+            let _waits = self.waits(Cause::Output);
             announcement.make().await.map_err(|_| Break::Stopped)?;
         }
         let mut request = request.clone();
@@ -456,12 +480,17 @@ impl Walk {
 
     /// The permit comes last: making a connection takes a time that varies.
     async fn ready(&self, uri: &Uri, ask: &Ask) -> Result<(Lease, Permit), Break> {
+        let connects = self.waits(Cause::Server);
         let lease = self.sender.lease(uri).await?;
+        drop(connects);
+        let waits = self.waits(Cause::Gate);
         let permit = {
             let turn = pin!(self.run.gate_at(self.place).permit(ask.clone()));
             self.unless_stopped(turn).await?
         };
         let permit = permit.map_err(|_| self.used_up())?;
+        drop(waits);
+        let _connects = self.waits(Cause::Server);
         Ok((self.sender.renew(lease, uri).await?, permit))
     }
 
@@ -512,6 +541,11 @@ impl Walk {
 
     fn live(&self) -> &Counters {
         self.run.live.worker(self.worker)
+    }
+
+    /// A row waits for this as long as that is kept.
+    pub fn waits(&self, cause: Cause) -> Waiting<'_> {
+        self.live().waits(cause)
     }
 
     /// The work's result, unless the run is to end before that.

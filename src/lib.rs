@@ -61,6 +61,8 @@ pub use run::run;
 pub mod live;
 pub mod stop;
 
+pub mod causes;
+
 mod chance;
 pub mod simulate;
 

@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 use std::iter::Sum;
 use std::ops::Add;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::causes::{Cause, Spent, Waiting, Watch};
 
 /// Counters of a run in progress. They may be read at any time from anywhere.
 #[derive(Debug)]
@@ -13,6 +18,10 @@ pub struct Live {
     ok: Counter,
     failed: Counter,
     doubts: Mutex<BTreeMap<String, String>>,
+    /// When the run began.
+    begun: OnceLock<Instant>,
+    /// When the writer had the last record.
+    written_by: OnceLock<Duration>,
 }
 
 /// More headers than this are not doubted at once.
@@ -27,6 +36,7 @@ pub(crate) struct Counters {
     refused: Counter,
     retried: Counter,
     in_flight: Counter,
+    watch: Watch,
 }
 
 /// What the counters of one worker, or of all, said at one instant.
@@ -49,7 +59,7 @@ pub struct Sending {
 struct Counter(AtomicU64);
 
 /// A request in flight, as long as it lives.
-pub(crate) struct InFlight<'a>(&'a Counters);
+pub(crate) struct InFlight<'a>(&'a Counters, #[expect(dead_code)] Waiting<'a>);
 
 impl Live {
     pub(crate) fn new(workers: usize) -> Live {
@@ -58,6 +68,52 @@ impl Live {
             ok: Counter::default(),
             failed: Counter::default(),
             doubts: Mutex::default(),
+            begun: OnceLock::new(),
+            written_by: OnceLock::new(),
+        }
+    }
+
+    /// The run begins now: what its time goes to is counted from then on.
+    pub(crate) fn begin(&self) -> Instant {
+        *self.begun.get_or_init(Instant::now)
+    }
+
+    /// How long it has been going on.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.begun.get().map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    /// What the time of each worker went to, up to this time of the run.
+    pub(crate) fn spent(&self, now: Duration) -> Vec<Spent> {
+        self.workers.iter().map(|it| it.watch.spent(now)).collect()
+    }
+
+    /// This worker's thread goes to rest.
+    pub(crate) fn rest(&self, worker: usize) {
+        self.worker(worker).watch.rest(self.elapsed());
+    }
+
+    /// It goes on.
+    pub(crate) fn wake(&self, worker: usize) {
+        self.worker(worker).watch.wake(self.elapsed());
+    }
+
+    /// It has no more rows to do.
+    pub(crate) fn end(&self, worker: usize) {
+        self.worker(worker).watch.turn(Cause::Input, self.elapsed());
+    }
+
+    /// All records are with the writer, who has yet to finish them.
+    pub(crate) fn all_written(&self) {
+        self.written_by.get_or_init(|| self.elapsed());
+    }
+
+    /// No worker's thread is left: from when the writer had all, they waited for it.
+    pub(crate) fn all_ended(&self) {
+        if let Some(&since) = self.written_by.get() {
+            let watches = self.workers.iter().map(|worker| &worker.watch);
+            watches.for_each(|watch| watch.turn(Cause::Output, since));
         }
     }
 
@@ -116,7 +172,12 @@ impl Counters {
     pub fn sent(&self) -> InFlight<'_> {
         self.sent.add(1);
         self.in_flight.add(1);
-        InFlight(self)
+        InFlight(self, self.waits(Cause::Server))
+    }
+
+    /// A row of this worker waits as long as this is kept.
+    pub fn waits(&self, cause: Cause) -> Waiting<'_> {
+        self.watch.waits(cause)
     }
 
     pub fn unsent(&self) {

@@ -8,7 +8,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,6 +18,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
 
 use crate::attempt::{Shared, Walk};
+use crate::causes::Share;
 use crate::chance::Chance;
 use crate::error::Error;
 use crate::limit::{Bound, Gate, LimitState, Policy, Time};
@@ -46,6 +47,10 @@ pub struct Simulation {
     pub arrivals: Vec<Arrival>,
     /// What our limits have to say.
     pub limits: Vec<LimitState>,
+    /// What the virtual time went to, the most first.
+    pub causes: Vec<Share>,
+    /// What binds, and what would help.
+    pub advice: Option<String>,
     /// Why it stopped before its last row, if it did.
     pub stopped: Option<String>,
 }
@@ -69,17 +74,27 @@ const CALENDAR: Timestamp = Timestamp::constant(1_767_225_600, 0);
 /// # Errors
 /// The input can't be read.
 pub fn simulate(plan: Plan, policy: &Policy, model: Settings) -> Result<Simulation, Error> {
-    virtual_time(walk(plan, policy, model))?
+    let watched = Watched::default();
+    virtual_time(&watched, walk(plan, policy, model, &watched))?
 }
+
+/// The run whose time is accounted for, once there is one.
+pub(crate) type Watched = Arc<OnceLock<Arc<Shared>>>;
 
 /// Does this work on a clock that jumps to whatever is waited for.
 ///
 /// # Errors
 /// There is no such clock.
-pub(crate) fn virtual_time<T>(work: impl Future<Output = T>) -> Result<T, Error> {
+pub(crate) fn virtual_time<T>(
+    watched: &Watched,
+    work: impl Future<Output = T>,
+) -> Result<T, Error> {
+    let (rests, wakes) = (watched.clone(), watched.clone());
     let runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
+        .on_thread_park(move || rests.get().into_iter().for_each(|run| run.live.rest(0)))
+        .on_thread_unpark(move || wakes.get().into_iter().for_each(|run| run.live.wake(0)))
         .build()
         .map_err(|error| Error::stopped(format!("no clock to simulate with: {error}")))?;
     Ok(LocalSet::new().block_on(&runtime, work))
@@ -110,7 +125,12 @@ pub(crate) fn against(mut plan: Plan, policy: &Policy, model: Settings) -> (Arc<
     (Arc::new(shared), server)
 }
 
-async fn walk(plan: Plan, policy: &Policy, model: Settings) -> Result<Simulation, Error> {
+async fn walk(
+    plan: Plan,
+    policy: &Policy,
+    model: Settings,
+    watched: &Watched,
+) -> Result<Simulation, Error> {
     let start = Instant::now();
     let rows = Rc::new(RefCell::new(plan.source.rows()?));
     let tasks = plan.workers.count * plan.workers.in_flight;
@@ -121,8 +141,11 @@ async fn walk(plan: Plan, policy: &Policy, model: Settings) -> Result<Simulation
     for _ in 0..tasks {
         walks.spawn_local(serve(walk.clone(), rows.clone(), tally.clone()));
     }
+    shared.live.begin();
+    watched.get_or_init(|| shared.clone());
     while walks.join_next().await.is_some() {}
     let took = start.elapsed();
+    let causes = shared.balance(took).shares();
     // What was given up may still arrive, and counts.
     tokio::time::sleep(policy.linger).await;
     let tally = tally.borrow();
@@ -134,6 +157,8 @@ async fn walk(plan: Plan, policy: &Policy, model: Settings) -> Result<Simulation
         sent: shared.live.sending(),
         server: server.judgement(),
         arrivals: server.arrivals(),
+        advice: shared.advice(&causes),
+        causes,
         limits: shared.gate.state(),
         stopped: shared.stop.reason().and_then(|reason| match reason {
             Reason::Trouble(why) => Some(why),

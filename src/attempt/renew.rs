@@ -8,6 +8,7 @@ use http::{Request, StatusCode};
 
 use super::{Break, Errand, Seen, Stopped, Terms, Walk};
 use crate::auth::Tokens;
+use crate::causes::Cause;
 use crate::judge::Tries;
 use crate::limit::{Ask, Permit};
 use crate::send::{Answer, Landed, Lease, Trouble};
@@ -134,6 +135,7 @@ impl Walk {
             return Ok(false);
         }
         let read = tokio::task::spawn_blocking(move || vault.renew(edition));
+        let _works = self.waits(Cause::Work);
         let renewed = self.unless_stopped(read).await?;
         let renewed = renewed.unwrap_or_else(|error| Err(error.to_string()));
         renewed.map_err(|why| {

@@ -7,6 +7,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Zoned;
+use throng::causes::{Balance, free_again};
 use throng::run::Run;
 
 use super::flags::{Progress, Show};
@@ -17,6 +19,9 @@ const LOG_EVERY: Duration = Duration::from_secs(5);
 /// The rate that is shown is that of the last few seconds.
 const LATELY: Duration = Duration::from_secs(10);
 
+/// Whoever waits for less needn't know until when.
+const WORTH_IT: Duration = Duration::from_secs(2);
+
 /// Shows a run's progress until it is told that it has ended.
 pub struct Watch {
     shown: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
@@ -25,7 +30,7 @@ pub struct Watch {
 /// What was sent when, so that a rate can be shown.
 struct Pace {
     started: Instant,
-    lately: std::collections::VecDeque<(Instant, u64)>,
+    lately: std::collections::VecDeque<(Instant, u64, Balance)>,
 }
 
 impl Watch {
@@ -109,7 +114,7 @@ impl Pace {
                 Some(rows) => format!("{}/{}", HumanCount(done), HumanCount(rows)),
                 None => HumanCount(done).to_string(),
             },
-            format!("{:.1}/s{}", self.rate(sending.sent), allowed(run)),
+            format!("{:.1}/s{}", self.rate(run, sending.sent), allowed(run)),
             format!("{} in flight", sending.in_flight),
             format!("{} waiting", run.gate().waiting()),
         ];
@@ -122,6 +127,7 @@ impl Pace {
                 parts.push(format!("{} {what}", HumanCount(count)));
             }
         }
+        parts.extend(self.bound(run));
         if let Some(pause) = run.gate().paused() {
             let seconds = pause.as_secs_f64().ceil();
             parts.push(format!("the server asks for a pause: {seconds} s more"));
@@ -130,17 +136,37 @@ impl Pace {
         parts.join(" · ")
     }
 
-    fn rate(&mut self, sent: u64) -> f64 {
+    fn rate(&mut self, run: &Run, sent: u64) -> f64 {
         let now = Instant::now();
-        self.lately.push_back((now, sent));
+        self.lately.push_back((now, sent, run.balance()));
         while self.lately.len() > 2 && now - self.lately[0].0 > LATELY {
             self.lately.pop_front();
         }
         let (since, before) = match self.lately.len() {
             1 => (self.started, 0),
-            _ => self.lately[0],
+            _ => (self.lately[0].0, self.lately[0].1),
         };
         (sent - before) as f64 / (now - since).as_secs_f64().max(0.001)
+    }
+
+    /// What binds lately, and until when.
+    fn bound(&self, run: &Run) -> Option<String> {
+        let now = run.balance();
+        let (_, _, before) = self.lately.front()?;
+        let causes = now.since(before).shares();
+        let first = causes.first()?;
+        let wait = run
+            .gate()
+            .free_in()
+            .filter(|wait| first.held_by.is_some() && *wait >= WORTH_IT);
+        let free = wait.map_or_else(String::new, |wait| {
+            format!(", {}", free_again(&Zoned::now(), wait))
+        });
+        Some(format!(
+            "bound by {} ({:.0} %){free}",
+            first.what(),
+            first.share * 100.0
+        ))
     }
 
     fn left(&self, run: &Run, done: u64) -> Option<String> {

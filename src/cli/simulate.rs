@@ -112,6 +112,9 @@ const HEADS: [&str; 8] = [
 /// What the table alone would not say.
 fn notes(is_acked: bool, runs: &[(&str, Simulation)]) {
     for (name, simulation) in runs {
+        if let Some(advice) = &simulation.advice {
+            say::note(&format!("{name}: {advice}"));
+        }
         if let Some(why) = &simulation.stopped {
             let why = throng::report::escape(why);
             say::note(&format!("{name}: it would stop: {why}"));

@@ -11,8 +11,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Sleep;
 
+use crate::causes::Held;
+
 use super::ask::{Ask, Taken};
 use super::guard::Guard;
+use super::held::HeldUp;
 use super::leased::Ledger;
 use super::limits::{End, Limits};
 use super::line::{Line, Place};
@@ -87,6 +90,8 @@ pub(super) struct State {
     alarm: Option<Time>,
     /// When to ask the calendar again, if anything depends on it.
     ask_calendar: Time,
+    /// What those in line wait for.
+    held: HeldUp,
     /// The one of them whose timer sees to that, and for when it was told to set it.
     keeper: Option<(Place, Time)>,
 }
@@ -151,6 +156,7 @@ impl Gate {
             waiters: HashMap::new(),
             keeper: None,
             alarm: None,
+            held: HeldUp::default(),
         };
         Gate {
             shared: Arc::new(Shared {
@@ -234,6 +240,25 @@ impl Gate {
         Some(state.limits.closed_until(now)?.since(now))
     }
 
+    /// For how long each limit, and the server, held up whoever waited.
+    #[must_use]
+    pub fn held_up(&self) -> Vec<Held> {
+        let mut state = self.shared.lock();
+        let now = (self.shared.clock)();
+        let State { held, limits, .. } = &mut *state;
+        let so_far = held.so_far(now);
+        so_far.map(|(by, time)| limits.told(by, time)).collect()
+    }
+
+    /// How much longer whoever waits first has to, or would have had to; none if that
+    /// isn't known.
+    #[must_use]
+    pub fn free_in(&self) -> Option<Duration> {
+        let state = self.shared.lock();
+        let now = (self.shared.clock)();
+        Some(state.held.until()?.since(now))
+    }
+
     /// How many wait in line.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -283,6 +308,7 @@ impl State {
             self.give(place, taken.ok_or(Denied));
         }
         self.alarm = served.next;
+        self.held.turn(now, served.held);
         self.keep(me);
     }
 

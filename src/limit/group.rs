@@ -49,11 +49,20 @@ impl Group {
 
     /// When all of them have what is asked for, and the server is not to be left alone.
     pub fn earliest(&mut self, now: Time, ask: &Ask) -> When {
+        self.binding(now, ask).0
+    }
+
+    /// The same, and which of them it takes so long for; none if it is the server.
+    pub fn binding(&mut self, now: Time, ask: &Ask) -> (When, Option<usize>) {
         let open = self.open_to(now, ask);
-        self.members
-            .iter_mut()
-            .map(|member| member.kind.earliest(now, ask.units_of(member.unit)))
-            .fold(open, When::max)
+        let members = self.members.iter_mut().enumerate();
+        members.fold((open, None), |binds, (index, member)| {
+            let when = member.kind.earliest(now, ask.units_of(member.unit));
+            match when > binds.0 {
+                true => (when, Some(index)),
+                false => binds,
+            }
+        })
     }
 
     /// When the server's own words let it go.

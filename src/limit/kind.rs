@@ -95,6 +95,12 @@ pub trait Kind: fmt::Debug + Send {
         true
     }
 
+    /// When something comes back, if that is later than the time at which it is
+    /// worth looking again.
+    fn back(&self) -> Option<Time> {
+        None
+    }
+
     /// Whether it would do as well to begin anew: nothing is taken or held.
     fn is_idle(&mut self, now: Time) -> bool;
 

@@ -100,6 +100,7 @@ pub struct Leased {
     arrived: Vec<(Time, i64)>,
     reset: Option<Time>,
     ask_again: Time,
+    back: Option<Time>,
     failed: bool,
 }
 
@@ -117,6 +118,7 @@ impl Leased {
             arrived: Vec::new(),
             reset: None,
             ask_again: Time::ZERO,
+            back: None,
             failed: false,
         }
     }
@@ -134,9 +136,10 @@ impl Leased {
             },
         );
         match lent {
-            Lent::Units(units) => self.in_hand += units,
+            Lent::Units(units) => (self.in_hand, self.back) = (self.in_hand + units, None),
             Lent::Failed => self.failed = true,
-            Lent::Later(_) | Lent::Busy => {}
+            Lent::Later(back) => self.back = back,
+            Lent::Busy => {}
         }
         if lent != Lent::Busy {
             self.arrived.clear();
@@ -274,6 +277,10 @@ impl Kind for Leased {
 
     fn begin(&mut self) {
         self.inner.begin();
+    }
+
+    fn back(&self) -> Option<Time> {
+        self.back.or(self.inner.back())
     }
 
     /// The ledger knows it already.

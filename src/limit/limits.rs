@@ -6,8 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
+use crate::causes::{Held, HeldBy};
+
 use super::ask::{Ask, Taken};
 use super::group::{Group, Member};
+use super::held::Holder;
 use super::kind::{Hold, Kind, Said, When};
 use super::leased::{Ledger, Whose};
 use super::part::{Part, Where};
@@ -45,6 +48,10 @@ pub struct Blocked {
     pub when: When,
     /// Whether only attempts with the same keys have to wait.
     pub by_key: bool,
+    /// Who says so.
+    pub by: Holder,
+    /// When that one has something again, where `when` is only when to look.
+    pub back: Option<Time>,
 }
 
 /// How an attempt ended, as far as limits care.
@@ -144,7 +151,13 @@ impl Limits {
         let when = run.max(pool).max(by_key);
         if when != When::Now {
             let by_key = by_key >= run.max(pool);
-            return Err(Blocked { when, by_key });
+            let (by, back) = self.holder(now, ask, key);
+            return Err(Blocked {
+                when,
+                by_key,
+                by,
+                back,
+            });
         }
         let mut holds = SmallVec::new();
         self.each_group(&ask.keys, key, &mut |group| {
@@ -305,6 +318,41 @@ impl Limits {
             (!slept).then(|| part.state(account, self.lost, keys))
         };
         self.parts.iter().filter_map(state).collect()
+    }
+
+    /// Who holds this up the longest.
+    fn holder(&mut self, now: Time, ask: &Ask, key: Option<usize>) -> (Holder, Option<Time>) {
+        let mut longest = (When::Now, Holder::Server, None);
+        let parts = &self.parts;
+        let mut look = |place: Where, group: &mut Group| {
+            let (when, member) = group.binding(now, ask);
+            if when > longest.0 {
+                let here = parts.iter().enumerate().filter(|(_, it)| it.place == place);
+                let part = member.and_then(|member| here.map(|(part, _)| part).nth(member));
+                let back = member.and_then(|member| group.members()[member].kind.back());
+                longest = (when, part.map_or(Holder::Server, Holder::Part), back);
+            }
+        };
+        look(Where::Run, &mut self.run);
+        for (index, (scope, key)) in self.scopes.iter_mut().zip(&ask.keys).enumerate() {
+            if let Some(group) = scope.known(key) {
+                look(Where::Scope(index), group);
+            }
+        }
+        if let Some(key) = key {
+            look(Where::Pool, &mut self.pool[key]);
+        }
+        (longest.1, longest.2)
+    }
+
+    /// A part that holds rows up, or the server, in words.
+    #[must_use]
+    pub fn told(&self, by: Holder, time: Duration) -> Held {
+        let (by, name) = match by {
+            Holder::Part(part) => (self.parts[part].held_by(), self.parts[part].name.clone()),
+            Holder::Server => (HeldBy::Pause, String::new()),
+        };
+        Held { by, name, time }
     }
 
     fn earliest_of_keys(&mut self, now: Time, ask: &Ask) -> When {

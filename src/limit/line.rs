@@ -30,6 +30,8 @@ pub struct Line {
     aside: BTreeMap<(Option<Time>, Place), Keys>,
     next_place: Place,
     waiting: usize,
+    /// What the last queue that stepped aside waits for.
+    aside_for: Option<Blocked>,
 }
 
 /// Those with the same keys.
@@ -49,6 +51,8 @@ pub struct Served {
     pub served: Vec<(Place, Option<Taken>)>,
     /// When to look again, unless something happens before.
     pub next: Option<Time>,
+    /// What whoever is left waits for.
+    pub held: Option<Blocked>,
 }
 
 impl Line {
@@ -136,11 +140,13 @@ impl Line {
             match self.serve_first(now, limits, place, &keys) {
                 Ok(taken) => served.served.push((place, taken)),
                 Err(blocked) if blocked.by_key && !keys.is_empty() => {
+                    self.aside_for = Some(blocked);
                     self.overtake(now, limits, &keys, &mut served.served);
                     self.step_aside(place, &keys, blocked.when);
                 }
                 Err(blocked) => {
                     served.next = time_of(blocked.when);
+                    served.held = Some(blocked);
                     self.overtake(now, limits, &keys, &mut served.served);
                     break;
                 }
@@ -149,6 +155,7 @@ impl Line {
         let back = self.aside.range((Some(Time::ZERO), 0)..).next();
         let back = back.and_then(|(&(time, _), _)| time);
         served.next = served.next.into_iter().chain(back).min();
+        served.held = served.held.or(self.aside_for).filter(|_| !self.is_empty());
         served
     }
 

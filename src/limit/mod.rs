@@ -70,6 +70,8 @@ mod state;
 pub use state::LimitState;
 mod limits;
 pub use limits::{Blocked, End, Limits};
+mod held;
+pub use held::Holder;
 mod line;
 mod part;
 pub use part::{Part, Pattern, Where};

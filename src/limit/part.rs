@@ -6,6 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::causes::HeldBy;
+
 use super::auto::Auto;
 use super::bucket::Bucket;
 use super::budget::Budget;
@@ -335,6 +337,15 @@ impl Part {
             Kept::Spacing => Some(paced(1, 1)),
             Kept::Concurrency => Some(Pattern::AtOnce { amount }),
             Kept::OnceRefused | Kept::Budget => None,
+        }
+    }
+
+    /// What it is to those whom it holds up.
+    pub(super) fn held_by(&self) -> HeldBy {
+        match (&self.kept, self.place) {
+            (Kept::Concurrency, _) => HeldBy::InFlight,
+            (_, Where::Scope(_)) => HeldBy::KeyLimit,
+            _ => HeldBy::Limit,
         }
     }
 

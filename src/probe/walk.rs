@@ -21,7 +21,7 @@ use crate::live::Live;
 use crate::plan::{Job, Plan};
 use crate::record::Failure;
 use crate::send::Answer;
-use crate::simulate::{against, virtual_time};
+use crate::simulate::{Watched, against, virtual_time};
 use crate::source::Row;
 use crate::stop::{Reason, Stop};
 
@@ -78,7 +78,7 @@ pub fn probe(
 /// As of [`probe`].
 pub fn simulated(job: &Job, bounds: Bounds, model: Settings) -> Result<Heard, Error> {
     let plan = plan(job, &|_| None)?;
-    virtual_time(async move {
+    virtual_time(&Watched::default(), async move {
         let policy = plan.policy().clone();
         let (shared, _server) = against(plan, &policy, model);
         carry_out(shared, bounds, &mut |_| {}).await

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::facts::{Ending, FailureKind, Latency, LimitReport, Pace, Rows, Sent, WorkerReport};
+use crate::causes::Share;
 use crate::error::Error;
 use crate::tally::{Answer, Tally};
 
@@ -34,6 +35,13 @@ pub struct Report {
     pub aggregates: Vec<Answer>,
     /// Why rows failed, the most frequent reason first.
     pub failures: Vec<FailureKind>,
+    /// What the time of all workers went to, the most first; nothing if only
+    /// records are left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<Share>,
+    /// What binds, and what would help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// Who sent how much.
     pub workers: Vec<WorkerReport>,
     /// Where it all is, and how to go on.

@@ -2,6 +2,8 @@
 
 use anstyle::{AnsiColor, Style};
 
+use crate::causes::Share;
+
 use super::escape::{escape, short};
 use super::facts::{Latency, LimitReport, WorkerReport};
 use super::summary::Report;
@@ -25,6 +27,7 @@ impl Report {
         lines.extend(stopped(self, color));
         lines.extend(insecure(self, color));
         lines.extend(time(self));
+        lines.extend(why(self));
         lines.extend(self.pace.as_ref().and_then(|pace| pace.advice.clone()));
         lines.push(sent(self));
         lines.extend(self.limits.iter().map(limit));
@@ -107,6 +110,18 @@ fn time(report: &Report) -> Option<String> {
         "{took}, bound {} ({binds}), {share}",
         seconds(best)
     ))
+}
+
+/// What binds, or what the time went to, where that is worth a line.
+fn why(report: &Report) -> Vec<String> {
+    const MOST: usize = 4;
+    let Some(why) = &report.why else {
+        return Vec::new();
+    };
+    let told = |share: &Share| format!("{} {}", short(&share.what()), percent(share.share));
+    let shares = report.causes.iter().take(MOST);
+    let shares: Vec<String> = shares.filter(|it| it.share >= 0.001).map(told).collect();
+    vec![format!("time went to: {}", shares.join(", ")), short(why)]
 }
 
 fn sent(report: &Report) -> String {

@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::attempt::Shared;
+use crate::causes::Balance;
 use crate::chance::Chance;
 use crate::error::Error;
 use crate::limit::{Gate, calendar_at_zero};
@@ -75,6 +76,12 @@ impl Run {
         &self.shared.live
     }
 
+    /// What the time of the workers has gone to so far.
+    #[must_use]
+    pub fn balance(&self) -> Balance {
+        self.shared.balance(self.live().elapsed())
+    }
+
     /// The gate that all requests pass.
     #[must_use]
     pub fn gate(&self) -> &Gate {
@@ -94,7 +101,7 @@ impl Run {
     /// # Errors
     /// That the input or the output can't be opened. What happens later is in the report.
     pub fn go(&self) -> Result<Report, Error> {
-        let started = Instant::now();
+        self.live().begin();
         let rows = self.plan().source.rows()?;
         let plan = self.plan();
         quotas::lend(&self.shared)?;
@@ -127,12 +134,13 @@ impl Run {
         drop((stages, to_writer));
         let tally = writer::write(&self.shared, writer, &records, &taken);
         let workers: Vec<Duration> = workers.into_iter().map(join).collect();
+        self.live().all_ended();
         self.end_intents(intents);
         self.shared.gates().for_each(Gate::close);
         Ok(summary::report(
             &self.shared,
             &tally,
-            started.elapsed(),
+            self.live().elapsed(),
             &workers,
         ))
     }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use jiff::Zoned;
+
 use crate::attempt::Shared;
+use crate::causes::{Share, free_again};
 use crate::limit::{Bound, Gate, Guard, LimitState, Policy};
 use crate::plan::Plan;
 use crate::report::{Ending, LimitReport, Pace, Report, Rows, Sent, WorkerReport};
@@ -16,6 +19,7 @@ pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duratio
     let bound = |policy: &Policy| bound(shared, policy, tally, took);
     let acked = bound(&shared.plan.policy().under(Guard::Acked));
     let bound = bound(shared.plan.policy());
+    let causes = shared.balance(took).shares();
     Report {
         rows: Rows {
             skipped: shared.plan.output.done().len(),
@@ -37,6 +41,8 @@ pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duratio
         limits: limits(shared),
         insecure: shared.plan.step.transport.is_insecure(),
         doubts: shared.live.doubts(),
+        why: why(shared, &causes),
+        causes,
         workers: worker_reports(shared, workers),
         ending: ending(shared, tally),
         ..of_records
@@ -68,6 +74,17 @@ fn advice(plan: &Plan, bound: Option<&Bound>, acked: Option<&Bound>) -> Option<S
             "waiting for answers costs {:.0} % of the time: with --guard acked, which is proven up to the server's network stack, the bound is {acked:.1} s",
             (1.0 - acked / bound) * 100.0
         )
+    })
+}
+
+/// What would help; and when to go on, if it was stopped while it waited.
+fn why(shared: &Shared, causes: &[Share]) -> Option<String> {
+    let advice = shared.advice(causes)?;
+    let waited = shared.stop.is_asked() && causes.first()?.held_by.is_some();
+    let free = shared.gates().filter_map(Gate::free_in).max();
+    Some(match free.filter(|_| waited) {
+        Some(wait) => format!("{advice}; {}", free_again(&Zoned::now(), wait)),
+        None => advice,
     })
 }
 

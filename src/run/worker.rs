@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_channel::Sender;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::chain::{Exit, Stage};
@@ -15,6 +15,7 @@ use super::inbox::Inbox;
 use super::outbox::{self, Batch, Outbox};
 use super::panics::{all, caught};
 use crate::attempt::{Shared, Walk};
+use crate::causes::Cause;
 use crate::sink::Intents;
 use crate::stop::{Reason, Stop};
 
@@ -34,6 +35,7 @@ pub fn start(
         caught(&shared.stop, "a worker", || {
             run(index, &shared, stages, to_writer, intents)
         });
+        shared.live.end(index);
         drop(stays);
         started.elapsed()
     })
@@ -46,7 +48,7 @@ fn run(
     to_writer: Sender<Batch>,
     intents: Option<Intents>,
 ) {
-    match Builder::new_current_thread().enable_all().build() {
+    match runtime(index, shared) {
         Ok(runtime) => {
             let work = work(index, shared.clone(), stages, to_writer, intents);
             LocalSet::new().block_on(&runtime, work);
@@ -55,6 +57,16 @@ fn run(
             "a worker could not start: {error}; are too many files open (ulimit -n)?"
         ))),
     }
+}
+
+/// An event loop that notes when its thread goes to rest, and when it goes on.
+fn runtime(index: usize, shared: &Arc<Shared>) -> std::io::Result<Runtime> {
+    let (rests, wakes) = (shared.clone(), shared.clone());
+    Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(move || rests.live.rest(index))
+        .on_thread_unpark(move || wakes.live.wake(index))
+        .build()
 }
 
 async fn work(
@@ -95,7 +107,10 @@ async fn step(walk: Walk, inbox: Inbox, exit: Exit, (in_flight, stop): (usize, S
 
 /// Takes one row after the other to its record.
 async fn serve(walk: Rc<Walk>, inbox: Rc<Inbox>, exit: Rc<Exit>) {
-    let put = async |record| exit.put(record).await;
+    let put = async |record| {
+        let _waits = walk.waits(Cause::Output);
+        exit.put(record).await;
+    };
     if let Some(batch) = walk.batch() {
         while let Ok(Some(rows)) = walk.unless_stopped(inbox.chunk()).await {
             if walk.rows(batch, rows, &put).await.is_err() {

@@ -35,6 +35,7 @@ pub fn write(
             shared.stop.ask(reason(&error));
         }
     }
+    shared.live.all_written();
     if is_limited {
         writer.end_usage(usage(shared));
     }

@@ -20,6 +20,7 @@ mod answers;
 mod auth;
 mod auto;
 mod batches;
+mod causes;
 mod chains;
 mod changes;
 mod crashes;

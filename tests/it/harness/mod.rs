@@ -54,8 +54,14 @@ impl Place {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
+    /// A file of JSON; what a summary says of the time adds up to it.
+    #[track_caller]
     pub fn json(&self, name: &str) -> Value {
-        serde_json::from_str(&self.read(name)).unwrap()
+        let json: Value = serde_json::from_str(&self.read(name)).unwrap();
+        if json["requests_per_second"].is_number() {
+            assert_causes_add_up(&json);
+        }
+        json
     }
 
     pub fn records(&self, name: &str) -> Vec<Value> {
@@ -69,6 +75,19 @@ pub fn times(few: usize, many: usize) -> usize {
         Some(_) => many,
         None => few,
     }
+}
+
+/// Every second of every worker has one cause.
+#[track_caller]
+fn assert_causes_add_up(summary: &Value) {
+    let causes = summary["causes"].as_array().unwrap();
+    let seconds = causes
+        .iter()
+        .map(|cause| cause["seconds"].as_f64().unwrap());
+    let (sum, wall) = (seconds.sum::<f64>(), summary["seconds"].as_f64().unwrap());
+    // The wall time is told in milliseconds.
+    let off = (sum - wall).abs() - 0.0005;
+    assert!(off <= wall / 100.0, "{sum} s of {wall} s: {causes:?}");
 }
 
 /// Asks again until it is so.

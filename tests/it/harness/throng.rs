@@ -154,6 +154,11 @@ impl Running {
         stdin.write_all(text.as_bytes()).unwrap();
     }
 
+    /// Nothing more will be fed.
+    pub fn fed_up(&mut self) {
+        self.child.stdin = None;
+    }
+
     pub fn ends(mut self) -> Ended {
         let status = wait(&mut self.child);
         Ended {

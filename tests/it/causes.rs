@@ -1,0 +1,147 @@
+//! Why it waits: the summary says what the time went to, and what would help.
+//! That it adds up is asserted wherever a test reads a summary.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use throng_mock::{Mock, Settings};
+
+use crate::harness::{Ended, Place, Throng, mock, plain_mock, run, symbols, until};
+
+fn slow(latency: &str) -> Mock {
+    mock(Settings {
+        latency: latency.parse().unwrap(),
+        ..Settings::default()
+    })
+}
+
+fn quotes(place: &Place, mock: &Mock, rows: usize) -> Throng {
+    let input = place.file("rows.csv", &symbols(rows));
+    summarized(place, run().quotes(&mock.url())).arg("--input", &input)
+}
+
+fn summarized(place: &Place, throng: Throng) -> Throng {
+    throng.arg("--summary-json", &place.path("summary.json"))
+}
+
+/// The first of the causes is this one; gives it, and what is advised.
+#[track_caller]
+fn binds(place: &Place, ended: &Ended, cause: &str) -> (Value, String) {
+    let summary = place.json("summary.json");
+    let first = summary["causes"][0].clone();
+    assert_eq!(first["cause"], cause, "{}", summary["causes"]);
+    let advice = summary["why"].as_str().unwrap().to_owned();
+    ended.says(&advice).says("time went to: ");
+    (first, advice)
+}
+
+#[test]
+fn a_limit_that_binds_is_named() {
+    let (place, mock) = (Place::new(), slow("5ms"));
+    let flags = "--rate 5/500ms --rate 1000/1m --workers 2";
+    let ended = quotes(&place, &mock, 20).flags(flags).exits(0);
+    let (first, advice) = binds(&place, &ended, "limit");
+    assert_eq!(first["name"], "5/500ms");
+    assert!(first["share"].as_f64() > Some(0.6), "{first}");
+    assert!(advice.starts_with("bound by 5/500ms ("), "{advice}");
+    let help = "more workers will not help; a second key would halve it";
+    assert!(advice.ends_with(help), "{advice}");
+}
+
+#[test]
+fn limits_of_keys_and_of_what_is_in_flight_have_their_own_advice() {
+    let (place, mock) = (Place::new(), slow("100ms"));
+    for (flags, name, help) in [
+        (
+            ["--in-flight", "1"],
+            "1 in flight",
+            "a larger number in flight",
+        ),
+        (
+            ["--per", "{{ request.host }}"],
+            "2/500ms",
+            "rows of more keys",
+        ),
+    ] {
+        let rate = if flags[0] == "--per" {
+            "2/500ms"
+        } else {
+            "1000/1s"
+        };
+        let throng = quotes(&place, &mock, 11)
+            .flags("--workers 1")
+            .arg("--rate", rate);
+        let ended = throng.arg(flags[0], flags[1]).exits(0);
+        let (first, advice) = binds(&place, &ended, "limit");
+        assert_eq!(first["name"], name);
+        assert!(advice.contains(help), "{advice}");
+    }
+}
+
+#[test]
+fn a_server_that_is_slow_is_told_from_a_limit() {
+    let (place, mock) = (Place::new(), slow("250ms"));
+    let ended = quotes(&place, &mock, 6)
+        .flags("--mode sync --workers 1 --rate 100/1s")
+        .exits(0);
+    let (first, advice) = binds(&place, &ended, "server");
+    assert!(first["share"].as_f64() > Some(0.6), "{first}");
+    assert!(advice.contains("--mode async"), "{advice}");
+}
+
+#[test]
+fn pauses_that_the_server_asks_for_and_those_before_retries_are_told_apart() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let input = place.file("rows.csv", &symbols(20));
+    for (route, cause, help) in [
+        (
+            "1/p{{ symbol }}?status=429&retry_after=2",
+            "pause",
+            "a lower rate",
+        ),
+        ("3/r{{ symbol }}?status=503", "retries", "why attempts fail"),
+    ] {
+        let url = format!("{}/flaky/{route}", mock.url());
+        let throng = summarized(&place, run().arg("--url", &url)).arg("--input", &input);
+        let ended = throng.flags("--workers 1 --retries 5").exits(0);
+        let (first, advice) = binds(&place, &ended, cause);
+        assert!(first["share"].as_f64() > Some(0.6), "{first}");
+        assert!(advice.contains(help), "{advice}");
+    }
+}
+
+#[test]
+fn a_slow_input_is_told() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let throng = summarized(&place, run().quotes(&mock.url()));
+    let mut running = throng.flags("--input - --format csv").fed_on();
+    running.feed("symbol\nA\n");
+    until("a request", || mock.judgement().requests == 1);
+    let begun = Instant::now();
+    until("two seconds", || begun.elapsed() > Duration::from_secs(2));
+    running.fed_up();
+    let ended = running.ends().with_code(0);
+    let (first, advice) = binds(&place, &ended, "input");
+    assert!(first["share"].as_f64() > Some(0.6), "{first}");
+    assert!(advice.contains("rows come no faster"), "{advice}");
+}
+
+#[test]
+fn a_run_that_is_stopped_while_it_waits_says_when_it_could_go_on() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let throng = quotes(&place, &mock, 9).flags("--rate 3/1d --workers 1");
+    let begun = Instant::now();
+    let running = throng.start();
+    until("all that is allowed", || mock.judgement().requests == 3);
+    until("two seconds", || begun.elapsed() > Duration::from_secs(2));
+    running.signal("-INT");
+    let ended = running.ends().with_code(130);
+    let (first, advice) = binds(&place, &ended, "limit");
+    assert_eq!(first["name"], "3/1day");
+    let tomorrow = jiff::Zoned::now().tomorrow().unwrap();
+    let date = tomorrow.strftime("%Y-%m-%d");
+    assert!(
+        advice.contains(&format!("; free again at {date} ")),
+        "{advice}"
+    );
+}
