@@ -178,7 +178,9 @@ impl Pace {
             .started
             .elapsed()
             .mul_f64((rows - done) as f64 / done as f64);
-        Some(format!("{} left", HumanDuration(left)))
+        // What a used-up limit makes wait can't be told from what came before.
+        let free = run.gate().free_in().unwrap_or_default();
+        Some(format!("{} left", HumanDuration(left.max(free))))
     }
 }
 
