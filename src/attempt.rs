@@ -5,30 +5,26 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
-use jiff::Timestamp;
+use http::{HeaderValue, Method, Request};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use crate::causes::{self, Balance, Cause, Share, Waiting};
-use crate::chance::Chance;
+use crate::causes::{Cause, Waiting};
 use crate::judge::{Tries, Verdict, landed};
-use crate::limit::{Ask, Gate, Permit, Time};
-use crate::live::{Counters, Live};
-use crate::plan::{Plan, Step};
-use crate::record::{Arrived, Failure, Record};
+use crate::limit::Ask;
+use crate::live::Counters;
+use crate::plan::Step;
+use crate::record::{Failure, Record};
 use crate::send::redirect::{self, Trust};
-use crate::send::{Answer, Landed, Lease, Sender, Trouble};
-use crate::sink::{Announcement, Intents};
+use crate::send::{Answer, Landed, Sender, Trouble};
+use crate::sink::Intents;
 use crate::source::Row;
-use crate::stop::{Ear, Reason, Stop};
+use crate::stop::{Ear, Reason};
 
 mod batch;
 mod gather;
@@ -36,63 +32,12 @@ mod hear;
 mod once;
 mod pages;
 mod renew;
+mod seen;
+mod sending;
+mod shared;
 
-use renew::Signed;
-
-/// A connection that ended while it waited for its permit costs no attempt, so often.
-const FREE_TRIES: u32 = 3;
-
-/// What all walks of a run have in common.
-pub struct Shared {
-    pub plan: Plan,
-    pub gate: Gate,
-    /// Those of the later steps, where they have their own.
-    pub later: Vec<Option<Gate>>,
-    /// What the calendar said when the gate's clock was at its zero: one answer
-    /// for the whole run, so that its times are consistent.
-    pub calendar_at_zero: Timestamp,
-    pub live: Live,
-    pub stop: Stop,
-    pub chance: Chance,
-}
-
-impl Shared {
-    /// What the calendar says, by the gate's clock.
-    fn calendar_now(&self) -> SystemTime {
-        SystemTime::from(self.calendar_at_zero) + self.gate.now().since(Time::ZERO)
-    }
-
-    /// All gates.
-    pub fn gates(&self) -> impl Iterator<Item = &Gate> {
-        std::iter::once(&self.gate).chain(self.later.iter().flatten())
-    }
-
-    /// What the time of the workers went to, up to this time of the run.
-    pub fn balance(&self, now: Duration) -> Balance {
-        Balance {
-            spent: self.live.spent(now),
-            held: self.gates().flat_map(Gate::held_up).collect(),
-        }
-    }
-
-    /// What would help against what binds.
-    pub fn advice(&self, shares: &[Share]) -> Option<String> {
-        let crew = self.plan.workers;
-        let setup = causes::Setup {
-            workers: crew.count,
-            in_flight: crew.in_flight,
-            cores: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
-            keys: self.plan.step.policy.keys().len(),
-        };
-        causes::advice(shares, &setup)
-    }
-
-    /// The one that the requests of the step at this place pass.
-    fn gate_at(&self, place: usize) -> &Gate {
-        let own = place.checked_sub(1).and_then(|place| self.later.get(place));
-        own.and_then(Option::as_ref).unwrap_or(&self.gate)
-    }
-}
+use seen::Seen;
+pub use shared::Shared;
 
 /// What the rows of one worker have in common.
 pub struct Walk {
@@ -122,23 +67,6 @@ enum Break {
     Trouble(Trouble),
 }
 
-/// What a record says of its attempts, and what they were signed with.
-#[derive(Default)]
-struct Seen {
-    attempts: u32,
-    status: Option<StatusCode>,
-    latency: Option<Duration>,
-    arrived: Vec<Arrived>,
-    /// Of a request that must not be sent twice, or not after a time.
-    announcements: Vec<Announcement>,
-    /// Whether any attempt may have been done.
-    may_be_done: bool,
-    signed: Signed,
-    renewed: bool,
-    /// Whether the last answer was a refusal: it costs no try.
-    refused: bool,
-}
-
 /// On whose behalf a request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Errand {
@@ -164,54 +92,6 @@ impl Errand {
 struct Terms<'a> {
     ask: &'a Ask,
     errand: Errand,
-}
-
-impl Seen {
-    /// Takes in what the server may have seen of an attempt.
-    fn judge(&mut self, landed: Landed) {
-        match landed {
-            Landed::No => self.take_back(),
-            Landed::Maybe => self.may_be_done = true,
-            Landed::Final => {}
-        }
-    }
-
-    /// Nothing was done: what was announced did not happen.
-    fn take_back(&mut self) {
-        if !self.may_be_done {
-            let announcements = self.announcements.iter_mut();
-            announcements.for_each(Announcement::take_back);
-        }
-    }
-
-    /// Takes in what came later.
-    fn add(&mut self, later: &Seen) {
-        self.attempts += later.attempts;
-        self.status = later.status.or(self.status);
-        self.latency = later.latency.or(self.latency);
-        self.arrived.extend_from_slice(&later.arrived);
-    }
-
-    /// What there is to tell; attempts are told once.
-    fn take(&mut self) -> Seen {
-        let told = Seen {
-            arrived: std::mem::take(&mut self.arrived),
-            ..self.told()
-        };
-        self.attempts = 0;
-        told
-    }
-
-    /// What there is to tell to each of several; not when requests arrived, which
-    /// is told once.
-    fn told(&self) -> Seen {
-        Seen {
-            attempts: self.attempts,
-            status: self.status,
-            latency: self.latency,
-            ..Seen::default()
-        }
-    }
 }
 
 impl Walk {
@@ -378,137 +258,6 @@ impl Walk {
                 _ => return Ok(Ok(answer)),
             }
         }
-    }
-
-    /// A connection that had ended before anything was written is replaced.
-    async fn send(
-        &self,
-        request: &Request<Bytes>,
-        terms: Terms<'_>,
-        seen: &mut Seen,
-    ) -> Result<Answer, Break> {
-        let mut free = FREE_TRIES;
-        loop {
-            // In a box, lest the walk be moved about with all that sending needs.
-            let sent = Box::pin(self.send_once(request, terms, seen)).await;
-            match sent {
-                Err(Break::Trouble(trouble)) if free > 0 && trouble.is_stale_connection() => {
-                    seen.attempts -= 1;
-                    free -= 1;
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-
-    /// One connection, one permit, one sending.
-    async fn send_once(
-        &self,
-        request: &Request<Bytes>,
-        terms: Terms<'_>,
-        seen: &mut Seen,
-    ) -> Result<Answer, Break> {
-        seen.attempts += 1;
-        let (mut lease, mut permit) = self.ready_to_sign(request, terms, seen).await?;
-        if let Some(trouble) = self.too_old(seen) {
-            seen.attempts -= 1;
-            permit.returned();
-            return Err(trouble.into());
-        }
-        for announcement in &mut seen.announcements {
-            let _waits = self.waits(Cause::Output);
-            announcement.make().await.map_err(|_| Break::Stopped)?;
-        }
-        let mut request = request.clone();
-        if terms.errand == Errand::Own
-            && let Err(trouble) = self.sign(&mut request, permit.key(), seen)
-        {
-            permit.returned();
-            return Err(trouble.into());
-        }
-        permit.sent();
-        let _in_flight = self.live().sent();
-        let time = self.sender.start();
-        let arrived = || permit.acked();
-        let head = {
-            let sending = pin!(self.sender.send(&mut lease, request, time, arrived));
-            self.unless_cut(sending).await
-        };
-        let head = self.settle(&mut permit, head, terms.errand, seen);
-        if head.is_err() {
-            seen.arrived.extend(self.arrived(&permit));
-        }
-        let head = head?;
-        seen.status = Some(head.status());
-        let answer = {
-            let reading = pin!(self.sender.read(lease, head, time));
-            self.unless_cut(reading).await
-        };
-        self.settle_by_body(&mut permit, &answer, terms.errand, seen);
-        seen.arrived.extend(self.arrived(&permit));
-        seen.latency = Some(time.elapsed());
-        let answer = answer?;
-        if terms.errand == Errand::Token {
-            return Ok(answer);
-        }
-        for (unit, cost) in self.step().settler.costs(&answer.body) {
-            permit.settle(unit, cost);
-        }
-        // From here on nobody sees a secret that the server echoes.
-        let body = self.run.plan.secrets.hide_in(answer.body);
-        Ok(Answer { body, ..answer })
-    }
-
-    /// Why it must not be sent any more, if the server has forgotten its key by now.
-    fn too_old(&self, seen: &Seen) -> Option<Trouble> {
-        let ttl = self.step().judge.key_ttl()?;
-        let age = seen
-            .announcements
-            .iter()
-            .filter_map(Announcement::age)
-            .max()?;
-        (age >= ttl).then(|| Trouble {
-            kind: "outcome unknown",
-            detail: format!(
-                "it was sent {} ago and may have been done, and the server knows its Idempotency-Key for {} (retry.idempotency-ttl): it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
-                humantime::format_duration(Duration::from_secs(age.as_secs())),
-                humantime::format_duration(ttl),
-            ),
-            landed: Landed::Final,
-        })
-    }
-
-    /// The permit comes last: making a connection takes a time that varies.
-    async fn ready(&self, uri: &Uri, ask: &Ask) -> Result<(Lease, Permit), Break> {
-        let connects = self.waits(Cause::Server);
-        let lease = self.sender.lease(uri).await?;
-        drop(connects);
-        let waits = self.waits(Cause::Gate);
-        let permit = {
-            let turn = pin!(self.run.gate_at(self.place).permit(ask.clone()));
-            self.unless_stopped(turn).await?
-        };
-        let permit = permit.map_err(|_| self.used_up())?;
-        drop(waits);
-        let _connects = self.waits(Cause::Server);
-        Ok((self.sender.renew(lease, uri).await?, permit))
-    }
-
-    /// What one attempt may have at all was checked before: only a total can be
-    /// used up, or a ledger be out of reach.
-    fn used_up(&self) -> Stopped {
-        let why = self.run.gate_at(self.place).trouble();
-        self.run.stop.ask(Reason::Trouble(why.unwrap_or_else(|| {
-            "the total that the limits allow for a run is used up (limit.rate = \"N/run\")".into()
-        })));
-        Stopped
-    }
-
-    /// When its request can have reached the server, if it was sent.
-    fn arrived(&self, permit: &Permit) -> Option<Arrived> {
-        let linger = self.step().policy.linger;
-        let arrived = |arrival| Arrived::new(arrival, linger, self.run.calendar_at_zero);
-        permit.arrival().map(arrived)
     }
 
     /// A host that nobody has reached yet, after all retries, is not one row's trouble.

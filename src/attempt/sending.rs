@@ -1,0 +1,152 @@
+//! One sending: a connection, a permit, a signature, an answer, in this order.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Uri};
+
+use super::seen::Seen;
+use super::{Break, Errand, Stopped, Terms, Walk};
+use crate::causes::Cause;
+use crate::limit::{Ask, Permit};
+use crate::record::Arrived;
+use crate::send::{Answer, Landed, Lease, Trouble};
+use crate::sink::Announcement;
+use crate::stop::Reason;
+
+/// A connection that ended while it waited for its permit costs no attempt, so often.
+const FREE_TRIES: u32 = 3;
+
+impl Walk {
+    /// A connection that had ended before anything was written is replaced.
+    pub(super) async fn send(
+        &self,
+        request: &Request<Bytes>,
+        terms: Terms<'_>,
+        seen: &mut Seen,
+    ) -> Result<Answer, Break> {
+        let mut free = FREE_TRIES;
+        loop {
+            // In a box, lest the walk be moved about with all that sending needs.
+            let sent = Box::pin(self.send_once(request, terms, seen)).await;
+            match sent {
+                Err(Break::Trouble(trouble)) if free > 0 && trouble.is_stale_connection() => {
+                    seen.attempts -= 1;
+                    free -= 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// One connection, one permit, one sending.
+    async fn send_once(
+        &self,
+        request: &Request<Bytes>,
+        terms: Terms<'_>,
+        seen: &mut Seen,
+    ) -> Result<Answer, Break> {
+        seen.attempts += 1;
+        let (mut lease, mut permit) = self.ready_to_sign(request, terms, seen).await?;
+        if let Some(trouble) = self.too_old(seen) {
+            seen.attempts -= 1;
+            permit.returned();
+            return Err(trouble.into());
+        }
+        for announcement in &mut seen.announcements {
+            let _waits = self.waits(Cause::Output);
+            announcement.make().await.map_err(|_| Break::Stopped)?;
+        }
+        let mut request = request.clone();
+        if terms.errand == Errand::Own
+            && let Err(trouble) = self.sign(&mut request, permit.key(), seen)
+        {
+            permit.returned();
+            return Err(trouble.into());
+        }
+        permit.sent();
+        let _in_flight = self.live().sent();
+        let time = self.sender.start();
+        let arrived = || permit.acked();
+        let head = {
+            let sending = pin!(self.sender.send(&mut lease, request, time, arrived));
+            self.unless_cut(sending).await
+        };
+        let head = self.settle(&mut permit, head, terms.errand, seen);
+        if head.is_err() {
+            seen.arrived.extend(self.arrived(&permit));
+        }
+        let head = head?;
+        seen.status = Some(head.status());
+        let answer = {
+            let reading = pin!(self.sender.read(lease, head, time));
+            self.unless_cut(reading).await
+        };
+        self.settle_by_body(&mut permit, &answer, terms.errand, seen);
+        seen.arrived.extend(self.arrived(&permit));
+        seen.latency = Some(time.elapsed());
+        let answer = answer?;
+        if terms.errand == Errand::Token {
+            return Ok(answer);
+        }
+        for (unit, cost) in self.step().settler.costs(&answer.body) {
+            permit.settle(unit, cost);
+        }
+        // From here on nobody sees a secret that the server echoes.
+        let body = self.run.plan.secrets.hide_in(answer.body);
+        Ok(Answer { body, ..answer })
+    }
+
+    /// Why it must not be sent any more, if the server has forgotten its key by now.
+    pub(super) fn too_old(&self, seen: &Seen) -> Option<Trouble> {
+        let ttl = self.step().judge.key_ttl()?;
+        let age = seen
+            .announcements
+            .iter()
+            .filter_map(Announcement::age)
+            .max()?;
+        (age >= ttl).then(|| Trouble {
+            kind: "outcome unknown",
+            detail: format!(
+                "it was sent {} ago and may have been done, and the server knows its Idempotency-Key for {} (retry.idempotency-ttl): it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
+                humantime::format_duration(Duration::from_secs(age.as_secs())),
+                humantime::format_duration(ttl),
+            ),
+            landed: Landed::Final,
+        })
+    }
+
+    /// The permit comes last: making a connection takes a time that varies.
+    pub(super) async fn ready(&self, uri: &Uri, ask: &Ask) -> Result<(Lease, Permit), Break> {
+        let connects = self.waits(Cause::Server);
+        let lease = self.sender.lease(uri).await?;
+        drop(connects);
+        let waits = self.waits(Cause::Gate);
+        let permit = {
+            let turn = pin!(self.run.gate_at(self.place).permit(ask.clone()));
+            self.unless_stopped(turn).await?
+        };
+        let permit = permit.map_err(|_| self.used_up())?;
+        drop(waits);
+        let _connects = self.waits(Cause::Server);
+        Ok((self.sender.renew(lease, uri).await?, permit))
+    }
+
+    /// What one attempt may have at all was checked before: only a total can be
+    /// used up, or a ledger be out of reach.
+    fn used_up(&self) -> Stopped {
+        let why = self.run.gate_at(self.place).trouble();
+        self.run.stop.ask(Reason::Trouble(why.unwrap_or_else(|| {
+            "the total that the limits allow for a run is used up (limit.rate = \"N/run\")".into()
+        })));
+        Stopped
+    }
+
+    /// When its request can have reached the server, if it was sent.
+    pub(super) fn arrived(&self, permit: &Permit) -> Option<Arrived> {
+        let linger = self.step().policy.linger;
+        let arrived = |arrival| Arrived::new(arrival, linger, self.run.calendar_at_zero);
+        permit.arrival().map(arrived)
+    }
+}
