@@ -43,7 +43,8 @@ done
 read -r seconds peak <time
 echo "resume after $many rows: $seconds s from start to end, 2000 rows asked; peak $peak KB"
 
-mkdir many && mv many.parquet many/part-000000.parquet
+# The same job had these records, so they need not be compared with the input.
+mkdir many && mv many.parquet many/part-000000.parquet && cp many.jsonl.throng many.throng
 /usr/bin/time -o time -f '%e %M' "$throng" run "${job[@]}" -i rows.csv -o many --parts --resume 2>said
 read -r seconds peak <time
 echo "the same after parts: $seconds s; peak $peak KB"

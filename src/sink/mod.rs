@@ -9,7 +9,8 @@
 //! - `target`, `rewrite`, `opened`, `disk`: the file from its opening to its bytes
 //! - `finish`, `mirror`, `order`: what becomes of a journal whose output is packed,
 //!   a database or a Parquet file, or is to be in the order of the input
-//! - `parts`: a directory of Parquet files, to which the journal is added again and again
+//! - `parts`, `glance`: a directory of Parquet files, to which the journal is added again
+//!   and again
 //! - `intents`: what was sent and may have been done, for requests that must not
 //!   be sent twice
 //! - `sidecar`, `spent`: the small file beside it, which one run has at a
@@ -61,6 +62,8 @@ mod opened;
 mod rewrite;
 
 mod finish;
+
+mod glance;
 
 mod parts;
 pub use parts::unfinished;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::check::{self, Place};
 use super::finish::{Finished, Kind, as_lines, placed, rows};
+use super::glance;
 use super::resume::Past;
 use super::sidecar::{self, beside, sync_directory};
 use super::target::Target;
@@ -52,7 +53,10 @@ pub(super) fn place(
         _ => {
             let before = sidecar::read(directory);
             let synced = before.as_ref().and_then(|before| before.synced.as_ref());
-            let texts = (text(directory)?, whole(&journal)?);
+            // Values of a key stand in any column.
+            let glance = settings.key.is_none().then(|| glance::text(parts));
+            let text = glance.flatten().map_or_else(|| text(directory), Ok)?;
+            let texts = (text, whole(&journal)?);
             let past = past::of_parts(directory, texts, format, settings, synced, resends)?;
             (before, past, size.or(Some(0)))
         }

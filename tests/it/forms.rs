@@ -209,6 +209,19 @@ fn a_part_whose_journal_was_not_emptied_is_no_row_twice() {
 }
 
 #[test]
+fn parts_go_by_a_key_as_well() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let ask = || {
+        let asked = ask(&place, &mock, PARTS);
+        asked.flags("--key symbol")
+    };
+    ask().flags("--take 30").exits(0);
+    ask().flags("--resume").exits(0).says("30 more done before");
+    assert_eq!(mock.judgement().requests as usize, ROWS);
+    assert_one_record_per_row(&converted(&place, PARTS), ROWS);
+}
+
+#[test]
 fn parts_that_make_no_sense_say_why() {
     let (place, mock) = (Place::new(), plain_mock());
     place.file("file", "precious");
