@@ -1,10 +1,10 @@
 //! What a server says in its own way: rules for refusals, and its count in headers.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::counted::{Counted, Left, go, serve};
-use crate::harness::{Place, assert_one_record_per_row, run, symbols, throng};
+use crate::harness::{Place, assert_one_record_per_row, throng};
 use crate::recorder::{answer, json};
 
 /// A fifth too much: without the headers a window would see four refusals.
@@ -72,50 +72,6 @@ fn a_ban_ends_the_run_at_once_and_a_quota_that_is_gone_says_until_when() {
     let job = "[[refusal]]\nwhen = '.Information'\nmeans = \"quota-gone\"\npause = \"1d\"";
     let ended = go(&place, &gone, 50, job, 3);
     ended.says("quota is used up").says("resume after 2");
-}
-
-#[test]
-fn nothing_is_sent_before_a_pause_ends_and_the_restart_is_spread() {
-    let counted = Arc::new(Mutex::new(Vec::<(Instant, bool)>::new()));
-    let (place, seen) = (Place::new(), counted.clone());
-    let server = serve(move |_| {
-        let mut seen = seen.lock().unwrap();
-        let refuse = seen.len() == 40;
-        seen.push((Instant::now(), refuse));
-        drop(seen);
-        match refuse {
-            true => answer("429 Too Many Requests", &[("retry-after", "1")], "{}"),
-            false => {
-                // Long enough for the others to come meanwhile.
-                std::thread::sleep(Duration::from_millis(40));
-                json("{}")
-            }
-        }
-    });
-    let input = place.file("rows.csv", &symbols(200));
-    let ended = run()
-        .arg("--url", &format!("{}/{{{{ symbol }}}}", server.url()))
-        .arg("--input", &input)
-        .flags("--workers 2 --concurrency 20")
-        .exits(0);
-    assert_one_record_per_row(&ended.records(), 200);
-    let seen = counted.lock().unwrap();
-    let (refused, _) = *seen.iter().find(|(_, refused)| *refused).unwrap();
-    let pause = Duration::from_secs(1);
-    // What was in flight then may come a little later; the rest waits.
-    let after: Vec<Duration> = seen
-        .iter()
-        .map(|(at, _)| at.saturating_duration_since(refused))
-        .collect();
-    let in_flight = after.iter().filter(|t| !t.is_zero() && **t < pause).count();
-    assert!(in_flight <= 40, "{in_flight}");
-    // The first ones of the restart go before any of them is answered: two, no more.
-    let first = after.iter().filter(|t| **t >= pause).min().unwrap();
-    let burst = after
-        .iter()
-        .filter(|t| **t >= pause && **t < *first + Duration::from_millis(40))
-        .count();
-    assert!(burst <= 2, "{burst}");
 }
 
 #[test]
