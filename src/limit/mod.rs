@@ -43,7 +43,7 @@ pub mod sliding;
 pub mod fixed;
 
 pub mod auto;
-mod bucket;
+pub mod bucket;
 
 pub mod counter;
 
