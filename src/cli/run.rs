@@ -38,7 +38,7 @@ Examples of limits (all that are given hold at once):
 
 pub fn main(arguments: Arguments) -> Result<Exit, Error> {
     let plan = arguments.job.plan()?;
-    check_summary(&plan, &arguments.show)?;
+    check_summary(&arguments.show, plan.output_file().as_deref())?;
     let (exit, _) = carry_out(plan, &arguments.show)?;
     Ok(exit)
 }
@@ -77,15 +77,13 @@ pub fn show(report: &Report, show: &Show) -> Result<(), Error> {
     write_summary(report, show)
 }
 
-/// A summary that can't be written is found before anything is sent.
-fn check_summary(plan: &Plan, show: &Show) -> Result<(), Error> {
+/// A summary that can't be written, or would take the records' place, is found
+/// before anything is done.
+pub fn check_summary(show: &Show, records: Option<&str>) -> Result<(), Error> {
     let Some(path) = &show.summary_json else {
         return Ok(());
     };
-    check_apart(
-        ("the summary", Some(path)),
-        ("the output", plan.output_file().as_deref()),
-    )?;
+    check_apart(("the summary", Some(path)), ("the records", records))?;
     let directory = Path::new(path)
         .parent()
         .filter(|parent| *parent != Path::new(""));

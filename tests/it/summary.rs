@@ -3,7 +3,7 @@
 use serde_json::Value;
 use throng_mock::price;
 
-use crate::harness::{Ended, Place, Throng, mock, plain_mock, run};
+use crate::harness::{Ended, Place, Throng, mock, plain_mock, run, throng};
 
 const ROWS: &str = "symbol,sector\nA,tech\nB,bank\nC,tech\nD,oil\nE,tech\n";
 
@@ -149,4 +149,14 @@ fn a_run_that_stops_on_its_way_writes_it_quiet_or_not() {
         assert!(stopped.contains("line 502"), "{stopped}");
         std::fs::remove_file(place.path("summary.json")).unwrap();
     }
+}
+
+#[test]
+fn a_summary_never_takes_the_place_of_the_records_that_it_is_of() {
+    let place = Place::new();
+    let records = "{\"symbol\":\"A\",\"_row\":0,\"_ok\":true,\"_status\":200,\"_error\":null,\"_detail\":null,\"_attempts\":1,\"_ms\":1.0}\n";
+    let path = place.file("out.jsonl", records);
+    let ended = throng("report").arg("--summary-json", &path).flags(&path);
+    ended.exits(2).says("the summary");
+    assert_eq!(place.read("out.jsonl"), records);
 }
