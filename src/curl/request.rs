@@ -1,5 +1,7 @@
 //! What a command's flags come to, as parts of a job.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::{Said, Translated};
@@ -19,7 +21,6 @@ struct Job {
     as_query: bool,
     head: bool,
     rest: Map<String, Value>,
-    notes: Vec<String>,
 }
 
 /// All of a command's flags as a job.
@@ -46,7 +47,12 @@ impl Job {
                     "-b {value} is a file of cookies: give them as NAME=VALUE"
                 ));
             }
-            "cookie" => self.set_header("Cookie", value),
+            "cookie" => {
+                // Several become one header, as curl writes it.
+                let before = self.headers.get("Cookie").and_then(Value::as_str);
+                let all = before.map_or_else(|| value.to_owned(), |all| format!("{all};{value}"));
+                self.set_header("Cookie", &all);
+            }
             "range" => self.set_header("Range", &format!("bytes={value}")),
             "data" | "data-ascii" => self.data.push(read(value, Lines::Dropped)?),
             "data-binary" => self.data.push(read(value, Lines::Kept)?),
@@ -68,9 +74,12 @@ impl Job {
 
     /// What is not of the request itself.
     fn rest_of(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let duration = |value: &str| match value.contains('.') {
-            true => format!("{}ms", value.parse::<f64>().unwrap_or(0.0) * 1000.0),
-            false => format!("{value}s"),
+        let duration = || {
+            let seconds = value.parse().ok();
+            seconds
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                .map(|duration| humantime::format_duration(duration).to_string())
+                .ok_or_else(|| format!("--{name} {value} is not a number of seconds"))
         };
         let number = || {
             value
@@ -90,8 +99,8 @@ impl Job {
             }
             "location" => ("send", "follow", json!(10)),
             "max-redirs" => ("send", "follow", json!(number()?)),
-            "max-time" => ("send", "timeout", duration(value).into()),
-            "connect-timeout" => ("send", "connect-timeout", duration(value).into()),
+            "max-time" => ("send", "timeout", duration()?.into()),
+            "connect-timeout" => ("send", "connect-timeout", duration()?.into()),
             "retry" => ("retry", "retries", json!(number()?)),
             "insecure" => ("tls", "insecure", true.into()),
             "cacert" => ("tls", "ca-cert", value.into()),
@@ -260,7 +269,7 @@ impl Job {
         self.rest.insert("request".into(), request);
         Ok(Translated {
             job: self.rest.into(),
-            notes: self.notes,
+            notes: Vec::new(),
         })
     }
 

@@ -13,7 +13,7 @@ const VARIABLES: [(&str, &str); 4] = [
 ];
 
 /// Written anew after the documentation of APIs; `HOST` is the recording server.
-const COMMANDS: [&str; 31] = [
+const COMMANDS: [&str; 32] = [
     // GitHub
     r#"curl -L -H "Accept: application/vnd.github+json" -H "Authorization: Bearer $TOKEN" -H "X-GitHub-Api-Version: 2022-11-28" "HOST/repos/octo/hello/issues?state=open&per_page=5""#,
     r#"curl -X POST -H 'Accept: application/vnd.github+json' -H "Authorization: Bearer $TOKEN" HOST/repos/octo/hello/issues -d '{"title":"Found a bug","body":"It'\''s broken","labels":["bug"]}'"#,
@@ -47,6 +47,7 @@ const COMMANDS: [&str; 31] = [
     r#"curl -T FILES/train.jsonl -H "Expect:" HOST/upload/train"#,
     r#"curl HOST/plain"#,
     r#"curl -A "my-agent/1.0" -e https://example.com/from -b "session=abc; theme=dark" HOST/headers"#,
+    r#"curl -b a=1 -b b=2 -m 1.001 HOST/cookies"#,
     r#"curl --compressed -H "X-Empty;" -H "Accept:" HOST/compressed"#,
     r#"curl -r 0-99 -H "X-Twice: 1" -H "X-Twice: 2" HOST/range"#,
     r#"curl -X PATCH -H "Content-Type: application/merge-patch+json" --data-raw $'{"note":"it\'s\\n\u00e9"}' HOST/notes/1"#,
