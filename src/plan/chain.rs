@@ -3,7 +3,7 @@
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use super::{Job, Step, hosts, names};
+use super::{Job, Step, hosts, names, notes};
 use crate::crew::Crew;
 use crate::error::Error;
 use crate::render::Known;
@@ -41,6 +41,8 @@ pub struct Later {
     pub(crate) limits_itself: bool,
     /// For people: what it asks.
     pub(crate) about: String,
+    /// What they should know of it.
+    pub(crate) notes: Vec<String>,
 }
 
 impl NextStep {
@@ -72,13 +74,14 @@ impl Later {
     fn new(job: &Job, limits_itself: bool, known: &Known<'_>) -> Result<Later, Error> {
         let step = Step::new(job, known)?;
         check_repeatable(job, &step)?;
-        hosts::check_later(&step, job)?;
+        hosts::check_later(&step)?;
         let mut crew = Crew::new(&job.workers, &step.policy)?;
         if let Some(batch) = &step.batch {
             crew.chunk = batch.size();
         }
         Ok(Later {
             about: job.request.url.clone().unwrap_or_default(),
+            notes: notes::of(job, &step),
             step,
             crew,
             limits_itself,

@@ -1,5 +1,7 @@
 //! Which hosts are asked, where rows have a say in it.
 
+use http::Uri;
+
 use super::{Job, Step};
 use crate::auth::Tokens;
 use crate::error::Error;
@@ -11,10 +13,7 @@ const ROWS: usize = 100;
 /// Where rows name hosts and the job allows none, the hosts of the first rows are
 /// allowed, unless something that others must not see would go along.
 pub fn settle(step: &mut Step, job: &Job, source: &Source) -> Result<(), Error> {
-    let fixed = step.renderer.fixed_uri();
-    for uri in fixed.iter().chain(step.signer.tokens().map(Tokens::uri)) {
-        step.check_plain(uri).map_err(Error::plan)?;
-    }
+    let fixed = check_fixed(step)?;
     let is_open = step.renderer.hosts().is_some_and(|hosts| hosts.is_empty());
     if !is_open || !source.lasts() {
         return check_allowed(step, job, is_open);
@@ -32,14 +31,24 @@ pub fn settle(step: &mut Step, job: &Job, source: &Source) -> Result<(), Error> 
 }
 
 /// The values of a step before are a server's: they don't decide who is asked.
-pub fn check_later(step: &Step, job: &Job) -> Result<(), Error> {
-    let is_open = step.renderer.hosts().is_some_and(|hosts| hosts.is_empty());
-    match is_open {
+pub fn check_later(step: &Step) -> Result<(), Error> {
+    check_fixed(step)?;
+    match step.renderer.hosts().is_some_and(|hosts| hosts.is_empty()) {
         true => Err(Error::plan(
             "its host comes from the answers of the step before: name the hosts that may be asked (step.request.allow-host)",
         )),
-        false => check_allowed(step, job, false),
+        false => Ok(()),
     }
+}
+
+/// What the job writes out itself: the host of its requests, which is given, and
+/// where its tokens come from.
+fn check_fixed(step: &Step) -> Result<Option<Uri>, Error> {
+    let fixed = step.renderer.fixed_uri();
+    for uri in fixed.iter().chain(step.signer.tokens().map(Tokens::uri)) {
+        step.check_plain(uri).map_err(Error::plan)?;
+    }
+    Ok(fixed)
 }
 
 fn check_allowed(step: &Step, job: &Job, is_open: bool) -> Result<(), Error> {

@@ -103,6 +103,12 @@ impl Plan {
         };
         let identity = identity::of(job, &source)?;
         let mut notes = notes::of(job, &step);
+        for note in later.iter().flat_map(|later| &later.notes) {
+            // Most hold for all steps.
+            if !notes.contains(note) {
+                notes.push(note.clone());
+            }
+        }
         notes.extend(resume::check(
             &mut output,
             &identity,
