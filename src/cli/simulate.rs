@@ -52,11 +52,13 @@ struct Server {
 
 pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
     // Nothing is written, so it doesn't matter what is there.
-    let job = arguments.job.job()?.overlay(json!({ "output": null }))?;
     let job = Job {
         output: Default::default(),
-        ..job
+        ..arguments.job.job()?
     };
+    if !job.step.is_empty() {
+        say::note("only the first step is simulated: what comes of it decides on the others");
+    }
     let model = Settings {
         logs: arguments.arrivals.is_some(),
         ..arguments.server.model(&job)?
