@@ -53,6 +53,7 @@ mod secrets;
 mod security;
 mod sending;
 mod servers;
+mod shares;
 mod signals;
 mod simulated;
 mod spoken;

@@ -85,9 +85,13 @@ fn assert_causes_add_up(summary: &Value) {
         .iter()
         .map(|cause| cause["seconds"].as_f64().unwrap());
     let (sum, wall) = (seconds.sum::<f64>(), summary["seconds"].as_f64().unwrap());
-    // The wall time is told in milliseconds.
-    let off = (sum - wall).abs() - 0.0005;
-    assert!(off <= wall / 100.0, "{sum} s of {wall} s: {causes:?}");
+    // The two are read from the clock one after the other, and a busy machine may
+    // do something else between them.
+    let slack = 0.005 + wall / 100.0;
+    assert!(
+        (sum - wall).abs() <= slack,
+        "{sum} s of {wall} s: {causes:?}"
+    );
 }
 
 /// Asks again until it is so.
