@@ -55,6 +55,23 @@ fn socks(asked: std::sync::Arc<std::sync::Mutex<Vec<String>>>) -> std::net::Sock
 }
 
 #[test]
+fn an_interface_that_is_not_there_is_said() {
+    let (place, origin) = (Place::new(), Recorder::start());
+    let ended = run()
+        .arg("--url", &origin.url())
+        .arg("--input", &place.file("rows.csv", "id\n1\n"))
+        .flags("--interface nowhere0 --retries 0")
+        .ends();
+    assert_ne!(ended.code, Some(0));
+    let told = ended.stdout + &ended.stderr;
+    assert!(
+        told.contains("network.interface (--interface) nowhere0: "),
+        "{told}"
+    );
+    assert_eq!(origin.came(), []);
+}
+
+#[test]
 fn ways_to_a_server() {
     let (place, origin) = (Place::new(), Recorder::start());
     let port = origin.addr().port();
@@ -78,9 +95,10 @@ fn ways_to_a_server() {
         &format!("http://named.example:{port}/"),
         &format!("--resolve named.example:{port}:127.0.0.1"),
     );
-    ask(&origin.url(), "--interface 127.0.0.1");
     ask(&origin.url(), "--interface lo");
+    ask(&origin.url(), "--interface 127.0.0.2");
     assert_eq!(origin.came().len(), 5);
+    assert_eq!(origin.came()[4].from.to_string(), "127.0.0.2");
     assert_eq!(
         origin.came()[2].header("host"),
         Some(&*format!("named.example:{port}"))

@@ -1,7 +1,7 @@
 //! A plain server that keeps every request byte by byte, and answers as it is told.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -13,6 +13,8 @@ pub struct Came {
     /// Names in small letters, and values, in the order of their names.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// The address that it came from.
+    pub from: IpAddr,
 }
 
 pub struct Recorder {
@@ -104,15 +106,15 @@ pub fn answer(status: &str, headers: &[(&str, &str)], body: &str) -> String {
 }
 
 fn converse(stream: &TcpStream, came: &Mutex<Vec<Came>>, answer: &Answers) -> Option<()> {
-    let mut reader = BufReader::new(stream);
+    let (mut reader, from) = (BufReader::new(stream), stream.peer_addr().ok()?.ip());
     loop {
-        let request = read(&mut reader)?;
+        let request = read(&mut reader, from)?;
         came.lock().unwrap().push(request.clone());
         (&*stream).write_all(answer(&request).as_bytes()).ok()?;
     }
 }
 
-fn read(reader: &mut impl BufRead) -> Option<Came> {
+fn read(reader: &mut impl BufRead, from: IpAddr) -> Option<Came> {
     let line = read_line(reader)?;
     let mut headers = Vec::new();
     loop {
@@ -128,6 +130,7 @@ fn read(reader: &mut impl BufRead) -> Option<Came> {
         line,
         headers,
         body: Vec::new(),
+        from,
     };
     let length: usize = came.header("content-length").unwrap_or("0").parse().ok()?;
     came.body = vec![0; length];
