@@ -42,6 +42,13 @@ fn start(place: &Place, mock: &Mock, output: &str) -> Running {
     job("run", place, mock, output).flags("--overwrite").start()
 }
 
+/// Its progress tells of rows that wait for the limit, and of none that goes.
+fn waits_at_the_gate(running: &Running) {
+    until("rows at the gate", || {
+        running.said().contains("0 in flight · 8 waiting")
+    });
+}
+
 /// What `throng plan` says is left.
 fn left(place: &Place, mock: &Mock, output: &str) -> u64 {
     let plan = job("plan", place, mock, output)
@@ -82,14 +89,13 @@ fn killed_at_noon_and_started_again_the_day_s_quota_holds() {
     until("the end of what was kept", || {
         left(&place, &mock, "out.jsonl") == 0
     });
+    let before = mock.judgement().requests;
     let running = start(&place, &mock, "last.jsonl");
-    until("its beginning", || {
-        Path::new(&place.path("last.jsonl")).exists()
-    });
+    waits_at_the_gate(&running);
     running.signal("-INT");
     running.ends().with_code(130);
     let judgement = mock.judgement();
-    assert_eq!(judgement.refused, 0);
+    assert_eq!((judgement.requests, judgement.refused), (before, 0));
     assert!((15..=25).contains(&judgement.requests), "{judgement:?}");
 }
 
@@ -100,9 +106,7 @@ fn two_at_once_share_it_and_a_third_gets_what_they_leave() {
     until("all of it used", || left(&place, &mock, "c.jsonl") == 0);
     until("all of it sent", || mock.judgement().requests == 25);
     let third = start(&place, &mock, "c.jsonl");
-    until("its beginning", || {
-        Path::new(&place.path("c.jsonl")).exists()
-    });
+    waits_at_the_gate(&third);
     for running in both.iter().chain([&third]) {
         running.signal("-INT");
     }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -17,8 +18,14 @@ pub struct Throng(Command);
 /// A throng that has been started. It does not outlive its test.
 pub struct Running {
     child: Child,
-    stdout: JoinHandle<String>,
-    stderr: JoinHandle<String>,
+    stdout: Drain,
+    stderr: Drain,
+}
+
+/// What comes out of a pipe, as it comes.
+struct Drain {
+    text: Arc<Mutex<Vec<u8>>>,
+    ends: JoinHandle<()>,
 }
 
 /// What came of it.
@@ -101,8 +108,8 @@ impl Throng {
         self.0.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.0.spawn().unwrap();
         Running {
-            stdout: drain(child.stdout.take().unwrap()),
-            stderr: drain(child.stderr.take().unwrap()),
+            stdout: Drain::of(child.stdout.take().unwrap()),
+            stderr: Drain::of(child.stderr.take().unwrap()),
             child,
         }
     }
@@ -149,6 +156,11 @@ impl Running {
         assert!(kill.unwrap().success());
     }
 
+    /// What it has said on standard error until now.
+    pub fn said(&self) -> String {
+        self.stderr.until_now()
+    }
+
     pub fn feed(&mut self, text: &str) {
         let stdin = self.child.stdin.as_mut().unwrap();
         stdin.write_all(text.as_bytes()).unwrap();
@@ -163,8 +175,8 @@ impl Running {
         let status = wait(&mut self.child);
         Ended {
             code: status.code(),
-            stdout: self.stdout.join().unwrap(),
-            stderr: self.stderr.join().unwrap(),
+            stdout: self.stdout.whole(),
+            stderr: self.stderr.whole(),
         }
     }
 }
@@ -208,10 +220,28 @@ pub fn wait(child: &mut Child) -> ExitStatus {
     }
 }
 
-fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
-    thread::spawn(move || {
-        let mut text = String::new();
-        pipe.read_to_string(&mut text).unwrap();
-        text
-    })
+impl Drain {
+    fn of(mut pipe: impl Read + Send + 'static) -> Drain {
+        let text: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let into = text.clone();
+        let ends = thread::spawn(move || {
+            let mut block = vec![0; 1 << 16];
+            loop {
+                match pipe.read(&mut block).unwrap() {
+                    0 => break,
+                    length => into.lock().unwrap().extend(&block[..length]),
+                }
+            }
+        });
+        Drain { text, ends }
+    }
+
+    fn until_now(&self) -> String {
+        String::from_utf8_lossy(&self.text.lock().unwrap()).into_owned()
+    }
+
+    fn whole(self) -> String {
+        self.ends.join().unwrap();
+        String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
+    }
 }
