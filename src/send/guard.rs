@@ -23,7 +23,7 @@ impl Guard {
         hosts: Hosts,
         allows_private: bool,
     ) -> Guard {
-        let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
+        let host = |uri: &Uri| uri.host().map(|host| bare(host).to_ascii_lowercase());
         Guard {
             named: named.filter_map(host).collect(),
             hosts,
@@ -33,7 +33,7 @@ impl Guard {
 
     /// Whether a redirect may lead to this host at all.
     pub fn allows_host(&self, uri: &Uri) -> bool {
-        let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+        let host = bare(uri.host().unwrap_or_default()).to_ascii_lowercase();
         self.hosts.is_empty() || self.named.contains(&host) || self.hosts.allows(uri)
     }
 
@@ -50,10 +50,18 @@ impl Guard {
 
     /// A host that is allowed by name is meant, if its name is its address.
     fn names(&self, host: &str) -> bool {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let is_address = host == "localhost" || bare.parse::<IpAddr>().is_ok();
-        is_address && self.hosts.names_host(host)
+        let host = bare(host);
+        match host.parse::<IpAddr>() {
+            Ok(IpAddr::V6(_)) => self.hosts.names_host(&format!("[{host}]")),
+            Ok(IpAddr::V4(_)) => self.hosts.names_host(host),
+            Err(_) => host == "localhost" && self.hosts.names_host(host),
+        }
     }
+}
+
+/// A host as a socket wants it: an IPv6 address without the brackets that it has in a URL.
+pub fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// Whether an address is not one of the public internet's.
@@ -98,9 +106,9 @@ mod tests {
     use super::*;
 
     fn guard() -> Guard {
-        let hosts = ["10.1.1.1", "localhost", "*.shop.example"].map(String::from);
-        let named = "http://intra.example/".parse().unwrap();
-        Guard::new([&named].into_iter(), Hosts::new(&hosts).unwrap(), false)
+        let hosts = ["10.1.1.1", "localhost", "*.shop.example", "[fd00::2]"].map(String::from);
+        let named = ["http://intra.example/", "http://[::1]:8080/"].map(|uri| uri.parse().unwrap());
+        Guard::new(named.iter(), Hosts::new(&hosts).unwrap(), false)
     }
 
     #[test]
@@ -132,9 +140,9 @@ mod tests {
             guard().check("intra.example", address).unwrap();
             guard().check("localhost", address).unwrap();
         }
-        guard()
-            .check("10.1.1.1", "10.1.1.1".parse().unwrap())
-            .unwrap();
+        for written in ["10.1.1.1", "::1", "fd00::2"] {
+            guard().check(written, written.parse().unwrap()).unwrap();
+        }
         let refused = guard()
             .check("10.1.1.2", "10.1.1.2".parse().unwrap())
             .unwrap_err();

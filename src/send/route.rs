@@ -38,7 +38,7 @@ impl Origin {
 
     /// The host as a socket wants it: IPv6 without its brackets.
     pub fn bare_host(&self) -> &str {
-        self.host.trim_start_matches('[').trim_end_matches(']')
+        super::guard::bare(&self.host)
     }
 }
 
