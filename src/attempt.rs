@@ -160,16 +160,12 @@ impl Walk {
 
     /// The request of a row that may be sent.
     fn request(&self, row: &Row) -> Result<(Request<Bytes>, Ask), Failure> {
-        let mut request = self.step().renderer.render(row)?;
+        let mut request = self.step().render(row)?;
         self.check_doubt(row, request.method())?;
         if self.step().makes_keys {
             let key = HeaderValue::try_from(self.run.plan.output.idempotency_key(row));
             let key = key.map_err(|error| Failure::new("input", error.to_string()))?;
             request.headers_mut().insert("idempotency-key", key);
-        }
-        if self.step().renderer.hosts().is_some() {
-            let checked = self.step().check_plain(request.uri());
-            checked.map_err(|why| Failure::new("input", why))?;
         }
         let ask = self.step().ask(row, &request)?;
         Ok((request, ask))

@@ -70,7 +70,7 @@ impl Walk {
         group: &mut Group,
     ) -> Result<Result<Parts, Failure>, Stopped> {
         let all = batch.together(&group.rows);
-        let request = self.step().renderer.render(&all).and_then(|request| {
+        let request = self.step().render(&all).and_then(|request| {
             let ask = self.step().ask(&all, &request)?;
             Ok((request, ask))
         });

@@ -213,7 +213,7 @@ impl Walk {
         match (turn, before) {
             (Turn::Url(url), Some(before)) => self.next_page(before, url),
             (Turn::Param(name, value), _) => Ok((self.with_param(row, name, value)?, Trust::Own)),
-            _ => Ok((self.step().renderer.render(row)?, Trust::Own)),
+            _ => Ok((self.step().render(row)?, Trust::Own)),
         }
     }
 
@@ -233,13 +233,12 @@ impl Walk {
 
     /// A template may use the parameter like a field; else it goes into the query.
     fn with_param(&self, row: &Row, name: &str, value: &Value) -> Result<Request<Bytes>, Failure> {
-        let renderer = &self.step().renderer;
-        if renderer.fields().contains(name) {
+        if self.step().renderer.fields().contains(name) {
             let mut row = row.clone();
             row.fields.insert(name.to_owned(), value.clone());
-            return renderer.render(&row);
+            return self.step().render(&row);
         }
-        let mut request = renderer.render(row)?;
+        let mut request = self.step().render(row)?;
         let text = match value {
             Value::Null => return Ok(request),
             Value::String(text) => text.clone(),

@@ -54,7 +54,7 @@ impl Plan {
         let Some(row) = self.step.together(rows) else {
             return String::new();
         };
-        let shown = match self.step.renderer.render(&row) {
+        let shown = match self.step.render(&row) {
             Ok(request) => self.show(&request),
             Err(failure) => format!("this row will fail: {}\n", failure.detail),
         };
@@ -169,7 +169,7 @@ impl Plan {
     /// Why arrivals at the first row's server can't be seen, if so.
     pub(crate) fn blind(&self) -> Option<&'static str> {
         let row = self.step.together(&self.survey.first)?;
-        let request = self.step.renderer.render(&row).ok()?;
+        let request = self.step.render(&row).ok()?;
         self.step.transport.blind_to(request.uri())
     }
 

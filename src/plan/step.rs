@@ -115,6 +115,16 @@ impl Step {
         })
     }
 
+    /// The request of a row, whose host may be one that the row names.
+    pub(crate) fn render(&self, row: &Row) -> Result<Request<Bytes>, Failure> {
+        let request = self.renderer.render(row)?;
+        if self.renderer.hosts().is_some() {
+            let checked = self.check_plain(request.uri());
+            checked.map_err(|why| Failure::new("input", why))?;
+        }
+        Ok(request)
+    }
+
     /// Refuses a URL that would take a secret over a network in clear.
     pub(crate) fn check_plain(&self, uri: &Uri) -> Result<(), String> {
         match self.renderer.carries_secrets() || !self.signer.is_empty() {

@@ -1,7 +1,7 @@
 //! Certificates are checked, and secrets need TLS.
 
 use super::ask;
-use crate::harness::Place;
+use crate::harness::{Place, run};
 use crate::recorder::Recorder;
 
 #[test]
@@ -58,4 +58,34 @@ fn row_15_certificates_are_checked_and_secrets_need_tls() {
         .with_code(2)
         .says("a secret would go to plain.example over http://");
     plain("--allow-plain").with_code(3).says("can't be reached");
+}
+
+#[test]
+fn a_row_s_host_gets_no_secret_in_clear_however_its_answers_are_read() {
+    for (url, flags) in [
+        ("http://{{ host }}:1/", ""),
+        ("http://{{ host }}:1/", "--each .items[]"),
+        ("http://{{ host }}:1/", "--next link --extract x=.x"),
+        (
+            "http://{{ host }}:1/",
+            "--page number=1 --max-pages 3 --extract x=.x",
+        ),
+        (
+            "http://{{ host[0] }}:1/",
+            "--batch 2 --each .items[] --match id=.id",
+        ),
+    ] {
+        let place = Place::new();
+        let input = place.file("rows.csv", "id,host\n1,plain.example\n2,plain.example\n");
+        let ended = run()
+            .arg("--url", url)
+            .arg("--header", "x-key: {{ env.CANARY }}")
+            .env("CANARY", "canary-4711")
+            .arg("--input", &input)
+            .flags("--allow-host plain.example:1 --resolve plain.example:1:127.0.0.1 --retries 0")
+            .flags(flags)
+            .ends();
+        ended.says("a secret would go to plain.example over http://");
+        assert!(!ended.stderr.contains("can't be reached"), "{flags}");
+    }
 }
