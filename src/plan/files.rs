@@ -21,6 +21,21 @@ pub fn check_apart(one: (&str, Option<&str>), other: (&str, Option<&str>)) -> Re
     }
 }
 
+/// The input must not lie in the directory of the output's parts: those come and go.
+///
+/// # Errors
+/// That it does.
+pub(super) fn check_outside(input: Option<&str>, parts: Option<&str>) -> Result<(), Error> {
+    let input = input.filter(|name| *name != "-");
+    match (input.and_then(place), parts.and_then(place)) {
+        (Some(file), Some(directory)) if file.starts_with(&directory) => Err(Error::plan(format!(
+            "the input {} lies in the directory of the output's parts (--parts): give the output another directory",
+            input.unwrap_or_default()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Where a file is or would be, whatever way its name takes there.
 fn place(name: &str) -> Option<PathBuf> {
     let path = Path::new(name);
@@ -43,5 +58,16 @@ mod tests {
         assert!(!apart(&name("x"), &name("./x")));
         assert!(apart(&name("x"), &name("y")));
         assert!(apart("-", "-"));
+    }
+
+    #[test]
+    fn an_input_among_the_parts_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = |rest: &str| format!("{}/{rest}", directory.path().display());
+        std::fs::create_dir(name("parts")).unwrap();
+        let outside = |input: &str, parts: Option<&str>| check_outside(Some(input), parts).is_ok();
+        assert!(!outside(&name("parts/x"), Some(&name("./parts/"))));
+        assert!(outside(&name("parts-x"), Some(&name("parts"))));
+        assert!(outside("-", Some(".")) && outside(&name("parts/x"), None));
     }
 }

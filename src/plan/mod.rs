@@ -81,6 +81,8 @@ impl Plan {
             ("the input", job.input.file.as_deref()),
             ("the output", job.output.file.as_deref()),
         )?;
+        let parts = job.output.parts.and(job.output.file.as_deref());
+        files::check_outside(job.input.file.as_deref(), parts)?;
         let mut output = Output::new(&job.output, !announces(&step, &later))?;
         let source = Source::new(&input(job, &step))?;
         let survey = source.survey()?;

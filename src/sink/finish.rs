@@ -9,7 +9,7 @@ use super::Format;
 use super::parts;
 use super::sidecar::{beside, sync_directory};
 use crate::error::Error;
-use crate::source::{self, Packing, Rows, Source};
+use crate::source::{self, Packing, Row, Source};
 use crate::table::{self, Form};
 
 /// The file that the user wants.
@@ -133,19 +133,21 @@ pub(super) fn rows(path: &Path, format: Option<source::Format>) -> Result<Source
 }
 
 /// Rows as JSON Lines.
-pub(super) fn as_lines(rows: Rows) -> Box<dyn BufRead> {
+pub(super) fn as_lines(
+    rows: impl Iterator<Item = Result<Row, Error>> + 'static,
+) -> Box<dyn BufRead> {
     Box::new(BufReader::new(Lines {
         rows,
         line: io::Cursor::default(),
     }))
 }
 
-struct Lines {
-    rows: Rows,
+struct Lines<R> {
+    rows: R,
     line: io::Cursor<Vec<u8>>,
 }
 
-impl Read for Lines {
+impl<R: Iterator<Item = Result<Row, Error>>> Read for Lines<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let read = self.line.read(out)?;
         if read > 0 || out.is_empty() {

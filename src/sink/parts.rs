@@ -15,7 +15,6 @@ use super::target::Target;
 use super::{Existing, Format, Order, Settings, past};
 use crate::error::Error;
 use crate::source;
-use crate::source::parquet::parts;
 use crate::table::{self, Form};
 
 /// What a directory of parts, of about so many records each, has already.
@@ -92,23 +91,50 @@ fn check(directory: &Path, format: Format, settings: &Settings) -> Result<(), Er
     }
 }
 
+/// The parts in the order of their numbers. Other files of the directory are not ours.
 fn of(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    match parts(directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        found => found.map_err(|error| {
-            Error::plan(format!("{} cannot be read: {error}", directory.display()))
-        }),
+    let parts = numbered(directory)
+        .map_err(|error| Error::plan(format!("{} cannot be read: {error}", directory.display())))?;
+    Ok(parts.into_iter().map(|(_, part)| part).collect())
+}
+
+/// The same with their numbers.
+fn numbered(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut parts = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if let Some(number) = number(&path).filter(|_| path.is_file()) {
+            parts.push((number, path));
+        }
     }
+    parts.sort_unstable();
+    Ok(parts)
+}
+
+/// None if it has no name that a part could have.
+fn number(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    let digits = name.strip_prefix("part-")?.strip_suffix(".parquet")?;
+    // A number may have a sign, and a part does not.
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number)
 }
 
 /// The records of all parts.
 pub(super) fn text(directory: &Path) -> Result<Box<dyn BufRead>, Error> {
-    match of(directory)?.is_empty() {
-        true => Ok(Box::new(io::empty())),
-        false => Ok(as_lines(
-            rows(directory, Some(source::Format::Parquet))?.rows()?,
-        )),
-    }
+    let records = of(directory)?.into_iter().flat_map(|part| {
+        let records = rows(&part, Some(source::Format::Parquet)).and_then(|part| part.rows());
+        let (records, error) = match records {
+            Ok(records) => (Some(records), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        records.into_iter().flatten().chain(error)
+    });
+    Ok(as_lines(records))
 }
 
 /// All of a journal.
@@ -145,29 +171,21 @@ pub(super) fn add(directory: &Path, journal: &Path) -> Result<(), Error> {
     {
         return Err(cannot(directory, &error));
     }
-    let last = of(directory)?.pop();
-    let path = directory.join(format!("part-{:06}.parquet", next(last.as_deref())));
+    let last = numbered(directory)
+        .map_err(|error| cannot(directory, &error))?
+        .pop();
+    let next = last.as_ref().map_or(0, |(number, _)| number + 1);
+    let path = directory.join(format!("part-{next:06}.parquet"));
     let source = rows(journal, Some(source::Format::Jsonl))?;
     placed(&path, |new| match &last {
-        Some(last) => table::write_after(last, &source, new),
+        Some((_, last)) => table::write_after(last, &source, new),
         None => table::write(&source, Form::Parquet, new),
     })
 }
 
-/// The number after that of the last part.
-fn next(last: Option<&Path>) -> u64 {
-    let name = last.and_then(Path::file_stem).unwrap_or_default();
-    let number = name.to_string_lossy();
-    let number = number.strip_prefix("part-").and_then(|it| it.parse().ok());
-    number.map_or(0, |number: u64| number + 1)
-}
-
 /// Takes all parts away.
 pub(super) fn remove(directory: &Path) -> io::Result<()> {
-    for part in parts(directory).or_else(|error| match error.kind() {
-        ErrorKind::NotFound => Ok(Vec::new()),
-        _ => Err(error),
-    })? {
+    for (_, part) in numbered(directory)? {
         fs::remove_file(part)?;
     }
     Ok(())
@@ -195,11 +213,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_numbered_after_the_last_one() {
-        for (last, number) in [("part-000041.parquet", 42), ("other.parquet", 0)] {
-            assert_eq!(next(Some(Path::new(last))), number);
+    fn only_what_throng_numbers_is_a_part_and_the_last_has_the_highest_number() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in [
+            "part-1000000.parquet",
+            "part-999999.parquet",
+            "part-00000-of-2.parquet",
+            "part-+1.parquet",
+            "part-.parquet",
+            "zips.parquet",
+            "part-000001.csv",
+        ] {
+            fs::write(directory.path().join(name), "").unwrap();
         }
-        assert_eq!(next(None), 0);
+        let numbers = || -> Vec<u64> {
+            let parts = numbered(directory.path()).unwrap().into_iter();
+            parts.map(|(number, _)| number).collect()
+        };
+        assert_eq!(numbers(), [999_999, 1_000_000]);
+        remove(directory.path()).unwrap();
+        assert!(numbers().is_empty());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 5);
+        assert!(numbered(&directory.path().join("none")).unwrap().is_empty());
     }
 
     #[test]

@@ -192,6 +192,41 @@ fn parts_appear_whole_while_the_run_goes_on() {
 }
 
 #[test]
+fn what_else_lies_in_the_directory_of_parts_is_left_alone() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let csv = place.file("rows.csv", &symbols(ROWS));
+    fs::create_dir(place.path(PARTS)).unwrap();
+    for name in ["mine.parquet", "part-zips.parquet"] {
+        let name = place.path(&format!("{PARTS}{name}"));
+        throng("convert").arg(&csv, &name).exits(0);
+    }
+    let mine = || {
+        let names = ["mine.parquet", "part-zips.parquet"];
+        names.map(|name| fs::read(place.path(&format!("{PARTS}{name}"))).unwrap())
+    };
+    let before = mine();
+    let ask = |flags: &str| ask(&place, &mock, PARTS).flags(flags);
+    ask("--take 20").exits(0);
+    ask("--resume").exits(0).says("20 more done before");
+    assert_eq!(mock.judgement().requests as usize, ROWS);
+    ask("--overwrite --take 3").exits(0);
+    assert_eq!(
+        listed(&place),
+        ["mine.parquet", "part-000000.parquet", "part-zips.parquet"]
+    );
+    assert!(mine() == before);
+    let part = "results/part-000000.parquet";
+    assert_one_record_per_row(&converted(&place, part), 3);
+    let input = run().quotes(&mock.url()).arg("--input", &place.path(part));
+    input
+        .arg("--output", &place.path(PARTS))
+        .flags("--parts --overwrite")
+        .exits(2)
+        .says("lies in the directory of the output's parts");
+    assert_one_record_per_row(&converted(&place, part), 3);
+}
+
+#[test]
 fn a_part_whose_journal_was_not_emptied_is_no_row_twice() {
     let (place, mock) = (Place::new(), plain_mock());
     ask(&place, &mock, PARTS).flags("--take 20").exits(0);
