@@ -71,14 +71,15 @@ struct Entry {
 #[derive(Debug)]
 pub struct Unlogged;
 
-/// The rows that an earlier run may have done without a record.
-pub(super) fn doubtful(results: &Path, done: &Done, none: Done) -> io::Result<Done> {
+/// The rows that an earlier run may have done, and that are in none of these: they
+/// have no record that tells.
+pub(super) fn doubtful(results: &Path, told: [&Done; 2], none: Done) -> io::Result<Done> {
     let mut doubtful = none;
     for intent in read(results)? {
         let seen = intent.seen();
         match intent.void {
             true => doubtful.remove(&seen),
-            false if done.has_seen(&seen) => {}
+            false if told.iter().any(|rows| rows.has_seen(&seen)) => {}
             false => drop(doubtful.add(&seen)),
         }
     }
@@ -310,7 +311,7 @@ mod tests {
     }
 
     fn start(results: &Path) -> IntentLog {
-        let left = doubtful(results, &none(), none()).unwrap();
+        let left = doubtful(results, [&none(); 2], none()).unwrap();
         IntentLog::start(results, &left, |error| panic!("{error}")).unwrap()
     }
 
@@ -346,11 +347,11 @@ mod tests {
             }
             .seen(),
         );
-        let left = doubtful(&results, &done, none()).unwrap();
+        let left = doubtful(&results, [&done, &none()], none()).unwrap();
         assert!(left.has(&row(7)) && left.len() == 1);
         // The next run keeps it, until all is done.
         start(&results).end(false).unwrap();
-        let left = doubtful(&results, &none(), none()).unwrap();
+        let left = doubtful(&results, [&none(); 2], none()).unwrap();
         assert_eq!(left.len(), 2, "without records both are in doubt");
         start(&results).end(true).unwrap();
         assert!(!path(&results).exists());

@@ -11,6 +11,7 @@ use super::finish::Kind;
 use super::identity::Identity;
 use super::intents::{self, IntentLog, Intents};
 use super::mirror::{self, Mirror};
+use super::past::counted;
 use super::sidecar::{self, Held, Sidecar};
 use super::spent::Before;
 use super::target::Target;
@@ -151,12 +152,13 @@ impl Output {
             Target::Parts(_, Some(size)) if !past.left_over => size.saturating_sub(past.end),
             _ => 0,
         };
+        let records = |count| counted(count, "record", "records");
         let aside = |what: String| format!("{what}: kept aside in {name}.torn");
         [
             (torn > 0).then(|| aside(format!("{torn} bytes at the end of {name} are no whole record"))),
-            (past.damaged > 0).then(|| aside(format!("{} records of {name} are damaged, and are asked for again", past.damaged))),
-            (past.twice > 0).then(|| format!("{} records of {name} stood there twice: the first one of each row stays", past.twice)),
-            (!self.doubtful.is_empty()).then(|| format!("{} rows were sent and may have been done, but no answer of theirs was kept", self.doubtful.len())),
+            (past.damaged > 0).then(|| aside(format!("{} of {name} cannot be read and will be asked for again", records(past.damaged)))),
+            (past.twice > 0).then(|| format!("{} of {name} stood there twice: the first one of each row stays", records(past.twice))),
+            (!self.doubtful.is_empty()).then(|| format!("{} sent and may have been done, but no answer was kept", counted(self.doubtful.len(), "row was", "rows were"))),
             past.edited.then(|| format!("{name} is not as throng left it: somebody has edited or damaged it; its records are taken as they stand")),
         ]
         .into_iter()
@@ -355,7 +357,8 @@ fn doubtful(place: &Place, key: Option<&str>, resends: bool) -> Result<Done, Err
         }
         _ => return Ok(none),
     };
-    intents::doubtful(path, &place.past.done, none).map_err(|error| {
+    let told = [&place.past.done, &place.past.answered];
+    intents::doubtful(path, told, none).map_err(|error| {
         Error::plan(format!(
             "{}.intents cannot be read: {error}",
             path.display()

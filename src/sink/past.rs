@@ -86,10 +86,7 @@ pub(super) fn refuse(path: &Path, text: Text, format: Format) -> Error {
              with --overwrite"
         ));
     };
-    let rows = match past.done.len() {
-        1 => "1 row".to_owned(),
-        rows => format!("{rows} rows"),
-    };
+    let rows = counted(past.done.len(), "row", "rows");
     let failed = match past.failed {
         0 => String::new(),
         failed => format!(", --retry-failed asks for the {failed} that failed as well"),
@@ -97,6 +94,11 @@ pub(super) fn refuse(path: &Path, text: Text, format: Format) -> Error {
     Error::plan(format!(
         "{name} has {rows} already: --resume goes on with it{failed}, --overwrite starts again"
     ))
+}
+
+/// A number with what it counts.
+pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn read(

@@ -14,6 +14,8 @@ use super::sidecar::Synced;
 pub(super) struct Past {
     /// The rows whose record stays.
     pub done: Done,
+    /// The rows whose record is to go although it says what the server answered.
+    pub answered: Done,
     /// The places, from 0, of the records that are to go.
     pub dropped: RoaringTreemap,
     /// The rows whose records are to go, wherever they stand.
@@ -72,10 +74,7 @@ pub(super) fn read(
     synced: Option<&Synced>,
     unwanted: Unwanted,
 ) -> Result<Past, Unreadable> {
-    let mut past = Past {
-        done,
-        ..Past::default()
-    };
+    let mut past = Past::none(done);
     past.read(input, decode, synced, unwanted)?;
     past.gone |= past.unfinished.rows();
     Ok(past)
@@ -89,10 +88,7 @@ pub(super) fn read_parts(
     synced: Option<&Synced>,
     unwanted: Unwanted,
 ) -> Result<Past, Unreadable> {
-    let mut past = Past {
-        done,
-        ..Past::default()
-    };
+    let mut past = Past::none(done);
     past.read(parts, decode, None, unwanted)?;
     let twice = past.twice;
     past.in_parts = past.records;
@@ -111,6 +107,15 @@ pub(super) fn read_parts(
 }
 
 impl Past {
+    /// Nothing yet; `none` says by what rows are known.
+    fn none(none: Done) -> Past {
+        Past {
+            answered: none.clone(),
+            done: none,
+            ..Past::default()
+        }
+    }
+
     fn read(
         &mut self,
         input: &mut dyn BufRead,
@@ -189,6 +194,9 @@ impl Past {
         self.failed += u64::from(!seen.ok);
         if unwanted.failed && !seen.ok && (unwanted.unknown || !seen.unknown) {
             self.unfinished.lacks(seen);
+            if !seen.unknown {
+                self.answered.add(seen);
+            }
             return self.drop_it();
         }
         match self.count(seen) {

@@ -184,7 +184,7 @@ fn a_damaged_record_is_told_with_its_line_and_asked_for_again_when_told() {
     let ended = ask(&place, &mock, &input)
         .flags("--resume=damaged")
         .exits(0);
-    ended.says("1 records of").says("out.jsonl.torn");
+    ended.says("1 record of").says("out.jsonl.torn");
     assert!(place.read("out.jsonl.torn").starts_with("\0\0\0"));
     assert_eq!(mock.judgement().symbols.get("S7"), Some(&1));
     assert_one_record_per_row(&place.records("out.jsonl"), ROWS);

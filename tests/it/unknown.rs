@@ -112,6 +112,45 @@ fn what_was_sent_before_a_crash_is_in_doubt_and_sent_again_only_with_consent() {
 }
 
 #[test]
+fn rows_that_failed_before_a_crash_are_in_no_doubt() {
+    for key in ["", "--key symbol"] {
+        let (place, mock) = (Place::new(), plain_mock());
+        let ask = |code: &str, wait: &str| {
+            let path = "{% if symbol == 'S1' %}slow/{{ env.WAIT }}{% else %}status/{{ env.CODE }}{% endif %}";
+            run()
+                .arg("--url", &format!("{}/{path}?{{{{ symbol }}}}", mock.url()))
+                .env("CODE", code)
+                .env("WAIT", wait)
+                .files(&place, 3, "out.jsonl")
+                .flags("--method POST")
+                .flags(key)
+        };
+        let running = ask("404", "60000").start();
+        until("two records", || {
+            std::fs::read_to_string(place.path("out.jsonl"))
+                .is_ok_and(|text| text.lines().count() == 2)
+        });
+        running.signal("-KILL");
+        running.ends();
+        mock.reset();
+        ask("200", "0")
+            .flags("--retry-failed")
+            .exits(1)
+            .says("1 row was sent and may have been done");
+        assert_eq!(mock.judgement().requests, 2, "{key}");
+        let records = place.records("out.jsonl");
+        assert_one_record_per_row(&records, 3);
+        for record in records {
+            let expected = match record["symbol"].as_str() {
+                Some("S1") => Value::from("outcome unknown"),
+                _ => Value::Null,
+            };
+            assert_eq!(record["_error"], expected, "{record}");
+        }
+    }
+}
+
+#[test]
 fn pages_asked_for_by_post_are_in_doubt_after_a_crash_and_what_came_of_them_stays() {
     let (place, mock) = (Place::new(), plain_mock());
     place.file("rows.csv", "total\n30\n10\n");
