@@ -52,12 +52,21 @@ pub struct Now {
     pub clock: Clock,
 }
 
+/// The machine's clock begins when it is started, and what a book tells of may be
+/// older: so a book reckons on a line that has so long a past.
+const PAST: Duration = Duration::from_secs(20 * 366 * 86_400);
+
 impl Now {
-    /// The calendar's time, in milliseconds since 1970, to the limit's.
+    /// Now, on the book's line.
+    fn line(&self) -> Time {
+        self.time.after(PAST)
+    }
+
+    /// The calendar's time, in milliseconds since 1970, on the book's line.
     fn time_of(&self, wall: u64) -> Time {
         let ago = Duration::from_millis(self.clock.wall.saturating_sub(wall));
         let ahead = Duration::from_millis(wall.saturating_sub(self.clock.wall));
-        self.time.before(ago).after(ahead)
+        self.line().before(ago).after(ahead)
     }
 
     fn wall_of(&self, time: Time) -> u64 {
@@ -67,10 +76,10 @@ impl Now {
         (self.clock.wall.saturating_sub(ago)).saturating_add(ahead)
     }
 
-    /// What the calendar says at the zero of the limit's clock.
+    /// What the calendar says at the beginning of the book's line.
     fn zero(&self) -> Timestamp {
-        let up = signed(millis(self.time.since(Time::ZERO)));
-        let zero = Timestamp::from_millisecond(signed(self.clock.wall) - up);
+        let past = signed(millis(self.line().since(Time::ZERO)));
+        let zero = Timestamp::from_millisecond(signed(self.clock.wall) - past);
         zero.unwrap_or(Timestamp::UNIX_EPOCH)
     }
 }
@@ -119,11 +128,11 @@ impl Book {
             .map(|reset| (reset, quota.end_at_reset(now.time_of(reset))));
         self.arrived.retain(|(time, _)| {
             let is_reset = reset.is_some_and(|(reset, end)| {
-                *time <= reset && end.is_some_and(|end| end <= now.time)
+                *time <= reset && end.is_some_and(|end| end <= now.line())
             });
-            !is_reset && quota.end(now.time_of(*time), zero) > now.time
+            !is_reset && quota.end(now.time_of(*time), zero) > now.line()
         });
-        if reset.is_some_and(|(_, end)| end.is_none_or(|end| end <= now.time)) {
+        if reset.is_some_and(|(_, end)| end.is_none_or(|end| end <= now.line())) {
             self.reset = None;
         }
     }
@@ -166,7 +175,7 @@ impl Book {
                 let sooner = reset
                     .filter(|(reset, _)| time <= *reset)
                     .and_then(|(_, end)| end);
-                return Some(sooner.map_or(end, |sooner| sooner.min(end)));
+                return Some(sooner.map_or(end, |sooner| sooner.min(end)).before(PAST));
             }
         }
         None

@@ -3,7 +3,7 @@
 //!
 //! It begins with a tenth of its ceiling. Each period in which that was not enough and
 //! nothing was refused adds a fiftieth of the ceiling, or one where it was refused
-//! before; a refusal takes it down to 85 % of what the server took in. So it is refused
+//! before; a refusal takes it down to 85 % of what it allowed itself then. So it is refused
 //! now and then: that is how it works.
 
 use std::time::Duration;
@@ -61,7 +61,7 @@ impl Auto {
         if !self.binds || now < self.raise_at {
             return;
         }
-        let step = match self.units < self.top / 20 * 17 {
+        let step = match self.units < self.top * 17 / 20 {
             true => (self.ceiling / 50).max(1),
             false => 1,
         };

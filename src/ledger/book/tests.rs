@@ -106,6 +106,33 @@ fn a_clock_that_is_set_releases_nothing_early() {
 }
 
 #[test]
+fn what_was_used_before_the_machine_was_started_comes_back_in_its_time() {
+    for (rate, hours) in [("25/1d", 24), ("25/1d@UTC", 12)] {
+        let quota = quota(rate);
+        // Started anew each time, a minute before it is looked at.
+        let started = |hours: u64| now(60_000, NOON + hours * HOUR, "b");
+        assert_eq!(
+            left(used(&quota, 25), &quota, &started(hours - 1)),
+            0,
+            "{rate}"
+        );
+        assert_eq!(
+            left(used(&quota, 25), &quota, &started(hours + 1)),
+            25,
+            "{rate}"
+        );
+        let mut book = used(&quota, 25);
+        let then = started(hours - 1);
+        book.turn(&then, &quota, &|_| true);
+        let Lent::Later(Some(time)) = book.trade(&then, &quota, "2", &ask(1)) else {
+            panic!("{rate}");
+        };
+        let wait = time.since(then.time).as_secs_f64() / 3_600.0;
+        assert!((wait - 1.0).abs() < 0.05, "{rate}: {wait} h");
+    }
+}
+
+#[test]
 fn a_clock_that_was_years_ahead_blocks_it_for_one_period_only() {
     let quota = quota("25/1d");
     let mut book = used(&quota, 25);
@@ -181,6 +208,8 @@ struct World {
     /// True time; the calendar's clock is off by so much.
     truth: u64,
     off: i64,
+    /// On which start of the machine, and by how much, when the book was written.
+    told: (u64, i64),
     boot: u64,
     /// Units in hand and in flight, by the run.
     runs: Vec<(String, u64, u64)>,
@@ -202,11 +231,15 @@ impl World {
         self.up += pass;
         self.truth += pass;
         match self.rng.random_range(0..150) {
-            // The clock is set back; or forward on a machine that stays up.
+            // The clock is set back; or forward, on a machine where somebody has written
+            // since it was started: else no clock can tell.
             0 => self.off -= self.rng.random_range(0..(30 * HOUR) as i64),
-            1 => self.off += self.rng.random_range(0..(30 * HOUR) as i64),
+            1 if self.told.0 == self.boot => {
+                self.off += self.rng.random_range(0..(30 * HOUR) as i64)
+            }
             2 => self.kill(),
-            3 if self.off <= 0 => {
+            // Nor could it if the machine were started anew before anybody writes.
+            3 if self.off <= self.told.1 => {
                 (self.boot, self.up) = (self.boot + 1, 1_000);
                 self.runs.clear();
             }
@@ -234,6 +267,7 @@ impl World {
         // All in flight arrive at their answers, and all in hand are sent.
         self.arrivals.extend((0..flight).map(|_| self.truth));
         let now = self.now();
+        self.told = (self.boot, self.off);
         let arrived = [(now.time, i64::try_from(flight).unwrap())];
         let alive: Vec<String> = self.runs.iter().map(|(name, ..)| name.clone()).collect();
         self.book
@@ -272,6 +306,7 @@ fn runs_that_die_under_clocks_that_are_set_never_break_it_together() {
             up: HOUR,
             truth: NOON,
             off: 0,
+            told: (0, 0),
             boot: 0,
             runs: Vec::new(),
             born: 0,
