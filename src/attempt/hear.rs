@@ -1,8 +1,9 @@
 //! What an answer teaches the gate, before anyone else may pass it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
 
 use super::{Errand, Seen, Walk};
 use crate::judge::signals::{Heard, Signal, signals};
@@ -117,17 +118,18 @@ impl Walk {
             )),
         };
         if let Some(why) = why {
-            self.run
-                .stop
-                .ask(Reason::Trouble(why + &resume_after(pause)));
+            self.run.stop.ask(Reason::Trouble(
+                why + &resume_after(pause, self.run.calendar_now()),
+            ));
         }
         true
     }
 }
 
 /// When the server will take more, if it says so.
-fn resume_after(pause: Option<Duration>) -> String {
-    let later = pause.and_then(|pause| jiff::Timestamp::now().checked_add(pause).ok());
+fn resume_after(pause: Option<Duration>, now: SystemTime) -> String {
+    let now = Timestamp::try_from(now).ok();
+    let later = now.and_then(|now| now.checked_add(pause?).ok());
     let seconds = later.and_then(|later| later.round(jiff::Unit::Second).ok());
     seconds.map_or_else(String::new, |time| format!("; resume after {time}"))
 }

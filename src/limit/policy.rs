@@ -212,6 +212,26 @@ impl Policy {
         all.map(|most| most.saturating_mul(keys))
     }
 
+    /// The most requests that the whole run can send within a time; none if that has
+    /// no bound.
+    #[must_use]
+    pub fn most_within(&self, time: Duration) -> Option<u64> {
+        let of_run = |part: &&Part| part.unit == 0 && !matches!(part.place, Where::Scope(_));
+        let most = |part: &Part| match part.pattern()? {
+            Pattern::Windows { amount, period } | Pattern::Edges { amount, period } => {
+                let windows = 1.0 + (time.as_secs_f64() / period.as_secs_f64()).ceil();
+                Some(amount.saturating_mul(windows as u64))
+            }
+            Pattern::Paced { burst, per_second } => {
+                Some(burst.saturating_add((per_second * time.as_secs_f64()).ceil() as u64))
+            }
+            Pattern::AtOnce { .. } => None,
+        };
+        let keys = self.keys.len().max(1) as u64;
+        let all = self.parts.iter().filter(of_run).filter_map(most).min();
+        all.map(|most| most.saturating_mul(keys))
+    }
+
     /// The requests that the whole run can send in a second, in the long run.
     #[must_use]
     pub fn requests_per_second(&self) -> Option<f64> {

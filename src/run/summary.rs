@@ -1,4 +1,4 @@
-//! What a run knows of itself, added to what its records tell. Pure.
+//! What a run knows of itself, added to what its records tell. [door: clock]
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The only owner of output and tally: lines are never torn, and counts agree
 //! with what is written.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_channel::Receiver;
 
@@ -110,14 +110,19 @@ fn usage(shared: &Shared) -> Usage {
     }
 }
 
-/// The most requests that may be in flight, or on the way to the writer; none
-/// that matter where there is no limit.
+/// What was used is noted more often than that.
+const NOTED: Duration = Duration::from_secs(2);
+
+/// The most requests that can have been sent since what was used was noted, however
+/// many of them a record takes; none that matter where there is no limit.
 pub fn uncounted(shared: &Shared) -> u64 {
-    let crew = shared.plan.workers;
-    match shared.gate.state().is_empty() {
-        true => 0,
-        false => (crew.count * (crew.in_flight + outbox::FULL)) as u64,
+    if shared.gate.state().is_empty() {
+        return 0;
     }
+    let on_the_way = shared.plan.workers.in_flight + outbox::FULL;
+    let on_the_way = (shared.plan.workers.count * on_the_way) as u64;
+    let sent = shared.plan.policy().most_within(NOTED);
+    sent.map_or(on_the_way, |sent| sent.max(on_the_way))
 }
 
 #[cfg(test)]
