@@ -28,9 +28,12 @@ pub(super) fn open(path: &Path, asked: Option<&str>) -> Opened {
         (None, [table]) if asked.is_none() => table,
         _ => return Err(which(&name, &tables, wanted)),
     };
+    let columns = columns(&database, table).map_err(wrong)?;
+    let place = place(&columns).ok_or_else(|| no_place(&name, table))?;
     Ok(Box::new(Rows {
         table: quoted(table),
         name,
+        place,
         database,
         page: Vec::new().into_iter(),
         after: i64::MIN,
@@ -59,11 +62,34 @@ fn tables(database: &Connection) -> rusqlite::Result<Vec<String>> {
     names.collect()
 }
 
+/// The names of a table's columns, in their order.
+pub(crate) fn columns(database: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    let mut statement = database.prepare("select name from pragma_table_info(?)")?;
+    let names = statement.query_map([table], |row| row.get(0))?;
+    names.collect()
+}
+
+/// What SQLite calls a row's place in its table, where no column is called so: a
+/// column of that name would hide it.
+fn place(columns: &[String]) -> Option<&'static str> {
+    let is_column = |name: &str| columns.iter().any(|it| it.eq_ignore_ascii_case(name));
+    let mut names = ["rowid", "_rowid_", "oid"].into_iter();
+    names.find(|name| !is_column(name))
+}
+
+fn no_place(name: &str, table: &str) -> String {
+    format!(
+        "{name} cannot be read: the table {table} has columns called rowid, _rowid_ and oid, which hide the place of a row: rename one of them"
+    )
+}
+
 /// Rows by their place in the table, a page at a time, so that nothing is locked
 /// while they are worked on.
 struct Rows {
     name: String,
     table: String,
+    /// What a row's place is called.
+    place: &'static str,
     database: Connection,
     page: std::vec::IntoIter<(i64, Fields)>,
     after: i64,
@@ -72,8 +98,9 @@ struct Rows {
 impl Rows {
     fn read(&self) -> rusqlite::Result<Vec<(i64, Fields)>> {
         let sql = format!(
-            "select rowid, * from {} where rowid > ? order by rowid limit {PAGE}",
-            self.table
+            "select {place}, * from {} where {place} > ? order by {place} limit {PAGE}",
+            self.table,
+            place = self.place
         );
         let mut statement = self.database.prepare_cached(&sql)?;
         let names: Vec<String> = statement.column_names()[1..]

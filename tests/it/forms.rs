@@ -387,6 +387,33 @@ fn one_of_several_tables_is_read_by_its_name() {
 }
 
 #[test]
+fn columns_called_as_a_row_s_place_lose_no_rows() {
+    let (place, mock) = (Place::new(), plain_mock());
+    for (columns, code) in [
+        ("ROWID", 0),
+        ("rowid, _rowid_", 0),
+        ("rowid, _rowid_, Oid", 2),
+    ] {
+        let database = rusqlite::Connection::open(place.path("in.db")).unwrap();
+        // Each place is the same text, and none of them is the number of a row.
+        let values = "'7',".repeat(columns.split(',').count());
+        let sql = format!(
+            "drop table if exists a; create table a ({columns}, symbol);
+             insert into a values ({values} 'A'), ({values} 'B'), ({values} 'C');"
+        );
+        database.execute_batch(&sql).unwrap();
+        let asked = run()
+            .quotes(&mock.url())
+            .arg("--input", &place.path("in.db"));
+        let ended = asked.exits(code);
+        match code {
+            0 => assert_eq!(each(&ended.records(), "symbol"), ["A", "B", "C"]),
+            _ => drop(ended.says("which hide the place of a row: rename one of them")),
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_read_or_written_says_why() {
     let (place, mock) = (Place::new(), plain_mock());
     for (name, why) in [
