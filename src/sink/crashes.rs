@@ -85,6 +85,7 @@ impl Platter {
             disk: Box::new(self.clone()),
             end: 0,
             crc: crc32fast::Hasher::new(),
+            records: 0,
         };
         let opened = Opened {
             name: "platter".into(),

@@ -33,6 +33,8 @@ pub(super) struct Journal {
     pub end: u64,
     /// The checksum of all before that.
     pub crc: crc32fast::Hasher,
+    /// How many records the output has when it is opened.
+    pub records: u64,
 }
 
 /// How many of the bytes were kept, and why not all.
@@ -50,6 +52,14 @@ impl Opened {
             Out::File(journal) => journal.append(bytes, ends),
         };
         written.map_err(|(kept, error)| (kept, self.failed(&error)))
+    }
+
+    /// How many records it had when it was opened.
+    pub(super) fn records(&self) -> u64 {
+        match &self.out {
+            Out::Stream(_) => 0,
+            Out::File(journal) => journal.records,
+        }
     }
 
     /// Whether there is still room for what is in flight, and some more.

@@ -1,4 +1,4 @@
-//! Where records go, checked before anything is sent.
+//! Where records go, checked before anything is sent. [door: files, clock]
 
 use std::io;
 
@@ -180,7 +180,7 @@ impl Output {
         identity: &Identity,
         uncounted: u64,
     ) -> Result<Writer, Error> {
-        let held = self.hold(identity, uncounted)?;
+        let mut held = self.hold(identity, uncounted)?;
         self.forget_intents()?;
         let Place {
             target,
@@ -191,33 +191,38 @@ impl Output {
         let first_line = (past.end > 0).then_some(&*past.first_line);
         let encode = format.encoder(columns, first_line)?;
         let opened = target.open(past, *format)?;
+        // Fewer than were read, if some of them were to go.
+        let records = opened.records();
+        if let Some(held) = &mut held {
+            held.says.spent.keeps(records);
+        }
         let mut text = match first_line {
             None => Text::start(encode, opened),
             Some(_) => Text::go_on(encode, opened),
         };
         text.mirror_to(self.mirror(columns)?);
-        let safe = (self.place.past.records, self.settings.sync);
-        Writer::new(text, held, self.ending(), safe)
+        let safe = (records, self.settings.sync);
+        Writer::new(text, held, self.ending(records), safe)
     }
 
-    /// What is left to do when the run is complete.
-    fn ending(&self) -> Ending {
+    /// What is left to do when the run is complete; the output has so many records.
+    fn ending(&self, records: u64) -> Ending {
         Ending {
             sorts: (self.settings.order == Order::Input)
                 .then(|| self.place.target.file())
                 .flatten(),
             format: Some(self.place.format),
             finished: self.place.finished.clone(),
-            in_journal: self.in_journal(),
+            in_journal: self.in_journal(records),
         }
     }
 
-    /// How many records the journal has when it is opened.
-    fn in_journal(&self) -> u64 {
+    /// How many of the output's records its journal has when it is opened.
+    fn in_journal(&self, records: u64) -> u64 {
         let past = &self.place.past;
         match past.is_to_be_rewritten() {
-            true => past.records,
-            false => past.records - past.in_parts,
+            true => records,
+            false => records - past.in_parts,
         }
     }
 

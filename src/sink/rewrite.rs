@@ -17,11 +17,12 @@ pub(super) fn without_dropped(path: &Path, past: &Past, format: Format) -> io::R
     let name = beside(path, ".new");
     let mut new = BufWriter::new(File::create(&name)?);
     let mut damaged = Vec::new();
-    let (mut end, mut crc) = (0, crc32fast::Hasher::new());
+    let (mut end, mut crc, mut records) = (0, crc32fast::Hasher::new(), 0);
     each(path, &mut *format.decoder(None), |place, row, record| {
         if !past.drops(place, row) {
             end += record.len() as u64;
             crc.update(record);
+            records += u64::from(place.is_some());
             return new.write_all(record);
         }
         if row.is_none() {
@@ -38,6 +39,7 @@ pub(super) fn without_dropped(path: &Path, past: &Past, format: Format) -> io::R
         disk: Box::new(Placed::new(file, path.to_owned(), end)),
         end,
         crc,
+        records,
     })
 }
 
@@ -102,7 +104,7 @@ mod tests {
         let journal = without_dropped(&path, &past, format).unwrap();
         let left = "a,_row,_ok\nx,0,true\n\"y\ny\",2,true\n";
         assert_eq!(fs::read_to_string(&path).unwrap(), left);
-        assert_eq!(journal.end, left.len() as u64);
+        assert_eq!((journal.end, journal.records), (left.len() as u64, 2));
         assert_eq!(journal.crc.finalize(), crc32fast::hash(left.as_bytes()));
         let torn = fs::read_to_string(beside(&path, ".torn")).unwrap();
         assert_eq!(torn, "!\n");

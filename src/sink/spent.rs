@@ -62,6 +62,11 @@ impl Spent {
         (self.uncounted, self.clean) = (uncounted, false);
     }
 
+    /// So many records are left in the output.
+    pub fn keeps(&mut self, records: u64) {
+        self.records = records;
+    }
+
     /// Takes in what has ended since it was noted before; whether that is news.
     pub fn note(&mut self, at: u64, before: Usage, now: Usage, records: u64) -> bool {
         let ended = now.ended.saturating_sub(before.ended);

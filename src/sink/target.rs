@@ -100,7 +100,7 @@ impl Target {
         match self {
             Target::GoOn(_, size) => resumed(path, file, *size, past, format),
             Target::Unpack(_) => resumed(path, file, past.end, past, format),
-            _ => emptied(file, path),
+            _ => emptied(file, path, 0),
         }
     }
 }
@@ -117,12 +117,14 @@ impl fmt::Display for Target {
     }
 }
 
-fn emptied(file: File, path: &Path) -> io::Result<Journal> {
+/// A journal that begins anew, of an output that has so many records elsewhere.
+fn emptied(file: File, path: &Path, records: u64) -> io::Result<Journal> {
     file.set_len(0)?;
     Ok(Journal {
         disk: Box::new(Placed::new(file, path.to_owned(), 0)),
         end: 0,
         crc: crc32fast::Hasher::new(),
+        records,
     })
 }
 
@@ -139,10 +141,10 @@ fn in_parts(
     let file = options.read(true).append(true).create(true).open(&path)?;
     let Some(size) = size else {
         parts::remove(&finished.path)?;
-        return emptied(file, &path);
+        return emptied(file, &path, 0);
     };
     if !past.is_to_be_rewritten() && past.left_over {
-        return emptied(file, &path);
+        return emptied(file, &path, past.records);
     }
     if !past.is_to_be_rewritten() {
         return resumed(&path, file, size, past, format);
@@ -165,6 +167,7 @@ fn resumed(path: &Path, file: File, size: u64, past: &Past, format: Format) -> i
         disk: Box::new(Placed::new(file, path.to_owned(), past.end)),
         end: past.end,
         crc: past.crc.clone(),
+        records: past.records,
     })
 }
 

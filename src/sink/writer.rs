@@ -1,4 +1,4 @@
-//! Records to their output, and how safe they are there.
+//! Records to their output, and how safe they are there. [door: files, clock]
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -312,6 +312,35 @@ mod tests {
                 .starts_with("symbol,price,_row")
         );
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn records_that_take_the_place_of_dropped_ones_count_after_a_crash() {
+        for name in ["a.jsonl", "a.csv"] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join(name);
+            let mut first = writer(&path, Existing::Refuse);
+            (0..5).for_each(|number| first.write(&failed(number)).unwrap());
+            first.write(&ok(5)).unwrap();
+            first.end_usage(Usage::default());
+            first.finish().unwrap();
+            drop(first);
+            let settings = Settings {
+                file: Some(path.to_str().unwrap().to_owned()),
+                retry_failed: true,
+                ..Settings::default()
+            };
+            let (columns, identity) = (columns(&["price"], false), Identity::default());
+            let open = || Output::new(&settings, false).unwrap();
+            let mut second = open().create(&columns, &identity, 0).unwrap();
+            (0..3).for_each(|number| second.write(&ok(number)).unwrap());
+            second.flush().unwrap();
+            // It dies before it notes what it has sent.
+            drop(second);
+            let before = open().sent_before(&identity);
+            let requests: u64 = before.iter().map(|before| before.requests).sum();
+            assert_eq!(requests, 3, "{name}");
+        }
     }
 
     #[test]
