@@ -103,6 +103,7 @@ impl Plan {
             arrived: !step.policy.is_unlimited(),
             ..Columns::new(fields, last.extractor.names(), last.keeps_body)?
         };
+        output.check_columns(&columns)?;
         let identity = identity::of(job, &source)?;
         let mut notes = notes::of(job, &step);
         for note in later.iter().flat_map(|later| &later.notes) {

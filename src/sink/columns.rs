@@ -1,5 +1,7 @@
 //! The names of a record's values, each of them once.
 
+use std::collections::HashMap;
+
 use crate::error::Error;
 use crate::source::Fields;
 
@@ -80,6 +82,16 @@ impl Columns {
     pub(super) fn after_fields(&self) -> impl Iterator<Item = &str> {
         let own = RESERVED.into_iter().filter(|name| self.has(name));
         self.values.iter().map(String::as_str).chain(own)
+    }
+
+    /// Two names that a SQLite database would take for one, as far as they are known.
+    pub(super) fn twins(&self) -> Option<(&str, &str)> {
+        let fields = self.fields.iter().flatten().map(String::as_str);
+        let mut seen = HashMap::new();
+        fields.chain(self.after_fields()).find_map(|name| {
+            let before = seen.insert(name.to_ascii_lowercase(), name);
+            before.map(|before| (before, name))
+        })
     }
 
     fn has(&self, own: &str) -> bool {

@@ -79,6 +79,24 @@ impl Output {
         self.place.format
     }
 
+    /// Checks what these columns are called.
+    ///
+    /// # Errors
+    /// A plan error if this output can't tell two of them apart.
+    pub fn check_columns(&self, columns: &Columns) -> Result<(), Error> {
+        match columns.twins() {
+            Some((one, other)) if self.is_database() => Err(Error::plan(format!(
+                "the columns {one:?} and {other:?} differ only in case, and {self} is a SQLite database, which takes them for one: rename one of them, or choose another output format"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_database(&self) -> bool {
+        let finished = self.place.finished.as_ref();
+        finished.is_some_and(|it| it.kind == Kind::Table(Form::Sqlite))
+    }
+
     /// The rows that the file to be resumed has already.
     #[must_use]
     pub fn done(&self) -> &Done {

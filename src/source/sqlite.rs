@@ -64,7 +64,7 @@ fn tables(database: &Connection) -> rusqlite::Result<Vec<String>> {
 
 /// The names of a table's columns, in their order.
 pub(crate) fn columns(database: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
-    let mut statement = database.prepare("select name from pragma_table_info(?)")?;
+    let mut statement = database.prepare("select name from pragma_table_xinfo(?)")?;
     let names = statement.query_map([table], |row| row.get(0))?;
     names.collect()
 }

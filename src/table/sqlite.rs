@@ -1,6 +1,7 @@
 //! The table `results` of a SQLite database, which others may read while it is
 //! written. [door: files]
 
+use std::iter;
 use std::path::Path;
 
 use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use super::Table;
 use crate::source::Fields;
-use crate::source::sqlite::{TABLE, quoted};
+use crate::source::sqlite::{TABLE, columns, quoted};
 
 /// A table that grows by transactions.
 pub(crate) struct Database {
@@ -40,7 +41,7 @@ impl Database {
         connection.pragma_update(None, "journal_mode", "wal")?;
         // What a power cut takes is put back from the journal.
         connection.pragma_update(None, "synchronous", "normal")?;
-        let columns = columns(&connection)?;
+        let columns = columns(&connection, TABLE)?;
         Ok(Database {
             connection,
             columns,
@@ -65,7 +66,7 @@ impl Database {
             if let Err(error) = self.insert(row) {
                 // Whatever this says, the first error is what matters.
                 let _ = self.connection.execute_batch("rollback");
-                self.columns = columns(&self.connection)?;
+                self.columns = columns(&self.connection, TABLE)?;
                 return Err(error);
             }
         }
@@ -80,8 +81,9 @@ impl Database {
     }
 
     fn insert(&mut self, row: &Fields) -> rusqlite::Result<()> {
-        self.make_columns(row)?;
-        let names: Vec<String> = row.keys().map(|name| quoted(name)).collect();
+        let have = self.columns.len();
+        let names: Vec<String> = row.keys().map(|name| quoted(&self.column(name))).collect();
+        self.make_columns(have)?;
         let places = vec!["?"; names.len()].join(",");
         let sql = format!(
             "insert or replace into {TABLE} ({}) values ({places})",
@@ -92,42 +94,54 @@ impl Database {
         Ok(())
     }
 
-    /// Columns come as rows have them.
-    fn make_columns(&mut self, row: &Fields) -> rusqlite::Result<()> {
-        for name in row.keys() {
-            if self.columns.iter().any(|known| known == name) {
-                continue;
+    /// The column of this name; a new one if there is none. SQLite takes names that
+    /// differ only in case for one, so that the later one gets a number.
+    fn column(&mut self, name: &str) -> String {
+        let numbered = (2..).map(|number| format!("{name}_{number}"));
+        for column in iter::once(name.to_owned()).chain(numbered) {
+            if self.columns.contains(&column) {
+                return column;
             }
-            let column = column(name);
-            let sql = match self.columns.is_empty() {
-                true => self.first_columns(row),
-                false => format!("alter table {TABLE} add column {column}"),
-            };
-            self.connection.execute_batch(&sql)?;
-            self.columns = columns(&self.connection)?;
+            if !self.is_taken(&column) {
+                self.columns.push(column.clone());
+                return column;
+            }
         }
-        Ok(())
+        name.to_owned()
     }
 
-    fn first_columns(&self, row: &Fields) -> String {
-        let columns: Vec<String> = row.keys().map(|name| column(name)).collect();
-        let key = match self.key {
-            "" => String::new(),
-            key => format!(", primary key ({key})"),
-        };
-        format!("create table {TABLE} ({}{key})", columns.join(", "))
+    fn is_taken(&self, name: &str) -> bool {
+        let own = TYPES.iter().any(|(own, _)| is_twin(own, name));
+        own || self.columns.iter().any(|known| is_twin(known, name))
     }
+
+    /// Columns come as rows have them; so many are there.
+    fn make_columns(&self, have: usize) -> rusqlite::Result<()> {
+        let mut new = self.columns[have..].iter().map(|name| column(name));
+        if have == 0 {
+            let columns: Vec<String> = new.collect();
+            let key = match self.key {
+                "" => String::new(),
+                key => format!(", primary key ({key})"),
+            };
+            let sql = format!("create table {TABLE} ({}{key})", columns.join(", "));
+            return self.connection.execute_batch(&sql);
+        }
+        new.try_for_each(|column| {
+            let sql = format!("alter table {TABLE} add column {column}");
+            self.connection.execute_batch(&sql)
+        })
+    }
+}
+
+/// Whether these are two names, and one to SQLite.
+pub(crate) fn is_twin(one: &str, other: &str) -> bool {
+    one != other && one.eq_ignore_ascii_case(other)
 }
 
 fn column(name: &str) -> String {
     let own = TYPES.iter().find(|(own, _)| *own == name);
     format!("{} {}", quoted(name), own.map_or("", |(_, kind)| kind))
-}
-
-fn columns(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    let mut statement = connection.prepare("select name from pragma_table_info(?)")?;
-    let names = statement.query_map([TABLE], |row| row.get(0))?;
-    names.collect()
 }
 
 struct Cell<'a>(&'a Value);

@@ -67,6 +67,27 @@ fn a_database_keeps_the_type_of_each_value() {
 }
 
 #[test]
+fn names_that_differ_only_in_case_have_columns_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (
+        directory.path().join("a.jsonl"),
+        directory.path().join("b.db"),
+    );
+    let text =
+        "{\"_ROW\":7,\"id\":1,\"_row\":0}\n{\"ID\":2,\"id\":3,\"Id\":4}\n{\"Id\":5,\"_row\":2}\n";
+    fs::write(&from, text).unwrap();
+    assert_eq!(convert(&settings(&from), &to, false).unwrap(), 3);
+    let rows = rows(&to);
+    let of = |name: &str| -> Vec<Value> { rows.iter().map(|row| row[name].clone()).collect() };
+    let none = Value::Null;
+    assert_eq!(of("_row"), [json!(0), none.clone(), json!(2)]);
+    assert_eq!(of("_ROW_2"), [json!(7), none.clone(), none.clone()]);
+    assert_eq!(of("id"), [json!(1), json!(3), none.clone()]);
+    assert_eq!(of("ID_2"), [none.clone(), json!(2), none.clone()]);
+    assert_eq!(of("Id_3"), [none, json!(4), json!(5)]);
+}
+
+#[test]
 fn a_table_is_text_with_one_header() {
     let directory = tempfile::tempdir().unwrap();
     let (from, to) = (written(directory.path()), directory.path().join("b.csv.gz"));

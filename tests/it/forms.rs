@@ -414,6 +414,32 @@ fn columns_called_as_a_row_s_place_lose_no_rows() {
 }
 
 #[test]
+fn names_that_a_database_takes_for_one_are_found_before_anything_is_sent() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let input = place.file("rows.csv", "symbol,Price\nS0,7\n");
+    let ask = |output: &str| {
+        let asked = run().quotes(&mock.url()).arg("--input", &input);
+        asked.arg("--output", &place.path(output))
+    };
+    ask("out.db")
+        .exits(2)
+        .says("the columns \"Price\" and \"price\" differ only in case");
+    assert_eq!(mock.judgement().requests, 0);
+    ask("out.parquet").exits(0);
+    // Of a pipe nobody knows its names before.
+    let rows = "{\"symbol\":\"S0\",\"Price\":7}\n";
+    let piped = run().quotes(&mock.url()).flags("--input - --format jsonl");
+    piped
+        .arg("--output", &place.path("piped.db"))
+        .fed(rows)
+        .ends()
+        .with_code(0);
+    let record = &converted(&place, "piped.db")[0];
+    assert_eq!(record["Price"], 7);
+    assert!(record["price_2"].is_number(), "{record}");
+}
+
+#[test]
 fn what_cannot_be_read_or_written_says_why() {
     let (place, mock) = (Place::new(), plain_mock());
     for (name, why) in [
