@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::Format;
 use super::parts;
-use super::sidecar::{beside, sync_directory};
+use super::sidecar::beside;
 use crate::error::Error;
 use crate::source::{self, Packing, Row, Source};
-use crate::table::{self, Form};
+use crate::table::{self, Form, placed, sync_directory};
 
 /// The file that the user wants.
 #[derive(Debug, Clone)]
@@ -94,33 +94,13 @@ impl Finished {
                 sync_directory(&self.path).map_err(|error| wrong(error.to_string()))?;
             }
             Kind::Table(form) => placed(&self.path, |new| {
-                table::write(&rows(&journal, Some(source::Format::Jsonl))?, form, new)
+                table::write(&rows(&journal, Some(source::Format::Jsonl))?, form, new).map(drop)
             })?,
             Kind::Packed(_) => placed(&self.path, |new| table::pack(&journal, new).map_err(wrong))?,
             Kind::Parts(_) => parts::add(&self.path, &journal)?,
         }
         fs::remove_file(&journal).map_err(|error| wrong(error.to_string()))
     }
-}
-
-/// Has a file made under a hidden name, and puts it in its place at once.
-pub(super) fn placed<T>(
-    path: &Path,
-    make: impl FnOnce(&Path) -> Result<T, Error>,
-) -> Result<(), Error> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = path.with_file_name(format!(".{name}"));
-    let made = make(&new).and_then(|_| {
-        let renamed = fs::rename(&new, path).and_then(|()| sync_directory(path));
-        renamed.map_err(|error| {
-            Error::stopped(format!("{} cannot be written: {error}", path.display()))
-        })
-    });
-    if made.is_err() {
-        // What is half done would only take up room; the error is what matters.
-        let _ = fs::remove_file(&new);
-    }
-    made
 }
 
 /// The rows of a file.

@@ -17,9 +17,10 @@ use tokio::sync::oneshot;
 use super::Format;
 use super::codec::Seen;
 use super::done::Done;
-use super::sidecar::{beside, sync_directory};
+use super::sidecar::beside;
 use super::writer::milliseconds_now;
 use crate::source::Row;
+use crate::table::sync_directory;
 
 /// One line of the log.
 #[derive(Debug, Serialize, Deserialize)]

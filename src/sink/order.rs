@@ -10,7 +10,8 @@ use std::path::Path;
 use super::Format;
 use super::codec::Found;
 use super::resume::next;
-use super::sidecar::{beside, sync_directory};
+use super::sidecar::beside;
+use crate::table::sync_directory;
 
 /// So much is sorted at a time, in bytes.
 const PIECE: usize = 32 << 20;

@@ -7,15 +7,15 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::check::{self, Place};
-use super::finish::{Finished, Kind, as_lines, placed, rows};
+use super::finish::{Finished, Kind, as_lines, rows};
 use super::glance;
 use super::resume::Past;
-use super::sidecar::{self, beside, sync_directory};
+use super::sidecar::{self, beside};
 use super::target::Target;
 use super::{Existing, Format, Order, Settings, past};
 use crate::error::Error;
 use crate::source;
-use crate::table::{self, Form};
+use crate::table::{self, Form, placed, sync_directory};
 
 /// What a directory of parts, of about so many records each, has already.
 pub(super) fn place(
@@ -181,6 +181,7 @@ pub(super) fn add(directory: &Path, journal: &Path) -> Result<(), Error> {
         Some((_, last)) => table::write_after(last, &source, new),
         None => table::write(&source, Form::Parquet, new),
     })
+    .map(drop)
 }
 
 /// Takes all parts away.

@@ -10,7 +10,8 @@ use super::codec::{Decode, Found};
 use super::disk::Placed;
 use super::opened::Journal;
 use super::resume::{Past, found, next};
-use super::sidecar::{beside, sync_directory};
+use super::sidecar::beside;
+use crate::table::sync_directory;
 
 /// Replaces the file; the records that can't be read are kept beside it.
 pub(super) fn without_dropped(path: &Path, past: &Past, format: Format) -> io::Result<Journal> {

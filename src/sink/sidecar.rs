@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::identity::Identity;
 use super::spent::Spent;
 use crate::lock;
+use crate::table::sync_directory;
 
 /// What the file says.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -110,15 +111,6 @@ impl Held {
     pub fn remove(self) -> io::Result<()> {
         fs::remove_file(&self.path)
     }
-}
-
-/// Returns once the names in a file's directory survive a power cut.
-pub(super) fn sync_directory(of: &Path) -> io::Result<()> {
-    let directory = match of.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    File::open(directory)?.sync_all()
 }
 
 fn holder(results: &Path) -> String {

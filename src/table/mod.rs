@@ -4,7 +4,7 @@
 //! To add a format: one file here, and one line in [`Form`].
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
 use crate::error::Error;
@@ -15,10 +15,12 @@ mod csv;
 mod jsonl;
 mod pack;
 mod parquet;
+mod placed;
 mod shape;
 pub(crate) mod sqlite;
 
 pub(crate) use pack::pack;
+pub(crate) use placed::{placed, sync_directory};
 use shape::Shape;
 
 /// How the rows of a table are written.
@@ -78,15 +80,24 @@ impl Form {
 /// # Errors
 /// What is wrong with the source, or why the file can't be written.
 pub fn write(source: &Source, form: Form, path: &Path) -> Result<u64, Error> {
-    write_shaped(source, form, path, Shape::of(source.rows()?)?)
+    write_shaped(source, form, path, shape_of(source)?)
 }
 
 /// The same as Parquet, with the columns of an earlier file as far as they fit.
 pub(crate) fn write_after(earlier: &Path, source: &Source, path: &Path) -> Result<u64, Error> {
     let before = parquet::shape(earlier)
         .map_err(|why| Error::stopped(format!("{} cannot be read: {why}", earlier.display())))?;
-    let shape = Shape::of(source.rows()?)?.after(before);
+    let shape = shape_of(source)?.after(before);
     write_shaped(source, Form::Parquet, path, shape)
+}
+
+/// Reads all rows once.
+fn shape_of(source: &Source) -> Result<Shape, Error> {
+    let mut shape = Shape::default();
+    for row in source.rows()? {
+        shape.add(&row?.fields);
+    }
+    Ok(shape)
 }
 
 fn write_shaped(source: &Source, form: Form, path: &Path, shape: Shape) -> Result<u64, Error> {
@@ -129,21 +140,7 @@ pub fn convert(from: &source::Settings, to: &Path, replace: bool) -> Result<u64,
         )));
     }
     let source = Source::new(from)?;
-    let new = to.with_file_name(format!(
-        ".{}",
-        to.file_name().unwrap_or_default().to_string_lossy()
-    ));
-    let written = write(&source, form, &new);
-    let placed = written.and_then(|rows| {
-        let renamed = fs::rename(&new, to);
-        renamed.map_err(|error| Error::stopped(format!("{name} cannot be written: {error}")))?;
-        Ok(rows)
-    });
-    if placed.is_err() {
-        // Nothing half done is left; if it was never there, that is as well.
-        let _ = fs::remove_file(&new);
-    }
-    placed
+    placed(to, |new| write(&source, form, new))
 }
 
 /// A column's place by its name.

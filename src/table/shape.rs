@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::Places;
-use crate::error::Error;
-use crate::source::{Fields, Rows};
+use crate::source::Fields;
 
 /// The columns in the order in which they first appear.
 #[derive(Debug, Default, PartialEq)]
@@ -52,16 +51,8 @@ impl Shape {
         earlier
     }
 
-    /// Reads all rows once.
-    pub fn of(rows: Rows) -> Result<Shape, Error> {
-        let mut shape = Shape::default();
-        for row in rows {
-            shape.add(&row?.fields);
-        }
-        Ok(shape)
-    }
-
-    fn add(&mut self, fields: &Fields) {
+    /// Takes in the values of a row.
+    pub fn add(&mut self, fields: &Fields) {
         for (name, value) in fields {
             self.take(name, Kind::of(value));
         }

@@ -1,5 +1,6 @@
 //! From any format to any other one and back.
 
+use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
