@@ -113,12 +113,6 @@ impl Slots {
         self.units = units;
     }
 
-    /// How many are taken, and not known to have arrived.
-    #[must_use]
-    pub fn in_flight(&self) -> u64 {
-        self.in_flight
-    }
-
     /// Whatever is counted until later than `until`, but not than `latest`, is
     /// counted until `until` only.
     pub fn release_by(&mut self, now: Time, until: Time, latest: Time) {

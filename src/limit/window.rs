@@ -68,6 +68,8 @@ pub struct Window<S> {
     /// What the job says.
     declared: u64,
     taken_in: TakenIn,
+    /// What the server may have before it, besides what it took in.
+    unanswered: u64,
 }
 
 /// What the `sent` guard begins with.
@@ -98,6 +100,7 @@ impl<S: Span> Window<S> {
             certificate: None,
             declared: units,
             taken_in: TakenIn::new(period),
+            unanswered: 0,
         }
     }
 
@@ -123,10 +126,16 @@ impl<S: Span> Window<S> {
 
     /// Its answer was seen, whatever it says.
     fn seen(&mut self, now: Time, hold: &mut Hold) {
+        self.ended(hold);
         if self.guard != Guard::Acked || hold.is_in_flight() {
             self.certify(|certificate| certificate.arrived(now, hold.units));
         }
         self.arrived_by(now, hold);
+    }
+
+    /// The server has none of it before it any more, as far as we know.
+    fn ended(&mut self, hold: &Hold) {
+        self.unanswered = self.unanswered.saturating_sub(hold.units);
     }
 
     fn certify(&mut self, tell: impl FnOnce(&mut Certificate)) {
@@ -142,6 +151,7 @@ impl<S: Span> Kind for Window<S> {
     }
 
     fn take(&mut self, now: Time, units: u64) -> Hold {
+        self.unanswered += units;
         self.certify(|certificate| certificate.taken(now, units));
         self.slots.take(now, units)
     }
@@ -171,8 +181,7 @@ impl<S: Span> Kind for Window<S> {
         if !explained {
             self.margin = (self.margin * 2).min(self.period);
         }
-        let open = self.slots.in_flight();
-        let takes = self.taken_in.refused(now, open, explained);
+        let takes = self.taken_in.refused(now, self.unanswered, explained);
         if (self.declared.div_ceil(2)..self.slots.units()).contains(&takes) {
             self.slots.resize(takes);
         }
@@ -192,6 +201,7 @@ impl<S: Span> Kind for Window<S> {
     }
 
     fn lost(&mut self, now: Time, hold: &mut Hold) {
+        self.ended(hold);
         let acked = self.guard == Guard::Acked && !hold.is_in_flight();
         if !acked {
             let latest = now.after(self.linger);
@@ -201,6 +211,7 @@ impl<S: Span> Kind for Window<S> {
     }
 
     fn returned(&mut self, _now: Time, hold: &mut Hold) {
+        self.ended(hold);
         self.certify(|certificate| certificate.returned(hold.units));
         self.slots.give_back(hold);
     }
@@ -251,5 +262,33 @@ impl<S: Span> Kind for Window<S> {
 
     fn margin(&self) -> Option<Duration> {
         (self.guard != Guard::Strict).then_some(self.margin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sliding::Sliding;
+    use super::*;
+
+    /// Under each guard a hundred are sent, sixty answered, and one is refused: the
+    /// server may have taken in all the others.
+    #[test]
+    fn what_is_not_answered_yet_may_have_been_taken_in_under_each_guard() {
+        for guard in Guard::ALL {
+            let period = Duration::from_secs(1);
+            let span = Sliding::new(period, Duration::ZERO);
+            let mut window = Window::new(100, period, span, guard, period);
+            let at = |millis: u64| Time::ZERO.after(Duration::from_millis(millis));
+            let mut holds: Vec<Hold> = (0..100).map(|_| window.take(at(0), 1)).collect();
+            for hold in &mut holds {
+                window.sent(at(0), hold);
+                window.acked(at(1), hold);
+            }
+            for hold in &mut holds[..60] {
+                window.answered(at(10), hold);
+            }
+            window.refused(at(11), &mut holds[60], false);
+            assert_eq!(window.amount(), Some(99), "{guard:?}");
+        }
     }
 }
