@@ -40,9 +40,14 @@ impl<'a, E: AsyncFn(Record)> Gather<'a, E> {
         &self.row
     }
 
+    /// Takes in that a page was asked for, and nothing of what it says.
+    pub fn hear(&mut self, page: &Page) {
+        self.seen.add(&page.seen);
+    }
+
     /// Takes in a page; gives how many items it has, if they are looked for.
     pub async fn take(&mut self, page: &Page) -> Result<Option<usize>, Failure> {
-        self.seen.add(&page.seen);
+        self.hear(page);
         let read = page.outcome.as_ref().map_err(Clone::clone)?;
         let Some((each, body)) = self.walk.step().each.as_ref().zip(read.body.as_ref()) else {
             return self.join(read).map(|()| None);

@@ -129,6 +129,10 @@ impl Walk {
             };
             let page = page?;
             if let Err(failure) = gather.take(&page).await {
+                // Those on their way were sent for this row too, and its record says so.
+                while let Some(page) = ahead.next().await {
+                    gather.hear(&page?);
+                }
                 return gather.end(Err(failure)).await;
             }
         }
