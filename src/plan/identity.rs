@@ -19,6 +19,17 @@ pub fn of(job: &Job, source: &Source) -> Result<Identity, Error> {
         request.multipart,
         request.body_file
     ]);
+    // Of later steps what is asked of the first one too, and not how.
+    let steps = job.step.iter().map(|step| {
+        json!({
+            "request": step.request,
+            "extract": step.extract,
+            "items": step.items,
+            "batch": step.batch,
+            "pages": step.pages,
+        })
+    });
+    let steps = Value::Array(steps.collect());
     let parts: [(&str, Value); 12] = [
         ("input.table", json!(job.input.table)),
         ("request.method", json!(request.method)),
@@ -29,7 +40,7 @@ pub fn of(job: &Job, source: &Source) -> Result<Identity, Error> {
         ("extract", json!(job.extract)),
         ("items", json!(job.items)),
         ("batch", json!(job.batch)),
-        ("step", json!(job.step)),
+        ("step", steps),
         ("pages", json!(job.pages)),
         ("output.key", json!(job.output.key)),
     ];
@@ -38,8 +49,15 @@ pub fn of(job: &Job, source: &Source) -> Result<Identity, Error> {
         parts: parts
             .map(|(name, value)| (name.to_owned(), print(&value.to_string())))
             .into(),
-        limits: limits(&job.limit),
+        limits: all_limits(job),
     })
+}
+
+/// Those of all steps that have their own.
+fn all_limits(job: &Job) -> String {
+    let own = job.step.iter().filter_map(|step| step.limit.as_ref());
+    let all = std::iter::once(&job.limit).chain(own).map(limits);
+    all.collect::<Vec<_>>().join("; ")
 }
 
 /// The limits as the job writes them, and whose they are.
@@ -53,4 +71,33 @@ fn limits(settings: &limit::Settings) -> String {
         }
     });
     all.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_later_step_is_sent_changes_its_limits_alone() {
+        let of_step = |step: Value| {
+            let job: Result<Job, _> = serde_json::from_value(json!({
+                "input": {"list": ["a"]},
+                "request": {"url": "http://h/"},
+                "step": [step],
+            }));
+            let job = job.unwrap();
+            of(&job, &Source::new(&job.input).unwrap()).unwrap()
+        };
+        let step = of_step(json!({"request": {"url": "http://h/{{ id }}"}}));
+        let faster = json!({
+            "request": {"url": "http://h/{{ id }}"},
+            "limit": {"rate": ["9/1s"]},
+            "retry": {"retries": 9},
+        });
+        let faster = of_step(faster);
+        assert_eq!(step.parts, faster.parts);
+        assert_eq!((&*step.limits, &*faster.limits), ("", "; 9/1s"));
+        let other = of_step(json!({"request": {"url": "http://h/x"}}));
+        assert_ne!(step.parts, other.parts);
+    }
 }
