@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -13,7 +13,7 @@ use serde_json::Value;
 use throng_mock::{Fault, Faults, Mock, Settings};
 
 use crate::forms::converted;
-use crate::harness::{Place, Throng, mock, run, times};
+use crate::harness::{Place, Throng, mock, pace, run, times};
 
 const ROWS: usize = 400;
 
@@ -55,11 +55,8 @@ impl Job<'_> {
     fn survives(&self, kills: usize, seed: u64) {
         let mut chance = StdRng::seed_from_u64(seed);
         let mock = self.server();
-        let started = Instant::now();
-        let expected = self.undisturbed(&mock);
-        // On a busy machine all of it takes longer.
-        let within = started.elapsed().min(Duration::from_millis(300));
-        let mut killed = 0;
+        let (expected, within) = self.undisturbed(&mock);
+        let (mut killed, mut while_sending) = (0, 0);
         while killed < kills {
             mock.reset();
             let place = Place::new();
@@ -68,8 +65,12 @@ impl Job<'_> {
             let when = |chance: &mut StdRng, killed| {
                 (killed < kills).then(|| within.mul_f64(chance.random_range(0.0..1.0)))
             };
+            let mut before = 0;
             while !self.goes_on(&place, &mock, when(&mut chance, killed)) {
                 killed += 1;
+                let requests = mock.judgement().requests;
+                while_sending += usize::from(requests > before);
+                before = requests;
                 self.remember(&place, &mock, &mut written);
             }
             assert_eq!(self.finished(&place), expected, "seed {seed}");
@@ -81,14 +82,17 @@ impl Job<'_> {
                 );
             }
         }
+        assert!(while_sending > 0, "all {kills} kills fell before a request");
     }
 
-    fn undisturbed(&self, mock: &Mock) -> BTreeMap<String, String> {
+    /// What comes of it when nobody kills it, and how long that takes.
+    fn undisturbed(&self, mock: &Mock) -> (BTreeMap<String, String>, Duration) {
         let place = Place::new();
-        self.ask(&place, mock).exits(0);
+        let (ended, within) = pace(self.ask(&place, mock), mock);
+        ended.with_code(0);
         let prices = self.finished(&place);
         assert_eq!(prices.len(), ROWS);
-        prices
+        (prices, within)
     }
 
     /// What a complete run has written.

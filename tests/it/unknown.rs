@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::thread;
-use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -11,7 +10,7 @@ use throng_mock::{Fault, Faults, Mock, Settings};
 
 use crate::counted::serve;
 use crate::harness::{
-    Place, Throng, assert_one_record_per_row, each, mock, plain_mock, run, times, until,
+    Place, Throng, assert_one_record_per_row, each, mock, pace, plain_mock, run, times, until,
 };
 use crate::recorder::answer;
 
@@ -38,25 +37,33 @@ fn clumsy() -> Mock {
 fn a_post_reaches_the_server_once_whatever_crashes() {
     let (mut chance, mut killed) = (StdRng::seed_from_u64(4), 0);
     let kills = times(40, 300);
+    let (place, mock) = (Place::new(), clumsy());
+    let (_, within) = pace(post(&place, &mock), &mock);
+    let mut while_sending = 0;
     while killed < kills {
         let (place, mock) = (Place::new(), clumsy());
         loop {
             let is_there = std::fs::exists(place.path("out.jsonl")).unwrap();
             let how = if is_there { "--resume" } else { "" };
+            let before = mock.judgement().requests;
             let running = post(&place, &mock).flags(how).start();
             // Once it was killed often enough, it comes to its end.
             if killed < kills {
-                thread::sleep(Duration::from_micros(chance.random_range(0..90_000)));
+                thread::sleep(within.mul_f64(chance.random_range(0.0..1.0)));
                 running.signal("-KILL");
             }
             match running.ends().code {
-                None => killed += 1,
+                None => {
+                    killed += 1;
+                    while_sending += usize::from(mock.judgement().requests > before);
+                }
                 Some(_) => break,
             }
         }
         assert_no_row_was_done_twice(&place, &mock);
         assert!(!std::fs::exists(place.path("out.jsonl.intents")).unwrap());
     }
+    assert!(while_sending > 0, "all {kills} kills fell before a request");
 }
 
 fn assert_no_row_was_done_twice(place: &Place, mock: &Mock) {

@@ -69,6 +69,17 @@ impl Place {
     }
 }
 
+/// Runs it undisturbed. Gives what came of it, and within what time kills fall into
+/// all of its life: on a busy machine that is longer, also until the first request.
+pub fn pace(throng: Throng, mock: &Mock) -> (Ended, Duration) {
+    let (started, before) = (Instant::now(), mock.judgement().requests);
+    let running = throng.start();
+    until("a request", || mock.judgement().requests > before);
+    let most = started.elapsed() * 3 + Duration::from_millis(200);
+    let ended = running.ends();
+    (ended, started.elapsed().min(most))
+}
+
 /// What happens by chance is tried so often; in `./test --long` far more.
 pub fn times(few: usize, many: usize) -> usize {
     match std::env::var_os("THRONG_LONG") {
