@@ -1,5 +1,5 @@
 //! The whole engine in virtual time, over thousands of seeds: jobs with several
-//! limits, servers of every kind, networks of every temper. The judge is the
+//! limits of every kind, networks of every temper. The judge is the
 //! model of the server, which knows only arrivals.
 
 use rand::rngs::StdRng;
@@ -22,17 +22,15 @@ impl Case {
     /// Any limits, latencies, losses, timeouts and refusals.
     fn any(seed: u64) -> Case {
         let mut random = StdRng::seed_from_u64(seed);
-        let mut rates: Vec<String> = Vec::new();
-        for _ in 0..random.random_range(1..=3) {
-            let units = random.random_range(1..25);
-            let millis = random.random_range(200..6_000);
-            let kind = ["", "", "bucket:", ""].choose(&mut random).unwrap();
-            let units = if *kind == "counter:" {
-                units + 3
-            } else {
-                units
-            };
-            rates.push(format!("{kind}{units}/{millis}ms"));
+        let rates: Vec<String> = (0..random.random_range(1..=3))
+            .map(|_| any_rate(&mut random))
+            .collect();
+        let mut limits: Vec<_> = rates.iter().map(|rate| rate.parse().unwrap()).collect();
+        let mut limit = json!({ "rate": rates });
+        if random.random_bool(0.2) {
+            let most = random.random_range(1..8);
+            limit["in-flight"] = most.into();
+            limits.push(format!("in-flight:{most}").parse().unwrap());
         }
         let latency = [
             "0",
@@ -47,13 +45,13 @@ impl Case {
         let rows = random.random_range(1..60);
         Case {
             job: json!({
-                "limit": {"rate": rates},
+                "limit": limit,
                 "send": {"timeout": *["30s", "1500ms"].choose(&mut random).unwrap()},
                 "workers": {"count": random.random_range(1..4)},
                 "retry": {"max-refusals": 1000},
             }),
             server: Settings {
-                limits: rates.iter().map(|rate| rate.parse().unwrap()).collect(),
+                limits,
                 latency: latency.choose(&mut random).unwrap().parse().unwrap(),
                 there: *[0.0, 0.5, 1.0].choose(&mut random).unwrap(),
                 faults: match faults.is_empty() {
@@ -75,6 +73,21 @@ impl Case {
         let plan = Plan::new(&job, &|_| None).unwrap();
         let policy = plan.policy().clone();
         simulate(plan, &policy, self.server).unwrap()
+    }
+}
+
+/// A limit in words that mean the same to the job and to the server.
+fn any_rate(random: &mut StdRng) -> String {
+    let units = random.random_range(1..25);
+    let millis = random.random_range(200..6_000);
+    let seconds = [1, 2, 5, 10].choose(random).unwrap();
+    match random.random_range(0..8) {
+        0..4 => format!("{units}/{millis}ms"),
+        4 => format!("bucket:{units}/{millis}ms"),
+        // Fewer than four are less than an estimate from two windows can keep.
+        5 => format!("counter:{}/{millis}ms", units + 3),
+        6 => format!("{units}/{millis}ms@first"),
+        _ => format!("{units}/{seconds}s@clock"),
     }
 }
 
