@@ -156,25 +156,31 @@ fn all_at_once_every_attempt_passes_the_gate() {
 
 #[test]
 fn a_step_may_have_limits_of_its_own() {
-    let settings = Settings {
-        limits: vec!["40/300ms".parse().unwrap()],
-        ..Settings::default()
+    let server = |limit: &str| {
+        mock(Settings {
+            limits: vec![limit.parse().unwrap()],
+            ..Settings::default()
+        })
     };
-    let (place, mock) = (Place::new(), mock(settings));
-    let job = job(&place, &mock, 60, "[limit]\nrate = \"10/300ms\"\n");
+    // Each step has a server of its own, which is the judge of that step's limit.
+    let (place, lists, details) = (Place::new(), server("2/300ms"), server("30/300ms"));
+    let job = job(&place, &lists, 60, "[limit]\nrate = \"2/300ms\"\n");
     let text = fs::read_to_string(&job).unwrap() + "[step.limit]\nrate = \"30/300ms\"\n";
-    fs::write(&job, text).unwrap();
+    let detail = |mock: &Mock| format!("{}/detail", mock.url());
+    fs::write(&job, text.replace(&detail(&lists), &detail(&details))).unwrap();
     let summary = place.path("summary.json");
     let ended = go(&job).arg("--summary-json", &summary).exits(0);
     assert_whole(&ended.records(), 60);
     let limits = place.json("summary.json")["limits"].clone();
     assert_eq!(
         each(limits.as_array().unwrap(), "rate"),
-        ["10/300ms", "30/300ms"]
+        ["2/300ms", "30/300ms"]
     );
-    assert_eq!(limits[0]["most_in_window"], 3, "the list has three pages");
-    assert!(mock.judgement().windows[0].most <= 40);
-    assert_eq!(mock.judgement().answers.get("429"), None);
+    for (mock, requests, most) in [(lists, 3, 2), (details, 60, 30)] {
+        let judgement = mock.judgement();
+        assert_eq!((judgement.requests, judgement.refused), (requests, 0));
+        assert!(judgement.windows[0].most <= most, "{judgement:?}");
+    }
 }
 
 #[test]
