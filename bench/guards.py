@@ -7,7 +7,8 @@ mock's way there lies behind its network stack, where no acknowledgement can see
 Runs of many windows: all slots begin at once, and with latencies that vary, it takes
 half a window until they are spread out, which a short run would count as lost.
 
-Usage: bench/guards.py [--runs 10] [CASE ...]    such as 22/5s or 5/1s+100/1m
+Usage: bench/guards.py [--runs 10] [--rows N] [--at-a-time N] [CASE ...]
+                                                  such as 22/5s or 5/1s+100/1m
 """
 
 import argparse
@@ -26,13 +27,26 @@ MEDIAN, SIGMA = 0.2, 0.6
 MEAN = MEDIAN * math.exp(SIGMA * SIGMA / 2)
 GUARDS = [("strict", []), ("acked", []), ("sent", [])]
 
-# rows, runs at the same time, and the least time with a latency of so many seconds
+# rows, and runs at the same time
 CASES = {
-    "22/5s": (110, 10, lambda latency: 4 * (5 + latency)),
-    "100/1s": (3000, 5, lambda latency: 29 * (1 + latency)),
-    "1000/1s": (20000, 1, lambda latency: 19 * (1 + latency)),
-    "5/1s+100/1m": (200, 10, lambda latency: 60 + latency + 19 * (1 + latency)),
+    "22/5s": (110, 10),
+    "100/1s": (3000, 5),
+    "1000/1s": (20000, 1),
+    "5/1s+100/1m": (200, 10),
 }
+SECONDS = {"s": 1, "m": 60}
+
+
+def least(case, rows, latency):
+    """The least time of so many rows: whole windows of the longest limit, then of the next."""
+    limits = [limit.split("/") for limit in case.split("+")]
+    limits = [(int(period[:-1]) * SECONDS[period[-1]], int(units)) for units, period in limits]
+    seconds = 0
+    for period, units in sorted(limits, reverse=True):
+        windows = math.ceil(rows / units) - 1
+        seconds += windows * (period + latency)
+        rows -= windows * units
+    return seconds
 
 
 def start_mock(limits, there, seed):
@@ -45,9 +59,9 @@ def start_mock(limits, there, seed):
     return mock, "http://" + line.split("http://")[1].split("/")[0]
 
 
-def run(case, guard, flags, there, seed):
+def run(case, rows, guard, flags, there, seed):
     """One run: refusals, how full the fullest window was, seconds of arrivals."""
-    rows, limits = CASES[case][0], case.split("+")
+    limits = case.split("+")
     mock, url = start_mock(limits, there, seed)
     with tempfile.TemporaryDirectory(prefix="throng-guards-") as directory:
         with open(f"{directory}/rows.csv", "w") as file:
@@ -66,22 +80,26 @@ def run(case, guard, flags, there, seed):
     return judge["refused"], over, fullest, judge["seconds"]
 
 
-def table_row(case, guard, flags, there, runs):
-    _, at_once, least = CASES[case]
+def table_row(case, guard, flags, there, arguments):
+    rows, at_once, runs = arguments.rows or CASES[case][0], arguments.at_a_time or CASES[case][1], arguments.runs
     with ThreadPoolExecutor(at_once) as pool:
-        ended = list(pool.map(lambda seed: run(case, guard, flags, there, seed), range(runs)))
+        ended = list(pool.map(lambda seed: run(case, rows, guard, flags, there, seed), range(runs)))
     refused = sum(result[0] for result in ended)
     over = sum(result[1] for result in ended)
     fullest = max((result[2] for result in ended), key=lambda all: [int(one.split()[0]) for one in all])
     seconds = statistics.median(result[3] for result in ended)
     where = "half on the way" if there else "the server's"
-    print(f"| {case} | {where} | {' '.join([guard] + flags)} | {refused} | {over} of {runs} "
-          f"| {', '.join(fullest)} | {least(0) / seconds:.3f} | {least(MEAN) / seconds:.3f} |", flush=True)
+    name = case + (f", {rows} rows" if arguments.rows else "")
+    name += f", {at_once} runs at a time" if arguments.at_a_time else ""
+    print(f"| {name} | {where} | {' '.join([guard] + flags)} | {refused} | {over} of {runs} "
+          f"| {', '.join(fullest)} | {least(case, rows, 0) / seconds:.3f} | {least(case, rows, MEAN) / seconds:.3f} |", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--rows", type=int, help="instead of each case's own number")
+    parser.add_argument("--at-a-time", type=int, help="runs at the same time, instead of each case's own number")
     parser.add_argument("cases", nargs="*", metavar="CASE")
     arguments = parser.parse_args()
     unknown = [case for case in arguments.cases if case not in CASES]
@@ -92,7 +110,7 @@ def main():
     for case in arguments.cases or CASES:
         for there in (0.5, 0.0):
             for guard, flags in GUARDS:
-                table_row(case, guard, flags, there, arguments.runs)
+                table_row(case, guard, flags, there, arguments)
 
 
 if __name__ == "__main__":
