@@ -199,7 +199,7 @@ fn rates(part: &Value) -> String {
 }
 
 /// The job with the profile that it names under it: whatever the job says for
-/// itself replaces the profile's part.
+/// itself replaces the profile's part, but for what is throng's own default anyway.
 ///
 /// # Errors
 /// There is no such profile or tier, or a header is missing that it wants.
