@@ -62,15 +62,7 @@ impl Arguments {
             Some(path) => Job::read(path)?,
             None => Job::default(),
         };
-        let job = match self.request.curl()? {
-            None => job,
-            Some(translated) => {
-                for note in &translated.notes {
-                    super::say::note(&format!("throng: {}", throng::report::escape(note)));
-                }
-                job.overlay(translated.job)?
-            }
-        };
+        let job = self.request.curl_over(job)?;
         job.overlay(json!({
             "input": self.input.tree(),
             "request": self.request.tree(),

@@ -115,15 +115,18 @@ fn show(heard: &Heard) {
     ));
     if let Some(rate) = heard.found.rate() {
         say::result(&rate);
+        // A run that begins at once would be refused, and believe in a smaller limit.
+        let period = heard.found.period.map(humantime::format_duration);
+        let wait = period.map_or_else(|| "a while".to_owned(), |period| period.to_string());
+        say::note(&format!(
+            "throng: what was sent to find this out still counts: wait {wait} before a run"
+        ));
     }
 }
 
 impl Arguments {
     fn job(&self) -> Result<Job, Error> {
-        let job = match self.request.curl()? {
-            None => Job::default(),
-            Some(translated) => Job::default().overlay(translated.job)?,
-        };
+        let job = self.request.curl_over(Job::default())?;
         let url = self.probed.as_ref();
         job.overlay(json!({
             "request": self.request.tree(),

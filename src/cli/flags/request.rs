@@ -4,7 +4,9 @@ use clap::Args;
 use serde_json::{Value, json};
 use throng::Error;
 use throng::curl::{Translated, translate};
+use throng::plan::Job;
 
+use super::super::say;
 use super::pairs::{Pair, assignment, map};
 
 /// What is asked for each row; T is a template: {{ field }}, {{ env.NAME }}
@@ -87,9 +89,17 @@ impl Auth {
 }
 
 impl Request {
-    /// What the curl command says, and what there is to say of it.
-    pub fn curl(&self) -> Result<Option<Translated>, Error> {
-        self.curl.as_deref().map(curl).transpose()
+    /// The job with the curl command over it, if there is one; says what there is to
+    /// say of it.
+    pub fn curl_over(&self, job: Job) -> Result<Job, Error> {
+        let Some(command) = &self.curl else {
+            return Ok(job);
+        };
+        let translated = curl(command)?;
+        for note in &translated.notes {
+            say::note(&format!("throng: {}", throng::report::escape(note)));
+        }
+        job.overlay(translated.job)
     }
 
     pub fn tree(&self) -> Value {
