@@ -11,6 +11,16 @@ use crate::crashes::prices_of;
 use crate::forms::converted;
 use crate::harness::{Ended, Place, Throng, assert_one_record_per_row, plain_mock, run, times};
 
+/// What may fail.
+const CALLS: [&str; 6] = [
+    "write",
+    "pwrite64",
+    "fdatasync",
+    "fsync",
+    "rename",
+    "ftruncate",
+];
+
 const ROWS: usize = 30;
 
 /// All that may be written; what the call is about must be one of these.
@@ -120,15 +130,7 @@ impl Job {
     fn survives(&self) {
         let mock = plain_mock();
         let (expected, mut kills) = (self.undisturbed(&mock), 0);
-        for call in [
-            "write",
-            "pwrite64",
-            "fdatasync",
-            "fsync",
-            "rename",
-            "ftruncate",
-            "unlink",
-        ] {
+        for call in CALLS.into_iter().chain(["unlink"]) {
             for n in 1..=times(3, 200) {
                 let place = Place::new();
                 let ended = self.harmed(&place, &mock, &format!("{call}:signal=KILL:when={n}"));
@@ -148,14 +150,7 @@ impl Job {
     fn bears_errors(&self) {
         let mock = plain_mock();
         let (expected, mut errors) = (self.undisturbed(&mock), 0);
-        for call in [
-            "write",
-            "pwrite64",
-            "fdatasync",
-            "fsync",
-            "rename",
-            "ftruncate",
-        ] {
+        for call in CALLS {
             for n in 1..=times(2, 100) {
                 let error = ["EIO", "ENOSPC"][n % 2];
                 let place = Place::new();
