@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::mistakes::{by_json, by_toml};
-use super::{Job, older};
+use super::{Job, Written, older};
 use crate::error::Error;
 
 impl Job {
@@ -25,12 +27,32 @@ impl Job {
         let is_json = Path::new(name).extension().is_some_and(|end| end == "json")
             || text.trim_start().starts_with('{');
         match is_json {
-            true => {
-                older::parse(text).unwrap_or_else(|| serde_json::from_str(text).map_err(by_json))
-            }
-            false => toml::from_str(text).map_err(|error| by_toml(text, &error)),
+            true => older::parse(text).unwrap_or_else(|| parse_json(text)),
+            false => parse_toml(text),
         }
         .map_err(|why| Error::plan(format!("{name}, {why}")))
+    }
+}
+
+fn parse_json(text: &str) -> Result<Job, String> {
+    let job: Job = serde_json::from_str(text).map_err(by_json)?;
+    let tree = serde_json::from_str(text).map_err(by_json)?;
+    Ok(written(job, &tree))
+}
+
+fn parse_toml(text: &str) -> Result<Job, String> {
+    let wrong = |error| by_toml(text, &error);
+    let job: Job = toml::from_str(text).map_err(wrong)?;
+    let tree = toml::from_str(text).map_err(wrong)?;
+    Ok(written(job, &tree))
+}
+
+/// Mistakes are found by reading a job, for they have a line then; what is written of it
+/// is seen in the tree alone.
+fn written(job: Job, tree: &Value) -> Job {
+    Job {
+        written: Written::of(tree),
+        ..job
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::Written;
 use crate::error::Error;
 use crate::{
     auth, batch, crew, extract, judge, limit, pages, render, secret, send, sink, source, tally,
@@ -29,6 +30,10 @@ use crate::{
 pub struct Job {
     /// A profile that lies under all this: `github`, `github:anonymous`.
     pub api: Option<String>,
+    /// What of all this is written out, and goes before the profile also where it is a
+    /// default.
+    #[serde(skip)]
+    pub written: Written,
     /// Where rows come from.
     pub input: source::Settings,
     /// What is asked for each.
@@ -76,9 +81,11 @@ impl Job {
     /// # Errors
     /// Which flag doesn't fit.
     pub fn overlay(&self, flags: Value) -> Result<Job, Error> {
+        let written = self.written.clone().and(Written::of(&flags));
         let mut tree = serde_json::to_value(self).map_err(unfit)?;
         lay_over(&mut tree, flags);
-        serde_json::from_value(tree).map_err(unfit)
+        let job: Job = serde_json::from_value(tree).map_err(unfit)?;
+        Ok(Job { written, ..job })
     }
 }
 

@@ -31,12 +31,14 @@ mod preview;
 mod profile;
 mod resume;
 mod step;
+mod written;
 
 pub use chain::{Later, NextStep};
 pub use files::check_apart;
 pub use job::Job;
 pub use profile::{Need, Profile, Source as Reading};
 pub use step::Step;
+pub use written::Written;
 
 /// Everything that a run needs, checked.
 pub struct Plan {

@@ -199,7 +199,7 @@ fn rates(part: &Value) -> String {
 }
 
 /// The job with the profile that it names under it: whatever the job says for
-/// itself replaces the profile's part, but for what is throng's own default anyway.
+/// itself replaces the profile's part.
 ///
 /// # Errors
 /// There is no such profile or tier, or a header is missing that it wants.
@@ -212,29 +212,15 @@ pub(super) fn under(job: &Job) -> Result<Cow<'_, Job>, Error> {
         None => (api.as_str(), None),
     };
     let profile = Profile::named(name)?;
-    let mut tree = serde_json::to_value(Job::default()).map_err(unfit)?;
-    lay_over(&mut tree, profile.part(tier)?);
     let default = serde_json::to_value(Job::default()).map_err(unfit)?;
-    let written = serde_json::to_value(job).map_err(unfit)?;
-    lay_over(&mut tree, said(written, &default));
+    let whole = serde_json::to_value(job).map_err(unfit)?;
+    let said = job.written.said(whole, &default);
+    let mut tree = default;
+    lay_over(&mut tree, profile.part(tier)?);
+    lay_over(&mut tree, said);
     profile.check(&tree)?;
     let job = serde_json::from_value(tree).map_err(unfit)?;
     Ok(Cow::Owned(job))
-}
-
-/// What a job says beyond the defaults; nothing is null.
-fn said(job: Value, default: &Value) -> Value {
-    match (job, default) {
-        (job, default) if job == *default => Value::Null,
-        (Value::Object(job), Value::Object(default)) => {
-            let part = |(name, value): (String, Value)| {
-                let value = said(value, default.get(&name).unwrap_or(&Value::Null));
-                (name, value)
-            };
-            Value::Object(job.into_iter().map(part).collect())
-        }
-        (job, _) => job,
-    }
 }
 
 #[cfg(test)]
@@ -242,9 +228,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::limit::Shape;
 
     fn job(tree: Value) -> Result<Job, Error> {
-        let job: Job = serde_json::from_value(tree).unwrap();
+        let job = Job::parse("job.json", &tree.to_string()).unwrap();
         under(&job).map(Cow::into_owned)
     }
 
@@ -281,6 +268,22 @@ mod tests {
         assert_eq!(own.limit.rate[0].to_string(), "7/1m");
         assert_eq!((own.limit.in_flight, own.retry.retries), (Some(100), 1));
         assert_eq!(own.refusal.len(), 3);
+    }
+
+    #[test]
+    fn what_is_written_goes_before_the_profile_also_as_the_default() {
+        let own = json!({"api": "edgar", "limit": {"shape": "auto", "rate": "1/1s"}, "refusal": [],
+            "request": {"headers": {"user-agent": "me@example.com"}}});
+        let file = job(own.clone()).unwrap();
+        assert_eq!(file.limit.shape, Shape::Auto);
+        assert!(file.refusal.is_empty());
+        assert_eq!(file.retry.max_refusals, 3);
+        let flags = Job::default().overlay(own).unwrap();
+        assert_eq!(under(&flags).unwrap().limit.shape, Shape::Auto);
+        // What is made of it afterwards counts as it is then.
+        let mut later = flags;
+        later.limit.shape = Shape::Burst;
+        assert_eq!(under(&later).unwrap().limit.shape, Shape::Burst);
     }
 
     #[test]

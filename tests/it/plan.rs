@@ -103,3 +103,41 @@ fn it_hides_a_secret_in_every_form_that_it_takes() {
         ended.stdout
     );
 }
+
+/// The least time for a row more than ten windows of a profile that spreads its requests.
+fn least_time(job: &str, flags: &str) -> String {
+    let place = Place::new();
+    let input = place.file("rows.csv", &symbols(101));
+    let job = place.file("job.toml", job);
+    let ended = throng("plan")
+        .flags(&job)
+        .arg("--url", "https://efts.sec.gov/{{ symbol }}")
+        .arg("--header", "User-Agent: Me me@example.com")
+        .arg("--input", &input)
+        .flags(flags)
+        .exits(0);
+    let line = ended.stdout.lines().find(|line| line.starts_with("time"));
+    line.unwrap().to_owned()
+}
+
+#[test]
+fn what_is_written_goes_before_the_profile_also_where_it_is_the_default() {
+    for (job, flags, time) in [
+        ("api = \"edgar\"", "", "at least 12s 500ms"),
+        ("api = \"edgar\"", "--shape auto", "at least 10s"),
+        (
+            "api = \"edgar\"\nlimit.shape = \"auto\"",
+            "",
+            "at least 10s",
+        ),
+        ("limit.shape = \"auto\"", "--api edgar", "at least 10s"),
+        (
+            "limit.shape = \"auto\"",
+            "--api edgar --shape spread",
+            "at least 12s 500ms",
+        ),
+    ] {
+        let said = least_time(job, flags);
+        assert!(said.contains(time), "{job} {flags}: {said}");
+    }
+}
