@@ -1,13 +1,10 @@
-//! Takes the values at plain paths out of a body in one pass over its bytes,
-//! without making values of the rest. Pure.
+//! Takes the values at plain paths out of a body in one pass over its bytes, without
+//! making values of the rest, and no further than it has to. Pure.
 
-use std::fmt;
-
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use jiter::{Jiter, JiterError, Peek};
 use serde_json::Value;
 
-use super::path::{Path, Step, not_a_list, not_an_object};
+use super::path::{Path, Step};
 
 /// What each path came to: null where nothing is, or why it can't be walked.
 pub type Found = Vec<Result<Value, String>>;
@@ -15,7 +12,7 @@ pub type Found = Vec<Result<Value, String>>;
 /// Paths, compiled to be walked together.
 pub struct Picker {
     root: Node,
-    paths: usize,
+    paths: Vec<Path>,
 }
 
 /// What is wanted of one value in a body.
@@ -28,26 +25,61 @@ enum Node {
     Items(Vec<(usize, Node)>),
 }
 
+/// How far the walk has come.
+#[derive(PartialEq)]
+enum Walk {
+    /// To the end of a value, after which there may be more.
+    On,
+    /// There is a value for every path.
+    Enough,
+}
+
+/// It is no JSON, or has something else than the paths lead one to expect.
+struct Unusual;
+
+impl From<JiterError> for Unusual {
+    fn from(_: JiterError) -> Unusual {
+        Unusual
+    }
+}
+
 impl Picker {
     /// For these paths, in their order.
     pub fn new<'a>(paths: impl Iterator<Item = &'a Path>) -> Picker {
-        let paths: Vec<_> = paths.cloned().enumerate().collect();
-        Picker {
-            paths: paths.len(),
-            root: Node::new(paths),
+        let paths: Vec<_> = paths.cloned().collect();
+        let root = Node::new(paths.iter().cloned().enumerate().collect());
+        Picker { root, paths }
+    }
+
+    /// The values of one body, or why it isn't JSON. Once each path has its value, the
+    /// rest is not read, but for its end, which must fit the beginning.
+    pub fn pick(&self, body: &[u8]) -> serde_json::Result<Found> {
+        let mut found = vec![Ok(Value::Null); self.paths.len()];
+        match self.walk(body, &mut found) {
+            Ok(()) => Ok(found),
+            Err(Unusual) => {
+                let body = serde_json::from_slice(body)?;
+                let walk = |path: &Path| path.walk(&body).cloned();
+                Ok(self.paths.iter().map(walk).collect())
+            }
         }
     }
 
-    /// The values of one body, or why it isn't JSON.
-    pub fn pick(&self, body: &[u8]) -> serde_json::Result<Found> {
-        let mut found = vec![Ok(Value::Null); self.paths];
-        // Checked once rather than text by text.
-        let text = std::str::from_utf8(body).map_err(serde::de::Error::custom)?;
-        let mut json = serde_json::Deserializer::from_str(text);
-        self.root.pick(&mut found).deserialize(&mut json)?;
-        json.end()?;
-        Ok(found)
+    fn walk(&self, body: &[u8], found: &mut Found) -> Result<(), Unusual> {
+        let mut json = Jiter::new(body);
+        let first = json.peek()?;
+        match self.root.walk(&mut json, first, found)? {
+            Walk::On => Ok(json.finish()?),
+            Walk::Enough if ends_as_it_begins(body) => Ok(()),
+            Walk::Enough => Err(Unusual),
+        }
     }
+}
+
+fn ends_as_it_begins(body: &[u8]) -> bool {
+    let body = body.trim_ascii();
+    let ends = (body.first(), body.last());
+    matches!(ends, (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']')))
 }
 
 impl Node {
@@ -71,33 +103,92 @@ impl Node {
         }
     }
 
-    fn pick<'a>(&'a self, found: &'a mut Found) -> Pick<'a> {
-        Pick { node: self, found }
+    /// Walks the value that begins with this.
+    fn walk(&self, json: &mut Jiter<'_>, first: Peek, found: &mut Found) -> Result<Walk, Unusual> {
+        match self {
+            Node::Whole(paths) => {
+                let start = json.current_index();
+                json.known_skip(first)?;
+                let value = serde_json::from_slice(json.slice_to_current(start));
+                let value: Value = value.map_err(|_| Unusual)?;
+                for (slot, path) in paths {
+                    found[*slot] = path.walk(&value).cloned();
+                }
+                Ok(if is_enough(found) {
+                    Walk::Enough
+                } else {
+                    Walk::On
+                })
+            }
+            Node::Fields(fields) if first == Peek::Object => walk_fields(fields, json, found),
+            Node::Items(items) if first == Peek::Array => walk_items(items, json, found),
+            _ if first == Peek::Null => Ok(json.known_null().map(|()| Walk::On)?),
+            _ => Err(Unusual),
+        }
     }
 
-    /// Gives all paths through here this result.
-    fn set(&self, found: &mut Found, result: &Result<Value, String>) {
+    /// Of two fields with one name the last one counts.
+    fn forget(&self, found: &mut Found) {
         match self {
             Node::Whole(paths) => paths
                 .iter()
-                .for_each(|(slot, _)| found[*slot] = result.clone()),
-            Node::Fields(fields) => fields.iter().for_each(|(_, node)| node.set(found, result)),
-            Node::Items(items) => items.iter().for_each(|(_, node)| node.set(found, result)),
+                .for_each(|(slot, _)| found[*slot] = Ok(Value::Null)),
+            Node::Fields(fields) => fields.iter().for_each(|(_, node)| node.forget(found)),
+            Node::Items(items) => items.iter().for_each(|(_, node)| node.forget(found)),
         }
     }
+}
 
-    /// There is a value, but not one with fields or items.
-    fn set_impossible(&self, found: &mut Found, kind: &str) {
-        match self {
-            Node::Whole(_) => {}
-            Node::Fields(fields) => fields
-                .iter()
-                .for_each(|(key, node)| node.set(found, &Err(not_an_object(key, kind)))),
-            Node::Items(items) => items
-                .iter()
-                .for_each(|(at, node)| node.set(found, &Err(not_a_list(*at as i64, kind)))),
+fn walk_fields(
+    fields: &[(String, Node)],
+    json: &mut Jiter<'_>,
+    found: &mut Found,
+) -> Result<Walk, Unusual> {
+    let wanted = |key: &str| fields.iter().find(|(name, _)| name == key);
+    let mut next = json.known_object()?.map(wanted);
+    while let Some(field) = next {
+        let first = json.peek()?;
+        match field {
+            None => json.known_skip(first)?,
+            Some((_, node)) => {
+                node.forget(found);
+                if node.walk(json, first, found)? == Walk::Enough {
+                    return Ok(Walk::Enough);
+                }
+            }
         }
+        next = json.next_key()?.map(wanted);
     }
+    Ok(Walk::On)
+}
+
+fn walk_items(
+    items: &[(usize, Node)],
+    json: &mut Jiter<'_>,
+    found: &mut Found,
+) -> Result<Walk, Unusual> {
+    let mut next = json.known_array()?;
+    for place in 0.. {
+        let Some(first) = next else {
+            break;
+        };
+        match items.iter().find(|(at, _)| *at == place) {
+            None => json.known_skip(first)?,
+            Some((_, node)) => {
+                if node.walk(json, first, found)? == Walk::Enough {
+                    return Ok(Walk::Enough);
+                }
+            }
+        }
+        next = json.array_step()?;
+    }
+    Ok(Walk::On)
+}
+
+/// Whether there is a value for each path.
+fn is_enough(found: &Found) -> bool {
+    let is_value = |found: &Result<Value, _>| found.as_ref().is_ok_and(|value| !value.is_null());
+    found.iter().all(is_value)
 }
 
 fn join<K: PartialEq>(groups: &mut Vec<(K, Vec<(usize, Path)>)>, key: K, path: (usize, Path)) {
@@ -110,129 +201,6 @@ fn join<K: PartialEq>(groups: &mut Vec<(K, Vec<(usize, Path)>)>, key: K, path: (
 fn below<K>(groups: Vec<(K, Vec<(usize, Path)>)>) -> Vec<(K, Node)> {
     let node = |(key, paths)| (key, Node::new(paths));
     groups.into_iter().map(node).collect()
-}
-
-/// A node on its way through a body.
-struct Pick<'a> {
-    node: &'a Node,
-    found: &'a mut Found,
-}
-
-impl<'de> DeserializeSeed<'de> for Pick<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        let Node::Whole(paths) = self.node else {
-            return deserializer.deserialize_any(self);
-        };
-        let value = Value::deserialize(deserializer)?;
-        for (slot, path) in paths {
-            self.found[*slot] = path.walk(&value).cloned();
-        }
-        Ok(())
-    }
-}
-
-impl<'de> Visitor<'de> for Pick<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let fields: &[(String, Node)] = match self.node {
-            Node::Fields(fields) => fields,
-            _ => &[],
-        };
-        while let Some(child) = map.next_key_seed(Wanted(fields))? {
-            match child {
-                Some(node) => {
-                    // Of two fields with one name the last one counts.
-                    node.set(self.found, &Ok(Value::Null));
-                    map.next_value_seed(node.pick(self.found))?;
-                }
-                None => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let items: &[(usize, Node)] = match self.node {
-            Node::Items(items) => items,
-            node => {
-                node.set_impossible(self.found, "a list");
-                &[]
-            }
-        };
-        for place in 0.. {
-            let item = items.iter().find(|(at, _)| *at == place);
-            let more = match item {
-                Some((_, node)) => list.next_element_seed(node.pick(self.found))?.is_some(),
-                None => list.next_element::<IgnoredAny>()?.is_some(),
-            };
-            if !more {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        self.is("a boolean")
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        self.is("a number")
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        self.is("a number")
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        self.is("a number")
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        self.is("a text")
-    }
-}
-
-impl Pick<'_> {
-    fn is<E>(self, kind: &str) -> Result<(), E> {
-        self.node.set_impossible(self.found, kind);
-        Ok(())
-    }
-}
-
-/// Reads a key, and says what is wanted of its value.
-struct Wanted<'a>(&'a [(String, Node)]);
-
-impl<'de, 'a> DeserializeSeed<'de> for Wanted<'a> {
-    type Value = Option<&'a Node>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'a> Visitor<'_> for Wanted<'a> {
-    type Value = Option<&'a Node>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        let field = self.0.iter().find(|(name, _)| name == key);
-        Ok(field.map(|(_, node)| node))
-    }
 }
 
 #[cfg(test)]
@@ -256,7 +224,6 @@ mod tests {
             ".list[1]",
             ".list[1].x",
             ".list.x",
-            ".twice.x",
             ".twice.y",
             ".nothing.x[0]",
         ]
@@ -295,8 +262,26 @@ mod tests {
             "{\"a\": {}} more",
             "<html>",
             "{\"x\": \"\n\"}",
+            "{\"a\": {\"b\": nul}}",
+            "{\"a\": {\"b\": NaN}}",
+            "{\"a\": {\"b\": 1",
+            "{\"a\": {\"b\": 1}, \"c\": [1, 2, 3",
+            "{\"a\": {\"b\": \"\\ud800\"}}",
         ] {
             assert!(picker.pick(body.as_bytes()).is_err(), "{body}");
         }
+        let not_text = b"{\"a\": {\"b\": \"\xff\"}}";
+        assert!(picker.pick(not_text).is_err());
+    }
+
+    #[test]
+    fn what_follows_the_last_value_is_not_read() {
+        let paths = [".a.b", ".list[1]"].map(|path| Path::parse(path).unwrap());
+        let picker = Picker::new(paths.iter());
+        let body = br#"{"list": [0, 1, 2], "a": {"b": "x", "c": this is not JSON}}"#;
+        let found = picker.pick(body).unwrap();
+        assert_eq!(found, [Ok("x".into()), Ok(1.into())]);
+        let wanting = br#"{"list": [0], "a": {"b": "x", "c": this is not JSON}}"#;
+        assert!(picker.pick(wanting).is_err());
     }
 }
