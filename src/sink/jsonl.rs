@@ -4,7 +4,7 @@ mod read;
 
 pub(super) use read::decoder;
 
-use serde::ser::{SerializeMap, Serializer};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::Columns;
@@ -15,7 +15,7 @@ use crate::source::Fields;
 
 /// The writer's half; a line needs nothing of the lines before it.
 pub(super) fn encoder(columns: &Columns, _: Option<&[u8]>) -> Result<Box<dyn Encode>, Error> {
-    Ok(Box::new(Jsonl(columns.clone())))
+    Ok(Box::new(Jsonl::new(columns)?))
 }
 
 /// What comes from the input, as it stands there.
@@ -36,12 +36,50 @@ fn start(columns: &Columns, fields: &Fields) -> Vec<u8> {
     start
 }
 
-struct Jsonl(Columns);
+struct Jsonl {
+    columns: Columns,
+    /// What stands before each value: its name, and what sets it off.
+    names: Vec<Vec<u8>>,
+}
+
+impl Jsonl {
+    fn new(columns: &Columns) -> Result<Jsonl, Error> {
+        let unwritable = |error| Error::plan(format!("a name cannot be written as JSON: {error}"));
+        let names = columns.values.iter().map(|name| {
+            let mut before = Vec::new();
+            set_off(&mut before, name).map_err(unwritable)?;
+            Ok(before)
+        });
+        Ok(Jsonl {
+            names: names.collect::<Result<_, Error>>()?,
+            columns: columns.clone(),
+        })
+    }
+
+    fn object(&self, record: &Record, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        let start = out.len();
+        for (name, value) in &record.row.fields {
+            if self.columns.is_input(name) {
+                set_off(out, name)?;
+                serde_json::to_writer(&mut *out, value)?;
+            }
+        }
+        let mut values = record.values().iter();
+        for name in &self.names {
+            entry(out, name, values.next().unwrap_or(&Value::Null))?;
+        }
+        own(&self.columns, record, out)?;
+        // The comma before the first entry.
+        out[start] = b'{';
+        out.push(b'}');
+        Ok(())
+    }
+}
 
 impl Encode for Jsonl {
     fn record(&mut self, record: &Record, out: &mut Vec<u8>) -> Result<(), Error> {
         let start = out.len();
-        if let Err(error) = object(&self.0, record, &mut *out) {
+        if let Err(error) = self.object(record, out) {
             out.truncate(start);
             return Err(Error::stopped(format!(
                 "row {} cannot be written as JSON: {error}",
@@ -53,50 +91,42 @@ impl Encode for Jsonl {
     }
 }
 
-fn object(columns: &Columns, record: &Record, out: &mut Vec<u8>) -> serde_json::Result<()> {
-    let mut json = serde_json::Serializer::new(out);
-    let mut map = json.serialize_map(None)?;
-    for (name, value) in &record.row.fields {
-        if columns.is_input(name) {
-            map.serialize_entry(name, value)?;
-        }
-    }
-    values(columns, record, &mut map)?;
-    own(columns, record, &mut map)?;
-    map.end()
-}
-
-fn values<M: SerializeMap>(
-    columns: &Columns,
-    record: &Record,
-    map: &mut M,
-) -> Result<(), M::Error> {
-    let values = record.values();
-    for (place, name) in columns.values.iter().enumerate() {
-        map.serialize_entry(name, values.get(place).unwrap_or(&Value::Null))?;
-    }
+/// Sets the entry of this name off from the one before it.
+fn set_off(out: &mut Vec<u8>, name: &str) -> serde_json::Result<()> {
+    out.push(b',');
+    serde_json::to_writer(&mut *out, name)?;
+    out.push(b':');
     Ok(())
 }
 
-fn own<M: SerializeMap>(columns: &Columns, record: &Record, map: &mut M) -> Result<(), M::Error> {
+fn entry<T: Serialize>(out: &mut Vec<u8>, before: &[u8], value: T) -> serde_json::Result<()> {
+    out.extend_from_slice(before);
+    serde_json::to_writer(out, &value)
+}
+
+fn own(columns: &Columns, record: &Record, out: &mut Vec<u8>) -> serde_json::Result<()> {
     let failure = record.outcome.as_ref().err();
-    map.serialize_entry("_row", &record.row.number)?;
+    entry(out, br#","_row":"#, record.row.number)?;
     if columns.items {
         let item = record.row.item;
-        map.serialize_entry("_item", &item.and_then(|item| item.number))?;
-        map.serialize_entry("_last", &item.is_none_or(|item| item.last))?;
+        entry(out, br#","_item":"#, item.and_then(|item| item.number))?;
+        entry(out, br#","_last":"#, item.is_none_or(|item| item.last))?;
     }
-    map.serialize_entry("_ok", &failure.is_none())?;
-    map.serialize_entry("_status", &record.status)?;
-    map.serialize_entry("_error", &failure.map(|failure| &failure.kind))?;
-    map.serialize_entry("_detail", &failure.map(|failure| &failure.detail))?;
-    map.serialize_entry("_attempts", &record.attempts)?;
-    map.serialize_entry("_ms", &record.latency.map(milliseconds))?;
+    entry(out, br#","_ok":"#, failure.is_none())?;
+    entry(out, br#","_status":"#, record.status)?;
+    entry(out, br#","_error":"#, failure.map(|failure| &failure.kind))?;
+    entry(
+        out,
+        br#","_detail":"#,
+        failure.map(|failure| &failure.detail),
+    )?;
+    entry(out, br#","_attempts":"#, record.attempts)?;
+    entry(out, br#","_ms":"#, record.latency.map(milliseconds))?;
     if columns.arrived {
-        map.serialize_entry("_arrived", &record.arrived)?;
+        entry(out, br#","_arrived":"#, &record.arrived)?;
     }
     if columns.body {
-        map.serialize_entry("_body", &record.body)?;
+        entry(out, br#","_body":"#, &record.body)?;
     }
     Ok(())
 }
