@@ -58,26 +58,21 @@ pub enum Interrupt {
 #[derive(Debug)]
 pub(crate) struct Ear {
     stop: Stop,
-    calls: Rc<Calls>,
+    /// Passes it on to those who wait on this thread.
+    asked: Rc<Notify>,
     listener: AbortHandle,
 }
 
-/// What is passed on to those who wait on this thread.
-#[derive(Debug, Default)]
-struct Calls {
-    asked: Notify,
-    cut: Notify,
-}
-
 impl Ear {
-    /// For this run; on a thread with a set of local tasks, of which one listens.
-    pub fn new(stop: Stop) -> Ear {
-        let calls = Rc::<Calls>::default();
-        let listener = spawn_local(listen(stop.clone(), calls.clone())).abort_handle();
+    /// For this run; on a thread with a set of local tasks, of which one listens, and
+    /// does this when nothing is waited for any more.
+    pub fn new(stop: Stop, when_cut: impl FnOnce() + 'static) -> Ear {
+        let asked = Rc::<Notify>::default();
+        let listener = spawn_local(listen(stop.clone(), asked.clone(), when_cut));
         Ear {
             stop,
-            calls,
-            listener,
+            asked,
+            listener: listener.abort_handle(),
         }
     }
 
@@ -91,31 +86,16 @@ impl Ear {
         tokio::select! {
             biased;
             done = work => Some(done),
-            () = self.calls.asked.notified() => None,
-        }
-    }
-
-    /// The work's result, unless nothing is waited for any more before that.
-    pub async fn unless_cut<F: Future>(&self, work: Pin<&mut F>) -> Option<F::Output> {
-        tokio::select! {
-            biased;
-            done = work => Some(done),
-            () = self.hear_cut() => None,
-        }
-    }
-
-    async fn hear_cut(&self) {
-        if !(self.stop.is_asked() && self.stop.is_cut()) {
-            self.calls.cut.notified().await;
+            () = self.asked.notified() => None,
         }
     }
 }
 
-async fn listen(stop: Stop, calls: Rc<Calls>) {
+async fn listen(stop: Stop, asked: Rc<Notify>, when_cut: impl FnOnce()) {
     stop.asked().await;
-    calls.asked.notify_waiters();
+    asked.notify_waiters();
     stop.when_cut().await;
-    calls.cut.notify_waiters();
+    when_cut();
 }
 
 impl Drop for Ear {
@@ -165,7 +145,7 @@ impl Stop {
     /// Whether nothing is waited for any more.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        *self.stage.borrow() >= Stage::Cut
+        self.is_asked() && *self.stage.borrow() >= Stage::Cut
     }
 
     /// The first reason, if anyone has asked.

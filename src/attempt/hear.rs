@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use jiff::Timestamp;
 
 use super::{Errand, Seen, Walk};
@@ -24,12 +24,14 @@ impl Walk {
         match &head {
             Ok(head) => {
                 // Other servers know nothing of this one's limits.
+                let now = self.run.calendar_now();
                 if errand == Errand::Own {
-                    self.learn(permit, head.headers());
+                    let heard = signals(head.headers(), &self.step().signals, now);
+                    self.take_in(permit, &heard);
                 }
                 self.live().answered();
                 let rules = &self.step().refusals;
-                let ruling = rules.of_head(head.status(), head.headers(), self.run.calendar_now());
+                let ruling = rules.of_head(head.status(), head.headers(), now);
                 seen.refused = self.carry_out(permit, head.status(), ruling);
             }
             Err(trouble) if trouble.landed == Landed::No => {
@@ -66,11 +68,6 @@ impl Walk {
     }
 
     /// What the server tells of its own count.
-    fn learn(&self, permit: &mut Permit, headers: &HeaderMap) {
-        let heard = signals(headers, &self.step().signals, self.run.calendar_now());
-        self.take_in(permit, &heard);
-    }
-
     fn take_in(&self, permit: &mut Permit, heard: &Heard) {
         let units = self.step().policy.units();
         for signal in &heard.signals {

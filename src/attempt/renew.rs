@@ -1,6 +1,7 @@
 //! Credentials that expire: a token fetched before it is needed, and both tokens and
 //! secrets renewed when the server refuses them.
 
+use std::pin::pin;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -32,7 +33,7 @@ impl Walk {
     ) -> Result<(Lease, Permit), Break> {
         let tokens = self.step().signer.tokens();
         let Some(tokens) = tokens.filter(|_| terms.errand == Errand::Own) else {
-            return self.ready(request.uri(), terms.ask).await;
+            return pin!(self.ready(request.uri(), terms.ask)).await;
         };
         loop {
             Box::pin(self.fetch_token(tokens, terms.ask, seen)).await?;

@@ -28,8 +28,7 @@ impl Walk {
     ) -> Result<Answer, Break> {
         let mut free = FREE_TRIES;
         loop {
-            // In a box, lest the walk be moved about with all that sending needs.
-            let sent = Box::pin(self.send_once(request, terms, seen)).await;
+            let sent = pin!(self.send_once(request, terms, seen)).await;
             match sent {
                 Err(Break::Trouble(trouble)) if free > 0 && trouble.is_stale_connection() => {
                     seen.attempts -= 1;
@@ -48,7 +47,7 @@ impl Walk {
         seen: &mut Seen,
     ) -> Result<Answer, Break> {
         seen.attempts += 1;
-        let (mut lease, mut permit) = self.ready_to_sign(request, terms, seen).await?;
+        let (mut lease, mut permit) = pin!(self.ready_to_sign(request, terms, seen)).await?;
         if let Some(trouble) = self.too_old(seen) {
             seen.attempts -= 1;
             permit.returned();
@@ -65,13 +64,17 @@ impl Walk {
             permit.returned();
             return Err(trouble.into());
         }
+        if self.run.stop.is_cut() {
+            permit.returned();
+            return Err(Break::Stopped);
+        }
         permit.sent();
         let _in_flight = self.live().sent();
         let time = self.sender.start();
         let arrived = || permit.acked();
         let head = {
             let sending = pin!(self.sender.send(&mut lease, request, time, arrived));
-            self.unless_cut(sending).await
+            sending.await.map_err(|trouble| self.unless_cut(trouble))
         };
         let head = self.settle(&mut permit, head, terms.errand, seen);
         if head.is_err() {
@@ -81,7 +84,7 @@ impl Walk {
         seen.status = Some(head.status());
         let answer = {
             let reading = pin!(self.sender.read(lease, head, time));
-            self.unless_cut(reading).await
+            reading.await.map_err(|trouble| self.unless_cut(trouble))
         };
         self.settle_by_body(&mut permit, &answer, terms.errand, seen);
         seen.arrived.extend(self.arrived(&permit));
@@ -96,6 +99,19 @@ impl Walk {
         // From here on nobody sees a secret that the server echoes.
         let body = self.run.plan.secrets.hide_in(answer.body);
         Ok(Answer { body, ..answer })
+    }
+
+    /// The trouble, unless there was no time left to wait for the answer: then all
+    /// connections were closed.
+    fn unless_cut(&self, trouble: Trouble) -> Trouble {
+        match trouble.landed == Landed::Maybe && self.run.stop.is_cut() {
+            true => Trouble {
+                kind: "interrupted",
+                detail: "the run ended before the answer came".to_owned(),
+                landed: Landed::Maybe,
+            },
+            false => trouble,
+        }
     }
 
     /// Why it must not be sent any more, if the server has forgotten its key by now.
@@ -145,6 +161,9 @@ impl Walk {
 
     /// When its request can have reached the server, if it was sent.
     pub(super) fn arrived(&self, permit: &Permit) -> Option<Arrived> {
+        if !self.run.plan.columns.arrived {
+            return None;
+        }
         let linger = self.step().policy.linger;
         let arrived = |arrival| Arrived::new(arrival, linger, self.run.calendar_at_zero);
         permit.arrival().map(arrived)

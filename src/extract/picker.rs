@@ -107,10 +107,7 @@ impl Node {
     fn walk(&self, json: &mut Jiter<'_>, first: Peek, found: &mut Found) -> Result<Walk, Unusual> {
         match self {
             Node::Whole(paths) => {
-                let start = json.current_index();
-                json.known_skip(first)?;
-                let value = serde_json::from_slice(json.slice_to_current(start));
-                let value: Value = value.map_err(|_| Unusual)?;
+                let value = read(json, first)?;
                 for (slot, path) in paths {
                     found[*slot] = path.walk(&value).cloned();
                 }
@@ -137,6 +134,16 @@ impl Node {
             Node::Items(items) => items.iter().for_each(|(_, node)| node.forget(found)),
         }
     }
+}
+
+/// The value that begins with this, as serde_json has it.
+fn read(json: &mut Jiter<'_>, first: Peek) -> Result<Value, Unusual> {
+    if first == Peek::String {
+        return Ok(json.known_str()?.into());
+    }
+    let start = json.current_index();
+    json.known_skip(first)?;
+    serde_json::from_slice(json.slice_to_current(start)).map_err(|_| Unusual)
 }
 
 fn walk_fields(

@@ -15,7 +15,7 @@ use crate::ledger::Account;
 use crate::limit::{Ask, Guard, Part, Policy};
 use crate::pages::Pages;
 use crate::record::Failure;
-use crate::render::{self, Hosts, Known, Prices, Renderer, Rows};
+use crate::render::{self, Hosts, Known, Price, Prices, Renderer, Rows};
 use crate::send::{self, Arrivals, Model, Transport};
 
 use super::plain::Plain;
@@ -26,6 +26,8 @@ use crate::source::{Format, Row};
 pub struct Step {
     pub(crate) renderer: Renderer,
     pub(crate) policy: Policy,
+    /// What every request asks of the limits, where no row makes a difference.
+    same: Option<Ask>,
     /// Whose quotas its requests count against.
     pub(crate) account: Account,
     pub(crate) signer: Signer,
@@ -98,6 +100,10 @@ impl Step {
             account: account::of(job, &renderer, known.environment),
             extractor: Extractor::new(&job.extract)?,
             settler: Settler::new(policy.settle(), policy.units())?,
+            same: renderer
+                .same_price()
+                .map(of_price)
+                .filter(|ask| policy.check(ask).is_ok()),
             policy,
             transport: Arc::new(transport(job, (&renderer, &signer), arrivals, known)?),
             signer,
@@ -236,12 +242,18 @@ impl Step {
 
     /// What a row's request asks of the limits.
     pub(crate) fn ask(&self, row: &Row, request: &Request<Bytes>) -> Result<Ask, Failure> {
-        let price = self.renderer.price(row, request)?;
-        let ask = Ask::new(price.units, price.keys);
+        if let Some(same) = &self.same {
+            return Ok(same.clone());
+        }
+        let ask = of_price(self.renderer.price(row, request)?);
         let checked = self.policy.check(&ask);
         checked.map_err(|why| Failure::new("input", why))?;
         Ok(ask)
     }
+}
+
+fn of_price(price: Price) -> Ask {
+    Ask::new(price.units, price.keys)
 }
 
 /// Acknowledgements are looked for only where they free anything.

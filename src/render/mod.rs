@@ -222,6 +222,12 @@ impl Renderer {
         price.map_err(|why| Failure::new("input", why))
     }
 
+    /// What limits want to know of any request, where that is the same for all.
+    #[must_use]
+    pub fn same_price(&self) -> Option<Price> {
+        self.pricing.same()
+    }
+
     /// The request of one row, without its secret headers.
     ///
     /// # Errors
@@ -256,7 +262,10 @@ impl Renderer {
     }
 
     fn render_headers(&self, scope: &Scope<'_>) -> Result<HeaderMap, String> {
-        let mut map = HeaderMap::with_capacity(self.headers.len() + 4);
+        let mut map = match self.headers.len() {
+            0 => HeaderMap::new(),
+            many => HeaderMap::with_capacity(many + 4),
+        };
         for (name, template) in &self.headers {
             let text = self
                 .templates

@@ -74,6 +74,15 @@ impl Pricing {
         Ok(pricing)
     }
 
+    /// What limits want to know of any request, where that is the same for all.
+    pub fn same(&self) -> Option<Price> {
+        let is_same = self.scopes.is_empty() && self.costs.iter().all(|(_, cost)| cost.is_none());
+        is_same.then(|| Price {
+            units: vec![1; self.costs.len()],
+            keys: Vec::new(),
+        })
+    }
+
     /// What limits want to know of this request.
     pub fn price(
         &self,

@@ -37,10 +37,15 @@ impl Inbox {
         self.from_reader.recv().await.ok()
     }
 
+    /// The next row, if it is here already.
+    pub fn take(&self) -> Option<Row> {
+        self.rows.borrow_mut().next()
+    }
+
     /// The next row, if there is one.
     pub async fn next(&self) -> Option<Row> {
         loop {
-            if let Some(row) = self.rows.borrow_mut().next() {
+            if let Some(row) = self.take() {
                 return Some(row);
             }
             let _turn = self.refilling.lock().await;

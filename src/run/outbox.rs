@@ -46,6 +46,19 @@ impl<T: 'static> Outbox<T> {
         })
     }
 
+    /// Takes a record if nothing has to be waited for; else it comes back.
+    pub fn try_put(self: &Rc<Self>, record: T) -> Option<T> {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.len() + 1 >= self.full || self.turn.try_lock().is_err() {
+            return Some(record);
+        }
+        waiting.push(record);
+        if waiting.len() == 1 {
+            self.start_timer();
+        }
+        None
+    }
+
     /// Takes a record; waits if the writer is behind.
     pub async fn put(self: &Rc<Self>, record: T) {
         let _turn = self.turn.lock().await;

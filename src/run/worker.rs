@@ -1,6 +1,7 @@
 //! One worker: a thread with its own event loop and its own connections.
 //! [door: threads]
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -108,8 +109,10 @@ async fn step(walk: Walk, inbox: Inbox, exit: Exit, (in_flight, stop): (usize, S
 /// Takes one row after the other to its record.
 async fn serve(walk: Rc<Walk>, inbox: Rc<Inbox>, exit: Rc<Exit>) {
     let put = async |record| {
-        let _waits = walk.waits(Cause::Output);
-        exit.put(record).await;
+        if let Some(record) = exit.try_put(record) {
+            let _waits = walk.waits(Cause::Output);
+            exit.put(record).await;
+        }
     };
     if let Some(batch) = walk.batch() {
         while let Ok(Some(rows)) = walk.unless_stopped(inbox.chunk()).await {
@@ -119,8 +122,17 @@ async fn serve(walk: Rc<Walk>, inbox: Rc<Inbox>, exit: Rc<Exit>) {
         }
         return;
     }
-    while let Ok(Some(row)) = walk.unless_stopped(inbox.next()).await {
-        if walk.row(row, &put).await.is_err() {
+    loop {
+        let row = match inbox.take() {
+            _ if walk.is_stopping() => return,
+            Some(row) => row,
+            None => match walk.unless_stopped(inbox.next()).await {
+                Ok(Some(row)) => row,
+                _ => return,
+            },
+        };
+        // Where it is polled: to move it there would cost more than most of its work.
+        if pin!(walk.row(row, &put)).await.is_err() {
             return;
         }
     }

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::AbortHandle;
 use tokio_util::either::Either;
 
 use super::acked::{Mark, Requests, Tap, Wire};
@@ -35,12 +36,14 @@ pub enum Connection {
         sender: http1::SendRequest<Outgoing>,
         form: Form,
         wire: Weak<Wire>,
+        task: AbortHandle,
     },
     /// Many at a time.
     Http2 {
         sender: http2::SendRequest<Outgoing>,
         streams: Streams,
         wire: Weak<Wire>,
+        task: AbortHandle,
     },
 }
 
@@ -61,11 +64,12 @@ impl Connection {
             .await
             .map_err(|error| lost(&error, Landed::No))?;
         // Its errors reach whoever waits for an answer on it.
-        tokio::task::spawn_local(connection);
+        let task = tokio::task::spawn_local(connection).abort_handle();
         Ok(Connection::Http1 {
             sender,
             form,
             wire: weak,
+            task,
         })
     }
 
@@ -81,7 +85,7 @@ impl Connection {
             .handshake(TokioIo::new(io))
             .await
             .map_err(|error| lost(&error, Landed::No))?;
-        tokio::task::spawn_local(connection);
+        let task = tokio::task::spawn_local(connection).abort_handle();
         let streams = Streams {
             count: Rc::default(),
         };
@@ -89,6 +93,7 @@ impl Connection {
             sender,
             streams,
             wire: weak,
+            task,
         })
     }
 
@@ -98,6 +103,7 @@ impl Connection {
             sender,
             streams,
             wire,
+            task,
         } = self
         else {
             return None;
@@ -107,7 +113,15 @@ impl Connection {
             sender: sender.clone(),
             streams: streams.take(),
             wire: wire.clone(),
+            task: task.clone(),
         })
+    }
+
+    /// What reads and writes it; without that it is at its end.
+    pub fn task(&self) -> AbortHandle {
+        match self {
+            Connection::Http1 { task, .. } | Connection::Http2 { task, .. } => task.clone(),
+        }
     }
 
     pub fn is_closed(&self) -> bool {

@@ -10,6 +10,7 @@ use crate::record::Failure;
 mod acked;
 mod body;
 mod connect;
+mod defaults;
 mod dial;
 mod guard;
 mod http1or2;

@@ -6,14 +6,20 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::HeaderMap;
+use bytes::Bytes;
+use http::header::HeaderName;
+use http::{HeaderMap, Request};
 use tokio::sync::Mutex;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Trouble;
 use super::connect::Transport;
+use super::defaults::Defaults;
 use super::http1or2::Connection;
 use super::route::Origin;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// Servers close connections that rest; most wait for longer than this.
 const REST: Duration = Duration::from_secs(30);
@@ -27,6 +33,10 @@ pub struct Connections {
     /// speaks, and later while an HTTP/2 connection is opened.
     opening: Mutex<()>,
     one_at_a_time: Cell<Option<bool>>,
+    /// The tasks of the connections that are open, and some of those that were.
+    tasks: RefCell<Vec<AbortHandle>>,
+    /// What requests say of us, and of this origin.
+    defaults: Defaults,
 }
 
 struct Resting {
@@ -50,6 +60,8 @@ pub struct Lease {
 impl Connections {
     pub fn new(origin: Origin, one_at_a_time: Option<bool>) -> Connections {
         Connections {
+            tasks: RefCell::default(),
+            defaults: Defaults::of(&origin),
             origin,
             resting: RefCell::default(),
             shared: RefCell::default(),
@@ -63,12 +75,12 @@ impl Connections {
         let turn = self.opening.lock().await;
         if self.one_at_a_time.get() == Some(true) {
             drop(turn);
-            return transport.connect(&self.origin).await;
+            return self.connect(transport).await;
         }
         if let Some(connection) = self.share() {
             return Ok(connection);
         }
-        let connection = transport.connect(&self.origin).await?;
+        let connection = self.connect(transport).await?;
         let shared = connection.share();
         self.one_at_a_time.set(Some(shared.is_none()));
         match shared {
@@ -78,6 +90,23 @@ impl Connections {
                 Ok(mine)
             }
         }
+    }
+
+    async fn connect(&self, transport: &Transport) -> Result<Connection, Trouble> {
+        let connection = transport.connect(&self.origin).await?;
+        let mut tasks = self.tasks.borrow_mut();
+        if tasks.len() == tasks.capacity() {
+            tasks.retain(|task| !task.is_finished());
+        }
+        tasks.push(connection.task());
+        Ok(connection)
+    }
+
+    /// Ends all connections, so that nobody waits for an answer any more.
+    pub fn close(&self) {
+        self.tasks.take().iter().for_each(AbortHandle::abort);
+        self.shared.take();
+        self.resting.take();
     }
 
     /// A connection that nothing has been sent on.
@@ -119,6 +148,12 @@ impl Connections {
 }
 
 impl Lease {
+    /// Adds to a request what it does not say itself.
+    pub fn complete(&self, request: &mut Request<Bytes>) {
+        let is_http1 = matches!(self.connection, Connection::Http1 { .. });
+        self.home.defaults.add(request, is_http1);
+    }
+
     /// Whether the server will probably take another request on it.
     pub fn is_fresh(&self) -> bool {
         !self.connection.is_closed() && Instant::now() < self.until
@@ -139,7 +174,7 @@ impl Lease {
 /// How long the server lets a connection rest: a second less than `Keep-Alive: timeout=5`.
 fn rest(headers: &HeaderMap) -> Duration {
     headers
-        .get("keep-alive")
+        .get(KEEP_ALIVE)
         .and_then(|value| value.to_str().ok())
         .and_then(|text| {
             text.split(',')
@@ -153,8 +188,6 @@ fn rest(headers: &HeaderMap) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use http::header::HeaderName;
-
     use super::*;
 
     #[test]
@@ -166,10 +199,7 @@ mod tests {
             ("timeout=9999", 30),
             ("forever", 30),
         ] {
-            let headers = HeaderMap::from_iter([(
-                HeaderName::from_static("keep-alive"),
-                value.parse().unwrap(),
-            )]);
+            let headers = HeaderMap::from_iter([(KEEP_ALIVE, value.parse().unwrap())]);
             assert_eq!(rest(&headers), Duration::from_secs(seconds), "{value}");
         }
     }

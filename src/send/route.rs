@@ -1,7 +1,6 @@
 //! Where a request goes: its origin, and the proxy on the way. Pure.
 
-use http::header::{HOST, HeaderValue};
-use http::uri::Authority;
+use http::header::HeaderValue;
 use http::{Request, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
@@ -39,6 +38,14 @@ impl Origin {
     /// The host as a socket wants it: IPv6 without its brackets.
     pub fn bare_host(&self) -> &str {
         super::guard::bare(&self.host)
+    }
+
+    /// Host and port, as requests to it name them.
+    pub fn authority(&self) -> String {
+        match (self.scheme, self.port) {
+            (Scheme::Http, 80) | (Scheme::Https, 443) => self.host.clone(),
+            (_, port) => format!("{}:{port}", self.host),
+        }
     }
 }
 
@@ -94,13 +101,8 @@ impl Form {
         Form::Absolute(proxy.basic_auth().cloned())
     }
 
-    /// Gives a request its host, and its URL this form.
+    /// Gives a request's URL this form.
     pub fn apply<B>(&self, request: &mut Request<B>) {
-        let authority = request.uri().authority().map(Authority::as_str);
-        let host = authority.and_then(|host| HeaderValue::from_str(host).ok());
-        if let Some(host) = host {
-            request.headers_mut().entry(HOST).or_insert(host);
-        }
         match self {
             Form::Absolute(Some(auth)) => {
                 request
@@ -172,7 +174,6 @@ mod tests {
             let mut request = request();
             form.apply(&mut request);
             assert_eq!(request.uri(), uri);
-            assert_eq!(request.headers()[HOST], "h:81");
         }
     }
 }

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, HeaderName, HeaderValue, USER_AGENT};
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, Request, Uri};
+use http::{Request, Uri};
 use tokio::time::Instant;
 
 use super::connect::Transport;
@@ -18,7 +17,6 @@ use super::http1or2::Head;
 use super::pool::{Connections, Lease, Timer};
 use super::route::Origin;
 use super::{Answer, Landed, Trouble, body};
-use crate::render::Without;
 
 /// Sends requests over a worker's own connections.
 pub struct Sender {
@@ -88,8 +86,7 @@ impl Sender {
         started: Started,
         arrived: impl FnOnce(),
     ) -> Result<Head, Trouble> {
-        let without = request.extensions_mut().remove::<Without>();
-        add_defaults(request.headers_mut(), without.as_ref());
+        lease.complete(&mut request);
         let timer = &mut lease.timer;
         timer.as_mut().reset(started.deadline);
         let sending = pin!(lease.connection.send(request, arrived));
@@ -130,11 +127,23 @@ impl Sender {
         }
     }
 
+    /// Ends all connections: whoever waits for an answer is told that there is none.
+    pub fn close(&self) {
+        self.latest.take();
+        let origins = self.origins.take();
+        origins.values().for_each(|home| home.close());
+    }
+
     fn home(&self, uri: &Uri) -> Result<Rc<Connections>, Trouble> {
         let (scheme, authority) = (uri.scheme(), uri.authority());
         let asked = scheme.zip(authority);
+        let is_same = |server: &Server| {
+            asked.is_some_and(|(scheme, authority)| {
+                *scheme == server.0 && authority.as_str() == server.1.as_str()
+            })
+        };
         if let Some((server, home)) = &*self.latest.borrow()
-            && asked.is_some_and(|asked| asked == (&server.0, &server.1))
+            && is_same(server)
         {
             return Ok(home.clone());
         }
@@ -175,32 +184,5 @@ impl Sender {
             detail: format!("{what} within {limit} (send.timeout or --timeout)"),
             landed: Landed::Maybe,
         }
-    }
-}
-
-fn add_defaults(headers: &mut HeaderMap, without: Option<&Without>) {
-    const AGENT: &str = concat!("throng/", env!("CARGO_PKG_VERSION"));
-    let defaults: [(HeaderName, &'static str); 2] =
-        [(USER_AGENT, AGENT), (ACCEPT_ENCODING, body::ACCEPTED)];
-    for (name, value) in defaults {
-        if without.is_some_and(|without| without.0.contains(&name)) {
-            continue;
-        }
-        headers
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_job_s_own_headers_win() {
-        let mut headers = HeaderMap::from_iter([(USER_AGENT, "me".parse().unwrap())]);
-        add_defaults(&mut headers, None);
-        assert_eq!(headers[USER_AGENT], "me");
-        assert_eq!(headers[ACCEPT_ENCODING], body::ACCEPTED);
     }
 }

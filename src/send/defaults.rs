@@ -1,0 +1,96 @@
+//! The headers that a request gets unless it has its own, or wants none. Pure.
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, HOST, HeaderName, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Request};
+
+use super::body;
+use super::route::Origin;
+use crate::render::Without;
+
+/// What requests to one origin say of us, and of it.
+pub struct Defaults {
+    http1: HeaderMap,
+    http2: HeaderMap,
+}
+
+impl Defaults {
+    /// Of requests to this origin.
+    pub fn of(origin: &Origin) -> Defaults {
+        const AGENT: &str = concat!("throng/", env!("CARGO_PKG_VERSION"));
+        let http2 = HeaderMap::from_iter([
+            (USER_AGENT, HeaderValue::from_static(AGENT)),
+            (ACCEPT_ENCODING, HeaderValue::from_static(body::ACCEPTED)),
+        ]);
+        let mut http1 = http2.clone();
+        // HTTP/2 names the host elsewhere.
+        if let Ok(host) = HeaderValue::try_from(origin.authority()) {
+            http1.insert(HOST, host);
+        }
+        Defaults { http1, http2 }
+    }
+
+    /// Adds them to a request.
+    pub fn add(&self, request: &mut Request<Bytes>, is_http1: bool) {
+        let without = request.extensions_mut().remove::<Without>();
+        let defaults = match is_http1 {
+            true => &self.http1,
+            false => &self.http2,
+        };
+        let headers = request.headers_mut();
+        if headers.is_empty() && without.is_none() {
+            headers.clone_from(defaults);
+            return;
+        }
+        let is_wanted = |name: &HeaderName| {
+            let without = without.as_ref().map(|without| &without.0);
+            *name == HOST || without.is_none_or(|names| !names.contains(name))
+        };
+        for (name, value) in defaults.iter().filter(|(name, _)| is_wanted(name)) {
+            headers.entry(name).or_insert_with(|| value.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn added(mut request: Request<Bytes>, is_http1: bool) -> HeaderMap {
+        let origin = Origin::of(&"http://API.h:81/x".parse().unwrap()).unwrap();
+        Defaults::of(&origin).add(&mut request, is_http1);
+        request.headers().clone()
+    }
+
+    #[test]
+    fn the_job_s_own_headers_win() {
+        let mut request = Request::new(Bytes::new());
+        assert_eq!(added(request.clone(), true).len(), 3);
+        request
+            .headers_mut()
+            .insert(USER_AGENT, HeaderValue::from_static("me"));
+        let headers = added(request, true);
+        assert_eq!(headers[USER_AGENT], "me");
+        assert_eq!(headers[ACCEPT_ENCODING], body::ACCEPTED);
+        assert_eq!(headers[HOST], "api.h:81");
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_left_out() {
+        let mut request = Request::new(Bytes::new());
+        request
+            .extensions_mut()
+            .insert(Without(Arc::new([USER_AGENT, HOST])));
+        let headers = added(request, true);
+        assert!(!headers.contains_key(USER_AGENT) && headers.contains_key(ACCEPT_ENCODING));
+        assert!(headers.contains_key(HOST), "no request is one without it");
+    }
+
+    #[test]
+    fn http_2_names_the_host_by_itself() {
+        let headers = added(Request::new(Bytes::new()), false);
+        assert!(!headers.contains_key(HOST) && headers.contains_key(USER_AGENT));
+    }
+}
