@@ -6,7 +6,7 @@
 //! jumps when there is not: hours pass in moments, and a seed gives the same run
 //! each time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -18,15 +18,21 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
 
 use crate::attempt::{Shared, Walk};
+use crate::batch::Batch;
 use crate::causes::Share;
 use crate::chance::Chance;
 use crate::error::Error;
 use crate::limit::{Bound, Gate, LimitState, Policy, Time};
 use crate::live::{Live, Sending};
 use crate::plan::Plan;
-use crate::source::Rows;
+use crate::record::Record;
+use crate::source::{Row, Rows};
 use crate::stop::{Reason, Stop};
 use crate::tally::Tally;
+
+mod server;
+
+pub use server::Server;
 
 /// What came of a simulated run.
 #[derive(Debug, Clone)]
@@ -69,7 +75,8 @@ const CALENDAR: Timestamp = Timestamp::constant(1_767_225_600, 0);
 /// that behaves like `model`, under `policy`, which may be another than the plan's.
 /// Requests are acknowledged if the plan has a limit under the `acked` guard; that
 /// takes as long on the way back as the request took there. Nothing is sent or written, and
-/// values are not extracted: the model's answers have none.
+/// values are not extracted: the model's answers have none. Rows that the plan asks for
+/// together are one request, which all of them get the same of.
 ///
 /// # Errors
 /// The input can't be read.
@@ -126,20 +133,24 @@ pub(crate) fn against(mut plan: Plan, policy: &Policy, model: Settings) -> (Arc<
 }
 
 async fn walk(
-    plan: Plan,
+    mut plan: Plan,
     policy: &Policy,
     model: Settings,
     watched: &Watched,
 ) -> Result<Simulation, Error> {
     let start = Instant::now();
-    let rows = Rc::new(RefCell::new(plan.source.rows()?));
     let tasks = plan.workers.count * plan.workers.in_flight;
-    let tally = Rc::new(RefCell::new(Tally::new(&[], &[])));
+    let work = Rc::new(Work {
+        rows: RefCell::new(plan.source.rows()?),
+        batch: plan.step.batch.take(),
+        tally: RefCell::new(Tally::new(&[], &[])),
+        requests: Cell::new(0),
+    });
     let (shared, server) = against(plan, policy, model);
     let walk = Rc::new(Walk::new(0, 0, shared.clone(), None));
     let mut walks = JoinSet::new();
     for _ in 0..tasks {
-        walks.spawn_local(serve(walk.clone(), rows.clone(), tally.clone()));
+        walks.spawn_local(serve(walk.clone(), work.clone()));
     }
     shared.live.begin();
     watched.get_or_init(|| shared.clone());
@@ -148,10 +159,10 @@ async fn walk(
     let causes = shared.balance(took).shares();
     // What was given up may still arrive, and counts.
     tokio::time::sleep(policy.linger).await;
-    let tally = tally.borrow();
+    let tally = work.tally.borrow();
     Ok(Simulation {
         took,
-        bound: bound(&shared, policy, &tally),
+        bound: bound(&shared, policy, &work),
         ok: tally.counts().ok,
         failed: tally.counts().failed,
         sent: shared.live.sending(),
@@ -177,22 +188,50 @@ fn connect_to(server: Local) -> crate::send::Model {
     })
 }
 
-/// Takes one row after the other to its record.
-async fn serve(walk: Rc<Walk>, rows: Rc<RefCell<Rows>>, tally: Rc<RefCell<Tally>>) {
-    loop {
-        let row = rows.borrow_mut().next();
-        let Some(Ok(row)) = row else {
-            return;
+/// The rows that are left, and what came of the others.
+struct Work {
+    rows: RefCell<Rows>,
+    /// How rows are put together, if they are.
+    batch: Option<Batch>,
+    tally: RefCell<Tally>,
+    /// How many requests the rows in the tally were.
+    requests: Cell<u64>,
+}
+
+impl Work {
+    /// What the next request is for, and how many rows that is; none after the last.
+    fn next(&self) -> Option<(Row, usize)> {
+        let most = self.batch.as_ref().map_or(1, Batch::size);
+        let mut rows = self.rows.borrow_mut();
+        let rows: Vec<Row> = rows.by_ref().map_while(Result::ok).take(most).collect();
+        let row = match &self.batch {
+            Some(batch) if !rows.is_empty() => Some(batch.together(&rows)),
+            _ => rows.first().cloned(),
         };
-        let add = async |record| tally.borrow_mut().add(&record);
+        Some((row?, rows.len()))
+    }
+
+    /// All rows of a request end alike.
+    fn add(&self, record: &Record, rows: usize) {
+        let mut tally = self.tally.borrow_mut();
+        (0..rows).for_each(|_| tally.add(record));
+        self.requests.set(self.requests.get() + 1);
+    }
+}
+
+/// Takes one row after the other to its record.
+async fn serve(walk: Rc<Walk>, work: Rc<Work>) {
+    while let Some((row, rows)) = work.next() {
+        let add = async |record| work.add(&record, rows);
         if walk.row(row, &add).await.is_err() {
             return;
         }
     }
 }
 
-fn bound(shared: &Shared, policy: &Policy, tally: &Tally) -> Option<Bound> {
+fn bound(shared: &Shared, policy: &Policy, work: &Work) -> Option<Bound> {
+    let tally = work.tally.borrow();
     let latency = Duration::try_from_secs_f64(tally.latency().mean()? / 1_000.0).ok()?;
-    let demand = shared.plan.demand_of(tally.counts().rows);
+    let demand = shared.plan.demand_of(work.requests.get());
     policy.bound(&demand, latency, Time::ZERO.after(BEGIN))
 }

@@ -102,6 +102,16 @@ impl Signer {
         })
     }
 
+    /// A signer that says which of so many keys a request has got, and nothing else.
+    #[must_use]
+    pub fn of_pool(keys: usize) -> Signer {
+        let keys: Vec<String> = (0..keys).map(|key| key.to_string()).collect();
+        Signer {
+            pool: Pool::new(&keys),
+            ..Signer::default()
+        }
+    }
+
     /// The names of what it adds.
     pub fn names(&self) -> impl Iterator<Item = String> {
         let headers = self.headers.iter().map(|(name, _)| name.to_string());

@@ -2,12 +2,13 @@
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
+use humantime::format_duration;
 use serde_json::json;
 use throng::limit::{Guard, Policy};
 use throng::plan::Job;
-use throng::simulate::{Simulation, simulate};
+use throng::simulate::{self, Simulation, simulate};
 use throng::{Error, Plan};
-use throng_mock::{Faults, Latency, Limit, Refusal, Settings};
+use throng_mock::{Faults, Latency, Limit, LimitKind, Refusal, Settings, WindowCount};
 
 use super::{Exit, environment, job, say};
 
@@ -30,7 +31,7 @@ pub struct Arguments {
 #[derive(Args)]
 #[command(next_help_heading = "Server")]
 struct Server {
-    /// What the server refuses: 22/5s, counter:22/5s, fixed:22/5s or bucket:22/5s [default: the job's rates]
+    /// What the server refuses instead of the job's limits: 22/5s, counter:22/5s, 22/5s@clock, bucket:22/5s:40 (a burst of 40) or in-flight:5 (repeat)
     #[arg(long, value_name = "N/PERIOD")]
     server: Vec<Limit>,
     /// 0, 250ms, lognormal:250ms:0.6 or uniform:100ms:300ms
@@ -56,15 +57,18 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
         output: Default::default(),
         ..arguments.job.job()?
     };
-    if !job.step.is_empty() {
-        say::note("only the first step is simulated: what comes of it decides on the others");
-    }
+    let own = plan(&job)?;
+    let server = match &*arguments.server.server {
+        [] => simulate::Server::of(&own),
+        limits => simulate::Server::with(&own, limits),
+    };
     let model = Settings {
+        limits: server.limits,
         logs: arguments.arrivals.is_some(),
-        ..arguments.server.model(&job)?
+        ..arguments.server.model()
     };
     let plans = match arguments.compare {
-        false => vec![own(plan(&job)?)],
+        false => vec![as_planned(own)],
         true => all(&job)?,
     };
     let is_acked = |(_, plan, _): &(_, Plan, _)| plan.policy().guard() == Guard::Acked;
@@ -73,11 +77,12 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
     for (name, plan, policy) in plans {
         runs.push((name, simulate(plan, &policy, model.clone())?));
     }
-    say::result(&arguments.server.describe(&model));
-    table(&runs)
+    say::result(&arguments.server.describe(&server.names));
+    table(&runs, &model.limits)
         .lines()
         .for_each(|line| say::result(line.trim_end()));
     notes(is_acked, &runs);
+    server.unlike.iter().for_each(|what| say::note(what));
     arguments
         .arrivals
         .as_deref()
@@ -85,12 +90,12 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-fn table(runs: &[(&str, Simulation)]) -> Table {
+fn table(runs: &[(&str, Simulation)], limits: &[Limit]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(HEADS);
     for (name, simulation) in runs {
-        table.add_row(row(name, simulation));
+        table.add_row(row(name, simulation, limits));
     }
     for column in [1, 2, 3, 4, 6, 7] {
         if let Some(column) = table.column_mut(column) {
@@ -150,7 +155,7 @@ fn plan(job: &Job) -> Result<Plan, Error> {
 /// A plan, and the policy that it is carried out under.
 type Candidate = (&'static str, Plan, Policy);
 
-fn own(plan: Plan) -> Candidate {
+fn as_planned(plan: Plan) -> Candidate {
     let policy = plan.policy().clone();
     (policy.guard().name(), plan, policy)
 }
@@ -160,7 +165,7 @@ fn all(job: &Job) -> Result<Vec<Candidate>, Error> {
     let under = |guard| plan(&job.overlay(json!({ "limit": { "guard": guard } }))?);
     let mut all = Vec::new();
     for guard in Guard::ALL {
-        all.push(own(under(guard)?));
+        all.push(as_planned(under(guard)?));
     }
     let other = under(Guard::Sent)?;
     let buckets = other.policy().as_token_buckets();
@@ -168,23 +173,20 @@ fn all(job: &Job) -> Result<Vec<Candidate>, Error> {
     Ok(all)
 }
 
-fn row(name: &str, simulation: &Simulation) -> [String; 8] {
+fn row(name: &str, simulation: &Simulation, limits: &[Limit]) -> [String; 8] {
     let took = simulation.took.as_secs_f64();
     let bound = simulation
         .bound
         .as_ref()
         .map(|bound| bound.time.as_secs_f64());
-    let windows = simulation.server.windows.iter();
-    let windows: Vec<String> = windows
-        .map(|window| format!("{} of {}", window.most, window.units))
-        .collect();
+    let share = bound.filter(|_| took > 0.0).map(|bound| bound / took);
+    let windows = simulation.server.windows.iter().zip(limits);
+    let windows: Vec<String> = windows.map(|(it, limit)| fullest(it, limit)).collect();
     [
         name.to_owned(),
         format!("{took:.1} s"),
         bound.map_or_else(String::new, |bound| format!("{bound:.1} s")),
-        bound.map_or_else(String::new, |bound| {
-            format!("{:.1} %", bound / took * 100.0)
-        }),
+        share.map_or_else(String::new, |share| format!("{:.1} %", share * 100.0)),
         simulation.server.refused.to_string(),
         windows.join(", "),
         simulation.ok.to_string(),
@@ -192,22 +194,18 @@ fn row(name: &str, simulation: &Simulation) -> [String; 8] {
     ]
 }
 
+/// How full a window of any beginning was, of how much if the server counts in those.
+fn fullest(window: &WindowCount, limit: &Limit) -> String {
+    match limit.kind {
+        LimitKind::Sliding | LimitKind::InFlight => format!("{} of {}", window.most, window.units),
+        _ => format!("{} in {}", window.most, format_duration(limit.period)),
+    }
+}
+
 impl Server {
-    /// A server that has the limits that the job takes it to have, or others.
-    fn model(&self, job: &Job) -> Result<Settings, Error> {
-        let limits = match self.server.is_empty() {
-            false => self.server.clone(),
-            true => {
-                let of_job = job.limit.rate.iter().map(|limit| limit.to_string().parse());
-                of_job.collect::<Result<_, _>>().map_err(|error| {
-                    Error::plan(format!(
-                        "the model has no such limit: {error}; say with --server what it refuses"
-                    ))
-                })?
-            }
-        };
-        Ok(Settings {
-            limits,
+    /// How it behaves, beside its limits.
+    fn model(&self) -> Settings {
+        Settings {
             latency: self.latency,
             there: self.there,
             faults: Faults {
@@ -220,11 +218,10 @@ impl Server {
             refusal: self.refusal,
             seed: self.seed,
             ..Settings::default()
-        })
+        }
     }
 
-    fn describe(&self, model: &Settings) -> String {
-        let limits: Vec<String> = model.limits.iter().map(ToString::to_string).collect();
+    fn describe(&self, limits: &[String]) -> String {
         let limits = match limits.is_empty() {
             true => "no limit".to_owned(),
             false => limits.join(" and "),

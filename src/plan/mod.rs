@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::crew::Crew;
 use crate::error::Error;
 use crate::ledger::{self, Left};
-use crate::limit::{Bound, Demand, Policy, Time};
+use crate::limit::{self, Bound, Demand, Policy, Time};
 use crate::render::Known;
 use crate::secret::{Secrets, Vault};
 use crate::sink::{Columns, Identity, Output};
@@ -31,6 +31,7 @@ mod preview;
 mod profile;
 mod resume;
 mod step;
+pub(crate) mod told;
 mod written;
 
 pub use chain::{Later, NextStep};
@@ -45,6 +46,8 @@ pub struct Plan {
     pub(crate) source: Source,
     pub(crate) survey: Survey,
     pub(crate) step: Step,
+    /// Its limits as the job and its profile write them.
+    pub(crate) limits: limit::Settings,
     pub(crate) later: Vec<Later>,
     pub(crate) demand: Option<Demand>,
     pub(crate) secrets: Secrets,
@@ -130,6 +133,7 @@ impl Plan {
             source,
             survey,
             step,
+            limits: job.limit.clone(),
             later,
             demand,
             aggregates,

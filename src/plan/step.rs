@@ -19,7 +19,7 @@ use crate::render::{self, Hosts, Known, Price, Prices, Renderer, Rows};
 use crate::send::{self, Arrivals, Model, Transport};
 
 use super::plain::Plain;
-use super::{Job, account};
+use super::{Job, account, told};
 use crate::source::{Format, Row};
 
 /// From a row to its values.
@@ -45,6 +45,8 @@ pub struct Step {
     pub(crate) keeps_body: bool,
     /// Whether each request gets an `Idempotency-Key` that is made of the run and the row.
     pub(crate) makes_keys: bool,
+    /// Whether a model answers, which knows only what it is told.
+    tells: bool,
 }
 
 impl Step {
@@ -118,12 +120,17 @@ impl Step {
             each,
             pages,
             batch,
+            tells: false,
         })
     }
 
     /// The request of a row, whose host may be one that the row names.
     pub(crate) fn render(&self, row: &Row) -> Result<Request<Bytes>, Failure> {
-        let request = self.renderer.render(row)?;
+        let mut request = self.renderer.render(row)?;
+        if self.tells {
+            let price = self.renderer.price(row, &request)?;
+            told::tell(&mut request, &price, !self.policy.keys().is_empty());
+        }
         if self.renderer.hosts().is_some() {
             let checked = self.check_plain(request.uri());
             checked.map_err(|why| Failure::new("input", why))?;
@@ -232,10 +239,11 @@ impl Step {
     /// From now on this model answers: it asks for no signature, and says nothing
     /// that could be extracted.
     pub(crate) fn answer_by(&mut self, model: Model) {
-        self.signer = Signer::default();
+        self.signer = Signer::of_pool(self.policy.keys().len());
+        self.tells = true;
         self.transport = Arc::new(self.transport.to_model(model));
         self.extractor = Extractor::default();
-        // Nobody knows how many pages there will be: a row is one request.
+        // Nobody knows how many pages there will be: what is taken for a row is one request.
         (self.each, self.pages, self.batch) = (None, None, None);
         self.keeps_body = false;
     }

@@ -36,6 +36,7 @@ mod jobs;
 mod kinds;
 mod limits;
 mod mistakes;
+mod modelled;
 mod networks;
 mod older;
 mod openapi;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::Limit;
 use crate::gate::{self, Gate};
-use crate::limit::{LimitKind, Limits, Unit};
+use crate::limits::Limits;
 use crate::window::Window;
+use crate::{Limit, LimitKind};
 
 /// Limits at work, and how full their windows ever were.
 #[derive(Debug)]
@@ -44,22 +44,77 @@ pub(crate) struct Count {
 /// One limit.
 #[derive(Debug)]
 struct Part {
-    limit: Limit,
+    /// Among all limits.
+    place: usize,
+    kind: LimitKind,
+    units: u64,
+    /// What it says that it has, of which something is left.
+    holds: u64,
     gate: Gate,
     window: Window,
 }
 
+/// Counts an arrival that costs this of each limit, and says whether it is admitted:
+/// all of these must have room for it. The first of them is who is banned.
+pub(crate) fn arrive(
+    accounts: &mut [&mut Account],
+    now: Duration,
+    costs: &[u64],
+    refusals_count: bool,
+) -> Result<(), Refused> {
+    for account in &mut *accounts {
+        account.note(now, costs);
+    }
+    let room = accounts.iter().try_for_each(|account| account.check_room());
+    let admitted = room.and_then(|()| {
+        let gates = accounts.iter_mut().flat_map(|account| account.gates(costs));
+        let waits = gate::admit(gates, now, refusals_count);
+        waits.map_err(|wait| (longest(accounts, now, costs), wait))
+    });
+    let is_banned = accounts.first().is_some_and(|first| first.banned);
+    let (limit, wait) = match admitted {
+        Ok(()) if !is_banned => {
+            accounts
+                .iter_mut()
+                .for_each(|account| account.admitted += 1);
+            return Ok(());
+        }
+        Ok(()) => (0, Duration::ZERO),
+        Err(why) => why,
+    };
+    Err(Refused {
+        wait,
+        limit,
+        banned: accounts.first_mut().is_some_and(|first| first.refused(now)),
+    })
+}
+
+/// Which limit takes longest to have room.
+fn longest(accounts: &mut [&mut Account], now: Duration, costs: &[u64]) -> usize {
+    let parts = accounts.iter_mut().flat_map(|account| &mut account.limits);
+    let waits = parts.map(|part| (part.gate.wait_from(now, part.cost(costs)), part.place));
+    let longest = waits.max_by_key(|(wait, _)| *wait);
+    longest.map_or(0, |(_, place)| place)
+}
+
 impl Account {
-    /// Nobody has been here. `clock` is what the clock said at the start, since 1970.
-    pub(crate) fn new(limits: &Limits, clock: Duration) -> Account {
-        let part = |limit: &Limit| Part {
-            limit: *limit,
-            gate: Gate::new(limit, clock),
-            window: Window::new(limit.period),
+    /// Nobody has been here; the limits are those at these places. `clock` is what the
+    /// clock said at the start, since 1970.
+    pub(crate) fn new(limits: &Limits, places: &[usize], clock: Duration) -> Account {
+        let part = |place: &usize| {
+            let limit = &limits.all[*place];
+            Part {
+                place: *place,
+                kind: limit.kind,
+                units: limit.units.into(),
+                holds: limit.burst.unwrap_or(limit.units).into(),
+                gate: Gate::new(limit, clock),
+                window: Window::new(limit.period),
+            }
         };
         Account {
-            limits: limits.all.iter().map(part).collect(),
-            ban: limits.ban.map(|ban| Gate::new(&ban, clock)),
+            limits: places.iter().map(part).collect(),
+            ban: None,
             banned: false,
             here: 0,
             admitted: 0,
@@ -67,74 +122,46 @@ impl Account {
         }
     }
 
-    /// Counts an arrival that uses so many tokens, and says whether it is admitted.
-    pub(crate) fn arrive(
-        &mut self,
-        now: Duration,
-        tokens: u64,
-        refusals_count: bool,
-    ) -> Result<(), Refused> {
+    /// The same for somebody who is banned when refused more often than this.
+    pub(crate) fn banned_by(self, limit: &Limit, clock: Duration) -> Account {
+        Account {
+            ban: Some(Gate::new(limit, clock)),
+            ..self
+        }
+    }
+
+    fn note(&mut self, now: Duration, costs: &[u64]) {
         self.here += 1;
         self.most_here = self.most_here.max(self.here);
         for part in &mut self.limits {
-            part.window.add(now, part.cost(tokens));
-        }
-        let admitted = match self.check_room() {
-            Err(full) => Err(full),
-            Ok(()) => self.pass(now, tokens, refusals_count),
-        };
-        match admitted {
-            Ok(()) if !self.banned => {
-                self.admitted += 1;
-                Ok(())
-            }
-            Ok(()) => Err(self.refuse(now, 0, Duration::ZERO)),
-            Err((limit, wait)) => Err(self.refuse(now, limit, wait)),
+            part.window.add(now, part.cost(costs));
         }
     }
 
-    fn pass(
-        &mut self,
-        now: Duration,
-        tokens: u64,
-        refusals_count: bool,
-    ) -> Result<(), (usize, Duration)> {
+    fn gates(&mut self, costs: &[u64]) -> impl Iterator<Item = (&mut Gate, u64)> {
         let gates = self.limits.iter_mut();
-        let gates = gates.map(|part| {
-            let cost = part.cost(tokens);
+        gates.map(|part| {
+            let cost = part.cost(costs);
             (&mut part.gate, cost)
-        });
-        let waits = gate::admit(gates, now, refusals_count);
-        waits.map_err(|wait| (self.longest(now, tokens), wait))
+        })
     }
 
-    /// Which limit takes longest to have room.
-    fn longest(&mut self, now: Duration, tokens: u64) -> usize {
-        let wait = |part: &mut Part| part.gate.wait_from(now, part.cost(tokens));
-        let waits = self.limits.iter_mut().map(wait).enumerate();
-        waits.max_by_key(|(_, wait)| *wait).map_or(0, |(at, _)| at)
-    }
-
-    fn refuse(&mut self, now: Duration, limit: usize, wait: Duration) -> Refused {
+    /// Whether it is banned, this refusal being one more.
+    fn refused(&mut self, now: Duration) -> bool {
         if let Some(ban) = &mut self.ban {
             let within = gate::admit(std::iter::once((ban, 1)), now, false);
             self.banned |= within.is_err();
         }
-        Refused {
-            wait,
-            limit,
-            banned: self.banned,
-        }
+        self.banned
     }
 
     /// What each limit could tell.
-    pub(crate) fn counts(&mut self, now: Duration) -> Vec<Count> {
-        let count = |part: &mut Part| {
+    pub(crate) fn counts(&mut self, now: Duration) -> impl Iterator<Item = Count> {
+        self.limits.iter_mut().map(move |part| {
             let (left, reset) = part.gate.left(now);
-            let units = part.limit.burst.unwrap_or(part.limit.units).into();
+            let units = part.holds;
             Count { units, left, reset }
-        };
-        self.limits.iter_mut().map(count).collect()
+        })
     }
 
     /// Ends what `arrive` began.
@@ -143,32 +170,30 @@ impl Account {
         self.admitted = self.admitted.saturating_sub(u64::from(admitted));
     }
 
-    /// By limit, the most that it ever had to do with.
-    pub(crate) fn most(&self) -> impl Iterator<Item = u64> {
-        self.limits.iter().map(|part| match part.limit.kind {
-            LimitKind::InFlight => self.most_here,
-            _ => part.window.most(),
+    /// By the place of each limit, the most that it ever had to do with.
+    pub(crate) fn most(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.limits.iter().map(|part| {
+            let most = match part.kind {
+                LimitKind::InFlight => self.most_here,
+                _ => part.window.most(),
+            };
+            (part.place, most)
         })
     }
 
     /// Nobody knows when the next one leaves.
     fn check_room(&self) -> Result<(), (usize, Duration)> {
-        let full = |part: &Part| {
-            part.limit.kind == LimitKind::InFlight && self.admitted >= u64::from(part.limit.units)
-        };
-        match self.limits.iter().position(full) {
-            Some(limit) => Err((limit, Duration::from_millis(100))),
+        let full = |part: &&Part| part.kind == LimitKind::InFlight && self.admitted >= part.units;
+        match self.limits.iter().find(full) {
+            Some(part) => Err((part.place, Duration::from_millis(100))),
             None => Ok(()),
         }
     }
 }
 
 impl Part {
-    fn cost(&self, tokens: u64) -> u64 {
-        match self.limit.unit {
-            Unit::Requests => 1,
-            Unit::Tokens => tokens,
-        }
+    fn cost(&self, costs: &[u64]) -> u64 {
+        costs.get(self.place).copied().unwrap_or(1)
     }
 }
 
@@ -178,26 +203,28 @@ mod tests {
 
     fn account(limits: &[&str]) -> Account {
         let limits: Vec<Limit> = limits.iter().map(|text| text.parse().unwrap()).collect();
-        Account::new(&limits.into(), Duration::ZERO)
+        let places: Vec<usize> = (0..limits.len()).collect();
+        Account::new(&Limits::from(limits), &places, Duration::ZERO)
     }
 
     #[test]
     fn only_what_was_admitted_takes_room() {
         let mut account = account(&["in-flight:1"]);
-        let arrive = |account: &mut Account| account.arrive(Duration::ZERO, 1, false).is_ok();
-        assert!(arrive(&mut account) && !arrive(&mut account));
+        let admits = |account: &mut Account| arrive(&mut [account], Duration::ZERO, &[], false);
+        assert!(admits(&mut account).is_ok() && admits(&mut account).is_err());
         account.leave(false);
-        assert!(!arrive(&mut account));
+        assert!(admits(&mut account).is_err());
         account.leave(true);
-        assert!(arrive(&mut account));
-        assert_eq!(account.most().collect::<Vec<_>>(), [2]);
+        assert!(admits(&mut account).is_ok());
+        assert_eq!(account.most().collect::<Vec<_>>(), [(0, 2)]);
     }
 
     #[test]
-    fn tokens_and_requests_are_counted_apart() {
+    fn each_limit_counts_what_it_costs() {
         let mut account = account(&["3/1s", "100 tokens/1s"]);
-        let mut arrive = |tokens| account.arrive(Duration::ZERO, tokens, false).is_ok();
-        assert!(arrive(60) && !arrive(41) && arrive(40) && !arrive(1));
-        assert_eq!(account.most().collect::<Vec<_>>(), [4, 142]);
+        let mut admits =
+            |tokens| arrive(&mut [&mut account], Duration::ZERO, &[1, tokens], false).is_ok();
+        assert!(admits(60) && !admits(41) && admits(40) && !admits(1));
+        assert_eq!(account.most().collect::<Vec<_>>(), [(0, 4), (1, 142)]);
     }
 }

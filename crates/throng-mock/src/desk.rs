@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::Judgement;
 use crate::account::{Count, Refused};
 use crate::judge::{Judge, Kind, Stay, Visitor};
-use crate::limit::Limits;
+use crate::limits::Limits;
 
 /// The judge, and the instant since which it counts.
 #[derive(Debug)]
@@ -57,16 +57,17 @@ impl Desk {
     ///
     /// The clock is read under the lock, so that the order of the instants is
     /// the order in which they are counted.
-    pub(crate) fn arrive(desk: &Arc<Desk>, visitor: &Visitor) -> (Ticket, Told) {
+    pub(crate) fn arrive(desk: &Arc<Desk>, visitor: Visitor) -> (Ticket, Told) {
         let mut judge = lock(&desk.judge);
         let now = desk.start.elapsed();
+        let path = visitor.path;
         let verdict = judge.arrive(now, visitor);
         drop(judge);
         if let Some(log) = &desk.log {
             lock(log).push(Arrival {
                 at: now,
                 refused: verdict.admitted.is_err(),
-                path: visitor.path.to_owned(),
+                path: path.to_owned(),
             });
         }
         let ticket = Ticket {
@@ -141,8 +142,8 @@ mod tests {
             symbols: Some("A,B"),
             ..Visitor::default()
         };
-        let (first, _) = Desk::arrive(&desk, &two);
-        let (second, _) = Desk::arrive(&desk, &Visitor::default());
+        let (first, _) = Desk::arrive(&desk, two);
+        let (second, _) = Desk::arrive(&desk, Visitor::default());
         drop(first);
         second.close(Kind::Status(200));
         let judgement = desk.judgement();

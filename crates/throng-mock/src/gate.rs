@@ -65,7 +65,9 @@ impl Gate {
         let units = u64::from(limit.units);
         let most = u64::from(limit.burst.unwrap_or(limit.units));
         // Whole periods since 1970 begin when this and the time since the start do.
-        let offset = (clock.as_nanos() % u128::from(period)) as u64;
+        let later = u128::from(nanos(limit.later) % period);
+        let offset = (clock.as_nanos() + u128::from(period) - later) % u128::from(period);
+        let offset = offset as u64;
         let rule: Box<dyn Rule> = match limit.kind {
             LimitKind::Sliding => Box::new(sliding::Sliding::new(units, period)),
             LimitKind::Fixed => Box::new(fixed::Fixed::from_first(units, period)),

@@ -1,5 +1,6 @@
 //! What all connections share: the settings, the desk, and what chance has seen.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +12,8 @@ use crate::chance::Seen;
 use crate::desk::{Arrival, Desk, Ticket, Told, lock};
 use crate::fate::Fate;
 use crate::judge::Visitor;
-use crate::limit::{Limit, Limits, Unit};
+use crate::limit::{Limit, Unit};
+use crate::limits::{Limits, Shared};
 use crate::{Fault, Judgement, Settings, lists, quotes, tokens, tools};
 
 /// The server behind the door.
@@ -56,20 +58,18 @@ impl House {
 
     /// Counts an arrival, and says whether it is admitted or how long to wait.
     pub(crate) fn arrive(&self, asked: &Asked) -> (Ticket, Told) {
-        let per = self.settings.per.as_ref();
-        let key = per.and_then(|per| per.of(asked)).unwrap_or_default();
-        let counts_tokens = |limit: &Limit| limit.unit == Unit::Tokens;
+        let key = |shared: &Shared| {
+            let key = shared.per.as_ref().and_then(|per| per.of(asked));
+            key.map(Cow::into_owned).unwrap_or_default()
+        };
         let visitor = Visitor {
-            key: &key,
-            tokens: match self.limits.all.iter().any(counts_tokens) {
-                true => tokens::used(asked),
-                false => 0,
-            },
+            keys: self.limits.shared.iter().map(key).collect(),
+            costs: self.limits.all.iter().map(|it| cost(it, asked)).collect(),
             symbols: asked.symbols.as_deref(),
             path: asked.path(),
             asks_counts: self.settings.dialect.is_some(),
         };
-        Desk::arrive(&self.desk, &visitor)
+        Desk::arrive(&self.desk, visitor)
     }
 
     /// Answers a request that the limits admitted.
@@ -121,6 +121,18 @@ impl House {
         self.desk.reset();
         lock(&self.seen).clear();
         lock(&self.tries).clear();
+    }
+}
+
+/// What a request costs of a limit.
+fn cost(limit: &Limit, asked: &Asked) -> u64 {
+    match &limit.unit {
+        Unit::Requests => 1,
+        Unit::Tokens => tokens::used(asked),
+        Unit::Said(name) => {
+            let said = asked.headers.get(name).and_then(|said| said.to_str().ok());
+            said.and_then(|said| said.parse().ok()).unwrap_or(1)
+        }
     }
 }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Fault;
-use crate::account::{Account, Count, Refused};
+use crate::account::{Account, Count, Refused, arrive};
 use crate::asked::each_symbol;
-use crate::limit::Limits;
+use crate::limits::Limits;
 
 /// So many symbols are counted one by one.
 const SYMBOLS: usize = 200_000;
@@ -89,15 +89,17 @@ pub(crate) struct Verdict {
 #[derive(Debug)]
 pub(crate) struct Stay {
     round: u64,
-    key: String,
+    keys: Vec<String>,
     admitted: bool,
 }
 
 /// Who arrives: whose limits count, and what the request asks for.
 #[derive(Debug, Default)]
 pub(crate) struct Visitor<'a> {
-    pub key: &'a str,
-    pub tokens: u64,
+    /// Who it is to those who share limits, in their order.
+    pub keys: Vec<String>,
+    /// What it costs of each limit; 1 if that is not said.
+    pub costs: Vec<u64>,
     pub symbols: Option<&'a str>,
     pub path: &'a str,
     /// Whether the answer tells the counts.
@@ -120,7 +122,8 @@ pub(crate) struct Judge {
 /// What a reset forgets.
 #[derive(Debug, Default)]
 struct Record {
-    accounts: HashMap<String, Account>,
+    /// Of those who share limits, by their keys.
+    accounts: Vec<HashMap<String, Account>>,
     requests: u64,
     refused: u64,
     banned: u64,
@@ -144,24 +147,24 @@ impl Judge {
     }
 
     /// Counts an arrival at `now`. It is in flight until it leaves.
-    pub(crate) fn arrive(&mut self, now: Duration, visitor: &Visitor) -> Verdict {
+    pub(crate) fn arrive(&mut self, now: Duration, visitor: Visitor) -> Verdict {
         self.in_flight += 1;
         let record = &mut self.record;
         record.most_in_flight = record.most_in_flight.max(self.in_flight);
         record.arrive(now);
         each_symbol(visitor.symbols).for_each(|symbol| record.add_symbol(symbol));
         let refusals_count = self.limits.refusals_count;
-        let account = self.account(visitor.key);
-        let admitted = account.arrive(now, visitor.tokens, refusals_count);
+        let mut accounts: Vec<&mut Account> = self.accounts(&visitor.keys).collect();
+        let admitted = arrive(&mut accounts, now, &visitor.costs, refusals_count);
         let counts = match visitor.asks_counts {
-            true => account.counts(now),
+            true => accounts.iter_mut().flat_map(|it| it.counts(now)).collect(),
             false => Vec::new(),
         };
         self.record.refused += u64::from(admitted.is_err());
         self.record.banned += u64::from(admitted.is_err_and(|refused| refused.banned));
         let stay = Stay {
             round: self.round,
-            key: visitor.key.to_owned(),
+            keys: visitor.keys,
             admitted: admitted.is_ok(),
         };
         Verdict {
@@ -176,16 +179,28 @@ impl Judge {
         self.in_flight -= 1;
         if stay.round == self.round {
             *self.record.answers.entry(kind).or_default() += 1;
-            self.account(&stay.key).leave(stay.admitted);
+            let accounts = self.accounts(&stay.keys);
+            accounts.for_each(|account| account.leave(stay.admitted));
         }
     }
 
-    fn account(&mut self, key: &str) -> &mut Account {
-        let new = || Account::new(&self.limits, self.clock);
-        self.record
-            .accounts
-            .entry(key.to_owned())
-            .or_insert_with(new)
+    /// Those of these keys, one for each group of those who share limits.
+    fn accounts(&mut self, keys: &[String]) -> impl Iterator<Item = &mut Account> {
+        let (limits, clock) = (&self.limits, self.clock);
+        let all = &mut self.record.accounts;
+        all.resize_with(limits.shared.len(), HashMap::new);
+        let all = all.iter_mut().zip(&limits.shared).enumerate();
+        all.map(move |(at, (accounts, shared))| {
+            let new = || {
+                let of_first = Account::new(limits, &shared.places, clock);
+                match (at, &limits.ban) {
+                    (0, Some(ban)) => of_first.banned_by(ban, clock),
+                    _ => of_first,
+                }
+            };
+            let key = keys.get(at).cloned().unwrap_or_default();
+            accounts.entry(key).or_insert_with(new)
+        })
     }
 
     /// Forgets everything but the requests that are in flight.
@@ -217,9 +232,9 @@ impl Judge {
 
     fn windows(&self) -> Vec<WindowCount> {
         let mut most = vec![0; self.limits.all.len()];
-        for account in self.record.accounts.values() {
-            let of_key = most.iter_mut().zip(account.most());
-            of_key.for_each(|(most, of_key)| *most = of_key.max(*most));
+        let accounts = self.record.accounts.iter().flat_map(HashMap::values);
+        for (place, of_key) in accounts.flat_map(Account::most) {
+            most[place] = of_key.max(most[place]);
         }
         let limits = self.limits.all.iter().zip(most);
         limits
@@ -254,6 +269,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Limit, LimitKind};
 
     fn judge() -> Judge {
         Judge::new(vec!["2/5s".parse().unwrap()].into(), Duration::ZERO)
@@ -264,7 +280,7 @@ mod tests {
             symbols: Some(symbol),
             ..Visitor::default()
         };
-        judge.arrive(Duration::from_millis(ms), &visitor)
+        judge.arrive(Duration::from_millis(ms), visitor)
     }
 
     #[test]
@@ -283,6 +299,32 @@ mod tests {
         assert_eq!((judgement.symbols["A"], judgement.symbols["B"]), (4, 1));
         assert_eq!(judgement.seconds, 5.0);
         assert_eq!(judgement.most_in_flight, 1);
+    }
+
+    #[test]
+    fn a_limit_of_each_key_stands_beside_one_of_all() {
+        let of_tenant = Limit {
+            per: Some("query:tenant".parse().unwrap()),
+            ..Limit::new(LimitKind::Sliding, 1, Duration::from_secs(1))
+        };
+        let limits = vec![of_tenant, "3/5s".parse().unwrap()];
+        let mut judge = Judge::new(limits.into(), Duration::ZERO);
+        let mut admits = |ms, tenant: &str| {
+            let visitor = Visitor {
+                keys: vec![String::new(), tenant.to_owned()],
+                ..Visitor::default()
+            };
+            let verdict = judge.arrive(Duration::from_millis(ms), visitor);
+            verdict.admitted.map_err(|refused| refused.limit)
+        };
+        assert_eq!([admits(0, "a"), admits(0, "b")], [Ok(()), Ok(())]);
+        assert_eq!(admits(500, "a"), Err(0));
+        assert_eq!([admits(1000, "a"), admits(1000, "b")], [Ok(()), Err(1)]);
+        // What one of them refuses costs nothing of the others.
+        assert_eq!([admits(5000, "b"), admits(5000, "a")], [Ok(()), Ok(())]);
+        let most = judge.judgement().windows;
+        let most: Vec<_> = most.iter().map(|it| (&*it.limit, it.most)).collect();
+        assert_eq!(most, [("sliding:1/1s", 2), ("sliding:3/5s", 5)]);
     }
 
     #[test]

@@ -55,7 +55,7 @@
 //! A request comes in at the door (`server`, `acks`), is read (`asked`, by `visit`), learns its
 //! fate from the seed (`fate`: `latency`, `faults`, `chance`), travels and
 //! arrives in the house (`house`), where the judge (`desk`, `judge`, `window`) counts
-//! it and the limits (`limit`, `per`, `account`, `gate`) admit or refuse it. Then it is answered
+//! it and the limits (`limit`, `limits`, `per`, `account`, `gate`) admit or refuse it. Then it is answered
 //! (`answer`, `reply`) as a quote (`quotes`) or by a tool for tests (`tools`,
 //! `tokens`, `lists`, `filler`). `settings`, `tls` and `parse` say how all this is
 //! configured.
@@ -76,6 +76,7 @@ mod gate;
 mod house;
 mod judge;
 mod limit;
+mod limits;
 mod per;
 mod window;
 

@@ -4,12 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::ParseError;
+use hyper::header::HeaderName;
+
 use crate::parse;
+use crate::{ParseError, Per};
 
 /// So much in so much time. From text: `22/5s`, `fixed:300/m`, `bucket:10/1s:40`,
 /// `90000 tokens/1m`, `in-flight:5`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
     /// How it is counted.
     pub kind: LimitKind,
@@ -21,24 +23,24 @@ pub struct Limit {
     pub period: Duration,
     /// How much a bucket holds, if not as much as comes back in a period.
     pub burst: Option<u32>,
+    /// If set, each value of this has the limit for itself; else it is as the settings say.
+    pub per: Option<Per>,
+    /// How much later than whole periods of the calendar its windows begin.
+    pub later: Duration,
 }
 
-/// All limits of a server.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Limits {
-    pub all: Vec<Limit>,
-    /// Whether refused requests count, too.
-    pub refusals_count: bool,
-    /// Who is refused more often than this is banned.
-    pub ban: Option<Limit>,
-}
-
-impl From<Vec<Limit>> for Limits {
-    fn from(all: Vec<Limit>) -> Limits {
-        Limits {
-            all,
-            refusals_count: false,
-            ban: None,
+impl Limit {
+    /// So many requests, for all.
+    #[must_use]
+    pub fn new(kind: LimitKind, units: u32, period: Duration) -> Limit {
+        Limit {
+            kind,
+            unit: Unit::Requests,
+            units,
+            period,
+            burst: None,
+            per: None,
+            later: Duration::ZERO,
         }
     }
 }
@@ -63,13 +65,15 @@ pub enum LimitKind {
 }
 
 /// What a limit counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Unit {
     /// Requests, whatever they ask for.
     #[default]
     Requests,
     /// What they use: see `/v1/chat/completions`.
     Tokens,
+    /// What they say in this header that they use; 1 if they don't say it.
+    Said(HeaderName),
 }
 
 /// The kinds by name.
@@ -123,13 +127,8 @@ impl FromStr for Limit {
 }
 
 fn at_once(units: &str) -> Option<Limit> {
-    Some(Limit {
-        kind: LimitKind::InFlight,
-        unit: Unit::Requests,
-        units: units.trim().parse().ok().filter(|units| *units > 0)?,
-        period: Duration::ZERO,
-        burst: None,
-    })
+    let units = units.trim().parse().ok().filter(|units| *units > 0)?;
+    Some(Limit::new(LimitKind::InFlight, units, Duration::ZERO))
 }
 
 fn in_period(kind: LimitKind, text: &str) -> Option<Limit> {
@@ -146,12 +145,12 @@ fn in_period(kind: LimitKind, text: &str) -> Option<Limit> {
         Some(units) => (units, Unit::Tokens),
         None => (units, Unit::Requests),
     };
+    let units = units.trim().parse().ok().filter(|units| *units > 0)?;
+    let period = parse::duration(period).filter(|period| !period.is_zero())?;
     Some(Limit {
-        kind,
         unit,
-        units: units.trim().parse().ok().filter(|units| *units > 0)?,
-        period: parse::duration(period).filter(|period| !period.is_zero())?,
         burst,
+        ..Limit::new(kind, units, period)
     })
 }
 
@@ -159,8 +158,10 @@ fn in_period(kind: LimitKind, text: &str) -> Option<Limit> {
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.kind.name(), self.units)?;
-        if self.unit == Unit::Tokens {
-            f.write_str(" tokens")?;
+        match &self.unit {
+            Unit::Requests => {}
+            Unit::Tokens => f.write_str(" tokens")?,
+            Unit::Said(name) => write!(f, " {name}")?,
         }
         if self.kind != LimitKind::InFlight {
             write!(f, "/{}", humantime::format_duration(self.period))?;
@@ -182,13 +183,7 @@ mod tests {
 
     #[test]
     fn limits_are_read() {
-        let plain = Limit {
-            kind: LimitKind::Sliding,
-            unit: Unit::Requests,
-            units: 22,
-            period: Duration::from_secs(5),
-            burst: None,
-        };
+        let plain = Limit::new(LimitKind::Sliding, 22, Duration::from_secs(5));
         assert_eq!(limit("22/5s"), plain);
         assert_eq!(limit("sliding:22/5s"), plain);
         assert_eq!(limit("fixed:22/5s").kind, LimitKind::Fixed);

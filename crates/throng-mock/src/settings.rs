@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::limit::Limits;
+use crate::limits::Limits;
 use crate::{Dialect, Faults, Latency, Limit, ParseError, Per, Tls};
 
 /// How a [`Mock`](crate::Mock) behaves.
@@ -16,7 +16,7 @@ pub struct Settings {
     pub limits: Vec<Limit>,
     /// How it speaks of its limits; the limits are the dialect's, if none are given.
     pub dialect: Option<Dialect>,
-    /// If set, each value of this has the limits for itself.
+    /// If set, each value of this has the limits for itself that don't say whose they are.
     pub per: Option<Per>,
     /// Whether refused requests count against the limits, too.
     pub refusals_count: bool,
@@ -77,14 +77,14 @@ impl Settings {
     /// What is refused, and what comes of that.
     pub(crate) fn all_limits(&self) -> Limits {
         let dialect = self.dialect.as_ref();
-        let of_dialect = || dialect.map(|dialect| dialect.limits.clone());
+        let all = match dialect.filter(|_| self.limits.is_empty()) {
+            Some(dialect) => dialect.limits.clone(),
+            None => self.limits.clone(),
+        };
         Limits {
-            all: match self.limits.is_empty() {
-                true => of_dialect().unwrap_or_default(),
-                false => self.limits.clone(),
-            },
             refusals_count: self.refusals_count || dialect.is_some_and(|d| d.refusals_count),
-            ban: dialect.and_then(|dialect| dialect.bans),
+            ban: dialect.and_then(|dialect| dialect.bans.clone()),
+            ..Limits::new(all, self.per.as_ref())
         }
     }
 }

@@ -61,6 +61,8 @@ impl Rule for Fixed {
 mod tests {
     use super::super::tests::{admit, gates, ms};
     use super::super::{Gate, admit as admit_any};
+    use crate::{Limit, LimitKind};
+    use std::time::Duration;
 
     #[test]
     fn windows_follow_from_the_first_arrival() {
@@ -85,5 +87,20 @@ mod tests {
         assert_eq!(admit(0), Err(ms(2000)));
         assert_eq!(admit(2000), Ok(()));
         assert_eq!(admit(6000), Err(ms(1000)));
+    }
+
+    #[test]
+    fn days_may_begin_later_than_by_the_clock() {
+        let day = Duration::from_secs(86_400);
+        let hours = |hours: u64| Duration::from_secs(3_600 * hours);
+        let limit = Limit {
+            later: hours(8),
+            ..Limit::new(LimitKind::Clock, 1, day)
+        };
+        let mut gate = Gate::new(&limit, 20_000 * day + hours(3));
+        let mut admit = |at| admit_any([(&mut gate, 1)].into_iter(), at, false);
+        assert_eq!(admit(hours(0)), Ok(()));
+        assert_eq!(admit(hours(1)), Err(hours(4)));
+        assert_eq!([admit(hours(5)), admit(day)], [Ok(()), Err(hours(5))]);
     }
 }
