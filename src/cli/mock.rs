@@ -2,8 +2,9 @@
 
 use clap::Args;
 use throng::Error;
-use throng_mock::{Dialect, Faults, Judgement, Latency, Limit, Mock, Per, Refusal, Settings};
+use throng_mock::{Dialect, Judgement, Latency, Limit, Mock, Per, Settings};
 
+use super::server::Behaviour;
 use super::{Exit, say, signals};
 
 #[derive(Args)]
@@ -14,14 +15,14 @@ pub struct Arguments {
     addr: String,
     #[command(flatten)]
     limits: Limits,
+    /// 0, 250ms, lognormal:250ms:0.6 or uniform:100ms:300ms
+    #[arg(long, default_value = "0")]
+    latency: Latency,
     #[command(flatten)]
-    network: Network,
-    /// Spoil a share of the answers: 429, 500, drop, cut, empty, missing, notjson or drip (repeat)
-    #[arg(long, value_name = "KIND=5%")]
-    fault: Vec<Faults>,
-    /// Latencies and faults follow from this
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    behaviour: Behaviour,
+    /// Bytes of filler in each quote
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    padding: usize,
     /// The x-api-key that requests must have
     #[arg(long)]
     api_key: Option<String>,
@@ -42,23 +43,6 @@ struct Limits {
     /// Count refused requests against the limits, too
     #[arg(long)]
     count_refused: bool,
-    /// What a refusal says about when to come back: seconds, date or bare
-    #[arg(long, default_value = "seconds")]
-    refusal: Refusal,
-}
-
-/// How far away it seems to be.
-#[derive(Args)]
-struct Network {
-    /// 0, 250ms, lognormal:250ms:0.6 or uniform:100ms:300ms
-    #[arg(long, default_value = "0")]
-    latency: Latency,
-    /// The share of the latency that passes before a request arrives
-    #[arg(long, default_value_t = 0.5, value_name = "SHARE")]
-    there: f64,
-    /// Bytes of filler in each quote
-    #[arg(long, default_value_t = 0, value_name = "BYTES")]
-    padding: usize,
 }
 
 pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
@@ -99,19 +83,9 @@ fn settings(arguments: &Arguments) -> Settings {
         dialect: arguments.limits.dialect.clone(),
         per: arguments.limits.per.clone(),
         refusals_count: arguments.limits.count_refused,
-        latency: arguments.network.latency,
-        there: arguments.network.there,
-        padding: arguments.network.padding,
-        faults: Faults {
-            rates: arguments
-                .fault
-                .iter()
-                .flat_map(|faults| faults.rates.clone())
-                .collect(),
-        },
-        refusal: arguments.limits.refusal,
-        seed: arguments.seed,
+        latency: arguments.latency,
+        padding: arguments.padding,
         api_key: arguments.api_key.clone(),
-        ..Settings::default()
+        ..arguments.behaviour.settings()
     }
 }

@@ -19,6 +19,7 @@ mod progress;
 mod report;
 mod run;
 mod say;
+mod server;
 mod signals;
 mod simulate;
 mod verify;

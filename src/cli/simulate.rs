@@ -8,8 +8,9 @@ use throng::limit::{Guard, Policy};
 use throng::plan::Job;
 use throng::simulate::{self, Simulation, simulate};
 use throng::{Error, Plan};
-use throng_mock::{Faults, Latency, Limit, LimitKind, Refusal, Settings, WindowCount};
+use throng_mock::{Latency, Limit, LimitKind, Settings, WindowCount};
 
+use super::server::Behaviour;
 use super::{Exit, environment, job, say};
 
 #[derive(Args)]
@@ -37,18 +38,8 @@ struct Server {
     /// 0, 250ms, lognormal:250ms:0.6 or uniform:100ms:300ms
     #[arg(long, default_value = "lognormal:250ms:0.6")]
     latency: Latency,
-    /// The share of the latency that passes before a request arrives
-    #[arg(long, default_value_t = 0.5, value_name = "SHARE")]
-    there: f64,
-    /// Spoil a share of the answers: 429, 500, drop or cut (repeat)
-    #[arg(long, value_name = "KIND=5%")]
-    fault: Vec<Faults>,
-    /// What a refusal says about when to come back: seconds, date or bare
-    #[arg(long, default_value = "seconds")]
-    refusal: Refusal,
-    /// Latencies and faults follow from this
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    #[command(flatten)]
+    behaviour: Behaviour,
 }
 
 pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
@@ -64,8 +55,9 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
     };
     let model = Settings {
         limits: server.limits,
+        latency: arguments.server.latency,
         logs: arguments.arrivals.is_some(),
-        ..arguments.server.model()
+        ..arguments.server.behaviour.settings()
     };
     let plans = match arguments.compare {
         false => vec![as_planned(own)],
@@ -203,24 +195,6 @@ fn fullest(window: &WindowCount, limit: &Limit) -> String {
 }
 
 impl Server {
-    /// How it behaves, beside its limits.
-    fn model(&self) -> Settings {
-        Settings {
-            latency: self.latency,
-            there: self.there,
-            faults: Faults {
-                rates: self
-                    .fault
-                    .iter()
-                    .flat_map(|faults| faults.rates.clone())
-                    .collect(),
-            },
-            refusal: self.refusal,
-            seed: self.seed,
-            ..Settings::default()
-        }
-    }
-
     fn describe(&self, limits: &[String]) -> String {
         let limits = match limits.is_empty() {
             true => "no limit".to_owned(),
@@ -228,8 +202,8 @@ impl Server {
         };
         format!(
             "in virtual time, against a server with {limits}, {:.0} % of the latency on the way there, seed {}:",
-            self.there * 100.0,
-            self.seed
+            self.behaviour.there * 100.0,
+            self.behaviour.seed
         )
     }
 }

@@ -1,0 +1,38 @@
+//! The flags of how a server behaves beside its limits: the mock, and the model of one.
+
+use clap::Args;
+use throng_mock::{Faults, Refusal, Settings};
+
+/// How it behaves.
+#[derive(Args)]
+#[group(skip)]
+pub struct Behaviour {
+    /// The share of the latency that passes before a request arrives
+    #[arg(long, default_value_t = 0.5, value_name = "SHARE")]
+    pub there: f64,
+    /// Spoil a share of the answers: 429, 500, drop, cut, empty, missing, notjson or drip (repeat)
+    #[arg(long, value_name = "KIND=5%")]
+    fault: Vec<Faults>,
+    /// What a refusal says about when to come back: seconds, date or bare
+    #[arg(long, default_value = "seconds")]
+    refusal: Refusal,
+    /// Latencies and faults follow from this
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+impl Behaviour {
+    /// The settings of a server that has no limits, and is near.
+    pub fn settings(&self) -> Settings {
+        let faults = self.fault.iter();
+        Settings {
+            there: self.there,
+            faults: Faults {
+                rates: faults.flat_map(|faults| faults.rates.clone()).collect(),
+            },
+            refusal: self.refusal,
+            seed: self.seed,
+            ..Settings::default()
+        }
+    }
+}
