@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Format;
 use super::codec::Found;
@@ -22,64 +22,121 @@ const NO_ITEM: u64 = u64::MAX;
 /// A record with its place in the input.
 type Placed = (u64, u64, Vec<u8>);
 
+/// So many pieces become one, so that few files are open however long the results are.
+const MOST: usize = 32;
+
 /// Sorts the records of a file; a new one takes its place at once.
 pub(super) fn sort(path: &Path, format: Format) -> io::Result<()> {
-    let (header, mut pieces) = pieces(path, format)?;
+    sort_in(Pieces::beside(path), path, format)
+}
+
+fn sort_in(mut pieces: Pieces, path: &Path, format: Format) -> io::Result<()> {
+    let header = pieces.take_in(path, format)?;
     let name = beside(path, ".new");
     let mut new = BufWriter::new(File::create(&name)?);
     new.write_all(&header)?;
-    merge(&mut pieces, &mut new)?;
+    let mut all: Vec<_> = pieces.levels.into_iter().flatten().collect();
+    merge(&mut all, |(_, _, record)| new.write_all(&record))?;
     new.into_inner()?.sync_data()?;
     fs::rename(&name, path)?;
     sync_directory(path)
 }
 
-/// The header, and the records in sorted pieces, each in a file without a name.
-fn pieces(path: &Path, format: Format) -> io::Result<(Vec<u8>, Vec<BufReader<File>>)> {
-    let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
-    let mut decode = format.decoder(None);
-    let (mut header, mut pieces) = (Vec::new(), Vec::new());
-    let (mut piece, mut size, mut record) = (Vec::<Placed>::new(), 0, Vec::new());
-    while next(&mut file, &mut *decode, &mut record)? > 0 {
-        match decode.read(&record) {
-            Some(Found::Row(seen)) => {
-                size += record.len() + size_of::<Placed>();
-                piece.push((seen.row, seen.item.unwrap_or(NO_ITEM), record.clone()));
-            }
-            _ => header.extend_from_slice(&record),
-        }
-        if size >= PIECE {
-            pieces.push(put_aside(&mut piece, path)?);
-            size = 0;
-        }
-    }
-    pieces.push(put_aside(&mut piece, path)?);
-    Ok((header, pieces))
+/// Records in sorted pieces, each in a file without a name.
+struct Pieces {
+    directory: PathBuf,
+    /// How much is sorted at a time, in bytes.
+    size: usize,
+    /// Those of each level were made of those of the one before.
+    levels: Vec<Vec<BufReader<File>>>,
 }
 
-fn put_aside(piece: &mut Vec<Placed>, path: &Path) -> io::Result<BufReader<File>> {
-    piece.sort_unstable();
-    let directory = path.parent().filter(|parent| *parent != Path::new(""));
-    let file = tempfile::tempfile_in(directory.unwrap_or(Path::new(".")))?;
-    let mut out = BufWriter::new(file);
-    for (row, item, record) in piece.drain(..) {
-        for number in [row, item, record.len() as u64] {
-            out.write_all(&number.to_le_bytes())?;
+impl Pieces {
+    fn beside(path: &Path) -> Pieces {
+        let directory = path.parent().filter(|parent| *parent != Path::new(""));
+        Pieces {
+            directory: directory.unwrap_or(Path::new(".")).to_owned(),
+            size: PIECE,
+            levels: Vec::new(),
         }
-        out.write_all(&record)?;
     }
-    let mut file = out.into_inner()?;
+
+    /// Takes in all records of a file; gives its header.
+    fn take_in(&mut self, path: &Path, format: Format) -> io::Result<Vec<u8>> {
+        let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
+        let mut decode = format.decoder(None);
+        let (mut header, mut record) = (Vec::new(), Vec::new());
+        let (mut piece, mut size) = (Vec::<Placed>::new(), 0);
+        while next(&mut file, &mut *decode, &mut record)? > 0 {
+            match decode.read(&record) {
+                Some(Found::Row(seen)) => {
+                    size += record.len() + size_of::<Placed>();
+                    piece.push((seen.row, seen.item.unwrap_or(NO_ITEM), record.clone()));
+                }
+                _ => header.extend_from_slice(&record),
+            }
+            if size >= self.size {
+                self.add(&mut piece)?;
+                size = 0;
+            }
+        }
+        self.add(&mut piece)?;
+        Ok(header)
+    }
+
+    fn add(&mut self, piece: &mut Vec<Placed>) -> io::Result<()> {
+        piece.sort_unstable();
+        let mut aside = self.aside()?;
+        piece
+            .drain(..)
+            .try_for_each(|record| put(&mut aside, &record))?;
+        self.put_in(0, from_its_start(aside)?)
+    }
+
+    /// Adds a piece to a level, which goes up as one when it is full.
+    fn put_in(&mut self, level: usize, piece: BufReader<File>) -> io::Result<()> {
+        if self.levels.len() == level {
+            self.levels.push(Vec::new());
+        }
+        self.levels[level].push(piece);
+        if self.levels[level].len() < MOST {
+            return Ok(());
+        }
+        let mut aside = self.aside()?;
+        merge(&mut self.levels[level], |record| put(&mut aside, &record))?;
+        self.levels[level].clear();
+        self.put_in(level + 1, from_its_start(aside)?)
+    }
+
+    fn aside(&self) -> io::Result<BufWriter<File>> {
+        Ok(BufWriter::new(tempfile::tempfile_in(&self.directory)?))
+    }
+}
+
+fn put(aside: &mut impl Write, (row, item, record): &Placed) -> io::Result<()> {
+    for number in [*row, *item, record.len() as u64] {
+        aside.write_all(&number.to_le_bytes())?;
+    }
+    aside.write_all(record)
+}
+
+fn from_its_start(aside: BufWriter<File>) -> io::Result<BufReader<File>> {
+    let mut file = aside.into_inner()?;
     file.rewind()?;
     Ok(BufReader::new(file))
 }
 
-fn merge(pieces: &mut [BufReader<File>], out: &mut impl Write) -> io::Result<()> {
+/// Gives out the records of all pieces in their order.
+fn merge(
+    pieces: &mut [BufReader<File>],
+    mut give: impl FnMut(Placed) -> io::Result<()>,
+) -> io::Result<()> {
     let mut heads = BinaryHeap::new();
     for (number, piece) in pieces.iter_mut().enumerate() {
         heads.extend(take(piece)?.map(|record| Reverse((record, number))));
     }
-    while let Some(Reverse(((_, _, record), number))) = heads.pop() {
-        out.write_all(&record)?;
+    while let Some(Reverse((record, number))) = heads.pop() {
+        give(record)?;
         heads.extend(take(&mut pieces[number])?.map(|record| Reverse((record, number))));
     }
     Ok(())
@@ -121,20 +178,34 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_merged() {
+    fn pieces_are_merged_however_many() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out.jsonl");
-        let body = "x".repeat(1 << 20);
-        let rows = (0..70).map(|n| (n * 37) % 70);
-        let text: String = rows
-            .map(|row| format!("{{\"_row\":{row},\"_body\":\"{body}\"}}\n"))
-            .collect();
-        fs::write(&path, &text).unwrap();
-        sort(&path, "jsonl".parse().unwrap()).unwrap();
-        let sorted = fs::read_to_string(&path).unwrap();
-        assert_eq!(sorted.len(), text.len());
-        for (row, line) in sorted.lines().enumerate() {
-            assert!(line.starts_with(&format!("{{\"_row\":{row},")), "{row}");
+        for rows in [1, 31, 32, 33, 1_024, 2_111] {
+            let numbers = (0..rows).map(|n| (n * 37) % rows);
+            let text: String = numbers.map(|row| format!("{{\"_row\":{row}}}\n")).collect();
+            fs::write(&path, &text).unwrap();
+            // Each record is a piece.
+            let pieces = Pieces {
+                size: 1,
+                ..Pieces::beside(&path)
+            };
+            sort_in(pieces, &path, "jsonl".parse().unwrap()).unwrap();
+            let sorted: String = (0..rows)
+                .map(|row| format!("{{\"_row\":{row}}}\n"))
+                .collect();
+            assert_eq!(fs::read_to_string(&path).unwrap(), sorted);
+        }
+    }
+
+    #[test]
+    fn few_files_are_open_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut pieces = Pieces::beside(&directory.path().join("out.jsonl"));
+        for row in 0..5_000 {
+            pieces.add(&mut vec![(row, 0, Vec::new())]).unwrap();
+            let open: usize = pieces.levels.iter().map(Vec::len).sum();
+            assert!(open < 3 * MOST, "{open}");
         }
     }
 }
