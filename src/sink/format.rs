@@ -1,4 +1,4 @@
-//! The table of output formats, from which names and extensions follow.
+//! The table of output formats; their names and extensions are those of their forms.
 
 use std::fmt;
 use std::path::Path;
@@ -10,45 +10,37 @@ use serde_json::Value;
 use super::codec::{Decode, Encode, Marks};
 use super::{Columns, csv, jsonl};
 use crate::error::Error;
-use crate::source::{Fields, Packing};
+use crate::source::Fields;
 use crate::table::Form;
 
 /// All formats; the first one is for stdout.
 static FORMATS: &[Kind] = &[
     Kind {
-        name: "jsonl",
-        extensions: &["jsonl", "ndjson"],
+        form: Form::Jsonl,
         encoder: jsonl::encoder,
         decoder: jsonl::decoder,
         marks: jsonl::MARKS,
-        table: None,
         columns: any_columns,
     },
     Kind {
-        name: "csv",
-        extensions: &["csv"],
+        form: Form::Csv,
         encoder: csv::encoder,
         decoder: csv::decoder,
         marks: csv::MARKS,
-        table: None,
         columns: csv::columns,
     },
     Kind {
-        name: "parquet",
-        extensions: &["parquet"],
+        form: Form::Parquet,
         encoder: jsonl::encoder,
         decoder: jsonl::decoder,
         marks: jsonl::MARKS,
-        table: Some(Form::Parquet),
         columns: any_columns,
     },
     Kind {
-        name: "sqlite",
-        extensions: &["db", "sqlite", "sqlite3"],
+        form: Form::Sqlite,
         encoder: jsonl::encoder,
         decoder: jsonl::decoder,
         marks: jsonl::MARKS,
-        table: Some(Form::Sqlite),
         columns: any_columns,
     },
 ];
@@ -65,15 +57,12 @@ pub struct Format(&'static Kind);
 
 /// One line of the table.
 struct Kind {
-    name: &'static str,
-    extensions: &'static [&'static str],
+    form: Form,
     /// The writer's half; with the first line of the file that it continues.
     encoder: MakeEncoder,
     /// The reader's half; with the field that identifies rows.
     decoder: fn(Option<&str>) -> Box<dyn Decode>,
     marks: Marks,
-    /// What is made of the text in the end, if it is not the text.
-    table: Option<Form>,
     /// The columns of the file with this first line; those of a run must be the same.
     columns: fn(&Columns, &[u8]) -> Result<Columns, Error>,
 }
@@ -83,7 +72,7 @@ type MakeEncoder = fn(&Columns, Option<&[u8]>) -> Result<Box<dyn Encode>, Error>
 impl Format {
     /// The names of all formats, as the job and the flag have them.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        FORMATS.iter().map(|kind| kind.name)
+        FORMATS.iter().map(|kind| kind.form.name())
     }
 
     /// What stdout gets if nothing else is asked for.
@@ -91,25 +80,24 @@ impl Format {
         Format(&FORMATS[0])
     }
 
-    /// The one that is made into such a table.
-    pub(super) fn of_table(form: Form) -> Format {
-        let kind = FORMATS.iter().find(|kind| kind.table == Some(form));
+    /// The one of this form.
+    pub(super) fn of_form(form: Form) -> Format {
+        let kind = FORMATS.iter().find(|kind| kind.form == form);
         kind.map_or_else(Format::of_stdout, Format)
     }
 
     /// What is made of its text in the end, if it is not the text.
     pub(super) fn table(self) -> Option<Form> {
-        self.0.table
+        match self.0.form {
+            Form::Jsonl | Form::Csv => None,
+            form => Some(form),
+        }
     }
 
     /// What the extension says, whether it is compressed or not.
     pub(super) fn of_file(path: &Path) -> Result<Format, Error> {
-        let (_, plain) = Packing::of(path);
-        let extension = plain.extension().unwrap_or_default().to_string_lossy();
-        FORMATS
-            .iter()
-            .find(|kind| kind.goes_by(&extension))
-            .map(Format)
+        let form = Form::of(path);
+        form.map(Format::of_form)
             .ok_or_else(|| unknown_extension(path))
     }
 
@@ -141,22 +129,11 @@ impl Format {
     }
 }
 
-impl Kind {
-    fn goes_by(&self, extension: &str) -> bool {
-        let mut all = self.extensions.iter();
-        all.any(|known| known.eq_ignore_ascii_case(extension))
-    }
-}
-
 fn unknown_extension(path: &Path) -> Error {
-    let all: Vec<String> = FORMATS
-        .iter()
-        .flat_map(|kind| kind.extensions.iter().map(|name| format!(".{name}")))
-        .collect();
     Error::plan(format!(
         "the name of the output file {} does not say its format: end it in {}, or give --output-format {}",
         path.display(),
-        all.join(", "),
+        Form::extensions(),
         Format::names().collect::<Vec<_>>().join("|"),
     ))
 }
@@ -165,7 +142,7 @@ impl FromStr for Format {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Format, String> {
-        let kind = FORMATS.iter().find(|kind| kind.name == text);
+        let kind = FORMATS.iter().find(|kind| kind.form.name() == text);
         kind.map(Format).ok_or_else(|| {
             let names = Format::names().collect::<Vec<_>>().join(", ");
             format!("there is no output format {text:?}; there are {names}")
@@ -183,13 +160,13 @@ impl TryFrom<String> for Format {
 
 impl From<Format> for String {
     fn from(format: Format) -> String {
-        format.0.name.to_owned()
+        format.0.form.name().to_owned()
     }
 }
 
 impl PartialEq for Format {
     fn eq(&self, other: &Format) -> bool {
-        self.0.name == other.0.name
+        self.0.form == other.0.form
     }
 }
 
@@ -197,13 +174,13 @@ impl Eq for Format {}
 
 impl fmt::Debug for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.name)
+        f.write_str(self.0.form.name())
     }
 }
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.name)
+        f.write_str(self.0.form.name())
     }
 }
 
@@ -233,8 +210,8 @@ mod tests {
     #[test]
     fn a_job_names_it() {
         assert_eq!(
-            serde_json::from_str::<Format>(r#""csv""#).unwrap().0.name,
-            "csv"
+            serde_json::from_str::<Format>(r#""csv""#).unwrap().0.form,
+            Form::Csv
         );
         let error = serde_json::from_str::<Format>(r#""xml""#).unwrap_err();
         assert!(

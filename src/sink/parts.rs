@@ -24,7 +24,7 @@ pub(super) fn place(
     settings: &Settings,
     resends: bool,
 ) -> Result<Place, Error> {
-    let format = Format::of_table(Form::Parquet);
+    let format = Format::of_form(Form::Parquet);
     // `results/` is `results`.
     let directory = directory.components().as_path();
     check(directory, format, settings)?;

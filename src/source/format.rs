@@ -46,9 +46,19 @@ impl Format {
         FORMATS.iter().map(Kind::help).collect()
     }
 
+    /// As the job and the flag have it.
+    pub(crate) fn name(self) -> &'static str {
+        self.kind().name
+    }
+
+    /// What the names of its files end in, without the dot.
+    pub(crate) fn extensions(self) -> &'static [&'static str] {
+        self.kind().extensions
+    }
+
     /// The format that a path's extension stands for, in capitals or not, whether
     /// it is compressed or not.
-    pub(super) fn of_path(path: &Path) -> Option<Format> {
+    pub(crate) fn of_path(path: &Path) -> Option<Format> {
         let (_, path) = Packing::of(path);
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         let kind = FORMATS

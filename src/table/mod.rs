@@ -1,14 +1,15 @@
 //! Rows to a table of any format: what `throng convert` does, and what becomes of
 //! a journal whose output is no text. [door: files]
 //!
-//! To add a format: one file here, and one line in [`Form`].
+//! To add a format: one file here, and one line in [`Form`]; its names are those of
+//! [`source`].
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 
 use crate::error::Error;
-use crate::source::{self, Fields, Packing, Source};
+use crate::source::{self, Fields, Format, Source};
 
 pub(crate) mod cells;
 mod csv;
@@ -36,12 +37,12 @@ pub enum Form {
     Sqlite,
 }
 
-/// The names that end in one of these are of that form.
-const FORMS: [(Form, &[&str]); 4] = [
-    (Form::Jsonl, &["jsonl", "ndjson"]),
-    (Form::Csv, &["csv"]),
-    (Form::Parquet, &["parquet"]),
-    (Form::Sqlite, &["db", "sqlite", "sqlite3"]),
+/// What is written in a form is read as this; names follow from that.
+const FORMS: [(Form, Format); 4] = [
+    (Form::Jsonl, Format::Jsonl),
+    (Form::Csv, Format::Csv),
+    (Form::Parquet, Format::Parquet),
+    (Form::Sqlite, Format::Sqlite),
 ];
 
 /// A table in the making.
@@ -57,11 +58,21 @@ impl Form {
     /// What a name's extension says; whether it is compressed doesn't matter.
     #[must_use]
     pub fn of(path: &Path) -> Option<Form> {
-        let (_, path) = Packing::of(path);
-        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
-        let all = FORMS.iter();
-        let mut fitting = all.filter(|(_, known)| known.contains(&extension.as_str()));
-        fitting.next().map(|(form, _)| *form)
+        let format = Format::of_path(path)?;
+        let found = FORMS.iter().find(|(_, read_as)| *read_as == format);
+        found.map(|(form, _)| *form)
+    }
+
+    /// As the job and the flag have it.
+    pub(crate) fn name(self) -> &'static str {
+        FORMS[self as usize].1.name()
+    }
+
+    /// What the names of files end in, of all forms.
+    pub(crate) fn extensions() -> String {
+        let all = FORMS.iter().flat_map(|(_, format)| format.extensions());
+        let all: Vec<String> = all.map(|end| format!(".{end}")).collect();
+        all.join(", ")
     }
 
     fn table(self, path: &Path, shape: Shape) -> Result<Box<dyn Table>, String> {
@@ -123,10 +134,9 @@ fn write_shaped(source: &Source, form: Form, path: &Path, shape: Shape) -> Resul
 pub fn convert(from: &source::Settings, to: &Path, replace: bool) -> Result<u64, Error> {
     let name = to.display();
     let form = Form::of(to).ok_or_else(|| {
-        let ends: Vec<String> = FORMS.iter().flat_map(|(_, ends)| ends.iter()).map(|end| format!(".{end}")).collect();
         Error::plan(format!(
             "the name {name} does not say its format: end it in {} (the text ones also in .gz or .zst)",
-            ends.join(", ")
+            Form::extensions()
         ))
     })?;
     if to.metadata().is_ok_and(|data| !data.is_file()) {

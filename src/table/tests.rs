@@ -133,3 +133,10 @@ fn groups_of_rows_are_bounded() {
         (250_000, &json!("249999"))
     );
 }
+
+#[test]
+fn each_line_of_the_table_is_at_the_place_of_its_form() {
+    for (place, (form, _)) in FORMS.iter().enumerate() {
+        assert_eq!(*form as usize, place);
+    }
+}
