@@ -19,11 +19,18 @@ pub struct Allowances {
     ended: Units,
 }
 
-type Units = SmallVec<[u64; 2]>;
+pub(super) type Units = SmallVec<[u64; 2]>;
 
 /// What had been answered when an attempt was taken, by unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(Units);
+
+impl Mark {
+    /// These units had been answered.
+    pub(super) fn of(units: Units) -> Mark {
+        Mark(units)
+    }
+}
 
 #[derive(Debug)]
 struct Allowance {
@@ -65,6 +72,13 @@ impl Allowances {
     /// Whether nothing that was said still holds.
     pub fn is_silent(&self, now: Time) -> bool {
         self.left.iter().all(|allowance| allowance.until <= now)
+    }
+
+    /// So many requests were taken, and so many of them have ended, of which nothing
+    /// was said here.
+    pub fn count_in(&mut self, taken: u64, ended: u64) {
+        add(&mut self.taken, &|_| taken, 1);
+        add(&mut self.ended, &|_| ended, 1);
     }
 
     /// So many units of each kind are taken.

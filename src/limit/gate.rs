@@ -2,22 +2,20 @@
 //! [door: clock]
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::Sleep;
 
 use crate::causes::Held;
 
 use super::ask::{Ask, Taken};
+use super::calm::Calm;
 use super::guard::Guard;
 use super::held::HeldUp;
 use super::leased::Ledger;
-use super::limits::{End, Limits};
+use super::limits::Limits;
 use super::line::{Line, Place};
 use super::permit::Permit;
 use super::policy::Policy;
@@ -26,6 +24,9 @@ use super::state::LimitState;
 use super::sync::{Mutex, MutexGuard};
 use super::time::Time;
 use super::written::Limit;
+
+mod turn;
+use turn::Turn;
 
 /// Where attempts wait, first come first served, for a permit from all limits.
 ///
@@ -64,13 +65,15 @@ impl std::error::Error for Denied {}
 
 pub(super) struct Shared {
     state: Apart<Mutex<State>>,
+    /// Without limits there is nothing to look up there.
+    calm: Apart<Calm>,
     clock: Clock,
     /// What the calendar says that it was at the clock's zero.
     calendar: Option<Calendar>,
 }
 
-/// On cache lines of its own: permits count themselves beside it, and whoever waits
-/// for the lock must not be disturbed by that.
+/// On cache lines of its own: who counts there, or waits for the lock, must not disturb
+/// those who only read what lies beside it.
 #[repr(align(128))]
 struct Apart<T>(T);
 
@@ -100,14 +103,6 @@ pub(super) struct State {
 struct Waiter {
     waker: Waker,
     served: Option<Result<Taken, Denied>>,
-}
-
-/// One waiting in line.
-struct Turn<'a> {
-    shared: &'a Arc<Shared>,
-    ask: &'a Ask,
-    place: Option<Place>,
-    timer: Option<(Time, Pin<Box<Sleep>>)>,
 }
 
 impl Gate {
@@ -149,6 +144,7 @@ impl Gate {
     }
 
     fn of(limits: Limits, clock: Clock, calendar: Option<Calendar>) -> Gate {
+        let calm = Calm::new(limits.are_none());
         let state = State {
             ask_calendar: Time::ZERO,
             limits,
@@ -160,6 +156,7 @@ impl Gate {
         };
         Gate {
             shared: Arc::new(Shared {
+                calm: Apart(calm),
                 state: Apart(Mutex::new(state)),
                 clock,
                 calendar,
@@ -174,14 +171,11 @@ impl Gate {
     /// It can never be had.
     pub async fn permit(&self, ask: impl Into<Ask>) -> Result<Permit, Denied> {
         let ask = ask.into();
-        let turn = Turn {
-            shared: &self.shared,
-            ask: &ask,
-            place: None,
-            timer: None,
-        };
-        let taken = turn.await?;
-        Ok(Permit::new(self.shared.clone(), ask, taken))
+        if let Some(taken) = self.shared.calm.0.take(&ask) {
+            return Ok(Permit::new(self.shared.clone(), ask, taken, true));
+        }
+        let taken = Turn::new(&self.shared, &ask).await?;
+        Ok(Permit::new(self.shared.clone(), ask, taken, false))
     }
 
     /// Takes in what another process has sent: so many requests that ended so long
@@ -223,7 +217,7 @@ impl Gate {
     /// The gate's clock.
     #[must_use]
     pub fn now(&self) -> Time {
-        (self.shared.clock)()
+        self.shared.now()
     }
 
     /// Each limit's own account so far.
@@ -285,6 +279,24 @@ impl Shared {
             state.limits.heed_calendar(calendar());
         }
         (state, now)
+    }
+
+    /// The gate's clock.
+    pub(super) fn now(&self) -> Time {
+        (self.clock)()
+    }
+
+    /// How permits are counted while nothing limits them.
+    pub(super) fn calm(&self) -> &Calm {
+        &self.calm.0
+    }
+
+    /// From now on the limits count, since the server has said something.
+    pub(super) fn end_calm(&self) {
+        let mut state = self.lock();
+        if let Some(counted) = self.calm.0.end_all() {
+            state.limits.count_in(counted.taken, counted.ended);
+        }
     }
 
     /// Tells the limits what happened, and serves whom that lets go.
@@ -353,114 +365,6 @@ impl State {
     fn alarm_of(&self, place: Option<Place>) -> Option<Time> {
         let (keeper, _) = self.keeper?;
         self.alarm.filter(|_| Some(keeper) == place)
-    }
-}
-
-impl Future for Turn<'_> {
-    type Output = Result<Taken, Denied>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let turn = &mut *self;
-        let (mut state, now) = turn.shared.enter();
-        match turn.place {
-            None if state.line.is_empty() => {
-                if let Ok(taken) = state.limits.take(now, turn.ask) {
-                    return Poll::Ready(Ok(taken));
-                }
-                turn.join(&mut state, now, context);
-            }
-            None => turn.join(&mut state, now, context),
-            Some(place) => turn.look(&mut state, now, place, context),
-        }
-        if let Some(served) = turn.served(&mut state) {
-            return Poll::Ready(served);
-        }
-        let alarm = state.alarm_of(turn.place);
-        state.note_timer(turn.place, alarm);
-        drop(state);
-        turn.arm(now, alarm, context);
-        Poll::Pending
-    }
-}
-
-impl Turn<'_> {
-    fn join(&mut self, state: &mut State, now: Time, context: &mut Context<'_>) {
-        let place = state.line.join(self.ask);
-        self.place = Some(place);
-        let waiter = Waiter {
-            waker: context.waker().clone(),
-            served: None,
-        };
-        state.waiters.insert(place, waiter);
-        // Whoever stands behind others with the same keys can't be served before them.
-        if state.line.is_first(place, self.ask) || self.ask.has_costs() {
-            state.serve(now, Some(place));
-        }
-    }
-
-    /// Woken: served, as the keeper of an alarm, or by somebody else's event.
-    fn look(&mut self, state: &mut State, now: Time, place: Place, context: &mut Context<'_>) {
-        if state
-            .alarm_of(Some(place))
-            .is_some_and(|alarm| alarm <= now)
-        {
-            state.keeper = None;
-            state.serve(now, Some(place));
-        }
-        if let Some(waiter) = state.waiters.get_mut(&place) {
-            waiter.waker.clone_from(context.waker());
-        }
-    }
-
-    fn served(&mut self, state: &mut State) -> Option<Result<Taken, Denied>> {
-        let place = self.place?;
-        state.waiters.get(&place)?.served.as_ref()?;
-        self.place = None;
-        state.waiters.remove(&place)?.served
-    }
-
-    /// Sets the keeper's timer. It wakes this task, which then looks again.
-    fn arm(&mut self, now: Time, alarm: Option<Time>, context: &mut Context<'_>) {
-        let Some(alarm) = alarm else {
-            self.timer = None;
-            return;
-        };
-        let (_, timer) = match self.timer.take() {
-            Some((set_for, timer)) if set_for == alarm => self.timer.insert((set_for, timer)),
-            _ => {
-                let timer = Box::pin(tokio::time::sleep(alarm.since(now)));
-                self.timer.insert((alarm, timer))
-            }
-        };
-        if timer.as_mut().poll(context).is_ready() {
-            self.timer = None;
-            context.waker().wake_by_ref();
-        }
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let Some(place) = self.place else {
-            return;
-        };
-        let mut state = self.shared.lock();
-        let now = (self.shared.clock)();
-        match state
-            .waiters
-            .remove(&place)
-            .and_then(|waiter| waiter.served)
-        {
-            Some(Ok(mut taken)) => {
-                state.limits.ended(now, self.ask, &mut taken, End::Returned);
-                state.limits.finished(now, self.ask, &mut taken);
-                state.line.ended(&self.ask.keys);
-            }
-            Some(Err(_)) => {}
-            None => state.line.leave(place, self.ask),
-        }
-        state.keeper = state.keeper.filter(|(keeper, _)| *keeper != place);
-        state.serve(now, None);
     }
 }
 

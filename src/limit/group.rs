@@ -109,6 +109,13 @@ impl Group {
         }
     }
 
+    /// So many requests were taken, and so many of them are over, before anything was
+    /// to be kept of them.
+    pub fn count_in(&mut self, taken: u64, ended: u64) {
+        self.open += taken - ended;
+        self.said.count_in(taken, ended);
+    }
+
     /// One attempt is over, and will not be heard of again.
     pub fn finished(&mut self) {
         self.open -= 1;

@@ -140,6 +140,18 @@ impl Limits {
         Limits::new(Vec::new(), 0, 0, Uncounted::default())
     }
 
+    /// Whether anything can ever be said of an attempt that isn't the server's word.
+    #[must_use]
+    pub fn are_none(&self) -> bool {
+        self.parts.is_empty() && self.scopes.is_empty() && self.pool.is_empty()
+    }
+
+    /// So many requests were taken, and so many of them are over, while there was
+    /// nothing to keep of them.
+    pub(super) fn count_in(&mut self, taken: u64, ended: u64) {
+        self.run.count_in(taken, ended);
+    }
+
     /// Takes what is asked from every limit that it matches, or from none.
     ///
     /// # Errors

@@ -77,6 +77,7 @@ mod part;
 pub use part::{Part, Pattern, Where};
 mod policy;
 pub use policy::{Policy, Uncounted};
+mod calm;
 mod sync;
 
 mod gate;

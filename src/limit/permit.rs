@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ask::{Ask, Taken};
 use super::gate::Shared;
 use super::kind::Said;
-use super::limits::End;
+use super::limits::{End, Limits};
 use super::time::Time;
 
 /// Leave for one attempt, from all limits.
@@ -21,6 +21,8 @@ pub struct Permit {
     shared: Arc<Shared>,
     ask: Ask,
     taken: Taken,
+    /// Whether it was taken where nothing was limited.
+    calm: bool,
     sent: Option<Time>,
     acked: Option<Time>,
     ended: Option<Time>,
@@ -50,11 +52,12 @@ pub struct Arrival {
 }
 
 impl Permit {
-    pub(super) fn new(shared: Arc<Shared>, ask: Ask, taken: Taken) -> Permit {
+    pub(super) fn new(shared: Arc<Shared>, ask: Ask, taken: Taken, calm: bool) -> Permit {
         Permit {
             shared,
             ask,
             taken,
+            calm,
             sent: None,
             acked: None,
             ended: None,
@@ -76,22 +79,13 @@ impl Permit {
 
     /// The request is about to be written.
     pub fn sent(&mut self) {
-        let (ask, taken) = (&self.ask, &mut self.taken);
-        let sent = self.shared.tell(ask, |limits, now| {
-            limits.sent(now, ask, taken);
-            now
-        });
-        self.sent = Some(sent);
+        self.sent = Some(self.tell(|limits, now, ask, taken| limits.sent(now, ask, taken)));
     }
 
     /// The server's network stack has all of it.
     pub fn acked(&mut self) {
         if self.ended.is_none() && self.acked.is_none() {
-            let (ask, taken) = (&self.ask, &mut self.taken);
-            let acked = self.shared.tell(ask, |limits, now| {
-                limits.acked(now, ask, taken);
-                now
-            });
+            let acked = self.tell(|limits, now, ask, taken| limits.acked(now, ask, taken));
             self.acked = Some(acked);
         }
     }
@@ -121,6 +115,7 @@ impl Permit {
     /// refusal. Gives how often that has happened since an attempt was last
     /// taken in.
     pub fn refused(&mut self, pause: Option<Duration>, chance: f64) -> u32 {
+        self.shared.end_calm();
         let sent = self.sent.unwrap_or(Time::ZERO);
         let (ask, taken) = (&self.ask, &mut self.taken);
         let (refusals, now) = self.shared.tell(ask, |limits, now| {
@@ -134,6 +129,7 @@ impl Permit {
     /// The server wants to be left alone by everyone, for `pause` or as long as it is
     /// left alone where it names none.
     pub fn close_run(&mut self, pause: Option<Duration>, chance: f64) {
+        self.shared.end_calm();
         self.shared.tell(&self.ask, |limits, now| {
             limits.close_run(now, pause, chance);
         });
@@ -151,6 +147,7 @@ impl Permit {
     /// What the server says of its limit on a unit, as an index into the
     /// policy's units; none for a unit that is not counted.
     pub fn learn(&mut self, unit: Option<usize>, told: Told) {
+        self.shared.end_calm();
         let (ask, taken) = (&self.ask, &self.taken);
         self.shared.tell(ask, |limits, now| {
             let said = Said {
@@ -173,16 +170,24 @@ impl Permit {
         })
     }
 
+    /// Tells the limits, if there is anything to tell them; gives the time of it.
+    fn tell(&mut self, event: impl FnOnce(&mut Limits, Time, &Ask, &mut Taken)) -> Time {
+        if self.calm && self.shared.calm().lasts() {
+            return self.shared.now();
+        }
+        let (ask, taken) = (&self.ask, &mut self.taken);
+        self.shared.tell(ask, |limits, now| {
+            event(limits, now, ask, taken);
+            now
+        })
+    }
+
     fn end(&mut self, end: End) {
         if self.ended.is_some() {
             return;
         }
-        let (ask, taken) = (&self.ask, &mut self.taken);
-        let now = self.shared.tell(ask, |limits, now| {
-            limits.ended(now, ask, taken, end);
-            now
-        });
-        self.ended = Some(now);
+        let ended = self.tell(|limits, now, ask, taken| limits.ended(now, ask, taken, end));
+        self.ended = Some(ended);
         self.lost = end == End::Lost;
         if end == End::Returned {
             self.sent = None;
@@ -192,6 +197,9 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        if self.calm && self.shared.calm().end() {
+            return;
+        }
         let end = match (self.ended, self.sent) {
             (Some(_), _) => None,
             (None, Some(_)) => Some(End::Lost),

@@ -1,8 +1,10 @@
 //! The gate under a paused clock, and its line.
 
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde_json::json;
@@ -105,6 +107,43 @@ async fn a_refusal_holds_everyone_up() {
     assert_eq!(permit.refused(Some(Duration::from_secs(3)), 0.0), 1);
     gate.permit(1).await.unwrap().returned();
     assert!(start.elapsed() >= Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_limits_the_server_s_word_still_holds_everyone_up() {
+    let start = Instant::now();
+    let gate = gate_of(json!({}));
+    let mut early = gate.permit(1).await.unwrap();
+    let mut refused = gate.permit(1).await.unwrap();
+    early.sent();
+    refused.sent();
+    assert_eq!(refused.refused(Some(Duration::from_secs(3)), 0.0), 1);
+    gate.permit(1).await.unwrap().returned();
+    assert!(start.elapsed() >= Duration::from_secs(3));
+    early.answered();
+    assert!(early.arrival().unwrap().latest > early.arrival().unwrap().earliest);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_limits_what_is_in_flight_may_be_missing_in_the_server_s_count() {
+    let start = Instant::now();
+    let gate = gate_of(json!({}));
+    drop(gate.permit(1).await.unwrap());
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(gate.permit(1).await.unwrap());
+    }
+    let told = super::super::permit::Told {
+        limit: None,
+        remaining: Some(3),
+        reset: Some(Duration::from_secs(7)),
+    };
+    held[0].learn(Some(0), told);
+    gate.permit(1).await.unwrap().returned();
+    assert_eq!(start.elapsed().as_secs(), 0, "one of three is left");
+    drop(held);
+    gate.permit(1).await.unwrap().returned();
+    assert_eq!(start.elapsed().as_secs(), 7);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,12 +6,14 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use shuttle::future::block_on;
 use shuttle::thread;
 
+use super::super::kind::When;
+use super::super::permit::Told;
 use super::*;
 
 const SCHEDULES: usize = 100_000;
@@ -63,6 +65,58 @@ fn no_wake_up_is_lost_and_nobody_passes_too_early() {
             SCHEDULES / 4,
         );
     }
+}
+
+/// Goes through a gate that nobody has to wait at.
+fn pass_at_once(gate: &Gate) -> Permit {
+    let asked = pin!(gate.permit(1));
+    let polled = asked.poll(&mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(permit) = polled else {
+        panic!("nothing holds it up");
+    };
+    let mut permit = permit.unwrap();
+    permit.sent();
+    permit.answered();
+    permit
+}
+
+fn left(remaining: u64) -> Told {
+    Told {
+        limit: None,
+        remaining: Some(remaining),
+        reset: Some(Duration::from_secs(9)),
+    }
+}
+
+#[test]
+fn what_was_taken_without_limits_counts_once_the_server_tells_of_one() {
+    shuttle::check_random(
+        || {
+            let gate = Gate::with_clock(Limits::none(), || Time::ZERO);
+            let told = gate.clone();
+            let telling = thread::spawn(move || pass_at_once(&told).learn(Some(0), left(1_000)));
+            let passing: Vec<_> = (0..2)
+                .map(|_| {
+                    let gate = gate.clone();
+                    thread::spawn(move || (0..2).for_each(|_| drop(pass_at_once(&gate))))
+                })
+                .collect();
+            for thread in passing.into_iter().chain([telling]) {
+                thread.join().unwrap();
+            }
+            // Nothing is in flight: so the server's count is believed as it is.
+            pass_at_once(&gate).learn(Some(0), left(1));
+            drop(pass_at_once(&gate));
+            // Whoever waits now would need a timer.
+            let taken = gate.shared.lock().limits.take(Time::ZERO, &Ask::from(1));
+            let until = Time::ZERO.after(Duration::from_secs(9));
+            assert_eq!(
+                taken.err().map(|blocked| blocked.when),
+                Some(When::At(until))
+            );
+        },
+        SCHEDULES / 2,
+    );
 }
 
 #[test]
