@@ -48,7 +48,7 @@ fn main() {
 
 fn gate(limits: &[&str]) -> Gate {
     let limits: Vec<_> = limits.iter().map(|limit| limit.parse().unwrap()).collect();
-    Gate::new(&limits, Guard::Strict)
+    Gate::new(&limits, Guard::Strict).unwrap()
 }
 
 /// Asks until nobody has to wait.

@@ -96,7 +96,7 @@ fn render() -> Box<dyn FnMut()> {
 
 fn gate(limits: &[&str]) -> Box<dyn FnMut()> {
     let limits: Vec<_> = limits.iter().map(|limit| limit.parse().unwrap()).collect();
-    let gate = Gate::new(&limits, Guard::Strict);
+    let gate = Gate::new(&limits, Guard::Strict).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

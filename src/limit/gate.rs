@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::causes::Held;
+use crate::error::Error;
 
 use super::ask::{Ask, Taken};
 use super::calm::Calm;
@@ -36,7 +37,7 @@ use turn::Turn;
 /// use throng::limit::{Gate, Guard, Limit};
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
 /// let limit: Limit = "100/1s".parse()?;
-/// let gate = Gate::new(&[limit], Guard::Strict);
+/// let gate = Gate::new(&[limit], Guard::Strict)?;
 ///
 /// let mut permit = gate.permit(1).await?; // waits for its turn, then for a slot
 /// permit.sent();                          // now the request is written ...
@@ -107,18 +108,17 @@ struct Waiter {
 
 impl Gate {
     /// A gate for these limits, which hold together; none means no limit.
-    #[must_use]
-    pub fn new(limits: &[Limit], guard: Guard) -> Gate {
+    ///
+    /// # Errors
+    /// What doesn't fit together, and what to write instead.
+    pub fn new(limits: &[Limit], guard: Guard) -> Result<Gate, Error> {
         let settings = Settings {
             rate: limits.to_vec(),
             guard,
             ..Settings::default()
         };
-        let policy = Policy::new(&settings, std::time::Duration::ZERO);
-        policy.map_or_else(
-            |_| Gate::with_clock(Limits::none(), super::time::now),
-            |p| p.gate(),
-        )
+        let policy = Policy::new(&settings, Duration::ZERO).map_err(Error::plan)?;
+        Ok(policy.gate())
     }
 
     /// A gate for these limits, timed by this clock. Waiting is tokio's, so a

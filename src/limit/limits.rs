@@ -368,6 +368,9 @@ impl Limits {
     }
 
     fn earliest_of_keys(&mut self, now: Time, ask: &Ask) -> When {
+        if self.scopes.is_empty() {
+            return When::Now;
+        }
         let (parts, route, ledger) = (&self.parts, self.route, self.ledger.as_deref());
         let scopes = self.scopes.iter_mut().zip(&ask.keys).enumerate();
         scopes
@@ -398,6 +401,9 @@ impl Limits {
     fn innermost(&mut self, ask: &Ask, key: Option<usize>) -> &mut Group {
         if let Some(key) = key {
             return &mut self.pool[key];
+        }
+        if self.scopes.is_empty() {
+            return &mut self.run;
         }
         let scopes = self.scopes.iter_mut().zip(&ask.keys);
         let known = scopes.filter_map(|(scope, key)| scope.known(key)).last();
