@@ -1,9 +1,10 @@
 //! Who a quota is counted for: a server, and the credential that it knows us by.
 //! [door: files, for the salt]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::lock;
 
@@ -81,18 +82,21 @@ fn readable(server: &str) -> String {
     host.chars().take(60).map(fit).collect()
 }
 
+/// Whoever makes a salt is done soon, unless it was stopped in the middle.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What this machine's names are salted with; made when it is first needed.
 pub fn salt(directory: &Path) -> io::Result<[u8; 32]> {
+    salt_within(directory, PATIENCE)
+}
+
+fn salt_within(directory: &Path, patience: Duration) -> io::Result<[u8; 32]> {
     let path = directory.join("salt");
     if let Some(salt) = read_salt(&path)? {
         return Ok(salt);
     }
     let new = path.with_extension("new");
-    let mut lock = lock::take(&new)?;
-    while lock.is_none() {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-        lock = lock::take(&new)?;
-    }
+    let _lock = take_within(&new, patience)?;
     // Somebody else may have made it meanwhile.
     if let Some(salt) = read_salt(&path)? {
         fs::remove_file(&new)?;
@@ -100,9 +104,27 @@ pub fn salt(directory: &Path) -> io::Result<[u8; 32]> {
     }
     let salt: [u8; 32] = rand::random();
     fs::write(&new, salt)?;
-    fs::File::open(&new)?.sync_all()?;
+    File::open(&new)?.sync_all()?;
     fs::rename(&new, &path)?;
     Ok(salt)
+}
+
+fn take_within(path: &Path, patience: Duration) -> io::Result<File> {
+    let begin = Instant::now();
+    loop {
+        if let Some(lock) = lock::take(path)? {
+            return Ok(lock);
+        }
+        if begin.elapsed() >= patience {
+            let why = format!(
+                "another process has kept {} locked for {}",
+                path.display(),
+                humantime::format_duration(patience)
+            );
+            return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn read_salt(path: &Path) -> io::Result<Option<[u8; 32]>> {
@@ -152,6 +174,20 @@ mod tests {
         let pool = account(&[], &["b", "a"]);
         assert_eq!(file(&alone, None), file(&pool, Some(1)));
         assert_ne!(file(&pool, Some(0)), file(&pool, Some(1)));
+    }
+
+    #[test]
+    fn whoever_makes_the_salt_is_not_waited_for_without_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = lock::take(&directory.path().join("salt.new")).unwrap();
+        let patience = Duration::from_millis(2);
+        let error = salt_within(directory.path(), patience).unwrap_err();
+        assert!(
+            error.to_string().contains("salt.new locked for 2ms"),
+            "{error}"
+        );
+        drop(held);
+        salt_within(directory.path(), patience).unwrap();
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,23 +30,15 @@ pub struct Held {
     _lock: File,
 }
 
-/// Whoever writes it is done soon, unless it was stopped in the middle.
-const TRIES: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(1);
-
 impl Held {
-    /// Keeps others from changing it; none if somebody else takes too long.
+    /// Keeps others from changing it; none if somebody else does just now. Nobody waits
+    /// here: the limits, which ask, are kept from all workers meanwhile.
     pub fn take(path: &Path) -> io::Result<Option<Held>> {
-        for _ in 0..TRIES {
-            if let Some(file) = lock::take(path)? {
-                return Ok(Some(Held {
-                    path: path.to_owned(),
-                    _lock: file,
-                }));
-            }
-            std::thread::sleep(PAUSE);
-        }
-        Ok(None)
+        let lock = lock::take(path)?;
+        Ok(lock.map(|lock| Held {
+            path: path.to_owned(),
+            _lock: lock,
+        }))
     }
 
     /// What it says.

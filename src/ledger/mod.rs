@@ -70,8 +70,12 @@ impl Ledger {
             })
         };
         let shared = open().map_err(|error| {
+            let advice = match error.kind() {
+                io::ErrorKind::TimedOut => "let it go on, or end it",
+                _ => "make it writable, or set XDG_STATE_HOME to a directory that is",
+            };
             Error::plan(format!(
-                "what is used of long limits is kept in {}, and that can't be done: {error}; make it writable, or set XDG_STATE_HOME to a directory that is",
+                "what is used of long limits is kept in {}, and that can't be done: {error}; {advice}",
                 directory.display()
             ))
         })?;
