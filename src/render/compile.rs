@@ -8,9 +8,10 @@ use serde_json::Value;
 use super::Hosts;
 use super::body::Body;
 use super::key::looks_like_key;
+use super::place::Place;
 use super::settings::{Settings, texts};
 use super::standing::{Known, Standing};
-use super::template::{Place, Template, Templates};
+use super::template::{Template, Templates};
 use super::url::Url;
 use crate::error::Error;
 

@@ -2,8 +2,9 @@
 
 use std::path::{Component, Path};
 
+use super::place::Place;
 use super::scope::Scope;
-use super::template::{Place, Template, Templates};
+use super::template::{Template, Templates};
 
 /// Larger files are refused rather than held in memory many times over, in bytes.
 const LARGEST: u64 = 256 * 1024 * 1024;

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use super::place::{Place, unquote};
 use super::scope::Scope;
-use super::template::{Place, Template, Templates, unquote};
+use super::template::{Template, Templates};
 
 /// The compiled body: text that never varies, and templates between.
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! A text that each row has, such as the key by which something is counted. Pure.
 
-use super::template::{Place, Template, Templates};
+use super::place::Place;
+use super::template::{Template, Templates};
 use crate::source::Fields;
 
 /// A template by itself, outside of any request.

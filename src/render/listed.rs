@@ -4,8 +4,9 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
 use super::json::{is_one_value, outside};
+use super::place::{Place, percent_encode};
 use super::scope::Scope;
-use super::template::{Place, Template, Templates, percent_encode};
+use super::template::{Template, Templates};
 
 /// What would be taken for something else than a part of a value.
 const SPECIAL: &AsciiSet = &CONTROLS

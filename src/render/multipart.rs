@@ -6,9 +6,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::file::RowFile;
+use super::place::Place;
 use super::scope::Scope;
 use super::settings::text;
-use super::template::{Place, Template, Templates};
+use super::template::{Template, Templates};
 use crate::error::Error;
 
 const KEY: &str = "request.multipart (--multipart)";

@@ -3,7 +3,7 @@
 use http::Uri;
 use percent_encoding::percent_decode_str;
 
-use super::template::percent_encode;
+use super::place::percent_encode;
 
 /// The URL with this parameter in its query, instead of any of that name.
 pub fn with_param(uri: &Uri, name: &str, value: &str) -> Result<Uri, String> {

@@ -1,8 +1,8 @@
 //! A template that is nothing but text and fields, as most are, filled in without
 //! the template engine. It comes to what the engine would give. Pure.
 
+use super::place::{Place, escape};
 use super::scope::Scope;
-use super::template::{Place, escape};
 
 /// Texts and fields in turn.
 #[derive(Debug, PartialEq)]

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::Request;
 use minijinja::value::Value;
 
+use super::place::Place;
 use super::scope::Scope;
-use super::template::{Place, Template, Templates};
+use super::template::{Template, Templates};
 use crate::error::Error;
 
 /// What limits want to know of a request, as the job writes it.

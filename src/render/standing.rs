@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use minijinja::value::Value;
 
-use super::template::{Place, Template, Templates};
+use super::place::Place;
+use super::template::{Template, Templates};
 use crate::error::Error;
 use crate::secret::{Secret, Vault};
 

@@ -6,8 +6,9 @@ use http::Uri;
 use super::hosts::Hosts;
 use super::json::is_one_value;
 use super::listed::Pairs;
+use super::place::Place;
 use super::scope::Scope;
-use super::template::{Place, Template, Templates};
+use super::template::{Template, Templates};
 
 /// The compiled URL of a job.
 #[derive(Debug)]
