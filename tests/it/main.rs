@@ -42,6 +42,7 @@ mod older;
 mod openapi;
 mod output;
 mod pages;
+mod parts;
 mod pipes;
 mod plan;
 mod quotas;
