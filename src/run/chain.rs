@@ -1,63 +1,81 @@
 //! Where a step's records go: to the writer, or as rows to the next step.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
+use tokio::sync::Mutex;
 
-use super::inbox::Chunk;
 use super::outbox::Outbox;
 use crate::plan::Plan;
 use crate::record::Record;
 use crate::source::Row;
 
-/// How long a batch of rows waits to become full.
+/// How long a batch waits for rows that the step before has yet to make.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// As many times as many rows as a worker takes at a time may wait for the workers.
+pub const AHEAD: usize = 16;
 
 /// One step's channels: from the one before it, and to the one after it. Both are
 /// bounded, so a step that runs ahead waits for the one behind it; as that one
 /// waits for nobody but the writer, all of them come to their end.
 #[derive(Clone)]
 pub struct Stage {
-    pub rows: Receiver<Chunk>,
-    pub next: Option<Sender<Chunk>>,
+    pub rows: Receiver<Row>,
+    pub next: Option<Sender<Row>>,
+    /// Held by the one who gathers a batch: two would wait for each other's rows.
+    pub gathering: Arc<Mutex<()>>,
+    /// How long a batch waits to become full, if not until the rows end.
+    pub patience: Option<Duration>,
 }
 
 /// The way out of a step.
 pub struct Exit {
-    records: Rc<Outbox<Record>>,
+    records: Rc<Outbox>,
     next: Option<Next>,
 }
 
 struct Next {
     names: Vec<String>,
-    rows: Rc<Outbox<Row>>,
+    to: Sender<Row>,
 }
 
 /// A stage for each step of the plan; the first one reads these rows.
-pub fn stages(plan: &Plan, rows: Receiver<Chunk>) -> Vec<Stage> {
-    let mut stages = vec![Stage { rows, next: None }];
-    for _ in &plan.later {
-        let (next, rows) = async_channel::bounded(super::inbox::CHUNKS);
+pub fn stages(plan: &Plan, rows: Receiver<Row>) -> Vec<Stage> {
+    let mut stages = vec![Stage::of(rows)];
+    for later in &plan.later {
+        let (next, rows) = async_channel::bounded(AHEAD * later.crew.chunk);
         if let Some(before) = stages.last_mut() {
             before.next = Some(next);
         }
-        stages.push(Stage { rows, next: None });
+        stages.push(Stage {
+            patience: Some(PATIENCE),
+            ..Stage::of(rows)
+        });
     }
     stages
 }
 
+impl Stage {
+    /// The last one, with these rows.
+    pub fn of(rows: Receiver<Row>) -> Stage {
+        Stage {
+            rows,
+            next: None,
+            gathering: Arc::default(),
+            patience: None,
+        }
+    }
+}
+
 impl Exit {
     /// Of the step at this place.
-    pub fn new(
-        plan: &Plan,
-        at: usize,
-        next: Option<Sender<Chunk>>,
-        records: Rc<Outbox<Record>>,
-    ) -> Exit {
-        let next = next.zip(plan.later.get(at)).map(|(to, later)| Next {
+    pub fn new(plan: &Plan, at: usize, next: Option<Sender<Row>>, records: Rc<Outbox>) -> Exit {
+        let next = next.map(|to| Next {
             names: plan.step_at(at).extractor.names(),
-            rows: Outbox::new(to, later.crew.chunk, PATIENCE),
+            to,
         });
         Exit { records, next }
     }
@@ -76,15 +94,11 @@ impl Exit {
             return self.records.put(record).await;
         };
         match next.takes(&record) {
-            true => next.rows.put(next.row(record)).await,
+            true => {
+                // Without workers the run is ending, and the row is asked for again.
+                let _ = next.to.send(next.row(record)).await;
+            }
             false => self.records.put(ended(record)).await,
-        }
-    }
-
-    /// Hands over what is left.
-    pub async fn close(&self) {
-        if let Some(next) = &self.next {
-            next.rows.close().await;
         }
     }
 }

@@ -115,7 +115,7 @@ impl Run {
             writer::uncounted(&self.shared),
         )?;
         let intents = self.intents()?;
-        let (to_workers, rows_read) = async_channel::bounded(inbox::CHUNKS);
+        let (to_workers, rows_read) = async_channel::bounded(chain::AHEAD * plan.workers.chunk);
         let (to_writer, records) = async_channel::bounded(outbox::BATCHES);
         let stages = chain::stages(self.plan(), rows_read);
         let taken = reader::start(rows, to_workers, self.shared.clone());

@@ -1,4 +1,4 @@
-//! A worker's finished records or rows, on their way to whoever is next, in batches.
+//! A worker's finished records on their way to the writer, in batches.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,36 +20,32 @@ pub const BATCHES: usize = 2;
 /// So many records make a batch.
 pub const FULL: usize = 128;
 /// A record waits no longer than this for others to come along.
-pub const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Gathers records until there are enough, or the first has waited for long enough.
-pub struct Outbox<T> {
-    waiting: RefCell<Vec<T>>,
+pub struct Outbox {
+    waiting: RefCell<Batch>,
     timer: RefCell<Option<AbortHandle>>,
     /// Held while a batch is handed over, so that nobody fills the next ones meanwhile.
     turn: Mutex<()>,
-    to_next: Sender<Vec<T>>,
-    full: usize,
-    patience: Duration,
+    to_writer: Sender<Batch>,
 }
 
-impl<T: 'static> Outbox<T> {
-    /// An empty one: so many are enough, and so long is long enough.
-    pub fn new(to_next: Sender<Vec<T>>, full: usize, patience: Duration) -> Rc<Outbox<T>> {
+impl Outbox {
+    /// An empty one.
+    pub fn new(to_writer: Sender<Batch>) -> Rc<Outbox> {
         Rc::new(Outbox {
             waiting: RefCell::default(),
             timer: RefCell::default(),
             turn: Mutex::default(),
-            to_next,
-            full,
-            patience,
+            to_writer,
         })
     }
 
     /// Takes a record if nothing has to be waited for; else it comes back.
-    pub fn try_put(self: &Rc<Self>, record: T) -> Option<T> {
+    pub fn try_put(self: &Rc<Self>, record: Record) -> Option<Record> {
         let mut waiting = self.waiting.borrow_mut();
-        if waiting.len() + 1 >= self.full || self.turn.try_lock().is_err() {
+        if waiting.len() + 1 >= FULL || self.turn.try_lock().is_err() {
             return Some(record);
         }
         waiting.push(record);
@@ -60,7 +56,7 @@ impl<T: 'static> Outbox<T> {
     }
 
     /// Takes a record; waits if the writer is behind.
-    pub async fn put(self: &Rc<Self>, record: T) {
+    pub async fn put(self: &Rc<Self>, record: Record) {
         let _turn = self.turn.lock().await;
         let waiting = {
             let mut waiting = self.waiting.borrow_mut();
@@ -68,7 +64,7 @@ impl<T: 'static> Outbox<T> {
             waiting.len()
         };
         match waiting {
-            enough if enough >= self.full => self.send().await,
+            enough if enough >= FULL => self.send().await,
             1 => self.start_timer(),
             _ => {}
         }
@@ -87,14 +83,14 @@ impl<T: 'static> Outbox<T> {
         let batch = self.waiting.take();
         if !batch.is_empty() {
             // Without a writer the run is ending, and nothing more can be kept.
-            let _ = self.to_next.send(batch).await;
+            let _ = self.to_writer.send(batch).await;
         }
     }
 
     fn start_timer(self: &Rc<Self>) {
         let outbox = self.clone();
         let timer = tokio::task::spawn_local(async move {
-            tokio::time::sleep(outbox.patience).await;
+            tokio::time::sleep(PATIENCE).await;
             // It must not end itself in the middle of sending.
             outbox.timer.take();
             outbox.close().await;

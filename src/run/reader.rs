@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_channel::{Sender, TrySendError};
 
-use super::inbox::Chunk;
 use super::panics::caught;
 use crate::attempt::Shared;
 use crate::plan::Plan;
-use crate::source::Rows;
+use crate::source::{Row, Rows};
 use crate::stop::Reason;
 
 /// How many rows were handed over to the workers.
@@ -28,9 +28,13 @@ impl Taken {
     }
 }
 
+/// How long the reader rests when it is ahead: much less than the rows last that wait
+/// by then.
+const REST: Duration = Duration::from_millis(2);
+
 /// Starts the thread. Nobody joins it: it may hang in a read that never ends,
 /// which must not keep a run from ending.
-pub fn start(rows: Rows, to_workers: Sender<Chunk>, shared: Arc<Shared>) -> Taken {
+pub fn start(rows: Rows, to_workers: Sender<Row>, shared: Arc<Shared>) -> Taken {
     let taken = Taken::default();
     let told = taken.clone();
     std::thread::spawn(move || {
@@ -42,35 +46,24 @@ pub fn start(rows: Rows, to_workers: Sender<Chunk>, shared: Arc<Shared>) -> Take
 }
 
 /// Ends with the input, with its first error, or when nobody wants more rows.
-fn read(rows: Rows, to_workers: &Sender<Chunk>, shared: &Shared, taken: &Taken) {
+fn read(rows: Rows, to_workers: &Sender<Row>, shared: &Shared, taken: &Taken) {
     let done = shared.plan.output.done();
-    let most = shared.plan.workers.chunk;
-    let whole = shared.plan.step.batch.is_some();
-    let (mut chunk, mut read) = (Chunk::new(), 0);
+    let mut read = 0;
     for row in rows {
         read += 1;
         match row {
             Ok(row) if done.has(&row) => continue,
             Ok(row) => {
                 taken.one_more();
-                chunk.push(row);
+                if hand_over(row, to_workers).is_none() || shared.stop.is_asked() {
+                    return;
+                }
             }
             Err(error) => return shared.stop.ask(Reason::Trouble(error.to_string())),
-        }
-        if whole && chunk.len() < most {
-            continue;
-        }
-        match hand_over(chunk, most, to_workers) {
-            Some(rest) if !shared.stop.is_asked() => chunk = rest,
-            _ => return,
         }
     }
     if let Err(error) = check(read, shared.plan.survey.rows, &shared.plan.source.name()) {
         shared.stop.ask(Reason::Trouble(error));
-    }
-    if !chunk.is_empty() {
-        // Without workers the run has ended already.
-        let _ = to_workers.send_blocking(chunk);
     }
 }
 
@@ -85,15 +78,15 @@ fn check(read: u64, surveyed: Option<u64>, name: &str) -> Result<(), String> {
     }
 }
 
-/// Gives away a chunk that is full, or that somebody may be waiting for; gives
-/// back the rows that are not given away, or nothing if nobody wants any.
-fn hand_over(chunk: Chunk, most: usize, to_workers: &Sender<Chunk>) -> Option<Chunk> {
-    match to_workers.try_send(chunk) {
-        Ok(()) => Some(Chunk::with_capacity(most)),
-        Err(TrySendError::Full(chunk)) if chunk.len() < most => Some(chunk),
-        Err(TrySendError::Full(chunk)) => {
-            to_workers.send_blocking(chunk).ok()?;
-            Some(Chunk::with_capacity(most))
+/// Gives a row to whoever wants one; nothing if nobody does.
+fn hand_over(row: Row, to_workers: &Sender<Row>) -> Option<()> {
+    match to_workers.try_send(row) {
+        Ok(()) => Some(()),
+        Err(TrySendError::Full(row)) => {
+            // So many wait that nobody needs this one yet. To be woken for each that is
+            // taken would cost the workers more than what they do with it.
+            std::thread::sleep(REST);
+            to_workers.send_blocking(row).ok()
         }
         Err(TrySendError::Closed(_)) => None,
     }

@@ -13,7 +13,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use super::chain::{Exit, Stage};
 use super::inbox::Inbox;
-use super::outbox::{self, Batch, Outbox};
+use super::outbox::{Batch, Outbox};
 use super::panics::{all, caught};
 use crate::attempt::{Shared, Walk};
 use crate::causes::Cause;
@@ -77,14 +77,15 @@ async fn work(
     to_writer: Sender<Batch>,
     intents: Option<Intents>,
 ) {
-    let outbox = Outbox::new(to_writer, outbox::FULL, outbox::PATIENCE);
+    let outbox = Outbox::new(to_writer);
     let mut steps = JoinSet::new();
     for (place, stage) in stages.into_iter().enumerate() {
         let walk = Walk::new(index, place, shared.clone(), intents.clone());
-        let exit = Exit::new(&shared.plan, place, stage.next, outbox.clone());
-        let in_flight = shared.plan.crew_at(place).in_flight;
+        let exit = Exit::new(&shared.plan, place, stage.next.clone(), outbox.clone());
+        let crew = shared.plan.crew_at(place);
+        let inbox = Inbox::new(stage, crew.chunk);
         let stop = shared.stop.clone();
-        steps.spawn_local(step(walk, Inbox::new(stage.rows), exit, (in_flight, stop)));
+        steps.spawn_local(step(walk, inbox, exit, (crew.in_flight, stop)));
     }
     tokio::select! {
         () = all(&mut steps, &shared.stop) => {}
@@ -101,9 +102,6 @@ async fn step(walk: Walk, inbox: Inbox, exit: Exit, (in_flight, stop): (usize, S
         walks.spawn_local(serve(walk.clone(), inbox.clone(), exit.clone()));
     }
     all(&mut walks, &stop).await;
-    // Those who still wait for somebody to take their rows wait in vain.
-    drop(inbox);
-    exit.close().await;
 }
 
 /// Takes one row after the other to its record.
@@ -115,7 +113,7 @@ async fn serve(walk: Rc<Walk>, inbox: Rc<Inbox>, exit: Rc<Exit>) {
         }
     };
     if let Some(batch) = walk.batch() {
-        while let Ok(Some(rows)) = walk.unless_stopped(inbox.chunk()).await {
+        while let Ok(Some(rows)) = walk.unless_stopped(inbox.batch()).await {
             if walk.rows(batch, rows, &put).await.is_err() {
                 return;
             }
