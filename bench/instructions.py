@@ -23,8 +23,8 @@ def build():
     """The program of the benches."""
     command = ["cargo", "bench", "--profile", "dev", "--bench", "steps", "--locked", "--no-run", "--message-format", "json"]
     lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    made = [message["executable"] for message in map(json.loads, lines) if message.get("executable")]
-    return made[-1]
+    made = [message for message in map(json.loads, lines) if message.get("executable")]
+    return next(message["executable"] for message in made if message["target"]["name"] == "steps")
 
 
 def count(program, step, times):

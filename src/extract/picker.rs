@@ -151,8 +151,8 @@ fn walk_fields(
     json: &mut Jiter<'_>,
     found: &mut Found,
 ) -> Result<Walk, Unusual> {
-    let wanted = |key: &str| fields.iter().find(|(name, _)| name == key);
-    let mut next = json.known_object()?.map(wanted);
+    let wanted = |key: &[u8]| fields.iter().find(|(name, _)| name.as_bytes() == key);
+    let mut next = json.next_object_bytes()?.map(wanted);
     while let Some(field) = next {
         let first = json.peek()?;
         match field {
@@ -164,7 +164,7 @@ fn walk_fields(
                 }
             }
         }
-        next = json.next_key()?.map(wanted);
+        next = json.next_key_bytes()?.map(wanted);
     }
     Ok(Walk::On)
 }
