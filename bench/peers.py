@@ -213,9 +213,14 @@ def unlimited(rounds):
 
 def sizes(rounds):
     url = f"{HTTP}/20k?symbols="
-    compare("No limit, answers of 20 KB", "throng takes one value of each answer.",
-            [(f"{n} in flight", {"oha": oha(url, 40_000, n), "throng": throng(url, 40_000, n, values=(PRICE,)),
-                                 "hey": hey(url, 20_000, n)}) for n in (50, 200, 1_000)], rounds)
+    last = ("last=.quoteResponse.result[0].regularMarketField507",)
+
+    def cases(n):
+        return {"oha": oha(url, 40_000, n), "throng": throng(url, 40_000, n, values=(PRICE,)),
+                "throng, a value at the end": throng(url, 40_000, n, values=last), "hey": hey(url, 20_000, n)}
+    compare("No limit, answers of 20 KB", "throng takes one value of each answer: one of the first of its fields, or "
+            "the last one, for which it reads all of the answer.",
+            [(f"{n} in flight", cases(n)) for n in (50, 200, 1_000)], rounds)
 
 
 def latency(rounds):
