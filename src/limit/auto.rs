@@ -141,6 +141,10 @@ impl Kind for Auto {
         Some(self.units)
     }
 
+    fn make_room(&mut self, now: Time) -> bool {
+        self.window.make_room(now)
+    }
+
     fn is_idle(&mut self, now: Time) -> bool {
         self.window.is_idle(now)
     }

@@ -268,6 +268,15 @@ impl Kind for Bucket {
         }
     }
 
+    /// It is no fuller than full.
+    fn make_room(&mut self, now: Time) -> bool {
+        let left = self.room().checked_sub(self.in_flight + 1);
+        if let Some(level) = left {
+            self.empty = now.after(self.leaks_in(level));
+        }
+        left.is_some()
+    }
+
     fn is_idle(&mut self, now: Time) -> bool {
         self.catch_up(now);
         self.in_flight == 0 && self.empty <= now
@@ -288,6 +297,21 @@ mod tests {
 
     fn at(millis: u64) -> Time {
         Time::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn what_is_remembered_late_fills_it_and_no_more() {
+        let units = (10, Duration::from_secs(1));
+        let linger = Duration::from_secs(30);
+        let mut bucket = Bucket::new(10, units, Duration::ZERO, Guard::Strict, linger);
+        for then in [0, 900] {
+            (0..10).for_each(|_| bucket.remember(at(then), false));
+        }
+        assert_eq!(
+            bucket.earliest(at(900), 10),
+            When::At(at(900).after(bucket.leaks_in(10)))
+        );
+        assert!(bucket.earliest(at(1_200), 1) == When::Now);
     }
 
     /// One token comes back each 100.05 ms.

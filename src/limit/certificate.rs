@@ -42,6 +42,17 @@ impl Certificate {
         }
     }
 
+    /// What arrived first does not count: it was earlier than was told.
+    pub fn forget_first(&mut self) {
+        if let Some((_, units)) = self.ended.front_mut() {
+            *units -= 1;
+            self.ended_units -= 1;
+            if *units == 0 {
+                self.ended.pop_front();
+            }
+        }
+    }
+
     /// The attempt may arrive from now on. The window that ends now is the one
     /// into which it can fall together with the most that came before.
     pub fn taken(&mut self, now: Time, units: u64) {

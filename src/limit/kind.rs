@@ -75,9 +75,10 @@ pub trait Kind: fmt::Debug + Send {
     fn begin(&mut self) {}
 
     /// Takes in a request that another process has sent: it ended then, or was
-    /// lost then. More than all of it can't be used.
+    /// lost then. More than all of it can't be used: such times are late by up to as
+    /// long as they are noted apart, so the earlier ones were earlier than they say.
     fn remember(&mut self, then: Time, lost: bool) {
-        if self.earliest(then, 1) != When::Now {
+        if self.earliest(then, 1) != When::Now && !self.make_room(then) {
             return;
         }
         let mut hold = self.take(then, 1);
@@ -88,6 +89,12 @@ pub trait Kind: fmt::Debug + Send {
         }
         self.finished(then, &mut hold);
         self.begin();
+    }
+
+    /// Forgets the earliest of what is remembered, so that one more has room. Whether
+    /// there is any now.
+    fn make_room(&mut self, _now: Time) -> bool {
+        false
     }
 
     /// Nothing more will be sent. Whether whoever must know it knows.

@@ -86,6 +86,12 @@ impl Slots {
         hold.place = Place::Free;
     }
 
+    /// The one that comes back first is free; false if none is counted.
+    pub fn forget_first(&mut self) -> bool {
+        let first = self.counted.front().map(|(time, _)| *time);
+        first.map(|time| self.remove(time, 1)).is_some()
+    }
+
     /// The attempt turns out to hold more or fewer of them. More may be a debt,
     /// which is paid before anything else is taken.
     pub fn settle(&mut self, now: Time, hold: &mut Hold, units: u64) {

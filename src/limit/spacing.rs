@@ -95,6 +95,11 @@ impl Kind for Spacing {
 
     fn settle(&mut self, _now: Time, _hold: &mut Hold, _units: u64) {}
 
+    fn make_room(&mut self, _now: Time) -> bool {
+        self.last = None;
+        self.leaving == 0
+    }
+
     fn is_idle(&mut self, now: Time) -> bool {
         let rested = self.last.is_none_or(|last| last.after(self.gap) <= now);
         self.leaving == 0 && rested

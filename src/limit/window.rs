@@ -232,6 +232,11 @@ impl<S: Span> Kind for Window<S> {
         }
     }
 
+    fn make_room(&mut self, _now: Time) -> bool {
+        self.certify(Certificate::forget_first);
+        self.slots.forget_first()
+    }
+
     fn heed_calendar(&mut self, zero: Timestamp) {
         if self.span.heed_calendar(zero) {
             self.slots.postpone(|end| self.span.recount(end));
@@ -270,6 +275,30 @@ mod tests {
     use super::super::sliding::Sliding;
     use super::*;
 
+    fn at(millis: u64) -> Time {
+        Time::ZERO.after(Duration::from_millis(millis))
+    }
+
+    /// The first two are noted half a second after they ended, so that the next two,
+    /// which waited for them, seem to have had no room.
+    #[test]
+    fn of_what_is_remembered_late_the_latest_count() {
+        for guard in Guard::ALL {
+            let period = Duration::from_secs(3);
+            let span = Sliding::new(period, Duration::ZERO);
+            let mut window = Window::new(2, period, span, guard, period).certified();
+            for then in [500, 500, 3_400, 3_400] {
+                window.remember(at(then), false);
+            }
+            let When::At(free) = window.earliest(at(3_500), 1) else {
+                panic!("{guard:?}: two are counted");
+            };
+            assert!(free >= at(6_400), "{guard:?}: {free:?}");
+            assert_eq!(window.most(), 2);
+            assert_eq!(window.earliest(at(6_430), 2), When::Now);
+        }
+    }
+
     /// Under each guard a hundred are sent, sixty answered, and one is refused: the
     /// server may have taken in all the others.
     #[test]
@@ -278,7 +307,6 @@ mod tests {
             let period = Duration::from_secs(1);
             let span = Sliding::new(period, Duration::ZERO);
             let mut window = Window::new(100, period, span, guard, period);
-            let at = |millis: u64| Time::ZERO.after(Duration::from_millis(millis));
             let mut holds: Vec<Hold> = (0..100).map(|_| window.take(at(0), 1)).collect();
             for hold in &mut holds {
                 window.sent(at(0), hold);

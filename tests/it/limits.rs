@@ -7,6 +7,7 @@ use throng_mock::{Mock, Settings};
 
 use crate::harness::{
     Place, assert_attempts_are_the_server_s, assert_one_record_per_row, each, mock, run, symbols,
+    until,
 };
 
 fn far_away(limits: &[&str]) -> Mock {
@@ -91,4 +92,27 @@ fn sync_has_one_request_in_flight_for_each_worker_and_async_more() {
         assert!(seen <= most, "{flags}: {seen}");
         assert!(most <= 3 || seen > 3, "{flags} only had {seen} in flight");
     }
+}
+
+#[test]
+fn what_was_sent_before_an_interruption_is_not_sent_over_by_the_next_run() {
+    let (place, mock) = (Place::new(), far_away(&["8/2s"]));
+    let flags = "--rate 8/2s --mode async";
+    let first = run()
+        .quotes(&mock.url())
+        .files(&place, 40, "out.jsonl")
+        .flags(flags)
+        .start();
+    // Two windows are full, and the times of the first are noted later than they were.
+    until("two windows", || mock.judgement().requests == 16);
+    first.signal("-INT");
+    first.ends().with_code(130);
+    let next = run()
+        .quotes(&mock.url())
+        .files(&place, 40, "out.jsonl")
+        .flags(flags)
+        .flags("--resume --take 24");
+    next.exits(0).says("at most 8 can have arrived in any 2 s");
+    let judgement = mock.judgement();
+    assert_eq!((judgement.refused, judgement.windows[0].most), (0, 8));
 }
