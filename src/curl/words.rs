@@ -1,7 +1,8 @@
 //! A command line to its words, as a shell would cut it. Pure.
 //!
 //! A variable of the shell, `$NAME` or `${NAME}`, becomes `{{ env.NAME }}` where a
-//! shell would put its value in.
+//! shell would put its value in. A template, `{{ id }}`, is one thing even outside of
+//! quotes: it stands where a value without blanks was.
 
 /// The words of a command, or why a shell would not take it.
 pub fn words(text: &str) -> Result<Vec<String>, String> {
@@ -29,6 +30,7 @@ impl Cutter<'_> {
                 '"' => self.double_quoted()?,
                 '\\' => self.escaped(),
                 '$' => self.dollar()?,
+                '{' if self.letters.peek() == Some(&'{') => self.template()?,
                 '#' if self.word.is_none() => {
                     while self.letters.next_if(|next| *next != '\n').is_some() {}
                 }
@@ -50,6 +52,20 @@ impl Cutter<'_> {
 
     fn end(&mut self) {
         self.words.extend(self.word.take());
+    }
+
+    /// After its first brace.
+    fn template(&mut self) -> Result<(), String> {
+        self.push('{');
+        let mut before = ' ';
+        for letter in self.letters.by_ref() {
+            self.word.get_or_insert_default().push(letter);
+            if (before, letter) == ('}', '}') {
+                return Ok(());
+            }
+            before = letter;
+        }
+        Err("a {{ is never closed".into())
     }
 
     fn quoted(&mut self) -> Result<(), String> {
@@ -194,10 +210,14 @@ mod tests {
             ("$'it\\'s\\n\\u00e9\\x41'", vec!["it's\né\u{41}"]),
             ("a # b\nc#d", vec!["a", "c#d"]),
             ("'{{ id }}' {{x}}", vec!["{{ id }}", "{{x}}"]),
+            (
+                "u/{{ id }}?a={{ b | join(',') }} {d} {",
+                vec!["u/{{ id }}?a={{ b | join(',') }}", "{d}", "{"],
+            ),
         ] {
             assert_eq!(words(text).unwrap(), expected, "{text}");
         }
-        for text in ["'a", "\"a", "$'a", "curl x | jq .", "a > b"] {
+        for text in ["'a", "\"a", "$'a", "{{ a }", "curl x | jq .", "a > b"] {
             words(text).unwrap_err();
         }
     }
