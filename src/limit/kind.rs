@@ -78,9 +78,13 @@ pub trait Kind: fmt::Debug + Send {
     /// lost then. More than all of it can't be used: such times are late by up to as
     /// long as they are noted apart, so the earlier ones were earlier than they say.
     fn remember(&mut self, then: Time, lost: bool) {
-        if self.earliest(then, 1) != When::Now && !self.make_room(then) {
-            return;
+        if self.earliest(then, 1) == When::Now || self.make_room(then) {
+            self.take_in(then, lost);
         }
+    }
+
+    /// The same, where there is room for it.
+    fn take_in(&mut self, then: Time, lost: bool) {
         let mut hold = self.take(then, 1);
         self.sent(then, &mut hold);
         match lost {

@@ -34,6 +34,7 @@ pub use time::{Time, calendar_at_zero, now};
 pub mod kind;
 pub use kind::{Kind, Said, When};
 mod calendar;
+mod pace;
 mod slots;
 mod taken_in;
 pub mod window;

@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use super::certificate::Certificate;
 use super::guard::Guard;
 use super::kind::{Hold, Kind, Place, Said, When};
+use super::pace::Pace;
 use super::slots::Slots;
 use super::taken_in::TakenIn;
 use super::time::Time;
@@ -62,6 +63,7 @@ pub struct Window<S> {
     guard: Guard,
     linger: Duration,
     margin: Duration,
+    pace: Pace,
     /// The longest margin that is worth it.
     period: Duration,
     certificate: Option<Certificate>,
@@ -78,6 +80,8 @@ const SENT_MARGIN: Duration = Duration::from_millis(20);
 /// above. The proof needs none: it is for the program behind the server's network
 /// stack, which counts a little later.
 const ACKED_PART: u32 = 50;
+/// Over so many margins all units go out under that guard, lest the program fall behind.
+const PACED: u32 = 5;
 
 impl<S: Span> Window<S> {
     /// All units free. `linger` is how long after it was given up an attempt may
@@ -96,6 +100,7 @@ impl<S: Span> Window<S> {
                 Guard::Acked => (period / ACKED_PART).min(SENT_MARGIN),
                 Guard::Strict | Guard::Sent => SENT_MARGIN,
             },
+            pace: Pace::default(),
             period,
             certificate: None,
             declared: units,
@@ -147,10 +152,16 @@ impl<S: Span> Window<S> {
 
 impl<S: Span> Kind for Window<S> {
     fn earliest(&mut self, now: Time, units: u64) -> When {
-        self.slots.earliest(now, units)
+        let free = self.slots.earliest(now, units);
+        match self.guard {
+            Guard::Acked => free.max(self.pace.earliest(now, self.margin * PACED)),
+            Guard::Strict | Guard::Sent => free,
+        }
     }
 
     fn take(&mut self, now: Time, units: u64) -> Hold {
+        let share = (units, self.slots.units());
+        self.pace.take(now, share, self.margin * PACED);
         self.unanswered += units;
         self.certify(|certificate| certificate.taken(now, units));
         self.slots.take(now, units)
@@ -212,6 +223,8 @@ impl<S: Span> Kind for Window<S> {
 
     fn returned(&mut self, _now: Time, hold: &mut Hold) {
         self.ended(hold);
+        let share = (hold.units, self.slots.units());
+        self.pace.give_back(share, self.margin * PACED);
         self.certify(|certificate| certificate.returned(hold.units));
         self.slots.give_back(hold);
     }
@@ -252,6 +265,14 @@ impl<S: Span> Kind for Window<S> {
         let latest = now.after(self.period + self.period / 20 + Duration::from_secs(1));
         let free = self.slots.units().saturating_sub(self.slots.used());
         limit >= self.slots.units() && free <= remaining && reset <= latest
+    }
+
+    /// How fast it went out is no matter any more.
+    fn remember(&mut self, then: Time, lost: bool) {
+        if self.slots.earliest(then, 1) == When::Now || self.make_room(then) {
+            self.take_in(then, lost);
+        }
+        self.pace = Pace::default();
     }
 
     fn is_idle(&mut self, now: Time) -> bool {

@@ -66,6 +66,7 @@ fn any_world(random: &mut StdRng) -> World {
         unsent: [0.0, 0.1][random.random_range(0..2)],
         heavy: random.random_bool(0.3),
         acks: false,
+        takes_in: (0, 0),
         resets: None,
         costs: 1,
         keys: 0,
@@ -282,6 +283,28 @@ fn acked_holds_when_acknowledgements_come_after_arrivals() {
     });
 }
 
+/// A server whose network stack has at once what its program takes in one by one: all
+/// of the first window within five margins, and each within half a margin.
+fn slow_program(seed: u64) -> Case {
+    let mut case = case(seed, &[Kind::Sliding]);
+    let rate = case.settings.rate[0].amount;
+    let margin = (rate.period / 50).min(Duration::from_millis(20));
+    let each = (margin * 5 / rate.units as u32).min(margin / 2);
+    case.settings.guard = Guard::Acked;
+    case.world = World {
+        back: case.world.back,
+        acks: true,
+        takes_in: (each.as_micros() as u64, rate.units as usize),
+        ..calm()
+    };
+    case
+}
+
+#[test]
+fn acked_holds_where_the_program_takes_its_time_for_what_is_new() {
+    all_hold(300_000..310_000, slow_program);
+}
+
 #[test]
 fn sent_holds_while_the_way_there_varies_by_less_than_the_margin() {
     all_hold(200_000..205_000, |seed| {
@@ -330,6 +353,13 @@ fn every_planted_bug_is_found() {
         );
     }
     assert!(found(Bug::AckedWhenSent, acked));
+    // A program that is slower than the pace at which it is sent to.
+    let slower = |seed| {
+        let mut case = slow_program(seed);
+        case.world.takes_in.0 *= 4;
+        case
+    };
+    assert!(found(Bug::None, slower));
 }
 
 /// Makes the client's policy another than the server's.
@@ -416,6 +446,7 @@ fn calm() -> World {
         unsent: 0.0,
         heavy: false,
         acks: false,
+        takes_in: (0, 0),
         resets: None,
         costs: 1,
         keys: 0,

@@ -30,6 +30,9 @@ pub struct World {
     pub heavy: bool,
     /// Whether the acknowledgement of an attempt is seen.
     pub acks: bool,
+    /// How long the server's program takes to take one in, one after the other, in
+    /// microseconds, until so many are known to it; its network stack has them before.
+    pub takes_in: (u64, usize),
     /// The windows that the server tells of, by their length.
     pub resets: Option<u64>,
     /// Units beside requests: the most that an attempt reserves.
@@ -96,6 +99,8 @@ pub struct Run {
     next: Option<(Ask, Vec<u64>, usize)>,
     /// Every answer takes exactly so long more.
     latency: Duration,
+    /// Until when the server's program is taking in what came.
+    busy: Time,
 }
 
 /// When a run begins.
@@ -115,6 +120,7 @@ impl Run {
             to_take: requests,
             next: None,
             latency: Duration::ZERO,
+            busy: START,
         }
     }
 
@@ -237,9 +243,10 @@ impl Run {
         if self.random.random_bool(self.world.lost) {
             return self.lose(attempt);
         }
-        let arrival = self.later(self.world.there);
+        let there = self.later(self.world.there);
+        let arrival = self.take_in(attempt, there);
         if self.world.acks && self.random.random_bool(0.9) {
-            let acked = arrival.after(self.up_to(self.world.there / 4));
+            let acked = there.after(self.up_to(self.world.there / 4));
             self.push(acked, attempt, Event::Acked);
         }
         let heavy = self.world.heavy && self.random.random_bool(0.02);
@@ -269,6 +276,15 @@ impl Run {
         if refused && self.bug == Bug::RetriesWithoutPermit {
             self.arrive(attempt, head, head);
         }
+    }
+
+    /// When the server's program has taken in what its network stack has then.
+    fn take_in(&mut self, attempt: usize, there: Time) -> Time {
+        let (micros, unknown) = self.world.takes_in;
+        if attempt < unknown {
+            self.busy = self.busy.max(there).after(Duration::from_micros(micros));
+        }
+        self.busy.max(there)
     }
 
     /// Given up after a while, it still arrives until linger has passed, or never.

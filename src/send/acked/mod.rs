@@ -8,6 +8,10 @@
 //! - a [`Tap`] below TLS counts the bytes that the kernel took;
 //! - [`Acks`] asks the kernel how many bytes the peer has acknowledged.
 //!
+//! A [`Tap`] below TLS also sees whether the server's program has been heard: until then
+//! a connection may wait to be accepted, where nobody reads what is acknowledged. So
+//! there nothing is reported before the program has had time for that.
+//!
 //! A request has arrived when as many bytes are acknowledged as had been written
 //! when it was flushed. Whatever is in doubt is never reported: then the answer
 //! proves the arrival, as under the `strict` guard.

@@ -6,13 +6,16 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Hears what is written.
+/// Hears what is written and read.
 pub trait Listen {
     /// The first `written` bytes of these were taken.
     fn wrote(&mut self, slices: &[IoSlice<'_>], written: usize);
 
     /// All that was taken has been passed on.
     fn flushed(&mut self);
+
+    /// Something came.
+    fn heard(&mut self) {}
 }
 
 /// A connection, and who listens, if anybody does.
@@ -28,13 +31,20 @@ impl<T, L> Tap<T, L> {
     }
 }
 
-impl<T: AsyncRead + Unpin, L: Unpin> AsyncRead for Tap<T, L> {
+impl<T: AsyncRead + Unpin, L: Listen + Unpin> AsyncRead for Tap<T, L> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(cx, buffer);
+        if let Some(listener) = &mut self.listener
+            && buffer.filled().len() > before
+        {
+            listener.heard();
+        }
+        polled
     }
 }
 

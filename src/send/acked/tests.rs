@@ -13,7 +13,8 @@ use http::Request;
 use tokio::task::LocalSet;
 
 use super::tap::Listen;
-use super::{Mark, Requests, Wire};
+use super::wire::ACCEPTED;
+use super::{Mark, Requests, Sent, Wire};
 use crate::send::{Arrivals, Guard, Network, Sender, Settings, Tls, Transport};
 
 /// More than any two kernels' buffers hold.
@@ -87,6 +88,50 @@ fn a_request_has_arrived_when_its_last_byte_is_there_and_before_its_answer() {
         assert_eq!(head.unwrap().status(), 200);
     });
     server.join().unwrap();
+}
+
+/// Its kernel takes a request in that no program looks at before that is said.
+fn accept_when_said(listener: TcpListener, arrived: Arc<AtomicBool>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        until_said(&arrived);
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 1 << 10];
+        let read = stream.read(&mut request).unwrap();
+        assert!(request[..read].ends_with(b"\r\n\r\n"));
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(answer).unwrap();
+    })
+}
+
+#[test]
+fn a_connection_that_is_new_is_given_time_to_be_accepted() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", address(&listener));
+    let arrived = Arc::new(AtomicBool::new(false));
+    let server = accept_when_said(listener, arrived.clone());
+    on_this_thread(async {
+        let sender = sender();
+        let before = Instant::now();
+        let mut lease = sender.lease(&url.parse().unwrap()).await.unwrap();
+        let request = Request::get(&url).body(Bytes::new()).unwrap();
+        let say = || {
+            assert!(before.elapsed() >= ACCEPTED, "{:?}", before.elapsed());
+            arrived.store(true, Ordering::SeqCst);
+        };
+        let head = sender.send(&mut lease, request, sender.start(), say).await;
+        assert_eq!(head.unwrap().status(), 200);
+    });
+    server.join().unwrap();
+}
+
+#[test]
+fn who_has_been_heard_has_accepted() {
+    on_this_thread(async {
+        let (wire, _other_end) = wire().await;
+        assert!(wire.accepted_by().is_some());
+        Sent(wire.clone()).heard();
+        assert_eq!(wire.accepted_by(), None);
+    });
 }
 
 /// A connection to nobody in particular.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Acks;
 use super::frames::Frames;
@@ -14,11 +15,16 @@ use super::tap::Listen;
 
 /// The first pause between two questions to the kernel, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
+/// A new connection may wait so long until the server's program accepts it.
+pub(super) const ACCEPTED: Duration = Duration::from_millis(200);
 
 /// What is known of a connection's bytes. It ends with the connection.
 #[derive(Debug)]
 pub struct Wire {
     acks: Source,
+    opened: Instant,
+    /// Whether the other side has said anything: then it has accepted the connection.
+    heard: Cell<bool>,
     /// Bytes that the kernel took.
     written: Cell<u64>,
     /// Requests that HTTP/2 was handed.
@@ -34,7 +40,7 @@ enum Source {
     Model(throng_mock::Acks),
 }
 
-/// Listens below TLS: how many bytes the kernel took.
+/// Listens below TLS: how many bytes the kernel took, and whether any came.
 #[derive(Debug)]
 pub struct Sent(pub Rc<Wire>);
 
@@ -67,10 +73,17 @@ impl Wire {
     fn told_by(acks: Source) -> Rc<Wire> {
         Rc::new(Wire {
             acks,
+            opened: Instant::now(),
+            heard: Cell::default(),
             written: Cell::default(),
             handed: Cell::default(),
             waiting: RefCell::default(),
         })
+    }
+
+    /// Before this, what is acknowledged may lie where no program has looked yet.
+    pub fn accepted_by(&self) -> Option<Instant> {
+        (!self.heard.get()).then(|| self.opened + ACCEPTED)
     }
 
     /// How many requests have not been flushed yet.
@@ -126,17 +139,28 @@ impl Drop for Mark {
 }
 
 async fn acknowledged(wire: Weak<Wire>, flushed: oneshot::Receiver<u64>) {
-    if let Ok(end) = flushed.await {
-        let (mut pause, longest) = PAUSES;
-        while let Some(bytes) = wire.upgrade().and_then(|wire| wire.acks.bytes()) {
-            if bytes >= end {
-                return;
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 5 / 4).min(longest);
+    if let Ok(end) = flushed.await
+        && has(&wire, end).await
+    {
+        if let Some(accepted) = wire.upgrade().and_then(|wire| wire.accepted_by()) {
+            sleep_until(accepted).await;
         }
+        return;
     }
     std::future::pending().await
+}
+
+/// Waits until so many bytes are acknowledged. Gives whether that can be told.
+async fn has(wire: &Weak<Wire>, end: u64) -> bool {
+    let (mut pause, longest) = PAUSES;
+    while let Some(bytes) = wire.upgrade().and_then(|wire| wire.acks.bytes()) {
+        if bytes >= end {
+            return true;
+        }
+        sleep(pause).await;
+        pause = (pause * 5 / 4).min(longest);
+    }
+    false
 }
 
 impl Listen for Sent {
@@ -145,6 +169,10 @@ impl Listen for Sent {
     }
 
     fn flushed(&mut self) {}
+
+    fn heard(&mut self) {
+        self.0.heard.set(true);
+    }
 }
 
 impl Requests {
