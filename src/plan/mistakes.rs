@@ -19,8 +19,35 @@ pub(super) fn by_toml(text: &str, error: &toml::de::Error) -> String {
     format!("line {line}: {}", helpful(error.message().trim()))
 }
 
-/// Adds to "unknown field" what was probably meant.
+/// What was expected, in the words of a job rather than of a programming language.
+const EXPECTED: [(&str, &str); 9] = [
+    ("expected usize", "expected a whole number, 0 or more"),
+    ("expected u64", "expected a whole number, 0 or more"),
+    ("expected u32", "expected a whole number, 0 or more"),
+    (
+        "expected a nonzero u64",
+        "expected a whole number, 1 or more",
+    ),
+    (
+        "expected a duration",
+        "expected a duration in quotes, such as \"30s\"",
+    ),
+    (
+        "expected parsable string",
+        "expected a size in quotes, such as \"10MiB\"",
+    ),
+    ("expected a sequence", "expected a list in brackets, [ ]"),
+    ("expected a map", "expected a table"),
+    ("expected a string", "expected a text in quotes"),
+];
+
+/// Says what is meant: by "expected", and by an unknown field.
 fn helpful(what: &str) -> String {
+    for (technical, plain) in EXPECTED {
+        if let Some(before) = what.strip_suffix(technical) {
+            return format!("{before}{plain}");
+        }
+    }
     let mut names = what.split('`').skip(1).step_by(2);
     let suggestion = names
         .next()
@@ -34,9 +61,62 @@ fn helpful(what: &str) -> String {
 
 /// The name that is most like `wrong`, if any is.
 pub(super) fn closest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |name: &str| match name.eq_ignore_ascii_case(wrong) {
+        true => 0,
+        false => strsim::damerau_levenshtein(wrong, name),
+    };
     names
-        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
+        .map(|name| (distance(name), name))
         .filter(|(distance, name)| *distance <= 1 + name.len().max(wrong.len()) / 3)
         .min()
         .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Job;
+
+    #[test]
+    fn what_is_expected_is_said_in_the_words_of_a_job() {
+        for (text, expected) in [
+            (
+                "[workers]\ncount = -1",
+                "expected a whole number, 0 or more",
+            ),
+            (
+                "[retry]\nretries = 1.5",
+                "expected a whole number, 0 or more",
+            ),
+            ("[output]\nparts = 0", "expected a whole number, 1 or more"),
+            (
+                "[send]\ntimeout = 30",
+                "line 2: invalid type: integer `30`, expected a duration in quotes, such as \"30s\"",
+            ),
+            (
+                "[send]\ntimeout = \"soon\"",
+                "expected a duration in quotes, such as \"30s\"",
+            ),
+            (
+                "[send]\nmax-body = \"10 apples\"",
+                "expected a size in quotes, such as \"10MiB\"",
+            ),
+            (
+                "[[refusal]]\nstatus = 429",
+                "expected a list in brackets, [ ]",
+            ),
+            ("[request]\nheaders = 1", "expected a table"),
+            ("[input]\nfile = 1", "expected a text in quotes"),
+        ] {
+            let error = Job::parse("j.toml", text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_same_in_other_letters_is_the_closest() {
+        let names = ["IT", "id"];
+        assert_eq!(closest("ID", names.into_iter()), Some("id"));
+        assert_eq!(closest("symbol", names.into_iter()), None);
+    }
 }
