@@ -36,7 +36,7 @@ struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  throng demo                                  see it work, in 20 seconds
+  throng demo                                  see it work, in 25 seconds
   throng plan quotes.toml                      check a job, send nothing
   throng run quotes.toml                       do it
   throng run --url 'https://api.example/v1/items/{{ id }}' -i ids.csv -r 300/1m -o items.jsonl

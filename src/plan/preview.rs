@@ -35,7 +35,10 @@ impl Plan {
         for later in &self.later {
             let asked = self.secrets.hide(later.about.clone());
             let limits = match later.limits_itself {
-                true => names(&later.step.policy),
+                true => match &*names(&later.step.policy) {
+                    [] => "no limit".to_owned(),
+                    names => names.join(" and "),
+                },
                 false => "the limits above".to_owned(),
             };
             let _ = writeln!(text, "{:<8}  {}, under {limits}", "then", escape(&asked));
@@ -69,9 +72,13 @@ impl Plan {
     }
 
     fn input(&self) -> String {
-        let name = self.source.name();
+        let (name, names) = (self.source.name(), self.survey.names.join(", "));
         match self.survey.rows {
-            Some(rows) => format!("{name}: {rows} rows with {}", self.survey.names.join(", ")),
+            Some(1) if names.is_empty() => {
+                "none: the request is the same for all, and sent once".into()
+            }
+            Some(rows) if names.is_empty() => format!("{name}: {}", counted(rows)),
+            Some(rows) => format!("{name}: {} with {names}", counted(rows)),
             None => format!("{name}: rows are counted as they come"),
         }
     }
@@ -81,8 +88,7 @@ impl Plan {
         if policy.is_unlimited() {
             return "none: as fast as the server answers (--rate 300/1m sets one)".into();
         }
-        let awake = policy.parts().iter().filter(|part| !part.is_asleep());
-        let names: Vec<&str> = awake.map(|part| part.name.as_str()).collect();
+        let names = names(policy);
         let binding = match (names.len(), self.bound(latency)) {
             (2.., Some(bound)) => format!("; {} binds", bound.binds),
             _ => String::new(),
@@ -125,7 +131,8 @@ impl Plan {
         let each = humantime::format_duration(latency);
         match (least(Duration::ZERO), least(latency)) {
             (Some(least), Some(later)) => {
-                format!("at least {least} for {rows} rows; {later} if each answer takes {each}")
+                let rows = counted(rows);
+                format!("at least {least} for {rows}; {later} if each answer takes {each}")
             }
             _ => "no limit, no bound".into(),
         }
@@ -219,12 +226,14 @@ impl Plan {
     }
 }
 
-fn names(policy: &Policy) -> String {
-    let names: Vec<&str> = policy.parts().iter().map(|part| &*part.name).collect();
-    match names.is_empty() {
-        true => "no limit".to_owned(),
-        false => names.join(" and "),
-    }
+/// What holds from the start.
+fn names(policy: &Policy) -> Vec<&str> {
+    let awake = policy.parts().iter().filter(|part| !part.is_asleep());
+    awake.map(|part| part.name.as_str()).collect()
+}
+
+fn counted(rows: u64) -> String {
+    format!("{rows} {}", if rows == 1 { "row" } else { "rows" })
 }
 
 fn escape_lines(text: &str) -> String {

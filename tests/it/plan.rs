@@ -104,6 +104,38 @@ fn it_hides_a_secret_in_every_form_that_it_takes() {
     );
 }
 
+#[test]
+fn it_counts_in_words() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let says = |throng: Throng, what: &str| {
+        let said = throng.exits(0).stdout;
+        assert!(said.contains(what), "no {what:?} in {said}");
+    };
+    let url = format!("{}/echo/{{{{ symbol }}}}", mock.url());
+    let one = place.file("one.csv", &symbols(1));
+    let ask = || throng("plan").arg("--url", &url).arg("--input", &one);
+    says(ask(), "one.csv: 1 row with symbol\n");
+    says(ask().flags("--rate 1/1s"), "at least 0s for 1 row; ");
+    let once = throng("plan").arg("--url", &format!("{}/list/9", mock.url()));
+    says(
+        once,
+        "input     none: the request is the same for all, and sent once\n",
+    );
+}
+
+#[test]
+fn it_names_the_limits_of_a_later_step() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let job = format!(
+        "[request]\nurl = \"{0}/list/9\"\n[items]\neach = \".items[]\"\n[extract]\nid = \".id\"\n\
+         [[step]]\nrequest.url = \"{0}/detail/{{{{ id }}}}\"\nlimit.rate = \"20/1s\"\n",
+        mock.url()
+    );
+    let job = place.file("job.toml", &job);
+    let said = throng("plan").flags(&job).exits(0).stdout;
+    assert!(said.contains("/detail/{{ id }}, under 20/1s\n"), "{said}");
+}
+
 /// The least time for a row more than ten windows of a profile that spreads its requests.
 fn least_time(job: &str, flags: &str) -> String {
     let place = Place::new();
