@@ -81,6 +81,9 @@ fn unparsed(code: &str, errors: &jaq_core::load::Errors<&str, ()>) -> String {
 fn undefined(code: &str, errors: &jaq_core::compile::Errors<&str, ()>) -> String {
     let first = errors.iter().flat_map(|(_, errors)| errors).next();
     match first {
+        Some((name, _)) if *name == code.trim() => {
+            format!("{code:?} is not a jq program: the value of a key is .{name}")
+        }
         Some((name, kind)) => format!(
             "{code:?} is not a jq program: undefined {} {name}",
             kind.as_str()

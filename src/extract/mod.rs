@@ -66,6 +66,10 @@ impl Extractor {
             .iter()
             .map(|(key, program)| match program {
                 Value::String(program) => Ok((key, program.as_str())),
+                Value::Array(_) => Err(wrong(
+                    key,
+                    "it is there more than once, or a list: give it one jq program",
+                )),
                 other => Err(wrong(
                     key,
                     &format!("{other} is not a jq program: write it as a text"),

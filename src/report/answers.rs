@@ -48,7 +48,7 @@ fn line(title: String, figure: &Figure) -> Vec<String> {
     let values = plural(figure.values, "value", "values");
     let skipped = match figure.skipped {
         0 => String::new(),
-        skipped => format!(", {} skipped", count(skipped)),
+        skipped => format!(", {} left out: missing, or no number", count(skipped)),
     };
     vec![
         title,
@@ -94,7 +94,7 @@ mod tests {
             lines,
             [
                 "  mean_price = mean(price)  75.2135  of 500 values",
-                "  mean(price)                    ~5  of 500 values, 2 skipped",
+                "  mean(price)                    ~5  of 500 values, 2 left out: missing, or no number",
             ]
         );
     }
