@@ -93,6 +93,10 @@ impl Plan {
         let survey = source.survey()?;
         hosts::settle(&mut step, job, &source)?;
         names::check_fields(&step, &source, &survey)?;
+        names::check_braces(
+            job.request.url.as_deref().unwrap_or_default(),
+            &survey.names,
+        )?;
         let fields = chain::check_fields(&step, &later, &survey.names)?;
         let last = later.last().map_or(&step, |last| &last.step);
         names::check_aggregates(&aggregates, &last.extractor, &fields)?;

@@ -42,6 +42,21 @@ pub fn check_fields(step: &Step, source: &Source, survey: &Survey) -> Result<(),
     }
 }
 
+/// A URL with one brace where two are meant would be the same for all rows.
+pub fn check_braces(url: &str, names: &[String]) -> Result<(), Error> {
+    let meant = names.iter().find(|name| {
+        let braced = format!("{{{name}}}");
+        let mut found = url.match_indices(&braced);
+        found.any(|(at, _)| !url[..at].ends_with('{'))
+    });
+    match meant {
+        None => Ok(()),
+        Some(name) => Err(Error::plan(format!(
+            "request.url (--url) has {{{name}}}: the row's value is {{{{ {name} }}}}, with two braces (a brace itself is %7B)"
+        ))),
+    }
+}
+
 /// Every field that a later step uses is the input's, or a step before has it.
 pub fn check_later(
     step: &Step,
@@ -92,6 +107,13 @@ pub fn check_aggregates(
 }
 
 fn instead(wrong: &str, names: &[String]) -> String {
+    if let [only] = names
+        && only.contains([';', '\t', '|'])
+    {
+        return format!(
+            "; there is only {only:?}: where columns stand apart by tabs, give --format tsv; by anything else but commas, change that first"
+        );
+    }
     match closest(wrong, names.iter().map(String::as_str)) {
         Some(right) => format!("; did you mean \"{right}\"?"),
         None => format!("; there are: {}", names.join(", ")),

@@ -88,7 +88,7 @@ pub(super) fn headers(
 fn header_name(name: &str) -> Result<HeaderName, Error> {
     name.parse().map_err(|_| {
         Error::plan(format!(
-            "request.headers (--header): {name}: is not the name of a header"
+            "request.headers (--header): {name:?} is not the name of a header"
         ))
     })
 }
@@ -98,7 +98,7 @@ pub(super) fn keys(keys: &[String], templates: &mut Templates) -> Result<Vec<Tem
     let used = templates.uses_key();
     match (keys.is_empty(), used) {
         (true, true) => Err(Error::plan(
-            "the request uses {{ key }}, but there is no pool of keys: limit.keys = [\"{{ env.KEY_A }}\", …] makes one",
+            "the request uses {{ key }}, but there is no pool of keys: limit.keys = [\"{{ env.KEY_A }}\", …] makes one; a field of the rows that is called key needs another name",
         )),
         (false, false) => Err(Error::plan(
             "limit.keys is given, but the request uses no {{ key }}: put it where the API key goes",

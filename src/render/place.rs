@@ -99,6 +99,8 @@ fn printable(value: &Value) -> Result<String, Error> {
         ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => Err(invalid(
             "the value is a list or an object; name one of its items, or join them: `{{ x | join(',') }}`",
         )),
+        // As JSON has it; the engine's own word is another language's.
+        ValueKind::Bool => Ok(value.is_true().to_string()),
         _ => Ok(value.to_string()),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Object, Serde, Value};
-use minijinja::{Environment, Error, UndefinedBehavior};
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 
 use super::place::{Place, escape_of, write_escaped};
 use super::plain::Plain;
@@ -75,6 +75,8 @@ impl Templates {
         self.engine
             .add_template_owned(name.clone(), text.to_owned())
             .map_err(|error| format!("the template {text:?} does not parse: {}", reason(&error)))?;
+        self.check(&name)
+            .map_err(|why| format!("the template {text:?} can't be filled in: {why}"))?;
         let names = self.names_in(&name);
         self.plain.push(Plain::parse(text, place, &names.fields));
         self.fields.extend(names.fields);
@@ -84,6 +86,27 @@ impl Templates {
         Ok(Template(self.names.len() - 1))
     }
 
+    /// Finds what is wrong whatever the row has.
+    fn check(&mut self, name: &str) -> Result<(), String> {
+        let whole = |path: &String| ["env", "secret"].contains(&path.as_str());
+        if let Some(all) = self.paths_in(name).iter().find(|path| whole(path)) {
+            return Err(format!(
+                "{{{{ {all} }}}} is all of them: write {{{{ {all}.NAME }}}}; and a field of the rows that is called {all} needs another name"
+            ));
+        }
+        // With no values at all, which is not what is looked for.
+        self.engine
+            .set_undefined_behavior(UndefinedBehavior::Lenient);
+        let template = self.engine.get_template(name);
+        let tried = template.and_then(|template| template.render(()));
+        self.engine
+            .set_undefined_behavior(UndefinedBehavior::Strict);
+        match tried {
+            Err(error) if is_unknown(error.kind()) => Err(reason(&error)),
+            _ => Ok(()),
+        }
+    }
+
     /// The names that a template uses.
     pub fn names_used(&self, template: Template) -> Names {
         self.names_in(&self.names[template.0])
@@ -91,7 +114,11 @@ impl Templates {
 
     /// The same with their parts: `a.b`, `env.NAME`.
     pub fn paths_used(&self, template: Template) -> Vec<String> {
-        let template = self.engine.get_template(&self.names[template.0]);
+        self.paths_in(&self.names[template.0])
+    }
+
+    fn paths_in(&self, name: &str) -> Vec<String> {
+        let template = self.engine.get_template(name);
         let paths = template.map(|template| template.undeclared_variables(true));
         paths.unwrap_or_default().into_iter().collect()
     }
@@ -216,6 +243,14 @@ impl Object for Current {
     }
 }
 
+/// Whether something is named that is there for no row.
+fn is_unknown(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction
+    )
+}
+
 fn reason(error: &Error) -> String {
     error
         .detail()
@@ -237,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_value_is_escaped_for_where_it_stands() {
-        let row = serde_json::json!({"x": "a b/\"c\"&é", "n": 3, "list": [1, null]});
+        let row = serde_json::json!({"x": "a b/\"c\"&é", "n": 3, "yes": true, "list": [1, null]});
         for (place, text, expected) in [
             (
                 Place::Url,
@@ -249,6 +284,7 @@ mod tests {
             (Place::JsonValue, "{{ list }}", "[1,null]"),
             (Place::JsonValue, "{{ x }}", "\"a b/\\\"c\\\"&é\""),
             (Place::Text, "{{ x }}", "a b/\"c\"&é"),
+            (Place::Url, "{{ yes }}", "true"),
             (Place::Url, "{{ x | upper | safe }}", "A B/\"C\"&É"),
         ] {
             assert_eq!(
@@ -279,6 +315,30 @@ mod tests {
         ] {
             let error = render(place, text, row.clone()).unwrap_err();
             assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_for_every_row_is_found_without_one() {
+        for (text, why) in [
+            ("{{ id | nofilter }}", "filter nofilter is unknown"),
+            (
+                "{{ a }}{% if id is odder %}{% endif %}",
+                "test odder is unknown",
+            ),
+            ("{{ nofunction(id) }}", "nofunction is unknown"),
+            ("{{ env }}", "write {{ env.NAME }}"),
+            ("{{ secret | upper }}", "called secret needs another name"),
+        ] {
+            let error = Templates::new().add(Place::Text, text).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+        for text in [
+            "{{ id | upper | default('x') }}",
+            "{{ env.A }}{{ secret.b }}",
+            "{{ (a | int) / (b | int) }}{% for x in list %}{{ x.y.z }}{% endfor %}",
+        ] {
+            Templates::new().add(Place::Text, text).unwrap();
         }
     }
 

@@ -128,7 +128,7 @@ fn what_is_wrong_without_any_row_is_said_at_once() {
         ),
         (
             json!({"url": "http://h/", "headers": {"a b": "c"}}),
-            "a b: is not the name of a header",
+            "\"a b\" is not the name of a header",
         ),
         (
             json!({"url": "http://h/", "headers": {"a": {"c": 1}}}),

@@ -53,6 +53,7 @@ impl Url {
             _ => Place::Url,
         };
         let origin = &text[..text.len() - path.len()];
+        check_written(text)?;
         Ok(Url {
             fixed: (host == Host::Written)
                 .then(|| format!("{origin}/").parse())
@@ -104,7 +105,7 @@ impl Url {
         self.query.render(templates, scope, separator, &mut url)?;
         let bytes = Bytes::from(url);
         Uri::from_maybe_shared(bytes.clone()).map_err(|error| {
-            let url = String::from_utf8_lossy(&bytes);
+            let url = shown(&String::from_utf8_lossy(&bytes));
             format!("{url:?} is not a URL: {error}")
         })
     }
@@ -131,9 +132,33 @@ impl Url {
     }
 }
 
+/// A URL without templates is the same for all rows, and so are its mistakes.
+fn check_written(text: &str) -> Result<(), String> {
+    if text.contains("{{") || text.contains("{%") {
+        return Ok(());
+    }
+    let wrong = |error| {
+        let braces = match text.contains('{') {
+            true => "; a value of the row stands in two braces, {{ id }}",
+            false => "",
+        };
+        format!("{:?} is not a URL: {error}{braces}", shown(text))
+    };
+    text.parse::<Uri>().map(|_| ()).map_err(wrong)
+}
+
+/// As much of a URL as is of use to somebody who looks for what is wrong with it.
+fn shown(text: &str) -> String {
+    const MOST: usize = 200;
+    match text.char_indices().nth(MOST) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
 /// A whole URL of a row, read as browsers read it, so that nothing hides in it.
 pub fn whole(text: &str) -> Result<String, String> {
-    let shown: String = text.chars().take(100).collect();
+    let shown = shown(text);
     let mut url =
         url::Url::parse(text.trim()).map_err(|error| format!("{shown:?} is not a URL: {error}"))?;
     url.set_fragment(None);

@@ -62,4 +62,9 @@ fn a_field_that_the_input_has_not() {
     good.refuses(throng, &["symbl", "rows.csv", "did you mean \"symbol\"?"]);
     let throng = good.run().arg("--header", "x-id: {{ quite_other }}");
     good.refuses(throng, &["quite_other", "there are: symbol"]);
+    let throng = good.run().arg("--header", "x-id: {{ Symbol }}");
+    good.refuses(throng, &["did you mean \"symbol\"?"]);
+    let other = good.place.file("other.csv", "id;symbol\n1;A\n");
+    let throng = run().quotes(&good.mock.url()).arg("--input", &other);
+    good.refuses(throng, &["there is only \"id;symbol\"", "--format tsv"]);
 }

@@ -49,12 +49,34 @@ fn a_template_that_does_not_parse() {
 }
 
 #[test]
+fn a_template_that_no_row_can_fill_in() {
+    let good = Good::new();
+    for (text, why) in [
+        ("{{ symbol | uper }}", "filter uper is unknown"),
+        ("{{ env }}", "write {{ env.NAME }}"),
+        (
+            "{{ key }}",
+            "a field of the rows that is called key needs another name",
+        ),
+    ] {
+        good.refuses(good.run().arg("--header", &format!("x: {text}")), &[why]);
+    }
+}
+
+#[test]
 fn a_program_that_is_not_jq() {
     let good = Good::new();
-    let throng = good.run().arg("--extract", "price=.a[");
-    good.refuses(throng, &["extract.price (--extract)"]);
-    let throng = good.run().arg("--extract", "price=.a | no_such");
-    good.refuses(throng, &["extract.price (--extract)", "no_such"]);
+    let throng = good.run().arg("--extract", "bid=.a[");
+    good.refuses(throng, &["extract.bid (--extract)", "it ends where"]);
+    let throng = good.run().arg("--extract", "bid=path");
+    good.refuses(
+        throng,
+        &["extract.bid (--extract)", "the value of a key is .path"],
+    );
+    let throng = good.run().flags("--extract bid=.a --extract bid=.b");
+    good.refuses(throng, &["extract.bid (--extract)", "more than once"]);
+    let throng = good.run().arg("--extract", "bid=.a | no_such");
+    good.refuses(throng, &["extract.bid (--extract)", "no_such"]);
     let throng = good.run().arg("--extract", "symbol=.a");
     good.refuses(throng, &["symbol", "the input has a field of that name"]);
 }
@@ -76,6 +98,9 @@ fn a_url_that_is_none() {
         ("ftp://h/", "must begin with https:// or http://"),
         ("http:///{{ symbol }}", "names no host"),
         ("http://me:pw@h/", "use a header instead"),
+        ("http://h/{symbol}", "the row's value is {{ symbol }}"),
+        ("http://h/{ symbol }", "in two braces, {{ id }}"),
+        ("http://h/a b", "is not a URL: invalid uri character"),
     ] {
         good.refuses(run().arg("--url", url).arg("--input", &input), &[why]);
     }
