@@ -91,7 +91,7 @@ fn as_job(translated: Translated) -> Result<(String, Vec<String>), Error> {
     hide_keys(&mut job, &mut keys);
     notes.extend(keys.iter().map(|(name, place)| {
         format!(
-            "{place} holds a key: it is {{{{ env.{name} }}}} now; export {name}=… before you run it"
+            "{place} held a key: it is {{{{ env.{name} }}}} now; export {name}=… before you run it"
         )
     }));
     job["input"] = json!({ "file": "rows.csv" });
@@ -106,9 +106,12 @@ fn as_job(translated: Translated) -> Result<(String, Vec<String>), Error> {
 /// Puts variables of the environment in the place of keys.
 fn hide_keys(job: &mut Value, keys: &mut BTreeMap<String, String>) {
     for part in [["request", "headers"], ["auth", ""]] {
-        let map = match part {
-            [one, ""] => job.get_mut(one),
-            [one, two] => job.get_mut(one).and_then(|part| part.get_mut(two)),
+        let (map, place) = match part {
+            [one, ""] => (job.get_mut(one), format!("{one}.")),
+            [one, two] => {
+                let map = job.get_mut(one).and_then(|part| part.get_mut(two));
+                (map, format!("{one}.{two}."))
+            }
         };
         for (name, value) in map.and_then(Value::as_object_mut).into_iter().flatten() {
             let Some(text) = value
@@ -122,7 +125,7 @@ fn hide_keys(job: &mut Value, keys: &mut BTreeMap<String, String>) {
             }
             let variable = variable(name);
             let start = text.split_once(' ').map_or("", |(start, _)| start);
-            keys.insert(variable.clone(), format!("{} {name}", part[0]));
+            keys.insert(variable.clone(), place.clone() + name);
             *value = match start {
                 "" => format!("{{{{ env.{variable} }}}}"),
                 start => format!("{start} {{{{ env.{variable} }}}}"),

@@ -128,13 +128,20 @@ impl Arguments {
     fn job(&self) -> Result<Job, Error> {
         let job = self.request.curl_over(Job::default())?;
         let url = self.probed.as_ref();
-        job.overlay(json!({
-            "request": self.request.tree(),
-            "auth": self.auth.auth_tree(),
-            "secrets": self.auth.secrets_tree(),
-            "network": self.network.tree(),
-            "tls": self.tls.tree(),
-        }))?
-        .overlay(json!({ "request": { "url": url } }))
+        let job = job
+            .overlay(json!({
+                "request": self.request.tree(),
+                "auth": self.auth.auth_tree(),
+                "secrets": self.auth.secrets_tree(),
+                "network": self.network.tree(),
+                "tls": self.tls.tree(),
+            }))?
+            .overlay(json!({ "request": { "url": url } }))?;
+        match job.request.url {
+            Some(_) => Ok(job),
+            None => Err(Error::plan(
+                "there is nothing to probe: give it a URL, throng probe https://api.example/v1/items/7",
+            )),
+        }
     }
 }

@@ -23,10 +23,12 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
 }
 
 fn list(profiles: &[Profile]) {
+    let widest = |width: fn(&Profile) -> usize| profiles.iter().map(width).max().unwrap_or(0);
+    let (name, title) = (widest(|it| it.name.len()), widest(|it| it.title.len()));
     for profile in profiles {
         let tiers: Vec<&str> = profile.tier.keys().map(String::as_str).collect();
         say::result(&format!(
-            "{:<13} {:<30}  tiers: {}",
+            "{:<name$}  {:<title$}  tiers: {}",
             profile.name,
             profile.title,
             tiers.join(", ")

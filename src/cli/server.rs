@@ -8,7 +8,7 @@ use throng_mock::{Faults, Refusal, Settings};
 #[group(skip)]
 pub struct Behaviour {
     /// The share of the latency that passes before a request arrives
-    #[arg(long, default_value_t = 0.5, value_name = "SHARE")]
+    #[arg(long, default_value_t = 0.5, value_name = "SHARE", value_parser = share)]
     pub there: f64,
     /// Spoil a share of the answers: 429, 500, drop, cut, empty, missing, notjson or drip (repeat)
     #[arg(long, value_name = "KIND=5%")]
@@ -19,6 +19,14 @@ pub struct Behaviour {
     /// Latencies and faults follow from this
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "it is 0 (all of it on the way back) to 1 (all on the way there)".into())
 }
 
 impl Behaviour {

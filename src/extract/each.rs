@@ -41,7 +41,7 @@ impl Each {
         let all = self.0.run_all(body);
         all.map(|item| item.map(|item| Bytes::from(item.to_string())))
             .collect::<Result<_, String>>()
-            .map_err(|why| Failure::new("missing items", why))
+            .map_err(|why| Failure::new("missing items", format!("items.each: {why}")))
     }
 }
 

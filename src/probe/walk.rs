@@ -94,12 +94,22 @@ fn plan(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan,
         ..job.clone()
     };
     let job = job.overlay(json!({
-        "input": {"list": [{"probe": 0}]},
+        "input": {"list": [{}]},
         "limit": {"route": "{{ probe }}"},
         "retry": {"max-wait": FOREVER, "max-refusals": u32::MAX},
     }))?;
-    Plan::new(&job, environment)
+    let plan = Plan::new(&job, environment)?;
+    let mut fields = plan.step.renderer.fields().iter();
+    match fields.find(|field| *field != PROBE) {
+        None => Ok(plan),
+        Some(field) => Err(Error::plan(format!(
+            "a probe has no rows, and asks for the same each time: write a value in the place of {{{{ {field} }}}}"
+        ))),
+    }
 }
+
+/// What tells its requests apart.
+const PROBE: &str = "probe";
 
 async fn carry_out(
     shared: Arc<Shared>,
@@ -144,7 +154,7 @@ async fn carry_out(
 fn row(number: u64) -> Row {
     Row {
         number,
-        fields: Map::from_iter([("probe".to_owned(), number.into())]),
+        fields: Map::from_iter([(PROBE.to_owned(), number.into())]),
         item: None,
     }
 }

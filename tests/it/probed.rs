@@ -139,6 +139,9 @@ fn a_probe_says_what_to_write_and_how_it_ends() {
     assert!(per_second <= 20.0, "{}", found.stdout);
     assert!(server.judgement().refused <= 3);
     probe().exits(2).says("an answer was 401");
+    throng("probe").exits(2).says("give it a URL");
+    let of_row = throng("probe").arg("--url", "http://h/{{ id }}").exits(2);
+    of_row.says("write a value in the place of {{ id }}");
     let few = probe()
         .arg("-H", "x-api-key: k")
         .flags("--max-requests 5")
