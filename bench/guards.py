@@ -7,7 +7,8 @@ mock's way there lies behind its network stack, where no acknowledgement can see
 Runs of many windows: all slots begin at once, and with latencies that vary, it takes
 half a window until they are spread out, which a short run would count as lost.
 
-Usage: bench/guards.py [--runs 10] [--rows N] [--at-a-time N] [CASE ...]
+Usage: bench/guards.py [--runs 10] [--seed 0] [--rows N] [--at-a-time N]
+                       [--guard GUARD] [--there 0.5|0] [CASE ...]
                                                   such as 22/5s or 5/1s+100/1m
 """
 
@@ -30,8 +31,8 @@ GUARDS = [("strict", []), ("acked", []), ("sent", [])]
 # rows, and runs at the same time
 CASES = {
     "22/5s": (110, 10),
-    "100/1s": (3000, 5),
-    "1000/1s": (20000, 1),
+    "100/1s": (6000, 5),
+    "1000/1s": (40000, 1),
     "5/1s+100/1m": (200, 10),
 }
 SECONDS = {"s": 1, "m": 60}
@@ -83,7 +84,8 @@ def run(case, rows, guard, flags, there, seed):
 def table_row(case, guard, flags, there, arguments):
     rows, at_once, runs = arguments.rows or CASES[case][0], arguments.at_a_time or CASES[case][1], arguments.runs
     with ThreadPoolExecutor(at_once) as pool:
-        ended = list(pool.map(lambda seed: run(case, rows, guard, flags, there, seed), range(runs)))
+        seeds = range(arguments.seed, arguments.seed + runs)
+        ended = list(pool.map(lambda seed: run(case, rows, guard, flags, there, seed), seeds))
     refused = sum(result[0] for result in ended)
     over = sum(result[1] for result in ended)
     fullest = max((result[2] for result in ended), key=lambda all: [int(one.split()[0]) for one in all])
@@ -98,6 +100,9 @@ def table_row(case, guard, flags, there, arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0, help="of the first run; the others follow it")
+    parser.add_argument("--guard", choices=[guard for guard, _ in GUARDS], help="this one only")
+    parser.add_argument("--there", type=float, choices=[0.5, 0.0], help="half on the way there, or none of it, only")
     parser.add_argument("--rows", type=int, help="instead of each case's own number")
     parser.add_argument("--at-a-time", type=int, help="runs at the same time, instead of each case's own number")
     parser.add_argument("cases", nargs="*", metavar="CASE")
@@ -110,7 +115,8 @@ def main():
     for case in arguments.cases or CASES:
         for there in (0.5, 0.0):
             for guard, flags in GUARDS:
-                table_row(case, guard, flags, there, arguments)
+                if arguments.there in (None, there) and arguments.guard in (None, guard):
+                    table_row(case, guard, flags, there, arguments)
 
 
 if __name__ == "__main__":
