@@ -225,6 +225,12 @@ fn arrived(fields: &Fields) -> Result<Vec<[i64; 2]>, String> {
 /// # Errors
 /// That it says none, and to give them then.
 pub fn limits_of(results: &Path) -> Result<Vec<Limit>, Error> {
+    if !results.exists() {
+        return Err(Error::plan(format!(
+            "there is no file {}",
+            results.display()
+        )));
+    }
     let said = crate::sink::limits_of(results).unwrap_or_default();
     let limits: Result<Vec<Limit>, String> = said
         .split(", ")

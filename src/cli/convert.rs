@@ -38,6 +38,7 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
         say::note(&format!("throng: {note}"));
     }
     let rows = table::convert(&from, Path::new(&arguments.to), arguments.overwrite)?;
-    say::note(&format!("{rows} rows: {}", arguments.to));
+    let noun = if rows == 1 { "row" } else { "rows" };
+    say::note(&format!("{rows} {noun}: {}", arguments.to));
     Ok(Exit::Ok)
 }

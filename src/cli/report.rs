@@ -8,7 +8,7 @@ use throng::source::{self, Source};
 use throng::tally::{Aggregate, Tally};
 use throng::{Error, sink};
 
-use super::flags::{Show, Values};
+use super::flags::{Show, Summary};
 use super::{Exit, run, say};
 
 #[derive(Args)]
@@ -17,7 +17,7 @@ pub struct Arguments {
     /// A results file of any format, or a directory of --parts
     results: String,
     #[command(flatten)]
-    values: Values,
+    summary: Summary,
     #[command(flatten)]
     show: Show,
 }
@@ -25,7 +25,7 @@ pub struct Arguments {
 pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
     run::check_summary(&arguments.show, Some(&arguments.results))?;
     let wrong = |why: String| Error::plan(format!("{}: {why}", arguments.results));
-    let summary = serde_json::from_value(arguments.values.summary_tree());
+    let summary = serde_json::from_value(arguments.summary.tree());
     let summary = summary.map_err(|error| wrong(error.to_string()))?;
     let aggregates = Aggregate::parse_all(&summary).map_err(Error::plan)?;
     let source = Source::new(&source::Settings {

@@ -18,7 +18,7 @@ pub(super) fn check(path: &str, format: Option<Format>) -> Result<Format, String
         return match parts(at) {
             Ok(parts) if !parts.is_empty() => Ok(Format::Parquet),
             _ => Err(format!(
-                "{path} is a directory, and not one of Parquet files: give input.file (--input) a file in it"
+                "{path} is a directory, and not one of Parquet files: name a file in it"
             )),
         };
     }
@@ -79,14 +79,12 @@ fn buffered(bytes: impl Read + Send + 'static) -> Text {
 }
 
 fn cannot_open(path: &Path, error: &io::Error) -> String {
-    let hint = match nearest(path) {
-        Some(name) if error.kind() == io::ErrorKind::NotFound => format!("; is it {name}?"),
+    let hint = match (nearest(path), error.kind()) {
+        (Some(name), io::ErrorKind::NotFound) => format!(": is it {name}?"),
+        (None, io::ErrorKind::NotFound) => ": check its name".to_owned(),
         _ => String::new(),
     };
-    format!(
-        "cannot open {}: {error}: check input.file (--input){hint}",
-        path.display()
-    )
+    format!("cannot open {}: {error}{hint}", path.display())
 }
 
 /// The path of the file beside `path` whose name is most like it.
@@ -155,9 +153,9 @@ mod tests {
         fs::create_dir(folder.path().join("b.csv")).unwrap();
         #[rustfmt::skip]
         let cases = [
-            ("zzzz", "cannot open zzzz: No such file", ": check input.file (--input)"),
-            ("tickrs.csv", "cannot open tickrs.csv: No such file", "; is it tickers.csv?"),
-            ("b.csv", "b.csv is a directory, and not one of Parquet files: give", "a file in it"),
+            ("zzzz", "cannot open zzzz: No such file", ": check its name"),
+            ("tickrs.csv", "cannot open tickrs.csv: No such file", ": is it tickers.csv?"),
+            ("b.csv", "b.csv is a directory, and not one of Parquet files: name", "a file in it"),
             ("a.xlsx", "a.xlsx: the extension \"xlsx\" is unknown: say", "(input.format)"),
             ("a", "a: it has no extension: say", "--format csv|tsv|jsonl|json|lines|requests|parquet|sqlite (input.format)"),
         ];

@@ -149,6 +149,13 @@ pub fn convert(from: &source::Settings, to: &Path, replace: bool) -> Result<u64,
             "{name} exists: choose another name, or replace it with --overwrite"
         )));
     }
+    let directory = to.parent().filter(|parent| *parent != Path::new(""));
+    if let Some(none) = directory.filter(|directory| !directory.is_dir()) {
+        return Err(Error::plan(format!(
+            "{name} cannot be made: there is no directory {}",
+            none.display()
+        )));
+    }
     let source = Source::new(from)?;
     placed(to, |new| write(&source, form, new))
 }

@@ -339,6 +339,12 @@ fn what_cannot_be_read_or_written_says_why() {
             .exits(2)
             .says("output needs a file");
     }
+    let convert = |from: &str, to: &str| throng("convert").arg(&place.path(from), &place.path(to));
+    convert("rows.csv", "one.jsonl").exits(0).says("1 row: ");
+    convert("rows.csv", "none/one.jsonl")
+        .exits(2)
+        .says("there is no directory");
+    convert("row.csv", "two.jsonl").exits(2).says("rows.csv?");
 }
 
 #[test]

@@ -153,6 +153,9 @@ fn what_can_t_tell_is_an_error_that_says_why() {
         let file = place.file(name, text);
         verify(&file, flags).with_code(2).says(why);
     }
+    verify(&place.path("none.jsonl"), "")
+        .with_code(2)
+        .says("there is no file");
     let file = place.file("a.jsonl", good);
     let tokens = throng("verify").flags(&file).arg("-r", "90 tokens/1m");
     tokens.exits(2).says("not how many tokens they cost");

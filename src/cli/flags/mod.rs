@@ -20,4 +20,4 @@ pub use pages::Pages;
 pub use request::{Auth, Request, curl};
 pub use send::{Patience, Workers};
 pub use show::{Progress, Show};
-pub use values::Values;
+pub use values::{Summary, Values};

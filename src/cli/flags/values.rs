@@ -12,6 +12,14 @@ pub struct Values {
     /// A value of each answer, by jq; a NAME that ends in ? may be missing (repeat)
     #[arg(short, long, value_name = "NAME=JQ", value_parser = assignment)]
     extract: Vec<Pair>,
+    #[command(flatten)]
+    summary: Summary,
+}
+
+/// What to compute.
+#[derive(Args)]
+#[command(next_help_heading = "Values")]
+pub struct Summary {
     /// Over all rows: 'mean(price)', 'p90(price) by sector', or NAME='max(price)' (repeat)
     #[arg(short, long, value_name = "EXPR", value_parser = summary)]
     summarize: Vec<Pair>,
@@ -23,6 +31,12 @@ impl Values {
     }
 
     pub fn summary_tree(&self) -> Value {
+        self.summary.tree()
+    }
+}
+
+impl Summary {
+    pub fn tree(&self) -> Value {
         map(&self.summarize)
     }
 }
