@@ -141,12 +141,13 @@ fn a_run_that_stops_on_its_way_writes_it_quiet_or_not() {
             .arg("--summary-json", &place.path("summary.json"))
             .flags("--input - --format csv --mode sync --workers 1")
             .flags(flags);
-        let good = "symbol,b\n".to_owned() + &"A,1\n".repeat(500);
+        // More than are read ahead.
+        let good = "symbol,b\n".to_owned() + &"A,1\n".repeat(2_000);
         throng.fed(&(good + "C\n")).ends().with_code(3);
         let summary = place.json("summary.json");
         assert!(summary["ok"].as_u64() > Some(0), "{summary}");
         let stopped = summary["stopped"].as_str().unwrap();
-        assert!(stopped.contains("line 502"), "{stopped}");
+        assert!(stopped.contains("line 2002"), "{stopped}");
         std::fs::remove_file(place.path("summary.json")).unwrap();
     }
 }
