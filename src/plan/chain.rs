@@ -7,6 +7,7 @@ use super::{Job, Step, hosts, names, notes};
 use crate::crew::Crew;
 use crate::error::Error;
 use crate::render::Known;
+use crate::source::Survey;
 use crate::{auth, batch, extract, judge, limit, pages, render, send};
 
 /// One `[[step]]` of a job. What it doesn't say is as in the job itself.
@@ -144,12 +145,12 @@ pub fn later(job: &Job, first: &Step, known: &Known<'_>) -> Result<Vec<Later>, E
 ///
 /// # Errors
 /// Which step uses a field that neither the input nor a step before it has.
-pub fn check_fields(first: &Step, later: &[Later], input: &[String]) -> Result<Vec<String>, Error> {
-    let mut fields = input.to_vec();
+pub fn check_fields(first: &Step, later: &[Later], survey: &Survey) -> Result<Vec<String>, Error> {
+    let mut fields = survey.names.clone();
     let mut values = first.extractor.names();
     for (number, next) in (2..).zip(later) {
         fields.append(&mut values);
-        names::check_later(&next.step, number, &fields, !input.is_empty())?;
+        names::check_later(&next.step, number, &fields, names::are_known(survey))?;
         values = next.step.extractor.names();
     }
     Ok(fields)

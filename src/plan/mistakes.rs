@@ -20,7 +20,11 @@ pub(super) fn by_toml(text: &str, error: &toml::de::Error) -> String {
 }
 
 /// What was expected, in the words of a job rather than of a programming language.
-const EXPECTED: [(&str, &str); 9] = [
+const EXPECTED: [(&str, &str); 10] = [
+    (
+        "invalid type: map, expected a sequence",
+        "there may be several of these: write its name in two brackets, [[ ]]",
+    ),
     ("expected usize", "expected a whole number, 0 or more"),
     ("expected u64", "expected a whole number, 0 or more"),
     ("expected u32", "expected a whole number, 0 or more"),
@@ -100,6 +104,10 @@ mod tests {
             (
                 "[send]\nmax-body = \"10 apples\"",
                 "expected a size in quotes, such as \"10MiB\"",
+            ),
+            (
+                "[step]\nrequest.url = \"http://h/\"",
+                "line 1: there may be several of these: write its name in two brackets, [[ ]]",
             ),
             (
                 "[[refusal]]\nstatus = 429",

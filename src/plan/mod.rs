@@ -97,9 +97,11 @@ impl Plan {
             job.request.url.as_deref().unwrap_or_default(),
             &survey.names,
         )?;
-        let fields = chain::check_fields(&step, &later, &survey.names)?;
+        let fields = chain::check_fields(&step, &later, &survey)?;
         let last = later.last().map_or(&step, |last| &last.step);
-        names::check_aggregates(&aggregates, &last.extractor, &fields)?;
+        if names::are_known(&survey) {
+            names::check_aggregates(&aggregates, &last.extractor, &fields)?;
+        }
         let demand = demand::demand(&step, &source, survey.rows)?;
         let fields = survey.rows.map(|_| fields);
         let left_out = step.renderer.left_out();

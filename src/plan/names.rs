@@ -9,6 +9,11 @@ use crate::pages::Pages;
 use crate::source::{Source, Survey};
 use crate::tally::Aggregate;
 
+/// Whether the rows were looked at, and there were any.
+pub fn are_known(survey: &Survey) -> bool {
+    survey.rows.is_some_and(|rows| rows > 0)
+}
+
 /// Every field that a template uses is one of the input's, where that is known.
 pub fn check_fields(step: &Step, source: &Source, survey: &Survey) -> Result<(), Error> {
     let renderer = &step.renderer;
@@ -86,10 +91,6 @@ pub fn check_aggregates(
     extractor: &Extractor,
     fields: &[String],
 ) -> Result<(), Error> {
-    // Without a survey the input's names aren't known yet.
-    if fields.is_empty() {
-        return Ok(());
-    }
     let mut known = extractor.names();
     known.extend_from_slice(fields);
     for aggregate in aggregates {

@@ -108,7 +108,7 @@ fn check(name: &str, fields: &[String]) -> Result<(), Error> {
     let whose = if RESERVED.contains(&name) {
         "that name is throng's own"
     } else if fields.iter().any(|field| field == name) {
-        "the input has a field of that name"
+        "the rows have a field of that name already"
     } else {
         return Ok(());
     };
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_name_stands_once() {
         for (value, reason) in [
-            ("symbol", "the input has a field"),
+            ("symbol", "the rows have a field"),
             ("_ms", "throng's own"),
             ("_body", "throng's own"),
         ] {

@@ -78,7 +78,7 @@ fn a_program_that_is_not_jq() {
     let throng = good.run().arg("--extract", "bid=.a | no_such");
     good.refuses(throng, &["extract.bid (--extract)", "no_such"]);
     let throng = good.run().arg("--extract", "symbol=.a");
-    good.refuses(throng, &["symbol", "the input has a field of that name"]);
+    good.refuses(throng, &["symbol", "the rows have a field of that name already"]);
 }
 
 #[test]
@@ -119,4 +119,26 @@ fn flags_that_are_none_or_not_for_each_other() {
     good.refuses(good.run().flags("--header nothing"), &["Name: value"]);
     good.refuses(good.run().flags("--mode fast"), &["fast", "sync"]);
     good.refuses(throng("runn"), &["runn", "run"]);
+}
+
+#[test]
+fn a_name_that_nothing_has_where_there_are_no_rows() {
+    let good = Good::new();
+    let list = || {
+        run()
+            .arg("--url", &format!("{}/list/9", good.mock.url()))
+            .flags("--each .items[] --extract id=.id")
+    };
+    good.refuses(
+        list().flags("--summarize count(ids)"),
+        &["\"ids\"", "did you mean \"id\"?"],
+    );
+    let job = format!(
+        "[request]\nurl = \"{0}/list/9\"\n[items]\neach = \".items[]\"\n[extract]\nid = \".id\"\n\
+         [[step]]\nrequest.url = \"{0}/detail/{{{{ idd }}}}\"\n",
+        good.mock.url()
+    );
+    let job = good.place.file("chain.toml", &job);
+    let said = ["step 2 uses {{ idd }}", "did you mean \"id\"?"];
+    good.refuses(run().flags(&job), &said);
 }
