@@ -20,14 +20,9 @@ pub struct Arguments {
     #[arg(long, value_name = "COMMAND")]
     curl: Option<String>,
     /// Begin with an operation of this OpenAPI description (3.0 or 3.1, JSON or YAML)
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "operation",
-        conflicts_with = "curl"
-    )]
+    #[arg(long, value_name = "FILE", conflicts_with = "curl")]
     openapi: Option<String>,
-    /// Its operationId, or 'METHOD /path'
+    /// Its operationId, or 'METHOD /path'; without it, they are listed
     #[arg(long, value_name = "ID", requires = "openapi")]
     operation: Option<String>,
 }

@@ -64,12 +64,7 @@ impl Description {
                 ids.push(id.map_or(name, str::to_owned));
             }
         }
-        ids.sort_by_key(|id| strsim::damerau_levenshtein(id, wanted));
-        ids.truncate(5);
-        Err(format!(
-            "it has no operation {wanted:?} (--operation); the nearest are: {}",
-            ids.join(", ")
-        ))
+        Err(no_such(wanted, ids))
     }
 
     fn found(&self, method: &str, path: &str, item: &Value, body: &Value) -> Operation {
@@ -94,4 +89,29 @@ impl Description {
             parameters,
         }
     }
+}
+
+/// Which there are: all, or those that are most like it.
+fn no_such(wanted: &str, mut ids: Vec<String>) -> String {
+    const MOST: usize = 50;
+    if ids.is_empty() {
+        return "it has no operations".to_owned();
+    }
+    if wanted.is_empty() {
+        let more = match ids.len().checked_sub(MOST) {
+            None | Some(0) => String::new(),
+            Some(more) => format!(", and {more} more"),
+        };
+        ids.truncate(MOST);
+        return format!(
+            "say which of its operations is meant (--operation): {}{more}",
+            ids.join(", ")
+        );
+    }
+    ids.sort_by_key(|id| strsim::damerau_levenshtein(id, wanted));
+    ids.truncate(5);
+    format!(
+        "it has no operation {wanted:?} (--operation); the nearest are: {}",
+        ids.join(", ")
+    )
 }

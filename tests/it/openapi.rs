@@ -223,6 +223,12 @@ fn a_large_description_in_json_gives_jobs_that_run() {
         .arg("--operation", "getThign1218")
         .exits(2)
         .says("it has no operation \"getThign1218\" (--operation); the nearest are: getThing");
+    throng("init")
+        .flags(&place.path("x.toml"))
+        .arg("--openapi", &description)
+        .exits(2)
+        .says("say which of its operations is meant (--operation): ")
+        .says(" more");
 }
 
 #[test]

@@ -78,7 +78,10 @@ fn a_program_that_is_not_jq() {
     let throng = good.run().arg("--extract", "bid=.a | no_such");
     good.refuses(throng, &["extract.bid (--extract)", "no_such"]);
     let throng = good.run().arg("--extract", "symbol=.a");
-    good.refuses(throng, &["symbol", "the rows have a field of that name already"]);
+    good.refuses(
+        throng,
+        &["symbol", "the rows have a field of that name already"],
+    );
 }
 
 #[test]
