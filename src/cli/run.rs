@@ -77,12 +77,23 @@ pub fn show(report: &Report, show: &Show) -> Result<(), Error> {
     write_summary(report, show)
 }
 
+/// What standard output is called.
+const STDOUT: &str = "-";
+
 /// A summary that can't be written, or would take the records' place, is found
 /// before anything is done.
 pub fn check_summary(show: &Show, records: Option<&str>) -> Result<(), Error> {
     let Some(path) = &show.summary_json else {
         return Ok(());
     };
+    if path == STDOUT {
+        return match records {
+            Some(_) => Ok(()),
+            None => Err(Error::plan(
+                "the records and the summary (--summary-json) would both go to standard output: give one of them a file",
+            )),
+        };
+    }
     check_apart(("the summary", Some(path)), ("the records", records))?;
     let directory = Path::new(path)
         .parent()
@@ -99,7 +110,12 @@ fn write_summary(report: &Report, show: &Show) -> Result<(), Error> {
     let Some(path) = &show.summary_json else {
         return Ok(());
     };
-    std::fs::write(path, report.json()?).map_err(|error| {
+    let json = report.json()?;
+    if path == STDOUT {
+        say::result(json.trim_end());
+        return Ok(());
+    }
+    std::fs::write(path, json).map_err(|error| {
         Error::stopped(format!(
             "the summary can't be written to {path} (--summary-json): {error}"
         ))

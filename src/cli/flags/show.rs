@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 #[derive(Args, Default)]
 #[command(next_help_heading = "Show")]
 pub struct Show {
-    /// The summary as JSON
+    /// The summary as JSON; - is standard output, where no records go there
     #[arg(long, value_name = "FILE")]
     pub summary_json: Option<String>,
     /// auto: a bar on a terminal, a line every few seconds otherwise

@@ -57,6 +57,14 @@ fn a_summary_that_can_not_be_written() {
     let summary = good.place.path("none/summary.json");
     let throng = good.run().arg("--summary-json", &summary);
     good.refuses(throng, &["--summary-json", "none/summary.json"]);
+    let both = good.run().arg("--summary-json", "-");
+    good.refuses(both, &["both go to standard output"]);
+    let apart = good.run().arg("--summary-json", "-");
+    let apart = apart
+        .arg("--output", &good.place.path("out.jsonl"))
+        .exits(0);
+    let summary: serde_json::Value = serde_json::from_str(&apart.stdout).unwrap();
+    assert_eq!(summary["ok"], 3);
 }
 
 #[test]
