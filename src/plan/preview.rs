@@ -237,7 +237,16 @@ fn counted(rows: u64) -> String {
 }
 
 fn escape_lines(text: &str) -> String {
-    text.lines().map(|line| escape(line) + "\n").collect()
+    text.lines().map(|line| cut(&escape(line)) + "\n").collect()
+}
+
+/// A line of a request is for people to look at, however long it is.
+fn cut(line: &str) -> String {
+    const MOST: usize = 2_000;
+    match line.char_indices().nth(MOST) {
+        None => line.to_owned(),
+        Some((end, _)) => format!("{}… ({} bytes more)", &line[..end], line.len() - end),
+    }
 }
 
 fn seconds(time: Duration) -> String {

@@ -72,3 +72,15 @@ fn its_defaults_are_ten_rows_one_at_a_time() {
     let limit = &place.json("summary.json")["limits"][0];
     assert_eq!(limit["rate"], "25/5s");
 }
+
+#[test]
+fn a_rate_that_is_none_is_told_by_the_flags_that_make_it() {
+    let (place, mock) = (Place::new(), limited());
+    let job = config(&place, &mock);
+    let ended = run()
+        .flags(&job)
+        .flags("--period_duration_sec 0")
+        .env("XAPIKEY", KEY)
+        .exits(2);
+    ended.says("--period-duration-sec 0: a period lies between");
+}

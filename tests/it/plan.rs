@@ -124,6 +124,19 @@ fn it_counts_in_words() {
 }
 
 #[test]
+fn it_shows_no_more_of_a_long_body_than_can_be_looked_at() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let long = place.file("long.csv", &format!("x\n{}\n", "y".repeat(100_000)));
+    let said = throng("plan")
+        .arg("--url", &mock.url())
+        .arg("--data", "{{ x }}")
+        .arg("--input", &long)
+        .exits(0)
+        .stdout;
+    assert!(said.contains("yyy… (98000 bytes more)\n"), "{}", said.len());
+}
+
+#[test]
 fn it_names_the_limits_of_a_later_step() {
     let (place, mock) = (Place::new(), plain_mock());
     let job = format!(

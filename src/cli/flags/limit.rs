@@ -132,7 +132,11 @@ impl Older {
         let seconds = self.period_duration_sec.unwrap_or(5.0);
         let period = Duration::try_from_secs_f64(seconds)
             .map_err(|_| format!("--period-duration-sec {seconds} is not a number of seconds"))?;
-        Rate::new(self.max_requests_per_period.unwrap_or(25), period).map(Some)
+        let units = self.max_requests_per_period.unwrap_or(25);
+        let rate = Rate::new(units, period).map_err(|why| {
+            format!("--max-requests-per-period {units} in --period-duration-sec {seconds}: {why}")
+        });
+        rate.map(Some)
     }
 }
 
