@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use super::guard::Guard;
 use super::kind::{Hold, Kind, Place, Said, When};
+use super::patience::Patience;
 use super::time::Time;
 
 /// A bucket of tokens.
@@ -37,6 +38,9 @@ pub struct Bucket {
     per_unit: Duration,
     /// The same as the job says it, and the burst.
     declared: (Duration, u64),
+    /// By so many eighths of the declared time it leaks slower.
+    slower: u64,
+    patience: Patience,
     guard: Guard,
     linger: Duration,
     margin: Duration,
@@ -50,6 +54,10 @@ pub struct Bucket {
 }
 
 const SMALLEST_MARGIN: Duration = Duration::from_millis(20);
+/// So many periods what a refusal taught is believed at first.
+const BELIEVED: u32 = 4;
+/// So many eighths: the slowest that it leaks is half of what the job says.
+const SLOWEST: u64 = 8;
 
 impl Bucket {
     /// A full bucket of `burst` tokens, of which `units` come back in each `period`.
@@ -68,6 +76,8 @@ impl Bucket {
             burst,
             per_unit,
             declared: (per_unit, burst),
+            slower: 0,
+            patience: Patience::new(period, BELIEVED),
             guard,
             linger,
             margin: SMALLEST_MARGIN,
@@ -108,16 +118,15 @@ impl Bucket {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// Leaks an eighth of the declared time slower, up to twice as slowly; what is in
-    /// it stays.
-    fn slow_down(&mut self, now: Time) {
+    /// Leaks so many eighths of the declared time slower; what is in it stays.
+    fn leak_slower(&mut self, now: Time, eighths: u64) {
         let (declared, _) = self.declared;
-        let slower = (self.per_unit + declared / 8).min(declared * 2);
-        let left = self.empty.since(now).as_nanos() * slower.as_nanos();
-        let left = left.div_ceil(self.per_unit.as_nanos().max(1));
-        let left = Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX));
+        let before = self.per_unit.as_nanos().max(1);
+        self.slower = eighths;
+        self.per_unit = declared + declared.mul_f64(eighths as f64 / SLOWEST as f64);
+        let left = self.empty.since(now).as_nanos() * self.per_unit.as_nanos();
+        let left = Duration::from_nanos(u64::try_from(left.div_ceil(before)).unwrap_or(u64::MAX));
         self.empty = self.empty.max(now.after(left));
-        self.per_unit = slower;
     }
 
     /// What is given back was perhaps poured in when it leaked as declared.
@@ -148,16 +157,8 @@ impl Bucket {
         }
     }
 
-    fn level(&self, now: Time) -> u64 {
-        let left = self.empty.since(now).as_nanos();
-        let level = left.div_ceil(self.per_unit.as_nanos().max(1));
-        u64::try_from(level).unwrap_or(u64::MAX)
-    }
-}
-
-impl Kind for Bucket {
-    fn earliest(&mut self, now: Time, units: u64) -> When {
-        self.catch_up(now);
+    /// When there is room for so many.
+    fn room_for(&self, now: Time, units: u64) -> When {
         let room = self.room();
         if units > room {
             return When::Never;
@@ -176,6 +177,23 @@ impl Kind for Bucket {
                 }
             }
         }
+    }
+
+    fn level(&self, now: Time) -> u64 {
+        let left = self.empty.since(now).as_nanos();
+        let level = left.div_ceil(self.per_unit.as_nanos().max(1));
+        u64::try_from(level).unwrap_or(u64::MAX)
+    }
+}
+
+impl Kind for Bucket {
+    fn earliest(&mut self, now: Time, units: u64) -> When {
+        self.catch_up(now);
+        let when = self.room_for(now, units);
+        if when != When::Now {
+            self.patience.bind();
+        }
+        when
     }
 
     fn take(&mut self, now: Time, units: u64) -> Hold {
@@ -202,14 +220,19 @@ impl Kind for Bucket {
 
     fn answered(&mut self, now: Time, hold: &mut Hold) {
         self.arrived(now, hold);
+        let less = self.patience.ease(now, self.slower);
+        if less > 0 {
+            self.leak_slower(now, self.slower - less);
+        }
     }
 
     fn refused(&mut self, now: Time, hold: &mut Hold, explained: bool) {
-        self.answered(now, hold);
+        self.arrived(now, hold);
         if !explained {
             let longest = self.leaks_in(self.burst.max(1));
             self.margin = self.margin.saturating_mul(2).min(longest);
-            self.slow_down(now);
+            self.patience.refused(now);
+            self.leak_slower(now, (self.slower + 1).min(SLOWEST));
         }
     }
 
@@ -354,6 +377,26 @@ mod tests {
         let full = bucket.empty;
         bucket.answered(at(0), &mut hold);
         assert_eq!(bucket.empty, full.after(before * 2));
+    }
+
+    #[test]
+    fn it_leaks_as_declared_again_when_nothing_was_refused_for_long() {
+        let mut bucket = bucket(3, Guard::Strict);
+        for _ in 0..4 {
+            let mut hold = bucket.take(at(0), 1);
+            bucket.refused(at(0), &mut hold, false);
+        }
+        let (declared, _) = bucket.declared;
+        let mut times = Vec::new();
+        for second in 1..12 {
+            let now = at(second * 1_000);
+            bucket.earliest(now, 3);
+            let mut holds = [0; 3].map(|_| bucket.take(now, 1));
+            bucket.earliest(now, 1);
+            holds.iter_mut().for_each(|hold| bucket.answered(now, hold));
+            times.push(bucket.per_unit.as_nanos() * 8 / declared.as_nanos());
+        }
+        assert_eq!(times, [12, 12, 12, 11, 11, 9, 9, 8, 8, 8, 8]);
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub mod kind;
 pub use kind::{Kind, Said, When};
 mod calendar;
 mod pace;
+mod patience;
 mod slots;
 mod taken_in;
 pub mod window;

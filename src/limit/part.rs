@@ -111,10 +111,15 @@ enum Kept {
     Sliding,
     UntilReset,
     Fixed(Edges),
-    Bucket { burst: u64 },
-    Counter { burst: Option<u64> },
+    Bucket {
+        burst: u64,
+    },
+    Counter {
+        burst: Option<u64>,
+    },
     Spacing,
-    OnceRefused,
+    /// Of a window of this length.
+    OnceRefused(Duration),
     Concurrency,
     Budget,
     Auto,
@@ -196,7 +201,7 @@ impl Part {
         let kept = match shape {
             Shape::Burst => return None,
             Shape::Spread => Kept::Spacing,
-            Shape::Auto => Kept::OnceRefused,
+            Shape::Auto => Kept::OnceRefused(self.period.unwrap_or_default()),
         };
         Some(Part {
             name: format!("spread of {}", self.name),
@@ -273,7 +278,9 @@ impl Part {
                 Box::new(Bucket::new(burst, (units, period), skew, guard, linger))
             }
             Kept::Spacing => Box::new(Spacing::new(period)),
-            Kept::OnceRefused => Box::new(Spacing::once_refused(period, self.patience())),
+            Kept::OnceRefused(window) => {
+                Box::new(Spacing::once_refused(period, self.patience(), *window))
+            }
             Kept::Concurrency => Box::new(Concurrency::new(units, linger)),
             Kept::Budget => Box::new(Budget::new(units)),
             Kept::Auto => Box::new(Auto::new(units, period, skew, guard, linger)),
@@ -311,7 +318,7 @@ impl Part {
             Kept::Counter { burst } => {
                 counter::bucket(self.amount, self.period.unwrap_or_default(), *burst).0
             }
-            Kept::Spacing | Kept::OnceRefused => u64::MAX,
+            Kept::Spacing | Kept::OnceRefused(_) => u64::MAX,
             _ => self.amount,
         }
     }
@@ -336,7 +343,7 @@ impl Part {
             }
             Kept::Spacing => Some(paced(1, 1)),
             Kept::Concurrency => Some(Pattern::AtOnce { amount }),
-            Kept::OnceRefused | Kept::Budget => None,
+            Kept::OnceRefused(_) | Kept::Budget => None,
         }
     }
 
@@ -353,7 +360,7 @@ impl Part {
     #[must_use]
     pub fn guard(&self) -> Guard {
         match self.kept {
-            Kept::Spacing | Kept::OnceRefused => Guard::Sent,
+            Kept::Spacing | Kept::OnceRefused(_) => Guard::Sent,
             _ => self.guard,
         }
     }
@@ -361,7 +368,7 @@ impl Part {
     /// Whether it waits for evidence before it holds anything up.
     #[must_use]
     pub fn is_asleep(&self) -> bool {
-        matches!(self.kept, Kept::OnceRefused)
+        matches!(self.kept, Kept::OnceRefused(_))
     }
 
     pub(super) fn member(&self) -> Member {
@@ -401,7 +408,11 @@ impl Part {
                 let (burst, units) = counter::bucket(self.amount, period, *burst);
                 bucket(burst, units)
             }
-            Kept::Spacing | Kept::OnceRefused | Kept::Concurrency | Kept::Budget | Kept::Auto => {
+            Kept::Spacing
+            | Kept::OnceRefused(_)
+            | Kept::Concurrency
+            | Kept::Budget
+            | Kept::Auto => {
                 return None;
             }
         };
@@ -443,7 +454,7 @@ impl Part {
     }
 
     fn is_spacing(&self) -> bool {
-        matches!(self.kept, Kept::Spacing | Kept::OnceRefused)
+        matches!(self.kept, Kept::Spacing | Kept::OnceRefused(_))
     }
 }
 

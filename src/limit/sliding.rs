@@ -171,6 +171,62 @@ mod tests {
         assert_eq!(window.earliest(at(9_000), 18), When::Now);
     }
 
+    /// Twenty of which the server takes half, in the end as of second 0.
+    fn refused_half() -> Window<Sliding> {
+        let mut window = window(20, Guard::Strict);
+        let mut holds: Vec<Hold> = (0..20).map(|_| window.take(at(0), 1)).collect();
+        for hold in &mut holds[..10] {
+            window.answered(at(50), hold);
+        }
+        for (place, hold) in holds[10..].iter_mut().enumerate() {
+            window.refused(at(60), hold, place > 0);
+        }
+        assert_eq!(window.learnt(), Some(10));
+        window
+    }
+
+    /// As much as may be is sent in each of so many seconds.
+    fn use_all(window: &mut Window<Sliding>, seconds: std::ops::Range<u64>) -> Vec<usize> {
+        let second = |second: u64| {
+            let now = at(second * 1_100);
+            let mut holds = Vec::new();
+            while window.earliest(now, 1) == When::Now {
+                holds.push(window.take(now, 1));
+            }
+            holds.iter_mut().for_each(|hold| window.answered(now, hold));
+            holds.len()
+        };
+        seconds.map(second).collect()
+    }
+
+    #[test]
+    fn what_was_learnt_is_forgotten_with_time() {
+        let mut window = refused_half();
+        let all = use_all(&mut window, 1..12);
+        assert_eq!(all, [10, 10, 11, 11, 13, 13, 17, 17, 20, 20, 20]);
+        assert_eq!(window.learnt(), None);
+    }
+
+    #[test]
+    fn no_more_comes_back_than_the_server_says() {
+        let mut window = refused_half();
+        window.allow(12);
+        assert_eq!(use_all(&mut window, 1..20).last(), Some(&12));
+        window.allow(8);
+        assert_eq!(use_all(&mut window, 20..40).last(), Some(&8));
+    }
+
+    #[test]
+    fn what_costs_more_than_was_learnt_goes_alone() {
+        let mut window = refused_half();
+        let mut hold = window.take(at(2_000), 1);
+        assert_eq!(window.earliest(at(2_000), 15), When::AfterAnAnswer);
+        window.answered(at(2_000), &mut hold);
+        assert_eq!(window.earliest(at(2_000), 15), When::At(freed(at(2_000))));
+        assert_eq!(window.earliest(at(4_000), 15), When::Now);
+        assert_eq!(window.earliest(at(4_000), 21), When::Never);
+    }
+
     #[test]
     fn a_lost_attempt_keeps_its_slot_for_linger() {
         for guard in Guard::ALL {

@@ -8,7 +8,11 @@
 use std::time::Duration;
 
 use super::kind::{Hold, Kind, Place, When};
+use super::patience::Patience;
 use super::time::Time;
+
+/// So many periods it stays awake at first.
+const BELIEVED: u32 = 16;
 
 /// Attempts leave a gap apart.
 #[derive(Debug)]
@@ -16,6 +20,8 @@ pub struct Spacing {
     gap: Duration,
     /// Refusals that our own count can't explain, until it begins.
     asleep: u32,
+    /// If it may fall asleep again.
+    patience: Option<Patience>,
     last: Option<Time>,
     /// Taken, and not on the way yet.
     leaving: u64,
@@ -28,17 +34,19 @@ impl Spacing {
         Spacing {
             gap,
             asleep: 0,
+            patience: None,
             last: None,
             leaving: 0,
         }
     }
 
     /// The same, once the server has refused what it should have taken, and has
-    /// done so `patience` times before.
+    /// done so `before`; until it has done so no more for some of these periods.
     #[must_use]
-    pub fn once_refused(gap: Duration, patience: u32) -> Spacing {
+    pub fn once_refused(gap: Duration, before: u32, period: Duration) -> Spacing {
         Spacing {
-            asleep: patience + 1,
+            asleep: before + 1,
+            patience: Some(Patience::new(period, BELIEVED)),
             ..Spacing::new(gap)
         }
     }
@@ -61,6 +69,9 @@ impl Spacing {
 
 impl Kind for Spacing {
     fn earliest(&mut self, now: Time, _units: u64) -> When {
+        if let Some(patience) = &mut self.patience {
+            patience.bind();
+        }
         match self.last.map(|last| last.after(self.gap)) {
             _ if self.asleep > 0 => When::Now,
             _ if self.leaving > 0 => When::AfterAnAnswer,
@@ -79,10 +90,20 @@ impl Kind for Spacing {
         self.last = Some(now);
     }
 
-    fn answered(&mut self, _now: Time, _hold: &mut Hold) {}
+    fn answered(&mut self, now: Time, _hold: &mut Hold) {
+        if let Some(patience) = &mut self.patience {
+            let awake = u64::from(self.asleep == 0);
+            self.asleep += u32::from(patience.ease(now, awake) > 0);
+        }
+    }
 
-    fn refused(&mut self, _now: Time, _hold: &mut Hold, explained: bool) {
-        self.asleep = self.asleep.saturating_sub(u32::from(!explained));
+    fn refused(&mut self, now: Time, _hold: &mut Hold, explained: bool) {
+        if !explained {
+            self.asleep = self.asleep.saturating_sub(1);
+            if let Some(patience) = &mut self.patience {
+                patience.refused(now);
+            }
+        }
     }
 
     fn lost(&mut self, _now: Time, hold: &mut Hold) {
@@ -139,7 +160,7 @@ mod tests {
     fn it_may_wait_for_evidence() {
         let gap = Spacing::spread(22, Duration::from_secs(5));
         assert_eq!(gap, Duration::from_millis(250));
-        let mut spacing = Spacing::once_refused(gap, 1);
+        let mut spacing = Spacing::once_refused(gap, 1, Duration::from_secs(5));
         let mut hold = spacing.take(at(0), 1);
         spacing.sent(at(0), &mut hold);
         spacing.refused(at(1), &mut hold, true);
@@ -151,5 +172,23 @@ mod tests {
         );
         spacing.refused(at(1), &mut hold, false);
         assert_eq!(spacing.earliest(at(1), 1), When::At(at(250)));
+    }
+
+    #[test]
+    fn it_falls_asleep_again_and_wakes_for_longer() {
+        let mut spacing = Spacing::once_refused(Duration::from_secs(1), 0, Duration::from_secs(4));
+        let mut start = 0;
+        for periods in [16, 32, 64] {
+            let mut hold = spacing.take(at(start), 1);
+            spacing.sent(at(start), &mut hold);
+            spacing.refused(at(start), &mut hold, false);
+            let end = start + periods * 4_000;
+            for (time, awake) in [(end - 1, true), (end, false)] {
+                spacing.earliest(at(time), 1);
+                spacing.answered(at(time), &mut hold);
+                assert_eq!(spacing.margin().is_some(), awake, "{periods}");
+            }
+            start = end + 1_000;
+        }
     }
 }

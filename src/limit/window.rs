@@ -19,6 +19,7 @@ use super::certificate::Certificate;
 use super::guard::Guard;
 use super::kind::{Hold, Kind, Place, Said, When};
 use super::pace::Pace;
+use super::patience::Patience;
 use super::slots::Slots;
 use super::taken_in::TakenIn;
 use super::time::Time;
@@ -69,7 +70,10 @@ pub struct Window<S> {
     certificate: Option<Certificate>,
     /// What the job says.
     declared: u64,
+    /// The same, or what the server says: more is never allowed.
+    ceiling: u64,
     taken_in: TakenIn,
+    patience: Patience,
     /// What the server may have before it, besides what it took in.
     unanswered: u64,
 }
@@ -82,6 +86,8 @@ const SENT_MARGIN: Duration = Duration::from_millis(20);
 const ACKED_PART: u32 = 50;
 /// Over so many margins all units go out under that guard, lest the program fall behind.
 const PACED: u32 = 5;
+/// So many periods what a refusal taught is believed at first.
+const BELIEVED: u32 = 2;
 
 impl<S: Span> Window<S> {
     /// All units free. `linger` is how long after it was given up an attempt may
@@ -104,7 +110,9 @@ impl<S: Span> Window<S> {
             period,
             certificate: None,
             declared: units,
+            ceiling: units,
             taken_in: TakenIn::new(period),
+            patience: Patience::new(period, BELIEVED),
             unanswered: 0,
         }
     }
@@ -152,7 +160,15 @@ impl<S: Span> Window<S> {
 
 impl<S: Span> Kind for Window<S> {
     fn earliest(&mut self, now: Time, units: u64) -> When {
+        // What is dearer than all that was learnt to be allowed waits until all is free.
+        let units = match units <= self.ceiling {
+            true => units.min(self.slots.units()),
+            false => units,
+        };
         let free = self.slots.earliest(now, units);
+        if free != When::Now {
+            self.patience.bind();
+        }
         match self.guard {
             Guard::Acked => free.max(self.pace.earliest(now, self.margin * PACED)),
             Guard::Strict | Guard::Sent => free,
@@ -183,27 +199,37 @@ impl<S: Span> Kind for Window<S> {
     fn answered(&mut self, now: Time, hold: &mut Hold) {
         self.taken_in.add(now, hold.units);
         self.seen(now, hold);
+        let units = self.slots.units();
+        let more = self.patience.ease(now, self.ceiling.saturating_sub(units));
+        if more > 0 {
+            self.slots.resize(units + more);
+        }
     }
 
-    /// Fewer than half of what is declared are not believed: then it is refused for
+    /// Fewer than half of what is allowed are not believed: then it is refused for
     /// another reason.
     fn refused(&mut self, now: Time, hold: &mut Hold, explained: bool) {
         self.seen(now, hold);
-        if !explained {
+        if !explained && !self.patience.refused(now) {
             self.margin = (self.margin * 2).min(self.period);
         }
         let takes = self.taken_in.refused(now, self.unanswered, explained);
-        if (self.declared.div_ceil(2)..self.slots.units()).contains(&takes) {
+        if (self.ceiling.div_ceil(2)..self.slots.units()).contains(&takes) {
             self.slots.resize(takes);
         }
     }
 
     fn amount(&self) -> Option<u64> {
-        Some(self.slots.units())
+        Some(self.ceiling)
     }
 
     fn allow(&mut self, amount: u64) {
-        self.slots.resize(amount);
+        let units = match amount < self.ceiling {
+            true => self.slots.units().min(amount),
+            false => amount,
+        };
+        self.ceiling = amount;
+        self.slots.resize(units);
     }
 
     fn learnt(&self) -> Option<u64> {
@@ -337,7 +363,7 @@ mod tests {
                 window.answered(at(10), hold);
             }
             window.refused(at(11), &mut holds[60], false);
-            assert_eq!(window.amount(), Some(99), "{guard:?}");
+            assert_eq!(window.learnt(), Some(99), "{guard:?}");
         }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::{Demand, Guard, Policy, Settings};
 
+mod recovery;
 mod servers;
 mod world;
 
@@ -251,10 +252,14 @@ impl Case {
     }
 }
 
-/// All of these seeds in a long test, a part of them otherwise.
-fn all_hold(seeds: std::ops::Range<u64>, case: impl Fn(u64) -> Case) {
+/// All of these in a long test, a part of them otherwise.
+fn some(seeds: std::ops::Range<u64>) -> impl Iterator<Item = u64> {
     let long = std::env::var_os("THRONG_LONG").is_some();
-    for seed in seeds.step_by(if long { 1 } else { 5 }) {
+    seeds.step_by(if long { 1 } else { 5 })
+}
+
+fn all_hold(seeds: std::ops::Range<u64>, case: impl Fn(u64) -> Case) {
+    for seed in some(seeds) {
         if let Err(why) = case(seed).judge(seed, Bug::None) {
             panic!("seed {seed}: {why}");
         }
