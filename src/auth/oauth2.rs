@@ -68,6 +68,8 @@ struct State {
     edition: u64,
     /// Whether the server has taken the current one.
     worked: bool,
+    /// Whether the server takes the current one no more.
+    spent: bool,
 }
 
 struct Token {
@@ -109,6 +111,7 @@ pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
             refresh: refresh.map(Refresh::OfJob),
             edition: 0,
             worked: false,
+            spent: false,
         }),
         turn: tokio::sync::Mutex::default(),
     }))
@@ -125,7 +128,7 @@ impl Tokens {
     #[must_use]
     pub fn is_fresh(&self, now: Instant) -> bool {
         let state = self.state();
-        let token = state.token.as_ref();
+        let token = state.token.as_ref().filter(|_| !state.spent);
         token.is_some_and(|token| token.until.is_none_or(|until| now < until))
     }
 
@@ -151,12 +154,11 @@ impl Tokens {
     #[must_use]
     pub fn refused(&self, edition: u64) -> bool {
         let mut state = self.state();
-        if state.edition != edition || state.token.is_none() {
+        if state.edition != edition || state.spent {
             return true;
         }
-        if state.worked {
-            state.token = None;
-        }
+        // It stays: others may be about to sign with it, and will hear the same.
+        state.spent = state.worked;
         state.worked
     }
 
@@ -241,6 +243,7 @@ impl Tokens {
         });
         state.edition += 1;
         state.worked = false;
+        state.spent = false;
         Ok(())
     }
 
@@ -364,6 +367,8 @@ mod tests {
         assert!(!tokens.refused(first) && tokens.is_fresh(now));
         tokens.worked(first);
         assert!(tokens.refused(first) && !tokens.is_fresh(now));
+        let mut late = Request::get("https://h").body(Bytes::new()).unwrap();
+        scheme.sign(&mut late, SystemTime::now()).unwrap();
         tokens.accept(&answer("t2", 3600), now).unwrap();
         assert!(tokens.refused(first), "another has fetched a new one");
         assert!(!tokens.refused(tokens.edition()));
