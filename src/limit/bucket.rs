@@ -54,8 +54,6 @@ pub struct Bucket {
 }
 
 const SMALLEST_MARGIN: Duration = Duration::from_millis(20);
-/// So many periods what a refusal taught is believed at first.
-const BELIEVED: u32 = 4;
 /// So many eighths: the slowest that it leaks is half of what the job says.
 const SLOWEST: u64 = 8;
 
@@ -77,7 +75,7 @@ impl Bucket {
             per_unit,
             declared: (per_unit, burst),
             slower: 0,
-            patience: Patience::new(period, BELIEVED),
+            patience: Patience::new(period),
             guard,
             linger,
             margin: SMALLEST_MARGIN,
@@ -388,7 +386,7 @@ mod tests {
         }
         let (declared, _) = bucket.declared;
         let mut times = Vec::new();
-        for second in 1..12 {
+        for second in 1..24 {
             let now = at(second * 1_000);
             bucket.earliest(now, 3);
             let mut holds = [0; 3].map(|_| bucket.take(now, 1));
@@ -396,7 +394,8 @@ mod tests {
             holds.iter_mut().for_each(|hold| bucket.answered(now, hold));
             times.push(bucket.per_unit.as_nanos() * 8 / declared.as_nanos());
         }
-        assert_eq!(times, [12, 12, 12, 11, 11, 9, 9, 8, 8, 8, 8]);
+        assert_eq!(times[..15], [12; 15]);
+        assert_eq!(times[15..], [11, 11, 9, 9, 8, 8, 8, 8]);
     }
 
     #[test]

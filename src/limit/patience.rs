@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use super::time::Time;
 
+/// So many periods it is believed at first.
+const BELIEVED: u32 = 16;
 /// So many periods show that a step was right: what was sent since has all been counted
 /// together by then.
 const STEP: u32 = 2;
@@ -19,8 +21,6 @@ const STEP: u32 = 2;
 #[derive(Debug)]
 pub struct Patience {
     period: Duration,
-    /// So many periods, at least.
-    first: u32,
     periods: u32,
     until: Time,
     /// The next step; each is twice as large as the one before.
@@ -33,13 +33,12 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// It begins with so many of these periods.
+    /// In periods of this length.
     #[must_use]
-    pub fn new(period: Duration, first: u32) -> Patience {
+    pub fn new(period: Duration) -> Patience {
         Patience {
             period,
-            first,
-            periods: first,
+            periods: BELIEVED,
             until: Time::ZERO,
             step: 1,
             tries: false,
@@ -77,7 +76,7 @@ impl Patience {
             self.step = self.step.saturating_mul(2);
         } else if std::mem::take(&mut self.tries) {
             // It has held without as long as with it: the next refusal is another story.
-            self.periods = (self.periods / 2).max(self.first);
+            self.periods = (self.periods / 2).max(BELIEVED);
         }
         self.wait(now, if is_last { self.periods } else { STEP });
         step
@@ -114,7 +113,7 @@ mod tests {
     }
 
     fn patience() -> Patience {
-        Patience::new(Duration::from_secs(1), 4)
+        Patience::new(Duration::from_secs(1))
     }
 
     #[test]
@@ -122,14 +121,14 @@ mod tests {
         let mut patience = patience();
         patience.refused(at(10));
         let steps = forgets(&mut patience, 10, 10..100);
-        assert_eq!(steps, [(14, 1), (16, 2), (18, 4), (20, 3)]);
+        assert_eq!(steps, [(26, 1), (28, 2), (30, 4), (32, 3)]);
     }
 
     #[test]
     fn what_is_refused_again_is_believed_for_twice_as_long() {
         let mut patience = patience();
         let mut now = 0;
-        for periods in [4, 8, 16, 32] {
+        for periods in [16, 32, 64, 128] {
             patience.refused(at(now));
             // Others that were in flight are refused, too, and teach nothing new.
             patience.refused(at(now));
@@ -143,12 +142,12 @@ mod tests {
     fn a_refusal_long_after_all_was_forgotten_is_another_story() {
         let mut patience = patience();
         patience.refused(at(0));
-        assert_eq!(forgets(&mut patience, 1, 0..5), [(4, 1)]);
-        patience.refused(at(5));
-        assert_eq!(forgets(&mut patience, 1, 5..14), [(13, 1)]);
-        assert_eq!(forgets(&mut patience, 0, 14..30), []);
-        patience.refused(at(30));
-        assert_eq!(forgets(&mut patience, 1, 30..40), [(34, 1)]);
+        assert_eq!(forgets(&mut patience, 1, 0..17), [(16, 1)]);
+        patience.refused(at(17));
+        assert_eq!(forgets(&mut patience, 1, 17..50), [(49, 1)]);
+        assert_eq!(forgets(&mut patience, 0, 50..120), []);
+        patience.refused(at(120));
+        assert_eq!(forgets(&mut patience, 1, 120..140), [(136, 1)]);
     }
 
     #[test]

@@ -11,9 +11,6 @@ use super::kind::{Hold, Kind, Place, When};
 use super::patience::Patience;
 use super::time::Time;
 
-/// So many periods it stays awake at first.
-const BELIEVED: u32 = 16;
-
 /// Attempts leave a gap apart.
 #[derive(Debug)]
 pub struct Spacing {
@@ -46,7 +43,7 @@ impl Spacing {
     pub fn once_refused(gap: Duration, before: u32, period: Duration) -> Spacing {
         Spacing {
             asleep: before + 1,
-            patience: Some(Patience::new(period, BELIEVED)),
+            patience: Some(Patience::new(period)),
             ..Spacing::new(gap)
         }
     }

@@ -86,8 +86,6 @@ const SENT_MARGIN: Duration = Duration::from_millis(20);
 const ACKED_PART: u32 = 50;
 /// Over so many margins all units go out under that guard, lest the program fall behind.
 const PACED: u32 = 5;
-/// So many periods what a refusal taught is believed at first.
-const BELIEVED: u32 = 2;
 
 impl<S: Span> Window<S> {
     /// All units free. `linger` is how long after it was given up an attempt may
@@ -112,7 +110,7 @@ impl<S: Span> Window<S> {
             declared: units,
             ceiling: units,
             taken_in: TakenIn::new(period),
-            patience: Patience::new(period, BELIEVED),
+            patience: Patience::new(period),
             unanswered: 0,
         }
     }

@@ -105,8 +105,8 @@ fn where_the_declared_limit_is_a_fifth_too_high_two_are_refused_in_a_window_at_m
         case.assert_all_done(&simulation);
         let most = case.most_refusals(&simulation);
         assert!(most <= 2, "{}: {most}", case.0);
-        // What was learnt once holds for good.
+        // In up to 2,000 windows what was learnt is doubted now and then, ever more seldom.
         let refused = simulation.server.refused;
-        assert!(refused <= 4, "{}: {refused}", case.0);
+        assert!(refused <= 6, "{}: {refused}", case.0);
     }
 }
