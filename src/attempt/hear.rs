@@ -38,6 +38,8 @@ impl Walk {
                 permit.returned();
                 self.live().unsent();
             }
+            // What is in front of the server may have counted it.
+            Err(trouble) if trouble.landed == Landed::Undone => permit.failed(),
             Err(_) => permit.lost(),
         }
         head

@@ -30,7 +30,7 @@ impl Seen {
     /// Takes in what the server may have seen of an attempt.
     pub fn judge(&mut self, landed: Landed) {
         match landed {
-            Landed::No => self.take_back(),
+            Landed::No | Landed::Undone => self.take_back(),
             Landed::Maybe => self.may_be_done = true,
             Landed::Final => {}
         }

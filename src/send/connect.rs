@@ -2,6 +2,7 @@
 //! one, and TLS.
 //! [door: network]
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -162,9 +163,17 @@ impl Transport {
     /// A new connection to an origin.
     pub(super) async fn connect(&self, origin: &Origin) -> Result<Connection, Trouble> {
         let limit = self.settings.connect_timeout;
-        tokio::time::timeout(limit, self.dial(origin))
+        let missing = Cell::new("no connection");
+        let open = async {
+            let connection = self.dial(origin).await?;
+            missing.set("no HTTP/2 settings from the server");
+            let welcome = connection.welcome().await;
+            welcome.map_err(|why| not_welcome(origin, &why))?;
+            Ok(connection)
+        };
+        tokio::time::timeout(limit, open)
             .await
-            .unwrap_or_else(|_| Err(too_slow(origin, limit)))
+            .unwrap_or_else(|_| Err(too_slow(origin, missing.get(), limit)))
     }
 
     async fn dial(&self, origin: &Origin) -> Result<Connection, Trouble> {
@@ -367,10 +376,18 @@ async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &Intercept) -> Result<Up
         .map_err(|error| refused(causes(&error)))
 }
 
-fn too_slow(origin: &Origin, limit: Duration) -> Trouble {
+fn not_welcome(origin: &Origin, why: &str) -> Trouble {
+    let detail = format!(
+        "{}:{}: the connection ended before the server sent its HTTP/2 settings: {why}",
+        origin.host, origin.port
+    );
+    trouble("connect", detail, Landed::No)
+}
+
+fn too_slow(origin: &Origin, missing: &str, limit: Duration) -> Trouble {
     let limit = humantime::format_duration(limit);
     let detail = format!(
-        "{}:{}: no connection within {limit} (send.connect-timeout or --connect-timeout)",
+        "{}:{}: {missing} within {limit} (send.connect-timeout or --connect-timeout)",
         origin.host, origin.port
     );
     trouble("connect", detail, Landed::No)

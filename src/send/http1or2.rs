@@ -3,7 +3,7 @@
 //! Nothing here sends a request twice: what hyper could not write comes back
 //! unsent, and anything else is the caller's to judge.
 
-use std::cell::Cell;
+use std::error::Error;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 
@@ -19,10 +19,8 @@ use tokio_util::either::Either;
 use super::acked::{Mark, Requests, Tap, Wire};
 use super::outgoing::Outgoing;
 use super::route::Form;
+use super::streams::{Local, Streams};
 use super::{Landed, Trouble, causes};
-
-/// What most servers allow on one connection.
-const MOST_STREAMS: usize = 100;
 
 /// The head of an answer; its body is still on the way.
 pub type Head = Response<Incoming>;
@@ -45,11 +43,6 @@ pub enum Connection {
         wire: Weak<Wire>,
         task: AbortHandle,
     },
-}
-
-/// How many requests are on a connection now; one less when it is dropped.
-pub struct Streams {
-    count: Rc<Cell<usize>>,
 }
 
 impl Connection {
@@ -79,22 +72,30 @@ impl Connection {
     {
         let weak = wire.as_ref().map_or_else(Weak::new, Rc::downgrade);
         let io = Tap::new(io, wire.map(Requests::http2));
-        let (sender, connection) = http2::Builder::new(Local)
+        let local = Local::default();
+        let (sender, connection) = http2::Builder::new(local.clone())
             .timer(TokioTimer::new())
             .adaptive_window(true)
+            // None until the server has said how many.
+            .initial_max_send_streams(0)
             .handshake(TokioIo::new(io))
             .await
             .map_err(|error| lost(&error, Landed::No))?;
-        let task = tokio::task::spawn_local(connection).abort_handle();
-        let streams = Streams {
-            count: Rc::default(),
-        };
+        let (streams, task) = Streams::run(connection, local);
         Ok(Connection::Http2 {
             sender,
             streams,
             wire: weak,
             task,
         })
+    }
+
+    /// Waits until the server has said how many requests it takes at once.
+    pub async fn welcome(&self) -> Result<(), String> {
+        match self {
+            Connection::Http1 { .. } => Ok(()),
+            Connection::Http2 { streams, .. } => streams.welcome().await,
+        }
     }
 
     /// Another way into the same connection, if it takes more requests.
@@ -108,13 +109,24 @@ impl Connection {
         else {
             return None;
         };
-        let free = !sender.is_closed() && streams.count.get() < MOST_STREAMS;
-        free.then(|| Connection::Http2 {
+        if sender.is_closed() {
+            return None;
+        }
+        Some(Connection::Http2 {
             sender: sender.clone(),
-            streams: streams.take(),
+            streams: streams.take()?,
             wire: wire.clone(),
             task: task.clone(),
         })
+    }
+
+    /// Whether a request would be written at once: the server may have come to allow
+    /// fewer than it did.
+    pub fn has_room(&self) -> bool {
+        match self {
+            Connection::Http1 { .. } => true,
+            Connection::Http2 { streams, .. } => streams.fit(),
+        }
     }
 
     /// What reads and writes it; without that it is at its end.
@@ -191,28 +203,27 @@ impl Connection {
     }
 }
 
-impl Streams {
-    fn take(&self) -> Streams {
-        self.count.set(self.count.get() + 1);
-        Streams {
-            count: self.count.clone(),
-        }
-    }
-}
-
-impl Drop for Streams {
-    fn drop(&mut self) {
-        self.count.set(self.count.get().saturating_sub(1));
-    }
-}
-
 /// What hyper hands back was never written.
 fn unsent_or_lost<B>(mut error: TrySendError<B>) -> Trouble {
     let landed = match error.take_message() {
         Some(_) => Landed::No,
+        None if is_turned_away(error.error()) => Landed::Undone,
         None => Landed::Maybe,
     };
     lost(error.error(), landed)
+}
+
+/// Whether the server says that it did nothing with a request (RFC 9113, 8.7): it
+/// refused the stream, or left while streams up to an earlier one were all it had
+/// taken in. Others never end with its GOAWAY.
+fn is_turned_away(error: &hyper::Error) -> bool {
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        cause.is_remote()
+            && (cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
 }
 
 fn lost(error: &hyper::Error, landed: Landed) -> Trouble {
@@ -223,15 +234,5 @@ fn lost(error: &hyper::Error, landed: Landed) -> Trouble {
     }
 }
 
-/// Runs HTTP/2's tasks on the worker's own thread.
-#[derive(Clone, Copy)]
-struct Local;
-
-impl<F> hyper::rt::Executor<F> for Local
-where
-    F: Future<Output = ()> + 'static,
-{
-    fn execute(&self, task: F) {
-        tokio::task::spawn_local(task);
-    }
-}
+#[cfg(test)]
+mod tests;

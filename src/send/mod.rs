@@ -20,6 +20,7 @@ pub mod redirect;
 mod route;
 mod sender;
 mod settings;
+mod streams;
 mod tls;
 
 pub use connect::{Arrivals, Model, Transport};
@@ -58,6 +59,8 @@ pub struct Trouble {
 pub enum Landed {
     /// The server has not seen it.
     No,
+    /// The server has seen it, and did nothing with it.
+    Undone,
     /// The server may have acted on it.
     Maybe,
     /// Another attempt would end in the same way.

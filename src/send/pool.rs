@@ -81,9 +81,9 @@ impl Connections {
             return Ok(connection);
         }
         let connection = self.connect(transport).await?;
-        let shared = connection.share();
-        self.one_at_a_time.set(Some(shared.is_none()));
-        match shared {
+        let is_http1 = matches!(connection, Connection::Http1 { .. });
+        self.one_at_a_time.set(Some(is_http1));
+        match connection.share() {
             None => Ok(connection),
             Some(mine) => {
                 self.shared.borrow_mut().push(connection);
@@ -156,7 +156,8 @@ impl Lease {
 
     /// Whether the server will probably take another request on it.
     pub fn is_fresh(&self) -> bool {
-        !self.connection.is_closed() && Instant::now() < self.until
+        let connection = &self.connection;
+        !connection.is_closed() && connection.has_room() && Instant::now() < self.until
     }
 
     /// Puts it to rest, if it can be used again.

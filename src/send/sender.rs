@@ -72,7 +72,10 @@ impl Sender {
     pub async fn renew(&self, lease: Lease, uri: &Uri) -> Result<Lease, Trouble> {
         match lease.is_fresh() {
             true => Ok(lease),
-            false => self.lease(uri).await,
+            false => {
+                drop(lease);
+                self.lease(uri).await
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Against servers written by others: httpbin under gunicorn, and nginx with TLS,
 //! client certificates and HTTP/2. `tests/servers/install` brings them.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
@@ -248,6 +249,9 @@ fn nginx() -> Nginx {
         events {{ worker_connections 256; }}
         http {{
             access_log {here}/access.log;
+            log_format streams '$connection $status $server_protocol';
+            # Those that come sooner wait.
+            limit_req_zone $server_port zone=slow:64k rate=20r/s;
             client_body_temp_path {here}/b; proxy_temp_path {here}/p; fastcgi_temp_path {here}/f;
             uwsgi_temp_path {here}/u; scgi_temp_path {here}/s;
             ssl_certificate {here}/server.pem; ssl_certificate_key {here}/server.key;
@@ -266,6 +270,11 @@ fn nginx() -> Nginx {
                 http2_max_concurrent_streams 8;
                 default_type application/json;
                 location /private {{ if ($ssl_client_verify != SUCCESS) {{ return 403; }} return 200 '{{"private": true}}'; }}
+                location /slow {{
+                    access_log {here}/slow.log streams;
+                    limit_req zone=slow burst=100;
+                    root {here}; try_files /page.json =404;
+                }}
                 location / {{ return 200 '{{"protocol": "$server_protocol", "tls": "$ssl_protocol", "uri": "$request_uri"}}'; }}
             }}
         }}
@@ -318,6 +327,27 @@ fn nginx_speaks_http2_and_ends_connections_without_a_row_lost() {
     // Each row arrived as often as it was sent.
     let log = nginx.place.read("access.log");
     assert_eq!(log.matches("\"GET /v/7 HTTP/2.0\" 200").count(), 1, "{log}");
+}
+
+#[test]
+fn nginx_is_sent_no_more_on_a_connection_than_it_takes_at_once() {
+    let nginx = nginx();
+    let ended = nginx
+        .ask("slow")
+        .flags("--take 40 --workers 1 --concurrency 24 --extract page=.page")
+        .exits(0);
+    assert_eq!(ended.records().len(), 40);
+    let log = nginx.place.read("slow.log");
+    let connections: BTreeSet<&str> = log
+        .lines()
+        .map(|line| {
+            let (connection, rest) = line.split_once(' ').unwrap();
+            assert_eq!(rest, "200 HTTP/2.0");
+            connection
+        })
+        .collect();
+    // Eight at once is what it says: 24 need three connections.
+    assert!(connections.len() >= 3, "{log}");
 }
 
 #[test]
