@@ -149,6 +149,11 @@ impl Kind for Auto {
         self.window.is_idle(now)
     }
 
+    #[cfg(test)]
+    fn entries(&self) -> usize {
+        self.window.entries()
+    }
+
     fn most(&self) -> u64 {
         self.window.most()
     }

@@ -303,6 +303,11 @@ impl Kind for Bucket {
         self.in_flight == 0 && self.empty <= now
     }
 
+    #[cfg(test)]
+    fn entries(&self) -> usize {
+        self.late.len()
+    }
+
     fn most(&self) -> u64 {
         self.most
     }

@@ -24,9 +24,13 @@ pub struct Certificate {
 }
 
 /// Up to so many times are told apart exactly. Where there are more, those that
-/// lie closer together than a small part of the period are taken for the latest.
-const EXACT: usize = 8_192;
-const GRAINS: u32 = 4_096;
+/// lie closer together than a small part of the period, or of linger for what was
+/// lost, are taken for the latest.
+const EXACT: usize = 1_024;
+/// So small a part is less than what periods are taken longer by: it hides no limit
+/// that was kept.
+const GRAINS: u32 = 2_048;
+const LATE_GRAINS: u32 = 1_024;
 
 impl Certificate {
     /// For windows of this length.
@@ -45,8 +49,9 @@ impl Certificate {
     /// What arrived first does not count: it was earlier than was told.
     pub fn forget_first(&mut self) {
         if let Some((_, units)) = self.ended.front_mut() {
-            *units -= 1;
-            self.ended_units -= 1;
+            let one = 1.min(*units);
+            *units -= one;
+            self.ended_units -= one;
             if *units == 0 {
                 self.ended.pop_front();
             }
@@ -89,11 +94,25 @@ impl Certificate {
 
     /// The attempt arrived no later than `latest`.
     pub fn arrived(&mut self, latest: Time, units: u64) {
+        self.ends(latest, self.grain, units);
+    }
+
+    /// The same for one that may still arrive for as long as `linger`.
+    pub fn lost(&mut self, latest: Time, linger: Duration, units: u64) {
+        self.ends(latest, self.grain.max(linger / LATE_GRAINS), units);
+    }
+
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        self.ended.len()
+    }
+
+    fn ends(&mut self, latest: Time, grain: Duration, units: u64) {
         self.open = self.open.saturating_sub(units);
         self.ended_units += units;
         let latest = match self.ended.len() < EXACT {
             true => latest,
-            false => latest.round_up(self.grain),
+            false => latest.round_up(grain),
         };
         let place = self.ended.partition_point(|(time, _)| *time < latest);
         match self.ended.get_mut(place) {

@@ -23,7 +23,7 @@ impl Concurrency {
     #[must_use]
     pub fn new(units: u64, linger: Duration) -> Concurrency {
         Concurrency {
-            slots: Slots::new(units, Duration::ZERO),
+            slots: Slots::new(units, linger),
             linger,
         }
     }
@@ -58,6 +58,11 @@ impl Kind for Concurrency {
 
     fn is_idle(&mut self, now: Time) -> bool {
         self.slots.is_idle(now)
+    }
+
+    #[cfg(test)]
+    fn entries(&self) -> usize {
+        self.slots.entries()
     }
 
     fn most(&self) -> u64 {

@@ -118,6 +118,12 @@ pub trait Kind: fmt::Debug + Send {
     /// The most units that can have fallen into one window so far.
     fn most(&self) -> u64;
 
+    /// How many times it remembers.
+    #[cfg(test)]
+    fn entries(&self) -> usize {
+        0
+    }
+
     /// What is kept between periods, where that depends on what was learnt.
     fn margin(&self) -> Option<std::time::Duration> {
         None

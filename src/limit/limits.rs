@@ -120,6 +120,15 @@ impl Limits {
         members.all(|member| member.kind.close(now))
     }
 
+    /// The most times that one of them remembers.
+    #[cfg(test)]
+    pub fn entries(&mut self) -> usize {
+        let groups = self.pool.iter_mut().chain([&mut self.run]);
+        let members = groups.flat_map(Group::members);
+        let entries = members.map(|member| member.kind.entries());
+        entries.max().unwrap_or(0)
+    }
+
     /// Why nothing can be had from the ledger any more, if so.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {

@@ -10,13 +10,14 @@ use super::time::Time;
 const EXACT: u64 = 4_096;
 /// So many entries cover one period when they are shared.
 const ENTRIES: u32 = 2_048;
+/// So many cover the time for which what was lost may still arrive.
+const LATE_ENTRIES: u32 = 1_024;
 
 /// N slots. Each is free, in flight, or counted until a time that is known.
 #[derive(Debug)]
 pub struct Slots {
     units: u64,
-    /// Times are rounded up to multiples of this.
-    grain: Duration,
+    period: Duration,
     in_flight: u64,
     /// Units by the time at which they come back, in order.
     counted: VecDeque<(Time, u64)>,
@@ -30,10 +31,7 @@ impl Slots {
     pub fn new(units: u64, period: Duration) -> Slots {
         Slots {
             units,
-            grain: match units > EXACT {
-                true => period / ENTRIES,
-                false => Duration::ZERO,
-            },
+            period,
             in_flight: 0,
             counted: VecDeque::new(),
             counted_units: 0,
@@ -71,9 +69,19 @@ impl Slots {
     /// From now on they are counted until this time.
     pub fn count_until(&mut self, until: Time, hold: &mut Hold) {
         self.give_back(hold);
-        let until = until.round_up(self.grain);
+        let until = until.round_up(self.grain());
         self.add(until, hold.units);
         hold.place = Place::Until(until);
+    }
+
+    /// The same for what may still arrive for as long as `linger`.
+    pub fn count_late(&mut self, until: Time, linger: Duration, hold: &mut Hold) {
+        let until = match self.is_exact() {
+            true => until,
+            // A grain later than others, lest a reset take it for one that has arrived.
+            false => until.round_up(linger / LATE_ENTRIES).after(self.grain()),
+        };
+        self.count_until(until, hold);
     }
 
     /// They are free at once.
@@ -123,9 +131,15 @@ impl Slots {
     /// counted until `until` only.
     pub fn release_by(&mut self, now: Time, until: Time, latest: Time) {
         self.release(now);
-        let (until, latest) = (until.round_up(self.grain), latest.round_up(self.grain));
+        let (until, rounded) = (until.round_up(self.grain()), latest.round_up(self.grain()));
         let first = self.counted.partition_point(|(time, _)| *time <= until);
         let end = self.counted.partition_point(|(time, _)| *time <= latest);
+        // What was not rounded yet, when there were fewer slots, is later than it seems.
+        let at_latest = self
+            .counted
+            .get(end)
+            .is_some_and(|(time, _)| *time == rounded);
+        let end = end + usize::from(at_latest);
         let early = self.counted.drain(first..end.max(first));
         let units: u64 = early.map(|(_, units)| units).sum();
         self.counted_units -= units;
@@ -161,6 +175,23 @@ impl Slots {
         self.most
     }
 
+    fn is_exact(&self) -> bool {
+        self.units <= EXACT
+    }
+
+    /// Times are rounded up to multiples of this.
+    fn grain(&self) -> Duration {
+        match self.is_exact() {
+            true => Duration::ZERO,
+            false => self.period / ENTRIES,
+        }
+    }
+
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        self.counted.len()
+    }
+
     fn release(&mut self, now: Time) {
         while let Some(&(time, units)) = self.counted.front() {
             if time > now {
@@ -173,6 +204,9 @@ impl Slots {
 
     /// Most come in the order of their times, so the end is the usual place.
     fn add(&mut self, until: Time, units: u64) {
+        if units == 0 {
+            return;
+        }
         self.counted_units += units;
         let place = match self.counted.back() {
             Some(&(last, _)) if last >= until => {
@@ -252,5 +286,50 @@ mod tests {
         }
         assert!(slots.counted.len() <= 2_049, "{}", slots.counted.len());
         assert_eq!(slots.used(), 1_000_000);
+    }
+
+    #[test]
+    fn what_costs_nothing_is_not_remembered() {
+        let mut slots = Slots::new(10, Duration::from_secs(1));
+        for i in 0..100 {
+            let mut hold = slots.take(at(i), 1);
+            slots.count_until(at(1_000 + i), &mut hold);
+            slots.settle(at(i), &mut hold, 0);
+        }
+        assert_eq!((slots.used(), slots.entries()), (0, 0));
+    }
+
+    #[test]
+    fn they_may_become_many_later() {
+        let day = Duration::from_secs(86_400);
+        let mut slots = Slots::new(100, day);
+        let mut first = slots.take(at(7), 1);
+        slots.count_until(at(7).after(day), &mut first);
+        slots.resize(10_000_000);
+        for i in 0..100_000 {
+            let now = at(8 + i * 864);
+            let mut hold = slots.take(now, 1);
+            slots.count_until(now.after(day), &mut hold);
+        }
+        slots.give_back(&mut first);
+        assert_eq!(slots.used(), 100_000);
+        assert!(slots.entries() <= 2_049, "{}", slots.entries());
+    }
+
+    #[test]
+    fn a_reset_frees_nothing_that_may_still_arrive_however_many_there_are() {
+        let (hour, linger) = (Duration::from_secs(3_600), Duration::from_millis(100));
+        for units in [10, 10_000] {
+            for i in 0..2_000 {
+                let now = at(i);
+                let mut slots = Slots::new(units, hour);
+                let [mut answered, mut lost] = [0; 2].map(|_| slots.take(now, 1));
+                slots.count_until(now.after(hour), &mut answered);
+                slots.count_late(now.after(linger + hour), linger, &mut lost);
+                slots.release_by(now, at(5_000), now.after(hour));
+                assert_eq!(slots.earliest(at(9_000), units - 1), When::Now, "{i}");
+                assert_ne!(slots.earliest(at(9_000), units), When::Now, "{i}");
+            }
+        }
     }
 }

@@ -240,8 +240,9 @@ impl<S: Span> Kind for Window<S> {
         let acked = self.guard == Guard::Acked && !hold.is_in_flight();
         if !acked {
             let latest = now.after(self.linger);
-            self.certify(|certificate| certificate.arrived(latest, hold.units));
-            self.slots.count_until(self.span.end(latest), hold);
+            let linger = self.linger;
+            self.certify(|certificate| certificate.lost(latest, linger, hold.units));
+            self.slots.count_late(self.span.end(latest), linger, hold);
         }
     }
 
@@ -301,6 +302,12 @@ impl<S: Span> Kind for Window<S> {
 
     fn is_idle(&mut self, now: Time) -> bool {
         self.slots.is_idle(now)
+    }
+
+    #[cfg(test)]
+    fn entries(&self) -> usize {
+        let certified = self.certificate.as_ref().map_or(0, Certificate::entries);
+        self.slots.entries() + self.taken_in.entries() + certified
     }
 
     fn most(&self) -> u64 {

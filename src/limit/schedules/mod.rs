@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::{Demand, Guard, Policy, Settings};
 
+mod memory;
 mod recovery;
 mod servers;
 mod world;
