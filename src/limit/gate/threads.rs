@@ -68,8 +68,8 @@ fn no_wake_up_is_lost_and_nobody_passes_too_early() {
 }
 
 /// Goes through a gate that nobody has to wait at.
-fn pass_at_once(gate: &Gate) -> Permit {
-    let asked = pin!(gate.permit(1));
+fn pass_at_once(gate: &Gate, units: u64) -> Permit {
+    let asked = pin!(gate.permit(units));
     let polled = asked.poll(&mut Context::from_waker(Waker::noop()));
     let Poll::Ready(permit) = polled else {
         panic!("nothing holds it up");
@@ -94,19 +94,21 @@ fn what_was_taken_without_limits_counts_once_the_server_tells_of_one() {
         || {
             let gate = Gate::with_clock(Limits::none(), || Time::ZERO);
             let told = gate.clone();
-            let telling = thread::spawn(move || pass_at_once(&told).learn(Some(0), left(1_000)));
-            let passing: Vec<_> = (0..2)
-                .map(|_| {
+            let telling = thread::spawn(move || pass_at_once(&told, 1).learn(Some(0), left(1_000)));
+            // Costs are the limits' matter from the beginning.
+            let passing: Vec<_> = [1, 2]
+                .into_iter()
+                .map(|units| {
                     let gate = gate.clone();
-                    thread::spawn(move || (0..2).for_each(|_| drop(pass_at_once(&gate))))
+                    thread::spawn(move || (0..2).for_each(|_| drop(pass_at_once(&gate, units))))
                 })
                 .collect();
             for thread in passing.into_iter().chain([telling]) {
                 thread.join().unwrap();
             }
             // Nothing is in flight: so the server's count is believed as it is.
-            pass_at_once(&gate).learn(Some(0), left(1));
-            drop(pass_at_once(&gate));
+            pass_at_once(&gate, 1).learn(Some(0), left(1));
+            drop(pass_at_once(&gate, 1));
             // Whoever waits now would need a timer.
             let taken = gate.shared.lock().limits.take(Time::ZERO, &Ask::from(1));
             let until = Time::ZERO.after(Duration::from_secs(9));
@@ -143,5 +145,148 @@ fn who_changes_their_mind_takes_nothing_and_stops_nobody() {
             pass(&gate, &inside, 1);
         },
         SCHEDULES / 2,
+    );
+}
+
+/// Is refused, for no time at all; then a few go first, and the others wait for them.
+fn is_refused(gate: &Gate) {
+    let mut permit = block_on(gate.permit(1)).unwrap();
+    permit.sent();
+    permit.refused(Some(Duration::ZERO), 0.0);
+}
+
+#[test]
+fn a_refusal_where_nothing_was_limited_stops_nobody_for_good() {
+    shuttle::check_random(
+        || {
+            let gate = Gate::with_clock(Limits::none(), || Time::ZERO);
+            let many = Arc::new(AtomicU64::new(0));
+            let threads: Vec<_> = [true, true, false, false]
+                .into_iter()
+                .map(|refused| {
+                    let (gate, many) = (gate.clone(), many.clone());
+                    thread::spawn(move || match refused {
+                        true => is_refused(&gate),
+                        false => (0..2).for_each(|_| pass(&gate, &many, 9)),
+                    })
+                })
+                .collect();
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            assert_eq!(gate.waiting(), 0);
+            let mut state = gate.shared.lock();
+            let fresh = state.limits.take(Time::ZERO, &Ask::from(1)).is_ok();
+            assert!(fresh, "all are over, so whoever comes may go");
+        },
+        SCHEDULES / 4,
+    );
+}
+
+/// Waits as one task, and goes on waiting as another.
+fn pass_elsewhere(gate: &Gate, inside: &AtomicU64) {
+    let mut asking = pin!(gate.permit(1));
+    let asked = asking
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
+    let permit = match asked {
+        Poll::Ready(permit) => permit,
+        Poll::Pending => block_on(asking),
+    };
+    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+    let mut permit = permit.unwrap();
+    permit.sent();
+    permit.answered();
+    inside.fetch_sub(1, Ordering::SeqCst);
+}
+
+#[test]
+fn who_is_polled_elsewhere_is_woken_there() {
+    shuttle::check_random(
+        || {
+            let (gate, inside) = (gate(1), Arc::new(AtomicU64::new(0)));
+            let threads: Vec<_> = (0..3)
+                .map(|_| {
+                    let (gate, inside) = (gate.clone(), inside.clone());
+                    thread::spawn(move || pass_elsewhere(&gate, &inside))
+                })
+                .collect();
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            assert_eq!(gate.waiting(), 0);
+        },
+        SCHEDULES / 4,
+    );
+}
+
+/// What several do with a gate at once.
+#[derive(Debug, Clone, Copy)]
+enum Does {
+    Passes,
+    GivesBack,
+    ChangesMind,
+    Closes,
+}
+
+impl Does {
+    fn go(self, gate: &Gate, key: &'static str, inside: &AtomicU64) {
+        let ask = || Ask::new([1], [key.into()]);
+        match self {
+            Does::Passes => {
+                let mut permit = block_on(gate.permit(ask())).unwrap();
+                assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                permit.sent();
+                permit.answered();
+                inside.fetch_sub(1, Ordering::SeqCst);
+            }
+            Does::GivesBack => {
+                let mut permit = block_on(gate.permit(ask())).unwrap();
+                permit.sent();
+                permit.returned();
+            }
+            Does::ChangesMind => {
+                let mut asking = pin!(gate.permit(ask()));
+                let _ = asking
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()));
+            }
+            Does::Closes => gate.close(),
+        }
+    }
+}
+
+#[test]
+fn one_key_s_queue_moves_on_whatever_others_do() {
+    shuttle::check_random(
+        || {
+            let settings = Settings {
+                in_flight: Some(1),
+                per: Some("{{ tenant }}".into()),
+                ..Settings::default()
+            };
+            let policy = Policy::new(&settings, Duration::ZERO).unwrap();
+            let gate = Gate::with_clock(policy.limits(), || Time::ZERO);
+            let inside = ["a", "b"].map(|key| (key, Arc::new(AtomicU64::new(0))));
+            let threads: Vec<_> = [
+                (Does::Passes, 0),
+                (Does::Passes, 0),
+                (Does::ChangesMind, 0),
+                (Does::GivesBack, 0),
+                (Does::Passes, 1),
+                (Does::Closes, 1),
+            ]
+            .into_iter()
+            .map(|(does, key)| {
+                let (gate, (key, inside)) = (gate.clone(), inside[key].clone());
+                thread::spawn(move || does.go(&gate, key, &inside))
+            })
+            .collect();
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            assert_eq!(gate.waiting(), 0);
+        },
+        SCHEDULES / 4,
     );
 }
