@@ -258,6 +258,10 @@ def judge(port, case, server, process, began):
     return run, verdict["refused"], verdict["windows"][0]["most"]
 
 
+# What a request costs where nothing waits: the same rows, and a server that takes any number.
+UNLIMITED, FREE = "throng, no limit", "1000000/1s"
+
+
 def limited(rounds):
     """The slow limits leave the machine idle: there all programs run at once."""
     header = ["limit", "program", "seconds", "share of the bound", "refused", "most in a window", "CPU µs each"]
@@ -270,14 +274,16 @@ def limited(rounds):
             fast = units > 1_000
             going = {}
             for name, (port, case) in cases.items():
-                going[name] = (port, case, *judged(port, limit, case))
+                serves = FREE if name == UNLIMITED else limit
+                going[name] = (port, case, *judged(port, serves, case))
                 if fast:
                     made.setdefault(name, []).append(judge(*going.pop(name)))
             for name, running in going.items():
                 made.setdefault(name, []).append(judge(*running))
         for name, of in made.items():
             seconds = median(run.seconds for run, _, _ in of)
-            lines.append([limit, name, f"{seconds:.2f}", f"{bound / seconds:.1%}",
+            share = "" if name == UNLIMITED else f"{bound / seconds:.1%}"
+            lines.append([limit, name, f"{seconds:.2f}", share,
                           str(max(refused for _, refused, _ in of)), str(max(most for _, _, most in of)),
                           f"{median(run.cpu_each for run, _, _ in of):.0f}"])
     table("Limited", "Each program against a server of its own that counts arrivals in every window; refusals and the "
@@ -293,8 +299,9 @@ def limited_cases(limit, units, period, count):
         return port, make(f"http://127.0.0.1:{port}/v6/finance/quote/?symbols=")
 
     pace = ["--burst-delay", f"{period}s", "--burst-rate", str(units)] if units < period * 10 else ["-q", str(units // period)]
+    free = {UNLIMITED: at(lambda url: throng(url, count, 200))} if units > 1_000 else {}
     return {
-        "throng": at(lambda url: throng(url, count, 200, "-r", limit)),
+        "throng": at(lambda url: throng(url, count, 200, "-r", limit)), **free,
         "oha -q": at(lambda url: oha(url, count, 50, *pace)),
         "aiohttp with aiolimiter": at(lambda url: script("aiohttp_get", url, count, 200, units, period)),
         "a token bucket": at(lambda url: bucket(url, count, units, period)),
