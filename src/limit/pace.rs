@@ -17,7 +17,7 @@ use super::kind::When;
 use super::time::Time;
 
 /// Such a part of the time may go out at once: timers don't ring for every request.
-const AT_ONCE: u32 = 32;
+const AT_ONCE: u32 = 20;
 
 /// Lets units out one after the other.
 #[derive(Debug, Default)]
@@ -75,11 +75,11 @@ mod tests {
 
     #[test]
     fn all_go_out_over_the_time_however_seldom_somebody_looks() {
-        let every = goes_out(&mut Pace::default(), 1_000, 0..98);
-        assert_eq!((every[0], every[1], every[97]), (32, 10, 10));
-        assert_eq!(every.iter().sum::<u64>(), 1_002);
-        let seldom = goes_out(&mut Pace::default(), 1_000, (0..33).map(|look| look * 3));
-        assert_eq!(seldom, [&[32][..], &[30; 32]].concat());
+        let every = goes_out(&mut Pace::default(), 1_000, 0..96);
+        assert_eq!((every[0], every[1], every[95]), (51, 10, 10));
+        assert_eq!(every.iter().sum::<u64>(), 1_001);
+        let seldom = goes_out(&mut Pace::default(), 1_000, (0..20).map(|look| look * 5));
+        assert_eq!(seldom, [&[51][..], &[50; 19]].concat());
     }
 
     #[test]

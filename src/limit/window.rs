@@ -83,9 +83,9 @@ const SENT_MARGIN: Duration = Duration::from_millis(20);
 /// What the `acked` guard begins with, as a part of the period; no more than the
 /// above. The proof needs none: it is for the program behind the server's network
 /// stack, which counts a little later.
-const ACKED_PART: u32 = 80;
+const ACKED_PART: u32 = 50;
 /// Over so many margins all units go out under that guard, lest the program fall behind.
-const PACED: u32 = 8;
+const PACED: u32 = 5;
 
 impl<S: Span> Window<S> {
     /// All units free. `linger` is how long after it was given up an attempt may

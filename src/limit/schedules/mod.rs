@@ -290,12 +290,12 @@ fn acked_holds_when_acknowledgements_come_after_arrivals() {
 }
 
 /// A server whose network stack has at once what its program takes in one by one: all
-/// of the first window within eight margins, and each within half a margin.
+/// of the first window within five margins, and each within half a margin.
 fn slow_program(seed: u64) -> Case {
     let mut case = case(seed, &[Kind::Sliding]);
     let rate = case.settings.rate[0].amount;
-    let margin = (rate.period / 80).min(Duration::from_millis(20));
-    let each = (margin * 8 / rate.units as u32).min(margin / 2);
+    let margin = (rate.period / 50).min(Duration::from_millis(20));
+    let each = (margin * 5 / rate.units as u32).min(margin / 2);
     case.settings.guard = Guard::Acked;
     case.world = World {
         back: case.world.back,
