@@ -180,7 +180,8 @@ impl Line {
         Ok(taken)
     }
 
-    /// Lets smaller ones past the first of a queue, so often.
+    /// Lets smaller ones past the first of a queue, so often: none is smaller than one
+    /// request.
     fn overtake(
         &mut self,
         now: Time,
@@ -194,6 +195,9 @@ impl Line {
         let Some((_, first)) = queue.waiting.first_key_value() else {
             return;
         };
+        if !first.has_costs() {
+            return;
+        }
         let first = first.clone();
         let left = OVERTAKEN.saturating_sub(queue.overtaken) as usize;
         let behind = queue.waiting.iter().skip(1).take(LOOKED_AT);
