@@ -90,38 +90,20 @@ fn a_request_has_arrived_when_its_last_byte_is_there_and_before_its_answer() {
     server.join().unwrap();
 }
 
-/// Its kernel takes a request in that no program looks at before that is said.
-fn accept_when_said(listener: TcpListener, arrived: Arc<AtomicBool>) -> JoinHandle<()> {
-    std::thread::spawn(move || {
-        until_said(&arrived);
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut request = [0; 1 << 10];
-        let read = stream.read(&mut request).unwrap();
-        assert!(request[..read].ends_with(b"\r\n\r\n"));
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-        stream.write_all(answer).unwrap();
-    })
-}
-
-#[test]
-fn a_connection_that_is_new_is_given_time_to_be_accepted() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", address(&listener));
-    let arrived = Arc::new(AtomicBool::new(false));
-    let server = accept_when_said(listener, arrived.clone());
-    on_this_thread(async {
-        let sender = sender();
-        let before = Instant::now();
-        let mut lease = sender.lease(&url.parse().unwrap()).await.unwrap();
-        let request = Request::get(&url).body(Bytes::new()).unwrap();
-        let say = || {
-            assert!(before.elapsed() >= ACCEPTED, "{:?}", before.elapsed());
-            arrived.store(true, Ordering::SeqCst);
-        };
-        let head = sender.send(&mut lease, request, sender.start(), say).await;
-        assert_eq!(head.unwrap().status(), 200);
-    });
-    server.join().unwrap();
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_new_is_given_time_to_be_accepted() {
+    let wire = Wire::of_model(throng_mock::Acks::default());
+    let opened = tokio::time::Instant::now();
+    let mut requests = Requests::http1(wire.clone());
+    // All of it is acknowledged at once.
+    for later in [Duration::ZERO, ACCEPTED] {
+        tokio::time::sleep(later).await;
+        let (request, arrival) = Mark::new(Rc::downgrade(&wire));
+        drop(request);
+        requests.flushed();
+        arrival.await;
+        assert_eq!(opened.elapsed(), ACCEPTED + later);
+    }
 }
 
 #[test]
