@@ -67,9 +67,8 @@ impl Bucket {
         guard: Guard,
         linger: Duration,
     ) -> Bucket {
-        let nanos = period.as_nanos() * 10_005 / 10_000;
-        let per_unit = nanos.div_ceil(u128::from(units.max(1)));
-        let per_unit = Duration::from_nanos(u64::try_from(per_unit).unwrap_or(u64::MAX));
+        let longer = period.as_nanos() * 10_005 / 10_000;
+        let per_unit = nanos(longer.div_ceil(u128::from(units.max(1))));
         Bucket {
             burst,
             per_unit,
@@ -112,8 +111,7 @@ impl Bucket {
     }
 
     fn leaks_in(&self, units: u64) -> Duration {
-        let nanos = self.per_unit.as_nanos() * u128::from(units);
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        nanos(self.per_unit.as_nanos() * u128::from(units))
     }
 
     /// Leaks so many eighths of the declared time slower; what is in it stays.
@@ -121,17 +119,17 @@ impl Bucket {
         let (declared, _) = self.declared;
         let before = self.per_unit.as_nanos().max(1);
         self.slower = eighths;
-        self.per_unit = declared + declared.mul_f64(eighths as f64 / SLOWEST as f64);
+        let slower = declared.as_nanos() * u128::from(eighths) / u128::from(SLOWEST);
+        self.per_unit = declared + nanos(slower);
         let left = self.empty.since(now).as_nanos() * self.per_unit.as_nanos();
-        let left = Duration::from_nanos(u64::try_from(left.div_ceil(before)).unwrap_or(u64::MAX));
+        let left = nanos(left.div_ceil(before));
         self.empty = self.empty.max(now.after(left));
     }
 
     /// What is given back was perhaps poured in when it leaked as declared.
     fn give_back(&mut self, units: u64) {
         let (declared, _) = self.declared;
-        let nanos = declared.as_nanos() * u128::from(units);
-        let early = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        let early = nanos(declared.as_nanos() * u128::from(units));
         self.empty = self.empty.before(early);
     }
 
@@ -182,6 +180,11 @@ impl Bucket {
         let level = left.div_ceil(self.per_unit.as_nanos().max(1));
         u64::try_from(level).unwrap_or(u64::MAX)
     }
+}
+
+/// So many of them, or as many as there can be.
+fn nanos(nanos: u128) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 impl Kind for Bucket {

@@ -278,9 +278,11 @@ impl Part {
                 Box::new(Bucket::new(burst, (units, period), skew, guard, linger))
             }
             Kept::Spacing => Box::new(Spacing::new(period)),
-            Kept::OnceRefused(window) => {
-                Box::new(Spacing::once_refused(period, self.patience(), *window))
-            }
+            Kept::OnceRefused(window) => Box::new(Spacing::once_refused(
+                period,
+                self.refusals_before(),
+                *window,
+            )),
             Kept::Concurrency => Box::new(Concurrency::new(units, linger)),
             Kept::Budget => Box::new(Budget::new(units)),
             Kept::Auto => Box::new(Auto::new(units, period, skew, guard, linger)),
@@ -289,7 +291,7 @@ impl Part {
 
     /// How many refusals that our own count can't explain are not yet a reason to
     /// spread: what a margin explains, it is given time to grow for.
-    fn patience(&self) -> u32 {
+    fn refusals_before(&self) -> u32 {
         match self.guard {
             Guard::Strict => 0,
             Guard::Acked | Guard::Sent => 3,

@@ -98,9 +98,9 @@ fn no_such(wanted: &str, mut ids: Vec<String>) -> String {
         return "it has no operations".to_owned();
     }
     if wanted.is_empty() {
-        let more = match ids.len().checked_sub(MOST) {
-            None | Some(0) => String::new(),
-            Some(more) => format!(", and {more} more"),
+        let more = match ids.len().saturating_sub(MOST) {
+            0 => String::new(),
+            more => format!(", and {more} more"),
         };
         ids.truncate(MOST);
         return format!(
