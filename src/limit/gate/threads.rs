@@ -30,7 +30,10 @@ fn gate(in_flight: u64) -> Gate {
 
 /// Goes through the gate, and counts how many are behind it.
 fn pass(gate: &Gate, inside: &AtomicU64, most: u64) {
-    let mut permit = block_on(gate.permit(1)).unwrap();
+    go_in(block_on(gate.permit(1)).unwrap(), inside, most);
+}
+
+fn go_in(mut permit: Permit, inside: &AtomicU64, most: u64) {
     assert!(inside.fetch_add(1, Ordering::SeqCst) < most);
     permit.sent();
     permit.answered();
@@ -38,8 +41,8 @@ fn pass(gate: &Gate, inside: &AtomicU64, most: u64) {
 }
 
 /// Asks, waits or not, and goes away.
-fn change_mind(gate: &Gate) {
-    let mut asking = pin!(gate.permit(1));
+fn change_mind(gate: &Gate, ask: impl Into<Ask>) {
+    let mut asking = pin!(gate.permit(ask));
     let _ = asking
         .as_mut()
         .poll(&mut Context::from_waker(Waker::noop()));
@@ -129,7 +132,7 @@ fn who_changes_their_mind_takes_nothing_and_stops_nobody() {
             let fickle: Vec<_> = (0..2)
                 .map(|_| {
                     let gate = gate.clone();
-                    thread::spawn(move || change_mind(&gate))
+                    thread::spawn(move || change_mind(&gate, 1))
                 })
                 .collect();
             let steady: Vec<_> = (0..2)
@@ -193,11 +196,7 @@ fn pass_elsewhere(gate: &Gate, inside: &AtomicU64) {
         Poll::Ready(permit) => permit,
         Poll::Pending => block_on(asking),
     };
-    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
-    let mut permit = permit.unwrap();
-    permit.sent();
-    permit.answered();
-    inside.fetch_sub(1, Ordering::SeqCst);
+    go_in(permit.unwrap(), inside, 1);
 }
 
 #[test]
@@ -234,23 +233,14 @@ impl Does {
         let ask = || Ask::new([1], [key.into()]);
         match self {
             Does::Passes => {
-                let mut permit = block_on(gate.permit(ask())).unwrap();
-                assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
-                permit.sent();
-                permit.answered();
-                inside.fetch_sub(1, Ordering::SeqCst);
+                go_in(block_on(gate.permit(ask())).unwrap(), inside, 1);
             }
             Does::GivesBack => {
                 let mut permit = block_on(gate.permit(ask())).unwrap();
                 permit.sent();
                 permit.returned();
             }
-            Does::ChangesMind => {
-                let mut asking = pin!(gate.permit(ask()));
-                let _ = asking
-                    .as_mut()
-                    .poll(&mut Context::from_waker(Waker::noop()));
-            }
+            Does::ChangesMind => change_mind(gate, ask()),
             Does::Closes => gate.close(),
         }
     }
