@@ -263,14 +263,20 @@ impl Walk {
     fn check_reached(&self, outcome: &Outcome) -> Result<(), Stopped> {
         match outcome {
             Err(trouble) if trouble.is_of_host() && self.run.live.sending().answered == 0 => {
-                self.run.stop.ask(Reason::Trouble(format!(
+                Err(self.stop(format!(
                     "the server can't be reached: {}: {}; check request.url (--url), the network and the proxy settings",
                     trouble.kind, trouble.detail
-                )));
-                Err(Stopped)
+                )))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Asks the run to end, for a reason that may quote the server.
+    fn stop(&self, why: String) -> Stopped {
+        let why = self.run.plan.secrets.hide(why);
+        self.run.stop.ask(Reason::Trouble(why));
+        Stopped
     }
 
     fn step(&self) -> &Step {
@@ -327,10 +333,7 @@ impl Walk {
         }
         Record {
             row,
-            outcome: outcome.map_err(|failure| Failure {
-                kind: failure.kind,
-                detail: self.run.plan.secrets.hide(failure.detail),
-            }),
+            outcome,
             kept: Vec::new(),
             body: None,
             status: seen.status.map(|status| status.as_u16()),

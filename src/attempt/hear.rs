@@ -10,7 +10,6 @@ use crate::judge::signals::{Heard, Signal, signals};
 use crate::judge::{Closes, Meaning, Ruling};
 use crate::limit::{Permit, Told};
 use crate::send::{Answer, Head, Landed, Trouble};
-use crate::stop::Reason;
 
 impl Walk {
     /// Ends a permit as its attempt has ended, unless only the answer's body can tell.
@@ -117,9 +116,7 @@ impl Walk {
             )),
         };
         if let Some(why) = why {
-            self.run.stop.ask(Reason::Trouble(
-                why + &resume_after(pause, self.run.calendar_now()),
-            ));
+            self.stop(why + &resume_after(pause, self.run.calendar_now()));
         }
         true
     }

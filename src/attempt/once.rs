@@ -16,7 +16,11 @@ impl Walk {
         };
         match self.send(&request, terms, &mut Seen::default()).await {
             Ok(answer) => Ok(Ok(answer)),
-            Err(Break::Trouble(trouble)) => Ok(Err(trouble.failure())),
+            Err(Break::Trouble(trouble)) => {
+                let Failure { kind, detail } = trouble.failure();
+                let detail = self.run.plan.secrets.hide(detail);
+                Ok(Err(Failure { kind, detail }))
+            }
             Err(Break::Stopped) => Err(Stopped),
         }
     }

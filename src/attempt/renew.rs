@@ -13,7 +13,6 @@ use crate::causes::Cause;
 use crate::judge::Tries;
 use crate::limit::{Ask, Permit};
 use crate::send::{Answer, Landed, Lease, Trouble};
-use crate::stop::Reason;
 
 /// Which credentials an attempt was signed with.
 #[derive(Debug, Clone, Copy, Default)]
@@ -92,13 +91,10 @@ impl Walk {
     }
 
     fn no_token(&self, tokens: &Tokens, why: &str) -> Stopped {
-        let why = format!(
+        self.stop(format!(
             "no token could be had from {}: {why}; check auth.client-id, auth.client-secret and auth.refresh-token (--auth)",
             tokens.uri()
-        );
-        let why = self.run.plan.secrets.hide(why);
-        self.run.stop.ask(Reason::Trouble(why));
-        Stopped
+        ))
     }
 
     /// What an attempt is signed with now.
@@ -140,11 +136,9 @@ impl Walk {
         let renewed = self.unless_stopped(read).await?;
         let renewed = renewed.unwrap_or_else(|error| Err(error.to_string()));
         renewed.map_err(|why| {
-            let why = format!(
+            self.stop(format!(
                 "the server refuses the job's secrets, and they can't be read again: {why}"
-            );
-            self.run.stop.ask(Reason::Trouble(why));
-            Stopped
+            ))
         })
     }
 

@@ -13,7 +13,6 @@ use crate::limit::{Ask, Permit};
 use crate::record::Arrived;
 use crate::send::{Answer, Landed, Lease, Trouble};
 use crate::sink::Announcement;
-use crate::stop::Reason;
 
 /// A connection that ended while it waited for its permit costs no attempt, so often.
 const FREE_TRIES: u32 = 3;
@@ -96,9 +95,7 @@ impl Walk {
         for (unit, cost) in self.step().settler.costs(&answer.body) {
             permit.settle(unit, cost);
         }
-        // From here on nobody sees a secret that the server echoes.
-        let body = self.run.plan.secrets.hide_in(answer.body);
-        Ok(Answer { body, ..answer })
+        Ok(answer)
     }
 
     /// The trouble, unless there was no time left to wait for the answer: then all
@@ -153,10 +150,9 @@ impl Walk {
     /// used up, or a ledger be out of reach.
     fn used_up(&self) -> Stopped {
         let why = self.run.gate_at(self.place).trouble();
-        self.run.stop.ask(Reason::Trouble(why.unwrap_or_else(|| {
+        self.stop(why.unwrap_or_else(|| {
             "the total that the limits allow for a run is used up (limit.rate = \"N/run\")".into()
-        })));
-        Stopped
+        }))
     }
 
     /// When its request can have reached the server, if it was sent.

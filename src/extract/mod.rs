@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::record::Failure;
+use crate::record::{Failure, beginning};
 
 mod each;
 mod jq;
@@ -167,7 +167,7 @@ fn wrong(key: &str, why: &str) -> Error {
 }
 
 fn not_json(body: &[u8], error: &serde_json::Error) -> Failure {
-    let start: String = String::from_utf8_lossy(body).chars().take(80).collect();
+    let start = beginning(body, 80);
     Failure::new("not json", format!("{error}; the answer begins {start:?}"))
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use super::outbox::Outbox;
 use crate::plan::Plan;
 use crate::record::Record;
+use crate::secret::Secrets;
 use crate::source::Row;
 
 /// How long a batch waits for rows that the step before has yet to make.
@@ -31,10 +32,14 @@ pub struct Stage {
     pub patience: Option<Duration>,
 }
 
-/// The way out of a step.
+/// The way out of a step. What goes to the writer is without secrets; what goes to the
+/// next step is as the server has sent it.
 pub struct Exit {
     records: Rc<Outbox>,
     next: Option<Next>,
+    secrets: Secrets,
+    /// The values that earlier steps have put into the rows.
+    earlier: Vec<String>,
 }
 
 struct Next {
@@ -77,7 +82,23 @@ impl Exit {
             names: plan.step_at(at).extractor.names(),
             to,
         });
-        Exit { records, next }
+        Exit {
+            records,
+            next,
+            secrets: plan.secrets.clone(),
+            earlier: (0..at)
+                .flat_map(|earlier| plan.step_at(earlier).extractor.names())
+                .collect(),
+        }
+    }
+
+    /// The record as it is written, if it is one of the last step's or a failure.
+    pub fn shown(&self, mut record: Record) -> Record {
+        let goes_on = self.next.as_ref().is_some_and(|next| next.takes(&record));
+        if !goes_on && !self.secrets.is_empty() {
+            hide(&self.secrets, &mut record, &self.earlier);
+        }
+        record
     }
 
     /// Takes a record if nothing has to be waited for; else it comes back.
@@ -116,6 +137,21 @@ impl Next {
         row.fields.extend(self.names.iter().cloned().zip(values));
         row
     }
+}
+
+/// Takes secrets out of all that the servers said. What the input says stays.
+fn hide(secrets: &Secrets, record: &mut Record, earlier: &[String]) {
+    for name in earlier {
+        if let Some(value) = record.row.fields.get_mut(name) {
+            secrets.hide_in_value(value);
+        }
+    }
+    match &mut record.outcome {
+        Ok(values) => secrets.hide_in_values(values),
+        Err(failure) => failure.detail = secrets.hide(std::mem::take(&mut failure.detail)),
+    }
+    secrets.hide_in_values(&mut record.kept);
+    record.body = record.body.take().map(|body| secrets.hide_in_body(body));
 }
 
 /// A row that ends before the last step has none of that one's values.

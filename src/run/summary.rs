@@ -1,5 +1,6 @@
 //! What a run knows of itself, added to what its records tell. [door: clock]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Zoned;
@@ -40,13 +41,21 @@ pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duratio
         }),
         limits: limits(shared),
         insecure: shared.plan.step.transport.is_insecure(),
-        doubts: shared.live.doubts(),
+        doubts: doubts(shared),
         why: why(shared, &causes),
         causes,
         workers: worker_reports(shared, workers),
         ending: ending(shared, tally),
         ..of_records
     }
+}
+
+/// Headers that said what can't be; they may echo a secret.
+fn doubts(shared: &Shared) -> BTreeMap<String, String> {
+    let doubts = shared.live.doubts().into_iter();
+    doubts
+        .map(|(header, why)| (header, shared.plan.secrets.hide(why)))
+        .collect()
 }
 
 /// The bound for as many requests as were needed, at their mean latency.

@@ -107,6 +107,7 @@ async fn step(walk: Walk, inbox: Inbox, exit: Exit, (in_flight, stop): (usize, S
 /// Takes one row after the other to its record.
 async fn serve(walk: Rc<Walk>, inbox: Rc<Inbox>, exit: Rc<Exit>) {
     let put = async |record| {
+        let record = exit.shown(record);
         if let Some(record) = exit.try_put(record) {
             let _waits = walk.waits(Cause::Output);
             exit.put(record).await;

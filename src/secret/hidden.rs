@@ -1,120 +1,332 @@
 //! The values that nobody may see: where a text holds one, `***` stands instead. Pure.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use base64::Engine;
-use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value};
 
-/// Shorter values are not hidden: they would blank out half of every text.
+use super::literals;
+use super::matcher::{End, Matcher};
+
+/// Shorter values, in bytes, are not hidden unless that is asked for: they would blank
+/// out half of every text.
 const SHORTEST: usize = 4;
 
-/// What RFC 3986 reserves, and what a strict encoder leaves alone.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const HIDDEN: &[u8] = b"***";
 
 /// The secret values of a job, which may grow while it runs. Clones share them.
 /// It can't be printed.
 #[derive(Clone, Default)]
 pub struct Secrets {
-    hidden: Arc<RwLock<Arc<[String]>>>,
+    hidden: Arc<RwLock<Arc<Hidden>>>,
+}
+
+#[derive(Default)]
+struct Hidden {
+    /// Hidden everywhere.
+    secrets: Vec<String>,
+    /// Hidden in what throng says.
+    doubtful: Vec<String>,
+    /// What is hidden in values of answers.
+    in_answers: Matcher,
+    /// What is hidden in what throng says.
+    in_messages: Matcher,
 }
 
 impl Secrets {
-    /// One more value, also in the forms that URLs, JSON and base64 give it.
+    /// One more value, unless it is shorter than 4 bytes.
     pub fn add(&self, value: &str) {
-        if value.len() < SHORTEST {
+        if value.len() >= SHORTEST {
+            self.add_declared(value);
+        }
+    }
+
+    /// One more value, however short: the job says that it is a secret.
+    pub fn add_declared(&self, value: &str) {
+        self.change(value, |hidden| &mut hidden.secrets);
+    }
+
+    /// One more value that may be no secret at all: it is hidden in messages, plans and
+    /// details of failures, and not in the values of answers, which it could spoil.
+    pub fn add_doubtful(&self, value: &str) {
+        if value.len() >= SHORTEST {
+            self.change(value, |hidden| &mut hidden.doubtful);
+        }
+    }
+
+    fn change(&self, value: &str, list: impl Fn(&mut Hidden) -> &mut Vec<String>) {
+        let mut hidden = self.hidden.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Hidden {
+            secrets: hidden.secrets.clone(),
+            doubtful: hidden.doubtful.clone(),
+            ..Hidden::default()
+        };
+        let values = list(&mut next);
+        if value.is_empty() || values.iter().any(|known| known == value) {
             return;
         }
-        let mut hidden = self.hidden.write().unwrap_or_else(PoisonError::into_inner);
-        let mut all = hidden.to_vec();
-        all.extend(forms(value));
-        // The longest first, so that one secret within another leaves nothing behind.
-        all.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
-        all.dedup();
-        *hidden = all.into();
+        values.push(value.to_owned());
+        let (secrets, doubtful) = (next.secrets.iter(), next.doubtful.iter());
+        next.in_answers = Matcher::new(secrets.clone().map(String::as_str));
+        next.in_messages = Matcher::new(secrets.chain(doubtful).map(String::as_str));
+        *hidden = Arc::new(next);
     }
 
     /// Whether there are any.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.all().is_empty()
+        self.now().in_messages.is_empty()
     }
 
-    /// The text without them.
+    /// What throng says, without them. Where a `…` cuts one off, its beginning is
+    /// hidden as well.
     #[must_use]
     pub fn hide(&self, text: String) -> String {
-        hide(&self.all(), text)
+        let found = self.now().in_messages.ranges(text.as_bytes(), End::OrCut);
+        hide_text(text, &found)
     }
 
-    /// The body of an answer without them.
+    /// A value of an answer without them: its texts, and the names in it. Numbers and
+    /// structure stay.
+    pub fn hide_in_value(&self, value: &mut Value) {
+        self.hide_in_values(std::slice::from_mut(value));
+    }
+
+    /// Values of an answer without them.
+    pub fn hide_in_values(&self, values: &mut [Value]) {
+        let hidden = self.now();
+        if !hidden.in_answers.is_empty() {
+            let all = values.iter_mut();
+            all.for_each(|value| hidden.in_answers.hide_in_value(value));
+        }
+    }
+
+    /// The body of an answer, as a text, without them.
+    #[must_use]
+    pub fn hide_in_body(&self, body: String) -> String {
+        let found = self.now().in_answers.in_body(body.as_bytes());
+        hide_text(body, &found)
+    }
+
+    /// The body of an answer without them. Of JSON, only what stands between quotes
+    /// changes, and stays JSON; everything else is as it was, byte for byte.
     #[must_use]
     pub fn hide_in(&self, body: Bytes) -> Bytes {
-        let all = self.all();
-        if all.is_empty() {
+        let found = self.now().in_answers.in_body(&body);
+        if found.is_empty() {
             return body;
         }
-        let text = String::from_utf8_lossy(&body);
-        match all.iter().any(|secret| text.contains(secret.as_str())) {
-            true => hide(&all, text.into_owned()).into(),
-            false => body,
-        }
+        hide(&body, &found).into()
     }
 
-    fn all(&self) -> Arc<[String]> {
+    fn now(&self) -> Arc<Hidden> {
         let hidden = self.hidden.read().unwrap_or_else(PoisonError::into_inner);
         hidden.clone()
     }
 }
 
-fn hide(all: &[String], text: String) -> String {
-    all.iter()
-        .fold(text, |text, secret| match text.contains(secret.as_str()) {
-            true => text.replace(secret.as_str(), "***"),
-            false => text,
-        })
+impl Matcher {
+    fn hide_in_value(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                let found = self.ranges(text.as_bytes(), End::Whole);
+                if !found.is_empty() {
+                    *text = hide_text(std::mem::take(text), &found);
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.hide_in_value(item)),
+            Value::Object(map) => {
+                if map.keys().any(|name| self.finds(name.as_bytes())) {
+                    *map = self.renamed(std::mem::take(map));
+                }
+                map.values_mut().for_each(|item| self.hide_in_value(item));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    /// With names that hold no secret; two that come to one name are both kept.
+    fn renamed(&self, map: Map<String, Value>) -> Map<String, Value> {
+        let mut renamed = Map::new();
+        for (name, value) in map {
+            let found = self.ranges(name.as_bytes(), End::Whole);
+            let mut name = hide_text(name, &found);
+            while renamed.contains_key(&name) {
+                name.push('*');
+            }
+            renamed.insert(name, value);
+        }
+        renamed
+    }
+
+    /// Where it holds any, as JSON if it is that.
+    fn in_body(&self, body: &[u8]) -> Vec<Range<usize>> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let anywhere = self.ranges(body, End::Whole);
+        let Ok(text) = std::str::from_utf8(body) else {
+            return anywhere;
+        };
+        let within = literals::ranges(self, text);
+        let is_clean = anywhere.is_empty() && within.is_empty();
+        if !is_clean && literals::is_json(text) {
+            within
+        } else {
+            anywhere
+        }
+    }
 }
 
-fn forms(value: &str) -> [String; 7] {
-    let json = serde_json::Value::from(value).to_string();
-    [
-        value.to_owned(),
-        utf8_percent_encode(value, NON_ALPHANUMERIC).to_string(),
-        utf8_percent_encode(value, RESERVED).to_string(),
-        json[1..json.len() - 1].to_owned(),
-        BASE64_STANDARD.encode(value),
-        BASE64_STANDARD_NO_PAD.encode(value),
-        BASE64_URL_SAFE_NO_PAD.encode(value),
-    ]
+/// The text with `***` in these places.
+fn hide(text: &[u8], places: &[Range<usize>]) -> Vec<u8> {
+    let mut hidden = Vec::with_capacity(text.len());
+    let mut from = 0;
+    for place in places {
+        hidden.extend_from_slice(&text[from..place.start]);
+        hidden.extend_from_slice(HIDDEN);
+        from = place.end;
+    }
+    hidden.extend_from_slice(&text[from..]);
+    hidden
+}
+
+/// A text stays a text: its secrets begin and end with whole characters.
+fn hide_text(text: String, places: &[Range<usize>]) -> String {
+    if places.is_empty() {
+        return text;
+    }
+    let hidden = hide(text.as_bytes(), places);
+    String::from_utf8(hidden)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secrets({})", self.all().len())
+        write!(f, "Secrets({})", self.now().secrets.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+    use serde_json::json;
+
     use super::*;
+
+    fn secrets(values: &[&str]) -> Secrets {
+        let secrets = Secrets::default();
+        values.iter().for_each(|value| secrets.clone().add(value));
+        secrets
+    }
 
     #[test]
     fn a_secret_is_hidden_in_every_form() {
-        let secrets = Secrets::default();
-        for value in ["s3cr&t_", "s3cr&t_longer", "pass\"word", "us"] {
-            secrets.clone().add(value);
-        }
+        let secrets = secrets(&["s3cr&t_", "s3cr&t_longer", "pass\"word", "us"]);
         let text = "s3cr%26t%5F s3cr%26t_ us s3cr&t_longer, s3cr&t_ pass\\\"word pass%22word";
         assert_eq!(secrets.hide(text.to_owned()), "*** *** us ***, *** *** ***");
-        let basic = format!("Basic {}", BASE64_STANDARD.encode("s3cr&t_longer"));
-        assert_eq!(secrets.hide(basic), "Basic ***");
-        let body = Bytes::from_static(b"\xff {\"key\":\"s3cr&t_\"}");
-        assert_eq!(secrets.hide_in(body), "\u{fffd} {\"key\":\"***\"}");
         assert!(!format!("{secrets:?}").contains("s3cr"));
+    }
+
+    #[test]
+    fn base64_of_it_is_hidden_wherever_it_stands() {
+        let secret = "S3cr\u{fc}t/key+of=mine?>~";
+        let secrets = secrets(&[secret]);
+        for before in ["", "u", "us", "me:", "user"] {
+            for after in ["", ":", "ab", "abc"] {
+                let whole = format!("{before}{secret}{after}");
+                let standard = BASE64_STANDARD.encode(&whole);
+                for text in [
+                    standard.clone(),
+                    BASE64_URL_SAFE_NO_PAD.encode(&whole),
+                    standard.replace('/', "\\/").replace('=', "%3d"),
+                ] {
+                    let hidden = secrets.hide(format!("Basic {text} x"));
+                    let left = hidden.len() - "Basic *** x".len();
+                    let most = (before.len() + after.len()) * 4 / 3 + 7;
+                    assert!(hidden.contains("***") && left <= most, "{text}: {hidden}");
+                }
+            }
+        }
+        let basic = BASE64_STANDARD.encode(secret);
+        assert_eq!(secrets.hide(format!("Basic {basic}.")), "Basic ***.");
+    }
+
+    #[test]
+    fn of_a_text_that_was_cut_no_part_of_it_is_left() {
+        let secrets = secrets(&["a-very-secret/key"]);
+        for (text, hidden) in [
+            ("bad key a-ver…", "bad key ***…"),
+            (r"bad key a-very-secret\u00…", r"bad key ***\u00…"),
+            ("a-v", "a-v"),
+            ("a-very other…", "a-very other…"),
+        ] {
+            assert_eq!(secrets.hide(text.to_owned()), hidden);
+        }
+    }
+
+    #[test]
+    fn what_overlaps_is_hidden_as_one() {
+        let secrets = secrets(&["abcdef", "defghi", "ghi~"]);
+        assert_eq!(secrets.hide("xabcdefghi~y".to_owned()), "x***y");
+        assert_eq!(secrets.hide("abcdefabcdef".to_owned()), "******");
+    }
+
+    #[test]
+    fn a_value_keeps_its_numbers_and_its_structure() {
+        let secrets = secrets(&["12345", "na/me"]);
+        let mut value = json!({
+            "total": 12345, "text": "12345", "12345": [1.12345, "a12345b", {"na/me": null}],
+            "x12345": true, "x*": 1,
+        });
+        secrets.hide_in_value(&mut value);
+        let expected = json!({
+            "total": 12345, "text": "***", "***": [1.12345, "a***b", {"***": null}],
+            "x***": true, "x*": 1,
+        });
+        assert_eq!(value, expected);
+        let mut twice = json!({"12345": 1, "***": 2, "na/me": 3});
+        secrets.hide_in_value(&mut twice);
+        assert_eq!(twice, json!({"***": 1, "****": 2, "*****": 3}));
+    }
+
+    #[test]
+    fn a_body_of_json_changes_between_quotes_alone() {
+        let secrets = secrets(&["12345", "a/b\"c+"]);
+        for (body, hidden) in [
+            (
+                r#"{"id": 12345, "12345" : "x\n\u0031234\u0035"}"#,
+                r#"{"id": 12345, "***" : "x\n***"}"#,
+            ),
+            (r#"["a\/b\"c\u002B", 1.0e5]"#, r#"["***", 1.0e5]"#),
+            (r#"["\\a/b\u0022c+\\"]"#, r#"["\\***\\"]"#),
+            (
+                "{\"n\":12345}\n{\"n\":\"12345\"}",
+                "{\"n\":12345}\n{\"n\":\"***\"}",
+            ),
+            ("id 12345, a%2fb&quot;c&#43;", "id ***, ***"),
+            ("no", "no"),
+        ] {
+            let found = secrets.hide_in(Bytes::from(body.to_owned()));
+            assert_eq!(found, hidden);
+        }
+        let odd = Bytes::from_static(b"\xff 12345");
+        assert_eq!(secrets.hide_in(odd), &b"\xff ***"[..]);
+    }
+
+    #[test]
+    fn what_may_be_no_secret_is_hidden_in_messages_alone() {
+        let secrets = Secrets::default();
+        secrets.add_doubtful("2026");
+        let mut value = json!("2026-11-27");
+        secrets.hide_in_value(&mut value);
+        assert_eq!(value, "2026-11-27");
+        assert_eq!(secrets.hide("of 2026".to_owned()), "of ***");
+        secrets.add_declared("7");
+        secrets.hide_in_value(&mut value);
+        assert_eq!(value, "2026-11-2***");
     }
 }

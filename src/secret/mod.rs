@@ -4,10 +4,14 @@
 //! - `source`: where a secret is read: a file, or what a command prints
 //! - `vault`: the secrets of a job by name, read again when they have expired
 //! - `hidden`: `***` in their place, in everything that leaves throng
+//! - `matcher`, `escapes`, `literals`: where a text holds them, however it is written
 
 use std::collections::BTreeMap;
 
+mod escapes;
 mod hidden;
+mod literals;
+mod matcher;
 mod source;
 mod text;
 mod vault;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use crate::record::Failure;
+use crate::record::{Failure, beginning};
 
 mod acked;
 mod body;
@@ -80,10 +80,7 @@ impl Answer {
                 "redirects to {} (send.follow or --follow N follows it)",
                 String::from_utf8_lossy(to.as_bytes())
             ),
-            None => String::from_utf8_lossy(&self.body)
-                .chars()
-                .take(SNIPPET)
-                .collect(),
+            None => beginning(&self.body, SNIPPET),
         };
         Failure::new(format!("status {}", self.status.as_u16()), detail)
     }

@@ -1,0 +1,156 @@
+//! The texts within a text of JSON, and where secrets stand in them. Pure.
+
+use std::ops::Range;
+
+use serde::de::IgnoredAny;
+
+use super::matcher::{End, Matcher};
+
+/// Whether it is JSON: one value, or several one after the other.
+pub fn is_json(text: &str) -> bool {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    values.all(|value| value.is_ok())
+}
+
+/// Where secrets stand between quotes, by what the literals mean.
+pub fn ranges(matcher: &Matcher, json: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some(literal) = next(json.as_bytes(), from) {
+        from = literal.end + 1;
+        found.extend(within(matcher, json, literal));
+    }
+    found
+}
+
+/// What stands between the next two quotes.
+pub fn next(json: &[u8], from: usize) -> Option<Range<usize>> {
+    let is_quote = |byte: &u8| *byte == b'"';
+    let start = from + json.get(from..)?.iter().position(is_quote)? + 1;
+    let mut end = start;
+    loop {
+        match json.get(end)? {
+            b'"' => return Some(start..end),
+            b'\\' => end += 2,
+            _ => end += 1,
+        }
+    }
+}
+
+fn within(matcher: &Matcher, json: &str, literal: Range<usize>) -> Vec<Range<usize>> {
+    let Some(text) = json.get(literal.clone()) else {
+        return Vec::new();
+    };
+    if !text.contains('\\') {
+        let found = matcher.ranges(text.as_bytes(), End::Whole);
+        let moved = |range: Range<usize>| range.start + literal.start..range.end + literal.start;
+        return found.into_iter().map(moved).collect();
+    }
+    let (decoded, places) = decode(text);
+    let found = matcher.ranges(decoded.as_bytes(), End::Whole);
+    found
+        .into_iter()
+        .map(|range| literal.start + places[range.start]..literal.start + places[range.end])
+        .collect()
+}
+
+/// What a literal means, and for each byte of that where it is written; and the end.
+fn decode(literal: &str) -> (String, Vec<usize>) {
+    let (mut decoded, mut places) = (String::new(), Vec::new());
+    let mut at = 0;
+    while let Some(letter) = literal[at..].chars().next() {
+        let (letter, length) = match letter {
+            '\\' => escaped(&literal[at..]),
+            letter => (letter, letter.len_utf8()),
+        };
+        decoded.push(letter);
+        places.resize(decoded.len(), at);
+        at += length;
+    }
+    places.push(at);
+    (decoded, places)
+}
+
+/// What an escape means, and how long it is.
+fn escaped(text: &str) -> (char, usize) {
+    let letter = match text.as_bytes().get(1) {
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        Some(b'u') => return utf16(text),
+        _ => {
+            let letter = text[1..].chars().next();
+            return letter.map_or(('\\', 1), |letter| (letter, 1 + letter.len_utf8()));
+        }
+    };
+    (letter, 2)
+}
+
+/// `\uXXXX`, or two of them; half of a pair means nothing.
+fn utf16(text: &str) -> (char, usize) {
+    const ONE: usize = 6;
+    let unit = |at: usize| {
+        let digits = text.get(at..at + ONE)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let Some(first) = unit(0) else {
+        return ('\\', 1);
+    };
+    if let Some(letter) = char::from_u32(first.into()) {
+        return (letter, ONE);
+    }
+    let pair = unit(ONE).and_then(|second| char::decode_utf16([first, second]).next()?.ok());
+    pair.map_or((char::REPLACEMENT_CHARACTER, ONE), |letter| {
+        (letter, 2 * ONE)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_literal_means_what_a_parser_takes_it_for() {
+        for literal in [
+            "plain Ü",
+            r#"\"\\\/\b\f\n\r\t"#,
+            r"\u0041\u00fc\ud83d\ude00",
+            r"\\u0041",
+            r"\\\u0041",
+        ] {
+            let (decoded, places) = decode(literal);
+            let parsed: String = serde_json::from_str(&format!("\"{literal}\"")).unwrap();
+            assert_eq!(decoded, parsed);
+            assert_eq!(places.len(), decoded.len() + 1);
+            assert_eq!(places.last(), Some(&literal.len()));
+        }
+    }
+
+    #[test]
+    fn literals_are_found_in_their_order() {
+        let json = br#"{"a": "b\"c", "d\\": 1, "e"#;
+        let mut found = Vec::new();
+        let mut from = 0;
+        while let Some(literal) = next(json, from) {
+            from = literal.end + 1;
+            found.push(String::from_utf8_lossy(&json[literal]).into_owned());
+        }
+        assert_eq!(found, ["a", r#"b\"c"#, r"d\\"]);
+    }
+
+    #[test]
+    fn json_is_one_value_or_several() {
+        for (text, is) in [
+            (r#"{"a": 1}"#, true),
+            ("{\"a\": 1}\n{\"a\": 2}\n", true),
+            ("\u{feff}[1]", true),
+            ("{\"a\": ", false),
+            ("<html>", false),
+        ] {
+            assert_eq!(is_json(text), is, "{text}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Where secrets stand in a text, however their characters are written. Pure.
+
+use std::ops::Range;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
+use smallvec::{SmallVec, smallvec};
+
+use super::escapes::{begins_escape, units};
+
+/// As many escapes may lie within each other: such as JSON in a text of JSON that is
+/// quoted in a message.
+const DEPTH: u8 = 3;
+/// Of a secret that a text was cut in, at least so many bytes must be there.
+const LEAST: usize = 3;
+/// What stands where a text was cut.
+const CUT: &[u8] = "…".as_bytes();
+/// No escape is longer than this, in bytes.
+const LONGEST_ESCAPE: usize = 12;
+/// Fewer characters of base64 are found by chance in others.
+const LEAST_BASE64: usize = 5;
+
+/// Finds some secrets.
+#[derive(Default)]
+pub struct Matcher {
+    patterns: Vec<Pattern>,
+    /// For each byte, the patterns that begin with it.
+    by_first: Vec<SmallVec<[u16; 2]>>,
+    /// For each byte, whether a secret may begin there.
+    begins: Vec<bool>,
+}
+
+/// A secret, or what base64 makes of it.
+struct Pattern {
+    bytes: Vec<u8>,
+    base64: Option<Edges>,
+}
+
+/// The characters of base64 next to a pattern that depend on the secret and on what
+/// stands beside it.
+#[derive(Clone, Copy)]
+struct Edges {
+    before: bool,
+    after: bool,
+}
+
+/// What counts as a secret's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Its last character.
+    Whole,
+    /// Also a `…` within it: the text was cut there.
+    OrCut,
+}
+
+impl Matcher {
+    /// Finds these, which are not empty.
+    pub fn new<'a>(secrets: impl Iterator<Item = &'a str>) -> Matcher {
+        let patterns: Vec<Pattern> = secrets.flat_map(patterns).collect();
+        let mut by_first = vec![SmallVec::<[u16; 2]>::new(); 256];
+        for (number, pattern) in (0..).zip(&patterns) {
+            let first = pattern.bytes[0];
+            by_first[usize::from(first)].push(number);
+            let other = url_safe(first).filter(|_| pattern.base64.is_some());
+            if let Some(other) = other {
+                by_first[usize::from(other)].push(number);
+            }
+        }
+        let escapes = (0..=u8::MAX).map(|byte| begins_escape(byte) && byte != b'+');
+        let mut begins: Vec<bool> = escapes
+            .zip(&by_first)
+            .map(|(escape, first)| escape || !first.is_empty())
+            .collect();
+        begins[usize::from(b'+')] |= begins[usize::from(b' ')];
+        Matcher {
+            patterns,
+            by_first,
+            begins,
+        }
+    }
+
+    /// Whether it finds nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    /// All places of secrets, in their order; what overlaps is one.
+    pub fn ranges(&self, text: &[u8], ends: End) -> Vec<Range<usize>> {
+        let mut found: Vec<Range<usize>> = Vec::new();
+        if self.is_empty() {
+            return found;
+        }
+        for (at, byte) in text.iter().enumerate() {
+            if !self.begins[usize::from(*byte)] {
+                continue;
+            }
+            let Some(range) = self.at(text, at, ends) else {
+                continue;
+            };
+            match found.last_mut().filter(|last| range.start < last.end) {
+                Some(last) => last.end = last.end.max(range.end),
+                None => found.push(range),
+            }
+        }
+        found
+    }
+
+    /// Whether there is any.
+    pub fn finds(&self, text: &[u8]) -> bool {
+        let begins = |byte: &u8| self.begins[usize::from(*byte)];
+        !self.is_empty()
+            && text
+                .iter()
+                .enumerate()
+                .any(|(at, byte)| begins(byte) && self.at(text, at, End::Whole).is_some())
+    }
+
+    /// The longest one that begins here.
+    fn at(&self, text: &[u8], at: usize, ends: End) -> Option<Range<usize>> {
+        if !begins_escape(text[at]) {
+            return self.longest(text[at], text, at, ends);
+        }
+        let mut firsts: SmallVec<[u8; 4]> = SmallVec::new();
+        for unit in units(text, at, DEPTH) {
+            if !firsts.contains(&unit.bytes()[0]) {
+                firsts.push(unit.bytes()[0]);
+            }
+        }
+        let all = firsts.iter();
+        all.filter_map(|first| self.longest(*first, text, at, ends))
+            .max_by_key(|range| range.end)
+    }
+
+    /// The longest of those whose first byte is this.
+    fn longest(&self, first: u8, text: &[u8], at: usize, ends: End) -> Option<Range<usize>> {
+        let patterns = self.by_first[usize::from(first)].iter();
+        patterns
+            .map(|number| &self.patterns[usize::from(*number)])
+            .filter_map(|pattern| pattern.find(text, at, ends))
+            .max_by_key(|range| range.end)
+    }
+}
+
+impl Pattern {
+    /// Where it stands, if it begins here. States are taken up by their place in the
+    /// text, so that each comes up once.
+    fn find(&self, text: &[u8], at: usize, ends: End) -> Option<Range<usize>> {
+        let mut states: SmallVec<[State; 8]> = smallvec![State { seen: 0, at }];
+        let (mut whole, mut cut) = (None, None);
+        while let Some(first) = first_of(&states) {
+            let state = self.go_on(text, states.swap_remove(first));
+            if state.seen == self.bytes.len() {
+                whole = whole.max(Some(state.at));
+                continue;
+            }
+            if ends == End::OrCut && state.seen >= LEAST && is_cut(&text[state.at..]) {
+                cut = cut.max(Some(state.at));
+            }
+            if !text.get(state.at).is_some_and(|byte| begins_escape(*byte)) {
+                continue;
+            }
+            for unit in units(text, state.at, DEPTH) {
+                let next = State {
+                    seen: state.seen + unit.bytes().len(),
+                    at: unit.end,
+                };
+                if self.has(state.seen, unit.bytes()) && !states.contains(&next) {
+                    states.push(next);
+                }
+            }
+        }
+        let start = match self.base64 {
+            Some(Edges { before: true, .. }) if at > 0 && is_base64(text[at - 1]) => at - 1,
+            _ => at,
+        };
+        let end = whole.map(|end| self.with_edge(text, end)).or(cut)?;
+        Some(start..end)
+    }
+
+    /// As far as the text is as the secret is, byte for byte.
+    fn go_on(&self, text: &[u8], mut state: State) -> State {
+        while let Some(byte) = text.get(state.at)
+            && !begins_escape(*byte)
+            && self.has(state.seen, &[*byte])
+        {
+            state.seen += 1;
+            state.at += 1;
+        }
+        state
+    }
+
+    fn has(&self, from: usize, bytes: &[u8]) -> bool {
+        let Some(own) = self.bytes.get(from..from + bytes.len()) else {
+            return false;
+        };
+        own == bytes || (self.base64.is_some() && url_safe(own[0]) == Some(bytes[0]))
+    }
+
+    /// Base64 goes on to a last character that is partly the secret's, and its padding.
+    fn with_edge(&self, text: &[u8], mut end: usize) -> usize {
+        let Some(Edges { after, .. }) = self.base64 else {
+            return end;
+        };
+        if after && text.get(end).is_some_and(|byte| is_base64(*byte)) {
+            end += 1;
+        }
+        for _ in 0..2 {
+            let units = units(text, end, DEPTH);
+            let padding = units.iter().find(|unit| unit.bytes() == b"=");
+            end = padding.map_or(end, |unit| unit.end);
+        }
+        end
+    }
+}
+
+/// So much of a secret was seen, up to this place of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    seen: usize,
+    at: usize,
+}
+
+/// The one that is least far in the text.
+fn first_of(states: &[State]) -> Option<usize> {
+    let all = states.iter().enumerate();
+    all.min_by_key(|(_, state)| state.at)
+        .map(|(place, _)| place)
+}
+
+/// Whether the text was cut here, or within the escape that begins here.
+fn is_cut(rest: &[u8]) -> bool {
+    let escape = rest.first().is_some_and(|byte| begins_escape(*byte));
+    let most = if escape { LONGEST_ESCAPE } else { 0 };
+    let window = &rest[..rest.len().min(most + CUT.len())];
+    window.windows(CUT.len()).any(|part| part == CUT)
+}
+
+/// The secret itself; and the characters of base64 that it alone decides, wherever it
+/// stands among other bytes.
+fn patterns(secret: &str) -> Vec<Pattern> {
+    let mut all = vec![Pattern {
+        bytes: secret.into(),
+        base64: None,
+    }];
+    for before in 0..3 {
+        let bytes = [&[0; 2][..before], secret.as_bytes()].concat();
+        let text = BASE64_STANDARD_NO_PAD.encode(&bytes);
+        // The first ones are of what stands before it, or of both.
+        let first = if before == 0 { 0 } else { before + 1 };
+        let after = bytes.len() % 3 > 0;
+        let last = text.len() - usize::from(after);
+        if last >= first + LEAST_BASE64 {
+            all.push(Pattern {
+                bytes: text[first..last].into(),
+                base64: Some(Edges {
+                    before: before > 0,
+                    after,
+                }),
+            });
+        }
+    }
+    all
+}
+
+/// How the alphabet for URLs has a character of the standard one.
+fn url_safe(byte: u8) -> Option<u8> {
+    match byte {
+        b'+' => Some(b'-'),
+        b'/' => Some(b'_'),
+        _ => None,
+    }
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
+}
