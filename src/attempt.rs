@@ -297,6 +297,12 @@ impl Walk {
         self.run.live.worker(self.worker)
     }
 
+    /// Something is odd about what the server gives, and yet no row's failure.
+    fn warn(&self, what: &'static str, count: u64, example: impl FnOnce() -> String) {
+        let example = || self.run.plan.secrets.hide(example());
+        self.run.live.warn(what, count, example);
+    }
+
     /// Whether nothing new is to be begun.
     pub fn is_stopping(&self) -> bool {
         self.run.stop.is_asked()

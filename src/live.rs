@@ -1,5 +1,6 @@
 //! What a run is doing now: counters for whoever looks on.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::iter::Sum;
 use std::ops::Add;
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::causes::{Cause, Spent, Waiting, Watch};
@@ -18,10 +20,22 @@ pub struct Live {
     ok: Counter,
     failed: Counter,
     doubts: Mutex<BTreeMap<String, String>>,
+    warnings: Mutex<Vec<Warning>>,
     /// When the run began.
     begun: OnceLock<Instant>,
     /// When the writer had the last record.
     written_by: OnceLock<Duration>,
+}
+
+/// Something odd that the server did, which failed no row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// What it is.
+    pub what: Cow<'static, str>,
+    /// How often it was seen.
+    pub count: u64,
+    /// Where it was seen first.
+    pub example: String,
 }
 
 /// More headers than this are not doubted at once.
@@ -68,6 +82,7 @@ impl Live {
             ok: Counter::default(),
             failed: Counter::default(),
             doubts: Mutex::default(),
+            warnings: Mutex::default(),
             begun: OnceLock::new(),
             written_by: OnceLock::new(),
         }
@@ -129,6 +144,29 @@ impl Live {
         if doubts.len() < MOST_DOUBTS && !doubts.contains_key(header) {
             doubts.insert(header.to_owned(), why.to_owned());
         }
+    }
+
+    /// What was odd so far, in the order in which it was first seen.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.known_warnings().clone()
+    }
+
+    /// Something is odd: it was seen so often once more, here for example.
+    pub(crate) fn warn(&self, what: &'static str, count: u64, example: impl FnOnce() -> String) {
+        let mut warnings = self.known_warnings();
+        match warnings.iter_mut().find(|warning| warning.what == what) {
+            Some(warning) => warning.count += count,
+            None => warnings.push(Warning {
+                what: what.into(),
+                count,
+                example: example(),
+            }),
+        }
+    }
+
+    fn known_warnings(&self) -> MutexGuard<'_, Vec<Warning>> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known_doubts(&self) -> MutexGuard<'_, BTreeMap<String, String>> {

@@ -3,10 +3,18 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::pages::{Page, Read};
+use super::pages::Page;
 use super::{Seen, Stopped, Walk};
 use crate::record::{Failure, Record};
 use crate::source::{Item, Row};
+
+/// What one page has brought.
+pub(super) enum Brought {
+    /// Its items, if they are looked for.
+    Items(Vec<Bytes>),
+    /// Else its values.
+    Values(Vec<Value>),
+}
 
 /// The records of one row in the making.
 pub(super) struct Gather<'a, E> {
@@ -21,6 +29,28 @@ pub(super) struct Gather<'a, E> {
     held: Option<Record>,
     /// Without items, the values of all pages so far.
     lists: Vec<Value>,
+}
+
+impl Brought {
+    /// The items, if they are looked for.
+    pub fn items(&self) -> Option<&[Bytes]> {
+        match self {
+            Brought::Items(items) => Some(items),
+            Brought::Values(_) => None,
+        }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Brought::Items(items) => items.is_empty(),
+            Brought::Values(values) => values.iter().all(is_nothing),
+        }
+    }
+}
+
+fn is_nothing(value: &Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
 impl<'a, E: AsyncFn(Record)> Gather<'a, E> {
@@ -45,19 +75,26 @@ impl<'a, E: AsyncFn(Record)> Gather<'a, E> {
         self.seen.add(&page.seen);
     }
 
-    /// Takes in a page; gives how many items it has, if they are looked for.
-    pub async fn take(&mut self, page: &Page) -> Result<Option<usize>, Failure> {
+    /// Takes in that a page was asked for; gives what it has brought.
+    pub fn brought(&mut self, page: &Page) -> Result<Brought, Failure> {
         self.hear(page);
         let read = page.outcome.as_ref().map_err(Clone::clone)?;
-        let Some((each, body)) = self.walk.step().each.as_ref().zip(read.body.as_ref()) else {
-            return self.join(read).map(|()| None);
-        };
-        let items = each.items(body)?;
-        let count = items.len();
-        for item in items {
-            self.item(item).await;
+        match self.walk.step().each.as_ref().zip(read.body.as_ref()) {
+            Some((each, body)) => each.items(body).map(Brought::Items),
+            None => self.walk.values(&read.answer.body).map(Brought::Values),
         }
-        Ok(Some(count))
+    }
+
+    /// Takes in what a page has brought.
+    pub async fn take(&mut self, brought: Brought) {
+        match brought {
+            Brought::Items(items) => {
+                for item in items {
+                    self.item(item).await;
+                }
+            }
+            Brought::Values(values) => self.join(values),
+        }
     }
 
     async fn item(&mut self, item: Bytes) {
@@ -78,11 +115,10 @@ impl<'a, E: AsyncFn(Record)> Gather<'a, E> {
     }
 
     /// Lists grow longer; anything else becomes an item of a list.
-    fn join(&mut self, read: &Read) -> Result<(), Failure> {
-        let values = self.walk.values(&read.answer.body)?;
+    fn join(&mut self, values: Vec<Value>) {
         if self.walk.step().pages.is_none() {
             self.lists = values;
-            return Ok(());
+            return;
         }
         self.lists.resize(values.len(), Value::Array(Vec::new()));
         for (list, value) in self.lists.iter_mut().zip(values) {
@@ -93,7 +129,6 @@ impl<'a, E: AsyncFn(Record)> Gather<'a, E> {
                 other => list.push(other),
             }
         }
-        Ok(())
     }
 
     /// There is no page any more, or the next one has failed.

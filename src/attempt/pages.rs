@@ -12,12 +12,12 @@ use http::Request;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::gather::Gather;
+use super::gather::{Brought, Gather};
 use super::{Errand, Seen, Stopped, Terms, Walk};
 use crate::extract::{Input, parse};
 use crate::judge::Tries;
 use crate::limit::Ask;
-use crate::pages::{self, Pages, Turn};
+use crate::pages::{self, Pages, Trail, Turn};
 use crate::record::{Failure, Record};
 use crate::render::with_param;
 use crate::send::Answer;
@@ -32,6 +32,8 @@ type Asked = (Request<Bytes>, Trust);
 
 /// One page: what was asked, and what came.
 pub(super) struct Page {
+    number: u64,
+    turn: Turn,
     asked: Option<Asked>,
     pub seen: Seen,
     pub outcome: Result<Read, Failure>,
@@ -52,6 +54,30 @@ enum Then {
     Nothing,
 }
 
+/// What a page means for its list.
+struct After {
+    /// Whether it was there before: nothing of it is recorded.
+    repeats: bool,
+    then: Result<Then, Failure>,
+}
+
+impl Page {
+    /// As far as it can tell where the list goes on.
+    fn of_list<'a>(&'a self, brought: &'a Brought) -> Option<pages::Page<'a>> {
+        let (read, (request, _)) = (self.outcome.as_ref().ok()?, self.asked.as_ref()?);
+        Some(pages::Page {
+            number: self.number,
+            turn: &self.turn,
+            uri: request.uri(),
+            headers: &read.answer.headers,
+            body: read.body.as_ref(),
+            bytes: &read.answer.body,
+            items: brought.items(),
+            is_empty: brought.is_empty(),
+        })
+    }
+}
+
 impl Walk {
     /// Takes a row to the records of its pages and items.
     pub(super) async fn paged<E: AsyncFn(Record)>(
@@ -60,15 +86,24 @@ impl Walk {
         emit: &E,
     ) -> Result<(), Stopped> {
         let mut gather = Gather::new(self, row, emit);
+        let mut trail = Trail::default();
         let mut turn = self.pages().map_or(Turn::Plain, |pages| pages.at(0));
         let mut before = None;
         for number in 0.. {
             let page = self
-                .page(gather.row(), number, &turn, before.as_ref())
+                .page(gather.row(), number, turn, before.as_ref())
                 .await?;
-            match self.after(number, &turn, &page, gather.take(&page).await) {
+            let brought = match gather.brought(&page) {
+                Ok(brought) => brought,
+                Err(failure) => return gather.end(Err(failure)).await,
+            };
+            let after = self.after(gather.row(), &page, &brought, &mut trail);
+            if !after.repeats {
+                gather.take(brought).await;
+            }
+            match after.then {
                 Ok(Then::Page(next)) => turn = next,
-                Ok(Then::Rest(count)) => return self.rest(count, gather).await,
+                Ok(Then::Rest(count)) => return self.rest(count, gather, trail).await,
                 Ok(Then::Nothing) => return gather.end(Ok(())).await,
                 Err(failure) => return gather.end(Err(failure)).await,
             }
@@ -81,32 +116,56 @@ impl Walk {
         self.step().pages.as_ref()
     }
 
-    /// What comes after a page of which so many items were taken.
-    fn after(
-        &self,
-        number: u64,
-        turn: &Turn,
-        page: &Page,
-        items: Result<Option<usize>, Failure>,
-    ) -> Result<Then, Failure> {
-        let (items, read) = (items?, page.outcome.as_ref().map_err(Clone::clone)?);
-        let Some(pages) = self.pages() else {
-            return Ok(Then::Nothing);
+    /// What comes after a page that has brought this.
+    fn after(&self, row: &Row, page: &Page, brought: &Brought, trail: &mut Trail) -> After {
+        let (Some(pages), Some(page)) = (self.pages(), page.of_list(brought)) else {
+            return After {
+                repeats: false,
+                then: Ok(Then::Nothing),
+            };
         };
-        let untold = |why| Failure::new("missing next page", why);
-        let body = read.body.as_ref();
-        if let Some(count) = pages.count(body).map_err(untold)? {
+        let advance = pages.advance(&page, trail);
+        if advance.repeats && advance.next.is_ok() {
+            self.warn_of_repeat(row, page.turn);
+        }
+        if advance.twice > 0 {
+            let at = || format!("row {}, {}", row.number, page.turn.text());
+            self.warn(
+                "items that came twice where pages overlap",
+                advance.twice,
+                at,
+            );
+        }
+        let then = self.then(pages, &page, advance.next);
+        After {
+            repeats: advance.repeats,
+            then: then.map_err(|why| Failure::new("missing next page", why)),
+        }
+    }
+
+    fn then(
+        &self,
+        pages: &Pages,
+        page: &pages::Page,
+        next: Result<Option<Turn>, String>,
+    ) -> Result<Then, String> {
+        let is_first = page.number == 0;
+        if is_first
+            && pages.go_by_number(page.items.map(<[_]>::len))
+            && let Some(count) = pages.count(page.body)?
+        {
             return Ok(Then::Rest(count));
         }
-        let page = pages::Page {
-            number,
-            turn,
-            headers: &read.answer.headers,
-            body,
-            items,
-        };
-        let next = pages.next(&page).map_err(untold)?;
-        Ok(next.map_or(Then::Nothing, Then::Page))
+        Ok(next?.map_or(Then::Nothing, Then::Page))
+    }
+
+    fn warn_of_repeat(&self, row: &Row, turn: &Turn) {
+        let at = || format!("row {}, {}", row.number, turn.text());
+        self.warn(
+            "pages that were the page before once more, and were left out",
+            1,
+            at,
+        );
     }
 
     /// The pages after the first one, several at a time, taken in their order.
@@ -114,6 +173,7 @@ impl Walk {
         self: &Rc<Self>,
         count: u64,
         mut gather: Gather<'_, E>,
+        mut trail: Trail,
     ) -> Result<(), Stopped> {
         let row = Rc::new(gather.row().clone());
         let mut numbers = 1..count;
@@ -128,12 +188,21 @@ impl Walk {
                 return gather.end(Ok(())).await;
             };
             let page = page?;
-            if let Err(failure) = gather.take(&page).await {
-                // Those on their way were sent for this row too, and its record says so.
-                while let Some(page) = ahead.next().await {
-                    gather.hear(&page?);
+            let brought = match gather.brought(&page) {
+                Ok(brought) => brought,
+                Err(failure) => {
+                    // Those on their way were sent for this row too, and its record says so.
+                    while let Some(page) = ahead.next().await {
+                        gather.hear(&page?);
+                    }
+                    return gather.end(Err(failure)).await;
                 }
-                return gather.end(Err(failure)).await;
+            };
+            let of_list = page.of_list(&brought).filter(|page| !page.is_empty);
+            if of_list.is_some_and(|page| trail.repeats(&page)) {
+                self.warn_of_repeat(&row, &page.turn);
+            } else {
+                gather.take(brought).await;
             }
         }
     }
@@ -144,7 +213,7 @@ impl Walk {
         let walk = self.clone();
         tokio::task::spawn_local(async move {
             let turn = walk.pages().map_or(Turn::Plain, |pages| pages.at(number));
-            walk.page(&row, number, &turn, None).await
+            walk.page(&row, number, turn, None).await
         })
     }
 
@@ -152,11 +221,11 @@ impl Walk {
         &self,
         row: &Row,
         number: u64,
-        turn: &Turn,
+        turn: Turn,
         before: Option<&Asked>,
     ) -> Result<Page, Stopped> {
         let mut seen = Seen::default();
-        let asked = self.turned(row, turn, before).and_then(|asked| {
+        let asked = self.turned(row, &turn, before).and_then(|asked| {
             self.check_doubt(row, asked.0.method())?;
             let ask = self.step().ask(row, &asked.0)?;
             Ok((asked, ask))
@@ -169,6 +238,8 @@ impl Walk {
             Err(failure) => (None, Err(failure)),
         };
         Ok(Page {
+            number,
+            turn,
             asked,
             seen,
             outcome,

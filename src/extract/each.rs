@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::jq::{Input, Program};
 use super::not_json;
+use super::path::Path;
 use crate::error::Error;
 use crate::record::Failure;
 
@@ -19,7 +20,10 @@ pub struct ItemSettings {
 }
 
 /// Takes the items out of an answer.
-pub struct Each(Program);
+pub struct Each {
+    program: Program,
+    is_path: bool,
+}
 
 impl Each {
     /// Compiles the program; none if the job has no items.
@@ -29,8 +33,19 @@ impl Each {
     pub fn new(settings: &ItemSettings) -> Result<Option<Each>, Error> {
         let wrong = |why| Error::plan(format!("items.each (--each): {why}"));
         let code = settings.each.as_deref();
-        code.map(|code| Program::new(code).map(Each).map_err(wrong))
-            .transpose()
+        let each = |code: &str| -> Result<Each, String> {
+            Ok(Each {
+                program: Program::new(code)?,
+                is_path: leads_to_a_list(code),
+            })
+        };
+        code.map(|code| each(code).map_err(wrong)).transpose()
+    }
+
+    /// Whether it gives all items of one list, each as it is, such as `.items[]`.
+    #[must_use]
+    pub fn is_path(&self) -> bool {
+        self.is_path
     }
 
     /// The items in their order, as JSON texts.
@@ -38,11 +53,17 @@ impl Each {
     /// # Errors
     /// A failure `missing items` if the program fails.
     pub fn items(&self, body: &Input) -> Result<Vec<Bytes>, Failure> {
-        let all = self.0.run_all(body);
+        let all = self.program.run_all(body);
         all.map(|item| item.map(|item| Bytes::from(item.to_string())))
             .collect::<Result<_, String>>()
             .map_err(|why| Failure::new("missing items", format!("items.each: {why}")))
     }
+}
+
+fn leads_to_a_list(code: &str) -> bool {
+    let code = code.trim();
+    let list = code.strip_suffix('?').unwrap_or(code).strip_suffix("[]");
+    list.is_some_and(|list| Path::parse(list).is_some())
 }
 
 /// A body as jq programs take it.
@@ -74,6 +95,22 @@ mod tests {
         let found = items(".a[]", r#"{"a": [{"b": 1}, "x", null]}"#).unwrap();
         assert_eq!(found, [r#"{"b":1}"#, r#""x""#, "null"]);
         assert!(items(".a[]", r#"{"a": []}"#).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_path_to_one_list_has_all_of_its_items() {
+        for code in [".[]", ".a[]", " .a.b[0].c[]? "] {
+            assert!(leads_to_a_list(code), "{code}");
+        }
+        for code in [
+            ".a[].b",
+            ".a[].b[]",
+            ".a[] | select(.b)",
+            ".a[], .b[]",
+            "[.a][]",
+        ] {
+            assert!(!leads_to_a_list(code), "{code}");
+        }
     }
 
     #[test]

@@ -3,16 +3,19 @@
 //! [`Settings`] say how an API turns its pages, [`Pages`] is that way, checked,
 //! and a [`Turn`] is what one page's request has that the others have not.
 
-use http::HeaderMap;
+use bytes::Bytes;
+use http::{HeaderMap, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::extract::{Input, Program};
+use crate::extract::{Each, Input, Program};
 
 mod link;
+mod trail;
 mod way;
 
+pub use trail::Trail;
 use way::Way;
 
 /// The `[pages]` part of a job: one of the four ways, and where they end.
@@ -25,7 +28,8 @@ pub struct Settings {
     pub cursor: Option<String>,
     /// `PARAM`, or `PARAM=FIRST`: pages are numbered.
     pub page: Option<String>,
-    /// `PARAM=STEP`: each page begins so many items after the one before.
+    /// `PARAM=STEP`: each page begins as many items after the one before as that one
+    /// had, or STEP items where they are not counted.
     pub offset: Option<String>,
     /// A jq program that is true on the last page.
     pub until: Option<String>,
@@ -60,12 +64,29 @@ pub struct Page<'a> {
     pub number: u64,
     /// What its request had of its own.
     pub turn: &'a Turn,
+    /// Where it came from.
+    pub uri: &'a Uri,
     /// The head of the answer.
     pub headers: &'a HeaderMap,
     /// Its body, if it is JSON.
     pub body: Option<&'a Input>,
-    /// How many items it has, if they are looked for.
-    pub items: Option<usize>,
+    /// Its body as it came.
+    pub bytes: &'a [u8],
+    /// Its items, if they are looked for.
+    pub items: Option<&'a [Bytes]>,
+    /// Whether it has no items, or only values that are null or empty lists.
+    pub is_empty: bool,
+}
+
+/// What a page means for the list that it is a page of.
+#[derive(Debug, PartialEq)]
+pub struct Advance {
+    /// Whether the page was there before: its items are not taken again.
+    pub repeats: bool,
+    /// Items that the page before had as well, where the pages may overlap.
+    pub twice: u64,
+    /// The turn of the page after this one, if there is one; or why that is not known.
+    pub next: Result<Option<Turn>, String>,
 }
 
 impl Pages {
@@ -73,8 +94,9 @@ impl Pages {
     ///
     /// # Errors
     /// Which of them is wrong, or that nothing says where the pages end.
-    pub fn new(settings: &Settings, has_items: bool) -> Result<Option<Pages>, Error> {
-        let Some(way) = Way::of(settings)? else {
+    pub fn new(settings: &Settings, each: Option<&Each>) -> Result<Option<Pages>, Error> {
+        let counts_items = each.is_some_and(Each::is_path);
+        let Some(way) = Way::of(settings, counts_items)? else {
             return match settings == &Settings::default() {
                 true => Ok(None),
                 false => Err(Error::plan(
@@ -83,7 +105,7 @@ impl Pages {
                 )),
             };
         };
-        let has_end = has_items
+        let has_end = each.is_some()
             || settings.until.is_some()
             || settings.count.is_some()
             || settings.max.is_some();
@@ -147,19 +169,66 @@ impl Pages {
         }
     }
 
-    /// The turn of the page after this one, if there is one.
-    ///
-    /// # Errors
-    /// That the page doesn't tell, or that it leads to itself.
-    pub fn next(&self, page: &Page) -> Result<Option<Turn>, String> {
-        if page.number + 1 >= self.max || self.is_last(page)? {
-            return Ok(None);
+    /// Whether the pages can be asked for in any order, after this one as the first:
+    /// a server that gives another number of items than it is asked for would have
+    /// others in between.
+    #[must_use]
+    pub fn go_by_number(&self, items: Option<usize>) -> bool {
+        match self.way {
+            Way::Offset {
+                step,
+                counts_items: true,
+                ..
+            } => items.is_none_or(|items| items == 0 || items as u64 == step),
+            _ => true,
         }
-        match self.way.next(page)? {
-            Some(next) if next == *page.turn => {
-                Err(format!("the page leads to itself: {}", next.text()))
-            }
-            next => Ok(next),
+    }
+
+    /// By how many items an offset grows, if that doesn't depend on how many come.
+    #[must_use]
+    pub fn fixed_step(&self) -> Option<u64> {
+        match self.way {
+            Way::Offset {
+                step,
+                counts_items: false,
+                ..
+            } => Some(step),
+            _ => None,
+        }
+    }
+
+    /// What a page means, after those on the trail; it is on the trail from then on.
+    pub fn advance(&self, page: &Page, trail: &mut Trail) -> Advance {
+        let twice = trail.twice(page, self.next_may_overlap(page));
+        let advance = match self.next(page) {
+            Ok(next) if self.way.is_counted() => trail.numbered(page, next),
+            Ok(Some(next)) => trail.named(page, next),
+            next => Advance::new(false, next),
+        };
+        match advance.repeats {
+            true => advance,
+            false => Advance { twice, ..advance },
+        }
+    }
+
+    /// A server that hides some of a page's items, and counts them all the same, gives
+    /// some of the others again where an offset grows by those that came.
+    fn next_may_overlap(&self, page: &Page) -> bool {
+        match self.way {
+            Way::Offset {
+                step,
+                counts_items: true,
+                ..
+            } => page.items.is_some_and(|items| (items.len() as u64) < step),
+            _ => false,
+        }
+    }
+
+    /// The turn that the page itself leads to.
+    fn next(&self, page: &Page) -> Result<Option<Turn>, String> {
+        match page.number + 1 >= self.max || self.is_last(page)? {
+            true => Ok(None),
+            false => self.way.next(page),
         }
     }
 
@@ -175,10 +244,21 @@ impl Pages {
 }
 
 impl Turn {
-    fn text(&self) -> String {
+    /// The page's number or offset, if it has one.
+    fn number(&self) -> u64 {
         match self {
-            Turn::Plain => "the same request".to_owned(),
+            Turn::Param(_, value) => value.as_u64().unwrap_or_default(),
+            _ => 0,
+        }
+    }
+
+    /// As people write it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Turn::Plain => "the first page".to_owned(),
             Turn::Url(url) => url.clone(),
+            Turn::Param(name, Value::String(value)) => format!("{name}={value}"),
             Turn::Param(name, value) => format!("{name}={value}"),
         }
     }

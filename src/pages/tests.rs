@@ -1,27 +1,59 @@
 use serde_json::json;
 
 use super::*;
+use crate::extract::ItemSettings;
+
+fn each() -> Each {
+    let settings = ItemSettings {
+        each: Some(".items[]".into()),
+        ..ItemSettings::default()
+    };
+    Each::new(&settings).unwrap().unwrap()
+}
 
 fn pages(settings: Value) -> Pages {
     let settings = serde_json::from_value(settings).unwrap();
-    Pages::new(&settings, true).unwrap().unwrap()
+    Pages::new(&settings, Some(&each())).unwrap().unwrap()
 }
 
+/// So many items, none like another one.
+fn items(from: usize, count: usize) -> Vec<Bytes> {
+    (from..from + count)
+        .map(|id| Bytes::from(format!("{{\"id\":{id}}}")))
+        .collect()
+}
+
+fn advance(
+    (pages, trail): (&Pages, &mut Trail),
+    (number, turn): (u64, &Turn),
+    body: &Value,
+    items: &[Bytes],
+) -> Advance {
+    let (text, input) = (body.to_string(), serde_json::from_value(body.clone()));
+    let input: Input = input.unwrap();
+    let page = Page {
+        number,
+        turn,
+        uri: &Uri::from_static("https://h/list?size=9"),
+        headers: &HeaderMap::new(),
+        body: Some(&input),
+        bytes: text.as_bytes(),
+        items: Some(items),
+        is_empty: items.is_empty(),
+    };
+    pages.advance(&page, trail)
+}
+
+/// The turn after a page by itself.
 fn next(
     pages: &Pages,
     number: u64,
     turn: &Turn,
     body: Value,
-    items: usize,
+    count: usize,
 ) -> Result<Option<Turn>, String> {
-    let body: Input = serde_json::from_value(body).unwrap();
-    pages.next(&Page {
-        number,
-        turn,
-        headers: &HeaderMap::new(),
-        body: Some(&body),
-        items: Some(items),
-    })
+    let to = (pages, &mut Trail::default());
+    advance(to, (number, turn), &body, &items(0, count)).next
 }
 
 fn param(name: &str, value: impl Into<Value>) -> Turn {
@@ -33,7 +65,7 @@ fn numbers_and_offsets_grow_until_a_page_is_empty() {
     for (settings, values) in [
         (json!({"page": "page"}), [1, 2]),
         (json!({"page": "p=0"}), [0, 1]),
-        (json!({"offset": "skip=50"}), [0, 50]),
+        (json!({"offset": "skip=50"}), [0, 3]),
     ] {
         let pages = pages(settings);
         let name = pages.param().unwrap();
@@ -72,10 +104,173 @@ fn what_the_body_names_is_followed_until_it_names_nothing() {
 }
 
 #[test]
-fn a_page_that_leads_to_itself_is_a_mistake() {
+fn an_offset_without_items_grows_by_its_step() {
+    let settings = serde_json::from_value(json!({"offset": "skip=50", "max": 9})).unwrap();
+    let pages = Pages::new(&settings, None).unwrap().unwrap();
+    assert_eq!(pages.fixed_step(), Some(50));
+    assert_eq!(
+        next(&pages, 1, &pages.at(1), json!({}), 3),
+        Ok(Some(param("skip", 100)))
+    );
+}
+
+#[test]
+fn offsets_are_known_beforehand_only_if_the_first_page_has_as_many_items_as_asked_for() {
+    let offsets = pages(json!({"offset": "skip=50"}));
+    let numbers = pages(json!({"page": "page"}));
+    for (items, by_offset) in [(50, true), (49, false), (51, false), (0, true)] {
+        assert_eq!(offsets.go_by_number(Some(items)), by_offset, "{items}");
+        assert!(numbers.go_by_number(Some(items)));
+    }
+}
+
+/// What comes of pages with these first ids and cursors, until the list ends.
+fn walk(settings: Value, all: &[(usize, Value)]) -> (usize, Option<String>) {
+    let (pages, mut trail) = (pages(settings), Trail::default());
+    let mut turn = pages.at(0);
+    for (number, (first, next)) in all.iter().enumerate() {
+        let to = (&pages, &mut trail);
+        let body = json!({ "next": next });
+        let advance = advance(to, (number as u64, &turn), &body, &items(*first, 2));
+        let taken = number + usize::from(!advance.repeats);
+        match advance.next {
+            Ok(Some(next)) => turn = next,
+            Ok(None) => return (taken, None),
+            Err(why) => return (taken, Some(why)),
+        }
+    }
+    (all.len(), Some("it goes on".into()))
+}
+
+#[test]
+fn circles_end_as_soon_as_they_show() {
+    let cursors = || json!({"cursor": "after=.next"});
+    let urls = || json!({"next": ".next"});
+    for (settings, all, taken, why) in [
+        // One cursor for the whole list, and one for a page.
+        (
+            cursors(),
+            vec![(0, json!("s")), (2, json!("s")), (4, json!("s"))],
+            3,
+            "goes on",
+        ),
+        (
+            cursors(),
+            vec![(0, json!("s")), (2, json!("s")), (0, json!("s"))],
+            2,
+            "circle",
+        ),
+        (
+            cursors(),
+            vec![(0, json!("s")), (2, json!("s")), (2, json!("s"))],
+            2,
+            "circle",
+        ),
+        (
+            cursors(),
+            vec![(0, json!("a")), (2, json!("b")), (4, json!("a"))],
+            3,
+            "after=a",
+        ),
+        (
+            cursors(),
+            vec![(0, json!("a")), (2, json!("b")), (0, json!("a"))],
+            2,
+            "after=a",
+        ),
+        (
+            cursors(),
+            vec![(0, json!(1)), (0, json!(2)), (0, json!(3))],
+            1,
+            "circle",
+        ),
+        (
+            cursors(),
+            vec![(0, json!(1)), (2, json!(2)), (0, json!(3))],
+            3,
+            "goes on",
+        ),
+        // A path that begins where the page is.
+        (urls(), vec![(0, json!("?size=9"))], 1, "leads to itself"),
+        (
+            urls(),
+            vec![(0, json!("?at=1")), (2, json!("https://h/list?size=9"))],
+            2,
+            "circle",
+        ),
+        (
+            json!({"page": "page"}),
+            vec![(0, json!(0)), (2, json!(0)), (4, json!(0))],
+            3,
+            "goes on",
+        ),
+        (
+            json!({"page": "page"}),
+            vec![(0, json!(0)), (2, json!(0)), (0, json!(0)), (2, json!(0))],
+            3,
+            "circle",
+        ),
+    ] {
+        let (count, end) = walk(settings, &all);
+        assert_eq!(count, taken, "{all:?}");
+        assert!(end.clone().unwrap().contains(why), "{all:?}: {end:?}");
+    }
+    let repeats = walk(
+        json!({"page": "page"}),
+        &[(0, json!(0)), (2, json!(0)), (2, json!(0))],
+    );
+    assert_eq!(repeats, (2, None));
+}
+
+#[test]
+fn a_cursor_that_leads_to_itself_from_an_empty_page_is_the_end() {
+    let (pages, mut trail) = (pages(json!({"cursor": "after=.next"})), Trail::default());
+    let body = json!({"next": "s"});
+    let end = advance((&pages, &mut trail), (3, &param("after", "s")), &body, &[]);
+    assert_eq!(end, Advance::new(false, Ok(None)));
+    // While it names others, there may be items further on.
+    let on = advance(
+        (&pages, &mut trail),
+        (4, &param("after", "r")),
+        &json!({"next": "t"}),
+        &[],
+    );
+    assert_eq!(on.next, Ok(Some(param("after", "t"))));
+}
+
+#[test]
+fn items_are_looked_for_on_two_pages_only_where_pages_may_overlap() {
+    for (count, twice) in [(8, 2), (10, 0)] {
+        let (pages, mut trail) = (pages(json!({"offset": "skip=10"})), Trail::default());
+        let mut come = |number, from| {
+            let to = (&pages, &mut trail);
+            advance(
+                to,
+                (number, &pages.at(number)),
+                &json!({}),
+                &items(from, count),
+            )
+            .twice
+        };
+        assert_eq!((come(0, 0), come(1, count - 2)), (0, twice));
+    }
+}
+
+#[test]
+fn a_million_pages_take_little_memory() {
+    let mut trail = Trail::default();
     let pages = pages(json!({"cursor": "after=.next"}));
-    let error = next(&pages, 3, &param("after", "x"), json!({"next": "x"}), 1).unwrap_err();
-    assert!(error.contains("leads to itself: after=\"x\""), "{error}");
+    for number in 0..2_000 {
+        let to = (&pages, &mut trail);
+        let turn = param("after", number);
+        advance(
+            to,
+            (number, &turn),
+            &json!({"next": number + 1}),
+            &items(number as usize, 1),
+        );
+    }
+    assert!(trail.len() <= 2_001, "{}", trail.len());
 }
 
 #[test]
@@ -128,8 +323,12 @@ fn what_makes_no_sense_is_said_at_once() {
         (json!({"next": ".a | nope"}), true, "pages.next (--next): "),
     ] {
         let settings = serde_json::from_value(settings).unwrap();
-        let error = Pages::new(&settings, has_items).err().unwrap().to_string();
+        let each = has_items.then(each);
+        let error = Pages::new(&settings, each.as_ref())
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains(message), "{error}");
     }
-    assert!(Pages::new(&Settings::default(), false).unwrap().is_none());
+    assert!(Pages::new(&Settings::default(), None).unwrap().is_none());
 }

@@ -15,22 +15,29 @@ pub(super) enum Way {
     Url(Program),
     /// A value in the body that goes into a parameter.
     Cursor(String, Program),
-    /// A parameter that grows from page to page.
-    Number {
+    /// A parameter that is the page's number.
+    Number { param: String, first: u64 },
+    /// A parameter that is the number of items before the page.
+    Offset {
         param: String,
-        first: u64,
         step: u64,
+        /// Whether a page has as many items for us as for the server, so that it
+        /// grows by them, and not by the step.
+        counts_items: bool,
     },
 }
 
 impl Way {
     /// The one that the settings name, if any.
-    pub fn of(settings: &Settings) -> Result<Option<Way>, Error> {
+    pub fn of(settings: &Settings, counts_items: bool) -> Result<Option<Way>, Error> {
         let ways = [
             settings.next.as_deref().map(url),
             settings.cursor.as_deref().map(cursor),
             settings.page.as_deref().map(page),
-            settings.offset.as_deref().map(offset),
+            settings
+                .offset
+                .as_deref()
+                .map(|text| offset(text, counts_items)),
         ];
         let mut ways = ways.into_iter().flatten();
         let way = ways.next().transpose()?;
@@ -45,7 +52,7 @@ impl Way {
 
     /// Whether pages are known by their number.
     pub fn is_counted(&self) -> bool {
-        matches!(self, Way::Number { .. })
+        matches!(self, Way::Number { .. } | Way::Offset { .. })
     }
 
     pub fn reads_body(&self) -> bool {
@@ -54,7 +61,9 @@ impl Way {
 
     pub fn param(&self) -> Option<&str> {
         match self {
-            Way::Cursor(param, _) | Way::Number { param, .. } => Some(param),
+            Way::Cursor(param, _) | Way::Number { param, .. } | Way::Offset { param, .. } => {
+                Some(param)
+            }
             Way::Header | Way::Url(_) => None,
         }
     }
@@ -63,9 +72,11 @@ impl Way {
         match self {
             Way::Header | Way::Url(_) => Turn::Plain,
             Way::Cursor(param, _) => Turn::Param(param.clone(), Value::Null),
-            Way::Number { param, first, step } => {
-                let value = number.saturating_mul(*step).saturating_add(*first);
-                Turn::Param(param.clone(), value.into())
+            Way::Number { param, first } => {
+                Turn::Param(param.clone(), number.saturating_add(*first).into())
+            }
+            Way::Offset { param, step, .. } => {
+                Turn::Param(param.clone(), number.saturating_mul(*step).into())
             }
         }
     }
@@ -87,8 +98,19 @@ impl Way {
                     "pages.cursor gave {value}, which is no text or number"
                 )),
             },
-            Way::Number { .. } if page.items == Some(0) => Ok(None),
-            Way::Number { .. } => Ok(Some(self.at(page.number + 1))),
+            Way::Number { .. } | Way::Offset { .. } if page.items.is_some_and(<[_]>::is_empty) => {
+                Ok(None)
+            }
+            Way::Offset {
+                param,
+                counts_items: true,
+                ..
+            } => {
+                let items = page.items.map_or(0, <[_]>::len) as u64;
+                let next = page.turn.number().saturating_add(items);
+                Ok(Some(Turn::Param(param.clone(), next.into())))
+            }
+            Way::Number { .. } | Way::Offset { .. } => Ok(Some(self.at(page.number + 1))),
         }
     }
 }
@@ -123,7 +145,6 @@ fn page(text: &str) -> Result<Way, Error> {
         Ok(first) if !param.trim().is_empty() => Ok(Way::Number {
             param: param.trim().into(),
             first,
-            step: 1,
         }),
         _ => Err(Error::plan(format!(
             "pages.page (--page): {text:?} is not PARAM or PARAM=FIRST, such as page or page=0"
@@ -131,15 +152,15 @@ fn page(text: &str) -> Result<Way, Error> {
     }
 }
 
-fn offset(text: &str) -> Result<Way, Error> {
+fn offset(text: &str, counts_items: bool) -> Result<Way, Error> {
     let step = text
         .split_once('=')
         .map(|(param, step)| (param.trim(), step.trim().parse()));
     match step {
-        Some((param, Ok(step @ 1..))) if !param.is_empty() => Ok(Way::Number {
+        Some((param, Ok(step @ 1..))) if !param.is_empty() => Ok(Way::Offset {
             param: param.into(),
-            first: 0,
             step,
+            counts_items,
         }),
         _ => Err(Error::plan(format!(
             "pages.offset (--offset): {text:?} is not PARAM=STEP, such as offset=100"

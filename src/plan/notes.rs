@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{Job, Step};
 use crate::limit::{Counting, Limit};
+use crate::pages::Pages;
 use crate::render::looks_like_key;
 
 /// One sentence each.
@@ -29,6 +30,12 @@ pub fn of(job: &Job, step: &Step) -> Vec<String> {
     insecure
         .into_iter()
         .chain(auto)
+        .chain(
+            step.pages
+                .as_ref()
+                .and_then(Pages::fixed_step)
+                .map(fixed_step),
+        )
         .chain(proxies)
         .chain(literals(job))
         .collect()
@@ -40,6 +47,13 @@ fn proxy(step: &Step, uri: &Uri) -> Option<String> {
         "requests to {} go through the proxy {proxy} (--proxy none goes without)",
         uri.host().unwrap_or_default()
     ))
+}
+
+fn fixed_step(step: u64) -> String {
+    format!(
+        "pages.offset (--offset) grows by {step}, however many items a page has: if the server gives fewer than {step}, some are left out; \
+         with a path to the list as items.each (--each '.items[]') it grows by the items that came"
+    )
 }
 
 /// Keys that stand in the job itself, where history and backups keep them.

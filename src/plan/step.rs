@@ -64,7 +64,7 @@ impl Step {
         let (renderer, secret_headers) =
             Renderer::new(&with_key(job), rows, &prices(&policy), known)?;
         let each = Each::new(&job.items)?;
-        let pages = Pages::new(&job.pages, each.is_some())?;
+        let pages = Pages::new(&job.pages, each.as_ref())?;
         if pages.is_some() && each.is_none() && job.extract.is_empty() {
             return Err(Error::plan(
                 "nothing says what to keep of the pages: give items.each (--each) for a record of each item, \

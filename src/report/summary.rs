@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use super::facts::{Ending, FailureKind, Latency, LimitReport, Pace, Rows, Sent, WorkerReport};
 use crate::causes::Share;
 use crate::error::Error;
+use crate::live::Warning;
 use crate::tally::{Answer, Tally};
 
 /// What came of a run.
@@ -28,6 +29,9 @@ pub struct Report {
     pub insecure: bool,
     /// Headers that said what can't be, which was not believed.
     pub doubts: BTreeMap<String, String>,
+    /// What was odd about the answers, and yet failed no row.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
     /// How long the last attempts took; none if none was answered.
     pub latency_ms: Option<Latency>,
     /// What the summary asks for, by name.

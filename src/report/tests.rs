@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::samples::{limit, pace, record, tally};
 use super::*;
+use crate::live::Warning;
 use crate::record::{Failure, Record};
 
 #[test]
@@ -167,6 +168,11 @@ fn nothing_of_a_server_reaches_the_terminal_as_it_is() {
             guard: evil.into(),
             ..limit()
         }],
+        warnings: vec![Warning {
+            what: "pages".into(),
+            count: 1,
+            example: evil.into(),
+        }],
         pace: pace(),
         ..Report::of(&tally(
             &records,
@@ -179,6 +185,26 @@ fn nothing_of_a_server_reaches_the_terminal_as_it_is() {
     assert!(
         !text.lines().any(|line| line.trim_start().starts_with("ok")),
         "{text}"
+    );
+}
+
+#[test]
+fn what_was_odd_has_a_line_of_its_own() {
+    let warning = Warning {
+        what: "items that no row took".into(),
+        count: 1_200,
+        example: "row 7".into(),
+    };
+    let report = Report {
+        warnings: vec![warning],
+        ..Report::default()
+    };
+    let line = "warning: items that no row took: 1,200, the first: row 7\n";
+    assert!(report.text(Color::Never).contains(line));
+    let json: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+    assert_eq!(
+        json["warnings"],
+        json!([{"what": "items that no row took", "count": 1200, "example": "row 7"}])
     );
 }
 

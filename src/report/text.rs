@@ -3,6 +3,7 @@
 use anstyle::{AnsiColor, Style};
 
 use crate::causes::Share;
+use crate::live::Warning;
 
 use super::escape::{escape, short};
 use super::facts::{Latency, LimitReport, WorkerReport};
@@ -32,6 +33,7 @@ impl Report {
         lines.push(sent(self));
         lines.extend(self.limits.iter().map(limit));
         lines.extend(self.doubts.iter().map(doubt));
+        lines.extend(self.warnings.iter().map(|it| warning(it, color)));
         lines.extend(self.latency_ms.as_ref().map(latency));
         lines.extend(apart(answers::answers(&self.aggregates)));
         lines.extend(apart(failures::failures(&self.failures)));
@@ -196,6 +198,15 @@ fn excess(limit: &LimitReport) -> &'static str {
 
 fn doubt((header, why): (&String, &String)) -> String {
     format!("not believed: {}: {}", short(header), short(why))
+}
+
+fn warning(warning: &Warning, color: Color) -> String {
+    let (what, count, example) = (&warning.what, count(warning.count), short(&warning.example));
+    let yellow = AnsiColor::Yellow.on_default();
+    color.paint(
+        yellow,
+        &format!("warning: {what}: {count}, the first: {example}"),
+    )
 }
 
 /// Requests need no name.

@@ -8,6 +8,7 @@ use jiff::Zoned;
 use crate::attempt::Shared;
 use crate::causes::{Share, free_again};
 use crate::limit::{Bound, Gate, Guard, LimitState, Policy};
+use crate::live::Warning;
 use crate::plan::Plan;
 use crate::report::{Ending, LimitReport, Pace, Report, Rows, Sent, WorkerReport};
 use crate::stop::Reason;
@@ -42,6 +43,7 @@ pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duratio
         limits: limits(shared),
         insecure: shared.plan.step.transport.is_insecure(),
         doubts: doubts(shared),
+        warnings: warnings(shared),
         why: why(shared, &causes),
         causes,
         workers: worker_reports(shared, workers),
@@ -56,6 +58,18 @@ fn doubts(shared: &Shared) -> BTreeMap<String, String> {
     doubts
         .map(|(header, why)| (header, shared.plan.secrets.hide(why)))
         .collect()
+}
+
+/// The warnings of the run; an example of a server's may echo a secret.
+fn warnings(shared: &Shared) -> Vec<Warning> {
+    let mut warnings = shared.live.warnings();
+    for warning in &mut warnings {
+        warning.example = shared
+            .plan
+            .secrets
+            .hide(std::mem::take(&mut warning.example));
+    }
+    warnings
 }
 
 /// The bound for as many requests as were needed, at their mean latency.

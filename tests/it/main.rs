@@ -35,6 +35,7 @@ mod inputs;
 mod jobs;
 mod kinds;
 mod limits;
+mod lists;
 mod mistakes;
 mod modelled;
 mod networks;

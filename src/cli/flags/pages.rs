@@ -28,7 +28,7 @@ pub struct Pages {
     /// Pages have a number, from FIRST on [default: 1]
     #[arg(long, value_name = "PARAM[=FIRST]")]
     page: Option<String>,
-    /// Pages begin at 0, STEP, 2 STEP, ...
+    /// Pages begin at 0, and then after as many items as came; each should have STEP
     #[arg(long, value_name = "PARAM=STEP")]
     offset: Option<String>,
     /// The last page is the one for which this is true; else an empty one
