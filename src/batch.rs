@@ -1,6 +1,6 @@
 //! Many rows in one request, and each row's part of the answer. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -42,7 +42,28 @@ pub struct Batch {
 }
 
 /// The items of an answer by what they say whose they are.
-pub struct Parts(HashMap<String, Bytes>);
+#[derive(Default)]
+pub struct Parts {
+    by_key: HashMap<String, Vec<Bytes>>,
+    /// Those that say nothing.
+    unsaid: Vec<Bytes>,
+}
+
+/// Rows whose answers can be told apart, with the first one of each key.
+#[derive(Default)]
+struct Apart {
+    rows: Vec<Row>,
+    first: HashMap<String, usize>,
+}
+
+/// What an answer has for the rows of its batch.
+pub struct Shares {
+    /// For each row its item, or a failure that concerns this row alone: `missing item`,
+    /// `several items`.
+    pub items: Vec<Result<Bytes, Failure>>,
+    /// Items that no row takes.
+    pub left: Vec<Bytes>,
+}
 
 impl Batch {
     /// Checks the settings; none if rows are asked for one by one.
@@ -112,43 +133,136 @@ impl Batch {
         }
     }
 
-    /// The items of an answer, by whose they are. Of two for one row the first counts.
+    /// Rows in as many groups as it takes to tell their answers apart: in one group, two
+    /// rows have the same key only if `used` fields, which a request is made of, are
+    /// all the same.
+    #[must_use]
+    pub fn apart(&self, rows: Vec<Row>, used: &BTreeSet<String>) -> Vec<Vec<Row>> {
+        let mut groups: Vec<Apart> = Vec::new();
+        for row in rows {
+            let key = self.key(&row);
+            let place = groups
+                .iter()
+                .position(|it| it.takes(key.as_deref(), &row, used));
+            let place = place.unwrap_or_else(|| {
+                groups.push(Apart::default());
+                groups.len() - 1
+            });
+            groups[place].add(key, row);
+        }
+        groups.into_iter().map(|group| group.rows).collect()
+    }
+
+    /// The items of an answer, by whose they are.
     ///
     /// # Errors
     /// That an item doesn't say.
     pub fn parts(&self, items: Vec<Bytes>) -> Result<Parts, Failure> {
-        let mut parts = HashMap::with_capacity(items.len());
+        let mut parts = Parts::default();
         for item in items {
             let id = self
                 .id
                 .run(&parse(&item)?)
                 .map_err(|why| Failure::new("missing items", format!("items.match: {why}")))?;
-            parts.entry(text(&id)).or_insert(item);
+            parts.add(key(&id), item);
         }
-        Ok(Parts(parts))
+        Ok(parts)
     }
 
-    /// This row's item.
-    ///
-    /// # Errors
-    /// A failure `missing item`, which concerns this row alone.
-    pub fn part(&self, parts: &Parts, row: &Row) -> Result<Bytes, Failure> {
-        let value = row.fields.get(&self.field).unwrap_or(&Value::Null);
-        parts.0.get(&text(value)).cloned().ok_or_else(|| {
-            let why = format!(
-                "the answer to its batch has no item for {} {value}",
-                self.field
-            );
-            Failure::new("missing item", why)
-        })
+    /// Each row's item, and the items that no row takes. Rows of one key have all been
+    /// asked for alike: they share its one item, or each has one.
+    #[must_use]
+    pub fn share(&self, rows: &[Row], parts: Parts) -> Shares {
+        let mut asked: HashMap<String, usize> = HashMap::new();
+        for key in rows.iter().filter_map(|row| self.key(row)) {
+            *asked.entry(key).or_default() += 1;
+        }
+        let mut items = parts.by_key;
+        let mut left = parts.unsaid;
+        items.retain(|key, items| {
+            let is_asked = asked.contains_key(key);
+            if !is_asked {
+                left.append(items);
+            }
+            is_asked
+        });
+        let mut taken: HashMap<String, usize> = HashMap::new();
+        let mut item = |row: &Row| {
+            let key = self.key(row).ok_or_else(|| self.missing(row))?;
+            let items = items.get(&key).ok_or_else(|| self.missing(row))?;
+            let place = taken.entry(key.clone()).or_default();
+            *place += 1;
+            if items.windows(2).all(|pair| pair[0] == pair[1]) {
+                return Ok(items[0].clone());
+            }
+            match asked.get(&key) == Some(&items.len()) {
+                true => Ok(items[*place - 1].clone()),
+                false => Err(self.several(row, items.len())),
+            }
+        };
+        Shares {
+            items: rows.iter().map(&mut item).collect(),
+            left,
+        }
+    }
+
+    fn key(&self, row: &Row) -> Option<String> {
+        row.fields.get(&self.field).and_then(key)
+    }
+
+    fn missing(&self, row: &Row) -> Failure {
+        let (field, value) = (&self.field, self.value(row));
+        let why = format!("the answer to its batch has no item for {field} {value}");
+        Failure::new("missing item", why)
+    }
+
+    fn several(&self, row: &Row, items: usize) -> Failure {
+        let (field, value) = (&self.field, self.value(row));
+        let why = format!(
+            "the answer to its batch has {items} items for {field} {value}, which differ: match by what tells them apart, or let items.each give one of them"
+        );
+        Failure::new("several items", why)
+    }
+
+    fn value<'a>(&self, row: &'a Row) -> &'a Value {
+        row.fields.get(&self.field).unwrap_or(&Value::Null)
     }
 }
 
-/// `7` in a table is a text, and a number in an answer.
-fn text(value: &Value) -> String {
+impl Parts {
+    fn add(&mut self, key: Option<String>, item: Bytes) {
+        match key {
+            Some(key) => self.by_key.entry(key).or_default().push(item),
+            None => self.unsaid.push(item),
+        }
+    }
+}
+
+impl Apart {
+    fn takes(&self, key: Option<&str>, row: &Row, used: &BTreeSet<String>) -> bool {
+        let Some(&first) = key.and_then(|key| self.first.get(key)) else {
+            return true;
+        };
+        let first = &self.rows[first].fields;
+        used.iter()
+            .all(|name| first.get(name) == row.fields.get(name))
+    }
+
+    fn add(&mut self, key: Option<String>, row: Row) {
+        if let Some(key) = key {
+            self.first.entry(key).or_insert(self.rows.len());
+        }
+        self.rows.push(row);
+    }
+}
+
+/// What rows and items are matched by: `7` in a table is a text, and a number in an
+/// answer. A value that isn't there matches nothing.
+fn key(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
     }
 }
 
@@ -203,18 +317,93 @@ mod tests {
     #[test]
     fn each_row_finds_its_own_item() {
         let batch = batch(2, Some(".[]"), Some("id=.id")).unwrap().unwrap();
-        let items = [r#"{"id":7,"v":1}"#, r#"{"id":"a"}"#, r#"{"id":7,"v":2}"#];
-        let parts = batch.parts(items.map(Bytes::from).into()).unwrap();
-        let part = |id: Value| batch.part(&parts, &row(0, json!({ "id": id })));
+        let items = [r#"{"id":7,"v":1}"#, r#"{"id":"a"}"#, r#"{"id":"z"}"#];
+        let rows = [json!("7"), json!("a"), json!("b")].map(|id| row(0, json!({ "id": id })));
+        let shares = share(&batch, &rows, &items);
         assert_eq!(
-            part(json!("7")).unwrap(),
-            items[0],
-            "as a text, and the first one"
+            shares.items[0].as_deref(),
+            Ok(items[0].as_bytes()),
+            "as a text"
         );
-        assert_eq!(part(json!("a")).unwrap(), items[1]);
-        let failure = part(json!("b")).unwrap_err();
+        assert_eq!(shares.items[1].as_deref(), Ok(items[1].as_bytes()));
+        let failure = shares.items[2].clone().unwrap_err();
         assert_eq!(failure.kind, "missing item");
         assert!(failure.detail.contains("id \"b\""), "{}", failure.detail);
+        assert_eq!(shares.left, [items[2]]);
+    }
+
+    fn share(batch: &Batch, rows: &[Row], items: &[&'static str]) -> Shares {
+        let items = items.iter().map(|item| Bytes::from(*item)).collect();
+        batch.share(rows, batch.parts(items).unwrap())
+    }
+
+    #[test]
+    fn a_row_without_a_key_takes_no_item_without_one() {
+        let batch = batch(2, Some(".[]"), Some("id=.id")).unwrap().unwrap();
+        let rows = [json!({}), json!({"id": null}), json!({"id": "null"})].map(|it| row(0, it));
+        let shares = share(&batch, &rows, &[r#"{"v":1}"#]);
+        let kinds = shares
+            .items
+            .iter()
+            .map(|item| item.clone().unwrap_err().kind);
+        assert!(kinds.eq(["missing item"; 3]));
+        assert_eq!(shares.left.len(), 1);
+    }
+
+    #[test]
+    fn rows_of_one_key_share_its_item_or_have_one_each() {
+        let batch = batch(2, Some(".[]"), Some("id=.id")).unwrap().unwrap();
+        let rows = [json!({"id": "a"}), json!({"id": "a"})].map(|it| row(0, it));
+        let (one, two, three) = (
+            r#"{"id":"a"}"#,
+            r#"{"id":"a","v":2}"#,
+            r#"{"id":"a","v":3}"#,
+        );
+        for (items, expected) in [
+            (vec![one], Some([one, one])),
+            (vec![one, one, one], Some([one, one])),
+            (vec![one, two], Some([one, two])),
+            (vec![one, two, three], None),
+        ] {
+            let shares = share(&batch, &rows, &items);
+            for (at, item) in shares.items.iter().enumerate() {
+                match (item, expected) {
+                    (Ok(item), Some(expected)) => assert_eq!(item, expected[at], "{items:?}"),
+                    (Err(failure), None) => assert_eq!(failure.kind, "several items"),
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert!(shares.left.is_empty());
+        }
+        let alone = share(&batch, &rows[..1], &[one, two]);
+        assert_eq!(alone.items[0].clone().unwrap_err().kind, "several items");
+    }
+
+    #[test]
+    fn rows_that_are_asked_for_in_another_way_go_apart() {
+        let batch = batch(9, Some(".[]"), Some("id=.id")).unwrap().unwrap();
+        let row = |(number, (id, day)): (usize, (Value, &str))| {
+            row(number as u64, json!({"id": id, "day": day, "note": number}))
+        };
+        let rows = [
+            (json!("a"), "mon"),
+            (json!("b"), "mon"),
+            (json!("a"), "tue"),
+            (json!("a"), "mon"),
+            (json!(null), "mon"),
+            (json!(null), "tue"),
+        ];
+        let rows: Vec<Row> = rows.into_iter().enumerate().map(row).collect();
+        for (used, expected) in [
+            (["id", "day"], vec![vec![0, 1, 3, 4, 5], vec![2]]),
+            (["id", "id"], vec![vec![0, 1, 2, 3, 4, 5]]),
+            (["note", "id"], vec![vec![0, 1, 4, 5], vec![2], vec![3]]),
+        ] {
+            let used = used.map(str::to_owned).into();
+            let groups = batch.apart(rows.clone(), &used);
+            let numbers = |rows: &Vec<Row>| rows.iter().map(|row| row.number).collect::<Vec<_>>();
+            assert_eq!(groups.iter().map(numbers).collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

@@ -31,8 +31,8 @@ impl Walk {
         emit: &E,
     ) -> Result<(), Stopped> {
         let rows = self.undoubted(rows, emit).await;
-        let seen = Seen::default();
-        let mut waiting = vec![Group { rows, seen }];
+        let groups = batch.apart(rows, self.step().renderer.fields());
+        let mut waiting: Vec<Group> = groups.into_iter().rev().map(Group::new).collect();
         while let Some(mut group) = waiting.pop() {
             waiting.extend(group.split(self.most.get()));
             if group.rows.is_empty() {
@@ -99,21 +99,42 @@ impl Walk {
         asked: Result<Parts, Failure>,
         emit: &E,
     ) {
-        for row in group.rows {
-            let part: Result<Bytes, Failure> = match &asked {
-                Ok(parts) => batch.part(parts, &row),
-                Err(failure) => Err(failure.clone()),
-            };
+        let items = match asked {
+            Ok(parts) => {
+                let shares = batch.share(&group.rows, parts);
+                self.warn_of_left(&group.rows, &shares.left);
+                shares.items
+            }
+            Err(failure) => vec![Err(failure); group.rows.len()],
+        };
+        for (row, item) in group.rows.into_iter().zip(items) {
             let seen = Seen {
                 arrived: std::mem::take(&mut group.seen.arrived),
                 ..group.seen.told()
             };
-            emit(self.record(row, seen, part)).await;
+            emit(self.record(row, seen, item)).await;
         }
+    }
+
+    fn warn_of_left(&self, rows: &[Row], left: &[Bytes]) {
+        let (Some(row), Some(item)) = (rows.first(), left.first()) else {
+            return;
+        };
+        let example = || {
+            let item: String = String::from_utf8_lossy(item).chars().take(100).collect();
+            format!("{item} in the batch of row {}", row.number)
+        };
+        let what = "items of batches that no row took";
+        self.warn(what, left.len() as u64, example);
     }
 }
 
 impl Group {
+    fn new(rows: Vec<Row>) -> Group {
+        let seen = Seen::default();
+        Group { rows, seen }
+    }
+
     /// Keeps so many rows, and gives the rest.
     fn split(&mut self, most: usize) -> Option<Group> {
         (self.rows.len() > most).then(|| Group {

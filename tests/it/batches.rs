@@ -9,6 +9,8 @@ use crate::harness::{
     Place, Throng, assert_one_record_per_row, each, mock, plain_mock, run, throng,
 };
 
+use crate::recorder::{self, Recorder};
+
 fn ids(ids: impl Iterator<Item = String>) -> String {
     ids.fold("id\n".to_owned(), |text, id| text + &id + "\n")
 }
@@ -56,6 +58,94 @@ fn a_batch_of_50_with_3_unknown_ids_gives_47_results_and_3_failures() {
         47
     );
     ended.says("missing item  3 rows");
+}
+
+/// A server of the price of each day: `?items=A:mon,B:tue`.
+fn daily(item: impl Fn(&str, &str) -> Value + Send + Sync + 'static) -> Recorder {
+    Recorder::answering(move |came| {
+        let (_, asked) = came.line.split_once("items=").unwrap();
+        let asked = asked
+            .split(' ')
+            .next()
+            .unwrap()
+            .replace("%3A", ":")
+            .replace("%2C", ",");
+        let items = asked.split(',').filter_map(|it| it.split_once(':'));
+        let items: Vec<Value> = items.map(|(id, day)| item(id, day)).collect();
+        recorder::json(&json!({ "found": items }).to_string())
+    })
+}
+
+fn by_day(server: &Recorder, place: &Place, rows: &str) -> Throng {
+    let input = place.file("rows.csv", &format!("id,day,note\n{rows}"));
+    let template =
+        "{% for one in id %}{{ one }}:{{ day[loop.index0] }}{{ ',' if not loop.last }}{% endfor %}";
+    run()
+        .arg("--url", &server.url())
+        .arg("--query", &format!("items={template}"))
+        .arg("--input", &input)
+        .flags("--each .found[] --match id=.id --extract price=.price --batch 10 --mode sync --workers 1")
+}
+
+#[test]
+fn rows_of_one_key_that_ask_for_different_things_each_get_their_own() {
+    let (place, server) = (
+        Place::new(),
+        daily(|id, day| json!({"id": id, "price": format!("{id}-{day}")})),
+    );
+    let rows = "A,mon,1\nB,mon,2\nA,tue,3\nA,mon,4\nA,wed,5\n";
+    let ended = by_day(&server, &place, rows).exits(0);
+    let records = ended.records();
+    assert_one_record_per_row(&records, 5);
+    for record in &records {
+        let (id, day) = (
+            record["id"].as_str().unwrap(),
+            record["day"].as_str().unwrap(),
+        );
+        assert_eq!(record["price"], format!("{id}-{day}"), "{record}");
+    }
+    // Rows that ask for the same are asked for together.
+    assert_eq!(server.came().len(), 3);
+}
+
+#[test]
+fn two_items_for_one_row_fail_it_by_name() {
+    let (place, server) = (
+        Place::new(),
+        Recorder::answering(|_| {
+            let items =
+                json!([{"id": "A", "price": 1}, {"id": "B", "price": 2}, {"id": "A", "price": 3}]);
+            recorder::json(&json!({ "found": items }).to_string())
+        }),
+    );
+    let records = by_day(&server, &place, "A,mon,1\nB,mon,2\n")
+        .exits(1)
+        .records();
+    assert_eq!(
+        each(&records, "_error"),
+        [json!("several items"), Value::Null]
+    );
+    assert!(
+        records[0]["_detail"]
+            .as_str()
+            .unwrap()
+            .contains("2 items for id \"A\"")
+    );
+}
+
+#[test]
+fn an_item_that_no_row_takes_is_said() {
+    let (place, server) = (
+        Place::new(),
+        daily(|id, _| json!({"id": id.replace('X', "Y"), "price": 1})),
+    );
+    let ended = by_day(&server, &place, "A,mon,1\nX,mon,2\n").exits(1);
+    assert_eq!(
+        each(&ended.records(), "_error"),
+        [Value::Null, json!("missing item")]
+    );
+    ended.says("warning: items of batches that no row took: 1");
+    ended.says("in the batch of row 0");
 }
 
 #[test]
