@@ -20,7 +20,11 @@ pub(super) trait Encode: Send {
 
 /// How one format is read back, record by record.
 pub(super) trait Decode {
-    /// Whether a record ends with this line, which ends with a newline.
+    /// The next line is the first one of a record.
+    fn begin(&mut self) {}
+
+    /// Whether a record ends with this line, which ends with a newline. So does one that
+    /// can't be a record any more.
     fn ends(&mut self, line: &[u8]) -> bool;
 
     /// What this whole record is; none if throng did not write it.

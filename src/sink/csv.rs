@@ -22,6 +22,7 @@ pub(super) fn encoder(columns: &Columns, header: Option<&[u8]>) -> Result<Box<dy
     };
     Ok(Box::new(Csv {
         columns,
+        crlf: header.is_some_and(|header| header.ends_with(b"\r\n")),
         scratch: String::new(),
     }))
 }
@@ -55,8 +56,15 @@ fn start(columns: &Columns, fields: &Fields) -> Vec<u8> {
     start
 }
 
+/// The text after its byte order mark, if it has one.
+fn unmarked(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
+}
+
 struct Csv {
     columns: Columns,
+    /// Whether lines end as they do in a file that a spreadsheet has saved.
+    crlf: bool,
     scratch: String,
 }
 
@@ -103,6 +111,10 @@ impl Csv {
         }
         own(&self.columns, record, &mut self.scratch, out);
         end(out);
+        if self.crlf {
+            out.truncate(out.len() - 1);
+            out.extend_from_slice(b"\r\n");
+        }
     }
 }
 
@@ -165,6 +177,29 @@ mod tests {
             lines(&columns, &[ok(7), failed(8)]).unwrap(),
             text,
             "learnt"
+        );
+    }
+
+    #[test]
+    fn names_are_guarded_as_values_are() {
+        let mut columns = columns(&["=1+1"], false);
+        columns.fields = Some(vec!["@me".into()]);
+        let text = lines(&columns, &[]).unwrap();
+        assert!(text.starts_with("'@me,'=1+1,_row,"), "{text}");
+    }
+
+    #[test]
+    fn lines_end_as_they_do_in_the_file_that_is_continued() {
+        let columns = columns(&["price", "name"], false);
+        let header =
+            "\u{feff}\"symbol\",price,name,_row,_ok,_status,_error,_detail,_attempts,_ms\r\n";
+        let mut csv = encoder(&columns, Some(header.as_bytes())).unwrap();
+        let mut out = Vec::new();
+        csv.record(&failed(8), &mut out).unwrap();
+        assert!(
+            out.ends_with(b",1,\r\n"),
+            "{}",
+            String::from_utf8_lossy(&out)
         );
     }
 

@@ -4,7 +4,7 @@
 //! anything is sent; its [`Writer`] takes the records, whole ones only. A file
 //! is its own journal: what an earlier run has [`Done`] is read back from it.
 //!
-//! - `check`, `past`, `resume`: what is there already, and how far it can be trusted
+//! - `check`, `past`, `resume`, `cut`: what is there already, and how far it can be trusted
 //! - `identity`, `compare`: whether it belongs to this job and this input
 //! - `target`, `rewrite`, `opened`, `disk`: the file from its opening to its bytes
 //! - `finish`, `mirror`, `order`: what becomes of a journal whose output is packed,
@@ -25,6 +25,8 @@ mod columns;
 pub use columns::{Columns, RESERVED};
 
 mod codec;
+
+mod cut;
 
 mod jsonl;
 

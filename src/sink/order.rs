@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::Format;
 use super::codec::Found;
-use super::resume::next;
+use super::cut::Records;
 use super::sidecar::beside;
 use crate::table::sync_directory;
 
@@ -67,8 +67,9 @@ impl Pieces {
         let mut decode = format.decoder(None);
         let (mut header, mut record) = (Vec::new(), Vec::new());
         let (mut piece, mut size) = (Vec::<Placed>::new(), 0);
-        while next(&mut file, &mut *decode, &mut record)? > 0 {
-            match decode.read(&record) {
+        let mut records = Records::new(&mut file, &mut *decode);
+        while let Some(cut) = records.next(&mut record)? {
+            match cut.found {
                 Some(Found::Row(seen)) => {
                     size += record.len() + size_of::<Placed>();
                     piece.push((seen.row, seen.item.unwrap_or(NO_ITEM), record.clone()));

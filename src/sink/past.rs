@@ -23,7 +23,23 @@ pub(super) fn of(
 ) -> Result<Past, Error> {
     let (key, unwanted) = (settings.key.as_deref(), unwanted(settings, resends));
     let past = read(&mut *text()?, format, key, synced, unwanted);
-    past.map_err(|error| unreadable(path, format, key, error))
+    past.map_err(|error| match (other_delimiter(text), error) {
+        (Some(other), Unreadable::Line(1)) => Error::plan(format!(
+            "{} cannot be resumed: its columns are separated by {other}, as some spreadsheets save them: save it with commas, as UTF-8",
+            path.display()
+        )),
+        (_, error) => unreadable(path, format, key, error),
+    })
+}
+
+/// What separates the columns of the first line, if that is no comma.
+fn other_delimiter(text: Text) -> Option<&'static str> {
+    let mut line = String::new();
+    text().ok()?.read_line(&mut line).ok()?;
+    let has = |delimiter: &str| line.contains(&format!("{delimiter}_row{delimiter}"));
+    let others = [(";", "semicolons"), ("\t", "tabs"), ("|", "|")];
+    let found = others.iter().find(|(delimiter, _)| has(delimiter));
+    found.map(|(_, name)| *name)
 }
 
 /// Those of parts, and of the journal of the next one.

@@ -17,7 +17,9 @@ pub fn record(mut fields: Fields) -> Result<Record, String> {
     let number = number(fields.get("_row")).ok_or("it has no _row")?;
     let ok = match fields.get("_ok") {
         Some(Value::Bool(ok)) => *ok,
-        Some(Value::String(text)) if text == "true" || text == "false" => text == "true",
+        // A spreadsheet writes `TRUE`.
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => true,
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => false,
         _ => return Err("it has no _ok".to_owned()),
     };
     let text = |name: &str| {

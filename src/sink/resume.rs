@@ -5,6 +5,7 @@ use std::io::{self, BufRead};
 use roaring::RoaringTreemap;
 
 use super::codec::{Decode, Found, Seen};
+use super::cut::Records;
 use super::done::Done;
 use super::items::{Added, Unfinished};
 use super::sidecar::Synced;
@@ -123,19 +124,17 @@ impl Past {
         synced: Option<&Synced>,
         unwanted: Unwanted,
     ) -> Result<(), Unreadable> {
+        let mut records = Records::new(input, decode);
         let (mut record, mut line) = (Vec::new(), 1);
-        loop {
-            let lines = next(input, decode, &mut record).map_err(Unreadable::Io)?;
-            if lines == 0 {
-                self.edited |= synced.is_some_and(|synced| self.end < synced.bytes);
-                return Ok(());
-            }
-            self.take(&record, found(decode, &record), unwanted)
+        while let Some(cut) = records.next(&mut record).map_err(Unreadable::Io)? {
+            self.take(&record, cut.found, unwanted)
                 .ok_or(Unreadable::Line(line))?;
             let size = record.len() as u64;
             self.edited |= synced.is_some_and(|synced| self.differs_from(synced, size));
-            line += lines;
+            line += cut.lines;
         }
+        self.edited |= synced.is_some_and(|synced| self.end < synced.bytes);
+        Ok(())
     }
 
     /// Whether this record is to go; a header never is.
@@ -229,33 +228,6 @@ impl Past {
         self.dropped.insert(self.records);
         self.records += 1;
     }
-}
-
-/// Fills `record` with the next whole one and says how many lines it has;
-/// none are left at 0.
-pub(super) fn next(
-    input: &mut dyn BufRead,
-    decode: &mut dyn Decode,
-    record: &mut Vec<u8>,
-) -> io::Result<u64> {
-    record.clear();
-    for lines in 1.. {
-        let start = record.len();
-        input.read_until(b'\n', record)?;
-        if !record[start..].ends_with(b"\n") {
-            break;
-        }
-        if decode.ends(&record[start..]) {
-            return Ok(lines);
-        }
-    }
-    Ok(0)
-}
-
-/// What a record says; nothing if it is no text, whatever it looks like.
-pub(super) fn found(decode: &mut dyn Decode, record: &[u8]) -> Option<Found> {
-    str::from_utf8(record).ok()?;
-    decode.read(record)
 }
 
 #[cfg(test)]
@@ -360,6 +332,52 @@ mod tests {
         )
         .unwrap();
         assert_eq!((past.done.len(), past.damaged, past.records), (2, 1, 3));
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_costs_its_own_record() {
+        let unwanted = Unwanted {
+            damaged: true,
+            ..Unwanted::default()
+        };
+        let header = "a,_row,_ok\n";
+        for (broken, after) in [
+            ("\"x,0,true\n", "y,1,true\nz,2,true\n"),
+            ("\"x,0,true\n", "y,1,true\n\"z,\"\"\",2,true\n"),
+            ("\"x,0,true\n", "\"y\ny\",1,true\n\"z\nz\",2,true\n"),
+            ("x\",0,true\n", "\"y\ny\",1,true\nz,2,true\n"),
+            ("\"x\"x,0,true\n", "y,1,true\n\"z\nz\",2,true\n"),
+            ("\"x\n\"x,0,true\n", "y,1,true\n\"z\nz\",2,true\n"),
+        ] {
+            let text = format!("{header}{broken}{after}");
+            let error = whole("csv", &text).unwrap_err();
+            assert!(matches!(error, Unreadable::Line(2)), "{text}");
+            let past = past("csv", &format!("{text}\"w\n"), unwanted).unwrap();
+            assert_eq!(past.end, text.len() as u64, "{text}");
+            let rows = [1, 2].map(|row| past.done.has_number(row));
+            assert_eq!((past.done.len(), rows), (2, [true; 2]), "{text}");
+            assert_eq!(past.damaged, broken.lines().count() as u64, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_holds_records_is_whole_if_it_ends() {
+        let text = "a,_row,_ok\n\"x\ny,1,true\n\",0,true\n";
+        let past = whole("csv", text).unwrap();
+        assert_eq!(
+            (past.done.len(), past.done.end(), past.end),
+            (1, 1, text.len() as u64)
+        );
+    }
+
+    #[test]
+    fn a_file_that_a_spreadsheet_has_saved_is_read() {
+        let text = "\u{feff}\"a\",_row,_ok\r\nx,3,TRUE\r\n\"y\ny\",\"4\",FALSE\r\n";
+        let past = whole("csv", text).unwrap();
+        assert_eq!(
+            (past.done.len(), past.failed, past.end),
+            (2, 1, text.len() as u64)
+        );
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::path::Path;
 
 use super::Format;
 use super::codec::{Decode, Found};
+use super::cut::Records;
 use super::disk::Placed;
 use super::opened::Journal;
-use super::resume::{Past, found, next};
+use super::resume::Past;
 use super::sidecar::beside;
 use crate::table::sync_directory;
 
@@ -53,8 +54,9 @@ pub(super) fn each(
 ) -> io::Result<()> {
     let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
     let (mut record, mut place) = (Vec::new(), 0);
-    while next(&mut file, decode, &mut record)? > 0 {
-        match found(decode, &record) {
+    let mut records = Records::new(&mut file, decode);
+    while let Some(cut) = records.next(&mut record)? {
+        match cut.found {
             Some(Found::Header) => {
                 show(None, None, &record)?;
                 continue;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::guard::{has_guards, unguarded};
 use super::names::{flaw, shown};
 use super::rows::Found;
 use super::values::Record;
@@ -14,13 +15,22 @@ pub(super) struct Header {
     /// What messages call the table.
     table: String,
     delimiter: u8,
+    /// Whether throng wrote the table, and put a guard before what looks like a formula.
+    guards: bool,
 }
 
 impl Header {
     /// Refuses columns that have no name, or a bad one, or that of another.
     pub fn new(record: &Record<'_>, table: &str, delimiter: u8) -> Result<Header, String> {
+        let mut header = Header {
+            names: Vec::with_capacity(record.count()),
+            table: table.into(),
+            delimiter,
+            guards: delimiter == b',' && has_guards(record.values()),
+        };
         let mut columns = HashMap::new();
-        for (column, name) in (1..).zip(record.values()) {
+        for (column, cell) in (1..).zip(record.values()) {
+            let name = header.read(cell);
             let again = columns.insert(name, column).map(|first| same(name, first));
             if let Some(flaw) = again.or_else(|| flaw(name)) {
                 return Err(format!(
@@ -28,19 +38,20 @@ impl Header {
                     record.line
                 ));
             }
+            header.names.push(name.into());
         }
-        let (names, table) = (record.values().map(String::from).collect(), table.into());
-        Ok(Header {
-            names,
-            table,
-            delimiter,
-        })
+        Ok(header)
+    }
+
+    /// A name or a value as it was before it was written.
+    fn read<'a>(&self, cell: &'a str) -> &'a str {
+        if self.guards { unguarded(cell) } else { cell }
     }
 
     /// The fields of a record.
     pub fn row(&self, record: &Record<'_>) -> Found {
         self.check(record)?;
-        let values = record.values().map(Value::from);
+        let values = record.values().map(|cell| Value::from(self.read(cell)));
         Ok(self.names.iter().cloned().zip(values).collect())
     }
 

@@ -10,6 +10,8 @@
 //! - `csv`, `jsonl`, `json`, `lines`, `list`, `parquet`, `sqlite`: one format each
 //! - `packed`: texts that are compressed
 //! - `records`, `values`, `header`: what a table is cut into, and must fit
+//! - `guard`: what stands before a text that looks like a formula
+//! - `quotes`: what the quotes of a table mean, byte by byte
 //! - `located`: where in a text a mistake is
 //! - `names`: what a field may be called, and what else all formats agree on
 //! - `rows`, `survey`: the two uses of a source, to send and to look ahead
@@ -24,6 +26,7 @@ use crate::error::Error;
 mod csv;
 mod file;
 mod format;
+pub(crate) mod guard;
 mod head;
 mod header;
 mod json;
@@ -35,6 +38,7 @@ mod names;
 mod origin;
 mod packed;
 pub(crate) mod parquet;
+pub(crate) mod quotes;
 mod records;
 mod requests;
 mod rows;

@@ -2,13 +2,15 @@
 //!
 //! This drives the parser of `csv-core` and not the reader of `csv`, which
 //! miscounts lines after `\r\n` and after blank lines, and which takes a quote
-//! that is never closed for the end of the file.
+//! that is never closed for the end of the file. Quotes are followed beside it, for
+//! it takes `"say \"hi\""` for a value, and for another one than was meant.
 
 use std::io::BufRead;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::names::LONGEST_ROW;
+use super::quotes::{Byte, Quotes};
 use super::values::Record;
 
 /// A text to be cut into records.
@@ -16,6 +18,7 @@ pub(super) struct Records<R> {
     text: R,
     name: String,
     parser: Reader,
+    quotes: Quotes,
     blank_lines: u64,
     /// The values of the last record, one directly after the other.
     bytes: Vec<u8>,
@@ -30,6 +33,7 @@ impl<R: BufRead> Records<R> {
             text,
             name: name.into(),
             parser: ReaderBuilder::new().delimiter(delimiter).build(),
+            quotes: Quotes::new(delimiter),
             blank_lines: 0,
             bytes: vec![0; 1024],
             ends: vec![0; 32],
@@ -71,6 +75,7 @@ impl<R: BufRead> Records<R> {
     /// Reads one record into `bytes` and `ends`, and tells how many values it has.
     fn read_values(&mut self) -> Result<usize, String> {
         let (mut length, mut count) = (0, 0);
+        self.quotes.begin();
         loop {
             let (result, written, ended) = self.parse_on(length, count)?;
             (length, count) = (length + written, count + ended);
@@ -98,7 +103,10 @@ impl<R: BufRead> Records<R> {
         if at_end && result == ReadRecordResult::InputEmpty {
             return Err(UNCLOSED.into());
         }
-        self.text.consume(if at_end { 0 } else { read });
+        if !at_end {
+            check(&mut self.quotes, &bytes[..read])?;
+            self.text.consume(read);
+        }
         Ok((result, written, ended))
     }
 }
@@ -109,6 +117,27 @@ type Step = (ReadRecordResult, usize, usize);
 const UNCLOSED: &str = "a quote (\") that opens in this row is never closed: \
     close it, or double it if it is meant";
 const TOO_LONG: &str = "this row is longer than 64 MiB: look for a quote (\") left open in it";
+
+/// Refuses quotes that another reader would understand in another way.
+fn check(quotes: &mut Quotes, bytes: &[u8]) -> Result<(), String> {
+    for &byte in bytes {
+        let flaw = match quotes.pass(byte) {
+            Byte::AfterQuote if quotes.escaped => ESCAPED,
+            Byte::AfterQuote => AFTER_QUOTE,
+            Byte::QuoteAfterSpaces => AFTER_SPACES,
+            Byte::Inside | Byte::Delimiter | Byte::End | Byte::BareQuote => continue,
+        };
+        return Err(format!("in column {}, {flaw}", quotes.column));
+    }
+    Ok(())
+}
+
+const ESCAPED: &str = "a backslash stands before a quote (\\\"), which does not escape it: \
+    write a quote within a value twice (\"\")";
+const AFTER_QUOTE: &str = "something stands after the quote (\") that closes this value: \
+    remove it, or write a quote within a value twice (\"\")";
+const AFTER_SPACES: &str = "spaces stand before the quote (\") that opens this value: \
+    remove them, or put all of it in quotes, and write a quote within a value twice (\"\")";
 
 fn unreadable(error: std::io::Error) -> String {
     format!("cannot read on: {error}")
@@ -156,6 +185,33 @@ mod tests {
             ["007", " b ", "a\"\n,", "\0", &long, "5\" pipe"]
         );
         assert_eq!(records[1].1, [""; 100]);
+    }
+
+    #[test]
+    fn what_two_readers_understand_in_two_ways_is_refused() {
+        for (text, place, flaw) in [
+            ("a,b\n1,\"say \\\"hi\\\"\"\n", 2, ESCAPED),
+            ("a,b\n1,\"\\\"\"\n2,\"\\\"\"\n", 2, ESCAPED),
+            ("a,b\n1,\"x\" \n", 2, AFTER_QUOTE),
+            ("a,b\n\"x\"y,2\n", 1, AFTER_QUOTE),
+            ("a,b\n1, \"x\"\n", 2, AFTER_SPACES),
+        ] {
+            for piece in [1, 2, 5, 1000] {
+                let error = records(text, piece).unwrap_err();
+                assert_eq!(
+                    error,
+                    format!("t, line 2: in column {place}, {flaw}"),
+                    "{text}"
+                );
+            }
+        }
+        let whole = "\"C:\\dir\\\",x\n\"a\"\"\"\n\"\"\r\n";
+        let values: Vec<_> = records(whole, 3)
+            .unwrap()
+            .into_iter()
+            .map(|(_, values)| values)
+            .collect();
+        assert_eq!(values, [vec!["C:\\dir\\", "x"], vec!["a\""], vec![""]]);
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl<'a> Record<'a> {
     }
 
     /// From the first to the last.
-    pub fn values(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+    pub fn values(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         let (text, starts) = (self.text, iter::once(&0).chain(self.ends));
         starts
             .zip(self.ends)

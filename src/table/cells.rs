@@ -4,11 +4,21 @@ use std::fmt::{Display, Write as _};
 
 use serde_json::Value;
 
-/// One value: text as it is, nothing for null, and all else as JSON.
+use crate::source::guard::guarded;
+
+/// One value: text with a guard if it needs one, nothing for null, and all else as JSON.
 pub(crate) fn json(value: Option<&Value>, scratch: &mut String, out: &mut Vec<u8>) {
     match value {
-        None | Some(Value::Null) => cell("", out),
         Some(Value::String(value)) => text(value, out),
+        value => raw(value, scratch, out),
+    }
+}
+
+/// One value: text as it is, nothing for null, and all else as JSON.
+pub(super) fn raw(value: Option<&Value>, scratch: &mut String, out: &mut Vec<u8>) {
+    match value {
+        None | Some(Value::Null) => cell("", out),
+        Some(Value::String(value)) => cell(value, out),
         Some(value) => plain(Some(value), scratch, out),
     }
 }
@@ -26,16 +36,7 @@ pub(crate) fn plain(value: Option<impl Display>, scratch: &mut String, out: &mut
 /// A text, which a spreadsheet must not take for a formula: the server may
 /// have written it.
 pub(crate) fn text(value: &str, out: &mut Vec<u8>) {
-    if is_formula(value) {
-        cell(&format!("'{value}"), out);
-    } else {
-        cell(value, out);
-    }
-}
-
-fn is_formula(value: &str) -> bool {
-    let is_number = || value.parse().is_ok_and(f64::is_finite);
-    value.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number()
+    cell(&guarded(value), out);
 }
 
 /// Quoted only where it must be, and followed by a comma.
@@ -77,6 +78,9 @@ mod tests {
             (Value::from("-12.5"), "-12.5"),
             (Value::from("+491234"), "+491234"),
             (Value::from("-inf"), "'-inf"),
+            (Value::from("'@bob"), "''@bob"),
+            (Value::from("''=1"), "'''=1"),
+            (Value::from("'tis"), "'tis"),
             (Value::from(-3), "-3"),
             (Value::from(true), "true"),
             (Value::Null, ""),

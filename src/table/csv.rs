@@ -3,14 +3,18 @@
 use serde_json::Value;
 
 use super::Table;
-use super::cells::{cell, end, json};
+use super::cells::{cell, end, json, raw, text};
 use super::pack::Packed;
 use super::shape::Shape;
 use crate::source::Fields;
+use crate::source::guard::has_guards;
 
 pub(super) struct Csv {
     out: Packed,
     names: Vec<String>,
+    /// Whether texts that look like formulas get a guard: a reader takes it away
+    /// only from results, and all other tables keep their texts as they are.
+    guards: bool,
     line: Vec<u8>,
     scratch: String,
 }
@@ -19,12 +23,15 @@ impl Csv {
     pub fn new(mut out: Packed, shape: &Shape) -> Result<Csv, String> {
         let names: Vec<String> = shape.columns.iter().map(|(name, _)| name.clone()).collect();
         let mut line = Vec::new();
-        names.iter().for_each(|name| cell(name, &mut line));
+        let guards = has_guards(names.iter().map(String::as_str));
+        let header = if guards { text } else { cell };
+        names.iter().for_each(|name| header(name, &mut line));
         end(&mut line);
         out.write(&line)?;
         Ok(Csv {
             out,
             names,
+            guards,
             line,
             scratch: String::new(),
         })
@@ -34,11 +41,12 @@ impl Csv {
 impl Table for Csv {
     fn row(&mut self, fields: &Fields) -> Result<(), String> {
         self.line.clear();
+        let write = if self.guards { json } else { raw };
         for name in &self.names {
             let value = fields
                 .get(name)
                 .filter(|value| !matches!(value, Value::Null));
-            json(value, &mut self.scratch, &mut self.line);
+            write(value, &mut self.scratch, &mut self.line);
         }
         end(&mut self.line);
         self.out.write(&self.line)

@@ -1,16 +1,19 @@
 //! The header of a CSV file: which columns it has.
 
 use super::super::Columns;
+use super::read::is_called;
+use super::unmarked;
 use crate::error::Error;
-use crate::table::cells::{cell, end};
+use crate::source::guard::unguarded;
+use crate::table::cells::{end, text};
 
 /// The header, with its newline.
 pub(super) fn header(columns: &Columns) -> Vec<u8> {
     let mut out = Vec::new();
     for name in columns.fields.as_deref().unwrap_or_default() {
-        cell(name, &mut out);
+        text(name, &mut out);
     }
-    columns.after_fields().for_each(|name| cell(name, &mut out));
+    columns.after_fields().for_each(|name| text(name, &mut out));
     end(&mut out);
     out
 }
@@ -23,23 +26,42 @@ pub(super) fn continued(mut columns: Columns, first_line: &[u8]) -> Result<Colum
     columns.arrived = names.iter().any(|name| name == "_arrived");
     if columns.fields.is_none() {
         let after = columns.after_fields().count();
-        let fields = names.len().saturating_sub(after);
-        columns.fields = Some(names[..fields].to_vec());
+        let fields = &names[..names.len().saturating_sub(after)];
+        columns.fields = Some(fields.iter().map(|name| unguarded(name).into()).collect());
     }
-    if header(&columns) == first_line {
-        return Ok(columns);
+    let fields = columns.fields.iter().flatten().map(String::as_str);
+    let ours: Vec<&str> = fields.chain(columns.after_fields()).collect();
+    match difference(&names, &ours) {
+        None => Ok(columns),
+        Some(difference) => Err(Error::plan(format!(
+            "the file to resume has the columns {}, but this run would write {}: {difference}",
+            names.join(","),
+            ours.join(","),
+        ))),
     }
-    Err(Error::plan(format!(
-        "the file to resume has the columns {}, but this run would write {}",
-        names.join(","),
-        String::from_utf8_lossy(header(&columns).trim_ascii_end()),
-    )))
+}
+
+/// The first column that is not the same, with what can't be seen made visible.
+fn difference(theirs: &[String], ours: &[&str]) -> Option<String> {
+    let place = (0..theirs.len().max(ours.len())).find(|place| {
+        let both = theirs.get(*place).zip(ours.get(*place));
+        both.is_none_or(|(theirs, ours)| !is_called(theirs, ours))
+    })?;
+    let shown = |name: Option<String>| name.unwrap_or_else(|| "missing".to_owned());
+    let theirs = theirs.get(place).map(|name| format!("{name:?}"));
+    let ours = ours.get(place).map(|name| format!("{name:?}"));
+    Some(format!(
+        "column {} is {} there, and {} here",
+        place + 1,
+        shown(theirs),
+        shown(ours)
+    ))
 }
 
 fn names(header: &[u8]) -> Vec<String> {
     let mut reader = ::csv::ReaderBuilder::new()
         .has_headers(false)
-        .from_reader(header);
+        .from_reader(unmarked(header));
     let first = reader
         .records()
         .next()
@@ -73,6 +95,40 @@ mod tests {
         assert!(
             error.contains("has the columns symbol,price,_row"),
             "{error}"
+        );
+        let end = ": column 1 is \"symbol\" there, and \"price\" here";
+        assert!(error.ends_with(end), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_no_difference_or_is_shown() {
+        let columns = columns(&["@price"], false);
+        let ours = header(&columns);
+        for (from, to, is_same) in [
+            ("symbol", "\u{feff}symbol", true),
+            ("_ms\n", "_ms\r\n", true),
+            ("symbol", "\"symbol\"", true),
+            ("'@price", "@price", true),
+            ("symbol", "symbol\u{a0}", false),
+            (",_ms", "", false),
+        ] {
+            let theirs = String::from_utf8(ours.clone()).unwrap().replace(from, to);
+            let found = continued(columns.clone(), theirs.as_bytes());
+            assert_eq!(found.is_ok(), is_same, "{theirs}");
+        }
+        let theirs = String::from_utf8(ours).unwrap();
+        let error = |theirs: String| {
+            continued(columns.clone(), theirs.as_bytes())
+                .unwrap_err()
+                .to_string()
+        };
+        let spaced = error(theirs.replace("symbol", "symbol\u{a0}"));
+        let end = ": column 1 is \"symbol\\u{a0}\" there, and \"symbol\" here";
+        assert!(spaced.ends_with(end), "{spaced}");
+        let short = error(theirs.replace(",_ms", ""));
+        assert!(
+            short.ends_with(": column 9 is missing there, and \"_ms\" here"),
+            "{short}"
         );
     }
 }

@@ -1,12 +1,20 @@
 //! CSV read back, as far as resuming needs it: where records end, and their rows.
+//!
+//! It need not be as throng wrote it: a spreadsheet saves it with a byte order mark,
+//! with CRLF at the end of each line, and with `TRUE` for `true`.
+
+use std::borrow::Cow;
 
 use super::super::codec::{Decode, Found, Seen, UNKNOWN};
+use super::{unmarked, value};
+use crate::source::guard::unguarded;
+use crate::source::quotes::{Byte, Quotes};
 
 /// The reader's half of CSV.
 pub(super) struct Rows {
     key: Option<String>,
-    /// Whether the last line ended within quotes.
-    open: bool,
+    /// Of the record that is being cut out.
+    quotes: Quotes,
     /// Where to look, once the header is read.
     columns: Option<Places>,
 }
@@ -27,35 +35,44 @@ impl Rows {
     pub fn new(key: Option<&str>) -> Rows {
         Rows {
             key: key.map(str::to_owned),
-            open: false,
+            quotes: Quotes::new(b','),
             columns: None,
         }
     }
 
     fn header(&self, record: &[u8]) -> Option<Places> {
-        let names: Vec<&[u8]> = cells(record).collect();
-        let place = |name: &[u8]| names.iter().rposition(|it| *it == name);
+        let cells = cells(unmarked(record))?;
+        let names: Vec<_> = cells.into_iter().map(text).collect();
+        let place = |name: &str| names.iter().rposition(|it| is_called(it, name));
         let key = match &self.key {
-            Some(key) => Some(place(&name_as_written(key))?),
+            Some(key) => Some(place(key)?),
             None => None,
         };
         Some(Places {
             count: names.len(),
-            row: place(b"_row")?,
-            item: place(b"_item"),
-            last: place(b"_last"),
-            ok: place(b"_ok")?,
-            error: place(b"_error"),
+            row: place("_row")?,
+            item: place("_item"),
+            last: place("_last"),
+            ok: place("_ok")?,
+            error: place("_error"),
             key,
         })
     }
 }
 
 impl Decode for Rows {
+    fn begin(&mut self) {
+        self.quotes.begin();
+    }
+
     fn ends(&mut self, line: &[u8]) -> bool {
-        let quotes = line.iter().filter(|&&byte| byte == b'"').count();
-        self.open ^= quotes % 2 == 1;
-        !self.open
+        let line = match self.columns {
+            None => unmarked(line),
+            Some(_) => line,
+        };
+        // One with a misplaced quote is no record, wherever it ends.
+        let mut bytes = line.iter().map(|byte| self.quotes.pass(*byte));
+        bytes.any(is_misplaced) || !self.quotes.is_open()
     }
 
     fn read(&mut self, record: &[u8]) -> Option<Found> {
@@ -69,46 +86,68 @@ impl Decode for Rows {
 
 impl Places {
     fn seen(&self, record: &[u8]) -> Option<Seen> {
-        let cells: Vec<&[u8]> = cells(record).collect();
-        let cell = |place: Option<usize>| place.and_then(|place| cells.get(place).copied());
-        let is_whole = cells.len() == self.count;
+        let cells = cells(record).filter(|cells| cells.len() == self.count)?;
+        let cell = |place: usize| cells.get(place).copied().map(text);
+        let is = |cell: Option<Cow<str>>, text: &str| {
+            cell.is_some_and(|cell| cell.eq_ignore_ascii_case(text))
+        };
+        let ok = is(cell(self.ok), "true");
+        if !ok && !is(cell(self.ok), "false") {
+            return None;
+        }
+        let item = self.item.and_then(cell).filter(|item| !item.is_empty());
+        let key = self.key.and_then(cell);
         Some(Seen {
-            row: number(cell(Some(self.row))?)?,
-            item: match cell(self.item) {
-                None | Some(b"") => None,
-                Some(item) => Some(number(item)?),
+            row: cell(self.row)?.parse().ok()?,
+            item: match item {
+                None => None,
+                Some(item) => Some(item.parse().ok()?),
             },
-            last: cell(self.last) != Some(b"false"),
-            ok: match cell(Some(self.ok))? {
-                b"true" => true,
-                b"false" => false,
-                _ => return None,
-            },
-            unknown: cell(self.error) == Some(UNKNOWN.as_bytes()),
-            key: cell(self.key).map(<[u8]>::to_vec),
+            last: !is(self.last.and_then(cell), "false"),
+            ok,
+            unknown: is(self.error.and_then(cell), UNKNOWN),
+            key: key.map(|key| value(&unguarded(&key).into())),
         })
-        .filter(|_| is_whole)
     }
 }
 
-fn number(cell: &[u8]) -> Option<u64> {
-    str::from_utf8(cell).ok()?.parse().ok()
+/// Names had no guards once.
+pub(super) fn is_called(written: &str, name: &str) -> bool {
+    written == name || unguarded(written) == name
 }
 
-fn name_as_written(name: &str) -> Vec<u8> {
-    let mut cell = Vec::new();
-    crate::table::cells::cell(name, &mut cell);
-    cell.pop();
-    cell
+fn is_misplaced(byte: Byte) -> bool {
+    matches!(
+        byte,
+        Byte::AfterQuote | Byte::QuoteAfterSpaces | Byte::BareQuote
+    )
 }
 
-/// The cells as they stand there: those that are read here need no quotes.
-fn cells(record: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut quoted = false;
-    record.trim_ascii_end().split(move |&byte| {
-        quoted ^= byte == b'"';
-        byte == b',' && !quoted
-    })
+/// The cells as they stand there; none if a quote is where none can be, or if the
+/// record ends before its end.
+fn cells(record: &[u8]) -> Option<Vec<&[u8]>> {
+    let record = record.strip_suffix(b"\n").unwrap_or(record);
+    let record = record.strip_suffix(b"\r").unwrap_or(record);
+    let (mut cells, mut start, mut quotes) = (Vec::new(), 0, Quotes::new(b','));
+    for (at, byte) in record.iter().enumerate() {
+        match quotes.pass(*byte) {
+            Byte::Inside => {}
+            Byte::Delimiter => {
+                cells.push(&record[start..at]);
+                start = at + 1;
+            }
+            _ => return None,
+        }
+    }
+    cells.push(&record[start..]);
+    (!quotes.is_open()).then_some(cells)
+}
+
+/// What a cell says.
+fn text(cell: &[u8]) -> Cow<'_, str> {
+    let text = str::from_utf8(cell).unwrap_or_default();
+    let quoted = text.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+    quoted.map_or(text.into(), |it| it.replace("\"\"", "\"").into())
 }
 
 #[cfg(test)]

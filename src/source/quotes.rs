@@ -1,0 +1,133 @@
+//! The quotes of a table, followed byte by byte. Pure.
+//!
+//! The parser takes any text for a table. This finds what only one of two readers
+//! would understand: text after the quote that closes a value, as a backslash before
+//! a quote leaves it, and a quote that stands after spaces.
+
+/// Where a byte stands in a record.
+pub(crate) struct Quotes {
+    delimiter: u8,
+    place: Place,
+    /// Which value of the record it is, from 1.
+    pub column: usize,
+    /// Whether the byte before was a backslash within quotes.
+    backslash: bool,
+    /// Whether a backslash stood before a quote in this value.
+    pub escaped: bool,
+}
+
+/// Where in a value the next byte stands.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    /// At its beginning.
+    Start,
+    /// After nothing but spaces.
+    Spaces,
+    /// In a value without quotes.
+    Plain,
+    Quoted,
+    /// After a quote within quotes: one that closes the value, or the first of two.
+    Closed,
+}
+
+/// What a byte is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Byte {
+    /// A part of a value, or of its quotes.
+    Inside,
+    /// What ends a value.
+    Delimiter,
+    /// What ends a record.
+    End,
+    /// Text after the quote that closes a value.
+    AfterQuote,
+    /// A quote after spaces.
+    QuoteAfterSpaces,
+    /// A quote in a value without quotes.
+    BareQuote,
+}
+
+impl Quotes {
+    /// At the beginning of a record.
+    pub fn new(delimiter: u8) -> Quotes {
+        Quotes {
+            delimiter,
+            place: Place::Start,
+            column: 1,
+            backslash: false,
+            escaped: false,
+        }
+    }
+
+    /// Another record begins.
+    pub fn begin(&mut self) {
+        *self = Quotes::new(self.delimiter);
+    }
+
+    /// Whether a line's end would be a part of the value.
+    pub fn is_open(&self) -> bool {
+        self.place == Place::Quoted
+    }
+
+    /// Says what the next byte is.
+    pub fn pass(&mut self, byte: u8) -> Byte {
+        let (place, is) = match (self.place, byte) {
+            (Place::Quoted, b'"') => {
+                self.escaped |= self.backslash;
+                (Place::Closed, Byte::Inside)
+            }
+            (Place::Quoted, _) => (Place::Quoted, Byte::Inside),
+            (_, b'\n' | b'\r') => (Place::Start, Byte::End),
+            (_, byte) if byte == self.delimiter => {
+                self.column += 1;
+                (Place::Start, Byte::Delimiter)
+            }
+            (Place::Closed, b'"') => (Place::Quoted, Byte::Inside),
+            (Place::Closed, _) => (Place::Closed, Byte::AfterQuote),
+            (Place::Start, b'"') => {
+                self.escaped = false;
+                (Place::Quoted, Byte::Inside)
+            }
+            (Place::Spaces, b'"') => (Place::Plain, Byte::QuoteAfterSpaces),
+            (Place::Plain, b'"') => (Place::Plain, Byte::BareQuote),
+            (Place::Start | Place::Spaces, b' ') => (Place::Spaces, Byte::Inside),
+            (_, _) => (Place::Plain, Byte::Inside),
+        };
+        self.backslash = place == Place::Quoted && byte == b'\\';
+        self.place = place;
+        is
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(text: &str) -> Vec<Byte> {
+        let mut quotes = Quotes::new(b',');
+        let found = text.bytes().map(|byte| quotes.pass(byte));
+        found.filter(|byte| *byte != Byte::Inside).collect()
+    }
+
+    #[test]
+    fn each_byte_is_known_by_what_stands_before_it() {
+        use Byte::{AfterQuote, BareQuote, Delimiter, End, QuoteAfterSpaces};
+        assert_eq!(
+            all("a, b,\"c,\"\"\r\n\",\n"),
+            [Delimiter, Delimiter, Delimiter, End]
+        );
+        assert_eq!(all("\"say \\\"h"), [AfterQuote]);
+        assert_eq!(all("\"a\" ,b"), [AfterQuote, Delimiter]);
+        assert_eq!(all("5\" pipe"), [BareQuote]);
+        assert_eq!(all("1, \"b"), [Delimiter, QuoteAfterSpaces]);
+    }
+
+    #[test]
+    fn a_backslash_before_a_quote_is_known() {
+        for (text, escaped) in [("\"a\\\"b", true), ("\"a\"b", false), ("\"\\a\"b", false)] {
+            let mut quotes = Quotes::new(b',');
+            let last = text.bytes().map(|byte| quotes.pass(byte)).last();
+            assert_eq!((last, quotes.escaped), (Some(Byte::AfterQuote), escaped));
+        }
+    }
+}
