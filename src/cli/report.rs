@@ -23,7 +23,7 @@ pub struct Arguments {
 }
 
 pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
-    run::check_summary(&arguments.show, Some(&arguments.results))?;
+    run::check_summary(&arguments.show, None, Some(&arguments.results))?;
     let wrong = |why: String| Error::plan(format!("{}: {why}", arguments.results));
     let summary = serde_json::from_value(arguments.summary.tree());
     let summary = summary.map_err(|error| wrong(error.to_string()))?;

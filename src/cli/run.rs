@@ -38,7 +38,8 @@ Examples of limits (all that are given hold at once):
 
 pub fn main(arguments: Arguments) -> Result<Exit, Error> {
     let plan = arguments.job.plan()?;
-    check_summary(&arguments.show, plan.output_file().as_deref())?;
+    let (input, output) = (plan.input_file(), plan.output_file());
+    check_summary(&arguments.show, input.as_deref(), output.as_deref())?;
     let (exit, _) = carry_out(plan, &arguments.show)?;
     Ok(exit)
 }
@@ -77,12 +78,15 @@ pub fn show(report: &Report, show: &Show) -> Result<(), Error> {
     write_summary(report, show)
 }
 
+/// How the names of the files end that lie beside the records.
+const BESIDE: [&str; 4] = [".throng", ".journal", ".intents", ".torn"];
+
 /// What standard output is called.
 const STDOUT: &str = "-";
 
 /// A summary that can't be written, or would take the records' place, is found
 /// before anything is done.
-pub fn check_summary(show: &Show, records: Option<&str>) -> Result<(), Error> {
+pub fn check_summary(show: &Show, input: Option<&str>, records: Option<&str>) -> Result<(), Error> {
     let Some(path) = &show.summary_json else {
         return Ok(());
     };
@@ -94,7 +98,13 @@ pub fn check_summary(show: &Show, records: Option<&str>) -> Result<(), Error> {
             )),
         };
     }
+    check_apart(("the summary", Some(path)), ("the input", input))?;
     check_apart(("the summary", Some(path)), ("the records", records))?;
+    for end in BESIDE {
+        let beside = records.map(|records| format!("{}{end}", records.trim_end_matches('/')));
+        let what = format!("the records' {end} file");
+        check_apart(("the summary", Some(path)), (&what, beside.as_deref()))?;
+    }
     let directory = Path::new(path)
         .parent()
         .filter(|parent| *parent != Path::new(""));

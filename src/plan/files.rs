@@ -3,21 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::lock;
 
 /// Two names must not mean one file; each comes with the key that names it.
 ///
 /// # Errors
 /// Which two do.
 pub fn check_apart(one: (&str, Option<&str>), other: (&str, Option<&str>)) -> Result<(), Error> {
-    let place = |name: Option<&str>| name.filter(|name| *name != "-").and_then(place);
-    match (place(one.1), place(other.1)) {
-        (Some(a), Some(b)) if a == b => Err(Error::plan(format!(
-            "{} and {} are the same file, {}: give one of them another name",
-            one.0,
-            other.0,
-            one.1.unwrap_or_default()
+    let names = [one.1, other.1].map(|name| name.filter(|name| *name != "-"));
+    let [Some(a), Some(b)] = names else {
+        return Ok(());
+    };
+    let is_one_place = place(a).is_some_and(|a| place(b) == Some(a));
+    match is_one_place || lock::is_one_file(Path::new(a), Path::new(b)) {
+        true => Err(Error::plan(format!(
+            "{} and {} are the same file, {a}: give one of them another name",
+            one.0, other.0,
         ))),
-        _ => Ok(()),
+        false => Ok(()),
     }
 }
 
@@ -57,6 +60,9 @@ mod tests {
         let apart = |a: &str, b: &str| check_apart(("a", Some(a)), ("b", Some(b))).is_ok();
         assert!(!apart(&name("x"), &name("./x")));
         assert!(apart(&name("x"), &name("y")));
+        std::fs::write(name("x"), "").unwrap();
+        std::fs::hard_link(name("x"), name("y")).unwrap();
+        assert!(!apart(&name("x"), &name("y")), "a hard link");
         assert!(apart("-", "-"));
     }
 

@@ -172,6 +172,12 @@ impl Plan {
         self.survey.rows
     }
 
+    /// The file or directory that the rows come from, if they come from one.
+    #[must_use]
+    pub fn input_file(&self) -> Option<String> {
+        self.source.file()
+    }
+
     /// The file that the records go to, if they go to one.
     #[must_use]
     pub fn output_file(&self) -> Option<String> {

@@ -72,11 +72,12 @@ fn stdout(settings: &Settings) -> Result<Place, Error> {
     )))
 }
 
-fn file(path: &Path, settings: &Settings, resends: bool) -> Result<Place, Error> {
+fn file(named: &Path, settings: &Settings, resends: bool) -> Result<Place, Error> {
+    let path = &sidecar::real(named);
     let format = match settings.format {
         Some(format) => format,
         None if path.is_dir() => return text(path, Format::of_stdout(), settings, resends),
-        None => Format::of_file(path)?,
+        None => Format::of_file(path).or_else(|_| Format::of_file(named))?,
     };
     let finished = Finished::of(path, format).filter(|_| is_file_or_absent(path));
     if let Some(finished) = finished {

@@ -51,6 +51,16 @@ impl Placed {
         }
     }
 
+    fn check_size(&self) -> io::Result<()> {
+        match self.file.metadata()?.len() {
+            size if size == self.end => Ok(()),
+            size => Err(io::Error::other(format!(
+                "it is {size} bytes long, although {} were written; does something else write it?",
+                self.end
+            ))),
+        }
+    }
+
     fn reserve(&mut self, reserved: u64) -> io::Result<()> {
         let room = fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.end, 2 * RESERVE);
         self.reserved = match room {
@@ -72,8 +82,10 @@ impl Disk for Placed {
         Ok(written)
     }
 
-    /// Room that was kept free after this is given back.
+    /// Room that was kept free after this is given back. A file that is not as this
+    /// process left it has what others wrote, and stays as it is.
     fn cut(&mut self, size: u64) -> io::Result<()> {
+        self.check_size()?;
         self.file.set_len(size)?;
         self.end = size;
         self.reserved = self.reserved.map(|_| size);
@@ -88,13 +100,7 @@ impl Disk for Placed {
             let text = "it was removed or replaced by something else";
             return Err(io::Error::other(text));
         }
-        match self.file.metadata()?.len() {
-            size if size == self.end => Ok(()),
-            size => Err(io::Error::other(format!(
-                "it is {size} bytes long, although {} were written; does something else write it?",
-                self.end
-            ))),
-        }
+        self.check_size()
     }
 
     fn is_filling(&mut self) -> Option<io::Error> {

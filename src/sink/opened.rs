@@ -98,11 +98,13 @@ impl Opened {
         synced.map(Some).map_err(|error| self.failed(&error))
     }
 
-    /// Takes a file away again that this run has made.
+    /// Takes a file away again that this run has made, and in which nothing is.
     pub(super) fn remove(&self) -> Result<(), SinkError> {
         match &self.made {
-            Some(path) => fs::remove_file(path).map_err(|error| self.failed(&error)),
-            None => Ok(()),
+            Some(path) if path.metadata().is_ok_and(|data| data.len() == 0) => {
+                fs::remove_file(path).map_err(|error| self.failed(&error))
+            }
+            _ => Ok(()),
         }
     }
 

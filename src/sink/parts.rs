@@ -26,7 +26,7 @@ pub(super) fn place(
 ) -> Result<Place, Error> {
     let format = Format::of_form(Form::Parquet);
     // `results/` is `results`.
-    let directory = directory.components().as_path();
+    let directory = &sidecar::real(directory.components().as_path());
     check(directory, format, settings)?;
     let finished = Finished {
         path: directory.to_owned(),
@@ -199,7 +199,7 @@ fn cannot(path: &Path, error: &io::Error) -> Error {
 /// What people should know of results whose run is not complete.
 #[must_use]
 pub fn unfinished(results: &Path) -> Option<String> {
-    let journal = beside(results, ".journal");
+    let journal = beside(&sidecar::real(results), ".journal");
     let name = results.display();
     journal.exists().then(|| {
         format!(

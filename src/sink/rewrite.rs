@@ -12,12 +12,15 @@ use super::disk::Placed;
 use super::opened::Journal;
 use super::resume::Past;
 use super::sidecar::beside;
+use crate::lock;
 use crate::table::sync_directory;
 
 /// Replaces the file; the records that can't be read are kept beside it.
 pub(super) fn without_dropped(path: &Path, past: &Past, format: Format) -> io::Result<Journal> {
     let name = beside(path, ".new");
-    let mut new = BufWriter::new(File::create(&name)?);
+    // It is locked before it has its place, and keeps its lock.
+    drop(File::create(&name)?);
+    let mut new = BufWriter::new(lock::take_to_append(&name)?);
     let mut damaged = Vec::new();
     let (mut end, mut crc, mut records) = (0, crc32fast::Hasher::new(), 0);
     each(path, &mut *format.decoder(None), |place, row, record| {
@@ -33,10 +36,10 @@ pub(super) fn without_dropped(path: &Path, past: &Past, format: Format) -> io::R
         Ok(())
     })?;
     keep(path, &damaged)?;
-    new.into_inner()?.sync_data()?;
+    let file = new.into_inner()?;
+    file.sync_data()?;
     fs::rename(&name, path)?;
     sync_directory(path)?;
-    let file = OpenOptions::new().append(true).open(path)?;
     Ok(Journal {
         disk: Box::new(Placed::new(file, path.to_owned(), end)),
         end,

@@ -54,6 +54,31 @@ pub(super) fn path(results: &Path) -> PathBuf {
     beside(results, ".throng")
 }
 
+/// The file or directory that a name leads to through symbolic links, so that it has
+/// one sidecar whatever it is called. Pipes and devices stay what they are called.
+pub(super) fn real(path: &Path) -> PathBuf {
+    let mut real = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = fs::read_link(&real) else {
+            return real;
+        };
+        match path.metadata() {
+            Ok(data) if data.is_file() || data.is_dir() => {
+                return path.canonicalize().unwrap_or(real);
+            }
+            // What it leads to is yet to be made.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                real = real.parent().unwrap_or(Path::new("")).join(target);
+            }
+            _ => return path.to_owned(),
+        }
+    }
+    real
+}
+
+/// As many symbolic links as Linux follows.
+const MOST_LINKS: usize = 40;
+
 /// The file whose name has this ending more.
 pub(super) fn beside(results: &Path, ending: &str) -> PathBuf {
     // What lies beside a directory does not lie in it: `results/` is `results`.
@@ -71,7 +96,7 @@ pub(super) fn read(results: &Path) -> Option<Sidecar> {
 /// The limits that the last run of these results had, as its job writes them.
 #[must_use]
 pub fn limits_of(results: &Path) -> Option<String> {
-    Some(read(results)?.identity.limits)
+    Some(read(&real(results))?.identity.limits)
 }
 
 impl Held {
@@ -90,8 +115,15 @@ impl Held {
         })
     }
 
-    /// Puts what it says on the disk; `durably` returns only when it is there.
+    /// Puts what it says on the disk; `durably` returns only when it is there. It may
+    /// have been removed meanwhile; one that another run has put there stays.
     pub fn write(&mut self, durably: bool) -> io::Result<()> {
+        if self.path.exists() && !lock::is_at(&self.file, &self.path) {
+            let name = self.path.display();
+            return Err(io::Error::other(format!(
+                "something else has put another {name} in the place of this run's"
+            )));
+        }
         let name = beside(&self.path, ".new");
         let mut new = File::create(&name)?;
         lock::lock(&new)?;
@@ -107,14 +139,21 @@ impl Held {
         }
     }
 
-    /// Takes the file away.
+    /// Takes the file away, if it is still there.
     pub fn remove(self) -> io::Result<()> {
-        fs::remove_file(&self.path)
+        match lock::is_at(&self.file, &self.path) {
+            true => fs::remove_file(&self.path),
+            false => Ok(()),
+        }
     }
 }
 
-fn holder(results: &Path) -> String {
-    let who = match read(results) {
+/// Which run writes these results, as far as their sidecar tells. By another name of
+/// the results there may be none, or one that nothing holds.
+pub(super) fn holder(results: &Path) -> String {
+    let is_held =
+        File::open(path(results)).is_ok_and(|file| matches!(lock::lock(&file), Ok(false)));
+    let who = match read(results).filter(|_| is_held) {
         Some(Sidecar { pid, .. }) if pid > 0 => format!("process {pid}"),
         _ => "another run".to_owned(),
     };
@@ -138,6 +177,37 @@ mod tests {
         drop(held);
         assert_eq!(Held::take(&results).unwrap().says.pid, 4711);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn one_that_was_removed_comes_back_and_another_run_s_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let results = directory.path().join("out.jsonl");
+        let mut held = Held::take(&results).unwrap();
+        held.write(true).unwrap();
+        fs::remove_file(path(&results)).unwrap();
+        held.write(true).unwrap();
+        fs::remove_file(path(&results)).unwrap();
+        let other = Held::take(&results).unwrap();
+        let error = held.write(true).unwrap_err().to_string();
+        assert!(error.contains("something else has put another"), "{error}");
+        held.remove().unwrap();
+        assert!(lock::is_at(&other.file, &other.path));
+    }
+
+    #[test]
+    fn links_lead_to_the_file_whether_it_is_there_or_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path().canonicalize().unwrap();
+        let name = |name: &str| directory.join(name);
+        std::os::unix::fs::symlink("b", name("a")).unwrap();
+        std::os::unix::fs::symlink(name("c"), name("b")).unwrap();
+        std::os::unix::fs::symlink("loop", name("loop")).unwrap();
+        assert_eq!(real(&name("a")), name("c"));
+        fs::write(name("c"), "").unwrap();
+        assert_eq!((real(&name("a")), real(&name("c"))), (name("c"), name("c")));
+        assert_eq!(real(&name("none")), name("none"));
+        assert_eq!(real(&name("loop")), name("loop"));
     }
 
     #[test]

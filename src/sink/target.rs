@@ -14,6 +14,9 @@ use super::resume::Past;
 use super::rewrite;
 use super::sidecar::beside;
 use crate::error::Error;
+use crate::lock;
+
+const CHANGED: &str = "it has changed since it was read; does another run write it?";
 
 /// What there is to open.
 #[derive(Debug, Clone)]
@@ -52,11 +55,29 @@ impl Target {
         }
     }
 
-    /// Opens it for appending after its past.
-    pub(super) fn open(&self, past: &Past, format: Format) -> Result<Opened, Error> {
+    /// The file that grows, if it is there already: no other run can have it as long
+    /// as this lives, by whatever name.
+    pub(super) fn lock(&self) -> io::Result<Option<File>> {
+        match self {
+            Target::GoOn(path, _) | Target::Replace(path) => lock::take_to_append(path).map(Some),
+            Target::Parts(finished, _) => match lock::take_to_append(&finished.journal()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                locked => locked.map(Some),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    /// Opens it for appending after its past; with the file that was locked.
+    pub(super) fn open(
+        &self,
+        locked: Option<File>,
+        past: &Past,
+        format: Format,
+    ) -> Result<Opened, Error> {
         match self.file() {
             None => self.open_stream(),
-            Some(path) => self.opened(self.journal(&path, past, format).map(Out::File)),
+            Some(path) => self.opened(self.journal(&path, locked, past, format).map(Out::File)),
         }
     }
 
@@ -84,19 +105,30 @@ impl Target {
         })
     }
 
-    fn journal(&self, path: &Path, past: &Past, format: Format) -> io::Result<Journal> {
-        if let Target::Parts(finished, size) = self {
-            return in_parts(finished, *size, past, format);
-        }
+    fn journal(
+        &self,
+        path: &Path,
+        locked: Option<File>,
+        past: &Past,
+        format: Format,
+    ) -> io::Result<Journal> {
         if let Target::Unpack(finished) = self {
+            if path.exists() {
+                return Err(io::Error::other(CHANGED));
+            }
             finished.unpack()?;
         }
-        let mut options = OpenOptions::new();
-        options.read(true).append(true);
-        let file = match self {
-            Target::New(_) => options.create_new(true).open(path)?,
-            _ => options.open(path)?,
+        let file = match (self, locked) {
+            (_, Some(locked)) => locked,
+            (Target::New(_) | Target::Parts(..), None) => {
+                File::create_new(path)?;
+                lock::take_to_append(path)?
+            }
+            _ => lock::take_to_append(path)?,
         };
+        if let Target::Parts(finished, size) = self {
+            return in_parts(finished, file, *size, past, format);
+        }
         match self {
             Target::GoOn(_, size) => resumed(path, file, *size, past, format),
             Target::Unpack(_) => resumed(path, file, past.end, past, format),
@@ -132,13 +164,12 @@ fn emptied(file: File, path: &Path, records: u64) -> io::Result<Journal> {
 /// into it first, so that a crash leaves each in one place at least.
 fn in_parts(
     finished: &Finished,
+    file: File,
     size: Option<u64>,
     past: &Past,
     format: Format,
 ) -> io::Result<Journal> {
     let path = finished.journal();
-    let mut options = OpenOptions::new();
-    let file = options.read(true).append(true).create(true).open(&path)?;
     let Some(size) = size else {
         parts::remove(&finished.path)?;
         return emptied(file, &path, 0);
@@ -173,8 +204,7 @@ fn resumed(path: &Path, file: File, size: u64, past: &Past, format: Format) -> i
 
 fn cut_torn(path: &Path, mut file: File, size: u64, end: u64) -> io::Result<File> {
     if file.metadata()?.len() != size {
-        let text = "it has changed since it was read; does another run write it?";
-        return Err(io::Error::other(text));
+        return Err(io::Error::other(CHANGED));
     }
     if end < size {
         keep_torn(&mut file, path, end)?;
@@ -205,7 +235,8 @@ mod tests {
             end,
             ..Past::default()
         };
-        target.open(&past, "jsonl".parse().unwrap())
+        let locked = target.lock().unwrap();
+        target.open(locked, &past, "jsonl".parse().unwrap())
     }
 
     #[test]

@@ -174,6 +174,15 @@ impl Source {
         self.origin.name()
     }
 
+    /// The path of its file or directory, if it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<String> {
+        match &self.origin {
+            Origin::File(path, _) | Origin::Table(path, _) => Some(path.display().to_string()),
+            Origin::Stdin(_) | Origin::List(_) => None,
+        }
+    }
+
     /// Opens the source and gives its rows one by one, in bounded memory.
     /// They end after the first error. Standard input gives its rows only once.
     ///

@@ -36,6 +36,7 @@ mod jobs;
 mod kinds;
 mod limits;
 mod lists;
+mod locks;
 mod mistakes;
 mod modelled;
 mod networks;

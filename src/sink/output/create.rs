@@ -1,12 +1,15 @@
 //! Opening the place for the records of a run. [door: files, clock]
 
+use std::io;
+
 use super::{Output, Place};
 use crate::error::Error;
+use crate::lock;
 use crate::sink::finish::Kind;
 use crate::sink::identity::Identity;
 use crate::sink::intents;
 use crate::sink::mirror::{self, Mirror};
-use crate::sink::sidecar::{Held, Sidecar};
+use crate::sink::sidecar::{self, Held, Sidecar};
 use crate::sink::target::Target;
 use crate::sink::text::Text;
 use crate::sink::writer::{Ending, milliseconds_now};
@@ -28,7 +31,16 @@ impl Output {
         identity: &Identity,
         uncounted: u64,
     ) -> Result<Writer, Error> {
-        let mut held = self.hold(identity, uncounted)?;
+        let in_use = |error: io::Error| {
+            let by = match (error.kind(), self.place.results()) {
+                (io::ErrorKind::WouldBlock, Some(results)) => sidecar::holder(results),
+                _ => error.to_string(),
+            };
+            Error::plan(format!("the output {self} is in use: {by}"))
+        };
+        // The sidecar goes by the file's name, and is all that older versions look at.
+        let locked = self.place.target.lock().map_err(in_use)?;
+        let mut held = self.hold(identity, uncounted).map_err(in_use)?;
         self.forget_intents()?;
         let Place {
             target,
@@ -38,7 +50,7 @@ impl Output {
         } = &self.place;
         let first_line = (past.end > 0).then_some(&*past.first_line);
         let encode = format.encoder(columns, first_line)?;
-        let opened = target.open(past, *format)?;
+        let opened = target.open(locked, past, *format)?;
         // Fewer than were read, if some of them were to go.
         let records = opened.records();
         if let Some(held) = &mut held {
@@ -80,7 +92,11 @@ impl Output {
         let Some(database) = finished.filter(|it| it.kind == Kind::Table(Form::Sqlite)) else {
             return Ok(None);
         };
-        if self.place.past.is_to_be_rewritten() || self.place.past.records == 0 {
+        // By two names it would have two logs, which spoil it when both are written.
+        let begins_anew = self.place.past.is_to_be_rewritten()
+            || self.place.past.records == 0
+            || lock::has_hard_links(&database.path);
+        if begins_anew {
             mirror::remove(&database.path)?;
         }
         let key = match (columns.items, &self.settings.key) {
@@ -104,12 +120,11 @@ impl Output {
     }
 
     /// Keeps other runs away from a file.
-    fn hold(&self, identity: &Identity, uncounted: u64) -> Result<Option<Held>, Error> {
+    fn hold(&self, identity: &Identity, uncounted: u64) -> io::Result<Option<Held>> {
         let Some(path) = self.place.results() else {
             return Ok(None);
         };
-        let mut held = Held::take(path)
-            .map_err(|error| Error::plan(format!("the output {self} is in use: {error}")))?;
+        let mut held = Held::take(path)?;
         // It goes on with the limits even where records do not.
         let mut spent = std::mem::take(&mut held.says.spent);
         spent.begin(milliseconds_now(), self.place.past.records, uncounted);
