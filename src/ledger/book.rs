@@ -109,6 +109,12 @@ impl Book {
         }
     }
 
+    /// Units that runs keep which live no more.
+    pub fn unclosed(&self, is_alive: &dyn Fn(&str) -> bool) -> u64 {
+        let dead = self.kept.iter().filter(|(run, _)| !is_alive(run));
+        dead.map(|(_, units)| units).sum()
+    }
+
     /// By how much the calendar's clock was set since, as far as that matters.
     fn set(&self, now: &Clock, quota: &Quota) -> i64 {
         let same_boot = now.boot.is_some() && now.boot == self.clock.boot;

@@ -15,6 +15,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::limit::{self, Lent, Offer, Part, Quota, Whose, now};
@@ -50,6 +51,10 @@ pub struct Left {
     pub left: Option<u64>,
     /// Of so many.
     pub of: u64,
+    /// Units that runs kept which ended without giving them back: they count as used.
+    pub unclosed: u64,
+    /// How long it takes until one comes back where none is left, if that is known.
+    pub wait: Option<Duration>,
     /// The file that says so, or the directory of those of the keys.
     pub path: PathBuf,
 }
@@ -124,13 +129,18 @@ pub fn left(
         for whose in whose {
             let path = path(directory, account, &salt, &quota, whose);
             let page = file::read(&path).map_err(|error| unreadable(&path, &error))?;
-            let left = page.map_or(quota.units, |page| {
-                let mut book = page.book;
+            let mut left = Left::of(&quota, Some(quota.units), path);
+            if let Some(Page { mut book, .. }) = page {
                 let is_alive = |run: &str| runs::is_alive(&runs_in(directory), run);
-                book.turn(&read_clocks(now()), &quota, &is_alive);
-                book.left(&quota)
-            });
-            all.push(Left::of(&quota, Some(left), path));
+                let now = read_clocks(now());
+                left.unclosed = book.unclosed(&is_alive);
+                book.turn(&now, &quota, &is_alive);
+                let units = book.left(&quota);
+                let back = (units == 0).then(|| book.back(&now, &quota, 1)).flatten();
+                left.wait = back.map(|back| back.since(now.time));
+                left.left = Some(units);
+            }
+            all.push(left);
         }
     }
     Ok(all)
@@ -143,6 +153,8 @@ impl Left {
             unit: quota.unit.clone(),
             left,
             of: quota.units,
+            unclosed: 0,
+            wait: None,
             path,
         }
     }

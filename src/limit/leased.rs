@@ -426,6 +426,48 @@ mod tests {
         assert_eq!(known(&other), (0, 2));
     }
 
+    /// The first key's account is always busy.
+    #[derive(Debug)]
+    struct Busy(Told);
+
+    impl Account for Busy {
+        fn trade(&mut self, _now: Time, _offer: &Offer<'_>) -> Lent {
+            Lent::Busy
+        }
+    }
+
+    impl Ledger for Busy {
+        fn account(&self, _part: &Part, whose: Whose<'_>) -> Option<Box<dyn Account>> {
+            let told = self.0.clone();
+            match whose {
+                Whose::Pool(0) => Some(Box::new(Busy(told))),
+                _ => Some(Box::new(told)),
+            }
+        }
+
+        fn trouble(&self) -> Option<String> {
+            None
+        }
+    }
+
+    #[test]
+    fn an_account_that_is_busy_keeps_no_other_from_being_closed() {
+        let settings = Settings {
+            rate: vec!["10/1h".parse().unwrap()],
+            keys: vec!["a".into(), "b".into()],
+            ..Settings::default()
+        };
+        let policy = Policy::new(&settings, Duration::ZERO).unwrap();
+        let (mut limits, told) = (policy.limits(), Told::default());
+        limits.lend(Arc::new(Busy(told.clone())));
+        let ask = super::super::ask::Ask::from(1);
+        let mut taken = limits.take(at(0), &ask).unwrap();
+        assert_eq!((taken.key(), known(&told)), (Some(1), (1, 0)));
+        limits.sent(at(0), &ask, &mut taken);
+        assert!(!limits.close(at(1)));
+        assert_eq!(known(&told), (0, 1));
+    }
+
     #[test]
     fn what_others_give_back_is_looked_for_in_time() {
         let minutes = |m: u64| Some(at(60 * m));

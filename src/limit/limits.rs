@@ -112,12 +112,13 @@ impl Limits {
         self.ledger = Some(ledger);
     }
 
-    /// Nothing more will be sent. Whether whoever must know it knows.
+    /// Nothing more will be sent. Whether all who must know it know. One that is busy
+    /// keeps none of the others from being told.
     pub fn close(&mut self, now: Time) -> bool {
         let scopes = self.scopes.iter_mut().flat_map(Scope::groups_mut);
         let groups = scopes.chain(&mut self.pool).chain([&mut self.run]);
-        let mut members = groups.flat_map(Group::members);
-        members.all(|member| member.kind.close(now))
+        let members = groups.flat_map(Group::members);
+        members.fold(true, |all, member| member.kind.close(now) && all)
     }
 
     /// The most times that one of them remembers.

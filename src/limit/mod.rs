@@ -77,6 +77,7 @@ pub use held::Holder;
 mod line;
 mod part;
 pub use part::{Part, Pattern, Where};
+mod earlier;
 mod policy;
 pub use policy::{Policy, Uncounted};
 mod calm;

@@ -32,6 +32,7 @@ mod profile;
 mod resume;
 mod step;
 pub(crate) mod told;
+mod waits;
 mod written;
 
 pub use chain::{Later, NextStep};
@@ -130,7 +131,7 @@ impl Plan {
             &survey,
             &columns,
         )?);
-        Ok(Plan {
+        let mut plan = Plan {
             columns,
             identity,
             notes,
@@ -146,7 +147,9 @@ impl Plan {
             output,
             workers,
             state: ledger::directory(environment),
-        })
+        };
+        plan.notes.extend(waits::of(&plan));
+        Ok(plan)
     }
 
     /// The step at this place, from 0.

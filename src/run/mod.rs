@@ -114,7 +114,13 @@ impl Run {
             &plan.identity,
             writer::uncounted(&self.shared),
         )?;
-        let intents = self.intents()?;
+        let intents = match self.intents() {
+            Ok(intents) => intents,
+            Err(error) => {
+                writer::give_up(writer)?;
+                return Err(error);
+            }
+        };
         let (to_workers, rows_read) = async_channel::bounded(chain::AHEAD * plan.workers.chunk);
         let (to_writer, records) = async_channel::bounded(outbox::BATCHES);
         let stages = chain::stages(self.plan(), rows_read);

@@ -51,6 +51,18 @@ pub fn write(
     tally
 }
 
+/// Ends the account of a run that can't begin: it has sent nothing.
+///
+/// # Errors
+/// When that can't be kept.
+pub fn give_up(mut writer: Writer) -> Result<(), Error> {
+    writer.end_usage(Usage::default());
+    writer.remove_if_empty().or_else(|error| match error {
+        SinkError::Closed => Ok(()),
+        SinkError::Failed(error) => Err(error),
+    })
+}
+
 /// All is well only if the file has what was counted, and nothing is missing.
 fn finish(writer: &mut Writer, tallied: u64, expected: Option<u64>) -> Result<(), SinkError> {
     writer.finish()?;

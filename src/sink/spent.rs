@@ -83,6 +83,11 @@ impl Spent {
         is_news
     }
 
+    /// Whether nothing was sent that anyone knows of.
+    pub fn is_nothing(&self) -> bool {
+        self.ended.is_empty() && self.in_flight == 0
+    }
+
     /// Nothing more will be sent.
     pub fn end(&mut self) {
         self.clean = true;

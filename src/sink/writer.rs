@@ -143,10 +143,13 @@ impl Writer {
     /// # Errors
     /// When not all of them could be kept.
     pub fn finish(&mut self) -> Result<(), SinkError> {
-        self.text.flush()?;
-        self.text.close()?;
+        let flushed = self.text.flush();
+        // The room that was kept free goes to the sidecar, which says in any case how
+        // the run ended.
+        let closed = self.text.close();
         self.dirty = true;
-        self.sync(true)
+        let synced = self.sync(true);
+        flushed.map(|_| ()).and(closed).and(synced)
     }
 
     /// Finishes it, and makes what the user wants of it: all rows have their record.
@@ -164,18 +167,18 @@ impl Writer {
     }
 
     /// Removes the file if this writer made it and no record came: a run that
-    /// could not begin leaves nothing behind.
+    /// could not begin leaves nothing behind. The sidecar stays as long as it says
+    /// what was used of the limits.
     ///
     /// # Errors
-    /// When the file cannot be removed.
-    pub fn remove_if_empty(self) -> Result<(), SinkError> {
-        if self.records == 0
-            && self.text.remove()?
-            && let Some(held) = self.held
-        {
-            held.remove().map_err(|error| self.text.failed(&error))?;
+    /// When the file cannot be removed, or the sidecar not be written.
+    pub fn remove_if_empty(mut self) -> Result<(), SinkError> {
+        let removed = self.records == 0 && self.text.remove()?;
+        let is_of_no_use = |held: &mut Held| removed && held.says.spent.is_nothing();
+        match self.held.take_if(is_of_no_use) {
+            Some(held) => held.remove().map_err(|error| self.text.failed(&error)),
+            None => self.note(true),
         }
-        Ok(())
     }
 
     /// When the journal has enough records, they become a part, and it begins anew. A
@@ -203,11 +206,12 @@ impl Writer {
         if !std::mem::take(&mut self.dirty) {
             return Ok(());
         }
-        let synced = self.text.sync()?;
-        if let Some(held) = &mut self.held {
-            held.says.synced = synced;
+        let synced = self.text.sync();
+        if let (Some(held), Ok(synced)) = (&mut self.held, &synced) {
+            held.says.synced = synced.clone();
         }
-        self.note(durably)
+        let noted = self.note(durably);
+        synced.and(noted)
     }
 
     /// Puts into the sidecar what is known now.

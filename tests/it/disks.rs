@@ -22,7 +22,7 @@ fn ask(place: &Place, mock: &Mock, output: &str) -> Throng {
 }
 
 /// Runs it where no file may have more bytes than this.
-fn with_room(throng: Throng, bytes: usize) -> Ended {
+pub fn with_room(throng: Throng, bytes: usize) -> Ended {
     let command = throng.command();
     let words: Vec<String> = std::iter::once(command.get_program())
         .chain(command.get_args())

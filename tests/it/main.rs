@@ -23,6 +23,7 @@ mod batches;
 mod causes;
 mod chains;
 mod changes;
+mod closing;
 mod crashes;
 mod curl;
 mod dialects;
