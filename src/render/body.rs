@@ -65,6 +65,11 @@ impl Body {
         Ok(Body::None)
     }
 
+    /// Whether there is one.
+    pub fn is_some(&self) -> bool {
+        !matches!(self, Body::None)
+    }
+
     /// The `content-type` that goes with it, if it is always the same.
     pub fn content_type(&self) -> Option<&'static str> {
         match self {
@@ -129,7 +134,8 @@ fn data_place(settings: &Settings) -> Place {
     match settings.content_type() {
         None => Place::Url,
         Some(kind) if kind.contains("x-www-form-urlencoded") => Place::Url,
-        Some(kind) if kind.contains("json") => Place::JsonText,
+        Some(kind) if kind.contains("json") || kind.contains("graphql") => Place::JsonBody,
+        Some(kind) if kind.contains("xml") || kind.contains("html") => Place::Xml,
         Some(_) => Place::Text,
     }
 }

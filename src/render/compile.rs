@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Hosts;
 use super::body::Body;
+use super::framing;
 use super::key::looks_like_key;
 use super::place::Place;
 use super::settings::{Settings, texts};
@@ -52,9 +53,11 @@ pub(super) fn headers(
         let key = format!("request.headers (--header): {name}");
         let header = header_name(name)?;
         let template = templates
-            .add(Place::Header, &value)
+            .add(Place::of_header(name, &value), &value)
             .map_err(|why| Error::plan(format!("{key}: {why}")))?;
         let names = templates.names_used(template);
+        framing::check(&header, &value, !names.fields.is_empty(), body.is_some())
+            .map_err(|why| Error::plan(format!("{key}: {why}")))?;
         let literal = !value.contains('{') && looks_like_key(name);
         // The key of a pool is put in later, wherever it stands.
         let pooled = templates

@@ -1,6 +1,6 @@
 //! A file that a row names. [door: files]
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use super::place::Place;
 use super::scope::Scope;
@@ -37,13 +37,7 @@ impl RowFile {
         let stays = inside.is_some_and(|path| path.components().all(|part| is_below(&part)));
         match !self.varies || stays {
             true => Ok(path),
-            false => Err(format!(
-                "the file {path:?} is not below {}: a row's value can't lead out of the folder that the job names",
-                match self.folder.as_str() {
-                    "" => "the working directory",
-                    folder => folder,
-                }
-            )),
+            false => Err(self.elsewhere(&path)),
         }
     }
 
@@ -51,11 +45,38 @@ impl RowFile {
     pub fn read(&self, templates: &Templates, scope: &Scope<'_>) -> Result<Vec<u8>, String> {
         let path = self.path(templates, scope)?;
         let unread = |error: std::io::Error| format!("the file {path:?} can't be read: {error}");
-        let about = std::fs::metadata(&path).map_err(unread)?;
+        let real = self.real(&path).map_err(unread)?;
+        let real = real.ok_or_else(|| self.elsewhere(&path))?;
+        let about = std::fs::metadata(&real).map_err(unread)?;
         match about.len() > LARGEST || !about.is_file() {
             true => Err(format!("{path:?} is not a file of at most 256 MiB")),
-            false => std::fs::read(&path).map_err(unread),
+            false => std::fs::read(&real).map_err(unread),
         }
+    }
+
+    /// The file that a path means when all links are followed, if it is below the
+    /// folder or the job itself names it.
+    fn real(&self, path: &str) -> std::io::Result<Option<PathBuf>> {
+        let real = std::fs::canonicalize(path)?;
+        if !self.varies {
+            return Ok(Some(real));
+        }
+        let folder = match self.folder.as_str() {
+            "" => ".",
+            folder => folder,
+        };
+        let folder = std::fs::canonicalize(folder)?;
+        Ok(Some(real).filter(|real| real.starts_with(&folder)))
+    }
+
+    fn elsewhere(&self, path: &str) -> String {
+        format!(
+            "the file {path:?} is not below {}: a row's value can't lead out of the folder that the job names",
+            match self.folder.as_str() {
+                "" => "the working directory",
+                folder => folder,
+            }
+        )
     }
 }
 

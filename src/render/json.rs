@@ -2,18 +2,19 @@
 
 use serde_json::Value;
 
-use super::place::{Place, unquote};
+use super::pieces::{Piece, mark_bare, pieces};
+use super::place::{BARE, Place, unquote};
 use super::scope::Scope;
 use super::template::{Template, Templates};
 
 /// The compiled body: text that never varies, and templates between.
 #[derive(Debug, Default)]
 pub struct JsonBody {
-    pieces: Vec<Piece>,
+    parts: Vec<Part>,
 }
 
 #[derive(Debug)]
-enum Piece {
+enum Part {
     Fixed(String),
     Filled(Template),
 }
@@ -30,10 +31,10 @@ impl JsonBody {
     /// The body of one row.
     pub fn render(&self, templates: &Templates, scope: &Scope<'_>) -> Result<String, String> {
         let mut text = String::new();
-        for piece in &self.pieces {
-            match piece {
-                Piece::Fixed(fixed) => text.push_str(fixed),
-                Piece::Filled(template) => text.push_str(&templates.render(*template, scope)?),
+        for part in &self.parts {
+            match part {
+                Part::Fixed(fixed) => text.push_str(fixed),
+                Part::Filled(template) => text.push_str(&templates.render(*template, scope)?),
             }
         }
         Ok(text)
@@ -59,12 +60,21 @@ impl JsonBody {
     fn add_text(&mut self, templates: &mut Templates, text: &str) -> Result<(), String> {
         if is_one_value(text) {
             let value = templates.add(Place::JsonValue, text.trim())?;
-            self.pieces.push(Piece::Filled(value));
+            self.parts.push(Part::Filled(value));
             return Ok(());
         }
+        self.add_quoted(templates, Place::JsonText, text)
+    }
+
+    fn add_quoted(
+        &mut self,
+        templates: &mut Templates,
+        place: Place,
+        text: &str,
+    ) -> Result<(), String> {
         self.fix("\"");
-        let quoted = templates.add(Place::JsonText, &escape_fixed(text))?;
-        self.pieces.push(Piece::Filled(quoted));
+        let quoted = templates.add(place, &escape_fixed(text))?;
+        self.parts.push(Part::Filled(quoted));
         self.fix("\"");
         Ok(())
     }
@@ -82,18 +92,36 @@ impl JsonBody {
             if let Some(name) = name {
                 self.fix(&format!("{}:", Value::from(name.as_str())));
             }
-            self.add(templates, item)?;
+            match (name.map(String::as_str), item) {
+                (Some("query"), Value::String(text)) if is_graphql(text) => {
+                    self.add_quoted(templates, Place::Graphql, &mark_bare(text, BARE))?;
+                }
+                _ => self.add(templates, item)?,
+            }
         }
         self.fix(close);
         Ok(())
     }
 
     fn fix(&mut self, text: &str) {
-        match self.pieces.last_mut() {
-            Some(Piece::Fixed(fixed)) => fixed.push_str(text),
-            _ => self.pieces.push(Piece::Fixed(text.to_owned())),
+        match self.parts.last_mut() {
+            Some(Part::Fixed(fixed)) => fixed.push_str(text),
+            _ => self.parts.push(Part::Fixed(text.to_owned())),
         }
     }
+}
+
+/// Whether a text is a GraphQL document with values in it, whose quotes are its own:
+/// there a value is escaped for the document, and then for JSON.
+fn is_graphql(text: &str) -> bool {
+    let begins = ["query", "mutation", "subscription", "fragment", "{"];
+    let start = text.trim_start();
+    let fixed = pieces(text);
+    let mut fixed = fixed.iter();
+    begins.iter().any(|word| start.starts_with(word))
+        && !is_one_value(text)
+        && text.contains("{{")
+        && fixed.any(|piece| matches!(piece, Piece::Fixed(text) if text.contains('{')))
 }
 
 /// `{{ x }}` alone, rather than a text around values.
@@ -114,25 +142,11 @@ fn escape_fixed(text: &str) -> String {
 /// Changes what stands outside of `{{ }}` and `{% %}`, where quotes and the like
 /// belong to the template.
 pub fn outside(text: &str, change: impl Fn(&str) -> String) -> String {
-    let mut changed = String::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let start = [rest.find("{{"), rest.find("{%")]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(rest.len());
-        let (fixed, template) = rest.split_at(start);
-        changed.push_str(&change(fixed));
-        let end = ["}}", "%}"]
-            .iter()
-            .filter_map(|close| template.find(close).map(|at| at + 2))
-            .min()
-            .unwrap_or(template.len());
-        changed.push_str(&template[..end]);
-        rest = &template[end..];
-    }
-    changed
+    let changed = pieces(text).into_iter().map(|piece| match piece {
+        Piece::Fixed(fixed) => change(fixed),
+        other => other.text().to_owned(),
+    });
+    changed.collect()
 }
 
 #[cfg(test)]
@@ -158,6 +172,31 @@ mod tests {
             let said = format!("say \"hi\"\n{text} a");
             let expected = json!({"id": 7, "n": 1, "messages": [{"text": said, "ok": true}]});
             assert_eq!(sent, expected);
+        }
+    }
+
+    #[test]
+    fn a_graphql_document_keeps_its_quotes() {
+        let document = "query { user(id: \"{{ id }}\", n: {{ n }}) { name } }";
+        let tree = json!({"query": document, "variables": {"query": "of {{ id }}"}});
+        let mut templates = Templates::new();
+        let body = JsonBody::new(&mut templates, &tree).unwrap();
+        let id = "1\") { secret } #";
+        let row = json!({"id": id, "n": "7"});
+        let scope = templates.scope(row.as_object().unwrap());
+        let sent: Value = serde_json::from_str(&body.render(&templates, &scope).unwrap()).unwrap();
+        let quoted = Value::from(id).to_string();
+        assert_eq!(
+            sent["query"],
+            format!("query {{ user(id: {quoted}, n: 7) {{ name }} }}")
+        );
+        assert_eq!(sent["variables"]["query"], format!("of {id}"));
+        let row = json!({"id": "1", "n": "7) { secret"});
+        let scope = templates.scope(row.as_object().unwrap());
+        let error = body.render(&templates, &scope).unwrap_err();
+        assert!(error.contains("outside of quotes"), "{error}");
+        for text in ["{{ id }}", "find {{ id }}", "query {{ id }}", "{ a }"] {
+            assert!(!is_graphql(text), "{text}");
         }
     }
 }

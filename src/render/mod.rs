@@ -1,11 +1,11 @@
 //! (2) A row and the job's templates to an `http::Request`.
 //!
 //! - `settings`, `compile`: what a job says, and what that comes to
-//! - `template`, `place`, `standing`: texts with values of a row in them, escaped for
+//! - `template`, `pieces`, `place`, `standing`: texts with values of a row in them, escaped for
 //!   where they stand, or with none
 //! - `url`, `hosts`: where a request goes, and where a row may send it
 //! - `body`: the kinds of bodies; `json`, `listed`, `file`, `multipart` are theirs
-//! - `ready`: rows that are requests already
+//! - `ready`: rows that are requests already; `framing`: the headers that are not theirs
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::source::Row;
 mod body;
 mod compile;
 mod file;
+mod framing;
 mod hosts;
 mod json;
 mod key;
@@ -28,6 +29,7 @@ mod label;
 mod listed;
 mod multipart;
 mod param;
+mod pieces;
 mod place;
 mod plain;
 mod price;

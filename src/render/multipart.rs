@@ -103,14 +103,16 @@ impl Part {
             (None, Some(path)) => RowFile::new(templates, path).map(Content::File),
             _ => Err("give it either a text or a file".into()),
         };
-        let mut add = |text: Option<String>| {
-            text.map(|text| templates.add(Place::Header, &text))
+        let mut add = |text: Option<String>, place: fn(&str) -> Place| {
+            text.map(|text| templates.add(place(&text), &text))
                 .transpose()
         };
+        let of_kind = |text: &str| Place::of_header("content-type", text);
         Ok(Part {
             name: name.to_owned(),
-            kind: add(detailed.r#type).map_err(wrong)?,
-            file_name: add(detailed.name).map_err(wrong)?,
+            kind: add(detailed.r#type, of_kind).map_err(wrong)?,
+            // Its quotes are percent-encoded later.
+            file_name: add(detailed.name, |_| Place::Header).map_err(wrong)?,
             content: content.map_err(wrong)?,
         })
     }

@@ -6,6 +6,9 @@ use minijinja::value::{Value, ValueKind};
 use minijinja::{AutoEscape, Error, ErrorKind, Output, State};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::json::is_one_value;
+use super::pieces::{Piece, ends_in_quotes, mark_bare, pieces};
+
 /// Where a template's values stand in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -13,10 +16,23 @@ pub enum Place {
     Url,
     /// In a header: as it is, and never with a line break.
     Header,
+    /// Inside the quotes of a header: without what would end them.
+    Quoted,
+    /// Among the parameters of a header: without what would begin another one.
+    Parameter,
+    /// Among the cookies of a `cookie` header: without what would begin another one.
+    Cookie,
     /// A whole JSON value: written as JSON, whatever its type.
     JsonValue,
     /// Inside the quotes of a JSON string.
     JsonText,
+    /// In the text of a JSON document: escaped in quotes, and a value of JSON's own
+    /// outside of them.
+    JsonBody,
+    /// In a GraphQL document that is itself a JSON string.
+    Graphql,
+    /// In the text or an attribute of an XML or HTML document.
+    Xml,
     /// In a body of another kind: as it is.
     Text,
 }
@@ -28,25 +44,85 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
+/// The filter for values outside of the quotes of a JSON text.
+pub const BARE: &str = "json_scalar";
+
 /// Percent-encodes a text so that it is one component of a URL.
 pub fn percent_encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
 impl Place {
+    /// The places, but for the one that any other name stands for. None of their
+    /// prefixes begins with another's that comes before it.
+    const NAMED: [Place; 9] = [
+        Place::Url,
+        Place::Header,
+        Place::Quoted,
+        Place::Parameter,
+        Place::Cookie,
+        Place::JsonValue,
+        Place::JsonText,
+        Place::Graphql,
+        Place::Xml,
+    ];
+
+    /// Where the values of a header stand. A header that is one value and nothing
+    /// else is the row's as a whole.
+    pub fn of_header(name: &str, text: &str) -> Place {
+        if is_one_value(text) {
+            return Place::Header;
+        }
+        if name.eq_ignore_ascii_case("cookie") {
+            return Place::Cookie;
+        }
+        let (mut in_quotes, mut any_quoted, mut any_bare) = (false, false, false);
+        for piece in pieces(text) {
+            match piece {
+                Piece::Fixed(fixed) => in_quotes = ends_in_quotes(fixed, in_quotes),
+                Piece::Value(_) if in_quotes => any_quoted = true,
+                Piece::Value(_) => any_bare = true,
+                Piece::Tag(_) => {}
+            }
+        }
+        let has_parameters = pieces(text)
+            .iter()
+            .any(|piece| matches!(piece, Piece::Fixed(fixed) if fixed.contains(';')));
+        if any_bare && has_parameters {
+            Place::Parameter
+        } else if any_quoted {
+            Place::Quoted
+        } else {
+            Place::Header
+        }
+    }
+
     /// What the names of templates begin with whose values stand there.
     pub fn prefix(self) -> &'static str {
         match self {
             Place::Url => "url",
             Place::Header => "header",
+            Place::Quoted => "quoted",
+            Place::Parameter => "parameter",
+            Place::Cookie => "cookie",
             Place::JsonValue => "json value",
-            Place::JsonText => "json text",
+            Place::JsonText | Place::JsonBody => "json text",
+            Place::Graphql => "graphql",
+            Place::Xml => "xml",
             Place::Text => "text",
         }
     }
 
+    /// The template that the engine gets for a text whose values stand there.
+    pub fn prepare(self, text: &str) -> Cow<'_, str> {
+        match self {
+            Place::JsonBody => mark_bare(text, BARE).into(),
+            _ => text.into(),
+        }
+    }
+
     fn named(name: &str) -> Place {
-        [Place::Url, Place::Header, Place::JsonValue, Place::JsonText]
+        Place::NAMED
             .into_iter()
             .find(|place| name.starts_with(place.prefix()))
             .unwrap_or(Place::Text)
@@ -77,17 +153,93 @@ pub fn write_escaped(
     write(out, &escape(Place::named(place), &text)?)
 }
 
+/// A value that stands outside of quotes in a JSON text: what has a type is written
+/// as JSON, and a text must be a number, `true`, `false` or `null`.
+pub fn bare(value: &Value) -> Result<Value, Error> {
+    if value.is_safe() || value.is_undefined() {
+        return Ok(value.clone());
+    }
+    let Some(text) = value.as_str() else {
+        return json(value).map(Value::from_safe_string);
+    };
+    match serde_json::from_str(text) {
+        Ok(serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_)) => {
+            Ok(Value::from_safe_string(text.to_owned()))
+        }
+        _ => Err(invalid(
+            "the value stands outside of quotes and is no number, true, false or null: put quotes around it, or give JSON as it is with `{{ x | safe }}`",
+        )),
+    }
+}
+
 /// The text as it may stand in this place.
 pub fn escape(place: Place, text: &str) -> Result<Cow<'_, str>, Error> {
     match place {
         Place::Url => Ok(utf8_percent_encode(text, RESERVED).into()),
         Place::JsonValue => json(text).map(Cow::Owned),
-        Place::JsonText => json(text).map(|json| unquote(&json).to_owned().into()),
-        Place::Header if text.contains(['\r', '\n', '\0']) => {
-            Err(invalid("a header can't contain a line break"))
+        Place::JsonText | Place::JsonBody => in_json(text).map(Cow::Owned),
+        Place::Graphql => in_json(&in_json(text)?).map(Cow::Owned),
+        Place::Xml => in_xml(text),
+        Place::Text => Ok(text.into()),
+        Place::Header | Place::Quoted | Place::Parameter | Place::Cookie => {
+            in_header(place, text).map(|()| text.into())
         }
-        Place::Header | Place::Text => Ok(text.into()),
     }
+}
+
+fn in_header(place: Place, text: &str) -> Result<(), Error> {
+    if text.contains(['\r', '\n', '\0']) {
+        return Err(invalid("a header can't contain a line break"));
+    }
+    let (ends, whose): (fn(char) -> bool, &str) = match place {
+        Place::Quoted => (|letter| "\"\\".contains(letter), "a quoted string"),
+        Place::Parameter => (
+            |letter| "\"\\;".contains(letter),
+            "a value among parameters",
+        ),
+        Place::Cookie => (
+            |letter| letter.is_ascii_control() || " \"\\,;".contains(letter),
+            "a cookie's value",
+        ),
+        _ => return Ok(()),
+    };
+    match text.chars().find(|letter| ends(*letter)) {
+        None => Ok(()),
+        Some(letter) => Err(invalid(format!(
+            "{whose} can't contain {letter:?}: `{{{{ x | urlencode }}}}` encodes it for a server that decodes it, `{{{{ x | safe }}}}` sends it as it is"
+        ))),
+    }
+}
+
+fn in_json(text: &str) -> Result<String, Error> {
+    json(text).map(|json| unquote(&json).to_owned())
+}
+
+/// Markup becomes text, in an element as in an attribute.
+fn in_xml(text: &str) -> Result<Cow<'_, str>, Error> {
+    let is_foreign = |letter: char| {
+        (letter < ' ' && !"\t\n\r".contains(letter)) || matches!(letter, '\u{fffe}' | '\u{ffff}')
+    };
+    if let Some(letter) = text.chars().find(|letter| is_foreign(*letter)) {
+        return Err(invalid(format!("XML has no character {letter:?}")));
+    }
+    if !text.contains(['&', '<', '>', '"', '\'', '\r']) {
+        return Ok(text.into());
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            // A reader would make a line break of it.
+            '\r' => escaped.push_str("&#13;"),
+            _ => escaped.push(letter),
+        }
+    }
+    Ok(escaped.into())
 }
 
 /// A list or a null has no text that a server would expect.
@@ -121,4 +273,25 @@ fn invalid(why: impl Into<std::borrow::Cow<'static, str>>) -> Error {
 fn write(out: &mut Output<'_>, text: &str) -> Result<(), Error> {
     out.write_str(text)
         .map_err(|_| invalid("the text could not be written"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_says_where_its_values_stand() {
+        for (name, text, place) in [
+            ("x", "a {{ x }}", Place::Header),
+            ("cookie", "{{ x }}", Place::Header),
+            ("Cookie", "a={{ x }}", Place::Cookie),
+            ("etag", "W/\"{{ x }}\"", Place::Quoted),
+            ("x", "a; f=\"{{ x }}\"", Place::Quoted),
+            ("x", "a; b={{ x }}; f=\"{{ y }}\"", Place::Parameter),
+            ("x", "a; f=\"b\\\"{{ x }}\"", Place::Quoted),
+            ("x", "{{ x }} {{ y or ';\"' }}", Place::Header),
+        ] {
+            assert_eq!(Place::of_header(name, text), place, "{name}: {text}");
+        }
+    }
 }

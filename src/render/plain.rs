@@ -112,8 +112,13 @@ mod tests {
         let places = [
             Place::Url,
             Place::Header,
+            Place::Quoted,
+            Place::Parameter,
+            Place::Cookie,
             Place::JsonValue,
             Place::JsonText,
+            Place::Graphql,
+            Place::Xml,
             Place::Text,
         ];
         for (text, place) in texts

@@ -5,6 +5,7 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Uri};
 use serde_json::Value;
 
+use super::framing::frames;
 use super::hosts::Hosts;
 use super::settings::Settings;
 use super::url::whole;
@@ -120,11 +121,13 @@ fn is_at(uri: &Uri, base: &str) -> bool {
 fn method(fields: &Fields) -> Result<Option<Method>, String> {
     match fields.get("method").and_then(Value::as_str) {
         None => Ok(None),
-        Some(name) => name
-            .to_uppercase()
-            .parse()
-            .map(Some)
-            .map_err(|_| format!("{name:?} is not a method such as GET or POST")),
+        Some(name) => match name.to_uppercase().parse() {
+            Ok(Method::CONNECT | Method::TRACE) => Err(format!(
+                "a row can't ask with the method {name:?}, which is for the way to a server"
+            )),
+            Ok(method) => Ok(Some(method)),
+            Err(_) => Err(format!("{name:?} is not a method such as GET or POST")),
+        },
     }
 }
 
@@ -136,6 +139,11 @@ fn headers(fields: &Fields, mut headers: HeaderMap) -> Result<HeaderMap, String>
         let header: HeaderName = name
             .parse()
             .map_err(|_| format!("{name:?} is not the name of a header"))?;
+        if frames(&header) {
+            return Err(format!(
+                "header {name}: a row can't set it, since it says where a request goes or where it ends"
+            ));
+        }
         let text = value
             .as_str()
             .map_or_else(|| value.to_string(), str::to_owned);
@@ -217,6 +225,11 @@ mod tests {
                 None,
                 json!({"url": "http://other.h/", "headers": {"a": "b\r\nc: d"}}),
                 "a line break",
+            ),
+            (
+                None,
+                json!({"url": "http://other.h/", "headers": {":authority": "evil.h"}}),
+                "\":authority\" is not the name of a header",
             ),
             (
                 Some("https://api.h/v1"),

@@ -61,11 +61,15 @@ impl Settings {
             false => "POST",
         };
         let name = self.method.as_deref().unwrap_or(default);
-        name.to_uppercase().parse().map_err(|_| {
-            Error::plan(format!(
+        match name.to_uppercase().parse() {
+            Ok(Method::CONNECT) => Err(Error::plan(
+                "request.method (--method): CONNECT opens a tunnel and asks for nothing",
+            )),
+            Ok(method) => Ok(method),
+            Err(_) => Err(Error::plan(format!(
                 "request.method (--method): \"{name}\" is not a method such as GET or POST"
-            ))
-        })
+            ))),
+        }
     }
 
     /// The `content-type` that the job's headers name, in small letters.

@@ -7,7 +7,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Object, Serde, Value};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 
-use super::place::{Place, escape_of, write_escaped};
+use super::place::{BARE, Place, bare, escape_of, write_escaped};
 use super::plain::Plain;
 use super::scope::Scope;
 use super::standing::Known;
@@ -59,6 +59,7 @@ impl Templates {
         engine.set_syntax(syntax.unwrap_or_default());
         engine.set_auto_escape_callback(escape_of);
         engine.set_formatter(write_escaped);
+        engine.add_filter(BARE, bare);
         Templates {
             engine,
             names: Vec::new(),
@@ -72,13 +73,15 @@ impl Templates {
     /// Compiles `text`, whose values will stand in `place`.
     pub fn add(&mut self, place: Place, text: &str) -> Result<Template, String> {
         let name = format!("{}{}", place.prefix(), self.names.len());
+        let prepared = place.prepare(text);
         self.engine
-            .add_template_owned(name.clone(), text.to_owned())
+            .add_template_owned(name.clone(), prepared.clone().into_owned())
             .map_err(|error| format!("the template {text:?} does not parse: {}", reason(&error)))?;
         self.check(&name)
             .map_err(|why| format!("the template {text:?} can't be filled in: {why}"))?;
         let names = self.names_in(&name);
-        self.plain.push(Plain::parse(text, place, &names.fields));
+        self.plain
+            .push(Plain::parse(&prepared, place, &names.fields));
         self.fields.extend(names.fields);
         self.variables.extend(names.variables);
         self.secrets.extend(names.secrets);

@@ -127,6 +127,10 @@ fn what_is_wrong_without_any_row_is_said_at_once() {
             "\"G T\" is not a method",
         ),
         (
+            json!({"url": "http://h/", "method": "connect"}),
+            "CONNECT opens a tunnel",
+        ),
+        (
             json!({"url": "http://h/", "headers": {"a b": "c"}}),
             "\"a b\" is not the name of a header",
         ),

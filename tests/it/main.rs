@@ -53,6 +53,7 @@ mod redirects;
 mod refusals;
 mod requests;
 mod resume;
+mod rows;
 mod scopes;
 mod secrets;
 mod security;

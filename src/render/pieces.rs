@@ -1,0 +1,166 @@
+//! A template's text in pieces: what is fixed, values, and tags. Pure.
+
+/// A piece of a template's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Text that is the same for all rows.
+    Fixed(&'a str),
+    /// `{{ … }}` with its brackets.
+    Value(&'a str),
+    /// `{% … %}` or `{# … #}` with its brackets.
+    Tag(&'a str),
+}
+
+impl<'a> Piece<'a> {
+    /// The piece as the template has it.
+    pub fn text(self) -> &'a str {
+        match self {
+            Piece::Fixed(text) | Piece::Value(text) | Piece::Tag(text) => text,
+        }
+    }
+}
+
+/// The pieces of a template in their order. A bracket that is never closed takes
+/// the rest: the engine refuses such a template.
+pub fn pieces(text: &str) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let start = opening(rest).unwrap_or(rest.len());
+        let (fixed, template) = rest.split_at(start);
+        if !fixed.is_empty() {
+            pieces.push(Piece::Fixed(fixed));
+        }
+        let (inside, after) = template.split_at(closing(template));
+        match inside.get(..2) {
+            Some("{{") => pieces.push(Piece::Value(inside)),
+            Some(_) => pieces.push(Piece::Tag(inside)),
+            None => {}
+        }
+        rest = after;
+    }
+    pieces
+}
+
+/// Where the first bracket opens.
+fn opening(text: &str) -> Option<usize> {
+    let found = ["{{", "{%", "{#"].map(|bracket| text.find(bracket));
+    found.into_iter().flatten().min()
+}
+
+/// The length of the piece that begins with a bracket. Brackets within the quotes of
+/// an expression close nothing.
+fn closing(template: &str) -> usize {
+    let close = match template.get(..2) {
+        Some("{{") => "}}",
+        Some("{%") => "%}",
+        Some(_) => return template.find("#}").map_or(template.len(), |at| at + 2),
+        None => return 0,
+    };
+    let (mut quote, mut is_escaped) = (None, false);
+    for (at, letter) in template.char_indices().skip(2) {
+        match quote {
+            Some(_) if is_escaped => is_escaped = false,
+            Some(_) if letter == '\\' => is_escaped = true,
+            Some(open) if letter == open => quote = None,
+            Some(_) => {}
+            None if matches!(letter, '"' | '\'') => quote = Some(letter),
+            None if template[at..].starts_with(close) => return at + 2,
+            None => {}
+        }
+    }
+    template.len()
+}
+
+/// The template with its values outside of quotes sent through this filter.
+pub fn mark_bare(text: &str, filter: &str) -> String {
+    let mut in_quotes = false;
+    let mut marked = String::new();
+    for piece in pieces(text) {
+        if let Piece::Fixed(fixed) = piece {
+            in_quotes = ends_in_quotes(fixed, in_quotes);
+        }
+        let expression = match piece {
+            Piece::Value(value) if !in_quotes => expression(value),
+            _ => None,
+        };
+        match expression {
+            Some((open, inside, close)) => {
+                marked += &format!("{{{{{open} ({inside})|{filter} {close}}}}}");
+            }
+            None => marked.push_str(piece.text()),
+        }
+    }
+    marked
+}
+
+/// An expression without its brackets, and the signs at them that take spaces away.
+fn expression(value: &str) -> Option<(&str, &str, &str)> {
+    let inside = value.strip_prefix("{{")?.strip_suffix("}}")?;
+    let signs = ['-', '+'];
+    let open = usize::from(inside.starts_with(signs));
+    let close = inside.len() - usize::from(inside.ends_with('-'));
+    let expression = inside.get(open..close)?;
+    Some((&inside[..open], expression.trim(), &inside[close..]))
+}
+
+/// Whether a string is open after this text, if one was or was not before it.
+pub fn ends_in_quotes(text: &str, mut in_quotes: bool) -> bool {
+    let mut is_escaped = false;
+    for letter in text.chars() {
+        match letter {
+            _ if is_escaped => is_escaped = false,
+            '\\' if in_quotes => is_escaped = true,
+            '"' => in_quotes = !in_quotes,
+            _ => {}
+        }
+    }
+    in_quotes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_taken_apart() {
+        use Piece::{Fixed, Tag, Value};
+        let expected: [(&str, &[Piece]); 6] = [
+            ("", &[]),
+            ("a { b }", &[Fixed("a { b }")]),
+            ("a{{ x }}b", &[Fixed("a"), Value("{{ x }}"), Fixed("b")]),
+            (
+                "{{ x or '}}' }}{% if \"%}\" %}{# {{ #}",
+                &[
+                    Value("{{ x or '}}' }}"),
+                    Tag("{% if \"%}\" %}"),
+                    Tag("{# {{ #}"),
+                ],
+            ),
+            ("{{ 'a\\'}}' }}é", &[Value("{{ 'a\\'}}' }}"), Fixed("é")]),
+            ("é{{ x", &[Fixed("é"), Value("{{ x")]),
+        ];
+        for (text, there) in expected {
+            assert_eq!(pieces(text), there, "{text}");
+            let whole: String = pieces(text).into_iter().map(Piece::text).collect();
+            assert_eq!(whole, text);
+        }
+    }
+
+    #[test]
+    fn values_outside_of_quotes_are_marked() {
+        for (text, marked) in [
+            ("{\"a\": \"{{ x }}\"}", "{\"a\": \"{{ x }}\"}"),
+            (
+                "{\"a\\\"\": {{- x or 1 -}} }",
+                "{\"a\\\"\": {{- (x or 1)|f -}} }",
+            ),
+            (
+                "[{% for y in x %}{{ y }},{% endfor %}{# {{ x }} #}]",
+                "[{% for y in x %}{{ (y)|f }},{% endfor %}{# {{ x }} #}]",
+            ),
+        ] {
+            assert_eq!(mark_bare(text, "f"), marked);
+        }
+    }
+}
