@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request};
+use http::{HeaderValue, Method, Request, Uri};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -214,7 +214,7 @@ impl Walk {
             ) {
                 (Verdict::Done, Ok(answer)) => return Ok(Ok(answer)),
                 (Verdict::GiveUp(failure), outcome) => {
-                    self.check_reached(&outcome)?;
+                    self.check_reached(request.uri(), terms.errand, &outcome)?;
                     return Ok(Err(failure));
                 }
                 (Verdict::Again(pause), _) => {
@@ -239,6 +239,10 @@ impl Walk {
         loop {
             let answer = match pin!(self.send(&request, terms, seen)).await {
                 Ok(answer) => answer,
+                // Where a server's redirect leads is no fault of the input.
+                Err(Break::Trouble(trouble)) if terms.errand == Errand::Foreign => {
+                    return Ok(Err(trouble.of_server()));
+                }
                 Err(Break::Trouble(trouble)) => return Ok(Err(trouble)),
                 Err(Break::Stopped) => return Err(Stopped),
             };
@@ -259,10 +263,16 @@ impl Walk {
         }
     }
 
-    /// A host that nobody has reached yet, after all retries, is not one row's trouble.
-    fn check_reached(&self, outcome: &Outcome) -> Result<(), Stopped> {
+    /// A host that the job itself names, and that has answered nothing after all
+    /// retries, is not one row's trouble. A host that a row names is.
+    fn check_reached(&self, uri: &Uri, errand: Errand, outcome: &Outcome) -> Result<(), Stopped> {
+        let is_the_job_s = || errand == Errand::Token || self.step().names(uri);
         match outcome {
-            Err(trouble) if trouble.is_of_host() && self.run.live.sending().answered == 0 => {
+            Err(trouble)
+                if trouble.is_of_host()
+                    && self.run.live.sending().answered == 0
+                    && is_the_job_s() =>
+            {
                 Err(self.stop(format!(
                     "the server can't be reached: {}: {}; check request.url (--url), the network and the proxy settings",
                     trouble.kind, trouble.detail

@@ -16,7 +16,7 @@ use crate::limit::{Ask, Guard, Part, Policy};
 use crate::pages::Pages;
 use crate::record::Failure;
 use crate::render::{self, Hosts, Known, Price, Prices, Renderer, Rows};
-use crate::send::{self, Arrivals, Model, Transport};
+use crate::send::{self, Arrivals, Model, Origin, Transport};
 
 use super::plain::Plain;
 use super::{Job, account, told};
@@ -136,6 +136,13 @@ impl Step {
             checked.map_err(|why| Failure::new("input", why))?;
         }
         Ok(request)
+    }
+
+    /// Whether it is the job, and no row, that names this host, or all of the way there.
+    pub(crate) fn names(&self, uri: &Uri) -> bool {
+        let fixed = self.renderer.fixed_uri();
+        let is_fixed = fixed.is_some_and(|fixed| Origin::of(&fixed) == Origin::of(uri));
+        is_fixed || self.transport.has_no_way()
     }
 
     /// Refuses a URL that would take a secret over a network in clear.

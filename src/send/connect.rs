@@ -21,7 +21,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_socks::tcp::Socks5Stream;
 
 use super::acked::{Acks, Sent, Tap, Wire};
-use super::dial::{Dialer, unix};
+use super::dial::Dialer;
 use super::http1or2::Connection;
 use super::route::{Form, Origin, Scheme, proxies};
 use super::{Guard, Http, Landed, Network, Settings, Tls, Trouble, causes, tls};
@@ -132,6 +132,12 @@ impl Transport {
         self.guard.allows_host(uri)
     }
 
+    /// Whether something failed that is the same for all hosts, such as the proxy.
+    #[must_use]
+    pub fn has_no_way(&self) -> bool {
+        self.dialer.has_no_way()
+    }
+
     /// Whether servers' certificates are left unchecked.
     #[must_use]
     pub fn is_insecure(&self) -> bool {
@@ -188,7 +194,7 @@ impl Transport {
         }
         if let Some(path) = &self.network.unix_socket {
             self.is_blind(UNTOLD);
-            return self.over(unix(path).await?, origin, None).await;
+            return self.over(self.dialer.unix(path).await?, origin, None).await;
         }
         let url = format!("{}://{}:{}", origin.scheme.name(), origin.host, origin.port);
         let proxy = url.parse().ok();
@@ -271,7 +277,10 @@ impl Transport {
         T: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let tls = self.tls.get_or_init(|| self.trust.connector()).as_ref();
-        let tls = tls.map_err(|why| trouble("tls", why.clone(), Landed::Final))?;
+        let tls = tls.map_err(|why| {
+            self.dialer.no_way();
+            trouble("tls", why.clone(), Landed::Final)
+        })?;
         let name = ServerName::try_from(origin.bare_host().to_owned())
             .map_err(|error| trouble("tls", error.to_string(), Landed::Final))?;
         let stream = tls.connect(name, io).await.map_err(|error| {

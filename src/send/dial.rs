@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
@@ -18,6 +19,8 @@ pub struct Dialer {
     resolve: HashMap<(String, u16), Vec<IpAddr>>,
     interface: Option<Interface>,
     guard: Guard,
+    /// Whether something failed that is the same for all hosts.
+    has_no_way: AtomicBool,
 }
 
 /// Where packets leave this machine.
@@ -40,7 +43,19 @@ impl Dialer {
                 .collect::<Result<_, _>>()?,
             interface,
             guard,
+            has_no_way: AtomicBool::new(false),
         })
+    }
+
+    /// Whether something failed on the way to every host: the proxy, the interface, the
+    /// socket, or the certificates to trust.
+    pub fn has_no_way(&self) -> bool {
+        self.has_no_way.load(Ordering::Relaxed)
+    }
+
+    /// From now on nothing that fails is one host's trouble alone.
+    pub fn no_way(&self) {
+        self.has_no_way.store(true, Ordering::Relaxed);
     }
 
     /// The addresses of a host that may be asked, as the job or the system tells.
@@ -56,7 +71,7 @@ impl Dialer {
             self.guard
                 .check(host, address.ip())
                 .map_err(|why| Trouble {
-                    kind: "connect",
+                    kind: super::INPUT,
                     detail: why,
                     landed: Landed::Final,
                 })?;
@@ -74,9 +89,16 @@ impl Dialer {
     /// be private.
     pub async fn proxy(&self, host: &str, port: u16) -> Result<TcpStream, Trouble> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let found = tokio::net::lookup_host((bare, port)).await;
-        let found = found.map_err(|error| unreached(host, port, &error))?;
-        self.first_of(found, host, port).await
+        let reached = match tokio::net::lookup_host((bare, port)).await {
+            Ok(found) => self.first_of(found, host, port).await,
+            Err(error) => Err(unreached(host, port, &error)),
+        };
+        reached.inspect_err(|_| self.no_way())
+    }
+
+    /// A connection to the Unix socket that stands for all hosts.
+    pub async fn unix(&self, path: &Path) -> Result<UnixStream, Trouble> {
+        unix(path).await.inspect_err(|_| self.no_way())
     }
 
     async fn first_of(
@@ -107,10 +129,11 @@ impl Dialer {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
-        match interface {
-            Interface::Address(own) => socket.bind(SocketAddr::new(*own, 0))?,
-            Interface::Name(name) => bind_device(&socket, name)?,
-        }
+        let bound = match interface {
+            Interface::Address(own) => socket.bind(SocketAddr::new(*own, 0)),
+            Interface::Name(name) => bind_device(&socket, name),
+        };
+        bound.inspect_err(|_| self.no_way())?;
         socket.connect(address).await
     }
 }
@@ -134,7 +157,7 @@ fn bind_device(_: &TcpSocket, name: &str) -> io::Result<()> {
 }
 
 /// A connection to a Unix socket.
-pub async fn unix(path: &Path) -> Result<UnixStream, Trouble> {
+async fn unix(path: &Path) -> Result<UnixStream, Trouble> {
     UnixStream::connect(path).await.map_err(|error| Trouble {
         kind: "connect",
         detail: format!(

@@ -27,6 +27,7 @@ pub use connect::{Arrivals, Model, Transport};
 pub use guard::Guard;
 pub use http1or2::Head;
 pub use pool::Lease;
+pub(crate) use route::Origin;
 pub use sender::{Sender, Started};
 pub use settings::{Http, Network, Settings, Tls, Version};
 
@@ -67,6 +68,12 @@ pub enum Landed {
     Final,
 }
 
+/// What an attempt fails with whose address the row may not have.
+const INPUT: &str = "input";
+
+/// What an attempt fails with that got no connection.
+const CONNECT: &str = "connect";
+
 /// As much of a failed answer's body as its record keeps.
 const SNIPPET: usize = 200;
 
@@ -90,7 +97,19 @@ impl Trouble {
     /// Whether it says more about the host than about the request.
     #[must_use]
     pub fn is_of_host(&self) -> bool {
-        matches!(self.kind, "connect" | "tls")
+        matches!(self.kind, CONNECT | "tls")
+    }
+
+    /// The trouble with an address that a server leads to, rather than a row.
+    #[must_use]
+    pub fn of_server(self) -> Trouble {
+        match self.kind {
+            INPUT => Trouble {
+                kind: CONNECT,
+                ..self
+            },
+            _ => self,
+        }
     }
 
     /// Whether a connection turned out to have ended before anything was written.

@@ -32,6 +32,7 @@ mod examples;
 mod faults;
 mod forms;
 mod hostile;
+mod hosts;
 mod inputs;
 mod jobs;
 mod kinds;
