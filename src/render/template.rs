@@ -18,6 +18,10 @@ use crate::source::Fields;
 /// the job's secrets, the key of the pool, and, in what limits ask, the request.
 const OURS: [&str; 4] = ["env", "secret", "key", "request"];
 
+/// The maximum number of steps of one template for one row: under a second of work, so
+/// that a loop without end fails its row and does not hold the worker.
+const MOST_STEPS: u64 = 5_000_000;
+
 /// The compiled templates of a plan, by a number each.
 pub struct Templates {
     engine: Environment<'static>,
@@ -60,6 +64,7 @@ impl Templates {
         engine.set_auto_escape_callback(escape_of);
         engine.set_formatter(write_escaped);
         engine.add_filter(BARE, bare);
+        engine.set_fuel(Some(MOST_STEPS));
         Templates {
             engine,
             names: Vec::new(),
@@ -105,7 +110,7 @@ impl Templates {
         self.engine
             .set_undefined_behavior(UndefinedBehavior::Strict);
         match tried {
-            Err(error) if is_unknown(error.kind()) => Err(reason(&error)),
+            Err(error) if fails_every_row(error.kind()) => Err(reason(&error)),
             _ => Ok(()),
         }
     }
@@ -246,15 +251,21 @@ impl Object for Current {
     }
 }
 
-/// Whether something is named that is there for no row.
-fn is_unknown(kind: ErrorKind) -> bool {
+/// Whether the mistake is the template's, whatever the row has.
+fn fails_every_row(kind: ErrorKind) -> bool {
     matches!(
         kind,
-        ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction
+        ErrorKind::UnknownFilter
+            | ErrorKind::UnknownTest
+            | ErrorKind::UnknownFunction
+            | ErrorKind::OutOfFuel
     )
 }
 
 fn reason(error: &Error) -> String {
+    if error.kind() == ErrorKind::OutOfFuel {
+        return format!("it takes more than {MOST_STEPS} steps: does a loop never end?");
+    }
     error
         .detail()
         .map_or_else(|| error.kind().to_string(), str::to_owned)
@@ -300,7 +311,7 @@ mod tests {
 
     #[test]
     fn what_can_not_stand_there_is_refused() {
-        let row = serde_json::json!({"x": "a\r\nb: c", "none": null, "list": [1]});
+        let row = serde_json::json!({"x": "a\r\nb: c", "none": null, "list": [1], "n": 9999});
         for (place, text, why) in [
             (
                 Place::Header,
@@ -313,6 +324,11 @@ mod tests {
                 Place::Url,
                 "{{ sybmol }}",
                 "the row has no field \"sybmol\"",
+            ),
+            (
+                Place::Text,
+                "{% for a in range(n) %}{% for b in range(n) %}{% endfor %}{% endfor %}",
+                "takes more than 5000000 steps",
             ),
             (Place::Url, "{{ x", "does not parse"),
         ] {
@@ -332,6 +348,10 @@ mod tests {
             ("{{ nofunction(id) }}", "nofunction is unknown"),
             ("{{ env }}", "write {{ env.NAME }}"),
             ("{{ secret | upper }}", "called secret needs another name"),
+            (
+                "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
+                "takes more than 5000000 steps",
+            ),
         ] {
             let error = Templates::new().add(Place::Text, text).unwrap_err();
             assert!(error.contains(why), "{error}");

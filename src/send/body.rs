@@ -45,7 +45,11 @@ pub async fn read(mut incoming: Incoming, cap: u64) -> Result<Bytes, Trouble> {
     })
 }
 
-/// Undoes the encodings that the headers name; the result is at most `cap` long.
+/// Undoes the encodings that `content-encoding` names, the last one first. The decoded
+/// body has at most `cap` bytes.
+///
+/// # Errors
+/// `bad encoding` for a body that cannot be decoded, and `body too large`.
 pub fn decode(body: Bytes, headers: &HeaderMap, cap: u64) -> Result<Bytes, Trouble> {
     let Some(encodings) = headers.get(CONTENT_ENCODING) else {
         return Ok(body);

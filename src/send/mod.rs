@@ -23,6 +23,7 @@ mod settings;
 mod streams;
 mod tls;
 
+pub use body::decode;
 pub use connect::{Arrivals, Model, Transport};
 pub use guard::Guard;
 pub use http1or2::Head;

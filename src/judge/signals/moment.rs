@@ -127,10 +127,12 @@ fn of_words(text: &str, clock: Clock) -> Option<Duration> {
 /// `1m2.5s`: only the last part of what Go writes may have a fraction.
 fn with_fractions(text: &str) -> Option<Duration> {
     let dot = text.find('.')?;
-    let start = text[..dot]
-        .rfind(|c: char| !c.is_ascii_digit())
-        .map_or(0, |at| at + 1);
-    let (whole, last) = text.split_at(start);
+    let digits = text[..dot]
+        .bytes()
+        .rev()
+        .take_while(u8::is_ascii_digit)
+        .count();
+    let (whole, last) = text.split_at(dot - digits);
     let whole = match whole {
         "" => Duration::ZERO,
         whole => humantime::parse_duration(whole).ok()?,

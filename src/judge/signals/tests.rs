@@ -310,3 +310,17 @@ fn a_pause_is_obeyed_in_full_and_dates_are_read_by_the_server_s_clock() {
     skewed.insert("date", value);
     assert_eq!(said(date, &skewed), Some(3_000));
 }
+
+#[test]
+fn a_time_of_any_letters_is_read_or_refused() {
+    let headers = HeaderMap::new();
+    for (text, expected) in [
+        ("1m2.5s", Some(Duration::from_millis(62_500))),
+        // A body can tell a time too, and holds any letter.
+        ("1ʏ.5ns", None),
+        ("é.5s", None),
+        (".5s", Some(Duration::from_millis(500))),
+    ] {
+        assert_eq!(pause(text, &headers, now()), expected, "{text}");
+    }
+}

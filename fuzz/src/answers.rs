@@ -1,0 +1,57 @@
+//! Bodies of answers: decoded, searched for values, and shown without secrets.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
+use serde_json::{Map, Value};
+use throng::extract::Extractor;
+
+use crate::halves;
+
+/// Plain paths come to what jq comes to: the verdict and the values are equal.
+pub fn json_paths(data: &[u8]) {
+    const PATHS: [&str; 9] = [
+        ".", ".a", ".a.b", ".a[0]", ".a[-1].b", ".b", "[0]", "[1].a", ".c[2].a",
+    ];
+    for some in [&PATHS[..], &PATHS[1..3], &PATHS[3..6], &PATHS[6..7]] {
+        let fast = extractor(some, "").extract(data);
+        let full = extractor(some, " | .").extract(data);
+        match (fast, full) {
+            (Ok(fast), Ok(full)) => assert_eq!(fast, full),
+            (fast, full) => assert_eq!(
+                fast.map_err(|failure| failure.kind),
+                full.map_err(|failure| failure.kind)
+            ),
+        }
+    }
+}
+
+/// Each path by itself; nothing has to be there. `more` keeps a path from being plain.
+fn extractor(paths: &[&str], more: &str) -> Extractor {
+    let programs: Map<String, Value> = paths
+        .iter()
+        .map(|path| {
+            let path = if path.starts_with('.') {
+                (*path).to_owned()
+            } else {
+                format!(".{path}")
+            };
+            (format!("{path}?"), Value::from(path + more))
+        })
+        .collect();
+    Extractor::new(&programs).unwrap()
+}
+
+/// A body in any encoding is decoded, or refused, within the bound of its size.
+pub fn bodies(data: &[u8]) {
+    const MOST: u64 = 1 << 16;
+    let (encoding, body) = halves(data);
+    let Ok(encoding) = encoding.try_into() else {
+        return;
+    };
+    let headers = HeaderMap::from_iter([(CONTENT_ENCODING, encoding)]);
+    let body = throng::send::decode(Bytes::copy_from_slice(body), &headers, MOST);
+    if let Ok(body) = body {
+        assert!(body.len() as u64 <= MOST.max(data.len() as u64));
+    }
+}

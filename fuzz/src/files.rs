@@ -1,0 +1,102 @@
+//! Files that a user gives: tables of rows, and results that a run goes on with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use throng::plan::{Job, Plan};
+use throng::source::{Fields, Settings, Source};
+use throng::verify;
+
+use crate::halves;
+
+/// A file of rows in each text format: what is surveyed is what is read.
+pub fn rows(data: &[u8]) {
+    let place = place();
+    for name in ["a.csv", "a.tsv", "a.jsonl", "a.json", "a.txt"] {
+        let source = source(&written(&place, name, data));
+        let rows: Result<Vec<Fields>, _> = source
+            .rows()
+            .and_then(|rows| rows.map(|row| Ok(row?.fields)).collect());
+        let survey = source.survey();
+        match (&rows, &survey) {
+            (Ok(rows), Ok(survey)) => {
+                assert_eq!(survey.rows, Some(rows.len() as u64), "{name}");
+            }
+            (rows, survey) => assert_eq!(rows.is_ok(), survey.is_ok(), "{name}"),
+        }
+        if let (Ok(rows), "a.json") = (rows, name) {
+            assert_is_the_array(data, rows);
+        }
+    }
+}
+
+/// What is read of a JSON array is what a whole parser reads of it.
+fn assert_is_the_array(data: &[u8], rows: Vec<Fields>) {
+    let data = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
+    if data.trim_ascii().is_empty() {
+        return;
+    }
+    let whole: Value = serde_json::from_slice(data).expect("rows come from JSON");
+    let rows: Vec<Value> = rows.into_iter().map(Value::Object).collect();
+    assert_eq!(Value::Array(rows), whole);
+}
+
+/// A results file and what lies beside it, as after a crash or an edit: it is gone on
+/// with or refused, and what is gone on with can be read.
+pub fn results(data: &[u8]) {
+    let (results, sidecar) = halves(data);
+    let place = place();
+    for (name, existing) in [
+        ("a.jsonl", "resume"),
+        ("b.jsonl", "resume-damaged"),
+        ("a.csv", "resume"),
+        ("b.csv", "resume-damaged"),
+    ] {
+        let path = written(&place, name, results);
+        if !sidecar.is_empty() {
+            fs::write(path.with_file_name(format!("{name}.throng")), sidecar).unwrap();
+        }
+        let rows: Vec<Value> = (0..3).map(|id| json!({ "id": id.to_string() })).collect();
+        let job = json!({
+            "input": {"list": rows},
+            "request": {"url": "https://api.example/{{ id }}"},
+            "extract": {"a?": ".a"},
+            "output": {"file": path, "existing": existing},
+        });
+        let job = Job::parse("job.json", &job.to_string()).unwrap();
+        // The file must not be touched by a plan.
+        let _ = Plan::new(&job, &|_| None);
+        assert_eq!(fs::read(&path).unwrap(), results, "{name}");
+        let limit = "3/1s".parse().unwrap();
+        let _ = verify::verify(&settings(&path), &[limit], None);
+    }
+}
+
+fn source(path: &Path) -> Source {
+    Source::new(&settings(path)).unwrap()
+}
+
+fn settings(path: &Path) -> Settings {
+    Settings {
+        file: Some(path.to_str().unwrap().to_owned()),
+        ..Settings::default()
+    }
+}
+
+fn written(place: &TempDir, name: &str, data: &[u8]) -> PathBuf {
+    let path = place.path().join(name);
+    fs::write(&path, data).unwrap();
+    path
+}
+
+/// In memory where the system has files there, since a fuzzer makes thousands a second.
+fn place() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        tempfile::tempdir_in(memory).unwrap()
+    } else {
+        tempfile::tempdir().unwrap()
+    }
+}

@@ -1,0 +1,87 @@
+//! Short texts: rates in a job, and what a server says of its limits in headers.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use throng::judge::signals::{self, LONGEST, Said};
+use throng::limit::Limit;
+use throng::pages::{Page, Pages, Settings, Turn};
+
+use crate::{halves, text};
+
+/// A rate that can be read is written so that it reads the same.
+pub fn rates(data: &[u8]) {
+    let Ok(limit) = text(data).parse::<Limit>() else {
+        return;
+    };
+    let written = limit.to_string();
+    assert_eq!(written.parse::<Limit>().as_ref(), Ok(&limit), "{written}");
+}
+
+/// Headers that tell a count, by their usual names and by names of the job's own.
+pub fn limit_headers(data: &[u8]) {
+    let headers = headers(data);
+    let said = Said {
+        unit: "tokens".into(),
+        limit: "x-most".into(),
+        remaining: "x-left".into(),
+        used: "x-used".into(),
+        reset: "x-end".into(),
+    };
+    for now in moments() {
+        let heard = signals::signals(&headers, std::slice::from_ref(&said), now);
+        for signal in heard.signals {
+            let reset = signal.reset.unwrap_or_default();
+            // A second more, since a server may round.
+            assert!(reset <= LONGEST + Duration::from_secs(1), "{reset:?}");
+        }
+    }
+}
+
+/// `Retry-After`, and the `Link` header that leads to the next page.
+pub fn retry_after(data: &[u8]) {
+    let (pause, rest) = halves(data);
+    let headers = headers(rest);
+    for now in moments() {
+        let _ = signals::pause(text(pause), &headers, now);
+    }
+    let settings = Settings {
+        next: Some("link".into()),
+        ..Settings::default()
+    };
+    let pages = Pages::new(&settings, true).unwrap().unwrap();
+    let page = Page {
+        number: 0,
+        turn: &Turn::Plain,
+        headers: &headers,
+        body: None,
+        items: Some(1),
+    };
+    if let Ok(Some(turn)) = pages.next(&page) {
+        assert!(matches!(turn, Turn::Url(_)), "{turn:?}");
+    }
+}
+
+/// A clock that is right, and clocks that are far off.
+fn moments() -> [SystemTime; 3] {
+    let days = |days: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(days * 86_400);
+    [days(0), days(20_000), days(3_000_000)]
+}
+
+/// Lines of `name: value`; what can be no header is passed over.
+fn headers(data: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n') {
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        let (Some(name), Some(value)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        let name = HeaderName::from_bytes(name);
+        let value = HeaderValue::from_bytes(value.trim_ascii());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            // A map holds 32,768 names at most.
+            let _ = headers.try_append(name, value);
+        }
+    }
+    headers
+}
