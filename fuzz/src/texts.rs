@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use throng::judge::signals::{self, LONGEST, Said};
 use throng::limit::Limit;
-use throng::pages::{Page, Pages, Settings, Turn};
+use throng::pages::{Page, Pages, Settings, Trail, Turn};
 
 use crate::{halves, text};
 
@@ -49,15 +49,18 @@ pub fn retry_after(data: &[u8]) {
         next: Some("link".into()),
         ..Settings::default()
     };
-    let pages = Pages::new(&settings, true).unwrap().unwrap();
+    let pages = Pages::new(&settings, None).unwrap().unwrap();
     let page = Page {
         number: 0,
         turn: &Turn::Plain,
+        uri: &Uri::from_static("https://api.example/items"),
         headers: &headers,
         body: None,
-        items: Some(1),
+        bytes: b"[1]",
+        items: None,
+        is_empty: false,
     };
-    if let Ok(Some(turn)) = pages.next(&page) {
+    if let Ok(Some(turn)) = pages.advance(&page, &mut Trail::default()).next {
         assert!(matches!(turn, Turn::Url(_)), "{turn:?}");
     }
 }
