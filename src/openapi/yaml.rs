@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// Reads YAML, in which numbers may be larger than JSON's are here: they become
@@ -77,6 +77,10 @@ impl<'de> Visitor<'de> for Any {
             // Statuses are often written as numbers.
             let key = match key {
                 Value::String(key) => key,
+                // Written as a text, maps within maps would double with each level.
+                Value::Object(_) | Value::Array(_) => {
+                    return Err(A::Error::custom("a map or a list is the key of a map"));
+                }
                 other => other.to_string(),
             };
             map.insert(key, value);
@@ -98,5 +102,7 @@ mod tests {
         assert_eq!(read["200"], json!({"a": [1, -2, 1.5, "yes", null, true]}));
         assert_eq!(read["least"], json!(-9_223_372_036_854_776_000_f64));
         assert!(parse("a: [").is_err());
+        let maps = format!("{}a{}", "{".repeat(40), "}".repeat(40));
+        assert!(parse(&maps).unwrap_err().contains("the key of a map"));
     }
 }
