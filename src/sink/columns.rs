@@ -84,6 +84,11 @@ impl Columns {
         self.values.iter().map(String::as_str).chain(own)
     }
 
+    /// How many there are, as far as they are known.
+    pub(super) fn count(&self) -> usize {
+        self.fields.iter().flatten().count() + self.after_fields().count()
+    }
+
     /// Two names that a SQLite database would take for one, as far as they are known.
     pub(super) fn twins(&self) -> Option<(&str, &str)> {
         let fields = self.fields.iter().flatten().map(String::as_str);

@@ -102,5 +102,14 @@ fn count(journal: &Path) -> Result<u64, Error> {
 }
 
 fn wrong(path: &Path, error: &rusqlite::Error) -> Error {
-    Error::stopped(format!("{} cannot be written: {error}", path.display()))
+    let name = path.display();
+    // Only where the plan could not know them.
+    let advice = if error.to_string().starts_with("too many columns") {
+        format!(
+            ": a table of a SQLite database has 2000 at most; no record is lost: make another file of them with throng convert --format jsonl {name}.journal OTHER.jsonl, and go on with that one"
+        )
+    } else {
+        String::new()
+    };
+    Error::stopped(format!("{name} cannot be written: {error}{advice}"))
 }

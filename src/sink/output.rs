@@ -19,6 +19,7 @@ use super::{Columns, Format, Settings};
 use crate::error::Error;
 use crate::source::{Row, Rows};
 use crate::table::Form;
+use crate::table::sqlite::too_many;
 
 mod create;
 
@@ -78,16 +79,23 @@ impl Output {
         self.place.format
     }
 
-    /// Checks what these columns are called.
+    /// Checks what these columns are called, and how many there are, as far as it is
+    /// known.
     ///
     /// # Errors
-    /// A plan error if this output can't tell two of them apart.
+    /// A plan error if this output can't have them, or can't tell two of them apart.
     pub fn check_columns(&self, columns: &Columns) -> Result<(), Error> {
+        if !self.is_database() {
+            return Ok(());
+        }
+        if let Some(flaw) = too_many(columns.count()) {
+            return Err(Error::plan(format!("{self} cannot be written: {flaw}")));
+        }
         match columns.twins() {
-            Some((one, other)) if self.is_database() => Err(Error::plan(format!(
+            Some((one, other)) => Err(Error::plan(format!(
                 "the columns {one:?} and {other:?} differ only in case, and {self} is a SQLite database, which takes them for one: rename one of them, or choose another output format"
             ))),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 

@@ -1,13 +1,20 @@
 //! Parquet files, or directories of them: one row per record, with the types of their
 //! columns. [door: files]
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use parquet::file::reader::SerializedFileReader;
 use parquet::record::reader::RowIter;
-use serde_json::Value;
+
+mod bare;
+mod kinds;
+#[cfg(test)]
+mod tests;
+
+use bare::Bare;
+use kinds::Kind;
 
 use super::names::accepted;
 use super::rows::{Found, Items, Opened};
@@ -66,10 +73,23 @@ impl Items for Parts {}
 fn file(path: &Path) -> Result<Rows, String> {
     let name = path.display();
     let file = File::open(path).map_err(|error| format!("cannot open {name}: {error}"))?;
-    let reader = SerializedFileReader::new(file)
-        .map_err(|error| format!("{name} is no whole Parquet file: {error}"))?;
+    let reader =
+        Bare::new(file).map_err(|error| format!("{name} is no whole Parquet file: {error}"))?;
+    let schema = reader.schema();
+    let mut names = HashSet::new();
+    if let Some(twice) = schema
+        .get_fields()
+        .iter()
+        .find(|it| !names.insert(it.name()))
+    {
+        let column = twice.name();
+        return Err(format!(
+            "{name} has two columns that are called {column:?}: rename one of them"
+        ));
+    }
     Ok(Rows {
         name: name.to_string(),
+        kind: Kind::of(&schema),
         rows: RowIter::from_file_into(Box::new(reader)),
         read: 0,
     })
@@ -77,6 +97,8 @@ fn file(path: &Path) -> Result<Rows, String> {
 
 struct Rows {
     name: String,
+    /// What a row is.
+    kind: Kind,
     rows: RowIter<'static>,
     read: u64,
 }
@@ -88,10 +110,7 @@ impl Iterator for Rows {
         let row = self.rows.next()?;
         self.read += 1;
         let fields = row.map_err(|error| error.to_string());
-        let fields = fields.and_then(|row| match row.to_json_value() {
-            Value::Object(fields) => accepted(fields),
-            other => Err(format!("{other} is no record")),
-        });
+        let fields = fields.and_then(|row| accepted(self.kind.fields(&row)?));
         Some(fields.map_err(|flaw| format!("{}, record {}: {flaw}", self.name, self.read)))
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 use serde_json::{Number, Value};
@@ -91,12 +93,12 @@ struct Rows {
     /// What a row's place is called.
     place: &'static str,
     database: Connection,
-    page: std::vec::IntoIter<(i64, Fields)>,
+    page: std::vec::IntoIter<(i64, Found)>,
     after: i64,
 }
 
 impl Rows {
-    fn read(&self) -> rusqlite::Result<Vec<(i64, Fields)>> {
+    fn read(&self) -> rusqlite::Result<Vec<(i64, Found)>> {
         let sql = format!(
             "select {place}, * from {} where {place} > ? order by {place} limit {PAGE}",
             self.table,
@@ -108,12 +110,14 @@ impl Rows {
             .map(|name| (*name).to_owned())
             .collect();
         let rows = statement.query_map(params_from_iter([self.after]), |row| {
-            let values = names.iter().enumerate();
-            let fields = values.map(|(place, name)| {
-                let value = value(row.get_ref(place + 1)?);
-                Ok((name.clone(), own(name, value)))
-            });
-            Ok((row.get(0)?, fields.collect::<rusqlite::Result<Fields>>()?))
+            let mut fields = Fields::new();
+            for (place, name) in names.iter().enumerate() {
+                match value(row.get_ref(place + 1)?) {
+                    Ok(value) => fields.insert(name.clone(), own(name, value)),
+                    Err(flaw) => return Ok((row.get(0)?, Err(format!("{name:?}: {flaw}")))),
+                };
+            }
+            Ok((row.get(0)?, accepted(fields)))
         })?;
         rows.collect()
     }
@@ -131,7 +135,7 @@ impl Iterator for Rows {
         }
         let (place, fields) = self.page.next()?;
         self.after = place;
-        Some(accepted(fields).map_err(|flaw| format!("{}, row {place}: {flaw}", self.name)))
+        Some(fields.map_err(|flaw| format!("{}, row {place}: {flaw}", self.name)))
     }
 }
 
@@ -145,11 +149,57 @@ fn own(name: &str, value: Value) -> Value {
     }
 }
 
-fn value(value: ValueRef) -> Value {
-    match value {
+/// Bytes are base64; JSON has no number that is infinite.
+fn value(value: ValueRef) -> Result<Value, String> {
+    Ok(match value {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(number) => number.into(),
+        ValueRef::Real(f64::INFINITY) => "Infinity".into(),
+        ValueRef::Real(f64::NEG_INFINITY) => "-Infinity".into(),
         ValueRef::Real(number) => Number::from_f64(number).map_or(Value::Null, Value::Number),
-        ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into(),
+        ValueRef::Text(text) => str::from_utf8(text)
+            .map_err(|_| "this text is not UTF-8: make it a blob, which is read as base64")?
+            .into(),
+        ValueRef::Blob(bytes) => BASE64_STANDARD.encode(bytes).into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(values: &str) -> Vec<Found> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        let database = Connection::open(&path).unwrap();
+        let sql = format!("create table t (a, b); insert into t values {values}");
+        database.execute_batch(&sql).unwrap();
+        open(&path, None).unwrap().collect()
+    }
+
+    #[test]
+    fn what_json_has_no_type_for_is_text_and_nothing_is_lost() {
+        let rows = read("(x'00ff', 1e999), (-1e999, 'é'), (9007199254740993, null)");
+        let expected = [
+            json!({"a": "AP8=", "b": "Infinity"}),
+            json!({"a": "-Infinity", "b": "é"}),
+            json!({"a": 9_007_199_254_740_993_i64, "b": null}),
+        ];
+        let rows: Vec<_> = rows
+            .into_iter()
+            .map(|row| Value::from(row.unwrap()))
+            .collect();
+        assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn a_text_that_is_none_is_an_error_with_its_place() {
+        let rows = read("(1, 2), (1, cast(x'ff' as text))");
+        let error = rows[1].clone().unwrap_err();
+        assert!(
+            error.contains("a.db, row 2: \"b\": this text is not UTF-8"),
+            "{error}"
+        );
     }
 }

@@ -11,7 +11,7 @@ pub struct Survey {
     /// How many rows there are, or will be taken; none if that is not known.
     pub rows: Option<u64>,
     /// The names of all fields in the order they first appear. Those that
-    /// first appear after row 0 are left out when there are 1000 names already.
+    /// first appear after row 0 are left out when there are 2001 names already.
     pub names: Vec<String>,
     /// The first 3 rows.
     pub first: Vec<Row>,
@@ -22,8 +22,9 @@ pub struct Survey {
 /// How many rows `Survey::first` has at most.
 pub(super) const FIRST: u64 = 3;
 
-/// How many names rows after the first may add up to.
-const NAMES: usize = 1000;
+/// How many names rows after the first may add up to: one more than a SQLite database
+/// has columns, so that too many of them are noticed.
+const NAMES: usize = 2001;
 
 impl Survey {
     /// The number of the first row without a field of this name; none if all
@@ -143,7 +144,7 @@ mod tests {
     fn what_is_kept_is_bounded() {
         let rows = (0..5000).map(|n| json!({ n.to_string(): n })).collect();
         let survey = survey(rows);
-        assert_eq!((survey.names.len(), survey.first.len()), (1000, 3));
+        assert_eq!((survey.names.len(), survey.first.len()), (2001, 3));
         assert_eq!(survey.lacks("4999"), Some(0));
     }
 }

@@ -80,7 +80,10 @@ impl Form {
             Form::Jsonl => Box::new(jsonl::Lines::new(pack::writer(path)?)),
             Form::Csv => Box::new(csv::Csv::new(pack::writer(path)?, &shape)?),
             Form::Parquet => Box::new(parquet::Groups::new(path, shape)?),
-            Form::Sqlite => Box::new(sqlite::Filling::new(path)?),
+            Form::Sqlite => match sqlite::too_many(shape.columns.len()) {
+                None => Box::new(sqlite::Filling::new(path)?),
+                Some(flaw) => return Err(flaw),
+            },
         })
     }
 }

@@ -97,7 +97,7 @@ fn schema(shape: &Shape) -> Result<TypePtr, ParquetError> {
     let columns = shape.columns.iter().map(|(name, kind)| {
         let (physical, logical) = match kind {
             Kind::Bool => (Physical::BOOLEAN, None),
-            Kind::Int => (Physical::INT64, None),
+            Kind::Int | Kind::Long => (Physical::INT64, None),
             Kind::Float => (Physical::DOUBLE, None),
             Kind::Null | Kind::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
         };
@@ -116,7 +116,7 @@ impl Column {
     fn add(&mut self, kind: Kind, value: &Value) -> usize {
         let is_there = match kind {
             Kind::Bool => value.as_bool().map(|value| self.bools.push(value)),
-            Kind::Int => value.as_i64().map(|value| self.ints.push(value)),
+            Kind::Int | Kind::Long => value.as_i64().map(|value| self.ints.push(value)),
             Kind::Float => value.as_f64().map(|value| self.floats.push(value)),
             Kind::Null | Kind::Text => {
                 text(value).map(|text| self.texts.push(text.as_str().into()))
@@ -139,7 +139,7 @@ impl Column {
             Kind::Bool => writer
                 .typed::<BoolType>()
                 .write_batch(&self.bools, levels, None),
-            Kind::Int => writer
+            Kind::Int | Kind::Long => writer
                 .typed::<Int64Type>()
                 .write_batch(&self.ints, levels, None),
             Kind::Float => writer

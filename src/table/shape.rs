@@ -18,6 +18,8 @@ pub(super) enum Kind {
     Null,
     Bool,
     Int,
+    /// Integers of which some would be another number as a float.
+    Long,
     Float,
     /// All else, as text: objects and arrays as JSON.
     Text,
@@ -75,12 +77,18 @@ impl Shape {
     }
 }
 
+/// A float is the same number up to here.
+const EXACT: u64 = 1 << 53;
+
 impl Kind {
     fn of(value: &Value) -> Kind {
         match value {
             Value::Null => Kind::Null,
             Value::Bool(_) => Kind::Bool,
-            Value::Number(number) if number.is_i64() => Kind::Int,
+            Value::Number(number) if number.is_i64() => {
+                let is_exact = number.as_i64().is_some_and(|it| it.unsigned_abs() <= EXACT);
+                if is_exact { Kind::Int } else { Kind::Long }
+            }
             // Beyond 63 bits a float would not be the same number.
             Value::Number(number) if number.is_u64() => Kind::Text,
             Value::Number(_) => Kind::Float,
@@ -94,6 +102,7 @@ impl Kind {
             (kind, Kind::Null) | (Kind::Null, kind) => kind,
             (one, other) if one == other => one,
             (Kind::Int, Kind::Float) | (Kind::Float, Kind::Int) => Kind::Float,
+            (Kind::Int, Kind::Long) | (Kind::Long, Kind::Int) => Kind::Long,
             _ => Kind::Text,
         }
     }
@@ -126,6 +135,22 @@ mod tests {
         use Kind::{Bool, Float, Null, Text};
         assert_eq!(kinds, [Float, Null, Bool, Text, Text, Text]);
         assert_eq!((shape.place("f"), shape.place("g")), (Some(5), None));
+    }
+
+    #[test]
+    fn no_integer_becomes_another_number() {
+        let kind = |values: &[Value]| {
+            let mut shape = Shape::default();
+            for value in values {
+                shape.add(json!({"a": value}).as_object().unwrap());
+            }
+            shape.columns[0].1
+        };
+        let long = (1_i64 << 53) + 1;
+        assert_eq!(kind(&[json!(long), json!(1), json!(null)]), Kind::Long);
+        assert_eq!(kind(&[json!(long - 1), json!(1.5)]), Kind::Float);
+        assert_eq!(kind(&[json!(long), json!(1.5)]), Kind::Text);
+        assert_eq!(kind(&[json!(1.5), json!(-long)]), Kind::Text);
     }
 
     #[test]

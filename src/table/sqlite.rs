@@ -20,6 +20,18 @@ pub(crate) struct Database {
     key: &'static str,
 }
 
+/// A table of SQLite's has no more columns.
+const MOST_COLUMNS: usize = 2000;
+
+/// Why a table can't have so many columns, and what to do; none if it can.
+pub(crate) fn too_many(columns: usize) -> Option<String> {
+    (columns > MOST_COLUMNS).then(|| {
+        format!(
+            "there are {columns} columns, and a table of a SQLite database has {MOST_COLUMNS} at most: choose another output format (.parquet, .jsonl)"
+        )
+    })
+}
+
 /// The types of throng's own columns; all others keep the type of each value.
 const TYPES: [(&str, &str); 10] = [
     ("_row", "integer"),

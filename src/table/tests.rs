@@ -97,8 +97,71 @@ fn a_table_is_text_with_one_header() {
     assert_eq!(rows[0]["note"], "a,\"b\"\nc");
     assert_eq!(
         (&rows[1]["price"], &rows[1]["note"]),
-        (&json!(""), &json!("'=1+1"))
+        (&json!(""), &json!("=1+1"))
     );
+}
+
+#[test]
+fn any_text_comes_back_from_a_table() {
+    let pieces = [
+        "", "'", "''", "=", "@", "-1", "+", "\t", "\r", "\r\n", "\n", "\"", "\\", ",", " ", "x",
+        "\u{feff}", "é",
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    for own in [true, false] {
+        let mut text = String::new();
+        for one in pieces {
+            for two in pieces {
+                for three in pieces {
+                    let mut row =
+                        json!({"'@a": format!("{one}{two}{three}"), "=b": format!("{three}{one}")});
+                    if own {
+                        row["_row"] = "0".into();
+                        row["_ok"] = "true".into();
+                    }
+                    text += &format!("{row}\n");
+                }
+            }
+        }
+        fs::write(path("a.jsonl"), &text).unwrap();
+        for (from, to) in [("a.jsonl", "b.csv"), ("b.csv", "c.jsonl")] {
+            convert(&settings(&path(from)), &path(to), true).unwrap();
+        }
+        let back = fs::read_to_string(path("c.jsonl")).unwrap();
+        assert!(back == text, "with throng's own columns: {own}");
+        let header = fs::read_to_string(path("b.csv")).unwrap();
+        assert_eq!(
+            header.starts_with("''@a,'=b,"),
+            own,
+            "guards are in results only"
+        );
+    }
+}
+
+#[test]
+fn a_database_with_too_many_columns_is_refused_with_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (
+        directory.path().join("a.jsonl"),
+        directory.path().join("b.db"),
+    );
+    let row = |columns: usize| -> Value {
+        (0..columns)
+            .map(|n| (format!("c{n}"), n.into()))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    fs::write(&from, format!("{}\n", row(2001))).unwrap();
+    let error = convert(&settings(&from), &to, false)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("2001 columns") && error.contains(".parquet"),
+        "{error}"
+    );
+    fs::write(&from, format!("{}\n", row(2000))).unwrap();
+    assert_eq!(convert(&settings(&from), &to, false).unwrap(), 1);
 }
 
 #[test]
