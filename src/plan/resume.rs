@@ -1,8 +1,5 @@
 //! Whether a results file may be gone on with, and what there is to say about it.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
-
 use crate::error::Error;
 use crate::sink::{Columns, Differences, Existing, Identity, Output};
 use crate::source::{Source, Survey};
@@ -19,18 +16,15 @@ pub fn check(
     survey: &Survey,
     columns: &Columns,
 ) -> Result<Vec<String>, Error> {
-    if let Some(key) = output.settings().key.clone() {
-        check_key(&key, source, survey)?;
-    }
+    check_key(output, source, survey)?;
     if output.done().is_empty() {
         return Ok(output.notes());
     }
     let mut notes = output.notes();
     notes.extend(check_job(output, identity, survey)?);
-    let by_number = output.settings().key.is_none() && survey.rows.is_some();
-    if by_number && may_differ(output, source, survey)? {
+    if survey.rows.is_some() && may_differ(output, source, survey)? {
         let differences = output.compare(source.rows()?, columns)?;
-        notes.extend(check_input(output, source, &differences)?);
+        notes.extend(check_input(output, source, differences)?);
     }
     Ok(notes)
 }
@@ -79,7 +73,7 @@ fn check_job(
 
 /// Rows that were added at the end change nothing.
 fn may_differ(output: &Output, source: &Source, survey: &Survey) -> Result<bool, Error> {
-    if survey.rows.is_some_and(|rows| output.end_of_rows() > rows) {
+    if survey.rows.is_some_and(|rows| output.least_rows() > rows) {
         return Ok(true);
     }
     match output.before().and_then(|before| before.input.as_ref()) {
@@ -91,10 +85,18 @@ fn may_differ(output: &Output, source: &Source, survey: &Survey) -> Result<bool,
 fn check_input(
     output: &mut Output,
     source: &Source,
-    differences: &Differences,
+    differences: Differences,
 ) -> Result<Option<String>, Error> {
     if differences.is_none() {
-        return Ok(None);
+        let (moved, name) = (differences.moved, output.name());
+        let note = (moved > 0).then(|| {
+            format!(
+                "{moved} of the rows of {name} stand at another place of {} now: their _row follows",
+                source.name()
+            )
+        });
+        output.follow(differences);
+        return Ok(note);
     }
     let (changed, gone) = (differences.changed.len(), differences.gone.len());
     let text = format!(
@@ -104,35 +106,26 @@ fn check_input(
         differences.same,
     );
     if output.settings().existing != Existing::ResumeChanged {
+        let by_key = match output.settings().key {
+            None => "--key FIELD goes by a field instead of the order; ",
+            Some(_) => "",
+        };
         return Err(Error::plan(format!(
             "{text}. --resume=changed keeps the same ones, asks again for those with other values, and drops the rest; \
-             --key FIELD goes by a field instead of the order; --overwrite asks for all rows"
+             {by_key}--overwrite asks for all rows"
         )));
     }
-    output.ask_again(&(&differences.changed | &differences.gone));
+    output.follow(differences);
     Ok(Some(text))
 }
 
 /// A key must be there, and another one for each row.
-fn check_key(key: &str, source: &Source, survey: &Survey) -> Result<(), Error> {
-    if survey.rows.is_none() {
+fn check_key(output: &Output, source: &Source, survey: &Survey) -> Result<(), Error> {
+    let Some(mut keys) = output.keys().filter(|_| survey.rows.is_some()) else {
         return Ok(());
-    }
-    let (mut seen, hash) = (HashSet::new(), RandomState::new());
+    };
     for row in source.rows()? {
-        let row = row?;
-        let wrong = match row.fields.get(key) {
-            None => format!("has no field {key:?}"),
-            Some(value) if !seen.insert(hash.hash_one(value.to_string())) => {
-                format!("has the same {key}, {value}, as an earlier row")
-            }
-            Some(_) => continue,
-        };
-        return Err(Error::plan(format!(
-            "output.key (--key): row {} of {} {wrong}: a key is different for each row",
-            row.number,
-            source.name()
-        )));
+        keys.take(&row?, &source.name()).map_err(Error::plan)?;
     }
     Ok(())
 }

@@ -8,7 +8,9 @@ use async_channel::{Sender, TrySendError};
 
 use super::panics::caught;
 use crate::attempt::Shared;
+use crate::error::Error;
 use crate::plan::Plan;
+use crate::sink::Keys;
 use crate::source::{Row, Rows};
 use crate::stop::Reason;
 
@@ -47,13 +49,13 @@ pub fn start(rows: Rows, to_workers: Sender<Row>, shared: Arc<Shared>) -> Taken 
 
 /// Ends with the input, with its first error, or when nobody wants more rows.
 fn read(rows: Rows, to_workers: &Sender<Row>, shared: &Shared, taken: &Taken) {
-    let done = shared.plan.output.done();
+    let mut fresh = Fresh::new(&shared.plan);
     let mut read = 0;
     for row in rows {
         read += 1;
-        match row {
-            Ok(row) if done.has(&row) => continue,
-            Ok(row) => {
+        match row.and_then(|row| fresh.take(row)) {
+            Ok(None) => {}
+            Ok(Some(row)) => {
                 taken.one_more();
                 if hand_over(row, to_workers).is_none() || shared.stop.is_asked() {
                     return;
@@ -64,6 +66,37 @@ fn read(rows: Rows, to_workers: &Sender<Row>, shared: &Shared, taken: &Taken) {
     }
     if let Err(error) = check(read, shared.plan.survey.rows, &shared.plan.source.name()) {
         shared.stop.ask(Reason::Trouble(error));
+    }
+}
+
+/// The rows that have no record yet.
+struct Fresh<'a> {
+    plan: &'a Plan,
+    /// Where rows are known by a key, and the input could not be looked at before.
+    keys: Option<Keys>,
+}
+
+impl Fresh<'_> {
+    fn new(plan: &Plan) -> Fresh<'_> {
+        let keys = plan.output.keys().filter(|_| plan.survey.rows.is_none());
+        Fresh { plan, keys }
+    }
+
+    /// The row, unless it has a record. Those of a pipe may stand anywhere in it, so
+    /// that new rows get numbers that no record has.
+    fn take(&mut self, mut row: Row) -> Result<Option<Row>, Error> {
+        let done = self.plan.output.done();
+        if let Some(keys) = &mut self.keys {
+            let taken = keys.take(&row, &self.plan.source.name());
+            taken.map_err(Error::stopped)?;
+        }
+        if done.has(&row) {
+            return Ok(None);
+        }
+        if self.keys.is_some() {
+            row.number += done.end();
+        }
+        Ok(Some(row))
     }
 }
 

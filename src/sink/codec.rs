@@ -1,5 +1,6 @@
 //! What a format can do: write records, and find them again in a file.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -29,6 +30,9 @@ pub(super) trait Decode {
 
     /// What this whole record is; none if throng did not write it.
     fn read(&mut self, record: &[u8]) -> Option<Found>;
+
+    /// Where in a record that was read its row's number stands.
+    fn row_at(&self, record: &[u8]) -> Option<Range<usize>>;
 }
 
 /// What a whole record of a finished file is.

@@ -7,20 +7,26 @@ use std::path::Path;
 
 use roaring::RoaringTreemap;
 
+use super::keyed::Keyed;
+use super::resume::Past;
 use super::rewrite::each;
 use super::{Columns, Format};
 use crate::error::Error;
-use crate::source::Rows;
+use crate::source::{Fields, Rows};
 
 /// How the rows with a record compare with those of an input.
 #[derive(Debug, Default, PartialEq)]
 pub struct Differences {
     /// Rows that are the same.
     pub same: u64,
-    /// Rows that have other values now.
+    /// How many of these have another number now.
+    pub moved: u64,
+    /// Rows that have other values now, by the numbers of their records.
     pub changed: RoaringTreemap,
-    /// Rows that are no longer there.
+    /// Rows that are no longer there, by the numbers of their records.
     pub gone: RoaringTreemap,
+    /// Where rows stand now, if they are known by a key.
+    pub(super) keyed: Option<Keyed>,
 }
 
 impl Differences {
@@ -31,27 +37,42 @@ impl Differences {
     }
 }
 
-/// Where the record of each row begins, by the row's number.
-struct Places {
+/// A results file, to look into its records.
+struct Records {
     file: File,
-    /// One more than the place; 0 where there is no record.
-    starts: Vec<u64>,
+    name: String,
 }
 
-/// Compares a results file with an input, row by row. It takes 8 bytes a row.
+/// Compares a results file with an input, row by row. It takes 8 bytes a row, or 32
+/// where rows are known by a key.
 pub(super) fn compare(
     path: &Path,
     format: Format,
     columns: &Columns,
+    past: &Past,
     rows: Rows,
 ) -> Result<Differences, Error> {
-    let unreadable = |error: io::Error| {
-        Error::plan(format!(
-            "the output {} cannot be read: {error}",
-            path.display()
-        ))
-    };
-    let places = Places::read(path, format).map_err(unreadable)?;
+    let records = Records::open(path)?;
+    let expected = |fields: &Fields| format.start_of_record(columns, fields);
+    match past.done.key() {
+        None => by_number(&records, Places::read(path, format), expected, rows),
+        Some(_) => by_key(
+            &records,
+            Found::read(path, format, past),
+            past,
+            expected,
+            rows,
+        ),
+    }
+}
+
+fn by_number(
+    records: &Records,
+    places: io::Result<Places>,
+    expected: impl Fn(&Fields) -> Vec<u8>,
+    rows: Rows,
+) -> Result<Differences, Error> {
+    let places = places.map_err(|error| records.unreadable(&error))?;
     let mut differences = Differences::default();
     let mut end = 0;
     for row in rows {
@@ -60,8 +81,7 @@ pub(super) fn compare(
         let Some(start) = places.of(row.number) else {
             continue;
         };
-        let expected = format.start_of_record(columns, &row.fields);
-        match places.has(start, &expected).map_err(unreadable)? {
+        match records.has(start, &expected(&row.fields))? {
             true => differences.same += 1,
             false => drop(differences.changed.insert(row.number)),
         }
@@ -71,34 +91,121 @@ pub(super) fn compare(
     Ok(differences)
 }
 
+fn by_key(
+    records: &Records,
+    found: io::Result<Vec<Found>>,
+    past: &Past,
+    expected: impl Fn(&Fields) -> Vec<u8>,
+    rows: Rows,
+) -> Result<Differences, Error> {
+    let found = found.map_err(|error| records.unreadable(&error))?;
+    let mut keyed = Keyed::new(found.iter().map(|it| it.id).collect());
+    let mut differences = Differences::default();
+    for row in rows {
+        let row = row?;
+        let Some(place) = keyed.place(past.done.id(&row)) else {
+            continue;
+        };
+        let Found { start, number, .. } = found[place];
+        if records.has(start, &expected(&row.fields))? {
+            keyed.stands(place, row.number);
+            differences.same += 1;
+            differences.moved += u64::from(row.number != number);
+        } else {
+            differences.changed.insert(number);
+        }
+    }
+    let gone = found.iter().filter(|it| keyed.number(it.id).is_none());
+    differences.gone = gone.map(|it| it.number).collect();
+    differences.gone -= &differences.changed;
+    differences.keyed = Some(keyed);
+    Ok(differences)
+}
+
+/// A row with a record, where rows are known by a key.
+struct Found {
+    id: u64,
+    /// Where its first record begins.
+    start: u64,
+    number: u64,
+}
+
+impl Found {
+    /// One for each row whose records stay, by their ids.
+    fn read(path: &Path, format: Format, past: &Past) -> io::Result<Vec<Found>> {
+        let (mut found, mut end) = (Vec::new(), 0);
+        each(path, &mut *format.decoder(past.done.key()), |of| {
+            if let Some(seen) = of.seen
+                && !past.drops(of.place, of.seen)
+            {
+                found.push(Found {
+                    id: past.done.id_of(seen),
+                    start: end,
+                    number: seen.row,
+                });
+            }
+            end += of.bytes.len() as u64;
+            Ok(())
+        })?;
+        found.sort_unstable_by_key(|it| (it.id, it.start));
+        found.dedup_by_key(|it| it.id);
+        Ok(found)
+    }
+}
+
+/// Where the record of each row begins, by the row's number.
+struct Places {
+    /// One more than the place; 0 where there is no record.
+    starts: Vec<u64>,
+}
+
 impl Places {
     fn read(path: &Path, format: Format) -> io::Result<Places> {
         let (mut starts, mut end) = (Vec::new(), 0);
-        each(path, &mut *format.decoder(None), |_, row, record| {
-            if let Some(row) = row.and_then(|row| usize::try_from(row).ok()) {
+        each(path, &mut *format.decoder(None), |of| {
+            let row = of.seen.and_then(|seen| usize::try_from(seen.row).ok());
+            if let Some(row) = row {
                 starts.resize(starts.len().max(row + 1), 0);
                 starts[row] = end + 1;
             }
-            end += record.len() as u64;
+            end += of.bytes.len() as u64;
             Ok(())
         })?;
-        let file = File::open(path)?;
-        Ok(Places { file, starts })
+        Ok(Places { starts })
     }
 
     fn of(&self, row: u64) -> Option<u64> {
         let start = self.starts.get(usize::try_from(row).ok()?)?;
         start.checked_sub(1)
     }
+}
 
-    fn has(&self, start: u64, expected: &[u8]) -> io::Result<bool> {
+impl Records {
+    fn open(path: &Path) -> Result<Records, Error> {
+        let name = path.display().to_string();
+        match File::open(path) {
+            Ok(file) => Ok(Records { file, name }),
+            Err(error) => Err(unreadable(&name, &error)),
+        }
+    }
+
+    /// Whether the record that begins there begins so.
+    fn has(&self, start: u64, expected: &[u8]) -> Result<bool, Error> {
         let mut found = vec![0; expected.len()];
         match self.file.read_exact_at(&mut found, start) {
             Ok(()) => Ok(found == expected),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(error) => Err(error),
+            Err(error) => Err(self.unreadable(&error)),
         }
     }
+
+    fn unreadable(&self, error: &io::Error) -> Error {
+        unreadable(&self.name, error)
+    }
+}
+
+fn unreadable(name: &str, error: &io::Error) -> Error {
+    Error::plan(format!("the output {name} cannot be read: {error}"))
 }
 
 #[cfg(test)]
@@ -141,7 +248,7 @@ mod tests {
             let rows = rows(&["A", "B", "=C", "D"]);
             let format = name.parse().unwrap();
             let columns = columns(&[], false);
-            let differences = compare(&path, format, &columns, rows).unwrap();
+            let differences = compare(&path, format, &columns, &Past::default(), rows).unwrap();
             assert_eq!(differences.same, 2, "{name}");
             assert_eq!(differences.changed.iter().collect::<Vec<_>>(), [1]);
             assert_eq!(differences.gone.iter().collect::<Vec<_>>(), [4]);

@@ -5,6 +5,7 @@
 //! damaged, and what follows that is read again.
 
 use std::io::{self, BufRead};
+use std::ops::Range;
 
 use super::codec::{Decode, Found};
 
@@ -81,6 +82,11 @@ impl<'a> Records<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Where the number of the row stands in a record.
+    pub fn row_at(&self, record: &[u8]) -> Option<Range<usize>> {
+        self.decode.row_at(record)
     }
 
     fn line(&mut self, record: &mut Vec<u8>) -> io::Result<()> {

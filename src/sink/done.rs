@@ -12,13 +12,14 @@ use crate::source::Row;
 /// The rows of an earlier run, which are not asked for again.
 #[derive(Debug, Clone, Default)]
 pub struct Done {
+    /// Their numbers.
     rows: RoaringTreemap,
-    keys: Option<Keys>,
+    keys: Option<Values>,
 }
 
 /// The values of the field that identifies rows, as hashes.
 #[derive(Debug, Clone)]
-struct Keys {
+struct Values {
     field: String,
     format: Format,
     seen: HashSet<u64>,
@@ -27,7 +28,7 @@ struct Keys {
 impl Done {
     /// None yet; rows are the same if this field is, or else if their number is.
     pub(super) fn by(key: Option<&str>, format: Format) -> Done {
-        let keys = |field: &str| Keys {
+        let keys = |field: &str| Values {
             field: field.to_owned(),
             format,
             seen: HashSet::new(),
@@ -38,44 +39,61 @@ impl Done {
         }
     }
 
-    /// Whether this row has a record.
-    #[must_use]
-    pub fn has(&self, row: &Row) -> bool {
+    /// The field that identifies rows, if one does.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.keys.as_ref().map(|keys| keys.field.as_str())
+    }
+
+    /// By what a row is known: its number, or the hash of its key.
+    pub(super) fn id(&self, row: &Row) -> u64 {
         match &self.keys {
-            None => self.rows.contains(row.number),
-            Some(keys) if keys.seen.is_empty() => false,
+            None => row.number,
             Some(keys) => {
-                let value = row
-                    .fields
-                    .get(&keys.field)
-                    .unwrap_or(&serde_json::Value::Null);
-                keys.seen.contains(&hash(&keys.format.value(value)))
+                let value = row.fields.get(&keys.field);
+                let value = value.unwrap_or(&serde_json::Value::Null);
+                hash(&keys.format.value(value))
             }
         }
     }
 
-    /// Whether the row with this number has one.
-    pub(super) fn has_number(&self, row: u64) -> bool {
-        self.rows.contains(row)
+    /// By what the row of a record is known.
+    pub(super) fn id_of(&self, seen: &Seen) -> u64 {
+        match &self.keys {
+            None => seen.row,
+            Some(_) => hash(seen.key.as_deref().unwrap_or_default()),
+        }
+    }
+
+    /// Whether this row has a record.
+    #[must_use]
+    pub fn has(&self, row: &Row) -> bool {
+        let has_none = self.keys.as_ref().is_some_and(|it| it.seen.is_empty());
+        !has_none && self.has_id(self.id(row))
+    }
+
+    /// Whether the row that is known by this has one.
+    pub(super) fn has_id(&self, id: u64) -> bool {
+        match &self.keys {
+            None => self.rows.contains(id),
+            Some(keys) => keys.seen.contains(&id),
+        }
     }
 
     /// Whether the row of this record has one.
     pub(super) fn has_seen(&self, seen: &Seen) -> bool {
-        match &self.keys {
-            None => self.rows.contains(seen.row),
-            Some(keys) => keys
-                .seen
-                .contains(&hash(seen.key.as_deref().unwrap_or_default())),
-        }
+        self.has_id(self.id_of(seen))
     }
 
     /// Takes the row of this record out.
     pub(super) fn remove(&mut self, seen: &Seen) {
+        self.remove_id(self.id_of(seen));
+    }
+
+    /// Takes the row out that is known by this.
+    pub(super) fn remove_id(&mut self, id: u64) {
         match &mut self.keys {
-            None => self.rows.remove(seen.row),
-            Some(keys) => keys
-                .seen
-                .remove(&hash(seen.key.as_deref().unwrap_or_default())),
+            None => self.rows.remove(id),
+            Some(keys) => keys.seen.remove(&id),
         };
     }
 
@@ -94,28 +112,73 @@ impl Done {
         self.len() == 0
     }
 
-    /// One more than the highest number of a row; 0 if there is none, or if
-    /// numbers mean nothing.
-    pub(super) fn end(&self) -> u64 {
-        match self.keys {
-            None => self.rows.max().map_or(0, |last| last + 1),
-            Some(_) => 0,
-        }
+    /// One more than the highest number of a row; 0 if there is none.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.rows.max().map_or(0, |last| last + 1)
     }
 
-    /// Adds a row; false if it was there.
+    /// Whether two of the rows have one number, as older versions left them where rows
+    /// are known by a key.
+    pub(super) fn numbers_meet(&self) -> bool {
+        self.rows.len() < self.len()
+    }
+
+    /// Adds the row of a record; false if it was there.
     pub(super) fn add(&mut self, seen: &Seen) -> bool {
+        self.add_id(self.id_of(seen), seen.row)
+    }
+
+    fn add_id(&mut self, id: u64, row: u64) -> bool {
         match &mut self.keys {
-            None => self.rows.insert(seen.row),
-            Some(keys) => keys
-                .seen
-                .insert(hash(seen.key.as_deref().unwrap_or_default())),
+            None => self.rows.insert(row),
+            Some(keys) => {
+                self.rows.insert(row);
+                keys.seen.insert(id)
+            }
         }
     }
 
-    /// Takes these rows out.
+    /// Takes the rows with these numbers out, where rows are known by them.
     pub(super) fn forget(&mut self, rows: &RoaringTreemap) {
         self.rows -= rows;
+    }
+}
+
+/// The check that each row has a key, and another one than any row before it, as they
+/// stand in records.
+#[derive(Debug)]
+pub struct Keys {
+    key: String,
+    taken: Done,
+}
+
+impl Keys {
+    /// No row yet.
+    pub(super) fn new(key: &str, format: Format) -> Keys {
+        Keys {
+            key: key.to_owned(),
+            taken: Done::by(Some(key), format),
+        }
+    }
+
+    /// The next row of the input with this name.
+    ///
+    /// # Errors
+    /// What is wrong with its key, and with which row.
+    pub fn take(&mut self, row: &Row, input: &str) -> Result<(), String> {
+        let key = &self.key;
+        let wrong = match row.fields.get(key) {
+            None => format!("has no field {key:?}"),
+            Some(value) if !self.taken.add_id(self.taken.id(row), row.number) => {
+                format!("has the same {key}, {value}, as an earlier row")
+            }
+            Some(_) => return Ok(()),
+        };
+        Err(format!(
+            "output.key (--key): row {} of {input} {wrong}: a key is different for each row",
+            row.number
+        ))
     }
 }
 

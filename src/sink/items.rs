@@ -28,19 +28,19 @@ pub(super) enum Added {
 }
 
 impl Unfinished {
-    /// The numbers of these rows.
+    /// By what these rows are known.
     pub fn rows(&self) -> RoaringTreemap {
         self.0.keys().copied().collect()
     }
 
-    /// Takes in one more record.
-    pub fn add(&mut self, seen: &Seen) -> Added {
+    /// Takes in one more record of the row that is known by this.
+    pub fn add(&mut self, row: u64, seen: &Seen) -> Added {
         let Some(item) = seen.item else {
             // Whatever items there are, no more will come.
-            self.0.remove(&seen.row);
+            self.0.remove(&row);
             return Added::Whole;
         };
-        let items = self.0.entry(seen.row).or_default();
+        let items = self.0.entry(row).or_default();
         if !items.numbers.insert(item) {
             return Added::Twice;
         }
@@ -50,14 +50,14 @@ impl Unfinished {
         if !items.are_all() {
             return Added::Part;
         }
-        self.0.remove(&seen.row);
+        self.0.remove(&row);
         Added::Whole
     }
 
     /// One of the row's items is to be asked for again.
-    pub fn lacks(&mut self, seen: &Seen) {
+    pub fn lacks(&mut self, row: u64, seen: &Seen) {
         if seen.item.is_some() {
-            self.0.entry(seen.row).or_default();
+            self.0.entry(row).or_default();
         }
     }
 }
@@ -96,30 +96,34 @@ mod tests {
             (8, 0, false, Part),
             (7, 1, false, Whole),
         ] {
-            assert_eq!(rows.add(&seen(row, item, last)), expected, "{row} {item}");
+            assert_eq!(
+                rows.add(row, &seen(row, item, last)),
+                expected,
+                "{row} {item}"
+            );
         }
         assert_eq!(rows.rows().iter().collect::<Vec<_>>(), [8]);
-        assert_eq!(rows.add(&seen(8, 1, true)), Whole);
+        assert_eq!(rows.add(8, &seen(8, 1, true)), Whole);
         assert!(rows.rows().is_empty());
     }
 
     #[test]
     fn a_row_without_items_is_whole_with_one_record() {
         let mut rows = Unfinished::default();
-        assert_eq!(rows.add(&seen(3, None, true)), Whole);
-        rows.lacks(&seen(3, None, true));
+        assert_eq!(rows.add(3, &seen(3, None, true)), Whole);
+        rows.lacks(3, &seen(3, None, true));
         assert!(rows.rows().is_empty());
         // Nor does one that ends without its last item lack anything.
-        assert_eq!(rows.add(&seen(3, 0, false)), Part);
-        assert_eq!(rows.add(&seen(3, None, true)), Whole);
+        assert_eq!(rows.add(3, &seen(3, 0, false)), Part);
+        assert_eq!(rows.add(3, &seen(3, None, true)), Whole);
         assert!(rows.rows().is_empty());
     }
 
     #[test]
     fn a_row_that_lacks_an_item_is_not_whole() {
         let mut rows = Unfinished::default();
-        rows.lacks(&seen(3, 0, false));
-        assert_eq!(rows.add(&seen(3, 1, true)), Part);
+        rows.lacks(3, &seen(3, 0, false));
+        assert_eq!(rows.add(3, &seen(3, 1, true)), Part);
         assert!(rows.rows().contains(3));
     }
 }

@@ -5,7 +5,8 @@
 //! is its own journal: what an earlier run has [`Done`] is read back from it.
 //!
 //! - `check`, `past`, `resume`, `cut`: what is there already, and how far it can be trusted
-//! - `identity`, `compare`: whether it belongs to this job and this input
+//! - `identity`, `compare`, `keyed`: whether it belongs to this job and this input, and
+//!   where its rows stand there
 //! - `target`, `rewrite`, `opened`, `disk`: the file from its opening to its bytes
 //! - `finish`, `mirror`, `order`: what becomes of a journal whose output is packed,
 //!   a database or a Parquet file, or is to be in the order of the input
@@ -48,7 +49,7 @@ mod spent;
 pub use spent::{Before, Usage};
 
 mod done;
-pub use done::Done;
+pub use done::{Done, Keys};
 
 mod items;
 
@@ -75,6 +76,8 @@ mod mirror;
 mod order;
 
 mod compare;
+
+mod keyed;
 pub use compare::Differences;
 
 mod target;

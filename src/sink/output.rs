@@ -1,12 +1,11 @@
 //! Where records go, checked before anything is sent. [door: files, clock]
 
 use std::io;
-
-use roaring::RoaringTreemap;
+use std::sync::Arc;
 
 use super::check::{self, Place};
 use super::compare::{Differences, compare};
-use super::done::Done;
+use super::done::{Done, Keys};
 use super::finish::Kind;
 use super::identity::Identity;
 use super::intents::{self, IntentLog, Intents};
@@ -116,6 +115,13 @@ impl Output {
         self.place.past.left_failed.len()
     }
 
+    /// The check that each row has a key of its own, where rows are known by one.
+    #[must_use]
+    pub fn keys(&self) -> Option<Keys> {
+        let key = self.settings.key.as_deref()?;
+        Some(Keys::new(key, self.place.format))
+    }
+
     /// What the job says of it.
     #[must_use]
     pub fn settings(&self) -> &Settings {
@@ -128,10 +134,15 @@ impl Output {
         self.place.before.as_ref().map(|before| &before.identity)
     }
 
-    /// One more than the highest number of a row with a record.
+    /// At least so many rows its input had, unless records are not where their rows are.
     #[must_use]
-    pub fn end_of_rows(&self) -> u64 {
-        self.place.past.done.end()
+    pub fn least_rows(&self) -> u64 {
+        let done = &self.place.past.done;
+        match done.numbers_meet() {
+            true => u64::MAX,
+            false if done.key().is_some() => done.len(),
+            false => done.end(),
+        }
     }
 
     /// Compares the rows that have a record with those of an input.
@@ -151,18 +162,25 @@ impl Output {
                 let unreadable = |error: io::Error| Error::plan(format!("{self}: {error}"));
                 let mut text = tempfile::NamedTempFile::new().map_err(unreadable)?;
                 io::copy(&mut finished.text()?, &mut text).map_err(unreadable)?;
-                compare(text.path(), *format, &columns, rows)
+                compare(text.path(), *format, &columns, past, rows)
             }
             _ => match target.path() {
                 None => Ok(Differences::default()),
-                Some(path) => compare(path, *format, &columns, rows),
+                Some(path) => compare(path, *format, &columns, past, rows),
             },
         }
     }
 
-    /// Asks for these rows again; their records will go.
-    pub fn ask_again(&mut self, rows: &RoaringTreemap) {
-        self.place.past.forget(rows);
+    /// Asks again for rows that are changed or gone, whose records will go; all others
+    /// get the number that they have now.
+    pub fn follow(&mut self, differences: Differences) {
+        let gone = differences.changed | differences.gone;
+        let past = &mut self.place.past;
+        match differences.keyed {
+            None => past.forget(&gone),
+            Some(_) if gone.is_empty() && differences.moved == 0 => {}
+            Some(keyed) => past.follow(Arc::new(keyed), &gone),
+        }
     }
 
     /// What people should know of the file that is gone on with.
@@ -309,7 +327,7 @@ mod tests {
             ..Settings::default()
         };
         let output = Output::new(&settings, false).unwrap();
-        assert_eq!((output.done().len(), output.end_of_rows()), (1, 5));
+        assert_eq!((output.done().len(), output.least_rows()), (1, 5));
         assert_eq!(Some(output.name()), settings.file);
         let notes = output.notes();
         assert!(notes[0].starts_with("9 bytes at the end of"), "{notes:?}");

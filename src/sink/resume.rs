@@ -1,6 +1,7 @@
 //! What a results file has, and how far it can be trusted.
 
 use std::io::{self, BufRead};
+use std::sync::Arc;
 
 use roaring::RoaringTreemap;
 
@@ -8,6 +9,7 @@ use super::codec::{Decode, Found, Seen};
 use super::cut::Records;
 use super::done::Done;
 use super::items::{Added, Unfinished};
+use super::keyed::Keyed;
 use super::sidecar::Synced;
 
 /// What an earlier run left in a file.
@@ -19,8 +21,11 @@ pub(super) struct Past {
     pub answered: Done,
     /// The places, from 0, of the records that are to go.
     pub dropped: RoaringTreemap,
-    /// The rows whose records are to go, wherever they stand.
+    /// The rows whose records are to go, wherever they stand: by what they are known.
     pub gone: RoaringTreemap,
+    /// Where rows that are known by a key stand in the input now, if some stand
+    /// elsewhere or are to go.
+    pub moved: Option<Arc<Keyed>>,
     /// The rows of which only some items are there.
     pub unfinished: Unfinished,
     /// How many records stand there.
@@ -137,28 +142,44 @@ impl Past {
         Ok(())
     }
 
-    /// Whether this record is to go; a header never is.
-    pub fn drops(&self, place: Option<u64>, row: Option<u64>) -> bool {
+    /// Whether this record is to go, as far as the file alone tells; a header never is.
+    pub fn drops(&self, place: Option<u64>, seen: Option<&Seen>) -> bool {
         place.is_some_and(|place| self.dropped.contains(place))
-            || row.is_some_and(|row| self.gone.contains(row))
+            || seen.is_some_and(|seen| self.gone.contains(self.done.id_of(seen)))
     }
 
-    /// Whether any record is to go.
+    /// The number that the row of this record has now; none if the record is to go.
+    pub fn number(&self, seen: &Seen) -> Option<u64> {
+        match &self.moved {
+            None => Some(seen.row),
+            Some(moved) => moved.number(self.done.id_of(seen)),
+        }
+    }
+
+    /// Whether any record is to go, or to be changed.
     pub fn is_to_be_rewritten(&self) -> bool {
-        !self.dropped.is_empty() || !self.gone.is_empty()
+        !self.dropped.is_empty() || !self.gone.is_empty() || self.moved.is_some()
     }
 
-    /// The records of these rows are to go.
+    /// The records of these rows are to go, which are known by their numbers.
     pub fn forget(&mut self, rows: &RoaringTreemap) {
         self.done.forget(rows);
         self.left_failed -= rows;
         self.gone |= rows;
     }
 
+    /// The rows stand where this says; the records of all others are to go, which had
+    /// these numbers.
+    pub fn follow(&mut self, keyed: Arc<Keyed>, gone: &RoaringTreemap) {
+        keyed.gone().for_each(|id| self.done.remove_id(id));
+        self.left_failed -= gone;
+        self.moved = Some(keyed);
+    }
+
     /// What there is of these rows stays, since they are not asked for again.
     pub fn keep(&mut self, doubtful: &Done) {
         let unfinished = self.unfinished.rows();
-        let kept = unfinished.iter().filter(|row| doubtful.has_number(*row));
+        let kept = unfinished.iter().filter(|row| doubtful.has_id(*row));
         self.gone -= kept.collect::<RoaringTreemap>();
     }
 
@@ -192,7 +213,7 @@ impl Past {
     fn row(&mut self, seen: &Seen, unwanted: Unwanted) {
         self.failed += u64::from(!seen.ok);
         if unwanted.failed && !seen.ok && (unwanted.unknown || !seen.unknown) {
-            self.unfinished.lacks(seen);
+            self.unfinished.lacks(self.done.id_of(seen), seen);
             if !seen.unknown {
                 self.answered.add(seen);
             }
@@ -214,10 +235,10 @@ impl Past {
 
     /// A row with items is done with the last one that it lacked.
     fn count(&mut self, seen: &Seen) -> bool {
-        if seen.item.is_some() && self.done.has_number(seen.row) {
+        if seen.item.is_some() && self.done.has_seen(seen) {
             return false;
         }
-        match self.unfinished.add(seen) {
+        match self.unfinished.add(self.done.id_of(seen), seen) {
             Added::Whole => self.done.add(seen),
             Added::Part => true,
             Added::Twice => false,
@@ -354,7 +375,7 @@ mod tests {
             assert!(matches!(error, Unreadable::Line(2)), "{text}");
             let past = past("csv", &format!("{text}\"w\n"), unwanted).unwrap();
             assert_eq!(past.end, text.len() as u64, "{text}");
-            let rows = [1, 2].map(|row| past.done.has_number(row));
+            let rows = [1, 2].map(|row| past.done.has_id(row));
             assert_eq!((past.done.len(), rows), (2, [true; 2]), "{text}");
             assert_eq!(past.damaged, broken.lines().count() as u64, "{text}");
         }

@@ -1,12 +1,14 @@
 //! A results file without the records that are to go: a new file takes the
 //! place of the old one at once, so that a crash leaves one of them. [door: files]
 
+use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use super::Format;
-use super::codec::{Decode, Found};
+use super::codec::{Decode, Found, Seen};
 use super::cut::Records;
 use super::disk::Placed;
 use super::opened::Journal;
@@ -23,17 +25,27 @@ pub(super) fn without_dropped(path: &Path, past: &Past, format: Format) -> io::R
     let mut new = BufWriter::new(lock::take_to_append(&name)?);
     let mut damaged = Vec::new();
     let (mut end, mut crc, mut records) = (0, crc32fast::Hasher::new(), 0);
-    each(path, &mut *format.decoder(None), |place, row, record| {
-        if !past.drops(place, row) {
-            end += record.len() as u64;
-            crc.update(record);
-            records += u64::from(place.is_some());
-            return new.write_all(record);
-        }
-        if row.is_none() {
-            damaged.extend_from_slice(record);
-        }
-        Ok(())
+    let mut decode = format.decoder(past.done.key());
+    each(path, &mut *decode, |of| {
+        let number = match past.drops(of.place, of.seen) {
+            true => None,
+            false => of.seen.map_or(Some(0), |seen| past.number(seen)),
+        };
+        let Some(number) = number else {
+            if of.seen.is_none() {
+                damaged.extend_from_slice(of.bytes);
+            }
+            return Ok(());
+        };
+        let moves = of.seen.is_some_and(|seen| seen.row != number);
+        let record = match moves {
+            true => renumbered(of.bytes, of.row_at, number)?,
+            false => Cow::Borrowed(of.bytes),
+        };
+        end += record.len() as u64;
+        crc.update(&record);
+        records += u64::from(of.place.is_some());
+        new.write_all(&record)
     })?;
     keep(path, &damaged)?;
     let file = new.into_inner()?;
@@ -48,26 +60,51 @@ pub(super) fn without_dropped(path: &Path, past: &Past, format: Format) -> io::R
     })
 }
 
-/// Shows all whole records in their order: the place of each, its row if it can
-/// be read, and its bytes. A header has no place.
+/// A record whose row has another number now.
+fn renumbered(
+    record: &[u8],
+    at: Option<Range<usize>>,
+    number: u64,
+) -> io::Result<Cow<'static, [u8]>> {
+    let at = at.ok_or_else(|| io::Error::other("a record does not tell where its _row is"))?;
+    let number = number.to_string();
+    let parts = [&record[..at.start], number.as_bytes(), &record[at.end..]];
+    Ok(Cow::Owned(parts.concat()))
+}
+
+/// A whole record of a file.
+pub(super) struct Shown<'a> {
+    /// Its place among the records, from 0; a header has none.
+    pub place: Option<u64>,
+    /// What it says, if it can be read.
+    pub seen: Option<&'a Seen>,
+    /// Where its row's number stands.
+    pub row_at: Option<Range<usize>>,
+    pub bytes: &'a [u8],
+}
+
+/// Shows all whole records in their order.
 pub(super) fn each(
     path: &Path,
     decode: &mut dyn Decode,
-    mut show: impl FnMut(Option<u64>, Option<u64>, &[u8]) -> io::Result<()>,
+    mut show: impl FnMut(Shown) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
     let (mut record, mut place) = (Vec::new(), 0);
     let mut records = Records::new(&mut file, decode);
     while let Some(cut) = records.next(&mut record)? {
-        match cut.found {
-            Some(Found::Header) => {
-                show(None, None, &record)?;
-                continue;
-            }
-            Some(Found::Row(seen)) => show(Some(place), Some(seen.row), &record)?,
-            None => show(Some(place), None, &record)?,
-        }
-        place += 1;
+        let is_header = matches!(cut.found, Some(Found::Header));
+        let seen = match &cut.found {
+            Some(Found::Row(seen)) => Some(seen),
+            _ => None,
+        };
+        show(Shown {
+            place: (!is_header).then_some(place),
+            seen,
+            row_at: seen.and_then(|_| records.row_at(&record)),
+            bytes: &record,
+        })?;
+        place += u64::from(!is_header);
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ pub fn ask(place: &Place, mock: &Mock, output: &str) -> Throng {
         .flags(parts(output))
 }
 
-fn parts(output: &str) -> &str {
+pub fn parts(output: &str) -> &str {
     match output {
         PARTS => "--parts=12",
         _ => "",

@@ -35,6 +35,7 @@ mod hostile;
 mod hosts;
 mod inputs;
 mod jobs;
+mod keys;
 mod kinds;
 mod limits;
 mod lists;

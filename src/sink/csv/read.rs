@@ -4,6 +4,7 @@
 //! with CRLF at the end of each line, and with `TRUE` for `true`.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::super::codec::{Decode, Found, Seen, UNKNOWN};
 use super::{unmarked, value};
@@ -81,6 +82,14 @@ impl Decode for Rows {
             return Some(Found::Header);
         };
         columns.seen(record).map(Found::Row)
+    }
+
+    fn row_at(&self, record: &[u8]) -> Option<Range<usize>> {
+        let row = self.columns.as_ref()?.row;
+        let cells = cells(record)?;
+        // Each with the comma after it.
+        let start = cells.iter().take(row).map(|cell| cell.len() + 1).sum();
+        Some(start..start + cells.get(row)?.len())
     }
 }
 
@@ -174,6 +183,14 @@ mod tests {
             rows.read(b"\"x,\"\"y\nz\",7,true\r\n"),
             Some(Found::Row(seen))
         );
+    }
+
+    #[test]
+    fn the_place_of_the_number_is_found() {
+        let mut rows = Rows::new(None);
+        rows.read(b"a,_row,_ok\n");
+        let record = b"\"x,\ny\",12,true\n";
+        assert_eq!(&record[rows.row_at(record).unwrap()], b"12");
     }
 
     #[test]
