@@ -97,7 +97,8 @@ struct Terms<'a> {
 impl Walk {
     /// For the worker with this index, and the step at this place.
     pub fn new(worker: usize, place: usize, run: Arc<Shared>, intents: Option<Intents>) -> Walk {
-        let sender = Rc::new(Sender::new(run.plan.step_at(place).transport.clone()));
+        let transport = run.plan.step_at(place).transport.clone();
+        let sender = Rc::new(Sender::new(transport, run.plan.connections));
         let connections = sender.clone();
         Walk {
             worker,

@@ -98,6 +98,28 @@ fn chunk(policy: &Policy) -> usize {
     ((most / 100.0).min(MOST_ROWS as f64) as usize).max(1)
 }
 
+/// Descriptors that files and all else but the workers need.
+const FILES: u64 = 40;
+/// Descriptors that each worker's event loop needs.
+const EVENT_LOOP: u64 = 4;
+
+/// How many connections each worker may have open in each step at a time, where the
+/// process may open so many files more.
+///
+/// # Errors
+/// That there are not enough for so many workers.
+pub(crate) fn connections(workers: usize, steps: usize, free: u64) -> Result<usize, Error> {
+    let (workers, steps) = (workers as u64, steps as u64);
+    let left = free.saturating_sub(FILES);
+    match left.saturating_sub(workers * EVENT_LOOP) / (workers * steps) {
+        0 => Err(Error::plan(format!(
+            "workers.count (--workers) is {workers}, and {free} more files may be open (ulimit -n), which is enough for {}: give fewer workers, or raise the limit",
+            left / (EVENT_LOOP + steps)
+        ))),
+        each => Ok(usize::try_from(each).unwrap_or(usize::MAX)),
+    }
+}
+
 fn within(place: &str, asked: Option<usize>, default: usize, most: usize) -> Result<usize, Error> {
     match asked.unwrap_or(default) {
         0 => Err(Error::plan(format!(
@@ -141,6 +163,17 @@ mod tests {
         assert_eq!(chunk(Mode::Async, &[]), 64);
         assert_eq!(chunk(Mode::Async, &["2000/1s", "9999/1s"]), 20);
         assert_eq!(chunk(Mode::Async, &["22/5s"]), 1);
+    }
+
+    #[test]
+    fn workers_share_the_descriptors_that_files_leave() {
+        assert_eq!(connections(8, 1, 248).unwrap(), 22);
+        assert_eq!(connections(32, 1, 1_016).unwrap(), 26);
+        assert_eq!(connections(8, 2, 248).unwrap(), 11);
+        assert!(connections(2, 1, u64::MAX).unwrap() > 1_000_000);
+        let error = connections(64, 1, 248).unwrap_err().to_string();
+        assert!(error.contains("248 more files may be open (ulimit -n), which is enough for 41"));
+        assert_eq!(connections(41, 1, 248).unwrap(), 1);
     }
 
     #[test]

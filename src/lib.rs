@@ -60,12 +60,14 @@ pub mod run;
 pub use run::run;
 pub mod live;
 pub mod stop;
+pub mod threads;
 
 pub mod causes;
 
 mod chance;
 pub mod simulate;
 
+pub mod descriptors;
 mod lock;
 pub mod probe;
 

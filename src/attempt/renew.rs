@@ -13,6 +13,7 @@ use crate::causes::Cause;
 use crate::judge::Tries;
 use crate::limit::{Ask, Permit};
 use crate::send::{Answer, Landed, Lease, Trouble};
+use crate::threads;
 
 /// Which credentials an attempt was signed with.
 #[derive(Debug, Clone, Copy, Default)]
@@ -131,7 +132,7 @@ impl Walk {
         if vault.names().next().is_none() {
             return Ok(false);
         }
-        let read = tokio::task::spawn_blocking(move || vault.renew(edition));
+        let read = threads::blocking(move || vault.renew(edition));
         let _works = self.waits(Cause::Work);
         let renewed = self.unless_stopped(read).await?;
         let renewed = renewed.unwrap_or_else(|error| Err(error.to_string()));

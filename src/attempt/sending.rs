@@ -133,7 +133,10 @@ impl Walk {
     /// The permit comes last: making a connection takes a time that varies.
     pub(super) async fn ready(&self, uri: &Uri, ask: &Ask) -> Result<(Lease, Permit), Break> {
         let connects = self.waits(Cause::Server);
-        let lease = self.sender.lease(uri).await?;
+        let lease = {
+            let connecting = pin!(self.sender.lease(uri));
+            self.unless_stopped(connecting).await??
+        };
         drop(connects);
         let waits = self.waits(Cause::Gate);
         let permit = {

@@ -78,6 +78,11 @@ pub fn main() -> Exit {
 }
 
 fn carry_out() -> Exit {
+    throng::descriptors::raise();
+    if let Err(error) = signals::survive_file_limits() {
+        say::error(&error);
+        return Exit::of(&error);
+    }
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run::main(arguments),
         Command::Plan(arguments) => plan::main(&arguments),

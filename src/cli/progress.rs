@@ -10,6 +10,7 @@ use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, Prog
 use jiff::Zoned;
 use throng::causes::{Balance, free_again};
 use throng::run::Run;
+use throng::threads;
 
 use super::flags::{Progress, Show};
 use super::say;
@@ -45,12 +46,13 @@ impl Watch {
         };
         let (end, ended) = mpsc::channel();
         let run = run.clone();
-        let thread = std::thread::spawn(move || match bar {
+        let thread = threads::start(move || match bar {
             true => show_bar(&run, &ended),
             false => show_log(&run, &ended),
         });
+        // Without it the run goes on unseen, or stops for want of threads and says so.
         Watch {
-            shown: Some((end, thread)),
+            shown: thread.ok().map(|thread| (end, thread)),
         }
     }
 

@@ -1,10 +1,13 @@
 //! Signals: the first ends a run in good order, the second lets go what is in
 //! flight, the third ends it as it is. [door: signals]
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::io;
+use std::sync::Arc;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
-use throng::Error;
 use throng::stop::{Interrupt, Reason, Stop};
+use throng::{Error, threads};
 
 use super::{Exit, say};
 
@@ -12,12 +15,19 @@ use super::{Exit, say};
 pub fn listen(stop: &Stop) -> Result<(), Error> {
     let mut signals = signals()?;
     let stop = stop.clone();
-    std::thread::spawn(move || {
+    let listening = threads::start(move || {
         for signal in signals.forever() {
             hear(&stop, interrupt(signal));
         }
     });
-    Ok(())
+    listening.map(drop).map_err(|error| unheard(&error))
+}
+
+/// A file that gets longer than one may be (`ulimit -f`) fails to be written, as on a
+/// full disk, and does not end the process.
+pub fn survive_file_limits() -> Result<(), Error> {
+    let registered = signal_hook::flag::register(SIGXFSZ, Arc::default());
+    registered.map(drop).map_err(|error| unheard(&error))
 }
 
 /// Returns when one comes.
@@ -27,8 +37,11 @@ pub fn wait() -> Result<(), Error> {
 }
 
 fn signals() -> Result<Signals, Error> {
-    Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .map_err(|error| Error::stopped(format!("signals can't be listened to: {error}")))
+    Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| unheard(&error))
+}
+
+fn unheard(error: &io::Error) -> Error {
+    Error::stopped(format!("signals can't be listened to: {error}"))
 }
 
 fn interrupt(signal: i32) -> Interrupt {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::crew::Crew;
+use crate::crew::{self, Crew};
+use crate::descriptors;
 use crate::error::Error;
 use crate::ledger::{self, Left};
 use crate::limit::{self, Bound, Demand, Policy, Time};
@@ -59,6 +60,8 @@ pub struct Plan {
     pub(crate) identity: Identity,
     pub(crate) notes: Vec<String>,
     pub(crate) workers: Crew,
+    /// How many connections each worker may have open in each step at a time.
+    pub(crate) connections: usize,
     /// Where quotas are kept.
     state: Result<PathBuf, Error>,
 }
@@ -117,7 +120,11 @@ impl Plan {
         };
         output.check_columns(&columns)?;
         let identity = identity::of(job, &source)?;
+        let files = descriptors::most();
+        let free = files.saturating_sub(descriptors::open());
+        let connections = crew::connections(workers.count, 1 + later.len(), free)?;
         let mut notes = notes::of(job, &step);
+        notes.extend(notes::of_connections(&workers, connections, files));
         for note in later.iter().flat_map(|later| &later.notes) {
             // Most hold for all steps.
             if !notes.contains(note) {
@@ -146,6 +153,7 @@ impl Plan {
             aggregates,
             output,
             workers,
+            connections,
             state: ledger::directory(environment),
         };
         plan.notes.extend(waits::of(&plan));

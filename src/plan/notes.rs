@@ -4,6 +4,7 @@ use http::Uri;
 use serde_json::Value;
 
 use super::{Job, Step};
+use crate::crew::Crew;
 use crate::limit::{Counting, Limit};
 use crate::pages::Pages;
 use crate::render::looks_like_key;
@@ -39,6 +40,16 @@ pub fn of(job: &Job, step: &Step) -> Vec<String> {
         .chain(proxies)
         .chain(literals(job))
         .collect()
+}
+
+/// That there are fewer connections than requests that may be in flight.
+pub fn of_connections(workers: &Crew, connections: usize, files: u64) -> Option<String> {
+    (connections < workers.in_flight).then(|| {
+        format!(
+            "{files} files may be open at a time (ulimit -n): each worker opens at most {connections} connections, although it may have {} requests in flight; a higher limit (ulimit -Hn) allows more",
+            workers.in_flight
+        )
+    })
 }
 
 fn proxy(step: &Step, uri: &Uri) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Reads the input ahead of the workers. [door: threads]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_channel::{Sender, TrySendError};
@@ -13,20 +13,32 @@ use crate::plan::Plan;
 use crate::sink::Keys;
 use crate::source::{Row, Rows};
 use crate::stop::Reason;
+use crate::threads;
 
 /// How many rows were handed over to the workers.
 #[derive(Clone, Default)]
-pub struct Taken(Arc<AtomicU64>);
+pub struct Taken(Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    rows: AtomicU64,
+    is_all: AtomicBool,
+}
 
 impl Taken {
+    /// Whether the input has no more.
+    pub fn is_all(&self) -> bool {
+        self.0.is_all.load(Ordering::Acquire)
+    }
+
     /// How many records must come of them, where each row has one.
     pub fn expected(&self, plan: &Plan) -> Option<u64> {
-        let taken = self.0.load(Ordering::Acquire);
+        let taken = self.0.rows.load(Ordering::Acquire);
         (!plan.columns.items).then_some(taken)
     }
 
     fn one_more(&self) {
-        self.0.fetch_add(1, Ordering::AcqRel);
+        self.0.rows.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -34,16 +46,20 @@ impl Taken {
 /// by then.
 const REST: Duration = Duration::from_millis(2);
 
-/// Starts the thread. Nobody joins it: it may hang in a read that never ends,
+/// Starts the thread, or asks the run to stop. Nobody joins it: it may hang in a read that never ends,
 /// which must not keep a run from ending.
 pub fn start(rows: Rows, to_workers: Sender<Row>, shared: Arc<Shared>) -> Taken {
     let taken = Taken::default();
     let told = taken.clone();
-    std::thread::spawn(move || {
+    let stop = shared.stop.clone();
+    let started = threads::start(move || {
         caught(&shared.stop, "the reader of the input", || {
             read(rows, &to_workers, &shared, &taken);
         });
     });
+    if let Err(error) = started {
+        stop.ask(Reason::Trouble(format!("the input can't be read: {error}")));
+    }
     told
 }
 
@@ -64,6 +80,7 @@ fn read(rows: Rows, to_workers: &Sender<Row>, shared: &Shared, taken: &Taken) {
             Err(error) => return shared.stop.ask(Reason::Trouble(error.to_string())),
         }
     }
+    taken.0.is_all.store(true, Ordering::Release);
     if let Err(error) = check(read, shared.plan.survey.rows, &shared.plan.source.name()) {
         shared.stop.ask(Reason::Trouble(error));
     }

@@ -19,17 +19,19 @@ use crate::attempt::{Shared, Walk};
 use crate::causes::Cause;
 use crate::sink::Intents;
 use crate::stop::{Reason, Stop};
+use crate::threads;
 
 /// Starts the thread. It ends with the rows, or when the run is to stop; gives
-/// how long that took.
+/// how long that took. If it can't be started, the run is asked to stop.
 pub fn start(
     index: usize,
     shared: Arc<Shared>,
     stages: Vec<Stage>,
     to_writer: Sender<Batch>,
     intents: Option<Intents>,
-) -> JoinHandle<Duration> {
-    std::thread::spawn(move || {
+) -> Option<JoinHandle<Duration>> {
+    let run_s = shared.clone();
+    let started = threads::start(move || {
         let started = Instant::now();
         // The writer must not see the end of the records before the reason for it.
         let stays = to_writer.clone();
@@ -39,7 +41,15 @@ pub fn start(
         shared.live.end(index);
         drop(stays);
         started.elapsed()
-    })
+    });
+    if let Err(error) = &started {
+        run_s.live.end(index);
+        run_s.stop.ask(Reason::Trouble(format!(
+            "of {} workers (workers.count or --workers) {index} could start: {error}",
+            run_s.plan.workers.count
+        )));
+    }
+    started.ok()
 }
 
 fn run(

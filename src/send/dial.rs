@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use super::guard::Guard;
+use super::room::{SCARCE, is_scarce};
 use super::settings::Network;
 use super::{Landed, Trouble};
 use crate::error::Error;
+use crate::threads;
 
 /// Opens sockets as the job wants it.
 #[derive(Default)]
@@ -62,10 +64,7 @@ impl Dialer {
     pub async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Trouble> {
         let found: Vec<SocketAddr> = match self.resolve.get(&(host.to_owned(), port)) {
             Some(given) => given.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
-            None => tokio::net::lookup_host((host, port))
-                .await
-                .map_err(|error| unreached(host, port, &error))?
-                .collect(),
+            None => look_up(host, port).await?,
         };
         for address in &found {
             self.guard
@@ -89,9 +88,9 @@ impl Dialer {
     /// be private.
     pub async fn proxy(&self, host: &str, port: u16) -> Result<TcpStream, Trouble> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let reached = match tokio::net::lookup_host((bare, port)).await {
-            Ok(found) => self.first_of(found, host, port).await,
-            Err(error) => Err(unreached(host, port, &error)),
+        let reached = match look_up(bare, port).await {
+            Ok(found) => self.first_of(found.into_iter(), host, port).await,
+            Err(trouble) => Err(trouble),
         };
         reached.inspect_err(|_| self.no_way())
     }
@@ -138,6 +137,23 @@ impl Dialer {
     }
 }
 
+/// The addresses that the system knows of a host.
+async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Trouble> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let name = host.to_owned();
+    let found = threads::blocking(move || (name, port).to_socket_addrs()).await;
+    match found {
+        Err(error) => Err(Trouble {
+            kind: SCARCE,
+            ..unreached(host, port, &error)
+        }),
+        Ok(Err(error)) => Err(unreached(host, port, &error)),
+        Ok(Ok(addresses)) => Ok(addresses.collect()),
+    }
+}
+
 #[cfg(target_os = "linux")]
 fn bind_device(socket: &TcpSocket, name: &str) -> io::Result<()> {
     let bound = socket.bind_device(Some(name.as_bytes()));
@@ -159,7 +175,7 @@ fn bind_device(_: &TcpSocket, name: &str) -> io::Result<()> {
 /// A connection to a Unix socket.
 async fn unix(path: &Path) -> Result<UnixStream, Trouble> {
     UnixStream::connect(path).await.map_err(|error| Trouble {
-        kind: "connect",
+        kind: kind(&error),
         detail: format!(
             "{} (network.unix-socket or --unix-socket): {error}",
             path.display()
@@ -184,9 +200,16 @@ fn resolved(text: &str) -> Result<((String, u16), Vec<IpAddr>), Error> {
     })
 }
 
+fn kind(error: &io::Error) -> &'static str {
+    match is_scarce(error) {
+        true => SCARCE,
+        false => "connect",
+    }
+}
+
 fn unreached(host: &str, port: u16, error: &io::Error) -> Trouble {
     Trouble {
-        kind: "connect",
+        kind: kind(error),
         detail: format!("{host}:{port}: {error}"),
         landed: Landed::No,
     }

@@ -17,6 +17,7 @@ mod http1or2;
 mod outgoing;
 mod pool;
 pub mod redirect;
+mod room;
 mod route;
 mod sender;
 mod settings;

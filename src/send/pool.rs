@@ -17,6 +17,7 @@ use super::Trouble;
 use super::connect::Transport;
 use super::defaults::Defaults;
 use super::http1or2::Connection;
+use super::room::Slot;
 use super::route::Origin;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -28,7 +29,7 @@ const REST: Duration = Duration::from_secs(30);
 pub struct Connections {
     origin: Origin,
     resting: RefCell<Vec<Resting>>,
-    shared: RefCell<Vec<Connection>>,
+    shared: RefCell<Vec<(Connection, Slot)>>,
     /// Held while the first connection finds out which protocol the server
     /// speaks, and later while an HTTP/2 connection is opened.
     opening: Mutex<()>,
@@ -41,6 +42,7 @@ pub struct Connections {
 
 struct Resting {
     connection: Connection,
+    slot: Option<Slot>,
     until: Instant,
     timer: Timer,
 }
@@ -51,6 +53,8 @@ pub type Timer = Pin<Box<Sleep>>;
 /// A connection that is ours until the answer has been read.
 pub struct Lease {
     pub(super) connection: Connection,
+    /// Its place, unless the connection is shared and has one of its own.
+    slot: Option<Slot>,
     /// When an answer takes too long.
     pub(super) timer: Timer,
     home: Rc<Connections>,
@@ -70,26 +74,42 @@ impl Connections {
         }
     }
 
-    /// A new connection, or a shared one that has been opened meanwhile.
-    pub async fn open(&self, transport: &Transport) -> Result<Connection, Trouble> {
+    /// A new connection in this place, or a shared one that has been opened meanwhile.
+    pub async fn open(
+        self: &Rc<Self>,
+        transport: &Transport,
+        slot: Slot,
+    ) -> Result<Lease, Trouble> {
         let turn = self.opening.lock().await;
         if self.one_at_a_time.get() == Some(true) {
             drop(turn);
-            return self.connect(transport).await;
+            let connection = self.connect(transport).await?;
+            return Ok(self.clone().lease_new(connection, Some(slot)));
         }
         if let Some(connection) = self.share() {
-            return Ok(connection);
+            return Ok(self.clone().lease_new(connection, None));
         }
         let connection = self.connect(transport).await?;
         let is_http1 = matches!(connection, Connection::Http1 { .. });
         self.one_at_a_time.set(Some(is_http1));
         match connection.share() {
-            None => Ok(connection),
+            None => Ok(self.clone().lease_new(connection, Some(slot))),
             Some(mine) => {
-                self.shared.borrow_mut().push(connection);
-                Ok(mine)
+                self.shared.borrow_mut().push((connection, slot));
+                Ok(self.clone().lease_new(mine, None))
             }
         }
+    }
+
+    /// Ends the connection that has waited for work for the longest time; whether there
+    /// was one.
+    pub fn end_one_at_rest(&self) -> bool {
+        let mut resting = self.resting.borrow_mut();
+        let is_one = !resting.is_empty();
+        if is_one {
+            resting.remove(0);
+        }
+        is_one
     }
 
     async fn connect(&self, transport: &Transport) -> Result<Connection, Trouble> {
@@ -110,10 +130,11 @@ impl Connections {
     }
 
     /// A connection that nothing has been sent on.
-    pub fn lease_new(self: Rc<Self>, connection: Connection) -> Lease {
+    fn lease_new(self: Rc<Self>, connection: Connection, slot: Option<Slot>) -> Lease {
         let until = Instant::now() + REST;
         Lease {
             connection,
+            slot,
             timer: Box::pin(sleep_until(until)),
             home: self,
             until,
@@ -123,12 +144,13 @@ impl Connections {
     /// A connection that waits for work.
     pub fn free(self: &Rc<Self>) -> Option<Lease> {
         if let Some(connection) = self.share() {
-            return Some(self.clone().lease_new(connection));
+            return Some(self.clone().lease_new(connection, None));
         }
         let mut resting = self.resting.borrow_mut();
         while let Some(rested) = resting.pop() {
             let lease = Lease {
                 connection: rested.connection,
+                slot: rested.slot,
                 timer: rested.timer,
                 home: self.clone(),
                 until: rested.until,
@@ -142,8 +164,8 @@ impl Connections {
 
     fn share(&self) -> Option<Connection> {
         let mut shared = self.shared.borrow_mut();
-        shared.retain(|connection| !connection.is_closed());
-        shared.iter().find_map(Connection::share)
+        shared.retain(|(connection, _)| !connection.is_closed());
+        shared.iter().find_map(|(connection, _)| connection.share())
     }
 }
 
@@ -160,11 +182,20 @@ impl Lease {
         !connection.is_closed() && connection.has_room() && Instant::now() < self.until
     }
 
+    /// Whether others may use its connection as well.
+    pub fn is_shared(&self) -> bool {
+        self.slot.is_none()
+    }
+
     /// Puts it to rest, if it can be used again.
     pub fn give_back(self, headers: &HeaderMap) {
         if matches!(self.connection, Connection::Http1 { .. }) && !self.connection.is_closed() {
+            if let Some(slot) = &self.slot {
+                slot.rests();
+            }
             self.home.resting.borrow_mut().push(Resting {
                 connection: self.connection,
+                slot: self.slot,
                 until: Instant::now() + rest(headers),
                 timer: self.timer,
             });

@@ -10,21 +10,28 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::{Authority, Scheme};
 use http::{Request, Uri};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::connect::Transport;
 use super::http1or2::Head;
 use super::pool::{Connections, Lease, Timer};
+use super::room::{Room, SCARCE, Slot};
 use super::route::Origin;
 use super::{Answer, Landed, Trouble, body};
 
 /// Sends requests over a worker's own connections.
 pub struct Sender {
     transport: Arc<Transport>,
+    room: Rc<Room>,
     origins: RefCell<HashMap<Origin, Rc<Connections>>>,
     /// Those of the latest request, since most go to one server.
     latest: RefCell<Option<(Server, Rc<Connections>)>>,
 }
+
+/// How long a connection waits for a descriptor or a thread that others hold.
+const SCARCE_FOR: Duration = Duration::from_secs(60);
+/// How often it asks for it.
+const SCARCE_EVERY: Duration = Duration::from_millis(100);
 
 /// What a URL says of whom to ask.
 type Server = (Scheme, Authority);
@@ -45,11 +52,12 @@ impl Started {
 }
 
 impl Sender {
-    /// No connections yet.
+    /// No connections yet, and never more than so many at a time.
     #[must_use]
-    pub fn new(transport: Arc<Transport>) -> Sender {
+    pub fn new(transport: Arc<Transport>, most: usize) -> Sender {
         Sender {
             transport,
+            room: Room::new(most),
             origins: RefCell::default(),
             latest: RefCell::default(),
         }
@@ -58,14 +66,60 @@ impl Sender {
     /// A connection to the URL's origin that is ready for a request.
     pub async fn lease(&self, uri: &Uri) -> Result<Lease, Trouble> {
         let home = self.home(uri)?;
-        while let Some(mut lease) = home.free() {
-            if lease.connection.ready().await.is_ok() {
+        match rested(&home).await {
+            Some(lease) => Ok(lease),
+            // Seldom needed, and much larger than all the rest of an attempt.
+            None => Box::pin(self.open(&home)).await,
+        }
+    }
+
+    /// A new connection, as soon as there is room for it; or one that is there by then.
+    async fn open(&self, home: &Rc<Connections>) -> Result<Lease, Trouble> {
+        let mut patience = None;
+        loop {
+            match self.slot() {
+                None => self.room.freed().await,
+                Some(slot) => match home.open(&self.transport, slot).await {
+                    Err(trouble) if trouble.kind == SCARCE => {
+                        let until = *patience.get_or_insert(Instant::now() + SCARCE_FOR);
+                        self.wait_for_others(until, trouble).await?;
+                    }
+                    opened => return opened,
+                },
+            }
+            if let Some(lease) = rested(home).await {
+                if lease.is_shared() {
+                    self.room.pass_on();
+                }
                 return Ok(lease);
             }
         }
-        // Seldom needed, and much larger than all the rest of an attempt.
-        let connection = Box::pin(home.open(&self.transport)).await?;
-        Ok(home.lease_new(connection))
+    }
+
+    /// A place for a new connection; that of one that waits for work, if need be.
+    fn slot(&self) -> Option<Slot> {
+        self.room.take().or_else(|| {
+            let origins = self.origins.borrow();
+            let mut homes = origins.values();
+            homes.find(|home| home.end_one_at_rest())?;
+            self.room.take()
+        })
+    }
+
+    /// What others hold they give back after a while.
+    async fn wait_for_others(&self, until: Instant, trouble: Trouble) -> Result<(), Trouble> {
+        if Instant::now() >= until {
+            return Err(Trouble {
+                kind: "connect",
+                detail: format!("{}; is the limit too low (ulimit -n)?", trouble.detail),
+                ..trouble
+            });
+        }
+        for home in self.origins.borrow().values() {
+            home.end_one_at_rest();
+        }
+        sleep(SCARCE_EVERY).await;
+        Ok(())
     }
 
     /// The same lease, or a new one if its connection has ended meanwhile.
@@ -188,4 +242,14 @@ impl Sender {
             landed: Landed::Maybe,
         }
     }
+}
+
+/// A connection that is there already, and ready.
+async fn rested(home: &Rc<Connections>) -> Option<Lease> {
+    while let Some(mut lease) = home.free() {
+        if lease.connection.ready().await.is_ok() {
+            return Some(lease);
+        }
+    }
+    None
 }

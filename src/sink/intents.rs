@@ -21,6 +21,7 @@ use super::sidecar::beside;
 use super::writer::milliseconds_now;
 use crate::source::Row;
 use crate::table::sync_directory;
+use crate::threads;
 
 /// One line of the log.
 #[derive(Debug, Serialize, Deserialize)]
@@ -163,7 +164,7 @@ impl IntentLog {
         sync_directory(&path)?;
         let file = OpenOptions::new().append(true).open(&path)?;
         let (to_log, entries) = async_channel::unbounded();
-        let thread = std::thread::spawn(move || {
+        let thread = threads::start(move || {
             let written = write(file, &entries);
             if let Err(error) = &written {
                 // Whoever waits hears that it was in vain.
@@ -172,7 +173,7 @@ impl IntentLog {
                 failed(io::Error::new(error.kind(), error.to_string()));
             }
             written
-        });
+        })?;
         Ok(IntentLog {
             path,
             to_log,

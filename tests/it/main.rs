@@ -56,6 +56,7 @@ mod refusals;
 mod requests;
 mod resume;
 mod rows;
+mod scarce;
 mod scopes;
 mod secrets;
 mod security;

@@ -31,7 +31,7 @@ fn sender() -> Sender {
     let guard = Guard::new(std::iter::empty(), crate::render::Hosts::default(), true);
     let parts = (&settings, &Network::default(), &Tls::default());
     let transport = Transport::new(parts, guard, Arrivals::Acked, &|_| None).unwrap();
-    Sender::new(Arc::new(transport))
+    Sender::new(Arc::new(transport), usize::MAX)
 }
 
 /// Reads a request bit by bit. As soon as it is said to have arrived, all of it
