@@ -27,6 +27,11 @@ pub fn write(
     while let Ok(batch) = records.recv_blocking() {
         let last = records.is_empty();
         let written = write_batch(shared, &mut writer, &mut tally, &batch, last);
+        // Once nothing is left to begin, what is in flight comes in any way.
+        let written = written.and_then(|()| match taken.is_all() {
+            true => Ok(()),
+            false => writer.has_room(underway(shared)),
+        });
         let noted = match is_limited {
             true => writer.note_usage(usage(shared), Instant::now()),
             false => Ok(()),
@@ -131,10 +136,20 @@ pub fn uncounted(shared: &Shared) -> u64 {
     if shared.gate.state().is_empty() {
         return 0;
     }
-    let on_the_way = shared.plan.workers.in_flight + outbox::FULL;
-    let on_the_way = (shared.plan.workers.count * on_the_way) as u64;
+    let on_the_way = with_workers(shared);
     let sent = shared.plan.policy().most_within(NOTED);
     sent.map_or(on_the_way, |sent| sent.max(on_the_way))
+}
+
+/// The most records that may still come when nothing more is begun.
+fn underway(shared: &Shared) -> u64 {
+    with_workers(shared) + (outbox::BATCHES * outbox::FULL) as u64
+}
+
+/// The most rows that the workers may have begun, and not handed over.
+fn with_workers(shared: &Shared) -> u64 {
+    let each = shared.plan.workers.in_flight + outbox::FULL;
+    (shared.plan.workers.count * each) as u64
 }
 
 #[cfg(test)]

@@ -21,15 +21,14 @@ pub(super) trait Disk: Send {
     /// Returns once all that was appended survives a power cut.
     fn sync(&mut self) -> io::Result<()>;
 
-    /// Why there will soon be no room for more, if there won't.
-    fn is_filling(&mut self) -> Option<io::Error> {
+    /// Why there is no room for so many bytes more, if there isn't.
+    fn is_filling(&mut self, _needed: u64) -> Option<io::Error> {
         None
     }
 }
 
-/// So much room is kept free ahead: when there is no more, what is in flight
-/// still fits in. In bytes.
-const RESERVE: u64 = 4 << 20;
+/// So much room is kept free ahead if there is that much, in bytes.
+const RESERVE: u64 = 8 << 20;
 
 /// A file at its path.
 pub(super) struct Placed {
@@ -38,6 +37,8 @@ pub(super) struct Placed {
     end: u64,
     /// There is room up to here; none if the file system can't say so.
     reserved: Option<u64>,
+    /// How much room there was when it was kept free last, in bytes.
+    ahead: u64,
 }
 
 impl Placed {
@@ -48,6 +49,7 @@ impl Placed {
             path,
             end,
             reserved: Some(end),
+            ahead: RESERVE,
         }
     }
 
@@ -61,17 +63,54 @@ impl Placed {
         }
     }
 
-    fn reserve(&mut self, reserved: u64) -> io::Result<()> {
-        let room = fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.end, 2 * RESERVE);
-        self.reserved = match room {
-            Ok(()) => Some(self.end + 2 * RESERVE),
-            Err(Errno::NOSPC | Errno::FBIG | Errno::DQUOT) => {
-                self.reserved = Some(reserved);
-                return Err(io::Error::from(Errno::NOSPC));
+    fn reserve(&mut self, needed: u64) -> io::Result<()> {
+        self.check_size()?;
+        let (file, end) = (&self.file, self.end);
+        let room = most(needed, |size| {
+            let kept = fallocate(file, FallocateFlags::KEEP_SIZE, end, size);
+            if kept.is_err() {
+                // Some of it may have been kept, which other files need.
+                let _ = file.set_len(end);
             }
-            Err(_) => None,
-        };
-        Ok(())
+            kept
+        });
+        match room {
+            Ok(room) => {
+                self.reserved = Some(end + room);
+                self.ahead = room;
+                Ok(())
+            }
+            Err(error) if is_full(error) => {
+                let text = format!(
+                    "No space left on device: less than {} KiB, which what is in flight may need",
+                    needed.div_ceil(1 << 10)
+                );
+                Err(io::Error::new(io::ErrorKind::StorageFull, text))
+            }
+            Err(_) => {
+                self.reserved = None;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn is_full(error: Errno) -> bool {
+    matches!(error, Errno::NOSPC | Errno::FBIG | Errno::DQUOT)
+}
+
+/// How much can be kept free: as much as is usual, or half of it, a quarter and so on,
+/// but no less than is needed.
+fn most(
+    needed: u64,
+    mut keep: impl FnMut(u64) -> rustix::io::Result<()>,
+) -> rustix::io::Result<u64> {
+    let mut size = RESERVE.max(needed);
+    loop {
+        match keep(size) {
+            Err(error) if is_full(error) && size > needed => size = (size / 2).max(needed),
+            kept => return kept.map(|()| size),
+        }
     }
 }
 
@@ -103,10 +142,32 @@ impl Disk for Placed {
         self.check_size()
     }
 
-    fn is_filling(&mut self) -> Option<io::Error> {
-        match self.reserved {
-            Some(reserved) if self.end + RESERVE > reserved => self.reserve(reserved).err(),
-            _ => None,
+    fn is_filling(&mut self, needed: u64) -> Option<io::Error> {
+        let left = self.reserved?.saturating_sub(self.end);
+        match left < needed.max(self.ahead / 2) {
+            true => self.reserve(needed).err(),
+            false => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_full_when_less_is_left_than_what_is_needed() {
+        let with = |left: u64, needed| {
+            most(needed, |size| match size <= left {
+                true => Ok(()),
+                false => Err(Errno::NOSPC),
+            })
+        };
+        assert_eq!(with(1 << 30, 1_000), Ok(RESERVE));
+        assert_eq!(with(1 << 30, 20 << 20), Ok(20 << 20));
+        assert_eq!(with(7_000_000, 100_000), Ok(4 << 20));
+        assert_eq!(with(100_001, 100_000), Ok(100_000));
+        assert_eq!(with(99_999, 100_000), Err(Errno::NOSPC));
+        assert_eq!(most(1, |_| Err(Errno::OPNOTSUPP)), Err(Errno::OPNOTSUPP));
     }
 }

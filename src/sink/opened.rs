@@ -62,11 +62,11 @@ impl Opened {
         }
     }
 
-    /// Whether there is still room for what is in flight, and some more.
-    pub(super) fn has_room(&mut self) -> Result<(), SinkError> {
+    /// Whether there is still room for so many bytes.
+    pub(super) fn has_room(&mut self, bytes: u64) -> Result<(), SinkError> {
         let full = match &mut self.out {
             Out::Stream(_) => None,
-            Out::File(journal) => journal.disk.is_filling(),
+            Out::File(journal) => journal.disk.is_filling(bytes),
         };
         full.map_or(Ok(()), |error| Err(self.failed(&error)))
     }

@@ -19,8 +19,9 @@ pub(super) struct Text {
     /// Where each record in the buffer ends.
     ends: Vec<usize>,
     mirror: Option<Mirror>,
-    /// How many records the file has taken.
+    /// How many records the file has taken, and how many bytes they have.
     written: u64,
+    bytes: u64,
 }
 
 impl Text {
@@ -35,6 +36,7 @@ impl Text {
             ends: Vec::new(),
             mirror: None,
             written: 0,
+            bytes: 0,
         }
     }
 
@@ -47,6 +49,7 @@ impl Text {
             ends: Vec::new(),
             mirror: None,
             written: 0,
+            bytes: 0,
         }
     }
 
@@ -78,6 +81,7 @@ impl Text {
             Ok(()) => {
                 let records = self.ends.len() as u64;
                 self.written += records;
+                self.bytes += self.buffer.len() as u64;
                 let reflected = self.reflect(self.buffer.len());
                 self.buffer.clear();
                 self.ends.clear();
@@ -107,14 +111,18 @@ impl Text {
     /// These first bytes of the buffer are written.
     fn forget(&mut self, kept: usize) {
         self.written += self.ends.partition_point(|&end| end <= kept) as u64;
+        self.bytes += kept as u64;
         self.buffer.drain(..kept);
         self.ends.retain(|&end| end > kept);
         self.ends.iter_mut().for_each(|end| *end -= kept);
     }
 
-    /// An error if there is not much room left; what is in flight still fits in.
-    pub fn has_room(&mut self) -> Result<(), SinkError> {
-        self.opened.has_room()
+    /// An error if there is no room for so many records more, as long as those that were
+    /// written, and half of that to spare.
+    pub fn has_room(&mut self, records: u64) -> Result<(), SinkError> {
+        let each = self.bytes / self.written.max(1);
+        let bytes = (records * each).saturating_mul(3) / 2;
+        self.opened.has_room(bytes.max(ENOUGH as u64))
     }
 
     /// Gives back the room that was kept free.

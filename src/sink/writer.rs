@@ -108,6 +108,14 @@ impl Writer {
         }
     }
 
+    /// An error if so many records more may not fit in.
+    ///
+    /// # Errors
+    /// That its disk is full.
+    pub fn has_room(&mut self, records: u64) -> Result<(), SinkError> {
+        self.text.has_room(records)
+    }
+
     /// Notes once a second what has been used of the limits: the next run must
     /// know, however this one ends.
     ///
@@ -254,8 +262,7 @@ impl Sink for Writer {
         let written = self.text.flush()?;
         self.dirty |= written > 0;
         self.in_journal += written;
-        self.make_part()?;
-        self.text.has_room()
+        self.make_part()
     }
 }
 

@@ -28,11 +28,31 @@ pub fn with_room(throng: Throng, bytes: usize) -> Ended {
         .chain(command.get_args())
         .map(|word| format!("'{}'", word.to_str().unwrap()))
         .collect();
-    let line = format!(
-        "trap '' XFSZ; exec prlimit --fsize={bytes} {}",
-        words.join(" ")
+    shell(&format!("exec prlimit --fsize={bytes} {}", words.join(" ")))
+}
+
+/// Runs it with its output on a disk of its own, which has so many KiB; what is on it
+/// afterwards comes to the place's `out.jsonl`.
+fn on_a_disk_of(kib: usize, place: &Place, throng: Throng) -> Ended {
+    let (command, disk) = (throng.command(), place.path("disk"));
+    fs::create_dir_all(&disk).unwrap();
+    let words: Vec<String> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let inner = place.file(
+        "inner.sh",
+        &format!(
+            "mount -t tmpfs -o size={kib}k none {disk}; {}; code=$?; cp {disk}/out.jsonl {}; exit $code",
+            words.join(" "),
+            place.path("out.jsonl")
+        ),
     );
-    let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+    shell(&format!("exec unshare --map-root-user --mount sh {inner}"))
+}
+
+fn shell(line: &str) -> Ended {
+    let output = Command::new("sh").args(["-c", line]).output().unwrap();
     Ended {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -81,6 +101,27 @@ fn a_file_system_that_fills_up_leaves_whole_records_and_is_resumed() {
         );
         assert_eq!(mock.judgement().requests as usize, ROWS - done.len());
     }
+}
+
+#[test]
+fn a_disk_with_little_room_is_used_to_its_end() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let asked = || ask(&place, &mock, "disk/out.jsonl");
+    on_a_disk_of(128, &place, asked()).with_code(0);
+    assert_eq!(rows_of(&place, "out.jsonl").len(), ROWS);
+    // 4,000 rows don't fit on it; what is in flight needs little of it.
+    let url = format!("{}/echo/1?{{{{ symbol }}}}", mock.url());
+    let asked = run()
+        .arg("--url", &url)
+        .files(&place, 4000, "disk/out.jsonl");
+    let asked = asked.flags("--workers 1 --concurrency 4 --extract path=.path");
+    let ended = on_a_disk_of(320, &place, asked).with_code(3);
+    ended
+        .says("No space left on device")
+        .says("--resume goes on with");
+    let text = place.read("out.jsonl");
+    let is_used = text.len() > 128 << 10;
+    assert!(text.ends_with('\n') && is_used, "{}", text.len());
 }
 
 #[test]
