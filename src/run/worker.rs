@@ -30,7 +30,7 @@ pub fn start(
     to_writer: Sender<Batch>,
     intents: Option<Intents>,
 ) -> Option<JoinHandle<Duration>> {
-    let run_s = shared.clone();
+    let of_run = shared.clone();
     let started = threads::start(move || {
         let started = Instant::now();
         // The writer must not see the end of the records before the reason for it.
@@ -43,10 +43,10 @@ pub fn start(
         started.elapsed()
     });
     if let Err(error) = &started {
-        run_s.live.end(index);
-        run_s.stop.ask(Reason::Trouble(format!(
+        of_run.live.end(index);
+        of_run.stop.ask(Reason::Trouble(format!(
             "of {} workers (workers.count or --workers) {index} could start: {error}",
-            run_s.plan.workers.count
+            of_run.plan.workers.count
         )));
     }
     started.ok()
