@@ -220,7 +220,13 @@ impl Gate {
         self.shared.now()
     }
 
-    /// Each limit's own account so far.
+    /// Whether it has a limit at all.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.shared.lock().limits.are_any()
+    }
+
+    /// Each limit's own account so far, of all its keys: not for every record.
     #[must_use]
     pub fn state(&self) -> Vec<LimitState> {
         self.shared.lock().limits.state()

@@ -37,6 +37,8 @@ pub struct Limits {
     /// The scope whose limits only the server knows.
     route: Option<usize>,
     lost: u64,
+    /// Until when any group is closed: there may be very many to look at.
+    closed_until: Time,
     /// Where quotas are counted that outlive the process.
     ledger: Option<Arc<dyn Ledger>>,
 }
@@ -46,8 +48,9 @@ pub struct Limits {
 pub struct Blocked {
     /// When that may change.
     pub when: When,
-    /// Whether only attempts with the same keys have to wait.
-    pub by_key: bool,
+    /// The scope whose key it is that says so, if only attempts with that key have to
+    /// wait.
+    pub by_key: Option<usize>,
     /// Who says so.
     pub by: Holder,
     /// When that one has something again, where `when` is only when to look.
@@ -75,7 +78,7 @@ impl Limits {
         let parts: Arc<[Part]> = parts.into();
         Limits {
             run: group(&parts, Where::Run, None, Whose::Run),
-            scopes: (0..scopes).map(|_| Scope::default()).collect(),
+            scopes: (0..scopes).map(|index| scope(&parts, index)).collect(),
             pool: (0..keys)
                 .map(|key| group(&parts, Where::Pool, None, Whose::Pool(key)))
                 .collect(),
@@ -85,6 +88,7 @@ impl Limits {
             loosens: false,
             route: None,
             lost: 0,
+            closed_until: Time::ZERO,
             ledger: None,
         }
     }
@@ -156,6 +160,12 @@ impl Limits {
         self.parts.is_empty() && self.scopes.is_empty() && self.pool.is_empty()
     }
 
+    /// Whether there is a limit at all.
+    #[must_use]
+    pub fn are_any(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
     /// So many requests were taken, and so many of them are over, while there was
     /// nothing to keep of them.
     pub(super) fn count_in(&mut self, taken: u64, ended: u64) {
@@ -168,11 +178,11 @@ impl Limits {
     /// When, and for whom, that may change.
     pub fn take(&mut self, now: Time, ask: &Ask) -> Result<Taken, Blocked> {
         let run = self.run.earliest(now, ask);
-        let by_key = self.earliest_of_keys(now, ask);
+        let (by_key, scope) = self.earliest_of_keys(now, ask);
         let (key, pool) = self.earliest_in_pool(now, ask);
         let when = run.max(pool).max(by_key);
         if when != When::Now {
-            let by_key = by_key >= run.max(pool);
+            let by_key = (by_key >= run.max(pool)).then_some(scope);
             let (by, back) = self.holder(now, ask, key);
             return Err(Blocked {
                 when,
@@ -232,6 +242,8 @@ impl Limits {
         let group = self.innermost(ask, taken.key);
         let explained = group.expected_refusal(sent);
         let refusals = group.refused(now, sent, pause, chance);
+        let closed_until = group.closed_until();
+        self.closed_until = self.closed_until.max(closed_until);
         let free = self.uncounted.refused;
         self.tell(ask, taken, &mut |kind, hold| {
             kind.refused(now, hold, explained);
@@ -245,6 +257,7 @@ impl Limits {
     /// The server wants to be left alone by everyone, whatever their keys.
     pub fn close_run(&mut self, now: Time, pause: Option<Duration>, chance: f64) {
         self.run.close(now, pause, chance);
+        self.closed_until = self.closed_until.max(self.run.closed_until());
     }
 
     /// The answer has been read to its end, or nothing more will come of it.
@@ -294,12 +307,16 @@ impl Limits {
     /// What the calendar says that it was at the clock's zero, which is news if it
     /// was set meanwhile.
     pub fn heed_calendar(&mut self, zero: Timestamp) {
-        let heed = |part: &Part| {
-            let mut part = part.clone();
-            part.heed_calendar(zero);
-            part
-        };
-        self.parts = self.parts.iter().map(heed).collect();
+        let mut parts = self.parts.to_vec();
+        let is_news = parts.iter_mut().fold(false, |is_news, part| {
+            let is_news_here = part.heed_calendar(zero);
+            is_news || is_news_here
+        });
+        // The groups know what the parts know, and there may be very many.
+        if !is_news {
+            return;
+        }
+        self.parts = parts.into();
         let scopes = self.scopes.iter_mut().flat_map(Scope::groups_mut);
         let groups = std::iter::once(&mut self.run).chain(&mut self.pool);
         for member in groups.chain(scopes).flat_map(Group::members) {
@@ -310,10 +327,7 @@ impl Limits {
     /// Until when the server wants to be left alone by somebody, if it does.
     #[must_use]
     pub fn closed_until(&self, now: Time) -> Option<Time> {
-        let scopes = self.scopes.iter().flat_map(Scope::groups);
-        let groups = scopes.chain(&self.pool).chain([&self.run]);
-        let latest = groups.map(Group::closed_until).max();
-        latest.filter(|until| *until > now)
+        Some(self.closed_until).filter(|until| *until > now)
     }
 
     /// Each limit's own account, in the order of the parts; nothing of what never woke.
@@ -377,9 +391,10 @@ impl Limits {
         Held { by, name, time }
     }
 
-    fn earliest_of_keys(&mut self, now: Time, ask: &Ask) -> When {
+    /// When all keys let it go, and the scope of the one that does so last.
+    fn earliest_of_keys(&mut self, now: Time, ask: &Ask) -> (When, usize) {
         if self.scopes.is_empty() {
-            return When::Now;
+            return (When::Now, 0);
         }
         let (parts, route, ledger) = (&self.parts, self.route, self.ledger.as_deref());
         let scopes = self.scopes.iter_mut().zip(&ask.keys).enumerate();
@@ -390,9 +405,9 @@ impl Limits {
                     true => new().begin_carefully(),
                     false => new(),
                 };
-                scope.group(now, key, make).earliest(now, ask)
+                (scope.group(now, key, make).earliest(now, ask), index)
             })
-            .fold(When::Now, When::max)
+            .fold((When::Now, 0), Ord::max)
     }
 
     /// The key that is free first; of those that are free now, the next in turn.
@@ -464,6 +479,12 @@ impl Limits {
             }
         });
     }
+}
+
+/// A scope whose keys have nothing to remember once the longest period is over.
+fn scope(parts: &[Part], index: usize) -> Scope {
+    let here = parts.iter().filter(|it| it.place == Where::Scope(index));
+    Scope::new(here.filter_map(Part::period).max())
 }
 
 /// The limits of one place, all free but for what the ledger says.

@@ -5,7 +5,9 @@
 //! attempt may overtake a large one that waits, but nobody is overtaken more
 //! than [`OVERTAKEN`] times.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::ask::{Ask, Keys, Taken};
 use super::kind::When;
@@ -28,6 +30,8 @@ pub struct Line {
     ready: BTreeMap<Place, Keys>,
     /// Queues that their keys hold up until then, by the place of their first.
     aside: BTreeMap<(Option<Time>, Place), Keys>,
+    /// Those aside with several keys, by the scopes and the keys that hold them up.
+    held: HashMap<(usize, Arc<str>), HashSet<Keys>>,
     next_place: Place,
     waiting: usize,
     /// What the last queue that stepped aside waits for.
@@ -97,7 +101,7 @@ impl Line {
     #[must_use]
     pub fn first(&self) -> Option<Place> {
         let ready = self.ready.keys().next().copied();
-        ready.or_else(|| self.aside.keys().map(|(_, place)| *place).min())
+        ready.or_else(|| self.aside.keys().next().map(|(_, place)| *place))
     }
 
     /// Whether nobody with the same keys stands before it.
@@ -107,25 +111,40 @@ impl Line {
         queue.is_some_and(|queue| queue.first() == Some(place))
     }
 
-    /// An attempt with these keys has ended: who waits for one of them may go on.
+    /// An attempt with these keys has ended: who is held up by one of them may go on.
+    /// Who is held up by another one longer, may not.
     pub fn ended(&mut self, keys: &Keys) {
-        let concerned: Vec<Keys> = match keys.len() {
-            0 => return,
-            1 => vec![keys.clone()],
-            _ => {
-                let share = |other: &&Keys| other.iter().zip(keys).any(|(a, b)| a == b);
-                self.aside.values().filter(share).cloned().collect()
-            }
-        };
-        concerned.iter().for_each(|keys| self.step_back(keys));
+        if let [_] = keys.as_slice() {
+            return self.step_back(keys);
+        }
+        for (scope, key) in keys.iter().enumerate() {
+            let held = self.held.get(&(scope, key.clone()));
+            let held: Vec<Keys> = held.into_iter().flatten().cloned().collect();
+            held.iter().for_each(|keys| self.step_back(keys));
+        }
     }
 
     fn step_back(&mut self, keys: &Keys) {
         if let Some(queue) = self.queues.get_mut(keys)
-            && let (Some(time), Some(first)) = (queue.aside.take(), queue.first())
-            && let Some(keys) = self.aside.remove(&(time, first))
+            && let (Some(until), Some(first)) = (queue.aside.take(), queue.first())
         {
-            self.ready.insert(first, keys);
+            self.no_longer_aside(until, first, keys);
+            self.ready.insert(first, keys.clone());
+        }
+    }
+
+    fn no_longer_aside(&mut self, until: Option<Time>, first: Place, keys: &Keys) {
+        self.aside.remove(&(until, first));
+        if keys.len() == 1 {
+            return;
+        }
+        for place in keys.iter().cloned().enumerate() {
+            if let Entry::Occupied(mut held) = self.held.entry(place) {
+                held.get_mut().remove(keys);
+                if held.get().is_empty() {
+                    held.remove();
+                }
+            }
         }
     }
 
@@ -139,10 +158,10 @@ impl Line {
             from = place + 1;
             match self.serve_first(now, limits, place, &keys) {
                 Ok(taken) => served.served.push((place, taken)),
-                Err(blocked) if blocked.by_key && !keys.is_empty() => {
+                Err(blocked) if blocked.by_key.is_some() && !keys.is_empty() => {
                     self.aside_for = Some(blocked);
                     self.overtake(now, limits, &keys, &mut served.served);
-                    self.step_aside(place, &keys, blocked.when);
+                    self.step_aside(place, &keys, &blocked);
                 }
                 Err(blocked) => {
                     served.next = time_of(blocked.when);
@@ -213,10 +232,20 @@ impl Line {
         }
     }
 
-    fn step_aside(&mut self, place: Place, keys: &Keys, when: When) {
+    /// It is brought back by what happens to the key that holds it up the longest. Where
+    /// costs differ, others behind the first may be held up by another one.
+    fn step_aside(&mut self, place: Place, keys: &Keys, blocked: &Blocked) {
         if let (Some(queue), Some(keys)) = (self.queues.get_mut(keys), self.ready.remove(&place)) {
-            let until = time_of(when);
+            let until = time_of(blocked.when);
             queue.aside = Some(until);
+            let costs = queue.waiting.values().next().is_some_and(Ask::has_costs);
+            let all = keys.iter().cloned().enumerate();
+            let by = all.filter(|(scope, _)| costs || blocked.by_key == Some(*scope));
+            if keys.len() > 1 {
+                by.for_each(|key| {
+                    self.held.entry(key).or_default().insert(keys.clone());
+                });
+            }
             self.aside.insert((until, place), keys);
         }
     }
@@ -242,12 +271,13 @@ impl Line {
         let Some(queue) = self.queues.get_mut(keys) else {
             return;
         };
-        match queue.aside.take() {
-            Some(time) => self.aside.remove(&(time, first)),
-            None => self.ready.remove(&first),
-        };
         queue.overtaken = 0;
-        match queue.first() {
+        let (aside, next) = (queue.aside.take(), queue.first());
+        match aside {
+            Some(until) => self.no_longer_aside(until, first, keys),
+            None => drop(self.ready.remove(&first)),
+        }
+        match next {
             Some(next) => drop(self.ready.insert(next, keys.clone())),
             None => drop(self.queues.remove(keys)),
         }
@@ -278,5 +308,63 @@ fn time_of(when: When) -> Option<Time> {
     match when {
         When::At(time) => Some(time),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::policy::Policy;
+    use super::super::settings::Settings;
+    use super::*;
+
+    fn of(tenant: &str, host: &str) -> Ask {
+        Ask::new([1], [tenant.into(), host.into()])
+    }
+
+    #[test]
+    fn only_those_are_looked_at_again_whom_the_key_of_an_attempt_holds_up() {
+        let rate = json!([
+            {"rate": "1/1s", "per": "{{ tenant }}"},
+            {"rate": "500/1s", "per": "{{ host }}"},
+        ]);
+        let settings: Settings = serde_json::from_value(json!({ "rate": rate })).unwrap();
+        let policy = Policy::new(&settings, std::time::Duration::ZERO).unwrap();
+        let (mut limits, mut line) = (policy.limits(), Line::default());
+        let now = Time::ZERO;
+        // Each of many tenants has one under way, and one that waits for that.
+        let asks: Vec<Ask> = (0..100)
+            .map(|tenant| of(&tenant.to_string(), "h"))
+            .collect();
+        let mut taken: Vec<Taken> = asks
+            .iter()
+            .map(|ask| limits.take(now, ask).unwrap())
+            .collect();
+        for ask in &asks {
+            line.join(ask);
+        }
+        assert_eq!(line.serve(now, &mut limits).served, []);
+        assert_eq!((line.aside.len(), line.ready.len()), (100, 0));
+        // The host of all of them, but only one tenant, hears of an answer.
+        limits.ended(
+            now,
+            &asks[7],
+            &mut taken[7],
+            super::super::limits::End::Returned,
+        );
+        line.ended(&asks[7].keys);
+        assert_eq!((line.aside.len(), line.ready.len()), (99, 1));
+        let served = line.serve(now, &mut limits).served;
+        assert_eq!(
+            served.iter().map(|(place, _)| *place).collect::<Vec<_>>(),
+            [7]
+        );
+        assert_eq!(line.held.len(), 99);
+        // Who leaves is forgotten.
+        for (place, ask) in asks.iter().enumerate().filter(|(place, _)| *place != 7) {
+            line.leave(place as Place, ask);
+        }
+        assert!(line.is_empty() && line.held.is_empty() && line.aside.is_empty());
     }
 }

@@ -235,8 +235,13 @@ impl Part {
     }
 
     /// What the calendar says that it was at the clock's zero, which may be news.
-    pub(super) fn heed_calendar(&mut self, zero: Timestamp) {
-        self.calendar.heed(zero, Fixed::tolerance(self.skew));
+    pub(super) fn heed_calendar(&mut self, zero: Timestamp) -> bool {
+        self.has_edges() && self.calendar.heed(zero, Fixed::tolerance(self.skew))
+    }
+
+    /// The period, if it has one.
+    pub(super) fn period(&self) -> Option<Duration> {
+        self.period
     }
 
     /// Whether it depends on the calendar.

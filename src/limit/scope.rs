@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::group::Group;
 use super::state::Account;
@@ -13,22 +14,38 @@ use super::time::Time;
 #[derive(Debug, Default)]
 pub struct Scope {
     groups: HashMap<Arc<str>, Group>,
-    /// All keys, in the order in which they are next looked at.
-    rounds: VecDeque<Arc<str>>,
+    /// All keys, and when each was looked at, in the order of these times.
+    rounds: VecDeque<(Time, Arc<str>)>,
+    /// How long a key is not looked at again.
+    rest: Duration,
     /// What the groups that are forgotten had to say, by limit.
     past: Vec<Account>,
     seen: u64,
 }
 
-/// So many known keys are looked at whenever a new one comes.
+/// At most so many keys are looked at for an attempt, whosever it is.
 const LOOKED_AT: usize = 3;
+/// Keys are looked at so often in a period.
+const LOOKS: u32 = 4;
+/// No less, and no more often.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+const SHORTEST_REST: Duration = Duration::from_millis(10);
 
 impl Scope {
+    /// No key yet; units of a key count for `period`, if they do for any time.
+    pub fn new(period: Option<Duration>) -> Scope {
+        let rest = period.map_or(LONGEST_REST, |period| period / LOOKS);
+        Scope {
+            rest: rest.clamp(SHORTEST_REST, LONGEST_REST),
+            ..Scope::default()
+        }
+    }
+
     /// The group of a key, which `make` makes if it is new.
     pub fn group(&mut self, now: Time, key: &Arc<str>, make: impl FnOnce() -> Group) -> &mut Group {
+        self.forget_quiet(now, key);
         if !self.groups.contains_key(key) {
-            self.forget_quiet(now);
-            self.rounds.push_back(key.clone());
+            self.rounds.push_back((now, key.clone()));
             self.seen += 1;
         }
         self.groups.entry(key.clone()).or_insert_with(make)
@@ -39,12 +56,7 @@ impl Scope {
         self.groups.get_mut(key)
     }
 
-    /// The groups of all keys.
-    pub fn groups(&self) -> impl Iterator<Item = &Group> {
-        self.groups.values()
-    }
-
-    /// The same, to tell them something.
+    /// The groups of all keys, to tell them something.
     pub fn groups_mut(&mut self) -> impl Iterator<Item = &mut Group> {
         self.groups.values_mut()
     }
@@ -63,19 +75,24 @@ impl Scope {
         accounts
     }
 
-    fn forget_quiet(&mut self, now: Time) {
-        for _ in 0..LOOKED_AT.min(self.rounds.len()) {
-            let Some(key) = self.rounds.pop_front() else {
+    /// Forgets some of the keys but this one that have nothing to remember any more.
+    fn forget_quiet(&mut self, now: Time, asked: &str) {
+        for _ in 0..LOOKED_AT {
+            match self.rounds.front() {
+                Some((looked_at, _)) if looked_at.after(self.rest) <= now => {}
+                _ => return,
+            }
+            let Some((_, key)) = self.rounds.pop_front() else {
                 return;
             };
             let Some(group) = self.groups.get_mut(&key) else {
                 continue;
             };
-            if group.is_idle(now) {
+            if *key != *asked && group.is_idle(now) {
                 group.note(&mut self.past);
                 self.groups.remove(&key);
             } else {
-                self.rounds.push_back(key);
+                self.rounds.push_back((now, key));
             }
         }
     }
@@ -87,7 +104,9 @@ mod tests {
     use super::super::budget::Budget;
     use super::super::concurrency::Concurrency;
     use super::super::group::Member;
-    use super::super::kind::Kind;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::kind::{Hold, Kind, When};
     use super::*;
 
     fn of_kind(kind: impl Kind + 'static) -> Group {
@@ -109,6 +128,56 @@ mod tests {
         assert!(scope.groups.len() < 10, "{}", scope.groups.len());
         assert_eq!(scope.groups.len(), scope.rounds.len());
         assert_eq!((scope.accounts()[0].most, scope.seen()), (1, 10_000));
+    }
+
+    /// A limit of a key: it is used until a time, and counts how often it is looked at.
+    #[derive(Debug)]
+    struct Watched(Time, Arc<AtomicUsize>);
+
+    impl Kind for Watched {
+        fn earliest(&mut self, _: Time, _: u64) -> When {
+            When::Now
+        }
+        fn take(&mut self, _: Time, units: u64) -> Hold {
+            Hold::new(units)
+        }
+        fn answered(&mut self, _: Time, _: &mut Hold) {}
+        fn lost(&mut self, _: Time, _: &mut Hold) {}
+        fn returned(&mut self, _: Time, _: &mut Hold) {}
+        fn settle(&mut self, _: Time, _: &mut Hold, _: u64) {}
+        fn is_idle(&mut self, now: Time) -> bool {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            now >= self.0
+        }
+        fn most(&self) -> u64 {
+            1
+        }
+    }
+
+    #[test]
+    fn an_attempt_looks_at_few_other_keys_and_all_are_forgotten_soon() {
+        for keys in [100, 10_000] {
+            let period = Duration::from_secs(10);
+            let (mut scope, looks) = (Scope::new(Some(period)), Arc::new(AtomicUsize::new(0)));
+            let mut ask = |now: Time, key: usize| {
+                let make = || of_kind(Watched(now.after(period), looks.clone()));
+                let before = looks.load(Ordering::Relaxed);
+                scope.group(now, &key.to_string().into(), make);
+                (looks.load(Ordering::Relaxed) - before, scope.groups.len())
+            };
+            let start = Time::ZERO;
+            for key in 0..keys {
+                assert_eq!(ask(start, key), (0, key + 1));
+            }
+            // The same key again and again, while the others go quiet.
+            let mut alive = keys;
+            for attempt in 0..keys {
+                let (looks, left) = ask(start.after(period), 0);
+                assert!(looks <= LOOKED_AT, "{looks} of {keys} at {attempt}");
+                alive = left;
+            }
+            assert_eq!(alive, 1);
+        }
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub fn write(
     taken: &Taken,
 ) -> Tally {
     let mut tally = Tally::new(&shared.plan.aggregates, &shared.plan.columns.values);
-    let is_limited = !shared.gate.state().is_empty();
+    let is_limited = shared.gate.is_limited();
+    let uncounted = uncounted(shared);
     while let Ok(batch) = records.recv_blocking() {
         let last = records.is_empty();
         let written = write_batch(shared, &mut writer, &mut tally, &batch, last);
@@ -33,7 +34,7 @@ pub fn write(
             false => writer.has_room(underway(shared)),
         });
         let noted = match is_limited {
-            true => writer.note_usage(usage(shared), Instant::now()),
+            true => writer.note_usage(usage(shared, uncounted), Instant::now()),
             false => Ok(()),
         };
         if let Err(error) = written.and(noted) {
@@ -42,7 +43,7 @@ pub fn write(
     }
     shared.live.all_written();
     if is_limited {
-        writer.end_usage(usage(shared));
+        writer.end_usage(usage(shared, uncounted));
     }
     let finished = match tally.counts().rows {
         // A run that could not begin leaves nothing behind.
@@ -117,13 +118,13 @@ fn reason(error: &SinkError) -> Reason {
     }
 }
 
-/// What has been used of the limits so far.
-fn usage(shared: &Shared) -> Usage {
+/// What has been used of the limits so far. It is asked with every few records.
+fn usage(shared: &Shared, uncounted: u64) -> Usage {
     let sending = shared.live.sending();
     Usage {
         sent: sending.sent,
         ended: sending.sent.saturating_sub(sending.in_flight),
-        uncounted: uncounted(shared),
+        uncounted,
     }
 }
 
@@ -133,7 +134,7 @@ const NOTED: Duration = Duration::from_secs(2);
 /// The most requests that can have been sent since what was used was noted, however
 /// many of them a record takes; none that matter where there is no limit.
 pub fn uncounted(shared: &Shared) -> u64 {
-    if shared.gate.state().is_empty() {
+    if !shared.gate.is_limited() {
         return 0;
     }
     let on_the_way = with_workers(shared);
