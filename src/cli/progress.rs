@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Zoned;
 use throng::causes::{Balance, free_again};
+use throng::report::escape;
 use throng::run::Run;
 use throng::threads;
 
@@ -135,7 +136,7 @@ impl Pace {
             parts.push(format!("the server asks for a pause: {seconds} s more"));
         }
         parts.extend(self.left(run, done));
-        parts.join(" · ")
+        escape(&parts.join(" · "))
     }
 
     fn rate(&mut self, run: &Run, sent: u64) -> f64 {

@@ -143,5 +143,5 @@ fn tell(report: &Report, show: &Show) {
             .iter()
             .for_each(|line| say::note(line));
     }
-    say::note(report.text(color).trim_end());
+    say::painted(report.text(color).trim_end());
 }

@@ -27,6 +27,27 @@ pub fn short(text: &str) -> String {
     }
 }
 
+/// A text of whole lines with nothing in it that a terminal would obey but the ends of
+/// the lines and tabs: all else stands there as `\u001b`, which is the same value in
+/// JSON, where it can only be within a string.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\n' | '\t' => safe.push(char),
+            _ if char.is_control() || is_invisible(char) => {
+                for unit in char.encode_utf16(&mut [0; 2]) {
+                    // Writing to a String cannot fail.
+                    let _ = write!(safe, "\\u{unit:04x}");
+                }
+            }
+            _ => safe.push(char),
+        }
+    }
+    safe
+}
+
 fn push(char: char, safe: &mut String) {
     match char {
         '\n' => safe.push_str("\\n"),
@@ -80,6 +101,25 @@ mod tests {
             !escape(&all)
                 .chars()
                 .any(|char| char.is_control() || is_invisible(char))
+        );
+    }
+
+    #[test]
+    fn what_is_made_visible_is_the_same_json() {
+        let all: String = ('\u{7f}'..='\u{ffff}')
+            .chain('\u{e0000}'..='\u{e007f}')
+            .collect();
+        let json = serde_json::to_string(&all).unwrap();
+        let safe = visible(&json);
+        assert!(
+            !safe
+                .chars()
+                .any(|char| char.is_control() || is_invisible(char))
+        );
+        assert_eq!(serde_json::from_str::<String>(&safe).unwrap(), all);
+        assert_eq!(
+            visible("a\tb\r\n\u{1b}[m\u{e0041}"),
+            "a\tb\\u000d\n\\u001b[m\\udb40\\udc41"
         );
     }
 

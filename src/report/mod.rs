@@ -5,7 +5,7 @@
 //! through [`escape()`] before a terminal sees it.
 
 mod escape;
-pub use escape::{escape, short};
+pub use escape::{escape, short, visible};
 
 mod words;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, IsTerminal, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::Format;
@@ -15,6 +15,7 @@ use super::rewrite;
 use super::sidecar::beside;
 use crate::error::Error;
 use crate::lock;
+use crate::report::visible;
 
 const CHANGED: &str = "it has changed since it was read; does another run write it?";
 
@@ -87,6 +88,7 @@ impl Target {
                 .append(true)
                 .open(path)
                 .map(|device| Out::Stream(Box::new(device))),
+            _ if io::stdout().is_terminal() => Ok(Out::Stream(Box::new(Terminal(io::stdout())))),
             _ => Ok(Out::Stream(Box::new(io::stdout()))),
         })
     }
@@ -146,6 +148,23 @@ impl fmt::Display for Target {
                 None => f.write_str("stdout"),
             },
         }
+    }
+}
+
+/// Standard output where people look at it: no record moves the cursor, or changes how
+/// others look.
+struct Terminal(io::Stdout);
+
+impl Write for Terminal {
+    /// Whole records are written at once, so that no character is cut.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = visible(&String::from_utf8_lossy(bytes));
+        self.0.write_all(text.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

@@ -69,6 +69,7 @@ mod spoken;
 mod structure;
 mod summary;
 mod syscalls;
+mod tables;
 mod tls;
 mod unknown;
 mod verdicts;

@@ -1,0 +1,226 @@
+//! Tables as they are written and read back: no value changes on the way, and what can't
+//! be read in one way only is refused.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Place, Throng, run, symbols, throng};
+use crate::recorder::{Recorder, json as answer};
+
+/// A run that sends the field `who` in the path.
+fn ask(server: &Recorder, place: &Place, input: &str, output: &str) -> Throng {
+    run()
+        .arg("-i", &place.path(input))
+        .arg("--url", &format!("{}/{{{{ who }}}}", server.url()))
+        .arg("-o", &place.path(output))
+        .arg("-e", "said=.said")
+}
+
+fn asked(server: &Recorder) -> Vec<String> {
+    let paths = server.came().into_iter().map(|came| {
+        let path = came.line.split(' ').nth(1).unwrap();
+        path.to_owned()
+    });
+    let mut paths: Vec<String> = paths.collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn a_results_file_as_the_next_input_sends_what_was_there() {
+    let place = Place::new();
+    let server = Recorder::answering(|_| answer(r#"{"said": "=1+1"}"#));
+    place.file(
+        "in.jsonl",
+        "{\"who\":\"@bob\"}\n{\"who\":\"'@bob\"}\n{\"who\":\"-1\"}\n{\"who\":\"'tis\"}\n",
+    );
+    ask(&server, &place, "in.jsonl", "one.csv")
+        .flags("-w 1")
+        .exits(0);
+    let expected = ["/%27%40bob", "/%27tis", "/%40bob", "/-1"];
+    assert_eq!(asked(&server), expected);
+    let written = place.read("one.csv");
+    assert!(written.contains("\n'@bob,'=1+1,0,true"), "{written}");
+    let again = Recorder::answering(|_| answer(r#"{"said": 1}"#));
+    run()
+        .arg("-i", &place.path("one.csv"))
+        .arg("--url", &format!("{}/{{{{ who }}}}", again.url()))
+        .arg("-o", &place.path("two.csv"))
+        .flags("-w 1")
+        .exits(0);
+    assert_eq!(asked(&again), expected);
+    throng("convert")
+        .arg(&place.path("two.csv"), &place.path("two.jsonl"))
+        .exits(0);
+    let who: Vec<Value> = place
+        .records("two.jsonl")
+        .iter()
+        .map(|it| it["who"].clone())
+        .collect();
+    assert_eq!(who, ["@bob", "'@bob", "-1", "'tis"]);
+}
+
+#[test]
+fn a_table_whose_quotes_have_two_meanings_is_refused() {
+    let (place, server) = (Place::new(), Recorder::start());
+    place.file("in.csv", "id,who\n1,\"say \\\"hi\\\"\"\n");
+    ask(&server, &place, "in.csv", "out.csv")
+        .exits(2)
+        .says("in.csv, line 2: in column 2, a backslash stands before a quote (\\\")")
+        .says("write a quote within a value twice (\"\")");
+    assert_eq!(asked(&server), [""; 0]);
+}
+
+#[test]
+fn a_file_that_a_spreadsheet_has_saved_is_gone_on_with() {
+    let place = Place::new();
+    let server = Recorder::answering(|_| answer(r#"{"said": 1}"#));
+    place.file("in.csv", "who\na\nb\n");
+    ask(&server, &place, "in.csv", "out.csv")
+        .flags("--take 1")
+        .exits(0);
+    let saved = place
+        .read("out.csv")
+        .replace('\n', "\r\n")
+        .replace("true", "TRUE");
+    place.file("out.csv", &format!("\u{feff}{saved}"));
+    ask(&server, &place, "in.csv", "out.csv")
+        .flags("--resume")
+        .exits(0);
+    assert_eq!(asked(&server), ["/a", "/b"]);
+    let text = place.read("out.csv");
+    assert_eq!(text.matches("\r\n").count(), 3);
+    assert_eq!(text.matches('\n').count(), 3);
+    throng("report").flags(&place.path("out.csv")).exits(0);
+    fs::remove_file(place.path("out.csv.throng")).unwrap();
+    ask(&server, &place, "in.csv", "out.csv")
+        .flags("--resume")
+        .exits(0);
+    assert_eq!(asked(&server).len(), 2);
+    let other = text.replace(',', ";");
+    place.file("out.csv", &other);
+    ask(&server, &place, "in.csv", "out.csv")
+        .flags("--resume")
+        .exits(2)
+        .says("separated by semicolons");
+}
+
+#[test]
+fn one_broken_quote_costs_one_record() {
+    const ROWS: usize = 3000;
+    let place = Place::new();
+    let server = Recorder::answering(|_| answer(r#"{"said": "x"}"#));
+    place.file("in.csv", &symbols(ROWS).replace("symbol", "who"));
+    ask(&server, &place, "in.csv", "out.csv").exits(0);
+    let text = place.read("out.csv");
+    let broken = text.lines().nth(24).unwrap();
+    place.file("out.csv", &text.replace(broken, &format!("\"{broken}")));
+    ask(&server, &place, "in.csv", "out.csv")
+        .flags("--resume")
+        .exits(2)
+        .says("line 25 is no csv record")
+        .says("--resume=damaged");
+    ask(&server, &place, "in.csv", "out.csv")
+        .flags("--resume=damaged")
+        .exits(0)
+        .says("1 record of");
+    assert_eq!(asked(&server).len(), ROWS + 1);
+    assert_eq!(place.read("out.csv").lines().count(), ROWS + 1);
+    assert_eq!(place.read("out.csv.torn"), format!("\"{broken}\n"));
+}
+
+#[test]
+fn a_database_that_cannot_hold_all_columns_is_refused_before_anything_is_sent() {
+    let place = Place::new();
+    let server = Recorder::answering(|_| answer(r#"{"said": 1}"#));
+    let names: Vec<String> = (0..1993).map(|n| format!("c{n}")).collect();
+    let table = |names: &[String]| {
+        let values = vec!["x"; names.len()].join(",");
+        format!("who,{}\na,{values}\n", names.join(","))
+    };
+    // With `who`, `said` and the 7 of throng's own: 2,002.
+    place.file("in.csv", &table(&names));
+    ask(&server, &place, "in.csv", "out.db")
+        .exits(2)
+        .says("there are 2002 columns")
+        .says(".parquet, .jsonl");
+    assert_eq!(asked(&server), [""; 0]);
+    place.file("in.csv", &table(&names[2..]));
+    ask(&server, &place, "in.csv", "out.db").exits(0);
+}
+
+#[test]
+fn types_of_parquet_come_out_as_they_are() {
+    let place = Place::new();
+    let types = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/types.parquet");
+    throng("convert")
+        .arg(types, &place.path("out.jsonl"))
+        .exits(0);
+    let text = place.read("out.jsonl");
+    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    for (name, value) in [
+        ("u64", json!(u64::MAX)),
+        ("ts", json!("2024-01-02T03:04:05.678")),
+        ("tz", json!("2024-01-02T00:00:00Z")),
+        ("d", json!("2024-01-02")),
+        ("dec", json!("1.10")),
+        ("l", json!(["a", "b"])),
+        ("s", json!({"x": 1, "y": "q"})),
+        ("b", json!("AP8=")),
+    ] {
+        assert_eq!(first[name], value, "{name}");
+    }
+    for name in ["again.parquet", "again.jsonl"] {
+        throng("convert")
+            .arg(&place.path("out.jsonl"), &place.path(name))
+            .exits(0);
+    }
+}
+
+#[test]
+fn a_terminal_gets_nothing_to_obey() {
+    let place = Place::new();
+    let evil = "a\u{9b}31m\u{7f}\u{202e}b\u{2066}\u{200f}\u{61c}\\u001b[31m";
+    let server = Recorder::answering(move |_| answer(&format!("{{\"said\": \"{evil}\"}}")));
+    place.file("in.csv", "who\na\n");
+    let expected = "a\u{9b}31m\u{7f}\u{202e}b\u{2066}\u{200f}\u{61c}\u{1b}[31m";
+    for format in ["jsonl", "csv"] {
+        let command = run()
+            .arg("-i", &place.path("in.csv"))
+            .arg("--url", &format!("{}/{{{{ who }}}}", server.url()))
+            .arg("-e", "said=.said")
+            .arg("--output-format", format)
+            .command();
+        let seen = on_terminal(&command);
+        let obeyed = |char: char| {
+            char.is_control() || matches!(char, '\u{61c}' | '\u{200f}' | '\u{202e}' | '\u{2066}')
+        };
+        let record = seen.lines().find(|line| line.contains("31m")).unwrap();
+        assert!(!record.chars().any(obeyed), "{record:?}");
+        assert!(
+            record.contains("\\u009b31m\\u007f\\u202eb\\u2066\\u200f\\u061c\\u001b[31m"),
+            "{record}"
+        );
+        if format == "jsonl" {
+            let record: Value = serde_json::from_str(record).unwrap();
+            assert_eq!(record["said"], expected);
+        }
+    }
+}
+
+/// What a command writes to its standard output if that is a terminal.
+fn on_terminal(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let quoted = words.map(|word| format!("'{}'", word.to_str().unwrap().replace('\'', "'\\''")));
+    let line = format!("{} 2>/dev/null", quoted.collect::<Vec<_>>().join(" "));
+    let script = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    String::from_utf8(script.stdout)
+        .unwrap()
+        .replace("\r\n", "\n")
+}
