@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, HOST, HeaderName, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Request};
+use http::uri::Authority;
+use http::{HeaderMap, Request, Uri};
 
 use super::body;
 use super::route::Origin;
@@ -32,6 +33,9 @@ impl Defaults {
 
     /// Adds them to a request.
     pub fn add(&self, request: &mut Request<Bytes>, is_http1: bool) {
+        if !is_http1 {
+            name_host(request);
+        }
         let without = request.extensions_mut().remove::<Without>();
         let defaults = match is_http1 {
             true => &self.http1,
@@ -49,6 +53,21 @@ impl Defaults {
         for (name, value) in defaults.iter().filter(|(name, _)| is_wanted(name)) {
             headers.entry(name).or_insert_with(|| value.clone());
         }
+    }
+}
+
+/// HTTP/2 names the host in its `:authority` and nowhere else (RFC 9113, 8.3.1): what
+/// the job's own `Host` says goes there.
+fn name_host(request: &mut Request<Bytes>) {
+    let host = request.headers().get(HOST);
+    let Some(host) = host.and_then(|host| Authority::try_from(host.as_bytes()).ok()) else {
+        return;
+    };
+    let mut parts = request.uri().clone().into_parts();
+    parts.authority = Some(host);
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+        request.headers_mut().remove(HOST);
     }
 }
 
@@ -92,5 +111,23 @@ mod tests {
     fn http_2_names_the_host_by_itself() {
         let headers = added(Request::new(Bytes::new()), false);
         assert!(!headers.contains_key(HOST) && headers.contains_key(USER_AGENT));
+    }
+
+    #[test]
+    fn with_http_2_the_job_s_host_is_the_authority() {
+        let given = |is_http1| {
+            let request = Request::get("https://10.0.0.7:8443/a?b").header(HOST, "api.h");
+            let mut request = request.body(Bytes::new()).unwrap();
+            let origin = Origin::of(request.uri()).unwrap();
+            Defaults::of(&origin).add(&mut request, is_http1);
+            (
+                request.uri().to_string(),
+                request.headers().get(HOST).cloned(),
+            )
+        };
+        assert_eq!(given(false), ("https://api.h/a?b".to_owned(), None));
+        let (uri, host) = given(true);
+        assert_eq!(uri, "https://10.0.0.7:8443/a?b");
+        assert_eq!(host.unwrap(), "api.h");
     }
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Ended, Place, Throng, run, until};
+use crate::harness::{Ended, Place, Throng, each, run, until};
 
 /// A server that ends with its test.
 struct Server {
@@ -275,7 +275,7 @@ fn nginx() -> Nginx {
                     limit_req zone=slow burst=100;
                     root {here}; try_files /page.json =404;
                 }}
-                location / {{ return 200 '{{"protocol": "$server_protocol", "tls": "$ssl_protocol", "uri": "$request_uri"}}'; }}
+                location / {{ return 200 '{{"protocol": "$server_protocol", "tls": "$ssl_protocol", "uri": "$request_uri", "host": "$host"}}'; }}
             }}
         }}
     "#));
@@ -348,6 +348,21 @@ fn nginx_is_sent_no_more_on_a_connection_than_it_takes_at_once() {
         .collect();
     // Eight at once is what it says: 24 need three connections.
     assert!(connections.len() >= 3, "{log}");
+}
+
+/// nginx refuses a `Host` that contradicts the `:authority`.
+#[test]
+fn nginx_sees_the_host_that_the_job_names() {
+    let nginx = nginx();
+    for flags in ["", "--http 1.1"] {
+        let ended = nginx
+            .ask("x")
+            .arg("--header", "Host: api.example")
+            .flags("--take 9 --extract host=.host")
+            .flags(flags)
+            .exits(0);
+        assert_eq!(each(&ended.records(), "host"), ["api.example"; 9]);
+    }
 }
 
 #[test]
