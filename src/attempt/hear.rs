@@ -39,6 +39,11 @@ impl Walk {
             }
             // What is in front of the server may have counted it.
             Err(trouble) if trouble.landed == Landed::Undone => permit.failed(),
+            // An answer came, although it is of no use.
+            Err(trouble) if trouble.landed == Landed::Final => {
+                permit.answered();
+                self.live().answered();
+            }
             Err(_) => permit.lost(),
         }
         head

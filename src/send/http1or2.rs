@@ -3,9 +3,9 @@
 //! Nothing here sends a request twice: what hyper could not write comes back
 //! unsent, and anything else is the caller's to judge.
 
-use std::error::Error;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -17,10 +17,17 @@ use tokio::task::AbortHandle;
 use tokio_util::either::Either;
 
 use super::acked::{Mark, Requests, Tap, Wire};
+use super::faults::{self, MAX_HEAD, MAX_HEADERS, lost};
+use super::interim::{Interim, Listener, Watched};
 use super::outgoing::Outgoing;
 use super::route::Form;
 use super::streams::{Local, Streams};
-use super::{Landed, Trouble, causes};
+use super::{Landed, Trouble};
+
+/// HTTP/2 ends the whole connection when a head is much larger than this, with all
+/// the requests on it. So it reads more than an answer may have, and the answer is
+/// looked at by itself.
+const MAX_HEADER_LIST: u32 = 16 * MAX_HEAD as u32;
 
 /// The head of an answer; its body is still on the way.
 pub type Head = Response<Incoming>;
@@ -40,9 +47,21 @@ pub enum Connection {
     Http2 {
         sender: http2::SendRequest<Outgoing>,
         streams: Streams,
+        watched: Watched,
         wire: Weak<Wire>,
         task: AbortHandle,
     },
+}
+
+/// HTTP/1.1 as it is spoken to servers and to proxies.
+pub fn http1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEAD)
+        // A client has to read them (RFC 9112, 5.2).
+        .allow_obsolete_multiline_headers_in_responses(true);
+    builder
 }
 
 impl Connection {
@@ -53,7 +72,8 @@ impl Connection {
     {
         let weak = wire.as_ref().map_or_else(Weak::new, Rc::downgrade);
         let io = Tap::new(io, wire.map(Requests::http1));
-        let (sender, connection) = http1::handshake(TokioIo::new(io))
+        let (sender, connection) = http1_builder()
+            .handshake(TokioIo::new(io))
             .await
             .map_err(|error| lost(&error, Landed::No))?;
         // Its errors reach whoever waits for an answer on it.
@@ -72,12 +92,15 @@ impl Connection {
     {
         let weak = wire.as_ref().map_or_else(Weak::new, Rc::downgrade);
         let io = Tap::new(io, wire.map(Requests::http2));
+        let watched = Watched::default();
+        let io = Tap::new(io, Some(Listener::new(watched.clone())));
         let local = Local::default();
         let (sender, connection) = http2::Builder::new(local.clone())
             .timer(TokioTimer::new())
             .adaptive_window(true)
             // None until the server has said how many.
             .initial_max_send_streams(0)
+            .max_header_list_size(MAX_HEADER_LIST)
             .handshake(TokioIo::new(io))
             .await
             .map_err(|error| lost(&error, Landed::No))?;
@@ -85,6 +108,7 @@ impl Connection {
         Ok(Connection::Http2 {
             sender,
             streams,
+            watched,
             wire: weak,
             task,
         })
@@ -103,6 +127,7 @@ impl Connection {
         let Connection::Http2 {
             sender,
             streams,
+            watched,
             wire,
             task,
         } = self
@@ -115,6 +140,7 @@ impl Connection {
         Some(Connection::Http2 {
             sender: sender.clone(),
             streams: streams.take()?,
+            watched: watched.clone(),
             wire: wire.clone(),
             task: task.clone(),
         })
@@ -163,15 +189,24 @@ impl Connection {
         let wire = self.wire();
         let seen = (wire.strong_count() > 0).then(|| Mark::new(wire.clone()));
         let (mark, arrival) = seen.unzip();
-        let mut head = pin!(self.write(request, mark));
+        let interim = Arc::<Interim>::default();
+        let head = self.write(request, mark, &interim);
+        let mut head = pin!(async {
+            tokio::select! {
+                // Before the head: it does not matter how what comes is cut.
+                biased;
+                () = interim.too_many() => Err(faults::too_many_interim()),
+                head = head => self.checked(head),
+            }
+        });
         if let Some(arrival) = arrival {
             tokio::select! {
                 biased;
-                head = &mut head => return head.map_err(unsent_or_lost),
+                head = &mut head => return head,
                 () = arrival => arrived(),
             }
         }
-        head.await.map_err(unsent_or_lost)
+        head.await
     }
 
     /// Hands a request over; gives what its answer's head comes to.
@@ -179,58 +214,41 @@ impl Connection {
         &mut self,
         request: Request<Bytes>,
         mark: Option<Mark>,
+        interim: &Arc<Interim>,
     ) -> impl Future<Output = Written> + use<> {
         match self {
             Connection::Http1 { sender, form, .. } => {
                 let mut request = request.map(|body| Outgoing::new(body, mark));
                 form.apply(&mut request);
+                interim.watch(&mut request);
                 Either::Left(sender.try_send_request(request))
             }
-            Connection::Http2 { sender, .. } => {
+            Connection::Http2 {
+                sender, watched, ..
+            } => {
                 if let Some(mark) = mark {
                     mark.hand();
                 }
-                let request = request.map(|body| Outgoing::new(body, None));
+                let mut request = request.map(|body| Outgoing::new(body, None));
+                watched.watch(&mut request, interim);
                 Either::Right(sender.try_send_request(request))
             }
         }
+    }
+
+    /// A head that is not too large, which HTTP/1.1 sees to by itself.
+    fn checked(&self, head: Written) -> Result<Head, Trouble> {
+        let head = head.map_err(faults::of_head)?;
+        if let Connection::Http2 { .. } = self {
+            faults::check_size(head.headers())?;
+        }
+        Ok(head)
     }
 
     fn wire(&self) -> &Weak<Wire> {
         match self {
             Connection::Http1 { wire, .. } | Connection::Http2 { wire, .. } => wire,
         }
-    }
-}
-
-/// What hyper hands back was never written.
-fn unsent_or_lost<B>(mut error: TrySendError<B>) -> Trouble {
-    let landed = match error.take_message() {
-        Some(_) => Landed::No,
-        None if is_turned_away(error.error()) => Landed::Undone,
-        None => Landed::Maybe,
-    };
-    lost(error.error(), landed)
-}
-
-/// Whether the server says that it did nothing with a request (RFC 9113, 8.7): it
-/// refused the stream, or left while streams up to an earlier one were all it had
-/// taken in. Others never end with its GOAWAY.
-fn is_turned_away(error: &hyper::Error) -> bool {
-    let cause = error
-        .source()
-        .and_then(|cause| cause.downcast_ref::<h2::Error>());
-    cause.is_some_and(|cause| {
-        cause.is_remote()
-            && (cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM))
-    })
-}
-
-fn lost(error: &hyper::Error, landed: Landed) -> Trouble {
-    Trouble {
-        kind: "connection lost",
-        detail: causes(error),
-        landed,
     }
 }
 

@@ -32,6 +32,7 @@ fn converse(mut stream: TcpStream) -> Option<()> {
     }
     let block = "x".repeat(1 << 14);
     let chunk = format!("4000\r\n{block}\r\n");
+    let early = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
     let path = first.split(' ').nth(1)?.trim_start_matches('/');
     let (start, more, pause): (&str, &str, u64) = match path {
         "chunked" => (
@@ -49,7 +50,8 @@ fn converse(mut stream: TcpStream) -> Option<()> {
         "dripping-head" => ("HTTP/1.1 200 OK\r\nx-head: ", "x", 20),
         "large-head" => ("HTTP/1.1 200 OK\r\nx-head: ", &block, 0),
         "many-headers" => ("HTTP/1.1 200 OK\r\n", "x-head: x\r\n", 0),
-        "not-yet" => ("", "HTTP/1.1 103 Early Hints\r\n\r\n", 5),
+        "not-yet" => ("", early, 5),
+        "not-yet-flood" => ("", early, 0),
         "silent" => ("", "", 20),
         "cut" => {
             let cut = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this";
@@ -75,9 +77,10 @@ fn an_answer_without_end_fails_its_row_alone() {
         ("enormous", "body too large"),
         ("dripping", "timeout"),
         ("dripping-head", "timeout"),
-        ("large-head", "connection lost"),
-        ("many-headers", "connection lost"),
-        ("not-yet", "timeout"),
+        ("large-head", "headers too large"),
+        ("many-headers", "headers too large"),
+        ("not-yet", "bad answer"),
+        ("not-yet-flood", "bad answer"),
         ("silent", "timeout"),
         ("cut", "connection lost"),
     ];

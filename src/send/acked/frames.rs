@@ -1,4 +1,5 @@
-//! How many requests an HTTP/2 client has written to their end. Pure.
+//! The heads of HTTP/2 frames, and how many requests a client has written to their
+//! end. Pure.
 
 use std::io::IoSlice;
 
@@ -9,22 +10,96 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const END_STREAM: u8 = 1;
 
-/// Reads the heads of the frames that a client writes.
+/// Reads the heads of the frames that one side sends.
 #[derive(Debug)]
-pub struct Frames {
+pub struct Heads {
     /// Bytes until the next head.
     skip: usize,
     head: [u8; HEAD],
     filled: usize,
+}
+
+/// The head of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    kind: u8,
+    flags: u8,
+    pub stream: u32,
+}
+
+impl Head {
+    pub fn is_headers(self) -> bool {
+        self.kind == HEADERS
+    }
+
+    /// Whether its side says no more on its stream.
+    pub fn ends_stream(self) -> bool {
+        matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0
+    }
+}
+
+impl Heads {
+    pub fn of_client() -> Heads {
+        Heads::after(PREFACE)
+    }
+
+    pub fn of_server() -> Heads {
+        Heads::after(0)
+    }
+
+    fn after(skip: usize) -> Heads {
+        Heads {
+            skip,
+            head: [0; HEAD],
+            filled: 0,
+        }
+    }
+
+    /// These bytes come next; does this with each head that they complete.
+    pub fn read(&mut self, mut bytes: &[u8], mut each: impl FnMut(Head)) {
+        while !bytes.is_empty() {
+            let wanted = match self.skip {
+                0 => HEAD - self.filled,
+                skip => skip,
+            };
+            let (part, rest) = bytes.split_at(wanted.min(bytes.len()));
+            bytes = rest;
+            match self.skip {
+                0 => self.read_head(part).into_iter().for_each(&mut each),
+                _ => self.skip -= part.len(),
+            }
+        }
+    }
+
+    fn read_head(&mut self, part: &[u8]) -> Option<Head> {
+        let filled = self.filled + part.len();
+        self.head[self.filled..filled].copy_from_slice(part);
+        self.filled = filled % HEAD;
+        if filled < HEAD {
+            return None;
+        }
+        let [a, b, c, kind, flags, stream @ ..] = self.head;
+        self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
+        let stream = u32::from_be_bytes(stream);
+        Some(Head {
+            kind,
+            flags,
+            stream,
+        })
+    }
+}
+
+/// Counts the requests that a client writes.
+#[derive(Debug)]
+pub struct Frames {
+    heads: Heads,
     ended: u64,
 }
 
 impl Frames {
     pub fn new() -> Frames {
         Frames {
-            skip: PREFACE,
-            head: [0; HEAD],
-            filled: 0,
+            heads: Heads::of_client(),
             ended: 0,
         }
     }
@@ -36,38 +111,14 @@ impl Frames {
 
     /// The first `written` bytes of these went out.
     pub fn read(&mut self, slices: &[IoSlice<'_>], written: usize) {
+        let Frames { heads, ended } = self;
         let mut left = written;
         for slice in slices {
             let part = left.min(slice.len());
-            self.read_slice(&slice[..part]);
+            heads.read(&slice[..part], |head| {
+                *ended += u64::from(head.ends_stream());
+            });
             left -= part;
-        }
-    }
-
-    fn read_slice(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let wanted = match self.skip {
-                0 => HEAD - self.filled,
-                skip => skip,
-            };
-            let (part, rest) = bytes.split_at(wanted.min(bytes.len()));
-            bytes = rest;
-            match self.skip {
-                0 => self.read_head(part),
-                _ => self.skip -= part.len(),
-            }
-        }
-    }
-
-    fn read_head(&mut self, part: &[u8]) {
-        let filled = self.filled + part.len();
-        self.head[self.filled..filled].copy_from_slice(part);
-        self.filled = filled % HEAD;
-        if filled == HEAD {
-            let [a, b, c, kind, flags, ..] = self.head;
-            self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
-            let ends = matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0;
-            self.ended += u64::from(ends);
         }
     }
 }

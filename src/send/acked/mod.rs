@@ -29,7 +29,8 @@ mod elsewhere;
 #[cfg(not(target_os = "linux"))]
 pub use elsewhere::Acks;
 
-pub use tap::Tap;
+pub use frames::Heads;
+pub use tap::{Listen, Tap};
 pub use wire::{Mark, Requests, Sent, Wire};
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ pub trait Listen {
     /// All that was taken has been passed on.
     fn flushed(&mut self);
 
-    /// Something came.
-    fn heard(&mut self) {}
+    /// These bytes came.
+    fn heard(&mut self, _bytes: &[u8]) {}
 }
 
 /// A connection, and who listens, if anybody does.
@@ -42,7 +42,7 @@ impl<T: AsyncRead + Unpin, L: Listen + Unpin> AsyncRead for Tap<T, L> {
         if let Some(listener) = &mut self.listener
             && buffer.filled().len() > before
         {
-            listener.heard();
+            listener.heard(&buffer.filled()[before..]);
         }
         polled
     }

@@ -111,7 +111,7 @@ fn who_has_been_heard_has_accepted() {
     on_this_thread(async {
         let (wire, _other_end) = wire().await;
         assert!(wire.accepted_by().is_some());
-        Sent(wire.clone()).heard();
+        Sent(wire.clone()).heard(b"x");
         assert_eq!(wire.accepted_by(), None);
     });
 }

@@ -170,7 +170,7 @@ impl Listen for Sent {
 
     fn flushed(&mut self) {}
 
-    fn heard(&mut self) {
+    fn heard(&mut self, _bytes: &[u8]) {
         self.0.heard.set(true);
     }
 }

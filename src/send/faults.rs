@@ -1,0 +1,130 @@
+//! What an error of HTTP says of the request that met it. Pure.
+//!
+//! An answer that came but can't be read is not a lost connection: the server has
+//! done with the request what it wanted, and would answer in the same way again.
+
+use std::error::Error;
+use std::io;
+
+use http::HeaderMap;
+use hyper::client::conn::TrySendError;
+use tokio_rustls::rustls;
+
+use super::{Landed, Trouble, causes, interim};
+
+/// The most bytes that the head of an answer may have.
+pub const MAX_HEAD: usize = 256 << 10;
+/// The most header lines that the head of an HTTP/1.1 answer may have: they are
+/// counted before they are read.
+pub const MAX_HEADERS: usize = 2_000;
+/// HTTP/2 counts these bytes for each header, beside its name and value (RFC 9113,
+/// 10.5.1).
+const FIELD: usize = 32;
+
+/// Why no head of an answer came. What hyper hands back was never written.
+pub fn of_head<B>(mut error: TrySendError<B>) -> Trouble {
+    if error.take_message().is_some() {
+        return lost(error.error(), Landed::No);
+    }
+    let error = error.error();
+    if error.is_parse_too_large() {
+        return too_large();
+    }
+    if error.is_parse() || is_malformed_stream(error) {
+        return bad(format!("its head can't be read: {}", causes(error)));
+    }
+    let landed = match is_turned_away(error) {
+        true => Landed::Undone,
+        false => Landed::Maybe,
+    };
+    lost(error, landed)
+}
+
+/// Why a body did not come to its end.
+pub fn of_body(error: &hyper::Error) -> Trouble {
+    let detail = format!("in the middle of the body: {}", causes(error));
+    if is_malformed_body(error) || is_malformed_stream(error) {
+        return bad(detail);
+    }
+    Trouble {
+        detail,
+        ..lost(error, Landed::Maybe)
+    }
+}
+
+/// A connection that could not be used, or has ended.
+pub fn lost(error: &hyper::Error, landed: Landed) -> Trouble {
+    Trouble {
+        kind: "connection lost",
+        detail: causes(error),
+        landed,
+    }
+}
+
+/// Whether these headers, which came by HTTP/2, are as large as a head may be at most.
+pub fn check_size(headers: &HeaderMap) -> Result<(), Trouble> {
+    let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        name.as_str().len() + value.len() + FIELD
+    };
+    match headers.iter().map(size).sum::<usize>() > MAX_HEAD {
+        true => Err(too_large()),
+        false => Ok(()),
+    }
+}
+
+fn too_large() -> Trouble {
+    Trouble {
+        kind: "headers too large",
+        detail: format!(
+            "the headers of the answer are more than {}, or more than {MAX_HEADERS}",
+            bytesize::ByteSize(MAX_HEAD as u64)
+        ),
+        landed: Landed::Final,
+    }
+}
+
+/// A server that sends nothing but interim answers has no end.
+pub fn too_many_interim() -> Trouble {
+    bad(format!(
+        "more than {} interim answers (1xx) came to one request",
+        interim::MOST
+    ))
+}
+
+fn bad(why: String) -> Trouble {
+    Trouble {
+        kind: "bad answer",
+        detail: format!("the answer is not as HTTP wants it: {why}"),
+        landed: Landed::Final,
+    }
+}
+
+/// Whether the server says that it did nothing with a request (RFC 9113, 8.7): it
+/// refused the stream, or left while streams up to an earlier one were all it had
+/// taken in. Others never end with its GOAWAY.
+fn is_turned_away(error: &hyper::Error) -> bool {
+    cause_of::<h2::Error>(error).is_some_and(|cause| {
+        cause.is_remote()
+            && (cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
+}
+
+/// Whether HTTP/2 ended a stream because of what came on it. An error of the whole
+/// connection may be another request's.
+fn is_malformed_stream(error: &hyper::Error) -> bool {
+    cause_of::<h2::Error>(error).is_some_and(|cause| cause.is_library() && cause.is_reset())
+}
+
+/// Whether the parts of an HTTP/1.1 body can't be told from each other. TLS calls what
+/// it can't read by the same name.
+fn is_malformed_body(error: &hyper::Error) -> bool {
+    cause_of::<io::Error>(error).is_some_and(|cause| {
+        let is_of_tls = cause.get_ref().is_some_and(|it| it.is::<rustls::Error>());
+        let kinds = [io::ErrorKind::InvalidInput, io::ErrorKind::InvalidData];
+        kinds.contains(&cause.kind()) && !is_of_tls
+    })
+}
+
+fn cause_of<E: Error + 'static>(error: &hyper::Error) -> Option<&E> {
+    error.source().and_then(|cause| cause.downcast_ref())
+}
