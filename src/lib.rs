@@ -58,6 +58,7 @@ pub mod secret;
 
 pub mod run;
 pub use run::run;
+mod late;
 pub mod live;
 pub mod stop;
 pub mod threads;

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, spawn_local};
 
+use crate::late;
+
 /// Asks a run to end: no new rows, the answers in flight are waited for; and
 /// then, if that takes too long, to end at once.
 ///
@@ -95,6 +97,8 @@ async fn listen(stop: Stop, asked: Rc<Notify>, when_cut: impl FnOnce()) {
     stop.asked().await;
     asked.notify_waiters();
     stop.when_cut().await;
+    // The time may be over only because nothing ran.
+    late::turns().await;
     when_cut();
 }
 

@@ -1,6 +1,7 @@
 //! A body as it comes over the wire to the bytes that it means.
 
 use std::io::{self, Read};
+use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -8,26 +9,30 @@ use http::header::CONTENT_ENCODING;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::{Landed, Trouble, causes};
+use super::{Landed, Trouble, faults};
+use crate::late::Limit;
 
 /// The encodings that [`decode`] knows, as the server is told.
 pub const ACCEPTED: &str = "gzip, br, zstd, deflate";
 
-/// Reads a body to its end, or to `cap` bytes.
-pub async fn read(mut incoming: Incoming, cap: u64) -> Result<Bytes, Trouble> {
+/// Reads a body to its end, or to `cap` bytes; `None` if it is too late for that.
+pub async fn read(
+    mut incoming: Incoming,
+    cap: u64,
+    mut limit: Limit<'_>,
+) -> Option<Result<Bytes, Trouble>> {
     let mut whole = Bytes::new();
     let mut parts = BytesMut::new();
-    while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|error| Trouble {
-            kind: "connection lost",
-            detail: format!("in the middle of the body: {}", causes(&error)),
-            landed: Landed::Maybe,
-        })?;
+    while let Some(frame) = limit.keep(pin!(incoming.frame())).await? {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => return Some(Err(faults::of_body(&error))),
+        };
         let Ok(data) = frame.into_data() else {
             continue;
         };
         if (whole.len() + parts.len() + data.len()) as u64 > cap {
-            return Err(too_large(cap));
+            return Some(Err(too_large(cap)));
         }
         // Most bodies come in one piece, which needs no copy.
         match whole.is_empty() && parts.is_empty() {
@@ -38,11 +43,11 @@ pub async fn read(mut incoming: Incoming, cap: u64) -> Result<Bytes, Trouble> {
             }
         }
     }
-    Ok(if parts.is_empty() {
+    Some(Ok(if parts.is_empty() {
         whole
     } else {
         parts.freeze()
-    })
+    }))
 }
 
 /// Undoes the encodings that `content-encoding` names, the last one first. The decoded

@@ -3,8 +3,9 @@
 //! [door: network]
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,10 +23,12 @@ use tokio_socks::tcp::Socks5Stream;
 
 use super::acked::{Acks, Sent, Tap, Wire};
 use super::dial::Dialer;
-use super::http1or2::Connection;
+use super::http1or2::{Connection, http1_builder};
+use super::interim::Interim;
 use super::route::{Form, Origin, Scheme, proxies};
-use super::{Guard, Http, Landed, Network, Settings, Tls, Trouble, causes, tls};
+use super::{Guard, Http, Landed, Network, Settings, Tls, Trouble, causes, faults, tls};
 use crate::error::Error;
+use crate::late::Limit;
 
 /// What takes the network's place: each call is the client's end of a new connection,
 /// and what is acknowledged on it.
@@ -170,16 +173,16 @@ impl Transport {
     pub(super) async fn connect(&self, origin: &Origin) -> Result<Connection, Trouble> {
         let limit = self.settings.connect_timeout;
         let missing = Cell::new("no connection");
-        let open = async {
+        let open = pin!(async {
             let connection = self.dial(origin).await?;
             missing.set("no HTTP/2 settings from the server");
             let welcome = connection.welcome().await;
             welcome.map_err(|why| not_welcome(origin, &why))?;
             Ok(connection)
-        };
-        tokio::time::timeout(limit, open)
-            .await
-            .unwrap_or_else(|_| Err(too_slow(origin, missing.get(), limit)))
+        });
+        let timer = pin!(tokio::time::sleep(limit));
+        let opened = Limit::new(timer).keep(open).await;
+        opened.unwrap_or_else(|| Err(too_slow(origin, missing.get(), limit)))
     }
 
     async fn dial(&self, origin: &Origin) -> Result<Connection, Trouble> {
@@ -368,15 +371,22 @@ async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &Intercept) -> Result<Up
     if let Some(auth) = proxy.basic_auth() {
         request = request.header(PROXY_AUTHORIZATION, auth);
     }
-    let request = request
+    let mut request = request
         .body(Empty::<Bytes>::new())
         .map_err(|error| refused(error.to_string()))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp))
+    let interim = Arc::<Interim>::default();
+    interim.watch(&mut request);
+    let (mut sender, connection) = http1_builder()
+        .handshake(TokioIo::new(tcp))
         .await
         .map_err(|error| refused(causes(&error)))?;
     tokio::task::spawn_local(connection.with_upgrades());
-    let answer = sender.send_request(request).await;
-    let answer = answer.map_err(|error| refused(causes(&error)))?;
+    let answer = tokio::select! {
+        biased;
+        answer = sender.send_request(request) => answer.map_err(|error| causes(&error)),
+        () = interim.too_many() => Err(faults::too_many_interim().detail),
+    };
+    let answer = answer.map_err(refused)?;
     if !answer.status().is_success() {
         return Err(refused(format!("it answered {}", answer.status())));
     }

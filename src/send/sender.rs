@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,11 @@ use tokio::time::{Instant, sleep};
 
 use super::connect::Transport;
 use super::http1or2::Head;
-use super::pool::{Connections, Lease, Timer};
+use super::pool::{Connections, Lease};
 use super::room::{Room, SCARCE, Slot};
 use super::route::Origin;
 use super::{Answer, Landed, Trouble, body};
+use crate::late::Limit;
 
 /// Sends requests over a worker's own connections.
 pub struct Sender {
@@ -147,7 +148,8 @@ impl Sender {
         let timer = &mut lease.timer;
         timer.as_mut().reset(started.deadline);
         let sending = pin!(lease.connection.send(request, arrived));
-        self.in_time(sending, timer, "no answer").await
+        let head = Limit::new(timer.as_mut()).keep(sending).await;
+        head.unwrap_or_else(|| Err(self.too_slow("no answer")))
     }
 
     /// Reads the rest of an answer, and keeps the connection.
@@ -159,11 +161,9 @@ impl Sender {
     ) -> Result<Answer, Trouble> {
         let cap = self.transport.settings().max_body.as_u64();
         let (head, incoming) = head.into_parts();
-        let body = {
-            let reading = pin!(body::read(incoming, cap));
-            self.in_time(reading, &mut lease.timer, "no whole answer")
-                .await?
-        };
+        let limit = Limit::new(lease.timer.as_mut());
+        let body = body::read(incoming, cap, limit).await;
+        let body = body.unwrap_or_else(|| Err(self.too_slow("no whole answer")))?;
         let latency = started.elapsed();
         lease.give_back(&head.headers);
         Ok(Answer {
@@ -218,20 +218,6 @@ impl Sender {
         self.latest
             .replace(server.map(|server| (server, home.clone())));
         Ok(home.clone())
-    }
-
-    /// What the work comes to, if it does before the timer rings.
-    async fn in_time<T>(
-        &self,
-        work: Pin<&mut impl Future<Output = Result<T, Trouble>>>,
-        timer: &mut Timer,
-        what: &str,
-    ) -> Result<T, Trouble> {
-        tokio::select! {
-            biased;
-            done = work => done,
-            () = timer.as_mut() => Err(self.too_slow(what)),
-        }
     }
 
     fn too_slow(&self, what: &str) -> Trouble {
