@@ -153,3 +153,24 @@ async fn what_the_server_did_nothing_with_is_known() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_on_a_stream_is_that_stream_s_alone() {
+    on_a_worker(async {
+        let (mut server, connection) = Server::welcoming(9).await;
+        // HEADERS that end the stream, and say 200 twice.
+        let twice = [0, 0, 2, 1, 5, 0, 0, 0, 1, 0x88, 0x88];
+        let trouble = server.meets(&connection, &twice).await;
+        assert_eq!(
+            (trouble.kind, trouble.landed),
+            ("bad answer", Landed::Final)
+        );
+        // What can't be read on the connection may be about any request.
+        let (mut server, connection) = Server::welcoming(9).await;
+        let nonsense = [0, 0, 1, 4, 0, 0, 0, 0, 0, 0];
+        let trouble = server.meets(&connection, &nonsense).await;
+        let expected = ("connection lost", Landed::Maybe);
+        assert_eq!((trouble.kind, trouble.landed), expected);
+    })
+    .await;
+}
