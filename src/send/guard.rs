@@ -1,10 +1,11 @@
 //! Which addresses a host may have that the job does not name. Pure.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use http::Uri;
 
+use super::special::special_use;
 use crate::render::Hosts;
 
 /// Keeps rows and redirects away from private addresses.
@@ -39,11 +40,13 @@ impl Guard {
 
     /// Refuses the address of a host that the job does not name, if it is private.
     pub fn check(&self, host: &str, address: IpAddr) -> Result<(), String> {
-        let written = |host: &str| self.named.contains(host) || self.names(host);
-        match self.allows_private || written(host) || !is_private(address) {
-            true => Ok(()),
-            false => Err(format!(
-                "{host} has the address {address}, which is private, and comes from a row or a redirect (network.allow-private or --allow-private would allow it)"
+        if self.allows_private || self.named.contains(host) || self.names(host) {
+            return Ok(());
+        }
+        match special_use(address) {
+            None => Ok(()),
+            Some(name) => Err(format!(
+                "{host} has the address {address}, which is private ({name}), and comes from a row or a redirect (network.allow-private or --allow-private would allow it)"
             )),
         }
     }
@@ -62,43 +65,6 @@ impl Guard {
 /// A host as a socket wants it: an IPv6 address without the brackets that it has in a URL.
 pub fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
-}
-
-/// Whether an address is not one of the public internet's.
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => is_private_v4(address),
-        IpAddr::V6(address) => match address.to_ipv4() {
-            Some(inner) => is_private_v4(inner),
-            None => is_private_v6(address),
-        },
-    }
-}
-
-fn is_private_v4(address: Ipv4Addr) -> bool {
-    let [a, b, ..] = address.octets();
-    address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_unspecified()
-        || address.is_broadcast()
-        || address.is_multicast()
-        || a == 0
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 198 && (18..20).contains(&b))
-        || a >= 240
-}
-
-fn is_private_v6(address: Ipv6Addr) -> bool {
-    let [first, second, ..] = address.segments();
-    // What is translated to IPv4 may be private there.
-    let translated = (first == 0x64 && second == 0xff9b) || first == 0x2002;
-    address.is_loopback()
-        || address.is_unspecified()
-        || address.is_multicast()
-        || address.is_unique_local()
-        || address.is_unicast_link_local()
-        || translated
 }
 
 #[cfg(test)]
@@ -130,6 +96,8 @@ mod tests {
             ("fd00::1", false),
             ("::ffff:127.0.0.1", false),
             ("64:ff9b::7f00:1", false),
+            ("192.88.99.1", false),
+            ("fec0::1", false),
         ] {
             let address = address.parse().unwrap();
             assert_eq!(

@@ -23,6 +23,7 @@ mod room;
 mod route;
 mod sender;
 mod settings;
+mod special;
 mod streams;
 mod tls;
 

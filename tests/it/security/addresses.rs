@@ -76,3 +76,54 @@ fn row_14_a_name_that_flips_is_judged_by_what_it_means_now() {
     }
     assert!(inside.came().is_empty());
 }
+
+/// However a URL spells an address: what it means is looked at, not how it looks.
+#[test]
+fn row_14_an_address_is_private_in_every_spelling() {
+    let (place, inside) = (Place::new(), Recorder::start());
+    let port = inside.addr().port();
+    let spellings = [
+        "2130706433",
+        "0x7f000001",
+        "0x7f.1",
+        "017700000001",
+        "0177.0.0.1",
+        "127.1",
+        "127.0.0.1.",
+        "0",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::127.0.0.1]",
+        "[::1]",
+        "[64:ff9b::7f00:1]",
+        "[fe80::1%25lo]",
+        "LOCALHOST",
+        "localhost.",
+        "１２７.0.0.1",
+    ];
+    let rows: String = spellings.iter().map(|host| format!("{host}\n")).collect();
+    let input = place.file("rows.csv", &format!("host\n{rows}"));
+    for url in ["{{ host }}", "{{ 'http://' ~ host ~ ':PORT/' }}"] {
+        let url = match url.contains("PORT") {
+            true => url.replace("PORT", &port.to_string()),
+            false => format!("http://{url}:{port}/"),
+        };
+        let ended = run()
+            .arg("--url", &url)
+            .arg("--input", &input)
+            .flags("--retries 0 --connect-timeout 5s")
+            .exits(1);
+        let records = ended.records();
+        assert_eq!(records.len(), spellings.len());
+        for record in records {
+            // A name that means nothing here is not looked at any further.
+            let kind = record["_error"].as_str().unwrap();
+            let is_name = record["host"].as_str().unwrap().ends_with('.');
+            assert!(
+                kind == "input" || (kind == "connect" && is_name),
+                "{record}"
+            );
+        }
+    }
+    assert!(inside.came().is_empty(), "{:?}", inside.came());
+}
