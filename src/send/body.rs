@@ -15,6 +15,10 @@ use crate::late::Limit;
 /// The encodings that [`decode`] knows, as the server is told.
 pub const ACCEPTED: &str = "gzip, br, zstd, deflate";
 
+/// Encodings one in another, at most: a body that decodes to itself costs next to
+/// nothing to send, and could name thousands.
+const MOST_ENCODINGS: usize = 4;
+
 /// Reads a body to its end, or to `cap` bytes; `None` if it is too late for that.
 pub async fn read(
     mut incoming: Incoming,
@@ -60,6 +64,14 @@ pub fn decode(body: Bytes, headers: &HeaderMap, cap: u64) -> Result<Bytes, Troub
         return Ok(body);
     };
     let encodings = String::from_utf8_lossy(encodings.as_bytes()).to_ascii_lowercase();
+    let count = encodings.split(',').count();
+    if count > MOST_ENCODINGS {
+        return Err(Trouble {
+            kind: MALFORMED,
+            detail: format!("{count} encodings, one in another: more than {MOST_ENCODINGS}"),
+            landed: Landed::Final,
+        });
+    }
     encodings
         .split(',')
         .rev()
@@ -169,6 +181,14 @@ mod tests {
             "hello"
         );
         assert_eq!(decoded(Vec::new(), "gzip", 100).unwrap(), "");
+    }
+
+    #[test]
+    fn encodings_are_not_undone_without_end() {
+        let named = |count: usize| vec!["identity"; count].join(", ");
+        assert_eq!(decoded(b"a".to_vec(), &named(4), 10), Ok("a".into()));
+        let many = decoded(b"a".to_vec(), &named(5), 10);
+        assert_eq!(many, Err("bad encoding"));
     }
 
     #[test]

@@ -5,6 +5,10 @@ use crate::recorder::{Recorder, answer};
 
 mod addresses;
 mod certificates;
+mod connections;
+mod depths;
+mod documented;
+mod files;
 mod origins;
 mod surroundings;
 mod traces;
