@@ -74,8 +74,9 @@ enum Errand {
     Own,
     /// A row's, redirected elsewhere: it is not.
     Foreign,
-    /// A token's: it has its own signature, and its answer is not for showing.
-    Token,
+    /// A token's: it has its own signature, and its answer is not for showing. It is
+    /// foreign unless the token's server is the one that the job names.
+    Token(Trust),
 }
 
 impl Errand {
@@ -196,6 +197,11 @@ impl Walk {
     ) -> Result<Result<Answer, Failure>, Stopped> {
         loop {
             let outcome = pin!(self.attempt(request, terms, seen)).await?;
+            if let Some(pause) = seen.refused_elsewhere.take() {
+                let _waits = self.waits(Cause::Backoff);
+                self.unless_stopped(tokio::time::sleep(pause)).await?;
+                continue;
+            }
             if std::mem::take(&mut seen.refused) {
                 // The gate is closed: that is where the row waits.
                 seen.take_back();
@@ -250,7 +256,7 @@ impl Walk {
             let trust = match terms.errand {
                 Errand::Own => Trust::Own,
                 Errand::Foreign => Trust::Foreign,
-                Errand::Token => return Ok(Ok(answer)),
+                Errand::Token(_) => return Ok(Ok(answer)),
             };
             let transport = &self.step().transport;
             match redirect::next(&request, trust, &answer) {

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use super::{Errand, Seen, Walk};
 use crate::judge::signals::{Heard, Signal, signals};
-use crate::judge::{Closes, Meaning, Ruling};
+use crate::judge::{Closes, Meaning, Rules, Ruling};
 use crate::limit::{Permit, Told};
+use crate::send::redirect::Trust;
 use crate::send::{Answer, Head, Landed, Trouble};
 
 impl Walk {
@@ -21,6 +22,10 @@ impl Walk {
         seen: &mut Seen,
     ) -> Result<Head, Trouble> {
         match &head {
+            Ok(head) if errand == Errand::Token(Trust::Foreign) => {
+                self.live().answered();
+                self.hear_elsewhere(permit, head, seen);
+            }
             Ok(head) => {
                 // Other servers know nothing of this one's limits.
                 let now = self.run.calendar_now();
@@ -85,6 +90,28 @@ impl Walk {
         }
     }
 
+    /// The token's server is another one than the API's: its refusals say nothing of the
+    /// API's limits, and the job's rules nothing of its answers.
+    fn hear_elsewhere(&self, permit: &mut Permit, head: &Head, seen: &mut Seen) {
+        let (status, headers) = (head.status(), head.headers());
+        permit.answered();
+        let Ruling::Refused(_, _, pause) =
+            Rules::GENERAL.of_head(status, headers, self.run.calendar_now())
+        else {
+            return;
+        };
+        self.live().refused();
+        seen.refusals_elsewhere += 1;
+        if let Some(why) = self.step().judge.too_long(pause, seen.refusals_elsewhere) {
+            let why = format!("no token can be had: {why}");
+            self.run.stop.ask(Reason::Trouble(
+                why + &resume_after(pause, self.run.calendar_now()),
+            ));
+        }
+        let unsaid = || unsaid_pause(seen.refusals_elsewhere);
+        seen.refused_elsewhere = Some(pause.unwrap_or_else(unsaid));
+    }
+
     /// Tells the gate what an answer says about the limit. Gives whether it was
     /// a refusal.
     fn carry_out(&self, permit: &mut Permit, status: StatusCode, ruling: Ruling) -> bool {
@@ -125,6 +152,12 @@ impl Walk {
         }
         true
     }
+}
+
+/// How long to wait after so many refusals that name no pause: 1 s, then twice as long
+/// each time, and no longer than 64 s.
+fn unsaid_pause(refusals: u32) -> Duration {
+    Duration::from_secs(1 << refusals.saturating_sub(1).min(6))
 }
 
 /// When the server will take more, if it says so.

@@ -5,13 +5,14 @@ use std::pin::pin;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Uri};
 
 use super::{Break, Errand, Seen, Stopped, Terms, Walk};
 use crate::auth::Tokens;
 use crate::causes::Cause;
 use crate::judge::Tries;
 use crate::limit::{Ask, Permit};
+use crate::send::redirect::{self, Trust};
 use crate::send::{Answer, Landed, Lease, Trouble};
 use crate::threads;
 
@@ -36,7 +37,7 @@ impl Walk {
             return pin!(self.ready(request.uri(), terms.ask)).await;
         };
         loop {
-            Box::pin(self.fetch_token(tokens, terms.ask, seen)).await?;
+            Box::pin(self.fetch_token(tokens, (request.uri(), terms.ask), seen)).await?;
             let (lease, mut permit) = self.ready(request.uri(), terms.ask).await?;
             if tokens.is_fresh(Instant::now()) {
                 return Ok((lease, permit));
@@ -49,7 +50,7 @@ impl Walk {
     async fn fetch_token(
         &self,
         tokens: &Tokens,
-        ask: &Ask,
+        (api, ask): (&Uri, &Ask),
         seen: &mut Seen,
     ) -> Result<(), Stopped> {
         if tokens.is_fresh(Instant::now()) {
@@ -59,41 +60,45 @@ impl Walk {
         if tokens.is_fresh(Instant::now()) {
             return Ok(());
         }
-        let fetched = match tokens.request() {
-            Err(why) => Err(why),
-            Ok(request) => self
-                .token_answer(&request, ask, seen)
-                .await?
-                .and_then(|answer| {
-                    let accepted = tokens.accept(&answer.body, Instant::now());
-                    accepted.map_err(|why| format!("its answer is of no use: {why}"))
-                }),
-        };
-        fetched.map_err(|why| self.no_token(tokens, &why))
+        let request = tokens
+            .request()
+            .map_err(|why| self.no_token(tokens, &why))?;
+        let trust = redirect::trust(tokens.uri(), api);
+        let answer = self.token_answer(&request, (ask, trust), seen).await?;
+        let accepted = answer.and_then(|answer| {
+            let accepted = tokens.accept(&answer.body, Instant::now());
+            accepted.map_err(|why| format!("its answer is of no use: {why}"))
+        });
+        accepted.map_err(|why| self.no_token(tokens, &why))
     }
 
     async fn token_answer(
         &self,
         request: &Request<Bytes>,
-        ask: &Ask,
+        (ask, trust): (&Ask, Trust),
         of_row: &mut Seen,
     ) -> Result<Result<Answer, String>, Stopped> {
         let mut seen = Seen::default();
         // It counts as the row's request does, whose limits are the only ones known.
         let terms = Terms {
             ask,
-            errand: Errand::Token,
+            errand: Errand::Token(trust),
         };
         // Each fetch leads to an attempt, whose type would have no end.
         let asked = Box::pin(self.ask(request, terms, Tries::repeatable(), &mut seen));
         let asked = asked.await?;
         of_row.arrived.append(&mut seen.arrived);
-        Ok(asked.map_err(|failure| format!("{}: {}", failure.kind, failure.detail)))
+        Ok(asked.map_err(|failure| {
+            format!(
+                "{}: {}; check auth.client-id, auth.client-secret and auth.refresh-token (--auth)",
+                failure.kind, failure.detail
+            )
+        }))
     }
 
     fn no_token(&self, tokens: &Tokens, why: &str) -> Stopped {
         self.stop(format!(
-            "no token could be had from {}: {why}; check auth.client-id, auth.client-secret and auth.refresh-token (--auth)",
+            "no token could be had from {}: {why}",
             tokens.uri()
         ))
     }

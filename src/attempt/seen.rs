@@ -24,6 +24,11 @@ pub(super) struct Seen {
     pub renewed: bool,
     /// Whether the last answer was a refusal: it costs no try.
     pub refused: bool,
+    /// How long to wait, if the last answer was a refusal by a server that has no part
+    /// in the job's limits.
+    pub refused_elsewhere: Option<Duration>,
+    /// How many of these there were in a row.
+    pub refusals_elsewhere: u32,
 }
 
 impl Seen {

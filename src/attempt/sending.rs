@@ -89,7 +89,7 @@ impl Walk {
         seen.arrived.extend(self.arrived(&permit));
         seen.latency = Some(time.elapsed());
         let answer = answer?;
-        if terms.errand == Errand::Token {
+        if matches!(terms.errand, Errand::Token(_)) {
             return Ok(answer);
         }
         for (unit, cost) in self.step().settler.costs(&answer.body) {

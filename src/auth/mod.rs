@@ -16,6 +16,7 @@ use crate::render::{Known, SecretHeader};
 
 mod basic;
 mod bearer;
+mod granted;
 mod hash;
 mod header;
 mod hmac;

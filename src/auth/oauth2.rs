@@ -10,16 +10,20 @@ use std::time::{Duration, Instant, SystemTime};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{Request, Uri};
 use serde::Deserialize;
-use serde_json::Value;
 
+use super::granted::Granted;
 use super::settings::{Part, wrong};
 use super::{Scheme, add, set};
 use crate::error::Error;
 use crate::render::{Standing, percent_encode};
 use crate::secret::{Secret, Secrets};
+
+/// After so many tokens in a row that expired before anything was signed with them, no
+/// other is fetched.
+const UNUSED: u32 = 3;
 
 /// A token is renewed so long before it expires, or a fifth of its life if that is less.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -70,6 +74,8 @@ struct State {
     worked: bool,
     /// Whether the server takes the current one no more.
     spent: bool,
+    /// How many were fetched since one was signed with.
+    unused: u32,
 }
 
 struct Token {
@@ -112,6 +118,7 @@ pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
             edition: 0,
             worked: false,
             spent: false,
+            unused: 0,
         }),
         turn: tokio::sync::Mutex::default(),
     }))
@@ -165,8 +172,13 @@ impl Tokens {
     /// The request for a new token.
     ///
     /// # Errors
-    /// Which setting can't be sent.
+    /// Which setting can't be sent, or that no token lives long enough.
     pub fn request(&self) -> Result<Request<Bytes>, String> {
+        if self.state().unused >= UNUSED {
+            return Err(format!(
+                "its last {UNUSED} tokens had expired before a request had its turn under the limits: have the server give tokens that live longer"
+            ));
+        }
         let mut form = Vec::new();
         match &self.state().refresh {
             None => form.push(("grant_type", "client_credentials".to_owned())),
@@ -222,26 +234,26 @@ impl Tokens {
     /// Takes the server's answer that came at `now`.
     ///
     /// # Errors
-    /// Why it holds no token.
+    /// Why it holds no token, and what to do.
     pub fn accept(&self, body: &[u8], now: Instant) -> Result<(), String> {
-        let answer: Value =
-            serde_json::from_slice(body).map_err(|error| format!("it is not JSON: {error}"))?;
-        let text = |name: &str| answer.get(name).and_then(Value::as_str);
-        let token = text("access_token").ok_or("it has no access_token")?;
-        HeaderValue::from_str(token).map_err(|_| "its access_token can't be sent in a header")?;
-        self.secrets.add(token);
+        let granted = Granted::read(body)?;
+        self.secrets.add(&granted.access);
         let mut state = self.state();
-        if let Some(refresh) = text("refresh_token") {
-            self.secrets.add(refresh);
+        if let Some(refresh) = granted.refresh {
+            self.secrets.add(&refresh);
             if state.refresh.is_some() {
                 state.refresh = Some(Refresh::OfServer(Secret::new(refresh)));
             }
         }
         state.token = Some(Token {
-            text: Secret::new(token),
-            until: lifetime(&answer).map(|life| now + life - MARGIN.min(life / 5)),
+            text: Secret::new(granted.access),
+            // A time that no clock can show never comes.
+            until: granted
+                .life
+                .and_then(|life| now.checked_add(life - MARGIN.min(life / 5))),
         });
         state.edition += 1;
+        state.unused += 1;
         state.worked = false;
         state.spent = false;
         Ok(())
@@ -261,20 +273,14 @@ impl Refresh {
     }
 }
 
-/// Seconds, which some servers write as a text.
-fn lifetime(answer: &Value) -> Option<Duration> {
-    let life = answer.get("expires_in")?;
-    let seconds = life.as_f64().or_else(|| life.as_str()?.parse().ok())?;
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
 impl Scheme for Tokens {
     fn adds(&self) -> Vec<String> {
         vec![AUTHORIZATION.to_string()]
     }
 
     fn sign(&self, request: &mut Request<Bytes>, _: SystemTime) -> Result<(), String> {
-        let state = self.state();
+        let mut state = self.state();
+        state.unused = 0;
         let token = state.token.as_ref().ok_or("there is no token")?;
         let value = format!("Bearer {}", token.text.expose());
         set(request.headers_mut(), &AUTHORIZATION, &value)
@@ -288,6 +294,8 @@ impl Scheme for Tokens {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use serde_json::Value;
 
     use super::*;
     use crate::render::Known;
@@ -373,5 +381,35 @@ mod tests {
         assert!(tokens.refused(first), "another has fetched a new one");
         assert!(!tokens.refused(tokens.edition()));
         assert!(tokens.accept(b"{}", now).is_err());
+    }
+
+    #[test]
+    fn tokens_that_expire_unused_are_not_fetched_without_end() {
+        let scheme = scheme(serde_json::json!({}));
+        let (tokens, now) = (scheme.tokens().unwrap(), Instant::now());
+        let mut request = Request::get("https://h").body(Bytes::new()).unwrap();
+        for _ in 0..10 {
+            tokens.accept(&answer("t", 1), now).unwrap();
+            tokens.request().unwrap();
+            scheme.sign(&mut request, SystemTime::now()).unwrap();
+        }
+        for _ in 0..UNUSED {
+            tokens.request().unwrap();
+            tokens.accept(&answer("t", 1), now).unwrap();
+        }
+        let why = tokens.request().unwrap_err();
+        assert!(
+            why.contains("its last 3 tokens had expired before"),
+            "{why}"
+        );
+    }
+
+    #[test]
+    fn a_token_may_live_longer_than_any_clock() {
+        let scheme = scheme(serde_json::json!({}));
+        let (tokens, now) = (scheme.tokens().unwrap(), Instant::now());
+        let long = br#"{"access_token": "t", "expires_in": 1e18}"#;
+        tokens.accept(long, now).unwrap();
+        assert!(tokens.is_fresh(now + Duration::from_secs(1_000_000)));
     }
 }

@@ -86,6 +86,9 @@ struct Checked {
 }
 
 impl Rules {
+    /// What holds everywhere.
+    pub const GENERAL: Rules = Rules { rules: Vec::new() };
+
     /// Compiles what is jq in them.
     ///
     /// # Errors

@@ -16,6 +16,15 @@ pub enum Trust {
     Foreign,
 }
 
+/// What may be trusted to one address because it may be to the other.
+#[must_use]
+pub fn trust(to: &Uri, own: &Uri) -> Trust {
+    match Origin::of(to) == Origin::of(own) {
+        true => Trust::Own,
+        false => Trust::Foreign,
+    }
+}
+
 /// The request that an answer redirects to; `None` if it doesn't, or nowhere we would go.
 #[must_use]
 pub fn next(

@@ -74,6 +74,7 @@ mod summary;
 mod syscalls;
 mod tables;
 mod tls;
+mod tokens;
 mod unknown;
 mod verdicts;
 mod verify;
