@@ -2,19 +2,24 @@
 //! secrets renewed when the server refuses them.
 
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
 
 use super::{Break, Errand, Seen, Stopped, Terms, Walk};
-use crate::auth::Tokens;
+use crate::auth::{RefreshLock, Tokens};
 use crate::causes::Cause;
 use crate::judge::Tries;
 use crate::limit::{Ask, Permit};
 use crate::send::redirect::{self, Trust};
 use crate::send::{Answer, Landed, Lease, Trouble};
 use crate::threads;
+
+/// How long another run may keep a refresh token: as long as it takes to fetch a token.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is looked whether it still does.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Which credentials an attempt was signed with.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,6 +65,7 @@ impl Walk {
         if tokens.is_fresh(Instant::now()) {
             return Ok(());
         }
+        let _held = self.hold(tokens).await?;
         let request = tokens
             .request()
             .map_err(|why| self.no_token(tokens, &why))?;
@@ -70,6 +76,27 @@ impl Walk {
             accepted.map_err(|why| format!("its answer is of no use: {why}"))
         });
         accepted.map_err(|why| self.no_token(tokens, &why))
+    }
+
+    /// Waits until no other run uses the same refresh token.
+    async fn hold(&self, tokens: &Tokens) -> Result<RefreshLock, Stopped> {
+        let begin = Instant::now();
+        loop {
+            let held = tokens.hold().map_err(|why| self.no_token(tokens, &why))?;
+            if let Some(held) = held {
+                return Ok(held);
+            }
+            if begin.elapsed() >= PATIENCE {
+                let why = format!(
+                    "another run has kept {} (auth.refresh-token or --auth) locked for {}: wait for its end, or stop it",
+                    tokens.refresh_path().unwrap_or_default(),
+                    humantime::format_duration(PATIENCE)
+                );
+                return Err(self.no_token(tokens, &why));
+            }
+            let _waits = self.waits(Cause::Server);
+            self.unless_stopped(tokio::time::sleep(LOOK_EVERY)).await?;
+        }
     }
 
     async fn token_answer(

@@ -11,8 +11,8 @@ pub struct Granted {
     pub access: String,
     /// The refresh token for the next time, if there is another.
     pub refresh: Option<String>,
-    /// How long the access token lives, if the answer says so.
-    pub life: Option<Duration>,
+    /// How long the access token lives, if the answer says so; why it is dead, if it is.
+    pub life: Result<Option<Duration>, String>,
 }
 
 /// How much of an error's description is shown.
@@ -33,7 +33,7 @@ impl Granted {
             |_| "its access_token can't be sent in a header: check auth.token-url (--auth)",
         )?;
         Ok(Granted {
-            life: life(&answer)?,
+            life: life(&answer),
             access: access.to_owned(),
             refresh: text("refresh_token")
                 .filter(|token| !token.is_empty())
@@ -111,7 +111,7 @@ mod tests {
     fn life(expires_in: &str) -> Result<Option<f64>, String> {
         let answer = format!(r#"{{"access_token": "t", "expires_in": {expires_in}}}"#);
         let granted = Granted::read(answer.as_bytes())?;
-        Ok(granted.life.map(|life| life.as_secs_f64()))
+        Ok(granted.life?.map(|life| life.as_secs_f64()))
     }
 
     #[test]
@@ -132,7 +132,7 @@ mod tests {
         ] {
             assert_eq!(life(written), Ok(seconds), "{written}");
         }
-        assert!(Granted::read(b"{\"access_token\": \"t\"}").is_ok_and(|it| it.life.is_none()));
+        assert!(Granted::read(b"{\"access_token\": \"t\"}").is_ok_and(|it| it.life == Ok(None)));
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
         let granted = Granted::read(form).ok().unwrap();
         assert_eq!(granted.access, "a+b");
         assert_eq!(granted.refresh.as_deref(), Some("r"));
-        assert_eq!(granted.life, Some(Duration::from_secs(3600)));
+        assert_eq!(granted.life, Ok(Some(Duration::from_secs(3600))));
         let why = Granted::read(b"error=invalid_scope").err().unwrap();
         assert_eq!(why, "it says invalid_scope: check auth.scope (--auth)");
     }

@@ -22,10 +22,11 @@ mod header;
 mod hmac;
 mod oauth2;
 mod pool;
+mod refresh;
 mod settings;
 mod sigv4;
 
-pub use oauth2::Tokens;
+pub use oauth2::{RefreshLock, Tokens};
 use pool::Pool;
 use settings::Part;
 

@@ -4,6 +4,7 @@
 //! it expires, and when a server that took it before refuses it. Fetching is the
 //! walk's work, since such requests pass the gate like all others.
 
+use std::fs::File;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +16,7 @@ use http::{Request, Uri};
 use serde::Deserialize;
 
 use super::granted::Granted;
+use super::refresh::TokenFile;
 use super::settings::{Part, wrong};
 use super::{Scheme, add, set};
 use crate::error::Error;
@@ -76,6 +78,8 @@ struct State {
     spent: bool,
     /// How many were fetched since one was signed with.
     unused: u32,
+    /// Why a new refresh token is lost when this run ends, if so.
+    lost: Option<String>,
 }
 
 struct Token {
@@ -83,10 +87,22 @@ struct Token {
     until: Option<Instant>,
 }
 
-enum Refresh {
-    OfJob(Standing),
-    /// The server gave another in its place.
-    OfServer(Secret),
+struct Refresh {
+    place: RefreshPlace,
+    /// The last one that the server gave, unless it is in its place.
+    given: Option<Secret>,
+    /// The one that was sent last.
+    sent: Option<Secret>,
+}
+
+/// No other run uses the same file's refresh token as long as this lives.
+pub struct RefreshLock(#[expect(dead_code, reason = "it is let go with it")] Option<File>);
+
+/// Where the refresh token is read.
+enum RefreshPlace {
+    /// In the job, or where its templates have it from. None can be put there.
+    Job(Standing),
+    File(TokenFile),
 }
 
 pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
@@ -104,7 +120,10 @@ pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
             fields.push((name, part.plain(name, text)?));
         }
     }
-    let refresh = part.hidden_if("refresh-token", settings.refresh_token.as_ref())?;
+    let refresh = settings
+        .refresh_token
+        .map(|text| Refresh::build(part, &text))
+        .transpose()?;
     Ok(Box::new(Tokens {
         uri,
         client_id: part.plain("client-id", &settings.client_id)?,
@@ -114,11 +133,12 @@ pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
         secrets: part.known.vault.secrets().clone(),
         state: Mutex::new(State {
             token: None,
-            refresh: refresh.map(Refresh::OfJob),
+            refresh,
             edition: 0,
             worked: false,
             spent: false,
             unused: 0,
+            lost: None,
         }),
         turn: tokio::sync::Mutex::default(),
     }))
@@ -180,11 +200,14 @@ impl Tokens {
             ));
         }
         let mut form = Vec::new();
-        match &self.state().refresh {
+        match &mut self.state().refresh {
             None => form.push(("grant_type", "client_credentials".to_owned())),
             Some(refresh) => {
+                let token = refresh.get()?;
+                self.secrets.add(token.expose());
                 form.push(("grant_type", "refresh_token".to_owned()));
-                form.push(("refresh_token", refresh.get()?.expose().to_owned()));
+                form.push(("refresh_token", token.expose().to_owned()));
+                refresh.sent = Some(token);
             }
         }
         for (name, text) in &self.fields {
@@ -231,6 +254,48 @@ impl Tokens {
         Ok(())
     }
 
+    /// Keeps other runs from using the refresh token of the same file while a token is
+    /// fetched; none if another run does just now.
+    ///
+    /// # Errors
+    /// Why the file can't be locked.
+    pub fn hold(&self) -> Result<Option<RefreshLock>, String> {
+        match self.token_file(TokenFile::hold) {
+            None => Ok(Some(RefreshLock(None))),
+            Some(held) => Ok(held?.map(|file| RefreshLock(Some(file)))),
+        }
+    }
+
+    /// The file of the refresh token for people, if it has one.
+    #[must_use]
+    pub fn refresh_path(&self) -> Option<String> {
+        self.token_file(|file| file.path().display().to_string())
+    }
+
+    /// Why a new refresh token would be lost, if so.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        match self.state().refresh.as_ref().map(|it| &it.place)? {
+            RefreshPlace::File(file) => file.note(),
+            RefreshPlace::Job(_) => Some(
+                "if the server gives a new refresh token with each access token, it is lost when the run ends, and the next run is locked out: auth.refresh-token = \"file:PATH\" (--auth) reads it from a file, and keeps the new one there".into(),
+            ),
+        }
+    }
+
+    /// Why a new refresh token is lost when this run ends, if so.
+    #[must_use]
+    pub fn lost(&self) -> Option<String> {
+        self.state().lost.clone()
+    }
+
+    fn token_file<T>(&self, of: impl FnOnce(&TokenFile) -> T) -> Option<T> {
+        match self.state().refresh.as_ref().map(|it| &it.place) {
+            Some(RefreshPlace::File(file)) => Some(of(file)),
+            _ => None,
+        }
+    }
+
     /// Takes the server's answer that came at `now`.
     ///
     /// # Errors
@@ -239,18 +304,20 @@ impl Tokens {
         let granted = Granted::read(body)?;
         self.secrets.add(&granted.access);
         let mut state = self.state();
-        if let Some(refresh) = granted.refresh {
-            self.secrets.add(&refresh);
-            if state.refresh.is_some() {
-                state.refresh = Some(Refresh::OfServer(Secret::new(refresh)));
-            }
+        if let Some(given) = granted.refresh {
+            self.secrets.add(&given);
+            // It is kept before the access token that came with it is of use.
+            let kept = match &mut state.refresh {
+                Some(refresh) => refresh.keep(Secret::new(given)),
+                None => Ok(()),
+            };
+            state.lost = kept.err();
         }
+        let life = granted.life?;
         state.token = Some(Token {
             text: Secret::new(granted.access),
             // A time that no clock can show never comes.
-            until: granted
-                .life
-                .and_then(|life| now.checked_add(life - MARGIN.min(life / 5))),
+            until: life.and_then(|life| now.checked_add(life - MARGIN.min(life / 5))),
         });
         state.edition += 1;
         state.unused += 1;
@@ -265,11 +332,51 @@ impl Tokens {
 }
 
 impl Refresh {
+    fn build(part: &Part<'_>, text: &str) -> Result<Refresh, Error> {
+        const KEY: &str = "refresh-token";
+        let place = match TokenFile::of(text).map_err(|why| wrong(KEY, why))? {
+            Some(file) => {
+                let token = file.read().map_err(|why| wrong(KEY, why))?;
+                part.known.vault.secrets().add(token.expose());
+                RefreshPlace::File(file)
+            }
+            None => RefreshPlace::Job(part.hidden(KEY, text)?),
+        };
+        Ok(Refresh {
+            place,
+            given: None,
+            sent: None,
+        })
+    }
+
+    /// The current one. In a file it may be another run's.
     fn get(&self) -> Result<Secret, String> {
-        match self {
-            Refresh::OfJob(text) => text.get(),
-            Refresh::OfServer(text) => Ok(text.clone()),
+        match (&self.given, &self.place) {
+            (Some(given), _) => Ok(given.clone()),
+            (None, RefreshPlace::Job(text)) => text.get(),
+            (None, RefreshPlace::File(file)) => {
+                let token = file.read();
+                token.map_err(|why| format!("auth.refresh-token (--auth): {why}"))
+            }
         }
+    }
+
+    /// The server gave this one. The error is why it is lost when the run ends.
+    fn keep(&mut self, given: Secret) -> Result<(), String> {
+        if self.given.is_none() && self.sent.as_ref() == Some(&given) {
+            return Ok(());
+        }
+        const LOST: &str = "the server gave a new refresh token, which is lost now that the run has ended: log in anew for the next run";
+        let kept = match &self.place {
+            RefreshPlace::Job(_) => Err(format!(
+                "{LOST}, and give auth.refresh-token = \"file:PATH\" (--auth), which keeps new ones"
+            )),
+            RefreshPlace::File(file) => file
+                .replace(given.expose())
+                .map_err(|why| format!("{LOST}; {why}")),
+        };
+        self.given = kept.is_err().then_some(given);
+        kept
     }
 }
 

@@ -63,6 +63,12 @@ pub fn carry_out(plan: Plan, show: &Show) -> Result<(Exit, Report), Error> {
         _ if show.quiet => {}
         _ => tell(&report, show),
     }
+    for warning in run.warnings() {
+        say::note(&format!(
+            "throng: WARNING: {}",
+            throng::report::escape(&warning)
+        ));
+    }
     write_summary(&report, show)?;
     Ok((
         Exit::of_run(reason.as_ref(), report.rows.all_failed()),

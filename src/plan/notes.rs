@@ -4,6 +4,7 @@ use http::Uri;
 use serde_json::Value;
 
 use super::{Job, Step};
+use crate::auth::Tokens;
 use crate::crew::Crew;
 use crate::limit::{Counting, Limit};
 use crate::pages::Pages;
@@ -38,6 +39,7 @@ pub fn of(job: &Job, step: &Step) -> Vec<String> {
                 .map(fixed_step),
         )
         .chain(proxies)
+        .chain(step.signer.tokens().and_then(Tokens::note))
         .chain(literals(job))
         .collect()
 }
@@ -79,10 +81,16 @@ fn literals(job: &Job) -> Vec<String> {
         .iter()
         .flat_map(|(part, map)| map.iter().map(move |(name, value)| (part, name, value)));
     all.filter(|(_, name, value)| looks_like_key(name) && is_literal(value))
+        .filter(|(part, _, value)| **part != "auth" || !is_file(value))
         .map(|(part, name, _)| {
             format!("{part}.{name} holds what looks like a key: {{{{ env.NAME }}}} or {{{{ secret.NAME }}}} keeps it out of files and of the shell's history")
         })
         .collect()
+}
+
+/// Where a refresh token is kept.
+fn is_file(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.starts_with("file:"))
 }
 
 fn is_literal(value: &Value) -> bool {

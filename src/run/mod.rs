@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::attempt::Shared;
+use crate::auth::Tokens;
 use crate::causes::Balance;
 use crate::chance::Chance;
 use crate::error::Error;
@@ -92,6 +93,19 @@ impl Run {
     #[must_use]
     pub fn stop(&self) -> &Stop {
         &self.shared.stop
+    }
+
+    /// What the user must know of its end, whatever the report is like: refresh tokens
+    /// that no run after this one will know.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let plan = self.plan();
+        let later = plan.later.iter().map(|later| &later.step);
+        let steps = std::iter::once(&plan.step).chain(later);
+        let tokens = steps.filter_map(|step| step.signer.tokens());
+        let mut lost: Vec<String> = tokens.filter_map(Tokens::lost).collect();
+        lost.dedup();
+        lost
     }
 
     /// Takes every row to its record, on this thread and the workers'. Returns when

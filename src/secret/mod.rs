@@ -17,6 +17,7 @@ mod text;
 mod vault;
 
 pub use hidden::Secrets;
+pub(crate) use source::Source;
 pub use text::Secret;
 pub use vault::Vault;
 

@@ -8,12 +8,16 @@ use crate::harness::{Place, Throng, each, run};
 use crate::recorder::{Came, Recorder, answer, json};
 
 /// A job of so many rows for this API, with tokens from that server.
-fn ask(place: &Place, (api, login): (&str, &str), rows: usize) -> Throng {
+fn ask(place: &Place, servers: (&str, &str), rows: usize) -> Throng {
+    job(place, servers, rows).flags("--workers 2 --concurrency 8")
+}
+
+fn job(place: &Place, (api, login): (&str, &str), rows: usize) -> Throng {
     let rows: String = (0..rows).map(|n| format!("{n}\n")).collect();
     run()
         .arg("--url", &format!("{api}/{{{{ line }}}}"))
         .arg("--input", &place.file("rows.txt", &rows))
-        .flags("--auth kind=oauth2 --auth client-id=me --workers 2 --concurrency 8")
+        .flags("--auth kind=oauth2 --auth client-id=me")
         .arg("--auth", &format!("token-url={login}/token"))
 }
 
@@ -141,4 +145,122 @@ fn a_pause_for_tokens_that_is_too_long_ends_the_run() {
     job.exits(3)
         .says("no token can be had: the server asks to be left alone for 1s");
     assert_eq!((tokens(&login), api.came().len()), (1, 0));
+}
+
+/// A server that takes each refresh token once and gives the next: `r1`, `r2`, ...
+/// Each access token lasts for so many requests.
+fn rotating(lasts: usize) -> Recorder {
+    let given = Arc::new(AtomicUsize::new(0));
+    let used = AtomicUsize::new(0);
+    Recorder::answering(move |came| {
+        let now = given.load(Ordering::SeqCst);
+        if !is_token(came) {
+            let fits = came.header("authorization") == Some(&format!("Bearer access-token-{now}"));
+            return match fits && used.fetch_add(1, Ordering::SeqCst) < lasts {
+                true => json("{}"),
+                false => answer("401 Unauthorized", &[], "expired"),
+            };
+        }
+        if !came
+            .text()
+            .contains(&format!("refresh_token=s3cret-refresh-{now}&"))
+        {
+            return answer("400 Bad Request", &[], r#"{"error": "invalid_grant"}"#);
+        }
+        given.store(now + 1, Ordering::SeqCst);
+        used.store(0, Ordering::SeqCst);
+        json(&format!(
+            r#"{{"access_token": "access-token-{0}", "refresh_token": "s3cret-refresh-{0}"}}"#,
+            now + 1
+        ))
+    })
+}
+
+fn refreshing(place: &Place, server: &Recorder, rows: usize, token: &str) -> Throng {
+    job(place, (&server.url(), &server.url()), rows)
+        .arg("--auth", &format!("refresh-token={token}"))
+        .flags("--workers 1 --concurrency 1")
+}
+
+const LOST: &str = "the server gave a new refresh token, which is lost now that the run has ended";
+
+#[test]
+fn a_new_refresh_token_is_kept_for_the_next_run() {
+    let (place, server) = (Place::new(), rotating(10));
+    place.file("real", "s3cret-refresh-0\n");
+    std::os::unix::fs::symlink(place.path("real"), place.path("token")).unwrap();
+    let token = format!("file:{}", place.path("token"));
+    let mut renewed = 0;
+    for _ in 0..3 {
+        let ended = refreshing(&place, &server, 25, &token).exits(0);
+        let shown = format!("{}{}", ended.stdout, ended.stderr);
+        assert!(
+            !shown.contains("s3cret") && !shown.contains("lost"),
+            "{shown}"
+        );
+        assert!(!shown.contains("looks like a key"), "{shown}");
+        assert!(tokens(&server) >= renewed + 3);
+        renewed = tokens(&server);
+        assert_eq!(place.read("real"), format!("s3cret-refresh-{renewed}\n"));
+    }
+    assert!(std::path::Path::new(&place.path("token")).is_symlink());
+}
+
+#[test]
+fn two_runs_share_a_refresh_token() {
+    let (place, server) = (Place::new(), rotating(usize::MAX));
+    let token = format!("file:{}", place.file("token", "s3cret-refresh-0"));
+    // Each token ends the one before: both runs fetch again and again.
+    let job = || refreshing(&place, &server, 40, &token).flags("--rate 50/1s");
+    let both = [job().start(), job().start()];
+    for running in both {
+        let ended = running.ends();
+        let refused = ended.stderr.contains("invalid_grant") || ended.stderr.contains("lost");
+        assert!(!refused, "{}", ended.stderr);
+    }
+    let last = tokens(&server);
+    assert!(last >= 2);
+    assert_eq!(place.read("token"), format!("s3cret-refresh-{last}\n"));
+}
+
+#[test]
+fn a_new_refresh_token_that_can_not_be_kept_is_said() {
+    let (place, server) = (Place::new(), rotating(usize::MAX));
+    let before = "if the server gives a new refresh token with each access token, it is lost";
+    let ended = refreshing(&place, &server, 5, "{{ env.TOKEN }}")
+        .env("TOKEN", "s3cret-refresh-0")
+        .exits(0);
+    ended.says(before).says(LOST).says("file:PATH");
+    assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
+
+    // A server that gives no new one has nothing to lose.
+    let same = granting(r#"{"access_token": "t", "refresh_token": "s3cret-refresh-0"}"#);
+    let ended = refreshing(&place, &same, 5, "{{ env.TOKEN }}")
+        .env("TOKEN", "s3cret-refresh-0")
+        .exits(0);
+    assert!(!ended.stderr.contains(LOST), "{}", ended.stderr);
+
+    // A directory lies where the new file would.
+    let server = rotating(usize::MAX);
+    let token = format!("file:{}", place.file("token", "s3cret-refresh-0"));
+    std::fs::create_dir(place.path("token.new")).unwrap();
+    let ended = refreshing(&place, &server, 5, &token).exits(0);
+    ended.says(LOST).says("token can't be replaced: ");
+    assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
+
+    let none = refreshing(&place, &server, 5, "file:/no/such");
+    none.exits(2)
+        .says("auth.refresh-token (--auth): /no/such can't be read");
+}
+
+#[test]
+fn a_token_that_is_dead_on_arrival_loses_no_refresh_token() {
+    let place = Place::new();
+    let server =
+        granting(r#"{"access_token": "t", "expires_in": 0, "refresh_token": "s3cret-refresh-1"}"#);
+    let token = format!("file:{}", place.file("token", "s3cret-refresh-0"));
+    refreshing(&place, &server, 5, &token)
+        .exits(3)
+        .says("dead on arrival");
+    assert_eq!(place.read("token"), "s3cret-refresh-1\n");
 }
