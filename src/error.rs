@@ -42,6 +42,15 @@ impl Error {
         }
     }
 
+    /// The same error in other words.
+    #[must_use]
+    pub(crate) fn map(self, change: impl FnOnce(String) -> String) -> Error {
+        Error {
+            kind: self.kind,
+            message: change(self.message),
+        }
+    }
+
     /// Whether the plan is to be mended or the run to be repeated.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

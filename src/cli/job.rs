@@ -68,6 +68,7 @@ impl Arguments {
             "request": self.request.tree(),
             "auth": self.auth.auth_tree(),
             "secrets": self.auth.secrets_tree(),
+            "env": self.auth.env_tree(),
             "api": self.api,
             "limit": self.limit.tree().map_err(Error::plan)?,
             "workers": self.workers.tree(),

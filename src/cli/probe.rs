@@ -133,6 +133,7 @@ impl Arguments {
                 "request": self.request.tree(),
                 "auth": self.auth.auth_tree(),
                 "secrets": self.auth.secrets_tree(),
+                "env": self.auth.env_tree(),
                 "network": self.network.tree(),
                 "tls": self.tls.tree(),
             }))?

@@ -151,8 +151,8 @@ fn walk_fields(
     json: &mut Jiter<'_>,
     found: &mut Found,
 ) -> Result<Walk, Unusual> {
-    let wanted = |key: &[u8]| fields.iter().find(|(name, _)| name.as_bytes() == key);
-    let mut next = json.next_object_bytes()?.map(wanted);
+    let wanted = |key: &[u8]| wanted(fields, key);
+    let mut next = json.next_object_bytes()?.map(wanted).transpose()?;
     while let Some(field) = next {
         let first = json.peek()?;
         match field {
@@ -164,9 +164,20 @@ fn walk_fields(
                 }
             }
         }
-        next = json.next_key_bytes()?.map(wanted);
+        next = json.next_key_bytes()?.map(wanted).transpose()?;
     }
     Ok(Walk::On)
+}
+
+/// The field of this name, as it is written; one with escapes may be any of them.
+fn wanted<'a>(
+    fields: &'a [(String, Node)],
+    key: &[u8],
+) -> Result<Option<&'a (String, Node)>, Unusual> {
+    if key.contains(&b'\\') {
+        return Err(Unusual);
+    }
+    Ok(fields.iter().find(|(name, _)| name.as_bytes() == key))
 }
 
 fn walk_items(

@@ -42,6 +42,8 @@ pub struct Job {
     pub auth: auth::Settings,
     /// Where secrets are read.
     pub secrets: secret::Settings,
+    /// Which variables of the environment are secrets.
+    pub env: secret::Variables,
     /// How often.
     pub limit: limit::Settings,
     /// By how many at once.

@@ -1,5 +1,6 @@
 //! A job, checked: once built, a plan can't be wrong. [door: files, environment by its caller]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use crate::error::Error;
 use crate::ledger::{self, Left};
 use crate::limit::{self, Bound, Demand, Policy, Time};
 use crate::render::Known;
-use crate::secret::{Secrets, Vault};
+use crate::secret::{Secrets, Shown, Vault};
 use crate::sink::{Columns, Identity, Output};
 use crate::source::{self, Source, Survey};
 use crate::tally::Aggregate;
@@ -54,6 +55,8 @@ pub struct Plan {
     pub(crate) demand: Option<Demand>,
     pub(crate) secrets: Secrets,
     pub(crate) vault: Arc<Vault>,
+    /// The environment's variables, and where they show.
+    variables: BTreeMap<String, Shown>,
     pub(crate) aggregates: Vec<Aggregate>,
     pub(crate) columns: Columns,
     pub(crate) output: Output,
@@ -74,11 +77,17 @@ impl Plan {
     /// The first thing that is wrong, with its place and what to do.
     pub fn new(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan, Error> {
         let job = &*profile::under(job)?;
-        let vault = Arc::new(Vault::new(&job.secrets)?);
-        let known = Known {
-            environment,
-            vault: &vault,
-        };
+        let vault = Arc::new(Vault::new(&job.secrets)?.with(job.env.clone()));
+        let plan = Plan::checked(job, environment, &vault);
+        plan.map_err(|error| error.map(|text| vault.secrets().hide(text)))
+    }
+
+    fn checked(
+        job: &Job,
+        environment: &dyn Fn(&str) -> Option<String>,
+        vault: &Arc<Vault>,
+    ) -> Result<Plan, Error> {
+        let known = Known { environment, vault };
         let mut step = Step::new(job, &known)?;
         let later = chain::later(job, &step, &known)?;
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
@@ -143,7 +152,8 @@ impl Plan {
             identity,
             notes,
             secrets: vault.secrets().clone(),
-            vault,
+            variables: vault.variables()?,
+            vault: vault.clone(),
             source,
             survey,
             step,

@@ -10,6 +10,7 @@ use super::Plan;
 use crate::ledger::Left;
 use crate::limit::{Guard, Policy, now};
 use crate::report::escape;
+use crate::secret::Shown;
 use crate::source::Row;
 
 impl Plan {
@@ -43,6 +44,9 @@ impl Plan {
             };
             let _ = writeln!(text, "{:<8}  {}, under {limits}", "then", escape(&asked));
         }
+        for secret in self.secrets_used() {
+            let _ = writeln!(text, "{:<8}  {}", "secret", escape(&secret));
+        }
         for note in &self.notes {
             let _ = writeln!(text, "{:<8}  {}", "note", escape(note));
         }
@@ -69,6 +73,20 @@ impl Plan {
             ),
         };
         format!("{about}\n{}", self.secrets.hide(shown))
+    }
+
+    /// The variables of the environment, and where they show.
+    fn secrets_used(&self) -> Vec<String> {
+        let secret = |(name, shown): (&String, &Shown)| {
+            let advice = match shown {
+                Shown::InAnswers | Shown::TooShort => format!(
+                    "; env.secret = [\"{name}\"] (--env-secret {name}) hides it everywhere, env.public (--env-public {name}) nowhere"
+                ),
+                Shown::Nowhere | Shown::Everywhere => String::new(),
+            };
+            format!("env.{name} {shown}{advice}")
+        };
+        self.variables.iter().map(secret).collect()
     }
 
     fn input(&self) -> String {

@@ -65,10 +65,17 @@ pub(super) fn headers(
             .iter()
             .any(|path| path == "key");
         let standing = names.fields.is_empty() && !pooled;
-        match standing && (names.has_secrets() || literal) {
-            true => secret.push((header, Standing::hidden(&key, &value, known)?)),
-            false => of_rows.push((header, template)),
+        if !standing || !(names.has_secrets(known.vault) || literal) {
+            of_rows.push((header, template));
+            continue;
         }
+        // What else holds a variable may hold one that is no secret.
+        let text = if looks_like_key(name) {
+            Standing::hidden(&key, &value, known)?
+        } else {
+            Standing::new(&key, &value, known)?
+        };
+        secret.push((header, text));
     }
     if let Some(default) = body
         .content_type()

@@ -7,6 +7,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Object, Serde, Value};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 
+use super::key::looks_like_key;
 use super::place::{BARE, Place, bare, escape_of, write_escaped};
 use super::plain::Plain;
 use super::scope::Scope;
@@ -30,6 +31,7 @@ pub struct Templates {
     fields: BTreeSet<String>,
     variables: BTreeSet<String>,
     secrets: BTreeSet<String>,
+    carry_secrets: bool,
 }
 
 /// The names that a template uses.
@@ -45,8 +47,9 @@ pub struct Names {
 
 impl Names {
     /// Whether any of them is of what nobody may see.
-    pub fn has_secrets(&self) -> bool {
-        !self.variables.is_empty() || !self.secrets.is_empty()
+    pub fn has_secrets(&self, vault: &Vault) -> bool {
+        let is_private = |name: &String| !vault.is_public(name);
+        self.variables.iter().any(is_private) || !self.secrets.is_empty()
     }
 }
 
@@ -72,6 +75,7 @@ impl Templates {
             fields: BTreeSet::new(),
             variables: BTreeSet::new(),
             secrets: BTreeSet::new(),
+            carry_secrets: false,
         }
     }
 
@@ -169,9 +173,9 @@ impl Templates {
         &self.secrets
     }
 
-    /// Whether any of them uses what nobody may see.
+    /// Whether any of them uses what nobody may see; known once they are settled.
     pub fn carry_secrets(&self) -> bool {
-        !self.variables.is_empty() || !self.secrets.is_empty()
+        self.carry_secrets
     }
 
     /// From now on `{{ env.NAME }}` and `{{ secret.NAME }}` have their values, which
@@ -184,7 +188,7 @@ impl Templates {
                     "the environment variable {name} is not set, and the job uses {{{{ env.{name} }}}}: export {name}=… and run again"
                 ))
             })?;
-            known.vault.secrets().add(&value);
+            known.vault.add_variable(name, &value, looks_like_key(name));
             values.insert(name, value);
         }
         if let Some(name) = self
@@ -196,6 +200,8 @@ impl Templates {
                 "the job uses {{{{ secret.{name} }}}}, but has no secrets.{name}: give it one (--secret {name}=file:PATH)"
             )));
         }
+        let is_private = |name: &String| !known.vault.is_public(name);
+        self.carry_secrets = self.variables.iter().any(is_private) || !self.secrets.is_empty();
         self.engine.add_global("env", Value::from(Serde(values)));
         let vault = Value::from_object(Current(known.vault.clone()));
         self.engine.add_global("secret", vault);

@@ -148,8 +148,10 @@ impl Rest<'_> {
         if let Some(letter) = char::from_u32(first) {
             return Some((letter, end));
         }
-        let end = self.one(self.one(end, b'\\')?, b'u')?;
-        let (second, end) = self.hex(end, 4)?;
+        let other = units(self.text, end, self.depth);
+        let other = other.iter().filter(|unit| unit.bytes() == b"\\");
+        let mut digits = other.filter_map(|unit| self.one(unit.end, b'u'));
+        let (second, end) = self.hex(digits.next()?, 4)?;
         let pair = [first as u16, second as u16];
         let letter = char::decode_utf16(pair).next()?.ok()?;
         Some((letter, end))
@@ -308,6 +310,7 @@ mod tests {
             ("%2525", "%"),
             (r"\\\/", "/"),
             (r"\\u002B", "+"),
+            (r"\\ud83d\\ude00", "😀"),
             (r"%5Cu002B", "+"),
             (r"%5C%22", "\""),
             ("&amp;amp;", "&"),

@@ -12,7 +12,7 @@ use super::matcher::{End, Matcher};
 
 /// Shorter values, in bytes, are not hidden unless that is asked for: they would blank
 /// out half of every text.
-const SHORTEST: usize = 4;
+pub(super) const SHORTEST: usize = 4;
 
 const HIDDEN: &[u8] = b"***";
 

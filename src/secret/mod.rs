@@ -2,6 +2,7 @@
 //!
 //! - `text`: a text that can't be printed
 //! - `source`: where a secret is read: a file, or what a command prints
+//! - `variables`: which variables of the environment are secrets
 //! - `vault`: the secrets of a job by name, read again when they have expired
 //! - `hidden`: `***` in their place, in everything that leaves throng
 //! - `matcher`, `escapes`, `literals`: where a text holds them, however it is written
@@ -14,13 +15,18 @@ mod literals;
 mod matcher;
 mod source;
 mod text;
+mod variables;
 mod vault;
 
 pub use hidden::Secrets;
 pub(crate) use source::Source;
 pub use text::Secret;
+pub use variables::{Shown, Variables};
 pub use vault::Vault;
 
 /// The `[secrets]` part of a job: for each name, `file:PATH` or `command:TEXT`.
 /// Templates use it as `{{ secret.NAME }}`.
 pub type Settings = BTreeMap<String, String>;
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::source::Source;
-use super::{Secret, Secrets, Settings};
+use super::{Secret, Secrets, Settings, Shown, Variables};
 use crate::error::Error;
 
 /// After reading the same values again, it is not worth reading them for so long.
@@ -17,6 +17,9 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub struct Vault {
     entries: BTreeMap<String, Entry>,
     secrets: Secrets,
+    variables: Variables,
+    /// The variables of the environment that the job uses.
+    used: Mutex<BTreeMap<String, Shown>>,
     /// Counts the readings that brought something new.
     edition: AtomicU64,
     /// When reading again last brought nothing.
@@ -41,7 +44,7 @@ impl Vault {
             let wrong = |why: String| Error::plan(format!("secrets.{name} (--secret): {why}"));
             let source = Source::parse(text).map_err(wrong)?;
             let value = source.read().map_err(wrong)?;
-            secrets.add(value.expose());
+            secrets.add_declared(value.expose());
             let value = RwLock::new(value);
             entries.insert(name.clone(), Entry { source, value });
         }
@@ -50,6 +53,40 @@ impl Vault {
             secrets,
             ..Vault::default()
         })
+    }
+
+    /// The same secrets, where these variables of the environment are some or are none.
+    #[must_use]
+    pub fn with(self, variables: Variables) -> Vault {
+        Vault { variables, ..self }
+    }
+
+    /// The job uses this variable. `is_key` says whether its name is one that keys go by.
+    pub fn add_variable(&self, name: &str, value: &str, is_key: bool) {
+        let shown = self.variables.shown(name, value, is_key);
+        match shown {
+            Shown::Nowhere => self.secrets.add_declared(value),
+            Shown::InAnswers => self.secrets.add_doubtful(value),
+            Shown::TooShort | Shown::Everywhere => {}
+        }
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.insert(name.to_owned(), shown);
+    }
+
+    /// Whether the job says that this variable is no secret.
+    #[must_use]
+    pub fn is_public(&self, variable: &str) -> bool {
+        self.variables.shown(variable, "", false) == Shown::Everywhere
+    }
+
+    /// The variables that the job uses, and where each of them shows.
+    ///
+    /// # Errors
+    /// What the job says of variables that it doesn't use.
+    pub fn variables(&self) -> Result<BTreeMap<String, Shown>, Error> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        self.variables.check(used.keys()).map_err(Error::plan)?;
+        Ok(used.clone())
     }
 
     /// The texts that must not be shown; what is added to them is hidden, too.
@@ -108,7 +145,7 @@ impl Vault {
             let read = read.map_err(|why| format!("secrets.{name} (--secret): {why}"))?;
             let mut value = entry.value.write().unwrap_or_else(PoisonError::into_inner);
             if *value != read {
-                self.secrets.add(read.expose());
+                self.secrets.add_declared(read.expose());
                 *value = read;
                 is_new = true;
             }

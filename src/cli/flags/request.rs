@@ -69,6 +69,12 @@ pub struct Auth {
     /// A secret for {{ secret.NAME }}: file:PATH or command:TEXT, read again when it expires (repeat)
     #[arg(long, value_name = "NAME=SOURCE", value_parser = assignment)]
     secret: Vec<Pair>,
+    /// A variable of the environment that is a secret, however short (repeat)
+    #[arg(long, value_name = "NAME")]
+    env_secret: Vec<String>,
+    /// A variable of the environment that anyone may see (repeat)
+    #[arg(long, value_name = "NAME")]
+    env_public: Vec<String>,
 }
 
 fn auth_help() -> String {
@@ -85,6 +91,11 @@ impl Auth {
 
     pub fn secrets_tree(&self) -> Value {
         map(&self.secret)
+    }
+
+    pub fn env_tree(&self) -> Value {
+        let some = |names: &Vec<String>| Some(names.clone()).filter(|names| !names.is_empty());
+        json!({ "secret": some(&self.env_secret), "public": some(&self.env_public) })
     }
 }
 
