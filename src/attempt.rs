@@ -273,7 +273,7 @@ impl Walk {
     /// A host that the job itself names, and that has answered nothing after all
     /// retries, is not one row's trouble. A host that a row names is.
     fn check_reached(&self, uri: &Uri, errand: Errand, outcome: &Outcome) -> Result<(), Stopped> {
-        let is_the_job_s = || errand == Errand::Token || self.step().names(uri);
+        let is_the_job_s = || matches!(errand, Errand::Token(_)) || self.step().names(uri);
         match outcome {
             Err(trouble)
                 if trouble.is_of_host()

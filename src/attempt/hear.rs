@@ -104,9 +104,7 @@ impl Walk {
         seen.refusals_elsewhere += 1;
         if let Some(why) = self.step().judge.too_long(pause, seen.refusals_elsewhere) {
             let why = format!("no token can be had: {why}");
-            self.run.stop.ask(Reason::Trouble(
-                why + &resume_after(pause, self.run.calendar_now()),
-            ));
+            self.stop(why + &resume_after(pause, self.run.calendar_now()));
         }
         let unsaid = || unsaid_pause(seen.refusals_elsewhere);
         seen.refused_elsewhere = Some(pause.unwrap_or_else(unsaid));
