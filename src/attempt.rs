@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::causes::{Cause, Waiting};
+use crate::extract;
 use crate::judge::{Tries, Verdict, landed};
 use crate::limit::Ask;
 use crate::live::Counters;
@@ -338,7 +339,10 @@ impl Walk {
     /// The record of a row whose answer, or whose part of it, is this body.
     fn record(&self, row: Row, seen: Seen, body: Result<Bytes, Failure>) -> Record {
         let kept = body.as_ref().ok().filter(|_| self.step().keeps_body);
-        let kept = kept.map(|body| String::from_utf8_lossy(body).into_owned());
+        let (kept, body) = match kept.map(|body| extract::text(body)).transpose() {
+            Ok(kept) => (kept.map(str::to_owned), body),
+            Err(failure) => (None, Err(failure)),
+        };
         let values = body.and_then(|body| self.values(&body));
         Record {
             body: kept,
@@ -347,7 +351,22 @@ impl Walk {
     }
 
     fn values(&self, body: &[u8]) -> Result<Vec<Value>, Failure> {
-        self.step().extractor.extract(body)
+        let extractor = &self.step().extractor;
+        if !extractor.is_quick() {
+            self.check_time()?;
+        }
+        extractor.extract(body)
+    }
+
+    /// No program is begun any more when nothing is waited for: it may take its time.
+    fn check_time(&self) -> Result<(), Failure> {
+        match self.run.stop.is_cut() {
+            true => Err(Failure::new(
+                "interrupted",
+                "the run ended before the answer was read",
+            )),
+            false => Ok(()),
+        }
     }
 
     fn record_of(&self, mut row: Row, seen: Seen, outcome: Result<Vec<Value>, Failure>) -> Record {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::extract::{ItemSettings, Program, parse};
+use crate::extract::{ItemSettings, Program, json, missing};
 use crate::record::Failure;
 use crate::source::{Fields, Row};
 
@@ -162,8 +162,8 @@ impl Batch {
         for item in items {
             let id = self
                 .id
-                .run(&parse(&item)?)
-                .map_err(|why| Failure::new("missing items", format!("items.match: {why}")))?;
+                .run(&json(&item)?)
+                .map_err(|trouble| missing("items.match", trouble))?;
             parts.add(key(&id), item);
         }
         Ok(parts)

@@ -101,10 +101,9 @@ impl Failure {
 /// How an answer begins: so many characters, and a `…` where it goes on. By that mark a
 /// secret is known of which only the beginning is left.
 #[must_use]
-pub fn beginning(body: &[u8], most: usize) -> String {
-    let text = String::from_utf8_lossy(body);
+pub fn beginning(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
-        None => text.into_owned(),
+        None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
     }
 }

@@ -7,7 +7,7 @@ use http::Method;
 
 use super::{Seen, Stopped, Walk};
 use crate::batch::{Batch, Parts};
-use crate::extract::parse;
+use crate::extract::json;
 use crate::record::{Failure, Record};
 use crate::source::Row;
 
@@ -84,7 +84,8 @@ impl Walk {
     }
 
     fn parts(&self, batch: &Batch, body: &[u8]) -> Result<Parts, Failure> {
-        let body = parse(body)?;
+        let body = json(body)?;
+        self.check_time()?;
         let items = match &self.step().each {
             Some(each) => each.items(&body)?,
             None => Vec::new(),

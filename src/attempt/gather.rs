@@ -80,7 +80,10 @@ impl<'a, E: AsyncFn(Record)> Gather<'a, E> {
         self.hear(page);
         let read = page.outcome.as_ref().map_err(Clone::clone)?;
         match self.walk.step().each.as_ref().zip(read.body.as_ref()) {
-            Some((each, body)) => each.items(body).map(Brought::Items),
+            Some((each, body)) => {
+                self.walk.check_time()?;
+                each.items(body).map(Brought::Items)
+            }
             None => self.walk.values(&read.answer.body).map(Brought::Values),
         }
     }

@@ -9,6 +9,7 @@ use super::{Errand, Seen, Walk};
 use crate::judge::signals::{Heard, Signal, signals};
 use crate::judge::{Closes, Meaning, Rules, Ruling};
 use crate::limit::{Permit, Told};
+use crate::record::Failure;
 use crate::send::redirect::Trust;
 use crate::send::{Answer, Head, Landed, Trouble};
 
@@ -55,27 +56,48 @@ impl Walk {
     }
 
     /// The same for a permit that waited for the body.
+    ///
+    /// # Errors
+    /// A failure `jq too long`: what the answer says can't be known.
     pub(super) fn settle_by_body(
         &self,
         permit: &mut Permit,
         answer: &Result<Answer, Trouble>,
         errand: Errand,
         seen: &mut Seen,
-    ) {
+    ) -> Result<(), Failure> {
+        let heard = self.hear_body(permit, answer, errand);
+        if !permit.is_open() {
+            return heard;
+        }
+        let Ok(answer) = answer else {
+            permit.answered();
+            return heard;
+        };
+        let (rules, now) = (&self.step().refusals, self.run.calendar_now());
+        match rules.of_answer(answer.status, &answer.headers, &answer.body, now) {
+            Ok(ruling) => seen.refused = self.carry_out(permit, answer.status, ruling),
+            Err(failure) => {
+                permit.answered();
+                return Err(failure);
+            }
+        }
+        heard
+    }
+
+    fn hear_body(
+        &self,
+        permit: &mut Permit,
+        answer: &Result<Answer, Trouble>,
+        errand: Errand,
+    ) -> Result<(), Failure> {
         let bodies = &self.step().body_signals;
         if let (Ok(answer), Errand::Own, false) = (answer, errand, bodies.is_empty()) {
             let now = self.run.calendar_now();
-            self.take_in(permit, &bodies.signals(&answer.headers, &answer.body, now));
+            let heard = bodies.signals(&answer.headers, &answer.body, now)?;
+            self.take_in(permit, &heard);
         }
-        if !permit.is_open() {
-            return;
-        }
-        let Ok(answer) = answer else {
-            return permit.answered();
-        };
-        let (rules, now) = (&self.step().refusals, self.run.calendar_now());
-        let ruling = rules.of_answer(answer.status, &answer.headers, &answer.body, now);
-        seen.refused = self.carry_out(permit, answer.status, ruling);
+        Ok(())
     }
 
     /// What the server tells of its own count.

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::gather::{Brought, Gather};
 use super::{Errand, Seen, Stopped, Terms, Walk};
-use crate::extract::{Input, parse};
+use crate::extract::{Input, json};
 use crate::judge::Tries;
 use crate::limit::Ask;
 use crate::pages::{self, Pages, Trail, Turn};
@@ -280,7 +280,7 @@ impl Walk {
 
     fn read(&self, answer: Answer) -> Result<Read, Failure> {
         let reads = self.step().each.is_some() || self.pages().is_some_and(Pages::reads_body);
-        let body = reads.then(|| parse(&answer.body)).transpose()?;
+        let body = reads.then(|| json(&answer.body)).transpose()?;
         Ok(Read { answer, body })
     }
 

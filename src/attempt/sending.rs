@@ -10,7 +10,7 @@ use super::seen::Seen;
 use super::{Break, Errand, Stopped, Terms, Walk};
 use crate::causes::Cause;
 use crate::limit::{Ask, Permit};
-use crate::record::Arrived;
+use crate::record::{Arrived, Failure};
 use crate::send::{Answer, Landed, Lease, Trouble};
 use crate::sink::Announcement;
 
@@ -85,14 +85,15 @@ impl Walk {
             let reading = pin!(self.sender.read(lease, head, time));
             reading.await.map_err(|trouble| self.unless_cut(trouble))
         };
-        self.settle_by_body(&mut permit, &answer, terms.errand, seen);
+        let told = self.settle_by_body(&mut permit, &answer, terms.errand, seen);
         seen.arrived.extend(self.arrived(&permit));
         seen.latency = Some(time.elapsed());
         let answer = answer?;
         if matches!(terms.errand, Errand::Token(_)) {
             return Ok(answer);
         }
-        for (unit, cost) in self.step().settler.costs(&answer.body) {
+        told.map_err(too_long)?;
+        for (unit, cost) in self.step().settler.costs(&answer.body).map_err(too_long)? {
             permit.settle(unit, cost);
         }
         Ok(answer)
@@ -166,5 +167,14 @@ impl Walk {
         let linger = self.step().policy.linger;
         let arrived = |arrival| Arrived::new(arrival, linger, self.run.calendar_at_zero);
         permit.arrival().map(arrived)
+    }
+}
+
+/// A program of the job couldn't read the answer: to send it again would be of no use.
+fn too_long(failure: Failure) -> Trouble {
+    Trouble {
+        kind: "jq too long",
+        detail: failure.detail,
+        landed: Landed::Final,
     }
 }

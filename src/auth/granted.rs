@@ -5,6 +5,8 @@ use std::time::Duration;
 use http::HeaderValue;
 use serde_json::{Map, Value};
 
+use crate::extract::json_text;
+
 /// What a token server's answer grants.
 #[derive(PartialEq, Eq)]
 pub struct Granted {
@@ -43,7 +45,8 @@ impl Granted {
 }
 
 fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
-    let why = match serde_json::from_slice(body) {
+    let text = json_text(body).map_err(|failure| failure.detail)?;
+    let why = match serde_json::from_str(text) {
         Ok(Value::Object(answer)) => return Ok(answer),
         Ok(_) => "it is no JSON object".to_owned(),
         Err(error) => format!("it is not JSON: {error}"),

@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::jq::{Input, Program};
-use super::not_json;
+use super::jq::{self, Input, Program, Trouble};
 use super::path::Path;
 use crate::error::Error;
 use crate::record::Failure;
@@ -51,12 +50,16 @@ impl Each {
     /// The items in their order, as JSON texts.
     ///
     /// # Errors
-    /// A failure `missing items` if the program fails.
+    /// A failure `missing items` if the program fails, `jq too long` if it takes too much.
     pub fn items(&self, body: &Input) -> Result<Vec<Bytes>, Failure> {
-        let all = self.program.run_all(body);
-        all.map(|item| item.map(|item| Bytes::from(item.to_string())))
-            .collect::<Result<_, String>>()
-            .map_err(|why| Failure::new("missing items", format!("items.each: {why}")))
+        self.texts(body)
+            .map_err(|trouble| missing("items.each", trouble))
+    }
+
+    fn texts(&self, body: &Input) -> Result<Vec<Bytes>, Trouble> {
+        let items = self.program.run_all(body)?;
+        let texts = items.iter().map(|item| jq::json(item).map(Bytes::from));
+        texts.collect()
     }
 }
 
@@ -66,16 +69,17 @@ fn leads_to_a_list(code: &str) -> bool {
     list.is_some_and(|list| Path::parse(list).is_some())
 }
 
-/// A body as jq programs take it.
-///
-/// # Errors
-/// A failure `not json`.
-pub fn parse(body: &[u8]) -> Result<Input, Failure> {
-    serde_json::from_slice(body).map_err(|error| not_json(body, &error))
+/// The failure of a row whose items can't be had.
+pub fn missing(key: &str, trouble: Trouble) -> Failure {
+    match trouble.or_failure(key) {
+        Ok(why) => Failure::new("missing items", format!("{key}: {why}")),
+        Err(failure) => failure,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::json;
     use super::*;
 
     fn items(program: &str, body: &str) -> Result<Vec<Bytes>, Failure> {
@@ -87,7 +91,7 @@ mod tests {
         Each::new(&settings)
             .unwrap()
             .unwrap()
-            .items(&parse(body.as_bytes())?)
+            .items(&json(body.as_bytes())?)
     }
 
     #[test]

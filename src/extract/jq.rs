@@ -1,31 +1,96 @@
-//! A jq program, compiled once and run on each answer. Pure.
+//! A jq program, compiled once and run on each answer. Pure, but for the clock that
+//! bounds a run.
 
-use jaq_core::load::{Arena, File, Loader};
-use jaq_core::{Compiler, Ctx, Filter, Vars, data, unwrap_valr};
+use std::fmt;
+use std::io::{self, Write};
+
+use jaq_core::load::parse::{Def, Parser, Term};
+use jaq_core::load::{Arena, File, Lexer, Loader, lex};
+use jaq_core::{Compiler, Ctx, Filter, Vars};
 use jaq_json::Val;
+use jaq_json::write::{Pp, write};
 use serde_json::Value;
+
+mod budget;
+mod guard;
+
+use budget::{Bounded, Budget, Running};
+
+use crate::record::Failure;
 
 /// A body in the form that jq programs take.
 pub type Input = Val;
 
 /// A compiled program.
 pub struct Program {
-    filter: Filter<data::JustLut<Val>>,
+    filter: Filter<Bounded>,
+}
+
+/// Why a program has no value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Trouble {
+    /// It failed by itself, or gave none.
+    Failed(String),
+    /// It was ended, since it took too much.
+    Ended(&'static str),
+}
+
+/// The name under which the program is defined.
+const PROGRAM: &str = "throng_program";
+
+/// What jq programs may have elsewhere, and not here. The first four would be there.
+const LEFT_OUT: [(&str, &str); 14] = [
+    ("halt", "it would end the whole run"),
+    ("halt_error", "it would end the whole run"),
+    ("env", ENVIRONMENT),
+    ("debug", NO_TALK),
+    ("stderr", NO_TALK),
+    ("debug_empty", NO_TALK),
+    ("stderr_empty", NO_TALK),
+    ("$ENV", ENVIRONMENT),
+    ("input", ONE_INPUT),
+    ("inputs", ONE_INPUT),
+    ("input_line_number", ONE_INPUT),
+    ("input_filename", ONE_INPUT),
+    ("$__loc__", ONE_INPUT),
+    ("get_search_list", "there are no modules"),
+];
+const ENVIRONMENT: &str =
+    "records don't hold the environment; {{ env.NAME }} in a template reads it";
+const NO_TALK: &str = "programs write nothing but their values";
+const ONE_INPUT: &str = "a program has one input, which is .";
+
+fn is_left_out(name: &str) -> bool {
+    LEFT_OUT.iter().any(|(known, _)| *known == name)
 }
 
 impl Program {
     /// Compiles a program, or says where it is wrong.
     pub fn new(code: &str) -> Result<Program, String> {
-        let definitions = jaq_core::defs()
+        let standard = jaq_core::defs()
             .chain(jaq_std::defs())
-            .chain(jaq_json::defs());
+            .chain(jaq_json::defs())
+            .filter(|def| !is_left_out(def.name));
+        let mut definitions: Vec<Def<&str>> = standard.collect();
+        definitions.push(Def {
+            name: PROGRAM,
+            args: Vec::new(),
+            body: parsed(code)?,
+        });
+        let definitions = definitions.into_iter().map(guard::guarded_def);
         let functions = jaq_core::funs()
             .chain(jaq_std::funs())
-            .chain(jaq_json::funs());
+            .chain(jaq_json::funs())
+            .filter(|(name, ..)| !is_left_out(name))
+            .chain(budget::functions());
         let arena = Arena::default();
+        let call = File {
+            code: PROGRAM,
+            path: (),
+        };
         let modules = Loader::new(definitions)
-            .load(&arena, File { code, path: () })
-            .map_err(|errors| unparsed(code, &errors))?;
+            .load(&arena, call)
+            .map_err(|_| format!("{code:?} is not a jq program"))?;
         let filter = Compiler::default()
             .with_funs(functions)
             .compile(modules)
@@ -34,39 +99,142 @@ impl Program {
     }
 
     /// All values of the program, in their order.
-    pub fn run_all(&self, input: &Input) -> impl Iterator<Item = Result<Input, String>> {
-        let context = Ctx::<data::JustLut<Val>>::new(&self.filter.lut, Vars::new([]));
-        let values = self.filter.id.run((context, input.clone()));
-        values.map(|value| unwrap_valr(value).map_err(|error| error.to_string()))
+    pub fn run_all(&self, input: &Input) -> Result<Vec<Input>, Trouble> {
+        self.first_values(usize::MAX, input)
+    }
+
+    /// So many of the program's values, or all if there are fewer.
+    fn first_values(&self, most: usize, input: &Input) -> Result<Vec<Input>, Trouble> {
+        let budget = Budget::new();
+        let running = Running {
+            lut: &self.filter.lut,
+            budget: &budget,
+        };
+        let context = Ctx::<Bounded>::new(running, Vars::new([]));
+        let values = self.filter.id.run((context, input.clone())).take(most);
+        values
+            .map(|value| value.map_err(|why| Trouble::of(why, &budget)))
+            .collect()
     }
 
     /// The program's one value.
-    pub fn run(&self, input: &Input) -> Result<Value, String> {
-        let mut values = self.run_all(input);
-        let first = values.next().ok_or("the jq program gave no value")?;
-        if values.next().is_some() {
-            return Err(
-                "the jq program gave more than one value: put it in [ ] to keep them as a list"
-                    .into(),
-            );
-        }
-        let value = first?;
-        serde_json::from_str(&value.to_string())
-            .map_err(|_| format!("{value} can't be written as JSON"))
+    pub fn run(&self, input: &Input) -> Result<Value, Trouble> {
+        let values = self.first_values(2, input)?;
+        let [value] = &values[..] else {
+            return Err(Trouble::Failed(match values.is_empty() {
+                true => "the jq program gave no value".into(),
+                false => {
+                    "the jq program gave more than one value: put it in [ ] to keep them as a list"
+                        .into()
+                }
+            }));
+        };
+        let text = json(value)?;
+        serde_json::from_str(&text)
+            .map_err(|_| Trouble::Failed(format!("{} can't be written as JSON", start(&text))))
     }
 }
 
-fn unparsed(code: &str, errors: &jaq_core::load::Errors<&str, ()>) -> String {
-    use jaq_core::load::Error;
-    let near = errors.iter().find_map(|(_, error)| match error {
-        Error::Io(_) => None,
-        Error::Lex(errors) => errors
-            .first()
-            .map(|(expected, at)| (expected.as_str().to_owned(), *at)),
-        Error::Parse(errors) => errors
-            .first()
-            .map(|(expected, at)| (expected.as_str().to_owned(), *at)),
-    });
+impl Trouble {
+    fn of(why: jaq_core::Exn<'_, Val>, budget: &Budget) -> Trouble {
+        match (budget.exceeded(), why.get_err()) {
+            (Some(what), _) => Trouble::Ended(what),
+            (None, Ok(error)) => {
+                let mut text = Short::new(LONGEST_ERROR);
+                // An error may quote a value of any size.
+                drop(write!(text, "{error}"));
+                Trouble::Failed(String::from_utf8_lossy(&text.bytes).into_owned())
+            }
+            (None, Err(_)) => Trouble::Ended("it ended by itself"),
+        }
+    }
+
+    /// Why a row fails whose program, which the job has under this key, was ended.
+    /// Where it failed by itself, that is what it says.
+    pub fn or_failure(self, key: &str) -> Result<String, Failure> {
+        match self {
+            Trouble::Failed(why) => Ok(why),
+            Trouble::Ended(what) => Err(Failure::new(
+                "jq too long",
+                format!("{key}: the program was ended, since {what}"),
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Failed(why) => f.write_str(why),
+            Trouble::Ended(what) => write!(f, "the program was ended, since {what}"),
+        }
+    }
+}
+
+/// A value as JSON. The same list may stand in a value many times over, so that it is
+/// longer than all memory.
+pub fn json(value: &Input) -> Result<String, Trouble> {
+    let mut text = Short::new(budget::LONGEST_TEXT);
+    write(&mut text, &Pp::default(), 0, value)
+        .map_err(|_| Trouble::Ended("its value is too long to be written"))?;
+    String::from_utf8(text.bytes)
+        .map_err(|_| Trouble::Failed("the value has bytes that are no text in UTF-8".into()))
+}
+
+/// The longest error that is kept whole, in bytes.
+const LONGEST_ERROR: usize = 4_096;
+
+/// A text that takes no more than so many bytes.
+struct Short {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl Short {
+    fn new(most: usize) -> Short {
+        Short {
+            bytes: Vec::new(),
+            most,
+        }
+    }
+}
+
+impl Write for Short {
+    fn write(&mut self, more: &[u8]) -> io::Result<usize> {
+        let room = self.most - self.bytes.len();
+        let taken = more.get(..room).unwrap_or(more);
+        self.bytes.extend_from_slice(taken);
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn start(text: &str) -> String {
+    text.chars().take(LONGEST_ERROR).collect()
+}
+
+/// The program's tree, or where it isn't one.
+fn parsed(code: &str) -> Result<Term<&str>, String> {
+    let tokens = Lexer::new(code).lex().map_err(|errors| {
+        let first = errors.first();
+        unparsed(code, first.map(|(expected, at)| (expected.as_str(), *at)))
+    })?;
+    Parser::new(&tokens)
+        .parse(|parser| parser.term())
+        .map_err(|errors| {
+            let first = errors.first();
+            let at = |found| lex::Token::opt_as_str(found, code);
+            unparsed(
+                code,
+                first.map(|(expected, found)| (expected.as_str(), at(*found))),
+            )
+        })
+}
+
+fn unparsed(code: &str, near: Option<(&str, &str)>) -> String {
     match near {
         Some((expected, "")) => {
             format!("{code:?} is not a jq program: it ends where {expected} is expected")
@@ -80,7 +248,12 @@ fn unparsed(code: &str, errors: &jaq_core::load::Errors<&str, ()>) -> String {
 
 fn undefined(code: &str, errors: &jaq_core::compile::Errors<&str, ()>) -> String {
     let first = errors.iter().flat_map(|(_, errors)| errors).next();
+    let left_out = |name: &str| LEFT_OUT.iter().find(|(known, _)| *known == name);
     match first {
+        Some((name, _)) if is_left_out(name) => {
+            let why = left_out(name).map_or("", |(_, why)| why);
+            format!("{code:?}: {name} is left out of jq here: {why}")
+        }
         Some((name, _)) if *name == code.trim() => {
             format!("{code:?} is not a jq program: the value of a key is .{name}")
         }
@@ -89,5 +262,223 @@ fn undefined(code: &str, errors: &jaq_core::compile::Errors<&str, ()>) -> String
             kind.as_str()
         ),
         None => format!("{code:?} is not a jq program"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(code: &str, input: Value) -> Result<Value, Trouble> {
+        let input = serde_json::from_value(input).unwrap();
+        Program::new(code).unwrap().run(&input)
+    }
+
+    fn is_ended(code: &str) -> bool {
+        let body = json!({"n": 1_000_000_000_000_u64, "text": "x".repeat(1_000), "deep": "[".repeat(1_000_000)});
+        matches!(run(code, body), Err(Trouble::Ended(_)))
+    }
+
+    #[test]
+    fn what_never_ends_is_ended() {
+        for code in [
+            "until(false; .)",
+            "[repeat(.)]",
+            "last(repeat(1))",
+            "[limit(.n; repeat(1))] | length",
+            "first(repeat(empty))",
+            "[recurse(.)] | length",
+            "[range(.n)] | length",
+            "last(range(0; 1; 0))",
+            "reduce range(.n) as $i (0; . + $i)",
+            "def f: f; f",
+            "def f: . as $x | f; f",
+            "try until(false; .) catch 1",
+            "until(false; .)?",
+            "(until(false; .)) // 1",
+            "first(until(false; .), 1)",
+            "label $out | until(false; .)",
+            "path(until(false; .))",
+            "[limit(40; repeat([1, 2]))] | [combinations] | length",
+            &format!("[{} 1] | length", "(1, 2) as $x | ".repeat(40)),
+            &format!("[range(1000)] | [{} 1]", ".[] as $x | ".repeat(5)),
+            &format!("[range(1000)] | [{} 1]", ".. as $x | ".repeat(5)),
+        ] {
+            assert!(is_ended(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_calls_itself_too_deep_is_ended() {
+        for code in [
+            "def f(g): f(g); f(.)",
+            "def f(g): g | f(g); f(.)",
+            "def f(g): f(g | g); f(.)",
+            "def f($n; g): f($n; g); f(1; .)",
+            "def f(g): def h: f(g); h; f(.)",
+            "def f: 1 + f; f",
+            "def f: [f]; f",
+            "def f: f | .; f",
+            "def f: {a: f}; f",
+            "def f(g): f(g | g) | .; f(.)",
+            "def f: try f catch f; f",
+            "until(false; .) |= 1",
+            "[recurse(if . == null then null else [.] end)]",
+            "reduce range(1000000) as $i (null; [.])",
+            "reduce range(1000000) as $i (null; {a: [1, .]})",
+            "def f: [.] | f; f",
+        ] {
+            assert!(is_ended(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_would_fill_all_memory_is_ended() {
+        for code in [
+            ".text * .n",
+            ".n * .text",
+            ".text * 1000000000000000000000000",
+            ".text *= .n",
+            "reduce range(100) as $i (\"x\"; . + .)",
+            "reduce range(100) as $i (\"x\"; \"\\(.)\\(.)\")",
+            "reduce range(100) as $i (\"xx\"; @base64)",
+            "reduce range(100) as $i ([1]; . + .)",
+            "reduce range(100) as $i (3; . * .)",
+            "reduce range(100) as $i (1; [., .])",
+        ] {
+            assert!(is_ended(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_sends_cant_exhaust_the_stack() {
+        let error = run(".deep | fromjson", json!({"deep": "[".repeat(1_000_000)})).unwrap_err();
+        assert!(error.to_string().contains("nested too deep"), "{error}");
+        let error = run("tonumber", json!("9".repeat(1_000_000))).unwrap_err();
+        assert!(error.to_string().contains("too long"), "{error}");
+    }
+
+    #[test]
+    fn programs_with_steps_in_them_give_what_jq_gives() {
+        let body = json!({"a": [1, 2, {"b": [3, null, "x,y"]}], "s": "[1,[2]] 3", "n": 4});
+        for (code, value) in [
+            ("[.a[] | numbers]", json!([1, 2])),
+            ("[.. | scalars] | length", json!(7)),
+            ("[paths] | length", json!(10)),
+            ("[path(..)] | length", json!(11)),
+            (
+                ".a[2].b[] |= tostring | .a[2].b",
+                json!(["3", "null", "x,y"]),
+            ),
+            ("(.a[0, 1]) |= . + 10 | .a[:2]", json!([11, 12])),
+            ("del(.a[2]) | .a", json!([1, 2])),
+            ("[.s | fromjson]", json!([[1, [2]], 3])),
+            ("[limit(3; repeat(.n))]", json!([4, 4, 4])),
+            ("last(range(100000))", json!(99_999)),
+            ("[limit(100000; repeat(1))] | length", json!(100_000)),
+            ("[.n | until(. > 100000; . + 1)]", json!([100_001])),
+            ("[recurse(.a?; . != null) | length] | length", json!(2)),
+            (
+                "def f: if . > 100000 then . else . + 1 | f end; .n | f",
+                json!(100_001),
+            ),
+            ("reduce .a[:2][] as $x (0; . * 10 + $x)", json!(12)),
+            (
+                "[foreach (1, 2, 3) as $x (0; . + $x; [$x, .])]",
+                json!([[1, 1], [2, 3], [3, 6]]),
+            ),
+            (".n *= 3 | .n", json!(12)),
+            ("[(1, 2) * (10, 20)]", json!([10, 20, 20, 40])),
+            ("\"ab\" * 2", json!("abab")),
+            ("[\"\\(.n, 5) \\(.a[0])\"] | length", json!(2)),
+            ("[.a[] as [$x] ?// $x | $x] | length", json!(3)),
+            ("to_entries | map(.key) | add", json!("asn")),
+            (
+                "[.a[2] | {b, (\"c\", \"d\"): 1} | keys]",
+                json!([["b", "c"], ["b", "d"]]),
+            ),
+            (
+                "label $out | foreach .a[] as $x (0; . + 1; if . == 2 then ., break $out else empty end)",
+                json!(2),
+            ),
+            ("def f(g): g | g; .n | f(. + 1)", json!(6)),
+            (
+                "def f(g): if . > 400 then . else g | f(g) end; .n | f(. + 1)",
+                json!(401),
+            ),
+            (
+                "def f(g): map_values(g); [range(9000)] | [.[] | [.] | f(. + 1)] | length",
+                json!(9_000),
+            ),
+            (
+                "[range(9000) | [limit(1; select(true))]] | length",
+                json!(9_000),
+            ),
+            ("path(def f(g): g; f(.a) | f(.[0]))", json!(["a", 0])),
+            ("(def f(g): g; f(.a) | f(.[0])) |= 7 | .a[0]", json!(7)),
+            ("[splits(\",\")?] | length", json!(0)),
+            ("@base64 \"\\(.n)\"", json!("NA==")),
+            (
+                "walk(if type == \"number\" then . + 1 else . end) | .n",
+                json!(5),
+            ),
+        ] {
+            match run(code, body.clone()) {
+                Ok(found) => assert_eq!(found, value, "{code}"),
+                Err(error) if code.contains("?//") || code.contains("label") => {
+                    assert!(matches!(error, Trouble::Failed(_)), "{code}: {error}");
+                }
+                Err(error) => panic!("{code}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_reaches_out_of_a_program_is_left_out() {
+        for code in [
+            "halt",
+            "1, halt",
+            "halt(1)",
+            "halt_error",
+            "\"x\" | halt_error(3)",
+            "env",
+            "env | tostring",
+            "env.PATH",
+            "$ENV",
+            "$ENV.PATH",
+            "debug",
+            "debug(1)",
+            "stderr",
+            "debug_empty",
+            "stderr_empty",
+            "input",
+            "[inputs]",
+            "input_line_number",
+            "input_filename",
+            "$__loc__",
+            "get_search_list",
+        ] {
+            let error = Program::new(code).err().unwrap_or_default();
+            assert!(error.contains("is left out of jq here"), "{code}: {error}");
+        }
+        for code in [
+            "import \"a\" as a; 1",
+            "include \"a\"; 1",
+            "import \"a\" as $a; $a",
+            "!step",
+            "throng_programm",
+        ] {
+            assert!(Program::new(code).is_err(), "{code}");
+        }
+        // A job's own definition of such a name is its own affair.
+        assert_eq!(run("def env: 7; env", json!(1)), Ok(json!(7)));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_no_value() {
+        let error = run("@base64d", json!("//79")).unwrap_err();
+        assert!(error.to_string().contains("no text in UTF-8"), "{error}");
     }
 }

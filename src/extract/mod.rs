@@ -3,15 +3,20 @@
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::record::{Failure, beginning};
+use crate::record::Failure;
 
+mod body;
 mod each;
 mod jq;
 mod path;
 mod picker;
+mod scanner;
 mod settle;
+#[cfg(test)]
+mod spellings;
 
-pub use each::{Each, ItemSettings, parse};
+pub use body::{json, json_text, shown, text};
+pub use each::{Each, ItemSettings, missing};
 pub use jq::{Input, Program};
 use path::Path;
 use picker::{Found, Picker};
@@ -44,6 +49,14 @@ enum Missing {
 enum Way {
     Paths(Picker),
     Jq(Vec<Program>),
+}
+
+/// Why nothing was found.
+enum Unfound {
+    /// In the body, which is not what it should be.
+    InBody(Failure),
+    /// By a program, which was ended.
+    Ended(Failure),
 }
 
 impl Default for Extractor {
@@ -95,17 +108,50 @@ impl Extractor {
     /// once for all of them.
     ///
     /// # Errors
-    /// A failure `not json`, or `missing NAME` for the first that isn't there.
+    /// A failure `not text`, `not json` or `several documents`; `missing NAME` for the
+    /// first value that isn't there; or `jq too long`.
     pub fn extract(&self, body: &[u8]) -> Result<Vec<Value>, Failure> {
         if self.wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let found = self
-            .way
-            .find(body)
-            .map_err(|error| not_json(body, &error))?;
+        let found = self.find(body).map_err(|why| match why {
+            Unfound::InBody(failure) | Unfound::Ended(failure) => failure,
+        })?;
         let pairs = self.wanted.iter().zip(found);
         pairs.map(|(wanted, found)| wanted.accept(found)).collect()
+    }
+
+    /// The values of a body that needn't have any, where it has them; nothing of what
+    /// isn't JSON.
+    ///
+    /// # Errors
+    /// A failure `jq too long`.
+    pub fn extract_any(&self, body: &[u8]) -> Result<Vec<Value>, Failure> {
+        match self.find(body) {
+            Ok(found) => Ok(found.into_iter().map(Result::unwrap_or_default).collect()),
+            Err(Unfound::InBody(_)) => Ok(Vec::new()),
+            Err(Unfound::Ended(failure)) => Err(failure),
+        }
+    }
+
+    /// Whether it takes no longer than to read the body once.
+    #[must_use]
+    pub fn is_quick(&self) -> bool {
+        self.wanted.is_empty() || matches!(self.way, Way::Paths(_))
+    }
+
+    fn find(&self, body: &[u8]) -> Result<Found, Unfound> {
+        match &self.way {
+            Way::Paths(picker) => picker.pick(body).map_err(Unfound::InBody),
+            Way::Jq(programs) => {
+                let input = json(body).map_err(Unfound::InBody)?;
+                let pairs = self.wanted.iter().zip(programs);
+                pairs
+                    .map(|(wanted, program)| wanted.run(program, &input))
+                    .collect::<Result<_, _>>()
+                    .map_err(Unfound::Ended)
+            }
+        }
     }
 }
 
@@ -123,16 +169,6 @@ impl Way {
             .collect::<Result<_, _>>()
             .map(Way::Jq)
     }
-
-    fn find(&self, body: &[u8]) -> serde_json::Result<Found> {
-        match self {
-            Way::Paths(picker) => picker.pick(body),
-            Way::Jq(programs) => {
-                let input: jq::Input = serde_json::from_slice(body)?;
-                Ok(programs.iter().map(|program| program.run(&input)).collect())
-            }
-        }
-    }
 }
 
 impl Wanted {
@@ -144,6 +180,16 @@ impl Wanted {
         Wanted {
             name: name.to_owned(),
             missing,
+        }
+    }
+
+    /// What the program gives, or why it gives nothing.
+    fn run(&self, program: &Program, input: &Input) -> Result<Result<Value, String>, Failure> {
+        match program.run(input) {
+            Ok(value) => Ok(Ok(value)),
+            Err(trouble) => trouble
+                .or_failure(&format!("extract.{}", self.name))
+                .map(Err),
         }
     }
 
@@ -164,11 +210,6 @@ impl Wanted {
 
 fn wrong(key: &str, why: &str) -> Error {
     Error::plan(format!("extract.{key} (--extract): {why}"))
-}
-
-fn not_json(body: &[u8], error: &serde_json::Error) -> Failure {
-    let start = beginning(body, 80);
-    Failure::new("not json", format!("{error}; the answer begins {start:?}"))
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
-//! Takes the values at plain paths out of a body in one pass over its bytes, without
-//! making values of the rest, and no further than it has to. Pure.
+//! Takes the values at plain paths out of a body in one pass over its text, without
+//! making values of the rest. All of it is checked to be JSON. Pure.
 
-use jiter::{Jiter, JiterError, Peek};
 use serde_json::Value;
 
+use super::body;
 use super::path::{Path, Step};
+use super::scanner::{Scanner, Unusual};
+use crate::record::Failure;
 
 /// What each path came to: null where nothing is, or why it can't be walked.
 pub type Found = Vec<Result<Value, String>>;
@@ -25,24 +27,6 @@ enum Node {
     Items(Vec<(usize, Node)>),
 }
 
-/// How far the walk has come.
-#[derive(PartialEq)]
-enum Walk {
-    /// To the end of a value, after which there may be more.
-    On,
-    /// There is a value for every path.
-    Enough,
-}
-
-/// It is no JSON, or has something else than the paths lead one to expect.
-struct Unusual;
-
-impl From<JiterError> for Unusual {
-    fn from(_: JiterError) -> Unusual {
-        Unusual
-    }
-}
-
 impl Picker {
     /// For these paths, in their order.
     pub fn new<'a>(paths: impl Iterator<Item = &'a Path>) -> Picker {
@@ -51,35 +35,27 @@ impl Picker {
         Picker { root, paths }
     }
 
-    /// The values of one body, or why it isn't JSON. Once each path has its value, the
-    /// rest is not read, but for its end, which must fit the beginning.
-    pub fn pick(&self, body: &[u8]) -> serde_json::Result<Found> {
+    /// The values of one body.
+    ///
+    /// # Errors
+    /// Why it isn't one JSON document.
+    pub fn pick(&self, body: &[u8]) -> Result<Found, Failure> {
         let mut found = vec![Ok(Value::Null); self.paths.len()];
-        match self.walk(body, &mut found) {
+        match self.walk(body::json_text(body)?, &mut found) {
             Ok(()) => Ok(found),
             Err(Unusual) => {
-                let body = serde_json::from_slice(body)?;
+                let body = body::json(body)?;
                 let walk = |path: &Path| path.walk(&body).cloned();
                 Ok(self.paths.iter().map(walk).collect())
             }
         }
     }
 
-    fn walk(&self, body: &[u8], found: &mut Found) -> Result<(), Unusual> {
-        let mut json = Jiter::new(body);
-        let first = json.peek()?;
-        match self.root.walk(&mut json, first, found)? {
-            Walk::On => Ok(json.finish()?),
-            Walk::Enough if ends_as_it_begins(body) => Ok(()),
-            Walk::Enough => Err(Unusual),
-        }
+    fn walk(&self, text: &str, found: &mut Found) -> Result<(), Unusual> {
+        let mut json = Scanner::new(text);
+        self.root.walk(&mut json, found)?;
+        json.end()
     }
-}
-
-fn ends_as_it_begins(body: &[u8]) -> bool {
-    let body = body.trim_ascii();
-    let ends = (body.first(), body.last());
-    matches!(ends, (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']')))
 }
 
 impl Node {
@@ -103,23 +79,21 @@ impl Node {
         }
     }
 
-    /// Walks the value that begins with this.
-    fn walk(&self, json: &mut Jiter<'_>, first: Peek, found: &mut Found) -> Result<Walk, Unusual> {
-        match self {
-            Node::Whole(paths) => {
-                let value = read(json, first)?;
+    /// Walks the value that comes next.
+    fn walk(&self, json: &mut Scanner<'_>, found: &mut Found) -> Result<(), Unusual> {
+        match (self, json.peek()?) {
+            (Node::Whole(paths), _) => {
+                let value = serde_json::from_str(json.value()?).map_err(|_| Unusual)?;
                 for (slot, path) in paths {
                     found[*slot] = path.walk(&value).cloned();
                 }
-                Ok(if is_enough(found) {
-                    Walk::Enough
-                } else {
-                    Walk::On
-                })
+                Ok(())
             }
-            Node::Fields(fields) if first == Peek::Object => walk_fields(fields, json, found),
-            Node::Items(items) if first == Peek::Array => walk_items(items, json, found),
-            _ if first == Peek::Null => Ok(json.known_null().map(|()| Walk::On)?),
+            (Node::Fields(fields), b'{') => walk_fields(fields, json, found),
+            (Node::Items(items), b'[') => walk_items(items, json, found),
+            // Of nothing there is nothing to take.
+            (_, b'n') => json.skip(),
+            // Of anything else jq says why nothing can be taken.
             _ => Err(Unusual),
         }
     }
@@ -136,77 +110,49 @@ impl Node {
     }
 }
 
-/// The value that begins with this, as serde_json has it.
-fn read(json: &mut Jiter<'_>, first: Peek) -> Result<Value, Unusual> {
-    if first == Peek::String {
-        return Ok(json.known_str()?.into());
-    }
-    let start = json.current_index();
-    json.known_skip(first)?;
-    serde_json::from_slice(json.slice_to_current(start)).map_err(|_| Unusual)
-}
-
 fn walk_fields(
     fields: &[(String, Node)],
-    json: &mut Jiter<'_>,
+    json: &mut Scanner<'_>,
     found: &mut Found,
-) -> Result<Walk, Unusual> {
-    let wanted = |key: &[u8]| wanted(fields, key);
-    let mut next = json.next_object_bytes()?.map(wanted).transpose()?;
-    while let Some(field) = next {
-        let first = json.peek()?;
-        match field {
-            None => json.known_skip(first)?,
+) -> Result<(), Unusual> {
+    json.expect(b'{')?;
+    if json.take(b'}')? {
+        return Ok(());
+    }
+    loop {
+        let key = json.key()?;
+        match fields.iter().find(|(name, _)| *name == key) {
+            None => json.skip()?,
             Some((_, node)) => {
                 node.forget(found);
-                if node.walk(json, first, found)? == Walk::Enough {
-                    return Ok(Walk::Enough);
-                }
+                node.walk(json, found)?;
             }
         }
-        next = json.next_key_bytes()?.map(wanted).transpose()?;
+        if !json.take(b',')? {
+            return json.expect(b'}');
+        }
     }
-    Ok(Walk::On)
-}
-
-/// The field of this name, as it is written; one with escapes may be any of them.
-fn wanted<'a>(
-    fields: &'a [(String, Node)],
-    key: &[u8],
-) -> Result<Option<&'a (String, Node)>, Unusual> {
-    if key.contains(&b'\\') {
-        return Err(Unusual);
-    }
-    Ok(fields.iter().find(|(name, _)| name.as_bytes() == key))
 }
 
 fn walk_items(
     items: &[(usize, Node)],
-    json: &mut Jiter<'_>,
+    json: &mut Scanner<'_>,
     found: &mut Found,
-) -> Result<Walk, Unusual> {
-    let mut next = json.known_array()?;
-    for place in 0.. {
-        let Some(first) = next else {
-            break;
-        };
-        match items.iter().find(|(at, _)| *at == place) {
-            None => json.known_skip(first)?,
-            Some((_, node)) => {
-                if node.walk(json, first, found)? == Walk::Enough {
-                    return Ok(Walk::Enough);
-                }
-            }
-        }
-        next = json.array_step()?;
+) -> Result<(), Unusual> {
+    json.expect(b'[')?;
+    if json.take(b']')? {
+        return Ok(());
     }
-    Ok(Walk::On)
-}
-
-/// Whether there is a value for each path.
-fn is_enough(found: &Found) -> bool {
-    let is_value = |found: &Result<Value, _>| found.as_ref().is_ok_and(|value| !value.is_null());
-    found.iter().all(is_value)
+    for place in 0.. {
+        match items.iter().find(|(at, _)| *at == place) {
+            None => json.skip()?,
+            Some((_, node)) => node.walk(json, found)?,
+        }
+        if !json.take(b',')? {
+            break;
+        }
+    }
+    json.expect(b']')
 }
 
 fn join<K: PartialEq>(groups: &mut Vec<(K, Vec<(usize, Path)>)>, key: K, path: (usize, Path)) {
@@ -293,13 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_last_value_is_not_read() {
+    fn all_of_a_body_is_read() {
         let paths = [".a.b", ".list[1]"].map(|path| Path::parse(path).unwrap());
         let picker = Picker::new(paths.iter());
         let body = br#"{"list": [0, 1, 2], "a": {"b": "x", "c": this is not JSON}}"#;
-        let found = picker.pick(body).unwrap();
-        assert_eq!(found, [Ok("x".into()), Ok(1.into())]);
-        let wanting = br#"{"list": [0], "a": {"b": "x", "c": this is not JSON}}"#;
-        assert!(picker.pick(wanting).is_err());
+        assert_eq!(picker.pick(body).unwrap_err().kind, "not json");
+        let two = br#"{"list": [0, 1], "a": {"b": "x"}} {"list": [0, 2]}"#;
+        assert_eq!(picker.pick(two).unwrap_err().kind, "several documents");
+        let twice = br#"{"list": [0, 1], "a": {"b": "x"}, "\u0061": {"b": "y"}}"#;
+        assert_eq!(picker.pick(twice).unwrap(), [Ok("y".into()), Ok(1.into())]);
     }
 }

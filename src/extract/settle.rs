@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Extractor, Settings};
 use crate::error::Error;
+use crate::record::Failure;
 
 /// Takes the true costs of requests out of their answers.
 pub struct Settler {
@@ -32,15 +33,18 @@ impl Settler {
     }
 
     /// By unit, what the answer says; nothing where it says nothing of use.
-    pub fn costs(&self, body: &[u8]) -> Vec<(usize, u64)> {
+    ///
+    /// # Errors
+    /// A failure `jq too long`.
+    pub fn costs(&self, body: &[u8]) -> Result<Vec<(usize, u64)>, Failure> {
         if self.units.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        let values = self.extractor.extract(body).unwrap_or_default();
+        let values = self.extractor.extract_any(body)?;
         let pairs = self.units.iter().copied().zip(values);
-        pairs
+        Ok(pairs
             .filter_map(|(unit, value)| Some((unit, amount(&value)?)))
-            .collect()
+            .collect())
     }
 }
 
@@ -67,7 +71,7 @@ mod tests {
             (b"{}", vec![]),
             (b"not json", vec![]),
         ] {
-            assert_eq!(settler.costs(body), costs);
+            assert_eq!(settler.costs(body), Ok(costs));
         }
     }
 }

@@ -12,6 +12,7 @@ use super::refusal::is_refusal;
 use super::signals::{pause, signals};
 use crate::error::Error;
 use crate::extract::{self, Extractor};
+use crate::record::Failure;
 
 /// One entry of `[[refusal]]`: answers that mean that the server won't take more.
 /// The first rule that fits counts; a 429, and a 503 that says when to come back,
@@ -106,18 +107,22 @@ impl Rules {
     /// What the head of an answer that came at `now` means.
     #[must_use]
     pub fn of_head(&self, status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Ruling {
-        self.rule(status, headers, None, now)
+        // Without the body no program runs.
+        let ruling = self.rule(status, headers, None, now);
+        ruling.unwrap_or(Ruling::Open)
     }
 
     /// The same for the whole answer.
-    #[must_use]
+    ///
+    /// # Errors
+    /// A failure `jq too long`.
     pub fn of_answer(
         &self,
         status: StatusCode,
         headers: &HeaderMap,
         body: &[u8],
         now: SystemTime,
-    ) -> Ruling {
+    ) -> Result<Ruling, Failure> {
         self.rule(status, headers, Some(body), now)
     }
 
@@ -127,26 +132,28 @@ impl Rules {
         headers: &HeaderMap,
         body: Option<&[u8]>,
         now: SystemTime,
-    ) -> Ruling {
+    ) -> Result<Ruling, Failure> {
         for checked in self.rules.iter().filter(|c| c.rule.fits(status, headers)) {
             let Some(body) = body.or((!checked.needs_body()).then_some(b"")) else {
-                return Ruling::Open;
+                return Ok(Ruling::Open);
             };
-            if checked.says(body) {
+            if checked.says(body)? {
+                let by_body = checked.wait(body, headers, now)?;
                 let wait = header_pause(headers, now)
-                    .or_else(|| checked.wait(body, headers, now))
+                    .or(by_body)
                     .or_else(|| reset(headers, now))
                     .or(checked.rule.pause);
-                return Ruling::Refused(checked.rule.means, checked.rule.closes, wait);
+                let Rule { means, closes, .. } = checked.rule;
+                return Ok(Ruling::Refused(means, closes, wait));
             }
         }
-        match is_refusal(status, headers) {
+        Ok(match is_refusal(status, headers) {
             true => {
                 let wait = header_pause(headers, now).or_else(|| reset(headers, now));
                 Ruling::Refused(Meaning::Limited, Closes::Key, wait)
             }
             false => Ruling::Taken,
-        }
+        })
     }
 }
 
@@ -182,23 +189,37 @@ impl Checked {
         self.when.is_some() || self.wait.is_some()
     }
 
-    fn says(&self, body: &[u8]) -> bool {
-        let said = self.when.as_ref().map(|when| value(when, body));
-        !matches!(said, Some(None | Some(Value::Null | Value::Bool(false))))
+    fn says(&self, body: &[u8]) -> Result<bool, Failure> {
+        let Some(when) = &self.when else {
+            return Ok(true);
+        };
+        Ok(!matches!(
+            value(when, body)?,
+            Value::Null | Value::Bool(false)
+        ))
     }
 
-    fn wait(&self, body: &[u8], headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-        match value(self.wait.as_ref()?, body)? {
+    fn wait(
+        &self,
+        body: &[u8],
+        headers: &HeaderMap,
+        now: SystemTime,
+    ) -> Result<Option<Duration>, Failure> {
+        let Some(wait) = &self.wait else {
+            return Ok(None);
+        };
+        Ok(match value(wait, body)? {
             Value::Number(number) => pause(&number.to_string(), headers, now),
             Value::String(text) => pause(&text, headers, now),
             _ => None,
-        }
+        })
     }
 }
 
-/// A program's value, or nothing where it has none.
-fn value(program: &Extractor, body: &[u8]) -> Option<Value> {
-    program.extract(body).ok()?.into_iter().next()
+/// A program's value, or null where it has none.
+fn value(program: &Extractor, body: &[u8]) -> Result<Value, Failure> {
+    let values = program.extract_any(body)?;
+    Ok(values.into_iter().next().unwrap_or_default())
 }
 
 fn program(name: &str, code: Option<&str>) -> Result<Option<Extractor>, String> {
@@ -244,7 +265,9 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
         let status = StatusCode::from_u16(status).unwrap();
         match rules.of_head(status, &headers, now) {
-            Ruling::Open => rules.of_answer(status, &headers, body.as_bytes(), now),
+            Ruling::Open => rules
+                .of_answer(status, &headers, body.as_bytes(), now)
+                .unwrap(),
             ruling => ruling,
         }
     }

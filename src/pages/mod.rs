@@ -280,7 +280,8 @@ fn at_least_one(max: Option<u64>) -> Result<u64, Error> {
 }
 
 fn run(program: &Program, body: Option<&Input>) -> Result<Value, String> {
-    program.run(body.ok_or("the page is not JSON")?)
+    let body = body.ok_or("the page is not JSON")?;
+    program.run(body).map_err(|trouble| trouble.to_string())
 }
 
 #[cfg(test)]

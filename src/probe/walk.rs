@@ -163,6 +163,7 @@ fn row(number: u64) -> Row {
 fn seen(shared: &Shared, answer: &Answer, elapsed: Duration, now: SystemTime) -> Seen {
     let rules = &shared.plan.step.refusals;
     let ruling = rules.of_answer(answer.status, &answer.headers, &answer.body, now);
+    let ruling = ruling.unwrap_or(Ruling::Taken);
     let wait = match ruling {
         Ruling::Refused(_, _, wait) => wait,
         _ => None,

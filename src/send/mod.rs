@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use crate::record::{Failure, beginning};
+use crate::extract::shown;
+use crate::record::Failure;
 
 mod acked;
 mod body;
@@ -92,7 +93,7 @@ impl Answer {
                 "redirects to {} (send.follow or --follow N follows it)",
                 String::from_utf8_lossy(to.as_bytes())
             ),
-            None => beginning(&self.body, SNIPPET),
+            None => shown(&self.body, SNIPPET),
         };
         Failure::new(format!("status {}", self.status.as_u16()), detail)
     }

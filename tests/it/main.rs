@@ -21,6 +21,7 @@ mod answers;
 mod auth;
 mod auto;
 mod batches;
+mod bodies;
 mod causes;
 mod chains;
 mod changes;

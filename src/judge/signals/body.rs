@@ -12,6 +12,7 @@ use super::moment::Clock;
 use super::{Heard, Said, Texts, families};
 use crate::error::Error;
 use crate::extract::{Extractor, Settings};
+use crate::record::Failure;
 
 /// The entries of `[[signal]]` that look into bodies, checked.
 #[derive(Default)]
@@ -58,20 +59,25 @@ impl Bodies {
     }
 
     /// What the body of an answer that came at `now` says of limits.
-    #[must_use]
-    pub fn signals(&self, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Heard {
-        let values = self.programs.iter().filter_map(|(code, program)| {
-            let value = program.extract(body).ok()?.into_iter().next()?;
-            Some((code.as_str(), text(value)?))
-        });
-        let answer = Answer {
-            headers,
-            values: values.collect(),
-        };
+    ///
+    /// # Errors
+    /// A failure `jq too long`.
+    pub fn signals(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Result<Heard, Failure> {
+        let mut values = BTreeMap::new();
+        for (code, program) in &self.programs {
+            let value = program.extract_any(body)?.into_iter().next();
+            values.extend(value.and_then(text).map(|text| (code.as_str(), text)));
+        }
+        let answer = Answer { headers, values };
         let mut heard = Heard::default();
         let clock = Clock::of(headers, now);
         families::read_said(&self.said, &answer, clock, &mut heard);
-        heard
+        Ok(heard)
     }
 }
 
@@ -115,7 +121,8 @@ mod tests {
         let headers: HeaderMap = [("x-ends".parse().unwrap(), "20s".parse().unwrap())]
             .into_iter()
             .collect();
-        let hear = |body: &str| bodies.signals(&headers, body.as_bytes(), SystemTime::UNIX_EPOCH);
+        let now = SystemTime::UNIX_EPOCH;
+        let hear = |body: &str| bodies.signals(&headers, body.as_bytes(), now).unwrap();
         let heard = hear(r#"{"throttle": {"most": 2000.0, "left": "1980"}}"#);
         let expected = Signal {
             limit: Some(2_000),

@@ -1,0 +1,172 @@
+//! Bodies that are not what they should be, and programs that don't end: each fails its
+//! row by its name, nothing of it is lost in silence, and the run goes on.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Place, run};
+
+/// A server that answers each path with a status, a type and a body of its own.
+fn server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            thread::spawn(move || converse(stream.ok()?));
+        }
+    });
+    addr
+}
+
+fn converse(mut stream: TcpStream) -> Option<()> {
+    let mut head = BufReader::new(stream.try_clone().ok()?);
+    let mut first = String::new();
+    head.read_line(&mut first).ok()?;
+    let mut line = String::new();
+    while head.read_line(&mut line).ok()? > 2 {
+        line.clear();
+    }
+    let path = first.split(' ').nth(1)?.trim_start_matches('/');
+    let (status, kind, body) = answer(path.split('?').next()?);
+    let head = format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(&body).ok()
+}
+
+fn answer(path: &str) -> (u16, &'static str, Vec<u8>) {
+    const JSON: &str = "application/json";
+    const LATIN: &str = "application/json; charset=ISO-8859-1";
+    let utf16 = "\u{feff}{\"a\": 1}".encode_utf16();
+    match path {
+        "bytes" => (
+            200,
+            "application/octet-stream",
+            (0..=255).cycle().take(1024).collect(),
+        ),
+        "pdf" => (
+            200,
+            "application/pdf",
+            b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n".to_vec(),
+        ),
+        "latin1" => (200, LATIN, b"{\"a\": \"Caf\xe9 Zo\xeb\"}".to_vec()),
+        "ascii" => (200, LATIN, b"{\"a\": 1}".to_vec()),
+        "utf16" => (200, JSON, utf16.flat_map(u16::to_le_bytes).collect()),
+        "mark" => (200, JSON, b"\xef\xbb\xbf{\"a\": 1}".to_vec()),
+        "stream" => (
+            200,
+            "application/x-ndjson",
+            b"{\"a\": 1}\n{\"a\": 2}\n{\"a\": 3}\n".to_vec(),
+        ),
+        "junk" => (200, JSON, b"{\"a\": 1} oops {\"a\": 2}".to_vec()),
+        "spaces" => (200, JSON, b" {\"a\": 1}\r\n\t ".to_vec()),
+        "twice" => (200, JSON, b"{\"a\": 2, \"a\": 1}".to_vec()),
+        "items" => (
+            200,
+            JSON,
+            b"\xef\xbb\xbf{\"items\": [{\"a\": 1}], \"next\": null}".to_vec(),
+        ),
+        "broken" => (500, "application/octet-stream", vec![0x89, b'P', 0, 0xff]),
+        "gone" => (404, JSON, b"\xef\xbb\xbf{\"error\": \"gone\"}".to_vec()),
+        _ => (200, JSON, b"{\"a\": 1, \"n\": 1000000000000}".to_vec()),
+    }
+}
+
+/// The records of one row for each of these paths.
+fn records(paths: &[&str], flags: &str, code: i32) -> Vec<Value> {
+    let (place, addr) = (Place::new(), server());
+    let input = place.file("paths.txt", &paths.join("\n"));
+    let throng = run().flags(flags).flags("--retries 0 --progress none");
+    let throng = throng.arg("--url", &format!("http://{addr}/{{{{ value }}}}"));
+    let mut records = throng.arg("--input", &input).exits(code).records();
+    records.sort_by_key(|record| record["_row"].as_u64());
+    records
+}
+
+#[test]
+fn only_one_document_is_an_answer_however_the_program_is_spelt() {
+    let kinds = [
+        ("stream", json!("several documents")),
+        ("junk", json!("not json")),
+        ("bytes", json!("not text")),
+        ("pdf", json!("not text")),
+        ("latin1", json!("not text")),
+        ("utf16", json!("not text")),
+        ("ascii", Value::Null),
+        ("mark", Value::Null),
+        ("spaces", Value::Null),
+        ("twice", Value::Null),
+    ];
+    let paths = kinds.clone().map(|(path, _)| path);
+    let fast = records(&paths, "-e a=.a", 1);
+    let slow = records(&paths, "-e a=.a|tonumber", 1);
+    for (place, (path, kind)) in kinds.into_iter().enumerate() {
+        for records in [&fast, &slow] {
+            let record = &records[place];
+            assert_eq!(record["_error"], kind, "{path}");
+            assert_eq!(
+                record["a"],
+                if kind.is_null() {
+                    json!(1)
+                } else {
+                    Value::Null
+                },
+                "{path}"
+            );
+        }
+        assert_eq!(fast[place]["_detail"], slow[place]["_detail"], "{path}");
+    }
+    let detail = fast[2]["_detail"].as_str().unwrap();
+    assert!(
+        detail.contains("1024 bytes") && detail.contains("byte 128"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn a_body_that_is_no_text_is_never_kept_as_one() {
+    for flags in ["", "--keep-body", "--keep-body -e a?=.a"] {
+        let records = records(&["bytes", "latin1", "mark", "broken"], flags, 1);
+        for record in &records[..2] {
+            assert_eq!(
+                (&record["_error"], &record["_body"]),
+                (&json!("not text"), &Value::Null),
+                "{flags}"
+            );
+        }
+        let kept = records[2]["_body"].as_str();
+        assert_eq!(kept, Some("\u{feff}{\"a\": 1}"), "{flags}");
+        assert_eq!(records[3]["_error"], "status 500");
+        let detail = records[3]["_detail"].as_str().unwrap();
+        assert!(
+            detail.contains("4 bytes") && !detail.contains('\u{fffd}'),
+            "{detail}"
+        );
+    }
+}
+
+#[test]
+fn items_and_pages_are_read_after_a_byte_order_mark() {
+    let records = records(&["items"], "--each .items[] -e a=.a --cursor c=.next", 0);
+    assert_eq!((&records[0]["a"], records.len()), (&json!(1), 1));
+}
+
+#[test]
+fn a_program_that_does_not_end_fails_its_row_and_ends_at_once_when_asked() {
+    let failed = |flags: &str, key: &str| {
+        let records = records(&["one", "two"], flags, 1);
+        assert_eq!(records.len(), 2);
+        for record in records {
+            assert_eq!(record["_error"], "jq too long", "{flags}");
+            let detail = record["_detail"].as_str().unwrap().to_owned();
+            assert!(detail.contains(key), "{detail}");
+        }
+    };
+    // Deep calls end soon also where nothing is optimised.
+    failed("-e a=.a -e deep?=def|f:1+f;f", "extract.deep");
+}
