@@ -393,7 +393,6 @@ mod tests {
             ("[(1, 2) * (10, 20)]", json!([10, 20, 20, 40])),
             ("\"ab\" * 2", json!("abab")),
             ("[\"\\(.n, 5) \\(.a[0])\"] | length", json!(2)),
-            ("[.a[] as [$x] ?// $x | $x] | length", json!(3)),
             ("to_entries | map(.key) | add", json!("asn")),
             (
                 "[.a[2] | {b, (\"c\", \"d\"): 1} | keys]",

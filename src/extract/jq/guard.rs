@@ -20,7 +20,7 @@ const DEPTH: &str = "$!depth";
 const FACTOR: &str = "$!factor";
 
 /// A definition that stands by itself.
-pub fn guarded_def<'s>(def: Def<&'s str>) -> Def<&'s str> {
+pub fn guarded_def(def: Def<&str>) -> Def<&str> {
     let def = inner_def(def);
     let outermost = bind(Term::Num("0"), DEPTH, def.body);
     Def {
@@ -30,7 +30,7 @@ pub fn guarded_def<'s>(def: Def<&'s str>) -> Def<&'s str> {
 }
 
 /// A definition whose runs take steps.
-fn inner_def<'s>(def: Def<&'s str>) -> Def<&'s str> {
+fn inner_def(def: Def<&str>) -> Def<&str> {
     let body = after_step(guarded(def.body));
     let has_filters = def.args.iter().any(|name| !name.starts_with('$'));
     let body = match has_filters {
@@ -52,22 +52,24 @@ pub fn guarded(term: Code) -> Code {
         Term::Id | Term::Num(_) | Term::Break(_) | Term::Var(_) => term,
         Term::Recurse => before_step(term),
         Term::Str(format, parts) => Term::Str(format, parts.into_iter().map(part).collect()),
-        Term::Arr(items) => Term::Arr(items.map(boxed)),
+        Term::Arr(items) => Term::Arr(items.map(|items| boxed(*items))),
         Term::Obj(fields) => Term::Obj(fields.into_iter().map(field).collect()),
-        Term::Neg(term) => Term::Neg(boxed(term)),
+        Term::Neg(term) => Term::Neg(boxed(*term)),
         Term::BinOp(left, op, right) => operation(guarded(*left), op, guarded(*right)),
-        Term::Label(name, term) => Term::Label(name, boxed(term)),
+        Term::Label(name, term) => Term::Label(name, boxed(*term)),
         Term::Fold(name, values, pattern, parts) => {
             let parts = parts.into_iter().map(|part| after_step(guarded(part)));
-            Term::Fold(name, boxed(values), in_pattern(pattern), parts.collect())
+            Term::Fold(name, boxed(*values), in_pattern(pattern), parts.collect())
         }
-        Term::TryCatch(term, catch) => Term::TryCatch(boxed(term), catch.map(boxed)),
+        Term::TryCatch(term, catch) => {
+            Term::TryCatch(boxed(*term), catch.map(|catch| boxed(*catch)))
+        }
         Term::IfThenElse(branches, otherwise) => {
             let branch = |(when, then)| (guarded(when), guarded(then));
             let branches = branches.into_iter().map(branch).collect();
-            Term::IfThenElse(branches, otherwise.map(boxed))
+            Term::IfThenElse(branches, otherwise.map(|term| boxed(*term)))
         }
-        Term::Def(defs, term) => Term::Def(defs.into_iter().map(inner_def).collect(), boxed(term)),
+        Term::Def(defs, term) => Term::Def(defs.into_iter().map(inner_def).collect(), boxed(*term)),
         Term::Call(name, arguments) => call(name, arguments.into_iter().map(guarded).collect()),
         Term::Path(term, path) => in_path(*term, path),
     }
@@ -81,8 +83,8 @@ fn field<'s>((key, value): (Code<'s>, Option<Code<'s>>)) -> (Code<'s>, Option<Co
     }
 }
 
-fn boxed<'s>(term: Box<Code<'s>>) -> Box<Code<'s>> {
-    Box::new(guarded(*term))
+fn boxed(term: Code) -> Box<Code> {
+    Box::new(guarded(term))
 }
 
 fn pipe<'s>(first: Code<'s>, then: Code<'s>) -> Code<'s> {
@@ -133,7 +135,7 @@ fn times<'s>(left: Code<'s>, right: Code<'s>) -> Code<'s> {
     Term::Call("!times", vec![left, right])
 }
 
-fn in_pattern<'s>(pattern: Pattern<&'s str>) -> Pattern<&'s str> {
+fn in_pattern(pattern: Pattern<&str>) -> Pattern<&str> {
     match pattern {
         Pattern::Var(_) => pattern,
         Pattern::Arr(items) => Pattern::Arr(items.into_iter().map(in_pattern).collect()),
