@@ -5,7 +5,7 @@ use std::io::Write;
 
 use clap::Args;
 use serde_json::{Value, json};
-use throng::render::looks_like_key;
+use throng::render::{Embedded, keys_in_data, keys_in_url, may_be_key};
 use throng::{Error, curl::Translated};
 
 use super::{Exit, flags, say};
@@ -82,13 +82,22 @@ fn of_openapi(path: &str, arguments: &Arguments) -> Result<Translated, Error> {
 /// A whole job file, with its keys in the environment.
 fn as_job(translated: Translated) -> Result<(String, Vec<String>), Error> {
     let Translated { mut job, mut notes } = translated;
-    let mut keys = BTreeMap::new();
-    hide_keys(&mut job, &mut keys);
-    notes.extend(keys.iter().map(|(name, place)| {
+    let mut keys = Keys::default();
+    keys.take_from(&mut job);
+    notes.extend(keys.0.iter().map(|(name, found)| {
         format!(
-            "{place} held a key: it is {{{{ env.{name} }}}} now; export {name}=… before you run it"
+            "{} held a key: it is {{{{ env.{name} }}}} now; export {name}=… before you run it, without escapes such as %2F",
+            found.place
         )
     }));
+    let proxy = job.pointer("/network/proxy").and_then(Value::as_str);
+    if proxy.is_some_and(|proxy| !keys_in_url(proxy).is_empty()) {
+        job["network"]["proxy"] = Value::Null;
+        notes.push(
+            "network.proxy held a password, and is left out: export HTTPS_PROXY=… before you run it"
+                .into(),
+        );
+    }
     job["input"] = json!({ "file": "rows.csv" });
     job["limit"] = json!({ "rate": ["10/1s"] });
     job["output"] = json!({ "file": "results.jsonl" });
@@ -98,35 +107,97 @@ fn as_job(translated: Translated) -> Result<(String, Vec<String>), Error> {
     Ok((text, notes))
 }
 
-/// Puts variables of the environment in the place of keys.
-fn hide_keys(job: &mut Value, keys: &mut BTreeMap<String, String>) {
-    for part in [["request", "headers"], ["auth", ""]] {
-        let (map, place) = match part {
-            [one, ""] => (job.get_mut(one), format!("{one}.")),
-            [one, two] => {
-                let map = job.get_mut(one).and_then(|part| part.get_mut(two));
-                (map, format!("{one}.{two}."))
+/// Keys that were found, by the variables of the environment that stand for them.
+#[derive(Default)]
+struct Keys(BTreeMap<String, Found>);
+
+struct Found {
+    value: String,
+    place: String,
+}
+
+impl Keys {
+    /// Puts variables in the place of all keys of a request, and of its authentication.
+    fn take_from(&mut self, job: &mut Value) {
+        for name in ["url", "data"] {
+            let text = job.get_mut("request").and_then(|part| part.get_mut(name));
+            if let Some(Value::String(text)) = text {
+                let keys = if name == "data" {
+                    keys_in_data(text)
+                } else {
+                    keys_in_url(text)
+                };
+                *text = self.without(&format!("request.{name}"), text, &keys);
             }
-        };
-        for (name, value) in map.and_then(Value::as_object_mut).into_iter().flatten() {
-            let Some(text) = value
-                .as_str()
-                .filter(|text| looks_like_key(name) && !text.is_empty())
-            else {
-                continue;
-            };
-            if text.contains("{{") {
-                continue;
-            }
-            let variable = variable(name);
-            let start = text.split_once(' ').map_or("", |(start, _)| start);
-            keys.insert(variable.clone(), place.clone() + name);
-            *value = match start {
-                "" => format!("{{{{ env.{variable} }}}}"),
-                start => format!("{start} {{{{ env.{variable} }}}}"),
-            }
-            .into();
         }
+        for name in ["headers", "query", "form", "multipart", "json"] {
+            let part = job.get_mut("request").and_then(|part| part.get_mut(name));
+            self.take_from_tree(&format!("request.{name}"), part);
+        }
+        self.take_from_tree("auth", job.get_mut("auth"));
+    }
+
+    fn take_from_tree(&mut self, place: &str, tree: Option<&mut Value>) {
+        match tree {
+            Some(Value::Array(items)) => items
+                .iter_mut()
+                .for_each(|item| self.take_from_tree(place, Some(item))),
+            Some(Value::Object(map)) => {
+                for (name, value) in map {
+                    let place = format!("{place}.{name}");
+                    match value {
+                        Value::String(text) if may_be_key(name) => {
+                            *text = self.instead_of(&place, name, text);
+                        }
+                        value => self.take_from_tree(&place, Some(value)),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// `Bearer {{ env.API_TOKEN }}` for `Bearer xyz`.
+    fn instead_of(&mut self, place: &str, name: &str, text: &str) -> String {
+        if text.is_empty() || text.contains("{{") {
+            return text.to_owned();
+        }
+        let (start, value) = match text.split_once(' ') {
+            Some((start, value)) => (format!("{start} "), value),
+            None => (String::new(), text),
+        };
+        start + &self.variable(place, name, value)
+    }
+
+    fn without(&mut self, place: &str, text: &str, keys: &[Embedded]) -> String {
+        let (mut left, mut from) = (String::new(), 0);
+        for key in keys {
+            left += &text[from..key.place.start];
+            left += &self.variable(&format!("{place}: {}", key.name), &key.name, &key.value);
+            from = key.place.end;
+        }
+        left + &text[from..]
+    }
+
+    /// The template that stands for a value: each value has a variable of its own.
+    fn variable(&mut self, place: &str, name: &str, value: &str) -> String {
+        let first = variable(name);
+        let mut variable = first.clone();
+        let mut number = 2;
+        while self
+            .0
+            .get(&variable)
+            .is_some_and(|found| found.value != value)
+        {
+            variable = format!("{first}_{number}");
+            number += 1;
+        }
+        let template = format!("{{{{ env.{variable} }}}}");
+        self.0.entry(variable).or_insert_with(|| Found {
+            value: value.to_owned(),
+            place: place.to_owned(),
+        });
+        template
     }
 }
 

@@ -24,6 +24,7 @@ mod files;
 mod hosts;
 mod identity;
 mod job;
+mod literals;
 mod mistakes;
 mod names;
 mod notes;

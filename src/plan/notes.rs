@@ -1,14 +1,13 @@
 //! What people should know of a job before it starts. Pure.
 
 use http::Uri;
-use serde_json::Value;
 
+use super::literals::{self, Literal};
 use super::{Job, Step};
 use crate::auth::Tokens;
 use crate::crew::Crew;
 use crate::limit::{Counting, Limit};
 use crate::pages::Pages;
-use crate::render::looks_like_key;
 
 /// One sentence each.
 pub fn of(job: &Job, step: &Step) -> Vec<String> {
@@ -40,7 +39,7 @@ pub fn of(job: &Job, step: &Step) -> Vec<String> {
         )
         .chain(proxies)
         .chain(step.signer.tokens().and_then(Tokens::note))
-        .chain(literals(job))
+        .chain(keys(job))
         .collect()
 }
 
@@ -70,31 +69,13 @@ fn fixed_step(step: u64) -> String {
 }
 
 /// Keys that stand in the job itself, where history and backups keep them.
-fn literals(job: &Job) -> Vec<String> {
-    let parts = [
-        ("request.headers", &job.request.headers),
-        ("request.query", &job.request.query),
-        ("request.form", &job.request.form),
-        ("auth", &job.auth),
-    ];
-    let all = parts
-        .iter()
-        .flat_map(|(part, map)| map.iter().map(move |(name, value)| (part, name, value)));
-    all.filter(|(_, name, value)| looks_like_key(name) && is_literal(value))
-        .filter(|(part, _, value)| **part != "auth" || !is_file(value))
-        .map(|(part, name, _)| {
-            format!("{part}.{name} holds what looks like a key: {{{{ env.NAME }}}} or {{{{ secret.NAME }}}} keeps it out of files and of the shell's history")
-        })
-        .collect()
-}
-
-/// Where a refresh token is kept.
-fn is_file(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.starts_with("file:"))
-}
-
-fn is_literal(value: &Value) -> bool {
-    value
-        .as_str()
-        .is_some_and(|text| text.len() >= 8 && !text.contains("{{"))
+fn keys(job: &Job) -> Vec<String> {
+    let all = literals::of(job).into_iter().filter(Literal::is_long);
+    all.map(|literal| {
+        format!(
+            "{} holds what looks like a key: {{{{ env.NAME }}}} or {{{{ secret.NAME }}}} keeps it out of files and of the shell's history",
+            literal.place
+        )
+    })
+    .collect()
 }

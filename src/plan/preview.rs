@@ -9,6 +9,7 @@ use http::Request;
 use super::Plan;
 use crate::ledger::Left;
 use crate::limit::{Guard, Policy, now};
+use crate::render::{Embedded, keys_in_data, keys_in_url, may_be_key};
 use crate::report::escape;
 use crate::secret::Shown;
 use crate::source::Row;
@@ -34,7 +35,8 @@ impl Plan {
             let _ = writeln!(text, "{:<8}  {}", "quota", escape(&quota));
         }
         for later in &self.later {
-            let asked = self.secrets.hide(later.about.clone());
+            let about = without_keys(&later.about, &keys_in_url(&later.about));
+            let asked = self.secrets.hide(about);
             let limits = match later.limits_itself {
                 true => match &*names(&later.step.policy) {
                     [] => "no limit".to_owned(),
@@ -226,22 +228,41 @@ impl Plan {
     }
 
     fn show(&self, request: &Request<Bytes>) -> String {
-        let mut text = format!("{} {}\n", request.method(), request.uri());
+        let url = request.uri().to_string();
+        let url = without_keys(&url, &keys_in_url(&url));
+        let mut text = format!("{} {url}\n", request.method());
         for (name, value) in request.headers() {
-            let _ = writeln!(
-                text,
-                "{name}: {}",
-                String::from_utf8_lossy(value.as_bytes())
-            );
+            let value = String::from_utf8_lossy(value.as_bytes());
+            let value = if may_be_key(name.as_str()) {
+                HIDDEN
+            } else {
+                &value
+            };
+            let _ = writeln!(text, "{name}: {value}");
         }
         for name in self.step.signer.names() {
-            let _ = writeln!(text, "{name}: ***");
+            let _ = writeln!(text, "{name}: {HIDDEN}");
         }
         if !request.body().is_empty() {
-            let _ = writeln!(text, "\n{}", String::from_utf8_lossy(request.body()));
+            let body = String::from_utf8_lossy(request.body());
+            let _ = writeln!(text, "\n{}", without_keys(&body, &keys_in_data(&body)));
         }
         text
     }
+}
+
+/// What stands for a key.
+const HIDDEN: &str = "***";
+
+/// A text without the values whose names say that they are keys, also those of rows.
+fn without_keys(text: &str, keys: &[Embedded]) -> String {
+    let (mut shown, mut from) = (String::new(), 0);
+    for key in keys {
+        shown.push_str(&text[from..key.place.start]);
+        shown.push_str(HIDDEN);
+        from = key.place.end;
+    }
+    shown + &text[from..]
 }
 
 /// What holds from the start.

@@ -19,7 +19,7 @@ use crate::render::{self, Hosts, Known, Price, Prices, Renderer, Rows};
 use crate::send::{self, Arrivals, Model, Origin, Transport};
 
 use super::plain::Plain;
-use super::{Job, account, told};
+use super::{Job, account, literals, told};
 use crate::source::{Format, Row};
 
 /// From a row to its values.
@@ -96,6 +96,9 @@ impl Step {
             return Err(Error::plan(
                 "retry.idempotency-ttl (--idempotency-ttl) says how long the server knows a key, and there is none: give retry.idempotency-key (--idempotency-key) as well",
             ));
+        }
+        for literal in literals::of(job) {
+            literal.hide(known.vault.secrets());
         }
         let signer = Signer::new(secret_headers, renderer.keys(), &job.auth, known)?;
         Ok(Step {

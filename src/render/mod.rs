@@ -5,6 +5,7 @@
 //!   where they stand, or with none
 //! - `url`, `hosts`: where a request goes, and where a row may send it
 //! - `body`: the kinds of bodies; `json`, `listed`, `file`, `multipart` are theirs
+//! - `key`, `embedded`: names that keys go by, and keys within URLs and bodies
 //! - `ready`: rows that are requests already; `framing`: the headers that are not theirs
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use crate::source::Row;
 
 mod body;
 mod compile;
+mod embedded;
 mod file;
 mod framing;
 mod hosts;
@@ -41,6 +43,7 @@ mod template;
 mod url;
 
 use body::Body;
+pub use embedded::{Embedded, keys_in_data, keys_in_url, may_be_key};
 pub use hosts::Hosts;
 pub(crate) use json::outside;
 pub use key::looks_like_key;

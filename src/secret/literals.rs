@@ -38,6 +38,13 @@ pub fn next(json: &[u8], from: usize) -> Option<Range<usize>> {
     }
 }
 
+/// What the next text means, and where it stands between its quotes.
+pub fn literal(json: &str, from: usize) -> Option<(String, Range<usize>)> {
+    let place = next(json.as_bytes(), from)?;
+    let (text, _) = decode(json.get(place.clone())?);
+    Some((text, place))
+}
+
 fn within(matcher: &Matcher, json: &str, literal: Range<usize>) -> Vec<Range<usize>> {
     let Some(text) = json.get(literal.clone()) else {
         return Vec::new();

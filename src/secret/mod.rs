@@ -19,6 +19,7 @@ mod variables;
 mod vault;
 
 pub use hidden::Secrets;
+pub(crate) use literals::literal;
 pub(crate) use source::Source;
 pub use text::Secret;
 pub use variables::{Shown, Variables};

@@ -30,6 +30,7 @@ mod crashes;
 mod curl;
 mod dialects;
 mod disks;
+mod escapes;
 mod examples;
 mod faults;
 mod forms;
