@@ -164,7 +164,8 @@ impl Walk {
         if vault.names().next().is_none() {
             return Ok(false);
         }
-        let read = threads::blocking(move || vault.renew(edition));
+        let stop = self.run.stop.clone();
+        let read = threads::blocking(move || vault.renew(edition, &|| stop.is_asked()));
         let _works = self.waits(Cause::Work);
         let renewed = self.unless_stopped(read).await?;
         let renewed = renewed.unwrap_or_else(|error| Err(error.to_string()));

@@ -121,8 +121,11 @@ impl Limits {
     pub fn close(&mut self, now: Time) -> bool {
         let scopes = self.scopes.iter_mut().flat_map(Scope::groups_mut);
         let groups = scopes.chain(&mut self.pool).chain([&mut self.run]);
-        let members = groups.flat_map(Group::members);
-        members.fold(true, |all, member| member.kind.close(now) && all)
+        let mut all = true;
+        for member in groups.flat_map(Group::members) {
+            all &= member.kind.close(now);
+        }
+        all
     }
 
     /// The most times that one of them remembers.

@@ -106,7 +106,7 @@ mod tests {
         let standing = Standing::hidden("auth.x", text, &known).unwrap();
         assert_eq!(standing.get().unwrap().expose(), "me:old");
         std::fs::write(file.path(), "new").unwrap();
-        vault.renew(0).unwrap();
+        vault.renew(0, &|| false).unwrap();
         assert_eq!(standing.get().unwrap().expose(), "me:new");
     }
 

@@ -1,12 +1,24 @@
-//! Where a secret is read. [door: files, commands]
+//! Where a secret is read, within bounds: of time, and of length. [door: files,
+//! commands, threads, clock]
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::Secret;
 
 /// More than this is no secret, in bytes.
 const LONGEST: usize = 64 * 1024;
+/// A command may ask its user for something; a pipe may have to wait for its writer.
+const LIMIT: Duration = Duration::from_secs(120);
+/// How often it is looked whether there is no more time.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A place that has the current value.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,16 +43,39 @@ impl Source {
 
     /// The value that it has now.
     pub fn read(&self) -> Result<Secret, String> {
-        let text = match self {
-            Source::File(path) => std::fs::read_to_string(path)
-                .map_err(|error| format!("{} can't be read: {error}", path.display()))?,
-            Source::Command(command) => printed_by(command)?,
+        self.read_unless(&|| false)
+    }
+
+    /// The value that it has now, unless the run is to end before that is known.
+    pub fn read_unless(&self, ends: &dyn Fn() -> bool) -> Result<Secret, String> {
+        let wait = Wait {
+            since: Instant::now(),
+            limit: LIMIT,
+            ends,
         };
-        let text = text.trim_end_matches(['\n', '\r']);
-        match text.len() {
-            0 => Err(format!("{} gives nothing", self.name())),
-            LONGEST.. => Err(format!("{} gives more than 64 KiB", self.name())),
-            _ => Ok(Secret::new(text)),
+        self.read_within(&wait)
+    }
+
+    fn read_within(&self, wait: &Wait<'_>) -> Result<Secret, String> {
+        let name = self.name();
+        let text = match self {
+            Source::File(path) => {
+                let path = path.clone();
+                read(move || File::open(path), wait)
+                    .map_err(|why| format!("{name} can't be read: {why}"))?
+            }
+            Source::Command(command) => {
+                printed_by(command, wait).map_err(|why| format!("{name} {why}"))?
+            }
+        };
+        if text.len() > LONGEST {
+            return Err(format!("{name} gives more than 64 KiB"));
+        }
+        let text =
+            String::from_utf8(text).map_err(|_| format!("{name} gives what is not UTF-8"))?;
+        match text.trim_end_matches(['\n', '\r']) {
+            "" => Err(format!("{name} gives nothing")),
+            text => Ok(Secret::new(text)),
         }
     }
 
@@ -52,19 +87,111 @@ impl Source {
     }
 }
 
-/// Its complaints go to the terminal: it may have to ask for something.
-fn printed_by(command: &str) -> Result<String, String> {
-    let output = Command::new("sh")
+/// How long a value is waited for.
+struct Wait<'a> {
+    since: Instant,
+    limit: Duration,
+    /// Whether the run is to end.
+    ends: &'a dyn Fn() -> bool,
+}
+
+impl Wait<'_> {
+    /// The error is why it is over.
+    fn goes_on(&self) -> Result<(), String> {
+        if (self.ends)() {
+            return Err("was not waited for: the run ends".to_owned());
+        }
+        match self.since.elapsed() >= self.limit {
+            true => Err(format!(
+                "did not end within {}, which is all the time that it has",
+                humantime::format_duration(self.limit)
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+/// All that there is to read, or a little more than a secret may have. A thread that
+/// waits for more than the time that it has is left behind.
+fn read<R: Read>(
+    open: impl FnOnce() -> io::Result<R> + Send + 'static,
+    wait: &Wait<'_>,
+) -> Result<Vec<u8>, String> {
+    wait.goes_on()?;
+    let (done, read) = mpsc::channel();
+    let work = move || {
+        let mut text = Vec::new();
+        let all = open().and_then(|from| from.take(LONGEST as u64 + 1).read_to_end(&mut text));
+        // Nobody may wait for it any more.
+        let _ = done.send(all.map(|_| text));
+    };
+    let thread = std::thread::Builder::new().spawn(work);
+    thread.map_err(|error| error.to_string())?;
+    loop {
+        match read.recv_timeout(LOOK_EVERY) {
+            Ok(read) => return read.map_err(|error| error.to_string()),
+            Err(RecvTimeoutError::Timeout) => wait.goes_on()?,
+            Err(RecvTimeoutError::Disconnected) => return Err("its reader panicked".to_owned()),
+        }
+    }
+}
+
+/// A command's complaints go to the terminal: it may have to ask for something.
+fn printed_by(command: &str, wait: &Wait<'_>) -> Result<Vec<u8>, String> {
+    wait.goes_on()?;
+    let mut shell = Command::new("sh");
+    shell
         .args(["-c", command])
         .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("the command {command:?} can't be run: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("the command {command:?} failed: {}", output.status));
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit());
+    // Where there is a terminal it stays in its foreground: there it may ask, and Ctrl-C
+    // ends it, too.
+    let is_apart = File::open("/dev/tty").is_err();
+    if is_apart {
+        shell.process_group(0);
     }
-    String::from_utf8(output.stdout)
-        .map_err(|_| format!("the command {command:?} printed what is not UTF-8"))
+    let mut child = shell
+        .spawn()
+        .map_err(|error| format!("can't be run: {error}"))?;
+    let ended = outcome(&mut child, wait);
+    if !matches!(ended, Ok((_, Some(_)))) {
+        end(&mut child, is_apart);
+    }
+    match ended? {
+        (_, Some(status)) if !status.success() => Err(format!("failed: {status}")),
+        (text, _) => Ok(text),
+    }
+}
+
+/// What it prints, and how it ends; one that prints too much isn't waited for.
+fn outcome(child: &mut Child, wait: &Wait<'_>) -> Result<(Vec<u8>, Option<ExitStatus>), String> {
+    let Some(stdout) = child.stdout.take() else {
+        return Err("has no output".to_owned());
+    };
+    let text = read(move || Ok(stdout), wait)?;
+    if text.len() > LONGEST {
+        return Ok((text, None));
+    }
+    loop {
+        let status = child.try_wait().map_err(|error| error.to_string())?;
+        if status.is_some() {
+            return Ok((text, status));
+        }
+        wait.goes_on()?;
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Ends a command, and what it has started if it has a process group of its own.
+fn end(child: &mut Child, is_apart: bool) {
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    // One that has ended meanwhile can't be ended.
+    let _ = match group.filter(|_| is_apart) {
+        Some(group) => kill_process_group(group, Signal::KILL).map_err(io::Error::from),
+        None => child.kill(),
+    };
+    let _ = child.wait();
 }
 
 #[cfg(test)]
@@ -94,9 +221,47 @@ mod tests {
             ("file:/no/such/file", "can't be read"),
             ("command:exit 3", "failed: exit status: 3"),
             ("command:true", "gives nothing"),
+            ("command:yes", "gives more than 64 KiB"),
+            ("command:printf '\\377'", "gives what is not UTF-8"),
+            ("file:/dev/zero", "gives more than 64 KiB"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
+    }
+
+    #[test]
+    fn what_does_not_end_is_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        let (fifo, pid) = (path("fifo"), path("pid"));
+        let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
+        assert!(made.success());
+        let command = format!("command:echo $$ > {pid}; sleep 1000");
+        for (text, name) in [
+            (command.as_str(), "the command \"echo"),
+            ("command:exec >/dev/null; sleep 1000", "the command"),
+            (&format!("file:{fifo}"), fifo.as_str()),
+        ] {
+            let source = Source::parse(text).unwrap();
+            let is_started = || {
+                let pid = std::fs::read_to_string(&pid);
+                pid.is_ok_and(|pid| pid.ends_with('\n'))
+            };
+            let within = |limit, ends: &dyn Fn() -> bool| {
+                let since = Instant::now();
+                source
+                    .read_within(&Wait { since, limit, ends })
+                    .unwrap_err()
+            };
+            let why = within(Duration::from_millis(1), &|| false);
+            assert!(why.starts_with(name), "{why}");
+            assert!(why.contains("did not end within 1ms"), "{why}");
+            let why = within(LIMIT, &|| is_started() || name == fifo);
+            assert!(why.contains("was not waited for: the run ends"), "{why}");
+        }
+        let pid = std::fs::read_to_string(&pid).unwrap();
+        let process = format!("/proc/{}", pid.trim());
+        assert!(!std::path::Path::new(&process).exists());
     }
 }

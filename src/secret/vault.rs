@@ -115,11 +115,11 @@ impl Vault {
     }
 
     /// Reads all of them again, because a server refused those of `edition`. Tells
-    /// whether there is now something else to try. Blocks.
+    /// whether there is now something else to try. Blocks, unless the run `ends`.
     ///
     /// # Errors
     /// Which of them can't be read any more.
-    pub fn renew(&self, edition: u64) -> Result<bool, String> {
+    pub fn renew(&self, edition: u64, ends: &dyn Fn() -> bool) -> Result<bool, String> {
         if self.entries.is_empty() {
             return Ok(false);
         }
@@ -130,7 +130,7 @@ impl Vault {
         if in_vain.is_some_and(|at| at.elapsed() < PAUSE) {
             return Ok(false);
         }
-        let is_new = self.read_again()?;
+        let is_new = self.read_again(ends)?;
         match is_new {
             true => self.edition.fetch_add(1, Ordering::AcqRel),
             false => in_vain.replace(Instant::now()).map_or(0, |_| 0),
@@ -138,10 +138,10 @@ impl Vault {
         Ok(is_new)
     }
 
-    fn read_again(&self) -> Result<bool, String> {
+    fn read_again(&self, ends: &dyn Fn() -> bool) -> Result<bool, String> {
         let mut is_new = false;
         for (name, entry) in &self.entries {
-            let read = entry.source.read();
+            let read = entry.source.read_unless(ends);
             let read = read.map_err(|why| format!("secrets.{name} (--secret): {why}"))?;
             let mut value = entry.value.write().unwrap_or_else(PoisonError::into_inner);
             if *value != read {
@@ -169,11 +169,15 @@ mod tests {
 
         std::fs::write(&path, "second").unwrap();
         for _ in 0..100 {
-            assert_eq!(vault.renew(0), Ok(true));
+            assert_eq!(vault.renew(0, &|| false), Ok(true));
         }
         assert_eq!(vault.get("token").unwrap().expose(), "second");
         for _ in 0..100 {
-            assert_eq!(vault.renew(1), Ok(false), "there is nothing newer");
+            assert_eq!(
+                vault.renew(1, &|| false),
+                Ok(false),
+                "there is nothing newer"
+            );
         }
         let count = std::fs::read_to_string(directory.path().join("token.count")).unwrap();
         assert_eq!(count.lines().count(), 3, "plan, second, in vain");

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::harness::{Place, Throng, each, run};
+use crate::harness::{Place, Throng, each, run, until};
 use crate::recorder::{Came, Recorder, answer, json};
 
 fn ask(place: &Place, recorder: &Recorder, rows: usize) -> Throng {
@@ -207,4 +207,31 @@ fn a_secret_is_read_again_when_the_server_refuses_it() {
         .flags(&place.path("rows.txt"))
         .exits(2)
         .says("has no secrets.none");
+}
+
+#[test]
+fn a_secret_s_command_that_hangs_does_not_keep_a_run_from_ending() {
+    let place = Place::new();
+    let recorder = Recorder::answering(|_| answer("401 Unauthorized", &[], ""));
+    let (read, pid) = (place.path("read"), place.path("pid"));
+    // It gives a token once.
+    let command = format!(
+        "if [ -e {read} ]; then echo $$ > {pid}; sleep 1000; fi; touch {read}; echo a-token"
+    );
+    let running = ask(&place, &recorder, 5)
+        .arg("--secret", &format!("token=command:{command}"))
+        .arg("--header", "authorization: Bearer {{ secret.token }}")
+        .start();
+    until("the second reading", || {
+        std::fs::read_to_string(&pid).is_ok_and(|pid| pid.ends_with('\n'))
+    });
+    running.signal("-INT");
+    running.ends().with_code(130);
+    let process = format!("/proc/{}", place.read("pid").trim());
+    assert!(!std::path::Path::new(&process).exists());
+    ask(&place, &recorder, 5)
+        .arg("--secret", "token=file:/dev/zero")
+        .arg("--header", "authorization: Bearer {{ secret.token }}")
+        .exits(2)
+        .says("secrets.token (--secret): /dev/zero gives more than 64 KiB");
 }
