@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_of_bytes_is_their_number() {
-        assert_eq!(shown("größer".as_bytes(), 3), "grö");
+        assert_eq!(shown("größer".as_bytes(), 3), "grö…");
         let shown = shown(b"\x89PNG....", 3);
         assert!(
             shown.contains("9 bytes") || shown.contains("8 bytes"),
