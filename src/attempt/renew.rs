@@ -167,7 +167,8 @@ impl Walk {
         let stop = self.run.stop.clone();
         let read = threads::blocking(move || vault.renew(edition, &|| stop.is_asked()));
         let _works = self.waits(Cause::Work);
-        let renewed = self.unless_stopped(read).await?;
+        // It ends by itself when the run does, after the command that it waits for.
+        let renewed = read.await;
         let renewed = renewed.unwrap_or_else(|error| Err(error.to_string()));
         renewed.map_err(|why| {
             self.stop(format!(

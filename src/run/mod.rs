@@ -139,7 +139,8 @@ impl Run {
         let (to_writer, records) = async_channel::bounded(outbox::BATCHES);
         let stages = chain::stages(self.plan(), rows_read);
         let taken = reader::start(rows, to_workers, self.shared.clone());
-        ticker::start(&to_writer, self.shared.clone());
+        let grace = self.plan().workers.grace;
+        ticker::start(&to_writer, &self.shared.stop, grace);
         let workers: Vec<JoinHandle<Duration>> = (0..self.plan().workers.count)
             .filter_map(|index| {
                 worker::start(

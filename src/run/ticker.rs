@@ -2,33 +2,32 @@
 //! no more come; and ends a run whose workers are all too busy to see how late it is.
 //! [door: threads, clock]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::Sender;
 
 use super::outbox::Batch;
-use crate::attempt::Shared;
-use crate::stop::Reason;
+use crate::stop::{Reason, Stop};
 use crate::threads;
 
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Starts the thread, or asks the run to stop. Nobody joins it: it ends when the workers
 /// have.
-pub fn start(to_writer: &Sender<Batch>, shared: Arc<Shared>) {
+pub fn start(to_writer: &Sender<Batch>, stop: &Stop, grace: Duration) {
     let to_writer = to_writer.downgrade();
-    let stop = shared.stop.clone();
+    // It may still sleep when the process ends: it holds nothing that has an end of its own.
+    let run = stop.clone();
     let started = threads::start(move || {
         let mut stopping = Duration::ZERO;
         loop {
             std::thread::sleep(EVERY);
-            if shared.stop.is_asked() {
+            if run.is_asked() {
                 stopping += EVERY;
             }
             // A worker lets go by itself, unless programs over answers keep it.
-            if stopping > shared.plan.workers.grace + EVERY {
-                shared.stop.cut();
+            if stopping > grace + EVERY {
+                run.cut();
             }
             let Some(to_writer) = to_writer.upgrade() else {
                 return;
