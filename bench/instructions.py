@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 KNOWN = ROOT / "bench/instructions.json"
-STEPS = ["render", "gate", "gate-limited", "extract", "extract-jq", "tally", "write"]
+STEPS = ["render", "gate", "gate-limited", "extract", "extract-jq", "hide", "tally", "write"]
 FEW, MANY = 200, 600
 
 

@@ -13,7 +13,7 @@ use throng::extract::Extractor;
 use throng::limit::{Gate, Guard};
 use throng::record::Record;
 use throng::render::{Known, Prices, Renderer, Rows};
-use throng::secret::Vault;
+use throng::secret::{Secrets, Vault};
 use throng::sink::{Columns, Existing, Identity, Output, Sink};
 use throng::source::Row;
 use throng::tally::{Aggregate, Tally};
@@ -51,6 +51,7 @@ fn steps() -> Vec<Step> {
         ("gate-limited", gate(&["1000000/1ms"])),
         ("extract", extract(".quote.result[0].price")),
         ("extract-jq", extract(".quote.result[0] | .price * 2")),
+        ("hide", hide()),
         ("tally", tally()),
         ("write", write()),
     ]
@@ -124,6 +125,15 @@ fn extract(program: &str) -> Box<dyn FnMut()> {
     quote.insert("price".into(), json!(187.44));
     let body = json!({"quote": {"result": [quote], "error": null}}).to_string();
     Box::new(move || drop(black_box(extractor.extract(body.as_bytes()).unwrap())))
+}
+
+/// In the values of one record, with a key and the header that it is in.
+fn hide() -> Box<dyn FnMut()> {
+    let secrets = Secrets::default();
+    secrets.add("sk-live-7f3a9c51d2e84b60");
+    secrets.add("Bearer sk-live-7f3a9c51d2e84b60");
+    let mut values = record().outcome.unwrap();
+    Box::new(move || secrets.hide_in_values(black_box(&mut values)))
 }
 
 fn tally() -> Box<dyn FnMut()> {
