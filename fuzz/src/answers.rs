@@ -6,7 +6,9 @@ use http::header::CONTENT_ENCODING;
 use serde_json::{Map, Value};
 use throng::extract::Extractor;
 
-use crate::halves;
+use throng::secret::Secrets;
+
+use crate::{halves, text};
 
 /// Plain paths come to what jq comes to: the verdict and the values are equal.
 pub fn json_paths(data: &[u8]) {
@@ -53,5 +55,48 @@ pub fn bodies(data: &[u8]) {
     let body = throng::send::decode(Bytes::copy_from_slice(body), &headers, MOST);
     if let Ok(body) = body {
         assert!(body.len() as u64 <= MOST.max(data.len() as u64));
+    }
+}
+
+/// A body as it is written: what is JSON stays JSON with the same numbers and structure,
+/// and no text in it holds the secret.
+pub fn redacted(data: &[u8]) {
+    let (secret, body) = halves(data);
+    let (secret, body) = (text(secret), text(body));
+    // What stands in the place of a secret would be one.
+    if secret.is_empty() || "***".contains(secret) || secret.contains('*') {
+        return;
+    }
+    let secrets = Secrets::default();
+    secrets.add_declared(secret);
+    let said = secrets.hide(body.to_owned());
+    assert!(!said.contains(secret), "{said}");
+    let Ok(before) = serde_json::from_str::<Value>(body) else {
+        return;
+    };
+    let mut value = before.clone();
+    secrets.hide_in_value(&mut value);
+    assert_hidden(&before, &value, secret);
+    let written = secrets.hide_in(Bytes::copy_from_slice(body.as_bytes()));
+    let written = serde_json::from_slice(&written).expect("JSON stays JSON");
+    assert_hidden(&before, &written, secret);
+}
+
+fn assert_hidden(before: &Value, after: &Value, secret: &str) {
+    match (before, after) {
+        (Value::String(_), Value::String(text)) => assert!(!text.contains(secret), "{text}"),
+        (Value::Array(before), Value::Array(after)) => {
+            assert_eq!(before.len(), after.len());
+            let pairs = before.iter().zip(after);
+            pairs.for_each(|(before, after)| assert_hidden(before, after, secret));
+        }
+        // Names that become equal are counted where they are hidden.
+        (Value::Object(before), Value::Object(after)) if before.len() == after.len() => {
+            let pairs = before.values().zip(after.values());
+            pairs.for_each(|(before, after)| assert_hidden(before, after, secret));
+            assert!(after.keys().all(|name| !name.contains(secret)));
+        }
+        (Value::Object(_), Value::Object(_)) => {}
+        (before, after) => assert_eq!(before, after),
     }
 }

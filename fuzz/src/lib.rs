@@ -20,7 +20,7 @@ mod files;
 mod jobs;
 mod texts;
 
-pub use answers::{bodies, json_paths};
+pub use answers::{bodies, json_paths, redacted};
 pub use files::{results, rows};
 pub use jobs::{curl_lines, jobs, openapi, templates, values};
 pub use texts::{limit_headers, rates, retry_after};
@@ -29,7 +29,7 @@ pub use texts::{limit_headers, rates, retry_after};
 pub type Target = fn(&[u8]);
 
 /// The name and the function of each target; its corpus is `corpus/NAME`.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("bodies", bodies),
     ("curl_lines", curl_lines),
     ("jobs", jobs),
@@ -37,6 +37,7 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("limit_headers", limit_headers),
     ("openapi", openapi),
     ("rates", rates),
+    ("redacted", redacted),
     ("results", results),
     ("retry_after", retry_after),
     ("rows", rows),
