@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Uri};
+use tokio::time::Instant;
 
 use super::seen::Seen;
 use super::{Break, Errand, Stopped, Terms, Walk};
 use crate::causes::Cause;
+use crate::late;
 use crate::limit::{Ask, Permit};
 use crate::record::{Arrived, Failure};
 use crate::send::{Answer, Landed, Lease, Trouble};
@@ -16,6 +18,9 @@ use crate::sink::Announcement;
 
 /// A connection that ended while it waited for its permit costs no attempt, so often.
 const FREE_TRIES: u32 = 3;
+
+/// A connection that has waited this long for its permit is looked at once more.
+const RESTED: Duration = Duration::from_secs(1);
 
 impl Walk {
     /// A connection that had ended before anything was written is replaced.
@@ -139,6 +144,7 @@ impl Walk {
             self.unless_stopped(connecting).await??
         };
         drop(connects);
+        let since = Instant::now();
         let waits = self.waits(Cause::Gate);
         let permit = {
             let turn = pin!(self.run.gate_at(self.place).permit(ask.clone()));
@@ -147,6 +153,11 @@ impl Walk {
         let permit = permit.map_err(|_| self.used_up())?;
         drop(waits);
         let _connects = self.waits(Cause::Server);
+        // The server may have closed the connection in a pause of the process, which
+        // only reading shows: a request on it would be lost.
+        if since.elapsed() >= RESTED {
+            late::turns().await;
+        }
         Ok((self.sender.renew(lease, uri).await?, permit))
     }
 

@@ -177,7 +177,7 @@ fn httpbin_answers_in_every_way() {
         ),
         ("stream/20", "--max-body 1kB", "body too large"),
         ("stream/3", "", "none"),
-        ("stream-bytes/50000?chunk_size=100", "", "none"),
+        ("stream-bytes/50000?chunk_size=100", "", "not text"),
         ("stream-bytes/50000", "--max-body 10kB", "body too large"),
         ("bytes/50000", "--max-body 10kB", "body too large"),
         ("html", "--extract a=.a", "not json"),
