@@ -42,7 +42,7 @@ impl Error {
         }
     }
 
-    /// The same error in other words.
+    /// This error with its message changed; its kind stays.
     #[must_use]
     pub(crate) fn map(self, change: impl FnOnce(String) -> String) -> Error {
         Error {

@@ -16,7 +16,7 @@ pub fn note(text: &str) {
     painted(&lines.join("\n"));
 }
 
-/// The same of a text with colours, which is escaped already.
+/// Writes a text with colours, which is escaped already, to standard error.
 pub fn painted(text: &str) {
     // A closed stderr leaves nobody to tell.
     let _ = writeln!(io::stderr().lock(), "{text}");

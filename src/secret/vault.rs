@@ -55,7 +55,7 @@ impl Vault {
         })
     }
 
-    /// The same secrets, where these variables of the environment are some or are none.
+    /// These secrets, and which variables of the environment are secrets as well.
     #[must_use]
     pub fn with(self, variables: Variables) -> Vault {
         Vault { variables, ..self }
