@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use throng::limit::{Gate, Guard, Permit};
+use throng::limit::{Guard, Permit, RateLimiter};
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
@@ -46,13 +46,13 @@ fn main() {
     criterion.final_summary();
 }
 
-fn gate(limits: &[&str]) -> Gate {
+fn gate(limits: &[&str]) -> RateLimiter {
     let limits: Vec<_> = limits.iter().map(|limit| limit.parse().unwrap()).collect();
-    Gate::new(&limits, Guard::Strict).unwrap()
+    RateLimiter::new(&limits, Guard::Strict).unwrap()
 }
 
 /// Asks until nobody has to wait.
-fn take(gate: &Gate) -> Permit {
+fn take(gate: &RateLimiter) -> Permit {
     loop {
         let asked = pin!(gate.permit(1));
         let polled = asked.poll(&mut Context::from_waker(Waker::noop()));
@@ -63,7 +63,7 @@ fn take(gate: &Gate) -> Permit {
 }
 
 /// How long it takes to take so many; giving them back is left out.
-fn taking(gate: &Gate, times: u64) -> Duration {
+fn taking(gate: &RateLimiter, times: u64) -> Duration {
     const AT_A_TIME: u64 = 64;
     let mut permits = Vec::with_capacity(AT_A_TIME as usize);
     let (mut left, mut took) = (times, Duration::ZERO);
@@ -78,7 +78,7 @@ fn taking(gate: &Gate, times: u64) -> Duration {
     took
 }
 
-fn live(gate: &Gate) {
+fn live(gate: &RateLimiter) {
     let mut permit = take(gate);
     permit.sent();
     permit.answered();
@@ -91,7 +91,7 @@ struct Rival {
 }
 
 impl Rival {
-    fn of(gate: &Gate) -> Rival {
+    fn of(gate: &RateLimiter) -> Rival {
         let (gate, stop) = (gate.clone(), Arc::new(AtomicBool::new(false)));
         let told = stop.clone();
         let thread = std::thread::spawn(move || {

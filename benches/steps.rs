@@ -10,9 +10,9 @@ use std::time::Duration;
 use criterion::Criterion;
 use serde_json::{Value, json};
 use throng::extract::Extractor;
-use throng::limit::{Gate, Guard};
+use throng::limit::{Guard, RateLimiter};
 use throng::record::Record;
-use throng::render::{Known, Prices, Renderer, Rows};
+use throng::render::{CostExpressions, Known, Renderer, RowBinding};
 use throng::secret::{Secrets, Vault};
 use throng::sink::{Columns, Existing, Identity, Output, Sink};
 use throng::source::Row;
@@ -89,7 +89,12 @@ fn render() -> Box<dyn FnMut()> {
         vault: &vault,
     };
     let settings = serde_json::from_value(settings).unwrap();
-    let made = Renderer::new(&settings, Rows::Values, &Prices::default(), &known);
+    let made = Renderer::new(
+        &settings,
+        RowBinding::Values,
+        &CostExpressions::default(),
+        &known,
+    );
     let (renderer, _) = made.unwrap();
     let row = row();
     Box::new(move || drop(black_box(renderer.render(&row).unwrap())))
@@ -97,7 +102,7 @@ fn render() -> Box<dyn FnMut()> {
 
 fn gate(limits: &[&str]) -> Box<dyn FnMut()> {
     let limits: Vec<_> = limits.iter().map(|limit| limit.parse().unwrap()).collect();
-    let gate = Gate::new(&limits, Guard::Strict).unwrap();
+    let gate = RateLimiter::new(&limits, Guard::Strict).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

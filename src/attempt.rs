@@ -14,18 +14,18 @@ use http::{HeaderValue, Method, Request, Uri};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use crate::causes::{Cause, Waiting};
+use crate::causes::{WaitReason, WaitingRow};
 use crate::extract;
 use crate::judge::{Tries, Verdict, landed};
-use crate::limit::Ask;
+use crate::limit::Cost;
 use crate::live::Counters;
-use crate::plan::Step;
+use crate::plan::Stage;
 use crate::record::{Failure, Record};
-use crate::send::redirect::{self, Trust};
-use crate::send::{Answer, Sender, Trouble};
-use crate::sink::Intents;
+use crate::send::redirect::{self, RedirectTrust};
+use crate::send::{Answer, SendError, Sender};
+use crate::sink::IntentLog;
 use crate::source::Row;
-use crate::stop::{Ear, Reason};
+use crate::stop::{Reason, ShutdownListener};
 
 mod batch;
 mod gather;
@@ -37,75 +37,80 @@ mod seen;
 mod sending;
 mod shared;
 
-use seen::Seen;
-pub use shared::Shared;
+use seen::AttemptTrace;
+pub use shared::RunContext;
 
 /// What the rows of one worker have in common.
-pub struct Walk {
+pub struct RowExecutor {
     worker: usize,
     /// Which step of the plan it carries out, from 0.
     place: usize,
-    run: Arc<Shared>,
+    run: Arc<RunContext>,
     sender: Rc<Sender>,
     /// Where requests are announced that must not be sent twice.
-    intents: Option<Intents>,
+    intents: Option<IntentLog>,
     /// Requests that may be in flight at a time.
     slots: Semaphore,
     /// The most rows that a batch may have, as far as the server has said.
     most: Cell<usize>,
-    ear: Ear,
+    ear: ShutdownListener,
 }
 
 /// The run ended before the row had an outcome: it gets no record now.
 #[derive(Debug)]
-pub struct Stopped;
+pub struct Cancelled;
 
-type Outcome = Result<Answer, Trouble>;
+type RowResult = Result<Answer, SendError>;
 
 /// What keeps an attempt from an answer.
-enum Break {
+enum AttemptError {
     Stopped,
-    Trouble(Trouble),
+    Trouble(SendError),
 }
 
 /// On whose behalf a request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Errand {
+enum Purpose {
     /// A row's, at the origin that the job names: it is signed.
     Own,
     /// A row's, redirected elsewhere: it is not.
     Foreign,
     /// A token's: it has its own signature, and its answer is not for showing. It is
     /// foreign unless the token's server is the one that the job names.
-    Token(Trust),
+    Token(RedirectTrust),
 }
 
-impl Errand {
-    fn of(trust: Trust) -> Errand {
+impl Purpose {
+    fn of(trust: RedirectTrust) -> Purpose {
         match trust {
-            Trust::Own => Errand::Own,
-            Trust::Foreign => Errand::Foreign,
+            RedirectTrust::Own => Purpose::Own,
+            RedirectTrust::Foreign => Purpose::Foreign,
         }
     }
 }
 
 /// What a request asks of the limits, and for whom.
 #[derive(Clone, Copy)]
-struct Terms<'a> {
-    ask: &'a Ask,
-    errand: Errand,
+struct AttemptTerms<'a> {
+    ask: &'a Cost,
+    errand: Purpose,
 }
 
-impl Walk {
+impl RowExecutor {
     /// For the worker with this index, and the step at this place.
-    pub fn new(worker: usize, place: usize, run: Arc<Shared>, intents: Option<Intents>) -> Walk {
+    pub fn new(
+        worker: usize,
+        place: usize,
+        run: Arc<RunContext>,
+        intents: Option<IntentLog>,
+    ) -> RowExecutor {
         let transport = run.plan.step_at(place).transport.clone();
         let sender = Rc::new(Sender::new(transport, run.plan.connections));
         let connections = sender.clone();
-        Walk {
+        RowExecutor {
             worker,
             place,
-            ear: Ear::new(run.stop.clone(), move || connections.close()),
+            ear: ShutdownListener::new(run.stop.clone(), move || connections.close()),
             intents,
             sender,
             slots: Semaphore::new(run.plan.crew_at(place).in_flight),
@@ -119,11 +124,11 @@ impl Walk {
         self: &Rc<Self>,
         row: Row,
         emit: &E,
-    ) -> Result<(), Stopped> {
+    ) -> Result<(), Cancelled> {
         if self.step().has_parts() {
             return Box::pin(self.paged(row, emit)).await;
         }
-        let mut seen = Seen::default();
+        let mut seen = AttemptTrace::default();
         let outcome = match self.request(&row) {
             Ok((request, ask)) => {
                 let rows = std::slice::from_ref(&row);
@@ -140,18 +145,18 @@ impl Walk {
     async fn ask_once(
         &self,
         request: &Request<Bytes>,
-        ask: &Ask,
+        ask: &Cost,
         rows: &[Row],
-        seen: &mut Seen,
-    ) -> Result<Result<Answer, Failure>, Stopped> {
+        seen: &mut AttemptTrace,
+    ) -> Result<Result<Answer, Failure>, Cancelled> {
         let tries = Tries::of(request.method());
         let intents = self.intents.as_ref();
         if let Some(intents) = intents.filter(|_| self.step().judge.announces(tries)) {
             seen.announcements = rows.iter().map(|row| intents.of(row)).collect();
         }
-        let terms = Terms {
+        let terms = AttemptTerms {
             ask,
-            errand: Errand::Own,
+            errand: Purpose::Own,
         };
         let asked = match self.too_old(seen) {
             Some(trouble) => Ok(Err(trouble.failure())),
@@ -165,7 +170,7 @@ impl Walk {
     }
 
     /// The request of a row that may be sent.
-    fn request(&self, row: &Row) -> Result<(Request<Bytes>, Ask), Failure> {
+    fn request(&self, row: &Row) -> Result<(Request<Bytes>, Cost), Failure> {
         let mut request = self.step().render(row)?;
         self.check_doubt(row, request.method())?;
         if self.step().makes_keys {
@@ -192,14 +197,14 @@ impl Walk {
     async fn ask(
         &self,
         request: &Request<Bytes>,
-        terms: Terms<'_>,
+        terms: AttemptTerms<'_>,
         mut tries: Tries,
-        seen: &mut Seen,
-    ) -> Result<Result<Answer, Failure>, Stopped> {
+        seen: &mut AttemptTrace,
+    ) -> Result<Result<Answer, Failure>, Cancelled> {
         loop {
             let outcome = pin!(self.attempt(request, terms, seen)).await?;
             if let Some(pause) = seen.refused_elsewhere.take() {
-                let _waits = self.waits(Cause::Backoff);
+                let _waits = self.waits(WaitReason::Backoff);
                 self.unless_stopped(tokio::time::sleep(pause)).await?;
                 continue;
             }
@@ -210,7 +215,7 @@ impl Walk {
             }
             seen.judge(landed(&outcome));
             self.check_cut(&outcome, tries)?;
-            if let (Ok(answer), Errand::Own) = (&outcome, terms.errand)
+            if let (Ok(answer), Purpose::Own) = (&outcome, terms.errand)
                 && self.renewed(answer.status, seen).await?
             {
                 continue;
@@ -227,7 +232,7 @@ impl Walk {
                 }
                 (Verdict::Again(pause), _) => {
                     self.live().retried();
-                    let _waits = self.waits(Cause::Backoff);
+                    let _waits = self.waits(WaitReason::Backoff);
                     self.unless_stopped(tokio::time::sleep(pause)).await?;
                 }
                 (Verdict::Done, Err(_)) => {}
@@ -239,31 +244,31 @@ impl Walk {
     async fn attempt(
         &self,
         request: &Request<Bytes>,
-        mut terms: Terms<'_>,
-        seen: &mut Seen,
-    ) -> Result<Outcome, Stopped> {
+        mut terms: AttemptTerms<'_>,
+        seen: &mut AttemptTrace,
+    ) -> Result<RowResult, Cancelled> {
         let mut request = Cow::Borrowed(request);
         let mut hops_left = self.step().transport.settings().follow;
         loop {
             let answer = match pin!(self.send(&request, terms, seen)).await {
                 Ok(answer) => answer,
                 // Where a server's redirect leads is no fault of the input.
-                Err(Break::Trouble(trouble)) if terms.errand == Errand::Foreign => {
+                Err(AttemptError::Trouble(trouble)) if terms.errand == Purpose::Foreign => {
                     return Ok(Err(trouble.of_server()));
                 }
-                Err(Break::Trouble(trouble)) => return Ok(Err(trouble)),
-                Err(Break::Stopped) => return Err(Stopped),
+                Err(AttemptError::Trouble(trouble)) => return Ok(Err(trouble)),
+                Err(AttemptError::Stopped) => return Err(Cancelled),
             };
             let trust = match terms.errand {
-                Errand::Own => Trust::Own,
-                Errand::Foreign => Trust::Foreign,
-                Errand::Token(_) => return Ok(Ok(answer)),
+                Purpose::Own => RedirectTrust::Own,
+                Purpose::Foreign => RedirectTrust::Foreign,
+                Purpose::Token(_) => return Ok(Ok(answer)),
             };
             let transport = &self.step().transport;
             match redirect::next(&request, trust, &answer) {
                 Some((next, trust)) if hops_left > 0 && transport.may_follow(next.uri()) => {
                     request = Cow::Owned(next);
-                    terms.errand = Errand::of(trust);
+                    terms.errand = Purpose::of(trust);
                     hops_left -= 1;
                 }
                 _ => return Ok(Ok(answer)),
@@ -273,8 +278,13 @@ impl Walk {
 
     /// A host that the job itself names, and that has answered nothing after all
     /// retries, is not one row's trouble. A host that a row names is.
-    fn check_reached(&self, uri: &Uri, errand: Errand, outcome: &Outcome) -> Result<(), Stopped> {
-        let is_the_job_s = || matches!(errand, Errand::Token(_)) || self.step().names(uri);
+    fn check_reached(
+        &self,
+        uri: &Uri,
+        errand: Purpose,
+        outcome: &RowResult,
+    ) -> Result<(), Cancelled> {
+        let is_the_job_s = || matches!(errand, Purpose::Token(_)) || self.step().names(uri);
         match outcome {
             Err(trouble)
                 if trouble.is_of_host()
@@ -291,22 +301,22 @@ impl Walk {
     }
 
     /// Asks the run to end, for a reason that may quote the server.
-    fn stop(&self, why: String) -> Stopped {
+    fn stop(&self, why: String) -> Cancelled {
         let why = self.run.plan.secrets.hide(why);
         self.run.stop.ask(Reason::Trouble(why));
-        Stopped
+        Cancelled
     }
 
-    fn step(&self) -> &Step {
+    fn step(&self) -> &Stage {
         self.run.plan.step_at(self.place)
     }
 
     /// A request that was cut off and may be sent again is no failure: its row has
     /// no record yet. Any other may have been done, and its record says so.
-    fn check_cut(&self, outcome: &Outcome, tries: Tries) -> Result<(), Stopped> {
+    fn check_cut(&self, outcome: &RowResult, tries: Tries) -> Result<(), Cancelled> {
         let is_cut = outcome.is_err() && self.run.stop.is_cut();
         match is_cut && self.step().judge.resends(tries) {
-            true => Err(Stopped),
+            true => Err(Cancelled),
             false => Ok(()),
         }
     }
@@ -327,17 +337,17 @@ impl Walk {
     }
 
     /// A row waits for this as long as that is kept.
-    pub fn waits(&self, cause: Cause) -> Waiting<'_> {
+    pub fn waits(&self, cause: WaitReason) -> WaitingRow<'_> {
         self.live().waits(cause)
     }
 
     /// The work's result, unless the run is to end before that.
-    pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {
-        self.ear.unless_asked(pin!(work)).await.ok_or(Stopped)
+    pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Cancelled> {
+        self.ear.unless_asked(pin!(work)).await.ok_or(Cancelled)
     }
 
     /// The record of a row whose answer, or whose part of it, is this body.
-    fn record(&self, row: Row, seen: Seen, body: Result<Bytes, Failure>) -> Record {
+    fn record(&self, row: Row, seen: AttemptTrace, body: Result<Bytes, Failure>) -> Record {
         let kept = body.as_ref().ok().filter(|_| self.step().keeps_body);
         let (kept, body) = match kept.map(|body| extract::text(body)).transpose() {
             Ok(kept) => (kept.map(str::to_owned), body),
@@ -369,7 +379,12 @@ impl Walk {
         }
     }
 
-    fn record_of(&self, mut row: Row, seen: Seen, outcome: Result<Vec<Value>, Failure>) -> Record {
+    fn record_of(
+        &self,
+        mut row: Row,
+        seen: AttemptTrace,
+        outcome: Result<Vec<Value>, Failure>,
+    ) -> Record {
         for name in self.step().renderer.left_out() {
             row.fields.shift_remove(*name);
         }
@@ -386,15 +401,15 @@ impl Walk {
     }
 }
 
-impl From<Stopped> for Break {
-    fn from(_: Stopped) -> Break {
-        Break::Stopped
+impl From<Cancelled> for AttemptError {
+    fn from(_: Cancelled) -> AttemptError {
+        AttemptError::Stopped
     }
 }
 
-impl From<Trouble> for Break {
-    fn from(trouble: Trouble) -> Break {
-        Break::Trouble(trouble)
+impl From<SendError> for AttemptError {
+    fn from(trouble: SendError) -> AttemptError {
+        AttemptError::Trouble(trouble)
     }
 }
 
@@ -402,7 +417,7 @@ impl From<Trouble> for Break {
 mod tests {
     use super::*;
 
-    fn size<F: Future>(_: impl FnOnce(&'static Rc<Walk>) -> F) -> usize {
+    fn size<F: Future>(_: impl FnOnce(&'static Rc<RowExecutor>) -> F) -> usize {
         std::mem::size_of::<F>()
     }
 

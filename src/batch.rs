@@ -43,7 +43,7 @@ pub struct Batch {
 
 /// The items of an answer by what they say whose they are.
 #[derive(Default)]
-pub struct Parts {
+pub struct AnswerParts {
     by_key: HashMap<String, Vec<Bytes>>,
     /// Those that say nothing.
     unsaid: Vec<Bytes>,
@@ -51,13 +51,13 @@ pub struct Parts {
 
 /// Rows whose answers can be told apart, with the first one of each key.
 #[derive(Default)]
-struct Apart {
+struct SeparatedRows {
     rows: Vec<Row>,
     first: HashMap<String, usize>,
 }
 
 /// What an answer has for the rows of its batch.
-pub struct Shares {
+pub struct ItemShares {
     /// For each row its item, or a failure that concerns this row alone: `missing item`,
     /// `several items`.
     pub items: Vec<Result<Bytes, Failure>>,
@@ -138,14 +138,14 @@ impl Batch {
     /// all the same.
     #[must_use]
     pub fn apart(&self, rows: Vec<Row>, used: &BTreeSet<String>) -> Vec<Vec<Row>> {
-        let mut groups: Vec<Apart> = Vec::new();
+        let mut groups: Vec<SeparatedRows> = Vec::new();
         for row in rows {
             let key = self.key(&row);
             let place = groups
                 .iter()
                 .position(|it| it.takes(key.as_deref(), &row, used));
             let place = place.unwrap_or_else(|| {
-                groups.push(Apart::default());
+                groups.push(SeparatedRows::default());
                 groups.len() - 1
             });
             groups[place].add(key, row);
@@ -157,8 +157,8 @@ impl Batch {
     ///
     /// # Errors
     /// That an item doesn't say.
-    pub fn parts(&self, items: Vec<Bytes>) -> Result<Parts, Failure> {
-        let mut parts = Parts::default();
+    pub fn parts(&self, items: Vec<Bytes>) -> Result<AnswerParts, Failure> {
+        let mut parts = AnswerParts::default();
         for item in items {
             let id = self
                 .id
@@ -172,7 +172,7 @@ impl Batch {
     /// Each row's item, and the items that no row takes. Rows of one key have all been
     /// asked for alike: they share its one item, or each has one.
     #[must_use]
-    pub fn share(&self, rows: &[Row], parts: Parts) -> Shares {
+    pub fn share(&self, rows: &[Row], parts: AnswerParts) -> ItemShares {
         let mut asked: HashMap<String, usize> = HashMap::new();
         for key in rows.iter().filter_map(|row| self.key(row)) {
             *asked.entry(key).or_default() += 1;
@@ -200,7 +200,7 @@ impl Batch {
                 false => Err(self.several(row, items.len())),
             }
         };
-        Shares {
+        ItemShares {
             items: rows.iter().map(&mut item).collect(),
             left,
         }
@@ -229,7 +229,7 @@ impl Batch {
     }
 }
 
-impl Parts {
+impl AnswerParts {
     fn add(&mut self, key: Option<String>, item: Bytes) {
         match key {
             Some(key) => self.by_key.entry(key).or_default().push(item),
@@ -238,7 +238,7 @@ impl Parts {
     }
 }
 
-impl Apart {
+impl SeparatedRows {
     fn takes(&self, key: Option<&str>, row: &Row, used: &BTreeSet<String>) -> bool {
         let Some(&first) = key.and_then(|key| self.first.get(key)) else {
             return true;
@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(shares.left, [items[2]]);
     }
 
-    fn share(batch: &Batch, rows: &[Row], items: &[&'static str]) -> Shares {
+    fn share(batch: &Batch, rows: &[Row], items: &[&'static str]) -> ItemShares {
         let items = items.iter().map(|item| Bytes::from(*item)).collect();
         batch.share(rows, batch.parts(items).unwrap())
     }

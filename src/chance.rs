@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 
 /// Where chance comes from.
 #[derive(Debug, Default)]
-pub enum Chance {
+pub enum Jitter {
     /// The operating system.
     #[default]
     Random,
@@ -16,18 +16,18 @@ pub enum Chance {
     Seeded(Box<Mutex<StdRng>>),
 }
 
-impl Chance {
+impl Jitter {
     /// The same each time for the same seed.
     #[must_use]
-    pub fn seeded(seed: u64) -> Chance {
-        Chance::Seeded(Box::new(Mutex::new(StdRng::seed_from_u64(seed))))
+    pub fn seeded(seed: u64) -> Jitter {
+        Jitter::Seeded(Box::new(Mutex::new(StdRng::seed_from_u64(seed))))
     }
 
     /// A number from 0 to 1.
     pub fn draw(&self) -> f64 {
         match self {
-            Chance::Random => rand::random(),
-            Chance::Seeded(random) => {
+            Jitter::Random => rand::random(),
+            Jitter::Seeded(random) => {
                 let mut random = random.lock().unwrap_or_else(PoisonError::into_inner);
                 random.random()
             }

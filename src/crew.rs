@@ -44,7 +44,7 @@ pub enum Mode {
 
 /// The checked workers of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Crew {
+pub struct WorkerConfig {
     /// Threads.
     pub count: usize,
     /// The most requests that each has in flight.
@@ -55,12 +55,12 @@ pub struct Crew {
     pub grace: Duration,
 }
 
-impl Crew {
+impl WorkerConfig {
     /// Checks the settings, and leaves out what the limit would make wait anyway.
     ///
     /// # Errors
     /// Which number is out of bounds.
-    pub fn new(settings: &Settings, policy: &Policy) -> Result<Crew, Error> {
+    pub fn new(settings: &Settings, policy: &Policy) -> Result<WorkerConfig, Error> {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         let count = within(
             "workers.count (--workers)",
@@ -74,7 +74,7 @@ impl Crew {
             Mode::Sync => 1,
             Mode::Async => asked.min(useful(policy, count)),
         };
-        Ok(Crew {
+        Ok(WorkerConfig {
             count,
             in_flight,
             chunk: chunk(policy),
@@ -134,7 +134,12 @@ fn within(place: &str, asked: Option<usize>, default: usize, most: usize) -> Res
 mod tests {
     use super::*;
 
-    fn crew(mode: Mode, count: usize, concurrency: usize, rates: &[&str]) -> Result<Crew, Error> {
+    fn crew(
+        mode: Mode,
+        count: usize,
+        concurrency: usize,
+        rates: &[&str],
+    ) -> Result<WorkerConfig, Error> {
         let limit = crate::limit::Settings {
             rate: rates.iter().map(|rate| rate.parse().unwrap()).collect(),
             ..Default::default()
@@ -145,7 +150,7 @@ mod tests {
             concurrency: Some(concurrency),
             grace: None,
         };
-        Crew::new(&settings, &Policy::new(&limit, Duration::ZERO).unwrap())
+        WorkerConfig::new(&settings, &Policy::new(&limit, Duration::ZERO).unwrap())
     }
 
     #[test]

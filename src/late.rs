@@ -22,15 +22,15 @@ const LATE: Duration = Duration::from_millis(100);
 const EXTRA: Duration = Duration::from_secs(1);
 
 /// A time limit for work that may come in parts.
-pub struct Limit<'a> {
+pub struct Deadline<'a> {
     timer: Pin<&'a mut Sleep>,
     extended: bool,
 }
 
-impl Limit<'_> {
+impl Deadline<'_> {
     /// Until this timer rings.
-    pub fn new(timer: Pin<&mut Sleep>) -> Limit<'_> {
-        Limit {
+    pub fn new(timer: Pin<&mut Sleep>) -> Deadline<'_> {
+        Deadline {
             timer,
             extended: false,
         }
@@ -85,7 +85,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_ready_when_the_time_is_over_counts() {
         let timer = pin!(sleep(Duration::from_secs(2)));
-        let mut limit = Limit::new(timer);
+        let mut limit = Deadline::new(timer);
         assert_eq!(limit.keep(pin!(async { 1 })).await, Some(1));
         advance(Duration::from_millis(2_050)).await;
         let soon = pin!(async {
@@ -101,7 +101,7 @@ mod tests {
     async fn after_a_pause_there_is_a_second_for_the_rest() {
         for (needed, outcome) in [(900, Some(())), (1_100, None)] {
             let timer = pin!(sleep(Duration::from_secs(2)));
-            let mut limit = Limit::new(timer);
+            let mut limit = Deadline::new(timer);
             advance(Duration::from_secs(35)).await;
             let work = pin!(sleep(Duration::from_millis(needed)));
             assert_eq!(limit.keep(work).await, outcome, "{needed} ms");
@@ -111,7 +111,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn parts_without_end_are_late() {
         let timer = pin!(sleep(Duration::from_secs(2)));
-        let (mut limit, started) = (Limit::new(timer), Instant::now());
+        let (mut limit, started) = (Deadline::new(timer), Instant::now());
         let part = async || {
             yield_now().await;
             advance(Duration::from_millis(10)).await;

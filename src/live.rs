@@ -11,11 +11,11 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::causes::{Cause, Spent, Waiting, Watch};
+use crate::causes::{TimeByReason, WaitReason, WaitingRow, WorkerTime};
 
 /// Counters of a run in progress. They may be read at any time from anywhere.
 #[derive(Debug)]
-pub struct Live {
+pub struct Metrics {
     workers: Vec<Counters>,
     ok: Counter,
     failed: Counter,
@@ -50,7 +50,7 @@ pub(crate) struct Counters {
     refused: Counter,
     retried: Counter,
     in_flight: Counter,
-    watch: Watch,
+    watch: WorkerTime,
 }
 
 /// What the counters of one worker, or of all, said at one instant.
@@ -73,11 +73,11 @@ pub struct Sending {
 struct Counter(AtomicU64);
 
 /// A request in flight, as long as it lives.
-pub(crate) struct InFlight<'a>(&'a Counters, #[expect(dead_code)] Waiting<'a>);
+pub(crate) struct InFlight<'a>(&'a Counters, #[expect(dead_code)] WaitingRow<'a>);
 
-impl Live {
-    pub(crate) fn new(workers: usize) -> Live {
-        Live {
+impl Metrics {
+    pub(crate) fn new(workers: usize) -> Metrics {
+        Metrics {
             workers: (0..workers).map(|_| Counters::default()).collect(),
             ok: Counter::default(),
             failed: Counter::default(),
@@ -100,7 +100,7 @@ impl Live {
     }
 
     /// What the time of each worker went to, up to this time of the run.
-    pub(crate) fn spent(&self, now: Duration) -> Vec<Spent> {
+    pub(crate) fn spent(&self, now: Duration) -> Vec<TimeByReason> {
         self.workers.iter().map(|it| it.watch.spent(now)).collect()
     }
 
@@ -116,7 +116,9 @@ impl Live {
 
     /// It has no more rows to do.
     pub(crate) fn end(&self, worker: usize) {
-        self.worker(worker).watch.turn(Cause::Input, self.elapsed());
+        self.worker(worker)
+            .watch
+            .turn(WaitReason::Input, self.elapsed());
     }
 
     /// All records are with the writer, who has yet to finish them.
@@ -128,7 +130,7 @@ impl Live {
     pub(crate) fn all_ended(&self) {
         if let Some(&since) = self.written_by.get() {
             let watches = self.workers.iter().map(|worker| &worker.watch);
-            watches.for_each(|watch| watch.turn(Cause::Output, since));
+            watches.for_each(|watch| watch.turn(WaitReason::Output, since));
         }
     }
 
@@ -210,11 +212,11 @@ impl Counters {
     pub fn sent(&self) -> InFlight<'_> {
         self.sent.add(1);
         self.in_flight.add(1);
-        InFlight(self, self.waits(Cause::Server))
+        InFlight(self, self.waits(WaitReason::Server))
     }
 
     /// A row of this worker waits as long as this is kept.
-    pub fn waits(&self, cause: Cause) -> Waiting<'_> {
+    pub fn waits(&self, cause: WaitReason) -> WaitingRow<'_> {
         self.watch.waits(cause)
     }
 
@@ -291,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_request_is_in_flight_until_it_is_dropped() {
-        let live = Live::new(2);
+        let live = Metrics::new(2);
         let first = live.worker(0).sent();
         let second = live.worker(1).sent();
         assert_eq!((live.sending().sent, live.sending().in_flight), (2, 2));

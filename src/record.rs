@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::limit::{Arrival, Time};
+use crate::limit::{ArrivalInterval, Time};
 use crate::source::Row;
 
 /// One finished row: a result, or a failure that says why.
@@ -45,7 +45,7 @@ impl Arrived {
     /// As the calendar has it, when `zero` is the time at which the gate's clock
     /// was at its zero. What was given up may come for `linger` longer.
     #[must_use]
-    pub fn new(arrival: Arrival, linger: Duration, zero: Timestamp) -> Arrived {
+    pub fn new(arrival: ArrivalInterval, linger: Duration, zero: Timestamp) -> Arrived {
         let since_1970 = |time: Time| {
             let since_zero = i128::try_from(time.since(Time::ZERO).as_nanos());
             zero.as_nanosecond() + since_zero.unwrap_or(0)
@@ -114,7 +114,7 @@ mod tests {
 
     fn arrived(lost: bool) -> Arrived {
         let at = |nanos: u64| Time::from_nanos(5_000_000_000 + nanos);
-        let arrival = Arrival {
+        let arrival = ArrivalInterval {
             earliest: at(1_999),
             latest: at(3_001),
             lost,

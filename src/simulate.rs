@@ -12,27 +12,27 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use throng_mock::{Acks, Arrival, Judgement, Local, Settings};
+use throng_mock::{AckCounter, Arrival, Judgement, LocalServer, Settings};
 use tokio::runtime::Builder;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
 
-use crate::attempt::{Shared, Walk};
+use crate::attempt::{RowExecutor, RunContext};
 use crate::batch::Batch;
-use crate::causes::Share;
-use crate::chance::Chance;
+use crate::causes::TimeShare;
+use crate::chance::Jitter;
 use crate::error::Error;
-use crate::limit::{Bound, Gate, LimitState, Policy, Time};
-use crate::live::{Live, Sending};
+use crate::limit::{Estimate, LimitState, Policy, RateLimiter, Time};
+use crate::live::{Metrics, Sending};
 use crate::plan::Plan;
 use crate::record::Record;
 use crate::source::{Row, Rows};
-use crate::stop::{Reason, Stop};
+use crate::stop::{Reason, Shutdown};
 use crate::tally::Tally;
 
 mod server;
 
-pub use server::Server;
+pub use server::SimulatedServer;
 
 /// What came of a simulated run.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ pub struct Simulation {
     /// From the first request to the last answer, in virtual time.
     pub took: Duration,
     /// The least time for its rows at their mean latency.
-    pub bound: Option<Bound>,
+    pub bound: Option<Estimate>,
     /// Rows that got an answer.
     pub ok: u64,
     /// Rows that did not.
@@ -54,7 +54,7 @@ pub struct Simulation {
     /// What our limits have to say.
     pub limits: Vec<LimitState>,
     /// What the virtual time went to, the most first.
-    pub causes: Vec<Share>,
+    pub causes: Vec<TimeShare>,
     /// What binds, and what would help.
     pub advice: Option<String>,
     /// Why it stopped before its last row, if it did.
@@ -81,19 +81,19 @@ const CALENDAR: Timestamp = Timestamp::constant(1_767_225_600, 0);
 /// # Errors
 /// The input can't be read.
 pub fn simulate(plan: Plan, policy: &Policy, model: Settings) -> Result<Simulation, Error> {
-    let watched = Watched::default();
+    let watched = WatchedRun::default();
     virtual_time(&watched, walk(plan, policy, model, &watched))?
 }
 
 /// The run whose time is accounted for, once there is one.
-pub(crate) type Watched = Arc<OnceLock<Arc<Shared>>>;
+pub(crate) type WatchedRun = Arc<OnceLock<Arc<RunContext>>>;
 
 /// Does this work on a clock that jumps to whatever is waited for.
 ///
 /// # Errors
 /// There is no such clock.
 pub(crate) fn virtual_time<T>(
-    watched: &Watched,
+    watched: &WatchedRun,
     work: impl Future<Output = T>,
 ) -> Result<T, Error> {
     let (rests, wakes) = (watched.clone(), watched.clone());
@@ -108,25 +108,29 @@ pub(crate) fn virtual_time<T>(
 }
 
 /// The plan with a server that behaves like `model` at its other end, from now on.
-pub(crate) fn against(mut plan: Plan, policy: &Policy, model: Settings) -> (Arc<Shared>, Local) {
+pub(crate) fn against(
+    mut plan: Plan,
+    policy: &Policy,
+    model: Settings,
+) -> (Arc<RunContext>, LocalServer) {
     let start = Instant::now();
     let now = move || Time::ZERO.after(BEGIN + start.elapsed());
     let limits = policy.clone().on_clock(CALENDAR).limits();
     let seed = model.seed;
     let calendar = Duration::from_secs(CALENDAR.as_second().unsigned_abs());
-    let server = Local::new(Settings {
+    let server = LocalServer::new(Settings {
         anything: true,
         clock: Some(calendar + BEGIN),
         ..model
     });
     plan.step.answer_by(connect_to(server.clone()));
-    let shared = Shared {
-        gate: Gate::with_clock(limits, now),
+    let shared = RunContext {
+        gate: RateLimiter::with_clock(limits, now),
         later: Vec::new(),
-        live: Live::new(1),
-        stop: Stop::default(),
+        live: Metrics::new(1),
+        stop: Shutdown::default(),
         calendar_at_zero: CALENDAR,
-        chance: Chance::seeded(seed),
+        chance: Jitter::seeded(seed),
         plan,
     };
     (Arc::new(shared), server)
@@ -136,7 +140,7 @@ async fn walk(
     mut plan: Plan,
     policy: &Policy,
     model: Settings,
-    watched: &Watched,
+    watched: &WatchedRun,
 ) -> Result<Simulation, Error> {
     let start = Instant::now();
     let tasks = plan.workers.count * plan.workers.in_flight;
@@ -147,7 +151,7 @@ async fn walk(
         requests: Cell::new(0),
     });
     let (shared, server) = against(plan, policy, model);
-    let walk = Rc::new(Walk::new(0, 0, shared.clone(), None));
+    let walk = Rc::new(RowExecutor::new(0, 0, shared.clone(), None));
     let mut walks = JoinSet::new();
     for _ in 0..tasks {
         walks.spawn_local(serve(walk.clone(), work.clone()));
@@ -179,10 +183,10 @@ async fn walk(
 }
 
 /// Each connection is a stream in memory, with the server at its other end.
-fn connect_to(server: Local) -> crate::send::Model {
+fn connect_to(server: LocalServer) -> crate::send::Model {
     Box::new(move || {
         let (ours, theirs) = tokio::io::duplex(STREAM);
-        let acks = Acks::default();
+        let acks = AckCounter::default();
         tokio::task::spawn_local(server.clone().serve(theirs, acks.clone()));
         (ours, acks)
     })
@@ -220,7 +224,7 @@ impl Work {
 }
 
 /// Takes one row after the other to its record.
-async fn serve(walk: Rc<Walk>, work: Rc<Work>) {
+async fn serve(walk: Rc<RowExecutor>, work: Rc<Work>) {
     while let Some((row, rows)) = work.next() {
         let add = async |record| work.add(&record, rows);
         if walk.row(row, &add).await.is_err() {
@@ -229,7 +233,7 @@ async fn serve(walk: Rc<Walk>, work: Rc<Work>) {
     }
 }
 
-fn bound(shared: &Shared, policy: &Policy, work: &Work) -> Option<Bound> {
+fn bound(shared: &RunContext, policy: &Policy, work: &Work) -> Option<Estimate> {
     let tally = work.tally.borrow();
     let latency = Duration::try_from_secs_f64(tally.latency().mean()? / 1_000.0).ok()?;
     let demand = shared.plan.demand_of(work.requests.get());

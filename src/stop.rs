@@ -15,8 +15,8 @@ use crate::late;
 ///
 /// Cheap to clone; all clones mean the same run.
 #[derive(Debug, Clone)]
-pub struct Stop {
-    stage: watch::Sender<Stage>,
+pub struct Shutdown {
+    stage: watch::Sender<ShutdownStage>,
     /// What every request looks at, without a lock.
     asked: Arc<AtomicBool>,
     reason: Arc<Mutex<Option<Reason>>>,
@@ -24,7 +24,7 @@ pub struct Stop {
 
 /// How far a run is on its way to its end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
+enum ShutdownStage {
     #[default]
     GoingOn,
     /// Nothing new is begun.
@@ -58,20 +58,20 @@ pub enum Interrupt {
 /// One thread's own ear: hearing by it takes nothing from other threads, so that
 /// every request can afford it.
 #[derive(Debug)]
-pub(crate) struct Ear {
-    stop: Stop,
+pub(crate) struct ShutdownListener {
+    stop: Shutdown,
     /// Passes it on to those who wait on this thread.
     asked: Rc<Notify>,
     listener: AbortHandle,
 }
 
-impl Ear {
+impl ShutdownListener {
     /// For this run; on a thread with a set of local tasks, of which one listens, and
     /// does this when nothing is waited for any more.
-    pub fn new(stop: Stop, when_cut: impl FnOnce() + 'static) -> Ear {
+    pub fn new(stop: Shutdown, when_cut: impl FnOnce() + 'static) -> ShutdownListener {
         let asked = Rc::<Notify>::default();
         let listener = spawn_local(listen(stop.clone(), asked.clone(), when_cut));
-        Ear {
+        ShutdownListener {
             stop,
             asked,
             listener: listener.abort_handle(),
@@ -93,7 +93,7 @@ impl Ear {
     }
 }
 
-async fn listen(stop: Stop, asked: Rc<Notify>, when_cut: impl FnOnce()) {
+async fn listen(stop: Shutdown, asked: Rc<Notify>, when_cut: impl FnOnce()) {
     stop.asked().await;
     asked.notify_waiters();
     stop.when_cut().await;
@@ -102,36 +102,36 @@ async fn listen(stop: Stop, asked: Rc<Notify>, when_cut: impl FnOnce()) {
     when_cut();
 }
 
-impl Drop for Ear {
+impl Drop for ShutdownListener {
     fn drop(&mut self) {
         self.listener.abort();
     }
 }
 
-impl Default for Stop {
-    fn default() -> Stop {
-        Stop {
-            stage: watch::Sender::new(Stage::GoingOn),
+impl Default for Shutdown {
+    fn default() -> Shutdown {
+        Shutdown {
+            stage: watch::Sender::new(ShutdownStage::GoingOn),
             asked: Arc::default(),
             reason: Arc::default(),
         }
     }
 }
 
-impl Stop {
+impl Shutdown {
     /// Asks the run to end. The first reason is the one that is reported.
     pub fn ask(&self, reason: Reason) {
         let mut first = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         first.get_or_insert(reason);
-        self.reach(Stage::Asked);
+        self.reach(ShutdownStage::Asked);
     }
 
     /// Lets go what is in flight, once the run was asked to end.
     pub fn cut(&self) {
-        self.reach(Stage::Cut);
+        self.reach(ShutdownStage::Cut);
     }
 
-    fn reach(&self, stage: Stage) {
+    fn reach(&self, stage: ShutdownStage) {
         self.asked.store(true, Ordering::Release);
         self.stage.send_if_modified(|now| {
             let is_further = stage > *now;
@@ -149,7 +149,7 @@ impl Stop {
     /// Whether nothing is waited for any more.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        self.is_asked() && *self.stage.borrow() >= Stage::Cut
+        self.is_asked() && *self.stage.borrow() >= ShutdownStage::Cut
     }
 
     /// The first reason, if anyone has asked.
@@ -161,15 +161,15 @@ impl Stop {
 
     /// Waits until someone asks.
     pub async fn asked(&self) {
-        self.at(Stage::Asked).await;
+        self.at(ShutdownStage::Asked).await;
     }
 
     /// Waits until nothing is to be waited for any more.
     pub async fn when_cut(&self) {
-        self.at(Stage::Cut).await;
+        self.at(ShutdownStage::Cut).await;
     }
 
-    async fn at(&self, stage: Stage) {
+    async fn at(&self, stage: ShutdownStage) {
         let mut now = self.stage.subscribe();
         // An error would mean that the sender is gone, but we are it.
         let _ = now.wait_for(|now| *now >= stage).await;
@@ -182,7 +182,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_reason_is_kept_and_everyone_hears() {
-        let stop = Stop::default();
+        let stop = Shutdown::default();
         let other = stop.clone();
         assert!(!other.is_asked());
         stop.ask(Reason::Trouble("the disk is full".into()));
@@ -197,7 +197,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_cut_stays_cut() {
-        let stop = Stop::default();
+        let stop = Shutdown::default();
         stop.cut();
         stop.ask(Reason::Unread);
         stop.when_cut().await;

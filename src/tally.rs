@@ -19,25 +19,25 @@ pub use sketch::Quantiles;
 mod distinct;
 
 mod answer;
-pub use answer::{Accuracy, Answer, Figure, Figures, Group};
+pub use answer::{Accuracy, AggregateResult, Figure, Figures, ResultGroup};
 
 mod fold;
 
 mod groups;
 
 mod failures;
-pub use failures::{Example, Kind};
+pub use failures::{Example, FailureGroup};
 
 use crate::record::Record;
 use failures::Failures;
-use groups::Groups;
+use groups::GroupedAggregate;
 
 /// Records, folded.
 #[derive(Debug, Clone)]
 pub struct Tally {
     counts: Counts,
     latency: Quantiles,
-    aggregates: Vec<Groups>,
+    aggregates: Vec<GroupedAggregate>,
     failures: Failures,
 }
 
@@ -60,7 +60,7 @@ impl Tally {
     /// A tally of nothing yet, for records with these extracted `values`.
     #[must_use]
     pub fn new(aggregates: &[Aggregate], values: &[String]) -> Tally {
-        let groups = |aggregate| Groups::new(aggregate, values);
+        let groups = |aggregate| GroupedAggregate::new(aggregate, values);
         Tally {
             counts: Counts::default(),
             latency: Quantiles::default(),
@@ -107,13 +107,16 @@ impl Tally {
 
     /// What the aggregates came to, in their order.
     #[must_use]
-    pub fn answers(&self) -> Vec<Answer> {
-        self.aggregates.iter().map(Groups::answer).collect()
+    pub fn answers(&self) -> Vec<AggregateResult> {
+        self.aggregates
+            .iter()
+            .map(GroupedAggregate::answer)
+            .collect()
     }
 
     /// The kinds of failure, the most frequent first.
     #[must_use]
-    pub fn failures(&self) -> Vec<Kind> {
+    pub fn failures(&self) -> Vec<FailureGroup> {
         self.failures.kinds()
     }
 }

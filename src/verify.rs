@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::limit::{Counting, Limit};
-use crate::render::Label;
+use crate::render::KeyTemplate;
 use crate::source::{Fields, Settings, Source};
 
 /// What a file proves.
@@ -171,7 +171,7 @@ fn least_burst(times: &Times, (units, length): (u64, i64)) -> (u64, i64) {
 
 /// All arrivals, by key.
 fn read(file: &Settings, per: Option<&str>) -> Result<BTreeMap<String, Times>, Error> {
-    let label = per.map(Label::new).transpose().map_err(Error::plan)?;
+    let label = per.map(KeyTemplate::new).transpose().map_err(Error::plan)?;
     let source = Source::new(file)?;
     let mut keys = BTreeMap::new();
     for (number, row) in (1..).zip(source.rows()?) {

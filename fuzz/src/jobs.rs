@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use throng::plan::{Job, Plan};
-use throng::render::{Known, Prices, Renderer, Rows, Settings};
+use throng::render::{CostExpressions, Known, Renderer, RowBinding, Settings};
 use throng::source::Row;
 use throng::{curl, openapi as description};
 
@@ -65,7 +65,13 @@ pub fn values(data: &[u8]) {
         environment: &|_| None,
         vault: &std::sync::Arc::default(),
     };
-    let (renderer, _) = Renderer::new(&request, Rows::Values, &Prices::default(), &known).unwrap();
+    let (renderer, _) = Renderer::new(
+        &request,
+        RowBinding::Values,
+        &CostExpressions::default(),
+        &known,
+    )
+    .unwrap();
     let Ok(request) = renderer.render(&row) else {
         return;
     };

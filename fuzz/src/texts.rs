@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use throng::judge::signals::{self, LONGEST, Said};
+use throng::judge::signals::{self, LONGEST, SignalSource};
 use throng::limit::Limit;
 use throng::pages::{Page, Pages, Settings, Trail, Turn};
 
@@ -21,7 +21,7 @@ pub fn rates(data: &[u8]) {
 /// Headers that tell a count, by their usual names and by names of the job's own.
 pub fn limit_headers(data: &[u8]) {
     let headers = headers(data);
-    let said = Said {
+    let said = SignalSource {
         unit: "tokens".into(),
         limit: "x-most".into(),
         remaining: "x-left".into(),

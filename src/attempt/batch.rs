@@ -5,19 +5,19 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::Method;
 
-use super::{Seen, Stopped, Walk};
-use crate::batch::{Batch, Parts};
+use super::{AttemptTrace, Cancelled, RowExecutor};
+use crate::batch::{AnswerParts, Batch};
 use crate::extract::json;
 use crate::record::{Failure, Record};
 use crate::source::Row;
 
 /// Rows to be asked for together, and what was sent for them before.
-struct Group {
+struct BatchGroup {
     rows: Vec<Row>,
-    seen: Seen,
+    seen: AttemptTrace,
 }
 
-impl Walk {
+impl RowExecutor {
     /// How rows are put together, if they are.
     pub fn batch(&self) -> Option<&Batch> {
         self.step().batch.as_ref()
@@ -29,10 +29,10 @@ impl Walk {
         batch: &Batch,
         rows: Vec<Row>,
         emit: &E,
-    ) -> Result<(), Stopped> {
+    ) -> Result<(), Cancelled> {
         let rows = self.undoubted(rows, emit).await;
         let groups = batch.apart(rows, self.step().renderer.fields());
-        let mut waiting: Vec<Group> = groups.into_iter().rev().map(Group::new).collect();
+        let mut waiting: Vec<BatchGroup> = groups.into_iter().rev().map(BatchGroup::new).collect();
         while let Some(mut group) = waiting.pop() {
             waiting.extend(group.split(self.most.get()));
             if group.rows.is_empty() {
@@ -58,7 +58,7 @@ impl Walk {
         for row in rows {
             match self.check_doubt(&row, method) {
                 Ok(()) => left.push(row),
-                Err(failure) => emit(self.record(row, Seen::default(), Err(failure))).await,
+                Err(failure) => emit(self.record(row, AttemptTrace::default(), Err(failure))).await,
             }
         }
         left
@@ -67,8 +67,8 @@ impl Walk {
     async fn ask_together(
         &self,
         batch: &Batch,
-        group: &mut Group,
-    ) -> Result<Result<Parts, Failure>, Stopped> {
+        group: &mut BatchGroup,
+    ) -> Result<Result<AnswerParts, Failure>, Cancelled> {
         let all = batch.together(&group.rows);
         let request = self.step().render(&all).and_then(|request| {
             let ask = self.step().ask(&all, &request)?;
@@ -83,7 +83,7 @@ impl Walk {
         Ok(asked.and_then(|answer| self.parts(batch, &answer.body)))
     }
 
-    fn parts(&self, batch: &Batch, body: &[u8]) -> Result<Parts, Failure> {
+    fn parts(&self, batch: &Batch, body: &[u8]) -> Result<AnswerParts, Failure> {
         let body = json(body)?;
         self.check_time()?;
         let items = match &self.step().each {
@@ -96,8 +96,8 @@ impl Walk {
     async fn share<E: AsyncFn(Record)>(
         &self,
         batch: &Batch,
-        mut group: Group,
-        asked: Result<Parts, Failure>,
+        mut group: BatchGroup,
+        asked: Result<AnswerParts, Failure>,
         emit: &E,
     ) {
         let items = match asked {
@@ -109,7 +109,7 @@ impl Walk {
             Err(failure) => vec![Err(failure); group.rows.len()],
         };
         for (row, item) in group.rows.into_iter().zip(items) {
-            let seen = Seen {
+            let seen = AttemptTrace {
                 arrived: std::mem::take(&mut group.seen.arrived),
                 ..group.seen.told()
             };
@@ -130,15 +130,15 @@ impl Walk {
     }
 }
 
-impl Group {
-    fn new(rows: Vec<Row>) -> Group {
-        let seen = Seen::default();
-        Group { rows, seen }
+impl BatchGroup {
+    fn new(rows: Vec<Row>) -> BatchGroup {
+        let seen = AttemptTrace::default();
+        BatchGroup { rows, seen }
     }
 
     /// Keeps so many rows, and gives the rest.
-    fn split(&mut self, most: usize) -> Option<Group> {
-        (self.rows.len() > most).then(|| Group {
+    fn split(&mut self, most: usize) -> Option<BatchGroup> {
+        (self.rows.len() > most).then(|| BatchGroup {
             rows: self.rows.split_off(most),
             seen: self.seen.told(),
         })

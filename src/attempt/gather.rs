@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::pages::Page;
-use super::{Seen, Stopped, Walk};
+use super::pages::FetchedPage;
+use super::{AttemptTrace, Cancelled, RowExecutor};
 use crate::record::{Failure, Record};
 use crate::source::{Item, Row};
 
 /// What one page has brought.
-pub(super) enum Brought {
+pub(super) enum PageContents {
     /// Its items, if they are looked for.
     Items(Vec<Bytes>),
     /// Else its values.
@@ -17,12 +17,12 @@ pub(super) enum Brought {
 }
 
 /// The records of one row in the making.
-pub(super) struct Gather<'a, E> {
-    walk: &'a Walk,
+pub(super) struct PageCollector<'a, E> {
+    walk: &'a RowExecutor,
     row: Row,
     emit: &'a E,
     /// Requests that no record tells of yet.
-    seen: Seen,
+    seen: AttemptTrace,
     /// Items so far.
     number: u64,
     /// The latest item: whether it is the last one shows when nothing follows.
@@ -31,20 +31,20 @@ pub(super) struct Gather<'a, E> {
     lists: Vec<Value>,
 }
 
-impl Brought {
+impl PageContents {
     /// The items, if they are looked for.
     pub fn items(&self) -> Option<&[Bytes]> {
         match self {
-            Brought::Items(items) => Some(items),
-            Brought::Values(_) => None,
+            PageContents::Items(items) => Some(items),
+            PageContents::Values(_) => None,
         }
     }
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         match self {
-            Brought::Items(items) => items.is_empty(),
-            Brought::Values(values) => values.iter().all(is_nothing),
+            PageContents::Items(items) => items.is_empty(),
+            PageContents::Values(values) => values.iter().all(is_nothing),
         }
     }
 }
@@ -53,13 +53,13 @@ fn is_nothing(value: &Value) -> bool {
     value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
-impl<'a, E: AsyncFn(Record)> Gather<'a, E> {
-    pub fn new(walk: &'a Walk, row: Row, emit: &'a E) -> Gather<'a, E> {
-        Gather {
+impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
+    pub fn new(walk: &'a RowExecutor, row: Row, emit: &'a E) -> PageCollector<'a, E> {
+        PageCollector {
             walk,
             row,
             emit,
-            seen: Seen::default(),
+            seen: AttemptTrace::default(),
             number: 0,
             held: None,
             lists: Vec::new(),
@@ -71,32 +71,35 @@ impl<'a, E: AsyncFn(Record)> Gather<'a, E> {
     }
 
     /// Takes in that a page was asked for, and nothing of what it says.
-    pub fn hear(&mut self, page: &Page) {
+    pub fn hear(&mut self, page: &FetchedPage) {
         self.seen.add(&page.seen);
     }
 
     /// Takes in that a page was asked for; gives what it has brought.
-    pub fn brought(&mut self, page: &Page) -> Result<Brought, Failure> {
+    pub fn brought(&mut self, page: &FetchedPage) -> Result<PageContents, Failure> {
         self.hear(page);
         let read = page.outcome.as_ref().map_err(Clone::clone)?;
         match self.walk.step().each.as_ref().zip(read.body.as_ref()) {
             Some((each, body)) => {
                 self.walk.check_time()?;
-                each.items(body).map(Brought::Items)
+                each.items(body).map(PageContents::Items)
             }
-            None => self.walk.values(&read.answer.body).map(Brought::Values),
+            None => self
+                .walk
+                .values(&read.answer.body)
+                .map(PageContents::Values),
         }
     }
 
     /// Takes in what a page has brought.
-    pub async fn take(&mut self, brought: Brought) {
+    pub async fn take(&mut self, brought: PageContents) {
         match brought {
-            Brought::Items(items) => {
+            PageContents::Items(items) => {
                 for item in items {
                     self.item(item).await;
                 }
             }
-            Brought::Values(values) => self.join(values),
+            PageContents::Values(values) => self.join(values),
         }
     }
 
@@ -135,7 +138,7 @@ impl<'a, E: AsyncFn(Record)> Gather<'a, E> {
     }
 
     /// There is no page any more, or the next one has failed.
-    pub async fn end(mut self, outcome: Result<(), Failure>) -> Result<(), Stopped> {
+    pub async fn end(mut self, outcome: Result<(), Failure>) -> Result<(), Cancelled> {
         match self.walk.step().each.is_some() {
             true => self.end_items(outcome).await,
             false => {

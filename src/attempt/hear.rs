@@ -5,32 +5,32 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode;
 use jiff::Timestamp;
 
-use super::{Errand, Seen, Walk};
-use crate::judge::signals::{Heard, Signal, signals};
-use crate::judge::{Closes, Meaning, Rules, Ruling};
-use crate::limit::{Permit, Told};
+use super::{AttemptTrace, Purpose, RowExecutor};
+use crate::judge::signals::{Signal, Signals, signals};
+use crate::judge::{Closes, Meaning, RefusalRules, Ruling};
+use crate::limit::{Permit, RateLimitInfo};
 use crate::record::Failure;
-use crate::send::redirect::Trust;
-use crate::send::{Answer, Head, Landed, Trouble};
+use crate::send::redirect::RedirectTrust;
+use crate::send::{Answer, Delivery, RequestHead, SendError};
 
-impl Walk {
+impl RowExecutor {
     /// Ends a permit as its attempt has ended, unless only the answer's body can tell.
     pub(super) fn settle(
         &self,
         permit: &mut Permit,
-        head: Result<Head, Trouble>,
-        errand: Errand,
-        seen: &mut Seen,
-    ) -> Result<Head, Trouble> {
+        head: Result<RequestHead, SendError>,
+        errand: Purpose,
+        seen: &mut AttemptTrace,
+    ) -> Result<RequestHead, SendError> {
         match &head {
-            Ok(head) if errand == Errand::Token(Trust::Foreign) => {
+            Ok(head) if errand == Purpose::Token(RedirectTrust::Foreign) => {
                 self.live().answered();
                 self.hear_elsewhere(permit, head, seen);
             }
             Ok(head) => {
                 // Other servers know nothing of this one's limits.
                 let now = self.run.calendar_now();
-                if errand == Errand::Own {
+                if errand == Purpose::Own {
                     let heard = signals(head.headers(), &self.step().signals, now);
                     self.take_in(permit, &heard);
                 }
@@ -39,14 +39,14 @@ impl Walk {
                 let ruling = rules.of_head(head.status(), head.headers(), now);
                 seen.refused = self.carry_out(permit, head.status(), ruling);
             }
-            Err(trouble) if trouble.landed == Landed::No => {
+            Err(trouble) if trouble.landed == Delivery::No => {
                 permit.returned();
                 self.live().unsent();
             }
             // What is in front of the server may have counted it.
-            Err(trouble) if trouble.landed == Landed::Undone => permit.failed(),
+            Err(trouble) if trouble.landed == Delivery::Undone => permit.failed(),
             // An answer came, although it is of no use.
-            Err(trouble) if trouble.landed == Landed::Final => {
+            Err(trouble) if trouble.landed == Delivery::Final => {
                 permit.answered();
                 self.live().answered();
             }
@@ -62,9 +62,9 @@ impl Walk {
     pub(super) fn settle_by_body(
         &self,
         permit: &mut Permit,
-        answer: &Result<Answer, Trouble>,
-        errand: Errand,
-        seen: &mut Seen,
+        answer: &Result<Answer, SendError>,
+        errand: Purpose,
+        seen: &mut AttemptTrace,
     ) -> Result<(), Failure> {
         let heard = self.hear_body(permit, answer, errand);
         if !permit.is_open() {
@@ -88,11 +88,11 @@ impl Walk {
     fn hear_body(
         &self,
         permit: &mut Permit,
-        answer: &Result<Answer, Trouble>,
-        errand: Errand,
+        answer: &Result<Answer, SendError>,
+        errand: Purpose,
     ) -> Result<(), Failure> {
         let bodies = &self.step().body_signals;
-        if let (Ok(answer), Errand::Own, false) = (answer, errand, bodies.is_empty()) {
+        if let (Ok(answer), Purpose::Own, false) = (answer, errand, bodies.is_empty()) {
             let now = self.run.calendar_now();
             let heard = bodies.signals(&answer.headers, &answer.body, now)?;
             self.take_in(permit, &heard);
@@ -101,7 +101,7 @@ impl Walk {
     }
 
     /// What the server tells of its own count.
-    fn take_in(&self, permit: &mut Permit, heard: &Heard) {
+    fn take_in(&self, permit: &mut Permit, heard: &Signals) {
         let units = self.step().policy.units();
         for signal in &heard.signals {
             let unit = units.iter().position(|unit| signal.is_of(unit));
@@ -114,11 +114,11 @@ impl Walk {
 
     /// The token's server is another one than the API's: its refusals say nothing of the
     /// API's limits, and the job's rules nothing of its answers.
-    fn hear_elsewhere(&self, permit: &mut Permit, head: &Head, seen: &mut Seen) {
+    fn hear_elsewhere(&self, permit: &mut Permit, head: &RequestHead, seen: &mut AttemptTrace) {
         let (status, headers) = (head.status(), head.headers());
         permit.answered();
         let Ruling::Refused(_, _, pause) =
-            Rules::GENERAL.of_head(status, headers, self.run.calendar_now())
+            RefusalRules::GENERAL.of_head(status, headers, self.run.calendar_now())
         else {
             return;
         };
@@ -188,8 +188,8 @@ fn resume_after(pause: Option<Duration>, now: SystemTime) -> String {
     seconds.map_or_else(String::new, |time| format!("; resume after {time}"))
 }
 
-fn told(signal: &Signal) -> Told {
-    Told {
+fn told(signal: &Signal) -> RateLimitInfo {
+    RateLimitInfo {
         limit: signal.limit,
         remaining: signal.remaining,
         reset: signal.reset,

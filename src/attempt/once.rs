@@ -1,27 +1,32 @@
 //! One sending and no more, for whoever wants to see what comes of it.
 
-use super::{Answer, Break, Errand, Row, Seen, Stopped, Terms, Walk};
+use super::{
+    Answer, AttemptError, AttemptTerms, AttemptTrace, Cancelled, Purpose, Row, RowExecutor,
+};
 use crate::record::Failure;
 
-impl Walk {
+impl RowExecutor {
     /// Sends a row's request once, whatever the answer says.
-    pub async fn once(&self, row: &Row) -> Result<Result<Answer, Failure>, Stopped> {
+    pub async fn once(&self, row: &Row) -> Result<Result<Answer, Failure>, Cancelled> {
         let (request, ask) = match self.request(row) {
             Ok(asked) => asked,
             Err(failure) => return Ok(Err(failure)),
         };
-        let terms = Terms {
+        let terms = AttemptTerms {
             ask: &ask,
-            errand: Errand::Own,
+            errand: Purpose::Own,
         };
-        match self.send(&request, terms, &mut Seen::default()).await {
+        match self
+            .send(&request, terms, &mut AttemptTrace::default())
+            .await
+        {
             Ok(answer) => Ok(Ok(answer)),
-            Err(Break::Trouble(trouble)) => {
+            Err(AttemptError::Trouble(trouble)) => {
                 let Failure { kind, detail } = trouble.failure();
                 let detail = self.run.plan.secrets.hide(detail);
                 Ok(Err(Failure { kind, detail }))
             }
-            Err(Break::Stopped) => Err(Stopped),
+            Err(AttemptError::Stopped) => Err(Cancelled),
         }
     }
 }

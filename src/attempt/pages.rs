@@ -12,41 +12,41 @@ use http::Request;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::gather::{Brought, Gather};
-use super::{Errand, Seen, Stopped, Terms, Walk};
-use crate::extract::{Input, json};
+use super::gather::{PageCollector, PageContents};
+use super::{AttemptTerms, AttemptTrace, Cancelled, Purpose, RowExecutor};
+use crate::extract::{JqInput, json};
 use crate::judge::Tries;
-use crate::limit::Ask;
+use crate::limit::Cost;
 use crate::pages::{self, Pages, Trail, Turn};
 use crate::record::{Failure, Record};
 use crate::render::with_param;
 use crate::send::Answer;
-use crate::send::redirect::{self, Trust};
+use crate::send::redirect::{self, RedirectTrust};
 use crate::source::Row;
 
 /// Pages of one row that are fetched at the same time, where their number is known.
 const AHEAD: usize = 16;
 
 /// A request, and whether it may carry what is the job's own.
-type Asked = (Request<Bytes>, Trust);
+type PageRequest = (Request<Bytes>, RedirectTrust);
 
 /// One page: what was asked, and what came.
-pub(super) struct Page {
+pub(super) struct FetchedPage {
     number: u64,
     turn: Turn,
-    asked: Option<Asked>,
-    pub seen: Seen,
-    pub outcome: Result<Read, Failure>,
+    asked: Option<PageRequest>,
+    pub seen: AttemptTrace,
+    pub outcome: Result<ParsedAnswer, Failure>,
 }
 
 /// An answer, and its body as jq takes it, where that is needed.
-pub(super) struct Read {
+pub(super) struct ParsedAnswer {
     pub answer: Answer,
-    pub body: Option<Input>,
+    pub body: Option<JqInput>,
 }
 
 /// What comes after a page.
-enum Then {
+enum NextPage {
     /// The page at this turn.
     Page(Turn),
     /// So many pages in all, in any order.
@@ -55,15 +55,15 @@ enum Then {
 }
 
 /// What a page means for its list.
-struct After {
+struct PageOutcome {
     /// Whether it was there before: nothing of it is recorded.
     repeats: bool,
-    then: Result<Then, Failure>,
+    then: Result<NextPage, Failure>,
 }
 
-impl Page {
+impl FetchedPage {
     /// As far as it can tell where the list goes on.
-    fn of_list<'a>(&'a self, brought: &'a Brought) -> Option<pages::Page<'a>> {
+    fn of_list<'a>(&'a self, brought: &'a PageContents) -> Option<pages::Page<'a>> {
         let (read, (request, _)) = (self.outcome.as_ref().ok()?, self.asked.as_ref()?);
         Some(pages::Page {
             number: self.number,
@@ -78,14 +78,14 @@ impl Page {
     }
 }
 
-impl Walk {
+impl RowExecutor {
     /// Takes a row to the records of its pages and items.
     pub(super) async fn paged<E: AsyncFn(Record)>(
         self: &Rc<Self>,
         row: Row,
         emit: &E,
-    ) -> Result<(), Stopped> {
-        let mut gather = Gather::new(self, row, emit);
+    ) -> Result<(), Cancelled> {
+        let mut gather = PageCollector::new(self, row, emit);
         let mut trail = Trail::default();
         let mut turn = self.pages().map_or(Turn::Plain, |pages| pages.at(0));
         let mut before = None;
@@ -102,9 +102,9 @@ impl Walk {
                 gather.take(brought).await;
             }
             match after.then {
-                Ok(Then::Page(next)) => turn = next,
-                Ok(Then::Rest(count)) => return self.rest(count, gather, trail).await,
-                Ok(Then::Nothing) => return gather.end(Ok(())).await,
+                Ok(NextPage::Page(next)) => turn = next,
+                Ok(NextPage::Rest(count)) => return self.rest(count, gather, trail).await,
+                Ok(NextPage::Nothing) => return gather.end(Ok(())).await,
                 Err(failure) => return gather.end(Err(failure)).await,
             }
             before = page.asked;
@@ -117,11 +117,17 @@ impl Walk {
     }
 
     /// What comes after a page that has brought this.
-    fn after(&self, row: &Row, page: &Page, brought: &Brought, trail: &mut Trail) -> After {
+    fn after(
+        &self,
+        row: &Row,
+        page: &FetchedPage,
+        brought: &PageContents,
+        trail: &mut Trail,
+    ) -> PageOutcome {
         let (Some(pages), Some(page)) = (self.pages(), page.of_list(brought)) else {
-            return After {
+            return PageOutcome {
                 repeats: false,
-                then: Ok(Then::Nothing),
+                then: Ok(NextPage::Nothing),
             };
         };
         let advance = pages.advance(&page, trail);
@@ -137,7 +143,7 @@ impl Walk {
             );
         }
         let then = self.then(pages, &page, advance.next);
-        After {
+        PageOutcome {
             repeats: advance.repeats,
             then: then.map_err(|why| Failure::new("missing next page", why)),
         }
@@ -148,15 +154,15 @@ impl Walk {
         pages: &Pages,
         page: &pages::Page,
         next: Result<Option<Turn>, String>,
-    ) -> Result<Then, String> {
+    ) -> Result<NextPage, String> {
         let is_first = page.number == 0;
         if is_first
             && pages.go_by_number(page.items.map(<[_]>::len))
             && let Some(count) = pages.count(page.body)?
         {
-            return Ok(Then::Rest(count));
+            return Ok(NextPage::Rest(count));
         }
-        Ok(next?.map_or(Then::Nothing, Then::Page))
+        Ok(next?.map_or(NextPage::Nothing, NextPage::Page))
     }
 
     fn warn_of_repeat(&self, row: &Row, turn: &Turn) {
@@ -172,12 +178,12 @@ impl Walk {
     async fn rest<E: AsyncFn(Record)>(
         self: &Rc<Self>,
         count: u64,
-        mut gather: Gather<'_, E>,
+        mut gather: PageCollector<'_, E>,
         mut trail: Trail,
-    ) -> Result<(), Stopped> {
+    ) -> Result<(), Cancelled> {
         let row = Rc::new(gather.row().clone());
         let mut numbers = 1..count;
-        let mut ahead = Ahead::default();
+        let mut ahead = Prefetch::default();
         loop {
             while ahead.0.len() < AHEAD.min(self.run.plan.crew_at(self.place).in_flight)
                 && let Some(number) = numbers.next()
@@ -209,7 +215,11 @@ impl Walk {
 
     /// A task of its own: while this row's items wait for the writer, a permit
     /// that its next page has in hand must not wait with them.
-    fn fetch(self: &Rc<Self>, row: Rc<Row>, number: u64) -> JoinHandle<Result<Page, Stopped>> {
+    fn fetch(
+        self: &Rc<Self>,
+        row: Rc<Row>,
+        number: u64,
+    ) -> JoinHandle<Result<FetchedPage, Cancelled>> {
         let walk = self.clone();
         tokio::task::spawn_local(async move {
             let turn = walk.pages().map_or(Turn::Plain, |pages| pages.at(number));
@@ -222,9 +232,9 @@ impl Walk {
         row: &Row,
         number: u64,
         turn: Turn,
-        before: Option<&Asked>,
-    ) -> Result<Page, Stopped> {
-        let mut seen = Seen::default();
+        before: Option<&PageRequest>,
+    ) -> Result<FetchedPage, Cancelled> {
+        let mut seen = AttemptTrace::default();
         let asked = self.turned(row, &turn, before).and_then(|asked| {
             self.check_doubt(row, asked.0.method())?;
             let ask = self.step().ask(row, &asked.0)?;
@@ -237,7 +247,7 @@ impl Walk {
             }
             Err(failure) => (None, Err(failure)),
         };
-        Ok(Page {
+        Ok(FetchedPage {
             number,
             turn,
             asked,
@@ -252,19 +262,19 @@ impl Walk {
         &self,
         row: &Row,
         number: u64,
-        (request, trust): &Asked,
-        ask: &Ask,
-        seen: &mut Seen,
-    ) -> Result<Result<Answer, Failure>, Stopped> {
+        (request, trust): &PageRequest,
+        ask: &Cost,
+        seen: &mut AttemptTrace,
+    ) -> Result<Result<Answer, Failure>, Cancelled> {
         let _slot = self.slot().await;
         if number == 0 {
             return self
                 .ask_once(request, ask, std::slice::from_ref(row), seen)
                 .await;
         }
-        let terms = Terms {
+        let terms = AttemptTerms {
             ask,
-            errand: Errand::of(*trust),
+            errand: Purpose::of(*trust),
         };
         self.ask(request, terms, Tries::of(request.method()), seen)
             .await
@@ -278,23 +288,30 @@ impl Walk {
         }
     }
 
-    fn read(&self, answer: Answer) -> Result<Read, Failure> {
+    fn read(&self, answer: Answer) -> Result<ParsedAnswer, Failure> {
         let reads = self.step().each.is_some() || self.pages().is_some_and(Pages::reads_body);
         let body = reads.then(|| json(&answer.body)).transpose()?;
-        Ok(Read { answer, body })
+        Ok(ParsedAnswer { answer, body })
     }
 
-    fn turned(&self, row: &Row, turn: &Turn, before: Option<&Asked>) -> Result<Asked, Failure> {
+    fn turned(
+        &self,
+        row: &Row,
+        turn: &Turn,
+        before: Option<&PageRequest>,
+    ) -> Result<PageRequest, Failure> {
         match (turn, before) {
             (Turn::Url(url), Some(before)) => self.next_page(before, url),
-            (Turn::Param(name, value), _) => Ok((self.with_param(row, name, value)?, Trust::Own)),
-            _ => Ok((self.step().render(row)?, Trust::Own)),
+            (Turn::Param(name, value), _) => {
+                Ok((self.with_param(row, name, value)?, RedirectTrust::Own))
+            }
+            _ => Ok((self.step().render(row)?, RedirectTrust::Own)),
         }
     }
 
     /// What a page names as the next one is a server's word: it leads no further
     /// than a redirect would.
-    fn next_page(&self, (request, trust): &Asked, url: &str) -> Result<Asked, Failure> {
+    fn next_page(&self, (request, trust): &PageRequest, url: &str) -> Result<PageRequest, Failure> {
         let transport = &self.step().transport;
         redirect::to(request, *trust, url)
             .filter(|(next, _)| transport.may_follow(next.uri()))
@@ -327,21 +344,21 @@ impl Walk {
 
 /// Pages on their way, in their order; what is not waited for any more is let go.
 #[derive(Default)]
-struct Ahead(VecDeque<JoinHandle<Result<Page, Stopped>>>);
+struct Prefetch(VecDeque<JoinHandle<Result<FetchedPage, Cancelled>>>);
 
-impl Ahead {
-    async fn next(&mut self) -> Option<Result<Page, Stopped>> {
+impl Prefetch {
+    async fn next(&mut self) -> Option<Result<FetchedPage, Cancelled>> {
         let first = self.0.front_mut()?;
         let page = first.await;
         self.0.pop_front();
         Some(page.unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(Stopped),
+            Err(_) => Err(Cancelled),
         }))
     }
 }
 
-impl Drop for Ahead {
+impl Drop for Prefetch {
     fn drop(&mut self) {
         self.0.iter().for_each(JoinHandle::abort);
     }

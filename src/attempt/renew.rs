@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
 
-use super::{Break, Errand, Seen, Stopped, Terms, Walk};
+use super::{AttemptError, AttemptTerms, AttemptTrace, Cancelled, Purpose, RowExecutor};
 use crate::auth::{RefreshLock, Tokens};
-use crate::causes::Cause;
+use crate::causes::WaitReason;
 use crate::judge::Tries;
-use crate::limit::{Ask, Permit};
-use crate::send::redirect::{self, Trust};
-use crate::send::{Answer, Landed, Lease, Trouble};
+use crate::limit::{Cost, Permit};
+use crate::send::redirect::{self, RedirectTrust};
+use crate::send::{Answer, Delivery, Lease, SendError};
 use crate::threads;
 
 /// How long another run may keep a refresh token: as long as it takes to fetch a token.
@@ -23,22 +23,22 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Which credentials an attempt was signed with.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Signed {
+pub struct SignedWith {
     token: u64,
     vault: u64,
 }
 
-impl Walk {
+impl RowExecutor {
     /// A connection and a permit, at a time when a token is there. Waiting for a
     /// permit may outlast the token: then the permit goes back, as nothing was sent.
     pub(super) async fn ready_to_sign(
         &self,
         request: &Request<Bytes>,
-        terms: Terms<'_>,
-        seen: &mut Seen,
-    ) -> Result<(Lease, Permit), Break> {
+        terms: AttemptTerms<'_>,
+        seen: &mut AttemptTrace,
+    ) -> Result<(Lease, Permit), AttemptError> {
         let tokens = self.step().signer.tokens();
-        let Some(tokens) = tokens.filter(|_| terms.errand == Errand::Own) else {
+        let Some(tokens) = tokens.filter(|_| terms.errand == Purpose::Own) else {
             return pin!(self.ready(request.uri(), terms.ask)).await;
         };
         loop {
@@ -55,9 +55,9 @@ impl Walk {
     async fn fetch_token(
         &self,
         tokens: &Tokens,
-        (api, ask): (&Uri, &Ask),
-        seen: &mut Seen,
-    ) -> Result<(), Stopped> {
+        (api, ask): (&Uri, &Cost),
+        seen: &mut AttemptTrace,
+    ) -> Result<(), Cancelled> {
         if tokens.is_fresh(Instant::now()) {
             return Ok(());
         }
@@ -79,7 +79,7 @@ impl Walk {
     }
 
     /// Waits until no other run uses the same refresh token.
-    async fn hold(&self, tokens: &Tokens) -> Result<RefreshLock, Stopped> {
+    async fn hold(&self, tokens: &Tokens) -> Result<RefreshLock, Cancelled> {
         let begin = Instant::now();
         loop {
             let held = tokens.hold().map_err(|why| self.no_token(tokens, &why))?;
@@ -94,7 +94,7 @@ impl Walk {
                 );
                 return Err(self.no_token(tokens, &why));
             }
-            let _waits = self.waits(Cause::Server);
+            let _waits = self.waits(WaitReason::Server);
             self.unless_stopped(tokio::time::sleep(LOOK_EVERY)).await?;
         }
     }
@@ -102,14 +102,14 @@ impl Walk {
     async fn token_answer(
         &self,
         request: &Request<Bytes>,
-        (ask, trust): (&Ask, Trust),
-        of_row: &mut Seen,
-    ) -> Result<Result<Answer, String>, Stopped> {
-        let mut seen = Seen::default();
+        (ask, trust): (&Cost, RedirectTrust),
+        of_row: &mut AttemptTrace,
+    ) -> Result<Result<Answer, String>, Cancelled> {
+        let mut seen = AttemptTrace::default();
         // It counts as the row's request does, whose limits are the only ones known.
-        let terms = Terms {
+        let terms = AttemptTerms {
             ask,
-            errand: Errand::Token(trust),
+            errand: Purpose::Token(trust),
         };
         // Each fetch leads to an attempt, whose type would have no end.
         let asked = Box::pin(self.ask(request, terms, Tries::repeatable(), &mut seen));
@@ -123,7 +123,7 @@ impl Walk {
         }))
     }
 
-    fn no_token(&self, tokens: &Tokens, why: &str) -> Stopped {
+    fn no_token(&self, tokens: &Tokens, why: &str) -> Cancelled {
         self.stop(format!(
             "no token could be had from {}: {why}",
             tokens.uri()
@@ -131,8 +131,8 @@ impl Walk {
     }
 
     /// What an attempt is signed with now.
-    pub(super) fn signed(&self) -> Signed {
-        Signed {
+    pub(super) fn signed(&self) -> SignedWith {
+        SignedWith {
             token: self.step().signer.tokens().map_or(0, Tokens::edition),
             vault: self.run.plan.vault.edition(),
         }
@@ -142,8 +142,8 @@ impl Walk {
     pub(super) async fn renewed(
         &self,
         status: StatusCode,
-        seen: &mut Seen,
-    ) -> Result<bool, Stopped> {
+        seen: &mut AttemptTrace,
+    ) -> Result<bool, Cancelled> {
         let tokens = self.step().signer.tokens();
         if status != StatusCode::UNAUTHORIZED {
             if let Some(tokens) = tokens {
@@ -159,14 +159,14 @@ impl Walk {
     }
 
     /// Reads the job's secrets again, which may take a while.
-    async fn other_secrets(&self, edition: u64) -> Result<bool, Stopped> {
+    async fn other_secrets(&self, edition: u64) -> Result<bool, Cancelled> {
         let vault = self.run.plan.vault.clone();
         if vault.names().next().is_none() {
             return Ok(false);
         }
         let stop = self.run.stop.clone();
         let read = threads::blocking(move || vault.renew(edition, &|| stop.is_asked()));
-        let _works = self.waits(Cause::Work);
+        let _works = self.waits(WaitReason::Work);
         // It ends by itself when the run does, after the command that it waits for.
         let renewed = read.await;
         let renewed = renewed.unwrap_or_else(|error| Err(error.to_string()));
@@ -182,17 +182,17 @@ impl Walk {
         &self,
         request: &mut Request<Bytes>,
         key: Option<usize>,
-        seen: &mut Seen,
-    ) -> Result<(), Trouble> {
+        seen: &mut AttemptTrace,
+    ) -> Result<(), SendError> {
         seen.signed = self.signed();
         let signed = self
             .step()
             .signer
             .sign(request, key, std::time::SystemTime::now());
-        signed.map_err(|detail| Trouble {
+        signed.map_err(|detail| SendError {
             kind: "input",
             detail,
-            landed: Landed::Final,
+            landed: Delivery::Final,
         })
     }
 }

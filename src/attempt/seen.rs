@@ -4,23 +4,23 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::renew::Signed;
+use super::renew::SignedWith;
 use crate::record::Arrived;
-use crate::send::Landed;
-use crate::sink::Announcement;
+use crate::send::Delivery;
+use crate::sink::Intent;
 
 /// What a record says of its attempts, and what they were signed with.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct AttemptTrace {
     pub attempts: u32,
     pub status: Option<StatusCode>,
     pub latency: Option<Duration>,
     pub arrived: Vec<Arrived>,
     /// Of a request that must not be sent twice, or not after a time.
-    pub announcements: Vec<Announcement>,
+    pub announcements: Vec<Intent>,
     /// Whether any attempt may have been done.
     pub may_be_done: bool,
-    pub signed: Signed,
+    pub signed: SignedWith,
     pub renewed: bool,
     /// Whether the last answer was a refusal: it costs no try.
     pub refused: bool,
@@ -31,13 +31,13 @@ pub(super) struct Seen {
     pub refusals_elsewhere: u32,
 }
 
-impl Seen {
+impl AttemptTrace {
     /// Takes in what the server may have seen of an attempt.
-    pub fn judge(&mut self, landed: Landed) {
+    pub fn judge(&mut self, landed: Delivery) {
         match landed {
-            Landed::No | Landed::Undone => self.take_back(),
-            Landed::Maybe => self.may_be_done = true,
-            Landed::Final => {}
+            Delivery::No | Delivery::Undone => self.take_back(),
+            Delivery::Maybe => self.may_be_done = true,
+            Delivery::Final => {}
         }
     }
 
@@ -45,12 +45,12 @@ impl Seen {
     pub fn take_back(&mut self) {
         if !self.may_be_done {
             let announcements = self.announcements.iter_mut();
-            announcements.for_each(Announcement::take_back);
+            announcements.for_each(Intent::take_back);
         }
     }
 
     /// Takes in what came later.
-    pub fn add(&mut self, later: &Seen) {
+    pub fn add(&mut self, later: &AttemptTrace) {
         self.attempts += later.attempts;
         self.status = later.status.or(self.status);
         self.latency = later.latency.or(self.latency);
@@ -58,8 +58,8 @@ impl Seen {
     }
 
     /// What there is to tell; attempts are told once.
-    pub fn take(&mut self) -> Seen {
-        let told = Seen {
+    pub fn take(&mut self) -> AttemptTrace {
+        let told = AttemptTrace {
             arrived: std::mem::take(&mut self.arrived),
             ..self.told()
         };
@@ -69,12 +69,12 @@ impl Seen {
 
     /// What there is to tell to each of several; not when requests arrived, which
     /// is told once.
-    pub fn told(&self) -> Seen {
-        Seen {
+    pub fn told(&self) -> AttemptTrace {
+        AttemptTrace {
             attempts: self.attempts,
             status: self.status,
             latency: self.latency,
-            ..Seen::default()
+            ..AttemptTrace::default()
         }
     }
 }

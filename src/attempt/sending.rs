@@ -7,14 +7,14 @@ use bytes::Bytes;
 use http::{Request, Uri};
 use tokio::time::Instant;
 
-use super::seen::Seen;
-use super::{Break, Errand, Stopped, Terms, Walk};
-use crate::causes::Cause;
+use super::seen::AttemptTrace;
+use super::{AttemptError, AttemptTerms, Cancelled, Purpose, RowExecutor};
+use crate::causes::WaitReason;
 use crate::late;
-use crate::limit::{Ask, Permit};
+use crate::limit::{Cost, Permit};
 use crate::record::{Arrived, Failure};
-use crate::send::{Answer, Landed, Lease, Trouble};
-use crate::sink::Announcement;
+use crate::send::{Answer, Delivery, Lease, SendError};
+use crate::sink::Intent;
 
 /// A connection that ended while it waited for its permit costs no attempt, so often.
 const FREE_TRIES: u32 = 3;
@@ -22,19 +22,21 @@ const FREE_TRIES: u32 = 3;
 /// A connection that has waited this long for its permit is looked at once more.
 const RESTED: Duration = Duration::from_secs(1);
 
-impl Walk {
+impl RowExecutor {
     /// A connection that had ended before anything was written is replaced.
     pub(super) async fn send(
         &self,
         request: &Request<Bytes>,
-        terms: Terms<'_>,
-        seen: &mut Seen,
-    ) -> Result<Answer, Break> {
+        terms: AttemptTerms<'_>,
+        seen: &mut AttemptTrace,
+    ) -> Result<Answer, AttemptError> {
         let mut free = FREE_TRIES;
         loop {
             let sent = pin!(self.send_once(request, terms, seen)).await;
             match sent {
-                Err(Break::Trouble(trouble)) if free > 0 && trouble.is_stale_connection() => {
+                Err(AttemptError::Trouble(trouble))
+                    if free > 0 && trouble.is_stale_connection() =>
+                {
                     seen.attempts -= 1;
                     free -= 1;
                 }
@@ -47,9 +49,9 @@ impl Walk {
     async fn send_once(
         &self,
         request: &Request<Bytes>,
-        terms: Terms<'_>,
-        seen: &mut Seen,
-    ) -> Result<Answer, Break> {
+        terms: AttemptTerms<'_>,
+        seen: &mut AttemptTrace,
+    ) -> Result<Answer, AttemptError> {
         seen.attempts += 1;
         let (mut lease, mut permit) = pin!(self.ready_to_sign(request, terms, seen)).await?;
         if let Some(trouble) = self.too_old(seen) {
@@ -58,11 +60,14 @@ impl Walk {
             return Err(trouble.into());
         }
         for announcement in &mut seen.announcements {
-            let _waits = self.waits(Cause::Output);
-            announcement.make().await.map_err(|_| Break::Stopped)?;
+            let _waits = self.waits(WaitReason::Output);
+            announcement
+                .make()
+                .await
+                .map_err(|_| AttemptError::Stopped)?;
         }
         let mut request = request.clone();
-        if terms.errand == Errand::Own
+        if terms.errand == Purpose::Own
             && let Err(trouble) = self.sign(&mut request, permit.key(), seen)
         {
             permit.returned();
@@ -70,7 +75,7 @@ impl Walk {
         }
         if self.run.stop.is_cut() {
             permit.returned();
-            return Err(Break::Stopped);
+            return Err(AttemptError::Stopped);
         }
         permit.sent();
         let _in_flight = self.live().sent();
@@ -94,7 +99,7 @@ impl Walk {
         seen.arrived.extend(self.arrived(&permit));
         seen.latency = Some(time.elapsed());
         let answer = answer?;
-        if matches!(terms.errand, Errand::Token(_)) {
+        if matches!(terms.errand, Purpose::Token(_)) {
             return Ok(answer);
         }
         told.map_err(too_long)?;
@@ -106,53 +111,53 @@ impl Walk {
 
     /// The trouble, unless there was no time left to wait for the answer: then all
     /// connections were closed.
-    fn unless_cut(&self, trouble: Trouble) -> Trouble {
-        match trouble.landed == Landed::Maybe && self.run.stop.is_cut() {
-            true => Trouble {
+    fn unless_cut(&self, trouble: SendError) -> SendError {
+        match trouble.landed == Delivery::Maybe && self.run.stop.is_cut() {
+            true => SendError {
                 kind: "interrupted",
                 detail: "the run ended before the answer came".to_owned(),
-                landed: Landed::Maybe,
+                landed: Delivery::Maybe,
             },
             false => trouble,
         }
     }
 
     /// Why it must not be sent any more, if the server has forgotten its key by now.
-    pub(super) fn too_old(&self, seen: &Seen) -> Option<Trouble> {
+    pub(super) fn too_old(&self, seen: &AttemptTrace) -> Option<SendError> {
         let ttl = self.step().judge.key_ttl()?;
-        let age = seen
-            .announcements
-            .iter()
-            .filter_map(Announcement::age)
-            .max()?;
-        (age >= ttl).then(|| Trouble {
+        let age = seen.announcements.iter().filter_map(Intent::age).max()?;
+        (age >= ttl).then(|| SendError {
             kind: "outcome unknown",
             detail: format!(
                 "it was sent {} ago and may have been done, and the server knows its Idempotency-Key for {} (retry.idempotency-ttl): it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
                 humantime::format_duration(Duration::from_secs(age.as_secs())),
                 humantime::format_duration(ttl),
             ),
-            landed: Landed::Final,
+            landed: Delivery::Final,
         })
     }
 
     /// The permit comes last: making a connection takes a time that varies.
-    pub(super) async fn ready(&self, uri: &Uri, ask: &Ask) -> Result<(Lease, Permit), Break> {
-        let connects = self.waits(Cause::Server);
+    pub(super) async fn ready(
+        &self,
+        uri: &Uri,
+        ask: &Cost,
+    ) -> Result<(Lease, Permit), AttemptError> {
+        let connects = self.waits(WaitReason::Server);
         let lease = {
             let connecting = pin!(self.sender.lease(uri));
             self.unless_stopped(connecting).await??
         };
         drop(connects);
         let since = Instant::now();
-        let waits = self.waits(Cause::Gate);
+        let waits = self.waits(WaitReason::Gate);
         let permit = {
             let turn = pin!(self.run.gate_at(self.place).permit(ask.clone()));
             self.unless_stopped(turn).await?
         };
         let permit = permit.map_err(|_| self.used_up())?;
         drop(waits);
-        let _connects = self.waits(Cause::Server);
+        let _connects = self.waits(WaitReason::Server);
         // The server may have closed the connection in a pause of the process, which
         // only reading shows: a request on it would be lost.
         if since.elapsed() >= RESTED {
@@ -163,7 +168,7 @@ impl Walk {
 
     /// What one attempt may have at all was checked before: only a total can be
     /// used up, or a ledger be out of reach.
-    fn used_up(&self) -> Stopped {
+    fn used_up(&self) -> Cancelled {
         let why = self.run.gate_at(self.place).trouble();
         self.stop(why.unwrap_or_else(|| {
             "the total that the limits allow for a run is used up (limit.rate = \"N/run\")".into()
@@ -182,10 +187,10 @@ impl Walk {
 }
 
 /// A program of the job couldn't read the answer: to send it again would be of no use.
-fn too_long(failure: Failure) -> Trouble {
-    Trouble {
+fn too_long(failure: Failure) -> SendError {
+    SendError {
         kind: "jq too long",
         detail: failure.detail,
-        landed: Landed::Final,
+        landed: Delivery::Final,
     }
 }

@@ -5,48 +5,48 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
-use crate::causes::{self, Balance, Share};
-use crate::chance::Chance;
-use crate::limit::{Gate, Time};
-use crate::live::Live;
+use crate::causes::{self, TimeBreakdown, TimeShare};
+use crate::chance::Jitter;
+use crate::limit::{RateLimiter, Time};
+use crate::live::Metrics;
 use crate::plan::Plan;
-use crate::stop::Stop;
+use crate::stop::Shutdown;
 
 /// What all walks of a run have in common.
-pub struct Shared {
+pub struct RunContext {
     pub plan: Plan,
-    pub gate: Gate,
+    pub gate: RateLimiter,
     /// Those of the later steps, where they have their own.
-    pub later: Vec<Option<Gate>>,
+    pub later: Vec<Option<RateLimiter>>,
     /// What the calendar said when the gate's clock was at its zero: one answer
     /// for the whole run, so that its times are consistent.
     pub calendar_at_zero: Timestamp,
-    pub live: Live,
-    pub stop: Stop,
-    pub chance: Chance,
+    pub live: Metrics,
+    pub stop: Shutdown,
+    pub chance: Jitter,
 }
 
-impl Shared {
+impl RunContext {
     /// What the calendar says, by the gate's clock.
     pub(super) fn calendar_now(&self) -> SystemTime {
         SystemTime::from(self.calendar_at_zero) + self.gate.now().since(Time::ZERO)
     }
 
     /// All gates.
-    pub fn gates(&self) -> impl Iterator<Item = &Gate> {
+    pub fn gates(&self) -> impl Iterator<Item = &RateLimiter> {
         std::iter::once(&self.gate).chain(self.later.iter().flatten())
     }
 
     /// What the time of the workers went to, up to this time of the run.
-    pub fn balance(&self, now: Duration) -> Balance {
-        Balance {
+    pub fn balance(&self, now: Duration) -> TimeBreakdown {
+        TimeBreakdown {
             spent: self.live.spent(now),
-            held: self.gates().flat_map(Gate::held_up).collect(),
+            held: self.gates().flat_map(RateLimiter::held_up).collect(),
         }
     }
 
     /// What would help against what binds.
-    pub fn advice(&self, shares: &[Share]) -> Option<String> {
+    pub fn advice(&self, shares: &[TimeShare]) -> Option<String> {
         let crew = self.plan.workers;
         let setup = causes::Setup {
             workers: crew.count,
@@ -58,7 +58,7 @@ impl Shared {
     }
 
     /// The one that the requests of the step at this place pass.
-    pub(super) fn gate_at(&self, place: usize) -> &Gate {
+    pub(super) fn gate_at(&self, place: usize) -> &RateLimiter {
         let own = place.checked_sub(1).and_then(|place| self.later.get(place));
         own.and_then(Option::as_ref).unwrap_or(&self.gate)
     }

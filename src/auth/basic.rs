@@ -9,10 +9,10 @@ use http::Request;
 use http::header::AUTHORIZATION;
 use serde::Deserialize;
 
-use super::settings::{Part, wrong};
+use super::settings::{SchemeSettings, wrong};
 use super::{Scheme, set};
 use crate::error::Error;
-use crate::render::Standing;
+use crate::render::StaticValue;
 use crate::secret::Secrets;
 
 #[derive(Deserialize)]
@@ -24,12 +24,12 @@ struct Settings {
 }
 
 struct Basic {
-    user: Standing,
-    password: Standing,
+    user: StaticValue,
+    password: StaticValue,
     secrets: Secrets,
 }
 
-pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
+pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
     let settings: Settings = part.read()?;
     let basic = Basic {
         user: part.plain("user", &settings.user)?,

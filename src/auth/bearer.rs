@@ -7,10 +7,10 @@ use http::Request;
 use http::header::AUTHORIZATION;
 use serde::Deserialize;
 
-use super::settings::Part;
+use super::settings::SchemeSettings;
 use super::{Scheme, set};
 use crate::error::Error;
-use crate::render::Standing;
+use crate::render::StaticValue;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,10 +19,10 @@ struct Settings {
 }
 
 struct Bearer {
-    token: Standing,
+    token: StaticValue,
 }
 
-pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
+pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
     let settings: Settings = part.read()?;
     Ok(Box::new(Bearer {
         token: part.hidden("token", &settings.token)?,

@@ -7,10 +7,10 @@ use http::Request;
 use http::header::HeaderName;
 use serde::Deserialize;
 
-use super::settings::{Part, wrong};
+use super::settings::{SchemeSettings, wrong};
 use super::{Scheme, set};
 use crate::error::Error;
-use crate::render::Standing;
+use crate::render::StaticValue;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,21 +19,21 @@ struct Settings {
     value: String,
 }
 
-struct Header {
+struct HeaderScheme {
     name: HeaderName,
-    value: Standing,
+    value: StaticValue,
 }
 
-pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
+pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
     let settings: Settings = part.read()?;
     let name = settings.name.parse();
-    Ok(Box::new(Header {
+    Ok(Box::new(HeaderScheme {
         name: name.map_err(|_| wrong("name", "it is not the name of a header"))?,
         value: part.hidden("value", &settings.value)?,
     }))
 }
 
-impl Scheme for Header {
+impl Scheme for HeaderScheme {
     fn adds(&self) -> Vec<String> {
         vec![self.name.to_string()]
     }

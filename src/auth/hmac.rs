@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 
 use super::Scheme;
 use super::hash::{Encoding, Hash, hex};
-use super::settings::{Part, wrong};
+use super::settings::{SchemeSettings, wrong};
 use crate::error::Error;
-use crate::render::{Place, Scope, Standing, Template, Templates};
+use crate::render::{EscapeContext, StaticValue, Template, TemplateScope, Templates};
 
 /// What the templates may use.
 const NAMES: [&str; 14] = [
@@ -49,7 +49,7 @@ struct Settings {
 }
 
 struct Hmac {
-    key: Standing,
+    key: StaticValue,
     key_encoding: Option<Encoding>,
     hash: Hash,
     encoding: Encoding,
@@ -59,26 +59,30 @@ struct Hmac {
     query: Vec<(String, Template)>,
 }
 
-pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
+pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
     let settings: Settings = part.read()?;
     let mut templates = Templates::new();
-    let mut add = |key: &str, place: Place, value: &Value| {
+    let mut add = |key: &str, place: EscapeContext, value: &Value| {
         let text = value
             .as_str()
             .ok_or_else(|| wrong(key, "it is not a text"))?;
         templates.add(place, text).map_err(|why| wrong(key, why))
     };
-    let message = add("message", Place::Text, &Value::from(settings.message))?;
+    let message = add(
+        "message",
+        EscapeContext::Text,
+        &Value::from(settings.message),
+    )?;
     let mut headers = Vec::new();
     for (name, value) in &settings.headers {
         let header = name
             .parse()
             .map_err(|_| wrong("headers", format!("{name} is not the name of a header")))?;
-        headers.push((header, add("headers", Place::Header, value)?));
+        headers.push((header, add("headers", EscapeContext::Header, value)?));
     }
     let mut query = Vec::new();
     for (name, value) in &settings.query {
-        query.push((name.clone(), add("query", Place::Url, value)?));
+        query.push((name.clone(), add("query", EscapeContext::Url, value)?));
     }
     if headers.is_empty() && query.is_empty() {
         return Err(wrong(
@@ -189,7 +193,7 @@ fn about(request: &Request<Bytes>, at: SystemTime) -> Vec<(&'static str, String)
     ]
 }
 
-fn scope(about: &[(&'static str, String)], signature: Option<String>) -> Scope<'static> {
+fn scope(about: &[(&'static str, String)], signature: Option<String>) -> TemplateScope<'static> {
     let signature = signature.map(|signature| ("signature", signature));
     minijinja::Value::from_pairs(about.iter().cloned().chain(signature)).into()
 }

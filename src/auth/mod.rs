@@ -27,8 +27,8 @@ mod settings;
 mod sigv4;
 
 pub use oauth2::{RefreshLock, Tokens};
-use pool::Pool;
-use settings::Part;
+use pool::KeyPool;
+use settings::SchemeSettings;
 
 /// The `[auth]` part of a job: a `kind`, and what that kind wants to know.
 pub type Settings = Map<String, Value>;
@@ -51,26 +51,26 @@ pub trait Scheme: Send + Sync {
 }
 
 /// All there is to know about one kind.
-struct Kind {
+struct SchemeEntry {
     name: &'static str,
     about: &'static str,
-    build: fn(&Part<'_>) -> Result<Box<dyn Scheme>, Error>,
+    build: fn(&SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error>,
 }
 
 #[rustfmt::skip]
-static KINDS: [Kind; 6] = [
-    Kind { name: "header", about: "an API key in a header: name, value", build: header::build },
-    Kind { name: "basic", about: "user, password", build: basic::build },
-    Kind { name: "bearer", about: "token", build: bearer::build },
-    Kind { name: "oauth2", about: "token-url, client-id, client-secret; refresh-token, scope, audience, client-in", build: oauth2::build },
-    Kind { name: "sigv4", about: "service, region; access-key, secret-key, session-token", build: sigv4::build },
-    Kind { name: "hmac", about: "key, message, headers; hash, encoding, key-encoding, query", build: hmac::build },
+static KINDS: [SchemeEntry; 6] = [
+    SchemeEntry { name: "header", about: "an API key in a header: name, value", build: header::build },
+    SchemeEntry { name: "basic", about: "user, password", build: basic::build },
+    SchemeEntry { name: "bearer", about: "token", build: bearer::build },
+    SchemeEntry { name: "oauth2", about: "token-url, client-id, client-secret; refresh-token, scope, audience, client-in", build: oauth2::build },
+    SchemeEntry { name: "sigv4", about: "service, region; access-key, secret-key, session-token", build: sigv4::build },
+    SchemeEntry { name: "hmac", about: "key, message, headers; hash, encoding, key-encoding, query", build: hmac::build },
 ];
 
 /// One line of help for each kind: its name, and its keys.
 #[must_use]
 pub fn help() -> String {
-    let line = |kind: &Kind| format!("{:<7} {}\n", kind.name, kind.about);
+    let line = |kind: &SchemeEntry| format!("{:<7} {}\n", kind.name, kind.about);
     KINDS.iter().map(line).collect()
 }
 
@@ -78,7 +78,7 @@ pub fn help() -> String {
 #[derive(Default)]
 pub struct Signer {
     headers: Vec<SecretHeader>,
-    pool: Pool,
+    pool: KeyPool,
     scheme: Option<Box<dyn Scheme>>,
 }
 
@@ -96,7 +96,7 @@ impl Signer {
     ) -> Result<Signer, Error> {
         Ok(Signer {
             headers,
-            pool: Pool::new(keys),
+            pool: KeyPool::new(keys),
             scheme: match settings.is_empty() {
                 true => None,
                 false => Some(scheme(settings, known)?),
@@ -109,7 +109,7 @@ impl Signer {
     pub fn of_pool(keys: usize) -> Signer {
         let keys: Vec<String> = (0..keys).map(|key| key.to_string()).collect();
         Signer {
-            pool: Pool::new(&keys),
+            pool: KeyPool::new(&keys),
             ..Signer::default()
         }
     }
@@ -164,7 +164,7 @@ fn scheme(settings: &Settings, known: &Known<'_>) -> Result<Box<dyn Scheme>, Err
             "auth.kind (--auth kind=…) is {name:?}: choose one of {names}"
         ))
     })?;
-    (kind.build)(&Part::new(settings, *known))
+    (kind.build)(&SchemeSettings::new(settings, *known))
 }
 
 /// Adds a header that is shown nowhere, not even by what prints requests.

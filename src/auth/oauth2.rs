@@ -17,10 +17,10 @@ use serde::Deserialize;
 
 use super::granted::Granted;
 use super::refresh::TokenFile;
-use super::settings::{Part, wrong};
+use super::settings::{SchemeSettings, wrong};
 use super::{Scheme, add, set};
 use crate::error::Error;
-use crate::render::{Standing, percent_encode};
+use crate::render::{StaticValue, percent_encode};
 use crate::secret::{Secret, Secrets};
 
 /// After so many tokens in a row that expired before anything was signed with them, no
@@ -57,17 +57,17 @@ enum ClientIn {
 /// The tokens of a run, shared by all who sign.
 pub struct Tokens {
     uri: Uri,
-    client_id: Standing,
-    client_secret: Option<Standing>,
+    client_id: StaticValue,
+    client_secret: Option<StaticValue>,
     client_in: ClientIn,
-    fields: Vec<(&'static str, Standing)>,
+    fields: Vec<(&'static str, StaticValue)>,
     secrets: Secrets,
-    state: Mutex<State>,
+    state: Mutex<TokenState>,
     /// Held by the one who fetches.
     turn: tokio::sync::Mutex<()>,
 }
 
-struct State {
+struct TokenState {
     token: Option<Token>,
     refresh: Option<Refresh>,
     /// Counts the tokens that there were.
@@ -101,11 +101,11 @@ pub struct RefreshLock(#[expect(dead_code, reason = "it is let go with it")] Opt
 /// Where the refresh token is read.
 enum RefreshPlace {
     /// In the job, or where its templates have it from. None can be put there.
-    Job(Standing),
+    Job(StaticValue),
     File(TokenFile),
 }
 
-pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
+pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
     let settings: Settings = part.read()?;
     let uri: Uri = settings
         .token_url
@@ -131,7 +131,7 @@ pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
         client_in: settings.client_in,
         fields,
         secrets: part.known.vault.secrets().clone(),
-        state: Mutex::new(State {
+        state: Mutex::new(TokenState {
             token: None,
             refresh,
             edition: 0,
@@ -234,7 +234,11 @@ impl Tokens {
         form: &mut Vec<(&'static str, String)>,
     ) -> Result<(), String> {
         let id = self.client_id.get()?.expose().to_owned();
-        let secret = self.client_secret.as_ref().map(Standing::get).transpose()?;
+        let secret = self
+            .client_secret
+            .as_ref()
+            .map(StaticValue::get)
+            .transpose()?;
         match (secret, self.client_in) {
             (Some(secret), ClientIn::Basic) => {
                 let pair = format!(
@@ -326,13 +330,13 @@ impl Tokens {
         Ok(())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TokenState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Refresh {
-    fn build(part: &Part<'_>, text: &str) -> Result<Refresh, Error> {
+    fn build(part: &SchemeSettings<'_>, text: &str) -> Result<Refresh, Error> {
         const KEY: &str = "refresh-token";
         let place = match TokenFile::of(text).map_err(|why| wrong(KEY, why))? {
             Some(file) => {

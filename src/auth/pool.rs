@@ -9,13 +9,13 @@ use crate::render::KEY;
 
 /// The keys of a job.
 #[derive(Clone, Default)]
-pub(super) struct Pool {
+pub(super) struct KeyPool {
     keys: Vec<String>,
 }
 
-impl Pool {
-    pub fn new(keys: &[String]) -> Pool {
-        Pool {
+impl KeyPool {
+    pub fn new(keys: &[String]) -> KeyPool {
+        KeyPool {
             keys: keys.to_vec(),
         }
     }
@@ -59,7 +59,7 @@ fn in_body(body: &Bytes, key: &str) -> Option<Bytes> {
     text.contains(KEY).then(|| text.replace(KEY, key).into())
 }
 
-impl std::fmt::Debug for Pool {
+impl std::fmt::Debug for KeyPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Pool({})", self.keys.len())
     }
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_key_stands_wherever_there_is_a_place_for_it() {
-        let pool = Pool::new(&["first".into(), "se cond".into()]);
+        let pool = KeyPool::new(&["first".into(), "se cond".into()]);
         let mut request = Request::get(format!("http://h/{KEY}/x?key={KEY}&a=1"))
             .header("authorization", format!("Bearer {KEY}"))
             .header("accept", "*/*")

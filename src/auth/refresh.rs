@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use crate::lock;
-use crate::secret::{Secret, Source};
+use crate::secret::{Secret, SecretSource};
 
 /// A file that holds a refresh token, and nothing else.
 #[derive(Debug)]
 pub struct TokenFile {
     path: PathBuf,
-    source: Source,
+    source: SecretSource,
 }
 
 impl TokenFile {
@@ -27,8 +27,8 @@ impl TokenFile {
         if !text.starts_with("file:") {
             return Ok(None);
         }
-        let source = Source::parse(text)?;
-        let Source::File(path) = &source else {
+        let source = SecretSource::parse(text)?;
+        let SecretSource::File(path) = &source else {
             return Ok(None);
         };
         let file = TokenFile {

@@ -4,18 +4,18 @@ use serde::de::DeserializeOwned;
 
 use super::Settings;
 use crate::error::Error;
-use crate::render::{Known, Standing};
+use crate::render::{Known, StaticValue};
 
 /// What one kind is told.
-pub struct Part<'a> {
+pub struct SchemeSettings<'a> {
     settings: &'a Settings,
     /// What templates know.
     pub known: Known<'a>,
 }
 
-impl<'a> Part<'a> {
-    pub fn new(settings: &'a Settings, known: Known<'a>) -> Part<'a> {
-        Part { settings, known }
+impl<'a> SchemeSettings<'a> {
+    pub fn new(settings: &'a Settings, known: Known<'a>) -> SchemeSettings<'a> {
+        SchemeSettings { settings, known }
     }
 
     /// The keys that the kind wants, all but `kind` itself.
@@ -29,17 +29,21 @@ impl<'a> Part<'a> {
     }
 
     /// A text that may be seen.
-    pub fn plain(&self, key: &str, text: &str) -> Result<Standing, Error> {
-        Standing::new(&place(key), text, &self.known)
+    pub fn plain(&self, key: &str, text: &str) -> Result<StaticValue, Error> {
+        StaticValue::new(&place(key), text, &self.known)
     }
 
     /// A text that nobody may see.
-    pub fn hidden(&self, key: &str, text: &str) -> Result<Standing, Error> {
-        Standing::hidden(&place(key), text, &self.known)
+    pub fn hidden(&self, key: &str, text: &str) -> Result<StaticValue, Error> {
+        StaticValue::hidden(&place(key), text, &self.known)
     }
 
     /// An optional text that nobody may see.
-    pub fn hidden_if(&self, key: &str, text: Option<&String>) -> Result<Option<Standing>, Error> {
+    pub fn hidden_if(
+        &self,
+        key: &str,
+        text: Option<&String>,
+    ) -> Result<Option<StaticValue>, Error> {
         text.map(|text| self.hidden(key, text)).transpose()
     }
 }

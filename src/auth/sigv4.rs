@@ -8,10 +8,10 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use serde::Deserialize;
 
 use super::hash::{Hash, hex};
-use super::settings::Part;
+use super::settings::SchemeSettings;
 use super::{Scheme, set};
 use crate::error::Error;
-use crate::render::Standing;
+use crate::render::StaticValue;
 
 mod canonical;
 
@@ -47,11 +47,11 @@ fn secret_key() -> String {
 }
 
 struct SigV4 {
-    service: Standing,
-    region: Standing,
-    access_key: Standing,
-    secret_key: Standing,
-    session_token: Option<Standing>,
+    service: StaticValue,
+    region: StaticValue,
+    access_key: StaticValue,
+    secret_key: StaticValue,
+    session_token: Option<StaticValue>,
 }
 
 /// One signature's where, when and by whom.
@@ -65,7 +65,7 @@ struct Signing<'a> {
     paths: Paths,
 }
 
-pub fn build(part: &Part<'_>) -> Result<Box<dyn Scheme>, Error> {
+pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
     let mut settings: Settings = part.read()?;
     let from_environment = (part.known.environment)("AWS_SESSION_TOKEN").is_some()
         && settings.access_key == access_key();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Zoned;
 
-use super::share::{HeldBy, Share};
+use super::share::{BlockerKind, TimeShare};
 
 /// What a run has, as far as it could have more of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,7 +24,7 @@ const LONG_ENOUGH: f64 = 1.0;
 
 /// One line: what binds, and what would help; nothing if there is no telling.
 #[must_use]
-pub fn advice(shares: &[Share], setup: &Setup) -> Option<String> {
+pub fn advice(shares: &[TimeShare], setup: &Setup) -> Option<String> {
     let all: f64 = shares.iter().map(|share| share.seconds).sum();
     let first = shares.first().filter(|_| all >= LONG_ENOUGH)?;
     Some(format!(
@@ -35,7 +35,7 @@ pub fn advice(shares: &[Share], setup: &Setup) -> Option<String> {
     ))
 }
 
-impl Share {
+impl TimeShare {
     /// What it went to, in words.
     #[must_use]
     pub fn what(&self) -> String {
@@ -64,12 +64,12 @@ pub fn free_again(now: &Zoned, wait: Duration) -> String {
     format!("free again at {}", then.strftime(format))
 }
 
-fn help(share: &Share, setup: &Setup) -> String {
+fn help(share: &TimeShare, setup: &Setup) -> String {
     match (share.cause, share.held_by) {
-        ("limit", Some(HeldBy::InFlight)) => {
+        ("limit", Some(BlockerKind::InFlight)) => {
             "more workers will not help; only a larger number in flight, if the server allows it, or faster answers would".into()
         }
-        ("limit", Some(HeldBy::KeyLimit)) => {
+        ("limit", Some(BlockerKind::KeyLimit)) => {
             "more workers will not help; rows of more keys at a time would".into()
         }
         ("limit", _) => format!("more workers will not help; {}", another_key(setup.keys)),
@@ -105,8 +105,8 @@ fn another_key(keys: usize) -> String {
 mod tests {
     use super::*;
 
-    fn told(cause: &'static str, held_by: Option<HeldBy>, setup: Setup) -> String {
-        let share = |cause, share| Share {
+    fn told(cause: &'static str, held_by: Option<BlockerKind>, setup: Setup) -> String {
+        let share = |cause, share| TimeShare {
             cause,
             name: held_by.map(|_| "300/1m".into()),
             seconds: share * 100.0,
@@ -125,12 +125,12 @@ mod tests {
             keys: 0,
         };
         assert_eq!(
-            told("limit", Some(HeldBy::Limit), setup),
+            told("limit", Some(BlockerKind::Limit), setup),
             "bound by 300/1m (87 %); more workers will not help; a second key would halve it"
         );
         let three = Setup { keys: 3, ..setup };
-        assert!(told("limit", Some(HeldBy::Limit), three).ends_with("take 1/4 of it away"));
-        assert!(told("limit", Some(HeldBy::KeyLimit), setup).contains("rows of more keys"));
+        assert!(told("limit", Some(BlockerKind::Limit), three).ends_with("take 1/4 of it away"));
+        assert!(told("limit", Some(BlockerKind::KeyLimit), setup).contains("rows of more keys"));
         assert!(told("server", None, setup).contains("more than --concurrency 50"));
         let sync = Setup {
             in_flight: 1,

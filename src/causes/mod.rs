@@ -21,11 +21,11 @@ mod advice;
 mod share;
 
 pub use advice::{Setup, advice, free_again};
-pub use share::{Balance, Held, HeldBy, Share};
+pub use share::{BlockedTime, BlockerKind, TimeBreakdown, TimeShare};
 
 /// What a moment of a worker goes to; the earlier of those that apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub enum WaitReason {
     /// The thread runs.
     Work,
     /// Rows wait for permits.
@@ -40,25 +40,25 @@ pub enum Cause {
     Input,
 }
 
-impl Cause {
+impl WaitReason {
     /// All, the first ones first.
-    pub const ALL: [Cause; 6] = [
-        Cause::Work,
-        Cause::Gate,
-        Cause::Server,
-        Cause::Backoff,
-        Cause::Output,
-        Cause::Input,
+    pub const ALL: [WaitReason; 6] = [
+        WaitReason::Work,
+        WaitReason::Gate,
+        WaitReason::Server,
+        WaitReason::Backoff,
+        WaitReason::Output,
+        WaitReason::Input,
     ];
 }
 
-/// Time by cause, in the order of [`Cause::ALL`].
-pub type Spent = [Duration; 6];
+/// Time by cause, in the order of [`WaitReason::ALL`].
+pub type TimeByReason = [Duration; 6];
 
 /// The causes of one worker's time. Only its own thread writes to it, until it
 /// has ended; anybody may read.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct WorkerTime {
     /// Rows by where they are.
     rows: [AtomicU32; 6],
     /// Nanoseconds by cause, up to `since`.
@@ -70,30 +70,30 @@ pub struct Watch {
 
 /// A row waits as long as this lives.
 #[must_use]
-pub struct Waiting<'a>(&'a AtomicU32);
+pub struct WaitingRow<'a>(&'a AtomicU32);
 
-impl Watch {
+impl WorkerTime {
     /// A row waits for this.
-    pub fn waits(&self, cause: Cause) -> Waiting<'_> {
+    pub fn waits(&self, cause: WaitReason) -> WaitingRow<'_> {
         let rows = &self.rows[cause as usize];
         rows.store(get(rows) + 1, Ordering::Relaxed);
-        Waiting(rows)
+        WaitingRow(rows)
     }
 
     /// The thread goes to rest.
     pub fn rest(&self, now: Duration) {
-        let waits = |cause: &&Cause| get(&self.rows[**cause as usize]) > 0;
-        let cause = Cause::ALL.iter().find(waits);
-        self.turn(*cause.unwrap_or(&Cause::Input), now);
+        let waits = |cause: &&WaitReason| get(&self.rows[**cause as usize]) > 0;
+        let cause = WaitReason::ALL.iter().find(waits);
+        self.turn(*cause.unwrap_or(&WaitReason::Input), now);
     }
 
     /// The thread goes on.
     pub fn wake(&self, now: Duration) {
-        self.turn(Cause::Work, now);
+        self.turn(WaitReason::Work, now);
     }
 
     /// From now on it is this.
-    pub fn turn(&self, cause: Cause, now: Duration) {
+    pub fn turn(&self, cause: WaitReason, now: Duration) {
         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let since = self.since.load(Ordering::Relaxed);
         let spent = &self.spent[get(&self.now) as usize];
@@ -105,7 +105,7 @@ impl Watch {
 
     /// What all time up to now went to.
     #[must_use]
-    pub fn spent(&self, now: Duration) -> Spent {
+    pub fn spent(&self, now: Duration) -> TimeByReason {
         let nanos = |at: &AtomicU64| Duration::from_nanos(at.load(Ordering::Relaxed));
         let mut all = self.spent.each_ref().map(nanos);
         all[get(&self.now) as usize] += now.saturating_sub(nanos(&self.since));
@@ -113,7 +113,7 @@ impl Watch {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingRow<'_> {
     fn drop(&mut self) {
         self.0
             .store(get(self.0).saturating_sub(1), Ordering::Relaxed);
@@ -134,21 +134,21 @@ mod tests {
 
     #[test]
     fn each_moment_has_the_first_cause_that_applies() {
-        let watch = Watch::default();
+        let watch = WorkerTime::default();
         watch.rest(ms(10));
         watch.wake(ms(15));
-        let server = watch.waits(Cause::Server);
-        let pause = watch.waits(Cause::Backoff);
+        let server = watch.waits(WaitReason::Server);
+        let pause = watch.waits(WaitReason::Backoff);
         watch.rest(ms(16));
         watch.wake(ms(36));
-        let gate = watch.waits(Cause::Gate);
+        let gate = watch.waits(WaitReason::Gate);
         watch.rest(ms(37));
         watch.wake(ms(137));
         drop((gate, server));
         watch.rest(ms(138));
         watch.wake(ms(140));
         drop(pause);
-        let _record = watch.waits(Cause::Output);
+        let _record = watch.waits(WaitReason::Output);
         watch.rest(ms(140));
         let spent = watch.spent(ms(150)).map(|time| time.as_millis());
         assert_eq!(spent, [10 + 1 + 1 + 1, 100, 20, 2, 10, 5]);
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn it_adds_up_whatever_happens() {
-        let watch = Watch::default();
+        let watch = WorkerTime::default();
         let mut now = 0;
         for step in 0..10_000_u64 {
             now += step.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
@@ -165,7 +165,7 @@ mod tests {
             match step % 3 {
                 0 => watch.rest(time),
                 1 => watch.wake(time),
-                _ => drop(watch.waits(Cause::ALL[step as usize % 6])),
+                _ => drop(watch.waits(WaitReason::ALL[step as usize % 6])),
             }
             assert_eq!(watch.spent(time).iter().sum::<Duration>(), time);
         }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::{Cause, Spent};
+use super::{TimeByReason, WaitReason};
 
 /// Who holds rows up at the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum HeldBy {
+pub enum BlockerKind {
     /// A limit in windows, or paced, of the whole run or of a key of the pool.
     Limit,
     /// The same, of each key in a scope.
@@ -21,9 +21,9 @@ pub enum HeldBy {
 
 /// For how long somebody held rows up at the gate, whoever waited.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct BlockedTime {
     /// Who.
-    pub by: HeldBy,
+    pub by: BlockerKind,
     /// The limit's name.
     pub name: String,
     /// For how long.
@@ -32,17 +32,17 @@ pub struct Held {
 
 /// What the time of all workers went to, up to some moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Balance {
+pub struct TimeBreakdown {
     /// Each worker's time.
-    pub spent: Vec<Spent>,
+    pub spent: Vec<TimeByReason>,
     /// What its part at the gate went to.
-    pub held: Vec<Held>,
+    pub held: Vec<BlockedTime>,
 }
 
-impl Balance {
+impl TimeBreakdown {
     /// What has come since an earlier one.
     #[must_use]
-    pub fn since(&self, before: &Balance) -> Balance {
+    pub fn since(&self, before: &TimeBreakdown) -> TimeBreakdown {
         let mut later = self.clone();
         for (spent, before) in later.spent.iter_mut().zip(&before.spent) {
             for (time, before) in spent.iter_mut().zip(before) {
@@ -50,7 +50,7 @@ impl Balance {
             }
         }
         for held in &mut later.held {
-            let same = |it: &&Held| (it.by, &it.name) == (held.by, &held.name);
+            let same = |it: &&BlockedTime| (it.by, &it.name) == (held.by, &held.name);
             let before = before.held.iter().find(same);
             held.time = held
                 .time
@@ -61,14 +61,14 @@ impl Balance {
 
     /// The largest part first; what took no time is left out.
     #[must_use]
-    pub fn shares(&self) -> Vec<Share> {
+    pub fn shares(&self) -> Vec<TimeShare> {
         shares(&self.spent, &self.held)
     }
 }
 
 /// A part of the time of all workers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Share {
+pub struct TimeShare {
     /// What it went to: `limit`, `pause`, `server`, `retries`, `input`, `output`, `work`.
     pub cause: &'static str,
     /// Which limit.
@@ -82,14 +82,14 @@ pub struct Share {
     pub share: f64,
     /// Who holds rows up, at the gate.
     #[serde(skip)]
-    pub held_by: Option<HeldBy>,
+    pub held_by: Option<BlockerKind>,
 }
 
-fn shares(spent: &[Spent], held: &[Held]) -> Vec<Share> {
-    let sum = |cause: Cause| spent.iter().map(|it| it[cause as usize]).sum::<Duration>();
+fn shares(spent: &[TimeByReason], held: &[BlockedTime]) -> Vec<TimeShare> {
+    let sum = |cause: WaitReason| spent.iter().map(|it| it[cause as usize]).sum::<Duration>();
     let all: Duration = spent.iter().flatten().sum();
     let workers = spent.len().max(1) as f64;
-    let share = |cause, name, held_by, seconds: f64| Share {
+    let share = |cause, name, held_by, seconds: f64| TimeShare {
         cause,
         name,
         seconds: seconds / workers,
@@ -97,36 +97,36 @@ fn shares(spent: &[Spent], held: &[Held]) -> Vec<Share> {
         held_by,
     };
     let plain = [
-        ("work", Cause::Work),
-        ("server", Cause::Server),
-        ("retries", Cause::Backoff),
-        ("output", Cause::Output),
-        ("input", Cause::Input),
+        ("work", WaitReason::Work),
+        ("server", WaitReason::Server),
+        ("retries", WaitReason::Backoff),
+        ("output", WaitReason::Output),
+        ("input", WaitReason::Input),
     ];
     let plain = plain.map(|(name, cause)| share(name, None, None, sum(cause).as_secs_f64()));
-    let at_gate = at_gate(sum(Cause::Gate).as_secs_f64(), held);
+    let at_gate = at_gate(sum(WaitReason::Gate).as_secs_f64(), held);
     let at_gate = at_gate.into_iter().map(|(held, seconds)| match held {
-        Some(held) if held.by == HeldBy::Pause => share("pause", None, Some(held.by), seconds),
+        Some(held) if held.by == BlockerKind::Pause => share("pause", None, Some(held.by), seconds),
         held => share(
             "limit",
             held.map(|held| held.name.clone()),
-            Some(held.map_or(HeldBy::Limit, |held| held.by)),
+            Some(held.map_or(BlockerKind::Limit, |held| held.by)),
             seconds,
         ),
     });
-    let mut shares: Vec<Share> = plain.into_iter().chain(at_gate).collect();
+    let mut shares: Vec<TimeShare> = plain.into_iter().chain(at_gate).collect();
     shares.retain(|share| share.seconds > 0.0);
     shares.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     shares
 }
 
 /// What was waited for at the gate, shared out as those who hold rows up held them.
-fn at_gate(seconds: f64, held: &[Held]) -> Vec<(Option<&Held>, f64)> {
+fn at_gate(seconds: f64, held: &[BlockedTime]) -> Vec<(Option<&BlockedTime>, f64)> {
     let all: f64 = held.iter().map(|held| held.time.as_secs_f64()).sum();
     if all <= 0.0 {
         return vec![(None, seconds)];
     }
-    let part = |held: &Held| seconds * held.time.as_secs_f64() / all;
+    let part = |held: &BlockedTime| seconds * held.time.as_secs_f64() / all;
     held.iter().map(|held| (Some(held), part(held))).collect()
 }
 
@@ -143,12 +143,12 @@ mod tests {
     fn parts_are_of_the_wall_time_and_add_up_to_it() {
         let seconds = |all: [u64; 6]| all.map(Duration::from_secs);
         let workers = [seconds([1, 7, 2, 0, 0, 0]), seconds([1, 5, 2, 0, 1, 1])];
-        let held = |name: &str, time| Held {
-            by: HeldBy::Limit,
+        let held = |name: &str, time| BlockedTime {
+            by: BlockerKind::Limit,
             name: name.into(),
             time: Duration::from_secs(time),
         };
-        let all = Balance {
+        let all = TimeBreakdown {
             spent: workers.to_vec(),
             held: vec![held("5/1s", 3), held("300/1m", 9)],
         };
@@ -167,7 +167,7 @@ mod tests {
         ];
         assert_eq!(told, expected);
         assert_eq!(all.since(&all).shares(), []);
-        assert_eq!(all.since(&Balance::default()), all);
+        assert_eq!(all.since(&TimeBreakdown::default()), all);
         assert!((shares.iter().map(|it| it.share).sum::<f64>() - 1.0).abs() < 1e-9);
     }
 }

@@ -9,7 +9,7 @@ use super::{Exit, say};
 
 #[derive(Args)]
 #[group(skip)]
-pub struct Arguments {
+pub struct ConvertArgs {
     /// What to read: .csv .tsv .jsonl .json .txt (also .gz .zst), .parquet, .db, or a
     /// directory of Parquet files
     from: String,
@@ -17,7 +17,7 @@ pub struct Arguments {
     to: String,
     /// How FROM is written, whatever its name
     #[arg(long)]
-    format: Option<source::Format>,
+    format: Option<source::InputFormat>,
     /// The table of a SQLite database to read [default: results, or the only one]
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
@@ -26,7 +26,7 @@ pub struct Arguments {
     overwrite: bool,
 }
 
-pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+pub fn main(arguments: &ConvertArgs) -> Result<Exit, Error> {
     throng::plan::check_apart(("FROM", Some(&arguments.from)), ("TO", Some(&arguments.to)))?;
     let from = source::Settings {
         file: Some(arguments.from.clone()),

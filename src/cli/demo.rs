@@ -6,7 +6,7 @@ use throng::plan::Job;
 use throng::{Error, Plan};
 use throng_mock::{Fault, Faults, Latency, Mock, Settings};
 
-use super::flags::Show;
+use super::flags::DisplayFlags;
 use super::{Exit, mock, run, say};
 
 const JOB: &str = include_str!("../../examples/quotes.toml");
@@ -15,15 +15,15 @@ const ROWS: usize = 500;
 
 #[derive(Args)]
 #[group(skip)]
-pub struct Arguments {
+pub struct DemoArgs {
     /// The original job: 22 requests in any 5 s, which takes two minutes
     #[arg(long)]
     full: bool,
     #[command(flatten)]
-    show: Show,
+    show: DisplayFlags,
 }
 
-pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+pub fn main(arguments: &DemoArgs) -> Result<Exit, Error> {
     let rate = if arguments.full { "22/5s" } else { "110/5s" };
     let mock = Mock::start(server(rate, arguments.full)?, "127.0.0.1:0")
         .map_err(|error| Error::stopped(format!("the mock server can't start: {error}")))?;

@@ -12,7 +12,7 @@ use super::{Exit, flags, say};
 
 #[derive(Args)]
 #[group(skip)]
-pub struct Arguments {
+pub struct InitArgs {
     /// The job file to write; it must not exist
     #[arg(value_name = "JOB", default_value = "job.toml")]
     job: String,
@@ -46,7 +46,7 @@ name = ".item.name"               # jq; "name?" may be missing
 file = "results.jsonl"
 "#;
 
-pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+pub fn main(arguments: &InitArgs) -> Result<Exit, Error> {
     let (text, notes) = match (&arguments.curl, &arguments.openapi) {
         (Some(command), _) => as_job(flags::curl(command)?)?,
         (None, Some(path)) => as_job(of_openapi(path, arguments)?)?,
@@ -72,7 +72,7 @@ fn write(path: &str, text: &str) -> Result<(), Error> {
     written.map_err(|error| Error::plan(format!("{path} can't be written: {error}")))
 }
 
-fn of_openapi(path: &str, arguments: &Arguments) -> Result<Translated, Error> {
+fn of_openapi(path: &str, arguments: &InitArgs) -> Result<Translated, Error> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::plan(format!("--openapi {path} can't be read: {error}")))?;
     let operation = arguments.operation.as_deref().unwrap_or_default();
@@ -82,7 +82,7 @@ fn of_openapi(path: &str, arguments: &Arguments) -> Result<Translated, Error> {
 /// A whole job file, with its keys in the environment.
 fn as_job(translated: Translated) -> Result<(String, Vec<String>), Error> {
     let Translated { mut job, mut notes } = translated;
-    let mut keys = Keys::default();
+    let mut keys = FoundKeys::default();
     keys.take_from(&mut job);
     notes.extend(keys.0.iter().map(|(name, found)| {
         format!(
@@ -109,14 +109,14 @@ fn as_job(translated: Translated) -> Result<(String, Vec<String>), Error> {
 
 /// Keys that were found, by the variables of the environment that stand for them.
 #[derive(Default)]
-struct Keys(BTreeMap<String, Found>);
+struct FoundKeys(BTreeMap<String, InitResult>);
 
-struct Found {
+struct InitResult {
     value: String,
     place: String,
 }
 
-impl Keys {
+impl FoundKeys {
     /// Puts variables in the place of all keys of a request, and of its authentication.
     fn take_from(&mut self, job: &mut Value) {
         for name in ["url", "data"] {
@@ -193,7 +193,7 @@ impl Keys {
             number += 1;
         }
         let template = format!("{{{{ env.{variable} }}}}");
-        self.0.entry(variable).or_insert_with(|| Found {
+        self.0.entry(variable).or_insert_with(|| InitResult {
             value: value.to_owned(),
             place: place.to_owned(),
         });

@@ -10,7 +10,7 @@ use super::{environment, flags};
 /// A job: a file, flags, or both.
 #[derive(Args)]
 #[group(skip)]
-pub struct Arguments {
+pub struct JobArgs {
     /// A job file: TOML, or JSON with the same keys
     #[arg(value_name = "JOB")]
     job: Option<String>,
@@ -24,33 +24,33 @@ pub struct Arguments {
     )]
     config_json_file: Option<String>,
     #[command(flatten)]
-    input: flags::Input,
+    input: flags::InputFlags,
     #[command(flatten)]
-    request: flags::Request,
+    request: flags::RequestFlags,
     #[command(flatten)]
-    auth: flags::Auth,
+    auth: flags::AuthFlags,
     /// The limits and refusals of an API that is known (throng profiles)
     #[arg(long, value_name = "NAME[:TIER]", help_heading = "Limit")]
     api: Option<String>,
     #[command(flatten)]
-    limit: flags::Limit,
+    limit: flags::LimitFlags,
     #[command(flatten)]
-    workers: flags::Workers,
+    workers: flags::WorkerFlags,
     #[command(flatten)]
-    network: flags::Network,
+    network: flags::NetworkFlags,
     #[command(flatten)]
-    tls: flags::Tls,
+    tls: flags::TlsFlags,
     #[command(flatten)]
-    patience: flags::Patience,
+    patience: flags::RetryFlags,
     #[command(flatten)]
-    values: flags::Values,
+    values: flags::ValueFlags,
     #[command(flatten)]
-    pages: flags::Pages,
+    pages: flags::PageFlags,
     #[command(flatten)]
-    output: flags::Output,
+    output: flags::OutputFlags,
 }
 
-impl Arguments {
+impl JobArgs {
     /// The checked plan.
     pub fn plan(&self) -> Result<Plan, Error> {
         Plan::new(&self.job()?, &environment)

@@ -2,19 +2,19 @@
 
 use clap::Args;
 use throng::Error;
-use throng_mock::{Dialect, Judgement, Latency, Limit, Mock, Per, Settings};
+use throng_mock::{Dialect, Judgement, Latency, Mock, Partition, ServerLimit, Settings};
 
 use super::server::Behaviour;
 use super::{Exit, say, signals};
 
 #[derive(Args)]
 #[group(skip)]
-pub struct Arguments {
+pub struct MockArgs {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:8099")]
     addr: String,
     #[command(flatten)]
-    limits: Limits,
+    limits: MockLimitFlags,
     /// 0, 250ms, lognormal:250ms:0.6 or uniform:100ms:300ms
     #[arg(long, default_value = "0")]
     latency: Latency,
@@ -30,22 +30,22 @@ pub struct Arguments {
 
 /// What it refuses.
 #[derive(Args)]
-struct Limits {
+struct MockLimitFlags {
     /// Refuse more than this: 22/5s, fixed:22/5s, clock:100/1m, bucket:10/1s:40 (a burst of 40), counter:300/1m, '90000 tokens/1m' or in-flight:5 (repeat)
     #[arg(long, value_name = "N/PERIOD")]
-    limit: Vec<Limit>,
+    limit: Vec<ServerLimit>,
     /// Speak of limits as a known API does: github, openai, edgar and others; it brings limits, if none are given
     #[arg(long, value_name = "NAME")]
     dialect: Option<Dialect>,
     /// Limit each value of this for itself: header:x-api-key, query:tenant or path
     #[arg(long, value_name = "WHO")]
-    per: Option<Per>,
+    per: Option<Partition>,
     /// Count refused requests against the limits, too
     #[arg(long)]
     count_refused: bool,
 }
 
-pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+pub fn main(arguments: &MockArgs) -> Result<Exit, Error> {
     let mock = Mock::start(settings(arguments), &*arguments.addr).map_err(|error| {
         Error::plan(format!(
             "the mock can't listen on {} (--addr): {error}",
@@ -77,7 +77,7 @@ pub fn count(judgement: &Judgement) -> String {
     text
 }
 
-fn settings(arguments: &Arguments) -> Settings {
+fn settings(arguments: &MockArgs) -> Settings {
     Settings {
         limits: arguments.limits.limit.clone(),
         dialect: arguments.limits.dialect.clone(),

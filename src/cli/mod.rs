@@ -48,27 +48,27 @@ Exit codes:
 #[derive(Subcommand)]
 enum Command {
     /// Do the job: one request for each row, one record for each
-    Run(run::Arguments),
+    Run(run::RunArgs),
     /// Check the job, show its first requests and the least time it takes; send nothing
-    Plan(plan::Arguments),
+    Plan(plan::PlanArgs),
     /// Do the job in virtual time against a model of the server: how long, how many refusals
-    Simulate(simulate::Arguments),
+    Simulate(simulate::SimulateArgs),
     /// Find an unknown limit by being refused a few times; it sends real requests
-    Probe(probe::Arguments),
+    Probe(probe::ProbeArgs),
     /// Prove from a results file alone that a limit was kept
-    Verify(verify::Arguments),
+    Verify(verify::VerifyArgs),
     /// Write a job file to begin with, perhaps from a curl command
-    Init(init::Arguments),
+    Init(init::InitArgs),
     /// Report a finished results file again; nothing is sent
-    Report(report::Arguments),
+    Report(report::ReportArgs),
     /// Write a table in another format: CSV, JSON Lines, Parquet, SQLite, compressed or not
-    Convert(convert::Arguments),
+    Convert(convert::ConvertArgs),
     /// List the APIs whose limits are known (--api NAME), or show one
-    Profiles(profiles::Arguments),
+    Profiles(profiles::ProfilesArgs),
     /// Serve a quote API with a limit, latencies and faults, to try jobs on
-    Mock(mock::Arguments),
+    Mock(mock::MockArgs),
     /// Ask a mock API for 500 quotes at once, and compare its count with ours
-    Demo(demo::Arguments),
+    Demo(demo::DemoArgs),
 }
 
 /// Does what the command line says.

@@ -9,15 +9,15 @@ use super::{Exit, job, say};
 
 #[derive(Args)]
 #[group(skip)]
-pub struct Arguments {
+pub struct PlanArgs {
     #[command(flatten)]
-    job: job::Arguments,
+    job: job::JobArgs,
     /// How long an answer takes, to compare the guards by
     #[arg(long, value_name = "DUR", default_value = "250ms", value_parser = humantime::parse_duration)]
     latency: Duration,
 }
 
-pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+pub fn main(arguments: &PlanArgs) -> Result<Exit, Error> {
     let plan = arguments.job.plan()?;
     say::result(&plan.preview(arguments.latency));
     // A run would not begin without them.

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use throng::Error;
 use throng::plan::Job;
-use throng::probe::{Bounds, Heard, Seen, probe};
+use throng::probe::{Bounds, Observation, ProbeAnswer, probe};
 
 use super::{Exit, environment, flags, say};
 
@@ -25,26 +25,26 @@ Exit codes:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 #[group(skip)]
-pub struct Arguments {
+pub struct ProbeArgs {
     /// What to ask for, again and again
     #[arg(value_name = "URL")]
     probed: Option<String>,
     #[command(flatten)]
-    bounds: Limits,
+    bounds: ProbeBoundFlags,
     #[command(flatten)]
-    request: flags::Request,
+    request: flags::RequestFlags,
     #[command(flatten)]
-    auth: flags::Auth,
+    auth: flags::AuthFlags,
     #[command(flatten)]
-    network: flags::Network,
+    network: flags::NetworkFlags,
     #[command(flatten)]
-    tls: flags::Tls,
+    tls: flags::TlsFlags,
 }
 
 /// How far it may go.
 #[derive(Args)]
 #[command(next_help_heading = "Probe")]
-struct Limits {
+struct ProbeBoundFlags {
     /// The most refusals
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     refusals: u32,
@@ -56,7 +56,7 @@ struct Limits {
     max_time: Duration,
 }
 
-pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+pub fn main(arguments: &ProbeArgs) -> Result<Exit, Error> {
     let job = arguments.job()?;
     let bounds = &arguments.bounds;
     say::note(&format!(
@@ -78,7 +78,7 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
     })
 }
 
-fn refused(seen: &Seen) {
+fn refused(seen: &Observation) {
     let wait = seen.wait.map(humantime::format_duration);
     let told = wait.map_or_else(
         || "nothing says for how long".to_owned(),
@@ -90,7 +90,7 @@ fn refused(seen: &Seen) {
     ));
 }
 
-fn show(heard: &Heard) {
+fn show(heard: &ProbeAnswer) {
     for line in heard.found.lines() {
         say::result(&line);
     }
@@ -124,7 +124,7 @@ fn show(heard: &Heard) {
     }
 }
 
-impl Arguments {
+impl ProbeArgs {
     fn job(&self) -> Result<Job, Error> {
         let job = self.request.curl_over(Job::default())?;
         let url = self.probed.as_ref();

@@ -8,13 +8,13 @@ use super::{Exit, say};
 
 #[derive(Args)]
 #[group(skip)]
-pub struct Arguments {
+pub struct ProfilesArgs {
     /// One of them, in full
     #[arg(value_name = "NAME")]
     name: Option<String>,
 }
 
-pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+pub fn main(arguments: &ProfilesArgs) -> Result<Exit, Error> {
     match &arguments.name {
         Some(name) => say::result(Profile::named(name)?.text().trim_end()),
         None => list(&Profile::all()?),

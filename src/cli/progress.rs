@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Zoned;
-use throng::causes::{Balance, free_again};
+use throng::causes::{TimeBreakdown, free_again};
 use throng::report::escape;
 use throng::run::Run;
 use throng::threads;
 
-use super::flags::{Progress, Show};
+use super::flags::{DisplayFlags, Progress};
 use super::say;
 
 const BAR_EVERY: Duration = Duration::from_millis(200);
@@ -25,22 +25,22 @@ const LATELY: Duration = Duration::from_secs(10);
 const WORTH_IT: Duration = Duration::from_secs(2);
 
 /// Shows a run's progress until it is told that it has ended.
-pub struct Watch {
+pub struct ProgressDisplay {
     shown: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
 }
 
 /// What was sent when, so that a rate can be shown.
-struct Pace {
+struct RecentRate {
     started: Instant,
-    lately: std::collections::VecDeque<(Instant, u64, Balance)>,
+    lately: std::collections::VecDeque<(Instant, u64, TimeBreakdown)>,
 }
 
-impl Watch {
+impl ProgressDisplay {
     /// Starts to show a run, in the way that is asked for.
-    pub fn start(run: &Run, show: &Show) -> Watch {
+    pub fn start(run: &Run, show: &DisplayFlags) -> ProgressDisplay {
         let bar = match show.progress {
-            _ if show.quiet => return Watch { shown: None },
-            Progress::None => return Watch { shown: None },
+            _ if show.quiet => return ProgressDisplay { shown: None },
+            Progress::None => return ProgressDisplay { shown: None },
             Progress::Auto => std::io::stderr().is_terminal(),
             Progress::Bar => true,
             Progress::Log => false,
@@ -52,7 +52,7 @@ impl Watch {
             false => show_log(&run, &ended),
         });
         // Without it the run goes on unseen, or stops for want of threads and says so.
-        Watch {
+        ProgressDisplay {
             shown: thread.ok().map(|thread| (end, thread)),
         }
     }
@@ -76,7 +76,7 @@ fn show_bar(run: &Run, ended: &mpsc::Receiver<()>) {
     if let Ok(style) = ProgressStyle::with_template("{bar:20} {wide_msg}") {
         bar.set_style(style);
     }
-    let mut pace = Pace::new();
+    let mut pace = RecentRate::new();
     while waits(ended, BAR_EVERY) {
         bar.set_position(done(run));
         bar.set_message(pace.line(run));
@@ -85,7 +85,7 @@ fn show_bar(run: &Run, ended: &mpsc::Receiver<()>) {
 }
 
 fn show_log(run: &Run, ended: &mpsc::Receiver<()>) {
-    let mut pace = Pace::new();
+    let mut pace = RecentRate::new();
     while waits(ended, LOG_EVERY) {
         say::note(&pace.line(run));
     }
@@ -100,9 +100,9 @@ fn done(run: &Run) -> u64 {
     run.live().ok() + run.live().failed()
 }
 
-impl Pace {
-    fn new() -> Pace {
-        Pace {
+impl RecentRate {
+    fn new() -> RecentRate {
+        RecentRate {
             started: Instant::now(),
             lately: std::collections::VecDeque::new(),
         }

@@ -8,21 +8,21 @@ use throng::source::{self, Source};
 use throng::tally::{Aggregate, Tally};
 use throng::{Error, sink};
 
-use super::flags::{Show, Summary};
+use super::flags::{DisplayFlags, SummaryFlags};
 use super::{Exit, run, say};
 
 #[derive(Args)]
 #[group(skip)]
-pub struct Arguments {
+pub struct ReportArgs {
     /// A results file of any format, or a directory of --parts
     results: String,
     #[command(flatten)]
-    summary: Summary,
+    summary: SummaryFlags,
     #[command(flatten)]
-    show: Show,
+    show: DisplayFlags,
 }
 
-pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+pub fn main(arguments: &ReportArgs) -> Result<Exit, Error> {
     run::check_summary(&arguments.show, None, Some(&arguments.results))?;
     let wrong = |why: String| Error::plan(format!("{}: {why}", arguments.results));
     let summary = serde_json::from_value(arguments.summary.tree());

@@ -10,18 +10,18 @@ use throng::run::Run;
 use throng::stop::Reason;
 use throng::{Error, Plan};
 
-use super::flags::Show;
-use super::progress::Watch;
+use super::flags::DisplayFlags;
+use super::progress::ProgressDisplay;
 use super::{Exit, job, say, signals};
 
 #[derive(Args)]
 #[group(skip)]
 #[command(after_help = EXAMPLES)]
-pub struct Arguments {
+pub struct RunArgs {
     #[command(flatten)]
-    job: job::Arguments,
+    job: job::JobArgs,
     #[command(flatten)]
-    show: Show,
+    show: DisplayFlags,
 }
 
 const EXAMPLES: &str = "\
@@ -36,7 +36,7 @@ Examples of limits (all that are given hold at once):
   -r 100/1m --use 80% --spacing 100ms --in-flight 5    our share, evenly, five at a time
   -r 5000/run                                          no more than that in one run";
 
-pub fn main(arguments: Arguments) -> Result<Exit, Error> {
+pub fn main(arguments: RunArgs) -> Result<Exit, Error> {
     let plan = arguments.job.plan()?;
     let (input, output) = (plan.input_file(), plan.output_file());
     check_summary(&arguments.show, input.as_deref(), output.as_deref())?;
@@ -45,14 +45,14 @@ pub fn main(arguments: Arguments) -> Result<Exit, Error> {
 }
 
 /// Carries a plan out while people look on.
-pub fn carry_out(plan: Plan, show: &Show) -> Result<(Exit, Report), Error> {
+pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Error> {
     let run = Run::new(plan);
     signals::listen(run.stop())?;
     if !show.quiet {
         let notes = run.plan().notes().iter();
         notes.for_each(|note| say::note(&format!("throng: {}", throng::report::escape(note))));
     }
-    let watch = Watch::start(&run, show);
+    let watch = ProgressDisplay::start(&run, show);
     let report = run.go();
     watch.end();
     let report = report?;
@@ -77,7 +77,7 @@ pub fn carry_out(plan: Plan, show: &Show) -> Result<(Exit, Report), Error> {
 }
 
 /// Tells people and programs.
-pub fn show(report: &Report, show: &Show) -> Result<(), Error> {
+pub fn show(report: &Report, show: &DisplayFlags) -> Result<(), Error> {
     if !show.quiet {
         tell(report, show);
     }
@@ -92,7 +92,11 @@ const STDOUT: &str = "-";
 
 /// A summary that can't be written, or would take the records' place, is found
 /// before anything is done.
-pub fn check_summary(show: &Show, input: Option<&str>, records: Option<&str>) -> Result<(), Error> {
+pub fn check_summary(
+    show: &DisplayFlags,
+    input: Option<&str>,
+    records: Option<&str>,
+) -> Result<(), Error> {
     let Some(path) = &show.summary_json else {
         return Ok(());
     };
@@ -122,7 +126,7 @@ pub fn check_summary(show: &Show, input: Option<&str>, records: Option<&str>) ->
     }
 }
 
-fn write_summary(report: &Report, show: &Show) -> Result<(), Error> {
+fn write_summary(report: &Report, show: &DisplayFlags) -> Result<(), Error> {
     let Some(path) = &show.summary_json else {
         return Ok(());
     };
@@ -138,7 +142,7 @@ fn write_summary(report: &Report, show: &Show) -> Result<(), Error> {
     })
 }
 
-fn tell(report: &Report, show: &Show) {
+fn tell(report: &Report, show: &DisplayFlags) {
     let color = match std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         true => Color::Always,
         false => Color::Never,

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
-use throng::stop::{Interrupt, Reason, Stop};
+use throng::stop::{Interrupt, Reason, Shutdown};
 use throng::{Error, threads};
 
 use super::{Exit, say};
 
 /// Listens from now on, on a thread of its own.
-pub fn listen(stop: &Stop) -> Result<(), Error> {
+pub fn listen(stop: &Shutdown) -> Result<(), Error> {
     let mut signals = signals()?;
     let stop = stop.clone();
     let listening = threads::start(move || {
@@ -52,7 +52,7 @@ fn interrupt(signal: i32) -> Interrupt {
     }
 }
 
-fn hear(stop: &Stop, signal: Interrupt) {
+fn hear(stop: &Shutdown, signal: Interrupt) {
     match (stop.is_asked(), stop.is_cut()) {
         (false, _) => {
             stop.ask(Reason::Interrupted(signal));

@@ -8,18 +8,18 @@ use throng::limit::{Guard, Policy};
 use throng::plan::Job;
 use throng::simulate::{self, Simulation, simulate};
 use throng::{Error, Plan};
-use throng_mock::{Latency, Limit, LimitKind, Settings, WindowCount};
+use throng_mock::{Latency, LimitKind, ServerLimit, Settings, WindowCount};
 
 use super::server::Behaviour;
 use super::{Exit, environment, job, say};
 
 #[derive(Args)]
 #[group(skip)]
-pub struct Arguments {
+pub struct SimulateArgs {
     #[command(flatten)]
-    job: job::Arguments,
+    job: job::JobArgs,
     #[command(flatten)]
-    server: Server,
+    server: ServerModelFlags,
     /// All guards, and a token bucket, beside each other
     #[arg(long)]
     compare: bool,
@@ -31,10 +31,10 @@ pub struct Arguments {
 /// The model of the server.
 #[derive(Args)]
 #[command(next_help_heading = "Server")]
-struct Server {
+struct ServerModelFlags {
     /// What the server refuses instead of the job's limits: 22/5s, counter:22/5s, 22/5s@clock, bucket:22/5s:40 (a burst of 40) or in-flight:5 (repeat)
     #[arg(long, value_name = "N/PERIOD")]
-    server: Vec<Limit>,
+    server: Vec<ServerLimit>,
     /// 0, 250ms, lognormal:250ms:0.6 or uniform:100ms:300ms
     #[arg(long, default_value = "lognormal:250ms:0.6")]
     latency: Latency,
@@ -42,7 +42,7 @@ struct Server {
     behaviour: Behaviour,
 }
 
-pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+pub fn main(arguments: &SimulateArgs) -> Result<Exit, Error> {
     // Nothing is written, so it doesn't matter what is there.
     let job = Job {
         output: Default::default(),
@@ -50,8 +50,8 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
     };
     let own = plan(&job)?;
     let server = match &*arguments.server.server {
-        [] => simulate::Server::of(&own),
-        limits => simulate::Server::with(&own, limits),
+        [] => simulate::SimulatedServer::of(&own),
+        limits => simulate::SimulatedServer::with(&own, limits),
     };
     let model = Settings {
         limits: server.limits,
@@ -82,7 +82,7 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-fn table(runs: &[(&str, Simulation)], limits: &[Limit]) -> Table {
+fn table(runs: &[(&str, Simulation)], limits: &[ServerLimit]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(HEADS);
@@ -165,7 +165,7 @@ fn all(job: &Job) -> Result<Vec<Candidate>, Error> {
     Ok(all)
 }
 
-fn row(name: &str, simulation: &Simulation, limits: &[Limit]) -> [String; 8] {
+fn row(name: &str, simulation: &Simulation, limits: &[ServerLimit]) -> [String; 8] {
     let took = simulation.took.as_secs_f64();
     let bound = simulation
         .bound
@@ -187,14 +187,14 @@ fn row(name: &str, simulation: &Simulation, limits: &[Limit]) -> [String; 8] {
 }
 
 /// How full a window of any beginning was, of how much if the server counts in those.
-fn fullest(window: &WindowCount, limit: &Limit) -> String {
+fn fullest(window: &WindowCount, limit: &ServerLimit) -> String {
     match limit.kind {
         LimitKind::Sliding | LimitKind::InFlight => format!("{} of {}", window.most, window.units),
         _ => format!("{} in {}", window.most, format_duration(limit.period)),
     }
 }
 
-impl Server {
+impl ServerModelFlags {
     fn describe(&self, limits: &[String]) -> String {
         let limits = match limits.is_empty() {
             true => "no limit".to_owned(),

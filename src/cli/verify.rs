@@ -13,7 +13,7 @@ use super::{Exit, say};
 #[derive(Args)]
 #[group(skip)]
 #[command(after_help = EXAMPLES)]
-pub struct Arguments {
+pub struct VerifyArgs {
     /// A results file whose job had a limit
     results: String,
     /// The limit to check: 22/5s, 100/1m@clock, bucket:10/1s, 5000/run (repeat) [default: those of the run]
@@ -24,7 +24,7 @@ pub struct Arguments {
     per: Option<String>,
     /// How the file is written, whatever its name
     #[arg(long)]
-    format: Option<source::Format>,
+    format: Option<source::InputFormat>,
 }
 
 const EXAMPLES: &str = "\
@@ -40,7 +40,7 @@ alone. Rows without a record (a run that was cut off) are not in it.
 Exit codes:
   0  kept, whatever happened on the way     1  not proven     2  the file can't tell";
 
-pub fn main(arguments: &Arguments) -> Result<Exit, Error> {
+pub fn main(arguments: &VerifyArgs) -> Result<Exit, Error> {
     let limits = match arguments.rate.is_empty() {
         true => of_the_run(Path::new(&arguments.results))?,
         false => arguments.rate.clone(),

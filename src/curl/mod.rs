@@ -25,7 +25,7 @@ pub struct Translated {
 }
 
 /// One thing that a command says, in order.
-pub(crate) struct Said {
+pub(crate) struct CommandPart {
     pub name: &'static str,
     pub value: String,
 }
@@ -59,7 +59,7 @@ pub fn translate(command: &str) -> Result<Translated, Error> {
         };
         for (flag, value) in found.map_err(place)? {
             match flag.means {
-                Means::Part => said.push(Said {
+                Means::Part => said.push(CommandPart {
                     name: flag.name,
                     value,
                 }),
@@ -77,7 +77,7 @@ pub fn translate(command: &str) -> Result<Translated, Error> {
     Ok(translated)
 }
 
-type Found = Result<Vec<(&'static Flag, String)>, String>;
+type ParseResult = Result<Vec<(&'static Flag, String)>, String>;
 
 fn url_flag() -> &'static Flag {
     static URL: Flag = Flag {
@@ -90,7 +90,7 @@ fn url_flag() -> &'static Flag {
 }
 
 /// `--name`, `--name value`, `--name=value`.
-fn long(text: &str, words: &mut impl Iterator<Item = String>) -> Found {
+fn long(text: &str, words: &mut impl Iterator<Item = String>) -> ParseResult {
     let (name, inline) = match text.split_once('=') {
         Some((name, value)) => (name, Some(value.to_owned())),
         None => (text, None),
@@ -107,7 +107,7 @@ fn long(text: &str, words: &mut impl Iterator<Item = String>) -> Found {
 }
 
 /// `-sSX POST`, `-XPOST`.
-fn letters(text: &str, words: &mut impl Iterator<Item = String>) -> Found {
+fn letters(text: &str, words: &mut impl Iterator<Item = String>) -> ParseResult {
     let mut found = Vec::new();
     let mut rest = text.chars();
     while let Some(letter) = rest.next() {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Said, Translated};
+use super::{CommandPart, Translated};
 use crate::render::percent_encode;
 
 /// A job in the making.
 #[derive(Default)]
-struct Job {
+struct JobDraft {
     url: Option<String>,
     method: Option<String>,
     headers: Map<String, Value>,
@@ -24,16 +24,16 @@ struct Job {
 }
 
 /// All of a command's flags as a job.
-pub fn job(said: &[Said]) -> Result<Translated, String> {
-    let mut job = Job::default();
+pub fn job(said: &[CommandPart]) -> Result<Translated, String> {
+    let mut job = JobDraft::default();
     for said in said {
         job.take(said)?;
     }
     job.finish()
 }
 
-impl Job {
-    fn take(&mut self, said: &Said) -> Result<(), String> {
+impl JobDraft {
+    fn take(&mut self, said: &CommandPart) -> Result<(), String> {
         let value = said.value.as_str();
         match said.name {
             "url" if self.url.is_some() => return Err("it has two URLs: give one".into()),
@@ -54,13 +54,13 @@ impl Job {
                 self.set_header("Cookie", &all);
             }
             "range" => self.set_header("Range", &format!("bytes={value}")),
-            "data" | "data-ascii" => self.data.push(read(value, Lines::Dropped)?),
-            "data-binary" => self.data.push(read(value, Lines::Kept)?),
+            "data" | "data-ascii" => self.data.push(read(value, LineEnds::Dropped)?),
+            "data-binary" => self.data.push(read(value, LineEnds::Kept)?),
             "data-raw" => self.data.push(value.into()),
             "data-urlencode" => self.data.push(encoded(value)?),
             "json" => {
                 self.json = true;
-                self.data.push(read(value, Lines::Kept)?);
+                self.data.push(read(value, LineEnds::Kept)?);
             }
             "form" | "form-string" => self.part(said.name, value)?,
             "upload-file" => self.upload = Some(value.into()),
@@ -215,7 +215,7 @@ impl Job {
         let part = match first.chars().next() {
             _ if flag == "form-string" => json!(value),
             Some('@') => json!({ "file": &first[1..] }),
-            Some('<') => json!({ "text": read(&format!("@{}", &first[1..]), Lines::Kept)? }),
+            Some('<') => json!({ "text": read(&format!("@{}", &first[1..]), LineEnds::Kept)? }),
             _ => json!({ "text": first }),
         };
         let mut part = part;
@@ -315,13 +315,13 @@ fn proxy(scheme: &str, value: &str) -> Value {
 }
 
 #[derive(PartialEq)]
-enum Lines {
+enum LineEnds {
     Kept,
     Dropped,
 }
 
 /// The text itself, or of the file after an `@`.
-fn read(value: &str, lines: Lines) -> Result<String, String> {
+fn read(value: &str, lines: LineEnds) -> Result<String, String> {
     let Some(path) = value.strip_prefix('@') else {
         return Ok(value.into());
     };
@@ -330,8 +330,8 @@ fn read(value: &str, lines: Lines) -> Result<String, String> {
         path => std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?,
     };
     Ok(match lines {
-        Lines::Kept => text,
-        Lines::Dropped => text.replace(['\n', '\r', '\0'], ""),
+        LineEnds::Kept => text,
+        LineEnds::Dropped => text.replace(['\n', '\r', '\0'], ""),
     })
 }
 
@@ -345,7 +345,7 @@ fn encoded(value: &str) -> Result<String, String> {
             let (name, content) = value.split_at(at);
             let content = match content.strip_prefix('=') {
                 Some(content) => content.to_owned(),
-                None => read(content, Lines::Kept)?,
+                None => read(content, LineEnds::Kept)?,
             };
             (Some(name).filter(|name| !name.is_empty()), content)
         }

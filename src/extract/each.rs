@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::jq::{self, Input, Program, Trouble};
+use super::jq::{self, JqError, JqInput, Program};
 use super::path::Path;
 use crate::error::Error;
 use crate::record::Failure;
@@ -19,21 +19,21 @@ pub struct ItemSettings {
 }
 
 /// Takes the items out of an answer.
-pub struct Each {
+pub struct Items {
     program: Program,
     is_path: bool,
 }
 
-impl Each {
+impl Items {
     /// Compiles the program; none if the job has no items.
     ///
     /// # Errors
     /// Where jq stumbled.
-    pub fn new(settings: &ItemSettings) -> Result<Option<Each>, Error> {
+    pub fn new(settings: &ItemSettings) -> Result<Option<Items>, Error> {
         let wrong = |why| Error::plan(format!("items.each (--each): {why}"));
         let code = settings.each.as_deref();
-        let each = |code: &str| -> Result<Each, String> {
-            Ok(Each {
+        let each = |code: &str| -> Result<Items, String> {
+            Ok(Items {
                 program: Program::new(code)?,
                 is_path: leads_to_a_list(code),
             })
@@ -51,12 +51,12 @@ impl Each {
     ///
     /// # Errors
     /// A failure `missing items` if the program fails, `jq too long` if it takes too much.
-    pub fn items(&self, body: &Input) -> Result<Vec<Bytes>, Failure> {
+    pub fn items(&self, body: &JqInput) -> Result<Vec<Bytes>, Failure> {
         self.texts(body)
             .map_err(|trouble| missing("items.each", trouble))
     }
 
-    fn texts(&self, body: &Input) -> Result<Vec<Bytes>, Trouble> {
+    fn texts(&self, body: &JqInput) -> Result<Vec<Bytes>, JqError> {
         let items = self.program.run_all(body)?;
         let texts = items.iter().map(|item| jq::json(item).map(Bytes::from));
         texts.collect()
@@ -70,7 +70,7 @@ fn leads_to_a_list(code: &str) -> bool {
 }
 
 /// The failure of a row whose items can't be had.
-pub fn missing(key: &str, trouble: Trouble) -> Failure {
+pub fn missing(key: &str, trouble: JqError) -> Failure {
     match trouble.or_failure(key) {
         Ok(why) => Failure::new("missing items", format!("{key}: {why}")),
         Err(failure) => failure,
@@ -88,7 +88,7 @@ mod tests {
             each,
             ..ItemSettings::default()
         };
-        Each::new(&settings)
+        Items::new(&settings)
             .unwrap()
             .unwrap()
             .items(&json(body.as_bytes())?)

@@ -14,12 +14,12 @@ use serde_json::Value;
 mod budget;
 mod guard;
 
-use budget::{Bounded, Budget, Running};
+use budget::{Bounded, JqBudget, Running};
 
 use crate::record::Failure;
 
 /// A body in the form that jq programs take.
-pub type Input = Val;
+pub type JqInput = Val;
 
 /// A compiled program.
 pub struct Program {
@@ -28,7 +28,7 @@ pub struct Program {
 
 /// Why a program has no value.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Trouble {
+pub enum JqError {
     /// It failed by itself, or gave none.
     Failed(String),
     /// It was ended, since it took too much.
@@ -99,13 +99,13 @@ impl Program {
     }
 
     /// All values of the program, in their order.
-    pub fn run_all(&self, input: &Input) -> Result<Vec<Input>, Trouble> {
+    pub fn run_all(&self, input: &JqInput) -> Result<Vec<JqInput>, JqError> {
         self.first_values(usize::MAX, input)
     }
 
     /// So many of the program's values, or all if there are fewer.
-    fn first_values(&self, most: usize, input: &Input) -> Result<Vec<Input>, Trouble> {
-        let budget = Budget::new();
+    fn first_values(&self, most: usize, input: &JqInput) -> Result<Vec<JqInput>, JqError> {
+        let budget = JqBudget::new();
         let running = Running {
             lut: &self.filter.lut,
             budget: &budget,
@@ -113,15 +113,15 @@ impl Program {
         let context = Ctx::<Bounded>::new(running, Vars::new([]));
         let values = self.filter.id.run((context, input.clone())).take(most);
         values
-            .map(|value| value.map_err(|why| Trouble::of(why, &budget)))
+            .map(|value| value.map_err(|why| JqError::of(why, &budget)))
             .collect()
     }
 
     /// The program's one value.
-    pub fn run(&self, input: &Input) -> Result<Value, Trouble> {
+    pub fn run(&self, input: &JqInput) -> Result<Value, JqError> {
         let values = self.first_values(2, input)?;
         let [value] = &values[..] else {
-            return Err(Trouble::Failed(match values.is_empty() {
+            return Err(JqError::Failed(match values.is_empty() {
                 true => "the jq program gave no value".into(),
                 false => {
                     "the jq program gave more than one value: put it in [ ] to keep them as a list"
@@ -131,21 +131,21 @@ impl Program {
         };
         let text = json(value)?;
         serde_json::from_str(&text)
-            .map_err(|_| Trouble::Failed(format!("{} can't be written as JSON", start(&text))))
+            .map_err(|_| JqError::Failed(format!("{} can't be written as JSON", start(&text))))
     }
 }
 
-impl Trouble {
-    fn of(why: jaq_core::Exn<'_, Val>, budget: &Budget) -> Trouble {
+impl JqError {
+    fn of(why: jaq_core::Exn<'_, Val>, budget: &JqBudget) -> JqError {
         match (budget.exceeded(), why.get_err()) {
-            (Some(what), _) => Trouble::Ended(what),
+            (Some(what), _) => JqError::Ended(what),
             (None, Ok(error)) => {
-                let mut text = Short::new(LONGEST_ERROR);
+                let mut text = BoundedText::new(LONGEST_ERROR);
                 // An error may quote a value of any size.
                 drop(write!(text, "{error}"));
-                Trouble::Failed(String::from_utf8_lossy(&text.bytes).into_owned())
+                JqError::Failed(String::from_utf8_lossy(&text.bytes).into_owned())
             }
-            (None, Err(_)) => Trouble::Ended("it ended by itself"),
+            (None, Err(_)) => JqError::Ended("it ended by itself"),
         }
     }
 
@@ -153,8 +153,8 @@ impl Trouble {
     /// Where it failed by itself, that is what it says.
     pub fn or_failure(self, key: &str) -> Result<String, Failure> {
         match self {
-            Trouble::Failed(why) => Ok(why),
-            Trouble::Ended(what) => Err(Failure::new(
+            JqError::Failed(why) => Ok(why),
+            JqError::Ended(what) => Err(Failure::new(
                 "jq too long",
                 format!("{key}: the program was ended, since {what}"),
             )),
@@ -162,44 +162,44 @@ impl Trouble {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for JqError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Failed(why) => f.write_str(why),
-            Trouble::Ended(what) => write!(f, "the program was ended, since {what}"),
+            JqError::Failed(why) => f.write_str(why),
+            JqError::Ended(what) => write!(f, "the program was ended, since {what}"),
         }
     }
 }
 
 /// A value as JSON. The same list may stand in a value many times over, so that it is
 /// longer than all memory.
-pub fn json(value: &Input) -> Result<String, Trouble> {
-    let mut text = Short::new(budget::LONGEST_TEXT);
+pub fn json(value: &JqInput) -> Result<String, JqError> {
+    let mut text = BoundedText::new(budget::LONGEST_TEXT);
     write(&mut text, &Pp::default(), 0, value)
-        .map_err(|_| Trouble::Ended("its value is too long to be written"))?;
+        .map_err(|_| JqError::Ended("its value is too long to be written"))?;
     String::from_utf8(text.bytes)
-        .map_err(|_| Trouble::Failed("the value has bytes that are no text in UTF-8".into()))
+        .map_err(|_| JqError::Failed("the value has bytes that are no text in UTF-8".into()))
 }
 
 /// The longest error that is kept whole, in bytes.
 const LONGEST_ERROR: usize = 4_096;
 
 /// A text that takes no more than so many bytes.
-struct Short {
+struct BoundedText {
     bytes: Vec<u8>,
     most: usize,
 }
 
-impl Short {
-    fn new(most: usize) -> Short {
-        Short {
+impl BoundedText {
+    fn new(most: usize) -> BoundedText {
+        BoundedText {
             bytes: Vec::new(),
             most,
         }
     }
 }
 
-impl Write for Short {
+impl Write for BoundedText {
     fn write(&mut self, more: &[u8]) -> io::Result<usize> {
         let room = self.most - self.bytes.len();
         let taken = more.get(..room).unwrap_or(more);
@@ -271,14 +271,14 @@ mod tests {
 
     use super::*;
 
-    fn run(code: &str, input: Value) -> Result<Value, Trouble> {
+    fn run(code: &str, input: Value) -> Result<Value, JqError> {
         let input = serde_json::from_value(input).unwrap();
         Program::new(code).unwrap().run(&input)
     }
 
     fn is_ended(code: &str) -> bool {
         let body = json!({"n": 1_000_000_000_000_u64, "text": "x".repeat(1_000), "deep": "[".repeat(1_000_000)});
-        matches!(run(code, body), Err(Trouble::Ended(_)))
+        matches!(run(code, body), Err(JqError::Ended(_)))
     }
 
     #[test]
@@ -427,7 +427,7 @@ mod tests {
             match run(code, body.clone()) {
                 Ok(found) => assert_eq!(found, value, "{code}"),
                 Err(error) if code.contains("?//") || code.contains("label") => {
-                    assert!(matches!(error, Trouble::Failed(_)), "{code}: {error}");
+                    assert!(matches!(error, JqError::Failed(_)), "{code}: {error}");
                 }
                 Err(error) => panic!("{code}: {error}"),
             }

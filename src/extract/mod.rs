@@ -16,10 +16,10 @@ mod settle;
 mod spellings;
 
 pub use body::{json, json_text, shown, text};
-pub use each::{Each, ItemSettings, missing};
-pub use jq::{Input, Program};
+pub use each::{ItemSettings, Items, missing};
+pub use jq::{JqInput, Program};
 use path::Path;
-use picker::{Found, Picker};
+use picker::{PathScanner, PathValues};
 pub use settle::Settler;
 
 /// The `[extract]` part of a job: a name and a jq program each. A name that
@@ -29,7 +29,7 @@ pub type Settings = Map<String, Value>;
 /// Takes the job's values out of an answer.
 pub struct Extractor {
     wanted: Vec<Wanted>,
-    way: Way,
+    way: Strategy,
 }
 
 struct Wanted {
@@ -46,8 +46,8 @@ enum Missing {
 
 /// How all values are found. Plain paths alone don't need the jq machine, and
 /// come to what it would give.
-enum Way {
-    Paths(Picker),
+enum Strategy {
+    Paths(PathScanner),
     Jq(Vec<Program>),
 }
 
@@ -64,7 +64,7 @@ impl Default for Extractor {
     fn default() -> Extractor {
         Extractor {
             wanted: Vec::new(),
-            way: Way::Jq(Vec::new()),
+            way: Strategy::Jq(Vec::new()),
         }
     }
 }
@@ -91,7 +91,7 @@ impl Extractor {
             .collect::<Result<_, _>>()?;
         Ok(Extractor {
             wanted: programs.iter().map(|(key, _)| Wanted::new(key)).collect(),
-            way: Way::new(&programs)?,
+            way: Strategy::new(&programs)?,
         })
     }
 
@@ -137,13 +137,13 @@ impl Extractor {
     /// Whether it takes no longer than to read the body once.
     #[must_use]
     pub fn is_quick(&self) -> bool {
-        self.wanted.is_empty() || matches!(self.way, Way::Paths(_))
+        self.wanted.is_empty() || matches!(self.way, Strategy::Paths(_))
     }
 
-    fn find(&self, body: &[u8]) -> Result<Found, Unfound> {
+    fn find(&self, body: &[u8]) -> Result<PathValues, Unfound> {
         match &self.way {
-            Way::Paths(picker) => picker.pick(body).map_err(Unfound::InBody),
-            Way::Jq(programs) => {
+            Strategy::Paths(picker) => picker.pick(body).map_err(Unfound::InBody),
+            Strategy::Jq(programs) => {
                 let input = json(body).map_err(Unfound::InBody)?;
                 let pairs = self.wanted.iter().zip(programs);
                 pairs
@@ -155,11 +155,11 @@ impl Extractor {
     }
 }
 
-impl Way {
-    fn new(programs: &[(&String, &str)]) -> Result<Way, Error> {
+impl Strategy {
+    fn new(programs: &[(&String, &str)]) -> Result<Strategy, Error> {
         let paths: Option<Vec<Path>> = programs.iter().map(|(_, code)| Path::parse(code)).collect();
         if let Some(paths) = paths {
-            return Ok(Way::Paths(Picker::new(paths.iter())));
+            return Ok(Strategy::Paths(PathScanner::new(paths.iter())));
         }
         let compile =
             |(key, code): &(&String, &str)| Program::new(code).map_err(|why| wrong(key, &why));
@@ -167,7 +167,7 @@ impl Way {
             .iter()
             .map(compile)
             .collect::<Result<_, _>>()
-            .map(Way::Jq)
+            .map(Strategy::Jq)
     }
 }
 
@@ -184,7 +184,7 @@ impl Wanted {
     }
 
     /// What the program gives, or why it gives nothing.
-    fn run(&self, program: &Program, input: &Input) -> Result<Result<Value, String>, Failure> {
+    fn run(&self, program: &Program, input: &JqInput) -> Result<Result<Value, String>, Failure> {
         match program.run(input) {
             Ok(value) => Ok(Ok(value)),
             Err(trouble) => trouble

@@ -5,12 +5,12 @@ use serde_json::Value;
 /// The steps of a path.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Path {
-    steps: Vec<Step>,
+    steps: Vec<PathStep>,
 }
 
 /// One step of a path.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Step {
+pub enum PathStep {
     /// To the field of this name.
     Key(String),
     /// To the item at this place, from the end if negative.
@@ -37,7 +37,7 @@ impl Path {
     }
 
     /// The first step, and the path from there.
-    pub fn split_first(&self) -> Option<(&Step, Path)> {
+    pub fn split_first(&self) -> Option<(&PathStep, Path)> {
         let (first, rest) = self.steps.split_first()?;
         let steps = rest.to_vec();
         Some((first, Path { steps }))
@@ -46,21 +46,21 @@ impl Path {
     /// The value at the path; null where jq gives null, an error where jq gives one.
     pub fn walk<'a>(&self, body: &'a Value) -> Result<&'a Value, String> {
         self.steps.iter().try_fold(body, |value, step| match step {
-            Step::Key(key) => by_key(value, key),
-            Step::Index(index) => by_index(value, *index),
+            PathStep::Key(key) => by_key(value, key),
+            PathStep::Index(index) => by_index(value, *index),
         })
     }
 }
 
 /// `.name`, `[3]`, or `.[3]`, and what follows it.
-fn next_step(text: &str, first: bool) -> Option<(Step, &str)> {
+fn next_step(text: &str, first: bool) -> Option<(PathStep, &str)> {
     let dotted = text.strip_prefix('.');
     if first && dotted.is_none() {
         return None;
     }
     if let Some(inside) = dotted.unwrap_or(text).strip_prefix('[') {
         let (index, after) = inside.split_once(']')?;
-        return Some((Step::Index(index.parse().ok()?), after));
+        return Some((PathStep::Index(index.parse().ok()?), after));
     }
     let name = dotted?;
     let end = name
@@ -68,7 +68,7 @@ fn next_step(text: &str, first: bool) -> Option<(Step, &str)> {
         .unwrap_or(name.len());
     let (name, after) = name.split_at(end);
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    is_name.then(|| (Step::Key(name.to_owned()), after))
+    is_name.then(|| (PathStep::Key(name.to_owned()), after))
 }
 
 fn by_key<'a>(value: &'a Value, key: &str) -> Result<&'a Value, String> {
@@ -124,7 +124,7 @@ mod tests {
     use serde::Deserialize;
     use serde_json::json;
 
-    use super::super::jq::{Input, Program};
+    use super::super::jq::{JqInput, Program};
     use super::*;
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
             let direct = Path::parse(path).unwrap().walk(&body).cloned();
             let by_jq = Program::new(path)
                 .unwrap()
-                .run(&Input::deserialize(&body).unwrap());
+                .run(&JqInput::deserialize(&body).unwrap());
             assert_eq!(direct.ok(), by_jq.ok(), "{path}");
         }
     }

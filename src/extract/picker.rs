@@ -4,15 +4,15 @@
 use serde_json::Value;
 
 use super::body;
-use super::path::{Path, Step};
+use super::path::{Path, PathStep};
 use super::scanner::{Scanner, Unusual};
 use crate::record::Failure;
 
 /// What each path came to: null where nothing is, or why it can't be walked.
-pub type Found = Vec<Result<Value, String>>;
+pub type PathValues = Vec<Result<Value, String>>;
 
 /// Paths, compiled to be walked together.
-pub struct Picker {
+pub struct PathScanner {
     root: Node,
     paths: Vec<Path>,
 }
@@ -27,19 +27,19 @@ enum Node {
     Items(Vec<(usize, Node)>),
 }
 
-impl Picker {
+impl PathScanner {
     /// For these paths, in their order.
-    pub fn new<'a>(paths: impl Iterator<Item = &'a Path>) -> Picker {
+    pub fn new<'a>(paths: impl Iterator<Item = &'a Path>) -> PathScanner {
         let paths: Vec<_> = paths.cloned().collect();
         let root = Node::new(paths.iter().cloned().enumerate().collect());
-        Picker { root, paths }
+        PathScanner { root, paths }
     }
 
     /// The values of one body.
     ///
     /// # Errors
     /// Why it isn't one JSON document.
-    pub fn pick(&self, body: &[u8]) -> Result<Found, Failure> {
+    pub fn pick(&self, body: &[u8]) -> Result<PathValues, Failure> {
         let mut found = vec![Ok(Value::Null); self.paths.len()];
         match self.walk(body::json_text(body)?, &mut found) {
             Ok(()) => Ok(found),
@@ -51,7 +51,7 @@ impl Picker {
         }
     }
 
-    fn walk(&self, text: &str, found: &mut Found) -> Result<(), Unusual> {
+    fn walk(&self, text: &str, found: &mut PathValues) -> Result<(), Unusual> {
         let mut json = Scanner::new(text);
         self.root.walk(&mut json, found)?;
         json.end()
@@ -64,8 +64,8 @@ impl Node {
         let mut items: Vec<(usize, Vec<(usize, Path)>)> = Vec::new();
         for (slot, path) in &paths {
             match path.split_first() {
-                Some((Step::Key(key), rest)) => join(&mut fields, key.clone(), (*slot, rest)),
-                Some((Step::Index(at @ 0..), rest)) => {
+                Some((PathStep::Key(key), rest)) => join(&mut fields, key.clone(), (*slot, rest)),
+                Some((PathStep::Index(at @ 0..), rest)) => {
                     join(&mut items, *at as usize, (*slot, rest))
                 }
                 // The value itself is wanted, or one that is counted from the end.
@@ -80,7 +80,7 @@ impl Node {
     }
 
     /// Walks the value that comes next.
-    fn walk(&self, json: &mut Scanner<'_>, found: &mut Found) -> Result<(), Unusual> {
+    fn walk(&self, json: &mut Scanner<'_>, found: &mut PathValues) -> Result<(), Unusual> {
         match (self, json.peek()?) {
             (Node::Whole(paths), _) => {
                 let value = serde_json::from_str(json.value()?).map_err(|_| Unusual)?;
@@ -99,7 +99,7 @@ impl Node {
     }
 
     /// Of two fields with one name the last one counts.
-    fn forget(&self, found: &mut Found) {
+    fn forget(&self, found: &mut PathValues) {
         match self {
             Node::Whole(paths) => paths
                 .iter()
@@ -113,7 +113,7 @@ impl Node {
 fn walk_fields(
     fields: &[(String, Node)],
     json: &mut Scanner<'_>,
-    found: &mut Found,
+    found: &mut PathValues,
 ) -> Result<(), Unusual> {
     json.expect(b'{')?;
     if json.take(b'}')? {
@@ -137,7 +137,7 @@ fn walk_fields(
 fn walk_items(
     items: &[(usize, Node)],
     json: &mut Scanner<'_>,
-    found: &mut Found,
+    found: &mut PathValues,
 ) -> Result<(), Unusual> {
     json.expect(b'[')?;
     if json.take(b']')? {
@@ -208,8 +208,9 @@ mod tests {
             let sets = [&paths[..], &paths[1..], &paths[2..9], &paths[10..]];
             let alone = paths.iter().map(std::slice::from_ref);
             for set in sets.into_iter().chain(alone) {
-                let found = Picker::new(set.iter()).pick(body.as_bytes()).unwrap();
-                let expected: Found = set.iter().map(|path| path.walk(&whole).cloned()).collect();
+                let found = PathScanner::new(set.iter()).pick(body.as_bytes()).unwrap();
+                let expected: PathValues =
+                    set.iter().map(|path| path.walk(&whole).cloned()).collect();
                 assert_eq!(found, expected, "{body}");
             }
         }
@@ -218,7 +219,7 @@ mod tests {
     #[test]
     fn what_is_not_json_is_an_error_wherever_it_stands() {
         let path = Path::parse(".a.b").unwrap();
-        let picker = Picker::new(std::iter::once(&path));
+        let picker = PathScanner::new(std::iter::once(&path));
         for body in [
             "",
             "{\"a\": 1",
@@ -241,7 +242,7 @@ mod tests {
     #[test]
     fn all_of_a_body_is_read() {
         let paths = [".a.b", ".list[1]"].map(|path| Path::parse(path).unwrap());
-        let picker = Picker::new(paths.iter());
+        let picker = PathScanner::new(paths.iter());
         let body = br#"{"list": [0, 1, 2], "a": {"b": "x", "c": this is not JSON}}"#;
         assert_eq!(picker.pick(body).unwrap_err().kind, "not json");
         let two = br#"{"list": [0, 1], "a": {"b": "x"}} {"list": [0, 2]}"#;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 use crate::record::Failure;
-use crate::send::{Answer, Landed, Trouble};
+use crate::send::{Answer, Delivery, SendError};
 
 mod backoff;
 mod refusal;
@@ -15,7 +15,7 @@ pub mod signals;
 
 pub use backoff::backoff;
 pub use refusal::is_refusal;
-pub use rules::{Closes, Meaning, Rule, Rules, Ruling};
+pub use rules::{Closes, Meaning, RefusalRule, RefusalRules, Ruling};
 pub use settings::{Settings, Unknown};
 
 /// What an attempt means for its row.
@@ -116,7 +116,7 @@ impl Judge {
     pub fn verdict(
         &self,
         tries: &mut Tries,
-        outcome: &Result<Answer, Trouble>,
+        outcome: &Result<Answer, SendError>,
         chance: f64,
     ) -> Verdict {
         let failure = match outcome {
@@ -126,8 +126,8 @@ impl Judge {
             Err(trouble) => trouble.failure(),
         };
         match landed(outcome) {
-            Landed::Final => Verdict::GiveUp(failure),
-            Landed::Maybe if !self.resends(*tries) => Verdict::GiveUp(unknown(outcome, failure)),
+            Delivery::Final => Verdict::GiveUp(failure),
+            Delivery::Maybe if !self.resends(*tries) => Verdict::GiveUp(unknown(outcome, failure)),
             _ if tries.used >= self.settings.retries => Verdict::GiveUp(failure),
             _ => {
                 tries.used += 1;
@@ -139,13 +139,13 @@ impl Judge {
 
 /// What the server may have seen of an attempt, and whether there is room for another.
 #[must_use]
-pub fn landed(outcome: &Result<Answer, Trouble>) -> Landed {
+pub fn landed(outcome: &Result<Answer, SendError>) -> Delivery {
     match outcome {
         Err(trouble) => trouble.landed,
         Ok(answer) => match answer.status {
-            StatusCode::REQUEST_TIMEOUT => Landed::No,
-            status if status.is_server_error() => Landed::Maybe,
-            _ => Landed::Final,
+            StatusCode::REQUEST_TIMEOUT => Delivery::No,
+            status if status.is_server_error() => Delivery::Maybe,
+            _ => Delivery::Final,
         },
     }
 }
@@ -164,7 +164,7 @@ fn replayed(answer: &Answer) -> Failure {
 }
 
 /// A status says what happened by itself; silence doesn't.
-fn unknown(outcome: &Result<Answer, Trouble>, failure: Failure) -> Failure {
+fn unknown(outcome: &Result<Answer, SendError>, failure: Failure) -> Failure {
     match outcome {
         Ok(_) => failure,
         Err(_) => Failure::new(
@@ -181,7 +181,7 @@ fn unknown(outcome: &Result<Answer, Trouble>, failure: Failure) -> Failure {
 mod tests {
     use super::*;
 
-    fn status(code: u16) -> Result<Answer, Trouble> {
+    fn status(code: u16) -> Result<Answer, SendError> {
         Ok(Answer {
             status: StatusCode::from_u16(code).unwrap(),
             headers: http::HeaderMap::new(),
@@ -190,8 +190,8 @@ mod tests {
         })
     }
 
-    fn trouble(landed: Landed) -> Result<Answer, Trouble> {
-        Err(Trouble {
+    fn trouble(landed: Delivery) -> Result<Answer, SendError> {
+        Err(SendError {
             kind: "timeout",
             detail: "no answer within 30s".into(),
             landed,
@@ -201,7 +201,7 @@ mod tests {
     fn verdicts(
         method: Method,
         unknown: Unknown,
-        outcome: &Result<Answer, Trouble>,
+        outcome: &Result<Answer, SendError>,
     ) -> Vec<Verdict> {
         let settings = Settings {
             retries: 2,
@@ -228,8 +228,8 @@ mod tests {
             status(500),
             status(503),
             status(408),
-            trouble(Landed::Maybe),
-            trouble(Landed::No),
+            trouble(Delivery::Maybe),
+            trouble(Delivery::No),
         ] {
             let all = verdicts(Method::GET, Unknown::Fail, &outcome);
             assert_eq!(all[..2], pauses);
@@ -259,7 +259,7 @@ mod tests {
                 [Verdict::GiveUp(failure)]
             );
         }
-        let end = verdicts(Method::GET, Unknown::Fail, &trouble(Landed::Final));
+        let end = verdicts(Method::GET, Unknown::Fail, &trouble(Delivery::Final));
         assert!(matches!(&end[..], [Verdict::GiveUp(failure)] if failure.kind == "timeout"));
     }
 
@@ -269,14 +269,14 @@ mod tests {
             (
                 Method::POST,
                 Unknown::Fail,
-                trouble(Landed::Maybe),
+                trouble(Delivery::Maybe),
                 1,
                 "outcome unknown",
             ),
             (
                 Method::POST,
                 Unknown::Fail,
-                trouble(Landed::No),
+                trouble(Delivery::No),
                 3,
                 "timeout",
             ),
@@ -284,7 +284,7 @@ mod tests {
             (
                 Method::POST,
                 Unknown::Resend,
-                trouble(Landed::Maybe),
+                trouble(Delivery::Maybe),
                 3,
                 "timeout",
             ),

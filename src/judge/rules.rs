@@ -19,7 +19,7 @@ use crate::record::Failure;
 /// are refusals without any.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Rule {
+pub struct RefusalRule {
     /// The statuses that it is for; none is any.
     pub status: Vec<u16>,
     /// Headers that must be there with these values, or any with an empty one.
@@ -76,30 +76,30 @@ pub enum Ruling {
 }
 
 /// The rules of a job, checked.
-pub struct Rules {
-    rules: Vec<Checked>,
+pub struct RefusalRules {
+    rules: Vec<CheckedRule>,
 }
 
-struct Checked {
-    rule: Rule,
+struct CheckedRule {
+    rule: RefusalRule,
     when: Option<Extractor>,
     wait: Option<Extractor>,
 }
 
-impl Rules {
+impl RefusalRules {
     /// What holds everywhere.
-    pub const GENERAL: Rules = Rules { rules: Vec::new() };
+    pub const GENERAL: RefusalRules = RefusalRules { rules: Vec::new() };
 
     /// Compiles what is jq in them.
     ///
     /// # Errors
     /// Which rule is wrong, and where.
-    pub fn new(rules: &[Rule]) -> Result<Rules, Error> {
+    pub fn new(rules: &[RefusalRule]) -> Result<RefusalRules, Error> {
         let checked = (1..).zip(rules).map(|(number, rule)| {
             rule.check()
                 .map_err(|why| Error::plan(format!("refusal {number}: {why}")))
         });
-        Ok(Rules {
+        Ok(RefusalRules {
             rules: checked.collect::<Result<_, _>>()?,
         })
     }
@@ -143,7 +143,7 @@ impl Rules {
                     .or(by_body)
                     .or_else(|| reset(headers, now))
                     .or(checked.rule.pause);
-                let Rule { means, closes, .. } = checked.rule;
+                let RefusalRule { means, closes, .. } = checked.rule;
                 return Ok(Ruling::Refused(means, closes, wait));
             }
         }
@@ -157,8 +157,8 @@ impl Rules {
     }
 }
 
-impl Rule {
-    fn check(&self) -> Result<Checked, String> {
+impl RefusalRule {
+    fn check(&self) -> Result<CheckedRule, String> {
         if self.status.is_empty() && self.headers.is_empty() && self.when.is_none() {
             return Err(
                 "it fits every answer: give it status, headers, or when (jq over the body)".into(),
@@ -167,7 +167,7 @@ impl Rule {
         if let Some(status) = self.status.iter().find(|s| !(100..600).contains(*s)) {
             return Err(format!("{status} is no HTTP status"));
         }
-        Ok(Checked {
+        Ok(CheckedRule {
             when: program("when", self.when.as_deref())?,
             wait: program("wait", self.wait.as_deref())?,
             rule: self.clone(),
@@ -184,7 +184,7 @@ impl Rule {
     }
 }
 
-impl Checked {
+impl CheckedRule {
     fn needs_body(&self) -> bool {
         self.when.is_some() || self.wait.is_some()
     }
@@ -248,16 +248,16 @@ fn reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn rules(text: &str) -> Result<Rules, String> {
+    fn rules(text: &str) -> Result<RefusalRules, String> {
         #[derive(Deserialize)]
         struct Job {
-            refusal: Vec<Rule>,
+            refusal: Vec<RefusalRule>,
         }
         let job: Job = toml::from_str(text).map_err(|error| error.to_string())?;
-        Rules::new(&job.refusal).map_err(|error| error.to_string())
+        RefusalRules::new(&job.refusal).map_err(|error| error.to_string())
     }
 
-    fn ruling(rules: &Rules, status: u16, headers: &[(&str, &str)], body: &str) -> Ruling {
+    fn ruling(rules: &RefusalRules, status: u16, headers: &[(&str, &str)], body: &str) -> Ruling {
         let headers: HeaderMap = headers
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn without_rules_a_429_counts_and_the_most_exact_word_on_when_to_come_back() {
-        let rules = Rules::new(&[]).unwrap();
+        let rules = RefusalRules::new(&[]).unwrap();
         let left = |left| ("x-ratelimit-remaining", left);
         let reset = ("x-ratelimit-reset", "30");
         for (status, headers, expected) in [

@@ -10,7 +10,7 @@ use crate::lock;
 
 /// Who asks whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
+pub struct FileQuotaHandle {
     /// The server: scheme, host and port.
     pub server: String,
     /// A hash of what it knows us by. It stays in this process.
@@ -19,17 +19,17 @@ pub struct Account {
     pool: Vec<[u8; 32]>,
 }
 
-impl Account {
+impl FileQuotaHandle {
     /// For whoever has these credentials, and one key of these.
     #[must_use]
-    pub fn new(server: String, credentials: &[String], keys: &[String]) -> Account {
+    pub fn new(server: String, credentials: &[String], keys: &[String]) -> FileQuotaHandle {
         let with = |key: Option<&String>| {
             let mut all: Vec<&String> = credentials.iter().chain(key).collect();
             all.sort();
             all.dedup();
             hash(all.into_iter().map(String::as_bytes))
         };
-        Account {
+        FileQuotaHandle {
             server,
             credential: with(None),
             pool: keys.iter().map(|key| with(Some(key))).collect(),
@@ -141,13 +141,13 @@ fn read_salt(path: &Path) -> io::Result<Option<[u8; 32]>> {
 mod tests {
     use super::*;
 
-    fn file(account: &Account, pool: Option<usize>) -> String {
+    fn file(account: &FileQuotaHandle, pool: Option<usize>) -> String {
         account.file(&[7; 32], ["25/1d", "requests"], pool, "")
     }
 
-    fn account(credentials: &[&str], keys: &[&str]) -> Account {
+    fn account(credentials: &[&str], keys: &[&str]) -> FileQuotaHandle {
         let own = |texts: &[&str]| texts.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
-        Account::new(
+        FileQuotaHandle::new(
             "https://api.example:8443".into(),
             &own(credentials),
             &own(keys),

@@ -14,11 +14,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::limit::{Lent, Offer, Quota, Time};
+use crate::limit::{LeaseReply, LeaseRequest, Quota, Time};
 
 /// What both clocks say: the calendar's, and the machine's, since it was started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Clock {
+pub struct ClockReading {
     /// Milliseconds since 1970.
     pub wall: u64,
     /// Milliseconds since the machine was started.
@@ -32,9 +32,9 @@ const APART: u64 = 50;
 
 /// Units of one quota.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Book {
+pub struct QuotaState {
     /// When it was written.
-    clock: Clock,
+    clock: ClockReading,
     /// Units that runs keep, by the run.
     kept: BTreeMap<String, u64>,
     /// Units that have arrived, by the latest time of it.
@@ -49,7 +49,7 @@ pub struct Now {
     /// The clock that limits are timed by.
     pub time: Time,
     /// Those that a book is written by.
-    pub clock: Clock,
+    pub clock: ClockReading,
 }
 
 /// The machine's clock begins when it is started, and what a book tells of may be
@@ -84,7 +84,7 @@ impl Now {
     }
 }
 
-impl Book {
+impl QuotaState {
     /// The same book in terms of the clocks of now, without what doesn't count any
     /// more, and with what dead runs kept as arrived by now.
     pub fn turn(&mut self, now: &Now, quota: &Quota, is_alive: &dyn Fn(&str) -> bool) {
@@ -116,7 +116,7 @@ impl Book {
     }
 
     /// By how much the calendar's clock was set since, as far as that matters.
-    fn set(&self, now: &Clock, quota: &Quota) -> i64 {
+    fn set(&self, now: &ClockReading, quota: &Quota) -> i64 {
         let same_boot = now.boot.is_some() && now.boot == self.clock.boot;
         let expected = self.clock.wall + now.up.saturating_sub(self.clock.up);
         let set = signed(now.wall) - signed(expected);
@@ -144,7 +144,13 @@ impl Book {
     }
 
     /// Notes what a run offers, and lends what it wants if there is enough.
-    pub fn trade(&mut self, now: &Now, quota: &Quota, run: &str, offer: &Offer<'_>) -> Lent {
+    pub fn trade(
+        &mut self,
+        now: &Now,
+        quota: &Quota,
+        run: &str,
+        offer: &LeaseRequest<'_>,
+    ) -> LeaseReply {
         for &(time, units) in offer.arrived {
             self.count(now.wall_of(time), units, quota);
         }
@@ -154,11 +160,11 @@ impl Book {
         self.keep(run, offer.kept);
         let left = self.left(quota);
         if left < offer.least {
-            return Lent::Later(self.back(now, quota, offer.least - left));
+            return LeaseReply::Later(self.back(now, quota, offer.least - left));
         }
         let lent = left.min(offer.wanted);
         self.keep(run, offer.kept + lent);
-        Lent::Units(lent)
+        LeaseReply::Units(lent)
     }
 
     /// The units that nobody keeps and that don't count.
@@ -188,7 +194,7 @@ impl Book {
     }
 
     /// Whether there is more in it than another reading of the clocks.
-    pub fn says_more_than(&self, before: &Book) -> bool {
+    pub fn says_more_than(&self, before: &QuotaState) -> bool {
         (&self.kept, &self.arrived, self.reset) != (&before.kept, &before.arrived, before.reset)
     }
 

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::book::Book;
+use super::book::QuotaState;
 use crate::lock;
 
 /// What the file says. The first three are for people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Page {
+pub struct QuotaFileContents {
     /// Whom it concerns: the server.
     pub server: String,
     /// The limit, as jobs write it.
@@ -21,33 +21,33 @@ pub struct Page {
     pub unit: String,
     /// What is known of it.
     #[serde(flatten)]
-    pub book: Book,
+    pub book: QuotaState,
 }
 
 /// A file that nobody else changes as long as this lives.
-pub struct Held {
+pub struct LockedFile {
     path: PathBuf,
     _lock: File,
 }
 
-impl Held {
+impl LockedFile {
     /// Keeps others from changing it; none if somebody else does just now. Nobody waits
     /// here: the limits, which ask, are kept from all workers meanwhile.
-    pub fn take(path: &Path) -> io::Result<Option<Held>> {
+    pub fn take(path: &Path) -> io::Result<Option<LockedFile>> {
         let lock = lock::take(path)?;
-        Ok(lock.map(|lock| Held {
+        Ok(lock.map(|lock| LockedFile {
             path: path.to_owned(),
             _lock: lock,
         }))
     }
 
     /// What it says.
-    pub fn read(&self) -> io::Result<Option<Page>> {
+    pub fn read(&self) -> io::Result<Option<QuotaFileContents>> {
         read(&self.path)
     }
 
     /// Says something else; returns when that is on the disk.
-    pub fn write(self, page: &Page) -> io::Result<()> {
+    pub fn write(self, page: &QuotaFileContents) -> io::Result<()> {
         let name = self.path.with_extension("new");
         let mut new = File::create(&name)?;
         new.write_all(&serde_json::to_vec_pretty(page)?)?;
@@ -59,7 +59,7 @@ impl Held {
 }
 
 /// What a file says; nothing if there is none, or only its lock.
-pub fn read(path: &Path) -> io::Result<Option<Page>> {
+pub fn read(path: &Path) -> io::Result<Option<QuotaFileContents>> {
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -18,31 +18,31 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::limit::{self, Lent, Offer, Part, Quota, Whose, now};
-pub use account::Account;
-use book::{Clock, Now};
-use file::{Held, Page};
+use crate::limit::{self, LeaseReply, LeaseRequest, Quota, Rule, ScopeKey, now};
+pub use account::FileQuotaHandle;
+use book::{ClockReading, Now};
+use file::{LockedFile, QuotaFileContents};
 pub use place::directory;
-use runs::Runs;
+use runs::RunRegistry;
 
 /// The quotas of this machine, for one run.
 #[derive(Debug, Clone)]
-pub struct Ledger {
-    shared: Arc<Shared>,
-    account: Account,
+pub struct FileQuotaStore {
+    shared: Arc<StoreShared>,
+    account: FileQuotaHandle,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct StoreShared {
     directory: PathBuf,
     salt: [u8; 32],
-    runs: Runs,
+    runs: RunRegistry,
     trouble: OnceLock<String>,
 }
 
 /// What is left of a quota.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Left {
+pub struct QuotaBalance {
     /// The limit, as the job writes it.
     pub limit: String,
     /// What it counts.
@@ -59,17 +59,17 @@ pub struct Left {
     pub path: PathBuf,
 }
 
-impl Ledger {
+impl FileQuotaStore {
     /// Opens the quotas in a directory, which is made if it isn't there.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn open(directory: &Path, account: Account) -> Result<Ledger, Error> {
-        let open = || -> io::Result<Shared> {
+    pub fn open(directory: &Path, account: FileQuotaHandle) -> Result<FileQuotaStore, Error> {
+        let open = || -> io::Result<StoreShared> {
             make(directory)?;
-            Ok(Shared {
+            Ok(StoreShared {
                 salt: account::salt(directory)?,
-                runs: Runs::begin(&runs_in(directory))?,
+                runs: RunRegistry::begin(&runs_in(directory))?,
                 directory: directory.to_owned(),
                 trouble: OnceLock::new(),
             })
@@ -84,7 +84,7 @@ impl Ledger {
                 directory.display()
             ))
         })?;
-        Ok(Ledger {
+        Ok(FileQuotaStore {
             shared: Arc::new(shared),
             account,
         })
@@ -92,8 +92,8 @@ impl Ledger {
 
     /// The same for another account.
     #[must_use]
-    pub fn of(&self, account: Account) -> Ledger {
-        Ledger {
+    pub fn of(&self, account: FileQuotaHandle) -> FileQuotaStore {
+        FileQuotaStore {
             account,
             ..self.clone()
         }
@@ -106,10 +106,10 @@ impl Ledger {
 /// Which file can't be read.
 pub fn left(
     directory: &Path,
-    account: &Account,
-    parts: &[Part],
+    account: &FileQuotaHandle,
+    parts: &[Rule],
     keys: usize,
-) -> Result<Vec<Left>, Error> {
+) -> Result<Vec<QuotaBalance>, Error> {
     let wrong = |error| unreadable(directory, &error);
     let salt = match directory.is_dir() {
         true => account::salt(directory).map_err(wrong)?,
@@ -118,19 +118,19 @@ pub fn left(
     let mut all = Vec::new();
     for part in parts {
         let Some(quota) = part.quota() else { continue };
-        let whose: Vec<Whose<'_>> = match part.place {
-            limit::Where::Run => vec![Whose::Run],
-            limit::Where::Pool => (0..keys).map(Whose::Pool).collect(),
-            limit::Where::Scope(_) => {
-                all.push(Left::of(&quota, None, directory.to_owned()));
+        let whose: Vec<ScopeKey<'_>> = match part.place {
+            limit::LimitScope::Run => vec![ScopeKey::Run],
+            limit::LimitScope::Pool => (0..keys).map(ScopeKey::Pool).collect(),
+            limit::LimitScope::Scope(_) => {
+                all.push(QuotaBalance::of(&quota, None, directory.to_owned()));
                 continue;
             }
         };
         for whose in whose {
             let path = path(directory, account, &salt, &quota, whose);
             let page = file::read(&path).map_err(|error| unreadable(&path, &error))?;
-            let mut left = Left::of(&quota, Some(quota.units), path);
-            if let Some(Page { mut book, .. }) = page {
+            let mut left = QuotaBalance::of(&quota, Some(quota.units), path);
+            if let Some(QuotaFileContents { mut book, .. }) = page {
                 let is_alive = |run: &str| runs::is_alive(&runs_in(directory), run);
                 let now = read_clocks(now());
                 left.unclosed = book.unclosed(&is_alive);
@@ -146,9 +146,9 @@ pub fn left(
     Ok(all)
 }
 
-impl Left {
-    fn of(quota: &Quota, left: Option<u64>, path: PathBuf) -> Left {
-        Left {
+impl QuotaBalance {
+    fn of(quota: &Quota, left: Option<u64>, path: PathBuf) -> QuotaBalance {
+        QuotaBalance {
             limit: quota.name.clone(),
             unit: quota.unit.clone(),
             left,
@@ -160,8 +160,8 @@ impl Left {
     }
 }
 
-impl limit::Ledger for Ledger {
-    fn account(&self, part: &Part, whose: Whose<'_>) -> Option<Box<dyn limit::Account>> {
+impl limit::QuotaStore for FileQuotaStore {
+    fn account(&self, part: &Rule, whose: ScopeKey<'_>) -> Option<Box<dyn limit::QuotaHandle>> {
         let quota = part.quota()?;
         let shared = self.shared.clone();
         let path = path(
@@ -171,7 +171,7 @@ impl limit::Ledger for Ledger {
             &quota,
             whose,
         );
-        Some(Box::new(File {
+        Some(Box::new(QuotaFile {
             server: self.account.server.clone(),
             name: shared.runs.name(),
             path,
@@ -187,21 +187,21 @@ impl limit::Ledger for Ledger {
 
 /// One quota's file.
 #[derive(Debug)]
-struct File {
+struct QuotaFile {
     server: String,
     /// By which its units are kept.
     name: String,
     path: PathBuf,
     quota: Quota,
-    shared: Arc<Shared>,
+    shared: Arc<StoreShared>,
 }
 
-impl limit::Account for File {
-    fn trade(&mut self, now: limit::Time, offer: &Offer<'_>) -> Lent {
+impl limit::QuotaHandle for QuotaFile {
+    fn trade(&mut self, now: limit::Time, offer: &LeaseRequest<'_>) -> LeaseReply {
         self.try_trade(now, offer).unwrap_or_else(|error| {
             let why = unreadable(&self.path, &error).to_string();
             self.shared.trouble.get_or_init(|| why);
-            Lent::Failed
+            LeaseReply::Failed
         })
     }
 
@@ -210,12 +210,12 @@ impl limit::Account for File {
     }
 }
 
-impl File {
-    fn try_trade(&self, now: limit::Time, offer: &Offer<'_>) -> io::Result<Lent> {
-        let Some(held) = Held::take(&self.path)? else {
-            return Ok(Lent::Busy);
+impl QuotaFile {
+    fn try_trade(&self, now: limit::Time, offer: &LeaseRequest<'_>) -> io::Result<LeaseReply> {
+        let Some(held) = LockedFile::take(&self.path)? else {
+            return Ok(LeaseReply::Busy);
         };
-        let mut page = held.read()?.unwrap_or_else(|| Page {
+        let mut page = held.read()?.unwrap_or_else(|| QuotaFileContents {
             server: self.server.clone(),
             limit: self.quota.name.clone(),
             unit: self.quota.unit.clone(),
@@ -234,15 +234,15 @@ impl File {
 
 fn path(
     directory: &Path,
-    account: &Account,
+    account: &FileQuotaHandle,
     salt: &[u8; 32],
     quota: &Quota,
-    whose: Whose<'_>,
+    whose: ScopeKey<'_>,
 ) -> PathBuf {
     let (pool, key) = match whose {
-        Whose::Run => (None, ""),
-        Whose::Pool(key) => (Some(key), ""),
-        Whose::Key(key) => (None, key),
+        ScopeKey::Run => (None, ""),
+        ScopeKey::Pool(key) => (Some(key), ""),
+        ScopeKey::Key(key) => (None, key),
     };
     directory.join(account.file(salt, [&quota.name, &quota.unit], pool, key))
 }
@@ -271,7 +271,7 @@ fn read_clocks(time: limit::Time) -> Now {
     let up = now().since(limit::Time::ZERO).as_millis();
     Now {
         time,
-        clock: Clock {
+        clock: ClockReading {
             wall: u64::try_from(wall).unwrap_or(0),
             up: u64::try_from(up).unwrap_or(u64::MAX),
             boot: boot().map(str::to_owned),

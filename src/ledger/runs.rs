@@ -10,7 +10,7 @@ use crate::lock;
 
 /// This process's own run, among others.
 #[derive(Debug)]
-pub struct Runs {
+pub struct RunRegistry {
     directory: PathBuf,
     id: String,
     names: AtomicU64,
@@ -18,15 +18,15 @@ pub struct Runs {
     _file: File,
 }
 
-impl Runs {
+impl RunRegistry {
     /// Begins one.
-    pub fn begin(directory: &Path) -> io::Result<Runs> {
+    pub fn begin(directory: &Path) -> io::Result<RunRegistry> {
         fs::create_dir_all(directory)?;
         let id = format!("{}-{:016x}", std::process::id(), rand::random::<u64>());
         let Some(file) = lock::take(&directory.join(&id))? else {
             return Err(io::Error::other("another run has the same name"));
         };
-        Ok(Runs {
+        Ok(RunRegistry {
             directory: directory.to_owned(),
             id,
             names: AtomicU64::new(0),
@@ -66,7 +66,7 @@ fn id_of(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
 
-impl Drop for Runs {
+impl Drop for RunRegistry {
     fn drop(&mut self) {
         let _ = fs::remove_file(self.directory.join(&self.id));
     }

@@ -13,27 +13,27 @@ use super::time::Time;
 
 /// What is left by the server's count, by unit; and what is needed to say so.
 #[derive(Debug, Default)]
-pub struct Allowances {
-    left: Vec<Allowance>,
-    taken: Units,
-    ended: Units,
+pub struct RemainingByUnit {
+    left: Vec<Remaining>,
+    taken: PerUnit,
+    ended: PerUnit,
 }
 
-pub(super) type Units = SmallVec<[u64; 2]>;
+pub(super) type PerUnit = SmallVec<[u64; 2]>;
 
 /// What had been answered when an attempt was taken, by unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mark(Units);
+pub struct AnsweredMark(PerUnit);
 
-impl Mark {
+impl AnsweredMark {
     /// These units had been answered.
-    pub(super) fn of(units: Units) -> Mark {
-        Mark(units)
+    pub(super) fn of(units: PerUnit) -> AnsweredMark {
+        AnsweredMark(units)
     }
 }
 
 #[derive(Debug)]
-struct Allowance {
+struct Remaining {
     /// An index into the policy's units; none for one that nobody here counts.
     unit: Option<usize>,
     left: u64,
@@ -47,10 +47,10 @@ struct Allowance {
 const SAME_PART: u32 = 20;
 const SAME: std::time::Duration = std::time::Duration::from_millis(1_500);
 
-impl Allowances {
+impl RemainingByUnit {
     /// Until when something is held back, if so many units of each kind are asked.
     pub fn closed_until(&mut self, units: &dyn Fn(usize) -> u64) -> Option<Time> {
-        let lacking = |allowance: &&mut Allowance| allowance.unit.map_or(1, units) > allowance.left;
+        let lacking = |allowance: &&mut Remaining| allowance.unit.map_or(1, units) > allowance.left;
         let lacking = self.left.iter_mut().filter(lacking);
         lacking
             .map(|allowance| {
@@ -63,7 +63,7 @@ impl Allowances {
     /// Forgets what has ended. Gives whether one of them held anybody back:
     /// then nothing is known of the window that follows.
     pub fn expire(&mut self, now: Time) -> bool {
-        let ended = |allowance: &Allowance| allowance.until <= now;
+        let ended = |allowance: &Remaining| allowance.until <= now;
         let bound = self.left.iter().any(|a| ended(a) && a.binds);
         self.left.retain(|allowance| !ended(allowance));
         bound
@@ -82,14 +82,14 @@ impl Allowances {
     }
 
     /// So many units of each kind are taken.
-    pub fn take(&mut self, units: impl Fn(usize) -> u64, kinds: usize) -> Mark {
+    pub fn take(&mut self, units: impl Fn(usize) -> u64, kinds: usize) -> AnsweredMark {
         add(&mut self.taken, &units, kinds);
         for allowance in &mut self.left {
             if let Some(unit) = allowance.unit {
                 allowance.left = allowance.left.saturating_sub(units(unit));
             }
         }
-        Mark(Units::from_slice(&self.ended))
+        AnsweredMark(PerUnit::from_slice(&self.ended))
     }
 
     /// The same are answered, or given up.
@@ -102,19 +102,19 @@ impl Allowances {
     pub fn hear(
         &mut self,
         unit: Option<usize>,
-        (own, mark): (u64, &Mark),
+        (own, mark): (u64, &AnsweredMark),
         remaining: u64,
         until: Time,
         now: Time,
     ) {
-        let at = |units: &Units, unit: usize| units.get(unit).copied().unwrap_or_default();
+        let at = |units: &PerUnit, unit: usize| units.get(unit).copied().unwrap_or_default();
         let unsure = unit.map_or(0, |unit| {
             let since = at(&self.taken, unit).saturating_sub(at(&mark.0, unit));
             since.saturating_sub(own)
         });
         let left = remaining.saturating_sub(unsure);
         let near = SAME.max(until.since(now) / SAME_PART);
-        let same = |a: &&mut Allowance| {
+        let same = |a: &&mut Remaining| {
             a.unit == unit && a.until.since(until).max(until.since(a.until)) <= near
         };
         match self.left.iter_mut().find(same) {
@@ -122,7 +122,7 @@ impl Allowances {
                 known.left = left;
                 known.until = known.until.max(until);
             }
-            None => self.left.push(Allowance {
+            None => self.left.push(Remaining {
                 unit,
                 left,
                 until,
@@ -132,7 +132,7 @@ impl Allowances {
     }
 }
 
-fn add(to: &mut Units, units: &impl Fn(usize) -> u64, kinds: usize) {
+fn add(to: &mut PerUnit, units: &impl Fn(usize) -> u64, kinds: usize) {
     if to.len() < kinds {
         to.resize(kinds, 0);
     }
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn holds_back_until_the_window_ends() {
-        let mut said = Allowances::default();
+        let mut said = RemainingByUnit::default();
         let mark = said.take(one, 1);
         said.hear(Some(0), (1, &mark), 2, at(10), at(0));
         said.take(one, 1);
@@ -169,8 +169,8 @@ mod tests {
 
     #[test]
     fn what_is_in_flight_may_not_be_counted_yet() {
-        let mut said = Allowances::default();
-        let marks: Vec<Mark> = (0..4).map(|_| said.take(one, 1)).collect();
+        let mut said = RemainingByUnit::default();
+        let marks: Vec<AnsweredMark> = (0..4).map(|_| said.take(one, 1)).collect();
         // Three more are in flight: if the server has not seen them, none is left.
         said.hear(Some(0), (1, &marks[3]), 3, at(10), at(0));
         assert_eq!(said.closed_until(&one), Some(at(10)));
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn windows_are_told_apart_by_their_ends() {
-        let mut said = Allowances::default();
+        let mut said = RemainingByUnit::default();
         let mark = said.take(one, 1);
         said.hear(Some(0), (1, &mark), 0, at(10), at(0));
         said.hear(Some(0), (1, &mark), 5, at(3_600), at(0));
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_unit_that_nobody_counts_closes_it_when_nothing_is_left() {
-        let mut said = Allowances::default();
+        let mut said = RemainingByUnit::default();
         let mark = said.take(one, 1);
         said.hear(None, (1, &mark), 0, at(10), at(0));
         assert_eq!(said.closed_until(&one), Some(at(10)));

@@ -4,32 +4,32 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::allowance::Mark;
-use super::kind::Hold;
+use super::allowance::AnsweredMark;
+use super::kind::Reservation;
 
 /// What one attempt asks for: units of each kind, and whose limits they count against.
 ///
 /// A number is so many requests, and nothing else: `gate.permit(1)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ask {
+pub struct Cost {
     /// By the policy's units; requests come first.
     pub(super) units: SmallVec<[u64; 2]>,
     /// By the policy's scopes: the key that the attempt has in each.
-    pub(super) keys: Keys,
+    pub(super) keys: ScopeKeys,
 }
 
 /// Whose limits an attempt counts against, one key for each scope.
-pub(super) type Keys = SmallVec<[Arc<str>; 1]>;
+pub(super) type ScopeKeys = SmallVec<[Arc<str>; 1]>;
 
-impl Ask {
+impl Cost {
     /// Asks for so many units of each kind, requests first, against the limits
     /// of these keys, one for each scope.
     #[must_use]
     pub fn new(
         units: impl IntoIterator<Item = u64>,
         keys: impl IntoIterator<Item = Arc<str>>,
-    ) -> Ask {
-        Ask {
+    ) -> Cost {
+        Cost {
             units: units.into_iter().collect(),
             keys: keys.into_iter().collect(),
         }
@@ -53,35 +53,35 @@ impl Ask {
     }
 }
 
-impl From<u64> for Ask {
-    fn from(requests: u64) -> Ask {
-        Ask {
+impl From<u64> for Cost {
+    fn from(requests: u64) -> Cost {
+        Cost {
             units: smallvec![requests],
-            keys: Keys::new(),
+            keys: ScopeKeys::new(),
         }
     }
 }
 
 /// What an attempt has taken from each limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Taken {
-    pub(super) holds: SmallVec<[Hold; 2]>,
+pub struct Acquired {
+    pub(super) holds: SmallVec<[Reservation; 2]>,
     /// Which key of the pool it uses, if there is a pool.
     pub(super) key: Option<usize>,
     /// What was known when it was taken.
-    pub(super) standing: Standing,
+    pub(super) standing: Snapshot,
 }
 
 /// What a group knew when an attempt was taken from it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Standing {
+pub(super) struct Snapshot {
     /// What had been answered by then.
-    pub mark: Mark,
+    pub mark: AnsweredMark,
     /// Which beginning after a pause it belongs to.
     pub era: u64,
 }
 
-impl Taken {
+impl Acquired {
     /// Which key of the pool it uses, if there is a pool.
     #[must_use]
     pub fn key(&self) -> Option<usize> {

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::guard::Guard;
-use super::kind::{Hold, Kind, Said, When};
+use super::kind::{Availability, Limiter, Reservation, TimedLimitInfo};
 use super::sliding::Sliding;
 use super::time::Time;
 use super::window::Window;
@@ -71,31 +71,31 @@ impl Auto {
     }
 }
 
-impl Kind for Auto {
-    fn earliest(&mut self, now: Time, units: u64) -> When {
+impl Limiter for Auto {
+    fn earliest(&mut self, now: Time, units: u64) -> Availability {
         let when = self.window.earliest(now, units);
-        self.binds |= when != When::Now;
+        self.binds |= when != Availability::Now;
         when
     }
 
-    fn take(&mut self, now: Time, units: u64) -> Hold {
+    fn take(&mut self, now: Time, units: u64) -> Reservation {
         self.window.take(now, units)
     }
 
-    fn sent(&mut self, now: Time, hold: &mut Hold) {
+    fn sent(&mut self, now: Time, hold: &mut Reservation) {
         self.window.sent(now, hold);
     }
 
-    fn acked(&mut self, now: Time, hold: &mut Hold) {
+    fn acked(&mut self, now: Time, hold: &mut Reservation) {
         self.window.acked(now, hold);
     }
 
-    fn answered(&mut self, now: Time, hold: &mut Hold) {
+    fn answered(&mut self, now: Time, hold: &mut Reservation) {
         self.window.answered(now, hold);
         self.raise(now);
     }
 
-    fn refused(&mut self, now: Time, hold: &mut Hold, explained: bool) {
+    fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
         self.window.refused(now, hold, explained);
         if !explained {
             self.top = self.units.saturating_sub(1).max(1);
@@ -107,23 +107,23 @@ impl Kind for Auto {
         self.window.allow(self.units);
     }
 
-    fn lost(&mut self, now: Time, hold: &mut Hold) {
+    fn lost(&mut self, now: Time, hold: &mut Reservation) {
         self.window.lost(now, hold);
     }
 
-    fn returned(&mut self, now: Time, hold: &mut Hold) {
+    fn returned(&mut self, now: Time, hold: &mut Reservation) {
         self.window.returned(now, hold);
     }
 
-    fn settle(&mut self, now: Time, hold: &mut Hold, units: u64) {
+    fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
         self.window.settle(now, hold, units);
     }
 
-    fn learn(&mut self, now: Time, said: Said) {
+    fn learn(&mut self, now: Time, said: TimedLimitInfo) {
         self.window.learn(now, said);
     }
 
-    fn agrees(&mut self, now: Time, said: Said) -> bool {
+    fn agrees(&mut self, now: Time, said: TimedLimitInfo) -> bool {
         self.window.agrees(now, said)
     }
 
@@ -177,9 +177,9 @@ mod tests {
     }
 
     /// Sends all that may be sent now.
-    fn burst(auto: &mut Auto, now: Time) -> Vec<Hold> {
+    fn burst(auto: &mut Auto, now: Time) -> Vec<Reservation> {
         let mut holds = Vec::new();
-        while auto.earliest(now, 1) == When::Now {
+        while auto.earliest(now, 1) == Availability::Now {
             holds.push(auto.take(now, 1));
         }
         holds

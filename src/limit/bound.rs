@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::guard::Guard;
-use super::part::{Part, Pattern, Where};
+use super::part::{LimitScope, RatePattern, Rule};
 use super::policy::Policy;
 use super::time::Time;
 
 /// What a job asks of its limits, all in all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Demand {
+pub struct Workload {
     /// By unit, requests first.
     pub units: Vec<u64>,
     /// The same for the busiest key of each scope, where that is known.
@@ -18,32 +18,32 @@ pub struct Demand {
 
 /// The least time for a job, and why.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Bound {
+pub struct Estimate {
     /// No run that keeps the limits is shorter.
     pub time: Duration,
     /// The limit that alone would make it the longest.
     pub binds: String,
 }
 
-impl Demand {
+impl Workload {
     /// So many requests, and nothing else.
     #[must_use]
-    pub fn requests(requests: u64) -> Demand {
-        Demand {
+    pub fn requests(requests: u64) -> Workload {
+        Workload {
             units: vec![requests],
             busiest: Vec::new(),
         }
     }
 }
 
-impl Demand {
+impl Workload {
     /// The part of it that so many of its requests ask.
     #[must_use]
-    pub fn share(&self, requests: u64) -> Demand {
+    pub fn share(&self, requests: u64) -> Workload {
         let all = self.units.first().copied().unwrap_or_default().max(1);
         let part = |units: &u64| (*units as f64 / all as f64 * requests as f64).floor() as u64;
         let parts = |units: &Vec<u64>| units.iter().map(part).collect();
-        Demand {
+        Workload {
             units: parts(&self.units),
             busiest: self
                 .busiest
@@ -59,44 +59,52 @@ impl Policy {
     /// guards, from `start` on, when each answer takes `latency`; none without a
     /// limit that binds anything.
     #[must_use]
-    pub fn bound(&self, demand: &Demand, latency: Duration, start: Time) -> Option<Bound> {
-        let mut loads: Vec<Load> = self
+    pub fn bound(&self, demand: &Workload, latency: Duration, start: Time) -> Option<Estimate> {
+        let mut loads: Vec<LimitLoad> = self
             .parts()
             .iter()
             .filter_map(|part| self.load(part, demand, latency, start))
             .collect();
-        let alone = |load: &Load| load.alone(load.units);
+        let alone = |load: &LimitLoad| load.alone(load.units);
         let binds = loads.iter().max_by(|a, b| alone(a).total_cmp(&alone(b)))?;
         let binds = binds.name.clone();
         loads.sort_by(|a, b| b.cycle.total_cmp(&a.cycle));
         let requests = demand.units.first().copied().unwrap_or_default();
         let seconds = together(&loads, requests as f64, requests as f64);
-        Some(Bound {
+        Some(Estimate {
             time: Duration::try_from_secs_f64(seconds + latency.as_secs_f64()).ok()?,
             binds,
         })
     }
 
-    fn load(&self, part: &Part, demand: &Demand, latency: Duration, start: Time) -> Option<Load> {
+    fn load(
+        &self,
+        part: &Rule,
+        demand: &Workload,
+        latency: Duration,
+        start: Time,
+    ) -> Option<LimitLoad> {
         let units = match part.place {
-            Where::Run => demand.units.get(part.unit).copied()? as f64,
-            Where::Pool => demand.units.get(part.unit).copied()? as f64 / self.keys().len() as f64,
-            Where::Scope(scope) => {
+            LimitScope::Run => demand.units.get(part.unit).copied()? as f64,
+            LimitScope::Pool => {
+                demand.units.get(part.unit).copied()? as f64 / self.keys().len() as f64
+            }
+            LimitScope::Scope(scope) => {
                 let busiest = demand.busiest.get(scope)?.as_ref()?;
                 busiest.get(part.unit).copied()? as f64
             }
         };
         let latency = latency.as_secs_f64();
         let (amount, cycle, paced) = match part.pattern()? {
-            Pattern::Windows { amount, period } => {
+            RatePattern::Windows { amount, period } => {
                 let waits = match part.guard() {
                     Guard::Strict => latency,
                     Guard::Acked | Guard::Sent => 0.0,
                 };
                 (amount as f64, period.as_secs_f64() + waits, false)
             }
-            Pattern::Edges { amount, period } => (amount as f64, period.as_secs_f64(), false),
-            Pattern::Paced { burst, per_second } => {
+            RatePattern::Edges { amount, period } => (amount as f64, period.as_secs_f64(), false),
+            RatePattern::Paced { burst, per_second } => {
                 // No more than the burst is in flight.
                 let per_second = match part.guard() {
                     Guard::Strict => per_second.min(burst as f64 / latency),
@@ -104,9 +112,9 @@ impl Policy {
                 };
                 (burst as f64, 1.0 / per_second, true)
             }
-            Pattern::AtOnce { amount } => (amount as f64, latency, false),
+            RatePattern::AtOnce { amount } => (amount as f64, latency, false),
         };
-        Some(Load {
+        Some(LimitLoad {
             name: part.name.clone(),
             units,
             amount,
@@ -120,7 +128,7 @@ impl Policy {
 }
 
 /// What one limit has to carry.
-struct Load {
+struct LimitLoad {
     name: String,
     units: f64,
     /// In one cycle, or at once.
@@ -132,7 +140,7 @@ struct Load {
     paced: bool,
 }
 
-impl Load {
+impl LimitLoad {
     /// From the first sending to the last, under this limit alone.
     fn alone(&self, units: f64) -> f64 {
         match self.paced {
@@ -156,7 +164,7 @@ impl Load {
 /// The time for `left` of `all` requests under all of these, the longest windows
 /// first: full windows of the first, then what is left under the others; or the
 /// others alone, where the first never binds.
-fn together(loads: &[Load], all: f64, left: f64) -> f64 {
+fn together(loads: &[LimitLoad], all: f64, left: f64) -> f64 {
     let Some((first, others)) = loads.split_first() else {
         return 0.0;
     };
@@ -178,7 +186,7 @@ mod tests {
     use super::super::settings::Settings;
     use super::*;
 
-    fn bound(rates: &[&str], guard: Guard, rows: u64, millis: u64) -> Option<Bound> {
+    fn bound(rates: &[&str], guard: Guard, rows: u64, millis: u64) -> Option<Estimate> {
         let settings = Settings {
             rate: rates.iter().map(|rate| rate.parse().unwrap()).collect(),
             guard,
@@ -186,7 +194,7 @@ mod tests {
         };
         let policy = Policy::new(&settings, Duration::ZERO).unwrap();
         policy.bound(
-            &Demand::requests(rows),
+            &Workload::requests(rows),
             Duration::from_millis(millis),
             Time::ZERO,
         )
@@ -225,8 +233,8 @@ mod tests {
         }))
         .unwrap();
         let policy = Policy::new(&settings, Duration::ZERO).unwrap();
-        let mut demand = Demand::requests(40);
-        let time = |demand: &Demand| {
+        let mut demand = Workload::requests(40);
+        let time = |demand: &Workload| {
             policy
                 .bound(demand, Duration::ZERO, Time::ZERO)
                 .unwrap()

@@ -26,8 +26,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::guard::Guard;
-use super::kind::{Hold, Kind, Place, Said, When};
-use super::patience::Patience;
+use super::kind::{Availability, Limiter, Reservation, TimedLimitInfo, UnitsState};
+use super::patience::RelearnBackoff;
 use super::time::Time;
 
 /// A bucket of tokens.
@@ -40,7 +40,7 @@ pub struct Bucket {
     declared: (Duration, u64),
     /// By so many eighths of the declared time it leaks slower.
     slower: u64,
-    patience: Patience,
+    patience: RelearnBackoff,
     guard: Guard,
     linger: Duration,
     margin: Duration,
@@ -74,7 +74,7 @@ impl Bucket {
             per_unit,
             declared: (per_unit, burst),
             slower: 0,
-            patience: Patience::new(period),
+            patience: RelearnBackoff::new(period),
             guard,
             linger,
             margin: SMALLEST_MARGIN,
@@ -133,11 +133,11 @@ impl Bucket {
         self.empty = self.empty.before(early);
     }
 
-    fn arrived(&mut self, time: Time, hold: &mut Hold) {
+    fn arrived(&mut self, time: Time, hold: &mut Reservation) {
         if hold.is_in_flight() {
             self.in_flight -= hold.units;
             self.pour(time, hold.units);
-            hold.place = Place::Until(self.empty);
+            hold.place = UnitsState::Until(self.empty);
         }
     }
 
@@ -154,22 +154,22 @@ impl Bucket {
     }
 
     /// When there is room for so many.
-    fn room_for(&self, now: Time, units: u64) -> When {
+    fn room_for(&self, now: Time, units: u64) -> Availability {
         let room = self.room();
         if units > room {
-            return When::Never;
+            return Availability::Never;
         }
         match room.checked_sub(self.in_flight + units) {
             None => match self.late.first_key_value() {
                 // An answer may come sooner, and then this is looked at again.
-                Some((&time, _)) => When::At(time),
-                None => When::AfterAnAnswer,
+                Some((&time, _)) => Availability::At(time),
+                None => Availability::AfterAnAnswer,
             },
             Some(level) => {
                 let left = self.empty.since(now);
                 match left.checked_sub(self.leaks_in(level)) {
-                    None | Some(Duration::ZERO) => When::Now,
-                    Some(wait) => When::At(now.after(wait)),
+                    None | Some(Duration::ZERO) => Availability::Now,
+                    Some(wait) => Availability::At(now.after(wait)),
                 }
             }
         }
@@ -187,24 +187,24 @@ fn nanos(nanos: u128) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-impl Kind for Bucket {
-    fn earliest(&mut self, now: Time, units: u64) -> When {
+impl Limiter for Bucket {
+    fn earliest(&mut self, now: Time, units: u64) -> Availability {
         self.catch_up(now);
         let when = self.room_for(now, units);
-        if when != When::Now {
+        if when != Availability::Now {
             self.patience.bind();
         }
         when
     }
 
-    fn take(&mut self, now: Time, units: u64) -> Hold {
+    fn take(&mut self, now: Time, units: u64) -> Reservation {
         self.catch_up(now);
         self.in_flight += units;
         self.most = self.most.max(self.in_flight + self.level(now));
-        Hold::new(units)
+        Reservation::new(units)
     }
 
-    fn sent(&mut self, now: Time, hold: &mut Hold) {
+    fn sent(&mut self, now: Time, hold: &mut Reservation) {
         if self.guard == Guard::Sent {
             // A bucket too small to be made smaller takes one after the other.
             let alone = self.burst <= self.unsure();
@@ -213,13 +213,13 @@ impl Kind for Bucket {
         }
     }
 
-    fn acked(&mut self, now: Time, hold: &mut Hold) {
+    fn acked(&mut self, now: Time, hold: &mut Reservation) {
         if self.guard == Guard::Acked {
             self.arrived(now, hold);
         }
     }
 
-    fn answered(&mut self, now: Time, hold: &mut Hold) {
+    fn answered(&mut self, now: Time, hold: &mut Reservation) {
         self.arrived(now, hold);
         let less = self.patience.ease(now, self.slower);
         if less > 0 {
@@ -227,7 +227,7 @@ impl Kind for Bucket {
         }
     }
 
-    fn refused(&mut self, now: Time, hold: &mut Hold, explained: bool) {
+    fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
         self.arrived(now, hold);
         if !explained {
             let longest = self.leaks_in(self.burst.max(1));
@@ -249,7 +249,7 @@ impl Kind for Bucket {
         (self.burst != self.declared.1).then_some(self.burst)
     }
 
-    fn lost(&mut self, now: Time, hold: &mut Hold) {
+    fn lost(&mut self, now: Time, hold: &mut Reservation) {
         let acked = self.guard == Guard::Acked && !hold.is_in_flight();
         if acked {
             return;
@@ -259,32 +259,32 @@ impl Kind for Bucket {
         let latest = now.after(self.linger).round_up(grain);
         self.in_flight += hold.units;
         *self.late.entry(latest).or_default() += hold.units;
-        hold.place = Place::Until(latest);
+        hold.place = UnitsState::Until(latest);
     }
 
-    fn returned(&mut self, _now: Time, hold: &mut Hold) {
+    fn returned(&mut self, _now: Time, hold: &mut Reservation) {
         match hold.place {
-            Place::InFlight => self.in_flight -= hold.units,
-            Place::Until(_) => self.give_back(hold.units),
-            Place::Free => {}
+            UnitsState::InFlight => self.in_flight -= hold.units,
+            UnitsState::Until(_) => self.give_back(hold.units),
+            UnitsState::Free => {}
         }
-        hold.place = Place::Free;
+        hold.place = UnitsState::Free;
     }
 
-    fn settle(&mut self, now: Time, hold: &mut Hold, units: u64) {
+    fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
         let (before, place) = (hold.units, hold.place);
         hold.units = units;
         match place {
-            Place::InFlight => self.in_flight = self.in_flight - before + units,
-            Place::Until(_) if units > before => {
+            UnitsState::InFlight => self.in_flight = self.in_flight - before + units,
+            UnitsState::Until(_) if units > before => {
                 self.empty = self.empty.max(now).after(self.leaks_in(units - before));
             }
-            Place::Until(_) => self.give_back(before - units),
-            Place::Free => {}
+            UnitsState::Until(_) => self.give_back(before - units),
+            UnitsState::Free => {}
         }
     }
 
-    fn learn(&mut self, now: Time, said: Said) {
+    fn learn(&mut self, now: Time, said: TimedLimitInfo) {
         if let Some(remaining) = said.remaining {
             let gone = self.burst.saturating_sub(remaining);
             let poured = gone.saturating_sub(self.in_flight);
@@ -338,9 +338,9 @@ mod tests {
         }
         assert_eq!(
             bucket.earliest(at(900), 10),
-            When::At(at(900).after(bucket.leaks_in(10)))
+            Availability::At(at(900).after(bucket.leaks_in(10)))
         );
-        assert!(bucket.earliest(at(1_200), 1) == When::Now);
+        assert!(bucket.earliest(at(1_200), 1) == Availability::Now);
     }
 
     /// One token comes back each 100.05 ms.
@@ -349,22 +349,22 @@ mod tests {
         Bucket::new(burst, rate, Duration::ZERO, guard, Duration::from_secs(30))
     }
 
-    fn micros(micros: u64) -> When {
-        When::At(Time::from_nanos(micros * 1_000))
+    fn micros(micros: u64) -> Availability {
+        Availability::At(Time::from_nanos(micros * 1_000))
     }
 
     #[test]
     fn a_burst_then_one_at_a_time() {
         let mut bucket = bucket(3, Guard::Strict);
         let mut holds = [0; 3].map(|_| bucket.take(at(0), 1));
-        assert_eq!(bucket.earliest(at(0), 1), When::AfterAnAnswer);
+        assert_eq!(bucket.earliest(at(0), 1), Availability::AfterAnAnswer);
         holds
             .iter_mut()
             .for_each(|hold| bucket.answered(at(40), hold));
         // Two of the three must stay in.
         assert_eq!(bucket.earliest(at(40), 1), micros(140_050));
         assert_eq!(bucket.earliest(at(40), 2), micros(240_100));
-        assert_eq!(bucket.earliest(at(40), 4), When::Never);
+        assert_eq!(bucket.earliest(at(40), 4), Availability::Never);
         assert!(!bucket.is_idle(at(340)));
         assert!(bucket.is_idle(at(341)));
         assert_eq!(bucket.most(), 3);
@@ -412,7 +412,7 @@ mod tests {
         let _slow = bucket.take(at(0), 1);
         for i in 0..50 {
             let now = at(i * 101);
-            assert_eq!(bucket.earliest(now, 1), When::Now, "{i}");
+            assert_eq!(bucket.earliest(now, 1), Availability::Now, "{i}");
             let mut hold = bucket.take(now, 1);
             bucket.answered(now, &mut hold);
         }
@@ -423,13 +423,13 @@ mod tests {
         let mut bucket = bucket(1, Guard::Strict);
         let mut hold = bucket.take(at(0), 1);
         bucket.lost(at(100), &mut hold);
-        let When::At(time) = bucket.earliest(at(200), 1) else {
+        let Availability::At(time) = bucket.earliest(at(200), 1) else {
             panic!("it has a time");
         };
         assert!(time >= at(30_100) && time <= at(30_200), "{time:?}");
         assert_eq!(
             bucket.earliest(time, 1),
-            When::At(time.after(Duration::from_micros(100_050)))
+            Availability::At(time.after(Duration::from_micros(100_050)))
         );
     }
 
@@ -453,7 +453,7 @@ mod tests {
         let mut hold = bucket.take(at(0), 10);
         bucket.answered(at(0), &mut hold);
         bucket.settle(at(0), &mut hold, 2);
-        assert_eq!(bucket.earliest(at(0), 8), When::Now);
+        assert_eq!(bucket.earliest(at(0), 8), Availability::Now);
         bucket.settle(at(0), &mut hold, 20);
         assert_eq!(bucket.earliest(at(0), 1), micros(1_100_550));
     }

@@ -3,7 +3,7 @@
 //! **Guarantee.** No more than N units are sent in this run. What may have
 //! arrived counts; what was certainly not sent is given back.
 
-use super::kind::{Hold, Kind, Place, When};
+use super::kind::{Availability, Limiter, Reservation, UnitsState};
 use super::time::Time;
 
 /// At most so many in all.
@@ -26,45 +26,45 @@ impl Budget {
         }
     }
 
-    fn spend(&mut self, hold: &mut Hold) {
+    fn spend(&mut self, hold: &mut Reservation) {
         if hold.is_in_flight() {
             self.open -= hold.units;
             self.spent += hold.units;
-            hold.place = Place::Free;
+            hold.place = UnitsState::Free;
         }
     }
 }
 
-impl Kind for Budget {
-    fn earliest(&mut self, _now: Time, units: u64) -> When {
+impl Limiter for Budget {
+    fn earliest(&mut self, _now: Time, units: u64) -> Availability {
         match (self.spent + units, self.spent + self.open + units) {
-            (spent, _) if spent > self.units => When::Never,
-            (_, all) if all > self.units => When::AfterAnAnswer,
-            _ => When::Now,
+            (spent, _) if spent > self.units => Availability::Never,
+            (_, all) if all > self.units => Availability::AfterAnAnswer,
+            _ => Availability::Now,
         }
     }
 
-    fn take(&mut self, _now: Time, units: u64) -> Hold {
+    fn take(&mut self, _now: Time, units: u64) -> Reservation {
         self.open += units;
-        Hold::new(units)
+        Reservation::new(units)
     }
 
-    fn answered(&mut self, _now: Time, hold: &mut Hold) {
+    fn answered(&mut self, _now: Time, hold: &mut Reservation) {
         self.spend(hold);
     }
 
-    fn lost(&mut self, _now: Time, hold: &mut Hold) {
+    fn lost(&mut self, _now: Time, hold: &mut Reservation) {
         self.spend(hold);
     }
 
-    fn returned(&mut self, _now: Time, hold: &mut Hold) {
+    fn returned(&mut self, _now: Time, hold: &mut Reservation) {
         if hold.is_in_flight() {
             self.open -= hold.units;
-            hold.place = Place::Free;
+            hold.place = UnitsState::Free;
         }
     }
 
-    fn settle(&mut self, _now: Time, hold: &mut Hold, units: u64) {
+    fn settle(&mut self, _now: Time, hold: &mut Reservation, units: u64) {
         self.spend(hold);
         self.spent = (self.spent + units).saturating_sub(hold.units);
         hold.units = units;
@@ -93,15 +93,15 @@ mod tests {
         let mut budget = Budget::new(2);
         let mut first = budget.take(now, 1);
         let mut second = budget.take(now, 1);
-        assert_eq!(budget.earliest(now, 1), When::AfterAnAnswer);
+        assert_eq!(budget.earliest(now, 1), Availability::AfterAnAnswer);
         budget.returned(now, &mut second);
-        assert_eq!(budget.earliest(now, 1), When::Now);
+        assert_eq!(budget.earliest(now, 1), Availability::Now);
         budget.answered(now, &mut first);
         let mut third = budget.take(now, 1);
         budget.lost(now, &mut third);
-        assert_eq!(budget.earliest(now, 1), When::Never);
+        assert_eq!(budget.earliest(now, 1), Availability::Never);
         budget.settle(now, &mut third, 0);
-        assert_eq!(budget.earliest(now, 1), When::Now);
+        assert_eq!(budget.earliest(now, 1), Availability::Now);
         assert_eq!(budget.most(), 1);
     }
 }

@@ -7,8 +7,8 @@
 
 use smallvec::smallvec;
 
-use super::allowance::Mark;
-use super::ask::{Ask, Standing, Taken};
+use super::allowance::AnsweredMark;
+use super::ask::{Acquired, Cost, Snapshot};
 use super::sync::{AtomicU64, Ordering};
 
 /// Set in both counters once it is over.
@@ -16,23 +16,23 @@ const OVER: u64 = 1 << 63;
 
 /// Counts permits while nothing limits them.
 #[derive(Debug)]
-pub(super) struct Calm {
+pub(super) struct Unlimited {
     taken: AtomicU64,
     ended: AtomicU64,
 }
 
 /// How many permits were taken and are over when it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Counted {
+pub(super) struct UnlimitedCount {
     pub taken: u64,
     pub ended: u64,
 }
 
-impl Calm {
+impl Unlimited {
     /// Only where there are no limits.
-    pub fn new(unlimited: bool) -> Calm {
+    pub fn new(unlimited: bool) -> Unlimited {
         let start = if unlimited { 0 } else { OVER };
-        Calm {
+        Unlimited {
             taken: AtomicU64::new(start),
             ended: AtomicU64::new(start),
         }
@@ -44,7 +44,7 @@ impl Calm {
     }
 
     /// One request is taken, if it lasts.
-    pub fn take(&self, ask: &Ask) -> Option<Taken> {
+    pub fn take(&self, ask: &Cost) -> Option<Acquired> {
         if !self.lasts() || ask.has_costs() {
             return None;
         }
@@ -54,13 +54,13 @@ impl Calm {
         if self.taken.fetch_add(1, Ordering::SeqCst) & OVER != 0 {
             return None;
         }
-        let standing = Standing {
-            mark: Mark::of(smallvec![ended]),
+        let standing = Snapshot {
+            mark: AnsweredMark::of(smallvec![ended]),
             era: 0,
         };
-        Some(Taken {
+        Some(Acquired {
             standing,
-            ..Taken::default()
+            ..Acquired::default()
         })
     }
 
@@ -70,10 +70,10 @@ impl Calm {
     }
 
     /// From now on the limits count. To be told under their lock.
-    pub fn end_all(&self) -> Option<Counted> {
+    pub fn end_all(&self) -> Option<UnlimitedCount> {
         let taken = self.taken.fetch_or(OVER, Ordering::SeqCst);
         let ended = self.ended.fetch_or(OVER, Ordering::SeqCst);
-        (taken & OVER == 0).then_some(Counted { taken, ended })
+        (taken & OVER == 0).then_some(UnlimitedCount { taken, ended })
     }
 }
 
@@ -84,17 +84,17 @@ mod tests {
 
     #[test]
     fn what_was_taken_and_ended_until_it_is_over_is_counted_and_nothing_later() {
-        let calm = Calm::new(true);
-        let one = Ask::from(1);
+        let calm = Unlimited::new(true);
+        let one = Cost::from(1);
         let marks: Vec<_> = (0..3).map(|_| calm.take(&one).unwrap().standing).collect();
         assert!(calm.end());
         assert!(calm.take(&one).unwrap().standing > marks[2]);
         assert_eq!(
-            calm.take(&Ask::from(2)),
+            calm.take(&Cost::from(2)),
             None,
             "costs are the limits' matter"
         );
-        assert_eq!(calm.end_all(), Some(Counted { taken: 4, ended: 1 }));
+        assert_eq!(calm.end_all(), Some(UnlimitedCount { taken: 4, ended: 1 }));
         assert_eq!(calm.take(&one), None);
         assert!(!calm.end() && !calm.lasts());
         assert_eq!(calm.end_all(), None);
@@ -102,8 +102,8 @@ mod tests {
 
     #[test]
     fn limits_end_it_before_it_begins() {
-        let calm = Calm::new(false);
+        let calm = Unlimited::new(false);
         assert!(!calm.lasts() && !calm.end());
-        assert_eq!((calm.take(&Ask::from(1)), calm.end_all()), (None, None));
+        assert_eq!((calm.take(&Cost::from(1)), calm.end_all()), (None, None));
     }
 }

@@ -12,7 +12,7 @@ use super::time::Time;
 
 /// The worst case over all windows of one length.
 #[derive(Debug)]
-pub struct Certificate {
+pub struct WorstCase {
     period: Duration,
     grain: Duration,
     /// Units whose arrival has no end yet.
@@ -32,11 +32,11 @@ const EXACT: usize = 1_024;
 const GRAINS: u32 = 2_048;
 const LATE_GRAINS: u32 = 1_024;
 
-impl Certificate {
+impl WorstCase {
     /// For windows of this length.
     #[must_use]
-    pub fn new(period: Duration) -> Certificate {
-        Certificate {
+    pub fn new(period: Duration) -> WorstCase {
+        WorstCase {
             period,
             grain: period / GRAINS,
             open: 0,
@@ -172,7 +172,7 @@ mod tests {
                 .flat_map(|&(from, to)| [(from, true), (to, false)])
                 .collect();
             events.sort_by_key(|&(time, begins)| (time, !begins));
-            let mut certificate = Certificate::new(Duration::from_millis(period));
+            let mut certificate = WorstCase::new(Duration::from_millis(period));
             for (time, begins) in events {
                 match begins {
                     true => certificate.taken(at(time), 1),
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_has_cost_less_or_more_counts_so_from_then_on() {
-        let mut certificate = Certificate::new(Duration::from_secs(1));
+        let mut certificate = WorstCase::new(Duration::from_secs(1));
         certificate.taken(at(0), 10);
         certificate.arrived(at(100), 10);
         certificate.settled(at(100), at(100), (10, 4));
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_was_not_sent_does_not_count_any_longer() {
-        let mut certificate = Certificate::new(Duration::from_secs(1));
+        let mut certificate = WorstCase::new(Duration::from_secs(1));
         certificate.taken(at(0), 3);
         certificate.returned(3);
         certificate.taken(at(0), 1);

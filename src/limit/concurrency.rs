@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::kind::{Hold, Kind, When};
+use super::kind::{Availability, Limiter, Reservation};
 use super::slots::Slots;
 use super::time::Time;
 
@@ -29,32 +29,32 @@ impl Concurrency {
     }
 }
 
-impl Kind for Concurrency {
-    fn earliest(&mut self, now: Time, units: u64) -> When {
+impl Limiter for Concurrency {
+    fn earliest(&mut self, now: Time, units: u64) -> Availability {
         self.slots.earliest(now, units)
     }
 
-    fn take(&mut self, now: Time, units: u64) -> Hold {
+    fn take(&mut self, now: Time, units: u64) -> Reservation {
         self.slots.take(now, units)
     }
 
-    fn answered(&mut self, _now: Time, _hold: &mut Hold) {}
+    fn answered(&mut self, _now: Time, _hold: &mut Reservation) {}
 
-    fn lost(&mut self, now: Time, hold: &mut Hold) {
+    fn lost(&mut self, now: Time, hold: &mut Reservation) {
         self.slots.count_until(now.after(self.linger), hold);
     }
 
-    fn returned(&mut self, _now: Time, hold: &mut Hold) {
+    fn returned(&mut self, _now: Time, hold: &mut Reservation) {
         self.slots.give_back(hold);
     }
 
-    fn finished(&mut self, _now: Time, hold: &mut Hold) {
+    fn finished(&mut self, _now: Time, hold: &mut Reservation) {
         if hold.is_in_flight() {
             self.slots.give_back(hold);
         }
     }
 
-    fn settle(&mut self, _now: Time, _hold: &mut Hold, _units: u64) {}
+    fn settle(&mut self, _now: Time, _hold: &mut Reservation, _units: u64) {}
 
     fn is_idle(&mut self, now: Time) -> bool {
         self.slots.is_idle(now)
@@ -83,12 +83,12 @@ mod tests {
         let mut cap = Concurrency::new(1, Duration::from_secs(30));
         let mut hold = cap.take(at(0), 1);
         cap.answered(at(10), &mut hold);
-        assert_eq!(cap.earliest(at(10), 1), When::AfterAnAnswer);
+        assert_eq!(cap.earliest(at(10), 1), Availability::AfterAnAnswer);
         cap.finished(at(20), &mut hold);
-        assert_eq!(cap.earliest(at(20), 1), When::Now);
+        assert_eq!(cap.earliest(at(20), 1), Availability::Now);
         let mut hold = cap.take(at(20), 1);
         cap.lost(at(50), &mut hold);
         cap.finished(at(50), &mut hold);
-        assert_eq!(cap.earliest(at(60), 1), When::At(at(30_050)));
+        assert_eq!(cap.earliest(at(60), 1), Availability::At(at(30_050)));
     }
 }

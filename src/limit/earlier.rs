@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::ask::Ask;
-use super::kind::When;
-use super::limits::Limits;
+use super::ask::Cost;
+use super::kind::Availability;
+use super::limits::LimitSet;
 use super::policy::{Policy, Uncounted};
 use super::time::Time;
-use crate::causes::Held;
+use crate::causes::BlockedTime;
 
 impl Policy {
     /// How long the first request of a run waits that begins at `now`, and for which
@@ -23,17 +23,18 @@ impl Policy {
         now: Time,
         zero: Timestamp,
         sent: impl IntoIterator<Item = (Duration, u64, bool)>,
-    ) -> Option<Held> {
+    ) -> Option<BlockedTime> {
         let parts = self.parts().iter().filter(|part| part.quota().is_none());
         let (scopes, keys) = (self.scopes().len(), self.keys().len());
-        let mut limits = Limits::new(parts.cloned().collect(), scopes, keys, Uncounted::default());
+        let mut limits =
+            LimitSet::new(parts.cloned().collect(), scopes, keys, Uncounted::default());
         limits.heed_calendar(zero);
         for (ago, requests, lost) in sent {
             (0..requests).for_each(|_| limits.remember(now.before(ago), lost));
         }
-        let blocked = limits.take(now, &Ask::from(1)).err()?;
+        let blocked = limits.take(now, &Cost::from(1)).err()?;
         match blocked.when {
-            When::At(time) => Some(limits.told(blocked.by, time.since(now))),
+            Availability::At(time) => Some(limits.told(blocked.by, time.since(now))),
             _ => None,
         }
     }

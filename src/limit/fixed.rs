@@ -22,35 +22,35 @@ use jiff::tz::TimeZone;
 
 use super::calendar::Calendar;
 use super::time::Time;
-use super::window::Span;
+use super::window::WindowKind;
 
 /// Where windows begin and end.
 #[derive(Debug, Clone)]
 pub struct Fixed {
-    edges: Edges,
+    edges: WindowEdges,
     calendar: Calendar,
     skew: Duration,
 }
 
 /// Where the windows of one limit touch.
 #[derive(Debug, Clone)]
-pub enum Edges {
+pub enum WindowEdges {
     /// At multiples of this, counted from 1970-01-01 00:00 UTC.
     Clock(Duration),
     /// At midnight there.
     Midnight(TimeZone),
 }
 
-impl Edges {
+impl WindowEdges {
     /// The first edge after a moment, if the calendar doesn't end before.
     fn next(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
-            Edges::Clock(period) => {
+            WindowEdges::Clock(period) => {
                 let period = i128::try_from(period.as_nanos()).ok()?.max(1);
                 let next = (now.as_nanosecond().div_euclid(period) + 1) * period;
                 Timestamp::from_nanosecond(next).ok()
             }
-            Edges::Midnight(zone) => {
+            WindowEdges::Midnight(zone) => {
                 let tomorrow = now.to_zoned(zone.clone()).tomorrow().ok()?;
                 Some(tomorrow.start_of_day().ok()?.timestamp())
             }
@@ -61,7 +61,7 @@ impl Edges {
 impl Fixed {
     /// Windows with these edges.
     #[must_use]
-    pub fn new(edges: Edges, calendar: Calendar, skew: Duration) -> Fixed {
+    pub fn new(edges: WindowEdges, calendar: Calendar, skew: Duration) -> Fixed {
         Fixed {
             edges,
             calendar,
@@ -81,7 +81,7 @@ impl Fixed {
     }
 }
 
-impl Span for Fixed {
+impl WindowKind for Fixed {
     const COINCIDE: bool = true;
 
     fn end(&self, arrived: Time) -> Time {
@@ -102,7 +102,7 @@ impl Span for Fixed {
 #[cfg(test)]
 mod tests {
     use super::super::guard::Guard;
-    use super::super::kind::{Kind, When};
+    use super::super::kind::{Availability, Limiter};
     use super::super::window::Window;
     use super::*;
 
@@ -115,20 +115,24 @@ mod tests {
     #[test]
     fn all_is_free_at_each_edge_but_what_is_in_flight() {
         let zero = Timestamp::from_second(1_000_005).unwrap();
-        let span = Fixed::new(Edges::Clock(10 * SECOND), Calendar::new(zero), SECOND / 10);
+        let span = Fixed::new(
+            WindowEdges::Clock(10 * SECOND),
+            Calendar::new(zero),
+            SECOND / 10,
+        );
         let mut window = Window::new(2, 10 * SECOND, span, Guard::Strict, 30 * SECOND);
         let mut first = window.take(secs(0.0), 1);
         let mut second = window.take(secs(0.0), 1);
         window.answered(secs(1.0), &mut first);
-        assert_eq!(window.earliest(secs(1.0), 1), When::At(secs(5.1)));
-        assert_eq!(window.earliest(secs(5.1), 2), When::AfterAnAnswer);
+        assert_eq!(window.earliest(secs(1.0), 1), Availability::At(secs(5.1)));
+        assert_eq!(window.earliest(secs(5.1), 2), Availability::AfterAnAnswer);
         // It may have arrived in the window that ends at 15.
         window.answered(secs(5.2), &mut second);
-        assert_eq!(window.earliest(secs(5.2), 2), When::At(secs(15.1)));
+        assert_eq!(window.earliest(secs(5.2), 2), Availability::At(secs(15.1)));
         // So close to an edge it may have arrived beyond it.
         let mut third = window.take(secs(14.0), 1);
         window.answered(secs(14.95), &mut third);
-        assert_eq!(window.earliest(secs(15.1), 2), When::At(secs(25.1)));
+        assert_eq!(window.earliest(secs(15.1), 2), Availability::At(secs(25.1)));
     }
 
     #[test]
@@ -141,14 +145,14 @@ mod tests {
         ] {
             let zone = TimeZone::get("America/Los_Angeles").unwrap();
             let calendar = Calendar::new(now.parse().unwrap());
-            let fixed = Fixed::new(Edges::Midnight(zone), calendar, Duration::ZERO);
+            let fixed = Fixed::new(WindowEdges::Midnight(zone), calendar, Duration::ZERO);
             assert_eq!(fixed.end(Time::ZERO), secs(hours * 3_600.0), "{now}");
         }
     }
     #[test]
     fn a_calendar_that_is_set_releases_nothing_early() {
         let zero = |seconds| Timestamp::from_second(seconds).unwrap();
-        let edges = || Edges::Clock(10 * SECOND);
+        let edges = || WindowEdges::Clock(10 * SECOND);
         for (step, ends) in [
             (4, 11.1),
             (-4, 9.1),
@@ -160,14 +164,14 @@ mod tests {
             let mut window = Window::new(1, 10 * SECOND, span, Guard::Strict, 30 * SECOND);
             let mut first = window.take(secs(0.0), 1);
             window.answered(secs(0.5), &mut first);
-            assert_eq!(window.earliest(secs(0.5), 1), When::At(secs(5.1)));
+            assert_eq!(window.earliest(secs(0.5), 1), Availability::At(secs(5.1)));
             window.heed_calendar(zero(1_000_005 + step));
             assert_eq!(
                 window.earliest(secs(1.0), 1),
-                When::At(secs(ends)),
+                Availability::At(secs(ends)),
                 "{step}"
             );
-            assert_eq!(window.earliest(secs(ends), 1), When::Now, "{step}");
+            assert_eq!(window.earliest(secs(ends), 1), Availability::Now, "{step}");
         }
     }
 }

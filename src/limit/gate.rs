@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::causes::Held;
+use crate::causes::BlockedTime;
 use crate::error::Error;
 
-use super::ask::{Ask, Taken};
-use super::calm::Calm;
+use super::ask::{Acquired, Cost};
+use super::calm::Unlimited;
 use super::guard::Guard;
-use super::held::HeldUp;
-use super::leased::Ledger;
-use super::limits::Limits;
-use super::line::{Line, Place};
+use super::held::WaitStats;
+use super::leased::QuotaStore;
+use super::limits::LimitSet;
+use super::line::{Ticket, WaitQueue};
 use super::permit::Permit;
 use super::policy::Policy;
 use super::settings::Settings;
@@ -27,7 +27,7 @@ use super::time::Time;
 use super::written::Limit;
 
 mod turn;
-use turn::Turn;
+use turn::Acquire;
 
 /// Where attempts wait, first come first served, for a permit from all limits.
 ///
@@ -47,71 +47,71 @@ use turn::Turn;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Gate {
-    shared: Arc<Shared>,
+pub struct RateLimiter {
+    shared: Arc<LimiterCore>,
 }
 
 /// It can never be had: more is asked than a limit allows at once, or a total
 /// for the run is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Denied;
+pub struct AcquireError;
 
-impl std::fmt::Display for Denied {
+impl std::fmt::Display for AcquireError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a limit will never allow it")
     }
 }
 
-impl std::error::Error for Denied {}
+impl std::error::Error for AcquireError {}
 
-pub(super) struct Shared {
-    state: Apart<Mutex<State>>,
+pub(super) struct LimiterCore {
+    state: CacheAligned<Mutex<LimiterState>>,
     /// Without limits there is nothing to look up there.
-    calm: Apart<Calm>,
-    clock: Clock,
+    calm: CacheAligned<Unlimited>,
+    clock: ClockFn,
     /// What the calendar says that it was at the clock's zero.
-    calendar: Option<Calendar>,
+    calendar: Option<CalendarFn>,
 }
 
 /// On cache lines of its own: who counts there, or waits for the lock, must not disturb
 /// those who only read what lies beside it.
 #[repr(align(128))]
-struct Apart<T>(T);
+struct CacheAligned<T>(T);
 
-type Clock = Box<dyn Fn() -> Time + Send + Sync>;
-type Calendar = Box<dyn Fn() -> Timestamp + Send + Sync>;
+type ClockFn = Box<dyn Fn() -> Time + Send + Sync>;
+type CalendarFn = Box<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// How often it is asked whether the calendar was set.
 const ASK_CALENDAR: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(super) struct State {
-    limits: Limits,
-    line: Line,
+pub(super) struct LimiterState {
+    limits: LimitSet,
+    line: WaitQueue,
     /// Those in line, and those served who have not looked yet.
-    waiters: HashMap<Place, Waiter>,
+    waiters: HashMap<Ticket, Waiter>,
     /// When to look at the line again, unless something happens before.
     alarm: Option<Time>,
     /// When to ask the calendar again, if anything depends on it.
     ask_calendar: Time,
     /// What those in line wait for.
-    held: HeldUp,
+    held: WaitStats,
     /// The one of them whose timer sees to that, and for when it was told to set it.
-    keeper: Option<(Place, Time)>,
+    keeper: Option<(Ticket, Time)>,
 }
 
 #[derive(Debug)]
 struct Waiter {
     waker: Waker,
-    served: Option<Result<Taken, Denied>>,
+    served: Option<Result<Acquired, AcquireError>>,
 }
 
-impl Gate {
+impl RateLimiter {
     /// A gate for these limits, which hold together; none means no limit.
     ///
     /// # Errors
     /// What doesn't fit together, and what to write instead.
-    pub fn new(limits: &[Limit], guard: Guard) -> Result<Gate, Error> {
+    pub fn new(limits: &[Limit], guard: Guard) -> Result<RateLimiter, Error> {
         let settings = Settings {
             rate: limits.to_vec(),
             guard,
@@ -124,40 +124,43 @@ impl Gate {
     /// A gate for these limits, timed by this clock. Waiting is tokio's, so a
     /// test may give a clock that its paused runtime moves.
     #[must_use]
-    pub fn with_clock(limits: Limits, clock: impl Fn() -> Time + Send + Sync + 'static) -> Gate {
-        Gate::of(limits, Box::new(clock), None)
+    pub fn with_clock(
+        limits: LimitSet,
+        clock: impl Fn() -> Time + Send + Sync + 'static,
+    ) -> RateLimiter {
+        RateLimiter::of(limits, Box::new(clock), None)
     }
 
     /// The same, where `calendar` says what it was at the clock's zero. If it is set
     /// meanwhile, what depends on it waits for the later of both answers.
     #[must_use]
     pub fn with_calendar(
-        limits: Limits,
+        limits: LimitSet,
         clock: impl Fn() -> Time + Send + Sync + 'static,
         calendar: impl Fn() -> Timestamp + Send + Sync + 'static,
-    ) -> Gate {
-        let calendar: Option<Calendar> = match limits.follow_calendar() {
+    ) -> RateLimiter {
+        let calendar: Option<CalendarFn> = match limits.follow_calendar() {
             true => Some(Box::new(calendar)),
             false => None,
         };
-        Gate::of(limits, Box::new(clock), calendar)
+        RateLimiter::of(limits, Box::new(clock), calendar)
     }
 
-    fn of(limits: Limits, clock: Clock, calendar: Option<Calendar>) -> Gate {
-        let calm = Calm::new(limits.are_none());
-        let state = State {
+    fn of(limits: LimitSet, clock: ClockFn, calendar: Option<CalendarFn>) -> RateLimiter {
+        let calm = Unlimited::new(limits.are_none());
+        let state = LimiterState {
             ask_calendar: Time::ZERO,
             limits,
-            line: Line::default(),
+            line: WaitQueue::default(),
             waiters: HashMap::new(),
             keeper: None,
             alarm: None,
-            held: HeldUp::default(),
+            held: WaitStats::default(),
         };
-        Gate {
-            shared: Arc::new(Shared {
-                calm: Apart(calm),
-                state: Apart(Mutex::new(state)),
+        RateLimiter {
+            shared: Arc::new(LimiterCore {
+                calm: CacheAligned(calm),
+                state: CacheAligned(Mutex::new(state)),
                 clock,
                 calendar,
             }),
@@ -169,12 +172,12 @@ impl Gate {
     ///
     /// # Errors
     /// It can never be had.
-    pub async fn permit(&self, ask: impl Into<Ask>) -> Result<Permit, Denied> {
+    pub async fn permit(&self, ask: impl Into<Cost>) -> Result<Permit, AcquireError> {
         let ask = ask.into();
         if let Some(taken) = self.shared.calm.0.take(&ask) {
             return Ok(Permit::new(self.shared.clone(), ask, taken, true));
         }
-        let taken = Turn::new(&self.shared, &ask).await?;
+        let taken = Acquire::new(&self.shared, &ask).await?;
         Ok(Permit::new(self.shared.clone(), ask, taken, false))
     }
 
@@ -191,7 +194,7 @@ impl Gate {
 
     /// From now on, what a ledger counts is had from there. To be told before
     /// anything is sent.
-    pub fn lend(&self, ledger: Arc<dyn Ledger>) {
+    pub fn lend(&self, ledger: Arc<dyn QuotaStore>) {
         self.shared.lock().limits.lend(ledger);
     }
 
@@ -242,10 +245,10 @@ impl Gate {
 
     /// For how long each limit, and the server, held up whoever waited.
     #[must_use]
-    pub fn held_up(&self) -> Vec<Held> {
+    pub fn held_up(&self) -> Vec<BlockedTime> {
         let mut state = self.shared.lock();
         let now = (self.shared.clock)();
-        let State { held, limits, .. } = &mut *state;
+        let LimiterState { held, limits, .. } = &mut *state;
         let so_far = held.so_far(now);
         so_far.map(|(by, time)| limits.told(by, time)).collect()
     }
@@ -266,16 +269,16 @@ impl Gate {
     }
 }
 
-impl Shared {
+impl LimiterCore {
     /// A panic elsewhere leaves the arithmetic whole: each step of it is done
     /// under the lock and does not panic.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LimiterState> {
         self.state.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lock, and the time, which is read inside of it, so that events are in its
     /// order.
-    fn enter(&self) -> (MutexGuard<'_, State>, Time) {
+    fn enter(&self) -> (MutexGuard<'_, LimiterState>, Time) {
         let mut state = self.lock();
         let now = (self.clock)();
         if let Some(calendar) = &self.calendar
@@ -293,7 +296,7 @@ impl Shared {
     }
 
     /// How permits are counted while nothing limits them.
-    pub(super) fn calm(&self) -> &Calm {
+    pub(super) fn calm(&self) -> &Unlimited {
         &self.calm.0
     }
 
@@ -306,7 +309,7 @@ impl Shared {
     }
 
     /// Tells the limits what happened, and serves whom that lets go.
-    pub(super) fn tell<T>(&self, ask: &Ask, event: impl FnOnce(&mut Limits, Time) -> T) -> T {
+    pub(super) fn tell<T>(&self, ask: &Cost, event: impl FnOnce(&mut LimitSet, Time) -> T) -> T {
         let (mut state, now) = self.enter();
         let told = event(&mut state.limits, now);
         if !state.line.is_empty() {
@@ -317,20 +320,20 @@ impl Shared {
     }
 }
 
-impl State {
+impl LimiterState {
     /// Serves the line, wakes who was served, and sees to it that somebody wakes
     /// when the next can be. `me` is awake already.
-    fn serve(&mut self, now: Time, me: Option<Place>) {
+    fn serve(&mut self, now: Time, me: Option<Ticket>) {
         let served = self.line.serve(now, &mut self.limits);
         for (place, taken) in served.served {
-            self.give(place, taken.ok_or(Denied));
+            self.give(place, taken.ok_or(AcquireError));
         }
         self.alarm = served.next;
         self.held.turn(now, served.held);
         self.keep(me);
     }
 
-    fn give(&mut self, place: Place, taken: Result<Taken, Denied>) {
+    fn give(&mut self, place: Ticket, taken: Result<Acquired, AcquireError>) {
         if let Some(waiter) = self.waiters.get_mut(&place) {
             waiter.served = Some(taken);
             waiter.waker.wake_by_ref();
@@ -340,7 +343,7 @@ impl State {
 
     /// Somebody in line keeps the alarm. A keeper whose timer rings too early
     /// looks again; only one whose timer would ring too late is woken.
-    fn keep(&mut self, me: Option<Place>) {
+    fn keep(&mut self, me: Option<Ticket>) {
         let Some(alarm) = self.alarm else {
             return;
         };
@@ -359,7 +362,7 @@ impl State {
     }
 
     /// The keeper's timer is now set for this; one without a timer keeps nothing.
-    fn note_timer(&mut self, place: Option<Place>, alarm: Option<Time>) {
+    fn note_timer(&mut self, place: Option<Ticket>, alarm: Option<Time>) {
         if let (Some(place), Some((keeper, _))) = (place, self.keeper)
             && keeper == place
         {
@@ -368,13 +371,13 @@ impl State {
     }
 
     /// For when this one is to look again, if it is the keeper.
-    fn alarm_of(&self, place: Option<Place>) -> Option<Time> {
+    fn alarm_of(&self, place: Option<Ticket>) -> Option<Time> {
         let (keeper, _) = self.keeper?;
         self.alarm.filter(|_| Some(keeper) == place)
     }
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for LimiterCore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.state.0.fmt(f)
     }

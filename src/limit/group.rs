@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::allowance::{Allowances, Mark};
-use super::ask::{Ask, Standing};
-use super::kind::{Hold, Kind, Said, When};
-use super::restart::Restart;
-use super::state::Account;
+use super::allowance::{AnsweredMark, RemainingByUnit};
+use super::ask::{Cost, Snapshot};
+use super::kind::{Availability, Limiter, Reservation, TimedLimitInfo};
+use super::restart::SlowStart;
+use super::state::LimiterStats;
 use super::time::Time;
 
 /// The first pause after a refusal that names none; each further one is twice as long.
@@ -16,17 +16,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Limits that hold together, and until when the server wants to be left alone.
 #[derive(Debug, Default)]
-pub struct Group {
+pub struct LimitGroup {
     members: Vec<Member>,
     closed_until: Time,
     /// Refusals since the server last took an attempt in.
     refusals: u32,
     /// What the server said is left.
-    said: Allowances,
+    said: RemainingByUnit,
     /// What had been answered when the newest that told something was taken.
-    heard: Mark,
+    heard: AnsweredMark,
     /// The beginning after a pause.
-    restart: Restart,
+    restart: SlowStart,
     /// Attempts that have taken something and are not finished.
     open: u64,
 }
@@ -35,25 +35,25 @@ pub struct Group {
 #[derive(Debug)]
 pub struct Member {
     pub unit: usize,
-    pub kind: Box<dyn Kind>,
+    pub kind: Box<dyn Limiter>,
 }
 
-impl Group {
+impl LimitGroup {
     /// These limits together, all free.
-    pub fn new(members: Vec<Member>) -> Group {
-        Group {
+    pub fn new(members: Vec<Member>) -> LimitGroup {
+        LimitGroup {
             members,
-            ..Group::default()
+            ..LimitGroup::default()
         }
     }
 
     /// When all of them have what is asked for, and the server is not to be left alone.
-    pub fn earliest(&mut self, now: Time, ask: &Ask) -> When {
+    pub fn earliest(&mut self, now: Time, ask: &Cost) -> Availability {
         self.binding(now, ask).0
     }
 
     /// The same, and which of them it takes so long for; none if it is the server.
-    pub fn binding(&mut self, now: Time, ask: &Ask) -> (When, Option<usize>) {
+    pub fn binding(&mut self, now: Time, ask: &Cost) -> (Availability, Option<usize>) {
         let open = self.open_to(now, ask);
         let members = self.members.iter_mut().enumerate();
         members.fold((open, None), |binds, (index, member)| {
@@ -66,36 +66,40 @@ impl Group {
     }
 
     /// When the server's own words let it go.
-    fn open_to(&mut self, now: Time, ask: &Ask) -> When {
+    fn open_to(&mut self, now: Time, ask: &Cost) -> Availability {
         if self.said.expire(now) {
             self.restart.begin();
         }
         let said = self.said.closed_until(&|unit| ask.units_of(unit));
         let closed = said.unwrap_or(Time::ZERO).max(self.closed_until);
         match now < closed {
-            true => When::At(closed),
-            false if self.restart.holds_back() => When::AfterAnAnswer,
-            false => When::Now,
+            true => Availability::At(closed),
+            false if self.restart.holds_back() => Availability::AfterAnAnswer,
+            false => Availability::Now,
         }
     }
 
     /// Counts an attempt that this group alone answers for, as far as the server
     /// speaks of it.
-    pub fn stand(&mut self, ask: &Ask) -> Standing {
-        Standing {
+    pub fn stand(&mut self, ask: &Cost) -> Snapshot {
+        Snapshot {
             mark: self.said.take(|unit| ask.units_of(unit), ask.kinds()),
             era: self.restart.take(),
         }
     }
 
     /// Such an attempt is over.
-    pub fn leave(&mut self, ask: &Ask, standing: &Standing) {
+    pub fn leave(&mut self, ask: &Cost, standing: &Snapshot) {
         self.said.end(|unit| ask.units_of(unit), ask.kinds());
         self.restart.finished(standing.era);
     }
 
-    /// Takes from each of them what [`earliest`](Group::earliest) said could be had.
-    pub fn take<'a>(&'a mut self, now: Time, ask: &'a Ask) -> impl Iterator<Item = Hold> + 'a {
+    /// Takes from each of them what [`earliest`](LimitGroup::earliest) said could be had.
+    pub fn take<'a>(
+        &'a mut self,
+        now: Time,
+        ask: &'a Cost,
+    ) -> impl Iterator<Item = Reservation> + 'a {
         self.open += 1;
         self.members
             .iter_mut()
@@ -132,7 +136,7 @@ impl Group {
     }
 
     /// The server took an attempt in: what it refused before is over.
-    pub fn accepted(&mut self, standing: &Standing) {
+    pub fn accepted(&mut self, standing: &Snapshot) {
         self.refusals = 0;
         self.restart.accepted(standing.era);
     }
@@ -143,9 +147,9 @@ impl Group {
     pub fn hear(
         &mut self,
         now: Time,
-        (ask, standing): (&Ask, &Standing),
+        (ask, standing): (&Cost, &Snapshot),
         unit: Option<usize>,
-        said: Said,
+        said: TimedLimitInfo,
         welcome: bool,
     ) {
         self.allow(unit, said);
@@ -174,7 +178,7 @@ impl Group {
 
     /// A limit that the server names is the one among ours that comes nearest to it,
     /// if that is no more than twice as much.
-    fn allow(&mut self, unit: Option<usize>, said: Said) {
+    fn allow(&mut self, unit: Option<usize>, said: TimedLimitInfo) {
         let Some(limit) = said.limit else {
             return;
         };
@@ -190,7 +194,7 @@ impl Group {
     }
 
     /// The same for one that is larger, where that is welcome.
-    fn loosen(&mut self, unit: Option<usize>, said: Said) {
+    fn loosen(&mut self, unit: Option<usize>, said: TimedLimitInfo) {
         let Some(limit) = said.limit else {
             return;
         };
@@ -237,14 +241,17 @@ impl Group {
     }
 
     /// Nothing is known of its limits, but that it has some: a few go first.
-    pub fn begin_carefully(mut self) -> Group {
+    pub fn begin_carefully(mut self) -> LimitGroup {
         self.restart.begin();
         self
     }
 
     /// Adds what each limit has to say, in their order.
-    pub fn note(&self, accounts: &mut Vec<Account>) {
-        accounts.resize(self.members.len().max(accounts.len()), Account::default());
+    pub fn note(&self, accounts: &mut Vec<LimiterStats>) {
+        accounts.resize(
+            self.members.len().max(accounts.len()),
+            LimiterStats::default(),
+        );
         for (account, member) in accounts.iter_mut().zip(&self.members) {
             account.add(&*member.kind);
         }
@@ -284,12 +291,12 @@ mod tests {
 
     #[test]
     fn a_refusal_closes_it_for_as_long_as_it_says() {
-        let mut group = Group::default();
-        let ask = Ask::from(1);
+        let mut group = LimitGroup::default();
+        let ask = Cost::from(1);
         group.refused(at(100), at(0), Some(Duration::from_secs(7)), 0.0);
         group.refused(at(200), at(0), Some(Duration::from_secs(2)), 0.0);
-        assert_eq!(group.earliest(at(300), &ask), When::At(at(7_100)));
-        assert_eq!(group.earliest(at(7_100), &ask), When::Now);
+        assert_eq!(group.earliest(at(300), &ask), Availability::At(at(7_100)));
+        assert_eq!(group.earliest(at(7_100), &ask), Availability::Now);
     }
 
     #[test]
@@ -309,13 +316,14 @@ mod tests {
         ] {
             let parts = policy(&["600/1h", "900/1m"]);
             let members = parts.parts().iter().filter(|part| !part.is_asleep());
-            let mut group = Group::new(members.map(super::super::part::Part::member).collect());
-            let said = Said {
+            let mut group =
+                LimitGroup::new(members.map(super::super::part::Rule::member).collect());
+            let said = TimedLimitInfo {
                 limit: Some(limit),
                 remaining: None,
                 reset: None,
             };
-            let attempt = (&Ask::from(1), &Standing::default());
+            let attempt = (&Cost::from(1), &Snapshot::default());
             group.hear(at(0), attempt, Some(0), said, false);
             let amounts: Vec<_> = group.members.iter().map(|m| m.kind.learnt()).collect();
             assert_eq!(amounts, learnt, "{limit}");
@@ -324,9 +332,9 @@ mod tests {
 
     #[test]
     fn refusals_without_a_pause_double_it_until_one_is_accepted() {
-        let mut group = Group::default();
+        let mut group = LimitGroup::default();
         let mut opens = at(0);
-        let mut refused = |group: &mut Group, sent, chance| {
+        let mut refused = |group: &mut LimitGroup, sent, chance| {
             group.refused(opens, sent, None, chance);
             let pause = group.closed_until.since(opens);
             opens = group.closed_until;
@@ -340,7 +348,7 @@ mod tests {
             // an older attempt's refusal adds nothing
             assert!(group.expected_refusal(Time::ZERO));
         }
-        group.accepted(&Standing::default());
+        group.accepted(&Snapshot::default());
         assert_eq!(refused(&mut group, sent, 1.0), Duration::from_millis(1_250));
     }
 }

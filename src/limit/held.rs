@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::kind::When;
+use super::kind::Availability;
 use super::limits::Blocked;
 use super::time::Time;
 
 /// Who says wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holder {
+pub enum Blocker {
     /// The limit that this part keeps, by its index in the policy.
     Part(usize),
     /// The server, by what it said.
@@ -17,7 +17,7 @@ pub enum Holder {
 
 /// What whoever waits first has been waiting for, over time.
 #[derive(Debug, Default)]
-pub struct HeldUp {
+pub struct WaitStats {
     now: Option<Blocked>,
     /// The same, when somebody last waited.
     last: Option<Blocked>,
@@ -26,7 +26,7 @@ pub struct HeldUp {
     by_server: Duration,
 }
 
-impl HeldUp {
+impl WaitStats {
     /// From now on it is this, or nobody waits.
     pub fn turn(&mut self, now: Time, by: Option<Blocked>) {
         if let Some(before) = self.now {
@@ -41,24 +41,24 @@ impl HeldUp {
     pub fn until(&self) -> Option<Time> {
         let blocked = self.last?;
         blocked.back.or(match blocked.when {
-            When::At(time) => Some(time),
+            Availability::At(time) => Some(time),
             _ => None,
         })
     }
 
     /// For how long each held them up.
-    pub fn so_far(&mut self, now: Time) -> impl Iterator<Item = (Holder, Duration)> {
+    pub fn so_far(&mut self, now: Time) -> impl Iterator<Item = (Blocker, Duration)> {
         self.turn(now, self.now);
         let parts = self.by_part.iter().copied().enumerate();
         parts
-            .map(|(part, time)| (Holder::Part(part), time))
-            .chain([(Holder::Server, self.by_server)])
+            .map(|(part, time)| (Blocker::Part(part), time))
+            .chain([(Blocker::Server, self.by_server)])
     }
 
-    fn time_of(&mut self, by: Holder) -> &mut Duration {
+    fn time_of(&mut self, by: Blocker) -> &mut Duration {
         match by {
-            Holder::Server => &mut self.by_server,
-            Holder::Part(part) => {
+            Blocker::Server => &mut self.by_server,
+            Blocker::Part(part) => {
                 if self.by_part.len() <= part {
                     self.by_part.resize(part + 1, Duration::ZERO);
                 }

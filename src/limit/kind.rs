@@ -10,48 +10,48 @@ use super::time::Time;
 ///
 /// An attempt takes its units, is sent, perhaps acknowledged, and ends in one
 /// of four ways; then its body ends, and its true cost may become known. What a
-/// limit must remember of an attempt lies in its [`Hold`], so that a limit's
+/// limit must remember of an attempt lies in its [`Reservation`], so that a limit's
 /// memory doesn't grow with what is in flight.
-pub trait Kind: fmt::Debug + Send {
+pub trait Limiter: fmt::Debug + Send {
     /// When `units` can be taken if nothing else happens before.
-    fn earliest(&mut self, now: Time, units: u64) -> When;
+    fn earliest(&mut self, now: Time, units: u64) -> Availability;
 
-    /// Takes `units`, which [`earliest`](Kind::earliest) said could be had.
-    fn take(&mut self, now: Time, units: u64) -> Hold;
+    /// Takes `units`, which [`earliest`](Limiter::earliest) said could be had.
+    fn take(&mut self, now: Time, units: u64) -> Reservation;
 
     /// The attempt is being written.
-    fn sent(&mut self, _now: Time, _hold: &mut Hold) {}
+    fn sent(&mut self, _now: Time, _hold: &mut Reservation) {}
 
     /// The server's network stack has all of it.
-    fn acked(&mut self, _now: Time, _hold: &mut Hold) {}
+    fn acked(&mut self, _now: Time, _hold: &mut Reservation) {}
 
     /// The final answer's head has been seen: it arrived no later than now.
-    fn answered(&mut self, now: Time, hold: &mut Hold);
+    fn answered(&mut self, now: Time, hold: &mut Reservation);
 
     /// The answer was a refusal for the limit's sake; `explained` if a refusal
     /// was to be expected, such as of what was in flight when the gate closed.
-    fn refused(&mut self, now: Time, hold: &mut Hold, _explained: bool) {
+    fn refused(&mut self, now: Time, hold: &mut Reservation, _explained: bool) {
         self.answered(now, hold);
     }
 
     /// No answer came: it may still arrive until linger has passed.
-    fn lost(&mut self, now: Time, hold: &mut Hold);
+    fn lost(&mut self, now: Time, hold: &mut Reservation);
 
     /// Nothing was sent, or nothing that counts.
-    fn returned(&mut self, now: Time, hold: &mut Hold);
+    fn returned(&mut self, now: Time, hold: &mut Reservation);
 
     /// The answer has been read to its end.
-    fn finished(&mut self, _now: Time, _hold: &mut Hold) {}
+    fn finished(&mut self, _now: Time, _hold: &mut Reservation) {}
 
     /// The attempt has turned out to cost `units`.
-    fn settle(&mut self, now: Time, hold: &mut Hold, units: u64);
+    fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64);
 
     /// What the server says of the limit. It only ever tightens.
-    fn learn(&mut self, _now: Time, _said: Said) {}
+    fn learn(&mut self, _now: Time, _said: TimedLimitInfo) {}
 
     /// Whether what the server says is no news: the limit is no smaller, and no
     /// less of it is left than is free here.
-    fn agrees(&mut self, _now: Time, _said: Said) -> bool {
+    fn agrees(&mut self, _now: Time, _said: TimedLimitInfo) -> bool {
         false
     }
 
@@ -78,7 +78,7 @@ pub trait Kind: fmt::Debug + Send {
     /// lost then. More than all of it can't be used: such times are late by up to as
     /// long as they are noted apart, so the earlier ones were earlier than they say.
     fn remember(&mut self, then: Time, lost: bool) {
-        if self.earliest(then, 1) == When::Now || self.make_room(then) {
+        if self.earliest(then, 1) == Availability::Now || self.make_room(then) {
             self.take_in(then, lost);
         }
     }
@@ -132,7 +132,7 @@ pub trait Kind: fmt::Debug + Send {
 
 /// When a permit can be had, as far as is known now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum When {
+pub enum Availability {
     /// At once.
     Now,
     /// Not before this time.
@@ -145,18 +145,18 @@ pub enum When {
 
 /// What one limit remembers of one attempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Hold {
+pub struct Reservation {
     /// The units that it has taken.
     pub units: u64,
     /// Where they are now.
-    pub(super) place: Place,
+    pub(super) place: UnitsState,
     /// By when they have arrived, if a ledger has been told.
     pub(super) noted: Option<Time>,
 }
 
 /// Where the units of an attempt are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(super) enum UnitsState {
     /// Taken, and not known to have arrived.
     #[default]
     InFlight,
@@ -168,7 +168,7 @@ pub(super) enum Place {
 
 /// What a server says of its limit, in our clock's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Said {
+pub struct TimedLimitInfo {
     /// The units that are left, if it says so.
     pub remaining: Option<u64>,
     /// When the window ends, if it says so.
@@ -177,18 +177,18 @@ pub struct Said {
     pub limit: Option<u64>,
 }
 
-impl Hold {
+impl Reservation {
     /// Units that are taken.
     #[must_use]
-    pub fn new(units: u64) -> Hold {
-        Hold {
+    pub fn new(units: u64) -> Reservation {
+        Reservation {
             units,
-            place: Place::InFlight,
+            place: UnitsState::InFlight,
             noted: None,
         }
     }
 
     pub(super) fn is_in_flight(&self) -> bool {
-        self.place == Place::InFlight
+        self.place == UnitsState::InFlight
     }
 }

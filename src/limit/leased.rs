@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::kind::{Hold, Kind, Place, Said, When};
-use super::part::Part;
+use super::kind::{Availability, Limiter, Reservation, TimedLimitInfo, UnitsState};
+use super::part::Rule;
 use super::quota::Quota;
 use super::time::Time;
 
@@ -29,9 +29,9 @@ const SOON: Duration = Duration::from_millis(20);
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// Where units are had that are counted for longer than a process lives.
-pub trait Ledger: fmt::Debug + Send + Sync {
+pub trait QuotaStore: fmt::Debug + Send + Sync {
     /// The account that a limit is counted in, if it is counted here.
-    fn account(&self, part: &Part, whose: Whose<'_>) -> Option<Box<dyn Account>>;
+    fn account(&self, part: &Rule, whose: ScopeKey<'_>) -> Option<Box<dyn QuotaHandle>>;
 
     /// Why nothing can be had any more, if so.
     fn trouble(&self) -> Option<String>;
@@ -39,7 +39,7 @@ pub trait Ledger: fmt::Debug + Send + Sync {
 
 /// Whose account it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose<'a> {
+pub enum ScopeKey<'a> {
     /// The whole run's.
     Run,
     /// That of the key of the pool with this index.
@@ -49,9 +49,9 @@ pub enum Whose<'a> {
 }
 
 /// The account of one limit.
-pub trait Account: fmt::Debug + Send {
+pub trait QuotaHandle: fmt::Debug + Send {
     /// Notes an offer, and lends what is asked for. When it returns, that is durable.
-    fn trade(&mut self, now: Time, offer: &Offer<'_>) -> Lent;
+    fn trade(&mut self, now: Time, offer: &LeaseRequest<'_>) -> LeaseReply;
 
     /// The limit is so many units from now on, as the server says.
     fn allow(&mut self, _units: u64) {}
@@ -59,7 +59,7 @@ pub trait Account: fmt::Debug + Send {
 
 /// What a process tells a ledger, and what it wants.
 #[derive(Debug, Clone, Copy)]
-pub struct Offer<'a> {
+pub struct LeaseRequest<'a> {
     /// Units, and the latest time at which they can have arrived, since the trade
     /// before; fewer than nothing are taken back.
     pub arrived: &'a [(Time, i64)],
@@ -75,7 +75,7 @@ pub struct Offer<'a> {
 
 /// What came of a trade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lent {
+pub enum LeaseReply {
     /// So many more units are kept.
     Units(u64),
     /// None; enough come back at this time, if that is known.
@@ -88,9 +88,9 @@ pub enum Lent {
 
 /// One limit's arithmetic, on units that are had from an account.
 #[derive(Debug)]
-pub struct Leased {
-    inner: Box<dyn Kind>,
-    account: Box<dyn Account>,
+pub struct LeasedLimiter {
+    inner: Box<dyn Limiter>,
+    account: Box<dyn QuotaHandle>,
     block: u64,
     linger: Duration,
     /// Kept, and not used yet.
@@ -104,11 +104,15 @@ pub struct Leased {
     failed: bool,
 }
 
-impl Leased {
+impl LeasedLimiter {
     /// What `inner` keeps by itself, on units from `account`.
     #[must_use]
-    pub fn new(inner: Box<dyn Kind>, account: Box<dyn Account>, quota: &Quota) -> Leased {
-        Leased {
+    pub fn new(
+        inner: Box<dyn Limiter>,
+        account: Box<dyn QuotaHandle>,
+        quota: &Quota,
+    ) -> LeasedLimiter {
+        LeasedLimiter {
             inner,
             account,
             block: (quota.units / 100).clamp(1, 1_000),
@@ -124,10 +128,10 @@ impl Leased {
     }
 
     /// Tells the ledger what is news, and asks for more.
-    fn trade(&mut self, now: Time, wanted: u64, least: u64) -> Lent {
+    fn trade(&mut self, now: Time, wanted: u64, least: u64) -> LeaseReply {
         let lent = self.account.trade(
             now,
-            &Offer {
+            &LeaseRequest {
                 arrived: &self.arrived,
                 kept: self.in_flight + self.in_hand,
                 wanted,
@@ -136,12 +140,12 @@ impl Leased {
             },
         );
         match lent {
-            Lent::Units(units) => (self.in_hand, self.back) = (self.in_hand + units, None),
-            Lent::Failed => self.failed = true,
-            Lent::Later(back) => self.back = back,
-            Lent::Busy => {}
+            LeaseReply::Units(units) => (self.in_hand, self.back) = (self.in_hand + units, None),
+            LeaseReply::Failed => self.failed = true,
+            LeaseReply::Later(back) => self.back = back,
+            LeaseReply::Busy => {}
         }
-        if lent != Lent::Busy {
+        if lent != LeaseReply::Busy {
             self.arrived.clear();
             self.reset = None;
         }
@@ -149,30 +153,30 @@ impl Leased {
     }
 
     /// When so many are kept.
-    fn borrow(&mut self, now: Time, units: u64) -> When {
+    fn borrow(&mut self, now: Time, units: u64) -> Availability {
         let missing = units.saturating_sub(self.in_hand);
         if missing == 0 {
-            return When::Now;
+            return Availability::Now;
         }
         if self.failed {
-            return When::Never;
+            return Availability::Never;
         }
         if now < self.ask_again {
-            return When::At(self.ask_again);
+            return Availability::At(self.ask_again);
         }
         let wait = match self.trade(now, missing.max(self.block), missing) {
-            Lent::Units(_) => return When::Now,
-            Lent::Failed => return When::Never,
-            Lent::Busy => SOON,
-            Lent::Later(time) => look_after(now, time),
+            LeaseReply::Units(_) => return Availability::Now,
+            LeaseReply::Failed => return Availability::Never,
+            LeaseReply::Busy => SOON,
+            LeaseReply::Later(time) => look_after(now, time),
         };
         self.ask_again = now.after(wait);
-        When::At(self.ask_again)
+        Availability::At(self.ask_again)
     }
 
     /// It has arrived no later than this.
-    fn note(&mut self, latest: Time, hold: &mut Hold) {
-        if hold.noted.is_none() && hold.place != Place::Free {
+    fn note(&mut self, latest: Time, hold: &mut Reservation) {
+        if hold.noted.is_none() && hold.place != UnitsState::Free {
             self.in_flight -= hold.units;
             self.arrived.push((latest, signed(hold.units)));
             hold.noted = Some(latest);
@@ -180,45 +184,45 @@ impl Leased {
     }
 }
 
-impl Kind for Leased {
-    fn earliest(&mut self, now: Time, units: u64) -> When {
+impl Limiter for LeasedLimiter {
+    fn earliest(&mut self, now: Time, units: u64) -> Availability {
         match self.inner.earliest(now, units) {
-            When::Now => self.borrow(now, units),
+            Availability::Now => self.borrow(now, units),
             later => later,
         }
     }
 
-    fn take(&mut self, now: Time, units: u64) -> Hold {
+    fn take(&mut self, now: Time, units: u64) -> Reservation {
         self.in_hand = self.in_hand.saturating_sub(units);
         self.in_flight += units;
         self.inner.take(now, units)
     }
 
-    fn sent(&mut self, now: Time, hold: &mut Hold) {
+    fn sent(&mut self, now: Time, hold: &mut Reservation) {
         self.inner.sent(now, hold);
     }
 
-    fn acked(&mut self, now: Time, hold: &mut Hold) {
+    fn acked(&mut self, now: Time, hold: &mut Reservation) {
         self.inner.acked(now, hold);
     }
 
-    fn answered(&mut self, now: Time, hold: &mut Hold) {
+    fn answered(&mut self, now: Time, hold: &mut Reservation) {
         self.note(now, hold);
         self.inner.answered(now, hold);
     }
 
-    fn refused(&mut self, now: Time, hold: &mut Hold, explained: bool) {
+    fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
         self.note(now, hold);
         self.inner.refused(now, hold, explained);
     }
 
-    fn lost(&mut self, now: Time, hold: &mut Hold) {
+    fn lost(&mut self, now: Time, hold: &mut Reservation) {
         self.note(now.after(self.linger), hold);
         self.inner.lost(now, hold);
     }
 
-    fn returned(&mut self, now: Time, hold: &mut Hold) {
-        if hold.place != Place::Free {
+    fn returned(&mut self, now: Time, hold: &mut Reservation) {
+        if hold.place != UnitsState::Free {
             match hold.noted.take() {
                 Some(noted) => self.arrived.push((noted, -signed(hold.units))),
                 None => self.in_flight -= hold.units,
@@ -228,12 +232,12 @@ impl Kind for Leased {
         self.inner.returned(now, hold);
     }
 
-    fn finished(&mut self, now: Time, hold: &mut Hold) {
+    fn finished(&mut self, now: Time, hold: &mut Reservation) {
         self.inner.finished(now, hold);
     }
 
-    fn settle(&mut self, now: Time, hold: &mut Hold, units: u64) {
-        if hold.place != Place::Free {
+    fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
+        if hold.place != UnitsState::Free {
             let before = hold.units;
             match hold.noted {
                 Some(noted) => self.arrived.push((noted, signed(units) - signed(before))),
@@ -249,12 +253,12 @@ impl Kind for Leased {
         self.inner.settle(now, hold, units);
     }
 
-    fn learn(&mut self, now: Time, said: Said) {
+    fn learn(&mut self, now: Time, said: TimedLimitInfo) {
         self.reset = said.reset.or(self.reset);
         self.inner.learn(now, said);
     }
 
-    fn agrees(&mut self, now: Time, said: Said) -> bool {
+    fn agrees(&mut self, now: Time, said: TimedLimitInfo) -> bool {
         self.inner.agrees(now, said)
     }
 
@@ -292,13 +296,13 @@ impl Kind for Leased {
             self.arrived.push((late, signed(self.in_flight)));
         }
         (self.in_flight, self.in_hand) = (0, 0);
-        self.trade(now, 0, 0) != Lent::Busy
+        self.trade(now, 0, 0) != LeaseReply::Busy
     }
 
     fn is_idle(&mut self, now: Time) -> bool {
         self.in_flight == 0 && self.inner.is_idle(now) && {
             self.in_hand = 0;
-            self.trade(now, 0, 0) != Lent::Busy
+            self.trade(now, 0, 0) != LeaseReply::Busy
         }
     }
 
@@ -337,22 +341,22 @@ mod tests {
     #[derive(Debug, Default, Clone)]
     struct Told(Arc<Mutex<(u64, i64, u64)>>);
 
-    impl Account for Told {
-        fn trade(&mut self, _now: Time, offer: &Offer<'_>) -> Lent {
+    impl QuotaHandle for Told {
+        fn trade(&mut self, _now: Time, offer: &LeaseRequest<'_>) -> LeaseReply {
             let mut told = self.0.lock().unwrap();
             told.1 += offer.arrived.iter().map(|(_, units)| units).sum::<i64>();
             let free = 10u64.saturating_sub(offer.kept + told.1.unsigned_abs());
             if free < offer.least {
                 told.0 = offer.kept;
-                return Lent::Later(None);
+                return LeaseReply::Later(None);
             }
             told.0 = offer.kept + free.min(offer.wanted);
             told.2 += 1;
-            Lent::Units(free.min(offer.wanted))
+            LeaseReply::Units(free.min(offer.wanted))
         }
     }
 
-    fn leased() -> (Leased, Told) {
+    fn leased() -> (LeasedLimiter, Told) {
         let settings = Settings {
             rate: vec!["10/1h".parse().unwrap()],
             ..Settings::default()
@@ -361,7 +365,7 @@ mod tests {
         let part = &policy.parts()[0];
         let told = Told::default();
         let account = Box::new(told.clone());
-        let leased = Leased::new(part.kind(), account, &part.quota().unwrap());
+        let leased = LeasedLimiter::new(part.kind(), account, &part.quota().unwrap());
         (leased, told)
     }
 
@@ -379,19 +383,19 @@ mod tests {
     fn nothing_is_taken_that_the_ledger_does_not_know_of() {
         let (mut leased, told) = leased();
         for n in 1..=10 {
-            assert_eq!(leased.earliest(at(0), 1), When::Now);
+            assert_eq!(leased.earliest(at(0), 1), Availability::Now);
             leased.take(at(0), 1);
             assert_eq!(known(&told), (n, 0));
         }
-        assert!(leased.earliest(at(0), 1) != When::Now);
+        assert!(leased.earliest(at(0), 1) != Availability::Now);
     }
 
     #[test]
     fn what_arrived_is_told_and_what_was_not_sent_is_free_again() {
         let (mut leased, told) = leased();
-        let mut holds: Vec<Hold> = Vec::new();
+        let mut holds: Vec<Reservation> = Vec::new();
         for _ in 0..4 {
-            assert_eq!(leased.earliest(at(0), 1), When::Now);
+            assert_eq!(leased.earliest(at(0), 1), Availability::Now);
             holds.push(leased.take(at(0), 1));
         }
         leased.answered(at(1), &mut holds[0]);
@@ -401,7 +405,11 @@ mod tests {
         leased.refused(at(1), &mut holds[3], false);
         leased.returned(at(1), &mut holds[3]);
         let trades = told.0.lock().unwrap().2;
-        assert_eq!(leased.earliest(at(1), 2), When::Now, "two are in hand");
+        assert_eq!(
+            leased.earliest(at(1), 2),
+            Availability::Now,
+            "two are in hand"
+        );
         assert_eq!(told.0.lock().unwrap().2, trades);
         assert!(leased.close(at(2)));
         assert_eq!(known(&told), (0, 2));
@@ -410,18 +418,18 @@ mod tests {
     #[test]
     fn a_debt_is_told_and_less_than_was_thought_is_free_again() {
         let (mut leased, told) = leased();
-        assert_eq!(leased.earliest(at(0), 3), When::Now);
+        assert_eq!(leased.earliest(at(0), 3), Availability::Now);
         let mut hold = leased.take(at(0), 3);
         leased.answered(at(1), &mut hold);
         leased.settle(at(1), &mut hold, 9);
         assert_eq!(known(&told), (0, 9));
-        assert!(leased.earliest(at(1), 2) != When::Now);
+        assert!(leased.earliest(at(1), 2) != Availability::Now);
         let (mut leased, other) = self::leased();
-        assert_eq!(leased.earliest(at(0), 8), When::Now);
+        assert_eq!(leased.earliest(at(0), 8), Availability::Now);
         let mut hold = leased.take(at(0), 8);
         leased.settle(at(0), &mut hold, 2);
         leased.answered(at(1), &mut hold);
-        assert_eq!(leased.earliest(at(1), 8), When::Now);
+        assert_eq!(leased.earliest(at(1), 8), Availability::Now);
         leased.close(at(1));
         assert_eq!(known(&other), (0, 2));
     }
@@ -430,17 +438,17 @@ mod tests {
     #[derive(Debug)]
     struct Busy(Told);
 
-    impl Account for Busy {
-        fn trade(&mut self, _now: Time, _offer: &Offer<'_>) -> Lent {
-            Lent::Busy
+    impl QuotaHandle for Busy {
+        fn trade(&mut self, _now: Time, _offer: &LeaseRequest<'_>) -> LeaseReply {
+            LeaseReply::Busy
         }
     }
 
-    impl Ledger for Busy {
-        fn account(&self, _part: &Part, whose: Whose<'_>) -> Option<Box<dyn Account>> {
+    impl QuotaStore for Busy {
+        fn account(&self, _part: &Rule, whose: ScopeKey<'_>) -> Option<Box<dyn QuotaHandle>> {
             let told = self.0.clone();
             match whose {
-                Whose::Pool(0) => Some(Box::new(Busy(told))),
+                ScopeKey::Pool(0) => Some(Box::new(Busy(told))),
                 _ => Some(Box::new(told)),
             }
         }
@@ -460,7 +468,7 @@ mod tests {
         let policy = Policy::new(&settings, Duration::ZERO).unwrap();
         let (mut limits, told) = (policy.limits(), Told::default());
         limits.lend(Arc::new(Busy(told.clone())));
-        let ask = super::super::ask::Ask::from(1);
+        let ask = super::super::ask::Cost::from(1);
         let mut taken = limits.take(at(0), &ask).unwrap();
         assert_eq!((taken.key(), known(&told)), (Some(1), (1, 0)));
         limits.sent(at(0), &ask, &mut taken);

@@ -6,16 +6,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use crate::causes::{Held, HeldBy};
+use crate::causes::{BlockedTime, BlockerKind};
 
-use super::ask::{Ask, Taken};
-use super::group::{Group, Member};
-use super::held::Holder;
-use super::kind::{Hold, Kind, Said, When};
-use super::leased::{Ledger, Whose};
-use super::part::{Part, Where};
+use super::ask::{Acquired, Cost};
+use super::group::{LimitGroup, Member};
+use super::held::Blocker;
+use super::kind::{Availability, Limiter, Reservation, TimedLimitInfo};
+use super::leased::{QuotaStore, ScopeKey};
+use super::part::{LimitScope, Rule};
 use super::policy::Uncounted;
-use super::scope::Scope;
+use super::scope::KeyedLimits;
 use super::state::LimitState;
 use super::time::Time;
 
@@ -24,11 +24,11 @@ use super::time::Time;
 ///
 /// An attempt takes from all that it matches, or from none.
 #[derive(Debug)]
-pub struct Limits {
-    parts: Arc<[Part]>,
-    run: Group,
-    scopes: Vec<Scope>,
-    pool: Vec<Group>,
+pub struct LimitSet {
+    parts: Arc<[Rule]>,
+    run: LimitGroup,
+    scopes: Vec<KeyedLimits>,
+    pool: Vec<LimitGroup>,
     /// Where the next search for a free key begins.
     next_key: usize,
     uncounted: Uncounted,
@@ -40,19 +40,19 @@ pub struct Limits {
     /// Until when any group is closed: there may be very many to look at.
     closed_until: Time,
     /// Where quotas are counted that outlive the process.
-    ledger: Option<Arc<dyn Ledger>>,
+    ledger: Option<Arc<dyn QuotaStore>>,
 }
 
 /// Why nothing can be taken now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blocked {
     /// When that may change.
-    pub when: When,
+    pub when: Availability,
     /// The scope whose key it is that says so, if only attempts with that key have to
     /// wait.
     pub by_key: Option<usize>,
     /// Who says so.
-    pub by: Holder,
+    pub by: Blocker,
     /// When that one has something again, where `when` is only when to look.
     pub back: Option<Time>,
 }
@@ -70,17 +70,17 @@ pub enum End {
     Returned,
 }
 
-impl Limits {
+impl LimitSet {
     /// These parts together, for `scopes` scopes, and a pool of `keys` keys (0
     /// without one). No parts means no limit.
     #[must_use]
-    pub fn new(parts: Vec<Part>, scopes: usize, keys: usize, uncounted: Uncounted) -> Limits {
-        let parts: Arc<[Part]> = parts.into();
-        Limits {
-            run: group(&parts, Where::Run, None, Whose::Run),
+    pub fn new(parts: Vec<Rule>, scopes: usize, keys: usize, uncounted: Uncounted) -> LimitSet {
+        let parts: Arc<[Rule]> = parts.into();
+        LimitSet {
+            run: group(&parts, LimitScope::Run, None, ScopeKey::Run),
             scopes: (0..scopes).map(|index| scope(&parts, index)).collect(),
             pool: (0..keys)
-                .map(|key| group(&parts, Where::Pool, None, Whose::Pool(key)))
+                .map(|key| group(&parts, LimitScope::Pool, None, ScopeKey::Pool(key)))
                 .collect(),
             parts,
             next_key: 0,
@@ -95,23 +95,23 @@ impl Limits {
 
     /// Larger limits that the server names count, too.
     #[must_use]
-    pub fn loosened(self, loosens: bool) -> Limits {
-        Limits { loosens, ..self }
+    pub fn loosened(self, loosens: bool) -> LimitSet {
+        LimitSet { loosens, ..self }
     }
 
     /// Only the server knows the limits of this scope's keys: a few attempts of each
     /// go first, and what it says of one key is kept to that.
     #[must_use]
-    pub fn with_route(self, route: Option<usize>) -> Limits {
-        Limits { route, ..self }
+    pub fn with_route(self, route: Option<usize>) -> LimitSet {
+        LimitSet { route, ..self }
     }
 
     /// From now on, what a ledger counts is had from there; nothing is taken yet.
-    pub fn lend(&mut self, ledger: Arc<dyn Ledger>) {
+    pub fn lend(&mut self, ledger: Arc<dyn QuotaStore>) {
         let lent = Some(&*ledger);
-        self.run = group(&self.parts, Where::Run, lent, Whose::Run);
+        self.run = group(&self.parts, LimitScope::Run, lent, ScopeKey::Run);
         for (key, pool) in self.pool.iter_mut().enumerate() {
-            *pool = group(&self.parts, Where::Pool, lent, Whose::Pool(key));
+            *pool = group(&self.parts, LimitScope::Pool, lent, ScopeKey::Pool(key));
         }
         self.ledger = Some(ledger);
     }
@@ -119,10 +119,10 @@ impl Limits {
     /// Nothing more will be sent. Whether all who must know it know. One that is busy
     /// keeps none of the others from being told.
     pub fn close(&mut self, now: Time) -> bool {
-        let scopes = self.scopes.iter_mut().flat_map(Scope::groups_mut);
+        let scopes = self.scopes.iter_mut().flat_map(KeyedLimits::groups_mut);
         let groups = scopes.chain(&mut self.pool).chain([&mut self.run]);
         let mut all = true;
-        for member in groups.flat_map(Group::members) {
+        for member in groups.flat_map(LimitGroup::members) {
             all &= member.kind.close(now);
         }
         all
@@ -132,7 +132,7 @@ impl Limits {
     #[cfg(test)]
     pub fn entries(&mut self) -> usize {
         let groups = self.pool.iter_mut().chain([&mut self.run]);
-        let members = groups.flat_map(Group::members);
+        let members = groups.flat_map(LimitGroup::members);
         let entries = members.map(|member| member.kind.entries());
         entries.max().unwrap_or(0)
     }
@@ -153,8 +153,8 @@ impl Limits {
 
     /// No limit at all.
     #[must_use]
-    pub fn none() -> Limits {
-        Limits::new(Vec::new(), 0, 0, Uncounted::default())
+    pub fn none() -> LimitSet {
+        LimitSet::new(Vec::new(), 0, 0, Uncounted::default())
     }
 
     /// Whether anything can ever be said of an attempt that isn't the server's word.
@@ -179,12 +179,12 @@ impl Limits {
     ///
     /// # Errors
     /// When, and for whom, that may change.
-    pub fn take(&mut self, now: Time, ask: &Ask) -> Result<Taken, Blocked> {
+    pub fn take(&mut self, now: Time, ask: &Cost) -> Result<Acquired, Blocked> {
         let run = self.run.earliest(now, ask);
         let (by_key, scope) = self.earliest_of_keys(now, ask);
         let (key, pool) = self.earliest_in_pool(now, ask);
         let when = run.max(pool).max(by_key);
-        if when != When::Now {
+        if when != Availability::Now {
             let by_key = (by_key >= run.max(pool)).then_some(scope);
             let (by, back) = self.holder(now, ask, key);
             return Err(Blocked {
@@ -200,7 +200,7 @@ impl Limits {
         });
         self.next_key = key.map_or(0, |key| key + 1);
         let standing = self.innermost(ask, key).stand(ask);
-        Ok(Taken {
+        Ok(Acquired {
             holds,
             key,
             standing,
@@ -208,17 +208,17 @@ impl Limits {
     }
 
     /// The attempt is being written.
-    pub fn sent(&mut self, now: Time, ask: &Ask, taken: &mut Taken) {
+    pub fn sent(&mut self, now: Time, ask: &Cost, taken: &mut Acquired) {
         self.tell(ask, taken, &mut |kind, hold| kind.sent(now, hold));
     }
 
     /// The server's network stack has all of it.
-    pub fn acked(&mut self, now: Time, ask: &Ask, taken: &mut Taken) {
+    pub fn acked(&mut self, now: Time, ask: &Cost, taken: &mut Acquired) {
         self.tell(ask, taken, &mut |kind, hold| kind.acked(now, hold));
     }
 
     /// The attempt ended, other than by a refusal.
-    pub fn ended(&mut self, now: Time, ask: &Ask, taken: &mut Taken, end: End) {
+    pub fn ended(&mut self, now: Time, ask: &Cost, taken: &mut Acquired, end: End) {
         if matches!(end, End::Answered | End::Failed) {
             self.innermost(ask, taken.key).accepted(&taken.standing);
         }
@@ -238,7 +238,7 @@ impl Limits {
     pub fn refused(
         &mut self,
         now: Time,
-        (ask, taken, sent): (&Ask, &mut Taken, Time),
+        (ask, taken, sent): (&Cost, &mut Acquired, Time),
         pause: Option<Duration>,
         chance: f64,
     ) -> u32 {
@@ -264,14 +264,14 @@ impl Limits {
     }
 
     /// The answer has been read to its end, or nothing more will come of it.
-    pub fn finished(&mut self, now: Time, ask: &Ask, taken: &mut Taken) {
+    pub fn finished(&mut self, now: Time, ask: &Cost, taken: &mut Acquired) {
         self.tell(ask, taken, &mut |kind, hold| kind.finished(now, hold));
         self.innermost(ask, taken.key).leave(ask, &taken.standing);
-        self.each_group(&ask.keys, taken.key, &mut Group::finished);
+        self.each_group(&ask.keys, taken.key, &mut LimitGroup::finished);
     }
 
     /// The attempt has turned out to cost so many units of that kind.
-    pub fn settle(&mut self, now: Time, ask: &Ask, taken: &mut Taken, unit: usize, units: u64) {
+    pub fn settle(&mut self, now: Time, ask: &Cost, taken: &mut Acquired, unit: usize, units: u64) {
         self.tell_members(ask, taken, &mut |member, hold| {
             if member.unit == unit {
                 member.kind.settle(now, hold, units);
@@ -282,7 +282,7 @@ impl Limits {
     /// What came before belongs to other runs, though windows still hold it.
     pub fn begin(&mut self) {
         let groups = std::iter::once(&mut self.run).chain(&mut self.pool);
-        for member in groups.flat_map(Group::members) {
+        for member in groups.flat_map(LimitGroup::members) {
             member.kind.begin();
         }
     }
@@ -292,9 +292,9 @@ impl Limits {
     pub fn learn(
         &mut self,
         now: Time,
-        (ask, taken): (&Ask, &Taken),
+        (ask, taken): (&Cost, &Acquired),
         unit: Option<usize>,
-        said: Said,
+        said: TimedLimitInfo,
     ) {
         let loosens = self.loosens;
         let group = self.innermost(ask, taken.key);
@@ -304,7 +304,7 @@ impl Limits {
     /// Whether anything depends on the calendar.
     #[must_use]
     pub fn follow_calendar(&self) -> bool {
-        self.parts.iter().any(Part::has_edges)
+        self.parts.iter().any(Rule::has_edges)
     }
 
     /// What the calendar says that it was at the clock's zero, which is news if it
@@ -320,9 +320,9 @@ impl Limits {
             return;
         }
         self.parts = parts.into();
-        let scopes = self.scopes.iter_mut().flat_map(Scope::groups_mut);
+        let scopes = self.scopes.iter_mut().flat_map(KeyedLimits::groups_mut);
         let groups = std::iter::once(&mut self.run).chain(&mut self.pool);
-        for member in groups.chain(scopes).flat_map(Group::members) {
+        for member in groups.chain(scopes).flat_map(LimitGroup::members) {
             member.kind.heed_calendar(zero);
         }
     }
@@ -346,11 +346,11 @@ impl Limits {
             .iter()
             .map(|s| s.accounts().into_iter())
             .collect();
-        let state = |part: &Part| {
+        let state = |part: &Rule| {
             let (account, keys) = match part.place {
-                Where::Run => (run.next(), None),
-                Where::Pool => (pool.next(), Some(self.pool.len() as u64)),
-                Where::Scope(at) => (scopes[at].next(), Some(self.scopes[at].seen())),
+                LimitScope::Run => (run.next(), None),
+                LimitScope::Pool => (pool.next(), Some(self.pool.len() as u64)),
+                LimitScope::Scope(at) => (scopes[at].next(), Some(self.scopes[at].seen())),
             };
             let account = account.unwrap_or_default();
             let slept = part.is_asleep() && account.margin.is_none();
@@ -360,61 +360,61 @@ impl Limits {
     }
 
     /// Who holds this up the longest.
-    fn holder(&mut self, now: Time, ask: &Ask, key: Option<usize>) -> (Holder, Option<Time>) {
-        let mut longest = (When::Now, Holder::Server, None);
+    fn holder(&mut self, now: Time, ask: &Cost, key: Option<usize>) -> (Blocker, Option<Time>) {
+        let mut longest = (Availability::Now, Blocker::Server, None);
         let parts = &self.parts;
-        let mut look = |place: Where, group: &mut Group| {
+        let mut look = |place: LimitScope, group: &mut LimitGroup| {
             let (when, member) = group.binding(now, ask);
             if when > longest.0 {
                 let here = parts.iter().enumerate().filter(|(_, it)| it.place == place);
                 let part = member.and_then(|member| here.map(|(part, _)| part).nth(member));
                 let back = member.and_then(|member| group.members()[member].kind.back());
-                longest = (when, part.map_or(Holder::Server, Holder::Part), back);
+                longest = (when, part.map_or(Blocker::Server, Blocker::Part), back);
             }
         };
-        look(Where::Run, &mut self.run);
+        look(LimitScope::Run, &mut self.run);
         for (index, (scope, key)) in self.scopes.iter_mut().zip(&ask.keys).enumerate() {
             if let Some(group) = scope.known(key) {
-                look(Where::Scope(index), group);
+                look(LimitScope::Scope(index), group);
             }
         }
         if let Some(key) = key {
-            look(Where::Pool, &mut self.pool[key]);
+            look(LimitScope::Pool, &mut self.pool[key]);
         }
         (longest.1, longest.2)
     }
 
     /// A part that holds rows up, or the server, in words.
     #[must_use]
-    pub fn told(&self, by: Holder, time: Duration) -> Held {
+    pub fn told(&self, by: Blocker, time: Duration) -> BlockedTime {
         let (by, name) = match by {
-            Holder::Part(part) => (self.parts[part].held_by(), self.parts[part].name.clone()),
-            Holder::Server => (HeldBy::Pause, String::new()),
+            Blocker::Part(part) => (self.parts[part].held_by(), self.parts[part].name.clone()),
+            Blocker::Server => (BlockerKind::Pause, String::new()),
         };
-        Held { by, name, time }
+        BlockedTime { by, name, time }
     }
 
     /// When all keys let it go, and the scope of the one that does so last.
-    fn earliest_of_keys(&mut self, now: Time, ask: &Ask) -> (When, usize) {
+    fn earliest_of_keys(&mut self, now: Time, ask: &Cost) -> (Availability, usize) {
         if self.scopes.is_empty() {
-            return (When::Now, 0);
+            return (Availability::Now, 0);
         }
         let (parts, route, ledger) = (&self.parts, self.route, self.ledger.as_deref());
         let scopes = self.scopes.iter_mut().zip(&ask.keys).enumerate();
         scopes
             .map(|(index, (scope, key))| {
-                let new = || group(parts, Where::Scope(index), ledger, Whose::Key(key));
+                let new = || group(parts, LimitScope::Scope(index), ledger, ScopeKey::Key(key));
                 let make = || match route == Some(index) {
                     true => new().begin_carefully(),
                     false => new(),
                 };
                 (scope.group(now, key, make).earliest(now, ask), index)
             })
-            .fold((When::Now, 0), Ord::max)
+            .fold((Availability::Now, 0), Ord::max)
     }
 
     /// The key that is free first; of those that are free now, the next in turn.
-    fn earliest_in_pool(&mut self, now: Time, ask: &Ask) -> (Option<usize>, When) {
+    fn earliest_in_pool(&mut self, now: Time, ask: &Cost) -> (Option<usize>, Availability) {
         let keys = self.pool.len();
         let turn = |place: usize| (self.next_key + place) % keys;
         let pool = &mut self.pool;
@@ -422,11 +422,11 @@ impl Limits {
             .map(turn)
             .map(|key| (Some(key), pool[key].earliest(now, ask)))
             .min_by_key(|(_, when)| *when)
-            .unwrap_or((None, When::Now))
+            .unwrap_or((None, Availability::Now))
     }
 
     /// The group that a refusal concerns, and no wider.
-    fn innermost(&mut self, ask: &Ask, key: Option<usize>) -> &mut Group {
+    fn innermost(&mut self, ask: &Cost, key: Option<usize>) -> &mut LimitGroup {
         if let Some(key) = key {
             return &mut self.pool[key];
         }
@@ -443,7 +443,7 @@ impl Limits {
         &mut self,
         keys: &[Arc<str>],
         key: Option<usize>,
-        act: &mut dyn FnMut(&mut Group),
+        act: &mut dyn FnMut(&mut LimitGroup),
     ) {
         act(&mut self.run);
         for (scope, key) in self.scopes.iter_mut().zip(keys) {
@@ -458,9 +458,9 @@ impl Limits {
 
     fn tell(
         &mut self,
-        ask: &Ask,
-        taken: &mut Taken,
-        event: &mut dyn FnMut(&mut dyn Kind, &mut Hold),
+        ask: &Cost,
+        taken: &mut Acquired,
+        event: &mut dyn FnMut(&mut dyn Limiter, &mut Reservation),
     ) {
         self.tell_members(ask, taken, &mut |member, hold| {
             event(&mut *member.kind, hold)
@@ -469,9 +469,9 @@ impl Limits {
 
     fn tell_members(
         &mut self,
-        ask: &Ask,
-        taken: &mut Taken,
-        event: &mut dyn FnMut(&mut Member, &mut Hold),
+        ask: &Cost,
+        taken: &mut Acquired,
+        event: &mut dyn FnMut(&mut Member, &mut Reservation),
     ) {
         let mut holds = taken.holds.iter_mut();
         self.each_group(&ask.keys, taken.key, &mut |group| {
@@ -485,17 +485,24 @@ impl Limits {
 }
 
 /// A scope whose keys have nothing to remember once the longest period is over.
-fn scope(parts: &[Part], index: usize) -> Scope {
-    let here = parts.iter().filter(|it| it.place == Where::Scope(index));
-    Scope::new(here.filter_map(Part::period).max())
+fn scope(parts: &[Rule], index: usize) -> KeyedLimits {
+    let here = parts
+        .iter()
+        .filter(|it| it.place == LimitScope::Scope(index));
+    KeyedLimits::new(here.filter_map(Rule::period).max())
 }
 
 /// The limits of one place, all free but for what the ledger says.
-fn group(parts: &[Part], place: Where, ledger: Option<&dyn Ledger>, whose: Whose<'_>) -> Group {
+fn group(
+    parts: &[Rule],
+    place: LimitScope,
+    ledger: Option<&dyn QuotaStore>,
+    whose: ScopeKey<'_>,
+) -> LimitGroup {
     let here = parts.iter().filter(|part| part.place == place);
-    let member = |part: &Part| match ledger.and_then(|ledger| ledger.account(part, whose)) {
+    let member = |part: &Rule| match ledger.and_then(|ledger| ledger.account(part, whose)) {
         Some(account) => part.leased_member(account),
         None => part.member(),
     };
-    Group::new(here.map(member).collect())
+    LimitGroup::new(here.map(member).collect())
 }

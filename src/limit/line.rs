@@ -9,9 +9,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::ask::{Ask, Keys, Taken};
-use super::kind::When;
-use super::limits::{Blocked, Limits};
+use super::ask::{Acquired, Cost, ScopeKeys};
+use super::kind::Availability;
+use super::limits::{Blocked, LimitSet};
 use super::time::Time;
 
 /// So often may one be overtaken by smaller ones.
@@ -20,19 +20,19 @@ const OVERTAKEN: u32 = 64;
 const LOOKED_AT: usize = 64;
 
 /// The place of one that waits: lower came earlier.
-pub type Place = u64;
+pub type Ticket = u64;
 
 /// All that wait.
 #[derive(Debug, Default)]
-pub struct Line {
-    queues: HashMap<Keys, Queue>,
+pub struct WaitQueue {
+    queues: HashMap<ScopeKeys, KeyQueue>,
     /// Queues that may go on now, by the place of their first.
-    ready: BTreeMap<Place, Keys>,
+    ready: BTreeMap<Ticket, ScopeKeys>,
     /// Queues that their keys hold up until then, by the place of their first.
-    aside: BTreeMap<(Option<Time>, Place), Keys>,
+    aside: BTreeMap<(Option<Time>, Ticket), ScopeKeys>,
     /// Those aside with several keys, by the scopes and the keys that hold them up.
-    held: HashMap<(usize, Arc<str>), HashSet<Keys>>,
-    next_place: Place,
+    held: HashMap<(usize, Arc<str>), HashSet<ScopeKeys>>,
+    next_place: Ticket,
     waiting: usize,
     /// What the last queue that stepped aside waits for.
     aside_for: Option<Blocked>,
@@ -40,8 +40,8 @@ pub struct Line {
 
 /// Those with the same keys.
 #[derive(Debug, Default)]
-struct Queue {
-    waiting: BTreeMap<Place, Ask>,
+struct KeyQueue {
+    waiting: BTreeMap<Ticket, Cost>,
     /// How often the first has been overtaken.
     overtaken: u32,
     /// Until when its keys hold it up: `Some(None)` is until an answer.
@@ -50,18 +50,18 @@ struct Queue {
 
 /// What came of a look at the line.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Served {
+pub struct Dispatched {
     /// Who may go, in order, with what they were given; or that they never can.
-    pub served: Vec<(Place, Option<Taken>)>,
+    pub served: Vec<(Ticket, Option<Acquired>)>,
     /// When to look again, unless something happens before.
     pub next: Option<Time>,
     /// What whoever is left waits for.
     pub held: Option<Blocked>,
 }
 
-impl Line {
+impl WaitQueue {
     /// Stands at the end.
-    pub fn join(&mut self, ask: &Ask) -> Place {
+    pub fn join(&mut self, ask: &Cost) -> Ticket {
         let place = self.next_place;
         self.next_place += 1;
         self.waiting += 1;
@@ -74,7 +74,7 @@ impl Line {
     }
 
     /// Leaves without having been served.
-    pub fn leave(&mut self, place: Place, ask: &Ask) {
+    pub fn leave(&mut self, place: Ticket, ask: &Cost) {
         let Some(queue) = self.queues.get(&ask.keys) else {
             return;
         };
@@ -99,32 +99,32 @@ impl Line {
 
     /// Any one of them, rather the first.
     #[must_use]
-    pub fn first(&self) -> Option<Place> {
+    pub fn first(&self) -> Option<Ticket> {
         let ready = self.ready.keys().next().copied();
         ready.or_else(|| self.aside.keys().next().map(|(_, place)| *place))
     }
 
     /// Whether nobody with the same keys stands before it.
     #[must_use]
-    pub fn is_first(&self, place: Place, ask: &Ask) -> bool {
+    pub fn is_first(&self, place: Ticket, ask: &Cost) -> bool {
         let queue = self.queues.get(&ask.keys);
         queue.is_some_and(|queue| queue.first() == Some(place))
     }
 
     /// An attempt with these keys has ended: who is held up by one of them may go on.
     /// Who is held up by another one longer, may not.
-    pub fn ended(&mut self, keys: &Keys) {
+    pub fn ended(&mut self, keys: &ScopeKeys) {
         if let [_] = keys.as_slice() {
             return self.step_back(keys);
         }
         for (scope, key) in keys.iter().enumerate() {
             let held = self.held.get(&(scope, key.clone()));
-            let held: Vec<Keys> = held.into_iter().flatten().cloned().collect();
+            let held: Vec<ScopeKeys> = held.into_iter().flatten().cloned().collect();
             held.iter().for_each(|keys| self.step_back(keys));
         }
     }
 
-    fn step_back(&mut self, keys: &Keys) {
+    fn step_back(&mut self, keys: &ScopeKeys) {
         if let Some(queue) = self.queues.get_mut(keys)
             && let (Some(until), Some(first)) = (queue.aside.take(), queue.first())
         {
@@ -133,7 +133,7 @@ impl Line {
         }
     }
 
-    fn no_longer_aside(&mut self, until: Option<Time>, first: Place, keys: &Keys) {
+    fn no_longer_aside(&mut self, until: Option<Time>, first: Ticket, keys: &ScopeKeys) {
         self.aside.remove(&(until, first));
         if keys.len() == 1 {
             return;
@@ -149,9 +149,9 @@ impl Line {
     }
 
     /// Serves, in order, whom the limits let go now.
-    pub fn serve(&mut self, now: Time, limits: &mut Limits) -> Served {
+    pub fn serve(&mut self, now: Time, limits: &mut LimitSet) -> Dispatched {
         self.bring_back(now);
-        let mut served = Served::default();
+        let mut served = Dispatched::default();
         let mut from = 0;
         while let Some((&place, keys)) = self.ready.range(from..).next() {
             let keys = keys.clone();
@@ -181,17 +181,17 @@ impl Line {
     fn serve_first(
         &mut self,
         now: Time,
-        limits: &mut Limits,
-        place: Place,
-        keys: &Keys,
-    ) -> Result<Option<Taken>, Blocked> {
+        limits: &mut LimitSet,
+        place: Ticket,
+        keys: &ScopeKeys,
+    ) -> Result<Option<Acquired>, Blocked> {
         let ask = self
             .queues
             .get(keys)
             .and_then(|queue| queue.waiting.get(&place));
         let taken = match ask.map(|ask| limits.take(now, ask)) {
             Some(Ok(taken)) => Some(taken),
-            Some(Err(blocked)) if blocked.when != When::Never => return Err(blocked),
+            Some(Err(blocked)) if blocked.when != Availability::Never => return Err(blocked),
             _ => None,
         };
         self.remove(place, keys);
@@ -204,9 +204,9 @@ impl Line {
     fn overtake(
         &mut self,
         now: Time,
-        limits: &mut Limits,
-        keys: &Keys,
-        served: &mut Vec<(Place, Option<Taken>)>,
+        limits: &mut LimitSet,
+        keys: &ScopeKeys,
+        served: &mut Vec<(Ticket, Option<Acquired>)>,
     ) {
         let Some(queue) = self.queues.get_mut(keys) else {
             return;
@@ -221,7 +221,7 @@ impl Line {
         let left = OVERTAKEN.saturating_sub(queue.overtaken) as usize;
         let behind = queue.waiting.iter().skip(1).take(LOOKED_AT);
         let smaller = behind.filter(|(_, ask)| ask.is_smaller_than(&first));
-        let past: Vec<(Place, Taken)> = smaller
+        let past: Vec<(Ticket, Acquired)> = smaller
             .filter_map(|(&place, ask)| Some((place, limits.take(now, ask).ok()?)))
             .take(left)
             .collect();
@@ -234,11 +234,11 @@ impl Line {
 
     /// It is brought back by what happens to the key that holds it up the longest. Where
     /// costs differ, others behind the first may be held up by another one.
-    fn step_aside(&mut self, place: Place, keys: &Keys, blocked: &Blocked) {
+    fn step_aside(&mut self, place: Ticket, keys: &ScopeKeys, blocked: &Blocked) {
         if let (Some(queue), Some(keys)) = (self.queues.get_mut(keys), self.ready.remove(&place)) {
             let until = time_of(blocked.when);
             queue.aside = Some(until);
-            let costs = queue.waiting.values().next().is_some_and(Ask::has_costs);
+            let costs = queue.waiting.values().next().is_some_and(Cost::has_costs);
             let all = keys.iter().cloned().enumerate();
             let by = all.filter(|(scope, _)| costs || blocked.by_key == Some(*scope));
             if keys.len() > 1 {
@@ -251,8 +251,8 @@ impl Line {
     }
 
     fn bring_back(&mut self, now: Time) {
-        let due = (Some(Time::ZERO), 0)..=(Some(now), Place::MAX);
-        let due: Vec<Keys> = self
+        let due = (Some(Time::ZERO), 0)..=(Some(now), Ticket::MAX);
+        let due: Vec<ScopeKeys> = self
             .aside
             .range(due)
             .map(|(_, keys)| keys.clone())
@@ -260,14 +260,14 @@ impl Line {
         due.iter().for_each(|keys| self.step_back(keys));
     }
 
-    fn remove(&mut self, place: Place, keys: &Keys) {
+    fn remove(&mut self, place: Ticket, keys: &ScopeKeys) {
         let queue = self.queues.get_mut(keys);
         let removed = queue.and_then(|queue| queue.waiting.remove(&place));
         self.waiting -= usize::from(removed.is_some());
     }
 
     /// The one behind the first takes its part.
-    fn follow(&mut self, first: Place, keys: &Keys) {
+    fn follow(&mut self, first: Ticket, keys: &ScopeKeys) {
         let Some(queue) = self.queues.get_mut(keys) else {
             return;
         };
@@ -284,29 +284,29 @@ impl Line {
     }
 }
 
-impl Queue {
-    fn first(&self) -> Option<Place> {
+impl KeyQueue {
+    fn first(&self) -> Option<Ticket> {
         self.waiting.keys().next().copied()
     }
 }
 
-impl Ask {
+impl Cost {
     /// Whether it asks for anything but one request.
     pub(super) fn has_costs(&self) -> bool {
         *self.units != [1]
     }
 
     /// Whether it wants less of something, and more of nothing.
-    fn is_smaller_than(&self, other: &Ask) -> bool {
+    fn is_smaller_than(&self, other: &Cost) -> bool {
         self.units != other.units
             && (0..self.units.len().max(other.units.len()))
                 .all(|unit| self.units_of(unit) <= other.units_of(unit))
     }
 }
 
-fn time_of(when: When) -> Option<Time> {
+fn time_of(when: Availability) -> Option<Time> {
     match when {
-        When::At(time) => Some(time),
+        Availability::At(time) => Some(time),
         _ => None,
     }
 }
@@ -319,8 +319,8 @@ mod tests {
     use super::super::settings::Settings;
     use super::*;
 
-    fn of(tenant: &str, host: &str) -> Ask {
-        Ask::new([1], [tenant.into(), host.into()])
+    fn of(tenant: &str, host: &str) -> Cost {
+        Cost::new([1], [tenant.into(), host.into()])
     }
 
     #[test]
@@ -331,13 +331,13 @@ mod tests {
         ]);
         let settings: Settings = serde_json::from_value(json!({ "rate": rate })).unwrap();
         let policy = Policy::new(&settings, std::time::Duration::ZERO).unwrap();
-        let (mut limits, mut line) = (policy.limits(), Line::default());
+        let (mut limits, mut line) = (policy.limits(), WaitQueue::default());
         let now = Time::ZERO;
         // Each of many tenants has one under way, and one that waits for that.
-        let asks: Vec<Ask> = (0..100)
+        let asks: Vec<Cost> = (0..100)
             .map(|tenant| of(&tenant.to_string(), "h"))
             .collect();
-        let mut taken: Vec<Taken> = asks
+        let mut taken: Vec<Acquired> = asks
             .iter()
             .map(|ask| limits.take(now, ask).unwrap())
             .collect();
@@ -363,7 +363,7 @@ mod tests {
         assert_eq!(line.held.len(), 99);
         // Who leaves is forgotten.
         for (place, ask) in asks.iter().enumerate().filter(|(place, _)| *place != 7) {
-            line.leave(place as Place, ask);
+            line.leave(place as Ticket, ask);
         }
         assert!(line.is_empty() && line.held.is_empty() && line.aside.is_empty());
     }

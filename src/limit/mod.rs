@@ -4,11 +4,11 @@
 //! contains more than N units of arrivals *at the server*. Servers count in
 //! other ways too: each kind is a file that states what it guarantees, and why.
 //!
-//! From the outside in: [`Gate`] is the door, which owns the clock and the
-//! wakers; the line is who waits; [`Limits`] are all limits at once, of the run,
+//! From the outside in: [`RateLimiter`] is the door, which owns the clock and the
+//! wakers; the line is who waits; [`LimitSet`] are all limits at once, of the run,
 //! of each key and of each key of the pool; a group is those that hold
-//! together; each of these is a [`kind::Kind`]. All but the gate is pure. A
-//! [`Quota`] has a long period: its units are had from a [`Ledger`], if there is one.
+//! together; each of these is a [`kind::Limiter`]. All but the gate is pure. A
+//! [`Quota`] has a long period: its units are had from a [`QuotaStore`], if there is one.
 //!
 //! | kind | keeps |
 //! |---|---|
@@ -25,14 +25,14 @@ pub use guard::Guard;
 mod rate;
 pub use rate::Rate;
 mod written;
-pub use written::{Counting, Details, Limit, Share};
+pub use written::{AccountShare, Counting, Details, Limit};
 mod settings;
-pub use settings::{Outcome, Settings, Shape};
+pub use settings::{Settings, Shape, UncountedOutcome};
 mod time;
 pub use time::{Time, calendar_at_zero, now};
 
 pub mod kind;
-pub use kind::{Kind, Said, When};
+pub use kind::{Availability, Limiter, TimedLimitInfo};
 mod calendar;
 mod pace;
 mod patience;
@@ -60,23 +60,23 @@ mod certificate;
 mod quota;
 pub use quota::Quota;
 mod leased;
-pub use leased::{Account, Leased, Ledger, Lent, Offer, Whose};
+pub use leased::{LeaseReply, LeaseRequest, LeasedLimiter, QuotaHandle, QuotaStore, ScopeKey};
 
 mod allowance;
 mod ask;
-pub use ask::{Ask, Taken};
+pub use ask::{Acquired, Cost};
 mod group;
 mod restart;
 mod scope;
 mod state;
 pub use state::LimitState;
 mod limits;
-pub use limits::{Blocked, End, Limits};
+pub use limits::{Blocked, End, LimitSet};
 mod held;
-pub use held::Holder;
+pub use held::Blocker;
 mod line;
 mod part;
-pub use part::{Part, Pattern, Where};
+pub use part::{LimitScope, RatePattern, Rule};
 mod earlier;
 mod policy;
 pub use policy::{Policy, Uncounted};
@@ -84,12 +84,12 @@ mod calm;
 mod sync;
 
 mod gate;
-pub use gate::{Denied, Gate};
+pub use gate::{AcquireError, RateLimiter};
 mod permit;
-pub use permit::{Arrival, Permit, Told};
+pub use permit::{ArrivalInterval, Permit, RateLimitInfo};
 
 mod bound;
-pub use bound::{Bound, Demand};
+pub use bound::{Estimate, Workload};
 
 #[cfg(test)]
 mod schedules;

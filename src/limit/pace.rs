@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use super::kind::When;
+use super::kind::Availability;
 use super::time::Time;
 
 /// Such a part of the time may go out at once: timers don't ring for every request.
@@ -21,18 +21,18 @@ const AT_ONCE: u32 = 20;
 
 /// Lets units out one after the other.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub struct Smoother {
     /// By when the program has taken in what went out, if it is as slow as may be.
     done: Time,
 }
 
-impl Pace {
+impl Smoother {
     /// When the next may go out, if all units take the program `over`.
-    pub fn earliest(&self, now: Time, over: Duration) -> When {
+    pub fn earliest(&self, now: Time, over: Duration) -> Availability {
         let next = self.done.before(over / AT_ONCE);
         match next > now {
-            true => When::At(next),
-            false => When::Now,
+            true => Availability::At(next),
+            false => Availability::Now,
         }
     }
 
@@ -60,11 +60,11 @@ mod tests {
     const OVER: Duration = Duration::from_millis(100);
 
     /// Takes what may go out at each of these milliseconds, and gives how much that was.
-    fn goes_out(pace: &mut Pace, all: u64, millis: impl Iterator<Item = u64>) -> Vec<u64> {
+    fn goes_out(pace: &mut Smoother, all: u64, millis: impl Iterator<Item = u64>) -> Vec<u64> {
         let at = |millis: u64| Time::from_nanos(millis * 1_000_000);
         let burst = |now| {
             let mut units = 0;
-            while pace.earliest(now, OVER) == When::Now {
+            while pace.earliest(now, OVER) == Availability::Now {
                 pace.take(now, (1, all), OVER);
                 units += 1;
             }
@@ -75,16 +75,20 @@ mod tests {
 
     #[test]
     fn all_go_out_over_the_time_however_seldom_somebody_looks() {
-        let every = goes_out(&mut Pace::default(), 1_000, 0..96);
+        let every = goes_out(&mut Smoother::default(), 1_000, 0..96);
         assert_eq!((every[0], every[1], every[95]), (51, 10, 10));
         assert_eq!(every.iter().sum::<u64>(), 1_001);
-        let seldom = goes_out(&mut Pace::default(), 1_000, (0..20).map(|look| look * 5));
+        let seldom = goes_out(
+            &mut Smoother::default(),
+            1_000,
+            (0..20).map(|look| look * 5),
+        );
         assert_eq!(seldom, [&[51][..], &[50; 19]].concat());
     }
 
     #[test]
     fn what_costs_more_takes_longer_and_a_pause_saves_nothing_up() {
-        let mut pace = Pace::default();
+        let mut pace = Smoother::default();
         pace.take(Time::ZERO, (500, 1_000_000), OVER);
         assert_eq!(pace.done, Time::from_nanos(50_000));
         pace.take(Time::from_nanos(1_000_000_000), (1, 1), OVER);

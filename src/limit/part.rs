@@ -6,25 +6,25 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::causes::HeldBy;
+use crate::causes::BlockerKind;
 
 use super::auto::Auto;
 use super::bucket::Bucket;
 use super::budget::Budget;
 use super::calendar::Calendar;
 use super::concurrency::Concurrency;
-use super::fixed::{Edges, Fixed};
+use super::fixed::{Fixed, WindowEdges};
 use super::group::Member;
 use super::guard::Guard;
-use super::kind::Kind;
-use super::leased::{Account as Lender, Leased};
-use super::quota::{self, Quota, Until};
+use super::kind::Limiter;
+use super::leased::{LeasedLimiter, QuotaHandle as Lender};
+use super::quota::{self, Quota, UnitLifetime};
 use super::settings::{Settings, Shape};
 use super::sliding::{Sliding, UntilReset};
 use super::spacing::Spacing;
-use super::state::{Account, LimitState};
+use super::state::{LimitState, LimiterStats};
 use super::time::Time;
-use super::window::{Span, Window};
+use super::window::{Window, WindowKind};
 use super::written::{Counting, Limit};
 use super::{counter, time};
 
@@ -39,26 +39,26 @@ pub(super) const REQUESTS: &str = "requests";
 
 /// One thing to keep: a limit, or what stands beside it.
 #[derive(Debug, Clone)]
-pub struct Part {
+pub struct Rule {
     /// As the job writes it.
     pub name: String,
     /// What it counts, as an index into the policy's units.
     pub unit: usize,
     /// Whose it is.
-    pub place: Where,
+    pub place: LimitScope,
     unit_name: String,
     amount: u64,
     period: Option<Duration>,
     guard: Guard,
     linger: Duration,
     skew: Duration,
-    kept: Kept,
+    kept: Algorithm,
     calendar: Calendar,
 }
 
 /// Whose a limit is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Where {
+pub enum LimitScope {
     /// The whole run's.
     Run,
     /// Each key's in this scope.
@@ -69,14 +69,14 @@ pub enum Where {
 
 /// What is counted for whom.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct RuleTarget {
     pub unit: usize,
-    pub of: Where,
+    pub of: LimitScope,
 }
 
 /// How a limit lets units through, as far as the least time depends on it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Pattern {
+pub enum RatePattern {
     /// So many in each period, each counted from its arrival.
     Windows {
         /// Units in a period.
@@ -107,10 +107,10 @@ pub enum Pattern {
 
 /// What keeps it.
 #[derive(Debug, Clone)]
-enum Kept {
+enum Algorithm {
     Sliding,
     UntilReset,
-    Fixed(Edges),
+    Fixed(WindowEdges),
     Bucket {
         burst: u64,
     },
@@ -125,21 +125,21 @@ enum Kept {
     Auto,
 }
 
-impl Part {
+impl Rule {
     /// A limit, and what stands beside it: a smaller burst, and the gap that
     /// spreads a period's requests.
     pub(super) fn of_limit(
         limit: &Limit,
         settings: &Settings,
-        place: Place,
+        place: RuleTarget,
         linger: Duration,
-    ) -> Vec<Part> {
+    ) -> Vec<Rule> {
         let details = &limit.details;
         let share = details.share.or(settings.share);
         let amount = share.map_or(limit.amount.units, |share| share.of(limit.amount.units));
         let of_requests = limit.unit.is_none();
         let burst = details.burst.or(settings.burst.filter(|_| of_requests));
-        let part = Part {
+        let part = Rule {
             name: limit.to_string(),
             unit: place.unit,
             place: place.of,
@@ -165,8 +165,8 @@ impl Part {
     }
 
     /// What a job says of its requests beside its rates.
-    pub(super) fn beside(settings: &Settings, place: Place, linger: Duration) -> Vec<Part> {
-        let part = |name, amount, period, kept| Part {
+    pub(super) fn beside(settings: &Settings, place: RuleTarget, linger: Duration) -> Vec<Rule> {
+        let part = |name, amount, period, kept| Rule {
             name,
             unit: place.unit,
             place: place.of,
@@ -181,29 +181,34 @@ impl Part {
         };
         let spacing = settings.spacing.map(|gap| {
             let name = format!("spacing {}", humantime::format_duration(gap));
-            part(name, 1, Some(gap), Kept::Spacing)
+            part(name, 1, Some(gap), Algorithm::Spacing)
         });
-        let cap = settings
-            .in_flight
-            .map(|cap| part(format!("{cap} in flight"), cap, None, Kept::Concurrency));
+        let cap = settings.in_flight.map(|cap| {
+            part(
+                format!("{cap} in flight"),
+                cap,
+                None,
+                Algorithm::Concurrency,
+            )
+        });
         spacing.into_iter().chain(cap).collect()
     }
 
-    fn with_burst(&self, burst: u64) -> Part {
-        Part {
+    fn with_burst(&self, burst: u64) -> Rule {
+        Rule {
             name: format!("burst {burst} of {}", self.name),
-            kept: Kept::Bucket { burst },
+            kept: Algorithm::Bucket { burst },
             ..self.clone()
         }
     }
 
-    fn spread(&self, shape: Shape) -> Option<Part> {
+    fn spread(&self, shape: Shape) -> Option<Rule> {
         let kept = match shape {
             Shape::Burst => return None,
-            Shape::Spread => Kept::Spacing,
-            Shape::Auto => Kept::OnceRefused(self.period.unwrap_or_default()),
+            Shape::Spread => Algorithm::Spacing,
+            Shape::Auto => Algorithm::OnceRefused(self.period.unwrap_or_default()),
         };
-        Some(Part {
+        Some(Rule {
             name: format!("spread of {}", self.name),
             period: self
                 .period
@@ -215,7 +220,10 @@ impl Part {
     }
 
     fn is_window(&self) -> bool {
-        matches!(self.kept, Kept::Sliding | Kept::UntilReset | Kept::Fixed(_))
+        matches!(
+            self.kept,
+            Algorithm::Sliding | Algorithm::UntilReset | Algorithm::Fixed(_)
+        )
     }
 
     pub(super) fn change_guard(&mut self, from: Guard, to: Guard) {
@@ -226,7 +234,7 @@ impl Part {
 
     pub(super) fn become_token_bucket(&mut self) {
         if self.is_window() {
-            self.kept = Kept::Bucket { burst: self.amount };
+            self.kept = Algorithm::Bucket { burst: self.amount };
         }
     }
 
@@ -246,7 +254,7 @@ impl Part {
 
     /// Whether it depends on the calendar.
     pub(super) fn has_edges(&self) -> bool {
-        matches!(self.kept, Kept::Fixed(_))
+        matches!(self.kept, Algorithm::Fixed(_))
     }
 
     /// What it counts: `requests`, `tokens`.
@@ -256,41 +264,41 @@ impl Part {
     }
 }
 
-impl Part {
+impl Rule {
     /// Its arithmetic, with nothing taken.
     #[must_use]
-    pub fn kind(&self) -> Box<dyn Kind> {
+    pub fn kind(&self) -> Box<dyn Limiter> {
         let period = self.period.unwrap_or_default();
         let (units, guard, linger, skew) = (self.amount, self.guard, self.linger, self.skew);
         match &self.kept {
-            Kept::Sliding => {
+            Algorithm::Sliding => {
                 let span = Sliding::new(period, skew);
                 Box::new(Window::new(units, period, span, guard, linger).certified())
             }
-            Kept::UntilReset => {
+            Algorithm::UntilReset => {
                 let span = UntilReset::new(period, skew);
                 Box::new(Window::new(units, period, span, guard, linger))
             }
-            Kept::Fixed(edges) => {
+            Algorithm::Fixed(edges) => {
                 let span = self.fixed(edges);
                 Box::new(Window::new(units, period, span, guard, linger))
             }
-            Kept::Bucket { burst } => {
+            Algorithm::Bucket { burst } => {
                 Box::new(Bucket::new(*burst, (units, period), skew, guard, linger))
             }
-            Kept::Counter { burst } => {
+            Algorithm::Counter { burst } => {
                 let (burst, units) = counter::bucket(units, period, *burst);
                 Box::new(Bucket::new(burst, (units, period), skew, guard, linger))
             }
-            Kept::Spacing => Box::new(Spacing::new(period)),
-            Kept::OnceRefused(window) => Box::new(Spacing::once_refused(
+            Algorithm::Spacing => Box::new(Spacing::new(period)),
+            Algorithm::OnceRefused(window) => Box::new(Spacing::once_refused(
                 period,
                 self.refusals_before(),
                 *window,
             )),
-            Kept::Concurrency => Box::new(Concurrency::new(units, linger)),
-            Kept::Budget => Box::new(Budget::new(units)),
-            Kept::Auto => Box::new(Auto::new(units, period, skew, guard, linger)),
+            Algorithm::Concurrency => Box::new(Concurrency::new(units, linger)),
+            Algorithm::Budget => Box::new(Budget::new(units)),
+            Algorithm::Auto => Box::new(Auto::new(units, period, skew, guard, linger)),
         }
     }
 
@@ -303,7 +311,7 @@ impl Part {
         }
     }
 
-    fn fixed(&self, edges: &Edges) -> Fixed {
+    fn fixed(&self, edges: &WindowEdges) -> Fixed {
         Fixed::new(edges.clone(), self.calendar.clone(), self.skew)
     }
 
@@ -312,7 +320,7 @@ impl Part {
     #[must_use]
     pub fn first_edge(&self, start: Time) -> Option<Duration> {
         match &self.kept {
-            Kept::Fixed(edges) => Some(self.fixed(edges).end(start).since(start)),
+            Algorithm::Fixed(edges) => Some(self.fixed(edges).end(start).since(start)),
             _ => None,
         }
     }
@@ -321,45 +329,45 @@ impl Part {
     #[must_use]
     pub fn most_at_once(&self) -> u64 {
         match &self.kept {
-            Kept::Bucket { burst } => *burst,
-            Kept::Counter { burst } => {
+            Algorithm::Bucket { burst } => *burst,
+            Algorithm::Counter { burst } => {
                 counter::bucket(self.amount, self.period.unwrap_or_default(), *burst).0
             }
-            Kept::Spacing | Kept::OnceRefused(_) => u64::MAX,
+            Algorithm::Spacing | Algorithm::OnceRefused(_) => u64::MAX,
             _ => self.amount,
         }
     }
 
     /// How it lets units through, if it holds anything up by itself.
     #[must_use]
-    pub fn pattern(&self) -> Option<Pattern> {
+    pub fn pattern(&self) -> Option<RatePattern> {
         let (amount, period) = (self.amount, self.period.unwrap_or_default());
-        let paced = |burst, units: u64| Pattern::Paced {
+        let paced = |burst, units: u64| RatePattern::Paced {
             burst,
             per_second: units as f64 / period.as_secs_f64(),
         };
         match &self.kept {
-            Kept::Sliding | Kept::UntilReset | Kept::Auto => {
-                Some(Pattern::Windows { amount, period })
+            Algorithm::Sliding | Algorithm::UntilReset | Algorithm::Auto => {
+                Some(RatePattern::Windows { amount, period })
             }
-            Kept::Fixed(_) => Some(Pattern::Edges { amount, period }),
-            Kept::Bucket { burst } => Some(paced(*burst, amount)),
-            Kept::Counter { burst } => {
+            Algorithm::Fixed(_) => Some(RatePattern::Edges { amount, period }),
+            Algorithm::Bucket { burst } => Some(paced(*burst, amount)),
+            Algorithm::Counter { burst } => {
                 let (burst, units) = counter::bucket(amount, period, *burst);
                 Some(paced(burst, units))
             }
-            Kept::Spacing => Some(paced(1, 1)),
-            Kept::Concurrency => Some(Pattern::AtOnce { amount }),
-            Kept::OnceRefused(_) | Kept::Budget => None,
+            Algorithm::Spacing => Some(paced(1, 1)),
+            Algorithm::Concurrency => Some(RatePattern::AtOnce { amount }),
+            Algorithm::OnceRefused(_) | Algorithm::Budget => None,
         }
     }
 
     /// What it is to those whom it holds up.
-    pub(super) fn held_by(&self) -> HeldBy {
+    pub(super) fn held_by(&self) -> BlockerKind {
         match (&self.kept, self.place) {
-            (Kept::Concurrency, _) => HeldBy::InFlight,
-            (_, Where::Scope(_)) => HeldBy::KeyLimit,
-            _ => HeldBy::Limit,
+            (Algorithm::Concurrency, _) => BlockerKind::InFlight,
+            (_, LimitScope::Scope(_)) => BlockerKind::KeyLimit,
+            _ => BlockerKind::Limit,
         }
     }
 
@@ -367,7 +375,7 @@ impl Part {
     #[must_use]
     pub fn guard(&self) -> Guard {
         match self.kept {
-            Kept::Spacing | Kept::OnceRefused(_) => Guard::Sent,
+            Algorithm::Spacing | Algorithm::OnceRefused(_) => Guard::Sent,
             _ => self.guard,
         }
     }
@@ -375,7 +383,7 @@ impl Part {
     /// Whether it waits for evidence before it holds anything up.
     #[must_use]
     pub fn is_asleep(&self) -> bool {
-        matches!(self.kept, Kept::OnceRefused(_))
+        matches!(self.kept, Algorithm::OnceRefused(_))
     }
 
     pub(super) fn member(&self) -> Member {
@@ -392,7 +400,7 @@ impl Part {
         };
         Member {
             unit: self.unit,
-            kind: Box::new(Leased::new(self.kind(), account, &quota)),
+            kind: Box::new(LeasedLimiter::new(self.kind(), account, &quota)),
         }
     }
 
@@ -404,22 +412,28 @@ impl Part {
         let bucket = |burst, units: u64| {
             // B slots with the period B/r keep a bucket of B and r.
             let back = period.mul_f64(burst as f64 / units.max(1) as f64);
-            (burst, Until::Sliding(Sliding::new(back, skew)))
+            (burst, UnitLifetime::Sliding(Sliding::new(back, skew)))
         };
         let (units, until) = match &self.kept {
-            Kept::Sliding => (self.amount, Until::Sliding(Sliding::new(period, skew))),
-            Kept::UntilReset => (self.amount, Until::Reset(UntilReset::new(period, skew))),
-            Kept::Fixed(edges) => (self.amount, Until::Edge(edges.clone(), skew)),
-            Kept::Bucket { burst } => bucket(*burst, self.amount),
-            Kept::Counter { burst } => {
+            Algorithm::Sliding => (
+                self.amount,
+                UnitLifetime::Sliding(Sliding::new(period, skew)),
+            ),
+            Algorithm::UntilReset => (
+                self.amount,
+                UnitLifetime::Reset(UntilReset::new(period, skew)),
+            ),
+            Algorithm::Fixed(edges) => (self.amount, UnitLifetime::Edge(edges.clone(), skew)),
+            Algorithm::Bucket { burst } => bucket(*burst, self.amount),
+            Algorithm::Counter { burst } => {
                 let (burst, units) = counter::bucket(self.amount, period, *burst);
                 bucket(burst, units)
             }
-            Kept::Spacing
-            | Kept::OnceRefused(_)
-            | Kept::Concurrency
-            | Kept::Budget
-            | Kept::Auto => {
+            Algorithm::Spacing
+            | Algorithm::OnceRefused(_)
+            | Algorithm::Concurrency
+            | Algorithm::Budget
+            | Algorithm::Auto => {
                 return None;
             }
         };
@@ -432,7 +446,7 @@ impl Part {
         })
     }
 
-    pub(super) fn state(&self, account: Account, lost: u64, keys: Option<u64>) -> LimitState {
+    pub(super) fn state(&self, account: LimiterStats, lost: u64, keys: Option<u64>) -> LimitState {
         LimitState {
             name: self.name.clone(),
             guard: self.guard,
@@ -457,30 +471,33 @@ impl Part {
     }
 
     fn is_bucket(&self) -> bool {
-        matches!(self.kept, Kept::Bucket { .. } | Kept::Counter { .. })
+        matches!(
+            self.kept,
+            Algorithm::Bucket { .. } | Algorithm::Counter { .. }
+        )
     }
 
     fn is_spacing(&self) -> bool {
-        matches!(self.kept, Kept::Spacing | Kept::OnceRefused(_))
+        matches!(self.kept, Algorithm::Spacing | Algorithm::OnceRefused(_))
     }
 }
 
-fn kept(limit: &Limit, amount: u64, burst: Option<u64>) -> Kept {
+fn kept(limit: &Limit, amount: u64, burst: Option<u64>) -> Algorithm {
     match &limit.counting {
         // A window that begins with its first use is some window of its length.
-        Counting::Sliding | Counting::FirstUse => Kept::Sliding,
-        Counting::Counter => Kept::Counter { burst },
-        Counting::Bucket => Kept::Bucket {
+        Counting::Sliding | Counting::FirstUse => Algorithm::Sliding,
+        Counting::Counter => Algorithm::Counter { burst },
+        Counting::Bucket => Algorithm::Bucket {
             burst: burst.unwrap_or(amount),
         },
-        Counting::Clock => Kept::Fixed(Edges::Clock(limit.amount.period)),
+        Counting::Clock => Algorithm::Fixed(WindowEdges::Clock(limit.amount.period)),
         // The zone was found when the limit was read.
-        Counting::Midnight(zone) => Kept::Fixed(Edges::Midnight(
+        Counting::Midnight(zone) => Algorithm::Fixed(WindowEdges::Midnight(
             TimeZone::get(zone).unwrap_or(TimeZone::UTC),
         )),
-        Counting::Reset => Kept::UntilReset,
-        Counting::Run => Kept::Budget,
-        Counting::Auto => Kept::Auto,
+        Counting::Reset => Algorithm::UntilReset,
+        Counting::Run => Algorithm::Budget,
+        Counting::Auto => Algorithm::Auto,
     }
 }
 

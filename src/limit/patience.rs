@@ -19,7 +19,7 @@ const STEP: u32 = 2;
 
 /// How long to wait until something is forgotten, and how much of it.
 #[derive(Debug)]
-pub struct Patience {
+pub struct RelearnBackoff {
     period: Duration,
     periods: u32,
     until: Time,
@@ -32,11 +32,11 @@ pub struct Patience {
     binds: bool,
 }
 
-impl Patience {
+impl RelearnBackoff {
     /// In periods of this length.
     #[must_use]
-    pub fn new(period: Duration) -> Patience {
-        Patience {
+    pub fn new(period: Duration) -> RelearnBackoff {
+        RelearnBackoff {
             period,
             periods: BELIEVED,
             until: Time::ZERO,
@@ -98,7 +98,7 @@ mod tests {
 
     /// In which second how much is forgotten of what was learnt.
     fn forgets(
-        patience: &mut Patience,
+        patience: &mut RelearnBackoff,
         mut learnt: u64,
         seconds: std::ops::Range<u64>,
     ) -> Vec<(u64, u64)> {
@@ -112,8 +112,8 @@ mod tests {
         steps
     }
 
-    fn patience() -> Patience {
-        Patience::new(Duration::from_secs(1))
+    fn patience() -> RelearnBackoff {
+        RelearnBackoff::new(Duration::from_secs(1))
     }
 
     #[test]

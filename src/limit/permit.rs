@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ask::{Ask, Taken};
-use super::gate::Shared;
-use super::kind::Said;
-use super::limits::{End, Limits};
+use super::ask::{Acquired, Cost};
+use super::gate::LimiterCore;
+use super::kind::TimedLimitInfo;
+use super::limits::{End, LimitSet};
 use super::time::Time;
 
 /// Leave for one attempt, from all limits.
@@ -18,9 +18,9 @@ use super::time::Time;
 #[derive(Debug)]
 #[must_use]
 pub struct Permit {
-    shared: Arc<Shared>,
-    ask: Ask,
-    taken: Taken,
+    shared: Arc<LimiterCore>,
+    ask: Cost,
+    taken: Acquired,
     /// Whether it was taken where nothing was limited.
     calm: bool,
     sent: Option<Time>,
@@ -31,7 +31,7 @@ pub struct Permit {
 
 /// What an answer tells of a limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct RateLimitInfo {
     /// The most in a window.
     pub limit: Option<u64>,
     /// What is left of it.
@@ -42,7 +42,7 @@ pub struct Told {
 
 /// From when to when an attempt can have arrived at the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrival {
+pub struct ArrivalInterval {
     /// When it was sent.
     pub earliest: Time,
     /// When it was acknowledged or answered, or, without either, given up.
@@ -52,7 +52,7 @@ pub struct Arrival {
 }
 
 impl Permit {
-    pub(super) fn new(shared: Arc<Shared>, ask: Ask, taken: Taken, calm: bool) -> Permit {
+    pub(super) fn new(shared: Arc<LimiterCore>, ask: Cost, taken: Acquired, calm: bool) -> Permit {
         Permit {
             shared,
             ask,
@@ -146,11 +146,11 @@ impl Permit {
 
     /// What the server says of its limit on a unit, as an index into the
     /// policy's units; none for a unit that is not counted.
-    pub fn learn(&mut self, unit: Option<usize>, told: Told) {
+    pub fn learn(&mut self, unit: Option<usize>, told: RateLimitInfo) {
         self.shared.end_calm();
         let (ask, taken) = (&self.ask, &self.taken);
         self.shared.tell(ask, |limits, now| {
-            let said = Said {
+            let said = TimedLimitInfo {
                 limit: told.limit,
                 remaining: told.remaining,
                 reset: told.reset.map(|reset| now.after(reset)),
@@ -162,8 +162,8 @@ impl Permit {
     /// From when to when it can have arrived, once it has ended; none if nothing
     /// was sent.
     #[must_use]
-    pub fn arrival(&self) -> Option<Arrival> {
-        Some(Arrival {
+    pub fn arrival(&self) -> Option<ArrivalInterval> {
+        Some(ArrivalInterval {
             earliest: self.sent?,
             latest: self.acked.or(self.ended)?,
             lost: self.lost && self.acked.is_none(),
@@ -171,7 +171,7 @@ impl Permit {
     }
 
     /// Tells the limits, if there is anything to tell them; gives the time of it.
-    fn tell(&mut self, event: impl FnOnce(&mut Limits, Time, &Ask, &mut Taken)) -> Time {
+    fn tell(&mut self, event: impl FnOnce(&mut LimitSet, Time, &Cost, &mut Acquired)) -> Time {
         if self.calm && self.shared.calm().lasts() {
             return self.shared.now();
         }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::ask::Ask;
-use super::gate::Gate;
+use super::ask::Cost;
+use super::gate::RateLimiter;
 use super::guard::Guard;
-use super::limits::Limits;
-use super::part::{Part, Pattern, Place, REQUESTS, Where};
-use super::settings::{Outcome, Settings};
+use super::limits::LimitSet;
+use super::part::{LimitScope, REQUESTS, RatePattern, Rule, RuleTarget};
+use super::settings::{Settings, UncountedOutcome};
 use super::time;
 use super::written::Limit;
 
@@ -20,7 +20,7 @@ pub(crate) const LINGER: Duration = Duration::from_secs(30);
 /// The checked limits of a job. All of them hold at once; none means no limit.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    parts: Vec<Part>,
+    parts: Vec<Rule>,
     units: Vec<String>,
     scopes: Vec<String>,
     keys: Vec<String>,
@@ -60,8 +60,8 @@ impl Policy {
             cost: settings.cost.clone(),
             settle: settings.settle.clone(),
             uncounted: Uncounted {
-                refused: settings.uncounted.contains(&Outcome::Refused),
-                failed: settings.uncounted.contains(&Outcome::Failed),
+                refused: settings.uncounted.contains(&UncountedOutcome::Refused),
+                failed: settings.uncounted.contains(&UncountedOutcome::Failed),
             },
             loosens: settings.loosen,
             route: None,
@@ -86,21 +86,21 @@ impl Policy {
     }
 
     fn add_limit(&mut self, limit: &Limit, settings: &Settings) {
-        let place = Place {
+        let place = RuleTarget {
             unit: self.unit(limit.unit.as_deref().unwrap_or(REQUESTS)),
             of: self.place(limit.details.per.as_ref().or(settings.per.as_ref())),
         };
         self.parts
-            .extend(Part::of_limit(limit, settings, place, self.linger));
+            .extend(Rule::of_limit(limit, settings, place, self.linger));
     }
 
     /// What stands beside the rates.
     fn add_beside(&mut self, settings: &Settings) {
         if settings.spacing.is_some() || settings.in_flight.is_some() {
             let of = self.place(settings.per.as_ref());
-            let place = Place { unit: 0, of };
+            let place = RuleTarget { unit: 0, of };
             self.parts
-                .extend(Part::beside(settings, place, self.linger));
+                .extend(Rule::beside(settings, place, self.linger));
         }
     }
 
@@ -109,11 +109,11 @@ impl Policy {
     }
 
     /// A limit that has a scope of its own is not the pool's.
-    fn place(&mut self, per: Option<&String>) -> Where {
+    fn place(&mut self, per: Option<&String>) -> LimitScope {
         match per {
-            Some(template) => Where::Scope(index_of(&mut self.scopes, template)),
-            None if !self.keys.is_empty() => Where::Pool,
-            None => Where::Run,
+            Some(template) => LimitScope::Scope(index_of(&mut self.scopes, template)),
+            None if !self.keys.is_empty() => LimitScope::Pool,
+            None => LimitScope::Run,
         }
     }
 
@@ -136,7 +136,7 @@ impl Policy {
     pub fn as_token_buckets(&self) -> Policy {
         let mut policy = self.under(Guard::Sent);
         policy.parts.retain(|part| !part.is_asleep());
-        policy.parts.iter_mut().for_each(Part::become_token_bucket);
+        policy.parts.iter_mut().for_each(Rule::become_token_bucket);
         policy
     }
 
@@ -149,14 +149,14 @@ impl Policy {
 
     /// The gate that keeps this policy, by the clock of this machine.
     #[must_use]
-    pub fn gate(&self) -> Gate {
-        Gate::with_calendar(self.limits(), time::now, time::calendar_at_zero)
+    pub fn gate(&self) -> RateLimiter {
+        RateLimiter::with_calendar(self.limits(), time::now, time::calendar_at_zero)
     }
 
     /// All its limits, with nothing taken.
     #[must_use]
-    pub fn limits(&self) -> Limits {
-        Limits::new(
+    pub fn limits(&self) -> LimitSet {
+        LimitSet::new(
             self.parts.clone(),
             self.scopes.len(),
             self.keys.len(),
@@ -181,8 +181,8 @@ impl Policy {
     ///
     /// # Errors
     /// Which can't, and why.
-    pub fn check(&self, ask: &Ask) -> Result<(), String> {
-        let too_small = |part: &&Part| ask.units_of(part.unit) > part.most_at_once();
+    pub fn check(&self, ask: &Cost) -> Result<(), String> {
+        let too_small = |part: &&Rule| ask.units_of(part.unit) > part.most_at_once();
         match self.parts.iter().find(too_small) {
             None => Ok(()),
             Some(part) => Err(format!(
@@ -198,13 +198,14 @@ impl Policy {
     /// More requests than this in flight are of no use; none if there is no such number.
     #[must_use]
     pub fn most_in_flight(&self) -> Option<u64> {
-        let of_run = |part: &&Part| part.unit == 0 && !matches!(part.place, Where::Scope(_));
-        let most = |part: &Part| match (part.pattern()?, part.guard()) {
-            (Pattern::AtOnce { amount }, _) => Some(amount),
-            (Pattern::Windows { amount, .. } | Pattern::Edges { amount, .. }, Guard::Strict) => {
-                Some(amount)
-            }
-            (Pattern::Paced { burst, .. }, Guard::Strict) if burst > 1 => Some(burst),
+        let of_run = |part: &&Rule| part.unit == 0 && !matches!(part.place, LimitScope::Scope(_));
+        let most = |part: &Rule| match (part.pattern()?, part.guard()) {
+            (RatePattern::AtOnce { amount }, _) => Some(amount),
+            (
+                RatePattern::Windows { amount, .. } | RatePattern::Edges { amount, .. },
+                Guard::Strict,
+            ) => Some(amount),
+            (RatePattern::Paced { burst, .. }, Guard::Strict) if burst > 1 => Some(burst),
             _ => None,
         };
         let keys = self.keys.len().max(1) as u64;
@@ -216,16 +217,16 @@ impl Policy {
     /// no bound.
     #[must_use]
     pub fn most_within(&self, time: Duration) -> Option<u64> {
-        let of_run = |part: &&Part| part.unit == 0 && !matches!(part.place, Where::Scope(_));
-        let most = |part: &Part| match part.pattern()? {
-            Pattern::Windows { amount, period } | Pattern::Edges { amount, period } => {
+        let of_run = |part: &&Rule| part.unit == 0 && !matches!(part.place, LimitScope::Scope(_));
+        let most = |part: &Rule| match part.pattern()? {
+            RatePattern::Windows { amount, period } | RatePattern::Edges { amount, period } => {
                 let windows = 1.0 + (time.as_secs_f64() / period.as_secs_f64()).ceil();
                 Some(amount.saturating_mul(windows as u64))
             }
-            Pattern::Paced { burst, per_second } => {
+            RatePattern::Paced { burst, per_second } => {
                 Some(burst.saturating_add((per_second * time.as_secs_f64()).ceil() as u64))
             }
-            Pattern::AtOnce { .. } => None,
+            RatePattern::AtOnce { .. } => None,
         };
         let keys = self.keys.len().max(1) as u64;
         let all = self.parts.iter().filter(of_run).filter_map(most).min();
@@ -235,13 +236,13 @@ impl Policy {
     /// The requests that the whole run can send in a second, in the long run.
     #[must_use]
     pub fn requests_per_second(&self) -> Option<f64> {
-        let of_run = |part: &&Part| part.unit == 0 && !matches!(part.place, Where::Scope(_));
-        let rate = |part: &Part| match part.pattern()? {
-            Pattern::Windows { amount, period } | Pattern::Edges { amount, period } => {
+        let of_run = |part: &&Rule| part.unit == 0 && !matches!(part.place, LimitScope::Scope(_));
+        let rate = |part: &Rule| match part.pattern()? {
+            RatePattern::Windows { amount, period } | RatePattern::Edges { amount, period } => {
                 Some(amount as f64 / period.as_secs_f64())
             }
-            Pattern::Paced { per_second, .. } => Some(per_second),
-            Pattern::AtOnce { .. } => None,
+            RatePattern::Paced { per_second, .. } => Some(per_second),
+            RatePattern::AtOnce { .. } => None,
         };
         let all = self.parts.iter().filter(of_run).filter_map(rate);
         let slowest = all.min_by(f64::total_cmp)?;
@@ -256,7 +257,7 @@ impl Policy {
 
     /// What it is kept by, part by part.
     #[must_use]
-    pub fn parts(&self) -> &[Part] {
+    pub fn parts(&self) -> &[Rule] {
         &self.parts
     }
 

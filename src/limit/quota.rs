@@ -5,10 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::calendar::Calendar;
-use super::fixed::{Edges, Fixed};
+use super::fixed::{Fixed, WindowEdges};
 use super::sliding::{Sliding, UntilReset};
 use super::time::Time;
-use super::window::Span;
+use super::window::WindowKind;
 
 /// Limits with longer periods than this are quotas: they outlive the process.
 pub const LONGER_THAN: Duration = Duration::from_secs(600);
@@ -27,15 +27,15 @@ pub struct Quota {
     pub units: u64,
     /// How long what was given up can still arrive.
     pub linger: Duration,
-    pub(super) until: Until,
+    pub(super) until: UnitLifetime,
 }
 
 /// How long a unit counts.
 #[derive(Debug, Clone)]
-pub(super) enum Until {
+pub(super) enum UnitLifetime {
     Sliding(Sliding),
     Reset(UntilReset),
-    Edge(Edges, Duration),
+    Edge(WindowEdges, Duration),
 }
 
 impl Quota {
@@ -44,9 +44,9 @@ impl Quota {
     #[must_use]
     pub fn end(&self, arrived: Time, zero: Timestamp) -> Time {
         match &self.until {
-            Until::Sliding(span) => span.end(arrived),
-            Until::Reset(span) => span.end(arrived),
-            Until::Edge(edges, skew) => {
+            UnitLifetime::Sliding(span) => span.end(arrived),
+            UnitLifetime::Reset(span) => span.end(arrived),
+            UnitLifetime::Edge(edges, skew) => {
                 let calendar = Calendar::new(zero);
                 Fixed::new(edges.clone(), calendar, *skew).end(arrived)
             }
@@ -58,7 +58,7 @@ impl Quota {
     #[must_use]
     pub fn end_at_reset(&self, reset: Time) -> Option<Time> {
         match &self.until {
-            Until::Reset(span) => span.end_at_reset(reset),
+            UnitLifetime::Reset(span) => span.end_at_reset(reset),
             _ => None,
         }
     }
@@ -66,7 +66,7 @@ impl Quota {
     /// Whether its windows end when the calendar says.
     #[must_use]
     pub fn goes_by_the_calendar(&self) -> bool {
-        matches!(self.until, Until::Edge(..))
+        matches!(self.until, UnitLifetime::Edge(..))
     }
 
     /// Times may be rounded up to multiples of this, so that there are not too many.

@@ -8,7 +8,7 @@ const ENOUGH: u64 = 64;
 
 /// How many may be taken before more is known.
 #[derive(Debug, Default)]
-pub struct Restart {
+pub struct SlowStart {
     /// Which beginning this is: attempts of an earlier one prove nothing.
     era: u64,
     /// None once it is over.
@@ -21,7 +21,7 @@ struct Credits {
     accepted: u64,
 }
 
-impl Restart {
+impl SlowStart {
     /// Begins (again).
     pub fn begin(&mut self) {
         self.era += 1;
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_few_go_first_and_each_that_is_taken_in_lets_two_more_go() {
-        let mut restart = Restart::default();
+        let mut restart = SlowStart::default();
         let old = restart.take();
         restart.begin();
         restart.accepted(old);
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn what_is_lost_makes_room_for_the_next() {
-        let mut restart = Restart::default();
+        let mut restart = SlowStart::default();
         restart.begin();
         for _ in 0..100 {
             assert!(!restart.holds_back());

@@ -6,20 +6,20 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::group::Group;
-use super::state::Account;
+use super::group::LimitGroup;
+use super::state::LimiterStats;
 use super::time::Time;
 
 /// The groups of one scope, by key.
 #[derive(Debug, Default)]
-pub struct Scope {
-    groups: HashMap<Arc<str>, Group>,
+pub struct KeyedLimits {
+    groups: HashMap<Arc<str>, LimitGroup>,
     /// All keys, and when each was looked at, in the order of these times.
     rounds: VecDeque<(Time, Arc<str>)>,
     /// How long a key is not looked at again.
     rest: Duration,
     /// What the groups that are forgotten had to say, by limit.
-    past: Vec<Account>,
+    past: Vec<LimiterStats>,
     seen: u64,
 }
 
@@ -31,18 +31,23 @@ const LOOKS: u32 = 4;
 const LONGEST_REST: Duration = Duration::from_secs(60);
 const SHORTEST_REST: Duration = Duration::from_millis(10);
 
-impl Scope {
+impl KeyedLimits {
     /// No key yet; units of a key count for `period`, if they do for any time.
-    pub fn new(period: Option<Duration>) -> Scope {
+    pub fn new(period: Option<Duration>) -> KeyedLimits {
         let rest = period.map_or(LONGEST_REST, |period| period / LOOKS);
-        Scope {
+        KeyedLimits {
             rest: rest.clamp(SHORTEST_REST, LONGEST_REST),
-            ..Scope::default()
+            ..KeyedLimits::default()
         }
     }
 
     /// The group of a key, which `make` makes if it is new.
-    pub fn group(&mut self, now: Time, key: &Arc<str>, make: impl FnOnce() -> Group) -> &mut Group {
+    pub fn group(
+        &mut self,
+        now: Time,
+        key: &Arc<str>,
+        make: impl FnOnce() -> LimitGroup,
+    ) -> &mut LimitGroup {
         self.forget_quiet(now, key);
         if !self.groups.contains_key(key) {
             self.rounds.push_back((now, key.clone()));
@@ -52,12 +57,12 @@ impl Scope {
     }
 
     /// The group of a key that is known.
-    pub fn known(&mut self, key: &str) -> Option<&mut Group> {
+    pub fn known(&mut self, key: &str) -> Option<&mut LimitGroup> {
         self.groups.get_mut(key)
     }
 
     /// The groups of all keys, to tell them something.
-    pub fn groups_mut(&mut self) -> impl Iterator<Item = &mut Group> {
+    pub fn groups_mut(&mut self) -> impl Iterator<Item = &mut LimitGroup> {
         self.groups.values_mut()
     }
 
@@ -67,7 +72,7 @@ impl Scope {
     }
 
     /// What the groups of all keys have to say, by limit.
-    pub fn accounts(&self) -> Vec<Account> {
+    pub fn accounts(&self) -> Vec<LimiterStats> {
         let mut accounts = self.past.clone();
         self.groups
             .values()
@@ -100,28 +105,28 @@ impl Scope {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ask::Ask;
+    use super::super::ask::Cost;
     use super::super::budget::Budget;
     use super::super::concurrency::Concurrency;
     use super::super::group::Member;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::super::kind::{Hold, Kind, When};
+    use super::super::kind::{Availability, Limiter, Reservation};
     use super::*;
 
-    fn of_kind(kind: impl Kind + 'static) -> Group {
+    fn of_kind(kind: impl Limiter + 'static) -> LimitGroup {
         let kind = Box::new(kind);
-        Group::new(vec![Member { unit: 0, kind }])
+        LimitGroup::new(vec![Member { unit: 0, kind }])
     }
 
     #[test]
     fn keys_that_went_quiet_are_forgotten() {
-        let mut scope = Scope::default();
+        let mut scope = KeyedLimits::default();
         for number in 0..10_000 {
             let key: Arc<str> = number.to_string().into();
             let cap = || of_kind(Concurrency::new(1, Default::default()));
             let group = scope.group(Time::ZERO, &key, cap);
-            let mut hold = group.take(Time::ZERO, &Ask::from(1)).next().unwrap();
+            let mut hold = group.take(Time::ZERO, &Cost::from(1)).next().unwrap();
             group.members()[0].kind.finished(Time::ZERO, &mut hold);
             group.finished();
         }
@@ -134,17 +139,17 @@ mod tests {
     #[derive(Debug)]
     struct Watched(Time, Arc<AtomicUsize>);
 
-    impl Kind for Watched {
-        fn earliest(&mut self, _: Time, _: u64) -> When {
-            When::Now
+    impl Limiter for Watched {
+        fn earliest(&mut self, _: Time, _: u64) -> Availability {
+            Availability::Now
         }
-        fn take(&mut self, _: Time, units: u64) -> Hold {
-            Hold::new(units)
+        fn take(&mut self, _: Time, units: u64) -> Reservation {
+            Reservation::new(units)
         }
-        fn answered(&mut self, _: Time, _: &mut Hold) {}
-        fn lost(&mut self, _: Time, _: &mut Hold) {}
-        fn returned(&mut self, _: Time, _: &mut Hold) {}
-        fn settle(&mut self, _: Time, _: &mut Hold, _: u64) {}
+        fn answered(&mut self, _: Time, _: &mut Reservation) {}
+        fn lost(&mut self, _: Time, _: &mut Reservation) {}
+        fn returned(&mut self, _: Time, _: &mut Reservation) {}
+        fn settle(&mut self, _: Time, _: &mut Reservation, _: u64) {}
         fn is_idle(&mut self, now: Time) -> bool {
             self.1.fetch_add(1, Ordering::Relaxed);
             now >= self.0
@@ -158,7 +163,10 @@ mod tests {
     fn an_attempt_looks_at_few_other_keys_and_all_are_forgotten_soon() {
         for keys in [100, 10_000] {
             let period = Duration::from_secs(10);
-            let (mut scope, looks) = (Scope::new(Some(period)), Arc::new(AtomicUsize::new(0)));
+            let (mut scope, looks) = (
+                KeyedLimits::new(Some(period)),
+                Arc::new(AtomicUsize::new(0)),
+            );
             let mut ask = |now: Time, key: usize| {
                 let make = || of_kind(Watched(now.after(period), looks.clone()));
                 let before = looks.load(Ordering::Relaxed);
@@ -182,11 +190,11 @@ mod tests {
 
     #[test]
     fn keys_that_still_count_are_kept() {
-        let mut scope = Scope::default();
+        let mut scope = KeyedLimits::default();
         for number in 0..100 {
             let key: Arc<str> = number.to_string().into();
             let group = scope.group(Time::ZERO, &key, || of_kind(Budget::new(1)));
-            assert_eq!(group.take(Time::ZERO, &Ask::from(1)).count(), 1);
+            assert_eq!(group.take(Time::ZERO, &Cost::from(1)).count(), 1);
             if number % 2 == 0 {
                 group.finished();
             }

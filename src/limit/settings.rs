@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::guard::Guard;
-use super::written::{Limit, Share};
+use super::written::{AccountShare, Limit};
 
 /// The `[limit]` part of a job. All of its limits hold at once.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -45,9 +45,9 @@ pub struct Settings {
     pub settle: BTreeMap<String, String>,
     /// The share of the limits that is ours: `80%`.
     #[serde(rename = "use")]
-    pub share: Option<Share>,
+    pub share: Option<AccountShare>,
     /// Which answers the server doesn't count.
-    pub uncounted: Vec<Outcome>,
+    pub uncounted: Vec<UncountedOutcome>,
     /// By how much our clock and the server's may differ, and what it rounds.
     #[serde(with = "humantime_serde")]
     pub skew: Option<Duration>,
@@ -69,7 +69,7 @@ pub enum Shape {
 /// How an attempt may end without being counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum UncountedOutcome {
     /// By a refusal for the limit's sake.
     Refused,
     /// By any other status of 400 and more.

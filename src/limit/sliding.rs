@@ -16,7 +16,7 @@
 use std::time::Duration;
 
 use super::time::Time;
-use super::window::Span;
+use super::window::WindowKind;
 
 /// A unit counts for X after it arrived.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,7 @@ impl Sliding {
     }
 }
 
-impl Span for Sliding {
+impl WindowKind for Sliding {
     fn end(&self, arrived: Time) -> Time {
         arrived.after(self.hold)
     }
@@ -66,7 +66,7 @@ impl UntilReset {
     }
 }
 
-impl Span for UntilReset {
+impl WindowKind for UntilReset {
     fn end(&self, arrived: Time) -> Time {
         self.sliding.end(arrived)
     }
@@ -79,7 +79,7 @@ impl Span for UntilReset {
 #[cfg(test)]
 mod tests {
     use super::super::guard::Guard;
-    use super::super::kind::{Hold, Kind, Said, When};
+    use super::super::kind::{Availability, Limiter, Reservation, TimedLimitInfo};
     use super::super::window::Window;
     use super::*;
 
@@ -107,11 +107,17 @@ mod tests {
         window.take(at(0), 1);
         window.sent(at(0), &mut first);
         window.acked(at(10), &mut first);
-        assert_eq!(window.earliest(at(500), 1), When::AfterAnAnswer);
+        assert_eq!(window.earliest(at(500), 1), Availability::AfterAnAnswer);
         window.answered(at(700), &mut first);
-        assert_eq!(window.earliest(at(800), 1), When::At(freed(at(700))));
-        assert_eq!(window.earliest(freed(at(700)), 1), When::Now);
-        assert_eq!(window.earliest(freed(at(700)), 2), When::AfterAnAnswer);
+        assert_eq!(
+            window.earliest(at(800), 1),
+            Availability::At(freed(at(700)))
+        );
+        assert_eq!(window.earliest(freed(at(700)), 1), Availability::Now);
+        assert_eq!(
+            window.earliest(freed(at(700)), 2),
+            Availability::AfterAnAnswer
+        );
     }
 
     #[test]
@@ -120,23 +126,29 @@ mod tests {
         let mut hold = window.take(at(0), 1);
         window.sent(at(0), &mut hold);
         window.acked(at(30), &mut hold);
-        assert_eq!(window.earliest(at(40), 1), When::At(freed(at(50))));
+        assert_eq!(window.earliest(at(40), 1), Availability::At(freed(at(50))));
         // The answer proves the arrival without one.
         window.answered(at(35), &mut hold);
-        assert_eq!(window.earliest(at(35), 1), When::At(freed(at(35))));
+        assert_eq!(window.earliest(at(35), 1), Availability::At(freed(at(35))));
         let mut hold = window.take(at(2_000), 1);
         window.acked(at(2_000), &mut hold);
         window.refused(at(2_500), &mut hold, false);
         assert_eq!(window.margin(), Some(Duration::from_millis(40)));
         let mut hold = window.take(at(4_000), 1);
         window.acked(at(4_000), &mut hold);
-        assert_eq!(window.earliest(at(4_000), 1), When::At(freed(at(4_040))));
+        assert_eq!(
+            window.earliest(at(4_000), 1),
+            Availability::At(freed(at(4_040)))
+        );
         window.answered(at(9_000), &mut hold);
         assert!(window.is_idle(at(9_000)));
         // Without an acknowledgement it is strict.
         let mut hold = window.take(at(9_000), 1);
         window.answered(at(9_500), &mut hold);
-        assert_eq!(window.earliest(at(9_600), 1), When::At(freed(at(9_500))));
+        assert_eq!(
+            window.earliest(at(9_600), 1),
+            Availability::At(freed(at(9_500)))
+        );
         assert_eq!(window.most(), 1);
     }
 
@@ -144,19 +156,22 @@ mod tests {
     fn sent_frees_a_slot_a_margin_after_the_period() {
         let mut window = window(1, Guard::Sent);
         let mut hold = window.take(at(0), 1);
-        assert_eq!(window.earliest(at(0), 1), When::AfterAnAnswer);
+        assert_eq!(window.earliest(at(0), 1), Availability::AfterAnAnswer);
         window.sent(at(10), &mut hold);
-        assert_eq!(window.earliest(at(700), 1), When::At(freed(at(30))));
+        assert_eq!(window.earliest(at(700), 1), Availability::At(freed(at(30))));
         window.refused(at(700), &mut hold, false);
         let mut hold = window.take(freed(at(30)), 1);
         window.sent(at(2_000), &mut hold);
-        assert_eq!(window.earliest(at(2_000), 1), When::At(freed(at(2_040))));
+        assert_eq!(
+            window.earliest(at(2_000), 1),
+            Availability::At(freed(at(2_040)))
+        );
     }
 
     #[test]
     fn a_refusal_shows_how_much_the_server_takes() {
         let mut window = window(24, Guard::Strict);
-        let mut holds: Vec<Hold> = (0..24).map(|_| window.take(at(0), 1)).collect();
+        let mut holds: Vec<Reservation> = (0..24).map(|_| window.take(at(0), 1)).collect();
         for hold in &mut holds[..20] {
             window.answered(at(50), hold);
         }
@@ -168,13 +183,13 @@ mod tests {
         let mut hold = window.take(at(5_000), 1);
         window.refused(at(5_050), &mut hold, false);
         assert_eq!(window.learnt(), Some(18));
-        assert_eq!(window.earliest(at(9_000), 18), When::Now);
+        assert_eq!(window.earliest(at(9_000), 18), Availability::Now);
     }
 
     /// Twenty of which the server takes half, in the end as of second 0.
     fn refused_half() -> Window<Sliding> {
         let mut window = window(20, Guard::Strict);
-        let mut holds: Vec<Hold> = (0..20).map(|_| window.take(at(0), 1)).collect();
+        let mut holds: Vec<Reservation> = (0..20).map(|_| window.take(at(0), 1)).collect();
         for hold in &mut holds[..10] {
             window.answered(at(50), hold);
         }
@@ -190,7 +205,7 @@ mod tests {
         let second = |second: u64| {
             let now = at(second * 1_100);
             let mut holds = Vec::new();
-            while window.earliest(now, 1) == When::Now {
+            while window.earliest(now, 1) == Availability::Now {
                 holds.push(window.take(now, 1));
             }
             holds.iter_mut().for_each(|hold| window.answered(now, hold));
@@ -221,11 +236,14 @@ mod tests {
     fn what_costs_more_than_was_learnt_goes_alone() {
         let mut window = refused_half();
         let mut hold = window.take(at(2_000), 1);
-        assert_eq!(window.earliest(at(2_000), 15), When::AfterAnAnswer);
+        assert_eq!(window.earliest(at(2_000), 15), Availability::AfterAnAnswer);
         window.answered(at(2_000), &mut hold);
-        assert_eq!(window.earliest(at(2_000), 15), When::At(freed(at(2_000))));
-        assert_eq!(window.earliest(at(4_000), 15), When::Now);
-        assert_eq!(window.earliest(at(4_000), 21), When::Never);
+        assert_eq!(
+            window.earliest(at(2_000), 15),
+            Availability::At(freed(at(2_000)))
+        );
+        assert_eq!(window.earliest(at(4_000), 15), Availability::Now);
+        assert_eq!(window.earliest(at(4_000), 21), Availability::Never);
     }
 
     #[test]
@@ -235,7 +253,7 @@ mod tests {
             let mut hold = window.take(at(0), 1);
             window.sent(at(0), &mut hold);
             window.lost(at(500), &mut hold);
-            let until = When::At(freed(at(30_500)));
+            let until = Availability::At(freed(at(30_500)));
             assert_eq!(window.earliest(at(20_000), 1), until, "{guard:?}");
         }
     }
@@ -247,7 +265,7 @@ mod tests {
             let mut hold = window.take(at(0), 1);
             window.sent(at(0), &mut hold);
             window.returned(at(0), &mut hold);
-            assert_eq!(window.earliest(at(0), 1), When::Now, "{guard:?}");
+            assert_eq!(window.earliest(at(0), 1), Availability::Now, "{guard:?}");
         }
     }
 
@@ -263,7 +281,7 @@ mod tests {
             (4, 4, 700, false),
             (5, 4, 60_000, false),
         ] {
-            let said = Said {
+            let said = TimedLimitInfo {
                 limit: Some(limit),
                 remaining: Some(remaining),
                 reset: Some(at(reset)),
@@ -279,14 +297,14 @@ mod tests {
         let [mut answered, mut lost, _in_flight] = [0; 3].map(|time| window.take(at(time), 1));
         window.answered(at(100), &mut answered);
         window.lost(at(100), &mut lost);
-        let said = Said {
+        let said = TimedLimitInfo {
             limit: None,
             remaining: None,
             reset: Some(at(400)),
         };
         window.learn(at(100), said);
-        assert_eq!(window.earliest(at(200), 1), When::At(at(401)));
-        assert_eq!(window.earliest(at(401), 1), When::Now);
-        assert_ne!(window.earliest(at(401), 2), When::Now);
+        assert_eq!(window.earliest(at(200), 1), Availability::At(at(401)));
+        assert_eq!(window.earliest(at(401), 1), Availability::Now);
+        assert_ne!(window.earliest(at(401), 2), Availability::Now);
     }
 }

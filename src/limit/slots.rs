@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::kind::{Hold, Place, When};
+use super::kind::{Availability, Reservation, UnitsState};
 use super::time::Time;
 
 /// More slots than this share entries, so that memory stays bounded.
@@ -40,42 +40,42 @@ impl Slots {
     }
 
     /// When so many are free, if nothing is given back before its time.
-    pub fn earliest(&mut self, now: Time, units: u64) -> When {
+    pub fn earliest(&mut self, now: Time, units: u64) -> Availability {
         self.release(now);
         if units > self.units {
-            return When::Never;
+            return Availability::Never;
         }
         let mut missing = (self.used() + units).saturating_sub(self.units);
         if missing == 0 {
-            return When::Now;
+            return Availability::Now;
         }
         for &(time, back) in &self.counted {
             missing = missing.saturating_sub(back);
             if missing == 0 {
-                return When::At(time);
+                return Availability::At(time);
             }
         }
-        When::AfterAnAnswer
+        Availability::AfterAnAnswer
     }
 
     /// Puts so many in flight.
-    pub fn take(&mut self, now: Time, units: u64) -> Hold {
+    pub fn take(&mut self, now: Time, units: u64) -> Reservation {
         self.release(now);
         self.in_flight += units;
         self.most = self.most.max(self.used());
-        Hold::new(units)
+        Reservation::new(units)
     }
 
     /// From now on they are counted until this time.
-    pub fn count_until(&mut self, until: Time, hold: &mut Hold) {
+    pub fn count_until(&mut self, until: Time, hold: &mut Reservation) {
         self.give_back(hold);
         let until = until.round_up(self.grain());
         self.add(until, hold.units);
-        hold.place = Place::Until(until);
+        hold.place = UnitsState::Until(until);
     }
 
     /// The same for what may still arrive for as long as `linger`.
-    pub fn count_late(&mut self, until: Time, linger: Duration, hold: &mut Hold) {
+    pub fn count_late(&mut self, until: Time, linger: Duration, hold: &mut Reservation) {
         let until = match self.is_exact() {
             true => until,
             // A grain later than others, lest a reset take it for one that has arrived.
@@ -85,13 +85,13 @@ impl Slots {
     }
 
     /// They are free at once.
-    pub fn give_back(&mut self, hold: &mut Hold) {
+    pub fn give_back(&mut self, hold: &mut Reservation) {
         match hold.place {
-            Place::InFlight => self.in_flight -= hold.units,
-            Place::Until(time) => self.remove(time, hold.units),
-            Place::Free => {}
+            UnitsState::InFlight => self.in_flight -= hold.units,
+            UnitsState::Until(time) => self.remove(time, hold.units),
+            UnitsState::Free => {}
         }
-        hold.place = Place::Free;
+        hold.place = UnitsState::Free;
     }
 
     /// The one that comes back first is free; false if none is counted.
@@ -102,14 +102,14 @@ impl Slots {
 
     /// The attempt turns out to hold more or fewer of them. More may be a debt,
     /// which is paid before anything else is taken.
-    pub fn settle(&mut self, now: Time, hold: &mut Hold, units: u64) {
+    pub fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
         self.release(now);
         let until = hold.place;
         self.give_back(hold);
         hold.units = units;
         match until {
-            Place::InFlight => self.in_flight += units,
-            Place::Until(time) if time > now => self.add(time, units),
+            UnitsState::InFlight => self.in_flight += units,
+            UnitsState::Until(time) if time > now => self.add(time, units),
             _ => {}
         }
         hold.place = until;
@@ -249,13 +249,13 @@ mod tests {
         let mut slots = Slots::new(2, Duration::from_secs(1));
         let mut first = slots.take(at(0), 1);
         let mut second = slots.take(at(0), 1);
-        assert_eq!(slots.earliest(at(1), 1), When::AfterAnAnswer);
+        assert_eq!(slots.earliest(at(1), 1), Availability::AfterAnAnswer);
         slots.count_until(at(900), &mut second);
         slots.count_until(at(500), &mut first);
-        assert_eq!(slots.earliest(at(1), 1), When::At(at(500)));
-        assert_eq!(slots.earliest(at(1), 2), When::At(at(900)));
-        assert_eq!(slots.earliest(at(500), 1), When::Now);
-        assert_eq!(slots.earliest(at(1), 3), When::Never);
+        assert_eq!(slots.earliest(at(1), 1), Availability::At(at(500)));
+        assert_eq!(slots.earliest(at(1), 2), Availability::At(at(900)));
+        assert_eq!(slots.earliest(at(500), 1), Availability::Now);
+        assert_eq!(slots.earliest(at(1), 3), Availability::Never);
         slots.give_back(&mut second);
         assert!(slots.is_idle(at(500)));
         assert_eq!(slots.most(), 2);
@@ -268,9 +268,9 @@ mod tests {
         slots.count_until(at(1_000), &mut hold);
         slots.settle(at(1), &mut hold, 15);
         assert_eq!(slots.used(), 15);
-        assert_eq!(slots.earliest(at(1), 1), When::At(at(1_000)));
+        assert_eq!(slots.earliest(at(1), 1), Availability::At(at(1_000)));
         slots.settle(at(2), &mut hold, 3);
-        assert_eq!(slots.earliest(at(2), 7), When::Now);
+        assert_eq!(slots.earliest(at(2), 7), Availability::Now);
         slots.settle(at(1_500), &mut hold, 9);
         assert!(slots.is_idle(at(1_500)), "its time has come already");
     }
@@ -327,8 +327,12 @@ mod tests {
                 slots.count_until(now.after(hour), &mut answered);
                 slots.count_late(now.after(linger + hour), linger, &mut lost);
                 slots.release_by(now, at(5_000), now.after(hour));
-                assert_eq!(slots.earliest(at(9_000), units - 1), When::Now, "{i}");
-                assert_ne!(slots.earliest(at(9_000), units), When::Now, "{i}");
+                assert_eq!(
+                    slots.earliest(at(9_000), units - 1),
+                    Availability::Now,
+                    "{i}"
+                );
+                assert_ne!(slots.earliest(at(9_000), units), Availability::Now, "{i}");
             }
         }
     }

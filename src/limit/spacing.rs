@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use super::kind::{Hold, Kind, Place, When};
-use super::patience::Patience;
+use super::kind::{Availability, Limiter, Reservation, UnitsState};
+use super::patience::RelearnBackoff;
 use super::time::Time;
 
 /// Attempts leave a gap apart.
@@ -18,7 +18,7 @@ pub struct Spacing {
     /// Refusals that our own count can't explain, until it begins.
     asleep: u32,
     /// If it may fall asleep again.
-    patience: Option<Patience>,
+    patience: Option<RelearnBackoff>,
     last: Option<Time>,
     /// Taken, and not on the way yet.
     leaving: u64,
@@ -43,7 +43,7 @@ impl Spacing {
     pub fn once_refused(gap: Duration, before: u32, period: Duration) -> Spacing {
         Spacing {
             asleep: before + 1,
-            patience: Some(Patience::new(period)),
+            patience: Some(RelearnBackoff::new(period)),
             ..Spacing::new(gap)
         }
     }
@@ -56,45 +56,45 @@ impl Spacing {
         period / parts
     }
 
-    fn left(&mut self, hold: &mut Hold) {
+    fn left(&mut self, hold: &mut Reservation) {
         if hold.is_in_flight() {
             self.leaving -= 1;
-            hold.place = Place::Free;
+            hold.place = UnitsState::Free;
         }
     }
 }
 
-impl Kind for Spacing {
-    fn earliest(&mut self, now: Time, _units: u64) -> When {
+impl Limiter for Spacing {
+    fn earliest(&mut self, now: Time, _units: u64) -> Availability {
         if let Some(patience) = &mut self.patience {
             patience.bind();
         }
         match self.last.map(|last| last.after(self.gap)) {
-            _ if self.asleep > 0 => When::Now,
-            _ if self.leaving > 0 => When::AfterAnAnswer,
-            Some(next) if next > now => When::At(next),
-            _ => When::Now,
+            _ if self.asleep > 0 => Availability::Now,
+            _ if self.leaving > 0 => Availability::AfterAnAnswer,
+            Some(next) if next > now => Availability::At(next),
+            _ => Availability::Now,
         }
     }
 
-    fn take(&mut self, _now: Time, units: u64) -> Hold {
+    fn take(&mut self, _now: Time, units: u64) -> Reservation {
         self.leaving += 1;
-        Hold::new(units)
+        Reservation::new(units)
     }
 
-    fn sent(&mut self, now: Time, hold: &mut Hold) {
+    fn sent(&mut self, now: Time, hold: &mut Reservation) {
         self.left(hold);
         self.last = Some(now);
     }
 
-    fn answered(&mut self, now: Time, _hold: &mut Hold) {
+    fn answered(&mut self, now: Time, _hold: &mut Reservation) {
         if let Some(patience) = &mut self.patience {
             let awake = u64::from(self.asleep == 0);
             self.asleep += u32::from(patience.ease(now, awake) > 0);
         }
     }
 
-    fn refused(&mut self, now: Time, _hold: &mut Hold, explained: bool) {
+    fn refused(&mut self, now: Time, _hold: &mut Reservation, explained: bool) {
         if !explained {
             self.asleep = self.asleep.saturating_sub(1);
             if let Some(patience) = &mut self.patience {
@@ -103,15 +103,15 @@ impl Kind for Spacing {
         }
     }
 
-    fn lost(&mut self, _now: Time, hold: &mut Hold) {
+    fn lost(&mut self, _now: Time, hold: &mut Reservation) {
         self.left(hold);
     }
 
-    fn returned(&mut self, _now: Time, hold: &mut Hold) {
+    fn returned(&mut self, _now: Time, hold: &mut Reservation) {
         self.left(hold);
     }
 
-    fn settle(&mut self, _now: Time, _hold: &mut Hold, _units: u64) {}
+    fn settle(&mut self, _now: Time, _hold: &mut Reservation, _units: u64) {}
 
     fn make_room(&mut self, _now: Time) -> bool {
         self.last = None;
@@ -144,13 +144,13 @@ mod tests {
     fn one_leaves_after_the_other() {
         let mut spacing = Spacing::new(Duration::from_millis(50));
         let mut first = spacing.take(at(0), 1);
-        assert_eq!(spacing.earliest(at(0), 1), When::AfterAnAnswer);
+        assert_eq!(spacing.earliest(at(0), 1), Availability::AfterAnAnswer);
         spacing.sent(at(5), &mut first);
-        assert_eq!(spacing.earliest(at(6), 1), When::At(at(55)));
-        assert_eq!(spacing.earliest(at(55), 1), When::Now);
+        assert_eq!(spacing.earliest(at(6), 1), Availability::At(at(55)));
+        assert_eq!(spacing.earliest(at(55), 1), Availability::Now);
         let mut second = spacing.take(at(55), 1);
         spacing.returned(at(60), &mut second);
-        assert_eq!(spacing.earliest(at(60), 1), When::Now);
+        assert_eq!(spacing.earliest(at(60), 1), Availability::Now);
     }
 
     #[test]
@@ -161,14 +161,14 @@ mod tests {
         let mut hold = spacing.take(at(0), 1);
         spacing.sent(at(0), &mut hold);
         spacing.refused(at(1), &mut hold, true);
-        assert_eq!(spacing.earliest(at(1), 1), When::Now);
+        assert_eq!(spacing.earliest(at(1), 1), Availability::Now);
         spacing.refused(at(1), &mut hold, false);
         assert_eq!(
             (spacing.earliest(at(1), 1), spacing.margin()),
-            (When::Now, None)
+            (Availability::Now, None)
         );
         spacing.refused(at(1), &mut hold, false);
-        assert_eq!(spacing.earliest(at(1), 1), When::At(at(250)));
+        assert_eq!(spacing.earliest(at(1), 1), Availability::At(at(250)));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::guard::Guard;
-use super::kind::Kind;
+use super::kind::Limiter;
 
 /// What one limit's arithmetic has to say, or the same limit's for many keys.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Account {
+pub struct LimiterStats {
     /// The most units that can have fallen into one window.
     pub most: u64,
     /// What is kept between periods or attempts, where that was learnt.
@@ -16,9 +16,9 @@ pub struct Account {
     pub learnt: Option<u64>,
 }
 
-impl Account {
+impl LimiterStats {
     /// Adds what one more has to say.
-    pub fn add(&mut self, kind: &dyn Kind) {
+    pub fn add(&mut self, kind: &dyn Limiter) {
         self.most = self.most.max(kind.most());
         self.margin = self.margin.max(kind.margin());
         self.learnt = match (self.learnt, kind.learnt()) {

@@ -8,7 +8,7 @@ use super::time::Time;
 
 /// Units that the server took in, by when it said so.
 #[derive(Debug)]
-pub struct TakenIn {
+pub struct ObservedRate {
     period: Duration,
     grain: Duration,
     entries: VecDeque<(Time, u64)>,
@@ -21,11 +21,11 @@ pub struct TakenIn {
 const EXACT: usize = 1_024;
 const GRAINS: u32 = 1_024;
 
-impl TakenIn {
+impl ObservedRate {
     /// Nothing yet.
     #[must_use]
-    pub fn new(period: Duration) -> TakenIn {
-        TakenIn {
+    pub fn new(period: Duration) -> ObservedRate {
+        ObservedRate {
             period,
             grain: period / GRAINS,
             entries: VecDeque::new(),
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_was_taken_in_within_a_period_is_what_the_server_takes() {
-        let mut taken = TakenIn::new(Duration::from_secs(1));
+        let mut taken = ObservedRate::new(Duration::from_secs(1));
         for i in 0..100 {
             taken.add(at(i), 1);
         }
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_it_took_in_before_it_takes_again() {
-        let mut taken = TakenIn::new(Duration::from_secs(1));
+        let mut taken = ObservedRate::new(Duration::from_secs(1));
         taken.add(at(0), 100);
         taken.add(at(5_000), 60);
         assert_eq!(taken.refused(at(5_100), 0, false), 99);
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let mut taken = TakenIn::new(Duration::from_secs(86_400));
+        let mut taken = ObservedRate::new(Duration::from_secs(86_400));
         for i in 0..1_000_000 {
             taken.add(at(i * 80), 1);
         }

@@ -1,7 +1,7 @@
 //! A window of N units: slots that an attempt holds for a span. Pure.
 //!
 //! Sliding and fixed windows differ in one thing only: how long a unit counts
-//! that has arrived no later than a given time. That is their [`Span`]. What is
+//! that has arrived no later than a given time. That is their [`WindowKind`]. What is
 //! known of the arrival is the guard's matter, and the same for both:
 //!
 //! | guard | arrived no later than |
@@ -15,17 +15,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::certificate::Certificate;
+use super::certificate::WorstCase;
 use super::guard::Guard;
-use super::kind::{Hold, Kind, Place, Said, When};
-use super::pace::Pace;
-use super::patience::Patience;
+use super::kind::{Availability, Limiter, Reservation, TimedLimitInfo, UnitsState};
+use super::pace::Smoother;
+use super::patience::RelearnBackoff;
 use super::slots::Slots;
-use super::taken_in::TakenIn;
+use super::taken_in::ObservedRate;
 use super::time::Time;
 
 /// How long a unit counts.
-pub trait Span: fmt::Debug + Send {
+pub trait WindowKind: fmt::Debug + Send {
     /// Whether units come back together, so that there are few times to remember.
     const COINCIDE: bool = false;
 
@@ -64,16 +64,16 @@ pub struct Window<S> {
     guard: Guard,
     linger: Duration,
     margin: Duration,
-    pace: Pace,
+    pace: Smoother,
     /// The longest margin that is worth it.
     period: Duration,
-    certificate: Option<Certificate>,
+    certificate: Option<WorstCase>,
     /// What the job says.
     declared: u64,
     /// The same, or what the server says: more is never allowed.
     ceiling: u64,
-    taken_in: TakenIn,
-    patience: Patience,
+    taken_in: ObservedRate,
+    patience: RelearnBackoff,
     /// What the server may have before it, besides what it took in.
     unanswered: u64,
 }
@@ -87,7 +87,7 @@ const ACKED_PART: u32 = 50;
 /// Over so many margins all units go out under that guard, lest the program fall behind.
 const PACED: u32 = 5;
 
-impl<S: Span> Window<S> {
+impl<S: WindowKind> Window<S> {
     /// All units free. `linger` is how long after it was given up an attempt may
     /// still arrive.
     #[must_use]
@@ -104,13 +104,13 @@ impl<S: Span> Window<S> {
                 Guard::Acked => (period / ACKED_PART).min(SENT_MARGIN),
                 Guard::Strict | Guard::Sent => SENT_MARGIN,
             },
-            pace: Pace::default(),
+            pace: Smoother::default(),
             period,
             certificate: None,
             declared: units,
             ceiling: units,
-            taken_in: TakenIn::new(period),
-            patience: Patience::new(period),
+            taken_in: ObservedRate::new(period),
+            patience: RelearnBackoff::new(period),
             unanswered: 0,
         }
     }
@@ -118,17 +118,17 @@ impl<S: Span> Window<S> {
     /// Also counts how many arrivals can have fallen into any `period`.
     #[must_use]
     pub fn certified(mut self) -> Self {
-        self.certificate = Some(Certificate::new(self.period));
+        self.certificate = Some(WorstCase::new(self.period));
         self
     }
 
     /// It has arrived no later than `time`, which may be news, or not.
-    fn arrived_by(&mut self, time: Time, hold: &mut Hold) {
+    fn arrived_by(&mut self, time: Time, hold: &mut Reservation) {
         let end = self.span.end(time);
         let is_news = match hold.place {
-            Place::InFlight => true,
-            Place::Until(until) => end < until,
-            Place::Free => false,
+            UnitsState::InFlight => true,
+            UnitsState::Until(until) => end < until,
+            UnitsState::Free => false,
         };
         if is_news {
             self.slots.count_until(end, hold);
@@ -136,7 +136,7 @@ impl<S: Span> Window<S> {
     }
 
     /// Its answer was seen, whatever it says.
-    fn seen(&mut self, now: Time, hold: &mut Hold) {
+    fn seen(&mut self, now: Time, hold: &mut Reservation) {
         self.ended(hold);
         if self.guard != Guard::Acked || hold.is_in_flight() {
             self.certify(|certificate| certificate.arrived(now, hold.units));
@@ -145,26 +145,26 @@ impl<S: Span> Window<S> {
     }
 
     /// The server has none of it before it any more, as far as we know.
-    fn ended(&mut self, hold: &Hold) {
+    fn ended(&mut self, hold: &Reservation) {
         self.unanswered = self.unanswered.saturating_sub(hold.units);
     }
 
-    fn certify(&mut self, tell: impl FnOnce(&mut Certificate)) {
+    fn certify(&mut self, tell: impl FnOnce(&mut WorstCase)) {
         if let Some(certificate) = &mut self.certificate {
             tell(certificate);
         }
     }
 }
 
-impl<S: Span> Kind for Window<S> {
-    fn earliest(&mut self, now: Time, units: u64) -> When {
+impl<S: WindowKind> Limiter for Window<S> {
+    fn earliest(&mut self, now: Time, units: u64) -> Availability {
         // What is dearer than all that was learnt to be allowed waits until all is free.
         let units = match units <= self.ceiling {
             true => units.min(self.slots.units()),
             false => units,
         };
         let free = self.slots.earliest(now, units);
-        if free != When::Now {
+        if free != Availability::Now {
             self.patience.bind();
         }
         match self.guard {
@@ -173,7 +173,7 @@ impl<S: Span> Kind for Window<S> {
         }
     }
 
-    fn take(&mut self, now: Time, units: u64) -> Hold {
+    fn take(&mut self, now: Time, units: u64) -> Reservation {
         let share = (units, self.slots.units());
         self.pace.take(now, share, self.margin * PACED);
         self.unanswered += units;
@@ -181,20 +181,20 @@ impl<S: Span> Kind for Window<S> {
         self.slots.take(now, units)
     }
 
-    fn sent(&mut self, now: Time, hold: &mut Hold) {
+    fn sent(&mut self, now: Time, hold: &mut Reservation) {
         if self.guard == Guard::Sent {
             self.arrived_by(now.after(self.margin), hold);
         }
     }
 
-    fn acked(&mut self, now: Time, hold: &mut Hold) {
+    fn acked(&mut self, now: Time, hold: &mut Reservation) {
         if self.guard == Guard::Acked {
             self.certify(|certificate| certificate.arrived(now, hold.units));
             self.arrived_by(now.after(self.margin), hold);
         }
     }
 
-    fn answered(&mut self, now: Time, hold: &mut Hold) {
+    fn answered(&mut self, now: Time, hold: &mut Reservation) {
         self.taken_in.add(now, hold.units);
         self.seen(now, hold);
         let units = self.slots.units();
@@ -206,7 +206,7 @@ impl<S: Span> Kind for Window<S> {
 
     /// Fewer than half of what is allowed are not believed: then it is refused for
     /// another reason.
-    fn refused(&mut self, now: Time, hold: &mut Hold, explained: bool) {
+    fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
         self.seen(now, hold);
         if !explained && !self.patience.refused(now) {
             self.margin = (self.margin * 2).min(self.period);
@@ -235,7 +235,7 @@ impl<S: Span> Kind for Window<S> {
         (units != self.declared).then_some(units)
     }
 
-    fn lost(&mut self, now: Time, hold: &mut Hold) {
+    fn lost(&mut self, now: Time, hold: &mut Reservation) {
         self.ended(hold);
         let acked = self.guard == Guard::Acked && !hold.is_in_flight();
         if !acked {
@@ -246,7 +246,7 @@ impl<S: Span> Kind for Window<S> {
         }
     }
 
-    fn returned(&mut self, _now: Time, hold: &mut Hold) {
+    fn returned(&mut self, _now: Time, hold: &mut Reservation) {
         self.ended(hold);
         let share = (hold.units, self.slots.units());
         self.pace.give_back(share, self.margin * PACED);
@@ -254,15 +254,15 @@ impl<S: Span> Kind for Window<S> {
         self.slots.give_back(hold);
     }
 
-    fn settle(&mut self, now: Time, hold: &mut Hold, units: u64) {
+    fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
         let costs = (hold.units, units);
-        if let (Place::Until(end), Some(certificate)) = (hold.place, &mut self.certificate) {
+        if let (UnitsState::Until(end), Some(certificate)) = (hold.place, &mut self.certificate) {
             certificate.settled(now, self.span.arrived_by(end), costs);
         }
         self.slots.settle(now, hold, units);
     }
 
-    fn learn(&mut self, now: Time, said: Said) {
+    fn learn(&mut self, now: Time, said: TimedLimitInfo) {
         if let Some(end) = said.reset.and_then(|reset| self.span.end_at_reset(reset)) {
             // What is counted for longer than an answer of now may yet arrive.
             let latest = self.span.end(now);
@@ -271,7 +271,7 @@ impl<S: Span> Kind for Window<S> {
     }
 
     fn make_room(&mut self, _now: Time) -> bool {
-        self.certify(Certificate::forget_first);
+        self.certify(WorstCase::forget_first);
         self.slots.forget_first()
     }
 
@@ -281,7 +281,7 @@ impl<S: Span> Kind for Window<S> {
         }
     }
 
-    fn agrees(&mut self, now: Time, said: Said) -> bool {
+    fn agrees(&mut self, now: Time, said: TimedLimitInfo) -> bool {
         let (Some(limit), Some(remaining), Some(reset)) = (said.limit, said.remaining, said.reset)
         else {
             return false;
@@ -294,10 +294,10 @@ impl<S: Span> Kind for Window<S> {
 
     /// How fast it went out is no matter any more.
     fn remember(&mut self, then: Time, lost: bool) {
-        if self.slots.earliest(then, 1) == When::Now || self.make_room(then) {
+        if self.slots.earliest(then, 1) == Availability::Now || self.make_room(then) {
             self.take_in(then, lost);
         }
-        self.pace = Pace::default();
+        self.pace = Smoother::default();
     }
 
     fn is_idle(&mut self, now: Time) -> bool {
@@ -306,7 +306,7 @@ impl<S: Span> Kind for Window<S> {
 
     #[cfg(test)]
     fn entries(&self) -> usize {
-        let certified = self.certificate.as_ref().map_or(0, Certificate::entries);
+        let certified = self.certificate.as_ref().map_or(0, WorstCase::entries);
         self.slots.entries() + self.taken_in.entries() + certified
     }
 
@@ -342,12 +342,12 @@ mod tests {
             for then in [500, 500, 3_400, 3_400] {
                 window.remember(at(then), false);
             }
-            let When::At(free) = window.earliest(at(3_500), 1) else {
+            let Availability::At(free) = window.earliest(at(3_500), 1) else {
                 panic!("{guard:?}: two are counted");
             };
             assert!(free >= at(6_400), "{guard:?}: {free:?}");
             assert_eq!(window.most(), 2);
-            assert_eq!(window.earliest(at(6_430), 2), When::Now);
+            assert_eq!(window.earliest(at(6_430), 2), Availability::Now);
         }
     }
 
@@ -359,7 +359,7 @@ mod tests {
             let period = Duration::from_secs(1);
             let span = Sliding::new(period, Duration::ZERO);
             let mut window = Window::new(100, period, span, guard, period);
-            let mut holds: Vec<Hold> = (0..100).map(|_| window.take(at(0), 1)).collect();
+            let mut holds: Vec<Reservation> = (0..100).map(|_| window.take(at(0), 1)).collect();
             for hold in &mut holds {
                 window.sent(at(0), hold);
                 window.acked(at(1), hold);

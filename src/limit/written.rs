@@ -86,7 +86,7 @@ pub struct Details {
     pub per: Option<String>,
     /// The share of it that is ours: `80%`.
     #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
-    pub share: Option<Share>,
+    pub share: Option<AccountShare>,
     /// What it is proven against.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
@@ -98,9 +98,9 @@ pub struct Details {
 /// The part of a limit that is ours.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Share(f64);
+pub struct AccountShare(f64);
 
-impl Share {
+impl AccountShare {
     /// So much of this; never nothing.
     #[must_use]
     pub fn of(self, units: u64) -> u64 {
@@ -108,13 +108,13 @@ impl Share {
     }
 }
 
-impl FromStr for Share {
+impl FromStr for AccountShare {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Share, String> {
+    fn from_str(text: &str) -> Result<AccountShare, String> {
         let percent = text.trim().strip_suffix('%').map(str::trim_end);
         match percent.and_then(|number| number.parse::<f64>().ok()) {
-            Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(Share(percent / 100.0)),
+            Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(AccountShare(percent / 100.0)),
             _ => Err(format!(
                 "\"{text}\" is not a share such as 80% (more than 0, at most 100)"
             )),
@@ -122,16 +122,16 @@ impl FromStr for Share {
     }
 }
 
-impl TryFrom<String> for Share {
+impl TryFrom<String> for AccountShare {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Share, String> {
+    fn try_from(text: String) -> Result<AccountShare, String> {
         text.parse()
     }
 }
 
-impl From<Share> for String {
-    fn from(share: Share) -> String {
+impl From<AccountShare> for String {
+    fn from(share: AccountShare) -> String {
         format!("{}%", share.0 * 100.0)
     }
 }
@@ -374,11 +374,11 @@ mod tests {
 
     #[test]
     fn a_share_is_never_nothing() {
-        assert_eq!("80%".parse::<Share>().unwrap().of(22), 17);
-        assert_eq!("70%".parse::<Share>().unwrap().of(10), 7);
-        assert_eq!("1%".parse::<Share>().unwrap().of(10), 1);
+        assert_eq!("80%".parse::<AccountShare>().unwrap().of(22), 17);
+        assert_eq!("70%".parse::<AccountShare>().unwrap().of(10), 7);
+        assert_eq!("1%".parse::<AccountShare>().unwrap().of(10), 1);
         for text in ["80", "0%", "101%", "much%"] {
-            assert!(text.parse::<Share>().is_err(), "{text}");
+            assert!(text.parse::<AccountShare>().is_err(), "{text}");
         }
     }
 }

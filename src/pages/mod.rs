@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::extract::{Each, Input, Program};
+use crate::extract::{Items, JqInput, Program};
 
 mod link;
 mod trail;
 mod way;
 
 pub use trail::Trail;
-use way::Way;
+use way::Pagination;
 
 /// The `[pages]` part of a job: one of the four ways, and where they end.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ pub struct Settings {
 
 /// How an API turns its pages.
 pub struct Pages {
-    way: Way,
+    way: Pagination,
     until: Option<Program>,
     count: Option<Program>,
     max: u64,
@@ -69,7 +69,7 @@ pub struct Page<'a> {
     /// The head of the answer.
     pub headers: &'a HeaderMap,
     /// Its body, if it is JSON.
-    pub body: Option<&'a Input>,
+    pub body: Option<&'a JqInput>,
     /// Its body as it came.
     pub bytes: &'a [u8],
     /// Its items, if they are looked for.
@@ -94,9 +94,9 @@ impl Pages {
     ///
     /// # Errors
     /// Which of them is wrong, or that nothing says where the pages end.
-    pub fn new(settings: &Settings, each: Option<&Each>) -> Result<Option<Pages>, Error> {
-        let counts_items = each.is_some_and(Each::is_path);
-        let Some(way) = Way::of(settings, counts_items)? else {
+    pub fn new(settings: &Settings, each: Option<&Items>) -> Result<Option<Pages>, Error> {
+        let counts_items = each.is_some_and(Items::is_path);
+        let Some(way) = Pagination::of(settings, counts_items)? else {
             return match settings == &Settings::default() {
                 true => Ok(None),
                 false => Err(Error::plan(
@@ -156,7 +156,7 @@ impl Pages {
     ///
     /// # Errors
     /// That it can't be known from this body.
-    pub fn count(&self, body: Option<&Input>) -> Result<Option<u64>, String> {
+    pub fn count(&self, body: Option<&JqInput>) -> Result<Option<u64>, String> {
         let Some(program) = &self.count else {
             return Ok(None);
         };
@@ -175,7 +175,7 @@ impl Pages {
     #[must_use]
     pub fn go_by_number(&self, items: Option<usize>) -> bool {
         match self.way {
-            Way::Offset {
+            Pagination::Offset {
                 step,
                 counts_items: true,
                 ..
@@ -188,7 +188,7 @@ impl Pages {
     #[must_use]
     pub fn fixed_step(&self) -> Option<u64> {
         match self.way {
-            Way::Offset {
+            Pagination::Offset {
                 step,
                 counts_items: false,
                 ..
@@ -215,7 +215,7 @@ impl Pages {
     /// some of the others again where an offset grows by those that came.
     fn next_may_overlap(&self, page: &Page) -> bool {
         match self.way {
-            Way::Offset {
+            Pagination::Offset {
                 step,
                 counts_items: true,
                 ..
@@ -279,7 +279,7 @@ fn at_least_one(max: Option<u64>) -> Result<u64, Error> {
     }
 }
 
-fn run(program: &Program, body: Option<&Input>) -> Result<Value, String> {
+fn run(program: &Program, body: Option<&JqInput>) -> Result<Value, String> {
     let body = body.ok_or("the page is not JSON")?;
     program.run(body).map_err(|trouble| trouble.to_string())
 }

@@ -3,12 +3,12 @@ use serde_json::json;
 use super::*;
 use crate::extract::ItemSettings;
 
-fn each() -> Each {
+fn each() -> Items {
     let settings = ItemSettings {
         each: Some(".items[]".into()),
         ..ItemSettings::default()
     };
-    Each::new(&settings).unwrap().unwrap()
+    Items::new(&settings).unwrap().unwrap()
 }
 
 fn pages(settings: Value) -> Pages {
@@ -30,7 +30,7 @@ fn advance(
     items: &[Bytes],
 ) -> Advance {
     let (text, input) = (body.to_string(), serde_json::from_value(body.clone()));
-    let input: Input = input.unwrap();
+    let input: JqInput = input.unwrap();
     let page = Page {
         number,
         turn,
@@ -298,10 +298,10 @@ fn a_bound_and_a_condition_end_the_pages() {
 fn the_number_of_pages_may_be_known() {
     let pages = pages(json!({"page": "page", "count": ".total", "max": 10}));
     for (total, count) in [(json!(4), 4), (json!(400), 10), (json!(0), 0)] {
-        let body: Input = serde_json::from_value(json!({"total": total})).unwrap();
+        let body: JqInput = serde_json::from_value(json!({"total": total})).unwrap();
         assert_eq!(pages.count(Some(&body)), Ok(Some(count)));
     }
-    let body: Input = serde_json::from_value(json!({"total": "x"})).unwrap();
+    let body: JqInput = serde_json::from_value(json!({"total": "x"})).unwrap();
     assert!(pages.count(Some(&body)).is_err());
 }
 

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::extract::Program;
 
 /// One of them.
-pub(super) enum Way {
+pub(super) enum Pagination {
     /// A `Link` header.
     Header,
     /// A URL in the body.
@@ -27,9 +27,9 @@ pub(super) enum Way {
     },
 }
 
-impl Way {
+impl Pagination {
     /// The one that the settings name, if any.
-    pub fn of(settings: &Settings, counts_items: bool) -> Result<Option<Way>, Error> {
+    pub fn of(settings: &Settings, counts_items: bool) -> Result<Option<Pagination>, Error> {
         let ways = [
             settings.next.as_deref().map(url),
             settings.cursor.as_deref().map(cursor),
@@ -52,30 +52,30 @@ impl Way {
 
     /// Whether pages are known by their number.
     pub fn is_counted(&self) -> bool {
-        matches!(self, Way::Number { .. } | Way::Offset { .. })
+        matches!(self, Pagination::Number { .. } | Pagination::Offset { .. })
     }
 
     pub fn reads_body(&self) -> bool {
-        matches!(self, Way::Url(_) | Way::Cursor(..))
+        matches!(self, Pagination::Url(_) | Pagination::Cursor(..))
     }
 
     pub fn param(&self) -> Option<&str> {
         match self {
-            Way::Cursor(param, _) | Way::Number { param, .. } | Way::Offset { param, .. } => {
-                Some(param)
-            }
-            Way::Header | Way::Url(_) => None,
+            Pagination::Cursor(param, _)
+            | Pagination::Number { param, .. }
+            | Pagination::Offset { param, .. } => Some(param),
+            Pagination::Header | Pagination::Url(_) => None,
         }
     }
 
     pub fn at(&self, number: u64) -> Turn {
         match self {
-            Way::Header | Way::Url(_) => Turn::Plain,
-            Way::Cursor(param, _) => Turn::Param(param.clone(), Value::Null),
-            Way::Number { param, first } => {
+            Pagination::Header | Pagination::Url(_) => Turn::Plain,
+            Pagination::Cursor(param, _) => Turn::Param(param.clone(), Value::Null),
+            Pagination::Number { param, first } => {
                 Turn::Param(param.clone(), number.saturating_add(*first).into())
             }
-            Way::Offset { param, step, .. } => {
+            Pagination::Offset { param, step, .. } => {
                 Turn::Param(param.clone(), number.saturating_mul(*step).into())
             }
         }
@@ -83,13 +83,13 @@ impl Way {
 
     pub fn next(&self, page: &Page) -> Result<Option<Turn>, String> {
         match self {
-            Way::Header => Ok(next_link(page.headers).map(Turn::Url)),
-            Way::Url(program) => match run(program, page.body)? {
+            Pagination::Header => Ok(next_link(page.headers).map(Turn::Url)),
+            Pagination::Url(program) => match run(program, page.body)? {
                 Value::String(url) if !url.is_empty() => Ok(Some(Turn::Url(url))),
                 value if is_none(&value) => Ok(None),
                 value => Err(format!("pages.next gave {value}, which is no URL")),
             },
-            Way::Cursor(param, program) => match run(program, page.body)? {
+            Pagination::Cursor(param, program) => match run(program, page.body)? {
                 value if is_none(&value) => Ok(None),
                 value @ (Value::String(_) | Value::Number(_)) => {
                     Ok(Some(Turn::Param(param.clone(), value)))
@@ -98,10 +98,12 @@ impl Way {
                     "pages.cursor gave {value}, which is no text or number"
                 )),
             },
-            Way::Number { .. } | Way::Offset { .. } if page.items.is_some_and(<[_]>::is_empty) => {
+            Pagination::Number { .. } | Pagination::Offset { .. }
+                if page.items.is_some_and(<[_]>::is_empty) =>
+            {
                 Ok(None)
             }
-            Way::Offset {
+            Pagination::Offset {
                 param,
                 counts_items: true,
                 ..
@@ -110,7 +112,9 @@ impl Way {
                 let next = page.turn.number().saturating_add(items);
                 Ok(Some(Turn::Param(param.clone(), next.into())))
             }
-            Way::Number { .. } | Way::Offset { .. } => Ok(Some(self.at(page.number + 1))),
+            Pagination::Number { .. } | Pagination::Offset { .. } => {
+                Ok(Some(self.at(page.number + 1)))
+            }
         }
     }
 }
@@ -120,16 +124,16 @@ fn is_none(value: &Value) -> bool {
     matches!(value, Value::Null | Value::Bool(false)) || value == ""
 }
 
-fn url(text: &str) -> Result<Way, Error> {
+fn url(text: &str) -> Result<Pagination, Error> {
     match text {
-        "link" => Ok(Way::Header),
-        code => Ok(Way::Url(compile("next (--next)", code)?)),
+        "link" => Ok(Pagination::Header),
+        code => Ok(Pagination::Url(compile("next (--next)", code)?)),
     }
 }
 
-fn cursor(text: &str) -> Result<Way, Error> {
+fn cursor(text: &str) -> Result<Pagination, Error> {
     match text.split_once('=') {
-        Some((param, code)) if !param.trim().is_empty() => Ok(Way::Cursor(
+        Some((param, code)) if !param.trim().is_empty() => Ok(Pagination::Cursor(
             param.trim().into(),
             compile("cursor (--cursor)", code)?,
         )),
@@ -139,10 +143,10 @@ fn cursor(text: &str) -> Result<Way, Error> {
     }
 }
 
-fn page(text: &str) -> Result<Way, Error> {
+fn page(text: &str) -> Result<Pagination, Error> {
     let (param, first) = text.split_once('=').unwrap_or((text, "1"));
     match first.trim().parse() {
-        Ok(first) if !param.trim().is_empty() => Ok(Way::Number {
+        Ok(first) if !param.trim().is_empty() => Ok(Pagination::Number {
             param: param.trim().into(),
             first,
         }),
@@ -152,12 +156,12 @@ fn page(text: &str) -> Result<Way, Error> {
     }
 }
 
-fn offset(text: &str, counts_items: bool) -> Result<Way, Error> {
+fn offset(text: &str, counts_items: bool) -> Result<Pagination, Error> {
     let step = text
         .split_once('=')
         .map(|(param, step)| (param.trim(), step.trim().parse()));
     match step {
-        Some((param, Ok(step @ 1..))) if !param.is_empty() => Ok(Way::Offset {
+        Some((param, Ok(step @ 1..))) if !param.is_empty() => Ok(Pagination::Offset {
             param: param.into(),
             step,
             counts_items,

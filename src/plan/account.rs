@@ -6,11 +6,15 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Job;
-use crate::ledger::Account;
+use crate::ledger::FileQuotaHandle;
 use crate::render::{Renderer, looks_like_key};
 
 /// Of the requests of this job, which are rendered so.
-pub fn of(job: &Job, renderer: &Renderer, environment: &dyn Fn(&str) -> Option<String>) -> Account {
+pub fn of(
+    job: &Job,
+    renderer: &Renderer,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> FileQuotaHandle {
     let request = &job.request;
     let mut texts: Vec<&str> = Vec::new();
     for (name, value) in &request.headers {
@@ -28,7 +32,7 @@ pub fn of(job: &Job, renderer: &Renderer, environment: &dyn Fn(&str) -> Option<S
         .flat_map(|text| values(text, job, environment))
         .collect();
     let credentials: Vec<String> = credentials.into_iter().collect();
-    Account::new(server(job, renderer), &credentials, renderer.keys())
+    FileQuotaHandle::new(server(job, renderer), &credentials, renderer.keys())
 }
 
 /// The server as far as it is the same for all rows.

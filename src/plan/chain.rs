@@ -3,8 +3,8 @@
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use super::{Job, Step, hosts, names, notes};
-use crate::crew::Crew;
+use super::{Job, Stage, hosts, names, notes};
+use crate::crew::WorkerConfig;
 use crate::error::Error;
 use crate::render::Known;
 use crate::source::Survey;
@@ -13,7 +13,7 @@ use crate::{auth, batch, extract, judge, limit, pages, render, send};
 /// One `[[step]]` of a job. What it doesn't say is as in the job itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct NextStep {
+pub struct StageConfig {
     /// What is asked for each item of the step before.
     pub request: render::Settings,
     /// Who asks.
@@ -36,8 +36,8 @@ pub struct NextStep {
 
 /// A step after the first, checked.
 pub struct Later {
-    pub(crate) step: Step,
-    pub(crate) crew: Crew,
+    pub(crate) step: Stage,
+    pub(crate) crew: WorkerConfig,
     /// Whether its limits are its own, and not those of the first step.
     pub(crate) limits_itself: bool,
     /// For people: what it asks.
@@ -46,7 +46,7 @@ pub struct Later {
     pub(crate) notes: Vec<String>,
 }
 
-impl NextStep {
+impl StageConfig {
     /// The job that this step would be on its own.
     fn job(&self, whole: &Job) -> Job {
         let step = self.clone();
@@ -73,10 +73,10 @@ impl NextStep {
 
 impl Later {
     fn new(job: &Job, limits_itself: bool, known: &Known<'_>) -> Result<Later, Error> {
-        let step = Step::new(job, known)?;
+        let step = Stage::new(job, known)?;
         check_repeatable(job, &step)?;
         hosts::check_later(&step)?;
-        let mut crew = Crew::new(&job.workers, &step.policy)?;
+        let mut crew = WorkerConfig::new(&job.workers, &step.policy)?;
         if let Some(batch) = &step.batch {
             crew.chunk = batch.size();
         }
@@ -92,7 +92,7 @@ impl Later {
 
 /// A row that was cut off is asked again from its first step, so later steps may
 /// be asked again for what they have done already.
-fn check_repeatable(job: &Job, step: &Step) -> Result<(), Error> {
+fn check_repeatable(job: &Job, step: &Stage) -> Result<(), Error> {
     if step.makes_keys {
         return Err(Error::plan(
             "step.retry.idempotency-key = \"auto\" makes one key for all that comes of a row: give a template, such as \"{{ id }}\"",
@@ -114,13 +114,13 @@ fn check_repeatable(job: &Job, step: &Step) -> Result<(), Error> {
 ///
 /// # Errors
 /// Which step is wrong, and why; or that the chain doesn't hold.
-pub fn later(job: &Job, first: &Step, known: &Known<'_>) -> Result<Vec<Later>, Error> {
+pub fn later(job: &Job, first: &Stage, known: &Known<'_>) -> Result<Vec<Later>, Error> {
     let later = (2..).zip(&job.step).map(|(number, next)| {
         Later::new(&next.job(job), next.limit.is_some(), known)
             .map_err(|error| Error::plan(format!("step {number}: {error}")))
     });
     let later: Vec<Later> = later.collect::<Result<_, _>>()?;
-    let steps: Vec<&Step> = std::iter::once(first)
+    let steps: Vec<&Stage> = std::iter::once(first)
         .chain(later.iter().map(|it| &it.step))
         .collect();
     if let Some(at) = steps[..steps.len() - 1]
@@ -145,7 +145,7 @@ pub fn later(job: &Job, first: &Step, known: &Known<'_>) -> Result<Vec<Later>, E
 ///
 /// # Errors
 /// Which step uses a field that neither the input nor a step before it has.
-pub fn check_fields(first: &Step, later: &[Later], survey: &Survey) -> Result<Vec<String>, Error> {
+pub fn check_fields(first: &Stage, later: &[Later], survey: &Survey) -> Result<Vec<String>, Error> {
     let mut fields = survey.names.clone();
     let mut values = first.extractor.names();
     for (number, next) in (2..).zip(later) {

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Step;
+use super::Stage;
 use crate::error::Error;
-use crate::limit::{Ask, Demand};
+use crate::limit::{Cost, Workload};
 use crate::source::{Row, Source};
 
 /// More keys than this aren't told apart: which is the busiest is then unknown.
@@ -16,18 +16,18 @@ const KEYS: usize = 100_000;
 ///
 /// # Errors
 /// A row asks for more at once than some limit ever allows.
-pub fn demand(step: &Step, source: &Source, rows: Option<u64>) -> Result<Option<Demand>, Error> {
+pub fn demand(step: &Stage, source: &Source, rows: Option<u64>) -> Result<Option<Workload>, Error> {
     let Some(rows) = rows else {
         return Ok(None);
     };
     let (policy, at_once) = (&step.policy, step.rows_at_once());
     if policy.cost().is_empty() && policy.scopes().is_empty() {
-        return Ok(Some(Demand {
+        return Ok(Some(Workload {
             units: vec![rows.div_ceil(at_once as u64); policy.units().len()],
             busiest: Vec::new(),
         }));
     }
-    let mut sum = Sum {
+    let mut sum = WorkSum {
         units: vec![0; policy.units().len()],
         scopes: vec![Some(HashMap::new()); policy.scopes().len()],
     };
@@ -44,28 +44,28 @@ pub fn demand(step: &Step, source: &Source, rows: Option<u64>) -> Result<Option<
 }
 
 /// What the row asks; none if it has no request, and will fail.
-fn ask(step: &Step, row: &Row) -> Result<Option<Ask>, Error> {
+fn ask(step: &Stage, row: &Row) -> Result<Option<Cost>, Error> {
     let Ok(request) = step.renderer.render(row) else {
         return Ok(None);
     };
     let Ok(price) = step.renderer.price(row, &request) else {
         return Ok(None);
     };
-    let ask = Ask::new(price.units, price.keys);
+    let ask = Cost::new(price.units, price.keys);
     let too_much = |why| Error::plan(format!("row {}: {why}", row.number));
     step.policy.check(&ask).map_err(too_much)?;
     Ok(Some(ask))
 }
 
 /// What has been added up so far.
-struct Sum {
+struct WorkSum {
     units: Vec<u64>,
     /// By scope and key; none once there are too many keys.
     scopes: Vec<Option<HashMap<Arc<str>, Vec<u64>>>>,
 }
 
-impl Sum {
-    fn add(&mut self, ask: &Ask) {
+impl WorkSum {
+    fn add(&mut self, ask: &Cost) {
         add(&mut self.units, ask);
         for (scope, key) in self.scopes.iter_mut().zip(ask.keys()) {
             let Some(keys) = scope else {
@@ -81,13 +81,13 @@ impl Sum {
         }
     }
 
-    fn demand(self) -> Demand {
+    fn demand(self) -> Workload {
         let busiest = |keys: HashMap<Arc<str>, Vec<u64>>| {
             let each =
                 (0..self.units.len()).map(|unit| keys.values().map(|units| units[unit]).max());
             each.map(Option::unwrap_or_default).collect()
         };
-        Demand {
+        Workload {
             busiest: self
                 .scopes
                 .into_iter()
@@ -98,7 +98,7 @@ impl Sum {
     }
 }
 
-fn add(units: &mut [u64], ask: &Ask) {
+fn add(units: &mut [u64], ask: &Cost) {
     for (unit, sum) in units.iter_mut().enumerate() {
         *sum = sum.saturating_add(ask.units_of(unit));
     }

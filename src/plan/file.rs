@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::mistakes::{by_json, by_toml};
-use super::{Job, Written, older};
+use super::{ExplicitKeys, Job, older};
 use crate::error::Error;
 
 impl Job {
@@ -51,7 +51,7 @@ fn parse_toml(text: &str) -> Result<Job, String> {
 /// is seen in the tree alone.
 fn written(job: Job, tree: &Value) -> Job {
     Job {
-        written: Written::of(tree),
+        written: ExplicitKeys::of(tree),
         ..job
     }
 }

@@ -2,7 +2,7 @@
 
 use http::Uri;
 
-use super::{Job, Step};
+use super::{Job, Stage};
 use crate::auth::Tokens;
 use crate::error::Error;
 use crate::source::Source;
@@ -12,7 +12,7 @@ const ROWS: usize = 100;
 
 /// Where rows name hosts and the job allows none, the hosts of the first rows are
 /// allowed, unless something that others must not see would go along.
-pub fn settle(step: &mut Step, job: &Job, source: &Source) -> Result<(), Error> {
+pub fn settle(step: &mut Stage, job: &Job, source: &Source) -> Result<(), Error> {
     let fixed = check_fixed(step)?;
     let is_open = step.renderer.hosts().is_some_and(|hosts| hosts.is_empty());
     if !is_open || !source.lasts() {
@@ -31,7 +31,7 @@ pub fn settle(step: &mut Step, job: &Job, source: &Source) -> Result<(), Error> 
 }
 
 /// The values of a step before are a server's: they don't decide who is asked.
-pub fn check_later(step: &Step) -> Result<(), Error> {
+pub fn check_later(step: &Stage) -> Result<(), Error> {
     check_fixed(step)?;
     match step.renderer.hosts().is_some_and(|hosts| hosts.is_empty()) {
         true => Err(Error::plan(
@@ -43,7 +43,7 @@ pub fn check_later(step: &Step) -> Result<(), Error> {
 
 /// What the job writes out itself: the host of its requests, which is given, and
 /// where its tokens come from.
-fn check_fixed(step: &Step) -> Result<Option<Uri>, Error> {
+fn check_fixed(step: &Stage) -> Result<Option<Uri>, Error> {
     let fixed = step.renderer.fixed_uri();
     for uri in fixed.iter().chain(step.signer.tokens().map(Tokens::uri)) {
         step.check_plain(uri).map_err(Error::plan)?;
@@ -51,7 +51,7 @@ fn check_fixed(step: &Step) -> Result<Option<Uri>, Error> {
     Ok(fixed)
 }
 
-fn check_allowed(step: &Step, job: &Job, is_open: bool) -> Result<(), Error> {
+fn check_allowed(step: &Stage, job: &Job, is_open: bool) -> Result<(), Error> {
     let keys = step.renderer.carries_secrets() || !step.signer.is_empty();
     if !is_open || !keys || !job.request.allow_host.is_empty() {
         return Ok(());

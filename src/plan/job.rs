@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Written;
+use super::ExplicitKeys;
 use crate::error::Error;
 use crate::{
     auth, batch, crew, extract, judge, limit, pages, render, secret, send, sink, source, tally,
@@ -33,7 +33,7 @@ pub struct Job {
     /// What of all this is written out, and goes before the profile also where it is a
     /// default.
     #[serde(skip)]
-    pub written: Written,
+    pub written: ExplicitKeys,
     /// Where rows come from.
     pub input: source::Settings,
     /// What is asked for each.
@@ -57,9 +57,9 @@ pub struct Job {
     /// When to try again.
     pub retry: judge::Settings,
     /// In which headers of its own the server tells its count.
-    pub signal: Vec<judge::signals::Said>,
+    pub signal: Vec<judge::signals::SignalSource>,
     /// Which answers are refusals, beside a 429.
-    pub refusal: Vec<judge::Rule>,
+    pub refusal: Vec<judge::RefusalRule>,
     /// What to keep of an answer.
     pub extract: extract::Settings,
     /// What to keep a record of, if not of each row.
@@ -69,7 +69,7 @@ pub struct Job {
     /// How answers go on.
     pub pages: pages::Settings,
     /// What to do with the values, in its turn.
-    pub step: Vec<super::NextStep>,
+    pub step: Vec<super::StageConfig>,
     /// What to compute over all rows.
     pub summary: tally::Settings,
     /// Where records go.
@@ -83,7 +83,7 @@ impl Job {
     /// # Errors
     /// Which flag doesn't fit.
     pub fn overlay(&self, flags: Value) -> Result<Job, Error> {
-        let written = self.written.clone().and(Written::of(&flags));
+        let written = self.written.clone().and(ExplicitKeys::of(&flags));
         let mut tree = serde_json::to_value(self).map_err(unfit)?;
         lay_over(&mut tree, flags);
         let job: Job = serde_json::from_value(tree).map_err(unfit)?;

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::crew::{self, Crew};
+use crate::crew::{self, WorkerConfig};
 use crate::descriptors;
 use crate::error::Error;
-use crate::ledger::{self, Left};
-use crate::limit::{self, Bound, Demand, Policy, Time};
+use crate::ledger::{self, QuotaBalance};
+use crate::limit::{self, Estimate, Policy, Time, Workload};
 use crate::render::Known;
-use crate::secret::{Secrets, Shown, Vault};
+use crate::secret::{Secrets, Vault, Visibility};
 use crate::sink::{Columns, Identity, Output};
 use crate::source::{self, Source, Survey};
 use crate::tally::Aggregate;
@@ -38,32 +38,32 @@ pub(crate) mod told;
 mod waits;
 mod written;
 
-pub use chain::{Later, NextStep};
+pub use chain::{Later, StageConfig};
 pub use files::check_apart;
 pub use job::Job;
-pub use profile::{Need, Profile, Source as Reading};
-pub use step::Step;
-pub use written::Written;
+pub use profile::{Need, Profile, ProfileSource as Reading};
+pub use step::Stage;
+pub use written::ExplicitKeys;
 
 /// Everything that a run needs, checked.
 pub struct Plan {
     pub(crate) source: Source,
     pub(crate) survey: Survey,
-    pub(crate) step: Step,
+    pub(crate) step: Stage,
     /// Its limits as the job and its profile write them.
     pub(crate) limits: limit::Settings,
     pub(crate) later: Vec<Later>,
-    pub(crate) demand: Option<Demand>,
+    pub(crate) demand: Option<Workload>,
     pub(crate) secrets: Secrets,
     pub(crate) vault: Arc<Vault>,
     /// The environment's variables, and where they show.
-    variables: BTreeMap<String, Shown>,
+    variables: BTreeMap<String, Visibility>,
     pub(crate) aggregates: Vec<Aggregate>,
     pub(crate) columns: Columns,
     pub(crate) output: Output,
     pub(crate) identity: Identity,
     pub(crate) notes: Vec<String>,
-    pub(crate) workers: Crew,
+    pub(crate) workers: WorkerConfig,
     /// How many connections each worker may have open in each step at a time.
     pub(crate) connections: usize,
     /// Where quotas are kept.
@@ -89,10 +89,10 @@ impl Plan {
         vault: &Arc<Vault>,
     ) -> Result<Plan, Error> {
         let known = Known { environment, vault };
-        let mut step = Step::new(job, &known)?;
+        let mut step = Stage::new(job, &known)?;
         let later = chain::later(job, &step, &known)?;
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
-        let mut workers = Crew::new(&job.workers, &step.policy)?;
+        let mut workers = WorkerConfig::new(&job.workers, &step.policy)?;
         if let Some(batch) = &step.batch {
             workers.chunk = batch.size();
         }
@@ -172,13 +172,13 @@ impl Plan {
     }
 
     /// The step at this place, from 0.
-    pub(crate) fn step_at(&self, place: usize) -> &Step {
+    pub(crate) fn step_at(&self, place: usize) -> &Stage {
         let later = place.checked_sub(1).and_then(|place| self.later.get(place));
         later.map_or(&self.step, |later| &later.step)
     }
 
     /// Who carries out the step at this place.
-    pub(crate) fn crew_at(&self, place: usize) -> Crew {
+    pub(crate) fn crew_at(&self, place: usize) -> WorkerConfig {
         let later = place.checked_sub(1).and_then(|place| self.later.get(place));
         later.map_or(self.workers, |later| later.crew)
     }
@@ -221,7 +221,7 @@ impl Plan {
     ///
     /// # Errors
     /// Where it is not known, and what to do.
-    pub fn quotas(&self) -> Result<Vec<Left>, Error> {
+    pub fn quotas(&self) -> Result<Vec<QuotaBalance>, Error> {
         let later = self.later.iter().filter(|later| later.limits_itself);
         let steps = std::iter::once(&self.step).chain(later.map(|later| &later.step));
         let mut all = Vec::new();
@@ -241,7 +241,7 @@ impl Plan {
     /// The least time for all rows when each answer takes `latency`, and the
     /// limit that binds; none without a limit, or if the rows aren't known.
     #[must_use]
-    pub fn bound(&self, latency: Duration) -> Option<Bound> {
+    pub fn bound(&self, latency: Duration) -> Option<Estimate> {
         let now = crate::limit::now();
         self.step.policy.bound(self.demand.as_ref()?, latency, now)
     }
@@ -255,7 +255,7 @@ impl Plan {
         requests: u64,
         latency: Duration,
         start: Time,
-    ) -> Option<Bound> {
+    ) -> Option<Estimate> {
         // What several limits come to together is not known.
         if !self.later.is_empty() {
             return None;
@@ -265,16 +265,16 @@ impl Plan {
     }
 
     /// What a part of the rows that went out as so many requests asked.
-    pub(crate) fn demand_of(&self, requests: u64) -> Demand {
+    pub(crate) fn demand_of(&self, requests: u64) -> Workload {
         match &self.demand {
             Some(all) => all.share(requests),
-            None => Demand::requests(requests),
+            None => Workload::requests(requests),
         }
     }
 }
 
 /// A request that needs no row is sent once.
-fn input(job: &Job, step: &Step) -> source::Settings {
+fn input(job: &Job, step: &Stage) -> source::Settings {
     let mut input = job.input.clone();
     if input.file.is_none() && input.list.is_none() && step.needs_no_row() {
         input.list = Some(vec![serde_json::json!({})]);
@@ -282,6 +282,6 @@ fn input(job: &Job, step: &Step) -> source::Settings {
     input
 }
 
-fn announces(step: &Step, later: &[Later]) -> bool {
+fn announces(step: &Stage, later: &[Later]) -> bool {
     step.announces() || later.iter().any(|later| later.step.announces())
 }

@@ -1,6 +1,6 @@
 //! Whether the names that a job uses exist. Pure.
 
-use super::Step;
+use super::Stage;
 use super::mistakes::closest;
 use crate::batch::Batch;
 use crate::error::Error;
@@ -15,7 +15,7 @@ pub fn are_known(survey: &Survey) -> bool {
 }
 
 /// Every field that a template uses is one of the input's, where that is known.
-pub fn check_fields(step: &Step, source: &Source, survey: &Survey) -> Result<(), Error> {
+pub fn check_fields(step: &Stage, source: &Source, survey: &Survey) -> Result<(), Error> {
     let renderer = &step.renderer;
     if let Some(field) = step.batch.as_ref().map(Batch::field)
         && !survey.names.is_empty()
@@ -64,7 +64,7 @@ pub fn check_braces(url: &str, names: &[String]) -> Result<(), Error> {
 
 /// Every field that a later step uses is the input's, or a step before has it.
 pub fn check_later(
-    step: &Step,
+    step: &Stage,
     number: usize,
     fields: &[String],
     is_known: bool,

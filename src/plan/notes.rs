@@ -3,14 +3,14 @@
 use http::Uri;
 
 use super::literals::{self, Literal};
-use super::{Job, Step};
+use super::{Job, Stage};
 use crate::auth::Tokens;
-use crate::crew::Crew;
+use crate::crew::WorkerConfig;
 use crate::limit::{Counting, Limit};
 use crate::pages::Pages;
 
 /// One sentence each.
-pub fn of(job: &Job, step: &Step) -> Vec<String> {
+pub fn of(job: &Job, step: &Stage) -> Vec<String> {
     let uris = [
         step.renderer.fixed_uri(),
         step.signer.tokens().map(|t| t.uri().clone()),
@@ -44,7 +44,7 @@ pub fn of(job: &Job, step: &Step) -> Vec<String> {
 }
 
 /// That there are fewer connections than requests that may be in flight.
-pub fn of_connections(workers: &Crew, connections: usize, files: u64) -> Option<String> {
+pub fn of_connections(workers: &WorkerConfig, connections: usize, files: u64) -> Option<String> {
     (connections < workers.in_flight).then(|| {
         format!(
             "{files} files may be open at a time (ulimit -n): each worker opens at most {connections} connections, although it may have {} requests in flight; a higher limit (ulimit -Hn) allows more",
@@ -53,7 +53,7 @@ pub fn of_connections(workers: &Crew, connections: usize, files: u64) -> Option<
     })
 }
 
-fn proxy(step: &Step, uri: &Uri) -> Option<String> {
+fn proxy(step: &Stage, uri: &Uri) -> Option<String> {
     let proxy = step.transport.proxy_of(uri)?;
     Some(format!(
         "requests to {} go through the proxy {proxy} (--proxy none goes without)",

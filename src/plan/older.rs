@@ -12,7 +12,7 @@ const MARK: &str = "base_url";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Older {
+struct LegacyRate {
     base_url: String,
     #[serde(default)]
     params_for_api_request: Map<String, Value>,
@@ -24,10 +24,10 @@ pub fn parse(text: &str) -> Option<Result<Job, String>> {
     let tree: Value = serde_json::from_str(text).ok()?;
     tree.get(MARK)?;
     let older = serde_json::from_str(text).map_err(by_json);
-    Some(older.and_then(|older: Older| older.job().map_err(|error| error.to_string())))
+    Some(older.and_then(|older: LegacyRate| older.job().map_err(|error| error.to_string())))
 }
 
-impl Older {
+impl LegacyRate {
     /// As the demo had it: the first ten symbols by one worker, one at a time,
     /// 25 in 5 s.
     fn job(self) -> Result<Job, serde_json::Error> {

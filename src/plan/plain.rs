@@ -8,25 +8,25 @@ use super::Job;
 
 /// Whether secrets may go over a network in clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Plain {
+pub enum Cleartext {
     /// To anyone.
     Allowed,
     /// To this machine.
     Here,
 }
 
-impl Plain {
+impl Cleartext {
     /// What a job says. A Unix socket leads nowhere else.
-    pub fn of(job: &Job) -> Plain {
+    pub fn of(job: &Job) -> Cleartext {
         match job.network.allow_plain || job.network.unix_socket.is_some() {
-            true => Plain::Allowed,
-            false => Plain::Here,
+            true => Cleartext::Allowed,
+            false => Cleartext::Here,
         }
     }
 
     /// Refuses a URL that would take a secret over a network in clear.
     pub fn check(self, uri: &Uri) -> Result<(), String> {
-        match self == Plain::Allowed || uri.scheme_str() != Some("http") || is_here(uri) {
+        match self == Cleartext::Allowed || uri.scheme_str() != Some("http") || is_here(uri) {
             true => Ok(()),
             false => Err(format!(
                 "a secret would go to {} over http://, for anyone on the way to read: use https://, or network.allow-plain (--allow-plain) if that network is yours",
@@ -59,8 +59,8 @@ mod tests {
             ("http://10.0.0.1/", false),
         ] {
             let uri = url.parse().unwrap();
-            assert_eq!(Plain::Here.check(&uri).is_ok(), here, "{url}");
-            Plain::Allowed.check(&uri).unwrap();
+            assert_eq!(Cleartext::Here.check(&uri).is_ok(), here, "{url}");
+            Cleartext::Allowed.check(&uri).unwrap();
         }
     }
 }

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use http::Request;
 
 use super::Plan;
-use crate::ledger::Left;
+use crate::ledger::QuotaBalance;
 use crate::limit::{Guard, Policy, now};
 use crate::render::{Embedded, keys_in_data, keys_in_url, may_be_key};
 use crate::report::escape;
-use crate::secret::Shown;
+use crate::secret::Visibility;
 use crate::source::Row;
 
 impl Plan {
@@ -79,12 +79,12 @@ impl Plan {
 
     /// The variables of the environment, and where they show.
     fn secrets_used(&self) -> Vec<String> {
-        let secret = |(name, shown): (&String, &Shown)| {
+        let secret = |(name, shown): (&String, &Visibility)| {
             let advice = match shown {
-                Shown::InAnswers | Shown::TooShort => format!(
+                Visibility::InAnswers | Visibility::TooShort => format!(
                     "; env.secret = [\"{name}\"] (--env-secret {name}) hides it everywhere, env.public (--env-public {name}) nowhere"
                 ),
-                Shown::Nowhere | Shown::Everywhere => String::new(),
+                Visibility::Nowhere | Visibility::Everywhere => String::new(),
             };
             format!("env.{name} {shown}{advice}")
         };
@@ -123,7 +123,7 @@ impl Plan {
 
     /// What is left of limits that outlive a run, and where that is kept.
     fn quotas_left(&self) -> Vec<String> {
-        let left = |left: Left| match left.left {
+        let left = |left: QuotaBalance| match left.left {
             Some(units) => format!(
                 "{units} of {} {} left of {}, by {}",
                 left.of,

@@ -45,7 +45,7 @@ pub struct Profile {
     #[serde(default)]
     pub note: Option<String>,
     /// Where all this was read.
-    pub source: Vec<Source>,
+    pub source: Vec<ProfileSource>,
     /// What a request must have.
     #[serde(default)]
     pub needs: Vec<Need>,
@@ -59,7 +59,7 @@ pub struct Profile {
 /// A page, and when it was read.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Source {
+pub struct ProfileSource {
     /// Its address.
     pub url: String,
     /// The day, `2026-11-24`.
@@ -248,7 +248,7 @@ mod tests {
                 let api = format!("{}:{tier}", profile.name);
                 let job = job(json!({"api": api, "request": {"headers": headers}})).unwrap();
                 assert!(!job.limit.rate.is_empty(), "{api}");
-                crate::judge::Rules::new(&job.refusal).unwrap();
+                crate::judge::RefusalRules::new(&job.refusal).unwrap();
                 crate::limit::Policy::new(&job.limit, job.send.timeout).unwrap();
                 assert!(profile.text().contains(&api), "{}", profile.text());
             }

@@ -8,38 +8,38 @@ use http::{Method, Request, Uri};
 use crate::auth::{Signer, Tokens};
 use crate::batch::Batch;
 use crate::error::Error;
-use crate::extract::{Each, Extractor, Settler};
-use crate::judge::signals::{Bodies, Said};
-use crate::judge::{Judge, Rules, Tries};
-use crate::ledger::Account;
-use crate::limit::{Ask, Guard, Part, Policy};
+use crate::extract::{Extractor, Items, Settler};
+use crate::judge::signals::{Bodies, SignalSource};
+use crate::judge::{Judge, RefusalRules, Tries};
+use crate::ledger::FileQuotaHandle;
+use crate::limit::{Cost, Guard, Policy, Rule};
 use crate::pages::Pages;
 use crate::record::Failure;
-use crate::render::{self, Hosts, Known, Price, Prices, Renderer, Rows};
+use crate::render::{self, CostExpression, CostExpressions, Hosts, Known, Renderer, RowBinding};
 use crate::send::{self, Arrivals, Model, Origin, Transport};
 
-use super::plain::Plain;
+use super::plain::Cleartext;
 use super::{Job, account, literals, told};
-use crate::source::{Format, Row};
+use crate::source::{InputFormat, Row};
 
 /// From a row to its values.
-pub struct Step {
+pub struct Stage {
     pub(crate) renderer: Renderer,
     pub(crate) policy: Policy,
     /// What every request asks of the limits, where no row makes a difference.
-    same: Option<Ask>,
+    same: Option<Cost>,
     /// Whose quotas its requests count against.
-    pub(crate) account: Account,
+    pub(crate) account: FileQuotaHandle,
     pub(crate) signer: Signer,
     pub(crate) transport: Arc<Transport>,
-    pub(crate) plain: Plain,
+    pub(crate) plain: Cleartext,
     pub(crate) judge: Judge,
-    pub(crate) refusals: Rules,
-    pub(crate) signals: Vec<Said>,
+    pub(crate) refusals: RefusalRules,
+    pub(crate) signals: Vec<SignalSource>,
     pub(crate) body_signals: Bodies,
     pub(crate) extractor: Extractor,
     pub(crate) settler: Settler,
-    pub(crate) each: Option<Each>,
+    pub(crate) each: Option<Items>,
     pub(crate) pages: Option<Pages>,
     pub(crate) batch: Option<Batch>,
     pub(crate) keeps_body: bool,
@@ -49,21 +49,21 @@ pub struct Step {
     tells: bool,
 }
 
-impl Step {
+impl Stage {
     /// Checks what can be checked without rows.
     ///
     /// # Errors
     /// The first thing that is wrong, with its place and what to do.
-    pub(super) fn new(job: &Job, known: &Known<'_>) -> Result<Step, Error> {
+    pub(super) fn new(job: &Job, known: &Known<'_>) -> Result<Stage, Error> {
         let rows = match job.input.format {
-            Some(Format::Requests) => Rows::Requests,
-            _ => Rows::Values,
+            Some(InputFormat::Requests) => RowBinding::Requests,
+            _ => RowBinding::Values,
         };
         let policy = Policy::new(&job.limit, job.send.timeout).map_err(Error::plan)?;
         let arrivals = arrivals(&policy);
         let (renderer, secret_headers) =
             Renderer::new(&with_key(job), rows, &prices(&policy), known)?;
-        let each = Each::new(&job.items)?;
+        let each = Items::new(&job.items)?;
         let pages = Pages::new(&job.pages, each.as_ref())?;
         if pages.is_some() && each.is_none() && job.extract.is_empty() {
             return Err(Error::plan(
@@ -77,7 +77,7 @@ impl Step {
                 "batch.size (--batch) asks for many rows at once, and pages go on with one: leave one of them out",
             ));
         }
-        if batch.is_some() && rows == Rows::Requests {
+        if batch.is_some() && rows == RowBinding::Requests {
             return Err(Error::plan(
                 "batch.size (--batch) makes one request of many rows, and with input.format = \"requests\" (--format) each row is one already: leave one of them out",
             ));
@@ -101,7 +101,7 @@ impl Step {
             literal.hide(known.vault.secrets());
         }
         let signer = Signer::new(secret_headers, renderer.keys(), &job.auth, known)?;
-        Ok(Step {
+        Ok(Stage {
             account: account::of(job, &renderer, known.environment),
             extractor: Extractor::new(&job.extract)?,
             settler: Settler::new(policy.settle(), policy.units())?,
@@ -112,9 +112,9 @@ impl Step {
             policy,
             transport: Arc::new(transport(job, (&renderer, &signer), arrivals, known)?),
             signer,
-            plain: Plain::of(job),
+            plain: Cleartext::of(job),
             judge: Judge::new(job.retry.clone()),
-            refusals: Rules::new(&job.refusal)?,
+            refusals: RefusalRules::new(&job.refusal)?,
             signals: job.signal.clone(),
             body_signals: Bodies::new(&job.signal)?,
             makes_keys: job.retry.idempotency_key.as_deref() == Some(AUTO),
@@ -218,7 +218,7 @@ fn transport(
     let fixed = renderer.fixed_uri();
     let named = fixed.iter().chain(signer.tokens().map(Tokens::uri));
     let hosts = Hosts::new(&job.request.allow_host).map_err(Error::plan)?;
-    let guard = send::Guard::new(named, hosts, job.network.allow_private);
+    let guard = send::AddressPolicy::new(named, hosts, job.network.allow_private);
     Transport::new(
         (&job.send, &job.network, &job.tls),
         guard,
@@ -245,7 +245,7 @@ fn with_key(job: &Job) -> render::Settings {
     request
 }
 
-impl Step {
+impl Stage {
     /// From now on this model answers: it asks for no signature, and says nothing
     /// that could be extracted.
     pub(crate) fn answer_by(&mut self, model: Model) {
@@ -259,7 +259,7 @@ impl Step {
     }
 
     /// What a row's request asks of the limits.
-    pub(crate) fn ask(&self, row: &Row, request: &Request<Bytes>) -> Result<Ask, Failure> {
+    pub(crate) fn ask(&self, row: &Row, request: &Request<Bytes>) -> Result<Cost, Failure> {
         if let Some(same) = &self.same {
             return Ok(same.clone());
         }
@@ -270,13 +270,13 @@ impl Step {
     }
 }
 
-fn of_price(price: Price) -> Ask {
-    Ask::new(price.units, price.keys)
+fn of_price(price: CostExpression) -> Cost {
+    Cost::new(price.units, price.keys)
 }
 
 /// Acknowledgements are looked for only where they free anything.
 fn arrivals(policy: &Policy) -> Arrivals {
-    let mut guards = policy.parts().iter().map(Part::guard);
+    let mut guards = policy.parts().iter().map(Rule::guard);
     match guards.any(|guard| guard == Guard::Acked) {
         true => Arrivals::Acked,
         false => Arrivals::Answered,
@@ -284,9 +284,9 @@ fn arrivals(policy: &Policy) -> Arrivals {
 }
 
 /// What the limits want to know of each request.
-fn prices(policy: &Policy) -> Prices {
+fn prices(policy: &Policy) -> CostExpressions {
     let cost = |unit: &String| (unit.clone(), policy.cost().get(unit).cloned());
-    Prices {
+    CostExpressions {
         costs: policy.units().iter().map(cost).collect(),
         scopes: policy.scopes().to_vec(),
         keys: policy.keys().to_vec(),

@@ -3,7 +3,7 @@
 
 use http::{HeaderName, HeaderValue, Request};
 
-use crate::render::{KEY, Price, percent_encode};
+use crate::render::{CostExpression, KEY, percent_encode};
 
 /// Which key of the pool it has got.
 #[must_use]
@@ -29,7 +29,7 @@ fn numbered(what: &str, place: usize) -> HeaderName {
 }
 
 /// Writes all of it into a request's headers.
-pub(super) fn tell<B>(request: &mut Request<B>, price: &Price, has_pool: bool) {
+pub(super) fn tell<B>(request: &mut Request<B>, price: &CostExpression, has_pool: bool) {
     let keys = price.keys.iter().enumerate();
     let keys = keys.map(|(place, key)| (scope(place), percent_encode(key)));
     let units = price.units.iter().enumerate();

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Plan;
-use crate::ledger::Left;
+use crate::ledger::QuotaBalance;
 use crate::limit::{calendar_at_zero, now};
 
 /// Whoever waits for less needn't know.
@@ -53,7 +53,7 @@ fn of_output(plan: &Plan) -> Option<String> {
     ))
 }
 
-fn of_quota(quota: &Left) -> Vec<String> {
+fn of_quota(quota: &QuotaBalance) -> Vec<String> {
     let (limit, unit) = (&quota.limit, &quota.unit);
     let unclosed = (quota.unclosed > 0).then(|| {
         let units = quota.unclosed;

@@ -7,24 +7,24 @@ use serde_json::Value;
 /// What of a job somebody wrote. It counts also where it is what throng would do
 /// anyway: without this, that could not be told from saying nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Written(Part);
+pub struct ExplicitKeys(ExplicitPart);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-enum Part {
+enum ExplicitPart {
     #[default]
     Nothing,
-    Some(BTreeMap<String, Part>),
+    Some(BTreeMap<String, ExplicitPart>),
     All,
 }
 
-impl Written {
+impl ExplicitKeys {
     /// Of a tree of a job's shape, in which nulls say nothing.
-    pub(super) fn of(tree: &Value) -> Written {
-        Written(Part::of(tree))
+    pub(super) fn of(tree: &Value) -> ExplicitKeys {
+        ExplicitKeys(ExplicitPart::of(tree))
     }
 
-    pub(super) fn and(self, other: Written) -> Written {
-        Written(self.0.and(other.0))
+    pub(super) fn and(self, other: ExplicitKeys) -> ExplicitKeys {
+        ExplicitKeys(self.0.and(other.0))
     }
 
     /// What a job says: what is written of it, and what is not as in `default`.
@@ -33,41 +33,43 @@ impl Written {
     }
 }
 
-impl Part {
-    fn of(tree: &Value) -> Part {
+impl ExplicitPart {
+    fn of(tree: &Value) -> ExplicitPart {
         match tree {
-            Value::Null => Part::Nothing,
+            Value::Null => ExplicitPart::Nothing,
             Value::Object(tree) => {
-                let parts = tree.iter().map(|(name, value)| (name, Part::of(value)));
-                let parts = parts.filter(|(_, part)| *part != Part::Nothing);
+                let parts = tree
+                    .iter()
+                    .map(|(name, value)| (name, ExplicitPart::of(value)));
+                let parts = parts.filter(|(_, part)| *part != ExplicitPart::Nothing);
                 let parts: BTreeMap<_, _> = parts.map(|(name, it)| (name.clone(), it)).collect();
                 match parts.is_empty() {
-                    true => Part::Nothing,
-                    false => Part::Some(parts),
+                    true => ExplicitPart::Nothing,
+                    false => ExplicitPart::Some(parts),
                 }
             }
-            _ => Part::All,
+            _ => ExplicitPart::All,
         }
     }
 
-    fn and(self, other: Part) -> Part {
+    fn and(self, other: ExplicitPart) -> ExplicitPart {
         match (self, other) {
-            (Part::All, _) | (_, Part::All) => Part::All,
-            (Part::Nothing, part) | (part, Part::Nothing) => part,
-            (Part::Some(mut parts), Part::Some(others)) => {
+            (ExplicitPart::All, _) | (_, ExplicitPart::All) => ExplicitPart::All,
+            (ExplicitPart::Nothing, part) | (part, ExplicitPart::Nothing) => part,
+            (ExplicitPart::Some(mut parts), ExplicitPart::Some(others)) => {
                 for (name, other) in others {
                     let part = parts.remove(&name).unwrap_or_default();
                     parts.insert(name, part.and(other));
                 }
-                Part::Some(parts)
+                ExplicitPart::Some(parts)
             }
         }
     }
 
     fn said(&self, job: Value, default: &Value) -> Value {
         match (self, job) {
-            (Part::Nothing, job) if job == *default => Value::Null,
-            (Part::Nothing | Part::Some(_), Value::Object(job)) => {
+            (ExplicitPart::Nothing, job) if job == *default => Value::Null,
+            (ExplicitPart::Nothing | ExplicitPart::Some(_), Value::Object(job)) => {
                 let said = |(name, value): (String, Value)| {
                     let default = default.get(&name).unwrap_or(&Value::Null);
                     let value = self.part(&name).said(value, default);
@@ -79,9 +81,9 @@ impl Part {
         }
     }
 
-    fn part(&self, name: &str) -> &Part {
+    fn part(&self, name: &str) -> &ExplicitPart {
         match self {
-            Part::Some(parts) => parts.get(name).unwrap_or(&Part::Nothing),
+            ExplicitPart::Some(parts) => parts.get(name).unwrap_or(&ExplicitPart::Nothing),
             whole => whole,
         }
     }
@@ -97,13 +99,13 @@ mod tests {
     fn what_is_written_is_said_whatever_the_default() {
         let default = json!({"limit": {"shape": "auto", "rate": []}, "send": {"follow": 0}});
         let job = json!({"limit": {"shape": "auto", "rate": ["1/1s"]}, "send": {"follow": 0}});
-        let nothing = Written::default().said(job.clone(), &default);
+        let nothing = ExplicitKeys::default().said(job.clone(), &default);
         assert_eq!(
             nothing,
             json!({"limit": {"shape": null, "rate": ["1/1s"]}, "send": null})
         );
-        let file = Written::of(&json!({"limit": {"shape": "auto"}, "send": {}}));
-        let flags = Written::of(&json!({"limit": {"shape": null, "rate": {"rate": "1/1s"}}}));
+        let file = ExplicitKeys::of(&json!({"limit": {"shape": "auto"}, "send": {}}));
+        let flags = ExplicitKeys::of(&json!({"limit": {"shape": null, "rate": {"rate": "1/1s"}}}));
         assert_eq!(
             file.and(flags).said(job, &default),
             json!({"limit": {"shape": "auto", "rate": ["1/1s"]}, "send": null})

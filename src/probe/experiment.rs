@@ -11,11 +11,11 @@
 
 use std::time::Duration;
 
-use super::found::{Found, Kind, chosen};
+use super::found::{FoundKind, ProbeResult, chosen};
 
 /// What came of a request, in times since the experiment began.
 #[derive(Debug, Clone, Copy)]
-pub struct Seen {
+pub struct Observation {
     /// When it arrived, about.
     pub at: Duration,
     /// Whether it was refused.
@@ -28,11 +28,11 @@ pub struct Seen {
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Step {
+pub enum ProbeStep {
     /// Send one, not before this time.
     Send(Duration),
     /// There is nothing more to find.
-    Found(Found),
+    Found(ProbeResult),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,7 +75,7 @@ pub struct Experiment {
     at_edge: u64,
     /// When the first window ended, as it was told.
     first_edge: Option<Duration>,
-    found: Found,
+    found: ProbeResult,
 }
 
 /// How long it polls first, where it is not told.
@@ -100,8 +100,8 @@ impl Experiment {
             edge: Duration::ZERO,
             at_edge: 0,
             first_edge: None,
-            found: Found {
-                kind: Kind::Unknown,
+            found: ProbeResult {
+                kind: FoundKind::Unknown,
                 amount: None,
                 period: None,
                 between: None,
@@ -116,10 +116,10 @@ impl Experiment {
 
     /// What to do next.
     #[must_use]
-    pub fn step(&self) -> Step {
+    pub fn step(&self) -> ProbeStep {
         match self.phase {
-            Phase::Over => Step::Found(self.found.clone()),
-            _ => Step::Send(self.next),
+            Phase::Over => ProbeStep::Found(self.found.clone()),
+            _ => ProbeStep::Send(self.next),
         }
     }
 
@@ -130,7 +130,7 @@ impl Experiment {
     }
 
     /// What came of the request that was sent last.
-    pub fn heard(&mut self, seen: Seen) {
+    pub fn heard(&mut self, seen: Observation) {
         self.found.requests += 1;
         self.next = seen.at;
         match seen.refused {
@@ -180,7 +180,7 @@ impl Experiment {
         }
     }
 
-    fn refused(&mut self, seen: Seen) {
+    fn refused(&mut self, seen: Observation) {
         let at = seen.at;
         match self.phase {
             // Something was used before.
@@ -200,7 +200,7 @@ impl Experiment {
             Phase::Edge => self.refused_at_edge(seen),
             // It was not to be full again: then it is no bucket.
             Phase::Refill if 20 * self.taken >= 19 * self.units => {
-                self.found.kind = Kind::Unknown;
+                self.found.kind = FoundKind::Unknown;
                 self.stop("it takes more at once than it should have by then");
             }
             Phase::Refill => {
@@ -208,12 +208,12 @@ impl Experiment {
                 self.conclude();
             }
             Phase::Middle if 4 * self.taken >= 3 * self.units => {
-                self.found.kind = Kind::Unknown;
+                self.found.kind = FoundKind::Unknown;
                 self.stop("a window may have ended, or a bucket have filled, while it looked");
             }
             Phase::Middle => {
                 if self.taken > 0 {
-                    self.found.kind = Kind::Bucket;
+                    self.found.kind = FoundKind::Bucket;
                     self.measure(at);
                 }
                 self.conclude();
@@ -228,7 +228,7 @@ impl Experiment {
     }
 
     /// The first refusal.
-    fn filled(&mut self, seen: Seen) {
+    fn filled(&mut self, seen: Observation) {
         self.units = self.taken;
         self.found.amount = Some(self.units);
         self.spent = seen.at.saturating_sub(self.began.unwrap_or_default());
@@ -258,7 +258,7 @@ impl Experiment {
     }
 
     /// What it took since the refusal before is all that came back since then.
-    fn refused_others(&mut self, seen: Seen) {
+    fn refused_others(&mut self, seen: Observation) {
         let rate = self.measure(seen.at);
         let one = Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX);
         let next = one.saturating_add(seen.rounding);
@@ -266,23 +266,23 @@ impl Experiment {
             // Two windows were taken for one at first.
             self.found.per_second = None;
             self.found.amount = Some(self.taken);
-            self.found.kind = Kind::Fixed;
+            self.found.kind = FoundKind::Fixed;
             let wait = seen.wait.unwrap_or_default();
             self.period = told(seen.at.saturating_sub(self.lone), wait, seen.rounding);
             return self.conclude();
         }
-        self.found.kind = Kind::Bucket;
+        self.found.kind = FoundKind::Bucket;
         // One more may have come back than was seen, and another have begun to.
         let most = rate * (self.taken + 2) as f64 / self.taken.max(1) as f64;
         self.refill(seen.at, (rate, most));
     }
 
-    fn refused_at_edge(&mut self, seen: Seen) {
+    fn refused_at_edge(&mut self, seen: Observation) {
         let (at, taken) = (seen.at, self.taken);
         self.at_edge = taken;
         if taken == 0 {
             // The lone one still counts: the window that was filled had begun before.
-            self.found.kind = Kind::Fixed;
+            self.found.kind = FoundKind::Fixed;
             if let Some(wait) = seen.wait {
                 self.period = told(at.saturating_sub(self.lone), wait, seen.rounding);
             }
@@ -292,17 +292,17 @@ impl Experiment {
             return self.conclude();
         }
         if taken == 1 || 4 * taken <= self.units {
-            self.found.kind = Kind::Sliding;
+            self.found.kind = FoundKind::Sliding;
             self.narrow(at.saturating_sub(self.others.0), seen);
             return self.recount();
         }
         if 4 * taken >= 3 * self.units {
-            self.found.kind = Kind::Fixed;
+            self.found.kind = FoundKind::Fixed;
             self.between_edges(seen);
             let quarter = chosen(self.period.0, self.period.1) / 4;
             return self.later(Phase::Middle, at + quarter);
         }
-        self.found.kind = Kind::Bucket;
+        self.found.kind = FoundKind::Bucket;
         let since = at.saturating_sub(self.others.1).as_secs_f64();
         let rate = taken as f64 / since.max(1e-3);
         self.refill(at, (rate, rate * 1.5));
@@ -334,7 +334,7 @@ impl Experiment {
     }
 
     /// It ends a while after it began, as a refusal tells.
-    fn narrow(&mut self, since: Duration, seen: Seen) {
+    fn narrow(&mut self, since: Duration, seen: Observation) {
         if let Some(wait) = seen.wait {
             let (from, to) = told(since, wait, seen.rounding);
             let narrower = (self.period.0.max(from), self.period.1.min(to));
@@ -346,7 +346,7 @@ impl Experiment {
 
     /// Windows may have begun before anything was sent: from the end of the first to
     /// that of this one there are some whole periods.
-    fn between_edges(&mut self, seen: Seen) {
+    fn between_edges(&mut self, seen: Observation) {
         let (Some(first), Some(wait)) = (self.first_edge, seen.wait) else {
             return;
         };
@@ -376,7 +376,7 @@ impl Experiment {
     fn conclude(&mut self) {
         self.phase = Phase::Over;
         match self.found.kind {
-            Kind::Bucket => {
+            FoundKind::Bucket => {
                 // What came back while it was filled was not there at first.
                 let back = self.found.per_second.unwrap_or_default() * self.spent.as_secs_f64();
                 self.found.amount = Some(self.units.saturating_sub(back as u64).max(1));

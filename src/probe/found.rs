@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// How a limit counts, as far as a probe can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FoundKind {
     /// Each request for a period after its arrival.
     Sliding,
     /// From edge to edge, where all comes back at once.
@@ -17,9 +17,9 @@ pub enum Kind {
 
 /// What a probe has found.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Found {
+pub struct ProbeResult {
     /// How it counts.
-    pub kind: Kind,
+    pub kind: FoundKind,
     /// The most at once; of a window, the most in a period. None if nothing was refused.
     pub amount: Option<u64>,
     /// The period of a window.
@@ -38,17 +38,17 @@ pub struct Found {
     pub stopped: Option<&'static str>,
 }
 
-impl Found {
+impl ProbeResult {
     /// How `--rate` writes it, if enough is known, with `--burst` for a bucket.
     #[must_use]
     pub fn rate(&self) -> Option<String> {
         let amount = self.amount?;
         match (self.kind, self.period, self.per_second) {
-            (Kind::Bucket, _, Some(per_second)) => {
+            (FoundKind::Bucket, _, Some(per_second)) => {
                 let (units, period) = whole(per_second);
                 Some(format!("--rate bucket:{units}/{period} --burst {amount}"))
             }
-            (Kind::Sliding | Kind::Fixed, Some(period), _) => Some(format!(
+            (FoundKind::Sliding | FoundKind::Fixed, Some(period), _) => Some(format!(
                 "--rate {amount}/{}",
                 humantime::format_duration(period)
                     .to_string()
@@ -89,13 +89,13 @@ impl Found {
         };
         let period = self.period.map(humantime::format_duration);
         match (self.kind, period, self.per_second) {
-            (Kind::Sliding, Some(period), _) => {
+            (FoundKind::Sliding, Some(period), _) => {
                 format!("a sliding window: {amount} in any {period}")
             }
-            (Kind::Fixed, Some(period), _) => {
+            (FoundKind::Fixed, Some(period), _) => {
                 format!("fixed windows: {amount} in each {period}")
             }
-            (Kind::Bucket, _, Some(rate)) => {
+            (FoundKind::Bucket, _, Some(rate)) => {
                 format!("a token bucket: {amount} at once, then {rate:.3} a second")
             }
             _ => format!("{amount} at once, and it is not known when they come back"),

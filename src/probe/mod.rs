@@ -7,6 +7,6 @@ mod experiment;
 mod found;
 mod walk;
 
-pub use experiment::{Experiment, Seen, Step};
-pub use found::{Found, Kind};
-pub use walk::{Bounds, Heard, probe, simulated};
+pub use experiment::{Experiment, Observation, ProbeStep};
+pub use found::{FoundKind, ProbeResult};
+pub use walk::{Bounds, ProbeAnswer, probe, simulated};

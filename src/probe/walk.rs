@@ -9,21 +9,21 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use super::experiment::{Experiment, Seen, Step};
-use super::found::Found;
-use crate::attempt::{Shared, Walk};
-use crate::chance::Chance;
+use super::experiment::{Experiment, Observation, ProbeStep};
+use super::found::ProbeResult;
+use crate::attempt::{RowExecutor, RunContext};
+use crate::chance::Jitter;
 use crate::error::Error;
 use crate::judge::Ruling;
 use crate::judge::signals::{Signal, signals};
 use crate::limit::{Time, calendar_at_zero};
-use crate::live::Live;
+use crate::live::Metrics;
 use crate::plan::{Job, Plan};
 use crate::record::Failure;
 use crate::send::Answer;
-use crate::simulate::{Watched, against, virtual_time};
+use crate::simulate::{WatchedRun, against, virtual_time};
 use crate::source::Row;
-use crate::stop::{Reason, Stop};
+use crate::stop::{Reason, Shutdown};
 
 /// How far a probe may go.
 #[derive(Debug, Clone, Copy)]
@@ -38,9 +38,9 @@ pub struct Bounds {
 
 /// What was found, and what the server's headers said of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Heard {
+pub struct ProbeAnswer {
     /// By being refused.
-    pub found: Found,
+    pub found: ProbeResult,
     /// In the headers of the first answer.
     pub said: Vec<Signal>,
 }
@@ -54,16 +54,16 @@ pub fn probe(
     job: &Job,
     environment: &dyn Fn(&str) -> Option<String>,
     bounds: Bounds,
-    tell: &mut dyn FnMut(&Seen),
-) -> Result<Heard, Error> {
+    tell: &mut dyn FnMut(&Observation),
+) -> Result<ProbeAnswer, Error> {
     let plan = plan(job, environment)?;
-    let shared = Shared {
+    let shared = RunContext {
         gate: plan.step.policy.gate(),
         later: Vec::new(),
-        live: Live::new(1),
-        stop: Stop::default(),
+        live: Metrics::new(1),
+        stop: Shutdown::default(),
         calendar_at_zero: calendar_at_zero(),
-        chance: Chance::default(),
+        chance: Jitter::default(),
         plan,
     };
     let runtime = Builder::new_current_thread().enable_all().build();
@@ -76,9 +76,9 @@ pub fn probe(
 ///
 /// # Errors
 /// As of [`probe`].
-pub fn simulated(job: &Job, bounds: Bounds, model: Settings) -> Result<Heard, Error> {
+pub fn simulated(job: &Job, bounds: Bounds, model: Settings) -> Result<ProbeAnswer, Error> {
     let plan = plan(job, &|_| None)?;
-    virtual_time(&Watched::default(), async move {
+    virtual_time(&WatchedRun::default(), async move {
         let policy = plan.policy().clone();
         let (shared, _server) = against(plan, &policy, model);
         carry_out(shared, bounds, &mut |_| {}).await
@@ -112,18 +112,18 @@ fn plan(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan,
 const PROBE: &str = "probe";
 
 async fn carry_out(
-    shared: Arc<Shared>,
+    shared: Arc<RunContext>,
     bounds: Bounds,
-    tell: &mut dyn FnMut(&Seen),
-) -> Result<Heard, Error> {
-    let walk = Walk::new(0, 0, shared.clone(), None);
+    tell: &mut dyn FnMut(&Observation),
+) -> Result<ProbeAnswer, Error> {
+    let walk = RowExecutor::new(0, 0, shared.clone(), None);
     let start = Instant::now();
     let mut experiment = Experiment::new(bounds.refusals);
     let mut said = Vec::new();
     for number in 0.. {
         let next = match experiment.step() {
-            Step::Found(found) => return Ok(Heard { found, said }),
-            Step::Send(next) => next,
+            ProbeStep::Found(found) => return Ok(ProbeAnswer { found, said }),
+            ProbeStep::Send(next) => next,
         };
         if number >= bounds.requests {
             experiment.stop("that was the last of its requests (--max-requests)");
@@ -160,7 +160,7 @@ fn row(number: u64) -> Row {
 }
 
 /// It arrived in the middle of its way there and back, about.
-fn seen(shared: &Shared, answer: &Answer, elapsed: Duration, now: SystemTime) -> Seen {
+fn seen(shared: &RunContext, answer: &Answer, elapsed: Duration, now: SystemTime) -> Observation {
     let rules = &shared.plan.step.refusals;
     let ruling = rules.of_answer(answer.status, &answer.headers, &answer.body, now);
     let ruling = ruling.unwrap_or(Ruling::Taken);
@@ -168,7 +168,7 @@ fn seen(shared: &Shared, answer: &Answer, elapsed: Duration, now: SystemTime) ->
         Ruling::Refused(_, _, wait) => wait,
         _ => None,
     };
-    Seen {
+    Observation {
         at: elapsed.saturating_sub(answer.latency / 2),
         refused: matches!(ruling, Ruling::Refused(..)),
         wait,
@@ -189,7 +189,7 @@ fn rounding(answer: &Answer) -> Duration {
 }
 
 /// What doesn't work is not limited; a server that stumbles has taken it in.
-fn check(answer: &Answer, seen: &Seen) -> Result<(), Error> {
+fn check(answer: &Answer, seen: &Observation) -> Result<(), Error> {
     let status = answer.status;
     match seen.refused || status.is_success() || status.is_server_error() {
         true => Ok(()),
@@ -206,7 +206,7 @@ fn failed(failure: Failure) -> Error {
     ))
 }
 
-fn stopped(shared: &Shared) -> Error {
+fn stopped(shared: &RunContext) -> Error {
     Error::stopped(match shared.stop.reason() {
         Some(Reason::Trouble(why)) => why,
         _ => "the probe was interrupted".to_owned(),

@@ -7,8 +7,8 @@ use super::file::RowFile;
 use super::json::JsonBody;
 use super::listed::Pairs;
 use super::multipart::{Multipart, boundary};
-use super::place::Place;
-use super::scope::Scope;
+use super::place::EscapeContext;
+use super::scope::TemplateScope;
 use super::settings::{Settings, texts};
 use super::template::{Template, Templates};
 use crate::error::Error;
@@ -84,7 +84,7 @@ impl Body {
     pub fn render(
         &self,
         templates: &Templates,
-        scope: &Scope<'_>,
+        scope: &TemplateScope<'_>,
         fields: &Fields,
     ) -> Result<(Bytes, Option<String>), String> {
         let bytes = match self {
@@ -130,12 +130,12 @@ fn json_tree(json: &Value) -> Result<Value, String> {
     })
 }
 
-fn data_place(settings: &Settings) -> Place {
+fn data_place(settings: &Settings) -> EscapeContext {
     match settings.content_type() {
-        None => Place::Url,
-        Some(kind) if kind.contains("x-www-form-urlencoded") => Place::Url,
-        Some(kind) if kind.contains("json") || kind.contains("graphql") => Place::JsonBody,
-        Some(kind) if kind.contains("xml") || kind.contains("html") => Place::Xml,
-        Some(_) => Place::Text,
+        None => EscapeContext::Url,
+        Some(kind) if kind.contains("x-www-form-urlencoded") => EscapeContext::Url,
+        Some(kind) if kind.contains("json") || kind.contains("graphql") => EscapeContext::JsonBody,
+        Some(kind) if kind.contains("xml") || kind.contains("html") => EscapeContext::Xml,
+        Some(_) => EscapeContext::Text,
     }
 }

@@ -9,9 +9,9 @@ use super::Hosts;
 use super::body::Body;
 use super::framing;
 use super::key::looks_like_key;
-use super::place::Place;
+use super::place::EscapeContext;
 use super::settings::{Settings, texts};
-use super::standing::{Known, Standing};
+use super::standing::{Known, StaticValue};
 use super::template::{Template, Templates};
 use super::url::Url;
 use crate::error::Error;
@@ -21,7 +21,7 @@ pub(super) struct Headers {
     /// With values of the row in them, or nothing at all.
     pub of_rows: Vec<(HeaderName, Template)>,
     /// With secrets and no values of the row: signing adds them.
-    pub secret: Vec<(HeaderName, Standing)>,
+    pub secret: Vec<(HeaderName, StaticValue)>,
     /// Those that throng would add by itself, and shall not.
     pub without: Arc<[HeaderName]>,
 }
@@ -53,7 +53,7 @@ pub(super) fn headers(
         let key = format!("request.headers (--header): {name}");
         let header = header_name(name)?;
         let template = templates
-            .add(Place::of_header(name, &value), &value)
+            .add(EscapeContext::of_header(name, &value), &value)
             .map_err(|why| Error::plan(format!("{key}: {why}")))?;
         let names = templates.names_used(template);
         framing::check(&header, &value, !names.fields.is_empty(), body.is_some())
@@ -71,9 +71,9 @@ pub(super) fn headers(
         }
         // What else holds a variable may hold one that is no secret.
         let text = if looks_like_key(name) {
-            Standing::hidden(&key, &value, known)?
+            StaticValue::hidden(&key, &value, known)?
         } else {
-            Standing::new(&key, &value, known)?
+            StaticValue::new(&key, &value, known)?
         };
         secret.push((header, text));
     }
@@ -81,7 +81,9 @@ pub(super) fn headers(
         .content_type()
         .filter(|_| settings.content_type().is_none())
     {
-        let template = templates.add(Place::Header, default).map_err(Error::plan)?;
+        let template = templates
+            .add(EscapeContext::Header, default)
+            .map_err(Error::plan)?;
         of_rows.push((CONTENT_TYPE, template));
     }
     let without = settings.headers.iter();
@@ -116,7 +118,7 @@ pub(super) fn keys(keys: &[String], templates: &mut Templates) -> Result<Vec<Tem
         _ => {
             templates.set_key(super::KEY);
             let place = |why| Error::plan(format!("limit.keys: {why}"));
-            let add = |key: &String| templates.add(Place::Text, key).map_err(place);
+            let add = |key: &String| templates.add(EscapeContext::Text, key).map_err(place);
             keys.iter().map(add).collect()
         }
     }

@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::place::Place;
-use super::scope::Scope;
+use super::place::EscapeContext;
+use super::scope::TemplateScope;
 use super::template::{Template, Templates};
 
 /// Larger files are refused rather than held in memory many times over, in bytes.
@@ -24,14 +24,14 @@ impl RowFile {
         let start = path.find("{{").or(path.find("{%")).unwrap_or(path.len());
         let folder = path[..start].rfind('/').map_or(0, |slash| slash + 1);
         Ok(RowFile {
-            path: templates.add(Place::Text, path)?,
+            path: templates.add(EscapeContext::Text, path)?,
             folder: path[..folder].to_owned(),
             varies: start < path.len(),
         })
     }
 
     /// The path for this row.
-    pub fn path(&self, templates: &Templates, scope: &Scope<'_>) -> Result<String, String> {
+    pub fn path(&self, templates: &Templates, scope: &TemplateScope<'_>) -> Result<String, String> {
         let path = templates.render(self.path, scope)?;
         let inside = path.strip_prefix(&self.folder).map(Path::new);
         let stays = inside.is_some_and(|path| path.components().all(|part| is_below(&part)));
@@ -42,7 +42,11 @@ impl RowFile {
     }
 
     /// The file's contents for this row.
-    pub fn read(&self, templates: &Templates, scope: &Scope<'_>) -> Result<Vec<u8>, String> {
+    pub fn read(
+        &self,
+        templates: &Templates,
+        scope: &TemplateScope<'_>,
+    ) -> Result<Vec<u8>, String> {
         let path = self.path(templates, scope)?;
         let unread = |error: std::io::Error| format!("the file {path:?} can't be read: {error}");
         let real = self.real(&path).map_err(unread)?;

@@ -7,10 +7,10 @@ const KEY: &str = "request.allow-host (--allow-host)";
 
 /// Hosts that are allowed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Hosts(Vec<Pattern>);
+pub struct Hosts(Vec<HostPattern>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Pattern {
+struct HostPattern {
     /// With a dot before it, everything below it as well.
     host: String,
     port: Option<u16>,
@@ -20,7 +20,7 @@ impl Hosts {
     /// From `host`, `host:port` and `*.domain`.
     pub fn new(texts: &[String]) -> Result<Hosts, String> {
         let pattern = |text: &String| {
-            Pattern::parse(text).ok_or_else(|| {
+            HostPattern::parse(text).ok_or_else(|| {
             format!("{KEY}: {text:?} is not a host such as api.example, api.example:8443 or *.example")
         })
         };
@@ -40,21 +40,21 @@ impl Hosts {
     /// How many there are besides the host of this URL.
     #[must_use]
     pub fn elsewhere(&self, uri: Option<&Uri>) -> usize {
-        let is_other = |pattern: &&Pattern| !uri.is_some_and(|uri| pattern.fits(uri));
+        let is_other = |pattern: &&HostPattern| !uri.is_some_and(|uri| pattern.fits(uri));
         self.0.iter().filter(is_other).count()
     }
 
     /// The hosts as they would be written.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.0.iter().map(Pattern::name).collect()
+        self.0.iter().map(HostPattern::name).collect()
     }
 
     /// One more, as a URL names it.
     pub fn allow(&mut self, uri: &Uri) {
         if let Some(pattern) = uri
             .host()
-            .and_then(|host| Pattern::exactly(host, uri.port_u16()))
+            .and_then(|host| HostPattern::exactly(host, uri.port_u16()))
             && !self.0.contains(&pattern)
         {
             self.0.push(pattern);
@@ -85,20 +85,20 @@ impl Hosts {
     }
 }
 
-impl Pattern {
-    fn parse(text: &str) -> Option<Pattern> {
+impl HostPattern {
+    fn parse(text: &str) -> Option<HostPattern> {
         let (below, rest) = match text.strip_prefix("*.") {
             Some(rest) => (true, rest),
             None => (false, text),
         };
         let uri: Uri = format!("http://{rest}/").parse().ok()?;
         let authority = uri.authority()?;
-        let pattern = Pattern::exactly(authority.host(), authority.port_u16())?;
+        let pattern = HostPattern::exactly(authority.host(), authority.port_u16())?;
         if pattern.name() != rest.to_ascii_lowercase() {
             return None;
         }
         Some(match below {
-            true => Pattern {
+            true => HostPattern {
                 host: format!(".{}", pattern.host),
                 ..pattern
             },
@@ -106,10 +106,10 @@ impl Pattern {
         })
     }
 
-    fn exactly(host: &str, port: Option<u16>) -> Option<Pattern> {
+    fn exactly(host: &str, port: Option<u16>) -> Option<HostPattern> {
         let letters = |letter: char| letter.is_ascii_alphanumeric() || "-._[]:".contains(letter);
         let is_host = !host.is_empty() && host.chars().all(letters);
-        is_host.then(|| Pattern {
+        is_host.then(|| HostPattern {
             host: host.to_ascii_lowercase(),
             port,
         })

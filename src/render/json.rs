@@ -2,19 +2,19 @@
 
 use serde_json::Value;
 
-use super::pieces::{Piece, mark_bare, pieces};
-use super::place::{BARE, Place, unquote};
-use super::scope::Scope;
+use super::pieces::{TemplatePiece, mark_bare, pieces};
+use super::place::{BARE, EscapeContext, unquote};
+use super::scope::TemplateScope;
 use super::template::{Template, Templates};
 
 /// The compiled body: text that never varies, and templates between.
 #[derive(Debug, Default)]
 pub struct JsonBody {
-    parts: Vec<Part>,
+    parts: Vec<JsonPart>,
 }
 
 #[derive(Debug)]
-enum Part {
+enum JsonPart {
     Fixed(String),
     Filled(Template),
 }
@@ -29,12 +29,16 @@ impl JsonBody {
     }
 
     /// The body of one row.
-    pub fn render(&self, templates: &Templates, scope: &Scope<'_>) -> Result<String, String> {
+    pub fn render(
+        &self,
+        templates: &Templates,
+        scope: &TemplateScope<'_>,
+    ) -> Result<String, String> {
         let mut text = String::new();
         for part in &self.parts {
             match part {
-                Part::Fixed(fixed) => text.push_str(fixed),
-                Part::Filled(template) => text.push_str(&templates.render(*template, scope)?),
+                JsonPart::Fixed(fixed) => text.push_str(fixed),
+                JsonPart::Filled(template) => text.push_str(&templates.render(*template, scope)?),
             }
         }
         Ok(text)
@@ -59,22 +63,22 @@ impl JsonBody {
 
     fn add_text(&mut self, templates: &mut Templates, text: &str) -> Result<(), String> {
         if is_one_value(text) {
-            let value = templates.add(Place::JsonValue, text.trim())?;
-            self.parts.push(Part::Filled(value));
+            let value = templates.add(EscapeContext::JsonValue, text.trim())?;
+            self.parts.push(JsonPart::Filled(value));
             return Ok(());
         }
-        self.add_quoted(templates, Place::JsonText, text)
+        self.add_quoted(templates, EscapeContext::JsonText, text)
     }
 
     fn add_quoted(
         &mut self,
         templates: &mut Templates,
-        place: Place,
+        place: EscapeContext,
         text: &str,
     ) -> Result<(), String> {
         self.fix("\"");
         let quoted = templates.add(place, &escape_fixed(text))?;
-        self.parts.push(Part::Filled(quoted));
+        self.parts.push(JsonPart::Filled(quoted));
         self.fix("\"");
         Ok(())
     }
@@ -94,7 +98,7 @@ impl JsonBody {
             }
             match (name.map(String::as_str), item) {
                 (Some("query"), Value::String(text)) if is_graphql(text) => {
-                    self.add_quoted(templates, Place::Graphql, &mark_bare(text, BARE))?;
+                    self.add_quoted(templates, EscapeContext::Graphql, &mark_bare(text, BARE))?;
                 }
                 _ => self.add(templates, item)?,
             }
@@ -105,8 +109,8 @@ impl JsonBody {
 
     fn fix(&mut self, text: &str) {
         match self.parts.last_mut() {
-            Some(Part::Fixed(fixed)) => fixed.push_str(text),
-            _ => self.parts.push(Part::Fixed(text.to_owned())),
+            Some(JsonPart::Fixed(fixed)) => fixed.push_str(text),
+            _ => self.parts.push(JsonPart::Fixed(text.to_owned())),
         }
     }
 }
@@ -121,7 +125,7 @@ fn is_graphql(text: &str) -> bool {
     begins.iter().any(|word| start.starts_with(word))
         && !is_one_value(text)
         && text.contains("{{")
-        && fixed.any(|piece| matches!(piece, Piece::Fixed(text) if text.contains('{')))
+        && fixed.any(|piece| matches!(piece, TemplatePiece::Fixed(text) if text.contains('{')))
 }
 
 /// `{{ x }}` alone, rather than a text around values.
@@ -143,7 +147,7 @@ fn escape_fixed(text: &str) -> String {
 /// belong to the template.
 pub fn outside(text: &str, change: impl Fn(&str) -> String) -> String {
     let changed = pieces(text).into_iter().map(|piece| match piece {
-        Piece::Fixed(fixed) => change(fixed),
+        TemplatePiece::Fixed(fixed) => change(fixed),
         other => other.text().to_owned(),
     });
     changed.collect()

@@ -1,28 +1,28 @@
 //! A text that each row has, such as the key by which something is counted. Pure.
 
-use super::place::Place;
+use super::place::EscapeContext;
 use super::template::{Template, Templates};
 use crate::source::Fields;
 
 /// A template by itself, outside of any request.
-pub struct Label {
+pub struct KeyTemplate {
     templates: Templates,
     template: Template,
 }
 
-impl Label {
+impl KeyTemplate {
     /// Compiles it.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn new(text: &str) -> Result<Label, String> {
+    pub fn new(text: &str) -> Result<KeyTemplate, String> {
         let mut templates = Templates::new();
-        let template = templates.add(Place::Text, text)?;
+        let template = templates.add(EscapeContext::Text, text)?;
         match templates.fields().is_empty() {
             true => Err(format!(
                 "{text:?} is the same for all rows: write a template such as {{{{ tenant }}}}"
             )),
-            false => Ok(Label {
+            false => Ok(KeyTemplate {
                 templates,
                 template,
             }),
@@ -47,11 +47,11 @@ mod tests {
 
     #[test]
     fn each_row_has_its_own() {
-        let label = Label::new("{{ tenant }}/{{ region }}").unwrap();
+        let label = KeyTemplate::new("{{ tenant }}/{{ region }}").unwrap();
         let of = |fields| label.of(&serde_json::from_value(fields).unwrap());
         assert_eq!(of(json!({"tenant": "a", "region": 1})).unwrap(), "a/1");
         let error = of(json!({"tenant": "a"})).unwrap_err();
         assert!(error.contains("region"), "{error}");
-        assert!(Label::new("tenant").is_err() && Label::new("{{").is_err());
+        assert!(KeyTemplate::new("tenant").is_err() && KeyTemplate::new("{{").is_err());
     }
 }

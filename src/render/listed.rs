@@ -4,8 +4,8 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
 use super::json::{is_one_value, outside};
-use super::place::{Place, percent_encode};
-use super::scope::Scope;
+use super::place::{EscapeContext, percent_encode};
+use super::scope::TemplateScope;
 use super::template::{Template, Templates};
 
 /// What would be taken for something else than a part of a value.
@@ -27,11 +27,11 @@ const SPECIAL: &AsciiSet = &CONTROLS
 
 /// Names and values of a query or a form.
 #[derive(Debug, Default)]
-pub struct Pairs(Vec<(String, Listed)>);
+pub struct Pairs(Vec<(String, MultiValue)>);
 
 /// One value, or the items of a row's list.
 #[derive(Debug)]
-struct Listed {
+struct MultiValue {
     one: Template,
     /// The same as JSON, if it may be a list.
     list: Option<Template>,
@@ -44,7 +44,7 @@ impl Pairs {
         pairs: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<Pairs, String> {
         pairs
-            .map(|(name, text)| Ok((percent_encode(name), Listed::new(templates, text)?)))
+            .map(|(name, text)| Ok((percent_encode(name), MultiValue::new(templates, text)?)))
             .collect::<Result<_, _>>()
             .map(Pairs)
     }
@@ -54,7 +54,7 @@ impl Pairs {
     pub fn render(
         &self,
         templates: &Templates,
-        scope: &Scope<'_>,
+        scope: &TemplateScope<'_>,
         mut separator: &'static str,
         text: &mut String,
     ) -> Result<(), String> {
@@ -74,13 +74,13 @@ impl Pairs {
     }
 }
 
-impl Listed {
-    fn new(templates: &mut Templates, text: &str) -> Result<Listed, String> {
+impl MultiValue {
+    fn new(templates: &mut Templates, text: &str) -> Result<MultiValue, String> {
         let fixed = |fixed: &str| utf8_percent_encode(fixed, SPECIAL).to_string();
-        Ok(Listed {
-            one: templates.add(Place::Url, &outside(text, fixed))?,
+        Ok(MultiValue {
+            one: templates.add(EscapeContext::Url, &outside(text, fixed))?,
             list: match is_one_value(text) {
-                true => Some(templates.add(Place::JsonValue, text.trim())?),
+                true => Some(templates.add(EscapeContext::JsonValue, text.trim())?),
                 false => None,
             },
         })
@@ -89,7 +89,7 @@ impl Listed {
     fn each(
         &self,
         templates: &Templates,
-        scope: &Scope<'_>,
+        scope: &TemplateScope<'_>,
         add: &mut impl FnMut(&str),
     ) -> Result<(), String> {
         let why = match templates.render(self.one, scope) {

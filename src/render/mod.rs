@@ -47,15 +47,15 @@ pub use embedded::{Embedded, keys_in_data, keys_in_url, may_be_key};
 pub use hosts::Hosts;
 pub(crate) use json::outside;
 pub use key::looks_like_key;
-pub use label::Label;
+pub use label::KeyTemplate;
 pub use param::with_param;
-pub(crate) use place::{Place, percent_encode};
+pub(crate) use place::{EscapeContext, percent_encode};
 use price::Pricing;
-pub use price::{Price, Prices};
-use ready::Ready;
-pub(crate) use scope::Scope;
+pub use price::{CostExpression, CostExpressions};
+use ready::PrebuiltRequest;
+pub(crate) use scope::TemplateScope;
 pub use settings::Settings;
-pub use standing::{Known, Standing};
+pub use standing::{Known, StaticValue};
 pub(crate) use template::{Template, Templates};
 use url::{Host, Url};
 
@@ -64,7 +64,7 @@ pub struct Renderer {
     templates: Templates,
     headers: Vec<(HeaderName, Template)>,
     without: Without,
-    form: Form,
+    form: BodyForm,
     pricing: Pricing,
     keys: Vec<String>,
 }
@@ -79,21 +79,21 @@ pub const KEY: &str = "throng0key0of0the0pool";
 pub struct Without(pub Arc<[HeaderName]>);
 
 /// What gives a request its shape.
-enum Form {
+enum BodyForm {
     Job {
         method: Method,
         url: Box<Url>,
         body: Body,
     },
-    Ready(Ready),
+    Ready(PrebuiltRequest),
 }
 
 /// A header that depends on no row, and that only the server may see.
-pub type SecretHeader = (HeaderName, Standing);
+pub type SecretHeader = (HeaderName, StaticValue);
 
 /// Whether the rows are values for the job's templates, or requests themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rows {
+pub enum RowBinding {
     /// Named values.
     Values,
     /// `method`, `url`, `headers` and `body`.
@@ -109,23 +109,26 @@ impl Renderer {
     /// Which key is wrong and why, or which variable is not set.
     pub fn new(
         settings: &Settings,
-        rows: Rows,
-        prices: &Prices,
+        rows: RowBinding,
+        prices: &CostExpressions,
         known: &Known<'_>,
     ) -> Result<(Renderer, Vec<SecretHeader>), Error> {
         let mut templates = Templates::new();
         let hosts = Hosts::new(&settings.allow_host).map_err(Error::plan)?;
         let (form, headers) = match rows {
-            Rows::Requests => {
+            RowBinding::Requests => {
                 let headers = compile::headers(settings, &Body::None, &mut templates, known)?;
-                (Form::Ready(Ready::new(settings, hosts)?), headers)
+                (
+                    BodyForm::Ready(PrebuiltRequest::new(settings, hosts)?),
+                    headers,
+                )
             }
-            Rows::Values => {
+            RowBinding::Values => {
                 let url = Box::new(compile::url(settings, hosts, &mut templates)?);
                 let body = Body::new(settings, &mut templates)?;
                 let headers = compile::headers(settings, &body, &mut templates, known)?;
                 let method = settings.method()?;
-                (Form::Job { method, url, body }, headers)
+                (BodyForm::Job { method, url, body }, headers)
             }
         };
         let pricing = Pricing::new(prices, &mut templates)?;
@@ -156,8 +159,8 @@ impl Renderer {
     #[must_use]
     pub fn method(&self) -> Option<&Method> {
         match &self.form {
-            Form::Job { method, .. } => Some(method),
-            Form::Ready(_) => None,
+            BodyForm::Job { method, .. } => Some(method),
+            BodyForm::Ready(_) => None,
         }
     }
 
@@ -171,8 +174,8 @@ impl Renderer {
     #[must_use]
     pub fn fixed_uri(&self) -> Option<Uri> {
         match &self.form {
-            Form::Job { url, .. } => url.fixed(),
-            Form::Ready(ready) => ready.base(),
+            BodyForm::Job { url, .. } => url.fixed(),
+            BodyForm::Ready(ready) => ready.base(),
         }
     }
 
@@ -180,9 +183,9 @@ impl Renderer {
     #[must_use]
     pub fn hosts(&self) -> Option<&Hosts> {
         match &self.form {
-            Form::Job { url, .. } if url.host() == Host::Written => None,
-            Form::Job { url, .. } => Some(&url.hosts),
-            Form::Ready(ready) => Some(&ready.hosts),
+            BodyForm::Job { url, .. } if url.host() == Host::Written => None,
+            BodyForm::Job { url, .. } => Some(&url.hosts),
+            BodyForm::Ready(ready) => Some(&ready.hosts),
         }
     }
 
@@ -190,13 +193,13 @@ impl Renderer {
     pub fn allow_hosts_of<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) {
         for row in rows {
             match &mut self.form {
-                Form::Job { url, .. } => {
+                BodyForm::Job { url, .. } => {
                     let scope = self.templates.scope(&row.fields);
                     if let Ok(uri) = url.render_unchecked(&self.templates, &scope) {
                         url.hosts.allow(&uri);
                     }
                 }
-                Form::Ready(ready) => {
+                BodyForm::Ready(ready) => {
                     if let Ok(uri) = ready.uri(&row.fields) {
                         ready.hosts.allow(&uri);
                     }
@@ -209,8 +212,8 @@ impl Renderer {
     #[must_use]
     pub fn left_out(&self) -> &'static [&'static str] {
         match self.form {
-            Form::Job { .. } => &[],
-            Form::Ready(_) => &ready::LEFT_OUT,
+            BodyForm::Job { .. } => &[],
+            BodyForm::Ready(_) => &ready::LEFT_OUT,
         }
     }
 
@@ -224,7 +227,7 @@ impl Renderer {
     ///
     /// # Errors
     /// A failure of kind `input`, which says which value is of no use.
-    pub fn price(&self, row: &Row, request: &Request<Bytes>) -> Result<Price, Failure> {
+    pub fn price(&self, row: &Row, request: &Request<Bytes>) -> Result<CostExpression, Failure> {
         let scope = self.templates.scope(&row.fields);
         let price = self.pricing.price(&self.templates, &scope, request);
         price.map_err(|why| Failure::new("input", why))
@@ -232,7 +235,7 @@ impl Renderer {
 
     /// What limits want to know of any request, where that is the same for all.
     #[must_use]
-    pub fn same_price(&self) -> Option<Price> {
+    pub fn same_price(&self) -> Option<CostExpression> {
         self.pricing.same()
     }
 
@@ -249,8 +252,8 @@ impl Renderer {
         let scope = self.templates.scope(&row.fields);
         let headers = self.render_headers(&scope)?;
         let mut request = match &self.form {
-            Form::Ready(ready) => ready.render(&row.fields, headers)?,
-            Form::Job { method, url, body } => {
+            BodyForm::Ready(ready) => ready.render(&row.fields, headers)?,
+            BodyForm::Job { method, url, body } => {
                 let uri = url.render(&self.templates, &scope)?;
                 let (bytes, kind) = body.render(&self.templates, &scope, &row.fields)?;
                 let mut request = Request::new(bytes);
@@ -269,7 +272,7 @@ impl Renderer {
         Ok(request)
     }
 
-    fn render_headers(&self, scope: &Scope<'_>) -> Result<HeaderMap, String> {
+    fn render_headers(&self, scope: &TemplateScope<'_>) -> Result<HeaderMap, String> {
         let mut map = match self.headers.len() {
             0 => HeaderMap::new(),
             many => HeaderMap::with_capacity(many + 4),

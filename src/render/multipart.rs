@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::file::RowFile;
-use super::place::Place;
-use super::scope::Scope;
+use super::place::EscapeContext;
+use super::scope::TemplateScope;
 use super::settings::text;
 use super::template::{Template, Templates};
 use crate::error::Error;
@@ -16,10 +16,10 @@ const KEY: &str = "request.multipart (--multipart)";
 
 /// The compiled parts.
 #[derive(Debug)]
-pub struct Multipart(Vec<Part>);
+pub struct Multipart(Vec<MultipartPart>);
 
 #[derive(Debug)]
-struct Part {
+struct MultipartPart {
     name: String,
     content: Content,
     kind: Option<Template>,
@@ -54,7 +54,7 @@ impl Multipart {
                 .as_array()
                 .map_or(std::slice::from_ref(value), Vec::as_slice);
             for value in values {
-                all.push(Part::new(templates, name, value)?);
+                all.push(MultipartPart::new(templates, name, value)?);
             }
         }
         Ok(Multipart(all))
@@ -64,7 +64,7 @@ impl Multipart {
     pub fn render(
         &self,
         templates: &Templates,
-        scope: &Scope<'_>,
+        scope: &TemplateScope<'_>,
         boundary: &str,
     ) -> Result<Vec<u8>, String> {
         let mut body = Vec::new();
@@ -84,8 +84,8 @@ pub fn boundary() -> String {
     format!("------------------------{:032x}", rand::random::<u128>())
 }
 
-impl Part {
-    fn new(templates: &mut Templates, name: &str, value: &Value) -> Result<Part, Error> {
+impl MultipartPart {
+    fn new(templates: &mut Templates, name: &str, value: &Value) -> Result<MultipartPart, Error> {
         let wrong = |why: String| Error::plan(format!("{KEY}: {name}: {why}"));
         let detailed: Detailed = match value {
             Value::Object(_) => {
@@ -99,20 +99,20 @@ impl Part {
             },
         };
         let content = match (&detailed.text, &detailed.file) {
-            (Some(text), None) => templates.add(Place::Text, text).map(Content::Text),
+            (Some(text), None) => templates.add(EscapeContext::Text, text).map(Content::Text),
             (None, Some(path)) => RowFile::new(templates, path).map(Content::File),
             _ => Err("give it either a text or a file".into()),
         };
-        let mut add = |text: Option<String>, place: fn(&str) -> Place| {
+        let mut add = |text: Option<String>, place: fn(&str) -> EscapeContext| {
             text.map(|text| templates.add(place(&text), &text))
                 .transpose()
         };
-        let of_kind = |text: &str| Place::of_header("content-type", text);
-        Ok(Part {
+        let of_kind = |text: &str| EscapeContext::of_header("content-type", text);
+        Ok(MultipartPart {
             name: name.to_owned(),
             kind: add(detailed.r#type, of_kind).map_err(wrong)?,
             // Its quotes are percent-encoded later.
-            file_name: add(detailed.name, |_| Place::Header).map_err(wrong)?,
+            file_name: add(detailed.name, |_| EscapeContext::Header).map_err(wrong)?,
             content: content.map_err(wrong)?,
         })
     }
@@ -120,7 +120,7 @@ impl Part {
     fn render(
         &self,
         templates: &Templates,
-        scope: &Scope<'_>,
+        scope: &TemplateScope<'_>,
         body: &mut Vec<u8>,
     ) -> Result<(), String> {
         let optional = |template: Option<Template>| {

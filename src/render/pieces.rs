@@ -2,7 +2,7 @@
 
 /// A piece of a template's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece<'a> {
+pub enum TemplatePiece<'a> {
     /// Text that is the same for all rows.
     Fixed(&'a str),
     /// `{{ … }}` with its brackets.
@@ -11,30 +11,32 @@ pub enum Piece<'a> {
     Tag(&'a str),
 }
 
-impl<'a> Piece<'a> {
+impl<'a> TemplatePiece<'a> {
     /// The piece as the template has it.
     pub fn text(self) -> &'a str {
         match self {
-            Piece::Fixed(text) | Piece::Value(text) | Piece::Tag(text) => text,
+            TemplatePiece::Fixed(text) | TemplatePiece::Value(text) | TemplatePiece::Tag(text) => {
+                text
+            }
         }
     }
 }
 
 /// The pieces of a template in their order. A bracket that is never closed takes
 /// the rest: the engine refuses such a template.
-pub fn pieces(text: &str) -> Vec<Piece<'_>> {
+pub fn pieces(text: &str) -> Vec<TemplatePiece<'_>> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
         let start = opening(rest).unwrap_or(rest.len());
         let (fixed, template) = rest.split_at(start);
         if !fixed.is_empty() {
-            pieces.push(Piece::Fixed(fixed));
+            pieces.push(TemplatePiece::Fixed(fixed));
         }
         let (inside, after) = template.split_at(closing(template));
         match inside.get(..2) {
-            Some("{{") => pieces.push(Piece::Value(inside)),
-            Some(_) => pieces.push(Piece::Tag(inside)),
+            Some("{{") => pieces.push(TemplatePiece::Value(inside)),
+            Some(_) => pieces.push(TemplatePiece::Tag(inside)),
             None => {}
         }
         rest = after;
@@ -77,11 +79,11 @@ pub fn mark_bare(text: &str, filter: &str) -> String {
     let mut in_quotes = false;
     let mut marked = String::new();
     for piece in pieces(text) {
-        if let Piece::Fixed(fixed) = piece {
+        if let TemplatePiece::Fixed(fixed) = piece {
             in_quotes = ends_in_quotes(fixed, in_quotes);
         }
         let expression = match piece {
-            Piece::Value(value) if !in_quotes => expression(value),
+            TemplatePiece::Value(value) if !in_quotes => expression(value),
             _ => None,
         };
         match expression {
@@ -124,8 +126,8 @@ mod tests {
 
     #[test]
     fn a_template_is_taken_apart() {
-        use Piece::{Fixed, Tag, Value};
-        let expected: [(&str, &[Piece]); 6] = [
+        use TemplatePiece::{Fixed, Tag, Value};
+        let expected: [(&str, &[TemplatePiece]); 6] = [
             ("", &[]),
             ("a { b }", &[Fixed("a { b }")]),
             ("a{{ x }}b", &[Fixed("a"), Value("{{ x }}"), Fixed("b")]),
@@ -142,7 +144,7 @@ mod tests {
         ];
         for (text, there) in expected {
             assert_eq!(pieces(text), there, "{text}");
-            let whole: String = pieces(text).into_iter().map(Piece::text).collect();
+            let whole: String = pieces(text).into_iter().map(TemplatePiece::text).collect();
             assert_eq!(whole, text);
         }
     }

@@ -7,11 +7,11 @@ use minijinja::{AutoEscape, Error, ErrorKind, Output, State};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::json::is_one_value;
-use super::pieces::{Piece, ends_in_quotes, mark_bare, pieces};
+use super::pieces::{TemplatePiece, ends_in_quotes, mark_bare, pieces};
 
 /// Where a template's values stand in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum EscapeContext {
     /// In a URL's path or query, or in a form: percent-encoded.
     Url,
     /// In a header: as it is, and never with a line break.
@@ -52,86 +52,86 @@ pub fn percent_encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-impl Place {
+impl EscapeContext {
     /// The places, but for the one that any other name stands for. None of their
     /// prefixes begins with another's that comes before it.
-    const NAMED: [Place; 9] = [
-        Place::Url,
-        Place::Header,
-        Place::Quoted,
-        Place::Parameter,
-        Place::Cookie,
-        Place::JsonValue,
-        Place::JsonText,
-        Place::Graphql,
-        Place::Xml,
+    const NAMED: [EscapeContext; 9] = [
+        EscapeContext::Url,
+        EscapeContext::Header,
+        EscapeContext::Quoted,
+        EscapeContext::Parameter,
+        EscapeContext::Cookie,
+        EscapeContext::JsonValue,
+        EscapeContext::JsonText,
+        EscapeContext::Graphql,
+        EscapeContext::Xml,
     ];
 
     /// Where the values of a header stand. A header that is one value and nothing
     /// else is the row's as a whole.
-    pub fn of_header(name: &str, text: &str) -> Place {
+    pub fn of_header(name: &str, text: &str) -> EscapeContext {
         if is_one_value(text) {
-            return Place::Header;
+            return EscapeContext::Header;
         }
         if name.eq_ignore_ascii_case("cookie") {
-            return Place::Cookie;
+            return EscapeContext::Cookie;
         }
         let (mut in_quotes, mut any_quoted, mut any_bare) = (false, false, false);
         for piece in pieces(text) {
             match piece {
-                Piece::Fixed(fixed) => in_quotes = ends_in_quotes(fixed, in_quotes),
-                Piece::Value(_) if in_quotes => any_quoted = true,
-                Piece::Value(_) => any_bare = true,
-                Piece::Tag(_) => {}
+                TemplatePiece::Fixed(fixed) => in_quotes = ends_in_quotes(fixed, in_quotes),
+                TemplatePiece::Value(_) if in_quotes => any_quoted = true,
+                TemplatePiece::Value(_) => any_bare = true,
+                TemplatePiece::Tag(_) => {}
             }
         }
         let has_parameters = pieces(text)
             .iter()
-            .any(|piece| matches!(piece, Piece::Fixed(fixed) if fixed.contains(';')));
+            .any(|piece| matches!(piece, TemplatePiece::Fixed(fixed) if fixed.contains(';')));
         if any_bare && has_parameters {
-            Place::Parameter
+            EscapeContext::Parameter
         } else if any_quoted {
-            Place::Quoted
+            EscapeContext::Quoted
         } else {
-            Place::Header
+            EscapeContext::Header
         }
     }
 
     /// What the names of templates begin with whose values stand there.
     pub fn prefix(self) -> &'static str {
         match self {
-            Place::Url => "url",
-            Place::Header => "header",
-            Place::Quoted => "quoted",
-            Place::Parameter => "parameter",
-            Place::Cookie => "cookie",
-            Place::JsonValue => "json value",
-            Place::JsonText | Place::JsonBody => "json text",
-            Place::Graphql => "graphql",
-            Place::Xml => "xml",
-            Place::Text => "text",
+            EscapeContext::Url => "url",
+            EscapeContext::Header => "header",
+            EscapeContext::Quoted => "quoted",
+            EscapeContext::Parameter => "parameter",
+            EscapeContext::Cookie => "cookie",
+            EscapeContext::JsonValue => "json value",
+            EscapeContext::JsonText | EscapeContext::JsonBody => "json text",
+            EscapeContext::Graphql => "graphql",
+            EscapeContext::Xml => "xml",
+            EscapeContext::Text => "text",
         }
     }
 
     /// The template that the engine gets for a text whose values stand there.
     pub fn prepare(self, text: &str) -> Cow<'_, str> {
         match self {
-            Place::JsonBody => mark_bare(text, BARE).into(),
+            EscapeContext::JsonBody => mark_bare(text, BARE).into(),
             _ => text.into(),
         }
     }
 
-    fn named(name: &str) -> Place {
-        Place::NAMED
+    fn named(name: &str) -> EscapeContext {
+        EscapeContext::NAMED
             .into_iter()
             .find(|place| name.starts_with(place.prefix()))
-            .unwrap_or(Place::Text)
+            .unwrap_or(EscapeContext::Text)
     }
 }
 
 /// How the engine escapes the values of a template with this name.
 pub fn escape_of(name: &str) -> AutoEscape {
-    AutoEscape::Custom(Place::named(name).prefix().into())
+    AutoEscape::Custom(EscapeContext::named(name).prefix().into())
 }
 
 /// Writes a value for the engine.
@@ -150,7 +150,7 @@ pub fn write_escaped(
         return write(out, &json(value)?);
     }
     let text = printable(value)?;
-    write(out, &escape(Place::named(place), &text)?)
+    write(out, &escape(EscapeContext::named(place), &text)?)
 }
 
 /// A value that stands outside of quotes in a JSON text: what has a type is written
@@ -173,31 +173,32 @@ pub fn bare(value: &Value) -> Result<Value, Error> {
 }
 
 /// The text as it may stand in this place.
-pub fn escape(place: Place, text: &str) -> Result<Cow<'_, str>, Error> {
+pub fn escape(place: EscapeContext, text: &str) -> Result<Cow<'_, str>, Error> {
     match place {
-        Place::Url => Ok(utf8_percent_encode(text, RESERVED).into()),
-        Place::JsonValue => json(text).map(Cow::Owned),
-        Place::JsonText | Place::JsonBody => in_json(text).map(Cow::Owned),
-        Place::Graphql => in_json(&in_json(text)?).map(Cow::Owned),
-        Place::Xml => in_xml(text),
-        Place::Text => Ok(text.into()),
-        Place::Header | Place::Quoted | Place::Parameter | Place::Cookie => {
-            in_header(place, text).map(|()| text.into())
-        }
+        EscapeContext::Url => Ok(utf8_percent_encode(text, RESERVED).into()),
+        EscapeContext::JsonValue => json(text).map(Cow::Owned),
+        EscapeContext::JsonText | EscapeContext::JsonBody => in_json(text).map(Cow::Owned),
+        EscapeContext::Graphql => in_json(&in_json(text)?).map(Cow::Owned),
+        EscapeContext::Xml => in_xml(text),
+        EscapeContext::Text => Ok(text.into()),
+        EscapeContext::Header
+        | EscapeContext::Quoted
+        | EscapeContext::Parameter
+        | EscapeContext::Cookie => in_header(place, text).map(|()| text.into()),
     }
 }
 
-fn in_header(place: Place, text: &str) -> Result<(), Error> {
+fn in_header(place: EscapeContext, text: &str) -> Result<(), Error> {
     if text.contains(['\r', '\n', '\0']) {
         return Err(invalid("a header can't contain a line break"));
     }
     let (ends, whose): (fn(char) -> bool, &str) = match place {
-        Place::Quoted => (|letter| "\"\\".contains(letter), "a quoted string"),
-        Place::Parameter => (
+        EscapeContext::Quoted => (|letter| "\"\\".contains(letter), "a quoted string"),
+        EscapeContext::Parameter => (
             |letter| "\"\\;".contains(letter),
             "a value among parameters",
         ),
-        Place::Cookie => (
+        EscapeContext::Cookie => (
             |letter| letter.is_ascii_control() || " \"\\,;".contains(letter),
             "a cookie's value",
         ),
@@ -282,16 +283,20 @@ mod tests {
     #[test]
     fn a_header_says_where_its_values_stand() {
         for (name, text, place) in [
-            ("x", "a {{ x }}", Place::Header),
-            ("cookie", "{{ x }}", Place::Header),
-            ("Cookie", "a={{ x }}", Place::Cookie),
-            ("etag", "W/\"{{ x }}\"", Place::Quoted),
-            ("x", "a; f=\"{{ x }}\"", Place::Quoted),
-            ("x", "a; b={{ x }}; f=\"{{ y }}\"", Place::Parameter),
-            ("x", "a; f=\"b\\\"{{ x }}\"", Place::Quoted),
-            ("x", "{{ x }} {{ y or ';\"' }}", Place::Header),
+            ("x", "a {{ x }}", EscapeContext::Header),
+            ("cookie", "{{ x }}", EscapeContext::Header),
+            ("Cookie", "a={{ x }}", EscapeContext::Cookie),
+            ("etag", "W/\"{{ x }}\"", EscapeContext::Quoted),
+            ("x", "a; f=\"{{ x }}\"", EscapeContext::Quoted),
+            ("x", "a; b={{ x }}; f=\"{{ y }}\"", EscapeContext::Parameter),
+            ("x", "a; f=\"b\\\"{{ x }}\"", EscapeContext::Quoted),
+            ("x", "{{ x }} {{ y or ';\"' }}", EscapeContext::Header),
         ] {
-            assert_eq!(Place::of_header(name, text), place, "{name}: {text}");
+            assert_eq!(
+                EscapeContext::of_header(name, text),
+                place,
+                "{name}: {text}"
+            );
         }
     }
 }

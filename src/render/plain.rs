@@ -1,28 +1,28 @@
 //! A template that is nothing but text and fields, as most are, filled in without
 //! the template engine. It comes to what the engine would give. Pure.
 
-use super::place::{Place, escape};
-use super::scope::Scope;
+use super::place::{EscapeContext, escape};
+use super::scope::TemplateScope;
 
 /// Texts and fields in turn.
 #[derive(Debug, PartialEq)]
-pub struct Plain {
-    pieces: Vec<Piece>,
-    place: Place,
+pub struct PlainTemplate {
+    pieces: Vec<PlainPiece>,
+    place: EscapeContext,
     /// About how long it gets.
     length: usize,
 }
 
 #[derive(Debug, PartialEq)]
-enum Piece {
+enum PlainPiece {
     Text(String),
     Field(String),
 }
 
-impl Plain {
+impl PlainTemplate {
     /// The template, if it is so plain; `fields` are the engine's view of what names
     /// in it are fields of the row.
-    pub fn parse(text: &str, place: Place, fields: &[String]) -> Option<Plain> {
+    pub fn parse(text: &str, place: EscapeContext, fields: &[String]) -> Option<PlainTemplate> {
         // The engine leaves out a line break at the end, and has more brackets.
         if text.ends_with(['\n', '\r']) || text.contains("{%") || text.contains("{#") {
             return None;
@@ -35,12 +35,12 @@ impl Plain {
             if !fields.iter().any(|field| field == name) {
                 return None;
             }
-            pieces.push(Piece::Text(before.to_owned()));
-            pieces.push(Piece::Field(name.to_owned()));
+            pieces.push(PlainPiece::Text(before.to_owned()));
+            pieces.push(PlainPiece::Field(name.to_owned()));
             rest = after;
         }
-        pieces.push(Piece::Text(rest.to_owned()));
-        Some(Plain {
+        pieces.push(PlainPiece::Text(rest.to_owned()));
+        Some(PlainTemplate {
             pieces,
             place,
             length: text.len() + 32,
@@ -49,12 +49,12 @@ impl Plain {
 
     /// The text, if each field is a text that can stand there. Why one can't is for
     /// the engine to say.
-    pub fn render(&self, scope: &Scope<'_>) -> Option<String> {
+    pub fn render(&self, scope: &TemplateScope<'_>) -> Option<String> {
         let mut text = String::with_capacity(self.length);
         for piece in &self.pieces {
             match piece {
-                Piece::Text(fixed) => text.push_str(fixed),
-                Piece::Field(name) => {
+                PlainPiece::Text(fixed) => text.push_str(fixed),
+                PlainPiece::Field(name) => {
                     text.push_str(&escape(self.place, scope.text(name)?).ok()?);
                 }
             }
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn only_texts_and_fields_are_plain() {
         let fields = ["x".to_owned(), "env".to_owned()];
-        let plain = |text| Plain::parse(text, Place::Text, &fields).is_some();
+        let plain = |text| PlainTemplate::parse(text, EscapeContext::Text, &fields).is_some();
         for text in [
             "",
             "a",
@@ -110,16 +110,16 @@ mod tests {
             "longer than what is kept within",
         ];
         let places = [
-            Place::Url,
-            Place::Header,
-            Place::Quoted,
-            Place::Parameter,
-            Place::Cookie,
-            Place::JsonValue,
-            Place::JsonText,
-            Place::Graphql,
-            Place::Xml,
-            Place::Text,
+            EscapeContext::Url,
+            EscapeContext::Header,
+            EscapeContext::Quoted,
+            EscapeContext::Parameter,
+            EscapeContext::Cookie,
+            EscapeContext::JsonValue,
+            EscapeContext::JsonText,
+            EscapeContext::Graphql,
+            EscapeContext::Xml,
+            EscapeContext::Text,
         ];
         for (text, place) in texts
             .iter()

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use http::Request;
 use minijinja::value::Value;
 
-use super::place::Place;
-use super::scope::Scope;
+use super::place::EscapeContext;
+use super::scope::TemplateScope;
 use super::template::{Template, Templates};
 use crate::error::Error;
 
 /// What limits want to know of a request, as the job writes it.
 #[derive(Debug, Clone, Default)]
-pub struct Prices {
+pub struct CostExpressions {
     /// By unit: its name, and an expression over the row. Without one it costs 1.
     pub costs: Vec<(String, Option<String>)>,
     /// Templates, each of whose values has limits for itself.
@@ -24,10 +24,10 @@ pub struct Prices {
 
 /// What limits want to know of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Price {
-    /// By unit, as [`Prices::costs`] has them.
+pub struct CostExpression {
+    /// By unit, as [`CostExpressions::costs`] has them.
     pub units: Vec<u64>,
-    /// By scope, as [`Prices::scopes`] has them.
+    /// By scope, as [`CostExpressions::scopes`] has them.
     pub keys: Vec<Arc<str>>,
 }
 
@@ -44,13 +44,13 @@ pub(super) struct Pricing {
 const OF_REQUEST: [&str; 5] = ["method", "url", "host", "path", "body"];
 
 impl Pricing {
-    pub fn new(prices: &Prices, templates: &mut Templates) -> Result<Pricing, Error> {
+    pub fn new(prices: &CostExpressions, templates: &mut Templates) -> Result<Pricing, Error> {
         let mut pricing = Pricing::default();
         for (unit, text) in &prices.costs {
             let place = format!("limit.cost.{unit} (--cost)");
             let template = text
                 .as_ref()
-                .map(|text| templates.add(Place::Text, &of_value(text)));
+                .map(|text| templates.add(EscapeContext::Text, &of_value(text)));
             let template = template.transpose().map_err(|why| wrong(&place, &why))?;
             if let Some(template) = template {
                 pricing.check(&place, templates.paths_used(template))?;
@@ -60,7 +60,7 @@ impl Pricing {
         for text in &prices.scopes {
             let place = "limit.per (--per)";
             let template = templates
-                .add(Place::Text, text)
+                .add(EscapeContext::Text, text)
                 .map_err(|why| wrong(place, &why))?;
             let paths = templates.paths_used(template);
             if paths.is_empty() {
@@ -76,9 +76,9 @@ impl Pricing {
     }
 
     /// What limits want to know of any request, where that is the same for all.
-    pub fn same(&self) -> Option<Price> {
+    pub fn same(&self) -> Option<CostExpression> {
         let is_same = self.scopes.is_empty() && self.costs.iter().all(|(_, cost)| cost.is_none());
-        is_same.then(|| Price {
+        is_same.then(|| CostExpression {
             units: vec![1; self.costs.len()],
             keys: Vec::new(),
         })
@@ -88,9 +88,9 @@ impl Pricing {
     pub fn price(
         &self,
         templates: &Templates,
-        scope: &Scope<'_>,
+        scope: &TemplateScope<'_>,
         request: &Request<Bytes>,
-    ) -> Result<Price, String> {
+    ) -> Result<CostExpression, String> {
         let seeing;
         let scope = match self.sees_request {
             true => {
@@ -111,7 +111,7 @@ impl Pricing {
             key.map(Arc::from)
                 .map_err(|why| format!("limit.per {text:?}: {why}"))
         });
-        Ok(Price {
+        Ok(CostExpression {
             units: units.collect::<Result<_, _>>()?,
             keys: keys.collect::<Result<_, _>>()?,
         })
@@ -140,7 +140,7 @@ fn wrong(place: &str, why: &str) -> Error {
     Error::plan(format!("{place}: {why}"))
 }
 
-fn with_request(scope: &Scope<'_>, request: &Request<Bytes>) -> Value {
+fn with_request(scope: &TemplateScope<'_>, request: &Request<Bytes>) -> Value {
     let uri = request.uri();
     let of_request = Value::from_pairs([
         ("method", Value::from(request.method().as_str())),
@@ -181,7 +181,7 @@ mod tests {
 
     fn pricing(cost: &str, scope: &str) -> Result<(Pricing, Templates), Error> {
         let mut templates = Templates::new();
-        let prices = Prices {
+        let prices = CostExpressions {
             costs: vec![
                 ("requests".into(), None),
                 ("tokens".into(), Some(cost.into())),
@@ -192,7 +192,7 @@ mod tests {
         Ok((Pricing::new(&prices, &mut templates)?, templates))
     }
 
-    fn price(cost: &str, scope: &str) -> Result<Price, String> {
+    fn price(cost: &str, scope: &str) -> Result<CostExpression, String> {
         let (pricing, templates) = pricing(cost, scope).map_err(|error| error.to_string())?;
         let fields = serde_json::from_value(json!({"prompt": "12345678", "tenant": "a"}));
         let request = Request::post("http://h/v1?x=1")

@@ -17,16 +17,16 @@ pub const LEFT_OUT: [&str; 2] = ["headers", "body"];
 
 /// How rows that are requests become requests.
 #[derive(Debug)]
-pub struct Ready {
+pub struct PrebuiltRequest {
     /// The scheme and host for URLs that are only a path.
     base: Option<String>,
     /// The hosts that rows may name.
     pub hosts: Hosts,
 }
 
-impl Ready {
+impl PrebuiltRequest {
     /// Checks that the job leaves to the rows what is theirs.
-    pub fn new(settings: &Settings, hosts: Hosts) -> Result<Ready, Error> {
+    pub fn new(settings: &Settings, hosts: Hosts) -> Result<PrebuiltRequest, Error> {
         let mut taken = settings.bodies().into_iter().chain(
             [
                 (settings.method.is_some(), "request.method (--method)"),
@@ -41,7 +41,7 @@ impl Ready {
             )));
         }
         let base = settings.url.as_deref().map(base).transpose();
-        Ok(Ready {
+        Ok(PrebuiltRequest {
             base: base.map_err(|why| Error::plan(format!("request.url (--url): {why}")))?,
             hosts,
         })
@@ -177,7 +177,7 @@ mod tests {
             ..Settings::default()
         };
         let hosts = Hosts::new(&["other.h".to_owned()]).unwrap();
-        let ready = Ready::new(&settings, hosts).map_err(|error| error.to_string())?;
+        let ready = PrebuiltRequest::new(&settings, hosts).map_err(|error| error.to_string())?;
         let job = HeaderMap::from_iter([("x-job".parse().unwrap(), HeaderValue::from_static("j"))]);
         ready.render(row.as_object().unwrap(), job)
     }

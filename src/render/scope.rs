@@ -10,16 +10,16 @@ use serde_json::Value as Json;
 use crate::source::Fields;
 
 /// What templates see.
-pub struct Scope<'a> {
+pub struct TemplateScope<'a> {
     /// A row, and which of its fields some template uses.
     row: Option<(&'a Fields, &'a BTreeSet<String>)>,
     engine: OnceCell<Value>,
 }
 
-impl<'a> Scope<'a> {
+impl<'a> TemplateScope<'a> {
     /// These fields of a row.
-    pub fn of(fields: &'a Fields, used: &'a BTreeSet<String>) -> Scope<'a> {
-        Scope {
+    pub fn of(fields: &'a Fields, used: &'a BTreeSet<String>) -> TemplateScope<'a> {
+        TemplateScope {
             row: Some((fields, used)),
             engine: OnceCell::new(),
         }
@@ -42,9 +42,9 @@ impl<'a> Scope<'a> {
     }
 }
 
-impl From<Value> for Scope<'_> {
+impl From<Value> for TemplateScope<'_> {
     fn from(engine: Value) -> Self {
-        Scope {
+        TemplateScope {
             row: None,
             engine: engine.into(),
         }

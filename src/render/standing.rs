@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use minijinja::value::Value;
 
-use super::place::Place;
+use super::place::EscapeContext;
 use super::template::{Template, Templates};
 use crate::error::Error;
 use crate::secret::{Secret, Vault};
@@ -20,23 +20,23 @@ pub struct Known<'a> {
 }
 
 /// A text that depends on no row.
-pub struct Standing(Kind);
+pub struct StaticValue(StaticKind);
 
-enum Kind {
+enum StaticKind {
     Fixed(Secret),
     /// With secrets that may be read again.
     Living(Box<(Templates, Template)>),
 }
 
-impl Standing {
+impl StaticValue {
     /// Compiles a text; `place` names it in messages.
     ///
     /// # Errors
     /// That it isn't a template, or uses what there isn't.
-    pub fn new(place: &str, text: &str, known: &Known<'_>) -> Result<Standing, Error> {
+    pub fn new(place: &str, text: &str, known: &Known<'_>) -> Result<StaticValue, Error> {
         let wrong = |why: String| Error::plan(format!("{place}: {why}"));
         let mut templates = Templates::new();
-        let template = templates.add(Place::Header, text).map_err(wrong)?;
+        let template = templates.add(EscapeContext::Header, text).map_err(wrong)?;
         if let Some(field) = templates.fields().first() {
             return Err(wrong(format!(
                 "it uses {{{{ {field} }}}}, but is the same for all rows: {{{{ env.NAME }}}} and {{{{ secret.NAME }}}} can be used here"
@@ -44,20 +44,22 @@ impl Standing {
         }
         templates.settle(known)?;
         if !templates.secrets().is_empty() {
-            return Ok(Standing(Kind::Living(Box::new((templates, template)))));
+            return Ok(StaticValue(StaticKind::Living(Box::new((
+                templates, template,
+            )))));
         }
         let text = templates
             .render(template, &Value::UNDEFINED.into())
             .map_err(wrong)?;
-        Ok(Standing(Kind::Fixed(Secret::new(text))))
+        Ok(StaticValue(StaticKind::Fixed(Secret::new(text))))
     }
 
     /// The same, and nobody may see the text.
     ///
     /// # Errors
-    /// As for [`new`](Standing::new).
-    pub fn hidden(place: &str, text: &str, known: &Known<'_>) -> Result<Standing, Error> {
-        let standing = Standing::new(place, text, known)?;
+    /// As for [`new`](StaticValue::new).
+    pub fn hidden(place: &str, text: &str, known: &Known<'_>) -> Result<StaticValue, Error> {
+        let standing = StaticValue::new(place, text, known)?;
         let now = standing.get().map_err(Error::plan)?;
         known.vault.secrets().add(now.expose());
         // Of `Bearer xyz` a server may show the second part alone.
@@ -77,8 +79,8 @@ impl Standing {
     /// What in it can't be written.
     pub fn get(&self) -> Result<Secret, String> {
         match &self.0 {
-            Kind::Fixed(text) => Ok(text.clone()),
-            Kind::Living(living) => {
+            StaticKind::Fixed(text) => Ok(text.clone()),
+            StaticKind::Living(living) => {
                 let (templates, template) = &**living;
                 let text = templates.render(*template, &Value::UNDEFINED.into())?;
                 Ok(Secret::new(text))
@@ -103,7 +105,7 @@ mod tests {
             vault: &vault,
         };
         let text = "{{ env.USER }}:{{ secret.token }}";
-        let standing = Standing::hidden("auth.x", text, &known).unwrap();
+        let standing = StaticValue::hidden("auth.x", text, &known).unwrap();
         assert_eq!(standing.get().unwrap().expose(), "me:old");
         std::fs::write(file.path(), "new").unwrap();
         vault.renew(0, &|| false).unwrap();
@@ -129,7 +131,7 @@ mod tests {
             ),
             ("{{", "auth.x: the template"),
         ] {
-            let error = Standing::new("auth.x", text, &known).err().unwrap();
+            let error = StaticValue::new("auth.x", text, &known).err().unwrap();
             assert!(error.to_string().contains(why), "{error}");
         }
     }

@@ -8,9 +8,9 @@ use minijinja::value::{Object, Serde, Value};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 
 use super::key::looks_like_key;
-use super::place::{BARE, Place, bare, escape_of, write_escaped};
-use super::plain::Plain;
-use super::scope::Scope;
+use super::place::{BARE, EscapeContext, bare, escape_of, write_escaped};
+use super::plain::PlainTemplate;
+use super::scope::TemplateScope;
 use super::standing::Known;
 use crate::secret::Vault;
 use crate::source::Fields;
@@ -27,7 +27,7 @@ const MOST_STEPS: u64 = 5_000_000;
 pub struct Templates {
     engine: Environment<'static>,
     names: Vec<String>,
-    plain: Vec<Option<Plain>>,
+    plain: Vec<Option<PlainTemplate>>,
     fields: BTreeSet<String>,
     variables: BTreeSet<String>,
     secrets: BTreeSet<String>,
@@ -80,7 +80,7 @@ impl Templates {
     }
 
     /// Compiles `text`, whose values will stand in `place`.
-    pub fn add(&mut self, place: Place, text: &str) -> Result<Template, String> {
+    pub fn add(&mut self, place: EscapeContext, text: &str) -> Result<Template, String> {
         let name = format!("{}{}", place.prefix(), self.names.len());
         let prepared = place.prepare(text);
         self.engine
@@ -90,7 +90,7 @@ impl Templates {
             .map_err(|why| format!("the template {text:?} can't be filled in: {why}"))?;
         let names = self.names_in(&name);
         self.plain
-            .push(Plain::parse(&prepared, place, &names.fields));
+            .push(PlainTemplate::parse(&prepared, place, &names.fields));
         self.fields.extend(names.fields);
         self.variables.extend(names.variables);
         self.secrets.extend(names.secrets);
@@ -214,12 +214,12 @@ impl Templates {
     }
 
     /// What templates see of a row: the fields that they use.
-    pub fn scope<'a>(&'a self, fields: &'a Fields) -> Scope<'a> {
-        Scope::of(fields, &self.fields)
+    pub fn scope<'a>(&'a self, fields: &'a Fields) -> TemplateScope<'a> {
+        TemplateScope::of(fields, &self.fields)
     }
 
     /// The template's text for this row, or why there is none.
-    pub fn render(&self, template: Template, scope: &Scope<'_>) -> Result<String, String> {
+    pub fn render(&self, template: Template, scope: &TemplateScope<'_>) -> Result<String, String> {
         let plain = self.plain[template.0].as_ref();
         if let Some(text) = plain.and_then(|plain| plain.render(scope)) {
             return Ok(text);
@@ -232,7 +232,7 @@ impl Templates {
     }
 
     /// The engine doesn't name what is undefined, so look for it.
-    fn explain(&self, name: &str, scope: &Scope<'_>, error: &Error) -> String {
+    fn explain(&self, name: &str, scope: &TemplateScope<'_>, error: &Error) -> String {
         let missing = self.names_in(name).fields.into_iter().find(|field| {
             scope
                 .engine()
@@ -281,7 +281,7 @@ fn reason(error: &Error) -> String {
 mod tests {
     use super::*;
 
-    fn render(place: Place, text: &str, row: serde_json::Value) -> Result<String, String> {
+    fn render(place: EscapeContext, text: &str, row: serde_json::Value) -> Result<String, String> {
         let mut templates = Templates::new();
         let template = templates.add(place, text)?;
         let serde_json::Value::Object(fields) = row else {
@@ -295,17 +295,21 @@ mod tests {
         let row = serde_json::json!({"x": "a b/\"c\"&é", "n": 3, "yes": true, "list": [1, null]});
         for (place, text, expected) in [
             (
-                Place::Url,
+                EscapeContext::Url,
                 "/v/{{ x }}?n={{ n }}",
                 "/v/a%20b%2F%22c%22%26%C3%A9?n=3",
             ),
-            (Place::Header, "key {{ x }}", "key a b/\"c\"&é"),
-            (Place::JsonText, "say {{ x }}", "say a b/\\\"c\\\"&é"),
-            (Place::JsonValue, "{{ list }}", "[1,null]"),
-            (Place::JsonValue, "{{ x }}", "\"a b/\\\"c\\\"&é\""),
-            (Place::Text, "{{ x }}", "a b/\"c\"&é"),
-            (Place::Url, "{{ yes }}", "true"),
-            (Place::Url, "{{ x | upper | safe }}", "A B/\"C\"&É"),
+            (EscapeContext::Header, "key {{ x }}", "key a b/\"c\"&é"),
+            (
+                EscapeContext::JsonText,
+                "say {{ x }}",
+                "say a b/\\\"c\\\"&é",
+            ),
+            (EscapeContext::JsonValue, "{{ list }}", "[1,null]"),
+            (EscapeContext::JsonValue, "{{ x }}", "\"a b/\\\"c\\\"&é\""),
+            (EscapeContext::Text, "{{ x }}", "a b/\"c\"&é"),
+            (EscapeContext::Url, "{{ yes }}", "true"),
+            (EscapeContext::Url, "{{ x | upper | safe }}", "A B/\"C\"&É"),
         ] {
             assert_eq!(
                 render(place, text, row.clone()).unwrap(),
@@ -320,23 +324,27 @@ mod tests {
         let row = serde_json::json!({"x": "a\r\nb: c", "none": null, "list": [1], "n": 9999});
         for (place, text, why) in [
             (
-                Place::Header,
+                EscapeContext::Header,
                 "{{ x }}",
                 "a header can't contain a line break",
             ),
-            (Place::Url, "{{ none }}", "the value is null"),
-            (Place::Url, "{{ list }}", "the value is a list or an object"),
+            (EscapeContext::Url, "{{ none }}", "the value is null"),
             (
-                Place::Url,
+                EscapeContext::Url,
+                "{{ list }}",
+                "the value is a list or an object",
+            ),
+            (
+                EscapeContext::Url,
                 "{{ sybmol }}",
                 "the row has no field \"sybmol\"",
             ),
             (
-                Place::Text,
+                EscapeContext::Text,
                 "{% for a in range(n) %}{% for b in range(n) %}{% endfor %}{% endfor %}",
                 "takes more than 5000000 steps",
             ),
-            (Place::Url, "{{ x", "does not parse"),
+            (EscapeContext::Url, "{{ x", "does not parse"),
         ] {
             let error = render(place, text, row.clone()).unwrap_err();
             assert!(error.contains(why), "{error}");
@@ -359,7 +367,7 @@ mod tests {
                 "takes more than 5000000 steps",
             ),
         ] {
-            let error = Templates::new().add(Place::Text, text).unwrap_err();
+            let error = Templates::new().add(EscapeContext::Text, text).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
         for text in [
@@ -367,7 +375,7 @@ mod tests {
             "{{ env.A }}{{ secret.b }}",
             "{{ (a | int) / (b | int) }}{% for x in list %}{{ x.y.z }}{% endfor %}",
         ] {
-            Templates::new().add(Place::Text, text).unwrap();
+            Templates::new().add(EscapeContext::Text, text).unwrap();
         }
     }
 
@@ -376,7 +384,10 @@ mod tests {
         let mut templates = Templates::new();
         let text = "{{ a.b }}{% for x in range(3) %}{{ x }}{% endfor %}{{ env.KEY }}";
         let template = templates
-            .add(Place::Text, &format!("{text}{{{{ secret.token }}}}"))
+            .add(
+                EscapeContext::Text,
+                &format!("{text}{{{{ secret.token }}}}"),
+            )
             .unwrap();
         let names = templates.names_used(template);
         assert_eq!(names.fields, ["a"]);

@@ -14,7 +14,12 @@ fn compiled(settings: Value) -> Result<(Renderer, Vec<SecretHeader>), Error> {
         environment: &|name| (name == "KEY").then(|| "s3cret".to_owned()),
         vault: &Arc::default(),
     };
-    Renderer::new(&settings, Rows::Values, &Prices::default(), &known)
+    Renderer::new(
+        &settings,
+        RowBinding::Values,
+        &CostExpressions::default(),
+        &known,
+    )
 }
 
 fn row(fields: Value) -> Row {

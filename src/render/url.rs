@@ -6,8 +6,8 @@ use http::Uri;
 use super::hosts::Hosts;
 use super::json::is_one_value;
 use super::listed::Pairs;
-use super::place::Place;
-use super::scope::Scope;
+use super::place::EscapeContext;
+use super::scope::TemplateScope;
 use super::template::{Template, Templates};
 
 /// The compiled URL of a job.
@@ -49,8 +49,8 @@ impl Url {
             false => host_of(text)?,
         };
         let place = match host {
-            Host::Whole => Place::Text,
-            _ => Place::Url,
+            Host::Whole => EscapeContext::Text,
+            _ => EscapeContext::Url,
         };
         let origin = &text[..text.len() - path.len()];
         check_written(text)?;
@@ -79,7 +79,7 @@ impl Url {
     }
 
     /// The URL of one row.
-    pub fn render(&self, templates: &Templates, scope: &Scope<'_>) -> Result<Uri, String> {
+    pub fn render(&self, templates: &Templates, scope: &TemplateScope<'_>) -> Result<Uri, String> {
         let uri = self.render_unchecked(templates, scope)?;
         if self.host != Host::Written {
             self.hosts.check(&uri)?;
@@ -91,7 +91,7 @@ impl Url {
     pub fn render_unchecked(
         &self,
         templates: &Templates,
-        scope: &Scope<'_>,
+        scope: &TemplateScope<'_>,
     ) -> Result<Uri, String> {
         let mut url = templates.render(self.base, scope)?;
         let mut separator = if self.has_query { "&" } else { "?" };

@@ -3,15 +3,15 @@
 use super::escape::short;
 use super::table::{bounded, table};
 use super::words::{count, number, plural};
-use crate::tally::{Accuracy, Answer, Figure, Figures, Group};
+use crate::tally::{Accuracy, AggregateResult, Figure, Figures, ResultGroup};
 
 /// A table of those that are one figure, then a table for each of the others.
-pub(super) fn answers(answers: &[Answer]) -> Vec<String> {
-    let figure = |answer: &Answer| match &answer.figures {
+pub(super) fn answers(answers: &[AggregateResult]) -> Vec<String> {
+    let figure = |answer: &AggregateResult| match &answer.figures {
         Figures::One(figure) => Some(line(title(answer), figure)),
         Figures::Many { .. } => None,
     };
-    let groups = |answer: &Answer| match &answer.figures {
+    let groups = |answer: &AggregateResult| match &answer.figures {
         Figures::One(_) => vec![],
         Figures::Many { groups } => grouped(answer, groups),
     };
@@ -20,7 +20,7 @@ pub(super) fn answers(answers: &[Answer]) -> Vec<String> {
     lines
 }
 
-fn grouped(answer: &Answer, groups: &[Group]) -> Vec<String> {
+fn grouped(answer: &AggregateResult, groups: &[ResultGroup]) -> Vec<String> {
     let rows = groups
         .iter()
         .map(|group| line(short(&group.key), &group.figure));
@@ -30,7 +30,7 @@ fn grouped(answer: &Answer, groups: &[Group]) -> Vec<String> {
 }
 
 /// The name, and the expression if that is another one.
-fn title(answer: &Answer) -> String {
+fn title(answer: &AggregateResult) -> String {
     let (name, expression) = (short(&answer.name), short(&answer.expression));
     match name == expression {
         true => name,
@@ -70,8 +70,8 @@ mod tests {
         }
     }
 
-    fn answer(name: &str, figures: Figures) -> Answer {
-        Answer {
+    fn answer(name: &str, figures: Figures) -> AggregateResult {
+        AggregateResult {
             name: name.to_owned(),
             expression: "mean(price)".to_owned(),
             figures,
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn many_groups_are_cut() {
-        let group = |place: u64| Group {
+        let group = |place: u64| ResultGroup {
             key: format!("group {place}"),
             figure: figure(1.0, 0, Accuracy::Exact),
         };

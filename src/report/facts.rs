@@ -2,11 +2,11 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::tally::{Counts, Example, Kind, Quantiles};
+use crate::tally::{Counts, Example, FailureGroup, Quantiles};
 
 /// How the rows ended.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Rows {
+pub struct RowReport {
     /// Rows with a record of this run.
     pub rows: u64,
     /// Those with a result.
@@ -21,7 +21,7 @@ pub struct Rows {
 
 /// What was sent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Sent {
+pub struct SendReport {
     /// Requests, every attempt of every row.
     pub requests: u64,
     /// Those that were not the first of their row.
@@ -32,7 +32,7 @@ pub struct Sent {
 
 /// How fast it went.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Pace {
+pub struct RateReport {
     /// How long the run took.
     #[serde(serialize_with = "rounded")]
     pub seconds: f64,
@@ -82,7 +82,7 @@ pub struct LimitReport {
 
 /// How long the last attempt of a row took, in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Latency {
+pub struct LatencyReport {
     /// Half of them took no longer.
     #[serde(serialize_with = "rounded")]
     pub p50: f64,
@@ -125,7 +125,7 @@ pub struct WorkerReport {
 
 /// Where it all is, and how to go on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Ending {
+pub struct RunEnding {
     /// Where the records are.
     pub output: Option<String>,
     /// Why the run ended before its rows did.
@@ -134,15 +134,15 @@ pub struct Ending {
     pub resume: Option<String>,
 }
 
-impl Rows {
+impl RowReport {
     /// How many rows have no result, whenever they were asked for.
     #[must_use]
     pub fn all_failed(&self) -> u64 {
         self.failed + self.skipped_failed
     }
 
-    pub(super) fn new(counts: Counts) -> Rows {
-        Rows {
+    pub(super) fn new(counts: Counts) -> RowReport {
+        RowReport {
             rows: counts.rows,
             ok: counts.ok,
             failed: counts.failed,
@@ -152,9 +152,9 @@ impl Rows {
     }
 }
 
-impl Sent {
-    pub(super) fn new(counts: Counts) -> Sent {
-        Sent {
+impl SendReport {
+    pub(super) fn new(counts: Counts) -> SendReport {
+        SendReport {
             requests: counts.attempts,
             retries: counts.retries,
             refused: 0,
@@ -162,9 +162,9 @@ impl Sent {
     }
 }
 
-impl Latency {
-    pub(super) fn of(latencies: &Quantiles) -> Option<Latency> {
-        Some(Latency {
+impl LatencyReport {
+    pub(super) fn of(latencies: &Quantiles) -> Option<LatencyReport> {
+        Some(LatencyReport {
             p50: latencies.at(0.5)?,
             p90: latencies.at(0.9)?,
             p99: latencies.at(0.99)?,
@@ -174,7 +174,7 @@ impl Latency {
 }
 
 impl FailureKind {
-    pub(super) fn new(kind: Kind, failed: u64) -> FailureKind {
+    pub(super) fn new(kind: FailureGroup, failed: u64) -> FailureKind {
         FailureKind {
             share: kind.count as f64 / failed.max(1) as f64,
             kind: kind.kind,

@@ -10,7 +10,10 @@ pub use escape::{escape, short, visible};
 mod words;
 
 mod facts;
-pub use facts::{Ending, FailureKind, Latency, LimitReport, Pace, Rows, Sent, WorkerReport};
+pub use facts::{
+    FailureKind, LatencyReport, LimitReport, RateReport, RowReport, RunEnding, SendReport,
+    WorkerReport,
+};
 
 mod summary;
 pub use summary::Report;

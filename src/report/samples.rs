@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{LimitReport, Pace};
+use super::{LimitReport, RateReport};
 use crate::record::{Failure, Record};
 use crate::source::Row;
 use crate::tally::{Aggregate, Tally};
@@ -56,8 +56,8 @@ pub(super) fn limit() -> LimitReport {
 }
 
 /// A run near its best possible time.
-pub(super) fn pace() -> Option<Pace> {
-    Some(Pace {
+pub(super) fn pace() -> Option<RateReport> {
+    Some(RateReport {
         seconds: 118.234_567,
         best_possible_seconds: Some(117.5),
         bound_by: Some("22/5s".into()),

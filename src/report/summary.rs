@@ -4,24 +4,27 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use super::facts::{Ending, FailureKind, Latency, LimitReport, Pace, Rows, Sent, WorkerReport};
-use crate::causes::Share;
+use super::facts::{
+    FailureKind, LatencyReport, LimitReport, RateReport, RowReport, RunEnding, SendReport,
+    WorkerReport,
+};
+use crate::causes::TimeShare;
 use crate::error::Error;
 use crate::live::Warning;
-use crate::tally::{Answer, Tally};
+use crate::tally::{AggregateResult, Tally};
 
 /// What came of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
     /// How the rows ended.
     #[serde(flatten)]
-    pub rows: Rows,
+    pub rows: RowReport,
     /// What was sent for them.
     #[serde(flatten)]
-    pub sent: Sent,
+    pub sent: SendReport,
     /// How fast; unknown if only records are left.
     #[serde(flatten)]
-    pub pace: Option<Pace>,
+    pub pace: Option<RateReport>,
     /// How the limits were kept.
     pub limits: Vec<LimitReport>,
     /// Whether certificates were left unchecked.
@@ -33,16 +36,16 @@ pub struct Report {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
     /// How long the last attempts took; none if none was answered.
-    pub latency_ms: Option<Latency>,
+    pub latency_ms: Option<LatencyReport>,
     /// What the summary asks for, by name.
     #[serde(serialize_with = "by_name")]
-    pub aggregates: Vec<Answer>,
+    pub aggregates: Vec<AggregateResult>,
     /// Why rows failed, the most frequent reason first.
     pub failures: Vec<FailureKind>,
     /// What the time of all workers went to, the most first; nothing if only
     /// records are left.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub causes: Vec<Share>,
+    pub causes: Vec<TimeShare>,
     /// What binds, and what would help.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -50,7 +53,7 @@ pub struct Report {
     pub workers: Vec<WorkerReport>,
     /// Where it all is, and how to go on.
     #[serde(flatten)]
-    pub ending: Ending,
+    pub ending: RunEnding,
 }
 
 impl Report {
@@ -61,9 +64,9 @@ impl Report {
         let counts = tally.counts();
         let kind = |kind| FailureKind::new(kind, counts.failed);
         Report {
-            rows: Rows::new(counts),
-            sent: Sent::new(counts),
-            latency_ms: Latency::of(tally.latency()),
+            rows: RowReport::new(counts),
+            sent: SendReport::new(counts),
+            latency_ms: LatencyReport::of(tally.latency()),
             aggregates: tally.answers(),
             failures: tally.failures().into_iter().map(kind).collect(),
             ..Report::default()
@@ -80,6 +83,6 @@ impl Report {
     }
 }
 
-fn by_name<S: Serializer>(answers: &[Answer], serializer: S) -> Result<S::Ok, S::Error> {
+fn by_name<S: Serializer>(answers: &[AggregateResult], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(answers.iter().map(|answer| (&answer.name, answer)))
 }

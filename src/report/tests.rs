@@ -49,7 +49,7 @@ fn failures_are_told_with_examples() {
 
 #[test]
 fn a_stopped_run_tells_why_and_how_to_go_on() {
-    let ending = Ending {
+    let ending = RunEnding {
         output: Some("out.jsonl".into()),
         stopped: Some("disk full".into()),
         resume: Some("throng run job.toml --resume".into()),
@@ -158,7 +158,7 @@ fn nothing_of_a_server_reaches_the_terminal_as_it_is() {
         record.row.fields.insert("symbol".into(), evil.into());
     }
     let report = Report {
-        ending: Ending {
+        ending: RunEnding {
             output: Some(evil.into()),
             stopped: Some(evil.into()),
             resume: Some(evil.into()),

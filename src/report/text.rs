@@ -2,11 +2,11 @@
 
 use anstyle::{AnsiColor, Style};
 
-use crate::causes::Share;
+use crate::causes::TimeShare;
 use crate::live::Warning;
 
 use super::escape::{escape, short};
-use super::facts::{Latency, LimitReport, WorkerReport};
+use super::facts::{LatencyReport, LimitReport, WorkerReport};
 use super::summary::Report;
 use super::words::{count, milliseconds, per_second, percent, plural, seconds};
 use super::{answers, failures};
@@ -120,7 +120,7 @@ fn why(report: &Report) -> Vec<String> {
     let Some(why) = &report.why else {
         return Vec::new();
     };
-    let told = |share: &Share| format!("{} {}", short(&share.what()), percent(share.share));
+    let told = |share: &TimeShare| format!("{} {}", short(&share.what()), percent(share.share));
     let shares = report.causes.iter().take(MOST);
     let shares: Vec<String> = shares.filter(|it| it.share >= 0.001).map(told).collect();
     vec![format!("time went to: {}", shares.join(", ")), short(why)]
@@ -217,7 +217,7 @@ fn units(number: u64, unit: &str) -> String {
     }
 }
 
-fn latency(latency: &Latency) -> String {
+fn latency(latency: &LatencyReport) -> String {
     format!(
         "latency: p50 {}, p90 {}, p99 {}, max {}",
         milliseconds(latency.p50),

@@ -23,7 +23,7 @@ pub const AHEAD: usize = 16;
 /// bounded, so a step that runs ahead waits for the one behind it; as that one
 /// waits for nobody but the writer, all of them come to their end.
 #[derive(Clone)]
-pub struct Stage {
+pub struct ChainStage {
     pub rows: Receiver<Row>,
     pub next: Option<Sender<Row>>,
     /// Held by the one who gathers a batch: two would wait for each other's rows.
@@ -34,7 +34,7 @@ pub struct Stage {
 
 /// The way out of a step. What goes to the writer is without secrets; what goes to the
 /// next step is as the server has sent it.
-pub struct Exit {
+pub struct ChainExit {
     records: Rc<Outbox>,
     next: Option<Next>,
     secrets: Secrets,
@@ -48,25 +48,25 @@ struct Next {
 }
 
 /// A stage for each step of the plan; the first one reads these rows.
-pub fn stages(plan: &Plan, rows: Receiver<Row>) -> Vec<Stage> {
-    let mut stages = vec![Stage::of(rows)];
+pub fn stages(plan: &Plan, rows: Receiver<Row>) -> Vec<ChainStage> {
+    let mut stages = vec![ChainStage::of(rows)];
     for later in &plan.later {
         let (next, rows) = async_channel::bounded(AHEAD * later.crew.chunk);
         if let Some(before) = stages.last_mut() {
             before.next = Some(next);
         }
-        stages.push(Stage {
+        stages.push(ChainStage {
             patience: Some(PATIENCE),
-            ..Stage::of(rows)
+            ..ChainStage::of(rows)
         });
     }
     stages
 }
 
-impl Stage {
+impl ChainStage {
     /// The last one, with these rows.
-    pub fn of(rows: Receiver<Row>) -> Stage {
-        Stage {
+    pub fn of(rows: Receiver<Row>) -> ChainStage {
+        ChainStage {
             rows,
             next: None,
             gathering: Arc::default(),
@@ -75,14 +75,19 @@ impl Stage {
     }
 }
 
-impl Exit {
+impl ChainExit {
     /// Of the step at this place.
-    pub fn new(plan: &Plan, at: usize, next: Option<Sender<Row>>, records: Rc<Outbox>) -> Exit {
+    pub fn new(
+        plan: &Plan,
+        at: usize,
+        next: Option<Sender<Row>>,
+        records: Rc<Outbox>,
+    ) -> ChainExit {
         let next = next.map(|to| Next {
             names: plan.step_at(at).extractor.names(),
             to,
         });
-        Exit {
+        ChainExit {
             records,
             next,
             secrets: plan.secrets.clone(),

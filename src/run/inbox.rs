@@ -8,13 +8,13 @@ use async_channel::Receiver;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::chain::Stage;
+use super::chain::ChainStage;
 use crate::source::Row;
 
 /// The rows that a worker has taken and not begun yet.
 pub struct Inbox {
     taken: RefCell<VecDeque<Row>>,
-    stage: Stage,
+    stage: ChainStage,
     /// The most rows that it takes at a time.
     most: usize,
     /// One at a time waits for rows, so that no worker hoards them.
@@ -23,7 +23,7 @@ pub struct Inbox {
 
 impl Inbox {
     /// An empty one.
-    pub fn new(stage: Stage, most: usize) -> Inbox {
+    pub fn new(stage: ChainStage, most: usize) -> Inbox {
         Inbox {
             taken: RefCell::default(),
             stage,
@@ -103,9 +103,9 @@ mod tests {
         }
     }
 
-    fn stage() -> (Sender<Row>, Stage) {
+    fn stage() -> (Sender<Row>, ChainStage) {
         let (to_workers, rows) = async_channel::bounded(100);
-        (to_workers, Stage::of(rows))
+        (to_workers, ChainStage::of(rows))
     }
 
     #[tokio::test]
@@ -134,7 +134,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_batch_is_full_unless_its_rows_take_too_long_or_end() {
         let (to_workers, stage) = stage();
-        let hasty = Stage {
+        let hasty = ChainStage {
             patience: Some(Duration::from_secs(1)),
             ..stage.clone()
         };

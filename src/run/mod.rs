@@ -8,17 +8,17 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::attempt::Shared;
+use crate::attempt::RunContext;
 use crate::auth::Tokens;
-use crate::causes::Balance;
-use crate::chance::Chance;
+use crate::causes::TimeBreakdown;
+use crate::chance::Jitter;
 use crate::error::Error;
-use crate::limit::{Gate, calendar_at_zero};
-use crate::live::Live;
+use crate::limit::{RateLimiter, calendar_at_zero};
+use crate::live::Metrics;
 use crate::plan::{Later, Plan};
 use crate::report::Report;
-use crate::sink::IntentLog;
-use crate::stop::{Reason, Stop};
+use crate::sink::IntentWriter;
+use crate::stop::{Reason, Shutdown};
 
 mod chain;
 mod inbox;
@@ -36,20 +36,20 @@ mod writer;
 /// Clones are handles to the same run, for whoever looks on or wants it to end.
 #[derive(Clone)]
 pub struct Run {
-    shared: Arc<Shared>,
+    shared: Arc<RunContext>,
 }
 
 impl Run {
     /// Gets ready; nothing is opened or sent yet.
     #[must_use]
     pub fn new(plan: Plan) -> Run {
-        let shared = Shared {
+        let shared = RunContext {
             later: gates(&plan),
             gate: plan.step.policy.gate(),
             calendar_at_zero: calendar_at_zero(),
-            live: Live::new(plan.workers.count),
-            stop: Stop::default(),
-            chance: Chance::default(),
+            live: Metrics::new(plan.workers.count),
+            stop: Shutdown::default(),
+            chance: Jitter::default(),
             plan,
         };
         Run {
@@ -73,25 +73,25 @@ impl Run {
 
     /// The counters.
     #[must_use]
-    pub fn live(&self) -> &Live {
+    pub fn live(&self) -> &Metrics {
         &self.shared.live
     }
 
     /// What the time of the workers has gone to so far.
     #[must_use]
-    pub fn balance(&self) -> Balance {
+    pub fn balance(&self) -> TimeBreakdown {
         self.shared.balance(self.live().elapsed())
     }
 
     /// The gate that all requests pass.
     #[must_use]
-    pub fn gate(&self) -> &Gate {
+    pub fn gate(&self) -> &RateLimiter {
         &self.shared.gate
     }
 
     /// The way to end it early.
     #[must_use]
-    pub fn stop(&self) -> &Stop {
+    pub fn stop(&self) -> &Shutdown {
         &self.shared.stop
     }
 
@@ -157,7 +157,7 @@ impl Run {
         let workers: Vec<Duration> = workers.into_iter().map(join).collect();
         self.live().all_ended();
         self.end_intents(intents);
-        self.shared.gates().for_each(Gate::close);
+        self.shared.gates().for_each(RateLimiter::close);
         Ok(summary::report(
             &self.shared,
             &tally,
@@ -169,7 +169,7 @@ impl Run {
 
 impl Run {
     /// Only what must not be sent twice is announced.
-    fn intents(&self) -> Result<Option<IntentLog>, Error> {
+    fn intents(&self) -> Result<Option<IntentWriter>, Error> {
         if !self.plan().announces() {
             return Ok(None);
         }
@@ -178,7 +178,7 @@ impl Run {
         self.plan().output.intents(failed)
     }
 
-    fn end_intents(&self, intents: Option<IntentLog>) {
+    fn end_intents(&self, intents: Option<IntentWriter>) {
         let all_done = !self.shared.stop.is_asked();
         let ended = intents.map_or(Ok(()), |log| log.end(all_done));
         if let Err(error) = ended {
@@ -190,7 +190,7 @@ impl Run {
 }
 
 /// A gate for each later step that has limits of its own.
-fn gates(plan: &Plan) -> Vec<Option<Gate>> {
+fn gates(plan: &Plan) -> Vec<Option<RateLimiter>> {
     let gate = |later: &Later| later.limits_itself.then(|| later.step.policy.gate());
     plan.later.iter().map(gate).collect()
 }

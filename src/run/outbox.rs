@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use crate::record::Record;
 
 /// Records that travel together.
-pub type Batch = Vec<Record>;
+pub type OutboxBatch = Vec<Record>;
 
 /// Batches that may wait for the writer: few, as all of them must still fit on a disk
 /// that turns out to be full.
@@ -24,16 +24,16 @@ const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Gathers records until there are enough, or the first has waited for long enough.
 pub struct Outbox {
-    waiting: RefCell<Batch>,
+    waiting: RefCell<OutboxBatch>,
     timer: RefCell<Option<AbortHandle>>,
     /// Held while a batch is handed over, so that nobody fills the next ones meanwhile.
     turn: Mutex<()>,
-    to_writer: Sender<Batch>,
+    to_writer: Sender<OutboxBatch>,
 }
 
 impl Outbox {
     /// An empty one.
-    pub fn new(to_writer: Sender<Batch>) -> Rc<Outbox> {
+    pub fn new(to_writer: Sender<OutboxBatch>) -> Rc<Outbox> {
         Rc::new(Outbox {
             waiting: RefCell::default(),
             timer: RefCell::default(),

@@ -6,18 +6,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::task::{JoinError, JoinSet};
 
-use crate::stop::{Reason, Stop};
+use crate::stop::{Reason, Shutdown};
 
 /// Does some of the run's work. If it panics, the run is asked to end: what is in
 /// flight elsewhere comes in, and what is written stays.
-pub fn caught(stop: &Stop, who: &str, work: impl FnOnce()) {
+pub fn caught(stop: &Shutdown, who: &str, work: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
         stop.ask(reason(who, panic.as_ref()));
     }
 }
 
 /// Waits for all of these; one that panics costs its own row, and ends the run.
-pub async fn all(walks: &mut JoinSet<()>, stop: &Stop) {
+pub async fn all(walks: &mut JoinSet<()>, stop: &Shutdown) {
     while let Some(ended) = walks.join_next().await {
         if let Some(panic) = ended
             .err()
@@ -41,7 +41,7 @@ fn reason(who: &str, panic: &(dyn Any + Send)) -> Reason {
 mod tests {
     use super::*;
 
-    fn why(stop: &Stop) -> String {
+    fn why(stop: &Shutdown) -> String {
         match stop.reason() {
             Some(Reason::Trouble(why)) => why,
             other => panic!("{other:?}"),
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_panics_ends_the_run() {
-        let stop = Stop::default();
+        let stop = Shutdown::default();
         caught(&stop, "the reader", || {});
         assert!(!stop.is_asked());
         caught(&stop, "the reader", || panic!("no more {}", "rows"));
@@ -59,7 +59,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_walk_that_panics_ends_the_run_and_the_others_are_waited_for() {
-        let (stop, (done, mut is_done)) = (Stop::default(), tokio::sync::oneshot::channel());
+        let (stop, (done, mut is_done)) = (Shutdown::default(), tokio::sync::oneshot::channel());
         let mut walks = JoinSet::new();
         walks.spawn(async { panic!("a row too many") });
         let other = stop.clone();

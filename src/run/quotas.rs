@@ -2,24 +2,24 @@
 
 use std::sync::Arc;
 
-use crate::attempt::Shared;
+use crate::attempt::RunContext;
 use crate::error::Error;
-use crate::ledger::Ledger;
-use crate::limit::Gate;
-use crate::plan::Step;
+use crate::ledger::FileQuotaStore;
+use crate::limit::RateLimiter;
+use crate::plan::Stage;
 
 /// Before anything is sent: what is spent of long limits is known from now on.
 ///
 /// # Errors
 /// It can't be kept, or can't be read.
-pub fn lend(shared: &Shared) -> Result<(), Error> {
-    let gates: Vec<(&Gate, &Step)> = gates(shared)
+pub fn lend(shared: &RunContext) -> Result<(), Error> {
+    let gates: Vec<(&RateLimiter, &Stage)> = gates(shared)
         .filter(|(_, step)| step.has_quotas())
         .collect();
     let Some((_, first)) = gates.first() else {
         return Ok(());
     };
-    let ledger = Ledger::open(&shared.plan.state()?, first.account.clone())?;
+    let ledger = FileQuotaStore::open(&shared.plan.state()?, first.account.clone())?;
     // What can't be read is found before anything is sent.
     shared.plan.quotas()?;
     for (gate, step) in gates {
@@ -29,7 +29,7 @@ pub fn lend(shared: &Shared) -> Result<(), Error> {
 }
 
 /// Each gate, and the step whose limits it keeps.
-fn gates(shared: &Shared) -> impl Iterator<Item = (&Gate, &Step)> {
+fn gates(shared: &RunContext) -> impl Iterator<Item = (&RateLimiter, &Stage)> {
     let later = shared.later.iter().zip(&shared.plan.later);
     let later = later.filter_map(|(gate, later)| Some((gate.as_ref()?, &later.step)));
     std::iter::once((&shared.gate, &shared.plan.step)).chain(later)

@@ -7,25 +7,25 @@ use std::time::Duration;
 use async_channel::{Sender, TrySendError};
 
 use super::panics::caught;
-use crate::attempt::Shared;
+use crate::attempt::RunContext;
 use crate::error::Error;
 use crate::plan::Plan;
-use crate::sink::Keys;
+use crate::sink::KeyCheck;
 use crate::source::{Row, Rows};
 use crate::stop::Reason;
 use crate::threads;
 
 /// How many rows were handed over to the workers.
 #[derive(Clone, Default)]
-pub struct Taken(Arc<Counts>);
+pub struct TakenRow(Arc<ReaderCounts>);
 
 #[derive(Default)]
-struct Counts {
+struct ReaderCounts {
     rows: AtomicU64,
     is_all: AtomicBool,
 }
 
-impl Taken {
+impl TakenRow {
     /// Whether the input has no more.
     pub fn is_all(&self) -> bool {
         self.0.is_all.load(Ordering::Acquire)
@@ -48,8 +48,8 @@ const REST: Duration = Duration::from_millis(2);
 
 /// Starts the thread, or asks the run to stop. Nobody joins it: it may hang in a read that never ends,
 /// which must not keep a run from ending.
-pub fn start(rows: Rows, to_workers: Sender<Row>, shared: Arc<Shared>) -> Taken {
-    let taken = Taken::default();
+pub fn start(rows: Rows, to_workers: Sender<Row>, shared: Arc<RunContext>) -> TakenRow {
+    let taken = TakenRow::default();
     let told = taken.clone();
     let stop = shared.stop.clone();
     let started = threads::start(move || {
@@ -64,7 +64,7 @@ pub fn start(rows: Rows, to_workers: Sender<Row>, shared: Arc<Shared>) -> Taken 
 }
 
 /// Ends with the input, with its first error, or when nobody wants more rows.
-fn read(rows: Rows, to_workers: &Sender<Row>, shared: &Shared, taken: &Taken) {
+fn read(rows: Rows, to_workers: &Sender<Row>, shared: &RunContext, taken: &TakenRow) {
     let mut fresh = Fresh::new(&shared.plan);
     let mut read = 0;
     for row in rows {
@@ -90,7 +90,7 @@ fn read(rows: Rows, to_workers: &Sender<Row>, shared: &Shared, taken: &Taken) {
 struct Fresh<'a> {
     plan: &'a Plan,
     /// Where rows are known by a key, and the input could not be looked at before.
-    keys: Option<Keys>,
+    keys: Option<KeyCheck>,
 }
 
 impl Fresh<'_> {

@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use jiff::Zoned;
 
-use crate::attempt::Shared;
-use crate::causes::{Share, free_again};
-use crate::limit::{Bound, Gate, Guard, LimitState, Policy};
+use crate::attempt::RunContext;
+use crate::causes::{TimeShare, free_again};
+use crate::limit::{Estimate, Guard, LimitState, Policy, RateLimiter};
 use crate::live::Warning;
 use crate::plan::Plan;
-use crate::report::{Ending, LimitReport, Pace, Report, Rows, Sent, WorkerReport};
+use crate::report::{
+    LimitReport, RateReport, Report, RowReport, RunEnding, SendReport, WorkerReport,
+};
 use crate::stop::Reason;
 use crate::tally::Tally;
 
 /// The report of a run that took so long, and whose workers took so long each.
-pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duration]) -> Report {
+pub fn report(shared: &RunContext, tally: &Tally, took: Duration, workers: &[Duration]) -> Report {
     let of_records = Report::of(tally);
     let sending = shared.live.sending();
     let bound = |policy: &Policy| bound(shared, policy, tally, took);
@@ -23,17 +25,17 @@ pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duratio
     let bound = bound(shared.plan.policy());
     let causes = shared.balance(took).shares();
     Report {
-        rows: Rows {
+        rows: RowReport {
             skipped: shared.plan.output.done().len(),
             skipped_failed: shared.plan.output.failed_before(),
             ..of_records.rows
         },
-        sent: Sent {
+        sent: SendReport {
             requests: sending.sent,
             retries: sending.retried,
             refused: sending.refused,
         },
-        pace: Some(Pace {
+        pace: Some(RateReport {
             seconds: took.as_secs_f64(),
             best_possible_seconds: bound.as_ref().map(|bound| bound.time.as_secs_f64()),
             advice: advice(&shared.plan, bound.as_ref(), acked.as_ref()),
@@ -53,7 +55,7 @@ pub fn report(shared: &Shared, tally: &Tally, took: Duration, workers: &[Duratio
 }
 
 /// Headers that said what can't be; they may echo a secret.
-fn doubts(shared: &Shared) -> BTreeMap<String, String> {
+fn doubts(shared: &RunContext) -> BTreeMap<String, String> {
     let doubts = shared.live.doubts().into_iter();
     doubts
         .map(|(header, why)| (header, shared.plan.secrets.hide(why)))
@@ -61,7 +63,7 @@ fn doubts(shared: &Shared) -> BTreeMap<String, String> {
 }
 
 /// The warnings of the run; an example of a server's may echo a secret.
-fn warnings(shared: &Shared) -> Vec<Warning> {
+fn warnings(shared: &RunContext) -> Vec<Warning> {
     let mut warnings = shared.live.warnings();
     for warning in &mut warnings {
         warning.example = shared
@@ -73,7 +75,7 @@ fn warnings(shared: &Shared) -> Vec<Warning> {
 }
 
 /// The bound for as many requests as were needed, at their mean latency.
-fn bound(shared: &Shared, policy: &Policy, tally: &Tally, took: Duration) -> Option<Bound> {
+fn bound(shared: &RunContext, policy: &Policy, tally: &Tally, took: Duration) -> Option<Estimate> {
     let mean = tally.latency().mean()? / 1_000.0;
     let latency = Duration::try_from_secs_f64(mean).ok()?;
     let start = shared.gate.now().before(took);
@@ -89,7 +91,7 @@ fn bound(shared: &Shared, policy: &Policy, tally: &Tally, took: Duration) -> Opt
 }
 
 /// Worth saying from a tenth of the time on.
-fn advice(plan: &Plan, bound: Option<&Bound>, acked: Option<&Bound>) -> Option<String> {
+fn advice(plan: &Plan, bound: Option<&Estimate>, acked: Option<&Estimate>) -> Option<String> {
     let (bound, acked) = (bound?.time.as_secs_f64(), acked?.time.as_secs_f64());
     let is_worth_it = acked < 0.9 * bound && plan.blind().is_none();
     (plan.policy().guard() == Guard::Strict && is_worth_it).then(|| {
@@ -101,19 +103,19 @@ fn advice(plan: &Plan, bound: Option<&Bound>, acked: Option<&Bound>) -> Option<S
 }
 
 /// What would help; and when to go on, if it was stopped while it waited.
-fn why(shared: &Shared, causes: &[Share]) -> Option<String> {
+fn why(shared: &RunContext, causes: &[TimeShare]) -> Option<String> {
     let advice = shared.advice(causes)?;
     let waited = shared.stop.is_asked() && causes.first()?.held_by.is_some();
-    let free = shared.gates().filter_map(Gate::free_in).max();
+    let free = shared.gates().filter_map(RateLimiter::free_in).max();
     Some(match free.filter(|_| waited) {
         Some(wait) => format!("{advice}; {}", free_again(&Zoned::now(), wait)),
         None => advice,
     })
 }
 
-fn limits(shared: &Shared) -> Vec<LimitReport> {
+fn limits(shared: &RunContext) -> Vec<LimitReport> {
     let blind = shared.plan.step.transport.blind();
-    let states = shared.gates().flat_map(Gate::state);
+    let states = shared.gates().flat_map(RateLimiter::state);
     states.map(|state| limit(&state, blind)).collect()
 }
 
@@ -136,7 +138,7 @@ fn limit(state: &LimitState, blind: Option<&str>) -> LimitReport {
     }
 }
 
-fn worker_reports(shared: &Shared, workers: &[Duration]) -> Vec<WorkerReport> {
+fn worker_reports(shared: &RunContext, workers: &[Duration]) -> Vec<WorkerReport> {
     let answered = shared.live.by_worker().map(|sending| sending.answered);
     (1..)
         .zip(workers.iter().zip(answered))
@@ -148,7 +150,7 @@ fn worker_reports(shared: &Shared, workers: &[Duration]) -> Vec<WorkerReport> {
         .collect()
 }
 
-fn ending(shared: &Shared, tally: &Tally) -> Ending {
+fn ending(shared: &RunContext, tally: &Tally) -> RunEnding {
     let output = &shared.plan.output;
     let has_records = tally.counts().rows > 0 || !output.done().is_empty();
     let path = output.path().filter(|_| has_records);
@@ -157,7 +159,7 @@ fn ending(shared: &Shared, tally: &Tally) -> Ending {
         Reason::Unread => "nobody reads the output any more".to_owned(),
         Reason::Trouble(why) => why,
     });
-    Ending {
+    RunEnding {
         resume: stopped
             .as_ref()
             .and(path.as_ref())

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use async_channel::Sender;
 
-use super::outbox::Batch;
-use crate::stop::{Reason, Stop};
+use super::outbox::OutboxBatch;
+use crate::stop::{Reason, Shutdown};
 use crate::threads;
 
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Starts the thread, or asks the run to stop. Nobody joins it: it ends when the workers
 /// have.
-pub fn start(to_writer: &Sender<Batch>, stop: &Stop, grace: Duration) {
+pub fn start(to_writer: &Sender<OutboxBatch>, stop: &Shutdown, grace: Duration) {
     let to_writer = to_writer.downgrade();
     // It may still sleep when the process ends: it holds nothing that has an end of its own.
     let run = stop.clone();
@@ -32,7 +32,7 @@ pub fn start(to_writer: &Sender<Batch>, stop: &Stop, grace: Duration) {
             let Some(to_writer) = to_writer.upgrade() else {
                 return;
             };
-            if to_writer.send_blocking(Batch::new()).is_err() {
+            if to_writer.send_blocking(OutboxBatch::new()).is_err() {
                 return;
             }
         }

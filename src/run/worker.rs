@@ -11,24 +11,24 @@ use async_channel::Sender;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinSet, LocalSet};
 
-use super::chain::{Exit, Stage};
+use super::chain::{ChainExit, ChainStage};
 use super::inbox::Inbox;
-use super::outbox::{Batch, Outbox};
+use super::outbox::{Outbox, OutboxBatch};
 use super::panics::{all, caught};
-use crate::attempt::{Shared, Walk};
-use crate::causes::Cause;
-use crate::sink::Intents;
-use crate::stop::{Reason, Stop};
+use crate::attempt::{RowExecutor, RunContext};
+use crate::causes::WaitReason;
+use crate::sink::IntentLog;
+use crate::stop::{Reason, Shutdown};
 use crate::threads;
 
 /// Starts the thread. It ends with the rows, or when the run is to stop; gives
 /// how long that took. If it can't be started, the run is asked to stop.
 pub fn start(
     index: usize,
-    shared: Arc<Shared>,
-    stages: Vec<Stage>,
-    to_writer: Sender<Batch>,
-    intents: Option<Intents>,
+    shared: Arc<RunContext>,
+    stages: Vec<ChainStage>,
+    to_writer: Sender<OutboxBatch>,
+    intents: Option<IntentLog>,
 ) -> Option<JoinHandle<Duration>> {
     let of_run = shared.clone();
     let started = threads::start(move || {
@@ -54,10 +54,10 @@ pub fn start(
 
 fn run(
     index: usize,
-    shared: &Arc<Shared>,
-    stages: Vec<Stage>,
-    to_writer: Sender<Batch>,
-    intents: Option<Intents>,
+    shared: &Arc<RunContext>,
+    stages: Vec<ChainStage>,
+    to_writer: Sender<OutboxBatch>,
+    intents: Option<IntentLog>,
 ) {
     match runtime(index, shared) {
         Ok(runtime) => {
@@ -71,7 +71,7 @@ fn run(
 }
 
 /// An event loop that notes when its thread goes to rest, and when it goes on.
-fn runtime(index: usize, shared: &Arc<Shared>) -> std::io::Result<Runtime> {
+fn runtime(index: usize, shared: &Arc<RunContext>) -> std::io::Result<Runtime> {
     let (rests, wakes) = (shared.clone(), shared.clone());
     Builder::new_current_thread()
         .enable_all()
@@ -82,16 +82,16 @@ fn runtime(index: usize, shared: &Arc<Shared>) -> std::io::Result<Runtime> {
 
 async fn work(
     index: usize,
-    shared: Arc<Shared>,
-    stages: Vec<Stage>,
-    to_writer: Sender<Batch>,
-    intents: Option<Intents>,
+    shared: Arc<RunContext>,
+    stages: Vec<ChainStage>,
+    to_writer: Sender<OutboxBatch>,
+    intents: Option<IntentLog>,
 ) {
     let outbox = Outbox::new(to_writer);
     let mut steps = JoinSet::new();
     for (place, stage) in stages.into_iter().enumerate() {
-        let walk = Walk::new(index, place, shared.clone(), intents.clone());
-        let exit = Exit::new(&shared.plan, place, stage.next.clone(), outbox.clone());
+        let walk = RowExecutor::new(index, place, shared.clone(), intents.clone());
+        let exit = ChainExit::new(&shared.plan, place, stage.next.clone(), outbox.clone());
         let crew = shared.plan.crew_at(place);
         let inbox = Inbox::new(stage, crew.chunk);
         let stop = shared.stop.clone();
@@ -105,7 +105,12 @@ async fn work(
 }
 
 /// Takes the rows of one step to their records; so many at a time.
-async fn step(walk: Walk, inbox: Inbox, exit: Exit, (in_flight, stop): (usize, Stop)) {
+async fn step(
+    walk: RowExecutor,
+    inbox: Inbox,
+    exit: ChainExit,
+    (in_flight, stop): (usize, Shutdown),
+) {
     let (walk, inbox, exit) = (Rc::new(walk), Rc::new(inbox), Rc::new(exit));
     let mut walks = JoinSet::new();
     for _ in 0..in_flight {
@@ -115,11 +120,11 @@ async fn step(walk: Walk, inbox: Inbox, exit: Exit, (in_flight, stop): (usize, S
 }
 
 /// Takes one row after the other to its record.
-async fn serve(walk: Rc<Walk>, inbox: Rc<Inbox>, exit: Rc<Exit>) {
+async fn serve(walk: Rc<RowExecutor>, inbox: Rc<Inbox>, exit: Rc<ChainExit>) {
     let put = async |record| {
         let record = exit.shown(record);
         if let Some(record) = exit.try_put(record) {
-            let _waits = walk.waits(Cause::Output);
+            let _waits = walk.waits(WaitReason::Output);
             exit.put(record).await;
         }
     };
@@ -149,7 +154,7 @@ async fn serve(walk: Rc<Walk>, inbox: Rc<Inbox>, exit: Rc<Exit>) {
 
 /// Answers in flight are waited for so long when the run is to end early. Then each
 /// walk hears that it is over, and says what became of its row.
-async fn cut_after_grace(shared: &Shared) {
+async fn cut_after_grace(shared: &RunContext) {
     shared.stop.asked().await;
     tokio::time::sleep(shared.plan.workers.grace).await;
     shared.stop.cut();

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use async_channel::Receiver;
 
-use super::outbox::{self, Batch};
-use super::reader::Taken;
-use crate::attempt::Shared;
+use super::outbox::{self, OutboxBatch};
+use super::reader::TakenRow;
+use crate::attempt::RunContext;
 use crate::error::Error;
 use crate::sink::{Sink, SinkError, Usage, Writer};
 use crate::stop::Reason;
@@ -17,10 +17,10 @@ use crate::tally::Tally;
 /// can't be written any more, the run is asked to stop; what is in flight comes
 /// in, and there is another try at its end: by then there may be room.
 pub fn write(
-    shared: &Shared,
+    shared: &RunContext,
     mut writer: Writer,
-    records: &Receiver<Batch>,
-    taken: &Taken,
+    records: &Receiver<OutboxBatch>,
+    taken: &TakenRow,
 ) -> Tally {
     let mut tally = Tally::new(&shared.plan.aggregates, &shared.plan.columns.values);
     let is_limited = shared.gate.is_limited();
@@ -89,10 +89,10 @@ fn check(written: u64, tallied: u64, expected: Option<u64>) -> Result<(), Error>
 /// What has come in is flushed whenever nothing more waits. Records that can't be
 /// flushed stay with the writer.
 fn write_batch(
-    shared: &Shared,
+    shared: &RunContext,
     writer: &mut Writer,
     tally: &mut Tally,
-    batch: &Batch,
+    batch: &OutboxBatch,
     last: bool,
 ) -> Result<(), SinkError> {
     let mut ok = 0;
@@ -119,7 +119,7 @@ fn reason(error: &SinkError) -> Reason {
 }
 
 /// What has been used of the limits so far. It is asked with every few records.
-fn usage(shared: &Shared, uncounted: u64) -> Usage {
+fn usage(shared: &RunContext, uncounted: u64) -> Usage {
     let sending = shared.live.sending();
     Usage {
         sent: sending.sent,
@@ -133,7 +133,7 @@ const NOTED: Duration = Duration::from_secs(2);
 
 /// The most requests that can have been sent since what was used was noted, however
 /// many of them a record takes; none that matter where there is no limit.
-pub fn uncounted(shared: &Shared) -> u64 {
+pub fn uncounted(shared: &RunContext) -> u64 {
     if !shared.gate.is_limited() {
         return 0;
     }
@@ -143,12 +143,12 @@ pub fn uncounted(shared: &Shared) -> u64 {
 }
 
 /// The most records that may still come when nothing more is begun.
-fn underway(shared: &Shared) -> u64 {
+fn underway(shared: &RunContext) -> u64 {
     with_workers(shared) + (outbox::BATCHES * outbox::FULL) as u64
 }
 
 /// The most rows that the workers may have begun, and not handed over.
-fn with_workers(shared: &Shared) -> u64 {
+fn with_workers(shared: &RunContext) -> u64 {
     let each = shared.plan.workers.in_flight + outbox::FULL;
     (shared.plan.workers.count * each) as u64
 }

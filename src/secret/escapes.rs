@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 /// One reading of a place: up to four bytes of UTF-8, and where the next one begins.
 #[derive(Debug, Clone, Copy)]
-pub struct Unit {
+pub struct EscapeUnit {
     bytes: [u8; 4],
     length: u8,
     /// How many escapes lie within each other.
@@ -15,7 +15,7 @@ pub struct Unit {
 }
 
 /// All readings of a place.
-pub type Units = SmallVec<[Unit; 4]>;
+pub type EscapeUnits = SmallVec<[EscapeUnit; 4]>;
 
 /// Whether a byte may begin an escape.
 pub fn begins_escape(byte: u8) -> bool {
@@ -23,21 +23,21 @@ pub fn begins_escape(byte: u8) -> bool {
 }
 
 /// All readings of the text at this place, with up to so many escapes within each other.
-pub fn units(text: &[u8], at: usize, depth: u8) -> Units {
-    let mut all = Units::new();
+pub fn units(text: &[u8], at: usize, depth: u8) -> EscapeUnits {
+    let mut all = EscapeUnits::new();
     let Some(&byte) = text.get(at) else {
         return all;
     };
-    all.push(Unit::of_byte(byte, 0, at + 1));
+    all.push(EscapeUnit::of_byte(byte, 0, at + 1));
     if byte == b'+' {
-        all.push(Unit::of_byte(b' ', 1, at + 1));
+        all.push(EscapeUnit::of_byte(b' ', 1, at + 1));
     }
     let mut read = 0;
     while let Some(&unit) = all.get(read) {
         read += 1;
         if unit.depth < depth {
             // What follows was written together with it.
-            let rest = Rest {
+            let rest = EscapeRest {
                 text,
                 depth: unit.depth,
             };
@@ -51,9 +51,9 @@ pub fn units(text: &[u8], at: usize, depth: u8) -> Units {
     all
 }
 
-impl Unit {
-    fn of_byte(byte: u8, depth: u8, end: usize) -> Unit {
-        Unit {
+impl EscapeUnit {
+    fn of_byte(byte: u8, depth: u8, end: usize) -> EscapeUnit {
+        EscapeUnit {
             bytes: [byte, 0, 0, 0],
             length: 1,
             depth,
@@ -61,10 +61,10 @@ impl Unit {
         }
     }
 
-    fn of_char(letter: char, depth: u8, end: usize) -> Unit {
+    fn of_char(letter: char, depth: u8, end: usize) -> EscapeUnit {
         let mut bytes = [0; 4];
         let length = letter.encode_utf8(&mut bytes).len() as u8;
-        Unit {
+        EscapeUnit {
             bytes,
             length,
             depth,
@@ -78,7 +78,7 @@ impl Unit {
     }
 
     /// Whether it stands for the same and ends at the same place.
-    fn is_like(&self, other: &Unit) -> bool {
+    fn is_like(&self, other: &EscapeUnit) -> bool {
         self.end == other.end && self.bytes() == other.bytes()
     }
 
@@ -89,23 +89,23 @@ impl Unit {
 
 /// What follows the first byte of an escape, which may be escaped itself.
 #[derive(Clone, Copy)]
-struct Rest<'a> {
+struct EscapeRest<'a> {
     text: &'a [u8],
     depth: u8,
 }
 
-impl Rest<'_> {
+impl EscapeRest<'_> {
     /// The escapes that begin with this reading of a place.
-    fn escapes(self, first: Unit) -> Units {
+    fn escapes(self, first: EscapeUnit) -> EscapeUnits {
         let depth = first.depth + 1;
         match first.byte() {
             Some(b'%') => self.hex(first.end, 2).map(|(value, end)| {
                 // One byte of a character that may have several.
-                Unit::of_byte(value as u8, depth, end)
+                EscapeUnit::of_byte(value as u8, depth, end)
             }),
             Some(b'&') => self
                 .entity(first.end)
-                .map(|(letter, end)| Unit::of_char(letter, depth, end)),
+                .map(|(letter, end)| EscapeUnit::of_char(letter, depth, end)),
             Some(b'\\') => return self.backslashed(first.end, depth),
             _ => None,
         }
@@ -114,8 +114,8 @@ impl Rest<'_> {
     }
 
     /// What stands after a backslash.
-    fn backslashed(self, at: usize, depth: u8) -> Units {
-        let mut made = Units::new();
+    fn backslashed(self, at: usize, depth: u8) -> EscapeUnits {
+        let mut made = EscapeUnits::new();
         for next in units(self.text, at, self.depth) {
             let Some(byte) = next.byte() else { continue };
             let letter = match byte {
@@ -132,7 +132,7 @@ impl Rest<'_> {
                 byte if byte.is_ascii_punctuation() => Some((char::from(byte), next.end)),
                 _ => None,
             };
-            made.extend(letter.map(|(letter, end)| Unit::of_char(letter, depth, end)));
+            made.extend(letter.map(|(letter, end)| EscapeUnit::of_char(letter, depth, end)));
         }
         made
     }

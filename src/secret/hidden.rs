@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::literals;
-use super::matcher::{End, Matcher};
+use super::matcher::{MatchEnd, Matcher};
 
 /// Shorter values, in bytes, are not hidden unless that is asked for: they would blank
 /// out half of every text.
@@ -84,7 +84,10 @@ impl Secrets {
     /// hidden as well.
     #[must_use]
     pub fn hide(&self, text: String) -> String {
-        let found = self.now().in_messages.ranges(text.as_bytes(), End::OrCut);
+        let found = self
+            .now()
+            .in_messages
+            .ranges(text.as_bytes(), MatchEnd::OrCut);
         hide_text(text, &found)
     }
 
@@ -131,7 +134,7 @@ impl Matcher {
     fn hide_in_value(&self, value: &mut Value) {
         match value {
             Value::String(text) => {
-                let found = self.ranges(text.as_bytes(), End::Whole);
+                let found = self.ranges(text.as_bytes(), MatchEnd::Whole);
                 if !found.is_empty() {
                     *text = hide_text(std::mem::take(text), &found);
                 }
@@ -151,7 +154,7 @@ impl Matcher {
     fn renamed(&self, map: Map<String, Value>) -> Map<String, Value> {
         let mut renamed = Map::new();
         for (name, value) in map {
-            let found = self.ranges(name.as_bytes(), End::Whole);
+            let found = self.ranges(name.as_bytes(), MatchEnd::Whole);
             let mut name = hide_text(name, &found);
             while renamed.contains_key(&name) {
                 name.push('*');
@@ -166,7 +169,7 @@ impl Matcher {
         if self.is_empty() {
             return Vec::new();
         }
-        let anywhere = self.ranges(body, End::Whole);
+        let anywhere = self.ranges(body, MatchEnd::Whole);
         let Ok(text) = std::str::from_utf8(body) else {
             return anywhere;
         };

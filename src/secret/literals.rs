@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
-use super::matcher::{End, Matcher};
+use super::matcher::{MatchEnd, Matcher};
 
 /// Whether it is JSON: one value, or several one after the other.
 pub fn is_json(text: &str) -> bool {
@@ -50,12 +50,12 @@ fn within(matcher: &Matcher, json: &str, literal: Range<usize>) -> Vec<Range<usi
         return Vec::new();
     };
     if !text.contains('\\') {
-        let found = matcher.ranges(text.as_bytes(), End::Whole);
+        let found = matcher.ranges(text.as_bytes(), MatchEnd::Whole);
         let moved = |range: Range<usize>| range.start + literal.start..range.end + literal.start;
         return found.into_iter().map(moved).collect();
     }
     let (decoded, places) = decode(text);
-    let found = matcher.ranges(decoded.as_bytes(), End::Whole);
+    let found = matcher.ranges(decoded.as_bytes(), MatchEnd::Whole);
     found
         .into_iter()
         .map(|range| literal.start + places[range.start]..literal.start + places[range.end])

@@ -23,7 +23,7 @@ const LEAST_BASE64: usize = 5;
 /// Finds some secrets.
 #[derive(Default)]
 pub struct Matcher {
-    patterns: Vec<Pattern>,
+    patterns: Vec<SecretPattern>,
     /// For each byte, the patterns that begin with it.
     by_first: Vec<SmallVec<[u16; 2]>>,
     /// For each byte, whether a secret may begin there.
@@ -31,22 +31,22 @@ pub struct Matcher {
 }
 
 /// A secret, or what base64 makes of it.
-struct Pattern {
+struct SecretPattern {
     bytes: Vec<u8>,
-    base64: Option<Edges>,
+    base64: Option<MatchEdges>,
 }
 
 /// The characters of base64 next to a pattern that depend on the secret and on what
 /// stands beside it.
 #[derive(Clone, Copy)]
-struct Edges {
+struct MatchEdges {
     before: bool,
     after: bool,
 }
 
 /// What counts as a secret's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum MatchEnd {
     /// Its last character.
     Whole,
     /// Also a `…` within it: the text was cut there.
@@ -56,7 +56,7 @@ pub enum End {
 impl Matcher {
     /// Finds these, which are not empty.
     pub fn new<'a>(secrets: impl Iterator<Item = &'a str>) -> Matcher {
-        let patterns: Vec<Pattern> = secrets.flat_map(patterns).collect();
+        let patterns: Vec<SecretPattern> = secrets.flat_map(patterns).collect();
         let mut by_first = vec![SmallVec::<[u16; 2]>::new(); 256];
         for (number, pattern) in (0..).zip(&patterns) {
             let first = pattern.bytes[0];
@@ -85,7 +85,7 @@ impl Matcher {
     }
 
     /// All places of secrets, in their order; what overlaps is one.
-    pub fn ranges(&self, text: &[u8], ends: End) -> Vec<Range<usize>> {
+    pub fn ranges(&self, text: &[u8], ends: MatchEnd) -> Vec<Range<usize>> {
         let mut found: Vec<Range<usize>> = Vec::new();
         if self.is_empty() {
             return found;
@@ -112,11 +112,11 @@ impl Matcher {
             && text
                 .iter()
                 .enumerate()
-                .any(|(at, byte)| begins(byte) && self.at(text, at, End::Whole).is_some())
+                .any(|(at, byte)| begins(byte) && self.at(text, at, MatchEnd::Whole).is_some())
     }
 
     /// The longest one that begins here.
-    fn at(&self, text: &[u8], at: usize, ends: End) -> Option<Range<usize>> {
+    fn at(&self, text: &[u8], at: usize, ends: MatchEnd) -> Option<Range<usize>> {
         if !begins_escape(text[at]) {
             return self.longest(text[at], text, at, ends);
         }
@@ -132,7 +132,7 @@ impl Matcher {
     }
 
     /// The longest of those whose first byte is this.
-    fn longest(&self, first: u8, text: &[u8], at: usize, ends: End) -> Option<Range<usize>> {
+    fn longest(&self, first: u8, text: &[u8], at: usize, ends: MatchEnd) -> Option<Range<usize>> {
         let patterns = self.by_first[usize::from(first)].iter();
         patterns
             .map(|number| &self.patterns[usize::from(*number)])
@@ -141,11 +141,11 @@ impl Matcher {
     }
 }
 
-impl Pattern {
+impl SecretPattern {
     /// Where it stands, if it begins here. States are taken up by their place in the
     /// text, so that each comes up once.
-    fn find(&self, text: &[u8], at: usize, ends: End) -> Option<Range<usize>> {
-        let mut states: SmallVec<[State; 8]> = smallvec![State { seen: 0, at }];
+    fn find(&self, text: &[u8], at: usize, ends: MatchEnd) -> Option<Range<usize>> {
+        let mut states: SmallVec<[MatcherState; 8]> = smallvec![MatcherState { seen: 0, at }];
         let (mut whole, mut cut) = (None, None);
         while let Some(first) = first_of(&states) {
             let state = self.go_on(text, states.swap_remove(first));
@@ -153,14 +153,14 @@ impl Pattern {
                 whole = whole.max(Some(state.at));
                 continue;
             }
-            if ends == End::OrCut && state.seen >= LEAST && is_cut(&text[state.at..]) {
+            if ends == MatchEnd::OrCut && state.seen >= LEAST && is_cut(&text[state.at..]) {
                 cut = cut.max(Some(state.at));
             }
             if !text.get(state.at).is_some_and(|byte| begins_escape(*byte)) {
                 continue;
             }
             for unit in units(text, state.at, DEPTH) {
-                let next = State {
+                let next = MatcherState {
                     seen: state.seen + unit.bytes().len(),
                     at: unit.end,
                 };
@@ -170,7 +170,7 @@ impl Pattern {
             }
         }
         let start = match self.base64 {
-            Some(Edges { before: true, .. }) if at > 0 && is_base64(text[at - 1]) => at - 1,
+            Some(MatchEdges { before: true, .. }) if at > 0 && is_base64(text[at - 1]) => at - 1,
             _ => at,
         };
         let end = whole.map(|end| self.with_edge(text, end)).or(cut)?;
@@ -178,7 +178,7 @@ impl Pattern {
     }
 
     /// As far as the text is as the secret is, byte for byte.
-    fn go_on(&self, text: &[u8], mut state: State) -> State {
+    fn go_on(&self, text: &[u8], mut state: MatcherState) -> MatcherState {
         while let Some(byte) = text.get(state.at)
             && !begins_escape(*byte)
             && self.has(state.seen, &[*byte])
@@ -198,7 +198,7 @@ impl Pattern {
 
     /// Base64 goes on to a last character that is partly the secret's, and its padding.
     fn with_edge(&self, text: &[u8], mut end: usize) -> usize {
-        let Some(Edges { after, .. }) = self.base64 else {
+        let Some(MatchEdges { after, .. }) = self.base64 else {
             return end;
         };
         if after && text.get(end).is_some_and(|byte| is_base64(*byte)) {
@@ -215,13 +215,13 @@ impl Pattern {
 
 /// So much of a secret was seen, up to this place of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct State {
+struct MatcherState {
     seen: usize,
     at: usize,
 }
 
 /// The one that is least far in the text.
-fn first_of(states: &[State]) -> Option<usize> {
+fn first_of(states: &[MatcherState]) -> Option<usize> {
     let all = states.iter().enumerate();
     all.min_by_key(|(_, state)| state.at)
         .map(|(place, _)| place)
@@ -237,8 +237,8 @@ fn is_cut(rest: &[u8]) -> bool {
 
 /// The secret itself; and the characters of base64 that it alone decides, wherever it
 /// stands among other bytes.
-fn patterns(secret: &str) -> Vec<Pattern> {
-    let mut all = vec![Pattern {
+fn patterns(secret: &str) -> Vec<SecretPattern> {
+    let mut all = vec![SecretPattern {
         bytes: secret.into(),
         base64: None,
     }];
@@ -250,9 +250,9 @@ fn patterns(secret: &str) -> Vec<Pattern> {
         let after = bytes.len() % 3 > 0;
         let last = text.len() - usize::from(after);
         if last >= first + LEAST_BASE64 {
-            all.push(Pattern {
+            all.push(SecretPattern {
                 bytes: text[first..last].into(),
-                base64: Some(Edges {
+                base64: Some(MatchEdges {
                     before: before > 0,
                     after,
                 }),

@@ -20,9 +20,9 @@ mod vault;
 
 pub use hidden::Secrets;
 pub(crate) use literals::literal;
-pub(crate) use source::Source;
+pub(crate) use source::SecretSource;
 pub use text::Secret;
-pub use variables::{Shown, Variables};
+pub use variables::{Variables, Visibility};
 pub use vault::Vault;
 
 /// The `[secrets]` part of a job: for each name, `file:PATH` or `command:TEXT`.

@@ -22,20 +22,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A place that has the current value.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum SecretSource {
     /// A file's contents, without the last line break.
     File(PathBuf),
     /// What a shell command prints, without the last line break.
     Command(String),
 }
 
-impl Source {
+impl SecretSource {
     /// `file:PATH` or `command:TEXT`.
-    pub fn parse(text: &str) -> Result<Source, String> {
+    pub fn parse(text: &str) -> Result<SecretSource, String> {
         match text.split_once(':') {
-            Some(("file", path)) if !path.is_empty() => Ok(Source::File(path.into())),
+            Some(("file", path)) if !path.is_empty() => Ok(SecretSource::File(path.into())),
             Some(("command", command)) if !command.trim().is_empty() => {
-                Ok(Source::Command(command.into()))
+                Ok(SecretSource::Command(command.into()))
             }
             _ => Err("write \"file:PATH\" or \"command:TEXT\"; a variable of the environment is {{ env.NAME }}".into()),
         }
@@ -59,12 +59,12 @@ impl Source {
     fn read_within(&self, wait: &Wait<'_>) -> Result<Secret, String> {
         let name = self.name();
         let text = match self {
-            Source::File(path) => {
+            SecretSource::File(path) => {
                 let path = path.clone();
                 read(move || File::open(path), wait)
                     .map_err(|why| format!("{name} can't be read: {why}"))?
             }
-            Source::Command(command) => {
+            SecretSource::Command(command) => {
                 printed_by(command, wait).map_err(|why| format!("{name} {why}"))?
             }
         };
@@ -81,8 +81,8 @@ impl Source {
 
     fn name(&self) -> String {
         match self {
-            Source::File(path) => path.display().to_string(),
-            Source::Command(command) => format!("the command {command:?}"),
+            SecretSource::File(path) => path.display().to_string(),
+            SecretSource::Command(command) => format!("the command {command:?}"),
         }
     }
 }
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<String, String> {
-        Ok(Source::parse(text)?.read()?.expose().to_owned())
+        Ok(SecretSource::parse(text)?.read()?.expose().to_owned())
     }
 
     #[test]
@@ -243,7 +243,7 @@ mod tests {
             ("command:exec >/dev/null; sleep 1000", "the command"),
             (&format!("file:{fifo}"), fifo.as_str()),
         ] {
-            let source = Source::parse(text).unwrap();
+            let source = SecretSource::parse(text).unwrap();
             let is_started = || {
                 let pid = std::fs::read_to_string(&pid);
                 pid.is_ok_and(|pid| pid.ends_with('\n'))

@@ -17,7 +17,7 @@ pub struct Variables {
 
 /// Where a variable's value shows as `***`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Shown {
+pub enum Visibility {
     /// Nowhere is it to be seen.
     Nowhere,
     /// It shows in values of answers, which it could spoil.
@@ -35,23 +35,23 @@ const PUBLIC: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 
 impl Variables {
     /// Where this one shows. `is_key` says whether its name is one that keys go by.
-    pub fn shown(&self, name: &str, value: &str, is_key: bool) -> Shown {
+    pub fn shown(&self, name: &str, value: &str, is_key: bool) -> Visibility {
         let names = |list: &[String]| list.iter().any(|known| known == name);
         if names(&self.secret) {
-            return Shown::Nowhere;
+            return Visibility::Nowhere;
         }
         if names(&self.public) || PUBLIC.contains(&name) {
-            return Shown::Everywhere;
+            return Visibility::Everywhere;
         }
         if value.len() < super::hidden::SHORTEST {
-            return Shown::TooShort;
+            return Visibility::TooShort;
         }
         let is_common =
             value.chars().count() < SHORT || value.bytes().all(|byte| byte.is_ascii_digit());
         if is_common && !is_key {
-            Shown::InAnswers
+            Visibility::InAnswers
         } else {
-            Shown::Nowhere
+            Visibility::Nowhere
         }
     }
 
@@ -78,15 +78,15 @@ impl Variables {
 }
 
 /// A clause that goes with the variable's name.
-impl fmt::Display for Shown {
+impl fmt::Display for Visibility {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Shown::Nowhere => "shows as ***",
-            Shown::InAnswers => {
+            Visibility::Nowhere => "shows as ***",
+            Visibility::InAnswers => {
                 "is short or all digits: it shows as *** in plans and messages, but not in the values of answers, which could hold it by chance"
             }
-            Shown::TooShort => "is too short to be hidden",
-            Shown::Everywhere => "is no secret",
+            Visibility::TooShort => "is too short to be hidden",
+            Visibility::Everywhere => "is no secret",
         })
     }
 }
@@ -102,15 +102,15 @@ mod tests {
             public: vec!["MODEL".into()],
         };
         for (name, value, is_key, shown) in [
-            ("YEAR", "2026", false, Shown::InAnswers),
-            ("LONG", "20261127202611272026", false, Shown::InAnswers),
-            ("WORD", "monday", false, Shown::InAnswers),
-            ("WORD", "mondaybr", false, Shown::Nowhere),
-            ("API_KEY", "2026", true, Shown::Nowhere),
-            ("API_KEY", "abc", true, Shown::TooShort),
-            ("ACC", "1", false, Shown::Nowhere),
-            ("MODEL", "a-large-model", false, Shown::Everywhere),
-            ("AWS_REGION", "eu-central-1", false, Shown::Everywhere),
+            ("YEAR", "2026", false, Visibility::InAnswers),
+            ("LONG", "20261127202611272026", false, Visibility::InAnswers),
+            ("WORD", "monday", false, Visibility::InAnswers),
+            ("WORD", "mondaybr", false, Visibility::Nowhere),
+            ("API_KEY", "2026", true, Visibility::Nowhere),
+            ("API_KEY", "abc", true, Visibility::TooShort),
+            ("ACC", "1", false, Visibility::Nowhere),
+            ("MODEL", "a-large-model", false, Visibility::Everywhere),
+            ("AWS_REGION", "eu-central-1", false, Visibility::Everywhere),
         ] {
             let found = variables.shown(name, value, is_key);
             assert_eq!(found, shown, "{name}={value}");

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::source::Source;
-use super::{Secret, Secrets, Settings, Shown, Variables};
+use super::source::SecretSource;
+use super::{Secret, Secrets, Settings, Variables, Visibility};
 use crate::error::Error;
 
 /// After reading the same values again, it is not worth reading them for so long.
@@ -15,11 +15,11 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// What the job's `[secrets]` are now, and the texts that must not be shown.
 #[derive(Debug, Default)]
 pub struct Vault {
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, VaultEntry>,
     secrets: Secrets,
     variables: Variables,
     /// The variables of the environment that the job uses.
-    used: Mutex<BTreeMap<String, Shown>>,
+    used: Mutex<BTreeMap<String, Visibility>>,
     /// Counts the readings that brought something new.
     edition: AtomicU64,
     /// When reading again last brought nothing.
@@ -27,8 +27,8 @@ pub struct Vault {
 }
 
 #[derive(Debug)]
-struct Entry {
-    source: Source,
+struct VaultEntry {
+    source: SecretSource,
     value: RwLock<Secret>,
 }
 
@@ -42,11 +42,11 @@ impl Vault {
         let mut entries = BTreeMap::new();
         for (name, text) in settings {
             let wrong = |why: String| Error::plan(format!("secrets.{name} (--secret): {why}"));
-            let source = Source::parse(text).map_err(wrong)?;
+            let source = SecretSource::parse(text).map_err(wrong)?;
             let value = source.read().map_err(wrong)?;
             secrets.add_declared(value.expose());
             let value = RwLock::new(value);
-            entries.insert(name.clone(), Entry { source, value });
+            entries.insert(name.clone(), VaultEntry { source, value });
         }
         Ok(Vault {
             entries,
@@ -65,9 +65,9 @@ impl Vault {
     pub fn add_variable(&self, name: &str, value: &str, is_key: bool) {
         let shown = self.variables.shown(name, value, is_key);
         match shown {
-            Shown::Nowhere => self.secrets.add_declared(value),
-            Shown::InAnswers => self.secrets.add_doubtful(value),
-            Shown::TooShort | Shown::Everywhere => {}
+            Visibility::Nowhere => self.secrets.add_declared(value),
+            Visibility::InAnswers => self.secrets.add_doubtful(value),
+            Visibility::TooShort | Visibility::Everywhere => {}
         }
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.insert(name.to_owned(), shown);
@@ -76,14 +76,14 @@ impl Vault {
     /// Whether the job says that this variable is no secret.
     #[must_use]
     pub fn is_public(&self, variable: &str) -> bool {
-        self.variables.shown(variable, "", false) == Shown::Everywhere
+        self.variables.shown(variable, "", false) == Visibility::Everywhere
     }
 
     /// The variables that the job uses, and where each of them shows.
     ///
     /// # Errors
     /// What the job says of variables that it doesn't use.
-    pub fn variables(&self) -> Result<BTreeMap<String, Shown>, Error> {
+    pub fn variables(&self) -> Result<BTreeMap<String, Visibility>, Error> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         self.variables.check(used.keys()).map_err(Error::plan)?;
         Ok(used.clone())

@@ -9,8 +9,8 @@ use http::header::CONTENT_ENCODING;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::{Landed, Trouble, faults};
-use crate::late::Limit;
+use super::{Delivery, SendError, faults};
+use crate::late::Deadline;
 
 /// The encodings that [`decode`] knows, as the server is told.
 pub const ACCEPTED: &str = "gzip, br, zstd, deflate";
@@ -23,8 +23,8 @@ const MOST_ENCODINGS: usize = 4;
 pub async fn read(
     mut incoming: Incoming,
     cap: u64,
-    mut limit: Limit<'_>,
-) -> Option<Result<Bytes, Trouble>> {
+    mut limit: Deadline<'_>,
+) -> Option<Result<Bytes, SendError>> {
     let mut whole = Bytes::new();
     let mut parts = BytesMut::new();
     while let Some(frame) = limit.keep(pin!(incoming.frame())).await? {
@@ -59,17 +59,17 @@ pub async fn read(
 ///
 /// # Errors
 /// `bad encoding` for a body that cannot be decoded, and `body too large`.
-pub fn decode(body: Bytes, headers: &HeaderMap, cap: u64) -> Result<Bytes, Trouble> {
+pub fn decode(body: Bytes, headers: &HeaderMap, cap: u64) -> Result<Bytes, SendError> {
     let Some(encodings) = headers.get(CONTENT_ENCODING) else {
         return Ok(body);
     };
     let encodings = String::from_utf8_lossy(encodings.as_bytes()).to_ascii_lowercase();
     let count = encodings.split(',').count();
     if count > MOST_ENCODINGS {
-        return Err(Trouble {
+        return Err(SendError {
             kind: MALFORMED,
             detail: format!("{count} encodings, one in another: more than {MOST_ENCODINGS}"),
-            landed: Landed::Final,
+            landed: Delivery::Final,
         });
     }
     encodings
@@ -79,7 +79,7 @@ pub fn decode(body: Bytes, headers: &HeaderMap, cap: u64) -> Result<Bytes, Troub
         .try_fold(body, |body, encoding| decode_one(body, encoding, cap))
 }
 
-fn decode_one(body: Bytes, encoding: &str, cap: u64) -> Result<Bytes, Trouble> {
+fn decode_one(body: Bytes, encoding: &str, cap: u64) -> Result<Bytes, SendError> {
     if body.is_empty() {
         return Ok(body);
     }
@@ -100,17 +100,17 @@ fn decode_one(body: Bytes, encoding: &str, cap: u64) -> Result<Bytes, Trouble> {
             }
             decoded => decoded,
         },
-        unknown => Err(Trouble {
+        unknown => Err(SendError {
             kind: MALFORMED,
             detail: format!(
                 "the server encoded its answer as {unknown:?}, which it was not asked for"
             ),
-            landed: Landed::Final,
+            landed: Delivery::Final,
         }),
     }
 }
 
-fn read_all(decoder: impl Read, cap: u64) -> Result<Bytes, Trouble> {
+fn read_all(decoder: impl Read, cap: u64) -> Result<Bytes, SendError> {
     let mut bytes = Vec::new();
     decoder
         .take(cap + 1)
@@ -124,22 +124,22 @@ fn read_all(decoder: impl Read, cap: u64) -> Result<Bytes, Trouble> {
 
 const MALFORMED: &str = "bad encoding";
 
-fn malformed(error: &io::Error) -> Trouble {
-    Trouble {
+fn malformed(error: &io::Error) -> SendError {
+    SendError {
         kind: MALFORMED,
         detail: format!("the answer's body can't be decompressed: {error}"),
-        landed: Landed::Final,
+        landed: Delivery::Final,
     }
 }
 
-fn too_large(cap: u64) -> Trouble {
-    Trouble {
+fn too_large(cap: u64) -> SendError {
+    SendError {
         kind: "body too large",
         detail: format!(
             "more than {} (send.max-body or --max-body)",
             bytesize::ByteSize(cap)
         ),
-        landed: Landed::Final,
+        landed: Delivery::Final,
     }
 }
 

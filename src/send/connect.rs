@@ -21,24 +21,26 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_socks::tcp::Socks5Stream;
 
-use super::acked::{Acks, Sent, Tap, Wire};
+use super::acked::{Acks, SentBytes, Tap, Wire};
 use super::dial::Dialer;
 use super::http1or2::{Connection, http1_builder};
 use super::interim::Interim;
-use super::route::{Form, Origin, Scheme, proxies};
-use super::{Guard, Http, Landed, Network, Settings, Tls, Trouble, causes, faults, tls};
+use super::route::{Origin, RequestTarget, UrlScheme, proxies};
+use super::{
+    AddressPolicy, Delivery, Http, Network, SendError, Settings, Tls, causes, faults, tls,
+};
 use crate::error::Error;
-use crate::late::Limit;
+use crate::late::Deadline;
 
 /// What takes the network's place: each call is the client's end of a new connection,
 /// and what is acknowledged on it.
-pub type Model = Box<dyn Fn() -> (DuplexStream, throng_mock::Acks) + Send + Sync>;
+pub type Model = Box<dyn Fn() -> (DuplexStream, throng_mock::AckCounter) + Send + Sync>;
 
 const BEHIND_PROXY: &str = "the proxy acknowledges in the server's place";
 const UNTOLD: &str = "this kernel doesn't tell when a request is acknowledged";
 
 /// A connection without anybody in between.
-type Direct = Tap<TcpStream, Sent>;
+type Direct = Tap<TcpStream, SentBytes>;
 
 /// How connections are made; shared by all workers.
 pub struct Transport {
@@ -48,7 +50,7 @@ pub struct Transport {
     /// Why some connection can't tell of arrivals, although it should.
     blind: OnceLock<&'static str>,
     network: Network,
-    guard: Guard,
+    guard: AddressPolicy,
     dialer: Dialer,
     proxies: Matcher,
     trust: tls::Trust,
@@ -73,7 +75,7 @@ impl Transport {
     /// Which setting can't be used, or which file can't be read.
     pub fn new(
         settings: (&Settings, &Network, &Tls),
-        guard: Guard,
+        guard: AddressPolicy,
         arrivals: Arrivals,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Transport, Error> {
@@ -102,7 +104,7 @@ impl Transport {
             arrivals: self.arrivals,
             blind: OnceLock::new(),
             network: Network::default(),
-            guard: Guard::default(),
+            guard: AddressPolicy::default(),
             dialer: Dialer::default(),
             proxies: Matcher::builder().build(),
             trust: tls::Trust::default(),
@@ -161,16 +163,16 @@ impl Transport {
 
     /// Whether connections of this scheme take one request at a time, if that is
     /// known before the server tells.
-    pub(super) fn one_at_a_time(&self, scheme: Scheme) -> Option<bool> {
+    pub(super) fn one_at_a_time(&self, scheme: UrlScheme) -> Option<bool> {
         match (scheme, self.network.http) {
-            (Scheme::Http, Http::Two) => None,
-            (Scheme::Http, _) | (_, Http::One) => Some(true),
+            (UrlScheme::Http, Http::Two) => None,
+            (UrlScheme::Http, _) | (_, Http::One) => Some(true),
             _ => None,
         }
     }
 
     /// A new connection to an origin.
-    pub(super) async fn connect(&self, origin: &Origin) -> Result<Connection, Trouble> {
+    pub(super) async fn connect(&self, origin: &Origin) -> Result<Connection, SendError> {
         let limit = self.settings.connect_timeout;
         let missing = Cell::new("no connection");
         let open = pin!(async {
@@ -181,19 +183,19 @@ impl Transport {
             Ok(connection)
         });
         let timer = pin!(tokio::time::sleep(limit));
-        let opened = Limit::new(timer).keep(open).await;
+        let opened = Deadline::new(timer).keep(open).await;
         opened.unwrap_or_else(|| Err(too_slow(origin, missing.get(), limit)))
     }
 
-    async fn dial(&self, origin: &Origin) -> Result<Connection, Trouble> {
+    async fn dial(&self, origin: &Origin) -> Result<Connection, SendError> {
         if let Some(model) = &self.model {
             let (io, acks) = model();
             let wire = match self.arrivals {
                 Arrivals::Answered => None,
                 Arrivals::Acked => Some(Wire::of_model(acks)),
             };
-            let io = Tap::new(io, wire.clone().map(Sent));
-            return Connection::http1(io, Form::Origin, wire).await;
+            let io = Tap::new(io, wire.clone().map(SentBytes));
+            return Connection::http1(io, RequestTarget::Origin, wire).await;
         }
         if let Some(path) = &self.network.unix_socket {
             self.is_blind(UNTOLD);
@@ -215,9 +217,9 @@ impl Transport {
                 self.over(self.socks(&proxy, origin).await?, origin, None)
                     .await
             }
-            _ if origin.scheme == Scheme::Http => {
+            _ if origin.scheme == UrlScheme::Http => {
                 let tcp = self.to_proxy(&proxy).await?;
-                Connection::http1(tcp, Form::through(&proxy), None).await
+                Connection::http1(tcp, RequestTarget::through(&proxy), None).await
             }
             _ => {
                 let tunnel = tunnel(self.to_proxy(&proxy).await?, origin, &proxy).await?;
@@ -227,7 +229,7 @@ impl Transport {
     }
 
     /// A connection to the server itself, and its wire, if that is wanted.
-    async fn direct(&self, origin: &Origin) -> Result<(Direct, Option<Rc<Wire>>), Trouble> {
+    async fn direct(&self, origin: &Origin) -> Result<(Direct, Option<Rc<Wire>>), SendError> {
         let tcp = self.dialer.tcp(origin.bare_host(), origin.port).await?;
         let wire = match self.arrivals {
             Arrivals::Answered => None,
@@ -236,7 +238,7 @@ impl Transport {
         if wire.is_none() {
             self.is_blind(Acks::UNKNOWN.unwrap_or(UNTOLD));
         }
-        Ok((Tap::new(tcp, wire.clone().map(Sent)), wire))
+        Ok((Tap::new(tcp, wire.clone().map(SentBytes)), wire))
     }
 
     fn is_blind(&self, why: &'static str) {
@@ -246,9 +248,9 @@ impl Transport {
         }
     }
 
-    async fn check_behind(&self, origin: &Origin) -> Result<(), Trouble> {
+    async fn check_behind(&self, origin: &Origin) -> Result<(), SendError> {
         match self.dialer.addresses(origin.bare_host(), origin.port).await {
-            Err(trouble) if trouble.landed == Landed::Final => Err(trouble),
+            Err(trouble) if trouble.landed == Delivery::Final => Err(trouble),
             _ => Ok(()),
         }
     }
@@ -259,14 +261,14 @@ impl Transport {
         io: T,
         origin: &Origin,
         wire: Option<Rc<Wire>>,
-    ) -> Result<Connection, Trouble>
+    ) -> Result<Connection, SendError>
     where
         T: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         match (origin.scheme, self.network.http) {
-            (Scheme::Https, _) => self.secure(io, origin, wire).await,
-            (Scheme::Http, Http::Two) => Connection::http2(io, wire).await,
-            (Scheme::Http, _) => Connection::http1(io, Form::Origin, wire).await,
+            (UrlScheme::Https, _) => self.secure(io, origin, wire).await,
+            (UrlScheme::Http, Http::Two) => Connection::http2(io, wire).await,
+            (UrlScheme::Http, _) => Connection::http1(io, RequestTarget::Origin, wire).await,
         }
     }
 
@@ -275,28 +277,28 @@ impl Transport {
         io: T,
         origin: &Origin,
         wire: Option<Rc<Wire>>,
-    ) -> Result<Connection, Trouble>
+    ) -> Result<Connection, SendError>
     where
         T: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let tls = self.tls.get_or_init(|| self.trust.connector()).as_ref();
         let tls = tls.map_err(|why| {
             self.dialer.no_way();
-            trouble("tls", why.clone(), Landed::Final)
+            trouble("tls", why.clone(), Delivery::Final)
         })?;
         let name = ServerName::try_from(origin.bare_host().to_owned())
-            .map_err(|error| trouble("tls", error.to_string(), Landed::Final))?;
+            .map_err(|error| trouble("tls", error.to_string(), Delivery::Final))?;
         let stream = tls.connect(name, io).await.map_err(|error| {
             let detail = format!("{}: {}", origin.host, causes(&error));
             trouble("tls", detail, tls::after_handshake(&error))
         })?;
         match tls::speaks_http2(&stream) {
             true => Connection::http2(stream, wire).await,
-            false => Connection::http1(stream, Form::Origin, wire).await,
+            false => Connection::http1(stream, RequestTarget::Origin, wire).await,
         }
     }
 
-    async fn to_proxy(&self, proxy: &Intercept) -> Result<TcpStream, Trouble> {
+    async fn to_proxy(&self, proxy: &Intercept) -> Result<TcpStream, SendError> {
         let uri = proxy.uri();
         let host = uri.host().unwrap_or_default();
         match uri.scheme_str() {
@@ -312,13 +314,13 @@ impl Transport {
                     "the proxy {}:// can't be used: http://, socks5:// and socks5h:// can",
                     other.unwrap_or_default()
                 ),
-                Landed::Final,
+                Delivery::Final,
             )),
         }
     }
 
     /// A connection through a SOCKS proxy, which resolves names for `socks5h`.
-    async fn socks(&self, proxy: &Intercept, origin: &Origin) -> Result<TcpStream, Trouble> {
+    async fn socks(&self, proxy: &Intercept, origin: &Origin) -> Result<TcpStream, SendError> {
         let host = origin.bare_host();
         let target = match proxy.uri().scheme_str() {
             Some("socks5") => {
@@ -338,23 +340,23 @@ impl Transport {
         };
         let through = through.map_err(|error| {
             let detail = format!("through the SOCKS proxy to {host}: {error}");
-            trouble("connect", detail, Landed::No)
+            trouble("connect", detail, Delivery::No)
         })?;
         Ok(through.into_inner())
     }
 }
 
-impl Scheme {
+impl UrlScheme {
     fn name(self) -> &'static str {
         match self {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
+            UrlScheme::Http => "http",
+            UrlScheme::Https => "https",
         }
     }
 }
 
 /// Asks a proxy to pass bytes through to the origin.
-async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &Intercept) -> Result<Upgraded, Trouble> {
+async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &Intercept) -> Result<Upgraded, SendError> {
     let refused = |why: String| {
         let through = proxy
             .uri()
@@ -363,7 +365,7 @@ async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &Intercept) -> Result<Up
         trouble(
             "connect",
             format!("through the proxy {through}: {why}"),
-            Landed::No,
+            Delivery::No,
         )
     };
     let target = format!("{}:{}", origin.host, origin.port);
@@ -395,25 +397,25 @@ async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &Intercept) -> Result<Up
         .map_err(|error| refused(causes(&error)))
 }
 
-fn not_welcome(origin: &Origin, why: &str) -> Trouble {
+fn not_welcome(origin: &Origin, why: &str) -> SendError {
     let detail = format!(
         "{}:{}: the connection ended before the server sent its HTTP/2 settings: {why}",
         origin.host, origin.port
     );
-    trouble("connect", detail, Landed::No)
+    trouble("connect", detail, Delivery::No)
 }
 
-fn too_slow(origin: &Origin, missing: &str, limit: Duration) -> Trouble {
+fn too_slow(origin: &Origin, missing: &str, limit: Duration) -> SendError {
     let limit = humantime::format_duration(limit);
     let detail = format!(
         "{}:{}: {missing} within {limit} (send.connect-timeout or --connect-timeout)",
         origin.host, origin.port
     );
-    trouble("connect", detail, Landed::No)
+    trouble("connect", detail, Delivery::No)
 }
 
-fn trouble(kind: &'static str, detail: String, landed: Landed) -> Trouble {
-    Trouble {
+fn trouble(kind: &'static str, detail: String, landed: Delivery) -> SendError {
+    SendError {
         kind,
         detail,
         landed,

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
-use super::guard::Guard;
+use super::guard::AddressPolicy;
 use super::room::{SCARCE, is_scarce};
 use super::settings::Network;
-use super::{Landed, Trouble};
+use super::{Delivery, SendError};
 use crate::error::Error;
 use crate::threads;
 
@@ -20,7 +20,7 @@ use crate::threads;
 pub struct Dialer {
     resolve: HashMap<(String, u16), Vec<IpAddr>>,
     interface: Option<Interface>,
-    guard: Guard,
+    guard: AddressPolicy,
     /// Whether something failed that is the same for all hosts.
     has_no_way: AtomicBool,
 }
@@ -32,7 +32,7 @@ enum Interface {
 }
 
 impl Dialer {
-    pub fn new(settings: &Network, guard: Guard) -> Result<Dialer, Error> {
+    pub fn new(settings: &Network, guard: AddressPolicy) -> Result<Dialer, Error> {
         let interface = settings.interface.as_ref().map(|name| match name.parse() {
             Ok(address) => Interface::Address(address),
             Err(_) => Interface::Name(name.clone()),
@@ -61,7 +61,7 @@ impl Dialer {
     }
 
     /// The addresses of a host that may be asked, as the job or the system tells.
-    pub async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Trouble> {
+    pub async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, SendError> {
         let found: Vec<SocketAddr> = match self.resolve.get(&(host.to_owned(), port)) {
             Some(given) => given.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
             None => look_up(host, port).await?,
@@ -69,24 +69,24 @@ impl Dialer {
         for address in &found {
             self.guard
                 .check(host, address.ip())
-                .map_err(|why| Trouble {
+                .map_err(|why| SendError {
                     kind: super::INPUT,
                     detail: why,
-                    landed: Landed::Final,
+                    landed: Delivery::Final,
                 })?;
         }
         Ok(found)
     }
 
     /// A connection to the first of a host's addresses that takes one.
-    pub async fn tcp(&self, host: &str, port: u16) -> Result<TcpStream, Trouble> {
+    pub async fn tcp(&self, host: &str, port: u16) -> Result<TcpStream, SendError> {
         let addresses = self.addresses(host, port).await?;
         self.first_of(addresses.into_iter(), host, port).await
     }
 
     /// A connection to a proxy, which the job or the environment names: it may well
     /// be private.
-    pub async fn proxy(&self, host: &str, port: u16) -> Result<TcpStream, Trouble> {
+    pub async fn proxy(&self, host: &str, port: u16) -> Result<TcpStream, SendError> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let reached = match look_up(bare, port).await {
             Ok(found) => self.first_of(found.into_iter(), host, port).await,
@@ -96,7 +96,7 @@ impl Dialer {
     }
 
     /// A connection to the Unix socket that stands for all hosts.
-    pub async fn unix(&self, path: &Path) -> Result<UnixStream, Trouble> {
+    pub async fn unix(&self, path: &Path) -> Result<UnixStream, SendError> {
         unix(path).await.inspect_err(|_| self.no_way())
     }
 
@@ -105,7 +105,7 @@ impl Dialer {
         addresses: impl Iterator<Item = SocketAddr>,
         host: &str,
         port: u16,
-    ) -> Result<TcpStream, Trouble> {
+    ) -> Result<TcpStream, SendError> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
         for address in addresses {
             match self.connect(address).await {
@@ -138,14 +138,14 @@ impl Dialer {
 }
 
 /// The addresses that the system knows of a host.
-async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Trouble> {
+async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, SendError> {
     if let Ok(address) = host.parse() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let name = host.to_owned();
     let found = threads::blocking(move || (name, port).to_socket_addrs()).await;
     match found {
-        Err(error) => Err(Trouble {
+        Err(error) => Err(SendError {
             kind: SCARCE,
             ..unreached(host, port, &error)
         }),
@@ -173,14 +173,14 @@ fn bind_device(_: &TcpSocket, name: &str) -> io::Result<()> {
 }
 
 /// A connection to a Unix socket.
-async fn unix(path: &Path) -> Result<UnixStream, Trouble> {
-    UnixStream::connect(path).await.map_err(|error| Trouble {
+async fn unix(path: &Path) -> Result<UnixStream, SendError> {
+    UnixStream::connect(path).await.map_err(|error| SendError {
         kind: kind(&error),
         detail: format!(
             "{} (network.unix-socket or --unix-socket): {error}",
             path.display()
         ),
-        landed: Landed::No,
+        landed: Delivery::No,
     })
 }
 
@@ -207,11 +207,11 @@ fn kind(error: &io::Error) -> &'static str {
     }
 }
 
-fn unreached(host: &str, port: u16, error: &io::Error) -> Trouble {
-    Trouble {
+fn unreached(host: &str, port: u16, error: &io::Error) -> SendError {
+    SendError {
         kind: kind(error),
         detail: format!("{host}:{port}: {error}"),
-        landed: Landed::No,
+        landed: Delivery::No,
     }
 }
 

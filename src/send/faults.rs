@@ -10,7 +10,7 @@ use http::HeaderMap;
 use hyper::client::conn::TrySendError;
 use tokio_rustls::rustls;
 
-use super::{Landed, Trouble, causes, interim};
+use super::{Delivery, SendError, causes, interim};
 
 /// The most bytes that the head of an answer may have.
 pub const MAX_HEAD: usize = 256 << 10;
@@ -22,9 +22,9 @@ pub const MAX_HEADERS: usize = 2_000;
 const FIELD: usize = 32;
 
 /// Why no head of an answer came. What hyper hands back was never written.
-pub fn of_head<B>(mut error: TrySendError<B>) -> Trouble {
+pub fn of_head<B>(mut error: TrySendError<B>) -> SendError {
     if error.take_message().is_some() {
-        return lost(error.error(), Landed::No);
+        return lost(error.error(), Delivery::No);
     }
     let error = error.error();
     if error.is_parse_too_large() {
@@ -34,27 +34,27 @@ pub fn of_head<B>(mut error: TrySendError<B>) -> Trouble {
         return bad(format!("its head can't be read: {}", causes(error)));
     }
     let landed = match is_turned_away(error) {
-        true => Landed::Undone,
-        false => Landed::Maybe,
+        true => Delivery::Undone,
+        false => Delivery::Maybe,
     };
     lost(error, landed)
 }
 
 /// Why a body did not come to its end.
-pub fn of_body(error: &hyper::Error) -> Trouble {
+pub fn of_body(error: &hyper::Error) -> SendError {
     let detail = format!("in the middle of the body: {}", causes(error));
     if is_malformed_body(error) || is_malformed_stream(error) {
         return bad(detail);
     }
-    Trouble {
+    SendError {
         detail,
-        ..lost(error, Landed::Maybe)
+        ..lost(error, Delivery::Maybe)
     }
 }
 
 /// A connection that could not be used, or has ended.
-pub fn lost(error: &hyper::Error, landed: Landed) -> Trouble {
-    Trouble {
+pub fn lost(error: &hyper::Error, landed: Delivery) -> SendError {
+    SendError {
         kind: "connection lost",
         detail: causes(error),
         landed,
@@ -62,7 +62,7 @@ pub fn lost(error: &hyper::Error, landed: Landed) -> Trouble {
 }
 
 /// Whether these headers, which came by HTTP/2, are as large as a head may be at most.
-pub fn check_size(headers: &HeaderMap) -> Result<(), Trouble> {
+pub fn check_size(headers: &HeaderMap) -> Result<(), SendError> {
     let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         name.as_str().len() + value.len() + FIELD
     };
@@ -72,30 +72,30 @@ pub fn check_size(headers: &HeaderMap) -> Result<(), Trouble> {
     }
 }
 
-fn too_large() -> Trouble {
-    Trouble {
+fn too_large() -> SendError {
+    SendError {
         kind: "headers too large",
         detail: format!(
             "the headers of the answer are more than {}, or more than {MAX_HEADERS}",
             bytesize::ByteSize(MAX_HEAD as u64)
         ),
-        landed: Landed::Final,
+        landed: Delivery::Final,
     }
 }
 
 /// A server that sends nothing but interim answers has no end.
-pub fn too_many_interim() -> Trouble {
+pub fn too_many_interim() -> SendError {
     bad(format!(
         "more than {} interim answers (1xx) came to one request",
         interim::MOST
     ))
 }
 
-fn bad(why: String) -> Trouble {
-    Trouble {
+fn bad(why: String) -> SendError {
+    SendError {
         kind: "bad answer",
         detail: format!("the answer is not as HTTP wants it: {why}"),
-        landed: Landed::Final,
+        landed: Delivery::Final,
     }
 }
 

@@ -10,22 +10,22 @@ use crate::render::Hosts;
 
 /// Keeps rows and redirects away from private addresses.
 #[derive(Debug, Clone, Default)]
-pub struct Guard {
+pub struct AddressPolicy {
     /// The hosts that the job itself writes out.
     named: HashSet<String>,
     hosts: Hosts,
     allows_private: bool,
 }
 
-impl Guard {
+impl AddressPolicy {
     /// A guard of a job that names these URLs, and allows these hosts.
     pub fn new<'a>(
         named: impl Iterator<Item = &'a Uri>,
         hosts: Hosts,
         allows_private: bool,
-    ) -> Guard {
+    ) -> AddressPolicy {
         let host = |uri: &Uri| uri.host().map(|host| bare(host).to_ascii_lowercase());
-        Guard {
+        AddressPolicy {
             named: named.filter_map(host).collect(),
             hosts,
             allows_private,
@@ -71,10 +71,10 @@ pub fn bare(host: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn guard() -> Guard {
+    fn guard() -> AddressPolicy {
         let hosts = ["10.1.1.1", "localhost", "*.shop.example", "[fd00::2]"].map(String::from);
         let named = ["http://intra.example/", "http://[::1]:8080/"].map(|uri| uri.parse().unwrap());
-        Guard::new(named.iter(), Hosts::new(&hosts).unwrap(), false)
+        AddressPolicy::new(named.iter(), Hosts::new(&hosts).unwrap(), false)
     }
 
     #[test]
@@ -126,10 +126,10 @@ mod tests {
 
     #[test]
     fn redirects_keep_to_the_allowed_hosts_where_there_are_any() {
-        let allows = |guard: &Guard, url: &str| guard.allows_host(&url.parse().unwrap());
+        let allows = |guard: &AddressPolicy, url: &str| guard.allows_host(&url.parse().unwrap());
         assert!(allows(&guard(), "https://a.shop.example/"));
         assert!(allows(&guard(), "https://intra.example/"));
         assert!(!allows(&guard(), "https://other.example/"));
-        assert!(allows(&Guard::default(), "https://other.example/"));
+        assert!(allows(&AddressPolicy::default(), "https://other.example/"));
     }
 }

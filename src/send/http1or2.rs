@@ -16,13 +16,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 use tokio_util::either::Either;
 
-use super::acked::{Mark, Requests, Tap, Wire};
+use super::acked::{Tap, Wire, WireMark, WireRequests};
 use super::faults::{self, MAX_HEAD, MAX_HEADERS, lost};
-use super::interim::{Interim, Listener, Watched};
+use super::interim::{Interim, Listener, WatchedStream};
 use super::outgoing::Outgoing;
-use super::route::Form;
-use super::streams::{Local, Streams};
-use super::{Landed, Trouble};
+use super::route::RequestTarget;
+use super::streams::{LocalExecutor, Streams};
+use super::{Delivery, SendError};
 
 /// HTTP/2 ends the whole connection when a head is much larger than this, with all
 /// the requests on it. So it reads more than an answer may have, and the answer is
@@ -30,16 +30,16 @@ use super::{Landed, Trouble};
 const MAX_HEADER_LIST: u32 = 16 * MAX_HEAD as u32;
 
 /// The head of an answer; its body is still on the way.
-pub type Head = Response<Incoming>;
+pub type RequestHead = Response<Incoming>;
 
-type Written = Result<Head, TrySendError<Request<Outgoing>>>;
+type WriteResult = Result<RequestHead, TrySendError<Request<Outgoing>>>;
 
 /// An open connection.
 pub enum Connection {
     /// One request at a time.
     Http1 {
         sender: http1::SendRequest<Outgoing>,
-        form: Form,
+        form: RequestTarget,
         wire: Weak<Wire>,
         task: AbortHandle,
     },
@@ -47,7 +47,7 @@ pub enum Connection {
     Http2 {
         sender: http2::SendRequest<Outgoing>,
         streams: Streams,
-        watched: Watched,
+        watched: WatchedStream,
         wire: Weak<Wire>,
         task: AbortHandle,
     },
@@ -66,16 +66,20 @@ pub fn http1_builder() -> http1::Builder {
 
 impl Connection {
     /// The wire is there if arrivals are to be seen, and can be.
-    pub async fn http1<T>(io: T, form: Form, wire: Option<Rc<Wire>>) -> Result<Connection, Trouble>
+    pub async fn http1<T>(
+        io: T,
+        form: RequestTarget,
+        wire: Option<Rc<Wire>>,
+    ) -> Result<Connection, SendError>
     where
         T: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let weak = wire.as_ref().map_or_else(Weak::new, Rc::downgrade);
-        let io = Tap::new(io, wire.map(Requests::http1));
+        let io = Tap::new(io, wire.map(WireRequests::http1));
         let (sender, connection) = http1_builder()
             .handshake(TokioIo::new(io))
             .await
-            .map_err(|error| lost(&error, Landed::No))?;
+            .map_err(|error| lost(&error, Delivery::No))?;
         // Its errors reach whoever waits for an answer on it.
         let task = tokio::task::spawn_local(connection).abort_handle();
         Ok(Connection::Http1 {
@@ -86,15 +90,15 @@ impl Connection {
         })
     }
 
-    pub async fn http2<T>(io: T, wire: Option<Rc<Wire>>) -> Result<Connection, Trouble>
+    pub async fn http2<T>(io: T, wire: Option<Rc<Wire>>) -> Result<Connection, SendError>
     where
         T: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let weak = wire.as_ref().map_or_else(Weak::new, Rc::downgrade);
-        let io = Tap::new(io, wire.map(Requests::http2));
-        let watched = Watched::default();
+        let io = Tap::new(io, wire.map(WireRequests::http2));
+        let watched = WatchedStream::default();
         let io = Tap::new(io, Some(Listener::new(watched.clone())));
-        let local = Local::default();
+        let local = LocalExecutor::default();
         let (sender, connection) = http2::Builder::new(local.clone())
             .timer(TokioTimer::new())
             .adaptive_window(true)
@@ -103,7 +107,7 @@ impl Connection {
             .max_header_list_size(MAX_HEADER_LIST)
             .handshake(TokioIo::new(io))
             .await
-            .map_err(|error| lost(&error, Landed::No))?;
+            .map_err(|error| lost(&error, Delivery::No))?;
         let (streams, task) = Streams::run(connection, local);
         Ok(Connection::Http2 {
             sender,
@@ -170,12 +174,12 @@ impl Connection {
     }
 
     /// Waits until the last answer has been read to its end.
-    pub async fn ready(&mut self) -> Result<(), Trouble> {
+    pub async fn ready(&mut self) -> Result<(), SendError> {
         match self {
             Connection::Http1 { sender, .. } => sender.ready().await,
             Connection::Http2 { sender, .. } => sender.ready().await,
         }
-        .map_err(|error| lost(&error, Landed::No))
+        .map_err(|error| lost(&error, Delivery::No))
     }
 
     /// Writes a request and waits for the head of its answer. Where arrivals are
@@ -185,9 +189,9 @@ impl Connection {
         &mut self,
         request: Request<Bytes>,
         arrived: impl FnOnce(),
-    ) -> Result<Head, Trouble> {
+    ) -> Result<RequestHead, SendError> {
         let wire = self.wire();
-        let seen = (wire.strong_count() > 0).then(|| Mark::new(wire.clone()));
+        let seen = (wire.strong_count() > 0).then(|| WireMark::new(wire.clone()));
         let (mark, arrival) = seen.unzip();
         let interim = Arc::<Interim>::default();
         let head = self.write(request, mark, &interim);
@@ -213,9 +217,9 @@ impl Connection {
     fn write(
         &mut self,
         request: Request<Bytes>,
-        mark: Option<Mark>,
+        mark: Option<WireMark>,
         interim: &Arc<Interim>,
-    ) -> impl Future<Output = Written> + use<> {
+    ) -> impl Future<Output = WriteResult> + use<> {
         match self {
             Connection::Http1 { sender, form, .. } => {
                 let mut request = request.map(|body| Outgoing::new(body, mark));
@@ -237,7 +241,7 @@ impl Connection {
     }
 
     /// A head that is not too large, which HTTP/1.1 sees to by itself.
-    fn checked(&self, head: Written) -> Result<Head, Trouble> {
+    fn checked(&self, head: WriteResult) -> Result<RequestHead, SendError> {
         let head = head.map_err(faults::of_head)?;
         if let Connection::Http2 { .. } = self {
             faults::check_size(head.headers())?;

@@ -45,10 +45,10 @@ impl Interim {
 
 /// The streams of an HTTP/2 connection that wait for an answer.
 #[derive(Debug, Clone, Default)]
-pub struct Watched(Arc<Mutex<Streams>>);
+pub struct WatchedStream(Arc<Mutex<InterimStreams>>);
 
 #[derive(Debug, Default)]
-struct Streams {
+struct InterimStreams {
     opened: u32,
     waiting: HashMap<u32, Weak<Interim>>,
 }
@@ -60,11 +60,11 @@ struct Opens(#[expect(dead_code, reason = "it only has to be dropped")] Arc<Open
 
 #[derive(Debug)]
 struct Opening {
-    watched: Watched,
+    watched: WatchedStream,
     interim: Weak<Interim>,
 }
 
-impl Watched {
+impl WatchedStream {
     /// Counts those to a request that is sent on this connection.
     pub fn watch<B>(&self, request: &mut Request<B>, interim: &Arc<Interim>) {
         let opening = Opening {
@@ -74,7 +74,7 @@ impl Watched {
         request.extensions_mut().insert(Opens(Arc::new(opening)));
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Streams) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut InterimStreams) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -89,7 +89,7 @@ impl Drop for Opening {
     }
 }
 
-impl Streams {
+impl InterimStreams {
     fn open(&mut self, interim: Weak<Interim>) {
         if self.waiting.len() == self.waiting.capacity() {
             self.waiting.retain(|_, interim| interim.strong_count() > 0);
@@ -103,11 +103,11 @@ impl Streams {
 #[derive(Debug)]
 pub struct Listener {
     heads: Heads,
-    watched: Watched,
+    watched: WatchedStream,
 }
 
 impl Listener {
-    pub fn new(watched: Watched) -> Listener {
+    pub fn new(watched: WatchedStream) -> Listener {
         Listener {
             heads: Heads::of_server(),
             watched,
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn streams_are_those_of_the_requests_that_are_waited_for() {
-        let watched = Watched::default();
+        let watched = WatchedStream::default();
         let interims = [(); 4].map(|()| Arc::<Interim>::default());
         let requests = interims.each_ref().map(|interim| {
             let mut request = Request::new(());
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_is_over_is_forgotten() {
-        let watched = Watched::default();
+        let watched = WatchedStream::default();
         for _ in 0..1_000 {
             let (interim, mut request) = (Arc::default(), Request::new(()));
             watched.watch(&mut request, &interim);

@@ -30,8 +30,8 @@ mod tls;
 
 pub use body::decode;
 pub use connect::{Arrivals, Model, Transport};
-pub use guard::Guard;
-pub use http1or2::Head;
+pub use guard::AddressPolicy;
+pub use http1or2::RequestHead;
 pub use pool::Lease;
 pub(crate) use route::Origin;
 pub use sender::{Sender, Started};
@@ -52,18 +52,18 @@ pub struct Answer {
 
 /// An attempt that brought no whole answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
+pub struct SendError {
     /// A short name that is worth counting by.
     pub kind: &'static str,
     /// The particulars.
     pub detail: String,
     /// What the server may have seen of it.
-    pub landed: Landed,
+    pub landed: Delivery,
 }
 
 /// What is known of an attempt that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Landed {
+pub enum Delivery {
     /// The server has not seen it.
     No,
     /// The server has seen it, and did nothing with it.
@@ -99,7 +99,7 @@ impl Answer {
     }
 }
 
-impl Trouble {
+impl SendError {
     /// Whether it says more about the host than about the request.
     #[must_use]
     pub fn is_of_host(&self) -> bool {
@@ -108,9 +108,9 @@ impl Trouble {
 
     /// The trouble with an address that a server leads to, rather than a row.
     #[must_use]
-    pub fn of_server(self) -> Trouble {
+    pub fn of_server(self) -> SendError {
         match self.kind {
-            INPUT => Trouble {
+            INPUT => SendError {
                 kind: CONNECT,
                 ..self
             },
@@ -121,7 +121,7 @@ impl Trouble {
     /// Whether a connection turned out to have ended before anything was written.
     #[must_use]
     pub fn is_stale_connection(&self) -> bool {
-        self.kind == "connection lost" && self.landed == Landed::No
+        self.kind == "connection lost" && self.landed == Delivery::No
     }
 
     /// What a row fails with whose last attempt ended so.

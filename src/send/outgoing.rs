@@ -8,17 +8,17 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::acked::Mark;
+use super::acked::WireMark;
 
 /// A whole body. It is dropped when all of it, and all before it, is among what
 /// is to be written: that is what its mark tells.
 pub struct Outgoing {
     bytes: Full<Bytes>,
-    _mark: Option<Mark>,
+    _mark: Option<WireMark>,
 }
 
 impl Outgoing {
-    pub fn new(bytes: Bytes, mark: Option<Mark>) -> Outgoing {
+    pub fn new(bytes: Bytes, mark: Option<WireMark>) -> Outgoing {
         Outgoing {
             bytes: Full::new(bytes),
             _mark: mark,

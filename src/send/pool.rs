@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Trouble;
+use super::SendError;
 use super::connect::Transport;
 use super::defaults::Defaults;
 use super::http1or2::Connection;
@@ -79,7 +79,7 @@ impl Connections {
         self: &Rc<Self>,
         transport: &Transport,
         slot: Slot,
-    ) -> Result<Lease, Trouble> {
+    ) -> Result<Lease, SendError> {
         let turn = self.opening.lock().await;
         if self.one_at_a_time.get() == Some(true) {
             drop(turn);
@@ -112,7 +112,7 @@ impl Connections {
         is_one
     }
 
-    async fn connect(&self, transport: &Transport) -> Result<Connection, Trouble> {
+    async fn connect(&self, transport: &Transport) -> Result<Connection, SendError> {
         let connection = transport.connect(&self.origin).await?;
         let mut tasks = self.tasks.borrow_mut();
         if tasks.len() == tasks.capacity() {

@@ -9,7 +9,7 @@ use super::route::Origin;
 
 /// Whether the next request may carry what the job's headers say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trust {
+pub enum RedirectTrust {
     /// It goes to the origin that the job names.
     Own,
     /// It goes elsewhere: no header of the job, no body, no signature.
@@ -18,10 +18,10 @@ pub enum Trust {
 
 /// What may be trusted to one address because it may be to the other.
 #[must_use]
-pub fn trust(to: &Uri, own: &Uri) -> Trust {
+pub fn trust(to: &Uri, own: &Uri) -> RedirectTrust {
     match Origin::of(to) == Origin::of(own) {
-        true => Trust::Own,
-        false => Trust::Foreign,
+        true => RedirectTrust::Own,
+        false => RedirectTrust::Foreign,
     }
 }
 
@@ -29,9 +29,9 @@ pub fn trust(to: &Uri, own: &Uri) -> Trust {
 #[must_use]
 pub fn next(
     request: &Request<Bytes>,
-    trust: Trust,
+    trust: RedirectTrust,
     answer: &Answer,
-) -> Option<(Request<Bytes>, Trust)> {
+) -> Option<(Request<Bytes>, RedirectTrust)> {
     let keeps_method = match answer.status {
         StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
         StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => {
@@ -48,22 +48,22 @@ pub fn next(
 #[must_use]
 pub fn to(
     request: &Request<Bytes>,
-    trust: Trust,
+    trust: RedirectTrust,
     location: &str,
-) -> Option<(Request<Bytes>, Trust)> {
+) -> Option<(Request<Bytes>, RedirectTrust)> {
     moved(request, trust, location, true)
 }
 
 fn moved(
     request: &Request<Bytes>,
-    trust: Trust,
+    trust: RedirectTrust,
     location: &str,
     keeps_method: bool,
-) -> Option<(Request<Bytes>, Trust)> {
+) -> Option<(Request<Bytes>, RedirectTrust)> {
     let uri = target(request.uri(), location)?;
     let trust = match Origin::of(&uri) == Origin::of(request.uri()) {
         true => trust,
-        false => Trust::Foreign,
+        false => RedirectTrust::Foreign,
     };
     let mut next = Request::new(Bytes::new());
     *next.uri_mut() = uri;
@@ -72,13 +72,13 @@ fn moved(
     } else {
         Method::GET
     };
-    if trust == Trust::Own {
+    if trust == RedirectTrust::Own {
         *next.headers_mut() = headers(request.headers(), keeps_method);
     }
     match (keeps_method, trust, request.body().is_empty()) {
-        (true, Trust::Own, _) => *next.body_mut() = request.body().clone(),
+        (true, RedirectTrust::Own, _) => *next.body_mut() = request.body().clone(),
         // A body may hold as much of a secret as a header; without it the request means nothing.
-        (true, Trust::Foreign, false) => return None,
+        (true, RedirectTrust::Foreign, false) => return None,
         _ => {}
     }
     Some((next, trust))
@@ -111,7 +111,7 @@ fn headers(from: &HeaderMap, with_body: bool) -> HeaderMap {
 mod tests {
     use super::*;
 
-    fn hop(method: Method, status: u16, to: &str) -> Option<(Request<Bytes>, Trust)> {
+    fn hop(method: Method, status: u16, to: &str) -> Option<(Request<Bytes>, RedirectTrust)> {
         let request = Request::builder()
             .method(method)
             .uri("https://api.h/a/b?c=d")
@@ -125,14 +125,17 @@ mod tests {
             body: Bytes::new(),
             latency: std::time::Duration::ZERO,
         };
-        next(&request, Trust::Own, &answer)
+        next(&request, RedirectTrust::Own, &answer)
     }
 
     #[test]
     fn the_same_origin_gets_the_same_request() {
         let (request, trust) = hop(Method::POST, 307, "../x?y=z#part").unwrap();
         assert_eq!(request.uri(), "https://api.h/x?y=z");
-        assert_eq!((request.method(), trust), (&Method::POST, Trust::Own));
+        assert_eq!(
+            (request.method(), trust),
+            (&Method::POST, RedirectTrust::Own)
+        );
         assert_eq!(request.headers()["x-id"], "7");
         assert_eq!(request.body(), "body");
         let (request, _) = hop(Method::POST, 303, "https://API.h:443/x").unwrap();
@@ -151,7 +154,7 @@ mod tests {
             "https://api.h.evil.h/",
         ] {
             let (request, trust) = hop(Method::POST, 302, to).unwrap();
-            assert_eq!(trust, Trust::Foreign, "{to}");
+            assert_eq!(trust, RedirectTrust::Foreign, "{to}");
             assert!(
                 request.headers().is_empty() && request.body().is_empty(),
                 "{to}"

@@ -9,13 +9,13 @@ use crate::error::Error;
 /// Scheme, host and port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
-    pub scheme: Scheme,
+    pub scheme: UrlScheme,
     pub host: String,
     pub port: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scheme {
+pub enum UrlScheme {
     Http,
     Https,
 }
@@ -24,8 +24,8 @@ impl Origin {
     /// The origin of an absolute URL.
     pub fn of(uri: &Uri) -> Option<Origin> {
         let (scheme, port) = match uri.scheme_str()? {
-            "http" => (Scheme::Http, 80),
-            "https" => (Scheme::Https, 443),
+            "http" => (UrlScheme::Http, 80),
+            "https" => (UrlScheme::Https, 443),
             _ => return None,
         };
         Some(Origin {
@@ -43,7 +43,7 @@ impl Origin {
     /// Host and port, as requests to it name them.
     pub fn authority(&self) -> String {
         match (self.scheme, self.port) {
-            (Scheme::Http, 80) | (Scheme::Https, 443) => self.host.clone(),
+            (UrlScheme::Http, 80) | (UrlScheme::Https, 443) => self.host.clone(),
             (_, port) => format!("{}:{port}", self.host),
         }
     }
@@ -88,28 +88,28 @@ pub fn proxies(
 
 /// How HTTP/1.1's request line names its target.
 #[derive(Debug, Clone)]
-pub enum Form {
+pub enum RequestTarget {
     /// To the server itself, or through a tunnel: the path alone.
     Origin,
     /// To a proxy: the whole URL, and what the proxy wants to know of us.
     Absolute(Option<HeaderValue>),
 }
 
-impl Form {
+impl RequestTarget {
     /// For a request in clear to this proxy.
-    pub fn through(proxy: &Intercept) -> Form {
-        Form::Absolute(proxy.basic_auth().cloned())
+    pub fn through(proxy: &Intercept) -> RequestTarget {
+        RequestTarget::Absolute(proxy.basic_auth().cloned())
     }
 
     /// Gives a request's URL this form.
     pub fn apply<B>(&self, request: &mut Request<B>) {
         match self {
-            Form::Absolute(Some(auth)) => {
+            RequestTarget::Absolute(Some(auth)) => {
                 request
                     .headers_mut()
                     .insert(http::header::PROXY_AUTHORIZATION, auth.clone());
             }
-            Form::Origin => {
+            RequestTarget::Origin => {
                 let path = request.uri().path_and_query().cloned();
                 *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
             }
@@ -168,8 +168,8 @@ mod tests {
     fn a_proxy_sees_the_whole_url_and_a_server_its_path() {
         let request = || Request::get("http://h:81/a?b=c").body(()).unwrap();
         for (form, uri) in [
-            (Form::Origin, "/a?b=c"),
-            (Form::Absolute(None), "http://h:81/a?b=c"),
+            (RequestTarget::Origin, "/a?b=c"),
+            (RequestTarget::Absolute(None), "http://h:81/a?b=c"),
         ] {
             let mut request = request();
             form.apply(&mut request);

@@ -13,12 +13,12 @@ use http::{Request, Uri};
 use tokio::time::{Instant, sleep};
 
 use super::connect::Transport;
-use super::http1or2::Head;
+use super::http1or2::RequestHead;
 use super::pool::{Connections, Lease};
 use super::room::{Room, SCARCE, Slot};
 use super::route::Origin;
-use super::{Answer, Landed, Trouble, body};
-use crate::late::Limit;
+use super::{Answer, Delivery, SendError, body};
+use crate::late::Deadline;
 
 /// Sends requests over a worker's own connections.
 pub struct Sender {
@@ -26,7 +26,7 @@ pub struct Sender {
     room: Rc<Room>,
     origins: RefCell<HashMap<Origin, Rc<Connections>>>,
     /// Those of the latest request, since most go to one server.
-    latest: RefCell<Option<(Server, Rc<Connections>)>>,
+    latest: RefCell<Option<(Endpoint, Rc<Connections>)>>,
 }
 
 /// How long a connection waits for a descriptor or a thread that others hold.
@@ -35,7 +35,7 @@ const SCARCE_FOR: Duration = Duration::from_secs(60);
 const SCARCE_EVERY: Duration = Duration::from_millis(100);
 
 /// What a URL says of whom to ask.
-type Server = (Scheme, Authority);
+type Endpoint = (Scheme, Authority);
 
 /// When an attempt was sent, and when it has taken too long.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +65,7 @@ impl Sender {
     }
 
     /// A connection to the URL's origin that is ready for a request.
-    pub async fn lease(&self, uri: &Uri) -> Result<Lease, Trouble> {
+    pub async fn lease(&self, uri: &Uri) -> Result<Lease, SendError> {
         let home = self.home(uri)?;
         match rested(&home).await {
             Some(lease) => Ok(lease),
@@ -75,7 +75,7 @@ impl Sender {
     }
 
     /// A new connection, as soon as there is room for it; or one that is there by then.
-    async fn open(&self, home: &Rc<Connections>) -> Result<Lease, Trouble> {
+    async fn open(&self, home: &Rc<Connections>) -> Result<Lease, SendError> {
         let mut patience = None;
         loop {
             match self.slot() {
@@ -108,9 +108,9 @@ impl Sender {
     }
 
     /// What others hold they give back after a while.
-    async fn wait_for_others(&self, until: Instant, trouble: Trouble) -> Result<(), Trouble> {
+    async fn wait_for_others(&self, until: Instant, trouble: SendError) -> Result<(), SendError> {
         if Instant::now() >= until {
-            return Err(Trouble {
+            return Err(SendError {
                 kind: "connect",
                 detail: format!("{}; is the limit too low (ulimit -n)?", trouble.detail),
                 ..trouble
@@ -124,7 +124,7 @@ impl Sender {
     }
 
     /// The same lease, or a new one if its connection has ended meanwhile.
-    pub async fn renew(&self, lease: Lease, uri: &Uri) -> Result<Lease, Trouble> {
+    pub async fn renew(&self, lease: Lease, uri: &Uri) -> Result<Lease, SendError> {
         match lease.is_fresh() {
             true => Ok(lease),
             false => {
@@ -143,12 +143,12 @@ impl Sender {
         mut request: Request<Bytes>,
         started: Started,
         arrived: impl FnOnce(),
-    ) -> Result<Head, Trouble> {
+    ) -> Result<RequestHead, SendError> {
         lease.complete(&mut request);
         let timer = &mut lease.timer;
         timer.as_mut().reset(started.deadline);
         let sending = pin!(lease.connection.send(request, arrived));
-        let head = Limit::new(timer.as_mut()).keep(sending).await;
+        let head = Deadline::new(timer.as_mut()).keep(sending).await;
         head.unwrap_or_else(|| Err(self.too_slow("no answer")))
     }
 
@@ -156,12 +156,12 @@ impl Sender {
     pub async fn read(
         &self,
         mut lease: Lease,
-        head: Head,
+        head: RequestHead,
         started: Started,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, SendError> {
         let cap = self.transport.settings().max_body.as_u64();
         let (head, incoming) = head.into_parts();
-        let limit = Limit::new(lease.timer.as_mut());
+        let limit = Deadline::new(lease.timer.as_mut());
         let body = body::read(incoming, cap, limit).await;
         let body = body.unwrap_or_else(|| Err(self.too_slow("no whole answer")))?;
         let latency = started.elapsed();
@@ -191,10 +191,10 @@ impl Sender {
         origins.values().for_each(|home| home.close());
     }
 
-    fn home(&self, uri: &Uri) -> Result<Rc<Connections>, Trouble> {
+    fn home(&self, uri: &Uri) -> Result<Rc<Connections>, SendError> {
         let (scheme, authority) = (uri.scheme(), uri.authority());
         let asked = scheme.zip(authority);
-        let is_same = |server: &Server| {
+        let is_same = |server: &Endpoint| {
             asked.is_some_and(|(scheme, authority)| {
                 *scheme == server.0 && authority.as_str() == server.1.as_str()
             })
@@ -204,10 +204,10 @@ impl Sender {
         {
             return Ok(home.clone());
         }
-        let origin = Origin::of(uri).ok_or_else(|| Trouble {
+        let origin = Origin::of(uri).ok_or_else(|| SendError {
             kind: "input",
             detail: format!("{uri} has no http or https origin"),
-            landed: Landed::Final,
+            landed: Delivery::Final,
         })?;
         let mut origins = self.origins.borrow_mut();
         let home = origins.entry(origin).or_insert_with_key(|origin| {
@@ -220,12 +220,12 @@ impl Sender {
         Ok(home.clone())
     }
 
-    fn too_slow(&self, what: &str) -> Trouble {
+    fn too_slow(&self, what: &str) -> SendError {
         let limit = humantime::format_duration(self.transport.settings().timeout);
-        Trouble {
+        SendError {
             kind: "timeout",
             detail: format!("{what} within {limit} (send.timeout or --timeout)"),
-            landed: Landed::Maybe,
+            landed: Delivery::Maybe,
         }
     }
 }

@@ -19,7 +19,7 @@ use Use::{Ipv4, Public, Special};
 
 /// The first address of a block, the bits that all of its addresses have in common,
 /// and their use. The most special block that holds an address decides.
-type Line<Bits> = (Bits, u32, Use);
+type ReservedBlock<Bits> = (Bits, u32, Use);
 
 const fn v4(a: u8, b: u8, c: u8, d: u8) -> u32 {
     Ipv4Addr::new(a, b, c, d).to_bits()
@@ -34,7 +34,7 @@ const fn v6(a: u16, b: u16, c: u16, d: u16) -> u128 {
 /// are anycast, and mean a service of the network that we are in.
 const NEAREST: Use = Special("a service of the local network");
 
-const V4: [Line<u32>; 21] = [
+const V4: [ReservedBlock<u32>; 21] = [
     (v4(0, 0, 0, 0), 8, Special("this network")),
     (v4(10, 0, 0, 0), 8, Special("private use")),
     (v4(100, 64, 0, 0), 10, Special("a provider's own network")),
@@ -58,7 +58,7 @@ const V4: [Line<u32>; 21] = [
     (v4(255, 255, 255, 255), 32, Special("broadcast")),
 ];
 
-const V6: [Line<u128>; 32] = [
+const V6: [ReservedBlock<u128>; 32] = [
     // Public addresses are in 2000::/3, and the rest is reserved but for what follows.
     (v6(0, 0, 0, 0), 3, Special("reserved")),
     (v6(0x4000, 0, 0, 0), 2, Special("reserved")),
@@ -112,13 +112,13 @@ pub fn special_use(address: IpAddr) -> Option<&'static str> {
 
 fn of_v4(address: Ipv4Addr) -> Use {
     let bits = address.to_bits();
-    let holds = |line: &&Line<u32>| (bits ^ line.0).leading_zeros() >= line.1;
+    let holds = |line: &&ReservedBlock<u32>| (bits ^ line.0).leading_zeros() >= line.1;
     most_special(V4.iter().filter(holds))
 }
 
 fn of_v6(address: Ipv6Addr) -> Use {
     let bits = address.to_bits();
-    let holds = |line: &&Line<u128>| (bits ^ line.0).leading_zeros() >= line.1;
+    let holds = |line: &&ReservedBlock<u128>| (bits ^ line.0).leading_zeros() >= line.1;
     match most_special(V6.iter().filter(holds)) {
         Ipv4 => {
             let [.., a, b, c, d] = address.octets();
@@ -128,7 +128,7 @@ fn of_v6(address: Ipv6Addr) -> Use {
     }
 }
 
-fn most_special<'a, Bits: 'a>(holding: impl Iterator<Item = &'a Line<Bits>>) -> Use {
+fn most_special<'a, Bits: 'a>(holding: impl Iterator<Item = &'a ReservedBlock<Bits>>) -> Use {
     let line = holding.max_by_key(|line| line.1);
     line.map_or(Public, |line| line.2)
 }

@@ -21,11 +21,11 @@ const MOST: usize = 100;
 
 /// How many requests are on a connection now; one less when it is dropped.
 pub struct Streams {
-    line: Rc<Line>,
+    line: Rc<SharedConnection>,
 }
 
 /// A connection, for all who share it.
-struct Line {
+struct SharedConnection {
     taken: Cell<usize>,
     /// How many the server allows now; none before its settings are there.
     allowed: Box<dyn Fn() -> usize>,
@@ -43,22 +43,22 @@ struct Welcome {
 
 /// Runs HTTP/2's tasks on the worker's own thread.
 #[derive(Clone, Default)]
-pub struct Local {
+pub struct LocalExecutor {
     welcome: Rc<Welcome>,
 }
 
 impl Streams {
     /// Reads and writes a connection from now on.
     pub fn run<T>(
-        connection: http2::Connection<T, Outgoing, Local>,
-        local: Local,
+        connection: http2::Connection<T, Outgoing, LocalExecutor>,
+        local: LocalExecutor,
     ) -> (Streams, AbortHandle)
     where
         T: Read + Write + Unpin + 'static,
     {
         let connection = Rc::new(RefCell::new(connection));
         let seen = Rc::downgrade(&connection);
-        let line = Rc::new(Line {
+        let line = Rc::new(SharedConnection {
             taken: Cell::default(),
             allowed: Box::new(move || {
                 let connection = seen.upgrade();
@@ -80,7 +80,7 @@ impl Streams {
     /// Waits until the server has said how many requests it takes, or gives why it
     /// never will.
     pub async fn welcome(&self) -> Result<(), String> {
-        let Line { welcome, end, .. } = &*self.line;
+        let SharedConnection { welcome, end, .. } = &*self.line;
         while self.allowed() == 0 {
             if let Some(why) = &*end.borrow() {
                 return Err(why.clone());
@@ -119,7 +119,7 @@ impl Drop for Streams {
     }
 }
 
-impl<F> Executor<F> for Local
+impl<F> Executor<F> for LocalExecutor
 where
     F: Future<Output = ()> + 'static,
 {

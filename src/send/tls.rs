@@ -12,7 +12,7 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 use super::settings::{Http, Tls, Version};
-use super::{Landed, causes};
+use super::{Delivery, causes};
 use crate::error::Error;
 
 mod unchecked;
@@ -140,15 +140,15 @@ pub fn speaks_http2<T>(stream: &TlsStream<T>) -> bool {
 }
 
 /// A certificate that is not trusted won't be at the next attempt either.
-pub fn after_handshake(error: &std::io::Error) -> Landed {
+pub fn after_handshake(error: &std::io::Error) -> Delivery {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     match inner {
         Some(
             rustls::Error::InvalidCertificate(_)
             | rustls::Error::PeerIncompatible(_)
             | rustls::Error::AlertReceived(_),
-        ) => Landed::Final,
-        _ => Landed::No,
+        ) => Delivery::Final,
+        _ => Delivery::No,
     }
 }
 

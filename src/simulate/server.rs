@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use throng_mock::{Limit as Model, LimitKind, Per, Unit};
+use throng_mock::{LimitKind, Partition, ServerLimit as Model, ServerUnit};
 
 use super::CALENDAR;
-use crate::limit::{Counting, Limit, Outcome};
+use crate::limit::{Counting, Limit, UncountedOutcome};
 use crate::plan::{Plan, told};
 
 /// A server with the limits that a plan takes it to have.
 #[derive(Debug, Clone, Default)]
-pub struct Server {
+pub struct SimulatedServer {
     /// What it refuses.
     pub limits: Vec<Model>,
     /// The same for people, one by one.
@@ -20,11 +20,11 @@ pub struct Server {
     pub unlike: Vec<String>,
 }
 
-impl Server {
+impl SimulatedServer {
     /// One with the limits that the plan, or its profile, declares.
     #[must_use]
-    pub fn of(plan: &Plan) -> Server {
-        let mut server = Server::default();
+    pub fn of(plan: &Plan) -> SimulatedServer {
+        let mut server = SimulatedServer::default();
         for limit in &plan.limits.rate {
             server.add(limit, plan);
         }
@@ -38,8 +38,8 @@ impl Server {
 
     /// One with these limits in their place; whose they are is as the plan says.
     #[must_use]
-    pub fn with(plan: &Plan, limits: &[Model]) -> Server {
-        let mut server = Server::default();
+    pub fn with(plan: &Plan, limits: &[Model]) -> SimulatedServer {
+        let mut server = SimulatedServer::default();
         for limit in limits {
             server.put(limit.to_string(), limit.clone(), plan, None);
         }
@@ -122,19 +122,21 @@ impl Server {
         };
         self.names.push(name + &whose);
         self.limits.push(Model {
-            per: per.map(Per::Header),
+            per: per.map(Partition::Header),
             ..limit
         });
     }
 }
 
-fn unit(limit: &Limit, plan: &Plan) -> Unit {
+fn unit(limit: &Limit, plan: &Plan) -> ServerUnit {
     let mut units = plan.policy().units().iter();
     let place = limit
         .unit
         .as_ref()
         .and_then(|name| units.position(|unit| unit == name));
-    place.map_or(Unit::Requests, |place| Unit::Said(told::unit(place)))
+    place.map_or(ServerUnit::Requests, |place| {
+        ServerUnit::Said(told::unit(place))
+    })
 }
 
 /// More than the model can count is as good as no limit.
@@ -170,7 +172,7 @@ fn unlike(plan: &Plan) -> Vec<String> {
     });
     let uncounted = limits
         .uncounted
-        .contains(&Outcome::Failed)
+        .contains(&UncountedOutcome::Failed)
         .then(|| "the model counts answers that fail, too (limit.uncounted)".to_owned());
     let all = [chain, pages, route, settle, uncounted];
     all.into_iter().flatten().collect()

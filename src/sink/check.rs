@@ -8,27 +8,27 @@ use std::io::{BufRead, BufReader, ErrorKind};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use super::finish::Finished;
-use super::resume::Past;
+use super::finish::Product;
+use super::resume::ResumeState;
 use super::sidecar::{self, Sidecar};
-use super::target::Target;
-use super::{Existing, Format, Settings};
+use super::target::OpenMode;
+use super::{Existing, OutputFormat, Settings};
 use super::{parts, past};
 use crate::error::Error;
 
 /// What there is to open, how it is written, and what it has already.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub target: Target,
-    pub format: Format,
-    pub past: Past,
+pub(super) struct CheckedOutput {
+    pub target: OpenMode,
+    pub format: OutputFormat,
+    pub past: ResumeState,
     /// What the records that stay belong to, if that is known.
     pub before: Option<Sidecar>,
     /// What is made of the target when the run is complete, if it is not that itself.
-    pub finished: Option<Finished>,
+    pub finished: Option<Product>,
 }
 
-impl Place {
+impl CheckedOutput {
     /// The file that the user named, if there is one.
     pub fn results(&self) -> Option<&Path> {
         match &self.finished {
@@ -40,7 +40,7 @@ impl Place {
 
 /// The place that the settings mean, or why there is none. `resends` says whether
 /// requests of unknown outcome may be sent again.
-pub(super) fn place(settings: &Settings, resends: bool) -> Result<Place, Error> {
+pub(super) fn place(settings: &Settings, resends: bool) -> Result<CheckedOutput, Error> {
     if settings.retry_failed && settings.existing == Existing::Overwrite {
         return Err(Error::plan(
             "--retry-failed keeps the rows that are ok, and --overwrite does not: leave one of them out",
@@ -56,12 +56,12 @@ pub(super) fn place(settings: &Settings, resends: bool) -> Result<Place, Error> 
     }
 }
 
-fn stdout(settings: &Settings) -> Result<Place, Error> {
+fn stdout(settings: &Settings) -> Result<CheckedOutput, Error> {
     let flag = match settings.existing() {
         _ if settings.parts.is_some() => "--parts",
         Existing::Refuse => {
-            let format = settings.format.unwrap_or_else(Format::of_stdout);
-            return stream(Target::Stdout, format);
+            let format = settings.format.unwrap_or_else(OutputFormat::of_stdout);
+            return stream(OpenMode::Stdout, format);
         }
         Existing::Overwrite => "--overwrite",
         _ if settings.retry_failed => "--retry-failed",
@@ -72,21 +72,21 @@ fn stdout(settings: &Settings) -> Result<Place, Error> {
     )))
 }
 
-fn file(named: &Path, settings: &Settings, resends: bool) -> Result<Place, Error> {
+fn file(named: &Path, settings: &Settings, resends: bool) -> Result<CheckedOutput, Error> {
     let path = &sidecar::real(named);
     let format = match settings.format {
         Some(format) => format,
-        None if path.is_dir() => return text(path, Format::of_stdout(), settings, resends),
-        None => Format::of_file(path).or_else(|_| Format::of_file(named))?,
+        None if path.is_dir() => return text(path, OutputFormat::of_stdout(), settings, resends),
+        None => OutputFormat::of_file(path).or_else(|_| OutputFormat::of_file(named))?,
     };
-    let finished = Finished::of(path, format).filter(|_| is_file_or_absent(path));
+    let finished = Product::of(path, format).filter(|_| is_file_or_absent(path));
     if let Some(finished) = finished {
         let journal = finished.journal();
         if path.is_file() && !journal.exists() {
             return unpacked(finished, format, settings, resends);
         }
         let place = text(&journal, format, settings, resends)?;
-        return Ok(Place {
+        return Ok(CheckedOutput {
             finished: Some(finished),
             ..place
         });
@@ -100,7 +100,12 @@ fn is_file_or_absent(path: &Path) -> bool {
 }
 
 /// A text that grows.
-fn text(path: &Path, format: Format, settings: &Settings, resends: bool) -> Result<Place, Error> {
+fn text(
+    path: &Path,
+    format: OutputFormat,
+    settings: &Settings,
+    resends: bool,
+) -> Result<CheckedOutput, Error> {
     let existing = settings.existing();
     match path.metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => absent(path, format, existing),
@@ -114,7 +119,7 @@ fn text(path: &Path, format: Format, settings: &Settings, resends: bool) -> Resu
     }
 }
 
-fn absent(path: &Path, format: Format, existing: Existing) -> Result<Place, Error> {
+fn absent(path: &Path, format: OutputFormat, existing: Existing) -> Result<CheckedOutput, Error> {
     if existing.resumes() {
         let name = path.display();
         return Err(Error::plan(format!(
@@ -122,7 +127,7 @@ fn absent(path: &Path, format: Format, existing: Existing) -> Result<Place, Erro
         )));
     }
     can_make(path)?;
-    Ok(empty(Target::New(path.to_owned()), format))
+    Ok(empty(OpenMode::New(path.to_owned()), format))
 }
 
 pub(super) fn can_make(path: &Path) -> Result<(), Error> {
@@ -147,41 +152,41 @@ pub(super) fn can_make(path: &Path) -> Result<(), Error> {
 
 /// The journal is gone, since the file was finished: it is put back when needed.
 fn unpacked(
-    finished: Finished,
-    format: Format,
+    finished: Product,
+    format: OutputFormat,
     settings: &Settings,
     resends: bool,
-) -> Result<Place, Error> {
+) -> Result<CheckedOutput, Error> {
     let path = &finished.path;
-    let target = Target::Unpack(finished.clone());
+    let target = OpenMode::Unpack(finished.clone());
     let place = match settings.existing() {
         Existing::Refuse => return Err(past::refuse(path, &|| finished.text(), format)),
-        Existing::Overwrite => empty(Target::New(finished.journal()), format),
-        _ => Place {
+        Existing::Overwrite => empty(OpenMode::New(finished.journal()), format),
+        _ => CheckedOutput {
             past: past::of(path, &|| finished.text(), format, settings, None, resends)?,
             before: sidecar::read(path),
             ..empty(target, format)
         },
     };
-    Ok(Place {
+    Ok(CheckedOutput {
         finished: Some(finished),
         ..place
     })
 }
 
 /// A pipe or a device has no past.
-fn device(path: &Path, format: Format, existing: Existing) -> Result<Place, Error> {
+fn device(path: &Path, format: OutputFormat, existing: Existing) -> Result<CheckedOutput, Error> {
     if existing.resumes() {
         let name = path.display();
         return Err(Error::plan(format!(
             "--resume needs an output file: {name} is none that can be read again"
         )));
     }
-    stream(Target::Device(path.to_owned()), format)
+    stream(OpenMode::Device(path.to_owned()), format)
 }
 
 /// Only texts can be written without going back.
-fn stream(target: Target, format: Format) -> Result<Place, Error> {
+fn stream(target: OpenMode, format: OutputFormat) -> Result<CheckedOutput, Error> {
     match format.table() {
         None => Ok(empty(target, format)),
         Some(_) => Err(Error::plan(format!(
@@ -192,22 +197,22 @@ fn stream(target: Target, format: Format) -> Result<Place, Error> {
 
 fn present(
     path: &Path,
-    format: Format,
+    format: OutputFormat,
     settings: &Settings,
     size: u64,
     resends: bool,
-) -> Result<Place, Error> {
+) -> Result<CheckedOutput, Error> {
     let opened = OpenOptions::new().append(true).open(path);
     opened.map_err(|error| refused(path, &error))?;
-    let target = Target::GoOn(path.to_owned(), size);
+    let target = OpenMode::GoOn(path.to_owned(), size);
     match settings.existing() {
-        Existing::Overwrite => Ok(empty(Target::Replace(path.to_owned()), format)),
+        Existing::Overwrite => Ok(empty(OpenMode::Replace(path.to_owned()), format)),
         Existing::Refuse if size > 0 => Err(past::refuse(path, &|| open(path), format)),
         Existing::Refuse => Ok(empty(target, format)),
         _ => {
             let before = sidecar::read(&results(path, format));
             let synced = before.as_ref().and_then(|before| before.synced.as_ref());
-            Ok(Place {
+            Ok(CheckedOutput {
                 past: past::of(path, &|| open(path), format, settings, synced, resends)?,
                 before,
                 ..empty(target, format)
@@ -216,11 +221,11 @@ fn present(
     }
 }
 
-fn empty(target: Target, format: Format) -> Place {
-    Place {
+fn empty(target: OpenMode, format: OutputFormat) -> CheckedOutput {
+    CheckedOutput {
         target,
         format,
-        past: Past::default(),
+        past: ResumeState::default(),
         before: None,
         finished: None,
     }
@@ -234,10 +239,10 @@ fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
 }
 
 /// The results that a journal is kept for.
-fn results(journal: &Path, format: Format) -> PathBuf {
+fn results(journal: &Path, format: OutputFormat) -> PathBuf {
     let stem = journal.with_extension("");
     let is_journal = journal.extension().is_some_and(|end| end == "journal");
-    match is_journal && Finished::of(&stem, format).is_some() {
+    match is_journal && Product::of(&stem, format).is_some() {
         true => stem,
         false => journal.to_owned(),
     }
@@ -254,7 +259,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn check(file: Option<&Path>, existing: Existing) -> Result<Place, String> {
+    fn check(file: Option<&Path>, existing: Existing) -> Result<CheckedOutput, String> {
         let settings = Settings {
             file: file.map(|path| path.to_str().unwrap().to_owned()),
             existing,

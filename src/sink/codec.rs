@@ -29,7 +29,7 @@ pub(super) trait Decode {
     fn ends(&mut self, line: &[u8]) -> bool;
 
     /// What this whole record is; none if throng did not write it.
-    fn read(&mut self, record: &[u8]) -> Option<Found>;
+    fn read(&mut self, record: &[u8]) -> Option<FoundRecord>;
 
     /// Where in a record that was read its row's number stands.
     fn row_at(&self, record: &[u8]) -> Option<Range<usize>>;
@@ -37,16 +37,16 @@ pub(super) trait Decode {
 
 /// What a whole record of a finished file is.
 #[derive(Debug, PartialEq)]
-pub(super) enum Found {
+pub(super) enum FoundRecord {
     /// The names of the columns.
     Header,
     /// A row's.
-    Row(Seen),
+    Row(ReadRecord),
 }
 
 /// What is read back of a record.
 #[derive(Debug, PartialEq)]
-pub(super) struct Seen {
+pub(super) struct ReadRecord {
     pub row: u64,
     /// Which of the row's items it is, if it is one.
     pub item: Option<u64>,

@@ -8,9 +8,9 @@ use std::path::Path;
 use roaring::RoaringTreemap;
 
 use super::keyed::Keyed;
-use super::resume::Past;
+use super::resume::ResumeState;
 use super::rewrite::each;
-use super::{Columns, Format};
+use super::{Columns, OutputFormat};
 use crate::error::Error;
 use crate::source::{Fields, Rows};
 
@@ -38,7 +38,7 @@ impl Differences {
 }
 
 /// A results file, to look into its records.
-struct Records {
+struct ResultsIndex {
     file: File,
     name: String,
 }
@@ -47,18 +47,18 @@ struct Records {
 /// where rows are known by a key.
 pub(super) fn compare(
     path: &Path,
-    format: Format,
+    format: OutputFormat,
     columns: &Columns,
-    past: &Past,
+    past: &ResumeState,
     rows: Rows,
 ) -> Result<Differences, Error> {
-    let records = Records::open(path)?;
+    let records = ResultsIndex::open(path)?;
     let expected = |fields: &Fields| format.start_of_record(columns, fields);
     match past.done.key() {
-        None => by_number(&records, Places::read(path, format), expected, rows),
+        None => by_number(&records, RecordOffsets::read(path, format), expected, rows),
         Some(_) => by_key(
             &records,
-            Found::read(path, format, past),
+            KeyedRow::read(path, format, past),
             past,
             expected,
             rows,
@@ -67,8 +67,8 @@ pub(super) fn compare(
 }
 
 fn by_number(
-    records: &Records,
-    places: io::Result<Places>,
+    records: &ResultsIndex,
+    places: io::Result<RecordOffsets>,
     expected: impl Fn(&Fields) -> Vec<u8>,
     rows: Rows,
 ) -> Result<Differences, Error> {
@@ -92,9 +92,9 @@ fn by_number(
 }
 
 fn by_key(
-    records: &Records,
-    found: io::Result<Vec<Found>>,
-    past: &Past,
+    records: &ResultsIndex,
+    found: io::Result<Vec<KeyedRow>>,
+    past: &ResumeState,
     expected: impl Fn(&Fields) -> Vec<u8>,
     rows: Rows,
 ) -> Result<Differences, Error> {
@@ -106,7 +106,7 @@ fn by_key(
         let Some(place) = keyed.place(past.done.id(&row)) else {
             continue;
         };
-        let Found { start, number, .. } = found[place];
+        let KeyedRow { start, number, .. } = found[place];
         if records.has(start, &expected(&row.fields))? {
             keyed.stands(place, row.number);
             differences.same += 1;
@@ -123,22 +123,22 @@ fn by_key(
 }
 
 /// A row with a record, where rows are known by a key.
-struct Found {
+struct KeyedRow {
     id: u64,
     /// Where its first record begins.
     start: u64,
     number: u64,
 }
 
-impl Found {
+impl KeyedRow {
     /// One for each row whose records stay, by their ids.
-    fn read(path: &Path, format: Format, past: &Past) -> io::Result<Vec<Found>> {
+    fn read(path: &Path, format: OutputFormat, past: &ResumeState) -> io::Result<Vec<KeyedRow>> {
         let (mut found, mut end) = (Vec::new(), 0);
         each(path, &mut *format.decoder(past.done.key()), |of| {
             if let Some(seen) = of.seen
                 && !past.drops(of.place, of.seen)
             {
-                found.push(Found {
+                found.push(KeyedRow {
                     id: past.done.id_of(seen),
                     start: end,
                     number: seen.row,
@@ -154,13 +154,13 @@ impl Found {
 }
 
 /// Where the record of each row begins, by the row's number.
-struct Places {
+struct RecordOffsets {
     /// One more than the place; 0 where there is no record.
     starts: Vec<u64>,
 }
 
-impl Places {
-    fn read(path: &Path, format: Format) -> io::Result<Places> {
+impl RecordOffsets {
+    fn read(path: &Path, format: OutputFormat) -> io::Result<RecordOffsets> {
         let (mut starts, mut end) = (Vec::new(), 0);
         each(path, &mut *format.decoder(None), |of| {
             let row = of.seen.and_then(|seen| usize::try_from(seen.row).ok());
@@ -171,7 +171,7 @@ impl Places {
             end += of.bytes.len() as u64;
             Ok(())
         })?;
-        Ok(Places { starts })
+        Ok(RecordOffsets { starts })
     }
 
     fn of(&self, row: u64) -> Option<u64> {
@@ -180,11 +180,11 @@ impl Places {
     }
 }
 
-impl Records {
-    fn open(path: &Path) -> Result<Records, Error> {
+impl ResultsIndex {
+    fn open(path: &Path) -> Result<ResultsIndex, Error> {
         let name = path.display().to_string();
         match File::open(path) {
-            Ok(file) => Ok(Records { file, name }),
+            Ok(file) => Ok(ResultsIndex { file, name }),
             Err(error) => Err(unreadable(&name, &error)),
         }
     }
@@ -248,7 +248,8 @@ mod tests {
             let rows = rows(&["A", "B", "=C", "D"]);
             let format = name.parse().unwrap();
             let columns = columns(&[], false);
-            let differences = compare(&path, format, &columns, &Past::default(), rows).unwrap();
+            let differences =
+                compare(&path, format, &columns, &ResumeState::default(), rows).unwrap();
             assert_eq!(differences.same, 2, "{name}");
             assert_eq!(differences.changed.iter().collect::<Vec<_>>(), [1]);
             assert_eq!(differences.gone.iter().collect::<Vec<_>>(), [4]);

@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::Format;
+use super::OutputFormat;
 use super::codec::Decode;
 use super::disk::Disk;
-use super::done::Done;
-use super::opened::{Journal, Opened, Out};
-use super::resume::{self, Past, Unwanted};
+use super::done::CompletedRows;
+use super::opened::{Journal, OpenOutput, Out};
+use super::resume::{self, ResumeState, Unwanted};
 use super::samples::{columns, ok};
 use super::settings::Sync;
-use super::text::Text;
-use super::writer::Ending;
+use super::text::TextOutput;
+use super::writer::WriterEnding;
 use super::{Sink, SinkError, Writer};
 
 /// A disk in memory, which its tests can look at.
@@ -80,33 +80,33 @@ impl Platter {
     }
 
     fn writer(&self, format: &str, sync: Sync) -> Writer {
-        let format: Format = format.parse().unwrap();
+        let format: OutputFormat = format.parse().unwrap();
         let journal = Journal {
             disk: Box::new(self.clone()),
             end: 0,
             crc: crc32fast::Hasher::new(),
             records: 0,
         };
-        let opened = Opened {
+        let opened = OpenOutput {
             name: "platter".into(),
             out: Out::File(journal),
             made: None,
         };
         let encode = format.encoder(&columns(&["price"], false), None).unwrap();
         Writer::new(
-            Text::start(encode, opened),
+            TextOutput::start(encode, opened),
             None,
-            Ending::default(),
+            WriterEnding::default(),
             (0, sync),
         )
         .unwrap()
     }
 }
 
-fn read(format: &str, bytes: &[u8]) -> Past {
-    let format: Format = format.parse().unwrap();
+fn read(format: &str, bytes: &[u8]) -> ResumeState {
+    let format: OutputFormat = format.parse().unwrap();
     let mut decode: Box<dyn Decode> = format.decoder(None);
-    let done = Done::by(None, format);
+    let done = CompletedRows::by(None, format);
     resume::read(&mut &*bytes, &mut *decode, done, None, Unwanted::default()).unwrap()
 }
 

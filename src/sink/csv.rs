@@ -20,7 +20,7 @@ pub(super) fn encoder(columns: &Columns, header: Option<&[u8]>) -> Result<Box<dy
         Some(header) => continued(columns.clone(), header)?,
         None => columns.clone(),
     };
-    Ok(Box::new(Csv {
+    Ok(Box::new(CsvCodec {
         columns,
         crlf: header.is_some_and(|header| header.ends_with(b"\r\n")),
         scratch: String::new(),
@@ -34,7 +34,7 @@ pub(super) fn columns(columns: &Columns, header: &[u8]) -> Result<Columns, Error
 
 /// The reader's half.
 pub(super) fn decoder(key: Option<&str>) -> Box<dyn Decode> {
-    Box::new(read::Rows::new(key))
+    Box::new(read::CsvRecords::new(key))
 }
 
 /// What comes from the input, as it stands there.
@@ -61,14 +61,14 @@ fn unmarked(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
 }
 
-struct Csv {
+struct CsvCodec {
     columns: Columns,
     /// Whether lines end as they do in a file that a spreadsheet has saved.
     crlf: bool,
     scratch: String,
 }
 
-impl Encode for Csv {
+impl Encode for CsvCodec {
     fn start(&mut self, out: &mut Vec<u8>) {
         if self.columns.fields.is_some() {
             out.extend_from_slice(&header(&self.columns));
@@ -86,7 +86,7 @@ impl Encode for Csv {
     }
 }
 
-impl Csv {
+impl CsvCodec {
     /// A header cannot grow once it is written.
     fn same_fields(&self, record: &Record) -> Result<(), Error> {
         let known = self.columns.fields.as_deref().unwrap_or_default();

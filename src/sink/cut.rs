@@ -7,13 +7,13 @@
 use std::io::{self, BufRead};
 use std::ops::Range;
 
-use super::codec::{Decode, Found};
+use super::codec::{Decode, FoundRecord};
 
 /// A record that is longer may be damaged: it is looked at before it has ended. In bytes.
 const LONG: usize = 64 << 20;
 
 /// The records of a text, one after the other.
-pub(super) struct Records<'a> {
+pub(super) struct RecordCutter<'a> {
     input: &'a mut dyn BufRead,
     decode: &'a mut dyn Decode,
     /// Bytes that were read for a damaged record and stand after it.
@@ -31,13 +31,13 @@ pub(super) struct Cut {
     /// How many lines it has.
     pub lines: u64,
     /// What it says; none if it is damaged.
-    pub found: Option<Found>,
+    pub found: Option<FoundRecord>,
 }
 
-impl<'a> Records<'a> {
+impl<'a> RecordCutter<'a> {
     /// From the beginning of a text.
-    pub fn new(input: &'a mut dyn BufRead, decode: &'a mut dyn Decode) -> Records<'a> {
-        Records {
+    pub fn new(input: &'a mut dyn BufRead, decode: &'a mut dyn Decode) -> RecordCutter<'a> {
+        RecordCutter {
             input,
             decode,
             ahead: Vec::new(),
@@ -122,7 +122,7 @@ impl<'a> Records<'a> {
         let mut lines = &record[first..];
         while self.begun && first > 0 && !lines.is_empty() {
             let whole = self.whole(lines);
-            if let Some(Found::Row(_)) = whole.and_then(|whole| found(self.decode, whole)) {
+            if let Some(FoundRecord::Row(_)) = whole.and_then(|whole| found(self.decode, whole)) {
                 return true;
             }
             lines = line(lines).map_or(&[], |line| &lines[line.len()..]);
@@ -151,7 +151,7 @@ fn line(lines: &[u8]) -> Option<&[u8]> {
 }
 
 /// What a record says; nothing if it is no text, whatever it looks like.
-fn found(decode: &mut dyn Decode, record: &[u8]) -> Option<Found> {
+fn found(decode: &mut dyn Decode, record: &[u8]) -> Option<FoundRecord> {
     str::from_utf8(record).ok()?;
     decode.read(record)
 }

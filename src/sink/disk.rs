@@ -31,7 +31,7 @@ pub(super) trait Disk: Send {
 const RESERVE: u64 = 8 << 20;
 
 /// A file at its path.
-pub(super) struct Placed {
+pub(super) struct FileAtPath {
     file: File,
     path: PathBuf,
     end: u64,
@@ -41,10 +41,10 @@ pub(super) struct Placed {
     ahead: u64,
 }
 
-impl Placed {
+impl FileAtPath {
     /// A file that was opened for appending at its `end`.
-    pub fn new(file: File, path: PathBuf, end: u64) -> Placed {
-        Placed {
+    pub fn new(file: File, path: PathBuf, end: u64) -> FileAtPath {
+        FileAtPath {
             file,
             path,
             end,
@@ -114,7 +114,7 @@ fn most(
     }
 }
 
-impl Disk for Placed {
+impl Disk for FileAtPath {
     fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.end += written as u64;

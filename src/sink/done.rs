@@ -5,35 +5,35 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use roaring::RoaringTreemap;
 
-use super::Format;
-use super::codec::Seen;
+use super::OutputFormat;
+use super::codec::ReadRecord;
 use crate::source::Row;
 
 /// The rows of an earlier run, which are not asked for again.
 #[derive(Debug, Clone, Default)]
-pub struct Done {
+pub struct CompletedRows {
     /// Their numbers.
     rows: RoaringTreemap,
-    keys: Option<Values>,
+    keys: Option<KeyHashes>,
 }
 
 /// The values of the field that identifies rows, as hashes.
 #[derive(Debug, Clone)]
-struct Values {
+struct KeyHashes {
     field: String,
-    format: Format,
+    format: OutputFormat,
     seen: HashSet<u64>,
 }
 
-impl Done {
+impl CompletedRows {
     /// None yet; rows are the same if this field is, or else if their number is.
-    pub(super) fn by(key: Option<&str>, format: Format) -> Done {
-        let keys = |field: &str| Values {
+    pub(super) fn by(key: Option<&str>, format: OutputFormat) -> CompletedRows {
+        let keys = |field: &str| KeyHashes {
             field: field.to_owned(),
             format,
             seen: HashSet::new(),
         };
-        Done {
+        CompletedRows {
             rows: RoaringTreemap::new(),
             keys: key.map(keys),
         }
@@ -57,7 +57,7 @@ impl Done {
     }
 
     /// By what the row of a record is known.
-    pub(super) fn id_of(&self, seen: &Seen) -> u64 {
+    pub(super) fn id_of(&self, seen: &ReadRecord) -> u64 {
         match &self.keys {
             None => seen.row,
             Some(_) => hash(seen.key.as_deref().unwrap_or_default()),
@@ -80,12 +80,12 @@ impl Done {
     }
 
     /// Whether the row of this record has one.
-    pub(super) fn has_seen(&self, seen: &Seen) -> bool {
+    pub(super) fn has_seen(&self, seen: &ReadRecord) -> bool {
         self.has_id(self.id_of(seen))
     }
 
     /// Takes the row of this record out.
-    pub(super) fn remove(&mut self, seen: &Seen) {
+    pub(super) fn remove(&mut self, seen: &ReadRecord) {
         self.remove_id(self.id_of(seen));
     }
 
@@ -125,7 +125,7 @@ impl Done {
     }
 
     /// Adds the row of a record; false if it was there.
-    pub(super) fn add(&mut self, seen: &Seen) -> bool {
+    pub(super) fn add(&mut self, seen: &ReadRecord) -> bool {
         self.add_id(self.id_of(seen), seen.row)
     }
 
@@ -148,17 +148,17 @@ impl Done {
 /// The check that each row has a key, and another one than any row before it, as they
 /// stand in records.
 #[derive(Debug)]
-pub struct Keys {
+pub struct KeyCheck {
     key: String,
-    taken: Done,
+    taken: CompletedRows,
 }
 
-impl Keys {
+impl KeyCheck {
     /// No row yet.
-    pub(super) fn new(key: &str, format: Format) -> Keys {
-        Keys {
+    pub(super) fn new(key: &str, format: OutputFormat) -> KeyCheck {
+        KeyCheck {
             key: key.to_owned(),
-            taken: Done::by(Some(key), format),
+            taken: CompletedRows::by(Some(key), format),
         }
     }
 

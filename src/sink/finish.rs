@@ -5,40 +5,40 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::Format;
+use super::OutputFormat;
 use super::parts;
 use super::sidecar::beside;
 use crate::error::Error;
 use crate::source::{self, Packing, Row, Source};
-use crate::table::{self, Form, placed, sync_directory};
+use crate::table::{self, TableFormat, placed, sync_directory};
 
 /// The file that the user wants.
 #[derive(Debug, Clone)]
-pub(super) struct Finished {
+pub(super) struct Product {
     pub path: PathBuf,
-    pub kind: Kind,
+    pub kind: ProductKind,
 }
 
 /// What is made of the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ProductKind {
     /// The same text, compressed.
     Packed(Packing),
     /// A table, of JSON Lines.
-    Table(Form),
+    Table(TableFormat),
     /// A directory of tables, each of about so many records.
     Parts(u64),
 }
 
-impl Finished {
+impl Product {
     /// None if the text itself is what the user wants.
-    pub fn of(path: &Path, format: Format) -> Option<Finished> {
+    pub fn of(path: &Path, format: OutputFormat) -> Option<Product> {
         let kind = match (format.table(), Packing::of(path)) {
-            (Some(form), _) => Kind::Table(form),
-            (None, (Some(packing), _)) => Kind::Packed(packing),
+            (Some(form), _) => ProductKind::Table(form),
+            (None, (Some(packing), _)) => ProductKind::Packed(packing),
             (None, (None, _)) => return None,
         };
-        Some(Finished {
+        Some(Product {
             path: path.to_owned(),
             kind,
         })
@@ -52,17 +52,17 @@ impl Finished {
     /// The text that the finished file was made of.
     pub fn text(&self) -> Result<Box<dyn BufRead>, Error> {
         match self.kind {
-            Kind::Parts(_) => Ok(Box::new(
+            ProductKind::Parts(_) => Ok(Box::new(
                 parts::text(&self.path)?.chain(parts::lines(&self.journal())?),
             )),
-            Kind::Packed(packing) => {
+            ProductKind::Packed(packing) => {
                 let file = File::open(&self.path).map(|file| Box::new(BufReader::new(file)));
                 let text = file.and_then(|file| packing.unpack(file));
                 text.map(|text| text as Box<dyn BufRead>).map_err(|error| {
                     Error::plan(format!("{} cannot be read: {error}", self.path.display()))
                 })
             }
-            Kind::Table(_) => Ok(as_lines(rows(&self.path, None)?.rows()?)),
+            ProductKind::Table(_) => Ok(as_lines(rows(&self.path, None)?.rows()?)),
         }
     }
 
@@ -90,21 +90,28 @@ impl Finished {
         };
         match self.kind {
             // It has grown with the journal.
-            Kind::Table(Form::Sqlite) => {
+            ProductKind::Table(TableFormat::Sqlite) => {
                 sync_directory(&self.path).map_err(|error| wrong(error.to_string()))?;
             }
-            Kind::Table(form) => placed(&self.path, |new| {
-                table::write(&rows(&journal, Some(source::Format::Jsonl))?, form, new).map(drop)
+            ProductKind::Table(form) => placed(&self.path, |new| {
+                table::write(
+                    &rows(&journal, Some(source::InputFormat::Jsonl))?,
+                    form,
+                    new,
+                )
+                .map(drop)
             })?,
-            Kind::Packed(_) => placed(&self.path, |new| table::pack(&journal, new).map_err(wrong))?,
-            Kind::Parts(_) => parts::add(&self.path, &journal)?,
+            ProductKind::Packed(_) => {
+                placed(&self.path, |new| table::pack(&journal, new).map_err(wrong))?
+            }
+            ProductKind::Parts(_) => parts::add(&self.path, &journal)?,
         }
         fs::remove_file(&journal).map_err(|error| wrong(error.to_string()))
     }
 }
 
 /// The rows of a file.
-pub(super) fn rows(path: &Path, format: Option<source::Format>) -> Result<Source, Error> {
+pub(super) fn rows(path: &Path, format: Option<source::InputFormat>) -> Result<Source, Error> {
     Source::new(&source::Settings {
         file: Some(path.display().to_string()),
         format,
@@ -116,18 +123,18 @@ pub(super) fn rows(path: &Path, format: Option<source::Format>) -> Result<Source
 pub(super) fn as_lines(
     rows: impl Iterator<Item = Result<Row, Error>> + 'static,
 ) -> Box<dyn BufRead> {
-    Box::new(BufReader::new(Lines {
+    Box::new(BufReader::new(ProductLines {
         rows,
         line: io::Cursor::default(),
     }))
 }
 
-struct Lines<R> {
+struct ProductLines<R> {
     rows: R,
     line: io::Cursor<Vec<u8>>,
 }
 
-impl<R: Iterator<Item = Result<Row, Error>>> Read for Lines<R> {
+impl<R: Iterator<Item = Result<Row, Error>>> Read for ProductLines<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let read = self.line.read(out)?;
         if read > 0 || out.is_empty() {

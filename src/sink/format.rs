@@ -11,33 +11,33 @@ use super::codec::{Decode, Encode, Marks};
 use super::{Columns, csv, jsonl};
 use crate::error::Error;
 use crate::source::Fields;
-use crate::table::Form;
+use crate::table::TableFormat;
 
 /// All formats; the first one is for stdout.
-static FORMATS: &[Kind] = &[
-    Kind {
-        form: Form::Jsonl,
+static FORMATS: &[OutputFormatEntry] = &[
+    OutputFormatEntry {
+        form: TableFormat::Jsonl,
         encoder: jsonl::encoder,
         decoder: jsonl::decoder,
         marks: jsonl::MARKS,
         columns: any_columns,
     },
-    Kind {
-        form: Form::Csv,
+    OutputFormatEntry {
+        form: TableFormat::Csv,
         encoder: csv::encoder,
         decoder: csv::decoder,
         marks: csv::MARKS,
         columns: csv::columns,
     },
-    Kind {
-        form: Form::Parquet,
+    OutputFormatEntry {
+        form: TableFormat::Parquet,
         encoder: jsonl::encoder,
         decoder: jsonl::decoder,
         marks: jsonl::MARKS,
         columns: any_columns,
     },
-    Kind {
-        form: Form::Sqlite,
+    OutputFormatEntry {
+        form: TableFormat::Sqlite,
         encoder: jsonl::encoder,
         decoder: jsonl::decoder,
         marks: jsonl::MARKS,
@@ -53,11 +53,11 @@ fn any_columns(columns: &Columns, _: &[u8]) -> Result<Columns, Error> {
 /// How records are written: `jsonl`, `csv`, `parquet` or `sqlite`.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Format(&'static Kind);
+pub struct OutputFormat(&'static OutputFormatEntry);
 
 /// One line of the table.
-struct Kind {
-    form: Form,
+struct OutputFormatEntry {
+    form: TableFormat,
     /// The writer's half; with the first line of the file that it continues.
     encoder: MakeEncoder,
     /// The reader's half; with the field that identifies rows.
@@ -69,35 +69,35 @@ struct Kind {
 
 type MakeEncoder = fn(&Columns, Option<&[u8]>) -> Result<Box<dyn Encode>, Error>;
 
-impl Format {
+impl OutputFormat {
     /// The names of all formats, as the job and the flag have them.
     pub fn names() -> impl Iterator<Item = &'static str> {
         FORMATS.iter().map(|kind| kind.form.name())
     }
 
     /// What stdout gets if nothing else is asked for.
-    pub(super) fn of_stdout() -> Format {
-        Format(&FORMATS[0])
+    pub(super) fn of_stdout() -> OutputFormat {
+        OutputFormat(&FORMATS[0])
     }
 
     /// The one of this form.
-    pub(super) fn of_form(form: Form) -> Format {
+    pub(super) fn of_form(form: TableFormat) -> OutputFormat {
         let kind = FORMATS.iter().find(|kind| kind.form == form);
-        kind.map_or_else(Format::of_stdout, Format)
+        kind.map_or_else(OutputFormat::of_stdout, OutputFormat)
     }
 
     /// What is made of its text in the end, if it is not the text.
-    pub(super) fn table(self) -> Option<Form> {
+    pub(super) fn table(self) -> Option<TableFormat> {
         match self.0.form {
-            Form::Jsonl | Form::Csv => None,
+            TableFormat::Jsonl | TableFormat::Csv => None,
             form => Some(form),
         }
     }
 
     /// What the extension says, whether it is compressed or not.
-    pub(super) fn of_file(path: &Path) -> Result<Format, Error> {
-        let form = Form::of(path);
-        form.map(Format::of_form)
+    pub(super) fn of_file(path: &Path) -> Result<OutputFormat, Error> {
+        let form = TableFormat::of(path);
+        form.map(OutputFormat::of_form)
             .ok_or_else(|| unknown_extension(path))
     }
 
@@ -133,52 +133,52 @@ fn unknown_extension(path: &Path) -> Error {
     Error::plan(format!(
         "the name of the output file {} does not say its format: end it in {}, or give --output-format {}",
         path.display(),
-        Form::extensions(),
-        Format::names().collect::<Vec<_>>().join("|"),
+        TableFormat::extensions(),
+        OutputFormat::names().collect::<Vec<_>>().join("|"),
     ))
 }
 
-impl FromStr for Format {
+impl FromStr for OutputFormat {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Format, String> {
+    fn from_str(text: &str) -> Result<OutputFormat, String> {
         let kind = FORMATS.iter().find(|kind| kind.form.name() == text);
-        kind.map(Format).ok_or_else(|| {
-            let names = Format::names().collect::<Vec<_>>().join(", ");
+        kind.map(OutputFormat).ok_or_else(|| {
+            let names = OutputFormat::names().collect::<Vec<_>>().join(", ");
             format!("there is no output format {text:?}; there are {names}")
         })
     }
 }
 
-impl TryFrom<String> for Format {
+impl TryFrom<String> for OutputFormat {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Format, String> {
+    fn try_from(text: String) -> Result<OutputFormat, String> {
         text.parse()
     }
 }
 
-impl From<Format> for String {
-    fn from(format: Format) -> String {
+impl From<OutputFormat> for String {
+    fn from(format: OutputFormat) -> String {
         format.0.form.name().to_owned()
     }
 }
 
-impl PartialEq for Format {
-    fn eq(&self, other: &Format) -> bool {
+impl PartialEq for OutputFormat {
+    fn eq(&self, other: &OutputFormat) -> bool {
         self.0.form == other.0.form
     }
 }
 
-impl Eq for Format {}
+impl Eq for OutputFormat {}
 
-impl fmt::Debug for Format {
+impl fmt::Debug for OutputFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.form.name())
     }
 }
 
-impl fmt::Display for Format {
+impl fmt::Display for OutputFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.form.name())
     }
@@ -195,11 +195,13 @@ mod tests {
             ("a.ndjson", "jsonl"),
             ("dir.x/A.CSV", "csv"),
         ] {
-            let format = Format::of_file(Path::new(file)).unwrap();
+            let format = OutputFormat::of_file(Path::new(file)).unwrap();
             assert_eq!(format.to_string(), name, "{file}");
         }
         for file in ["a.txt", "jsonl", "a."] {
-            let error = Format::of_file(Path::new(file)).unwrap_err().to_string();
+            let error = OutputFormat::of_file(Path::new(file))
+                .unwrap_err()
+                .to_string();
             assert!(
                 error.contains("--output-format jsonl|csv|parquet|sqlite"),
                 "{error}"
@@ -210,10 +212,13 @@ mod tests {
     #[test]
     fn a_job_names_it() {
         assert_eq!(
-            serde_json::from_str::<Format>(r#""csv""#).unwrap().0.form,
-            Form::Csv
+            serde_json::from_str::<OutputFormat>(r#""csv""#)
+                .unwrap()
+                .0
+                .form,
+            TableFormat::Csv
         );
-        let error = serde_json::from_str::<Format>(r#""xml""#).unwrap_err();
+        let error = serde_json::from_str::<OutputFormat>(r#""xml""#).unwrap_err();
         assert!(
             error
                 .to_string()

@@ -18,7 +18,7 @@ pub(super) fn text(parts: Vec<PathBuf>) -> Option<Box<dyn BufRead>> {
     parts.iter().all(|part| is_plain(part)).then(|| {
         Box::new(BufReader::with_capacity(
             1 << 16,
-            Glance {
+            PartsScan {
                 parts: parts.into_iter(),
                 groups: None,
                 lines: Cursor::default(),
@@ -27,32 +27,32 @@ pub(super) fn text(parts: Vec<PathBuf>) -> Option<Box<dyn BufRead>> {
     })
 }
 
-struct Glance {
+struct PartsScan {
     parts: std::vec::IntoIter<PathBuf>,
-    groups: Option<Groups>,
+    groups: Option<OpenPart>,
     /// Those of one group.
     lines: Cursor<Vec<u8>>,
 }
 
 /// An open part, and which of its groups comes next.
-struct Groups {
+struct OpenPart {
     reader: SerializedFileReader<File>,
     next: usize,
 }
 
-impl Read for Glance {
+impl Read for PartsScan {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = self.lines.read(out)?;
             if read > 0 || out.is_empty() {
                 return Ok(read);
             }
-            match self.groups.as_mut().map(Groups::lines) {
+            match self.groups.as_mut().map(OpenPart::lines) {
                 Some(Ok(Some(lines))) => self.lines = Cursor::new(lines),
                 Some(Err(error)) => return Err(io::Error::other(error)),
                 Some(Ok(None)) | None => match self.parts.next() {
                     None => return Ok(0),
-                    Some(part) => self.groups = Some(Groups::of(&part)?),
+                    Some(part) => self.groups = Some(OpenPart::of(&part)?),
                 },
             }
         }
@@ -60,7 +60,7 @@ impl Read for Glance {
 }
 
 fn is_plain(part: &Path) -> bool {
-    let Ok(groups) = Groups::of(part) else {
+    let Ok(groups) = OpenPart::of(part) else {
         return false;
     };
     let is = |name, physical| {
@@ -74,10 +74,10 @@ fn is_plain(part: &Path) -> bool {
         && groups.place("_item").is_err()
 }
 
-impl Groups {
-    fn of(part: &Path) -> io::Result<Groups> {
+impl OpenPart {
+    fn of(part: &Path) -> io::Result<OpenPart> {
         let reader = SerializedFileReader::new(File::open(part)?);
-        Ok(Groups {
+        Ok(OpenPart {
             reader: reader.map_err(io::Error::other)?,
             next: 0,
         })

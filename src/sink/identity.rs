@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::source::InputPrint;
+use crate::source::InputFingerprint;
 
 /// What identifies a run, as prints: short hashes, so that nothing secret is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The input's bytes, if they can be read again.
-    pub input: Option<InputPrint>,
+    pub input: Option<InputFingerprint>,
     /// Each part of the job that the records depend on, by its key.
     pub parts: Vec<(String, String)>,
     /// The limits as the job writes them.

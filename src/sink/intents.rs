@@ -14,9 +14,9 @@ use async_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::Format;
-use super::codec::Seen;
-use super::done::Done;
+use super::OutputFormat;
+use super::codec::ReadRecord;
+use super::done::CompletedRows;
 use super::sidecar::beside;
 use super::writer::milliseconds_now;
 use crate::source::Row;
@@ -25,7 +25,7 @@ use crate::threads;
 
 /// One line of the log.
 #[derive(Debug, Serialize, Deserialize)]
-struct Intent {
+struct IntentLine {
     row: u64,
     /// The value of the field that identifies the row.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -40,42 +40,46 @@ struct Intent {
 
 /// A log that workers write to; clones write to the same one.
 #[derive(Clone)]
-pub struct Intents {
+pub struct IntentLog {
     key: Option<String>,
-    format: Format,
-    to_log: Sender<Entry>,
+    format: OutputFormat,
+    to_log: Sender<IntentEntry>,
     /// When requests that are in doubt were sent, by their row.
     sent: Arc<HashMap<String, u64>>,
 }
 
 /// What is said of one row before it is sent.
-pub struct Announcement {
-    intent: Intent,
-    to_log: Sender<Entry>,
+pub struct Intent {
+    intent: IntentLine,
+    to_log: Sender<IntentEntry>,
     is_made: bool,
 }
 
 /// The thread that writes them, and where to.
-pub struct IntentLog {
+pub struct IntentWriter {
     path: PathBuf,
-    to_log: Sender<Entry>,
+    to_log: Sender<IntentEntry>,
     sent: Arc<HashMap<String, u64>>,
     thread: JoinHandle<io::Result<()>>,
 }
 
 /// A line, and who waits for it to be on the disk.
-struct Entry {
+struct IntentEntry {
     line: Vec<u8>,
     waits: Option<oneshot::Sender<()>>,
 }
 
 /// The log can no longer be written: nothing may be sent any more.
 #[derive(Debug)]
-pub struct Unlogged;
+pub struct LogClosed;
 
 /// The rows that an earlier run may have done, and that are in none of these: they
 /// have no record that tells.
-pub(super) fn doubtful(results: &Path, told: [&Done; 2], none: Done) -> io::Result<Done> {
+pub(super) fn doubtful(
+    results: &Path,
+    told: [&CompletedRows; 2],
+    none: CompletedRows,
+) -> io::Result<CompletedRows> {
     let mut doubtful = none;
     for intent in read(results)? {
         let seen = intent.seen();
@@ -89,7 +93,7 @@ pub(super) fn doubtful(results: &Path, told: [&Done; 2], none: Done) -> io::Resu
 }
 
 /// All whole lines.
-fn read(results: &Path) -> io::Result<Vec<Intent>> {
+fn read(results: &Path) -> io::Result<Vec<IntentLine>> {
     let file = match File::open(path(results)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -117,9 +121,9 @@ fn path(results: &Path) -> PathBuf {
     beside(results, ".intents")
 }
 
-impl Intent {
-    fn seen(&self) -> Seen {
-        Seen {
+impl IntentLine {
+    fn seen(&self) -> ReadRecord {
+        ReadRecord {
             row: self.row,
             item: None,
             last: true,
@@ -142,13 +146,13 @@ impl Intent {
     }
 }
 
-impl IntentLog {
+impl IntentWriter {
     /// Starts the thread; the log goes on with what is still in doubt.
     pub(super) fn start(
         results: &Path,
-        doubtful: &Done,
+        doubtful: &CompletedRows,
         failed: impl Fn(io::Error) + Send + 'static,
-    ) -> io::Result<IntentLog> {
+    ) -> io::Result<IntentWriter> {
         let path = path(results);
         let (mut old, mut sent) = (Vec::new(), HashMap::new());
         for intent in read(results)? {
@@ -174,7 +178,7 @@ impl IntentLog {
             }
             written
         })?;
-        Ok(IntentLog {
+        Ok(IntentWriter {
             path,
             to_log,
             sent: Arc::new(sent),
@@ -184,8 +188,8 @@ impl IntentLog {
 
     /// A handle for workers, who know rows by this field.
     #[must_use]
-    pub fn handle(&self, key: Option<&str>, format: Format) -> Intents {
-        Intents {
+    pub fn handle(&self, key: Option<&str>, format: OutputFormat) -> IntentLog {
+        IntentLog {
             key: key.map(str::to_owned),
             format,
             to_log: self.to_log.clone(),
@@ -208,13 +212,13 @@ impl IntentLog {
     }
 }
 
-impl Intents {
+impl IntentLog {
     /// What may be announced of this row.
     #[must_use]
-    pub fn of(&self, row: &Row) -> Announcement {
+    pub fn of(&self, row: &Row) -> Intent {
         let key = self.key.as_ref().and_then(|key| row.fields.get(key));
         let text = |value| String::from_utf8_lossy(&self.format.value(value)).into_owned();
-        let mut intent = Intent {
+        let mut intent = IntentLine {
             row: row.number,
             key: key.map(text),
             at: 0,
@@ -223,7 +227,7 @@ impl Intents {
         let sent = (!self.sent.is_empty()).then(|| self.sent.get(&intent.id()));
         let sent = sent.flatten().copied();
         intent.at = sent.unwrap_or(0);
-        Announcement {
+        Intent {
             intent,
             to_log: self.to_log.clone(),
             is_made: sent.is_some(),
@@ -231,20 +235,20 @@ impl Intents {
     }
 }
 
-impl Announcement {
+impl Intent {
     /// Returns once the disk knows that this row is about to be sent. It need
     /// not be told twice.
     ///
     /// # Errors
     /// When it can't: the row must not be sent.
-    pub async fn make(&mut self) -> Result<(), Unlogged> {
+    pub async fn make(&mut self) -> Result<(), LogClosed> {
         if self.is_made {
             return Ok(());
         }
         self.intent.at = milliseconds_now();
         let (done, is_done) = oneshot::channel();
         self.send(Some(done))?;
-        is_done.await.map_err(|_| Unlogged)?;
+        is_done.await.map_err(|_| LogClosed)?;
         self.is_made = true;
         Ok(())
     }
@@ -266,17 +270,17 @@ impl Announcement {
         }
     }
 
-    fn send(&self, waits: Option<oneshot::Sender<()>>) -> Result<(), Unlogged> {
-        let entry = Entry {
+    fn send(&self, waits: Option<oneshot::Sender<()>>) -> Result<(), LogClosed> {
+        let entry = IntentEntry {
             line: self.intent.line(),
             waits,
         };
-        self.to_log.try_send(entry).map_err(|_| Unlogged)
+        self.to_log.try_send(entry).map_err(|_| LogClosed)
     }
 }
 
 /// Writes what has come in together, syncs it if anyone waits, and tells them.
-fn write(mut file: File, entries: &Receiver<Entry>) -> io::Result<()> {
+fn write(mut file: File, entries: &Receiver<IntentEntry>) -> io::Result<()> {
     while let Ok(first) = entries.recv_blocking() {
         let mut lines = first.line;
         let mut waiting = Vec::from_iter(first.waits);
@@ -308,13 +312,13 @@ mod tests {
         }
     }
 
-    fn none() -> Done {
-        Done::by(None, "jsonl".parse().unwrap())
+    fn none() -> CompletedRows {
+        CompletedRows::by(None, "jsonl".parse().unwrap())
     }
 
-    fn start(results: &Path) -> IntentLog {
+    fn start(results: &Path) -> IntentWriter {
         let left = doubtful(results, [&none(); 2], none()).unwrap();
-        IntentLog::start(results, &left, |error| panic!("{error}")).unwrap()
+        IntentWriter::start(results, &left, |error| panic!("{error}")).unwrap()
     }
 
     #[tokio::test]
@@ -341,7 +345,7 @@ mod tests {
         torn.write_all(b"{\"row\":9").unwrap();
         let mut done = none();
         done.add(
-            &Intent {
+            &IntentLine {
                 row: 3,
                 key: None,
                 at: 0,
@@ -369,7 +373,7 @@ mod tests {
             entries.close();
             told.send(error.kind()).unwrap();
         });
-        let intents = Intents {
+        let intents = IntentLog {
             key: None,
             format: "jsonl".parse().unwrap(),
             to_log,

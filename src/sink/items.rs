@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use roaring::RoaringTreemap;
 
-use super::codec::Seen;
+use super::codec::ReadRecord;
 
 /// They are few: those that were in flight when a run ended.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Unfinished(BTreeMap<u64, Items>);
+pub(super) struct Unfinished(BTreeMap<u64, ItemProgress>);
 
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Items {
+struct ItemProgress {
     numbers: RoaringTreemap,
     last: Option<u64>,
 }
@@ -34,7 +34,7 @@ impl Unfinished {
     }
 
     /// Takes in one more record of the row that is known by this.
-    pub fn add(&mut self, row: u64, seen: &Seen) -> Added {
+    pub fn add(&mut self, row: u64, seen: &ReadRecord) -> Added {
         let Some(item) = seen.item else {
             // Whatever items there are, no more will come.
             self.0.remove(&row);
@@ -55,14 +55,14 @@ impl Unfinished {
     }
 
     /// One of the row's items is to be asked for again.
-    pub fn lacks(&mut self, row: u64, seen: &Seen) {
+    pub fn lacks(&mut self, row: u64, seen: &ReadRecord) {
         if seen.item.is_some() {
             self.0.entry(row).or_default();
         }
     }
 }
 
-impl Items {
+impl ItemProgress {
     /// They may be written in any order, so the last one alone says little.
     fn are_all(&self) -> bool {
         let up_to = |last| self.numbers.rank(last) == last + 1;
@@ -75,8 +75,8 @@ mod tests {
     use super::Added::{Part, Twice, Whole};
     use super::*;
 
-    fn seen(row: u64, item: impl Into<Option<u64>>, last: bool) -> Seen {
-        Seen {
+    fn seen(row: u64, item: impl Into<Option<u64>>, last: bool) -> ReadRecord {
+        ReadRecord {
             row,
             item: item.into(),
             last,

@@ -15,14 +15,14 @@ use crate::table::sqlite::Database;
 const BATCH: usize = 1000;
 
 /// The open database.
-pub(super) struct Mirror {
+pub(super) struct SqliteSync {
     path: PathBuf,
     database: Database,
 }
 
-impl Mirror {
+impl SqliteSync {
     /// Opens it with what the journal has; with the columns that identify a row.
-    pub fn open(path: &Path, journal: &Path, key: &'static str) -> Result<Mirror, Error> {
+    pub fn open(path: &Path, journal: &Path, key: &'static str) -> Result<SqliteSync, Error> {
         let wrong = |error: rusqlite::Error| wrong(path, &error);
         let mut database = Database::open(path, key).map_err(wrong)?;
         let mut have = database.count().map_err(wrong)?;
@@ -31,7 +31,7 @@ impl Mirror {
             remove(path)?;
             (database, have) = (Database::open(path, key).map_err(wrong)?, 0);
         }
-        let mut mirror = Mirror {
+        let mut mirror = SqliteSync {
             path: path.to_owned(),
             database,
         };
@@ -93,7 +93,7 @@ pub(super) fn remove(path: &Path) -> Result<(), Error> {
 }
 
 fn source(journal: &Path) -> Result<source::Source, Error> {
-    rows(journal, Some(source::Format::Jsonl))
+    rows(journal, Some(source::InputFormat::Jsonl))
 }
 
 fn count(journal: &Path) -> Result<u64, Error> {

@@ -2,7 +2,7 @@
 //!
 //! [`Settings`] say where records go; [`Output`] is that place, checked before
 //! anything is sent; its [`Writer`] takes the records, whole ones only. A file
-//! is its own journal: what an earlier run has [`Done`] is read back from it.
+//! is its own journal: what an earlier run has [`CompletedRows`] is read back from it.
 //!
 //! - `check`, `past`, `resume`, `cut`: what is there already, and how far it can be trusted
 //! - `identity`, `compare`, `keyed`: whether it belongs to this job and this input, and
@@ -34,7 +34,7 @@ mod jsonl;
 mod csv;
 
 mod format;
-pub use format::Format;
+pub use format::OutputFormat;
 
 mod settings;
 pub use settings::{Existing, Order, Settings, Sync};
@@ -46,15 +46,15 @@ mod sidecar;
 pub(crate) use sidecar::limits_of;
 
 mod spent;
-pub use spent::{Before, Usage};
+pub use spent::{PriorUsage, Usage};
 
 mod done;
-pub use done::{Done, Keys};
+pub use done::{CompletedRows, KeyCheck};
 
 mod items;
 
 mod intents;
-pub use intents::{Announcement, IntentLog, Intents, Unlogged};
+pub use intents::{Intent, IntentLog, IntentWriter, LogClosed};
 
 mod resume;
 

@@ -10,7 +10,7 @@ use super::sidecar::Synced;
 use crate::error::Error;
 
 /// A target that takes bytes.
-pub(super) struct Opened {
+pub(super) struct OpenOutput {
     /// For people.
     pub(super) name: String,
     pub(super) out: Out,
@@ -38,12 +38,12 @@ pub(super) struct Journal {
 }
 
 /// How many of the bytes were kept, and why not all.
-pub(super) type Kept = Result<(), (usize, SinkError)>;
+pub(super) type KeptBytes = Result<(), (usize, SinkError)>;
 
-impl Opened {
+impl OpenOutput {
     /// Appends all of the bytes. If it can't, a file keeps those records that it
     /// took whole; `ends` says where in the bytes each one ends.
-    pub(super) fn append(&mut self, bytes: &[u8], ends: &[usize]) -> Kept {
+    pub(super) fn append(&mut self, bytes: &[u8], ends: &[usize]) -> KeptBytes {
         let written = match &mut self.out {
             Out::Stream(stream) => stream
                 .write_all(bytes)
@@ -177,16 +177,16 @@ fn write(disk: &mut dyn Disk, bytes: &[u8]) -> (usize, Option<io::Error>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::target::Target;
+    use super::super::target::OpenMode;
     use super::*;
 
-    fn why(kept: Kept) -> SinkError {
+    fn why(kept: KeptBytes) -> SinkError {
         kept.unwrap_err().1
     }
 
     #[test]
     fn a_full_disk_is_told_with_what_to_do() {
-        let mut opened = Target::Device("/dev/full".into()).open_stream().unwrap();
+        let mut opened = OpenMode::Device("/dev/full".into()).open_stream().unwrap();
         let SinkError::Failed(error) = why(opened.append(b"{}\n", &[3])) else {
             panic!("/dev/full took bytes");
         };
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_reader_that_left_is_no_failure() {
         let (reader, writer) = io::pipe().unwrap();
-        let mut opened = Opened {
+        let mut opened = OpenOutput {
             name: "stdout".to_owned(),
             out: Out::Stream(Box::new(writer)),
             made: None,

@@ -7,9 +7,9 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::Format;
-use super::codec::Found;
-use super::cut::Records;
+use super::OutputFormat;
+use super::codec::FoundRecord;
+use super::cut::RecordCutter;
 use super::sidecar::beside;
 use crate::table::sync_directory;
 
@@ -20,17 +20,17 @@ const PIECE: usize = 32 << 20;
 const NO_ITEM: u64 = u64::MAX;
 
 /// A record with its place in the input.
-type Placed = (u64, u64, Vec<u8>);
+type NumberedRecord = (u64, u64, Vec<u8>);
 
 /// So many pieces become one, so that few files are open however long the results are.
 const MOST: usize = 32;
 
 /// Sorts the records of a file; a new one takes its place at once.
-pub(super) fn sort(path: &Path, format: Format) -> io::Result<()> {
-    sort_in(Pieces::beside(path), path, format)
+pub(super) fn sort(path: &Path, format: OutputFormat) -> io::Result<()> {
+    sort_in(SortedPieces::beside(path), path, format)
 }
 
-fn sort_in(mut pieces: Pieces, path: &Path, format: Format) -> io::Result<()> {
+fn sort_in(mut pieces: SortedPieces, path: &Path, format: OutputFormat) -> io::Result<()> {
     let header = pieces.take_in(path, format)?;
     let name = beside(path, ".new");
     let mut new = BufWriter::new(File::create(&name)?);
@@ -43,7 +43,7 @@ fn sort_in(mut pieces: Pieces, path: &Path, format: Format) -> io::Result<()> {
 }
 
 /// Records in sorted pieces, each in a file without a name.
-struct Pieces {
+struct SortedPieces {
     directory: PathBuf,
     /// How much is sorted at a time, in bytes.
     size: usize,
@@ -51,10 +51,10 @@ struct Pieces {
     levels: Vec<Vec<BufReader<File>>>,
 }
 
-impl Pieces {
-    fn beside(path: &Path) -> Pieces {
+impl SortedPieces {
+    fn beside(path: &Path) -> SortedPieces {
         let directory = path.parent().filter(|parent| *parent != Path::new(""));
-        Pieces {
+        SortedPieces {
             directory: directory.unwrap_or(Path::new(".")).to_owned(),
             size: PIECE,
             levels: Vec::new(),
@@ -62,16 +62,16 @@ impl Pieces {
     }
 
     /// Takes in all records of a file; gives its header.
-    fn take_in(&mut self, path: &Path, format: Format) -> io::Result<Vec<u8>> {
+    fn take_in(&mut self, path: &Path, format: OutputFormat) -> io::Result<Vec<u8>> {
         let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
         let mut decode = format.decoder(None);
         let (mut header, mut record) = (Vec::new(), Vec::new());
-        let (mut piece, mut size) = (Vec::<Placed>::new(), 0);
-        let mut records = Records::new(&mut file, &mut *decode);
+        let (mut piece, mut size) = (Vec::<NumberedRecord>::new(), 0);
+        let mut records = RecordCutter::new(&mut file, &mut *decode);
         while let Some(cut) = records.next(&mut record)? {
             match cut.found {
-                Some(Found::Row(seen)) => {
-                    size += record.len() + size_of::<Placed>();
+                Some(FoundRecord::Row(seen)) => {
+                    size += record.len() + size_of::<NumberedRecord>();
                     piece.push((seen.row, seen.item.unwrap_or(NO_ITEM), record.clone()));
                 }
                 _ => header.extend_from_slice(&record),
@@ -85,7 +85,7 @@ impl Pieces {
         Ok(header)
     }
 
-    fn add(&mut self, piece: &mut Vec<Placed>) -> io::Result<()> {
+    fn add(&mut self, piece: &mut Vec<NumberedRecord>) -> io::Result<()> {
         piece.sort_unstable();
         let mut aside = self.aside()?;
         piece
@@ -114,7 +114,7 @@ impl Pieces {
     }
 }
 
-fn put(aside: &mut impl Write, (row, item, record): &Placed) -> io::Result<()> {
+fn put(aside: &mut impl Write, (row, item, record): &NumberedRecord) -> io::Result<()> {
     for number in [*row, *item, record.len() as u64] {
         aside.write_all(&number.to_le_bytes())?;
     }
@@ -130,7 +130,7 @@ fn from_its_start(aside: BufWriter<File>) -> io::Result<BufReader<File>> {
 /// Gives out the records of all pieces in their order.
 fn merge(
     pieces: &mut [BufReader<File>],
-    mut give: impl FnMut(Placed) -> io::Result<()>,
+    mut give: impl FnMut(NumberedRecord) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut heads = BinaryHeap::new();
     for (number, piece) in pieces.iter_mut().enumerate() {
@@ -143,7 +143,7 @@ fn merge(
     Ok(())
 }
 
-fn take(piece: &mut impl Read) -> io::Result<Option<Placed>> {
+fn take(piece: &mut impl Read) -> io::Result<Option<NumberedRecord>> {
     let Some(row) = number(piece)? else {
         return Ok(None);
     };
@@ -187,9 +187,9 @@ mod tests {
             let text: String = numbers.map(|row| format!("{{\"_row\":{row}}}\n")).collect();
             fs::write(&path, &text).unwrap();
             // Each record is a piece.
-            let pieces = Pieces {
+            let pieces = SortedPieces {
                 size: 1,
-                ..Pieces::beside(&path)
+                ..SortedPieces::beside(&path)
             };
             sort_in(pieces, &path, "jsonl".parse().unwrap()).unwrap();
             let sorted: String = (0..rows)
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn few_files_are_open_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
-        let mut pieces = Pieces::beside(&directory.path().join("out.jsonl"));
+        let mut pieces = SortedPieces::beside(&directory.path().join("out.jsonl"));
         for row in 0..5_000 {
             pieces.add(&mut vec![(row, 0, Vec::new())]).unwrap();
             let open: usize = pieces.levels.iter().map(Vec::len).sum();

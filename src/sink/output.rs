@@ -3,21 +3,21 @@
 use std::io;
 use std::sync::Arc;
 
-use super::check::{self, Place};
+use super::check::{self, CheckedOutput};
 use super::compare::{Differences, compare};
-use super::done::{Done, Keys};
-use super::finish::Kind;
+use super::done::{CompletedRows, KeyCheck};
+use super::finish::ProductKind;
 use super::identity::Identity;
-use super::intents::{self, IntentLog, Intents};
+use super::intents::{self, IntentLog, IntentWriter};
 use super::past::counted;
 use super::sidecar;
-use super::spent::Before;
-use super::target::Target;
+use super::spent::PriorUsage;
+use super::target::OpenMode;
 use super::writer::milliseconds_now;
-use super::{Columns, Format, Settings};
+use super::{Columns, OutputFormat, Settings};
 use crate::error::Error;
 use crate::source::{Row, Rows};
-use crate::table::Form;
+use crate::table::TableFormat;
 use crate::table::sqlite::too_many;
 
 mod create;
@@ -25,10 +25,10 @@ mod create;
 /// A place for records that could be opened when the plan was made.
 #[derive(Debug, Clone)]
 pub struct Output {
-    place: Place,
+    place: CheckedOutput,
     settings: Settings,
     /// The rows that may have been done without a record.
-    doubtful: Done,
+    doubtful: CompletedRows,
     /// The same for all runs that go on with one file.
     run: String,
 }
@@ -74,7 +74,7 @@ impl Output {
 
     /// How records are written.
     #[must_use]
-    pub fn format(&self) -> Format {
+    pub fn format(&self) -> OutputFormat {
         self.place.format
     }
 
@@ -100,12 +100,12 @@ impl Output {
 
     fn is_database(&self) -> bool {
         let finished = self.place.finished.as_ref();
-        finished.is_some_and(|it| it.kind == Kind::Table(Form::Sqlite))
+        finished.is_some_and(|it| it.kind == ProductKind::Table(TableFormat::Sqlite))
     }
 
     /// The rows that the file to be resumed has already.
     #[must_use]
-    pub fn done(&self) -> &Done {
+    pub fn done(&self) -> &CompletedRows {
         &self.place.past.done
     }
 
@@ -117,9 +117,9 @@ impl Output {
 
     /// The check that each row has a key of its own, where rows are known by one.
     #[must_use]
-    pub fn keys(&self) -> Option<Keys> {
+    pub fn keys(&self) -> Option<KeyCheck> {
         let key = self.settings.key.as_deref()?;
-        Some(Keys::new(key, self.place.format))
+        Some(KeyCheck::new(key, self.place.format))
     }
 
     /// What the job says of it.
@@ -150,7 +150,7 @@ impl Output {
     /// # Errors
     /// That the input or the file can't be read.
     pub fn compare(&self, rows: Rows, columns: &Columns) -> Result<Differences, Error> {
-        let Place {
+        let CheckedOutput {
             target,
             format,
             past,
@@ -158,7 +158,7 @@ impl Output {
         } = &self.place;
         let columns = format.columns(columns, &past.first_line)?;
         match target {
-            Target::Unpack(finished) | Target::Parts(finished, _) => {
+            OpenMode::Unpack(finished) | OpenMode::Parts(finished, _) => {
                 let unreadable = |error: io::Error| Error::plan(format!("{self}: {error}"));
                 let mut text = tempfile::NamedTempFile::new().map_err(unreadable)?;
                 io::copy(&mut finished.text()?, &mut text).map_err(unreadable)?;
@@ -189,10 +189,10 @@ impl Output {
         let past = &self.place.past;
         let name = self.name();
         let torn = match &self.place.target {
-            Target::GoOn(_, size) if self.settings.existing().resumes() => {
+            OpenMode::GoOn(_, size) if self.settings.existing().resumes() => {
                 size.saturating_sub(past.end)
             }
-            Target::Parts(_, Some(size)) if !past.left_over => size.saturating_sub(past.end),
+            OpenMode::Parts(_, Some(size)) if !past.left_over => size.saturating_sub(past.end),
             _ => 0,
         };
         let records = |count| counted(count, "record", "records");
@@ -211,7 +211,7 @@ impl Output {
 
     /// The rows that an earlier run may have done, of which no record says so.
     #[must_use]
-    pub fn doubtful(&self) -> &Done {
+    pub fn doubtful(&self) -> &CompletedRows {
         &self.doubtful
     }
 
@@ -223,7 +223,7 @@ impl Output {
     pub fn intents(
         &self,
         failed: impl Fn(Error) + Send + 'static,
-    ) -> Result<Option<IntentLog>, Error> {
+    ) -> Result<Option<IntentWriter>, Error> {
         let Some(path) = self.place.results() else {
             return Ok(None);
         };
@@ -232,14 +232,14 @@ impl Output {
             Error::stopped(format!("{name}.intents cannot be written: {error}"))
         };
         let told = wrong.clone();
-        IntentLog::start(path, &self.doubtful, move |error| failed(told(error)))
+        IntentWriter::start(path, &self.doubtful, move |error| failed(told(error)))
             .map(Some)
             .map_err(wrong)
     }
 
     /// What an earlier run to this output has sent to the same place, and when.
     #[must_use]
-    pub fn sent_before(&self, identity: &Identity) -> Vec<Before> {
+    pub fn sent_before(&self, identity: &Identity) -> Vec<PriorUsage> {
         let Some(sidecar) = self.place.results().and_then(sidecar::read) else {
             return Vec::new();
         };
@@ -253,7 +253,7 @@ impl Output {
 
     /// A way to the log for one worker.
     #[must_use]
-    pub fn handle(&self, log: &IntentLog) -> Intents {
+    pub fn handle(&self, log: &IntentWriter) -> IntentLog {
         log.handle(self.settings.key.as_deref(), self.place.format)
     }
 
@@ -285,10 +285,14 @@ fn uuid(of: &str) -> String {
 }
 
 /// Only a file that is gone on with has a past.
-fn doubtful(place: &Place, key: Option<&str>, resends: bool) -> Result<Done, Error> {
-    let none = Done::by(key, place.format);
+fn doubtful(
+    place: &CheckedOutput,
+    key: Option<&str>,
+    resends: bool,
+) -> Result<CompletedRows, Error> {
+    let none = CompletedRows::by(key, place.format);
     let path = match (&place.target, place.results()) {
-        (Target::GoOn(..) | Target::Unpack(_) | Target::Parts(_, Some(_)), Some(path))
+        (OpenMode::GoOn(..) | OpenMode::Unpack(_) | OpenMode::Parts(_, Some(_)), Some(path))
             if !resends =>
         {
             path

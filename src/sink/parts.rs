@@ -6,16 +6,16 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::check::{self, Place};
-use super::finish::{Finished, Kind, as_lines, rows};
+use super::check::{self, CheckedOutput};
+use super::finish::{Product, ProductKind, as_lines, rows};
 use super::glance;
-use super::resume::Past;
+use super::resume::ResumeState;
 use super::sidecar::{self, beside};
-use super::target::Target;
-use super::{Existing, Format, Order, Settings, past};
+use super::target::OpenMode;
+use super::{Existing, Order, OutputFormat, Settings, past};
 use crate::error::Error;
 use crate::source;
-use crate::table::{self, Form, placed, sync_directory};
+use crate::table::{self, TableFormat, placed, sync_directory};
 
 /// What a directory of parts, of about so many records each, has already.
 pub(super) fn place(
@@ -23,14 +23,14 @@ pub(super) fn place(
     most: u64,
     settings: &Settings,
     resends: bool,
-) -> Result<Place, Error> {
-    let format = Format::of_form(Form::Parquet);
+) -> Result<CheckedOutput, Error> {
+    let format = OutputFormat::of_form(TableFormat::Parquet);
     // `results/` is `results`.
     let directory = &sidecar::real(directory.components().as_path());
     check(directory, format, settings)?;
-    let finished = Finished {
+    let finished = Product {
         path: directory.to_owned(),
-        kind: Kind::Parts(most),
+        kind: ProductKind::Parts(most),
     };
     let journal = finished.journal();
     let (parts, size) = (
@@ -42,7 +42,7 @@ pub(super) fn place(
         Existing::Refuse if has_records => {
             return Err(past::refuse(directory, &|| finished.text(), format));
         }
-        Existing::Refuse | Existing::Overwrite => (None, Past::default(), None),
+        Existing::Refuse | Existing::Overwrite => (None, ResumeState::default(), None),
         _ if parts.is_empty() && size.is_none() => {
             let name = directory.display();
             return Err(Error::plan(format!(
@@ -60,8 +60,8 @@ pub(super) fn place(
             (before, past, size.or(Some(0)))
         }
     };
-    Ok(Place {
-        target: Target::Parts(finished.clone(), size),
+    Ok(CheckedOutput {
+        target: OpenMode::Parts(finished.clone(), size),
         format,
         past,
         before,
@@ -69,7 +69,7 @@ pub(super) fn place(
     })
 }
 
-fn check(directory: &Path, format: Format, settings: &Settings) -> Result<(), Error> {
+fn check(directory: &Path, format: OutputFormat, settings: &Settings) -> Result<(), Error> {
     let name = directory.display();
     if settings.format.is_some_and(|given| given != format) {
         return Err(Error::plan(
@@ -127,7 +127,7 @@ fn number(path: &Path) -> Option<u64> {
 /// The records of all parts.
 pub(super) fn text(directory: &Path) -> Result<Box<dyn BufRead>, Error> {
     let records = of(directory)?.into_iter().flat_map(|part| {
-        let records = rows(&part, Some(source::Format::Parquet)).and_then(|part| part.rows());
+        let records = rows(&part, Some(source::InputFormat::Parquet)).and_then(|part| part.rows());
         let (records, error) = match records {
             Ok(records) => (Some(records), None),
             Err(error) => (None, Some(Err(error))),
@@ -176,10 +176,10 @@ pub(super) fn add(directory: &Path, journal: &Path) -> Result<(), Error> {
         .pop();
     let next = last.as_ref().map_or(0, |(number, _)| number + 1);
     let path = directory.join(format!("part-{next:06}.parquet"));
-    let source = rows(journal, Some(source::Format::Jsonl))?;
+    let source = rows(journal, Some(source::InputFormat::Jsonl))?;
     placed(&path, |new| match &last {
         Some((_, last)) => table::write_after(last, &source, new),
-        None => table::write(&source, Form::Parquet, new),
+        None => table::write(&source, TableFormat::Parquet, new),
     })
     .map(drop)
 }

@@ -3,24 +3,24 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use super::done::Done;
-use super::resume::{self, Past, Unreadable, Unwanted};
+use super::done::CompletedRows;
+use super::resume::{self, ResumeState, Unreadable, Unwanted};
 use super::sidecar::Synced;
-use super::{Existing, Format, Settings};
+use super::{Existing, OutputFormat, Settings};
 use crate::error::Error;
 
 /// A way to the text, from its beginning.
-pub(super) type Text<'a> = &'a dyn Fn() -> Result<Box<dyn BufRead>, Error>;
+pub(super) type TextOpener<'a> = &'a dyn Fn() -> Result<Box<dyn BufRead>, Error>;
 
 /// Those of a file that is to be gone on with.
 pub(super) fn of(
     path: &Path,
-    text: Text,
-    format: Format,
+    text: TextOpener,
+    format: OutputFormat,
     settings: &Settings,
     synced: Option<&Synced>,
     resends: bool,
-) -> Result<Past, Error> {
+) -> Result<ResumeState, Error> {
     let (key, unwanted) = (settings.key.as_deref(), unwanted(settings, resends));
     let past = read(&mut *text()?, format, key, synced, unwanted);
     past.map_err(|error| match (other_delimiter(text), error) {
@@ -33,7 +33,7 @@ pub(super) fn of(
 }
 
 /// What separates the columns of the first line, if that is no comma.
-fn other_delimiter(text: Text) -> Option<&'static str> {
+fn other_delimiter(text: TextOpener) -> Option<&'static str> {
     let mut line = String::new();
     text().ok()?.read_line(&mut line).ok()?;
     let has = |delimiter: &str| line.contains(&format!("{delimiter}_row{delimiter}"));
@@ -46,16 +46,16 @@ fn other_delimiter(text: Text) -> Option<&'static str> {
 pub(super) fn of_parts(
     directory: &Path,
     (mut parts, mut journal): (Box<dyn BufRead>, Box<dyn BufRead>),
-    format: Format,
+    format: OutputFormat,
     settings: &Settings,
     synced: Option<&Synced>,
     resends: bool,
-) -> Result<Past, Error> {
+) -> Result<ResumeState, Error> {
     let key = settings.key.as_deref();
     let past = resume::read_parts(
         (&mut *parts, &mut *journal),
         &mut *format.decoder(key),
-        Done::by(key, format),
+        CompletedRows::by(key, format),
         synced,
         unwanted(settings, resends),
     );
@@ -70,7 +70,7 @@ fn unwanted(settings: &Settings, resends: bool) -> Unwanted {
     }
 }
 
-fn unreadable(path: &Path, format: Format, key: Option<&str>, error: Unreadable) -> Error {
+fn unreadable(path: &Path, format: OutputFormat, key: Option<&str>, error: Unreadable) -> Error {
     let name = path.display();
     Error::plan(match error {
         Unreadable::Io(error) => format!("the output {name} cannot be read: {error}"),
@@ -78,7 +78,7 @@ fn unreadable(path: &Path, format: Format, key: Option<&str>, error: Unreadable)
     })
 }
 
-fn cannot_resume(path: &Path, format: Format, line: u64, key: Option<&str>) -> String {
+fn cannot_resume(path: &Path, format: OutputFormat, line: u64, key: Option<&str>) -> String {
     let needs = match key {
         Some(key) => format!("with a _row and the key {key:?}"),
         None => "with a _row".to_owned(),
@@ -92,7 +92,7 @@ fn cannot_resume(path: &Path, format: Format, line: u64, key: Option<&str>) -> S
 }
 
 /// Why a file with something in it is left alone, and what may be done.
-pub(super) fn refuse(path: &Path, text: Text, format: Format) -> Error {
+pub(super) fn refuse(path: &Path, text: TextOpener, format: OutputFormat) -> Error {
     let name = path.display();
     let read =
         |mut text: Box<dyn BufRead>| read(&mut *text, format, None, None, Unwanted::default()).ok();
@@ -119,15 +119,15 @@ pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
 
 fn read(
     text: &mut dyn BufRead,
-    format: Format,
+    format: OutputFormat,
     key: Option<&str>,
     synced: Option<&Synced>,
     unwanted: Unwanted,
-) -> Result<Past, Unreadable> {
+) -> Result<ResumeState, Unreadable> {
     resume::read(
         text,
         &mut *format.decoder(key),
-        Done::by(key, format),
+        CompletedRows::by(key, format),
         synced,
         unwanted,
     )

@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use roaring::RoaringTreemap;
 
-use super::codec::{Decode, Found, Seen};
-use super::cut::Records;
-use super::done::Done;
+use super::codec::{Decode, FoundRecord, ReadRecord};
+use super::cut::RecordCutter;
+use super::done::CompletedRows;
 use super::items::{Added, Unfinished};
 use super::keyed::Keyed;
 use super::sidecar::Synced;
 
 /// What an earlier run left in a file.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Past {
+pub(super) struct ResumeState {
     /// The rows whose record stays.
-    pub done: Done,
+    pub done: CompletedRows,
     /// The rows whose record is to go although it says what the server answered.
-    pub answered: Done,
+    pub answered: CompletedRows,
     /// The places, from 0, of the records that are to go.
     pub dropped: RoaringTreemap,
     /// The rows whose records are to go, wherever they stand: by what they are known.
@@ -76,11 +76,11 @@ pub(super) enum Unreadable {
 pub(super) fn read(
     input: &mut dyn BufRead,
     decode: &mut dyn Decode,
-    done: Done,
+    done: CompletedRows,
     synced: Option<&Synced>,
     unwanted: Unwanted,
-) -> Result<Past, Unreadable> {
-    let mut past = Past::none(done);
+) -> Result<ResumeState, Unreadable> {
+    let mut past = ResumeState::none(done);
     past.read(input, decode, synced, unwanted)?;
     past.gone |= past.unfinished.rows();
     Ok(past)
@@ -90,11 +90,11 @@ pub(super) fn read(
 pub(super) fn read_parts(
     (parts, journal): (&mut dyn BufRead, &mut dyn BufRead),
     decode: &mut dyn Decode,
-    done: Done,
+    done: CompletedRows,
     synced: Option<&Synced>,
     unwanted: Unwanted,
-) -> Result<Past, Unreadable> {
-    let mut past = Past::none(done);
+) -> Result<ResumeState, Unreadable> {
+    let mut past = ResumeState::none(done);
     past.read(parts, decode, None, unwanted)?;
     let twice = past.twice;
     past.in_parts = past.records;
@@ -112,13 +112,13 @@ pub(super) fn read_parts(
     Ok(past)
 }
 
-impl Past {
+impl ResumeState {
     /// Nothing yet; `none` says by what rows are known.
-    fn none(none: Done) -> Past {
-        Past {
+    fn none(none: CompletedRows) -> ResumeState {
+        ResumeState {
             answered: none.clone(),
             done: none,
-            ..Past::default()
+            ..ResumeState::default()
         }
     }
 
@@ -129,7 +129,7 @@ impl Past {
         synced: Option<&Synced>,
         unwanted: Unwanted,
     ) -> Result<(), Unreadable> {
-        let mut records = Records::new(input, decode);
+        let mut records = RecordCutter::new(input, decode);
         let (mut record, mut line) = (Vec::new(), 1);
         while let Some(cut) = records.next(&mut record).map_err(Unreadable::Io)? {
             self.take(&record, cut.found, unwanted)
@@ -143,13 +143,13 @@ impl Past {
     }
 
     /// Whether this record is to go, as far as the file alone tells; a header never is.
-    pub fn drops(&self, place: Option<u64>, seen: Option<&Seen>) -> bool {
+    pub fn drops(&self, place: Option<u64>, seen: Option<&ReadRecord>) -> bool {
         place.is_some_and(|place| self.dropped.contains(place))
             || seen.is_some_and(|seen| self.gone.contains(self.done.id_of(seen)))
     }
 
     /// The number that the row of this record has now; none if the record is to go.
-    pub fn number(&self, seen: &Seen) -> Option<u64> {
+    pub fn number(&self, seen: &ReadRecord) -> Option<u64> {
         match &self.moved {
             None => Some(seen.row),
             Some(moved) => moved.number(self.done.id_of(seen)),
@@ -177,17 +177,22 @@ impl Past {
     }
 
     /// What there is of these rows stays, since they are not asked for again.
-    pub fn keep(&mut self, doubtful: &Done) {
+    pub fn keep(&mut self, doubtful: &CompletedRows) {
         let unfinished = self.unfinished.rows();
         let kept = unfinished.iter().filter(|row| doubtful.has_id(*row));
         self.gone -= kept.collect::<RoaringTreemap>();
     }
 
     /// None if the record can't be read, and that matters.
-    fn take(&mut self, record: &[u8], found: Option<Found>, unwanted: Unwanted) -> Option<()> {
+    fn take(
+        &mut self,
+        record: &[u8],
+        found: Option<FoundRecord>,
+        unwanted: Unwanted,
+    ) -> Option<()> {
         match found {
-            Some(Found::Row(seen)) => self.row(&seen, unwanted),
-            Some(Found::Header) => {}
+            Some(FoundRecord::Row(seen)) => self.row(&seen, unwanted),
+            Some(FoundRecord::Header) => {}
             // Without its first line nothing says that the file is throng's.
             None if unwanted.damaged && self.end > 0 => {
                 self.damaged += 1;
@@ -210,7 +215,7 @@ impl Past {
         is_there && !is_same()
     }
 
-    fn row(&mut self, seen: &Seen, unwanted: Unwanted) {
+    fn row(&mut self, seen: &ReadRecord, unwanted: Unwanted) {
         self.failed += u64::from(!seen.ok);
         if unwanted.failed && !seen.ok && (unwanted.unknown || !seen.unknown) {
             self.unfinished.lacks(self.done.id_of(seen), seen);
@@ -234,7 +239,7 @@ impl Past {
     }
 
     /// A row with items is done with the last one that it lacked.
-    fn count(&mut self, seen: &Seen) -> bool {
+    fn count(&mut self, seen: &ReadRecord) -> bool {
         if seen.item.is_some() && self.done.has_seen(seen) {
             return false;
         }
@@ -253,17 +258,17 @@ impl Past {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format;
+    use super::super::OutputFormat;
     use super::*;
 
-    fn past(format: &str, text: &str, unwanted: Unwanted) -> Result<Past, Unreadable> {
-        let format: Format = format.parse().unwrap();
-        let done = Done::by(None, format);
+    fn past(format: &str, text: &str, unwanted: Unwanted) -> Result<ResumeState, Unreadable> {
+        let format: OutputFormat = format.parse().unwrap();
+        let done = CompletedRows::by(None, format);
         let mut decode = format.decoder(None);
         read(&mut text.as_bytes(), &mut *decode, done, None, unwanted)
     }
 
-    fn whole(format: &str, text: &str) -> Result<Past, Unreadable> {
+    fn whole(format: &str, text: &str) -> Result<ResumeState, Unreadable> {
         past(format, text, Unwanted::default())
     }
 
@@ -333,8 +338,8 @@ mod tests {
             ("jsonl", &b"{\"a\":\"\xff\",\"_row\":2}\n"[..]),
             ("csv", b"a,_row,_ok\n\xff,5,true\n"),
         ] {
-            let format: Format = format.parse().unwrap();
-            let (done, mut decode) = (Done::by(None, format), format.decoder(None));
+            let format: OutputFormat = format.parse().unwrap();
+            let (done, mut decode) = (CompletedRows::by(None, format), format.decoder(None));
             let read = read(&mut &*text, &mut *decode, done, None, Unwanted::default());
             assert!(matches!(read, Err(Unreadable::Line(_))));
         }
@@ -409,8 +414,8 @@ mod tests {
             crc32: crc32fast::hash(of.as_bytes()),
         };
         let edited = |synced: &Synced| {
-            let format: Format = "jsonl".parse().unwrap();
-            let (done, mut decode) = (Done::by(None, format), format.decoder(None));
+            let format: OutputFormat = "jsonl".parse().unwrap();
+            let (done, mut decode) = (CompletedRows::by(None, format), format.decoder(None));
             let past = read(
                 &mut text.as_bytes(),
                 &mut *decode,

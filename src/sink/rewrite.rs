@@ -7,18 +7,22 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::ops::Range;
 use std::path::Path;
 
-use super::Format;
-use super::codec::{Decode, Found, Seen};
-use super::cut::Records;
-use super::disk::Placed;
+use super::OutputFormat;
+use super::codec::{Decode, FoundRecord, ReadRecord};
+use super::cut::RecordCutter;
+use super::disk::FileAtPath;
 use super::opened::Journal;
-use super::resume::Past;
+use super::resume::ResumeState;
 use super::sidecar::beside;
 use crate::lock;
 use crate::table::sync_directory;
 
 /// Replaces the file; the records that can't be read are kept beside it.
-pub(super) fn without_dropped(path: &Path, past: &Past, format: Format) -> io::Result<Journal> {
+pub(super) fn without_dropped(
+    path: &Path,
+    past: &ResumeState,
+    format: OutputFormat,
+) -> io::Result<Journal> {
     let name = beside(path, ".new");
     // It is locked before it has its place, and keeps its lock.
     drop(File::create(&name)?);
@@ -53,7 +57,7 @@ pub(super) fn without_dropped(path: &Path, past: &Past, format: Format) -> io::R
     fs::rename(&name, path)?;
     sync_directory(path)?;
     Ok(Journal {
-        disk: Box::new(Placed::new(file, path.to_owned(), end)),
+        disk: Box::new(FileAtPath::new(file, path.to_owned(), end)),
         end,
         crc,
         records,
@@ -73,11 +77,11 @@ fn renumbered(
 }
 
 /// A whole record of a file.
-pub(super) struct Shown<'a> {
+pub(super) struct ShownRecord<'a> {
     /// Its place among the records, from 0; a header has none.
     pub place: Option<u64>,
     /// What it says, if it can be read.
-    pub seen: Option<&'a Seen>,
+    pub seen: Option<&'a ReadRecord>,
     /// Where its row's number stands.
     pub row_at: Option<Range<usize>>,
     pub bytes: &'a [u8],
@@ -87,18 +91,18 @@ pub(super) struct Shown<'a> {
 pub(super) fn each(
     path: &Path,
     decode: &mut dyn Decode,
-    mut show: impl FnMut(Shown) -> io::Result<()>,
+    mut show: impl FnMut(ShownRecord) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
     let (mut record, mut place) = (Vec::new(), 0);
-    let mut records = Records::new(&mut file, decode);
+    let mut records = RecordCutter::new(&mut file, decode);
     while let Some(cut) = records.next(&mut record)? {
-        let is_header = matches!(cut.found, Some(Found::Header));
+        let is_header = matches!(cut.found, Some(FoundRecord::Header));
         let seen = match &cut.found {
-            Some(Found::Row(seen)) => Some(seen),
+            Some(FoundRecord::Row(seen)) => Some(seen),
             _ => None,
         };
-        show(Shown {
+        show(ShownRecord {
             place: (!is_header).then_some(place),
             seen,
             row_at: seen.and_then(|_| records.row_at(&record)),
@@ -124,7 +128,7 @@ fn keep(path: &Path, damaged: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::done::Done;
+    use super::super::done::CompletedRows;
     use super::super::resume::{self, Unwanted};
     use super::*;
 
@@ -134,13 +138,13 @@ mod tests {
         let path = directory.path().join("out.csv");
         let text = "a,_row,_ok\nx,0,true\nx,1,false\n!\n\"y\ny\",2,true\nz,0,true\nw,3,true\n";
         fs::write(&path, text).unwrap();
-        let format: Format = "csv".parse().unwrap();
+        let format: OutputFormat = "csv".parse().unwrap();
         let unwanted = Unwanted {
             failed: true,
             unknown: false,
             damaged: true,
         };
-        let (done, mut decode) = (Done::by(None, format), format.decoder(None));
+        let (done, mut decode) = (CompletedRows::by(None, format), format.decoder(None));
         let mut past =
             resume::read(&mut text.as_bytes(), &mut *decode, done, None, unwanted).unwrap();
         past.forget(&[3].into_iter().collect());

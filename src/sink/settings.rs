@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Format;
+use super::OutputFormat;
 
 /// The `[output]` part of a job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -14,7 +14,7 @@ pub struct Settings {
     /// Where records go; absent or `-` is stdout.
     pub file: Option<String>,
     /// How they are written; by default what the file's extension says.
-    pub format: Option<Format>,
+    pub format: Option<OutputFormat>,
     /// Whether records have the answer's body beside the extracted values.
     pub keep_body: bool,
     /// What to do with a file that has records already.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
-use super::spent::Spent;
+use super::spent::SpentRequests;
 use crate::lock;
 use crate::table::sync_directory;
 
@@ -29,7 +29,7 @@ pub(super) struct Sidecar {
     /// How much of the results was on the disk at the last sync.
     pub synced: Option<Synced>,
     /// What was used of the limits.
-    pub spent: Spent,
+    pub spent: SpentRequests,
 }
 
 /// The beginning of a results file.
@@ -42,7 +42,7 @@ pub(super) struct Synced {
 }
 
 /// A sidecar that no other run can have as long as this lives.
-pub(super) struct Held {
+pub(super) struct SidecarLock {
     path: PathBuf,
     /// Holds the lock.
     file: File,
@@ -99,16 +99,16 @@ pub fn limits_of(results: &Path) -> Option<String> {
     Some(read(&real(results))?.identity.limits)
 }
 
-impl Held {
+impl SidecarLock {
     /// Takes the lock of these results; the error says who holds it.
-    pub fn take(results: &Path) -> io::Result<Held> {
+    pub fn take(results: &Path) -> io::Result<SidecarLock> {
         let path = path(results);
         let Some(mut file) = lock::take(&path)? else {
             return Err(io::Error::other(holder(results)));
         };
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
-        Ok(Held {
+        Ok(SidecarLock {
             says: serde_json::from_slice(&text).unwrap_or_default(),
             path,
             file,
@@ -168,14 +168,14 @@ mod tests {
     fn it_is_replaced_as_a_whole_and_stays_locked() {
         let directory = tempfile::tempdir().unwrap();
         let results = directory.path().join("out.jsonl");
-        let mut held = Held::take(&results).unwrap();
+        let mut held = SidecarLock::take(&results).unwrap();
         held.says.pid = 4711;
         held.write(true).unwrap();
         held.write(false).unwrap();
-        let error = Held::take(&results).err().unwrap().to_string();
+        let error = SidecarLock::take(&results).err().unwrap().to_string();
         assert!(error.contains("process 4711 is writing it"), "{error}");
         drop(held);
-        assert_eq!(Held::take(&results).unwrap().says.pid, 4711);
+        assert_eq!(SidecarLock::take(&results).unwrap().says.pid, 4711);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
@@ -183,12 +183,12 @@ mod tests {
     fn one_that_was_removed_comes_back_and_another_run_s_stays() {
         let directory = tempfile::tempdir().unwrap();
         let results = directory.path().join("out.jsonl");
-        let mut held = Held::take(&results).unwrap();
+        let mut held = SidecarLock::take(&results).unwrap();
         held.write(true).unwrap();
         fs::remove_file(path(&results)).unwrap();
         held.write(true).unwrap();
         fs::remove_file(path(&results)).unwrap();
-        let other = Held::take(&results).unwrap();
+        let other = SidecarLock::take(&results).unwrap();
         let error = held.write(true).unwrap_err().to_string();
         assert!(error.contains("something else has put another"), "{error}");
         held.remove().unwrap();
@@ -216,6 +216,9 @@ mod tests {
         let results = directory.path().join("out.jsonl");
         fs::write(path(&results), "\0\0\0").unwrap();
         assert_eq!(read(&results), None);
-        assert_eq!(Held::take(&results).unwrap().says, Sidecar::default());
+        assert_eq!(
+            SidecarLock::take(&results).unwrap().says,
+            Sidecar::default()
+        );
     }
 }

@@ -12,7 +12,7 @@ const MOST: usize = 512;
 /// Requests over time, as a sidecar has them. Times are milliseconds since 1970.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Spent {
+pub(super) struct SpentRequests {
     /// When this was noted last.
     at: u64,
     /// How many requests had ended by each of these times, since the entry before.
@@ -29,7 +29,7 @@ pub(super) struct Spent {
 
 /// Requests that were sent before a process began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Before {
+pub struct PriorUsage {
     /// How long ago they had ended, or were given up.
     pub ago: Duration,
     /// How many they were.
@@ -49,7 +49,7 @@ pub struct Usage {
     pub uncounted: u64,
 }
 
-impl Spent {
+impl SpentRequests {
     /// Another process begins to send, whose output has so many records. What the
     /// one before it may have sent counts as ended now.
     pub fn begin(&mut self, now: u64, records: u64, uncounted: u64) {
@@ -95,9 +95,9 @@ impl Spent {
 
     /// What was sent before `now`, the oldest first, by someone whose output has
     /// so many records now.
-    pub fn before(&self, now: u64, records: u64) -> Vec<Before> {
+    pub fn before(&self, now: u64, records: u64) -> Vec<PriorUsage> {
         let ago = |at: u64| Duration::from_millis(now.saturating_sub(at));
-        let ended = self.ended.iter().map(|&(at, requests)| Before {
+        let ended = self.ended.iter().map(|&(at, requests)| PriorUsage {
             ago: ago(at),
             requests,
             lost: false,
@@ -106,7 +106,7 @@ impl Spent {
             true => 0,
             false => self.uncounted + records.saturating_sub(self.records),
         };
-        let lost = Before {
+        let lost = PriorUsage {
             // They were sent within the second after the last note.
             ago: ago(if self.clean { self.at } else { self.at + 2_000 }),
             requests: self.in_flight + unnoted,
@@ -138,8 +138,8 @@ mod tests {
         }
     }
 
-    fn before(ago: u64, requests: u64, lost: bool) -> Before {
-        Before {
+    fn before(ago: u64, requests: u64, lost: bool) -> PriorUsage {
+        PriorUsage {
             ago: Duration::from_millis(ago),
             requests,
             lost,
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn what_has_ended_is_known_by_its_time() {
-        let mut spent = Spent::default();
+        let mut spent = SpentRequests::default();
         assert!(spent.note(1_000, usage(0, 0), usage(5, 3), 3));
         assert!(spent.note(2_000, usage(5, 3), usage(9, 9), 9));
         assert!(!spent.note(3_000, usage(9, 9), usage(9, 9), 9));
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn after_a_crash_more_may_have_been_sent_than_was_noted() {
-        let mut spent = Spent::default();
+        let mut spent = SpentRequests::default();
         spent.note(1_000, usage(0, 0), usage(5, 3), 3);
         // Two were in flight, four more are in the records, ten may be in neither.
         let expected = [before(9_000, 3, false), before(7_000, 16, true)];
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_process_that_dies_at_once_leaves_what_it_may_have_sent() {
-        let mut spent = Spent::default();
+        let mut spent = SpentRequests::default();
         spent.begin(1_000, 0, 10);
         assert_eq!(spent.before(9_000, 2), [before(6_000, 12, true)]);
         spent.begin(9_000, 2, 10);
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn entries_are_bounded_and_lose_no_request() {
-        let mut spent = Spent::default();
+        let mut spent = SpentRequests::default();
         for n in 1..=10_000 {
             spent.note(n * 1_000, usage(n - 1, n - 1), usage(n, n), n);
         }

@@ -5,12 +5,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::Format;
-use super::disk::Placed;
-use super::finish::Finished;
-use super::opened::{Journal, Opened, Out};
+use super::OutputFormat;
+use super::disk::FileAtPath;
+use super::finish::Product;
+use super::opened::{Journal, OpenOutput, Out};
 use super::parts;
-use super::resume::Past;
+use super::resume::ResumeState;
 use super::rewrite;
 use super::sidecar::beside;
 use crate::error::Error;
@@ -21,7 +21,7 @@ const CHANGED: &str = "it has changed since it was read; does another run write 
 
 /// What there is to open.
 #[derive(Debug, Clone)]
-pub(super) enum Target {
+pub(super) enum OpenMode {
     Stdout,
     /// A pipe or a device.
     Device(PathBuf),
@@ -32,17 +32,17 @@ pub(super) enum Target {
     /// A file to be emptied.
     Replace(PathBuf),
     /// A journal to be put back, of a file that was finished.
-    Unpack(Finished),
+    Unpack(Product),
     /// The journal of a directory of parts, and its size in bytes when it was read;
     /// none if all begins anew.
-    Parts(Finished, Option<u64>),
+    Parts(Product, Option<u64>),
 }
 
-impl Target {
+impl OpenMode {
     /// The file that grows, if one does.
     pub(super) fn file(&self) -> Option<PathBuf> {
         match self {
-            Target::Unpack(finished) | Target::Parts(finished, _) => Some(finished.journal()),
+            OpenMode::Unpack(finished) | OpenMode::Parts(finished, _) => Some(finished.journal()),
             _ => self.path().map(Path::to_owned),
         }
     }
@@ -50,9 +50,9 @@ impl Target {
     /// The file that it names, if it names one.
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
-            Target::Stdout | Target::Device(_) => None,
-            Target::New(path) | Target::GoOn(path, _) | Target::Replace(path) => Some(path),
-            Target::Unpack(finished) | Target::Parts(finished, _) => Some(&finished.path),
+            OpenMode::Stdout | OpenMode::Device(_) => None,
+            OpenMode::New(path) | OpenMode::GoOn(path, _) | OpenMode::Replace(path) => Some(path),
+            OpenMode::Unpack(finished) | OpenMode::Parts(finished, _) => Some(&finished.path),
         }
     }
 
@@ -60,8 +60,10 @@ impl Target {
     /// as this lives, by whatever name.
     pub(super) fn lock(&self) -> io::Result<Option<File>> {
         match self {
-            Target::GoOn(path, _) | Target::Replace(path) => lock::take_to_append(path).map(Some),
-            Target::Parts(finished, _) => match lock::take_to_append(&finished.journal()) {
+            OpenMode::GoOn(path, _) | OpenMode::Replace(path) => {
+                lock::take_to_append(path).map(Some)
+            }
+            OpenMode::Parts(finished, _) => match lock::take_to_append(&finished.journal()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 locked => locked.map(Some),
             },
@@ -73,18 +75,18 @@ impl Target {
     pub(super) fn open(
         &self,
         locked: Option<File>,
-        past: &Past,
-        format: Format,
-    ) -> Result<Opened, Error> {
+        past: &ResumeState,
+        format: OutputFormat,
+    ) -> Result<OpenOutput, Error> {
         match self.file() {
             None => self.open_stream(),
             Some(path) => self.opened(self.journal(&path, locked, past, format).map(Out::File)),
         }
     }
 
-    pub(super) fn open_stream(&self) -> Result<Opened, Error> {
+    pub(super) fn open_stream(&self) -> Result<OpenOutput, Error> {
         self.opened(match self {
-            Target::Device(path) => OpenOptions::new()
+            OpenMode::Device(path) => OpenOptions::new()
                 .append(true)
                 .open(path)
                 .map(|device| Out::Stream(Box::new(device))),
@@ -93,14 +95,14 @@ impl Target {
         })
     }
 
-    fn opened(&self, out: io::Result<Out>) -> Result<Opened, Error> {
+    fn opened(&self, out: io::Result<Out>) -> Result<OpenOutput, Error> {
         let out = out
             .map_err(|error| Error::plan(format!("the output {self} cannot be opened: {error}")))?;
         let made = match self {
-            Target::New(path) => Some(path.clone()),
+            OpenMode::New(path) => Some(path.clone()),
             _ => None,
         };
-        Ok(Opened {
+        Ok(OpenOutput {
             name: self.to_string(),
             out,
             made,
@@ -111,10 +113,10 @@ impl Target {
         &self,
         path: &Path,
         locked: Option<File>,
-        past: &Past,
-        format: Format,
+        past: &ResumeState,
+        format: OutputFormat,
     ) -> io::Result<Journal> {
-        if let Target::Unpack(finished) = self {
+        if let OpenMode::Unpack(finished) = self {
             if path.exists() {
                 return Err(io::Error::other(CHANGED));
             }
@@ -122,27 +124,27 @@ impl Target {
         }
         let file = match (self, locked) {
             (_, Some(locked)) => locked,
-            (Target::New(_) | Target::Parts(..), None) => {
+            (OpenMode::New(_) | OpenMode::Parts(..), None) => {
                 File::create_new(path)?;
                 lock::take_to_append(path)?
             }
             _ => lock::take_to_append(path)?,
         };
-        if let Target::Parts(finished, size) = self {
+        if let OpenMode::Parts(finished, size) = self {
             return in_parts(finished, file, *size, past, format);
         }
         match self {
-            Target::GoOn(_, size) => resumed(path, file, *size, past, format),
-            Target::Unpack(_) => resumed(path, file, past.end, past, format),
+            OpenMode::GoOn(_, size) => resumed(path, file, *size, past, format),
+            OpenMode::Unpack(_) => resumed(path, file, past.end, past, format),
             _ => emptied(file, path, 0),
         }
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for OpenMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Device(path) => path.display().fmt(f),
+            OpenMode::Device(path) => path.display().fmt(f),
             _ => match self.path() {
                 Some(path) => path.display().fmt(f),
                 None => f.write_str("stdout"),
@@ -172,7 +174,7 @@ impl Write for Terminal {
 fn emptied(file: File, path: &Path, records: u64) -> io::Result<Journal> {
     file.set_len(0)?;
     Ok(Journal {
-        disk: Box::new(Placed::new(file, path.to_owned(), 0)),
+        disk: Box::new(FileAtPath::new(file, path.to_owned(), 0)),
         end: 0,
         crc: crc32fast::Hasher::new(),
         records,
@@ -182,11 +184,11 @@ fn emptied(file: File, path: &Path, records: u64) -> io::Result<Journal> {
 /// The journal of the parts to come. If records are to go, all of them are put back
 /// into it first, so that a crash leaves each in one place at least.
 fn in_parts(
-    finished: &Finished,
+    finished: &Product,
     file: File,
     size: Option<u64>,
-    past: &Past,
-    format: Format,
+    past: &ResumeState,
+    format: OutputFormat,
 ) -> io::Result<Journal> {
     let path = finished.journal();
     let Some(size) = size else {
@@ -208,13 +210,19 @@ fn in_parts(
 
 /// The file as the plan has read it, without what is torn after its end, and
 /// without the records that are to go.
-fn resumed(path: &Path, file: File, size: u64, past: &Past, format: Format) -> io::Result<Journal> {
+fn resumed(
+    path: &Path,
+    file: File,
+    size: u64,
+    past: &ResumeState,
+    format: OutputFormat,
+) -> io::Result<Journal> {
     let file = cut_torn(path, file, size, past.end)?;
     if past.is_to_be_rewritten() {
         return rewrite::without_dropped(path, past, format);
     }
     Ok(Journal {
-        disk: Box::new(Placed::new(file, path.to_owned(), past.end)),
+        disk: Box::new(FileAtPath::new(file, path.to_owned(), past.end)),
         end: past.end,
         crc: past.crc.clone(),
         records: past.records,
@@ -249,10 +257,10 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn open(target: Target, end: u64) -> Result<Opened, Error> {
-        let past = Past {
+    fn open(target: OpenMode, end: u64) -> Result<OpenOutput, Error> {
+        let past = ResumeState {
             end,
-            ..Past::default()
+            ..ResumeState::default()
         };
         let locked = target.lock().unwrap();
         target.open(locked, &past, "jsonl".parse().unwrap())
@@ -263,8 +271,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out.jsonl");
         fs::write(&path, "precious").unwrap();
-        assert!(open(Target::New(path.clone()), 0).is_err());
-        assert!(open(Target::GoOn(path.clone(), 3), 0).is_err());
+        assert!(open(OpenMode::New(path.clone()), 0).is_err());
+        assert!(open(OpenMode::GoOn(path.clone(), 3), 0).is_err());
         assert_eq!(fs::read_to_string(path).unwrap(), "precious");
     }
 
@@ -273,7 +281,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out.jsonl");
         fs::write(&path, "{\"_row\":0}\n{\"_ro").unwrap();
-        let mut opened = open(Target::GoOn(path.clone(), 16), 11).unwrap();
+        let mut opened = open(OpenMode::GoOn(path.clone(), 16), 11).unwrap();
         opened.append(b"{\"_row\":1}\n", &[11]).unwrap();
         assert_eq!(
             fs::read_to_string(&path).unwrap(),

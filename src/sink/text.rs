@@ -2,8 +2,8 @@
 
 use super::SinkError;
 use super::codec::Encode;
-use super::mirror::Mirror;
-use super::opened::Opened;
+use super::mirror::SqliteSync;
+use super::opened::OpenOutput;
 use super::sidecar::Synced;
 use crate::record::Record;
 
@@ -12,24 +12,24 @@ const ENOUGH: usize = 64 * 1024;
 
 /// An output that is a text. Dropped without a flush, it loses what is still in
 /// its buffer.
-pub(super) struct Text {
+pub(super) struct TextOutput {
     encode: Box<dyn Encode>,
-    opened: Opened,
+    opened: OpenOutput,
     buffer: Vec<u8>,
     /// Where each record in the buffer ends.
     ends: Vec<usize>,
-    mirror: Option<Mirror>,
+    mirror: Option<SqliteSync>,
     /// How many records the file has taken, and how many bytes they have.
     written: u64,
     bytes: u64,
 }
 
-impl Text {
+impl TextOutput {
     /// Writes a new file from its beginning.
-    pub fn start(mut encode: Box<dyn Encode>, opened: Opened) -> Text {
+    pub fn start(mut encode: Box<dyn Encode>, opened: OpenOutput) -> TextOutput {
         let mut buffer = Vec::with_capacity(ENOUGH * 2);
         encode.start(&mut buffer);
-        Text {
+        TextOutput {
             encode,
             opened,
             buffer,
@@ -41,8 +41,8 @@ impl Text {
     }
 
     /// Adds to a file that has its beginning.
-    pub fn go_on(encode: Box<dyn Encode>, opened: Opened) -> Text {
-        Text {
+    pub fn go_on(encode: Box<dyn Encode>, opened: OpenOutput) -> TextOutput {
+        TextOutput {
             encode,
             opened,
             buffer: Vec::with_capacity(ENOUGH * 2),
@@ -54,7 +54,7 @@ impl Text {
     }
 
     /// What is written from now on goes there as well.
-    pub fn mirror_to(&mut self, mirror: Option<Mirror>) {
+    pub fn mirror_to(&mut self, mirror: Option<SqliteSync>) {
         self.mirror = mirror;
     }
 

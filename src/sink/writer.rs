@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::finish::{Finished, Kind};
+use super::finish::{Product, ProductKind};
 use super::settings::Sync;
-use super::sidecar::Held;
+use super::sidecar::SidecarLock;
 use super::spent::Usage;
-use super::text::Text;
-use super::{Format, Sink, SinkError};
+use super::text::TextOutput;
+use super::{OutputFormat, Sink, SinkError};
 use super::{order, parts};
 use crate::error::Error;
 use crate::record::Record;
@@ -16,9 +16,9 @@ use crate::record::Record;
 /// An open output. Dropped without [`finish`](Writer::finish), it loses what
 /// is still in its buffer.
 pub struct Writer {
-    text: Text,
-    held: Option<Held>,
-    ending: Ending,
+    text: TextOutput,
+    held: Option<SidecarLock>,
+    ending: WriterEnding,
     /// How old what is written may get before it is synced.
     patience: Option<Duration>,
     synced: Instant,
@@ -44,11 +44,11 @@ pub(super) fn milliseconds_now() -> u64 {
 
 /// What is left to do when a run is complete.
 #[derive(Default)]
-pub(super) struct Ending {
+pub(super) struct WriterEnding {
     /// The file whose records are to be in the order of the input.
     pub sorts: Option<PathBuf>,
-    pub format: Option<Format>,
-    pub finished: Option<Finished>,
+    pub format: Option<OutputFormat>,
+    pub finished: Option<Product>,
     /// How many records the journal had before the first of this run.
     pub in_journal: u64,
 }
@@ -56,9 +56,9 @@ pub(super) struct Ending {
 impl Writer {
     /// The sidecar is on the disk before the first record.
     pub(super) fn new(
-        text: Text,
-        held: Option<Held>,
-        ending: Ending,
+        text: TextOutput,
+        held: Option<SidecarLock>,
+        ending: WriterEnding,
         (before, sync): (u64, Sync),
     ) -> Result<Writer, Error> {
         let mut writer = Writer {
@@ -182,7 +182,7 @@ impl Writer {
     /// When the file cannot be removed, or the sidecar not be written.
     pub fn remove_if_empty(mut self) -> Result<(), SinkError> {
         let removed = self.records == 0 && self.text.remove()?;
-        let is_of_no_use = |held: &mut Held| removed && held.says.spent.is_nothing();
+        let is_of_no_use = |held: &mut SidecarLock| removed && held.says.spent.is_nothing();
         match self.held.take_if(is_of_no_use) {
             Some(held) => held.remove().map_err(|error| self.text.failed(&error)),
             None => self.note(true),
@@ -196,7 +196,7 @@ impl Writer {
             return Ok(());
         };
         match finished.kind {
-            Kind::Parts(most) if self.in_journal >= most => {}
+            ProductKind::Parts(most) if self.in_journal >= most => {}
             _ => return Ok(()),
         }
         // Should that fail, nothing becomes a part twice: the run is about to end.
@@ -233,7 +233,7 @@ impl Writer {
     }
 }
 
-impl Ending {
+impl WriterEnding {
     /// Whether there was anything to make.
     fn make(&self) -> Result<bool, Error> {
         if let (Some(path), Some(format)) = (&self.sorts, self.format) {

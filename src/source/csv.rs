@@ -2,41 +2,41 @@
 
 use std::io::BufRead;
 
-use super::format::Text;
-use super::header::Header;
-use super::records::Records;
-use super::rows::{Found, Items, Opened};
+use super::format::OpenedText;
+use super::header::TableHeader;
+use super::records::TextRecords;
+use super::rows::{FormatRow, OpenedRows, RowReader};
 use super::survey::{FIRST, Survey};
 
 /// A table whose values are separated by `delimiter`, with its header read.
-pub(super) fn open(text: Text, name: &str, delimiter: u8) -> Opened {
+pub(super) fn open(text: OpenedText, name: &str, delimiter: u8) -> OpenedRows {
     Ok(Box::new(rows(text, name, delimiter)?))
 }
 
-fn rows<R: BufRead>(text: R, name: &str, delimiter: u8) -> Result<Table<R>, String> {
-    let mut records = Records::new(text, name, delimiter);
+fn rows<R: BufRead>(text: R, name: &str, delimiter: u8) -> Result<CsvRows<R>, String> {
+    let mut records = TextRecords::new(text, name, delimiter);
     let header = match records.read()? {
-        Some(record) => Header::new(&record, name, delimiter)?,
+        Some(record) => TableHeader::new(&record, name, delimiter)?,
         None => return Err(format!("{name} is empty: a table begins with column names")),
     };
-    Ok(Table { header, records })
+    Ok(CsvRows { header, records })
 }
 
-struct Table<R> {
-    header: Header,
-    records: Records<R>,
+struct CsvRows<R> {
+    header: TableHeader,
+    records: TextRecords<R>,
 }
 
-impl<R: BufRead> Iterator for Table<R> {
-    type Item = Found;
+impl<R: BufRead> Iterator for CsvRows<R> {
+    type Item = FormatRow;
 
-    fn next(&mut self) -> Option<Found> {
+    fn next(&mut self) -> Option<FormatRow> {
         let record = self.records.read().transpose()?;
         Some(record.and_then(|record| self.header.row(&record)))
     }
 }
 
-impl<R: BufRead + Send> Items for Table<R> {
+impl<R: BufRead + Send> RowReader for CsvRows<R> {
     /// All rows have the names of the header, so most are only checked, not built.
     fn survey(&mut self, most: u64) -> Result<Survey, String> {
         let mut survey = Survey::of(self, most.min(FIRST))?;
@@ -50,7 +50,7 @@ impl<R: BufRead + Send> Items for Table<R> {
     }
 }
 
-impl<R: BufRead> Table<R> {
+impl<R: BufRead> CsvRows<R> {
     /// False at the end of the table.
     fn check_next(&mut self) -> Result<bool, String> {
         match self.records.read()? {

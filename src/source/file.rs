@@ -4,19 +4,19 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use super::format::Text;
+use super::format::OpenedText;
 use super::names::shown;
 use super::parquet::parts;
-use super::{Format, Packing};
+use super::{InputFormat, Packing};
 
 /// Makes sure that there is a readable file at `path`, and tells its format:
 /// the one given, or else the one of its extension.
-pub(super) fn check(path: &str, format: Option<Format>) -> Result<Format, String> {
+pub(super) fn check(path: &str, format: Option<InputFormat>) -> Result<InputFormat, String> {
     let at = Path::new(path);
     let about = fs::metadata(at).map_err(|error| cannot_open(at, &error))?;
     if about.is_dir() {
         return match parts(at) {
-            Ok(parts) if !parts.is_empty() => Ok(Format::Parquet),
+            Ok(parts) if !parts.is_empty() => Ok(InputFormat::Parquet),
             _ => Err(format!(
                 "{path} is a directory, and not one of Parquet files: name a file in it"
             )),
@@ -27,13 +27,13 @@ pub(super) fn check(path: &str, format: Option<Format>) -> Result<Format, String
         open(at)?;
     }
     format
-        .or_else(|| Format::of_path(at))
+        .or_else(|| InputFormat::of_path(at))
         .ok_or_else(|| unknown_extension(at))
 }
 
 /// The text of a file or named pipe from its beginning, unpacked.
-pub(super) fn open(path: &Path) -> Result<Text, String> {
-    let open = || -> io::Result<Text> {
+pub(super) fn open(path: &Path) -> Result<OpenedText, String> {
+    let open = || -> io::Result<OpenedText> {
         let bytes = buffered(File::open(path)?);
         match Packing::of(path) {
             (Some(packing), _) => packing.unpack(bytes),
@@ -44,7 +44,7 @@ pub(super) fn open(path: &Path) -> Result<Text, String> {
 }
 
 /// The bytes that are left on standard input.
-pub(super) fn stdin() -> Text {
+pub(super) fn stdin() -> OpenedText {
     buffered(io::stdin())
 }
 
@@ -74,7 +74,7 @@ pub(super) fn print(path: &Path, most: u64) -> Result<(u64, String), String> {
 /// In bytes.
 const BUFFER: usize = 128 * 1024;
 
-fn buffered(bytes: impl Read + Send + 'static) -> Text {
+fn buffered(bytes: impl Read + Send + 'static) -> OpenedText {
     Box::new(BufReader::with_capacity(BUFFER, bytes))
 }
 
@@ -114,7 +114,7 @@ fn unknown_extension(path: &Path) -> String {
         Some(it) => format!("the extension {} is unknown", shown(&it.to_string_lossy())),
         None => "it has no extension".into(),
     };
-    let (path, names) = (path.display(), Format::names("|"));
+    let (path, names) = (path.display(), InputFormat::names("|"));
     format!("{path}: {flaw}: say what it holds with --format {names} (input.format)")
 }
 
@@ -131,7 +131,11 @@ mod tests {
         folder
     }
 
-    fn check_in(folder: &TempDir, name: &str, format: Option<Format>) -> Result<Format, String> {
+    fn check_in(
+        folder: &TempDir,
+        name: &str,
+        format: Option<InputFormat>,
+    ) -> Result<InputFormat, String> {
         let root = format!("{}/", folder.path().display());
         check(&format!("{root}{name}"), format).map_err(|error| error.replace(&root, ""))
     }
@@ -139,12 +143,15 @@ mod tests {
     #[test]
     fn the_extension_tells_the_format_unless_it_is_given() {
         let folder = folder_with(&["a.csv", "a.xlsx", "a"]);
-        assert_eq!(check_in(&folder, "a.csv", None), Ok(Format::Csv));
+        assert_eq!(check_in(&folder, "a.csv", None), Ok(InputFormat::Csv));
         assert_eq!(
-            check_in(&folder, "a.csv", Some(Format::Lines)),
-            Ok(Format::Lines)
+            check_in(&folder, "a.csv", Some(InputFormat::Lines)),
+            Ok(InputFormat::Lines)
         );
-        assert_eq!(check_in(&folder, "a", Some(Format::Json)), Ok(Format::Json));
+        assert_eq!(
+            check_in(&folder, "a", Some(InputFormat::Json)),
+            Ok(InputFormat::Json)
+        );
     }
 
     #[test]

@@ -6,16 +6,16 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::names::shown;
-use super::rows::Opened;
-use super::{FORMATS, Format, Packing};
+use super::rows::OpenedRows;
+use super::{FORMATS, InputFormat, Packing};
 use crate::error::Error;
 
 /// An opened text of any origin, past its byte order mark.
-pub(super) type Text = Box<dyn BufRead + Send>;
+pub(super) type OpenedText = Box<dyn BufRead + Send>;
 
 /// All there is to know about one format.
-pub(super) struct Kind {
-    pub format: Format,
+pub(super) struct InputFormatEntry {
+    pub format: InputFormat,
     pub name: &'static str,
     /// Without the dot, in small letters.
     pub extensions: &'static [&'static str],
@@ -28,12 +28,12 @@ pub(super) struct Kind {
 #[derive(Clone, Copy)]
 pub(super) enum Open {
     /// A text from its beginning; messages call it by the name given.
-    Text(fn(Text, &str) -> Opened),
+    Text(fn(OpenedText, &str) -> OpenedRows),
     /// A file, from one place to another.
-    File(fn(&Path) -> Opened),
+    File(fn(&Path) -> OpenedRows),
 }
 
-impl Format {
+impl InputFormat {
     /// The names of all formats, with `separator` between them.
     #[must_use]
     pub fn names(separator: &str) -> String {
@@ -43,7 +43,7 @@ impl Format {
     /// One line of help for each format: its name, what it is, its extensions.
     #[must_use]
     pub fn help() -> String {
-        FORMATS.iter().map(Kind::help).collect()
+        FORMATS.iter().map(InputFormatEntry::help).collect()
     }
 
     /// As the job and the flag have it.
@@ -58,7 +58,7 @@ impl Format {
 
     /// The format that a path's extension stands for, in capitals or not, whether
     /// it is compressed or not.
-    pub(crate) fn of_path(path: &Path) -> Option<Format> {
+    pub(crate) fn of_path(path: &Path) -> Option<InputFormat> {
         let (_, path) = Packing::of(path);
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         let kind = FORMATS
@@ -68,7 +68,7 @@ impl Format {
     }
 
     /// Starts to read `text`, which messages call `name`.
-    pub(super) fn open(self, text: Text, name: &str) -> Opened {
+    pub(super) fn open(self, text: OpenedText, name: &str) -> OpenedRows {
         match self.kind().open {
             Open::Text(open) => open(text, name),
             Open::File(_) => Err(format!(
@@ -78,19 +78,19 @@ impl Format {
     }
 
     /// The way to open a file that is no text.
-    pub(super) fn opens_file(self) -> Option<fn(&Path) -> Opened> {
+    pub(super) fn opens_file(self) -> Option<fn(&Path) -> OpenedRows> {
         match self.kind().open {
             Open::Text(_) => None,
             Open::File(open) => Some(open),
         }
     }
 
-    fn kind(self) -> &'static Kind {
+    fn kind(self) -> &'static InputFormatEntry {
         &FORMATS[self as usize]
     }
 }
 
-impl Kind {
+impl InputFormatEntry {
     fn help(&self) -> String {
         let extensions = match self.extensions {
             [] => String::new(),
@@ -100,19 +100,19 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Format {
+impl fmt::Display for InputFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.kind().name)
     }
 }
 
-impl FromStr for Format {
+impl FromStr for InputFormat {
     type Err = Error;
 
-    fn from_str(name: &str) -> Result<Format, Error> {
+    fn from_str(name: &str) -> Result<InputFormat, Error> {
         let kind = FORMATS.iter().find(|kind| kind.name == name);
         kind.map(|kind| kind.format).ok_or_else(|| {
-            let names = Format::names(", ");
+            let names = InputFormat::names(", ");
             Error::plan(format!(
                 "there is no format {}: choose one of {names}",
                 shown(name)
@@ -143,23 +143,25 @@ mod tests {
 
     #[test]
     fn extensions_tell_the_format() {
-        let of = |path: &str| Format::of_path(Path::new(path));
-        assert_eq!(of("a/b.ndjson"), Some(Format::Jsonl));
-        assert_eq!(of("B.CSV"), Some(Format::Csv));
-        assert_eq!(of("b.csv.gz"), Some(Format::Csv));
-        assert_eq!(of("b.jsonl.zst"), Some(Format::Jsonl));
-        assert_eq!(of("b.db"), Some(Format::Sqlite));
+        let of = |path: &str| InputFormat::of_path(Path::new(path));
+        assert_eq!(of("a/b.ndjson"), Some(InputFormat::Jsonl));
+        assert_eq!(of("B.CSV"), Some(InputFormat::Csv));
+        assert_eq!(of("b.csv.gz"), Some(InputFormat::Csv));
+        assert_eq!(of("b.jsonl.zst"), Some(InputFormat::Jsonl));
+        assert_eq!(of("b.db"), Some(InputFormat::Sqlite));
         assert_eq!(of("b.xlsx"), None);
         assert_eq!(of("csv"), None);
     }
 
     #[test]
     fn an_unknown_name_is_told_the_known_ones() {
-        let error = "xml".parse::<Format>().unwrap_err().to_string();
+        let error = "xml".parse::<InputFormat>().unwrap_err().to_string();
         assert_eq!(
             error,
             "there is no format \"xml\": choose one of csv, tsv, jsonl, json, lines, requests, parquet, sqlite"
         );
-        assert!(Format::help().contains("jsonl    one JSON object per line (.jsonl, .ndjson)\n"));
+        assert!(
+            InputFormat::help().contains("jsonl    one JSON object per line (.jsonl, .ndjson)\n")
+        );
     }
 }

@@ -2,12 +2,12 @@
 
 use std::io::{BufRead, Cursor, Read};
 
-use super::Format;
-use super::format::Text;
+use super::InputFormat;
+use super::format::OpenedText;
 
 /// Takes away the byte order mark. Gives the lines up to the first that is
 /// not blank, and the whole text with these lines still in it.
-pub(super) fn read(mut bytes: Text, name: &str) -> Result<(Vec<u8>, Text), String> {
+pub(super) fn read(mut bytes: OpenedText, name: &str) -> Result<(Vec<u8>, OpenedText), String> {
     let head = first_lines(&mut bytes).map_err(|error| format!("cannot read {name}: {error}"))?;
     if let Some(coding) = foreign_coding(&head) {
         return Err(format!("{name} is written in {coding}: save it as UTF-8"));
@@ -18,13 +18,13 @@ pub(super) fn read(mut bytes: Text, name: &str) -> Result<(Vec<u8>, Text), Strin
 }
 
 /// The format of a text that begins like this.
-pub(super) fn guess(head: &[u8]) -> Format {
+pub(super) fn guess(head: &[u8]) -> InputFormat {
     match head.trim_ascii_start() {
-        [b'[', ..] => Format::Json,
-        [b'{', ..] => Format::Jsonl,
-        line if line.contains(&b',') => Format::Csv,
-        line if line.contains(&b'\t') => Format::Tsv,
-        _ => Format::Lines,
+        [b'[', ..] => InputFormat::Json,
+        [b'{', ..] => InputFormat::Jsonl,
+        line if line.contains(&b',') => InputFormat::Csv,
+        line if line.contains(&b'\t') => InputFormat::Tsv,
+        _ => InputFormat::Lines,
     }
 }
 
@@ -34,7 +34,7 @@ const UTF_8_MARK: &[u8] = b"\xEF\xBB\xBF";
 const LONGEST: u64 = 64 * 1024;
 
 /// Asks for no more than the lines it gives, so that a slow pipe is not waited for.
-fn first_lines(bytes: &mut Text) -> std::io::Result<Vec<u8>> {
+fn first_lines(bytes: &mut OpenedText) -> std::io::Result<Vec<u8>> {
     let (mut head, mut allowed) = (Vec::new(), bytes.take(LONGEST));
     while unmarked(&head).trim_ascii().is_empty() && allowed.read_until(b'\n', &mut head)? > 0 {}
     Ok(head)
@@ -90,14 +90,14 @@ mod tests {
 
     #[test]
     fn the_first_line_tells_the_format() {
-        let cases: [(&[u8], Format); 7] = [
-            (b"\n [{", Format::Json),
-            (b"{\"a\": [1, 2]}", Format::Jsonl),
-            (b"a,b\n", Format::Csv),
-            (b"a\tb\n", Format::Tsv),
-            (b"\t\n", Format::Lines),
-            (b"a\n", Format::Lines),
-            (b"", Format::Lines),
+        let cases: [(&[u8], InputFormat); 7] = [
+            (b"\n [{", InputFormat::Json),
+            (b"{\"a\": [1, 2]}", InputFormat::Jsonl),
+            (b"a,b\n", InputFormat::Csv),
+            (b"a\tb\n", InputFormat::Tsv),
+            (b"\t\n", InputFormat::Lines),
+            (b"a\n", InputFormat::Lines),
+            (b"", InputFormat::Lines),
         ];
         for (head, format) in cases {
             assert_eq!(guess(head), format, "{head:?}");

@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::guard::{has_guards, unguarded};
 use super::names::{flaw, shown};
-use super::rows::Found;
-use super::values::Record;
+use super::rows::FormatRow;
+use super::values::ValueRow;
 
 /// What every row of a table must fit.
-pub(super) struct Header {
+pub(super) struct TableHeader {
     pub names: Vec<String>,
     /// What messages call the table.
     table: String,
@@ -19,10 +19,10 @@ pub(super) struct Header {
     guards: bool,
 }
 
-impl Header {
+impl TableHeader {
     /// Refuses columns that have no name, or a bad one, or that of another.
-    pub fn new(record: &Record<'_>, table: &str, delimiter: u8) -> Result<Header, String> {
-        let mut header = Header {
+    pub fn new(record: &ValueRow<'_>, table: &str, delimiter: u8) -> Result<TableHeader, String> {
+        let mut header = TableHeader {
             names: Vec::with_capacity(record.count()),
             table: table.into(),
             delimiter,
@@ -49,14 +49,14 @@ impl Header {
     }
 
     /// The fields of a record.
-    pub fn row(&self, record: &Record<'_>) -> Found {
+    pub fn row(&self, record: &ValueRow<'_>) -> FormatRow {
         self.check(record)?;
         let values = record.values().map(|cell| Value::from(self.read(cell)));
         Ok(self.names.iter().cloned().zip(values).collect())
     }
 
     /// Refuses a record that has more or fewer values than there are columns.
-    pub fn check(&self, record: &Record<'_>) -> Result<(), String> {
+    pub fn check(&self, record: &ValueRow<'_>) -> Result<(), String> {
         let (has, needs) = (record.count(), self.names.len());
         if has == needs {
             return Ok(());
@@ -71,7 +71,7 @@ impl Header {
         ))
     }
 
-    fn remedy(&self, record: &Record<'_>) -> &'static str {
+    fn remedy(&self, record: &ValueRow<'_>) -> &'static str {
         match self.delimiter {
             _ if record.span_lines() => "close a quote left open in this row",
             _ if record.count() < self.names.len() => "add what is missing",
@@ -90,13 +90,13 @@ fn same(name: &str, first: usize) -> String {
 mod tests {
     use super::*;
 
-    fn record(text: &'static [u8], ends: &'static [usize]) -> Record<'static> {
-        Record::new(7, text, ends).unwrap()
+    fn record(text: &'static [u8], ends: &'static [usize]) -> ValueRow<'static> {
+        ValueRow::new(7, text, ends).unwrap()
     }
 
     #[test]
     fn a_row_has_the_names_of_the_header() {
-        let header = Header::new(&record(b"idnote", &[2, 6]), "t", b',').unwrap();
+        let header = TableHeader::new(&record(b"idnote", &[2, 6]), "t", b',').unwrap();
         let row = header.row(&record(b"007", &[3, 3])).unwrap();
         assert_eq!(
             Value::from(row),
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_remedy_is_that_of_the_case() {
-        let header = |delimiter| Header::new(&record(b"ab", &[1, 2]), "t", delimiter).unwrap();
+        let header = |delimiter| TableHeader::new(&record(b"ab", &[1, 2]), "t", delimiter).unwrap();
         let (few, many) = (record(b"1", &[1]), record(b"123", &[1, 2, 3]));
         let long = record(b"1\n2", &[3]);
         assert_eq!(header(b',').remedy(&few), "add what is missing");

@@ -6,13 +6,13 @@ use serde::Deserialize;
 use serde_json::{Deserializer, Error};
 
 use super::Fields;
-use super::format::Text;
+use super::format::OpenedText;
 use super::located::Located;
 use super::names::accepted;
-use super::rows::{Found, Items, Opened};
+use super::rows::{FormatRow, OpenedRows, RowReader};
 
 /// An array, with its opening bracket read.
-pub(super) fn open(text: Text, name: &str) -> Opened {
+pub(super) fn open(text: OpenedText, name: &str) -> OpenedRows {
     Ok(Box::new(rows(text, name)?))
 }
 
@@ -40,9 +40,9 @@ struct Array<R> {
 }
 
 impl<R: Read> Iterator for Array<R> {
-    type Item = Found;
+    type Item = FormatRow;
 
-    fn next(&mut self) -> Option<Found> {
+    fn next(&mut self) -> Option<FormatRow> {
         match self.pass_to_element() {
             Ok(true) => Some(self.element()),
             Ok(false) => None,
@@ -51,7 +51,7 @@ impl<R: Read> Iterator for Array<R> {
     }
 }
 
-impl<R: Read + Send> Items for Array<R> {}
+impl<R: Read + Send> RowReader for Array<R> {}
 
 impl<R: Read> Array<R> {
     fn enter(&mut self) -> Result<(), String> {
@@ -84,7 +84,7 @@ impl<R: Read> Array<R> {
         }
     }
 
-    fn element(&mut self) -> Found {
+    fn element(&mut self) -> FormatRow {
         if self.peek()? != Some(b'{') {
             return self.fail(NO_OBJECT);
         }

@@ -2,23 +2,23 @@
 
 use std::io::BufRead;
 
-use super::format::Text;
+use super::format::OpenedText;
 use super::json::reason;
-use super::lines::Lines;
+use super::lines::TextLines;
 use super::names::{accepted, shown};
-use super::rows::{Found, Items, Opened};
+use super::rows::{FormatRow, OpenedRows, RowReader};
 
 /// A text with an object on each line.
-pub(super) fn open(text: Text, name: &str) -> Opened {
-    Ok(Box::new(ObjectLines(Lines::new(text, name))))
+pub(super) fn open(text: OpenedText, name: &str) -> OpenedRows {
+    Ok(Box::new(ObjectLines(TextLines::new(text, name))))
 }
 
-struct ObjectLines<R>(Lines<R>);
+struct ObjectLines<R>(TextLines<R>);
 
 impl<R: BufRead> Iterator for ObjectLines<R> {
-    type Item = Found;
+    type Item = FormatRow;
 
-    fn next(&mut self) -> Option<Found> {
+    fn next(&mut self) -> Option<FormatRow> {
         let found = self.0.next()?;
         Some(found.and_then(|(number, line)| {
             fields(&line).map_err(|flaw| format!("{}, line {number}: {flaw}", self.0.name))
@@ -26,9 +26,9 @@ impl<R: BufRead> Iterator for ObjectLines<R> {
     }
 }
 
-impl<R: BufRead + Send> Items for ObjectLines<R> {}
+impl<R: BufRead + Send> RowReader for ObjectLines<R> {}
 
-fn fields(line: &str) -> Found {
+fn fields(line: &str) -> FormatRow {
     if !line.trim_start().starts_with('{') {
         return Err(no_object(line));
     }
@@ -53,7 +53,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn read(text: &str) -> Result<Vec<Value>, String> {
-        let rows = ObjectLines(Lines::new(text.as_bytes(), "t.jsonl"));
+        let rows = ObjectLines(TextLines::new(text.as_bytes(), "t.jsonl"));
         rows.map(|found| found.map(Value::Object)).collect()
     }
 

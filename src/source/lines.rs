@@ -3,43 +3,43 @@
 use std::io::{BufRead, Read};
 
 use super::Fields;
-use super::format::Text;
+use super::format::OpenedText;
 use super::names::LONGEST_ROW;
-use super::rows::{Found, Items, Opened};
+use super::rows::{FormatRow, OpenedRows, RowReader};
 
 /// The name of the only field of a plain line.
 pub(super) const FIELD: &str = "line";
 
 /// A text whose lines are the values.
-pub(super) fn open(text: Text, name: &str) -> Opened {
-    Ok(Box::new(PlainLines(Lines::new(text, name))))
+pub(super) fn open(text: OpenedText, name: &str) -> OpenedRows {
+    Ok(Box::new(PlainLines(TextLines::new(text, name))))
 }
 
-struct PlainLines<R>(Lines<R>);
+struct PlainLines<R>(TextLines<R>);
 
 impl<R: BufRead> Iterator for PlainLines<R> {
-    type Item = Found;
+    type Item = FormatRow;
 
-    fn next(&mut self) -> Option<Found> {
+    fn next(&mut self) -> Option<FormatRow> {
         let found = self.0.next()?;
         Some(found.map(|(_, line)| Fields::from_iter([(FIELD.into(), line.into())])))
     }
 }
 
-impl<R: BufRead + Send> Items for PlainLines<R> {}
+impl<R: BufRead + Send> RowReader for PlainLines<R> {}
 
 /// The lines of a text that are not blank, without their ends, and their
 /// numbers from 1.
-pub(super) struct Lines<R> {
+pub(super) struct TextLines<R> {
     text: R,
     pub name: String,
     number: u64,
 }
 
-impl<R: BufRead> Lines<R> {
+impl<R: BufRead> TextLines<R> {
     /// Messages call the text `name`.
-    pub fn new(text: R, name: &str) -> Lines<R> {
-        Lines {
+    pub fn new(text: R, name: &str) -> TextLines<R> {
+        TextLines {
             text,
             name: name.into(),
             number: 0,
@@ -63,7 +63,7 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-impl<R: BufRead> Iterator for Lines<R> {
+impl<R: BufRead> Iterator for TextLines<R> {
     type Item = Result<(u64, String), String>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     fn read(text: &[u8]) -> Result<Vec<String>, String> {
-        let values = PlainLines(Lines::new(text, "t.txt"));
+        let values = PlainLines(TextLines::new(text, "t.txt"));
         values
             .map(|found| found.map(|fields| fields[FIELD].as_str().unwrap().into()))
             .collect()
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_line_without_an_end_does_not_fill_the_memory() {
         let endless = std::io::BufReader::new(std::io::repeat(b'a'));
-        let error = Lines::new(endless, "t").next().unwrap().unwrap_err();
+        let error = TextLines::new(endless, "t").next().unwrap().unwrap_err();
         assert_eq!(
             error,
             "t, line 1: this line is longer than 64 MiB: break it up"

@@ -7,10 +7,10 @@ use serde_json::Value;
 use super::Fields;
 use super::lines::FIELD;
 use super::names::{accepted, shown};
-use super::rows::{Found, Items};
+use super::rows::{FormatRow, RowReader};
 
 /// The rows of a list that messages call `name`.
-pub(super) fn rows(list: Arc<[Value]>, name: &str) -> impl Items + use<> {
+pub(super) fn rows(list: Arc<[Value]>, name: &str) -> impl RowReader + use<> {
     List {
         list,
         name: name.into(),
@@ -25,18 +25,18 @@ struct List {
 }
 
 impl Iterator for List {
-    type Item = Found;
+    type Item = FormatRow;
 
-    fn next(&mut self) -> Option<Found> {
+    fn next(&mut self) -> Option<FormatRow> {
         let found = fields(self.list.get(self.taken)?);
         self.taken += 1;
         Some(found.map_err(|flaw| format!("{}, item {}: {flaw}", self.name, self.taken)))
     }
 }
 
-impl Items for List {}
+impl RowReader for List {}
 
-fn fields(item: &Value) -> Found {
+fn fields(item: &Value) -> FormatRow {
     match item {
         Value::Object(fields) => accepted(fields.clone()),
         Value::String(_) => Ok(Fields::from_iter([(FIELD.into(), item.clone())])),

@@ -7,7 +7,7 @@ use super::names::LONGEST_ROW;
 
 /// A place in a text: line and column from 1, the column in bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Place {
+pub(super) struct Position {
     line: usize,
     column: usize,
 }
@@ -15,14 +15,14 @@ pub(super) struct Place {
 /// A text that is read from place to place.
 pub(super) struct Located<R> {
     bytes: BufReader<R>,
-    place: Place,
+    place: Position,
     /// How many bytes the row that is being read may still have.
     left: usize,
 }
 
 impl<R: Read> Located<R> {
     pub fn new(bytes: R) -> Located<R> {
-        let place = Place { line: 1, column: 1 };
+        let place = Position { line: 1, column: 1 };
         Located {
             bytes: BufReader::new(bytes),
             place,
@@ -31,12 +31,12 @@ impl<R: Read> Located<R> {
     }
 
     /// Where the next byte is.
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> Position {
         self.place
     }
 
     /// A new row begins here, and may be as long as any.
-    pub fn start_row(&mut self) -> Place {
+    pub fn start_row(&mut self) -> Position {
         self.left = LONGEST_ROW;
         self.place
     }
@@ -69,11 +69,11 @@ impl<R: Read> Read for Located<R> {
     }
 }
 
-impl Place {
+impl Position {
     fn pass(&mut self, byte: u8) {
         match byte {
             b'\n' => {
-                *self = Place {
+                *self = Position {
                     line: self.line + 1,
                     column: 1,
                 }
@@ -83,15 +83,15 @@ impl Place {
     }
 
     /// The place of an error in a value that starts here.
-    pub fn of(self, error: &serde_json::Error) -> Place {
-        let Place { line, column } = self;
+    pub fn of(self, error: &serde_json::Error) -> Position {
+        let Position { line, column } = self;
         match (error.line(), error.column()) {
             (0, _) => self,
-            (1, within) => Place {
+            (1, within) => Position {
                 line,
                 column: (column + within).saturating_sub(1),
             },
-            (lines, within) => Place {
+            (lines, within) => Position {
                 line: line + lines - 1,
                 column: within,
             },
@@ -99,7 +99,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}, column {}", self.line, self.column)
     }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn an_error_is_placed_in_the_whole_text() {
-        let start = Place { line: 5, column: 3 };
+        let start = Position { line: 5, column: 3 };
         let error = |text| serde_json::from_str::<i32>(text).unwrap_err();
         assert_eq!(start.of(&error("x")).to_string(), "line 5, column 3");
         assert_eq!(start.of(&error("\n x")).to_string(), "line 6, column 2");

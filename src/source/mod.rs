@@ -1,7 +1,7 @@
 //! (1) Bytes to rows.
 //!
 //! [`Settings`] say where the rows are, a [`Source`] is that place once it is
-//! checked, and [`Format`] is how its bytes are written. The files:
+//! checked, and [`InputFormat`] is how its bytes are written. The files:
 //!
 //! - `origin`: what the settings come down to: a file, standard input or a list
 //! - `file`: finds and opens files and standard input, the only door here
@@ -16,7 +16,7 @@
 //! - `names`: what a field may be called, and what else all formats agree on
 //! - `rows`, `survey`: the two uses of a source, to send and to look ahead
 //!
-//! A new format is one file, one variant of [`Format`] and one line in `FORMATS`.
+//! A new format is one file, one variant of [`InputFormat`] and one line in `FORMATS`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -48,8 +48,8 @@ mod survey;
 mod tests;
 mod values;
 
-use format::{Kind, Open};
-use origin::Origin;
+use format::{InputFormatEntry, Open};
+use origin::SourceOrigin;
 pub use packed::Packing;
 pub use rows::Rows;
 pub use survey::Survey;
@@ -86,7 +86,7 @@ pub struct Settings {
     /// The path of a file or of a directory of Parquet files, or `-` for standard input.
     pub file: Option<String>,
     /// How the file is written; if absent, its extension tells.
-    pub format: Option<Format>,
+    pub format: Option<InputFormat>,
     /// The table to read of a SQLite database; if absent, `results` or the only one.
     pub table: Option<String>,
     /// How many rows to take from the start; if absent, all.
@@ -97,7 +97,7 @@ pub struct Settings {
 
 /// By what the beginning of an input is known again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InputPrint {
+pub struct InputFingerprint {
     /// How many bytes.
     pub bytes: u64,
     /// Their hash.
@@ -107,7 +107,7 @@ pub struct InputPrint {
 /// How the bytes of a source are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Format {
+pub enum InputFormat {
     /// A table with commas; all values are texts.
     Csv,
     /// A table with tabs; all values are texts.
@@ -126,31 +126,31 @@ pub enum Format {
     Sqlite,
 }
 
-/// One line for each format, in the order of [`Format`].
+/// One line for each format, in the order of [`InputFormat`].
 #[rustfmt::skip]
-static FORMATS: [Kind; 8] = [
-    Kind { format: Format::Csv, name: "csv", extensions: &["csv"],
+static FORMATS: [InputFormatEntry; 8] = [
+    InputFormatEntry { format: InputFormat::Csv, name: "csv", extensions: &["csv"],
         about: "a table with commas", open: Open::Text(|text, name| csv::open(text, name, b',')) },
-    Kind { format: Format::Tsv, name: "tsv", extensions: &["tsv"],
+    InputFormatEntry { format: InputFormat::Tsv, name: "tsv", extensions: &["tsv"],
         about: "a table with tabs", open: Open::Text(|text, name| csv::open(text, name, b'\t')) },
-    Kind { format: Format::Jsonl, name: "jsonl", extensions: &["jsonl", "ndjson"],
+    InputFormatEntry { format: InputFormat::Jsonl, name: "jsonl", extensions: &["jsonl", "ndjson"],
         about: "one JSON object per line", open: Open::Text(jsonl::open) },
-    Kind { format: Format::Json, name: "json", extensions: &["json"],
+    InputFormatEntry { format: InputFormat::Json, name: "json", extensions: &["json"],
         about: "one JSON array of objects", open: Open::Text(json::open) },
-    Kind { format: Format::Lines, name: "lines", extensions: &["txt"],
+    InputFormatEntry { format: InputFormat::Lines, name: "lines", extensions: &["txt"],
         about: "plain lines, each the field `line`", open: Open::Text(lines::open) },
-    Kind { format: Format::Requests, name: "requests", extensions: &[],
+    InputFormatEntry { format: InputFormat::Requests, name: "requests", extensions: &[],
         about: "ready-made requests, one JSON object per line", open: Open::Text(requests::open) },
-    Kind { format: Format::Parquet, name: "parquet", extensions: &["parquet"],
+    InputFormatEntry { format: InputFormat::Parquet, name: "parquet", extensions: &["parquet"],
         about: "a Parquet file", open: Open::File(parquet::open) },
-    Kind { format: Format::Sqlite, name: "sqlite", extensions: &["db", "sqlite", "sqlite3"],
+    InputFormatEntry { format: InputFormat::Sqlite, name: "sqlite", extensions: &["db", "sqlite", "sqlite3"],
         about: "a table of a SQLite database", open: Open::File(|path| sqlite::open(path, None)) },
 ];
 
 /// Where rows come from, checked: they can be asked for.
 #[derive(Debug, Clone)]
 pub struct Source {
-    origin: Origin,
+    origin: SourceOrigin,
     most: u64,
 }
 
@@ -163,7 +163,7 @@ impl Source {
     /// A plan error for whichever of these is not so.
     pub fn new(settings: &Settings) -> Result<Source, Error> {
         Ok(Source {
-            origin: Origin::new(settings).map_err(Error::plan)?,
+            origin: SourceOrigin::new(settings).map_err(Error::plan)?,
             most: settings.take.unwrap_or(u64::MAX),
         })
     }
@@ -178,8 +178,10 @@ impl Source {
     #[must_use]
     pub fn file(&self) -> Option<String> {
         match &self.origin {
-            Origin::File(path, _) | Origin::Table(path, _) => Some(path.display().to_string()),
-            Origin::Stdin(_) | Origin::List(_) => None,
+            SourceOrigin::File(path, _) | SourceOrigin::Table(path, _) => {
+                Some(path.display().to_string())
+            }
+            SourceOrigin::Stdin(_) | SourceOrigin::List(_) => None,
         }
     }
 
@@ -201,9 +203,9 @@ impl Source {
     /// # Errors
     ///
     /// A plan error if they can't be read.
-    pub fn print(&self, most: u64) -> Result<Option<InputPrint>, Error> {
+    pub fn print(&self, most: u64) -> Result<Option<InputFingerprint>, Error> {
         let print = self.origin.print(most).map_err(Error::plan)?;
-        Ok(print.map(|(bytes, blake3)| InputPrint { bytes, blake3 }))
+        Ok(print.map(|(bytes, blake3)| InputFingerprint { bytes, blake3 }))
     }
 
     /// Whether it can be read more than once; a pipe can't.

@@ -1,13 +1,13 @@
 //! What all formats agree on: names, the longest row, how messages quote data.
 
 use super::Fields;
-use super::rows::Found;
+use super::rows::FormatRow;
 
 /// No row is longer than this, so that memory is bounded; in bytes.
 pub(super) const LONGEST_ROW: usize = 64 * 1024 * 1024;
 
 /// These fields, if all of their names are good.
-pub(super) fn accepted(fields: Fields) -> Found {
+pub(super) fn accepted(fields: Fields) -> FormatRow {
     match fields.keys().find_map(|name| flaw(name)) {
         Some(flaw) => Err(flaw),
         None => Ok(fields),

@@ -14,10 +14,10 @@ mod kinds;
 mod tests;
 
 use bare::Bare;
-use kinds::Kind;
+use kinds::ColumnKind;
 
 use super::names::accepted;
-use super::rows::{Found, Items, Opened};
+use super::rows::{FormatRow, OpenedRows, RowReader};
 
 /// The Parquet files of a directory, by their names; hidden ones are still being written.
 pub(crate) fn parts(directory: &Path) -> io::Result<Vec<PathBuf>> {
@@ -34,27 +34,27 @@ pub(crate) fn parts(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The rows of a file, or of all files of a directory.
-pub(super) fn open(path: &Path) -> Opened {
+pub(super) fn open(path: &Path) -> OpenedRows {
     if !path.is_dir() {
         return Ok(Box::new(file(path)?));
     }
     let parts = parts(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    Ok(Box::new(Parts {
+    Ok(Box::new(ParquetParts {
         left: parts.into_iter(),
         rows: None,
     }))
 }
 
 /// One file after the other.
-struct Parts {
+struct ParquetParts {
     left: std::vec::IntoIter<PathBuf>,
-    rows: Option<Rows>,
+    rows: Option<ParquetRows>,
 }
 
-impl Iterator for Parts {
-    type Item = Found;
+impl Iterator for ParquetParts {
+    type Item = FormatRow;
 
-    fn next(&mut self) -> Option<Found> {
+    fn next(&mut self) -> Option<FormatRow> {
         loop {
             if let Some(row) = self.rows.as_mut().and_then(Iterator::next) {
                 return Some(row);
@@ -67,10 +67,10 @@ impl Iterator for Parts {
     }
 }
 
-impl Items for Parts {}
+impl RowReader for ParquetParts {}
 
 /// The rows of a file; a few pages of it are in memory.
-fn file(path: &Path) -> Result<Rows, String> {
+fn file(path: &Path) -> Result<ParquetRows, String> {
     let name = path.display();
     let file = File::open(path).map_err(|error| format!("cannot open {name}: {error}"))?;
     let reader =
@@ -87,26 +87,26 @@ fn file(path: &Path) -> Result<Rows, String> {
             "{name} has two columns that are called {column:?}: rename one of them"
         ));
     }
-    Ok(Rows {
+    Ok(ParquetRows {
         name: name.to_string(),
-        kind: Kind::of(&schema),
+        kind: ColumnKind::of(&schema),
         rows: RowIter::from_file_into(Box::new(reader)),
         read: 0,
     })
 }
 
-struct Rows {
+struct ParquetRows {
     name: String,
     /// What a row is.
-    kind: Kind,
+    kind: ColumnKind,
     rows: RowIter<'static>,
     read: u64,
 }
 
-impl Iterator for Rows {
-    type Item = Found;
+impl Iterator for ParquetRows {
+    type Item = FormatRow;
 
-    fn next(&mut self) -> Option<Found> {
+    fn next(&mut self) -> Option<FormatRow> {
         let row = self.rows.next()?;
         self.read += 1;
         let fields = row.map_err(|error| error.to_string());
@@ -115,4 +115,4 @@ impl Iterator for Rows {
     }
 }
 
-impl Items for Rows {}
+impl RowReader for ParquetRows {}

@@ -7,7 +7,7 @@
 /// Where a byte stands in a record.
 pub(crate) struct Quotes {
     delimiter: u8,
-    place: Place,
+    place: QuoteState,
     /// Which value of the record it is, from 1.
     pub column: usize,
     /// Whether the byte before was a backslash within quotes.
@@ -18,7 +18,7 @@ pub(crate) struct Quotes {
 
 /// Where in a value the next byte stands.
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+enum QuoteState {
     /// At its beginning.
     Start,
     /// After nothing but spaces.
@@ -52,7 +52,7 @@ impl Quotes {
     pub fn new(delimiter: u8) -> Quotes {
         Quotes {
             delimiter,
-            place: Place::Start,
+            place: QuoteState::Start,
             column: 1,
             backslash: false,
             escaped: false,
@@ -66,34 +66,34 @@ impl Quotes {
 
     /// Whether a line's end would be a part of the value.
     pub fn is_open(&self) -> bool {
-        self.place == Place::Quoted
+        self.place == QuoteState::Quoted
     }
 
     /// Says what the next byte is.
     pub fn pass(&mut self, byte: u8) -> Byte {
         let (place, is) = match (self.place, byte) {
-            (Place::Quoted, b'"') => {
+            (QuoteState::Quoted, b'"') => {
                 self.escaped |= self.backslash;
-                (Place::Closed, Byte::Inside)
+                (QuoteState::Closed, Byte::Inside)
             }
-            (Place::Quoted, _) => (Place::Quoted, Byte::Inside),
-            (_, b'\n' | b'\r') => (Place::Start, Byte::End),
+            (QuoteState::Quoted, _) => (QuoteState::Quoted, Byte::Inside),
+            (_, b'\n' | b'\r') => (QuoteState::Start, Byte::End),
             (_, byte) if byte == self.delimiter => {
                 self.column += 1;
-                (Place::Start, Byte::Delimiter)
+                (QuoteState::Start, Byte::Delimiter)
             }
-            (Place::Closed, b'"') => (Place::Quoted, Byte::Inside),
-            (Place::Closed, _) => (Place::Closed, Byte::AfterQuote),
-            (Place::Start, b'"') => {
+            (QuoteState::Closed, b'"') => (QuoteState::Quoted, Byte::Inside),
+            (QuoteState::Closed, _) => (QuoteState::Closed, Byte::AfterQuote),
+            (QuoteState::Start, b'"') => {
                 self.escaped = false;
-                (Place::Quoted, Byte::Inside)
+                (QuoteState::Quoted, Byte::Inside)
             }
-            (Place::Spaces, b'"') => (Place::Plain, Byte::QuoteAfterSpaces),
-            (Place::Plain, b'"') => (Place::Plain, Byte::BareQuote),
-            (Place::Start | Place::Spaces, b' ') => (Place::Spaces, Byte::Inside),
-            (_, _) => (Place::Plain, Byte::Inside),
+            (QuoteState::Spaces, b'"') => (QuoteState::Plain, Byte::QuoteAfterSpaces),
+            (QuoteState::Plain, b'"') => (QuoteState::Plain, Byte::BareQuote),
+            (QuoteState::Start | QuoteState::Spaces, b' ') => (QuoteState::Spaces, Byte::Inside),
+            (_, _) => (QuoteState::Plain, Byte::Inside),
         };
-        self.backslash = place == Place::Quoted && byte == b'\\';
+        self.backslash = place == QuoteState::Quoted && byte == b'\\';
         self.place = place;
         is
     }

@@ -11,10 +11,10 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::names::LONGEST_ROW;
 use super::quotes::{Byte, Quotes};
-use super::values::Record;
+use super::values::ValueRow;
 
 /// A text to be cut into records.
-pub(super) struct Records<R> {
+pub(super) struct TextRecords<R> {
     text: R,
     name: String,
     parser: Reader,
@@ -26,10 +26,10 @@ pub(super) struct Records<R> {
     ends: Vec<usize>,
 }
 
-impl<R: BufRead> Records<R> {
+impl<R: BufRead> TextRecords<R> {
     /// Messages call the text `name`.
-    pub fn new(text: R, name: &str, delimiter: u8) -> Records<R> {
-        Records {
+    pub fn new(text: R, name: &str, delimiter: u8) -> TextRecords<R> {
+        TextRecords {
             text,
             name: name.into(),
             parser: ReaderBuilder::new().delimiter(delimiter).build(),
@@ -41,7 +41,7 @@ impl<R: BufRead> Records<R> {
     }
 
     /// Reads the next record, if there is one.
-    pub fn read(&mut self) -> Result<Option<Record<'_>>, String> {
+    pub fn read(&mut self) -> Result<Option<ValueRow<'_>>, String> {
         let begins = self.skip_blank_lines();
         let line = self.line();
         let count = match begins {
@@ -49,7 +49,7 @@ impl<R: BufRead> Records<R> {
             Ok(false) => return Ok(None),
             Err(flaw) => Err(flaw),
         };
-        let record = count.and_then(|count| Record::new(line, &self.bytes, &self.ends[..count]));
+        let record = count.and_then(|count| ValueRow::new(line, &self.bytes, &self.ends[..count]));
         match record {
             Ok(record) => Ok(Some(record)),
             Err(flaw) => Err(format!("{}, line {line}: {flaw}", self.name)),
@@ -92,7 +92,7 @@ impl<R: BufRead> Records<R> {
     }
 
     /// Parses what is buffered, after the values and ends there are of this record.
-    fn parse_on(&mut self, length: usize, count: usize) -> Result<Step, String> {
+    fn parse_on(&mut self, length: usize, count: usize) -> Result<ParserStep, String> {
         let bytes = self.text.fill_buf().map_err(unreadable)?;
         // A line's end at the end of the text: it ends any value but a quoted one.
         let at_end = bytes.is_empty();
@@ -112,7 +112,7 @@ impl<R: BufRead> Records<R> {
 }
 
 /// Why the parser paused, and how many bytes and ends it wrote.
-type Step = (ReadRecordResult, usize, usize);
+type ParserStep = (ReadRecordResult, usize, usize);
 
 const UNCLOSED: &str = "a quote (\") that opens in this row is never closed: \
     close it, or double it if it is meant";
@@ -151,7 +151,7 @@ mod tests {
     /// The line and values of each record, read in pieces of `piece` bytes.
     fn records(text: &str, piece: usize) -> Result<Vec<(u64, Vec<String>)>, String> {
         let text = BufReader::with_capacity(piece, text.as_bytes());
-        let (mut records, mut all) = (Records::new(text, "t", b','), Vec::new());
+        let (mut records, mut all) = (TextRecords::new(text, "t", b','), Vec::new());
         while let Some(record) = records.read()? {
             all.push((record.line, record.values().map(String::from).collect()));
         }

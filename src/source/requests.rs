@@ -3,29 +3,29 @@
 
 use serde_json::Value;
 
-use super::format::Text;
+use super::format::OpenedText;
 use super::jsonl;
-use super::rows::{Found, Items, Opened};
+use super::rows::{FormatRow, OpenedRows, RowReader};
 
 /// A text with a request on each line.
-pub(super) fn open(text: Text, name: &str) -> Opened {
-    Ok(Box::new(Requests {
+pub(super) fn open(text: OpenedText, name: &str) -> OpenedRows {
+    Ok(Box::new(RequestRows {
         objects: jsonl::open(text, name)?,
         name: name.to_owned(),
         number: 0,
     }))
 }
 
-struct Requests {
-    objects: Box<dyn Items>,
+struct RequestRows {
+    objects: Box<dyn RowReader>,
     name: String,
     number: u64,
 }
 
-impl Iterator for Requests {
-    type Item = Found;
+impl Iterator for RequestRows {
+    type Item = FormatRow;
 
-    fn next(&mut self) -> Option<Found> {
+    fn next(&mut self) -> Option<FormatRow> {
         let found = self.objects.next()?;
         self.number += 1;
         Some(found.and_then(|fields| match flaw(&fields) {
@@ -35,7 +35,7 @@ impl Iterator for Requests {
     }
 }
 
-impl Items for Requests {}
+impl RowReader for RequestRows {}
 
 fn flaw(fields: &super::Fields) -> Option<String> {
     if !fields.contains_key("url") {

@@ -8,13 +8,13 @@ pub type Rows = Box<dyn Iterator<Item = Result<Row, Error>> + Send>;
 
 /// What a format finds next: the fields of a row, or what is wrong, where, and
 /// what to do about it.
-pub(super) type Found = Result<Fields, String>;
+pub(super) type FormatRow = Result<Fields, String>;
 
 /// The rows of a text, or why its very beginning is wrong.
-pub(super) type Opened = Result<Box<dyn Items>, String>;
+pub(super) type OpenedRows = Result<Box<dyn RowReader>, String>;
 
 /// The rows of one source as its format finds them; not asked again after an error.
-pub(super) trait Items: Iterator<Item = Found> + Send {
+pub(super) trait RowReader: Iterator<Item = FormatRow> + Send {
     /// Reads on to the end, or over `most` rows, and tells what was there.
     fn survey(&mut self, most: u64) -> Result<Survey, String> {
         Survey::of(self, most)
@@ -22,7 +22,7 @@ pub(super) trait Items: Iterator<Item = Found> + Send {
 }
 
 /// The first `most` of these, numbered. Nothing is read beyond them.
-pub(super) fn numbered(items: Box<dyn Items>, most: u64) -> Rows {
+pub(super) fn numbered(items: Box<dyn RowReader>, most: u64) -> Rows {
     Box::new(Numbered {
         items,
         number: 0,
@@ -31,7 +31,7 @@ pub(super) fn numbered(items: Box<dyn Items>, most: u64) -> Rows {
 }
 
 struct Numbered {
-    items: Box<dyn Items>,
+    items: Box<dyn RowReader>,
     number: u64,
     most: u64,
 }
@@ -75,19 +75,19 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    struct Given(std::vec::IntoIter<Found>);
+    struct Given(std::vec::IntoIter<FormatRow>);
 
     impl Iterator for Given {
-        type Item = Found;
+        type Item = FormatRow;
 
-        fn next(&mut self) -> Option<Found> {
+        fn next(&mut self) -> Option<FormatRow> {
             self.0.next()
         }
     }
 
-    impl Items for Given {}
+    impl RowReader for Given {}
 
-    fn rows(found: Vec<Found>, most: u64) -> Vec<Result<u64, ErrorKind>> {
+    fn rows(found: Vec<FormatRow>, most: u64) -> Vec<Result<u64, ErrorKind>> {
         numbered(Box::new(Given(found.into_iter())), most)
             .map(|row| row.map(|row| row.number).map_err(|error| error.kind()))
             .collect()

@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 
 use super::Fields;
 use super::names::accepted;
-use super::rows::{Found, Items, Opened};
+use super::rows::{FormatRow, OpenedRows, RowReader};
 
 /// The table that throng writes.
 pub(crate) const TABLE: &str = "results";
@@ -18,7 +18,7 @@ pub(crate) const TABLE: &str = "results";
 const PAGE: usize = 256;
 
 /// The rows of the table that is asked for; else of `results`, or of the only one.
-pub(super) fn open(path: &Path, asked: Option<&str>) -> Opened {
+pub(super) fn open(path: &Path, asked: Option<&str>) -> OpenedRows {
     let name = path.display().to_string();
     let wrong = |error: rusqlite::Error| format!("{name} is no SQLite database: {error}");
     let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
@@ -32,7 +32,7 @@ pub(super) fn open(path: &Path, asked: Option<&str>) -> Opened {
     };
     let columns = columns(&database, table).map_err(wrong)?;
     let place = place(&columns).ok_or_else(|| no_place(&name, table))?;
-    Ok(Box::new(Rows {
+    Ok(Box::new(SqliteRows {
         table: quoted(table),
         name,
         place,
@@ -87,18 +87,18 @@ fn no_place(name: &str, table: &str) -> String {
 
 /// Rows by their place in the table, a page at a time, so that nothing is locked
 /// while they are worked on.
-struct Rows {
+struct SqliteRows {
     name: String,
     table: String,
     /// What a row's place is called.
     place: &'static str,
     database: Connection,
-    page: std::vec::IntoIter<(i64, Found)>,
+    page: std::vec::IntoIter<(i64, FormatRow)>,
     after: i64,
 }
 
-impl Rows {
-    fn read(&self) -> rusqlite::Result<Vec<(i64, Found)>> {
+impl SqliteRows {
+    fn read(&self) -> rusqlite::Result<Vec<(i64, FormatRow)>> {
         let sql = format!(
             "select {place}, * from {} where {place} > ? order by {place} limit {PAGE}",
             self.table,
@@ -123,10 +123,10 @@ impl Rows {
     }
 }
 
-impl Iterator for Rows {
-    type Item = Found;
+impl Iterator for SqliteRows {
+    type Item = FormatRow;
 
-    fn next(&mut self) -> Option<Found> {
+    fn next(&mut self) -> Option<FormatRow> {
         if self.page.len() == 0 {
             match self.read() {
                 Ok(page) => self.page = page.into_iter(),
@@ -139,7 +139,7 @@ impl Iterator for Rows {
     }
 }
 
-impl Items for Rows {}
+impl RowReader for SqliteRows {}
 
 /// SQLite has no booleans, but results have.
 fn own(name: &str, value: Value) -> Value {
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(values: &str) -> Vec<Found> {
+    fn read(values: &str) -> Vec<FormatRow> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.db");
         let database = Connection::open(&path).unwrap();

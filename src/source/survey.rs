@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Row;
-use super::rows::Found;
+use super::rows::FormatRow;
 
 /// What there is in a source. Of a pipe, which cannot be read twice, nothing is known.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -40,7 +40,7 @@ impl Survey {
 
     /// Reads at most `most` rows that may each have other names.
     pub(super) fn of(
-        items: &mut (impl Iterator<Item = Found> + ?Sized),
+        items: &mut (impl Iterator<Item = FormatRow> + ?Sized),
         most: u64,
     ) -> Result<Survey, String> {
         let mut reading = Reading::default();

@@ -120,7 +120,7 @@ fn an_array_is_never_read_whole() {
         pieces,
         read: read.clone(),
     };
-    let mut rows = Format::Json
+    let mut rows = InputFormat::Json
         .open(Box::new(BufReader::new(bytes)), "made")
         .unwrap();
     for n in 1..=100 {
@@ -154,7 +154,10 @@ fn a_named_pipe_is_left_as_it_is() {
 #[test]
 fn settings_are_written_plainly_and_nothing_else_is_let_in() {
     let settings: Settings = serde_json::from_value(json!({"file": "-", "format": "tsv"})).unwrap();
-    assert_eq!((settings.format, settings.take), (Some(Format::Tsv), None));
+    assert_eq!(
+        (settings.format, settings.take),
+        (Some(InputFormat::Tsv), None)
+    );
     let unknown = serde_json::from_value::<Settings>(json!({"files": "-"})).unwrap_err();
     assert!(unknown.to_string().starts_with("unknown field `files`"));
 }

@@ -4,7 +4,7 @@ use std::{iter, str};
 
 /// Some values in their order.
 #[derive(Debug)]
-pub(super) struct Record<'a> {
+pub(super) struct ValueRow<'a> {
     /// The line it starts on, from 1.
     pub line: u64,
     /// The values, one directly after the other.
@@ -13,19 +13,19 @@ pub(super) struct Record<'a> {
     ends: &'a [usize],
 }
 
-impl<'a> Record<'a> {
+impl<'a> ValueRow<'a> {
     /// The values in `bytes` that end at `ends`, or which of them is not UTF-8.
-    pub fn new(line: u64, bytes: &'a [u8], ends: &'a [usize]) -> Result<Record<'a>, String> {
+    pub fn new(line: u64, bytes: &'a [u8], ends: &'a [usize]) -> Result<ValueRow<'a>, String> {
         let bytes = &bytes[..ends.last().copied().unwrap_or(0)];
         let column_at = |byte| 1 + ends.partition_point(|&end| end <= byte);
         match str::from_utf8(bytes) {
             Err(error) => Err(not_utf_8(column_at(error.valid_up_to()))),
-            Ok(text) => Record { line, text, ends }.uncut(),
+            Ok(text) => ValueRow { line, text, ends }.uncut(),
         }
     }
 
     /// Two values can be UTF-8 only together, with a character cut in between.
-    fn uncut(self) -> Result<Record<'a>, String> {
+    fn uncut(self) -> Result<ValueRow<'a>, String> {
         match self
             .ends
             .iter()
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn values_are_cut_at_their_ends() {
-        let record = Record::new(1, b"ab\nc left over", &[2, 2, 4]).unwrap();
+        let record = ValueRow::new(1, b"ab\nc left over", &[2, 2, 4]).unwrap();
         assert_eq!(record.values().collect::<Vec<_>>(), ["ab", "", "\nc"]);
         assert!(record.span_lines());
         assert_eq!(record.count(), 3);
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_first_value_that_is_no_text_is_told() {
-        let flaw = |bytes, ends| Record::new(1, bytes, ends).unwrap_err();
+        let flaw = |bytes, ends| ValueRow::new(1, bytes, ends).unwrap_err();
         assert_eq!(flaw(b"ab\xFFc", &[1, 2, 4]), not_utf_8(3));
         assert_eq!(flaw(b"\xFF", &[0, 1]), not_utf_8(2));
         assert_eq!(flaw(b"a\xC3\xA9", &[1, 2, 3]), not_utf_8(2));

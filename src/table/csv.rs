@@ -2,15 +2,15 @@
 
 use serde_json::Value;
 
-use super::Table;
+use super::TableWriter;
 use super::cells::{cell, end, json, raw, text};
-use super::pack::Packed;
-use super::shape::Shape;
+use super::pack::PackedWriter;
+use super::shape::ColumnSet;
 use crate::source::Fields;
 use crate::source::guard::has_guards;
 
-pub(super) struct Csv {
-    out: Packed,
+pub(super) struct CsvTable {
+    out: PackedWriter,
     names: Vec<String>,
     /// Whether texts that look like formulas get a guard: a reader takes it away
     /// only from results, and all other tables keep their texts as they are.
@@ -19,8 +19,8 @@ pub(super) struct Csv {
     scratch: String,
 }
 
-impl Csv {
-    pub fn new(mut out: Packed, shape: &Shape) -> Result<Csv, String> {
+impl CsvTable {
+    pub fn new(mut out: PackedWriter, shape: &ColumnSet) -> Result<CsvTable, String> {
         let names: Vec<String> = shape.columns.iter().map(|(name, _)| name.clone()).collect();
         let mut line = Vec::new();
         let guards = has_guards(names.iter().map(String::as_str));
@@ -28,7 +28,7 @@ impl Csv {
         names.iter().for_each(|name| header(name, &mut line));
         end(&mut line);
         out.write(&line)?;
-        Ok(Csv {
+        Ok(CsvTable {
             out,
             names,
             guards,
@@ -38,7 +38,7 @@ impl Csv {
     }
 }
 
-impl Table for Csv {
+impl TableWriter for CsvTable {
     fn row(&mut self, fields: &Fields) -> Result<(), String> {
         self.line.clear();
         let write = if self.guards { json } else { raw };

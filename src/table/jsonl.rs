@@ -1,18 +1,18 @@
 //! JSON Lines: one object a row.
 
-use super::Table;
-use super::pack::Packed;
+use super::TableWriter;
+use super::pack::PackedWriter;
 use crate::source::Fields;
 
-pub(super) struct Lines(Packed);
+pub(super) struct JsonlTable(PackedWriter);
 
-impl Lines {
-    pub fn new(out: Packed) -> Lines {
-        Lines(out)
+impl JsonlTable {
+    pub fn new(out: PackedWriter) -> JsonlTable {
+        JsonlTable(out)
     }
 }
 
-impl Table for Lines {
+impl TableWriter for JsonlTable {
     fn row(&mut self, fields: &Fields) -> Result<(), String> {
         let mut line = serde_json::to_vec(fields).map_err(|error| error.to_string())?;
         line.push(b'\n');

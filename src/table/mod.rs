@@ -1,7 +1,7 @@
 //! Rows to a table of any format: what `throng convert` does, and what becomes of
 //! a journal whose output is no text. [door: files]
 //!
-//! To add a format: one file here, and one line in [`Form`]; its names are those of
+//! To add a format: one file here, and one line in [`TableFormat`]; its names are those of
 //! [`source`].
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::error::Error;
-use crate::source::{self, Fields, Format, Source};
+use crate::source::{self, Fields, InputFormat, Source};
 
 pub(crate) mod cells;
 mod csv;
@@ -22,11 +22,11 @@ pub(crate) mod sqlite;
 
 pub(crate) use pack::pack;
 pub(crate) use placed::{placed, sync_directory};
-use shape::Shape;
+use shape::ColumnSet;
 
 /// How the rows of a table are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum TableFormat {
     /// JSON Lines.
     Jsonl,
     /// A table with commas.
@@ -38,15 +38,15 @@ pub enum Form {
 }
 
 /// What is written in a form is read as this; names follow from that.
-const FORMS: [(Form, Format); 4] = [
-    (Form::Jsonl, Format::Jsonl),
-    (Form::Csv, Format::Csv),
-    (Form::Parquet, Format::Parquet),
-    (Form::Sqlite, Format::Sqlite),
+const FORMS: [(TableFormat, InputFormat); 4] = [
+    (TableFormat::Jsonl, InputFormat::Jsonl),
+    (TableFormat::Csv, InputFormat::Csv),
+    (TableFormat::Parquet, InputFormat::Parquet),
+    (TableFormat::Sqlite, InputFormat::Sqlite),
 ];
 
 /// A table in the making.
-trait Table {
+trait TableWriter {
     /// Adds a row.
     fn row(&mut self, fields: &Fields) -> Result<(), String>;
 
@@ -54,11 +54,11 @@ trait Table {
     fn end(self: Box<Self>) -> Result<(), String>;
 }
 
-impl Form {
+impl TableFormat {
     /// What a name's extension says; whether it is compressed doesn't matter.
     #[must_use]
-    pub fn of(path: &Path) -> Option<Form> {
-        let format = Format::of_path(path)?;
+    pub fn of(path: &Path) -> Option<TableFormat> {
+        let format = InputFormat::of_path(path)?;
         let found = FORMS.iter().find(|(_, read_as)| *read_as == format);
         found.map(|(form, _)| *form)
     }
@@ -75,12 +75,12 @@ impl Form {
         all.join(", ")
     }
 
-    fn table(self, path: &Path, shape: Shape) -> Result<Box<dyn Table>, String> {
+    fn table(self, path: &Path, shape: ColumnSet) -> Result<Box<dyn TableWriter>, String> {
         Ok(match self {
-            Form::Jsonl => Box::new(jsonl::Lines::new(pack::writer(path)?)),
-            Form::Csv => Box::new(csv::Csv::new(pack::writer(path)?, &shape)?),
-            Form::Parquet => Box::new(parquet::Groups::new(path, shape)?),
-            Form::Sqlite => match sqlite::too_many(shape.columns.len()) {
+            TableFormat::Jsonl => Box::new(jsonl::JsonlTable::new(pack::writer(path)?)),
+            TableFormat::Csv => Box::new(csv::CsvTable::new(pack::writer(path)?, &shape)?),
+            TableFormat::Parquet => Box::new(parquet::RowGroups::new(path, shape)?),
+            TableFormat::Sqlite => match sqlite::too_many(shape.columns.len()) {
                 None => Box::new(sqlite::Filling::new(path)?),
                 Some(flaw) => return Err(flaw),
             },
@@ -93,7 +93,7 @@ impl Form {
 ///
 /// # Errors
 /// What is wrong with the source, or why the file can't be written.
-pub fn write(source: &Source, form: Form, path: &Path) -> Result<u64, Error> {
+pub fn write(source: &Source, form: TableFormat, path: &Path) -> Result<u64, Error> {
     write_shaped(source, form, path, shape_of(source)?)
 }
 
@@ -102,19 +102,24 @@ pub(crate) fn write_after(earlier: &Path, source: &Source, path: &Path) -> Resul
     let before = parquet::shape(earlier)
         .map_err(|why| Error::stopped(format!("{} cannot be read: {why}", earlier.display())))?;
     let shape = shape_of(source)?.after(before);
-    write_shaped(source, Form::Parquet, path, shape)
+    write_shaped(source, TableFormat::Parquet, path, shape)
 }
 
 /// Reads all rows once.
-fn shape_of(source: &Source) -> Result<Shape, Error> {
-    let mut shape = Shape::default();
+fn shape_of(source: &Source) -> Result<ColumnSet, Error> {
+    let mut shape = ColumnSet::default();
     for row in source.rows()? {
         shape.add(&row?.fields);
     }
     Ok(shape)
 }
 
-fn write_shaped(source: &Source, form: Form, path: &Path, shape: Shape) -> Result<u64, Error> {
+fn write_shaped(
+    source: &Source,
+    form: TableFormat,
+    path: &Path,
+    shape: ColumnSet,
+) -> Result<u64, Error> {
     let wrong =
         |why: String| Error::stopped(format!("{} cannot be written: {why}", path.display()));
     let mut table = form.table(path, shape).map_err(wrong)?;
@@ -136,10 +141,10 @@ fn write_shaped(source: &Source, form: Form, path: &Path, shape: Shape) -> Resul
 /// What is wrong with either.
 pub fn convert(from: &source::Settings, to: &Path, replace: bool) -> Result<u64, Error> {
     let name = to.display();
-    let form = Form::of(to).ok_or_else(|| {
+    let form = TableFormat::of(to).ok_or_else(|| {
         Error::plan(format!(
             "the name {name} does not say its format: end it in {} (the text ones also in .gz or .zst)",
-            Form::extensions()
+            TableFormat::extensions()
         ))
     })?;
     if to.metadata().is_ok_and(|data| !data.is_file()) {
@@ -164,7 +169,7 @@ pub fn convert(from: &source::Settings, to: &Path, replace: bool) -> Result<u64,
 }
 
 /// A column's place by its name.
-type Places = HashMap<String, usize>;
+type ColumnPlaces = HashMap<String, usize>;
 
 #[cfg(test)]
 mod tests;

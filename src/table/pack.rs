@@ -10,22 +10,22 @@ use flate2::write::GzEncoder;
 use crate::source::Packing;
 
 /// Bytes on their way to a file.
-pub(super) enum Packed {
+pub(super) enum PackedWriter {
     Plain(BufWriter<File>),
     Gzip(Box<GzEncoder<BufWriter<File>>>),
     Zstd(zstd::Encoder<'static, BufWriter<File>>),
 }
 
 /// A new file, packed as its name says.
-pub(super) fn writer(path: &Path) -> Result<Packed, String> {
-    let open = || -> io::Result<Packed> {
+pub(super) fn writer(path: &Path) -> Result<PackedWriter, String> {
+    let open = || -> io::Result<PackedWriter> {
         let file = BufWriter::with_capacity(1 << 16, File::create(path)?);
         Ok(match Packing::of(path) {
-            (None, _) => Packed::Plain(file),
+            (None, _) => PackedWriter::Plain(file),
             (Some(Packing::Gzip), _) => {
-                Packed::Gzip(Box::new(GzEncoder::new(file, Compression::default())))
+                PackedWriter::Gzip(Box::new(GzEncoder::new(file, Compression::default())))
             }
-            (Some(Packing::Zstd), _) => Packed::Zstd(zstd::Encoder::new(file, 0)?),
+            (Some(Packing::Zstd), _) => PackedWriter::Zstd(zstd::Encoder::new(file, 0)?),
         })
     };
     open().map_err(|error| error.to_string())
@@ -41,12 +41,12 @@ pub(crate) fn pack(text: &Path, path: &Path) -> Result<(), String> {
     synced.map_err(|error| error.to_string())
 }
 
-impl Packed {
+impl PackedWriter {
     fn inner(&mut self) -> &mut dyn Write {
         match self {
-            Packed::Plain(file) => file,
-            Packed::Gzip(file) => file,
-            Packed::Zstd(file) => file,
+            PackedWriter::Plain(file) => file,
+            PackedWriter::Gzip(file) => file,
+            PackedWriter::Zstd(file) => file,
         }
     }
 
@@ -57,9 +57,9 @@ impl Packed {
 
     pub fn end(self) -> Result<(), String> {
         let ended = match self {
-            Packed::Plain(file) => Ok(file),
-            Packed::Gzip(file) => file.finish(),
-            Packed::Zstd(file) => file.finish(),
+            PackedWriter::Plain(file) => Ok(file),
+            PackedWriter::Gzip(file) => file.finish(),
+            PackedWriter::Zstd(file) => file.finish(),
         };
         let flushed = ended.and_then(|mut file| file.flush());
         flushed.map_err(|error| error.to_string())

@@ -13,8 +13,8 @@ use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
 
-use super::Table;
-use super::shape::{Kind, Shape, text};
+use super::TableWriter;
+use super::shape::{ColumnSet, ColumnType, text};
 use crate::source::Fields;
 
 /// A group is written when it has so many rows or bytes, so that memory is bounded.
@@ -22,9 +22,9 @@ const MOST_ROWS: usize = 100_000;
 const MOST_BYTES: usize = 64 << 20;
 
 /// A file of groups.
-pub(super) struct Groups {
+pub(super) struct RowGroups {
     writer: SerializedFileWriter<File>,
-    shape: Shape,
+    shape: ColumnSet,
     columns: Vec<Column>,
     rows: usize,
     bytes: usize,
@@ -42,30 +42,30 @@ struct Column {
 }
 
 /// The columns of a file that was written before.
-pub(super) fn shape(path: &Path) -> Result<Shape, String> {
+pub(super) fn shape(path: &Path) -> Result<ColumnSet, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let reader = SerializedFileReader::new(file).map_err(|error| error.to_string())?;
     let columns = reader.metadata().file_metadata().schema().get_fields();
-    Ok(Shape::with(columns.iter().map(|column| {
+    Ok(ColumnSet::with(columns.iter().map(|column| {
         let kind = match column.get_physical_type() {
-            Physical::BOOLEAN => Kind::Bool,
-            Physical::INT64 => Kind::Int,
-            Physical::DOUBLE => Kind::Float,
-            _ => Kind::Text,
+            Physical::BOOLEAN => ColumnType::Bool,
+            Physical::INT64 => ColumnType::Int,
+            Physical::DOUBLE => ColumnType::Float,
+            _ => ColumnType::Text,
         };
         (column.name().to_owned(), kind)
     })))
 }
 
-impl Groups {
-    pub fn new(path: &Path, shape: Shape) -> Result<Groups, String> {
+impl RowGroups {
+    pub fn new(path: &Path, shape: ColumnSet) -> Result<RowGroups, String> {
         let file = File::create(path).map_err(|error| error.to_string())?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(Default::default()))
             .build();
         let schema = schema(&shape).map_err(|error| error.to_string())?;
         let writer = SerializedFileWriter::new(file, schema, Arc::new(properties));
-        Ok(Groups {
+        Ok(RowGroups {
             writer: writer.map_err(|error| error.to_string())?,
             columns: empty(&shape),
             shape,
@@ -89,17 +89,19 @@ impl Groups {
     }
 }
 
-fn empty(shape: &Shape) -> Vec<Column> {
+fn empty(shape: &ColumnSet) -> Vec<Column> {
     shape.columns.iter().map(|_| Column::default()).collect()
 }
 
-fn schema(shape: &Shape) -> Result<TypePtr, ParquetError> {
+fn schema(shape: &ColumnSet) -> Result<TypePtr, ParquetError> {
     let columns = shape.columns.iter().map(|(name, kind)| {
         let (physical, logical) = match kind {
-            Kind::Bool => (Physical::BOOLEAN, None),
-            Kind::Int | Kind::Long => (Physical::INT64, None),
-            Kind::Float => (Physical::DOUBLE, None),
-            Kind::Null | Kind::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+            ColumnType::Bool => (Physical::BOOLEAN, None),
+            ColumnType::Int | ColumnType::Long => (Physical::INT64, None),
+            ColumnType::Float => (Physical::DOUBLE, None),
+            ColumnType::Null | ColumnType::Text => {
+                (Physical::BYTE_ARRAY, Some(LogicalType::String))
+            }
         };
         let column = Type::primitive_type_builder(name, physical)
             .with_repetition(Repetition::OPTIONAL)
@@ -113,12 +115,12 @@ fn schema(shape: &Shape) -> Result<TypePtr, ParquetError> {
 
 impl Column {
     /// Adds a value; gives about how many bytes it takes.
-    fn add(&mut self, kind: Kind, value: &Value) -> usize {
+    fn add(&mut self, kind: ColumnType, value: &Value) -> usize {
         let is_there = match kind {
-            Kind::Bool => value.as_bool().map(|value| self.bools.push(value)),
-            Kind::Int | Kind::Long => value.as_i64().map(|value| self.ints.push(value)),
-            Kind::Float => value.as_f64().map(|value| self.floats.push(value)),
-            Kind::Null | Kind::Text => {
+            ColumnType::Bool => value.as_bool().map(|value| self.bools.push(value)),
+            ColumnType::Int | ColumnType::Long => value.as_i64().map(|value| self.ints.push(value)),
+            ColumnType::Float => value.as_f64().map(|value| self.floats.push(value)),
+            ColumnType::Null | ColumnType::Text => {
                 text(value).map(|text| self.texts.push(text.as_str().into()))
             }
         };
@@ -131,21 +133,23 @@ impl Column {
 
     fn write(
         &self,
-        kind: Kind,
+        kind: ColumnType,
         writer: &mut SerializedColumnWriter<'_>,
     ) -> Result<usize, ParquetError> {
         let levels = Some(&self.levels[..]);
         match kind {
-            Kind::Bool => writer
+            ColumnType::Bool => writer
                 .typed::<BoolType>()
                 .write_batch(&self.bools, levels, None),
-            Kind::Int | Kind::Long => writer
+            ColumnType::Int | ColumnType::Long => writer
                 .typed::<Int64Type>()
                 .write_batch(&self.ints, levels, None),
-            Kind::Float => writer
-                .typed::<DoubleType>()
-                .write_batch(&self.floats, levels, None),
-            Kind::Null | Kind::Text => {
+            ColumnType::Float => {
+                writer
+                    .typed::<DoubleType>()
+                    .write_batch(&self.floats, levels, None)
+            }
+            ColumnType::Null | ColumnType::Text => {
                 writer
                     .typed::<ByteArrayType>()
                     .write_batch(&self.texts, levels, None)
@@ -154,7 +158,7 @@ impl Column {
     }
 }
 
-impl Table for Groups {
+impl TableWriter for RowGroups {
     fn row(&mut self, fields: &Fields) -> Result<(), String> {
         for (column, (name, kind)) in self.columns.iter_mut().zip(&self.shape.columns) {
             self.bytes += column.add(*kind, fields.get(name).unwrap_or(&Value::Null));

@@ -2,19 +2,19 @@
 
 use serde_json::Value;
 
-use super::Places;
+use super::ColumnPlaces;
 use crate::source::Fields;
 
 /// The columns in the order in which they first appear.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Shape {
-    pub columns: Vec<(String, Kind)>,
-    places: Places,
+pub(super) struct ColumnSet {
+    pub columns: Vec<(String, ColumnType)>,
+    places: ColumnPlaces,
 }
 
 /// What the values of a column are; each of them may also be null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ColumnType {
     Null,
     Bool,
     Int,
@@ -26,27 +26,27 @@ pub(super) enum Kind {
 }
 
 /// throng's own columns, even where no row of a file has a value for them.
-const OWN: [(&str, Kind); 7] = [
-    ("_row", Kind::Int),
-    ("_item", Kind::Int),
-    ("_last", Kind::Bool),
-    ("_ok", Kind::Bool),
-    ("_status", Kind::Int),
-    ("_attempts", Kind::Int),
-    ("_ms", Kind::Float),
+const OWN: [(&str, ColumnType); 7] = [
+    ("_row", ColumnType::Int),
+    ("_item", ColumnType::Int),
+    ("_last", ColumnType::Bool),
+    ("_ok", ColumnType::Bool),
+    ("_status", ColumnType::Int),
+    ("_attempts", ColumnType::Int),
+    ("_ms", ColumnType::Float),
 ];
 
-impl Shape {
+impl ColumnSet {
     /// These columns, in this order.
-    pub fn with(columns: impl Iterator<Item = (String, Kind)>) -> Shape {
-        let mut shape = Shape::default();
+    pub fn with(columns: impl Iterator<Item = (String, ColumnType)>) -> ColumnSet {
+        let mut shape = ColumnSet::default();
         columns.for_each(|(name, kind)| shape.take(&name, kind));
         shape
     }
 
     /// The columns of an earlier table, as far as they can hold these values, and
     /// then those that are new.
-    pub fn after(self, mut earlier: Shape) -> Shape {
+    pub fn after(self, mut earlier: ColumnSet) -> ColumnSet {
         for (name, kind) in self.columns {
             earlier.take(&name, kind);
         }
@@ -56,11 +56,11 @@ impl Shape {
     /// Takes in the values of a row.
     pub fn add(&mut self, fields: &Fields) {
         for (name, value) in fields {
-            self.take(name, Kind::of(value));
+            self.take(name, ColumnType::of(value));
         }
     }
 
-    fn take(&mut self, name: &str, kind: Kind) {
+    fn take(&mut self, name: &str, kind: ColumnType) {
         match self.place(name) {
             Some(place) => self.columns[place].1 = self.columns[place].1.or(kind),
             None => {
@@ -80,30 +80,38 @@ impl Shape {
 /// A float is the same number up to here.
 const EXACT: u64 = 1 << 53;
 
-impl Kind {
-    fn of(value: &Value) -> Kind {
+impl ColumnType {
+    fn of(value: &Value) -> ColumnType {
         match value {
-            Value::Null => Kind::Null,
-            Value::Bool(_) => Kind::Bool,
+            Value::Null => ColumnType::Null,
+            Value::Bool(_) => ColumnType::Bool,
             Value::Number(number) if number.is_i64() => {
                 let is_exact = number.as_i64().is_some_and(|it| it.unsigned_abs() <= EXACT);
-                if is_exact { Kind::Int } else { Kind::Long }
+                if is_exact {
+                    ColumnType::Int
+                } else {
+                    ColumnType::Long
+                }
             }
             // Beyond 63 bits a float would not be the same number.
-            Value::Number(number) if number.is_u64() => Kind::Text,
-            Value::Number(_) => Kind::Float,
-            _ => Kind::Text,
+            Value::Number(number) if number.is_u64() => ColumnType::Text,
+            Value::Number(_) => ColumnType::Float,
+            _ => ColumnType::Text,
         }
     }
 
     /// The kind that both can be written as.
-    fn or(self, other: Kind) -> Kind {
+    fn or(self, other: ColumnType) -> ColumnType {
         match (self, other) {
-            (kind, Kind::Null) | (Kind::Null, kind) => kind,
+            (kind, ColumnType::Null) | (ColumnType::Null, kind) => kind,
             (one, other) if one == other => one,
-            (Kind::Int, Kind::Float) | (Kind::Float, Kind::Int) => Kind::Float,
-            (Kind::Int, Kind::Long) | (Kind::Long, Kind::Int) => Kind::Long,
-            _ => Kind::Text,
+            (ColumnType::Int, ColumnType::Float) | (ColumnType::Float, ColumnType::Int) => {
+                ColumnType::Float
+            }
+            (ColumnType::Int, ColumnType::Long) | (ColumnType::Long, ColumnType::Int) => {
+                ColumnType::Long
+            }
+            _ => ColumnType::Text,
         }
     }
 }
@@ -124,15 +132,15 @@ mod tests {
 
     #[test]
     fn a_column_is_what_all_its_values_can_be() {
-        let mut shape = Shape::default();
+        let mut shape = ColumnSet::default();
         for row in [
             json!({"a": 1, "b": null, "c": true, "d": 1, "e": 1}),
             json!({"a": 2.5, "b": null, "c": false, "d": "x", "e": u64::MAX, "f": [1]}),
         ] {
             shape.add(row.as_object().unwrap());
         }
-        let kinds: Vec<Kind> = shape.columns.iter().map(|(_, kind)| *kind).collect();
-        use Kind::{Bool, Float, Null, Text};
+        let kinds: Vec<ColumnType> = shape.columns.iter().map(|(_, kind)| *kind).collect();
+        use ColumnType::{Bool, Float, Null, Text};
         assert_eq!(kinds, [Float, Null, Bool, Text, Text, Text]);
         assert_eq!((shape.place("f"), shape.place("g")), (Some(5), None));
     }
@@ -140,25 +148,28 @@ mod tests {
     #[test]
     fn no_integer_becomes_another_number() {
         let kind = |values: &[Value]| {
-            let mut shape = Shape::default();
+            let mut shape = ColumnSet::default();
             for value in values {
                 shape.add(json!({"a": value}).as_object().unwrap());
             }
             shape.columns[0].1
         };
         let long = (1_i64 << 53) + 1;
-        assert_eq!(kind(&[json!(long), json!(1), json!(null)]), Kind::Long);
-        assert_eq!(kind(&[json!(long - 1), json!(1.5)]), Kind::Float);
-        assert_eq!(kind(&[json!(long), json!(1.5)]), Kind::Text);
-        assert_eq!(kind(&[json!(1.5), json!(-long)]), Kind::Text);
+        assert_eq!(
+            kind(&[json!(long), json!(1), json!(null)]),
+            ColumnType::Long
+        );
+        assert_eq!(kind(&[json!(long - 1), json!(1.5)]), ColumnType::Float);
+        assert_eq!(kind(&[json!(long), json!(1.5)]), ColumnType::Text);
+        assert_eq!(kind(&[json!(1.5), json!(-long)]), ColumnType::Text);
     }
 
     #[test]
     fn columns_go_on_from_one_table_to_the_next() {
-        use Kind::{Float, Int, Null, Text};
-        let of = |columns: &[(&str, Kind)]| {
+        use ColumnType::{Float, Int, Null, Text};
+        let of = |columns: &[(&str, ColumnType)]| {
             let columns = columns.iter();
-            Shape::with(columns.map(|(name, kind)| ((*name).to_owned(), *kind)))
+            ColumnSet::with(columns.map(|(name, kind)| ((*name).to_owned(), *kind)))
         };
         let earlier = of(&[("a", Float), ("b", Int), ("_status", Null)]);
         let next = of(&[("c", Text), ("b", Null), ("a", Int)]).after(earlier);

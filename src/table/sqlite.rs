@@ -8,7 +8,7 @@ use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 use serde_json::Value;
 
-use super::Table;
+use super::TableWriter;
 use crate::source::Fields;
 use crate::source::sqlite::{TABLE, columns, quoted};
 
@@ -201,7 +201,7 @@ impl Filling {
     }
 }
 
-impl Table for Filling {
+impl TableWriter for Filling {
     fn row(&mut self, fields: &Fields) -> Result<(), String> {
         self.rows.push(fields.clone());
         match self.rows.len() {

@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 /// What one aggregate came to.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Answer {
+pub struct AggregateResult {
     /// What the job calls it.
     #[serde(skip)]
     pub name: String,
@@ -25,13 +25,13 @@ pub enum Figures {
     /// (10,000; 1,000 for quantiles and distinct) are `(others)`, the last one.
     Many {
         /// The groups.
-        groups: Vec<Group>,
+        groups: Vec<ResultGroup>,
     },
 }
 
 /// One group of results.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Group {
+pub struct ResultGroup {
     /// What its results have in common.
     pub key: String,
     /// What they came to.

@@ -20,7 +20,7 @@ const DETAIL: usize = 500;
 
 /// All rows that failed for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kind {
+pub struct FailureGroup {
     /// The reason in short.
     pub kind: String,
     /// How many rows.
@@ -42,7 +42,7 @@ pub struct Example {
 
 /// All failures so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Failures(Vec<Kind>);
+pub(super) struct Failures(Vec<FailureGroup>);
 
 impl Failures {
     pub(super) fn add(&mut self, row: &Row, failure: &Failure) {
@@ -65,13 +65,13 @@ impl Failures {
     }
 
     /// The most frequent first.
-    pub(super) fn kinds(&self) -> Vec<Kind> {
+    pub(super) fn kinds(&self) -> Vec<FailureGroup> {
         let mut kinds = self.0.clone();
         kinds.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.cmp(&b.kind)));
         kinds
     }
 
-    fn kind(&mut self, name: &str) -> &mut Kind {
+    fn kind(&mut self, name: &str) -> &mut FailureGroup {
         let place = match self.place(name) {
             Some(place) => place,
             None if self.0.len() < KINDS => self.push(name),
@@ -85,7 +85,7 @@ impl Failures {
     }
 
     fn push(&mut self, name: &str) -> usize {
-        self.0.push(Kind {
+        self.0.push(FailureGroup {
             kind: name.to_owned(),
             count: 0,
             examples: Vec::new(),
@@ -94,7 +94,7 @@ impl Failures {
     }
 }
 
-impl Kind {
+impl FailureGroup {
     fn wants(&self, row: u64) -> bool {
         let is_before = |last: &Example| row < last.row;
         self.examples.len() < EXAMPLES || self.examples.last().is_some_and(is_before)

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::answer::{Accuracy, Figure};
 use super::distinct::Distinct;
 use super::function::Function;
-use super::numbers::Numbers;
+use super::numbers::NumberStats;
 use super::sketch::Quantiles;
 use super::value::{number, text};
 
@@ -15,14 +15,14 @@ pub(super) struct Fold {
     function: Function,
     values: u64,
     skipped: u64,
-    kept: Kept,
+    kept: FoldState,
 }
 
 /// As little of the values as the function needs.
 #[derive(Debug, Clone)]
-enum Kept {
+enum FoldState {
     Nothing,
-    Numbers(Numbers),
+    Numbers(NumberStats),
     Quantiles(Quantiles),
     Distinct(Distinct),
 }
@@ -30,10 +30,10 @@ enum Kept {
 impl Fold {
     pub(super) fn new(function: Function) -> Fold {
         let kept = match function {
-            Function::Count => Kept::Nothing,
-            Function::Distinct => Kept::Distinct(Distinct::default()),
-            Function::Quantile(_) => Kept::Quantiles(Quantiles::default()),
-            _ => Kept::Numbers(Numbers::default()),
+            Function::Count => FoldState::Nothing,
+            Function::Distinct => FoldState::Distinct(Distinct::default()),
+            Function::Quantile(_) => FoldState::Quantiles(Quantiles::default()),
+            _ => FoldState::Numbers(NumberStats::default()),
         };
         Fold {
             function,
@@ -76,35 +76,35 @@ impl Fold {
 
     fn value(&self) -> Option<f64> {
         match (&self.kept, self.function) {
-            (Kept::Nothing, _) => Some(self.values as f64),
-            (Kept::Distinct(distinct), _) => Some(distinct.count()),
-            (Kept::Quantiles(quantiles), Function::Quantile(share)) => quantiles.at(share),
-            (Kept::Numbers(numbers), Function::Sum) => Some(numbers.sum()),
-            (Kept::Numbers(numbers), Function::Mean) => numbers.mean(),
-            (Kept::Numbers(numbers), Function::Min) => numbers.min(),
-            (Kept::Numbers(numbers), Function::Max) => numbers.max(),
-            (Kept::Numbers(numbers), Function::Stddev) => numbers.stddev(),
+            (FoldState::Nothing, _) => Some(self.values as f64),
+            (FoldState::Distinct(distinct), _) => Some(distinct.count()),
+            (FoldState::Quantiles(quantiles), Function::Quantile(share)) => quantiles.at(share),
+            (FoldState::Numbers(numbers), Function::Sum) => Some(numbers.sum()),
+            (FoldState::Numbers(numbers), Function::Mean) => numbers.mean(),
+            (FoldState::Numbers(numbers), Function::Min) => numbers.min(),
+            (FoldState::Numbers(numbers), Function::Max) => numbers.max(),
+            (FoldState::Numbers(numbers), Function::Stddev) => numbers.stddev(),
             _ => None,
         }
     }
 }
 
-impl Kept {
+impl FoldState {
     fn add(&mut self, value: &Value, scratch: &mut String) -> Option<()> {
         match self {
-            Kept::Nothing => {}
-            Kept::Numbers(numbers) => numbers.add(number(value)?),
-            Kept::Quantiles(quantiles) => quantiles.add(number(value)?),
-            Kept::Distinct(distinct) => distinct.add(text(value, scratch)),
+            FoldState::Nothing => {}
+            FoldState::Numbers(numbers) => numbers.add(number(value)?),
+            FoldState::Quantiles(quantiles) => quantiles.add(number(value)?),
+            FoldState::Distinct(distinct) => distinct.add(text(value, scratch)),
         }
         Some(())
     }
 
-    fn merge(&mut self, other: Kept) {
+    fn merge(&mut self, other: FoldState) {
         match (self, other) {
-            (Kept::Numbers(mine), Kept::Numbers(theirs)) => mine.merge(theirs),
-            (Kept::Quantiles(mine), Kept::Quantiles(theirs)) => mine.merge(&theirs),
-            (Kept::Distinct(mine), Kept::Distinct(theirs)) => mine.merge(theirs),
+            (FoldState::Numbers(mine), FoldState::Numbers(theirs)) => mine.merge(theirs),
+            (FoldState::Quantiles(mine), FoldState::Quantiles(theirs)) => mine.merge(&theirs),
+            (FoldState::Distinct(mine), FoldState::Distinct(theirs)) => mine.merge(theirs),
             // Counts are merged already; others are never of one aggregate.
             _ => {}
         }
@@ -112,9 +112,9 @@ impl Kept {
 
     fn is_exact(&self) -> bool {
         match self {
-            Kept::Nothing | Kept::Numbers(_) => true,
-            Kept::Quantiles(quantiles) => quantiles.is_exact(),
-            Kept::Distinct(distinct) => distinct.is_exact(),
+            FoldState::Nothing | FoldState::Numbers(_) => true,
+            FoldState::Quantiles(quantiles) => quantiles.is_exact(),
+            FoldState::Distinct(distinct) => distinct.is_exact(),
         }
     }
 }

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::aggregate::Aggregate;
-use super::answer::{Answer, Figures, Group};
+use super::answer::{AggregateResult, Figures, ResultGroup};
 use super::fold::Fold;
 use super::function::Function;
-use super::value::{Place, cut, text};
+use super::value::{ValuePath, cut, text};
 
 /// The group of results whose field is absent or null.
 const NONE: &str = "(none)";
@@ -19,22 +19,22 @@ const LONGEST: usize = 200;
 
 /// An aggregate and its values so far.
 #[derive(Debug, Clone)]
-pub(super) struct Groups {
+pub(super) struct GroupedAggregate {
     aggregate: Aggregate,
-    value: Place,
-    by: Option<Place>,
+    value: ValuePath,
+    by: Option<ValuePath>,
     keys: HashMap<String, Fold>,
     /// All values if there are no groups, else those of `(others)`.
     rest: Fold,
     scratch: (String, String),
 }
 
-impl Groups {
-    pub(super) fn new(aggregate: &Aggregate, values: &[String]) -> Groups {
+impl GroupedAggregate {
+    pub(super) fn new(aggregate: &Aggregate, values: &[String]) -> GroupedAggregate {
         let by = aggregate.by.as_deref();
-        Groups {
-            value: Place::of(&aggregate.value, values),
-            by: by.map(|name| Place::of(name, values)),
+        GroupedAggregate {
+            value: ValuePath::of(&aggregate.value, values),
+            by: by.map(|name| ValuePath::of(name, values)),
             keys: HashMap::new(),
             rest: Fold::new(aggregate.function),
             scratch: Default::default(),
@@ -56,7 +56,7 @@ impl Groups {
         fold.add(self.value.get(values, fields), for_value);
     }
 
-    pub(super) fn merge(&mut self, other: Groups) {
+    pub(super) fn merge(&mut self, other: GroupedAggregate) {
         self.rest.merge(other.rest);
         let function = self.aggregate.function;
         for (key, fold) in other.keys {
@@ -64,8 +64,8 @@ impl Groups {
         }
     }
 
-    pub(super) fn answer(&self) -> Answer {
-        Answer {
+    pub(super) fn answer(&self) -> AggregateResult {
+        AggregateResult {
             name: self.aggregate.name.clone(),
             expression: self.aggregate.text(),
             figures: match self.by {
@@ -77,13 +77,14 @@ impl Groups {
         }
     }
 
-    fn groups(&self) -> Vec<Group> {
-        let one = |key: &str, fold: &Fold| Group {
+    fn groups(&self) -> Vec<ResultGroup> {
+        let one = |key: &str, fold: &Fold| ResultGroup {
             key: key.to_owned(),
             figure: fold.figure(),
         };
-        let mut groups: Vec<Group> = self.keys.iter().map(|(key, fold)| one(key, fold)).collect();
-        let size = |group: &Group| group.figure.values + group.figure.skipped;
+        let mut groups: Vec<ResultGroup> =
+            self.keys.iter().map(|(key, fold)| one(key, fold)).collect();
+        let size = |group: &ResultGroup| group.figure.values + group.figure.skipped;
         groups.sort_by(|a, b| size(b).cmp(&size(a)).then_with(|| a.key.cmp(&b.key)));
         if !self.rest.is_empty() {
             groups.push(one(OTHERS, &self.rest));
@@ -118,12 +119,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn groups(text: &str) -> Groups {
+    fn groups(text: &str) -> GroupedAggregate {
         let aggregate = Aggregate::parse("x", text).unwrap();
-        Groups::new(&aggregate, &["price".to_owned()])
+        GroupedAggregate::new(&aggregate, &["price".to_owned()])
     }
 
-    fn add(groups: &mut Groups, price: Value, sector: Value) {
+    fn add(groups: &mut GroupedAggregate, price: Value, sector: Value) {
         let mut fields = Map::new();
         fields.insert("sector".into(), sector);
         groups.add(&[price], &fields);

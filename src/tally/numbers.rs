@@ -2,37 +2,37 @@
 
 /// What is kept of any number of numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Numbers {
+pub(super) struct NumberStats {
     count: u64,
     mean: f64,
     /// The sum of squared distances from the mean (Welford).
     squares: f64,
-    sum: Sum,
+    sum: CompensatedSum,
     min: f64,
     max: f64,
 }
 
 /// A sum that keeps what rounding takes away (Neumaier).
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Sum {
+struct CompensatedSum {
     total: f64,
     lost: f64,
 }
 
-impl Default for Numbers {
-    fn default() -> Numbers {
-        Numbers {
+impl Default for NumberStats {
+    fn default() -> NumberStats {
+        NumberStats {
             count: 0,
             mean: 0.0,
             squares: 0.0,
-            sum: Sum::default(),
+            sum: CompensatedSum::default(),
             min: f64::INFINITY,
             max: f64::NEG_INFINITY,
         }
     }
 }
 
-impl Numbers {
+impl NumberStats {
     pub(super) fn add(&mut self, number: f64) {
         self.count += 1;
         let distance = number - self.mean;
@@ -44,7 +44,7 @@ impl Numbers {
     }
 
     /// The same as if the other's numbers had been added here (Chan et al.).
-    pub(super) fn merge(&mut self, other: Numbers) {
+    pub(super) fn merge(&mut self, other: NumberStats) {
         let count = self.count + other.count;
         if count == 0 {
             return;
@@ -87,7 +87,7 @@ impl Numbers {
     }
 }
 
-impl Sum {
+impl CompensatedSum {
     fn add(&mut self, number: f64) {
         let total = self.total + number;
         self.lost += if self.total.abs() >= number.abs() {
@@ -103,8 +103,8 @@ impl Sum {
 mod tests {
     use super::*;
 
-    fn of(numbers: &[f64]) -> Numbers {
-        let mut all = Numbers::default();
+    fn of(numbers: &[f64]) -> NumberStats {
+        let mut all = NumberStats::default();
         numbers.iter().for_each(|&number| all.add(number));
         all
     }
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn merging_nothing_changes_nothing() {
-        let (mut all, nothing) = (of(&[1.0, 2.0]), Numbers::default());
+        let (mut all, nothing) = (of(&[1.0, 2.0]), NumberStats::default());
         all.merge(nothing);
         assert_eq!(all, of(&[1.0, 2.0]));
         let mut nothing = nothing;

@@ -69,7 +69,7 @@ fn records() -> Vec<Record> {
 }
 
 fn figures(tally: &Tally) -> Vec<Figure> {
-    let figures = |answer: Answer| match answer.figures {
+    let figures = |answer: AggregateResult| match answer.figures {
         Figures::One(figure) => vec![figure],
         Figures::Many { groups } => groups.into_iter().map(|group| group.figure).collect(),
     };

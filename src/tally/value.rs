@@ -6,19 +6,19 @@ use serde_json::{Map, Value};
 
 /// Where a record has a value.
 #[derive(Debug, Clone)]
-pub(super) enum Place {
+pub(super) enum ValuePath {
     /// Among the extracted values.
     Extracted(usize),
     /// Among the fields of the input.
     Field(String),
 }
 
-impl Place {
+impl ValuePath {
     /// Extracted values come first.
-    pub(super) fn of(name: &str, values: &[String]) -> Place {
+    pub(super) fn of(name: &str, values: &[String]) -> ValuePath {
         match values.iter().position(|value| value == name) {
-            Some(place) => Place::Extracted(place),
-            None => Place::Field(name.to_owned()),
+            Some(place) => ValuePath::Extracted(place),
+            None => ValuePath::Field(name.to_owned()),
         }
     }
 
@@ -29,8 +29,8 @@ impl Place {
         fields: &'a Map<String, Value>,
     ) -> Option<&'a Value> {
         let found = match self {
-            Place::Extracted(place) => values.get(*place),
-            Place::Field(name) => fields.get(name),
+            ValuePath::Extracted(place) => values.get(*place),
+            ValuePath::Field(name) => fields.get(name),
         };
         found.filter(|value| !value.is_null())
     }
@@ -90,7 +90,11 @@ mod tests {
         fields.insert("a".into(), json!("field"));
         fields.insert("b".into(), json!("field"));
         let names = ["a".to_owned()];
-        let get = |name| Place::of(name, &names).get(&[json!(1)], &fields).cloned();
+        let get = |name| {
+            ValuePath::of(name, &names)
+                .get(&[json!(1)], &fields)
+                .cloned()
+        };
         assert_eq!(get("a"), Some(json!(1)));
         assert_eq!(get("b"), Some(json!("field")));
         assert_eq!(get("c"), None);

@@ -1,7 +1,7 @@
 //! The acked guard: a slow answer doesn't hold its slot, and the limit is kept.
 
 use serde_json::Value;
-use throng_mock::{Mock, Settings, Tls};
+use throng_mock::{Mock, ServerCertificate, Settings};
 
 use crate::harness::{Place, Throng, assert_one_record_per_row, mock, run, symbols, throng};
 use crate::proxy::Proxy;
@@ -13,7 +13,7 @@ const FLAGS: &str = "--rate 10/300ms --skew 300ms --workers 1 --concurrency 30";
 const ROWS: usize = 30;
 
 /// A server that takes two seconds for each answer, all of it after the arrival.
-fn slow(tls: Option<&Tls>) -> Mock {
+fn slow(tls: Option<&ServerCertificate>) -> Mock {
     mock(Settings {
         limits: vec![LIMIT.parse().unwrap()],
         latency: "2s".parse().unwrap(),
@@ -67,7 +67,10 @@ fn a_slow_answer_does_not_hold_its_slot() {
 #[test]
 #[cfg(target_os = "linux")]
 fn nor_with_http2() {
-    let (place, tls) = (Place::new(), Tls::self_signed(["127.0.0.1"]).unwrap());
+    let (place, tls) = (
+        Place::new(),
+        ServerCertificate::self_signed(["127.0.0.1"]).unwrap(),
+    );
     let (mock, roots) = (slow(Some(&tls)), place.file("roots.pem", &tls.certificate));
     let asked = ask(&place, &mock.url()).env("SSL_CERT_FILE", &roots);
     assert_slots_come_back_early(asked, &place, &mock);
@@ -76,7 +79,10 @@ fn nor_with_http2() {
 #[test]
 #[cfg(target_os = "linux")]
 fn nor_with_http1_over_tls() {
-    let (place, tls) = (Place::new(), Tls::self_signed(["127.0.0.1"]).unwrap());
+    let (place, tls) = (
+        Place::new(),
+        ServerCertificate::self_signed(["127.0.0.1"]).unwrap(),
+    );
     let (mock, roots) = (slow(None), place.file("roots.pem", &tls.certificate));
     let addr = terminator::http1_only(&tls, mock.addr());
     let asked = ask(&place, &format!("https://{addr}")).env("SSL_CERT_FILE", &roots);

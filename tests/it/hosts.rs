@@ -16,7 +16,7 @@ struct Hosts {
 fn hosts() -> Hosts {
     let good = Recorder::start();
     let (addr, port) = (good.addr(), good.addr().port());
-    let tls = throng_mock::Tls::self_signed(["127.0.0.1"]).unwrap();
+    let tls = throng_mock::ServerCertificate::self_signed(["127.0.0.1"]).unwrap();
     let stranger = crate::terminator::http1_only(&tls, addr);
     Hosts {
         bad: vec![

@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use throng::Plan;
 use throng::plan::Job;
-use throng::simulate::{Server, simulate as run};
+use throng::simulate::{SimulatedServer, simulate as run};
 use throng_mock::Settings;
 
 use crate::harness::{Place, Throng, throng};
@@ -200,7 +200,7 @@ fn a_server_as_the_plan_takes_it_to_be_refuses_nothing() {
         let plan = Plan::new(&Job::parse("job.json", &job).unwrap(), &|_| None).unwrap();
         let policy = plan.policy().clone();
         let server = Settings {
-            limits: Server::of(&plan).limits,
+            limits: SimulatedServer::of(&plan).limits,
             latency: *["0", "lognormal:200ms:0.9", "uniform:1ms:3s"]
                 .map(|latency| latency.parse().unwrap())
                 .choose(&mut random)

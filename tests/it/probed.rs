@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use throng::plan::Job;
-use throng::probe::{Bounds, Found, Kind, simulated};
-use throng_mock::{Limit, LimitKind, Refusal, Settings};
+use throng::probe::{Bounds, FoundKind, ProbeResult, simulated};
+use throng_mock::{LimitKind, Refusal, ServerLimit, Settings};
 
 use crate::harness::{mock, throng};
 
@@ -27,7 +27,7 @@ const BUCKETS: [&str; 6] = [
     "bucket:50/1s:30",
 ];
 
-fn probe(limit: &str, server: Settings, refusals: u32) -> Found {
+fn probe(limit: &str, server: Settings, refusals: u32) -> ProbeResult {
     let job = json!({"request": {"url": "http://model/"}});
     let job = Job::parse("job.json", &job.to_string()).unwrap();
     let bounds = Bounds {
@@ -50,8 +50,8 @@ fn assert_near(found: f64, real: f64, what: &str) {
 }
 
 /// Amount, and units in a second.
-fn real(limit: &str) -> (Limit, f64, f64) {
-    let limit: Limit = limit.parse().unwrap();
+fn real(limit: &str) -> (ServerLimit, f64, f64) {
+    let limit: ServerLimit = limit.parse().unwrap();
     let most = limit.burst.unwrap_or(limit.units);
     let rate = f64::from(limit.units) / limit.period.as_secs_f64();
     (limit, most.into(), rate)
@@ -64,9 +64,9 @@ fn limits_of_each_kind_are_found_within_a_tenth_and_three_refusals() {
         let what = format!("{limit}: {found:?}");
         let (real, amount, rate) = real(limit);
         let kind = match real.kind {
-            LimitKind::Sliding => Kind::Sliding,
-            LimitKind::Bucket => Kind::Bucket,
-            _ => Kind::Fixed,
+            LimitKind::Sliding => FoundKind::Sliding,
+            LimitKind::Bucket => FoundKind::Bucket,
+            _ => FoundKind::Fixed,
         };
         assert_eq!(found.kind, kind, "{what}");
         assert!(found.refusals <= 3, "{what}");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use throng::Plan;
 use throng::plan::Job;
 use throng::simulate::{Simulation, simulate};
-use throng_mock::{Arrival, Per, Settings};
+use throng_mock::{Arrival, Partition, Settings};
 
 const LATENCY: Duration = Duration::from_secs(2);
 
@@ -30,7 +30,7 @@ fn run(mut job: Value, paths: &[String], server: Settings) -> Simulation {
 fn server(limit: &str) -> Settings {
     Settings {
         limits: vec![limit.parse().unwrap()],
-        per: Some(Per::Path),
+        per: Some(Partition::Path),
         latency: "2s".parse().unwrap(),
         ..Settings::default()
     }

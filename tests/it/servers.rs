@@ -235,8 +235,8 @@ struct Nginx {
 
 fn nginx() -> Nginx {
     let (place, port, old) = (Place::new(), free_port(), free_port());
-    let server = throng_mock::Tls::self_signed(["127.0.0.1", "localhost"]).unwrap();
-    let client = throng_mock::Tls::self_signed(["client.example"]).unwrap();
+    let server = throng_mock::ServerCertificate::self_signed(["127.0.0.1", "localhost"]).unwrap();
+    let client = throng_mock::ServerCertificate::self_signed(["client.example"]).unwrap();
     place.file("server.pem", &server.certificate);
     place.file("server.key", &server.key);
     place.file("client.pem", &client.certificate);

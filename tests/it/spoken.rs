@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use throng::Plan;
 use throng::plan::Job;
 use throng::simulate::{Simulation, simulate};
-use throng_mock::{Limit, Settings};
+use throng_mock::{ServerLimit, Settings};
 
 const ROWS: u64 = 2_000;
 
@@ -64,7 +64,7 @@ impl Case {
         simulate(plan, &policy, server).unwrap()
     }
 
-    fn limit(&self) -> Limit {
+    fn limit(&self) -> ServerLimit {
         let text = self.2.replace('N', &self.1.to_string());
         text.parse().unwrap()
     }

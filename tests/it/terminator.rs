@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
-use throng_mock::Tls;
+use throng_mock::ServerCertificate;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -13,7 +13,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Serves this server's answers with this certificate; gives its address.
 /// It offers HTTP/1.1 only, and ends with the tests.
-pub fn http1_only(tls: &Tls, server: SocketAddr) -> SocketAddr {
+pub fn http1_only(tls: &ServerCertificate, server: SocketAddr) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let (addr, acceptor) = (listener.local_addr().unwrap(), acceptor(tls));
@@ -42,7 +42,7 @@ async fn pass_on(client: TcpStream, server: SocketAddr, acceptor: TlsAcceptor) {
     let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
 }
 
-fn acceptor(tls: &Tls) -> TlsAcceptor {
+fn acceptor(tls: &ServerCertificate) -> TlsAcceptor {
     let chain = CertificateDer::pem_slice_iter(tls.certificate.as_bytes());
     let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
     let key = PrivateKeyDer::from_pem_slice(tls.key.as_bytes()).unwrap();

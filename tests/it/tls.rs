@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use throng_mock::{Mock, Settings, Tls};
+use throng_mock::{Mock, ServerCertificate, Settings};
 
 use crate::harness::{Ended, Place, Throng, each, mock, plain_mock, run, symbols};
 use crate::proxy::Proxy;
 use crate::terminator;
 
-fn certificate() -> Tls {
-    Tls::self_signed(["127.0.0.1", "localhost"]).unwrap()
+fn certificate() -> ServerCertificate {
+    ServerCertificate::self_signed(["127.0.0.1", "localhost"]).unwrap()
 }
 
-fn https(tls: &Tls) -> Mock {
+fn https(tls: &ServerCertificate) -> Mock {
     mock(Settings {
         tls: Some(tls.clone()),
         ..Settings::default()
@@ -21,7 +21,7 @@ fn https(tls: &Tls) -> Mock {
 }
 
 /// Twenty rows are echoed by a server whose certificate is trusted.
-fn ask(place: &Place, server: &str, trusted: &Tls) -> Throng {
+fn ask(place: &Place, server: &str, trusted: &ServerCertificate) -> Throng {
     let input = place.file("rows.csv", &symbols(20));
     let roots = place.file("roots.pem", &trusted.certificate);
     run()
@@ -92,7 +92,10 @@ fn a_certificate_that_nobody_trusts_stops_the_run() {
 
 #[test]
 fn a_certificate_for_another_name_stops_the_run() {
-    let (place, tls) = (Place::new(), Tls::self_signed(["example.org"]).unwrap());
+    let (place, tls) = (
+        Place::new(),
+        ServerCertificate::self_signed(["example.org"]).unwrap(),
+    );
     let mock = https(&tls);
     let ended = ask(&place, &mock.url(), &tls).exits(3);
     ended.says("tls").says("certificate");
@@ -101,7 +104,10 @@ fn a_certificate_for_another_name_stops_the_run() {
 
 #[test]
 fn through_a_proxy_there_is_a_tunnel() {
-    let (place, tls) = (Place::new(), Tls::self_signed(["api.test"]).unwrap());
+    let (place, tls) = (
+        Place::new(),
+        ServerCertificate::self_signed(["api.test"]).unwrap(),
+    );
     let mock = https(&tls);
     let proxy = Proxy::before(mock.addr());
     let ended = ask(&place, "https://api.test", &tls)

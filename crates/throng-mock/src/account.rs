@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use crate::gate::{self, Gate};
-use crate::limits::Limits;
-use crate::window::Window;
-use crate::{Limit, LimitKind};
+use crate::gate::{self, LimitCounter};
+use crate::limits::ServerLimits;
+use crate::window::WindowMeter;
+use crate::{LimitKind, ServerLimit};
 
 /// Limits at work, and how full their windows ever were.
 #[derive(Debug)]
-pub(crate) struct Account {
-    limits: Vec<Part>,
+pub(crate) struct LimitAccount {
+    limits: Vec<AccountPart>,
     /// Refused too often, one is banned.
-    ban: Option<Gate>,
+    ban: Option<LimitCounter>,
     banned: bool,
     /// Requests that arrived and have not left.
     here: u64,
@@ -43,21 +43,21 @@ pub(crate) struct Count {
 
 /// One limit.
 #[derive(Debug)]
-struct Part {
+struct AccountPart {
     /// Among all limits.
     place: usize,
     kind: LimitKind,
     units: u64,
     /// What it says that it has, of which something is left.
     holds: u64,
-    gate: Gate,
-    window: Window,
+    gate: LimitCounter,
+    window: WindowMeter,
 }
 
 /// Counts an arrival that costs this of each limit, and says whether it is admitted:
 /// all of these must have room for it. The first of them is who is banned.
 pub(crate) fn arrive(
-    accounts: &mut [&mut Account],
+    accounts: &mut [&mut LimitAccount],
     now: Duration,
     costs: &[u64],
     refusals_count: bool,
@@ -90,29 +90,29 @@ pub(crate) fn arrive(
 }
 
 /// Which limit takes longest to have room.
-fn longest(accounts: &mut [&mut Account], now: Duration, costs: &[u64]) -> usize {
+fn longest(accounts: &mut [&mut LimitAccount], now: Duration, costs: &[u64]) -> usize {
     let parts = accounts.iter_mut().flat_map(|account| &mut account.limits);
     let waits = parts.map(|part| (part.gate.wait_from(now, part.cost(costs)), part.place));
     let longest = waits.max_by_key(|(wait, _)| *wait);
     longest.map_or(0, |(_, place)| place)
 }
 
-impl Account {
+impl LimitAccount {
     /// Nobody has been here; the limits are those at these places. `clock` is what the
     /// clock said at the start, since 1970.
-    pub(crate) fn new(limits: &Limits, places: &[usize], clock: Duration) -> Account {
+    pub(crate) fn new(limits: &ServerLimits, places: &[usize], clock: Duration) -> LimitAccount {
         let part = |place: &usize| {
             let limit = &limits.all[*place];
-            Part {
+            AccountPart {
                 place: *place,
                 kind: limit.kind,
                 units: limit.units.into(),
                 holds: limit.burst.unwrap_or(limit.units).into(),
-                gate: Gate::new(limit, clock),
-                window: Window::new(limit.period),
+                gate: LimitCounter::new(limit, clock),
+                window: WindowMeter::new(limit.period),
             }
         };
-        Account {
+        LimitAccount {
             limits: places.iter().map(part).collect(),
             ban: None,
             banned: false,
@@ -123,9 +123,9 @@ impl Account {
     }
 
     /// The same for somebody who is banned when refused more often than this.
-    pub(crate) fn banned_by(self, limit: &Limit, clock: Duration) -> Account {
-        Account {
-            ban: Some(Gate::new(limit, clock)),
+    pub(crate) fn banned_by(self, limit: &ServerLimit, clock: Duration) -> LimitAccount {
+        LimitAccount {
+            ban: Some(LimitCounter::new(limit, clock)),
             ..self
         }
     }
@@ -138,7 +138,7 @@ impl Account {
         }
     }
 
-    fn gates(&mut self, costs: &[u64]) -> impl Iterator<Item = (&mut Gate, u64)> {
+    fn gates(&mut self, costs: &[u64]) -> impl Iterator<Item = (&mut LimitCounter, u64)> {
         let gates = self.limits.iter_mut();
         gates.map(|part| {
             let cost = part.cost(costs);
@@ -183,7 +183,8 @@ impl Account {
 
     /// Nobody knows when the next one leaves.
     fn check_room(&self) -> Result<(), (usize, Duration)> {
-        let full = |part: &&Part| part.kind == LimitKind::InFlight && self.admitted >= part.units;
+        let full =
+            |part: &&AccountPart| part.kind == LimitKind::InFlight && self.admitted >= part.units;
         match self.limits.iter().find(full) {
             Some(part) => Err((part.place, Duration::from_millis(100))),
             None => Ok(()),
@@ -191,7 +192,7 @@ impl Account {
     }
 }
 
-impl Part {
+impl AccountPart {
     fn cost(&self, costs: &[u64]) -> u64 {
         costs.get(self.place).copied().unwrap_or(1)
     }
@@ -201,16 +202,17 @@ impl Part {
 mod tests {
     use super::*;
 
-    fn account(limits: &[&str]) -> Account {
-        let limits: Vec<Limit> = limits.iter().map(|text| text.parse().unwrap()).collect();
+    fn account(limits: &[&str]) -> LimitAccount {
+        let limits: Vec<ServerLimit> = limits.iter().map(|text| text.parse().unwrap()).collect();
         let places: Vec<usize> = (0..limits.len()).collect();
-        Account::new(&Limits::from(limits), &places, Duration::ZERO)
+        LimitAccount::new(&ServerLimits::from(limits), &places, Duration::ZERO)
     }
 
     #[test]
     fn only_what_was_admitted_takes_room() {
         let mut account = account(&["in-flight:1"]);
-        let admits = |account: &mut Account| arrive(&mut [account], Duration::ZERO, &[], false);
+        let admits =
+            |account: &mut LimitAccount| arrive(&mut [account], Duration::ZERO, &[], false);
         assert!(admits(&mut account).is_ok() && admits(&mut account).is_err());
         account.leave(false);
         assert!(admits(&mut account).is_err());

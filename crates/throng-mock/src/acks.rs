@@ -12,12 +12,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// How many of a connection's bytes have been acknowledged to its client: those of
 /// each request, as long after its arrival as it took to arrive. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Acks {
+pub struct AckCounter {
     read: Arc<AtomicU64>,
     acknowledged: Arc<AtomicU64>,
 }
 
-impl Acks {
+impl AckCounter {
     /// How many bytes the client knows to have arrived.
     pub fn bytes(&self) -> u64 {
         self.acknowledged.load(Ordering::Relaxed)
@@ -36,18 +36,18 @@ impl Acks {
 
 /// A connection whose bytes are counted as they are read.
 #[derive(Debug)]
-pub(crate) struct Counted<S> {
+pub(crate) struct CountedStream<S> {
     stream: S,
-    acks: Acks,
+    acks: AckCounter,
 }
 
-impl<S> Counted<S> {
-    pub fn new(stream: S, acks: Acks) -> Counted<S> {
-        Counted { stream, acks }
+impl<S> CountedStream<S> {
+    pub fn new(stream: S, acks: AckCounter) -> CountedStream<S> {
+        CountedStream { stream, acks }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for CountedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -61,7 +61,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for CountedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

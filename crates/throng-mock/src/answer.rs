@@ -8,123 +8,125 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::Fault;
-use crate::desk::Ticket;
-use crate::judge::Kind;
-use crate::reply::{Pieces, Reply, Severed};
+use crate::desk::OpenArrival;
+use crate::judge::RequestKind;
+use crate::reply::{BodyPieces, Reply, Severed};
 
 /// A dripping body takes about this many pieces, one every 110 ms.
 const DRIPS: usize = 10;
 
 /// What a client will be told.
-pub(crate) struct Answer {
+pub(crate) struct MockAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Reply,
     /// How long to wait before it is given, on top of the latency.
     pub wait: Duration,
-    pub kind: Kind,
+    pub kind: RequestKind,
 }
 
-impl Answer {
+impl MockAnswer {
     /// An answer whose body is JSON already.
-    pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-        Answer::new(status, Reply::Whole(body.into()))
+    pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> MockAnswer {
+        MockAnswer::new(status, Reply::Whole(body.into()))
     }
 
     /// An answer whose body says so, in JSON unless told otherwise.
-    pub(crate) fn new(status: StatusCode, body: Reply) -> Answer {
+    pub(crate) fn new(status: StatusCode, body: Reply) -> MockAnswer {
         let json = HeaderValue::from_static("application/json");
-        Answer {
+        MockAnswer {
             status,
             headers: HeaderMap::from_iter([(CONTENT_TYPE, json)]),
             body,
             wait: Duration::ZERO,
-            kind: Kind::Status(status.as_u16()),
+            kind: RequestKind::Status(status.as_u16()),
         }
     }
 
     /// Status 200 and this value.
-    pub(crate) fn value(value: &impl Serialize) -> Answer {
+    pub(crate) fn value(value: &impl Serialize) -> MockAnswer {
         match serde_json::to_vec(value) {
-            Ok(body) => Answer::json(StatusCode::OK, body),
-            Err(error) => Answer::problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+            Ok(body) => MockAnswer::json(StatusCode::OK, body),
+            Err(error) => {
+                MockAnswer::problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
+            }
         }
     }
 
     /// Status 200 and nothing to say.
-    pub(crate) fn fine() -> Answer {
-        Answer::json(StatusCode::OK, "{}")
+    pub(crate) fn fine() -> MockAnswer {
+        MockAnswer::json(StatusCode::OK, "{}")
     }
 
     /// An error that says what is wrong.
-    pub(crate) fn problem(status: StatusCode, what: &str) -> Answer {
+    pub(crate) fn problem(status: StatusCode, what: &str) -> MockAnswer {
         let body = serde_json::json!({ "error": what });
-        Answer::json(status, body.to_string())
+        MockAnswer::json(status, body.to_string())
     }
 
     /// No answer: the connection is dropped.
-    pub(crate) fn severed() -> Answer {
-        let kind = Kind::Fault(Fault::DropBefore);
-        Answer {
+    pub(crate) fn severed() -> MockAnswer {
+        let kind = RequestKind::Fault(Fault::DropBefore);
+        MockAnswer {
             kind,
-            ..Answer::fine()
+            ..MockAnswer::fine()
         }
     }
 
     /// Status 200, but a page for people, such as proxies send.
-    pub(crate) fn not_json() -> Answer {
+    pub(crate) fn not_json() -> MockAnswer {
         let page = "<!doctype html><title>Busy</title><p>Please try again later.";
         let html = HeaderValue::from_static("text/html");
-        Answer::json(StatusCode::OK, page).with(CONTENT_TYPE, html)
+        MockAnswer::json(StatusCode::OK, page).with(CONTENT_TYPE, html)
     }
 
-    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Answer {
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> MockAnswer {
         self.headers.insert(name, value);
         self
     }
 
-    pub(crate) fn of_status(self, status: StatusCode) -> Answer {
-        Answer {
+    pub(crate) fn of_status(self, status: StatusCode) -> MockAnswer {
+        MockAnswer {
             status,
             kind: match self.kind {
-                Kind::Status(_) => Kind::Status(status.as_u16()),
+                RequestKind::Status(_) => RequestKind::Status(status.as_u16()),
                 other => other,
             },
             ..self
         }
     }
 
-    pub(crate) fn of_kind(self, fault: Fault) -> Answer {
-        let kind = Kind::Fault(fault);
-        Answer { kind, ..self }
+    pub(crate) fn of_kind(self, fault: Fault) -> MockAnswer {
+        let kind = RequestKind::Fault(fault);
+        MockAnswer { kind, ..self }
     }
 
     /// Promises the whole body and sends half of it.
-    pub(crate) fn cut(self) -> Answer {
+    pub(crate) fn cut(self) -> MockAnswer {
         let pieces = match self.body {
             Reply::Whole(all) => {
                 let half = all.slice(..all.len() / 2);
-                Pieces::new(Some(all.len() as u64), std::iter::once(half))
+                BodyPieces::new(Some(all.len() as u64), std::iter::once(half))
             }
             Reply::Pieces(pieces) => pieces,
         };
         let body = Reply::Pieces(pieces.cut());
-        Answer { body, ..self }
+        MockAnswer { body, ..self }
     }
 
     /// Sends the body in small pieces, with pauses.
-    pub(crate) fn drip(self) -> Answer {
+    pub(crate) fn drip(self) -> MockAnswer {
         let pieces = match self.body {
             Reply::Whole(all) => drops(all),
             Reply::Pieces(pieces) => pieces,
         };
         let body = Reply::Pieces(pieces.paused(Duration::from_millis(110)));
-        Answer { body, ..self }
+        MockAnswer { body, ..self }
     }
 
     /// Hands it to the connection. The request leaves the house with the last
     /// byte of the answer, or just before it.
-    pub(crate) fn deliver(self, ticket: Ticket) -> Result<Response<Reply>, Severed> {
+    pub(crate) fn deliver(self, ticket: OpenArrival) -> Result<Response<Reply>, Severed> {
         let body = match self.body {
             Reply::Whole(bytes) => {
                 ticket.close(self.kind);
@@ -132,7 +134,7 @@ impl Answer {
             }
             Reply::Pieces(pieces) => Reply::Pieces(pieces.closing(ticket, self.kind)),
         };
-        if self.kind == Kind::Fault(Fault::DropBefore) {
+        if self.kind == RequestKind::Fault(Fault::DropBefore) {
             return Err(Severed);
         }
         Ok(respond(self.status, self.headers, body))
@@ -151,10 +153,10 @@ fn respond(status: StatusCode, headers: HeaderMap, body: Reply) -> Response<Repl
     response
 }
 
-fn drops(all: Bytes) -> Pieces {
+fn drops(all: Bytes) -> BodyPieces {
     let size = all.len().div_ceil(DRIPS).max(1);
     let starts = (0..all.len()).step_by(size);
     let length = all.len() as u64;
     let drop = move |start: usize| all.slice(start..all.len().min(start + size));
-    Pieces::new(Some(length), starts.map(drop))
+    BodyPieces::new(Some(length), starts.map(drop))
 }

@@ -16,7 +16,7 @@ const LARGEST_BODY: usize = 64 << 20;
 
 /// What a client asked.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct ClientRequest {
     pub method: Method,
     pub uri: Uri,
     pub headers: HeaderMap,
@@ -26,11 +26,11 @@ pub(crate) struct Asked {
     pub symbols: Option<String>,
 }
 
-impl Asked {
+impl ClientRequest {
     /// Reads the whole request; fails if the client does not send all of it.
-    pub(crate) async fn read(request: Request<Incoming>) -> Result<Asked, Severed> {
+    pub(crate) async fn read(request: Request<Incoming>) -> Result<ClientRequest, Severed> {
         let (parts, body) = request.into_parts();
-        let mut asked = Asked {
+        let mut asked = ClientRequest {
             method: parts.method,
             uri: parts.uri,
             headers: parts.headers,

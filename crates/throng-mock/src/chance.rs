@@ -38,12 +38,12 @@ fn mix(number: u64) -> u64 {
 /// number stands in for their count, so that nobody meets the same bad luck
 /// for ever.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct SeenKeys {
     times: HashMap<u64, u64>,
     beyond: u64,
 }
 
-impl Seen {
+impl SeenKeys {
     /// How often this key was seen before now.
     pub(crate) fn again(&mut self, key: &str) -> u64 {
         let key = hash(key);
@@ -58,7 +58,7 @@ impl Seen {
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        *self = Seen::default();
+        *self = SeenKeys::default();
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn every_key_is_counted_for_itself() {
-        let mut seen = Seen::default();
+        let mut seen = SeenKeys::default();
         assert_eq!(
             [seen.again("A"), seen.again("A"), seen.again("B")],
             [0, 1, 0]

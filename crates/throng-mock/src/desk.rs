@@ -7,16 +7,16 @@ use tokio::time::Instant;
 
 use crate::Judgement;
 use crate::account::{Count, Refused};
-use crate::judge::{Judge, Kind, Stay, Visitor};
-use crate::limits::Limits;
+use crate::judge::{Client, RateJudge, RequestKind, Stay};
+use crate::limits::ServerLimits;
 
 /// The judge, and the instant since which it counts.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct Recorder {
     start: Instant,
     /// What the server's clock said at the start, since 1970.
     clock: Duration,
-    judge: Mutex<Judge>,
+    judge: Mutex<RateJudge>,
     /// The arrivals, if they are wanted.
     log: Option<Mutex<Vec<Arrival>>>,
 }
@@ -34,21 +34,21 @@ pub struct Arrival {
 
 /// What an answer to an arrival can tell.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct ArrivalInfo {
     /// What the server's clock said, since 1970.
     pub clock: Duration,
     pub admitted: Result<(), Refused>,
     pub counts: Vec<Count>,
 }
 
-impl Desk {
+impl Recorder {
     /// `clock` is what the server's clock says now, since 1970; every arrival is
     /// kept if `logs`.
-    pub(crate) fn new(limits: Limits, clock: Duration, logs: bool) -> Arc<Desk> {
-        Arc::new(Desk {
+    pub(crate) fn new(limits: ServerLimits, clock: Duration, logs: bool) -> Arc<Recorder> {
+        Arc::new(Recorder {
             start: Instant::now(),
             clock,
-            judge: Mutex::new(Judge::new(limits, clock)),
+            judge: Mutex::new(RateJudge::new(limits, clock)),
             log: logs.then(Mutex::default),
         })
     }
@@ -57,7 +57,7 @@ impl Desk {
     ///
     /// The clock is read under the lock, so that the order of the instants is
     /// the order in which they are counted.
-    pub(crate) fn arrive(desk: &Arc<Desk>, visitor: Visitor) -> (Ticket, Told) {
+    pub(crate) fn arrive(desk: &Arc<Recorder>, visitor: Client) -> (OpenArrival, ArrivalInfo) {
         let mut judge = lock(&desk.judge);
         let now = desk.start.elapsed();
         let path = visitor.path;
@@ -70,12 +70,12 @@ impl Desk {
                 path: path.to_owned(),
             });
         }
-        let ticket = Ticket {
+        let ticket = OpenArrival {
             desk: Arc::clone(desk),
             stay: verdict.stay,
-            kind: Kind::Gone,
+            kind: RequestKind::Gone,
         };
-        let told = Told {
+        let told = ArrivalInfo {
             clock: desk.clock + now,
             admitted: verdict.admitted,
             counts: verdict.counts,
@@ -107,20 +107,20 @@ impl Desk {
 /// Held by a request from its arrival until it is answered. Dropped before,
 /// it says that the client has gone.
 #[derive(Debug)]
-pub(crate) struct Ticket {
-    desk: Arc<Desk>,
+pub(crate) struct OpenArrival {
+    desk: Arc<Recorder>,
     stay: Stay,
-    kind: Kind,
+    kind: RequestKind,
 }
 
-impl Ticket {
+impl OpenArrival {
     /// The request leaves, answered in this way.
-    pub(crate) fn close(mut self, kind: Kind) {
+    pub(crate) fn close(mut self, kind: RequestKind) {
         self.kind = kind;
     }
 }
 
-impl Drop for Ticket {
+impl Drop for OpenArrival {
     fn drop(&mut self) {
         lock(&self.desk.judge).leave(&self.stay, self.kind);
     }
@@ -137,15 +137,15 @@ mod tests {
 
     #[test]
     fn a_ticket_that_is_dropped_says_gone() {
-        let desk = Desk::new(Limits::default(), Duration::ZERO, false);
-        let two = Visitor {
+        let desk = Recorder::new(ServerLimits::default(), Duration::ZERO, false);
+        let two = Client {
             symbols: Some("A,B"),
-            ..Visitor::default()
+            ..Client::default()
         };
-        let (first, _) = Desk::arrive(&desk, two);
-        let (second, _) = Desk::arrive(&desk, Visitor::default());
+        let (first, _) = Recorder::arrive(&desk, two);
+        let (second, _) = Recorder::arrive(&desk, Client::default());
         drop(first);
-        second.close(Kind::Status(200));
+        second.close(RequestKind::Status(200));
         let judgement = desk.judgement();
         assert_eq!(judgement.answers["gone"], 1);
         assert_eq!(judgement.answers["200"], 1);

@@ -10,11 +10,11 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use crate::account::Refused;
-use crate::answer::Answer;
-use crate::desk::Told;
-use crate::numbers::Numbers;
+use crate::answer::MockAnswer;
+use crate::desk::ArrivalInfo;
+use crate::numbers::DialectNumbers;
 use crate::reply::Reply;
-use crate::{Limit, ParseError};
+use crate::{ParseError, ServerLimit};
 
 /// Each dialect by its name.
 const DIALECTS: [(&str, &str); 14] = [
@@ -43,12 +43,12 @@ const DIALECTS: [(&str, &str); 14] = [
 pub struct Dialect {
     /// What it refuses, unless the settings say otherwise.
     #[serde(deserialize_with = "limits")]
-    pub limits: Vec<Limit>,
+    pub limits: Vec<ServerLimit>,
     /// Whether refused requests count, too.
     pub refusals_count: bool,
     /// Who is refused more often than this is banned.
     #[serde(deserialize_with = "limit")]
-    pub bans: Option<Limit>,
+    pub bans: Option<ServerLimit>,
     /// What is said to those who are admitted; the headers to those who are refused, too.
     answer: Words,
     /// What a refusal says, for each limit; the last is for all that follow.
@@ -57,7 +57,7 @@ pub struct Dialect {
     ban: Words,
 }
 
-/// The words of an answer. Names in braces stand for [`Numbers`].
+/// The words of an answer. Names in braces stand for [`DialectNumbers`].
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Words {
@@ -73,15 +73,15 @@ impl Dialect {
     }
 
     /// An answer to somebody who is admitted, in its words.
-    pub(crate) fn tell(&self, answer: Answer, told: &Told) -> Answer {
-        let numbers = Numbers::of(told, 0, Duration::ZERO);
+    pub(crate) fn tell(&self, answer: MockAnswer, told: &ArrivalInfo) -> MockAnswer {
+        let numbers = DialectNumbers::of(told, 0, Duration::ZERO);
         self.answer.put(answer, &numbers)
     }
 
     /// A refusal.
-    pub(crate) fn refuse(&self, refused: Refused, told: &Told) -> Answer {
-        let answer = Answer::problem(StatusCode::TOO_MANY_REQUESTS, "over the limit");
-        let numbers = Numbers::of(told, refused.limit, refused.wait);
+    pub(crate) fn refuse(&self, refused: Refused, told: &ArrivalInfo) -> MockAnswer {
+        let answer = MockAnswer::problem(StatusCode::TOO_MANY_REQUESTS, "over the limit");
+        let numbers = DialectNumbers::of(told, refused.limit, refused.wait);
         if refused.banned {
             return self.ban.put(answer, &numbers);
         }
@@ -94,7 +94,7 @@ impl Dialect {
 }
 
 impl Words {
-    fn put(&self, answer: Answer, numbers: &Numbers) -> Answer {
+    fn put(&self, answer: MockAnswer, numbers: &DialectNumbers) -> MockAnswer {
         let mut answer = self.put_headers(answer, numbers);
         if let Some(status) = self.status.and_then(|s| StatusCode::from_u16(s).ok()) {
             answer = answer.of_status(status);
@@ -105,7 +105,7 @@ impl Words {
         answer
     }
 
-    fn put_headers(&self, mut answer: Answer, numbers: &Numbers) -> Answer {
+    fn put_headers(&self, mut answer: MockAnswer, numbers: &DialectNumbers) -> MockAnswer {
         for (name, text) in &self.headers {
             let name: Result<HeaderName, _> = name.parse();
             let value = HeaderValue::try_from(numbers.fill(text));
@@ -129,13 +129,13 @@ impl FromStr for Dialect {
     }
 }
 
-fn limits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Limit>, D::Error> {
+fn limits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ServerLimit>, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     let parse = |text: &String| text.parse().map_err(D::Error::custom);
     texts.iter().map(parse).collect()
 }
 
-fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Limit>, D::Error> {
+fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ServerLimit>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(D::Error::custom)
 }
@@ -146,12 +146,12 @@ mod tests {
 
     #[test]
     fn every_dialect_is_read_and_leaves_no_name_open() {
-        let told = Told {
+        let told = ArrivalInfo {
             clock: Duration::from_secs(1_700_000_000),
             admitted: Ok(()),
             counts: Vec::new(),
         };
-        let numbers = Numbers::of(&told, 0, Duration::ZERO);
+        let numbers = DialectNumbers::of(&told, 0, Duration::ZERO);
         for name in Dialect::names() {
             let dialect: Dialect = name.parse().unwrap();
             assert!(!dialect.limits.is_empty(), "{name}");

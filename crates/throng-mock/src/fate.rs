@@ -7,7 +7,7 @@ use crate::{Fault, Settings};
 
 /// How long a request travels, and what goes wrong with it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct Fate {
+pub(crate) struct Scenario {
     /// The time before it arrives.
     pub there: Duration,
     /// The time from its arrival until its answer.
@@ -16,18 +16,18 @@ pub(crate) struct Fate {
     pub fault: Option<Fault>,
 }
 
-impl Fate {
+impl Scenario {
     /// Whether there is anything to draw: if not, times are not worth counting.
     pub(crate) fn is_random(settings: &Settings) -> bool {
         settings.latency.is_random() || !settings.faults.rates.is_empty()
     }
 
     /// The fate of the request for `key` after `times` others asked the same.
-    pub(crate) fn draw(settings: &Settings, key: &str, times: u64) -> Fate {
+    pub(crate) fn draw(settings: &Settings, key: &str, times: u64) -> Scenario {
         let mut dice = dice(settings.seed, key, times);
         let latency = settings.latency.draw(&mut dice);
         let there = share(latency, settings.there);
-        Fate {
+        Scenario {
             there,
             back: latency - there,
             fault: settings.faults.draw(&mut dice),
@@ -55,11 +55,11 @@ mod tests {
             there,
             ..Settings::default()
         };
-        let fate = Fate::draw(&settings(0.25), "A", 0);
+        let fate = Scenario::draw(&settings(0.25), "A", 0);
         assert_eq!(fate.there, Duration::from_millis(100));
         assert_eq!(fate.back, Duration::from_millis(300));
         for odd in [-1.0, 7.0, f64::NAN, f64::INFINITY] {
-            let fate = Fate::draw(&settings(odd), "A", 0);
+            let fate = Scenario::draw(&settings(odd), "A", 0);
             assert_eq!(fate.there + fate.back, latency);
         }
     }
@@ -71,7 +71,7 @@ mod tests {
             faults: "500=50%".parse().unwrap(),
             ..Settings::default()
         };
-        let fates = || (0..20).map(|times| Fate::draw(&settings, "A", times));
+        let fates = || (0..20).map(|times| Scenario::draw(&settings, "A", times));
         assert!(fates().eq(fates()));
         assert!(fates().any(|fate| fate.fault.is_some()));
         assert!(fates().any(|fate| fate.fault.is_none()));

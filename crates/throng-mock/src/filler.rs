@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::reply::Pieces;
+use crate::reply::BodyPieces;
 
 /// Plain bytes in one piece.
 const BLOCK: u64 = 1 << 16;
@@ -18,20 +18,20 @@ static LETTERS: [u8; BLOCK as usize] = [b'a'; BLOCK as usize];
 const BLOCKS_AT_ONCE: usize = 8;
 
 /// A JSON string of `n` bytes with its quotes (at least 2), as it is.
-pub(crate) fn plain(n: u64) -> Pieces {
-    Pieces::new(Some(n.max(2)), blocks(n))
+pub(crate) fn plain(n: u64) -> BodyPieces {
+    BodyPieces::new(Some(n.max(2)), blocks(n))
 }
 
 /// The same, compressed; nothing if that encoding is unknown.
-pub(crate) fn packed(n: u64, encoding: &str) -> Option<Pieces> {
-    let sink = Sink::default();
+pub(crate) fn packed(n: u64, encoding: &str) -> Option<BodyPieces> {
+    let sink = EncoderSink::default();
     let encoder = encoder(encoding, sink.clone())?;
-    let packed = Packed {
+    let packed = CompressedBody {
         plain: blocks(n),
         encoder: Some(encoder),
         sink,
     };
-    Some(Pieces::new(None, packed))
+    Some(BodyPieces::new(None, packed))
 }
 
 fn blocks(n: u64) -> impl Iterator<Item = Bytes> + Send {
@@ -44,7 +44,7 @@ fn blocks(n: u64) -> impl Iterator<Item = Bytes> + Send {
 }
 
 /// All of these write what is missing when they are dropped.
-fn encoder(name: &str, sink: Sink) -> Option<Box<dyn Write + Send>> {
+fn encoder(name: &str, sink: EncoderSink) -> Option<Box<dyn Write + Send>> {
     let level = flate2::Compression::fast();
     Some(match name {
         "gzip" => Box::new(flate2::write::GzEncoder::new(sink, level)),
@@ -56,13 +56,13 @@ fn encoder(name: &str, sink: Sink) -> Option<Box<dyn Write + Send>> {
 }
 
 /// Compresses as it is asked for more.
-struct Packed<I> {
+struct CompressedBody<I> {
     plain: I,
     encoder: Option<Box<dyn Write + Send>>,
-    sink: Sink,
+    sink: EncoderSink,
 }
 
-impl<I: Iterator<Item = Bytes>> Iterator for Packed<I> {
+impl<I: Iterator<Item = Bytes>> Iterator for CompressedBody<I> {
     type Item = Bytes;
 
     /// Often empty: so many equal letters become next to nothing.
@@ -80,16 +80,16 @@ impl<I: Iterator<Item = Bytes>> Iterator for Packed<I> {
 
 /// Where an encoder writes to and `Packed` reads from.
 #[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
+struct EncoderSink(Arc<Mutex<Vec<u8>>>);
 
-impl Sink {
+impl EncoderSink {
     fn take(&self) -> Bytes {
         let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Bytes::from(std::mem::take(&mut *bytes))
     }
 }
 
-impl Write for Sink {
+impl Write for EncoderSink {
     fn write(&mut self, new: &[u8]) -> io::Result<usize> {
         let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         bytes.extend_from_slice(new);

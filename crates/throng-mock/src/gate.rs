@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::{Limit, LimitKind};
+use crate::{LimitKind, ServerLimit};
 
 mod bucket;
 mod counter;
@@ -14,7 +14,7 @@ mod sliding;
 
 /// A way to count. Times are nanoseconds since the start; a cost is at most what
 /// the limit admits at once.
-trait Rule: std::fmt::Debug + Send {
+trait CountingRule: std::fmt::Debug + Send {
     /// How long until a request of this cost would be admitted; 0 if it is now.
     fn wait(&mut self, now: u64, cost: u64) -> u64;
 
@@ -27,18 +27,18 @@ trait Rule: std::fmt::Debug + Send {
 
 /// One limit and what it remembers.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct LimitCounter {
     /// The most that is ever admitted at once.
     most: u64,
     period: u64,
-    rule: Box<dyn Rule>,
+    rule: Box<dyn CountingRule>,
 }
 
 /// Admits a request if every gate does; otherwise says how long to wait until
 /// all would. It costs each gate what stands beside it. A refused request leaves
 /// no trace in any of them, unless refusals count.
 pub(crate) fn admit<'a>(
-    gates: impl Iterator<Item = (&'a mut Gate, u64)>,
+    gates: impl Iterator<Item = (&'a mut LimitCounter, u64)>,
     now: Duration,
     refusals_count: bool,
 ) -> Result<(), Duration> {
@@ -57,10 +57,10 @@ pub(crate) fn admit<'a>(
     }
 }
 
-impl Gate {
+impl LimitCounter {
     /// A gate for a limit of so much in a period. `clock` is what the server's
     /// clock said at the start, since 1970.
-    pub(crate) fn new(limit: &Limit, clock: Duration) -> Gate {
+    pub(crate) fn new(limit: &ServerLimit, clock: Duration) -> LimitCounter {
         let period = nanos(limit.period).max(1);
         let units = u64::from(limit.units);
         let most = u64::from(limit.burst.unwrap_or(limit.units));
@@ -68,15 +68,15 @@ impl Gate {
         let later = u128::from(nanos(limit.later) % period);
         let offset = (clock.as_nanos() + u128::from(period) - later) % u128::from(period);
         let offset = offset as u64;
-        let rule: Box<dyn Rule> = match limit.kind {
-            LimitKind::Sliding => Box::new(sliding::Sliding::new(units, period)),
-            LimitKind::Fixed => Box::new(fixed::Fixed::from_first(units, period)),
-            LimitKind::Clock => Box::new(fixed::Fixed::by_clock(units, period, offset)),
-            LimitKind::Bucket => Box::new(bucket::Bucket::new(units, period, most)),
-            LimitKind::Counter => Box::new(counter::Counter::new(units, period, offset)),
-            LimitKind::InFlight => Box::new(Unlimited),
+        let rule: Box<dyn CountingRule> = match limit.kind {
+            LimitKind::Sliding => Box::new(sliding::SlidingRule::new(units, period)),
+            LimitKind::Fixed => Box::new(fixed::FixedRule::from_first(units, period)),
+            LimitKind::Clock => Box::new(fixed::FixedRule::by_clock(units, period, offset)),
+            LimitKind::Bucket => Box::new(bucket::BucketRule::new(units, period, most)),
+            LimitKind::Counter => Box::new(counter::CounterRule::new(units, period, offset)),
+            LimitKind::InFlight => Box::new(NoRule),
         };
-        Gate { most, period, rule }
+        LimitCounter { most, period, rule }
     }
 
     /// How much is left, and how long until all of it is.
@@ -100,9 +100,9 @@ impl Gate {
 
 /// What is in flight is counted elsewhere.
 #[derive(Debug)]
-struct Unlimited;
+struct NoRule;
 
-impl Rule for Unlimited {
+impl CountingRule for NoRule {
     fn wait(&mut self, _now: u64, _cost: u64) -> u64 {
         0
     }
@@ -123,16 +123,20 @@ fn nanos(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    pub(super) fn gates(limits: &[&str]) -> Vec<Gate> {
-        let gate = |text: &&str| Gate::new(&text.parse().unwrap(), Duration::ZERO);
+    pub(super) fn gates(limits: &[&str]) -> Vec<LimitCounter> {
+        let gate = |text: &&str| LimitCounter::new(&text.parse().unwrap(), Duration::ZERO);
         limits.iter().map(gate).collect()
     }
 
-    pub(super) fn admit(gates: &mut [Gate], now: Duration) -> Result<(), Duration> {
+    pub(super) fn admit(gates: &mut [LimitCounter], now: Duration) -> Result<(), Duration> {
         admit_for(gates, now, 1)
     }
 
-    pub(super) fn admit_for(gates: &mut [Gate], now: Duration, cost: u64) -> Result<(), Duration> {
+    pub(super) fn admit_for(
+        gates: &mut [LimitCounter],
+        now: Duration,
+        cost: u64,
+    ) -> Result<(), Duration> {
         super::admit(gates.iter_mut().map(|gate| (gate, cost)), now, false)
     }
 
@@ -163,11 +167,17 @@ mod tests {
 
     #[test]
     fn limits_that_no_text_can_give_do_no_harm() {
-        let mut nothing: Limit = "bucket:1/7ms".parse().unwrap();
+        let mut nothing: ServerLimit = "bucket:1/7ms".parse().unwrap();
         nothing.units = 0;
-        assert_eq!(admit(&mut [Gate::new(&nothing, ms(0))], ms(0)), Err(ms(7)));
-        let mut timeless: Limit = "fixed:1/7ms".parse().unwrap();
+        assert_eq!(
+            admit(&mut [LimitCounter::new(&nothing, ms(0))], ms(0)),
+            Err(ms(7))
+        );
+        let mut timeless: ServerLimit = "fixed:1/7ms".parse().unwrap();
         timeless.period = Duration::ZERO;
-        assert_eq!(admit(&mut [Gate::new(&timeless, ms(0))], ms(0)), Ok(()));
+        assert_eq!(
+            admit(&mut [LimitCounter::new(&timeless, ms(0))], ms(0)),
+            Ok(())
+        );
     }
 }

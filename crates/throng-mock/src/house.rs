@@ -6,36 +6,36 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::StatusCode;
 
-use crate::answer::Answer;
-use crate::asked::{Asked, is_quotes};
-use crate::chance::Seen;
-use crate::desk::{Arrival, Desk, Ticket, Told, lock};
-use crate::fate::Fate;
-use crate::judge::Visitor;
-use crate::limit::{Limit, Unit};
-use crate::limits::{Limits, Shared};
+use crate::answer::MockAnswer;
+use crate::asked::{ClientRequest, is_quotes};
+use crate::chance::SeenKeys;
+use crate::desk::{Arrival, ArrivalInfo, OpenArrival, Recorder, lock};
+use crate::fate::Scenario;
+use crate::judge::Client;
+use crate::limit::{ServerLimit, ServerUnit};
+use crate::limits::{ServerLimits, SharedLimits};
 use crate::{Fault, Judgement, Settings, lists, quotes, tokens, tools};
 
 /// The server behind the door.
 #[derive(Debug)]
-pub(crate) struct House {
+pub(crate) struct ServerState {
     pub settings: Settings,
     /// The filler for every quote, made once.
     padding: String,
-    desk: Arc<Desk>,
-    limits: Limits,
+    desk: Arc<Recorder>,
+    limits: ServerLimits,
     /// How often each key was asked for, if chance wants to know.
-    seen: Mutex<Seen>,
+    seen: Mutex<SeenKeys>,
     /// How often each flaky id was tried.
-    tries: Mutex<Seen>,
+    tries: Mutex<SeenKeys>,
 }
 
-impl House {
-    pub(crate) fn new(settings: Settings) -> House {
+impl ServerState {
+    pub(crate) fn new(settings: Settings) -> ServerState {
         let limits = settings.all_limits();
-        House {
+        ServerState {
             padding: quotes::padding(settings.padding),
-            desk: Desk::new(
+            desk: Recorder::new(
                 limits.clone(),
                 settings.clock.unwrap_or_else(since_1970),
                 settings.logs,
@@ -48,54 +48,54 @@ impl House {
     }
 
     /// What chance has in store for this request.
-    pub(crate) fn fate(&self, key: &str) -> Fate {
-        let times = match Fate::is_random(&self.settings) {
+    pub(crate) fn fate(&self, key: &str) -> Scenario {
+        let times = match Scenario::is_random(&self.settings) {
             true => lock(&self.seen).again(key),
             false => 0,
         };
-        Fate::draw(&self.settings, key, times)
+        Scenario::draw(&self.settings, key, times)
     }
 
     /// Counts an arrival, and says whether it is admitted or how long to wait.
-    pub(crate) fn arrive(&self, asked: &Asked) -> (Ticket, Told) {
-        let key = |shared: &Shared| {
+    pub(crate) fn arrive(&self, asked: &ClientRequest) -> (OpenArrival, ArrivalInfo) {
+        let key = |shared: &SharedLimits| {
             let key = shared.per.as_ref().and_then(|per| per.of(asked));
             key.map(Cow::into_owned).unwrap_or_default()
         };
-        let visitor = Visitor {
+        let visitor = Client {
             keys: self.limits.shared.iter().map(key).collect(),
             costs: self.limits.all.iter().map(|it| cost(it, asked)).collect(),
             symbols: asked.symbols.as_deref(),
             path: asked.path(),
             asks_counts: self.settings.dialect.is_some(),
         };
-        Desk::arrive(&self.desk, visitor)
+        Recorder::arrive(&self.desk, visitor)
     }
 
     /// Answers a request that the limits admitted.
-    pub(crate) fn answer(&self, asked: &Asked, fault: Option<Fault>) -> Answer {
+    pub(crate) fn answer(&self, asked: &ClientRequest, fault: Option<Fault>) -> MockAnswer {
         if asked.body.is_none() {
-            return Answer::problem(StatusCode::PAYLOAD_TOO_LARGE, "a body is at most 64 MiB");
+            return MockAnswer::problem(StatusCode::PAYLOAD_TOO_LARGE, "a body is at most 64 MiB");
         }
         match fault {
             None => self.route(asked, None),
             Some(Fault::Refuse) => {
-                Answer::problem(StatusCode::TOO_MANY_REQUESTS, "too many requests")
+                MockAnswer::problem(StatusCode::TOO_MANY_REQUESTS, "too many requests")
             }
             Some(Fault::ServerError) => {
-                Answer::problem(StatusCode::INTERNAL_SERVER_ERROR, "something broke")
+                MockAnswer::problem(StatusCode::INTERNAL_SERVER_ERROR, "something broke")
             }
-            Some(Fault::DropBefore) => Answer::severed(),
-            Some(Fault::NotJson) => Answer::not_json().of_kind(Fault::NotJson),
+            Some(Fault::DropBefore) => MockAnswer::severed(),
+            Some(Fault::NotJson) => MockAnswer::not_json().of_kind(Fault::NotJson),
             Some(Fault::DropMiddle) => self.route(asked, None).cut().of_kind(Fault::DropMiddle),
             Some(Fault::Drip) => self.route(asked, None).drip().of_kind(Fault::Drip),
             Some(Fault::EmptyResult | Fault::MissingKey) => self.route(asked, fault),
         }
     }
 
-    fn route(&self, asked: &Asked, fault: Option<Fault>) -> Answer {
+    fn route(&self, asked: &ClientRequest, fault: Option<Fault>) -> MockAnswer {
         if self.settings.anything {
-            return Answer::fine();
+            return MockAnswer::fine();
         }
         match is_quotes(asked.path()) {
             true => quotes::answer(&self.settings, &self.padding, asked, fault),
@@ -125,11 +125,11 @@ impl House {
 }
 
 /// What a request costs of a limit.
-fn cost(limit: &Limit, asked: &Asked) -> u64 {
+fn cost(limit: &ServerLimit, asked: &ClientRequest) -> u64 {
     match &limit.unit {
-        Unit::Requests => 1,
-        Unit::Tokens => tokens::used(asked),
-        Unit::Said(name) => {
+        ServerUnit::Requests => 1,
+        ServerUnit::Tokens => tokens::used(asked),
+        ServerUnit::Said(name) => {
             let said = asked.headers.get(name).and_then(|said| said.to_str().ok());
             said.and_then(|said| said.parse().ok()).unwrap_or(1)
         }
@@ -153,7 +153,7 @@ mod tests {
             faults,
             ..Settings::default()
         };
-        let house = House::new(settings);
+        let house = ServerState::new(settings);
         let story = || (0..20).map(|_| house.fate("A")).collect::<Vec<_>>();
         let first = story();
         assert_ne!(first, story());

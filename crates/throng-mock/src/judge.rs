@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Fault;
-use crate::account::{Account, Count, Refused, arrive};
+use crate::account::{Count, LimitAccount, Refused, arrive};
 use crate::asked::each_symbol;
-use crate::limits::Limits;
+use crate::limits::ServerLimits;
 
 /// So many symbols are counted one by one.
 const SYMBOLS: usize = 200_000;
@@ -56,7 +56,7 @@ pub struct WindowCount {
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum RequestKind {
     /// Answered, without any fault.
     Status(u16),
     /// Spoilt.
@@ -65,18 +65,18 @@ pub(crate) enum Kind {
     Gone,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for RequestKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Kind::Status(status) => write!(f, "{status}"),
-            Kind::Fault(fault) => write!(f, "{fault}"),
-            Kind::Gone => f.write_str("gone"),
+            RequestKind::Status(status) => write!(f, "{status}"),
+            RequestKind::Fault(fault) => write!(f, "{fault}"),
+            RequestKind::Gone => f.write_str("gone"),
         }
     }
 }
 
 /// What the judge says about an arrival.
-pub(crate) struct Verdict {
+pub(crate) struct Admission {
     /// To be given back when the request leaves.
     pub stay: Stay,
     /// Whether the limits admit it, or else why not.
@@ -95,7 +95,7 @@ pub(crate) struct Stay {
 
 /// Who arrives: whose limits count, and what the request asks for.
 #[derive(Debug, Default)]
-pub(crate) struct Visitor<'a> {
+pub(crate) struct Client<'a> {
     /// Who it is to those who share limits, in their order.
     pub keys: Vec<String>,
     /// What it costs of each limit; 1 if that is not said.
@@ -108,26 +108,26 @@ pub(crate) struct Visitor<'a> {
 
 /// Counts, admits and refuses.
 #[derive(Debug)]
-pub(crate) struct Judge {
-    limits: Limits,
+pub(crate) struct RateJudge {
+    limits: ServerLimits,
     /// What the clock said at the start, since 1970.
     clock: Duration,
     /// Counts the resets, so that an answer to a request from before the last
     /// one is not counted without its arrival.
     round: u64,
     in_flight: u64,
-    record: Record,
+    record: JudgeRecord,
 }
 
 /// What a reset forgets.
 #[derive(Debug, Default)]
-struct Record {
+struct JudgeRecord {
     /// Of those who share limits, by their keys.
-    accounts: Vec<HashMap<String, Account>>,
+    accounts: Vec<HashMap<String, LimitAccount>>,
     requests: u64,
     refused: u64,
     banned: u64,
-    answers: BTreeMap<Kind, u64>,
+    answers: BTreeMap<RequestKind, u64>,
     symbols: HashMap<String, u64>,
     symbols_truncated: bool,
     most_in_flight: u64,
@@ -135,10 +135,10 @@ struct Record {
     last: Duration,
 }
 
-impl Judge {
-    pub(crate) fn new(limits: Limits, clock: Duration) -> Judge {
-        Judge {
-            record: Record::default(),
+impl RateJudge {
+    pub(crate) fn new(limits: ServerLimits, clock: Duration) -> RateJudge {
+        RateJudge {
+            record: JudgeRecord::default(),
             limits,
             clock,
             round: 0,
@@ -147,14 +147,14 @@ impl Judge {
     }
 
     /// Counts an arrival at `now`. It is in flight until it leaves.
-    pub(crate) fn arrive(&mut self, now: Duration, visitor: Visitor) -> Verdict {
+    pub(crate) fn arrive(&mut self, now: Duration, visitor: Client) -> Admission {
         self.in_flight += 1;
         let record = &mut self.record;
         record.most_in_flight = record.most_in_flight.max(self.in_flight);
         record.arrive(now);
         each_symbol(visitor.symbols).for_each(|symbol| record.add_symbol(symbol));
         let refusals_count = self.limits.refusals_count;
-        let mut accounts: Vec<&mut Account> = self.accounts(&visitor.keys).collect();
+        let mut accounts: Vec<&mut LimitAccount> = self.accounts(&visitor.keys).collect();
         let admitted = arrive(&mut accounts, now, &visitor.costs, refusals_count);
         let counts = match visitor.asks_counts {
             true => accounts.iter_mut().flat_map(|it| it.counts(now)).collect(),
@@ -167,7 +167,7 @@ impl Judge {
             keys: visitor.keys,
             admitted: admitted.is_ok(),
         };
-        Verdict {
+        Admission {
             stay,
             admitted,
             counts,
@@ -175,7 +175,7 @@ impl Judge {
     }
 
     /// Ends what `arrive` began.
-    pub(crate) fn leave(&mut self, stay: &Stay, kind: Kind) {
+    pub(crate) fn leave(&mut self, stay: &Stay, kind: RequestKind) {
         self.in_flight -= 1;
         if stay.round == self.round {
             *self.record.answers.entry(kind).or_default() += 1;
@@ -185,14 +185,14 @@ impl Judge {
     }
 
     /// Those of these keys, one for each group of those who share limits.
-    fn accounts(&mut self, keys: &[String]) -> impl Iterator<Item = &mut Account> {
+    fn accounts(&mut self, keys: &[String]) -> impl Iterator<Item = &mut LimitAccount> {
         let (limits, clock) = (&self.limits, self.clock);
         let all = &mut self.record.accounts;
         all.resize_with(limits.shared.len(), HashMap::new);
         let all = all.iter_mut().zip(&limits.shared).enumerate();
         all.map(move |(at, (accounts, shared))| {
             let new = || {
-                let of_first = Account::new(limits, &shared.places, clock);
+                let of_first = LimitAccount::new(limits, &shared.places, clock);
                 match (at, &limits.ban) {
                     (0, Some(ban)) => of_first.banned_by(ban, clock),
                     _ => of_first,
@@ -206,9 +206,9 @@ impl Judge {
     /// Forgets everything but the requests that are in flight.
     pub(crate) fn reset(&mut self) {
         self.round += 1;
-        self.record = Record {
+        self.record = JudgeRecord {
             most_in_flight: self.in_flight,
-            ..Record::default()
+            ..JudgeRecord::default()
         };
     }
 
@@ -233,7 +233,7 @@ impl Judge {
     fn windows(&self) -> Vec<WindowCount> {
         let mut most = vec![0; self.limits.all.len()];
         let accounts = self.record.accounts.iter().flat_map(HashMap::values);
-        for (place, of_key) in accounts.flat_map(Account::most) {
+        for (place, of_key) in accounts.flat_map(LimitAccount::most) {
             most[place] = of_key.max(most[place]);
         }
         let limits = self.limits.all.iter().zip(most);
@@ -247,7 +247,7 @@ impl Judge {
     }
 }
 
-impl Record {
+impl JudgeRecord {
     fn arrive(&mut self, now: Duration) {
         self.requests += 1;
         self.first.get_or_insert(now);
@@ -269,16 +269,16 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Limit, LimitKind};
+    use crate::{LimitKind, ServerLimit};
 
-    fn judge() -> Judge {
-        Judge::new(vec!["2/5s".parse().unwrap()].into(), Duration::ZERO)
+    fn judge() -> RateJudge {
+        RateJudge::new(vec!["2/5s".parse().unwrap()].into(), Duration::ZERO)
     }
 
-    fn arrive(judge: &mut Judge, ms: u64, symbol: &str) -> Verdict {
-        let visitor = Visitor {
+    fn arrive(judge: &mut RateJudge, ms: u64, symbol: &str) -> Admission {
+        let visitor = Client {
             symbols: Some(symbol),
-            ..Visitor::default()
+            ..Client::default()
         };
         judge.arrive(Duration::from_millis(ms), visitor)
     }
@@ -289,7 +289,7 @@ mod tests {
         for ms in [0, 1000, 2000, 3000] {
             let verdict = arrive(&mut judge, ms, "A");
             assert_eq!(verdict.admitted.is_ok(), ms < 2000);
-            judge.leave(&verdict.stay, Kind::Status(200));
+            judge.leave(&verdict.stay, RequestKind::Status(200));
         }
         assert!(arrive(&mut judge, 5000, "B").admitted.is_ok());
         let judgement = judge.judgement();
@@ -303,16 +303,16 @@ mod tests {
 
     #[test]
     fn a_limit_of_each_key_stands_beside_one_of_all() {
-        let of_tenant = Limit {
+        let of_tenant = ServerLimit {
             per: Some("query:tenant".parse().unwrap()),
-            ..Limit::new(LimitKind::Sliding, 1, Duration::from_secs(1))
+            ..ServerLimit::new(LimitKind::Sliding, 1, Duration::from_secs(1))
         };
         let limits = vec![of_tenant, "3/5s".parse().unwrap()];
-        let mut judge = Judge::new(limits.into(), Duration::ZERO);
+        let mut judge = RateJudge::new(limits.into(), Duration::ZERO);
         let mut admits = |ms, tenant: &str| {
-            let visitor = Visitor {
+            let visitor = Client {
                 keys: vec![String::new(), tenant.to_owned()],
-                ..Visitor::default()
+                ..Client::default()
             };
             let verdict = judge.arrive(Duration::from_millis(ms), visitor);
             verdict.admitted.map_err(|refused| refused.limit)
@@ -333,7 +333,7 @@ mod tests {
         let before = arrive(&mut judge, 0, "A");
         arrive(&mut judge, 0, "A");
         judge.reset();
-        judge.leave(&before.stay, Kind::Status(200));
+        judge.leave(&before.stay, RequestKind::Status(200));
         let judgement = judge.judgement();
         assert_eq!((judgement.requests, judgement.answers.len()), (0, 0));
         assert_eq!(judgement.most_in_flight, 2);
@@ -342,7 +342,7 @@ mod tests {
 
     #[test]
     fn symbols_are_counted_up_to_a_bound() {
-        let mut judge = Judge::new(Limits::default(), Duration::ZERO);
+        let mut judge = RateJudge::new(ServerLimits::default(), Duration::ZERO);
         for symbol in 0..=SYMBOLS {
             arrive(&mut judge, 0, &symbol.to_string());
         }
@@ -357,9 +357,9 @@ mod tests {
     fn kinds_are_counted_by_name() {
         let mut judge = judge();
         for kind in [
-            Kind::Gone,
-            Kind::Fault(Fault::DropMiddle),
-            Kind::Status(404),
+            RequestKind::Gone,
+            RequestKind::Fault(Fault::DropMiddle),
+            RequestKind::Status(404),
         ] {
             let verdict = arrive(&mut judge, 0, "A");
             judge.leave(&verdict.stay, kind);

@@ -7,16 +7,16 @@ use std::time::Duration;
 use hyper::header::HeaderName;
 
 use crate::parse;
-use crate::{ParseError, Per};
+use crate::{ParseError, Partition};
 
 /// So much in so much time. From text: `22/5s`, `fixed:300/m`, `bucket:10/1s:40`,
 /// `90000 tokens/1m`, `in-flight:5`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limit {
+pub struct ServerLimit {
     /// How it is counted.
     pub kind: LimitKind,
     /// What is counted.
-    pub unit: Unit,
+    pub unit: ServerUnit,
     /// How much is admitted in one period, or at once.
     pub units: u32,
     /// The time over which it is counted; none if it is counted at once.
@@ -24,18 +24,18 @@ pub struct Limit {
     /// How much a bucket holds, if not as much as comes back in a period.
     pub burst: Option<u32>,
     /// If set, each value of this has the limit for itself; else it is as the settings say.
-    pub per: Option<Per>,
+    pub per: Option<Partition>,
     /// How much later than whole periods of the calendar its windows begin.
     pub later: Duration,
 }
 
-impl Limit {
+impl ServerLimit {
     /// So many requests, for all.
     #[must_use]
-    pub fn new(kind: LimitKind, units: u32, period: Duration) -> Limit {
-        Limit {
+    pub fn new(kind: LimitKind, units: u32, period: Duration) -> ServerLimit {
+        ServerLimit {
             kind,
-            unit: Unit::Requests,
+            unit: ServerUnit::Requests,
             units,
             period,
             burst: None,
@@ -66,7 +66,7 @@ pub enum LimitKind {
 
 /// What a limit counts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Unit {
+pub enum ServerUnit {
     /// Requests, whatever they ask for.
     #[default]
     Requests,
@@ -108,10 +108,10 @@ impl FromStr for LimitKind {
     }
 }
 
-impl FromStr for Limit {
+impl FromStr for ServerLimit {
     type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Limit, ParseError> {
+    fn from_str(text: &str) -> Result<ServerLimit, ParseError> {
         let (kind, counts) = match (text.split_once(':'), text.split_once('@')) {
             (Some((kind, counts)), _) => (kind.parse()?, counts),
             (_, Some((counts, "clock"))) => (LimitKind::Clock, counts),
@@ -126,12 +126,12 @@ impl FromStr for Limit {
     }
 }
 
-fn at_once(units: &str) -> Option<Limit> {
+fn at_once(units: &str) -> Option<ServerLimit> {
     let units = units.trim().parse().ok().filter(|units| *units > 0)?;
-    Some(Limit::new(LimitKind::InFlight, units, Duration::ZERO))
+    Some(ServerLimit::new(LimitKind::InFlight, units, Duration::ZERO))
 }
 
-fn in_period(kind: LimitKind, text: &str) -> Option<Limit> {
+fn in_period(kind: LimitKind, text: &str) -> Option<ServerLimit> {
     let (counts, burst) = match text.split_once(':') {
         Some((counts, burst)) if kind == LimitKind::Bucket => (
             counts,
@@ -142,26 +142,26 @@ fn in_period(kind: LimitKind, text: &str) -> Option<Limit> {
     };
     let (units, period) = counts.split_once('/')?;
     let (units, unit) = match units.trim().strip_suffix("tokens") {
-        Some(units) => (units, Unit::Tokens),
-        None => (units, Unit::Requests),
+        Some(units) => (units, ServerUnit::Tokens),
+        None => (units, ServerUnit::Requests),
     };
     let units = units.trim().parse().ok().filter(|units| *units > 0)?;
     let period = parse::duration(period).filter(|period| !period.is_zero())?;
-    Some(Limit {
+    Some(ServerLimit {
         unit,
         burst,
-        ..Limit::new(kind, units, period)
+        ..ServerLimit::new(kind, units, period)
     })
 }
 
 /// In the form in which it is parsed, always with its kind.
-impl fmt::Display for Limit {
+impl fmt::Display for ServerLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.kind.name(), self.units)?;
         match &self.unit {
-            Unit::Requests => {}
-            Unit::Tokens => f.write_str(" tokens")?,
-            Unit::Said(name) => write!(f, " {name}")?,
+            ServerUnit::Requests => {}
+            ServerUnit::Tokens => f.write_str(" tokens")?,
+            ServerUnit::Said(name) => write!(f, " {name}")?,
         }
         if self.kind != LimitKind::InFlight {
             write!(f, "/{}", humantime::format_duration(self.period))?;
@@ -177,13 +177,13 @@ impl fmt::Display for Limit {
 mod tests {
     use super::*;
 
-    fn limit(text: &str) -> Limit {
+    fn limit(text: &str) -> ServerLimit {
         text.parse().unwrap()
     }
 
     #[test]
     fn limits_are_read() {
-        let plain = Limit::new(LimitKind::Sliding, 22, Duration::from_secs(5));
+        let plain = ServerLimit::new(LimitKind::Sliding, 22, Duration::from_secs(5));
         assert_eq!(limit("22/5s"), plain);
         assert_eq!(limit("sliding:22/5s"), plain);
         assert_eq!(limit("fixed:22/5s").kind, LimitKind::Fixed);
@@ -223,13 +223,16 @@ mod tests {
             "bucket:1/1s:0",
             "in-flight:0",
         ] {
-            let error = text.parse::<Limit>().unwrap_err().to_string();
+            let error = text.parse::<ServerLimit>().unwrap_err().to_string();
             assert_eq!(
                 error,
                 format!("a limit is N/PERIOD such as 22/5s, not {text:?}")
             );
         }
-        let error = "leaky:22/5s".parse::<Limit>().unwrap_err().to_string();
+        let error = "leaky:22/5s"
+            .parse::<ServerLimit>()
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("sliding, fixed, clock, bucket"), "{error}");
     }
 }

@@ -1,33 +1,33 @@
 //! All limits of a server, by what tells apart those who have them for themselves.
 
-use crate::{Limit, Per};
+use crate::{Partition, ServerLimit};
 
 /// All limits of a server.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Limits {
+pub(crate) struct ServerLimits {
     /// In the order in which they are counted and told of.
-    pub all: Vec<Limit>,
+    pub all: Vec<ServerLimit>,
     /// The first are those of whom the settings name, even if there are none.
-    pub shared: Vec<Shared>,
+    pub shared: Vec<SharedLimits>,
     /// Whether refused requests count, too.
     pub refusals_count: bool,
     /// Who is refused more often than this is banned: of those of the first.
-    pub ban: Option<Limit>,
+    pub ban: Option<ServerLimit>,
 }
 
 /// Limits that the same clients share.
 #[derive(Debug, Clone)]
-pub(crate) struct Shared {
+pub(crate) struct SharedLimits {
     /// What tells clients apart, if anything does.
-    pub per: Option<Per>,
+    pub per: Option<Partition>,
     /// Their places among all.
     pub places: Vec<usize>,
 }
 
-impl Limits {
+impl ServerLimits {
     /// These, each value of `per` for itself unless one names another.
-    pub(crate) fn new(all: Vec<Limit>, per: Option<&Per>) -> Limits {
-        let mut shared = vec![Shared {
+    pub(crate) fn new(all: Vec<ServerLimit>, per: Option<&Partition>) -> ServerLimits {
+        let mut shared = vec![SharedLimits {
             per: per.cloned(),
             places: Vec::new(),
         }];
@@ -35,13 +35,13 @@ impl Limits {
             let per = limit.per.as_ref().or(per);
             match shared.iter_mut().find(|shared| shared.per.as_ref() == per) {
                 Some(shared) => shared.places.push(place),
-                None => shared.push(Shared {
+                None => shared.push(SharedLimits {
                     per: per.cloned(),
                     places: vec![place],
                 }),
             }
         }
-        Limits {
+        ServerLimits {
             all,
             shared,
             refusals_count: false,
@@ -50,8 +50,8 @@ impl Limits {
     }
 }
 
-impl From<Vec<Limit>> for Limits {
-    fn from(all: Vec<Limit>) -> Limits {
-        Limits::new(all, None)
+impl From<Vec<ServerLimit>> for ServerLimits {
+    fn from(all: Vec<ServerLimit>) -> ServerLimits {
+        ServerLimits::new(all, None)
     }
 }

@@ -6,8 +6,8 @@ use hyper::StatusCode;
 use hyper::header::{HeaderValue, LINK};
 use serde_json::{Value, json};
 
-use crate::answer::Answer;
-use crate::asked::Asked;
+use crate::answer::MockAnswer;
+use crate::asked::ClientRequest;
 use crate::quotes::price;
 
 /// Items on a page unless told otherwise.
@@ -15,7 +15,7 @@ const SIZE: u64 = 100;
 
 /// What the judge counts these requests by: `list:300` for the page that begins
 /// there, else the ids; none for other routes.
-pub(crate) fn symbols(asked: &Asked) -> Option<String> {
+pub(crate) fn symbols(asked: &ClientRequest) -> Option<String> {
     let parts: Vec<&str> = asked.path().split('/').skip(1).collect();
     match parts[..] {
         ["list", _] => Some(format!("list:{}", begin(asked).unwrap_or_default())),
@@ -27,7 +27,7 @@ pub(crate) fn symbols(asked: &Asked) -> Option<String> {
 }
 
 /// Answers one of these routes; none if it is another.
-pub(crate) fn answer(asked: &Asked) -> Option<Answer> {
+pub(crate) fn answer(asked: &ClientRequest) -> Option<MockAnswer> {
     let parts: Vec<&str> = asked.path().split('/').skip(1).collect();
     match parts[..] {
         ["list", total] => Some(match total.parse() {
@@ -35,8 +35,8 @@ pub(crate) fn answer(asked: &Asked) -> Option<Answer> {
             Err(_) => bad("the number of items is missing"),
         }),
         ["detail", id] => Some(match item(id) {
-            Some(item) => Answer::value(&item),
-            None => Answer::problem(StatusCode::NOT_FOUND, "there is no such item"),
+            Some(item) => MockAnswer::value(&item),
+            None => MockAnswer::problem(StatusCode::NOT_FOUND, "there is no such item"),
         }),
         ["batch"] => Some(batch(asked)),
         _ => None,
@@ -44,17 +44,17 @@ pub(crate) fn answer(asked: &Asked) -> Option<Answer> {
 }
 
 /// The page that the query asks for, with every way to the next one.
-fn list(asked: &Asked, total: u64) -> Answer {
+fn list(asked: &ClientRequest, total: u64) -> MockAnswer {
     let (size, begin) = (number(asked, "size", SIZE).max(1), begin(asked));
     let Some(begin) = begin else {
         return bad("the cursor is none of mine");
     };
     if number(asked, "broken", u64::MAX) <= begin {
-        return Answer::problem(StatusCode::INTERNAL_SERVER_ERROR, "this page is broken");
+        return MockAnswer::problem(StatusCode::INTERNAL_SERVER_ERROR, "this page is broken");
     }
     let end = begin.saturating_add(size).min(total);
     let next = (end < total).then(|| format!("{}?{}", asked.path(), next_query(asked, end)));
-    let answer = Answer::value(&json!({
+    let answer = MockAnswer::value(&json!({
         "items": (begin..end).map(|n| item(&n.to_string())).collect::<Vec<_>>(),
         "total": total,
         "pages": total.div_ceil(size),
@@ -69,7 +69,7 @@ fn list(asked: &Asked, total: u64) -> Answer {
 }
 
 /// The same query with another cursor.
-fn next_query(asked: &Asked, begin: u64) -> String {
+fn next_query(asked: &ClientRequest, begin: u64) -> String {
     let is_other = |pair: &&str| !pair.is_empty() && !pair.starts_with("cursor=");
     let cursor = format!("cursor={}", cursor(begin));
     let pairs = asked.query().split('&').filter(is_other);
@@ -81,7 +81,7 @@ fn cursor(begin: u64) -> String {
 }
 
 /// Where the page that is asked for begins: by cursor, offset or page number.
-fn begin(asked: &Asked) -> Option<u64> {
+fn begin(asked: &ClientRequest) -> Option<u64> {
     if let Some(cursor) = param(asked, "cursor") {
         return cursor.strip_prefix("after-")?.parse().ok();
     }
@@ -91,7 +91,7 @@ fn begin(asked: &Asked) -> Option<u64> {
 }
 
 /// A parameter of the query, or a field of a JSON body.
-fn param<'a>(asked: &'a Asked, name: &str) -> Option<Cow<'a, str>> {
+fn param<'a>(asked: &'a ClientRequest, name: &str) -> Option<Cow<'a, str>> {
     asked.param(name).or_else(|| {
         let body: Value = serde_json::from_slice(asked.body.as_deref()?).ok()?;
         match body.get(name)? {
@@ -102,7 +102,7 @@ fn param<'a>(asked: &'a Asked, name: &str) -> Option<Cow<'a, str>> {
     })
 }
 
-fn number(asked: &Asked, name: &str, default: u64) -> u64 {
+fn number(asked: &ClientRequest, name: &str, default: u64) -> u64 {
     param(asked, name)
         .and_then(|text| text.parse().ok())
         .unwrap_or(default)
@@ -115,18 +115,18 @@ fn item(id: &str) -> Option<Value> {
 }
 
 /// The items that are there, of those that are asked for; 413 for too many.
-fn batch(asked: &Asked) -> Answer {
+fn batch(asked: &ClientRequest) -> MockAnswer {
     let ids = ids(asked);
     if ids.len() as u64 > number(asked, "most", 50) {
-        return Answer::problem(StatusCode::PAYLOAD_TOO_LARGE, "too many ids");
+        return MockAnswer::problem(StatusCode::PAYLOAD_TOO_LARGE, "too many ids");
     }
     // Not in the order in which they were asked for.
     let found: Vec<Value> = ids.iter().rev().filter_map(|id| item(id)).collect();
-    Answer::value(&json!({ "found": found }))
+    MockAnswer::value(&json!({ "found": found }))
 }
 
 /// `?ids=A,B` or `{"ids": ["A", "B"]}`.
-fn ids(asked: &Asked) -> Vec<String> {
+fn ids(asked: &ClientRequest) -> Vec<String> {
     if let Some(ids) = asked.param("ids") {
         return ids.split(',').map(str::to_owned).collect();
     }
@@ -142,8 +142,8 @@ fn ids(asked: &Asked) -> Vec<String> {
     ids.into_iter().flatten().map(text).collect()
 }
 
-fn bad(why: &str) -> Answer {
-    Answer::problem(StatusCode::BAD_REQUEST, why)
+fn bad(why: &str) -> MockAnswer {
+    MockAnswer::problem(StatusCode::BAD_REQUEST, why)
 }
 
 #[cfg(test)]
@@ -154,7 +154,7 @@ mod tests {
     use hyper::header::HeaderMap;
 
     fn ask(uri: &str, body: &str) -> (u16, Value, Option<String>) {
-        let asked = Asked {
+        let asked = ClientRequest {
             method: Method::GET,
             uri: uri.parse().unwrap(),
             headers: HeaderMap::new(),

@@ -4,7 +4,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::account::Count;
-use crate::desk::Told;
+use crate::desk::ArrivalInfo;
 
 /// What stands for the names in braces of a dialect's words.
 ///
@@ -16,22 +16,22 @@ use crate::desk::Told;
 /// | `{reset-go}` | `6m0.5s` |
 /// | `{reset-epoch}`, `{reset-epoch-ms}` | since 1970 |
 /// | `{reset-date}`, `{reset-rfc3339}` | as HTTP and RFC 3339 have it |
-pub(crate) struct Numbers {
+pub(crate) struct DialectNumbers {
     /// What the clock says, since 1970.
     clock: Duration,
     count: Count,
     wait: Duration,
 }
 
-impl Numbers {
+impl DialectNumbers {
     /// Those of the limit at this place, which has room after so long.
-    pub(crate) fn of(told: &Told, limit: usize, wait: Duration) -> Numbers {
+    pub(crate) fn of(told: &ArrivalInfo, limit: usize, wait: Duration) -> DialectNumbers {
         let none = Count {
             units: 0,
             left: 0,
             reset: Duration::ZERO,
         };
-        Numbers {
+        DialectNumbers {
             clock: told.clock,
             count: told.counts.get(limit).copied().unwrap_or(none),
             wait,
@@ -116,7 +116,7 @@ mod tests {
             left: 37,
             reset: Duration::from_micros(360_500_001),
         };
-        let numbers = Numbers {
+        let numbers = DialectNumbers {
             clock: Duration::from_secs(1_700_000_000),
             count,
             wait: Duration::from_millis(1_500),

@@ -6,12 +6,12 @@ use std::str::FromStr;
 use hyper::header::HeaderName;
 
 use crate::ParseError;
-use crate::asked::Asked;
+use crate::asked::ClientRequest;
 
 /// What tells clients apart, each of whom has the limits for itself. From text:
 /// `header:x-api-key`, `query:tenant` or `path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Per {
+pub enum Partition {
     /// The value of a header.
     Header(HeaderName),
     /// The value of a parameter of the query.
@@ -20,28 +20,28 @@ pub enum Per {
     Path,
 }
 
-impl Per {
+impl Partition {
     /// Its value in this request, if it has one.
-    pub(crate) fn of<'a>(&self, asked: &'a Asked) -> Option<Cow<'a, str>> {
+    pub(crate) fn of<'a>(&self, asked: &'a ClientRequest) -> Option<Cow<'a, str>> {
         match self {
-            Per::Header(name) => {
+            Partition::Header(name) => {
                 let value = asked.headers.get(name)?;
                 Some(String::from_utf8_lossy(value.as_bytes()))
             }
-            Per::Query(name) => asked.param(name),
-            Per::Path => Some(asked.path().into()),
+            Partition::Query(name) => asked.param(name),
+            Partition::Path => Some(asked.path().into()),
         }
     }
 }
 
-impl FromStr for Per {
+impl FromStr for Partition {
     type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Per, ParseError> {
+    fn from_str(text: &str) -> Result<Partition, ParseError> {
         let per = match text.split_once(':') {
-            Some(("header", name)) => name.trim().parse().ok().map(Per::Header),
-            Some(("query", name)) if !name.is_empty() => Some(Per::Query(name.to_owned())),
-            None if text == "path" => Some(Per::Path),
+            Some(("header", name)) => name.trim().parse().ok().map(Partition::Header),
+            Some(("query", name)) if !name.is_empty() => Some(Partition::Query(name.to_owned())),
+            None if text == "path" => Some(Partition::Path),
             _ => None,
         };
         let right = "who is limited is header:NAME, query:NAME or path";
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_header_or_a_parameter_tells_who_asks() {
-        let mut asked = Asked {
+        let mut asked = ClientRequest {
             method: Method::GET,
             uri: "/echo?tenant=a%20b".parse().unwrap(),
             headers: HeaderMap::new(),
@@ -66,13 +66,18 @@ mod tests {
             symbols: None,
         };
         asked.headers.insert("x-api-key", "k1".parse().unwrap());
-        let of = |per: &str| per.parse::<Per>().unwrap().of(&asked).map(Cow::into_owned);
+        let of = |per: &str| {
+            per.parse::<Partition>()
+                .unwrap()
+                .of(&asked)
+                .map(Cow::into_owned)
+        };
         assert_eq!(of("query:tenant").as_deref(), Some("a b"));
         assert_eq!(of("header:X-API-Key").as_deref(), Some("k1"));
         assert_eq!(of("query:other"), None);
         assert_eq!(of("path").as_deref(), Some("/echo"));
         for text in ["tenant", "query:", "header:a b", "cookie:a"] {
-            assert!(text.parse::<Per>().is_err(), "{text}");
+            assert!(text.parse::<Partition>().is_err(), "{text}");
         }
     }
 }

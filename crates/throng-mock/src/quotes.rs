@@ -5,8 +5,8 @@ use std::fmt::Write;
 use hyper::header::HeaderMap;
 use hyper::{Method, StatusCode};
 
-use crate::answer::Answer;
-use crate::asked::Asked;
+use crate::answer::MockAnswer;
+use crate::asked::ClientRequest;
 use crate::chance::hash;
 use crate::{Fault, Settings};
 
@@ -24,19 +24,19 @@ pub fn price(symbol: &str) -> f64 {
 pub(crate) fn answer(
     settings: &Settings,
     padding: &str,
-    asked: &Asked,
+    asked: &ClientRequest,
     fault: Option<Fault>,
-) -> Answer {
+) -> MockAnswer {
     if !matches!(asked.method, Method::GET | Method::POST | Method::HEAD) {
-        return Answer::problem(StatusCode::METHOD_NOT_ALLOWED, "quotes are asked by GET");
+        return MockAnswer::problem(StatusCode::METHOD_NOT_ALLOWED, "quotes are asked by GET");
     }
     if !is_allowed(settings.api_key.as_deref(), &asked.headers) {
-        return Answer::problem(StatusCode::UNAUTHORIZED, "the x-api-key is not right");
+        return MockAnswer::problem(StatusCode::UNAUTHORIZED, "the x-api-key is not right");
     }
     if asked.symbols.is_none() {
-        return Answer::problem(StatusCode::BAD_REQUEST, "the parameter symbols is missing");
+        return MockAnswer::problem(StatusCode::BAD_REQUEST, "the parameter symbols is missing");
     }
-    let answer = Answer::json(StatusCode::OK, quotes(padding, asked, fault));
+    let answer = MockAnswer::json(StatusCode::OK, quotes(padding, asked, fault));
     match fault {
         Some(fault) if fault.is_for_quotes() => answer.of_kind(fault),
         _ => answer,
@@ -59,7 +59,7 @@ fn is_allowed(key: Option<&str>, headers: &HeaderMap) -> bool {
     key.is_none_or(|key| given == Some(key.as_bytes()))
 }
 
-fn quotes(padding: &str, asked: &Asked, fault: Option<Fault>) -> String {
+fn quotes(padding: &str, asked: &ClientRequest, fault: Option<Fault>) -> String {
     let mut json = String::with_capacity(200 + padding.len());
     json.push_str("{\"quoteResponse\":{\"result\":[");
     if fault != Some(Fault::EmptyResult) {
@@ -89,8 +89,8 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    fn asked(symbols: &str) -> Asked {
-        Asked {
+    fn asked(symbols: &str) -> ClientRequest {
+        ClientRequest {
             method: Method::GET,
             uri: "/v6/finance/quote/".parse().unwrap(),
             headers: HeaderMap::new(),

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use crate::desk::Ticket;
-use crate::judge::Kind;
+use crate::desk::OpenArrival;
+use crate::judge::RequestKind;
 
 /// The connection (with HTTP/2, the stream) ends here, on purpose or because
 /// the client broke off.
@@ -30,11 +30,11 @@ pub(crate) enum Reply {
     /// All of it at once; nothing once it is sent.
     Whole(Bytes),
     /// One piece after the other.
-    Pieces(Pieces),
+    Pieces(BodyPieces),
 }
 
 /// A body that comes in pieces. It never makes more than one ahead.
-pub(crate) struct Pieces {
+pub(crate) struct BodyPieces {
     chunks: Box<dyn Iterator<Item = Bytes> + Send>,
     /// The bytes still to be promised to the client, if their number is known.
     left: Option<u64>,
@@ -42,14 +42,14 @@ pub(crate) struct Pieces {
     pause: Duration,
     /// Whether it ends with the end of the connection.
     severed: bool,
-    rest: Rest,
+    rest: PieceGap,
     /// Given back just before the last piece, so that a client that has the
     /// whole answer finds it counted.
-    exit: Option<(Ticket, Kind)>,
+    exit: Option<(OpenArrival, RequestKind)>,
 }
 
 /// What happens between two pieces.
-enum Rest {
+enum PieceGap {
     /// Nothing any more.
     Over,
     /// What was sent until now is flushed, and others have their turn.
@@ -58,31 +58,31 @@ enum Rest {
     Nap(Pin<Box<Sleep>>),
 }
 
-impl Pieces {
+impl BodyPieces {
     /// `length` is all of them together, in bytes, if that is known.
     pub(crate) fn new(
         length: Option<u64>,
         chunks: impl Iterator<Item = Bytes> + Send + 'static,
-    ) -> Pieces {
-        Pieces {
+    ) -> BodyPieces {
+        BodyPieces {
             chunks: Box::new(chunks),
             left: length,
             pause: Duration::ZERO,
             severed: false,
-            rest: Rest::Over,
+            rest: PieceGap::Over,
             exit: None,
         }
     }
 
-    pub(crate) fn paused(self, pause: Duration) -> Pieces {
-        Pieces { pause, ..self }
+    pub(crate) fn paused(self, pause: Duration) -> BodyPieces {
+        BodyPieces { pause, ..self }
     }
 
     /// Ends after the first piece, and the connection with it.
     ///
     /// The pause lets that piece reach the client before the end overtakes it.
-    pub(crate) fn cut(self) -> Pieces {
-        Pieces {
+    pub(crate) fn cut(self) -> BodyPieces {
+        BodyPieces {
             chunks: Box::new(self.chunks.take(1)),
             pause: Duration::from_millis(5),
             severed: true,
@@ -90,22 +90,22 @@ impl Pieces {
         }
     }
 
-    pub(crate) fn closing(self, ticket: Ticket, kind: Kind) -> Pieces {
+    pub(crate) fn closing(self, ticket: OpenArrival, kind: RequestKind) -> BodyPieces {
         let exit = Some((ticket, kind));
-        Pieces { exit, ..self }
+        BodyPieces { exit, ..self }
     }
 
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match std::mem::replace(&mut self.rest, Rest::Over) {
-            Rest::Over => Poll::Ready(()),
-            Rest::Turn => {
+        match std::mem::replace(&mut self.rest, PieceGap::Over) {
+            PieceGap::Over => Poll::Ready(()),
+            PieceGap::Turn => {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Rest::Nap(mut nap) => {
+            PieceGap::Nap(mut nap) => {
                 let nap_over = nap.as_mut().poll(cx);
                 if nap_over.is_pending() {
-                    self.rest = Rest::Nap(nap);
+                    self.rest = PieceGap::Nap(nap);
                 }
                 nap_over
             }
@@ -120,8 +120,8 @@ impl Pieces {
                 return Poll::Ready(self.severed.then_some(Err(Severed)));
             };
             self.rest = match self.pause.is_zero() {
-                true => Rest::Turn,
-                false => Rest::Nap(Box::pin(sleep(self.pause))),
+                true => PieceGap::Turn,
+                false => PieceGap::Nap(Box::pin(sleep(self.pause))),
             };
             // An encoder that has nothing yet still worked: others come first.
             if !chunk.is_empty() {

@@ -16,8 +16,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use crate::acks::{Acks, Counted};
-use crate::house::House;
+use crate::acks::{AckCounter, CountedStream};
+use crate::house::ServerState;
 use crate::visit;
 use crate::{Arrival, Judgement, Settings};
 
@@ -28,7 +28,7 @@ const STREAMS: u32 = 1000;
 #[derive(Debug)]
 pub struct Mock {
     addr: SocketAddr,
-    house: Arc<House>,
+    house: Arc<ServerState>,
     /// Dropped to tell the threads to stop.
     open: Option<watch::Sender<()>>,
     threads: Vec<JoinHandle<()>>,
@@ -36,8 +36,8 @@ pub struct Mock {
 
 /// What every thread needs.
 #[derive(Clone)]
-struct Door {
-    house: Arc<House>,
+struct ServerContext {
+    house: Arc<ServerState>,
     tls: Option<TlsAcceptor>,
 }
 
@@ -48,13 +48,13 @@ impl Mock {
         let listener = TcpListener::bind(addr)?;
         listener.set_nonblocking(true)?;
         let (open, accepting) = watch::channel(());
-        let door = Door {
+        let door = ServerContext {
             tls: settings
                 .tls
                 .as_ref()
                 .map(|tls| tls.acceptor())
                 .transpose()?,
-            house: Arc::new(House::new(settings)),
+            house: Arc::new(ServerState::new(settings)),
         };
         let mut mock = Mock {
             addr: listener.local_addr()?,
@@ -99,25 +99,25 @@ impl Mock {
 /// A server without a socket: it serves streams that it is given, by the clock of
 /// the runtime that it is called from, which may be paused. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Local {
-    house: Arc<House>,
+pub struct LocalServer {
+    house: Arc<ServerState>,
 }
 
-impl Local {
+impl LocalServer {
     /// A server that behaves so. It speaks plain HTTP.
-    pub fn new(settings: Settings) -> Local {
-        Local {
-            house: Arc::new(House::new(settings)),
+    pub fn new(settings: Settings) -> LocalServer {
+        LocalServer {
+            house: Arc::new(ServerState::new(settings)),
         }
     }
 
     /// Serves one connection until either side ends it. `acks` tells the client what
     /// the server's network stack has acknowledged.
-    pub async fn serve<S>(self, stream: S, acks: Acks)
+    pub async fn serve<S>(self, stream: S, acks: AckCounter)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let stream = Counted::new(stream, acks.clone());
+        let stream = CountedStream::new(stream, acks.clone());
         converse(stream, self.house, Some(acks)).await;
     }
 
@@ -146,7 +146,7 @@ impl Drop for Mock {
 /// handed to the caller.
 fn spawn(
     listener: TcpListener,
-    door: Door,
+    door: ServerContext,
     mut open: watch::Receiver<()>,
 ) -> io::Result<JoinHandle<()>> {
     let (tell, told) = mpsc::channel();
@@ -174,14 +174,18 @@ fn prepare(listener: TcpListener) -> io::Result<(Runtime, tokio::net::TcpListene
 
 /// Accepts until the mock is dropped. Then the runtime is dropped, too, and
 /// with it whatever is still open.
-async fn serve(listener: tokio::net::TcpListener, door: Door, open: &mut watch::Receiver<()>) {
+async fn serve(
+    listener: tokio::net::TcpListener,
+    door: ServerContext,
+    open: &mut watch::Receiver<()>,
+) {
     tokio::select! {
         _ = open.changed() => {}
         () = accept(listener, door) => {}
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, door: Door) {
+async fn accept(listener: tokio::net::TcpListener, door: ServerContext) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(tokio::spawn(connection(stream, door.clone()))),
@@ -192,7 +196,7 @@ async fn accept(listener: tokio::net::TcpListener, door: Door) {
 }
 
 /// Whatever goes wrong here, only this connection ends.
-async fn connection(stream: TcpStream, door: Door) {
+async fn connection(stream: TcpStream, door: ServerContext) {
     let _ = stream.set_nodelay(true);
     match door.tls {
         None => converse(stream, door.house, None).await,
@@ -204,7 +208,7 @@ async fn connection(stream: TcpStream, door: Door) {
     }
 }
 
-async fn converse<S>(stream: S, house: Arc<House>, acks: Option<Acks>)
+async fn converse<S>(stream: S, house: Arc<ServerState>, acks: Option<AckCounter>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

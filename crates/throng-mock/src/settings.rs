@@ -3,8 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::limits::Limits;
-use crate::{Dialect, Faults, Latency, Limit, ParseError, Per, Tls};
+use crate::limits::ServerLimits;
+use crate::{Dialect, Faults, Latency, ParseError, Partition, ServerCertificate, ServerLimit};
 
 /// How a [`Mock`](crate::Mock) behaves.
 ///
@@ -13,11 +13,11 @@ use crate::{Dialect, Faults, Latency, Limit, ParseError, Per, Tls};
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Every one of these must admit a request, or it is answered with 429.
-    pub limits: Vec<Limit>,
+    pub limits: Vec<ServerLimit>,
     /// How it speaks of its limits; the limits are the dialect's, if none are given.
     pub dialect: Option<Dialect>,
     /// If set, each value of this has the limits for itself that don't say whose they are.
-    pub per: Option<Per>,
+    pub per: Option<Partition>,
     /// Whether refused requests count against the limits, too.
     pub refusals_count: bool,
     /// What the server's clock says when it starts, since 1970; if absent, what the
@@ -36,7 +36,7 @@ pub struct Settings {
     /// often that was asked before; the order of arrivals does not matter.
     pub seed: u64,
     /// Serve HTTPS with this certificate instead of plain HTTP.
-    pub tls: Option<Tls>,
+    pub tls: Option<ServerCertificate>,
     /// If set, quotes are only for requests with this `x-api-key`; others are
     /// answered with 401.
     pub api_key: Option<String>,
@@ -44,7 +44,7 @@ pub struct Settings {
     pub padding: usize,
     /// Whether every path is taken for a good one and answered with `{}`.
     pub anything: bool,
-    /// Whether every arrival is kept, for [`Local::arrivals`](crate::Local::arrivals).
+    /// Whether every arrival is kept, for [`Local::arrivals`](crate::LocalServer::arrivals).
     pub logs: bool,
     /// How many threads serve, each with a runtime of its own. At least 1.
     pub threads: usize,
@@ -75,16 +75,16 @@ impl Default for Settings {
 
 impl Settings {
     /// What is refused, and what comes of that.
-    pub(crate) fn all_limits(&self) -> Limits {
+    pub(crate) fn all_limits(&self) -> ServerLimits {
         let dialect = self.dialect.as_ref();
         let all = match dialect.filter(|_| self.limits.is_empty()) {
             Some(dialect) => dialect.limits.clone(),
             None => self.limits.clone(),
         };
-        Limits {
+        ServerLimits {
             refusals_count: self.refusals_count || dialect.is_some_and(|d| d.refusals_count),
             ban: dialect.and_then(|dialect| dialect.bans.clone()),
-            ..Limits::new(all, self.per.as_ref())
+            ..ServerLimits::new(all, self.per.as_ref())
         }
     }
 }

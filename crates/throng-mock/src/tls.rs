@@ -13,20 +13,22 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 /// A certificate and its key, with which a mock serves HTTPS: HTTP/2 to those
 /// who offer it, HTTP/1.1 to the others.
 #[derive(Clone)]
-pub struct Tls {
+pub struct ServerCertificate {
     /// The chain in PEM, the server's own certificate first.
     pub certificate: String,
     /// The private key in PEM.
     pub key: String,
 }
 
-impl Tls {
+impl ServerCertificate {
     /// A new certificate for these names or IP addresses, signed by itself:
     /// who is to trust it must be given its `certificate`.
-    pub fn self_signed<N: Into<String>>(names: impl IntoIterator<Item = N>) -> io::Result<Tls> {
+    pub fn self_signed<N: Into<String>>(
+        names: impl IntoIterator<Item = N>,
+    ) -> io::Result<ServerCertificate> {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
         let made = rcgen::generate_simple_self_signed(names).map_err(invalid)?;
-        Ok(Tls {
+        Ok(ServerCertificate {
             certificate: made.cert.pem(),
             key: made.signing_key.serialize_pem(),
         })
@@ -47,7 +49,7 @@ impl Tls {
 }
 
 /// Says nothing about the key.
-impl fmt::Debug for Tls {
+impl fmt::Debug for ServerCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls")
             .field("certificate", &self.certificate)
@@ -65,14 +67,14 @@ mod tests {
 
     #[test]
     fn what_is_made_can_be_used() {
-        let tls = Tls::self_signed(["localhost", "127.0.0.1"]).unwrap();
+        let tls = ServerCertificate::self_signed(["localhost", "127.0.0.1"]).unwrap();
         assert!(tls.certificate.starts_with("-----BEGIN CERTIFICATE-----"));
         tls.acceptor().unwrap();
     }
 
     #[test]
     fn what_is_no_certificate_is_an_error() {
-        let tls = Tls {
+        let tls = ServerCertificate {
             certificate: String::new(),
             key: "secret".to_owned(),
         };

@@ -3,13 +3,13 @@
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use crate::answer::Answer;
-use crate::asked::Asked;
+use crate::answer::MockAnswer;
+use crate::asked::ClientRequest;
 use crate::chance::hash;
 
 /// The most that a request may use: `max_tokens` in its JSON body, or the parameter
 /// `tokens` of its query; 1 if it names neither.
-fn allowed(asked: &Asked) -> u64 {
+fn allowed(asked: &ClientRequest) -> u64 {
     let of_query = asked.param("tokens").and_then(|tokens| tokens.parse().ok());
     let of_body = || {
         let body: Value = serde_json::from_slice(asked.body.as_deref()?).ok()?;
@@ -19,7 +19,7 @@ fn allowed(asked: &Asked) -> u64 {
 }
 
 /// What it does use: half of that to all of it, always the same for the same request.
-pub(crate) fn used(asked: &Asked) -> u64 {
+pub(crate) fn used(asked: &ClientRequest) -> u64 {
     let allowed = allowed(asked);
     let body = String::from_utf8_lossy(asked.body.as_deref().unwrap_or_default());
     let chance = hash(&format!("{}{body}", asked.query())) % 1_001;
@@ -27,15 +27,15 @@ pub(crate) fn used(asked: &Asked) -> u64 {
 }
 
 /// A completion that says what it used.
-pub(crate) fn complete(asked: &Asked) -> Answer {
+pub(crate) fn complete(asked: &ClientRequest) -> MockAnswer {
     if asked
         .body
         .as_deref()
         .is_none_or(|body| serde_json::from_slice::<Value>(body).is_err())
     {
-        return Answer::problem(StatusCode::BAD_REQUEST, "a completion is asked for in JSON");
+        return MockAnswer::problem(StatusCode::BAD_REQUEST, "a completion is asked for in JSON");
     }
-    Answer::value(&json!({
+    MockAnswer::value(&json!({
         "choices": [{ "message": { "role": "assistant", "content": "Yes." } }],
         "usage": { "total_tokens": used(asked) },
     }))
@@ -48,8 +48,8 @@ mod tests {
 
     use super::*;
 
-    fn asked(uri: &str, body: &str) -> Asked {
-        Asked {
+    fn asked(uri: &str, body: &str) -> ClientRequest {
+        ClientRequest {
             method: Method::POST,
             uri: uri.parse().unwrap(),
             headers: HeaderMap::new(),

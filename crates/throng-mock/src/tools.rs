@@ -10,15 +10,15 @@ use hyper::header::{
 };
 use serde::Serialize;
 
-use crate::answer::Answer;
-use crate::asked::Asked;
-use crate::chance::Seen;
+use crate::answer::MockAnswer;
+use crate::asked::ClientRequest;
+use crate::chance::SeenKeys;
 use crate::filler;
 use crate::reply::Reply;
 use crate::tokens;
 
 /// Answers anything but quotes. `tries` counts what `/flaky` and `/token` were asked.
-pub(crate) fn answer(asked: &Asked, tries: &Mutex<Seen>) -> Answer {
+pub(crate) fn answer(asked: &ClientRequest, tries: &Mutex<SeenKeys>) -> MockAnswer {
     let parts: Vec<&str> = asked.path().split('/').skip(1).collect();
     match parts[..] {
         ["echo", ..] => echo(asked),
@@ -27,11 +27,11 @@ pub(crate) fn answer(asked: &Asked, tries: &Mutex<Seen>) -> Answer {
         ["redirect", code] => redirect(asked, code),
         ["bytes", n] => bytes(asked, n),
         ["slow", ms] => slow(ms),
-        ["drop"] => Answer::severed(),
-        ["close"] => Answer::fine().with(CONNECTION, HeaderValue::from_static("close")),
+        ["drop"] => MockAnswer::severed(),
+        ["close"] => MockAnswer::fine().with(CONNECTION, HeaderValue::from_static("close")),
         ["flaky", n, id] => flaky(asked, tries, n, id),
         ["token"] => token(asked, tries),
-        _ => Answer::problem(StatusCode::NOT_FOUND, "there is no such route"),
+        _ => MockAnswer::problem(StatusCode::NOT_FOUND, "there is no such route"),
     }
 }
 
@@ -45,9 +45,9 @@ struct Echo<'a> {
     body: String,
 }
 
-fn echo(asked: &Asked) -> Answer {
+fn echo(asked: &ClientRequest) -> MockAnswer {
     let body = asked.body.as_deref().unwrap_or_default();
-    Answer::value(&Echo {
+    MockAnswer::value(&Echo {
         method: asked.method.as_str(),
         path: asked.path(),
         query: asked.query(),
@@ -65,50 +65,50 @@ fn texts(headers: &HeaderMap) -> BTreeMap<&str, Vec<String>> {
     texts
 }
 
-fn status(asked: &Asked, code: &str) -> Answer {
+fn status(asked: &ClientRequest, code: &str) -> MockAnswer {
     let Some(status) = read_status(code) else {
         return bad_status(code);
     };
     let body = asked.param("body").map(|body| body.into_owned());
-    let answer = Answer::json(status, body.unwrap_or_else(|| "{}".to_owned()));
+    let answer = MockAnswer::json(status, body.unwrap_or_else(|| "{}".to_owned()));
     copy_param(asked, "retry_after", RETRY_AFTER, answer)
 }
 
-fn redirect(asked: &Asked, code: &str) -> Answer {
+fn redirect(asked: &ClientRequest, code: &str) -> MockAnswer {
     match read_status(code) {
-        Some(status) => copy_param(asked, "to", LOCATION, Answer::json(status, "{}")),
+        Some(status) => copy_param(asked, "to", LOCATION, MockAnswer::json(status, "{}")),
         None => bad_status(code),
     }
 }
 
-fn bytes(asked: &Asked, n: &str) -> Answer {
+fn bytes(asked: &ClientRequest, n: &str) -> MockAnswer {
     let Ok(n) = n.parse() else {
         return not_a_number(n);
     };
     let Some(encoding) = asked.param("encoding") else {
-        return Answer::new(StatusCode::OK, Reply::Pieces(filler::plain(n)));
+        return MockAnswer::new(StatusCode::OK, Reply::Pieces(filler::plain(n)));
     };
     let packed = filler::packed(n, &encoding).zip(HeaderValue::from_str(&encoding).ok());
     match packed {
         Some((pieces, encoding)) => {
-            Answer::new(StatusCode::OK, Reply::Pieces(pieces)).with(CONTENT_ENCODING, encoding)
+            MockAnswer::new(StatusCode::OK, Reply::Pieces(pieces)).with(CONTENT_ENCODING, encoding)
         }
         None => bad("an encoding is gzip, br, zstd or deflate", &encoding),
     }
 }
 
 /// The time passes after the arrival, so that the request is in flight.
-fn slow(ms: &str) -> Answer {
+fn slow(ms: &str) -> MockAnswer {
     match ms.parse() {
-        Ok(ms) => Answer {
+        Ok(ms) => MockAnswer {
             wait: Duration::from_millis(ms),
-            ..Answer::fine()
+            ..MockAnswer::fine()
         },
         Err(_) => not_a_number(ms),
     }
 }
 
-fn flaky(asked: &Asked, tries: &Mutex<Seen>, n: &str, id: &str) -> Answer {
+fn flaky(asked: &ClientRequest, tries: &Mutex<SeenKeys>, n: &str, id: &str) -> MockAnswer {
     let Ok(failures) = n.parse::<u64>() else {
         return not_a_number(n);
     };
@@ -120,18 +120,18 @@ fn flaky(asked: &Asked, tries: &Mutex<Seen>, n: &str, id: &str) -> Answer {
         let code = asked.param("status");
         return status(asked, code.as_deref().unwrap_or("503"));
     }
-    Answer::value(&serde_json::json!({ "id": id, "tries": before + 1 }))
+    MockAnswer::value(&serde_json::json!({ "id": id, "tries": before + 1 }))
 }
 
 /// Another OAuth 2 token each time, which lasts for as long as the query says.
-fn token(asked: &Asked, tries: &Mutex<Seen>) -> Answer {
+fn token(asked: &ClientRequest, tries: &Mutex<SeenKeys>) -> MockAnswer {
     let before = tries
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .again("token");
     let seconds = asked.param("expires_in");
     let seconds: Option<u64> = seconds.and_then(|seconds| seconds.parse().ok());
-    Answer::value(&serde_json::json!({
+    MockAnswer::value(&serde_json::json!({
         "access_token": format!("token-{}", before + 1),
         "token_type": "Bearer",
         "expires_in": seconds.unwrap_or(3_600),
@@ -139,7 +139,12 @@ fn token(asked: &Asked, tries: &Mutex<Seen>) -> Answer {
 }
 
 /// Copies a parameter of the query, if there is one, into a header.
-fn copy_param(asked: &Asked, param: &str, header: HeaderName, answer: Answer) -> Answer {
+fn copy_param(
+    asked: &ClientRequest,
+    param: &str,
+    header: HeaderName,
+    answer: MockAnswer,
+) -> MockAnswer {
     let Some(value) = asked.param(param) else {
         return answer;
     };
@@ -155,16 +160,16 @@ fn read_status(code: &str) -> Option<StatusCode> {
     StatusCode::from_u16(code).ok()
 }
 
-fn bad_status(code: &str) -> Answer {
+fn bad_status(code: &str) -> MockAnswer {
     bad("a status is 200 to 599", code)
 }
 
-fn not_a_number(given: &str) -> Answer {
+fn not_a_number(given: &str) -> MockAnswer {
     bad("a number is needed", given)
 }
 
-fn bad(right: &str, given: &str) -> Answer {
-    Answer::problem(StatusCode::BAD_REQUEST, &format!("{right}, not {given:?}"))
+fn bad(right: &str, given: &str) -> MockAnswer {
+    MockAnswer::problem(StatusCode::BAD_REQUEST, &format!("{right}, not {given:?}"))
 }
 
 #[cfg(test)]
@@ -172,8 +177,8 @@ mod tests {
     use super::*;
     use hyper::Method;
 
-    fn ask(uri: &str, tries: &Mutex<Seen>) -> Answer {
-        let asked = Asked {
+    fn ask(uri: &str, tries: &Mutex<SeenKeys>) -> MockAnswer {
+        let asked = ClientRequest {
             method: Method::GET,
             uri: uri.parse().unwrap(),
             headers: HeaderMap::new(),

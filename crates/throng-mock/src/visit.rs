@@ -10,10 +10,10 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Refusal;
-use crate::acks::Acks;
-use crate::answer::Answer;
-use crate::asked::Asked;
-use crate::house::House;
+use crate::acks::AckCounter;
+use crate::answer::MockAnswer;
+use crate::asked::ClientRequest;
+use crate::house::ServerState;
 use crate::reply::{Reply, Severed};
 
 /// 34 years: the calendar of HTTP and the timers end, but not before that.
@@ -24,11 +24,11 @@ const LAST_CLOCK: Duration = Duration::from_secs(221_845_000_000);
 
 /// Answers a request, or drops its connection.
 pub(crate) async fn visit(
-    house: Arc<House>,
+    house: Arc<ServerState>,
     request: Request<Incoming>,
-    acks: Option<Acks>,
+    acks: Option<AckCounter>,
 ) -> Result<Response<Reply>, Severed> {
-    let asked = Asked::read(request).await?;
+    let asked = ClientRequest::read(request).await?;
     if let Some(answer) = ask_judge(&house, &asked) {
         return Ok(answer.uncounted());
     }
@@ -53,19 +53,19 @@ pub(crate) async fn visit(
 }
 
 /// Questions to the judge take no time and are not counted.
-fn ask_judge(house: &House, asked: &Asked) -> Option<Answer> {
+fn ask_judge(house: &ServerState, asked: &ClientRequest) -> Option<MockAnswer> {
     match (&asked.method, asked.path()) {
-        (&Method::GET, "/judge") => Some(Answer::value(&house.judgement())),
+        (&Method::GET, "/judge") => Some(MockAnswer::value(&house.judgement())),
         (&Method::DELETE, "/judge") | (&Method::POST, "/judge/reset") => {
             house.reset();
-            Some(Answer::fine())
+            Some(MockAnswer::fine())
         }
         _ => None,
     }
 }
 
 /// With the time at which it was given.
-fn dated(answer: Answer, clock: Duration) -> Answer {
+fn dated(answer: MockAnswer, clock: Duration) -> MockAnswer {
     let date = httpdate::fmt_http_date(UNIX_EPOCH + clock.min(LAST_CLOCK));
     match HeaderValue::try_from(date) {
         Ok(date) => answer.with(DATE, date),
@@ -74,8 +74,8 @@ fn dated(answer: Answer, clock: Duration) -> Answer {
 }
 
 /// A 429 for the limit, at this time since 1970.
-fn refuse(refusal: Refusal, wait: Duration, clock: Duration) -> Answer {
-    let answer = Answer::problem(StatusCode::TOO_MANY_REQUESTS, "over the limit");
+fn refuse(refusal: Refusal, wait: Duration, clock: Duration) -> MockAnswer {
+    let answer = MockAnswer::problem(StatusCode::TOO_MANY_REQUESTS, "over the limit");
     match retry_after(refusal, wait, UNIX_EPOCH + clock.min(LAST_CLOCK)) {
         Some(value) => answer.with(RETRY_AFTER, value),
         None => answer,
@@ -98,12 +98,12 @@ fn retry_after(refusal: Refusal, wait: Duration, now: SystemTime) -> Option<Head
 
 /// The way there. A request that is on its way arrives, even if its client
 /// has gone meanwhile: then it arrives on its own.
-async fn travel(house: &Arc<House>, asked: &Asked, there: Duration) {
+async fn travel(house: &Arc<ServerState>, asked: &ClientRequest, there: Duration) {
     if there.is_zero() {
         return;
     }
     let due = Instant::now() + there.min(FARTHEST);
-    let mut trip = Trip {
+    let mut trip = RequestTrip {
         house,
         asked,
         due,
@@ -114,14 +114,14 @@ async fn travel(house: &Arc<House>, asked: &Asked, there: Duration) {
 }
 
 /// A request on its way.
-struct Trip<'a> {
-    house: &'a Arc<House>,
-    asked: &'a Asked,
+struct RequestTrip<'a> {
+    house: &'a Arc<ServerState>,
+    asked: &'a ClientRequest,
     due: Instant,
     over: bool,
 }
 
-impl Drop for Trip<'_> {
+impl Drop for RequestTrip<'_> {
     fn drop(&mut self) {
         if self.over {
             return;

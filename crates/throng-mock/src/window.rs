@@ -8,16 +8,16 @@ use std::time::Duration;
 /// The window is half-open: two arrivals exactly one length apart are never
 /// in it together. Memory grows with the arrivals of one length, 24 bytes each.
 #[derive(Debug)]
-pub(crate) struct Window {
+pub(crate) struct WindowMeter {
     length: Duration,
     recent: VecDeque<(Duration, u64)>,
     now: u64,
     most: u64,
 }
 
-impl Window {
-    pub(crate) fn new(length: Duration) -> Window {
-        Window {
+impl WindowMeter {
+    pub(crate) fn new(length: Duration) -> WindowMeter {
+        WindowMeter {
             length,
             recent: VecDeque::new(),
             now: 0,
@@ -56,7 +56,7 @@ mod tests {
     use rand::RngExt;
 
     fn most(length: u64, arrivals: &[u64]) -> u64 {
-        let mut window = Window::new(Duration::from_millis(length));
+        let mut window = WindowMeter::new(Duration::from_millis(length));
         for &ms in arrivals {
             window.add(Duration::from_millis(ms), 1);
         }

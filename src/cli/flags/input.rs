@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 /// Where rows come from.
 #[derive(Args)]
 #[command(next_help_heading = "Input")]
-pub struct Input {
+pub struct InputFlags {
     /// Rows: .csv .tsv .jsonl .json .txt (also .gz .zst), .parquet .db, a directory
     /// of Parquet files, or - for stdin
     #[arg(short, long, value_name = "FILE")]
@@ -27,7 +27,7 @@ pub struct Input {
     take: Option<u64>,
 }
 
-impl Input {
+impl InputFlags {
     pub fn tree(&self) -> Value {
         json!({ "file": self.input, "format": self.format, "table": self.table, "take": self.take })
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use throng::limit::{Rate, Share};
+use throng::limit::{AccountShare, Rate};
 
 use super::pairs::{Pair, assignment, map};
 use super::send::duration;
@@ -12,7 +12,7 @@ use super::send::duration;
 /// How often.
 #[derive(Args)]
 #[command(next_help_heading = "Limit")]
-pub struct Limit {
+pub struct LimitFlags {
     /// At most N in any PERIOD: 22/5s, '90000 tokens/1m', counter:300/1m, bucket:10/1s, 100/1m@clock, 25/1d@America/New_York, 5000/run, or auto:100/1s: what is found out by being refused, up to that (repeat: all hold)
     #[arg(short, long, value_name = "N/PERIOD")]
     rate: Vec<throng::limit::Limit>,
@@ -20,16 +20,16 @@ pub struct Limit {
     #[arg(long, value_parser = ["strict", "acked", "sent"])]
     guard: Option<String>,
     #[command(flatten)]
-    beside: Beside,
+    beside: PacingFlags,
     #[command(flatten)]
-    scope: Scope,
+    scope: ScopeFlags,
     #[command(flatten)]
-    older: Older,
+    older: LegacyRateFlags,
 }
 
 /// What stands beside the rates.
 #[derive(Args)]
-struct Beside {
+struct PacingFlags {
     /// The most that may come at once, where a server allows less than a period's
     #[arg(long, value_name = "N")]
     burst: Option<u64>,
@@ -44,7 +44,7 @@ struct Beside {
     in_flight: Option<u64>,
     /// The share of the limits that is ours, such as 80%
     #[arg(long = "use", value_name = "SHARE")]
-    share: Option<Share>,
+    share: Option<AccountShare>,
     /// Answers that the server doesn't count: refused or failed (repeat)
     #[arg(long, value_name = "WHICH", value_parser = ["refused", "failed"])]
     uncounted: Vec<String>,
@@ -55,7 +55,7 @@ struct Beside {
 
 /// Whose the limits are, and what a request costs.
 #[derive(Args)]
-struct Scope {
+struct ScopeFlags {
     /// Each value of this template has the limits for itself: '{{ tenant }}', '{{ request.host }}'
     #[arg(long, value_name = "T")]
     per: Option<String>,
@@ -78,7 +78,7 @@ struct Scope {
 
 /// The older way to say a rate.
 #[derive(Args)]
-struct Older {
+struct LegacyRateFlags {
     /// The older way to say PERIOD, in seconds
     #[arg(
         long,
@@ -99,7 +99,7 @@ struct Older {
     max_requests_per_period: Option<u64>,
 }
 
-impl Limit {
+impl LimitFlags {
     /// The older flags together are one rate, whose other half is 25 or 5 s.
     pub fn tree(&self) -> Result<Value, String> {
         let mut rates = self.rate.clone();
@@ -124,7 +124,7 @@ impl Limit {
     }
 }
 
-impl Older {
+impl LegacyRateFlags {
     fn rate(&self) -> Result<Option<Rate>, String> {
         if self.period_duration_sec.is_none() && self.max_requests_per_period.is_none() {
             return Ok(None);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 /// How servers are reached.
 #[derive(Args)]
 #[command(next_help_heading = "Network")]
-pub struct Network {
+pub struct NetworkFlags {
     /// http://, socks5:// or socks5h://HOST:PORT, or none [default: the environment's]
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
@@ -33,7 +33,7 @@ pub struct Network {
 /// Whom to trust, and how to prove who asks.
 #[derive(Args)]
 #[command(next_help_heading = "TLS")]
-pub struct Tls {
+pub struct TlsFlags {
     /// Certificates (PEM) to trust instead of the platform's
     #[arg(long, value_name = "FILE")]
     cacert: Option<String>,
@@ -51,7 +51,7 @@ pub struct Tls {
     insecure: bool,
 }
 
-impl Network {
+impl NetworkFlags {
     pub fn tree(&self) -> Value {
         json!({
             "proxy": self.proxy,
@@ -65,7 +65,7 @@ impl Network {
     }
 }
 
-impl Tls {
+impl TlsFlags {
     pub fn tree(&self) -> Value {
         json!({
             "ca-cert": self.cacert,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// Where records go.
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
-pub struct Output {
+pub struct OutputFlags {
     /// Records: .jsonl or .csv (also .gz .zst), .parquet, .db [default: JSON Lines on stdout]
     #[arg(short, long, value_name = "FILE")]
     output: Option<String>,
@@ -30,7 +30,7 @@ pub struct Output {
     keep_body: bool,
     /// What to do with records that are there already
     #[command(flatten)]
-    existing: Existing,
+    existing: ExistingFlags,
     /// What a power cut may cost: always (nothing), 1s, end [default: 1s]
     #[arg(long, value_name = "WHEN", value_parser = ["always", "1s", "end"])]
     sync: Option<String>,
@@ -42,7 +42,7 @@ pub struct Output {
 
 /// Records of an earlier run.
 #[derive(Args)]
-struct Existing {
+struct ExistingFlags {
     /// Go on after the records that the output has; although the job or the input
     /// have changed, or although records are damaged, if told so
     #[arg(
@@ -67,7 +67,7 @@ struct Existing {
     key: Option<String>,
 }
 
-impl Output {
+impl OutputFlags {
     pub fn tree(&self) -> Value {
         json!({
             "file": self.output,
@@ -83,7 +83,7 @@ impl Output {
     }
 }
 
-impl Existing {
+impl ExistingFlags {
     fn how(&self) -> Option<&'static str> {
         match self.resume.as_deref() {
             _ if self.overwrite => Some("overwrite"),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 /// Answers with items, and answers that go on.
 #[derive(Args)]
 #[command(next_help_heading = "Items, batches, pages")]
-pub struct Pages {
+pub struct PageFlags {
     /// One record for each item that this gives, such as '.items[]'; extract then takes from the item
     #[arg(long, value_name = "JQ")]
     each: Option<String>,
@@ -42,7 +42,7 @@ pub struct Pages {
     max_pages: Option<u64>,
 }
 
-impl Pages {
+impl PageFlags {
     pub fn items_tree(&self) -> Value {
         json!({ "each": self.each, "match": self.matching })
     }

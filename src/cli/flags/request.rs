@@ -12,7 +12,7 @@ use super::pairs::{Pair, assignment, map};
 /// What is asked for each row; T is a template: {{ field }}, {{ env.NAME }}
 #[derive(Args)]
 #[command(next_help_heading = "Request (T is a template: {{ field }}, {{ env.NAME }})")]
-pub struct Request {
+pub struct RequestFlags {
     /// The URL; values are percent-encoded
     #[arg(short, long, value_name = "T")]
     url: Option<String>,
@@ -35,7 +35,7 @@ pub struct Request {
     #[arg(long, value_name = "COMMAND")]
     curl: Option<String>,
     #[command(flatten)]
-    body: Body,
+    body: BodyFlags,
     /// A host that a row's URL may name: host, host:port, *.domain (repeat)
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
@@ -44,7 +44,7 @@ pub struct Request {
 /// The rarer kinds of bodies.
 #[derive(Args)]
 #[group(skip)]
-struct Body {
+struct BodyFlags {
     /// A JSON body: what a jq program makes of the row
     #[arg(long, value_name = "JQ")]
     jq: Option<String>,
@@ -62,7 +62,7 @@ struct Body {
 /// Who asks.
 #[derive(Args)]
 #[command(next_help_heading = "Authentication")]
-pub struct Auth {
+pub struct AuthFlags {
     /// How to prove who asks: kind=KIND and its keys; --help lists them (repeat)
     #[arg(long, value_name = "KEY=T", value_parser = assignment, long_help = auth_help())]
     auth: Vec<Pair>,
@@ -84,7 +84,7 @@ fn auth_help() -> String {
     )
 }
 
-impl Auth {
+impl AuthFlags {
     pub fn auth_tree(&self) -> Value {
         map(&self.auth)
     }
@@ -99,7 +99,7 @@ impl Auth {
     }
 }
 
-impl Request {
+impl RequestFlags {
     /// The job with the curl command over it, if there is one; says what there is to
     /// say of it.
     pub fn curl_over(&self, job: Job) -> Result<Job, Error> {

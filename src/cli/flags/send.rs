@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 /// Who sends.
 #[derive(Args)]
 #[command(next_help_heading = "Workers")]
-pub struct Workers {
+pub struct WorkerFlags {
     /// Threads, each with its own connections [default: one for each core]
     #[arg(
         short = 'w',
@@ -30,7 +30,7 @@ pub struct Workers {
 /// When to give up.
 #[derive(Args)]
 #[command(next_help_heading = "Patience")]
-pub struct Patience {
+pub struct RetryFlags {
     /// Tries after the first, for what may pass: connections, timeouts, 408, 5xx [default: 4]
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
@@ -63,13 +63,13 @@ pub struct Patience {
     idempotency_ttl: Option<String>,
 }
 
-impl Workers {
+impl WorkerFlags {
     pub fn tree(&self) -> Value {
         json!({ "count": self.count, "mode": self.mode, "concurrency": self.concurrency, "grace": self.grace })
     }
 }
 
-impl Patience {
+impl RetryFlags {
     pub fn send_tree(&self) -> Value {
         json!({
             "timeout": self.timeout,

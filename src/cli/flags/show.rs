@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 /// What people see while it runs, and afterwards.
 #[derive(Args, Default)]
 #[command(next_help_heading = "Show")]
-pub struct Show {
+pub struct DisplayFlags {
     /// The summary as JSON; - is standard output, where no records go there
     #[arg(long, value_name = "FILE")]
     pub summary_json: Option<String>,

@@ -8,24 +8,24 @@ use super::pairs::{Pair, assignment, map};
 /// What to keep of the answers, and what to compute.
 #[derive(Args)]
 #[command(next_help_heading = "Values")]
-pub struct Values {
+pub struct ValueFlags {
     /// A value of each answer, by jq; a NAME that ends in ? may be missing (repeat)
     #[arg(short, long, value_name = "NAME=JQ", value_parser = assignment)]
     extract: Vec<Pair>,
     #[command(flatten)]
-    summary: Summary,
+    summary: SummaryFlags,
 }
 
 /// What to compute.
 #[derive(Args)]
 #[command(next_help_heading = "Values")]
-pub struct Summary {
+pub struct SummaryFlags {
     /// Over all rows: 'mean(price)', 'p90(price) by sector', or NAME='max(price)' (repeat)
     #[arg(short, long, value_name = "EXPR", value_parser = summary)]
     summarize: Vec<Pair>,
 }
 
-impl Values {
+impl ValueFlags {
     pub fn extract_tree(&self) -> Value {
         map(&self.extract)
     }
@@ -35,7 +35,7 @@ impl Values {
     }
 }
 
-impl Summary {
+impl SummaryFlags {
     pub fn tree(&self) -> Value {
         map(&self.summarize)
     }

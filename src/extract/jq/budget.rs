@@ -43,7 +43,7 @@ const LONGEST_DIGITS: usize = 1 << 14;
 const TOO_DEEP: &str = "it calls itself too deep";
 
 /// What one run has taken so far.
-pub struct Budget {
+pub struct JqBudget {
     steps: Cell<u32>,
     started: Duration,
     stack: usize,
@@ -56,7 +56,7 @@ pub struct Budget {
 #[derive(Clone, Copy)]
 pub struct Running<'a> {
     pub lut: &'a Lut<Bounded>,
-    pub budget: &'a Budget,
+    pub budget: &'a JqBudget,
 }
 
 /// Programs over JSON that have a budget.
@@ -73,10 +73,10 @@ impl<'a> jaq_core::data::HasLut<'a, Bounded> for Running<'a> {
     }
 }
 
-impl Budget {
+impl JqBudget {
     /// A whole one, for a run that starts now, here on the stack.
-    pub fn new() -> Budget {
-        Budget {
+    pub fn new() -> JqBudget {
+        JqBudget {
             steps: Cell::new(0),
             started: time(),
             stack: here(),

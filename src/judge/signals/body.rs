@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::moment::Clock;
-use super::{Heard, Said, Texts, families};
+use super::moment::AnswerClock;
+use super::{SignalSource, Signals, Texts, families};
 use crate::error::Error;
 use crate::extract::{Extractor, Settings};
 use crate::record::Failure;
@@ -17,13 +17,13 @@ use crate::record::Failure;
 /// The entries of `[[signal]]` that look into bodies, checked.
 #[derive(Default)]
 pub struct Bodies {
-    said: Vec<Said>,
+    said: Vec<SignalSource>,
     /// By what is written.
     programs: BTreeMap<String, Extractor>,
 }
 
 /// What an answer has: its headers, and its body.
-struct Answer<'a> {
+struct AnswerTexts<'a> {
     headers: &'a HeaderMap,
     values: BTreeMap<&'a str, String>,
 }
@@ -33,7 +33,7 @@ impl Bodies {
     ///
     /// # Errors
     /// What is no jq program.
-    pub fn new(said: &[Said]) -> Result<Bodies, Error> {
+    pub fn new(said: &[SignalSource]) -> Result<Bodies, Error> {
         let mut bodies = Bodies::default();
         for (number, said) in (1..).zip(said).filter(|(_, said)| said.is_of_body()) {
             for code in said
@@ -67,21 +67,21 @@ impl Bodies {
         headers: &HeaderMap,
         body: &[u8],
         now: SystemTime,
-    ) -> Result<Heard, Failure> {
+    ) -> Result<Signals, Failure> {
         let mut values = BTreeMap::new();
         for (code, program) in &self.programs {
             let value = program.extract_any(body)?.into_iter().next();
             values.extend(value.and_then(text).map(|text| (code.as_str(), text)));
         }
-        let answer = Answer { headers, values };
-        let mut heard = Heard::default();
-        let clock = Clock::of(headers, now);
+        let answer = AnswerTexts { headers, values };
+        let mut heard = Signals::default();
+        let clock = AnswerClock::of(headers, now);
         families::read_said(&self.said, &answer, clock, &mut heard);
         Ok(heard)
     }
 }
 
-impl Texts for Answer<'_> {
+impl Texts for AnswerTexts<'_> {
     fn text(&self, name: &str) -> Option<Result<Cow<'_, str>, String>> {
         match name.starts_with('.') {
             true => self.values.get(name).map(|text| Ok(text.as_str().into())),
@@ -105,13 +105,13 @@ mod tests {
     use super::super::Signal;
     use super::*;
 
-    fn said() -> Said {
-        Said {
+    fn said() -> SignalSource {
+        SignalSource {
             unit: "points".into(),
             limit: ".throttle.most".into(),
             remaining: ".throttle.left".into(),
             reset: "x-ends".into(),
-            ..Said::default()
+            ..SignalSource::default()
         }
     }
 
@@ -132,7 +132,7 @@ mod tests {
         };
         assert_eq!((heard.signals, heard.odd), (vec![expected], vec![]));
         for silent in ["no json", "{}", r#"{"throttle": null}"#] {
-            assert_eq!(hear(silent), Heard::default(), "{silent}");
+            assert_eq!(hear(silent), Signals::default(), "{silent}");
         }
         let odd = hear(r#"{"throttle": {"most": 10, "left": -1}}"#).odd;
         assert_eq!(
@@ -143,11 +143,13 @@ mod tests {
 
     #[test]
     fn what_is_no_program_is_said() {
-        let wrong = Said {
+        let wrong = SignalSource {
             limit: ".a[".into(),
             ..said()
         };
-        let error = Bodies::new(&[Said::default(), wrong]).err().unwrap();
+        let error = Bodies::new(&[SignalSource::default(), wrong])
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("signal 2: "), "{error}");
     }
 }

@@ -9,22 +9,22 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::moment::LONGEST;
-use super::{Heard, Signal, count};
+use super::{Signal, Signals, count};
 
 const RATE_LIMIT: &str = "ratelimit";
 const POLICY: &str = "ratelimit-policy";
 
 /// One entry of a list: its name, and what is said of it.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Item<'a> {
+struct ListEntry<'a> {
     name: &'a str,
     parameters: Vec<(&'a str, &'a str)>,
 }
 
-pub fn read(headers: &HeaderMap, heard: &mut Heard) {
+pub fn read(headers: &HeaderMap, heard: &mut Signals) {
     let texts = |name| headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
-    let policies: Vec<Item> = texts(POLICY).flat_map(items).collect();
-    let entries: Vec<Item> = texts(RATE_LIMIT).flat_map(items).collect();
+    let policies: Vec<ListEntry> = texts(POLICY).flat_map(items).collect();
+    let entries: Vec<ListEntry> = texts(RATE_LIMIT).flat_map(items).collect();
     if entries.iter().any(|entry| entry.name.contains('=')) {
         older(&entries, heard);
         return;
@@ -39,7 +39,7 @@ pub fn read(headers: &HeaderMap, heard: &mut Heard) {
     }
 }
 
-fn named(entry: &Item, policy: Option<&Item>) -> Result<Signal, String> {
+fn named(entry: &ListEntry, policy: Option<&ListEntry>) -> Result<Signal, String> {
     let of_policy = |name| policy.and_then(|policy| policy.get(name));
     let unit = of_policy("qu").unwrap_or("requests").to_owned();
     let remaining = entry.get("r").map(count).transpose()?;
@@ -52,7 +52,7 @@ fn named(entry: &Item, policy: Option<&Item>) -> Result<Signal, String> {
 }
 
 /// `limit=100, remaining=50, reset=30`.
-fn older(entries: &[Item], heard: &mut Heard) {
+fn older(entries: &[ListEntry], heard: &mut Signals) {
     let value = |name| {
         let pairs = entries
             .iter()
@@ -84,13 +84,13 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("\"{text}\" is no number of seconds up to 32 days"))
 }
 
-fn items(text: &str) -> impl Iterator<Item = Item<'_>> {
+fn items(text: &str) -> impl Iterator<Item = ListEntry<'_>> {
     apart(text, ',').map(|entry| {
         let mut parts = apart(entry, ';');
         let name = parts.next().map_or("", bare);
         let pairs = parts.filter_map(|part| part.split_once('='));
         let parameters = pairs.map(|(key, value)| (key.trim(), bare(value)));
-        Item {
+        ListEntry {
             name,
             parameters: parameters.collect(),
         }
@@ -112,7 +112,7 @@ fn bare(text: &str) -> &str {
     text.trim().trim_matches('"')
 }
 
-impl Item<'_> {
+impl ListEntry<'_> {
     fn get(&self, name: &str) -> Option<&str> {
         let mut pairs = self.parameters.iter();
         pairs.find(|(key, _)| *key == name).map(|(_, value)| *value)

@@ -2,8 +2,8 @@
 
 use http::HeaderMap;
 
-use super::moment::{Clock, moment};
-use super::{Heard, Said, Signal, Texts, count, used_of};
+use super::moment::{AnswerClock, moment};
+use super::{Signal, SignalSource, Signals, Texts, count, used_of};
 
 /// Where one family says what. A name that is empty isn't used by it.
 struct Family<'a> {
@@ -54,7 +54,7 @@ const FAMILIES: &[Family<'static>] = &[
            ["anthropic-ratelimit-output-tokens-reset", ""]),
 ];
 
-pub fn read(headers: &HeaderMap, clock: Clock, heard: &mut Heard) {
+pub fn read(headers: &HeaderMap, clock: AnswerClock, heard: &mut Signals) {
     for family in FAMILIES {
         family.read(headers, clock, heard);
     }
@@ -70,10 +70,10 @@ pub fn read(headers: &HeaderMap, clock: Clock, heard: &mut Heard) {
 
 /// What a job says that other headers, or values of the body, mean.
 pub fn read_said<'a>(
-    said: impl IntoIterator<Item = &'a Said>,
+    said: impl IntoIterator<Item = &'a SignalSource>,
     texts: &impl Texts,
-    clock: Clock,
-    heard: &mut Heard,
+    clock: AnswerClock,
+    heard: &mut Signals,
 ) {
     for said in said {
         let family = Family {
@@ -91,7 +91,7 @@ pub fn read_said<'a>(
 }
 
 impl Family<'_> {
-    fn read(&self, texts: &impl Texts, clock: Clock, heard: &mut Heard) {
+    fn read(&self, texts: &impl Texts, clock: AnswerClock, heard: &mut Signals) {
         let has = |name: &str| !name.is_empty() && texts.text(name).is_some();
         if !has(self.limit) && !has(self.remaining) {
             return;

@@ -46,18 +46,18 @@ pub struct Signal {
 
 /// All that an answer says of limits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Heard {
+pub struct Signals {
     /// What can be believed.
     pub signals: Vec<Signal>,
     /// What can't: a header, its value and why.
-    pub odd: Vec<Odd>,
+    pub odd: Vec<InvalidHeader>,
 }
 
 /// One entry of `[[signal]]`: headers of an API's own in which it tells its count, or
 /// values of the body, by jq that begins with a dot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Said {
+pub struct SignalSource {
     /// What they count, as the rates name it; requests unless told otherwise.
     pub unit: String,
     /// The header with the most in a window, or where it stands in the body.
@@ -72,7 +72,7 @@ pub struct Said {
 
 /// A header that says what can't be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Odd {
+pub struct InvalidHeader {
     /// The header.
     pub header: String,
     /// What is wrong with it.
@@ -82,10 +82,10 @@ pub struct Odd {
 /// What the headers of an answer that came at `now` say of limits, in those that
 /// many servers use, and in those that the job names.
 #[must_use]
-pub fn signals(headers: &HeaderMap, said: &[Said], now: SystemTime) -> Heard {
-    let mut heard = Heard::default();
+pub fn signals(headers: &HeaderMap, said: &[SignalSource], now: SystemTime) -> Signals {
+    let mut heard = Signals::default();
     if !said.is_empty() {
-        let clock = moment::Clock::of(headers, now);
+        let clock = moment::AnswerClock::of(headers, now);
         let of_headers = said.iter().filter(|said| !said.is_of_body());
         families::read_said(of_headers, headers, clock, &mut heard);
     }
@@ -97,7 +97,7 @@ pub fn signals(headers: &HeaderMap, said: &[Said], now: SystemTime) -> Heard {
             .any(|part| part == b"limit")
     };
     if headers.keys().any(of_limit) {
-        let clock = moment::Clock::of(headers, now);
+        let clock = moment::AnswerClock::of(headers, now);
         draft::read(headers, &mut heard);
         families::read(headers, clock, &mut heard);
     }
@@ -117,7 +117,7 @@ impl Texts for HeaderMap {
     }
 }
 
-impl Said {
+impl SignalSource {
     fn names(&self) -> [&str; 4] {
         [&self.limit, &self.remaining, &self.used, &self.reset].map(String::as_str)
     }
@@ -147,7 +147,7 @@ impl Signal {
     }
 }
 
-impl Heard {
+impl Signals {
     /// Keeps what can be true: no more can be left than there is in all.
     fn add(&mut self, header: &str, signal: Signal) {
         if !signal.says_something() {
@@ -163,7 +163,7 @@ impl Heard {
     }
 
     fn doubt(&mut self, header: &str, why: String) {
-        self.odd.push(Odd {
+        self.odd.push(InvalidHeader {
             header: header.to_owned(),
             why,
         });

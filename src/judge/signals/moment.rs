@@ -15,24 +15,24 @@ const FIRST_EPOCH_MILLIS: f64 = 1e11;
 
 /// The time by which an answer's moments are meant.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock {
+pub struct AnswerClock {
     now: SystemTime,
     /// By how much a moment may be later than it seems.
     doubt: Duration,
 }
 
-impl Clock {
+impl AnswerClock {
     /// The server's own clock, where the answer tells it and it differs from
     /// ours. It tells whole seconds only: up to one more may be meant.
-    pub fn of(headers: &HeaderMap, now: SystemTime) -> Clock {
+    pub fn of(headers: &HeaderMap, now: SystemTime) -> AnswerClock {
         const AGREES: Duration = Duration::from_secs(2);
         let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-        let ours = Clock {
+        let ours = AnswerClock {
             now,
             doubt: Duration::ZERO,
         };
         match date.and_then(|date| httpdate::parse_http_date(date).ok()) {
-            Some(date) if apart(date, now) > AGREES => Clock {
+            Some(date) if apart(date, now) > AGREES => AnswerClock {
                 now: date,
                 doubt: Duration::from_secs(1),
             },
@@ -59,7 +59,7 @@ fn apart(a: SystemTime, b: SystemTime) -> Duration {
 ///
 /// # Errors
 /// It can't be read, or is further away than [`LONGEST`].
-pub fn moment(text: &str, clock: Clock) -> Result<Duration, String> {
+pub fn moment(text: &str, clock: AnswerClock) -> Result<Duration, String> {
     let text = text.trim();
     let wait = match text.parse::<f64>() {
         Ok(number) => of_number(number, clock),
@@ -83,7 +83,7 @@ pub fn pause(text: &str, headers: &HeaderMap, now: SystemTime) -> Option<Duratio
         return Duration::try_from_secs_f64(seconds).ok();
     }
     let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-    let clock = Clock {
+    let clock = AnswerClock {
         now: date
             .and_then(|date| httpdate::parse_http_date(date).ok())
             .unwrap_or(now),
@@ -95,7 +95,7 @@ pub fn pause(text: &str, headers: &HeaderMap, now: SystemTime) -> Option<Duratio
     }
 }
 
-fn of_number(number: f64, clock: Clock) -> Option<Duration> {
+fn of_number(number: f64, clock: AnswerClock) -> Option<Duration> {
     let since = |seconds: f64| {
         let moment = UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?);
         Some(until(moment?, clock))
@@ -107,7 +107,7 @@ fn of_number(number: f64, clock: Clock) -> Option<Duration> {
     }
 }
 
-fn of_words(text: &str, clock: Clock) -> Option<Duration> {
+fn of_words(text: &str, clock: AnswerClock) -> Option<Duration> {
     if text.is_empty() {
         return None;
     }
@@ -149,7 +149,7 @@ fn with_fractions(text: &str) -> Option<Duration> {
     whole.checked_add(last)
 }
 
-fn until(moment: SystemTime, clock: Clock) -> Duration {
+fn until(moment: SystemTime, clock: AnswerClock) -> Duration {
     let wait = moment.duration_since(clock.now).unwrap_or_default();
     wait.saturating_add(clock.doubt)
 }

@@ -13,7 +13,7 @@ fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
 }
 
-fn hear(headers: &[(&str, &str)]) -> Heard {
+fn hear(headers: &[(&str, &str)]) -> Signals {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let name: HeaderName = name.parse().unwrap();
@@ -26,7 +26,7 @@ fn hear(headers: &[(&str, &str)]) -> Heard {
 type Expected = (&'static str, Option<u64>, Option<u64>, Option<u64>);
 type Headers = &'static [(&'static str, &'static str)];
 
-fn all(heard: &Heard) -> Vec<(String, [Option<u64>; 3])> {
+fn all(heard: &Signals) -> Vec<(String, [Option<u64>; 3])> {
     let tell = |signal: &Signal| {
         (
             signal.unit.to_string(),
@@ -196,12 +196,12 @@ fn a_reset_that_makes_no_sense_leaves_the_rest() {
 
 #[test]
 fn a_job_may_say_what_other_headers_mean() {
-    let said = Said {
+    let said = SignalSource {
         unit: "weight".into(),
         limit: "X-Weight-Most".into(),
         used: "X-Weight-Used".into(),
         reset: "X-Weight-Ends".into(),
-        ..Said::default()
+        ..SignalSource::default()
     };
     let mut map = HeaderMap::new();
     for (name, value) in [

@@ -5,7 +5,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::limit::{Part, Policy, Settings};
+use crate::limit::{Policy, Rule, Settings};
 
 const HOUR: u64 = 3_600_000;
 /// Any day, at noon.
@@ -17,14 +17,14 @@ fn quota(rate: &str) -> Quota {
         ..Settings::default()
     };
     let policy = Policy::new(&settings, Duration::ZERO).unwrap();
-    policy.parts().iter().find_map(Part::quota).unwrap()
+    policy.parts().iter().find_map(Rule::quota).unwrap()
 }
 
 /// The machine's clock says `up`, the calendar's `wall`.
 fn now(up: u64, wall: u64, boot: &str) -> Now {
     Now {
         time: Time::from_nanos(up * 1_000_000),
-        clock: Clock {
+        clock: ClockReading {
             wall,
             up,
             boot: Some(boot.to_owned()),
@@ -32,8 +32,8 @@ fn now(up: u64, wall: u64, boot: &str) -> Now {
     }
 }
 
-fn ask(wanted: u64) -> Offer<'static> {
-    Offer {
+fn ask(wanted: u64) -> LeaseRequest<'static> {
+    LeaseRequest {
         arrived: &[],
         kept: 0,
         wanted,
@@ -43,21 +43,21 @@ fn ask(wanted: u64) -> Offer<'static> {
 }
 
 /// A book in which so many have arrived at noon, an hour after the machine's start.
-fn used(quota: &Quota, units: u64) -> Book {
-    let (mut book, now) = (Book::default(), now(HOUR, NOON, "a"));
+fn used(quota: &Quota, units: u64) -> QuotaState {
+    let (mut book, now) = (QuotaState::default(), now(HOUR, NOON, "a"));
     book.turn(&now, quota, &|_| true);
     let arrived = [(now.time, i64::try_from(units).unwrap())];
-    let offer = Offer {
+    let offer = LeaseRequest {
         arrived: &arrived,
         ..ask(0)
     };
-    let offer = Offer { least: 0, ..offer };
-    assert_eq!(book.trade(&now, quota, "1", &offer), Lent::Units(0));
+    let offer = LeaseRequest { least: 0, ..offer };
+    assert_eq!(book.trade(&now, quota, "1", &offer), LeaseReply::Units(0));
     book
 }
 
 /// How many can be had then.
-fn left(mut book: Book, quota: &Quota, now: &Now) -> u64 {
+fn left(mut book: QuotaState, quota: &Quota, now: &Now) -> u64 {
     book.turn(now, quota, &|_| true);
     book.left(quota)
 }
@@ -73,8 +73,8 @@ fn what_was_used_comes_back_a_day_later() {
         assert_eq!(left(book.clone(), &quota, &later(day + 1)), 25, "{rate}");
         let (mut book, then) = (book, later(1));
         book.turn(&then, &quota, &|_| true);
-        let lent = book.trade(&then, &quota, "2", &Offer { least: 6, ..ask(6) });
-        let Lent::Later(Some(time)) = lent else {
+        let lent = book.trade(&then, &quota, "2", &LeaseRequest { least: 6, ..ask(6) });
+        let LeaseReply::Later(Some(time)) = lent else {
             panic!("{lent:?}");
         };
         let wait = time.since(then.time).as_secs_f64() / 3_600.0;
@@ -124,7 +124,7 @@ fn what_was_used_before_the_machine_was_started_comes_back_in_its_time() {
         let mut book = used(&quota, 25);
         let then = started(hours - 1);
         book.turn(&then, &quota, &|_| true);
-        let Lent::Later(Some(time)) = book.trade(&then, &quota, "2", &ask(1)) else {
+        let LeaseReply::Later(Some(time)) = book.trade(&then, &quota, "2", &ask(1)) else {
             panic!("{rate}");
         };
         let wait = time.since(then.time).as_secs_f64() / 3_600.0;
@@ -146,13 +146,22 @@ fn a_clock_that_was_years_ahead_blocks_it_for_one_period_only() {
 #[test]
 fn a_dead_run_loses_what_it_kept_and_gains_nothing() {
     let quota = quota("25/1d");
-    let (mut book, noon) = (Book::default(), now(HOUR, NOON, "a"));
+    let (mut book, noon) = (QuotaState::default(), now(HOUR, NOON, "a"));
     book.turn(&noon, &quota, &|_| true);
-    assert_eq!(book.trade(&noon, &quota, "1", &ask(10)), Lent::Units(10));
-    assert_eq!(book.trade(&noon, &quota, "2", &ask(99)), Lent::Units(15));
-    assert_eq!(book.trade(&noon, &quota, "3", &ask(1)), Lent::Later(None));
+    assert_eq!(
+        book.trade(&noon, &quota, "1", &ask(10)),
+        LeaseReply::Units(10)
+    );
+    assert_eq!(
+        book.trade(&noon, &quota, "2", &ask(99)),
+        LeaseReply::Units(15)
+    );
+    assert_eq!(
+        book.trade(&noon, &quota, "3", &ask(1)),
+        LeaseReply::Later(None)
+    );
     // One gives back what it didn't use, the other dies.
-    let offer = Offer { least: 0, ..ask(0) };
+    let offer = LeaseRequest { least: 0, ..ask(0) };
     book.trade(&noon, &quota, "2", &offer);
     let later = now(2 * HOUR, NOON + HOUR, "a");
     book.turn(&later, &quota, &|run| run != "1");
@@ -167,7 +176,7 @@ fn a_dead_run_loses_what_it_kept_and_gains_nothing() {
 fn a_server_s_reset_frees_what_came_before_it() {
     let (reset, noon) = (quota("25/1h@reset"), now(HOUR, NOON, "a"));
     let mut book = used(&reset, 25);
-    let told = Offer {
+    let told = LeaseRequest {
         least: 0,
         reset: Some(noon.time.after(Duration::from_secs(600))),
         ..ask(0)
@@ -181,17 +190,17 @@ fn a_server_s_reset_frees_what_came_before_it() {
 #[test]
 fn many_units_share_entries() {
     let quota = quota("10000000/1d");
-    let mut book = Book::default();
+    let mut book = QuotaState::default();
     for minute in 0..2_000 {
         let now = now(HOUR + minute * 60_000, NOON + minute * 60_000, "a");
         book.turn(&now, &quota, &|_| true);
         let before = now.time.before(Duration::from_secs(30));
         let arrived = [(before, 500), (now.time, 500), (before, -200)];
-        let offer = Offer {
+        let offer = LeaseRequest {
             arrived: &arrived,
             ..ask(1)
         };
-        assert_eq!(book.trade(&now, &quota, "1", &offer), Lent::Units(1));
+        assert_eq!(book.trade(&now, &quota, "1", &offer), LeaseReply::Units(1));
     }
     assert!(book.arrived.len() < 4_100, "{}", book.arrived.len());
     // Those of the last day and a bit, less what was taken back.
@@ -202,7 +211,7 @@ fn many_units_share_entries() {
 /// What runs do at random, as the server sees it.
 struct World {
     quota: Quota,
-    book: Book,
+    book: QuotaState,
     rng: StdRng,
     up: u64,
     /// True time; the calendar's clock is off by so much.
@@ -272,12 +281,12 @@ impl World {
         let alive: Vec<String> = self.runs.iter().map(|(name, ..)| name.clone()).collect();
         self.book
             .turn(&now, &self.quota, &|run| alive.iter().any(|it| it == run));
-        let offer = Offer {
+        let offer = LeaseRequest {
             arrived: &arrived[..usize::from(flight > 0)],
             kept: hand,
             ..ask(self.rng.random_range(1..8))
         };
-        if let Lent::Units(units) = self.book.trade(&now, &self.quota, &name, &offer) {
+        if let LeaseReply::Units(units) = self.book.trade(&now, &self.quota, &name, &offer) {
             hand += units;
         }
         let sent = self.rng.random_range(0..=hand);
@@ -301,7 +310,7 @@ fn runs_that_die_under_clocks_that_are_set_never_break_it_together() {
     for seed in 0..300 {
         let mut world = World {
             quota: quota("25/1d"),
-            book: Book::default(),
+            book: QuotaState::default(),
             rng: StdRng::seed_from_u64(seed),
             up: HOUR,
             truth: NOON,

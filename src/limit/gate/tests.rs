@@ -14,28 +14,28 @@ use tokio::time::Instant;
 use super::*;
 
 /// A gate whose clock is the paused runtime's.
-fn gate_of(settings: serde_json::Value) -> Gate {
+fn gate_of(settings: serde_json::Value) -> RateLimiter {
     let settings: Settings = serde_json::from_value(settings).unwrap();
     let policy = Policy::new(&settings, Duration::ZERO).unwrap();
     let start = Instant::now();
-    Gate::with_clock(policy.limits(), move || Time::ZERO.after(start.elapsed()))
+    RateLimiter::with_clock(policy.limits(), move || Time::ZERO.after(start.elapsed()))
 }
 
-fn gate(rate: &str) -> Gate {
+fn gate(rate: &str) -> RateLimiter {
     gate_of(json!({ "rate": rate }))
 }
 
-fn tokens(tokens: u64) -> Ask {
-    Ask::new([1, tokens], [])
+fn tokens(tokens: u64) -> Cost {
+    Cost::new([1, tokens], [])
 }
 
-fn of_key(key: &str) -> Ask {
-    Ask::new([1], [key.into()])
+fn of_key(key: &str) -> Cost {
+    Cost::new([1], [key.into()])
 }
 
 /// Lets the tasks run in their order, each until it waits; gives who came
 /// through, and in which second.
-async fn through(gate: &Gate, asks: &[Ask]) -> Vec<(usize, u64)> {
+async fn through(gate: &RateLimiter, asks: &[Cost]) -> Vec<(usize, u64)> {
     let order = Rc::new(RefCell::new(Vec::new()));
     let start = Instant::now();
     let local = LocalSet::new();
@@ -54,7 +54,7 @@ async fn through(gate: &Gate, asks: &[Ask]) -> Vec<(usize, u64)> {
 
 #[tokio::test(start_paused = true)]
 async fn serves_in_order_and_in_time() {
-    let ones = vec![Ask::from(1); 6];
+    let ones = vec![Cost::from(1); 6];
     let order = through(&gate("2/1s"), &ones).await;
     assert_eq!(order, [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (5, 2)]);
 }
@@ -65,7 +65,7 @@ async fn who_leaves_the_line_takes_nothing_and_stops_nobody() {
     let mut first = gate.permit(1).await.unwrap();
     LocalSet::new()
         .run_until(async {
-            let wait = |gate: &Gate| {
+            let wait = |gate: &RateLimiter| {
                 let gate = gate.clone();
                 spawn_local(async move { drop(gate.permit(1).await.unwrap()) })
             };
@@ -133,7 +133,7 @@ async fn without_limits_what_is_in_flight_may_be_missing_in_the_server_s_count()
     for _ in 0..3 {
         held.push(gate.permit(1).await.unwrap());
     }
-    let told = super::super::permit::Told {
+    let told = super::super::permit::RateLimitInfo {
         limit: None,
         remaining: Some(3),
         reset: Some(Duration::from_secs(7)),
@@ -225,19 +225,19 @@ async fn a_large_one_is_overtaken_a_bounded_number_of_times() {
 #[tokio::test(start_paused = true)]
 async fn what_can_never_be_had_is_denied_at_once() {
     let gate = gate_of(json!({"rate": ["2/run", "5 tokens/1s"], "cost": {"tokens": "1"}}));
-    assert_eq!(gate.permit(tokens(6)).await.err(), Some(Denied));
+    assert_eq!(gate.permit(tokens(6)).await.err(), Some(AcquireError));
     for _ in 0..2 {
         let mut permit = gate.permit(tokens(1)).await.unwrap();
         permit.sent();
         permit.answered();
     }
-    assert_eq!(gate.permit(tokens(1)).await.err(), Some(Denied));
+    assert_eq!(gate.permit(tokens(1)).await.err(), Some(AcquireError));
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_spent_when_one_limit_says_wait() {
     let gate = gate_of(json!({"rate": ["1/1s", "3/10s"], "shape": "burst"}));
-    let ones = vec![Ask::from(1); 4];
+    let ones = vec![Cost::from(1); 4];
     let order = through(&gate, &ones).await;
     assert_eq!(order, [(0, 0), (1, 1), (2, 2), (3, 10)]);
 }
@@ -342,7 +342,7 @@ async fn a_calendar_that_is_set_back_or_forth_frees_nothing_early() {
             true => Timestamp::UNIX_EPOCH,
             false => Timestamp::from_second(step).unwrap(),
         };
-        let gate = Gate::with_calendar(policy.limits(), clock, calendar);
+        let gate = RateLimiter::with_calendar(policy.limits(), clock, calendar);
         let take = async || {
             let mut permit = gate.permit(1).await.unwrap();
             permit.sent();

@@ -7,22 +7,22 @@ use std::task::{Context, Poll};
 
 use tokio::time::Sleep;
 
-use super::super::ask::{Ask, Taken};
+use super::super::ask::{Acquired, Cost};
 use super::super::limits::End;
-use super::super::line::Place;
+use super::super::line::Ticket;
 use super::super::time::Time;
-use super::{Denied, Shared, State, Waiter};
+use super::{AcquireError, LimiterCore, LimiterState, Waiter};
 
 /// One that wants a permit.
-pub(super) struct Turn<'a> {
-    shared: &'a Arc<Shared>,
-    ask: &'a Ask,
-    place: Option<Place>,
+pub(super) struct Acquire<'a> {
+    shared: &'a Arc<LimiterCore>,
+    ask: &'a Cost,
+    place: Option<Ticket>,
     timer: Option<(Time, Pin<Box<Sleep>>)>,
 }
 
-impl Future for Turn<'_> {
-    type Output = Result<Taken, Denied>;
+impl Future for Acquire<'_> {
+    type Output = Result<Acquired, AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let turn = &mut *self;
@@ -48,9 +48,9 @@ impl Future for Turn<'_> {
     }
 }
 
-impl<'a> Turn<'a> {
-    pub fn new(shared: &'a Arc<Shared>, ask: &'a Ask) -> Turn<'a> {
-        Turn {
+impl<'a> Acquire<'a> {
+    pub fn new(shared: &'a Arc<LimiterCore>, ask: &'a Cost) -> Acquire<'a> {
+        Acquire {
             shared,
             ask,
             place: None,
@@ -59,8 +59,8 @@ impl<'a> Turn<'a> {
     }
 }
 
-impl Turn<'_> {
-    fn join(&mut self, state: &mut State, now: Time, context: &mut Context<'_>) {
+impl Acquire<'_> {
+    fn join(&mut self, state: &mut LimiterState, now: Time, context: &mut Context<'_>) {
         let place = state.line.join(self.ask);
         self.place = Some(place);
         let waiter = Waiter {
@@ -75,7 +75,13 @@ impl Turn<'_> {
     }
 
     /// Woken: served, as the keeper of an alarm, or by somebody else's event.
-    fn look(&mut self, state: &mut State, now: Time, place: Place, context: &mut Context<'_>) {
+    fn look(
+        &mut self,
+        state: &mut LimiterState,
+        now: Time,
+        place: Ticket,
+        context: &mut Context<'_>,
+    ) {
         if state
             .alarm_of(Some(place))
             .is_some_and(|alarm| alarm <= now)
@@ -88,7 +94,7 @@ impl Turn<'_> {
         }
     }
 
-    fn served(&mut self, state: &mut State) -> Option<Result<Taken, Denied>> {
+    fn served(&mut self, state: &mut LimiterState) -> Option<Result<Acquired, AcquireError>> {
         let place = self.place?;
         state.waiters.get(&place)?.served.as_ref()?;
         self.place = None;
@@ -115,7 +121,7 @@ impl Turn<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Acquire<'_> {
     fn drop(&mut self) {
         let Some(place) = self.place else {
             return;

@@ -10,8 +10,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
-use crate::limit::kind::Said;
-use crate::limit::{Ask, End, Guard, Limits, Policy, Settings, Taken, Time};
+use crate::limit::kind::TimedLimitInfo;
+use crate::limit::{Acquired, Cost, End, Guard, LimitSet, Policy, Settings, Time};
 
 /// For one limit, with all that it is certified by.
 const MOST: usize = 5_000;
@@ -22,14 +22,14 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One attempt on its way.
 struct Attempt {
-    ask: Ask,
-    taken: Taken,
+    ask: Cost,
+    taken: Acquired,
     sent: Time,
 }
 
 /// Attempts at random times with random costs and ends.
 struct Run {
-    limits: Limits,
+    limits: LimitSet,
     random: StdRng,
     /// The unit that is limited, as an index.
     unit: usize,
@@ -64,7 +64,7 @@ impl Run {
 
     fn begin(&mut self, now: Time) {
         let cost = self.random.random_range(1..=self.dearest);
-        let ask = Ask::new([&[1][..self.unit], &[cost]].concat(), []);
+        let ask = Cost::new([&[1][..self.unit], &[cost]].concat(), []);
         let Ok(mut taken) = self.limits.take(now, &ask) else {
             return;
         };
@@ -97,7 +97,7 @@ impl Run {
         let costs = random.random_range(0..=ask.units_of(self.unit) * 5 / 4);
         limits.settle(now, ask, taken, self.unit, costs);
         if random.random_bool(0.01) {
-            let said = Said {
+            let said = TimedLimitInfo {
                 remaining: None,
                 reset: Some(now.after(self.period.mul_f64(random.random()))),
                 limit: None,

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
-use super::{Demand, Guard, Policy, Settings};
+use super::{Guard, Policy, Settings, Workload};
 
 mod memory;
 mod recovery;
@@ -428,7 +428,7 @@ fn no_kind_waits_longer_than_it_must() {
             let run =
                 Run::new(policy.limits(), world, Bug::None, 1, requests).answering_after(millis);
             let took = run.makespan().as_secs_f64();
-            let demand = Demand::requests(u64::from(requests));
+            let demand = Workload::requests(u64::from(requests));
             let bound = policy
                 .bound(&demand, Duration::from_millis(millis), world::START)
                 .unwrap();

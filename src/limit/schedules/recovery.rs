@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
 use super::{LINGER, Policy, some};
-use crate::limit::{Ask, End, Guard, Limits, Taken, Time, When};
+use crate::limit::{Acquired, Availability, Cost, End, Guard, LimitSet, Time};
 
 /// When a run begins.
 const START: Time = Time::from_nanos(7_000_000_000);
@@ -48,12 +48,12 @@ enum Event {
 
 /// A client in its world.
 struct Run {
-    limits: Limits,
+    limits: LimitSet,
     server: Server,
     random: StdRng,
     now: Time,
     events: BinaryHeap<Reverse<(Time, Event)>>,
-    attempts: Vec<(Taken, Time)>,
+    attempts: Vec<(Acquired, Time)>,
     to_do: usize,
     /// When our own were refused.
     refused: Vec<Time>,
@@ -95,7 +95,7 @@ impl Run {
     fn windows_for(&mut self, rows: usize) -> f64 {
         let start = self.now;
         self.to_do = rows;
-        let ask = Ask::from(1);
+        let ask = Cost::from(1);
         loop {
             let next = self.events.peek().map(|Reverse((time, _))| *time);
             let blocked = match self.to_do {
@@ -105,11 +105,11 @@ impl Run {
                         self.send(taken, &ask);
                         continue;
                     }
-                    Err(blocked) => Some(When::At(self.now).max(blocked.when)),
+                    Err(blocked) => Some(Availability::At(self.now).max(blocked.when)),
                 },
             };
             match (blocked, next) {
-                (Some(When::At(time)), next) if next.is_none_or(|next| time < next) => {
+                (Some(Availability::At(time)), next) if next.is_none_or(|next| time < next) => {
                     self.now = time;
                 }
                 (_, Some(_)) => self.happen(&ask),
@@ -119,7 +119,7 @@ impl Run {
         self.now.since(start).as_secs_f64() / self.server.period.as_secs_f64()
     }
 
-    fn send(&mut self, mut taken: Taken, ask: &Ask) {
+    fn send(&mut self, mut taken: Acquired, ask: &Cost) {
         self.to_do -= 1;
         self.limits.sent(self.now, ask, &mut taken);
         self.push_in(40, Event::Arrives(self.attempts.len()));
@@ -131,7 +131,7 @@ impl Run {
         self.events.push(Reverse((self.now.after(later), event)));
     }
 
-    fn happen(&mut self, ask: &Ask) {
+    fn happen(&mut self, ask: &Cost) {
         let Some(Reverse((time, event))) = self.events.pop() else {
             return;
         };

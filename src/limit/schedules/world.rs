@@ -9,8 +9,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::servers::Arrival;
-use crate::limit::kind::Said;
-use crate::limit::{Ask, End, Limits, Taken, Time, When};
+use crate::limit::kind::TimedLimitInfo;
+use crate::limit::{Acquired, Availability, Cost, End, LimitSet, Time};
 
 pub const LINGER: Duration = Duration::from_secs(30);
 
@@ -76,8 +76,8 @@ enum Outcome {
 
 /// One attempt on its way.
 struct Attempt {
-    ask: Ask,
-    taken: Taken,
+    ask: Cost,
+    taken: Acquired,
     sent: Time,
     /// What it turns out to cost.
     true_units: Vec<u64>,
@@ -87,7 +87,7 @@ struct Attempt {
 
 /// A client in its world.
 pub struct Run {
-    limits: Limits,
+    limits: LimitSet,
     world: World,
     bug: Bug,
     random: StdRng,
@@ -96,7 +96,7 @@ pub struct Run {
     attempts: Vec<Attempt>,
     arrivals: Vec<Arrival>,
     to_take: u32,
-    next: Option<(Ask, Vec<u64>, usize)>,
+    next: Option<(Cost, Vec<u64>, usize)>,
     /// Every answer takes exactly so long more.
     latency: Duration,
     /// Until when the server's program is taking in what came.
@@ -107,7 +107,7 @@ pub struct Run {
 pub const START: Time = Time::from_nanos(7_000_000_000);
 
 impl Run {
-    pub fn new(limits: Limits, world: World, bug: Bug, seed: u64, requests: u32) -> Run {
+    pub fn new(limits: LimitSet, world: World, bug: Bug, seed: u64, requests: u32) -> Run {
         Run {
             limits,
             world,
@@ -146,8 +146,8 @@ impl Run {
         loop {
             let next_event = self.events.peek().map(|Reverse((time, ..))| *time);
             match self.try_take() {
-                Some(When::Now) => {}
-                Some(When::At(time)) if next_event.is_none_or(|event| time < event) => {
+                Some(Availability::Now) => {}
+                Some(Availability::At(time)) if next_event.is_none_or(|event| time < event) => {
                     self.now = time;
                 }
                 _ if next_event.is_some() => self.happen(),
@@ -157,7 +157,7 @@ impl Run {
     }
 
     /// None if nothing more is wanted.
-    fn try_take(&mut self) -> Option<When> {
+    fn try_take(&mut self) -> Option<Availability> {
         if self.to_take == 0 {
             return None;
         }
@@ -179,13 +179,13 @@ impl Run {
                 });
                 let connected = self.later(self.world.connect);
                 self.push(connected, attempt, Event::Send);
-                Some(When::Now)
+                Some(Availability::Now)
             }
             Err(blocked) => {
                 self.next = Some((ask, true_units, key));
                 match blocked.when {
-                    When::At(time) => Some(When::At(self.real(time))),
-                    When::Never => {
+                    Availability::At(time) => Some(Availability::At(self.real(time))),
+                    Availability::Never => {
                         self.to_take = 0;
                         None
                     }
@@ -196,7 +196,7 @@ impl Run {
     }
 
     /// What the next row asks, what it will turn out to cost, and its key.
-    fn wish(&mut self) -> (Ask, Vec<u64>, usize) {
+    fn wish(&mut self) -> (Cost, Vec<u64>, usize) {
         let reserved = self.random.random_range(1..=self.world.costs.max(1));
         let true_cost = self.random.random_range(1..=reserved);
         let key = self.random.random_range(0..self.world.keys.max(1));
@@ -211,7 +211,7 @@ impl Run {
             key
         };
         let keys = (self.world.keys > 0).then(|| named.to_string().into());
-        (Ask::new([1, asked], keys), vec![1, true_cost], key)
+        (Cost::new([1, asked], keys), vec![1, true_cost], key)
     }
 
     fn happen(&mut self) {
@@ -335,7 +335,7 @@ impl Run {
                 // A server whose clock is ours, and which answered just now.
                 let nanos = now.since(Time::ZERO).as_nanos() as u64;
                 let reset = Some(Time::from_nanos((nanos / period + 1) * period));
-                let said = Said {
+                let said = TimedLimitInfo {
                     limit: None,
                     remaining: None,
                     reset,
@@ -358,7 +358,7 @@ impl Run {
         }
     }
 
-    fn tell(&mut self, attempt: usize, event: impl FnOnce(&mut Limits, Time, &mut Attempt)) {
+    fn tell(&mut self, attempt: usize, event: impl FnOnce(&mut LimitSet, Time, &mut Attempt)) {
         let clock = self.clock();
         let a = &mut self.attempts[attempt];
         event(&mut self.limits, clock, a);

@@ -21,13 +21,13 @@ pub struct Heads {
 
 /// The head of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
+pub struct FrameHead {
     kind: u8,
     flags: u8,
     pub stream: u32,
 }
 
-impl Head {
+impl FrameHead {
     pub fn is_headers(self) -> bool {
         self.kind == HEADERS
     }
@@ -56,7 +56,7 @@ impl Heads {
     }
 
     /// These bytes come next; does this with each head that they complete.
-    pub fn read(&mut self, mut bytes: &[u8], mut each: impl FnMut(Head)) {
+    pub fn read(&mut self, mut bytes: &[u8], mut each: impl FnMut(FrameHead)) {
         while !bytes.is_empty() {
             let wanted = match self.skip {
                 0 => HEAD - self.filled,
@@ -71,7 +71,7 @@ impl Heads {
         }
     }
 
-    fn read_head(&mut self, part: &[u8]) -> Option<Head> {
+    fn read_head(&mut self, part: &[u8]) -> Option<FrameHead> {
         let filled = self.filled + part.len();
         self.head[self.filled..filled].copy_from_slice(part);
         self.filled = filled % HEAD;
@@ -81,7 +81,7 @@ impl Heads {
         let [a, b, c, kind, flags, stream @ ..] = self.head;
         self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
         let stream = u32::from_be_bytes(stream);
-        Some(Head {
+        Some(FrameHead {
             kind,
             flags,
             stream,

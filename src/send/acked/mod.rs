@@ -31,7 +31,7 @@ pub use elsewhere::Acks;
 
 pub use frames::Heads;
 pub use tap::{Listen, Tap};
-pub use wire::{Mark, Requests, Sent, Wire};
+pub use wire::{SentBytes, Wire, WireMark, WireRequests};
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]

@@ -14,8 +14,8 @@ use tokio::task::LocalSet;
 
 use super::tap::Listen;
 use super::wire::ACCEPTED;
-use super::{Mark, Requests, Sent, Wire};
-use crate::send::{Arrivals, Guard, Network, Sender, Settings, Tls, Transport};
+use super::{SentBytes, Wire, WireMark, WireRequests};
+use crate::send::{AddressPolicy, Arrivals, Network, Sender, Settings, Tls, Transport};
 
 /// More than any two kernels' buffers hold.
 const BODY: usize = 48 << 20;
@@ -28,7 +28,7 @@ fn on_this_thread<T>(work: impl Future<Output = T>) -> T {
 
 fn sender() -> Sender {
     let settings = Settings::default();
-    let guard = Guard::new(std::iter::empty(), crate::render::Hosts::default(), true);
+    let guard = AddressPolicy::new(std::iter::empty(), crate::render::Hosts::default(), true);
     let parts = (&settings, &Network::default(), &Tls::default());
     let transport = Transport::new(parts, guard, Arrivals::Acked, &|_| None).unwrap();
     Sender::new(Arc::new(transport), usize::MAX)
@@ -92,13 +92,13 @@ fn a_request_has_arrived_when_its_last_byte_is_there_and_before_its_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_new_is_given_time_to_be_accepted() {
-    let wire = Wire::of_model(throng_mock::Acks::default());
+    let wire = Wire::of_model(throng_mock::AckCounter::default());
     let opened = tokio::time::Instant::now();
-    let mut requests = Requests::http1(wire.clone());
+    let mut requests = WireRequests::http1(wire.clone());
     // All of it is acknowledged at once.
     for later in [Duration::ZERO, ACCEPTED] {
         tokio::time::sleep(later).await;
-        let (request, arrival) = Mark::new(Rc::downgrade(&wire));
+        let (request, arrival) = WireMark::new(Rc::downgrade(&wire));
         drop(request);
         requests.flushed();
         arrival.await;
@@ -111,7 +111,7 @@ fn who_has_been_heard_has_accepted() {
     on_this_thread(async {
         let (wire, _other_end) = wire().await;
         assert!(wire.accepted_by().is_some());
-        Sent(wire.clone()).heard(b"x");
+        SentBytes(wire.clone()).heard(b"x");
         assert_eq!(wire.accepted_by(), None);
     });
 }
@@ -133,11 +133,11 @@ fn frame(kind: u8, flags: u8) -> [u8; 9] {
 fn with_http2_a_flush_says_nothing_while_a_request_waits_to_be_written() {
     on_this_thread(async {
         let (wire, _other_end) = wire().await;
-        let mut requests = Requests::http2(wire.clone());
+        let mut requests = WireRequests::http2(wire.clone());
         let mut write = |bytes: &[u8]| requests.wrote(&[IoSlice::new(bytes)], bytes.len());
         let ((first, _a), (second, _b)) = (
-            Mark::new(Rc::downgrade(&wire)),
-            Mark::new(Rc::downgrade(&wire)),
+            WireMark::new(Rc::downgrade(&wire)),
+            WireMark::new(Rc::downgrade(&wire)),
         );
         first.hand();
         second.hand();

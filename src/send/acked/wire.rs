@@ -21,7 +21,7 @@ pub(super) const ACCEPTED: Duration = Duration::from_millis(200);
 /// What is known of a connection's bytes. It ends with the connection.
 #[derive(Debug)]
 pub struct Wire {
-    acks: Source,
+    acks: WireSource,
     opened: Instant,
     /// Whether the other side has said anything: then it has accepted the connection.
     heard: Cell<bool>,
@@ -35,18 +35,18 @@ pub struct Wire {
 
 /// Who tells how many bytes have been acknowledged.
 #[derive(Debug)]
-enum Source {
+enum WireSource {
     Kernel(Acks),
-    Model(throng_mock::Acks),
+    Model(throng_mock::AckCounter),
 }
 
 /// Listens below TLS: how many bytes the kernel took, and whether any came.
 #[derive(Debug)]
-pub struct Sent(pub Rc<Wire>);
+pub struct SentBytes(pub Rc<Wire>);
 
 /// Listens above TLS: when requests have been flushed.
 #[derive(Debug)]
-pub struct Requests {
+pub struct WireRequests {
     wire: Rc<Wire>,
     /// With HTTP/2, requests may wait for their turn, or for room.
     frames: Option<Frames>,
@@ -54,7 +54,7 @@ pub struct Requests {
 
 /// Stands for one request; dropped when all of it is among what is to be written.
 #[derive(Debug)]
-pub struct Mark {
+pub struct WireMark {
     wire: Weak<Wire>,
     flushed: Option<oneshot::Sender<u64>>,
 }
@@ -62,15 +62,15 @@ pub struct Mark {
 impl Wire {
     /// For a connection that nothing has been written to yet, if the kernel tells.
     pub fn of(stream: &TcpStream) -> Option<Rc<Wire>> {
-        Acks::of(stream).map(|acks| Wire::told_by(Source::Kernel(acks)))
+        Acks::of(stream).map(|acks| Wire::told_by(WireSource::Kernel(acks)))
     }
 
     /// For a connection to a model of a server.
-    pub fn of_model(acks: throng_mock::Acks) -> Rc<Wire> {
-        Wire::told_by(Source::Model(acks))
+    pub fn of_model(acks: throng_mock::AckCounter) -> Rc<Wire> {
+        Wire::told_by(WireSource::Model(acks))
     }
 
-    fn told_by(acks: Source) -> Rc<Wire> {
+    fn told_by(acks: WireSource) -> Rc<Wire> {
         Rc::new(Wire {
             acks,
             opened: Instant::now(),
@@ -101,21 +101,21 @@ impl Wire {
     }
 }
 
-impl Source {
+impl WireSource {
     fn bytes(&self) -> Option<u64> {
         match self {
-            Source::Kernel(acks) => acks.bytes(),
-            Source::Model(acks) => Some(acks.bytes()),
+            WireSource::Kernel(acks) => acks.bytes(),
+            WireSource::Model(acks) => Some(acks.bytes()),
         }
     }
 }
 
-impl Mark {
+impl WireMark {
     /// For a request about to be sent, and what is ready when the server's network
     /// stack has it: never, if that can't be told.
-    pub fn new(wire: Weak<Wire>) -> (Mark, impl Future<Output = ()>) {
+    pub fn new(wire: Weak<Wire>) -> (WireMark, impl Future<Output = ()>) {
         let (tell, flushed) = oneshot::channel();
-        let mark = Mark {
+        let mark = WireMark {
             wire: wire.clone(),
             flushed: Some(tell),
         };
@@ -130,7 +130,7 @@ impl Mark {
     }
 }
 
-impl Drop for Mark {
+impl Drop for WireMark {
     fn drop(&mut self) {
         if let (Some(wire), Some(flushed)) = (self.wire.upgrade(), self.flushed.take()) {
             wire.waiting.borrow_mut().push(flushed);
@@ -163,7 +163,7 @@ async fn has(wire: &Weak<Wire>, end: u64) -> bool {
     false
 }
 
-impl Listen for Sent {
+impl Listen for SentBytes {
     fn wrote(&mut self, _slices: &[IoSlice<'_>], written: usize) {
         self.0.written.set(self.0.written.get() + written as u64);
     }
@@ -175,22 +175,22 @@ impl Listen for Sent {
     }
 }
 
-impl Requests {
+impl WireRequests {
     /// Whatever has been given to HTTP/1 to write, a flush has written.
-    pub fn http1(wire: Rc<Wire>) -> Requests {
-        Requests { wire, frames: None }
+    pub fn http1(wire: Rc<Wire>) -> WireRequests {
+        WireRequests { wire, frames: None }
     }
 
     /// HTTP/2 has written a request when it has ended its stream.
-    pub fn http2(wire: Rc<Wire>) -> Requests {
-        Requests {
+    pub fn http2(wire: Rc<Wire>) -> WireRequests {
+        WireRequests {
             wire,
             frames: Some(Frames::new()),
         }
     }
 }
 
-impl Listen for Requests {
+impl Listen for WireRequests {
     fn wrote(&mut self, slices: &[IoSlice<'_>], written: usize) {
         if let Some(frames) = &mut self.frames {
             frames.read(slices, written);

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::{LocalSet, yield_now};
 use tokio::time::timeout;
 
-use super::super::{Landed, Trouble};
+use super::super::{Delivery, SendError};
 use super::Connection;
 
 /// A server that says what it is told to, word for word.
@@ -48,7 +48,7 @@ impl Server {
     }
 
     /// What comes of a request that is met with these frames.
-    async fn meets(&mut self, connection: &Connection, frames: &[u8]) -> Trouble {
+    async fn meets(&mut self, connection: &Connection, frames: &[u8]) -> SendError {
         let mut mine = connection.share().unwrap();
         let request = Request::get("http://server/").body(Bytes::new()).unwrap();
         let (answer, ()) = tokio::join!(mine.send(request, || ()), async {
@@ -141,10 +141,13 @@ async fn what_the_server_did_nothing_with_is_known() {
     on_a_worker(async {
         let (internal_error, refused_stream) = (2, 7);
         for (frames, landed) in [
-            (resets(refused_stream), Landed::Undone),
-            (leaves(0), Landed::Undone),
-            (resets(internal_error), Landed::Maybe),
-            ([leaves(1), resets(internal_error)].concat(), Landed::Maybe),
+            (resets(refused_stream), Delivery::Undone),
+            (leaves(0), Delivery::Undone),
+            (resets(internal_error), Delivery::Maybe),
+            (
+                [leaves(1), resets(internal_error)].concat(),
+                Delivery::Maybe,
+            ),
         ] {
             let (mut server, connection) = Server::welcoming(9).await;
             let trouble = server.meets(&connection, &frames).await;
@@ -163,13 +166,13 @@ async fn what_cannot_be_read_on_a_stream_is_that_stream_s_alone() {
         let trouble = server.meets(&connection, &twice).await;
         assert_eq!(
             (trouble.kind, trouble.landed),
-            ("bad answer", Landed::Final)
+            ("bad answer", Delivery::Final)
         );
         // What can't be read on the connection may be about any request.
         let (mut server, connection) = Server::welcoming(9).await;
         let nonsense = [0, 0, 1, 4, 0, 0, 0, 0, 0, 0];
         let trouble = server.meets(&connection, &nonsense).await;
-        let expected = ("connection lost", Landed::Maybe);
+        let expected = ("connection lost", Delivery::Maybe);
         assert_eq!((trouble.kind, trouble.landed), expected);
     })
     .await;

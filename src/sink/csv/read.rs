@@ -6,22 +6,22 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::super::codec::{Decode, Found, Seen, UNKNOWN};
+use super::super::codec::{Decode, FoundRecord, ReadRecord, UNKNOWN};
 use super::{unmarked, value};
 use crate::source::guard::unguarded;
 use crate::source::quotes::{Byte, Quotes};
 
 /// The reader's half of CSV.
-pub(super) struct Rows {
+pub(super) struct CsvRecords {
     key: Option<String>,
     /// Of the record that is being cut out.
     quotes: Quotes,
     /// Where to look, once the header is read.
-    columns: Option<Places>,
+    columns: Option<ColumnNumbers>,
 }
 
 /// The numbers of the columns that are read.
-struct Places {
+struct ColumnNumbers {
     count: usize,
     row: usize,
     item: Option<usize>,
@@ -31,17 +31,17 @@ struct Places {
     key: Option<usize>,
 }
 
-impl Rows {
+impl CsvRecords {
     /// With the field that identifies rows.
-    pub fn new(key: Option<&str>) -> Rows {
-        Rows {
+    pub fn new(key: Option<&str>) -> CsvRecords {
+        CsvRecords {
             key: key.map(str::to_owned),
             quotes: Quotes::new(b','),
             columns: None,
         }
     }
 
-    fn header(&self, record: &[u8]) -> Option<Places> {
+    fn header(&self, record: &[u8]) -> Option<ColumnNumbers> {
         let cells = cells(unmarked(record))?;
         let names: Vec<_> = cells.into_iter().map(text).collect();
         let place = |name: &str| names.iter().rposition(|it| is_called(it, name));
@@ -49,7 +49,7 @@ impl Rows {
             Some(key) => Some(place(key)?),
             None => None,
         };
-        Some(Places {
+        Some(ColumnNumbers {
             count: names.len(),
             row: place("_row")?,
             item: place("_item"),
@@ -61,7 +61,7 @@ impl Rows {
     }
 }
 
-impl Decode for Rows {
+impl Decode for CsvRecords {
     fn begin(&mut self) {
         self.quotes.begin();
     }
@@ -76,12 +76,12 @@ impl Decode for Rows {
         bytes.any(is_misplaced) || !self.quotes.is_open()
     }
 
-    fn read(&mut self, record: &[u8]) -> Option<Found> {
+    fn read(&mut self, record: &[u8]) -> Option<FoundRecord> {
         let Some(columns) = &self.columns else {
             self.columns = Some(self.header(record)?);
-            return Some(Found::Header);
+            return Some(FoundRecord::Header);
         };
-        columns.seen(record).map(Found::Row)
+        columns.seen(record).map(FoundRecord::Row)
     }
 
     fn row_at(&self, record: &[u8]) -> Option<Range<usize>> {
@@ -93,8 +93,8 @@ impl Decode for Rows {
     }
 }
 
-impl Places {
-    fn seen(&self, record: &[u8]) -> Option<Seen> {
+impl ColumnNumbers {
+    fn seen(&self, record: &[u8]) -> Option<ReadRecord> {
         let cells = cells(record).filter(|cells| cells.len() == self.count)?;
         let cell = |place: usize| cells.get(place).copied().map(text);
         let is = |cell: Option<Cow<str>>, text: &str| {
@@ -106,7 +106,7 @@ impl Places {
         }
         let item = self.item.and_then(cell).filter(|item| !item.is_empty());
         let key = self.key.and_then(cell);
-        Some(Seen {
+        Some(ReadRecord {
             row: cell(self.row)?.parse().ok()?,
             item: match item {
                 None => None,
@@ -165,13 +165,13 @@ mod tests {
 
     #[test]
     fn the_row_is_found_behind_quoted_commas_and_newlines() {
-        let mut rows = Rows::new(Some("a,b"));
+        let mut rows = CsvRecords::new(Some("a,b"));
         let header = b"\"a,b\",_row,_ok\n";
         assert!(rows.ends(header));
-        assert_eq!(rows.read(header), Some(Found::Header));
+        assert_eq!(rows.read(header), Some(FoundRecord::Header));
         assert!(!rows.ends(b"\"x,\"\"y\n"));
         assert!(rows.ends(b"z\",7,true\r\n"));
-        let seen = Seen {
+        let seen = ReadRecord {
             row: 7,
             item: None,
             last: true,
@@ -181,13 +181,13 @@ mod tests {
         };
         assert_eq!(
             rows.read(b"\"x,\"\"y\nz\",7,true\r\n"),
-            Some(Found::Row(seen))
+            Some(FoundRecord::Row(seen))
         );
     }
 
     #[test]
     fn the_place_of_the_number_is_found() {
-        let mut rows = Rows::new(None);
+        let mut rows = CsvRecords::new(None);
         rows.read(b"a,_row,_ok\n");
         let record = b"\"x,\ny\",12,true\n";
         assert_eq!(&record[rows.row_at(record).unwrap()], b"12");
@@ -195,14 +195,14 @@ mod tests {
 
     #[test]
     fn an_item_is_found_with_its_number() {
-        let mut rows = Rows::new(None);
+        let mut rows = CsvRecords::new(None);
         rows.read(b"_row,_item,_last,_ok\n");
         for (record, item, last) in [
             (&b"7,3,false,true\n"[..], Some(3), false),
             (b"7,4,true,false\n", Some(4), true),
             (b"7,,true,true\n", None, true),
         ] {
-            let Some(Found::Row(seen)) = rows.read(record) else {
+            let Some(FoundRecord::Row(seen)) = rows.read(record) else {
                 panic!("{record:?}")
             };
             assert_eq!((seen.row, seen.item, seen.last), (7, item, last));
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_told() {
-        let mut rows = Rows::new(None);
+        let mut rows = CsvRecords::new(None);
         assert!(rows.read(b"symbol,name\n").is_none());
         assert!(rows.read(b"symbol,_row,_ok,_error\n").is_some());
         for record in [

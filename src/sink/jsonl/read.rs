@@ -7,22 +7,22 @@ use std::ops::Range;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::codec::{Decode, Found, Seen, UNKNOWN};
+use super::super::codec::{Decode, FoundRecord, ReadRecord, UNKNOWN};
 
 /// The reader's half; with the field that identifies rows.
 pub(in super::super) fn decoder(key: Option<&str>) -> Box<dyn Decode> {
-    Box::new(Lines {
+    Box::new(JsonlRecords {
         key: key.map(str::to_owned),
     })
 }
 
-struct Lines {
+struct JsonlRecords {
     key: Option<String>,
 }
 
 /// All that resuming needs of a line; the rest is only checked to be JSON.
 #[derive(Deserialize)]
-struct Line<'a> {
+struct ResumeLine<'a> {
     _row: u64,
     #[serde(default)]
     _item: Option<u64>,
@@ -38,18 +38,18 @@ fn yes() -> bool {
     true
 }
 
-impl Decode for Lines {
+impl Decode for JsonlRecords {
     fn ends(&mut self, _: &[u8]) -> bool {
         true
     }
 
-    fn read(&mut self, record: &[u8]) -> Option<Found> {
-        let line: Line = serde_json::from_slice(record).ok()?;
+    fn read(&mut self, record: &[u8]) -> Option<FoundRecord> {
+        let line: ResumeLine = serde_json::from_slice(record).ok()?;
         let key = match &self.key {
             None => None,
             Some(name) => Some(field(record, name)?),
         };
-        Some(Found::Row(Seen {
+        Some(FoundRecord::Row(ReadRecord {
             row: line._row,
             item: line._item,
             last: line._last,
@@ -130,7 +130,7 @@ mod tests {
     fn a_line_tells_its_row_and_how_it_ended() {
         let read = |line: &str| decoder(Some("id")).read(line.as_bytes());
         let line = r#"{"id":7,"_row":3,"_ok":false,"_error":"outcome unknown"}"#;
-        let seen = Seen {
+        let seen = ReadRecord {
             row: 3,
             item: None,
             last: true,
@@ -138,7 +138,7 @@ mod tests {
             unknown: true,
             key: Some(b"7".to_vec()),
         };
-        assert_eq!(read(line), Some(Found::Row(seen)));
+        assert_eq!(read(line), Some(FoundRecord::Row(seen)));
         for line in [
             r#"{"_row":3}"#,
             r#"{"id":7}"#,

@@ -2,19 +2,19 @@
 
 use std::io;
 
-use super::{Output, Place};
+use super::{CheckedOutput, Output};
 use crate::error::Error;
 use crate::lock;
-use crate::sink::finish::Kind;
+use crate::sink::finish::ProductKind;
 use crate::sink::identity::Identity;
 use crate::sink::intents;
-use crate::sink::mirror::{self, Mirror};
-use crate::sink::sidecar::{self, Held, Sidecar};
-use crate::sink::target::Target;
-use crate::sink::text::Text;
-use crate::sink::writer::{Ending, milliseconds_now};
+use crate::sink::mirror::{self, SqliteSync};
+use crate::sink::sidecar::{self, Sidecar, SidecarLock};
+use crate::sink::target::OpenMode;
+use crate::sink::text::TextOutput;
+use crate::sink::writer::{WriterEnding, milliseconds_now};
 use crate::sink::{Columns, Order, Writer};
-use crate::table::Form;
+use crate::table::TableFormat;
 
 impl Output {
     /// Opens it for records with these columns, which belong to this. Only now
@@ -42,7 +42,7 @@ impl Output {
         let locked = self.place.target.lock().map_err(in_use)?;
         let mut held = self.hold(identity, uncounted).map_err(in_use)?;
         self.forget_intents()?;
-        let Place {
+        let CheckedOutput {
             target,
             format,
             past,
@@ -57,8 +57,8 @@ impl Output {
             held.says.spent.keeps(records);
         }
         let mut text = match first_line {
-            None => Text::start(encode, opened),
-            Some(_) => Text::go_on(encode, opened),
+            None => TextOutput::start(encode, opened),
+            Some(_) => TextOutput::go_on(encode, opened),
         };
         text.mirror_to(self.mirror(columns)?);
         let safe = (records, self.settings.sync);
@@ -66,8 +66,8 @@ impl Output {
     }
 
     /// What is left to do when the run is complete; the output has so many records.
-    fn ending(&self, records: u64) -> Ending {
-        Ending {
+    fn ending(&self, records: u64) -> WriterEnding {
+        WriterEnding {
             sorts: (self.settings.order == Order::Input)
                 .then(|| self.place.target.file())
                 .flatten(),
@@ -87,9 +87,11 @@ impl Output {
     }
 
     /// A database grows with its journal.
-    fn mirror(&self, columns: &Columns) -> Result<Option<Mirror>, Error> {
+    fn mirror(&self, columns: &Columns) -> Result<Option<SqliteSync>, Error> {
         let finished = self.place.finished.as_ref();
-        let Some(database) = finished.filter(|it| it.kind == Kind::Table(Form::Sqlite)) else {
+        let Some(database) =
+            finished.filter(|it| it.kind == ProductKind::Table(TableFormat::Sqlite))
+        else {
             return Ok(None);
         };
         // By two names it would have two logs, which spoil it when both are written.
@@ -105,12 +107,12 @@ impl Output {
             // Rows are known by another field, and their numbers may meet again.
             (false, Some(_)) => "",
         };
-        Mirror::open(&database.path, &database.journal(), key).map(Some)
+        SqliteSync::open(&database.path, &database.journal(), key).map(Some)
     }
 
     /// A file that begins anew has no use for what was sent before.
     fn forget_intents(&self) -> Result<(), Error> {
-        let (Target::New(_) | Target::Replace(_) | Target::Parts(_, None), Some(path)) =
+        let (OpenMode::New(_) | OpenMode::Replace(_) | OpenMode::Parts(_, None), Some(path)) =
             (&self.place.target, self.place.results())
         else {
             return Ok(());
@@ -120,11 +122,11 @@ impl Output {
     }
 
     /// Keeps other runs away from a file.
-    fn hold(&self, identity: &Identity, uncounted: u64) -> io::Result<Option<Held>> {
+    fn hold(&self, identity: &Identity, uncounted: u64) -> io::Result<Option<SidecarLock>> {
         let Some(path) = self.place.results() else {
             return Ok(None);
         };
-        let mut held = Held::take(path)?;
+        let mut held = SidecarLock::take(path)?;
         // It goes on with the limits even where records do not.
         let mut spent = std::mem::take(&mut held.says.spent);
         spent.begin(milliseconds_now(), self.place.past.records, uncounted);

@@ -125,7 +125,7 @@ impl FileReader for Bare {
     }
 
     fn get_row_group(&self, place: usize) -> Result<Box<dyn RowGroupReader + '_>> {
-        Ok(Box::new(Group {
+        Ok(Box::new(BareGroup {
             pages: self.file.get_row_group(place)?,
             metadata: self.metadata.row_group(place),
         }))
@@ -136,12 +136,12 @@ impl FileReader for Bare {
     }
 }
 
-struct Group<'a> {
+struct BareGroup<'a> {
     pages: Box<dyn RowGroupReader + 'a>,
     metadata: &'a RowGroupMetaData,
 }
 
-impl RowGroupReader for Group<'_> {
+impl RowGroupReader for BareGroup<'_> {
     fn metadata(&self) -> &RowGroupMetaData {
         self.metadata
     }

@@ -18,10 +18,10 @@ use crate::source::Fields;
 
 /// What the values of a column are, or of a part of it.
 #[derive(Debug, PartialEq)]
-pub(super) enum Kind {
-    Group(Vec<Kind>),
-    List(Box<Kind>),
-    Map(Box<Kind>, Box<Kind>),
+pub(super) enum ColumnKind {
+    Group(Vec<ColumnKind>),
+    List(Box<ColumnKind>),
+    Map(Box<ColumnKind>, Box<ColumnKind>),
     Date,
     /// A time of day, of so many nanoseconds in a unit.
     Time(i64),
@@ -38,24 +38,24 @@ pub(super) enum Kind {
 
 const DAY: i128 = 86_400_000_000_000;
 
-impl Kind {
+impl ColumnKind {
     /// The kind of this type.
-    pub fn of(of: &Type) -> Kind {
+    pub fn of(of: &Type) -> ColumnKind {
         let about = of.get_basic_info();
         let kind = if of.is_primitive() {
-            Kind::of_primitive(of)
+            ColumnKind::of_primitive(of)
         } else {
-            Kind::of_group(of)
+            ColumnKind::of_group(of)
         };
         let is_repeated = about.has_repetition() && about.repetition() == Repetition::REPEATED;
         let is_list = of.is_group() && about.converted_type() == ConvertedType::LIST;
         if is_repeated && !is_list {
-            return Kind::List(Box::new(kind));
+            return ColumnKind::List(Box::new(kind));
         }
         kind
     }
 
-    fn of_group(of: &Type) -> Kind {
+    fn of_group(of: &Type) -> ColumnKind {
         let fields = of.get_fields();
         match (of.get_basic_info().converted_type(), fields) {
             (ConvertedType::LIST, [repeated]) => {
@@ -63,25 +63,29 @@ impl Kind {
                     true => repeated,
                     false => &repeated.get_fields()[0],
                 };
-                Kind::List(Box::new(match Kind::of(element) {
+                ColumnKind::List(Box::new(match ColumnKind::of(element) {
                     // It repeats what the list has.
-                    Kind::List(inner) if is_element(repeated) => *inner,
+                    ColumnKind::List(inner) if is_element(repeated) => *inner,
                     kind => kind,
                 }))
             }
             (ConvertedType::MAP | ConvertedType::MAP_KEY_VALUE, [entry]) if entry.is_group() => {
                 match entry.get_fields() {
-                    [key, value] => Kind::Map(Box::new(Kind::of(key)), Box::new(Kind::of(value))),
-                    keys => Kind::List(Box::new(
-                        keys.first().map_or(Kind::Plain, |key| Kind::of(key)),
+                    [key, value] => ColumnKind::Map(
+                        Box::new(ColumnKind::of(key)),
+                        Box::new(ColumnKind::of(value)),
+                    ),
+                    keys => ColumnKind::List(Box::new(
+                        keys.first()
+                            .map_or(ColumnKind::Plain, |key| ColumnKind::of(key)),
                     )),
                 }
             }
-            _ => Kind::Group(fields.iter().map(|field| Kind::of(field)).collect()),
+            _ => ColumnKind::Group(fields.iter().map(|field| ColumnKind::of(field)).collect()),
         }
     }
 
-    fn of_primitive(of: &Type) -> Kind {
+    fn of_primitive(of: &Type) -> ColumnKind {
         let about = of.get_basic_info();
         let nanoseconds = |unit: &TimeUnit| match unit {
             TimeUnit::MILLIS => 1_000_000,
@@ -89,28 +93,28 @@ impl Kind {
             TimeUnit::NANOS => 1,
         };
         match about.logical_type_ref() {
-            _ if of.get_physical_type() == Physical::INT96 => return Kind::Int96,
+            _ if of.get_physical_type() == Physical::INT96 => return ColumnKind::Int96,
             Some(LogicalType::Timestamp(it)) => {
-                return Kind::Timestamp(nanoseconds(&it.unit), it.is_adjusted_to_u_t_c);
+                return ColumnKind::Timestamp(nanoseconds(&it.unit), it.is_adjusted_to_u_t_c);
             }
-            Some(LogicalType::Time(it)) => return Kind::Time(nanoseconds(&it.unit)),
-            Some(LogicalType::Uuid) => return Kind::Uuid,
+            Some(LogicalType::Time(it)) => return ColumnKind::Time(nanoseconds(&it.unit)),
+            Some(LogicalType::Uuid) => return ColumnKind::Uuid,
             _ => {}
         }
         match about.converted_type() {
-            ConvertedType::DATE => Kind::Date,
-            ConvertedType::TIME_MILLIS => Kind::Time(1_000_000),
-            ConvertedType::TIME_MICROS => Kind::Time(1_000),
-            ConvertedType::TIMESTAMP_MILLIS => Kind::Timestamp(1_000_000, true),
-            ConvertedType::TIMESTAMP_MICROS => Kind::Timestamp(1_000, true),
-            ConvertedType::INTERVAL => Kind::Interval,
-            _ => Kind::Plain,
+            ConvertedType::DATE => ColumnKind::Date,
+            ConvertedType::TIME_MILLIS => ColumnKind::Time(1_000_000),
+            ConvertedType::TIME_MICROS => ColumnKind::Time(1_000),
+            ConvertedType::TIMESTAMP_MILLIS => ColumnKind::Timestamp(1_000_000, true),
+            ConvertedType::TIMESTAMP_MICROS => ColumnKind::Timestamp(1_000, true),
+            ConvertedType::INTERVAL => ColumnKind::Interval,
+            _ => ColumnKind::Plain,
         }
     }
 
     /// The fields of a row, whose kind this is.
     pub fn fields(&self, row: &Row) -> Result<Fields, String> {
-        let Kind::Group(kinds) = self else {
+        let ColumnKind::Group(kinds) = self else {
             return Err("its schema is no group".to_owned());
         };
         let mut fields = Map::new();
@@ -126,14 +130,14 @@ impl Kind {
     fn value(&self, field: &Field) -> Result<Value, String> {
         match (self, field) {
             (_, Field::Null) => Ok(Value::Null),
-            (Kind::List(kind), Field::ListInternal(list)) => {
+            (ColumnKind::List(kind), Field::ListInternal(list)) => {
                 list.elements().iter().map(|it| kind.value(it)).collect()
             }
             (kind, Field::ListInternal(list)) => {
                 list.elements().iter().map(|it| kind.value(it)).collect()
             }
-            (Kind::List(kind), field) => kind.value(field),
-            (Kind::Map(keys, values), Field::MapInternal(map)) => {
+            (ColumnKind::List(kind), field) => kind.value(field),
+            (ColumnKind::Map(keys, values), Field::MapInternal(map)) => {
                 let mut entries = Map::new();
                 for (key, value) in map.entries() {
                     let key = match keys.value(key)? {
@@ -144,7 +148,7 @@ impl Kind {
                 }
                 Ok(entries.into())
             }
-            (Kind::Group(_), Field::Group(row)) => self.fields(row).map(Value::from),
+            (ColumnKind::Group(_), Field::Group(row)) => self.fields(row).map(Value::from),
             (kind, field) => kind.text(field).unwrap_or_else(|| plain(field)),
         }
     }
@@ -158,9 +162,9 @@ impl Kind {
             _ => return None,
         };
         let text = match self {
-            Kind::Date => date(number),
-            Kind::Time(unit) => time(number * i128::from(*unit)),
-            Kind::Timestamp(unit, is_utc) => timestamp(number * i128::from(*unit), *is_utc),
+            ColumnKind::Date => date(number),
+            ColumnKind::Time(unit) => time(number * i128::from(*unit)),
+            ColumnKind::Timestamp(unit, is_utc) => timestamp(number * i128::from(*unit), *is_utc),
             _ => return None,
         };
         Some(
@@ -176,7 +180,7 @@ impl Kind {
                 .fold(0_i128, |all, byte| all << 8 | i128::from(*byte))
         };
         let text = match (self, bytes.len()) {
-            (Kind::Int96, 12) => {
+            (ColumnKind::Int96, 12) => {
                 // The first day of 1970.
                 let day = number(&bytes[8..]) - 2_440_588;
                 let within = i128::from(number(&bytes[..8]) as u64 as i64);
@@ -185,12 +189,12 @@ impl Kind {
                     format!("day {day} since 1970 is not between the years -9999 and 9999")
                 }));
             }
-            (Kind::Interval, 12) => interval(
+            (ColumnKind::Interval, 12) => interval(
                 number(&bytes[..4]),
                 number(&bytes[4..8]),
                 number(&bytes[8..]),
             ),
-            (Kind::Uuid, 16) => uuid(bytes),
+            (ColumnKind::Uuid, 16) => uuid(bytes),
             _ => return None,
         };
         Some(Ok(text.into()))

@@ -7,8 +7,8 @@ use crate::recorder::Recorder;
 #[test]
 fn row_15_certificates_are_checked_and_secrets_need_tls() {
     let (place, origin) = (Place::new(), Recorder::start());
-    let own = throng_mock::Tls::self_signed(["127.0.0.1"]).unwrap();
-    let wrong_name = throng_mock::Tls::self_signed(["other.example"]).unwrap();
+    let own = throng_mock::ServerCertificate::self_signed(["127.0.0.1"]).unwrap();
+    let wrong_name = throng_mock::ServerCertificate::self_signed(["other.example"]).unwrap();
     let roots = place.file(
         "own.pem",
         &format!("{}{}", own.certificate, wrong_name.certificate),
@@ -16,7 +16,7 @@ fn row_15_certificates_are_checked_and_secrets_need_tls() {
     let right = crate::terminator::http1_only(&own, origin.addr());
     let wrong = crate::terminator::http1_only(&wrong_name, origin.addr());
     let stranger = crate::terminator::http1_only(
-        &throng_mock::Tls::self_signed(["127.0.0.1"]).unwrap(),
+        &throng_mock::ServerCertificate::self_signed(["127.0.0.1"]).unwrap(),
         origin.addr(),
     );
     for (addr, flags, code) in [

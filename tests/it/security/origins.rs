@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use throng_mock::Tls;
+use throng_mock::ServerCertificate;
 
 use super::{CANARY, ask, carries_canary};
 use crate::harness::{Place, Throng};
@@ -11,7 +11,7 @@ use crate::recorder::{Recorder, answer, json};
 const STATUSES: [&str; 5] = ["301 M", "302 F", "303 S", "307 T", "308 P"];
 
 /// TLS in front of a recorder: its URL.
-fn with_tls(tls: &Tls, recorder: &Recorder) -> String {
+fn with_tls(tls: &ServerCertificate, recorder: &Recorder) -> String {
     format!(
         "https://{}",
         crate::terminator::http1_only(tls, recorder.addr())
@@ -39,7 +39,7 @@ fn ask_with_all(place: &Place, url: &str, roots: &str) -> Throng {
 #[test]
 fn row_1_and_2_credentials_reach_only_the_first_origin() {
     let (place, there) = (Place::new(), Recorder::start());
-    let tls = Tls::self_signed(["127.0.0.1", "localhost"]).unwrap();
+    let tls = ServerCertificate::self_signed(["127.0.0.1", "localhost"]).unwrap();
     let roots = place.file("roots.pem", &tls.certificate);
     let (port, there_tls) = (there.addr().port(), with_tls(&tls, &there));
     for status in STATUSES {
@@ -69,7 +69,7 @@ fn row_1_and_2_credentials_reach_only_the_first_origin() {
 #[test]
 fn row_1_from_tls_a_redirect_leads_to_tls_alone() {
     let (place, there) = (Place::new(), Recorder::start());
-    let tls = Tls::self_signed(["127.0.0.1"]).unwrap();
+    let tls = ServerCertificate::self_signed(["127.0.0.1"]).unwrap();
     let roots = place.file("roots.pem", &tls.certificate);
     let there_tls = with_tls(&tls, &there);
     for status in STATUSES {
@@ -88,7 +88,7 @@ fn row_1_from_tls_a_redirect_leads_to_tls_alone() {
 #[test]
 fn row_1_eight_hops_away_and_back_carry_nothing_after_the_first_that_leaves() {
     let place = Place::new();
-    let tls = Tls::self_signed(["127.0.0.1", "localhost"]).unwrap();
+    let tls = ServerCertificate::self_signed(["127.0.0.1", "localhost"]).unwrap();
     let roots = place.file("roots.pem", &tls.certificate);
     // Where each hop leads is known when all have their ports.
     let hops: Arc<Mutex<Vec<String>>> = Arc::default();

@@ -8,7 +8,7 @@ use crate::recorder::Recorder;
 #[test]
 fn row_4_a_proxy_s_credentials_stay_with_it() {
     let (place, origin) = (Place::new(), Recorder::start());
-    let tls = throng_mock::Tls::self_signed(["127.0.0.1"]).unwrap();
+    let tls = throng_mock::ServerCertificate::self_signed(["127.0.0.1"]).unwrap();
     let addr = crate::terminator::http1_only(&tls, origin.addr());
     let roots = place.file("roots.pem", &tls.certificate);
     let proxy = Proxy::before(addr);

@@ -1,9 +1,9 @@
 //! A token bucket: the burst at once, then the units of a period one by one.
 
-use super::Rule;
+use super::CountingRule;
 
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub(super) struct BucketRule {
     units: u64,
     period: u64,
     burst: u64,
@@ -12,9 +12,9 @@ pub(super) struct Bucket {
     full: u128,
 }
 
-impl Bucket {
-    pub fn new(units: u64, period: u64, burst: u64) -> Bucket {
-        Bucket {
+impl BucketRule {
+    pub fn new(units: u64, period: u64, burst: u64) -> BucketRule {
+        BucketRule {
             units,
             period,
             burst,
@@ -31,7 +31,7 @@ impl Bucket {
     }
 }
 
-impl Rule for Bucket {
+impl CountingRule for BucketRule {
     /// The tokens must still fit: no more than the burst is ever gone.
     fn wait(&mut self, now: u64, cost: u64) -> u64 {
         let now = self.scaled(now);

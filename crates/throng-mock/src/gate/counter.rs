@@ -1,10 +1,10 @@
 //! A sliding-window counter: an estimate from two windows of the clock, the last
 //! one's count less the share of the current one that is over.
 
-use super::Rule;
+use super::CountingRule;
 
 #[derive(Debug)]
-pub(super) struct Counter {
+pub(super) struct CounterRule {
     units: u64,
     period: u64,
     offset: u64,
@@ -14,10 +14,10 @@ pub(super) struct Counter {
     current: u64,
 }
 
-impl Counter {
+impl CounterRule {
     /// Windows begin at whole periods of a clock that is `offset` into one at the start.
-    pub fn new(units: u64, period: u64, offset: u64) -> Counter {
-        Counter {
+    pub fn new(units: u64, period: u64, offset: u64) -> CounterRule {
+        CounterRule {
             units,
             period,
             offset,
@@ -52,7 +52,7 @@ impl Counter {
     }
 }
 
-impl Rule for Counter {
+impl CountingRule for CounterRule {
     fn wait(&mut self, now: u64, cost: u64) -> u64 {
         let over = self.enter(now);
         match self.room(self.previous, self.current, cost) {

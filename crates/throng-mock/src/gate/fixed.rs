@@ -1,9 +1,9 @@
 //! Windows that follow one another, each of which begins empty.
 
-use super::Rule;
+use super::CountingRule;
 
 #[derive(Debug)]
-pub(super) struct Fixed {
+pub(super) struct FixedRule {
     units: u64,
     period: u64,
     /// Where the current window ends; unknown before the first request.
@@ -11,10 +11,10 @@ pub(super) struct Fixed {
     used: u64,
 }
 
-impl Fixed {
+impl FixedRule {
     /// The first one begins with the first request.
-    pub fn from_first(units: u64, period: u64) -> Fixed {
-        Fixed {
+    pub fn from_first(units: u64, period: u64) -> FixedRule {
+        FixedRule {
             units,
             period,
             end: None,
@@ -23,15 +23,15 @@ impl Fixed {
     }
 
     /// They begin at whole periods of a clock that is `offset` into one at the start.
-    pub fn by_clock(units: u64, period: u64, offset: u64) -> Fixed {
-        Fixed {
+    pub fn by_clock(units: u64, period: u64, offset: u64) -> FixedRule {
+        FixedRule {
             end: Some(period - offset),
-            ..Fixed::from_first(units, period)
+            ..FixedRule::from_first(units, period)
         }
     }
 }
 
-impl Rule for Fixed {
+impl CountingRule for FixedRule {
     /// Moves on to the window that holds `now`, then looks for room in it.
     fn wait(&mut self, now: u64, cost: u64) -> u64 {
         let end = self.end.get_or_insert(now.saturating_add(self.period));
@@ -60,8 +60,8 @@ impl Rule for Fixed {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{admit, gates, ms};
-    use super::super::{Gate, admit as admit_any};
-    use crate::{Limit, LimitKind};
+    use super::super::{LimitCounter, admit as admit_any};
+    use crate::{LimitKind, ServerLimit};
     use std::time::Duration;
 
     #[test]
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn or_they_follow_from_the_clock() {
         let clock = ms(1_700_000_003_000);
-        let mut gate = Gate::new(&"clock:1/5s".parse().unwrap(), clock);
+        let mut gate = LimitCounter::new(&"clock:1/5s".parse().unwrap(), clock);
         let mut admit = |at| admit_any([(&mut gate, 1)].into_iter(), ms(at), false);
         assert_eq!(admit(0), Ok(()));
         assert_eq!(admit(0), Err(ms(2000)));
@@ -93,11 +93,11 @@ mod tests {
     fn days_may_begin_later_than_by_the_clock() {
         let day = Duration::from_secs(86_400);
         let hours = |hours: u64| Duration::from_secs(3_600 * hours);
-        let limit = Limit {
+        let limit = ServerLimit {
             later: hours(8),
-            ..Limit::new(LimitKind::Clock, 1, day)
+            ..ServerLimit::new(LimitKind::Clock, 1, day)
         };
-        let mut gate = Gate::new(&limit, 20_000 * day + hours(3));
+        let mut gate = LimitCounter::new(&limit, 20_000 * day + hours(3));
         let mut admit = |at| admit_any([(&mut gate, 1)].into_iter(), at, false);
         assert_eq!(admit(hours(0)), Ok(()));
         assert_eq!(admit(hours(1)), Err(hours(4)));

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::Rule;
+use super::CountingRule;
 
 #[derive(Debug)]
-pub(super) struct Sliding {
+pub(super) struct SlidingRule {
     units: u64,
     period: u64,
     /// When the requests of the last period came, oldest first, and what they cost.
@@ -13,9 +13,9 @@ pub(super) struct Sliding {
     used: u64,
 }
 
-impl Sliding {
-    pub fn new(units: u64, period: u64) -> Sliding {
-        Sliding {
+impl SlidingRule {
+    pub fn new(units: u64, period: u64) -> SlidingRule {
+        SlidingRule {
             units,
             period,
             log: VecDeque::new(),
@@ -24,7 +24,7 @@ impl Sliding {
     }
 }
 
-impl Rule for Sliding {
+impl CountingRule for SlidingRule {
     /// A request counts for less than one period: at its end it is forgotten.
     fn wait(&mut self, now: u64, cost: u64) -> u64 {
         while let Some(&(then, cost)) = self.log.front() {

@@ -7,7 +7,7 @@ use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use throng_mock::{Limit, Mock, Settings, Tls};
+use throng_mock::{Mock, ServerCertificate, ServerLimit, Settings};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
@@ -19,10 +19,10 @@ use crate::client::{Line, QUOTE, read, run, start};
 
 #[test]
 fn http2_over_tls_carries_many_at_once() {
-    let tls = Tls::self_signed(["localhost"]).unwrap();
+    let tls = ServerCertificate::self_signed(["localhost"]).unwrap();
     let mock = start(Settings {
         tls: Some(tls.clone()),
-        limits: vec!["10/1h".parse::<Limit>().unwrap()],
+        limits: vec!["10/1h".parse::<ServerLimit>().unwrap()],
         ..Settings::default()
     });
     assert!(mock.url().starts_with("https://127.0.0.1:"));
@@ -66,7 +66,7 @@ fn with_http2_a_drop_ends_the_stream_only() {
 
 #[test]
 fn http1_over_tls_is_served_too() {
-    let tls = Tls::self_signed(["localhost"]).unwrap();
+    let tls = ServerCertificate::self_signed(["localhost"]).unwrap();
     let mock = start(Settings {
         tls: Some(tls.clone()),
         ..Settings::default()
@@ -80,7 +80,7 @@ fn http1_over_tls_is_served_too() {
 
 async fn tls_stream(
     mock: &Mock,
-    tls: &Tls,
+    tls: &ServerCertificate,
     protocol: &[u8],
 ) -> tokio_rustls::client::TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
