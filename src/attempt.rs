@@ -184,12 +184,13 @@ impl RowExecutor {
 
     fn check_doubt(&self, row: &Row, method: &Method) -> Result<(), Failure> {
         let resends = self.step().judge.resends(Tries::of(method));
-        match !resends && self.run.plan.output.doubtful().has(row) {
-            true => Err(Failure::new(
+        if !resends && self.run.plan.output.doubtful().has(row) {
+            Err(Failure::new(
                 "outcome unknown",
                 "it was sent before an earlier run ended, and the server may have done it, so it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 
@@ -315,9 +316,10 @@ impl RowExecutor {
     /// no record yet. Any other may have been done, and its record says so.
     fn check_cut(&self, outcome: &RowResult, tries: Tries) -> Result<(), Cancelled> {
         let is_cut = outcome.is_err() && self.run.stop.is_cut();
-        match is_cut && self.step().judge.resends(tries) {
-            true => Err(Cancelled),
-            false => Ok(()),
+        if is_cut && self.step().judge.resends(tries) {
+            Err(Cancelled)
+        } else {
+            Ok(())
         }
     }
 
@@ -370,12 +372,13 @@ impl RowExecutor {
 
     /// No program is begun any more when nothing is waited for: it may take its time.
     fn check_time(&self) -> Result<(), Failure> {
-        match self.run.stop.is_cut() {
-            true => Err(Failure::new(
+        if self.run.stop.is_cut() {
+            Err(Failure::new(
                 "interrupted",
                 "the run ended before the answer was read",
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 

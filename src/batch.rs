@@ -195,9 +195,10 @@ impl Batch {
             if items.windows(2).all(|pair| pair[0] == pair[1]) {
                 return Ok(items[0].clone());
             }
-            match asked.get(&key) == Some(&items.len()) {
-                true => Ok(items[*place - 1].clone()),
-                false => Err(self.several(row, items.len())),
+            if asked.get(&key) == Some(&items.len()) {
+                Ok(items[*place - 1].clone())
+            } else {
+                Err(self.several(row, items.len()))
             }
         };
         ItemShares {

@@ -32,9 +32,10 @@ pub(crate) fn take_to_append(path: &Path) -> io::Result<File> {
         let text = "another run is writing it: wait for its end, or stop it";
         return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
     }
-    match is_at(&file, path) {
-        true => Ok(file),
-        false => Err(io::Error::other("something else was put in its place")),
+    if is_at(&file, path) {
+        Ok(file)
+    } else {
+        Err(io::Error::other("something else was put in its place"))
     }
 }
 

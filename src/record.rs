@@ -50,9 +50,10 @@ impl Arrived {
             let since_zero = i128::try_from(time.since(Time::ZERO).as_nanos());
             zero.as_nanosecond() + since_zero.unwrap_or(0)
         };
-        let latest = match arrival.lost {
-            true => arrival.latest.after(linger),
-            false => arrival.latest,
+        let latest = if arrival.lost {
+            arrival.latest.after(linger)
+        } else {
+            arrival.latest
         };
         let micros = |nanos: i128| i64::try_from(nanos.div_euclid(1_000)).unwrap_or(i64::MAX);
         Arrived {

@@ -186,9 +186,10 @@ fn read(file: &Settings, per: Option<&str>) -> Result<BTreeMap<String, Times>, E
             times.to.push(to);
         }
     }
-    match keys.is_empty() {
-        true => Err(Error::plan(format!("{} has no records", source.name()))),
-        false => Ok(keys),
+    if keys.is_empty() {
+        Err(Error::plan(format!("{} has no records", source.name())))
+    } else {
+        Ok(keys)
     }
 }
 

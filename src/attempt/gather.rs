@@ -139,13 +139,12 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
 
     /// There is no page any more, or the next one has failed.
     pub async fn end(mut self, outcome: Result<(), Failure>) -> Result<(), Cancelled> {
-        match self.walk.step().each.is_some() {
-            true => self.end_items(outcome).await,
-            false => {
-                let lists = std::mem::take(&mut self.lists);
-                let record = self.of_row(outcome, lists);
-                (self.emit)(record).await;
-            }
+        if self.walk.step().each.is_some() {
+            self.end_items(outcome).await
+        } else {
+            let lists = std::mem::take(&mut self.lists);
+            let record = self.of_row(outcome, lists);
+            (self.emit)(record).await;
         }
         Ok(())
     }

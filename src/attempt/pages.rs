@@ -282,9 +282,10 @@ impl RowExecutor {
 
     /// Where a row may have several requests in flight, they are counted one by one.
     async fn slot(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        match self.pages().is_some_and(Pages::are_counted) {
-            true => self.slots.acquire().await.ok(),
-            false => None,
+        if self.pages().is_some_and(Pages::are_counted) {
+            self.slots.acquire().await.ok()
+        } else {
+            None
         }
     }
 

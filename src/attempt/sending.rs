@@ -112,13 +112,14 @@ impl RowExecutor {
     /// The trouble, unless there was no time left to wait for the answer: then all
     /// connections were closed.
     fn unless_cut(&self, trouble: SendError) -> SendError {
-        match trouble.landed == Delivery::Maybe && self.run.stop.is_cut() {
-            true => SendError {
+        if trouble.landed == Delivery::Maybe && self.run.stop.is_cut() {
+            SendError {
                 kind: "interrupted",
                 detail: "the run ended before the answer came".to_owned(),
                 landed: Delivery::Maybe,
-            },
-            false => trouble,
+            }
+        } else {
+            trouble
         }
     }
 

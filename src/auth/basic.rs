@@ -44,9 +44,10 @@ pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
 impl Basic {
     fn pair(&self) -> Result<String, String> {
         let (user, password) = (self.user.get()?, self.password.get()?);
-        match user.expose().contains(':') {
-            true => Err("a user's name can't contain a colon".into()),
-            false => Ok(format!("{}:{}", user.expose(), password.expose())),
+        if user.expose().contains(':') {
+            Err("a user's name can't contain a colon".into())
+        } else {
+            Ok(format!("{}:{}", user.expose(), password.expose()))
         }
     }
 }

@@ -54,9 +54,10 @@ fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
     let form: Map<String, Value> = url::form_urlencoded::parse(body)
         .map(|(name, value)| (name.into_owned(), value.into()))
         .collect();
-    match form.contains_key("access_token") || form.contains_key("error") {
-        true => Ok(form),
-        false => Err(format!("{why}: check auth.token-url (--auth)")),
+    if form.contains_key("access_token") || form.contains_key("error") {
+        Ok(form)
+    } else {
+        Err(format!("{why}: check auth.token-url (--auth)"))
     }
 }
 

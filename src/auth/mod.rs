@@ -97,9 +97,10 @@ impl Signer {
         Ok(Signer {
             headers,
             pool: KeyPool::new(keys),
-            scheme: match settings.is_empty() {
-                true => None,
-                false => Some(scheme(settings, known)?),
+            scheme: if settings.is_empty() {
+                None
+            } else {
+                Some(scheme(settings, known)?)
             },
         })
     }

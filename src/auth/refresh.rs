@@ -36,12 +36,13 @@ impl TokenFile {
             source,
         };
         let kind = fs::metadata(&file.path).map(|it| it.is_file());
-        match kind.map_err(|error| file.wrong("read", &error))? {
-            true => Ok(Some(file)),
-            false => Err(format!(
+        if kind.map_err(|error| file.wrong("read", &error))? {
+            Ok(Some(file))
+        } else {
+            Err(format!(
                 "{} is no file that could be replaced when the server gives a new token",
                 file.path.display()
-            )),
+            ))
         }
     }
 

@@ -57,9 +57,10 @@ pub fn free_again(now: &Zoned, wait: Duration) -> String {
     let Ok(then) = now.checked_add(wait) else {
         return "not free again for ages".into();
     };
-    let format = match then.date() == now.date() {
-        true => "%H:%M:%S",
-        false => "%Y-%m-%d %H:%M:%S",
+    let format = if then.date() == now.date() {
+        "%H:%M:%S"
+    } else {
+        "%Y-%m-%d %H:%M:%S"
     };
     format!("free again at {}", then.strftime(format))
 }

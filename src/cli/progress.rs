@@ -47,9 +47,12 @@ impl ProgressDisplay {
         };
         let (end, ended) = mpsc::channel();
         let run = run.clone();
-        let thread = threads::start(move || match bar {
-            true => show_bar(&run, &ended),
-            false => show_log(&run, &ended),
+        let thread = threads::start(move || {
+            if bar {
+                show_bar(&run, &ended)
+            } else {
+                show_log(&run, &ended)
+            }
         });
         // Without it the run goes on unseen, or stops for want of threads and says so.
         ProgressDisplay {

@@ -118,11 +118,12 @@ pub fn check_summary(
     let directory = Path::new(path)
         .parent()
         .filter(|parent| *parent != Path::new(""));
-    match directory.is_none_or(Path::is_dir) {
-        true => Ok(()),
-        false => Err(Error::plan(format!(
+    if directory.is_none_or(Path::is_dir) {
+        Ok(())
+    } else {
+        Err(Error::plan(format!(
             "the summary can't be written to {path} (--summary-json): there is no such directory"
-        ))),
+        )))
     }
 }
 
@@ -143,9 +144,10 @@ fn write_summary(report: &Report, show: &DisplayFlags) -> Result<(), Error> {
 }
 
 fn tell(report: &Report, show: &DisplayFlags) {
-    let color = match std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-        true => Color::Always,
-        false => Color::Never,
+    let color = if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        Color::Always
+    } else {
+        Color::Never
     };
     if show.verbose {
         report

@@ -26,8 +26,9 @@ pub fn painted(text: &str) {
 pub fn result(text: &str) {
     let mut stdout = io::stdout().lock();
     // Who closes the pipe has seen enough.
-    let _ = match stdout.is_terminal() {
-        true => writeln!(stdout, "{}", visible(text)),
-        false => writeln!(stdout, "{text}"),
+    let _ = if stdout.is_terminal() {
+        writeln!(stdout, "{}", visible(text))
+    } else {
+        writeln!(stdout, "{text}")
     };
 }

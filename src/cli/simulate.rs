@@ -59,9 +59,10 @@ pub fn main(arguments: &SimulateArgs) -> Result<Exit, Error> {
         logs: arguments.arrivals.is_some(),
         ..arguments.server.behaviour.settings()
     };
-    let plans = match arguments.compare {
-        false => vec![as_planned(own)],
-        true => all(&job)?,
+    let plans = if arguments.compare {
+        all(&job)?
+    } else {
+        vec![as_planned(own)]
     };
     let is_acked = |(_, plan, _): &(_, Plan, _)| plan.policy().guard() == Guard::Acked;
     let is_acked = plans.iter().any(is_acked);
@@ -196,9 +197,10 @@ fn fullest(window: &WindowCount, limit: &ServerLimit) -> String {
 
 impl ServerModelFlags {
     fn describe(&self, limits: &[String]) -> String {
-        let limits = match limits.is_empty() {
-            true => "no limit".to_owned(),
-            false => limits.join(" and "),
+        let limits = if limits.is_empty() {
+            "no limit".to_owned()
+        } else {
+            limits.join(" and ")
         };
         format!(
             "in virtual time, against a server with {limits}, {:.0} % of the latency on the way there, seed {}:",

@@ -41,9 +41,10 @@ Exit codes:
   0  kept, whatever happened on the way     1  not proven     2  the file can't tell";
 
 pub fn main(arguments: &VerifyArgs) -> Result<Exit, Error> {
-    let limits = match arguments.rate.is_empty() {
-        true => of_the_run(Path::new(&arguments.results))?,
-        false => arguments.rate.clone(),
+    let limits = if arguments.rate.is_empty() {
+        of_the_run(Path::new(&arguments.results))?
+    } else {
+        arguments.rate.clone()
     };
     let file = source::Settings {
         file: Some(arguments.results.clone()),
@@ -54,9 +55,10 @@ pub fn main(arguments: &VerifyArgs) -> Result<Exit, Error> {
     for check in &verified.checks {
         say::result(&throng::report::escape(&line(check, &verified)));
     }
-    match verified.checks.iter().all(Check::is_kept) {
-        true => Ok(Exit::Ok),
-        false => Ok(Exit::SomeFailed),
+    if verified.checks.iter().all(Check::is_kept) {
+        Ok(Exit::Ok)
+    } else {
+        Ok(Exit::SomeFailed)
     }
 }
 

@@ -139,9 +139,10 @@ impl JobDraft {
             .rest
             .get("auth")
             .is_some_and(|auth| auth["kind"] == "sigv4");
-        let (kind, names) = match signs {
-            true => ("sigv4", ["access-key", "secret-key"]),
-            false => ("basic", ["user", "password"]),
+        let (kind, names) = if signs {
+            ("sigv4", ["access-key", "secret-key"])
+        } else {
+            ("basic", ["user", "password"])
         };
         self.set("auth", "kind", kind.into());
         self.set("auth", names[0], user.into());
@@ -301,16 +302,18 @@ impl JobDraft {
 }
 
 fn with_scheme(url: &str) -> String {
-    match url.contains("://") || url.starts_with("{{") {
-        true => url.into(),
-        false => format!("http://{url}"),
+    if url.contains("://") || url.starts_with("{{") {
+        url.into()
+    } else {
+        format!("http://{url}")
     }
 }
 
 fn proxy(scheme: &str, value: &str) -> Value {
-    match value.contains("://") {
-        true => value.into(),
-        false => format!("{scheme}://{value}").into(),
+    if value.contains("://") {
+        value.into()
+    } else {
+        format!("{scheme}://{value}").into()
     }
 }
 

@@ -133,9 +133,10 @@ impl Cutter<'_> {
         }
         let closed = !braced || self.letters.next_if_eq(&'}').is_some();
         let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
-        let text = match is_name && closed {
-            true => format!("{{{{ env.{name} }}}}"),
-            false => format!("${}{name}", if braced { "{" } else { "" }),
+        let text = if is_name && closed {
+            format!("{{{{ env.{name} }}}}")
+        } else {
+            format!("${}{name}", if braced { "{" } else { "" })
         };
         self.word.get_or_insert_default().push_str(&text);
     }

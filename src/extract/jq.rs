@@ -121,12 +121,11 @@ impl Program {
     pub fn run(&self, input: &JqInput) -> Result<Value, JqError> {
         let values = self.first_values(2, input)?;
         let [value] = &values[..] else {
-            return Err(JqError::Failed(match values.is_empty() {
-                true => "the jq program gave no value".into(),
-                false => {
-                    "the jq program gave more than one value: put it in [ ] to keep them as a list"
-                        .into()
-                }
+            return Err(JqError::Failed(if values.is_empty() {
+                "the jq program gave no value".into()
+            } else {
+                "the jq program gave more than one value: put it in [ ] to keep them as a list"
+                    .into()
             }));
         };
         let text = json(value)?;

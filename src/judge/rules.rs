@@ -147,12 +147,11 @@ impl RefusalRules {
                 return Ok(Ruling::Refused(means, closes, wait));
             }
         }
-        Ok(match is_refusal(status, headers) {
-            true => {
-                let wait = header_pause(headers, now).or_else(|| reset(headers, now));
-                Ruling::Refused(Meaning::Limited, Closes::Key, wait)
-            }
-            false => Ruling::Taken,
+        Ok(if is_refusal(status, headers) {
+            let wait = header_pause(headers, now).or_else(|| reset(headers, now));
+            Ruling::Refused(Meaning::Limited, Closes::Key, wait)
+        } else {
+            Ruling::Taken
         })
     }
 }

@@ -65,13 +65,14 @@ pub fn read(path: &Path) -> io::Result<Option<QuotaFileContents>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    match text.is_empty() {
-        true => Ok(None),
-        false => serde_json::from_slice(&text).map(Some).map_err(|error| {
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        serde_json::from_slice(&text).map(Some).map_err(|error| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("it is damaged: {error}"),
             )
-        }),
+        })
     }
 }

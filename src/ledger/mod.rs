@@ -111,9 +111,10 @@ pub fn left(
     keys: usize,
 ) -> Result<Vec<QuotaBalance>, Error> {
     let wrong = |error| unreadable(directory, &error);
-    let salt = match directory.is_dir() {
-        true => account::salt(directory).map_err(wrong)?,
-        false => [0; 32],
+    let salt = if directory.is_dir() {
+        account::salt(directory).map_err(wrong)?
+    } else {
+        [0; 32]
     };
     let mut all = Vec::new();
     for part in parts {

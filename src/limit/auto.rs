@@ -61,9 +61,10 @@ impl Auto {
         if !self.binds || now < self.raise_at {
             return;
         }
-        let step = match self.units < self.top * 17 / 20 {
-            true => (self.ceiling / 50).max(1),
-            false => 1,
+        let step = if self.units < self.top * 17 / 20 {
+            (self.ceiling / 50).max(1)
+        } else {
+            1
         };
         self.set(self.units + step);
         self.binds = false;

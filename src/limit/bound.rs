@@ -143,16 +143,18 @@ struct LimitLoad {
 impl LimitLoad {
     /// From the first sending to the last, under this limit alone.
     fn alone(&self, units: f64) -> f64 {
-        match self.paced {
-            true => (units - self.amount).max(0.0) * self.cycle,
-            false => self.time_of(self.full_cycles(units)),
+        if self.paced {
+            (units - self.amount).max(0.0) * self.cycle
+        } else {
+            self.time_of(self.full_cycles(units))
         }
     }
 
     fn time_of(&self, cycles: f64) -> f64 {
-        match cycles < 1.0 {
-            true => 0.0,
-            false => self.first + (cycles - 1.0) * self.cycle,
+        if cycles < 1.0 {
+            0.0
+        } else {
+            self.first + (cycles - 1.0) * self.cycle
         }
     }
 

@@ -110,9 +110,10 @@ impl WorstCase {
     fn ends(&mut self, latest: Time, grain: Duration, units: u64) {
         self.open = self.open.saturating_sub(units);
         self.ended_units += units;
-        let latest = match self.ended.len() < EXACT {
-            true => latest,
-            false => latest.round_up(grain),
+        let latest = if self.ended.len() < EXACT {
+            latest
+        } else {
+            latest.round_up(grain)
         };
         let place = self.ended.partition_point(|(time, _)| *time < latest);
         match self.ended.get_mut(place) {
@@ -174,9 +175,10 @@ mod tests {
             events.sort_by_key(|&(time, begins)| (time, !begins));
             let mut certificate = WorstCase::new(Duration::from_millis(period));
             for (time, begins) in events {
-                match begins {
-                    true => certificate.taken(at(time), 1),
-                    false => certificate.arrived(at(time), 1),
+                if begins {
+                    certificate.taken(at(time), 1)
+                } else {
+                    certificate.arrived(at(time), 1)
                 }
             }
             assert_eq!(

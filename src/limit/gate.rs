@@ -139,9 +139,10 @@ impl RateLimiter {
         clock: impl Fn() -> Time + Send + Sync + 'static,
         calendar: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> RateLimiter {
-        let calendar: Option<CalendarFn> = match limits.follow_calendar() {
-            true => Some(Box::new(calendar)),
-            false => None,
+        let calendar: Option<CalendarFn> = if limits.follow_calendar() {
+            Some(Box::new(calendar))
+        } else {
+            None
         };
         RateLimiter::of(limits, Box::new(clock), calendar)
     }

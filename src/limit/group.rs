@@ -58,9 +58,10 @@ impl LimitGroup {
         let members = self.members.iter_mut().enumerate();
         members.fold((open, None), |binds, (index, member)| {
             let when = member.kind.earliest(now, ask.units_of(member.unit));
-            match when > binds.0 {
-                true => (when, Some(index)),
-                false => binds,
+            if when > binds.0 {
+                (when, Some(index))
+            } else {
+                binds
             }
         })
     }
@@ -221,9 +222,10 @@ impl LimitGroup {
     pub fn refused(&mut self, now: Time, sent: Time, pause: Option<Duration>, chance: f64) -> u32 {
         let news = !self.expected_refusal(sent);
         self.refusals += u32::from(news);
-        let unsaid = match news {
-            true => doubled(self.refusals, chance),
-            false => Duration::ZERO,
+        let unsaid = if news {
+            doubled(self.refusals, chance)
+        } else {
+            Duration::ZERO
         };
         let pause = pause.map_or(unsaid, |pause| pause + later(pause, chance));
         self.closed_until = self.closed_until.max(now.after(pause));

@@ -87,9 +87,10 @@ pub trait Limiter: fmt::Debug + Send {
     fn take_in(&mut self, then: Time, lost: bool) {
         let mut hold = self.take(then, 1);
         self.sent(then, &mut hold);
-        match lost {
-            true => self.lost(then, &mut hold),
-            false => self.answered(then, &mut hold),
+        if lost {
+            self.lost(then, &mut hold)
+        } else {
+            self.answered(then, &mut hold)
         }
         self.finished(then, &mut hold);
         self.begin();

@@ -404,9 +404,12 @@ impl LimitSet {
         scopes
             .map(|(index, (scope, key))| {
                 let new = || group(parts, LimitScope::Scope(index), ledger, ScopeKey::Key(key));
-                let make = || match route == Some(index) {
-                    true => new().begin_carefully(),
-                    false => new(),
+                let make = || {
+                    if route == Some(index) {
+                        new().begin_carefully()
+                    } else {
+                        new()
+                    }
                 };
                 (scope.group(now, key, make).earliest(now, ask), index)
             })

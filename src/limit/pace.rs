@@ -30,9 +30,10 @@ impl Smoother {
     /// When the next may go out, if all units take the program `over`.
     pub fn earliest(&self, now: Time, over: Duration) -> Availability {
         let next = self.done.before(over / AT_ONCE);
-        match next > now {
-            true => Availability::At(next),
-            false => Availability::Now,
+        if next > now {
+            Availability::At(next)
+        } else {
+            Availability::Now
         }
     }
 

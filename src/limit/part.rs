@@ -464,9 +464,10 @@ impl Rule {
     }
 
     fn most_in_state(&self) -> u64 {
-        match self.is_spacing() {
-            true => 1,
-            false => self.most_at_once(),
+        if self.is_spacing() {
+            1
+        } else {
+            self.most_at_once()
         }
     }
 

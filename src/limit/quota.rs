@@ -73,9 +73,10 @@ impl Quota {
     #[must_use]
     pub fn grain(&self) -> Duration {
         let period = self.end(Time::ZERO, Timestamp::UNIX_EPOCH);
-        match self.units > EXACT {
-            true => period.since(Time::ZERO) / 4_096,
-            false => Duration::from_millis(1),
+        if self.units > EXACT {
+            period.since(Time::ZERO) / 4_096
+        } else {
+            Duration::from_millis(1)
         }
     }
 }

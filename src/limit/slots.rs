@@ -76,10 +76,11 @@ impl Slots {
 
     /// The same for what may still arrive for as long as `linger`.
     pub fn count_late(&mut self, until: Time, linger: Duration, hold: &mut Reservation) {
-        let until = match self.is_exact() {
-            true => until,
+        let until = if self.is_exact() {
+            until
+        } else {
             // A grain later than others, lest a reset take it for one that has arrived.
-            false => until.round_up(linger / LATE_ENTRIES).after(self.grain()),
+            until.round_up(linger / LATE_ENTRIES).after(self.grain())
         };
         self.count_until(until, hold);
     }
@@ -181,9 +182,10 @@ impl Slots {
 
     /// Times are rounded up to multiples of this.
     fn grain(&self) -> Duration {
-        match self.is_exact() {
-            true => Duration::ZERO,
-            false => self.period / ENTRIES,
+        if self.is_exact() {
+            Duration::ZERO
+        } else {
+            self.period / ENTRIES
         }
     }
 

@@ -93,9 +93,10 @@ impl<S: WindowKind> Window<S> {
     #[must_use]
     pub fn new(units: u64, period: Duration, span: S, guard: Guard, linger: Duration) -> Self {
         Window {
-            slots: match S::COINCIDE {
-                true => Slots::new(units, Duration::ZERO),
-                false => Slots::new(units, period),
+            slots: if S::COINCIDE {
+                Slots::new(units, Duration::ZERO)
+            } else {
+                Slots::new(units, period)
             },
             span,
             guard,
@@ -159,9 +160,10 @@ impl<S: WindowKind> Window<S> {
 impl<S: WindowKind> Limiter for Window<S> {
     fn earliest(&mut self, now: Time, units: u64) -> Availability {
         // What is dearer than all that was learnt to be allowed waits until all is free.
-        let units = match units <= self.ceiling {
-            true => units.min(self.slots.units()),
-            false => units,
+        let units = if units <= self.ceiling {
+            units.min(self.slots.units())
+        } else {
+            units
         };
         let free = self.slots.earliest(now, units);
         if free != Availability::Now {
@@ -222,9 +224,10 @@ impl<S: WindowKind> Limiter for Window<S> {
     }
 
     fn allow(&mut self, amount: u64) {
-        let units = match amount < self.ceiling {
-            true => self.slots.units().min(amount),
-            false => amount,
+        let units = if amount < self.ceiling {
+            self.slots.units().min(amount)
+        } else {
+            amount
         };
         self.ceiling = amount;
         self.slots.resize(units);

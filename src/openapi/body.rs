@@ -70,9 +70,10 @@ fn fields(description: &Description, object: &Object, key: &str) -> Value {
             Value::Object(_) | Value::Array(_) => template(name).into(),
             text => text,
         };
-        let value = match key == "multipart" && is_file(description.resolve(schema)) {
-            true => json!({ "file": text }),
-            false => text,
+        let value = if key == "multipart" && is_file(description.resolve(schema)) {
+            json!({ "file": text })
+        } else {
+            text
         };
         (name.to_owned(), value)
     };

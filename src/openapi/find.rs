@@ -23,9 +23,10 @@ pub struct Operation {
 impl Description {
     /// Reads JSON or YAML.
     pub fn parse(text: &str) -> Result<Description, String> {
-        let value: Value = match text.trim_start().starts_with('{') {
-            true => serde_json::from_str(text).map_err(|error| error.to_string())?,
-            false => yaml::parse(text)?,
+        let value: Value = if text.trim_start().starts_with('{') {
+            serde_json::from_str(text).map_err(|error| error.to_string())?
+        } else {
+            yaml::parse(text)?
         };
         match value.get("openapi").and_then(Value::as_str) {
             Some(version) if version.starts_with("3.") => Ok(Description(value)),

@@ -97,12 +97,13 @@ impl Pages {
     pub fn new(settings: &Settings, each: Option<&Items>) -> Result<Option<Pages>, Error> {
         let counts_items = each.is_some_and(Items::is_path);
         let Some(way) = Pagination::of(settings, counts_items)? else {
-            return match settings == &Settings::default() {
-                true => Ok(None),
-                false => Err(Error::plan(
+            return if settings == &Settings::default() {
+                Ok(None)
+            } else {
+                Err(Error::plan(
                     "pages.until, pages.count and pages.max say where pages end, but nothing says how to turn them: \
                      give one of pages.next (--next), pages.cursor (--cursor), pages.page (--page), pages.offset (--offset)",
-                )),
+                ))
             };
         };
         let has_end = each.is_some()
@@ -205,9 +206,10 @@ impl Pages {
             Ok(Some(next)) => trail.named(page, next),
             next => Advance::new(false, next),
         };
-        match advance.repeats {
-            true => advance,
-            false => Advance { twice, ..advance },
+        if advance.repeats {
+            advance
+        } else {
+            Advance { twice, ..advance }
         }
     }
 
@@ -226,9 +228,10 @@ impl Pages {
 
     /// The turn that the page itself leads to.
     fn next(&self, page: &Page) -> Result<Option<Turn>, String> {
-        match page.number + 1 >= self.max || self.is_last(page)? {
-            true => Ok(None),
-            false => self.way.next(page),
+        if page.number + 1 >= self.max || self.is_last(page)? {
+            Ok(None)
+        } else {
+            self.way.next(page)
         }
     }
 

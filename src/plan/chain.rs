@@ -100,13 +100,14 @@ fn check_repeatable(job: &Job, step: &Stage) -> Result<(), Error> {
     }
     let method = step.renderer.method().map_or("POST", Method::as_str);
     let is_resumable = job.output.file.as_ref().is_some_and(|file| file != "-");
-    match !is_resumable || step.resends() {
-        true => Ok(()),
-        false => Err(Error::plan(format!(
+    if !is_resumable || step.resends() {
+        Ok(())
+    } else {
+        Err(Error::plan(format!(
             "its {method} must not be sent twice, and a chain that was cut off asks again from its first step: \
              give step.retry.idempotency-key a template, such as \"{{{{ id }}}}\"; or step.retry.unknown = \"resend\", if {method} does no harm here; \
              or run this step as a job of its own, with the records of the one before for input"
-        ))),
+        )))
     }
 }
 

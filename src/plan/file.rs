@@ -26,10 +26,11 @@ impl Job {
     pub fn parse(name: &str, text: &str) -> Result<Job, Error> {
         let is_json = Path::new(name).extension().is_some_and(|end| end == "json")
             || text.trim_start().starts_with('{');
-        match is_json {
-            true => older::parse(text).unwrap_or_else(|| parse_json(text)),
-            false => parse_toml(text),
-        }
+        (if is_json {
+            older::parse(text).unwrap_or_else(|| parse_json(text))
+        } else {
+            parse_toml(text)
+        })
         .map_err(|why| Error::plan(format!("{name}, {why}")))
     }
 }

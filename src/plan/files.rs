@@ -15,12 +15,13 @@ pub fn check_apart(one: (&str, Option<&str>), other: (&str, Option<&str>)) -> Re
         return Ok(());
     };
     let is_one_place = place(a).is_some_and(|a| place(b) == Some(a));
-    match is_one_place || lock::is_one_file(Path::new(a), Path::new(b)) {
-        true => Err(Error::plan(format!(
+    if is_one_place || lock::is_one_file(Path::new(a), Path::new(b)) {
+        Err(Error::plan(format!(
             "{} and {} are the same file, {a}: give one of them another name",
             one.0, other.0,
-        ))),
-        false => Ok(()),
+        )))
+    } else {
+        Ok(())
     }
 }
 

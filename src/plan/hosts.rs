@@ -33,11 +33,12 @@ pub fn settle(step: &mut Stage, job: &Job, source: &Source) -> Result<(), Error>
 /// The values of a step before are a server's: they don't decide who is asked.
 pub fn check_later(step: &Stage) -> Result<(), Error> {
     check_fixed(step)?;
-    match step.renderer.hosts().is_some_and(|hosts| hosts.is_empty()) {
-        true => Err(Error::plan(
+    if step.renderer.hosts().is_some_and(|hosts| hosts.is_empty()) {
+        Err(Error::plan(
             "its host comes from the answers of the step before: name the hosts that may be asked (step.request.allow-host)",
-        )),
-        false => Ok(()),
+        ))
+    } else {
+        Ok(())
     }
 }
 
@@ -58,13 +59,14 @@ fn check_allowed(step: &Stage, job: &Job, is_open: bool) -> Result<(), Error> {
     }
     let hosts = step.renderer.hosts().map(crate::render::Hosts::names);
     let hosts = hosts.unwrap_or_default();
-    let instead = match hosts.is_empty() {
-        true => "--allow-host HOST".to_owned(),
-        false => hosts
+    let instead = if hosts.is_empty() {
+        "--allow-host HOST".to_owned()
+    } else {
+        hosts
             .iter()
             .map(|host| format!("--allow-host {host}"))
             .collect::<Vec<_>>()
-            .join(" "),
+            .join(" ")
     };
     Err(Error::plan(format!(
         "rows decide which host gets the job's keys: name the hosts that may (request.allow-host): {instead}"

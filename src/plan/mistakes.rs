@@ -65,9 +65,12 @@ fn helpful(what: &str) -> String {
 
 /// The name that is most like `wrong`, if any is.
 pub(super) fn closest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |name: &str| match name.eq_ignore_ascii_case(wrong) {
-        true => 0,
-        false => strsim::damerau_levenshtein(wrong, name),
+    let distance = |name: &str| {
+        if name.eq_ignore_ascii_case(wrong) {
+            0
+        } else {
+            strsim::damerau_levenshtein(wrong, name)
+        }
     };
     names
         .map(|name| (distance(name), name))

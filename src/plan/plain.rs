@@ -18,20 +18,22 @@ pub enum Cleartext {
 impl Cleartext {
     /// What a job says. A Unix socket leads nowhere else.
     pub fn of(job: &Job) -> Cleartext {
-        match job.network.allow_plain || job.network.unix_socket.is_some() {
-            true => Cleartext::Allowed,
-            false => Cleartext::Here,
+        if job.network.allow_plain || job.network.unix_socket.is_some() {
+            Cleartext::Allowed
+        } else {
+            Cleartext::Here
         }
     }
 
     /// Refuses a URL that would take a secret over a network in clear.
     pub fn check(self, uri: &Uri) -> Result<(), String> {
-        match self == Cleartext::Allowed || uri.scheme_str() != Some("http") || is_here(uri) {
-            true => Ok(()),
-            false => Err(format!(
+        if self == Cleartext::Allowed || uri.scheme_str() != Some("http") || is_here(uri) {
+            Ok(())
+        } else {
+            Err(format!(
                 "a secret would go to {} over http://, for anyone on the way to read: use https://, or network.allow-plain (--allow-plain) if that network is yours",
                 uri.host().unwrap_or_default()
-            )),
+            ))
         }
     }
 }

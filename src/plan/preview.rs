@@ -37,12 +37,13 @@ impl Plan {
         for later in &self.later {
             let about = without_keys(&later.about, &keys_in_url(&later.about));
             let asked = self.secrets.hide(about);
-            let limits = match later.limits_itself {
-                true => match &*names(&later.step.policy) {
+            let limits = if later.limits_itself {
+                match &*names(&later.step.policy) {
                     [] => "no limit".to_owned(),
                     names => names.join(" and "),
-                },
-                false => "the limits above".to_owned(),
+                }
+            } else {
+                "the limits above".to_owned()
             };
             let _ = writeln!(text, "{:<8}  {}, under {limits}", "then", escape(&asked));
         }
@@ -203,9 +204,10 @@ impl Plan {
     fn crew(&self, latency: Duration) -> String {
         let crew = &self.workers;
         let enough = self.longest_latency().map_or_else(String::new, |longest| {
-            let more = match longest < latency {
-                true => "; for slower ones raise --concurrency",
-                false => "",
+            let more = if longest < latency {
+                "; for slower ones raise --concurrency"
+            } else {
+                ""
             };
             let longest = seconds(longest);
             format!(": enough for the limit where answers take up to {longest}{more}")

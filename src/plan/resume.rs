@@ -44,9 +44,10 @@ fn check_job(
     let changed = identity.changed_since(before).join(", ");
     let done = output.done().len();
     if !changed.is_empty() && output.settings().existing != Existing::ResumeChanged {
-        let as_they_are = match changed.contains("extract") {
-            true => ", with the values that they have,",
-            false => "",
+        let as_they_are = if changed.contains("extract") {
+            ", with the values that they have,"
+        } else {
+            ""
         };
         let left = match survey.rows {
             Some(rows) => rows.saturating_sub(done).to_string(),

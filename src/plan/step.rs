@@ -150,9 +150,10 @@ impl Stage {
 
     /// Refuses a URL that would take a secret over a network in clear.
     pub(crate) fn check_plain(&self, uri: &Uri) -> Result<(), String> {
-        match self.renderer.carries_secrets() || !self.signer.is_empty() {
-            true => self.plain.check(uri),
-            false => Ok(()),
+        if self.renderer.carries_secrets() || !self.signer.is_empty() {
+            self.plain.check(uri)
+        } else {
+            Ok(())
         }
     }
 
@@ -277,9 +278,10 @@ fn of_price(price: CostExpression) -> Cost {
 /// Acknowledgements are looked for only where they free anything.
 fn arrivals(policy: &Policy) -> Arrivals {
     let mut guards = policy.parts().iter().map(Rule::guard);
-    match guards.any(|guard| guard == Guard::Acked) {
-        true => Arrivals::Acked,
-        false => Arrivals::Answered,
+    if guards.any(|guard| guard == Guard::Acked) {
+        Arrivals::Acked
+    } else {
+        Arrivals::Answered
     }
 }
 

@@ -43,9 +43,10 @@ impl ExplicitPart {
                     .map(|(name, value)| (name, ExplicitPart::of(value)));
                 let parts = parts.filter(|(_, part)| *part != ExplicitPart::Nothing);
                 let parts: BTreeMap<_, _> = parts.map(|(name, it)| (name.clone(), it)).collect();
-                match parts.is_empty() {
-                    true => ExplicitPart::Nothing,
-                    false => ExplicitPart::Some(parts),
+                if parts.is_empty() {
+                    ExplicitPart::Nothing
+                } else {
+                    ExplicitPart::Some(parts)
                 }
             }
             _ => ExplicitPart::All,

@@ -133,17 +133,16 @@ impl Experiment {
     pub fn heard(&mut self, seen: Observation) {
         self.found.requests += 1;
         self.next = seen.at;
-        match seen.refused {
-            false => self.taken_in(seen.at),
-            true => {
-                self.found.refusals += 1;
-                self.refused(seen);
-                self.refused_at = seen.at;
-                self.taken = 0;
-                if self.found.refusals >= self.allowed && self.phase != Phase::Over {
-                    self.stop("it was refused as often as it may be (--refusals)");
-                }
+        if seen.refused {
+            self.found.refusals += 1;
+            self.refused(seen);
+            self.refused_at = seen.at;
+            self.taken = 0;
+            if self.found.refusals >= self.allowed && self.phase != Phase::Over {
+                self.stop("it was refused as often as it may be (--refusals)");
             }
+        } else {
+            self.taken_in(seen.at)
         }
     }
 
@@ -311,9 +310,10 @@ impl Experiment {
     /// The others are forgotten, and what was taken at the edge is not.
     fn recount(&mut self) {
         let free = self.others.1 + self.surely();
-        match free < self.edge + self.period.0 {
-            true => self.later(Phase::Recount, free),
-            false => self.conclude(),
+        if free < self.edge + self.period.0 {
+            self.later(Phase::Recount, free)
+        } else {
+            self.conclude()
         }
     }
 

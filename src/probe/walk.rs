@@ -191,11 +191,12 @@ fn rounding(answer: &Answer) -> Duration {
 /// What doesn't work is not limited; a server that stumbles has taken it in.
 fn check(answer: &Answer, seen: &Observation) -> Result<(), Error> {
     let status = answer.status;
-    match seen.refused || status.is_success() || status.is_server_error() {
-        true => Ok(()),
-        false => Err(Error::plan(format!(
+    if seen.refused || status.is_success() || status.is_server_error() {
+        Ok(())
+    } else {
+        Err(Error::plan(format!(
             "an answer was {status}: a probe needs a request that works (URL, --header, --data)"
-        ))),
+        )))
     }
 }
 

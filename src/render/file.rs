@@ -35,9 +35,10 @@ impl RowFile {
         let path = templates.render(self.path, scope)?;
         let inside = path.strip_prefix(&self.folder).map(Path::new);
         let stays = inside.is_some_and(|path| path.components().all(|part| is_below(&part)));
-        match !self.varies || stays {
-            true => Ok(path),
-            false => Err(self.elsewhere(&path)),
+        if !self.varies || stays {
+            Ok(path)
+        } else {
+            Err(self.elsewhere(&path))
         }
     }
 
@@ -52,9 +53,10 @@ impl RowFile {
         let real = self.real(&path).map_err(unread)?;
         let real = real.ok_or_else(|| self.elsewhere(&path))?;
         let about = std::fs::metadata(&real).map_err(unread)?;
-        match about.len() > LARGEST || !about.is_file() {
-            true => Err(format!("{path:?} is not a file of at most 256 MiB")),
-            false => std::fs::read(&real).map_err(unread),
+        if about.len() > LARGEST || !about.is_file() {
+            Err(format!("{path:?} is not a file of at most 256 MiB"))
+        } else {
+            std::fs::read(&real).map_err(unread)
         }
     }
 

@@ -75,12 +75,13 @@ impl Hosts {
 
     /// Refuses a URL whose host is not among them.
     pub fn check(&self, uri: &Uri) -> Result<(), String> {
-        match self.allows(uri) {
-            true => Ok(()),
-            false => Err(format!(
+        if self.allows(uri) {
+            Ok(())
+        } else {
+            Err(format!(
                 "the host {:?} is not allowed: {KEY} {0} would allow it",
                 uri.authority().map_or("", |host| host.as_str())
-            )),
+            ))
         }
     }
 }
@@ -97,12 +98,13 @@ impl HostPattern {
         if pattern.name() != rest.to_ascii_lowercase() {
             return None;
         }
-        Some(match below {
-            true => HostPattern {
+        Some(if below {
+            HostPattern {
                 host: format!(".{}", pattern.host),
                 ..pattern
-            },
-            false => pattern,
+            }
+        } else {
+            pattern
         })
     }
 

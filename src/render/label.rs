@@ -18,14 +18,15 @@ impl KeyTemplate {
     pub fn new(text: &str) -> Result<KeyTemplate, String> {
         let mut templates = Templates::new();
         let template = templates.add(EscapeContext::Text, text)?;
-        match templates.fields().is_empty() {
-            true => Err(format!(
+        if templates.fields().is_empty() {
+            Err(format!(
                 "{text:?} is the same for all rows: write a template such as {{{{ tenant }}}}"
-            )),
-            false => Ok(KeyTemplate {
+            ))
+        } else {
+            Ok(KeyTemplate {
                 templates,
                 template,
-            }),
+            })
         }
     }
 

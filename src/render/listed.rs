@@ -79,9 +79,10 @@ impl MultiValue {
         let fixed = |fixed: &str| utf8_percent_encode(fixed, SPECIAL).to_string();
         Ok(MultiValue {
             one: templates.add(EscapeContext::Url, &outside(text, fixed))?,
-            list: match is_one_value(text) {
-                true => Some(templates.add(EscapeContext::JsonValue, text.trim())?),
-                false => None,
+            list: if is_one_value(text) {
+                Some(templates.add(EscapeContext::JsonValue, text.trim())?)
+            } else {
+                None
             },
         })
     }

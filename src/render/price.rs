@@ -92,12 +92,11 @@ impl Pricing {
         request: &Request<Bytes>,
     ) -> Result<CostExpression, String> {
         let seeing;
-        let scope = match self.sees_request {
-            true => {
-                seeing = with_request(scope, request).into();
-                &seeing
-            }
-            false => scope,
+        let scope = if self.sees_request {
+            seeing = with_request(scope, request).into();
+            &seeing
+        } else {
+            scope
         };
         let units = self.costs.iter().map(|(unit, cost)| match cost {
             None => Ok(1),
@@ -157,9 +156,10 @@ fn with_request(scope: &TemplateScope<'_>, request: &Request<Bytes>) -> Value {
 
 /// An expression is a template that says nothing else.
 fn of_value(text: &str) -> String {
-    match text.contains("{{") {
-        true => text.to_owned(),
-        false => format!("{{{{ {text} }}}}"),
+    if text.contains("{{") {
+        text.to_owned()
+    } else {
+        format!("{{{{ {text} }}}}")
     }
 }
 

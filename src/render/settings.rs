@@ -56,9 +56,10 @@ impl Settings {
 
     /// The method, or the one that goes with the body.
     pub(super) fn method(&self) -> Result<Method, Error> {
-        let default = match self.bodies().is_empty() {
-            true => "GET",
-            false => "POST",
+        let default = if self.bodies().is_empty() {
+            "GET"
+        } else {
+            "POST"
         };
         let name = self.method.as_deref().unwrap_or(default);
         match name.to_uppercase().parse() {

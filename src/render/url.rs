@@ -44,9 +44,10 @@ impl Url {
         query: impl Iterator<Item = (&'a str, &'a str)>,
         hosts: Hosts,
     ) -> Result<Url, String> {
-        let (host, path) = match is_one_value(text) {
-            true => (Host::Whole, ""),
-            false => host_of(text)?,
+        let (host, path) = if is_one_value(text) {
+            (Host::Whole, "")
+        } else {
+            host_of(text)?
         };
         let place = match host {
             Host::Whole => EscapeContext::Text,
@@ -138,9 +139,10 @@ fn check_written(text: &str) -> Result<(), String> {
         return Ok(());
     }
     let wrong = |error| {
-        let braces = match text.contains('{') {
-            true => "; a value of the row stands in two braces, {{ id }}",
-            false => "",
+        let braces = if text.contains('{') {
+            "; a value of the row stands in two braces, {{ id }}"
+        } else {
+            ""
         };
         format!("{:?} is not a URL: {error}{braces}", shown(text))
     };
@@ -201,9 +203,10 @@ fn host_of(url: &str) -> Result<(Host, &str), String> {
     if host.contains('@') {
         return Err("the url holds a user or password: use a header instead".into());
     }
-    match host.contains('{') {
-        true => Ok((Host::Built, path)),
-        false => Ok((Host::Written, path)),
+    if host.contains('{') {
+        Ok((Host::Built, path))
+    } else {
+        Ok((Host::Written, path))
     }
 }
 

@@ -32,9 +32,10 @@ fn grouped(answer: &AggregateResult, groups: &[ResultGroup]) -> Vec<String> {
 /// The name, and the expression if that is another one.
 fn title(answer: &AggregateResult) -> String {
     let (name, expression) = (short(&answer.name), short(&answer.expression));
-    match name == expression {
-        true => name,
-        false => format!("{name} = {expression}"),
+    if name == expression {
+        name
+    } else {
+        format!("{name} = {expression}")
     }
 }
 

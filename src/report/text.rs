@@ -190,9 +190,10 @@ fn kept(limit: &LimitReport) -> String {
 }
 
 fn excess(limit: &LimitReport) -> &'static str {
-    match limit.most_in_window > limit.units_allowed {
-        true => ", MORE THAN IT ALLOWS",
-        false => "",
+    if limit.most_in_window > limit.units_allowed {
+        ", MORE THAN IT ALLOWS"
+    } else {
+        ""
     }
 }
 

@@ -119,12 +119,11 @@ impl ChainExit {
         let Some(next) = &self.next else {
             return self.records.put(record).await;
         };
-        match next.takes(&record) {
-            true => {
-                // Without workers the run is ending, and the row is asked for again.
-                let _ = next.to.send(next.row(record)).await;
-            }
-            false => self.records.put(ended(record)).await,
+        if next.takes(&record) {
+            // Without workers the run is ending, and the row is asked for again.
+            let _ = next.to.send(next.row(record)).await;
+        } else {
+            self.records.put(ended(record)).await
         }
     }
 }

@@ -81,11 +81,12 @@ fn bound(shared: &RunContext, policy: &Policy, tally: &Tally, took: Duration) ->
     let start = shared.gate.now().before(took);
     let sending = shared.live.sending();
     let step = &shared.plan.step;
-    let needed = match step.has_parts() || step.batch.is_some() {
-        true => sending
+    let needed = if step.has_parts() || step.batch.is_some() {
+        sending
             .sent
-            .saturating_sub(sending.retried + sending.refused),
-        false => tally.counts().rows,
+            .saturating_sub(sending.retried + sending.refused)
+    } else {
+        tally.counts().rows
     };
     shared.plan.bound_for(policy, needed, latency, start)
 }

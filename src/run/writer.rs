@@ -29,13 +29,17 @@ pub fn write(
         let last = records.is_empty();
         let written = write_batch(shared, &mut writer, &mut tally, &batch, last);
         // Once nothing is left to begin, what is in flight comes in any way.
-        let written = written.and_then(|()| match taken.is_all() {
-            true => Ok(()),
-            false => writer.has_room(underway(shared)),
+        let written = written.and_then(|()| {
+            if taken.is_all() {
+                Ok(())
+            } else {
+                writer.has_room(underway(shared))
+            }
         });
-        let noted = match is_limited {
-            true => writer.note_usage(usage(shared, uncounted), Instant::now()),
-            false => Ok(()),
+        let noted = if is_limited {
+            writer.note_usage(usage(shared, uncounted), Instant::now())
+        } else {
+            Ok(())
         };
         if let Err(error) = written.and(noted) {
             shared.stop.ask(reason(&error));

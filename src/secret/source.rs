@@ -101,12 +101,13 @@ impl Wait<'_> {
         if (self.ends)() {
             return Err("was not waited for: the run ends".to_owned());
         }
-        match self.since.elapsed() >= self.limit {
-            true => Err(format!(
+        if self.since.elapsed() >= self.limit {
+            Err(format!(
                 "did not end within {}, which is all the time that it has",
                 humantime::format_duration(self.limit)
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 }

@@ -131,9 +131,10 @@ impl Vault {
             return Ok(false);
         }
         let is_new = self.read_again(ends)?;
-        match is_new {
-            true => self.edition.fetch_add(1, Ordering::AcqRel),
-            false => in_vain.replace(Instant::now()).map_or(0, |_| 0),
+        if is_new {
+            self.edition.fetch_add(1, Ordering::AcqRel)
+        } else {
+            in_vain.replace(Instant::now()).map_or(0, |_| 0)
         };
         Ok(is_new)
     }

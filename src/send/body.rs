@@ -39,12 +39,11 @@ pub async fn read(
             return Some(Err(too_large(cap)));
         }
         // Most bodies come in one piece, which needs no copy.
-        match whole.is_empty() && parts.is_empty() {
-            true => whole = data,
-            false => {
-                parts.extend_from_slice(&std::mem::take(&mut whole));
-                parts.extend_from_slice(&data);
-            }
+        if whole.is_empty() && parts.is_empty() {
+            whole = data
+        } else {
+            parts.extend_from_slice(&std::mem::take(&mut whole));
+            parts.extend_from_slice(&data);
         }
     }
     Some(Ok(if parts.is_empty() {
@@ -116,9 +115,10 @@ fn read_all(decoder: impl Read, cap: u64) -> Result<Bytes, SendError> {
         .take(cap + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| malformed(&error))?;
-    match bytes.len() as u64 > cap {
-        true => Err(too_large(cap)),
-        false => Ok(bytes.into()),
+    if bytes.len() as u64 > cap {
+        Err(too_large(cap))
+    } else {
+        Ok(bytes.into())
     }
 }
 

@@ -292,9 +292,10 @@ impl Transport {
             let detail = format!("{}: {}", origin.host, causes(&error));
             trouble("tls", detail, tls::after_handshake(&error))
         })?;
-        match tls::speaks_http2(&stream) {
-            true => Connection::http2(stream, wire).await,
-            false => Connection::http1(stream, RequestTarget::Origin, wire).await,
+        if tls::speaks_http2(&stream) {
+            Connection::http2(stream, wire).await
+        } else {
+            Connection::http1(stream, RequestTarget::Origin, wire).await
         }
     }
 

@@ -37,10 +37,7 @@ impl Defaults {
             name_host(request);
         }
         let without = request.extensions_mut().remove::<Without>();
-        let defaults = match is_http1 {
-            true => &self.http1,
-            false => &self.http2,
-        };
+        let defaults = if is_http1 { &self.http1 } else { &self.http2 };
         let headers = request.headers_mut();
         if headers.is_empty() && without.is_none() {
             headers.clone_from(defaults);

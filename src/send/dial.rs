@@ -201,10 +201,7 @@ fn resolved(text: &str) -> Result<((String, u16), Vec<IpAddr>), Error> {
 }
 
 fn kind(error: &io::Error) -> &'static str {
-    match is_scarce(error) {
-        true => SCARCE,
-        false => "connect",
-    }
+    if is_scarce(error) { SCARCE } else { "connect" }
 }
 
 fn unreached(host: &str, port: u16, error: &io::Error) -> SendError {

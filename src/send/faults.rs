@@ -33,9 +33,10 @@ pub fn of_head<B>(mut error: TrySendError<B>) -> SendError {
     if error.is_parse() || is_malformed_stream(error) {
         return bad(format!("its head can't be read: {}", causes(error)));
     }
-    let landed = match is_turned_away(error) {
-        true => Delivery::Undone,
-        false => Delivery::Maybe,
+    let landed = if is_turned_away(error) {
+        Delivery::Undone
+    } else {
+        Delivery::Maybe
     };
     lost(error, landed)
 }
@@ -66,9 +67,10 @@ pub fn check_size(headers: &HeaderMap) -> Result<(), SendError> {
     let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         name.as_str().len() + value.len() + FIELD
     };
-    match headers.iter().map(size).sum::<usize>() > MAX_HEAD {
-        true => Err(too_large()),
-        false => Ok(()),
+    if headers.iter().map(size).sum::<usize>() > MAX_HEAD {
+        Err(too_large())
+    } else {
+        Ok(())
     }
 }
 

@@ -19,9 +19,10 @@ pub enum RedirectTrust {
 /// What may be trusted to one address because it may be to the other.
 #[must_use]
 pub fn trust(to: &Uri, own: &Uri) -> RedirectTrust {
-    match Origin::of(to) == Origin::of(own) {
-        true => RedirectTrust::Own,
-        false => RedirectTrust::Foreign,
+    if Origin::of(to) == Origin::of(own) {
+        RedirectTrust::Own
+    } else {
+        RedirectTrust::Foreign
     }
 }
 
@@ -61,9 +62,10 @@ fn moved(
     keeps_method: bool,
 ) -> Option<(Request<Bytes>, RedirectTrust)> {
     let uri = target(request.uri(), location)?;
-    let trust = match Origin::of(&uri) == Origin::of(request.uri()) {
-        true => trust,
-        false => RedirectTrust::Foreign,
+    let trust = if Origin::of(&uri) == Origin::of(request.uri()) {
+        trust
+    } else {
+        RedirectTrust::Foreign
     };
     let mut next = Request::new(Bytes::new());
     *next.uri_mut() = uri;

@@ -59,11 +59,12 @@ pub fn proxies(
         Some("none") => return Ok(Matcher::builder().build()),
         Some(proxy) => {
             let known = ["http://", "socks5://", "socks5h://"];
-            return match known.iter().any(|scheme| proxy.starts_with(scheme)) {
-                true => Ok(Matcher::builder().all(proxy.to_owned()).build()),
-                false => Err(Error::plan(
+            return if known.iter().any(|scheme| proxy.starts_with(scheme)) {
+                Ok(Matcher::builder().all(proxy.to_owned()).build())
+            } else {
+                Err(Error::plan(
                     "network.proxy (--proxy) must begin with http://, socks5:// or socks5h://, or be none",
-                )),
+                ))
             };
         }
         None => {}

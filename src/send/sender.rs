@@ -125,12 +125,11 @@ impl Sender {
 
     /// The same lease, or a new one if its connection has ended meanwhile.
     pub async fn renew(&self, lease: Lease, uri: &Uri) -> Result<Lease, SendError> {
-        match lease.is_fresh() {
-            true => Ok(lease),
-            false => {
-                drop(lease);
-                self.lease(uri).await
-            }
+        if lease.is_fresh() {
+            Ok(lease)
+        } else {
+            drop(lease);
+            self.lease(uri).await
         }
     }
 

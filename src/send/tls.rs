@@ -69,9 +69,10 @@ impl Trust {
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&self.versions)
             .map_err(|error| error.to_string())?;
-        let builder = match self.insecure {
-            true => unchecked::trusting(builder, provider),
-            false => builder.with_root_certificates(self.roots()?),
+        let builder = if self.insecure {
+            unchecked::trusting(builder, provider)
+        } else {
+            builder.with_root_certificates(self.roots()?)
         };
         let mut config = match &self.own {
             None => builder.with_no_client_auth(),

@@ -242,9 +242,10 @@ fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
 fn results(journal: &Path, format: OutputFormat) -> PathBuf {
     let stem = journal.with_extension("");
     let is_journal = journal.extension().is_some_and(|end| end == "journal");
-    match is_journal && Product::of(&stem, format).is_some() {
-        true => stem,
-        false => journal.to_owned(),
+    if is_journal && Product::of(&stem, format).is_some() {
+        stem
+    } else {
+        journal.to_owned()
     }
 }
 

@@ -81,9 +81,10 @@ fn by_number(
         let Some(start) = places.of(row.number) else {
             continue;
         };
-        match records.has(start, &expected(&row.fields))? {
-            true => differences.same += 1,
-            false => drop(differences.changed.insert(row.number)),
+        if records.has(start, &expected(&row.fields))? {
+            differences.same += 1;
+        } else {
+            differences.changed.insert(row.number);
         }
     }
     let all = end..places.starts.len() as u64;

@@ -144,9 +144,10 @@ impl Disk for FileAtPath {
 
     fn is_filling(&mut self, needed: u64) -> Option<io::Error> {
         let left = self.reserved?.saturating_sub(self.end);
-        match left < needed.max(self.ahead / 2) {
-            true => self.reserve(needed).err(),
-            false => None,
+        if left < needed.max(self.ahead / 2) {
+            self.reserve(needed).err()
+        } else {
+            None
         }
     }
 }
@@ -158,9 +159,12 @@ mod tests {
     #[test]
     fn a_disk_is_full_when_less_is_left_than_what_is_needed() {
         let with = |left: u64, needed| {
-            most(needed, |size| match size <= left {
-                true => Ok(()),
-                false => Err(Errno::NOSPC),
+            most(needed, |size| {
+                if size <= left {
+                    Ok(())
+                } else {
+                    Err(Errno::NOSPC)
+                }
             })
         };
         assert_eq!(with(1 << 30, 1_000), Ok(RESERVE));

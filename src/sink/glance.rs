@@ -153,8 +153,9 @@ fn count(group: &dyn RowGroupReader) -> usize {
 
 /// A record that lacks one of these is none of throng's.
 fn all<T>(values: Vec<T>, count: usize) -> Result<Vec<T>> {
-    match values.len() == count {
-        true => Ok(values),
-        false => Err(ParquetError::General("a record is not whole".to_owned())),
+    if values.len() == count {
+        Ok(values)
+    } else {
+        Err(ParquetError::General("a record is not whole".to_owned()))
     }
 }

@@ -205,9 +205,10 @@ impl IntentWriter {
         drop(self.to_log);
         let died = |_| Err(io::Error::other("its thread panicked"));
         let written = self.thread.join().unwrap_or_else(died);
-        match all_done {
-            true => written.and(fs::remove_file(self.path)),
-            false => written,
+        if all_done {
+            written.and(fs::remove_file(self.path))
+        } else {
+            written
         }
     }
 }

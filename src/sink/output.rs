@@ -243,11 +243,12 @@ impl Output {
         let Some(sidecar) = self.place.results().and_then(sidecar::read) else {
             return Vec::new();
         };
-        match sidecar.identity.part("request.url") == identity.part("request.url") {
-            true => sidecar
+        if sidecar.identity.part("request.url") == identity.part("request.url") {
+            sidecar
                 .spent
-                .before(milliseconds_now(), self.place.past.records),
-            false => Vec::new(),
+                .before(milliseconds_now(), self.place.past.records)
+        } else {
+            Vec::new()
         }
     }
 

@@ -153,9 +153,10 @@ pub(super) fn lines(journal: &Path) -> Result<impl BufRead + use<>, Error> {
         line.clear();
         let read = text.read_until(b'\n', &mut line);
         read.map_err(|error| check::refused(journal, &error))?;
-        match line.ends_with(b"\n") {
-            true => end += line.len() as u64,
-            false => return Ok(whole(journal)?.take(end)),
+        if line.ends_with(b"\n") {
+            end += line.len() as u64
+        } else {
+            return Ok(whole(journal)?.take(end));
         }
     }
 }

@@ -31,9 +31,10 @@ pub fn record(mut fields: Fields) -> Result<Record, String> {
     };
     let milliseconds = fields.get("_ms").and_then(float);
     let record = Record {
-        outcome: match ok {
-            true => Ok(Vec::new()),
-            false => Err(Failure::new(text("_error"), text("_detail"))),
+        outcome: if ok {
+            Ok(Vec::new())
+        } else {
+            Err(Failure::new(text("_error"), text("_detail")))
         },
         kept: Vec::new(),
         arrived: Vec::new(),

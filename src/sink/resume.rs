@@ -224,17 +224,14 @@ impl ResumeState {
             }
             return self.drop_it();
         }
-        match self.count(seen) {
-            true => {
-                self.records += 1;
-                if !seen.ok {
-                    self.left_failed.insert(seen.row);
-                }
+        if self.count(seen) {
+            self.records += 1;
+            if !seen.ok {
+                self.left_failed.insert(seen.row);
             }
-            false => {
-                self.twice += 1;
-                self.drop_it();
-            }
+        } else {
+            self.twice += 1;
+            self.drop_it();
         }
     }
 

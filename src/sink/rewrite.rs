@@ -31,9 +31,10 @@ pub(super) fn without_dropped(
     let (mut end, mut crc, mut records) = (0, crc32fast::Hasher::new(), 0);
     let mut decode = format.decoder(past.done.key());
     each(path, &mut *decode, |of| {
-        let number = match past.drops(of.place, of.seen) {
-            true => None,
-            false => of.seen.map_or(Some(0), |seen| past.number(seen)),
+        let number = if past.drops(of.place, of.seen) {
+            None
+        } else {
+            of.seen.map_or(Some(0), |seen| past.number(seen))
         };
         let Some(number) = number else {
             if of.seen.is_none() {
@@ -42,9 +43,10 @@ pub(super) fn without_dropped(
             return Ok(());
         };
         let moves = of.seen.is_some_and(|seen| seen.row != number);
-        let record = match moves {
-            true => renumbered(of.bytes, of.row_at, number)?,
-            false => Cow::Borrowed(of.bytes),
+        let record = if moves {
+            renumbered(of.bytes, of.row_at, number)?
+        } else {
+            Cow::Borrowed(of.bytes)
         };
         end += record.len() as u64;
         crc.update(&record);

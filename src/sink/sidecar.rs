@@ -133,17 +133,19 @@ impl SidecarLock {
         }
         fs::rename(name, &self.path)?;
         self.file = new;
-        match durably {
-            true => sync_directory(&self.path),
-            false => Ok(()),
+        if durably {
+            sync_directory(&self.path)
+        } else {
+            Ok(())
         }
     }
 
     /// Takes the file away, if it is still there.
     pub fn remove(self) -> io::Result<()> {
-        match lock::is_at(&self.file, &self.path) {
-            true => fs::remove_file(&self.path),
-            false => Ok(()),
+        if lock::is_at(&self.file, &self.path) {
+            fs::remove_file(&self.path)
+        } else {
+            Ok(())
         }
     }
 }

@@ -102,9 +102,10 @@ impl SpentRequests {
             requests,
             lost: false,
         });
-        let unnoted = match self.clean {
-            true => 0,
-            false => self.uncounted + records.saturating_sub(self.records),
+        let unnoted = if self.clean {
+            0
+        } else {
+            self.uncounted + records.saturating_sub(self.records)
         };
         let lost = PriorUsage {
             // They were sent within the second after the last note.

@@ -123,9 +123,10 @@ impl Writer {
     /// When that can't be kept.
     pub fn note_usage(&mut self, usage: Usage, now: Instant) -> Result<(), SinkError> {
         let is_time = now.saturating_duration_since(self.noted) >= Duration::from_secs(1);
-        match is_time && self.take_usage(usage) {
-            true => self.note(false),
-            false => Ok(()),
+        if is_time && self.take_usage(usage) {
+            self.note(false)
+        } else {
+            Ok(())
         }
     }
 
@@ -252,10 +253,7 @@ impl Sink for Writer {
     fn write(&mut self, record: &Record) -> Result<(), SinkError> {
         let is_full = self.text.write(record)?;
         self.records += 1;
-        match is_full {
-            true => self.flush(),
-            false => Ok(()),
-        }
+        if is_full { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {

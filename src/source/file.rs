@@ -58,9 +58,10 @@ pub(super) fn print_of(bytes: &[u8], most: u64) -> (u64, String) {
 /// The hash of the first `most` bytes of a file or of the parts of a directory, and how many there were.
 pub(super) fn print(path: &Path, most: u64) -> Result<(u64, String), String> {
     let read = |path: &Path| -> io::Result<(u64, String)> {
-        let files = match path.is_dir() {
-            true => parts(path)?,
-            false => vec![path.to_owned()],
+        let files = if path.is_dir() {
+            parts(path)?
+        } else {
+            vec![path.to_owned()]
         };
         let (mut bytes, mut hash) = (0, blake3::Hasher::new());
         for file in files {

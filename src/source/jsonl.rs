@@ -40,9 +40,10 @@ fn fields(line: &str) -> FormatRow {
 }
 
 fn no_object(line: &str) -> String {
-    let hint = match line.trim_start().starts_with('[') {
-        true => "for one array of objects use --format json",
-        false => "each line must be one, {\"name\": value}",
+    let hint = if line.trim_start().starts_with('[') {
+        "for one array of objects use --format json"
+    } else {
+        "each line must be one, {\"name\": value}"
     };
     format!("{} is no JSON object: {hint}", shown(line))
 }

@@ -87,9 +87,10 @@ fn line(bytes: Vec<u8>) -> Result<String, String> {
         format!("byte {column} of this line is not UTF-8: save the file as UTF-8")
     })?;
     line.truncate(line.trim_end_matches(['\r', '\n']).len());
-    match line.contains('\r') {
-        true => Err("a carriage return is within this line: end lines with LF or CRLF".into()),
-        false => Ok(line),
+    if line.contains('\r') {
+        Err("a carriage return is within this line: end lines with LF or CRLF".into())
+    } else {
+        Ok(line)
     }
 }
 

@@ -48,12 +48,13 @@ pub(crate) fn quoted(name: &str) -> String {
 }
 
 fn which(name: &str, tables: &[String], wanted: &str) -> String {
-    match tables.is_empty() {
-        true => format!("{name} has no table"),
-        false => format!(
+    if tables.is_empty() {
+        format!("{name} has no table")
+    } else {
+        format!(
             "{name} has the tables {}, and none called {wanted}: say which one with input.table (--table)",
             tables.join(", ")
-        ),
+        )
     }
 }
 

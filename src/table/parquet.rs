@@ -164,9 +164,10 @@ impl TableWriter for RowGroups {
             self.bytes += column.add(*kind, fields.get(name).unwrap_or(&Value::Null));
         }
         self.rows += 1;
-        match self.rows >= MOST_ROWS || self.bytes >= MOST_BYTES {
-            true => self.write_group().map_err(|error| error.to_string()),
-            false => Ok(()),
+        if self.rows >= MOST_ROWS || self.bytes >= MOST_BYTES {
+            self.write_group().map_err(|error| error.to_string())
+        } else {
+            Ok(())
         }
     }
 

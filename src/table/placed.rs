@@ -46,9 +46,10 @@ mod tests {
         let put = |text: &str, fails: bool| {
             placed(&path, |new| {
                 fs::write(new, text).map_err(|error| Error::stopped(error.to_string()))?;
-                match fails {
-                    true => Err(Error::stopped("the disk is gone")),
-                    false => Ok(text.len()),
+                if fails {
+                    Err(Error::stopped("the disk is gone"))
+                } else {
+                    Ok(text.len())
                 }
             })
         };

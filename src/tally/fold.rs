@@ -67,9 +67,10 @@ impl Fold {
             value: self.value(),
             values: self.values,
             skipped: self.skipped,
-            accuracy: match self.kept.is_exact() {
-                true => Accuracy::Exact,
-                false => Accuracy::Approximate,
+            accuracy: if self.kept.is_exact() {
+                Accuracy::Exact
+            } else {
+                Accuracy::Approximate
             },
         }
     }

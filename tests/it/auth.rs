@@ -91,9 +91,10 @@ fn server(lasts: usize, expires_in: &'static str) -> (Recorder, Arc<AtomicUsize>
         }
         let current = format!("Bearer token-{}", count.load(Ordering::SeqCst));
         let fits = came.header("authorization") == Some(&current);
-        match fits && used.fetch_add(1, Ordering::SeqCst) < lasts {
-            true => json("{}"),
-            false => answer("401 Unauthorized", &[], "expired"),
+        if fits && used.fetch_add(1, Ordering::SeqCst) < lasts {
+            json("{}")
+        } else {
+            answer("401 Unauthorized", &[], "expired")
         }
     });
     (recorder, fetched)

@@ -42,12 +42,13 @@ fn a_batch_of_50_with_3_unknown_ids_gives_47_results_and_3_failures() {
     assert_eq!(mock.judgement().requests, 1);
     for record in &records {
         let id = record["id"].as_str().unwrap();
-        match id.starts_with("nope") {
-            false => assert_eq!(record["price"], price(id)),
-            true => assert_eq!(
+        if id.starts_with("nope") {
+            assert_eq!(
                 (&record["_error"], &record["price"]),
                 (&json!("missing item"), &Value::Null)
-            ),
+            )
+        } else {
+            assert_eq!(record["price"], price(id))
         }
     }
     assert_eq!(

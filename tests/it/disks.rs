@@ -62,19 +62,19 @@ fn shell(line: &str) -> Ended {
 
 fn rows_of(place: &Place, output: &str) -> Vec<u64> {
     let text = place.read(output);
-    let mut rows: Vec<u64> = match output.ends_with("csv") {
-        true => csv::Reader::from_reader(text.as_bytes())
+    let mut rows: Vec<u64> = if output.ends_with("csv") {
+        csv::Reader::from_reader(text.as_bytes())
             .records()
             .map(|record| record.unwrap()[2].parse().unwrap())
-            .collect(),
-        false => text
-            .lines()
+            .collect()
+    } else {
+        text.lines()
             .map(|line| {
                 serde_json::from_str::<Value>(line).unwrap()["_row"]
                     .as_u64()
                     .unwrap()
             })
-            .collect(),
+            .collect()
     };
     rows.sort_unstable();
     rows
@@ -232,10 +232,11 @@ fn a_small_file_system_is_filled_and_what_is_in_flight_still_fits_in() {
             .arg("--input", &input)
             .arg("--output", &format!("{}/out.jsonl", small.path))
     };
-    let ended = match small.is_mounted {
-        true => ask().ends(),
+    let ended = if small.is_mounted {
+        ask().ends()
+    } else {
         // Only root may mount; others may still limit the size of files.
-        false => with_room(ask(), 10 << 20),
+        with_room(ask(), 10 << 20)
     };
     ended.with_code(3).says("No space left on device");
     let text = fs::read_to_string(format!("{}/out.jsonl", small.path)).unwrap();

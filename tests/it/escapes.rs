@@ -303,9 +303,10 @@ fn what_is_declared_must_be_used() {
 fn a_step_asks_with_what_the_server_said_and_records_what_may_be_seen() {
     let server = Recorder::answering(|came| {
         let plain = [("content-type", "application/json")];
-        match came.line.contains("/first") {
-            true => answer("200 OK", &plain, &format!("{{\"next\":\"{}\"}}", php(KEY))),
-            false => answer("200 OK", &plain, "{\"n\": 1}"),
+        if came.line.contains("/first") {
+            answer("200 OK", &plain, &format!("{{\"next\":\"{}\"}}", php(KEY)))
+        } else {
+            answer("200 OK", &plain, "{\"n\": 1}")
         }
     });
     let place = Place::new();

@@ -40,9 +40,10 @@ fn among_others<'a>(odd: &[&'a str]) -> Vec<&'a str> {
 #[track_caller]
 fn assert_too_large(records: &[Value], rows: &[&str], too_large: &[&str]) {
     for (record, row) in records.iter().zip(rows) {
-        let kind = match too_large.contains(row) {
-            true => "headers too large".into(),
-            false => Value::Null,
+        let kind = if too_large.contains(row) {
+            "headers too large".into()
+        } else {
+            Value::Null
         };
         assert_eq!(record["_error"], kind, "{row}: {record}");
         assert_eq!(record["_attempts"], 1, "{row}");

@@ -281,9 +281,10 @@ fn a_cursor_that_stays_the_same_goes_on_while_its_items_change() {
         });
         let ended = list(&server, flags).flags("--cursor scroll=.id").exits(0);
         let all: Vec<Value> = (0..10).map(Value::from).collect();
-        match flags.contains("--each") {
-            true => assert_ids(&ended, 0..10),
-            false => assert_eq!(ended.records()[0]["ids"], json!(all)),
+        if flags.contains("--each") {
+            assert_ids(&ended, 0..10)
+        } else {
+            assert_eq!(ended.records()[0]["ids"], json!(all))
         }
         assert_eq!(server.came().len(), 6);
     }

@@ -52,9 +52,12 @@ fn init(place: &Place, description: &str, operation: &str) -> String {
 #[test]
 fn a_description_in_yaml_gives_jobs_that_run() {
     let place = Place::new();
-    let recorder = Recorder::answering(|came| match came.line.contains("page=1") {
-        true => answer(r#"{"items": [{"name": "a"}, {"name": "b"}]}"#),
-        false => answer(r#"{"items": []}"#),
+    let recorder = Recorder::answering(|came| {
+        if came.line.contains("page=1") {
+            answer(r#"{"items": [{"name": "a"}, {"name": "b"}]}"#)
+        } else {
+            answer(r#"{"items": []}"#)
+        }
     });
     let description = place.file("api.yaml", &YAML.replace("SERVER", &recorder.url()));
     let input = place.file(

@@ -51,9 +51,10 @@ fn pass_on(client: TcpStream, server: SocketAddr, heads: &Mutex<Vec<String>>) ->
     heads.lock().unwrap().push(head.clone());
     let mut server = TcpStream::connect(server).ok()?;
     let mut to_client = client;
-    match head.starts_with("CONNECT ") {
-        true => to_client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?,
-        false => server.write_all(head.as_bytes()).ok()?,
+    if head.starts_with("CONNECT ") {
+        to_client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?
+    } else {
+        server.write_all(head.as_bytes()).ok()?
     }
     let (from_server, mut to_server) = (server.try_clone().ok()?, server);
     let back = thread::spawn(move || pump(from_server, to_client));

@@ -54,9 +54,10 @@ impl Case {
                 limits,
                 latency: latency.choose(&mut random).unwrap().parse().unwrap(),
                 there: *[0.0, 0.5, 1.0].choose(&mut random).unwrap(),
-                faults: match faults.is_empty() {
-                    true => Default::default(),
-                    false => faults.join(",").parse().unwrap(),
+                faults: if faults.is_empty() {
+                    Default::default()
+                } else {
+                    faults.join(",").parse().unwrap()
                 },
                 seed,
                 ..Settings::default()

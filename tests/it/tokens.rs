@@ -31,9 +31,12 @@ fn tokens(recorder: &Recorder) -> usize {
 
 /// An API that gives tokens by this answer, and `{}` for all else.
 fn granting(granted: &'static str) -> Recorder {
-    Recorder::answering(move |came| match is_token(came) {
-        true => json(granted),
-        false => json("{}"),
+    Recorder::answering(move |came| {
+        if is_token(came) {
+            json(granted)
+        } else {
+            json("{}")
+        }
     })
 }
 
@@ -103,13 +106,14 @@ fn refusing(times: usize, token: &'static str) -> Recorder {
     let left = Arc::new(AtomicUsize::new(times));
     Recorder::answering(move |came| {
         let refuses = |left: usize| left.checked_sub(1);
-        match is_token(came)
+        if is_token(came)
             && left
                 .fetch_update(Ordering::SeqCst, Ordering::SeqCst, refuses)
                 .is_ok()
         {
-            true => answer("429 Too Many Requests", &[("retry-after", "1")], ""),
-            false => json(&format!(r#"{{"access_token": "{token}"}}"#)),
+            answer("429 Too Many Requests", &[("retry-after", "1")], "")
+        } else {
+            json(&format!(r#"{{"access_token": "{token}"}}"#))
         }
     })
 }
@@ -156,9 +160,10 @@ fn rotating(lasts: usize) -> Recorder {
         let now = given.load(Ordering::SeqCst);
         if !is_token(came) {
             let fits = came.header("authorization") == Some(&format!("Bearer access-token-{now}"));
-            return match fits && used.fetch_add(1, Ordering::SeqCst) < lasts {
-                true => json("{}"),
-                false => answer("401 Unauthorized", &[], "expired"),
+            return if fits && used.fetch_add(1, Ordering::SeqCst) < lasts {
+                json("{}")
+            } else {
+                answer("401 Unauthorized", &[], "expired")
             };
         }
         if !came

@@ -37,9 +37,10 @@ impl ClientRequest {
             body: read_body(body).await?,
             symbols: None,
         };
-        asked.symbols = match is_quotes(asked.path()) {
-            true => asked.find_symbols(),
-            false => lists::symbols(&asked),
+        asked.symbols = if is_quotes(asked.path()) {
+            asked.find_symbols()
+        } else {
+            lists::symbols(&asked)
         };
         Ok(asked)
     }

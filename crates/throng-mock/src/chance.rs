@@ -48,9 +48,10 @@ impl SeenKeys {
     pub(crate) fn again(&mut self, key: &str) -> u64 {
         let key = hash(key);
         let full = self.times.len() >= KEYS && !self.times.contains_key(&key);
-        let times = match full {
-            true => &mut self.beyond,
-            false => self.times.entry(key).or_default(),
+        let times = if full {
+            &mut self.beyond
+        } else {
+            self.times.entry(key).or_default()
         };
         *times += 1;
         *times - 1

@@ -91,9 +91,10 @@ impl LimitCounter {
     }
 
     fn wait(&mut self, now: u64, cost: u64) -> u64 {
-        match cost > self.most {
-            true => self.period,
-            false => self.rule.wait(now, cost),
+        if cost > self.most {
+            self.period
+        } else {
+            self.rule.wait(now, cost)
         }
     }
 }

@@ -49,9 +49,10 @@ impl ServerState {
 
     /// What chance has in store for this request.
     pub(crate) fn fate(&self, key: &str) -> Scenario {
-        let times = match Scenario::is_random(&self.settings) {
-            true => lock(&self.seen).again(key),
-            false => 0,
+        let times = if Scenario::is_random(&self.settings) {
+            lock(&self.seen).again(key)
+        } else {
+            0
         };
         Scenario::draw(&self.settings, key, times)
     }
@@ -97,9 +98,10 @@ impl ServerState {
         if self.settings.anything {
             return MockAnswer::fine();
         }
-        match is_quotes(asked.path()) {
-            true => quotes::answer(&self.settings, &self.padding, asked, fault),
-            false => lists::answer(asked).unwrap_or_else(|| tools::answer(asked, &self.tries)),
+        if is_quotes(asked.path()) {
+            quotes::answer(&self.settings, &self.padding, asked, fault)
+        } else {
+            lists::answer(asked).unwrap_or_else(|| tools::answer(asked, &self.tries))
         }
     }
 

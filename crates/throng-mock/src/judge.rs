@@ -156,9 +156,10 @@ impl RateJudge {
         let refusals_count = self.limits.refusals_count;
         let mut accounts: Vec<&mut LimitAccount> = self.accounts(&visitor.keys).collect();
         let admitted = arrive(&mut accounts, now, &visitor.costs, refusals_count);
-        let counts = match visitor.asks_counts {
-            true => accounts.iter_mut().flat_map(|it| it.counts(now)).collect(),
-            false => Vec::new(),
+        let counts = if visitor.asks_counts {
+            accounts.iter_mut().flat_map(|it| it.counts(now)).collect()
+        } else {
+            Vec::new()
         };
         self.record.refused += u64::from(admitted.is_err());
         self.record.banned += u64::from(admitted.is_err_and(|refused| refused.banned));

@@ -119,9 +119,10 @@ impl BodyPieces {
                 self.close();
                 return Poll::Ready(self.severed.then_some(Err(Severed)));
             };
-            self.rest = match self.pause.is_zero() {
-                true => PieceGap::Turn,
-                false => PieceGap::Nap(Box::pin(sleep(self.pause))),
+            self.rest = if self.pause.is_zero() {
+                PieceGap::Turn
+            } else {
+                PieceGap::Nap(Box::pin(sleep(self.pause)))
             };
             // An encoder that has nothing yet still worked: others come first.
             if !chunk.is_empty() {

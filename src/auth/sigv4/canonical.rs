@@ -70,23 +70,28 @@ fn value(request: &Request<Bytes>, name: &str) -> String {
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
         .collect();
-    match values.is_empty() {
-        true => request
+    if values.is_empty() {
+        request
             .uri()
             .authority()
-            .map_or_else(String::new, ToString::to_string),
-        false => values.join(","),
+            .map_or_else(String::new, ToString::to_string)
+    } else {
+        values.join(",")
     }
 }
 
 fn path(path: &str, paths: Paths) -> String {
-    let path = match paths.normalize {
-        true => Cow::Owned(normalize(path)),
-        false => Cow::Borrowed(path),
+    let path = if paths.normalize {
+        Cow::Owned(normalize(path))
+    } else {
+        Cow::Borrowed(path)
     };
-    let segment = |segment: &str| match paths.twice {
-        true => percent_encode(segment),
-        false => recode(segment),
+    let segment = |segment: &str| {
+        if paths.twice {
+            percent_encode(segment)
+        } else {
+            recode(segment)
+        }
     };
     path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
@@ -100,9 +105,10 @@ fn normalize(path: &str) -> String {
             segment => kept.push(segment),
         }
     }
-    let end = match path.ends_with('/') && !kept.is_empty() {
-        true => "/",
-        false => "",
+    let end = if path.ends_with('/') && !kept.is_empty() {
+        "/"
+    } else {
+        ""
     };
     format!("/{}{end}", kept.join("/"))
 }

@@ -103,9 +103,10 @@ impl JqBudget {
             _ => 1,
         };
         self.depth.set(depth);
-        match depth > DEEPEST_CALL {
-            true => Err(self.exceed(TOO_DEEP)),
-            false => Ok(()),
+        if depth > DEEPEST_CALL {
+            Err(self.exceed(TOO_DEEP))
+        } else {
+            Ok(())
         }
     }
 

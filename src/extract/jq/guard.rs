@@ -33,9 +33,10 @@ pub fn guarded_def(def: Def<&str>) -> Def<&str> {
 fn inner_def(def: Def<&str>) -> Def<&str> {
     let body = after_step(guarded(def.body));
     let has_filters = def.args.iter().any(|name| !name.starts_with('$'));
-    let body = match has_filters {
-        true => bind(Term::Call("!depth", Vec::new()), DEPTH, body),
-        false => body,
+    let body = if has_filters {
+        bind(Term::Call("!depth", Vec::new()), DEPTH, body)
+    } else {
+        body
     };
     Def { body, ..def }
 }

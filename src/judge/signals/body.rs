@@ -83,9 +83,10 @@ impl Bodies {
 
 impl Texts for AnswerTexts<'_> {
     fn text(&self, name: &str) -> Option<Result<Cow<'_, str>, String>> {
-        match name.starts_with('.') {
-            true => self.values.get(name).map(|text| Ok(text.as_str().into())),
-            false => self.headers.text(name),
+        if name.starts_with('.') {
+            self.values.get(name).map(|text| Ok(text.as_str().into()))
+        } else {
+            self.headers.text(name)
         }
     }
 }

@@ -97,9 +97,10 @@ impl Family<'_> {
             return;
         }
         let remaining = heard.read(texts, self.remaining, count);
-        let used = match has(self.used) {
-            true => heard.read(texts, self.used, count),
-            false => None,
+        let used = if has(self.used) {
+            heard.read(texts, self.used, count)
+        } else {
+            None
         };
         let limit = heard.read(texts, self.limit, first_count);
         let reset = self.resets.iter().find(|name| has(name));

@@ -66,9 +66,10 @@ pub fn moment(text: &str, clock: AnswerClock) -> Result<Duration, String> {
         Err(_) => of_words(text, clock),
     };
     let wait = wait.ok_or_else(|| format!("\"{text}\" is no time"))?;
-    match wait <= LONGEST {
-        true => Ok(wait),
-        false => Err(format!("\"{text}\" is more than 32 days away")),
+    if wait <= LONGEST {
+        Ok(wait)
+    } else {
+        Err(format!("\"{text}\" is more than 32 days away"))
     }
 }
 

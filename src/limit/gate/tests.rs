@@ -338,9 +338,12 @@ async fn a_calendar_that_is_set_back_or_forth_frees_nothing_early() {
         let policy = policy.on_clock(Timestamp::UNIX_EPOCH);
         let start = Instant::now();
         let clock = move || Time::ZERO.after(start.elapsed());
-        let calendar = move || match start.elapsed() < Duration::from_secs(5) {
-            true => Timestamp::UNIX_EPOCH,
-            false => Timestamp::from_second(step).unwrap(),
+        let calendar = move || {
+            if start.elapsed() < Duration::from_secs(5) {
+                Timestamp::UNIX_EPOCH
+            } else {
+                Timestamp::from_second(step).unwrap()
+            }
         };
         let gate = RateLimiter::with_calendar(policy.limits(), clock, calendar);
         let take = async || {

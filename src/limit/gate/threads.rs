@@ -168,9 +168,12 @@ fn a_refusal_where_nothing_was_limited_stops_nobody_for_good() {
                 .into_iter()
                 .map(|refused| {
                     let (gate, many) = (gate.clone(), many.clone());
-                    thread::spawn(move || match refused {
-                        true => is_refused(&gate),
-                        false => (0..2).for_each(|_| pass(&gate, &many, 9)),
+                    thread::spawn(move || {
+                        if refused {
+                            is_refused(&gate)
+                        } else {
+                            (0..2).for_each(|_| pass(&gate, &many, 9))
+                        }
                     })
                 })
                 .collect();

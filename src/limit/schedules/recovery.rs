@@ -144,14 +144,13 @@ impl Run {
             }
             Event::Answers(attempt, took) => {
                 let (taken, sent) = &mut self.attempts[attempt];
-                match took {
-                    true => self.limits.ended(self.now, ask, taken, End::Answered),
-                    false => {
-                        self.refused.push(self.now);
-                        self.to_do += 1;
-                        self.limits
-                            .refused(self.now, (ask, taken, *sent), None, 0.5);
-                    }
+                if took {
+                    self.limits.ended(self.now, ask, taken, End::Answered)
+                } else {
+                    self.refused.push(self.now);
+                    self.to_do += 1;
+                    self.limits
+                        .refused(self.now, (ask, taken, *sent), None, 0.5);
                 }
                 self.limits.finished(self.now, ask, taken);
             }

@@ -255,9 +255,10 @@ impl Run {
         let end = head.after(self.up_to(self.world.body));
         self.arrive(attempt, arrival, end);
         let refused = self.random.random_bool(self.world.refused);
-        let outcome = match refused {
-            true => Outcome::Refused(self.random.random_range(0..3_000)),
-            false => Outcome::Answered,
+        let outcome = if refused {
+            Outcome::Refused(self.random.random_range(0..3_000))
+        } else {
+            Outcome::Answered
         };
         match self.bug {
             Bug::AnsweredWhenSent => self.push(now, attempt, Event::Head(outcome)),

@@ -80,9 +80,10 @@ impl Output {
     /// How many of the output's records its journal has when it is opened.
     fn in_journal(&self, records: u64) -> u64 {
         let past = &self.place.past;
-        match past.is_to_be_rewritten() {
-            true => records,
-            false => records - past.in_parts,
+        if past.is_to_be_rewritten() {
+            records
+        } else {
+            records - past.in_parts
         }
     }
 

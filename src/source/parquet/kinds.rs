@@ -59,9 +59,10 @@ impl ColumnKind {
         let fields = of.get_fields();
         match (of.get_basic_info().converted_type(), fields) {
             (ConvertedType::LIST, [repeated]) => {
-                let element = match is_element(repeated) {
-                    true => repeated,
-                    false => &repeated.get_fields()[0],
+                let element = if is_element(repeated) {
+                    repeated
+                } else {
+                    &repeated.get_fields()[0]
                 };
                 ColumnKind::List(Box::new(match ColumnKind::of(element) {
                     // It repeats what the list has.

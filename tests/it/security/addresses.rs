@@ -104,9 +104,10 @@ fn row_14_an_address_is_private_in_every_spelling() {
     let rows: String = spellings.iter().map(|host| format!("{host}\n")).collect();
     let input = place.file("rows.csv", &format!("host\n{rows}"));
     for url in ["{{ host }}", "{{ 'http://' ~ host ~ ':PORT/' }}"] {
-        let url = match url.contains("PORT") {
-            true => url.replace("PORT", &port.to_string()),
-            false => format!("http://{url}:{port}/"),
+        let url = if url.contains("PORT") {
+            url.replace("PORT", &port.to_string())
+        } else {
+            format!("http://{url}:{port}/")
         };
         let ended = run()
             .arg("--url", &url)

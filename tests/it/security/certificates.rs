@@ -36,14 +36,13 @@ fn row_15_certificates_are_checked_and_secrets_need_tls() {
         assert_eq!(origin.came().len(), usize::from(code == 0), "{flags}");
         if code == 0 {
             let summary = place.json("summary.json");
-            match flags == "--insecure" {
-                true => {
-                    ended
-                        .says("WARNING: certificates are NOT checked")
-                        .says("WARNING: certificates were NOT checked");
-                    assert_eq!(summary["insecure"], true);
-                }
-                false => assert_eq!(summary.get("insecure"), None),
+            if flags == "--insecure" {
+                ended
+                    .says("WARNING: certificates are NOT checked")
+                    .says("WARNING: certificates were NOT checked");
+                assert_eq!(summary["insecure"], true);
+            } else {
+                assert_eq!(summary.get("insecure"), None)
             }
         }
     }

@@ -20,9 +20,12 @@ fn with_tls(tls: &ServerCertificate, recorder: &Recorder) -> String {
 
 /// Sends `/` elsewhere, and is content with anything else.
 fn leading(status: &'static str, to: String) -> Recorder {
-    Recorder::answering(move |came| match came.line.contains(" / ") {
-        true => answer(status, &[("location", &to)], ""),
-        false => json("{}"),
+    Recorder::answering(move |came| {
+        if came.line.contains(" / ") {
+            answer(status, &[("location", &to)], "")
+        } else {
+            json("{}")
+        }
     })
 }
 
@@ -129,9 +132,12 @@ fn row_1_eight_hops_away_and_back_carry_nothing_after_the_first_that_leaves() {
 #[test]
 fn row_3_no_referer_is_sent() {
     let place = Place::new();
-    let recorder = Recorder::answering(|came| match came.line.contains("/first") {
-        true => answer("302 F", &[("location", "/second")], ""),
-        false => json("{}"),
+    let recorder = Recorder::answering(|came| {
+        if came.line.contains("/first") {
+            answer("302 F", &[("location", "/second")], "")
+        } else {
+            json("{}")
+        }
     });
     let url = format!("{}/first?api_key={{{{ env.CANARY }}}}", recorder.url());
     ask(&place, &url).flags("--follow 1").exits(0);

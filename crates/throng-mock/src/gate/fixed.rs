@@ -40,9 +40,10 @@ impl CountingRule for FixedRule {
             *end = (now - late).saturating_add(self.period);
             self.used = 0;
         }
-        match self.used + cost <= self.units {
-            true => 0,
-            false => *end - now,
+        if self.used + cost <= self.units {
+            0
+        } else {
+            *end - now
         }
     }
 
