@@ -54,7 +54,7 @@ fn gate(limits: &[&str]) -> RateLimiter {
 /// Asks until nobody has to wait.
 fn take(gate: &RateLimiter) -> Permit {
     loop {
-        let asked = pin!(gate.permit(1));
+        let asked = pin!(gate.acquire(1));
         let polled = asked.poll(&mut Context::from_waker(Waker::noop()));
         if let Poll::Ready(permit) = polled {
             return permit.unwrap();

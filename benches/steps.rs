@@ -108,7 +108,7 @@ fn gate(limits: &[&str]) -> Box<dyn FnMut()> {
         .build()
         .unwrap();
     Box::new(move || {
-        let mut permit = runtime.block_on(gate.permit(1)).unwrap();
+        let mut permit = runtime.block_on(gate.acquire(1)).unwrap();
         permit.sent();
         permit.answered();
     })

@@ -132,7 +132,7 @@ impl RowExecutor {
         let outcome = match self.request(&row) {
             Ok((request, ask)) => {
                 let rows = std::slice::from_ref(&row);
-                pin!(self.ask_once(&request, &ask, rows, &mut seen)).await?
+                pin!(self.exchange_with_intent(&request, &ask, rows, &mut seen)).await?
             }
             Err(failure) => Err(failure),
         };
@@ -142,7 +142,7 @@ impl RowExecutor {
     }
 
     /// Asks for these rows; where that must not be done twice, it is announced.
-    async fn ask_once(
+    async fn exchange_with_intent(
         &self,
         request: &Request<Bytes>,
         ask: &Cost,
@@ -160,7 +160,7 @@ impl RowExecutor {
         };
         let asked = match self.too_old(seen) {
             Some(trouble) => Ok(Err(trouble.failure())),
-            None => pin!(self.ask(request, terms, tries, seen)).await,
+            None => pin!(self.send_with_retries(request, terms, tries, seen)).await,
         };
         if asked.is_err() {
             seen.take_back();
@@ -195,7 +195,7 @@ impl RowExecutor {
     }
 
     /// Sends a request until there is an answer, or no hope of one.
-    async fn ask(
+    async fn send_with_retries(
         &self,
         request: &Request<Bytes>,
         terms: AttemptTerms<'_>,
@@ -203,7 +203,7 @@ impl RowExecutor {
         seen: &mut AttemptTrace,
     ) -> Result<Result<Answer, Failure>, Cancelled> {
         loop {
-            let outcome = pin!(self.attempt(request, terms, seen)).await?;
+            let outcome = pin!(self.follow_redirects(request, terms, seen)).await?;
             if let Some(pause) = seen.refused_elsewhere.take() {
                 let _waits = self.waits(WaitReason::Backoff);
                 self.unless_stopped(tokio::time::sleep(pause)).await?;
@@ -242,7 +242,7 @@ impl RowExecutor {
     }
 
     /// Sends a request, and what its answers redirect to as far as the job follows.
-    async fn attempt(
+    async fn follow_redirects(
         &self,
         request: &Request<Bytes>,
         mut terms: AttemptTerms<'_>,
@@ -251,7 +251,7 @@ impl RowExecutor {
         let mut request = Cow::Borrowed(request);
         let mut hops_left = self.step().transport.settings().follow;
         loop {
-            let answer = match pin!(self.send(&request, terms, seen)).await {
+            let answer = match pin!(self.send_fresh(&request, terms, seen)).await {
                 Ok(answer) => answer,
                 // Where a server's redirect leads is no fault of the input.
                 Err(AttemptError::Trouble(trouble)) if terms.errand == Purpose::Foreign => {
@@ -315,7 +315,7 @@ impl RowExecutor {
     /// A request that was cut off and may be sent again is no failure: its row has
     /// no record yet. Any other may have been done, and its record says so.
     fn check_cut(&self, outcome: &RowResult, tries: Tries) -> Result<(), Cancelled> {
-        let is_cut = outcome.is_err() && self.run.stop.is_cut();
+        let is_cut = outcome.is_err() && self.run.stop.is_aborted();
         if is_cut && self.step().judge.resends(tries) {
             Err(Cancelled)
         } else {
@@ -372,7 +372,7 @@ impl RowExecutor {
 
     /// No program is begun any more when nothing is waited for: it may take its time.
     fn check_time(&self) -> Result<(), Failure> {
-        if self.run.stop.is_cut() {
+        if self.run.stop.is_aborted() {
             Err(Failure::new(
                 "interrupted",
                 "the run ended before the answer was read",

@@ -136,7 +136,7 @@ impl Metrics {
 
     /// Headers that said what can't be, and the first thing that was wrong with each.
     #[must_use]
-    pub fn doubts(&self) -> BTreeMap<String, String> {
+    pub fn header_warnings(&self) -> BTreeMap<String, String> {
         self.known_doubts().clone()
     }
 

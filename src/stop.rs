@@ -96,7 +96,7 @@ impl ShutdownListener {
 async fn listen(stop: Shutdown, asked: Rc<Notify>, when_cut: impl FnOnce()) {
     stop.asked().await;
     asked.notify_waiters();
-    stop.when_cut().await;
+    stop.when_aborted().await;
     // The time may be over only because nothing ran.
     late::turns().await;
     when_cut();
@@ -127,7 +127,7 @@ impl Shutdown {
     }
 
     /// Lets go what is in flight, once the run was asked to end.
-    pub fn cut(&self) {
+    pub fn abort(&self) {
         self.reach(ShutdownStage::Cut);
     }
 
@@ -148,7 +148,7 @@ impl Shutdown {
 
     /// Whether nothing is waited for any more.
     #[must_use]
-    pub fn is_cut(&self) -> bool {
+    pub fn is_aborted(&self) -> bool {
         self.is_asked() && *self.stage.borrow() >= ShutdownStage::Cut
     }
 
@@ -165,7 +165,7 @@ impl Shutdown {
     }
 
     /// Waits until nothing is to be waited for any more.
-    pub async fn when_cut(&self) {
+    pub async fn when_aborted(&self) {
         self.at(ShutdownStage::Cut).await;
     }
 
@@ -188,7 +188,7 @@ mod tests {
         stop.ask(Reason::Trouble("the disk is full".into()));
         stop.ask(Reason::Interrupted(Interrupt::Int));
         other.asked().await;
-        assert!(!other.is_cut());
+        assert!(!other.is_aborted());
         assert_eq!(
             other.reason(),
             Some(Reason::Trouble("the disk is full".into()))
@@ -198,9 +198,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_cut_stays_cut() {
         let stop = Shutdown::default();
-        stop.cut();
+        stop.abort();
         stop.ask(Reason::Unread);
-        stop.when_cut().await;
-        assert!(stop.is_cut() && stop.is_asked());
+        stop.when_aborted().await;
+        assert!(stop.is_aborted() && stop.is_asked());
     }
 }

@@ -15,7 +15,7 @@ use crate::send::{Answer, Delivery, RequestHead, SendError};
 
 impl RowExecutor {
     /// Ends a permit as its attempt has ended, unless only the answer's body can tell.
-    pub(super) fn settle(
+    pub(super) fn finish_permit(
         &self,
         permit: &mut Permit,
         head: Result<RequestHead, SendError>,
@@ -32,15 +32,15 @@ impl RowExecutor {
                 let now = self.run.calendar_now();
                 if errand == Purpose::Own {
                     let heard = signals(head.headers(), &self.step().signals, now);
-                    self.take_in(permit, &heard);
+                    self.apply_signals(permit, &heard);
                 }
                 self.live().answered();
                 let rules = &self.step().refusals;
                 let ruling = rules.of_head(head.status(), head.headers(), now);
-                seen.refused = self.carry_out(permit, head.status(), ruling);
+                seen.refused = self.apply_ruling(permit, head.status(), ruling);
             }
             Err(trouble) if trouble.landed == Delivery::No => {
-                permit.returned();
+                permit.cancel();
                 self.live().unsent();
             }
             // What is in front of the server may have counted it.
@@ -76,7 +76,7 @@ impl RowExecutor {
         };
         let (rules, now) = (&self.step().refusals, self.run.calendar_now());
         match rules.of_answer(answer.status, &answer.headers, &answer.body, now) {
-            Ok(ruling) => seen.refused = self.carry_out(permit, answer.status, ruling),
+            Ok(ruling) => seen.refused = self.apply_ruling(permit, answer.status, ruling),
             Err(failure) => {
                 permit.answered();
                 return Err(failure);
@@ -95,17 +95,17 @@ impl RowExecutor {
         if let (Ok(answer), Purpose::Own, false) = (answer, errand, bodies.is_empty()) {
             let now = self.run.calendar_now();
             let heard = bodies.signals(&answer.headers, &answer.body, now)?;
-            self.take_in(permit, &heard);
+            self.apply_signals(permit, &heard);
         }
         Ok(())
     }
 
     /// What the server tells of its own count.
-    fn take_in(&self, permit: &mut Permit, heard: &Signals) {
+    fn apply_signals(&self, permit: &mut Permit, heard: &Signals) {
         let units = self.step().policy.units();
         for signal in &heard.signals {
             let unit = units.iter().position(|unit| signal.is_of(unit));
-            permit.learn(unit, told(signal));
+            permit.inform(unit, told(signal));
         }
         for odd in &heard.odd {
             self.run.live.doubt(&odd.header, &odd.why);
@@ -134,7 +134,7 @@ impl RowExecutor {
 
     /// Tells the gate what an answer says about the limit. Gives whether it was
     /// a refusal.
-    fn carry_out(&self, permit: &mut Permit, status: StatusCode, ruling: Ruling) -> bool {
+    fn apply_ruling(&self, permit: &mut Permit, status: StatusCode, ruling: Ruling) -> bool {
         let (meaning, closes, pause) = match ruling {
             Ruling::Open => return false,
             Ruling::Refused(meaning, closes, pause) => (meaning, closes, pause),

@@ -7,7 +7,7 @@ use crate::record::Failure;
 
 impl RowExecutor {
     /// Sends a row's request once, whatever the answer says.
-    pub async fn once(&self, row: &Row) -> Result<Result<Answer, Failure>, Cancelled> {
+    pub async fn attempt_single(&self, row: &Row) -> Result<Result<Answer, Failure>, Cancelled> {
         let (request, ask) = match self.request(row) {
             Ok(asked) => asked,
             Err(failure) => return Ok(Err(failure)),
@@ -17,7 +17,7 @@ impl RowExecutor {
             errand: Purpose::Own,
         };
         match self
-            .send(&request, terms, &mut AttemptTrace::default())
+            .send_fresh(&request, terms, &mut AttemptTrace::default())
             .await
         {
             Ok(answer) => Ok(Ok(answer)),

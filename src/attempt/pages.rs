@@ -269,14 +269,14 @@ impl RowExecutor {
         let _slot = self.slot().await;
         if number == 0 {
             return self
-                .ask_once(request, ask, std::slice::from_ref(row), seen)
+                .exchange_with_intent(request, ask, std::slice::from_ref(row), seen)
                 .await;
         }
         let terms = AttemptTerms {
             ask,
             errand: Purpose::of(*trust),
         };
-        self.ask(request, terms, Tries::of(request.method()), seen)
+        self.send_with_retries(request, terms, Tries::of(request.method()), seen)
             .await
     }
 

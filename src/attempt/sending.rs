@@ -24,7 +24,7 @@ const RESTED: Duration = Duration::from_secs(1);
 
 impl RowExecutor {
     /// A connection that had ended before anything was written is replaced.
-    pub(super) async fn send(
+    pub(super) async fn send_fresh(
         &self,
         request: &Request<Bytes>,
         terms: AttemptTerms<'_>,
@@ -32,7 +32,7 @@ impl RowExecutor {
     ) -> Result<Answer, AttemptError> {
         let mut free = FREE_TRIES;
         loop {
-            let sent = pin!(self.send_once(request, terms, seen)).await;
+            let sent = pin!(self.attempt(request, terms, seen)).await;
             match sent {
                 Err(AttemptError::Trouble(trouble))
                     if free > 0 && trouble.is_stale_connection() =>
@@ -46,7 +46,7 @@ impl RowExecutor {
     }
 
     /// One connection, one permit, one sending.
-    async fn send_once(
+    async fn attempt(
         &self,
         request: &Request<Bytes>,
         terms: AttemptTerms<'_>,
@@ -56,7 +56,7 @@ impl RowExecutor {
         let (mut lease, mut permit) = pin!(self.ready_to_sign(request, terms, seen)).await?;
         if let Some(trouble) = self.too_old(seen) {
             seen.attempts -= 1;
-            permit.returned();
+            permit.cancel();
             return Err(trouble.into());
         }
         for announcement in &mut seen.announcements {
@@ -70,11 +70,11 @@ impl RowExecutor {
         if terms.errand == Purpose::Own
             && let Err(trouble) = self.sign(&mut request, permit.key(), seen)
         {
-            permit.returned();
+            permit.cancel();
             return Err(trouble.into());
         }
-        if self.run.stop.is_cut() {
-            permit.returned();
+        if self.run.stop.is_aborted() {
+            permit.cancel();
             return Err(AttemptError::Stopped);
         }
         permit.sent();
@@ -85,7 +85,7 @@ impl RowExecutor {
             let sending = pin!(self.sender.send(&mut lease, request, time, arrived));
             sending.await.map_err(|trouble| self.unless_cut(trouble))
         };
-        let head = self.settle(&mut permit, head, terms.errand, seen);
+        let head = self.finish_permit(&mut permit, head, terms.errand, seen);
         if head.is_err() {
             seen.arrived.extend(self.arrived(&permit));
         }
@@ -112,7 +112,7 @@ impl RowExecutor {
     /// The trouble, unless there was no time left to wait for the answer: then all
     /// connections were closed.
     fn unless_cut(&self, trouble: SendError) -> SendError {
-        if trouble.landed == Delivery::Maybe && self.run.stop.is_cut() {
+        if trouble.landed == Delivery::Maybe && self.run.stop.is_aborted() {
             SendError {
                 kind: "interrupted",
                 detail: "the run ended before the answer came".to_owned(),
@@ -153,7 +153,7 @@ impl RowExecutor {
         let since = Instant::now();
         let waits = self.waits(WaitReason::Gate);
         let permit = {
-            let turn = pin!(self.run.gate_at(self.place).permit(ask.clone()));
+            let turn = pin!(self.run.gate_at(self.place).acquire(ask.clone()));
             self.unless_stopped(turn).await?
         };
         let permit = permit.map_err(|_| self.used_up())?;
@@ -170,7 +170,7 @@ impl RowExecutor {
     /// What one attempt may have at all was checked before: only a total can be
     /// used up, or a ledger be out of reach.
     fn used_up(&self) -> Cancelled {
-        let why = self.run.gate_at(self.place).trouble();
+        let why = self.run.gate_at(self.place).store_error();
         self.stop(why.unwrap_or_else(|| {
             "the total that the limits allow for a run is used up (limit.rate = \"N/run\")".into()
         }))

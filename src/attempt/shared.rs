@@ -41,7 +41,7 @@ impl RunContext {
     pub fn balance(&self, now: Duration) -> TimeBreakdown {
         TimeBreakdown {
             spent: self.live.spent(now),
-            held: self.gates().flat_map(RateLimiter::held_up).collect(),
+            held: self.gates().flat_map(RateLimiter::wait_stats).collect(),
         }
     }
 

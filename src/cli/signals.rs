@@ -53,7 +53,7 @@ fn interrupt(signal: i32) -> Interrupt {
 }
 
 fn hear(stop: &Shutdown, signal: Interrupt) {
-    match (stop.is_asked(), stop.is_cut()) {
+    match (stop.is_asked(), stop.is_aborted()) {
         (false, _) => {
             stop.ask(Reason::Interrupted(signal));
             say::note(
@@ -61,7 +61,7 @@ fn hear(stop: &Shutdown, signal: Interrupt) {
             );
         }
         (true, false) => {
-            stop.cut();
+            stop.abort();
             say::note("throng: ending at once: the records so far are written");
         }
         #[expect(

@@ -198,7 +198,7 @@ struct QuotaFile {
 }
 
 impl limit::QuotaHandle for QuotaFile {
-    fn trade(&mut self, now: limit::Time, offer: &LeaseRequest<'_>) -> LeaseReply {
+    fn exchange(&mut self, now: limit::Time, offer: &LeaseRequest<'_>) -> LeaseReply {
         self.try_trade(now, offer).unwrap_or_else(|error| {
             let why = unreadable(&self.path, &error).to_string();
             self.shared.trouble.get_or_init(|| why);

@@ -155,8 +155,8 @@ impl Limiter for Auto {
         self.window.entries()
     }
 
-    fn most(&self) -> u64 {
-        self.window.most()
+    fn peak(&self) -> u64 {
+        self.window.peak()
     }
 
     fn margin(&self) -> Option<Duration> {

@@ -95,7 +95,7 @@ impl Policy {
             }
         };
         let latency = latency.as_secs_f64();
-        let (amount, cycle, paced) = match part.pattern()? {
+        let (amount, cycle, paced) = match part.rate_pattern()? {
             RatePattern::Windows { amount, period } => {
                 let waits = match part.guard() {
                     Guard::Strict => latency,

@@ -311,7 +311,7 @@ impl Limiter for Bucket {
         self.late.len()
     }
 
-    fn most(&self) -> u64 {
+    fn peak(&self) -> u64 {
         self.most
     }
 
@@ -367,7 +367,7 @@ mod tests {
         assert_eq!(bucket.earliest(at(40), 4), Availability::Never);
         assert!(!bucket.is_idle(at(340)));
         assert!(bucket.is_idle(at(341)));
-        assert_eq!(bucket.most(), 3);
+        assert_eq!(bucket.peak(), 3);
     }
 
     #[test]

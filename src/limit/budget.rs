@@ -78,7 +78,7 @@ impl Limiter for Budget {
         self.spent + self.open == 0
     }
 
-    fn most(&self) -> u64 {
+    fn peak(&self) -> u64 {
         self.spent + self.open
     }
 }
@@ -102,6 +102,6 @@ mod tests {
         assert_eq!(budget.earliest(now, 1), Availability::Never);
         budget.settle(now, &mut third, 0);
         assert_eq!(budget.earliest(now, 1), Availability::Now);
-        assert_eq!(budget.most(), 1);
+        assert_eq!(budget.peak(), 1);
     }
 }

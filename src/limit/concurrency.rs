@@ -65,7 +65,7 @@ impl Limiter for Concurrency {
         self.slots.entries()
     }
 
-    fn most(&self) -> u64 {
+    fn peak(&self) -> u64 {
         self.slots.most()
     }
 }

@@ -34,7 +34,7 @@ impl Policy {
         }
         let blocked = limits.take(now, &Cost::from(1)).err()?;
         match blocked.when {
-            Availability::At(time) => Some(limits.told(blocked.by, time.since(now))),
+            Availability::At(time) => Some(limits.blocked_time(blocked.by, time.since(now))),
             _ => None,
         }
     }

@@ -173,7 +173,7 @@ impl RateLimiter {
     ///
     /// # Errors
     /// It can never be had.
-    pub async fn permit(&self, ask: impl Into<Cost>) -> Result<Permit, AcquireError> {
+    pub async fn acquire(&self, ask: impl Into<Cost>) -> Result<Permit, AcquireError> {
         let ask = ask.into();
         if let Some(taken) = self.shared.calm.0.take(&ask) {
             return Ok(Permit::new(self.shared.clone(), ask, taken, true));
@@ -195,7 +195,7 @@ impl RateLimiter {
 
     /// From now on, what a ledger counts is had from there. To be told before
     /// anything is sent.
-    pub fn lend(&self, ledger: Arc<dyn QuotaStore>) {
+    pub fn use_store(&self, ledger: Arc<dyn QuotaStore>) {
         self.shared.lock().limits.lend(ledger);
     }
 
@@ -214,7 +214,7 @@ impl RateLimiter {
 
     /// Why nothing can be had any more, if the ledger is the reason.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
+    pub fn store_error(&self) -> Option<String> {
         self.shared.lock().limits.trouble()
     }
 
@@ -246,12 +246,12 @@ impl RateLimiter {
 
     /// For how long each limit, and the server, held up whoever waited.
     #[must_use]
-    pub fn held_up(&self) -> Vec<BlockedTime> {
+    pub fn wait_stats(&self) -> Vec<BlockedTime> {
         let mut state = self.shared.lock();
         let now = (self.shared.clock)();
         let LimiterState { held, limits, .. } = &mut *state;
         let so_far = held.so_far(now);
-        so_far.map(|(by, time)| limits.told(by, time)).collect()
+        so_far.map(|(by, time)| limits.blocked_time(by, time)).collect()
     }
 
     /// How much longer whoever waits first has to, or would have had to; none if that
@@ -297,12 +297,12 @@ impl LimiterCore {
     }
 
     /// How permits are counted while nothing limits them.
-    pub(super) fn calm(&self) -> &Unlimited {
+    pub(super) fn unlimited(&self) -> &Unlimited {
         &self.calm.0
     }
 
     /// From now on the limits count, since the server has said something.
-    pub(super) fn end_calm(&self) {
+    pub(super) fn end_unlimited(&self) {
         let mut state = self.lock();
         if let Some(counted) = self.calm.0.end_all() {
             state.limits.count_in(counted.taken, counted.ended);
@@ -315,7 +315,7 @@ impl LimiterCore {
         let told = event(&mut state.limits, now);
         if !state.line.is_empty() {
             state.line.ended(&ask.keys);
-            state.serve(now, None);
+            state.dispatch(now, None);
         }
         told
     }
@@ -324,8 +324,8 @@ impl LimiterCore {
 impl LimiterState {
     /// Serves the line, wakes who was served, and sees to it that somebody wakes
     /// when the next can be. `me` is awake already.
-    fn serve(&mut self, now: Time, me: Option<Ticket>) {
-        let served = self.line.serve(now, &mut self.limits);
+    fn dispatch(&mut self, now: Time, me: Option<Ticket>) {
+        let served = self.line.dispatch(now, &mut self.limits);
         for (place, taken) in served.served {
             self.give(place, taken.ok_or(AcquireError));
         }
@@ -372,7 +372,7 @@ impl LimiterState {
     }
 
     /// For when this one is to look again, if it is the keeper.
-    fn alarm_of(&self, place: Option<Ticket>) -> Option<Time> {
+    fn wake_at_of(&self, place: Option<Ticket>) -> Option<Time> {
         let (keeper, _) = self.keeper?;
         self.alarm.filter(|_| Some(keeper) == place)
     }

@@ -117,7 +117,7 @@ pub trait Limiter: fmt::Debug + Send {
     fn is_idle(&mut self, now: Time) -> bool;
 
     /// The most units that can have fallen into one window so far.
-    fn most(&self) -> u64;
+    fn peak(&self) -> u64;
 
     /// How many times it remembers.
     #[cfg(test)]

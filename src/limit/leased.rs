@@ -51,7 +51,7 @@ pub enum ScopeKey<'a> {
 /// The account of one limit.
 pub trait QuotaHandle: fmt::Debug + Send {
     /// Notes an offer, and lends what is asked for. When it returns, that is durable.
-    fn trade(&mut self, now: Time, offer: &LeaseRequest<'_>) -> LeaseReply;
+    fn exchange(&mut self, now: Time, offer: &LeaseRequest<'_>) -> LeaseReply;
 
     /// The limit is so many units from now on, as the server says.
     fn allow(&mut self, _units: u64) {}
@@ -129,7 +129,7 @@ impl LeasedLimiter {
 
     /// Tells the ledger what is news, and asks for more.
     fn trade(&mut self, now: Time, wanted: u64, least: u64) -> LeaseReply {
-        let lent = self.account.trade(
+        let lent = self.account.exchange(
             now,
             &LeaseRequest {
                 arrived: &self.arrived,
@@ -306,8 +306,8 @@ impl Limiter for LeasedLimiter {
         }
     }
 
-    fn most(&self) -> u64 {
-        self.inner.most()
+    fn peak(&self) -> u64 {
+        self.inner.peak()
     }
 
     fn margin(&self) -> Option<Duration> {
@@ -342,7 +342,7 @@ mod tests {
     struct Told(Arc<Mutex<(u64, i64, u64)>>);
 
     impl QuotaHandle for Told {
-        fn trade(&mut self, _now: Time, offer: &LeaseRequest<'_>) -> LeaseReply {
+        fn exchange(&mut self, _now: Time, offer: &LeaseRequest<'_>) -> LeaseReply {
             let mut told = self.0.lock().unwrap();
             told.1 += offer.arrived.iter().map(|(_, units)| units).sum::<i64>();
             let free = 10u64.saturating_sub(offer.kept + told.1.unsigned_abs());
@@ -365,7 +365,7 @@ mod tests {
         let part = &policy.parts()[0];
         let told = Told::default();
         let account = Box::new(told.clone());
-        let leased = LeasedLimiter::new(part.kind(), account, &part.quota().unwrap());
+        let leased = LeasedLimiter::new(part.limiter(), account, &part.quota().unwrap());
         (leased, told)
     }
 
@@ -439,7 +439,7 @@ mod tests {
     struct Busy(Told);
 
     impl QuotaHandle for Busy {
-        fn trade(&mut self, _now: Time, _offer: &LeaseRequest<'_>) -> LeaseReply {
+        fn exchange(&mut self, _now: Time, _offer: &LeaseRequest<'_>) -> LeaseReply {
             LeaseReply::Busy
         }
     }

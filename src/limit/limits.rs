@@ -386,7 +386,7 @@ impl LimitSet {
 
     /// A part that holds rows up, or the server, in words.
     #[must_use]
-    pub fn told(&self, by: Blocker, time: Duration) -> BlockedTime {
+    pub fn blocked_time(&self, by: Blocker, time: Duration) -> BlockedTime {
         let (by, name) = match by {
             Blocker::Part(part) => (self.parts[part].held_by(), self.parts[part].name.clone()),
             Blocker::Server => (BlockerKind::Pause, String::new()),

@@ -115,25 +115,25 @@ impl WaitQueue {
     /// Who is held up by another one longer, may not.
     pub fn ended(&mut self, keys: &ScopeKeys) {
         if let [_] = keys.as_slice() {
-            return self.step_back(keys);
+            return self.unpark(keys);
         }
         for (scope, key) in keys.iter().enumerate() {
             let held = self.held.get(&(scope, key.clone()));
             let held: Vec<ScopeKeys> = held.into_iter().flatten().cloned().collect();
-            held.iter().for_each(|keys| self.step_back(keys));
+            held.iter().for_each(|keys| self.unpark(keys));
         }
     }
 
-    fn step_back(&mut self, keys: &ScopeKeys) {
+    fn unpark(&mut self, keys: &ScopeKeys) {
         if let Some(queue) = self.queues.get_mut(keys)
             && let (Some(until), Some(first)) = (queue.aside.take(), queue.first())
         {
-            self.no_longer_aside(until, first, keys);
+            self.no_longer_parked(until, first, keys);
             self.ready.insert(first, keys.clone());
         }
     }
 
-    fn no_longer_aside(&mut self, until: Option<Time>, first: Ticket, keys: &ScopeKeys) {
+    fn no_longer_parked(&mut self, until: Option<Time>, first: Ticket, keys: &ScopeKeys) {
         self.aside.remove(&(until, first));
         if keys.len() == 1 {
             return;
@@ -149,8 +149,8 @@ impl WaitQueue {
     }
 
     /// Serves, in order, whom the limits let go now.
-    pub fn serve(&mut self, now: Time, limits: &mut LimitSet) -> Dispatched {
-        self.bring_back(now);
+    pub fn dispatch(&mut self, now: Time, limits: &mut LimitSet) -> Dispatched {
+        self.unpark_due(now);
         let mut served = Dispatched::default();
         let mut from = 0;
         while let Some((&place, keys)) = self.ready.range(from..).next() {
@@ -161,7 +161,7 @@ impl WaitQueue {
                 Err(blocked) if blocked.by_key.is_some() && !keys.is_empty() => {
                     self.aside_for = Some(blocked);
                     self.overtake(now, limits, &keys, &mut served.served);
-                    self.step_aside(place, &keys, &blocked);
+                    self.park(place, &keys, &blocked);
                 }
                 Err(blocked) => {
                     served.next = time_of(blocked.when);
@@ -234,7 +234,7 @@ impl WaitQueue {
 
     /// It is brought back by what happens to the key that holds it up the longest. Where
     /// costs differ, others behind the first may be held up by another one.
-    fn step_aside(&mut self, place: Ticket, keys: &ScopeKeys, blocked: &Blocked) {
+    fn park(&mut self, place: Ticket, keys: &ScopeKeys, blocked: &Blocked) {
         if let (Some(queue), Some(keys)) = (self.queues.get_mut(keys), self.ready.remove(&place)) {
             let until = time_of(blocked.when);
             queue.aside = Some(until);
@@ -250,14 +250,14 @@ impl WaitQueue {
         }
     }
 
-    fn bring_back(&mut self, now: Time) {
+    fn unpark_due(&mut self, now: Time) {
         let due = (Some(Time::ZERO), 0)..=(Some(now), Ticket::MAX);
         let due: Vec<ScopeKeys> = self
             .aside
             .range(due)
             .map(|(_, keys)| keys.clone())
             .collect();
-        due.iter().for_each(|keys| self.step_back(keys));
+        due.iter().for_each(|keys| self.unpark(keys));
     }
 
     fn remove(&mut self, place: Ticket, keys: &ScopeKeys) {
@@ -274,7 +274,7 @@ impl WaitQueue {
         queue.overtaken = 0;
         let (aside, next) = (queue.aside.take(), queue.first());
         match aside {
-            Some(until) => self.no_longer_aside(until, first, keys),
+            Some(until) => self.no_longer_parked(until, first, keys),
             None => drop(self.ready.remove(&first)),
         }
         match next {
@@ -344,7 +344,7 @@ mod tests {
         for ask in &asks {
             line.join(ask);
         }
-        assert_eq!(line.serve(now, &mut limits).served, []);
+        assert_eq!(line.dispatch(now, &mut limits).served, []);
         assert_eq!((line.aside.len(), line.ready.len()), (100, 0));
         // The host of all of them, but only one tenant, hears of an answer.
         limits.ended(
@@ -355,7 +355,7 @@ mod tests {
         );
         line.ended(&asks[7].keys);
         assert_eq!((line.aside.len(), line.ready.len()), (99, 1));
-        let served = line.serve(now, &mut limits).served;
+        let served = line.dispatch(now, &mut limits).served;
         assert_eq!(
             served.iter().map(|(place, _)| *place).collect::<Vec<_>>(),
             [7]

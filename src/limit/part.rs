@@ -267,7 +267,7 @@ impl Rule {
 impl Rule {
     /// Its arithmetic, with nothing taken.
     #[must_use]
-    pub fn kind(&self) -> Box<dyn Limiter> {
+    pub fn limiter(&self) -> Box<dyn Limiter> {
         let period = self.period.unwrap_or_default();
         let (units, guard, linger, skew) = (self.amount, self.guard, self.linger, self.skew);
         match &self.kept {
@@ -340,7 +340,7 @@ impl Rule {
 
     /// How it lets units through, if it holds anything up by itself.
     #[must_use]
-    pub fn pattern(&self) -> Option<RatePattern> {
+    pub fn rate_pattern(&self) -> Option<RatePattern> {
         let (amount, period) = (self.amount, self.period.unwrap_or_default());
         let paced = |burst, units: u64| RatePattern::Paced {
             burst,
@@ -389,7 +389,7 @@ impl Rule {
     pub(super) fn member(&self) -> Member {
         Member {
             unit: self.unit,
-            kind: self.kind(),
+            kind: self.limiter(),
         }
     }
 
@@ -400,7 +400,7 @@ impl Rule {
         };
         Member {
             unit: self.unit,
-            kind: Box::new(LeasedLimiter::new(self.kind(), account, &quota)),
+            kind: Box::new(LeasedLimiter::new(self.limiter(), account, &quota)),
         }
     }
 

@@ -106,7 +106,7 @@ impl Permit {
     }
 
     /// Nothing was sent after all.
-    pub fn returned(&mut self) {
+    pub fn cancel(&mut self) {
         self.end(End::Returned);
     }
 
@@ -115,7 +115,7 @@ impl Permit {
     /// refusal. Gives how often that has happened since an attempt was last
     /// taken in.
     pub fn refused(&mut self, pause: Option<Duration>, chance: f64) -> u32 {
-        self.shared.end_calm();
+        self.shared.end_unlimited();
         let sent = self.sent.unwrap_or(Time::ZERO);
         let (ask, taken) = (&self.ask, &mut self.taken);
         let (refusals, now) = self.shared.tell(ask, |limits, now| {
@@ -129,7 +129,7 @@ impl Permit {
     /// The server wants to be left alone by everyone, for `pause` or as long as it is
     /// left alone where it names none.
     pub fn close_run(&mut self, pause: Option<Duration>, chance: f64) {
-        self.shared.end_calm();
+        self.shared.end_unlimited();
         self.shared.tell(&self.ask, |limits, now| {
             limits.close_run(now, pause, chance);
         });
@@ -146,8 +146,8 @@ impl Permit {
 
     /// What the server says of its limit on a unit, as an index into the
     /// policy's units; none for a unit that is not counted.
-    pub fn learn(&mut self, unit: Option<usize>, told: RateLimitInfo) {
-        self.shared.end_calm();
+    pub fn inform(&mut self, unit: Option<usize>, told: RateLimitInfo) {
+        self.shared.end_unlimited();
         let (ask, taken) = (&self.ask, &self.taken);
         self.shared.tell(ask, |limits, now| {
             let said = TimedLimitInfo {
@@ -172,7 +172,7 @@ impl Permit {
 
     /// Tells the limits, if there is anything to tell them; gives the time of it.
     fn tell(&mut self, event: impl FnOnce(&mut LimitSet, Time, &Cost, &mut Acquired)) -> Time {
-        if self.calm && self.shared.calm().lasts() {
+        if self.calm && self.shared.unlimited().lasts() {
             return self.shared.now();
         }
         let (ask, taken) = (&self.ask, &mut self.taken);
@@ -197,7 +197,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.calm && self.shared.calm().end() {
+        if self.calm && self.shared.unlimited().end() {
             return;
         }
         let end = match (self.ended, self.sent) {

@@ -199,7 +199,7 @@ impl Policy {
     #[must_use]
     pub fn most_in_flight(&self) -> Option<u64> {
         let of_run = |part: &&Rule| part.unit == 0 && !matches!(part.place, LimitScope::Scope(_));
-        let most = |part: &Rule| match (part.pattern()?, part.guard()) {
+        let most = |part: &Rule| match (part.rate_pattern()?, part.guard()) {
             (RatePattern::AtOnce { amount }, _) => Some(amount),
             (
                 RatePattern::Windows { amount, .. } | RatePattern::Edges { amount, .. },
@@ -218,7 +218,7 @@ impl Policy {
     #[must_use]
     pub fn most_within(&self, time: Duration) -> Option<u64> {
         let of_run = |part: &&Rule| part.unit == 0 && !matches!(part.place, LimitScope::Scope(_));
-        let most = |part: &Rule| match part.pattern()? {
+        let most = |part: &Rule| match part.rate_pattern()? {
             RatePattern::Windows { amount, period } | RatePattern::Edges { amount, period } => {
                 let windows = 1.0 + (time.as_secs_f64() / period.as_secs_f64()).ceil();
                 Some(amount.saturating_mul(windows as u64))
@@ -237,7 +237,7 @@ impl Policy {
     #[must_use]
     pub fn requests_per_second(&self) -> Option<f64> {
         let of_run = |part: &&Rule| part.unit == 0 && !matches!(part.place, LimitScope::Scope(_));
-        let rate = |part: &Rule| match part.pattern()? {
+        let rate = |part: &Rule| match part.rate_pattern()? {
             RatePattern::Windows { amount, period } | RatePattern::Edges { amount, period } => {
                 Some(amount as f64 / period.as_secs_f64())
             }

@@ -154,7 +154,7 @@ mod tests {
             self.1.fetch_add(1, Ordering::Relaxed);
             now >= self.0
         }
-        fn most(&self) -> u64 {
+        fn peak(&self) -> u64 {
             1
         }
     }

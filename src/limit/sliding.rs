@@ -149,7 +149,7 @@ mod tests {
             window.earliest(at(9_600), 1),
             Availability::At(freed(at(9_500)))
         );
-        assert_eq!(window.most(), 1);
+        assert_eq!(window.peak(), 1);
     }
 
     #[test]

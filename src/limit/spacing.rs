@@ -123,7 +123,7 @@ impl Limiter for Spacing {
         self.leaving == 0 && rested
     }
 
-    fn most(&self) -> u64 {
+    fn peak(&self) -> u64 {
         1
     }
 

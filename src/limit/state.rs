@@ -19,7 +19,7 @@ pub struct LimiterStats {
 impl LimiterStats {
     /// Adds what one more has to say.
     pub fn add(&mut self, kind: &dyn Limiter) {
-        self.most = self.most.max(kind.most());
+        self.most = self.most.max(kind.peak());
         self.margin = self.margin.max(kind.margin());
         self.learnt = match (self.learnt, kind.learnt()) {
             (Some(a), Some(b)) => Some(a.min(b)),

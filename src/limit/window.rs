@@ -313,7 +313,7 @@ impl<S: WindowKind> Limiter for Window<S> {
         self.slots.entries() + self.taken_in.entries() + certified
     }
 
-    fn most(&self) -> u64 {
+    fn peak(&self) -> u64 {
         match &self.certificate {
             Some(certificate) => certificate.most(),
             None => self.slots.most(),
@@ -349,7 +349,7 @@ mod tests {
                 panic!("{guard:?}: two are counted");
             };
             assert!(free >= at(6_400), "{guard:?}: {free:?}");
-            assert_eq!(window.most(), 2);
+            assert_eq!(window.peak(), 2);
             assert_eq!(window.earliest(at(6_430), 2), Availability::Now);
         }
     }

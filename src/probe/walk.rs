@@ -134,7 +134,7 @@ async fn carry_out(
             continue;
         }
         tokio::time::sleep_until(start + next).await;
-        let answer = walk.once(&row(number)).await;
+        let answer = walk.attempt_single(&row(number)).await;
         let answer = answer.map_err(|_| stopped(&shared))?.map_err(failed)?;
         let now = SystemTime::from(shared.calendar_at_zero) + shared.gate.now().since(Time::ZERO);
         let seen = seen(&shared, &answer, start.elapsed(), now);

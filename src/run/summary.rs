@@ -56,7 +56,7 @@ pub fn report(shared: &RunContext, tally: &Tally, took: Duration, workers: &[Dur
 
 /// Headers that said what can't be; they may echo a secret.
 fn doubts(shared: &RunContext) -> BTreeMap<String, String> {
-    let doubts = shared.live.doubts().into_iter();
+    let doubts = shared.live.header_warnings().into_iter();
     doubts
         .map(|(header, why)| (header, shared.plan.secrets.hide(why)))
         .collect()

@@ -27,7 +27,7 @@ pub fn start(to_writer: &Sender<OutboxBatch>, stop: &Shutdown, grace: Duration) 
             }
             // A worker lets go by itself, unless programs over answers keep it.
             if stopping > grace + EVERY {
-                run.cut();
+                run.abort();
             }
             let Some(to_writer) = to_writer.upgrade() else {
                 return;

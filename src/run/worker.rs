@@ -157,6 +157,6 @@ async fn serve(walk: Rc<RowExecutor>, inbox: Rc<Inbox>, exit: Rc<ChainExit>) {
 async fn cut_after_grace(shared: &RunContext) {
     shared.stop.asked().await;
     tokio::time::sleep(shared.plan.workers.grace).await;
-    shared.stop.cut();
+    shared.stop.abort();
     std::future::pending().await
 }

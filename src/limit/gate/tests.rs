@@ -42,7 +42,7 @@ async fn through(gate: &RateLimiter, asks: &[Cost]) -> Vec<(usize, u64)> {
     for (i, ask) in asks.iter().cloned().enumerate() {
         let (gate, order) = (gate.clone(), order.clone());
         local.spawn_local(async move {
-            let mut permit = gate.permit(ask).await.unwrap();
+            let mut permit = gate.acquire(ask).await.unwrap();
             order.borrow_mut().push((i, start.elapsed().as_secs()));
             permit.sent();
             permit.answered();
@@ -62,35 +62,35 @@ async fn serves_in_order_and_in_time() {
 #[tokio::test(start_paused = true)]
 async fn who_leaves_the_line_takes_nothing_and_stops_nobody() {
     let gate = gate("1/1s");
-    let mut first = gate.permit(1).await.unwrap();
+    let mut first = gate.acquire(1).await.unwrap();
     LocalSet::new()
         .run_until(async {
             let wait = |gate: &RateLimiter| {
                 let gate = gate.clone();
-                spawn_local(async move { drop(gate.permit(1).await.unwrap()) })
+                spawn_local(async move { drop(gate.acquire(1).await.unwrap()) })
             };
             let (second, third) = (wait(&gate), wait(&gate));
             tokio::task::yield_now().await;
             assert_eq!(gate.waiting(), 2);
             second.abort();
-            first.returned();
+            first.cancel();
             third.await.unwrap();
         })
         .await;
     assert_eq!(gate.waiting(), 0);
-    gate.permit(1).await.unwrap().returned();
+    gate.acquire(1).await.unwrap().cancel();
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_was_served_and_never_looks_gives_it_back() {
     let gate = gate("1/1s");
-    let mut first = gate.permit(1).await.unwrap();
-    let mut waiting = Box::pin(gate.permit(1));
+    let mut first = gate.acquire(1).await.unwrap();
+    let mut waiting = Box::pin(gate.acquire(1));
     assert!(futures_poll(&mut waiting).is_pending());
-    first.returned();
+    first.cancel();
     drop(first);
     drop(waiting);
-    gate.permit(1).await.unwrap().returned();
+    gate.acquire(1).await.unwrap().cancel();
     assert_eq!(gate.waiting(), 0);
 }
 
@@ -102,10 +102,10 @@ fn futures_poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 async fn a_refusal_holds_everyone_up() {
     let start = Instant::now();
     let gate = gate("5/1s");
-    let mut permit = gate.permit(1).await.unwrap();
+    let mut permit = gate.acquire(1).await.unwrap();
     permit.sent();
     assert_eq!(permit.refused(Some(Duration::from_secs(3)), 0.0), 1);
-    gate.permit(1).await.unwrap().returned();
+    gate.acquire(1).await.unwrap().cancel();
     assert!(start.elapsed() >= Duration::from_secs(3));
 }
 
@@ -113,12 +113,12 @@ async fn a_refusal_holds_everyone_up() {
 async fn without_limits_the_server_s_word_still_holds_everyone_up() {
     let start = Instant::now();
     let gate = gate_of(json!({}));
-    let mut early = gate.permit(1).await.unwrap();
-    let mut refused = gate.permit(1).await.unwrap();
+    let mut early = gate.acquire(1).await.unwrap();
+    let mut refused = gate.acquire(1).await.unwrap();
     early.sent();
     refused.sent();
     assert_eq!(refused.refused(Some(Duration::from_secs(3)), 0.0), 1);
-    gate.permit(1).await.unwrap().returned();
+    gate.acquire(1).await.unwrap().cancel();
     assert!(start.elapsed() >= Duration::from_secs(3));
     early.answered();
     assert!(early.arrival().unwrap().latest > early.arrival().unwrap().earliest);
@@ -128,21 +128,21 @@ async fn without_limits_the_server_s_word_still_holds_everyone_up() {
 async fn without_limits_what_is_in_flight_may_be_missing_in_the_server_s_count() {
     let start = Instant::now();
     let gate = gate_of(json!({}));
-    drop(gate.permit(1).await.unwrap());
+    drop(gate.acquire(1).await.unwrap());
     let mut held = Vec::new();
     for _ in 0..3 {
-        held.push(gate.permit(1).await.unwrap());
+        held.push(gate.acquire(1).await.unwrap());
     }
     let told = super::super::permit::RateLimitInfo {
         limit: None,
         remaining: Some(3),
         reset: Some(Duration::from_secs(7)),
     };
-    held[0].learn(Some(0), told);
-    gate.permit(1).await.unwrap().returned();
+    held[0].inform(Some(0), told);
+    gate.acquire(1).await.unwrap().cancel();
     assert_eq!(start.elapsed().as_secs(), 0, "one of three is left");
     drop(held);
-    gate.permit(1).await.unwrap().returned();
+    gate.acquire(1).await.unwrap().cancel();
     assert_eq!(start.elapsed().as_secs(), 7);
 }
 
@@ -150,7 +150,7 @@ async fn without_limits_what_is_in_flight_may_be_missing_in_the_server_s_count()
 async fn a_refusal_concerns_its_key_and_nobody_else() {
     let start = Instant::now();
     let gate = gate_of(json!({"rate": {"rate": "5/1s", "per": "{{ t }}"}}));
-    let mut permit = gate.permit(of_key("a")).await.unwrap();
+    let mut permit = gate.acquire(of_key("a")).await.unwrap();
     permit.sent();
     permit.refused(Some(Duration::from_secs(3)), 0.0);
     let order = through(&gate, &[of_key("a"), of_key("b"), of_key("a"), of_key("b")]).await;
@@ -162,11 +162,11 @@ async fn a_refusal_concerns_its_key_and_nobody_else() {
 async fn a_dropped_permit_is_lost_if_it_was_sent() {
     let start = Instant::now();
     let gate = gate("1/1s");
-    let mut permit = gate.permit(1).await.unwrap();
+    let mut permit = gate.acquire(1).await.unwrap();
     permit.sent();
     drop(permit);
     assert_eq!(gate.state()[0].lost, 1);
-    gate.permit(1).await.unwrap().returned();
+    gate.acquire(1).await.unwrap().cancel();
     assert!(start.elapsed() >= Duration::from_secs(31));
 }
 
@@ -187,7 +187,7 @@ async fn the_free_key_of_a_pool_is_used() {
     let mut keys = Vec::new();
     let start = Instant::now();
     for _ in 0..6 {
-        let mut permit = gate.permit(1).await.unwrap();
+        let mut permit = gate.acquire(1).await.unwrap();
         keys.push((permit.key().unwrap(), start.elapsed().as_secs()));
         permit.sent();
         permit.answered();
@@ -225,13 +225,13 @@ async fn a_large_one_is_overtaken_a_bounded_number_of_times() {
 #[tokio::test(start_paused = true)]
 async fn what_can_never_be_had_is_denied_at_once() {
     let gate = gate_of(json!({"rate": ["2/run", "5 tokens/1s"], "cost": {"tokens": "1"}}));
-    assert_eq!(gate.permit(tokens(6)).await.err(), Some(AcquireError));
+    assert_eq!(gate.acquire(tokens(6)).await.err(), Some(AcquireError));
     for _ in 0..2 {
-        let mut permit = gate.permit(tokens(1)).await.unwrap();
+        let mut permit = gate.acquire(tokens(1)).await.unwrap();
         permit.sent();
         permit.answered();
     }
-    assert_eq!(gate.permit(tokens(1)).await.err(), Some(AcquireError));
+    assert_eq!(gate.acquire(tokens(1)).await.err(), Some(AcquireError));
 }
 
 #[tokio::test(start_paused = true)]
@@ -246,12 +246,12 @@ async fn nothing_is_spent_when_one_limit_says_wait() {
 async fn a_true_cost_lets_the_next_one_go() {
     let gate = gate_of(json!({"rate": "100 tokens/10s", "cost": {"tokens": "1"}}));
     let start = Instant::now();
-    let mut permit = gate.permit(tokens(100)).await.unwrap();
+    let mut permit = gate.acquire(tokens(100)).await.unwrap();
     permit.sent();
     permit.answered();
     permit.settle(1, 10);
     drop(permit);
-    gate.permit(tokens(90)).await.unwrap().returned();
+    gate.acquire(tokens(90)).await.unwrap().cancel();
     assert_eq!(start.elapsed().as_secs(), 0);
 }
 
@@ -261,17 +261,17 @@ async fn an_alarm_that_went_off_in_vain_is_set_again() {
         "rate": "100 tokens/10s", "cost": {"tokens": "1"}, "shape": "burst",
     }));
     let start = Instant::now();
-    let mut first = gate.permit(tokens(100)).await.unwrap();
+    let mut first = gate.acquire(tokens(100)).await.unwrap();
     first.sent();
     first.answered();
     let large = async {
-        drop(gate.permit(tokens(100)).await.unwrap());
+        drop(gate.acquire(tokens(100)).await.unwrap());
         start.elapsed().as_secs()
     };
     let small = async {
         tokio::time::sleep(Duration::from_secs(5)).await;
         first.settle(1, 50);
-        let mut small = gate.permit(tokens(30)).await.unwrap();
+        let mut small = gate.acquire(tokens(30)).await.unwrap();
         small.sent();
         tokio::time::sleep(Duration::from_secs(1)).await;
         // From here to the small one's answer nobody knows when the large one may go.
@@ -296,10 +296,10 @@ impl std::task::Wake for Counting {
 async fn a_hundred_thousand_waiters_are_each_woken_once_and_in_order() {
     const WAITERS: usize = 100_000;
     let gate = gate("1/1s");
-    let mut first = gate.permit(1).await.unwrap();
+    let mut first = gate.acquire(1).await.unwrap();
     first.sent();
     let wakers: Vec<Arc<Counting>> = (0..WAITERS).map(|_| Arc::new(Counting(0.into()))).collect();
-    let mut waiting: Vec<_> = (0..WAITERS).map(|_| Box::pin(gate.permit(1))).collect();
+    let mut waiting: Vec<_> = (0..WAITERS).map(|_| Box::pin(gate.acquire(1))).collect();
     for (turn, counting) in waiting.iter_mut().zip(&wakers) {
         let waker = Waker::from(counting.clone());
         assert!(
@@ -309,7 +309,7 @@ async fn a_hundred_thousand_waiters_are_each_woken_once_and_in_order() {
         );
     }
     assert_eq!(gate.waiting(), WAITERS);
-    first.returned();
+    first.cancel();
     for (i, (mut turn, counting)) in waiting.into_iter().zip(&wakers).enumerate() {
         assert_eq!(counting.0.load(Ordering::Relaxed), 1, "waiter {i} is woken");
         let waker = Waker::from(counting.clone());
@@ -322,7 +322,7 @@ async fn a_hundred_thousand_waiters_are_each_woken_once_and_in_order() {
             next.is_none_or(|woken| woken == 0),
             "nobody is woken for nothing"
         );
-        permit.returned();
+        permit.cancel();
     }
     assert_eq!(gate.waiting(), 0);
 }
@@ -347,7 +347,7 @@ async fn a_calendar_that_is_set_back_or_forth_frees_nothing_early() {
         };
         let gate = RateLimiter::with_calendar(policy.limits(), clock, calendar);
         let take = async || {
-            let mut permit = gate.permit(1).await.unwrap();
+            let mut permit = gate.acquire(1).await.unwrap();
             permit.sent();
             permit.answered();
         };

@@ -40,7 +40,7 @@ impl Future for Acquire<'_> {
         if let Some(served) = turn.served(&mut state) {
             return Poll::Ready(served);
         }
-        let alarm = state.alarm_of(turn.place);
+        let alarm = state.wake_at_of(turn.place);
         state.note_timer(turn.place, alarm);
         drop(state);
         turn.arm(now, alarm, context);
@@ -70,7 +70,7 @@ impl Acquire<'_> {
         state.waiters.insert(place, waiter);
         // Whoever stands behind others with the same keys can't be served before them.
         if state.line.is_first(place, self.ask) || self.ask.has_costs() {
-            state.serve(now, Some(place));
+            state.dispatch(now, Some(place));
         }
     }
 
@@ -83,11 +83,11 @@ impl Acquire<'_> {
         context: &mut Context<'_>,
     ) {
         if state
-            .alarm_of(Some(place))
+            .wake_at_of(Some(place))
             .is_some_and(|alarm| alarm <= now)
         {
             state.keeper = None;
-            state.serve(now, Some(place));
+            state.dispatch(now, Some(place));
         }
         if let Some(waiter) = state.waiters.get_mut(&place) {
             waiter.waker.clone_from(context.waker());
@@ -142,6 +142,6 @@ impl Drop for Acquire<'_> {
             None => state.line.leave(place, self.ask),
         }
         state.keeper = state.keeper.filter(|(keeper, _)| *keeper != place);
-        state.serve(now, None);
+        state.dispatch(now, None);
     }
 }
