@@ -78,7 +78,7 @@ pub mod batch;
 pub mod extract;
 pub mod judge;
 pub mod ledger;
-pub mod limit;
+pub use throng_limit as limit;
 pub mod pages;
 pub mod render;
 pub mod send;

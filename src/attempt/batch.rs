@@ -79,7 +79,9 @@ impl RowExecutor {
             Err(failure) => return Ok(Err(failure)),
         };
         let rows = &group.rows;
-        let asked = self.exchange_with_intent(&request, &ask, rows, &mut group.seen).await?;
+        let asked = self
+            .exchange_with_intent(&request, &ask, rows, &mut group.seen)
+            .await?;
         Ok(asked.and_then(|answer| self.parts(batch, &answer.body)))
     }
 

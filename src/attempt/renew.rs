@@ -112,7 +112,8 @@ impl RowExecutor {
             errand: Purpose::Token(trust),
         };
         // Each fetch leads to an attempt, whose type would have no end.
-        let asked = Box::pin(self.send_with_retries(request, terms, Tries::repeatable(), &mut seen));
+        let asked =
+            Box::pin(self.send_with_retries(request, terms, Tries::repeatable(), &mut seen));
         let asked = asked.await?;
         of_row.arrived.append(&mut seen.arrived);
         Ok(asked.map_err(|failure| {

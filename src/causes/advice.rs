@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Zoned;
 
-use super::share::{BlockerKind, TimeShare};
+use super::share::TimeShare;
+use crate::limit::BlockerKind;
 
 /// What a run has, as far as it could have more of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -20,8 +20,9 @@ use std::time::Duration;
 mod advice;
 mod share;
 
+pub use crate::limit::{BlockedTime, BlockerKind};
 pub use advice::{Setup, advice, free_again};
-pub use share::{BlockedTime, BlockerKind, TimeBreakdown, TimeShare};
+pub use share::{TimeBreakdown, TimeShare};
 
 /// What a moment of a worker goes to; the earlier of those that apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,31 +4,9 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::limit::{BlockedTime, BlockerKind};
+
 use super::{TimeByReason, WaitReason};
-
-/// Who holds rows up at the gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum BlockerKind {
-    /// A limit in windows, or paced, of the whole run or of a key of the pool.
-    Limit,
-    /// The same, of each key in a scope.
-    KeyLimit,
-    /// What may be in flight.
-    InFlight,
-    /// The server, which asked for a pause, or said that nothing is left.
-    Pause,
-}
-
-/// For how long somebody held rows up at the gate, whoever waited.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BlockedTime {
-    /// Who.
-    pub by: BlockerKind,
-    /// The limit's name.
-    pub name: String,
-    /// For how long.
-    pub time: Duration,
-}
 
 /// What the time of all workers went to, up to some moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,0 +1,314 @@
+//! The limits of a job, checked: what each of them is kept by.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::config::Guard;
+use crate::config::Limit;
+use crate::config::rule::{LimitScope, REQUESTS, RatePattern, Rule, RuleTarget};
+use crate::config::{Settings, UncountedOutcome};
+use crate::gate::cost::Cost;
+use crate::gate::limit_set::LimitSet;
+use crate::gate::limiter::RateLimiter;
+use crate::outcome::Uncounted;
+use crate::time;
+
+/// How long a request may still arrive after it was given up, unless told otherwise.
+pub const LINGER: Duration = Duration::from_secs(30);
+
+/// The checked limits of a job. All of them hold at once; none means no limit.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    parts: Vec<Rule>,
+    units: Vec<String>,
+    scopes: Vec<String>,
+    keys: Vec<String>,
+    cost: BTreeMap<String, String>,
+    settle: BTreeMap<String, String>,
+    uncounted: Uncounted,
+    loosens: bool,
+    /// The scope whose limits only the server knows.
+    route: Option<usize>,
+    guard: Guard,
+    /// How long an attempt without an answer may still arrive.
+    pub linger: Duration,
+}
+
+impl Policy {
+    /// Checks what can be checked without the rows. A request that was given up
+    /// after `timeout` may lie in a queue for as long again: linger is the larger
+    /// of that and 30 s.
+    ///
+    /// # Errors
+    /// What doesn't fit, and what to write instead.
+    pub fn new(settings: &Settings, timeout: Duration) -> Result<Policy, String> {
+        let mut policy = Policy {
+            parts: Vec::new(),
+            units: vec![REQUESTS.into()],
+            scopes: Vec::new(),
+            keys: settings.keys.clone(),
+            cost: settings.cost.clone(),
+            settle: settings.settle.clone(),
+            uncounted: Uncounted {
+                refused: settings.uncounted.contains(&UncountedOutcome::Refused),
+                failed: settings.uncounted.contains(&UncountedOutcome::Failed),
+            },
+            loosens: settings.loosen,
+            route: None,
+            guard: settings.guard,
+            linger: timeout.max(LINGER),
+        };
+        for limit in &settings.rate {
+            policy.add_limit(limit, settings);
+        }
+        check_amounts(settings)?;
+        policy.add_beside(settings);
+        if let Some(route) = &settings.route {
+            if !policy.keys.is_empty() {
+                return Err("limit.route (--route) and limit.keys (--keys) both say whom a pause concerns: leave one of them out".into());
+            }
+            // What the server says goes to the last scope.
+            policy.scopes.push(route.clone());
+            policy.route = Some(policy.scopes.len() - 1);
+        }
+        policy.check_units()?;
+        Ok(policy)
+    }
+
+    fn add_limit(&mut self, limit: &Limit, settings: &Settings) {
+        let place = RuleTarget {
+            unit: self.unit(limit.unit.as_deref().unwrap_or(REQUESTS)),
+            of: self.place(limit.details.per.as_ref().or(settings.per.as_ref())),
+        };
+        self.parts
+            .extend(Rule::of_limit(limit, settings, place, self.linger));
+    }
+
+    /// What stands beside the rates.
+    fn add_beside(&mut self, settings: &Settings) {
+        if settings.spacing.is_some() || settings.in_flight.is_some() {
+            let of = self.place(settings.per.as_ref());
+            let place = RuleTarget { unit: 0, of };
+            self.parts
+                .extend(Rule::beside(settings, place, self.linger));
+        }
+    }
+
+    fn unit(&mut self, name: &str) -> usize {
+        index_of(&mut self.units, name)
+    }
+
+    /// A limit that has a scope of its own is not the pool's.
+    fn place(&mut self, per: Option<&String>) -> LimitScope {
+        match per {
+            Some(template) => LimitScope::Scope(index_of(&mut self.scopes, template)),
+            None if !self.keys.is_empty() => LimitScope::Pool,
+            None => LimitScope::Run,
+        }
+    }
+
+    /// A cost that no limit counts would be a limiter silently off.
+    fn check_units(&self) -> Result<(), String> {
+        let named = self.cost.keys().chain(self.settle.keys());
+        let unknown = named.into_iter().find(|name| !self.units.contains(name));
+        match unknown {
+            Some(name) => Err(format!(
+                "limit.cost or limit.settle names \"{name}\", which no rate counts: write a rate such as \"90000 {name}/1m\" (the units are: {})",
+                self.units.join(", ")
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// What a client does that has a token bucket for each window: it sends while
+    /// there are tokens, by its own clock. To compare with; it keeps no limit.
+    #[must_use]
+    pub fn as_token_buckets(&self) -> Policy {
+        let mut policy = self.under(Guard::Sent);
+        policy.parts.retain(|part| !part.is_asleep());
+        policy.parts.iter_mut().for_each(Rule::become_token_bucket);
+        policy
+    }
+
+    /// The same on a clock that is at its zero at this time of the calendar.
+    #[must_use]
+    pub fn on_clock(mut self, zero: Timestamp) -> Policy {
+        self.parts.iter_mut().for_each(|part| part.set_clock(zero));
+        self
+    }
+
+    /// The gate that keeps this policy, by the clock of this machine.
+    #[must_use]
+    pub fn gate(&self) -> RateLimiter {
+        RateLimiter::with_calendar(self.limits(), time::now, time::calendar_at_zero)
+    }
+
+    /// All its limits, with nothing taken.
+    #[must_use]
+    pub fn limits(&self) -> LimitSet {
+        LimitSet::new(
+            self.parts.clone(),
+            self.scopes.len(),
+            self.keys.len(),
+            self.uncounted,
+        )
+        .loosened(self.loosens)
+        .with_route(self.route)
+    }
+
+    /// The same under another guard, wherever none is named for a limit alone.
+    #[must_use]
+    pub fn under(&self, guard: Guard) -> Policy {
+        let mut policy = self.clone();
+        for part in &mut policy.parts {
+            part.change_guard(self.guard, guard);
+        }
+        policy.guard = guard;
+        policy
+    }
+
+    /// Whether every limit can ever allow this at once.
+    ///
+    /// # Errors
+    /// Which can't, and why.
+    pub fn check(&self, ask: &Cost) -> Result<(), String> {
+        let too_small = |part: &&Rule| ask.units_of(part.unit) > part.most_at_once();
+        match self.parts.iter().find(too_small) {
+            None => Ok(()),
+            Some(part) => Err(format!(
+                "it costs {} {}, and {} never allows more than {} at once: split it, or raise the limit",
+                ask.units_of(part.unit),
+                part.unit_name(),
+                part.name,
+                part.most_at_once(),
+            )),
+        }
+    }
+
+    /// More requests than this in flight are of no use; none if there is no such number.
+    #[must_use]
+    pub fn most_in_flight(&self) -> Option<u64> {
+        let of_run = |part: &&Rule| part.unit == 0 && !matches!(part.place, LimitScope::Scope(_));
+        let most = |part: &Rule| match (part.rate_pattern()?, part.guard()) {
+            (RatePattern::AtOnce { amount }, _) => Some(amount),
+            (
+                RatePattern::Windows { amount, .. } | RatePattern::Edges { amount, .. },
+                Guard::Strict,
+            ) => Some(amount),
+            (RatePattern::Paced { burst, .. }, Guard::Strict) if burst > 1 => Some(burst),
+            _ => None,
+        };
+        let keys = self.keys.len().max(1) as u64;
+        let all = self.parts.iter().filter(of_run).filter_map(most).min();
+        all.map(|most| most.saturating_mul(keys))
+    }
+
+    /// The most requests that the whole run can send within a time; none if that has
+    /// no bound.
+    #[must_use]
+    pub fn most_within(&self, time: Duration) -> Option<u64> {
+        let of_run = |part: &&Rule| part.unit == 0 && !matches!(part.place, LimitScope::Scope(_));
+        let most = |part: &Rule| match part.rate_pattern()? {
+            RatePattern::Windows { amount, period } | RatePattern::Edges { amount, period } => {
+                let windows = 1.0 + (time.as_secs_f64() / period.as_secs_f64()).ceil();
+                Some(amount.saturating_mul(windows as u64))
+            }
+            RatePattern::Paced { burst, per_second } => {
+                Some(burst.saturating_add((per_second * time.as_secs_f64()).ceil() as u64))
+            }
+            RatePattern::AtOnce { .. } => None,
+        };
+        let keys = self.keys.len().max(1) as u64;
+        let all = self.parts.iter().filter(of_run).filter_map(most).min();
+        all.map(|most| most.saturating_mul(keys))
+    }
+
+    /// The requests that the whole run can send in a second, in the long run.
+    #[must_use]
+    pub fn requests_per_second(&self) -> Option<f64> {
+        let of_run = |part: &&Rule| part.unit == 0 && !matches!(part.place, LimitScope::Scope(_));
+        let rate = |part: &Rule| match part.rate_pattern()? {
+            RatePattern::Windows { amount, period } | RatePattern::Edges { amount, period } => {
+                Some(amount as f64 / period.as_secs_f64())
+            }
+            RatePattern::Paced { per_second, .. } => Some(per_second),
+            RatePattern::AtOnce { .. } => None,
+        };
+        let all = self.parts.iter().filter(of_run).filter_map(rate);
+        let slowest = all.min_by(f64::total_cmp)?;
+        Some(slowest * self.keys.len().max(1) as f64)
+    }
+
+    /// Whether nothing is limited.
+    #[must_use]
+    pub fn is_unlimited(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// What it is kept by, part by part.
+    #[must_use]
+    pub fn parts(&self) -> &[Rule] {
+        &self.parts
+    }
+
+    /// What its limits are proven against, unless one names its own guard.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        self.guard
+    }
+
+    /// The names of what is counted; requests come first.
+    #[must_use]
+    pub fn units(&self) -> &[String] {
+        &self.units
+    }
+
+    /// The templates whose values have limits for themselves.
+    #[must_use]
+    pub fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
+
+    /// The templates of the pool's keys.
+    #[must_use]
+    pub fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
+    /// By unit, what a request costs: an expression over its row.
+    #[must_use]
+    pub fn cost(&self) -> &BTreeMap<String, String> {
+        &self.cost
+    }
+
+    /// By unit, what it has cost: jq over its answer.
+    #[must_use]
+    pub fn settle(&self) -> &BTreeMap<String, String> {
+        &self.settle
+    }
+}
+
+fn check_amounts(settings: &Settings) -> Result<(), String> {
+    let nothing = |amount| amount == Some(0);
+    match (nothing(settings.burst), nothing(settings.in_flight)) {
+        (true, _) => {
+            Err("limit.burst (--burst) is 0: nothing would be sent; give at least 1".into())
+        }
+        (_, true) => {
+            Err("limit.in-flight (--in-flight) is 0: nothing would be sent; give at least 1".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn index_of(names: &mut Vec<String>, name: &str) -> usize {
+    match names.iter().position(|known| known == name) {
+        Some(index) => index,
+        None => {
+            names.push(name.to_owned());
+            names.len() - 1
+        }
+    }
+}

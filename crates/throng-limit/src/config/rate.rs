@@ -1,0 +1,147 @@
+//! What a limit says: so many units in each period.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// At most `units` in every half-open window of `period`, as `22/5s` says it.
+///
+/// ```
+/// use std::time::Duration;
+/// use throng::limit::Rate;
+///
+/// let rate: Rate = "300/1m".parse()?;
+/// assert_eq!((rate.units, rate.period), (300, Duration::from_secs(60)));
+/// assert!("0/5s".parse::<Rate>().is_err());
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Rate {
+    /// The most units in a window; at least 1.
+    pub units: u64,
+    /// The length of the window; at least a millisecond, at most 400 days.
+    pub period: Duration,
+}
+
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(400 * 24 * 3600);
+
+impl Rate {
+    /// A rate within the bounds that the fields state.
+    ///
+    /// # Errors
+    /// A sentence that says which bound is broken.
+    pub fn new(units: u64, period: Duration) -> Result<Rate, String> {
+        if units == 0 {
+            return Err("a rate of 0 would never send anything: allow at least 1".into());
+        }
+        if !(SHORTEST..=LONGEST).contains(&period) {
+            return Err("a period lies between 1ms and 400d".into());
+        }
+        Ok(Rate { units, period })
+    }
+
+    pub(crate) fn parse(units: &str, period: &str) -> Result<Rate, String> {
+        let units = units.replace('_', "");
+        let units = units
+            .parse()
+            .map_err(|_| format!("\"{units}\" is not a whole number"))?;
+        Rate::new(units, parse_period(period)?)
+    }
+
+    pub(crate) fn written_period(&self) -> String {
+        let period = humantime::format_duration(self.period).to_string();
+        period.replace(' ', "")
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Rate, String> {
+        parse(text).map_err(|why| {
+            format!(
+                "\"{text}\" is not a rate: {why} (N/PERIOD, such as 22/5s, 300/1m or 100000/1d)"
+            )
+        })
+    }
+}
+
+fn parse(text: &str) -> Result<Rate, String> {
+    let (units, period) = text.split_once('/').ok_or("it has no \"/\"")?;
+    Rate::parse(units.trim(), period.trim())
+}
+
+/// `5s`, `1m30s`, or a unit alone: `300/m` is `300/1m`.
+fn parse_period(text: &str) -> Result<Duration, String> {
+    let counted = if text.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        format!("1{text}")
+    } else {
+        text.to_owned()
+    };
+    humantime::parse_duration(&counted).map_err(|_| format!("\"{text}\" is not a period"))
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.units, self.written_period())
+    }
+}
+
+impl TryFrom<String> for Rate {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Rate, String> {
+        text.parse()
+    }
+}
+
+impl From<Rate> for String {
+    fn from(rate: Rate) -> String {
+        rate.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_people_write() {
+        for (text, units, millis) in [
+            ("22/5s", 22, 5_000),
+            ("300/m", 300, 60_000),
+            ("1_000 / 1h", 1_000, 3_600_000),
+            ("100/500ms", 100, 500),
+        ] {
+            let rate: Rate = text.parse().unwrap();
+            assert_eq!((rate.units, rate.period.as_millis()), (units, millis));
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for (text, why) in [
+            ("fast", "it has no \"/\""),
+            ("0/5s", "a rate of 0 would never send anything"),
+            ("-3/5s", "\"-3\" is not a whole number"),
+            ("22/5 parsecs", "\"5 parsecs\" is not a period"),
+            ("22/0s", "a period lies between"),
+        ] {
+            let error = text.parse::<Rate>().unwrap_err();
+            assert!(error.contains(why), "{error}");
+            assert!(error.contains("such as 22/5s"), "{error}");
+        }
+    }
+
+    #[test]
+    fn writes_what_it_reads() {
+        for text in ["22/5s", "300/1m", "1/1h 30m"] {
+            let rate: Rate = text.parse().unwrap();
+            assert_eq!(rate.to_string().parse::<Rate>().unwrap(), rate);
+        }
+    }
+}

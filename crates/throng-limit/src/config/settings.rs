@@ -1,0 +1,93 @@
+//! What a job says of its limits.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::config::Guard;
+use crate::config::{AccountShare, Limit};
+
+/// The `[limit]` part of a job. All of its limits hold at once.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Settings {
+    /// At most so many units in each period.
+    #[serde(deserialize_with = "one_or_many")]
+    pub rate: Vec<Limit>,
+    /// What the limits are proven against.
+    pub guard: Guard,
+    /// The most requests that may come at once, where the server allows fewer
+    /// than a whole period's.
+    pub burst: Option<u64>,
+    /// The least time between two sendings.
+    #[serde(with = "humantime_serde")]
+    pub spacing: Option<Duration>,
+    /// Whether a period's requests go out as early as they may, or spread.
+    pub shape: Shape,
+    /// The most requests that the server may be working on.
+    pub in_flight: Option<u64>,
+    /// A template: each of its values has the limits for itself.
+    pub per: Option<String>,
+    /// A template: the server has limits of its own for each of its values, which only
+    /// it knows; what it says of one concerns no other.
+    pub route: Option<String>,
+    /// Whether a larger limit than ours that the server names counts.
+    pub loosen: bool,
+    /// Several API keys, each with the limits for itself; templates see the
+    /// chosen one as `{{ key }}`.
+    pub keys: Vec<String>,
+    /// What a request costs in other units: an expression over the row.
+    pub cost: BTreeMap<String, String>,
+    /// What it turned out to cost: jq over the answer.
+    pub settle: BTreeMap<String, String>,
+    /// The share of the limits that is ours: `80%`.
+    #[serde(rename = "use")]
+    pub share: Option<AccountShare>,
+    /// Which answers the server doesn't count.
+    pub uncounted: Vec<UncountedOutcome>,
+    /// By how much our clock and the server's may differ, and what it rounds.
+    #[serde(with = "humantime_serde")]
+    pub skew: Option<Duration>,
+}
+
+/// When a period's requests go out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// As early as they may; spread once the server refuses what it should have taken.
+    #[default]
+    Auto,
+    /// As early as they may.
+    Burst,
+    /// A period's part apart.
+    Spread,
+}
+
+/// How an attempt may end without being counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UncountedOutcome {
+    /// By a refusal for the limit's sake.
+    Refused,
+    /// By any other status of 400 and more.
+    Failed,
+}
+
+/// `rate = "22/5s"` as well as `rate = ["22/5s", "1000/1h"]`.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Limit>, D::Error> {
+    let one = |value: Value| match value {
+        value @ (Value::String(_) | Value::Object(_)) => {
+            Limit::deserialize(value).map_err(D::Error::custom)
+        }
+        _ => Err(D::Error::custom(
+            "rate is a text such as \"22/5s\", a table with one, or a list of them",
+        )),
+    };
+    match Value::deserialize(deserializer)? {
+        Value::Array(many) => many.into_iter().map(one).collect(),
+        value => Ok(vec![one(value)?]),
+    }
+}

@@ -1,0 +1,485 @@
+//! All limits of a run at once. Pure: time and chance are arguments.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use smallvec::SmallVec;
+
+use crate::outcome::{BlockedTime, BlockerKind};
+
+use crate::config::rule::{LimitScope, Rule};
+use crate::gate::cost::{Acquired, Cost};
+use crate::gate::group::{LimitGroup, Member};
+use crate::gate::keyed::KeyedLimits;
+use crate::gate::state::LimitState;
+use crate::kinds::{Availability, Limiter, Reservation, TimedLimitInfo};
+use crate::outcome::Blocker;
+use crate::outcome::Uncounted;
+use crate::outcome::{Blocked, End};
+use crate::quota::{QuotaStore, ScopeKey};
+use crate::time::Time;
+
+/// All limits of a run: those of the whole run, those of each key in each
+/// scope, and those of each key of the pool, of which an attempt needs one.
+///
+/// An attempt takes from all that it matches, or from none.
+#[derive(Debug)]
+pub struct LimitSet {
+    parts: Arc<[Rule]>,
+    run: LimitGroup,
+    scopes: Vec<KeyedLimits>,
+    pool: Vec<LimitGroup>,
+    /// Where the next search for a free key begins.
+    next_key: usize,
+    uncounted: Uncounted,
+    /// Whether larger limits that the server names count.
+    loosens: bool,
+    /// The scope whose limits only the server knows.
+    route: Option<usize>,
+    lost: u64,
+    /// Until when any group is closed: there may be very many to look at.
+    closed_until: Time,
+    /// Where quotas are counted that outlive the process.
+    ledger: Option<Arc<dyn QuotaStore>>,
+}
+
+impl LimitSet {
+    /// These parts together, for `scopes` scopes, and a pool of `keys` keys (0
+    /// without one). No parts means no limit.
+    #[must_use]
+    pub fn new(parts: Vec<Rule>, scopes: usize, keys: usize, uncounted: Uncounted) -> LimitSet {
+        let parts: Arc<[Rule]> = parts.into();
+        LimitSet {
+            run: group(&parts, LimitScope::Run, None, ScopeKey::Run),
+            scopes: (0..scopes).map(|index| scope(&parts, index)).collect(),
+            pool: (0..keys)
+                .map(|key| group(&parts, LimitScope::Pool, None, ScopeKey::Pool(key)))
+                .collect(),
+            parts,
+            next_key: 0,
+            uncounted,
+            loosens: false,
+            route: None,
+            lost: 0,
+            closed_until: Time::ZERO,
+            ledger: None,
+        }
+    }
+
+    /// Larger limits that the server names count, too.
+    #[must_use]
+    pub fn loosened(self, loosens: bool) -> LimitSet {
+        LimitSet { loosens, ..self }
+    }
+
+    /// Only the server knows the limits of this scope's keys: a few attempts of each
+    /// go first, and what it says of one key is kept to that.
+    #[must_use]
+    pub fn with_route(self, route: Option<usize>) -> LimitSet {
+        LimitSet { route, ..self }
+    }
+
+    /// From now on, what a ledger counts is had from there; nothing is taken yet.
+    pub fn lend(&mut self, ledger: Arc<dyn QuotaStore>) {
+        let lent = Some(&*ledger);
+        self.run = group(&self.parts, LimitScope::Run, lent, ScopeKey::Run);
+        for (key, pool) in self.pool.iter_mut().enumerate() {
+            *pool = group(&self.parts, LimitScope::Pool, lent, ScopeKey::Pool(key));
+        }
+        self.ledger = Some(ledger);
+    }
+
+    /// Nothing more will be sent. Whether all who must know it know. One that is busy
+    /// keeps none of the others from being told.
+    pub fn close(&mut self, now: Time) -> bool {
+        let scopes = self.scopes.iter_mut().flat_map(KeyedLimits::groups_mut);
+        let groups = scopes.chain(&mut self.pool).chain([&mut self.run]);
+        let mut all = true;
+        for member in groups.flat_map(LimitGroup::members) {
+            all &= member.kind.close(now);
+        }
+        all
+    }
+
+    /// The most times that one of them remembers.
+    #[cfg(test)]
+    pub fn entries(&mut self) -> usize {
+        let groups = self.pool.iter_mut().chain([&mut self.run]);
+        let members = groups.flat_map(LimitGroup::members);
+        let entries = members.map(|member| member.kind.entries());
+        entries.max().unwrap_or(0)
+    }
+
+    /// Why nothing can be had from the ledger any more, if so.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.ledger.as_ref()?.trouble()
+    }
+
+    /// Takes in a request that another process has sent; with a pool, by one key
+    /// after the other.
+    pub fn remember(&mut self, then: Time, lost: bool) {
+        let key = (!self.pool.is_empty()).then(|| self.next_key % self.pool.len());
+        self.next_key = key.map_or(0, |key| key + 1);
+        self.each_group(&[], key, &mut |group| group.remember(then, lost));
+    }
+
+    /// No limit at all.
+    #[must_use]
+    pub fn none() -> LimitSet {
+        LimitSet::new(Vec::new(), 0, 0, Uncounted::default())
+    }
+
+    /// Whether anything can ever be said of an attempt that isn't the server's word.
+    #[must_use]
+    pub fn are_none(&self) -> bool {
+        self.parts.is_empty() && self.scopes.is_empty() && self.pool.is_empty()
+    }
+
+    /// Whether there is a limit at all.
+    #[must_use]
+    pub fn are_any(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
+    /// So many requests were taken, and so many of them are over, while there was
+    /// nothing to keep of them.
+    pub(crate) fn count_in(&mut self, taken: u64, ended: u64) {
+        self.run.count_in(taken, ended);
+    }
+
+    /// Takes what is asked from every limit that it matches, or from none.
+    ///
+    /// # Errors
+    /// When, and for whom, that may change.
+    pub fn take(&mut self, now: Time, ask: &Cost) -> Result<Acquired, Blocked> {
+        let run = self.run.earliest(now, ask);
+        let (by_key, scope) = self.earliest_of_keys(now, ask);
+        let (key, pool) = self.earliest_in_pool(now, ask);
+        let when = run.max(pool).max(by_key);
+        if when != Availability::Now {
+            let by_key = (by_key >= run.max(pool)).then_some(scope);
+            let (by, back) = self.holder(now, ask, key);
+            return Err(Blocked {
+                when,
+                by_key,
+                by,
+                back,
+            });
+        }
+        let mut holds = SmallVec::new();
+        self.each_group(&ask.keys, key, &mut |group| {
+            group.take(now, ask).for_each(|hold| holds.push(hold));
+        });
+        self.next_key = key.map_or(0, |key| key + 1);
+        let standing = self.innermost(ask, key).stand(ask);
+        Ok(Acquired {
+            holds,
+            key,
+            standing,
+        })
+    }
+
+    /// The attempt is being written.
+    pub fn sent(&mut self, now: Time, ask: &Cost, taken: &mut Acquired) {
+        self.tell(ask, taken, &mut |kind, hold| kind.sent(now, hold));
+    }
+
+    /// The server's network stack has all of it.
+    pub fn acked(&mut self, now: Time, ask: &Cost, taken: &mut Acquired) {
+        self.tell(ask, taken, &mut |kind, hold| kind.acked(now, hold));
+    }
+
+    /// The attempt ended, other than by a refusal.
+    pub fn ended(&mut self, now: Time, ask: &Cost, taken: &mut Acquired, end: End) {
+        if matches!(end, End::Answered | End::Failed) {
+            self.innermost(ask, taken.key).accepted(&taken.standing);
+        }
+        self.lost += u64::from(end == End::Lost);
+        let free = end == End::Failed && self.uncounted.failed;
+        self.tell(ask, taken, &mut |kind, hold| match end {
+            End::Answered | End::Failed if free => kind.returned(now, hold),
+            End::Answered | End::Failed => kind.answered(now, hold),
+            End::Lost => kind.lost(now, hold),
+            End::Returned => kind.returned(now, hold),
+        });
+    }
+
+    /// The server refused an attempt that was sent at `sent`: those with the same
+    /// keys wait for `pause`, or for a while that doubles with each refusal;
+    /// `chance` is 0 to 1. Gives the refusals in a row.
+    pub fn refused(
+        &mut self,
+        now: Time,
+        (ask, taken, sent): (&Cost, &mut Acquired, Time),
+        pause: Option<Duration>,
+        chance: f64,
+    ) -> u32 {
+        let group = self.innermost(ask, taken.key);
+        let explained = group.expected_refusal(sent);
+        let refusals = group.refused(now, sent, pause, chance);
+        let closed_until = group.closed_until();
+        self.closed_until = self.closed_until.max(closed_until);
+        let free = self.uncounted.refused;
+        self.tell(ask, taken, &mut |kind, hold| {
+            kind.refused(now, hold, explained);
+            if free {
+                kind.returned(now, hold);
+            }
+        });
+        refusals
+    }
+
+    /// The server wants to be left alone by everyone, whatever their keys.
+    pub fn close_run(&mut self, now: Time, pause: Option<Duration>, chance: f64) {
+        self.run.close(now, pause, chance);
+        self.closed_until = self.closed_until.max(self.run.closed_until());
+    }
+
+    /// The answer has been read to its end, or nothing more will come of it.
+    pub fn finished(&mut self, now: Time, ask: &Cost, taken: &mut Acquired) {
+        self.tell(ask, taken, &mut |kind, hold| kind.finished(now, hold));
+        self.innermost(ask, taken.key).leave(ask, &taken.standing);
+        self.each_group(&ask.keys, taken.key, &mut LimitGroup::finished);
+    }
+
+    /// The attempt has turned out to cost so many units of that kind.
+    pub fn settle(&mut self, now: Time, ask: &Cost, taken: &mut Acquired, unit: usize, units: u64) {
+        self.tell_members(ask, taken, &mut |member, hold| {
+            if member.unit == unit {
+                member.kind.settle(now, hold, units);
+            }
+        });
+    }
+
+    /// What came before belongs to other runs, though windows still hold it.
+    pub fn begin(&mut self) {
+        let groups = std::iter::once(&mut self.run).chain(&mut self.pool);
+        for member in groups.flat_map(LimitGroup::members) {
+            member.kind.begin();
+        }
+    }
+
+    /// What the server said of a unit, to an attempt that has taken so; `unit`
+    /// is an index into the policy's units, and none for one that isn't counted.
+    pub fn learn(
+        &mut self,
+        now: Time,
+        (ask, taken): (&Cost, &Acquired),
+        unit: Option<usize>,
+        said: TimedLimitInfo,
+    ) {
+        let loosens = self.loosens;
+        let group = self.innermost(ask, taken.key);
+        group.hear(now, (ask, &taken.standing), unit, said, loosens);
+    }
+
+    /// Whether anything depends on the calendar.
+    #[must_use]
+    pub fn follow_calendar(&self) -> bool {
+        self.parts.iter().any(Rule::has_edges)
+    }
+
+    /// What the calendar says that it was at the clock's zero, which is news if it
+    /// was set meanwhile.
+    pub fn heed_calendar(&mut self, zero: Timestamp) {
+        let mut parts = self.parts.to_vec();
+        let is_news = parts.iter_mut().fold(false, |is_news, part| {
+            let is_news_here = part.heed_calendar(zero);
+            is_news || is_news_here
+        });
+        // The groups know what the parts know, and there may be very many.
+        if !is_news {
+            return;
+        }
+        self.parts = parts.into();
+        let scopes = self.scopes.iter_mut().flat_map(KeyedLimits::groups_mut);
+        let groups = std::iter::once(&mut self.run).chain(&mut self.pool);
+        for member in groups.chain(scopes).flat_map(LimitGroup::members) {
+            member.kind.heed_calendar(zero);
+        }
+    }
+
+    /// Until when the server wants to be left alone by somebody, if it does.
+    #[must_use]
+    pub fn closed_until(&self, now: Time) -> Option<Time> {
+        Some(self.closed_until).filter(|until| *until > now)
+    }
+
+    /// Each limit's own account, in the order of the parts; nothing of what never woke.
+    #[must_use]
+    pub fn state(&self) -> Vec<LimitState> {
+        let (mut run, mut pool) = (vec![], vec![]);
+        self.run.note(&mut run);
+        self.pool.iter().for_each(|group| group.note(&mut pool));
+        let mut run = run.into_iter();
+        let mut pool = pool.into_iter();
+        let mut scopes: Vec<_> = self
+            .scopes
+            .iter()
+            .map(|s| s.accounts().into_iter())
+            .collect();
+        let state = |part: &Rule| {
+            let (account, keys) = match part.place {
+                LimitScope::Run => (run.next(), None),
+                LimitScope::Pool => (pool.next(), Some(self.pool.len() as u64)),
+                LimitScope::Scope(at) => (scopes[at].next(), Some(self.scopes[at].seen())),
+            };
+            let account = account.unwrap_or_default();
+            let slept = part.is_asleep() && account.margin.is_none();
+            (!slept).then(|| part.state(account, self.lost, keys))
+        };
+        self.parts.iter().filter_map(state).collect()
+    }
+
+    /// Who holds this up the longest.
+    fn holder(&mut self, now: Time, ask: &Cost, key: Option<usize>) -> (Blocker, Option<Time>) {
+        let mut longest = (Availability::Now, Blocker::Server, None);
+        let parts = &self.parts;
+        let mut look = |place: LimitScope, group: &mut LimitGroup| {
+            let (when, member) = group.binding(now, ask);
+            if when > longest.0 {
+                let here = parts.iter().enumerate().filter(|(_, it)| it.place == place);
+                let part = member.and_then(|member| here.map(|(part, _)| part).nth(member));
+                let back = member.and_then(|member| group.members()[member].kind.back());
+                longest = (when, part.map_or(Blocker::Server, Blocker::Part), back);
+            }
+        };
+        look(LimitScope::Run, &mut self.run);
+        for (index, (scope, key)) in self.scopes.iter_mut().zip(&ask.keys).enumerate() {
+            if let Some(group) = scope.known(key) {
+                look(LimitScope::Scope(index), group);
+            }
+        }
+        if let Some(key) = key {
+            look(LimitScope::Pool, &mut self.pool[key]);
+        }
+        (longest.1, longest.2)
+    }
+
+    /// A part that holds rows up, or the server, in words.
+    #[must_use]
+    pub fn blocked_time(&self, by: Blocker, time: Duration) -> BlockedTime {
+        let (by, name) = match by {
+            Blocker::Part(part) => (self.parts[part].held_by(), self.parts[part].name.clone()),
+            Blocker::Server => (BlockerKind::Pause, String::new()),
+        };
+        BlockedTime { by, name, time }
+    }
+
+    /// When all keys let it go, and the scope of the one that does so last.
+    fn earliest_of_keys(&mut self, now: Time, ask: &Cost) -> (Availability, usize) {
+        if self.scopes.is_empty() {
+            return (Availability::Now, 0);
+        }
+        let (parts, route, ledger) = (&self.parts, self.route, self.ledger.as_deref());
+        let scopes = self.scopes.iter_mut().zip(&ask.keys).enumerate();
+        scopes
+            .map(|(index, (scope, key))| {
+                let new = || group(parts, LimitScope::Scope(index), ledger, ScopeKey::Key(key));
+                let make = || {
+                    if route == Some(index) {
+                        new().begin_carefully()
+                    } else {
+                        new()
+                    }
+                };
+                (scope.group(now, key, make).earliest(now, ask), index)
+            })
+            .fold((Availability::Now, 0), Ord::max)
+    }
+
+    /// The key that is free first; of those that are free now, the next in turn.
+    fn earliest_in_pool(&mut self, now: Time, ask: &Cost) -> (Option<usize>, Availability) {
+        let keys = self.pool.len();
+        let turn = |place: usize| (self.next_key + place) % keys;
+        let pool = &mut self.pool;
+        (0..keys)
+            .map(turn)
+            .map(|key| (Some(key), pool[key].earliest(now, ask)))
+            .min_by_key(|(_, when)| *when)
+            .unwrap_or((None, Availability::Now))
+    }
+
+    /// The group that a refusal concerns, and no wider.
+    fn innermost(&mut self, ask: &Cost, key: Option<usize>) -> &mut LimitGroup {
+        if let Some(key) = key {
+            return &mut self.pool[key];
+        }
+        if self.scopes.is_empty() {
+            return &mut self.run;
+        }
+        let scopes = self.scopes.iter_mut().zip(&ask.keys);
+        let known = scopes.filter_map(|(scope, key)| scope.known(key)).last();
+        known.unwrap_or(&mut self.run)
+    }
+
+    /// In the order in which the holds of an attempt lie.
+    fn each_group(
+        &mut self,
+        keys: &[Arc<str>],
+        key: Option<usize>,
+        act: &mut dyn FnMut(&mut LimitGroup),
+    ) {
+        act(&mut self.run);
+        for (scope, key) in self.scopes.iter_mut().zip(keys) {
+            if let Some(group) = scope.known(key) {
+                act(group);
+            }
+        }
+        if let Some(key) = key {
+            act(&mut self.pool[key]);
+        }
+    }
+
+    fn tell(
+        &mut self,
+        ask: &Cost,
+        taken: &mut Acquired,
+        event: &mut dyn FnMut(&mut dyn Limiter, &mut Reservation),
+    ) {
+        self.tell_members(ask, taken, &mut |member, hold| {
+            event(&mut *member.kind, hold)
+        });
+    }
+
+    fn tell_members(
+        &mut self,
+        ask: &Cost,
+        taken: &mut Acquired,
+        event: &mut dyn FnMut(&mut Member, &mut Reservation),
+    ) {
+        let mut holds = taken.holds.iter_mut();
+        self.each_group(&ask.keys, taken.key, &mut |group| {
+            for member in group.members() {
+                if let Some(hold) = holds.next() {
+                    event(member, hold);
+                }
+            }
+        });
+    }
+}
+
+/// A scope whose keys have nothing to remember once the longest period is over.
+fn scope(parts: &[Rule], index: usize) -> KeyedLimits {
+    let here = parts
+        .iter()
+        .filter(|it| it.place == LimitScope::Scope(index));
+    KeyedLimits::new(here.filter_map(Rule::period).max())
+}
+
+/// The limits of one place, all free but for what the ledger says.
+fn group(
+    parts: &[Rule],
+    place: LimitScope,
+    ledger: Option<&dyn QuotaStore>,
+    whose: ScopeKey<'_>,
+) -> LimitGroup {
+    let here = parts.iter().filter(|part| part.place == place);
+    let member = |part: &Rule| match ledger.and_then(|ledger| ledger.account(part, whose)) {
+        Some(account) => part.leased_member(account),
+        None => part.member(),
+    };
+    LimitGroup::new(here.map(member).collect())
+}

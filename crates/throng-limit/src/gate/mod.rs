@@ -1,0 +1,27 @@
+//! From a cost to a permit: who waits, who is next, and what all limits say together.
+
+pub mod acquire;
+pub mod cost;
+pub mod group;
+pub mod keyed;
+pub mod limit_set;
+pub mod limiter;
+pub mod permit;
+pub mod queue;
+pub mod state;
+pub mod sync;
+pub mod unlimited;
+pub mod wait_stats;
+
+pub use cost::{Acquired, Cost};
+pub use limit_set::LimitSet;
+pub use limiter::{AcquireError, RateLimiter};
+pub use permit::{ArrivalInterval, Permit, RateLimitInfo};
+pub use state::LimitState;
+
+#[cfg(test)]
+#[cfg(not(shuttle))]
+mod tests;
+#[cfg(test)]
+#[cfg(shuttle)]
+mod threads;

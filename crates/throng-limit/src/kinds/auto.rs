@@ -1,0 +1,217 @@
+//! A limit that nobody knows, found while working: more is sent until the server
+//! refuses, then less, and more again. Pure.
+//!
+//! It begins with a tenth of its ceiling. Each period in which that was not enough and
+//! nothing was refused adds a fiftieth of the ceiling, or one where it was refused
+//! before; a refusal takes it down to 85 % of what it allowed itself then. So it is refused
+//! now and then: that is how it works.
+
+use std::time::Duration;
+
+use crate::config::Guard;
+use crate::kinds::sliding::Sliding;
+use crate::kinds::{Availability, Limiter, Reservation, TimedLimitInfo};
+use crate::time::Time;
+use crate::window::Window;
+
+/// A window whose units are found out.
+#[derive(Debug)]
+pub struct Auto {
+    window: Window<Sliding>,
+    ceiling: u64,
+    period: Duration,
+    units: u64,
+    /// Where it was refused last.
+    top: u64,
+    /// Whether somebody had to wait since it was raised.
+    binds: bool,
+    raise_at: Time,
+}
+
+impl Auto {
+    /// At most `ceiling` in a period.
+    #[must_use]
+    pub fn new(
+        ceiling: u64,
+        period: Duration,
+        skew: Duration,
+        guard: Guard,
+        linger: Duration,
+    ) -> Auto {
+        let span = Sliding::new(period, skew);
+        let mut auto = Auto {
+            window: Window::new(ceiling, period, span, guard, linger).certified(),
+            ceiling,
+            period,
+            units: 0,
+            top: ceiling,
+            binds: false,
+            raise_at: Time::ZERO,
+        };
+        auto.set(ceiling / 10);
+        auto
+    }
+
+    fn set(&mut self, units: u64) {
+        self.units = units.clamp(1, self.ceiling);
+        self.window.allow(self.units);
+    }
+
+    fn raise(&mut self, now: Time) {
+        if !self.binds || now < self.raise_at {
+            return;
+        }
+        let step = if self.units < self.top * 17 / 20 {
+            (self.ceiling / 50).max(1)
+        } else {
+            1
+        };
+        self.set(self.units + step);
+        self.binds = false;
+        self.raise_at = now.after(self.period);
+    }
+}
+
+impl Limiter for Auto {
+    fn earliest(&mut self, now: Time, units: u64) -> Availability {
+        let when = self.window.earliest(now, units);
+        self.binds |= when != Availability::Now;
+        when
+    }
+
+    fn take(&mut self, now: Time, units: u64) -> Reservation {
+        self.window.take(now, units)
+    }
+
+    fn sent(&mut self, now: Time, hold: &mut Reservation) {
+        self.window.sent(now, hold);
+    }
+
+    fn acked(&mut self, now: Time, hold: &mut Reservation) {
+        self.window.acked(now, hold);
+    }
+
+    fn answered(&mut self, now: Time, hold: &mut Reservation) {
+        self.window.answered(now, hold);
+        self.raise(now);
+    }
+
+    fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
+        self.window.refused(now, hold, explained);
+        if !explained {
+            self.top = self.units.saturating_sub(1).max(1);
+            self.set(self.top * 17 / 20);
+            self.raise_at = now.after(self.period * 2);
+            self.binds = false;
+        }
+        // The window has drawn its own conclusions.
+        self.window.allow(self.units);
+    }
+
+    fn lost(&mut self, now: Time, hold: &mut Reservation) {
+        self.window.lost(now, hold);
+    }
+
+    fn returned(&mut self, now: Time, hold: &mut Reservation) {
+        self.window.returned(now, hold);
+    }
+
+    fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
+        self.window.settle(now, hold, units);
+    }
+
+    fn learn(&mut self, now: Time, said: TimedLimitInfo) {
+        self.window.learn(now, said);
+    }
+
+    fn agrees(&mut self, now: Time, said: TimedLimitInfo) -> bool {
+        self.window.agrees(now, said)
+    }
+
+    fn amount(&self) -> Option<u64> {
+        Some(self.ceiling)
+    }
+
+    fn allow(&mut self, amount: u64) {
+        self.ceiling = amount;
+        self.top = self.top.min(amount);
+        self.set(self.units);
+    }
+
+    fn learnt(&self) -> Option<u64> {
+        Some(self.units)
+    }
+
+    fn make_room(&mut self, now: Time) -> bool {
+        self.window.make_room(now)
+    }
+
+    fn is_idle(&mut self, now: Time) -> bool {
+        self.window.is_idle(now)
+    }
+
+    #[cfg(test)]
+    fn entries(&self) -> usize {
+        self.window.entries()
+    }
+
+    fn peak(&self) -> u64 {
+        self.window.peak()
+    }
+
+    fn margin(&self) -> Option<Duration> {
+        self.window.margin()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
+
+    fn auto() -> Auto {
+        let second = Duration::from_secs(1);
+        Auto::new(100, second, Duration::ZERO, Guard::Strict, second)
+    }
+
+    /// Sends all that may be sent now.
+    fn burst(auto: &mut Auto, now: Time) -> Vec<Reservation> {
+        let mut holds = Vec::new();
+        while auto.earliest(now, 1) == Availability::Now {
+            holds.push(auto.take(now, 1));
+        }
+        holds
+    }
+
+    #[test]
+    fn it_is_raised_where_it_binds_and_taken_down_by_a_refusal() {
+        let mut auto = auto();
+        let mut bursts = Vec::new();
+        for second in 0..4 {
+            let now = at(second * 1_100);
+            let mut holds = burst(&mut auto, now);
+            bursts.push(holds.len());
+            holds.iter_mut().for_each(|hold| auto.answered(now, hold));
+        }
+        assert_eq!(bursts, [10, 12, 14, 16]);
+        let mut holds = burst(&mut auto, at(6_000));
+        for (place, hold) in holds.iter_mut().enumerate() {
+            auto.refused(at(6_010), hold, place > 0);
+        }
+        assert_eq!(auto.learnt(), Some(14), "once, however many were in flight");
+    }
+
+    #[test]
+    fn where_nobody_waits_it_stays() {
+        let mut auto = auto();
+        for second in 0..50 {
+            let now = at(second * 1_100);
+            let mut hold = auto.take(now, 1);
+            auto.answered(now, &mut hold);
+        }
+        assert_eq!(auto.learnt(), Some(10));
+    }
+}

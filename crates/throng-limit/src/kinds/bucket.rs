@@ -1,0 +1,460 @@
+//! A token bucket of B tokens that come back at rate r; also a leaky bucket used
+//! as a meter, and GCRA, which count the same. Pure.
+//!
+//! Such a server takes an attempt if no span of time t, ended by it, holds more
+//! than B + rt arrivals.
+//!
+//! **Guarantee.** A bucket of our own leaks at rate r; an attempt is poured in
+//! not when it is sent, but when it is known to have arrived (`strict`: when it
+//! is answered). It may be sent while what is in flight and what is in the
+//! bucket make at most B with it. Take any span [a, b]. What arrived in it was
+//! answered after a, or is still in flight. Let c be the last time up to b at
+//! which an attempt was sent: then the ones in flight at c, and those poured in
+//! from a to c, of which at most r(c - a) have leaked, are at most B + r(c - a).
+//! Nothing was sent after c. ∎
+//!
+//! Nothing that knows only when it sent and when answers came can send earlier:
+//! the attempts in flight may all arrive now, and those answered may have
+//! arrived at their answers. Latency costs no rate while fewer than B are in
+//! flight; slots of a period B/r would lose rL/B of it.
+//!
+//! **`sent`.** An attempt is poured in when it is sent, and the bucket is
+//! smaller by what the margin lets through: B - r·margin. Where nothing would be
+//! left of it, attempts leave 1/r and the margin apart.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::adapt::relearn::RelearnBackoff;
+use crate::config::Guard;
+use crate::kinds::{Availability, Limiter, Reservation, TimedLimitInfo, UnitsState};
+use crate::time::Time;
+
+/// A bucket of tokens.
+#[derive(Debug)]
+pub struct Bucket {
+    burst: u64,
+    /// The time in which one unit leaks.
+    per_unit: Duration,
+    /// The same as the job says it, and the burst.
+    declared: (Duration, u64),
+    /// By so many eighths of the declared time it leaks slower.
+    slower: u64,
+    patience: RelearnBackoff,
+    guard: Guard,
+    linger: Duration,
+    margin: Duration,
+    skew: Duration,
+    in_flight: u64,
+    /// Lost attempts, by the time at which they are taken to have arrived.
+    late: BTreeMap<Time, u64>,
+    /// When all that has been poured in will have leaked.
+    empty: Time,
+    most: u64,
+}
+
+const SMALLEST_MARGIN: Duration = Duration::from_millis(20);
+/// So many eighths: the slowest that it leaks is half of what the job says.
+const SLOWEST: u64 = 8;
+
+impl Bucket {
+    /// A full bucket of `burst` tokens, of which `units` come back in each `period`.
+    #[must_use]
+    pub fn new(
+        burst: u64,
+        (units, period): (u64, Duration),
+        skew: Duration,
+        guard: Guard,
+        linger: Duration,
+    ) -> Bucket {
+        let longer = period.as_nanos() * 10_005 / 10_000;
+        let per_unit = nanos(longer.div_ceil(u128::from(units.max(1))));
+        Bucket {
+            burst,
+            per_unit,
+            declared: (per_unit, burst),
+            slower: 0,
+            patience: RelearnBackoff::new(period),
+            guard,
+            linger,
+            margin: SMALLEST_MARGIN,
+            skew,
+            in_flight: 0,
+            late: BTreeMap::new(),
+            empty: Time::ZERO,
+            most: 0,
+        }
+    }
+
+    /// The tokens that may be out at once.
+    fn room(&self) -> u64 {
+        match self.guard {
+            Guard::Strict | Guard::Acked => self.burst,
+            Guard::Sent => self.burst.saturating_sub(self.unsure()).max(1),
+        }
+    }
+
+    /// The tokens that come back within the margin.
+    fn unsure(&self) -> u64 {
+        let unsure = self
+            .margin
+            .as_nanos()
+            .div_ceil(self.per_unit.as_nanos().max(1));
+        u64::try_from(unsure).unwrap_or(u64::MAX)
+    }
+
+    fn pour(&mut self, time: Time, units: u64) {
+        self.empty = self
+            .empty
+            .max(time.after(self.skew))
+            .after(self.leaks_in(units));
+    }
+
+    fn leaks_in(&self, units: u64) -> Duration {
+        nanos(self.per_unit.as_nanos() * u128::from(units))
+    }
+
+    /// Leaks so many eighths of the declared time slower; what is in it stays.
+    fn leak_slower(&mut self, now: Time, eighths: u64) {
+        let (declared, _) = self.declared;
+        let before = self.per_unit.as_nanos().max(1);
+        self.slower = eighths;
+        let slower = declared.as_nanos() * u128::from(eighths) / u128::from(SLOWEST);
+        self.per_unit = declared + nanos(slower);
+        let left = self.empty.since(now).as_nanos() * self.per_unit.as_nanos();
+        let left = nanos(left.div_ceil(before));
+        self.empty = self.empty.max(now.after(left));
+    }
+
+    /// What is given back was perhaps poured in when it leaked as declared.
+    fn give_back(&mut self, units: u64) {
+        let (declared, _) = self.declared;
+        let early = nanos(declared.as_nanos() * u128::from(units));
+        self.empty = self.empty.before(early);
+    }
+
+    fn arrived(&mut self, time: Time, hold: &mut Reservation) {
+        if hold.is_in_flight() {
+            self.in_flight -= hold.units;
+            self.pour(time, hold.units);
+            hold.place = UnitsState::Until(self.empty);
+        }
+    }
+
+    /// Pours in what was lost and can't come any later.
+    fn catch_up(&mut self, now: Time) {
+        while let Some(entry) = self.late.first_entry() {
+            if *entry.key() > now {
+                break;
+            }
+            let (time, units) = entry.remove_entry();
+            self.in_flight -= units;
+            self.pour(time, units);
+        }
+    }
+
+    /// When there is room for so many.
+    fn room_for(&self, now: Time, units: u64) -> Availability {
+        let room = self.room();
+        if units > room {
+            return Availability::Never;
+        }
+        match room.checked_sub(self.in_flight + units) {
+            None => match self.late.first_key_value() {
+                // An answer may come sooner, and then this is looked at again.
+                Some((&time, _)) => Availability::At(time),
+                None => Availability::AfterAnAnswer,
+            },
+            Some(level) => {
+                let left = self.empty.since(now);
+                match left.checked_sub(self.leaks_in(level)) {
+                    None | Some(Duration::ZERO) => Availability::Now,
+                    Some(wait) => Availability::At(now.after(wait)),
+                }
+            }
+        }
+    }
+
+    fn level(&self, now: Time) -> u64 {
+        let left = self.empty.since(now).as_nanos();
+        let level = left.div_ceil(self.per_unit.as_nanos().max(1));
+        u64::try_from(level).unwrap_or(u64::MAX)
+    }
+}
+
+/// So many of them, or as many as there can be.
+fn nanos(nanos: u128) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+impl Limiter for Bucket {
+    fn earliest(&mut self, now: Time, units: u64) -> Availability {
+        self.catch_up(now);
+        let when = self.room_for(now, units);
+        if when != Availability::Now {
+            self.patience.bind();
+        }
+        when
+    }
+
+    fn take(&mut self, now: Time, units: u64) -> Reservation {
+        self.catch_up(now);
+        self.in_flight += units;
+        self.most = self.most.max(self.in_flight + self.level(now));
+        Reservation::new(units)
+    }
+
+    fn sent(&mut self, now: Time, hold: &mut Reservation) {
+        if self.guard == Guard::Sent {
+            // A bucket too small to be made smaller takes one after the other.
+            let alone = self.burst <= self.unsure();
+            let margin = if alone { self.margin } else { Duration::ZERO };
+            self.arrived(now.after(margin), hold);
+        }
+    }
+
+    fn acked(&mut self, now: Time, hold: &mut Reservation) {
+        if self.guard == Guard::Acked {
+            self.arrived(now, hold);
+        }
+    }
+
+    fn answered(&mut self, now: Time, hold: &mut Reservation) {
+        self.arrived(now, hold);
+        let less = self.patience.ease(now, self.slower);
+        if less > 0 {
+            self.leak_slower(now, self.slower - less);
+        }
+    }
+
+    fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
+        self.arrived(now, hold);
+        if !explained {
+            let longest = self.leaks_in(self.burst.max(1));
+            self.margin = self.margin.saturating_mul(2).min(longest);
+            self.patience.refused(now);
+            self.leak_slower(now, (self.slower + 1).min(SLOWEST));
+        }
+    }
+
+    fn amount(&self) -> Option<u64> {
+        Some(self.burst)
+    }
+
+    fn allow(&mut self, amount: u64) {
+        self.burst = amount;
+    }
+
+    fn learnt(&self) -> Option<u64> {
+        (self.burst != self.declared.1).then_some(self.burst)
+    }
+
+    fn lost(&mut self, now: Time, hold: &mut Reservation) {
+        let acked = self.guard == Guard::Acked && !hold.is_in_flight();
+        if acked {
+            return;
+        }
+        self.returned(now, hold);
+        let grain = self.linger / 512;
+        let latest = now.after(self.linger).round_up(grain);
+        self.in_flight += hold.units;
+        *self.late.entry(latest).or_default() += hold.units;
+        hold.place = UnitsState::Until(latest);
+    }
+
+    fn returned(&mut self, _now: Time, hold: &mut Reservation) {
+        match hold.place {
+            UnitsState::InFlight => self.in_flight -= hold.units,
+            UnitsState::Until(_) => self.give_back(hold.units),
+            UnitsState::Free => {}
+        }
+        hold.place = UnitsState::Free;
+    }
+
+    fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
+        let (before, place) = (hold.units, hold.place);
+        hold.units = units;
+        match place {
+            UnitsState::InFlight => self.in_flight = self.in_flight - before + units,
+            UnitsState::Until(_) if units > before => {
+                self.empty = self.empty.max(now).after(self.leaks_in(units - before));
+            }
+            UnitsState::Until(_) => self.give_back(before - units),
+            UnitsState::Free => {}
+        }
+    }
+
+    fn learn(&mut self, now: Time, said: TimedLimitInfo) {
+        if let Some(remaining) = said.remaining {
+            let gone = self.burst.saturating_sub(remaining);
+            let poured = gone.saturating_sub(self.in_flight);
+            self.empty = self.empty.max(now.after(self.leaks_in(poured)));
+        }
+    }
+
+    /// It is no fuller than full.
+    fn make_room(&mut self, now: Time) -> bool {
+        let left = self.room().checked_sub(self.in_flight + 1);
+        if let Some(level) = left {
+            self.empty = now.after(self.leaks_in(level));
+        }
+        left.is_some()
+    }
+
+    fn is_idle(&mut self, now: Time) -> bool {
+        self.catch_up(now);
+        self.in_flight == 0 && self.empty <= now
+    }
+
+    #[cfg(test)]
+    fn entries(&self) -> usize {
+        self.late.len()
+    }
+
+    fn peak(&self) -> u64 {
+        self.most
+    }
+
+    fn margin(&self) -> Option<Duration> {
+        (self.guard == Guard::Sent).then_some(self.margin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn what_is_remembered_late_fills_it_and_no_more() {
+        let units = (10, Duration::from_secs(1));
+        let linger = Duration::from_secs(30);
+        let mut bucket = Bucket::new(10, units, Duration::ZERO, Guard::Strict, linger);
+        for then in [0, 900] {
+            (0..10).for_each(|_| bucket.remember(at(then), false));
+        }
+        assert_eq!(
+            bucket.earliest(at(900), 10),
+            Availability::At(at(900).after(bucket.leaks_in(10)))
+        );
+        assert!(bucket.earliest(at(1_200), 1) == Availability::Now);
+    }
+
+    /// One token comes back each 100.05 ms.
+    fn bucket(burst: u64, guard: Guard) -> Bucket {
+        let rate = (10, Duration::from_secs(1));
+        Bucket::new(burst, rate, Duration::ZERO, guard, Duration::from_secs(30))
+    }
+
+    fn micros(micros: u64) -> Availability {
+        Availability::At(Time::from_nanos(micros * 1_000))
+    }
+
+    #[test]
+    fn a_burst_then_one_at_a_time() {
+        let mut bucket = bucket(3, Guard::Strict);
+        let mut holds = [0; 3].map(|_| bucket.take(at(0), 1));
+        assert_eq!(bucket.earliest(at(0), 1), Availability::AfterAnAnswer);
+        holds
+            .iter_mut()
+            .for_each(|hold| bucket.answered(at(40), hold));
+        // Two of the three must stay in.
+        assert_eq!(bucket.earliest(at(40), 1), micros(140_050));
+        assert_eq!(bucket.earliest(at(40), 2), micros(240_100));
+        assert_eq!(bucket.earliest(at(40), 4), Availability::Never);
+        assert!(!bucket.is_idle(at(340)));
+        assert!(bucket.is_idle(at(341)));
+        assert_eq!(bucket.peak(), 3);
+    }
+
+    #[test]
+    fn refusals_slow_it_down_to_half_its_rate_and_no_further() {
+        let mut bucket = bucket(3, Guard::Strict);
+        for _ in 0..1_000 {
+            let mut hold = bucket.take(at(0), 1);
+            bucket.refused(at(0), &mut hold, false);
+        }
+        let before = bucket.declared.0;
+        assert_eq!(bucket.per_unit, before * 2);
+        let mut hold = bucket.take(at(0), 1);
+        let full = bucket.empty;
+        bucket.answered(at(0), &mut hold);
+        assert_eq!(bucket.empty, full.after(before * 2));
+    }
+
+    #[test]
+    fn it_leaks_as_declared_again_when_nothing_was_refused_for_long() {
+        let mut bucket = bucket(3, Guard::Strict);
+        for _ in 0..4 {
+            let mut hold = bucket.take(at(0), 1);
+            bucket.refused(at(0), &mut hold, false);
+        }
+        let (declared, _) = bucket.declared;
+        let mut times = Vec::new();
+        for second in 1..24 {
+            let now = at(second * 1_000);
+            bucket.earliest(now, 3);
+            let mut holds = [0; 3].map(|_| bucket.take(now, 1));
+            bucket.earliest(now, 1);
+            holds.iter_mut().for_each(|hold| bucket.answered(now, hold));
+            times.push(bucket.per_unit.as_nanos() * 8 / declared.as_nanos());
+        }
+        assert_eq!(times[..15], [12; 15]);
+        assert_eq!(times[15..], [11, 11, 9, 9, 8, 8, 8, 8]);
+    }
+
+    #[test]
+    fn a_slow_answer_costs_no_rate() {
+        let mut bucket = bucket(3, Guard::Strict);
+        let _slow = bucket.take(at(0), 1);
+        for i in 0..50 {
+            let now = at(i * 101);
+            assert_eq!(bucket.earliest(now, 1), Availability::Now, "{i}");
+            let mut hold = bucket.take(now, 1);
+            bucket.answered(now, &mut hold);
+        }
+    }
+
+    #[test]
+    fn a_lost_one_is_poured_in_when_it_can_come_no_more() {
+        let mut bucket = bucket(1, Guard::Strict);
+        let mut hold = bucket.take(at(0), 1);
+        bucket.lost(at(100), &mut hold);
+        let Availability::At(time) = bucket.earliest(at(200), 1) else {
+            panic!("it has a time");
+        };
+        assert!(time >= at(30_100) && time <= at(30_200), "{time:?}");
+        assert_eq!(
+            bucket.earliest(time, 1),
+            Availability::At(time.after(Duration::from_micros(100_050)))
+        );
+    }
+
+    #[test]
+    fn sent_keeps_room_for_what_the_way_may_bring_together() {
+        let mut bucket = bucket(3, Guard::Sent);
+        for _ in 0..2 {
+            let mut hold = bucket.take(at(0), 1);
+            bucket.sent(at(0), &mut hold);
+        }
+        assert_eq!(
+            bucket.earliest(at(0), 1),
+            micros(100_050),
+            "20 ms cost a token"
+        );
+    }
+
+    #[test]
+    fn a_true_cost_is_refunded_or_owed() {
+        let mut bucket = bucket(10, Guard::Strict);
+        let mut hold = bucket.take(at(0), 10);
+        bucket.answered(at(0), &mut hold);
+        bucket.settle(at(0), &mut hold, 2);
+        assert_eq!(bucket.earliest(at(0), 8), Availability::Now);
+        bucket.settle(at(0), &mut hold, 20);
+        assert_eq!(bucket.earliest(at(0), 1), micros(1_100_550));
+    }
+}

@@ -1,0 +1,107 @@
+//! A total for the whole run, of which nothing ever comes back. Pure.
+//!
+//! **Guarantee.** No more than N units are sent in this run. What may have
+//! arrived counts; what was certainly not sent is given back.
+
+use crate::kinds::{Availability, Limiter, Reservation, UnitsState};
+use crate::time::Time;
+
+/// At most so many in all.
+#[derive(Debug)]
+pub struct Budget {
+    units: u64,
+    spent: u64,
+    /// Taken, and still able to come back.
+    open: u64,
+}
+
+impl Budget {
+    /// At most `units` in all.
+    #[must_use]
+    pub fn new(units: u64) -> Budget {
+        Budget {
+            units,
+            spent: 0,
+            open: 0,
+        }
+    }
+
+    fn spend(&mut self, hold: &mut Reservation) {
+        if hold.is_in_flight() {
+            self.open -= hold.units;
+            self.spent += hold.units;
+            hold.place = UnitsState::Free;
+        }
+    }
+}
+
+impl Limiter for Budget {
+    fn earliest(&mut self, _now: Time, units: u64) -> Availability {
+        match (self.spent + units, self.spent + self.open + units) {
+            (spent, _) if spent > self.units => Availability::Never,
+            (_, all) if all > self.units => Availability::AfterAnAnswer,
+            _ => Availability::Now,
+        }
+    }
+
+    fn take(&mut self, _now: Time, units: u64) -> Reservation {
+        self.open += units;
+        Reservation::new(units)
+    }
+
+    fn answered(&mut self, _now: Time, hold: &mut Reservation) {
+        self.spend(hold);
+    }
+
+    fn lost(&mut self, _now: Time, hold: &mut Reservation) {
+        self.spend(hold);
+    }
+
+    fn returned(&mut self, _now: Time, hold: &mut Reservation) {
+        if hold.is_in_flight() {
+            self.open -= hold.units;
+            hold.place = UnitsState::Free;
+        }
+    }
+
+    fn settle(&mut self, _now: Time, hold: &mut Reservation, units: u64) {
+        self.spend(hold);
+        self.spent = (self.spent + units).saturating_sub(hold.units);
+        hold.units = units;
+    }
+
+    fn begin(&mut self) {
+        self.spent = 0;
+    }
+
+    fn is_idle(&mut self, _now: Time) -> bool {
+        self.spent + self.open == 0
+    }
+
+    fn peak(&self) -> u64 {
+        self.spent + self.open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_spent_is_gone() {
+        let now = Time::ZERO;
+        let mut budget = Budget::new(2);
+        let mut first = budget.take(now, 1);
+        let mut second = budget.take(now, 1);
+        assert_eq!(budget.earliest(now, 1), Availability::AfterAnAnswer);
+        budget.returned(now, &mut second);
+        assert_eq!(budget.earliest(now, 1), Availability::Now);
+        budget.answered(now, &mut first);
+        let mut third = budget.take(now, 1);
+        budget.lost(now, &mut third);
+        assert_eq!(budget.earliest(now, 1), Availability::Never);
+        budget.settle(now, &mut third, 0);
+        assert_eq!(budget.earliest(now, 1), Availability::Now);
+        assert_eq!(budget.peak(), 1);
+    }
+}

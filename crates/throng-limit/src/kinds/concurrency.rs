@@ -1,0 +1,94 @@
+//! A cap on what is in flight, as the server sees it. Pure.
+//!
+//! **Guarantee.** The server works on no more than C attempts at once: a slot is
+//! taken before sending, and comes back when the answer has been read to its
+//! end. One that was given up may still be worked on, so its slot comes back
+//! after linger.
+
+use std::time::Duration;
+
+use crate::kinds::{Availability, Limiter, Reservation};
+use crate::time::Time;
+use crate::window::slots::Slots;
+
+/// At most so many in flight.
+#[derive(Debug)]
+pub struct Concurrency {
+    slots: Slots,
+    linger: Duration,
+}
+
+impl Concurrency {
+    /// At most `units` at once.
+    #[must_use]
+    pub fn new(units: u64, linger: Duration) -> Concurrency {
+        Concurrency {
+            slots: Slots::new(units, linger),
+            linger,
+        }
+    }
+}
+
+impl Limiter for Concurrency {
+    fn earliest(&mut self, now: Time, units: u64) -> Availability {
+        self.slots.earliest(now, units)
+    }
+
+    fn take(&mut self, now: Time, units: u64) -> Reservation {
+        self.slots.take(now, units)
+    }
+
+    fn answered(&mut self, _now: Time, _hold: &mut Reservation) {}
+
+    fn lost(&mut self, now: Time, hold: &mut Reservation) {
+        self.slots.count_until(now.after(self.linger), hold);
+    }
+
+    fn returned(&mut self, _now: Time, hold: &mut Reservation) {
+        self.slots.give_back(hold);
+    }
+
+    fn finished(&mut self, _now: Time, hold: &mut Reservation) {
+        if hold.is_in_flight() {
+            self.slots.give_back(hold);
+        }
+    }
+
+    fn settle(&mut self, _now: Time, _hold: &mut Reservation, _units: u64) {}
+
+    fn is_idle(&mut self, now: Time) -> bool {
+        self.slots.is_idle(now)
+    }
+
+    #[cfg(test)]
+    fn entries(&self) -> usize {
+        self.slots.entries()
+    }
+
+    fn peak(&self) -> u64 {
+        self.slots.most()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn a_slot_comes_back_with_the_end_of_the_body() {
+        let mut cap = Concurrency::new(1, Duration::from_secs(30));
+        let mut hold = cap.take(at(0), 1);
+        cap.answered(at(10), &mut hold);
+        assert_eq!(cap.earliest(at(10), 1), Availability::AfterAnAnswer);
+        cap.finished(at(20), &mut hold);
+        assert_eq!(cap.earliest(at(20), 1), Availability::Now);
+        let mut hold = cap.take(at(20), 1);
+        cap.lost(at(50), &mut hold);
+        cap.finished(at(50), &mut hold);
+        assert_eq!(cap.earliest(at(60), 1), Availability::At(at(30_050)));
+    }
+}

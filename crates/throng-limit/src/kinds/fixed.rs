@@ -1,0 +1,177 @@
+//! A fixed window whose edges are known: it begins at a multiple of its length
+//! on the clock, or at midnight in some zone. Pure.
+//!
+//! **Guarantee.** An attempt is charged to every window that it may have
+//! arrived in: from when it is sent to when its answer is seen, and `skew` more
+//! on either side for clocks that differ. What is in flight counts in every
+//! window until then; what was answered counts until the end of the window of
+//! its answer. So no window holds more than N arrivals, whatever the latencies,
+//! as long as our clock and the server's differ by no more than `skew`.
+//!
+//! All of N is free at each edge, and latency is paid once, not once for each
+//! window. Nothing keeps two windows from holding 2N arrivals close to their
+//! common edge: a server that slides its windows needs a sliding limit.
+//!
+//! If the machine's calendar is set during a run, an attempt counts until the
+//! later of the edges that the old and the new one have for it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::time::Time;
+use crate::window::WindowKind;
+use crate::window::calendar::Calendar;
+
+/// Where windows begin and end.
+#[derive(Debug, Clone)]
+pub struct Fixed {
+    edges: WindowEdges,
+    calendar: Calendar,
+    skew: Duration,
+}
+
+/// Where the windows of one limit touch.
+#[derive(Debug, Clone)]
+pub enum WindowEdges {
+    /// At multiples of this, counted from 1970-01-01 00:00 UTC.
+    Clock(Duration),
+    /// At midnight there.
+    Midnight(TimeZone),
+}
+
+impl WindowEdges {
+    /// The first edge after a moment, if the calendar doesn't end before.
+    fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            WindowEdges::Clock(period) => {
+                let period = i128::try_from(period.as_nanos()).ok()?.max(1);
+                let next = (now.as_nanosecond().div_euclid(period) + 1) * period;
+                Timestamp::from_nanosecond(next).ok()
+            }
+            WindowEdges::Midnight(zone) => {
+                let tomorrow = now.to_zoned(zone.clone()).tomorrow().ok()?;
+                Some(tomorrow.start_of_day().ok()?.timestamp())
+            }
+        }
+    }
+}
+
+impl Fixed {
+    /// Windows with these edges.
+    #[must_use]
+    pub fn new(edges: WindowEdges, calendar: Calendar, skew: Duration) -> Fixed {
+        Fixed {
+            edges,
+            calendar,
+            skew,
+        }
+    }
+
+    /// The first edge after a time, wherever the calendar may have it.
+    fn edge_after(&self, time: Time) -> Time {
+        self.calendar.latest(time, |now| self.edges.next(now))
+    }
+
+    /// A calendar that is set by less than this is taken for the same.
+    #[must_use]
+    pub fn tolerance(skew: Duration) -> Duration {
+        skew / 2
+    }
+}
+
+impl WindowKind for Fixed {
+    const COINCIDE: bool = true;
+
+    fn end(&self, arrived: Time) -> Time {
+        self.edge_after(arrived.after(self.skew)).after(self.skew)
+    }
+
+    fn heed_calendar(&mut self, zero: Timestamp) -> bool {
+        self.calendar.heed(zero, Fixed::tolerance(self.skew))
+    }
+
+    /// It had arrived before the edge at which it was to end.
+    fn recount(&self, end: Time) -> Time {
+        let arrived = end.before(self.skew + Duration::from_nanos(1));
+        self.edge_after(arrived).after(self.skew)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Guard;
+    use crate::kinds::{Availability, Limiter};
+    use crate::window::Window;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn secs(seconds: f64) -> Time {
+        Time::ZERO.after(Duration::from_secs_f64(seconds))
+    }
+
+    #[test]
+    fn all_is_free_at_each_edge_but_what_is_in_flight() {
+        let zero = Timestamp::from_second(1_000_005).unwrap();
+        let span = Fixed::new(
+            WindowEdges::Clock(10 * SECOND),
+            Calendar::new(zero),
+            SECOND / 10,
+        );
+        let mut window = Window::new(2, 10 * SECOND, span, Guard::Strict, 30 * SECOND);
+        let mut first = window.take(secs(0.0), 1);
+        let mut second = window.take(secs(0.0), 1);
+        window.answered(secs(1.0), &mut first);
+        assert_eq!(window.earliest(secs(1.0), 1), Availability::At(secs(5.1)));
+        assert_eq!(window.earliest(secs(5.1), 2), Availability::AfterAnAnswer);
+        // It may have arrived in the window that ends at 15.
+        window.answered(secs(5.2), &mut second);
+        assert_eq!(window.earliest(secs(5.2), 2), Availability::At(secs(15.1)));
+        // So close to an edge it may have arrived beyond it.
+        let mut third = window.take(secs(14.0), 1);
+        window.answered(secs(14.95), &mut third);
+        assert_eq!(window.earliest(secs(15.1), 2), Availability::At(secs(25.1)));
+    }
+
+    #[test]
+    fn midnight_is_where_the_zone_has_it() {
+        // In 2026 Los Angeles put its clocks forward on March 8, at 02:00.
+        for (now, hours) in [
+            ("2026-03-07T12:00:00-08:00", 12.0),
+            ("2026-03-08T00:00:00-08:00", 23.0),
+            ("2026-11-01T00:00:00-07:00", 25.0),
+        ] {
+            let zone = TimeZone::get("America/Los_Angeles").unwrap();
+            let calendar = Calendar::new(now.parse().unwrap());
+            let fixed = Fixed::new(WindowEdges::Midnight(zone), calendar, Duration::ZERO);
+            assert_eq!(fixed.end(Time::ZERO), secs(hours * 3_600.0), "{now}");
+        }
+    }
+    #[test]
+    fn a_calendar_that_is_set_releases_nothing_early() {
+        let zero = |seconds| Timestamp::from_second(seconds).unwrap();
+        let edges = || WindowEdges::Clock(10 * SECOND);
+        for (step, ends) in [
+            (4, 11.1),
+            (-4, 9.1),
+            (3_600, 5.1),
+            (-3_597, 12.1),
+            (3_597, 8.1),
+        ] {
+            let span = Fixed::new(edges(), Calendar::new(zero(1_000_005)), SECOND / 10);
+            let mut window = Window::new(1, 10 * SECOND, span, Guard::Strict, 30 * SECOND);
+            let mut first = window.take(secs(0.0), 1);
+            window.answered(secs(0.5), &mut first);
+            assert_eq!(window.earliest(secs(0.5), 1), Availability::At(secs(5.1)));
+            window.heed_calendar(zero(1_000_005 + step));
+            assert_eq!(
+                window.earliest(secs(1.0), 1),
+                Availability::At(secs(ends)),
+                "{step}"
+            );
+            assert_eq!(window.earliest(secs(ends), 1), Availability::Now, "{step}");
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! A sliding window: no half-open window of length X, wherever it begins, holds
+//! more than N arrivals. Pure.
+//!
+//! **Guarantee (strict).** A limit of N units has N slots. An attempt holds its
+//! slots from when it is sent until X after its answer is first seen. Of N+1
+//! arrivals two share a slot, say a before b; a arrived before its answer was
+//! seen, b was sent X after that and arrived later still: so they lie at least
+//! X apart, and no half-open window of length X holds more than N arrivals,
+//! whatever the latencies. Nothing that knows only when it sent and when
+//! answers came can be safe and send earlier.
+//!
+//! Who keeps a sliding window also keeps a fixed one of the same length whose
+//! edges nobody knows, such as one that begins with the first use: that is some
+//! window of length X, too.
+
+use std::time::Duration;
+
+use crate::time::Time;
+use crate::window::WindowKind;
+
+/// A unit counts for X after it arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct Sliding {
+    hold: Duration,
+}
+
+impl Sliding {
+    /// X, made longer by what clocks may differ by: 500 parts in a million,
+    /// and `skew` for what the server rounds.
+    #[must_use]
+    pub fn new(period: Duration, skew: Duration) -> Sliding {
+        Sliding {
+            hold: period + period / 2_000 + skew,
+        }
+    }
+}
+
+impl WindowKind for Sliding {
+    fn end(&self, arrived: Time) -> Time {
+        arrived.after(self.hold)
+    }
+
+    fn arrived_by(&self, end: Time) -> Time {
+        end.before(self.hold)
+    }
+}
+
+/// A window that the server ends at a time that it tells: what arrived before
+/// that reset doesn't count after it. Until it tells one, and for what was in
+/// flight then, it is a sliding window.
+#[derive(Debug, Clone, Copy)]
+pub struct UntilReset {
+    sliding: Sliding,
+    skew: Duration,
+}
+
+impl UntilReset {
+    /// A window of at most this length; our clock and the server's differ by no
+    /// more than `skew`.
+    #[must_use]
+    pub fn new(period: Duration, skew: Duration) -> UntilReset {
+        UntilReset {
+            sliding: Sliding::new(period, skew),
+            skew,
+        }
+    }
+}
+
+impl WindowKind for UntilReset {
+    fn end(&self, arrived: Time) -> Time {
+        self.sliding.end(arrived)
+    }
+
+    fn end_at_reset(&self, reset: Time) -> Option<Time> {
+        Some(reset.after(self.skew))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Guard;
+    use crate::kinds::{Availability, Limiter, Reservation, TimedLimitInfo};
+    use crate::window::Window;
+
+    const LINGER: Duration = Duration::from_secs(30);
+    const SECOND: Duration = Duration::from_secs(1);
+    const SKEW: Duration = Duration::from_millis(1);
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
+
+    fn window(units: u64, guard: Guard) -> Window<Sliding> {
+        Window::new(units, SECOND, Sliding::new(SECOND, SKEW), guard, LINGER)
+    }
+
+    /// 1 s, 500 parts in a million and 1 ms later.
+    fn freed(from: Time) -> Time {
+        from.after(Duration::from_micros(1_001_500))
+    }
+
+    #[test]
+    fn strict_frees_a_slot_one_period_after_the_answer() {
+        let mut window = window(2, Guard::Strict);
+        let mut first = window.take(at(0), 1);
+        window.take(at(0), 1);
+        window.sent(at(0), &mut first);
+        window.acked(at(10), &mut first);
+        assert_eq!(window.earliest(at(500), 1), Availability::AfterAnAnswer);
+        window.answered(at(700), &mut first);
+        assert_eq!(
+            window.earliest(at(800), 1),
+            Availability::At(freed(at(700)))
+        );
+        assert_eq!(window.earliest(freed(at(700)), 1), Availability::Now);
+        assert_eq!(
+            window.earliest(freed(at(700)), 2),
+            Availability::AfterAnAnswer
+        );
+    }
+
+    #[test]
+    fn acked_frees_a_slot_one_period_and_a_margin_after_the_acknowledgement() {
+        let mut window = window(1, Guard::Acked);
+        let mut hold = window.take(at(0), 1);
+        window.sent(at(0), &mut hold);
+        window.acked(at(30), &mut hold);
+        assert_eq!(window.earliest(at(40), 1), Availability::At(freed(at(50))));
+        // The answer proves the arrival without one.
+        window.answered(at(35), &mut hold);
+        assert_eq!(window.earliest(at(35), 1), Availability::At(freed(at(35))));
+        let mut hold = window.take(at(2_000), 1);
+        window.acked(at(2_000), &mut hold);
+        window.refused(at(2_500), &mut hold, false);
+        assert_eq!(window.margin(), Some(Duration::from_millis(40)));
+        let mut hold = window.take(at(4_000), 1);
+        window.acked(at(4_000), &mut hold);
+        assert_eq!(
+            window.earliest(at(4_000), 1),
+            Availability::At(freed(at(4_040)))
+        );
+        window.answered(at(9_000), &mut hold);
+        assert!(window.is_idle(at(9_000)));
+        // Without an acknowledgement it is strict.
+        let mut hold = window.take(at(9_000), 1);
+        window.answered(at(9_500), &mut hold);
+        assert_eq!(
+            window.earliest(at(9_600), 1),
+            Availability::At(freed(at(9_500)))
+        );
+        assert_eq!(window.peak(), 1);
+    }
+
+    #[test]
+    fn sent_frees_a_slot_a_margin_after_the_period() {
+        let mut window = window(1, Guard::Sent);
+        let mut hold = window.take(at(0), 1);
+        assert_eq!(window.earliest(at(0), 1), Availability::AfterAnAnswer);
+        window.sent(at(10), &mut hold);
+        assert_eq!(window.earliest(at(700), 1), Availability::At(freed(at(30))));
+        window.refused(at(700), &mut hold, false);
+        let mut hold = window.take(freed(at(30)), 1);
+        window.sent(at(2_000), &mut hold);
+        assert_eq!(
+            window.earliest(at(2_000), 1),
+            Availability::At(freed(at(2_040)))
+        );
+    }
+
+    #[test]
+    fn a_refusal_shows_how_much_the_server_takes() {
+        let mut window = window(24, Guard::Strict);
+        let mut holds: Vec<Reservation> = (0..24).map(|_| window.take(at(0), 1)).collect();
+        for hold in &mut holds[..20] {
+            window.answered(at(50), hold);
+        }
+        for (place, hold) in holds[20..].iter_mut().enumerate() {
+            window.refused(at(60), hold, place > 0);
+        }
+        assert_eq!(window.learnt(), Some(20));
+        // One that comes when little was taken in has another reason.
+        let mut hold = window.take(at(5_000), 1);
+        window.refused(at(5_050), &mut hold, false);
+        assert_eq!(window.learnt(), Some(18));
+        assert_eq!(window.earliest(at(9_000), 18), Availability::Now);
+    }
+
+    /// Twenty of which the server takes half, in the end as of second 0.
+    fn refused_half() -> Window<Sliding> {
+        let mut window = window(20, Guard::Strict);
+        let mut holds: Vec<Reservation> = (0..20).map(|_| window.take(at(0), 1)).collect();
+        for hold in &mut holds[..10] {
+            window.answered(at(50), hold);
+        }
+        for (place, hold) in holds[10..].iter_mut().enumerate() {
+            window.refused(at(60), hold, place > 0);
+        }
+        assert_eq!(window.learnt(), Some(10));
+        window
+    }
+
+    /// As much as may be is sent in each of so many seconds.
+    fn use_all(window: &mut Window<Sliding>, seconds: std::ops::Range<u64>) -> Vec<usize> {
+        let second = |second: u64| {
+            let now = at(second * 1_100);
+            let mut holds = Vec::new();
+            while window.earliest(now, 1) == Availability::Now {
+                holds.push(window.take(now, 1));
+            }
+            holds.iter_mut().for_each(|hold| window.answered(now, hold));
+            holds.len()
+        };
+        seconds.map(second).collect()
+    }
+
+    #[test]
+    fn what_was_learnt_is_forgotten_with_time() {
+        let mut window = refused_half();
+        let all = use_all(&mut window, 1..25);
+        assert_eq!(all[..15], [10; 15]);
+        assert_eq!(all[15..], [11, 11, 13, 13, 17, 17, 20, 20, 20]);
+        assert_eq!(window.learnt(), None);
+    }
+
+    #[test]
+    fn no_more_comes_back_than_the_server_says() {
+        let mut window = refused_half();
+        window.allow(12);
+        assert_eq!(use_all(&mut window, 1..30).last(), Some(&12));
+        window.allow(8);
+        assert_eq!(use_all(&mut window, 30..60).last(), Some(&8));
+    }
+
+    #[test]
+    fn what_costs_more_than_was_learnt_goes_alone() {
+        let mut window = refused_half();
+        let mut hold = window.take(at(2_000), 1);
+        assert_eq!(window.earliest(at(2_000), 15), Availability::AfterAnAnswer);
+        window.answered(at(2_000), &mut hold);
+        assert_eq!(
+            window.earliest(at(2_000), 15),
+            Availability::At(freed(at(2_000)))
+        );
+        assert_eq!(window.earliest(at(4_000), 15), Availability::Now);
+        assert_eq!(window.earliest(at(4_000), 21), Availability::Never);
+    }
+
+    #[test]
+    fn a_lost_attempt_keeps_its_slot_for_linger() {
+        for guard in Guard::ALL {
+            let mut window = window(1, guard);
+            let mut hold = window.take(at(0), 1);
+            window.sent(at(0), &mut hold);
+            window.lost(at(500), &mut hold);
+            let until = Availability::At(freed(at(30_500)));
+            assert_eq!(window.earliest(at(20_000), 1), until, "{guard:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_sent_comes_back_at_once() {
+        for guard in Guard::ALL {
+            let mut window = window(1, guard);
+            let mut hold = window.take(at(0), 1);
+            window.sent(at(0), &mut hold);
+            window.returned(at(0), &mut hold);
+            assert_eq!(window.earliest(at(0), 1), Availability::Now, "{guard:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_says_is_no_news_if_it_counts_as_we_do() {
+        let mut window = window(5, Guard::Strict);
+        let mut hold = window.take(at(0), 1);
+        window.answered(at(100), &mut hold);
+        for (limit, remaining, reset, agrees) in [
+            (5, 4, 700, true),
+            (9, 8, 700, true),
+            (5, 3, 700, false),
+            (4, 4, 700, false),
+            (5, 4, 60_000, false),
+        ] {
+            let said = TimedLimitInfo {
+                limit: Some(limit),
+                remaining: Some(remaining),
+                reset: Some(at(reset)),
+            };
+            assert_eq!(window.agrees(at(100), said), agrees, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_reset_frees_what_was_answered_before_it() {
+        let span = UntilReset::new(SECOND, SKEW);
+        let mut window = Window::new(3, SECOND, span, Guard::Strict, LINGER);
+        let [mut answered, mut lost, _in_flight] = [0; 3].map(|time| window.take(at(time), 1));
+        window.answered(at(100), &mut answered);
+        window.lost(at(100), &mut lost);
+        let said = TimedLimitInfo {
+            limit: None,
+            remaining: None,
+            reset: Some(at(400)),
+        };
+        window.learn(at(100), said);
+        assert_eq!(window.earliest(at(200), 1), Availability::At(at(401)));
+        assert_eq!(window.earliest(at(401), 1), Availability::Now);
+        assert_ne!(window.earliest(at(401), 2), Availability::Now);
+    }
+}

@@ -1,0 +1,487 @@
+//! A limit whose units are had from a ledger, which outlives the process and
+//! which others use, too. Pure: the ledger is an argument.
+//!
+//! **Guarantee.** The ledger has N slots. Each is free, or *kept* by one process,
+//! or counted until X after the latest time at which what used it can have
+//! arrived. An attempt is sent only on a slot that this process keeps: the ledger
+//! has said so durably before. A slot comes back to the ledger as counted, with
+//! the time of the answer, or of giving up and linger; as free only if nothing
+//! was sent on it. What a process kept that died counts as arrived after it was
+//! found dead. So the argument of a [window](crate::kinds::sliding) holds for all
+//! processes together: two uses of one slot arrive at least X apart.
+//!
+//! Slots are kept in blocks, so that not every request waits for a disk; a crash
+//! loses no more than one block, and what was in flight, and gains nothing.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::config::rule::Rule;
+use crate::kinds::{Availability, Limiter, Reservation, TimedLimitInfo, UnitsState};
+use crate::quota::Quota;
+use crate::time::Time;
+
+/// How long until a ledger is asked again that somebody else is writing.
+const SOON: Duration = Duration::from_millis(20);
+/// Others may give something back at any time: how often that is looked for.
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// Where units are had that are counted for longer than a process lives.
+pub trait QuotaStore: fmt::Debug + Send + Sync {
+    /// The account that a limit is counted in, if it is counted here.
+    fn account(&self, part: &Rule, whose: ScopeKey<'_>) -> Option<Box<dyn QuotaHandle>>;
+
+    /// Why nothing can be had any more, if so.
+    fn trouble(&self) -> Option<String>;
+}
+
+/// Whose account it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScopeKey<'a> {
+    /// The whole run's.
+    Run,
+    /// That of the key of the pool with this index.
+    Pool(usize),
+    /// That of this key in its scope.
+    Key(&'a str),
+}
+
+/// The account of one limit.
+pub trait QuotaHandle: fmt::Debug + Send {
+    /// Notes an offer, and lends what is asked for. When it returns, that is durable.
+    fn exchange(&mut self, now: Time, offer: &LeaseRequest<'_>) -> LeaseReply;
+
+    /// The limit is so many units from now on, as the server says.
+    fn allow(&mut self, _units: u64) {}
+}
+
+/// What a process tells a ledger, and what it wants.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaseRequest<'a> {
+    /// Units, and the latest time at which they can have arrived, since the trade
+    /// before; fewer than nothing are taken back.
+    pub arrived: &'a [(Time, i64)],
+    /// Units that it keeps: in flight, or not used yet.
+    pub kept: u64,
+    /// More units that are wanted.
+    pub wanted: u64,
+    /// Fewer than these are of no use.
+    pub least: u64,
+    /// What arrived before this doesn't count any more a little after it.
+    pub reset: Option<Time>,
+}
+
+/// What came of a trade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseReply {
+    /// So many more units are kept.
+    Units(u64),
+    /// None; enough come back at this time, if that is known.
+    Later(Option<Time>),
+    /// Somebody else is writing: nothing was noted.
+    Busy,
+    /// Nothing can be had any more.
+    Failed,
+}
+
+/// One limit's arithmetic, on units that are had from an account.
+#[derive(Debug)]
+pub struct LeasedLimiter {
+    inner: Box<dyn Limiter>,
+    account: Box<dyn QuotaHandle>,
+    block: u64,
+    linger: Duration,
+    /// Kept, and not used yet.
+    in_hand: u64,
+    in_flight: u64,
+    /// What the ledger doesn't know yet.
+    arrived: Vec<(Time, i64)>,
+    reset: Option<Time>,
+    ask_again: Time,
+    back: Option<Time>,
+    failed: bool,
+}
+
+impl LeasedLimiter {
+    /// What `inner` keeps by itself, on units from `account`.
+    #[must_use]
+    pub fn new(
+        inner: Box<dyn Limiter>,
+        account: Box<dyn QuotaHandle>,
+        quota: &Quota,
+    ) -> LeasedLimiter {
+        LeasedLimiter {
+            inner,
+            account,
+            block: (quota.units / 100).clamp(1, 1_000),
+            linger: quota.linger,
+            in_hand: 0,
+            in_flight: 0,
+            arrived: Vec::new(),
+            reset: None,
+            ask_again: Time::ZERO,
+            back: None,
+            failed: false,
+        }
+    }
+
+    /// Tells the ledger what is news, and asks for more.
+    fn trade(&mut self, now: Time, wanted: u64, least: u64) -> LeaseReply {
+        let lent = self.account.exchange(
+            now,
+            &LeaseRequest {
+                arrived: &self.arrived,
+                kept: self.in_flight + self.in_hand,
+                wanted,
+                least,
+                reset: self.reset,
+            },
+        );
+        match lent {
+            LeaseReply::Units(units) => (self.in_hand, self.back) = (self.in_hand + units, None),
+            LeaseReply::Failed => self.failed = true,
+            LeaseReply::Later(back) => self.back = back,
+            LeaseReply::Busy => {}
+        }
+        if lent != LeaseReply::Busy {
+            self.arrived.clear();
+            self.reset = None;
+        }
+        lent
+    }
+
+    /// When so many are kept.
+    fn borrow(&mut self, now: Time, units: u64) -> Availability {
+        let missing = units.saturating_sub(self.in_hand);
+        if missing == 0 {
+            return Availability::Now;
+        }
+        if self.failed {
+            return Availability::Never;
+        }
+        if now < self.ask_again {
+            return Availability::At(self.ask_again);
+        }
+        let wait = match self.trade(now, missing.max(self.block), missing) {
+            LeaseReply::Units(_) => return Availability::Now,
+            LeaseReply::Failed => return Availability::Never,
+            LeaseReply::Busy => SOON,
+            LeaseReply::Later(time) => look_after(now, time),
+        };
+        self.ask_again = now.after(wait);
+        Availability::At(self.ask_again)
+    }
+
+    /// It has arrived no later than this.
+    fn note(&mut self, latest: Time, hold: &mut Reservation) {
+        if hold.noted.is_none() && hold.place != UnitsState::Free {
+            self.in_flight -= hold.units;
+            self.arrived.push((latest, signed(hold.units)));
+            hold.noted = Some(latest);
+        }
+    }
+}
+
+impl Limiter for LeasedLimiter {
+    fn earliest(&mut self, now: Time, units: u64) -> Availability {
+        match self.inner.earliest(now, units) {
+            Availability::Now => self.borrow(now, units),
+            later => later,
+        }
+    }
+
+    fn take(&mut self, now: Time, units: u64) -> Reservation {
+        self.in_hand = self.in_hand.saturating_sub(units);
+        self.in_flight += units;
+        self.inner.take(now, units)
+    }
+
+    fn sent(&mut self, now: Time, hold: &mut Reservation) {
+        self.inner.sent(now, hold);
+    }
+
+    fn acked(&mut self, now: Time, hold: &mut Reservation) {
+        self.inner.acked(now, hold);
+    }
+
+    fn answered(&mut self, now: Time, hold: &mut Reservation) {
+        self.note(now, hold);
+        self.inner.answered(now, hold);
+    }
+
+    fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
+        self.note(now, hold);
+        self.inner.refused(now, hold, explained);
+    }
+
+    fn lost(&mut self, now: Time, hold: &mut Reservation) {
+        self.note(now.after(self.linger), hold);
+        self.inner.lost(now, hold);
+    }
+
+    fn returned(&mut self, now: Time, hold: &mut Reservation) {
+        if hold.place != UnitsState::Free {
+            match hold.noted.take() {
+                Some(noted) => self.arrived.push((noted, -signed(hold.units))),
+                None => self.in_flight -= hold.units,
+            }
+            self.in_hand += hold.units;
+        }
+        self.inner.returned(now, hold);
+    }
+
+    fn finished(&mut self, now: Time, hold: &mut Reservation) {
+        self.inner.finished(now, hold);
+    }
+
+    fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
+        if hold.place != UnitsState::Free {
+            let before = hold.units;
+            match hold.noted {
+                Some(noted) => self.arrived.push((noted, signed(units) - signed(before))),
+                None => self.in_flight = self.in_flight + units - before,
+            }
+            let is_debt = units > self.in_hand + before;
+            self.in_hand = (self.in_hand + before).saturating_sub(units);
+            if is_debt {
+                // Nobody would know of it if this process died now.
+                self.trade(now, 0, 0);
+            }
+        }
+        self.inner.settle(now, hold, units);
+    }
+
+    fn learn(&mut self, now: Time, said: TimedLimitInfo) {
+        self.reset = said.reset.or(self.reset);
+        self.inner.learn(now, said);
+    }
+
+    fn agrees(&mut self, now: Time, said: TimedLimitInfo) -> bool {
+        self.inner.agrees(now, said)
+    }
+
+    fn amount(&self) -> Option<u64> {
+        self.inner.amount()
+    }
+
+    fn allow(&mut self, amount: u64) {
+        self.inner.allow(amount);
+        self.account.allow(amount);
+    }
+
+    fn learnt(&self) -> Option<u64> {
+        self.inner.learnt()
+    }
+
+    fn heed_calendar(&mut self, zero: Timestamp) {
+        self.inner.heed_calendar(zero);
+    }
+
+    fn begin(&mut self) {
+        self.inner.begin();
+    }
+
+    fn back(&self) -> Option<Time> {
+        self.back.or(self.inner.back())
+    }
+
+    /// The ledger knows it already.
+    fn remember(&mut self, _then: Time, _lost: bool) {}
+
+    fn close(&mut self, now: Time) -> bool {
+        let late = now.after(self.linger);
+        if self.in_flight > 0 {
+            self.arrived.push((late, signed(self.in_flight)));
+        }
+        (self.in_flight, self.in_hand) = (0, 0);
+        self.trade(now, 0, 0) != LeaseReply::Busy
+    }
+
+    fn is_idle(&mut self, now: Time) -> bool {
+        self.in_flight == 0 && self.inner.is_idle(now) && {
+            self.in_hand = 0;
+            self.trade(now, 0, 0) != LeaseReply::Busy
+        }
+    }
+
+    fn peak(&self) -> u64 {
+        self.inner.peak()
+    }
+
+    fn margin(&self) -> Option<Duration> {
+        self.inner.margin()
+    }
+}
+
+/// How long to wait for others to give something back: not much longer than
+/// what is known to come.
+fn look_after(now: Time, back: Option<Time>) -> Duration {
+    let (least, most) = LOOK_EVERY;
+    match back.map(|back| back.since(now)) {
+        Some(left) => left.min((left / 20).clamp(least, most)),
+        None => Duration::from_secs(1),
+    }
+}
+
+fn signed(units: u64) -> i64 {
+    i64::try_from(units).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::config::Policy;
+    use crate::config::Settings;
+
+    /// Ten units, and what it was told.
+    #[derive(Debug, Default, Clone)]
+    struct Told(Arc<Mutex<(u64, i64, u64)>>);
+
+    impl QuotaHandle for Told {
+        fn exchange(&mut self, _now: Time, offer: &LeaseRequest<'_>) -> LeaseReply {
+            let mut told = self.0.lock().unwrap();
+            told.1 += offer.arrived.iter().map(|(_, units)| units).sum::<i64>();
+            let free = 10u64.saturating_sub(offer.kept + told.1.unsigned_abs());
+            if free < offer.least {
+                told.0 = offer.kept;
+                return LeaseReply::Later(None);
+            }
+            told.0 = offer.kept + free.min(offer.wanted);
+            told.2 += 1;
+            LeaseReply::Units(free.min(offer.wanted))
+        }
+    }
+
+    fn leased() -> (LeasedLimiter, Told) {
+        let settings = Settings {
+            rate: vec!["10/1h".parse().unwrap()],
+            ..Settings::default()
+        };
+        let policy = Policy::new(&settings, Duration::ZERO).unwrap();
+        let part = &policy.parts()[0];
+        let told = Told::default();
+        let account = Box::new(told.clone());
+        let leased = LeasedLimiter::new(part.limiter(), account, &part.quota().unwrap());
+        (leased, told)
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::from_nanos(seconds * 1_000_000_000)
+    }
+
+    /// What the ledger knows: units kept, and units that have arrived.
+    fn known(told: &Told) -> (u64, i64) {
+        let told = told.0.lock().unwrap();
+        (told.0, told.1)
+    }
+
+    #[test]
+    fn nothing_is_taken_that_the_ledger_does_not_know_of() {
+        let (mut leased, told) = leased();
+        for n in 1..=10 {
+            assert_eq!(leased.earliest(at(0), 1), Availability::Now);
+            leased.take(at(0), 1);
+            assert_eq!(known(&told), (n, 0));
+        }
+        assert!(leased.earliest(at(0), 1) != Availability::Now);
+    }
+
+    #[test]
+    fn what_arrived_is_told_and_what_was_not_sent_is_free_again() {
+        let (mut leased, told) = leased();
+        let mut holds: Vec<Reservation> = Vec::new();
+        for _ in 0..4 {
+            assert_eq!(leased.earliest(at(0), 1), Availability::Now);
+            holds.push(leased.take(at(0), 1));
+        }
+        leased.answered(at(1), &mut holds[0]);
+        leased.lost(at(1), &mut holds[1]);
+        leased.returned(at(1), &mut holds[2]);
+        // A refusal that the server doesn't count.
+        leased.refused(at(1), &mut holds[3], false);
+        leased.returned(at(1), &mut holds[3]);
+        let trades = told.0.lock().unwrap().2;
+        assert_eq!(
+            leased.earliest(at(1), 2),
+            Availability::Now,
+            "two are in hand"
+        );
+        assert_eq!(told.0.lock().unwrap().2, trades);
+        assert!(leased.close(at(2)));
+        assert_eq!(known(&told), (0, 2));
+    }
+
+    #[test]
+    fn a_debt_is_told_and_less_than_was_thought_is_free_again() {
+        let (mut leased, told) = leased();
+        assert_eq!(leased.earliest(at(0), 3), Availability::Now);
+        let mut hold = leased.take(at(0), 3);
+        leased.answered(at(1), &mut hold);
+        leased.settle(at(1), &mut hold, 9);
+        assert_eq!(known(&told), (0, 9));
+        assert!(leased.earliest(at(1), 2) != Availability::Now);
+        let (mut leased, other) = self::leased();
+        assert_eq!(leased.earliest(at(0), 8), Availability::Now);
+        let mut hold = leased.take(at(0), 8);
+        leased.settle(at(0), &mut hold, 2);
+        leased.answered(at(1), &mut hold);
+        assert_eq!(leased.earliest(at(1), 8), Availability::Now);
+        leased.close(at(1));
+        assert_eq!(known(&other), (0, 2));
+    }
+
+    /// The first key's account is always busy.
+    #[derive(Debug)]
+    struct Busy(Told);
+
+    impl QuotaHandle for Busy {
+        fn exchange(&mut self, _now: Time, _offer: &LeaseRequest<'_>) -> LeaseReply {
+            LeaseReply::Busy
+        }
+    }
+
+    impl QuotaStore for Busy {
+        fn account(&self, _part: &Rule, whose: ScopeKey<'_>) -> Option<Box<dyn QuotaHandle>> {
+            let told = self.0.clone();
+            match whose {
+                ScopeKey::Pool(0) => Some(Box::new(Busy(told))),
+                _ => Some(Box::new(told)),
+            }
+        }
+
+        fn trouble(&self) -> Option<String> {
+            None
+        }
+    }
+
+    #[test]
+    fn an_account_that_is_busy_keeps_no_other_from_being_closed() {
+        let settings = Settings {
+            rate: vec!["10/1h".parse().unwrap()],
+            keys: vec!["a".into(), "b".into()],
+            ..Settings::default()
+        };
+        let policy = Policy::new(&settings, Duration::ZERO).unwrap();
+        let (mut limits, told) = (policy.limits(), Told::default());
+        limits.lend(Arc::new(Busy(told.clone())));
+        let ask = crate::gate::cost::Cost::from(1);
+        let mut taken = limits.take(at(0), &ask).unwrap();
+        assert_eq!((taken.key(), known(&told)), (Some(1), (1, 0)));
+        limits.sent(at(0), &ask, &mut taken);
+        assert!(!limits.close(at(1)));
+        assert_eq!(known(&told), (0, 1));
+    }
+
+    #[test]
+    fn what_others_give_back_is_looked_for_in_time() {
+        let minutes = |m: u64| Some(at(60 * m));
+        assert_eq!(look_after(at(0), minutes(1)), Duration::from_secs(3));
+        assert_eq!(look_after(at(0), minutes(600)), Duration::from_secs(10));
+        assert_eq!(look_after(at(60), minutes(1)), Duration::ZERO);
+        assert_eq!(look_after(at(0), None), Duration::from_secs(1));
+    }
+}

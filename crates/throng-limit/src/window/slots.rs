@@ -1,0 +1,341 @@
+//! N slots, and when each comes back: the arithmetic that windows share. Pure.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::kinds::{Availability, Reservation, UnitsState};
+use crate::time::Time;
+
+/// More slots than this share entries, so that memory stays bounded.
+const EXACT: u64 = 4_096;
+/// So many entries cover one period when they are shared.
+const ENTRIES: u32 = 2_048;
+/// So many cover the time for which what was lost may still arrive.
+const LATE_ENTRIES: u32 = 1_024;
+
+/// N slots. Each is free, in flight, or counted until a time that is known.
+#[derive(Debug)]
+pub struct Slots {
+    units: u64,
+    period: Duration,
+    in_flight: u64,
+    /// Units by the time at which they come back, in order.
+    counted: VecDeque<(Time, u64)>,
+    counted_units: u64,
+    most: u64,
+}
+
+impl Slots {
+    /// All free. Where they are many, times are rounded up by a small part of `period`.
+    #[must_use]
+    pub fn new(units: u64, period: Duration) -> Slots {
+        Slots {
+            units,
+            period,
+            in_flight: 0,
+            counted: VecDeque::new(),
+            counted_units: 0,
+            most: 0,
+        }
+    }
+
+    /// When so many are free, if nothing is given back before its time.
+    pub fn earliest(&mut self, now: Time, units: u64) -> Availability {
+        self.release(now);
+        if units > self.units {
+            return Availability::Never;
+        }
+        let mut missing = (self.used() + units).saturating_sub(self.units);
+        if missing == 0 {
+            return Availability::Now;
+        }
+        for &(time, back) in &self.counted {
+            missing = missing.saturating_sub(back);
+            if missing == 0 {
+                return Availability::At(time);
+            }
+        }
+        Availability::AfterAnAnswer
+    }
+
+    /// Puts so many in flight.
+    pub fn take(&mut self, now: Time, units: u64) -> Reservation {
+        self.release(now);
+        self.in_flight += units;
+        self.most = self.most.max(self.used());
+        Reservation::new(units)
+    }
+
+    /// From now on they are counted until this time.
+    pub fn count_until(&mut self, until: Time, hold: &mut Reservation) {
+        self.give_back(hold);
+        let until = until.round_up(self.grain());
+        self.add(until, hold.units);
+        hold.place = UnitsState::Until(until);
+    }
+
+    /// The same for what may still arrive for as long as `linger`.
+    pub fn count_late(&mut self, until: Time, linger: Duration, hold: &mut Reservation) {
+        let until = if self.is_exact() {
+            until
+        } else {
+            // A grain later than others, lest a reset take it for one that has arrived.
+            until.round_up(linger / LATE_ENTRIES).after(self.grain())
+        };
+        self.count_until(until, hold);
+    }
+
+    /// They are free at once.
+    pub fn give_back(&mut self, hold: &mut Reservation) {
+        match hold.place {
+            UnitsState::InFlight => self.in_flight -= hold.units,
+            UnitsState::Until(time) => self.remove(time, hold.units),
+            UnitsState::Free => {}
+        }
+        hold.place = UnitsState::Free;
+    }
+
+    /// The one that comes back first is free; false if none is counted.
+    pub fn forget_first(&mut self) -> bool {
+        let first = self.counted.front().map(|(time, _)| *time);
+        first.map(|time| self.remove(time, 1)).is_some()
+    }
+
+    /// The attempt turns out to hold more or fewer of them. More may be a debt,
+    /// which is paid before anything else is taken.
+    pub fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
+        self.release(now);
+        let until = hold.place;
+        self.give_back(hold);
+        hold.units = units;
+        match until {
+            UnitsState::InFlight => self.in_flight += units,
+            UnitsState::Until(time) if time > now => self.add(time, units),
+            _ => {}
+        }
+        hold.place = until;
+        self.most = self.most.max(self.used());
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn units(&self) -> u64 {
+        self.units
+    }
+
+    /// From now on there are so many. More may be taken: that is a debt.
+    pub fn resize(&mut self, units: u64) {
+        self.units = units;
+    }
+
+    /// Whatever is counted until later than `until`, but not than `latest`, is
+    /// counted until `until` only.
+    pub fn release_by(&mut self, now: Time, until: Time, latest: Time) {
+        self.release(now);
+        let (until, rounded) = (until.round_up(self.grain()), latest.round_up(self.grain()));
+        let first = self.counted.partition_point(|(time, _)| *time <= until);
+        let end = self.counted.partition_point(|(time, _)| *time <= latest);
+        // What was not rounded yet, when there were fewer slots, is later than it seems.
+        let at_latest = self
+            .counted
+            .get(end)
+            .is_some_and(|(time, _)| *time == rounded);
+        let end = end + usize::from(at_latest);
+        let early = self.counted.drain(first..end.max(first));
+        let units: u64 = early.map(|(_, units)| units).sum();
+        self.counted_units -= units;
+        if units > 0 {
+            self.add(until, units);
+        }
+    }
+
+    /// Everything is counted until later than it was, or as long. Attempts that
+    /// remember the earlier time count twice if their cost turns out to differ.
+    pub fn postpone(&mut self, later: impl Fn(Time) -> Time) {
+        self.counted_units = 0;
+        for (time, units) in std::mem::take(&mut self.counted) {
+            self.add(later(time), units);
+        }
+    }
+
+    /// How many are not free.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.in_flight + self.counted_units
+    }
+
+    /// Whether all are free.
+    pub fn is_idle(&mut self, now: Time) -> bool {
+        self.release(now);
+        self.used() == 0
+    }
+
+    /// The most that were not free at any time.
+    #[must_use]
+    pub fn most(&self) -> u64 {
+        self.most
+    }
+
+    fn is_exact(&self) -> bool {
+        self.units <= EXACT
+    }
+
+    /// Times are rounded up to multiples of this.
+    fn grain(&self) -> Duration {
+        if self.is_exact() {
+            Duration::ZERO
+        } else {
+            self.period / ENTRIES
+        }
+    }
+
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        self.counted.len()
+    }
+
+    fn release(&mut self, now: Time) {
+        while let Some(&(time, units)) = self.counted.front() {
+            if time > now {
+                break;
+            }
+            self.counted_units -= units;
+            self.counted.pop_front();
+        }
+    }
+
+    /// Most come in the order of their times, so the end is the usual place.
+    fn add(&mut self, until: Time, units: u64) {
+        if units == 0 {
+            return;
+        }
+        self.counted_units += units;
+        let place = match self.counted.back() {
+            Some(&(last, _)) if last >= until => {
+                self.counted.partition_point(|(time, _)| *time < until)
+            }
+            _ => self.counted.len(),
+        };
+        match self.counted.get_mut(place) {
+            Some((time, there)) if *time == until => *there += units,
+            _ => self.counted.insert(place, (until, units)),
+        }
+    }
+
+    /// Takes units out of an entry, if its time has not come already.
+    fn remove(&mut self, until: Time, units: u64) {
+        let place = self.counted.partition_point(|(time, _)| *time < until);
+        if let Some((time, there)) = self.counted.get_mut(place)
+            && *time == until
+        {
+            let units = units.min(*there);
+            *there -= units;
+            self.counted_units -= units;
+            if *there == 0 {
+                self.counted.remove(place);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn slots_come_back_when_their_time_comes() {
+        let mut slots = Slots::new(2, Duration::from_secs(1));
+        let mut first = slots.take(at(0), 1);
+        let mut second = slots.take(at(0), 1);
+        assert_eq!(slots.earliest(at(1), 1), Availability::AfterAnAnswer);
+        slots.count_until(at(900), &mut second);
+        slots.count_until(at(500), &mut first);
+        assert_eq!(slots.earliest(at(1), 1), Availability::At(at(500)));
+        assert_eq!(slots.earliest(at(1), 2), Availability::At(at(900)));
+        assert_eq!(slots.earliest(at(500), 1), Availability::Now);
+        assert_eq!(slots.earliest(at(1), 3), Availability::Never);
+        slots.give_back(&mut second);
+        assert!(slots.is_idle(at(500)));
+        assert_eq!(slots.most(), 2);
+    }
+
+    #[test]
+    fn a_debt_is_paid_first_and_a_refund_is_free_at_once() {
+        let mut slots = Slots::new(10, Duration::from_secs(1));
+        let mut hold = slots.take(at(0), 4);
+        slots.count_until(at(1_000), &mut hold);
+        slots.settle(at(1), &mut hold, 15);
+        assert_eq!(slots.used(), 15);
+        assert_eq!(slots.earliest(at(1), 1), Availability::At(at(1_000)));
+        slots.settle(at(2), &mut hold, 3);
+        assert_eq!(slots.earliest(at(2), 7), Availability::Now);
+        slots.settle(at(1_500), &mut hold, 9);
+        assert!(slots.is_idle(at(1_500)), "its time has come already");
+    }
+
+    #[test]
+    fn many_slots_keep_few_entries() {
+        let day = Duration::from_secs(86_400);
+        let mut slots = Slots::new(10_000_000, day);
+        for i in 0..1_000_000u64 {
+            let now = at(i * 86);
+            let mut hold = slots.take(now, 1);
+            slots.count_until(now.after(day), &mut hold);
+        }
+        assert!(slots.counted.len() <= 2_049, "{}", slots.counted.len());
+        assert_eq!(slots.used(), 1_000_000);
+    }
+
+    #[test]
+    fn what_costs_nothing_is_not_remembered() {
+        let mut slots = Slots::new(10, Duration::from_secs(1));
+        for i in 0..100 {
+            let mut hold = slots.take(at(i), 1);
+            slots.count_until(at(1_000 + i), &mut hold);
+            slots.settle(at(i), &mut hold, 0);
+        }
+        assert_eq!((slots.used(), slots.entries()), (0, 0));
+    }
+
+    #[test]
+    fn they_may_become_many_later() {
+        let day = Duration::from_secs(86_400);
+        let mut slots = Slots::new(100, day);
+        let mut first = slots.take(at(7), 1);
+        slots.count_until(at(7).after(day), &mut first);
+        slots.resize(10_000_000);
+        for i in 0..100_000 {
+            let now = at(8 + i * 864);
+            let mut hold = slots.take(now, 1);
+            slots.count_until(now.after(day), &mut hold);
+        }
+        slots.give_back(&mut first);
+        assert_eq!(slots.used(), 100_000);
+        assert!(slots.entries() <= 2_049, "{}", slots.entries());
+    }
+
+    #[test]
+    fn a_reset_frees_nothing_that_may_still_arrive_however_many_there_are() {
+        let (hour, linger) = (Duration::from_secs(3_600), Duration::from_millis(100));
+        for units in [10, 10_000] {
+            for i in 0..2_000 {
+                let now = at(i);
+                let mut slots = Slots::new(units, hour);
+                let [mut answered, mut lost] = [0; 2].map(|_| slots.take(now, 1));
+                slots.count_until(now.after(hour), &mut answered);
+                slots.count_late(now.after(linger + hour), linger, &mut lost);
+                slots.release_by(now, at(5_000), now.after(hour));
+                assert_eq!(
+                    slots.earliest(at(9_000), units - 1),
+                    Availability::Now,
+                    "{i}"
+                );
+                assert_ne!(slots.earliest(at(9_000), units), Availability::Now, "{i}");
+            }
+        }
+    }
+}
