@@ -50,34 +50,28 @@ pub use error::Error;
 
 pub mod plan;
 pub use plan::Plan;
-pub mod crew;
 pub mod curl;
 pub mod openapi;
 
 pub mod secret;
 
-pub mod run;
-pub use run::run;
-mod late;
-pub mod live;
-pub mod stop;
+pub mod engine;
+pub use engine::run;
+pub mod metrics;
+pub mod shutdown;
 pub mod threads;
 
-pub mod causes;
-
-mod chance;
 pub mod simulate;
 
 pub mod descriptors;
-mod lock;
+mod file_lock;
 pub mod probe;
 
-mod attempt;
 pub mod auth;
 pub mod batch;
 pub mod extract;
 pub mod judge;
-pub mod ledger;
+pub mod quota_store;
 pub use throng_limit as limit;
 pub mod pages;
 pub mod render;

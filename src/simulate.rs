@@ -17,17 +17,17 @@ use tokio::runtime::Builder;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
 
-use crate::attempt::{RowExecutor, RunContext};
 use crate::batch::Batch;
-use crate::causes::TimeShare;
-use crate::chance::Jitter;
+use crate::engine::jitter::Jitter;
+use crate::engine::row::{RowExecutor, RunContext};
 use crate::error::Error;
 use crate::limit::{Estimate, LimitState, Policy, RateLimiter, Time};
-use crate::live::{Metrics, Sending};
+use crate::metrics::wait_time::TimeShare;
+use crate::metrics::{Metrics, Sending};
 use crate::plan::Plan;
 use crate::record::Record;
+use crate::shutdown::{Reason, Shutdown};
 use crate::source::{Row, Rows};
-use crate::stop::{Reason, Shutdown};
 use crate::tally::Tally;
 
 mod server;

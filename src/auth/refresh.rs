@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use crate::lock;
+use crate::file_lock;
 use crate::secret::{Secret, SecretSource};
 
 /// A file that holds a refresh token, and nothing else.
@@ -64,11 +64,11 @@ impl TokenFile {
             let file = options.read(true).write(true).open(&self.path);
             // What can't be written can be locked all the same.
             let file = file.or_else(|_| File::open(&self.path))?;
-            if !lock::lock(&file)? {
+            if !file_lock::lock(&file)? {
                 return Ok(None);
             }
             // The run before may have put another file in its place.
-            if lock::is_at(&file, &self.path) {
+            if file_lock::is_at(&file, &self.path) {
                 return Ok(Some(file));
             }
         }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use throng::Error;
 use throng::error::ErrorKind;
-use throng::stop::{Interrupt, Reason};
+use throng::shutdown::{Interrupt, Reason};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Zoned;
-use throng::causes::{TimeBreakdown, free_again};
+use throng::engine::Run;
+use throng::metrics::wait_time::{TimeBreakdown, free_again};
 use throng::report::escape;
-use throng::run::Run;
 use throng::threads;
 
 use super::flags::{DisplayFlags, Progress};

@@ -4,10 +4,10 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use clap::Args;
+use throng::engine::Run;
 use throng::plan::check_apart;
 use throng::report::{Color, Report};
-use throng::run::Run;
-use throng::stop::Reason;
+use throng::shutdown::Reason;
 use throng::{Error, Plan};
 
 use super::flags::DisplayFlags;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
-use throng::stop::{Interrupt, Reason, Shutdown};
+use throng::shutdown::{Interrupt, Reason, Shutdown};
 use throng::{Error, threads};
 
 use super::{Exit, say};

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Job;
-use crate::ledger::FileQuotaHandle;
+use crate::quota_store::FileQuotaHandle;
 use crate::render::{Renderer, looks_like_key};
 
 /// Of the requests of this job, which are rendered so.

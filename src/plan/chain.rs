@@ -4,8 +4,8 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 
 use super::{Job, Stage, hosts, names, notes};
-use crate::crew::WorkerConfig;
 use crate::error::Error;
+use crate::plan::workers::WorkerConfig;
 use crate::render::Known;
 use crate::source::Survey;
 use crate::{auth, batch, extract, judge, limit, pages, render, send};

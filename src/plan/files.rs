@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::lock;
+use crate::file_lock;
 
 /// Two names must not mean one file; each comes with the key that names it.
 ///
@@ -15,7 +15,7 @@ pub fn check_apart(one: (&str, Option<&str>), other: (&str, Option<&str>)) -> Re
         return Ok(());
     };
     let is_one_place = place(a).is_some_and(|a| place(b) == Some(a));
-    if is_one_place || lock::is_one_file(Path::new(a), Path::new(b)) {
+    if is_one_place || file_lock::is_one_file(Path::new(a), Path::new(b)) {
         Err(Error::plan(format!(
             "{} and {} are the same file, {a}: give one of them another name",
             one.0, other.0,

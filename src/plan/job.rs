@@ -3,11 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::ExplicitKeys;
+use super::{ExplicitKeys, workers};
 use crate::error::Error;
-use crate::{
-    auth, batch, crew, extract, judge, limit, pages, render, secret, send, sink, source, tally,
-};
+use crate::{auth, batch, extract, judge, limit, pages, render, secret, send, sink, source, tally};
 
 /// A job as its file or its flags say it; each room owns its part.
 ///
@@ -47,7 +45,7 @@ pub struct Job {
     /// How often.
     pub limit: limit::Settings,
     /// By how many at once.
-    pub workers: crew::Settings,
+    pub workers: workers::Settings,
     /// How long to wait for an answer.
     pub send: send::Settings,
     /// How servers are reached.

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::crew::{self, WorkerConfig};
 use crate::descriptors;
 use crate::error::Error;
-use crate::ledger::{self, QuotaBalance};
 use crate::limit::{self, Estimate, Policy, Time, Workload};
+use crate::quota_store::{self, QuotaBalance};
 use crate::render::Known;
 use crate::secret::{Secrets, Vault, Visibility};
 use crate::sink::{Columns, Identity, Output};
 use crate::source::{self, Source, Survey};
 use crate::tally::Aggregate;
+use workers::WorkerConfig;
 
 mod account;
 mod chain;
@@ -36,6 +36,7 @@ mod resume;
 mod step;
 pub(crate) mod told;
 mod waits;
+pub mod workers;
 mod written;
 
 pub use chain::{Later, StageConfig};
@@ -132,7 +133,7 @@ impl Plan {
         let identity = identity::of(job, &source)?;
         let files = descriptors::most();
         let free = files.saturating_sub(descriptors::open());
-        let connections = crew::connections(workers.count, 1 + later.len(), free)?;
+        let connections = workers::connections(workers.count, 1 + later.len(), free)?;
         let mut notes = notes::of(job, &step);
         notes.extend(notes::of_connections(&workers, connections, files));
         for note in later.iter().flat_map(|later| &later.notes) {
@@ -165,7 +166,7 @@ impl Plan {
             output,
             workers,
             connections,
-            state: ledger::directory(environment),
+            state: quota_store::directory(environment),
         };
         plan.notes.extend(waits::of(&plan));
         Ok(plan)
@@ -227,7 +228,12 @@ impl Plan {
         let mut all = Vec::new();
         for step in steps.filter(|step| step.has_quotas()) {
             let (parts, keys) = (step.policy.parts(), step.policy.keys().len());
-            all.extend(ledger::left(&self.state()?, &step.account, parts, keys)?);
+            all.extend(quota_store::left(
+                &self.state()?,
+                &step.account,
+                parts,
+                keys,
+            )?);
         }
         Ok(all)
     }

@@ -5,9 +5,9 @@ use http::Uri;
 use super::literals::{self, Literal};
 use super::{Job, Stage};
 use crate::auth::Tokens;
-use crate::crew::WorkerConfig;
 use crate::limit::{Counting, Limit};
 use crate::pages::Pages;
+use crate::plan::workers::WorkerConfig;
 
 /// One sentence each.
 pub fn of(job: &Job, step: &Stage) -> Vec<String> {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::Request;
 
 use super::Plan;
-use crate::ledger::QuotaBalance;
 use crate::limit::{Guard, Policy, now};
+use crate::quota_store::QuotaBalance;
 use crate::render::{Embedded, keys_in_data, keys_in_url, may_be_key};
 use crate::report::escape;
 use crate::secret::Visibility;

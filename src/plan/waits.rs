@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::Plan;
-use crate::ledger::QuotaBalance;
 use crate::limit::{calendar_at_zero, now};
+use crate::quota_store::QuotaBalance;
 
 /// Whoever waits for less needn't know.
 const WORTH_IT: Duration = Duration::from_secs(1);

@@ -11,19 +11,19 @@ use tokio::time::Instant;
 
 use super::experiment::{Experiment, Observation, ProbeStep};
 use super::found::ProbeResult;
-use crate::attempt::{RowExecutor, RunContext};
-use crate::chance::Jitter;
+use crate::engine::jitter::Jitter;
+use crate::engine::row::{RowExecutor, RunContext};
 use crate::error::Error;
 use crate::judge::Ruling;
 use crate::judge::signals::{Signal, signals};
 use crate::limit::{Time, calendar_at_zero};
-use crate::live::Metrics;
+use crate::metrics::Metrics;
 use crate::plan::{Job, Plan};
 use crate::record::Failure;
 use crate::send::Answer;
+use crate::shutdown::{Reason, Shutdown};
 use crate::simulate::{WatchedRun, against, virtual_time};
 use crate::source::Row;
-use crate::stop::{Reason, Shutdown};
 
 /// How far a probe may go.
 #[derive(Debug, Clone, Copy)]

@@ -8,9 +8,9 @@ use super::facts::{
     FailureKind, LatencyReport, LimitReport, RateReport, RowReport, RunEnding, SendReport,
     WorkerReport,
 };
-use crate::causes::TimeShare;
 use crate::error::Error;
-use crate::live::Warning;
+use crate::metrics::Warning;
+use crate::metrics::wait_time::TimeShare;
 use crate::tally::{AggregateResult, Tally};
 
 /// What came of a run.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::samples::{limit, pace, record, tally};
 use super::*;
-use crate::live::Warning;
+use crate::metrics::Warning;
 use crate::record::{Failure, Record};
 
 #[test]

@@ -2,8 +2,8 @@
 
 use anstyle::{AnsiColor, Style};
 
-use crate::causes::TimeShare;
-use crate::live::Warning;
+use crate::metrics::Warning;
+use crate::metrics::wait_time::TimeShare;
 
 use super::escape::{escape, short};
 use super::facts::{LatencyReport, LimitReport, WorkerReport};

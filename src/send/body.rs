@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::{Delivery, SendError, faults};
-use crate::late::Deadline;
+use crate::send::deadline::Deadline;
 
 /// The encodings that [`decode`] knows, as the server is told.
 pub const ACCEPTED: &str = "gzip, br, zstd, deflate";

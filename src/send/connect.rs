@@ -30,7 +30,7 @@ use super::{
     AddressPolicy, Delivery, Http, Network, SendError, Settings, Tls, causes, faults, tls,
 };
 use crate::error::Error;
-use crate::late::Deadline;
+use crate::send::deadline::Deadline;
 
 /// What takes the network's place: each call is the client's end of a new connection,
 /// and what is acknowledged on it.

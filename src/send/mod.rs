@@ -11,6 +11,7 @@ use crate::record::Failure;
 mod acked;
 mod body;
 mod connect;
+pub mod deadline;
 mod defaults;
 mod dial;
 mod faults;

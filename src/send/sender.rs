@@ -18,7 +18,7 @@ use super::pool::{Connections, Lease};
 use super::room::{Room, SCARCE, Slot};
 use super::route::Origin;
 use super::{Answer, Delivery, SendError, body};
-use crate::late::Deadline;
+use crate::send::deadline::Deadline;
 
 /// Sends requests over a worker's own connections.
 pub struct Sender {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-use crate::lock::is_at;
+use crate::file_lock::is_at;
 
 /// A file that grows at its end.
 pub(super) trait Disk: Send {

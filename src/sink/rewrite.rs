@@ -14,7 +14,7 @@ use super::disk::FileAtPath;
 use super::opened::Journal;
 use super::resume::ResumeState;
 use super::sidecar::beside;
-use crate::lock;
+use crate::file_lock;
 use crate::table::sync_directory;
 
 /// Replaces the file; the records that can't be read are kept beside it.
@@ -26,7 +26,7 @@ pub(super) fn without_dropped(
     let name = beside(path, ".new");
     // It is locked before it has its place, and keeps its lock.
     drop(File::create(&name)?);
-    let mut new = BufWriter::new(lock::take_to_append(&name)?);
+    let mut new = BufWriter::new(file_lock::take_to_append(&name)?);
     let mut damaged = Vec::new();
     let (mut end, mut crc, mut records) = (0, crc32fast::Hasher::new(), 0);
     let mut decode = format.decoder(past.done.key());

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
 use super::spent::SpentRequests;
-use crate::lock;
+use crate::file_lock;
 use crate::table::sync_directory;
 
 /// What the file says.
@@ -103,7 +103,7 @@ impl SidecarLock {
     /// Takes the lock of these results; the error says who holds it.
     pub fn take(results: &Path) -> io::Result<SidecarLock> {
         let path = path(results);
-        let Some(mut file) = lock::take(&path)? else {
+        let Some(mut file) = file_lock::take(&path)? else {
             return Err(io::Error::other(holder(results)));
         };
         let mut text = Vec::new();
@@ -118,7 +118,7 @@ impl SidecarLock {
     /// Puts what it says on the disk; `durably` returns only when it is there. It may
     /// have been removed meanwhile; one that another run has put there stays.
     pub fn write(&mut self, durably: bool) -> io::Result<()> {
-        if self.path.exists() && !lock::is_at(&self.file, &self.path) {
+        if self.path.exists() && !file_lock::is_at(&self.file, &self.path) {
             let name = self.path.display();
             return Err(io::Error::other(format!(
                 "something else has put another {name} in the place of this run's"
@@ -126,7 +126,7 @@ impl SidecarLock {
         }
         let name = beside(&self.path, ".new");
         let mut new = File::create(&name)?;
-        lock::lock(&new)?;
+        file_lock::lock(&new)?;
         new.write_all(&serde_json::to_vec_pretty(&self.says)?)?;
         if durably {
             new.sync_data()?;
@@ -142,7 +142,7 @@ impl SidecarLock {
 
     /// Takes the file away, if it is still there.
     pub fn remove(self) -> io::Result<()> {
-        if lock::is_at(&self.file, &self.path) {
+        if file_lock::is_at(&self.file, &self.path) {
             fs::remove_file(&self.path)
         } else {
             Ok(())
@@ -154,7 +154,7 @@ impl SidecarLock {
 /// the results there may be none, or one that nothing holds.
 pub(super) fn holder(results: &Path) -> String {
     let is_held =
-        File::open(path(results)).is_ok_and(|file| matches!(lock::lock(&file), Ok(false)));
+        File::open(path(results)).is_ok_and(|file| matches!(file_lock::lock(&file), Ok(false)));
     let who = match read(results).filter(|_| is_held) {
         Some(Sidecar { pid, .. }) if pid > 0 => format!("process {pid}"),
         _ => "another run".to_owned(),
@@ -194,7 +194,7 @@ mod tests {
         let error = held.write(true).unwrap_err().to_string();
         assert!(error.contains("something else has put another"), "{error}");
         held.remove().unwrap();
-        assert!(lock::is_at(&other.file, &other.path));
+        assert!(file_lock::is_at(&other.file, &other.path));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a run has used of its limits, for the next one: the server goes on counting
 //! when a process ends. Limits with long periods are not the sidecar's matter: see
-//! [`ledger`](crate::ledger). Pure: the time is an argument.
+//! [`ledger`](crate::quota_store). Pure: the time is an argument.
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ use super::resume::ResumeState;
 use super::rewrite;
 use super::sidecar::beside;
 use crate::error::Error;
-use crate::lock;
+use crate::file_lock;
 use crate::report::visible;
 
 const CHANGED: &str = "it has changed since it was read; does another run write it?";
@@ -61,9 +61,9 @@ impl OpenMode {
     pub(super) fn lock(&self) -> io::Result<Option<File>> {
         match self {
             OpenMode::GoOn(path, _) | OpenMode::Replace(path) => {
-                lock::take_to_append(path).map(Some)
+                file_lock::take_to_append(path).map(Some)
             }
-            OpenMode::Parts(finished, _) => match lock::take_to_append(&finished.journal()) {
+            OpenMode::Parts(finished, _) => match file_lock::take_to_append(&finished.journal()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 locked => locked.map(Some),
             },
@@ -126,9 +126,9 @@ impl OpenMode {
             (_, Some(locked)) => locked,
             (OpenMode::New(_) | OpenMode::Parts(..), None) => {
                 File::create_new(path)?;
-                lock::take_to_append(path)?
+                file_lock::take_to_append(path)?
             }
-            _ => lock::take_to_append(path)?,
+            _ => file_lock::take_to_append(path)?,
         };
         if let OpenMode::Parts(finished, size) = self {
             return in_parts(finished, file, *size, past, format);

@@ -4,7 +4,7 @@ use std::io;
 
 use super::{CheckedOutput, Output};
 use crate::error::Error;
-use crate::lock;
+use crate::file_lock;
 use crate::sink::finish::ProductKind;
 use crate::sink::identity::Identity;
 use crate::sink::intents;
@@ -98,7 +98,7 @@ impl Output {
         // By two names it would have two logs, which spoil it when both are written.
         let begins_anew = self.place.past.is_to_be_rewritten()
             || self.place.past.records == 0
-            || lock::has_hard_links(&database.path);
+            || file_lock::has_hard_links(&database.path);
         if begins_anew {
             mirror::remove(&database.path)?;
         }

@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::seen::AttemptTrace;
 use super::{AttemptError, AttemptTerms, Cancelled, Purpose, RowExecutor};
-use crate::causes::WaitReason;
-use crate::late;
 use crate::limit::{Cost, Permit};
+use crate::metrics::wait_time::WaitReason;
 use crate::record::{Arrived, Failure};
+use crate::send::deadline;
 use crate::send::{Answer, Delivery, Lease, SendError};
 use crate::sink::Intent;
 
@@ -162,7 +162,7 @@ impl RowExecutor {
         // The server may have closed the connection in a pause of the process, which
         // only reading shows: a request on it would be lost.
         if since.elapsed() >= RESTED {
-            late::turns().await;
+            deadline::turns().await;
         }
         Ok((self.sender.renew(lease, uri).await?, permit))
     }

@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
-use crate::causes::{self, TimeBreakdown, TimeShare};
-use crate::chance::Jitter;
+use crate::engine::jitter::Jitter;
 use crate::limit::{RateLimiter, Time};
-use crate::live::Metrics;
+use crate::metrics::Metrics;
+use crate::metrics::wait_time::{self, TimeBreakdown, TimeShare};
 use crate::plan::Plan;
-use crate::stop::Shutdown;
+use crate::shutdown::Shutdown;
 
 /// What all walks of a run have in common.
 pub struct RunContext {
@@ -48,13 +48,13 @@ impl RunContext {
     /// What would help against what binds.
     pub fn advice(&self, shares: &[TimeShare]) -> Option<String> {
         let crew = self.plan.workers;
-        let setup = causes::Setup {
+        let setup = wait_time::Setup {
             workers: crew.count,
             in_flight: crew.in_flight,
             cores: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             keys: self.plan.step.policy.keys().len(),
         };
-        causes::advice(shares, &setup)
+        wait_time::advice(shares, &setup)
     }
 
     /// The one that the requests of the step at this place pass.

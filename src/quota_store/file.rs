@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::book::QuotaState;
-use crate::lock;
+use crate::file_lock;
 
 /// What the file says. The first three are for people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ impl LockedFile {
     /// Keeps others from changing it; none if somebody else does just now. Nobody waits
     /// here: the limits, which ask, are kept from all workers meanwhile.
     pub fn take(path: &Path) -> io::Result<Option<LockedFile>> {
-        let lock = lock::take(path)?;
+        let lock = file_lock::take(path)?;
         Ok(lock.map(|lock| LockedFile {
             path: path.to_owned(),
             _lock: lock,

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::lock;
+use crate::file_lock;
 
 /// This process's own run, among others.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl RunRegistry {
     pub fn begin(directory: &Path) -> io::Result<RunRegistry> {
         fs::create_dir_all(directory)?;
         let id = format!("{}-{:016x}", std::process::id(), rand::random::<u64>());
-        let Some(file) = lock::take(&directory.join(&id))? else {
+        let Some(file) = file_lock::take(&directory.join(&id))? else {
             return Err(io::Error::other("another run has the same name"));
         };
         Ok(RunRegistry {
@@ -51,7 +51,7 @@ pub fn is_alive(directory: &Path, name: &str) -> bool {
     if !path.exists() {
         return false;
     }
-    match lock::take(&path) {
+    match file_lock::take(&path) {
         Ok(Some(_)) => {
             // If it can't go, it is found dead again.
             let _ = fs::remove_file(path);

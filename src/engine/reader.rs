@@ -7,12 +7,12 @@ use std::time::Duration;
 use async_channel::{Sender, TrySendError};
 
 use super::panics::caught;
-use crate::attempt::RunContext;
+use crate::engine::row::RunContext;
 use crate::error::Error;
 use crate::plan::Plan;
+use crate::shutdown::Reason;
 use crate::sink::KeyCheck;
 use crate::source::{Row, Rows};
-use crate::stop::Reason;
 use crate::threads;
 
 /// How many rows were handed over to the workers.

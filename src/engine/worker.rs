@@ -15,10 +15,10 @@ use super::chain::{ChainExit, ChainStage};
 use super::inbox::Inbox;
 use super::outbox::{Outbox, OutboxBatch};
 use super::panics::{all, caught};
-use crate::attempt::{RowExecutor, RunContext};
-use crate::causes::WaitReason;
+use crate::engine::row::{RowExecutor, RunContext};
+use crate::metrics::wait_time::WaitReason;
+use crate::shutdown::{Reason, Shutdown};
 use crate::sink::IntentLog;
-use crate::stop::{Reason, Shutdown};
 use crate::threads;
 
 /// Starts the thread. It ends with the rows, or when the run is to stop; gives

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::task::{JoinError, JoinSet};
 
-use crate::stop::{Reason, Shutdown};
+use crate::shutdown::{Reason, Shutdown};
 
 /// Does some of the run's work. If it panics, the run is asked to end: what is in
 /// flight elsewhere comes in, and what is written stays.

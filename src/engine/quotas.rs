@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::attempt::RunContext;
+use crate::engine::row::RunContext;
 use crate::error::Error;
-use crate::ledger::FileQuotaStore;
 use crate::limit::RateLimiter;
 use crate::plan::Stage;
+use crate::quota_store::FileQuotaStore;
 
 /// Before anything is sent: what is spent of long limits is known from now on.
 ///

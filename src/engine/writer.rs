@@ -7,10 +7,10 @@ use async_channel::Receiver;
 
 use super::outbox::{self, OutboxBatch};
 use super::reader::TakenRow;
-use crate::attempt::RunContext;
+use crate::engine::row::RunContext;
 use crate::error::Error;
+use crate::shutdown::Reason;
 use crate::sink::{Sink, SinkError, Usage, Writer};
-use crate::stop::Reason;
 use crate::tally::Tally;
 
 /// Writes and tallies records until no worker is left to send any. When they

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, spawn_local};
 
-use crate::late;
+use crate::send::deadline;
 
 /// Asks a run to end: no new rows, the answers in flight are waited for; and
 /// then, if that takes too long, to end at once.
@@ -98,7 +98,7 @@ async fn listen(stop: Shutdown, asked: Rc<Notify>, when_cut: impl FnOnce()) {
     asked.notify_waiters();
     stop.when_aborted().await;
     // The time may be over only because nothing ran.
-    late::turns().await;
+    deadline::turns().await;
     when_cut();
 }
 

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use jiff::Zoned;
 
-use crate::attempt::RunContext;
-use crate::causes::{TimeShare, free_again};
+use crate::engine::row::RunContext;
 use crate::limit::{Estimate, Guard, LimitState, Policy, RateLimiter};
-use crate::live::Warning;
+use crate::metrics::Warning;
+use crate::metrics::wait_time::{TimeShare, free_again};
 use crate::plan::Plan;
 use crate::report::{
     LimitReport, RateReport, Report, RowReport, RunEnding, SendReport, WorkerReport,
 };
-use crate::stop::Reason;
+use crate::shutdown::Reason;
 use crate::tally::Tally;
 
 /// The report of a run that took so long, and whose workers took so long each.

@@ -1,5 +1,7 @@
 //! What a run is doing now: counters for whoever looks on.
 
+pub mod wait_time;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::iter::Sum;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::causes::{TimeByReason, WaitReason, WaitingRow, WorkerTime};
+use crate::metrics::wait_time::{TimeByReason, WaitReason, WaitingRow, WorkerTime};
 
 /// Counters of a run in progress. They may be read at any time from anywhere.
 #[derive(Debug)]

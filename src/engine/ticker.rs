@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_channel::Sender;
 
 use super::outbox::OutboxBatch;
-use crate::stop::{Reason, Shutdown};
+use crate::shutdown::{Reason, Shutdown};
 use crate::threads;
 
 const EVERY: Duration = Duration::from_secs(1);

@@ -9,9 +9,9 @@ use http::{Request, StatusCode, Uri};
 
 use super::{AttemptError, AttemptTerms, AttemptTrace, Cancelled, Purpose, RowExecutor};
 use crate::auth::{RefreshLock, Tokens};
-use crate::causes::WaitReason;
 use crate::judge::Tries;
 use crate::limit::{Cost, Permit};
+use crate::metrics::wait_time::WaitReason;
 use crate::send::redirect::{self, RedirectTrust};
 use crate::send::{Answer, Delivery, Lease, SendError};
 use crate::threads;

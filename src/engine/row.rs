@@ -14,18 +14,18 @@ use http::{HeaderValue, Method, Request, Uri};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use crate::causes::{WaitReason, WaitingRow};
 use crate::extract;
 use crate::judge::{Tries, Verdict, landed};
 use crate::limit::Cost;
-use crate::live::Counters;
+use crate::metrics::Counters;
+use crate::metrics::wait_time::{WaitReason, WaitingRow};
 use crate::plan::Stage;
 use crate::record::{Failure, Record};
 use crate::send::redirect::{self, RedirectTrust};
 use crate::send::{Answer, SendError, Sender};
+use crate::shutdown::{Reason, ShutdownListener};
 use crate::sink::IntentLog;
 use crate::source::Row;
-use crate::stop::{Reason, ShutdownListener};
 
 mod batch;
 mod gather;

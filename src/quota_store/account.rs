@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::lock;
+use crate::file_lock;
 
 /// Who asks whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +112,7 @@ fn salt_within(directory: &Path, patience: Duration) -> io::Result<[u8; 32]> {
 fn take_within(path: &Path, patience: Duration) -> io::Result<File> {
     let begin = Instant::now();
     loop {
-        if let Some(lock) = lock::take(path)? {
+        if let Some(lock) = file_lock::take(path)? {
             return Ok(lock);
         }
         if begin.elapsed() >= patience {
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn whoever_makes_the_salt_is_not_waited_for_without_end() {
         let directory = tempfile::tempdir().unwrap();
-        let held = lock::take(&directory.path().join("salt.new")).unwrap();
+        let held = file_lock::take(&directory.path().join("salt.new")).unwrap();
         let patience = Duration::from_millis(2);
         let error = salt_within(directory.path(), patience).unwrap_err();
         assert!(
