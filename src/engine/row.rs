@@ -27,18 +27,18 @@ use crate::shutdown::{Reason, ShutdownListener};
 use crate::sink::IntentLog;
 use crate::source::Row;
 
+mod attempt;
 mod batch;
-mod gather;
-mod hear;
-mod once;
+mod context;
+mod credentials;
+mod feedback;
+mod page_records;
 mod pages;
-mod renew;
-mod seen;
-mod sending;
-mod shared;
+mod single;
+mod trace;
 
-use seen::AttemptTrace;
-pub use shared::RunContext;
+pub use context::RunContext;
+use trace::AttemptTrace;
 
 /// What the rows of one worker have in common.
 pub struct RowExecutor {

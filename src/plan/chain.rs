@@ -3,7 +3,7 @@
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use super::{Job, Stage, hosts, names, notes};
+use super::{Job, Stage, check_fields, hosts, warnings};
 use crate::error::Error;
 use crate::plan::workers::WorkerConfig;
 use crate::render::Known;
@@ -82,7 +82,7 @@ impl Later {
         }
         Ok(Later {
             about: job.request.url.clone().unwrap_or_default(),
-            notes: notes::of(job, &step),
+            notes: warnings::of(job, &step),
             step,
             crew,
             limits_itself,
@@ -151,7 +151,7 @@ pub fn check_fields(first: &Stage, later: &[Later], survey: &Survey) -> Result<V
     let mut values = first.extractor.names();
     for (number, next) in (2..).zip(later) {
         fields.append(&mut values);
-        names::check_later(&next.step, number, &fields, names::are_known(survey))?;
+        check_fields::check_later(&next.step, number, &fields, check_fields::are_known(survey))?;
         values = next.step.extractor.names();
     }
     Ok(fields)

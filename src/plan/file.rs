@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::mistakes::{by_json, by_toml};
-use super::{ExplicitKeys, Job, older};
+use super::diagnostics::{by_json, by_toml};
+use super::{ExplicitKeys, Job, legacy};
 use crate::error::Error;
 
 impl Job {
@@ -27,7 +27,7 @@ impl Job {
         let is_json = Path::new(name).extension().is_some_and(|end| end == "json")
             || text.trim_start().starts_with('{');
         (if is_json {
-            older::parse(text).unwrap_or_else(|| parse_json(text))
+            legacy::parse(text).unwrap_or_else(|| parse_json(text))
         } else {
             parse_toml(text)
         })

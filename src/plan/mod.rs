@@ -18,33 +18,33 @@ use workers::WorkerConfig;
 
 mod account;
 mod chain;
-mod demand;
+mod check_fields;
+mod check_paths;
+mod cleartext;
+mod diagnostics;
+mod explicit;
 mod file;
-mod files;
 mod hosts;
 mod identity;
 mod job;
+mod legacy;
 mod literals;
-mod mistakes;
-mod names;
-mod notes;
-mod older;
-mod plain;
 mod preview;
 mod profile;
 mod resume;
 mod step;
 pub(crate) mod told;
 mod waits;
+mod warnings;
 pub mod workers;
-mod written;
+mod workload;
 
 pub use chain::{Later, StageConfig};
-pub use files::check_apart;
+pub use check_paths::check_apart;
+pub use explicit::ExplicitKeys;
 pub use job::Job;
 pub use profile::{Need, Profile, ProfileSource as Reading};
 pub use step::Stage;
-pub use written::ExplicitKeys;
 
 /// Everything that a run needs, checked.
 pub struct Plan {
@@ -102,22 +102,22 @@ impl Plan {
             ("the output", job.output.file.as_deref()),
         )?;
         let parts = job.output.parts.and(job.output.file.as_deref());
-        files::check_outside(job.input.file.as_deref(), parts)?;
+        check_paths::check_outside(job.input.file.as_deref(), parts)?;
         let mut output = Output::new(&job.output, !announces(&step, &later))?;
         let source = Source::new(&input(job, &step))?;
         let survey = source.survey()?;
         hosts::settle(&mut step, job, &source)?;
-        names::check_fields(&step, &source, &survey)?;
-        names::check_braces(
+        check_fields::check_fields(&step, &source, &survey)?;
+        check_fields::check_braces(
             job.request.url.as_deref().unwrap_or_default(),
             &survey.names,
         )?;
         let fields = chain::check_fields(&step, &later, &survey)?;
         let last = later.last().map_or(&step, |last| &last.step);
-        if names::are_known(&survey) {
-            names::check_aggregates(&aggregates, &last.extractor, &fields)?;
+        if check_fields::are_known(&survey) {
+            check_fields::check_aggregates(&aggregates, &last.extractor, &fields)?;
         }
-        let demand = demand::demand(&step, &source, survey.rows)?;
+        let demand = workload::demand(&step, &source, survey.rows)?;
         let fields = survey.rows.map(|_| fields);
         let left_out = step.renderer.left_out();
         let fields = fields.map(|mut names| {
@@ -134,8 +134,8 @@ impl Plan {
         let files = descriptors::most();
         let free = files.saturating_sub(descriptors::open());
         let connections = workers::connections(workers.count, 1 + later.len(), free)?;
-        let mut notes = notes::of(job, &step);
-        notes.extend(notes::of_connections(&workers, connections, files));
+        let mut notes = warnings::of(job, &step);
+        notes.extend(warnings::of_connections(&workers, connections, files));
         for note in later.iter().flat_map(|later| &later.notes) {
             // Most hold for all steps.
             if !notes.contains(note) {

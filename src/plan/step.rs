@@ -18,7 +18,7 @@ use crate::record::Failure;
 use crate::render::{self, CostExpression, CostExpressions, Hosts, Known, Renderer, RowBinding};
 use crate::send::{self, Arrivals, Model, Origin, Transport};
 
-use super::plain::Cleartext;
+use super::cleartext::Cleartext;
 use super::{Job, account, literals, told};
 use crate::source::{InputFormat, Row};
 

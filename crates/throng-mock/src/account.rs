@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::gate::{self, LimitCounter};
+use crate::counters::{self, LimitCounter};
 use crate::limits::ServerLimits;
 use crate::window::WindowMeter;
 use crate::{LimitKind, ServerLimit};
@@ -68,7 +68,7 @@ pub(crate) fn arrive(
     let room = accounts.iter().try_for_each(|account| account.check_room());
     let admitted = room.and_then(|()| {
         let gates = accounts.iter_mut().flat_map(|account| account.gates(costs));
-        let waits = gate::admit(gates, now, refusals_count);
+        let waits = counters::admit(gates, now, refusals_count);
         waits.map_err(|wait| (longest(accounts, now, costs), wait))
     });
     let is_banned = accounts.first().is_some_and(|first| first.banned);
@@ -149,7 +149,7 @@ impl LimitAccount {
     /// Whether it is banned, this refusal being one more.
     fn refused(&mut self, now: Duration) -> bool {
         if let Some(ban) = &mut self.ban {
-            let within = gate::admit(std::iter::once((ban, 1)), now, false);
+            let within = counters::admit(std::iter::once((ban, 1)), now, false);
             self.banned |= within.is_err();
         }
         self.banned

@@ -8,8 +8,8 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::Fault;
-use crate::desk::OpenArrival;
 use crate::judge::RequestKind;
+use crate::recorder::OpenArrival;
 use crate::reply::{BodyPieces, Reply, Severed};
 
 /// A dripping body takes about this many pieces, one every 110 ms.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::account::Refused;
 use crate::answer::MockAnswer;
-use crate::desk::ArrivalInfo;
 use crate::numbers::DialectNumbers;
+use crate::recorder::ArrivalInfo;
 use crate::reply::Reply;
 use crate::{ParseError, ServerLimit};
 

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Fault;
 use crate::account::{Count, LimitAccount, Refused, arrive};
-use crate::asked::each_symbol;
 use crate::limits::ServerLimits;
+use crate::request::each_symbol;
 
 /// So many symbols are counted one by one.
 const SYMBOLS: usize = 200_000;

@@ -61,27 +61,27 @@
 //! configured.
 
 mod acks;
+mod handler;
 mod server;
-mod visit;
 
-mod asked;
 mod chance;
-mod fate;
 mod faults;
 mod latency;
+mod request;
+mod scenario;
 
 mod account;
-mod desk;
-mod gate;
-mod house;
+mod counters;
 mod judge;
 mod limit;
 mod limits;
-mod per;
+mod partition;
+mod recorder;
+mod state;
 mod window;
 
 mod answer;
-mod filler;
+mod body_stream;
 mod lists;
 mod quotes;
 mod reply;
@@ -96,15 +96,15 @@ mod dialect;
 mod numbers;
 
 pub use acks::AckCounter;
-pub use desk::Arrival;
 pub use dialect::Dialect;
 pub use faults::{Fault, Faults};
 pub use judge::{Judgement, WindowCount};
 pub use latency::Latency;
 pub use limit::{LimitKind, ServerLimit, ServerUnit};
 pub use parse::ParseError;
-pub use per::Partition;
+pub use partition::Partition;
 pub use quotes::price;
+pub use recorder::Arrival;
 pub use server::{LocalServer, Mock};
 pub use settings::{Refusal, Settings};
 pub use tls::ServerCertificate;

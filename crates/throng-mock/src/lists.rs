@@ -7,8 +7,8 @@ use hyper::header::{HeaderValue, LINK};
 use serde_json::{Value, json};
 
 use crate::answer::MockAnswer;
-use crate::asked::ClientRequest;
 use crate::quotes::price;
+use crate::request::ClientRequest;
 
 /// Items on a page unless told otherwise.
 const SIZE: u64 = 100;

@@ -4,7 +4,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::account::Count;
-use crate::desk::ArrivalInfo;
+use crate::recorder::ArrivalInfo;
 
 /// What stands for the names in braces of a dialect's words.
 ///

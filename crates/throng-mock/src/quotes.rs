@@ -6,8 +6,8 @@ use hyper::header::HeaderMap;
 use hyper::{Method, StatusCode};
 
 use crate::answer::MockAnswer;
-use crate::asked::ClientRequest;
 use crate::chance::hash;
+use crate::request::ClientRequest;
 use crate::{Fault, Settings};
 
 /// The bytes of one filler field besides its text.

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use crate::desk::OpenArrival;
 use crate::judge::RequestKind;
+use crate::recorder::OpenArrival;
 
 /// The connection (with HTTP/2, the stream) ends here, on purpose or because
 /// the client broke off.

@@ -17,8 +17,8 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::acks::{AckCounter, CountedStream};
-use crate::house::ServerState;
-use crate::visit;
+use crate::handler;
+use crate::state::ServerState;
 use crate::{Arrival, Judgement, Settings};
 
 /// With HTTP/2, so many requests may be under way on one connection.
@@ -213,7 +213,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        visit::visit(Arc::clone(&house), request, acks.clone())
+        handler::visit(Arc::clone(&house), request, acks.clone())
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

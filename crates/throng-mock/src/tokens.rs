@@ -4,8 +4,8 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use crate::answer::MockAnswer;
-use crate::asked::ClientRequest;
 use crate::chance::hash;
+use crate::request::ClientRequest;
 
 /// The most that a request may use: `max_tokens` in its JSON body, or the parameter
 /// `tokens` of its query; 1 if it names neither.

@@ -11,10 +11,10 @@ use hyper::header::{
 use serde::Serialize;
 
 use crate::answer::MockAnswer;
-use crate::asked::ClientRequest;
+use crate::body_stream;
 use crate::chance::SeenKeys;
-use crate::filler;
 use crate::reply::Reply;
+use crate::request::ClientRequest;
 use crate::tokens;
 
 /// Answers anything but quotes. `tries` counts what `/flaky` and `/token` were asked.
@@ -86,9 +86,9 @@ fn bytes(asked: &ClientRequest, n: &str) -> MockAnswer {
         return not_a_number(n);
     };
     let Some(encoding) = asked.param("encoding") else {
-        return MockAnswer::new(StatusCode::OK, Reply::Pieces(filler::plain(n)));
+        return MockAnswer::new(StatusCode::OK, Reply::Pieces(body_stream::plain(n)));
     };
-    let packed = filler::packed(n, &encoding).zip(HeaderValue::from_str(&encoding).ok());
+    let packed = body_stream::packed(n, &encoding).zip(HeaderValue::from_str(&encoding).ok());
     match packed {
         Some((pieces, encoding)) => {
             MockAnswer::new(StatusCode::OK, Reply::Pieces(pieces)).with(CONTENT_ENCODING, encoding)

@@ -12,7 +12,7 @@ use http::Request;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::gather::{PageCollector, PageContents};
+use super::page_records::{PageCollector, PageContents};
 use super::{AttemptTerms, AttemptTrace, Cancelled, Purpose, RowExecutor};
 use crate::extract::{JqInput, json};
 use crate::judge::Tries;

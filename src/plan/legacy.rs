@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Job;
-use super::mistakes::by_json;
+use super::diagnostics::by_json;
 
 /// The key that no other form has.
 const MARK: &str = "base_url";

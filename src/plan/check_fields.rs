@@ -1,7 +1,7 @@
 //! Whether the names that a job uses exist. Pure.
 
 use super::Stage;
-use super::mistakes::closest;
+use super::diagnostics::closest;
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::extract::Extractor;

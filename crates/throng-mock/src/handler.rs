@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::Refusal;
 use crate::acks::AckCounter;
 use crate::answer::MockAnswer;
-use crate::asked::ClientRequest;
-use crate::house::ServerState;
 use crate::reply::{Reply, Severed};
+use crate::request::ClientRequest;
+use crate::state::ServerState;
 
 /// 34 years: the calendar of HTTP and the timers end, but not before that.
 const FARTHEST: Duration = Duration::from_secs(1 << 30);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Request, Uri};
 use tokio::time::Instant;
 
-use super::seen::AttemptTrace;
+use super::trace::AttemptTrace;
 use super::{AttemptError, AttemptTerms, Cancelled, Purpose, RowExecutor};
 use crate::limit::{Cost, Permit};
 use crate::metrics::wait_time::WaitReason;

@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyper::StatusCode;
 
 use crate::answer::MockAnswer;
-use crate::asked::{ClientRequest, is_quotes};
 use crate::chance::SeenKeys;
-use crate::desk::{Arrival, ArrivalInfo, OpenArrival, Recorder, lock};
-use crate::fate::Scenario;
 use crate::judge::Client;
 use crate::limit::{ServerLimit, ServerUnit};
 use crate::limits::{ServerLimits, SharedLimits};
+use crate::recorder::{Arrival, ArrivalInfo, OpenArrival, Recorder, lock};
+use crate::request::{ClientRequest, is_quotes};
+use crate::scenario::Scenario;
 use crate::{Fault, Judgement, Settings, lists, quotes, tokens, tools};
 
 /// The server behind the door.

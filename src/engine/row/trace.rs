@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::renew::SignedWith;
+use super::credentials::SignedWith;
 use crate::record::Arrived;
 use crate::send::Delivery;
 use crate::sink::Intent;

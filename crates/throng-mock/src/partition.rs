@@ -6,7 +6,7 @@ use std::str::FromStr;
 use hyper::header::HeaderName;
 
 use crate::ParseError;
-use crate::asked::ClientRequest;
+use crate::request::ClientRequest;
 
 /// What tells clients apart, each of whom has the limits for itself. From text:
 /// `header:x-api-key`, `query:tenant` or `path`.
