@@ -34,7 +34,7 @@ pub use config::{
 };
 
 mod kinds;
-pub use kinds::{Availability, Limiter, TimedLimitInfo};
+pub use kinds::{Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation};
 mod adapt;
 mod server;
 mod window;
@@ -46,8 +46,7 @@ pub use quota::{
 
 mod gate;
 pub use gate::{
-    AcquireError, Acquired, ArrivalInterval, Cost, LimitSet, LimitState, Permit, RateLimitInfo,
-    RateLimiter,
+    AcquireError, Acquired, ArrivalInterval, Cost, LimitSet, LimitState, Permit, RateLimiter,
 };
 
 mod estimate;

@@ -59,7 +59,7 @@ impl ObservedRate {
         self.most.max(self.units + open)
     }
 
-    #[cfg(test)]
+    /// How many times it remembers.
     pub fn entries(&self) -> usize {
         self.entries.len()
     }

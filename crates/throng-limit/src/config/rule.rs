@@ -12,8 +12,7 @@ use crate::config::Guard;
 use crate::config::{Counting, Limit};
 use crate::config::{Settings, Shape};
 use crate::gate::group::Member;
-use crate::gate::state::{LimitState, LimiterStats};
-use crate::kinds::Limiter;
+use crate::gate::state::LimitState;
 use crate::kinds::auto::Auto;
 use crate::kinds::bucket::Bucket;
 use crate::kinds::budget::Budget;
@@ -22,6 +21,7 @@ use crate::kinds::counter;
 use crate::kinds::fixed::{Fixed, WindowEdges};
 use crate::kinds::sliding::{Sliding, UntilReset};
 use crate::kinds::spacing::Spacing;
+use crate::kinds::{Limiter, LimiterStats};
 use crate::quota::{self, Quota, UnitLifetime};
 use crate::quota::{LeasedLimiter, QuotaHandle as Lender};
 use crate::time;
@@ -454,10 +454,10 @@ impl Rule {
             unit: self.unit_name.clone(),
             units: self.most_in_state(),
             period: self.period.filter(|_| !self.is_bucket()),
-            most: account.most,
+            most: account.peak,
             lost,
             linger: self.linger,
-            margin: account.margin.filter(|_| !self.is_spacing()),
+            margin: account.margin,
             learnt: account.learnt,
             spacing: self.period.filter(|_| self.is_spacing()),
             keys,

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use crate::gate::cost::{Cost, Snapshot};
-use crate::gate::state::LimiterStats;
-use crate::kinds::{Availability, Limiter, Reservation, TimedLimitInfo};
+use crate::kinds::{Availability, Limiter, LimiterStats, RateLimitInfo, Reservation};
 use crate::server::remaining::{AnsweredMark, RemainingByUnit};
 use crate::server::slow_start::SlowStart;
 use crate::time::Time;
@@ -36,6 +35,14 @@ pub struct LimitGroup {
 pub struct Member {
     pub unit: usize,
     pub kind: Box<dyn Limiter>,
+}
+
+impl Member {
+    /// The units of this kind that the limit allows, if a server would name them.
+    fn amount(&self, unit: Option<usize>) -> Option<u64> {
+        let counts_it = unit == Some(self.unit);
+        self.kind.stats().amount.filter(|_| counts_it)
+    }
 }
 
 impl LimitGroup {
@@ -150,12 +157,13 @@ impl LimitGroup {
         now: Time,
         (ask, standing): (&Cost, &Snapshot),
         unit: Option<usize>,
-        said: TimedLimitInfo,
+        said: RateLimitInfo,
         welcome: bool,
     ) {
         self.allow(unit, said);
         // What is told in full, by nothing that is older than what was told before.
-        let exact = said.remaining.is_some() && said.reset.is_some_and(|reset| reset > now);
+        let reset = said.reset_at(now);
+        let exact = said.remaining.is_some() && reset.is_some_and(|reset| reset > now);
         if welcome && exact && standing.mark >= self.heard {
             self.loosen(unit, said);
         }
@@ -163,10 +171,9 @@ impl LimitGroup {
         let told = self.members.iter_mut().filter(|m| Some(m.unit) == unit);
         let mut known = false;
         for member in told {
-            known |= member.kind.agrees(now, said);
-            member.kind.learn(now, said);
+            known |= member.kind.inform(now, said);
         }
-        let (Some(remaining), Some(reset)) = (said.remaining, said.reset) else {
+        let (Some(remaining), Some(reset)) = (said.remaining, reset) else {
             return;
         };
         let concerns = unit.is_some() || remaining == 0;
@@ -179,32 +186,35 @@ impl LimitGroup {
 
     /// A limit that the server names is the one among ours that comes nearest to it,
     /// if that is no more than twice as much.
-    fn allow(&mut self, unit: Option<usize>, said: TimedLimitInfo) {
+    fn allow(&mut self, unit: Option<usize>, said: RateLimitInfo) {
         let Some(limit) = said.limit else {
             return;
         };
-        let amount = |member: &Member| member.kind.amount().filter(|_| Some(member.unit) == unit);
         let larger = |member: &&mut Member| {
-            amount(member)
-                .is_some_and(|amount| (limit + 1..=limit.saturating_mul(2)).contains(&amount))
+            let larger = limit + 1..=limit.saturating_mul(2);
+            member
+                .amount(unit)
+                .is_some_and(|amount| larger.contains(&amount))
         };
         let members = self.members.iter_mut().filter(larger);
-        if let Some(member) = members.min_by_key(|member| amount(member)) {
+        if let Some(member) = members.min_by_key(|member| member.amount(unit)) {
             member.kind.allow(limit);
         }
     }
 
     /// The same for one that is larger, where that is welcome.
-    fn loosen(&mut self, unit: Option<usize>, said: TimedLimitInfo) {
+    fn loosen(&mut self, unit: Option<usize>, said: RateLimitInfo) {
         let Some(limit) = said.limit else {
             return;
         };
-        let amount = |member: &Member| member.kind.amount().filter(|_| Some(member.unit) == unit);
         let smaller = |member: &&mut Member| {
-            amount(member).is_some_and(|amount| (limit.div_ceil(2)..limit).contains(&amount))
+            let smaller = limit.div_ceil(2)..limit;
+            member
+                .amount(unit)
+                .is_some_and(|amount| smaller.contains(&amount))
         };
         let members = self.members.iter_mut().filter(smaller);
-        if let Some(member) = members.max_by_key(|member| amount(member)) {
+        if let Some(member) = members.max_by_key(|member| member.amount(unit)) {
             member.kind.allow(limit);
         }
     }
@@ -255,7 +265,7 @@ impl LimitGroup {
             LimiterStats::default(),
         );
         for (account, member) in accounts.iter_mut().zip(&self.members) {
-            account.add(&*member.kind);
+            account.add(member.kind.stats());
         }
     }
 
@@ -320,14 +330,18 @@ mod tests {
             let members = parts.parts().iter().filter(|part| !part.is_asleep());
             let mut group =
                 LimitGroup::new(members.map(crate::config::rule::Rule::member).collect());
-            let said = TimedLimitInfo {
+            let said = RateLimitInfo {
                 limit: Some(limit),
                 remaining: None,
                 reset: None,
             };
             let attempt = (&Cost::from(1), &Snapshot::default());
             group.hear(at(0), attempt, Some(0), said, false);
-            let amounts: Vec<_> = group.members.iter().map(|m| m.kind.learnt()).collect();
+            let amounts: Vec<_> = group
+                .members
+                .iter()
+                .map(|m| m.kind.stats().learnt)
+                .collect();
             assert_eq!(amounts, learnt, "{limit}");
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gate::group::LimitGroup;
-use crate::gate::state::LimiterStats;
+use crate::kinds::LimiterStats;
 use crate::time::Time;
 
 /// The groups of one scope, by key.
@@ -112,7 +112,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::kinds::{Availability, Limiter, Reservation};
+    use crate::kinds::{Availability, Event, Limiter, Reservation};
 
     fn of_kind(kind: impl Limiter + 'static) -> LimitGroup {
         let kind = Box::new(kind);
@@ -127,12 +127,14 @@ mod tests {
             let cap = || of_kind(Concurrency::new(1, Default::default()));
             let group = scope.group(Time::ZERO, &key, cap);
             let mut hold = group.take(Time::ZERO, &Cost::from(1)).next().unwrap();
-            group.members()[0].kind.finished(Time::ZERO, &mut hold);
+            group.members()[0]
+                .kind
+                .on(Time::ZERO, &mut hold, Event::Finished);
             group.finished();
         }
         assert!(scope.groups.len() < 10, "{}", scope.groups.len());
         assert_eq!(scope.groups.len(), scope.rounds.len());
-        assert_eq!((scope.accounts()[0].most, scope.seen()), (1, 10_000));
+        assert_eq!((scope.accounts()[0].peak, scope.seen()), (1, 10_000));
     }
 
     /// A limit of a key: it is used until a time, and counts how often it is looked at.
@@ -146,16 +148,13 @@ mod tests {
         fn take(&mut self, _: Time, units: u64) -> Reservation {
             Reservation::new(units)
         }
-        fn answered(&mut self, _: Time, _: &mut Reservation) {}
-        fn lost(&mut self, _: Time, _: &mut Reservation) {}
-        fn returned(&mut self, _: Time, _: &mut Reservation) {}
-        fn settle(&mut self, _: Time, _: &mut Reservation, _: u64) {}
+        fn on(&mut self, _: Time, _: &mut Reservation, _: Event) {}
         fn is_idle(&mut self, now: Time) -> bool {
             self.1.fetch_add(1, Ordering::Relaxed);
             now >= self.0
         }
-        fn peak(&self) -> u64 {
-            1
+        fn stats(&self) -> LimiterStats {
+            LimiterStats::default()
         }
     }
 

@@ -13,7 +13,8 @@ use crate::gate::cost::{Acquired, Cost};
 use crate::gate::group::{LimitGroup, Member};
 use crate::gate::keyed::KeyedLimits;
 use crate::gate::state::LimitState;
-use crate::kinds::{Availability, Limiter, Reservation, TimedLimitInfo};
+use crate::kinds::Reservation;
+use crate::kinds::{Availability, Event, RateLimitInfo};
 use crate::outcome::Blocker;
 use crate::outcome::Uncounted;
 use crate::outcome::{Blocked, End};
@@ -107,7 +108,7 @@ impl LimitSet {
     pub fn entries(&mut self) -> usize {
         let groups = self.pool.iter_mut().chain([&mut self.run]);
         let members = groups.flat_map(LimitGroup::members);
-        let entries = members.map(|member| member.kind.entries());
+        let entries = members.map(|member| member.kind.stats().entries);
         entries.max().unwrap_or(0)
     }
 
@@ -183,12 +184,12 @@ impl LimitSet {
 
     /// The attempt is being written.
     pub fn sent(&mut self, now: Time, ask: &Cost, taken: &mut Acquired) {
-        self.tell(ask, taken, &mut |kind, hold| kind.sent(now, hold));
+        self.tell(now, ask, taken, Event::Sent);
     }
 
     /// The server's network stack has all of it.
     pub fn acked(&mut self, now: Time, ask: &Cost, taken: &mut Acquired) {
-        self.tell(ask, taken, &mut |kind, hold| kind.acked(now, hold));
+        self.tell(now, ask, taken, Event::Acked);
     }
 
     /// The attempt ended, other than by a refusal.
@@ -197,13 +198,13 @@ impl LimitSet {
             self.innermost(ask, taken.key).accepted(&taken.standing);
         }
         self.lost += u64::from(end == End::Lost);
-        let free = end == End::Failed && self.uncounted.failed;
-        self.tell(ask, taken, &mut |kind, hold| match end {
-            End::Answered | End::Failed if free => kind.returned(now, hold),
-            End::Answered | End::Failed => kind.answered(now, hold),
-            End::Lost => kind.lost(now, hold),
-            End::Returned => kind.returned(now, hold),
-        });
+        let event = match end {
+            End::Failed if self.uncounted.failed => Event::Returned,
+            End::Answered | End::Failed => Event::Answered,
+            End::Lost => Event::Lost,
+            End::Returned => Event::Returned,
+        };
+        self.tell(now, ask, taken, event);
     }
 
     /// The server refused an attempt that was sent at `sent`: those with the same
@@ -221,13 +222,10 @@ impl LimitSet {
         let refusals = group.refused(now, sent, pause, chance);
         let closed_until = group.closed_until();
         self.closed_until = self.closed_until.max(closed_until);
-        let free = self.uncounted.refused;
-        self.tell(ask, taken, &mut |kind, hold| {
-            kind.refused(now, hold, explained);
-            if free {
-                kind.returned(now, hold);
-            }
-        });
+        self.tell(now, ask, taken, Event::Refused { explained });
+        if self.uncounted.refused {
+            self.tell(now, ask, taken, Event::Returned);
+        }
         refusals
     }
 
@@ -239,7 +237,7 @@ impl LimitSet {
 
     /// The answer has been read to its end, or nothing more will come of it.
     pub fn finished(&mut self, now: Time, ask: &Cost, taken: &mut Acquired) {
-        self.tell(ask, taken, &mut |kind, hold| kind.finished(now, hold));
+        self.tell(now, ask, taken, Event::Finished);
         self.innermost(ask, taken.key).leave(ask, &taken.standing);
         self.each_group(&ask.keys, taken.key, &mut LimitGroup::finished);
     }
@@ -248,17 +246,9 @@ impl LimitSet {
     pub fn settle(&mut self, now: Time, ask: &Cost, taken: &mut Acquired, unit: usize, units: u64) {
         self.tell_members(ask, taken, &mut |member, hold| {
             if member.unit == unit {
-                member.kind.settle(now, hold, units);
+                member.kind.on(now, hold, Event::Settled(units));
             }
         });
-    }
-
-    /// What came before belongs to other runs, though windows still hold it.
-    pub fn begin(&mut self) {
-        let groups = std::iter::once(&mut self.run).chain(&mut self.pool);
-        for member in groups.flat_map(LimitGroup::members) {
-            member.kind.begin();
-        }
     }
 
     /// What the server said of a unit, to an attempt that has taken so; `unit`
@@ -268,7 +258,7 @@ impl LimitSet {
         now: Time,
         (ask, taken): (&Cost, &Acquired),
         unit: Option<usize>,
-        said: TimedLimitInfo,
+        said: RateLimitInfo,
     ) {
         let loosens = self.loosens;
         let group = self.innermost(ask, taken.key);
@@ -327,7 +317,7 @@ impl LimitSet {
                 LimitScope::Scope(at) => (scopes[at].next(), Some(self.scopes[at].seen())),
             };
             let account = account.unwrap_or_default();
-            let slept = part.is_asleep() && account.margin.is_none();
+            let slept = part.is_asleep() && !account.awake;
             (!slept).then(|| part.state(account, self.lost, keys))
         };
         self.parts.iter().filter_map(state).collect()
@@ -342,7 +332,7 @@ impl LimitSet {
             if when > longest.0 {
                 let here = parts.iter().enumerate().filter(|(_, it)| it.place == place);
                 let part = member.and_then(|member| here.map(|(part, _)| part).nth(member));
-                let back = member.and_then(|member| group.members()[member].kind.back());
+                let back = member.and_then(|member| group.members()[member].kind.stats().back);
                 longest = (when, part.map_or(Blocker::Server, Blocker::Part), back);
             }
         };
@@ -433,14 +423,9 @@ impl LimitSet {
         }
     }
 
-    fn tell(
-        &mut self,
-        ask: &Cost,
-        taken: &mut Acquired,
-        event: &mut dyn FnMut(&mut dyn Limiter, &mut Reservation),
-    ) {
+    fn tell(&mut self, now: Time, ask: &Cost, taken: &mut Acquired, event: Event) {
         self.tell_members(ask, taken, &mut |member, hold| {
-            event(&mut *member.kind, hold)
+            member.kind.on(now, hold, event);
         });
     }
 

@@ -16,7 +16,7 @@ pub mod wait_stats;
 pub use cost::{Acquired, Cost};
 pub use limit_set::LimitSet;
 pub use limiter::{AcquireError, RateLimiter};
-pub use permit::{ArrivalInterval, Permit, RateLimitInfo};
+pub use permit::{ArrivalInterval, Permit};
 pub use state::LimitState;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::gate::cost::{Acquired, Cost};
 use crate::gate::limit_set::LimitSet;
 use crate::gate::limiter::LimiterCore;
-use crate::kinds::TimedLimitInfo;
+use crate::kinds::RateLimitInfo;
 use crate::outcome::End;
 use crate::time::Time;
 
@@ -28,17 +28,6 @@ pub struct Permit {
     acked: Option<Time>,
     ended: Option<Time>,
     lost: bool,
-}
-
-/// What an answer tells of a limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RateLimitInfo {
-    /// The most in a window.
-    pub limit: Option<u64>,
-    /// What is left of it.
-    pub remaining: Option<u64>,
-    /// How long from now it ends.
-    pub reset: Option<Duration>,
 }
 
 /// From when to when an attempt can have arrived at the server.
@@ -147,16 +136,11 @@ impl Permit {
 
     /// What the server says of its limit on a unit, as an index into the
     /// policy's units; none for a unit that is not counted.
-    pub fn inform(&mut self, unit: Option<usize>, told: RateLimitInfo) {
+    pub fn inform(&mut self, unit: Option<usize>, info: RateLimitInfo) {
         self.shared.end_unlimited();
         let (ask, taken) = (&self.ask, &self.taken);
         self.shared.tell(ask, |limits, now| {
-            let said = TimedLimitInfo {
-                limit: told.limit,
-                remaining: told.remaining,
-                reset: told.reset.map(|reset| now.after(reset)),
-            };
-            limits.learn(now, (ask, taken), unit, said);
+            limits.learn(now, (ask, taken), unit, info);
         });
     }
 

@@ -3,31 +3,6 @@
 use std::time::Duration;
 
 use crate::config::Guard;
-use crate::kinds::Limiter;
-
-/// What one limit's arithmetic has to say, or the same limit's for many keys.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LimiterStats {
-    /// The most units that can have fallen into one window.
-    pub most: u64,
-    /// What is kept between periods or attempts, where that was learnt.
-    pub margin: Option<Duration>,
-    /// The fewest units that it allows, where those are not what the job says.
-    pub learnt: Option<u64>,
-}
-
-impl LimiterStats {
-    /// Adds what one more has to say.
-    pub fn add(&mut self, kind: &dyn Limiter) {
-        self.most = self.most.max(kind.peak());
-        self.margin = self.margin.max(kind.margin());
-        self.learnt = match (self.learnt, kind.learnt()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-    }
-}
-
 /// A limit's own account of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitState {

@@ -136,7 +136,7 @@ async fn without_limits_what_is_in_flight_may_be_missing_in_the_server_s_count()
     for _ in 0..3 {
         held.push(gate.acquire(1).await.unwrap());
     }
-    let told = crate::gate::permit::RateLimitInfo {
+    let told = crate::RateLimitInfo {
         limit: None,
         remaining: Some(3),
         reset: Some(Duration::from_secs(7)),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::config::Guard;
 use crate::kinds::sliding::Sliding;
-use crate::kinds::{Availability, Limiter, Reservation, TimedLimitInfo};
+use crate::kinds::{Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation};
 use crate::time::Time;
 use crate::window::Window;
 
@@ -57,6 +57,13 @@ impl Auto {
         self.window.allow(self.units);
     }
 
+    fn refused(&mut self, now: Time) {
+        self.top = self.units.saturating_sub(1).max(1);
+        self.set(self.top * 17 / 20);
+        self.raise_at = now.after(self.period * 2);
+        self.binds = false;
+    }
+
     fn raise(&mut self, now: Time) {
         if !self.binds || now < self.raise_at {
             return;
@@ -83,53 +90,23 @@ impl Limiter for Auto {
         self.window.take(now, units)
     }
 
-    fn sent(&mut self, now: Time, hold: &mut Reservation) {
-        self.window.sent(now, hold);
-    }
-
-    fn acked(&mut self, now: Time, hold: &mut Reservation) {
-        self.window.acked(now, hold);
-    }
-
-    fn answered(&mut self, now: Time, hold: &mut Reservation) {
-        self.window.answered(now, hold);
-        self.raise(now);
-    }
-
-    fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
-        self.window.refused(now, hold, explained);
-        if !explained {
-            self.top = self.units.saturating_sub(1).max(1);
-            self.set(self.top * 17 / 20);
-            self.raise_at = now.after(self.period * 2);
-            self.binds = false;
+    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
+        self.window.on(now, hold, event);
+        match event {
+            Event::Answered => self.raise(now),
+            Event::Refused { explained } => {
+                if !explained {
+                    self.refused(now);
+                }
+                // The window has drawn its own conclusions.
+                self.window.allow(self.units);
+            }
+            _ => {}
         }
-        // The window has drawn its own conclusions.
-        self.window.allow(self.units);
     }
 
-    fn lost(&mut self, now: Time, hold: &mut Reservation) {
-        self.window.lost(now, hold);
-    }
-
-    fn returned(&mut self, now: Time, hold: &mut Reservation) {
-        self.window.returned(now, hold);
-    }
-
-    fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
-        self.window.settle(now, hold, units);
-    }
-
-    fn learn(&mut self, now: Time, said: TimedLimitInfo) {
-        self.window.learn(now, said);
-    }
-
-    fn agrees(&mut self, now: Time, said: TimedLimitInfo) -> bool {
-        self.window.agrees(now, said)
-    }
-
-    fn amount(&self) -> Option<u64> {
-        Some(self.ceiling)
+    fn inform(&mut self, now: Time, info: RateLimitInfo) -> bool {
+        self.window.inform(now, info)
     }
 
     fn allow(&mut self, amount: u64) {
@@ -138,29 +115,20 @@ impl Limiter for Auto {
         self.set(self.units);
     }
 
-    fn learnt(&self) -> Option<u64> {
-        Some(self.units)
+    fn stats(&self) -> LimiterStats {
+        LimiterStats {
+            amount: Some(self.ceiling),
+            learnt: Some(self.units),
+            ..self.window.stats()
+        }
     }
 
-    fn make_room(&mut self, now: Time) -> bool {
-        self.window.make_room(now)
+    fn remember(&mut self, then: Time, lost: bool) {
+        self.window.remember(then, lost);
     }
 
     fn is_idle(&mut self, now: Time) -> bool {
         self.window.is_idle(now)
-    }
-
-    #[cfg(test)]
-    fn entries(&self) -> usize {
-        self.window.entries()
-    }
-
-    fn peak(&self) -> u64 {
-        self.window.peak()
-    }
-
-    fn margin(&self) -> Option<Duration> {
-        self.window.margin()
     }
 }
 
@@ -194,14 +162,26 @@ mod tests {
             let now = at(second * 1_100);
             let mut holds = burst(&mut auto, now);
             bursts.push(holds.len());
-            holds.iter_mut().for_each(|hold| auto.answered(now, hold));
+            holds
+                .iter_mut()
+                .for_each(|hold| auto.on(now, hold, Event::Answered));
         }
         assert_eq!(bursts, [10, 12, 14, 16]);
         let mut holds = burst(&mut auto, at(6_000));
         for (place, hold) in holds.iter_mut().enumerate() {
-            auto.refused(at(6_010), hold, place > 0);
+            auto.on(
+                at(6_010),
+                hold,
+                Event::Refused {
+                    explained: place > 0,
+                },
+            );
         }
-        assert_eq!(auto.learnt(), Some(14), "once, however many were in flight");
+        assert_eq!(
+            auto.stats().learnt,
+            Some(14),
+            "once, however many were in flight"
+        );
     }
 
     #[test]
@@ -210,8 +190,8 @@ mod tests {
         for second in 0..50 {
             let now = at(second * 1_100);
             let mut hold = auto.take(now, 1);
-            auto.answered(now, &mut hold);
+            auto.on(now, &mut hold, Event::Answered);
         }
-        assert_eq!(auto.learnt(), Some(10));
+        assert_eq!(auto.stats().learnt, Some(10));
     }
 }

@@ -27,7 +27,9 @@ use std::time::Duration;
 
 use crate::adapt::relearn::RelearnBackoff;
 use crate::config::Guard;
-use crate::kinds::{Availability, Limiter, Reservation, TimedLimitInfo, UnitsState};
+use crate::kinds::{
+    Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
+};
 use crate::time::Time;
 
 /// A bucket of tokens.
@@ -180,6 +182,79 @@ impl Bucket {
         let level = left.div_ceil(self.per_unit.as_nanos().max(1));
         u64::try_from(level).unwrap_or(u64::MAX)
     }
+
+    fn sent(&mut self, now: Time, hold: &mut Reservation) {
+        if self.guard == Guard::Sent {
+            // A bucket too small to be made smaller takes one after the other.
+            let alone = self.burst <= self.unsure();
+            let margin = if alone { self.margin } else { Duration::ZERO };
+            self.arrived(now.after(margin), hold);
+        }
+    }
+
+    fn answered(&mut self, now: Time, hold: &mut Reservation) {
+        self.arrived(now, hold);
+        let less = self.patience.ease(now, self.slower);
+        if less > 0 {
+            self.leak_slower(now, self.slower - less);
+        }
+    }
+
+    fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
+        self.arrived(now, hold);
+        if !explained {
+            let longest = self.leaks_in(self.burst.max(1));
+            self.margin = self.margin.saturating_mul(2).min(longest);
+            self.patience.refused(now);
+            self.leak_slower(now, (self.slower + 1).min(SLOWEST));
+        }
+    }
+
+    fn lost(&mut self, now: Time, hold: &mut Reservation) {
+        let acked = self.guard == Guard::Acked && !hold.is_in_flight();
+        if acked {
+            return;
+        }
+        self.returned(hold);
+        let grain = self.linger / 512;
+        let latest = now.after(self.linger).round_up(grain);
+        self.in_flight += hold.units;
+        *self.late.entry(latest).or_default() += hold.units;
+        hold.place = UnitsState::Until(latest);
+    }
+
+    fn returned(&mut self, hold: &mut Reservation) {
+        match hold.place {
+            UnitsState::InFlight => self.in_flight -= hold.units,
+            UnitsState::Until(_) => self.give_back(hold.units),
+            UnitsState::Free => {}
+        }
+        hold.place = UnitsState::Free;
+    }
+
+    fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
+        let (before, place) = (hold.units, hold.place);
+        hold.units = units;
+        match place {
+            UnitsState::InFlight => self.in_flight = self.in_flight - before + units,
+            UnitsState::Until(_) if units > before => {
+                self.empty = self.empty.max(now).after(self.leaks_in(units - before));
+            }
+            UnitsState::Until(_) => self.give_back(before - units),
+            UnitsState::Free => {}
+        }
+    }
+
+    /// Forgets the earliest of what it holds, so that one more unit has room. Gives
+    /// whether it has room now.
+    fn make_room(&mut self, now: Time) -> bool {
+        let left = self.room().checked_sub(self.in_flight + 1);
+        if let Some(level) = left {
+            // It is no fuller than full.
+            self.empty = now.after(self.leaks_in(level));
+        }
+        left.is_some()
+    }
 }
 
 /// So many of them, or as many as there can be.
@@ -204,119 +279,52 @@ impl Limiter for Bucket {
         Reservation::new(units)
     }
 
-    fn sent(&mut self, now: Time, hold: &mut Reservation) {
-        if self.guard == Guard::Sent {
-            // A bucket too small to be made smaller takes one after the other.
-            let alone = self.burst <= self.unsure();
-            let margin = if alone { self.margin } else { Duration::ZERO };
-            self.arrived(now.after(margin), hold);
+    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
+        match event {
+            Event::Sent => self.sent(now, hold),
+            Event::Acked if self.guard == Guard::Acked => self.arrived(now, hold),
+            Event::Answered => self.answered(now, hold),
+            Event::Refused { explained } => self.refused(now, hold, explained),
+            Event::Lost => self.lost(now, hold),
+            Event::Returned => self.returned(hold),
+            Event::Settled(units) => self.settle(now, hold, units),
+            Event::Acked | Event::Finished => {}
         }
     }
 
-    fn acked(&mut self, now: Time, hold: &mut Reservation) {
-        if self.guard == Guard::Acked {
-            self.arrived(now, hold);
+    fn inform(&mut self, now: Time, info: RateLimitInfo) -> bool {
+        if let Some(remaining) = info.remaining {
+            let gone = self.burst.saturating_sub(remaining);
+            let poured = gone.saturating_sub(self.in_flight);
+            self.empty = self.empty.max(now.after(self.leaks_in(poured)));
         }
-    }
-
-    fn answered(&mut self, now: Time, hold: &mut Reservation) {
-        self.arrived(now, hold);
-        let less = self.patience.ease(now, self.slower);
-        if less > 0 {
-            self.leak_slower(now, self.slower - less);
-        }
-    }
-
-    fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
-        self.arrived(now, hold);
-        if !explained {
-            let longest = self.leaks_in(self.burst.max(1));
-            self.margin = self.margin.saturating_mul(2).min(longest);
-            self.patience.refused(now);
-            self.leak_slower(now, (self.slower + 1).min(SLOWEST));
-        }
-    }
-
-    fn amount(&self) -> Option<u64> {
-        Some(self.burst)
+        false
     }
 
     fn allow(&mut self, amount: u64) {
         self.burst = amount;
     }
 
-    fn learnt(&self) -> Option<u64> {
-        (self.burst != self.declared.1).then_some(self.burst)
-    }
-
-    fn lost(&mut self, now: Time, hold: &mut Reservation) {
-        let acked = self.guard == Guard::Acked && !hold.is_in_flight();
-        if acked {
-            return;
-        }
-        self.returned(now, hold);
-        let grain = self.linger / 512;
-        let latest = now.after(self.linger).round_up(grain);
-        self.in_flight += hold.units;
-        *self.late.entry(latest).or_default() += hold.units;
-        hold.place = UnitsState::Until(latest);
-    }
-
-    fn returned(&mut self, _now: Time, hold: &mut Reservation) {
-        match hold.place {
-            UnitsState::InFlight => self.in_flight -= hold.units,
-            UnitsState::Until(_) => self.give_back(hold.units),
-            UnitsState::Free => {}
-        }
-        hold.place = UnitsState::Free;
-    }
-
-    fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
-        let (before, place) = (hold.units, hold.place);
-        hold.units = units;
-        match place {
-            UnitsState::InFlight => self.in_flight = self.in_flight - before + units,
-            UnitsState::Until(_) if units > before => {
-                self.empty = self.empty.max(now).after(self.leaks_in(units - before));
-            }
-            UnitsState::Until(_) => self.give_back(before - units),
-            UnitsState::Free => {}
+    fn stats(&self) -> LimiterStats {
+        LimiterStats {
+            peak: self.most,
+            margin: (self.guard == Guard::Sent).then_some(self.margin),
+            learnt: (self.burst != self.declared.1).then_some(self.burst),
+            amount: Some(self.burst),
+            entries: self.late.len(),
+            ..LimiterStats::default()
         }
     }
 
-    fn learn(&mut self, now: Time, said: TimedLimitInfo) {
-        if let Some(remaining) = said.remaining {
-            let gone = self.burst.saturating_sub(remaining);
-            let poured = gone.saturating_sub(self.in_flight);
-            self.empty = self.empty.max(now.after(self.leaks_in(poured)));
+    fn remember(&mut self, then: Time, lost: bool) {
+        if self.earliest(then, 1) == Availability::Now || self.make_room(then) {
+            self.replay(then, lost);
         }
-    }
-
-    /// It is no fuller than full.
-    fn make_room(&mut self, now: Time) -> bool {
-        let left = self.room().checked_sub(self.in_flight + 1);
-        if let Some(level) = left {
-            self.empty = now.after(self.leaks_in(level));
-        }
-        left.is_some()
     }
 
     fn is_idle(&mut self, now: Time) -> bool {
         self.catch_up(now);
         self.in_flight == 0 && self.empty <= now
-    }
-
-    #[cfg(test)]
-    fn entries(&self) -> usize {
-        self.late.len()
-    }
-
-    fn peak(&self) -> u64 {
-        self.most
-    }
-
-    fn margin(&self) -> Option<Duration> {
-        (self.guard == Guard::Sent).then_some(self.margin)
     }
 }
 
@@ -360,14 +368,14 @@ mod tests {
         assert_eq!(bucket.earliest(at(0), 1), Availability::AfterAnAnswer);
         holds
             .iter_mut()
-            .for_each(|hold| bucket.answered(at(40), hold));
+            .for_each(|hold| bucket.on(at(40), hold, Event::Answered));
         // Two of the three must stay in.
         assert_eq!(bucket.earliest(at(40), 1), micros(140_050));
         assert_eq!(bucket.earliest(at(40), 2), micros(240_100));
         assert_eq!(bucket.earliest(at(40), 4), Availability::Never);
         assert!(!bucket.is_idle(at(340)));
         assert!(bucket.is_idle(at(341)));
-        assert_eq!(bucket.peak(), 3);
+        assert_eq!(bucket.stats().peak, 3);
     }
 
     #[test]
@@ -375,13 +383,13 @@ mod tests {
         let mut bucket = bucket(3, Guard::Strict);
         for _ in 0..1_000 {
             let mut hold = bucket.take(at(0), 1);
-            bucket.refused(at(0), &mut hold, false);
+            bucket.on(at(0), &mut hold, Event::Refused { explained: false });
         }
         let before = bucket.declared.0;
         assert_eq!(bucket.per_unit, before * 2);
         let mut hold = bucket.take(at(0), 1);
         let full = bucket.empty;
-        bucket.answered(at(0), &mut hold);
+        bucket.on(at(0), &mut hold, Event::Answered);
         assert_eq!(bucket.empty, full.after(before * 2));
     }
 
@@ -390,7 +398,7 @@ mod tests {
         let mut bucket = bucket(3, Guard::Strict);
         for _ in 0..4 {
             let mut hold = bucket.take(at(0), 1);
-            bucket.refused(at(0), &mut hold, false);
+            bucket.on(at(0), &mut hold, Event::Refused { explained: false });
         }
         let (declared, _) = bucket.declared;
         let mut times = Vec::new();
@@ -399,7 +407,9 @@ mod tests {
             bucket.earliest(now, 3);
             let mut holds = [0; 3].map(|_| bucket.take(now, 1));
             bucket.earliest(now, 1);
-            holds.iter_mut().for_each(|hold| bucket.answered(now, hold));
+            holds
+                .iter_mut()
+                .for_each(|hold| bucket.on(now, hold, Event::Answered));
             times.push(bucket.per_unit.as_nanos() * 8 / declared.as_nanos());
         }
         assert_eq!(times[..15], [12; 15]);
@@ -414,7 +424,7 @@ mod tests {
             let now = at(i * 101);
             assert_eq!(bucket.earliest(now, 1), Availability::Now, "{i}");
             let mut hold = bucket.take(now, 1);
-            bucket.answered(now, &mut hold);
+            bucket.on(now, &mut hold, Event::Answered);
         }
     }
 
@@ -422,7 +432,7 @@ mod tests {
     fn a_lost_one_is_poured_in_when_it_can_come_no_more() {
         let mut bucket = bucket(1, Guard::Strict);
         let mut hold = bucket.take(at(0), 1);
-        bucket.lost(at(100), &mut hold);
+        bucket.on(at(100), &mut hold, Event::Lost);
         let Availability::At(time) = bucket.earliest(at(200), 1) else {
             panic!("it has a time");
         };
@@ -438,7 +448,7 @@ mod tests {
         let mut bucket = bucket(3, Guard::Sent);
         for _ in 0..2 {
             let mut hold = bucket.take(at(0), 1);
-            bucket.sent(at(0), &mut hold);
+            bucket.on(at(0), &mut hold, Event::Sent);
         }
         assert_eq!(
             bucket.earliest(at(0), 1),
@@ -451,10 +461,10 @@ mod tests {
     fn a_true_cost_is_refunded_or_owed() {
         let mut bucket = bucket(10, Guard::Strict);
         let mut hold = bucket.take(at(0), 10);
-        bucket.answered(at(0), &mut hold);
-        bucket.settle(at(0), &mut hold, 2);
+        bucket.on(at(0), &mut hold, Event::Answered);
+        bucket.on(at(0), &mut hold, Event::Settled(2));
         assert_eq!(bucket.earliest(at(0), 8), Availability::Now);
-        bucket.settle(at(0), &mut hold, 20);
+        bucket.on(at(0), &mut hold, Event::Settled(20));
         assert_eq!(bucket.earliest(at(0), 1), micros(1_100_550));
     }
 }

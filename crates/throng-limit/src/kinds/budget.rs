@@ -3,7 +3,7 @@
 //! **Guarantee.** No more than N units are sent in this run. What may have
 //! arrived counts; what was certainly not sent is given back.
 
-use crate::kinds::{Availability, Limiter, Reservation, UnitsState};
+use crate::kinds::{Availability, Event, Limiter, LimiterStats, Reservation, UnitsState};
 use crate::time::Time;
 
 /// At most so many in all.
@@ -49,37 +49,34 @@ impl Limiter for Budget {
         Reservation::new(units)
     }
 
-    fn answered(&mut self, _now: Time, hold: &mut Reservation) {
-        self.spend(hold);
-    }
-
-    fn lost(&mut self, _now: Time, hold: &mut Reservation) {
-        self.spend(hold);
-    }
-
-    fn returned(&mut self, _now: Time, hold: &mut Reservation) {
-        if hold.is_in_flight() {
-            self.open -= hold.units;
-            hold.place = UnitsState::Free;
+    fn on(&mut self, _now: Time, hold: &mut Reservation, event: Event) {
+        match event {
+            Event::Answered | Event::Refused { .. } | Event::Lost => self.spend(hold),
+            Event::Returned if hold.is_in_flight() => {
+                self.open -= hold.units;
+                hold.place = UnitsState::Free;
+            }
+            Event::Settled(units) => {
+                self.spend(hold);
+                self.spent = (self.spent + units).saturating_sub(hold.units);
+                hold.units = units;
+            }
+            Event::Sent | Event::Acked | Event::Returned | Event::Finished => {}
         }
     }
 
-    fn settle(&mut self, _now: Time, hold: &mut Reservation, units: u64) {
-        self.spend(hold);
-        self.spent = (self.spent + units).saturating_sub(hold.units);
-        hold.units = units;
+    fn stats(&self) -> LimiterStats {
+        LimiterStats {
+            peak: self.spent + self.open,
+            ..LimiterStats::default()
+        }
     }
 
-    fn begin(&mut self) {
-        self.spent = 0;
-    }
+    /// What other runs have sent is no part of this run's total.
+    fn remember(&mut self, _then: Time, _lost: bool) {}
 
     fn is_idle(&mut self, _now: Time) -> bool {
         self.spent + self.open == 0
-    }
-
-    fn peak(&self) -> u64 {
-        self.spent + self.open
     }
 }
 
@@ -94,14 +91,14 @@ mod tests {
         let mut first = budget.take(now, 1);
         let mut second = budget.take(now, 1);
         assert_eq!(budget.earliest(now, 1), Availability::AfterAnAnswer);
-        budget.returned(now, &mut second);
+        budget.on(now, &mut second, Event::Returned);
         assert_eq!(budget.earliest(now, 1), Availability::Now);
-        budget.answered(now, &mut first);
+        budget.on(now, &mut first, Event::Answered);
         let mut third = budget.take(now, 1);
-        budget.lost(now, &mut third);
+        budget.on(now, &mut third, Event::Lost);
         assert_eq!(budget.earliest(now, 1), Availability::Never);
-        budget.settle(now, &mut third, 0);
+        budget.on(now, &mut third, Event::Settled(0));
         assert_eq!(budget.earliest(now, 1), Availability::Now);
-        assert_eq!(budget.peak(), 1);
+        assert_eq!(budget.stats().peak, 1);
     }
 }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::kinds::{Availability, Limiter, Reservation};
+use crate::kinds::{Availability, Event, Limiter, LimiterStats, Reservation};
 use crate::time::Time;
 use crate::window::slots::Slots;
 
@@ -38,35 +38,25 @@ impl Limiter for Concurrency {
         self.slots.take(now, units)
     }
 
-    fn answered(&mut self, _now: Time, _hold: &mut Reservation) {}
-
-    fn lost(&mut self, now: Time, hold: &mut Reservation) {
-        self.slots.count_until(now.after(self.linger), hold);
-    }
-
-    fn returned(&mut self, _now: Time, hold: &mut Reservation) {
-        self.slots.give_back(hold);
-    }
-
-    fn finished(&mut self, _now: Time, hold: &mut Reservation) {
-        if hold.is_in_flight() {
-            self.slots.give_back(hold);
+    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
+        match event {
+            Event::Lost => self.slots.count_until(now.after(self.linger), hold),
+            Event::Returned => self.slots.give_back(hold),
+            Event::Finished if hold.is_in_flight() => self.slots.give_back(hold),
+            _ => {}
         }
     }
 
-    fn settle(&mut self, _now: Time, _hold: &mut Reservation, _units: u64) {}
+    fn stats(&self) -> LimiterStats {
+        LimiterStats {
+            peak: self.slots.most(),
+            entries: self.slots.entries(),
+            ..LimiterStats::default()
+        }
+    }
 
     fn is_idle(&mut self, now: Time) -> bool {
         self.slots.is_idle(now)
-    }
-
-    #[cfg(test)]
-    fn entries(&self) -> usize {
-        self.slots.entries()
-    }
-
-    fn peak(&self) -> u64 {
-        self.slots.most()
     }
 }
 
@@ -82,13 +72,13 @@ mod tests {
     fn a_slot_comes_back_with_the_end_of_the_body() {
         let mut cap = Concurrency::new(1, Duration::from_secs(30));
         let mut hold = cap.take(at(0), 1);
-        cap.answered(at(10), &mut hold);
+        cap.on(at(10), &mut hold, Event::Answered);
         assert_eq!(cap.earliest(at(10), 1), Availability::AfterAnAnswer);
-        cap.finished(at(20), &mut hold);
+        cap.on(at(20), &mut hold, Event::Finished);
         assert_eq!(cap.earliest(at(20), 1), Availability::Now);
         let mut hold = cap.take(at(20), 1);
-        cap.lost(at(50), &mut hold);
-        cap.finished(at(50), &mut hold);
+        cap.on(at(50), &mut hold, Event::Lost);
+        cap.on(at(50), &mut hold, Event::Finished);
         assert_eq!(cap.earliest(at(60), 1), Availability::At(at(30_050)));
     }
 }

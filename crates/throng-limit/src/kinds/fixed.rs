@@ -103,7 +103,7 @@ impl WindowKind for Fixed {
 mod tests {
     use super::*;
     use crate::config::Guard;
-    use crate::kinds::{Availability, Limiter};
+    use crate::kinds::{Availability, Event, Limiter};
     use crate::window::Window;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -123,15 +123,15 @@ mod tests {
         let mut window = Window::new(2, 10 * SECOND, span, Guard::Strict, 30 * SECOND);
         let mut first = window.take(secs(0.0), 1);
         let mut second = window.take(secs(0.0), 1);
-        window.answered(secs(1.0), &mut first);
+        window.on(secs(1.0), &mut first, Event::Answered);
         assert_eq!(window.earliest(secs(1.0), 1), Availability::At(secs(5.1)));
         assert_eq!(window.earliest(secs(5.1), 2), Availability::AfterAnAnswer);
         // It may have arrived in the window that ends at 15.
-        window.answered(secs(5.2), &mut second);
+        window.on(secs(5.2), &mut second, Event::Answered);
         assert_eq!(window.earliest(secs(5.2), 2), Availability::At(secs(15.1)));
         // So close to an edge it may have arrived beyond it.
         let mut third = window.take(secs(14.0), 1);
-        window.answered(secs(14.95), &mut third);
+        window.on(secs(14.95), &mut third, Event::Answered);
         assert_eq!(window.earliest(secs(15.1), 2), Availability::At(secs(25.1)));
     }
 
@@ -163,7 +163,7 @@ mod tests {
             let span = Fixed::new(edges(), Calendar::new(zero(1_000_005)), SECOND / 10);
             let mut window = Window::new(1, 10 * SECOND, span, Guard::Strict, 30 * SECOND);
             let mut first = window.take(secs(0.0), 1);
-            window.answered(secs(0.5), &mut first);
+            window.on(secs(0.5), &mut first, Event::Answered);
             assert_eq!(window.earliest(secs(0.5), 1), Availability::At(secs(5.1)));
             window.heed_calendar(zero(1_000_005 + step));
             assert_eq!(

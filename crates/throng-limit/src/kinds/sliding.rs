@@ -80,7 +80,7 @@ impl WindowKind for UntilReset {
 mod tests {
     use super::*;
     use crate::config::Guard;
-    use crate::kinds::{Availability, Limiter, Reservation, TimedLimitInfo};
+    use crate::kinds::{Availability, Event, Limiter, RateLimitInfo, Reservation};
     use crate::window::Window;
 
     const LINGER: Duration = Duration::from_secs(30);
@@ -105,10 +105,10 @@ mod tests {
         let mut window = window(2, Guard::Strict);
         let mut first = window.take(at(0), 1);
         window.take(at(0), 1);
-        window.sent(at(0), &mut first);
-        window.acked(at(10), &mut first);
+        window.on(at(0), &mut first, Event::Sent);
+        window.on(at(10), &mut first, Event::Acked);
         assert_eq!(window.earliest(at(500), 1), Availability::AfterAnAnswer);
-        window.answered(at(700), &mut first);
+        window.on(at(700), &mut first, Event::Answered);
         assert_eq!(
             window.earliest(at(800), 1),
             Availability::At(freed(at(700)))
@@ -124,32 +124,32 @@ mod tests {
     fn acked_frees_a_slot_one_period_and_a_margin_after_the_acknowledgement() {
         let mut window = window(1, Guard::Acked);
         let mut hold = window.take(at(0), 1);
-        window.sent(at(0), &mut hold);
-        window.acked(at(30), &mut hold);
+        window.on(at(0), &mut hold, Event::Sent);
+        window.on(at(30), &mut hold, Event::Acked);
         assert_eq!(window.earliest(at(40), 1), Availability::At(freed(at(50))));
         // The answer proves the arrival without one.
-        window.answered(at(35), &mut hold);
+        window.on(at(35), &mut hold, Event::Answered);
         assert_eq!(window.earliest(at(35), 1), Availability::At(freed(at(35))));
         let mut hold = window.take(at(2_000), 1);
-        window.acked(at(2_000), &mut hold);
-        window.refused(at(2_500), &mut hold, false);
-        assert_eq!(window.margin(), Some(Duration::from_millis(40)));
+        window.on(at(2_000), &mut hold, Event::Acked);
+        window.on(at(2_500), &mut hold, Event::Refused { explained: false });
+        assert_eq!(window.stats().margin, Some(Duration::from_millis(40)));
         let mut hold = window.take(at(4_000), 1);
-        window.acked(at(4_000), &mut hold);
+        window.on(at(4_000), &mut hold, Event::Acked);
         assert_eq!(
             window.earliest(at(4_000), 1),
             Availability::At(freed(at(4_040)))
         );
-        window.answered(at(9_000), &mut hold);
+        window.on(at(9_000), &mut hold, Event::Answered);
         assert!(window.is_idle(at(9_000)));
         // Without an acknowledgement it is strict.
         let mut hold = window.take(at(9_000), 1);
-        window.answered(at(9_500), &mut hold);
+        window.on(at(9_500), &mut hold, Event::Answered);
         assert_eq!(
             window.earliest(at(9_600), 1),
             Availability::At(freed(at(9_500)))
         );
-        assert_eq!(window.peak(), 1);
+        assert_eq!(window.stats().peak, 1);
     }
 
     #[test]
@@ -157,11 +157,11 @@ mod tests {
         let mut window = window(1, Guard::Sent);
         let mut hold = window.take(at(0), 1);
         assert_eq!(window.earliest(at(0), 1), Availability::AfterAnAnswer);
-        window.sent(at(10), &mut hold);
+        window.on(at(10), &mut hold, Event::Sent);
         assert_eq!(window.earliest(at(700), 1), Availability::At(freed(at(30))));
-        window.refused(at(700), &mut hold, false);
+        window.on(at(700), &mut hold, Event::Refused { explained: false });
         let mut hold = window.take(freed(at(30)), 1);
-        window.sent(at(2_000), &mut hold);
+        window.on(at(2_000), &mut hold, Event::Sent);
         assert_eq!(
             window.earliest(at(2_000), 1),
             Availability::At(freed(at(2_040)))
@@ -173,16 +173,22 @@ mod tests {
         let mut window = window(24, Guard::Strict);
         let mut holds: Vec<Reservation> = (0..24).map(|_| window.take(at(0), 1)).collect();
         for hold in &mut holds[..20] {
-            window.answered(at(50), hold);
+            window.on(at(50), hold, Event::Answered);
         }
         for (place, hold) in holds[20..].iter_mut().enumerate() {
-            window.refused(at(60), hold, place > 0);
+            window.on(
+                at(60),
+                hold,
+                Event::Refused {
+                    explained: place > 0,
+                },
+            );
         }
-        assert_eq!(window.learnt(), Some(20));
+        assert_eq!(window.stats().learnt, Some(20));
         // One that comes when little was taken in has another reason.
         let mut hold = window.take(at(5_000), 1);
-        window.refused(at(5_050), &mut hold, false);
-        assert_eq!(window.learnt(), Some(18));
+        window.on(at(5_050), &mut hold, Event::Refused { explained: false });
+        assert_eq!(window.stats().learnt, Some(18));
         assert_eq!(window.earliest(at(9_000), 18), Availability::Now);
     }
 
@@ -191,12 +197,18 @@ mod tests {
         let mut window = window(20, Guard::Strict);
         let mut holds: Vec<Reservation> = (0..20).map(|_| window.take(at(0), 1)).collect();
         for hold in &mut holds[..10] {
-            window.answered(at(50), hold);
+            window.on(at(50), hold, Event::Answered);
         }
         for (place, hold) in holds[10..].iter_mut().enumerate() {
-            window.refused(at(60), hold, place > 0);
+            window.on(
+                at(60),
+                hold,
+                Event::Refused {
+                    explained: place > 0,
+                },
+            );
         }
-        assert_eq!(window.learnt(), Some(10));
+        assert_eq!(window.stats().learnt, Some(10));
         window
     }
 
@@ -208,7 +220,9 @@ mod tests {
             while window.earliest(now, 1) == Availability::Now {
                 holds.push(window.take(now, 1));
             }
-            holds.iter_mut().for_each(|hold| window.answered(now, hold));
+            holds
+                .iter_mut()
+                .for_each(|hold| window.on(now, hold, Event::Answered));
             holds.len()
         };
         seconds.map(second).collect()
@@ -220,7 +234,7 @@ mod tests {
         let all = use_all(&mut window, 1..25);
         assert_eq!(all[..15], [10; 15]);
         assert_eq!(all[15..], [11, 11, 13, 13, 17, 17, 20, 20, 20]);
-        assert_eq!(window.learnt(), None);
+        assert_eq!(window.stats().learnt, None);
     }
 
     #[test]
@@ -237,7 +251,7 @@ mod tests {
         let mut window = refused_half();
         let mut hold = window.take(at(2_000), 1);
         assert_eq!(window.earliest(at(2_000), 15), Availability::AfterAnAnswer);
-        window.answered(at(2_000), &mut hold);
+        window.on(at(2_000), &mut hold, Event::Answered);
         assert_eq!(
             window.earliest(at(2_000), 15),
             Availability::At(freed(at(2_000)))
@@ -251,8 +265,8 @@ mod tests {
         for guard in Guard::ALL {
             let mut window = window(1, guard);
             let mut hold = window.take(at(0), 1);
-            window.sent(at(0), &mut hold);
-            window.lost(at(500), &mut hold);
+            window.on(at(0), &mut hold, Event::Sent);
+            window.on(at(500), &mut hold, Event::Lost);
             let until = Availability::At(freed(at(30_500)));
             assert_eq!(window.earliest(at(20_000), 1), until, "{guard:?}");
         }
@@ -263,8 +277,8 @@ mod tests {
         for guard in Guard::ALL {
             let mut window = window(1, guard);
             let mut hold = window.take(at(0), 1);
-            window.sent(at(0), &mut hold);
-            window.returned(at(0), &mut hold);
+            window.on(at(0), &mut hold, Event::Sent);
+            window.on(at(0), &mut hold, Event::Returned);
             assert_eq!(window.earliest(at(0), 1), Availability::Now, "{guard:?}");
         }
     }
@@ -273,7 +287,7 @@ mod tests {
     fn what_the_server_says_is_no_news_if_it_counts_as_we_do() {
         let mut window = window(5, Guard::Strict);
         let mut hold = window.take(at(0), 1);
-        window.answered(at(100), &mut hold);
+        window.on(at(100), &mut hold, Event::Answered);
         for (limit, remaining, reset, agrees) in [
             (5, 4, 700, true),
             (9, 8, 700, true),
@@ -281,12 +295,12 @@ mod tests {
             (4, 4, 700, false),
             (5, 4, 60_000, false),
         ] {
-            let said = TimedLimitInfo {
+            let info = RateLimitInfo {
                 limit: Some(limit),
                 remaining: Some(remaining),
-                reset: Some(at(reset)),
+                reset: Some(Duration::from_millis(reset - 100)),
             };
-            assert_eq!(window.agrees(at(100), said), agrees, "{said:?}");
+            assert_eq!(window.inform(at(100), info), agrees, "{info:?}");
         }
     }
 
@@ -295,14 +309,13 @@ mod tests {
         let span = UntilReset::new(SECOND, SKEW);
         let mut window = Window::new(3, SECOND, span, Guard::Strict, LINGER);
         let [mut answered, mut lost, _in_flight] = [0; 3].map(|time| window.take(at(time), 1));
-        window.answered(at(100), &mut answered);
-        window.lost(at(100), &mut lost);
-        let said = TimedLimitInfo {
-            limit: None,
-            remaining: None,
-            reset: Some(at(400)),
+        window.on(at(100), &mut answered, Event::Answered);
+        window.on(at(100), &mut lost, Event::Lost);
+        let info = RateLimitInfo {
+            reset: Some(Duration::from_millis(300)),
+            ..RateLimitInfo::default()
         };
-        window.learn(at(100), said);
+        window.inform(at(100), info);
         assert_eq!(window.earliest(at(200), 1), Availability::At(at(401)));
         assert_eq!(window.earliest(at(401), 1), Availability::Now);
         assert_ne!(window.earliest(at(401), 2), Availability::Now);

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::adapt::relearn::RelearnBackoff;
-use crate::kinds::{Availability, Limiter, Reservation, UnitsState};
+use crate::kinds::{Availability, Event, Limiter, LimiterStats, Reservation, UnitsState};
 use crate::time::Time;
 
 /// Attempts leave a gap apart.
@@ -56,6 +56,21 @@ impl Spacing {
         period / parts
     }
 
+    fn answered(&mut self, now: Time) {
+        if let Some(patience) = &mut self.patience {
+            let awake = u64::from(self.asleep == 0);
+            self.asleep += u32::from(patience.ease(now, awake) > 0);
+        }
+    }
+
+    /// The server refused what our own count can't explain.
+    fn refused(&mut self, now: Time) {
+        self.asleep = self.asleep.saturating_sub(1);
+        if let Some(patience) = &mut self.patience {
+            patience.refused(now);
+        }
+    }
+
     fn left(&mut self, hold: &mut Reservation) {
         if hold.is_in_flight() {
             self.leaving -= 1;
@@ -82,53 +97,39 @@ impl Limiter for Spacing {
         Reservation::new(units)
     }
 
-    fn sent(&mut self, now: Time, hold: &mut Reservation) {
-        self.left(hold);
-        self.last = Some(now);
-    }
-
-    fn answered(&mut self, now: Time, _hold: &mut Reservation) {
-        if let Some(patience) = &mut self.patience {
-            let awake = u64::from(self.asleep == 0);
-            self.asleep += u32::from(patience.ease(now, awake) > 0);
-        }
-    }
-
-    fn refused(&mut self, now: Time, _hold: &mut Reservation, explained: bool) {
-        if !explained {
-            self.asleep = self.asleep.saturating_sub(1);
-            if let Some(patience) = &mut self.patience {
-                patience.refused(now);
+    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
+        match event {
+            Event::Sent => {
+                self.left(hold);
+                self.last = Some(now);
             }
+            Event::Answered => self.answered(now),
+            Event::Refused { explained: false } => self.refused(now),
+            Event::Lost | Event::Returned => self.left(hold),
+            _ => {}
         }
     }
 
-    fn lost(&mut self, _now: Time, hold: &mut Reservation) {
-        self.left(hold);
+    fn stats(&self) -> LimiterStats {
+        LimiterStats {
+            peak: 1,
+            awake: self.asleep == 0,
+            ..LimiterStats::default()
+        }
     }
 
-    fn returned(&mut self, _now: Time, hold: &mut Reservation) {
-        self.left(hold);
-    }
-
-    fn settle(&mut self, _now: Time, _hold: &mut Reservation, _units: u64) {}
-
-    fn make_room(&mut self, _now: Time) -> bool {
-        self.last = None;
-        self.leaving == 0
+    fn remember(&mut self, then: Time, lost: bool) {
+        if self.earliest(then, 1) != Availability::Now {
+            self.last = None;
+        }
+        if self.leaving == 0 {
+            self.replay(then, lost);
+        }
     }
 
     fn is_idle(&mut self, now: Time) -> bool {
         let rested = self.last.is_none_or(|last| last.after(self.gap) <= now);
         self.leaving == 0 && rested
-    }
-
-    fn peak(&self) -> u64 {
-        1
-    }
-
-    fn margin(&self) -> Option<Duration> {
-        (self.asleep == 0).then_some(self.gap)
     }
 }
 
@@ -145,11 +146,11 @@ mod tests {
         let mut spacing = Spacing::new(Duration::from_millis(50));
         let mut first = spacing.take(at(0), 1);
         assert_eq!(spacing.earliest(at(0), 1), Availability::AfterAnAnswer);
-        spacing.sent(at(5), &mut first);
+        spacing.on(at(5), &mut first, Event::Sent);
         assert_eq!(spacing.earliest(at(6), 1), Availability::At(at(55)));
         assert_eq!(spacing.earliest(at(55), 1), Availability::Now);
         let mut second = spacing.take(at(55), 1);
-        spacing.returned(at(60), &mut second);
+        spacing.on(at(60), &mut second, Event::Returned);
         assert_eq!(spacing.earliest(at(60), 1), Availability::Now);
     }
 
@@ -159,15 +160,15 @@ mod tests {
         assert_eq!(gap, Duration::from_millis(250));
         let mut spacing = Spacing::once_refused(gap, 1, Duration::from_secs(5));
         let mut hold = spacing.take(at(0), 1);
-        spacing.sent(at(0), &mut hold);
-        spacing.refused(at(1), &mut hold, true);
+        spacing.on(at(0), &mut hold, Event::Sent);
+        spacing.on(at(1), &mut hold, Event::Refused { explained: true });
         assert_eq!(spacing.earliest(at(1), 1), Availability::Now);
-        spacing.refused(at(1), &mut hold, false);
+        spacing.on(at(1), &mut hold, Event::Refused { explained: false });
         assert_eq!(
-            (spacing.earliest(at(1), 1), spacing.margin()),
-            (Availability::Now, None)
+            (spacing.earliest(at(1), 1), spacing.stats().awake),
+            (Availability::Now, false)
         );
-        spacing.refused(at(1), &mut hold, false);
+        spacing.on(at(1), &mut hold, Event::Refused { explained: false });
         assert_eq!(spacing.earliest(at(1), 1), Availability::At(at(250)));
     }
 
@@ -177,13 +178,13 @@ mod tests {
         let mut start = 0;
         for periods in [16, 32, 64] {
             let mut hold = spacing.take(at(start), 1);
-            spacing.sent(at(start), &mut hold);
-            spacing.refused(at(start), &mut hold, false);
+            spacing.on(at(start), &mut hold, Event::Sent);
+            spacing.on(at(start), &mut hold, Event::Refused { explained: false });
             let end = start + periods * 4_000;
             for (time, awake) in [(end - 1, true), (end, false)] {
                 spacing.earliest(at(time), 1);
-                spacing.answered(at(time), &mut hold);
-                assert_eq!(spacing.margin().is_some(), awake, "{periods}");
+                spacing.on(at(time), &mut hold, Event::Answered);
+                assert_eq!(spacing.stats().awake, awake, "{periods}");
             }
             start = end + 1_000;
         }

@@ -19,7 +19,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::rule::Rule;
-use crate::kinds::{Availability, Limiter, Reservation, TimedLimitInfo, UnitsState};
+use crate::kinds::{
+    Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
+};
 use crate::quota::Quota;
 use crate::time::Time;
 
@@ -182,6 +184,35 @@ impl LeasedLimiter {
             hold.noted = Some(latest);
         }
     }
+
+    /// Nothing of it was sent, or nothing that counts.
+    fn returned(&mut self, hold: &mut Reservation) {
+        if hold.place != UnitsState::Free {
+            match hold.noted.take() {
+                Some(noted) => self.arrived.push((noted, -signed(hold.units))),
+                None => self.in_flight -= hold.units,
+            }
+            self.in_hand += hold.units;
+        }
+    }
+
+    /// It has turned out to cost this many units.
+    fn settle(&mut self, now: Time, hold: &Reservation, units: u64) {
+        if hold.place == UnitsState::Free {
+            return;
+        }
+        let before = hold.units;
+        match hold.noted {
+            Some(noted) => self.arrived.push((noted, signed(units) - signed(before))),
+            None => self.in_flight = self.in_flight + units - before,
+        }
+        let is_debt = units > self.in_hand + before;
+        self.in_hand = (self.in_hand + before).saturating_sub(units);
+        if is_debt {
+            // If this process died now, the debt would be unknown.
+            self.trade(now, 0, 0);
+        }
+    }
 }
 
 impl Limiter for LeasedLimiter {
@@ -198,72 +229,20 @@ impl Limiter for LeasedLimiter {
         self.inner.take(now, units)
     }
 
-    fn sent(&mut self, now: Time, hold: &mut Reservation) {
-        self.inner.sent(now, hold);
-    }
-
-    fn acked(&mut self, now: Time, hold: &mut Reservation) {
-        self.inner.acked(now, hold);
-    }
-
-    fn answered(&mut self, now: Time, hold: &mut Reservation) {
-        self.note(now, hold);
-        self.inner.answered(now, hold);
-    }
-
-    fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
-        self.note(now, hold);
-        self.inner.refused(now, hold, explained);
-    }
-
-    fn lost(&mut self, now: Time, hold: &mut Reservation) {
-        self.note(now.after(self.linger), hold);
-        self.inner.lost(now, hold);
-    }
-
-    fn returned(&mut self, now: Time, hold: &mut Reservation) {
-        if hold.place != UnitsState::Free {
-            match hold.noted.take() {
-                Some(noted) => self.arrived.push((noted, -signed(hold.units))),
-                None => self.in_flight -= hold.units,
-            }
-            self.in_hand += hold.units;
+    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
+        match event {
+            Event::Answered | Event::Refused { .. } => self.note(now, hold),
+            Event::Lost => self.note(now.after(self.linger), hold),
+            Event::Returned => self.returned(hold),
+            Event::Settled(units) => self.settle(now, hold, units),
+            Event::Sent | Event::Acked | Event::Finished => {}
         }
-        self.inner.returned(now, hold);
+        self.inner.on(now, hold, event);
     }
 
-    fn finished(&mut self, now: Time, hold: &mut Reservation) {
-        self.inner.finished(now, hold);
-    }
-
-    fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
-        if hold.place != UnitsState::Free {
-            let before = hold.units;
-            match hold.noted {
-                Some(noted) => self.arrived.push((noted, signed(units) - signed(before))),
-                None => self.in_flight = self.in_flight + units - before,
-            }
-            let is_debt = units > self.in_hand + before;
-            self.in_hand = (self.in_hand + before).saturating_sub(units);
-            if is_debt {
-                // Nobody would know of it if this process died now.
-                self.trade(now, 0, 0);
-            }
-        }
-        self.inner.settle(now, hold, units);
-    }
-
-    fn learn(&mut self, now: Time, said: TimedLimitInfo) {
-        self.reset = said.reset.or(self.reset);
-        self.inner.learn(now, said);
-    }
-
-    fn agrees(&mut self, now: Time, said: TimedLimitInfo) -> bool {
-        self.inner.agrees(now, said)
-    }
-
-    fn amount(&self) -> Option<u64> {
-        self.inner.amount()
+    fn inform(&mut self, now: Time, info: RateLimitInfo) -> bool {
+        self.reset = info.reset_at(now).or(self.reset);
+        self.inner.inform(now, info)
     }
 
     fn allow(&mut self, amount: u64) {
@@ -271,23 +250,19 @@ impl Limiter for LeasedLimiter {
         self.account.allow(amount);
     }
 
-    fn learnt(&self) -> Option<u64> {
-        self.inner.learnt()
+    fn stats(&self) -> LimiterStats {
+        let stats = self.inner.stats();
+        LimiterStats {
+            back: self.back.or(stats.back),
+            ..stats
+        }
     }
 
     fn heed_calendar(&mut self, zero: Timestamp) {
         self.inner.heed_calendar(zero);
     }
 
-    fn begin(&mut self) {
-        self.inner.begin();
-    }
-
-    fn back(&self) -> Option<Time> {
-        self.back.or(self.inner.back())
-    }
-
-    /// The ledger knows it already.
+    /// The quota store knows it already.
     fn remember(&mut self, _then: Time, _lost: bool) {}
 
     fn close(&mut self, now: Time) -> bool {
@@ -304,14 +279,6 @@ impl Limiter for LeasedLimiter {
             self.in_hand = 0;
             self.trade(now, 0, 0) != LeaseReply::Busy
         }
-    }
-
-    fn peak(&self) -> u64 {
-        self.inner.peak()
-    }
-
-    fn margin(&self) -> Option<Duration> {
-        self.inner.margin()
     }
 }
 
@@ -398,12 +365,12 @@ mod tests {
             assert_eq!(leased.earliest(at(0), 1), Availability::Now);
             holds.push(leased.take(at(0), 1));
         }
-        leased.answered(at(1), &mut holds[0]);
-        leased.lost(at(1), &mut holds[1]);
-        leased.returned(at(1), &mut holds[2]);
+        leased.on(at(1), &mut holds[0], Event::Answered);
+        leased.on(at(1), &mut holds[1], Event::Lost);
+        leased.on(at(1), &mut holds[2], Event::Returned);
         // A refusal that the server doesn't count.
-        leased.refused(at(1), &mut holds[3], false);
-        leased.returned(at(1), &mut holds[3]);
+        leased.on(at(1), &mut holds[3], Event::Refused { explained: false });
+        leased.on(at(1), &mut holds[3], Event::Returned);
         let trades = told.0.lock().unwrap().2;
         assert_eq!(
             leased.earliest(at(1), 2),
@@ -420,15 +387,15 @@ mod tests {
         let (mut leased, told) = leased();
         assert_eq!(leased.earliest(at(0), 3), Availability::Now);
         let mut hold = leased.take(at(0), 3);
-        leased.answered(at(1), &mut hold);
-        leased.settle(at(1), &mut hold, 9);
+        leased.on(at(1), &mut hold, Event::Answered);
+        leased.on(at(1), &mut hold, Event::Settled(9));
         assert_eq!(known(&told), (0, 9));
         assert!(leased.earliest(at(1), 2) != Availability::Now);
         let (mut leased, other) = self::leased();
         assert_eq!(leased.earliest(at(0), 8), Availability::Now);
         let mut hold = leased.take(at(0), 8);
-        leased.settle(at(0), &mut hold, 2);
-        leased.answered(at(1), &mut hold);
+        leased.on(at(0), &mut hold, Event::Settled(2));
+        leased.on(at(1), &mut hold, Event::Answered);
         assert_eq!(leased.earliest(at(1), 8), Availability::Now);
         leased.close(at(1));
         assert_eq!(known(&other), (0, 2));

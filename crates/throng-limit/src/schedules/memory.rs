@@ -10,8 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
-use crate::TimedLimitInfo;
-use crate::{Acquired, Cost, End, Guard, LimitSet, Policy, Settings, Time};
+use crate::{Acquired, Cost, End, Guard, LimitSet, Policy, RateLimitInfo, Settings, Time};
 
 /// For one limit, with all that it is certified by.
 const MOST: usize = 5_000;
@@ -97,10 +96,9 @@ impl Run {
         let costs = random.random_range(0..=ask.units_of(self.unit) * 5 / 4);
         limits.settle(now, ask, taken, self.unit, costs);
         if random.random_bool(0.01) {
-            let said = TimedLimitInfo {
-                remaining: None,
-                reset: Some(now.after(self.period.mul_f64(random.random()))),
-                limit: None,
+            let said = RateLimitInfo {
+                reset: Some(self.period.mul_f64(random.random())),
+                ..RateLimitInfo::default()
             };
             limits.learn(now, (&*ask, &*taken), Some(self.unit), said);
         }

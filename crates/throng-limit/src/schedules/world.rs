@@ -9,8 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::servers::Arrival;
-use crate::TimedLimitInfo;
-use crate::{Acquired, Availability, Cost, End, LimitSet, Time};
+use crate::{Acquired, Availability, Cost, End, LimitSet, RateLimitInfo, Time};
 
 pub const LINGER: Duration = Duration::from_secs(30);
 
@@ -335,11 +334,10 @@ impl Run {
             if let Some(period) = resets.filter(|_| outcome == Outcome::Answered) {
                 // A server whose clock is ours, and which answered just now.
                 let nanos = now.since(Time::ZERO).as_nanos() as u64;
-                let reset = Some(Time::from_nanos((nanos / period + 1) * period));
-                let said = TimedLimitInfo {
-                    limit: None,
-                    remaining: None,
-                    reset,
+                let reset = Duration::from_nanos(period - nanos % period);
+                let said = RateLimitInfo {
+                    reset: Some(reset),
+                    ..RateLimitInfo::default()
                 };
                 limits.learn(now, (ask, taken), Some(0), said);
             }

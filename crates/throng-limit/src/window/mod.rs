@@ -23,7 +23,9 @@ use jiff::Timestamp;
 use crate::adapt::observed::ObservedRate;
 use crate::adapt::relearn::RelearnBackoff;
 use crate::config::Guard;
-use crate::kinds::{Availability, Limiter, Reservation, TimedLimitInfo, UnitsState};
+use crate::kinds::{
+    Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
+};
 use crate::time::Time;
 use crate::window::slots::Slots;
 use crate::window::smoother::Smoother;
@@ -160,6 +162,77 @@ impl<S: WindowKind> Window<S> {
             tell(certificate);
         }
     }
+
+    fn answered(&mut self, now: Time, hold: &mut Reservation) {
+        self.taken_in.add(now, hold.units);
+        self.seen(now, hold);
+        let units = self.slots.units();
+        let more = self.patience.ease(now, self.ceiling.saturating_sub(units));
+        if more > 0 {
+            self.slots.resize(units + more);
+        }
+    }
+
+    /// Fewer than half of what is allowed are not believed: then it is refused for
+    /// another reason.
+    fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
+        self.seen(now, hold);
+        if !explained && !self.patience.refused(now) {
+            self.margin = (self.margin * 2).min(self.period);
+        }
+        let takes = self.taken_in.refused(now, self.unanswered, explained);
+        if (self.ceiling.div_ceil(2)..self.slots.units()).contains(&takes) {
+            self.slots.resize(takes);
+        }
+    }
+
+    fn lost(&mut self, now: Time, hold: &mut Reservation) {
+        self.ended(hold);
+        let acked = self.guard == Guard::Acked && !hold.is_in_flight();
+        if !acked {
+            let latest = now.after(self.linger);
+            let linger = self.linger;
+            self.certify(|certificate| certificate.lost(latest, linger, hold.units));
+            self.slots.count_late(self.span.end(latest), linger, hold);
+        }
+    }
+
+    fn returned(&mut self, hold: &mut Reservation) {
+        self.ended(hold);
+        let share = (hold.units, self.slots.units());
+        self.pace.give_back(share, self.margin * PACED);
+        self.certify(|certificate| certificate.returned(hold.units));
+        self.slots.give_back(hold);
+    }
+
+    fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
+        let costs = (hold.units, units);
+        if let (UnitsState::Until(end), Some(certificate)) = (hold.place, &mut self.certificate) {
+            certificate.settled(now, self.span.arrived_by(end), costs);
+        }
+        self.slots.settle(now, hold, units);
+    }
+
+    /// Whether what the server says is no news: the limit is no smaller, and no less of
+    /// it is left than is free here.
+    fn agrees(&self, now: Time, info: RateLimitInfo) -> bool {
+        let (Some(limit), Some(remaining), Some(reset)) =
+            (info.limit, info.remaining, info.reset_at(now))
+        else {
+            return false;
+        };
+        // Resets are told in whole seconds.
+        let latest = now.after(self.period + self.period / 20 + Duration::from_secs(1));
+        let free = self.slots.units().saturating_sub(self.slots.used());
+        limit >= self.slots.units() && free <= remaining && reset <= latest
+    }
+
+    /// Forgets the earliest of what is counted, so that one more unit has room. Gives
+    /// whether it has room now.
+    fn make_room(&mut self) -> bool {
+        self.certify(WorstCase::forget_first);
+        self.slots.forget_first()
+    }
 }
 
 impl<S: WindowKind> Limiter for Window<S> {
@@ -188,44 +261,33 @@ impl<S: WindowKind> Limiter for Window<S> {
         self.slots.take(now, units)
     }
 
-    fn sent(&mut self, now: Time, hold: &mut Reservation) {
-        if self.guard == Guard::Sent {
-            self.arrived_by(now.after(self.margin), hold);
+    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
+        match event {
+            Event::Sent if self.guard == Guard::Sent => {
+                self.arrived_by(now.after(self.margin), hold);
+            }
+            Event::Acked if self.guard == Guard::Acked => {
+                self.certify(|certificate| certificate.arrived(now, hold.units));
+                self.arrived_by(now.after(self.margin), hold);
+            }
+            Event::Answered => self.answered(now, hold),
+            Event::Refused { explained } => self.refused(now, hold, explained),
+            Event::Lost => self.lost(now, hold),
+            Event::Returned => self.returned(hold),
+            Event::Settled(units) => self.settle(now, hold, units),
+            Event::Sent | Event::Acked | Event::Finished => {}
         }
     }
 
-    fn acked(&mut self, now: Time, hold: &mut Reservation) {
-        if self.guard == Guard::Acked {
-            self.certify(|certificate| certificate.arrived(now, hold.units));
-            self.arrived_by(now.after(self.margin), hold);
+    fn inform(&mut self, now: Time, info: RateLimitInfo) -> bool {
+        let is_known = self.agrees(now, info);
+        let reset = info.reset_at(now);
+        if let Some(end) = reset.and_then(|reset| self.span.end_at_reset(reset)) {
+            // What is counted for longer than an answer of now may yet arrive.
+            let latest = self.span.end(now);
+            self.slots.release_by(now, end, latest);
         }
-    }
-
-    fn answered(&mut self, now: Time, hold: &mut Reservation) {
-        self.taken_in.add(now, hold.units);
-        self.seen(now, hold);
-        let units = self.slots.units();
-        let more = self.patience.ease(now, self.ceiling.saturating_sub(units));
-        if more > 0 {
-            self.slots.resize(units + more);
-        }
-    }
-
-    /// Fewer than half of what is allowed are not believed: then it is refused for
-    /// another reason.
-    fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
-        self.seen(now, hold);
-        if !explained && !self.patience.refused(now) {
-            self.margin = (self.margin * 2).min(self.period);
-        }
-        let takes = self.taken_in.refused(now, self.unanswered, explained);
-        if (self.ceiling.div_ceil(2)..self.slots.units()).contains(&takes) {
-            self.slots.resize(takes);
-        }
-    }
-
-    fn amount(&self) -> Option<u64> {
-        Some(self.ceiling)
+        is_known
     }
 
     fn allow(&mut self, amount: u64) {
@@ -238,49 +300,19 @@ impl<S: WindowKind> Limiter for Window<S> {
         self.slots.resize(units);
     }
 
-    fn learnt(&self) -> Option<u64> {
+    fn stats(&self) -> LimiterStats {
         let units = self.slots.units();
-        (units != self.declared).then_some(units)
-    }
-
-    fn lost(&mut self, now: Time, hold: &mut Reservation) {
-        self.ended(hold);
-        let acked = self.guard == Guard::Acked && !hold.is_in_flight();
-        if !acked {
-            let latest = now.after(self.linger);
-            let linger = self.linger;
-            self.certify(|certificate| certificate.lost(latest, linger, hold.units));
-            self.slots.count_late(self.span.end(latest), linger, hold);
+        let certified = self.certificate.as_ref();
+        LimiterStats {
+            peak: certified.map_or(self.slots.most(), WorstCase::most),
+            margin: (self.guard != Guard::Strict).then_some(self.margin),
+            learnt: (units != self.declared).then_some(units),
+            amount: Some(self.ceiling),
+            entries: self.slots.entries()
+                + self.taken_in.entries()
+                + certified.map_or(0, WorstCase::entries),
+            ..LimiterStats::default()
         }
-    }
-
-    fn returned(&mut self, _now: Time, hold: &mut Reservation) {
-        self.ended(hold);
-        let share = (hold.units, self.slots.units());
-        self.pace.give_back(share, self.margin * PACED);
-        self.certify(|certificate| certificate.returned(hold.units));
-        self.slots.give_back(hold);
-    }
-
-    fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
-        let costs = (hold.units, units);
-        if let (UnitsState::Until(end), Some(certificate)) = (hold.place, &mut self.certificate) {
-            certificate.settled(now, self.span.arrived_by(end), costs);
-        }
-        self.slots.settle(now, hold, units);
-    }
-
-    fn learn(&mut self, now: Time, said: TimedLimitInfo) {
-        if let Some(end) = said.reset.and_then(|reset| self.span.end_at_reset(reset)) {
-            // What is counted for longer than an answer of now may yet arrive.
-            let latest = self.span.end(now);
-            self.slots.release_by(now, end, latest);
-        }
-    }
-
-    fn make_room(&mut self, _now: Time) -> bool {
-        self.certify(WorstCase::forget_first);
-        self.slots.forget_first()
     }
 
     fn heed_calendar(&mut self, zero: Timestamp) {
@@ -289,44 +321,16 @@ impl<S: WindowKind> Limiter for Window<S> {
         }
     }
 
-    fn agrees(&mut self, now: Time, said: TimedLimitInfo) -> bool {
-        let (Some(limit), Some(remaining), Some(reset)) = (said.limit, said.remaining, said.reset)
-        else {
-            return false;
-        };
-        // Resets are told in whole seconds.
-        let latest = now.after(self.period + self.period / 20 + Duration::from_secs(1));
-        let free = self.slots.units().saturating_sub(self.slots.used());
-        limit >= self.slots.units() && free <= remaining && reset <= latest
-    }
-
-    /// How fast it went out is no matter any more.
     fn remember(&mut self, then: Time, lost: bool) {
-        if self.slots.earliest(then, 1) == Availability::Now || self.make_room(then) {
-            self.take_in(then, lost);
+        if self.slots.earliest(then, 1) == Availability::Now || self.make_room() {
+            self.replay(then, lost);
         }
+        // How fast it went out is no matter any more.
         self.pace = Smoother::default();
     }
 
     fn is_idle(&mut self, now: Time) -> bool {
         self.slots.is_idle(now)
-    }
-
-    #[cfg(test)]
-    fn entries(&self) -> usize {
-        let certified = self.certificate.as_ref().map_or(0, WorstCase::entries);
-        self.slots.entries() + self.taken_in.entries() + certified
-    }
-
-    fn peak(&self) -> u64 {
-        match &self.certificate {
-            Some(certificate) => certificate.most(),
-            None => self.slots.most(),
-        }
-    }
-
-    fn margin(&self) -> Option<Duration> {
-        (self.guard != Guard::Strict).then_some(self.margin)
     }
 }
 
@@ -354,7 +358,7 @@ mod tests {
                 panic!("{guard:?}: two are counted");
             };
             assert!(free >= at(6_400), "{guard:?}: {free:?}");
-            assert_eq!(window.peak(), 2);
+            assert_eq!(window.stats().peak, 2);
             assert_eq!(window.earliest(at(6_430), 2), Availability::Now);
         }
     }
@@ -369,14 +373,14 @@ mod tests {
             let mut window = Window::new(100, period, span, guard, period);
             let mut holds: Vec<Reservation> = (0..100).map(|_| window.take(at(0), 1)).collect();
             for hold in &mut holds {
-                window.sent(at(0), hold);
-                window.acked(at(1), hold);
+                window.on(at(0), hold, Event::Sent);
+                window.on(at(1), hold, Event::Acked);
             }
             for hold in &mut holds[..60] {
-                window.answered(at(10), hold);
+                window.on(at(10), hold, Event::Answered);
             }
-            window.refused(at(11), &mut holds[60], false);
-            assert_eq!(window.learnt(), Some(99), "{guard:?}");
+            window.on(at(11), &mut holds[60], Event::Refused { explained: false });
+            assert_eq!(window.stats().learnt, Some(99), "{guard:?}");
         }
     }
 }

@@ -189,7 +189,7 @@ impl Slots {
         }
     }
 
-    #[cfg(test)]
+    /// How many times it remembers.
     pub fn entries(&self) -> usize {
         self.counted.len()
     }

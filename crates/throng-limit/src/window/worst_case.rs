@@ -102,7 +102,7 @@ impl WorstCase {
         self.ends(latest, self.grain.max(linger / LATE_GRAINS), units);
     }
 
-    #[cfg(test)]
+    /// How many times it remembers.
     pub fn entries(&self) -> usize {
         self.ended.len()
     }

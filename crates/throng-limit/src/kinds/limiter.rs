@@ -1,0 +1,199 @@
+//! The interface of one limit's arithmetic. Pure: time is an argument.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::time::Time;
+
+/// One limit's arithmetic.
+///
+/// An attempt takes its units with [`take`](Limiter::take); then the limit is told each
+/// [`Event`] of the attempt. What a limit must remember of an attempt lies in its
+/// [`Reservation`], so that a limit's memory does not grow with what is in flight.
+pub trait Limiter: fmt::Debug + Send {
+    /// When `units` can be taken if nothing else happens before.
+    fn earliest(&mut self, now: Time, units: u64) -> Availability;
+
+    /// Takes `units`, which [`earliest`](Limiter::earliest) gave as available.
+    fn take(&mut self, now: Time, units: u64) -> Reservation;
+
+    /// Something happened to an attempt.
+    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event);
+
+    /// The server tells its own count, which only ever tightens the limit. Gives whether
+    /// that is no news: the server's limit is no smaller, and no less of it is left than
+    /// is free here.
+    fn inform(&mut self, _now: Time, _info: RateLimitInfo) -> bool {
+        false
+    }
+
+    /// The limit allows `amount` units from now on, as the server says.
+    fn allow(&mut self, _amount: u64) {}
+
+    /// The limit's own account so far.
+    fn stats(&self) -> LimiterStats;
+
+    /// The calendar's time at the clock's zero, which changes when the calendar is set.
+    fn heed_calendar(&mut self, _zero: Timestamp) {}
+
+    /// Counts a request of another process that ended, or was lost, at `then`. Requests
+    /// are remembered in the order of these times, each of which may be late by as much as
+    /// they are noted apart. So a request that finds the limit full takes the place of the
+    /// earliest one.
+    fn remember(&mut self, then: Time, lost: bool) {
+        if self.earliest(then, 1) == Availability::Now {
+            self.replay(then, lost);
+        }
+    }
+
+    /// Takes one unit for a request that was sent, and ended or was lost, at `then`.
+    fn replay(&mut self, then: Time, lost: bool) {
+        let mut hold = self.take(then, 1);
+        let end = if lost { Event::Lost } else { Event::Answered };
+        for event in [Event::Sent, end, Event::Finished] {
+            self.on(then, &mut hold, event);
+        }
+    }
+
+    /// Nothing more will be sent. Gives whether all that count this limit together know.
+    fn close(&mut self, _now: Time) -> bool {
+        true
+    }
+
+    /// Whether the limit could as well begin anew: nothing is taken or counted.
+    fn is_idle(&mut self, now: Time) -> bool;
+}
+
+/// What happens to an attempt that has taken units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The attempt is being written.
+    Sent,
+    /// The server's network stack has all of it.
+    Acked,
+    /// The final answer's head has been seen: the attempt arrived no later than now.
+    Answered,
+    /// The answer was a refusal for the limit's sake.
+    Refused {
+        /// Whether a refusal was to be expected, as of an attempt that was in flight when
+        /// the server asked for a pause.
+        explained: bool,
+    },
+    /// No answer came: the attempt may still arrive until linger has passed.
+    Lost,
+    /// Nothing was sent, or nothing that counts.
+    Returned,
+    /// The answer has been read to its end.
+    Finished,
+    /// The attempt has turned out to cost this many units.
+    Settled(u64),
+}
+
+/// When units are available, as far as is known now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Availability {
+    /// At once.
+    Now,
+    /// Not before this time.
+    At(Time),
+    /// Not before some attempt in flight ends.
+    AfterAnAnswer,
+    /// Never: it is more than there will ever be.
+    Never,
+}
+
+/// What one limit remembers of one attempt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reservation {
+    /// The units that it has taken.
+    pub units: u64,
+    /// Where they are now.
+    pub(crate) place: UnitsState,
+    /// By when they have arrived, if a quota store has been told.
+    pub(crate) noted: Option<Time>,
+}
+
+/// Where the units of an attempt are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum UnitsState {
+    /// Taken, and not known to have arrived.
+    #[default]
+    InFlight,
+    /// Counted until this time.
+    Until(Time),
+    /// Given back.
+    Free,
+}
+
+/// What an answer tells of one limit of the server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RateLimitInfo {
+    /// The most units in a window.
+    pub limit: Option<u64>,
+    /// The units that are left of them.
+    pub remaining: Option<u64>,
+    /// How long from now the window ends.
+    pub reset: Option<Duration>,
+}
+
+/// One limit's own account, or that of the same limit for many keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LimiterStats {
+    /// The most units that can have fallen into one window so far.
+    pub peak: u64,
+    /// The time that is kept between periods or attempts, where it was learnt.
+    pub margin: Option<Duration>,
+    /// The fewest units that it allows, where those are not what the job says.
+    pub learnt: Option<u64>,
+    /// The units that it allows now, if a server would name them.
+    pub amount: Option<u64>,
+    /// When units come back, where that is later than the time at which it is worth
+    /// asking again.
+    pub back: Option<Time>,
+    /// Whether it has what it waits for before it holds anything up.
+    pub awake: bool,
+    /// How many times it remembers.
+    pub entries: usize,
+}
+
+impl LimiterStats {
+    /// Adds the account of the same limit for another key.
+    pub fn add(&mut self, other: LimiterStats) {
+        let fewest = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b).min();
+        *self = LimiterStats {
+            peak: self.peak.max(other.peak),
+            margin: self.margin.max(other.margin),
+            learnt: fewest(self.learnt, other.learnt),
+            amount: fewest(self.amount, other.amount),
+            back: self.back.or(other.back),
+            awake: self.awake || other.awake,
+            entries: self.entries + other.entries,
+        };
+    }
+}
+
+impl RateLimitInfo {
+    /// When the window ends, if `now` is when the server said so.
+    #[must_use]
+    pub fn reset_at(&self, now: Time) -> Option<Time> {
+        self.reset.map(|reset| now.after(reset))
+    }
+}
+
+impl Reservation {
+    /// Units that are taken.
+    #[must_use]
+    pub fn new(units: u64) -> Reservation {
+        Reservation {
+            units,
+            place: UnitsState::InFlight,
+            noted: None,
+        }
+    }
+
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.place == UnitsState::InFlight
+    }
+}
