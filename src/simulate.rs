@@ -123,10 +123,9 @@ pub(crate) fn against(
         clock: Some(calendar + BEGIN),
         ..model
     });
-    plan.step.answer_by(connect_to(server.clone()));
+    plan.stages[0].answer_by(connect_to(server.clone()));
     let shared = RunContext {
-        gate: RateLimiter::with_clock(limits, now),
-        later: Vec::new(),
+        limiters: vec![RateLimiter::with_clock(limits, now)],
         live: Metrics::new(1),
         stop: Shutdown::default(),
         calendar_at_zero: CALENDAR,
@@ -143,10 +142,10 @@ async fn walk(
     watched: &WatchedRun,
 ) -> Result<Simulation, Error> {
     let start = Instant::now();
-    let tasks = plan.workers.count * plan.workers.in_flight;
+    let tasks = plan.workers.count * plan.first().in_flight;
     let work = Rc::new(Work {
         rows: RefCell::new(plan.source.rows()?),
-        batch: plan.step.batch.take(),
+        batch: plan.stages[0].batch.take(),
         tally: RefCell::new(Tally::new(&[], &[])),
         requests: Cell::new(0),
     });
@@ -174,7 +173,7 @@ async fn walk(
         arrivals: server.arrivals(),
         advice: shared.advice(&causes),
         causes,
-        limits: shared.gate.state(),
+        limits: shared.limiter(0).state(),
         stopped: shared.stop.reason().and_then(|reason| match reason {
             Reason::Trouble(why) => Some(why),
             _ => None,

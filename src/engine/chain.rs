@@ -50,8 +50,8 @@ struct Next {
 /// A stage for each step of the plan; the first one reads these rows.
 pub fn stages(plan: &Plan, rows: Receiver<Row>) -> Vec<ChainStage> {
     let mut stages = vec![ChainStage::of(rows)];
-    for later in &plan.later {
-        let (next, rows) = async_channel::bounded(AHEAD * later.crew.chunk);
+    for stage in &plan.stages[1..] {
+        let (next, rows) = async_channel::bounded(AHEAD * stage.chunk);
         if let Some(before) = stages.last_mut() {
             before.next = Some(next);
         }
@@ -84,15 +84,16 @@ impl ChainExit {
         records: Rc<Outbox>,
     ) -> ChainExit {
         let next = next.map(|to| Next {
-            names: plan.step_at(at).extractor.names(),
+            names: plan.stages[at].extractor.names(),
             to,
         });
         ChainExit {
             records,
             next,
             secrets: plan.secrets.clone(),
-            earlier: (0..at)
-                .flat_map(|earlier| plan.step_at(earlier).extractor.names())
+            earlier: plan.stages[..at]
+                .iter()
+                .flat_map(|earlier| earlier.extractor.names())
                 .collect(),
         }
     }

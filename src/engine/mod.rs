@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::limit::{RateLimiter, calendar_at_zero};
 use crate::metrics::Metrics;
 use crate::metrics::wait_time::TimeBreakdown;
-use crate::plan::{Later, Plan};
+use crate::plan::Plan;
 use crate::report::Report;
 use crate::shutdown::{Reason, Shutdown};
 use crate::sink::IntentWriter;
@@ -46,8 +46,10 @@ impl Run {
     #[must_use]
     pub fn new(plan: Plan) -> Run {
         let shared = RunContext {
-            later: gates(&plan),
-            gate: plan.step.policy.gate(),
+            limiters: plan
+                .limited_stages()
+                .map(|stage| stage.policy.gate())
+                .collect(),
             calendar_at_zero: calendar_at_zero(),
             live: Metrics::new(plan.workers.count),
             stop: Shutdown::default(),
@@ -85,10 +87,10 @@ impl Run {
         self.shared.balance(self.live().elapsed())
     }
 
-    /// The gate that all requests pass.
+    /// The limiter that the requests of the first stage pass.
     #[must_use]
     pub fn gate(&self) -> &RateLimiter {
-        &self.shared.gate
+        self.shared.limiter(0)
     }
 
     /// The way to end it early.
@@ -102,9 +104,7 @@ impl Run {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let plan = self.plan();
-        let later = plan.later.iter().map(|later| &later.step);
-        let steps = std::iter::once(&plan.step).chain(later);
-        let tokens = steps.filter_map(|step| step.signer.tokens());
+        let tokens = plan.stages.iter().filter_map(|it| it.signer.tokens());
         let mut lost: Vec<String> = tokens.filter_map(Tokens::lost).collect();
         lost.dedup();
         lost
@@ -137,11 +137,11 @@ impl Run {
                 return Err(error);
             }
         };
-        let (to_workers, rows_read) = async_channel::bounded(chain::AHEAD * plan.workers.chunk);
+        let (to_workers, rows_read) = async_channel::bounded(chain::AHEAD * plan.first().chunk);
         let (to_writer, records) = async_channel::bounded(outbox::BATCHES);
         let stages = chain::stages(self.plan(), rows_read);
         let taken = reader::start(rows, to_workers, self.shared.clone());
-        let grace = self.plan().workers.grace;
+        let grace = self.plan().workers.shutdown_grace;
         ticker::start(&to_writer, &self.shared.stop, grace);
         let workers: Vec<JoinHandle<Duration>> = (0..self.plan().workers.count)
             .filter_map(|index| {
@@ -159,7 +159,7 @@ impl Run {
         let workers: Vec<Duration> = workers.into_iter().map(join).collect();
         self.live().all_ended();
         self.end_intents(intents);
-        self.shared.gates().for_each(RateLimiter::close);
+        self.shared.limiters.iter().for_each(RateLimiter::close);
         Ok(summary::report(
             &self.shared,
             &tally,
@@ -189,12 +189,6 @@ impl Run {
             )));
         }
     }
-}
-
-/// A gate for each later step that has limits of its own.
-fn gates(plan: &Plan) -> Vec<Option<RateLimiter>> {
-    let gate = |later: &Later| later.limits_itself.then(|| later.step.policy.gate());
-    plan.later.iter().map(gate).collect()
 }
 
 /// A worker catches its own panics.

@@ -13,8 +13,11 @@ use crate::quota_store::FileQuotaStore;
 /// # Errors
 /// It can't be kept, or can't be read.
 pub fn lend(shared: &RunContext) -> Result<(), Error> {
-    let gates: Vec<(&RateLimiter, &Stage)> = gates(shared)
-        .filter(|(_, step)| step.has_quotas())
+    let gates: Vec<(&RateLimiter, &Stage)> = shared
+        .limiters
+        .iter()
+        .zip(shared.plan.limited_stages())
+        .filter(|(_, stage)| stage.has_quotas())
         .collect();
     let Some((_, first)) = gates.first() else {
         return Ok(());
@@ -26,11 +29,4 @@ pub fn lend(shared: &RunContext) -> Result<(), Error> {
         gate.use_store(Arc::new(ledger.of(step.account.clone())));
     }
     Ok(())
-}
-
-/// Each gate, and the step whose limits it keeps.
-fn gates(shared: &RunContext) -> impl Iterator<Item = (&RateLimiter, &Stage)> {
-    let later = shared.later.iter().zip(&shared.plan.later);
-    let later = later.filter_map(|(gate, later)| Some((gate.as_ref()?, &later.step)));
-    std::iter::once((&shared.gate, &shared.plan.step)).chain(later)
 }

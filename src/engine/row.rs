@@ -43,8 +43,8 @@ use trace::AttemptTrace;
 /// What the rows of one worker have in common.
 pub struct RowExecutor {
     worker: usize,
-    /// Which step of the plan it carries out, from 0.
-    place: usize,
+    /// The stage of the plan that it carries out.
+    stage_index: usize,
     run: Arc<RunContext>,
     sender: Rc<Sender>,
     /// Where requests are announced that must not be sent twice.
@@ -97,23 +97,23 @@ struct AttemptTerms<'a> {
 }
 
 impl RowExecutor {
-    /// For the worker with this index, and the step at this place.
+    /// For one worker and one stage of the plan.
     pub fn new(
         worker: usize,
-        place: usize,
+        stage_index: usize,
         run: Arc<RunContext>,
         intents: Option<IntentLog>,
     ) -> RowExecutor {
-        let transport = run.plan.step_at(place).transport.clone();
+        let transport = run.plan.stages[stage_index].transport.clone();
         let sender = Rc::new(Sender::new(transport, run.plan.connections));
         let connections = sender.clone();
         RowExecutor {
             worker,
-            place,
+            stage_index,
             ear: ShutdownListener::new(run.stop.clone(), move || connections.close()),
             intents,
             sender,
-            slots: Semaphore::new(run.plan.crew_at(place).in_flight),
+            slots: Semaphore::new(run.plan.stages[stage_index].in_flight),
             most: Cell::new(usize::MAX),
             run,
         }
@@ -309,7 +309,7 @@ impl RowExecutor {
     }
 
     fn step(&self) -> &Stage {
-        self.run.plan.step_at(self.place)
+        &self.run.plan.stages[self.stage_index]
     }
 
     /// A request that was cut off and may be sent again is no failure: its row has

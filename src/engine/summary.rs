@@ -43,7 +43,7 @@ pub fn report(shared: &RunContext, tally: &Tally, took: Duration, workers: &[Dur
             requests_per_second: sending.sent as f64 / took.as_secs_f64().max(f64::EPSILON),
         }),
         limits: limits(shared),
-        insecure: shared.plan.step.transport.is_insecure(),
+        insecure: shared.plan.first().transport.is_insecure(),
         doubts: doubts(shared),
         warnings: warnings(shared),
         why: why(shared, &causes),
@@ -78,9 +78,9 @@ fn warnings(shared: &RunContext) -> Vec<Warning> {
 fn bound(shared: &RunContext, policy: &Policy, tally: &Tally, took: Duration) -> Option<Estimate> {
     let mean = tally.latency().mean()? / 1_000.0;
     let latency = Duration::try_from_secs_f64(mean).ok()?;
-    let start = shared.gate.now().before(took);
+    let start = shared.limiter(0).now().before(took);
     let sending = shared.live.sending();
-    let step = &shared.plan.step;
+    let step = shared.plan.first();
     let needed = if step.has_parts() || step.batch.is_some() {
         sending
             .sent
@@ -107,7 +107,11 @@ fn advice(plan: &Plan, bound: Option<&Estimate>, acked: Option<&Estimate>) -> Op
 fn why(shared: &RunContext, causes: &[TimeShare]) -> Option<String> {
     let advice = shared.advice(causes)?;
     let waited = shared.stop.is_asked() && causes.first()?.held_by.is_some();
-    let free = shared.gates().filter_map(RateLimiter::free_in).max();
+    let free = shared
+        .limiters
+        .iter()
+        .filter_map(RateLimiter::free_in)
+        .max();
     Some(match free.filter(|_| waited) {
         Some(wait) => format!("{advice}; {}", free_again(&Zoned::now(), wait)),
         None => advice,
@@ -115,8 +119,8 @@ fn why(shared: &RunContext, causes: &[TimeShare]) -> Option<String> {
 }
 
 fn limits(shared: &RunContext) -> Vec<LimitReport> {
-    let blind = shared.plan.step.transport.blind();
-    let states = shared.gates().flat_map(RateLimiter::state);
+    let blind = shared.plan.first().transport.blind();
+    let states = shared.limiters.iter().flat_map(RateLimiter::state);
     states.map(|state| limit(&state, blind)).collect()
 }
 

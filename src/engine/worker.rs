@@ -89,13 +89,18 @@ async fn work(
 ) {
     let outbox = Outbox::new(to_writer);
     let mut steps = JoinSet::new();
-    for (place, stage) in stages.into_iter().enumerate() {
-        let walk = RowExecutor::new(index, place, shared.clone(), intents.clone());
-        let exit = ChainExit::new(&shared.plan, place, stage.next.clone(), outbox.clone());
-        let crew = shared.plan.crew_at(place);
-        let inbox = Inbox::new(stage, crew.chunk);
+    for (stage_index, stage) in stages.into_iter().enumerate() {
+        let walk = RowExecutor::new(index, stage_index, shared.clone(), intents.clone());
+        let exit = ChainExit::new(
+            &shared.plan,
+            stage_index,
+            stage.next.clone(),
+            outbox.clone(),
+        );
+        let planned = &shared.plan.stages[stage_index];
+        let inbox = Inbox::new(stage, planned.chunk);
         let stop = shared.stop.clone();
-        steps.spawn_local(step(walk, inbox, exit, (crew.in_flight, stop)));
+        steps.spawn_local(step(walk, inbox, exit, (planned.in_flight, stop)));
     }
     tokio::select! {
         () = all(&mut steps, &shared.stop) => {}
@@ -156,7 +161,7 @@ async fn serve(walk: Rc<RowExecutor>, inbox: Rc<Inbox>, exit: Rc<ChainExit>) {
 /// walk hears that it is over, and says what became of its row.
 async fn cut_after_grace(shared: &RunContext) {
     shared.stop.asked().await;
-    tokio::time::sleep(shared.plan.workers.grace).await;
+    tokio::time::sleep(shared.plan.workers.shutdown_grace).await;
     shared.stop.abort();
     std::future::pending().await
 }

@@ -23,7 +23,7 @@ pub fn write(
     taken: &TakenRow,
 ) -> Tally {
     let mut tally = Tally::new(&shared.plan.aggregates, &shared.plan.columns.values);
-    let is_limited = shared.gate.is_limited();
+    let is_limited = shared.limiter(0).is_limited();
     let uncounted = uncounted(shared);
     while let Ok(batch) = records.recv_blocking() {
         let last = records.is_empty();
@@ -138,7 +138,7 @@ const NOTED: Duration = Duration::from_secs(2);
 /// The most requests that can have been sent since what was used was noted, however
 /// many of them a record takes; none that matter where there is no limit.
 pub fn uncounted(shared: &RunContext) -> u64 {
-    if !shared.gate.is_limited() {
+    if !shared.limiter(0).is_limited() {
         return 0;
     }
     let on_the_way = with_workers(shared);
@@ -153,7 +153,8 @@ fn underway(shared: &RunContext) -> u64 {
 
 /// The most rows that the workers may have begun, and not handed over.
 fn with_workers(shared: &RunContext) -> u64 {
-    let each = shared.plan.workers.in_flight + outbox::FULL;
+    let in_flight = shared.plan.stages.iter().map(|stage| stage.in_flight);
+    let each = in_flight.sum::<usize>() + outbox::FULL;
     (shared.plan.workers.count * each) as u64
 }
 

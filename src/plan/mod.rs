@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::descriptors;
 use crate::error::Error;
-use crate::limit::{self, Estimate, Policy, Time, Workload};
+use crate::limit::{Estimate, Policy, Time, Workload};
 use crate::quota_store::{self, QuotaBalance};
 use crate::render::Known;
 use crate::secret::{Secrets, Vault, Visibility};
@@ -17,7 +17,6 @@ use crate::tally::Aggregate;
 use workers::WorkerConfig;
 
 mod account;
-mod chain;
 mod check_fields;
 mod check_paths;
 mod cleartext;
@@ -32,28 +31,27 @@ mod literals;
 mod preview;
 mod profile;
 mod resume;
-mod step;
+mod stage;
+mod stages;
 pub(crate) mod told;
 mod waits;
 mod warnings;
 pub mod workers;
 mod workload;
 
-pub use chain::{Later, StageConfig};
 pub use check_paths::check_apart;
 pub use explicit::ExplicitKeys;
 pub use job::Job;
 pub use profile::{Need, Profile, ProfileSource as Reading};
-pub use step::Stage;
+pub use stage::Stage;
+pub use stages::StageConfig;
 
 /// Everything that a run needs, checked.
 pub struct Plan {
     pub(crate) source: Source,
     pub(crate) survey: Survey,
-    pub(crate) step: Stage,
-    /// Its limits as the job and its profile write them.
-    pub(crate) limits: limit::Settings,
-    pub(crate) later: Vec<Later>,
+    /// At least one, in their order: the values of one are the next one's rows.
+    pub(crate) stages: Vec<Stage>,
     pub(crate) demand: Option<Workload>,
     pub(crate) secrets: Secrets,
     pub(crate) vault: Arc<Vault>,
@@ -90,54 +88,51 @@ impl Plan {
         vault: &Arc<Vault>,
     ) -> Result<Plan, Error> {
         let known = Known { environment, vault };
-        let mut step = Stage::new(job, &known)?;
-        let later = chain::later(job, &step, &known)?;
+        let mut stages = stages::of(job, &known)?;
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
-        let mut workers = WorkerConfig::new(&job.workers, &step.policy)?;
-        if let Some(batch) = &step.batch {
-            workers.chunk = batch.size();
-        }
+        let workers = WorkerConfig::new(&job.workers)?;
         check_apart(
             ("the input", job.input.file.as_deref()),
             ("the output", job.output.file.as_deref()),
         )?;
         let parts = job.output.parts.and(job.output.file.as_deref());
         check_paths::check_outside(job.input.file.as_deref(), parts)?;
-        let mut output = Output::new(&job.output, !announces(&step, &later))?;
-        let source = Source::new(&input(job, &step))?;
+        let mut output = Output::new(&job.output, !stages.iter().any(Stage::announces))?;
+        let source = Source::new(&input(job, &stages[0]))?;
         let survey = source.survey()?;
-        hosts::settle(&mut step, job, &source)?;
-        check_fields::check_fields(&step, &source, &survey)?;
+        hosts::settle(&mut stages[0], job, &source)?;
+        check_fields::check_fields(&stages[0], &source, &survey)?;
         check_fields::check_braces(
             job.request.url.as_deref().unwrap_or_default(),
             &survey.names,
         )?;
-        let fields = chain::check_fields(&step, &later, &survey)?;
-        let last = later.last().map_or(&step, |last| &last.step);
+        let fields = stages::check_fields(&stages, &survey)?;
+        let last = &stages[stages.len() - 1];
         if check_fields::are_known(&survey) {
             check_fields::check_aggregates(&aggregates, &last.extractor, &fields)?;
         }
-        let demand = workload::demand(&step, &source, survey.rows)?;
+        let demand = workload::demand(&stages[0], &source, survey.rows)?;
         let fields = survey.rows.map(|_| fields);
-        let left_out = step.renderer.left_out();
+        let left_out = stages[0].renderer.left_out();
         let fields = fields.map(|mut names| {
             names.retain(|name| !left_out.contains(&name.as_str()));
             names
         });
         let columns = Columns {
-            items: step.has_items() || later.iter().any(|it| it.step.has_items()),
-            arrived: !step.policy.is_unlimited(),
+            items: stages.iter().any(Stage::has_items),
+            arrived: !stages[0].policy.is_unlimited(),
             ..Columns::new(fields, last.extractor.names(), last.keeps_body)?
         };
         output.check_columns(&columns)?;
         let identity = identity::of(job, &source)?;
         let files = descriptors::most();
         let free = files.saturating_sub(descriptors::open());
-        let connections = workers::connections(workers.count, 1 + later.len(), free)?;
-        let mut notes = warnings::of(job, &step);
-        notes.extend(warnings::of_connections(&workers, connections, files));
-        for note in later.iter().flat_map(|later| &later.notes) {
-            // Most hold for all steps.
+        let connections = workers::connections(workers.count, stages.len(), free)?;
+        let mut notes = stages[0].warnings.clone();
+        let in_flight = stages[0].in_flight;
+        notes.extend(warnings::of_connections(in_flight, connections, files));
+        for note in stages.iter().flat_map(|stage| &stage.warnings) {
+            // Most hold for all stages.
             if !notes.contains(note) {
                 notes.push(note.clone());
             }
@@ -158,9 +153,7 @@ impl Plan {
             vault: vault.clone(),
             source,
             survey,
-            step,
-            limits: job.limit.clone(),
-            later,
+            stages,
             demand,
             aggregates,
             output,
@@ -172,21 +165,20 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The step at this place, from 0.
-    pub(crate) fn step_at(&self, place: usize) -> &Stage {
-        let later = place.checked_sub(1).and_then(|place| self.later.get(place));
-        later.map_or(&self.step, |later| &later.step)
+    /// The stage that takes the input's rows.
+    pub(crate) fn first(&self) -> &Stage {
+        &self.stages[0]
     }
 
-    /// Who carries out the step at this place.
-    pub(crate) fn crew_at(&self, place: usize) -> WorkerConfig {
-        let later = place.checked_sub(1).and_then(|place| self.later.get(place));
-        later.map_or(self.workers, |later| later.crew)
+    /// The stages with limits of their own, by the index of their limiter.
+    pub(crate) fn limited_stages(&self) -> impl Iterator<Item = &Stage> {
+        let owner = |limiter| self.stages.iter().find(|stage| stage.limiter == limiter);
+        (0..).map_while(owner)
     }
 
     /// Whether there are requests that must be announced before they are sent.
     pub(crate) fn announces(&self) -> bool {
-        announces(&self.step, &self.later)
+        self.stages.iter().any(Stage::announces)
     }
 
     /// How many rows there are, if that is known before they are read.
@@ -223,14 +215,12 @@ impl Plan {
     /// # Errors
     /// Where it is not known, and what to do.
     pub fn quotas(&self) -> Result<Vec<QuotaBalance>, Error> {
-        let later = self.later.iter().filter(|later| later.limits_itself);
-        let steps = std::iter::once(&self.step).chain(later.map(|later| &later.step));
         let mut all = Vec::new();
-        for step in steps.filter(|step| step.has_quotas()) {
-            let (parts, keys) = (step.policy.parts(), step.policy.keys().len());
+        for stage in self.limited_stages().filter(|stage| stage.has_quotas()) {
+            let (parts, keys) = (stage.policy.parts(), stage.policy.keys().len());
             all.extend(quota_store::left(
                 &self.state()?,
-                &step.account,
+                &stage.account,
                 parts,
                 keys,
             )?);
@@ -241,7 +231,7 @@ impl Plan {
     /// The limits, and what they are proven against.
     #[must_use]
     pub fn policy(&self) -> &Policy {
-        &self.step.policy
+        &self.first().policy
     }
 
     /// The least time for all rows when each answer takes `latency`, and the
@@ -249,7 +239,9 @@ impl Plan {
     #[must_use]
     pub fn bound(&self, latency: Duration) -> Option<Estimate> {
         let now = crate::limit::now();
-        self.step.policy.bound(self.demand.as_ref()?, latency, now)
+        self.first()
+            .policy
+            .bound(self.demand.as_ref()?, latency, now)
     }
 
     /// The least time under a policy such as its own, from `start` on, for a part of
@@ -263,7 +255,7 @@ impl Plan {
         start: Time,
     ) -> Option<Estimate> {
         // What several limits come to together is not known.
-        if !self.later.is_empty() {
+        if self.stages.len() > 1 {
             return None;
         }
         let demand = self.demand_of(requests);
@@ -286,8 +278,4 @@ fn input(job: &Job, step: &Stage) -> source::Settings {
         input.list = Some(vec![serde_json::json!({})]);
     }
     input
-}
-
-fn announces(step: &Stage, later: &[Later]) -> bool {
-    step.announces() || later.iter().any(|later| later.step.announces())
 }

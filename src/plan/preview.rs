@@ -25,7 +25,7 @@ impl Plan {
             ("limit", self.limit(latency)),
             ("time", self.time(latency)),
             ("guards", self.guards(latency)),
-            ("workers", self.crew(latency)),
+            ("workers", self.workers(latency)),
             ("output", self.output.name()),
         ] {
             // Writing to a string can't fail.
@@ -34,16 +34,13 @@ impl Plan {
         for quota in self.quotas_left() {
             let _ = writeln!(text, "{:<8}  {}", "quota", escape(&quota));
         }
-        for later in &self.later {
-            let about = without_keys(&later.about, &keys_in_url(&later.about));
-            let asked = self.secrets.hide(about);
-            let limits = if later.limits_itself {
-                match &*names(&later.step.policy) {
-                    [] => "no limit".to_owned(),
-                    names => names.join(" and "),
-                }
-            } else {
-                "the limits above".to_owned()
+        for stage in &self.stages[1..] {
+            let url = without_keys(&stage.url, &keys_in_url(&stage.url));
+            let asked = self.secrets.hide(url);
+            let limits = match (stage.limiter, &*names(&stage.policy)) {
+                (0, _) => "the limits above".to_owned(),
+                (_, []) => "no limit".to_owned(),
+                (_, names) => names.join(" and "),
             };
             let _ = writeln!(text, "{:<8}  {}, under {limits}", "then", escape(&asked));
         }
@@ -53,7 +50,7 @@ impl Plan {
         for note in &self.notes {
             let _ = writeln!(text, "{:<8}  {}", "note", escape(note));
         }
-        for rows in self.survey.first.chunks(self.step.rows_at_once()) {
+        for rows in self.survey.first.chunks(self.first().rows_at_once()) {
             let _ = write!(text, "\n{}", escape_lines(&self.sample(rows)));
         }
         text
@@ -61,14 +58,14 @@ impl Plan {
 
     /// The request of these rows, of which there is more than one only in a batch.
     fn sample(&self, rows: &[Row]) -> String {
-        let Some(row) = self.step.together(rows) else {
+        let Some(row) = self.first().together(rows) else {
             return String::new();
         };
-        let shown = match self.step.render(&row) {
+        let shown = match self.first().render(&row) {
             Ok(request) => self.show(&request),
             Err(failure) => format!("this row will fail: {}\n", failure.detail),
         };
-        let about = match self.step.rows_at_once() {
+        let about = match self.first().rows_at_once() {
             1 => format!("row {}:", row.number),
             most => format!(
                 "row {} and those after it, up to {most} in one request:",
@@ -105,7 +102,7 @@ impl Plan {
     }
 
     fn limit(&self, latency: Duration) -> String {
-        let policy = &self.step.policy;
+        let policy = &self.first().policy;
         if policy.is_unlimited() {
             return "none: as fast as the server answers (--rate 300/1m sets one)".into();
         }
@@ -161,7 +158,7 @@ impl Plan {
 
     /// What the other guards would make of it, where that makes a difference.
     fn guards(&self, latency: Duration) -> String {
-        let policy = &self.step.policy;
+        let policy = &self.first().policy;
         let Some(demand) = self.demand.as_ref().filter(|_| !policy.is_unlimited()) else {
             return "nothing to guard".into();
         };
@@ -196,13 +193,12 @@ impl Plan {
 
     /// Why arrivals at the first row's server can't be seen, if so.
     pub(crate) fn blind(&self) -> Option<&'static str> {
-        let row = self.step.together(&self.survey.first)?;
-        let request = self.step.render(&row).ok()?;
-        self.step.transport.blind_to(request.uri())
+        let row = self.first().together(&self.survey.first)?;
+        let request = self.first().render(&row).ok()?;
+        self.first().transport.blind_to(request.uri())
     }
 
-    fn crew(&self, latency: Duration) -> String {
-        let crew = &self.workers;
+    fn workers(&self, latency: Duration) -> String {
         let enough = self.longest_latency().map_or_else(String::new, |longest| {
             let more = if longest < latency {
                 "; for slower ones raise --concurrency"
@@ -214,15 +210,16 @@ impl Plan {
         });
         format!(
             "{}, each with up to {} in flight{enough}",
-            crew.count, crew.in_flight
+            self.workers.count,
+            self.first().in_flight
         )
     }
 
     /// The longest latency with which so many in flight keep up with the limit, if
     /// slower answers than that are worth more in flight.
     fn longest_latency(&self) -> Option<Duration> {
-        let policy = &self.step.policy;
-        let in_flight = self.workers.count as u64 * self.workers.in_flight as u64;
+        let policy = &self.first().policy;
+        let in_flight = self.workers.count as u64 * self.first().in_flight as u64;
         let most = policy.most_in_flight().unwrap_or(u64::MAX);
         let rate = policy.requests_per_second()?;
         let longest = Duration::try_from_secs_f64(in_flight as f64 / rate).ok()?;
@@ -242,7 +239,7 @@ impl Plan {
             };
             let _ = writeln!(text, "{name}: {value}");
         }
-        for name in self.step.signer.names() {
+        for name in self.first().signer.names() {
             let _ = writeln!(text, "{name}: {HIDDEN}");
         }
         if !request.body().is_empty() {

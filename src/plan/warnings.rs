@@ -7,7 +7,6 @@ use super::{Job, Stage};
 use crate::auth::Tokens;
 use crate::limit::{Counting, Limit};
 use crate::pages::Pages;
-use crate::plan::workers::WorkerConfig;
 
 /// One sentence each.
 pub fn of(job: &Job, step: &Stage) -> Vec<String> {
@@ -44,11 +43,10 @@ pub fn of(job: &Job, step: &Stage) -> Vec<String> {
 }
 
 /// That there are fewer connections than requests that may be in flight.
-pub fn of_connections(workers: &WorkerConfig, connections: usize, files: u64) -> Option<String> {
-    (connections < workers.in_flight).then(|| {
+pub fn of_connections(in_flight: usize, connections: usize, files: u64) -> Option<String> {
+    (connections < in_flight).then(|| {
         format!(
-            "{files} files may be open at a time (ulimit -n): each worker opens at most {connections} connections, although it may have {} requests in flight; a higher limit (ulimit -Hn) allows more",
-            workers.in_flight
+            "{files} files may be open at a time (ulimit -n): each worker opens at most {connections} connections, although it may have {in_flight} requests in flight; a higher limit (ulimit -Hn) allows more"
         )
     })
 }

@@ -47,40 +47,42 @@ pub enum Mode {
 pub struct WorkerConfig {
     /// Threads.
     pub count: usize,
-    /// The most requests that each has in flight.
-    pub in_flight: usize,
-    /// The most rows that a worker takes from the input at a time.
-    pub chunk: usize,
     /// How long answers in flight are waited for when a run is to end early.
-    pub grace: Duration,
+    pub shutdown_grace: Duration,
 }
 
 impl WorkerConfig {
-    /// Checks the settings, and leaves out what the limit would make wait anyway.
+    /// Checks the settings.
     ///
     /// # Errors
-    /// Which number is out of bounds.
-    pub fn new(settings: &Settings, policy: &Policy) -> Result<WorkerConfig, Error> {
-        let cores = available_parallelism().map_or(1, NonZeroUsize::get);
-        let count = within(
-            "workers.count (--workers)",
-            settings.count,
-            cores,
-            MOST_WORKERS,
-        )?;
-        let place = "workers.concurrency (--concurrency)";
-        let asked = within(place, settings.concurrency, IN_FLIGHT, MOST_IN_FLIGHT)?;
-        let in_flight = match settings.mode {
-            Mode::Sync => 1,
-            Mode::Async => asked.min(useful(policy, count)),
-        };
+    /// That the number of workers is out of bounds.
+    pub fn new(settings: &Settings) -> Result<WorkerConfig, Error> {
         Ok(WorkerConfig {
-            count,
-            in_flight,
-            chunk: chunk(policy),
-            grace: settings.grace.unwrap_or(GRACE),
+            count: count(settings)?,
+            shutdown_grace: settings.grace.unwrap_or(GRACE),
         })
     }
+}
+
+fn count(settings: &Settings) -> Result<usize, Error> {
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    let place = "workers.count (--workers)";
+    within(place, settings.count, cores, MOST_WORKERS)
+}
+
+/// The most requests that one worker has in flight, without those that the limits
+/// would make wait anyway.
+///
+/// # Errors
+/// Which number is out of bounds.
+pub(crate) fn in_flight(settings: &Settings, policy: &Policy) -> Result<usize, Error> {
+    let count = count(settings)?;
+    let place = "workers.concurrency (--concurrency)";
+    let asked = within(place, settings.concurrency, IN_FLIGHT, MOST_IN_FLIGHT)?;
+    Ok(match settings.mode {
+        Mode::Sync => 1,
+        Mode::Async => asked.min(useful(policy, count)),
+    })
 }
 
 /// A limit of N never has more than N in flight. Twice that, shared out, leaves
@@ -91,9 +93,9 @@ fn useful(policy: &Policy, workers: usize) -> usize {
     most.saturating_mul(2).div_ceil(workers)
 }
 
-/// Taking many rows at a time saves wake-ups, but they then wait for one worker:
-/// so no more than are sent in about 10 ms.
-fn chunk(policy: &Policy) -> usize {
+/// The most rows that a worker takes at a time. Many save wake-ups, but then wait for one
+/// worker: no more than are sent in about 10 ms.
+pub(crate) fn chunk(policy: &Policy) -> usize {
     let most = policy.requests_per_second().unwrap_or(f64::MAX);
     ((most / 100.0).min(MOST_ROWS as f64) as usize).max(1)
 }
@@ -103,18 +105,18 @@ const FILES: u64 = 40;
 /// Descriptors that each worker's event loop needs.
 const EVENT_LOOP: u64 = 4;
 
-/// How many connections each worker may have open in each step at a time, where the
+/// How many connections each worker may have open in each stage at a time, where the
 /// process may open so many files more.
 ///
 /// # Errors
 /// That there are not enough for so many workers.
-pub(crate) fn connections(workers: usize, steps: usize, free: u64) -> Result<usize, Error> {
-    let (workers, steps) = (workers as u64, steps as u64);
+pub(crate) fn connections(workers: usize, stages: usize, free: u64) -> Result<usize, Error> {
+    let (workers, stages) = (workers as u64, stages as u64);
     let left = free.saturating_sub(FILES);
-    match left.saturating_sub(workers * EVENT_LOOP) / (workers * steps) {
+    match left.saturating_sub(workers * EVENT_LOOP) / (workers * stages) {
         0 => Err(Error::plan(format!(
             "workers.count (--workers) is {workers}, and {free} more files may be open (ulimit -n), which is enough for {}: give fewer workers, or raise the limit",
-            left / (EVENT_LOOP + steps)
+            left / (EVENT_LOOP + stages)
         ))),
         each => Ok(usize::try_from(each).unwrap_or(usize::MAX)),
     }
@@ -134,28 +136,28 @@ fn within(place: &str, asked: Option<usize>, default: usize, most: usize) -> Res
 mod tests {
     use super::*;
 
-    fn crew(
-        mode: Mode,
-        count: usize,
-        concurrency: usize,
-        rates: &[&str],
-    ) -> Result<WorkerConfig, Error> {
+    fn policy(rates: &[&str]) -> Policy {
         let limit = crate::limit::Settings {
             rate: rates.iter().map(|rate| rate.parse().unwrap()).collect(),
             ..Default::default()
         };
-        let settings = Settings {
+        Policy::new(&limit, Duration::ZERO).unwrap()
+    }
+
+    fn settings(mode: Mode, count: usize, concurrency: usize) -> Settings {
+        Settings {
             count: Some(count),
             mode,
             concurrency: Some(concurrency),
             grace: None,
-        };
-        WorkerConfig::new(&settings, &Policy::new(&limit, Duration::ZERO).unwrap())
+        }
     }
 
     #[test]
     fn no_more_is_in_flight_than_the_limit_lets_through() {
-        let in_flight = |mode, rates: &[&str]| crew(mode, 4, 50, rates).unwrap().in_flight;
+        let in_flight = |mode, rates: &[&str]| {
+            super::in_flight(&settings(mode, 4, 50), &policy(rates)).unwrap()
+        };
         assert_eq!(in_flight(Mode::Async, &[]), 50);
         assert_eq!(in_flight(Mode::Async, &["22/5s", "1000/1m"]), 11);
         assert_eq!(in_flight(Mode::Async, &["1/1s"]), 1);
@@ -164,10 +166,10 @@ mod tests {
 
     #[test]
     fn rows_are_taken_in_chunks_only_where_that_takes_no_time() {
-        let chunk = |mode, rates: &[&str]| crew(mode, 2, 50, rates).unwrap().chunk;
-        assert_eq!(chunk(Mode::Async, &[]), 64);
-        assert_eq!(chunk(Mode::Async, &["2000/1s", "9999/1s"]), 20);
-        assert_eq!(chunk(Mode::Async, &["22/5s"]), 1);
+        let chunk = |rates: &[&str]| super::chunk(&policy(rates));
+        assert_eq!(chunk(&[]), 64);
+        assert_eq!(chunk(&["2000/1s", "9999/1s"]), 20);
+        assert_eq!(chunk(&["22/5s"]), 1);
     }
 
     #[test]
@@ -188,7 +190,8 @@ mod tests {
             (1, 0, "workers.concurrency (--concurrency) is 0"),
             (1_000, 1, "the most is 512"),
         ] {
-            let error = crew(Mode::Async, count, concurrency, &[]).unwrap_err();
+            let settings = settings(Mode::Async, count, concurrency);
+            let error = in_flight(&settings, &policy(&[])).unwrap_err();
             assert!(error.to_string().contains(why), "{error}");
         }
     }

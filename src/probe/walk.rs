@@ -16,7 +16,7 @@ use crate::engine::row::{RowExecutor, RunContext};
 use crate::error::Error;
 use crate::judge::Ruling;
 use crate::judge::signals::{Signal, signals};
-use crate::limit::{Time, calendar_at_zero};
+use crate::limit::calendar_at_zero;
 use crate::metrics::Metrics;
 use crate::plan::{Job, Plan};
 use crate::record::Failure;
@@ -58,8 +58,7 @@ pub fn probe(
 ) -> Result<ProbeAnswer, Error> {
     let plan = plan(job, environment)?;
     let shared = RunContext {
-        gate: plan.step.policy.gate(),
-        later: Vec::new(),
+        limiters: vec![plan.first().policy.gate()],
         live: Metrics::new(1),
         stop: Shutdown::default(),
         calendar_at_zero: calendar_at_zero(),
@@ -99,7 +98,7 @@ fn plan(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan,
         "retry": {"max-wait": FOREVER, "max-refusals": u32::MAX},
     }))?;
     let plan = Plan::new(&job, environment)?;
-    let mut fields = plan.step.renderer.fields().iter();
+    let mut fields = plan.first().renderer.fields().iter();
     match fields.find(|field| *field != PROBE) {
         None => Ok(plan),
         Some(field) => Err(Error::plan(format!(
@@ -136,11 +135,11 @@ async fn carry_out(
         tokio::time::sleep_until(start + next).await;
         let answer = walk.attempt_single(&row(number)).await;
         let answer = answer.map_err(|_| stopped(&shared))?.map_err(failed)?;
-        let now = SystemTime::from(shared.calendar_at_zero) + shared.gate.now().since(Time::ZERO);
+        let now = shared.calendar_now();
         let seen = seen(&shared, &answer, start.elapsed(), now);
         check(&answer, &seen)?;
         if number == 0 {
-            said = signals(&answer.headers, &shared.plan.step.signals, now).signals;
+            said = signals(&answer.headers, &shared.plan.first().signals, now).signals;
         }
         if seen.refused {
             tell(&seen);
@@ -161,7 +160,7 @@ fn row(number: u64) -> Row {
 
 /// It arrived in the middle of its way there and back, about.
 fn seen(shared: &RunContext, answer: &Answer, elapsed: Duration, now: SystemTime) -> Observation {
-    let rules = &shared.plan.step.refusals;
+    let rules = &shared.plan.first().refusals;
     let ruling = rules.of_answer(answer.status, &answer.headers, &answer.body, now);
     let ruling = ruling.unwrap_or(Ruling::Taken);
     let wait = match ruling {

@@ -25,10 +25,10 @@ impl SimulatedServer {
     #[must_use]
     pub fn of(plan: &Plan) -> SimulatedServer {
         let mut server = SimulatedServer::default();
-        for limit in &plan.limits.rate {
+        for limit in &plan.first().limits.rate {
             server.add(limit, plan);
         }
-        if let Some(cap) = plan.limits.in_flight {
+        if let Some(cap) = plan.first().limits.in_flight {
             let limit = Model::new(LimitKind::InFlight, amount(cap), Duration::ZERO);
             server.put(format!("at most {cap} in flight"), limit, plan, None);
         }
@@ -53,7 +53,7 @@ impl SimulatedServer {
         };
         let of_requests = limit.unit.is_none();
         let burst = limit.details.burst;
-        let burst = burst.or(plan.limits.burst.filter(|_| of_requests));
+        let burst = burst.or(plan.first().limits.burst.filter(|_| of_requests));
         let model = Model {
             unit: unit(limit, plan),
             burst: burst.filter(|_| kind == LimitKind::Bucket).map(amount),
@@ -108,7 +108,7 @@ impl SimulatedServer {
     /// and large.
     fn put(&mut self, name: String, limit: Model, plan: &Plan, per: Option<&String>) {
         let policy = plan.policy();
-        let template = per.or(plan.limits.per.as_ref());
+        let template = per.or(plan.first().limits.per.as_ref());
         let scope = template.and_then(|template| {
             let mut scopes = policy.scopes().iter();
             Some((template, scopes.position(|scope| scope == template)?))
@@ -157,11 +157,11 @@ fn later(limit: &Limit) -> Duration {
 
 /// What does not come from any one limit.
 fn unlike(plan: &Plan) -> Vec<String> {
-    let limits = &plan.limits;
-    let chain = (!plan.later.is_empty()).then(|| {
+    let limits = &plan.first().limits;
+    let chain = (plan.stages.len() > 1).then(|| {
         "only the first step is simulated: what comes of it decides on the others".to_owned()
     });
-    let pages = plan.step.pages.is_some().then(|| {
+    let pages = plan.first().pages.is_some().then(|| {
         "each row is one request: how many pages its answer has is not known before".to_owned()
     });
     let route = limits.route.as_ref().map(|route| {

@@ -153,7 +153,7 @@ impl RowExecutor {
         let since = Instant::now();
         let waits = self.waits(WaitReason::Gate);
         let permit = {
-            let turn = pin!(self.run.gate_at(self.place).acquire(ask.clone()));
+            let turn = pin!(self.run.limiter(self.stage_index).acquire(ask.clone()));
             self.unless_stopped(turn).await?
         };
         let permit = permit.map_err(|_| self.used_up())?;
@@ -170,7 +170,7 @@ impl RowExecutor {
     /// What one attempt may have at all was checked before: only a total can be
     /// used up, or a ledger be out of reach.
     fn used_up(&self) -> Cancelled {
-        let why = self.run.gate_at(self.place).store_error();
+        let why = self.run.limiter(self.stage_index).store_error();
         self.stop(why.unwrap_or_else(|| {
             "the total that the limits allow for a run is used up (limit.rate = \"N/run\")".into()
         }))

@@ -185,7 +185,7 @@ impl RowExecutor {
         let mut numbers = 1..count;
         let mut ahead = Prefetch::default();
         loop {
-            while ahead.0.len() < AHEAD.min(self.run.plan.crew_at(self.place).in_flight)
+            while ahead.0.len() < AHEAD.min(self.step().in_flight)
                 && let Some(number) = numbers.next()
             {
                 ahead.0.push_back(self.fetch(row.clone(), number));

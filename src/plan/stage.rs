@@ -1,4 +1,4 @@
-//! What is done with each row: one part of a plan, checked.
+//! One stage of a plan, checked: from a row to its values.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::extract::{Extractor, Items, Settler};
 use crate::judge::signals::{Bodies, SignalSource};
 use crate::judge::{Judge, RefusalRules, Tries};
-use crate::limit::{Cost, Guard, Policy, Rule};
+use crate::limit::{self, Cost, Guard, Policy, Rule};
 use crate::pages::Pages;
 use crate::quota_store::FileQuotaHandle;
 use crate::record::Failure;
@@ -19,13 +19,26 @@ use crate::render::{self, CostExpression, CostExpressions, Hosts, Known, Rendere
 use crate::send::{self, Arrivals, Model, Origin, Transport};
 
 use super::cleartext::Cleartext;
-use super::{Job, account, literals, told};
+use super::{Job, account, literals, told, warnings, workers};
 use crate::source::{InputFormat, Row};
 
 /// From a row to its values.
 pub struct Stage {
     pub(crate) renderer: Renderer,
+    /// The limits as the job and its profile write them.
+    pub(crate) limits: limit::Settings,
     pub(crate) policy: Policy,
+    /// Index of the limiter that its requests pass: stages without limits of their own
+    /// share the first one's.
+    pub(crate) limiter: usize,
+    /// Most requests that a worker has in flight.
+    pub(crate) in_flight: usize,
+    /// Most rows that a worker takes at a time.
+    pub(crate) chunk: usize,
+    /// The URL as the job writes it.
+    pub(crate) url: String,
+    /// What users should know of it before it starts.
+    pub(crate) warnings: Vec<String>,
     /// What every request asks of the limits, where no row makes a difference.
     same: Option<Cost>,
     /// Whose quotas its requests count against.
@@ -54,7 +67,7 @@ impl Stage {
     ///
     /// # Errors
     /// The first thing that is wrong, with its place and what to do.
-    pub(super) fn new(job: &Job, known: &Known<'_>) -> Result<Stage, Error> {
+    pub(super) fn new(job: &Job, limiter: usize, known: &Known<'_>) -> Result<Stage, Error> {
         let rows = match job.input.format {
             Some(InputFormat::Requests) => RowBinding::Requests,
             _ => RowBinding::Values,
@@ -101,7 +114,7 @@ impl Stage {
             literal.hide(known.vault.secrets());
         }
         let signer = Signer::new(secret_headers, renderer.keys(), &job.auth, known)?;
-        Ok(Stage {
+        let mut stage = Stage {
             account: account::of(job, &renderer, known.environment),
             extractor: Extractor::new(&job.extract)?,
             settler: Settler::new(policy.settle(), policy.units())?,
@@ -109,6 +122,14 @@ impl Stage {
                 .same_price()
                 .map(of_price)
                 .filter(|ask| policy.check(ask).is_ok()),
+            limits: job.limit.clone(),
+            limiter,
+            in_flight: workers::in_flight(&job.workers, &policy)?,
+            chunk: batch
+                .as_ref()
+                .map_or_else(|| workers::chunk(&policy), Batch::size),
+            url: job.request.url.clone().unwrap_or_default(),
+            warnings: Vec::new(),
             policy,
             transport: Arc::new(transport(job, (&renderer, &signer), arrivals, known)?),
             signer,
@@ -124,7 +145,9 @@ impl Stage {
             pages,
             batch,
             tells: false,
-        })
+        };
+        stage.warnings = warnings::of(job, &stage);
+        Ok(stage)
     }
 
     /// The request of a row, whose host may be one that the row names.
