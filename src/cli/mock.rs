@@ -81,7 +81,7 @@ fn settings(arguments: &MockArgs) -> Settings {
     Settings {
         limits: arguments.limits.limit.clone(),
         dialect: arguments.limits.dialect.clone(),
-        per: arguments.limits.per.clone(),
+        partition: arguments.limits.per.clone(),
         refusals_count: arguments.limits.count_refused,
         latency: arguments.latency,
         padding: arguments.padding,

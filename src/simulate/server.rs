@@ -122,7 +122,7 @@ impl SimulatedServer {
         };
         self.names.push(name + &whose);
         self.limits.push(Model {
-            per: per.map(Partition::Header),
+            partition: per.map(Partition::Header),
             ..limit
         });
     }
@@ -135,7 +135,7 @@ fn unit(limit: &Limit, plan: &Plan) -> ServerUnit {
         .as_ref()
         .and_then(|name| units.position(|unit| unit == name));
     place.map_or(ServerUnit::Requests, |place| {
-        ServerUnit::Said(told::unit(place))
+        ServerUnit::Header(told::unit(place))
     })
 }
 

@@ -135,7 +135,7 @@ fn what_is_in_flight_is_capped() {
 fn each_key_has_the_limit_for_itself() {
     let place = Place::new();
     let mock = mock(Settings {
-        per: Some("query:tenant".parse().unwrap()),
+        partition: Some("query:tenant".parse().unwrap()),
         ..server(&["5/500ms"])
     });
     let mut rows = "tenant,n\n".to_owned();
@@ -158,7 +158,7 @@ fn each_key_has_the_limit_for_itself() {
 fn each_key_of_a_pool_has_the_limit_for_itself() {
     let place = Place::new();
     let mock = mock(Settings {
-        per: Some("header:x-api-key".parse().unwrap()),
+        partition: Some("header:x-api-key".parse().unwrap()),
         ..server(&["5/500ms"])
     });
     let keys = ["the-first-key", "the-second-key", "the-third-key"];

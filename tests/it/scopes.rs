@@ -30,7 +30,7 @@ fn run(mut job: Value, paths: &[String], server: Settings) -> Simulation {
 fn server(limit: &str) -> Settings {
     Settings {
         limits: vec![limit.parse().unwrap()],
-        per: Some(Partition::Path),
+        partition: Some(Partition::Path),
         latency: "2s".parse().unwrap(),
         ..Settings::default()
     }
@@ -129,7 +129,7 @@ fn a_refusal_that_concerns_all_closes_all() {
         let limits = vec!["fixed:30/1m".parse().unwrap()];
         let global = Settings {
             limits,
-            per: None,
+            partition: None,
             latency: "uniform:50ms:1s".parse().unwrap(),
             ..server("1/1s")
         };
@@ -147,7 +147,7 @@ fn a_larger_limit_counts_only_where_it_is_welcome() {
         let job = json!({"limit": {"rate": "100/1m", "loosen": loosen}});
         let openai = Settings {
             dialect: Some("x".parse().unwrap()),
-            per: None,
+            partition: None,
             latency: "100ms".parse().unwrap(),
             ..server("fixed:200/1m")
         };
@@ -165,7 +165,7 @@ fn what_the_body_says_is_left_is_left() {
     // It has a tenth of what the job believes.
     let graphql = Settings {
         dialect: Some("shopify-graphql".parse().unwrap()),
-        per: None,
+        partition: None,
         latency: "50ms".parse().unwrap(),
         ..server("bucket:100/1s:900")
     };

@@ -1,4 +1,4 @@
-//! What the judge remembers of those who share limits: of all, or of one key. Pure.
+//! The limits of one account: of all clients, or of those with the same key. Pure.
 
 use std::time::Duration;
 
@@ -7,55 +7,55 @@ use crate::limits::ServerLimits;
 use crate::window::WindowMeter;
 use crate::{LimitKind, ServerLimit};
 
-/// Limits at work, and how full their windows ever were.
+/// The counters of an account's limits, and the fullest windows until now.
 #[derive(Debug)]
 pub(crate) struct LimitAccount {
-    limits: Vec<AccountPart>,
-    /// Refused too often, one is banned.
+    limits: Vec<AccountLimit>,
+    /// Counts refusals: an account with more is banned.
     ban: Option<LimitCounter>,
     banned: bool,
-    /// Requests that arrived and have not left.
-    here: u64,
-    /// Those of them that were admitted.
-    admitted: u64,
-    most_here: u64,
+    /// Requests that arrived and are not answered.
+    in_flight: u64,
+    /// Requests in flight that were admitted.
+    admitted_in_flight: u64,
+    most_in_flight: u64,
 }
 
-/// Why a request is not admitted.
+/// The reason of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refused {
-    /// How long until it would be.
+    /// The time until the request would be admitted.
     pub wait: Duration,
-    /// Which limit it is, in their order.
+    /// Index of the limit among all.
     pub limit: usize,
-    /// Whether nothing of this client is admitted any more.
+    /// Whether the account is banned.
     pub banned: bool,
 }
 
-/// What a server could tell of a limit.
+/// The state of a limit, as answers report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Count {
     pub units: u64,
     pub left: u64,
-    /// How long until all of it is left.
+    /// The time until all units are left.
     pub reset: Duration,
 }
 
-/// One limit.
+/// One limit of an account.
 #[derive(Debug)]
-struct AccountPart {
-    /// Among all limits.
-    place: usize,
+struct AccountLimit {
+    /// Index among all limits.
+    index: usize,
     kind: LimitKind,
     units: u64,
-    /// What it says that it has, of which something is left.
-    holds: u64,
-    gate: LimitCounter,
+    /// The units of which it reports the rest.
+    capacity: u64,
+    counter: LimitCounter,
     window: WindowMeter,
 }
 
-/// Counts an arrival that costs this of each limit, and says whether it is admitted:
-/// all of these must have room for it. The first of them is who is banned.
+/// Counts an arrival in each of its accounts, which must all admit it. `costs` are
+/// its units for each limit. Refusals are counted for the ban of the first account.
 pub(crate) fn arrive(
     accounts: &mut [&mut LimitAccount],
     now: Duration,
@@ -63,12 +63,16 @@ pub(crate) fn arrive(
     refusals_count: bool,
 ) -> Result<(), Refused> {
     for account in &mut *accounts {
-        account.note(now, costs);
+        account.record_arrival(now, costs);
     }
-    let room = accounts.iter().try_for_each(|account| account.check_room());
-    let admitted = room.and_then(|()| {
-        let gates = accounts.iter_mut().flat_map(|account| account.gates(costs));
-        let waits = counters::admit(gates, now, refusals_count);
+    let in_flight = accounts
+        .iter()
+        .try_for_each(|account| account.check_in_flight());
+    let admitted = in_flight.and_then(|()| {
+        let counters = accounts
+            .iter_mut()
+            .flat_map(|account| account.counters(costs));
+        let waits = counters::admit(counters, now, refusals_count);
         waits.map_err(|wait| (longest(accounts, now, costs), wait))
     });
     let is_banned = accounts.first().is_some_and(|first| first.banned);
@@ -76,7 +80,7 @@ pub(crate) fn arrive(
         Ok(()) if !is_banned => {
             accounts
                 .iter_mut()
-                .for_each(|account| account.admitted += 1);
+                .for_each(|account| account.admitted_in_flight += 1);
             return Ok(());
         }
         Ok(()) => (0, Duration::ZERO),
@@ -85,44 +89,46 @@ pub(crate) fn arrive(
     Err(Refused {
         wait,
         limit,
-        banned: accounts.first_mut().is_some_and(|first| first.refused(now)),
+        banned: accounts
+            .first_mut()
+            .is_some_and(|first| first.count_refusal(now)),
     })
 }
 
-/// Which limit takes longest to have room.
+/// Index of the limit with the longest wait.
 fn longest(accounts: &mut [&mut LimitAccount], now: Duration, costs: &[u64]) -> usize {
-    let parts = accounts.iter_mut().flat_map(|account| &mut account.limits);
-    let waits = parts.map(|part| (part.gate.wait_from(now, part.cost(costs)), part.place));
+    let limits = accounts.iter_mut().flat_map(|account| &mut account.limits);
+    let waits = limits.map(|limit| (limit.counter.wait_from(now, limit.cost(costs)), limit.index));
     let longest = waits.max_by_key(|(wait, _)| *wait);
-    longest.map_or(0, |(_, place)| place)
+    longest.map_or(0, |(_, index)| index)
 }
 
 impl LimitAccount {
-    /// Nobody has been here; the limits are those at these places. `clock` is what the
-    /// clock said at the start, since 1970.
-    pub(crate) fn new(limits: &ServerLimits, places: &[usize], clock: Duration) -> LimitAccount {
-        let part = |place: &usize| {
-            let limit = &limits.all[*place];
-            AccountPart {
-                place: *place,
+    /// An account without arrivals, with the limits at these indices. `clock` is the
+    /// time at the start, since 1970.
+    pub(crate) fn new(limits: &ServerLimits, indices: &[usize], clock: Duration) -> LimitAccount {
+        let limit = |index: &usize| {
+            let limit = &limits.all[*index];
+            AccountLimit {
+                index: *index,
                 kind: limit.kind,
                 units: limit.units.into(),
-                holds: limit.burst.unwrap_or(limit.units).into(),
-                gate: LimitCounter::new(limit, clock),
+                capacity: limit.burst.unwrap_or(limit.units).into(),
+                counter: LimitCounter::new(limit, clock),
                 window: WindowMeter::new(limit.period),
             }
         };
         LimitAccount {
-            limits: places.iter().map(part).collect(),
+            limits: indices.iter().map(limit).collect(),
             ban: None,
             banned: false,
-            here: 0,
-            admitted: 0,
-            most_here: 0,
+            in_flight: 0,
+            admitted_in_flight: 0,
+            most_in_flight: 0,
         }
     }
 
-    /// The same for somebody who is banned when refused more often than this.
+    /// An account that is banned after more refusals than this limit allows.
     pub(crate) fn banned_by(self, limit: &ServerLimit, clock: Duration) -> LimitAccount {
         LimitAccount {
             ban: Some(LimitCounter::new(limit, clock)),
@@ -130,24 +136,24 @@ impl LimitAccount {
         }
     }
 
-    fn note(&mut self, now: Duration, costs: &[u64]) {
-        self.here += 1;
-        self.most_here = self.most_here.max(self.here);
-        for part in &mut self.limits {
-            part.window.add(now, part.cost(costs));
+    fn record_arrival(&mut self, now: Duration, costs: &[u64]) {
+        self.in_flight += 1;
+        self.most_in_flight = self.most_in_flight.max(self.in_flight);
+        for limit in &mut self.limits {
+            limit.window.add(now, limit.cost(costs));
         }
     }
 
-    fn gates(&mut self, costs: &[u64]) -> impl Iterator<Item = (&mut LimitCounter, u64)> {
-        let gates = self.limits.iter_mut();
-        gates.map(|part| {
-            let cost = part.cost(costs);
-            (&mut part.gate, cost)
+    fn counters(&mut self, costs: &[u64]) -> impl Iterator<Item = (&mut LimitCounter, u64)> {
+        let counters = self.limits.iter_mut();
+        counters.map(|limit| {
+            let cost = limit.cost(costs);
+            (&mut limit.counter, cost)
         })
     }
 
-    /// Whether it is banned, this refusal being one more.
-    fn refused(&mut self, now: Duration) -> bool {
+    /// Counts a refusal and returns whether the account is banned.
+    fn count_refusal(&mut self, now: Duration) -> bool {
         if let Some(ban) = &mut self.ban {
             let within = counters::admit(std::iter::once((ban, 1)), now, false);
             self.banned |= within.is_err();
@@ -155,46 +161,47 @@ impl LimitAccount {
         self.banned
     }
 
-    /// What each limit could tell.
+    /// The state of each limit.
     pub(crate) fn counts(&mut self, now: Duration) -> impl Iterator<Item = Count> {
-        self.limits.iter_mut().map(move |part| {
-            let (left, reset) = part.gate.left(now);
-            let units = part.holds;
+        self.limits.iter_mut().map(move |limit| {
+            let (left, reset) = limit.counter.left(now);
+            let units = limit.capacity;
             Count { units, left, reset }
         })
     }
 
-    /// Ends what `arrive` began.
-    pub(crate) fn leave(&mut self, admitted: bool) {
-        self.here = self.here.saturating_sub(1);
-        self.admitted = self.admitted.saturating_sub(u64::from(admitted));
+    /// Counts the end of a request that arrived.
+    pub(crate) fn finish(&mut self, admitted: bool) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.admitted_in_flight = self.admitted_in_flight.saturating_sub(u64::from(admitted));
     }
 
-    /// By the place of each limit, the most that it ever had to do with.
+    /// The index of each limit and the most units that it ever counted at once.
     pub(crate) fn most(&self) -> impl Iterator<Item = (usize, u64)> {
-        self.limits.iter().map(|part| {
-            let most = match part.kind {
-                LimitKind::InFlight => self.most_here,
-                _ => part.window.most(),
+        self.limits.iter().map(|limit| {
+            let most = match limit.kind {
+                LimitKind::InFlight => self.most_in_flight,
+                _ => limit.window.most(),
             };
-            (part.place, most)
+            (limit.index, most)
         })
     }
 
-    /// Nobody knows when the next one leaves.
-    fn check_room(&self) -> Result<(), (usize, Duration)> {
-        let full =
-            |part: &&AccountPart| part.kind == LimitKind::InFlight && self.admitted >= part.units;
-        match self.limits.iter().find(full) {
-            Some(part) => Err((part.place, Duration::from_millis(100))),
+    /// An error if a limit on requests in flight is reached. Its wait is a guess.
+    fn check_in_flight(&self) -> Result<(), (usize, Duration)> {
+        let is_full = |limit: &&AccountLimit| {
+            limit.kind == LimitKind::InFlight && self.admitted_in_flight >= limit.units
+        };
+        match self.limits.iter().find(is_full) {
+            Some(limit) => Err((limit.index, Duration::from_millis(100))),
             None => Ok(()),
         }
     }
 }
 
-impl AccountPart {
+impl AccountLimit {
     fn cost(&self, costs: &[u64]) -> u64 {
-        costs.get(self.place).copied().unwrap_or(1)
+        costs.get(self.index).copied().unwrap_or(1)
     }
 }
 
@@ -204,25 +211,25 @@ mod tests {
 
     fn account(limits: &[&str]) -> LimitAccount {
         let limits: Vec<ServerLimit> = limits.iter().map(|text| text.parse().unwrap()).collect();
-        let places: Vec<usize> = (0..limits.len()).collect();
-        LimitAccount::new(&ServerLimits::from(limits), &places, Duration::ZERO)
+        let indices: Vec<usize> = (0..limits.len()).collect();
+        LimitAccount::new(&ServerLimits::from(limits), &indices, Duration::ZERO)
     }
 
     #[test]
-    fn only_what_was_admitted_takes_room() {
+    fn only_admitted_requests_count_as_in_flight() {
         let mut account = account(&["in-flight:1"]);
         let admits =
             |account: &mut LimitAccount| arrive(&mut [account], Duration::ZERO, &[], false);
         assert!(admits(&mut account).is_ok() && admits(&mut account).is_err());
-        account.leave(false);
+        account.finish(false);
         assert!(admits(&mut account).is_err());
-        account.leave(true);
+        account.finish(true);
         assert!(admits(&mut account).is_ok());
         assert_eq!(account.most().collect::<Vec<_>>(), [(0, 2)]);
     }
 
     #[test]
-    fn each_limit_counts_what_it_costs() {
+    fn each_limit_counts_its_own_cost() {
         let mut account = account(&["3/1s", "100 tokens/1s"]);
         let mut admits =
             |tokens| arrive(&mut [&mut account], Duration::ZERO, &[1, tokens], false).is_ok();

@@ -1,4 +1,4 @@
-//! What a network stack would acknowledge, for connections that have none.
+//! The acknowledgements of a network stack, for connections without one.
 
 use std::io;
 use std::pin::Pin;
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How many of a connection's bytes have been acknowledged to its client: those of
-/// each request, as long after its arrival as it took to arrive. Cheap to clone.
+/// The number of a connection's bytes that the server has acknowledged. A request's
+/// bytes are counted as long after its arrival as it took to arrive. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct AckCounter {
     read: Arc<AtomicU64>,
@@ -18,13 +18,12 @@ pub struct AckCounter {
 }
 
 impl AckCounter {
-    /// How many bytes the client knows to have arrived.
+    /// Number of bytes that the client knows to have arrived.
     pub fn bytes(&self) -> u64 {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// All that was read until now is acknowledged, and the client hears of it so
-    /// much later.
+    /// Acknowledges all bytes read until now; the client learns of it after this time.
     pub(crate) fn acknowledge_in(self, back: Duration) {
         let read = self.read.load(Ordering::Relaxed);
         tokio::spawn(async move {

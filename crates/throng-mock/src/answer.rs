@@ -1,4 +1,4 @@
-//! An answer in the making.
+//! An answer to a request.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use serde::Serialize;
 use crate::Fault;
 use crate::judge::RequestKind;
 use crate::recorder::OpenArrival;
-use crate::reply::{BodyPieces, Reply, Severed};
+use crate::reply::{BodyPieces, ConnectionDropped, Reply};
 
-/// A dripping body takes about this many pieces, one every 110 ms.
-const DRIPS: usize = 10;
+/// Number of pieces of a dripping body, one every 110 ms.
+const DRIP_PIECES: usize = 10;
 
-/// What a client will be told.
+/// An answer that has not been sent yet.
 pub(crate) struct MockAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Reply,
-    /// How long to wait before it is given, on top of the latency.
+    /// The time before the answer, on top of the latency.
     pub wait: Duration,
     pub kind: RequestKind,
 }
@@ -31,7 +31,7 @@ impl MockAnswer {
         MockAnswer::new(status, Reply::Whole(body.into()))
     }
 
-    /// An answer whose body says so, in JSON unless told otherwise.
+    /// An answer with this body, of the type JSON.
     pub(crate) fn new(status: StatusCode, body: Reply) -> MockAnswer {
         let json = HeaderValue::from_static("application/json");
         MockAnswer {
@@ -53,23 +53,23 @@ impl MockAnswer {
         }
     }
 
-    /// Status 200 and nothing to say.
-    pub(crate) fn fine() -> MockAnswer {
+    /// Status 200 and an empty object.
+    pub(crate) fn empty() -> MockAnswer {
         MockAnswer::json(StatusCode::OK, "{}")
     }
 
-    /// An error that says what is wrong.
-    pub(crate) fn problem(status: StatusCode, what: &str) -> MockAnswer {
-        let body = serde_json::json!({ "error": what });
+    /// An error with its message.
+    pub(crate) fn problem(status: StatusCode, message: &str) -> MockAnswer {
+        let body = serde_json::json!({ "error": message });
         MockAnswer::json(status, body.to_string())
     }
 
     /// No answer: the connection is dropped.
-    pub(crate) fn severed() -> MockAnswer {
+    pub(crate) fn connection_dropped() -> MockAnswer {
         let kind = RequestKind::Fault(Fault::DropBefore);
         MockAnswer {
             kind,
-            ..MockAnswer::fine()
+            ..MockAnswer::empty()
         }
     }
 
@@ -102,7 +102,7 @@ impl MockAnswer {
     }
 
     /// Promises the whole body and sends half of it.
-    pub(crate) fn cut(self) -> MockAnswer {
+    pub(crate) fn truncated(self) -> MockAnswer {
         let pieces = match self.body {
             Reply::Whole(all) => {
                 let half = all.slice(..all.len() / 2);
@@ -110,37 +110,40 @@ impl MockAnswer {
             }
             Reply::Pieces(pieces) => pieces,
         };
-        let body = Reply::Pieces(pieces.cut());
+        let body = Reply::Pieces(pieces.truncated());
         MockAnswer { body, ..self }
     }
 
     /// Sends the body in small pieces, with pauses.
-    pub(crate) fn drip(self) -> MockAnswer {
+    pub(crate) fn dripping(self) -> MockAnswer {
         let pieces = match self.body {
-            Reply::Whole(all) => drops(all),
+            Reply::Whole(all) => split(all),
             Reply::Pieces(pieces) => pieces,
         };
         let body = Reply::Pieces(pieces.paused(Duration::from_millis(110)));
         MockAnswer { body, ..self }
     }
 
-    /// Hands it to the connection. The request leaves the house with the last
+    /// The response for the connection. The arrival is closed with the last
     /// byte of the answer, or just before it.
-    pub(crate) fn deliver(self, ticket: OpenArrival) -> Result<Response<Reply>, Severed> {
+    pub(crate) fn deliver(
+        self,
+        open_arrival: OpenArrival,
+    ) -> Result<Response<Reply>, ConnectionDropped> {
         let body = match self.body {
             Reply::Whole(bytes) => {
-                ticket.close(self.kind);
+                open_arrival.close(self.kind);
                 Reply::Whole(bytes)
             }
-            Reply::Pieces(pieces) => Reply::Pieces(pieces.closing(ticket, self.kind)),
+            Reply::Pieces(pieces) => Reply::Pieces(pieces.closing(open_arrival, self.kind)),
         };
         if self.kind == RequestKind::Fault(Fault::DropBefore) {
-            return Err(Severed);
+            return Err(ConnectionDropped);
         }
         Ok(respond(self.status, self.headers, body))
     }
 
-    /// Hands it to the connection without counting it.
+    /// The response for the connection, without counting the request.
     pub(crate) fn uncounted(self) -> Response<Reply> {
         respond(self.status, self.headers, self.body)
     }
@@ -153,10 +156,11 @@ fn respond(status: StatusCode, headers: HeaderMap, body: Reply) -> Response<Repl
     response
 }
 
-fn drops(all: Bytes) -> BodyPieces {
-    let size = all.len().div_ceil(DRIPS).max(1);
+/// The body in about [`DRIP_PIECES`] pieces of the same size.
+fn split(all: Bytes) -> BodyPieces {
+    let size = all.len().div_ceil(DRIP_PIECES).max(1);
     let starts = (0..all.len()).step_by(size);
     let length = all.len() as u64;
-    let drop = move |start: usize| all.slice(start..all.len().min(start + size));
-    BodyPieces::new(Some(length), starts.map(drop))
+    let piece = move |start: usize| all.slice(start..all.len().min(start + size));
+    BodyPieces::new(Some(length), starts.map(piece))
 }

@@ -1,4 +1,4 @@
-//! Long bodies, made while they are sent.
+//! Long bodies, generated while they are sent.
 
 use std::io::{self, Write};
 use std::iter::once;
@@ -8,30 +8,30 @@ use bytes::Bytes;
 
 use crate::reply::BodyPieces;
 
-/// Plain bytes in one piece.
+/// Uncompressed bytes in one block.
 const BLOCK: u64 = 1 << 16;
 
-/// A piece of the endless string.
+/// A block of the string.
 static LETTERS: [u8; BLOCK as usize] = [b'a'; BLOCK as usize];
 
-/// Blocks that are compressed in one go, about a millisecond's work.
+/// Number of blocks that are compressed at once, about a millisecond's work.
 const BLOCKS_AT_ONCE: usize = 8;
 
-/// A JSON string of `n` bytes with its quotes (at least 2), as it is.
-pub(crate) fn plain(n: u64) -> BodyPieces {
+/// A JSON string of `n` bytes with its quotes (at least 2), uncompressed.
+pub(crate) fn uncompressed(n: u64) -> BodyPieces {
     BodyPieces::new(Some(n.max(2)), blocks(n))
 }
 
-/// The same, compressed; nothing if that encoding is unknown.
-pub(crate) fn packed(n: u64, encoding: &str) -> Option<BodyPieces> {
+/// A compressed JSON string of `n` bytes; none if the encoding is unknown.
+pub(crate) fn compressed(n: u64, encoding: &str) -> Option<BodyPieces> {
     let sink = EncoderSink::default();
     let encoder = encoder(encoding, sink.clone())?;
-    let packed = CompressedBody {
-        plain: blocks(n),
+    let compressed = CompressedBody {
+        uncompressed: blocks(n),
         encoder: Some(encoder),
         sink,
     };
-    Some(BodyPieces::new(None, packed))
+    Some(BodyPieces::new(None, compressed))
 }
 
 fn blocks(n: u64) -> impl Iterator<Item = Bytes> + Send {
@@ -43,7 +43,7 @@ fn blocks(n: u64) -> impl Iterator<Item = Bytes> + Send {
     quote().chain(full).chain(rest).chain(quote())
 }
 
-/// All of these write what is missing when they are dropped.
+/// An encoder that writes its end when it is dropped.
 fn encoder(name: &str, sink: EncoderSink) -> Option<Box<dyn Write + Send>> {
     let level = flate2::Compression::fast();
     Some(match name {
@@ -55,9 +55,9 @@ fn encoder(name: &str, sink: EncoderSink) -> Option<Box<dyn Write + Send>> {
     })
 }
 
-/// Compresses as it is asked for more.
+/// A body that is compressed block by block.
 struct CompressedBody<I> {
-    plain: I,
+    uncompressed: I,
     encoder: Option<Box<dyn Write + Send>>,
     sink: EncoderSink,
 }
@@ -65,12 +65,12 @@ struct CompressedBody<I> {
 impl<I: Iterator<Item = Bytes>> Iterator for CompressedBody<I> {
     type Item = Bytes;
 
-    /// Often empty: so many equal letters become next to nothing.
+    /// Often empty, because equal letters compress to almost nothing.
     fn next(&mut self) -> Option<Bytes> {
         let encoder = self.encoder.as_mut()?;
-        let mut plain = self.plain.by_ref().take(BLOCKS_AT_ONCE).peekable();
-        let over = plain.peek().is_none();
-        let written = plain.try_for_each(|block| encoder.write_all(&block));
+        let mut uncompressed = self.uncompressed.by_ref().take(BLOCKS_AT_ONCE).peekable();
+        let over = uncompressed.peek().is_none();
+        let written = uncompressed.try_for_each(|block| encoder.write_all(&block));
         if over || written.is_err() {
             self.encoder = None;
         }
@@ -78,7 +78,7 @@ impl<I: Iterator<Item = Bytes>> Iterator for CompressedBody<I> {
     }
 }
 
-/// Where an encoder writes to and `Packed` reads from.
+/// The buffer that an encoder writes and [`CompressedBody`] reads.
 #[derive(Clone, Default)]
 struct EncoderSink(Arc<Mutex<Vec<u8>>>);
 

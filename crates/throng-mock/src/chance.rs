@@ -1,22 +1,22 @@
-//! Chance that is the same for everyone who asks the same.
+//! Random numbers that follow from the seed and the request.
 
 use std::collections::HashMap;
 
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
-/// So many keys are remembered one by one.
+/// Maximum number of keys that are counted one by one.
 const KEYS: usize = 4_000_000;
 
-/// The dice for the request that asks for `key` after `times` others did.
+/// The random numbers of the request for `key` after `times` others for it.
 ///
-/// The order in which requests for different keys come plays no part, so a
-/// run is the same again although its requests overtake one another.
-pub(crate) fn dice(seed: u64, key: &str, times: u64) -> Pcg64Mcg {
+/// They don't depend on the order of requests for different keys, so a run is
+/// repeatable although its requests overtake one another.
+pub(crate) fn rng(seed: u64, key: &str, times: u64) -> Pcg64Mcg {
     Pcg64Mcg::seed_from_u64(mix(seed ^ mix(hash(key) ^ mix(times))))
 }
 
-/// A number that is the same for this text in every version: FNV-1a, mixed.
+/// A hash that is the same in every version: FNV-1a, mixed.
 pub(crate) fn hash(text: &str) -> u64 {
     let fnv = text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -24,7 +24,7 @@ pub(crate) fn hash(text: &str) -> u64 {
     mix(fnv)
 }
 
-/// The finish of splitmix64: numbers that are alike become unlike.
+/// The finalizer of splitmix64: similar numbers become different ones.
 fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -32,20 +32,19 @@ fn mix(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// How often each key was seen.
+/// The number of requests for each key.
 ///
-/// Only hashes are kept. Past 4,000,000 keys no new ones are: a running
-/// number stands in for their count, so that nobody meets the same bad luck
-/// for ever.
+/// Only hashes are kept, of at most 4,000,000 keys. All further keys share one
+/// count, so that a fault does not repeat for ever.
 #[derive(Debug, Default)]
-pub(crate) struct SeenKeys {
+pub(crate) struct KeyCounts {
     times: HashMap<u64, u64>,
     beyond: u64,
 }
 
-impl SeenKeys {
-    /// How often this key was seen before now.
-    pub(crate) fn again(&mut self, key: &str) -> u64 {
+impl KeyCounts {
+    /// Counts this key once more and returns the count before.
+    pub(crate) fn count_up(&mut self, key: &str) -> u64 {
         let key = hash(key);
         let full = self.times.len() >= KEYS && !self.times.contains_key(&key);
         let times = if full {
@@ -57,9 +56,9 @@ impl SeenKeys {
         *times - 1
     }
 
-    /// Forgets everything.
+    /// Clears all counts.
     pub(crate) fn clear(&mut self) {
-        *self = SeenKeys::default();
+        *self = KeyCounts::default();
     }
 }
 
@@ -69,8 +68,8 @@ mod tests {
     use rand::Rng;
 
     #[test]
-    fn the_dice_know_seed_key_and_times_only() {
-        let roll = |seed, key, times| dice(seed, key, times).next_u64();
+    fn random_numbers_depend_on_seed_key_and_times_only() {
+        let roll = |seed, key, times| rng(seed, key, times).next_u64();
         assert_eq!(roll(1, "A", 0), roll(1, "A", 0));
         assert_ne!(roll(1, "A", 0), roll(2, "A", 0));
         assert_ne!(roll(1, "A", 0), roll(1, "B", 0));
@@ -78,13 +77,13 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_counted_for_itself() {
-        let mut seen = SeenKeys::default();
+    fn every_key_has_its_own_count() {
+        let mut seen = KeyCounts::default();
         assert_eq!(
-            [seen.again("A"), seen.again("A"), seen.again("B")],
+            [seen.count_up("A"), seen.count_up("A"), seen.count_up("B")],
             [0, 1, 0]
         );
         seen.clear();
-        assert_eq!(seen.again("A"), 0);
+        assert_eq!(seen.count_up("A"), 0);
     }
 }

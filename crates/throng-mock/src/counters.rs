@@ -1,7 +1,7 @@
-//! Limits at work: who is admitted, and how long the others should wait.
+//! The counters of limits, which admit a request or say how long it should wait.
 //!
-//! All of it is pure: the instant is an argument, given as the time since any
-//! fixed start, and must not go backwards. Each way to count is a file.
+//! They are pure: the instant is an argument, the time since any fixed start, and
+//! must not go backwards. Each counting rule is a file.
 
 use std::time::Duration;
 
@@ -10,22 +10,12 @@ use crate::{LimitKind, ServerLimit};
 mod bucket;
 mod counter;
 mod fixed;
+mod rule;
 mod sliding;
 
-/// A way to count. Times are nanoseconds since the start; a cost is at most what
-/// the limit admits at once.
-trait CountingRule: std::fmt::Debug + Send {
-    /// How long until a request of this cost would be admitted; 0 if it is now.
-    fn wait(&mut self, now: u64, cost: u64) -> u64;
+use rule::CountingRule;
 
-    /// Counts a request, whether it would be admitted or not.
-    fn take(&mut self, now: u64, cost: u64);
-
-    /// How much is left, and how long until all of it is.
-    fn left(&mut self, now: u64) -> (u64, u64);
-}
-
-/// One limit and what it remembers.
+/// A limit and its count.
 #[derive(Debug)]
 pub(crate) struct LimitCounter {
     /// The most that is ever admitted at once.
@@ -34,21 +24,23 @@ pub(crate) struct LimitCounter {
     rule: Box<dyn CountingRule>,
 }
 
-/// Admits a request if every gate does; otherwise says how long to wait until
-/// all would. It costs each gate what stands beside it. A refused request leaves
-/// no trace in any of them, unless refusals count.
+/// Admits a request if every counter does; otherwise returns the time until all
+/// would. Each counter comes with the request's cost in its units. A refused request
+/// is not counted, unless refusals count.
 pub(crate) fn admit<'a>(
-    gates: impl Iterator<Item = (&'a mut LimitCounter, u64)>,
+    counters: impl Iterator<Item = (&'a mut LimitCounter, u64)>,
     now: Duration,
     refusals_count: bool,
 ) -> Result<(), Duration> {
     let now = nanos(now);
-    let mut gates: Vec<_> = gates.collect();
-    let waits = gates.iter_mut().map(|(gate, cost)| gate.wait(now, *cost));
+    let mut counters: Vec<_> = counters.collect();
+    let waits = counters
+        .iter_mut()
+        .map(|(counter, cost)| counter.wait(now, *cost));
     let wait = waits.max().unwrap_or(0);
     if wait == 0 || refusals_count {
-        for (gate, cost) in &mut gates {
-            gate.rule.take(now, *cost);
+        for (counter, cost) in &mut counters {
+            counter.rule.take(now, *cost);
         }
     }
     match wait {
@@ -58,8 +50,8 @@ pub(crate) fn admit<'a>(
 }
 
 impl LimitCounter {
-    /// A gate for a limit of so much in a period. `clock` is what the server's
-    /// clock said at the start, since 1970.
+    /// A counter of this limit. `clock` is the time on the server's clock at the
+    /// start, since 1970.
     pub(crate) fn new(limit: &ServerLimit, clock: Duration) -> LimitCounter {
         let period = nanos(limit.period).max(1);
         let units = u64::from(limit.units);
@@ -79,13 +71,13 @@ impl LimitCounter {
         LimitCounter { most, period, rule }
     }
 
-    /// How much is left, and how long until all of it is.
+    /// The units left, and the time until all are.
     pub(crate) fn left(&mut self, now: Duration) -> (u64, Duration) {
         let (left, reset) = self.rule.left(nanos(now));
         (left, Duration::from_nanos(reset))
     }
 
-    /// How long until a request of this cost would be admitted.
+    /// The time until a request of this cost would be admitted.
     pub(crate) fn wait_from(&mut self, now: Duration, cost: u64) -> Duration {
         Duration::from_nanos(self.wait(nanos(now), cost))
     }
@@ -99,7 +91,7 @@ impl LimitCounter {
     }
 }
 
-/// What is in flight is counted elsewhere.
+/// A rule that admits everything: requests in flight are counted by the account.
 #[derive(Debug)]
 struct NoRule;
 
@@ -115,7 +107,7 @@ impl CountingRule for NoRule {
     }
 }
 
-/// Enough for 584 years.
+/// The time in nanoseconds, at most 584 years.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -124,21 +116,25 @@ fn nanos(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    pub(super) fn gates(limits: &[&str]) -> Vec<LimitCounter> {
-        let gate = |text: &&str| LimitCounter::new(&text.parse().unwrap(), Duration::ZERO);
-        limits.iter().map(gate).collect()
+    pub(super) fn counters(limits: &[&str]) -> Vec<LimitCounter> {
+        let counter = |text: &&str| LimitCounter::new(&text.parse().unwrap(), Duration::ZERO);
+        limits.iter().map(counter).collect()
     }
 
-    pub(super) fn admit(gates: &mut [LimitCounter], now: Duration) -> Result<(), Duration> {
-        admit_for(gates, now, 1)
+    pub(super) fn admit(counters: &mut [LimitCounter], now: Duration) -> Result<(), Duration> {
+        admit_for(counters, now, 1)
     }
 
     pub(super) fn admit_for(
-        gates: &mut [LimitCounter],
+        counters: &mut [LimitCounter],
         now: Duration,
         cost: u64,
     ) -> Result<(), Duration> {
-        super::admit(gates.iter_mut().map(|gate| (gate, cost)), now, false)
+        super::admit(
+            counters.iter_mut().map(|counter| (counter, cost)),
+            now,
+            false,
+        )
     }
 
     pub(super) fn ms(ms: u64) -> Duration {
@@ -146,21 +142,22 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_leaves_no_trace_in_any_gate() {
-        let mut gates = gates(&["1/1s", "bucket:2/1h"]);
-        assert_eq!(admit(&mut gates, ms(0)), Ok(()));
+    fn a_refusal_is_counted_by_no_limit() {
+        let mut counters = counters(&["1/1s", "bucket:2/1h"]);
+        assert_eq!(admit(&mut counters, ms(0)), Ok(()));
         for _ in 0..10 {
-            assert_eq!(admit(&mut gates, ms(500)), Err(ms(500)));
+            assert_eq!(admit(&mut counters, ms(500)), Err(ms(500)));
         }
-        assert_eq!(admit(&mut gates, ms(1000)), Ok(()));
-        assert!(admit(&mut gates, ms(2000)).unwrap_err() > ms(1000));
+        assert_eq!(admit(&mut counters, ms(1000)), Ok(()));
+        assert!(admit(&mut counters, ms(2000)).unwrap_err() > ms(1000));
     }
 
     #[test]
-    fn where_refusals_count_they_keep_the_gate_closed() {
+    fn refusals_that_count_lead_to_more_refusals() {
         for limit in ["1/1s", "fixed:1/1s", "bucket:1/1s", "counter:1/1s"] {
-            let mut gates = gates(&[limit]);
-            let mut ask = |at| super::admit(gates.iter_mut().map(|g| (g, 1)), ms(at), true).is_ok();
+            let mut counters = counters(&[limit]);
+            let mut ask =
+                |at| super::admit(counters.iter_mut().map(|g| (g, 1)), ms(at), true).is_ok();
             assert!(ask(0) && !ask(900), "{limit}");
             assert_eq!(ask(1500), limit.starts_with("fixed"), "{limit}");
         }

@@ -1,4 +1,4 @@
-//! Dialects: how known APIs tell their limits, refuse and ban, as data. Pure.
+//! Dialects: how known APIs report their limits, refuse and ban, as data. Pure.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -37,65 +37,65 @@ const DIALECTS: [(&str, &str); 14] = [
     ("x", include_str!("dialects/x.toml")),
 ];
 
-/// How an API speaks of its limits. From text: its name, such as `github`.
+/// How an API reports its limits. From text: its name, such as `github`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Dialect {
-    /// What it refuses, unless the settings say otherwise.
+    /// The limits, unless the settings have their own.
     #[serde(deserialize_with = "limits")]
     pub limits: Vec<ServerLimit>,
-    /// Whether refused requests count, too.
+    /// Whether refused requests count as well.
     pub refusals_count: bool,
-    /// Who is refused more often than this is banned.
+    /// An account with more refusals than this is banned.
     #[serde(deserialize_with = "limit")]
     pub bans: Option<ServerLimit>,
-    /// What is said to those who are admitted; the headers to those who are refused, too.
-    answer: Words,
-    /// What a refusal says, for each limit; the last is for all that follow.
-    refusal: Vec<Words>,
-    /// What those are told who are banned.
-    ban: Words,
+    /// The answer to an admitted request. Its headers are also those of a refusal.
+    answer: AnswerTemplate,
+    /// The refusals of each limit; the last one is that of all further limits.
+    refusal: Vec<AnswerTemplate>,
+    /// The answer to a banned account.
+    ban: AnswerTemplate,
 }
 
-/// The words of an answer. Names in braces stand for [`DialectNumbers`].
+/// Status, headers and body of an answer. [`DialectNumbers`] replace names in braces.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Words {
+struct AnswerTemplate {
     status: Option<u16>,
     headers: BTreeMap<String, String>,
     body: Option<String>,
 }
 
 impl Dialect {
-    /// The names of all.
+    /// The names of all dialects.
     pub fn names() -> impl Iterator<Item = &'static str> {
         DIALECTS.iter().map(|(name, _)| *name)
     }
 
-    /// An answer to somebody who is admitted, in its words.
-    pub(crate) fn tell(&self, answer: MockAnswer, told: &ArrivalInfo) -> MockAnswer {
-        let numbers = DialectNumbers::of(told, 0, Duration::ZERO);
-        self.answer.put(answer, &numbers)
+    /// Rewords the answer to an admitted request.
+    pub(crate) fn admit(&self, answer: MockAnswer, info: &ArrivalInfo) -> MockAnswer {
+        let numbers = DialectNumbers::of(info, 0, Duration::ZERO);
+        self.answer.apply(answer, &numbers)
     }
 
-    /// A refusal.
-    pub(crate) fn refuse(&self, refused: Refused, told: &ArrivalInfo) -> MockAnswer {
+    /// The answer to a refused request.
+    pub(crate) fn refuse(&self, refused: Refused, info: &ArrivalInfo) -> MockAnswer {
         let answer = MockAnswer::problem(StatusCode::TOO_MANY_REQUESTS, "over the limit");
-        let numbers = DialectNumbers::of(told, refused.limit, refused.wait);
+        let numbers = DialectNumbers::of(info, refused.limit, refused.wait);
         if refused.banned {
-            return self.ban.put(answer, &numbers);
+            return self.ban.apply(answer, &numbers);
         }
-        let answer = self.answer.put_headers(answer, &numbers);
+        let answer = self.answer.apply_headers(answer, &numbers);
         match self.refusal.get(refused.limit).or(self.refusal.last()) {
-            Some(words) => words.put(answer, &numbers),
+            Some(template) => template.apply(answer, &numbers),
             None => answer,
         }
     }
 }
 
-impl Words {
-    fn put(&self, answer: MockAnswer, numbers: &DialectNumbers) -> MockAnswer {
-        let mut answer = self.put_headers(answer, numbers);
+impl AnswerTemplate {
+    fn apply(&self, answer: MockAnswer, numbers: &DialectNumbers) -> MockAnswer {
+        let mut answer = self.apply_headers(answer, numbers);
         if let Some(status) = self.status.and_then(|s| StatusCode::from_u16(s).ok()) {
             answer = answer.of_status(status);
         }
@@ -105,7 +105,7 @@ impl Words {
         answer
     }
 
-    fn put_headers(&self, mut answer: MockAnswer, numbers: &DialectNumbers) -> MockAnswer {
+    fn apply_headers(&self, mut answer: MockAnswer, numbers: &DialectNumbers) -> MockAnswer {
         for (name, text) in &self.headers {
             let name: Result<HeaderName, _> = name.parse();
             let value = HeaderValue::try_from(numbers.fill(text));
@@ -145,13 +145,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_dialect_is_read_and_leaves_no_name_open() {
-        let told = ArrivalInfo {
+    fn every_dialect_is_read_and_leaves_no_name_in_braces() {
+        let info = ArrivalInfo {
             clock: Duration::from_secs(1_700_000_000),
             admitted: Ok(()),
             counts: Vec::new(),
         };
-        let numbers = DialectNumbers::of(&told, 0, Duration::ZERO);
+        let numbers = DialectNumbers::of(&info, 0, Duration::ZERO);
         for name in Dialect::names() {
             let dialect: Dialect = name.parse().unwrap();
             assert!(!dialect.limits.is_empty(), "{name}");

@@ -1,4 +1,4 @@
-//! What goes wrong although the client kept to the limit.
+//! Random faults, independent of the limits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use rand::{Rng, RngExt};
 use crate::ParseError;
 use crate::parse;
 
-/// One way to go wrong. From text, and to text, by the name given with each.
+/// A fault of an answer. Its text form is the name given with each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// `429`: refused without `retry-after`, though the limit was kept.
@@ -16,7 +16,7 @@ pub enum Fault {
     /// `500`: the server fails.
     ServerError,
     /// `drop`: the connection is dropped before any byte of the answer. With
-    /// HTTP/2 it is the stream that is reset; others go on.
+    /// HTTP/2 only the stream is reset.
     DropBefore,
     /// `cut`: the connection (the stream) is dropped half-way through a body.
     DropMiddle,
@@ -26,12 +26,12 @@ pub enum Fault {
     MissingKey,
     /// `notjson`: status 200, but the body is HTML.
     NotJson,
-    /// `drip`: the body comes in bits over about one second.
+    /// `drip`: the body comes in pieces over about one second.
     Drip,
 }
 
 impl Fault {
-    /// Every fault there is.
+    /// All faults.
     pub const ALL: [Fault; 8] = [
         Fault::Refuse,
         Fault::ServerError,
@@ -43,7 +43,7 @@ impl Fault {
         Fault::Drip,
     ];
 
-    /// The name by which it is set and counted.
+    /// The name in settings and counts.
     pub fn name(self) -> &'static str {
         match self {
             Fault::Refuse => "429",
@@ -57,7 +57,7 @@ impl Fault {
         }
     }
 
-    /// Whether it makes sense for quotes only.
+    /// Whether only quotes can have it.
     pub(crate) fn is_for_quotes(self) -> bool {
         matches!(self, Fault::EmptyResult | Fault::MissingKey)
     }
@@ -81,18 +81,18 @@ impl FromStr for Fault {
     }
 }
 
-/// The chance of each fault. From text: `429=5%`, or several with commas.
+/// The probability of each fault. From text: `429=5%`, or several with commas.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Faults {
-    /// A fault and its chance, 0 to 1. A request has at most one fault; if
-    /// the chances sum up to more than 1, the last ones get what is left.
+    /// A fault and its probability, 0 to 1. A request has at most one fault; if
+    /// the probabilities sum up to more than 1, the last ones get the rest.
     pub rates: Vec<(Fault, f64)>,
 }
 
 impl Faults {
     /// At most one fault, for one request.
-    pub(crate) fn draw(&self, dice: &mut impl Rng) -> Option<Fault> {
-        let mut left: f64 = dice.random();
+    pub(crate) fn draw(&self, rng: &mut impl Rng) -> Option<Fault> {
+        let mut left: f64 = rng.random();
         for &(fault, chance) in &self.rates {
             if left < chance {
                 return Some(fault);
@@ -121,7 +121,7 @@ fn rate(text: &str) -> Result<(Fault, f64), ParseError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chance::dice;
+    use crate::chance::rng;
 
     fn faults(text: &str) -> Faults {
         text.parse().unwrap()
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_fault_is_refused() {
+    fn text_that_is_not_a_fault_is_an_error() {
         let error = |text: &str| text.parse::<Faults>().unwrap_err().to_string();
         assert!(error("429").contains("such as 429=5%"));
         assert!(error("429=often").ends_with("not \"429=often\""));
@@ -147,11 +147,11 @@ mod tests {
     }
 
     #[test]
-    fn each_comes_as_often_as_its_chance_says() {
+    fn each_fault_has_its_probability() {
         let faults = faults("500=10%,cut=30%");
         let mut counts = [0, 0, 0];
         for times in 0..10_000 {
-            match faults.draw(&mut dice(3, "faults", times)) {
+            match faults.draw(&mut rng(3, "faults", times)) {
                 Some(Fault::ServerError) => counts[0] += 1,
                 Some(Fault::DropMiddle) => counts[1] += 1,
                 _ => counts[2] += 1,

@@ -1,4 +1,4 @@
-//! The way of a request: there, through the house, and back.
+//! Answers one request: its latency, its arrival, its answer.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,59 +12,71 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::Refusal;
 use crate::acks::AckCounter;
 use crate::answer::MockAnswer;
-use crate::reply::{Reply, Severed};
+use crate::lists;
+use crate::quotes;
+use crate::reply::{ConnectionDropped, Reply};
 use crate::request::ClientRequest;
 use crate::state::ServerState;
 
-/// 34 years: the calendar of HTTP and the timers end, but not before that.
-const FARTHEST: Duration = Duration::from_secs(1 << 30);
+/// Longest wait, 34 years: neither timers nor HTTP dates overflow with it.
+const LONGEST_WAIT: Duration = Duration::from_secs(1 << 30);
 
-/// The year 9000, where HTTP's calendar is about to end.
+/// Latest time that is written as an HTTP date, in the year 9000.
 const LAST_CLOCK: Duration = Duration::from_secs(221_845_000_000);
 
 /// Answers a request, or drops its connection.
-pub(crate) async fn visit(
-    house: Arc<ServerState>,
+pub(crate) async fn handle(
+    state: Arc<ServerState>,
     request: Request<Incoming>,
     acks: Option<AckCounter>,
-) -> Result<Response<Reply>, Severed> {
-    let asked = ClientRequest::read(request).await?;
-    if let Some(answer) = ask_judge(&house, &asked) {
+) -> Result<Response<Reply>, ConnectionDropped> {
+    let request = ClientRequest::read(request).await;
+    let mut request = request.ok_or(ConnectionDropped)?;
+    request.symbols = if quotes::is_route(request.path()) {
+        quotes::symbols(&request)
+    } else {
+        lists::symbols(&request)
+    };
+    if let Some(answer) = answer_as_judge(&state, &request) {
         return Ok(answer.uncounted());
     }
-    let fate = house.fate(asked.key());
-    travel(&house, &asked, fate.there).await;
-    let (ticket, told) = house.arrive(&asked);
+    let scenario = state.scenario(request.key());
+    travel(&state, &request, scenario.to_server).await;
+    let (open_arrival, info) = state.arrive(&request);
     if let Some(acks) = acks {
-        acks.acknowledge_in(fate.there);
+        acks.acknowledge_in(scenario.to_server);
     }
-    let answer = match (told.admitted, &house.settings.dialect) {
-        (Ok(()), None) => house.answer(&asked, fate.fault),
-        (Ok(()), Some(dialect)) => dialect.tell(house.answer(&asked, fate.fault), &told),
-        (Err(refused), None) => refuse(house.settings.refusal, refused.wait, told.clock),
-        (Err(refused), Some(dialect)) => dialect.refuse(refused, &told),
+    let answer = match (info.admitted, &state.settings.dialect) {
+        (Ok(()), None) => state.answer(&request, scenario.fault),
+        (Ok(()), Some(dialect)) => dialect.admit(state.answer(&request, scenario.fault), &info),
+        (Err(refused), None) => refuse(state.settings.refusal, refused.wait, info.clock),
+        (Err(refused), Some(dialect)) => dialect.refuse(refused, &info),
     };
-    nap(fate.back.saturating_add(answer.wait)).await;
-    match house.settings.clock {
-        // Otherwise the machine's clock is the server's.
-        Some(_) => dated(answer, house.clock()).deliver(ticket),
-        None => answer.deliver(ticket),
+    let wait = scenario.to_client.saturating_add(answer.wait);
+    // Most answers need no timer.
+    if !wait.is_zero() {
+        sleep(wait).await;
+    }
+    match state.settings.clock {
+        // Hyper adds the date of the machine's clock otherwise.
+        Some(_) => dated(answer, state.clock()).deliver(open_arrival),
+        None => answer.deliver(open_arrival),
     }
 }
 
-/// Questions to the judge take no time and are not counted.
-fn ask_judge(house: &ServerState, asked: &ClientRequest) -> Option<MockAnswer> {
-    match (&asked.method, asked.path()) {
-        (&Method::GET, "/judge") => Some(MockAnswer::value(&house.judgement())),
+/// Answers requests to `/judge`, without latency and uncounted.
+fn answer_as_judge(state: &ServerState, request: &ClientRequest) -> Option<MockAnswer> {
+    match (&request.method, request.path()) {
+        (&Method::GET, "/judge") => Some(MockAnswer::value(&state.judgement())),
         (&Method::DELETE, "/judge") | (&Method::POST, "/judge/reset") => {
-            house.reset();
-            Some(MockAnswer::fine())
+            state.reset();
+            Some(MockAnswer::empty())
         }
         _ => None,
     }
 }
 
-/// With the time at which it was given.
+/// Adds the date of the server's clock.
 fn dated(answer: MockAnswer, clock: Duration) -> MockAnswer {
     let date = httpdate::fmt_http_date(UNIX_EPOCH + clock.min(LAST_CLOCK));
     match HeaderValue::try_from(date) {
@@ -73,7 +85,7 @@ fn dated(answer: MockAnswer, clock: Duration) -> MockAnswer {
     }
 }
 
-/// A 429 for the limit, at this time since 1970.
+/// An answer with 429 for the limit; `clock` is the time since 1970.
 fn refuse(refusal: Refusal, wait: Duration, clock: Duration) -> MockAnswer {
     let answer = MockAnswer::problem(StatusCode::TOO_MANY_REQUESTS, "over the limit");
     match retry_after(refusal, wait, UNIX_EPOCH + clock.min(LAST_CLOCK)) {
@@ -82,13 +94,13 @@ fn refuse(refusal: Refusal, wait: Duration, clock: Duration) -> MockAnswer {
     }
 }
 
-/// When to come back, rounded up: who comes back then is admitted.
+/// The value of `retry-after`, rounded up: a request at that time is admitted.
 fn retry_after(refusal: Refusal, wait: Duration, now: SystemTime) -> Option<HeaderValue> {
     let almost = Duration::from_nanos(999_999_999);
     let text = match refusal {
         Refusal::RetryAfterSeconds => wait.saturating_add(almost).as_secs().to_string(),
         Refusal::RetryAfterDate => {
-            let wait = wait.saturating_add(almost).min(FARTHEST);
+            let wait = wait.saturating_add(almost).min(LONGEST_WAIT);
             httpdate::fmt_http_date(now.checked_add(wait)?)
         }
         Refusal::Bare => return None,
@@ -96,53 +108,45 @@ fn retry_after(refusal: Refusal, wait: Duration, now: SystemTime) -> Option<Head
     HeaderValue::try_from(text).ok()
 }
 
-/// The way there. A request that is on its way arrives, even if its client
-/// has gone meanwhile: then it arrives on its own.
-async fn travel(house: &Arc<ServerState>, asked: &ClientRequest, there: Duration) {
-    if there.is_zero() {
+/// Waits until the request arrives. A request whose client closes the
+/// connection meanwhile arrives nevertheless.
+async fn travel(state: &Arc<ServerState>, request: &ClientRequest, time: Duration) {
+    if time.is_zero() {
         return;
     }
-    let due = Instant::now() + there.min(FARTHEST);
+    let due = Instant::now() + time.min(LONGEST_WAIT);
     let mut trip = RequestTrip {
-        house,
-        asked,
+        state,
+        request,
         due,
-        over: false,
+        arrived: false,
     };
     sleep_until(due).await;
-    trip.over = true;
+    trip.arrived = true;
 }
 
-/// A request on its way.
+/// A request that has not arrived yet. Dropped before, it arrives by itself.
 struct RequestTrip<'a> {
-    house: &'a Arc<ServerState>,
-    asked: &'a ClientRequest,
+    state: &'a Arc<ServerState>,
+    request: &'a ClientRequest,
     due: Instant,
-    over: bool,
+    arrived: bool,
 }
 
 impl Drop for RequestTrip<'_> {
     fn drop(&mut self) {
-        if self.over {
+        if self.arrived {
             return;
         }
-        let (house, due) = (Arc::clone(self.house), self.due);
-        let asked = self.asked.clone();
-        let arrive = async move {
-            sleep_until(due).await;
-            house.arrive(&asked);
-        };
+        let (state, due) = (Arc::clone(self.state), self.due);
+        let request = self.request.clone();
         // Without a runtime the server is closing, and nothing arrives.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(arrive);
+            runtime.spawn(async move {
+                sleep_until(due).await;
+                state.arrive(&request);
+            });
         }
-    }
-}
-
-/// Most answers need no timer.
-async fn nap(time: Duration) {
-    if !time.is_zero() {
-        sleep(time).await;
     }
 }
 
@@ -171,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_refusal_says_nothing() {
+    fn a_bare_refusal_has_no_retry_after() {
         assert_eq!(after(Refusal::Bare, 1000, 0), None);
     }
 }

@@ -1,7 +1,7 @@
-//! The judge: counts arrivals, admits or refuses them, and tells afterwards.
+//! The judge: counts arrivals, admits or refuses them, and reports the counts.
 //!
-//! It is pure: the instant is an argument, given as the time since any fixed
-//! start, and must not go backwards.
+//! It is pure: the instant is an argument, the time since any fixed start, and
+//! must not go backwards.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -14,52 +14,52 @@ use crate::account::{Count, LimitAccount, Refused, arrive};
 use crate::limits::ServerLimits;
 use crate::request::each_symbol;
 
-/// So many symbols are counted one by one.
+/// Maximum number of symbols that are counted one by one.
 const SYMBOLS: usize = 200_000;
 
-/// What the judge has seen since the start or the last reset.
+/// The judge's counts since the start or the last reset.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct Judgement {
-    /// Requests that arrived, whatever became of them.
+    /// Requests that arrived, answered or not.
     pub requests: u64,
     /// Answers by kind: a status such as `200`, the name of a [`Fault`], or
     /// `gone` if the client did not wait for the answer.
     pub answers: BTreeMap<String, u64>,
     /// Answers with 429 because of the limit; also among the `answers`.
     pub refused: u64,
-    /// Those of them that were not taken because their client is banned.
+    /// Refusals because the client is banned; also among the `refused`.
     #[serde(default)]
     pub banned: u64,
-    /// How full the windows of the limits ever were, for the busiest key.
+    /// The fullest window of each limit, for its busiest key.
     pub windows: Vec<WindowCount>,
-    /// Arrivals by symbol; one request may ask for several.
+    /// Arrivals by symbol; a request can have several.
     pub symbols: BTreeMap<String, u64>,
     /// Whether there were more than 200,000 symbols: no new ones were added.
     pub symbols_truncated: bool,
-    /// The most requests between their arrival and the end of their answer.
+    /// The most requests at once between arrival and end of the answer.
     pub most_in_flight: u64,
     /// Seconds between the first and the last arrival.
     pub seconds: f64,
 }
 
-/// How much arrived in the fullest window of a limit's period.
+/// The units that arrived in the fullest window of a limit's period.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct WindowCount {
-    /// The limit as it is written, such as `sliding:22/5s`.
+    /// The limit in its text form, such as `sliding:22/5s`.
     pub limit: String,
-    /// How much it admits.
+    /// The units that the limit admits.
     pub units: u32,
-    /// The most that arrived in any half-open window of the period's length, or
-    /// was in flight, admitted or not.
+    /// The most units that arrived in any half-open window of the period's length,
+    /// or were in flight, admitted or not.
     pub most: u64,
 }
 
-/// What became of a request.
+/// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RequestKind {
-    /// Answered, without any fault.
+    /// Answered with this status, without a fault.
     Status(u16),
-    /// Spoilt.
+    /// Answered with this fault.
     Fault(Fault),
     /// The client did not wait for the answer.
     Gone,
@@ -75,54 +75,54 @@ impl fmt::Display for RequestKind {
     }
 }
 
-/// What the judge says about an arrival.
+/// The judge's decision on an arrival.
 pub(crate) struct Admission {
-    /// To be given back when the request leaves.
-    pub stay: Stay,
-    /// Whether the limits admit it, or else why not.
+    /// Passed to `finish` when the request ends.
+    pub in_flight_request: InFlightRequest,
+    /// Whether the limits admit it, or the reason of the refusal.
     pub admitted: Result<(), Refused>,
-    /// What the limits could tell.
+    /// The state of each limit.
     pub counts: Vec<Count>,
 }
 
-/// A request that has arrived and not left.
+/// A request that has arrived and is not answered.
 #[derive(Debug)]
-pub(crate) struct Stay {
-    round: u64,
+pub(crate) struct InFlightRequest {
+    resets: u64,
     keys: Vec<String>,
     admitted: bool,
 }
 
-/// Who arrives: whose limits count, and what the request asks for.
+/// The client of a request, its costs and its symbols.
 #[derive(Debug, Default)]
 pub(crate) struct Client<'a> {
-    /// Who it is to those who share limits, in their order.
+    /// The client's key in each group of shared limits.
     pub keys: Vec<String>,
-    /// What it costs of each limit; 1 if that is not said.
+    /// The request's units for each limit; 1 if absent.
     pub costs: Vec<u64>,
     pub symbols: Option<&'a str>,
     pub path: &'a str,
-    /// Whether the answer tells the counts.
-    pub asks_counts: bool,
+    /// Whether the answer reports the counts.
+    pub wants_counts: bool,
 }
 
-/// Counts, admits and refuses.
+/// Counts requests, and admits or refuses them.
 #[derive(Debug)]
 pub(crate) struct RateJudge {
     limits: ServerLimits,
-    /// What the clock said at the start, since 1970.
+    /// The time on the server's clock at the start, since 1970.
     clock: Duration,
-    /// Counts the resets, so that an answer to a request from before the last
-    /// one is not counted without its arrival.
-    round: u64,
+    /// Number of resets. A request from before the last one is not counted when
+    /// it is answered.
+    resets: u64,
     in_flight: u64,
     record: JudgeRecord,
 }
 
-/// What a reset forgets.
+/// The counts that a reset clears.
 #[derive(Debug, Default)]
 struct JudgeRecord {
-    /// Of those who share limits, by their keys.
+    /// The accounts of each group of shared limits, by their keys.
     accounts: Vec<HashMap<String, LimitAccount>>,
     requests: u64,
     refused: u64,
@@ -141,51 +141,51 @@ impl RateJudge {
             record: JudgeRecord::default(),
             limits,
             clock,
-            round: 0,
+            resets: 0,
             in_flight: 0,
         }
     }
 
-    /// Counts an arrival at `now`. It is in flight until it leaves.
-    pub(crate) fn arrive(&mut self, now: Duration, visitor: Client) -> Admission {
+    /// Counts an arrival at `now`. The request is in flight until `finish`.
+    pub(crate) fn arrive(&mut self, now: Duration, client: Client) -> Admission {
         self.in_flight += 1;
         let record = &mut self.record;
         record.most_in_flight = record.most_in_flight.max(self.in_flight);
         record.arrive(now);
-        each_symbol(visitor.symbols).for_each(|symbol| record.add_symbol(symbol));
+        each_symbol(client.symbols).for_each(|symbol| record.add_symbol(symbol));
         let refusals_count = self.limits.refusals_count;
-        let mut accounts: Vec<&mut LimitAccount> = self.accounts(&visitor.keys).collect();
-        let admitted = arrive(&mut accounts, now, &visitor.costs, refusals_count);
-        let counts = if visitor.asks_counts {
+        let mut accounts: Vec<&mut LimitAccount> = self.accounts(&client.keys).collect();
+        let admitted = arrive(&mut accounts, now, &client.costs, refusals_count);
+        let counts = if client.wants_counts {
             accounts.iter_mut().flat_map(|it| it.counts(now)).collect()
         } else {
             Vec::new()
         };
         self.record.refused += u64::from(admitted.is_err());
         self.record.banned += u64::from(admitted.is_err_and(|refused| refused.banned));
-        let stay = Stay {
-            round: self.round,
-            keys: visitor.keys,
+        let in_flight_request = InFlightRequest {
+            resets: self.resets,
+            keys: client.keys,
             admitted: admitted.is_ok(),
         };
         Admission {
-            stay,
+            in_flight_request,
             admitted,
             counts,
         }
     }
 
-    /// Ends what `arrive` began.
-    pub(crate) fn leave(&mut self, stay: &Stay, kind: RequestKind) {
+    /// Counts the end of a request that arrived.
+    pub(crate) fn finish(&mut self, in_flight_request: &InFlightRequest, kind: RequestKind) {
         self.in_flight -= 1;
-        if stay.round == self.round {
+        if in_flight_request.resets == self.resets {
             *self.record.answers.entry(kind).or_default() += 1;
-            let accounts = self.accounts(&stay.keys);
-            accounts.for_each(|account| account.leave(stay.admitted));
+            let accounts = self.accounts(&in_flight_request.keys);
+            accounts.for_each(|account| account.finish(in_flight_request.admitted));
         }
     }
 
-    /// Those of these keys, one for each group of those who share limits.
+    /// The account of each key, one for each group of shared limits.
     fn accounts(&mut self, keys: &[String]) -> impl Iterator<Item = &mut LimitAccount> {
         let (limits, clock) = (&self.limits, self.clock);
         let all = &mut self.record.accounts;
@@ -193,7 +193,7 @@ impl RateJudge {
         let all = all.iter_mut().zip(&limits.shared).enumerate();
         all.map(move |(at, (accounts, shared))| {
             let new = || {
-                let of_first = LimitAccount::new(limits, &shared.places, clock);
+                let of_first = LimitAccount::new(limits, &shared.indices, clock);
                 match (at, &limits.ban) {
                     (0, Some(ban)) => of_first.banned_by(ban, clock),
                     _ => of_first,
@@ -204,16 +204,16 @@ impl RateJudge {
         })
     }
 
-    /// Forgets everything but the requests that are in flight.
+    /// Clears everything but the requests in flight.
     pub(crate) fn reset(&mut self) {
-        self.round += 1;
+        self.resets += 1;
         self.record = JudgeRecord {
             most_in_flight: self.in_flight,
             ..JudgeRecord::default()
         };
     }
 
-    /// What was seen until now.
+    /// The counts until now.
     pub(crate) fn judgement(&self) -> Judgement {
         let record = &self.record;
         let answers = record.answers.iter();
@@ -234,8 +234,8 @@ impl RateJudge {
     fn windows(&self) -> Vec<WindowCount> {
         let mut most = vec![0; self.limits.all.len()];
         let accounts = self.record.accounts.iter().flat_map(HashMap::values);
-        for (place, of_key) in accounts.flat_map(LimitAccount::most) {
-            most[place] = of_key.max(most[place]);
+        for (index, of_key) in accounts.flat_map(LimitAccount::most) {
+            most[index] = of_key.max(most[index]);
         }
         let limits = self.limits.all.iter().zip(most);
         limits
@@ -255,7 +255,7 @@ impl JudgeRecord {
         self.last = now;
     }
 
-    /// Looks first: a symbol is copied only when it is new.
+    /// Counts a symbol. It is copied only when it is new.
     fn add_symbol(&mut self, symbol: &str) {
         if let Some(count) = self.symbols.get_mut(symbol) {
             *count += 1;
@@ -277,20 +277,20 @@ mod tests {
     }
 
     fn arrive(judge: &mut RateJudge, ms: u64, symbol: &str) -> Admission {
-        let visitor = Client {
+        let client = Client {
             symbols: Some(symbol),
             ..Client::default()
         };
-        judge.arrive(Duration::from_millis(ms), visitor)
+        judge.arrive(Duration::from_millis(ms), client)
     }
 
     #[test]
-    fn refused_arrivals_count_for_the_most_but_not_for_the_limit() {
+    fn refused_arrivals_count_for_the_fullest_window_but_not_for_the_limit() {
         let mut judge = judge();
         for ms in [0, 1000, 2000, 3000] {
-            let verdict = arrive(&mut judge, ms, "A");
-            assert_eq!(verdict.admitted.is_ok(), ms < 2000);
-            judge.leave(&verdict.stay, RequestKind::Status(200));
+            let admission = arrive(&mut judge, ms, "A");
+            assert_eq!(admission.admitted.is_ok(), ms < 2000);
+            judge.finish(&admission.in_flight_request, RequestKind::Status(200));
         }
         assert!(arrive(&mut judge, 5000, "B").admitted.is_ok());
         let judgement = judge.judgement();
@@ -305,23 +305,23 @@ mod tests {
     #[test]
     fn a_limit_of_each_key_stands_beside_one_of_all() {
         let of_tenant = ServerLimit {
-            per: Some("query:tenant".parse().unwrap()),
+            partition: Some("query:tenant".parse().unwrap()),
             ..ServerLimit::new(LimitKind::Sliding, 1, Duration::from_secs(1))
         };
         let limits = vec![of_tenant, "3/5s".parse().unwrap()];
         let mut judge = RateJudge::new(limits.into(), Duration::ZERO);
         let mut admits = |ms, tenant: &str| {
-            let visitor = Client {
+            let client = Client {
                 keys: vec![String::new(), tenant.to_owned()],
                 ..Client::default()
             };
-            let verdict = judge.arrive(Duration::from_millis(ms), visitor);
-            verdict.admitted.map_err(|refused| refused.limit)
+            let admission = judge.arrive(Duration::from_millis(ms), client);
+            admission.admitted.map_err(|refused| refused.limit)
         };
         assert_eq!([admits(0, "a"), admits(0, "b")], [Ok(()), Ok(())]);
         assert_eq!(admits(500, "a"), Err(0));
         assert_eq!([admits(1000, "a"), admits(1000, "b")], [Ok(()), Err(1)]);
-        // What one of them refuses costs nothing of the others.
+        // A request that one limit refuses costs no units of the others.
         assert_eq!([admits(5000, "b"), admits(5000, "a")], [Ok(()), Ok(())]);
         let most = judge.judgement().windows;
         let most: Vec<_> = most.iter().map(|it| (&*it.limit, it.most)).collect();
@@ -329,12 +329,12 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_forgets_all_but_what_is_in_flight() {
+    fn a_reset_clears_all_but_the_requests_in_flight() {
         let mut judge = judge();
         let before = arrive(&mut judge, 0, "A");
         arrive(&mut judge, 0, "A");
         judge.reset();
-        judge.leave(&before.stay, RequestKind::Status(200));
+        judge.finish(&before.in_flight_request, RequestKind::Status(200));
         let judgement = judge.judgement();
         assert_eq!((judgement.requests, judgement.answers.len()), (0, 0));
         assert_eq!(judgement.most_in_flight, 2);
@@ -362,8 +362,8 @@ mod tests {
             RequestKind::Fault(Fault::DropMiddle),
             RequestKind::Status(404),
         ] {
-            let verdict = arrive(&mut judge, 0, "A");
-            judge.leave(&verdict.stay, kind);
+            let admission = arrive(&mut judge, 0, "A");
+            judge.finish(&admission.in_flight_request, kind);
         }
         let names: Vec<_> = judge.judgement().answers.into_keys().collect();
         assert_eq!(names, ["404", "cut", "gone"]);

@@ -1,4 +1,4 @@
-//! How long a request takes, there and back.
+//! The time that a request and its answer travel.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,25 +9,25 @@ use rand_distr::{Distribution, LogNormal, Uniform};
 use crate::ParseError;
 use crate::parse;
 
-/// How long a request takes, there and back together. From text: `0`,
+/// The time that a request and its answer travel, together. From text: `0`,
 /// `250ms`, `lognormal:250ms:0.6`, `uniform:50ms:300ms`.
 ///
-/// The timer ticks in milliseconds: what is not zero takes at least one.
+/// The timer ticks in milliseconds: a time above zero takes at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Latency {
-    /// No time at all.
+    /// Zero.
     #[default]
     Zero,
     /// Always the same.
     Constant(Duration),
-    /// Mostly near the median, sometimes much longer, as on real networks.
+    /// Log-normal: mostly near the median, sometimes much longer, as on real networks.
     LogNormal {
         /// Half of the requests are faster than this.
         median: Duration,
         /// The standard deviation of the logarithm (no unit); 0.6 is usual.
         sigma: f64,
     },
-    /// Anything from `low` to `high` is equally likely.
+    /// Uniform from `low` to `high`.
     Uniform {
         /// The shortest.
         low: Duration,
@@ -37,34 +37,34 @@ pub enum Latency {
 }
 
 impl Latency {
-    /// Whether one request may take longer than another.
+    /// Whether two requests can have different latencies.
     pub(crate) fn is_random(&self) -> bool {
         matches!(self, Latency::LogNormal { .. } | Latency::Uniform { .. })
     }
 
     /// The latency of one request.
-    pub(crate) fn draw(&self, dice: &mut impl Rng) -> Duration {
+    pub(crate) fn draw(&self, rng: &mut impl Rng) -> Duration {
         match *self {
             Latency::Zero => Duration::ZERO,
             Latency::Constant(time) => time,
             Latency::LogNormal { median, sigma } => {
                 let mu = median.as_secs_f64().ln();
-                sample(LogNormal::new(mu, sigma), dice).unwrap_or(median)
+                sample(LogNormal::new(mu, sigma), rng).unwrap_or(median)
             }
             Latency::Uniform { low, high } => {
                 let (from, to) = (low.as_secs_f64(), high.as_secs_f64());
-                sample(Uniform::new_inclusive(from, to), dice).unwrap_or(low)
+                sample(Uniform::new_inclusive(from, to), rng).unwrap_or(low)
             }
         }
     }
 }
 
-/// Nothing if the parameters make no distribution, or the sample no duration.
-fn sample<D, E>(distribution: Result<D, E>, dice: &mut impl Rng) -> Option<Duration>
+/// None if the parameters are not a distribution, or the sample is not a duration.
+fn sample<D, E>(distribution: Result<D, E>, rng: &mut impl Rng) -> Option<Duration>
 where
     D: Distribution<f64>,
 {
-    let seconds = distribution.ok()?.sample(dice);
+    let seconds = distribution.ok()?.sample(rng);
     Duration::try_from_secs_f64(seconds).ok()
 }
 
@@ -103,7 +103,7 @@ fn read(text: &str) -> Option<Latency> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chance::dice;
+    use crate::chance::rng;
 
     fn latency(text: &str) -> Latency {
         text.parse().unwrap()
@@ -111,7 +111,7 @@ mod tests {
 
     fn draws(latency: Latency) -> Vec<Duration> {
         let mut draws: Vec<_> = (0..10_001)
-            .map(|times| latency.draw(&mut dice(7, "latency", times)))
+            .map(|times| latency.draw(&mut rng(7, "latency", times)))
             .collect();
         draws.sort_unstable();
         draws
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_latency_is_refused() {
+    fn text_that_is_not_a_latency_is_an_error() {
         for text in [
             "",
             "5",
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_no_text_can_give_do_no_harm() {
+    fn parameters_that_text_cannot_express_have_a_defined_latency() {
         let low = Duration::from_secs(2);
         let high = Duration::from_secs(1);
         assert_eq!(draws(Latency::Uniform { low, high })[0], low);

@@ -1,10 +1,10 @@
-//! A quote API to try clients on: it limits how often it may be asked, takes
-//! its time, fails now and then, and judges whoever asks.
+//! A quote API to test clients against: it enforces rate limits, adds latency
+//! and faults, and counts how well a client kept the limits.
 //!
-//! The limit is enforced over *arrivals*: a request counts at the instant at
-//! which it reaches the server, not at the one at which it was sent. A client
-//! that keeps to "22 in 5 s" by its own clock may still be over it here,
-//! because the way there takes a different time for every request.
+//! The limits count *arrivals*: a request counts at the instant at which it
+//! reaches the server, not when it was sent. A client that keeps "22 in 5 s" by
+//! its own clock can still break that limit here, because each request takes a
+//! different time to arrive.
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -33,32 +33,32 @@
 //!
 //! | route | answer |
 //! |---|---|
-//! | `GET`/`POST /v6/finance/quote/?symbols=A,B` | the quotes; `x-api-key` is checked if a key is set |
-//! | `/list/{total}?size=100` and `page=`, `offset=` or `cursor=` | a page of items, with `Link`, `next`, `cursor`, `more`, `total`, `pages`; 500 from `broken=` on |
+//! | `GET`/`POST /v6/finance/quote/?symbols=A,B` | the quotes; the settings can require an `x-api-key` |
+//! | `/list/{total}?size=100` and `page=`, `offset=` or `cursor=` | a page of items, with `Link`, `next`, `cursor`, `more`, `total`, `pages`; 500 from item `broken=` on |
 //! | `/detail/{id}` | one item; 404 if the id begins with `no` |
-//! | `/batch?ids=A,B&most=50` | the items that are there, or by `{"ids": [...]}`; 413 if there are more |
+//! | `/batch?ids=A,B&most=50` | the items that exist, or by `{"ids": [...]}`; 413 for more ids than `most` |
 //! | `GET /judge` | the [`Judgement`] as JSON; not counted |
-//! | `DELETE /judge`, `POST /judge/reset` | everything starts afresh, the limits too; not counted |
-//! | `POST /v1/chat/completions` | a completion, and what it used of the body's `max_tokens`; any request may name `?tokens=N` |
+//! | `DELETE /judge`, `POST /judge/reset` | resets counts and limits; not counted |
+//! | `POST /v1/chat/completions` | a completion and its `total_tokens`, at most the body's `max_tokens`; any request may set `?tokens=N` |
 //! | `/echo…` | the request as JSON: method, path, query, headers, body |
 //! | `/status/{code}?retry_after=V&body=T` | that status (200 to 599) |
 //! | `/redirect/{code}?to=URL` | that status with a `location` |
 //! | `/bytes/{n}?encoding=gzip` | a JSON string, `n` bytes long with its quotes; or `br`, `zstd`, `deflate` |
-//! | `/slow/{ms}` | `{}`, that much later; the time passes after the arrival |
+//! | `/slow/{ms}` | `{}`, that many milliseconds after the arrival |
 //! | `/drop` | none: the connection is dropped |
 //! | `/close` | `{}`, then the connection is closed |
-//! | `/token?expires_in=S` | an OAuth 2 token, another one each time, for 3,600 seconds unless told |
-//! | `/flaky/{n}/{id}?status=429&retry_after=1` | that status (503 unless told) the first `n` times, then 200 |
+//! | `/token?expires_in=S` | a new OAuth 2 token each time, valid for `S` seconds (default 3,600) |
+//! | `/flaky/{n}/{id}?status=429&retry_after=1` | that status (default 503) the first `n` times, then 200 |
 //!
-//! # A walk through the code
+//! # The way of a request
 //!
-//! A request comes in at the door (`server`, `acks`), is read (`asked`, by `visit`), learns its
-//! fate from the seed (`fate`: `latency`, `faults`, `chance`), travels and
-//! arrives in the house (`house`), where the judge (`desk`, `judge`, `window`) counts
-//! it and the limits (`limit`, `limits`, `per`, `account`, `gate`) admit or refuse it. Then it is answered
-//! (`answer`, `reply`) as a quote (`quotes`) or by a tool for tests (`tools`,
-//! `tokens`, `lists`, `filler`). `settings`, `tls` and `parse` say how all this is
-//! configured.
+//! `server` accepts a connection (`acks` counts its bytes) and `handler` reads the
+//! `request`. The seed decides its `scenario` (`latency`, `faults`, `chance`). After
+//! the latency it arrives: `recorder` and `judge` count it (`window`), and the limits
+//! (`limit`, `limits`, `partition`, `account`, `counters`) admit or refuse it. `state`
+//! routes it to `quotes`, `lists` or `tools` (`tokens`, `body_stream`), and the answer
+//! (`answer`, `reply`) is worded by a `dialect` (`numbers`) if one is set. `settings`,
+//! `tls` and `parse` hold the configuration.
 
 mod acks;
 mod handler;

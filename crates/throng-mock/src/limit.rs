@@ -1,4 +1,4 @@
-//! What a limit is, and how it is written.
+//! A limit and its text form.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,28 +9,28 @@ use hyper::header::HeaderName;
 use crate::parse;
 use crate::{ParseError, Partition};
 
-/// So much in so much time. From text: `22/5s`, `fixed:300/m`, `bucket:10/1s:40`,
+/// A number of units per period. From text: `22/5s`, `fixed:300/m`, `bucket:10/1s:40`,
 /// `90000 tokens/1m`, `in-flight:5`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerLimit {
-    /// How it is counted.
+    /// The counting rule.
     pub kind: LimitKind,
-    /// What is counted.
+    /// The counted unit.
     pub unit: ServerUnit,
-    /// How much is admitted in one period, or at once.
+    /// Number of units that are admitted in one period, or at once.
     pub units: u32,
-    /// The time over which it is counted; none if it is counted at once.
+    /// The period; zero for requests in flight.
     pub period: Duration,
-    /// How much a bucket holds, if not as much as comes back in a period.
+    /// Capacity of a bucket; none if it is as large as the units of a period.
     pub burst: Option<u32>,
-    /// If set, each value of this has the limit for itself; else it is as the settings say.
-    pub per: Option<Partition>,
-    /// How much later than whole periods of the calendar its windows begin.
+    /// If set, each value of this has the limit for itself; else the settings' partition counts.
+    pub partition: Option<Partition>,
+    /// The time between a whole period of the calendar and the begin of a window.
     pub later: Duration,
 }
 
 impl ServerLimit {
-    /// So many requests, for all.
+    /// A limit on the requests of all clients.
     #[must_use]
     pub fn new(kind: LimitKind, units: u32, period: Duration) -> ServerLimit {
         ServerLimit {
@@ -39,41 +39,41 @@ impl ServerLimit {
             units,
             period,
             burst: None,
-            per: None,
+            partition: None,
             later: Duration::ZERO,
         }
     }
 }
 
-/// How a limit counts. Only requests that it admitted count against it, unless
-/// refusals do.
+/// The counting rule of a limit. It counts admitted requests only, unless the
+/// settings let refusals count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LimitKind {
     /// Any half-open window of the period's length holds at most the units.
     #[default]
     Sliding,
-    /// Windows follow one another from the first arrival on; each begins empty.
+    /// Consecutive windows from the first arrival on, each of which begins empty.
     Fixed,
     /// Windows begin at whole periods of the calendar, UTC.
     Clock,
     /// A token bucket: the burst at once, then one every period / units.
     Bucket,
-    /// An estimate from two windows of the clock, as some gateways make it.
+    /// An estimate from two clock windows, as some gateways use it.
     Counter,
-    /// So many may be admitted and not answered yet.
+    /// The number of requests that are admitted and not answered yet.
     InFlight,
 }
 
-/// What a limit counts.
+/// The unit that a limit counts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ServerUnit {
-    /// Requests, whatever they ask for.
+    /// Requests.
     #[default]
     Requests,
-    /// What they use: see `/v1/chat/completions`.
+    /// Tokens that a request uses: see `/v1/chat/completions`.
     Tokens,
-    /// What they say in this header that they use; 1 if they don't say it.
-    Said(HeaderName),
+    /// The number in this header of the request; 1 without it.
+    Header(HeaderName),
 }
 
 /// The kinds by name.
@@ -154,14 +154,14 @@ fn in_period(kind: LimitKind, text: &str) -> Option<ServerLimit> {
     })
 }
 
-/// In the form in which it is parsed, always with its kind.
+/// Writes the form that is parsed, always with its kind.
 impl fmt::Display for ServerLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.kind.name(), self.units)?;
         match &self.unit {
             ServerUnit::Requests => {}
             ServerUnit::Tokens => f.write_str(" tokens")?,
-            ServerUnit::Said(name) => write!(f, " {name}")?,
+            ServerUnit::Header(name) => write!(f, " {name}")?,
         }
         if self.kind != LimitKind::InFlight {
             write!(f, "/{}", humantime::format_duration(self.period))?;
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_reads_what_it_writes() {
+    fn a_written_limit_is_read_back() {
         for text in [
             "sliding:22/5s",
             "fixed:1/1m 30s",
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_limit_is_refused() {
+    fn text_that_is_not_a_limit_is_an_error() {
         for text in [
             "abc",
             "0/5s",

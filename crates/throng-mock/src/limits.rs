@@ -1,43 +1,46 @@
-//! All limits of a server, by what tells apart those who have them for themselves.
+//! All limits of a server, grouped by their partition.
 
 use crate::{Partition, ServerLimit};
 
 /// All limits of a server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ServerLimits {
-    /// In the order in which they are counted and told of.
+    /// In the order in which they are counted and reported.
     pub all: Vec<ServerLimit>,
-    /// The first are those of whom the settings name, even if there are none.
+    /// The first group is that of the settings' partition, even if it is empty.
     pub shared: Vec<SharedLimits>,
-    /// Whether refused requests count, too.
+    /// Whether refused requests count as well.
     pub refusals_count: bool,
-    /// Who is refused more often than this is banned: of those of the first.
+    /// An account of the first group with more refusals is banned.
     pub ban: Option<ServerLimit>,
 }
 
-/// Limits that the same clients share.
+/// Limits with the same partition.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedLimits {
-    /// What tells clients apart, if anything does.
-    pub per: Option<Partition>,
-    /// Their places among all.
-    pub places: Vec<usize>,
+    /// The partition; none if all clients share the limits.
+    pub partition: Option<Partition>,
+    /// The indices of the limits among all.
+    pub indices: Vec<usize>,
 }
 
 impl ServerLimits {
-    /// These, each value of `per` for itself unless one names another.
-    pub(crate) fn new(all: Vec<ServerLimit>, per: Option<&Partition>) -> ServerLimits {
+    /// These limits, by their own partition or else by this one.
+    pub(crate) fn new(all: Vec<ServerLimit>, partition: Option<&Partition>) -> ServerLimits {
         let mut shared = vec![SharedLimits {
-            per: per.cloned(),
-            places: Vec::new(),
+            partition: partition.cloned(),
+            indices: Vec::new(),
         }];
-        for (place, limit) in all.iter().enumerate() {
-            let per = limit.per.as_ref().or(per);
-            match shared.iter_mut().find(|shared| shared.per.as_ref() == per) {
-                Some(shared) => shared.places.push(place),
+        for (index, limit) in all.iter().enumerate() {
+            let partition = limit.partition.as_ref().or(partition);
+            match shared
+                .iter_mut()
+                .find(|shared| shared.partition.as_ref() == partition)
+            {
+                Some(shared) => shared.indices.push(index),
                 None => shared.push(SharedLimits {
-                    per: per.cloned(),
-                    places: vec![place],
+                    partition: partition.cloned(),
+                    indices: vec![index],
                 }),
             }
         }

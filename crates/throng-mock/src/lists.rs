@@ -1,4 +1,4 @@
-//! A shop's catalogue: lists in pages, details one by one, details by the batch.
+//! A catalogue: lists in pages, single items, and batches of items.
 
 use std::borrow::Cow;
 
@@ -10,50 +10,50 @@ use crate::answer::MockAnswer;
 use crate::quotes::price;
 use crate::request::ClientRequest;
 
-/// Items on a page unless told otherwise.
+/// Default number of items on a page.
 const SIZE: u64 = 100;
 
-/// What the judge counts these requests by: `list:300` for the page that begins
-/// there, else the ids; none for other routes.
-pub(crate) fn symbols(asked: &ClientRequest) -> Option<String> {
-    let parts: Vec<&str> = asked.path().split('/').skip(1).collect();
+/// The symbols by which the judge counts these requests: `list:300` for the page from
+/// item 300 on, else the ids; none for other routes.
+pub(crate) fn symbols(request: &ClientRequest) -> Option<String> {
+    let parts: Vec<&str> = request.path().split('/').skip(1).collect();
     match parts[..] {
-        ["list", _] => Some(format!("list:{}", begin(asked).unwrap_or_default())),
+        ["list", _] => Some(format!("list:{}", begin(request).unwrap_or_default())),
         ["detail", id] => Some(id.to_owned()),
-        ["batch"] => Some(ids(asked).join(",")),
+        ["batch"] => Some(ids(request).join(",")),
         ["token"] => Some("token".to_owned()),
         _ => None,
     }
 }
 
-/// Answers one of these routes; none if it is another.
-pub(crate) fn answer(asked: &ClientRequest) -> Option<MockAnswer> {
-    let parts: Vec<&str> = asked.path().split('/').skip(1).collect();
+/// Answers these routes; none for other routes.
+pub(crate) fn answer(request: &ClientRequest) -> Option<MockAnswer> {
+    let parts: Vec<&str> = request.path().split('/').skip(1).collect();
     match parts[..] {
         ["list", total] => Some(match total.parse() {
-            Ok(total) => list(asked, total),
+            Ok(total) => list(request, total),
             Err(_) => bad("the number of items is missing"),
         }),
         ["detail", id] => Some(match item(id) {
             Some(item) => MockAnswer::value(&item),
             None => MockAnswer::problem(StatusCode::NOT_FOUND, "there is no such item"),
         }),
-        ["batch"] => Some(batch(asked)),
+        ["batch"] => Some(batch(request)),
         _ => None,
     }
 }
 
-/// The page that the query asks for, with every way to the next one.
-fn list(asked: &ClientRequest, total: u64) -> MockAnswer {
-    let (size, begin) = (number(asked, "size", SIZE).max(1), begin(asked));
+/// The requested page, with each kind of link to the next one.
+fn list(request: &ClientRequest, total: u64) -> MockAnswer {
+    let (size, begin) = (number(request, "size", SIZE).max(1), begin(request));
     let Some(begin) = begin else {
-        return bad("the cursor is none of mine");
+        return bad("the cursor is unknown");
     };
-    if number(asked, "broken", u64::MAX) <= begin {
+    if number(request, "broken", u64::MAX) <= begin {
         return MockAnswer::problem(StatusCode::INTERNAL_SERVER_ERROR, "this page is broken");
     }
     let end = begin.saturating_add(size).min(total);
-    let next = (end < total).then(|| format!("{}?{}", asked.path(), next_query(asked, end)));
+    let next = (end < total).then(|| format!("{}?{}", request.path(), next_query(request, end)));
     let answer = MockAnswer::value(&json!({
         "items": (begin..end).map(|n| item(&n.to_string())).collect::<Vec<_>>(),
         "total": total,
@@ -68,11 +68,11 @@ fn list(asked: &ClientRequest, total: u64) -> MockAnswer {
     }
 }
 
-/// The same query with another cursor.
-fn next_query(asked: &ClientRequest, begin: u64) -> String {
+/// The request's query with the cursor of the next page.
+fn next_query(request: &ClientRequest, begin: u64) -> String {
     let is_other = |pair: &&str| !pair.is_empty() && !pair.starts_with("cursor=");
     let cursor = format!("cursor={}", cursor(begin));
-    let pairs = asked.query().split('&').filter(is_other);
+    let pairs = request.query().split('&').filter(is_other);
     pairs.chain([cursor.as_str()]).collect::<Vec<_>>().join("&")
 }
 
@@ -80,20 +80,20 @@ fn cursor(begin: u64) -> String {
     format!("after-{begin}")
 }
 
-/// Where the page that is asked for begins: by cursor, offset or page number.
-fn begin(asked: &ClientRequest) -> Option<u64> {
-    if let Some(cursor) = param(asked, "cursor") {
+/// Index of the requested page's first item, by cursor, offset or page number.
+fn begin(request: &ClientRequest) -> Option<u64> {
+    if let Some(cursor) = param(request, "cursor") {
         return cursor.strip_prefix("after-")?.parse().ok();
     }
-    let page = number(asked, "page", 1).max(1) - 1;
-    let size = number(asked, "size", SIZE);
-    Some(number(asked, "offset", page.saturating_mul(size)))
+    let page = number(request, "page", 1).max(1) - 1;
+    let size = number(request, "size", SIZE);
+    Some(number(request, "offset", page.saturating_mul(size)))
 }
 
 /// A parameter of the query, or a field of a JSON body.
-fn param<'a>(asked: &'a ClientRequest, name: &str) -> Option<Cow<'a, str>> {
-    asked.param(name).or_else(|| {
-        let body: Value = serde_json::from_slice(asked.body.as_deref()?).ok()?;
+fn param<'a>(request: &'a ClientRequest, name: &str) -> Option<Cow<'a, str>> {
+    request.param(name).or_else(|| {
+        let body: Value = serde_json::from_slice(request.body.as_deref()?).ok()?;
         match body.get(name)? {
             Value::Null => None,
             Value::String(text) => Some(text.clone().into()),
@@ -102,35 +102,35 @@ fn param<'a>(asked: &'a ClientRequest, name: &str) -> Option<Cow<'a, str>> {
     })
 }
 
-fn number(asked: &ClientRequest, name: &str, default: u64) -> u64 {
-    param(asked, name)
+fn number(request: &ClientRequest, name: &str, default: u64) -> u64 {
+    param(request, name)
         .and_then(|text| text.parse().ok())
         .unwrap_or(default)
 }
 
-/// Nothing whose id begins with `no` is there.
+/// The item with this id; none if the id begins with `no`.
 fn item(id: &str) -> Option<Value> {
     let item = json!({ "id": id, "name": format!("Item {id}"), "price": price(id) });
     (!id.starts_with("no")).then_some(item)
 }
 
-/// The items that are there, of those that are asked for; 413 for too many.
-fn batch(asked: &ClientRequest) -> MockAnswer {
-    let ids = ids(asked);
-    if ids.len() as u64 > number(asked, "most", 50) {
+/// The requested items that exist; 413 for too many ids.
+fn batch(request: &ClientRequest) -> MockAnswer {
+    let ids = ids(request);
+    if ids.len() as u64 > number(request, "most", 50) {
         return MockAnswer::problem(StatusCode::PAYLOAD_TOO_LARGE, "too many ids");
     }
-    // Not in the order in which they were asked for.
+    // Deliberately not in the requested order.
     let found: Vec<Value> = ids.iter().rev().filter_map(|id| item(id)).collect();
     MockAnswer::value(&json!({ "found": found }))
 }
 
 /// `?ids=A,B` or `{"ids": ["A", "B"]}`.
-fn ids(asked: &ClientRequest) -> Vec<String> {
-    if let Some(ids) = asked.param("ids") {
+fn ids(request: &ClientRequest) -> Vec<String> {
+    if let Some(ids) = request.param("ids") {
         return ids.split(',').map(str::to_owned).collect();
     }
-    let body: Option<Value> = asked
+    let body: Option<Value> = request
         .body
         .as_deref()
         .and_then(|body| serde_json::from_slice(body).ok());
@@ -142,8 +142,8 @@ fn ids(asked: &ClientRequest) -> Vec<String> {
     ids.into_iter().flatten().map(text).collect()
 }
 
-fn bad(why: &str) -> MockAnswer {
-    MockAnswer::problem(StatusCode::BAD_REQUEST, why)
+fn bad(message: &str) -> MockAnswer {
+    MockAnswer::problem(StatusCode::BAD_REQUEST, message)
 }
 
 #[cfg(test)]
@@ -154,14 +154,14 @@ mod tests {
     use hyper::header::HeaderMap;
 
     fn ask(uri: &str, body: &str) -> (u16, Value, Option<String>) {
-        let asked = ClientRequest {
+        let request = ClientRequest {
             method: Method::GET,
             uri: uri.parse().unwrap(),
             headers: HeaderMap::new(),
             body: Some(body.to_owned().into()),
             symbols: None,
         };
-        let answer = answer(&asked).unwrap();
+        let answer = answer(&request).unwrap();
         let link = answer
             .headers
             .get(LINK)
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn all_ways_lead_to_the_same_page() {
+    fn cursor_offset_and_page_number_lead_to_the_same_page() {
         for (query, body) in [
             ("?size=2&page=2", ""),
             ("?size=2&offset=2", ""),

@@ -1,12 +1,11 @@
-//! The numbers that a server tells of a limit, each in the ways in which it may be
-//! written. Pure.
+//! The numbers that a dialect reports of a limit, in each notation. Pure.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::account::Count;
 use crate::recorder::ArrivalInfo;
 
-/// What stands for the names in braces of a dialect's words.
+/// The values of the names in braces in a dialect's texts.
 ///
 /// | name | such as |
 /// |---|---|
@@ -15,30 +14,30 @@ use crate::recorder::ArrivalInfo;
 /// | `{reset-float}`, `{wait-float}` | `2.501` |
 /// | `{reset-go}` | `6m0.5s` |
 /// | `{reset-epoch}`, `{reset-epoch-ms}` | since 1970 |
-/// | `{reset-date}`, `{reset-rfc3339}` | as HTTP and RFC 3339 have it |
+/// | `{reset-date}`, `{reset-rfc3339}` | as in HTTP and RFC 3339 |
 pub(crate) struct DialectNumbers {
-    /// What the clock says, since 1970.
+    /// The time on the server's clock, since 1970.
     clock: Duration,
     count: Count,
     wait: Duration,
 }
 
 impl DialectNumbers {
-    /// Those of the limit at this place, which has room after so long.
-    pub(crate) fn of(told: &ArrivalInfo, limit: usize, wait: Duration) -> DialectNumbers {
+    /// The numbers of the limit at this index, with the time until it admits a request.
+    pub(crate) fn of(info: &ArrivalInfo, limit: usize, wait: Duration) -> DialectNumbers {
         let none = Count {
             units: 0,
             left: 0,
             reset: Duration::ZERO,
         };
         DialectNumbers {
-            clock: told.clock,
-            count: told.counts.get(limit).copied().unwrap_or(none),
+            clock: info.clock,
+            count: info.counts.get(limit).copied().unwrap_or(none),
             wait,
         }
     }
 
-    /// The text with its numbers.
+    /// The text with its names replaced by numbers.
     pub(crate) fn fill(&self, text: &str) -> String {
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
@@ -83,7 +82,7 @@ impl DialectNumbers {
     }
 }
 
-/// Whole seconds, rounded up: what is told has come by then.
+/// Whole seconds, rounded up: by then the reported time has come.
 fn ceil(time: Duration) -> u64 {
     time.as_nanos().div_ceil(1_000_000_000) as u64
 }
@@ -94,7 +93,7 @@ fn float(time: Duration) -> String {
     format!("{}.{:03}", millis / 1_000, millis % 1_000)
 }
 
-/// As Go writes lengths, rounded up to milliseconds.
+/// A duration as Go writes it, rounded up to milliseconds.
 fn go(time: Duration) -> String {
     let millis = time.as_nanos().div_ceil(1_000_000);
     let (minutes, seconds) = (millis / 60_000, (millis % 60_000) as f64 / 1_000.0);
@@ -110,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_number_is_written_in_each_way() {
+    fn each_number_is_written_in_each_notation() {
         let count = Count {
             units: 100,
             left: 37,

@@ -1,9 +1,9 @@
-//! Text into settings: what all the parsers share.
+//! Parts of the parsers of settings.
 
 use std::fmt;
 use std::time::Duration;
 
-/// A text that is not a setting: says what was given and what would be right.
+/// A text that is not a setting, with the form that it should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError(String);
 

@@ -1,4 +1,4 @@
-//! Whose limits a request counts against.
+//! The partition of clients, each part with limits of its own.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use hyper::header::HeaderName;
 use crate::ParseError;
 use crate::request::ClientRequest;
 
-/// What tells clients apart, each of whom has the limits for itself. From text:
+/// The part of a request whose value has the limits for itself. From text:
 /// `header:x-api-key`, `query:tenant` or `path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Partition {
@@ -22,14 +22,14 @@ pub enum Partition {
 
 impl Partition {
     /// Its value in this request, if it has one.
-    pub(crate) fn of<'a>(&self, asked: &'a ClientRequest) -> Option<Cow<'a, str>> {
+    pub(crate) fn value_in<'a>(&self, request: &'a ClientRequest) -> Option<Cow<'a, str>> {
         match self {
             Partition::Header(name) => {
-                let value = asked.headers.get(name)?;
+                let value = request.headers.get(name)?;
                 Some(String::from_utf8_lossy(value.as_bytes()))
             }
-            Partition::Query(name) => asked.param(name),
-            Partition::Path => Some(asked.path().into()),
+            Partition::Query(name) => request.param(name),
+            Partition::Path => Some(request.path().into()),
         }
     }
 }
@@ -38,14 +38,14 @@ impl FromStr for Partition {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Partition, ParseError> {
-        let per = match text.split_once(':') {
+        let partition = match text.split_once(':') {
             Some(("header", name)) => name.trim().parse().ok().map(Partition::Header),
             Some(("query", name)) if !name.is_empty() => Some(Partition::Query(name.to_owned())),
             None if text == "path" => Some(Partition::Path),
             _ => None,
         };
-        let right = "who is limited is header:NAME, query:NAME or path";
-        per.ok_or_else(|| ParseError::new(right, text))
+        let right = "a limit is per header:NAME, query:NAME or path";
+        partition.ok_or_else(|| ParseError::new(right, text))
     }
 }
 
@@ -57,19 +57,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_or_a_parameter_tells_who_asks() {
-        let mut asked = ClientRequest {
+    fn a_header_a_parameter_or_the_path_is_the_key() {
+        let mut request = ClientRequest {
             method: Method::GET,
             uri: "/echo?tenant=a%20b".parse().unwrap(),
             headers: HeaderMap::new(),
             body: None,
             symbols: None,
         };
-        asked.headers.insert("x-api-key", "k1".parse().unwrap());
-        let of = |per: &str| {
-            per.parse::<Partition>()
+        request.headers.insert("x-api-key", "k1".parse().unwrap());
+        let of = |partition: &str| {
+            partition
+                .parse::<Partition>()
                 .unwrap()
-                .of(&asked)
+                .value_in(&request)
                 .map(Cow::into_owned)
         };
         assert_eq!(of("query:tenant").as_deref(), Some("a b"));

@@ -1,5 +1,6 @@
-//! The API itself: prices that anyone can check.
+//! The quote API: prices that follow from their symbols.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use hyper::header::HeaderMap;
@@ -7,10 +8,10 @@ use hyper::{Method, StatusCode};
 
 use crate::answer::MockAnswer;
 use crate::chance::hash;
-use crate::request::ClientRequest;
+use crate::request::{ClientRequest, each_symbol};
 use crate::{Fault, Settings};
 
-/// The bytes of one filler field besides its text.
+/// Bytes of one filler field besides its text.
 const FRAME: usize = ",\"filler000\":\"\"".len();
 
 /// The price of a symbol, 1.00 to 1000.00 with at most two decimals. It
@@ -20,30 +21,43 @@ pub fn price(symbol: &str) -> f64 {
     cents as f64 / 100.0
 }
 
-/// The quotes for what was asked, spoilt if the fault says so.
+/// Whether this path is the route of quotes.
+pub(crate) fn is_route(path: &str) -> bool {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    path == "/v6/finance/quote"
+}
+
+/// The requested symbols, from the query or, for a POST, from a form.
+pub(crate) fn symbols(request: &ClientRequest) -> Option<String> {
+    let symbols = request.param("symbols");
+    let symbols = symbols.or_else(|| request.form_field("symbols"));
+    symbols.map(Cow::into_owned)
+}
+
+/// The quotes for the requested symbols, with the effect of the fault.
 pub(crate) fn answer(
     settings: &Settings,
     padding: &str,
-    asked: &ClientRequest,
+    request: &ClientRequest,
     fault: Option<Fault>,
 ) -> MockAnswer {
-    if !matches!(asked.method, Method::GET | Method::POST | Method::HEAD) {
-        return MockAnswer::problem(StatusCode::METHOD_NOT_ALLOWED, "quotes are asked by GET");
+    if !matches!(request.method, Method::GET | Method::POST | Method::HEAD) {
+        return MockAnswer::problem(StatusCode::METHOD_NOT_ALLOWED, "quotes are read by GET");
     }
-    if !is_allowed(settings.api_key.as_deref(), &asked.headers) {
-        return MockAnswer::problem(StatusCode::UNAUTHORIZED, "the x-api-key is not right");
+    if !is_allowed(settings.api_key.as_deref(), &request.headers) {
+        return MockAnswer::problem(StatusCode::UNAUTHORIZED, "the x-api-key is wrong");
     }
-    if asked.symbols.is_none() {
+    if request.symbols.is_none() {
         return MockAnswer::problem(StatusCode::BAD_REQUEST, "the parameter symbols is missing");
     }
-    let answer = MockAnswer::json(StatusCode::OK, quotes(padding, asked, fault));
+    let answer = MockAnswer::json(StatusCode::OK, quotes(padding, request, fault));
     match fault {
         Some(fault) if fault.is_for_quotes() => answer.of_kind(fault),
         _ => answer,
     }
 }
 
-/// About this many bytes of fields that nobody reads, ready to be pasted.
+/// Filler fields of about this many bytes, as JSON that follows another field.
 pub(crate) fn padding(bytes: usize) -> String {
     let fields = bytes.div_ceil(100);
     let text = "x".repeat(100 - FRAME);
@@ -59,12 +73,12 @@ fn is_allowed(key: Option<&str>, headers: &HeaderMap) -> bool {
     key.is_none_or(|key| given == Some(key.as_bytes()))
 }
 
-fn quotes(padding: &str, asked: &ClientRequest, fault: Option<Fault>) -> String {
+fn quotes(padding: &str, request: &ClientRequest, fault: Option<Fault>) -> String {
     let mut json = String::with_capacity(200 + padding.len());
     json.push_str("{\"quoteResponse\":{\"result\":[");
     if fault != Some(Fault::EmptyResult) {
-        for (place, symbol) in asked.each_symbol().enumerate() {
-            json.push_str(if place == 0 { "" } else { "," });
+        for (index, symbol) in each_symbol(request.symbols.as_deref()).enumerate() {
+            json.push_str(if index == 0 { "" } else { "," });
             push_quote(&mut json, symbol, padding, fault);
         }
     }
@@ -89,7 +103,7 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    fn asked(symbols: &str) -> ClientRequest {
+    fn request(symbols: &str) -> ClientRequest {
         ClientRequest {
             method: Method::GET,
             uri: "/v6/finance/quote/".parse().unwrap(),
@@ -100,7 +114,7 @@ mod tests {
     }
 
     fn result(symbols: &str, fault: Option<Fault>) -> Value {
-        let json = quotes(&padding(250), &asked(symbols), fault);
+        let json = quotes(&padding(250), &request(symbols), fault);
         let mut value: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(value["quoteResponse"]["error"], Value::Null);
         value["quoteResponse"]["result"].take()
@@ -127,7 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn faults_show() {
+    fn the_route_may_end_with_a_slash() {
+        assert!(is_route("/v6/finance/quote") && is_route("/v6/finance/quote/"));
+        assert!(!is_route("/v6/finance/quotes"));
+    }
+
+    #[test]
+    fn faults_change_the_quotes() {
         assert_eq!(result("A", Some(Fault::EmptyResult)), Value::Array(vec![]));
         let missing = result("A", Some(Fault::MissingKey));
         assert_eq!(missing[0].get("regularMarketPreviousClose"), None);
@@ -135,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_is_about_as_long_as_asked() {
+    fn padding_has_about_its_length() {
         assert_eq!(padding(0), "");
         assert_eq!(padding(1000).len(), 1000);
     }

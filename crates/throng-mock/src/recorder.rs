@@ -1,4 +1,4 @@
-//! Where arrivals are counted: the judge and its clock, shared by all connections.
+//! The judge and its clock, shared by all connections.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,43 +7,43 @@ use tokio::time::Instant;
 
 use crate::Judgement;
 use crate::account::{Count, Refused};
-use crate::judge::{Client, RateJudge, RequestKind, Stay};
+use crate::judge::{Client, InFlightRequest, RateJudge, RequestKind};
 use crate::limits::ServerLimits;
 
-/// The judge, and the instant since which it counts.
+/// The judge, and the instant from which it counts.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     start: Instant,
-    /// What the server's clock said at the start, since 1970.
+    /// The time on the server's clock at the start, since 1970.
     clock: Duration,
     judge: Mutex<RateJudge>,
-    /// The arrivals, if they are wanted.
+    /// The arrivals, if the settings ask for them.
     log: Option<Mutex<Vec<Arrival>>>,
 }
 
 /// A request that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrival {
-    /// When, since the start.
+    /// The time since the start.
     pub at: Duration,
-    /// Whether it was refused for the limits' sake.
+    /// Whether a limit refused it.
     pub refused: bool,
-    /// Its path.
+    /// The path of the request.
     pub path: String,
 }
 
-/// What an answer to an arrival can tell.
+/// The facts about an arrival that its answer can report.
 #[derive(Debug)]
 pub(crate) struct ArrivalInfo {
-    /// What the server's clock said, since 1970.
+    /// The time on the server's clock, since 1970.
     pub clock: Duration,
     pub admitted: Result<(), Refused>,
     pub counts: Vec<Count>,
 }
 
 impl Recorder {
-    /// `clock` is what the server's clock says now, since 1970; every arrival is
-    /// kept if `logs`.
+    /// `clock` is the time on the server's clock, since 1970. With `logs`, every
+    /// arrival is kept.
     pub(crate) fn new(limits: ServerLimits, clock: Duration, logs: bool) -> Arc<Recorder> {
         Arc::new(Recorder {
             start: Instant::now(),
@@ -53,37 +53,37 @@ impl Recorder {
         })
     }
 
-    /// Counts an arrival, and says whether it is admitted or how long to wait.
+    /// Counts an arrival. The info says whether the limits admit it.
     ///
     /// The clock is read under the lock, so that the order of the instants is
     /// the order in which they are counted.
-    pub(crate) fn arrive(desk: &Arc<Recorder>, visitor: Client) -> (OpenArrival, ArrivalInfo) {
-        let mut judge = lock(&desk.judge);
-        let now = desk.start.elapsed();
-        let path = visitor.path;
-        let verdict = judge.arrive(now, visitor);
+    pub(crate) fn arrive(recorder: &Arc<Recorder>, client: Client) -> (OpenArrival, ArrivalInfo) {
+        let mut judge = lock(&recorder.judge);
+        let now = recorder.start.elapsed();
+        let path = client.path;
+        let admission = judge.arrive(now, client);
         drop(judge);
-        if let Some(log) = &desk.log {
+        if let Some(log) = &recorder.log {
             lock(log).push(Arrival {
                 at: now,
-                refused: verdict.admitted.is_err(),
+                refused: admission.admitted.is_err(),
                 path: path.to_owned(),
             });
         }
-        let ticket = OpenArrival {
-            desk: Arc::clone(desk),
-            stay: verdict.stay,
+        let open_arrival = OpenArrival {
+            recorder: Arc::clone(recorder),
+            in_flight_request: admission.in_flight_request,
             kind: RequestKind::Gone,
         };
-        let told = ArrivalInfo {
-            clock: desk.clock + now,
-            admitted: verdict.admitted,
-            counts: verdict.counts,
+        let info = ArrivalInfo {
+            clock: recorder.clock + now,
+            admitted: admission.admitted,
+            counts: admission.counts,
         };
-        (ticket, told)
+        (open_arrival, info)
     }
 
-    /// What the server's clock says, since 1970.
+    /// The time on the server's clock, since 1970.
     pub(crate) fn clock(&self) -> Duration {
         self.clock + self.start.elapsed()
     }
@@ -104,17 +104,17 @@ impl Recorder {
     }
 }
 
-/// Held by a request from its arrival until it is answered. Dropped before,
-/// it says that the client has gone.
+/// An arrival whose request is not answered. Dropped before `close`, it counts
+/// as a client that has gone.
 #[derive(Debug)]
 pub(crate) struct OpenArrival {
-    desk: Arc<Recorder>,
-    stay: Stay,
+    recorder: Arc<Recorder>,
+    in_flight_request: InFlightRequest,
     kind: RequestKind,
 }
 
 impl OpenArrival {
-    /// The request leaves, answered in this way.
+    /// Counts the end of the request, of this kind.
     pub(crate) fn close(mut self, kind: RequestKind) {
         self.kind = kind;
     }
@@ -122,11 +122,11 @@ impl OpenArrival {
 
 impl Drop for OpenArrival {
     fn drop(&mut self) {
-        lock(&self.desk.judge).leave(&self.stay, self.kind);
+        lock(&self.recorder.judge).finish(&self.in_flight_request, self.kind);
     }
 }
 
-/// A panic elsewhere does not make the counts worthless.
+/// Locks the mutex, also after a panic elsewhere: the counts are still valid.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -136,17 +136,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ticket_that_is_dropped_says_gone() {
-        let desk = Recorder::new(ServerLimits::default(), Duration::ZERO, false);
+    fn a_dropped_arrival_counts_as_gone() {
+        let recorder = Recorder::new(ServerLimits::default(), Duration::ZERO, false);
         let two = Client {
             symbols: Some("A,B"),
             ..Client::default()
         };
-        let (first, _) = Recorder::arrive(&desk, two);
-        let (second, _) = Recorder::arrive(&desk, Client::default());
+        let (first, _) = Recorder::arrive(&recorder, two);
+        let (second, _) = Recorder::arrive(&recorder, Client::default());
         drop(first);
         second.close(RequestKind::Status(200));
-        let judgement = desk.judgement();
+        let judgement = recorder.judgement();
         assert_eq!(judgement.answers["gone"], 1);
         assert_eq!(judgement.answers["200"], 1);
         assert_eq!(judgement.symbols.len(), 2);

@@ -1,4 +1,4 @@
-//! The bodies of answers: at once, in pieces, or broken off.
+//! The bodies of answers: whole, in pieces, or truncated.
 
 use std::fmt;
 use std::pin::Pin;
@@ -12,54 +12,54 @@ use tokio::time::{Sleep, sleep};
 use crate::judge::RequestKind;
 use crate::recorder::OpenArrival;
 
-/// The connection (with HTTP/2, the stream) ends here, on purpose or because
-/// the client broke off.
+/// The end of a connection (with HTTP/2, of a stream) before its answer, as the
+/// fault demands or because the client closed it.
 #[derive(Debug)]
-pub(crate) struct Severed;
+pub(crate) struct ConnectionDropped;
 
-impl fmt::Display for Severed {
+impl fmt::Display for ConnectionDropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the connection is dropped")
     }
 }
 
-impl std::error::Error for Severed {}
+impl std::error::Error for ConnectionDropped {}
 
 /// The body of an answer.
 pub(crate) enum Reply {
-    /// All of it at once; nothing once it is sent.
+    /// All of it at once; empty once it is sent.
     Whole(Bytes),
     /// One piece after the other.
     Pieces(BodyPieces),
 }
 
-/// A body that comes in pieces. It never makes more than one ahead.
+/// A body in pieces, each made when it is sent.
 pub(crate) struct BodyPieces {
     chunks: Box<dyn Iterator<Item = Bytes> + Send>,
-    /// The bytes still to be promised to the client, if their number is known.
+    /// Bytes that are still to come, if their number is known.
     left: Option<u64>,
     /// The time between two pieces.
     pause: Duration,
-    /// Whether it ends with the end of the connection.
-    severed: bool,
-    rest: PieceGap,
-    /// Given back just before the last piece, so that a client that has the
+    /// Whether the connection is dropped at the end of the pieces.
+    drops_connection: bool,
+    gap: PieceGap,
+    /// Closed just before the last piece, so that a client that has the
     /// whole answer finds it counted.
-    exit: Option<(OpenArrival, RequestKind)>,
+    open_arrival: Option<(OpenArrival, RequestKind)>,
 }
 
-/// What happens between two pieces.
+/// The gap before the next piece.
 enum PieceGap {
-    /// Nothing any more.
-    Over,
-    /// What was sent until now is flushed, and others have their turn.
-    Turn,
-    /// Time passes.
-    Nap(Pin<Box<Sleep>>),
+    /// No gap, or it is over.
+    None,
+    /// Flushes the pieces until now and lets other tasks run.
+    Yield,
+    /// Waits for the pause between two pieces.
+    Pause(Pin<Box<Sleep>>),
 }
 
 impl BodyPieces {
-    /// `length` is all of them together, in bytes, if that is known.
+    /// `length` is that of the whole body in bytes, if it is known.
     pub(crate) fn new(
         length: Option<u64>,
         chunks: impl Iterator<Item = Bytes> + Send + 'static,
@@ -68,9 +68,9 @@ impl BodyPieces {
             chunks: Box::new(chunks),
             left: length,
             pause: Duration::ZERO,
-            severed: false,
-            rest: PieceGap::Over,
-            exit: None,
+            drops_connection: false,
+            gap: PieceGap::None,
+            open_arrival: None,
         }
     }
 
@@ -78,53 +78,58 @@ impl BodyPieces {
         BodyPieces { pause, ..self }
     }
 
-    /// Ends after the first piece, and the connection with it.
+    /// Ends after the first piece, and drops the connection.
     ///
-    /// The pause lets that piece reach the client before the end overtakes it.
-    pub(crate) fn cut(self) -> BodyPieces {
+    /// The pause lets that piece reach the client before the end does.
+    pub(crate) fn truncated(self) -> BodyPieces {
         BodyPieces {
             chunks: Box::new(self.chunks.take(1)),
             pause: Duration::from_millis(5),
-            severed: true,
+            drops_connection: true,
             ..self
         }
     }
 
-    pub(crate) fn closing(self, ticket: OpenArrival, kind: RequestKind) -> BodyPieces {
-        let exit = Some((ticket, kind));
-        BodyPieces { exit, ..self }
+    pub(crate) fn closing(self, open_arrival: OpenArrival, kind: RequestKind) -> BodyPieces {
+        BodyPieces {
+            open_arrival: Some((open_arrival, kind)),
+            ..self
+        }
     }
 
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match std::mem::replace(&mut self.rest, PieceGap::Over) {
-            PieceGap::Over => Poll::Ready(()),
-            PieceGap::Turn => {
+    fn poll_gap(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match std::mem::replace(&mut self.gap, PieceGap::None) {
+            PieceGap::None => Poll::Ready(()),
+            PieceGap::Yield => {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            PieceGap::Nap(mut nap) => {
-                let nap_over = nap.as_mut().poll(cx);
-                if nap_over.is_pending() {
-                    self.rest = PieceGap::Nap(nap);
+            PieceGap::Pause(mut pause) => {
+                let polled = pause.as_mut().poll(cx);
+                if polled.is_pending() {
+                    self.gap = PieceGap::Pause(pause);
                 }
-                nap_over
+                polled
             }
         }
     }
 
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Severed>>> {
+    fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, ConnectionDropped>>> {
         loop {
-            ready!(self.poll_rest(cx));
+            ready!(self.poll_gap(cx));
             let Some(chunk) = self.chunks.next() else {
                 self.close();
-                return Poll::Ready(self.severed.then_some(Err(Severed)));
+                return Poll::Ready(self.drops_connection.then_some(Err(ConnectionDropped)));
             };
-            self.rest = if self.pause.is_zero() {
-                PieceGap::Turn
+            self.gap = if self.pause.is_zero() {
+                PieceGap::Yield
             } else {
-                PieceGap::Nap(Box::pin(sleep(self.pause)))
+                PieceGap::Pause(Box::pin(sleep(self.pause)))
             };
-            // An encoder that has nothing yet still worked: others come first.
+            // An encoder without output has worked nevertheless: other tasks run first.
             if !chunk.is_empty() {
                 self.sent(chunk.len() as u64);
                 return Poll::Ready(Some(Ok(chunk)));
@@ -140,20 +145,20 @@ impl BodyPieces {
     }
 
     fn close(&mut self) {
-        if let Some((ticket, kind)) = self.exit.take() {
-            ticket.close(kind);
+        if let Some((open_arrival, kind)) = self.open_arrival.take() {
+            open_arrival.close(kind);
         }
     }
 }
 
 impl Body for Reply {
     type Data = Bytes;
-    type Error = Severed;
+    type Error = ConnectionDropped;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Severed>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ConnectionDropped>>> {
         let chunk = match self.get_mut() {
             Reply::Whole(bytes) if bytes.is_empty() => None,
             Reply::Whole(bytes) => Some(Ok(std::mem::take(bytes))),

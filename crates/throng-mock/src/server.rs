@@ -1,4 +1,4 @@
-//! The door: sockets, threads, and the way of a request through the house.
+//! Sockets, threads and connections.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -21,114 +21,114 @@ use crate::handler;
 use crate::state::ServerState;
 use crate::{Arrival, Judgement, Settings};
 
-/// With HTTP/2, so many requests may be under way on one connection.
+/// Maximum number of concurrent requests on an HTTP/2 connection.
 const STREAMS: u32 = 1000;
 
-/// A running server. It stops when dropped; open connections are cut.
+/// A running server. Dropped, it stops and drops its open connections.
 #[derive(Debug)]
 pub struct Mock {
     addr: SocketAddr,
-    house: Arc<ServerState>,
-    /// Dropped to tell the threads to stop.
+    state: Arc<ServerState>,
+    /// Dropped to stop the threads.
     open: Option<watch::Sender<()>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What every thread needs.
+/// The state and the certificate that every thread shares.
 #[derive(Clone)]
 struct ServerContext {
-    house: Arc<ServerState>,
+    state: Arc<ServerState>,
     tls: Option<TlsAcceptor>,
 }
 
 impl Mock {
-    /// Starts a server on threads of its own, so that it may be called from
-    /// anywhere. It is listening when this returns. Port 0 is any free port.
+    /// Starts a server on threads of its own, which needs no runtime. It is
+    /// listening when this returns. Port 0 is any free port.
     pub fn start(settings: Settings, addr: impl ToSocketAddrs) -> io::Result<Mock> {
         let listener = TcpListener::bind(addr)?;
         listener.set_nonblocking(true)?;
         let (open, accepting) = watch::channel(());
-        let door = ServerContext {
+        let context = ServerContext {
             tls: settings
                 .tls
                 .as_ref()
                 .map(|tls| tls.acceptor())
                 .transpose()?,
-            house: Arc::new(ServerState::new(settings)),
+            state: Arc::new(ServerState::new(settings)),
         };
         let mut mock = Mock {
             addr: listener.local_addr()?,
-            house: Arc::clone(&door.house),
+            state: Arc::clone(&context.state),
             open: Some(open),
             threads: Vec::new(),
         };
-        for _ in 0..door.house.settings.threads.max(1) {
+        for _ in 0..context.state.settings.threads.max(1) {
             let accepting = accepting.clone();
-            let thread = spawn(listener.try_clone()?, door.clone(), accepting)?;
+            let thread = spawn(listener.try_clone()?, context.clone(), accepting)?;
             mock.threads.push(thread);
         }
         Ok(mock)
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Where it listens, such as `http://127.0.0.1:8080`, without a slash.
+    /// The URL of the server, such as `http://127.0.0.1:8080`, without a slash.
     pub fn url(&self) -> String {
-        let scheme = match self.house.settings.tls {
+        let scheme = match self.state.settings.tls {
             Some(_) => "https",
             None => "http",
         };
         format!("{scheme}://{}", self.addr)
     }
 
-    /// What was seen until now; the same as `GET /judge`.
+    /// The counts until now, as `GET /judge` answers them.
     pub fn judgement(&self) -> Judgement {
-        self.house.judgement()
+        self.state.judgement()
     }
 
-    /// Starts afresh: the counts, the limits, chance and what is flaky; the
-    /// same as `DELETE /judge`.
+    /// Resets the counts, the limits, the scenarios and the flaky ids, as
+    /// `DELETE /judge` does.
     pub fn reset(&self) {
-        self.house.reset();
+        self.state.reset();
     }
 }
 
-/// A server without a socket: it serves streams that it is given, by the clock of
-/// the runtime that it is called from, which may be paused. Cheap to clone.
+/// A server without a socket, on the streams that are passed to it and by the
+/// clock of the calling runtime, which may be paused. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct LocalServer {
-    house: Arc<ServerState>,
+    state: Arc<ServerState>,
 }
 
 impl LocalServer {
-    /// A server that behaves so. It speaks plain HTTP.
+    /// A server with these settings. It speaks plain HTTP.
     pub fn new(settings: Settings) -> LocalServer {
         LocalServer {
-            house: Arc::new(ServerState::new(settings)),
+            state: Arc::new(ServerState::new(settings)),
         }
     }
 
-    /// Serves one connection until either side ends it. `acks` tells the client what
-    /// the server's network stack has acknowledged.
+    /// Serves one connection until either side ends it. `acks` counts the bytes
+    /// that the server's network stack has acknowledged.
     pub async fn serve<S>(self, stream: S, acks: AckCounter)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let stream = CountedStream::new(stream, acks.clone());
-        converse(stream, self.house, Some(acks)).await;
+        serve_stream(stream, self.state, Some(acks)).await;
     }
 
-    /// The requests that arrived; nothing unless the settings want it.
+    /// The requests that arrived; empty unless the settings ask for the log.
     pub fn arrivals(&self) -> Vec<Arrival> {
-        self.house.arrivals()
+        self.state.arrivals()
     }
 
-    /// What was seen until now.
+    /// The counts until now.
     pub fn judgement(&self) -> Judgement {
-        self.house.judgement()
+        self.state.judgement()
     }
 }
 
@@ -142,25 +142,25 @@ impl Drop for Mock {
     }
 }
 
-/// One thread with its own runtime. An error on its way to accepting is
-/// handed to the caller.
+/// Starts a thread with its own runtime. Returns an error if the thread can't
+/// begin to accept connections.
 fn spawn(
     listener: TcpListener,
-    door: ServerContext,
+    context: ServerContext,
     mut open: watch::Receiver<()>,
 ) -> io::Result<JoinHandle<()>> {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let run = move || match prepare(listener) {
         Ok((runtime, listener)) => {
             // The caller waits for this, so it cannot have gone.
-            let _ = tell.send(Ok(()));
-            runtime.block_on(serve(listener, door, &mut open));
+            let _ = sender.send(Ok(()));
+            runtime.block_on(serve(listener, context, &mut open));
         }
-        Err(error) => drop(tell.send(Err(error))),
+        Err(error) => drop(sender.send(Err(error))),
     };
     let thread = thread::Builder::new().name("throng-mock".into());
     let thread = thread.spawn(run)?;
-    let started = told.recv().map_err(io::Error::other)?;
+    let started = receiver.recv().map_err(io::Error::other)?;
     started.map(|()| thread)
 }
 
@@ -172,48 +172,48 @@ fn prepare(listener: TcpListener) -> io::Result<(Runtime, tokio::net::TcpListene
     Ok((runtime, listener))
 }
 
-/// Accepts until the mock is dropped. Then the runtime is dropped, too, and
-/// with it whatever is still open.
+/// Accepts connections until the mock is dropped. Then the runtime and its open
+/// connections are dropped, too.
 async fn serve(
     listener: tokio::net::TcpListener,
-    door: ServerContext,
+    context: ServerContext,
     open: &mut watch::Receiver<()>,
 ) {
     tokio::select! {
         _ = open.changed() => {}
-        () = accept(listener, door) => {}
+        () = accept(listener, context) => {}
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, door: ServerContext) {
+async fn accept(listener: tokio::net::TcpListener, context: ServerContext) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(connection(stream, door.clone()))),
+            Ok((stream, _)) => drop(tokio::spawn(connection(stream, context.clone()))),
             // Mostly too many open files: some will be closed.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
 }
 
-/// Whatever goes wrong here, only this connection ends.
-async fn connection(stream: TcpStream, door: ServerContext) {
+/// Serves a connection. An error ends only this connection.
+async fn connection(stream: TcpStream, context: ServerContext) {
     let _ = stream.set_nodelay(true);
-    match door.tls {
-        None => converse(stream, door.house, None).await,
+    match context.tls {
+        None => serve_stream(stream, context.state, None).await,
         Some(tls) => {
             if let Ok(stream) = tls.accept(stream).await {
-                converse(stream, door.house, None).await;
+                serve_stream(stream, context.state, None).await;
             }
         }
     }
 }
 
-async fn converse<S>(stream: S, house: Arc<ServerState>, acks: Option<AckCounter>)
+async fn serve_stream<S>(stream: S, state: Arc<ServerState>, acks: Option<AckCounter>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        handler::visit(Arc::clone(&house), request, acks.clone())
+        handler::handle(Arc::clone(&state), request, acks.clone())
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -221,7 +221,7 @@ where
         .pipeline_flush(true)
         .header_read_timeout(None);
     builder.http2().max_concurrent_streams(STREAMS);
-    // Cut connections are errors here, and wanted.
+    // A connection that a fault drops is an error here.
     let _ = builder
         .serve_connection(TokioIo::new(stream), service)
         .await;

@@ -1,4 +1,4 @@
-//! How a mock behaves, all in one place.
+//! The settings of a mock.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -6,47 +6,46 @@ use std::time::Duration;
 use crate::limits::ServerLimits;
 use crate::{Dialect, Faults, Latency, ParseError, Partition, ServerCertificate, ServerLimit};
 
-/// How a [`Mock`](crate::Mock) behaves.
+/// The settings of a [`Mock`](crate::Mock).
 ///
 /// The default has no limit, no latency and no fault, and serves plain HTTP
 /// from one thread.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Every one of these must admit a request, or it is answered with 429.
+    /// The limits. A request that one of them refuses is answered with 429.
     pub limits: Vec<ServerLimit>,
-    /// How it speaks of its limits; the limits are the dialect's, if none are given.
+    /// The wording of answers about limits, and its limits if `limits` is empty.
     pub dialect: Option<Dialect>,
-    /// If set, each value of this has the limits for itself that don't say whose they are.
-    pub per: Option<Partition>,
-    /// Whether refused requests count against the limits, too.
+    /// If set, each value of this has the limits for itself that name no partition.
+    pub partition: Option<Partition>,
+    /// Whether refused requests count against the limits as well.
     pub refusals_count: bool,
-    /// What the server's clock says when it starts, since 1970; if absent, what the
-    /// machine's says.
+    /// The time on the server's clock at its start, since 1970; if absent, that of
+    /// the machine's clock.
     pub clock: Option<Duration>,
-    /// How long a request takes, there and back together.
+    /// The time that a request and its answer travel, together.
     pub latency: Latency,
     /// The share of the latency, 0 to 1, that passes before the arrival is
     /// counted. The rest passes before the answer. Default 0.5.
     pub there: f64,
-    /// What goes wrong by chance, although the client kept to the limit.
+    /// Random faults, independent of the limits.
     pub faults: Faults,
-    /// What an answer with 429 says about when to come back.
+    /// The form of `retry-after` in an answer with 429.
     pub refusal: Refusal,
-    /// Latencies and faults follow from this, from what is asked and from how
-    /// often that was asked before; the order of arrivals does not matter.
+    /// The seed of latencies and faults. They also depend on the request's key and
+    /// its number of requests before, not on the order of arrivals.
     pub seed: u64,
     /// Serve HTTPS with this certificate instead of plain HTTP.
     pub tls: Option<ServerCertificate>,
-    /// If set, quotes are only for requests with this `x-api-key`; others are
-    /// answered with 401.
+    /// If set, requests for quotes without this `x-api-key` are answered with 401.
     pub api_key: Option<String>,
-    /// About this many bytes of filler fields go into every single quote.
+    /// Approximate size of the filler fields in each quote, in bytes.
     pub padding: usize,
-    /// Whether every path is taken for a good one and answered with `{}`.
+    /// Whether every path is answered with `{}`.
     pub anything: bool,
     /// Whether every arrival is kept, for [`Local::arrivals`](crate::LocalServer::arrivals).
     pub logs: bool,
-    /// How many threads serve, each with a runtime of its own. At least 1.
+    /// Number of server threads, each with a runtime of its own. At least 1.
     pub threads: usize,
 }
 
@@ -55,7 +54,7 @@ impl Default for Settings {
         Settings {
             limits: Vec::new(),
             dialect: None,
-            per: None,
+            partition: None,
             refusals_count: false,
             clock: None,
             latency: Latency::Zero,
@@ -74,7 +73,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// What is refused, and what comes of that.
+    /// The limits of the settings or of the dialect, and the effects of refusals.
     pub(crate) fn all_limits(&self) -> ServerLimits {
         let dialect = self.dialect.as_ref();
         let all = match dialect.filter(|_| self.limits.is_empty()) {
@@ -84,13 +83,13 @@ impl Settings {
         ServerLimits {
             refusals_count: self.refusals_count || dialect.is_some_and(|d| d.refusals_count),
             ban: dialect.and_then(|dialect| dialect.bans.clone()),
-            ..ServerLimits::new(all, self.per.as_ref())
+            ..ServerLimits::new(all, self.partition.as_ref())
         }
     }
 }
 
-/// What a 429 for the limit says about when to come back. From text:
-/// `seconds`, `date` or `bare`.
+/// The form of `retry-after` in a 429 for a limit. From text: `seconds`, `date` or
+/// `bare`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Refusal {
     /// `retry-after` in whole seconds, rounded up.
@@ -98,7 +97,7 @@ pub enum Refusal {
     RetryAfterSeconds,
     /// `retry-after` as an HTTP date, rounded up to the second.
     RetryAfterDate,
-    /// Nothing.
+    /// No `retry-after`.
     Bare,
 }
 

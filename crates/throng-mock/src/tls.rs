@@ -1,4 +1,4 @@
-//! Certificates, and what the server does with them.
+//! The server's certificate.
 
 use std::fmt;
 use std::io;
@@ -10,8 +10,8 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// A certificate and its key, with which a mock serves HTTPS: HTTP/2 to those
-/// who offer it, HTTP/1.1 to the others.
+/// A certificate and its key, with which a mock serves HTTPS: HTTP/2 to clients
+/// that offer it, else HTTP/1.1.
 #[derive(Clone)]
 pub struct ServerCertificate {
     /// The chain in PEM, the server's own certificate first.
@@ -21,8 +21,8 @@ pub struct ServerCertificate {
 }
 
 impl ServerCertificate {
-    /// A new certificate for these names or IP addresses, signed by itself:
-    /// who is to trust it must be given its `certificate`.
+    /// A new self-signed certificate for these names or IP addresses. A client
+    /// trusts it if it is given the `certificate`.
     pub fn self_signed<N: Into<String>>(
         names: impl IntoIterator<Item = N>,
     ) -> io::Result<ServerCertificate> {
@@ -34,7 +34,7 @@ impl ServerCertificate {
         })
     }
 
-    /// What shakes hands with clients.
+    /// The acceptor of TLS connections.
     pub(crate) fn acceptor(&self) -> io::Result<TlsAcceptor> {
         let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes());
         let chain = chain.collect::<Result<Vec<_>, _>>().map_err(invalid)?;
@@ -48,10 +48,10 @@ impl ServerCertificate {
     }
 }
 
-/// Says nothing about the key.
+/// Leaves the key out.
 impl fmt::Debug for ServerCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls")
+        f.debug_struct("ServerCertificate")
             .field("certificate", &self.certificate)
             .finish_non_exhaustive()
     }
@@ -66,14 +66,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_made_can_be_used() {
+    fn a_new_certificate_is_usable() {
         let tls = ServerCertificate::self_signed(["localhost", "127.0.0.1"]).unwrap();
         assert!(tls.certificate.starts_with("-----BEGIN CERTIFICATE-----"));
         tls.acceptor().unwrap();
     }
 
     #[test]
-    fn what_is_no_certificate_is_an_error() {
+    fn an_invalid_certificate_is_an_error() {
         let tls = ServerCertificate {
             certificate: String::new(),
             key: "secret".to_owned(),

@@ -1,4 +1,4 @@
-//! Requests that use more or less of what is limited, as language models do.
+//! Requests that use different numbers of tokens, as language models do.
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -7,37 +7,39 @@ use crate::answer::MockAnswer;
 use crate::chance::hash;
 use crate::request::ClientRequest;
 
-/// The most that a request may use: `max_tokens` in its JSON body, or the parameter
-/// `tokens` of its query; 1 if it names neither.
-fn allowed(asked: &ClientRequest) -> u64 {
-    let of_query = asked.param("tokens").and_then(|tokens| tokens.parse().ok());
+/// The most tokens that a request can use: `tokens` in its query, or `max_tokens` in
+/// its JSON body; 1 without both.
+fn allowed(request: &ClientRequest) -> u64 {
+    let of_query = request
+        .param("tokens")
+        .and_then(|tokens| tokens.parse().ok());
     let of_body = || {
-        let body: Value = serde_json::from_slice(asked.body.as_deref()?).ok()?;
+        let body: Value = serde_json::from_slice(request.body.as_deref()?).ok()?;
         body["max_tokens"].as_u64()
     };
     of_query.or_else(of_body).unwrap_or(1)
 }
 
-/// What it does use: half of that to all of it, always the same for the same request.
-pub(crate) fn used(asked: &ClientRequest) -> u64 {
-    let allowed = allowed(asked);
-    let body = String::from_utf8_lossy(asked.body.as_deref().unwrap_or_default());
-    let chance = hash(&format!("{}{body}", asked.query())) % 1_001;
-    allowed.min((allowed * (1_000 + chance)).div_ceil(2_000).max(1))
+/// The tokens that a request uses, half of its maximum or more; always the same number.
+pub(crate) fn used(request: &ClientRequest) -> u64 {
+    let allowed = allowed(request);
+    let body = String::from_utf8_lossy(request.body.as_deref().unwrap_or_default());
+    let share = hash(&format!("{}{body}", request.query())) % 1_001;
+    allowed.min((allowed * (1_000 + share)).div_ceil(2_000).max(1))
 }
 
-/// A completion that says what it used.
-pub(crate) fn complete(asked: &ClientRequest) -> MockAnswer {
-    if asked
+/// A completion with its `total_tokens`.
+pub(crate) fn complete(request: &ClientRequest) -> MockAnswer {
+    if request
         .body
         .as_deref()
         .is_none_or(|body| serde_json::from_slice::<Value>(body).is_err())
     {
-        return MockAnswer::problem(StatusCode::BAD_REQUEST, "a completion is asked for in JSON");
+        return MockAnswer::problem(StatusCode::BAD_REQUEST, "a completion needs a JSON body");
     }
     MockAnswer::value(&json!({
         "choices": [{ "message": { "role": "assistant", "content": "Yes." } }],
-        "usage": { "total_tokens": used(asked) },
+        "usage": { "total_tokens": used(request) },
     }))
 }
 
@@ -48,7 +50,7 @@ mod tests {
 
     use super::*;
 
-    fn asked(uri: &str, body: &str) -> ClientRequest {
+    fn request(uri: &str, body: &str) -> ClientRequest {
         ClientRequest {
             method: Method::POST,
             uri: uri.parse().unwrap(),
@@ -59,15 +61,15 @@ mod tests {
     }
 
     #[test]
-    fn a_request_uses_half_of_what_it_may_to_all_of_it() {
+    fn a_request_uses_half_of_its_maximum_or_more() {
         for number in 0..100 {
             let body = json!({ "max_tokens": 200, "prompt": number }).to_string();
-            let asked = asked("/v1/chat/completions", &body);
-            assert!((100..=200).contains(&used(&asked)));
-            assert_eq!(used(&asked), used(&asked));
+            let request = request("/v1/chat/completions", &body);
+            assert!((100..=200).contains(&used(&request)));
+            assert_eq!(used(&request), used(&request));
         }
-        assert_eq!(used(&asked("/echo?tokens=1", "")), 1);
-        assert_eq!(used(&asked("/echo", "no JSON")), 1);
-        assert_eq!(used(&asked("/echo?tokens=0", "")), 0);
+        assert_eq!(used(&request("/echo?tokens=1", "")), 1);
+        assert_eq!(used(&request("/echo", "no JSON")), 1);
+        assert_eq!(used(&request("/echo?tokens=0", "")), 0);
     }
 }

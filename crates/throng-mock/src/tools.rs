@@ -12,30 +12,30 @@ use serde::Serialize;
 
 use crate::answer::MockAnswer;
 use crate::body_stream;
-use crate::chance::SeenKeys;
+use crate::chance::KeyCounts;
 use crate::reply::Reply;
 use crate::request::ClientRequest;
 use crate::tokens;
 
-/// Answers anything but quotes. `tries` counts what `/flaky` and `/token` were asked.
-pub(crate) fn answer(asked: &ClientRequest, tries: &Mutex<SeenKeys>) -> MockAnswer {
-    let parts: Vec<&str> = asked.path().split('/').skip(1).collect();
+/// Answers these routes, else with 404. `tries` counts requests to `/flaky` and `/token`.
+pub(crate) fn answer(request: &ClientRequest, tries: &Mutex<KeyCounts>) -> MockAnswer {
+    let parts: Vec<&str> = request.path().split('/').skip(1).collect();
     match parts[..] {
-        ["echo", ..] => echo(asked),
-        ["v1", "chat", "completions"] => tokens::complete(asked),
-        ["status", code] => status(asked, code),
-        ["redirect", code] => redirect(asked, code),
-        ["bytes", n] => bytes(asked, n),
+        ["echo", ..] => echo(request),
+        ["v1", "chat", "completions"] => tokens::complete(request),
+        ["status", code] => status(request, code),
+        ["redirect", code] => redirect(request, code),
+        ["bytes", n] => bytes(request, n),
         ["slow", ms] => slow(ms),
-        ["drop"] => MockAnswer::severed(),
-        ["close"] => MockAnswer::fine().with(CONNECTION, HeaderValue::from_static("close")),
-        ["flaky", n, id] => flaky(asked, tries, n, id),
-        ["token"] => token(asked, tries),
+        ["drop"] => MockAnswer::connection_dropped(),
+        ["close"] => MockAnswer::empty().with(CONNECTION, HeaderValue::from_static("close")),
+        ["flaky", n, id] => flaky(request, tries, n, id),
+        ["token"] => token(request, tries),
         _ => MockAnswer::problem(StatusCode::NOT_FOUND, "there is no such route"),
     }
 }
 
-/// A request as its answer.
+/// The body of `/echo`.
 #[derive(Serialize)]
 struct Echo<'a> {
     method: &'a str,
@@ -45,13 +45,13 @@ struct Echo<'a> {
     body: String,
 }
 
-fn echo(asked: &ClientRequest) -> MockAnswer {
-    let body = asked.body.as_deref().unwrap_or_default();
+fn echo(request: &ClientRequest) -> MockAnswer {
+    let body = request.body.as_deref().unwrap_or_default();
     MockAnswer::value(&Echo {
-        method: asked.method.as_str(),
-        path: asked.path(),
-        query: asked.query(),
-        headers: texts(&asked.headers),
+        method: request.method.as_str(),
+        path: request.path(),
+        query: request.query(),
+        headers: texts(&request.headers),
         body: String::from_utf8_lossy(body).into_owned(),
     })
 }
@@ -65,31 +65,32 @@ fn texts(headers: &HeaderMap) -> BTreeMap<&str, Vec<String>> {
     texts
 }
 
-fn status(asked: &ClientRequest, code: &str) -> MockAnswer {
+fn status(request: &ClientRequest, code: &str) -> MockAnswer {
     let Some(status) = read_status(code) else {
         return bad_status(code);
     };
-    let body = asked.param("body").map(|body| body.into_owned());
+    let body = request.param("body").map(|body| body.into_owned());
     let answer = MockAnswer::json(status, body.unwrap_or_else(|| "{}".to_owned()));
-    copy_param(asked, "retry_after", RETRY_AFTER, answer)
+    copy_param(request, "retry_after", RETRY_AFTER, answer)
 }
 
-fn redirect(asked: &ClientRequest, code: &str) -> MockAnswer {
+fn redirect(request: &ClientRequest, code: &str) -> MockAnswer {
     match read_status(code) {
-        Some(status) => copy_param(asked, "to", LOCATION, MockAnswer::json(status, "{}")),
+        Some(status) => copy_param(request, "to", LOCATION, MockAnswer::json(status, "{}")),
         None => bad_status(code),
     }
 }
 
-fn bytes(asked: &ClientRequest, n: &str) -> MockAnswer {
+fn bytes(request: &ClientRequest, n: &str) -> MockAnswer {
     let Ok(n) = n.parse() else {
         return not_a_number(n);
     };
-    let Some(encoding) = asked.param("encoding") else {
-        return MockAnswer::new(StatusCode::OK, Reply::Pieces(body_stream::plain(n)));
+    let Some(encoding) = request.param("encoding") else {
+        return MockAnswer::new(StatusCode::OK, Reply::Pieces(body_stream::uncompressed(n)));
     };
-    let packed = body_stream::packed(n, &encoding).zip(HeaderValue::from_str(&encoding).ok());
-    match packed {
+    let compressed =
+        body_stream::compressed(n, &encoding).zip(HeaderValue::from_str(&encoding).ok());
+    match compressed {
         Some((pieces, encoding)) => {
             MockAnswer::new(StatusCode::OK, Reply::Pieces(pieces)).with(CONTENT_ENCODING, encoding)
         }
@@ -97,39 +98,39 @@ fn bytes(asked: &ClientRequest, n: &str) -> MockAnswer {
     }
 }
 
-/// The time passes after the arrival, so that the request is in flight.
+/// The time passes after the arrival, with the request in flight.
 fn slow(ms: &str) -> MockAnswer {
     match ms.parse() {
         Ok(ms) => MockAnswer {
             wait: Duration::from_millis(ms),
-            ..MockAnswer::fine()
+            ..MockAnswer::empty()
         },
         Err(_) => not_a_number(ms),
     }
 }
 
-fn flaky(asked: &ClientRequest, tries: &Mutex<SeenKeys>, n: &str, id: &str) -> MockAnswer {
+fn flaky(request: &ClientRequest, tries: &Mutex<KeyCounts>, n: &str, id: &str) -> MockAnswer {
     let Ok(failures) = n.parse::<u64>() else {
         return not_a_number(n);
     };
     let before = tries
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .again(id);
+        .count_up(id);
     if before < failures {
-        let code = asked.param("status");
-        return status(asked, code.as_deref().unwrap_or("503"));
+        let code = request.param("status");
+        return status(request, code.as_deref().unwrap_or("503"));
     }
     MockAnswer::value(&serde_json::json!({ "id": id, "tries": before + 1 }))
 }
 
-/// Another OAuth 2 token each time, which lasts for as long as the query says.
-fn token(asked: &ClientRequest, tries: &Mutex<SeenKeys>) -> MockAnswer {
+/// A new OAuth 2 token each time, valid for the seconds in the query.
+fn token(request: &ClientRequest, tries: &Mutex<KeyCounts>) -> MockAnswer {
     let before = tries
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .again("token");
-    let seconds = asked.param("expires_in");
+        .count_up("token");
+    let seconds = request.param("expires_in");
     let seconds: Option<u64> = seconds.and_then(|seconds| seconds.parse().ok());
     MockAnswer::value(&serde_json::json!({
         "access_token": format!("token-{}", before + 1),
@@ -138,14 +139,14 @@ fn token(asked: &ClientRequest, tries: &Mutex<SeenKeys>) -> MockAnswer {
     }))
 }
 
-/// Copies a parameter of the query, if there is one, into a header.
+/// Copies a parameter of the query, if it is present, into a header.
 fn copy_param(
-    asked: &ClientRequest,
+    request: &ClientRequest,
     param: &str,
     header: HeaderName,
     answer: MockAnswer,
 ) -> MockAnswer {
-    let Some(value) = asked.param(param) else {
+    let Some(value) = request.param(param) else {
         return answer;
     };
     match HeaderValue::from_str(&value) {
@@ -154,7 +155,7 @@ fn copy_param(
     }
 }
 
-/// Informational ones are no answers, and larger ones mean nothing.
+/// A status from 200 to 599: informational ones are not final answers.
 fn read_status(code: &str) -> Option<StatusCode> {
     let code = code.parse().ok().filter(|code| (200..600).contains(code))?;
     StatusCode::from_u16(code).ok()
@@ -177,15 +178,15 @@ mod tests {
     use super::*;
     use hyper::Method;
 
-    fn ask(uri: &str, tries: &Mutex<SeenKeys>) -> MockAnswer {
-        let asked = ClientRequest {
+    fn ask(uri: &str, tries: &Mutex<KeyCounts>) -> MockAnswer {
+        let request = ClientRequest {
             method: Method::GET,
             uri: uri.parse().unwrap(),
             headers: HeaderMap::new(),
             body: None,
             symbols: None,
         };
-        answer(&asked, tries)
+        answer(&request, tries)
     }
 
     fn status_of(uri: &str) -> u16 {
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_a_bad_request() {
+    fn an_invalid_parameter_is_a_bad_request() {
         for uri in [
             "/status/99",
             "/status/600",
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn flaky_fails_as_often_as_told() {
+    fn flaky_fails_the_requested_number_of_times() {
         let tries = Mutex::default();
         let next = |uri| ask(uri, &tries).status.as_u16();
         assert_eq!(next("/flaky/2/a"), 503);
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn each_token_is_another_one() {
+    fn each_token_is_new() {
         let tries = Mutex::default();
         for (uri, token, seconds) in [
             ("/token", "token-1", 3_600),
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_waits_as_long_as_told() {
+    fn slow_waits_for_the_requested_time() {
         let answer = ask("/slow/250", &Mutex::default());
         assert_eq!(answer.wait, Duration::from_millis(250));
     }

@@ -1,12 +1,12 @@
-//! The most that arrived in any window of a given length, exactly.
+//! The exact number of units in the fullest window of a given length.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Slides along with the arrivals and remembers how full it ever was.
+/// A window that slides along with the arrivals and keeps its highest count.
 ///
-/// The window is half-open: two arrivals exactly one length apart are never
-/// in it together. Memory grows with the arrivals of one length, 24 bytes each.
+/// The window is half-open: two arrivals exactly one length apart are never both
+/// in it. It keeps 24 bytes for each arrival of the last window.
 #[derive(Debug)]
 pub(crate) struct WindowMeter {
     length: Duration,
@@ -25,11 +25,11 @@ impl WindowMeter {
         }
     }
 
-    /// Counts an arrival of so many units at `now`, a time since any fixed start
+    /// Counts an arrival of these units at `now`, a time since any fixed start
     /// that does not go backwards.
     ///
-    /// It is enough to look at windows that end with an arrival: any other
-    /// can be moved back to one without losing any.
+    /// Windows that end with an arrival are enough: any other can be moved back
+    /// to one without losing an arrival.
     pub(crate) fn add(&mut self, now: Duration, units: u64) {
         while let Some(&(then, units)) = self.recent.front() {
             if now - then < self.length {
@@ -43,7 +43,7 @@ impl WindowMeter {
         self.most = self.most.max(self.now);
     }
 
-    /// The most units that were ever in the window together.
+    /// The most units that were ever in the window.
     pub(crate) fn most(&self) -> u64 {
         self.most
     }
@@ -52,7 +52,7 @@ impl WindowMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chance::dice;
+    use crate::chance::rng;
     use rand::RngExt;
 
     fn most(length: u64, arrivals: &[u64]) -> u64 {
@@ -63,7 +63,7 @@ mod tests {
         window.most()
     }
 
-    /// Every window that begins with an arrival, counted one by one.
+    /// The fullest window, counted for each arrival as its begin.
     fn brute(length: u64, arrivals: &[u64]) -> u64 {
         let within = |from: u64| {
             arrivals
@@ -85,9 +85,9 @@ mod tests {
     #[test]
     fn it_agrees_with_brute_force() {
         for seed in 0..200 {
-            let mut dice = dice(seed, "window", 0);
-            let length = dice.random_range(1..40);
-            let mut arrivals: Vec<u64> = (0..60).map(|_| dice.random_range(0..300)).collect();
+            let mut rng = rng(seed, "window", 0);
+            let length = rng.random_range(1..40);
+            let mut arrivals: Vec<u64> = (0..60).map(|_| rng.random_range(0..300)).collect();
             arrivals.sort_unstable();
             assert_eq!(
                 most(length, &arrivals),

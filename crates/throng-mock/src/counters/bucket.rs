@@ -1,6 +1,6 @@
 //! A token bucket: the burst at once, then the units of a period one by one.
 
-use super::CountingRule;
+use super::rule::CountingRule;
 
 #[derive(Debug)]
 pub(super) struct BucketRule {
@@ -32,7 +32,7 @@ impl BucketRule {
 }
 
 impl CountingRule for BucketRule {
-    /// The tokens must still fit: no more than the burst is ever gone.
+    /// The tokens taken never exceed the burst.
     fn wait(&mut self, now: u64, cost: u64) -> u64 {
         let now = self.scaled(now);
         let taken = self.full.max(now) + self.worth(cost);
@@ -58,33 +58,33 @@ impl CountingRule for BucketRule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{admit, gates, ms};
+    use super::super::tests::{admit, counters, ms};
     use std::time::Duration;
 
     #[test]
     fn it_gives_its_burst_then_its_rate() {
-        let mut gates = gates(&["bucket:3/1s"]);
+        let mut counters = counters(&["bucket:3/1s"]);
         for _ in 0..3 {
-            assert_eq!(admit(&mut gates, ms(0)), Ok(()));
+            assert_eq!(admit(&mut counters, ms(0)), Ok(()));
         }
         let third = Duration::from_nanos(333_333_334);
-        assert_eq!(admit(&mut gates, ms(0)), Err(third));
-        assert_eq!(admit(&mut gates, third), Ok(()));
-        assert!(admit(&mut gates, ms(666)).is_err());
-        // Never more than the burst, however long it rested.
+        assert_eq!(admit(&mut counters, ms(0)), Err(third));
+        assert_eq!(admit(&mut counters, third), Ok(()));
+        assert!(admit(&mut counters, ms(666)).is_err());
+        // Never more than the burst, however long the pause.
         for _ in 0..3 {
-            assert_eq!(admit(&mut gates, ms(60_000)), Ok(()));
+            assert_eq!(admit(&mut counters, ms(60_000)), Ok(()));
         }
-        assert!(admit(&mut gates, ms(60_000)).is_err());
+        assert!(admit(&mut counters, ms(60_000)).is_err());
     }
 
     #[test]
     fn its_burst_may_be_smaller_or_larger_than_its_rate() {
         for (limit, burst) in [("bucket:10/1s:2", 2), ("bucket:10/1s:40", 40)] {
-            let mut gates = gates(&[limit]);
-            let taken = (0..100).filter(|_| admit(&mut gates, ms(0)).is_ok());
+            let mut counters = counters(&[limit]);
+            let taken = (0..100).filter(|_| admit(&mut counters, ms(0)).is_ok());
             assert_eq!(taken.count(), burst);
-            assert_eq!(admit(&mut gates, ms(0)), Err(ms(100)));
+            assert_eq!(admit(&mut counters, ms(0)), Err(ms(100)));
         }
     }
 }

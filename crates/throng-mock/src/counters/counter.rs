@@ -1,14 +1,14 @@
-//! A sliding-window counter: an estimate from two windows of the clock, the last
-//! one's count less the share of the current one that is over.
+//! A sliding-window counter: the count of the current clock window plus that of the
+//! previous one, weighted with the share of the current window that is still to come.
 
-use super::CountingRule;
+use super::rule::CountingRule;
 
 #[derive(Debug)]
 pub(super) struct CounterRule {
     units: u64,
     period: u64,
     offset: u64,
-    /// Which window is the current one.
+    /// Number of the current window.
     window: u64,
     previous: u64,
     current: u64,
@@ -27,7 +27,7 @@ impl CounterRule {
         }
     }
 
-    /// Moves on to the window that holds `now`, and tells how much of it is over.
+    /// Moves on to the window that contains `now`, and returns how much of it is over.
     fn enter(&mut self, now: u64) -> u64 {
         let now = now.saturating_add(self.offset);
         let passed = now / self.period - self.window;
@@ -39,7 +39,7 @@ impl CounterRule {
         now % self.period
     }
 
-    /// When in a window there is room, if the last one had `previous` and it has `current`.
+    /// The time in a window from which the cost fits, given both windows' counts.
     fn room(&self, previous: u64, current: u64, cost: u64) -> Option<u64> {
         let left = u128::from(self.units.checked_sub(current + cost)?);
         let (previous, period) = (u128::from(previous), u128::from(self.period));
@@ -80,24 +80,24 @@ impl CountingRule for CounterRule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{admit, gates, ms};
+    use super::super::tests::{admit, counters, ms};
 
     #[test]
-    fn what_the_last_window_had_fades_away() {
-        let mut gates = gates(&["counter:4/1s"]);
+    fn the_count_of_the_previous_window_fades_away() {
+        let mut counters = counters(&["counter:4/1s"]);
         for _ in 0..4 {
-            assert_eq!(admit(&mut gates, ms(900)), Ok(()));
+            assert_eq!(admit(&mut counters, ms(900)), Ok(()));
         }
         // Three quarters of four are still counted until a quarter is over.
-        assert_eq!(admit(&mut gates, ms(900)), Err(ms(350)));
-        assert_eq!(admit(&mut gates, ms(1000)), Err(ms(250)));
-        assert_eq!(admit(&mut gates, ms(1250)), Ok(()));
-        assert_eq!(admit(&mut gates, ms(1499)), Err(ms(1)));
-        assert_eq!(admit(&mut gates, ms(1500)), Ok(()));
-        // A window that had nothing counts for nothing.
+        assert_eq!(admit(&mut counters, ms(900)), Err(ms(350)));
+        assert_eq!(admit(&mut counters, ms(1000)), Err(ms(250)));
+        assert_eq!(admit(&mut counters, ms(1250)), Ok(()));
+        assert_eq!(admit(&mut counters, ms(1499)), Err(ms(1)));
+        assert_eq!(admit(&mut counters, ms(1500)), Ok(()));
+        // An empty previous window counts for nothing.
         for _ in 0..4 {
-            assert_eq!(admit(&mut gates, ms(5000)), Ok(()));
+            assert_eq!(admit(&mut counters, ms(5000)), Ok(()));
         }
-        assert!(admit(&mut gates, ms(5000)).is_err());
+        assert!(admit(&mut counters, ms(5000)).is_err());
     }
 }

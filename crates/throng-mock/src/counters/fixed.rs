@@ -1,18 +1,18 @@
-//! Windows that follow one another, each of which begins empty.
+//! Consecutive windows, each of which begins empty.
 
-use super::CountingRule;
+use super::rule::CountingRule;
 
 #[derive(Debug)]
 pub(super) struct FixedRule {
     units: u64,
     period: u64,
-    /// Where the current window ends; unknown before the first request.
+    /// The end of the current window; unknown before the first request.
     end: Option<u64>,
     used: u64,
 }
 
 impl FixedRule {
-    /// The first one begins with the first request.
+    /// Windows of which the first begins with the first request.
     pub fn from_first(units: u64, period: u64) -> FixedRule {
         FixedRule {
             units,
@@ -22,7 +22,7 @@ impl FixedRule {
         }
     }
 
-    /// They begin at whole periods of a clock that is `offset` into one at the start.
+    /// Windows at whole periods of a clock that is `offset` into one at the start.
     pub fn by_clock(units: u64, period: u64, offset: u64) -> FixedRule {
         FixedRule {
             end: Some(period - offset),
@@ -32,7 +32,7 @@ impl FixedRule {
 }
 
 impl CountingRule for FixedRule {
-    /// Moves on to the window that holds `now`, then looks for room in it.
+    /// Moves on to the window that contains `now`, then checks its count.
     fn wait(&mut self, now: u64, cost: u64) -> u64 {
         let end = self.end.get_or_insert(now.saturating_add(self.period));
         if now >= *end {
@@ -60,30 +60,30 @@ impl CountingRule for FixedRule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{admit, gates, ms};
+    use super::super::tests::{admit, counters, ms};
     use super::super::{LimitCounter, admit as admit_any};
     use crate::{LimitKind, ServerLimit};
     use std::time::Duration;
 
     #[test]
-    fn windows_follow_from_the_first_arrival() {
-        let mut gates = gates(&["fixed:2/5s"]);
-        assert_eq!(admit(&mut gates, ms(1000)), Ok(()));
-        assert_eq!(admit(&mut gates, ms(5999)), Ok(()));
-        assert_eq!(admit(&mut gates, ms(5999)), Err(ms(1)));
-        assert_eq!(admit(&mut gates, ms(6000)), Ok(()));
-        assert_eq!(admit(&mut gates, ms(6000)), Ok(()));
+    fn windows_begin_with_the_first_arrival() {
+        let mut counters = counters(&["fixed:2/5s"]);
+        assert_eq!(admit(&mut counters, ms(1000)), Ok(()));
+        assert_eq!(admit(&mut counters, ms(5999)), Ok(()));
+        assert_eq!(admit(&mut counters, ms(5999)), Err(ms(1)));
+        assert_eq!(admit(&mut counters, ms(6000)), Ok(()));
+        assert_eq!(admit(&mut counters, ms(6000)), Ok(()));
         // Windows stay where they are, even if one passed unused: 16 to 21 s.
-        assert_eq!(admit(&mut gates, ms(18_000)), Ok(()));
-        assert_eq!(admit(&mut gates, ms(18_000)), Ok(()));
-        assert_eq!(admit(&mut gates, ms(18_000)), Err(ms(3000)));
+        assert_eq!(admit(&mut counters, ms(18_000)), Ok(()));
+        assert_eq!(admit(&mut counters, ms(18_000)), Ok(()));
+        assert_eq!(admit(&mut counters, ms(18_000)), Err(ms(3000)));
     }
 
     #[test]
-    fn or_they_follow_from_the_clock() {
+    fn windows_begin_at_whole_periods_of_the_clock() {
         let clock = ms(1_700_000_003_000);
-        let mut gate = LimitCounter::new(&"clock:1/5s".parse().unwrap(), clock);
-        let mut admit = |at| admit_any([(&mut gate, 1)].into_iter(), ms(at), false);
+        let mut counter = LimitCounter::new(&"clock:1/5s".parse().unwrap(), clock);
+        let mut admit = |at| admit_any([(&mut counter, 1)].into_iter(), ms(at), false);
         assert_eq!(admit(0), Ok(()));
         assert_eq!(admit(0), Err(ms(2000)));
         assert_eq!(admit(2000), Ok(()));
@@ -98,8 +98,8 @@ mod tests {
             later: hours(8),
             ..ServerLimit::new(LimitKind::Clock, 1, day)
         };
-        let mut gate = LimitCounter::new(&limit, 20_000 * day + hours(3));
-        let mut admit = |at| admit_any([(&mut gate, 1)].into_iter(), at, false);
+        let mut counter = LimitCounter::new(&limit, 20_000 * day + hours(3));
+        let mut admit = |at| admit_any([(&mut counter, 1)].into_iter(), at, false);
         assert_eq!(admit(hours(0)), Ok(()));
         assert_eq!(admit(hours(1)), Err(hours(4)));
         assert_eq!([admit(hours(5)), admit(day)], [Ok(()), Err(hours(5))]);

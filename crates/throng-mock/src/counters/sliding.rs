@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use super::CountingRule;
+use super::rule::CountingRule;
 
 #[derive(Debug)]
 pub(super) struct SlidingRule {
     units: u64,
     period: u64,
-    /// When the requests of the last period came, oldest first, and what they cost.
+    /// The times of the last period's requests, oldest first, and their costs.
     log: VecDeque<(u64, u64)>,
     used: u64,
 }
@@ -25,7 +25,7 @@ impl SlidingRule {
 }
 
 impl CountingRule for SlidingRule {
-    /// A request counts for less than one period: at its end it is forgotten.
+    /// A request counts for one period and not at its end.
     fn wait(&mut self, now: u64, cost: u64) -> u64 {
         while let Some(&(then, cost)) = self.log.front() {
             if now - then < self.period {
@@ -61,29 +61,29 @@ impl CountingRule for SlidingRule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{admit, admit_for, gates, ms};
+    use super::super::tests::{admit, admit_for, counters, ms};
     use std::time::Duration;
 
     #[test]
     fn it_forgets_exactly_one_period_later() {
-        let mut gates = gates(&["2/5s"]);
-        assert_eq!(admit(&mut gates, ms(0)), Ok(()));
-        assert_eq!(admit(&mut gates, ms(1000)), Ok(()));
+        let mut counters = counters(&["2/5s"]);
+        assert_eq!(admit(&mut counters, ms(0)), Ok(()));
+        assert_eq!(admit(&mut counters, ms(1000)), Ok(()));
         let almost = ms(5000) - Duration::from_nanos(1);
-        assert_eq!(admit(&mut gates, almost), Err(Duration::from_nanos(1)));
-        assert_eq!(admit(&mut gates, ms(5000)), Ok(()));
-        assert_eq!(admit(&mut gates, ms(5000)), Err(ms(1000)));
-        assert_eq!(admit(&mut gates, ms(6000)), Ok(()));
+        assert_eq!(admit(&mut counters, almost), Err(Duration::from_nanos(1)));
+        assert_eq!(admit(&mut counters, ms(5000)), Ok(()));
+        assert_eq!(admit(&mut counters, ms(5000)), Err(ms(1000)));
+        assert_eq!(admit(&mut counters, ms(6000)), Ok(()));
     }
 
     #[test]
     fn a_large_cost_waits_for_several() {
-        let mut gates = gates(&["10 tokens/1s"]);
+        let mut counters = counters(&["10 tokens/1s"]);
         for at in [0, 100, 200] {
-            assert_eq!(admit_for(&mut gates, ms(at), 3), Ok(()));
+            assert_eq!(admit_for(&mut counters, ms(at), 3), Ok(()));
         }
-        assert_eq!(admit_for(&mut gates, ms(300), 1), Ok(()));
-        assert_eq!(admit_for(&mut gates, ms(400), 6), Err(ms(700)));
-        assert_eq!(admit_for(&mut gates, ms(400), 11), Err(ms(1000)));
+        assert_eq!(admit_for(&mut counters, ms(300), 1), Ok(()));
+        assert_eq!(admit_for(&mut counters, ms(400), 6), Err(ms(700)));
+        assert_eq!(admit_for(&mut counters, ms(400), 11), Err(ms(1000)));
     }
 }

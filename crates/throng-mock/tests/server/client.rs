@@ -1,4 +1,4 @@
-//! A client that sees all that comes, and mocks to ask.
+//! A client that shows each answer completely, and mocks to test.
 
 use std::future::Future;
 use std::time::Duration;
@@ -40,20 +40,20 @@ pub fn run<T>(test: impl Future<Output = T>) -> T {
     runtime.unwrap().block_on(test)
 }
 
-/// A connection that takes one request after the other.
-pub struct Line(pub http1::SendRequest<Full<Bytes>>);
+/// A connection for one request after the other.
+pub struct Connection(pub http1::SendRequest<Full<Bytes>>);
 
 #[derive(Debug)]
-pub struct Told {
+pub struct ReceivedAnswer {
     pub status: u16,
     pub headers: HeaderMap,
-    /// As much as came, and whether that was all.
+    /// The body as far as it came.
     pub body: Vec<u8>,
     pub whole: bool,
     pub pieces: usize,
 }
 
-impl Told {
+impl ReceivedAnswer {
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -63,26 +63,26 @@ impl Told {
     }
 }
 
-impl Line {
-    pub async fn to(mock: &Mock) -> Line {
+impl Connection {
+    pub async fn to(mock: &Mock) -> Connection {
         let stream = TcpStream::connect(mock.addr()).await.unwrap();
-        Line::over(stream).await
+        Connection::over(stream).await
     }
 
-    pub async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Line {
+    pub async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Connection {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        Line(sender)
+        Connection(sender)
     }
 
-    pub async fn ask(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Told> {
+    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<ReceivedAnswer> {
         self.0.ready().await?;
         let response = self.0.send_request(request).await?;
         Ok(read(response).await)
     }
 
-    pub async fn get(&mut self, path: &str) -> hyper::Result<Told> {
-        self.ask(request(Method::GET, path, "")).await
+    pub async fn get(&mut self, path: &str) -> hyper::Result<ReceivedAnswer> {
+        self.send(request(Method::GET, path, "")).await
     }
 }
 
@@ -92,7 +92,7 @@ pub fn request(method: Method, path: &str, body: &'static str) -> Request<Full<B
     request.body(Full::from(body)).unwrap()
 }
 
-pub async fn read(response: Response<hyper::body::Incoming>) -> Told {
+pub async fn read(response: Response<hyper::body::Incoming>) -> ReceivedAnswer {
     let (parts, mut incoming) = response.into_parts();
     let (mut body, mut whole, mut pieces) = (Vec::new(), true, 0);
     while let Some(frame) = incoming.frame().await {
@@ -102,7 +102,7 @@ pub async fn read(response: Response<hyper::body::Incoming>) -> Told {
         }
         pieces += 1;
     }
-    Told {
+    ReceivedAnswer {
         status: parts.status.as_u16(),
         headers: parts.headers,
         body,
@@ -112,15 +112,15 @@ pub async fn read(response: Response<hyper::body::Incoming>) -> Told {
 }
 
 /// One request on a connection of its own.
-pub fn get(mock: &Mock, path: &str) -> hyper::Result<Told> {
-    run(async { Line::to(mock).await.get(path).await })
+pub fn get(mock: &Mock, path: &str) -> hyper::Result<ReceivedAnswer> {
+    run(async { Connection::to(mock).await.get(path).await })
 }
 
-/// What a test waits for becomes true sooner or later, or the test hangs.
-pub async fn until(mock: &Mock, seen: impl Fn(&Judgement) -> bool) -> Judgement {
+/// Waits until the judgement fulfils the condition; the test hangs if it never does.
+pub async fn until(mock: &Mock, reached: impl Fn(&Judgement) -> bool) -> Judgement {
     loop {
         let judgement = mock.judgement();
-        if seen(&judgement) {
+        if reached(&judgement) {
             return judgement;
         }
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -1,27 +1,27 @@
-//! Quotes, the limit on them, and who judges.
+//! Quotes, their limits, and the judge.
 
 use hyper::Method;
 use hyper::header::RETRY_AFTER;
 use throng_mock::{Judgement, Refusal, Settings, price};
 
-use crate::client::{Line, QUOTE, Told, get, limited, request, run, start};
+use crate::client::{Connection, QUOTE, ReceivedAnswer, get, limited, request, run, start};
 
 #[test]
 fn quotes_have_the_price_of_their_symbol() {
     let mock = start(Settings::default());
     run(async {
-        let mut line = Line::to(&mock).await;
+        let mut connection = Connection::to(&mock).await;
         for (method, body) in [(Method::GET, ""), (Method::POST, "x=1")] {
             let request = request(method, &format!("{QUOTE}BRK.B"), body);
-            let told = line.ask(request).await.unwrap();
-            assert_eq!(told.status, 200);
-            let quote = &told.json()["quoteResponse"]["result"][0];
+            let answer = connection.send(request).await.unwrap();
+            assert_eq!(answer.status, 200);
+            let quote = &answer.json()["quoteResponse"]["result"][0];
             assert_eq!(quote["symbol"], "BRK.B");
             assert_eq!(quote["regularMarketPreviousClose"], price("BRK.B"));
         }
         let form = request(Method::POST, "/v6/finance/quote", "symbols=A%2CB");
-        let told = line.ask(form).await.unwrap();
-        assert_eq!(told.json()["quoteResponse"]["result"][1]["symbol"], "B");
+        let answer = connection.send(form).await.unwrap();
+        assert_eq!(answer.json()["quoteResponse"]["result"][1]["symbol"], "B");
     });
     let judgement = mock.judgement();
     assert_eq!(judgement.answers["200"], 3);
@@ -36,37 +36,44 @@ fn padding_makes_quotes_longer() {
         padding,
         ..Settings::default()
     });
-    let told = get(&mock, &format!("{QUOTE}A")).unwrap();
-    assert!(told.body.len() > padding);
-    let quote = &told.json()["quoteResponse"]["result"][0];
+    let answer = get(&mock, &format!("{QUOTE}A")).unwrap();
+    assert!(answer.body.len() > padding);
+    let quote = &answer.json()["quoteResponse"]["result"][0];
     assert_eq!(quote["regularMarketPreviousClose"], price("A"));
 }
 
 #[test]
-fn a_key_is_asked_for_if_there_is_one() {
+fn a_key_in_the_settings_is_required() {
     let mock = start(Settings {
         api_key: Some("secret".into()),
         ..Settings::default()
     });
     assert_eq!(get(&mock, &format!("{QUOTE}A")).unwrap().status, 401);
-    let with_key = |key: &str| {
+    let status_with_key = |key: &str| {
         let mut request = request(Method::GET, &format!("{QUOTE}A"), "");
         request
             .headers_mut()
             .insert("x-api-key", key.parse().unwrap());
-        run(async { Line::to(&mock).await.ask(request).await.unwrap().status })
+        run(async {
+            Connection::to(&mock)
+                .await
+                .send(request)
+                .await
+                .unwrap()
+                .status
+        })
     };
-    assert_eq!(with_key("guess"), 401);
-    assert_eq!(with_key("secret"), 200);
+    assert_eq!(status_with_key("guess"), 401);
+    assert_eq!(status_with_key("secret"), 200);
     assert_eq!(get(&mock, "/echo").unwrap().status, 200);
     assert_eq!(mock.judgement().requests, 4);
 }
 
 #[test]
-fn the_limit_is_kept_over_arrivals() {
+fn the_limit_counts_arrivals() {
     let mock = start(limited("3/1h"));
-    let answers: Vec<Told> = (0..5).map(|_| get(&mock, "/echo").unwrap()).collect();
-    let statuses: Vec<u16> = answers.iter().map(|told| told.status).collect();
+    let answers: Vec<ReceivedAnswer> = (0..5).map(|_| get(&mock, "/echo").unwrap()).collect();
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
     assert_eq!(statuses, [200, 200, 200, 429, 429]);
     let wait: u64 = answers[4].header(RETRY_AFTER).parse().unwrap();
     assert!((1..=3600).contains(&wait), "{wait}");
@@ -78,7 +85,7 @@ fn the_limit_is_kept_over_arrivals() {
 }
 
 #[test]
-fn refusals_say_what_they_are_told_to() {
+fn refusals_have_the_retry_after_of_the_settings() {
     for (refusal, expected) in [
         (Refusal::RetryAfterSeconds, Some("3600")),
         (Refusal::Bare, None),
@@ -88,32 +95,32 @@ fn refusals_say_what_they_are_told_to() {
             ..limited("fixed:1/1h")
         });
         get(&mock, "/echo").unwrap();
-        let told = get(&mock, "/echo").unwrap();
-        assert_eq!(told.headers.contains_key(RETRY_AFTER), expected.is_some());
+        let answer = get(&mock, "/echo").unwrap();
+        assert_eq!(answer.headers.contains_key(RETRY_AFTER), expected.is_some());
     }
     let mock = start(Settings {
         refusal: Refusal::RetryAfterDate,
         ..limited("bucket:1/1h")
     });
     get(&mock, "/echo").unwrap();
-    let told = get(&mock, "/echo").unwrap();
-    assert!(told.header(RETRY_AFTER).ends_with(" GMT"), "{told:?}");
+    let answer = get(&mock, "/echo").unwrap();
+    assert!(answer.header(RETRY_AFTER).ends_with(" GMT"), "{answer:?}");
 }
 
 #[test]
-fn the_judge_can_be_asked_and_reset_without_being_counted() {
+fn requests_to_the_judge_are_not_counted() {
     let mock = start(limited("1/1h"));
     run(async {
-        let mut line = Line::to(&mock).await;
-        line.get(&format!("{QUOTE}A")).await.unwrap();
-        let told = line.get("/judge").await.unwrap();
-        let judgement: Judgement = serde_json::from_slice(&told.body).unwrap();
+        let mut connection = Connection::to(&mock).await;
+        connection.get(&format!("{QUOTE}A")).await.unwrap();
+        let answer = connection.get("/judge").await.unwrap();
+        let judgement: Judgement = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(judgement, mock.judgement());
         assert_eq!(judgement.requests, 1);
         for (method, path) in [(Method::DELETE, "/judge"), (Method::POST, "/judge/reset")] {
-            line.ask(request(method, path, "")).await.unwrap();
+            connection.send(request(method, path, "")).await.unwrap();
             assert_eq!(mock.judgement().requests, 0);
-            assert_eq!(line.get("/echo").await.unwrap().status, 200);
+            assert_eq!(connection.get("/echo").await.unwrap().status, 200);
         }
     });
 }

@@ -15,10 +15,10 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::client::{Line, QUOTE, read, run, start};
+use crate::client::{Connection, QUOTE, read, run, start};
 
 #[test]
-fn http2_over_tls_carries_many_at_once() {
+fn http2_over_tls_carries_concurrent_requests() {
     let tls = ServerCertificate::self_signed(["localhost"]).unwrap();
     let mock = start(Settings {
         tls: Some(tls.clone()),
@@ -31,15 +31,15 @@ fn http2_over_tls_carries_many_at_once() {
         let io = TokioIo::new(stream);
         let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
         tokio::spawn(connection);
-        let asks = (0..20).map(|_| {
+        let sent = (0..20).map(|_| {
             let mut sender = sender.clone();
-            let asked = Request::get(format!("https://localhost{QUOTE}A"));
-            let asked = asked.body(Full::<Bytes>::default()).unwrap();
-            tokio::spawn(async move { sender.send_request(asked).await.unwrap() })
+            let request = Request::get(format!("https://localhost{QUOTE}A"));
+            let request = request.body(Full::<Bytes>::default()).unwrap();
+            tokio::spawn(async move { sender.send_request(request).await.unwrap() })
         });
         let mut statuses = Vec::new();
-        for ask in asks.collect::<Vec<_>>() {
-            let response = ask.await.unwrap();
+        for send in sent.collect::<Vec<_>>() {
+            let response = send.await.unwrap();
             assert_eq!(response.version(), Version::HTTP_2);
             statuses.push(read(response).await.status);
         }
@@ -57,15 +57,15 @@ fn with_http2_a_drop_ends_the_stream_only() {
         let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
         tokio::spawn(connection);
         for (path, answered) in [("/drop", false), ("/echo", true)] {
-            let asked = Request::get(format!("http://localhost{path}"));
-            let asked = asked.body(Full::<Bytes>::default()).unwrap();
-            assert_eq!(sender.send_request(asked).await.is_ok(), answered);
+            let request = Request::get(format!("http://localhost{path}"));
+            let request = request.body(Full::<Bytes>::default()).unwrap();
+            assert_eq!(sender.send_request(request).await.is_ok(), answered);
         }
     });
 }
 
 #[test]
-fn http1_over_tls_is_served_too() {
+fn http1_over_tls_is_served() {
     let tls = ServerCertificate::self_signed(["localhost"]).unwrap();
     let mock = start(Settings {
         tls: Some(tls.clone()),
@@ -73,8 +73,8 @@ fn http1_over_tls_is_served_too() {
     });
     run(async {
         let stream = tls_stream(&mock, &tls, b"http/1.1").await;
-        let told = Line::over(stream).await.get("/echo").await.unwrap();
-        assert_eq!(told.status, 200);
+        let answer = Connection::over(stream).await.get("/echo").await.unwrap();
+        assert_eq!(answer.status, 200);
     });
 }
 
