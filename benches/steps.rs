@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use throng::extract::Extractor;
 use throng::limit::{Guard, RateLimiter};
 use throng::record::Record;
-use throng::render::{CostExpressions, Known, Renderer, RowBinding};
+use throng::render::{CostExpressions, RenderContext, Renderer, RowBinding};
 use throng::secret::{Secrets, Vault};
 use throng::sink::{Columns, Existing, Identity, Output, Sink};
 use throng::source::Row;
@@ -84,7 +84,7 @@ fn render() -> Box<dyn FnMut()> {
         "headers": {"accept": "application/json"},
     });
     let vault = Arc::new(Vault::new(&Default::default()).unwrap());
-    let known = Known {
+    let known = RenderContext {
         environment: &|_| None,
         vault: &vault,
     };

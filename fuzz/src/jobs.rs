@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use throng::plan::{Job, Plan};
-use throng::render::{CostExpressions, Known, Renderer, RowBinding, Settings};
+use throng::render::{CostExpressions, RenderContext, Renderer, RowBinding, Settings};
 use throng::source::Row;
 use throng::{curl, openapi as description};
 
@@ -61,7 +61,7 @@ pub fn values(data: &[u8]) {
         "form": {"first": "1", "x": "{{ x }}", "last": "3"},
     }))
     .unwrap();
-    let known = Known {
+    let known = RenderContext {
         environment: &|_| None,
         vault: &std::sync::Arc::default(),
     };

@@ -100,7 +100,7 @@ pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
             format!("it uses {{{{ {name} }}}}; there are: {}", NAMES.join(", ")),
         ));
     }
-    templates.settle(&part.known)?;
+    templates.set_context(&part.known)?;
     Ok(Box::new(Hmac {
         key: part.hidden("key", &settings.key)?,
         key_encoding: settings.key_encoding,

@@ -12,7 +12,7 @@ use http::{HeaderMap, Request};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::render::{Known, SecretHeader};
+use crate::render::{RenderContext, SecretHeader};
 
 mod basic;
 mod bearer;
@@ -92,7 +92,7 @@ impl Signer {
         headers: Vec<SecretHeader>,
         keys: &[String],
         settings: &Settings,
-        known: &Known<'_>,
+        known: &RenderContext<'_>,
     ) -> Result<Signer, Error> {
         Ok(Signer {
             headers,
@@ -156,7 +156,7 @@ impl Signer {
     }
 }
 
-fn scheme(settings: &Settings, known: &Known<'_>) -> Result<Box<dyn Scheme>, Error> {
+fn scheme(settings: &Settings, known: &RenderContext<'_>) -> Result<Box<dyn Scheme>, Error> {
     let name = settings.get("kind").and_then(Value::as_str).unwrap_or("");
     let kind = KINDS.iter().find(|kind| kind.name == name);
     let kind = kind.ok_or_else(|| {
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     pub(super) fn signed(settings: Value, at: SystemTime) -> Result<Request<Bytes>, String> {
-        let known = Known {
+        let known = RenderContext {
             environment: &|name| (name == "KEY").then(|| "s3cret".to_owned()),
             vault: &Arc::default(),
         };

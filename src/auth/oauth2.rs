@@ -409,7 +409,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::render::Known;
+    use crate::render::RenderContext;
 
     fn scheme(extra: Value) -> Box<dyn Scheme> {
         let mut settings = serde_json::json!({
@@ -420,7 +420,7 @@ mod tests {
             .as_object_mut()
             .unwrap()
             .extend(extra.as_object().unwrap().clone());
-        let known = Known {
+        let known = RenderContext {
             environment: &|_| Some("p&ss".into()),
             vault: &Arc::default(),
         };

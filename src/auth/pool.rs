@@ -5,7 +5,7 @@ use http::header::HeaderValue;
 use http::{Request, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::render::KEY;
+use crate::render::KEY_PLACEHOLDER;
 
 /// The keys of a job.
 #[derive(Clone, Default)]
@@ -40,23 +40,27 @@ impl KeyPool {
 }
 
 fn in_header(value: &HeaderValue, key: &str) -> Option<HeaderValue> {
-    let text = value.to_str().ok().filter(|text| text.contains(KEY))?;
-    let mut filled = HeaderValue::try_from(text.replace(KEY, key)).ok()?;
+    let text = value
+        .to_str()
+        .ok()
+        .filter(|text| text.contains(KEY_PLACEHOLDER))?;
+    let mut filled = HeaderValue::try_from(text.replace(KEY_PLACEHOLDER, key)).ok()?;
     filled.set_sensitive(true);
     Some(filled)
 }
 
 fn in_uri(uri: &Uri, key: &str) -> Option<Uri> {
-    if !uri.path_and_query()?.as_str().contains(KEY) {
+    if !uri.path_and_query()?.as_str().contains(KEY_PLACEHOLDER) {
         return None;
     }
     let key = utf8_percent_encode(key, NON_ALPHANUMERIC).to_string();
-    uri.to_string().replace(KEY, &key).parse().ok()
+    uri.to_string().replace(KEY_PLACEHOLDER, &key).parse().ok()
 }
 
 fn in_body(body: &Bytes, key: &str) -> Option<Bytes> {
     let text = std::str::from_utf8(body).ok()?;
-    text.contains(KEY).then(|| text.replace(KEY, key).into())
+    text.contains(KEY_PLACEHOLDER)
+        .then(|| text.replace(KEY_PLACEHOLDER, key).into())
 }
 
 impl std::fmt::Debug for KeyPool {
@@ -72,11 +76,13 @@ mod tests {
     #[test]
     fn the_key_stands_wherever_there_is_a_place_for_it() {
         let pool = KeyPool::new(&["first".into(), "se cond".into()]);
-        let mut request = Request::get(format!("http://h/{KEY}/x?key={KEY}&a=1"))
-            .header("authorization", format!("Bearer {KEY}"))
-            .header("accept", "*/*")
-            .body(Bytes::from(format!("{{\"k\":\"{KEY}\"}}")))
-            .unwrap();
+        let mut request = Request::get(format!(
+            "http://h/{KEY_PLACEHOLDER}/x?key={KEY_PLACEHOLDER}&a=1"
+        ))
+        .header("authorization", format!("Bearer {KEY_PLACEHOLDER}"))
+        .header("accept", "*/*")
+        .body(Bytes::from(format!("{{\"k\":\"{KEY_PLACEHOLDER}\"}}")))
+        .unwrap();
         pool.fill_in(&mut request, 1);
         assert_eq!(request.uri(), "http://h/se%20cond/x?key=se%20cond&a=1");
         assert_eq!(request.headers()["authorization"], "Bearer se cond");

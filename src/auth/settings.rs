@@ -4,17 +4,17 @@ use serde::de::DeserializeOwned;
 
 use super::Settings;
 use crate::error::Error;
-use crate::render::{Known, StaticValue};
+use crate::render::{RenderContext, StaticValue};
 
 /// What one kind is told.
 pub struct SchemeSettings<'a> {
     settings: &'a Settings,
     /// What templates know.
-    pub known: Known<'a>,
+    pub known: RenderContext<'a>,
 }
 
 impl<'a> SchemeSettings<'a> {
-    pub fn new(settings: &'a Settings, known: Known<'a>) -> SchemeSettings<'a> {
+    pub fn new(settings: &'a Settings, known: RenderContext<'a>) -> SchemeSettings<'a> {
         SchemeSettings { settings, known }
     }
 

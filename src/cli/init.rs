@@ -5,7 +5,7 @@ use std::io::Write;
 
 use clap::Args;
 use serde_json::{Value, json};
-use throng::render::{Embedded, keys_in_data, keys_in_url, may_be_key};
+use throng::render::{EmbeddedKey, keys_in_data, keys_in_url, may_be_key};
 use throng::{Error, curl::Translated};
 
 use super::{Exit, flags, say};
@@ -169,12 +169,12 @@ impl FoundKeys {
         start + &self.variable(place, name, value)
     }
 
-    fn without(&mut self, place: &str, text: &str, keys: &[Embedded]) -> String {
+    fn without(&mut self, place: &str, text: &str, keys: &[EmbeddedKey]) -> String {
         let (mut left, mut from) = (String::new(), 0);
         for key in keys {
-            left += &text[from..key.place.start];
+            left += &text[from..key.range.start];
             left += &self.variable(&format!("{place}: {}", key.name), &key.name, &key.value);
-            from = key.place.end;
+            from = key.range.end;
         }
         left + &text[from..]
     }

@@ -354,7 +354,7 @@ fn encoded(value: &str) -> Result<String, String> {
         }
     };
     let plus = |text: &str| percent_encode(text).replace("%20", "+");
-    let content = crate::render::outside(&content, plus);
+    let content = crate::render::map_fixed(&content, plus);
     Ok(match name {
         Some(name) => format!("{name}={content}"),
         None => content,

@@ -388,7 +388,7 @@ impl RowExecutor {
         seen: AttemptTrace,
         outcome: Result<Vec<Value>, Failure>,
     ) -> Record {
-        for name in self.step().renderer.left_out() {
+        for name in self.step().renderer.omitted_fields() {
             row.fields.shift_remove(*name);
         }
         Record {

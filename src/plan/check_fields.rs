@@ -35,7 +35,7 @@ pub fn check_fields(step: &Stage, source: &Source, survey: &Survey) -> Result<()
     // A template may have a default for a field that no row has.
     let renders = survey.first.first().is_some_and(|row| {
         let request = renderer.render(row);
-        request.is_ok_and(|request| renderer.price(row, &request).is_ok())
+        request.is_ok_and(|request| renderer.cost(row, &request).is_ok())
     });
     match unknown.filter(|_| !renders) {
         None => Ok(()),

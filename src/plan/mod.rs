@@ -9,7 +9,7 @@ use crate::descriptors;
 use crate::error::Error;
 use crate::limit::{Estimate, Policy, Time, Workload};
 use crate::quota_store::{self, QuotaBalance};
-use crate::render::Known;
+use crate::render::RenderContext;
 use crate::secret::{Secrets, Vault, Visibility};
 use crate::sink::{Columns, Identity, Output};
 use crate::source::{self, Source, Survey};
@@ -87,7 +87,7 @@ impl Plan {
         environment: &dyn Fn(&str) -> Option<String>,
         vault: &Arc<Vault>,
     ) -> Result<Plan, Error> {
-        let known = Known { environment, vault };
+        let known = RenderContext { environment, vault };
         let mut stages = stages::of(job, &known)?;
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
         let workers = WorkerConfig::new(&job.workers)?;
@@ -113,7 +113,7 @@ impl Plan {
         }
         let demand = workload::demand(&stages[0], &source, survey.rows)?;
         let fields = survey.rows.map(|_| fields);
-        let left_out = stages[0].renderer.left_out();
+        let left_out = stages[0].renderer.omitted_fields();
         let fields = fields.map(|mut names| {
             names.retain(|name| !left_out.contains(&name.as_str()));
             names

@@ -9,7 +9,7 @@ use http::Request;
 use super::Plan;
 use crate::limit::{Guard, Policy, now};
 use crate::quota_store::QuotaBalance;
-use crate::render::{Embedded, keys_in_data, keys_in_url, may_be_key};
+use crate::render::{EmbeddedKey, keys_in_data, keys_in_url, may_be_key};
 use crate::report::escape;
 use crate::secret::Visibility;
 use crate::source::Row;
@@ -254,12 +254,12 @@ impl Plan {
 const HIDDEN: &str = "***";
 
 /// A text without the values whose names say that they are keys, also those of rows.
-fn without_keys(text: &str, keys: &[Embedded]) -> String {
+fn without_keys(text: &str, keys: &[EmbeddedKey]) -> String {
     let (mut shown, mut from) = (String::new(), 0);
     for key in keys {
-        shown.push_str(&text[from..key.place.start]);
+        shown.push_str(&text[from..key.range.start]);
         shown.push_str(HIDDEN);
-        from = key.place.end;
+        from = key.range.end;
     }
     shown + &text[from..]
 }

@@ -15,7 +15,9 @@ use crate::limit::{self, Cost, Guard, Policy, Rule};
 use crate::pages::Pages;
 use crate::quota_store::FileQuotaHandle;
 use crate::record::Failure;
-use crate::render::{self, CostExpression, CostExpressions, Hosts, Known, Renderer, RowBinding};
+use crate::render::{
+    self, CostExpressions, Hosts, RenderContext, Renderer, RequestCost, RowBinding,
+};
 use crate::send::{self, Arrivals, Model, Origin, Transport};
 
 use super::cleartext::Cleartext;
@@ -67,7 +69,11 @@ impl Stage {
     ///
     /// # Errors
     /// The first thing that is wrong, with its place and what to do.
-    pub(super) fn new(job: &Job, limiter: usize, known: &Known<'_>) -> Result<Stage, Error> {
+    pub(super) fn new(
+        job: &Job,
+        limiter: usize,
+        known: &RenderContext<'_>,
+    ) -> Result<Stage, Error> {
         let rows = match job.input.format {
             Some(InputFormat::Requests) => RowBinding::Requests,
             _ => RowBinding::Values,
@@ -119,7 +125,7 @@ impl Stage {
             extractor: Extractor::new(&job.extract)?,
             settler: Settler::new(policy.settle(), policy.units())?,
             same: renderer
-                .same_price()
+                .fixed_cost()
                 .map(of_price)
                 .filter(|ask| policy.check(ask).is_ok()),
             limits: job.limit.clone(),
@@ -154,7 +160,7 @@ impl Stage {
     pub(crate) fn render(&self, row: &Row) -> Result<Request<Bytes>, Failure> {
         let mut request = self.renderer.render(row)?;
         if self.tells {
-            let price = self.renderer.price(row, &request)?;
+            let price = self.renderer.cost(row, &request)?;
             told::tell(&mut request, &price, !self.policy.keys().is_empty());
         }
         if self.renderer.hosts().is_some() {
@@ -237,7 +243,7 @@ fn transport(
     job: &Job,
     (renderer, signer): (&Renderer, &Signer),
     arrivals: Arrivals,
-    known: &Known<'_>,
+    known: &RenderContext<'_>,
 ) -> Result<Transport, Error> {
     let fixed = renderer.fixed_uri();
     let named = fixed.iter().chain(signer.tokens().map(Tokens::uri));
@@ -287,14 +293,14 @@ impl Stage {
         if let Some(same) = &self.same {
             return Ok(same.clone());
         }
-        let ask = of_price(self.renderer.price(row, request)?);
+        let ask = of_price(self.renderer.cost(row, request)?);
         let checked = self.policy.check(&ask);
         checked.map_err(|why| Failure::new("input", why))?;
         Ok(ask)
     }
 }
 
-fn of_price(price: CostExpression) -> Cost {
+fn of_price(price: RequestCost) -> Cost {
     Cost::new(price.units, price.keys)
 }
 

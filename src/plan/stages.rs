@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Job, Stage, check_fields, hosts};
 use crate::error::Error;
-use crate::render::Known;
+use crate::render::RenderContext;
 use crate::source::Survey;
 use crate::{auth, batch, extract, judge, limit, pages, render, send};
 
@@ -63,7 +63,7 @@ impl StageConfig {
 ///
 /// # Errors
 /// Which stage is wrong, and why; or that the values of one are no rows for the next.
-pub fn of(job: &Job, known: &Known<'_>) -> Result<Vec<Stage>, Error> {
+pub fn of(job: &Job, known: &RenderContext<'_>) -> Result<Vec<Stage>, Error> {
     let mut stages = vec![Stage::new(job, 0, known)?];
     let mut limiters = 1;
     for (number, config) in (2..).zip(&job.step) {

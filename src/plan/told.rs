@@ -3,7 +3,7 @@
 
 use http::{HeaderName, HeaderValue, Request};
 
-use crate::render::{CostExpression, KEY, percent_encode};
+use crate::render::{KEY_PLACEHOLDER, RequestCost, percent_encode};
 
 /// Which key of the pool it has got.
 #[must_use]
@@ -29,12 +29,12 @@ fn numbered(what: &str, place: usize) -> HeaderName {
 }
 
 /// Writes all of it into a request's headers.
-pub(super) fn tell<B>(request: &mut Request<B>, price: &CostExpression, has_pool: bool) {
+pub(super) fn tell<B>(request: &mut Request<B>, price: &RequestCost, has_pool: bool) {
     let keys = price.keys.iter().enumerate();
     let keys = keys.map(|(place, key)| (scope(place), percent_encode(key)));
     let units = price.units.iter().enumerate();
     let units = units.map(|(place, units)| (unit(place), units.to_string()));
-    let key = has_pool.then(|| (pool(), KEY.to_owned()));
+    let key = has_pool.then(|| (pool(), KEY_PLACEHOLDER.to_owned()));
     for (name, value) in keys.chain(units).chain(key) {
         if let Ok(value) = HeaderValue::try_from(value) {
             request.headers_mut().insert(name, value);

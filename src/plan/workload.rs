@@ -48,7 +48,7 @@ fn ask(step: &Stage, row: &Row) -> Result<Option<Cost>, Error> {
     let Ok(request) = step.renderer.render(row) else {
         return Ok(None);
     };
-    let Ok(price) = step.renderer.price(row, &request) else {
+    let Ok(price) = step.renderer.cost(row, &request) else {
         return Ok(None);
     };
     let ask = Cost::new(price.units, price.keys);

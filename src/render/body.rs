@@ -1,13 +1,13 @@
-//! The body of all requests, of one of several kinds.
+//! The body of all requests, which has one of several kinds.
 
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::escape_context::EscapeContext;
 use super::file::RowFile;
 use super::json::JsonBody;
-use super::listed::Pairs;
+use super::multi_value::Pairs;
 use super::multipart::{Multipart, boundary};
-use super::place::EscapeContext;
 use super::scope::TemplateScope;
 use super::settings::{Settings, texts};
 use super::template::{Template, Templates};
@@ -27,7 +27,7 @@ pub(super) enum Body {
 }
 
 impl Body {
-    /// Compiles the one that the settings name.
+    /// Compiles the body that the settings give.
     pub fn new(settings: &Settings, templates: &mut Templates) -> Result<Body, Error> {
         let keys = settings.bodies();
         if let [one, other, ..] = keys[..] {
@@ -40,7 +40,7 @@ impl Body {
             Error::plan(format!("{key}: {why}"))
         };
         if let Some(data) = &settings.data {
-            let body = templates.add(data_place(settings), data);
+            let body = templates.add(data_context(settings), data);
             return body.map(Body::Data).map_err(wrong);
         }
         if let Some(json) = &settings.json {
@@ -65,12 +65,12 @@ impl Body {
         Ok(Body::None)
     }
 
-    /// Whether there is one.
+    /// Whether requests have a body.
     pub fn is_some(&self) -> bool {
         !matches!(self, Body::None)
     }
 
-    /// The `content-type` that goes with it, if it is always the same.
+    /// The `content-type` of the body, if it is always the same.
     pub fn content_type(&self) -> Option<&'static str> {
         match self {
             Body::None | Body::Multipart(_) => None,
@@ -80,7 +80,7 @@ impl Body {
         }
     }
 
-    /// The body of one row, and its `content-type` if that is its own.
+    /// The body of one row, and its `content-type` if each row has its own.
     pub fn render(
         &self,
         templates: &Templates,
@@ -91,7 +91,7 @@ impl Body {
             Body::None => Bytes::new(),
             Body::Data(template) => templates.render(*template, scope)?.into(),
             Body::Json(json) => json.render(templates, scope)?.into(),
-            Body::Jq(program) => made_by(program, fields)?.into(),
+            Body::Jq(program) => render_jq(program, fields)?.into(),
             Body::File(file) => file.read(templates, scope)?.into(),
             Body::Form(pairs) => {
                 let mut text = String::new();
@@ -109,8 +109,8 @@ impl Body {
     }
 }
 
-/// What a jq program makes of a row, as JSON.
-fn made_by(program: &Program, fields: &Fields) -> Result<String, String> {
+/// The value of a jq program for a row, as JSON.
+fn render_jq(program: &Program, fields: &Fields) -> Result<String, String> {
     let row = serde_json::to_string(fields).map_err(|error| error.to_string())?;
     let row = serde_json::from_str(&row).map_err(|error| error.to_string())?;
     let body = program.run(&row);
@@ -118,7 +118,7 @@ fn made_by(program: &Program, fields: &Fields) -> Result<String, String> {
         .map_err(|why| format!("request.jq (--jq): {why}"))
 }
 
-/// `json` may be a tree, or the text of one, as the flag gives it.
+/// The tree of `json`, which a flag gives as text.
 fn json_tree(json: &Value) -> Result<Value, String> {
     let Value::String(text) = json else {
         return Ok(json.clone());
@@ -130,7 +130,7 @@ fn json_tree(json: &Value) -> Result<Value, String> {
     })
 }
 
-fn data_place(settings: &Settings) -> EscapeContext {
+fn data_context(settings: &Settings) -> EscapeContext {
     match settings.content_type() {
         None => EscapeContext::Url,
         Some(kind) if kind.contains("x-www-form-urlencoded") => EscapeContext::Url,

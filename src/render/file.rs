@@ -1,19 +1,19 @@
-//! A file that a row names. [door: files]
+//! A file that a row names. Does I/O: files.
 
 use std::path::{Component, Path, PathBuf};
 
-use super::place::EscapeContext;
+use super::escape_context::EscapeContext;
 use super::scope::TemplateScope;
 use super::template::{Template, Templates};
 
-/// Larger files are refused rather than held in memory many times over, in bytes.
-const LARGEST: u64 = 256 * 1024 * 1024;
+/// Maximum size of a file in bytes: it is held in memory once for each request in flight.
+const MAX_SIZE: u64 = 256 * 1024 * 1024;
 
 /// The path of a file, with values of the row in it.
 #[derive(Debug)]
 pub struct RowFile {
     path: Template,
-    /// The folder that the job itself writes out: values lead no way out of it.
+    /// The folder that the job writes out: the file must be below it.
     folder: String,
     varies: bool,
 }
@@ -30,7 +30,7 @@ impl RowFile {
         })
     }
 
-    /// The path for this row.
+    /// The path of the row's file.
     pub fn path(&self, templates: &Templates, scope: &TemplateScope<'_>) -> Result<String, String> {
         let path = templates.render(self.path, scope)?;
         let inside = path.strip_prefix(&self.folder).map(Path::new);
@@ -42,7 +42,7 @@ impl RowFile {
         }
     }
 
-    /// The file's contents for this row.
+    /// The contents of the row's file.
     pub fn read(
         &self,
         templates: &Templates,
@@ -52,16 +52,16 @@ impl RowFile {
         let unread = |error: std::io::Error| format!("the file {path:?} can't be read: {error}");
         let real = self.real(&path).map_err(unread)?;
         let real = real.ok_or_else(|| self.elsewhere(&path))?;
-        let about = std::fs::metadata(&real).map_err(unread)?;
-        if about.len() > LARGEST || !about.is_file() {
+        let metadata = std::fs::metadata(&real).map_err(unread)?;
+        if metadata.len() > MAX_SIZE || !metadata.is_file() {
             Err(format!("{path:?} is not a file of at most 256 MiB"))
         } else {
             std::fs::read(&real).map_err(unread)
         }
     }
 
-    /// The file that a path means when all links are followed, if it is below the
-    /// folder or the job itself names it.
+    /// The file of a path with all links followed; none if it is outside of the folder
+    /// and the path holds a value of the row.
     fn real(&self, path: &str) -> std::io::Result<Option<PathBuf>> {
         let real = std::fs::canonicalize(path)?;
         if !self.varies {
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_leads_no_way_out_of_the_folder() {
+    fn a_row_can_not_name_a_file_outside_of_the_folder() {
         assert_eq!(path("a/{{ x }}.png", "b/c").unwrap(), "a/b/c.png");
         assert_eq!(path("/data/{{ x }}", "c").unwrap(), "/data/c");
         assert_eq!(path("../up.json", "").unwrap(), "../up.json");

@@ -1,23 +1,23 @@
-//! Which hosts a URL may name that a row or a redirect makes. Pure.
+//! The hosts that the URL of a row or of a redirect may name. Pure.
 
 use http::Uri;
 
-/// How a host is said to be allowed, in messages.
+/// The key that allows a host, for messages.
 const KEY: &str = "request.allow-host (--allow-host)";
 
-/// Hosts that are allowed.
+/// A list of allowed hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hosts(Vec<HostPattern>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct HostPattern {
-    /// With a dot before it, everything below it as well.
+    /// The host; with a dot before it, all hosts below it.
     host: String,
     port: Option<u16>,
 }
 
 impl Hosts {
-    /// From `host`, `host:port` and `*.domain`.
+    /// Parses `host`, `host:port` and `*.domain`.
     pub fn new(texts: &[String]) -> Result<Hosts, String> {
         let pattern = |text: &String| {
             HostPattern::parse(text).ok_or_else(|| {
@@ -31,26 +31,26 @@ impl Hosts {
             .map(Hosts)
     }
 
-    /// Whether there are none.
+    /// Whether no host is allowed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many there are besides the host of this URL.
+    /// The number of hosts besides the one of this URL.
     #[must_use]
     pub fn elsewhere(&self, uri: Option<&Uri>) -> usize {
         let is_other = |pattern: &&HostPattern| !uri.is_some_and(|uri| pattern.fits(uri));
         self.0.iter().filter(is_other).count()
     }
 
-    /// The hosts as they would be written.
+    /// The hosts as a job writes them.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.0.iter().map(HostPattern::name).collect()
     }
 
-    /// One more, as a URL names it.
+    /// Allows the host of this URL too.
     pub fn allow(&mut self, uri: &Uri) {
         if let Some(pattern) = uri
             .host()
@@ -61,19 +61,19 @@ impl Hosts {
         }
     }
 
-    /// Whether a URL's host is among them.
+    /// Whether the host of this URL is allowed.
     #[must_use]
     pub fn allows(&self, uri: &Uri) -> bool {
         self.0.iter().any(|pattern| pattern.fits(uri))
     }
 
-    /// Whether this very host is among them, rather than a domain above it.
+    /// Whether this very host is named, rather than a domain above it.
     #[must_use]
     pub fn names_host(&self, host: &str) -> bool {
         self.0.iter().any(|pattern| pattern.host == host)
     }
 
-    /// Refuses a URL whose host is not among them.
+    /// Refuses a URL whose host is not allowed.
     pub fn check(&self, uri: &Uri) -> Result<(), String> {
         if self.allows(uri) {
             Ok(())
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_named_is_allowed() {
+    fn only_named_hosts_are_allowed() {
         let texts = ["api.h", "*.b.h", "c.h:8443", "[::1]:80"].map(String::from);
         let hosts = Hosts::new(&texts).unwrap();
         assert_eq!(hosts.names(), texts);

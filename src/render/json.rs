@@ -1,13 +1,13 @@
-//! A JSON body made of a tree whose texts are templates. Pure.
+//! A JSON body: a tree whose texts are templates. Pure.
 
 use serde_json::Value;
 
-use super::pieces::{TemplatePiece, mark_bare, pieces};
-use super::place::{BARE, EscapeContext, unquote};
+use super::escape_context::{EscapeContext, JSON_SCALAR, unquote};
+use super::pieces::{TemplatePiece, filter_unquoted, is_one_value, map_fixed, pieces};
 use super::scope::TemplateScope;
 use super::template::{Template, Templates};
 
-/// The compiled body: text that never varies, and templates between.
+/// A compiled JSON body: fixed texts, and templates between them.
 #[derive(Debug, Default)]
 pub struct JsonBody {
     parts: Vec<JsonPart>,
@@ -20,8 +20,8 @@ enum JsonPart {
 }
 
 impl JsonBody {
-    /// Compiles a tree. A text that is one `{{ }}` and nothing else becomes the
-    /// value itself, with its type; any other text stays a text.
+    /// Compiles a tree. A text that is a single `{{ }}` becomes the value itself, with
+    /// its type; any other text stays a text.
     pub fn new(templates: &mut Templates, tree: &Value) -> Result<JsonBody, String> {
         let mut body = JsonBody::default();
         body.add(templates, tree)?;
@@ -73,11 +73,11 @@ impl JsonBody {
     fn add_quoted(
         &mut self,
         templates: &mut Templates,
-        place: EscapeContext,
+        context: EscapeContext,
         text: &str,
     ) -> Result<(), String> {
         self.fix("\"");
-        let quoted = templates.add(place, &escape_fixed(text))?;
+        let quoted = templates.add(context, &escape_fixed(text))?;
         self.parts.push(JsonPart::Filled(quoted));
         self.fix("\"");
         Ok(())
@@ -98,7 +98,11 @@ impl JsonBody {
             }
             match (name.map(String::as_str), item) {
                 (Some("query"), Value::String(text)) if is_graphql(text) => {
-                    self.add_quoted(templates, EscapeContext::Graphql, &mark_bare(text, BARE))?;
+                    self.add_quoted(
+                        templates,
+                        EscapeContext::Graphql,
+                        &filter_unquoted(text, JSON_SCALAR),
+                    )?;
                 }
                 _ => self.add(templates, item)?,
             }
@@ -115,8 +119,8 @@ impl JsonBody {
     }
 }
 
-/// Whether a text is a GraphQL document with values in it, whose quotes are its own:
-/// there a value is escaped for the document, and then for JSON.
+/// Whether a text is a GraphQL document with values in it: a value in its quotes is
+/// escaped for the document, and then for JSON.
 fn is_graphql(text: &str) -> bool {
     let begins = ["query", "mutation", "subscription", "fragment", "{"];
     let start = text.trim_start();
@@ -128,29 +132,11 @@ fn is_graphql(text: &str) -> bool {
         && fixed.any(|piece| matches!(piece, TemplatePiece::Fixed(text) if text.contains('{')))
 }
 
-/// `{{ x }}` alone, rather than a text around values.
-pub fn is_one_value(text: &str) -> bool {
-    text.trim()
-        .strip_prefix("{{")
-        .and_then(|rest| rest.strip_suffix("}}"))
-        .is_some_and(|inside| !inside.contains("{{") && !inside.contains("}}"))
-}
-
 /// Escapes the fixed text for the inside of a JSON string.
 fn escape_fixed(text: &str) -> String {
-    outside(text, |fixed| {
+    map_fixed(text, |fixed| {
         unquote(&Value::from(fixed).to_string()).to_owned()
     })
-}
-
-/// Changes what stands outside of `{{ }}` and `{% %}`, where quotes and the like
-/// belong to the template.
-pub fn outside(text: &str, change: impl Fn(&str) -> String) -> String {
-    let changed = pieces(text).into_iter().map(|piece| match piece {
-        TemplatePiece::Fixed(fixed) => change(fixed),
-        other => other.text().to_owned(),
-    });
-    changed.collect()
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! (2) A row and the job's templates to an `http::Request`.
 //!
-//! - `settings`, `compile`: what a job says, and what that comes to
-//! - `template`, `pieces`, `place`, `standing`: texts with values of a row in them, escaped for
-//!   where they stand, or with none
-//! - `url`, `hosts`: where a request goes, and where a row may send it
-//! - `body`: the kinds of bodies; `json`, `listed`, `file`, `multipart` are theirs
-//! - `key`, `embedded`: names that keys go by, and keys within URLs and bodies
-//! - `ready`: rows that are requests already; `framing`: the headers that are not theirs
+//! - `settings`: the `[request]` part of a job
+//! - `template`: texts with values of a row in them; `pieces`, `escape_context`, `plain` and
+//!   `scope` are its parts; `static_value` and `key_template` stand outside of a request
+//! - `url`, `hosts`: the URL of a request, and the hosts that a row may name
+//! - `headers`: the headers of a request
+//! - `body`: the kinds of bodies; `json`, `multi_value`, `file`, `multipart` are theirs
+//! - `prebuilt`: rows that are requests already
+//! - `cost`: the units that a request costs, and the keys of its limits
+//! - `keys`: names of keys, and keys within URLs and bodies
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,78 +22,74 @@ use crate::record::Failure;
 use crate::source::Row;
 
 mod body;
-mod compile;
-mod embedded;
+mod cost;
+mod escape_context;
 mod file;
-mod framing;
+mod headers;
 mod hosts;
 mod json;
-mod key;
-mod label;
-mod listed;
+mod key_template;
+mod keys;
+mod multi_value;
 mod multipart;
-mod param;
 mod pieces;
-mod place;
 mod plain;
-mod price;
-mod ready;
+mod prebuilt;
 mod scope;
 mod settings;
-mod standing;
+mod static_value;
 mod template;
 mod url;
 
 use body::Body;
-pub use embedded::{Embedded, keys_in_data, keys_in_url, may_be_key};
+pub use cost::{CostExpressions, KEY_PLACEHOLDER, RequestCost};
+use cost::{CostTemplates, pool_keys, pool_templates};
+pub(crate) use escape_context::{EscapeContext, percent_encode};
+use headers::Headers;
 pub use hosts::Hosts;
-pub(crate) use json::outside;
-pub use key::looks_like_key;
-pub use label::KeyTemplate;
-pub use param::with_param;
-pub(crate) use place::{EscapeContext, percent_encode};
-use price::Pricing;
-pub use price::{CostExpression, CostExpressions};
-use ready::PrebuiltRequest;
+pub use key_template::KeyTemplate;
+pub use keys::{EmbeddedKey, keys_in_data, keys_in_url, looks_like_key, may_be_key};
+pub(crate) use pieces::map_fixed;
+use prebuilt::PrebuiltRequest;
+pub use scope::RenderContext;
 pub(crate) use scope::TemplateScope;
 pub use settings::Settings;
-pub use standing::{Known, StaticValue};
+pub use static_value::StaticValue;
 pub(crate) use template::{Template, Templates};
-use url::{Host, Url};
+pub use url::with_param;
+use url::{HostOrigin, Url};
 
-/// Makes requests of rows. Everything that can be known without a row has been checked.
+/// Renders requests of rows. All checks that need no row have been made.
 pub struct Renderer {
     templates: Templates,
     headers: Vec<(HeaderName, Template)>,
-    without: Without,
-    form: BodyForm,
-    pricing: Pricing,
+    suppressed: SuppressHeaders,
+    shape: RequestShape,
+    cost_templates: CostTemplates,
     keys: Vec<String>,
 }
 
-/// What stands for a key of the pool until a request has got one: that is
-/// decided last, when it is signed.
-pub const KEY: &str = "throng0key0of0the0pool";
-
-/// Headers that throng adds to requests by itself, but shall not to these: an
-/// extension of a request.
+/// An extension of a request: headers that throng adds to requests by itself, and must
+/// leave out of this one.
 #[derive(Debug, Clone)]
-pub struct Without(pub Arc<[HeaderName]>);
+pub struct SuppressHeaders(pub Arc<[HeaderName]>);
 
-/// What gives a request its shape.
-enum BodyForm {
-    Job {
+/// The source of a request's method, URL and body.
+enum RequestShape {
+    /// The job's templates.
+    Templated {
         method: Method,
         url: Box<Url>,
         body: Body,
     },
-    Ready(PrebuiltRequest),
+    /// The row itself.
+    Prebuilt(PrebuiltRequest),
 }
 
-/// A header that depends on no row, and that only the server may see.
+/// A header that depends on no row and may be shown to the server alone.
 pub type SecretHeader = (HeaderName, StaticValue);
 
-/// Whether the rows are values for the job's templates, or requests themselves.
+/// The use of a row: as values for the job's templates, or as a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowBinding {
     /// Named values.
@@ -101,8 +99,7 @@ pub enum RowBinding {
 }
 
 impl Renderer {
-    /// Compiles the job's templates, and what its limits want to know, with what
-    /// they know besides the rows. Gives
+    /// Compiles the job's templates and the expressions of its limits' costs. Returns
     /// the headers that carry a secret apart: signing adds them.
     ///
     /// # Errors
@@ -110,96 +107,94 @@ impl Renderer {
     pub fn new(
         settings: &Settings,
         rows: RowBinding,
-        prices: &CostExpressions,
-        known: &Known<'_>,
+        costs: &CostExpressions,
+        context: &RenderContext<'_>,
     ) -> Result<(Renderer, Vec<SecretHeader>), Error> {
         let mut templates = Templates::new();
         let hosts = Hosts::new(&settings.allow_host).map_err(Error::plan)?;
-        let (form, headers) = match rows {
+        let (shape, headers) = match rows {
             RowBinding::Requests => {
-                let headers = compile::headers(settings, &Body::None, &mut templates, known)?;
-                (
-                    BodyForm::Ready(PrebuiltRequest::new(settings, hosts)?),
-                    headers,
-                )
+                let headers = Headers::new(settings, &Body::None, &mut templates, context)?;
+                let prebuilt = PrebuiltRequest::new(settings, hosts)?;
+                (RequestShape::Prebuilt(prebuilt), headers)
             }
             RowBinding::Values => {
-                let url = Box::new(compile::url(settings, hosts, &mut templates)?);
+                let url = Box::new(Url::of_settings(settings, hosts, &mut templates)?);
                 let body = Body::new(settings, &mut templates)?;
-                let headers = compile::headers(settings, &body, &mut templates, known)?;
+                let headers = Headers::new(settings, &body, &mut templates, context)?;
                 let method = settings.method()?;
-                (BodyForm::Job { method, url, body }, headers)
+                (RequestShape::Templated { method, url, body }, headers)
             }
         };
-        let pricing = Pricing::new(prices, &mut templates)?;
-        let pool = compile::keys(&prices.keys, &mut templates)?;
-        templates.settle(known)?;
-        let keys = compile::key_values(&templates, &pool)?;
+        let cost_templates = CostTemplates::new(costs, &mut templates)?;
+        let pool = pool_templates(&costs.keys, &mut templates)?;
+        templates.set_context(context)?;
+        let keys = pool_keys(&templates, &pool)?;
         for key in &keys {
-            known.vault.secrets().add(key);
+            context.vault.secrets().add(key);
         }
         let renderer = Renderer {
             templates,
-            pricing,
+            cost_templates,
             keys,
             headers: headers.of_rows,
-            without: Without(headers.without),
-            form,
+            suppressed: SuppressHeaders(headers.suppressed),
+            shape,
         };
         Ok((renderer, headers.secret))
     }
 
-    /// The fields that a row must have.
+    /// The fields that the templates use.
     #[must_use]
     pub fn fields(&self) -> &BTreeSet<String> {
         self.templates.fields()
     }
 
-    /// The method of every request, unless rows name theirs.
+    /// The method of all requests, unless each row has its own.
     #[must_use]
     pub fn method(&self) -> Option<&Method> {
-        match &self.form {
-            BodyForm::Job { method, .. } => Some(method),
-            BodyForm::Ready(_) => None,
+        match &self.shape {
+            RequestShape::Templated { method, .. } => Some(method),
+            RequestShape::Prebuilt(_) => None,
         }
     }
 
-    /// Whether requests carry what nobody may see.
+    /// Whether requests carry secrets.
     #[must_use]
     pub fn carries_secrets(&self) -> bool {
         self.templates.carry_secrets()
     }
 
-    /// A URL with the host that all requests go to, unless rows name theirs.
+    /// A URL with the host of all requests, unless each row names its own.
     #[must_use]
     pub fn fixed_uri(&self) -> Option<Uri> {
-        match &self.form {
-            BodyForm::Job { url, .. } => url.fixed(),
-            BodyForm::Ready(ready) => ready.base(),
+        match &self.shape {
+            RequestShape::Templated { url, .. } => url.fixed_uri(),
+            RequestShape::Prebuilt(ready) => ready.base(),
         }
     }
 
-    /// The hosts that rows may name, if they name any.
+    /// The hosts that rows may name, unless the job fixes the host.
     #[must_use]
     pub fn hosts(&self) -> Option<&Hosts> {
-        match &self.form {
-            BodyForm::Job { url, .. } if url.host() == Host::Written => None,
-            BodyForm::Job { url, .. } => Some(&url.hosts),
-            BodyForm::Ready(ready) => Some(&ready.hosts),
+        match &self.shape {
+            RequestShape::Templated { url, .. } if url.host() == HostOrigin::Fixed => None,
+            RequestShape::Templated { url, .. } => Some(&url.hosts),
+            RequestShape::Prebuilt(ready) => Some(&ready.hosts),
         }
     }
 
     /// Allows the hosts that these rows name.
     pub fn allow_hosts_of<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) {
         for row in rows {
-            match &mut self.form {
-                BodyForm::Job { url, .. } => {
+            match &mut self.shape {
+                RequestShape::Templated { url, .. } => {
                     let scope = self.templates.scope(&row.fields);
                     if let Ok(uri) = url.render_unchecked(&self.templates, &scope) {
                         url.hosts.allow(&uri);
                     }
                 }
-                BodyForm::Ready(ready) => {
+                RequestShape::Prebuilt(ready) => {
                     if let Ok(uri) = ready.uri(&row.fields) {
                         ready.hosts.allow(&uri);
                     }
@@ -208,41 +203,41 @@ impl Renderer {
         }
     }
 
-    /// The fields of a row that its record leaves out.
+    /// Fields of a row that its record leaves out.
     #[must_use]
-    pub fn left_out(&self) -> &'static [&'static str] {
-        match self.form {
-            BodyForm::Job { .. } => &[],
-            BodyForm::Ready(_) => &ready::LEFT_OUT,
+    pub fn omitted_fields(&self) -> &'static [&'static str] {
+        match self.shape {
+            RequestShape::Templated { .. } => &[],
+            RequestShape::Prebuilt(_) => &prebuilt::OMITTED_FIELDS,
         }
     }
 
-    /// The keys of the pool, of which each request gets one in the place of [`KEY`].
+    /// The keys of the pool, one of which replaces [`KEY_PLACEHOLDER`] in each request.
     #[must_use]
     pub fn keys(&self) -> &[String] {
         &self.keys
     }
 
-    /// What limits want to know of a row's request.
+    /// The cost of a row's request.
     ///
     /// # Errors
-    /// A failure of kind `input`, which says which value is of no use.
-    pub fn price(&self, row: &Row, request: &Request<Bytes>) -> Result<CostExpression, Failure> {
+    /// A failure of kind `input`, which names the value that is no cost.
+    pub fn cost(&self, row: &Row, request: &Request<Bytes>) -> Result<RequestCost, Failure> {
         let scope = self.templates.scope(&row.fields);
-        let price = self.pricing.price(&self.templates, &scope, request);
-        price.map_err(|why| Failure::new("input", why))
+        let cost = self.cost_templates.cost(&self.templates, &scope, request);
+        cost.map_err(|why| Failure::new("input", why))
     }
 
-    /// What limits want to know of any request, where that is the same for all.
+    /// The cost of every request, where it is the same for all.
     #[must_use]
-    pub fn same_price(&self) -> Option<CostExpression> {
-        self.pricing.same()
+    pub fn fixed_cost(&self) -> Option<RequestCost> {
+        self.cost_templates.fixed()
     }
 
     /// The request of one row, without its secret headers.
     ///
     /// # Errors
-    /// A failure of kind `input`, which says which value doesn't fit where.
+    /// A failure of kind `input`, which names the value that does not fit, and its place.
     pub fn render(&self, row: &Row) -> Result<Request<Bytes>, Failure> {
         let request = self.try_render(row);
         request.map_err(|why| Failure::new("input", why))
@@ -251,9 +246,9 @@ impl Renderer {
     fn try_render(&self, row: &Row) -> Result<Request<Bytes>, String> {
         let scope = self.templates.scope(&row.fields);
         let headers = self.render_headers(&scope)?;
-        let mut request = match &self.form {
-            BodyForm::Ready(ready) => ready.render(&row.fields, headers)?,
-            BodyForm::Job { method, url, body } => {
+        let mut request = match &self.shape {
+            RequestShape::Prebuilt(ready) => ready.render(&row.fields, headers)?,
+            RequestShape::Templated { method, url, body } => {
                 let uri = url.render(&self.templates, &scope)?;
                 let (bytes, kind) = body.render(&self.templates, &scope, &row.fields)?;
                 let mut request = Request::new(bytes);
@@ -266,8 +261,8 @@ impl Renderer {
                 request
             }
         };
-        if !self.without.0.is_empty() {
-            request.extensions_mut().insert(self.without.clone());
+        if !self.suppressed.0.is_empty() {
+            request.extensions_mut().insert(self.suppressed.clone());
         }
         Ok(request)
     }

@@ -1,12 +1,12 @@
-//! A body of several parts, as forms with files send them (RFC 7578).
+//! A multipart body, as forms with files send it (RFC 7578).
 
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::escape_context::EscapeContext;
 use super::file::RowFile;
-use super::place::EscapeContext;
 use super::scope::TemplateScope;
 use super::settings::text;
 use super::template::{Template, Templates};
@@ -32,10 +32,10 @@ enum Content {
     File(RowFile),
 }
 
-/// A part that is more than a text.
+/// A part that is a table rather than a text.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Detailed {
+struct PartSettings {
     file: Option<String>,
     text: Option<String>,
     r#type: Option<String>,
@@ -43,7 +43,7 @@ struct Detailed {
 }
 
 impl Multipart {
-    /// Compiles the parts; a list gives several of one name.
+    /// Compiles the parts; a list gives several parts of one name.
     pub fn new(
         templates: &mut Templates,
         parts: &serde_json::Map<String, Value>,
@@ -79,7 +79,7 @@ impl Multipart {
     }
 }
 
-/// What no value contains, but by a chance that nobody lives to see.
+/// A random boundary of 128 bits, which no value contains.
 pub fn boundary() -> String {
     format!("------------------------{:032x}", rand::random::<u128>())
 }
@@ -87,11 +87,11 @@ pub fn boundary() -> String {
 impl MultipartPart {
     fn new(templates: &mut Templates, name: &str, value: &Value) -> Result<MultipartPart, Error> {
         let wrong = |why: String| Error::plan(format!("{KEY}: {name}: {why}"));
-        let detailed: Detailed = match value {
+        let detailed: PartSettings = match value {
             Value::Object(_) => {
                 serde_json::from_value(value.clone()).map_err(|error| wrong(error.to_string()))?
             }
-            plain => Detailed {
+            plain => PartSettings {
                 text: Some(text(KEY, name, plain)?),
                 file: None,
                 r#type: None,
@@ -103,8 +103,8 @@ impl MultipartPart {
             (None, Some(path)) => RowFile::new(templates, path).map(Content::File),
             _ => Err("give it either a text or a file".into()),
         };
-        let mut add = |text: Option<String>, place: fn(&str) -> EscapeContext| {
-            text.map(|text| templates.add(place(&text), &text))
+        let mut add = |text: Option<String>, context: fn(&str) -> EscapeContext| {
+            text.map(|text| templates.add(context(&text), &text))
                 .transpose()
         };
         let of_kind = |text: &str| EscapeContext::of_header("content-type", text);
@@ -135,9 +135,12 @@ impl MultipartPart {
                 Some(file.path(templates, scope)?),
             ),
         };
-        let file_name = optional(self.file_name)?.or_else(|| path.as_deref().map(last_of));
+        let file_name = optional(self.file_name)?.or_else(|| path.as_deref().map(file_name_of));
         let kind = optional(self.kind)?;
-        let guessed = file_name.as_deref().filter(|_| path.is_some()).map(kind_of);
+        let guessed = file_name
+            .as_deref()
+            .filter(|_| path.is_some())
+            .map(media_type);
         body.extend(disposition(&self.name, file_name.as_deref()).bytes());
         if let Some(kind) = kind.as_deref().or(guessed) {
             body.extend(format!("Content-Type: {kind}\r\n").bytes());
@@ -158,19 +161,20 @@ fn disposition(name: &str, file_name: Option<&str>) -> String {
     )
 }
 
-/// As browsers do: what would end the name or the line is percent-encoded.
+/// The name with the characters that would end it or its line percent-encoded, as
+/// browsers do.
 fn quoted(name: &str) -> String {
     name.replace('"', "%22")
         .replace('\r', "%0D")
         .replace('\n', "%0A")
 }
 
-fn last_of(path: &str) -> String {
+fn file_name_of(path: &str) -> String {
     path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-/// The kind that a file's name stands for.
-fn kind_of(name: &str) -> &'static str {
+/// The media type of a file by its name.
+fn media_type(name: &str) -> &'static str {
     let end = Path::new(name).extension().unwrap_or_default();
     match end.to_string_lossy().to_ascii_lowercase().as_str() {
         "gif" => "image/gif",
@@ -194,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_have_names_kinds_and_files() {
+    fn parts_have_names_media_types_and_files() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.png"), b"\x89PNG").unwrap();
         let parts = json!({
@@ -218,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_one_thing() {
+    fn a_part_is_either_a_text_or_a_file() {
         for (part, why) in [
             (json!({"file": "a", "text": "b"}), "either a text or a file"),
             (json!({"flie": "a"}), "unknown field `flie`"),

@@ -1,13 +1,13 @@
-//! A template's text in pieces: what is fixed, values, and tags. Pure.
+//! The pieces of a template's text: fixed text, values, and tags. Pure.
 
 /// A piece of a template's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TemplatePiece<'a> {
     /// Text that is the same for all rows.
     Fixed(&'a str),
-    /// `{{ … }}` with its brackets.
+    /// A value: `{{ … }}` with its brackets.
     Value(&'a str),
-    /// `{% … %}` or `{# … #}` with its brackets.
+    /// A tag or comment: `{% … %}` or `{# … #}` with its brackets.
     Tag(&'a str),
 }
 
@@ -44,7 +44,7 @@ pub fn pieces(text: &str) -> Vec<TemplatePiece<'_>> {
     pieces
 }
 
-/// Where the first bracket opens.
+/// The place of the first bracket.
 fn opening(text: &str) -> Option<usize> {
     let found = ["{{", "{%", "{#"].map(|bracket| text.find(bracket));
     found.into_iter().flatten().min()
@@ -74,8 +74,26 @@ fn closing(template: &str) -> usize {
     template.len()
 }
 
-/// The template with its values outside of quotes sent through this filter.
-pub fn mark_bare(text: &str, filter: &str) -> String {
+/// Whether the text is a single `{{ x }}` and nothing else.
+pub fn is_one_value(text: &str) -> bool {
+    text.trim()
+        .strip_prefix("{{")
+        .and_then(|rest| rest.strip_suffix("}}"))
+        .is_some_and(|inside| !inside.contains("{{") && !inside.contains("}}"))
+}
+
+/// The template with `change` applied to its fixed text: quotes and the like within
+/// `{{ }}` and `{% %}` belong to the expression.
+pub fn map_fixed(text: &str, change: impl Fn(&str) -> String) -> String {
+    let changed = pieces(text).into_iter().map(|piece| match piece {
+        TemplatePiece::Fixed(fixed) => change(fixed),
+        other => other.text().to_owned(),
+    });
+    changed.collect()
+}
+
+/// The template with `filter` applied to its values outside of quotes.
+pub fn filter_unquoted(text: &str, filter: &str) -> String {
     let mut in_quotes = false;
     let mut marked = String::new();
     for piece in pieces(text) {
@@ -96,7 +114,7 @@ pub fn mark_bare(text: &str, filter: &str) -> String {
     marked
 }
 
-/// An expression without its brackets, and the signs at them that take spaces away.
+/// The expression within brackets, and the signs at them that trim spaces.
 fn expression(value: &str) -> Option<(&str, &str, &str)> {
     let inside = value.strip_prefix("{{")?.strip_suffix("}}")?;
     let signs = ['-', '+'];
@@ -106,7 +124,7 @@ fn expression(value: &str) -> Option<(&str, &str, &str)> {
     Some((&inside[..open], expression.trim(), &inside[close..]))
 }
 
-/// Whether a string is open after this text, if one was or was not before it.
+/// Whether a string is open after this text; `in_quotes` says whether one was before it.
 pub fn ends_in_quotes(text: &str, mut in_quotes: bool) -> bool {
     let mut is_escaped = false;
     for letter in text.chars() {
@@ -125,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_is_taken_apart() {
+    fn a_template_is_split_into_pieces() {
         use TemplatePiece::{Fixed, Tag, Value};
         let expected: [(&str, &[TemplatePiece]); 6] = [
             ("", &[]),
@@ -150,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn values_outside_of_quotes_are_marked() {
+    fn values_outside_of_quotes_get_the_filter() {
         for (text, marked) in [
             ("{\"a\": \"{{ x }}\"}", "{\"a\": \"{{ x }}\"}"),
             (
@@ -162,7 +180,7 @@ mod tests {
                 "[{% for y in x %}{{ (y)|f }},{% endfor %}{# {{ x }} #}]",
             ),
         ] {
-            assert_eq!(mark_bare(text, "f"), marked);
+            assert_eq!(filter_unquoted(text, "f"), marked);
         }
     }
 }

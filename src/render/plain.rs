@@ -1,15 +1,15 @@
-//! A template that is nothing but text and fields, as most are, filled in without
-//! the template engine. It comes to what the engine would give. Pure.
+//! A template of texts and fields alone, as most are, rendered without the template
+//! engine and to the same text. Pure.
 
-use super::place::{EscapeContext, escape};
+use super::escape_context::{EscapeContext, escape};
 use super::scope::TemplateScope;
 
-/// Texts and fields in turn.
+/// A template of texts and fields.
 #[derive(Debug, PartialEq)]
 pub struct PlainTemplate {
     pieces: Vec<PlainPiece>,
-    place: EscapeContext,
-    /// About how long it gets.
+    context: EscapeContext,
+    /// Estimated length of the text in bytes.
     length: usize,
 }
 
@@ -20,10 +20,10 @@ enum PlainPiece {
 }
 
 impl PlainTemplate {
-    /// The template, if it is so plain; `fields` are the engine's view of what names
-    /// in it are fields of the row.
-    pub fn parse(text: &str, place: EscapeContext, fields: &[String]) -> Option<PlainTemplate> {
-        // The engine leaves out a line break at the end, and has more brackets.
+    /// Parses a template; none if it has more than texts and fields. `fields` are the
+    /// names in it that the engine takes for fields of the row.
+    pub fn parse(text: &str, context: EscapeContext, fields: &[String]) -> Option<PlainTemplate> {
+        // The engine treats a line break at the end and these brackets in its own way.
         if text.ends_with(['\n', '\r']) || text.contains("{%") || text.contains("{#") {
             return None;
         }
@@ -42,20 +42,20 @@ impl PlainTemplate {
         pieces.push(PlainPiece::Text(rest.to_owned()));
         Some(PlainTemplate {
             pieces,
-            place,
+            context,
             length: text.len() + 32,
         })
     }
 
-    /// The text, if each field is a text that can stand there. Why one can't is for
-    /// the engine to say.
+    /// The text of a row; none if a field is no text or can't be escaped: then the engine
+    /// reports why.
     pub fn render(&self, scope: &TemplateScope<'_>) -> Option<String> {
         let mut text = String::with_capacity(self.length);
         for piece in &self.pieces {
             match piece {
                 PlainPiece::Text(fixed) => text.push_str(fixed),
                 PlainPiece::Field(name) => {
-                    text.push_str(&escape(self.place, scope.text(name)?).ok()?);
+                    text.push_str(&escape(self.context, scope.text(name)?).ok()?);
                 }
             }
         }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_texts_and_fields_are_plain() {
+    fn only_texts_and_fields_are_a_plain_template() {
         let fields = ["x".to_owned(), "env".to_owned()];
         let plain = |text| PlainTemplate::parse(text, EscapeContext::Text, &fields).is_some();
         for text in [
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn it_comes_to_what_the_engine_gives() {
+    fn a_plain_template_gives_the_engine_s_text() {
         let texts = [
             "a b/c?d=é&\"x\"\\",
             "",
@@ -109,7 +109,7 @@ mod tests {
             "\u{0}",
             "longer than what is kept within",
         ];
-        let places = [
+        let contexts = [
             EscapeContext::Url,
             EscapeContext::Header,
             EscapeContext::Quoted,
@@ -121,15 +121,15 @@ mod tests {
             EscapeContext::Xml,
             EscapeContext::Text,
         ];
-        for (text, place) in texts
+        for (text, context) in texts
             .iter()
-            .flat_map(|text| places.map(|place| (text, place)))
+            .flat_map(|text| contexts.map(|context| (text, context)))
         {
             let mut templates = Templates::new();
-            let plain = templates.add(place, "<{{ x }}|{{x}}\n{{ y }}>").unwrap();
+            let plain = templates.add(context, "<{{ x }}|{{x}}\n{{ y }}>").unwrap();
             // A comment is nothing, but not plain.
             let engine = templates
-                .add(place, "<{{ x }}|{{x}}\n{{ y }}{# #}>")
+                .add(context, "<{{ x }}|{{x}}\n{{ y }}{# #}>")
                 .unwrap();
             for row in [
                 json!({"x": text, "y": "1"}),
@@ -138,7 +138,7 @@ mod tests {
             ] {
                 let scope = templates.scope(row.as_object().unwrap());
                 let expected = templates.render(engine, &scope);
-                assert_eq!(templates.render(plain, &scope), expected, "{place:?}");
+                assert_eq!(templates.render(plain, &scope), expected, "{context:?}");
             }
         }
     }

@@ -1,23 +1,35 @@
-//! What templates see of a row: its fields as they are, and the engine's view of
-//! them once a template needs it. Pure.
+//! The values that templates see: the fields of a row, the environment, and the job's
+//! secrets. Pure.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use minijinja::value::{Serde, Value};
 use serde_json::Value as Json;
 
+use crate::secret::Vault;
 use crate::source::Fields;
 
-/// What templates see.
+/// The values besides the fields of a row that templates may use.
+#[derive(Clone, Copy)]
+pub struct RenderContext<'a> {
+    /// The environment's variables, as `{{ env.NAME }}`.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// The job's secrets, as `{{ secret.NAME }}`.
+    pub vault: &'a Arc<Vault>,
+}
+
+/// The fields of a row as templates see them: the engine's view of them is made once a
+/// template needs it.
 pub struct TemplateScope<'a> {
-    /// A row, and which of its fields some template uses.
+    /// A row, and the names of the fields that templates use.
     row: Option<(&'a Fields, &'a BTreeSet<String>)>,
     engine: OnceCell<Value>,
 }
 
 impl<'a> TemplateScope<'a> {
-    /// These fields of a row.
+    /// The scope of a row; `used` names the fields that templates use.
     pub fn of(fields: &'a Fields, used: &'a BTreeSet<String>) -> TemplateScope<'a> {
         TemplateScope {
             row: Some((fields, used)),
@@ -25,12 +37,12 @@ impl<'a> TemplateScope<'a> {
         }
     }
 
-    /// A field that is a text.
+    /// The text of a field; none if it is of another type.
     pub fn text(&self, name: &str) -> Option<&'a str> {
         self.row?.0.get(name)?.as_str()
     }
 
-    /// As the engine wants it, which takes longer than filling in a text.
+    /// The engine's view of the fields, which takes longer than filling in a text.
     pub fn engine(&self) -> &Value {
         self.engine.get_or_init(|| {
             let fields = self.row.into_iter().flat_map(|(fields, used)| {

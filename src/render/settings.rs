@@ -1,4 +1,4 @@
-//! What a job says of its requests.
+//! The `[request]` part of a job.
 
 use http::Method;
 use serde::{Deserialize, Serialize};
@@ -12,31 +12,32 @@ use crate::error::Error;
 pub struct Settings {
     /// The URL; values are percent-encoded.
     pub url: Option<String>,
-    /// GET, or POST if there is a body, unless told otherwise.
+    /// The method; by default GET, or POST if there is a body.
     pub method: Option<String>,
-    /// Appended to the URL as its query, in this order; a list gives one each.
+    /// The query that is appended to the URL, in this order; a list gives its name once for
+    /// each item.
     pub query: Map<String, Value>,
-    /// One header each, or several for a list; `false` leaves out one that
-    /// throng adds by itself.
+    /// Headers; a list gives several, and `false` leaves out one that throng adds by
+    /// itself.
     pub headers: Map<String, Value>,
-    /// A body; a form unless a `content-type` header says otherwise.
+    /// A body as text; a form unless a `content-type` header says otherwise.
     pub data: Option<String>,
     /// A JSON body, whose texts are templates: as a tree, or as JSON text.
     pub json: Option<Value>,
-    /// A JSON body: what this jq program makes of the row.
+    /// A JSON body: the value of this jq program for the row.
     pub jq: Option<String>,
-    /// A body of form fields, percent-encoded; a list gives one each.
+    /// A body of form fields, percent-encoded; a list gives its name once for each item.
     pub form: Map<String, Value>,
-    /// A multipart body: for each part a text, or `{ file, type, name }`.
+    /// A multipart body: each part is a text, or `{ file, type, name }`.
     pub multipart: Map<String, Value>,
     /// The path of a file that is the body.
     pub body_file: Option<String>,
-    /// The hosts that a URL made by a row may name: `host`, `host:port`, `*.domain`.
+    /// Hosts that the URL of a row may name: `host`, `host:port`, `*.domain`.
     pub allow_host: Vec<String>,
 }
 
 impl Settings {
-    /// The keys that give a body, of those that a request may have one of.
+    /// The keys of the bodies that are given, of which there may be one.
     pub(super) fn bodies(&self) -> Vec<&'static str> {
         [
             (self.data.is_some(), "request.data (--data)"),
@@ -50,11 +51,11 @@ impl Settings {
             (self.body_file.is_some(), "request.body-file (--body-file)"),
         ]
         .into_iter()
-        .filter_map(|(is_there, key)| is_there.then_some(key))
+        .filter_map(|(is_given, key)| is_given.then_some(key))
         .collect()
     }
 
-    /// The method, or the one that goes with the body.
+    /// The method, or its default.
     pub(super) fn method(&self) -> Result<Method, Error> {
         let default = if self.bodies().is_empty() {
             "GET"
@@ -82,9 +83,10 @@ impl Settings {
     }
 }
 
-/// Texts, and numbers or booleans as texts; a list gives one each.
+/// Names and texts; numbers and booleans become texts, and a list gives its name once for
+/// each item. `key` names the map in messages.
 pub(super) fn texts<'a>(
-    place: &str,
+    key: &str,
     map: &'a Map<String, Value>,
 ) -> Result<Vec<(&'a str, String)>, Error> {
     let mut all = Vec::new();
@@ -92,21 +94,19 @@ pub(super) fn texts<'a>(
         match value {
             Value::Array(items) => {
                 for item in items {
-                    all.push((name.as_str(), text(place, name, item)?));
+                    all.push((name.as_str(), text(key, name, item)?));
                 }
             }
-            one => all.push((name.as_str(), text(place, name, one)?)),
+            one => all.push((name.as_str(), text(key, name, one)?)),
         }
     }
     Ok(all)
 }
 
-pub(super) fn text(place: &str, name: &str, value: &Value) -> Result<String, Error> {
+pub(super) fn text(key: &str, name: &str, value: &Value) -> Result<String, Error> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
-        other => Err(Error::plan(format!(
-            "{place}: {name} is {other}, not a text"
-        ))),
+        other => Err(Error::plan(format!("{key}: {name} is {other}, not a text"))),
     }
 }

@@ -1,4 +1,4 @@
-//! Templates, and the names in them. Pure.
+//! Templates, and the names that they use. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,23 +7,22 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Object, Serde, Value};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 
-use super::key::looks_like_key;
-use super::place::{BARE, EscapeContext, bare, escape_of, write_escaped};
+use super::escape_context::{EscapeContext, JSON_SCALAR, escape_of, json_scalar, write_escaped};
+use super::keys::looks_like_key;
 use super::plain::PlainTemplate;
-use super::scope::TemplateScope;
-use super::standing::Known;
+use super::scope::{RenderContext, TemplateScope};
 use crate::secret::Vault;
 use crate::source::Fields;
 
-/// The names in templates that don't mean a field of the row: the environment,
-/// the job's secrets, the key of the pool, and, in what limits ask, the request.
-const OURS: [&str; 4] = ["env", "secret", "key", "request"];
+/// Names that are no field of the row: the environment, the job's secrets, the key of
+/// the pool, and, in costs and keys of limits, the request.
+const RESERVED_NAMES: [&str; 4] = ["env", "secret", "key", "request"];
 
-/// The maximum number of steps of one template for one row: under a second of work, so
-/// that a loop without end fails its row and does not hold the worker.
-const MOST_STEPS: u64 = 5_000_000;
+/// Maximum number of steps of one template for one row: under a second of work, so that
+/// an endless loop fails its row and does not hold the worker.
+const MAX_STEPS: u64 = 5_000_000;
 
-/// The compiled templates of a plan, by a number each.
+/// The compiled templates of a plan; a [`Template`] is the number of one.
 pub struct Templates {
     engine: Environment<'static>,
     names: Vec<String>,
@@ -37,16 +36,16 @@ pub struct Templates {
 /// The names that a template uses.
 #[derive(Debug, Default)]
 pub struct Names {
-    /// Of fields of the row.
+    /// Fields of the row.
     pub fields: Vec<String>,
-    /// Of variables of the environment.
+    /// Variables of the environment.
     pub variables: Vec<String>,
-    /// Of the job's secrets.
+    /// Secrets of the job.
     pub secrets: Vec<String>,
 }
 
 impl Names {
-    /// Whether any of them is of what nobody may see.
+    /// Whether any name is that of a secret.
     pub fn has_secrets(&self, vault: &Vault) -> bool {
         let is_private = |name: &String| !vault.is_public(name);
         self.variables.iter().any(is_private) || !self.secrets.is_empty()
@@ -61,13 +60,13 @@ impl Templates {
     pub fn new() -> Templates {
         let mut engine = Environment::new();
         engine.set_undefined_behavior(UndefinedBehavior::Strict);
-        // A body may well end in one.
+        // A body may end in a line break.
         let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
         engine.set_syntax(syntax.unwrap_or_default());
         engine.set_auto_escape_callback(escape_of);
         engine.set_formatter(write_escaped);
-        engine.add_filter(BARE, bare);
-        engine.set_fuel(Some(MOST_STEPS));
+        engine.add_filter(JSON_SCALAR, json_scalar);
+        engine.set_fuel(Some(MAX_STEPS));
         Templates {
             engine,
             names: Vec::new(),
@@ -79,10 +78,10 @@ impl Templates {
         }
     }
 
-    /// Compiles `text`, whose values will stand in `place`.
-    pub fn add(&mut self, place: EscapeContext, text: &str) -> Result<Template, String> {
-        let name = format!("{}{}", place.prefix(), self.names.len());
-        let prepared = place.prepare(text);
+    /// Compiles `text`, whose values are escaped for `context`.
+    pub fn add(&mut self, context: EscapeContext, text: &str) -> Result<Template, String> {
+        let name = format!("{}{}", context.prefix(), self.names.len());
+        let prepared = context.prepare(text);
         self.engine
             .add_template_owned(name.clone(), prepared.clone().into_owned())
             .map_err(|error| format!("the template {text:?} does not parse: {}", reason(&error)))?;
@@ -90,7 +89,7 @@ impl Templates {
             .map_err(|why| format!("the template {text:?} can't be filled in: {why}"))?;
         let names = self.names_in(&name);
         self.plain
-            .push(PlainTemplate::parse(&prepared, place, &names.fields));
+            .push(PlainTemplate::parse(&prepared, context, &names.fields));
         self.fields.extend(names.fields);
         self.variables.extend(names.variables);
         self.secrets.extend(names.secrets);
@@ -98,15 +97,15 @@ impl Templates {
         Ok(Template(self.names.len() - 1))
     }
 
-    /// Finds what is wrong whatever the row has.
+    /// Finds mistakes that fail every row.
     fn check(&mut self, name: &str) -> Result<(), String> {
-        let whole = |path: &String| ["env", "secret"].contains(&path.as_str());
-        if let Some(all) = self.paths_in(name).iter().find(|path| whole(path)) {
+        let is_whole = |path: &String| ["env", "secret"].contains(&path.as_str());
+        if let Some(all) = self.paths_in(name).iter().find(|path| is_whole(path)) {
             return Err(format!(
                 "{{{{ {all} }}}} is all of them: write {{{{ {all}.NAME }}}}; and a field of the rows that is called {all} needs another name"
             ));
         }
-        // With no values at all, which is not what is looked for.
+        // It is rendered without values, whose lack must be no mistake here.
         self.engine
             .set_undefined_behavior(UndefinedBehavior::Lenient);
         let template = self.engine.get_template(name);
@@ -124,7 +123,7 @@ impl Templates {
         self.names_in(&self.names[template.0])
     }
 
-    /// The same with their parts: `a.b`, `env.NAME`.
+    /// The paths that a template uses: `a.b`, `env.NAME`.
     pub fn paths_used(&self, template: Template) -> Vec<String> {
         self.paths_in(&self.names[template.0])
     }
@@ -135,18 +134,21 @@ impl Templates {
         paths.unwrap_or_default().into_iter().collect()
     }
 
-    /// Whether any of them so far uses the key of the pool.
+    /// Whether any template so far uses the key of the pool.
     pub fn uses_key(&self) -> bool {
-        let all = (0..self.names.len()).map(Template);
-        all.flat_map(|template| self.paths_used(template))
-            .any(|path| path == "key")
+        (0..self.names.len()).any(|number| self.uses_key_in(Template(number)))
+    }
+
+    /// Whether this template uses the key of the pool.
+    pub fn uses_key_in(&self, template: Template) -> bool {
+        self.paths_used(template).iter().any(|path| path == "key")
     }
 
     fn names_in(&self, name: &str) -> Names {
         let Ok(template) = self.engine.get_template(name) else {
             return Names::default();
         };
-        let known: BTreeSet<&str> = self.engine.globals().map(|(name, _)| name).collect();
+        let globals: BTreeSet<&str> = self.engine.globals().map(|(name, _)| name).collect();
         let paths = template.undeclared_variables(true);
         let within = |prefix: &str| {
             let paths = paths.iter().filter_map(|path| path.strip_prefix(prefix));
@@ -156,69 +158,78 @@ impl Templates {
             fields: template
                 .undeclared_variables(false)
                 .into_iter()
-                .filter(|name| !OURS.contains(&name.as_str()) && !known.contains(name.as_str()))
+                .filter(|name| {
+                    !RESERVED_NAMES.contains(&name.as_str()) && !globals.contains(name.as_str())
+                })
                 .collect(),
             variables: within("env."),
             secrets: within("secret."),
         }
     }
 
-    /// Every field of a row that some template uses.
+    /// The fields of a row that the templates use.
     pub fn fields(&self) -> &BTreeSet<String> {
         &self.fields
     }
 
-    /// Every secret of the job that some template uses.
+    /// The secrets of the job that the templates use.
     pub fn secrets(&self) -> &BTreeSet<String> {
         &self.secrets
     }
 
-    /// Whether any of them uses what nobody may see; known once they are settled.
+    /// Whether any template uses a secret; known after [`set_context`](Self::set_context).
     pub fn carry_secrets(&self) -> bool {
         self.carry_secrets
     }
 
-    /// From now on `{{ env.NAME }}` and `{{ secret.NAME }}` have their values, which
-    /// nobody may see.
-    pub fn settle(&mut self, known: &Known<'_>) -> Result<(), crate::Error> {
+    /// Defines `{{ env.NAME }}` and `{{ secret.NAME }}`, and hides their values.
+    ///
+    /// # Errors
+    /// Which variable or secret does not exist.
+    pub fn set_context(&mut self, context: &RenderContext<'_>) -> Result<(), crate::Error> {
         let mut values = BTreeMap::new();
         for name in &self.variables {
-            let value = (known.environment)(name).ok_or_else(|| {
+            let value = (context.environment)(name).ok_or_else(|| {
                 crate::Error::plan(format!(
                     "the environment variable {name} is not set, and the job uses {{{{ env.{name} }}}}: export {name}=… and run again"
                 ))
             })?;
-            known.vault.add_variable(name, &value, looks_like_key(name));
+            context
+                .vault
+                .add_variable(name, &value, looks_like_key(name));
             values.insert(name, value);
         }
         if let Some(name) = self
             .secrets
             .iter()
-            .find(|name| known.vault.get(name).is_none())
+            .find(|name| context.vault.get(name).is_none())
         {
             return Err(crate::Error::plan(format!(
                 "the job uses {{{{ secret.{name} }}}}, but has no secrets.{name}: give it one (--secret {name}=file:PATH)"
             )));
         }
-        let is_private = |name: &String| !known.vault.is_public(name);
+        let is_private = |name: &String| !context.vault.is_public(name);
         self.carry_secrets = self.variables.iter().any(is_private) || !self.secrets.is_empty();
         self.engine.add_global("env", Value::from(Serde(values)));
-        let vault = Value::from_object(Current(known.vault.clone()));
+        let vault = Value::from_object(CurrentSecrets(context.vault.clone()));
         self.engine.add_global("secret", vault);
         Ok(())
     }
 
-    /// From now on `{{ key }}` has this value.
+    /// Defines `{{ key }}`.
     pub fn set_key(&mut self, value: &'static str) {
         self.engine.add_global("key", value);
     }
 
-    /// What templates see of a row: the fields that they use.
+    /// The scope of a row: the fields that the templates use.
     pub fn scope<'a>(&'a self, fields: &'a Fields) -> TemplateScope<'a> {
         TemplateScope::of(fields, &self.fields)
     }
 
-    /// The template's text for this row, or why there is none.
+    /// The template's text for a row.
+    ///
+    /// # Errors
+    /// Which value is missing or does not fit.
     pub fn render(&self, template: Template, scope: &TemplateScope<'_>) -> Result<String, String> {
         let plain = self.plain[template.0].as_ref();
         if let Some(text) = plain.and_then(|plain| plain.render(scope)) {
@@ -231,7 +242,8 @@ impl Templates {
             .map_err(|error| self.explain(name, scope, &error))
     }
 
-    /// The engine doesn't name what is undefined, so look for it.
+    /// The reason of an error; the engine doesn't name an undefined field, so it is
+    /// looked for.
     fn explain(&self, name: &str, scope: &TemplateScope<'_>, error: &Error) -> String {
         let missing = self.names_in(name).fields.into_iter().find(|field| {
             scope
@@ -246,18 +258,18 @@ impl Templates {
     }
 }
 
-/// The job's secrets as they are now.
+/// The current values of the job's secrets.
 #[derive(Debug)]
-struct Current(Arc<Vault>);
+struct CurrentSecrets(Arc<Vault>);
 
-impl Object for Current {
+impl Object for CurrentSecrets {
     fn get_value(self: &Arc<Self>, name: &Value) -> Option<Value> {
         let secret = self.0.get(name.as_str()?)?;
         Some(Value::from(secret.expose()))
     }
 }
 
-/// Whether the mistake is the template's, whatever the row has.
+/// Whether the mistake is in the template and fails every row.
 fn fails_every_row(kind: ErrorKind) -> bool {
     matches!(
         kind,
@@ -270,7 +282,7 @@ fn fails_every_row(kind: ErrorKind) -> bool {
 
 fn reason(error: &Error) -> String {
     if error.kind() == ErrorKind::OutOfFuel {
-        return format!("it takes more than {MOST_STEPS} steps: does a loop never end?");
+        return format!("it takes more than {MAX_STEPS} steps: does a loop never end?");
     }
     error
         .detail()
@@ -281,9 +293,13 @@ fn reason(error: &Error) -> String {
 mod tests {
     use super::*;
 
-    fn render(place: EscapeContext, text: &str, row: serde_json::Value) -> Result<String, String> {
+    fn render(
+        context: EscapeContext,
+        text: &str,
+        row: serde_json::Value,
+    ) -> Result<String, String> {
         let mut templates = Templates::new();
-        let template = templates.add(place, text)?;
+        let template = templates.add(context, text)?;
         let serde_json::Value::Object(fields) = row else {
             panic!("a row is an object")
         };
@@ -291,9 +307,9 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_escaped_for_where_it_stands() {
+    fn a_value_is_escaped_for_its_context() {
         let row = serde_json::json!({"x": "a b/\"c\"&é", "n": 3, "yes": true, "list": [1, null]});
-        for (place, text, expected) in [
+        for (context, text, expected) in [
             (
                 EscapeContext::Url,
                 "/v/{{ x }}?n={{ n }}",
@@ -312,17 +328,17 @@ mod tests {
             (EscapeContext::Url, "{{ x | upper | safe }}", "A B/\"C\"&É"),
         ] {
             assert_eq!(
-                render(place, text, row.clone()).unwrap(),
+                render(context, text, row.clone()).unwrap(),
                 expected,
-                "{place:?}"
+                "{context:?}"
             );
         }
     }
 
     #[test]
-    fn what_can_not_stand_there_is_refused() {
+    fn a_value_that_does_not_fit_its_context_is_refused() {
         let row = serde_json::json!({"x": "a\r\nb: c", "none": null, "list": [1], "n": 9999});
-        for (place, text, why) in [
+        for (context, text, why) in [
             (
                 EscapeContext::Header,
                 "{{ x }}",
@@ -346,13 +362,13 @@ mod tests {
             ),
             (EscapeContext::Url, "{{ x", "does not parse"),
         ] {
-            let error = render(place, text, row.clone()).unwrap_err();
+            let error = render(context, text, row.clone()).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
     }
 
     #[test]
-    fn what_is_wrong_for_every_row_is_found_without_one() {
+    fn a_mistake_that_fails_every_row_is_found_without_one() {
         for (text, why) in [
             ("{{ id | nofilter }}", "filter nofilter is unknown"),
             (

@@ -10,7 +10,7 @@ fn renderer(settings: Value) -> Result<Renderer, Error> {
 
 fn compiled(settings: Value) -> Result<(Renderer, Vec<SecretHeader>), Error> {
     let settings: Settings = serde_json::from_value(settings).unwrap();
-    let known = Known {
+    let known = RenderContext {
         environment: &|name| (name == "KEY").then(|| "s3cret".to_owned()),
         vault: &Arc::default(),
     };

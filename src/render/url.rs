@@ -2,42 +2,63 @@
 
 use bytes::Bytes;
 use http::Uri;
+use percent_encoding::percent_decode_str;
 
+use super::escape_context::{EscapeContext, percent_encode};
 use super::hosts::Hosts;
-use super::json::is_one_value;
-use super::listed::Pairs;
-use super::place::EscapeContext;
+use super::multi_value::Pairs;
+use super::pieces::is_one_value;
 use super::scope::TemplateScope;
+use super::settings::{Settings, texts};
 use super::template::{Template, Templates};
+use crate::error::Error;
 
 /// The compiled URL of a job.
 #[derive(Debug)]
 pub struct Url {
     base: Template,
-    host: Host,
-    fixed: Option<Uri>,
+    host: HostOrigin,
+    fixed_uri: Option<Uri>,
     /// The hosts that rows may name.
     pub hosts: Hosts,
-    /// Which segments of the path hold a value of the row.
-    filled: Vec<usize>,
+    /// The numbers of the path's segments that hold a value of the row.
+    filled_segments: Vec<usize>,
     query: Pairs,
     has_query: bool,
 }
 
-/// Who decides which host is asked.
+/// The origin of a URL's host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Host {
-    /// The job, which writes it out.
-    Written,
-    /// A value of the row has a part in it.
-    Built,
+pub enum HostOrigin {
+    /// The job writes the host out.
+    Fixed,
+    /// A value of the row is part of the host.
+    Composed,
     /// A value of the row is the whole URL.
-    Whole,
+    FromRow,
 }
 
 impl Url {
-    /// Checks what can be checked without a row: the scheme, and who decides
-    /// which host is asked.
+    /// Compiles the URL that the settings give.
+    ///
+    /// # Errors
+    /// That there is none, or what is wrong with it.
+    pub fn of_settings(
+        settings: &Settings,
+        hosts: Hosts,
+        templates: &mut Templates,
+    ) -> Result<Url, Error> {
+        let text = settings.url.as_deref().ok_or_else(|| {
+            Error::plan("no URL: give request.url in the job file, or --url 'https://…'")
+        })?;
+        let query = texts("request.query (--query)", &settings.query)?;
+        let query = query.iter().map(|(name, value)| (*name, value.as_str()));
+        Url::new(templates, text, query, hosts)
+            .map_err(|why| Error::plan(format!("request.url (--url): {why}")))
+    }
+
+    /// Compiles a URL, and checks all that needs no row: the scheme, and the origin of
+    /// the host.
     pub fn new<'a>(
         templates: &mut Templates,
         text: &str,
@@ -45,44 +66,44 @@ impl Url {
         hosts: Hosts,
     ) -> Result<Url, String> {
         let (host, path) = if is_one_value(text) {
-            (Host::Whole, "")
+            (HostOrigin::FromRow, "")
         } else {
             host_of(text)?
         };
-        let place = match host {
-            Host::Whole => EscapeContext::Text,
+        let context = match host {
+            HostOrigin::FromRow => EscapeContext::Text,
             _ => EscapeContext::Url,
         };
         let origin = &text[..text.len() - path.len()];
-        check_written(text)?;
+        check_without_row(text)?;
         Ok(Url {
-            fixed: (host == Host::Written)
+            fixed_uri: (host == HostOrigin::Fixed)
                 .then(|| format!("{origin}/").parse())
                 .transpose()
                 .map_err(|error| format!("{origin:?} is not a URL: {error}"))?,
             query: Pairs::new(templates, query)?,
-            base: templates.add(place, text)?,
+            base: templates.add(context, text)?,
             host,
             hosts,
-            filled: filled_segments(path),
+            filled_segments: filled_segments(path),
             has_query: text.contains('?'),
         })
     }
 
-    /// Who decides which host is asked.
-    pub fn host(&self) -> Host {
+    /// The origin of the host.
+    pub fn host(&self) -> HostOrigin {
         self.host
     }
 
-    /// Scheme and host, if the job writes them out.
-    pub fn fixed(&self) -> Option<Uri> {
-        self.fixed.clone()
+    /// A URL of scheme and host, if the job writes them out.
+    pub fn fixed_uri(&self) -> Option<Uri> {
+        self.fixed_uri.clone()
     }
 
-    /// The URL of one row.
+    /// The URL of one row, whose host must be allowed.
     pub fn render(&self, templates: &Templates, scope: &TemplateScope<'_>) -> Result<Uri, String> {
         let uri = self.render_unchecked(templates, scope)?;
-        if self.host != Host::Written {
+        if self.host != HostOrigin::Fixed {
             self.hosts.check(&uri)?;
         }
         Ok(uri)
@@ -97,30 +118,30 @@ impl Url {
         let mut url = templates.render(self.base, scope)?;
         let mut separator = if self.has_query { "&" } else { "?" };
         match self.host {
-            Host::Written | Host::Built => self.check_segments(&url)?,
-            Host::Whole => {
-                url = whole(&url)?;
+            HostOrigin::Fixed | HostOrigin::Composed => self.check_segments(&url)?,
+            HostOrigin::FromRow => {
+                url = parse_whole(&url)?;
                 separator = if url.contains('?') { "&" } else { "?" };
             }
         }
         self.query.render(templates, scope, separator, &mut url)?;
         let bytes = Bytes::from(url);
         Uri::from_maybe_shared(bytes.clone()).map_err(|error| {
-            let url = shown(&String::from_utf8_lossy(&bytes));
+            let url = shortened(&String::from_utf8_lossy(&bytes));
             format!("{url:?} is not a URL: {error}")
         })
     }
 
-    /// A server takes `.` and `..` for a way through the tree, and an empty
-    /// segment for the collection above: a value must not turn into these.
+    /// Refuses a value that is a whole segment `.` or `..`, which a server resolves, or
+    /// an empty one, which means the collection above.
     fn check_segments(&self, url: &str) -> Result<(), String> {
-        if self.filled.is_empty() {
+        if self.filled_segments.is_empty() {
             return Ok(());
         }
         let path = after_host(url).split('?').next().unwrap_or_default();
         let segments: Vec<&str> = path.split('/').collect();
         let bad = self
-            .filled
+            .filled_segments
             .iter()
             .filter_map(|at| segments.get(*at))
             .find(|segment| matches!(**segment, "" | "." | ".."));
@@ -133,8 +154,8 @@ impl Url {
     }
 }
 
-/// A URL without templates is the same for all rows, and so are its mistakes.
-fn check_written(text: &str) -> Result<(), String> {
+/// Checks a URL without templates, which is the same for all rows.
+fn check_without_row(text: &str) -> Result<(), String> {
     if text.contains("{{") || text.contains("{%") {
         return Ok(());
     }
@@ -144,23 +165,23 @@ fn check_written(text: &str) -> Result<(), String> {
         } else {
             ""
         };
-        format!("{:?} is not a URL: {error}{braces}", shown(text))
+        format!("{:?} is not a URL: {error}{braces}", shortened(text))
     };
     text.parse::<Uri>().map(|_| ()).map_err(wrong)
 }
 
-/// As much of a URL as is of use to somebody who looks for what is wrong with it.
-fn shown(text: &str) -> String {
-    const MOST: usize = 200;
-    match text.char_indices().nth(MOST) {
+/// The beginning of a URL, for messages.
+fn shortened(text: &str) -> String {
+    const MAX_CHARS: usize = 200;
+    match text.char_indices().nth(MAX_CHARS) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
     }
 }
 
-/// A whole URL of a row, read as browsers read it, so that nothing hides in it.
-pub fn whole(text: &str) -> Result<String, String> {
-    let shown = shown(text);
+/// A whole URL of a row, parsed as browsers parse it, so that nothing hides in it.
+pub fn parse_whole(text: &str) -> Result<String, String> {
+    let shown = shortened(text);
     let mut url =
         url::Url::parse(text.trim()).map_err(|error| format!("{shown:?} is not a URL: {error}"))?;
     url.set_fragment(None);
@@ -175,14 +196,14 @@ pub fn whole(text: &str) -> Result<String, String> {
     Ok(url.into())
 }
 
-/// What follows the host of a URL that has been rendered.
+/// The part of a rendered URL after its host.
 fn after_host(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.find(['/', '?']).map_or("", |end| &rest[end..])
 }
 
-/// Who decides about the host, and what follows it.
-fn host_of(url: &str) -> Result<(Host, &str), String> {
+/// The origin of the host, and the part of the URL after it.
+fn host_of(url: &str) -> Result<(HostOrigin, &str), String> {
     let rest = ["https://", "http://"]
         .iter()
         .find_map(|scheme| url.strip_prefix(scheme))
@@ -204,13 +225,13 @@ fn host_of(url: &str) -> Result<(Host, &str), String> {
         return Err("the url holds a user or password: use a header instead".into());
     }
     if host.contains('{') {
-        Ok((Host::Built, path))
+        Ok((HostOrigin::Composed, path))
     } else {
-        Ok((Host::Written, path))
+        Ok((HostOrigin::Fixed, path))
     }
 }
 
-/// The segments that a `{{ }}` takes part in. Inside of one, `/` separates nothing.
+/// The numbers of the segments that hold a `{{ }}`, within which `/` separates nothing.
 fn filled_segments(path: &str) -> Vec<usize> {
     let (mut segment, mut depth, mut filled) = (0, 0usize, Vec::new());
     for letter in path.chars() {
@@ -227,6 +248,28 @@ fn filled_segments(path: &str) -> Vec<usize> {
     }
     filled.dedup();
     filled
+}
+
+/// The URL with this parameter in its query, in place of others of its name.
+pub fn with_param(uri: &Uri, name: &str, value: &str) -> Result<Uri, String> {
+    let query = uri.query().unwrap_or_default();
+    let is_other = |pair: &&str| {
+        let key = pair.split('=').next().unwrap_or_default();
+        !pair.is_empty() && percent_decode_str(key).decode_utf8_lossy() != name
+    };
+    let own = format!("{}={}", percent_encode(name), percent_encode(value));
+    let pairs: Vec<&str> = query
+        .split('&')
+        .filter(is_other)
+        .chain([own.as_str()])
+        .collect();
+    let mut parts = uri.clone().into_parts();
+    let target = format!("{}?{}", uri.path(), pairs.join("&"));
+    let target = target
+        .parse()
+        .map_err(|error| format!("{target:?} is not a URL: {error}"))?;
+    parts.path_and_query = Some(target);
+    Uri::from_parts(parts).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -329,6 +372,18 @@ mod tests {
                 .unwrap_or_else(|why| why);
             assert!(error.contains(why) || x.contains('@'), "{x}: {error}");
             assert!(!error.contains("accepted: http://evil"), "{x}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_in_the_query_once() {
+        for (from, to) in [
+            ("http://h", "http://h/?p%20n=a%26b"),
+            ("http://h/x?a=1&b", "http://h/x?a=1&b&p%20n=a%26b"),
+            ("http://h/x?p%20n=0&a=%2F", "http://h/x?a=%2F&p%20n=a%26b"),
+        ] {
+            let uri = with_param(&from.parse().unwrap(), "p n", "a&b").unwrap();
+            assert_eq!(uri, to);
         }
     }
 }

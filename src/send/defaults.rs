@@ -7,7 +7,7 @@ use http::{HeaderMap, Request, Uri};
 
 use super::body;
 use super::route::Origin;
-use crate::render::Without;
+use crate::render::SuppressHeaders;
 
 /// What requests to one origin say of us, and of it.
 pub struct Defaults {
@@ -36,7 +36,7 @@ impl Defaults {
         if !is_http1 {
             name_host(request);
         }
-        let without = request.extensions_mut().remove::<Without>();
+        let without = request.extensions_mut().remove::<SuppressHeaders>();
         let defaults = if is_http1 { &self.http1 } else { &self.http2 };
         let headers = request.headers_mut();
         if headers.is_empty() && without.is_none() {
@@ -98,7 +98,7 @@ mod tests {
         let mut request = Request::new(Bytes::new());
         request
             .extensions_mut()
-            .insert(Without(Arc::new([USER_AGENT, HOST])));
+            .insert(SuppressHeaders(Arc::new([USER_AGENT, HOST])));
         let headers = added(request, true);
         assert!(!headers.contains_key(USER_AGENT) && headers.contains_key(ACCEPT_ENCODING));
         assert!(headers.contains_key(HOST), "no request is one without it");

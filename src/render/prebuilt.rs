@@ -1,41 +1,41 @@
-//! Requests that come ready-made, a row each: method, URL, headers and body. Pure.
+//! Rows that are requests: method, URL, headers and body. Pure.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Uri};
 use serde_json::Value;
 
-use super::framing::frames;
+use super::headers::is_framing;
 use super::hosts::Hosts;
 use super::settings::Settings;
-use super::url::whole;
+use super::url::parse_whole;
 use crate::error::Error;
 use crate::source::Fields;
 
-/// The fields that a record leaves out, since they may be long or secret.
-pub const LEFT_OUT: [&str; 2] = ["headers", "body"];
+/// Fields that a record leaves out, since they may be long or secret.
+pub const OMITTED_FIELDS: [&str; 2] = ["headers", "body"];
 
-/// How rows that are requests become requests.
+/// Renders rows that are requests.
 #[derive(Debug)]
 pub struct PrebuiltRequest {
-    /// The scheme and host for URLs that are only a path.
+    /// Scheme and host for URLs that are only a path.
     base: Option<String>,
     /// The hosts that rows may name.
     pub hosts: Hosts,
 }
 
 impl PrebuiltRequest {
-    /// Checks that the job leaves to the rows what is theirs.
+    /// Checks that the job gives no key that each row has its own value for.
     pub fn new(settings: &Settings, hosts: Hosts) -> Result<PrebuiltRequest, Error> {
-        let mut taken = settings.bodies().into_iter().chain(
+        let mut given = settings.bodies().into_iter().chain(
             [
                 (settings.method.is_some(), "request.method (--method)"),
                 (!settings.query.is_empty(), "request.query (--query)"),
             ]
             .into_iter()
-            .filter_map(|(is_there, key)| is_there.then_some(key)),
+            .filter_map(|(is_given, key)| is_given.then_some(key)),
         );
-        if let Some(key) = taken.next() {
+        if let Some(key) = given.next() {
             return Err(Error::plan(format!(
                 "{key} is given, but with input.format = \"requests\" each row has its own: remove it"
             )));
@@ -52,7 +52,7 @@ impl PrebuiltRequest {
         self.base.as_ref()?.parse().ok()
     }
 
-    /// The row's URL, whatever host it names.
+    /// The row's URL, with any host.
     pub fn uri(&self, fields: &Fields) -> Result<Uri, String> {
         let url = fields
             .get("url")
@@ -67,13 +67,13 @@ impl PrebuiltRequest {
                     "the url {url:?} is only a path: give the host with request.url (--url https://…)"
                 ));
             }
-            _ => whole(url)?,
+            _ => parse_whole(url)?,
         };
         full.parse()
             .map_err(|error| format!("{url:?} is not a URL: {error}"))
     }
 
-    /// The row's request, with the job's own headers where it has none of that name.
+    /// The row's request: `job` are the job's headers, which the row's own replace.
     pub fn render(&self, fields: &Fields, job: HeaderMap) -> Result<Request<Bytes>, String> {
         let uri = self.uri(fields)?;
         let is_base = self.base.as_deref().is_some_and(|base| is_at(&uri, base));
@@ -100,9 +100,9 @@ impl PrebuiltRequest {
     }
 }
 
-/// Scheme and host of a URL that has nothing else.
+/// Scheme and host of a URL that has no path and no query.
 fn base(text: &str) -> Result<String, String> {
-    let url = whole(text)?;
+    let url = parse_whole(text)?;
     match url::Url::parse(&url) {
         Ok(url) if url.path() == "/" && url.query().is_none() => {
             Ok(url.as_str().trim_end_matches('/').to_owned())
@@ -123,7 +123,7 @@ fn method(fields: &Fields) -> Result<Option<Method>, String> {
         None => Ok(None),
         Some(name) => match name.to_uppercase().parse() {
             Ok(Method::CONNECT | Method::TRACE) => Err(format!(
-                "a row can't ask with the method {name:?}, which is for the way to a server"
+                "a row can't ask with the method {name:?}, which addresses a proxy or the path to a server"
             )),
             Ok(method) => Ok(Some(method)),
             Err(_) => Err(format!("{name:?} is not a method such as GET or POST")),
@@ -139,7 +139,7 @@ fn headers(fields: &Fields, mut headers: HeaderMap) -> Result<HeaderMap, String>
         let header: HeaderName = name
             .parse()
             .map_err(|_| format!("{name:?} is not the name of a header"))?;
-        if frames(&header) {
+        if is_framing(&header) {
             return Err(format!(
                 "header {name}: a row can't set it, since it says where a request goes or where it ends"
             ));
@@ -156,7 +156,7 @@ fn headers(fields: &Fields, mut headers: HeaderMap) -> Result<HeaderMap, String>
     Ok(headers)
 }
 
-/// A text is sent as it is, anything else as JSON.
+/// The body, and its `content-type`: a text is sent unchanged, anything else as JSON.
 fn body(body: Option<&Value>) -> Option<(Bytes, Option<&'static str>)> {
     match body {
         None | Some(Value::Null) => None,
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_a_request() {
+    fn a_row_becomes_a_request() {
         let row = json!({
             "custom_id": "r1", "method": "post", "url": "/v1/chat?x=1",
             "headers": {"X-Job": "mine", "n": 7}, "body": {"model": "m"},
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_nowhere_else() {
+    fn a_row_names_no_other_host() {
         for (base, row, why) in [
             (
                 Some("https://api.h"),

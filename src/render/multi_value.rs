@@ -1,14 +1,14 @@
-//! A value that may be a list: a name is then given once for each item. Pure.
+//! A value that may be a list, which gives its name once for each item. Pure.
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
-use super::json::{is_one_value, outside};
-use super::place::{EscapeContext, percent_encode};
+use super::escape_context::{EscapeContext, percent_encode};
+use super::pieces::{is_one_value, map_fixed};
 use super::scope::TemplateScope;
 use super::template::{Template, Templates};
 
-/// What would be taken for something else than a part of a value.
+/// Characters that a server would not take for part of a value.
 const SPECIAL: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -32,13 +32,13 @@ pub struct Pairs(Vec<(String, MultiValue)>);
 /// One value, or the items of a row's list.
 #[derive(Debug)]
 struct MultiValue {
-    one: Template,
-    /// The same as JSON, if it may be a list.
+    single: Template,
+    /// The value as JSON, if it may be a list.
     list: Option<Template>,
 }
 
 impl Pairs {
-    /// Compiles them.
+    /// Compiles names and the texts of their values.
     pub fn new<'a>(
         templates: &mut Templates,
         pairs: impl Iterator<Item = (&'a str, &'a str)>,
@@ -49,8 +49,8 @@ impl Pairs {
             .map(Pairs)
     }
 
-    /// Appends `NAME=VALUE` for each of them, and `separator` before each but an
-    /// empty one.
+    /// Appends `NAME=VALUE` for each pair: the first after `separator`, the others after
+    /// `&`.
     pub fn render(
         &self,
         templates: &Templates,
@@ -58,7 +58,7 @@ impl Pairs {
         mut separator: &'static str,
         text: &mut String,
     ) -> Result<(), String> {
-        for (name, listed) in &self.0 {
+        for (name, value) in &self.0 {
             let mut add = |value: &str| {
                 text.push_str(separator);
                 text.push_str(name);
@@ -66,8 +66,8 @@ impl Pairs {
                 text.push_str(value);
                 separator = "&";
             };
-            listed
-                .each(templates, scope, &mut add)
+            value
+                .for_each(templates, scope, &mut add)
                 .map_err(|why| format!("{name}: {why}"))?;
         }
         Ok(())
@@ -78,7 +78,7 @@ impl MultiValue {
     fn new(templates: &mut Templates, text: &str) -> Result<MultiValue, String> {
         let fixed = |fixed: &str| utf8_percent_encode(fixed, SPECIAL).to_string();
         Ok(MultiValue {
-            one: templates.add(EscapeContext::Url, &outside(text, fixed))?,
+            single: templates.add(EscapeContext::Url, &map_fixed(text, fixed))?,
             list: if is_one_value(text) {
                 Some(templates.add(EscapeContext::JsonValue, text.trim())?)
             } else {
@@ -87,13 +87,13 @@ impl MultiValue {
         })
     }
 
-    fn each(
+    fn for_each(
         &self,
         templates: &Templates,
         scope: &TemplateScope<'_>,
         add: &mut impl FnMut(&str),
     ) -> Result<(), String> {
-        let why = match templates.render(self.one, scope) {
+        let why = match templates.render(self.single, scope) {
             Ok(value) => {
                 add(&value);
                 return Ok(());

@@ -1,40 +1,30 @@
-//! A text that depends on no row: fixed, or made of what the job's secrets are now.
+//! A text that depends on no row: a fixed one, or one made of the job's current secrets.
 //! Pure.
-
-use std::sync::Arc;
 
 use minijinja::value::Value;
 
-use super::place::EscapeContext;
+use super::escape_context::EscapeContext;
+use super::scope::RenderContext;
 use super::template::{Template, Templates};
 use crate::error::Error;
-use crate::secret::{Secret, Vault};
-
-/// What templates know besides the fields of a row.
-#[derive(Clone, Copy)]
-pub struct Known<'a> {
-    /// The environment's variables, as `{{ env.NAME }}`.
-    pub environment: &'a dyn Fn(&str) -> Option<String>,
-    /// The job's secrets, as `{{ secret.NAME }}`.
-    pub vault: &'a Arc<Vault>,
-}
+use crate::secret::Secret;
 
 /// A text that depends on no row.
 pub struct StaticValue(StaticKind);
 
 enum StaticKind {
     Fixed(Secret),
-    /// With secrets that may be read again.
-    Living(Box<(Templates, Template)>),
+    /// A template with secrets, which may change during the run.
+    Dynamic(Box<(Templates, Template)>),
 }
 
 impl StaticValue {
-    /// Compiles a text; `place` names it in messages.
+    /// Compiles a text; `key` names it in messages.
     ///
     /// # Errors
-    /// That it isn't a template, or uses what there isn't.
-    pub fn new(place: &str, text: &str, known: &Known<'_>) -> Result<StaticValue, Error> {
-        let wrong = |why: String| Error::plan(format!("{place}: {why}"));
+    /// That it isn't a template, or uses a name that does not exist.
+    pub fn new(key: &str, text: &str, context: &RenderContext<'_>) -> Result<StaticValue, Error> {
+        let wrong = |why: String| Error::plan(format!("{key}: {why}"));
         let mut templates = Templates::new();
         let template = templates.add(EscapeContext::Header, text).map_err(wrong)?;
         if let Some(field) = templates.fields().first() {
@@ -42,9 +32,9 @@ impl StaticValue {
                 "it uses {{{{ {field} }}}}, but is the same for all rows: {{{{ env.NAME }}}} and {{{{ secret.NAME }}}} can be used here"
             )));
         }
-        templates.settle(known)?;
+        templates.set_context(context)?;
         if !templates.secrets().is_empty() {
-            return Ok(StaticValue(StaticKind::Living(Box::new((
+            return Ok(StaticValue(StaticKind::Dynamic(Box::new((
                 templates, template,
             )))));
         }
@@ -54,34 +44,38 @@ impl StaticValue {
         Ok(StaticValue(StaticKind::Fixed(Secret::new(text))))
     }
 
-    /// The same, and nobody may see the text.
+    /// Compiles a text that is a secret: it is hidden in everything that throng writes.
     ///
     /// # Errors
     /// As for [`new`](StaticValue::new).
-    pub fn hidden(place: &str, text: &str, known: &Known<'_>) -> Result<StaticValue, Error> {
-        let standing = StaticValue::new(place, text, known)?;
-        let now = standing.get().map_err(Error::plan)?;
-        known.vault.secrets().add(now.expose());
-        // Of `Bearer xyz` a server may show the second part alone.
+    pub fn hidden(
+        key: &str,
+        text: &str,
+        context: &RenderContext<'_>,
+    ) -> Result<StaticValue, Error> {
+        let value = StaticValue::new(key, text, context)?;
+        let now = value.get().map_err(Error::plan)?;
+        context.vault.secrets().add(now.expose());
+        // A server may echo the second part of `Bearer xyz` alone.
         if let Some((_, last)) = now
             .expose()
             .rsplit_once(' ')
             .filter(|(_, last)| last.len() >= 8)
         {
-            known.vault.secrets().add(last);
+            context.vault.secrets().add(last);
         }
-        Ok(standing)
+        Ok(value)
     }
 
-    /// Its text now.
+    /// The text with the current secrets.
     ///
     /// # Errors
-    /// What in it can't be written.
+    /// Why it can't be rendered.
     pub fn get(&self) -> Result<Secret, String> {
         match &self.0 {
             StaticKind::Fixed(text) => Ok(text.clone()),
-            StaticKind::Living(living) => {
-                let (templates, template) = &**living;
+            StaticKind::Dynamic(dynamic) => {
+                let (templates, template) = &**dynamic;
                 let text = templates.render(*template, &Value::UNDEFINED.into())?;
                 Ok(Secret::new(text))
             }
@@ -91,31 +85,33 @@ impl StaticValue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::secret::Settings;
+    use crate::secret::{Settings, Vault};
 
     #[test]
-    fn it_follows_its_secrets() {
+    fn a_static_value_follows_its_secrets() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "old").unwrap();
         let text = format!("file:{}", file.path().display());
         let vault = Arc::new(Vault::new(&Settings::from([("token".into(), text)])).unwrap());
-        let known = Known {
+        let context = RenderContext {
             environment: &|name| (name == "USER").then(|| "me".into()),
             vault: &vault,
         };
         let text = "{{ env.USER }}:{{ secret.token }}";
-        let standing = StaticValue::hidden("auth.x", text, &known).unwrap();
-        assert_eq!(standing.get().unwrap().expose(), "me:old");
+        let value = StaticValue::hidden("auth.x", text, &context).unwrap();
+        assert_eq!(value.get().unwrap().expose(), "me:old");
         std::fs::write(file.path(), "new").unwrap();
         vault.renew(0, &|| false).unwrap();
-        assert_eq!(standing.get().unwrap().expose(), "me:new");
+        assert_eq!(value.get().unwrap().expose(), "me:new");
     }
 
     #[test]
-    fn what_it_can_not_use_is_said() {
+    fn a_name_that_a_static_value_can_not_use_is_an_error() {
         let vault = Arc::default();
-        let known = Known {
+        let context = RenderContext {
             environment: &|_| None,
             vault: &vault,
         };
@@ -131,7 +127,7 @@ mod tests {
             ),
             ("{{", "auth.x: the template"),
         ] {
-            let error = StaticValue::new("auth.x", text, &known).err().unwrap();
+            let error = StaticValue::new("auth.x", text, &context).err().unwrap();
             assert!(error.to_string().contains(why), "{error}");
         }
     }

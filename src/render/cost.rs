@@ -1,4 +1,4 @@
-//! What a request costs, and whose limits it counts against. Pure.
+//! The cost of a request, the keys of its limits, and the pool of API keys. Pure.
 
 use std::sync::Arc;
 
@@ -6,95 +6,99 @@ use bytes::Bytes;
 use http::Request;
 use minijinja::value::Value;
 
-use super::place::EscapeContext;
+use super::escape_context::EscapeContext;
 use super::scope::TemplateScope;
 use super::template::{Template, Templates};
 use crate::error::Error;
 
-/// What limits want to know of a request, as the job writes it.
+/// Expressions and templates of a job's limits: `limit.cost`, `limit.per`, `limit.keys`.
 #[derive(Debug, Clone, Default)]
 pub struct CostExpressions {
-    /// By unit: its name, and an expression over the row. Without one it costs 1.
+    /// The name of each unit, and an expression over the row; without one the cost is 1.
     pub costs: Vec<(String, Option<String>)>,
-    /// Templates, each of whose values has limits for itself.
+    /// Templates of keys, each of whose values has limits of its own.
     pub scopes: Vec<String>,
-    /// Templates of API keys, of which each request gets one as `{{ key }}`.
+    /// Templates of API keys, one of which each request uses as `{{ key }}`.
     pub keys: Vec<String>,
 }
 
-/// What limits want to know of one request.
+/// The cost of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CostExpression {
-    /// By unit, as [`CostExpressions::costs`] has them.
+pub struct RequestCost {
+    /// The amount of each unit, in the order of [`CostExpressions::costs`].
     pub units: Vec<u64>,
-    /// By scope, as [`CostExpressions::scopes`] has them.
+    /// The key of each scope, in the order of [`CostExpressions::scopes`].
     pub keys: Vec<Arc<str>>,
 }
 
-/// The compiled prices of a job.
+/// The compiled cost expressions and scopes of a job.
 #[derive(Debug, Default)]
-pub(super) struct Pricing {
+pub(super) struct CostTemplates {
     costs: Vec<(String, Option<Template>)>,
     scopes: Vec<(String, Template)>,
-    /// Whether anything looks at the request itself.
+    /// Whether any template uses the request itself.
     sees_request: bool,
 }
 
-/// What an expression may ask of `request`.
+/// Placeholder of the pool's key in a rendered request: signing, which comes last,
+/// replaces it by the key that is chosen.
+pub const KEY_PLACEHOLDER: &str = "throng0key0of0the0pool";
+
+/// The values of `request` that an expression may use.
 const OF_REQUEST: [&str; 5] = ["method", "url", "host", "path", "body"];
 
-impl Pricing {
-    pub fn new(prices: &CostExpressions, templates: &mut Templates) -> Result<Pricing, Error> {
-        let mut pricing = Pricing::default();
-        for (unit, text) in &prices.costs {
-            let place = format!("limit.cost.{unit} (--cost)");
+impl CostTemplates {
+    pub fn new(costs: &CostExpressions, templates: &mut Templates) -> Result<CostTemplates, Error> {
+        let mut compiled = CostTemplates::default();
+        for (unit, text) in &costs.costs {
+            let key = format!("limit.cost.{unit} (--cost)");
             let template = text
                 .as_ref()
                 .map(|text| templates.add(EscapeContext::Text, &of_value(text)));
-            let template = template.transpose().map_err(|why| wrong(&place, &why))?;
+            let template = template.transpose().map_err(|why| wrong(&key, &why))?;
             if let Some(template) = template {
-                pricing.check(&place, templates.paths_used(template))?;
+                compiled.check(&key, templates.paths_used(template))?;
             }
-            pricing.costs.push((unit.clone(), template));
+            compiled.costs.push((unit.clone(), template));
         }
-        for text in &prices.scopes {
-            let place = "limit.per (--per)";
+        for text in &costs.scopes {
+            let key = "limit.per (--per)";
             let template = templates
                 .add(EscapeContext::Text, text)
-                .map_err(|why| wrong(place, &why))?;
+                .map_err(|why| wrong(key, &why))?;
             let paths = templates.paths_used(template);
             if paths.is_empty() {
                 let why = format!(
                     "{text:?} is the same for all rows: write a template such as {{{{ tenant }}}} or {{{{ request.host }}}}"
                 );
-                return Err(wrong(place, &why));
+                return Err(wrong(key, &why));
             }
-            pricing.check(place, paths)?;
-            pricing.scopes.push((text.clone(), template));
+            compiled.check(key, paths)?;
+            compiled.scopes.push((text.clone(), template));
         }
-        Ok(pricing)
+        Ok(compiled)
     }
 
-    /// What limits want to know of any request, where that is the same for all.
-    pub fn same(&self) -> Option<CostExpression> {
+    /// The cost of every request, where it is the same for all.
+    pub fn fixed(&self) -> Option<RequestCost> {
         let is_same = self.scopes.is_empty() && self.costs.iter().all(|(_, cost)| cost.is_none());
-        is_same.then(|| CostExpression {
+        is_same.then(|| RequestCost {
             units: vec![1; self.costs.len()],
             keys: Vec::new(),
         })
     }
 
-    /// What limits want to know of this request.
-    pub fn price(
+    /// The cost of this request.
+    pub fn cost(
         &self,
         templates: &Templates,
         scope: &TemplateScope<'_>,
         request: &Request<Bytes>,
-    ) -> Result<CostExpression, String> {
-        let seeing;
+    ) -> Result<RequestCost, String> {
+        let with_request_scope;
         let scope = if self.sees_request {
-            seeing = with_request(scope, request).into();
-            &seeing
+            with_request_scope = with_request(scope, request).into();
+            &with_request_scope
         } else {
             scope
         };
@@ -110,13 +114,13 @@ impl Pricing {
             key.map(Arc::from)
                 .map_err(|why| format!("limit.per {text:?}: {why}"))
         });
-        Ok(CostExpression {
+        Ok(RequestCost {
             units: units.collect::<Result<_, _>>()?,
             keys: keys.collect::<Result<_, _>>()?,
         })
     }
 
-    fn check(&mut self, place: &str, paths: Vec<String>) -> Result<(), Error> {
+    fn check(&mut self, key: &str, paths: Vec<String>) -> Result<(), Error> {
         for path in paths {
             let Some(rest) = path.strip_prefix("request") else {
                 continue;
@@ -127,7 +131,7 @@ impl Pricing {
                     "there is no \"{path}\"; there are request.{}",
                     OF_REQUEST.join(", request.")
                 );
-                return Err(wrong(place, &why));
+                return Err(wrong(key, &why));
             }
             self.sees_request = true;
         }
@@ -135,8 +139,8 @@ impl Pricing {
     }
 }
 
-fn wrong(place: &str, why: &str) -> Error {
-    Error::plan(format!("{place}: {why}"))
+fn wrong(key: &str, why: &str) -> Error {
+    Error::plan(format!("{key}: {why}"))
 }
 
 fn with_request(scope: &TemplateScope<'_>, request: &Request<Bytes>) -> Value {
@@ -154,7 +158,7 @@ fn with_request(scope: &TemplateScope<'_>, request: &Request<Bytes>) -> Value {
     ])
 }
 
-/// An expression is a template that says nothing else.
+/// The template of an expression, which may be one already.
 fn of_value(text: &str) -> String {
     if text.contains("{{") {
         text.to_owned()
@@ -163,7 +167,7 @@ fn of_value(text: &str) -> String {
     }
 }
 
-/// Units are whole; what is left over counts.
+/// A number of units, rounded up to a whole one.
 fn amount(text: &str) -> Result<u64, String> {
     match text.trim().parse::<f64>() {
         Ok(number) if (0.0..=9e15).contains(&number) => Ok(number.ceil() as u64),
@@ -173,13 +177,46 @@ fn amount(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Compiles the templates of the pool's keys, and defines `{{ key }}`.
+///
+/// # Errors
+/// That there is a pool and no use of it, or the other way round.
+pub(super) fn pool_templates(
+    keys: &[String],
+    templates: &mut Templates,
+) -> Result<Vec<Template>, Error> {
+    match (keys.is_empty(), templates.uses_key()) {
+        (true, true) => Err(Error::plan(
+            "the request uses {{ key }}, but there is no pool of keys: limit.keys = [\"{{ env.KEY_A }}\", …] makes one; a field of the rows that is called key needs another name",
+        )),
+        (false, false) => Err(Error::plan(
+            "limit.keys is given, but the request uses no {{ key }}: put it where the API key goes",
+        )),
+        _ => {
+            templates.set_key(KEY_PLACEHOLDER);
+            let add = |key: &String| templates.add(EscapeContext::Text, key);
+            let pool: Result<_, String> = keys.iter().map(add).collect();
+            pool.map_err(|why| wrong("limit.keys", &why))
+        }
+    }
+}
+
+/// The keys of the pool themselves.
+pub(super) fn pool_keys(templates: &Templates, pool: &[Template]) -> Result<Vec<String>, Error> {
+    let no_fields = serde_json::Map::new();
+    let scope = templates.scope(&no_fields);
+    let key = |template: &Template| templates.render(*template, &scope);
+    let keys: Result<_, String> = pool.iter().map(key).collect();
+    keys.map_err(|why| wrong("limit.keys", &why))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn pricing(cost: &str, scope: &str) -> Result<(Pricing, Templates), Error> {
+    fn compiled(cost: &str, scope: &str) -> Result<(CostTemplates, Templates), Error> {
         let mut templates = Templates::new();
         let prices = CostExpressions {
             costs: vec![
@@ -189,16 +226,16 @@ mod tests {
             scopes: vec![scope.into()],
             keys: Vec::new(),
         };
-        Ok((Pricing::new(&prices, &mut templates)?, templates))
+        Ok((CostTemplates::new(&prices, &mut templates)?, templates))
     }
 
-    fn price(cost: &str, scope: &str) -> Result<CostExpression, String> {
-        let (pricing, templates) = pricing(cost, scope).map_err(|error| error.to_string())?;
+    fn price(cost: &str, scope: &str) -> Result<RequestCost, String> {
+        let (compiled, templates) = compiled(cost, scope).map_err(|error| error.to_string())?;
         let fields = serde_json::from_value(json!({"prompt": "12345678", "tenant": "a"}));
         let request = Request::post("http://h/v1?x=1")
             .body(Bytes::from("{}"))
             .unwrap();
-        pricing.price(&templates, &templates.scope(&fields.unwrap()), &request)
+        compiled.cost(&templates, &templates.scope(&fields.unwrap()), &request)
     }
 
     #[test]
@@ -219,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_an_error() {
+    fn an_unknown_name_is_an_error() {
         for (cost, scope, why) in [
             (
                 "promt | length",

@@ -1,26 +1,45 @@
-//! Keys and passwords that stand within a URL, form data or JSON. Pure.
+//! Names of keys and passwords, and keys within a URL, form data or JSON. Pure.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use percent_encoding::percent_decode_str;
 
-use super::key::looks_like_key;
 use crate::secret::literal;
 
-/// A value whose name says that it is a key.
+/// Whether a header or variable of this name is probably a secret.
+#[must_use]
+pub fn looks_like_key(name: &str) -> bool {
+    let name: String = name
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|letter| letter.to_ascii_lowercase())
+        .collect();
+    let ends = ["key", "token", "secret", "password", "passwd", "signature"];
+    let whole = [
+        "authorization",
+        "proxyauthorization",
+        "cookie",
+        "auth",
+        "apikey",
+        "sig",
+    ];
+    whole.contains(&name.as_str()) || ends.iter().any(|end| name.ends_with(end))
+}
+
+/// A value in a URL or a body whose name says that it is a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Embedded {
-    /// What it is called.
+pub struct EmbeddedKey {
+    /// The name of the value.
     pub name: String,
-    /// Where it is written, without quotes.
-    pub place: Range<usize>,
-    /// What it means there: without escapes.
+    /// The place of the value in the text, without quotes.
+    pub range: Range<usize>,
+    /// The value without escapes.
     pub value: String,
 }
 
-/// Names of keys beside those that [`looks_like_key`] knows.
-const MORE: [&str; 7] = [
+/// Ends of names of keys, besides those of [`looks_like_key`].
+const MORE_ENDS: [&str; 7] = [
     "pwd",
     "pass",
     "passphrase",
@@ -30,30 +49,30 @@ const MORE: [&str; 7] = [
     "sessionid",
 ];
 
-/// Whether what is called this, in a URL or a body, is probably a secret. Tokens of
-/// pages are none.
+/// Whether a value of this name in a URL or a body is probably a secret. Tokens of pages
+/// are none.
 #[must_use]
 pub fn may_be_key(name: &str) -> bool {
     let small: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     let small = small.to_ascii_lowercase();
-    let turns = ["page", "next", "cursor", "continuation", "sync"];
-    let is_more = MORE.iter().any(|end| small.ends_with(end));
-    !turns.iter().any(|start| small.starts_with(start)) && (looks_like_key(name) || is_more)
+    let of_pages = ["page", "next", "cursor", "continuation", "sync"];
+    let is_more = MORE_ENDS.iter().any(|end| small.ends_with(end));
+    !of_pages.iter().any(|start| small.starts_with(start)) && (looks_like_key(name) || is_more)
 }
 
-/// The keys in a URL: its password, and those in its query. Templates are none.
+/// The keys in a URL: its password, and keys in its query. Templates are none.
 #[must_use]
-pub fn keys_in_url(url: &str) -> Vec<Embedded> {
+pub fn keys_in_url(url: &str) -> Vec<EmbeddedKey> {
     let end = url.find('#').unwrap_or(url.len());
     let query = url[..end].find('?').map_or(end, |at| at + 1);
-    let mut keys: Vec<Embedded> = password(&url[..query]).into_iter().collect();
+    let mut keys: Vec<EmbeddedKey> = password(&url[..query]).into_iter().collect();
     keys.extend(pairs(url, query..end));
     keys
 }
 
-/// The keys in a body: a form's fields, or the texts of JSON. Templates are none.
+/// The keys in a body: fields of a form, or texts of JSON. Templates are none.
 #[must_use]
-pub fn keys_in_data(data: &str) -> Vec<Embedded> {
+pub fn keys_in_data(data: &str) -> Vec<EmbeddedKey> {
     let start = data.trim_start();
     let is_json = start.starts_with(['{', '[']) && !start.starts_with("{{");
     if is_json {
@@ -63,8 +82,8 @@ pub fn keys_in_data(data: &str) -> Vec<Embedded> {
     }
 }
 
-/// `user:password@` before the host.
-fn password(url: &str) -> Option<Embedded> {
+/// The password of `user:password@` before the host.
+fn password(url: &str) -> Option<EmbeddedKey> {
     let start = url.find("://")? + 3;
     let end = start + url[start..].find(['/', '?']).unwrap_or(url.len() - start);
     let at = start + url[start..end].rfind('@')?;
@@ -72,8 +91,8 @@ fn password(url: &str) -> Option<Embedded> {
     key("password", url, colon + 1..at)
 }
 
-/// Of `name=value&…`.
-fn pairs(text: &str, within: Range<usize>) -> Vec<Embedded> {
+/// The keys in `name=value&…`.
+fn pairs(text: &str, within: Range<usize>) -> Vec<EmbeddedKey> {
     let (mut keys, mut start) = (Vec::new(), within.start);
     for pair in text[within].split('&') {
         if let Some((name, value)) = pair.split_once('=')
@@ -87,12 +106,12 @@ fn pairs(text: &str, within: Range<usize>) -> Vec<Embedded> {
     keys
 }
 
-fn key(name: &str, text: &str, place: Range<usize>) -> Option<Embedded> {
-    let value = &text[place.clone()];
-    (!value.is_empty() && !value.contains("{{")).then(|| Embedded {
+fn key(name: &str, text: &str, range: Range<usize>) -> Option<EmbeddedKey> {
+    let value = &text[range.clone()];
+    (!value.is_empty() && !value.contains("{{")).then(|| EmbeddedKey {
         name: name.to_owned(),
         value: decoded(value).into_owned(),
-        place,
+        range,
     })
 }
 
@@ -100,22 +119,22 @@ fn decoded(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }
 
-/// Of `"name": "value"`.
-fn members(json: &str) -> Vec<Embedded> {
+/// The keys in JSON: texts that follow `"name":`.
+fn members(json: &str) -> Vec<EmbeddedKey> {
     let mut keys = Vec::new();
     let mut before: Option<(String, usize)> = None;
     let mut from = 0;
-    while let Some((text, place)) = literal(json, from) {
-        from = place.end + 1;
+    while let Some((text, range)) = literal(json, from) {
+        from = range.end + 1;
         if let Some((name, end)) = before.take()
-            && json[end..place.start - 1].trim() == ":"
+            && json[end..range.start - 1].trim() == ":"
             && may_be_key(&name)
             && !text.is_empty()
             && !text.contains("{{")
         {
-            keys.push(Embedded {
+            keys.push(EmbeddedKey {
                 name,
-                place: place.clone(),
+                range: range.clone(),
                 value: text.clone(),
             });
         }
@@ -128,10 +147,26 @@ fn members(json: &str) -> Vec<Embedded> {
 mod tests {
     use super::*;
 
-    fn found(text: &str, keys: Vec<Embedded>) -> Vec<(String, &str, String)> {
+    fn found(text: &str, keys: Vec<EmbeddedKey>) -> Vec<(String, &str, String)> {
         keys.into_iter()
-            .map(|key| (key.name, &text[key.place], key.value))
+            .map(|key| (key.name, &text[key.range], key.value))
             .collect()
+    }
+
+    #[test]
+    fn keys_are_known_by_their_names() {
+        for name in [
+            "Authorization",
+            "x-api-key",
+            "X-Auth-Token",
+            "client_secret",
+            "Cookie",
+        ] {
+            assert!(looks_like_key(name), "{name}");
+        }
+        for name in ["accept", "x-request-id", "keyword", "page_tokens"] {
+            assert!(!looks_like_key(name), "{name}");
+        }
     }
 
     #[test]

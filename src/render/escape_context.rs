@@ -1,4 +1,4 @@
-//! Where a value stands in a request, and how it is escaped for that place. Pure.
+//! The part of a request that a value stands in, and the escaping that it needs. Pure.
 
 use std::borrow::Cow;
 
@@ -6,46 +6,45 @@ use minijinja::value::{Value, ValueKind};
 use minijinja::{AutoEscape, Error, ErrorKind, Output, State};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::json::is_one_value;
-use super::pieces::{TemplatePiece, ends_in_quotes, mark_bare, pieces};
+use super::pieces::{TemplatePiece, ends_in_quotes, filter_unquoted, is_one_value, pieces};
 
-/// Where a template's values stand in a request.
+/// The part of a request that the values of a template stand in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EscapeContext {
     /// In a URL's path or query, or in a form: percent-encoded.
     Url,
-    /// In a header: as it is, and never with a line break.
+    /// In a header: unchanged, and never with a line break.
     Header,
-    /// Inside the quotes of a header: without what would end them.
+    /// Inside the quotes of a header: without characters that would end them.
     Quoted,
-    /// Among the parameters of a header: without what would begin another one.
+    /// Among the parameters of a header: without characters that would begin another one.
     Parameter,
-    /// Among the cookies of a `cookie` header: without what would begin another one.
+    /// Among the cookies of a `cookie` header: without characters that would begin another one.
     Cookie,
-    /// A whole JSON value: written as JSON, whatever its type.
+    /// A whole JSON value of any type.
     JsonValue,
     /// Inside the quotes of a JSON string.
     JsonText,
-    /// In the text of a JSON document: escaped in quotes, and a value of JSON's own
-    /// outside of them.
+    /// In the text of a JSON document: escaped in quotes, and a JSON value outside of
+    /// them.
     JsonBody,
     /// In a GraphQL document that is itself a JSON string.
     Graphql,
     /// In the text or an attribute of an XML or HTML document.
     Xml,
-    /// In a body of another kind: as it is.
+    /// In a body of another kind: unchanged.
     Text,
 }
 
-/// All that is not unreserved in RFC 3986.
+/// All characters but the unreserved ones of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// The filter for values outside of the quotes of a JSON text.
-pub const BARE: &str = "json_scalar";
+/// The name of the filter for values outside of the quotes of a JSON text.
+pub const JSON_SCALAR: &str = "json_scalar";
 
 /// Percent-encodes a text so that it is one component of a URL.
 pub fn percent_encode(text: &str) -> String {
@@ -53,9 +52,9 @@ pub fn percent_encode(text: &str) -> String {
 }
 
 impl EscapeContext {
-    /// The places, but for the one that any other name stands for. None of their
-    /// prefixes begins with another's that comes before it.
-    const NAMED: [EscapeContext; 9] = [
+    /// The contexts with a prefix of their own; any other name means `Text`. No prefix
+    /// begins with an earlier one.
+    const WITH_PREFIX: [EscapeContext; 9] = [
         EscapeContext::Url,
         EscapeContext::Header,
         EscapeContext::Quoted,
@@ -67,8 +66,8 @@ impl EscapeContext {
         EscapeContext::Xml,
     ];
 
-    /// Where the values of a header stand. A header that is one value and nothing
-    /// else is the row's as a whole.
+    /// The context of the values of a header. A header that is a single value may hold
+    /// quotes and parameters.
     pub fn of_header(name: &str, text: &str) -> EscapeContext {
         if is_one_value(text) {
             return EscapeContext::Header;
@@ -97,7 +96,7 @@ impl EscapeContext {
         }
     }
 
-    /// What the names of templates begin with whose values stand there.
+    /// The beginning of the names of templates in this context.
     pub fn prefix(self) -> &'static str {
         match self {
             EscapeContext::Url => "url",
@@ -113,49 +112,49 @@ impl EscapeContext {
         }
     }
 
-    /// The template that the engine gets for a text whose values stand there.
+    /// The template that the engine compiles for a text in this context.
     pub fn prepare(self, text: &str) -> Cow<'_, str> {
         match self {
-            EscapeContext::JsonBody => mark_bare(text, BARE).into(),
+            EscapeContext::JsonBody => filter_unquoted(text, JSON_SCALAR).into(),
             _ => text.into(),
         }
     }
 
-    fn named(name: &str) -> EscapeContext {
-        EscapeContext::NAMED
+    fn by_prefix(name: &str) -> EscapeContext {
+        EscapeContext::WITH_PREFIX
             .into_iter()
-            .find(|place| name.starts_with(place.prefix()))
+            .find(|context| name.starts_with(context.prefix()))
             .unwrap_or(EscapeContext::Text)
     }
 }
 
-/// How the engine escapes the values of a template with this name.
+/// The engine's escaping for a template of this name.
 pub fn escape_of(name: &str) -> AutoEscape {
-    AutoEscape::Custom(EscapeContext::named(name).prefix().into())
+    AutoEscape::Custom(EscapeContext::by_prefix(name).prefix().into())
 }
 
-/// Writes a value for the engine.
+/// Writes a value, escaped, for the engine.
 pub fn write_escaped(
     out: &mut Output<'_>,
     state: &mut State<'_, '_>,
     value: &Value,
 ) -> Result<(), Error> {
-    let AutoEscape::Custom(place) = state.auto_escape() else {
+    let AutoEscape::Custom(prefix) = state.auto_escape() else {
         return write(out, &value.to_string());
     };
     if value.is_safe() {
         return write(out, &value.to_string());
     }
-    if place == "json value" {
+    if prefix == "json value" {
         return write(out, &json(value)?);
     }
     let text = printable(value)?;
-    write(out, &escape(EscapeContext::named(place), &text)?)
+    write(out, &escape(EscapeContext::by_prefix(prefix), &text)?)
 }
 
-/// A value that stands outside of quotes in a JSON text: what has a type is written
-/// as JSON, and a text must be a number, `true`, `false` or `null`.
-pub fn bare(value: &Value) -> Result<Value, Error> {
+/// A value outside of quotes in a JSON text: a typed value as JSON; a text must be a
+/// number, `true`, `false` or `null`.
+pub fn json_scalar(value: &Value) -> Result<Value, Error> {
     if value.is_safe() || value.is_undefined() {
         return Ok(value.clone());
     }
@@ -172,9 +171,9 @@ pub fn bare(value: &Value) -> Result<Value, Error> {
     }
 }
 
-/// The text as it may stand in this place.
-pub fn escape(place: EscapeContext, text: &str) -> Result<Cow<'_, str>, Error> {
-    match place {
+/// The text escaped for this context.
+pub fn escape(context: EscapeContext, text: &str) -> Result<Cow<'_, str>, Error> {
+    match context {
         EscapeContext::Url => Ok(utf8_percent_encode(text, RESERVED).into()),
         EscapeContext::JsonValue => json(text).map(Cow::Owned),
         EscapeContext::JsonText | EscapeContext::JsonBody => in_json(text).map(Cow::Owned),
@@ -184,15 +183,15 @@ pub fn escape(place: EscapeContext, text: &str) -> Result<Cow<'_, str>, Error> {
         EscapeContext::Header
         | EscapeContext::Quoted
         | EscapeContext::Parameter
-        | EscapeContext::Cookie => in_header(place, text).map(|()| text.into()),
+        | EscapeContext::Cookie => in_header(context, text).map(|()| text.into()),
     }
 }
 
-fn in_header(place: EscapeContext, text: &str) -> Result<(), Error> {
+fn in_header(context: EscapeContext, text: &str) -> Result<(), Error> {
     if text.contains(['\r', '\n', '\0']) {
         return Err(invalid("a header can't contain a line break"));
     }
-    let (ends, whose): (fn(char) -> bool, &str) = match place {
+    let (ends, kind): (fn(char) -> bool, &str) = match context {
         EscapeContext::Quoted => (|letter| "\"\\".contains(letter), "a quoted string"),
         EscapeContext::Parameter => (
             |letter| "\"\\;".contains(letter),
@@ -207,7 +206,7 @@ fn in_header(place: EscapeContext, text: &str) -> Result<(), Error> {
     match text.chars().find(|letter| ends(*letter)) {
         None => Ok(()),
         Some(letter) => Err(invalid(format!(
-            "{whose} can't contain {letter:?}: `{{{{ x | urlencode }}}}` encodes it for a server that decodes it, `{{{{ x | safe }}}}` sends it as it is"
+            "{kind} can't contain {letter:?}: `{{{{ x | urlencode }}}}` encodes it for a server that decodes it, `{{{{ x | safe }}}}` sends it as it is"
         ))),
     }
 }
@@ -216,7 +215,7 @@ fn in_json(text: &str) -> Result<String, Error> {
     json(text).map(|json| unquote(&json).to_owned())
 }
 
-/// Markup becomes text, in an element as in an attribute.
+/// Escapes markup, for an element and for an attribute.
 fn in_xml(text: &str) -> Result<Cow<'_, str>, Error> {
     let is_foreign = |letter: char| {
         (letter < ' ' && !"\t\n\r".contains(letter)) || matches!(letter, '\u{fffe}' | '\u{ffff}')
@@ -235,7 +234,7 @@ fn in_xml(text: &str) -> Result<Cow<'_, str>, Error> {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // A reader would make a line break of it.
+            // An XML parser would read it as a line break.
             '\r' => escaped.push_str("&#13;"),
             _ => escaped.push(letter),
         }
@@ -243,7 +242,7 @@ fn in_xml(text: &str) -> Result<Cow<'_, str>, Error> {
     Ok(escaped.into())
 }
 
-/// A list or a null has no text that a server would expect.
+/// The text of a value; a list, an object or a null has none that a server would expect.
 fn printable(value: &Value) -> Result<String, Error> {
     match value.kind() {
         ValueKind::None => Err(invalid(
@@ -252,7 +251,7 @@ fn printable(value: &Value) -> Result<String, Error> {
         ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => Err(invalid(
             "the value is a list or an object; name one of its items, or join them: `{{ x | join(',') }}`",
         )),
-        // As JSON has it; the engine's own word is another language's.
+        // As in JSON; the engine would write `True`.
         ValueKind::Bool => Ok(value.is_true().to_string()),
         _ => Ok(value.to_string()),
     }
@@ -262,12 +261,12 @@ fn json(value: impl serde::Serialize) -> Result<String, Error> {
     serde_json::to_string(&value).map_err(|error| invalid(error.to_string()))
 }
 
-/// The inside of a JSON string, which may itself begin or end with a quote.
+/// The inside of a JSON string.
 pub fn unquote(json: &str) -> &str {
     json.get(1..json.len() - 1).unwrap_or_default()
 }
 
-fn invalid(why: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+fn invalid(why: impl Into<Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidOperation, why)
 }
 
@@ -281,8 +280,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_says_where_its_values_stand() {
-        for (name, text, place) in [
+    fn a_header_s_text_decides_the_context_of_its_values() {
+        for (name, text, context) in [
             ("x", "a {{ x }}", EscapeContext::Header),
             ("cookie", "{{ x }}", EscapeContext::Header),
             ("Cookie", "a={{ x }}", EscapeContext::Cookie),
@@ -294,7 +293,7 @@ mod tests {
         ] {
             assert_eq!(
                 EscapeContext::of_header(name, text),
-                place,
+                context,
                 "{name}: {text}"
             );
         }

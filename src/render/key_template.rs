@@ -1,20 +1,20 @@
-//! A text that each row has, such as the key by which something is counted. Pure.
+//! A key that each row has, such as the one by which something is counted. Pure.
 
-use super::place::EscapeContext;
+use super::escape_context::EscapeContext;
 use super::template::{Template, Templates};
 use crate::source::Fields;
 
-/// A template by itself, outside of any request.
+/// A template of a key, outside of any request.
 pub struct KeyTemplate {
     templates: Templates,
     template: Template,
 }
 
 impl KeyTemplate {
-    /// Compiles it.
+    /// Compiles a template, which must use a field of the row.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the template.
     pub fn new(text: &str) -> Result<KeyTemplate, String> {
         let mut templates = Templates::new();
         let template = templates.add(EscapeContext::Text, text)?;
@@ -30,7 +30,7 @@ impl KeyTemplate {
         }
     }
 
-    /// What it says for these fields.
+    /// The key of a row with these fields.
     ///
     /// # Errors
     /// Which field is missing.
@@ -47,9 +47,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_row_has_its_own() {
-        let label = KeyTemplate::new("{{ tenant }}/{{ region }}").unwrap();
-        let of = |fields| label.of(&serde_json::from_value(fields).unwrap());
+    fn each_row_has_its_own_key() {
+        let template = KeyTemplate::new("{{ tenant }}/{{ region }}").unwrap();
+        let of = |fields| template.of(&serde_json::from_value(fields).unwrap());
         assert_eq!(of(json!({"tenant": "a", "region": 1})).unwrap(), "a/1");
         let error = of(json!({"tenant": "a"})).unwrap_err();
         assert!(error.contains("region"), "{error}");
