@@ -1,25 +1,23 @@
 //! How much a server has taken in within a period: what a refusal that our count
 //! can't explain is measured by. Pure.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::time::Time;
+use crate::window::timeline::Timeline;
 
-/// Units that the server took in, by when it said so.
+/// Units that the server took in, by the time of its answer.
 #[derive(Debug)]
 pub struct ObservedRate {
     period: Duration,
-    grain: Duration,
-    entries: VecDeque<(Time, u64)>,
-    units: u64,
-    most: u64,
+    accepted: Timeline,
+    peak: u64,
 }
 
-/// Where more times are known, those that lie closer together than a small part of
-/// the period are taken for the earliest.
+/// Number of times that are exact.
 const EXACT: usize = 1_024;
-const GRAINS: u32 = 1_024;
+/// Parts of the period to which further times are rounded.
+const PARTS: u32 = 1_024;
 
 impl ObservedRate {
     /// Nothing yet.
@@ -27,25 +25,16 @@ impl ObservedRate {
     pub fn new(period: Duration) -> ObservedRate {
         ObservedRate {
             period,
-            grain: period / GRAINS,
-            entries: VecDeque::new(),
-            units: 0,
-            most: 0,
+            accepted: Timeline::new(EXACT, period / PARTS),
+            peak: 0,
         }
     }
 
-    /// The server took these in, as it says now.
+    /// The server took these units in, by an answer of now.
     pub fn add(&mut self, now: Time, units: u64) {
-        self.forget(now);
-        self.units += units;
-        let many = self.entries.len() >= EXACT;
-        match self.entries.back_mut() {
-            Some((time, there)) if *time == now || many && now.since(*time) < self.grain => {
-                *there += units;
-            }
-            _ => self.entries.push_back((now, units)),
-        }
-        self.most = self.most.max(self.units);
+        self.accepted.forget(now, self.period);
+        self.accepted.add(now, units);
+        self.peak = self.peak.max(self.accepted.units());
     }
 
     /// It refused one more, although as many of ours as are `open` are all that it can
@@ -54,24 +43,14 @@ impl ObservedRate {
     /// It has taken in more before, perhaps, and refuses for another reason; the
     /// more often it does, the less that is believed.
     pub fn refused(&mut self, now: Time, open: u64, explained: bool) -> u64 {
-        self.forget(now);
-        self.most = self.most.saturating_sub(u64::from(!explained));
-        self.most.max(self.units + open)
+        self.accepted.forget(now, self.period);
+        self.peak = self.peak.saturating_sub(u64::from(!explained));
+        self.peak.max(self.accepted.units() + open)
     }
 
     /// How many times it remembers.
     pub fn entries(&self) -> usize {
-        self.entries.len()
-    }
-
-    fn forget(&mut self, now: Time) {
-        while let Some(&(time, units)) = self.entries.front() {
-            if now.since(time) < self.period {
-                break;
-            }
-            self.units -= units;
-            self.entries.pop_front();
-        }
+        self.accepted.entries()
     }
 }
 
@@ -113,6 +92,6 @@ mod tests {
             taken.add(at(i * 80), 1);
         }
         assert!(taken.entries() <= 2_049, "{}", taken.entries());
-        assert_eq!(taken.most, 1_000_000);
+        assert_eq!(taken.peak, 1_000_000);
     }
 }

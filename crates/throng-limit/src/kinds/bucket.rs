@@ -22,7 +22,6 @@
 //! smaller by what the margin lets through: B - r·margin. Where nothing would be
 //! left of it, attempts leave 1/r and the margin apart.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::adapt::relearn::RelearnBackoff;
@@ -31,6 +30,7 @@ use crate::kinds::{
     Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
 };
 use crate::time::Time;
+use crate::window::timeline::Timeline;
 
 /// A bucket of tokens.
 #[derive(Debug)]
@@ -49,13 +49,15 @@ pub struct Bucket {
     skew: Duration,
     in_flight: u64,
     /// Lost attempts, by the time at which they are taken to have arrived.
-    late: BTreeMap<Time, u64>,
+    late: Timeline,
     /// When all that has been poured in will have leaked.
     empty: Time,
     most: u64,
 }
 
 const SMALLEST_MARGIN: Duration = Duration::from_millis(20);
+/// Entries for the time for which lost attempts may still arrive.
+const LATE_ENTRIES: u32 = 512;
 /// So many eighths: the slowest that it leaks is half of what the job says.
 const SLOWEST: u64 = 8;
 
@@ -82,7 +84,7 @@ impl Bucket {
             margin: SMALLEST_MARGIN,
             skew,
             in_flight: 0,
-            late: BTreeMap::new(),
+            late: Timeline::new(0, linger / LATE_ENTRIES),
             empty: Time::ZERO,
             most: 0,
         }
@@ -145,11 +147,7 @@ impl Bucket {
 
     /// Pours in what was lost and can't come any later.
     fn catch_up(&mut self, now: Time) {
-        while let Some(entry) = self.late.first_entry() {
-            if *entry.key() > now {
-                break;
-            }
-            let (time, units) = entry.remove_entry();
+        while let Some((time, units)) = self.late.pop(now) {
             self.in_flight -= units;
             self.pour(time, units);
         }
@@ -162,9 +160,9 @@ impl Bucket {
             return Availability::Never;
         }
         match room.checked_sub(self.in_flight + units) {
-            None => match self.late.first_key_value() {
+            None => match self.late.first() {
                 // An answer may come sooner, and then this is looked at again.
-                Some((&time, _)) => Availability::At(time),
+                Some(time) => Availability::At(time),
                 None => Availability::AfterAnAnswer,
             },
             Some(level) => {
@@ -216,10 +214,8 @@ impl Bucket {
             return;
         }
         self.returned(hold);
-        let grain = self.linger / 512;
-        let latest = now.after(self.linger).round_up(grain);
         self.in_flight += hold.units;
-        *self.late.entry(latest).or_default() += hold.units;
+        let latest = self.late.add(now.after(self.linger), hold.units);
         hold.place = UnitsState::Until(latest);
     }
 
@@ -311,7 +307,7 @@ impl Limiter for Bucket {
             margin: (self.guard == Guard::Sent).then_some(self.margin),
             learnt: (self.burst != self.declared.1).then_some(self.burst),
             amount: Some(self.burst),
-            entries: self.late.len(),
+            entries: self.late.entries(),
             ..LimiterStats::default()
         }
     }

@@ -49,7 +49,7 @@ impl Limiter for Concurrency {
 
     fn stats(&self) -> LimiterStats {
         LimiterStats {
-            peak: self.slots.most(),
+            peak: self.slots.peak(),
             entries: self.slots.entries(),
             ..LimiterStats::default()
         }

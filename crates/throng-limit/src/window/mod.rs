@@ -13,6 +13,7 @@
 pub mod calendar;
 pub mod slots;
 pub mod smoother;
+pub mod timeline;
 pub mod worst_case;
 
 use std::fmt;
@@ -206,9 +207,8 @@ impl<S: WindowKind> Window<S> {
     }
 
     fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
-        let costs = (hold.units, units);
         if let (UnitsState::Until(end), Some(certificate)) = (hold.place, &mut self.certificate) {
-            certificate.settled(now, self.span.arrived_by(end), costs);
+            certificate.settled(now, self.span.arrived_by(end), hold.units, units);
         }
         self.slots.settle(now, hold, units);
     }
@@ -304,7 +304,7 @@ impl<S: WindowKind> Limiter for Window<S> {
         let units = self.slots.units();
         let certified = self.certificate.as_ref();
         LimiterStats {
-            peak: certified.map_or(self.slots.most(), WorstCase::most),
+            peak: certified.map_or(self.slots.peak(), WorstCase::peak),
             margin: (self.guard != Guard::Strict).then_some(self.margin),
             learnt: (units != self.declared).then_some(units),
             amount: Some(self.ceiling),

@@ -1,16 +1,16 @@
 //! N slots, and when each comes back: the arithmetic that windows share. Pure.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::kinds::{Availability, Reservation, UnitsState};
 use crate::time::Time;
+use crate::window::timeline::Timeline;
 
-/// More slots than this share entries, so that memory stays bounded.
+/// Number of slots up to which times are exact.
 const EXACT: u64 = 4_096;
-/// So many entries cover one period when they are shared.
+/// Entries for one period where times are rounded.
 const ENTRIES: u32 = 2_048;
-/// So many cover the time for which what was lost may still arrive.
+/// Entries for the time for which lost attempts may still arrive.
 const LATE_ENTRIES: u32 = 1_024;
 
 /// N slots. Each is free, in flight, or counted until a time that is known.
@@ -19,90 +19,88 @@ pub struct Slots {
     units: u64,
     period: Duration,
     in_flight: u64,
-    /// Units by the time at which they come back, in order.
-    counted: VecDeque<(Time, u64)>,
-    counted_units: u64,
-    most: u64,
+    /// Units by the time at which they come back.
+    counted: Timeline,
+    peak: u64,
 }
 
 impl Slots {
-    /// All free. Where they are many, times are rounded up by a small part of `period`.
+    /// Slots that are all free. Where they are many, times are rounded up by a small part
+    /// of `period`.
     #[must_use]
     pub fn new(units: u64, period: Duration) -> Slots {
-        Slots {
+        let mut slots = Slots {
             units,
             period,
             in_flight: 0,
-            counted: VecDeque::new(),
-            counted_units: 0,
-            most: 0,
-        }
+            counted: Timeline::default(),
+            peak: 0,
+        };
+        slots.resize(units);
+        slots
     }
 
-    /// When so many are free, if nothing is given back before its time.
+    /// When so many are free, if none is given back before its time.
     pub fn earliest(&mut self, now: Time, units: u64) -> Availability {
         self.release(now);
         if units > self.units {
             return Availability::Never;
         }
-        let mut missing = (self.used() + units).saturating_sub(self.units);
+        let missing = (self.used() + units).saturating_sub(self.units);
         if missing == 0 {
             return Availability::Now;
         }
-        for &(time, back) in &self.counted {
-            missing = missing.saturating_sub(back);
-            if missing == 0 {
-                return Availability::At(time);
-            }
+        match self.counted.time_of(missing) {
+            Some(time) => Availability::At(time),
+            None => Availability::AfterAnAnswer,
         }
-        Availability::AfterAnAnswer
     }
 
     /// Puts so many in flight.
     pub fn take(&mut self, now: Time, units: u64) -> Reservation {
         self.release(now);
         self.in_flight += units;
-        self.most = self.most.max(self.used());
+        self.peak = self.peak.max(self.used());
         Reservation::new(units)
     }
 
-    /// From now on they are counted until this time.
+    /// Counts the units of an attempt until this time.
     pub fn count_until(&mut self, until: Time, hold: &mut Reservation) {
         self.give_back(hold);
-        let until = until.round_up(self.grain());
-        self.add(until, hold.units);
-        hold.place = UnitsState::Until(until);
+        hold.place = UnitsState::Until(self.counted.add(until, hold.units));
     }
 
-    /// The same for what may still arrive for as long as `linger`.
+    /// Counts the units of an attempt that may still arrive for as long as `linger`.
     pub fn count_late(&mut self, until: Time, linger: Duration, hold: &mut Reservation) {
         let until = if self.is_exact() {
             until
         } else {
-            // A grain later than others, lest a reset take it for one that has arrived.
-            until.round_up(linger / LATE_ENTRIES).after(self.grain())
+            // Later than others by the resolution, lest a reset take it for one that has
+            // arrived.
+            until
+                .round_up(linger / LATE_ENTRIES)
+                .after(self.resolution())
         };
         self.count_until(until, hold);
     }
 
-    /// They are free at once.
+    /// Frees the units of an attempt at once.
     pub fn give_back(&mut self, hold: &mut Reservation) {
         match hold.place {
             UnitsState::InFlight => self.in_flight -= hold.units,
-            UnitsState::Until(time) => self.remove(time, hold.units),
+            UnitsState::Until(time) => self.counted.remove(time, hold.units),
             UnitsState::Free => {}
         }
         hold.place = UnitsState::Free;
     }
 
-    /// The one that comes back first is free; false if none is counted.
+    /// Frees the unit that comes back first; false if none is counted.
     pub fn forget_first(&mut self) -> bool {
-        let first = self.counted.front().map(|(time, _)| *time);
-        first.map(|time| self.remove(time, 1)).is_some()
+        self.counted.remove_first()
     }
 
-    /// The attempt turns out to hold more or fewer of them. More may be a debt,
-    /// which is paid before anything else is taken.
+    /// The attempt holds more or fewer units from now on. More may be a debt, which is
+    /// paid before anything else is taken.
     pub fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
         self.release(now);
         let until = hold.place;
@@ -110,58 +108,42 @@ impl Slots {
         hold.units = units;
         match until {
             UnitsState::InFlight => self.in_flight += units,
-            UnitsState::Until(time) if time > now => self.add(time, units),
+            UnitsState::Until(time) if time > now => self.counted.put(time, units),
             _ => {}
         }
         hold.place = until;
-        self.most = self.most.max(self.used());
+        self.peak = self.peak.max(self.used());
     }
 
-    /// All of them.
+    /// Number of slots.
     #[must_use]
     pub fn units(&self) -> u64 {
         self.units
     }
 
-    /// From now on there are so many. More may be taken: that is a debt.
+    /// Changes the number of slots. More may be taken: that is a debt.
     pub fn resize(&mut self, units: u64) {
         self.units = units;
+        self.counted.set_resolution(self.resolution());
     }
 
-    /// Whatever is counted until later than `until`, but not than `latest`, is
-    /// counted until `until` only.
+    /// Units that are counted until later than `until`, but not than `latest`, are
+    /// counted until `until`.
     pub fn release_by(&mut self, now: Time, until: Time, latest: Time) {
         self.release(now);
-        let (until, rounded) = (until.round_up(self.grain()), latest.round_up(self.grain()));
-        let first = self.counted.partition_point(|(time, _)| *time <= until);
-        let end = self.counted.partition_point(|(time, _)| *time <= latest);
-        // What was not rounded yet, when there were fewer slots, is later than it seems.
-        let at_latest = self
-            .counted
-            .get(end)
-            .is_some_and(|(time, _)| *time == rounded);
-        let end = end + usize::from(at_latest);
-        let early = self.counted.drain(first..end.max(first));
-        let units: u64 = early.map(|(_, units)| units).sum();
-        self.counted_units -= units;
-        if units > 0 {
-            self.add(until, units);
-        }
+        self.counted.move_up(latest, until);
     }
 
-    /// Everything is counted until later than it was, or as long. Attempts that
+    /// All units are counted until later than they were, or as long. Attempts that
     /// remember the earlier time count twice if their cost turns out to differ.
     pub fn postpone(&mut self, later: impl Fn(Time) -> Time) {
-        self.counted_units = 0;
-        for (time, units) in std::mem::take(&mut self.counted) {
-            self.add(later(time), units);
-        }
+        self.counted.map(later);
     }
 
-    /// How many are not free.
+    /// Number of slots that are not free.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.in_flight + self.counted_units
+        self.in_flight + self.counted.units()
     }
 
     /// Whether all are free.
@@ -170,18 +152,17 @@ impl Slots {
         self.used() == 0
     }
 
-    /// The most that were not free at any time.
+    /// The most slots that were not free at any time.
     #[must_use]
-    pub fn most(&self) -> u64 {
-        self.most
+    pub fn peak(&self) -> u64 {
+        self.peak
     }
 
     fn is_exact(&self) -> bool {
         self.units <= EXACT
     }
 
-    /// Times are rounded up to multiples of this.
-    fn grain(&self) -> Duration {
+    fn resolution(&self) -> Duration {
         if self.is_exact() {
             Duration::ZERO
         } else {
@@ -189,52 +170,13 @@ impl Slots {
         }
     }
 
-    /// How many times it remembers.
-    pub fn entries(&self) -> usize {
-        self.counted.len()
-    }
-
     fn release(&mut self, now: Time) {
-        while let Some(&(time, units)) = self.counted.front() {
-            if time > now {
-                break;
-            }
-            self.counted_units -= units;
-            self.counted.pop_front();
-        }
+        self.counted.forget(now, Duration::ZERO);
     }
 
-    /// Most come in the order of their times, so the end is the usual place.
-    fn add(&mut self, until: Time, units: u64) {
-        if units == 0 {
-            return;
-        }
-        self.counted_units += units;
-        let place = match self.counted.back() {
-            Some(&(last, _)) if last >= until => {
-                self.counted.partition_point(|(time, _)| *time < until)
-            }
-            _ => self.counted.len(),
-        };
-        match self.counted.get_mut(place) {
-            Some((time, there)) if *time == until => *there += units,
-            _ => self.counted.insert(place, (until, units)),
-        }
-    }
-
-    /// Takes units out of an entry, if its time has not come already.
-    fn remove(&mut self, until: Time, units: u64) {
-        let place = self.counted.partition_point(|(time, _)| *time < until);
-        if let Some((time, there)) = self.counted.get_mut(place)
-            && *time == until
-        {
-            let units = units.min(*there);
-            *there -= units;
-            self.counted_units -= units;
-            if *there == 0 {
-                self.counted.remove(place);
-            }
-        }
+    /// Number of times that it remembers.
+    pub fn entries(&self) -> usize {
+        self.counted.entries()
     }
 }
 
@@ -260,7 +202,7 @@ mod tests {
         assert_eq!(slots.earliest(at(1), 3), Availability::Never);
         slots.give_back(&mut second);
         assert!(slots.is_idle(at(500)));
-        assert_eq!(slots.most(), 2);
+        assert_eq!(slots.peak(), 2);
     }
 
     #[test]
@@ -286,7 +228,7 @@ mod tests {
             let mut hold = slots.take(now, 1);
             slots.count_until(now.after(day), &mut hold);
         }
-        assert!(slots.counted.len() <= 2_049, "{}", slots.counted.len());
+        assert!(slots.entries() <= 2_049, "{}", slots.entries());
         assert_eq!(slots.used(), 1_000_000);
     }
 
