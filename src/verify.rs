@@ -12,7 +12,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::limit::{Counting, Limit};
+use crate::limit::{Limit, Measure};
 use crate::render::KeyTemplate;
 use crate::source::{Fields, Settings, Source};
 
@@ -83,12 +83,12 @@ pub fn can_check(limit: &Limit) -> Result<(), String> {
             "records say when requests were sent, not how many {unit} they cost: it can't be verified"
         ));
     }
-    match limit.counting {
-        Counting::Counter | Counting::Midnight(_) | Counting::Reset => Err(format!(
+    match limit.measure() {
+        Some(_) => Ok(()),
+        None => Err(format!(
             "only the server knows where its windows begin: -r {} checks all windows of that length",
             limit.amount
         )),
-        _ => Ok(()),
     }
 }
 
@@ -109,15 +109,14 @@ impl Times {
 fn check(limit: &Limit, key: &str, times: &Times) -> Check {
     let length = i64::try_from(limit.amount.period.as_micros()).unwrap_or(i64::MAX);
     let units = limit.amount.units;
-    let burst = limit.details.burst.unwrap_or(units);
-    let ((most, start), allowed) = match limit.counting {
-        Counting::Bucket => (least_burst(times, (units, length)), burst),
-        Counting::Clock => (
+    let ((most, start), allowed) = match limit.measure() {
+        Some(Measure::Bucket { burst }) => (least_burst(times, (units, length)), burst),
+        Some(Measure::ClockWindow) => (
             fullest(times, length, |time| time - time.rem_euclid(length)),
             units,
         ),
-        Counting::Run => ((times.from.len() as u64, 0), units),
-        _ => (fullest(times, length, |time| time), units),
+        Some(Measure::Total) => ((times.from.len() as u64, 0), units),
+        Some(Measure::AnyWindow) | None => (fullest(times, length, |time| time), units),
     };
     Check {
         limit: limit.clone(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 use jiff::Timestamp;
-use throng::limit::{Counting, Limit};
+use throng::limit::{Limit, Measure};
 use throng::verify::{Check, Verified, can_check, limits_of, verify};
 use throng::{Error, source};
 
@@ -84,11 +84,13 @@ fn of_the_run(results: &Path) -> Result<Vec<Limit>, Error> {
 fn line(check: &Check, verified: &Verified) -> String {
     let (limit, most, allowed) = (&check.limit, check.most, check.allowed);
     let period = humantime::format_duration(limit.amount.period);
-    let where_to = match limit.counting {
-        Counting::Run => "in all".to_owned(),
-        Counting::Bucket => format!("at once, at {} in {period}", limit.amount.units),
-        Counting::Clock => format!("in any {period} by the clock"),
-        _ => format!("in any {period}"),
+    let where_to = match limit.measure() {
+        Some(Measure::Total) => "in all".to_owned(),
+        Some(Measure::Bucket { .. }) => {
+            format!("at once, at {} in {period}", limit.amount.units)
+        }
+        Some(Measure::ClockWindow) => format!("in any {period} by the clock"),
+        Some(Measure::AnyWindow) | None => format!("in any {period}"),
     };
     let requests = verified.requests;
     let of_key = match (verified.keys, check.key.as_str()) {

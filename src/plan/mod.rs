@@ -217,11 +217,11 @@ impl Plan {
     pub fn quotas(&self) -> Result<Vec<QuotaBalance>, Error> {
         let mut all = Vec::new();
         for stage in self.limited_stages().filter(|stage| stage.has_quotas()) {
-            let (parts, keys) = (stage.policy.parts(), stage.policy.keys().len());
+            let (rules, keys) = (stage.policy.rules(), stage.policy.keys().len());
             all.extend(quota_store::left(
                 &self.state()?,
                 &stage.account,
-                parts,
+                rules,
                 keys,
             )?);
         }

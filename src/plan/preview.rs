@@ -266,8 +266,9 @@ fn without_keys(text: &str, keys: &[EmbeddedKey]) -> String {
 
 /// What holds from the start.
 fn names(policy: &Policy) -> Vec<&str> {
-    let awake = policy.parts().iter().filter(|part| !part.is_asleep());
-    awake.map(|part| part.name.as_str()).collect()
+    let rules = policy.rules().iter();
+    let rules = rules.filter(|rule| !rule.waits_for_refusal());
+    rules.map(|rule| rule.name.as_str()).collect()
 }
 
 fn counted(rows: u64) -> String {

@@ -189,9 +189,9 @@ impl Stage {
     /// Whether a limit has so long a period that it outlives the process.
     pub(crate) fn has_quotas(&self) -> bool {
         self.policy
-            .parts()
+            .rules()
             .iter()
-            .any(|part| part.quota().is_some())
+            .any(|rule| rule.quota().is_some())
     }
 
     /// Whether every request may be sent again if it may have been done.
@@ -306,7 +306,7 @@ fn of_price(price: RequestCost) -> Cost {
 
 /// Acknowledgements are looked for only where they free anything.
 fn arrivals(policy: &Policy) -> Arrivals {
-    let mut guards = policy.parts().iter().map(Rule::guard);
+    let mut guards = policy.rules().iter().map(Rule::guard);
     if guards.any(|guard| guard == Guard::Acked) {
         Arrivals::Acked
     } else {

@@ -5,7 +5,6 @@ use http::Uri;
 use super::literals::{self, Literal};
 use super::{Job, Stage};
 use crate::auth::Tokens;
-use crate::limit::{Counting, Limit};
 use crate::pages::Pages;
 
 /// One sentence each.
@@ -23,8 +22,8 @@ pub fn of(job: &Job, step: &Stage) -> Vec<String> {
     let insecure = job.tls.insecure.then(|| {
         "WARNING: certificates are NOT checked (tls.insecure or --insecure): whoever is on the way can read and change everything".to_owned()
     });
-    let finds_out = |limit: &Limit| limit.counting == Counting::Auto;
-    let auto = job.limit.rate.iter().find(|limit| finds_out(limit)).map(|limit| {
+    let mut rates = job.limit.rate.iter();
+    let auto = rates.find(|limit| limit.counting.is_found_out()).map(|limit| {
         format!("{limit} is found out by being refused now and then: not for an API that bans who is")
     });
     insecure

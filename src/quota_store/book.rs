@@ -121,7 +121,7 @@ impl QuotaState {
         let expected = self.clock.wall + now.up.saturating_sub(self.clock.up);
         let set = signed(now.wall) - signed(expected);
         match set.unsigned_abs() > APART && same_boot {
-            true if quota.goes_by_the_calendar() => set.max(0),
+            true if quota.follows_calendar() => set.max(0),
             true => set,
             false => 0,
         }
@@ -207,7 +207,7 @@ impl QuotaState {
 
     /// More units have arrived by then, or fewer than was noted.
     fn count(&mut self, time: u64, units: i64, quota: &Quota) {
-        let grain = millis(quota.grain()).max(1);
+        let grain = millis(quota.resolution()).max(1);
         let time = time.div_ceil(grain) * grain;
         match (
             self.arrived.binary_search_by_key(&time, |(time, _)| *time),

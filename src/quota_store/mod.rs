@@ -107,7 +107,7 @@ impl FileQuotaStore {
 pub fn left(
     directory: &Path,
     account: &FileQuotaHandle,
-    parts: &[Rule],
+    rules: &[Rule],
     keys: usize,
 ) -> Result<Vec<QuotaBalance>, Error> {
     let wrong = |error| unreadable(directory, &error);
@@ -117,9 +117,9 @@ pub fn left(
         [0; 32]
     };
     let mut all = Vec::new();
-    for part in parts {
-        let Some(quota) = part.quota() else { continue };
-        let whose: Vec<ScopeKey<'_>> = match part.place {
+    for rule in rules {
+        let Some(quota) = rule.quota() else { continue };
+        let whose: Vec<ScopeKey<'_>> = match rule.scope {
             limit::LimitScope::Run => vec![ScopeKey::Run],
             limit::LimitScope::Pool => (0..keys).map(ScopeKey::Pool).collect(),
             limit::LimitScope::Scope(_) => {
@@ -162,21 +162,14 @@ impl QuotaBalance {
 }
 
 impl limit::QuotaStore for FileQuotaStore {
-    fn account(&self, part: &Rule, whose: ScopeKey<'_>) -> Option<Box<dyn limit::QuotaHandle>> {
-        let quota = part.quota()?;
+    fn account(&self, quota: &Quota, whose: ScopeKey<'_>) -> Option<Box<dyn limit::QuotaHandle>> {
         let shared = self.shared.clone();
-        let path = path(
-            &shared.directory,
-            &self.account,
-            &shared.salt,
-            &quota,
-            whose,
-        );
+        let path = path(&shared.directory, &self.account, &shared.salt, quota, whose);
         Some(Box::new(QuotaFile {
             server: self.account.server.clone(),
             name: shared.runs.name(),
             path,
-            quota,
+            quota: quota.clone(),
             shared,
         }))
     }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use throng_mock::{LimitKind, Partition, ServerLimit as Model, ServerUnit};
 
 use super::CALENDAR;
-use crate::limit::{Counting, Limit, UncountedOutcome};
+use crate::limit::{Limit, UncountedOutcome};
 use crate::plan::{Plan, told};
 
 /// A server with the limits that a plan takes it to have.
@@ -81,27 +80,10 @@ impl SimulatedServer {
 
     /// How the model counts it, if it does.
     fn kind(&mut self, limit: &Limit) -> Option<LimitKind> {
-        match limit.counting {
-            Counting::Sliding => Some(LimitKind::Sliding),
-            Counting::Counter => Some(LimitKind::Counter),
-            Counting::Bucket => Some(LimitKind::Bucket),
-            Counting::Clock | Counting::Midnight(_) => Some(LimitKind::Clock),
-            Counting::FirstUse => Some(LimitKind::Fixed),
-            Counting::Reset => {
-                self.unlike.push(format!(
-                    "the windows of {limit} begin with the first request, and the model doesn't say when they end"
-                ));
-                Some(LimitKind::Fixed)
-            }
-            Counting::Auto => {
-                self.unlike.push(format!(
-                    "the model doesn't refuse what {limit} would find out: say with --server what it does"
-                ));
-                None
-            }
-            // That is ours.
-            Counting::Run => None,
-        }
+        let counting = &limit.counting;
+        self.unlike
+            .extend(counting.model_differs(&limit.to_string()));
+        counting.model()?.parse().ok()
     }
 
     /// Adds a limit, whose clients the plan tells apart by this, or else as it does by
@@ -147,10 +129,9 @@ fn amount(units: u64) -> u32 {
 /// How much later than by UTC its days begin, on the day of the simulation.
 fn later(limit: &Limit) -> Duration {
     const DAY: i64 = 86_400;
-    let Counting::Midnight(zone) = &limit.counting else {
+    let Some(zone) = limit.counting.zone() else {
         return Duration::ZERO;
     };
-    let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
     let east = i64::from(zone.to_offset(CALENDAR).seconds());
     Duration::from_secs((-east).rem_euclid(DAY).unsigned_abs())
 }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use crate::config::Guard;
-use crate::config::Policy;
-use crate::config::rule::{LimitScope, RatePattern, Rule};
+use crate::config::{Guard, LimitScope, Policy, Rule};
+use crate::kinds::RatePattern;
 use crate::time::Time;
 
 /// What a job asks of its limits, all in all.
@@ -61,9 +60,9 @@ impl Policy {
     #[must_use]
     pub fn bound(&self, demand: &Workload, latency: Duration, start: Time) -> Option<Estimate> {
         let mut loads: Vec<LimitLoad> = self
-            .parts()
+            .rules()
             .iter()
-            .filter_map(|part| self.load(part, demand, latency, start))
+            .filter_map(|rule| self.load(rule, demand, latency, start))
             .collect();
         let alone = |load: &LimitLoad| load.alone(load.units);
         let binds = loads.iter().max_by(|a, b| alone(a).total_cmp(&alone(b)))?;
@@ -79,25 +78,25 @@ impl Policy {
 
     fn load(
         &self,
-        part: &Rule,
+        rule: &Rule,
         demand: &Workload,
         latency: Duration,
         start: Time,
     ) -> Option<LimitLoad> {
-        let units = match part.place {
-            LimitScope::Run => demand.units.get(part.unit).copied()? as f64,
+        let units = match rule.scope {
+            LimitScope::Run => demand.units.get(rule.unit).copied()? as f64,
             LimitScope::Pool => {
-                demand.units.get(part.unit).copied()? as f64 / self.keys().len() as f64
+                demand.units.get(rule.unit).copied()? as f64 / self.keys().len() as f64
             }
             LimitScope::Scope(scope) => {
                 let busiest = demand.busiest.get(scope)?.as_ref()?;
-                busiest.get(part.unit).copied()? as f64
+                busiest.get(rule.unit).copied()? as f64
             }
         };
         let latency = latency.as_secs_f64();
-        let (amount, cycle, paced) = match part.rate_pattern()? {
+        let (amount, cycle, paced) = match rule.rate_pattern()? {
             RatePattern::Windows { amount, period } => {
-                let waits = match part.guard() {
+                let waits = match rule.guard() {
                     Guard::Strict => latency,
                     Guard::Acked | Guard::Sent => 0.0,
                 };
@@ -106,7 +105,7 @@ impl Policy {
             RatePattern::Edges { amount, period } => (amount as f64, period.as_secs_f64(), false),
             RatePattern::Paced { burst, per_second } => {
                 // No more than the burst is in flight.
-                let per_second = match part.guard() {
+                let per_second = match rule.guard() {
                     Guard::Strict => per_second.min(burst as f64 / latency),
                     Guard::Acked | Guard::Sent => per_second,
                 };
@@ -115,10 +114,10 @@ impl Policy {
             RatePattern::AtOnce { amount } => (amount as f64, latency, false),
         };
         Some(LimitLoad {
-            name: part.name.clone(),
+            name: rule.name.clone(),
             units,
             amount,
-            first: part
+            first: rule
                 .first_edge(start)
                 .map_or(cycle, |first| first.as_secs_f64()),
             cycle,

@@ -29,12 +29,14 @@ pub use error::LimitError;
 
 mod config;
 pub use config::{
-    AccountShare, Counting, Details, Guard, LINGER, Limit, LimitScope, Policy, Rate, RatePattern,
-    Rule, Settings, Shape, UncountedOutcome,
+    AccountShare, Counting, Details, Guard, LINGER, Limit, LimitScope, Policy, Rate, Rule,
+    Settings, Shape, UncountedOutcome,
 };
 
 mod kinds;
-pub use kinds::{Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation};
+pub use kinds::{
+    Availability, Event, Limiter, LimiterStats, Measure, RateLimitInfo, RatePattern, Reservation,
+};
 mod adapt;
 mod server;
 mod window;

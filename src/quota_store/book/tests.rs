@@ -17,7 +17,7 @@ fn quota(rate: &str) -> Quota {
         ..Settings::default()
     };
     let policy = Policy::new(&settings, Duration::ZERO).unwrap();
-    policy.parts().iter().find_map(Rule::quota).unwrap()
+    policy.rules().iter().find_map(Rule::quota).unwrap()
 }
 
 /// The machine's clock says `up`, the calendar's `wall`.

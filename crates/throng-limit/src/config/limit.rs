@@ -4,15 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::config::Guard;
-use crate::config::Rate;
+use crate::config::counting::{Counting, KindText};
+use crate::config::{Guard, Rate};
+use crate::kinds::Measure;
 
 /// One entry of `limit.rate`: an amount, how the server counts it, and whose it is.
 ///
@@ -31,7 +31,7 @@ use crate::config::Rate;
 /// | `5000/run` | a total for the whole run |
 ///
 /// ```
-/// use throng::limit::Limit;
+/// use throng_limit::Limit;
 ///
 /// let limit: Limit = "90000 tokens/1m".parse()?;
 /// assert_eq!((limit.amount.units, limit.unit.as_deref()), (90_000, Some("tokens")));
@@ -48,30 +48,6 @@ pub struct Limit {
     pub counting: Counting,
     /// What is said of it beside that.
     pub details: Details,
-}
-
-/// How a server counts what it limits.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Counting {
-    /// In every window of this length, whenever it begins.
-    #[default]
-    Sliding,
-    /// By an estimate from two fixed windows.
-    Counter,
-    /// By tokens that come back at this rate.
-    Bucket,
-    /// In windows that begin at multiples of their length, UTC.
-    Clock,
-    /// In days that begin at midnight in this zone.
-    Midnight(String),
-    /// In windows that begin with their first use.
-    FirstUse,
-    /// In windows whose end the server's headers tell.
-    Reset,
-    /// Over the whole run.
-    Run,
-    /// In some way that is found out by being refused; the amount is a ceiling.
-    Auto,
 }
 
 /// What a table can say of a limit beside its rate.
@@ -133,6 +109,16 @@ impl TryFrom<String> for AccountShare {
 impl From<AccountShare> for String {
     fn from(share: AccountShare) -> String {
         format!("{}%", share.0 * 100.0)
+    }
+}
+
+impl Limit {
+    /// What the times of arrivals prove of it; none if only the server knows whether it
+    /// was kept.
+    #[must_use]
+    pub fn measure(&self) -> Option<Measure> {
+        let counting = &self.counting;
+        counting.measure(self.amount.units, self.details.burst)
     }
 }
 
@@ -205,8 +191,8 @@ const CEILING: &str = "auto:100/1s";
 
 fn parse(text: &str) -> Result<Limit, String> {
     let text = if text.trim() == "auto" { CEILING } else { text };
-    let (kind, rest) = match text.split_once(':') {
-        Some((kind, rest)) => (Some(kind.trim()), rest),
+    let (prefix, rest) = match text.split_once(':') {
+        Some((prefix, rest)) => (Some(prefix.trim()), rest),
         None => (None, text),
     };
     let (rest, edge) = match rest.split_once('@') {
@@ -215,37 +201,19 @@ fn parse(text: &str) -> Result<Limit, String> {
     };
     let (amount, period) = rest.split_once('/').ok_or("it has no \"/\"")?;
     let (units, unit) = amount_and_unit(amount.trim());
-    let (period, whole_run) = match period.trim() {
+    let (period, is_total) = match period.trim() {
         "run" => ("1ms", true),
         period => (period, false),
     };
     let amount = Rate::parse(units, period)?;
-    let counting = match (kind, edge, whole_run) {
-        (None, None, true) => Counting::Run,
-        (_, _, true) => return Err("a total for the run has no kind and no edges".into()),
-        (None, None, _) => Counting::Sliding,
-        (Some("counter"), None, _) => Counting::Counter,
-        (Some("bucket"), None, _) => Counting::Bucket,
-        (Some("auto"), None, _) => Counting::Auto,
-        (None | Some("fixed"), Some(edge), _) => edges(edge, amount.period)?,
-        (Some("fixed"), None, _) => {
-            return Err(
-                "say where fixed windows begin: @clock, @first, @reset, or @ and a time zone"
-                    .into(),
-            );
-        }
-        (Some("counter" | "bucket" | "auto"), Some(_), _) => {
-            return Err("only fixed windows have edges (@)".into());
-        }
-        (Some(other), ..) => {
-            return Err(format!(
-                "\"{other}:\" is not one of counter:, bucket:, fixed: and auto:"
-            ));
-        }
+    let kind = KindText {
+        prefix,
+        edge,
+        is_total,
     };
     Ok(Limit {
         unit,
-        counting,
+        counting: Counting::read(&kind, amount)?,
         ..amount.into()
     })
 }
@@ -259,43 +227,17 @@ fn amount_and_unit(text: &str) -> (&str, Option<String>) {
     }
 }
 
-fn edges(edge: &str, period: Duration) -> Result<Counting, String> {
-    const DAY: Duration = Duration::from_secs(86_400);
-    match edge {
-        "clock" => Ok(Counting::Clock),
-        "first" => Ok(Counting::FirstUse),
-        "reset" => Ok(Counting::Reset),
-        zone if TimeZone::get(zone).is_err() => Err(format!(
-            "\"@{zone}\" is not @clock, @first, @reset, or a time zone such as @America/Los_Angeles"
-        )),
-        _ if period != DAY => Err("windows that begin at midnight in a zone last 1d".into()),
-        zone => Ok(Counting::Midnight(zone.to_owned())),
-    }
-}
-
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.counting {
-            Counting::Counter => f.write_str("counter:")?,
-            Counting::Bucket => f.write_str("bucket:")?,
-            Counting::Auto => f.write_str("auto:")?,
-            _ => {}
-        }
-        write!(f, "{}", self.amount.units)?;
+        write!(f, "{}{}", self.counting.prefix(), self.amount.units)?;
         if let Some(unit) = &self.unit {
             write!(f, " {unit}")?;
         }
-        match &self.counting {
-            Counting::Run => return f.write_str("/run"),
-            _ => write!(f, "/{}", self.amount.written_period())?,
+        if self.counting.is_total() {
+            return f.write_str("/run");
         }
-        match &self.counting {
-            Counting::Clock => f.write_str("@clock"),
-            Counting::Midnight(zone) => write!(f, "@{zone}"),
-            Counting::FirstUse => f.write_str("@first"),
-            Counting::Reset => f.write_str("@reset"),
-            _ => Ok(()),
-        }
+        let period = self.amount.written_period();
+        write!(f, "/{period}{}", self.counting.suffix())
     }
 }
 
@@ -304,32 +246,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::kinds::Form;
 
     #[test]
     fn reads_what_people_write() {
-        for (text, counting, unit) in [
-            ("22/5s", Counting::Sliding, None),
-            ("counter:300/1m", Counting::Counter, None),
-            ("bucket:10/1s", Counting::Bucket, None),
-            ("100/1m@clock", Counting::Clock, None),
-            (
-                "25/1d@America/Los_Angeles",
-                Counting::Midnight("America/Los_Angeles".into()),
-                None,
-            ),
-            ("100/1h@first", Counting::FirstUse, None),
-            ("5000/1h@reset", Counting::Reset, None),
-            ("90000 tokens/1m", Counting::Sliding, Some("tokens")),
-            ("5000/run", Counting::Run, None),
-            ("auto:500/1m", Counting::Auto, None),
-            ("auto", Counting::Auto, None),
+        for (text, form, unit) in [
+            ("22/5s", Form::Plain, None),
+            ("counter:300/1m", Form::Prefix("counter"), None),
+            ("bucket:10/1s", Form::Prefix("bucket"), None),
+            ("100/1m@clock", Form::Edge("clock"), None),
+            ("25/1d@America/Los_Angeles", Form::Zone, None),
+            ("100/1h@first", Form::Edge("first"), None),
+            ("5000/1h@reset", Form::Edge("reset"), None),
+            ("90000 tokens/1m", Form::Plain, Some("tokens")),
+            ("5000/run", Form::Total, None),
+            ("auto:500/1m", Form::Prefix("auto"), None),
+            ("auto", Form::Prefix("auto"), None),
         ] {
             let limit: Limit = text.parse().unwrap();
-            assert_eq!(
-                (&limit.counting, limit.unit.as_deref()),
-                (&counting, unit),
-                "{text}"
-            );
+            let read = (limit.counting.spec().form(), limit.unit.as_deref());
+            assert_eq!(read, (form, unit), "{text}");
             assert_eq!(limit.to_string().parse::<Limit>().unwrap(), limit, "{text}");
         }
         assert_eq!("22 requests/5s".parse::<Limit>(), "22/5s".parse());
@@ -340,10 +276,19 @@ mod tests {
         for (text, why) in [
             ("fast", "it has no \"/\""),
             ("0/5s", "a rate of 0 would never send anything"),
-            ("burst:3/1s", "\"burst:\" is not one of counter:"),
+            (
+                "burst:3/1s",
+                "\"burst:\" is not one of counter:, bucket:, fixed: and auto:",
+            ),
             ("bucket:3/1s@clock", "only fixed windows have edges"),
-            ("fixed:3/1s", "say where fixed windows begin"),
-            ("3/1d@Mars/Olympus", "\"@Mars/Olympus\" is not @clock"),
+            (
+                "fixed:3/1s",
+                "say where fixed windows begin: @clock, @first, @reset, or @ and a time zone",
+            ),
+            (
+                "3/1d@Mars/Olympus",
+                "\"@Mars/Olympus\" is not @clock, @first, @reset, or a time zone",
+            ),
             ("3/1h@Europe/Berlin", "last 1d"),
             ("3/run@clock", "no kind and no edges"),
         ] {

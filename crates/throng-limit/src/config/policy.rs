@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::Guard;
-use crate::config::Limit;
-use crate::config::rule::{LimitScope, REQUESTS, RatePattern, Rule, RuleTarget};
-use crate::config::{Settings, UncountedOutcome};
+use crate::config::rule::{LimitScope, REQUESTS, Rule, RuleTarget};
+use crate::config::{Guard, Limit, Settings, UncountedOutcome};
 use crate::gate::cost::Cost;
 use crate::gate::limit_set::LimitSet;
 use crate::gate::limiter::RateLimiter;
+use crate::kinds::RatePattern;
 use crate::outcome::Uncounted;
 use crate::time;
 
@@ -21,7 +20,7 @@ pub const LINGER: Duration = Duration::from_secs(30);
 /// The checked limits of a job. All of them hold at once; none means no limit.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    parts: Vec<Rule>,
+    rules: Vec<Rule>,
     units: Vec<String>,
     scopes: Vec<String>,
     keys: Vec<String>,
@@ -45,7 +44,7 @@ impl Policy {
     /// What doesn't fit, and what to write instead.
     pub fn new(settings: &Settings, timeout: Duration) -> Result<Policy, String> {
         let mut policy = Policy {
-            parts: Vec::new(),
+            rules: Vec::new(),
             units: vec![REQUESTS.into()],
             scopes: Vec::new(),
             keys: settings.keys.clone(),
@@ -78,21 +77,21 @@ impl Policy {
     }
 
     fn add_limit(&mut self, limit: &Limit, settings: &Settings) {
-        let place = RuleTarget {
+        let target = RuleTarget {
             unit: self.unit(limit.unit.as_deref().unwrap_or(REQUESTS)),
-            of: self.place(limit.details.per.as_ref().or(settings.per.as_ref())),
+            scope: self.scope(limit.details.per.as_ref().or(settings.per.as_ref())),
         };
-        self.parts
-            .extend(Rule::of_limit(limit, settings, place, self.linger));
+        self.rules
+            .extend(Rule::of_limit(limit, settings, target, self.linger));
     }
 
     /// What stands beside the rates.
     fn add_beside(&mut self, settings: &Settings) {
         if settings.spacing.is_some() || settings.in_flight.is_some() {
-            let of = self.place(settings.per.as_ref());
-            let place = RuleTarget { unit: 0, of };
-            self.parts
-                .extend(Rule::beside(settings, place, self.linger));
+            let scope = self.scope(settings.per.as_ref());
+            let target = RuleTarget { unit: 0, scope };
+            self.rules
+                .extend(Rule::beside(settings, target, self.linger));
         }
     }
 
@@ -101,7 +100,7 @@ impl Policy {
     }
 
     /// A limit that has a scope of its own is not the pool's.
-    fn place(&mut self, per: Option<&String>) -> LimitScope {
+    fn scope(&mut self, per: Option<&String>) -> LimitScope {
         match per {
             Some(template) => LimitScope::Scope(index_of(&mut self.scopes, template)),
             None if !self.keys.is_empty() => LimitScope::Pool,
@@ -127,15 +126,15 @@ impl Policy {
     #[must_use]
     pub fn as_token_buckets(&self) -> Policy {
         let mut policy = self.under(Guard::Sent);
-        policy.parts.retain(|part| !part.is_asleep());
-        policy.parts.iter_mut().for_each(Rule::become_token_bucket);
+        policy.rules.retain(|rule| !rule.waits_for_refusal());
+        policy.rules.iter_mut().for_each(Rule::become_token_bucket);
         policy
     }
 
     /// The same on a clock that is at its zero at this time of the calendar.
     #[must_use]
     pub fn on_clock(mut self, zero: Timestamp) -> Policy {
-        self.parts.iter_mut().for_each(|part| part.set_clock(zero));
+        self.rules.iter_mut().for_each(|rule| rule.set_clock(zero));
         self
     }
 
@@ -149,7 +148,7 @@ impl Policy {
     #[must_use]
     pub fn limits(&self) -> LimitSet {
         LimitSet::new(
-            self.parts.clone(),
+            self.rules.clone(),
             self.scopes.len(),
             self.keys.len(),
             self.uncounted,
@@ -162,8 +161,8 @@ impl Policy {
     #[must_use]
     pub fn under(&self, guard: Guard) -> Policy {
         let mut policy = self.clone();
-        for part in &mut policy.parts {
-            part.change_guard(self.guard, guard);
+        for rule in &mut policy.rules {
+            rule.change_guard(self.guard, guard);
         }
         policy.guard = guard;
         policy
@@ -174,24 +173,24 @@ impl Policy {
     /// # Errors
     /// Which can't, and why.
     pub fn check(&self, ask: &Cost) -> Result<(), String> {
-        let too_small = |part: &&Rule| ask.units_of(part.unit) > part.most_at_once();
-        match self.parts.iter().find(too_small) {
+        let too_small = |rule: &&Rule| ask.units_of(rule.unit) > rule.most_at_once();
+        match self.rules.iter().find(too_small) {
             None => Ok(()),
-            Some(part) => Err(format!(
+            Some(rule) => Err(format!(
                 "it costs {} {}, and {} never allows more than {} at once: split it, or raise the limit",
-                ask.units_of(part.unit),
-                part.unit_name(),
-                part.name,
-                part.most_at_once(),
+                ask.units_of(rule.unit),
+                rule.unit_name(),
+                rule.name,
+                rule.most_at_once(),
             )),
         }
     }
 
-    /// More requests than this in flight are of no use; none if there is no such number.
+    /// Number of requests in flight beyond which more are of no use; none if there is no
+    /// such number.
     #[must_use]
     pub fn most_in_flight(&self) -> Option<u64> {
-        let of_run = |part: &&Rule| part.unit == 0 && !matches!(part.place, LimitScope::Scope(_));
-        let most = |part: &Rule| match (part.rate_pattern()?, part.guard()) {
+        let most = |rule: &Rule| match (rule.rate_pattern()?, rule.guard()) {
             (RatePattern::AtOnce { amount }, _) => Some(amount),
             (
                 RatePattern::Windows { amount, .. } | RatePattern::Edges { amount, .. },
@@ -200,57 +199,49 @@ impl Policy {
             (RatePattern::Paced { burst, .. }, Guard::Strict) if burst > 1 => Some(burst),
             _ => None,
         };
-        let keys = self.keys.len().max(1) as u64;
-        let all = self.parts.iter().filter(of_run).filter_map(most).min();
-        all.map(|most| most.saturating_mul(keys))
+        let most = self.rules_on_requests().filter_map(most).min()?;
+        Some(most.saturating_mul(self.pool_size()))
     }
 
-    /// The most requests that the whole run can send within a time; none if that has
-    /// no bound.
+    /// Maximum number of requests that the whole run can send within a time; none if that
+    /// has no bound.
     #[must_use]
     pub fn most_within(&self, time: Duration) -> Option<u64> {
-        let of_run = |part: &&Rule| part.unit == 0 && !matches!(part.place, LimitScope::Scope(_));
-        let most = |part: &Rule| match part.rate_pattern()? {
-            RatePattern::Windows { amount, period } | RatePattern::Edges { amount, period } => {
-                let windows = 1.0 + (time.as_secs_f64() / period.as_secs_f64()).ceil();
-                Some(amount.saturating_mul(windows as u64))
-            }
-            RatePattern::Paced { burst, per_second } => {
-                Some(burst.saturating_add((per_second * time.as_secs_f64()).ceil() as u64))
-            }
-            RatePattern::AtOnce { .. } => None,
-        };
-        let keys = self.keys.len().max(1) as u64;
-        let all = self.parts.iter().filter(of_run).filter_map(most).min();
-        all.map(|most| most.saturating_mul(keys))
+        let most = |rule: &Rule| rule.rate_pattern()?.most_within(time);
+        let most = self.rules_on_requests().filter_map(most).min()?;
+        Some(most.saturating_mul(self.pool_size()))
     }
 
     /// The requests that the whole run can send in a second, in the long run.
     #[must_use]
     pub fn requests_per_second(&self) -> Option<f64> {
-        let of_run = |part: &&Rule| part.unit == 0 && !matches!(part.place, LimitScope::Scope(_));
-        let rate = |part: &Rule| match part.rate_pattern()? {
-            RatePattern::Windows { amount, period } | RatePattern::Edges { amount, period } => {
-                Some(amount as f64 / period.as_secs_f64())
-            }
-            RatePattern::Paced { per_second, .. } => Some(per_second),
-            RatePattern::AtOnce { .. } => None,
-        };
-        let all = self.parts.iter().filter(of_run).filter_map(rate);
+        let rate = |rule: &Rule| rule.rate_pattern()?.per_second();
+        let all = self.rules_on_requests().filter_map(rate);
         let slowest = all.min_by(f64::total_cmp)?;
-        Some(slowest * self.keys.len().max(1) as f64)
+        Some(slowest * self.pool_size() as f64)
+    }
+
+    /// The rules on requests that bind the whole run, or each key of the pool.
+    fn rules_on_requests(&self) -> impl Iterator<Item = &Rule> {
+        let is_of_run = |rule: &&Rule| !matches!(rule.scope, LimitScope::Scope(_));
+        let rules = self.rules.iter().filter(|rule| rule.unit == 0);
+        rules.filter(is_of_run)
+    }
+
+    fn pool_size(&self) -> u64 {
+        self.keys.len().max(1) as u64
     }
 
     /// Whether nothing is limited.
     #[must_use]
     pub fn is_unlimited(&self) -> bool {
-        self.parts.is_empty()
+        self.rules.is_empty()
     }
 
-    /// What it is kept by, part by part.
+    /// What holds: each limit, and what stands beside it.
     #[must_use]
-    pub fn parts(&self) -> &[Rule] {
-        &self.parts
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
     }
 
     /// What its limits are proven against, unless one names its own guard.

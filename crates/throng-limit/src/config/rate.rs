@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// ```
 /// use std::time::Duration;
-/// use throng::limit::Rate;
+/// use throng_limit::Rate;
 ///
 /// let rate: Rate = "300/1m".parse()?;
 /// assert_eq!((rate.units, rate.period), (300, Duration::from_secs(60)));

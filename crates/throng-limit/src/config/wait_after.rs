@@ -25,10 +25,10 @@ impl Policy {
         zero: Timestamp,
         sent: impl IntoIterator<Item = (Duration, u64, bool)>,
     ) -> Option<BlockedTime> {
-        let parts = self.parts().iter().filter(|part| part.quota().is_none());
+        let rules = self.rules().iter().filter(|rule| rule.quota().is_none());
         let (scopes, keys) = (self.scopes().len(), self.keys().len());
         let mut limits =
-            LimitSet::new(parts.cloned().collect(), scopes, keys, Uncounted::default());
+            LimitSet::new(rules.cloned().collect(), scopes, keys, Uncounted::default());
         limits.heed_calendar(zero);
         for (ago, requests, lost) in sent {
             (0..requests).for_each(|_| limits.remember(now.before(ago), lost));

@@ -326,10 +326,14 @@ mod tests {
             (100, [None, None]),
             (5_000, [None, None]),
         ] {
-            let parts = policy(&["600/1h", "900/1m"]);
-            let members = parts.parts().iter().filter(|part| !part.is_asleep());
-            let mut group =
-                LimitGroup::new(members.map(crate::config::rule::Rule::member).collect());
+            let policy = policy(&["600/1h", "900/1m"]);
+            let rules = policy.rules().iter();
+            let rules = rules.filter(|rule| !rule.waits_for_refusal());
+            let members = rules.map(|rule| Member {
+                unit: rule.unit,
+                kind: rule.limiter(),
+            });
+            let mut group = LimitGroup::new(members.collect());
             let said = RateLimitInfo {
                 limit: Some(limit),
                 remaining: None,

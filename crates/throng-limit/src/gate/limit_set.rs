@@ -8,17 +8,17 @@ use smallvec::SmallVec;
 
 use crate::outcome::{BlockedTime, BlockerKind};
 
-use crate::config::rule::{LimitScope, Rule};
+use crate::config::{LimitScope, Rule};
 use crate::gate::cost::{Acquired, Cost};
 use crate::gate::group::{LimitGroup, Member};
 use crate::gate::keyed::KeyedLimits;
 use crate::gate::state::LimitState;
 use crate::kinds::Reservation;
-use crate::kinds::{Availability, Event, RateLimitInfo};
+use crate::kinds::{Availability, Event, Limiter, RateLimitInfo};
 use crate::outcome::Blocker;
 use crate::outcome::Uncounted;
 use crate::outcome::{Blocked, End};
-use crate::quota::{QuotaStore, ScopeKey};
+use crate::quota::{LeasedLimiter, QuotaStore, ScopeKey};
 use crate::time::Time;
 
 /// All limits of a run: those of the whole run, those of each key in each
@@ -27,7 +27,7 @@ use crate::time::Time;
 /// An attempt takes from all that it matches, or from none.
 #[derive(Debug)]
 pub struct LimitSet {
-    parts: Arc<[Rule]>,
+    rules: Arc<[Rule]>,
     run: LimitGroup,
     scopes: Vec<KeyedLimits>,
     pool: Vec<LimitGroup>,
@@ -46,18 +46,18 @@ pub struct LimitSet {
 }
 
 impl LimitSet {
-    /// These parts together, for `scopes` scopes, and a pool of `keys` keys (0
-    /// without one). No parts means no limit.
+    /// These rules together, for `scopes` scopes, and a pool of `keys` keys (0
+    /// without one). No rules means no limit.
     #[must_use]
-    pub fn new(parts: Vec<Rule>, scopes: usize, keys: usize, uncounted: Uncounted) -> LimitSet {
-        let parts: Arc<[Rule]> = parts.into();
+    pub fn new(rules: Vec<Rule>, scopes: usize, keys: usize, uncounted: Uncounted) -> LimitSet {
+        let rules: Arc<[Rule]> = rules.into();
         LimitSet {
-            run: group(&parts, LimitScope::Run, None, ScopeKey::Run),
-            scopes: (0..scopes).map(|index| scope(&parts, index)).collect(),
+            run: group(&rules, LimitScope::Run, None, ScopeKey::Run),
+            scopes: (0..scopes).map(|index| scope(&rules, index)).collect(),
             pool: (0..keys)
-                .map(|key| group(&parts, LimitScope::Pool, None, ScopeKey::Pool(key)))
+                .map(|key| group(&rules, LimitScope::Pool, None, ScopeKey::Pool(key)))
                 .collect(),
-            parts,
+            rules,
             next_key: 0,
             uncounted,
             loosens: false,
@@ -84,9 +84,9 @@ impl LimitSet {
     /// From now on, what a ledger counts is had from there; nothing is taken yet.
     pub fn lend(&mut self, ledger: Arc<dyn QuotaStore>) {
         let lent = Some(&*ledger);
-        self.run = group(&self.parts, LimitScope::Run, lent, ScopeKey::Run);
+        self.run = group(&self.rules, LimitScope::Run, lent, ScopeKey::Run);
         for (key, pool) in self.pool.iter_mut().enumerate() {
-            *pool = group(&self.parts, LimitScope::Pool, lent, ScopeKey::Pool(key));
+            *pool = group(&self.rules, LimitScope::Pool, lent, ScopeKey::Pool(key));
         }
         self.ledger = Some(ledger);
     }
@@ -135,13 +135,13 @@ impl LimitSet {
     /// Whether anything can ever be said of an attempt that isn't the server's word.
     #[must_use]
     pub fn are_none(&self) -> bool {
-        self.parts.is_empty() && self.scopes.is_empty() && self.pool.is_empty()
+        self.rules.is_empty() && self.scopes.is_empty() && self.pool.is_empty()
     }
 
     /// Whether there is a limit at all.
     #[must_use]
     pub fn are_any(&self) -> bool {
-        !self.parts.is_empty()
+        !self.rules.is_empty()
     }
 
     /// So many requests were taken, and so many of them are over, while there was
@@ -268,22 +268,22 @@ impl LimitSet {
     /// Whether anything depends on the calendar.
     #[must_use]
     pub fn follow_calendar(&self) -> bool {
-        self.parts.iter().any(Rule::has_edges)
+        self.rules.iter().any(Rule::follows_calendar)
     }
 
     /// What the calendar says that it was at the clock's zero, which is news if it
     /// was set meanwhile.
     pub fn heed_calendar(&mut self, zero: Timestamp) {
-        let mut parts = self.parts.to_vec();
-        let is_news = parts.iter_mut().fold(false, |is_news, part| {
-            let is_news_here = part.heed_calendar(zero);
+        let mut rules = self.rules.to_vec();
+        let is_news = rules.iter_mut().fold(false, |is_news, rule| {
+            let is_news_here = rule.heed_calendar(zero);
             is_news || is_news_here
         });
-        // The groups know what the parts know, and there may be very many.
+        // The groups know what the rules know, and there may be very many.
         if !is_news {
             return;
         }
-        self.parts = parts.into();
+        self.rules = rules.into();
         let scopes = self.scopes.iter_mut().flat_map(KeyedLimits::groups_mut);
         let groups = std::iter::once(&mut self.run).chain(&mut self.pool);
         for member in groups.chain(scopes).flat_map(LimitGroup::members) {
@@ -297,7 +297,8 @@ impl LimitSet {
         Some(self.closed_until).filter(|until| *until > now)
     }
 
-    /// Each limit's own account, in the order of the parts; nothing of what never woke.
+    /// Each limit's own account, in the order of the rules; none of a limit that never
+    /// had the refusal that it waits for.
     #[must_use]
     pub fn state(&self) -> Vec<LimitState> {
         let (mut run, mut pool) = (vec![], vec![]);
@@ -310,28 +311,29 @@ impl LimitSet {
             .iter()
             .map(|s| s.accounts().into_iter())
             .collect();
-        let state = |part: &Rule| {
-            let (account, keys) = match part.place {
+        let state = |rule: &Rule| {
+            let (account, keys) = match rule.scope {
                 LimitScope::Run => (run.next(), None),
                 LimitScope::Pool => (pool.next(), Some(self.pool.len() as u64)),
                 LimitScope::Scope(at) => (scopes[at].next(), Some(self.scopes[at].seen())),
             };
             let account = account.unwrap_or_default();
-            let slept = part.is_asleep() && !account.awake;
-            (!slept).then(|| part.state(account, self.lost, keys))
+            let slept = rule.waits_for_refusal() && !account.awake;
+            (!slept).then(|| rule.state(account, self.lost, keys))
         };
-        self.parts.iter().filter_map(state).collect()
+        self.rules.iter().filter_map(state).collect()
     }
 
     /// Who holds this up the longest.
     fn holder(&mut self, now: Time, ask: &Cost, key: Option<usize>) -> (Blocker, Option<Time>) {
         let mut longest = (Availability::Now, Blocker::Server, None);
-        let parts = &self.parts;
-        let mut look = |place: LimitScope, group: &mut LimitGroup| {
+        let rules = &self.rules;
+        let mut look = |scope: LimitScope, group: &mut LimitGroup| {
             let (when, member) = group.binding(now, ask);
             if when > longest.0 {
-                let here = parts.iter().enumerate().filter(|(_, it)| it.place == place);
-                let part = member.and_then(|member| here.map(|(part, _)| part).nth(member));
+                let here = rules.iter().enumerate();
+                let here = here.filter(|(_, rule)| rule.scope == scope);
+                let part = member.and_then(|member| here.map(|(rule, _)| rule).nth(member));
                 let back = member.and_then(|member| group.members()[member].kind.stats().back);
                 longest = (when, part.map_or(Blocker::Server, Blocker::Part), back);
             }
@@ -352,7 +354,7 @@ impl LimitSet {
     #[must_use]
     pub fn blocked_time(&self, by: Blocker, time: Duration) -> BlockedTime {
         let (by, name) = match by {
-            Blocker::Part(part) => (self.parts[part].held_by(), self.parts[part].name.clone()),
+            Blocker::Part(part) => (self.rules[part].blocker(), self.rules[part].name.clone()),
             Blocker::Server => (BlockerKind::Pause, String::new()),
         };
         BlockedTime { by, name, time }
@@ -363,11 +365,11 @@ impl LimitSet {
         if self.scopes.is_empty() {
             return (Availability::Now, 0);
         }
-        let (parts, route, ledger) = (&self.parts, self.route, self.ledger.as_deref());
+        let (rules, route, ledger) = (&self.rules, self.route, self.ledger.as_deref());
         let scopes = self.scopes.iter_mut().zip(&ask.keys).enumerate();
         scopes
             .map(|(index, (scope, key))| {
-                let new = || group(parts, LimitScope::Scope(index), ledger, ScopeKey::Key(key));
+                let new = || group(rules, LimitScope::Scope(index), ledger, ScopeKey::Key(key));
                 let make = || {
                     if route == Some(index) {
                         new().begin_carefully()
@@ -447,24 +449,37 @@ impl LimitSet {
 }
 
 /// A scope whose keys have nothing to remember once the longest period is over.
-fn scope(parts: &[Rule], index: usize) -> KeyedLimits {
-    let here = parts
+fn scope(rules: &[Rule], index: usize) -> KeyedLimits {
+    let here = rules
         .iter()
-        .filter(|it| it.place == LimitScope::Scope(index));
+        .filter(|it| it.scope == LimitScope::Scope(index));
     KeyedLimits::new(here.filter_map(Rule::period).max())
 }
 
-/// The limits of one place, all free but for what the ledger says.
+/// The limits of one scope, all free but for what a quota store counts.
 fn group(
-    parts: &[Rule],
-    place: LimitScope,
-    ledger: Option<&dyn QuotaStore>,
-    whose: ScopeKey<'_>,
+    rules: &[Rule],
+    scope: LimitScope,
+    store: Option<&dyn QuotaStore>,
+    key: ScopeKey<'_>,
 ) -> LimitGroup {
-    let here = parts.iter().filter(|part| part.place == place);
-    let member = |part: &Rule| match ledger.and_then(|ledger| ledger.account(part, whose)) {
-        Some(account) => part.leased_member(account),
-        None => part.member(),
+    let rules = rules.iter().filter(|rule| rule.scope == scope);
+    let member = |rule: &Rule| Member {
+        unit: rule.unit,
+        kind: leased(rule, store, key).unwrap_or_else(|| rule.limiter()),
     };
-    LimitGroup::new(here.map(member).collect())
+    LimitGroup::new(rules.map(member).collect())
+}
+
+/// The arithmetic of a rule on units from the store, if the store counts it.
+fn leased(
+    rule: &Rule,
+    store: Option<&dyn QuotaStore>,
+    key: ScopeKey<'_>,
+) -> Option<Box<dyn Limiter>> {
+    let store = store?;
+    let quota = rule.quota()?;
+    let account = store.account(&quota, key)?;
+    let leased = LeasedLimiter::new(rule.limiter(), account, &quota);
+    Some(Box::new(leased))
 }

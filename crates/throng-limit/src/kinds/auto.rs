@@ -9,7 +9,9 @@
 use std::time::Duration;
 
 use crate::config::Guard;
+use crate::kinds::pattern::RatePattern;
 use crate::kinds::sliding::Sliding;
+use crate::kinds::spec::{Form, Measure, Spec, Terms};
 use crate::kinds::{Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation};
 use crate::time::Time;
 use crate::window::Window;
@@ -129,6 +131,44 @@ impl Limiter for Auto {
 
     fn is_idle(&mut self, now: Time) -> bool {
         self.window.is_idle(now)
+    }
+}
+
+/// `auto:500/1m`.
+#[derive(Debug)]
+pub(crate) struct AutoSpec;
+
+impl Spec for AutoSpec {
+    fn form(&self) -> Form {
+        Form::Prefix("auto")
+    }
+
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+        Box::new(Auto::new(
+            terms.units,
+            terms.period,
+            terms.skew,
+            terms.guard,
+            terms.linger,
+        ))
+    }
+
+    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
+        Some(terms.in_windows())
+    }
+
+    fn measure(&self, _units: u64, _burst: Option<u64>) -> Option<Measure> {
+        Some(Measure::AnyWindow)
+    }
+
+    fn model_differs(&self, limit: &str) -> Option<String> {
+        Some(format!(
+            "the model doesn't refuse what {limit} would find out: say with --server what it does"
+        ))
+    }
+
+    fn is_found_out(&self) -> bool {
+        true
     }
 }
 

@@ -26,10 +26,14 @@ use std::time::Duration;
 
 use crate::adapt::relearn::RelearnBackoff;
 use crate::config::Guard;
+use crate::kinds::pattern::RatePattern;
+use crate::kinds::sliding::Sliding;
+use crate::kinds::spec::{Form, Measure, Spec, Terms};
 use crate::kinds::{
     Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
 };
 use crate::time::Time;
+use crate::window::WindowKind;
 use crate::window::timeline::Timeline;
 
 /// A bucket of tokens.
@@ -88,6 +92,12 @@ impl Bucket {
             empty: Time::ZERO,
             most: 0,
         }
+    }
+
+    /// A bucket of `burst` tokens, of which `units` come back in each period of a limit.
+    pub(crate) fn of(terms: &Terms, burst: u64, units: u64) -> Bucket {
+        let rate = (units, terms.period);
+        Bucket::new(burst, rate, terms.skew, terms.guard, terms.linger)
     }
 
     /// The tokens that may be out at once.
@@ -322,6 +332,52 @@ impl Limiter for Bucket {
         self.catch_up(now);
         self.in_flight == 0 && self.empty <= now
     }
+}
+
+/// `bucket:10/1s`: 10 tokens come back each second; the bucket holds the burst, or as many.
+#[derive(Debug)]
+pub(crate) struct BucketSpec;
+
+fn burst(terms: &Terms) -> u64 {
+    terms.burst.unwrap_or(terms.units)
+}
+
+impl Spec for BucketSpec {
+    fn form(&self) -> Form {
+        Form::Prefix("bucket")
+    }
+
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+        Box::new(Bucket::of(terms, burst(terms), terms.units))
+    }
+
+    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
+        Some(RatePattern::paced(burst(terms), terms.units, terms.period))
+    }
+
+    fn most_at_once(&self, terms: &Terms) -> u64 {
+        burst(terms)
+    }
+
+    fn slots(&self, terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
+        Some(slots(terms, burst(terms), terms.units))
+    }
+
+    fn measure(&self, units: u64, burst: Option<u64>) -> Option<Measure> {
+        let burst = burst.unwrap_or(units);
+        Some(Measure::Bucket { burst })
+    }
+
+    fn model(&self) -> Option<&'static str> {
+        Some("bucket")
+    }
+}
+
+/// B slots with the period B/r keep a bucket of B tokens, of which `units` come back in
+/// each period.
+pub(crate) fn slots(terms: &Terms, burst: u64, units: u64) -> (u64, Box<dyn WindowKind>) {
+    let back = terms.period.mul_f64(burst as f64 / units.max(1) as f64);
+    (burst, Box::new(Sliding::new(back, terms.skew)))
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use crate::kinds::pattern::RatePattern;
+use crate::kinds::spec::{Form, Spec, Terms};
 use crate::kinds::{Availability, Event, Limiter, LimiterStats, Reservation};
 use crate::time::Time;
 use crate::window::slots::Slots;
@@ -57,6 +59,25 @@ impl Limiter for Concurrency {
 
     fn is_idle(&mut self, now: Time) -> bool {
         self.slots.is_idle(now)
+    }
+}
+
+/// `in-flight = 5`.
+#[derive(Debug)]
+pub(crate) struct ConcurrencySpec;
+
+impl Spec for ConcurrencySpec {
+    fn form(&self) -> Form {
+        Form::Setting
+    }
+
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+        Box::new(Concurrency::new(terms.units, terms.linger))
+    }
+
+    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
+        let amount = terms.units;
+        Some(RatePattern::AtOnce { amount })
     }
 }
 

@@ -15,9 +15,51 @@
 
 use std::time::Duration;
 
+use crate::kinds::bucket::{self, Bucket};
+use crate::kinds::limiter::Limiter;
+use crate::kinds::pattern::RatePattern;
+use crate::kinds::spec::{Form, Spec, Terms};
+use crate::window::WindowKind;
+
+/// `counter:300/1m`.
+#[derive(Debug)]
+pub(crate) struct CounterSpec;
+
+impl Spec for CounterSpec {
+    fn form(&self) -> Form {
+        Form::Prefix("counter")
+    }
+
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+        let (burst, units) = bucket_of(terms);
+        Box::new(Bucket::of(terms, burst, units))
+    }
+
+    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
+        let (burst, units) = bucket_of(terms);
+        Some(RatePattern::paced(burst, units, terms.period))
+    }
+
+    fn most_at_once(&self, terms: &Terms) -> u64 {
+        bucket_of(terms).0
+    }
+
+    fn slots(&self, terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
+        let (burst, units) = bucket_of(terms);
+        Some(bucket::slots(terms, burst, units))
+    }
+
+    fn model(&self) -> Option<&'static str> {
+        Some("counter")
+    }
+}
+
+fn bucket_of(terms: &Terms) -> (u64, u64) {
+    bucket(terms.units, terms.period, terms.burst)
+}
+
 /// The bucket that keeps a counter of N per X: its burst, and its units per X.
-#[must_use]
-pub fn bucket(units: u64, period: Duration, burst: Option<u64>) -> (u64, u64) {
+fn bucket(units: u64, period: Duration, burst: Option<u64>) -> (u64, u64) {
     // 2b + rX ≤ N leaves at least one unit to r.
     let most = (units.saturating_sub(1) / 2).max(1);
     let in_flight = (units as f64 / period.as_secs_f64() / 2.0).ceil() as u64;

@@ -20,6 +20,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::kinds::limiter::Limiter;
+use crate::kinds::pattern::RatePattern;
+use crate::kinds::spec::{self, Form, Measure, Spec, Terms};
 use crate::time::Time;
 use crate::window::WindowKind;
 use crate::window::calendar::Calendar;
@@ -74,22 +77,32 @@ impl Fixed {
         self.calendar.latest(time, |now| self.edges.next(now))
     }
 
-    /// A calendar that is set by less than this is taken for the same.
-    #[must_use]
-    pub fn tolerance(skew: Duration) -> Duration {
-        skew / 2
+    /// The skew and the calendar of a limit.
+    fn of(terms: &Terms, edges: WindowEdges) -> Fixed {
+        Fixed::new(edges, terms.calendar.clone(), terms.skew)
     }
 }
 
 impl WindowKind for Fixed {
-    const COINCIDE: bool = true;
+    fn coincides(&self) -> bool {
+        true
+    }
 
     fn end(&self, arrived: Time) -> Time {
         self.edge_after(arrived.after(self.skew)).after(self.skew)
     }
 
+    fn end_on(&self, zero: Timestamp, arrived: Time) -> Time {
+        Fixed::new(self.edges.clone(), Calendar::new(zero), self.skew).end(arrived)
+    }
+
+    fn follows_calendar(&self) -> bool {
+        true
+    }
+
     fn heed_calendar(&mut self, zero: Timestamp) -> bool {
-        self.calendar.heed(zero, Fixed::tolerance(self.skew))
+        self.calendar
+            .heed(zero, spec::calendar_tolerance(self.skew))
     }
 
     /// It had arrived before the edge at which it was to end.
@@ -99,11 +112,115 @@ impl WindowKind for Fixed {
     }
 }
 
+/// `100/1m@clock`.
+#[derive(Debug)]
+pub(crate) struct ClockSpec;
+
+impl Spec for ClockSpec {
+    fn form(&self) -> Form {
+        Form::Edge("clock")
+    }
+
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+        Box::new(terms.window(Fixed::of(terms, WindowEdges::Clock(terms.period))))
+    }
+
+    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
+        Some(edge_to_edge(terms))
+    }
+
+    fn slots(&self, terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
+        Some((
+            terms.units,
+            Box::new(Fixed::of(terms, WindowEdges::Clock(terms.period))),
+        ))
+    }
+
+    fn measure(&self, _units: u64, _burst: Option<u64>) -> Option<Measure> {
+        Some(Measure::ClockWindow)
+    }
+
+    fn model(&self) -> Option<&'static str> {
+        Some("clock")
+    }
+
+    fn skew(&self, period: Duration) -> Duration {
+        spec::clock_skew(period)
+    }
+
+    fn is_window(&self) -> bool {
+        true
+    }
+
+    fn follows_calendar(&self) -> bool {
+        true
+    }
+}
+
+/// `25/1d@America/Los_Angeles`.
+#[derive(Debug)]
+pub(crate) struct MidnightSpec;
+
+impl Spec for MidnightSpec {
+    fn form(&self) -> Form {
+        Form::Zone
+    }
+
+    fn check(&self, period: Duration) -> Result<(), String> {
+        if period == DAY {
+            Ok(())
+        } else {
+            Err("windows that begin at midnight in a zone last 1d".into())
+        }
+    }
+
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+        Box::new(terms.window(Fixed::of(terms, midnight(terms))))
+    }
+
+    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
+        Some(edge_to_edge(terms))
+    }
+
+    fn slots(&self, terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
+        Some((terms.units, Box::new(Fixed::of(terms, midnight(terms)))))
+    }
+    fn model(&self) -> Option<&'static str> {
+        Some("clock")
+    }
+
+    fn skew(&self, period: Duration) -> Duration {
+        spec::clock_skew(period)
+    }
+
+    fn is_window(&self) -> bool {
+        true
+    }
+
+    fn follows_calendar(&self) -> bool {
+        true
+    }
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The zone was found when the limit was read.
+fn midnight(terms: &Terms) -> WindowEdges {
+    WindowEdges::Midnight(terms.zone.clone().unwrap_or(TimeZone::UTC))
+}
+
+fn edge_to_edge(terms: &Terms) -> RatePattern {
+    RatePattern::Edges {
+        amount: terms.units,
+        period: terms.period,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Guard;
-    use crate::kinds::{Availability, Event, Limiter};
+    use crate::kinds::{Availability, Event};
     use crate::window::Window;
 
     const SECOND: Duration = Duration::from_secs(1);

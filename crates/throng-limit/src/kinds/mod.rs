@@ -1,14 +1,35 @@
-//! The kinds of limits: each is a file with its arithmetic, its guarantee and its proof.
+//! The kinds of limits. Each is a file that states how a job writes it, its arithmetic,
+//! what it guarantees and why, and what follows for estimates, quotas and proofs; and a
+//! line in [`KINDS`].
 
-pub mod auto;
-pub mod bucket;
-pub mod budget;
-pub mod concurrency;
-pub mod counter;
-pub mod fixed;
+mod auto;
+pub(crate) mod bucket;
+pub(crate) mod budget;
+pub(crate) mod concurrency;
+mod counter;
+mod fixed;
 mod limiter;
-pub mod sliding;
-pub mod spacing;
+mod pattern;
+mod reset;
+pub(crate) mod sliding;
+pub(crate) mod spacing;
+mod spec;
 
 pub(crate) use limiter::UnitsState;
 pub use limiter::{Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation};
+pub use pattern::RatePattern;
+pub use spec::Measure;
+pub(crate) use spec::{Form, Spec, Terms, calendar_tolerance};
+
+/// The kinds that a rate can name, in the order in which messages list them.
+pub(crate) const KINDS: &[&dyn Spec] = &[
+    &sliding::SlidingSpec,
+    &counter::CounterSpec,
+    &bucket::BucketSpec,
+    &fixed::ClockSpec,
+    &sliding::FirstUseSpec,
+    &reset::ResetSpec,
+    &fixed::MidnightSpec,
+    &auto::AutoSpec,
+    &budget::BudgetSpec,
+];

@@ -15,6 +15,9 @@
 
 use std::time::Duration;
 
+use crate::kinds::limiter::Limiter;
+use crate::kinds::pattern::RatePattern;
+use crate::kinds::spec::{Form, Measure, Spec, Terms};
 use crate::time::Time;
 use crate::window::WindowKind;
 
@@ -33,6 +36,11 @@ impl Sliding {
             hold: period + period / 2_000 + skew,
         }
     }
+
+    /// The period and the skew of a limit.
+    pub(crate) fn of(terms: &Terms) -> Sliding {
+        Sliding::new(terms.period, terms.skew)
+    }
 }
 
 impl WindowKind for Sliding {
@@ -45,34 +53,76 @@ impl WindowKind for Sliding {
     }
 }
 
-/// A window that the server ends at a time that it tells: what arrived before
-/// that reset doesn't count after it. Until it tells one, and for what was in
-/// flight then, it is a sliding window.
-#[derive(Debug, Clone, Copy)]
-pub struct UntilReset {
-    sliding: Sliding,
-    skew: Duration,
-}
+/// `22/5s`.
+#[derive(Debug)]
+pub(crate) struct SlidingSpec;
 
-impl UntilReset {
-    /// A window of at most this length; our clock and the server's differ by no
-    /// more than `skew`.
-    #[must_use]
-    pub fn new(period: Duration, skew: Duration) -> UntilReset {
-        UntilReset {
-            sliding: Sliding::new(period, skew),
-            skew,
-        }
+impl Spec for SlidingSpec {
+    fn form(&self) -> Form {
+        Form::Plain
+    }
+
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+        Box::new(terms.window(Sliding::of(terms)).certified())
+    }
+
+    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
+        Some(terms.in_windows())
+    }
+
+    fn slots(&self, terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
+        Some((terms.units, Box::new(Sliding::of(terms))))
+    }
+
+    fn measure(&self, _units: u64, _burst: Option<u64>) -> Option<Measure> {
+        Some(Measure::AnyWindow)
+    }
+
+    fn model(&self) -> Option<&'static str> {
+        Some("sliding")
+    }
+
+    fn is_window(&self) -> bool {
+        true
+    }
+
+    fn is_spreadable(&self) -> bool {
+        true
     }
 }
 
-impl WindowKind for UntilReset {
-    fn end(&self, arrived: Time) -> Time {
-        self.sliding.end(arrived)
+/// `100/1h@first`: a window that begins with the first use after the last one. That is
+/// some window of its length, and so kept by a sliding one.
+#[derive(Debug)]
+pub(crate) struct FirstUseSpec;
+
+impl Spec for FirstUseSpec {
+    fn form(&self) -> Form {
+        Form::Edge("first")
     }
 
-    fn end_at_reset(&self, reset: Time) -> Option<Time> {
-        Some(reset.after(self.skew))
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+        SlidingSpec.build(terms)
+    }
+
+    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
+        SlidingSpec.rate_pattern(terms)
+    }
+
+    fn slots(&self, terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
+        SlidingSpec.slots(terms)
+    }
+
+    fn measure(&self, units: u64, burst: Option<u64>) -> Option<Measure> {
+        SlidingSpec.measure(units, burst)
+    }
+
+    fn model(&self) -> Option<&'static str> {
+        Some("fixed")
+    }
+
+    fn is_window(&self) -> bool {
+        true
     }
 }
 
@@ -302,22 +352,5 @@ mod tests {
             };
             assert_eq!(window.inform(at(100), info), agrees, "{info:?}");
         }
-    }
-
-    #[test]
-    fn a_reset_frees_what_was_answered_before_it() {
-        let span = UntilReset::new(SECOND, SKEW);
-        let mut window = Window::new(3, SECOND, span, Guard::Strict, LINGER);
-        let [mut answered, mut lost, _in_flight] = [0; 3].map(|time| window.take(at(time), 1));
-        window.on(at(100), &mut answered, Event::Answered);
-        window.on(at(100), &mut lost, Event::Lost);
-        let info = RateLimitInfo {
-            reset: Some(Duration::from_millis(300)),
-            ..RateLimitInfo::default()
-        };
-        window.inform(at(100), info);
-        assert_eq!(window.earliest(at(200), 1), Availability::At(at(401)));
-        assert_eq!(window.earliest(at(401), 1), Availability::Now);
-        assert_ne!(window.earliest(at(401), 2), Availability::Now);
     }
 }

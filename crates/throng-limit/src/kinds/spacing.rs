@@ -8,6 +8,9 @@
 use std::time::Duration;
 
 use crate::adapt::relearn::RelearnBackoff;
+use crate::config::Guard;
+use crate::kinds::pattern::RatePattern;
+use crate::kinds::spec::{Form, Spec, Terms};
 use crate::kinds::{Availability, Event, Limiter, LimiterStats, Reservation, UnitsState};
 use crate::time::Time;
 
@@ -46,14 +49,6 @@ impl Spacing {
             patience: Some(RelearnBackoff::new(period)),
             ..Spacing::new(gap)
         }
-    }
-
-    /// The gap that keeps most servers which count otherwise than by windows
-    /// from refusing N in X: X/(N-2).
-    #[must_use]
-    pub fn spread(units: u64, period: Duration) -> Duration {
-        let parts = u32::try_from(units.saturating_sub(2).max(1)).unwrap_or(u32::MAX);
-        period / parts
     }
 
     fn answered(&mut self, now: Time) {
@@ -133,6 +128,102 @@ impl Limiter for Spacing {
     }
 }
 
+/// `spacing = "50ms"`: the period is the gap.
+#[derive(Debug)]
+pub(crate) struct SpacingSpec;
+
+impl Spec for SpacingSpec {
+    fn form(&self) -> Form {
+        Form::Setting
+    }
+
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+        Box::new(Spacing::new(terms.period))
+    }
+
+    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
+        Some(RatePattern::paced(1, 1, terms.period))
+    }
+
+    fn most_at_once(&self, _terms: &Terms) -> u64 {
+        u64::MAX
+    }
+
+    fn gap(&self, terms: &Terms) -> Option<Duration> {
+        Some(terms.period)
+    }
+}
+
+/// `shape = "spread"`: beside a limit, the gap that spreads its requests over a period.
+#[derive(Debug)]
+pub(crate) struct SpreadSpec;
+
+impl Spec for SpreadSpec {
+    fn form(&self) -> Form {
+        Form::Setting
+    }
+
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+        Box::new(Spacing::new(spread(terms.units, terms.period)))
+    }
+
+    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
+        Some(RatePattern::paced(1, 1, spread(terms.units, terms.period)))
+    }
+
+    fn most_at_once(&self, _terms: &Terms) -> u64 {
+        u64::MAX
+    }
+
+    fn gap(&self, terms: &Terms) -> Option<Duration> {
+        Some(spread(terms.units, terms.period))
+    }
+}
+
+/// `shape = "auto"`: the same gap, once the server has refused what our own count can't
+/// explain.
+#[derive(Debug)]
+pub(crate) struct SpreadWhenRefusedSpec;
+
+impl Spec for SpreadWhenRefusedSpec {
+    fn form(&self) -> Form {
+        Form::Setting
+    }
+
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+        // What a margin explains, it is given time to grow for.
+        let refusals_before = match terms.guard {
+            Guard::Strict => 0,
+            Guard::Acked | Guard::Sent => 3,
+        };
+        let gap = spread(terms.units, terms.period);
+        Box::new(Spacing::once_refused(gap, refusals_before, terms.period))
+    }
+
+    fn rate_pattern(&self, _terms: &Terms) -> Option<RatePattern> {
+        None
+    }
+
+    fn most_at_once(&self, _terms: &Terms) -> u64 {
+        u64::MAX
+    }
+
+    fn gap(&self, terms: &Terms) -> Option<Duration> {
+        Some(spread(terms.units, terms.period))
+    }
+
+    fn waits_for_refusal(&self) -> bool {
+        true
+    }
+}
+
+/// The gap that keeps most servers which count otherwise than by windows from refusing
+/// N in X: X/(N-2).
+fn spread(units: u64, period: Duration) -> Duration {
+    let parts = u32::try_from(units.saturating_sub(2).max(1)).unwrap_or(u32::MAX);
+    period / parts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,7 +247,7 @@ mod tests {
 
     #[test]
     fn it_may_wait_for_evidence() {
-        let gap = Spacing::spread(22, Duration::from_secs(5));
+        let gap = spread(22, Duration::from_secs(5));
         assert_eq!(gap, Duration::from_millis(250));
         let mut spacing = Spacing::once_refused(gap, 1, Duration::from_secs(5));
         let mut hold = spacing.take(at(0), 1);

@@ -18,11 +18,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::rule::Rule;
 use crate::kinds::{
     Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
 };
-use crate::quota::Quota;
+use crate::quota::slots::Quota;
 use crate::time::Time;
 
 /// How long until a ledger is asked again that somebody else is writing.
@@ -32,8 +31,8 @@ const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::
 
 /// Where units are had that are counted for longer than a process lives.
 pub trait QuotaStore: fmt::Debug + Send + Sync {
-    /// The account that a limit is counted in, if it is counted here.
-    fn account(&self, part: &Rule, whose: ScopeKey<'_>) -> Option<Box<dyn QuotaHandle>>;
+    /// The account that a quota is counted in, if it is counted here.
+    fn account(&self, quota: &Quota, key: ScopeKey<'_>) -> Option<Box<dyn QuotaHandle>>;
 
     /// Why nothing can be had any more, if so.
     fn trouble(&self) -> Option<String>;
@@ -329,10 +328,10 @@ mod tests {
             ..Settings::default()
         };
         let policy = Policy::new(&settings, Duration::ZERO).unwrap();
-        let part = &policy.parts()[0];
+        let rule = &policy.rules()[0];
         let told = Told::default();
         let account = Box::new(told.clone());
-        let leased = LeasedLimiter::new(part.limiter(), account, &part.quota().unwrap());
+        let leased = LeasedLimiter::new(rule.limiter(), account, &rule.quota().unwrap());
         (leased, told)
     }
 
@@ -412,7 +411,7 @@ mod tests {
     }
 
     impl QuotaStore for Busy {
-        fn account(&self, _part: &Rule, whose: ScopeKey<'_>) -> Option<Box<dyn QuotaHandle>> {
+        fn account(&self, _quota: &Quota, whose: ScopeKey<'_>) -> Option<Box<dyn QuotaHandle>> {
             let told = self.0.clone();
             match whose {
                 ScopeKey::Pool(0) => Some(Box::new(Busy(told))),

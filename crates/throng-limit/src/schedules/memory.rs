@@ -122,7 +122,7 @@ fn most(rate: &str, guard: Guard) -> usize {
         limits: policy.limits(),
         random: StdRng::seed_from_u64(7),
         unit,
-        dearest: dearest.min(policy.parts()[0].most_at_once()),
+        dearest: dearest.min(policy.rules()[0].most_at_once()),
         period: amount.period,
         open: BinaryHeap::new(),
         attempts: Vec::new(),

@@ -33,12 +33,25 @@ use crate::window::smoother::Smoother;
 use crate::window::worst_case::WorstCase;
 
 /// How long a unit counts.
-pub trait WindowKind: fmt::Debug + Send {
+pub trait WindowKind: fmt::Debug + Send + Sync {
     /// Whether units come back together, so that there are few times to remember.
-    const COINCIDE: bool = false;
+    fn coincides(&self) -> bool {
+        false
+    }
 
     /// Until when a unit counts that has arrived no later than `arrived`.
     fn end(&self, arrived: Time) -> Time;
+
+    /// Until when a unit counts that has arrived no later than `arrived`, where the
+    /// calendar says `zero` at the clock's zero.
+    fn end_on(&self, _zero: Timestamp, arrived: Time) -> Time {
+        self.end(arrived)
+    }
+
+    /// Whether the calendar says when it ends.
+    fn follows_calendar(&self) -> bool {
+        false
+    }
 
     /// The latest time at which what counts until `end` has arrived, as far as
     /// that is certified.
@@ -101,7 +114,7 @@ impl<S: WindowKind> Window<S> {
     #[must_use]
     pub fn new(units: u64, period: Duration, span: S, guard: Guard, linger: Duration) -> Self {
         Window {
-            slots: if S::COINCIDE {
+            slots: if span.coincides() {
                 Slots::new(units, Duration::ZERO)
             } else {
                 Slots::new(units, period)

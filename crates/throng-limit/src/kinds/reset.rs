@@ -1,0 +1,120 @@
+//! A window that the server ends at a time that it tells. Pure.
+//!
+//! **Guarantee.** Until the server tells a reset, this is a [sliding window]. What was
+//! answered before a reset that it tells arrived before it, and the server counts it no
+//! longer once that reset, and the skew of the clocks, has passed. What was in flight or
+//! lost then may arrive after the reset, and so counts as in a sliding window.
+//!
+//! [sliding window]: crate::kinds::sliding
+
+use std::time::Duration;
+
+use crate::kinds::limiter::Limiter;
+use crate::kinds::pattern::RatePattern;
+use crate::kinds::sliding::Sliding;
+use crate::kinds::spec::{self, Form, Spec, Terms};
+use crate::time::Time;
+use crate::window::WindowKind;
+
+/// What arrived before a reset that the server tells doesn't count after it.
+#[derive(Debug, Clone, Copy)]
+pub struct UntilReset {
+    sliding: Sliding,
+    skew: Duration,
+}
+
+impl UntilReset {
+    /// A window of at most this length; our clock and the server's differ by no
+    /// more than `skew`.
+    #[must_use]
+    pub fn new(period: Duration, skew: Duration) -> UntilReset {
+        UntilReset {
+            sliding: Sliding::new(period, skew),
+            skew,
+        }
+    }
+}
+
+impl WindowKind for UntilReset {
+    fn end(&self, arrived: Time) -> Time {
+        self.sliding.end(arrived)
+    }
+
+    fn end_at_reset(&self, reset: Time) -> Option<Time> {
+        Some(reset.after(self.skew))
+    }
+}
+
+/// `5000/1h@reset`.
+#[derive(Debug)]
+pub(crate) struct ResetSpec;
+
+impl Spec for ResetSpec {
+    fn form(&self) -> Form {
+        Form::Edge("reset")
+    }
+
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+        Box::new(terms.window(UntilReset::new(terms.period, terms.skew)))
+    }
+
+    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
+        Some(terms.in_windows())
+    }
+
+    fn slots(&self, terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
+        let span = UntilReset::new(terms.period, terms.skew);
+        Some((terms.units, Box::new(span)))
+    }
+
+    fn model(&self) -> Option<&'static str> {
+        Some("fixed")
+    }
+
+    fn model_differs(&self, limit: &str) -> Option<String> {
+        Some(format!(
+            "the windows of {limit} begin with the first request, and the model doesn't say when they end"
+        ))
+    }
+
+    fn skew(&self, period: Duration) -> Duration {
+        spec::clock_skew(period)
+    }
+
+    fn is_window(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Guard;
+    use crate::kinds::{Availability, Event, RateLimitInfo};
+    use crate::window::Window;
+
+    const LINGER: Duration = Duration::from_secs(30);
+    const SECOND: Duration = Duration::from_secs(1);
+    const SKEW: Duration = Duration::from_millis(1);
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn a_reset_frees_what_was_answered_before_it() {
+        let span = UntilReset::new(SECOND, SKEW);
+        let mut window = Window::new(3, SECOND, span, Guard::Strict, LINGER);
+        let [mut answered, mut lost, _in_flight] = [0; 3].map(|time| window.take(at(time), 1));
+        window.on(at(100), &mut answered, Event::Answered);
+        window.on(at(100), &mut lost, Event::Lost);
+        let info = RateLimitInfo {
+            reset: Some(Duration::from_millis(300)),
+            ..RateLimitInfo::default()
+        };
+        window.inform(at(100), info);
+        assert_eq!(window.earliest(at(200), 1), Availability::At(at(401)));
+        assert_eq!(window.earliest(at(401), 1), Availability::Now);
+        assert_ne!(window.earliest(at(401), 2), Availability::Now);
+    }
+}

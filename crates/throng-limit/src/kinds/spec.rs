@@ -1,0 +1,195 @@
+//! What each kind of limit states of itself, in its own file: how a job writes it, its
+//! arithmetic, and what follows for estimates, quotas and proofs. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::config::Guard;
+use crate::kinds::limiter::Limiter;
+use crate::kinds::pattern::RatePattern;
+use crate::window::calendar::Calendar;
+use crate::window::{Window, WindowKind};
+
+/// By how much a server may round times, unless a job says otherwise.
+const SKEW: Duration = Duration::from_millis(1);
+/// By how much clocks may differ where a limit depends on that, unless a job says
+/// otherwise; less where windows are short.
+const CLOCK_SKEW: Duration = Duration::from_secs(1);
+
+/// A kind of limit.
+pub(crate) trait Spec: fmt::Debug + Sync {
+    /// How a job writes a limit of this kind.
+    fn form(&self) -> Form;
+
+    /// Whether a limit of this kind may have this period.
+    ///
+    /// # Errors
+    /// Why it may not.
+    fn check(&self, _period: Duration) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The arithmetic, with nothing taken.
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter>;
+
+    /// How it lets units through; none if it bounds no rate.
+    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern>;
+
+    /// Maximum number of units that one attempt can ever take.
+    fn most_at_once(&self, terms: &Terms) -> u64 {
+        terms.units
+    }
+
+    /// The limit as slots that outlive the process: their number, and for how long a
+    /// unit occupies one. None if it cannot be kept beyond the process.
+    fn slots(&self, _terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
+        None
+    }
+
+    /// What the times of arrivals alone prove of the limit; none if only the server
+    /// knows whether it was kept.
+    fn measure(&self, _units: u64, _burst: Option<u64>) -> Option<Measure> {
+        None
+    }
+
+    /// The name under which a test server counts in the same way, if there is one.
+    fn model(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// In which way that test server differs from the real one, as a sentence on
+    /// `limit`.
+    fn model_differs(&self, _limit: &str) -> Option<String> {
+        None
+    }
+
+    /// By how much clocks may differ, and what the server rounds, unless a job says
+    /// otherwise.
+    fn skew(&self, _period: Duration) -> Duration {
+        SKEW
+    }
+
+    /// Whether all units of a window may come at once, so that a smaller burst is a limit
+    /// beside it.
+    fn is_window(&self) -> bool {
+        false
+    }
+
+    /// Whether spreading a period's requests keeps servers from refusing that count
+    /// otherwise than in this way.
+    fn is_spreadable(&self) -> bool {
+        false
+    }
+
+    /// Whether its windows begin and end when the calendar says.
+    fn follows_calendar(&self) -> bool {
+        false
+    }
+
+    /// The least time between two sendings, if that is what it keeps.
+    fn gap(&self, _terms: &Terms) -> Option<Duration> {
+        None
+    }
+
+    /// Whether it waits for a refusal before it holds anything up.
+    fn waits_for_refusal(&self) -> bool {
+        false
+    }
+
+    /// Whether the amount is a ceiling below which the limit is found out by being refused.
+    fn is_found_out(&self) -> bool {
+        false
+    }
+}
+
+/// How a job writes a limit: `[PREFIX:]N[ UNIT]/PERIOD[@EDGE]`, or by a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `22/5s`.
+    Plain,
+    /// `bucket:10/1s`, by this prefix.
+    Prefix(&'static str),
+    /// `100/1m@clock`, by this edge.
+    Edge(&'static str),
+    /// `25/1d@America/Los_Angeles`, by a time zone.
+    Zone,
+    /// `5000/run`.
+    Total,
+    /// By a setting beside the rates: `spacing = "50ms"`.
+    Setting,
+}
+
+/// One limit in figures, as the arithmetic of its kind needs them.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    /// Units in a period, in flight, or in all.
+    pub units: u64,
+    /// The period; zero if it has none.
+    pub period: Duration,
+    /// The burst, if the job states one.
+    pub burst: Option<u64>,
+    /// The time zone in which days begin, if the job states one.
+    pub zone: Option<TimeZone>,
+    /// What the limit is proven against.
+    pub guard: Guard,
+    /// How long a lost attempt may still arrive.
+    pub linger: Duration,
+    /// By how much clocks may differ, and what the server rounds.
+    pub skew: Duration,
+    /// What the calendar says.
+    pub calendar: Calendar,
+}
+
+/// What of a limit can be recomputed from the times at which requests can have arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// The most in any window of the period, wherever it begins.
+    AnyWindow,
+    /// The most in any window that begins at a multiple of the period, UTC.
+    ClockWindow,
+    /// The fullest that a bucket was from which the amount leaks in each period.
+    Bucket {
+        /// The units that the bucket holds.
+        burst: u64,
+    },
+    /// All requests together.
+    Total,
+}
+
+impl Terms {
+    /// A window of the units that each count for `span`.
+    pub(crate) fn window<S: WindowKind>(&self, span: S) -> Window<S> {
+        Window::new(self.units, self.period, span, self.guard, self.linger)
+    }
+
+    /// The units in each period.
+    pub(crate) fn in_windows(&self) -> RatePattern {
+        RatePattern::Windows {
+            amount: self.units,
+            period: self.period,
+        }
+    }
+}
+
+impl Form {
+    /// The prefix that may stand before the amount.
+    pub(crate) fn prefix(self) -> Option<&'static str> {
+        match self {
+            Form::Prefix(prefix) => Some(prefix),
+            Form::Edge(_) | Form::Zone => Some("fixed"),
+            Form::Plain | Form::Total | Form::Setting => None,
+        }
+    }
+}
+
+/// A calendar that is set by less than this is taken for the same.
+pub(crate) fn calendar_tolerance(skew: Duration) -> Duration {
+    skew / 2
+}
+
+/// The skew of limits that depend on two clocks, unless a job says otherwise.
+pub(crate) fn clock_skew(period: Duration) -> Duration {
+    CLOCK_SKEW.min(period / 20)
+}
