@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::extract;
-use crate::judge::{Tries, Verdict, landed};
+use crate::judge::{Tries, Verdict, delivery};
 use crate::limit::Cost;
 use crate::metrics::Counters;
 use crate::metrics::wait_time::{WaitReason, WaitingRow};
@@ -214,7 +214,7 @@ impl RowExecutor {
                 seen.take_back();
                 continue;
             }
-            seen.judge(landed(&outcome));
+            seen.judge(delivery(&outcome));
             self.check_cut(&outcome, tries)?;
             if let (Ok(answer), Purpose::Own) = (&outcome, terms.errand)
                 && self.renewed(answer.status, seen).await?

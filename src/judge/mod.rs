@@ -125,9 +125,11 @@ impl Judge {
             Ok(answer) => answer.failure(),
             Err(trouble) => trouble.failure(),
         };
-        match landed(outcome) {
+        match delivery(outcome) {
             Delivery::Final => Verdict::GiveUp(failure),
-            Delivery::Maybe if !self.resends(*tries) => Verdict::GiveUp(unknown(outcome, failure)),
+            Delivery::Unknown if !self.resends(*tries) => {
+                Verdict::GiveUp(unknown(outcome, failure))
+            }
             _ if tries.used >= self.settings.retries => Verdict::GiveUp(failure),
             _ => {
                 tries.used += 1;
@@ -139,12 +141,12 @@ impl Judge {
 
 /// What the server may have seen of an attempt, and whether there is room for another.
 #[must_use]
-pub fn landed(outcome: &Result<Answer, SendError>) -> Delivery {
+pub fn delivery(outcome: &Result<Answer, SendError>) -> Delivery {
     match outcome {
-        Err(trouble) => trouble.landed,
+        Err(trouble) => trouble.delivery,
         Ok(answer) => match answer.status {
-            StatusCode::REQUEST_TIMEOUT => Delivery::No,
-            status if status.is_server_error() => Delivery::Maybe,
+            StatusCode::REQUEST_TIMEOUT => Delivery::NotSent,
+            status if status.is_server_error() => Delivery::Unknown,
             _ => Delivery::Final,
         },
     }
@@ -190,11 +192,11 @@ mod tests {
         })
     }
 
-    fn trouble(landed: Delivery) -> Result<Answer, SendError> {
+    fn trouble(delivery: Delivery) -> Result<Answer, SendError> {
         Err(SendError {
             kind: "timeout",
             detail: "no answer within 30s".into(),
-            landed,
+            delivery,
         })
     }
 
@@ -228,8 +230,8 @@ mod tests {
             status(500),
             status(503),
             status(408),
-            trouble(Delivery::Maybe),
-            trouble(Delivery::No),
+            trouble(Delivery::Unknown),
+            trouble(Delivery::NotSent),
         ] {
             let all = verdicts(Method::GET, Unknown::Fail, &outcome);
             assert_eq!(all[..2], pauses);
@@ -269,14 +271,14 @@ mod tests {
             (
                 Method::POST,
                 Unknown::Fail,
-                trouble(Delivery::Maybe),
+                trouble(Delivery::Unknown),
                 1,
                 "outcome unknown",
             ),
             (
                 Method::POST,
                 Unknown::Fail,
-                trouble(Delivery::No),
+                trouble(Delivery::NotSent),
                 3,
                 "timeout",
             ),
@@ -284,7 +286,7 @@ mod tests {
             (
                 Method::POST,
                 Unknown::Resend,
-                trouble(Delivery::Maybe),
+                trouble(Delivery::Unknown),
                 3,
                 "timeout",
             ),

@@ -68,7 +68,7 @@ pub fn decode(body: Bytes, headers: &HeaderMap, cap: u64) -> Result<Bytes, SendE
         return Err(SendError {
             kind: MALFORMED,
             detail: format!("{count} encodings, one in another: more than {MOST_ENCODINGS}"),
-            landed: Delivery::Final,
+            delivery: Delivery::Final,
         });
     }
     encodings
@@ -104,7 +104,7 @@ fn decode_one(body: Bytes, encoding: &str, cap: u64) -> Result<Bytes, SendError>
             detail: format!(
                 "the server encoded its answer as {unknown:?}, which it was not asked for"
             ),
-            landed: Delivery::Final,
+            delivery: Delivery::Final,
         }),
     }
 }
@@ -128,7 +128,7 @@ fn malformed(error: &io::Error) -> SendError {
     SendError {
         kind: MALFORMED,
         detail: format!("the answer's body can't be decompressed: {error}"),
-        landed: Delivery::Final,
+        delivery: Delivery::Final,
     }
 }
 
@@ -139,7 +139,7 @@ fn too_large(cap: u64) -> SendError {
             "more than {} (send.max-body or --max-body)",
             bytesize::ByteSize(cap)
         ),
-        landed: Delivery::Final,
+        delivery: Delivery::Final,
     }
 }
 

@@ -250,7 +250,7 @@ impl Transport {
 
     async fn check_behind(&self, origin: &Origin) -> Result<(), SendError> {
         match self.dialer.addresses(origin.bare_host(), origin.port).await {
-            Err(trouble) if trouble.landed == Delivery::Final => Err(trouble),
+            Err(trouble) if trouble.delivery == Delivery::Final => Err(trouble),
             _ => Ok(()),
         }
     }
@@ -341,7 +341,7 @@ impl Transport {
         };
         let through = through.map_err(|error| {
             let detail = format!("through the SOCKS proxy to {host}: {error}");
-            trouble("connect", detail, Delivery::No)
+            trouble("connect", detail, Delivery::NotSent)
         })?;
         Ok(through.into_inner())
     }
@@ -366,7 +366,7 @@ async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &Intercept) -> Result<Up
         trouble(
             "connect",
             format!("through the proxy {through}: {why}"),
-            Delivery::No,
+            Delivery::NotSent,
         )
     };
     let target = format!("{}:{}", origin.host, origin.port);
@@ -403,7 +403,7 @@ fn not_welcome(origin: &Origin, why: &str) -> SendError {
         "{}:{}: the connection ended before the server sent its HTTP/2 settings: {why}",
         origin.host, origin.port
     );
-    trouble("connect", detail, Delivery::No)
+    trouble("connect", detail, Delivery::NotSent)
 }
 
 fn too_slow(origin: &Origin, missing: &str, limit: Duration) -> SendError {
@@ -412,13 +412,13 @@ fn too_slow(origin: &Origin, missing: &str, limit: Duration) -> SendError {
         "{}:{}: {missing} within {limit} (send.connect-timeout or --connect-timeout)",
         origin.host, origin.port
     );
-    trouble("connect", detail, Delivery::No)
+    trouble("connect", detail, Delivery::NotSent)
 }
 
-fn trouble(kind: &'static str, detail: String, landed: Delivery) -> SendError {
+fn trouble(kind: &'static str, detail: String, delivery: Delivery) -> SendError {
     SendError {
         kind,
         detail,
-        landed,
+        delivery,
     }
 }

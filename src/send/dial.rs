@@ -72,7 +72,7 @@ impl Dialer {
                 .map_err(|why| SendError {
                     kind: super::INPUT,
                     detail: why,
-                    landed: Delivery::Final,
+                    delivery: Delivery::Final,
                 })?;
         }
         Ok(found)
@@ -180,7 +180,7 @@ async fn unix(path: &Path) -> Result<UnixStream, SendError> {
             "{} (network.unix-socket or --unix-socket): {error}",
             path.display()
         ),
-        landed: Delivery::No,
+        delivery: Delivery::NotSent,
     })
 }
 
@@ -208,7 +208,7 @@ fn unreached(host: &str, port: u16, error: &io::Error) -> SendError {
     SendError {
         kind: kind(error),
         detail: format!("{host}:{port}: {error}"),
-        landed: Delivery::No,
+        delivery: Delivery::NotSent,
     }
 }
 

@@ -24,7 +24,7 @@ const FIELD: usize = 32;
 /// Why no head of an answer came. What hyper hands back was never written.
 pub fn of_head<B>(mut error: TrySendError<B>) -> SendError {
     if error.take_message().is_some() {
-        return lost(error.error(), Delivery::No);
+        return lost(error.error(), Delivery::NotSent);
     }
     let error = error.error();
     if error.is_parse_too_large() {
@@ -33,12 +33,12 @@ pub fn of_head<B>(mut error: TrySendError<B>) -> SendError {
     if error.is_parse() || is_malformed_stream(error) {
         return bad(format!("its head can't be read: {}", causes(error)));
     }
-    let landed = if is_turned_away(error) {
-        Delivery::Undone
+    let delivery = if is_turned_away(error) {
+        Delivery::Rejected
     } else {
-        Delivery::Maybe
+        Delivery::Unknown
     };
-    lost(error, landed)
+    lost(error, delivery)
 }
 
 /// Why a body did not come to its end.
@@ -49,16 +49,16 @@ pub fn of_body(error: &hyper::Error) -> SendError {
     }
     SendError {
         detail,
-        ..lost(error, Delivery::Maybe)
+        ..lost(error, Delivery::Unknown)
     }
 }
 
 /// A connection that could not be used, or has ended.
-pub fn lost(error: &hyper::Error, landed: Delivery) -> SendError {
+pub fn lost(error: &hyper::Error, delivery: Delivery) -> SendError {
     SendError {
         kind: "connection lost",
         detail: causes(error),
-        landed,
+        delivery,
     }
 }
 
@@ -81,7 +81,7 @@ fn too_large() -> SendError {
             "the headers of the answer are more than {}, or more than {MAX_HEADERS}",
             bytesize::ByteSize(MAX_HEAD as u64)
         ),
-        landed: Delivery::Final,
+        delivery: Delivery::Final,
     }
 }
 
@@ -97,7 +97,7 @@ fn bad(why: String) -> SendError {
     SendError {
         kind: "bad answer",
         detail: format!("the answer is not as HTTP wants it: {why}"),
-        landed: Delivery::Final,
+        delivery: Delivery::Final,
     }
 }
 

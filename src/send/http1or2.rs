@@ -79,7 +79,7 @@ impl Connection {
         let (sender, connection) = http1_builder()
             .handshake(TokioIo::new(io))
             .await
-            .map_err(|error| lost(&error, Delivery::No))?;
+            .map_err(|error| lost(&error, Delivery::NotSent))?;
         // Its errors reach whoever waits for an answer on it.
         let task = tokio::task::spawn_local(connection).abort_handle();
         Ok(Connection::Http1 {
@@ -107,7 +107,7 @@ impl Connection {
             .max_header_list_size(MAX_HEADER_LIST)
             .handshake(TokioIo::new(io))
             .await
-            .map_err(|error| lost(&error, Delivery::No))?;
+            .map_err(|error| lost(&error, Delivery::NotSent))?;
         let (streams, task) = Streams::run(connection, local);
         Ok(Connection::Http2 {
             sender,
@@ -179,7 +179,7 @@ impl Connection {
             Connection::Http1 { sender, .. } => sender.ready().await,
             Connection::Http2 { sender, .. } => sender.ready().await,
         }
-        .map_err(|error| lost(&error, Delivery::No))
+        .map_err(|error| lost(&error, Delivery::NotSent))
     }
 
     /// Writes a request and waits for the head of its answer. Where arrivals are

@@ -59,18 +59,18 @@ pub struct SendError {
     /// The particulars.
     pub detail: String,
     /// What the server may have seen of it.
-    pub landed: Delivery,
+    pub delivery: Delivery,
 }
 
 /// What is known of an attempt that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// The server has not seen it.
-    No,
+    NotSent,
     /// The server has seen it, and did nothing with it.
-    Undone,
+    Rejected,
     /// The server may have acted on it.
-    Maybe,
+    Unknown,
     /// Another attempt would end in the same way.
     Final,
 }
@@ -122,7 +122,7 @@ impl SendError {
     /// Whether a connection turned out to have ended before anything was written.
     #[must_use]
     pub fn is_stale_connection(&self) -> bool {
-        self.kind == "connection lost" && self.landed == Delivery::No
+        self.kind == "connection lost" && self.delivery == Delivery::NotSent
     }
 
     /// What a row fails with whose last attempt ended so.

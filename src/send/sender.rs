@@ -206,7 +206,7 @@ impl Sender {
         let origin = Origin::of(uri).ok_or_else(|| SendError {
             kind: "input",
             detail: format!("{uri} has no http or https origin"),
-            landed: Delivery::Final,
+            delivery: Delivery::Final,
         })?;
         let mut origins = self.origins.borrow_mut();
         let home = origins.entry(origin).or_insert_with_key(|origin| {
@@ -224,7 +224,7 @@ impl Sender {
         SendError {
             kind: "timeout",
             detail: format!("{what} within {limit} (send.timeout or --timeout)"),
-            landed: Delivery::Maybe,
+            delivery: Delivery::Unknown,
         }
     }
 }

@@ -149,7 +149,7 @@ pub fn after_handshake(error: &std::io::Error) -> Delivery {
             | rustls::Error::PeerIncompatible(_)
             | rustls::Error::AlertReceived(_),
         ) => Delivery::Final,
-        _ => Delivery::No,
+        _ => Delivery::NotSent,
     }
 }
 

@@ -112,11 +112,11 @@ impl RowExecutor {
     /// The trouble, unless there was no time left to wait for the answer: then all
     /// connections were closed.
     fn unless_cut(&self, trouble: SendError) -> SendError {
-        if trouble.landed == Delivery::Maybe && self.run.stop.is_aborted() {
+        if trouble.delivery == Delivery::Unknown && self.run.stop.is_aborted() {
             SendError {
                 kind: "interrupted",
                 detail: "the run ended before the answer came".to_owned(),
-                landed: Delivery::Maybe,
+                delivery: Delivery::Unknown,
             }
         } else {
             trouble
@@ -134,7 +134,7 @@ impl RowExecutor {
                 humantime::format_duration(Duration::from_secs(age.as_secs())),
                 humantime::format_duration(ttl),
             ),
-            landed: Delivery::Final,
+            delivery: Delivery::Final,
         })
     }
 
@@ -192,6 +192,6 @@ fn too_long(failure: Failure) -> SendError {
     SendError {
         kind: "jq too long",
         detail: failure.detail,
-        landed: Delivery::Final,
+        delivery: Delivery::Final,
     }
 }

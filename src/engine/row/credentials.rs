@@ -193,7 +193,7 @@ impl RowExecutor {
         signed.map_err(|detail| SendError {
             kind: "input",
             detail,
-            landed: Delivery::Final,
+            delivery: Delivery::Final,
         })
     }
 }

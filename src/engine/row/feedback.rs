@@ -39,14 +39,14 @@ impl RowExecutor {
                 let ruling = rules.of_head(head.status(), head.headers(), now);
                 seen.refused = self.apply_ruling(permit, head.status(), ruling);
             }
-            Err(trouble) if trouble.landed == Delivery::No => {
+            Err(trouble) if trouble.delivery == Delivery::NotSent => {
                 permit.cancel();
                 self.live().unsent();
             }
             // What is in front of the server may have counted it.
-            Err(trouble) if trouble.landed == Delivery::Undone => permit.failed(),
+            Err(trouble) if trouble.delivery == Delivery::Rejected => permit.failed(),
             // An answer came, although it is of no use.
-            Err(trouble) if trouble.landed == Delivery::Final => {
+            Err(trouble) if trouble.delivery == Delivery::Final => {
                 permit.answered();
                 self.live().answered();
             }

@@ -33,10 +33,10 @@ pub(super) struct AttemptTrace {
 
 impl AttemptTrace {
     /// Takes in what the server may have seen of an attempt.
-    pub fn judge(&mut self, landed: Delivery) {
-        match landed {
-            Delivery::No | Delivery::Undone => self.take_back(),
-            Delivery::Maybe => self.may_be_done = true,
+    pub fn judge(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::NotSent | Delivery::Rejected => self.take_back(),
+            Delivery::Unknown => self.may_be_done = true,
             Delivery::Final => {}
         }
     }

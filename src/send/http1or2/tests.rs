@@ -140,18 +140,18 @@ async fn no_more_requests_are_on_a_connection_than_the_server_allows() {
 async fn what_the_server_did_nothing_with_is_known() {
     on_a_worker(async {
         let (internal_error, refused_stream) = (2, 7);
-        for (frames, landed) in [
-            (resets(refused_stream), Delivery::Undone),
-            (leaves(0), Delivery::Undone),
-            (resets(internal_error), Delivery::Maybe),
+        for (frames, delivery) in [
+            (resets(refused_stream), Delivery::Rejected),
+            (leaves(0), Delivery::Rejected),
+            (resets(internal_error), Delivery::Unknown),
             (
                 [leaves(1), resets(internal_error)].concat(),
-                Delivery::Maybe,
+                Delivery::Unknown,
             ),
         ] {
             let (mut server, connection) = Server::welcoming(9).await;
             let trouble = server.meets(&connection, &frames).await;
-            assert_eq!(trouble.landed, landed, "{frames:?}: {trouble:?}");
+            assert_eq!(trouble.delivery, delivery, "{frames:?}: {trouble:?}");
         }
     })
     .await;
@@ -165,15 +165,15 @@ async fn what_cannot_be_read_on_a_stream_is_that_stream_s_alone() {
         let twice = [0, 0, 2, 1, 5, 0, 0, 0, 1, 0x88, 0x88];
         let trouble = server.meets(&connection, &twice).await;
         assert_eq!(
-            (trouble.kind, trouble.landed),
+            (trouble.kind, trouble.delivery),
             ("bad answer", Delivery::Final)
         );
         // What can't be read on the connection may be about any request.
         let (mut server, connection) = Server::welcoming(9).await;
         let nonsense = [0, 0, 1, 4, 0, 0, 0, 0, 0, 0];
         let trouble = server.meets(&connection, &nonsense).await;
-        let expected = ("connection lost", Delivery::Maybe);
-        assert_eq!((trouble.kind, trouble.landed), expected);
+        let expected = ("connection lost", Delivery::Unknown);
+        assert_eq!((trouble.kind, trouble.delivery), expected);
     })
     .await;
 }
