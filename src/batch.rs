@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::extract::{ItemSettings, Program, json, missing};
-use crate::record::Failure;
+use crate::record::{Failure, FailureKind};
 use crate::source::{Fields, Row};
 
 const MOST: usize = 10_000;
@@ -214,7 +214,7 @@ impl Batch {
     fn missing(&self, row: &Row) -> Failure {
         let (field, value) = (&self.field, self.value(row));
         let why = format!("the answer to its batch has no item for {field} {value}");
-        Failure::new("missing item", why)
+        Failure::new(FailureKind::MissingItem, why)
     }
 
     fn several(&self, row: &Row, items: usize) -> Failure {
@@ -222,7 +222,7 @@ impl Batch {
         let why = format!(
             "the answer to its batch has {items} items for {field} {value}, which differ: match by what tells them apart, or let items.each give one of them"
         );
-        Failure::new("several items", why)
+        Failure::new(FailureKind::SeveralItems, why)
     }
 
     fn value<'a>(&self, row: &'a Row) -> &'a Value {
@@ -328,7 +328,7 @@ mod tests {
         );
         assert_eq!(shares.items[1].as_deref(), Ok(items[1].as_bytes()));
         let failure = shares.items[2].clone().unwrap_err();
-        assert_eq!(failure.kind, "missing item");
+        assert_eq!(failure.kind, FailureKind::MissingItem);
         assert!(failure.detail.contains("id \"b\""), "{}", failure.detail);
         assert_eq!(shares.left, [items[2]]);
     }
@@ -347,7 +347,7 @@ mod tests {
             .items
             .iter()
             .map(|item| item.clone().unwrap_err().kind);
-        assert!(kinds.eq(["missing item"; 3]));
+        assert!(kinds.eq([const { FailureKind::MissingItem }; 3]));
         assert_eq!(shares.left.len(), 1);
     }
 
@@ -370,14 +370,17 @@ mod tests {
             for (at, item) in shares.items.iter().enumerate() {
                 match (item, expected) {
                     (Ok(item), Some(expected)) => assert_eq!(item, expected[at], "{items:?}"),
-                    (Err(failure), None) => assert_eq!(failure.kind, "several items"),
+                    (Err(failure), None) => assert_eq!(failure.kind, FailureKind::SeveralItems),
                     other => panic!("{other:?}"),
                 }
             }
             assert!(shares.left.is_empty());
         }
         let alone = share(&batch, &rows[..1], &[one, two]);
-        assert_eq!(alone.items[0].clone().unwrap_err().kind, "several items");
+        assert_eq!(
+            alone.items[0].clone().unwrap_err().kind,
+            FailureKind::SeveralItems
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a row ends as: the one line that a results file has for it.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -80,20 +81,120 @@ impl Record {
     }
 }
 
+macro_rules! failure_kinds {
+    ($($(#[$doc:meta])+ $name:ident = $text:literal;)+) => {
+        /// The reason of a failure, in short, so that failures can be counted by it.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum FailureKind {
+            $($(#[$doc])+ $name,)+
+            /// The answer has this status.
+            Status(u16),
+            /// The answer has no value of this name.
+            MissingValue(String),
+            /// A kind that another version wrote into a results file.
+            Other(String),
+        }
+
+        /// The text of each kind that has always the same one.
+        const FIXED_KINDS: &[(FailureKind, &str)] = &[$((FailureKind::$name, $text),)+];
+
+        impl FailureKind {
+            /// The text as records carry it: `timeout`, `status 500`, `missing price`.
+            #[must_use]
+            pub fn text(&self) -> Cow<'_, str> {
+                match self {
+                    $(FailureKind::$name => $text.into(),)+
+                    FailureKind::Status(code) => format!("status {code}").into(),
+                    FailureKind::MissingValue(name) => format!("missing {name}").into(),
+                    FailureKind::Other(text) => text.into(),
+                }
+            }
+        }
+    };
+}
+
+failure_kinds! {
+    /// The row makes no request: a template or a value is wrong.
+    Input = "input";
+    /// No connection could be made.
+    Connect = "connect";
+    /// A connection was made, and TLS failed on it.
+    Tls = "tls";
+    /// The process or the system has no file descriptor or thread left. It never ends a
+    /// row, as others will be given back.
+    NoDescriptor = "no descriptor left";
+    /// The connection ended before the answer was whole.
+    ConnectionLost = "connection lost";
+    /// The answer took too long.
+    Timeout = "timeout";
+    /// The head of the answer is too large.
+    HeadersTooLarge = "headers too large";
+    /// The body of the answer is too large.
+    BodyTooLarge = "body too large";
+    /// The answer is not as HTTP wants it.
+    BadAnswer = "bad answer";
+    /// The body of the answer can't be decompressed.
+    BadEncoding = "bad encoding";
+    /// The server may have done it, and it was not sent again.
+    OutcomeUnknown = "outcome unknown";
+    /// The run ended before the answer was read.
+    Interrupted = "interrupted";
+    /// The body of the answer is not text.
+    NotText = "not text";
+    /// The body of the answer is not JSON.
+    NotJson = "not json";
+    /// The body of the answer holds more than one JSON document.
+    SeveralDocuments = "several documents";
+    /// A jq program took too long or too much memory.
+    JqTooLong = "jq too long";
+    /// The answer has no list of items.
+    MissingItems = "missing items";
+    /// The answer to a batch has no item for the row.
+    MissingItem = "missing item";
+    /// The answer to a batch has more than one item for the row.
+    SeveralItems = "several items";
+    /// The page does not say where the next one is.
+    MissingNextPage = "missing next page";
+}
+
+impl FailureKind {
+    /// The kind with this text, which a results file has.
+    #[must_use]
+    pub fn parse(text: &str) -> FailureKind {
+        if let Some((kind, _)) = FIXED_KINDS.iter().find(|(_, fixed)| *fixed == text) {
+            return kind.clone();
+        }
+        if let Some(name) = text.strip_prefix("missing ") {
+            return FailureKind::MissingValue(name.to_owned());
+        }
+        let code = text.strip_prefix("status ").and_then(|it| it.parse().ok());
+        let status = code.map(FailureKind::Status);
+        let status = status.filter(|status| status.text() == text);
+        status.unwrap_or_else(|| FailureKind::Other(text.to_owned()))
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text())
+    }
+}
+
 /// Why a row has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// A short name that is worth counting by: `timeout`, `status 500`, `missing price`.
-    pub kind: Cow<'static, str>,
+    /// The reason in short.
+    pub kind: FailureKind,
     /// The particulars of this one, for people.
     pub detail: String,
 }
 
 impl Failure {
     /// A failure of this kind, with these particulars.
-    pub fn new(kind: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Failure {
+    pub fn new(kind: FailureKind, detail: impl Into<String>) -> Failure {
         Failure {
-            kind: kind.into(),
+            kind,
             detail: detail.into(),
         }
     }
@@ -131,6 +232,21 @@ mod tests {
             let Arrived { from, to } = arrived(lost);
             assert_eq!((from - second, to - second), (1, 4 + linger));
         }
+    }
+
+    #[test]
+    fn a_kind_of_failure_is_read_back_from_its_text() {
+        let own = [
+            FailureKind::Status(500),
+            FailureKind::MissingValue("price".into()),
+            FailureKind::Other("eaten".into()),
+        ];
+        let fixed = FIXED_KINDS.iter().map(|(kind, _)| kind.clone());
+        for kind in fixed.chain(own) {
+            assert_eq!(FailureKind::parse(&kind.text()), kind);
+        }
+        // What can't be a status is kept as it is written.
+        assert_eq!(FailureKind::parse("status 0500").text(), "status 0500");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::limit::Cost;
 use crate::metrics::Counters;
 use crate::metrics::wait_time::{WaitReason, WaitingRow};
 use crate::plan::Stage;
-use crate::record::{Failure, Record};
+use crate::record::{Failure, FailureKind, Record};
 use crate::send::redirect::{self, RedirectTrust};
 use crate::send::{Answer, SendError, Sender};
 use crate::shutdown::{Reason, ShutdownListener};
@@ -175,7 +175,7 @@ impl RowExecutor {
         self.check_doubt(row, request.method())?;
         if self.step().makes_keys {
             let key = HeaderValue::try_from(self.run.plan.output.idempotency_key(row));
-            let key = key.map_err(|error| Failure::new("input", error.to_string()))?;
+            let key = key.map_err(|error| Failure::new(FailureKind::Input, error.to_string()))?;
             request.headers_mut().insert("idempotency-key", key);
         }
         let ask = self.step().ask(row, &request)?;
@@ -186,7 +186,7 @@ impl RowExecutor {
         let resends = self.step().judge.resends(Tries::of(method));
         if !resends && self.run.plan.output.doubtful().has(row) {
             Err(Failure::new(
-                "outcome unknown",
+                FailureKind::OutcomeUnknown,
                 "it was sent before an earlier run ended, and the server may have done it, so it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
             ))
         } else {
@@ -374,7 +374,7 @@ impl RowExecutor {
     fn check_time(&self) -> Result<(), Failure> {
         if self.run.stop.is_aborted() {
             Err(Failure::new(
-                "interrupted",
+                FailureKind::Interrupted,
                 "the run ended before the answer was read",
             ))
         } else {

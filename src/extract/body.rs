@@ -2,7 +2,7 @@
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::record::{Failure, beginning};
+use crate::record::{Failure, FailureKind, beginning};
 
 /// As much of a body as a failure's detail shows.
 const SHOWN: usize = 80;
@@ -29,7 +29,7 @@ pub fn text(body: &[u8]) -> Result<&str, Failure> {
 }
 
 fn not_text(why: String) -> Failure {
-    Failure::new("not text", why)
+    Failure::new(FailureKind::NotText, why)
 }
 
 /// The body as the text of JSON: without the mark that some servers begin UTF-8 with.
@@ -59,9 +59,12 @@ fn wrong(text: &str, error: &serde_json::Error) -> Failure {
         let why = format!(
             "the answer has several JSON documents, one after the other, and not one: it begins {start:?}"
         );
-        return Failure::new("several documents", why);
+        return Failure::new(FailureKind::SeveralDocuments, why);
     }
-    Failure::new("not json", format!("{error}; the answer begins {start:?}"))
+    Failure::new(
+        FailureKind::NotJson,
+        format!("{error}; the answer begins {start:?}"),
+    )
 }
 
 /// The beginning of a body that is shown to people, or how many bytes it has if it is no
@@ -77,7 +80,7 @@ mod tests {
     use super::*;
 
     fn kind(body: &[u8]) -> String {
-        json::<Value>(body).unwrap_err().kind.into_owned()
+        json::<Value>(body).unwrap_err().kind.text().into_owned()
     }
 
     #[test]

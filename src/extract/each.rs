@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::jq::{self, JqError, JqInput, Program};
 use super::path::Path;
 use crate::error::Error;
-use crate::record::Failure;
+use crate::record::{Failure, FailureKind};
 
 /// The `[items]` part of a job: one record for each item of an answer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -72,7 +72,7 @@ fn leads_to_a_list(code: &str) -> bool {
 /// The failure of a row whose items can't be had.
 pub fn missing(key: &str, trouble: JqError) -> Failure {
     match trouble.or_failure(key) {
-        Ok(why) => Failure::new("missing items", format!("{key}: {why}")),
+        Ok(why) => Failure::new(FailureKind::MissingItems, format!("{key}: {why}")),
         Err(failure) => failure,
     }
 }
@@ -121,8 +121,11 @@ mod tests {
     fn an_answer_without_the_place_for_items_has_failed() {
         assert_eq!(
             items(".a[]", r#"{"b": 1}"#).unwrap_err().kind,
-            "missing items"
+            FailureKind::MissingItems
         );
-        assert_eq!(items(".a[]", "<html>").unwrap_err().kind, "not json");
+        assert_eq!(
+            items(".a[]", "<html>").unwrap_err().kind,
+            FailureKind::NotJson
+        );
     }
 }

@@ -16,7 +16,7 @@ mod guard;
 
 use budget::{Bounded, JqBudget, Running};
 
-use crate::record::Failure;
+use crate::record::{Failure, FailureKind};
 
 /// A body in the form that jq programs take.
 pub type JqInput = Val;
@@ -154,7 +154,7 @@ impl JqError {
         match self {
             JqError::Failed(why) => Ok(why),
             JqError::Ended(what) => Err(Failure::new(
-                "jq too long",
+                FailureKind::JqTooLong,
                 format!("{key}: the program was ended, since {what}"),
             )),
         }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::record::Failure;
+use crate::record::{Failure, FailureKind};
 
 mod body;
 mod each;
@@ -204,7 +204,10 @@ impl Wanted {
     }
 
     fn fail(&self, why: &str) -> Result<Value, Failure> {
-        Err(Failure::new(format!("missing {}", self.name), why))
+        Err(Failure::new(
+            FailureKind::MissingValue(self.name.clone()),
+            why,
+        ))
     }
 }
 
@@ -260,14 +263,18 @@ mod tests {
             ".result[0] | .price, .name",
         ] {
             let failure = extract(json!({ "x": program }), QUOTE).unwrap_err();
-            assert_eq!(failure.kind, "missing x", "{program}");
+            assert_eq!(
+                failure.kind,
+                FailureKind::MissingValue("x".into()),
+                "{program}"
+            );
         }
     }
 
     #[test]
     fn what_is_not_json_says_how_it_begins() {
         let failure = extract(json!({"x": ".x"}), "<html>\u{1b}[31m").unwrap_err();
-        assert_eq!(failure.kind, "not json");
+        assert_eq!(failure.kind, FailureKind::NotJson);
         assert!(
             failure.detail.contains(r#""<html>\u{1b}[31m""#),
             "{}",

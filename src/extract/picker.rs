@@ -170,6 +170,7 @@ fn below<K>(groups: Vec<(K, Vec<(usize, Path)>)>) -> Vec<(K, Node)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::FailureKind;
 
     #[test]
     fn together_they_come_to_what_each_comes_to_alone() {
@@ -244,9 +245,12 @@ mod tests {
         let paths = [".a.b", ".list[1]"].map(|path| Path::parse(path).unwrap());
         let picker = PathScanner::new(paths.iter());
         let body = br#"{"list": [0, 1, 2], "a": {"b": "x", "c": this is not JSON}}"#;
-        assert_eq!(picker.pick(body).unwrap_err().kind, "not json");
+        assert_eq!(picker.pick(body).unwrap_err().kind, FailureKind::NotJson);
         let two = br#"{"list": [0, 1], "a": {"b": "x"}} {"list": [0, 2]}"#;
-        assert_eq!(picker.pick(two).unwrap_err().kind, "several documents");
+        assert_eq!(
+            picker.pick(two).unwrap_err().kind,
+            FailureKind::SeveralDocuments
+        );
         let twice = br#"{"list": [0, 1], "a": {"b": "x"}, "\u0061": {"b": "y"}}"#;
         assert_eq!(picker.pick(twice).unwrap(), [Ok("y".into()), Ok(1.into())]);
     }

@@ -160,7 +160,7 @@ fn extractor(programs: impl Iterator<Item = String>) -> Extractor {
 /// The values, or the failure's kind.
 fn found(extractor: &Extractor, body: &[u8]) -> Result<Vec<Value>, String> {
     let found = extractor.extract(body);
-    found.map_err(|failure| failure.kind.into_owned())
+    found.map_err(|failure| failure.kind.text().into_owned())
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use crate::record::Failure;
+use crate::record::{Failure, FailureKind};
 use crate::send::{Answer, Delivery, SendError};
 
 mod backoff;
@@ -170,7 +170,7 @@ fn unknown(outcome: &Result<Answer, SendError>, failure: Failure) -> Failure {
     match outcome {
         Ok(_) => failure,
         Err(_) => Failure::new(
-            "outcome unknown",
+            FailureKind::OutcomeUnknown,
             format!(
                 "{}: {}; the server may have done it, so it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
                 failure.kind, failure.detail
@@ -194,7 +194,7 @@ mod tests {
 
     fn trouble(delivery: Delivery) -> Result<Answer, SendError> {
         Err(SendError {
-            kind: "timeout",
+            kind: FailureKind::Timeout,
             detail: "no answer within 30s".into(),
             delivery,
         })
@@ -248,21 +248,23 @@ mod tests {
         let [Verdict::GiveUp(failure)] = &all[..] else {
             panic!("{all:?}")
         };
-        assert_eq!(failure.kind, "status 500");
+        assert_eq!(failure.kind, FailureKind::Status(500));
         assert!(failure.detail.contains("keeps for this Idempotency-Key"));
     }
 
     #[test]
     fn what_will_not_change_fails_at_once() {
         for code in [301, 400, 401, 404, 422] {
-            let failure = Failure::new(format!("status {code}"), "");
+            let failure = Failure::new(FailureKind::Status(code), "");
             assert_eq!(
                 verdicts(Method::GET, Unknown::Fail, &status(code)),
                 [Verdict::GiveUp(failure)]
             );
         }
         let end = verdicts(Method::GET, Unknown::Fail, &trouble(Delivery::Final));
-        assert!(matches!(&end[..], [Verdict::GiveUp(failure)] if failure.kind == "timeout"));
+        assert!(
+            matches!(&end[..], [Verdict::GiveUp(failure)] if failure.kind == FailureKind::Timeout)
+        );
     }
 
     #[test]
@@ -273,25 +275,43 @@ mod tests {
                 Unknown::Fail,
                 trouble(Delivery::Unknown),
                 1,
-                "outcome unknown",
+                FailureKind::OutcomeUnknown,
             ),
             (
                 Method::POST,
                 Unknown::Fail,
                 trouble(Delivery::NotSent),
                 3,
-                "timeout",
+                FailureKind::Timeout,
             ),
-            (Method::POST, Unknown::Fail, status(500), 1, "status 500"),
+            (
+                Method::POST,
+                Unknown::Fail,
+                status(500),
+                1,
+                FailureKind::Status(500),
+            ),
             (
                 Method::POST,
                 Unknown::Resend,
                 trouble(Delivery::Unknown),
                 3,
-                "timeout",
+                FailureKind::Timeout,
             ),
-            (Method::PATCH, Unknown::Fail, status(503), 1, "status 503"),
-            (Method::PUT, Unknown::Fail, status(503), 3, "status 503"),
+            (
+                Method::PATCH,
+                Unknown::Fail,
+                status(503),
+                1,
+                FailureKind::Status(503),
+            ),
+            (
+                Method::PUT,
+                Unknown::Fail,
+                status(503),
+                3,
+                FailureKind::Status(503),
+            ),
         ] {
             let all = verdicts(method, unknown, &outcome);
             assert_eq!(all.len(), attempts);

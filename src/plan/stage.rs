@@ -14,7 +14,7 @@ use crate::judge::{Judge, RefusalRules, Tries};
 use crate::limit::{self, Cost, Guard, Policy, Rule};
 use crate::pages::Pages;
 use crate::quota_store::FileQuotaHandle;
-use crate::record::Failure;
+use crate::record::{Failure, FailureKind};
 use crate::render::{
     self, CostExpressions, Hosts, RenderContext, Renderer, RequestCost, RowBinding,
 };
@@ -165,7 +165,7 @@ impl Stage {
         }
         if self.renderer.hosts().is_some() {
             let checked = self.check_plain(request.uri());
-            checked.map_err(|why| Failure::new("input", why))?;
+            checked.map_err(|why| Failure::new(FailureKind::Input, why))?;
         }
         Ok(request)
     }
@@ -295,7 +295,7 @@ impl Stage {
         }
         let ask = of_price(self.renderer.cost(row, request)?);
         let checked = self.policy.check(&ask);
-        checked.map_err(|why| Failure::new("input", why))?;
+        checked.map_err(|why| Failure::new(FailureKind::Input, why))?;
         Ok(ask)
     }
 }

@@ -18,7 +18,7 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Uri};
 
 use crate::error::Error;
-use crate::record::Failure;
+use crate::record::{Failure, FailureKind};
 use crate::source::Row;
 
 mod body;
@@ -225,7 +225,7 @@ impl Renderer {
     pub fn cost(&self, row: &Row, request: &Request<Bytes>) -> Result<RequestCost, Failure> {
         let scope = self.templates.scope(&row.fields);
         let cost = self.cost_templates.cost(&self.templates, &scope, request);
-        cost.map_err(|why| Failure::new("input", why))
+        cost.map_err(|why| Failure::new(FailureKind::Input, why))
     }
 
     /// The cost of every request, where it is the same for all.
@@ -240,7 +240,7 @@ impl Renderer {
     /// A failure of kind `input`, which names the value that does not fit, and its place.
     pub fn render(&self, row: &Row) -> Result<Request<Bytes>, Failure> {
         let request = self.try_render(row);
-        request.map_err(|why| Failure::new("input", why))
+        request.map_err(|why| Failure::new(FailureKind::Input, why))
     }
 
     fn try_render(&self, row: &Row) -> Result<Request<Bytes>, String> {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::record::FailureKind;
 
 fn renderer(settings: Value) -> Result<Renderer, Error> {
     Ok(compiled(settings)?.0)
@@ -114,7 +115,7 @@ fn a_row_that_does_not_fit_fails_as_input() {
     ] {
         assert_eq!(
             renderer.render(&row(fields)).unwrap_err(),
-            Failure::new("input", detail)
+            Failure::new(FailureKind::Input, detail)
         );
     }
 }

@@ -99,7 +99,7 @@ pub struct LatencyReport {
 
 /// One reason why rows failed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct FailureKind {
+pub struct FailureReport {
     /// The reason in short.
     pub kind: String,
     /// How many rows.
@@ -173,11 +173,11 @@ impl LatencyReport {
     }
 }
 
-impl FailureKind {
-    pub(super) fn new(kind: FailureGroup, failed: u64) -> FailureKind {
-        FailureKind {
+impl FailureReport {
+    pub(super) fn new(kind: FailureGroup, failed: u64) -> FailureReport {
+        FailureReport {
             share: kind.count as f64 / failed.max(1) as f64,
-            kind: kind.kind,
+            kind: kind.kind.text().into_owned(),
             count: kind.count,
             examples: kind.examples,
         }

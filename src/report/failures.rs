@@ -1,7 +1,7 @@
 //! Why rows failed, for people.
 
 use super::escape::short;
-use super::facts::FailureKind;
+use super::facts::FailureReport;
 use super::table::bounded;
 use super::words::{percent, plural};
 use crate::tally::Example;
@@ -10,8 +10,8 @@ use crate::tally::Example;
 const EXAMPLES: usize = 15;
 
 /// A table of the kinds, then some rows of each; nothing if none failed.
-pub(super) fn failures(kinds: &[FailureKind]) -> Vec<String> {
-    let kind = |kind: &FailureKind| {
+pub(super) fn failures(kinds: &[FailureReport]) -> Vec<String> {
+    let kind = |kind: &FailureReport| {
         let share = percent(kind.share);
         vec![short(&kind.kind), plural(kind.count, "row", "rows"), share]
     };
@@ -21,12 +21,12 @@ pub(super) fn failures(kinds: &[FailureKind]) -> Vec<String> {
     }
     lines.extend(bounded(kinds.iter().map(kind).collect(), &[1, 2]));
     let each = EXAMPLES.div_ceil(kinds.len().max(1));
-    let some = |kind: &FailureKind| example_lines(kind, each);
+    let some = |kind: &FailureReport| example_lines(kind, each);
     lines.extend(kinds.iter().flat_map(some).take(EXAMPLES));
     lines
 }
 
-fn example_lines(kind: &FailureKind, most: usize) -> Vec<String> {
+fn example_lines(kind: &FailureReport, most: usize) -> Vec<String> {
     let line = |example: &Example| {
         let label = match &*example.label {
             "" => String::new(),
@@ -49,7 +49,7 @@ mod tests {
             label: String::new(),
             detail: "why".to_owned(),
         };
-        let kind = |place: u64| FailureKind {
+        let kind = |place: u64| FailureReport {
             kind: format!("status {place}"),
             count: 20,
             share: 0.125,

@@ -11,7 +11,7 @@ mod words;
 
 mod facts;
 pub use facts::{
-    FailureKind, LatencyReport, LimitReport, RateReport, RowReport, RunEnding, SendReport,
+    FailureReport, LatencyReport, LimitReport, RateReport, RowReport, RunEnding, SendReport,
     WorkerReport,
 };
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::facts::{
-    FailureKind, LatencyReport, LimitReport, RateReport, RowReport, RunEnding, SendReport,
+    FailureReport, LatencyReport, LimitReport, RateReport, RowReport, RunEnding, SendReport,
     WorkerReport,
 };
 use crate::error::Error;
@@ -41,7 +41,7 @@ pub struct Report {
     #[serde(serialize_with = "by_name")]
     pub aggregates: Vec<AggregateResult>,
     /// Why rows failed, the most frequent reason first.
-    pub failures: Vec<FailureKind>,
+    pub failures: Vec<FailureReport>,
     /// What the time of all workers went to, the most first; nothing if only
     /// records are left.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -62,7 +62,7 @@ impl Report {
     #[must_use]
     pub fn of(tally: &Tally) -> Report {
         let counts = tally.counts();
-        let kind = |kind| FailureKind::new(kind, counts.failed);
+        let kind = |kind| FailureReport::new(kind, counts.failed);
         Report {
             rows: RowReport::new(counts),
             sent: SendReport::new(counts),

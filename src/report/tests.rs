@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::samples::{limit, pace, record, tally};
 use super::*;
 use crate::metrics::Warning;
-use crate::record::{Failure, Record};
+use crate::record::{Failure, FailureKind, Record};
 
 #[test]
 fn a_good_run_is_told_in_a_few_lines() {
@@ -34,7 +34,7 @@ fn a_good_run_is_told_in_a_few_lines() {
 
 #[test]
 fn failures_are_told_with_examples() {
-    let failure = |row| Failure::new("timeout", format!("no answer to {row}"));
+    let failure = |row| Failure::new(FailureKind::Timeout, format!("no answer to {row}"));
     let records: Vec<Record> = (0..3).map(|row| record(row, Err(failure(row)))).collect();
     let text = Report::of(&tally(&records, &[])).text(Color::Never);
     assert!(
@@ -117,7 +117,7 @@ fn each_guard_promises_what_it_proves_and_no_more() {
 fn programs_find_the_names_of_the_design() {
     let records = [
         record(0, Ok(vec![json!(2.5)])),
-        record(1, Err(Failure::new("tls", "x"))),
+        record(1, Err(Failure::new(FailureKind::Tls, "x"))),
     ];
     let report = Report {
         pace: pace(),
@@ -152,7 +152,10 @@ fn programs_find_the_names_of_the_design() {
 #[test]
 fn nothing_of_a_server_reaches_the_terminal_as_it_is() {
     let evil = "\u{1b}]0;x\u{7}\nok\u{202e}\t\r";
-    let mut records = vec![record(0, Err(Failure::new(evil, evil)))];
+    let mut records = vec![record(
+        0,
+        Err(Failure::new(FailureKind::Other(evil.into()), evil)),
+    )];
     records.push(record(1, Ok(vec![evil.into()])));
     for record in &mut records {
         record.row.fields.insert("symbol".into(), evil.into());

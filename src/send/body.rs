@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::{Delivery, SendError, faults};
+use crate::record::FailureKind;
 use crate::send::deadline::Deadline;
 
 /// The encodings that [`decode`] knows, as the server is told.
@@ -66,7 +67,7 @@ pub fn decode(body: Bytes, headers: &HeaderMap, cap: u64) -> Result<Bytes, SendE
     let count = encodings.split(',').count();
     if count > MOST_ENCODINGS {
         return Err(SendError {
-            kind: MALFORMED,
+            kind: FailureKind::BadEncoding,
             detail: format!("{count} encodings, one in another: more than {MOST_ENCODINGS}"),
             delivery: Delivery::Final,
         });
@@ -94,13 +95,13 @@ fn decode_one(body: Bytes, encoding: &str, cap: u64) -> Result<Bytes, SendError>
             .and_then(|decoder| read_all(decoder, cap)),
         // The standard means zlib; some servers send the bare stream.
         "deflate" => match read_all(flate2::read::ZlibDecoder::new(&body[..]), cap) {
-            Err(trouble) if trouble.kind == MALFORMED => {
+            Err(trouble) if trouble.kind == FailureKind::BadEncoding => {
                 read_all(flate2::read::DeflateDecoder::new(&body[..]), cap)
             }
             decoded => decoded,
         },
         unknown => Err(SendError {
-            kind: MALFORMED,
+            kind: FailureKind::BadEncoding,
             detail: format!(
                 "the server encoded its answer as {unknown:?}, which it was not asked for"
             ),
@@ -122,11 +123,9 @@ fn read_all(decoder: impl Read, cap: u64) -> Result<Bytes, SendError> {
     }
 }
 
-const MALFORMED: &str = "bad encoding";
-
 fn malformed(error: &io::Error) -> SendError {
     SendError {
-        kind: MALFORMED,
+        kind: FailureKind::BadEncoding,
         detail: format!("the answer's body can't be decompressed: {error}"),
         delivery: Delivery::Final,
     }
@@ -134,7 +133,7 @@ fn malformed(error: &io::Error) -> SendError {
 
 fn too_large(cap: u64) -> SendError {
     SendError {
-        kind: "body too large",
+        kind: FailureKind::BodyTooLarge,
         detail: format!(
             "more than {} (send.max-body or --max-body)",
             bytesize::ByteSize(cap)
@@ -149,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    fn decoded(body: Vec<u8>, encoding: &str, cap: u64) -> Result<String, &'static str> {
+    fn decoded(body: Vec<u8>, encoding: &str, cap: u64) -> Result<String, FailureKind> {
         let headers = HeaderMap::from_iter([(CONTENT_ENCODING, encoding.parse().unwrap())]);
         decode(body.into(), &headers, cap)
             .map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
@@ -188,20 +187,32 @@ mod tests {
         let named = |count: usize| vec!["identity"; count].join(", ");
         assert_eq!(decoded(b"a".to_vec(), &named(4), 10), Ok("a".into()));
         let many = decoded(b"a".to_vec(), &named(5), 10);
-        assert_eq!(many, Err("bad encoding"));
+        assert_eq!(many, Err(FailureKind::BadEncoding));
     }
 
     #[test]
     fn a_bomb_stops_at_the_cap() {
         let bomb = gzip(&"0".repeat(1_000_000));
         assert!(bomb.len() < 2_000);
-        assert_eq!(decoded(bomb, "gzip", 10_000), Err("body too large"));
+        assert_eq!(
+            decoded(bomb, "gzip", 10_000),
+            Err(FailureKind::BodyTooLarge)
+        );
     }
 
     #[test]
     fn nonsense_is_no_answer() {
-        assert_eq!(decoded(b"hello".to_vec(), "gzip", 100), Err(MALFORMED));
-        assert_eq!(decoded(b"hello".to_vec(), "deflate", 100), Err(MALFORMED));
-        assert_eq!(decoded(b"hello".to_vec(), "rot13", 100), Err(MALFORMED));
+        assert_eq!(
+            decoded(b"hello".to_vec(), "gzip", 100),
+            Err(FailureKind::BadEncoding)
+        );
+        assert_eq!(
+            decoded(b"hello".to_vec(), "deflate", 100),
+            Err(FailureKind::BadEncoding)
+        );
+        assert_eq!(
+            decoded(b"hello".to_vec(), "rot13", 100),
+            Err(FailureKind::BadEncoding)
+        );
     }
 }

@@ -30,6 +30,7 @@ use super::{
     AddressPolicy, Delivery, Http, Network, SendError, Settings, Tls, causes, faults, tls,
 };
 use crate::error::Error;
+use crate::record::FailureKind;
 use crate::send::deadline::Deadline;
 
 /// What takes the network's place: each call is the client's end of a new connection,
@@ -284,13 +285,13 @@ impl Transport {
         let tls = self.tls.get_or_init(|| self.trust.connector()).as_ref();
         let tls = tls.map_err(|why| {
             self.dialer.no_way();
-            trouble("tls", why.clone(), Delivery::Final)
+            trouble(FailureKind::Tls, why.clone(), Delivery::Final)
         })?;
         let name = ServerName::try_from(origin.bare_host().to_owned())
-            .map_err(|error| trouble("tls", error.to_string(), Delivery::Final))?;
+            .map_err(|error| trouble(FailureKind::Tls, error.to_string(), Delivery::Final))?;
         let stream = tls.connect(name, io).await.map_err(|error| {
             let detail = format!("{}: {}", origin.host, causes(&error));
-            trouble("tls", detail, tls::after_handshake(&error))
+            trouble(FailureKind::Tls, detail, tls::after_handshake(&error))
         })?;
         if tls::speaks_http2(&stream) {
             Connection::http2(stream, wire).await
@@ -310,7 +311,7 @@ impl Transport {
                     .await
             }
             other => Err(trouble(
-                "connect",
+                FailureKind::Connect,
                 format!(
                     "the proxy {}:// can't be used: http://, socks5:// and socks5h:// can",
                     other.unwrap_or_default()
@@ -341,7 +342,7 @@ impl Transport {
         };
         let through = through.map_err(|error| {
             let detail = format!("through the SOCKS proxy to {host}: {error}");
-            trouble("connect", detail, Delivery::NotSent)
+            trouble(FailureKind::Connect, detail, Delivery::NotSent)
         })?;
         Ok(through.into_inner())
     }
@@ -364,7 +365,7 @@ async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &Intercept) -> Result<Up
             .authority()
             .map_or("", |authority| authority.as_str());
         trouble(
-            "connect",
+            FailureKind::Connect,
             format!("through the proxy {through}: {why}"),
             Delivery::NotSent,
         )
@@ -403,7 +404,7 @@ fn not_welcome(origin: &Origin, why: &str) -> SendError {
         "{}:{}: the connection ended before the server sent its HTTP/2 settings: {why}",
         origin.host, origin.port
     );
-    trouble("connect", detail, Delivery::NotSent)
+    trouble(FailureKind::Connect, detail, Delivery::NotSent)
 }
 
 fn too_slow(origin: &Origin, missing: &str, limit: Duration) -> SendError {
@@ -412,10 +413,10 @@ fn too_slow(origin: &Origin, missing: &str, limit: Duration) -> SendError {
         "{}:{}: {missing} within {limit} (send.connect-timeout or --connect-timeout)",
         origin.host, origin.port
     );
-    trouble("connect", detail, Delivery::NotSent)
+    trouble(FailureKind::Connect, detail, Delivery::NotSent)
 }
 
-fn trouble(kind: &'static str, detail: String, delivery: Delivery) -> SendError {
+fn trouble(kind: FailureKind, detail: String, delivery: Delivery) -> SendError {
     SendError {
         kind,
         detail,

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use super::guard::AddressPolicy;
-use super::room::{SCARCE, is_scarce};
+use super::room::is_scarce;
 use super::settings::Network;
 use super::{Delivery, SendError};
 use crate::error::Error;
+use crate::record::FailureKind;
 use crate::threads;
 
 /// Opens sockets as the job wants it.
@@ -70,7 +71,7 @@ impl Dialer {
             self.guard
                 .check(host, address.ip())
                 .map_err(|why| SendError {
-                    kind: super::INPUT,
+                    kind: FailureKind::Input,
                     detail: why,
                     delivery: Delivery::Final,
                 })?;
@@ -146,7 +147,7 @@ async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, SendError> {
     let found = threads::blocking(move || (name, port).to_socket_addrs()).await;
     match found {
         Err(error) => Err(SendError {
-            kind: SCARCE,
+            kind: FailureKind::NoDescriptor,
             ..unreached(host, port, &error)
         }),
         Ok(Err(error)) => Err(unreached(host, port, &error)),
@@ -200,8 +201,12 @@ fn resolved(text: &str) -> Result<((String, u16), Vec<IpAddr>), Error> {
     })
 }
 
-fn kind(error: &io::Error) -> &'static str {
-    if is_scarce(error) { SCARCE } else { "connect" }
+fn kind(error: &io::Error) -> FailureKind {
+    if is_scarce(error) {
+        FailureKind::NoDescriptor
+    } else {
+        FailureKind::Connect
+    }
 }
 
 fn unreached(host: &str, port: u16, error: &io::Error) -> SendError {

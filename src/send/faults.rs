@@ -11,6 +11,7 @@ use hyper::client::conn::TrySendError;
 use tokio_rustls::rustls;
 
 use super::{Delivery, SendError, causes, interim};
+use crate::record::FailureKind;
 
 /// The most bytes that the head of an answer may have.
 pub const MAX_HEAD: usize = 256 << 10;
@@ -56,7 +57,7 @@ pub fn of_body(error: &hyper::Error) -> SendError {
 /// A connection that could not be used, or has ended.
 pub fn lost(error: &hyper::Error, delivery: Delivery) -> SendError {
     SendError {
-        kind: "connection lost",
+        kind: FailureKind::ConnectionLost,
         detail: causes(error),
         delivery,
     }
@@ -76,7 +77,7 @@ pub fn check_size(headers: &HeaderMap) -> Result<(), SendError> {
 
 fn too_large() -> SendError {
     SendError {
-        kind: "headers too large",
+        kind: FailureKind::HeadersTooLarge,
         detail: format!(
             "the headers of the answer are more than {}, or more than {MAX_HEADERS}",
             bytesize::ByteSize(MAX_HEAD as u64)
@@ -95,7 +96,7 @@ pub fn too_many_interim() -> SendError {
 
 fn bad(why: String) -> SendError {
     SendError {
-        kind: "bad answer",
+        kind: FailureKind::BadAnswer,
         detail: format!("the answer is not as HTTP wants it: {why}"),
         delivery: Delivery::Final,
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use crate::extract::shown;
-use crate::record::Failure;
+use crate::record::{Failure, FailureKind};
 
 mod acked;
 mod body;
@@ -54,8 +54,8 @@ pub struct Answer {
 /// An attempt that brought no whole answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SendError {
-    /// A short name that is worth counting by.
-    pub kind: &'static str,
+    /// The reason in short.
+    pub kind: FailureKind,
     /// The particulars.
     pub detail: String,
     /// What the server may have seen of it.
@@ -75,12 +75,6 @@ pub enum Delivery {
     Final,
 }
 
-/// What an attempt fails with whose address the row may not have.
-const INPUT: &str = "input";
-
-/// What an attempt fails with that got no connection.
-const CONNECT: &str = "connect";
-
 /// As much of a failed answer's body as its record keeps.
 const SNIPPET: usize = 200;
 
@@ -96,7 +90,7 @@ impl Answer {
             ),
             None => shown(&self.body, SNIPPET),
         };
-        Failure::new(format!("status {}", self.status.as_u16()), detail)
+        Failure::new(FailureKind::Status(self.status.as_u16()), detail)
     }
 }
 
@@ -104,15 +98,15 @@ impl SendError {
     /// Whether it says more about the host than about the request.
     #[must_use]
     pub fn is_of_host(&self) -> bool {
-        matches!(self.kind, CONNECT | "tls")
+        matches!(self.kind, FailureKind::Connect | FailureKind::Tls)
     }
 
     /// The trouble with an address that a server leads to, rather than a row.
     #[must_use]
     pub fn of_server(self) -> SendError {
         match self.kind {
-            INPUT => SendError {
-                kind: CONNECT,
+            FailureKind::Input => SendError {
+                kind: FailureKind::Connect,
                 ..self
             },
             _ => self,
@@ -122,13 +116,13 @@ impl SendError {
     /// Whether a connection turned out to have ended before anything was written.
     #[must_use]
     pub fn is_stale_connection(&self) -> bool {
-        self.kind == "connection lost" && self.delivery == Delivery::NotSent
+        self.kind == FailureKind::ConnectionLost && self.delivery == Delivery::NotSent
     }
 
     /// What a row fails with whose last attempt ended so.
     #[must_use]
     pub fn failure(&self) -> Failure {
-        Failure::new(self.kind, self.detail.clone())
+        Failure::new(self.kind.clone(), self.detail.clone())
     }
 }
 

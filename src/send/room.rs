@@ -18,11 +18,7 @@ pub struct Room {
 /// The place of one connection.
 pub struct Slot(Rc<Room>);
 
-/// The kind of trouble that a connection has because the process or the system has no
-/// descriptor or thread left: it never ends a row, as others will be given back.
-pub(super) const SCARCE: &str = "no descriptor left";
-
-/// Whether this says so.
+/// Whether an error says that the process or the system has no descriptor left.
 pub(super) fn is_scarce(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(code, Some(Errno::MFILE | Errno::NFILE))

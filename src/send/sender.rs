@@ -15,9 +15,10 @@ use tokio::time::{Instant, sleep};
 use super::connect::Transport;
 use super::http1or2::RequestHead;
 use super::pool::{Connections, Lease};
-use super::room::{Room, SCARCE, Slot};
+use super::room::{Room, Slot};
 use super::route::Origin;
 use super::{Answer, Delivery, SendError, body};
+use crate::record::FailureKind;
 use crate::send::deadline::Deadline;
 
 /// Sends requests over a worker's own connections.
@@ -81,7 +82,7 @@ impl Sender {
             match self.slot() {
                 None => self.room.freed().await,
                 Some(slot) => match home.open(&self.transport, slot).await {
-                    Err(trouble) if trouble.kind == SCARCE => {
+                    Err(trouble) if trouble.kind == FailureKind::NoDescriptor => {
                         let until = *patience.get_or_insert(Instant::now() + SCARCE_FOR);
                         self.wait_for_others(until, trouble).await?;
                     }
@@ -111,7 +112,7 @@ impl Sender {
     async fn wait_for_others(&self, until: Instant, trouble: SendError) -> Result<(), SendError> {
         if Instant::now() >= until {
             return Err(SendError {
-                kind: "connect",
+                kind: FailureKind::Connect,
                 detail: format!("{}; is the limit too low (ulimit -n)?", trouble.detail),
                 ..trouble
             });
@@ -204,7 +205,7 @@ impl Sender {
             return Ok(home.clone());
         }
         let origin = Origin::of(uri).ok_or_else(|| SendError {
-            kind: "input",
+            kind: FailureKind::Input,
             detail: format!("{uri} has no http or https origin"),
             delivery: Delivery::Final,
         })?;
@@ -222,7 +223,7 @@ impl Sender {
     fn too_slow(&self, what: &str) -> SendError {
         let limit = humantime::format_duration(self.transport.settings().timeout);
         SendError {
-            kind: "timeout",
+            kind: FailureKind::Timeout,
             detail: format!("{what} within {limit} (send.timeout or --timeout)"),
             delivery: Delivery::Unknown,
         }

@@ -67,9 +67,6 @@ pub(super) struct Marks {
     pub start: fn(&Columns, &Fields) -> Vec<u8>,
 }
 
-/// The kind of failure of a request that may have been done.
-pub(super) const UNKNOWN: &str = "outcome unknown";
-
 /// A latency as it is written: in milliseconds, to the microsecond.
 pub(super) fn milliseconds(latency: Duration) -> f64 {
     latency.as_micros() as f64 / 1000.0

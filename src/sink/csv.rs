@@ -128,7 +128,8 @@ fn own(columns: &Columns, record: &Record, scratch: &mut String, out: &mut Vec<u
     }
     plain(Some(failure.is_none()), scratch, out);
     plain(record.status, scratch, out);
-    text(failure.map_or("", |failure| &failure.kind), out);
+    let kind = failure.map(|failure| failure.kind.text());
+    text(&kind.unwrap_or_default(), out);
     text(failure.map_or("", |failure| &failure.detail), out);
     plain(Some(record.attempts), scratch, out);
     plain(record.latency.map(milliseconds), scratch, out);

@@ -114,7 +114,11 @@ fn own(columns: &Columns, record: &Record, out: &mut Vec<u8>) -> serde_json::Res
     }
     entry(out, br#","_ok":"#, failure.is_none())?;
     entry(out, br#","_status":"#, record.status)?;
-    entry(out, br#","_error":"#, failure.map(|failure| &failure.kind))?;
+    entry(
+        out,
+        br#","_error":"#,
+        failure.map(|failure| failure.kind.text()),
+    )?;
     entry(
         out,
         br#","_detail":"#,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::RESERVED;
-use crate::record::{Failure, Record};
+use crate::record::{Failure, FailureKind, Record};
 use crate::source::{Fields, Row};
 
 /// What the fields of a results file's row say; its values stand among its fields.
@@ -34,7 +34,10 @@ pub fn record(mut fields: Fields) -> Result<Record, String> {
         outcome: if ok {
             Ok(Vec::new())
         } else {
-            Err(Failure::new(text("_error"), text("_detail")))
+            Err(Failure::new(
+                FailureKind::parse(&text("_error")),
+                text("_detail"),
+            ))
         },
         kept: Vec::new(),
         arrived: Vec::new(),
@@ -91,7 +94,10 @@ mod tests {
                 (record.row.number, record.attempts, record.status),
                 (3, 2, Some(500))
             );
-            assert_eq!(record.outcome, Err(Failure::new("status 500", "x")));
+            assert_eq!(
+                record.outcome,
+                Err(Failure::new(FailureKind::Status(500), "x"))
+            );
             assert_eq!(record.latency, Some(Duration::from_micros(1500)));
             assert_eq!(Value::from(record.row.fields), json!({"a": 1}));
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Columns;
-use crate::record::{Arrived, Failure, Record};
+use crate::record::{Arrived, Failure, FailureKind, Record};
 use crate::source::Row;
 
 /// The columns of an input with one field, `symbol`.
@@ -37,7 +37,7 @@ pub(super) fn ok(number: u64) -> Record {
 
 /// A row that failed without an answer.
 pub(super) fn failed(number: u64) -> Record {
-    let failure = Failure::new("timeout", "=no answer, in 30 s");
+    let failure = Failure::new(FailureKind::Timeout, "=no answer, in 30 s");
     Record {
         outcome: Err(failure),
         status: None,

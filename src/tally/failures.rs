@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::value::{cut, text};
-use crate::record::Failure;
+use crate::record::{Failure, FailureKind};
 use crate::source::Row;
 
 /// So many kinds are kept apart; a server can make up new ones.
@@ -22,7 +22,7 @@ const DETAIL: usize = 500;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailureGroup {
     /// The reason in short.
-    pub kind: String,
+    pub kind: FailureKind,
     /// How many rows.
     pub count: u64,
     /// The first ones of them by row number, 15 at most.
@@ -67,26 +67,33 @@ impl Failures {
     /// The most frequent first.
     pub(super) fn kinds(&self) -> Vec<FailureGroup> {
         let mut kinds = self.0.clone();
-        kinds.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.cmp(&b.kind)));
+        kinds.sort_by(|a, b| {
+            b.count
+                .cmp(&a.count)
+                .then_with(|| a.kind.text().cmp(&b.kind.text()))
+        });
         kinds
     }
 
-    fn kind(&mut self, name: &str) -> &mut FailureGroup {
-        let place = match self.place(name) {
-            Some(place) => place,
-            None if self.0.len() < KINDS => self.push(name),
-            None => self.place(OTHERS).unwrap_or_else(|| self.push(OTHERS)),
+    fn kind(&mut self, kind: &FailureKind) -> &mut FailureGroup {
+        let index = match self.index(kind) {
+            Some(index) => index,
+            None if self.0.len() < KINDS => self.push(kind.clone()),
+            None => {
+                let others = FailureKind::Other(OTHERS.to_owned());
+                self.index(&others).unwrap_or_else(|| self.push(others))
+            }
         };
-        &mut self.0[place]
+        &mut self.0[index]
     }
 
-    fn place(&self, name: &str) -> Option<usize> {
-        self.0.iter().position(|kind| kind.kind == name)
+    fn index(&self, kind: &FailureKind) -> Option<usize> {
+        self.0.iter().position(|group| group.kind == *kind)
     }
 
-    fn push(&mut self, name: &str) -> usize {
+    fn push(&mut self, kind: FailureKind) -> usize {
         self.0.push(FailureGroup {
-            kind: name.to_owned(),
+            kind,
             count: 0,
             examples: Vec::new(),
         });
@@ -124,7 +131,7 @@ fn label(value: &Value) -> String {
 mod tests {
     use super::*;
 
-    fn add(failures: &mut Failures, number: u64, kind: String) {
+    fn add(failures: &mut Failures, number: u64, kind: FailureKind) {
         let mut row = Row {
             number,
             ..Row::default()
@@ -137,7 +144,7 @@ mod tests {
     fn the_first_rows_are_the_examples_in_any_order() {
         let mut failures = Failures::default();
         for number in (0..40).rev() {
-            add(&mut failures, number, "timeout".to_owned());
+            add(&mut failures, number, FailureKind::Timeout);
         }
         let kind = &failures.kinds()[0];
         let rows: Vec<u64> = kind.examples.iter().map(|example| example.row).collect();
@@ -150,10 +157,13 @@ mod tests {
     fn a_server_cannot_make_up_kinds_without_end() {
         let mut failures = Failures::default();
         for number in 0..250 {
-            add(&mut failures, number, format!("status {number}"));
+            add(&mut failures, number, FailureKind::Status(number as u16));
         }
         let kinds = failures.kinds();
         assert_eq!(kinds.len(), 101);
-        assert_eq!((&*kinds[0].kind, kinds[0].count), ("other kinds", 150));
+        assert_eq!(
+            (&*kinds[0].kind.text(), kinds[0].count),
+            ("other kinds", 150)
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::record::Failure;
+use crate::record::{Failure, FailureKind};
 use crate::source::Row;
 
 const AGGREGATES: [&str; 9] = [
@@ -40,7 +40,7 @@ fn record(number: u64, seed: &mut u64) -> Record {
         0 => Value::from("n/a"),
         _ => json!(noise(seed) as f64 / 1e4),
     };
-    let failure = Failure::new(format!("status {}", 500 + noise(seed) % 3), "why");
+    let failure = Failure::new(FailureKind::Status(500 + (noise(seed) % 3) as u16), "why");
     Record {
         row,
         outcome: if noise(seed).is_multiple_of(8) {

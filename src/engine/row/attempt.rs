@@ -11,7 +11,7 @@ use super::trace::AttemptTrace;
 use super::{AttemptError, AttemptTerms, Cancelled, Purpose, RowExecutor};
 use crate::limit::{Cost, Permit};
 use crate::metrics::wait_time::WaitReason;
-use crate::record::{Arrived, Failure};
+use crate::record::{Arrived, Failure, FailureKind};
 use crate::send::deadline;
 use crate::send::{Answer, Delivery, Lease, SendError};
 use crate::sink::Intent;
@@ -114,7 +114,7 @@ impl RowExecutor {
     fn unless_cut(&self, trouble: SendError) -> SendError {
         if trouble.delivery == Delivery::Unknown && self.run.stop.is_aborted() {
             SendError {
-                kind: "interrupted",
+                kind: FailureKind::Interrupted,
                 detail: "the run ended before the answer came".to_owned(),
                 delivery: Delivery::Unknown,
             }
@@ -128,7 +128,7 @@ impl RowExecutor {
         let ttl = self.step().judge.key_ttl()?;
         let age = seen.announcements.iter().filter_map(Intent::age).max()?;
         (age >= ttl).then(|| SendError {
-            kind: "outcome unknown",
+            kind: FailureKind::OutcomeUnknown,
             detail: format!(
                 "it was sent {} ago and may have been done, and the server knows its Idempotency-Key for {} (retry.idempotency-ttl): it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
                 humantime::format_duration(Duration::from_secs(age.as_secs())),
@@ -190,7 +190,7 @@ impl RowExecutor {
 /// A program of the job couldn't read the answer: to send it again would be of no use.
 fn too_long(failure: Failure) -> SendError {
     SendError {
-        kind: "jq too long",
+        kind: FailureKind::JqTooLong,
         detail: failure.detail,
         delivery: Delivery::Final,
     }

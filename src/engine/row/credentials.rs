@@ -12,6 +12,7 @@ use crate::auth::{RefreshLock, Tokens};
 use crate::judge::Tries;
 use crate::limit::{Cost, Permit};
 use crate::metrics::wait_time::WaitReason;
+use crate::record::FailureKind;
 use crate::send::redirect::{self, RedirectTrust};
 use crate::send::{Answer, Delivery, Lease, SendError};
 use crate::threads;
@@ -191,7 +192,7 @@ impl RowExecutor {
             .signer
             .sign(request, key, std::time::SystemTime::now());
         signed.map_err(|detail| SendError {
-            kind: "input",
+            kind: FailureKind::Input,
             detail,
             delivery: Delivery::Final,
         })

@@ -18,7 +18,7 @@ use crate::extract::{JqInput, json};
 use crate::judge::Tries;
 use crate::limit::Cost;
 use crate::pages::{self, Pages, Trail, Turn};
-use crate::record::{Failure, Record};
+use crate::record::{Failure, FailureKind, Record};
 use crate::render::with_param;
 use crate::send::Answer;
 use crate::send::redirect::{self, RedirectTrust};
@@ -145,7 +145,7 @@ impl RowExecutor {
         let then = self.then(pages, &page, advance.next);
         PageOutcome {
             repeats: advance.repeats,
-            then: then.map_err(|why| Failure::new("missing next page", why)),
+            then: then.map_err(|why| Failure::new(FailureKind::MissingNextPage, why)),
         }
     }
 
@@ -320,7 +320,7 @@ impl RowExecutor {
                 let why = format!(
                     "the page names {url:?} as the next one, where throng does not go: to a host that request.allow-host (--allow-host) leaves out, with a body to another server, without TLS after a page with it, or with a password"
                 );
-                Failure::new("missing next page", why)
+                Failure::new(FailureKind::MissingNextPage, why)
             })
     }
 
@@ -338,7 +338,7 @@ impl RowExecutor {
             other => other.to_string(),
         };
         let uri = with_param(request.uri(), name, &text);
-        *request.uri_mut() = uri.map_err(|why| Failure::new("input", why))?;
+        *request.uri_mut() = uri.map_err(|why| Failure::new(FailureKind::Input, why))?;
         Ok(request)
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::super::{Delivery, SendError};
 use super::Connection;
+use crate::record::FailureKind;
 
 /// A server that says what it is told to, word for word.
 struct Server {
@@ -166,13 +167,13 @@ async fn what_cannot_be_read_on_a_stream_is_that_stream_s_alone() {
         let trouble = server.meets(&connection, &twice).await;
         assert_eq!(
             (trouble.kind, trouble.delivery),
-            ("bad answer", Delivery::Final)
+            (FailureKind::BadAnswer, Delivery::Final)
         );
         // What can't be read on the connection may be about any request.
         let (mut server, connection) = Server::welcoming(9).await;
         let nonsense = [0, 0, 1, 4, 0, 0, 0, 0, 0, 0];
         let trouble = server.meets(&connection, &nonsense).await;
-        let expected = ("connection lost", Delivery::Unknown);
+        let expected = (FailureKind::ConnectionLost, Delivery::Unknown);
         assert_eq!((trouble.kind, trouble.delivery), expected);
     })
     .await;

@@ -6,8 +6,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::super::codec::{Decode, FoundRecord, ReadRecord, UNKNOWN};
+use super::super::codec::{Decode, FoundRecord, ReadRecord};
 use super::{unmarked, value};
+use crate::record::FailureKind;
 use crate::source::guard::unguarded;
 use crate::source::quotes::{Byte, Quotes};
 
@@ -114,7 +115,10 @@ impl ColumnNumbers {
             },
             last: !is(self.last.and_then(cell), "false"),
             ok,
-            unknown: is(self.error.and_then(cell), UNKNOWN),
+            unknown: is(
+                self.error.and_then(cell),
+                &FailureKind::OutcomeUnknown.text(),
+            ),
             key: key.map(|key| value(&unguarded(&key).into())),
         })
     }

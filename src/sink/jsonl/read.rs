@@ -7,7 +7,8 @@ use std::ops::Range;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::codec::{Decode, FoundRecord, ReadRecord, UNKNOWN};
+use super::super::codec::{Decode, FoundRecord, ReadRecord};
+use crate::record::FailureKind;
 
 /// The reader's half; with the field that identifies rows.
 pub(in super::super) fn decoder(key: Option<&str>) -> Box<dyn Decode> {
@@ -54,7 +55,9 @@ impl Decode for JsonlRecords {
             item: line._item,
             last: line._last,
             ok: line._ok,
-            unknown: line._error.is_some_and(|error| error == UNKNOWN),
+            unknown: line
+                ._error
+                .is_some_and(|error| error == FailureKind::OutcomeUnknown.text()),
             key,
         }))
     }
