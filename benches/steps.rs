@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use serde_json::{Value, json};
-use throng::extract::Extractor;
+use throng::Record;
+use throng::Row;
+use throng::internals::extract::Extractor;
+use throng::internals::render::{CostExpressions, RenderContext, Renderer, RowBinding};
+use throng::internals::secret::{Secrets, Vault};
+use throng::internals::sink::{Columns, Existing, Identity, Output, Sink};
+use throng::internals::tally::{Aggregate, Tally};
 use throng::limit::{Guard, RateLimiter};
-use throng::record::Record;
-use throng::render::{CostExpressions, RenderContext, Renderer, RowBinding};
-use throng::secret::{Secrets, Vault};
-use throng::sink::{Columns, Existing, Identity, Output, Sink};
-use throng::source::Row;
-use throng::tally::{Aggregate, Tally};
 
 /// One step, ready to be done as often as asked.
 type Step = (&'static str, Box<dyn FnMut()>);
@@ -152,7 +152,7 @@ fn tally() -> Box<dyn FnMut()> {
 fn write() -> Box<dyn FnMut()> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("records.jsonl");
-    let settings = throng::sink::Settings {
+    let settings = throng::internals::sink::Settings {
         file: Some(file.display().to_string()),
         existing: Existing::Overwrite,
         ..Default::default()

@@ -31,7 +31,7 @@
 //! [`mod@verify`] stands outside: what a results file proves of a limit.
 //!
 //! ```no_run
-//! use throng::plan::{Job, Plan};
+//! use throng::{Job, Plan};
 //!
 //! let job = Job::read("quotes.toml")?;
 //! let plan = Plan::new(&job, &|name| std::env::var(name).ok())?;
@@ -45,43 +45,108 @@
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
-pub mod error;
-pub use error::Error;
+mod error;
+pub use error::{Error, ErrorKind};
 
-pub mod plan;
-pub use plan::Plan;
-pub mod curl;
-pub mod openapi;
+mod plan;
+pub use plan::{Job, Plan};
+mod curl;
+mod openapi;
 
-pub mod secret;
+mod secret;
 
-pub mod engine;
-pub use engine::run;
-pub mod metrics;
-pub mod shutdown;
-pub mod threads;
+mod engine;
+pub use engine::{Run, run};
+mod metrics;
+mod shutdown;
+pub use shutdown::{Interrupt, Reason, Shutdown};
+mod threads;
 
-pub mod simulate;
+mod simulate;
 
-pub mod descriptors;
+mod descriptors;
 mod file_lock;
-pub mod probe;
+mod probe;
 
-pub mod auth;
-pub mod batch;
-pub mod extract;
-pub mod judge;
-pub mod quota_store;
+mod auth;
+mod batch;
+mod extract;
+mod judge;
+mod quota_store;
 pub use throng_limit as limit;
-pub mod pages;
-pub mod render;
-pub mod send;
-pub mod source;
+mod pages;
+mod render;
+mod send;
+mod source;
+pub use source::Row;
 
-pub mod record;
-pub mod report;
-pub mod sink;
-pub mod table;
-pub mod tally;
+mod record;
+pub use record::{Failure, Record};
+mod report;
+pub use report::Report;
+mod sink;
+mod table;
+mod tally;
 
-pub mod verify;
+mod verify;
+
+#[doc(hidden)]
+pub mod cli;
+
+/// The modules as the tests and the fuzzers need them; no part of the interface.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod internals {
+    pub mod curl {
+        pub use crate::curl::*;
+    }
+    pub mod extract {
+        pub use crate::extract::*;
+    }
+    pub mod judge {
+        pub use crate::judge::*;
+    }
+    pub mod openapi {
+        pub use crate::openapi::*;
+    }
+    pub mod pages {
+        pub use crate::pages::*;
+    }
+    pub mod plan {
+        pub use crate::plan::*;
+    }
+    pub mod probe {
+        pub use crate::probe::*;
+    }
+    pub mod record {
+        pub use crate::record::*;
+    }
+    pub mod render {
+        pub use crate::render::*;
+    }
+    pub mod report {
+        pub use crate::report::*;
+    }
+    pub mod secret {
+        pub use crate::secret::*;
+    }
+    pub mod send {
+        pub use crate::send::*;
+    }
+    pub mod simulate {
+        pub use crate::simulate::*;
+    }
+    pub mod sink {
+        pub use crate::sink::*;
+    }
+    pub mod source {
+        pub use crate::source::*;
+    }
+    pub mod tally {
+        pub use crate::tally::*;
+    }
+    pub mod verify {
+        pub use crate::verify::*;
+    }
+}

@@ -2,13 +2,11 @@
 
 use std::process::ExitCode;
 
-mod cli;
-
 /// Each row is some tens of small allocations: this one takes them faster than most
 /// platforms' own.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::main().into()
+    throng::cli::main()
 }

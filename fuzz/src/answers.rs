@@ -4,9 +4,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use serde_json::{Map, Value};
-use throng::extract::Extractor;
+use throng::internals::extract::Extractor;
 
-use throng::secret::Secrets;
+use throng::internals::secret::Secrets;
 
 use crate::{halves, text};
 
@@ -51,7 +51,7 @@ pub fn bodies(data: &[u8]) {
         return;
     };
     let headers = HeaderMap::from_iter([(CONTENT_ENCODING, encoding)]);
-    let body = throng::send::decode(Bytes::copy_from_slice(body), &headers, MOST);
+    let body = throng::internals::send::decode(Bytes::copy_from_slice(body), &headers, MOST);
     if let Ok(body) = body {
         assert!(body.len() as u64 <= MOST.max(data.len() as u64));
     }

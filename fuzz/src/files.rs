@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use throng::plan::{Job, Plan};
-use throng::source::{Fields, Settings, Source};
-use throng::verify;
+use throng::internals::source::{Fields, Settings, Source};
+use throng::internals::verify;
+use throng::{Job, Plan};
 
 use crate::halves;
 

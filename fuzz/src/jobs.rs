@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use throng::plan::{Job, Plan};
-use throng::render::{CostExpressions, RenderContext, Renderer, RowBinding, Settings};
-use throng::source::Row;
-use throng::{curl, openapi as description};
+use throng::Row;
+use throng::internals::render::{CostExpressions, RenderContext, Renderer, RowBinding, Settings};
+use throng::internals::{curl, openapi as description};
+use throng::{Job, Plan};
 
 use crate::{halves, text};
 
@@ -138,7 +138,7 @@ fn plan(mut job: Job) {
     job.output = Default::default();
     job.request.body_file = None;
     job.request.multipart.clear();
-    job.input = throng::source::Settings {
+    job.input = throng::internals::source::Settings {
         list: Some(vec![json!({"id": "7", "x": "a b&c/d"})]),
         ..Default::default()
     };

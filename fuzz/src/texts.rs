@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use throng::judge::signals::{self, LONGEST, SignalSource};
+use throng::internals::judge::signals::{self, LONGEST, SignalSource};
+use throng::internals::pages::{Page, Pages, Settings, Trail, Turn};
 use throng::limit::Limit;
-use throng::pages::{Page, Pages, Settings, Trail, Turn};
 
 use crate::{halves, text};
 

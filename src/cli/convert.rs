@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use crate::{Error, sink, source, table};
 use clap::Args;
-use throng::{Error, sink, source, table};
 
 use super::{Exit, say};
 
@@ -27,7 +27,7 @@ pub struct ConvertArgs {
 }
 
 pub fn main(arguments: &ConvertArgs) -> Result<Exit, Error> {
-    throng::plan::check_apart(("FROM", Some(&arguments.from)), ("TO", Some(&arguments.to)))?;
+    crate::plan::check_apart(("FROM", Some(&arguments.from)), ("TO", Some(&arguments.to)))?;
     let from = source::Settings {
         file: Some(arguments.from.clone()),
         format: arguments.format,

@@ -1,9 +1,9 @@
 //! `throng demo`: the mock and the shipped job in one process.
 
+use crate::plan::Job;
+use crate::{Error, Plan};
 use clap::Args;
 use serde_json::{Value, json};
-use throng::plan::Job;
-use throng::{Error, Plan};
 use throng_mock::{Fault, Faults, Latency, Mock, Settings};
 
 use super::flags::DisplayFlags;

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use throng::Error;
-use throng::error::ErrorKind;
-use throng::shutdown::{Interrupt, Reason};
+use crate::Error;
+use crate::error::ErrorKind;
+use crate::shutdown::{Interrupt, Reason};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use crate::render::{EmbeddedKey, keys_in_data, keys_in_url, may_be_key};
+use crate::{Error, curl::Translated};
 use clap::Args;
 use serde_json::{Value, json};
-use throng::render::{EmbeddedKey, keys_in_data, keys_in_url, may_be_key};
-use throng::{Error, curl::Translated};
 
 use super::{Exit, flags, say};
 
@@ -54,7 +54,7 @@ pub fn main(arguments: &InitArgs) -> Result<Exit, Error> {
     };
     write(&arguments.job, &text)?;
     for note in notes {
-        say::note(&format!("throng: {}", throng::report::escape(&note)));
+        say::note(&format!("throng: {}", crate::report::escape(&note)));
     }
     say::note(&format!(
         "wrote {0}: give it your rows and the API's limit; throng plan {0} checks it",
@@ -76,7 +76,7 @@ fn of_openapi(path: &str, arguments: &InitArgs) -> Result<Translated, Error> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::plan(format!("--openapi {path} can't be read: {error}")))?;
     let operation = arguments.operation.as_deref().unwrap_or_default();
-    throng::openapi::translate(&text, operation)
+    crate::openapi::translate(&text, operation)
 }
 
 /// A whole job file, with its keys in the environment.

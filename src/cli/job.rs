@@ -1,9 +1,9 @@
 //! A job file with flags over it.
 
+use crate::Error;
+use crate::plan::{Job, Plan};
 use clap::Args;
 use serde_json::json;
-use throng::Error;
-use throng::plan::{Job, Plan};
 
 use super::{environment, flags};
 

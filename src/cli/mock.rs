@@ -1,7 +1,7 @@
 //! `throng mock`: serve the quote API until Ctrl-C, then say what it saw.
 
+use crate::Error;
 use clap::Args;
-use throng::Error;
 use throng_mock::{Dialect, Judgement, Latency, Mock, Partition, ServerLimit, Settings};
 
 use super::server::Behaviour;

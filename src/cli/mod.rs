@@ -1,9 +1,10 @@
 //! The command line: what the library is asked to do, and what people see of it.
 
 use std::panic::catch_unwind;
+use std::process::ExitCode;
 
+use crate::Error;
 use clap::{Parser, Subcommand};
-use throng::Error;
 
 mod convert;
 mod demo;
@@ -71,14 +72,14 @@ enum Command {
     Demo(demo::DemoArgs),
 }
 
-/// Does what the command line says.
-pub fn main() -> Exit {
-    // What has gone wrong is on stderr by then; only the exit code is ours.
-    catch_unwind(carry_out).unwrap_or(Exit::Stopped)
+/// The `throng` command: reads the arguments of the process and carries them out.
+pub fn main() -> ExitCode {
+    // The panic's message is on stderr by then; only the exit code is left to give.
+    catch_unwind(carry_out).unwrap_or(Exit::Stopped).into()
 }
 
 fn carry_out() -> Exit {
-    throng::descriptors::raise();
+    crate::descriptors::raise();
     if let Err(error) = signals::survive_file_limits() {
         say::error(&error);
         return Exit::of(&error);

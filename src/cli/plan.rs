@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Error;
 use clap::Args;
-use throng::Error;
 
 use super::{Exit, job, say};
 

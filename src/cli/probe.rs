@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use crate::Error;
+use crate::plan::Job;
+use crate::probe::{Bounds, Observation, ProbeAnswer, probe};
 use clap::Args;
 use serde_json::json;
-use throng::Error;
-use throng::plan::Job;
-use throng::probe::{Bounds, Observation, ProbeAnswer, probe};
 
 use super::{Exit, environment, flags, say};
 
@@ -104,7 +104,7 @@ fn show(heard: &ProbeAnswer) {
             signal
                 .remaining
                 .map_or("?".to_owned(), |left| left.to_string()),
-            throng::report::escape(&signal.unit),
+            crate::report::escape(&signal.unit),
             limit.unwrap_or_default(),
             reset.unwrap_or_default()
         ));

@@ -1,8 +1,8 @@
 //! `throng profiles`: which APIs are known, and what is known of them.
 
+use crate::Error;
+use crate::plan::Profile;
 use clap::Args;
-use throng::Error;
-use throng::plan::Profile;
 
 use super::{Exit, say};
 

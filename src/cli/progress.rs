@@ -6,12 +6,12 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::engine::Run;
+use crate::metrics::wait_time::{TimeBreakdown, free_again};
+use crate::report::escape;
+use crate::threads;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Zoned;
-use throng::engine::Run;
-use throng::metrics::wait_time::{TimeBreakdown, free_again};
-use throng::report::escape;
-use throng::threads;
 
 use super::flags::{DisplayFlags, Progress};
 use super::say;

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use crate::report::Report;
+use crate::source::{self, Source};
+use crate::tally::{Aggregate, Tally};
+use crate::{Error, sink};
 use clap::Args;
-use throng::report::Report;
-use throng::source::{self, Source};
-use throng::tally::{Aggregate, Tally};
-use throng::{Error, sink};
 
 use super::flags::{DisplayFlags, SummaryFlags};
 use super::{Exit, run, say};

@@ -3,12 +3,12 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
+use crate::engine::Run;
+use crate::plan::check_apart;
+use crate::report::{Color, Report};
+use crate::shutdown::Reason;
+use crate::{Error, Plan};
 use clap::Args;
-use throng::engine::Run;
-use throng::plan::check_apart;
-use throng::report::{Color, Report};
-use throng::shutdown::Reason;
-use throng::{Error, Plan};
 
 use super::flags::DisplayFlags;
 use super::progress::ProgressDisplay;
@@ -50,7 +50,7 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
     signals::listen(run.stop())?;
     if !show.quiet {
         let notes = run.plan().notes().iter();
-        notes.for_each(|note| say::note(&format!("throng: {}", throng::report::escape(note))));
+        notes.for_each(|note| say::note(&format!("throng: {}", crate::report::escape(note))));
     }
     let watch = ProgressDisplay::start(&run, show);
     let report = run.go();
@@ -66,7 +66,7 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
     for warning in run.warnings() {
         say::note(&format!(
             "throng: WARNING: {}",
-            throng::report::escape(&warning)
+            crate::report::escape(&warning)
         ));
     }
     write_summary(&report, show)?;

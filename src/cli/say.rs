@@ -3,7 +3,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use throng::report::{escape, visible};
+use crate::report::{escape, visible};
 
 /// An error, in the form that all of them have.
 pub fn error(error: &dyn std::fmt::Display) {

@@ -4,10 +4,10 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::shutdown::{Interrupt, Reason, Shutdown};
+use crate::{Error, threads};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
-use throng::shutdown::{Interrupt, Reason, Shutdown};
-use throng::{Error, threads};
 
 use super::{Exit, say};
 

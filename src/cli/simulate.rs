@@ -1,13 +1,13 @@
 //! `throng simulate`: the job in virtual time, against a model of the server.
 
+use crate::limit::{Guard, Policy};
+use crate::plan::Job;
+use crate::simulate::{self, Simulation, simulate};
+use crate::{Error, Plan};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use humantime::format_duration;
 use serde_json::json;
-use throng::limit::{Guard, Policy};
-use throng::plan::Job;
-use throng::simulate::{self, Simulation, simulate};
-use throng::{Error, Plan};
 use throng_mock::{Latency, LimitKind, ServerLimit, Settings, WindowCount};
 
 use super::server::Behaviour;
@@ -116,7 +116,7 @@ fn notes(is_acked: bool, runs: &[(&str, Simulation)]) {
             say::note(&format!("{name}: {advice}"));
         }
         if let Some(why) = &simulation.stopped {
-            let why = throng::report::escape(why);
+            let why = crate::report::escape(why);
             say::note(&format!("{name}: it would stop: {why}"));
         }
     }

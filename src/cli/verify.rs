@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use crate::limit::{Limit, Measure};
+use crate::verify::{Check, Verified, can_check, limits_of, verify};
+use crate::{Error, source};
 use clap::Args;
 use jiff::Timestamp;
-use throng::limit::{Limit, Measure};
-use throng::verify::{Check, Verified, can_check, limits_of, verify};
-use throng::{Error, source};
 
 use super::{Exit, say};
 
@@ -53,7 +53,7 @@ pub fn main(arguments: &VerifyArgs) -> Result<Exit, Error> {
     };
     let verified = verify(&file, &limits, arguments.per.as_deref())?;
     for check in &verified.checks {
-        say::result(&throng::report::escape(&line(check, &verified)));
+        say::result(&crate::report::escape(&line(check, &verified)));
     }
     if verified.checks.iter().all(Check::is_kept) {
         Ok(Exit::Ok)

@@ -10,7 +10,7 @@ use crate::{auth, batch, extract, judge, limit, pages, render, secret, send, sin
 /// A job as its file or its flags say it; each room owns its part.
 ///
 /// ```
-/// use throng::plan::Job;
+/// use throng::Job;
 ///
 /// let job = Job::parse("quotes.toml", r#"
 ///     [input]

@@ -1,9 +1,9 @@
 //! `--rate auto`: a limit that nobody knows is found out while working, in virtual time.
 
 use serde_json::{Value, json};
+use throng::Job;
 use throng::Plan;
-use throng::plan::Job;
-use throng::simulate::{Simulation, simulate};
+use throng::internals::simulate::{Simulation, simulate};
 use throng_mock::Settings;
 
 use crate::harness::{Place, symbols, throng};

@@ -4,9 +4,9 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
+use throng::Job;
 use throng::Plan;
-use throng::plan::Job;
-use throng::simulate::{SimulatedServer, simulate as run};
+use throng::internals::simulate::{SimulatedServer, simulate as run};
 use throng_mock::Settings;
 
 use crate::harness::{Place, Throng, throng};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use throng::plan::Job;
-use throng::probe::{Bounds, FoundKind, ProbeResult, simulated};
+use throng::Job;
+use throng::internals::probe::{Bounds, FoundKind, ProbeResult, simulated};
 use throng_mock::{LimitKind, Refusal, ServerLimit, Settings};
 
 use crate::harness::{mock, throng};

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use throng::Job;
 use throng::Plan;
-use throng::plan::Job;
-use throng::simulate::{Simulation, simulate};
+use throng::internals::simulate::{Simulation, simulate};
 use throng_mock::{Arrival, Partition, Settings};
 
 const LATENCY: Duration = Duration::from_secs(2);

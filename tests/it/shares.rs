@@ -1,9 +1,9 @@
 //! What the time went to, in virtual time: there the shares are exact.
 
 use serde_json::{Value, json};
+use throng::Job;
 use throng::Plan;
-use throng::plan::Job;
-use throng::simulate::simulate;
+use throng::internals::simulate::simulate;
 use throng_mock::Settings;
 
 /// With this job and server, most of the time went to this, and this would help.

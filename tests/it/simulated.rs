@@ -6,9 +6,9 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
+use throng::Job;
 use throng::Plan;
-use throng::plan::Job;
-use throng::simulate::{Simulation, simulate};
+use throng::internals::simulate::{Simulation, simulate};
 use throng_mock::Settings;
 
 /// A job, and the server that it will meet.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use throng::Job;
 use throng::Plan;
-use throng::plan::Job;
-use throng::simulate::{Simulation, simulate};
+use throng::internals::simulate::{Simulation, simulate};
 use throng_mock::{ServerLimit, Settings};
 
 const ROWS: u64 = 2_000;

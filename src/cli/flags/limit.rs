@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::limit::{AccountShare, Rate};
 use clap::Args;
 use serde_json::{Value, json};
-use throng::limit::{AccountShare, Rate};
 
 use super::pairs::{Pair, assignment, map};
 use super::send::duration;
@@ -15,7 +15,7 @@ use super::send::duration;
 pub struct LimitFlags {
     /// At most N in any PERIOD: 22/5s, '90000 tokens/1m', counter:300/1m, bucket:10/1s, 100/1m@clock, 25/1d@America/New_York, 5000/run, or auto:100/1s: what is found out by being refused, up to that (repeat: all hold)
     #[arg(short, long, value_name = "N/PERIOD")]
-    rate: Vec<throng::limit::Limit>,
+    rate: Vec<crate::limit::Limit>,
     /// What the limits are proven against: strict (arrivals at the server), acked (at its network stack) or sent (our clock)
     #[arg(long, value_parser = ["strict", "acked", "sent"])]
     guard: Option<String>,
@@ -103,7 +103,7 @@ impl LimitFlags {
     /// The older flags together are one rate, whose other half is 25 or 5 s.
     pub fn tree(&self) -> Result<Value, String> {
         let mut rates = self.rate.clone();
-        rates.extend(self.older.rate()?.map(throng::limit::Limit::from));
+        rates.extend(self.older.rate()?.map(crate::limit::Limit::from));
         Ok(json!({
             "rate": some(&rates),
             "guard": self.guard,

@@ -1,10 +1,10 @@
 //! Flags of the request.
 
+use crate::Error;
+use crate::curl::{Translated, translate};
+use crate::plan::Job;
 use clap::Args;
 use serde_json::{Value, json};
-use throng::Error;
-use throng::curl::{Translated, translate};
-use throng::plan::Job;
 
 use super::super::say;
 use super::pairs::{Pair, assignment, map};
@@ -80,7 +80,7 @@ pub struct AuthFlags {
 fn auth_help() -> String {
     format!(
         "How to prove who asks: kind=KIND and its keys (repeat)\n\n{}",
-        throng::auth::help().trim_end()
+        crate::auth::help().trim_end()
     )
 }
 
@@ -108,7 +108,7 @@ impl RequestFlags {
         };
         let translated = curl(command)?;
         for note in &translated.notes {
-            say::note(&format!("throng: {}", throng::report::escape(note)));
+            say::note(&format!("throng: {}", crate::report::escape(note)));
         }
         job.overlay(translated.job)
     }

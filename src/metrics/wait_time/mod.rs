@@ -20,7 +20,6 @@ use std::time::Duration;
 mod advice;
 mod share;
 
-pub use crate::limit::{BlockedTime, BlockerKind};
 pub use advice::{Setup, advice, free_again};
 pub use share::{TimeBreakdown, TimeShare};
 
