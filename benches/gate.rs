@@ -29,7 +29,7 @@ fn main() {
             bencher.iter_custom(|times| taking(&gate, times));
         });
         criterion.bench_function(&format!("permit, {name}"), |bencher| {
-            bencher.iter(|| drop(black_box(take(&gate))));
+            bencher.iter(|| black_box(take(&gate)).cancel());
         });
         criterion.bench_function(&format!("whole life, {name}"), |bencher| {
             bencher.iter(|| live(&gate));
@@ -39,7 +39,7 @@ fn main() {
             bencher.iter_custom(|times| taking(&gate, times));
         });
         criterion.bench_function(&format!("permit, {name}, contended"), |bencher| {
-            bencher.iter(|| drop(black_box(take(&gate))));
+            bencher.iter(|| black_box(take(&gate)).cancel());
         });
         drop(rival);
     }
@@ -72,7 +72,9 @@ fn taking(gate: &RateLimiter, times: u64) -> Duration {
         let start = Instant::now();
         (0..some).for_each(|_| permits.push(take(gate)));
         took += start.elapsed();
-        permits.clear();
+        permits
+            .drain(..)
+            .for_each(|mut permit: Permit| permit.cancel());
         left -= some;
     }
     took
@@ -96,7 +98,7 @@ impl Rival {
         let told = stop.clone();
         let thread = std::thread::spawn(move || {
             while !told.load(Ordering::Relaxed) {
-                drop(black_box(take(&gate)));
+                black_box(take(&gate)).cancel();
             }
         });
         Rival {

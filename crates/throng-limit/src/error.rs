@@ -1,4 +1,4 @@
-//! What is wrong with limits that cannot be built.
+//! Errors: of limits that can't be built, and of permits that can't be had.
 
 use std::fmt;
 
@@ -19,3 +19,16 @@ impl fmt::Display for LimitError {
 }
 
 impl std::error::Error for LimitError {}
+
+/// A permit can never be had: the attempt costs more than a limit allows at once, or a
+/// total for the run is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AcquireError;
+
+impl fmt::Display for AcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a limit will never allow it")
+    }
+}
+
+impl std::error::Error for AcquireError {}

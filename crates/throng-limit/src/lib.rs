@@ -25,7 +25,7 @@ pub use time::{Time, calendar_at_zero, now};
 mod outcome;
 pub use outcome::{Blocked, BlockedTime, Blocker, BlockerKind, End, Uncounted};
 mod error;
-pub use error::LimitError;
+pub use error::{AcquireError, LimitError};
 
 mod config;
 pub use config::{
@@ -47,9 +47,7 @@ pub use quota::{
 };
 
 mod gate;
-pub use gate::{
-    AcquireError, Acquired, ArrivalInterval, Cost, LimitSet, LimitState, Permit, RateLimiter,
-};
+pub use gate::{Acquired, ArrivalInterval, Cost, LimitSet, LimitState, Permit, RateLimiter};
 
 mod estimate;
 pub use estimate::{Estimate, Workload};

@@ -1,5 +1,6 @@
 //! One sending: a connection, a permit, a signature, an answer, in this order.
 
+use std::ops::{Deref, DerefMut};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -56,7 +57,6 @@ impl RowExecutor {
         let (mut lease, mut permit) = pin!(self.ready_to_sign(request, terms, seen)).await?;
         if let Some(trouble) = self.too_old(seen) {
             seen.attempts -= 1;
-            permit.cancel();
             return Err(trouble.into());
         }
         for announcement in &mut seen.announcements {
@@ -67,14 +67,10 @@ impl RowExecutor {
                 .map_err(|_| AttemptError::Stopped)?;
         }
         let mut request = request.clone();
-        if terms.errand == Purpose::Own
-            && let Err(trouble) = self.sign(&mut request, permit.key(), seen)
-        {
-            permit.cancel();
-            return Err(trouble.into());
+        if terms.errand == Purpose::Own {
+            self.sign(&mut request, permit.key(), seen)?;
         }
         if self.run.stop.is_aborted() {
-            permit.cancel();
             return Err(AttemptError::Stopped);
         }
         permit.sent();
@@ -143,7 +139,7 @@ impl RowExecutor {
         &self,
         uri: &Uri,
         ask: &Cost,
-    ) -> Result<(Lease, Permit), AttemptError> {
+    ) -> Result<(Lease, AttemptPermit), AttemptError> {
         let connects = self.waits(WaitReason::Server);
         let lease = {
             let connecting = pin!(self.sender.lease(uri));
@@ -156,7 +152,7 @@ impl RowExecutor {
             let turn = pin!(self.run.limiter(self.stage_index).acquire(ask.clone()));
             self.unless_stopped(turn).await?
         };
-        let permit = permit.map_err(|_| self.used_up())?;
+        let permit = AttemptPermit(permit.map_err(|_| self.used_up())?);
         drop(waits);
         let _connects = self.waits(WaitReason::Server);
         // The server may have closed the connection in a pause of the process, which
@@ -187,11 +183,56 @@ impl RowExecutor {
     }
 }
 
+/// An attempt's permit. Dropped before the request is sent, it is given back.
+pub(super) struct AttemptPermit(Permit);
+
+impl Deref for AttemptPermit {
+    type Target = Permit;
+
+    fn deref(&self) -> &Permit {
+        &self.0
+    }
+}
+
+impl DerefMut for AttemptPermit {
+    fn deref_mut(&mut self) -> &mut Permit {
+        &mut self.0
+    }
+}
+
+impl Drop for AttemptPermit {
+    fn drop(&mut self) {
+        if !self.0.is_open() {
+            self.0.cancel();
+        }
+    }
+}
+
 /// A program of the job couldn't read the answer: to send it again would be of no use.
 fn too_long(failure: Failure) -> SendError {
     SendError {
         kind: FailureKind::JqTooLong,
         detail: failure.detail,
         delivery: Delivery::Final,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::{Guard, RateLimiter};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_goes_back_only_if_its_request_was_not_sent() {
+        let limiter = RateLimiter::new(&["1/1h".parse().unwrap()], Guard::Strict).unwrap();
+        let acquire = async || AttemptPermit(limiter.acquire(1).await.unwrap());
+        for _ in 0..3 {
+            drop(acquire().await);
+        }
+        assert_eq!(limiter.state()[0].lost, 0);
+        let mut permit = acquire().await;
+        permit.sent();
+        drop(permit);
+        assert_eq!(limiter.state()[0].lost, 1);
     }
 }

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
 
+use super::attempt::AttemptPermit;
 use super::{AttemptError, AttemptTerms, AttemptTrace, Cancelled, Purpose, RowExecutor};
 use crate::auth::{RefreshLock, Tokens};
 use crate::judge::Tries;
-use crate::limit::{Cost, Permit};
+use crate::limit::Cost;
 use crate::metrics::wait_time::WaitReason;
 use crate::record::FailureKind;
 use crate::send::redirect::{self, RedirectTrust};
@@ -37,18 +38,17 @@ impl RowExecutor {
         request: &Request<Bytes>,
         terms: AttemptTerms<'_>,
         seen: &mut AttemptTrace,
-    ) -> Result<(Lease, Permit), AttemptError> {
+    ) -> Result<(Lease, AttemptPermit), AttemptError> {
         let tokens = self.step().signer.tokens();
         let Some(tokens) = tokens.filter(|_| terms.errand == Purpose::Own) else {
             return pin!(self.ready(request.uri(), terms.ask)).await;
         };
         loop {
             Box::pin(self.fetch_token(tokens, (request.uri(), terms.ask), seen)).await?;
-            let (lease, mut permit) = self.ready(request.uri(), terms.ask).await?;
+            let (lease, permit) = self.ready(request.uri(), terms.ask).await?;
             if tokens.is_fresh(Instant::now()) {
                 return Ok((lease, permit));
             }
-            permit.cancel();
         }
     }
 

@@ -1,6 +1,7 @@
-//! From a cost to a permit: who waits, who is next, and what all limits say together.
+//! From a cost to a permit: the queue, and what all limits say together.
 
 pub mod acquire;
+pub mod core;
 pub mod cost;
 pub mod group;
 pub mod keyed;
@@ -10,12 +11,13 @@ pub mod permit;
 pub mod queue;
 pub mod state;
 pub mod sync;
+pub mod timer;
 pub mod unlimited;
 pub mod wait_stats;
 
 pub use cost::{Acquired, Cost};
 pub use limit_set::LimitSet;
-pub use limiter::{AcquireError, RateLimiter};
+pub use limiter::RateLimiter;
 pub use permit::{ArrivalInterval, Permit};
 pub use state::LimitState;
 

@@ -1,11 +1,11 @@
-//! Leave for one attempt, and what becomes of it.
+//! A permit for one attempt, and what becomes of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::gate::core::LimiterCore;
 use crate::gate::cost::{Acquired, Cost};
 use crate::gate::limit_set::LimitSet;
-use crate::gate::limiter::LimiterCore;
 use crate::kinds::RateLimitInfo;
 use crate::outcome::End;
 use crate::time::Time;
@@ -13,17 +13,20 @@ use crate::time::Time;
 /// Leave for one attempt, from all limits.
 ///
 /// It is told what becomes of the attempt: sent, perhaps acknowledged, then
-/// answered, failed, refused, lost or returned, whichever comes first; and it is
-/// dropped when the answer has been read. Dropped without an end, it goes back
-/// if nothing was sent, and else counts as lost.
+/// answered, failed, refused, lost or cancelled, whichever comes first; and it is
+/// dropped when the answer has been read.
+///
+/// A permit that is dropped without an end has been used: the request counts as lost, as it
+/// may have been sent and may still arrive. Only [`cancel`](Permit::cancel) gives it back.
 #[derive(Debug)]
-#[must_use]
+#[must_use = "a permit that is dropped counts as a request that was lost"]
 pub struct Permit {
-    shared: Arc<LimiterCore>,
-    ask: Cost,
-    taken: Acquired,
-    /// Whether it was taken where nothing was limited.
-    calm: bool,
+    core: Arc<LimiterCore>,
+    cost: Cost,
+    acquired: Acquired,
+    /// Whether it was acquired while nothing was limited.
+    is_unlimited: bool,
+    acquired_at: Time,
     sent: Option<Time>,
     acked: Option<Time>,
     ended: Option<Time>,
@@ -42,12 +45,19 @@ pub struct ArrivalInterval {
 }
 
 impl Permit {
-    pub(crate) fn new(shared: Arc<LimiterCore>, ask: Cost, taken: Acquired, calm: bool) -> Permit {
+    /// `acquired_at` is none if the limiter had no limit then, as no clock was read.
+    pub(crate) fn new(
+        core: Arc<LimiterCore>,
+        cost: Cost,
+        acquired: Acquired,
+        acquired_at: Option<Time>,
+    ) -> Permit {
         Permit {
-            shared,
-            ask,
-            taken,
-            calm,
+            core,
+            cost,
+            acquired,
+            is_unlimited: acquired_at.is_none(),
+            acquired_at: acquired_at.unwrap_or(Time::ZERO),
             sent: None,
             acked: None,
             ended: None,
@@ -58,7 +68,7 @@ impl Permit {
     /// Which key of the pool it is for, if there is a pool.
     #[must_use]
     pub fn key(&self) -> Option<usize> {
-        self.taken.key()
+        self.acquired.key()
     }
 
     /// Whether it was sent, and nothing is known to have become of it.
@@ -67,60 +77,69 @@ impl Permit {
         self.sent.is_some() && self.ended.is_none()
     }
 
-    /// The request is about to be written.
+    /// The request is about to be written. Without this word it counts as sent when its
+    /// end is told, which is later, and so no less safe.
     pub fn sent(&mut self) {
-        self.sent = Some(self.tell(|limits, now, ask, taken| limits.sent(now, ask, taken)));
+        if self.sent.is_none() && self.ended.is_none() {
+            let sent = self.tell(|limits, now, cost, acquired| limits.sent(now, cost, acquired));
+            self.sent = Some(sent);
+        }
     }
 
-    /// The server's network stack has all of it.
+    /// The server's network stack has acknowledged all of the request.
     pub fn acked(&mut self) {
         if self.ended.is_none() && self.acked.is_none() {
-            let acked = self.tell(|limits, now, ask, taken| limits.acked(now, ask, taken));
+            let acked = self.tell(|limits, now, cost, acquired| limits.acked(now, cost, acquired));
             self.acked = Some(acked);
         }
     }
 
-    /// The final answer's head has been seen.
+    /// The head of the final answer has been seen.
     pub fn answered(&mut self) {
         self.end(End::Answered);
     }
 
-    /// The same, and it says that the request could not be done.
+    /// The head of the final answer has been seen: the request could not be done, though not
+    /// for a limit's sake.
     pub fn failed(&mut self) {
         self.end(End::Failed);
     }
 
-    /// No answer came: the request may yet arrive.
+    /// No answer came: the request may still arrive.
     pub fn lost(&mut self) {
         self.end(End::Lost);
     }
 
-    /// Nothing was sent after all.
+    /// Gives the permit back: nothing was sent.
     pub fn cancel(&mut self) {
         self.end(End::Returned);
     }
 
-    /// The server refused it for the limit's sake: the gate closes, for everyone
-    /// with the same keys, for `pause`, or for a while that doubles with each
-    /// refusal. Gives how often that has happened since an attempt was last
-    /// taken in.
+    /// The server refused the request for a limit's sake: no attempt with the same keys gets
+    /// a permit for `pause`, or, if the server names none, for a time that doubles with each
+    /// refusal. `chance` (0 to 1) lengthens the pause a little, so that several clients don't
+    /// come back at once. Gives the number of refusals since the server last accepted one.
     pub fn refused(&mut self, pause: Option<Duration>, chance: f64) -> u32 {
-        self.shared.end_unlimited();
-        let sent = self.sent.unwrap_or(Time::ZERO);
-        let (ask, taken) = (&self.ask, &mut self.taken);
-        let (refusals, now) = self.shared.tell(ask, |limits, now| {
-            let refusals = limits.refused(now, (ask, taken, sent), pause, chance);
+        self.core.end_unlimited();
+        let is_unsaid = self.sent.is_none();
+        let sent = *self.sent.get_or_insert(self.acquired_at);
+        let (cost, acquired) = (&self.cost, &mut self.acquired);
+        let (refusals, now) = self.core.tell(cost, |limits, now| {
+            if is_unsaid {
+                limits.sent(now, cost, acquired);
+            }
+            let refusals = limits.refused(now, (cost, acquired, sent), pause, chance);
             (refusals, now)
         });
         self.ended = Some(now);
         refusals
     }
 
-    /// The server wants to be left alone by everyone, for `pause` or as long as it is
-    /// left alone where it names none.
+    /// The server wants no attempt at all, whatever its keys, for `pause`, or for a second if
+    /// it names none.
     pub fn close_run(&mut self, pause: Option<Duration>, chance: f64) {
-        self.shared.end_unlimited();
-        self.shared.tell(&self.ask, |limits, now| {
+        self.core.end_unlimited();
+        self.core.tell(&self.cost, |limits, now| {
             limits.close_run(now, pause, chance);
         });
     }
@@ -128,19 +147,19 @@ impl Permit {
     /// It has turned out to cost so many units of that kind, as an index into
     /// the policy's units.
     pub fn settle(&mut self, unit: usize, units: u64) {
-        let (ask, taken) = (&self.ask, &mut self.taken);
-        self.shared.tell(ask, |limits, now| {
-            limits.settle(now, ask, taken, unit, units);
+        let (cost, acquired) = (&self.cost, &mut self.acquired);
+        self.core.tell(cost, |limits, now| {
+            limits.settle(now, cost, acquired, unit, units);
         });
     }
 
     /// What the server says of its limit on a unit, as an index into the
     /// policy's units; none for a unit that is not counted.
     pub fn inform(&mut self, unit: Option<usize>, info: RateLimitInfo) {
-        self.shared.end_unlimited();
-        let (ask, taken) = (&self.ask, &self.taken);
-        self.shared.tell(ask, |limits, now| {
-            limits.learn(now, (ask, taken), unit, info);
+        self.core.end_unlimited();
+        let (cost, acquired) = (&self.cost, &self.acquired);
+        self.core.tell(cost, |limits, now| {
+            limits.learn(now, (cost, acquired), unit, info);
         });
     }
 
@@ -157,12 +176,12 @@ impl Permit {
 
     /// Tells the limits, if there is anything to tell them; gives the time of it.
     fn tell(&mut self, event: impl FnOnce(&mut LimitSet, Time, &Cost, &mut Acquired)) -> Time {
-        if self.calm && self.shared.unlimited().lasts() {
-            return self.shared.now();
+        if self.is_unlimited && self.core.unlimited().lasts() {
+            return self.core.now();
         }
-        let (ask, taken) = (&self.ask, &mut self.taken);
-        self.shared.tell(ask, |limits, now| {
-            event(limits, now, ask, taken);
+        let (cost, acquired) = (&self.cost, &mut self.acquired);
+        self.core.tell(cost, |limits, now| {
+            event(limits, now, cost, acquired);
             now
         })
     }
@@ -171,31 +190,38 @@ impl Permit {
         if self.ended.is_some() {
             return;
         }
-        let ended = self.tell(|limits, now, ask, taken| limits.ended(now, ask, taken, end));
+        let is_unsaid = self.sent.is_none() && end != End::Returned;
+        let ended = self.tell(|limits, now, cost, acquired| {
+            if is_unsaid {
+                limits.sent(now, cost, acquired);
+            }
+            limits.ended(now, cost, acquired, end);
+        });
         self.ended = Some(ended);
         self.lost = end == End::Lost;
-        if end == End::Returned {
-            self.sent = None;
-        }
+        self.sent = match end {
+            End::Returned => None,
+            _ => self.sent.or(Some(self.acquired_at)),
+        };
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.calm && self.shared.unlimited().end() {
+        if self.is_unlimited && self.core.unlimited().end() {
             return;
         }
-        let end = match (self.ended, self.sent) {
-            (Some(_), _) => None,
-            (None, Some(_)) => Some(End::Lost),
-            (None, None) => Some(End::Returned),
-        };
-        let (ask, taken) = (&self.ask, &mut self.taken);
-        self.shared.tell(ask, |limits, now| {
-            if let Some(end) = end {
-                limits.ended(now, ask, taken, end);
+        let is_open = self.ended.is_none();
+        let is_unsaid = is_open && self.sent.is_none();
+        let (cost, acquired) = (&self.cost, &mut self.acquired);
+        self.core.tell(cost, |limits, now| {
+            if is_unsaid {
+                limits.sent(now, cost, acquired);
             }
-            limits.finished(now, ask, taken);
+            if is_open {
+                limits.ended(now, cost, acquired, End::Lost);
+            }
+            limits.finished(now, cost, acquired);
         });
     }
 }

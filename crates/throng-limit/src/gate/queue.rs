@@ -1,9 +1,8 @@
-//! Who waits, in the order in which they came, and whose turn it is. Pure.
+//! The queue of the waiters, in the order in which they came. Pure.
 //!
-//! Attempts with the same keys stand in one queue. Queues whose keys hold them up
-//! step aside, so that a busy key stops nobody else. Where costs differ, a small
-//! attempt may overtake a large one that waits, but nobody is overtaken more
-//! than [`OVERTAKEN`] times.
+//! Waiters with the same keys form one queue. A queue whose key has nothing left is
+//! parked, so that a busy key holds up no other. Where costs differ, a small attempt may
+//! overtake a large one, at most [`MAX_OVERTAKEN`] times.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,199 +14,211 @@ use crate::kinds::Availability;
 use crate::outcome::Blocked;
 use crate::time::Time;
 
-/// So often may one be overtaken by smaller ones.
-const OVERTAKEN: u32 = 64;
-/// So many are looked at behind one that waits.
-const LOOKED_AT: usize = 64;
+/// Maximum number of times a waiter may be overtaken by smaller ones.
+const MAX_OVERTAKEN: u32 = 64;
+/// Number of waiters behind the first that are tried.
+const LOOKAHEAD: usize = 64;
 
-/// The place of one that waits: lower came earlier.
+/// A waiter's number: lower numbers came earlier.
 pub type Ticket = u64;
 
-/// All that wait.
+/// The waiters that have no units yet.
 #[derive(Debug, Default)]
 pub struct WaitQueue {
     queues: HashMap<ScopeKeys, KeyQueue>,
-    /// Queues that may go on now, by the place of their first.
+    /// Queues that may go on now, by the ticket of their first waiter.
     ready: BTreeMap<Ticket, ScopeKeys>,
-    /// Queues that their keys hold up until then, by the place of their first.
-    aside: BTreeMap<(Option<Time>, Ticket), ScopeKeys>,
-    /// Those aside with several keys, by the scopes and the keys that hold them up.
-    held: HashMap<(usize, Arc<str>), HashSet<ScopeKeys>>,
-    next_place: Ticket,
+    /// Queues that their keys block, by the time until which and the ticket of their first
+    /// waiter.
+    parked: BTreeMap<(Option<Time>, Ticket), ScopeKeys>,
+    /// Parked queues with several keys, by the scope and the key that may block them.
+    parked_by_key: HashMap<(usize, Arc<str>), HashSet<ScopeKeys>>,
+    next_ticket: Ticket,
     waiting: usize,
-    /// What the last queue that stepped aside waits for.
-    aside_for: Option<Blocked>,
+    /// What the queue that was parked last waits for.
+    parked_for: Option<Blocked>,
 }
 
-/// Those with the same keys.
+/// Waiters with the same keys.
 #[derive(Debug, Default)]
 struct KeyQueue {
     waiting: BTreeMap<Ticket, Cost>,
-    /// How often the first has been overtaken.
+    /// Number of times the first waiter has been overtaken.
     overtaken: u32,
-    /// Until when its keys hold it up: `Some(None)` is until an answer.
-    aside: Option<Option<Time>>,
+    /// Until when its keys block the queue, if they do: `Some(None)` is until an answer.
+    parked: Option<Option<Time>>,
 }
 
-/// What came of a look at the line.
+/// What a look at the queue has changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Dispatched {
-    /// Who may go, in order, with what they were given; or that they never can.
-    pub served: Vec<(Ticket, Option<Acquired>)>,
+    /// The waiters that left the queue, in order, with what each asked for and was given;
+    /// none if it can never be given.
+    pub turns: Vec<(Ticket, Cost, Option<Acquired>)>,
     /// When to look again, unless something happens before.
     pub next: Option<Time>,
-    /// What whoever is left waits for.
-    pub held: Option<Blocked>,
+    /// What blocks the first waiter that is left.
+    pub blocked: Option<Blocked>,
 }
 
 impl WaitQueue {
-    /// Stands at the end.
-    pub fn join(&mut self, ask: &Cost) -> Ticket {
-        let place = self.next_place;
-        self.next_place += 1;
-        self.waiting += 1;
-        let queue = self.queues.entry(ask.keys.clone()).or_default();
-        queue.waiting.insert(place, ask.clone());
-        if queue.waiting.len() == 1 {
-            self.ready.insert(place, ask.keys.clone());
-        }
-        place
+    /// A new waiter, at the end.
+    pub fn join(&mut self, cost: &Cost) -> Ticket {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.rejoin(ticket, cost);
+        ticket
     }
 
-    /// Leaves without having been served.
-    pub fn leave(&mut self, place: Ticket, ask: &Cost) {
-        let Some(queue) = self.queues.get(&ask.keys) else {
+    /// A waiter at the place that its ticket says, which it had before.
+    pub fn rejoin(&mut self, ticket: Ticket, cost: &Cost) {
+        self.waiting += 1;
+        let queue = self.queues.entry(cost.keys.clone()).or_default();
+        let first = queue.first();
+        queue.waiting.insert(ticket, cost.clone());
+        match first {
+            Some(first) if first < ticket => {}
+            Some(first) => self.change_first(first, &cost.keys),
+            None => drop(self.ready.insert(ticket, cost.keys.clone())),
+        }
+    }
+
+    /// A waiter gives up.
+    pub fn leave(&mut self, ticket: Ticket, cost: &Cost) {
+        let Some(queue) = self.queues.get(&cost.keys) else {
             return;
         };
-        let was_first = queue.first() == Some(place);
-        self.remove(place, &ask.keys);
+        let was_first = queue.first() == Some(ticket);
+        self.remove(ticket, &cost.keys);
         if was_first {
-            self.follow(place, &ask.keys);
+            self.change_first(ticket, &cost.keys);
         }
     }
 
-    /// How many wait.
+    /// The number of waiters.
     #[must_use]
     pub fn len(&self) -> usize {
         self.waiting
     }
 
-    /// Whether nobody waits.
+    /// Whether there is no waiter.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting == 0
     }
 
-    /// Any one of them, rather the first.
+    /// The first waiter that may go on, or else the first of a parked queue.
     #[must_use]
     pub fn first(&self) -> Option<Ticket> {
         let ready = self.ready.keys().next().copied();
-        ready.or_else(|| self.aside.keys().next().map(|(_, place)| *place))
+        ready.or_else(|| self.parked.keys().next().map(|(_, ticket)| *ticket))
     }
 
-    /// Whether nobody with the same keys stands before it.
+    /// Whether the waiter has no other with the same keys before it.
     #[must_use]
-    pub fn is_first(&self, place: Ticket, ask: &Cost) -> bool {
-        let queue = self.queues.get(&ask.keys);
-        queue.is_some_and(|queue| queue.first() == Some(place))
+    pub fn is_first(&self, ticket: Ticket, cost: &Cost) -> bool {
+        let queue = self.queues.get(&cost.keys);
+        queue.is_some_and(|queue| queue.first() == Some(ticket))
     }
 
-    /// An attempt with these keys has ended: who is held up by one of them may go on.
-    /// Who is held up by another one longer, may not.
+    /// An attempt with these keys has ended: queues that one of the keys blocks may go on.
+    /// A queue that another key blocks for longer may not.
     pub fn ended(&mut self, keys: &ScopeKeys) {
         if let [_] = keys.as_slice() {
             return self.unpark(keys);
         }
         for (scope, key) in keys.iter().enumerate() {
-            let held = self.held.get(&(scope, key.clone()));
-            let held: Vec<ScopeKeys> = held.into_iter().flatten().cloned().collect();
-            held.iter().for_each(|keys| self.unpark(keys));
+            let parked = self.parked_by_key.get(&(scope, key.clone()));
+            let parked: Vec<ScopeKeys> = parked.into_iter().flatten().cloned().collect();
+            parked.iter().for_each(|keys| self.unpark(keys));
         }
     }
 
     fn unpark(&mut self, keys: &ScopeKeys) {
         if let Some(queue) = self.queues.get_mut(keys)
-            && let (Some(until), Some(first)) = (queue.aside.take(), queue.first())
+            && let (Some(until), Some(first)) = (queue.parked.take(), queue.first())
         {
-            self.no_longer_parked(until, first, keys);
+            self.forget_parked(until, first, keys);
             self.ready.insert(first, keys.clone());
         }
     }
 
-    fn no_longer_parked(&mut self, until: Option<Time>, first: Ticket, keys: &ScopeKeys) {
-        self.aside.remove(&(until, first));
+    fn forget_parked(&mut self, until: Option<Time>, first: Ticket, keys: &ScopeKeys) {
+        self.parked.remove(&(until, first));
         if keys.len() == 1 {
             return;
         }
-        for place in keys.iter().cloned().enumerate() {
-            if let Entry::Occupied(mut held) = self.held.entry(place) {
-                held.get_mut().remove(keys);
-                if held.get().is_empty() {
-                    held.remove();
+        for key in keys.iter().cloned().enumerate() {
+            if let Entry::Occupied(mut parked) = self.parked_by_key.entry(key) {
+                parked.get_mut().remove(keys);
+                if parked.get().is_empty() {
+                    parked.remove();
                 }
             }
         }
     }
 
-    /// Serves, in order, whom the limits let go now.
+    /// Gives units to the waiters that the limits let go now, in order.
     pub fn dispatch(&mut self, now: Time, limits: &mut LimitSet) -> Dispatched {
         self.unpark_due(now);
-        let mut served = Dispatched::default();
+        let mut dispatched = Dispatched::default();
         let mut from = 0;
-        while let Some((&place, keys)) = self.ready.range(from..).next() {
+        while let Some((&ticket, keys)) = self.ready.range(from..).next() {
             let keys = keys.clone();
-            from = place + 1;
-            match self.serve_first(now, limits, place, &keys) {
-                Ok(taken) => served.served.push((place, taken)),
-                Err(blocked) if blocked.by_key.is_some() && !keys.is_empty() => {
-                    self.aside_for = Some(blocked);
-                    self.overtake(now, limits, &keys, &mut served.served);
-                    self.park(place, &keys, &blocked);
-                }
-                Err(blocked) => {
-                    served.next = time_of(blocked.when);
-                    served.held = Some(blocked);
-                    self.overtake(now, limits, &keys, &mut served.served);
-                    break;
-                }
+            from = ticket + 1;
+            let Some(blocked) = self.dispatch_first(now, limits, ticket, &keys, &mut dispatched)
+            else {
+                continue;
+            };
+            self.overtake(now, limits, &keys, &mut dispatched);
+            if blocked.by_key.is_some() && !keys.is_empty() {
+                self.parked_for = Some(blocked);
+                self.park(ticket, &keys, &blocked);
+            } else {
+                dispatched.next = time_of(blocked.when);
+                dispatched.blocked = Some(blocked);
+                break;
             }
         }
-        let back = self.aside.range((Some(Time::ZERO), 0)..).next();
-        let back = back.and_then(|(&(time, _), _)| time);
-        served.next = served.next.into_iter().chain(back).min();
-        served.held = served.held.or(self.aside_for).filter(|_| !self.is_empty());
-        served
+        let unpark = self.parked.range((Some(Time::ZERO), 0)..).next();
+        let unpark = unpark.and_then(|(&(time, _), _)| time);
+        dispatched.next = dispatched.next.into_iter().chain(unpark).min();
+        let blocked = dispatched.blocked.or(self.parked_for);
+        dispatched.blocked = blocked.filter(|_| !self.is_empty());
+        dispatched
     }
 
-    fn serve_first(
+    /// Gives units to the first waiter of a queue; or says what blocks it.
+    fn dispatch_first(
         &mut self,
         now: Time,
         limits: &mut LimitSet,
-        place: Ticket,
+        ticket: Ticket,
         keys: &ScopeKeys,
-    ) -> Result<Option<Acquired>, Blocked> {
-        let ask = self
-            .queues
-            .get(keys)
-            .and_then(|queue| queue.waiting.get(&place));
-        let taken = match ask.map(|ask| limits.take(now, ask)) {
-            Some(Ok(taken)) => Some(taken),
-            Some(Err(blocked)) if blocked.when != Availability::Never => return Err(blocked),
+        dispatched: &mut Dispatched,
+    ) -> Option<Blocked> {
+        let queue = self.queues.get(keys);
+        let cost = queue.and_then(|queue| queue.waiting.get(&ticket));
+        let acquired = match cost.map(|cost| limits.take(now, cost)) {
+            Some(Ok(acquired)) => Some(acquired),
+            Some(Err(blocked)) if blocked.when != Availability::Never => return Some(blocked),
             _ => None,
         };
-        self.remove(place, keys);
-        self.follow(place, keys);
-        Ok(taken)
+        if let Some(cost) = self.remove(ticket, keys) {
+            dispatched.turns.push((ticket, cost, acquired));
+        }
+        self.change_first(ticket, keys);
+        None
     }
 
-    /// Lets smaller ones past the first of a queue, so often: none is smaller than one
+    /// Lets smaller waiters past the first of a queue. No attempt is smaller than one
     /// request.
     fn overtake(
         &mut self,
         now: Time,
         limits: &mut LimitSet,
         keys: &ScopeKeys,
-        served: &mut Vec<(Ticket, Option<Acquired>)>,
+        dispatched: &mut Dispatched,
     ) {
         let Some(queue) = self.queues.get_mut(keys) else {
             return;
@@ -219,67 +230,69 @@ impl WaitQueue {
             return;
         }
         let first = first.clone();
-        let left = OVERTAKEN.saturating_sub(queue.overtaken) as usize;
-        let behind = queue.waiting.iter().skip(1).take(LOOKED_AT);
-        let smaller = behind.filter(|(_, ask)| ask.is_smaller_than(&first));
+        let left = MAX_OVERTAKEN.saturating_sub(queue.overtaken) as usize;
+        let behind = queue.waiting.iter().skip(1).take(LOOKAHEAD);
+        let smaller = behind.filter(|(_, cost)| cost.is_smaller_than(&first));
         let past: Vec<(Ticket, Acquired)> = smaller
-            .filter_map(|(&place, ask)| Some((place, limits.take(now, ask).ok()?)))
+            .filter_map(|(&ticket, cost)| Some((ticket, limits.take(now, cost).ok()?)))
             .take(left)
             .collect();
         queue.overtaken += past.len() as u32;
-        for (place, taken) in past {
-            self.remove(place, keys);
-            served.push((place, Some(taken)));
+        for (ticket, acquired) in past {
+            if let Some(cost) = self.remove(ticket, keys) {
+                dispatched.turns.push((ticket, cost, Some(acquired)));
+            }
         }
     }
 
-    /// It is brought back by what happens to the key that holds it up the longest. Where
-    /// costs differ, others behind the first may be held up by another one.
-    fn park(&mut self, place: Ticket, keys: &ScopeKeys, blocked: &Blocked) {
-        if let (Some(queue), Some(keys)) = (self.queues.get_mut(keys), self.ready.remove(&place)) {
+    /// What happens to the key that blocks a queue the longest brings it back. Where costs
+    /// differ, another key may block those behind the first.
+    fn park(&mut self, ticket: Ticket, keys: &ScopeKeys, blocked: &Blocked) {
+        if let (Some(queue), Some(keys)) = (self.queues.get_mut(keys), self.ready.remove(&ticket)) {
             let until = time_of(blocked.when);
-            queue.aside = Some(until);
+            queue.parked = Some(until);
             let costs = queue.waiting.values().next().is_some_and(Cost::has_costs);
             let all = keys.iter().cloned().enumerate();
             let by = all.filter(|(scope, _)| costs || blocked.by_key == Some(*scope));
             if keys.len() > 1 {
                 by.for_each(|key| {
-                    self.held.entry(key).or_default().insert(keys.clone());
+                    let parked = self.parked_by_key.entry(key).or_default();
+                    parked.insert(keys.clone());
                 });
             }
-            self.aside.insert((until, place), keys);
+            self.parked.insert((until, ticket), keys);
         }
     }
 
     fn unpark_due(&mut self, now: Time) {
         let due = (Some(Time::ZERO), 0)..=(Some(now), Ticket::MAX);
         let due: Vec<ScopeKeys> = self
-            .aside
+            .parked
             .range(due)
             .map(|(_, keys)| keys.clone())
             .collect();
         due.iter().for_each(|keys| self.unpark(keys));
     }
 
-    fn remove(&mut self, place: Ticket, keys: &ScopeKeys) {
-        let queue = self.queues.get_mut(keys);
-        let removed = queue.and_then(|queue| queue.waiting.remove(&place));
-        self.waiting -= usize::from(removed.is_some());
+    fn remove(&mut self, ticket: Ticket, keys: &ScopeKeys) -> Option<Cost> {
+        let removed = self.queues.get_mut(keys)?.waiting.remove(&ticket)?;
+        self.waiting -= 1;
+        Some(removed)
     }
 
-    /// The one behind the first takes its part.
-    fn follow(&mut self, first: Ticket, keys: &ScopeKeys) {
+    /// The queue has another first waiter than `before`, and may go on; or it has none.
+    fn change_first(&mut self, before: Ticket, keys: &ScopeKeys) {
         let Some(queue) = self.queues.get_mut(keys) else {
             return;
         };
         queue.overtaken = 0;
-        let (aside, next) = (queue.aside.take(), queue.first());
-        match aside {
-            Some(until) => self.no_longer_parked(until, first, keys),
-            None => drop(self.ready.remove(&first)),
+        let (parked, first) = (queue.parked.take(), queue.first());
+        match parked {
+            Some(until) => self.forget_parked(until, before, keys),
+            None => drop(self.ready.remove(&before)),
         }
-        match next {
-            Some(next) => drop(self.ready.insert(next, keys.clone())),
+        match first {
+            Some(first) => drop(self.ready.insert(first, keys.clone())),
             None => drop(self.queues.remove(keys)),
         }
     }
@@ -292,12 +305,12 @@ impl KeyQueue {
 }
 
 impl Cost {
-    /// Whether it asks for anything but one request.
+    /// Whether it is anything but one request.
     pub(crate) fn has_costs(&self) -> bool {
         *self.units != [1]
     }
 
-    /// Whether it wants less of something, and more of nothing.
+    /// Whether it is less in some unit, and more in none.
     fn is_smaller_than(&self, other: &Cost) -> bool {
         self.units != other.units
             && (0..self.units.len().max(other.units.len()))
@@ -325,42 +338,47 @@ mod tests {
     }
 
     #[test]
-    fn only_those_are_looked_at_again_whom_the_key_of_an_attempt_holds_up() {
+    fn an_ended_attempt_unparks_only_the_queues_that_its_keys_block() {
         let rate = json!([
             {"rate": "1/1s", "per": "{{ tenant }}"},
             {"rate": "500/1s", "per": "{{ host }}"},
         ]);
         let settings: Settings = serde_json::from_value(json!({ "rate": rate })).unwrap();
         let policy = Policy::new(&settings, std::time::Duration::ZERO).unwrap();
-        let (mut limits, mut line) = (policy.limits(), WaitQueue::default());
+        let (mut limits, mut queue) = (policy.limits(), WaitQueue::default());
         let now = Time::ZERO;
-        // Each of many tenants has one under way, and one that waits for that.
-        let asks: Vec<Cost> = (0..100)
+        // Each of many tenants has an attempt in flight, and a waiter.
+        let costs: Vec<Cost> = (0..100)
             .map(|tenant| of(&tenant.to_string(), "h"))
             .collect();
-        let mut taken: Vec<Acquired> = asks
+        let mut acquired: Vec<Acquired> = costs
             .iter()
-            .map(|ask| limits.take(now, ask).unwrap())
+            .map(|cost| limits.take(now, cost).unwrap())
             .collect();
-        for ask in &asks {
-            line.join(ask);
+        for cost in &costs {
+            queue.join(cost);
         }
-        assert_eq!(line.dispatch(now, &mut limits).served, []);
-        assert_eq!((line.aside.len(), line.ready.len()), (100, 0));
-        // The host of all of them, but only one tenant, hears of an answer.
-        limits.ended(now, &asks[7], &mut taken[7], crate::outcome::End::Returned);
-        line.ended(&asks[7].keys);
-        assert_eq!((line.aside.len(), line.ready.len()), (99, 1));
-        let served = line.dispatch(now, &mut limits).served;
+        assert_eq!(queue.dispatch(now, &mut limits).turns, []);
+        assert_eq!((queue.parked.len(), queue.ready.len()), (100, 0));
+        // One attempt ends: it has the host of all waiters, and the tenant of one.
+        limits.ended(
+            now,
+            &costs[7],
+            &mut acquired[7],
+            crate::outcome::End::Returned,
+        );
+        queue.ended(&costs[7].keys);
+        assert_eq!((queue.parked.len(), queue.ready.len()), (99, 1));
+        let turns = queue.dispatch(now, &mut limits).turns;
         assert_eq!(
-            served.iter().map(|(place, _)| *place).collect::<Vec<_>>(),
+            turns.iter().map(|(ticket, ..)| *ticket).collect::<Vec<_>>(),
             [7]
         );
-        assert_eq!(line.held.len(), 99);
-        // Who leaves is forgotten.
-        for (place, ask) in asks.iter().enumerate().filter(|(place, _)| *place != 7) {
-            line.leave(place as Ticket, ask);
+        assert_eq!(queue.parked_by_key.len(), 99);
+        // Waiters that leave are forgotten.
+        for (ticket, cost) in costs.iter().enumerate().filter(|(ticket, _)| *ticket != 7) {
+            queue.leave(ticket as Ticket, cost);
         }
-        assert!(line.is_empty() && line.held.is_empty() && line.aside.is_empty());
+        assert!(queue.is_empty() && queue.parked_by_key.is_empty() && queue.parked.is_empty());
     }
 }

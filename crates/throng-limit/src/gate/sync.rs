@@ -1,4 +1,4 @@
-//! The lock of the gate and its counters: the standard ones, or those of a model
+//! The lock of the limiter and its counters: the standard ones, or those of a model
 //! checker, which tries the orders in which threads can reach them (`--cfg shuttle`).
 
 #[cfg(shuttle)]

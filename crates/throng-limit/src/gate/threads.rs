@@ -44,9 +44,12 @@ fn go_in(mut permit: Permit, inside: &AtomicU64, most: u64) {
 /// Asks, waits or not, and goes away.
 fn change_mind(gate: &RateLimiter, ask: impl Into<Cost>) {
     let mut asking = pin!(gate.acquire(ask));
-    let _ = asking
+    let asked = asking
         .as_mut()
         .poll(&mut Context::from_waker(Waker::noop()));
+    if let Poll::Ready(permit) = asked {
+        permit.unwrap().cancel();
+    }
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn what_was_taken_without_limits_counts_once_the_server_tells_of_one() {
             pass_at_once(&gate, 1).inform(Some(0), left(1));
             drop(pass_at_once(&gate, 1));
             // Whoever waits now would need a timer.
-            let taken = gate.shared.lock().limits.take(Time::ZERO, &Cost::from(1));
+            let taken = gate.core.lock().limits.take(Time::ZERO, &Cost::from(1));
             let until = Time::ZERO.after(Duration::from_secs(9));
             assert_eq!(
                 taken.err().map(|blocked| blocked.when),
@@ -183,7 +186,7 @@ fn a_refusal_where_nothing_was_limited_stops_nobody_for_good() {
                 thread.join().unwrap();
             }
             assert_eq!(gate.waiting(), 0);
-            let mut state = gate.shared.lock();
+            let mut state = gate.core.lock();
             let fresh = state.limits.take(Time::ZERO, &Cost::from(1)).is_ok();
             assert!(fresh, "all are over, so whoever comes may go");
         },

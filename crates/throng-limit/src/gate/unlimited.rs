@@ -1,9 +1,9 @@
-//! A gate without limits, as long as the server says nothing of any: permits are
-//! counted, and that is all. Nobody waits, so nothing needs the lock or a clock.
+//! The fast path of a limiter without limits, as long as the server says nothing of any:
+//! permits are counted, and need neither the lock nor a clock.
 //!
-//! It ends at once and for good when the server refuses something or tells what it
-//! counts. One bit of each counter says so, so that whoever counts learns in the same
-//! step whether it was in time: what was counted before is taken over exactly.
+//! It ends for good when the server refuses an attempt or tells what it counts. One bit of
+//! each counter says so, so that counting and learning whether it was in time are one step:
+//! the limits take over exactly what was counted before.
 
 use smallvec::smallvec;
 
@@ -11,7 +11,7 @@ use crate::gate::cost::{Acquired, Cost, Snapshot};
 use crate::gate::sync::{AtomicU64, Ordering};
 use crate::server::remaining::AnsweredMark;
 
-/// Set in both counters once it is over.
+/// Set in both counters once the fast path has ended.
 const OVER: u64 = 1 << 63;
 
 /// Counts permits while nothing limits them.
@@ -21,7 +21,7 @@ pub(crate) struct Unlimited {
     ended: AtomicU64,
 }
 
-/// How many permits were taken and are over when it ended.
+/// The permits that were acquired and had ended when the fast path ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UnlimitedCount {
     pub taken: u64,
@@ -29,7 +29,7 @@ pub(crate) struct UnlimitedCount {
 }
 
 impl Unlimited {
-    /// Only where there are no limits.
+    /// A count that has ended already unless the limiter is `unlimited`.
     pub fn new(unlimited: bool) -> Unlimited {
         let start = if unlimited { 0 } else { OVER };
         Unlimited {
@@ -43,33 +43,32 @@ impl Unlimited {
         self.taken.load(Ordering::SeqCst) & OVER == 0
     }
 
-    /// One request is taken, if it lasts.
-    pub fn take(&self, ask: &Cost) -> Option<Acquired> {
-        if !self.lasts() || ask.has_costs() {
+    /// Counts a permit for one request, if the fast path lasts.
+    pub fn take(&self, cost: &Cost) -> Option<Acquired> {
+        if !self.lasts() || cost.has_costs() {
             return None;
         }
-        // Read before it is counted: so nothing is left out that is not known to have
-        // ended by then.
+        // Read before the permit is counted: so every permit that is not known to have ended
+        // by then is included.
         let ended = self.ended.load(Ordering::SeqCst) & !OVER;
         if self.taken.fetch_add(1, Ordering::SeqCst) & OVER != 0 {
             return None;
         }
-        let standing = Snapshot {
-            mark: AnsweredMark::of(smallvec![ended]),
-            era: 0,
-        };
         Some(Acquired {
-            standing,
+            standing: Snapshot {
+                mark: AnsweredMark::of(smallvec![ended]),
+                era: 0,
+            },
             ..Acquired::default()
         })
     }
 
-    /// One that was taken so is over. Otherwise the limits are to be told.
+    /// Counts the end of a permit that was counted here. False if the limits are to be told.
     pub fn end(&self) -> bool {
         self.ended.fetch_add(1, Ordering::SeqCst) & OVER == 0
     }
 
-    /// From now on the limits count. To be told under their lock.
+    /// Ends the fast path: the limits count from now on. To be called under their lock.
     pub fn end_all(&self) -> Option<UnlimitedCount> {
         let taken = self.taken.fetch_or(OVER, Ordering::SeqCst);
         let ended = self.ended.fetch_or(OVER, Ordering::SeqCst);
@@ -83,27 +82,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_taken_and_ended_until_it_is_over_is_counted_and_nothing_later() {
-        let calm = Unlimited::new(true);
+    fn permits_count_until_the_fast_path_ends_and_not_after() {
+        let unlimited = Unlimited::new(true);
         let one = Cost::from(1);
-        let marks: Vec<_> = (0..3).map(|_| calm.take(&one).unwrap().standing).collect();
-        assert!(calm.end());
-        assert!(calm.take(&one).unwrap().standing > marks[2]);
+        let marks: Vec<_> = (0..3)
+            .map(|_| unlimited.take(&one).unwrap().standing)
+            .collect();
+        assert!(unlimited.end());
+        assert!(unlimited.take(&one).unwrap().standing > marks[2]);
         assert_eq!(
-            calm.take(&Cost::from(2)),
+            unlimited.take(&Cost::from(2)),
             None,
-            "costs are the limits' matter"
+            "costs are counted by the limits"
         );
-        assert_eq!(calm.end_all(), Some(UnlimitedCount { taken: 4, ended: 1 }));
-        assert_eq!(calm.take(&one), None);
-        assert!(!calm.end() && !calm.lasts());
-        assert_eq!(calm.end_all(), None);
+        assert_eq!(
+            unlimited.end_all(),
+            Some(UnlimitedCount { taken: 4, ended: 1 })
+        );
+        assert_eq!(unlimited.take(&one), None);
+        assert!(!unlimited.end() && !unlimited.lasts());
+        assert_eq!(unlimited.end_all(), None);
     }
 
     #[test]
-    fn limits_end_it_before_it_begins() {
-        let calm = Unlimited::new(false);
-        assert!(!calm.lasts() && !calm.end());
-        assert_eq!((calm.take(&Cost::from(1)), calm.end_all()), (None, None));
+    fn with_limits_the_fast_path_never_begins() {
+        let unlimited = Unlimited::new(false);
+        assert!(!unlimited.lasts() && !unlimited.end());
+        assert_eq!(
+            (unlimited.take(&Cost::from(1)), unlimited.end_all()),
+            (None, None)
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Who holds up those that wait at a gate, and for how long so far. Pure.
+//! What blocks the waiters of a limiter, and for how long so far. Pure.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use crate::kinds::Availability;
 use crate::outcome::{Blocked, Blocker};
 use crate::time::Time;
 
-/// What whoever waits first has been waiting for, over time.
+/// What has blocked the first waiter, over time.
 #[derive(Debug, Default)]
 pub struct WaitStats {
     now: Option<Blocked>,
-    /// The same, when somebody last waited.
+    /// What blocked the first waiter when there last was one.
     last: Option<Blocked>,
     since: Time,
-    by_part: Vec<Duration>,
+    by_rule: Vec<Duration>,
     by_server: Duration,
 }
 
 impl WaitStats {
-    /// From now on it is this, or nobody waits.
+    /// From now on this blocks the first waiter, or there is no waiter.
     pub fn turn(&mut self, now: Time, by: Option<Blocked>) {
         if let Some(before) = self.now {
             let more = now.since(self.since);
@@ -27,7 +27,7 @@ impl WaitStats {
         (self.now, self.last, self.since) = (by, by.or(self.last), now);
     }
 
-    /// When whoever waits first may go on, or could have, as far as is known.
+    /// When the first waiter may go on, or could have, as far as is known.
     #[must_use]
     pub fn until(&self) -> Option<Time> {
         let blocked = self.last?;
@@ -37,23 +37,23 @@ impl WaitStats {
         })
     }
 
-    /// For how long each held them up.
+    /// For how long each rule, and the server, has blocked the first waiter.
     pub fn so_far(&mut self, now: Time) -> impl Iterator<Item = (Blocker, Duration)> {
         self.turn(now, self.now);
-        let parts = self.by_part.iter().copied().enumerate();
-        parts
-            .map(|(part, time)| (Blocker::Part(part), time))
+        let rules = self.by_rule.iter().copied().enumerate();
+        rules
+            .map(|(rule, time)| (Blocker::Part(rule), time))
             .chain([(Blocker::Server, self.by_server)])
     }
 
     fn time_of(&mut self, by: Blocker) -> &mut Duration {
         match by {
             Blocker::Server => &mut self.by_server,
-            Blocker::Part(part) => {
-                if self.by_part.len() <= part {
-                    self.by_part.resize(part + 1, Duration::ZERO);
+            Blocker::Part(rule) => {
+                if self.by_rule.len() <= rule {
+                    self.by_rule.resize(rule + 1, Duration::ZERO);
                 }
-                &mut self.by_part[part]
+                &mut self.by_rule[rule]
             }
         }
     }
