@@ -134,7 +134,7 @@ enum Turn {
     /// The waiter is in the queue.
     Waits,
     /// The units are taken, and the waiter was woken to fetch them.
-    Given(Cost, Acquired),
+    Given(Box<(Cost, Acquired)>),
     /// The waiter did not fetch its units in time. Others got them, and it is in the queue
     /// again once it is polled.
     Missed,
@@ -207,7 +207,7 @@ impl LimiterState {
             return None;
         }
         let fetched = match self.waiters.remove(&ticket)?.turn {
-            Turn::Given(_, acquired) => Ok(acquired),
+            Turn::Given(given) => Ok(given.1),
             Turn::Denied(error) => Err(error),
             Turn::Waits | Turn::Missed => return None,
         };
@@ -218,7 +218,7 @@ impl LimiterState {
     /// The waiter gives up.
     pub fn leave(&mut self, now: Time, ticket: Ticket, cost: &Cost) {
         match self.waiters.remove(&ticket).map(|waiter| waiter.turn) {
-            Some(Turn::Given(cost, acquired)) => self.give_back(now, &cost, acquired),
+            Some(Turn::Given(given)) => self.give_back(now, *given),
             Some(Turn::Waits) => self.queue.leave(ticket, cost),
             _ => {}
         }
@@ -237,7 +237,7 @@ impl LimiterState {
         let dispatched = self.queue.dispatch(now, &mut self.limits);
         for (ticket, cost, acquired) in dispatched.turns {
             let turn = match acquired {
-                Some(acquired) => Turn::Given(cost, acquired),
+                Some(acquired) => Turn::Given(Box::new((cost, acquired))),
                 None => Turn::Denied(AcquireError),
             };
             self.give(now, ticket, turn, polled);
@@ -326,7 +326,7 @@ impl LimiterState {
                 continue;
             };
             match std::mem::replace(&mut waiter.turn, Turn::Missed) {
-                Turn::Given(cost, acquired) => self.give_back(now, &cost, acquired),
+                Turn::Given(given) => self.give_back(now, *given),
                 other => waiter.turn = other,
             }
         }
@@ -342,9 +342,9 @@ impl LimiterState {
     }
 
     /// Nothing was sent on these units.
-    fn give_back(&mut self, now: Time, cost: &Cost, mut acquired: Acquired) {
-        self.limits.ended(now, cost, &mut acquired, End::Returned);
-        self.limits.finished(now, cost, &mut acquired);
+    fn give_back(&mut self, now: Time, (cost, mut acquired): (Cost, Acquired)) {
+        self.limits.ended(now, &cost, &mut acquired, End::Returned);
+        self.limits.finished(now, &cost, &mut acquired);
         self.queue.ended(&cost.keys);
     }
 }
