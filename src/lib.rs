@@ -40,6 +40,15 @@
 //! # Ok::<(), throng::Error>(())
 //! ```
 
+#![cfg_attr(
+    not(all(feature = "cli", feature = "internals")),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the command and the tests use more than a run does"
+    )
+)]
+
 /// The README's examples are tested like any other.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -50,7 +59,12 @@ pub use error::{Error, ErrorKind};
 
 mod plan;
 pub use plan::{Job, Plan};
+#[cfg(feature = "cli")]
 mod curl;
+#[cfg(feature = "openapi")]
+mod openapi;
+#[cfg(all(feature = "cli", not(feature = "openapi")))]
+#[path = "openapi/disabled.rs"]
 mod openapi;
 
 mod secret;
@@ -62,10 +76,12 @@ mod shutdown;
 pub use shutdown::{Interrupt, Reason, Shutdown};
 mod threads;
 
+#[cfg(feature = "cli")]
 mod simulate;
 
 mod descriptors;
 mod file_lock;
+#[cfg(feature = "cli")]
 mod probe;
 
 mod auth;
@@ -88,13 +104,15 @@ mod sink;
 mod table;
 mod tally;
 
+#[cfg(feature = "cli")]
 mod verify;
 
+#[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
 
 /// The modules as the tests and the fuzzers need them; no part of the interface.
-#[cfg(feature = "internals")]
+#[cfg(all(feature = "internals", feature = "cli"))]
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod internals {

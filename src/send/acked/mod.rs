@@ -20,13 +20,13 @@ mod frames;
 mod tap;
 mod wire;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "acked", target_os = "linux"))]
 mod linux;
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "acked", target_os = "linux"))]
 pub use linux::Acks;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(feature = "acked", target_os = "linux")))]
 mod elsewhere;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(feature = "acked", target_os = "linux")))]
 pub use elsewhere::Acks;
 
 pub use frames::Heads;
@@ -34,5 +34,5 @@ pub use tap::{Listen, Tap};
 pub use wire::{SentBytes, Wire, WireMark, WireRequests};
 
 #[cfg(test)]
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "acked", target_os = "linux"))]
 mod tests;

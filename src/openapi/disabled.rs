@@ -1,0 +1,14 @@
+//! What stands in for OpenAPI descriptions in a build without the feature `openapi`.
+
+use crate::curl::Translated;
+use crate::error::Error;
+
+/// Refuses every description.
+///
+/// # Errors
+/// Always: the error names the feature that the build lacks.
+pub fn translate(_text: &str, _operation: &str) -> Result<Translated, Error> {
+    Err(Error::plan(
+        "this throng was built without OpenAPI descriptions: build it with the feature `openapi`",
+    ))
+}
