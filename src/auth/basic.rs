@@ -1,4 +1,4 @@
-//! A user and a password (RFC 7617).
+//! The scheme `basic`: a user and a password (RFC 7617).
 
 use std::time::SystemTime;
 
@@ -9,8 +9,7 @@ use http::Request;
 use http::header::AUTHORIZATION;
 use serde::Deserialize;
 
-use super::settings::{SchemeSettings, wrong};
-use super::{Scheme, set};
+use super::scheme::{Scheme, SchemeSettings, set_secret, wrong};
 use crate::error::Error;
 use crate::render::StaticValue;
 use crate::secret::Secrets;
@@ -34,7 +33,7 @@ pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
     let basic = Basic {
         user: part.plain("user", &settings.user)?,
         password: part.hidden("password", &settings.password)?,
-        secrets: part.known.vault.secrets().clone(),
+        secrets: part.context.vault.secrets().clone(),
     };
     let pair = basic.pair().map_err(|why| wrong("user", why))?;
     basic.secrets.add(&pair);
@@ -53,12 +52,12 @@ impl Basic {
 }
 
 impl Scheme for Basic {
-    fn adds(&self) -> Vec<String> {
+    fn added_names(&self) -> Vec<String> {
         vec![AUTHORIZATION.to_string()]
     }
 
     fn sign(&self, request: &mut Request<Bytes>, _: SystemTime) -> Result<(), String> {
         let value = format!("Basic {}", BASE64_STANDARD.encode(self.pair()?));
-        set(request.headers_mut(), &AUTHORIZATION, &value)
+        set_secret(request.headers_mut(), &AUTHORIZATION, &value)
     }
 }

@@ -1,4 +1,4 @@
-//! A token that whoever bears it may use (RFC 6750).
+//! The scheme `bearer`: a token (RFC 6750).
 
 use std::time::SystemTime;
 
@@ -7,8 +7,7 @@ use http::Request;
 use http::header::AUTHORIZATION;
 use serde::Deserialize;
 
-use super::settings::SchemeSettings;
-use super::{Scheme, set};
+use super::scheme::{Scheme, SchemeSettings, set_secret};
 use crate::error::Error;
 use crate::render::StaticValue;
 
@@ -30,12 +29,12 @@ pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
 }
 
 impl Scheme for Bearer {
-    fn adds(&self) -> Vec<String> {
+    fn added_names(&self) -> Vec<String> {
         vec![AUTHORIZATION.to_string()]
     }
 
     fn sign(&self, request: &mut Request<Bytes>, _: SystemTime) -> Result<(), String> {
         let value = format!("Bearer {}", self.token.get()?.expose());
-        set(request.headers_mut(), &AUTHORIZATION, &value)
+        set_secret(request.headers_mut(), &AUTHORIZATION, &value)
     }
 }

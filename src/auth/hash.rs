@@ -1,28 +1,28 @@
-//! Digests and keyed digests, as texts. Pure.
+//! Digests and keyed digests. Pure.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ring::{digest, hmac};
 use serde::Deserialize;
 
-/// How bytes are written as text.
+/// The encoding of bytes as text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
-    /// Two small hexadecimal digits a byte.
+    /// Two lowercase hexadecimal digits a byte.
     #[default]
     Hex,
     /// With `+`, `/` and padding.
     Base64,
 }
 
-/// A family of digests.
+/// A hash function.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hash {
-    /// For older APIs.
+    /// 20 bytes, for older APIs.
     Sha1,
-    /// The usual one.
+    /// 32 bytes, the default.
     #[default]
     Sha256,
     /// 48 bytes.
@@ -39,7 +39,7 @@ impl Encoding {
         }
     }
 
-    /// The bytes that a text stands for.
+    /// The bytes of an encoded text.
     pub fn decode(self, text: &str) -> Option<Vec<u8>> {
         match self {
             Encoding::Base64 => BASE64_STANDARD.decode(text).ok(),
@@ -81,7 +81,7 @@ impl Hash {
     }
 }
 
-/// Two small digits a byte.
+/// Two lowercase hexadecimal digits a byte.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_digests_come_out() {
+    fn known_digests_are_computed() {
         // RFC 4231, test case 2.
         let signed = Hash::Sha256.sign(b"Jefe", b"what do ya want for nothing?");
         let expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";

@@ -1,4 +1,4 @@
-//! An API key in a header.
+//! The scheme `header`: an API key in a header.
 
 use std::time::SystemTime;
 
@@ -7,8 +7,7 @@ use http::Request;
 use http::header::HeaderName;
 use serde::Deserialize;
 
-use super::settings::{SchemeSettings, wrong};
-use super::{Scheme, set};
+use super::scheme::{Scheme, SchemeSettings, set_secret, wrong};
 use crate::error::Error;
 use crate::render::StaticValue;
 
@@ -34,12 +33,12 @@ pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
 }
 
 impl Scheme for HeaderScheme {
-    fn adds(&self) -> Vec<String> {
+    fn added_names(&self) -> Vec<String> {
         vec![self.name.to_string()]
     }
 
     fn sign(&self, request: &mut Request<Bytes>, _: SystemTime) -> Result<(), String> {
-        set(
+        set_secret(
             request.headers_mut(),
             &self.name,
             self.value.get()?.expose(),

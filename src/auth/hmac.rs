@@ -1,4 +1,5 @@
-//! A signature over what the job's template makes of a request.
+//! The scheme `hmac`: a keyed digest over a message that the job's template makes of a
+//! request.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,14 +9,13 @@ use http::{Request, Uri};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::Scheme;
 use super::hash::{Encoding, Hash, hex};
-use super::settings::{SchemeSettings, wrong};
+use super::scheme::{Scheme, SchemeSettings, wrong};
 use crate::error::Error;
 use crate::render::{EscapeContext, StaticValue, Template, TemplateScope, Templates};
 
-/// What the templates may use.
-const NAMES: [&str; 14] = [
+/// The variables of the templates.
+const VARIABLES: [&str; 14] = [
     "method",
     "url",
     "path",
@@ -62,11 +62,11 @@ struct Hmac {
 pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
     let settings: Settings = part.read()?;
     let mut templates = Templates::new();
-    let mut add = |key: &str, place: EscapeContext, value: &Value| {
+    let mut add = |key: &str, context: EscapeContext, value: &Value| {
         let text = value
             .as_str()
             .ok_or_else(|| wrong(key, "it is not a text"))?;
-        templates.add(place, text).map_err(|why| wrong(key, why))
+        templates.add(context, text).map_err(|why| wrong(key, why))
     };
     let message = add(
         "message",
@@ -93,14 +93,17 @@ pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
     if let Some(name) = templates
         .fields()
         .iter()
-        .find(|name| !NAMES.contains(&name.as_str()))
+        .find(|name| !VARIABLES.contains(&name.as_str()))
     {
         return Err(wrong(
             "message",
-            format!("it uses {{{{ {name} }}}}; there are: {}", NAMES.join(", ")),
+            format!(
+                "it uses {{{{ {name} }}}}; there are: {}",
+                VARIABLES.join(", ")
+            ),
         ));
     }
-    templates.set_context(&part.known)?;
+    templates.set_context(&part.context)?;
     Ok(Box::new(Hmac {
         key: part.hidden("key", &settings.key)?,
         key_encoding: settings.key_encoding,
@@ -126,7 +129,7 @@ impl Hmac {
 }
 
 impl Scheme for Hmac {
-    fn adds(&self) -> Vec<String> {
+    fn added_names(&self) -> Vec<String> {
         let query = self.query.iter().map(|(name, _)| format!("?{name}"));
         self.headers
             .iter()
@@ -136,10 +139,12 @@ impl Scheme for Hmac {
     }
 
     fn sign(&self, request: &mut Request<Bytes>, at: SystemTime) -> Result<(), String> {
-        let about = about(request, at);
-        let message = self.templates.render(self.message, &scope(&about, None))?;
+        let variables = variables(request, at);
+        let message = self
+            .templates
+            .render(self.message, &scope(&variables, None))?;
         let signature = self.hash.sign(&self.key()?, message.as_bytes());
-        let scope = scope(&about, Some(self.encoding.encode(&signature)));
+        let scope = scope(&variables, Some(self.encoding.encode(&signature)));
         for (name, template) in &self.headers {
             let text = self.templates.render(*template, &scope)?;
             let value = HeaderValue::from_bytes(text.as_bytes());
@@ -162,8 +167,8 @@ fn with_query(uri: &Uri, pair: &str) -> Result<Uri, String> {
         .map_err(|error| format!("{text:?} is not a URL: {error}"))
 }
 
-/// What there is to sign of a request.
-fn about(request: &Request<Bytes>, at: SystemTime) -> Vec<(&'static str, String)> {
+/// The values of the variables, all but the signature.
+fn variables(request: &Request<Bytes>, at: SystemTime) -> Vec<(&'static str, String)> {
     let uri = request.uri();
     let since = at
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -193,9 +198,12 @@ fn about(request: &Request<Bytes>, at: SystemTime) -> Vec<(&'static str, String)
     ]
 }
 
-fn scope(about: &[(&'static str, String)], signature: Option<String>) -> TemplateScope<'static> {
+fn scope(
+    variables: &[(&'static str, String)],
+    signature: Option<String>,
+) -> TemplateScope<'static> {
     let signature = signature.map(|signature| ("signature", signature));
-    minijinja::Value::from_pairs(about.iter().cloned().chain(signature)).into()
+    minijinja::Value::from_pairs(variables.iter().cloned().chain(signature)).into()
 }
 
 #[cfg(test)]
@@ -206,7 +214,7 @@ mod tests {
     const SOME_TIME: Duration = Duration::from_millis(1_700_000_000_123);
 
     #[test]
-    fn the_template_decides_what_is_signed_and_where_it_goes() {
+    fn the_template_decides_the_message_and_the_place_of_the_signature() {
         let settings = serde_json::json!({
             "kind": "hmac", "key": "{{ env.KEY }}", "hash": "sha512", "encoding": "base64",
             "message": "{{ timestamp }}{{ method }}{{ path_and_query }}{{ body }}",
@@ -222,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named() {
+    fn a_wrong_key_is_named() {
         for (settings, why) in [
             (
                 serde_json::json!({"kind": "hmac", "key": "k", "message": "{{ id }}", "headers": {"a": "b"}}),

@@ -1,56 +1,37 @@
 //! (4) A request to a signed one. It comes after the permit: signatures age.
 //!
-//! Each kind of authentication is a file and a line in `KINDS`: it makes a
-//! [`Scheme`] of its settings. Mutual TLS belongs to the connection: see
-//! [`send`](crate::send).
+//! Each scheme is a file and a line in `SCHEMES`: it builds a [`Scheme`] of its
+//! settings. Mutual TLS belongs to the connection: see [`send`](crate::send).
 
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
-use http::{HeaderMap, Request};
-use serde_json::{Map, Value};
+use http::Request;
+use serde_json::Value;
 
 use crate::error::Error;
 use crate::render::{RenderContext, SecretHeader};
 
 mod basic;
 mod bearer;
-mod granted;
 mod hash;
 mod header;
 mod hmac;
 mod oauth2;
 mod pool;
-mod refresh;
-mod settings;
+mod refresh_token;
+mod scheme;
 mod sigv4;
+mod token_client;
+mod token_response;
+mod tokens;
 
-pub use oauth2::{RefreshLock, Tokens};
 use pool::KeyPool;
-use settings::SchemeSettings;
+pub use scheme::{Scheme, Settings};
+use scheme::{SchemeSettings, append_secret};
+pub use tokens::{RefreshLock, Tokens};
 
-/// The `[auth]` part of a job: a `kind`, and what that kind wants to know.
-pub type Settings = Map<String, Value>;
-
-/// One way of proving who asks.
-pub trait Scheme: Send + Sync {
-    /// The names of what it adds, for those who look at a plan.
-    fn adds(&self) -> Vec<String>;
-
-    /// Signs one attempt, at this time.
-    ///
-    /// # Errors
-    /// Why this request can't be signed.
-    fn sign(&self, request: &mut Request<Bytes>, at: SystemTime) -> Result<(), String>;
-
-    /// The tokens that it needs first, if it does.
-    fn tokens(&self) -> Option<&Tokens> {
-        None
-    }
-}
-
-/// All there is to know about one kind.
+/// The description of one scheme.
 struct SchemeEntry {
     name: &'static str,
     about: &'static str,
@@ -58,7 +39,7 @@ struct SchemeEntry {
 }
 
 #[rustfmt::skip]
-static KINDS: [SchemeEntry; 6] = [
+static SCHEMES: [SchemeEntry; 6] = [
     SchemeEntry { name: "header", about: "an API key in a header: name, value", build: header::build },
     SchemeEntry { name: "basic", about: "user, password", build: basic::build },
     SchemeEntry { name: "bearer", about: "token", build: bearer::build },
@@ -67,14 +48,14 @@ static KINDS: [SchemeEntry; 6] = [
     SchemeEntry { name: "hmac", about: "key, message, headers; hash, encoding, key-encoding, query", build: hmac::build },
 ];
 
-/// One line of help for each kind: its name, and its keys.
+/// One line of help for each scheme: its name and its keys.
 #[must_use]
 pub fn help() -> String {
-    let line = |kind: &SchemeEntry| format!("{:<7} {}\n", kind.name, kind.about);
-    KINDS.iter().map(line).collect()
+    let line = |entry: &SchemeEntry| format!("{:<7} {}\n", entry.name, entry.about);
+    SCHEMES.iter().map(line).collect()
 }
 
-/// Adds to each attempt what only the server may see.
+/// Adds secret headers, keys of the pool and the job's scheme to each attempt.
 #[derive(Default)]
 pub struct Signer {
     headers: Vec<SecretHeader>,
@@ -83,16 +64,15 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// A signer that adds these headers, gives each request one of these keys, and
-    /// does what `[auth]` says.
+    /// A signer with these headers, these keys of the pool, and the scheme of `[auth]`.
     ///
     /// # Errors
-    /// Which key of it is wrong, and why.
+    /// Which key of `[auth]` is wrong, and why.
     pub fn new(
         headers: Vec<SecretHeader>,
         keys: &[String],
         settings: &Settings,
-        known: &RenderContext<'_>,
+        context: &RenderContext<'_>,
     ) -> Result<Signer, Error> {
         Ok(Signer {
             headers,
@@ -100,12 +80,12 @@ impl Signer {
             scheme: if settings.is_empty() {
                 None
             } else {
-                Some(scheme(settings, known)?)
+                Some(scheme(settings, context)?)
             },
         })
     }
 
-    /// A signer that says which of so many keys a request has got, and nothing else.
+    /// A signer that fills in the number of a request's key, of `keys` keys.
     #[must_use]
     pub fn of_pool(keys: usize) -> Signer {
         let keys: Vec<String> = (0..keys).map(|key| key.to_string()).collect();
@@ -115,25 +95,25 @@ impl Signer {
         }
     }
 
-    /// The names of what it adds.
-    pub fn names(&self) -> impl Iterator<Item = String> {
+    /// The names of the headers and parameters that it adds.
+    pub fn added_names(&self) -> impl Iterator<Item = String> {
         let headers = self.headers.iter().map(|(name, _)| name.to_string());
-        headers.chain(self.scheme.iter().flat_map(|scheme| scheme.adds()))
+        headers.chain(self.scheme.iter().flat_map(|scheme| scheme.added_names()))
     }
 
-    /// Whether it adds nothing.
+    /// Whether it adds nothing but keys of the pool.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.headers.is_empty() && self.scheme.is_none()
     }
 
-    /// The tokens that must be there before anything is signed.
+    /// The tokens that must be fetched before a request is signed, if the scheme has any.
     #[must_use]
     pub fn tokens(&self) -> Option<&Tokens> {
         self.scheme.as_ref()?.tokens()
     }
 
-    /// Signs one attempt, with this key of the pool if there is one.
+    /// Signs one attempt at this time; `key` is the number of its key in the pool.
     ///
     /// # Errors
     /// Why this request can't be signed.
@@ -144,7 +124,7 @@ impl Signer {
         at: SystemTime,
     ) -> Result<(), String> {
         for (name, text) in &self.headers {
-            add(request.headers_mut(), name, text.get()?.expose())?;
+            append_secret(request.headers_mut(), name, text.get()?.expose())?;
         }
         if let Some(key) = key {
             self.pool.fill_in(request, key);
@@ -156,31 +136,16 @@ impl Signer {
     }
 }
 
-fn scheme(settings: &Settings, known: &RenderContext<'_>) -> Result<Box<dyn Scheme>, Error> {
+fn scheme(settings: &Settings, context: &RenderContext<'_>) -> Result<Box<dyn Scheme>, Error> {
     let name = settings.get("kind").and_then(Value::as_str).unwrap_or("");
-    let kind = KINDS.iter().find(|kind| kind.name == name);
-    let kind = kind.ok_or_else(|| {
-        let names = KINDS.each_ref().map(|kind| kind.name).join(", ");
+    let entry = SCHEMES.iter().find(|entry| entry.name == name);
+    let entry = entry.ok_or_else(|| {
+        let names = SCHEMES.each_ref().map(|entry| entry.name).join(", ");
         Error::plan(format!(
             "auth.kind (--auth kind=…) is {name:?}: choose one of {names}"
         ))
     })?;
-    (kind.build)(&SchemeSettings::new(settings, *known))
-}
-
-/// Adds a header that is shown nowhere, not even by what prints requests.
-fn add(headers: &mut HeaderMap, name: &HeaderName, text: &str) -> Result<(), String> {
-    let mut value = HeaderValue::from_bytes(text.as_bytes())
-        .map_err(|_| format!("the secret for the header {name} holds a control character"))?;
-    value.set_sensitive(true);
-    headers.append(name, value);
-    Ok(())
-}
-
-/// The same, in the place of one that is there.
-fn set(headers: &mut HeaderMap, name: &HeaderName, text: &str) -> Result<(), String> {
-    headers.remove(name);
-    add(headers, name, text)
+    (entry.build)(&SchemeSettings::new(settings, *context))
 }
 
 #[cfg(test)]
@@ -190,13 +155,13 @@ mod tests {
     use super::*;
 
     pub(super) fn signed(settings: Value, at: SystemTime) -> Result<Request<Bytes>, String> {
-        let known = RenderContext {
+        let context = RenderContext {
             environment: &|name| (name == "KEY").then(|| "s3cret".to_owned()),
             vault: &Arc::default(),
         };
         let settings = settings.as_object().unwrap();
         let signer =
-            Signer::new(Vec::new(), &[], settings, &known).map_err(|error| error.to_string())?;
+            Signer::new(Vec::new(), &[], settings, &context).map_err(|error| error.to_string())?;
         let mut request = Request::post("https://h/a?b=c")
             .body(Bytes::from_static(b"body"))
             .unwrap();
@@ -205,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn simple_kinds_are_a_header() {
+    fn simple_schemes_are_a_header() {
         for (settings, name, value) in [
             (
                 serde_json::json!({"kind": "header", "name": "X-Key", "value": "{{ env.KEY }}"}),
@@ -230,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named() {
+    fn a_wrong_key_is_named() {
         for (settings, why) in [
             (
                 serde_json::json!({"kind": "beaver"}),

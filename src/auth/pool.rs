@@ -1,4 +1,4 @@
-//! Several API keys, of which each attempt uses the one that is free. Pure.
+//! A pool of API keys: each attempt uses one that its limits allow. Pure.
 
 use bytes::Bytes;
 use http::header::HeaderValue;
@@ -20,7 +20,7 @@ impl KeyPool {
         }
     }
 
-    /// Puts the key wherever the request has a place for one.
+    /// Replaces the placeholder by this key, wherever it stands in the request.
     pub fn fill_in(&self, request: &mut Request<Bytes>, key: usize) {
         let Some(key) = self.keys.get(key) else {
             return;
@@ -65,7 +65,7 @@ fn in_body(body: &Bytes, key: &str) -> Option<Bytes> {
 
 impl std::fmt::Debug for KeyPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Pool({})", self.keys.len())
+        write!(f, "KeyPool({})", self.keys.len())
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_stands_wherever_there_is_a_place_for_it() {
+    fn the_key_replaces_every_placeholder() {
         let pool = KeyPool::new(&["first".into(), "se cond".into()]);
         let mut request = Request::get(format!(
             "http://h/{KEY_PLACEHOLDER}/x?key={KEY_PLACEHOLDER}&a=1"

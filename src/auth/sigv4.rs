@@ -1,4 +1,4 @@
-//! AWS Signature Version 4: settings, and what is added to a request.
+//! The scheme `sigv4`: AWS Signature Version 4.
 
 use std::time::SystemTime;
 
@@ -8,14 +8,13 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use serde::Deserialize;
 
 use super::hash::{Hash, hex};
-use super::settings::SchemeSettings;
-use super::{Scheme, set};
+use super::scheme::{Scheme, SchemeSettings, set_secret};
 use crate::error::Error;
 use crate::render::StaticValue;
 
 mod canonical;
 
-use canonical::{Paths, canonical, signed_names};
+use canonical::{PathEncoding, canonical, signed_names};
 
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
@@ -54,20 +53,20 @@ struct SigV4 {
     session_token: Option<StaticValue>,
 }
 
-/// One signature's where, when and by whom.
+/// The parameters of one signature.
 struct Signing<'a> {
-    /// `20150830T123600Z`
+    /// The time, such as `20150830T123600Z`.
     time: &'a str,
     region: &'a str,
     service: &'a str,
     access_key: &'a str,
     secret_key: &'a str,
-    paths: Paths,
+    path_encoding: PathEncoding,
 }
 
 pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
     let mut settings: Settings = part.read()?;
-    let from_environment = (part.known.environment)("AWS_SESSION_TOKEN").is_some()
+    let from_environment = (part.context.environment)("AWS_SESSION_TOKEN").is_some()
         && settings.access_key == access_key();
     if settings.session_token.is_none() && from_environment {
         settings.session_token = Some("{{ env.AWS_SESSION_TOKEN }}".into());
@@ -82,7 +81,7 @@ pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
 }
 
 impl Scheme for SigV4 {
-    fn adds(&self) -> Vec<String> {
+    fn added_names(&self) -> Vec<String> {
         let token = self.session_token.as_ref().map(|_| TOKEN.to_string());
         let always = [AUTHORIZATION, DATE, CONTENT].map(|name| name.to_string());
         always.into_iter().chain(token).collect()
@@ -92,27 +91,27 @@ impl Scheme for SigV4 {
         let (service, region) = (self.service.get()?, self.region.get()?);
         let (access_key, secret_key) = (self.access_key.get()?, self.secret_key.get()?);
         if let Some(token) = &self.session_token {
-            set(request.headers_mut(), &TOKEN, token.get()?.expose())?;
+            set_secret(request.headers_mut(), &TOKEN, token.get()?.expose())?;
         }
         let digest = Hash::Sha256.hex(request.body());
-        set(request.headers_mut(), &CONTENT, &digest)?;
+        set_secret(request.headers_mut(), &CONTENT, &digest)?;
         let signing = Signing {
             time: &timestamp(at),
             region: region.expose(),
             service: service.expose(),
             access_key: access_key.expose(),
             secret_key: secret_key.expose(),
-            paths: Paths::of(service.expose()),
+            path_encoding: PathEncoding::of(service.expose()),
         };
         signing.sign(request)
     }
 }
 
 impl Signing<'_> {
-    /// Adds the time and the signature.
+    /// Adds the time and the signature to a request.
     fn sign(&self, request: &mut Request<Bytes>) -> Result<(), String> {
-        set(request.headers_mut(), &DATE, self.time)?;
-        let signature = self.signature(&canonical(request, self.paths));
+        set_secret(request.headers_mut(), &DATE, self.time)?;
+        let signature = self.signature(&canonical(request, self.path_encoding));
         let value = format!(
             "AWS4-HMAC-SHA256 Credential={}/{}, SignedHeaders={}, Signature={signature}",
             self.access_key,

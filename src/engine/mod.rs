@@ -105,7 +105,7 @@ impl Run {
     pub fn warnings(&self) -> Vec<String> {
         let plan = self.plan();
         let tokens = plan.stages.iter().filter_map(|it| it.signer.tokens());
-        let mut lost: Vec<String> = tokens.filter_map(Tokens::lost).collect();
+        let mut lost: Vec<String> = tokens.filter_map(Tokens::loss).collect();
         lost.dedup();
         lost
     }

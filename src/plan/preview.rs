@@ -239,7 +239,7 @@ impl Plan {
             };
             let _ = writeln!(text, "{name}: {value}");
         }
-        for name in self.first().signer.names() {
+        for name in self.first().signer.added_names() {
             let _ = writeln!(text, "{name}: {HIDDEN}");
         }
         if !request.body().is_empty() {

@@ -36,7 +36,7 @@ pub fn of(job: &Job, step: &Stage) -> Vec<String> {
                 .map(fixed_step),
         )
         .chain(proxies)
-        .chain(step.signer.tokens().and_then(Tokens::note))
+        .chain(step.signer.tokens().and_then(Tokens::loss_warning))
         .chain(keys(job))
         .collect()
 }

@@ -1,4 +1,4 @@
-//! The one way to write a request that signer and server agree on. Pure.
+//! The canonical form of a request, over which it is signed. Pure.
 
 use std::borrow::Cow;
 
@@ -7,31 +7,31 @@ use http::Request;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderName, USER_AGENT};
 use percent_encoding::percent_decode_str;
 
-use super::super::hash::Hash;
+use crate::auth::hash::Hash;
 use crate::render::percent_encode;
 
-/// How the path of a URL is written.
+/// The encoding of a path in the canonical form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Paths {
+pub struct PathEncoding {
     /// Whether `.`, `..` and empty segments are resolved first.
     pub normalize: bool,
-    /// Whether what is percent-encoded on the way is encoded once more.
-    pub twice: bool,
+    /// Whether the percent-encoded path is encoded once more.
+    pub encode_twice: bool,
 }
 
-impl Paths {
-    /// The storage service takes paths as they are, all others don't.
-    pub fn of(service: &str) -> Paths {
+impl PathEncoding {
+    /// The encoding of a service: S3 takes paths unchanged, all others normalised.
+    pub fn of(service: &str) -> PathEncoding {
         let is_storage = service == "s3";
-        Paths {
+        PathEncoding {
             normalize: !is_storage,
-            twice: !is_storage,
+            encode_twice: !is_storage,
         }
     }
 }
 
 /// The canonical request.
-pub fn canonical(request: &Request<Bytes>, paths: Paths) -> String {
+pub fn canonical(request: &Request<Bytes>, paths: PathEncoding) -> String {
     let headers: Vec<String> = signed_names(request)
         .iter()
         .map(|name| format!("{name}:{}\n", value(request, name)))
@@ -47,8 +47,8 @@ pub fn canonical(request: &Request<Bytes>, paths: Paths) -> String {
     )
 }
 
-/// The names of the headers that are signed: all but those which throng or a proxy
-/// may yet change.
+/// The names of the signed headers: all but those that throng or a proxy may change
+/// later.
 pub fn signed_names(request: &Request<Bytes>) -> Vec<String> {
     let changing = [AUTHORIZATION, USER_AGENT, ACCEPT_ENCODING];
     let own = request
@@ -80,14 +80,14 @@ fn value(request: &Request<Bytes>, name: &str) -> String {
     }
 }
 
-fn path(path: &str, paths: Paths) -> String {
+fn path(path: &str, paths: PathEncoding) -> String {
     let path = if paths.normalize {
         Cow::Owned(normalize(path))
     } else {
         Cow::Borrowed(path)
     };
     let segment = |segment: &str| {
-        if paths.twice {
+        if paths.encode_twice {
             percent_encode(segment)
         } else {
             recode(segment)
@@ -125,7 +125,7 @@ fn query(query: &str) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-/// Encoded in the one strict way, whatever way it was encoded before.
+/// The text in strict percent-encoding, however it was encoded before.
 fn recode(text: &str) -> String {
     percent_encode(&percent_decode_str(text).decode_utf8_lossy())
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// What can't stand in a request line as it is.
+/// Characters that can't stand unencoded in a request line.
 const UNSENT: &AsciiSet = &CONTROLS.add(b' ');
 
 fn request(case: &Value) -> Request<Bytes> {
@@ -28,7 +28,7 @@ fn request(case: &Value) -> Request<Bytes> {
 }
 
 #[test]
-fn the_published_vectors_are_met() {
+fn signatures_match_the_published_vectors() {
     let cases: Vec<Value> = serde_json::from_str(include_str!("vectors.json")).unwrap();
     assert_eq!(cases.len(), 38);
     for case in &cases {
@@ -38,11 +38,11 @@ fn the_published_vectors_are_met() {
             .as_str()
             .filter(|_| case["token_after"] == false)
         {
-            set(headers, &TOKEN, token).unwrap();
+            set_secret(headers, &TOKEN, token).unwrap();
         }
         if case["sign_body"] == true {
             let digest = Hash::Sha256.hex(request.body());
-            set(request.headers_mut(), &CONTENT, &digest).unwrap();
+            set_secret(request.headers_mut(), &CONTENT, &digest).unwrap();
         }
         let signing = Signing {
             time: "20150830T123600Z",
@@ -50,14 +50,14 @@ fn the_published_vectors_are_met() {
             service: "service",
             access_key: "AKIDEXAMPLE",
             secret_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
-            paths: Paths {
+            path_encoding: PathEncoding {
                 normalize: case["normalize"] == true,
-                twice: false,
+                encode_twice: false,
             },
         };
         signing.sign(&mut request).unwrap();
         assert_eq!(
-            canonical(&request, signing.paths),
+            canonical(&request, signing.path_encoding),
             case["canonical"].as_str().unwrap().trim_end_matches('\n'),
             "{}",
             case["name"]
@@ -76,24 +76,24 @@ fn the_published_vectors_are_met() {
 }
 
 #[test]
-fn paths_are_encoded_once_more_but_for_storage() {
+fn a_path_is_encoded_once_more_except_for_storage() {
     let request = || {
         Request::get("https://h/a%20b/../c")
             .body(Bytes::new())
             .unwrap()
     };
     let second = |service| {
-        let text = canonical(&request(), Paths::of(service));
+        let text = canonical(&request(), PathEncoding::of(service));
         text.lines().nth(1).unwrap().to_owned()
     };
     assert_eq!(second("s3"), "/a%20b/../c");
     assert_eq!(second("execute-api"), "/c");
     let request = Request::get("https://h/a%20b").body(Bytes::new()).unwrap();
-    assert!(canonical(&request, Paths::of("execute-api")).contains("\n/a%2520b\n"));
+    assert!(canonical(&request, PathEncoding::of("execute-api")).contains("\n/a%2520b\n"));
 }
 
 #[test]
-fn time_is_written_as_the_servers_read_it() {
+fn the_time_is_in_the_format_of_the_server() {
     let at = humantime::parse_rfc3339("2015-08-30T12:36:00Z").unwrap();
     assert_eq!(timestamp(at), "20150830T123600Z");
 }

@@ -83,7 +83,9 @@ impl RowExecutor {
     async fn hold(&self, tokens: &Tokens) -> Result<RefreshLock, Cancelled> {
         let begin = Instant::now();
         loop {
-            let held = tokens.hold().map_err(|why| self.no_token(tokens, &why))?;
+            let held = tokens
+                .lock_refresh_token()
+                .map_err(|why| self.no_token(tokens, &why))?;
             if let Some(held) = held {
                 return Ok(held);
             }
@@ -149,14 +151,14 @@ impl RowExecutor {
         let tokens = self.step().signer.tokens();
         if status != StatusCode::UNAUTHORIZED {
             if let Some(tokens) = tokens {
-                tokens.worked(seen.signed.token);
+                tokens.mark_accepted(seen.signed.token);
             }
             return Ok(false);
         }
         if std::mem::replace(&mut seen.renewed, true) {
             return Ok(false);
         }
-        let other_token = tokens.is_some_and(|tokens| tokens.refused(seen.signed.token));
+        let other_token = tokens.is_some_and(|tokens| tokens.mark_refused(seen.signed.token));
         Ok(other_token || self.other_secrets(seen.signed.vault).await?)
     }
 

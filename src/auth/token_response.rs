@@ -1,4 +1,4 @@
-//! What a token server's answer grants. Pure.
+//! The answer of a token server. Pure.
 
 use std::time::Duration;
 
@@ -7,25 +7,26 @@ use serde_json::{Map, Value};
 
 use crate::extract::json_text;
 
-/// What a token server's answer grants.
+/// A token server's answer that holds a token.
 #[derive(PartialEq, Eq)]
-pub struct Granted {
-    pub access: String,
-    /// The refresh token for the next time, if there is another.
-    pub refresh: Option<String>,
-    /// How long the access token lives, if the answer says so; why it is dead, if it is.
-    pub life: Result<Option<Duration>, String>,
+pub struct TokenResponse {
+    pub access_token: String,
+    /// The refresh token for the next request, if there is a new one.
+    pub refresh_token: Option<String>,
+    /// The lifetime of the access token, if the answer states it; the error is that it
+    /// has expired already.
+    pub lifetime: Result<Option<Duration>, String>,
 }
 
-/// How much of an error's description is shown.
-const SNIPPET: usize = 200;
+/// Maximum number of characters of an error's description in a message.
+const MAX_CHARS: usize = 200;
 
-impl Granted {
-    /// Reads an answer: JSON, or a form, as servers wrote it before RFC 6749.
+impl TokenResponse {
+    /// Parses an answer: JSON, or a form, as servers sent it before RFC 6749.
     ///
     /// # Errors
-    /// Why it grants nothing, and what to do.
-    pub fn read(body: &[u8]) -> Result<Granted, String> {
+    /// Why it holds no token, and what to do.
+    pub fn read(body: &[u8]) -> Result<TokenResponse, String> {
         let answer = parse(body)?;
         let text = |name: &str| answer.get(name).and_then(Value::as_str);
         let Some(access) = text("access_token").filter(|token| !token.is_empty()) else {
@@ -34,10 +35,10 @@ impl Granted {
         HeaderValue::from_str(access).map_err(
             |_| "its access_token can't be sent in a header: check auth.token-url (--auth)",
         )?;
-        Ok(Granted {
-            life: life(&answer),
-            access: access.to_owned(),
-            refresh: text("refresh_token")
+        Ok(TokenResponse {
+            lifetime: lifetime(&answer),
+            access_token: access.to_owned(),
+            refresh_token: text("refresh_token")
                 .filter(|token| !token.is_empty())
                 .map(str::to_owned),
         })
@@ -61,7 +62,7 @@ fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
     }
 }
 
-/// What an answer without a token says, and which key to look at.
+/// The error of an answer without a token, and the key to check.
 fn refused(answer: &Map<String, Value>) -> String {
     let error = match answer.get("error") {
         None | Some(Value::Null) => {
@@ -71,7 +72,7 @@ fn refused(answer: &Map<String, Value>) -> String {
         Some(other) => other.to_string(),
     };
     let described = answer.get("error_description").and_then(Value::as_str);
-    let described = described.map_or_else(String::new, |text| format!(" ({})", cut(text)));
+    let described = described.map_or_else(String::new, |text| format!(" ({})", shortened(text)));
     let advice = match error.as_str() {
         "invalid_client" | "unauthorized_client" => {
             ": check auth.client-id and auth.client-secret (--auth)"
@@ -82,28 +83,28 @@ fn refused(answer: &Map<String, Value>) -> String {
         "invalid_scope" => ": check auth.scope (--auth)",
         _ => "",
     };
-    format!("it says {}{described}{advice}", cut(&error))
+    format!("it says {}{described}{advice}", shortened(&error))
 }
 
-fn cut(text: &str) -> String {
-    text.chars().take(SNIPPET).collect()
+fn shortened(text: &str) -> String {
+    text.chars().take(MAX_CHARS).collect()
 }
 
-/// Seconds, which some servers write as a text.
-fn life(answer: &Map<String, Value>) -> Result<Option<Duration>, String> {
-    let Some(said) = answer.get("expires_in") else {
+/// The lifetime in seconds, which some servers write as a text.
+fn lifetime(answer: &Map<String, Value>) -> Result<Option<Duration>, String> {
+    let Some(expires_in) = answer.get("expires_in") else {
         return Ok(None);
     };
-    let seconds = match said {
+    let seconds = match expires_in {
         Value::String(text) => text.trim().parse().ok(),
         other => other.as_f64(),
     };
     match seconds {
         Some(seconds) if seconds <= 0.0 => Err(format!(
             "its token is dead on arrival: expires_in is {}: have the server give tokens that live longer, or send a token of your own with auth.kind = \"bearer\"",
-            cut(&said.to_string())
+            shortened(&expires_in.to_string())
         )),
-        // What is too long for a clock never ends.
+        // A time beyond the range of the clock never comes.
         seconds => Ok(seconds.and_then(|it| Duration::try_from_secs_f64(it).ok())),
     }
 }
@@ -114,12 +115,12 @@ mod tests {
 
     fn life(expires_in: &str) -> Result<Option<f64>, String> {
         let answer = format!(r#"{{"access_token": "t", "expires_in": {expires_in}}}"#);
-        let granted = Granted::read(answer.as_bytes())?;
-        Ok(granted.life?.map(|life| life.as_secs_f64()))
+        let response = TokenResponse::read(answer.as_bytes())?;
+        Ok(response.lifetime?.map(|life| life.as_secs_f64()))
     }
 
     #[test]
-    fn a_life_is_read_however_it_is_written() {
+    fn a_lifetime_is_parsed_in_each_spelling() {
         for (written, seconds) in [
             ("3600", Some(3600.0)),
             ("\"3600\"", Some(3600.0)),
@@ -136,11 +137,14 @@ mod tests {
         ] {
             assert_eq!(life(written), Ok(seconds), "{written}");
         }
-        assert!(Granted::read(b"{\"access_token\": \"t\"}").is_ok_and(|it| it.life == Ok(None)));
+        assert!(
+            TokenResponse::read(b"{\"access_token\": \"t\"}")
+                .is_ok_and(|it| it.lifetime == Ok(None))
+        );
     }
 
     #[test]
-    fn a_token_that_is_dead_on_arrival_is_an_error() {
+    fn a_token_that_has_expired_on_arrival_is_an_error() {
         for written in ["0", "-1", "\"0\"", "-0.0", "-1e300", "\"-inf\""] {
             let why = life(written).unwrap_err();
             let why_so = "its token is dead on arrival: expires_in is ";
@@ -149,18 +153,18 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_read_too() {
+    fn a_form_is_parsed_too() {
         let form = b"access_token=a%2Bb&token_type=bearer&expires_in=3600&refresh_token=r";
-        let granted = Granted::read(form).ok().unwrap();
-        assert_eq!(granted.access, "a+b");
-        assert_eq!(granted.refresh.as_deref(), Some("r"));
-        assert_eq!(granted.life, Ok(Some(Duration::from_secs(3600))));
-        let why = Granted::read(b"error=invalid_scope").err().unwrap();
+        let response = TokenResponse::read(form).ok().unwrap();
+        assert_eq!(response.access_token, "a+b");
+        assert_eq!(response.refresh_token.as_deref(), Some("r"));
+        assert_eq!(response.lifetime, Ok(Some(Duration::from_secs(3600))));
+        let why = TokenResponse::read(b"error=invalid_scope").err().unwrap();
         assert_eq!(why, "it says invalid_scope: check auth.scope (--auth)");
     }
 
     #[test]
-    fn an_answer_that_grants_nothing_says_why() {
+    fn an_answer_without_a_token_is_an_error() {
         for (answer, why) in [
             (
                 r#"{"error": "invalid_grant", "error_description": "Token has been revoked."}"#,
@@ -174,7 +178,7 @@ mod tests {
             ("[]", "it is no JSON object"),
             ("", "it is not JSON"),
         ] {
-            let said = Granted::read(answer.as_bytes()).err().unwrap();
+            let said = TokenResponse::read(answer.as_bytes()).err().unwrap();
             assert!(said.starts_with(why) || said.contains(why), "{said}");
         }
     }
