@@ -14,7 +14,7 @@ use throng::Row;
 use throng::internals::extract::Extractor;
 use throng::internals::render::{CostExpressions, RenderContext, Renderer, RowBinding};
 use throng::internals::secret::{Secrets, Vault};
-use throng::internals::sink::{Columns, Existing, Identity, Output, Sink};
+use throng::internals::sink::{Columns, Existing, Identity, Output};
 use throng::internals::tally::{Aggregate, Tally};
 use throng::limit::{Guard, RateLimiter};
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::extract::{ItemSettings, Program, json, missing};
 use crate::record::{Failure, FailureKind};
-use crate::source::{Fields, Row};
+use crate::row::{Fields, Row};
 
 const MOST: usize = 10_000;
 

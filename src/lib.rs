@@ -10,7 +10,7 @@
 //! | room | takes | gives |
 //! |---|---|---|
 //! | [`plan`] | a job file and flags | a checked [`Plan`] |
-//! | [`source`] | bytes | [`source::Row`] |
+//! | [`source`] | bytes | [`row::Row`] |
 //! | [`render`] | a row and templates | `http::Request` |
 //! | [`limit`] | units | [`limit::Permit`] |
 //! | [`ledger`] | what was spent | what may be, for [`limit`], over processes |
@@ -21,7 +21,8 @@
 //! | [`pages`] | an answer | where its next page is |
 //! | [`batch`] | rows, an answer | one row for all, each row's part |
 //! | [`sink`] | [`record::Record`] | bytes |
-//! | [`table`] | rows | files of any format, for [`sink`] and for `throng convert` |
+//! | [`format`](mod@format) | bytes, rows | the formats of files, for [`source`] and [`sink`] |
+//! | [`mod@convert`] | rows | files of any format, for [`sink`] and for `throng convert` |
 //! | [`tally`] | records | counts, sketches, kinds of failure |
 //! | [`report`] | a tally | text and JSON |
 //!
@@ -80,7 +81,7 @@ mod threads;
 mod simulate;
 
 mod descriptors;
-mod file_lock;
+mod fs;
 #[cfg(feature = "cli")]
 mod probe;
 
@@ -94,14 +95,17 @@ mod pages;
 mod render;
 mod send;
 mod source;
-pub use source::Row;
+
+mod convert;
+mod format;
+mod row;
+pub use row::Row;
 
 mod record;
 pub use record::{Failure, Record};
 mod report;
 pub use report::Report;
 mod sink;
-mod table;
 mod tally;
 
 #[cfg(feature = "cli")]
@@ -145,6 +149,9 @@ pub mod internals {
     }
     pub mod report {
         pub use crate::report::*;
+    }
+    pub mod row {
+        pub use crate::row::*;
     }
     pub mod secret {
         pub use crate::secret::*;

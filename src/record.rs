@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::limit::{ArrivalInterval, Time};
-use crate::source::Row;
+use crate::row::Row;
 
 /// One finished row: a result, or a failure that says why.
 #[derive(Debug, Clone, PartialEq)]

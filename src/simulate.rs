@@ -26,8 +26,9 @@ use crate::metrics::wait_time::TimeShare;
 use crate::metrics::{Metrics, Sending};
 use crate::plan::Plan;
 use crate::record::Record;
+use crate::row::Row;
 use crate::shutdown::{Reason, Shutdown};
-use crate::source::{Row, Rows};
+use crate::source::Rows;
 use crate::tally::Tally;
 
 mod server;

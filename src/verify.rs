@@ -14,7 +14,8 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::limit::{Limit, Measure};
 use crate::render::KeyTemplate;
-use crate::source::{Fields, Settings, Source};
+use crate::row::Fields;
+use crate::source::{Settings, Source};
 
 /// What a file proves.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use throng::internals::source::{Fields, Settings, Source};
+use throng::internals::row::Fields;
+use throng::internals::source::{Settings, Source};
 use throng::internals::verify;
 use throng::{Job, Plan};
 

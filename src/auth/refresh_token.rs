@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use crate::file_lock;
+use crate::fs::file_lock;
 use crate::render::StaticValue;
 use crate::secret::{Secret, SecretSource};
 

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use crate::{Error, sink, source, table};
 use clap::Args;
+
+use crate::format::Format;
+use crate::{Error, convert, sink, source};
 
 use super::{Exit, say};
 
@@ -17,7 +19,7 @@ pub struct ConvertArgs {
     to: String,
     /// How FROM is written, whatever its name
     #[arg(long)]
-    format: Option<source::InputFormat>,
+    format: Option<Format>,
     /// The table of a SQLite database to read [default: results, or the only one]
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
@@ -37,7 +39,7 @@ pub fn main(arguments: &ConvertArgs) -> Result<Exit, Error> {
     if let Some(note) = sink::unfinished(Path::new(&arguments.from)) {
         say::note(&format!("throng: {note}"));
     }
-    let rows = table::convert(&from, Path::new(&arguments.to), arguments.overwrite)?;
+    let rows = convert::convert(&from, Path::new(&arguments.to), arguments.overwrite)?;
     let noun = if rows == 1 { "row" } else { "rows" };
     say::note(&format!("{rows} {noun}: {}", arguments.to));
     Ok(Exit::Ok)

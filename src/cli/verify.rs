@@ -24,7 +24,7 @@ pub struct VerifyArgs {
     per: Option<String>,
     /// How the file is written, whatever its name
     #[arg(long)]
-    format: Option<source::InputFormat>,
+    format: Option<crate::format::Format>,
 }
 
 const EXAMPLES: &str = "\

@@ -10,8 +10,8 @@ use tokio::sync::Mutex;
 use super::outbox::Outbox;
 use crate::plan::Plan;
 use crate::record::Record;
+use crate::row::Row;
 use crate::secret::Secrets;
-use crate::source::Row;
 
 /// How long a batch waits for rows that the step before has yet to make.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::chain::ChainStage;
-use crate::source::Row;
+use crate::row::Row;
 
 /// The rows that a worker has taken and not begun yet.
 pub struct Inbox {

@@ -10,9 +10,10 @@ use super::panics::caught;
 use crate::engine::row::RunContext;
 use crate::error::Error;
 use crate::plan::Plan;
+use crate::row::Row;
 use crate::shutdown::Reason;
 use crate::sink::KeyCheck;
-use crate::source::{Row, Rows};
+use crate::source::Rows;
 use crate::threads;
 
 /// How many rows were handed over to the workers.

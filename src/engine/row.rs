@@ -21,11 +21,11 @@ use crate::metrics::Counters;
 use crate::metrics::wait_time::{WaitReason, WaitingRow};
 use crate::plan::Stage;
 use crate::record::{Failure, FailureKind, Record};
+use crate::row::Row;
 use crate::send::redirect::{self, RedirectTrust};
 use crate::send::{Answer, SendError, Sender};
 use crate::shutdown::{Reason, ShutdownListener};
 use crate::sink::IntentLog;
-use crate::source::Row;
 
 mod attempt;
 mod batch;
@@ -184,7 +184,7 @@ impl RowExecutor {
 
     fn check_doubt(&self, row: &Row, method: &Method) -> Result<(), Failure> {
         let resends = self.step().judge.resends(Tries::of(method));
-        if !resends && self.run.plan.output.doubtful().has(row) {
+        if !resends && self.run.plan.output.in_doubt().has(row) {
             Err(Failure::new(
                 FailureKind::OutcomeUnknown,
                 "it was sent before an earlier run ended, and the server may have done it, so it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",

@@ -10,7 +10,7 @@ use super::reader::TakenRow;
 use crate::engine::row::RunContext;
 use crate::error::Error;
 use crate::shutdown::Reason;
-use crate::sink::{Sink, SinkError, Usage, Writer};
+use crate::sink::{SinkError, Usage, Writer};
 use crate::tally::Tally;
 
 /// Writes and tallies records until no worker is left to send any. When they

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::file_lock;
+use crate::fs::file_lock;
 
 /// Two names must not mean one file; each comes with the key that names it.
 ///

@@ -1,11 +1,11 @@
-//! What the records of a job depend on, as prints that can be compared later.
+//! What the records of a job depend on, as fingerprints that can be compared later.
 
 use serde_json::{Value, json};
 
 use super::Job;
 use crate::error::Error;
 use crate::limit;
-use crate::sink::{Identity, print};
+use crate::sink::{Identity, fingerprint};
 use crate::source::Source;
 
 /// What identifies a run of this job. The input is read once for it.
@@ -45,9 +45,9 @@ pub fn of(job: &Job, source: &Source) -> Result<Identity, Error> {
         ("output.key", json!(job.output.key)),
     ];
     Ok(Identity {
-        input: source.print(u64::MAX)?,
+        input: source.fingerprint(u64::MAX)?,
         parts: parts
-            .map(|(name, value)| (name.to_owned(), print(&value.to_string())))
+            .map(|(name, value)| (name.to_owned(), fingerprint(&value.to_string())))
             .into(),
         limits: all_limits(job),
     })

@@ -11,8 +11,8 @@ use crate::limit::{Guard, Policy, now};
 use crate::quota_store::QuotaBalance;
 use crate::render::{EmbeddedKey, keys_in_data, keys_in_url, may_be_key};
 use crate::report::escape;
+use crate::row::Row;
 use crate::secret::Visibility;
-use crate::source::Row;
 
 impl Plan {
     /// The rows, the first requests with their secrets as `***`, the limits,

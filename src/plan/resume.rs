@@ -78,7 +78,7 @@ fn may_differ(output: &Output, source: &Source, survey: &Survey) -> Result<bool,
         return Ok(true);
     }
     match output.before().and_then(|before| before.input.as_ref()) {
-        Some(before) => Ok(source.print(before.bytes)?.as_ref() != Some(before)),
+        Some(before) => Ok(source.fingerprint(before.bytes)?.as_ref() != Some(before)),
         None => Ok(true),
     }
 }

@@ -22,7 +22,8 @@ use crate::send::{self, Arrivals, Model, Origin, Transport};
 
 use super::cleartext::Cleartext;
 use super::{Job, account, literals, told, warnings, workers};
-use crate::source::{InputFormat, Row};
+use crate::format::Format;
+use crate::row::Row;
 
 /// From a row to its values.
 pub struct Stage {
@@ -74,9 +75,10 @@ impl Stage {
         limiter: usize,
         known: &RenderContext<'_>,
     ) -> Result<Stage, Error> {
-        let rows = match job.input.format {
-            Some(InputFormat::Requests) => RowBinding::Requests,
-            _ => RowBinding::Values,
+        let rows = if job.input.format == Some(Format::REQUESTS) {
+            RowBinding::Requests
+        } else {
+            RowBinding::Values
         };
         let policy = Policy::new(&job.limit, job.send.timeout).map_err(Error::plan)?;
         let arrivals = arrivals(&policy);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::Stage;
 use crate::error::Error;
 use crate::limit::{Cost, Workload};
-use crate::source::{Row, Source};
+use crate::row::Row;
+use crate::source::Source;
 
 /// More keys than this aren't told apart: which is the busiest is then unknown.
 const KEYS: usize = 100_000;

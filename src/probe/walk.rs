@@ -20,10 +20,10 @@ use crate::limit::calendar_at_zero;
 use crate::metrics::Metrics;
 use crate::plan::{Job, Plan};
 use crate::record::Failure;
+use crate::row::Row;
 use crate::send::Answer;
 use crate::shutdown::{Reason, Shutdown};
 use crate::simulate::{WatchedRun, against, virtual_time};
-use crate::source::Row;
 
 /// How far a probe may go.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::file_lock;
+use crate::fs::file_lock;
 
 /// Who asks whom.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::book::QuotaState;
-use crate::file_lock;
+use crate::fs::file_lock;
 
 /// What the file says. The first three are for people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::file_lock;
+use crate::fs::file_lock;
 
 /// This process's own run, among others.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use super::settings::{Settings, texts};
 use super::template::{Template, Templates};
 use crate::error::Error;
 use crate::extract::Program;
-use crate::source::Fields;
+use crate::row::Fields;
 
 /// The body of all requests.
 pub(super) enum Body {

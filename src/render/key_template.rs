@@ -2,7 +2,7 @@
 
 use super::escape_context::EscapeContext;
 use super::template::{Template, Templates};
-use crate::source::Fields;
+use crate::row::Fields;
 
 /// A template of a key, outside of any request.
 pub struct KeyTemplate {

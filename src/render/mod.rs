@@ -19,7 +19,7 @@ use http::{HeaderMap, Method, Request, Uri};
 
 use crate::error::Error;
 use crate::record::{Failure, FailureKind};
-use crate::source::Row;
+use crate::row::Row;
 
 mod body;
 mod cost;

@@ -10,7 +10,7 @@ use super::hosts::Hosts;
 use super::settings::Settings;
 use super::url::parse_whole;
 use crate::error::Error;
-use crate::source::Fields;
+use crate::row::Fields;
 
 /// Fields that a record leaves out, since they may be long or secret.
 pub const OMITTED_FIELDS: [&str; 2] = ["headers", "body"];

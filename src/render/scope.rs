@@ -8,8 +8,8 @@ use std::sync::Arc;
 use minijinja::value::{Serde, Value};
 use serde_json::Value as Json;
 
+use crate::row::Fields;
 use crate::secret::Vault;
-use crate::source::Fields;
 
 /// The values besides the fields of a row that templates may use.
 #[derive(Clone, Copy)]

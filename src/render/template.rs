@@ -11,8 +11,8 @@ use super::escape_context::{EscapeContext, JSON_SCALAR, escape_of, json_scalar, 
 use super::keys::looks_like_key;
 use super::plain::PlainTemplate;
 use super::scope::{RenderContext, TemplateScope};
+use crate::row::Fields;
 use crate::secret::Vault;
-use crate::source::Fields;
 
 /// Names that are no field of the row: the environment, the job's secrets, the key of
 /// the pool, and, in costs and keys of limits, the request.

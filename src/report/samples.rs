@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{LimitReport, RateReport};
 use crate::record::{Failure, Record};
-use crate::source::Row;
+use crate::row::Row;
 use crate::tally::{Aggregate, Tally};
 
 /// A row and how it ended.

@@ -7,17 +7,17 @@ use std::sync::{Arc, Mutex};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::OutputFormat;
-use super::codec::Decode;
-use super::disk::Disk;
-use super::done::CompletedRows;
-use super::opened::{Journal, OpenOutput, Out};
+use super::journal::disk::Disk;
+use super::journal::open_output::{Journal, OpenOutput, Out};
+use super::resume::completed::CompletedRows;
 use super::resume::{self, ResumeState, Unwanted};
 use super::samples::{columns, ok};
 use super::settings::Sync;
-use super::text::TextOutput;
 use super::writer::WriterEnding;
-use super::{Sink, SinkError, Writer};
+use super::writer::text::TextOutput;
+use super::{SinkError, Writer};
+use crate::format::Format;
+use crate::format::codec::Decode;
 
 /// A disk in memory, which its tests can look at.
 #[derive(Clone, Default)]
@@ -80,7 +80,7 @@ impl Platter {
     }
 
     fn writer(&self, format: &str, sync: Sync) -> Writer {
-        let format: OutputFormat = format.parse().unwrap();
+        let format: Format = format.parse().unwrap();
         let journal = Journal {
             disk: Box::new(self.clone()),
             end: 0,
@@ -104,7 +104,7 @@ impl Platter {
 }
 
 fn read(format: &str, bytes: &[u8]) -> ResumeState {
-    let format: OutputFormat = format.parse().unwrap();
+    let format: Format = format.parse().unwrap();
     let mut decode: Box<dyn Decode> = format.decoder(None);
     let done = CompletedRows::by(None, format);
     resume::read(&mut &*bytes, &mut *decode, done, None, Unwanted::default()).unwrap()

@@ -1,6 +1,5 @@
-//! What was sent and may have been done, although no record says so yet: a line
-//! is on the disk before the first byte of a request that must not be sent
-//! twice. [door: files, threads]
+//! The log of requests that are about to be sent: a line is on the disk before the first
+//! byte of a request that must not be sent twice.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -14,13 +13,13 @@ use async_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::OutputFormat;
-use super::codec::ReadRecord;
-use super::done::CompletedRows;
-use super::sidecar::beside;
+use super::resume::completed::CompletedRows;
+use super::sidecar::place::beside;
 use super::writer::milliseconds_now;
-use crate::source::Row;
-use crate::table::sync_directory;
+use crate::format::Format;
+use crate::format::codec::ReadRecord;
+use crate::fs::sync_directory;
+use crate::row::Row;
 use crate::threads;
 
 /// One line of the log.
@@ -42,20 +41,20 @@ struct IntentLine {
 #[derive(Clone)]
 pub struct IntentLog {
     key: Option<String>,
-    format: OutputFormat,
+    format: Format,
     to_log: Sender<IntentEntry>,
     /// When requests that are in doubt were sent, by their row.
     sent: Arc<HashMap<String, u64>>,
 }
 
-/// What is said of one row before it is sent.
+/// The announcement that a row is about to be sent.
 pub struct Intent {
     intent: IntentLine,
     to_log: Sender<IntentEntry>,
     is_made: bool,
 }
 
-/// The thread that writes them, and where to.
+/// The thread that writes the log.
 pub struct IntentWriter {
     path: PathBuf,
     to_log: Sender<IntentEntry>,
@@ -63,7 +62,7 @@ pub struct IntentWriter {
     thread: JoinHandle<io::Result<()>>,
 }
 
-/// A line, and who waits for it to be on the disk.
+/// A line, and the sender that waits for it to be on the disk.
 struct IntentEntry {
     line: Vec<u8>,
     waits: Option<oneshot::Sender<()>>,
@@ -73,23 +72,22 @@ struct IntentEntry {
 #[derive(Debug)]
 pub struct LogClosed;
 
-/// The rows that an earlier run may have done, and that are in none of these: they
-/// have no record that tells.
-pub(super) fn doubtful(
+/// The rows that an earlier run may have done, and that are in none of `recorded`.
+pub(super) fn in_doubt(
     results: &Path,
-    told: [&CompletedRows; 2],
+    recorded: [&CompletedRows; 2],
     none: CompletedRows,
 ) -> io::Result<CompletedRows> {
-    let mut doubtful = none;
+    let mut in_doubt = none;
     for intent in read(results)? {
         let seen = intent.seen();
-        match intent.void {
-            true => doubtful.remove(&seen),
-            false if told.iter().any(|rows| rows.has_seen(&seen)) => {}
-            false => drop(doubtful.add(&seen)),
+        if intent.void {
+            in_doubt.remove(&seen);
+        } else if !recorded.iter().any(|rows| rows.has_seen(&seen)) {
+            in_doubt.add(&seen);
         }
     }
-    Ok(doubtful)
+    Ok(in_doubt)
 }
 
 /// All whole lines.
@@ -109,7 +107,7 @@ fn read(results: &Path) -> io::Result<Vec<IntentLine>> {
     Ok(whole.collect())
 }
 
-/// Takes a log away, if there is one.
+/// Removes a log, if there is one.
 pub(super) fn remove(results: &Path) -> io::Result<()> {
     match fs::remove_file(path(results)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -133,7 +131,7 @@ impl IntentLine {
         }
     }
 
-    /// By what its row is known.
+    /// The key or the number of its row.
     fn id(&self) -> String {
         self.key.clone().unwrap_or_else(|| self.row.to_string())
     }
@@ -150,13 +148,13 @@ impl IntentWriter {
     /// Starts the thread; the log goes on with what is still in doubt.
     pub(super) fn start(
         results: &Path,
-        doubtful: &CompletedRows,
+        in_doubt: &CompletedRows,
         failed: impl Fn(io::Error) + Send + 'static,
     ) -> io::Result<IntentWriter> {
         let path = path(results);
         let (mut old, mut sent) = (Vec::new(), HashMap::new());
         for intent in read(results)? {
-            if !intent.void && doubtful.has_seen(&intent.seen()) {
+            if !intent.void && in_doubt.has_seen(&intent.seen()) {
                 old.extend(intent.line());
                 sent.entry(intent.id()).or_insert(intent.at);
             }
@@ -171,7 +169,7 @@ impl IntentWriter {
         let thread = threads::start(move || {
             let written = write(file, &entries);
             if let Err(error) = &written {
-                // Whoever waits hears that it was in vain.
+                // Senders that wait get an error.
                 entries.close();
                 while entries.try_recv().is_ok() {}
                 failed(io::Error::new(error.kind(), error.to_string()));
@@ -188,7 +186,7 @@ impl IntentWriter {
 
     /// A handle for workers, who know rows by this field.
     #[must_use]
-    pub fn handle(&self, key: Option<&str>, format: OutputFormat) -> IntentLog {
+    pub fn handle(&self, key: Option<&str>, format: Format) -> IntentLog {
         IntentLog {
             key: key.map(str::to_owned),
             format,
@@ -214,7 +212,7 @@ impl IntentWriter {
 }
 
 impl IntentLog {
-    /// What may be announced of this row.
+    /// The announcement of this row.
     #[must_use]
     pub fn of(&self, row: &Row) -> Intent {
         let key = self.key.as_ref().and_then(|key| row.fields.get(key));
@@ -318,7 +316,7 @@ mod tests {
     }
 
     fn start(results: &Path) -> IntentWriter {
-        let left = doubtful(results, [&none(); 2], none()).unwrap();
+        let left = in_doubt(results, [&none(); 2], none()).unwrap();
         IntentWriter::start(results, &left, |error| panic!("{error}")).unwrap()
     }
 
@@ -354,11 +352,11 @@ mod tests {
             }
             .seen(),
         );
-        let left = doubtful(&results, [&done, &none()], none()).unwrap();
+        let left = in_doubt(&results, [&done, &none()], none()).unwrap();
         assert!(left.has(&row(7)) && left.len() == 1);
         // The next run keeps it, until all is done.
         start(&results).end(false).unwrap();
-        let left = doubtful(&results, [&none(); 2], none()).unwrap();
+        let left = in_doubt(&results, [&none(); 2], none()).unwrap();
         assert_eq!(left.len(), 2, "without records both are in doubt");
         start(&results).end(true).unwrap();
         assert!(!path(&results).exists());

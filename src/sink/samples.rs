@@ -1,21 +1,21 @@
-//! Records for this room's tests.
+//! Records for tests.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::Columns;
+use crate::format::Columns;
 use crate::record::{Arrived, Failure, FailureKind, Record};
-use crate::source::Row;
+use crate::row::Row;
 
 /// The columns of an input with one field, `symbol`.
-pub(super) fn columns(values: &[&str], body: bool) -> Columns {
+pub(crate) fn columns(values: &[&str], body: bool) -> Columns {
     let values = values.iter().map(|name| (*name).to_owned()).collect();
     Columns::new(Some(vec!["symbol".to_owned()]), values, body).unwrap()
 }
 
 /// A result with two values.
-pub(super) fn ok(number: u64) -> Record {
+pub(crate) fn ok(number: u64) -> Record {
     let mut row = Row {
         number,
         ..Row::default()
@@ -36,7 +36,7 @@ pub(super) fn ok(number: u64) -> Record {
 }
 
 /// A row that failed without an answer.
-pub(super) fn failed(number: u64) -> Record {
+pub(crate) fn failed(number: u64) -> Record {
     let failure = Failure::new(FailureKind::Timeout, "=no answer, in 30 s");
     Record {
         outcome: Err(failure),

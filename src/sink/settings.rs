@@ -1,11 +1,11 @@
-//! What a job says of its output.
+//! The `output` of a job.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::OutputFormat;
+use crate::format::{self, Format};
 
 /// The `[output]` part of a job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -13,8 +13,9 @@ use super::OutputFormat;
 pub struct Settings {
     /// Where records go; absent or `-` is stdout.
     pub file: Option<String>,
-    /// How they are written; by default what the file's extension says.
-    pub format: Option<OutputFormat>,
+    /// The format of the file; by default the one of its extension.
+    #[serde(deserialize_with = "format::output")]
+    pub format: Option<Format>,
     /// Whether records have the answer's body beside the extracted values.
     pub keep_body: bool,
     /// What to do with a file that has records already.
@@ -25,13 +26,13 @@ pub struct Settings {
     pub key: Option<String>,
     /// How much a power cut may cost.
     pub sync: Sync,
-    /// In which order records stand there.
+    /// The order of its records.
     pub order: Order,
-    /// The file is a directory of Parquet files, each of about so many records.
+    /// The file is a directory of Parquet files, each of about this number of records.
     pub parts: Option<NonZeroU64>,
 }
 
-/// In which order records stand in a finished output.
+/// The order of the records in a finished output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
@@ -51,10 +52,10 @@ pub enum Existing {
     Refuse,
     /// Keep its records and add those of the rows that it has not.
     Resume,
-    /// The same, although the input or the request have changed since: records of
+    /// Resume, although the input or the request have changed since: records of
     /// rows that are the same stay.
     ResumeChanged,
-    /// The same, although records are damaged: their rows are asked for again.
+    /// Resume, although records are damaged: their rows are asked for again.
     ResumeDamaged,
     /// Empty it and start again.
     Overwrite,
@@ -76,7 +77,7 @@ pub enum Sync {
 }
 
 impl Settings {
-    /// What to do with records that are there; to ask for those that failed is to resume.
+    /// What to do with records that are there: to ask for those that failed is to resume.
     pub(super) fn existing(&self) -> Existing {
         match self.existing {
             Existing::Refuse if self.retry_failed => Existing::Resume,
@@ -94,8 +95,8 @@ impl Existing {
 }
 
 impl Sync {
-    /// How old records may get before they are synced; none: until the end.
-    pub(super) fn patience(self) -> Option<Duration> {
+    /// Maximum age of records that are not synced; none: until the end.
+    pub(super) fn max_age(self) -> Option<Duration> {
         match self {
             Sync::Always => Some(Duration::ZERO),
             Sync::EverySecond => Some(Duration::from_secs(1)),

@@ -1,22 +1,22 @@
-//! Finds and opens what holds the bytes of a source. [door: files, standard input]
+//! Finds and opens what holds the bytes of a source.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use super::format::OpenedText;
-use super::names::shown;
-use super::parquet::parts;
-use super::{InputFormat, Packing};
+use crate::format::compress::Packing;
+use crate::format::parquet::parts;
+use crate::format::rows::{OpenedText, shown};
+use crate::format::{Format, names};
 
 /// Makes sure that there is a readable file at `path`, and tells its format:
 /// the one given, or else the one of its extension.
-pub(super) fn check(path: &str, format: Option<InputFormat>) -> Result<InputFormat, String> {
+pub(super) fn check(path: &str, format: Option<Format>) -> Result<Format, String> {
     let at = Path::new(path);
     let about = fs::metadata(at).map_err(|error| cannot_open(at, &error))?;
     if about.is_dir() {
         return match parts(at) {
-            Ok(parts) if !parts.is_empty() => Ok(InputFormat::Parquet),
+            Ok(parts) if !parts.is_empty() => Ok(Format::PARQUET),
             _ => Err(format!(
                 "{path} is a directory, and not one of Parquet files: name a file in it"
             )),
@@ -27,7 +27,7 @@ pub(super) fn check(path: &str, format: Option<InputFormat>) -> Result<InputForm
         open(at)?;
     }
     format
-        .or_else(|| InputFormat::of_path(at))
+        .or_else(|| Format::of_path(at))
         .ok_or_else(|| unknown_extension(at))
 }
 
@@ -48,15 +48,16 @@ pub(super) fn stdin() -> OpenedText {
     buffered(io::stdin())
 }
 
-/// The same of bytes that are at hand.
-pub(super) fn print_of(bytes: &[u8], most: u64) -> (u64, String) {
+/// The hash of the first `most` of these bytes, and how many there were.
+pub(super) fn fingerprint_of(bytes: &[u8], most: u64) -> (u64, String) {
     let most = usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len());
     let hash = blake3::hash(&bytes[..most]);
     (most as u64, hash.to_hex().to_string())
 }
 
-/// The hash of the first `most` bytes of a file or of the parts of a directory, and how many there were.
-pub(super) fn print(path: &Path, most: u64) -> Result<(u64, String), String> {
+/// The hash of the first `most` bytes of a file or of the Parquet files of a directory,
+/// and how many there were.
+pub(super) fn fingerprint(path: &Path, most: u64) -> Result<(u64, String), String> {
     let read = |path: &Path| -> io::Result<(u64, String)> {
         let files = if path.is_dir() {
             parts(path)?
@@ -115,7 +116,7 @@ fn unknown_extension(path: &Path) -> String {
         Some(it) => format!("the extension {} is unknown", shown(&it.to_string_lossy())),
         None => "it has no extension".into(),
     };
-    let (path, names) = (path.display(), InputFormat::names("|"));
+    let (path, names) = (path.display(), names(Format::all(), "|"));
     format!("{path}: {flaw}: say what it holds with --format {names} (input.format)")
 }
 
@@ -132,11 +133,7 @@ mod tests {
         folder
     }
 
-    fn check_in(
-        folder: &TempDir,
-        name: &str,
-        format: Option<InputFormat>,
-    ) -> Result<InputFormat, String> {
+    fn check_in(folder: &TempDir, name: &str, format: Option<Format>) -> Result<Format, String> {
         let root = format!("{}/", folder.path().display());
         check(&format!("{root}{name}"), format).map_err(|error| error.replace(&root, ""))
     }
@@ -144,15 +141,12 @@ mod tests {
     #[test]
     fn the_extension_tells_the_format_unless_it_is_given() {
         let folder = folder_with(&["a.csv", "a.xlsx", "a"]);
-        assert_eq!(check_in(&folder, "a.csv", None), Ok(InputFormat::Csv));
+        assert_eq!(check_in(&folder, "a.csv", None), Ok(Format::CSV));
         assert_eq!(
-            check_in(&folder, "a.csv", Some(InputFormat::Lines)),
-            Ok(InputFormat::Lines)
+            check_in(&folder, "a.csv", Some(Format::LINES)),
+            Ok(Format::LINES)
         );
-        assert_eq!(
-            check_in(&folder, "a", Some(InputFormat::Json)),
-            Ok(InputFormat::Json)
-        );
+        assert_eq!(check_in(&folder, "a", Some(Format::JSON)), Ok(Format::JSON));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, Cursor, Read};
 
-use super::InputFormat;
-use super::format::OpenedText;
+use crate::format::Format;
+use crate::format::rows::OpenedText;
 
 /// Takes away the byte order mark. Gives the lines up to the first that is
 /// not blank, and the whole text with these lines still in it.
@@ -18,13 +18,13 @@ pub(super) fn read(mut bytes: OpenedText, name: &str) -> Result<(Vec<u8>, Opened
 }
 
 /// The format of a text that begins like this.
-pub(super) fn guess(head: &[u8]) -> InputFormat {
+pub(super) fn guess(head: &[u8]) -> Format {
     match head.trim_ascii_start() {
-        [b'[', ..] => InputFormat::Json,
-        [b'{', ..] => InputFormat::Jsonl,
-        line if line.contains(&b',') => InputFormat::Csv,
-        line if line.contains(&b'\t') => InputFormat::Tsv,
-        _ => InputFormat::Lines,
+        [b'[', ..] => Format::JSON,
+        [b'{', ..] => Format::JSONL,
+        line if line.contains(&b',') => Format::CSV,
+        line if line.contains(&b'\t') => Format::TSV,
+        _ => Format::LINES,
     }
 }
 
@@ -90,14 +90,14 @@ mod tests {
 
     #[test]
     fn the_first_line_tells_the_format() {
-        let cases: [(&[u8], InputFormat); 7] = [
-            (b"\n [{", InputFormat::Json),
-            (b"{\"a\": [1, 2]}", InputFormat::Jsonl),
-            (b"a,b\n", InputFormat::Csv),
-            (b"a\tb\n", InputFormat::Tsv),
-            (b"\t\n", InputFormat::Lines),
-            (b"a\n", InputFormat::Lines),
-            (b"", InputFormat::Lines),
+        let cases: [(&[u8], Format); 7] = [
+            (b"\n [{", Format::JSON),
+            (b"{\"a\": [1, 2]}", Format::JSONL),
+            (b"a,b\n", Format::CSV),
+            (b"a\tb\n", Format::TSV),
+            (b"\t\n", Format::LINES),
+            (b"a\n", Format::LINES),
+            (b"", Format::LINES),
         ];
         for (head, format) in cases {
             assert_eq!(guess(head), format, "{head:?}");

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Fields;
-use super::lines::FIELD;
-use super::names::{accepted, shown};
-use super::rows::{FormatRow, RowReader};
+use crate::format::lines::FIELD;
+use crate::format::rows::{FormatRow, RowReader, accepted, shown};
+use crate::row::Fields;
 
 /// The rows of a list that messages call `name`.
 pub(super) fn rows(list: Arc<[Value]>, name: &str) -> impl RowReader + use<> {

@@ -1,21 +1,27 @@
-//! Where the bytes or values of a source are, once its settings make sense.
+//! The place of a source's rows, once its settings make sense.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::rows::OpenedRows;
-use super::{InputFormat, Settings, file, head, list, sqlite};
+use super::settings::Settings;
+use super::{file, head, list};
+use crate::format::rows::OpenedRows;
+use crate::format::{Format, Read};
 
-/// What the settings come down to.
+/// The place that settings name.
 #[derive(Debug, Clone)]
 pub(super) enum SourceOrigin {
-    File(PathBuf, InputFormat),
-    /// A database, and which of its tables.
-    Table(PathBuf, String),
+    /// A file or directory.
+    File {
+        path: PathBuf,
+        format: Format,
+        /// The table to read, of a format that has tables.
+        table: Option<String>,
+    },
     /// Without a format, its first bytes tell it.
-    Stdin(Option<InputFormat>),
+    Stdin(Option<Format>),
     List(Arc<[Value]>),
 }
 
@@ -27,15 +33,17 @@ impl SourceOrigin {
             (Some(file), None) if file == "-" => Ok(SourceOrigin::Stdin(format)),
             (Some(file), None) => {
                 let format = file::check(file, format)?;
-                match (&settings.table, format) {
-                    (None, _) => Ok(SourceOrigin::File(file.into(), format)),
-                    (Some(table), InputFormat::Sqlite) => {
-                        Ok(SourceOrigin::Table(file.into(), table.clone()))
-                    }
-                    (Some(_), _) => Err(format!(
+                let has_tables = matches!(format.reader(), Read::Tables(_));
+                if settings.table.is_some() && !has_tables {
+                    return Err(format!(
                         "input.table (--table) names a table of a SQLite database, and {file} is none: leave it out"
-                    )),
+                    ));
                 }
+                Ok(SourceOrigin::File {
+                    path: file.into(),
+                    format,
+                    table: settings.table.clone(),
+                })
             }
             (None, Some(list)) if format.is_none() => {
                 Ok(SourceOrigin::List(list.as_slice().into()))
@@ -46,12 +54,10 @@ impl SourceOrigin {
         }
     }
 
-    /// What messages call it.
+    /// Its name in messages.
     pub fn name(&self) -> String {
         match self {
-            SourceOrigin::File(path, _) | SourceOrigin::Table(path, _) => {
-                path.display().to_string()
-            }
+            SourceOrigin::File { path, .. } => path.display().to_string(),
             SourceOrigin::Stdin(_) => "standard input".into(),
             SourceOrigin::List(_) => "the job's list".into(),
         }
@@ -60,46 +66,50 @@ impl SourceOrigin {
     /// Whether it is still there after it was read; a pipe is not.
     pub fn lasts(&self) -> bool {
         match self {
-            SourceOrigin::File(path, _) | SourceOrigin::Table(path, _) => {
-                path.is_file() || path.is_dir()
-            }
+            SourceOrigin::File { path, .. } => path.is_file() || path.is_dir(),
             SourceOrigin::Stdin(_) => false,
             SourceOrigin::List(_) => true,
         }
     }
 
     /// The hash of its first `most` bytes, and how many there were; none for a pipe.
-    pub fn print(&self, most: u64) -> Result<Option<(u64, String)>, String> {
+    pub fn fingerprint(&self, most: u64) -> Result<Option<(u64, String)>, String> {
         match self {
-            SourceOrigin::File(path, _) | SourceOrigin::Table(path, _) if self.lasts() => {
-                file::print(path, most).map(Some)
+            SourceOrigin::File { path, .. } if self.lasts() => {
+                file::fingerprint(path, most).map(Some)
             }
             SourceOrigin::List(list) => {
                 let text = Value::from(&list[..]).to_string();
-                Ok(Some(file::print_of(text.as_bytes(), most)))
+                Ok(Some(file::fingerprint_of(text.as_bytes(), most)))
             }
-            SourceOrigin::File(..) | SourceOrigin::Table(..) | SourceOrigin::Stdin(_) => Ok(None),
+            SourceOrigin::File { .. } | SourceOrigin::Stdin(_) => Ok(None),
         }
     }
 
     /// Starts to read it from its beginning.
     pub fn open(&self) -> OpenedRows {
         let name = self.name();
-        if let SourceOrigin::File(path, format) = self
-            && let Some(open) = format.opens_file()
-        {
-            return open(path);
-        }
         let (bytes, format) = match self {
-            SourceOrigin::Table(path, table) => return sqlite::open(path, Some(table)),
-            SourceOrigin::File(path, format) => (file::open(path)?, Some(*format)),
-            SourceOrigin::Stdin(format) => (file::stdin(), *format),
             SourceOrigin::List(list) => return Ok(Box::new(list::rows(list.clone(), &name))),
+            SourceOrigin::Stdin(format) => (file::stdin(), *format),
+            SourceOrigin::File {
+                path,
+                format,
+                table,
+            } => match format.reader() {
+                Read::File(open) => return open(path),
+                Read::Tables(open) => return open(path, table.as_deref()),
+                Read::Text(_) => (file::open(path)?, Some(*format)),
+            },
         };
         let (head, text) = head::read(bytes, &name)?;
-        format
-            .unwrap_or_else(|| head::guess(&head))
-            .open(text, &name)
+        let format = format.unwrap_or_else(|| head::guess(&head));
+        match format.reader() {
+            Read::Text(open) => open(text, &name),
+            Read::File(_) | Read::Tables(_) => Err(format!(
+                "{name} can't be read as {format}, which needs a file: write it to one first"
+            )),
+        }
     }
 }
 
@@ -122,7 +132,7 @@ mod tests {
             ..Settings::default()
         };
         let formatted = Settings {
-            format: Some(InputFormat::Csv),
+            format: Some(Format::CSV),
             list: list.clone(),
             ..Settings::default()
         };

@@ -1,25 +1,11 @@
-//! From what a format finds to numbered rows.
+//! Rows with their numbers.
 
-use super::{Fields, Row, Survey};
 use crate::error::Error;
+use crate::format::rows::RowReader;
+use crate::row::Row;
 
 /// The rows of a source in their order, read as they are asked for.
 pub type Rows = Box<dyn Iterator<Item = Result<Row, Error>> + Send>;
-
-/// What a format finds next: the fields of a row, or what is wrong, where, and
-/// what to do about it.
-pub(super) type FormatRow = Result<Fields, String>;
-
-/// The rows of a text, or why its very beginning is wrong.
-pub(super) type OpenedRows = Result<Box<dyn RowReader>, String>;
-
-/// The rows of one source as its format finds them; not asked again after an error.
-pub(super) trait RowReader: Iterator<Item = FormatRow> + Send {
-    /// Reads on to the end, or over `most` rows, and tells what was there.
-    fn survey(&mut self, most: u64) -> Result<Survey, String> {
-        Survey::of(self, most)
-    }
-}
 
 /// The first `most` of these, numbered. Nothing is read beyond them.
 pub(super) fn numbered(items: Box<dyn RowReader>, most: u64) -> Rows {
@@ -74,6 +60,8 @@ impl Numbered {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+    use crate::format::rows::FormatRow;
+    use crate::row::Fields;
 
     struct Given(std::vec::IntoIter<FormatRow>);
 

@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::format::{self, Format};
+use crate::row::Row;
 
 /// The same two rows in each format.
 const TWO_ROWS: [(&str, &str); 4] = [
@@ -120,9 +122,10 @@ fn an_array_is_never_read_whole() {
         pieces,
         read: read.clone(),
     };
-    let mut rows = InputFormat::Json
-        .open(Box::new(BufReader::new(bytes)), "made")
-        .unwrap();
+    let format::Read::Text(open) = Format::JSON.reader() else {
+        panic!("it is a text")
+    };
+    let mut rows = open(Box::new(BufReader::new(bytes)), "made").unwrap();
     for n in 1..=100 {
         assert_eq!(rows.next().unwrap().unwrap()["n"], n);
     }
@@ -154,10 +157,7 @@ fn a_named_pipe_is_left_as_it_is() {
 #[test]
 fn settings_are_written_plainly_and_nothing_else_is_let_in() {
     let settings: Settings = serde_json::from_value(json!({"file": "-", "format": "tsv"})).unwrap();
-    assert_eq!(
-        (settings.format, settings.take),
-        (Some(InputFormat::Tsv), None)
-    );
+    assert_eq!((settings.format, settings.take), (Some(Format::TSV), None));
     let unknown = serde_json::from_value::<Settings>(json!({"files": "-"})).unwrap_err();
     assert!(unknown.to_string().starts_with("unknown field `files`"));
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::value::{cut, text};
 use crate::record::{Failure, FailureKind};
-use crate::source::Row;
+use crate::row::Row;
 
 /// So many kinds are kept apart; a server can make up new ones.
 const KINDS: usize = 100;

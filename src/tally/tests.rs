@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::record::{Failure, FailureKind};
-use crate::source::Row;
+use crate::row::Row;
 
 const AGGREGATES: [&str; 9] = [
     "count(price)",

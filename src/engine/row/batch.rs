@@ -9,7 +9,7 @@ use super::{AttemptTrace, Cancelled, RowExecutor};
 use crate::batch::{AnswerParts, Batch};
 use crate::extract::json;
 use crate::record::{Failure, Record};
-use crate::source::Row;
+use crate::row::Row;
 
 /// Rows to be asked for together, and what was sent for them before.
 struct BatchGroup {

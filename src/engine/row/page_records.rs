@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::pages::FetchedPage;
 use super::{AttemptTrace, Cancelled, RowExecutor};
 use crate::record::{Failure, Record};
-use crate::source::{Item, Row};
+use crate::row::{Item, Row};
 
 /// What one page has brought.
 pub(super) enum PageContents {

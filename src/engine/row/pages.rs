@@ -20,9 +20,9 @@ use crate::limit::Cost;
 use crate::pages::{self, Pages, Trail, Turn};
 use crate::record::{Failure, FailureKind, Record};
 use crate::render::with_param;
+use crate::row::Row;
 use crate::send::Answer;
 use crate::send::redirect::{self, RedirectTrust};
-use crate::source::Row;
 
 /// Pages of one row that are fetched at the same time, where their number is known.
 const AHEAD: usize = 16;

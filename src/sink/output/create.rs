@@ -1,20 +1,19 @@
-//! Opening the place for the records of a run. [door: files, clock]
+//! Opening the place for the records of a run.
 
 use std::io;
 
-use super::{CheckedOutput, Output};
+use super::Output;
+use super::checked::CheckedOutput;
+use super::open_mode::OpenMode;
 use crate::error::Error;
-use crate::file_lock;
-use crate::sink::finish::ProductKind;
-use crate::sink::identity::Identity;
+use crate::format::Columns;
 use crate::sink::intents;
-use crate::sink::mirror::{self, SqliteSync};
+use crate::sink::product::JournalMirror;
+use crate::sink::settings::Order;
+use crate::sink::sidecar::identity::Identity;
 use crate::sink::sidecar::{self, Sidecar, SidecarLock};
-use crate::sink::target::OpenMode;
-use crate::sink::text::TextOutput;
-use crate::sink::writer::{WriterEnding, milliseconds_now};
-use crate::sink::{Columns, Order, Writer};
-use crate::table::TableFormat;
+use crate::sink::writer::text::TextOutput;
+use crate::sink::writer::{Writer, WriterEnding, milliseconds_now};
 
 impl Output {
     /// Opens it for records with these columns, which belong to this. Only now
@@ -32,25 +31,22 @@ impl Output {
         uncounted: u64,
     ) -> Result<Writer, Error> {
         let in_use = |error: io::Error| {
-            let by = match (error.kind(), self.place.results()) {
+            let by = match (error.kind(), self.checked.results()) {
                 (io::ErrorKind::WouldBlock, Some(results)) => sidecar::holder(results),
                 _ => error.to_string(),
             };
             Error::plan(format!("the output {self} is in use: {by}"))
         };
         // The sidecar goes by the file's name, and is all that older versions look at.
-        let locked = self.place.target.lock().map_err(in_use)?;
+        let locked = self.checked.mode.lock().map_err(in_use)?;
         let mut held = self.hold(identity, uncounted).map_err(in_use)?;
         self.forget_intents()?;
         let CheckedOutput {
-            target,
-            format,
-            past,
-            ..
-        } = &self.place;
+            mode, format, past, ..
+        } = &self.checked;
         let first_line = (past.end > 0).then_some(&*past.first_line);
         let encode = format.encoder(columns, first_line)?;
-        let opened = target.open(locked, past, *format)?;
+        let opened = mode.open(locked, past, *format)?;
         // Fewer than were read, if some of them were to go.
         let records = opened.records();
         if let Some(held) = &mut held {
@@ -65,21 +61,21 @@ impl Output {
         Writer::new(text, held, self.ending(records), safe)
     }
 
-    /// What is left to do when the run is complete; the output has so many records.
+    /// The work that is left when the run is complete; the output has `records` now.
     fn ending(&self, records: u64) -> WriterEnding {
         WriterEnding {
             sorts: (self.settings.order == Order::Input)
-                .then(|| self.place.target.file())
+                .then(|| self.checked.mode.file())
                 .flatten(),
-            format: Some(self.place.format),
-            finished: self.place.finished.clone(),
+            format: Some(self.checked.format),
+            product: self.checked.product.clone(),
             in_journal: self.in_journal(records),
         }
     }
 
-    /// How many of the output's records its journal has when it is opened.
+    /// The number of the output's records that its journal has when it is opened.
     fn in_journal(&self, records: u64) -> u64 {
-        let past = &self.place.past;
+        let past = &self.checked.past;
         if past.is_to_be_rewritten() {
             records
         } else {
@@ -87,34 +83,25 @@ impl Output {
         }
     }
 
-    /// A database grows with its journal.
-    fn mirror(&self, columns: &Columns) -> Result<Option<SqliteSync>, Error> {
-        let finished = self.place.finished.as_ref();
-        let Some(database) =
-            finished.filter(|it| it.kind == ProductKind::Table(TableFormat::Sqlite))
-        else {
+    /// The file that grows with the journal, if one does.
+    fn mirror(&self, columns: &Columns) -> Result<Option<JournalMirror>, Error> {
+        let Some(product) = &self.checked.product else {
             return Ok(None);
         };
-        // By two names it would have two logs, which spoil it when both are written.
-        let begins_anew = self.place.past.is_to_be_rewritten()
-            || self.place.past.records == 0
-            || file_lock::has_hard_links(&database.path);
-        if begins_anew {
-            mirror::remove(&database.path)?;
-        }
-        let key = match (columns.items, &self.settings.key) {
-            (true, _) => "_row, _item",
-            (false, None) => "_row",
+        let key: &[&str] = match (columns.items, &self.settings.key) {
+            (true, _) => &["_row", "_item"],
+            (false, None) => &["_row"],
             // Rows are known by another field, and their numbers may meet again.
-            (false, Some(_)) => "",
+            (false, Some(_)) => &[],
         };
-        SqliteSync::open(&database.path, &database.journal(), key).map(Some)
+        let past = &self.checked.past;
+        product.mirror(key, past.is_to_be_rewritten() || past.records == 0)
     }
 
     /// A file that begins anew has no use for what was sent before.
     fn forget_intents(&self) -> Result<(), Error> {
         let (OpenMode::New(_) | OpenMode::Replace(_) | OpenMode::Parts(_, None), Some(path)) =
-            (&self.place.target, self.place.results())
+            (&self.checked.mode, self.checked.results())
         else {
             return Ok(());
         };
@@ -124,13 +111,13 @@ impl Output {
 
     /// Keeps other runs away from a file.
     fn hold(&self, identity: &Identity, uncounted: u64) -> io::Result<Option<SidecarLock>> {
-        let Some(path) = self.place.results() else {
+        let Some(path) = self.checked.results() else {
             return Ok(None);
         };
         let mut held = SidecarLock::take(path)?;
         // It goes on with the limits even where records do not.
         let mut spent = std::mem::take(&mut held.says.spent);
-        spent.begin(milliseconds_now(), self.place.past.records, uncounted);
+        spent.begin(milliseconds_now(), self.checked.past.records, uncounted);
         held.says = Sidecar {
             throng: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),

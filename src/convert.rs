@@ -1,0 +1,92 @@
+//! Rows to a file of any format that is written: `throng convert`, and the files that are
+//! made of a journal.
+
+use std::fs::File;
+use std::path::Path;
+
+use crate::error::Error;
+use crate::format::column_set::ColumnSet;
+use crate::format::{Format, parquet};
+use crate::fs::placed;
+use crate::source::{Settings, Source};
+
+/// Writes all rows of a source to a new file of this format, and waits until they are on
+/// the disk; gives the number of rows. The source is read twice.
+pub(crate) fn write(source: &Source, format: Format, path: &Path) -> Result<u64, Error> {
+    write_columns(source, format, path, columns_of(source)?)
+}
+
+/// Writes all rows of a source to a new Parquet file that has the columns of an earlier
+/// one as far as they fit.
+pub(crate) fn write_after(earlier: &Path, source: &Source, path: &Path) -> Result<u64, Error> {
+    let before = parquet::shape(earlier)
+        .map_err(|why| Error::stopped(format!("{} cannot be read: {why}", earlier.display())))?;
+    let columns = columns_of(source)?.after(before);
+    write_columns(source, Format::PARQUET, path, columns)
+}
+
+/// Reads all rows once.
+fn columns_of(source: &Source) -> Result<ColumnSet, Error> {
+    let mut columns = ColumnSet::default();
+    for row in source.rows()? {
+        columns.add(&row?.fields);
+    }
+    Ok(columns)
+}
+
+fn write_columns(
+    source: &Source,
+    format: Format,
+    path: &Path,
+    columns: ColumnSet,
+) -> Result<u64, Error> {
+    let wrong =
+        |why: String| Error::stopped(format!("{} cannot be written: {why}", path.display()));
+    let mut table = format.table(path, columns).map_err(wrong)?;
+    let mut rows = 0;
+    for row in source.rows()? {
+        table.row(&row?.fields).map_err(wrong)?;
+        rows += 1;
+    }
+    table.end().map_err(wrong)?;
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|error| wrong(error.to_string()))?;
+    Ok(rows)
+}
+
+/// Converts one file into another one, which must not be there yet unless it may
+/// be replaced; gives the number of rows.
+///
+/// # Errors
+/// What is wrong with either.
+pub fn convert(from: &Settings, to: &Path, replace: bool) -> Result<u64, Error> {
+    let name = to.display();
+    let format = Format::of_output(to).ok_or_else(|| {
+        Error::plan(format!(
+            "the name {name} does not say its format: end it in {} (the text ones also in .gz or .zst)",
+            Format::output_extensions()
+        ))
+    })?;
+    if to.metadata().is_ok_and(|data| !data.is_file()) {
+        return Err(Error::plan(format!(
+            "{name} is no file that could be replaced: choose another name"
+        )));
+    }
+    if to.exists() && !replace {
+        return Err(Error::plan(format!(
+            "{name} exists: choose another name, or replace it with --overwrite"
+        )));
+    }
+    let directory = to.parent().filter(|parent| *parent != Path::new(""));
+    if let Some(none) = directory.filter(|directory| !directory.is_dir()) {
+        return Err(Error::plan(format!(
+            "{name} cannot be made: there is no directory {}",
+            none.display()
+        )));
+    }
+    let source = Source::new(from)?;
+    placed(to, |new| write(&source, format, new))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! Records read back, as far as resuming needs it: where records end, and their rows.
+//!
+//! It need not be as throng wrote it: a spreadsheet saves it with a byte order mark,
+//! with CRLF at the end of each line, and with `TRUE` for `true`.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::continued::{is_called, unmarked};
+use super::encode::value;
+use super::guard::unguarded;
+use super::quotes::{Byte, Quotes, cut, unquoted};
+use crate::format::codec::{Decode, FoundRecord, ReadRecord};
+use crate::record::FailureKind;
+
+/// Reads records; with the field that identifies rows.
+pub(super) fn decoder(key: Option<&str>, delimiter: u8) -> Box<dyn Decode> {
+    Box::new(CsvRecords::new(key, delimiter))
+}
+
+struct CsvRecords {
+    key: Option<String>,
+    /// The quotes of the record that is being read.
+    quotes: Quotes,
+    /// The columns that are read; none before the header.
+    columns: Option<ColumnNumbers>,
+}
+
+/// The numbers of the columns that are read.
+struct ColumnNumbers {
+    delimiter: u8,
+    count: usize,
+    row: usize,
+    item: Option<usize>,
+    last: Option<usize>,
+    ok: usize,
+    error: Option<usize>,
+    key: Option<usize>,
+}
+
+impl CsvRecords {
+    /// With the field that identifies rows.
+    fn new(key: Option<&str>, delimiter: u8) -> CsvRecords {
+        CsvRecords {
+            key: key.map(str::to_owned),
+            quotes: Quotes::new(delimiter),
+            columns: None,
+        }
+    }
+
+    fn header(&self, record: &[u8]) -> Option<ColumnNumbers> {
+        let cells = cut(unmarked(record), self.quotes.delimiter)?;
+        let names: Vec<_> = cells.into_iter().map(unquoted).collect();
+        let place = |name: &str| names.iter().rposition(|it| is_called(it, name));
+        let key = match &self.key {
+            Some(key) => Some(place(key)?),
+            None => None,
+        };
+        Some(ColumnNumbers {
+            delimiter: self.quotes.delimiter,
+            count: names.len(),
+            row: place("_row")?,
+            item: place("_item"),
+            last: place("_last"),
+            ok: place("_ok")?,
+            error: place("_error"),
+            key,
+        })
+    }
+}
+
+impl Decode for CsvRecords {
+    fn begin(&mut self) {
+        self.quotes.begin();
+    }
+
+    fn ends(&mut self, line: &[u8]) -> bool {
+        let line = match self.columns {
+            None => unmarked(line),
+            Some(_) => line,
+        };
+        // One with a misplaced quote is no record, wherever it ends.
+        let mut bytes = line.iter().map(|byte| self.quotes.pass(*byte));
+        bytes.any(is_misplaced) || !self.quotes.is_open()
+    }
+
+    fn read(&mut self, record: &[u8]) -> Option<FoundRecord> {
+        let Some(columns) = &self.columns else {
+            self.columns = Some(self.header(record)?);
+            return Some(FoundRecord::Header);
+        };
+        columns.seen(record).map(FoundRecord::Row)
+    }
+
+    fn row_at(&self, record: &[u8]) -> Option<Range<usize>> {
+        let row = self.columns.as_ref()?.row;
+        let cells = cut(record, self.quotes.delimiter)?;
+        // Each with the delimiter after it.
+        let start = cells.iter().take(row).map(|cell| cell.len() + 1).sum();
+        Some(start..start + cells.get(row)?.len())
+    }
+}
+
+impl ColumnNumbers {
+    fn seen(&self, record: &[u8]) -> Option<ReadRecord> {
+        let cells = cut(record, self.delimiter).filter(|cells| cells.len() == self.count)?;
+        let cell = |place: usize| cells.get(place).copied().map(unquoted);
+        let is = |cell: Option<Cow<str>>, text: &str| {
+            cell.is_some_and(|cell| cell.eq_ignore_ascii_case(text))
+        };
+        let ok = is(cell(self.ok), "true");
+        if !ok && !is(cell(self.ok), "false") {
+            return None;
+        }
+        let item = self.item.and_then(cell).filter(|item| !item.is_empty());
+        let key = self.key.and_then(cell);
+        Some(ReadRecord {
+            row: cell(self.row)?.parse().ok()?,
+            item: match item {
+                None => None,
+                Some(item) => Some(item.parse().ok()?),
+            },
+            last: !is(self.last.and_then(cell), "false"),
+            ok,
+            unknown: is(
+                self.error.and_then(cell),
+                &FailureKind::OutcomeUnknown.text(),
+            ),
+            key: key.map(|key| value(&unguarded(&key).into(), self.delimiter)),
+        })
+    }
+}
+
+fn is_misplaced(byte: Byte) -> bool {
+    matches!(
+        byte,
+        Byte::AfterQuote | Byte::QuoteAfterSpaces | Byte::BareQuote
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_is_found_behind_quoted_commas_and_newlines() {
+        let mut rows = CsvRecords::new(Some("a,b"), b',');
+        let header = b"\"a,b\",_row,_ok\n";
+        assert!(rows.ends(header));
+        assert_eq!(rows.read(header), Some(FoundRecord::Header));
+        assert!(!rows.ends(b"\"x,\"\"y\n"));
+        assert!(rows.ends(b"z\",7,true\r\n"));
+        let seen = ReadRecord {
+            row: 7,
+            item: None,
+            last: true,
+            ok: true,
+            unknown: false,
+            key: Some(b"\"x,\"\"y\nz\"".to_vec()),
+        };
+        assert_eq!(
+            rows.read(b"\"x,\"\"y\nz\",7,true\r\n"),
+            Some(FoundRecord::Row(seen))
+        );
+    }
+
+    #[test]
+    fn the_place_of_the_number_is_found() {
+        let mut rows = CsvRecords::new(None, b',');
+        rows.read(b"a,_row,_ok\n");
+        let record = b"\"x,\ny\",12,true\n";
+        assert_eq!(&record[rows.row_at(record).unwrap()], b"12");
+    }
+
+    #[test]
+    fn an_item_is_found_with_its_number() {
+        let mut rows = CsvRecords::new(None, b',');
+        rows.read(b"_row,_item,_last,_ok\n");
+        for (record, item, last) in [
+            (&b"7,3,false,true\n"[..], Some(3), false),
+            (b"7,4,true,false\n", Some(4), true),
+            (b"7,,true,true\n", None, true),
+        ] {
+            let Some(FoundRecord::Row(seen)) = rows.read(record) else {
+                panic!("{record:?}")
+            };
+            assert_eq!((seen.row, seen.item, seen.last), (7, item, last));
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_told() {
+        let mut rows = CsvRecords::new(None, b',');
+        assert!(rows.read(b"symbol,name\n").is_none());
+        assert!(rows.read(b"symbol,_row,_ok,_error\n").is_some());
+        for record in [
+            &b"RIV\n"[..],
+            b"RIV,x,true,\n",
+            b"RIV,1,maybe,\n",
+            b"RIV,1,true\n",
+            b"RIV,1,true,,\n",
+            b"\n",
+        ] {
+            assert!(rows.read(record).is_none(), "{record:?}");
+        }
+    }
+}

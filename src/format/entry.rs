@@ -1,0 +1,108 @@
+//! What a format can do: one [`FormatEntry`] for each, in the file of that format.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::codec::{Decode, Encode};
+use super::column_set::ColumnSet;
+use super::columns::Columns;
+use super::rows::{OpenedRows, OpenedText};
+use crate::error::Error;
+use crate::row::Fields;
+
+/// One format.
+pub(crate) struct FormatEntry {
+    /// As the job and the flags have it.
+    pub name: &'static str,
+    /// The endings of file names, without the dot, in small letters; the usual one first.
+    pub extensions: &'static [&'static str],
+    /// How its rows are read.
+    pub read: Read,
+    /// How it is written; none if it is only read.
+    pub write: Option<Write>,
+}
+
+/// How the rows of a format are read.
+pub(crate) enum Read {
+    /// From a text's beginning; messages call the text by the name given.
+    Text(fn(OpenedText, &str) -> OpenedRows),
+    /// From a file, in any order of its bytes.
+    File(fn(&Path) -> OpenedRows),
+    /// From one table of a file; without a name, from the format's default.
+    Tables(fn(&Path, Option<&str>) -> OpenedRows),
+}
+
+/// How a format is written.
+pub(crate) struct Write {
+    /// Begins a new file for rows with these columns.
+    pub table: fn(&Path, ColumnSet) -> NewTable,
+    /// How the records of a run get into its file.
+    pub records: Records,
+}
+
+/// How the records of a run get into a file of a format.
+pub(crate) enum Records {
+    /// One by one: the file is its own journal.
+    Appended(Codec),
+    /// All at once, of a journal of JSON Lines, when the run is complete.
+    AtTheEnd,
+    /// With each write to a journal of JSON Lines.
+    WithJournal(Mirror),
+}
+
+/// A new table, or why it can't be made.
+pub(crate) type NewTable = Result<Box<dyn TableWriter>, String>;
+
+/// A table in the making.
+pub(crate) trait TableWriter {
+    /// Adds a row.
+    fn row(&mut self, fields: &Fields) -> Result<(), String>;
+
+    /// Writes what is left, and closes the file.
+    fn end(self: Box<Self>) -> Result<(), String>;
+}
+
+/// An encoder, or why a file can't be continued with it.
+pub(crate) type NewEncoder = Result<Box<dyn Encode>, Error>;
+
+/// Records as a text that grows, and that can be read back.
+pub(crate) struct Codec {
+    /// Writes records; with the first line of the file that is continued.
+    pub encoder: fn(&Columns, Option<&[u8]>) -> NewEncoder,
+    /// Reads records; with the field that identifies rows.
+    pub decoder: fn(Option<&str>) -> Box<dyn Decode>,
+    /// The columns of the file with this first line; an error if a run with the given
+    /// columns can't continue it.
+    pub columns: fn(&Columns, &[u8]) -> Result<Columns, Error>,
+    /// A value of the input as it stands in a record.
+    pub value: fn(&Value) -> Vec<u8>,
+    /// The beginning of the record of a row with these fields.
+    pub start: fn(&Columns, &Fields) -> Vec<u8>,
+}
+
+/// A file that follows a journal.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    /// Opens or makes the file; with the columns that identify a record.
+    pub open: fn(&Path, &[&str]) -> OpenedMirror,
+    /// The endings of the files that the format keeps beside the file.
+    pub beside: &'static [&'static str],
+    /// Why a file can't have these columns, if it can't; with the file's name.
+    pub flaw: fn(&Columns, &str) -> Option<String>,
+}
+
+/// A mirror, or why it can't be opened.
+pub(crate) type OpenedMirror = Result<Box<dyn MirrorFile>, String>;
+
+/// An open file that follows a journal.
+pub(crate) trait MirrorFile: Send {
+    /// The number of rows that it has.
+    fn count(&self) -> Result<u64, String>;
+
+    /// Adds rows, all of them or none.
+    fn add(&mut self, rows: &[Fields]) -> Result<(), String>;
+
+    /// Completes the file.
+    fn close(self: Box<Self>) -> Result<(), String>;
+}

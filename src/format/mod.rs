@@ -1,0 +1,301 @@
+//! The formats of files: which there are, and what each can do.
+//!
+//! To add one: a file here with its [`FormatEntry`], and a line in [`FORMATS`].
+//!
+//! - `entry`: the parts of a format; `rows`, `survey`: rows as all formats give them
+//! - `codec`, `columns`: a run's records as text; `column_set`: the columns of a table
+//! - `compress`: texts that are compressed
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::row::Fields;
+
+pub(crate) mod codec;
+pub(crate) mod column_set;
+mod columns;
+pub(crate) mod compress;
+mod csv;
+mod entry;
+mod json;
+mod jsonl;
+pub(crate) mod lines;
+pub(crate) mod parquet;
+mod requests;
+pub(crate) mod rows;
+mod sqlite;
+mod survey;
+
+use codec::Decode;
+use column_set::ColumnSet;
+pub use columns::{Columns, RESERVED};
+use compress::Packing;
+pub(crate) use entry::{Codec, Mirror, MirrorFile, Read, Records};
+use entry::{FormatEntry, NewEncoder, NewTable};
+use rows::shown;
+pub use survey::Survey;
+
+/// All formats, in the order in which messages name them.
+static FORMATS: &[&FormatEntry] = &[
+    &csv::CSV,
+    &csv::TSV,
+    &jsonl::FORMAT,
+    &json::FORMAT,
+    &lines::FORMAT,
+    &requests::FORMAT,
+    &parquet::FORMAT,
+    &sqlite::FORMAT,
+];
+
+/// One of the formats, by its name.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
+pub struct Format(&'static FormatEntry);
+
+impl Format {
+    /// A table with commas.
+    pub const CSV: Format = Format(&csv::CSV);
+    /// A table with tabs.
+    pub const TSV: Format = Format(&csv::TSV);
+    /// One JSON object per line; also the format of every journal that is no output.
+    pub const JSONL: Format = Format(&jsonl::FORMAT);
+    /// One JSON array of objects.
+    pub const JSON: Format = Format(&json::FORMAT);
+    /// Plain lines.
+    pub const LINES: Format = Format(&lines::FORMAT);
+    /// Ready-made requests.
+    pub const REQUESTS: Format = Format(&requests::FORMAT);
+    /// A Parquet file.
+    pub const PARQUET: Format = Format(&parquet::FORMAT);
+
+    /// All formats: each can be read.
+    pub fn all() -> impl Iterator<Item = Format> {
+        FORMATS.iter().map(|entry| Format(entry))
+    }
+
+    /// The formats that can be written.
+    pub fn outputs() -> impl Iterator<Item = Format> {
+        Format::all().filter(|format| format.0.write.is_some())
+    }
+
+    /// Its name, as the job and the flags have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    /// The endings of its files' names, without the dot.
+    #[must_use]
+    pub fn extensions(self) -> &'static [&'static str] {
+        self.0.extensions
+    }
+
+    /// Whether it is a text, which may be compressed and may come from a pipe.
+    #[must_use]
+    pub fn is_text(self) -> bool {
+        matches!(self.0.read, Read::Text(_))
+    }
+
+    /// The format that a path's extension stands for, in capitals or not, compressed or
+    /// not.
+    pub(crate) fn of_path(path: &Path) -> Option<Format> {
+        let (_, path) = Packing::of(path);
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        Format::all().find(|format| format.extensions().contains(&extension.as_str()))
+    }
+
+    /// The format that a path's extension stands for, if it can be written.
+    pub(crate) fn of_output(path: &Path) -> Option<Format> {
+        Format::of_path(path).filter(|format| format.0.write.is_some())
+    }
+
+    /// The endings of the names of files that can be written, for messages.
+    pub(crate) fn output_extensions() -> String {
+        let all = Format::outputs().flat_map(Format::extensions);
+        let all: Vec<String> = all.map(|end| format!(".{end}")).collect();
+        all.join(", ")
+    }
+
+    /// How its rows are read.
+    pub(crate) fn reader(self) -> &'static Read {
+        &self.0.read
+    }
+
+    /// Begins a new file for rows with these columns.
+    pub(crate) fn table(self, path: &Path, columns: ColumnSet) -> NewTable {
+        match &self.0.write {
+            Some(write) => (write.table)(path, columns),
+            None => Err(format!("{self} is not written, only read")),
+        }
+    }
+
+    /// How the records of a run get into its file.
+    pub(crate) fn records(self) -> &'static Records {
+        let write = self.0.write.as_ref();
+        write.map_or(&Records::AtTheEnd, |write| &write.records)
+    }
+
+    /// Whether records are appended to its file one by one.
+    pub(crate) fn is_appended(self) -> bool {
+        matches!(self.records(), Records::Appended(_))
+    }
+
+    /// How its records are written to their journal, which the file itself may be.
+    fn codec(self) -> &'static Codec {
+        match self.records() {
+            Records::Appended(codec) => codec,
+            Records::AtTheEnd | Records::WithJournal(_) => &jsonl::CODEC,
+        }
+    }
+
+    /// Writes records; with the first line of the journal that is continued.
+    pub(crate) fn encoder(self, columns: &Columns, first_line: Option<&[u8]>) -> NewEncoder {
+        (self.codec().encoder)(columns, first_line)
+    }
+
+    /// Reads records; with the field that identifies rows.
+    pub(crate) fn decoder(self, key: Option<&str>) -> Box<dyn Decode> {
+        (self.codec().decoder)(key)
+    }
+
+    /// The columns of the journal with this first line.
+    pub(crate) fn columns(self, columns: &Columns, first_line: &[u8]) -> Result<Columns, Error> {
+        (self.codec().columns)(columns, first_line)
+    }
+
+    /// A value of the input as it stands in a record.
+    pub(crate) fn value(self, value: &Value) -> Vec<u8> {
+        (self.codec().value)(value)
+    }
+
+    /// The beginning of the record of a row with these fields.
+    pub(crate) fn start_of_record(self, columns: &Columns, fields: &Fields) -> Vec<u8> {
+        (self.codec().start)(columns, fields)
+    }
+}
+
+/// The format of a job's output: one that can be written.
+///
+/// # Errors
+/// That there is no such format, with those that there are.
+pub(crate) fn output<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Format>, D::Error> {
+    let Some(name) = Option::<String>::deserialize(text)? else {
+        return Ok(None);
+    };
+    let found = Format::outputs().find(|format| format.name() == name);
+    match found {
+        Some(format) => Ok(Some(format)),
+        None => Err(D::Error::custom(format!(
+            "there is no output format {name:?}; there are {}",
+            names(Format::outputs(), ", ")
+        ))),
+    }
+}
+
+/// The names of these formats, with `separator` between them.
+pub(crate) fn names(formats: impl Iterator<Item = Format>, separator: &str) -> String {
+    let names: Vec<&str> = formats.map(Format::name).collect();
+    names.join(separator)
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Format, Error> {
+        let found = Format::all().find(|format| format.name() == name);
+        found.ok_or_else(|| {
+            let (name, names) = (shown(name), names(Format::all(), ", "));
+            Error::plan(format!("there is no format {name}: choose one of {names}"))
+        })
+    }
+}
+
+impl TryFrom<String> for Format {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Format, Error> {
+        name.parse()
+    }
+}
+
+impl From<Format> for &'static str {
+    fn from(format: Format) -> &'static str {
+        format.name()
+    }
+}
+
+impl PartialEq for Format {
+    fn eq(&self, other: &Format) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Format {}
+
+impl fmt::Debug for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_and_an_extension_stand_for_one_format() {
+        let mut extensions: Vec<&str> = Vec::new();
+        for format in Format::all() {
+            assert_eq!(format.name().parse(), Ok(format));
+            assert_eq!(serde_json::to_value(format).unwrap(), format.name());
+            extensions.extend(format.extensions());
+        }
+        let count = extensions.len();
+        extensions.sort_unstable();
+        extensions.dedup();
+        assert_eq!(extensions.len(), count);
+    }
+
+    #[test]
+    fn the_extension_tells_the_format() {
+        for (path, format) in [
+            ("a/b.ndjson", Some(Format::JSONL)),
+            ("dir.x/B.CSV", Some(Format::CSV)),
+            ("b.csv.gz", Some(Format::CSV)),
+            ("b.jsonl.zst", Some(Format::JSONL)),
+            ("b.parquet", Some(Format::PARQUET)),
+            ("b.xlsx", None),
+            ("csv", None),
+            ("b.", None),
+        ] {
+            assert_eq!(Format::of_path(Path::new(path)), format, "{path}");
+        }
+        assert_eq!(Format::of_output(Path::new("a.json")), None);
+        assert_eq!(Format::of_output(Path::new("a.csv.gz")), Some(Format::CSV));
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_the_known_ones() {
+        let error = "xml".parse::<Format>().unwrap_err().to_string();
+        let known = "there is no format \"xml\": choose one of csv, tsv, jsonl, json, lines, requests, parquet, sqlite";
+        assert!(error.starts_with(known), "{error}");
+        for name in ["xml", "json"] {
+            let error = output(Value::from(name)).unwrap_err().to_string();
+            let known = format!("there is no output format \"{name}\"; there are csv, ");
+            assert!(error.starts_with(&known), "{error}");
+        }
+        assert_eq!(output(Value::from("csv")).unwrap(), Some(Format::CSV));
+    }
+}

@@ -1,0 +1,283 @@
+//! Whether records could go where the job says. Files are looked at here, but none is
+//! made or changed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::check_parts;
+use super::checked::{CheckedOutput, can_make, refused};
+use super::open_mode::OpenMode;
+use crate::error::Error;
+use crate::format::{Format, names};
+use crate::sink::product::{self, Product};
+use crate::sink::resume::{ResumeState, existing};
+use crate::sink::settings::{Existing, Settings};
+use crate::sink::sidecar;
+use crate::sink::sidecar::place::real;
+
+/// The output that the settings mean, or why it can't be used. `resends` says whether
+/// requests of unknown outcome may be sent again.
+pub(super) fn checked(settings: &Settings, resends: bool) -> Result<CheckedOutput, Error> {
+    if settings.retry_failed && settings.existing == Existing::Overwrite {
+        return Err(Error::plan(
+            "--retry-failed keeps the rows that are ok, and --overwrite does not: leave one of them out",
+        ));
+    }
+    match settings.file.as_deref() {
+        None | Some("-") => stdout(settings),
+        Some(name) if settings.parts.is_some() => {
+            let most = settings.parts.map_or(u64::MAX, NonZeroU64::get);
+            check_parts::checked(Path::new(name), most, settings, resends)
+        }
+        Some(name) => file(Path::new(name), settings, resends),
+    }
+}
+
+fn stdout(settings: &Settings) -> Result<CheckedOutput, Error> {
+    let flag = match settings.existing() {
+        _ if settings.parts.is_some() => "--parts",
+        Existing::Refuse => {
+            let format = settings.format.unwrap_or(Format::JSONL);
+            return stream(OpenMode::Stdout, format);
+        }
+        Existing::Overwrite => "--overwrite",
+        _ if settings.retry_failed => "--retry-failed",
+        _ => "--resume",
+    };
+    Err(Error::plan(format!(
+        "{flag} needs an output file: give one with --output FILE"
+    )))
+}
+
+fn file(named: &Path, settings: &Settings, resends: bool) -> Result<CheckedOutput, Error> {
+    let path = &real(named);
+    let format = match settings.format {
+        Some(format) => format,
+        None if path.is_dir() => return text(path, Format::JSONL, settings, resends),
+        None => of_extension(path).or_else(|_| of_extension(named))?,
+    };
+    let product = product::of(path, format).filter(|_| is_file_or_absent(path));
+    let Some(product) = product else {
+        return text(path, format, settings, resends);
+    };
+    let journal = product.journal();
+    if path.is_file() && !journal.exists() {
+        return unpacked(product, format, settings, resends);
+    }
+    Ok(CheckedOutput {
+        product: Some(product),
+        ..text(&journal, format, settings, resends)?
+    })
+}
+
+/// Whether a finished file could replace it: a device can't be replaced.
+fn is_file_or_absent(path: &Path) -> bool {
+    path.metadata().map_or(true, |data| data.is_file())
+}
+
+/// A text that grows.
+fn text(
+    path: &Path,
+    format: Format,
+    settings: &Settings,
+    resends: bool,
+) -> Result<CheckedOutput, Error> {
+    let existing = settings.existing();
+    match path.metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => absent(path, format, existing),
+        Err(error) => Err(refused(path, &error)),
+        Ok(data) if data.is_dir() => Err(Error::plan(format!(
+            "the output {} is a directory: give a file, or --parts for Parquet files in it",
+            path.display()
+        ))),
+        Ok(data) if !data.is_file() => device(path, format, existing),
+        Ok(data) => present(path, format, settings, data.len(), resends),
+    }
+}
+
+fn absent(path: &Path, format: Format, existing: Existing) -> Result<CheckedOutput, Error> {
+    if existing.resumes() {
+        let name = path.display();
+        return Err(Error::plan(format!(
+            "there is nothing to resume: {name} does not exist; run without --resume"
+        )));
+    }
+    can_make(path)?;
+    Ok(empty(OpenMode::New(path.to_owned()), format))
+}
+
+/// The journal is gone, since the file was finished: it is put back when needed.
+fn unpacked(
+    product: Arc<dyn Product>,
+    format: Format,
+    settings: &Settings,
+    resends: bool,
+) -> Result<CheckedOutput, Error> {
+    let (path, text) = (product.path(), || product.text());
+    let output = match settings.existing() {
+        Existing::Refuse => return Err(existing::refuse(path, &text, format)),
+        Existing::Overwrite => empty(OpenMode::New(product.journal()), format),
+        _ => CheckedOutput {
+            past: existing::of(path, &text, format, settings, None, resends)?,
+            before: sidecar::read(path),
+            ..empty(OpenMode::Unpack(product.clone()), format)
+        },
+    };
+    Ok(CheckedOutput {
+        product: Some(product),
+        ..output
+    })
+}
+
+/// A pipe or a device, which has no records that could be read again.
+fn device(path: &Path, format: Format, existing: Existing) -> Result<CheckedOutput, Error> {
+    if existing.resumes() {
+        let name = path.display();
+        return Err(Error::plan(format!(
+            "--resume needs an output file: {name} is none that can be read again"
+        )));
+    }
+    stream(OpenMode::Device(path.to_owned()), format)
+}
+
+/// Only texts can be written without going back.
+fn stream(mode: OpenMode, format: Format) -> Result<CheckedOutput, Error> {
+    if format.is_appended() {
+        return Ok(empty(mode, format));
+    }
+    Err(Error::plan(format!(
+        "a {format} output needs a file: give one with --output FILE"
+    )))
+}
+
+fn present(
+    path: &Path,
+    format: Format,
+    settings: &Settings,
+    size: u64,
+    resends: bool,
+) -> Result<CheckedOutput, Error> {
+    let opened = OpenOptions::new().append(true).open(path);
+    opened.map_err(|error| refused(path, &error))?;
+    let mode = OpenMode::GoOn(path.to_owned(), size);
+    match settings.existing() {
+        Existing::Overwrite => Ok(empty(OpenMode::Replace(path.to_owned()), format)),
+        Existing::Refuse if size > 0 => Err(existing::refuse(path, &|| open(path), format)),
+        Existing::Refuse => Ok(empty(mode, format)),
+        _ => {
+            let before = sidecar::read(&results(path, format));
+            let synced = before.as_ref().and_then(|before| before.synced.as_ref());
+            Ok(CheckedOutput {
+                past: existing::of(path, &|| open(path), format, settings, synced, resends)?,
+                before,
+                ..empty(mode, format)
+            })
+        }
+    }
+}
+
+fn empty(mode: OpenMode, format: Format) -> CheckedOutput {
+    CheckedOutput {
+        mode,
+        format,
+        past: ResumeState::default(),
+        before: None,
+        product: None,
+    }
+}
+
+/// The format that an output's extension stands for.
+fn of_extension(path: &Path) -> Result<Format, Error> {
+    Format::of_output(path).ok_or_else(|| {
+        Error::plan(format!(
+            "the name of the output file {} does not say its format: end it in {}, or give --output-format {}",
+            path.display(),
+            Format::output_extensions(),
+            names(Format::outputs(), "|"),
+        ))
+    })
+}
+
+fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
+    match File::open(path) {
+        Ok(file) => Ok(Box::new(BufReader::with_capacity(1 << 16, file))),
+        Err(error) => Err(refused(path, &error)),
+    }
+}
+
+/// The results of a journal.
+fn results(journal: &Path, format: Format) -> PathBuf {
+    let stem = journal.with_extension("");
+    let is_journal = journal.extension().is_some_and(|end| end == "journal");
+    if is_journal && product::of(&stem, format).is_some() {
+        stem
+    } else {
+        journal.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Existing::{Overwrite, Refuse, Resume};
+    use super::*;
+    use std::fs;
+
+    fn check(file: Option<&Path>, existing: Existing) -> Result<CheckedOutput, String> {
+        let settings = Settings {
+            file: file.map(|path| path.to_str().unwrap().to_owned()),
+            existing,
+            ..Settings::default()
+        };
+        checked(&settings, false).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn stdout_has_no_past() {
+        let place = check(None, Refuse).unwrap();
+        assert_eq!(place.format.to_string(), "jsonl");
+        for (existing, flag) in [(Resume, "--resume"), (Overwrite, "--overwrite")] {
+            let error = check(Some(Path::new("-")), existing).unwrap_err();
+            assert!(
+                error.contains(&format!("{flag} needs an output")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_place_is_checked_without_being_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("ours.jsonl"), "{\"_row\":0}\n{\"_row\":1}\n{\"_r").unwrap();
+        fs::write(path("ours.csv"), "a,_row,_ok\n1,0,true\n").unwrap();
+        fs::write(path("theirs.csv"), "a,b\n1,2\n").unwrap();
+        fs::create_dir(path("directory.csv")).unwrap();
+        for (name, existing, expected) in [
+            ("ours.jsonl", Refuse, "has 2 rows already: --resume"),
+            ("ours.csv", Refuse, "has 1 row already"),
+            ("theirs.csv", Refuse, "is no csv results file"),
+            ("theirs.csv", Resume, "line 1 is no csv record"),
+            ("new.csv", Resume, "nothing to resume"),
+            ("missing/new.csv", Refuse, "there is no directory"),
+            ("directory.csv", Overwrite, "is a directory"),
+            ("new.txt", Refuse, "--output-format"),
+        ] {
+            let error = check(Some(&path(name)), existing).unwrap_err();
+            assert!(error.contains(expected) && error.contains(name), "{error}");
+        }
+        for (name, existing) in [
+            ("new.csv", Refuse),
+            ("new.csv", Overwrite),
+            ("theirs.csv", Overwrite),
+            ("ours.jsonl", Resume),
+        ] {
+            check(Some(&path(name)), existing).unwrap();
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 4);
+        let ours = fs::read(path("ours.jsonl")).unwrap();
+        assert!(ours.ends_with(b"{\"_r"));
+    }
+}

@@ -1,0 +1,329 @@
+//! The place of the records, checked before anything is sent.
+
+use std::io;
+use std::sync::Arc;
+
+use super::intents::{self, IntentLog, IntentWriter};
+use super::resume::compare::{Differences, compare};
+use super::resume::completed::{CompletedRows, KeyCheck};
+use super::resume::existing::counted;
+use super::settings::Settings;
+use super::sidecar;
+use super::sidecar::identity::Identity;
+use super::sidecar::spent::PriorUsage;
+use super::writer::milliseconds_now;
+use crate::error::Error;
+use crate::format::{Columns, Format};
+use crate::row::Row;
+use crate::source::Rows;
+
+mod check;
+mod check_parts;
+mod checked;
+mod create;
+mod open_mode;
+
+use checked::CheckedOutput;
+pub(super) use open_mode::OpenMode;
+
+/// A place for records that could be opened when the plan was made.
+#[derive(Debug, Clone)]
+pub struct Output {
+    checked: CheckedOutput,
+    settings: Settings,
+    /// The rows that may have been done without a record.
+    in_doubt: CompletedRows,
+    /// The name of all runs that continue one file.
+    run: String,
+}
+
+impl Output {
+    /// Checks the place; reads the file that is to be resumed. `resends` says
+    /// whether requests of unknown outcome may be sent again, whenever they were sent.
+    ///
+    /// # Errors
+    /// A plan error if records could not go there, or if there are records
+    /// already and nothing says what to do with them.
+    pub fn new(settings: &Settings, resends: bool) -> Result<Output, Error> {
+        let mut checked = check::checked(settings, resends)?;
+        let run = match &checked.before {
+            Some(before) if !before.run.is_empty() => before.run.clone(),
+            _ => format!("{:032x}", rand::random::<u128>()),
+        };
+        let in_doubt = in_doubt(&checked, settings.key.as_deref(), resends)?;
+        checked.past.keep(&in_doubt);
+        Ok(Output {
+            in_doubt,
+            checked,
+            settings: settings.clone(),
+            run,
+        })
+    }
+
+    /// The place for people: `stdout` or the path.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.checked.results() {
+            Some(path) => path.display().to_string(),
+            None => self.checked.mode.to_string(),
+        }
+    }
+
+    /// The path of the file that keeps the records, if a file does.
+    #[must_use]
+    pub fn path(&self) -> Option<String> {
+        let path = self.checked.results();
+        path.map(|path| path.display().to_string())
+    }
+
+    /// How records are written.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.checked.format
+    }
+
+    /// Checks what these columns are called, and how many there are, as far as it is
+    /// known.
+    ///
+    /// # Errors
+    /// A plan error if this output can't have them, or can't tell two of them apart.
+    pub fn check_columns(&self, columns: &Columns) -> Result<(), Error> {
+        let product = self.checked.product.as_ref();
+        let flaw = product.and_then(|product| product.flaw(columns));
+        flaw.map_or(Ok(()), |flaw| Err(Error::plan(flaw)))
+    }
+
+    /// The rows that the file to be resumed has already.
+    #[must_use]
+    pub fn done(&self) -> &CompletedRows {
+        &self.checked.past.done
+    }
+
+    /// The number of these rows that failed and are not asked for again.
+    #[must_use]
+    pub fn failed_before(&self) -> u64 {
+        self.checked.past.left_failed.len()
+    }
+
+    /// The check that each row has a key of its own, where rows are known by one.
+    #[must_use]
+    pub fn keys(&self) -> Option<KeyCheck> {
+        let key = self.settings.key.as_deref()?;
+        Some(KeyCheck::new(key, self.checked.format))
+    }
+
+    /// The settings of the job.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The identity of the records that are there, if it is known.
+    #[must_use]
+    pub fn before(&self) -> Option<&Identity> {
+        self.checked.before.as_ref().map(|before| &before.identity)
+    }
+
+    /// The least number of rows that its input had, unless records are not where their rows are.
+    #[must_use]
+    pub fn least_rows(&self) -> u64 {
+        let done = &self.checked.past.done;
+        if done.numbers_meet() {
+            u64::MAX
+        } else if done.key().is_some() {
+            done.len()
+        } else {
+            done.end()
+        }
+    }
+
+    /// Compares the rows that have a record with those of an input.
+    ///
+    /// # Errors
+    /// That the input or the file can't be read.
+    pub fn compare(&self, rows: Rows, columns: &Columns) -> Result<Differences, Error> {
+        let CheckedOutput {
+            mode, format, past, ..
+        } = &self.checked;
+        let columns = format.columns(columns, &past.first_line)?;
+        match (mode, &self.checked.product) {
+            (OpenMode::Unpack(_) | OpenMode::Parts(..), Some(product)) => {
+                let unreadable = |error: io::Error| Error::plan(format!("{self}: {error}"));
+                let mut text = tempfile::NamedTempFile::new().map_err(unreadable)?;
+                io::copy(&mut product.text()?, &mut text).map_err(unreadable)?;
+                compare(text.path(), *format, &columns, past, rows)
+            }
+            _ => match mode.path() {
+                None => Ok(Differences::default()),
+                Some(path) => compare(path, *format, &columns, past, rows),
+            },
+        }
+    }
+
+    /// Asks again for rows that are changed or gone, whose records will go; all others
+    /// get the number that they have now.
+    pub fn follow(&mut self, differences: Differences) {
+        let gone = differences.changed | differences.gone;
+        let past = &mut self.checked.past;
+        match differences.keyed {
+            None => past.forget(&gone),
+            Some(_) if gone.is_empty() && differences.moved == 0 => {}
+            Some(keyed) => past.follow(Arc::new(keyed), &gone),
+        }
+    }
+
+    /// Notes for people on the file that is continued.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let past = &self.checked.past;
+        let name = self.name();
+        let torn = match &self.checked.mode {
+            OpenMode::GoOn(_, size) if self.settings.existing().resumes() => {
+                size.saturating_sub(past.end)
+            }
+            OpenMode::Parts(_, Some(size)) if !past.left_over => size.saturating_sub(past.end),
+            _ => 0,
+        };
+        let records = |count| counted(count, "record", "records");
+        let aside = |what: String| format!("{what}: kept aside in {name}.torn");
+        [
+            (torn > 0).then(|| aside(format!("{torn} bytes at the end of {name} are no whole record"))),
+            (past.damaged > 0).then(|| aside(format!("{} of {name} cannot be read and will be asked for again", records(past.damaged)))),
+            (past.twice > 0).then(|| format!("{} of {name} stood there twice: the first one of each row stays", records(past.twice))),
+            (!self.in_doubt.is_empty()).then(|| format!("{} sent and may have been done, but no answer was kept", counted(self.in_doubt.len(), "row was", "rows were"))),
+            past.edited.then(|| format!("{name} is not as throng left it: somebody has edited or damaged it; its records are taken as they stand")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// The rows that an earlier run may have done, of which no record says so.
+    #[must_use]
+    pub fn in_doubt(&self) -> &CompletedRows {
+        &self.in_doubt
+    }
+
+    /// Starts the log of requests that are about to be sent, beside a file that was created.
+    /// `failed` hears why it can't be written any more.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn intents(
+        &self,
+        failed: impl Fn(Error) + Send + 'static,
+    ) -> Result<Option<IntentWriter>, Error> {
+        let Some(path) = self.checked.results() else {
+            return Ok(None);
+        };
+        let name = self.name();
+        let wrong = move |error: std::io::Error| {
+            Error::stopped(format!("{name}.intents cannot be written: {error}"))
+        };
+        let told = wrong.clone();
+        IntentWriter::start(path, &self.in_doubt, move |error| failed(told(error)))
+            .map(Some)
+            .map_err(wrong)
+    }
+
+    /// The requests that earlier runs to this output have sent to the same place.
+    #[must_use]
+    pub fn sent_before(&self, identity: &Identity) -> Vec<PriorUsage> {
+        let Some(sidecar) = self.checked.results().and_then(sidecar::read) else {
+            return Vec::new();
+        };
+        if sidecar.identity.part("request.url") == identity.part("request.url") {
+            sidecar
+                .spent
+                .before(milliseconds_now(), self.checked.past.records)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// A way to the log for one worker.
+    #[must_use]
+    pub fn handle(&self, log: &IntentWriter) -> IntentLog {
+        log.handle(self.settings.key.as_deref(), self.checked.format)
+    }
+
+    /// The `Idempotency-Key` of this row, which is the same in all runs that continue a file.
+    #[must_use]
+    pub fn idempotency_key(&self, row: &Row) -> String {
+        let key = self
+            .settings
+            .key
+            .as_ref()
+            .and_then(|key| row.fields.get(key));
+        let row = key.map_or_else(|| row.number.to_string(), ToString::to_string);
+        uuid(&format!("{}:{row}", self.run))
+    }
+}
+
+/// A UUID of version 8, whose bits are ours: a hash.
+fn uuid(of: &str) -> String {
+    let hash = blake3::hash(of.as_bytes()).to_hex();
+    let part = |from: usize, to: usize| &hash[from..to];
+    format!(
+        "{}-{}-8{}-a{}-{}",
+        part(0, 8),
+        part(8, 12),
+        part(12, 15),
+        part(15, 18),
+        part(18, 30)
+    )
+}
+
+/// The rows of the log of intents that have no record; none if no file is continued.
+fn in_doubt(
+    checked: &CheckedOutput,
+    key: Option<&str>,
+    resends: bool,
+) -> Result<CompletedRows, Error> {
+    let none = CompletedRows::by(key, checked.format);
+    let path = match (&checked.mode, checked.results()) {
+        (OpenMode::GoOn(..) | OpenMode::Unpack(_) | OpenMode::Parts(_, Some(_)), Some(path))
+            if !resends =>
+        {
+            path
+        }
+        _ => return Ok(none),
+    };
+    let told = [&checked.past.done, &checked.past.answered];
+    intents::in_doubt(path, told, none).map_err(|error| {
+        Error::plan(format!(
+            "{}.intents cannot be read: {error}",
+            path.display()
+        ))
+    })
+}
+
+impl std::fmt::Display for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Existing;
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_resumed_file_tells_its_rows() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out.jsonl");
+        fs::write(&path, "{\"_row\":4}\n{\"_row\":5").unwrap();
+        let settings = Settings {
+            file: Some(path.display().to_string()),
+            existing: Existing::Resume,
+            ..Settings::default()
+        };
+        let output = Output::new(&settings, false).unwrap();
+        assert_eq!((output.done().len(), output.least_rows()), (1, 5));
+        assert_eq!(Some(output.name()), settings.file);
+        let notes = output.notes();
+        assert!(notes[0].starts_with("9 bytes at the end of"), "{notes:?}");
+    }
+}

@@ -1,0 +1,111 @@
+//! A record read back from a results file of any format.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::format::RESERVED;
+use crate::record::{Failure, FailureKind, Record};
+use crate::row::{Fields, Row};
+
+/// The record of a row of a results file; its values stay among its fields.
+/// Values of a CSV file are texts.
+///
+/// # Errors
+/// The field that it lacks, if it is no record.
+pub fn record(mut fields: Fields) -> Result<Record, String> {
+    let number = number(fields.get("_row")).ok_or("it has no _row")?;
+    let ok = match fields.get("_ok") {
+        Some(Value::Bool(ok)) => *ok,
+        // A spreadsheet writes `TRUE`.
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => true,
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => false,
+        _ => return Err("it has no _ok".to_owned()),
+    };
+    let text = |name: &str| {
+        fields
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let milliseconds = fields.get("_ms").and_then(float);
+    let record = Record {
+        outcome: if ok {
+            Ok(Vec::new())
+        } else {
+            Err(Failure::new(
+                FailureKind::parse(&text("_error")),
+                text("_detail"),
+            ))
+        },
+        kept: Vec::new(),
+        arrived: Vec::new(),
+        body: None,
+        status: self::number(fields.get("_status")).and_then(|it| u16::try_from(it).ok()),
+        attempts: self::number(fields.get("_attempts"))
+            .and_then(|it| u32::try_from(it).ok())
+            .unwrap_or(0),
+        latency: milliseconds.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok()),
+        row: Row::default(),
+    };
+    fields.retain(|name, _| !RESERVED.contains(&name.as_str()));
+    Ok(Record {
+        row: Row {
+            number,
+            fields,
+            ..Row::default()
+        },
+        ..record
+    })
+}
+
+fn number(value: Option<&Value>) -> Option<u64> {
+    match value? {
+        Value::String(text) => text.parse().ok(),
+        value => value.as_u64(),
+    }
+}
+
+fn float(value: &Value) -> Option<f64> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        value => value.as_f64(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(fields: Value) -> Result<Record, String> {
+        record(fields.as_object().unwrap().clone())
+    }
+
+    #[test]
+    fn a_record_is_read_from_any_format() {
+        for fields in [
+            json!({"a": 1, "_row": 3, "_ok": false, "_status": 500, "_error": "status 500", "_detail": "x", "_attempts": 2, "_ms": 1.5}),
+            json!({"a": 1, "_row": "3", "_ok": "false", "_status": "500", "_error": "status 500", "_detail": "x", "_attempts": "2", "_ms": "1.5"}),
+        ] {
+            let record = read(fields).unwrap();
+            assert_eq!(
+                (record.row.number, record.attempts, record.status),
+                (3, 2, Some(500))
+            );
+            assert_eq!(
+                record.outcome,
+                Err(Failure::new(FailureKind::Status(500), "x"))
+            );
+            assert_eq!(record.latency, Some(Duration::from_micros(1500)));
+            assert_eq!(Value::from(record.row.fields), json!({"a": 1}));
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_says_why() {
+        assert_eq!(read(json!({"_ok": true})).unwrap_err(), "it has no _row");
+        assert_eq!(read(json!({"_row": 1})).unwrap_err(), "it has no _ok");
+    }
+}

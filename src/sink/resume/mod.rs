@@ -1,0 +1,439 @@
+//! The records that a results file has, and how far they can be trusted.
+
+use std::io::{self, BufRead};
+use std::sync::Arc;
+
+use roaring::RoaringTreemap;
+
+use super::journal::record_cutter::RecordCutter;
+use super::sidecar::Synced;
+use crate::format::codec::{Decode, FoundRecord, ReadRecord};
+
+pub(super) mod compare;
+pub(super) mod completed;
+pub(super) mod existing;
+mod keyed;
+mod unfinished;
+
+use completed::CompletedRows;
+use keyed::Keyed;
+use unfinished::{Added, Unfinished};
+
+/// What an earlier run left in a file.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ResumeState {
+    /// The rows whose record stays.
+    pub done: CompletedRows,
+    /// The rows whose record is to go although it says what the server answered.
+    pub answered: CompletedRows,
+    /// The places, from 0, of the records that are to go.
+    pub dropped: RoaringTreemap,
+    /// The rows whose records are to go, wherever they stand: by what they are known.
+    pub gone: RoaringTreemap,
+    /// Where rows that are known by a key stand in the input now, if some stand
+    /// elsewhere or are to go.
+    pub moved: Option<Arc<Keyed>>,
+    /// The rows of which only some items are there.
+    pub unfinished: Unfinished,
+    /// How many records stand there.
+    pub records: u64,
+    /// How many of them stand there a second time.
+    pub twice: u64,
+    /// How many are damaged.
+    pub damaged: u64,
+    /// How many failed.
+    pub failed: u64,
+    /// The rows that failed, and whose record stays.
+    pub left_failed: RoaringTreemap,
+    /// The first whole line.
+    pub first_line: Vec<u8>,
+    /// Where the last whole record ends, in bytes; what follows is torn.
+    pub end: u64,
+    /// The checksum of all before that.
+    pub crc: crc32fast::Hasher,
+    /// Whether its beginning is not what throng last knew to be on the disk.
+    pub edited: bool,
+    /// How many of the records stand in parts, and not in the journal.
+    pub in_parts: u64,
+    /// Whether all that the journal has stands in parts as well.
+    pub left_over: bool,
+}
+
+/// Which records of a file are not wanted any more.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Unwanted {
+    /// Those that failed.
+    pub failed: bool,
+    /// Also those of which nobody knows whether they were done.
+    pub unknown: bool,
+    /// What can't be read.
+    pub damaged: bool,
+}
+
+/// Why a file cannot be gone on with.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    /// The system says so.
+    Io(io::Error),
+    /// The record that begins at this line, counted from 1, is not throng's.
+    Line(u64),
+}
+
+/// Reads a results file to its end. A record counts only with its newline.
+pub(super) fn read(
+    input: &mut dyn BufRead,
+    decode: &mut dyn Decode,
+    done: CompletedRows,
+    synced: Option<&Synced>,
+    unwanted: Unwanted,
+) -> Result<ResumeState, Unreadable> {
+    let mut past = ResumeState::none(done);
+    past.read(input, decode, synced, unwanted)?;
+    past.gone |= past.unfinished.rows();
+    Ok(past)
+}
+
+/// Reads parts, and then the journal of those to come.
+pub(super) fn read_parts(
+    (parts, journal): (&mut dyn BufRead, &mut dyn BufRead),
+    decode: &mut dyn Decode,
+    done: CompletedRows,
+    synced: Option<&Synced>,
+    unwanted: Unwanted,
+) -> Result<ResumeState, Unreadable> {
+    let mut past = ResumeState::none(done);
+    past.read(parts, decode, None, unwanted)?;
+    let twice = past.twice;
+    past.in_parts = past.records;
+    (past.end, past.crc) = (0, crc32fast::Hasher::new());
+    past.read(journal, decode, synced, unwanted)?;
+    let in_journal = past.records - past.in_parts;
+    // It was made into a part, and the run ended before it was emptied.
+    past.left_over = in_journal > 0 && past.twice - twice == in_journal;
+    if past.left_over {
+        past.dropped.remove_range(past.in_parts..);
+        (past.records, past.twice) = (past.in_parts, twice);
+        (past.end, past.crc) = (0, crc32fast::Hasher::new());
+    }
+    past.gone |= past.unfinished.rows();
+    Ok(past)
+}
+
+impl ResumeState {
+    /// Nothing yet; `none` says by what rows are known.
+    fn none(none: CompletedRows) -> ResumeState {
+        ResumeState {
+            answered: none.clone(),
+            done: none,
+            ..ResumeState::default()
+        }
+    }
+
+    fn read(
+        &mut self,
+        input: &mut dyn BufRead,
+        decode: &mut dyn Decode,
+        synced: Option<&Synced>,
+        unwanted: Unwanted,
+    ) -> Result<(), Unreadable> {
+        let mut records = RecordCutter::new(input, decode);
+        let (mut record, mut line) = (Vec::new(), 1);
+        while let Some(cut) = records.next(&mut record).map_err(Unreadable::Io)? {
+            self.take(&record, cut.found, unwanted)
+                .ok_or(Unreadable::Line(line))?;
+            let size = record.len() as u64;
+            self.edited |= synced.is_some_and(|synced| self.differs_from(synced, size));
+            line += cut.lines;
+        }
+        self.edited |= synced.is_some_and(|synced| self.end < synced.bytes);
+        Ok(())
+    }
+
+    /// Whether this record is to go, as far as the file alone tells; a header never is.
+    pub fn drops(&self, place: Option<u64>, seen: Option<&ReadRecord>) -> bool {
+        place.is_some_and(|place| self.dropped.contains(place))
+            || seen.is_some_and(|seen| self.gone.contains(self.done.id_of(seen)))
+    }
+
+    /// The number that the row of this record has now; none if the record is to go.
+    pub fn number(&self, seen: &ReadRecord) -> Option<u64> {
+        match &self.moved {
+            None => Some(seen.row),
+            Some(moved) => moved.number(self.done.id_of(seen)),
+        }
+    }
+
+    /// Whether any record is to go, or to be changed.
+    pub fn is_to_be_rewritten(&self) -> bool {
+        !self.dropped.is_empty() || !self.gone.is_empty() || self.moved.is_some()
+    }
+
+    /// The records of these rows are to go, which are known by their numbers.
+    pub fn forget(&mut self, rows: &RoaringTreemap) {
+        self.done.forget(rows);
+        self.left_failed -= rows;
+        self.gone |= rows;
+    }
+
+    /// The rows stand where this says; the records of all others are to go, which had
+    /// these numbers.
+    pub fn follow(&mut self, keyed: Arc<Keyed>, gone: &RoaringTreemap) {
+        keyed.gone().for_each(|id| self.done.remove_id(id));
+        self.left_failed -= gone;
+        self.moved = Some(keyed);
+    }
+
+    /// What there is of these rows stays, since they are not asked for again.
+    pub fn keep(&mut self, doubtful: &CompletedRows) {
+        let unfinished = self.unfinished.rows();
+        let kept = unfinished.iter().filter(|row| doubtful.has_id(*row));
+        self.gone -= kept.collect::<RoaringTreemap>();
+    }
+
+    /// None if the record can't be read, and that matters.
+    fn take(
+        &mut self,
+        record: &[u8],
+        found: Option<FoundRecord>,
+        unwanted: Unwanted,
+    ) -> Option<()> {
+        match found {
+            Some(FoundRecord::Row(seen)) => self.row(&seen, unwanted),
+            Some(FoundRecord::Header) => {}
+            // Without its first line nothing says that the file is throng's.
+            None if unwanted.damaged && self.end > 0 => {
+                self.damaged += 1;
+                self.drop_it();
+            }
+            None => return None,
+        }
+        if self.end == 0 {
+            self.first_line = record.to_vec();
+        }
+        self.end += record.len() as u64;
+        self.crc.update(record);
+        Some(())
+    }
+
+    /// Asked after each record, one of which ended where the sync was.
+    fn differs_from(&self, synced: &Synced, record: u64) -> bool {
+        let is_there = (self.end - record..self.end).contains(&(synced.bytes.wrapping_sub(1)));
+        let is_same = || self.end == synced.bytes && self.crc.clone().finalize() == synced.crc32;
+        is_there && !is_same()
+    }
+
+    fn row(&mut self, seen: &ReadRecord, unwanted: Unwanted) {
+        self.failed += u64::from(!seen.ok);
+        if unwanted.failed && !seen.ok && (unwanted.unknown || !seen.unknown) {
+            self.unfinished.lacks(self.done.id_of(seen), seen);
+            if !seen.unknown {
+                self.answered.add(seen);
+            }
+            return self.drop_it();
+        }
+        if self.count(seen) {
+            self.records += 1;
+            if !seen.ok {
+                self.left_failed.insert(seen.row);
+            }
+        } else {
+            self.twice += 1;
+            self.drop_it();
+        }
+    }
+
+    /// A row with items is done with the last one that it lacked.
+    fn count(&mut self, seen: &ReadRecord) -> bool {
+        if seen.item.is_some() && self.done.has_seen(seen) {
+            return false;
+        }
+        match self.unfinished.add(self.done.id_of(seen), seen) {
+            Added::Whole => self.done.add(seen),
+            Added::Part => true,
+            Added::Twice => false,
+        }
+    }
+
+    fn drop_it(&mut self) {
+        self.dropped.insert(self.records);
+        self.records += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Format;
+
+    fn past(format: &str, text: &str, unwanted: Unwanted) -> Result<ResumeState, Unreadable> {
+        let format: Format = format.parse().unwrap();
+        let done = CompletedRows::by(None, format);
+        let mut decode = format.decoder(None);
+        read(&mut text.as_bytes(), &mut *decode, done, None, unwanted)
+    }
+
+    fn whole(format: &str, text: &str) -> Result<ResumeState, Unreadable> {
+        past(format, text, Unwanted::default())
+    }
+
+    #[test]
+    fn only_whole_records_count() {
+        for (format, text, torn, rows) in [
+            (
+                "jsonl",
+                "{\"_row\":3}\n{\"a\":1,\"_row\":0}\n",
+                "{\"_row\":4}",
+                2,
+            ),
+            ("jsonl", "", "{\"_ro", 0),
+            ("jsonl", "{\"_row\":3}\n", "\0\0\0", 1),
+            ("csv", "a,_row,_ok\n\"x\ny\",5,true\n", "z,6", 1),
+            ("csv", "a,_row,_ok\nx,5,true\n", "z,6,\"a\n", 1),
+            ("csv", "a,_row,_ok\n", "\"x\n", 0),
+            ("csv", "", "a,_ro", 0),
+        ] {
+            let past = whole(format, &format!("{text}{torn}")).unwrap();
+            assert_eq!(past.end, text.len() as u64, "{text}");
+            assert_eq!(past.done.len(), rows, "{text}");
+        }
+    }
+
+    #[test]
+    fn of_two_records_of_a_row_the_first_one_stays() {
+        let past = whole("jsonl", "{\"_row\":3}\n{\"_row\":3}\n{\"_row\":4}\n").unwrap();
+        assert_eq!((past.done.len(), past.twice, past.done.end()), (2, 1, 5));
+        assert_eq!(past.dropped.iter().collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn failed_records_are_dropped_if_they_are_to_be_asked_for_again() {
+        let text = "{\"_row\":0,\"_ok\":true}\n{\"_row\":1,\"_ok\":false,\"_error\":\"timeout\"}\n\
+                    {\"_row\":2,\"_ok\":false,\"_error\":\"outcome unknown\"}\n";
+        for (unknown, done) in [(false, 2), (true, 1)] {
+            let unwanted = Unwanted {
+                failed: true,
+                unknown,
+                ..Unwanted::default()
+            };
+            let past = past("jsonl", text, unwanted).unwrap();
+            assert_eq!((past.done.len(), past.failed), (done, 2));
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_told_by_its_line() {
+        for (format, text, line) in [
+            ("jsonl", "{\"_row\":1}\n{\"a\":1}\n", 2),
+            ("jsonl", "hello\n", 1),
+            ("csv", "a,_row,_ok\n\"x\ny\",5,true\nz\n", 4),
+            ("csv", "a,b\n1,2\n", 1),
+        ] {
+            let error = whole(format, text).unwrap_err();
+            assert!(
+                matches!(error, Unreadable::Line(at) if at == line),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_no_record() {
+        for (format, text) in [
+            ("jsonl", &b"{\"a\":\"\xff\",\"_row\":2}\n"[..]),
+            ("csv", b"a,_row,_ok\n\xff,5,true\n"),
+        ] {
+            let format: Format = format.parse().unwrap();
+            let (done, mut decode) = (CompletedRows::by(None, format), format.decoder(None));
+            let read = read(&mut &*text, &mut *decode, done, None, Unwanted::default());
+            assert!(matches!(read, Err(Unreadable::Line(_))));
+        }
+    }
+
+    #[test]
+    fn damaged_records_can_be_dropped() {
+        let unwanted = Unwanted {
+            damaged: true,
+            ..Unwanted::default()
+        };
+        let past = past(
+            "jsonl",
+            "{\"_row\":1}\n\0\0{\"_row\n{\"_row\":2}\n",
+            unwanted,
+        )
+        .unwrap();
+        assert_eq!((past.done.len(), past.damaged, past.records), (2, 1, 3));
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_costs_its_own_record() {
+        let unwanted = Unwanted {
+            damaged: true,
+            ..Unwanted::default()
+        };
+        let header = "a,_row,_ok\n";
+        for (broken, after) in [
+            ("\"x,0,true\n", "y,1,true\nz,2,true\n"),
+            ("\"x,0,true\n", "y,1,true\n\"z,\"\"\",2,true\n"),
+            ("\"x,0,true\n", "\"y\ny\",1,true\n\"z\nz\",2,true\n"),
+            ("x\",0,true\n", "\"y\ny\",1,true\nz,2,true\n"),
+            ("\"x\"x,0,true\n", "y,1,true\n\"z\nz\",2,true\n"),
+            ("\"x\n\"x,0,true\n", "y,1,true\n\"z\nz\",2,true\n"),
+        ] {
+            let text = format!("{header}{broken}{after}");
+            let error = whole("csv", &text).unwrap_err();
+            assert!(matches!(error, Unreadable::Line(2)), "{text}");
+            let past = past("csv", &format!("{text}\"w\n"), unwanted).unwrap();
+            assert_eq!(past.end, text.len() as u64, "{text}");
+            let rows = [1, 2].map(|row| past.done.has_id(row));
+            assert_eq!((past.done.len(), rows), (2, [true; 2]), "{text}");
+            assert_eq!(past.damaged, broken.lines().count() as u64, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_holds_records_is_whole_if_it_ends() {
+        let text = "a,_row,_ok\n\"x\ny,1,true\n\",0,true\n";
+        let past = whole("csv", text).unwrap();
+        assert_eq!(
+            (past.done.len(), past.done.end(), past.end),
+            (1, 1, text.len() as u64)
+        );
+    }
+
+    #[test]
+    fn a_file_that_a_spreadsheet_has_saved_is_read() {
+        let text = "\u{feff}\"a\",_row,_ok\r\nx,3,TRUE\r\n\"y\ny\",\"4\",FALSE\r\n";
+        let past = whole("csv", text).unwrap();
+        assert_eq!(
+            (past.done.len(), past.failed, past.end),
+            (2, 1, text.len() as u64)
+        );
+    }
+
+    #[test]
+    fn what_was_edited_after_the_last_sync_is_noticed() {
+        let text = "{\"_row\":1}\n{\"_row\":2}\n";
+        let synced = |of: &str| Synced {
+            bytes: of.len() as u64,
+            crc32: crc32fast::hash(of.as_bytes()),
+        };
+        let edited = |synced: &Synced| {
+            let format: Format = "jsonl".parse().unwrap();
+            let (done, mut decode) = (CompletedRows::by(None, format), format.decoder(None));
+            let past = read(
+                &mut text.as_bytes(),
+                &mut *decode,
+                done,
+                Some(synced),
+                Unwanted::default(),
+            );
+            past.unwrap().edited
+        };
+        assert!(!edited(&synced(text)) && !edited(&synced("{\"_row\":1}\n")));
+        assert!(edited(&synced("{\"_row\":7}\n")), "another value");
+        assert!(
+            edited(&synced("{\"_row\":10}\n{\"_row\":2}\n")),
+            "something is missing"
+        );
+    }
+}

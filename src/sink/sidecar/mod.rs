@@ -1,0 +1,198 @@
+//! The small file beside a results file: what the records belong to, and how
+//! far the disk has them. It is the lock, too.
+//!
+//! It is replaced as a whole, so that a crash leaves the old one or the new one.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::fs::{file_lock, sync_directory};
+
+pub(super) mod identity;
+pub(super) mod place;
+pub(super) mod spent;
+
+use identity::Identity;
+use place::{beside, real};
+use spent::SpentRequests;
+
+/// What the file says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Sidecar {
+    /// The version that wrote it.
+    pub throng: String,
+    /// The process that holds the lock, or held it last.
+    pub pid: u32,
+    /// The same for all runs that went on with one file; idempotency keys come from it.
+    pub run: String,
+    /// What the records belong to.
+    pub identity: Identity,
+    /// How much of the results was on the disk at the last sync.
+    pub synced: Option<Synced>,
+    /// What was used of the limits.
+    pub spent: SpentRequests,
+}
+
+/// The beginning of a results file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Synced {
+    /// How long it is.
+    pub bytes: u64,
+    /// Its checksum.
+    pub crc32: u32,
+}
+
+/// A sidecar that no other run can have as long as this lives.
+pub(super) struct SidecarLock {
+    path: PathBuf,
+    /// Holds the lock.
+    file: File,
+    pub says: Sidecar,
+}
+
+/// Where the sidecar of this results file is.
+pub(super) fn path(results: &Path) -> PathBuf {
+    beside(results, ".throng")
+}
+
+/// What an earlier run has left, if it can be read.
+pub(super) fn read(results: &Path) -> Option<Sidecar> {
+    let text = fs::read(path(results)).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// The limits that the last run of these results had, as its job writes them.
+#[must_use]
+pub fn limits_of(results: &Path) -> Option<String> {
+    Some(read(&real(results))?.identity.limits)
+}
+
+impl SidecarLock {
+    /// Takes the lock of these results; the error says who holds it.
+    pub fn take(results: &Path) -> io::Result<SidecarLock> {
+        let path = path(results);
+        let Some(mut file) = file_lock::take(&path)? else {
+            return Err(io::Error::other(holder(results)));
+        };
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        Ok(SidecarLock {
+            says: serde_json::from_slice(&text).unwrap_or_default(),
+            path,
+            file,
+        })
+    }
+
+    /// Puts what it says on the disk; `durably` returns only when it is there. It may
+    /// have been removed meanwhile; one that another run has put there stays.
+    pub fn write(&mut self, durably: bool) -> io::Result<()> {
+        if self.path.exists() && !file_lock::is_at(&self.file, &self.path) {
+            let name = self.path.display();
+            return Err(io::Error::other(format!(
+                "something else has put another {name} in the place of this run's"
+            )));
+        }
+        let name = beside(&self.path, ".new");
+        let mut new = File::create(&name)?;
+        file_lock::lock(&new)?;
+        new.write_all(&serde_json::to_vec_pretty(&self.says)?)?;
+        if durably {
+            new.sync_data()?;
+        }
+        fs::rename(name, &self.path)?;
+        self.file = new;
+        if durably {
+            sync_directory(&self.path)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes the file away, if it is still there.
+    pub fn remove(self) -> io::Result<()> {
+        if file_lock::is_at(&self.file, &self.path) {
+            fs::remove_file(&self.path)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Which run writes these results, as far as their sidecar tells. By another name of
+/// the results there may be none, or one that nothing holds.
+pub(super) fn holder(results: &Path) -> String {
+    let is_held =
+        File::open(path(results)).is_ok_and(|file| matches!(file_lock::lock(&file), Ok(false)));
+    let who = match read(results).filter(|_| is_held) {
+        Some(Sidecar { pid, .. }) if pid > 0 => format!("process {pid}"),
+        _ => "another run".to_owned(),
+    };
+    format!("{who} is writing it: wait for its end, or stop it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_replaced_as_a_whole_and_stays_locked() {
+        let directory = tempfile::tempdir().unwrap();
+        let results = directory.path().join("out.jsonl");
+        let mut held = SidecarLock::take(&results).unwrap();
+        held.says.pid = 4711;
+        held.write(true).unwrap();
+        held.write(false).unwrap();
+        let error = SidecarLock::take(&results).err().unwrap().to_string();
+        assert!(error.contains("process 4711 is writing it"), "{error}");
+        drop(held);
+        assert_eq!(SidecarLock::take(&results).unwrap().says.pid, 4711);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn one_that_was_removed_comes_back_and_another_run_s_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let results = directory.path().join("out.jsonl");
+        let mut held = SidecarLock::take(&results).unwrap();
+        held.write(true).unwrap();
+        fs::remove_file(path(&results)).unwrap();
+        held.write(true).unwrap();
+        fs::remove_file(path(&results)).unwrap();
+        let other = SidecarLock::take(&results).unwrap();
+        let error = held.write(true).unwrap_err().to_string();
+        assert!(error.contains("something else has put another"), "{error}");
+        held.remove().unwrap();
+        assert!(file_lock::is_at(&other.file, &other.path));
+    }
+
+    #[test]
+    fn links_lead_to_the_file_whether_it_is_there_or_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path().canonicalize().unwrap();
+        let name = |name: &str| directory.join(name);
+        std::os::unix::fs::symlink("b", name("a")).unwrap();
+        std::os::unix::fs::symlink(name("c"), name("b")).unwrap();
+        std::os::unix::fs::symlink("loop", name("loop")).unwrap();
+        assert_eq!(real(&name("a")), name("c"));
+        fs::write(name("c"), "").unwrap();
+        assert_eq!((real(&name("a")), real(&name("c"))), (name("c"), name("c")));
+        assert_eq!(real(&name("none")), name("none"));
+        assert_eq!(real(&name("loop")), name("loop"));
+    }
+
+    #[test]
+    fn a_damaged_one_says_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let results = directory.path().join("out.jsonl");
+        fs::write(path(&results), "\0\0\0").unwrap();
+        assert_eq!(read(&results), None);
+        assert_eq!(
+            SidecarLock::take(&results).unwrap().says,
+            Sidecar::default()
+        );
+    }
+}

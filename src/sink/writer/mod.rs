@@ -1,0 +1,379 @@
+//! Records to their output, synced to its disk as the settings say.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::error::SinkError;
+use super::journal::sort::sort;
+use super::product::{Product, complete};
+use super::settings::Sync;
+use super::sidecar::SidecarLock;
+use super::sidecar::spent::Usage;
+use crate::error::Error;
+use crate::format::Format;
+use crate::record::Record;
+
+pub(super) mod text;
+
+use text::TextOutput;
+
+/// An open output. Dropped without [`finish`](Writer::finish), it loses what
+/// is still in its buffer.
+pub struct Writer {
+    text: TextOutput,
+    held: Option<SidecarLock>,
+    ending: WriterEnding,
+    /// Maximum age of written records that are not synced.
+    max_age: Option<Duration>,
+    synced: Instant,
+    /// Whether anything was written since then.
+    dirty: bool,
+    records: u64,
+    /// The use of the limits when it was noted last.
+    usage: Usage,
+    noted: Instant,
+    /// The number of records before the first of this run.
+    before: u64,
+    /// The number of records of the journal that are in no part.
+    in_journal: u64,
+}
+
+/// Milliseconds since 1970, which go on when no process does.
+pub(super) fn milliseconds_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+/// The work that is left when a run is complete.
+#[derive(Default)]
+pub(super) struct WriterEnding {
+    /// The file whose records are to be in the order of the input.
+    pub sorts: Option<PathBuf>,
+    pub format: Option<Format>,
+    pub product: Option<Arc<dyn Product>>,
+    /// The number of records the journal had before the first of this run.
+    pub in_journal: u64,
+}
+
+impl Writer {
+    /// The sidecar is on the disk before the first record.
+    pub(super) fn new(
+        text: TextOutput,
+        held: Option<SidecarLock>,
+        ending: WriterEnding,
+        (before, sync): (u64, Sync),
+    ) -> Result<Writer, Error> {
+        let mut writer = Writer {
+            in_journal: ending.in_journal,
+            text,
+            held,
+            ending,
+            max_age: sync.max_age(),
+            synced: Instant::now(),
+            dirty: false,
+            records: 0,
+            usage: Usage::default(),
+            noted: Instant::now(),
+            before,
+        };
+        match writer.note(true) {
+            Ok(()) => Ok(writer),
+            Err(SinkError::Failed(error)) => Err(error),
+            Err(SinkError::Closed) => Err(Error::stopped("the output has no reader")),
+        }
+    }
+
+    /// Takes one record. It may lie in a buffer until [`flush`](Writer::flush).
+    ///
+    /// # Errors
+    /// When records can no longer be kept; the run should stop.
+    pub fn write(&mut self, record: &Record) -> Result<(), SinkError> {
+        let is_full = self.text.write(record)?;
+        self.records += 1;
+        if is_full { self.flush() } else { Ok(()) }
+    }
+
+    /// Hands over all records that were taken so far.
+    ///
+    /// # Errors
+    /// When records can no longer be kept; the run should stop.
+    pub fn flush(&mut self) -> Result<(), SinkError> {
+        let written = self.text.flush()?;
+        self.dirty |= written > 0;
+        self.in_journal += written;
+        self.make_part()
+    }
+
+    /// The number of records it took.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// The number of records its file has taken: those that the system has accepted, in
+    /// a file of which every sync finds that it is as long as they are.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.text.written()
+    }
+
+    /// Writes and syncs the records that have waited for long enough at this time.
+    ///
+    /// # Errors
+    /// When not all of it could be kept.
+    pub fn keep_safe(&mut self, now: Instant) -> Result<(), SinkError> {
+        match self.max_age {
+            Some(max_age) if now.saturating_duration_since(self.synced) >= max_age => {
+                self.flush()?;
+                self.sync(false)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An error if this number of records more may not fit in.
+    ///
+    /// # Errors
+    /// That its disk is full.
+    pub fn has_room(&mut self, records: u64) -> Result<(), SinkError> {
+        self.text.has_room(records)
+    }
+
+    /// Notes the use of the limits once a second: the next run must know it, however this
+    /// one ends.
+    ///
+    /// # Errors
+    /// When that can't be kept.
+    pub fn note_usage(&mut self, usage: Usage, now: Instant) -> Result<(), SinkError> {
+        let is_time = now.saturating_duration_since(self.noted) >= Duration::from_secs(1);
+        if is_time && self.take_usage(usage) {
+            self.note(false)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Notes the use of the limits for the last time; the next sync keeps it.
+    pub fn end_usage(&mut self, usage: Usage) {
+        self.take_usage(usage);
+        if let Some(held) = &mut self.held {
+            held.says.spent.end();
+        }
+    }
+
+    fn take_usage(&mut self, usage: Usage) -> bool {
+        let before = std::mem::replace(&mut self.usage, usage);
+        let (now, records) = (milliseconds_now(), self.before + self.records);
+        self.noted = Instant::now();
+        let spent = self.held.as_mut().map(|held| &mut held.says.spent);
+        spent.is_some_and(|spent| spent.note(now, before, usage, records))
+    }
+
+    /// Writes the records that are left and waits until a file is on its disk. Records may
+    /// still follow.
+    ///
+    /// # Errors
+    /// When not all of them could be kept.
+    pub fn finish(&mut self) -> Result<(), SinkError> {
+        let flushed = self.text.flush();
+        // The room that was kept free goes to the sidecar, which says in any case how
+        // the run ended.
+        let closed = self.text.close();
+        self.dirty = true;
+        let synced = self.sync(true);
+        flushed.map(|_| ()).and(closed).and(synced)
+    }
+
+    /// Finishes it, and makes the product of its journal: all rows have their record.
+    ///
+    /// # Errors
+    /// When the product can't be made; the records are safe.
+    pub fn complete(&mut self) -> Result<(), SinkError> {
+        self.finish()?;
+        let made = self.ending.make().map_err(SinkError::Failed)?;
+        if let Some(held) = self.held.as_mut().filter(|_| made) {
+            // It is another text now.
+            held.says.synced = None;
+        }
+        self.note(true)
+    }
+
+    /// Removes the file if this writer made it and no record came: a run that
+    /// could not begin leaves nothing behind. The sidecar stays as long as it says
+    /// what was used of the limits.
+    ///
+    /// # Errors
+    /// When the file cannot be removed, or the sidecar not be written.
+    pub fn remove_if_empty(mut self) -> Result<(), SinkError> {
+        let removed = self.records == 0 && self.text.remove()?;
+        let is_of_no_use = |held: &mut SidecarLock| removed && held.says.spent.is_nothing();
+        match self.held.take_if(is_of_no_use) {
+            Some(held) => held.remove().map_err(|error| self.text.failed(&error)),
+            None => self.note(true),
+        }
+    }
+
+    /// When the journal has enough records, they become a part, and it begins anew. A
+    /// crash between the two leaves them in both, which resuming sees.
+    fn make_part(&mut self) -> Result<(), SinkError> {
+        let Some(product) = self.ending.product.as_ref() else {
+            return Ok(());
+        };
+        if product
+            .part_size()
+            .is_none_or(|size| self.in_journal < size)
+        {
+            return Ok(());
+        }
+        // Should that fail, nothing becomes a part twice: the run is about to end.
+        self.in_journal = 0;
+        product.make().map_err(SinkError::Failed)?;
+        if let Some(held) = &mut self.held {
+            held.says.synced = None;
+        }
+        self.note(false)?;
+        self.text.begin_anew()
+    }
+
+    fn sync(&mut self, durably: bool) -> Result<(), SinkError> {
+        self.synced = Instant::now();
+        if !std::mem::take(&mut self.dirty) {
+            return Ok(());
+        }
+        let synced = self.text.sync();
+        if let (Some(held), Ok(synced)) = (&mut self.held, &synced) {
+            held.says.synced = synced.clone();
+        }
+        let noted = self.note(durably);
+        synced.and(noted)
+    }
+
+    /// Writes the sidecar.
+    fn note(&mut self, durably: bool) -> Result<(), SinkError> {
+        match &mut self.held {
+            None => Ok(()),
+            Some(held) => held
+                .write(durably)
+                .map_err(|error| self.text.failed(&error)),
+        }
+    }
+}
+
+impl WriterEnding {
+    /// Whether there was anything to make.
+    fn make(&self) -> Result<bool, Error> {
+        if let (Some(path), Some(format)) = (&self.sorts, self.format) {
+            sort(path, format).map_err(|error| {
+                Error::stopped(format!("{} cannot be sorted: {error}", path.display()))
+            })?;
+        }
+        if let Some(product) = &self.product {
+            complete(&**product)?;
+        }
+        Ok(self.sorts.is_some() || self.product.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::samples::{columns, failed, ok};
+    use crate::sink::{Existing, Identity, Output, Settings};
+    use std::fs;
+    use std::path::Path;
+
+    fn writer(path: &Path, existing: Existing) -> Writer {
+        let settings = Settings {
+            file: Some(path.to_str().unwrap().to_owned()),
+            existing,
+            ..Settings::default()
+        };
+        let output = Output::new(&settings, false).unwrap();
+        let identity = Identity::default();
+        output
+            .create(&columns(&["price"], false), &identity, 0)
+            .unwrap()
+    }
+
+    #[test]
+    fn a_file_grows_by_whole_records_and_is_resumed() {
+        for name in ["a.jsonl", "a.csv"] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join(name);
+            let mut first = writer(&path, Existing::Refuse);
+            for number in 0..3000 {
+                first.write(&ok(number)).unwrap();
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.ends_with('\n') && text.len() >= 64 * 1024, "{name}");
+            first.finish().unwrap();
+            drop(first);
+            let whole = fs::read(&path).unwrap();
+            fs::write(&path, &whole[..whole.len() - 5]).unwrap();
+            let mut second = writer(&path, Existing::Resume);
+            second.write(&ok(2999)).unwrap();
+            second.finish().unwrap();
+            assert!(fs::read(&path).unwrap() == whole, "{name}");
+        }
+    }
+
+    #[test]
+    fn overwriting_starts_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.csv");
+        fs::write(&path, "old\n".repeat(100)).unwrap();
+        let mut writer = writer(&path, Existing::Overwrite);
+        writer.write(&failed(0)).unwrap();
+        writer.finish().unwrap();
+        assert!(
+            fs::read_to_string(&path)
+                .unwrap()
+                .starts_with("symbol,price,_row")
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn records_that_take_the_place_of_dropped_ones_count_after_a_crash() {
+        for name in ["a.jsonl", "a.csv"] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join(name);
+            let mut first = writer(&path, Existing::Refuse);
+            (0..5).for_each(|number| first.write(&failed(number)).unwrap());
+            first.write(&ok(5)).unwrap();
+            first.end_usage(Usage::default());
+            first.finish().unwrap();
+            drop(first);
+            let settings = Settings {
+                file: Some(path.to_str().unwrap().to_owned()),
+                retry_failed: true,
+                ..Settings::default()
+            };
+            let (columns, identity) = (columns(&["price"], false), Identity::default());
+            let open = || Output::new(&settings, false).unwrap();
+            let mut second = open().create(&columns, &identity, 0).unwrap();
+            (0..3).for_each(|number| second.write(&ok(number)).unwrap());
+            second.flush().unwrap();
+            // It dies before it notes what it has sent.
+            drop(second);
+            let before = open().sent_before(&identity);
+            let requests: u64 = before.iter().map(|before| before.requests).sum();
+            assert_eq!(requests, 3, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_wrote_nothing_leaves_no_new_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let new = directory.path().join("new.csv");
+        writer(&new, Existing::Refuse).remove_if_empty().unwrap();
+        assert!(!new.exists());
+        let old = directory.path().join("old.csv");
+        fs::write(&old, "").unwrap();
+        writer(&old, Existing::Refuse).remove_if_empty().unwrap();
+        assert!(old.exists());
+    }
+}
