@@ -8,8 +8,6 @@
 
 use std::time::Duration;
 
-use crate::config::Guard;
-use crate::kinds::pattern::RatePattern;
 use crate::kinds::sliding::Sliding;
 use crate::kinds::spec::{Form, Measure, Spec, Terms};
 use crate::kinds::{Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation};
@@ -31,18 +29,11 @@ pub struct Auto {
 }
 
 impl Auto {
-    /// At most `ceiling` in a period.
-    #[must_use]
-    pub fn new(
-        ceiling: u64,
-        period: Duration,
-        skew: Duration,
-        guard: Guard,
-        linger: Duration,
-    ) -> Auto {
-        let span = Sliding::new(period, skew);
+    /// A limit whose units are the ceiling.
+    fn new(terms: &Terms) -> Auto {
+        let (ceiling, period) = (terms.units, terms.period);
         let mut auto = Auto {
-            window: Window::new(ceiling, period, span, guard, linger).certified(),
+            window: terms.window(Sliding::of(terms)).certified(),
             ceiling,
             period,
             units: 0,
@@ -135,42 +126,17 @@ impl Limiter for Auto {
 }
 
 /// `auto:500/1m`.
-#[derive(Debug)]
-pub(crate) struct AutoSpec;
-
-impl Spec for AutoSpec {
-    fn form(&self) -> Form {
-        Form::Prefix("auto")
-    }
-
-    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
-        Box::new(Auto::new(
-            terms.units,
-            terms.period,
-            terms.skew,
-            terms.guard,
-            terms.linger,
-        ))
-    }
-
-    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
-        Some(terms.in_windows())
-    }
-
-    fn measure(&self, _units: u64, _burst: Option<u64>) -> Option<Measure> {
-        Some(Measure::AnyWindow)
-    }
-
-    fn model_differs(&self, limit: &str) -> Option<String> {
-        Some(format!(
+pub(crate) const AUTO: Spec = Spec {
+    rate_pattern: Some(Terms::in_windows),
+    measure: Some(|_, _| Measure::AnyWindow),
+    model_differs: Some(|limit| {
+        format!(
             "the model doesn't refuse what {limit} would find out: say with --server what it does"
-        ))
-    }
-
-    fn is_found_out(&self) -> bool {
-        true
-    }
-}
+        )
+    }),
+    is_found_out: true,
+    ..Spec::new(Form::Prefix("auto"), |terms| Box::new(Auto::new(terms)))
+};
 
 #[cfg(test)]
 mod tests {
@@ -181,8 +147,7 @@ mod tests {
     }
 
     fn auto() -> Auto {
-        let second = Duration::from_secs(1);
-        Auto::new(100, second, Duration::ZERO, Guard::Strict, second)
+        Auto::new(&Terms::strict(100, Duration::from_secs(1)))
     }
 
     /// Sends all that may be sent now.
