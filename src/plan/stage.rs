@@ -21,7 +21,7 @@ use crate::render::{
 use crate::send::{self, Arrivals, Model, Origin, Transport};
 
 use super::cleartext::Cleartext;
-use super::{Job, account, literals, told, warnings, workers};
+use super::{Job, account, literals, told, workers};
 use crate::format::Format;
 use crate::row::Row;
 
@@ -40,8 +40,6 @@ pub struct Stage {
     pub(crate) chunk: usize,
     /// The URL as the job writes it.
     pub(crate) url: String,
-    /// What users should know of it before it starts.
-    pub(crate) warnings: Vec<String>,
     /// What every request asks of the limits, where no row makes a difference.
     same: Option<Cost>,
     /// Whose quotas its requests count against.
@@ -73,7 +71,7 @@ impl Stage {
     pub(super) fn new(
         job: &Job,
         limiter: usize,
-        known: &RenderContext<'_>,
+        context: &RenderContext<'_>,
     ) -> Result<Stage, Error> {
         let rows = if job.input.format == Some(Format::REQUESTS) {
             RowBinding::Requests
@@ -83,7 +81,7 @@ impl Stage {
         let policy = Policy::new(&job.limit, job.send.timeout).map_err(Error::plan)?;
         let arrivals = arrivals(&policy);
         let (renderer, secret_headers) =
-            Renderer::new(&with_key(job), rows, &prices(&policy), known)?;
+            Renderer::new(&with_key(job), rows, &prices(&policy), context)?;
         let each = Items::new(&job.items)?;
         let pages = Pages::new(&job.pages, each.as_ref())?;
         if pages.is_some() && each.is_none() && job.extract.is_empty() {
@@ -119,11 +117,11 @@ impl Stage {
             ));
         }
         for literal in literals::of(job) {
-            literal.hide(known.vault.secrets());
+            literal.hide(context.vault.secrets());
         }
-        let signer = Signer::new(secret_headers, renderer.keys(), &job.auth, known)?;
-        let mut stage = Stage {
-            account: account::of(job, &renderer, known.environment),
+        let signer = Signer::new(secret_headers, renderer.keys(), &job.auth, context)?;
+        Ok(Stage {
+            account: account::of(job, &renderer, context.environment),
             extractor: Extractor::new(&job.extract)?,
             settler: Settler::new(policy.settle(), policy.units())?,
             same: renderer
@@ -137,9 +135,8 @@ impl Stage {
                 .as_ref()
                 .map_or_else(|| workers::chunk(&policy), Batch::size),
             url: job.request.url.clone().unwrap_or_default(),
-            warnings: Vec::new(),
             policy,
-            transport: Arc::new(transport(job, (&renderer, &signer), arrivals, known)?),
+            transport: Arc::new(transport(job, (&renderer, &signer), arrivals, context)?),
             signer,
             plain: Cleartext::of(job),
             judge: Judge::new(job.retry.clone()),
@@ -153,9 +150,7 @@ impl Stage {
             pages,
             batch,
             tells: false,
-        };
-        stage.warnings = warnings::of(job, &stage);
-        Ok(stage)
+        })
     }
 
     /// The request of a row, whose host may be one that the row names.
@@ -245,7 +240,7 @@ fn transport(
     job: &Job,
     (renderer, signer): (&Renderer, &Signer),
     arrivals: Arrivals,
-    known: &RenderContext<'_>,
+    context: &RenderContext<'_>,
 ) -> Result<Transport, Error> {
     let fixed = renderer.fixed_uri();
     let named = fixed.iter().chain(signer.tokens().map(Tokens::uri));
@@ -255,7 +250,7 @@ fn transport(
         (&job.send, &job.network, &job.tls),
         guard,
         arrivals,
-        known.environment,
+        context.environment,
     )
 }
 
