@@ -169,7 +169,7 @@ pub fn check_later_hosts(stage: &Stage) -> Result<(), Error> {
 fn check_fixed_hosts(stage: &Stage) -> Result<Option<Uri>, Error> {
     let fixed = stage.renderer.fixed_uri();
     for uri in fixed.iter().chain(stage.signer.tokens().map(Tokens::uri)) {
-        stage.check_plain(uri).map_err(Error::plan)?;
+        stage.check_cleartext(uri).map_err(Error::plan)?;
     }
     Ok(fixed)
 }

@@ -47,7 +47,7 @@ pub struct Plan {
     pub(crate) survey: Survey,
     /// At least one, in their order: the values of one are the next one's rows.
     pub(crate) stages: Vec<Stage>,
-    pub(crate) demand: Option<Workload>,
+    pub(crate) workload: Option<Workload>,
     pub(crate) secrets: Secrets,
     pub(crate) vault: Arc<Vault>,
     /// The environment's variables, and where they show.
@@ -142,7 +142,7 @@ impl Plan {
             source,
             survey,
             stages,
-            demand,
+            workload: demand,
             aggregates,
             output,
             workers,
@@ -240,7 +240,7 @@ impl Plan {
         let now = crate::limit::now();
         self.first()
             .policy
-            .bound(self.demand.as_ref()?, latency, now)
+            .bound(self.workload.as_ref()?, latency, now)
     }
 
     /// The least time under a policy such as its own, from `start` on, for a part of
@@ -257,13 +257,13 @@ impl Plan {
         if self.stages.len() > 1 {
             return None;
         }
-        let demand = self.demand_of(requests);
+        let demand = self.workload_of(requests);
         policy.bound(&demand, latency, start)
     }
 
     /// What a part of the rows that went out as so many requests asked.
-    pub(crate) fn demand_of(&self, requests: u64) -> Workload {
-        match &self.demand {
+    pub(crate) fn workload_of(&self, requests: u64) -> Workload {
+        match &self.workload {
             Some(all) => all.share(requests),
             None => Workload::requests(requests),
         }

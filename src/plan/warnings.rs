@@ -7,7 +7,7 @@ use http::Uri;
 use super::literals::{self, Literal};
 use super::{Job, Stage};
 use crate::auth::Tokens;
-use crate::limit::{Counting, Limit, Policy, calendar_at_zero, now};
+use crate::limit::{Policy, calendar_at_zero, now};
 use crate::pages::Pages;
 use crate::quota_store::QuotaBalance;
 use crate::sink::{Identity, Output};

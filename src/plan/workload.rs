@@ -22,7 +22,7 @@ pub fn of(stage: &Stage, source: &Source, rows: Option<u64>) -> Result<Option<Wo
     let Some(rows) = rows else {
         return Ok(None);
     };
-    let (policy, at_once) = (&stage.policy, stage.rows_at_once());
+    let (policy, at_once) = (&stage.policy, stage.batch_size());
     if policy.cost().is_empty() && policy.scopes().is_empty() {
         return Ok(Some(Workload {
             units: vec![rows.div_ceil(at_once as u64); policy.units().len()],
@@ -36,7 +36,7 @@ pub fn of(stage: &Stage, source: &Source, rows: Option<u64>) -> Result<Option<Wo
     let mut rows = source.rows()?;
     loop {
         let some: Vec<Row> = rows.by_ref().take(at_once).collect::<Result<_, _>>()?;
-        let Some(row) = stage.together(&some) else {
+        let Some(row) = stage.batch_row(&some) else {
             return Ok(Some(sum.workload()));
         };
         if let Some(cost) = cost(stage, &row)? {
