@@ -80,6 +80,7 @@ mod threads;
 #[cfg(feature = "cli")]
 mod simulate;
 
+mod descriptors;
 mod fs;
 #[cfg(feature = "cli")]
 mod probe;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::descriptors;
 use crate::error::Error;
 use crate::limit::{Estimate, Policy, Time, Workload};
 use crate::quota_store::{self, QuotaBalance};
@@ -16,11 +17,13 @@ use crate::tally::Aggregate;
 use workers::WorkerConfig;
 
 mod account;
-mod checks;
+mod check_fields;
+mod check_paths;
 mod cleartext;
 mod diagnostics;
 mod explicit;
 mod file;
+mod hosts;
 mod identity;
 mod job;
 mod legacy;
@@ -31,15 +34,17 @@ mod resume;
 mod stage;
 mod stages;
 pub(crate) mod told;
+mod waits;
 mod warnings;
 pub mod workers;
 mod workload;
 
-pub use checks::check_apart;
+pub use check_paths::check_apart;
 pub use explicit::ExplicitKeys;
-pub use job::{Job, StageConfig};
+pub use job::Job;
 pub use profile::{Need, Profile, ProfileSource as Reading};
 pub use stage::Stage;
+pub use stages::StageConfig;
 
 /// Everything that a run needs, checked.
 pub struct Plan {
@@ -47,7 +52,7 @@ pub struct Plan {
     pub(crate) survey: Survey,
     /// At least one, in their order: the values of one are the next one's rows.
     pub(crate) stages: Vec<Stage>,
-    pub(crate) workload: Option<Workload>,
+    pub(crate) demand: Option<Workload>,
     pub(crate) secrets: Secrets,
     pub(crate) vault: Arc<Vault>,
     /// The environment's variables, and where they show.
@@ -58,7 +63,7 @@ pub struct Plan {
     pub(crate) identity: Identity,
     pub(crate) notes: Vec<String>,
     pub(crate) workers: WorkerConfig,
-    /// How many connections each worker may have open in each stage at a time.
+    /// How many connections each worker may have open in each step at a time.
     pub(crate) connections: usize,
     /// Where quotas are kept.
     state: Result<PathBuf, Error>,
@@ -82,8 +87,8 @@ impl Plan {
         environment: &dyn Fn(&str) -> Option<String>,
         vault: &Arc<Vault>,
     ) -> Result<Plan, Error> {
-        let context = RenderContext { environment, vault };
-        let (mut stages, mut notes) = stages::of(job, &context)?;
+        let known = RenderContext { environment, vault };
+        let mut stages = stages::of(job, &known)?;
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
         let workers = WorkerConfig::new(&job.workers)?;
         check_apart(
@@ -91,22 +96,22 @@ impl Plan {
             ("the output", job.output.file.as_deref()),
         )?;
         let parts = job.output.parts.and(job.output.file.as_deref());
-        checks::check_outside(job.input.file.as_deref(), parts)?;
+        check_paths::check_outside(job.input.file.as_deref(), parts)?;
         let mut output = Output::new(&job.output, !stages.iter().any(Stage::announces))?;
         let source = Source::new(&input(job, &stages[0]))?;
         let survey = source.survey()?;
-        checks::settle_hosts(&mut stages[0], job, &source)?;
-        checks::check_fields(&stages[0], &source, &survey)?;
-        checks::check_braces(
+        hosts::settle(&mut stages[0], job, &source)?;
+        check_fields::check_fields(&stages[0], &source, &survey)?;
+        check_fields::check_braces(
             job.request.url.as_deref().unwrap_or_default(),
             &survey.names,
         )?;
         let fields = stages::check_fields(&stages, &survey)?;
         let last = &stages[stages.len() - 1];
-        if checks::are_known(&survey) {
-            checks::check_aggregates(&aggregates, &last.extractor, &fields)?;
+        if check_fields::are_known(&survey) {
+            check_fields::check_aggregates(&aggregates, &last.extractor, &fields)?;
         }
-        let demand = workload::of(&stages[0], &source, survey.rows)?;
+        let demand = workload::demand(&stages[0], &source, survey.rows)?;
         let fields = survey.rows.map(|_| fields);
         let left_out = stages[0].renderer.omitted_fields();
         let fields = fields.map(|mut names| {
@@ -120,11 +125,18 @@ impl Plan {
         };
         output.check_columns(&columns)?;
         let identity = identity::of(job, &source)?;
-        let files = workers::file_limit();
-        let free = files.saturating_sub(workers::open_files());
+        let files = descriptors::most();
+        let free = files.saturating_sub(descriptors::open());
         let connections = workers::connections(workers.count, stages.len(), free)?;
+        let mut notes = stages[0].warnings.clone();
         let in_flight = stages[0].in_flight;
         notes.extend(warnings::of_connections(in_flight, connections, files));
+        for note in stages.iter().flat_map(|stage| &stage.warnings) {
+            // Most hold for all stages.
+            if !notes.contains(note) {
+                notes.push(note.clone());
+            }
+        }
         notes.extend(resume::check(
             &mut output,
             &identity,
@@ -142,14 +154,14 @@ impl Plan {
             source,
             survey,
             stages,
-            workload: demand,
+            demand,
             aggregates,
             output,
             workers,
             connections,
             state: quota_store::directory(environment),
         };
-        plan.notes.extend(plan.used_limits());
+        plan.notes.extend(waits::of(&plan));
         Ok(plan)
     }
 
@@ -216,17 +228,6 @@ impl Plan {
         Ok(all)
     }
 
-    /// Warnings of limits that earlier runs have used up, if any row is left to do.
-    fn used_limits(&self) -> Vec<String> {
-        let done = self.output.done().len();
-        if !self.columns.items && self.rows().is_some_and(|rows| rows <= done) {
-            return Vec::new();
-        }
-        // What can't be read is said when the plan is shown, and stops the run.
-        let quotas = self.quotas().unwrap_or_default();
-        warnings::of_used_limits(&self.output, &self.identity, self.policy(), &quotas)
-    }
-
     /// The limits, and what they are proven against.
     #[must_use]
     pub fn policy(&self) -> &Policy {
@@ -240,7 +241,7 @@ impl Plan {
         let now = crate::limit::now();
         self.first()
             .policy
-            .bound(self.workload.as_ref()?, latency, now)
+            .bound(self.demand.as_ref()?, latency, now)
     }
 
     /// The least time under a policy such as its own, from `start` on, for a part of
@@ -257,13 +258,13 @@ impl Plan {
         if self.stages.len() > 1 {
             return None;
         }
-        let demand = self.workload_of(requests);
+        let demand = self.demand_of(requests);
         policy.bound(&demand, latency, start)
     }
 
     /// What a part of the rows that went out as so many requests asked.
-    pub(crate) fn workload_of(&self, requests: u64) -> Workload {
-        match &self.workload {
+    pub(crate) fn demand_of(&self, requests: u64) -> Workload {
+        match &self.demand {
             Some(all) => all.share(requests),
             None => Workload::requests(requests),
         }
@@ -271,9 +272,9 @@ impl Plan {
 }
 
 /// A request that needs no row is sent once.
-fn input(job: &Job, stage: &Stage) -> source::Settings {
+fn input(job: &Job, step: &Stage) -> source::Settings {
     let mut input = job.input.clone();
-    if input.file.is_none() && input.list.is_none() && stage.needs_no_row() {
+    if input.file.is_none() && input.list.is_none() && step.needs_no_row() {
         input.list = Some(vec![serde_json::json!({})]);
     }
     input

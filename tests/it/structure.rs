@@ -1,14 +1,15 @@
-//! The map: a room may use another one, but there is no way back to where one came from.
+//! The structure of the sources: the modules' imports form no cycle, and every path in
+//! ARCHITECTURE.md exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Which rooms each room uses.
+/// The modules that each module uses.
 type Uses = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
-fn no_room_uses_itself_by_way_of_others() {
+fn no_module_uses_itself_by_way_of_others() {
     let uses = uses(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     assert!(
         uses.len() > 10 && uses["engine"].contains("send"),
@@ -40,21 +41,34 @@ fn a_cycle_would_be_found() {
 fn uses_are_found_wherever_they_stand() {
     let text = "use crate::a::B;\n//! [`crate::b`]\nfn f() -> crate::c::D {}\nuse crate::{d, e::F};\n\
                 #[cfg(test)]\nmod tests {\n    use crate::f::G;\n}\n";
-    let found: Vec<String> = rooms_in(text).into_iter().collect();
+    let found: Vec<String> = modules_in(text).into_iter().collect();
     assert_eq!(found, ["a", "c", "d", "e"]);
+}
+
+#[test]
+fn every_path_in_the_architecture_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let quoted: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
+    let is_path = |it: &&&str| it.contains('/') && !it.contains([' ', ':', '<']);
+    let paths: Vec<&&str> = quoted.iter().filter(is_path).collect();
+    assert!(paths.len() > 20, "{paths:?}");
+    for path in paths {
+        assert!(root.join(path).exists(), "ARCHITECTURE.md names {path}");
+    }
 }
 
 fn uses(source: &Path) -> Uses {
     let mut uses = Uses::new();
     for file in files(source) {
-        let room = room(source, &file);
-        // The map itself, and what uses the library from outside.
-        if ["lib", "main", "cli"].contains(&room.as_str()) || file.ends_with("tests.rs") {
+        let module = module(source, &file);
+        // The crate's root and the command may use every module.
+        if ["lib", "main", "cli"].contains(&module.as_str()) || file.ends_with("tests.rs") {
             continue;
         }
-        let mut rooms = rooms_in(&fs::read_to_string(&file).unwrap());
-        rooms.remove(&room);
-        uses.entry(room).or_default().append(&mut rooms);
+        let mut modules = modules_in(&fs::read_to_string(&file).unwrap());
+        modules.remove(&module);
+        uses.entry(module).or_default().append(&mut modules);
     }
     uses
 }
@@ -73,15 +87,15 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// `limit` for `limit.rs` and `limit/gate.rs`.
-fn room(source: &Path, file: &Path) -> String {
+/// `sink` for `sink.rs` and `sink/csv.rs`.
+fn module(source: &Path, file: &Path) -> String {
     let inside = file.strip_prefix(source).unwrap().with_extension("");
     let first = inside.iter().next().unwrap();
     first.to_str().unwrap().to_owned()
 }
 
-/// What follows `crate::`, up to the tests, which may use anything.
-fn rooms_in(text: &str) -> BTreeSet<String> {
+/// The first names after `crate::` in a file, up to its tests, which may use anything.
+fn modules_in(text: &str) -> BTreeSet<String> {
     let code = text
         .split("#[cfg(test)]\nmod tests {")
         .next()
@@ -93,8 +107,8 @@ fn rooms_in(text: &str) -> BTreeSet<String> {
     after.flat_map(first_names).collect()
 }
 
-/// `a::B` is in `a`; `{a, b::C}` in `a` and `b`. What begins with a capital is
-/// re-exported by the map, and belongs to its room of that name.
+/// `a::B` is in `a`; `{a, b::C}` in `a` and `b`. A name that begins with a
+/// capital is re-exported by the crate's root, and belongs to the module of that name.
 fn first_names(path: &str) -> Vec<String> {
     let names: Vec<&str> = match path.strip_prefix('{') {
         Some(list) => list
@@ -119,33 +133,33 @@ fn first_names(path: &str) -> Vec<String> {
         .collect()
 }
 
-/// The first way that leads back to where it began.
+/// The first chain of imports that leads back to its beginning.
 fn cycle(uses: &Uses) -> Option<Vec<String>> {
     let mut done = BTreeSet::new();
     uses.keys()
-        .find_map(|room| walk(uses, room, &mut Vec::new(), &mut done))
+        .find_map(|module| walk(uses, module, &mut Vec::new(), &mut done))
 }
 
 fn walk(
     uses: &Uses,
-    room: &str,
+    module: &str,
     way: &mut Vec<String>,
     done: &mut BTreeSet<String>,
 ) -> Option<Vec<String>> {
-    if let Some(start) = way.iter().position(|before| before == room) {
+    if let Some(start) = way.iter().position(|before| before == module) {
         let mut cycle = way[start..].to_vec();
-        cycle.push(room.to_owned());
+        cycle.push(module.to_owned());
         return Some(cycle);
     }
-    if done.contains(room) {
+    if done.contains(module) {
         return None;
     }
-    way.push(room.to_owned());
-    let next = uses.get(room).into_iter().flatten();
+    way.push(module.to_owned());
+    let next = uses.get(module).into_iter().flatten();
     let found = next
         .into_iter()
         .find_map(|next| walk(uses, next, way, done));
     way.pop();
-    done.insert(room.to_owned());
+    done.insert(module.to_owned());
     found
 }

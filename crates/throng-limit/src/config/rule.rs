@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use crate::config::{Guard, Limit, Settings, Shape};
 use crate::gate::state::LimitState;
-use crate::kinds::bucket::BUCKET;
-use crate::kinds::concurrency::CONCURRENCY;
-use crate::kinds::spacing::{SPACING, SPREAD, SPREAD_WHEN_REFUSED};
+use crate::kinds::bucket::BucketSpec;
+use crate::kinds::concurrency::ConcurrencySpec;
+use crate::kinds::spacing::{SpacingSpec, SpreadSpec, SpreadWhenRefusedSpec};
 use crate::kinds::{self, Limiter, LimiterStats, RatePattern, Spec, Terms};
 use crate::outcome::BlockerKind;
 use crate::quota::{self, Quota};
@@ -28,7 +28,7 @@ pub struct Rule {
     /// Whose it is.
     pub scope: LimitScope,
     unit_name: String,
-    spec: &'static Spec,
+    spec: &'static dyn Spec,
     terms: Terms,
 }
 
@@ -75,7 +75,7 @@ impl Rule {
             zone: limit.counting.zone(),
             guard: details.guard.unwrap_or(settings.guard),
             linger,
-            skew: skew.unwrap_or_else(|| (spec.skew)(period)),
+            skew: skew.unwrap_or_else(|| spec.skew(period)),
             calendar: Calendar::new(time::calendar_at_zero()),
         };
         let rule = Rule {
@@ -86,7 +86,7 @@ impl Rule {
             spec,
             terms,
         };
-        let spread = of_requests && spec.is_spreadable;
+        let spread = of_requests && spec.is_spreadable();
         let beside = [
             rule.smaller_burst(),
             rule.spread(settings.shape).filter(|_| spread),
@@ -98,7 +98,7 @@ impl Rule {
 
     /// What a job says of its requests beside its rates.
     pub(crate) fn beside(settings: &Settings, target: RuleTarget, linger: Duration) -> Vec<Rule> {
-        let rule = |name, units, period, spec: &'static Spec| Rule {
+        let rule = |name, units, period, spec: &'static dyn Spec| Rule {
             name,
             unit: target.unit,
             scope: target.scope,
@@ -111,17 +111,17 @@ impl Rule {
                 zone: None,
                 guard: settings.guard,
                 linger,
-                skew: (spec.skew)(period),
+                skew: spec.skew(period),
                 calendar: Calendar::new(Timestamp::UNIX_EPOCH),
             },
         };
         let spacing = settings.spacing.map(|gap| {
             let name = format!("spacing {}", humantime::format_duration(gap));
-            rule(name, 1, gap, &SPACING)
+            rule(name, 1, gap, &SpacingSpec)
         });
         let cap = settings.in_flight.map(|cap| {
             let name = format!("{cap} in flight");
-            rule(name, cap, Duration::ZERO, &CONCURRENCY)
+            rule(name, cap, Duration::ZERO, &ConcurrencySpec)
         });
         spacing.into_iter().chain(cap).collect()
     }
@@ -129,18 +129,18 @@ impl Rule {
     /// A burst that is smaller than a window's is a bucket beside it.
     fn smaller_burst(&self) -> Option<Rule> {
         let burst = self.terms.burst.filter(|burst| *burst < self.terms.units)?;
-        self.spec.is_window.then(|| Rule {
+        self.spec.is_window().then(|| Rule {
             name: format!("burst {burst} of {}", self.name),
-            spec: &BUCKET,
+            spec: &BucketSpec,
             ..self.clone()
         })
     }
 
     fn spread(&self, shape: Shape) -> Option<Rule> {
-        let spec: &'static Spec = match shape {
+        let spec: &dyn Spec = match shape {
             Shape::Burst => return None,
-            Shape::Spread => &SPREAD,
-            Shape::Auto => &SPREAD_WHEN_REFUSED,
+            Shape::Spread => &SpreadSpec,
+            Shape::Auto => &SpreadWhenRefusedSpec,
         };
         (self.terms.units > 1).then(|| Rule {
             name: format!("spread of {}", self.name),
@@ -156,8 +156,8 @@ impl Rule {
     }
 
     pub(crate) fn become_token_bucket(&mut self) {
-        if self.spec.is_window {
-            self.spec = &BUCKET;
+        if self.spec.is_window() {
+            self.spec = &BucketSpec;
             self.terms.burst = None;
         }
     }
@@ -174,7 +174,7 @@ impl Rule {
 
     /// Whether it depends on the calendar.
     pub(crate) fn follows_calendar(&self) -> bool {
-        self.spec.follows_calendar
+        self.spec.follows_calendar()
     }
 
     /// The period, if it has one.
@@ -191,28 +191,28 @@ impl Rule {
     /// Its arithmetic, with nothing taken.
     #[must_use]
     pub fn limiter(&self) -> Box<dyn Limiter> {
-        (self.spec.build)(&self.terms)
+        self.spec.build(&self.terms)
     }
 
     /// How it lets units through, if it holds anything up by itself.
     #[must_use]
     pub fn rate_pattern(&self) -> Option<RatePattern> {
-        self.spec.rate_pattern.map(|pattern| pattern(&self.terms))
+        self.spec.rate_pattern(&self.terms)
     }
 
     /// Maximum number of units that one attempt can ever take.
     #[must_use]
     pub fn most_at_once(&self) -> u64 {
-        (self.spec.most_at_once)(&self.terms)
+        self.spec.most_at_once(&self.terms)
     }
 
     /// How long after `start` what was used then comes back at the earliest, if
     /// that depends on the calendar.
     #[must_use]
     pub fn first_edge(&self, start: Time) -> Option<Duration> {
-        let slots = self.spec.slots.filter(|_| self.follows_calendar())?;
-        let (_, lifetime) = slots(&self.terms);
-        Some(lifetime.end(start).since(start))
+        let slots = self.spec.slots(&self.terms);
+        let (_, span) = slots.filter(|_| self.follows_calendar())?;
+        Some(span.end(start).since(start))
     }
 
     /// What it is to the rows that it holds up.
@@ -233,14 +233,16 @@ impl Rule {
     /// Whether it waits for a refusal before it holds anything up.
     #[must_use]
     pub fn waits_for_refusal(&self) -> bool {
-        self.spec.waits_for_refusal
+        self.spec.waits_for_refusal()
     }
 
     /// The limit as slots that outlive the process, if its period is long enough.
     #[must_use]
     pub fn quota(&self) -> Option<Quota> {
-        let is_long = self.terms.period > quota::LONGER_THAN;
-        let (units, lifetime) = self.spec.slots.filter(|_| is_long)?(&self.terms);
+        if self.terms.period <= quota::LONGER_THAN {
+            return None;
+        }
+        let (units, lifetime) = self.spec.slots(&self.terms)?;
         Some(Quota {
             name: self.name.clone(),
             unit: self.unit_name.clone(),
@@ -270,6 +272,6 @@ impl Rule {
     }
 
     fn gap(&self) -> Option<Duration> {
-        self.spec.gap.map(|gap| gap(&self.terms))
+        self.spec.gap(&self.terms)
     }
 }

@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use crate::config::Guard;
+use crate::kinds::pattern::RatePattern;
 use crate::kinds::sliding::Sliding;
 use crate::kinds::spec::{Form, Measure, Spec, Terms};
 use crate::kinds::{Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation};
@@ -29,11 +31,18 @@ pub struct Auto {
 }
 
 impl Auto {
-    /// A limit whose units are the ceiling.
-    fn new(terms: &Terms) -> Auto {
-        let (ceiling, period) = (terms.units, terms.period);
+    /// At most `ceiling` in a period.
+    #[must_use]
+    pub fn new(
+        ceiling: u64,
+        period: Duration,
+        skew: Duration,
+        guard: Guard,
+        linger: Duration,
+    ) -> Auto {
+        let span = Sliding::new(period, skew);
         let mut auto = Auto {
-            window: terms.window(Sliding::of(terms)).certified(),
+            window: Window::new(ceiling, period, span, guard, linger).certified(),
             ceiling,
             period,
             units: 0,
@@ -126,17 +135,42 @@ impl Limiter for Auto {
 }
 
 /// `auto:500/1m`.
-pub(crate) const AUTO: Spec = Spec {
-    rate_pattern: Some(Terms::in_windows),
-    measure: Some(|_, _| Measure::AnyWindow),
-    model_differs: Some(|limit| {
-        format!(
+#[derive(Debug)]
+pub(crate) struct AutoSpec;
+
+impl Spec for AutoSpec {
+    fn form(&self) -> Form {
+        Form::Prefix("auto")
+    }
+
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+        Box::new(Auto::new(
+            terms.units,
+            terms.period,
+            terms.skew,
+            terms.guard,
+            terms.linger,
+        ))
+    }
+
+    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
+        Some(terms.in_windows())
+    }
+
+    fn measure(&self, _units: u64, _burst: Option<u64>) -> Option<Measure> {
+        Some(Measure::AnyWindow)
+    }
+
+    fn model_differs(&self, limit: &str) -> Option<String> {
+        Some(format!(
             "the model doesn't refuse what {limit} would find out: say with --server what it does"
-        )
-    }),
-    is_found_out: true,
-    ..Spec::new(Form::Prefix("auto"), |terms| Box::new(Auto::new(terms)))
-};
+        ))
+    }
+
+    fn is_found_out(&self) -> bool {
+        true
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -147,7 +181,8 @@ mod tests {
     }
 
     fn auto() -> Auto {
-        Auto::new(&Terms::strict(100, Duration::from_secs(1)))
+        let second = Duration::from_secs(1);
+        Auto::new(100, second, Duration::ZERO, Guard::Strict, second)
     }
 
     /// Sends all that may be sent now.

@@ -66,25 +66,38 @@ const LATE_ENTRIES: u32 = 512;
 const SLOWEST: u64 = 8;
 
 impl Bucket {
-    /// A full bucket of `burst` tokens, of which `units` come back in each period.
-    pub(crate) fn new(terms: &Terms, burst: u64, units: u64) -> Bucket {
-        let longer = terms.period.as_nanos() * 10_005 / 10_000;
+    /// A full bucket of `burst` tokens, of which `units` come back in each `period`.
+    #[must_use]
+    pub fn new(
+        burst: u64,
+        (units, period): (u64, Duration),
+        skew: Duration,
+        guard: Guard,
+        linger: Duration,
+    ) -> Bucket {
+        let longer = period.as_nanos() * 10_005 / 10_000;
         let per_unit = nanos(longer.div_ceil(u128::from(units.max(1))));
         Bucket {
             burst,
             per_unit,
             declared: (per_unit, burst),
             slower: 0,
-            patience: RelearnBackoff::new(terms.period),
-            guard: terms.guard,
-            linger: terms.linger,
+            patience: RelearnBackoff::new(period),
+            guard,
+            linger,
             margin: SMALLEST_MARGIN,
-            skew: terms.skew,
+            skew,
             in_flight: 0,
-            late: Timeline::new(0, terms.linger / LATE_ENTRIES),
+            late: Timeline::new(0, linger / LATE_ENTRIES),
             empty: Time::ZERO,
             most: 0,
         }
+    }
+
+    /// A bucket of `burst` tokens, of which `units` come back in each period of a limit.
+    pub(crate) fn of(terms: &Terms, burst: u64, units: u64) -> Bucket {
+        let rate = (units, terms.period);
+        Bucket::new(burst, rate, terms.skew, terms.guard, terms.linger)
     }
 
     /// The tokens that may be out at once.
@@ -322,21 +335,42 @@ impl Limiter for Bucket {
 }
 
 /// `bucket:10/1s`: 10 tokens come back each second; the bucket holds the burst, or as many.
-pub(crate) const BUCKET: Spec = Spec {
-    rate_pattern: Some(|terms| RatePattern::paced(burst(terms), terms.units, terms.period)),
-    most_at_once: burst,
-    slots: Some(|terms| slots(terms, burst(terms), terms.units)),
-    measure: Some(|units, burst| Measure::Bucket {
-        burst: burst.unwrap_or(units),
-    }),
-    model: Some("bucket"),
-    ..Spec::new(Form::Prefix("bucket"), |terms| {
-        Box::new(Bucket::new(terms, burst(terms), terms.units))
-    })
-};
+#[derive(Debug)]
+pub(crate) struct BucketSpec;
 
 fn burst(terms: &Terms) -> u64 {
     terms.burst.unwrap_or(terms.units)
+}
+
+impl Spec for BucketSpec {
+    fn form(&self) -> Form {
+        Form::Prefix("bucket")
+    }
+
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+        Box::new(Bucket::of(terms, burst(terms), terms.units))
+    }
+
+    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
+        Some(RatePattern::paced(burst(terms), terms.units, terms.period))
+    }
+
+    fn most_at_once(&self, terms: &Terms) -> u64 {
+        burst(terms)
+    }
+
+    fn slots(&self, terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
+        Some(slots(terms, burst(terms), terms.units))
+    }
+
+    fn measure(&self, units: u64, burst: Option<u64>) -> Option<Measure> {
+        let burst = burst.unwrap_or(units);
+        Some(Measure::Bucket { burst })
+    }
+
+    fn model(&self) -> Option<&'static str> {
+        Some("bucket")
+    }
 }
 
 /// B slots with the period B/r keep a bucket of B tokens, of which `units` come back in
@@ -356,7 +390,9 @@ mod tests {
 
     #[test]
     fn what_is_remembered_late_fills_it_and_no_more() {
-        let mut bucket = bucket(10, Guard::Strict);
+        let units = (10, Duration::from_secs(1));
+        let linger = Duration::from_secs(30);
+        let mut bucket = Bucket::new(10, units, Duration::ZERO, Guard::Strict, linger);
         for then in [0, 900] {
             (0..10).for_each(|_| bucket.remember(at(then), false));
         }
@@ -369,11 +405,8 @@ mod tests {
 
     /// One token comes back each 100.05 ms.
     fn bucket(burst: u64, guard: Guard) -> Bucket {
-        let terms = Terms {
-            guard,
-            ..Terms::strict(10, Duration::from_secs(1))
-        };
-        Bucket::new(&terms, burst, terms.units)
+        let rate = (10, Duration::from_secs(1));
+        Bucket::new(burst, rate, Duration::ZERO, guard, Duration::from_secs(30))
     }
 
     fn micros(micros: u64) -> Availability {

@@ -129,43 +129,99 @@ impl Limiter for Spacing {
 }
 
 /// `spacing = "50ms"`: the period is the gap.
-pub(crate) const SPACING: Spec = Spec {
-    rate_pattern: Some(|terms| RatePattern::paced(1, 1, terms.period)),
-    most_at_once: |_| u64::MAX,
-    gap: Some(|terms| terms.period),
-    ..Spec::new(Form::Setting, |terms| Box::new(Spacing::new(terms.period)))
-};
+#[derive(Debug)]
+pub(crate) struct SpacingSpec;
+
+impl Spec for SpacingSpec {
+    fn form(&self) -> Form {
+        Form::Setting
+    }
+
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+        Box::new(Spacing::new(terms.period))
+    }
+
+    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
+        Some(RatePattern::paced(1, 1, terms.period))
+    }
+
+    fn most_at_once(&self, _terms: &Terms) -> u64 {
+        u64::MAX
+    }
+
+    fn gap(&self, terms: &Terms) -> Option<Duration> {
+        Some(terms.period)
+    }
+}
 
 /// `shape = "spread"`: beside a limit, the gap that spreads its requests over a period.
-pub(crate) const SPREAD: Spec = Spec {
-    build: |terms| Box::new(Spacing::new(spread(terms))),
-    rate_pattern: Some(|terms| RatePattern::paced(1, 1, spread(terms))),
-    gap: Some(spread),
-    ..SPACING
-};
+#[derive(Debug)]
+pub(crate) struct SpreadSpec;
+
+impl Spec for SpreadSpec {
+    fn form(&self) -> Form {
+        Form::Setting
+    }
+
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+        Box::new(Spacing::new(spread(terms.units, terms.period)))
+    }
+
+    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
+        Some(RatePattern::paced(1, 1, spread(terms.units, terms.period)))
+    }
+
+    fn most_at_once(&self, _terms: &Terms) -> u64 {
+        u64::MAX
+    }
+
+    fn gap(&self, terms: &Terms) -> Option<Duration> {
+        Some(spread(terms.units, terms.period))
+    }
+}
 
 /// `shape = "auto"`: the same gap, once the server has refused what our own count can't
 /// explain.
-pub(crate) const SPREAD_WHEN_REFUSED: Spec = Spec {
-    build: |terms| {
+#[derive(Debug)]
+pub(crate) struct SpreadWhenRefusedSpec;
+
+impl Spec for SpreadWhenRefusedSpec {
+    fn form(&self) -> Form {
+        Form::Setting
+    }
+
+    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
         // What a margin explains, it is given time to grow for.
         let refusals_before = match terms.guard {
             Guard::Strict => 0,
             Guard::Acked | Guard::Sent => 3,
         };
-        let gap = spread(terms);
+        let gap = spread(terms.units, terms.period);
         Box::new(Spacing::once_refused(gap, refusals_before, terms.period))
-    },
-    rate_pattern: None,
-    waits_for_refusal: true,
-    ..SPREAD
-};
+    }
+
+    fn rate_pattern(&self, _terms: &Terms) -> Option<RatePattern> {
+        None
+    }
+
+    fn most_at_once(&self, _terms: &Terms) -> u64 {
+        u64::MAX
+    }
+
+    fn gap(&self, terms: &Terms) -> Option<Duration> {
+        Some(spread(terms.units, terms.period))
+    }
+
+    fn waits_for_refusal(&self) -> bool {
+        true
+    }
+}
 
 /// The gap that keeps most servers which count otherwise than by windows from refusing
 /// N in X: X/(N-2).
-fn spread(terms: &Terms) -> Duration {
-    let parts = terms.units.saturating_sub(2).max(1);
-    terms.period / u32::try_from(parts).unwrap_or(u32::MAX)
+fn spread(units: u64, period: Duration) -> Duration {
+    let parts = u32::try_from(units.saturating_sub(2).max(1)).unwrap_or(u32::MAX);
+    period / parts
 }
 
 #[cfg(test)]
@@ -191,7 +247,7 @@ mod tests {
 
     #[test]
     fn it_may_wait_for_evidence() {
-        let gap = spread(&Terms::strict(22, Duration::from_secs(5)));
+        let gap = spread(22, Duration::from_secs(5));
         assert_eq!(gap, Duration::from_millis(250));
         let mut spacing = Spacing::once_refused(gap, 1, Duration::from_secs(5));
         let mut hold = spacing.take(at(0), 1);
