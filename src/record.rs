@@ -1,4 +1,4 @@
-//! The record of a row: its one line in a results file.
+//! What a row ends as: the one line that a results file has for it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,29 +11,29 @@ use serde_json::Value;
 use crate::limit::{ArrivalInterval, Time};
 use crate::row::Row;
 
-/// One finished row: a result, or a failure with its reason.
+/// One finished row: a result, or a failure that says why.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// The input row.
+    /// The row as it came in.
     pub row: Row,
-    /// The extracted values, in the order of the job's `extract`, or the failure.
+    /// The extracted values, in the order of the job's `extract`, or why there are none.
     pub outcome: Result<Vec<Value>, Failure>,
-    /// If the row failed at one of its pages, the values of the pages before it.
+    /// Of a row that failed at one of its pages, the values of those before it.
     pub kept: Vec<Value>,
-    /// The answer's body as text, if the job keeps it.
+    /// The answer's body as text, where the job keeps it.
     pub body: Option<String>,
-    /// The status of the last answer, if there was one.
+    /// The status of the last answer, if one came.
     pub status: Option<u16>,
-    /// Number of attempts to send the request.
+    /// How many times the request was sent, or tried to be sent.
     pub attempts: u32,
-    /// The time from sending the last attempt to the end of its answer.
+    /// From sending the last attempt to having its whole answer.
     pub latency: Option<Duration>,
-    /// For each request of the row, the interval in which it reached the server.
+    /// When each request that was sent for it can have reached the server.
     pub arrived: Vec<Arrived>,
 }
 
-/// The interval in which a request reached the server, from its sending to its
-/// answer, in microseconds since 1970. Rounding only widens it.
+/// From when to when one request can have reached the server: from its sending to
+/// its answer. Both in microseconds since 1970, rounded so that the time only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrived {
     /// The earliest time.
@@ -43,8 +43,8 @@ pub struct Arrived {
 }
 
 impl Arrived {
-    /// The arrival in calendar time; `zero` is the time at which the limiter's clock
-    /// was zero. A lost request can arrive for `linger` longer.
+    /// As the calendar has it, when `zero` is the time at which the gate's clock
+    /// was at its zero. What was given up may come for `linger` longer.
     #[must_use]
     pub fn new(arrival: ArrivalInterval, linger: Duration, zero: Timestamp) -> Arrived {
         let since_1970 = |time: Time| {
@@ -74,7 +74,7 @@ impl Serialize for Arrived {
 }
 
 impl Record {
-    /// The record's values, in the order of the job's `extract`.
+    /// The values that it has, in the order of the job's `extract`.
     #[must_use]
     pub fn values(&self) -> &[Value] {
         self.outcome.as_deref().unwrap_or(&self.kept)
@@ -181,17 +181,17 @@ impl fmt::Display for FailureKind {
     }
 }
 
-/// The reason why a row has no result.
+/// Why a row has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The kind, by which failures are counted.
+    /// The reason in short.
     pub kind: FailureKind,
-    /// The details of this one, for people.
+    /// The particulars of this one, for people.
     pub detail: String,
 }
 
 impl Failure {
-    /// A failure of this kind, with these details.
+    /// A failure of this kind, with these particulars.
     pub fn new(kind: FailureKind, detail: impl Into<String>) -> Failure {
         Failure {
             kind,
@@ -200,10 +200,10 @@ impl Failure {
     }
 }
 
-/// The first characters of a text, with a `…` if it goes on. By that mark a truncated
-/// secret is recognised.
+/// How an answer begins: so many characters, and a `…` where it goes on. By that mark a
+/// secret is known of which only the beginning is left.
 #[must_use]
-pub fn excerpt(text: &str, most: usize) -> String {
+pub fn beginning(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn rounding_only_widens_and_lost_requests_can_arrive_later() {
+    fn rounding_only_widens_and_what_is_lost_may_come_later() {
         let second = 1_700_000_005_000_000;
         for (lost, linger) in [(false, 0), (true, 30_000_000)] {
             let Arrived { from, to } = arrived(lost);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arrival_is_written_to_the_microsecond() {
+    fn it_is_written_to_the_microsecond() {
         let text = serde_json::to_string(&arrived(false)).unwrap();
         assert_eq!(text, "[1700000005.000001,1700000005.000004]");
     }

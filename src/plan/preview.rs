@@ -267,7 +267,6 @@ fn without_keys(text: &str, keys: &[EmbeddedKey]) -> String {
 /// What holds from the start.
 fn names(policy: &Policy) -> Vec<&str> {
     let rules = policy.rules().iter();
-    let rules = rules.filter(|rule| !rule.waits_for_refusal());
     rules.map(|rule| rule.name.as_str()).collect()
 }
 

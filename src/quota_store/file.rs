@@ -1,4 +1,5 @@
-//! The file of one quota: locked while it is changed, and replaced as a whole.
+//! One account's file: locked while it is changed, and replaced as a whole.
+//! [door: files]
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -6,32 +7,32 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::quota_state::QuotaState;
+use super::book::QuotaState;
 use crate::fs::file_lock;
 
-/// The content of a quota's file. Server, limit and unit are for people.
+/// What the file says. The first three are for people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QuotaFileContents {
-    /// The server.
+    /// Whom it concerns: the server.
     pub server: String,
-    /// The limit, as the job writes it.
+    /// The limit, as jobs write it.
     pub limit: String,
-    /// The unit that the limit counts.
+    /// What it counts.
     pub unit: String,
-    /// The leased and the used units.
+    /// What is known of it.
     #[serde(flatten)]
-    pub state: QuotaState,
+    pub book: QuotaState,
 }
 
-/// A quota's file that no other process changes while this is held.
+/// A file that nobody else changes as long as this lives.
 pub struct LockedFile {
     path: PathBuf,
     _lock: File,
 }
 
 impl LockedFile {
-    /// Locks the file; none if another process holds the lock. It never waits, because
-    /// the caller holds up all workers meanwhile.
+    /// Keeps others from changing it; none if somebody else does just now. Nobody waits
+    /// here: the limits, which ask, are kept from all workers meanwhile.
     pub fn take(path: &Path) -> io::Result<Option<LockedFile>> {
         let lock = file_lock::take(path)?;
         Ok(lock.map(|lock| LockedFile {
@@ -40,16 +41,16 @@ impl LockedFile {
         }))
     }
 
-    /// Reads the file.
+    /// What it says.
     pub fn read(&self) -> io::Result<Option<QuotaFileContents>> {
         read(&self.path)
     }
 
-    /// Replaces the file; returns when the new content is on the disk.
-    pub fn write(self, contents: &QuotaFileContents) -> io::Result<()> {
+    /// Says something else; returns when that is on the disk.
+    pub fn write(self, page: &QuotaFileContents) -> io::Result<()> {
         let name = self.path.with_extension("new");
         let mut new = File::create(&name)?;
-        new.write_all(&serde_json::to_vec_pretty(contents)?)?;
+        new.write_all(&serde_json::to_vec_pretty(page)?)?;
         new.sync_data()?;
         fs::rename(name, &self.path)?;
         let directory = self.path.parent().unwrap_or(Path::new("."));
@@ -57,7 +58,7 @@ impl LockedFile {
     }
 }
 
-/// Reads a quota's file; none if it doesn't exist or is only a lock.
+/// What a file says; nothing if there is none, or only its lock.
 pub fn read(path: &Path) -> io::Result<Option<QuotaFileContents>> {
     let text = match fs::read(path) {
         Ok(text) => text,

@@ -1,4 +1,5 @@
-//! The registry of runs: each has a file that is locked while its process lives.
+//! Which runs are alive: each has a file, locked as long as its process lives.
+//! [door: files]
 
 use std::fs::{self, File};
 use std::io;
@@ -7,19 +8,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::fs::file_lock;
 
-/// The registration of this process's run.
+/// This process's own run, among others.
 #[derive(Debug)]
 pub struct RunRegistry {
     directory: PathBuf,
     id: String,
     names: AtomicU64,
-    /// The locked file.
+    /// Holds the lock.
     _file: File,
 }
 
 impl RunRegistry {
-    /// Registers a new run.
-    pub fn start(directory: &Path) -> io::Result<RunRegistry> {
+    /// Begins one.
+    pub fn begin(directory: &Path) -> io::Result<RunRegistry> {
         fs::create_dir_all(directory)?;
         let id = format!("{}-{:016x}", std::process::id(), rand::random::<u64>());
         let Some(file) = file_lock::take(&directory.join(&id))? else {
@@ -33,18 +34,18 @@ impl RunRegistry {
         })
     }
 
-    /// A new name for a handle of this run, which leases units by itself.
-    pub fn next_name(&self) -> String {
+    /// Another name for a part of it that keeps units by itself.
+    pub fn name(&self) -> String {
         format!("{}.{}", self.id, self.names.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Whether the process of this handle lives.
+    /// Whether the process lives that has this name.
     pub fn is_alive(&self, name: &str) -> bool {
         id_of(name) == self.id || is_alive(&self.directory, name)
     }
 }
 
-/// Whether the process of this handle lives. The file of a dead process is removed.
+/// Whether the process lives that has this name. One that doesn't leaves nothing behind.
 pub fn is_alive(directory: &Path, name: &str) -> bool {
     let path = directory.join(id_of(name));
     if !path.exists() {
@@ -52,11 +53,11 @@ pub fn is_alive(directory: &Path, name: &str) -> bool {
     }
     match file_lock::take(&path) {
         Ok(Some(_)) => {
-            // A file that can't be removed is found dead again.
+            // If it can't go, it is found dead again.
             let _ = fs::remove_file(path);
             false
         }
-        // A process that can't be checked may live.
+        // Who can't be asked may live.
         Ok(None) | Err(_) => true,
     }
 }

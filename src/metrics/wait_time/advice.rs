@@ -1,4 +1,4 @@
-//! The reason that limits a run's speed, and what would make it faster. Pure.
+//! What binds, and what would help. Pure.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use jiff::Zoned;
 use super::share::TimeShare;
 use crate::limit::BlockerKind;
 
-/// The resources of a run that a user can increase.
+/// What a run has, as far as it could have more of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RunSetup {
+pub struct Setup {
     /// Workers.
     pub workers: usize,
-    /// Maximum number of requests in flight of each.
+    /// Requests that each may have in flight.
     pub in_flight: usize,
     /// The processor's cores.
     pub cores: usize,
@@ -20,30 +20,30 @@ pub struct RunSetup {
     pub keys: usize,
 }
 
-/// Shortest time for which advice is given, in seconds of all workers together.
+/// Shorter runs are all beginning and end.
 const LONG_ENOUGH: f64 = 1.0;
 
-/// One line with the largest reason and what would help; none for too short a run.
+/// One line: what binds, and what would help; nothing if there is no telling.
 #[must_use]
-pub fn advice(shares: &[TimeShare], setup: &RunSetup) -> Option<String> {
+pub fn advice(shares: &[TimeShare], setup: &Setup) -> Option<String> {
     let all: f64 = shares.iter().map(|share| share.seconds).sum();
     let first = shares.first().filter(|_| all >= LONG_ENOUGH)?;
     Some(format!(
         "bound by {} ({:.0} %); {}",
-        first.describe(),
+        first.what(),
         first.share * 100.0,
         help(first, setup)
     ))
 }
 
 impl TimeShare {
-    /// The reason in words.
+    /// What it went to, in words.
     #[must_use]
-    pub fn describe(&self) -> String {
+    pub fn what(&self) -> String {
         match (self.cause, &self.name) {
             ("limit", Some(name)) => name.clone(),
             ("limit", None) => "the limits".into(),
-            ("pause", _) => "pauses that the server asks for".into(),
+            ("pause", _) => "the server, which asks for pauses".into(),
             ("server", _) => "the server's answers".into(),
             ("retries", _) => "pauses before retries".into(),
             ("work", _) => "our own work".into(),
@@ -52,45 +52,45 @@ impl TimeShare {
     }
 }
 
-/// The local time after this wait, in words.
+/// When that is by the clock on the wall, which says `now`, in so long.
 #[must_use]
-pub fn free_at(now: &Zoned, wait: Duration) -> String {
+pub fn free_again(now: &Zoned, wait: Duration) -> String {
     let Ok(then) = now.checked_add(wait) else {
-        return "not available again in this calendar".into();
+        return "not free again for ages".into();
     };
     let format = if then.date() == now.date() {
         "%H:%M:%S"
     } else {
         "%Y-%m-%d %H:%M:%S"
     };
-    format!("available again at {}", then.strftime(format))
+    format!("free again at {}", then.strftime(format))
 }
 
-fn help(share: &TimeShare, setup: &RunSetup) -> String {
-    match (share.cause, share.blocker) {
+fn help(share: &TimeShare, setup: &Setup) -> String {
+    match (share.cause, share.held_by) {
         ("limit", Some(BlockerKind::InFlight)) => {
-            "more workers will not help; more requests in flight, if the server allows them, or faster answers would".into()
+            "more workers will not help; only a larger number in flight, if the server allows it, or faster answers would".into()
         }
         ("limit", Some(BlockerKind::KeyLimit)) => {
             "more workers will not help; rows of more keys at a time would".into()
         }
         ("limit", _) => format!("more workers will not help; {}", another_key(setup.keys)),
         ("pause", _) => {
-            "more workers will not help; a lower rate would be refused less often".into()
+            "more workers will not help; a lower rate is refused less often".into()
         }
         ("server", _) if setup.in_flight == 1 => {
-            "more requests in flight would help: --mode async, or more --workers".into()
+            "more in flight would help: --mode async, or more --workers".into()
         }
         ("server", _) => format!(
-            "more requests in flight would help: more than --concurrency {}, if the server keeps up",
+            "more in flight would help: more than --concurrency {}, if the server keeps up",
             setup.in_flight
         ),
-        ("retries", _) => "more workers will not help; fewer failed attempts would".into(),
+        ("retries", _) => "more workers will not help; why attempts fail is what matters".into(),
         ("work", _) if setup.workers < setup.cores => format!(
             "more workers would help: --workers {}, as many as there are cores",
             setup.cores
         ),
-        ("work", _) => "more workers will not help: each core has one".into(),
+        ("work", _) => "more workers will not help: all cores have one".into(),
         ("output", _) => "more workers will not help; a faster disk, or fewer values would".into(),
         _ => "more workers will not help; rows come no faster".into(),
     }
@@ -99,7 +99,7 @@ fn help(share: &TimeShare, setup: &RunSetup) -> String {
 fn another_key(keys: usize) -> String {
     match keys {
         0 | 1 => "a second key would halve it".into(),
-        keys => format!("one more key would save 1/{} of it", keys + 1),
+        keys => format!("one more key would take 1/{} of it away", keys + 1),
     }
 }
 
@@ -107,45 +107,45 @@ fn another_key(keys: usize) -> String {
 mod tests {
     use super::*;
 
-    fn actual(cause: &'static str, held_by: Option<BlockerKind>, setup: RunSetup) -> String {
+    fn told(cause: &'static str, held_by: Option<BlockerKind>, setup: Setup) -> String {
         let share = |cause, share| TimeShare {
             cause,
             name: held_by.map(|_| "300/1m".into()),
             seconds: share * 100.0,
             share,
-            blocker: held_by,
+            held_by,
         };
         advice(&[share(cause, 0.87), share("work", 0.13)], &setup).unwrap()
     }
 
     #[test]
-    fn advice_names_the_largest_reason_and_what_would_help() {
-        let setup = RunSetup {
+    fn it_says_what_binds_and_what_would_help() {
+        let setup = Setup {
             workers: 2,
             in_flight: 50,
             cores: 2,
             keys: 0,
         };
         assert_eq!(
-            actual("limit", Some(BlockerKind::Limit), setup),
+            told("limit", Some(BlockerKind::Limit), setup),
             "bound by 300/1m (87 %); more workers will not help; a second key would halve it"
         );
-        let three = RunSetup { keys: 3, ..setup };
-        assert!(actual("limit", Some(BlockerKind::Limit), three).ends_with("save 1/4 of it"));
-        assert!(actual("limit", Some(BlockerKind::KeyLimit), setup).contains("rows of more keys"));
-        assert!(actual("server", None, setup).contains("more than --concurrency 50"));
-        let sync = RunSetup {
+        let three = Setup { keys: 3, ..setup };
+        assert!(told("limit", Some(BlockerKind::Limit), three).ends_with("take 1/4 of it away"));
+        assert!(told("limit", Some(BlockerKind::KeyLimit), setup).contains("rows of more keys"));
+        assert!(told("server", None, setup).contains("more than --concurrency 50"));
+        let sync = Setup {
             in_flight: 1,
             ..setup
         };
-        assert!(actual("server", None, sync).contains("--mode async"));
-        assert!(actual("work", None, setup).ends_with("each core has one"));
-        let few = RunSetup {
+        assert!(told("server", None, sync).contains("--mode async"));
+        assert!(told("work", None, setup).ends_with("all cores have one"));
+        let few = Setup {
             workers: 1,
             ..setup
         };
-        assert!(actual("work", None, few).contains("--workers 2"));
-        assert!(actual("input", None, setup).starts_with("bound by the input (87 %)"));
+        assert!(told("work", None, few).contains("--workers 2"));
+        assert!(told("input", None, setup).starts_with("bound by the input (87 %)"));
         assert_eq!(advice(&[], &setup), None);
     }
 }

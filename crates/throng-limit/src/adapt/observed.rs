@@ -1,5 +1,4 @@
-//! How much a server has taken in within a period: what a refusal that our count
-//! can't explain is measured by. Pure.
+//! How much a server takes in within a period, by its answers. Pure.
 
 use std::time::Duration;
 
@@ -11,6 +10,9 @@ use crate::window::timeline::Timeline;
 pub struct ObservedRate {
     period: Duration,
     accepted: Timeline,
+    /// Units that the server may have before it besides.
+    open: u64,
+    /// The most units that it took in within a period, as far as that is believed.
     peak: u64,
 }
 
@@ -26,29 +28,41 @@ impl ObservedRate {
         ObservedRate {
             period,
             accepted: Timeline::new(EXACT, period / PARTS),
+            open: 0,
             peak: 0,
         }
     }
 
+    /// Units are on their way to the server.
+    pub fn taken(&mut self, units: u64) {
+        self.open += units;
+    }
+
+    /// The server has these units before it no longer, as far as is known.
+    pub fn ended(&mut self, units: u64) {
+        self.open = self.open.saturating_sub(units);
+    }
+
     /// The server took these units in, by an answer of now.
-    pub fn add(&mut self, now: Time, units: u64) {
+    pub fn accepted(&mut self, now: Time, units: u64) {
         self.accepted.forget(now, self.period);
         self.accepted.add(now, units);
         self.peak = self.peak.max(self.accepted.units());
     }
 
-    /// It refused one more, although as many of ours as are `open` are all that it can
-    /// have beside these. Gives how much it takes in a period, by that.
+    /// The server refused one more, although the open units are all that it can have
+    /// beside those that it took in. Gives how many it takes in a period, by that.
     ///
-    /// It has taken in more before, perhaps, and refuses for another reason; the
-    /// more often it does, the less that is believed.
-    pub fn refused(&mut self, now: Time, open: u64, explained: bool) -> u64 {
+    /// Perhaps it took in more before, and refuses for another reason: that is believed by
+    /// `less` units less.
+    pub fn refused(&mut self, now: Time, less: u64) -> u64 {
         self.accepted.forget(now, self.period);
-        self.peak = self.peak.saturating_sub(u64::from(!explained));
-        self.peak.max(self.accepted.units() + open)
+        self.peak = self.peak.saturating_sub(less);
+        self.peak.max(self.accepted.units() + self.open)
     }
 
-    /// How many times it remembers.
+    /// Number of times that it remembers.
+    #[must_use]
     pub fn entries(&self) -> usize {
         self.accepted.entries()
     }
@@ -64,34 +78,39 @@ mod tests {
 
     #[test]
     fn what_was_taken_in_within_a_period_is_what_the_server_takes() {
-        let mut taken = ObservedRate::new(Duration::from_secs(1));
+        let mut observed = ObservedRate::new(Duration::from_secs(1));
+        observed.taken(120);
         for i in 0..100 {
-            taken.add(at(i), 1);
+            observed.ended(1);
+            observed.accepted(at(i), 1);
         }
         // Twenty more are open, all of which are refused.
-        let open = (0..20).rev();
-        let most: Vec<u64> = open
-            .map(|open| taken.refused(at(110), open, open < 19))
+        let takes: Vec<u64> = (0..20)
+            .map(|place| {
+                observed.ended(1);
+                observed.refused(at(110), u64::from(place == 0))
+            })
             .collect();
-        assert_eq!((most[0], most[19]), (119, 100));
+        assert_eq!((takes[0], takes[19]), (119, 100));
     }
 
     #[test]
     fn what_it_took_in_before_it_takes_again() {
-        let mut taken = ObservedRate::new(Duration::from_secs(1));
-        taken.add(at(0), 100);
-        taken.add(at(5_000), 60);
-        assert_eq!(taken.refused(at(5_100), 0, false), 99);
-        assert_eq!(taken.refused(at(5_200), 0, false), 98);
+        let mut observed = ObservedRate::new(Duration::from_secs(1));
+        observed.accepted(at(0), 100);
+        observed.accepted(at(5_000), 60);
+        assert_eq!(observed.refused(at(5_100), 1), 99);
+        assert_eq!(observed.refused(at(5_200), 2), 97);
+        assert_eq!(observed.refused(at(5_300), 64), 60);
     }
 
     #[test]
     fn memory_is_bounded() {
-        let mut taken = ObservedRate::new(Duration::from_secs(86_400));
+        let mut observed = ObservedRate::new(Duration::from_secs(86_400));
         for i in 0..1_000_000 {
-            taken.add(at(i * 80), 1);
+            observed.accepted(at(i * 80), 1);
         }
-        assert!(taken.entries() <= 2_049, "{}", taken.entries());
-        assert_eq!(taken.peak, 1_000_000);
+        assert!(observed.entries() <= 2_049, "{}", observed.entries());
+        assert_eq!(observed.peak, 1_000_000);
     }
 }

@@ -126,7 +126,6 @@ impl Policy {
     #[must_use]
     pub fn as_token_buckets(&self) -> Policy {
         let mut policy = self.under(Guard::Sent);
-        policy.rules.retain(|rule| !rule.waits_for_refusal());
         policy.rules.iter_mut().for_each(Rule::become_token_bucket);
         policy
     }

@@ -8,7 +8,7 @@ use crate::config::{Guard, Limit, Settings, Shape};
 use crate::gate::state::LimitState;
 use crate::kinds::bucket::BucketSpec;
 use crate::kinds::concurrency::ConcurrencySpec;
-use crate::kinds::spacing::{SpacingSpec, SpreadSpec, SpreadWhenRefusedSpec};
+use crate::kinds::spacing::{SpacingSpec, SpreadSpec};
 use crate::kinds::{self, Limiter, LimiterStats, RatePattern, Spec, Terms};
 use crate::outcome::BlockerKind;
 use crate::quota::{self, Quota};
@@ -61,11 +61,13 @@ impl Rule {
     ) -> Vec<Rule> {
         let (details, spec) = (&limit.details, limit.counting.spec());
         let share = details.share.or(settings.share);
+        let units = share.map_or(limit.amount.units, |share| share.of(limit.amount.units));
         let of_requests = limit.unit.is_none();
+        let can_spread = of_requests && units > 1 && spec.is_spreadable();
         let period = limit.amount.period;
         let skew = details.skew.or(settings.skew);
         let terms = Terms {
-            units: share.map_or(limit.amount.units, |share| share.of(limit.amount.units)),
+            units,
             period: if limit.counting.is_total() {
                 Duration::ZERO
             } else {
@@ -77,6 +79,7 @@ impl Rule {
             linger,
             skew: skew.unwrap_or_else(|| spec.skew(period)),
             calendar: Calendar::new(time::calendar_at_zero()),
+            may_spread: can_spread && settings.shape == Shape::Auto,
         };
         let rule = Rule {
             name: limit.to_string(),
@@ -86,11 +89,8 @@ impl Rule {
             spec,
             terms,
         };
-        let spread = of_requests && spec.is_spreadable();
-        let beside = [
-            rule.smaller_burst(),
-            rule.spread(settings.shape).filter(|_| spread),
-        ];
+        let is_spread = can_spread && settings.shape == Shape::Spread;
+        let beside = [rule.smaller_burst(), is_spread.then(|| rule.spread())];
         std::iter::once(rule)
             .chain(beside.into_iter().flatten())
             .collect()
@@ -113,6 +113,7 @@ impl Rule {
                 linger,
                 skew: spec.skew(period),
                 calendar: Calendar::new(Timestamp::UNIX_EPOCH),
+                may_spread: false,
             },
         };
         let spacing = settings.spacing.map(|gap| {
@@ -136,17 +137,13 @@ impl Rule {
         })
     }
 
-    fn spread(&self, shape: Shape) -> Option<Rule> {
-        let spec: &dyn Spec = match shape {
-            Shape::Burst => return None,
-            Shape::Spread => &SpreadSpec,
-            Shape::Auto => &SpreadWhenRefusedSpec,
-        };
-        (self.terms.units > 1).then(|| Rule {
+    /// The gap that spreads a period's requests.
+    fn spread(&self) -> Rule {
+        Rule {
             name: format!("spread of {}", self.name),
-            spec,
+            spec: &SpreadSpec,
             ..self.clone()
-        })
+        }
     }
 
     pub(crate) fn change_guard(&mut self, from: Guard, to: Guard) {
@@ -230,12 +227,6 @@ impl Rule {
         self.gap().map_or(self.terms.guard, |_| Guard::Sent)
     }
 
-    /// Whether it waits for a refusal before it holds anything up.
-    #[must_use]
-    pub fn waits_for_refusal(&self) -> bool {
-        self.spec.waits_for_refusal()
-    }
-
     /// The limit as slots that outlive the process, if its period is long enough.
     #[must_use]
     pub fn quota(&self) -> Option<Quota> {
@@ -252,10 +243,15 @@ impl Rule {
         })
     }
 
-    /// What it has to say of a run.
-    pub(crate) fn state(&self, stats: LimiterStats, lost: u64, keys: Option<u64>) -> LimitState {
+    /// Its own account of a run, and that of the gap that refusals have called for.
+    pub(crate) fn states(
+        &self,
+        stats: LimiterStats,
+        lost: u64,
+        keys: Option<u64>,
+    ) -> impl Iterator<Item = LimitState> + use<> {
         let gap = self.gap();
-        LimitState {
+        let state = LimitState {
             name: self.name.clone(),
             guard: self.terms.guard,
             unit: self.unit_name.clone(),
@@ -268,7 +264,18 @@ impl Rule {
             learnt: stats.learnt,
             spacing: gap,
             keys,
-        }
+        };
+        let spread = stats.spread.map(|gap| LimitState {
+            name: format!("spread of {}", self.name),
+            units: 1,
+            period: Some(gap),
+            most: 1,
+            margin: None,
+            learnt: None,
+            spacing: Some(gap),
+            ..state.clone()
+        });
+        std::iter::once(state).chain(spread)
     }
 
     fn gap(&self) -> Option<Duration> {

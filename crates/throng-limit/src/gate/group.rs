@@ -328,7 +328,6 @@ mod tests {
         ] {
             let policy = policy(&["600/1h", "900/1m"]);
             let rules = policy.rules().iter();
-            let rules = rules.filter(|rule| !rule.waits_for_refusal());
             let members = rules.map(|rule| Member {
                 unit: rule.unit,
                 kind: rule.limiter(),

@@ -297,8 +297,7 @@ impl LimitSet {
         Some(self.closed_until).filter(|until| *until > now)
     }
 
-    /// Each limit's own account, in the order of the rules; none of a limit that never
-    /// had the refusal that it waits for.
+    /// Each limit's own account, in the order of the rules.
     #[must_use]
     pub fn state(&self) -> Vec<LimitState> {
         let (mut run, mut pool) = (vec![], vec![]);
@@ -318,10 +317,9 @@ impl LimitSet {
                 LimitScope::Scope(at) => (scopes[at].next(), Some(self.scopes[at].seen())),
             };
             let account = account.unwrap_or_default();
-            let slept = rule.waits_for_refusal() && !account.awake;
-            (!slept).then(|| rule.state(account, self.lost, keys))
+            rule.states(account, self.lost, keys)
         };
-        self.rules.iter().filter_map(state).collect()
+        self.rules.iter().flat_map(state).collect()
     }
 
     /// Who holds this up the longest.

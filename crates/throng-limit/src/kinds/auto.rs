@@ -6,133 +6,10 @@
 //! before; a refusal takes it down to 85 % of what it allowed itself then. So it is refused
 //! now and then: that is how it works.
 
-use std::time::Duration;
-
-use crate::config::Guard;
+use crate::kinds::limiter::Limiter;
 use crate::kinds::pattern::RatePattern;
 use crate::kinds::sliding::Sliding;
 use crate::kinds::spec::{Form, Measure, Spec, Terms};
-use crate::kinds::{Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation};
-use crate::time::Time;
-use crate::window::Window;
-
-/// A window whose units are found out.
-#[derive(Debug)]
-pub struct Auto {
-    window: Window<Sliding>,
-    ceiling: u64,
-    period: Duration,
-    units: u64,
-    /// Where it was refused last.
-    top: u64,
-    /// Whether somebody had to wait since it was raised.
-    binds: bool,
-    raise_at: Time,
-}
-
-impl Auto {
-    /// At most `ceiling` in a period.
-    #[must_use]
-    pub fn new(
-        ceiling: u64,
-        period: Duration,
-        skew: Duration,
-        guard: Guard,
-        linger: Duration,
-    ) -> Auto {
-        let span = Sliding::new(period, skew);
-        let mut auto = Auto {
-            window: Window::new(ceiling, period, span, guard, linger).certified(),
-            ceiling,
-            period,
-            units: 0,
-            top: ceiling,
-            binds: false,
-            raise_at: Time::ZERO,
-        };
-        auto.set(ceiling / 10);
-        auto
-    }
-
-    fn set(&mut self, units: u64) {
-        self.units = units.clamp(1, self.ceiling);
-        self.window.allow(self.units);
-    }
-
-    fn refused(&mut self, now: Time) {
-        self.top = self.units.saturating_sub(1).max(1);
-        self.set(self.top * 17 / 20);
-        self.raise_at = now.after(self.period * 2);
-        self.binds = false;
-    }
-
-    fn raise(&mut self, now: Time) {
-        if !self.binds || now < self.raise_at {
-            return;
-        }
-        let step = if self.units < self.top * 17 / 20 {
-            (self.ceiling / 50).max(1)
-        } else {
-            1
-        };
-        self.set(self.units + step);
-        self.binds = false;
-        self.raise_at = now.after(self.period);
-    }
-}
-
-impl Limiter for Auto {
-    fn earliest(&mut self, now: Time, units: u64) -> Availability {
-        let when = self.window.earliest(now, units);
-        self.binds |= when != Availability::Now;
-        when
-    }
-
-    fn take(&mut self, now: Time, units: u64) -> Reservation {
-        self.window.take(now, units)
-    }
-
-    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
-        self.window.on(now, hold, event);
-        match event {
-            Event::Answered => self.raise(now),
-            Event::Refused { explained } => {
-                if !explained {
-                    self.refused(now);
-                }
-                // The window has drawn its own conclusions.
-                self.window.allow(self.units);
-            }
-            _ => {}
-        }
-    }
-
-    fn inform(&mut self, now: Time, info: RateLimitInfo) -> bool {
-        self.window.inform(now, info)
-    }
-
-    fn allow(&mut self, amount: u64) {
-        self.ceiling = amount;
-        self.top = self.top.min(amount);
-        self.set(self.units);
-    }
-
-    fn stats(&self) -> LimiterStats {
-        LimiterStats {
-            amount: Some(self.ceiling),
-            learnt: Some(self.units),
-            ..self.window.stats()
-        }
-    }
-
-    fn remember(&mut self, then: Time, lost: bool) {
-        self.window.remember(then, lost);
-    }
-
-    fn is_idle(&mut self, now: Time) -> bool {
-        self.window.is_idle(now)
-    }
-}
 
 /// `auto:500/1m`.
 #[derive(Debug)]
@@ -144,13 +21,7 @@ impl Spec for AutoSpec {
     }
 
     fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
-        Box::new(Auto::new(
-            terms.units,
-            terms.period,
-            terms.skew,
-            terms.guard,
-            terms.linger,
-        ))
+        Box::new(terms.window(Sliding::of(terms)).certified().searching())
     }
 
     fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
@@ -174,19 +45,26 @@ impl Spec for AutoSpec {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::Guard;
+    use crate::kinds::{Availability, Event, Reservation};
+    use crate::time::Time;
+    use crate::window::Window;
 
     fn at(millis: u64) -> Time {
         Time::from_nanos(millis * 1_000_000)
     }
 
-    fn auto() -> Auto {
+    fn auto() -> Window<Sliding> {
         let second = Duration::from_secs(1);
-        Auto::new(100, second, Duration::ZERO, Guard::Strict, second)
+        let span = Sliding::new(second, Duration::ZERO);
+        Window::new(100, second, span, Guard::Strict, second).searching()
     }
 
     /// Sends all that may be sent now.
-    fn burst(auto: &mut Auto, now: Time) -> Vec<Reservation> {
+    fn burst(auto: &mut Window<Sliding>, now: Time) -> Vec<Reservation> {
         let mut holds = Vec::new();
         while auto.earliest(now, 1) == Availability::Now {
             holds.push(auto.take(now, 1));

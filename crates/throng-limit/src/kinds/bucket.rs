@@ -24,7 +24,7 @@
 
 use std::time::Duration;
 
-use crate::adapt::relearn::RelearnBackoff;
+use crate::adapt::Controller;
 use crate::config::Guard;
 use crate::kinds::pattern::RatePattern;
 use crate::kinds::sliding::Sliding;
@@ -44,12 +44,11 @@ pub struct Bucket {
     per_unit: Duration,
     /// The same as the job says it, and the burst.
     declared: (Duration, u64),
-    /// By so many eighths of the declared time it leaks slower.
-    slower: u64,
-    patience: RelearnBackoff,
+    /// Its units are sixteenths: one less makes a unit leak in an eighth of the declared
+    /// time more.
+    controller: Controller,
     guard: Guard,
     linger: Duration,
-    margin: Duration,
     skew: Duration,
     in_flight: u64,
     /// Lost attempts, by the time at which they are taken to have arrived.
@@ -59,10 +58,13 @@ pub struct Bucket {
     most: u64,
 }
 
-const SMALLEST_MARGIN: Duration = Duration::from_millis(20);
+/// The first margin of the `sent` guard.
+const FIRST_MARGIN: Duration = Duration::from_millis(20);
 /// Entries for the time for which lost attempts may still arrive.
 const LATE_ENTRIES: u32 = 512;
-/// So many eighths: the slowest that it leaks is half of what the job says.
+/// Units of the controller.
+const SIXTEENTHS: u64 = 16;
+/// The fewest of them: a unit leaks in twice the declared time.
 const SLOWEST: u64 = 8;
 
 impl Bucket {
@@ -77,15 +79,18 @@ impl Bucket {
     ) -> Bucket {
         let longer = period.as_nanos() * 10_005 / 10_000;
         let per_unit = nanos(longer.div_ceil(u128::from(units.max(1))));
+        let controller = Controller::new(SIXTEENTHS, period);
+        let longest = nanos(per_unit.as_nanos() * u128::from(burst.max(1)));
         Bucket {
             burst,
             per_unit,
             declared: (per_unit, burst),
-            slower: 0,
-            patience: RelearnBackoff::new(period),
+            controller: match guard {
+                Guard::Strict | Guard::Acked => controller,
+                Guard::Sent => controller.with_margin(FIRST_MARGIN, longest),
+            },
             guard,
             linger,
-            margin: SMALLEST_MARGIN,
             skew,
             in_flight: 0,
             late: Timeline::new(0, linger / LATE_ENTRIES),
@@ -110,10 +115,8 @@ impl Bucket {
 
     /// The tokens that come back within the margin.
     fn unsure(&self) -> u64 {
-        let unsure = self
-            .margin
-            .as_nanos()
-            .div_ceil(self.per_unit.as_nanos().max(1));
+        let margin = self.controller.margin();
+        let unsure = margin.as_nanos().div_ceil(self.per_unit.as_nanos().max(1));
         u64::try_from(unsure).unwrap_or(u64::MAX)
     }
 
@@ -128,13 +131,12 @@ impl Bucket {
         nanos(self.per_unit.as_nanos() * u128::from(units))
     }
 
-    /// Leaks so many eighths of the declared time slower; what is in it stays.
-    fn leak_slower(&mut self, now: Time, eighths: u64) {
+    /// Leaks as slowly as the controller says; what is in it stays.
+    fn leak(&mut self, now: Time) {
         let (declared, _) = self.declared;
         let before = self.per_unit.as_nanos().max(1);
-        self.slower = eighths;
-        let slower = declared.as_nanos() * u128::from(eighths) / u128::from(SLOWEST);
-        self.per_unit = declared + nanos(slower);
+        let eighths = SLOWEST + SIXTEENTHS - self.controller.units();
+        self.per_unit = nanos(declared.as_nanos() * u128::from(eighths) / u128::from(SLOWEST));
         let left = self.empty.since(now).as_nanos() * self.per_unit.as_nanos();
         let left = nanos(left.div_ceil(before));
         self.empty = self.empty.max(now.after(left));
@@ -195,26 +197,29 @@ impl Bucket {
         if self.guard == Guard::Sent {
             // A bucket too small to be made smaller takes one after the other.
             let alone = self.burst <= self.unsure();
-            let margin = if alone { self.margin } else { Duration::ZERO };
+            let margin = if alone {
+                self.controller.margin()
+            } else {
+                Duration::ZERO
+            };
             self.arrived(now.after(margin), hold);
         }
     }
 
     fn answered(&mut self, now: Time, hold: &mut Reservation) {
         self.arrived(now, hold);
-        let less = self.patience.ease(now, self.slower);
-        if less > 0 {
-            self.leak_slower(now, self.slower - less);
+        if self.controller.accepted(now) {
+            self.leak(now);
         }
     }
 
     fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
         self.arrived(now, hold);
         if !explained {
-            let longest = self.leaks_in(self.burst.max(1));
-            self.margin = self.margin.saturating_mul(2).min(longest);
-            self.patience.refused(now);
-            self.leak_slower(now, (self.slower + 1).min(SLOWEST));
+            let less = self.controller.refused(now);
+            let units = self.controller.units().saturating_sub(less);
+            self.controller.limit_to(units.max(SLOWEST));
+            self.leak(now);
         }
     }
 
@@ -273,7 +278,7 @@ impl Limiter for Bucket {
         self.catch_up(now);
         let when = self.room_for(now, units);
         if when != Availability::Now {
-            self.patience.bind();
+            self.controller.used_up();
         }
         when
     }
@@ -314,7 +319,7 @@ impl Limiter for Bucket {
     fn stats(&self) -> LimiterStats {
         LimiterStats {
             peak: self.most,
-            margin: (self.guard == Guard::Sent).then_some(self.margin),
+            margin: (self.guard == Guard::Sent).then(|| self.controller.margin()),
             learnt: (self.burst != self.declared.1).then_some(self.burst),
             amount: Some(self.burst),
             entries: self.late.entries(),
@@ -464,8 +469,8 @@ mod tests {
                 .for_each(|hold| bucket.on(now, hold, Event::Answered));
             times.push(bucket.per_unit.as_nanos() * 8 / declared.as_nanos());
         }
-        assert_eq!(times[..15], [12; 15]);
-        assert_eq!(times[15..], [11, 11, 9, 9, 8, 8, 8, 8]);
+        assert_eq!(times[..15], [16; 15]);
+        assert_eq!(times[15..], [15, 15, 13, 13, 9, 9, 8, 8]);
     }
 
     #[test]

@@ -152,8 +152,8 @@ pub struct LimiterStats {
     /// When units come back, where that is later than the time at which it is worth
     /// asking again.
     pub back: Option<Time>,
-    /// Whether it has what it waits for before it holds anything up.
-    pub awake: bool,
+    /// The gap between requests, where refusals have called for one.
+    pub spread: Option<Duration>,
     /// How many times it remembers.
     pub entries: usize,
 }
@@ -168,7 +168,7 @@ impl LimiterStats {
             learnt: fewest(self.learnt, other.learnt),
             amount: fewest(self.amount, other.amount),
             back: self.back.or(other.back),
-            awake: self.awake || other.awake,
+            spread: self.spread.max(other.spread),
             entries: self.entries + other.entries,
         };
     }

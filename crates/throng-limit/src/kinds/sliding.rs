@@ -63,7 +63,11 @@ impl Spec for SlidingSpec {
     }
 
     fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
-        Box::new(terms.window(Sliding::of(terms)).certified())
+        let window = terms.window(Sliding::of(terms)).certified();
+        if terms.may_spread {
+            return Box::new(window.spreading());
+        }
+        Box::new(window)
     }
 
     fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
@@ -282,8 +286,8 @@ mod tests {
     fn what_was_learnt_is_forgotten_with_time() {
         let mut window = refused_half();
         let all = use_all(&mut window, 1..25);
-        assert_eq!(all[..15], [10; 15]);
-        assert_eq!(all[15..], [11, 11, 13, 13, 17, 17, 20, 20, 20]);
+        assert_eq!(all[..9], [10, 10, 10, 11, 11, 13, 13, 17, 17]);
+        assert_eq!(all[9..], [20; 15]);
         assert_eq!(window.stats().learnt, None);
     }
 

@@ -93,11 +93,6 @@ pub(crate) trait Spec: fmt::Debug + Sync {
         None
     }
 
-    /// Whether it waits for a refusal before it holds anything up.
-    fn waits_for_refusal(&self) -> bool {
-        false
-    }
-
     /// Whether the amount is a ceiling below which the limit is found out by being refused.
     fn is_found_out(&self) -> bool {
         false
@@ -140,6 +135,8 @@ pub(crate) struct Terms {
     pub skew: Duration,
     /// What the calendar says.
     pub calendar: Calendar,
+    /// Whether requests are spread where refusals call for it.
+    pub may_spread: bool,
 }
 
 /// What of a limit can be recomputed from the times at which requests can have arrived.

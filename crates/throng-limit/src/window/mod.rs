@@ -21,15 +21,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::adapt::Controller;
 use crate::adapt::observed::ObservedRate;
-use crate::adapt::relearn::RelearnBackoff;
 use crate::config::Guard;
 use crate::kinds::{
     Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
 };
 use crate::time::Time;
 use crate::window::slots::Slots;
-use crate::window::smoother::Smoother;
+use crate::window::smoother::{Smoother, share, spread_gap};
 use crate::window::worst_case::WorstCase;
 
 /// How long a unit counts.
@@ -84,63 +84,78 @@ pub struct Window<S> {
     span: S,
     guard: Guard,
     linger: Duration,
-    margin: Duration,
-    pace: Smoother,
-    /// The longest margin that is worth it.
     period: Duration,
-    certificate: Option<WorstCase>,
-    /// What the job says.
-    declared: u64,
-    /// The same, or what the server says: more is never allowed.
-    ceiling: u64,
-    taken_in: ObservedRate,
-    patience: RelearnBackoff,
-    /// What the server may have before it, besides what it took in.
-    unanswered: u64,
+    pace: Smoother,
+    worst_case: Option<WorstCase>,
+    controller: Controller,
+    observed: ObservedRate,
+    /// Whether requests are spread where refusals call for it.
+    may_spread: bool,
 }
 
-/// What the `sent` guard begins with.
+/// The first margin of the `sent` guard.
 const SENT_MARGIN: Duration = Duration::from_millis(20);
-/// What the `acked` guard begins with, as a part of the period; no more than the
+/// The first margin of the `acked` guard, as a part of the period; no more than the
 /// above. The proof needs none: it is for the program behind the server's network
 /// stack, which counts a little later.
 const ACKED_PART: u32 = 50;
-/// Over so many margins all units go out under that guard, lest the program fall behind.
+/// Number of margins over which all units go out under that guard, lest the program fall
+/// behind.
 const PACED: u32 = 5;
 
 impl<S: WindowKind> Window<S> {
-    /// All units free. `linger` is how long after it was given up an attempt may
-    /// still arrive.
+    /// A window with all units free. `linger` is how long after it was given up an attempt
+    /// may still arrive.
     #[must_use]
     pub fn new(units: u64, period: Duration, span: S, guard: Guard, linger: Duration) -> Self {
+        let controller = Controller::new(units, period);
+        let resolved = if span.coincides() {
+            Duration::ZERO
+        } else {
+            period
+        };
         Window {
-            slots: if span.coincides() {
-                Slots::new(units, Duration::ZERO)
-            } else {
-                Slots::new(units, period)
-            },
+            slots: Slots::new(units, resolved),
             span,
             guard,
             linger,
-            margin: match guard {
-                Guard::Acked => (period / ACKED_PART).min(SENT_MARGIN),
-                Guard::Strict | Guard::Sent => SENT_MARGIN,
-            },
-            pace: Smoother::default(),
             period,
-            certificate: None,
-            declared: units,
-            ceiling: units,
-            taken_in: ObservedRate::new(period),
-            patience: RelearnBackoff::new(period),
-            unanswered: 0,
+            pace: Smoother::default(),
+            worst_case: None,
+            controller: match guard {
+                Guard::Strict => controller,
+                Guard::Sent => controller.with_margin(SENT_MARGIN, period),
+                Guard::Acked => {
+                    controller.with_margin((period / ACKED_PART).min(SENT_MARGIN), period)
+                }
+            },
+            observed: ObservedRate::new(period),
+            may_spread: false,
         }
+    }
+
+    /// The same window, spread over the period where refusals call for it.
+    #[must_use]
+    pub fn spreading(self) -> Self {
+        Window {
+            may_spread: true,
+            ..self
+        }
+    }
+
+    /// The same window, whose units are a ceiling below which they are found out by being
+    /// refused.
+    #[must_use]
+    pub fn searching(mut self) -> Self {
+        self.controller = self.controller.searching();
+        self.slots.resize(self.controller.units());
+        self
     }
 
     /// Also counts how many arrivals can have fallen into any `period`.
     #[must_use]
     pub fn certified(mut self) -> Self {
-        self.certificate = Some(WorstCase::new(self.period));
+        self.worst_case = Some(WorstCase::new(self.period));
         self
     }
 
@@ -159,69 +174,82 @@ impl<S: WindowKind> Window<S> {
 
     /// Its answer was seen, whatever it says.
     fn seen(&mut self, now: Time, hold: &mut Reservation) {
-        self.ended(hold);
+        self.observed.ended(hold.units);
         if self.guard != Guard::Acked || hold.is_in_flight() {
-            self.certify(|certificate| certificate.arrived(now, hold.units));
+            self.certify(|worst_case| worst_case.arrived(now, hold.units));
         }
         self.arrived_by(now, hold);
     }
 
-    /// The server has none of it before it any more, as far as we know.
-    fn ended(&mut self, hold: &Reservation) {
-        self.unanswered = self.unanswered.saturating_sub(hold.units);
+    fn certify(&mut self, tell: impl FnOnce(&mut WorstCase)) {
+        if let Some(worst_case) = &mut self.worst_case {
+            tell(worst_case);
+        }
     }
 
-    fn certify(&mut self, tell: impl FnOnce(&mut WorstCase)) {
-        if let Some(certificate) = &mut self.certificate {
-            tell(certificate);
+    /// The gap between requests, if refusals have called for one.
+    fn gap(&self) -> Option<Duration> {
+        let is_spread = self.may_spread && self.controller.is_spread();
+        let (units, limit) = (self.controller.units(), self.controller.ceiling());
+        is_spread.then(|| spread_gap(units, limit, self.period))
+    }
+
+    /// The time over which units go out, and the part of it that so many units take; none
+    /// where all may go out at once.
+    fn pace_of(&self, units: u64) -> Option<(Duration, Duration)> {
+        match (self.gap(), self.guard) {
+            (Some(gap), _) => Some((gap, gap)),
+            (None, Guard::Acked) => {
+                let over = self.controller.margin() * PACED;
+                Some((over, share(over, units, self.slots.units())))
+            }
+            (None, Guard::Strict | Guard::Sent) => None,
         }
     }
 
     fn answered(&mut self, now: Time, hold: &mut Reservation) {
-        self.taken_in.add(now, hold.units);
+        self.observed.accepted(now, hold.units);
         self.seen(now, hold);
-        let units = self.slots.units();
-        let more = self.patience.ease(now, self.ceiling.saturating_sub(units));
-        if more > 0 {
-            self.slots.resize(units + more);
+        if self.controller.accepted(now) {
+            self.slots.resize(self.controller.units());
         }
     }
 
-    /// Fewer than half of what is allowed are not believed: then it is refused for
-    /// another reason.
     fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
         self.seen(now, hold);
-        if !explained && !self.patience.refused(now) {
-            self.margin = (self.margin * 2).min(self.period);
-        }
-        let takes = self.taken_in.refused(now, self.unanswered, explained);
-        if (self.ceiling.div_ceil(2)..self.slots.units()).contains(&takes) {
-            self.slots.resize(takes);
-        }
+        let less = if explained {
+            0
+        } else {
+            self.controller.refused(now)
+        };
+        let takes = self.observed.refused(now, less);
+        self.controller.limit_to(takes);
+        self.slots.resize(self.controller.units());
     }
 
     fn lost(&mut self, now: Time, hold: &mut Reservation) {
-        self.ended(hold);
+        self.observed.ended(hold.units);
         let acked = self.guard == Guard::Acked && !hold.is_in_flight();
         if !acked {
             let latest = now.after(self.linger);
             let linger = self.linger;
-            self.certify(|certificate| certificate.lost(latest, linger, hold.units));
+            self.certify(|worst_case| worst_case.lost(latest, linger, hold.units));
             self.slots.count_late(self.span.end(latest), linger, hold);
         }
     }
 
     fn returned(&mut self, hold: &mut Reservation) {
-        self.ended(hold);
-        let share = (hold.units, self.slots.units());
-        self.pace.give_back(share, self.margin * PACED);
-        self.certify(|certificate| certificate.returned(hold.units));
+        self.observed.ended(hold.units);
+        if let Some((_, time)) = self.pace_of(hold.units) {
+            self.pace.give_back(time);
+        }
+        self.certify(|worst_case| worst_case.returned(hold.units));
         self.slots.give_back(hold);
     }
 
     fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
-        if let (UnitsState::Until(end), Some(certificate)) = (hold.place, &mut self.certificate) {
-            certificate.settled(now, self.span.arrived_by(end), hold.units, units);
+        if let (UnitsState::Until(end), Some(worst_case)) = (hold.place, &mut self.worst_case) {
+            worst_case.settled(now, self.span.arrived_by(end), hold.units, units);
         }
         self.slots.settle(now, hold, units);
     }
@@ -250,38 +278,41 @@ impl<S: WindowKind> Window<S> {
 
 impl<S: WindowKind> Limiter for Window<S> {
     fn earliest(&mut self, now: Time, units: u64) -> Availability {
-        // What is dearer than all that was learnt to be allowed waits until all is free.
-        let units = if units <= self.ceiling {
+        // An attempt that costs more than all that was learnt waits until all is free.
+        let fits = units <= self.controller.ceiling();
+        let slots = if fits {
             units.min(self.slots.units())
         } else {
             units
         };
-        let free = self.slots.earliest(now, units);
-        if free != Availability::Now {
-            self.patience.bind();
+        let free = self.slots.earliest(now, slots);
+        let when = match self.pace_of(units) {
+            Some((over, _)) => free.max(self.pace.earliest(now, over)),
+            None => free,
+        };
+        if when != Availability::Now {
+            self.controller.used_up();
         }
-        match self.guard {
-            Guard::Acked => free.max(self.pace.earliest(now, self.margin * PACED)),
-            Guard::Strict | Guard::Sent => free,
-        }
+        when
     }
 
     fn take(&mut self, now: Time, units: u64) -> Reservation {
-        let share = (units, self.slots.units());
-        self.pace.take(now, share, self.margin * PACED);
-        self.unanswered += units;
-        self.certify(|certificate| certificate.taken(now, units));
+        if let Some((_, time)) = self.pace_of(units) {
+            self.pace.take(now, time);
+        }
+        self.observed.taken(units);
+        self.certify(|worst_case| worst_case.taken(now, units));
         self.slots.take(now, units)
     }
 
     fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
         match event {
             Event::Sent if self.guard == Guard::Sent => {
-                self.arrived_by(now.after(self.margin), hold);
+                self.arrived_by(now.after(self.controller.margin()), hold);
             }
             Event::Acked if self.guard == Guard::Acked => {
-                self.certify(|certificate| certificate.arrived(now, hold.units));
-                self.arrived_by(now.after(self.margin), hold);
+                self.certify(|worst_case| worst_case.arrived(now, hold.units));
+                self.arrived_by(now.after(self.controller.margin()), hold);
             }
             Event::Answered => self.answered(now, hold),
             Event::Refused { explained } => self.refused(now, hold, explained),
@@ -304,25 +335,20 @@ impl<S: WindowKind> Limiter for Window<S> {
     }
 
     fn allow(&mut self, amount: u64) {
-        let units = if amount < self.ceiling {
-            self.slots.units().min(amount)
-        } else {
-            amount
-        };
-        self.ceiling = amount;
-        self.slots.resize(units);
+        self.controller.allow(amount);
+        self.slots.resize(self.controller.units());
     }
 
     fn stats(&self) -> LimiterStats {
-        let units = self.slots.units();
-        let certified = self.certificate.as_ref();
+        let certified = self.worst_case.as_ref();
         LimiterStats {
             peak: certified.map_or(self.slots.peak(), WorstCase::peak),
-            margin: (self.guard != Guard::Strict).then_some(self.margin),
-            learnt: (units != self.declared).then_some(units),
-            amount: Some(self.ceiling),
+            margin: (self.guard != Guard::Strict).then(|| self.controller.margin()),
+            learnt: self.controller.learnt(),
+            amount: Some(self.controller.ceiling()),
+            spread: self.gap(),
             entries: self.slots.entries()
-                + self.taken_in.entries()
+                + self.observed.entries()
                 + certified.map_or(0, WorstCase::entries),
             ..LimiterStats::default()
         }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::kinds::Availability;
 use crate::time::Time;
 
-/// Such a part of the time may go out at once: timers don't ring for every request.
+/// Parts of the time one of which may go out at once: timers don't ring for every request.
 const AT_ONCE: u32 = 20;
 
 /// Lets units out one after the other.
@@ -27,7 +27,8 @@ pub struct Smoother {
 }
 
 impl Smoother {
-    /// When the next may go out, if all units take the program `over`.
+    /// When the next unit may go out, if all units take the program `over`.
+    #[must_use]
     pub fn earliest(&self, now: Time, over: Duration) -> Availability {
         let next = self.done.before(over / AT_ONCE);
         if next > now {
@@ -37,21 +38,31 @@ impl Smoother {
         }
     }
 
-    /// Such a share of all units goes out.
-    pub fn take(&mut self, now: Time, share: (u64, u64), over: Duration) {
-        self.done = self.done.max(now).after(takes(share, over));
+    /// Units go out that take the program this long.
+    pub fn take(&mut self, now: Time, time: Duration) {
+        self.done = self.done.max(now).after(time);
     }
 
-    /// They did not go out after all.
-    pub fn give_back(&mut self, share: (u64, u64), over: Duration) {
-        self.done = self.done.before(takes(share, over));
+    /// Units that take the program this long did not go out after all.
+    pub fn give_back(&mut self, time: Duration) {
+        self.done = self.done.before(time);
     }
 }
 
-/// How long so many of all units take the program.
-fn takes((units, all): (u64, u64), over: Duration) -> Duration {
+/// How long so many of all units take, if all take `over`.
+#[must_use]
+pub fn share(over: Duration, units: u64, all: u64) -> Duration {
     let nanos = over.as_nanos() * u128::from(units) / u128::from(all.max(1));
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// The gap that spreads `units` of a limit over its period. It is a little shorter than an
+/// even one, lest latency cost rate twice; but no more than N-2 of N are spread, which keeps
+/// most servers from refusing that count otherwise than by windows.
+#[must_use]
+pub fn spread_gap(units: u64, limit: u64, period: Duration) -> Duration {
+    let parts = (units + units / 8 + 1).min(limit.saturating_sub(2)).max(1);
+    period / u32::try_from(parts).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -66,7 +77,7 @@ mod tests {
         let burst = |now| {
             let mut units = 0;
             while pace.earliest(now, OVER) == Availability::Now {
-                pace.take(now, (1, all), OVER);
+                pace.take(now, share(OVER, 1, all));
                 units += 1;
             }
             units
@@ -90,9 +101,9 @@ mod tests {
     #[test]
     fn what_costs_more_takes_longer_and_a_pause_saves_nothing_up() {
         let mut pace = Smoother::default();
-        pace.take(Time::ZERO, (500, 1_000_000), OVER);
+        pace.take(Time::ZERO, share(OVER, 500, 1_000_000));
         assert_eq!(pace.done, Time::from_nanos(50_000));
-        pace.take(Time::from_nanos(1_000_000_000), (1, 1), OVER);
+        pace.take(Time::from_nanos(1_000_000_000), OVER);
         assert_eq!(pace.done, Time::from_nanos(1_100_000_000));
     }
 }
