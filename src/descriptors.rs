@@ -1,28 +1,27 @@
-//! File descriptors: how many this process may have open. [door: process, files]
+//! The number of file descriptors that this process can have open.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the limit that this process has to the one that it may set itself; what
-/// can't be raised stays as it is.
-pub fn raise() {
+/// Raises this process's limit to its maximum; a limit that can't be raised stays.
+pub fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         let most = Rlimit {
             current: limit.maximum,
             maximum: limit.maximum,
         };
-        // A plan goes by the limit that there is then.
+        // The plan uses the limit in force afterwards.
         let _ = setrlimit(Resource::Nofile, most);
     }
 }
 
-/// How many may be open at a time.
-pub(crate) fn most() -> u64 {
+/// Maximum number of open descriptors.
+pub(crate) fn max_open() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// How many are open, as far as the system tells; some may come from the process that
-/// started this one.
-pub(crate) fn open() -> u64 {
+/// Number of open descriptors, as far as the system reports it. The parent process
+/// may have opened some of them.
+pub(crate) fn count_open() -> u64 {
     std::fs::read_dir("/dev/fd").map_or(0, |open| open.count() as u64)
 }

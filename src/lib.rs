@@ -74,7 +74,7 @@ mod engine;
 pub use engine::{Run, run};
 mod metrics;
 mod shutdown;
-pub use shutdown::{Interrupt, Reason, Shutdown};
+pub use shutdown::{Interrupt, Shutdown, ShutdownReason};
 mod threads;
 
 #[cfg(feature = "cli")]

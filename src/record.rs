@@ -1,4 +1,4 @@
-//! What a row ends as: the one line that a results file has for it.
+//! The record of a row: its one line in a results file.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,29 +11,29 @@ use serde_json::Value;
 use crate::limit::{ArrivalInterval, Time};
 use crate::row::Row;
 
-/// One finished row: a result, or a failure that says why.
+/// One finished row: a result, or a failure with its reason.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// The row as it came in.
+    /// The input row.
     pub row: Row,
-    /// The extracted values, in the order of the job's `extract`, or why there are none.
+    /// The extracted values, in the order of the job's `extract`, or the failure.
     pub outcome: Result<Vec<Value>, Failure>,
-    /// Of a row that failed at one of its pages, the values of those before it.
+    /// If the row failed at one of its pages, the values of the pages before it.
     pub kept: Vec<Value>,
-    /// The answer's body as text, where the job keeps it.
+    /// The answer's body as text, if the job keeps it.
     pub body: Option<String>,
-    /// The status of the last answer, if one came.
+    /// The status of the last answer, if there was one.
     pub status: Option<u16>,
-    /// How many times the request was sent, or tried to be sent.
+    /// Number of attempts to send the request.
     pub attempts: u32,
-    /// From sending the last attempt to having its whole answer.
+    /// The time from sending the last attempt to the end of its answer.
     pub latency: Option<Duration>,
-    /// When each request that was sent for it can have reached the server.
+    /// For each request of the row, the interval in which it reached the server.
     pub arrived: Vec<Arrived>,
 }
 
-/// From when to when one request can have reached the server: from its sending to
-/// its answer. Both in microseconds since 1970, rounded so that the time only grows.
+/// The interval in which a request reached the server, from its sending to its
+/// answer, in microseconds since 1970. Rounding only widens it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrived {
     /// The earliest time.
@@ -43,8 +43,8 @@ pub struct Arrived {
 }
 
 impl Arrived {
-    /// As the calendar has it, when `zero` is the time at which the gate's clock
-    /// was at its zero. What was given up may come for `linger` longer.
+    /// The arrival in calendar time; `zero` is the time at which the limiter's clock
+    /// was zero. A lost request can arrive for `linger` longer.
     #[must_use]
     pub fn new(arrival: ArrivalInterval, linger: Duration, zero: Timestamp) -> Arrived {
         let since_1970 = |time: Time| {
@@ -74,7 +74,7 @@ impl Serialize for Arrived {
 }
 
 impl Record {
-    /// The values that it has, in the order of the job's `extract`.
+    /// The record's values, in the order of the job's `extract`.
     #[must_use]
     pub fn values(&self) -> &[Value] {
         self.outcome.as_deref().unwrap_or(&self.kept)
@@ -181,17 +181,17 @@ impl fmt::Display for FailureKind {
     }
 }
 
-/// Why a row has no result.
+/// The reason why a row has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The reason in short.
+    /// The kind, by which failures are counted.
     pub kind: FailureKind,
-    /// The particulars of this one, for people.
+    /// The details of this one, for people.
     pub detail: String,
 }
 
 impl Failure {
-    /// A failure of this kind, with these particulars.
+    /// A failure of this kind, with these details.
     pub fn new(kind: FailureKind, detail: impl Into<String>) -> Failure {
         Failure {
             kind,
@@ -200,10 +200,10 @@ impl Failure {
     }
 }
 
-/// How an answer begins: so many characters, and a `…` where it goes on. By that mark a
-/// secret is known of which only the beginning is left.
+/// The first characters of a text, with a `…` if it goes on. By that mark a truncated
+/// secret is recognised.
 #[must_use]
-pub fn beginning(text: &str, most: usize) -> String {
+pub fn excerpt(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn rounding_only_widens_and_what_is_lost_may_come_later() {
+    fn rounding_only_widens_and_lost_requests_can_arrive_later() {
         let second = 1_700_000_005_000_000;
         for (lost, linger) in [(false, 0), (true, 30_000_000)] {
             let Arrived { from, to } = arrived(lost);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_written_to_the_microsecond() {
+    fn an_arrival_is_written_to_the_microsecond() {
         let text = serde_json::to_string(&arrived(false)).unwrap();
         assert_eq!(text, "[1700000005.000001,1700000005.000004]");
     }

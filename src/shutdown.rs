@@ -1,4 +1,4 @@
-//! Ending a run early: whoever has a reason asks, and everyone else hears it.
+//! The early end of a run: a request for it, and its listeners.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,96 +10,96 @@ use tokio::task::{AbortHandle, spawn_local};
 
 use crate::send::deadline;
 
-/// Asks a run to end: no new rows, the answers in flight are waited for; and
-/// then, if that takes too long, to end at once.
+/// Requests the end of a run: no new rows begin, and answers in flight are awaited.
+/// [`abort`](Shutdown::abort) then drops the requests in flight, too.
 ///
-/// Cheap to clone; all clones mean the same run.
+/// Cheap to clone; all clones belong to the same run.
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     stage: watch::Sender<ShutdownStage>,
-    /// What every request looks at, without a lock.
-    asked: Arc<AtomicBool>,
-    reason: Arc<Mutex<Option<Reason>>>,
+    /// Read by every request, without a lock.
+    requested: Arc<AtomicBool>,
+    reason: Arc<Mutex<Option<ShutdownReason>>>,
 }
 
-/// How far a run is on its way to its end.
+/// The stages of a run's end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum ShutdownStage {
     #[default]
-    GoingOn,
-    /// Nothing new is begun.
-    Asked,
-    /// Nothing is waited for.
-    Cut,
+    Running,
+    /// No new rows begin.
+    Requested,
+    /// Nothing is awaited.
+    Aborted,
 }
 
-/// Why a run ended before its last row.
+/// The reason for which a run ended before its last row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
-    /// Someone asked for it, such as by Ctrl-C.
+pub enum ShutdownReason {
+    /// A signal, such as that of Ctrl-C.
     Interrupted(Interrupt),
-    /// Nobody reads the output any more.
+    /// The reader of the output has closed it.
     Unread,
-    /// It could not go on: what happened, and what to do.
-    Trouble(String),
+    /// An error that ends the run: what happened, and what to do.
+    Error(String),
 }
 
-/// How someone asked a run to end.
+/// The signal that requested the end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interrupt {
     /// SIGINT, Ctrl-C.
     Int,
     /// SIGTERM.
     Term,
-    /// SIGHUP: the terminal is gone.
+    /// SIGHUP: the terminal was closed.
     Hup,
 }
 
-/// One thread's own ear: hearing by it takes nothing from other threads, so that
-/// every request can afford it.
+/// The listener of one thread. It shares no state with other threads, so every
+/// request can use it cheaply.
 #[derive(Debug)]
 pub(crate) struct ShutdownListener {
-    stop: Shutdown,
-    /// Passes it on to those who wait on this thread.
-    asked: Rc<Notify>,
+    shutdown: Shutdown,
+    /// Notifies the tasks of this thread.
+    requested: Rc<Notify>,
     listener: AbortHandle,
 }
 
 impl ShutdownListener {
-    /// For this run; on a thread with a set of local tasks, of which one listens, and
-    /// does this when nothing is waited for any more.
-    pub fn new(stop: Shutdown, when_cut: impl FnOnce() + 'static) -> ShutdownListener {
-        let asked = Rc::<Notify>::default();
-        let listener = spawn_local(listen(stop.clone(), asked.clone(), when_cut));
+    /// Spawns a local task that listens on this thread and calls `on_abort` when the
+    /// run is aborted.
+    pub fn new(shutdown: Shutdown, on_abort: impl FnOnce() + 'static) -> ShutdownListener {
+        let requested = Rc::<Notify>::default();
+        let listener = spawn_local(listen(shutdown.clone(), requested.clone(), on_abort));
         ShutdownListener {
-            stop,
-            asked,
+            shutdown,
+            requested,
             listener: listener.abort_handle(),
         }
     }
 
-    /// The work's result, unless the run is asked to end before that. The work is
-    /// pinned where it is, since moving it costs more than hearing.
-    pub async fn unless_asked<F: Future>(&self, work: Pin<&mut F>) -> Option<F::Output> {
-        // Work that is ready at once would never look up.
-        if self.stop.is_asked() {
+    /// The work's result; none if the end of the run is requested first. The work is
+    /// pinned by the caller, because moving it would cost more than listening.
+    pub async fn unless_requested<F: Future>(&self, work: Pin<&mut F>) -> Option<F::Output> {
+        // Work that is ready at once would never notice the request.
+        if self.shutdown.is_requested() {
             return None;
         }
         tokio::select! {
             biased;
             done = work => Some(done),
-            () = self.asked.notified() => None,
+            () = self.requested.notified() => None,
         }
     }
 }
 
-async fn listen(stop: Shutdown, asked: Rc<Notify>, when_cut: impl FnOnce()) {
-    stop.asked().await;
-    asked.notify_waiters();
-    stop.when_aborted().await;
-    // The time may be over only because nothing ran.
+async fn listen(shutdown: Shutdown, requested: Rc<Notify>, on_abort: impl FnOnce()) {
+    shutdown.requested().await;
+    requested.notify_waiters();
+    shutdown.aborted().await;
+    // The time may have passed only because no task ran.
     deadline::turns().await;
-    when_cut();
+    on_abort();
 }
 
 impl Drop for ShutdownListener {
@@ -111,28 +111,28 @@ impl Drop for ShutdownListener {
 impl Default for Shutdown {
     fn default() -> Shutdown {
         Shutdown {
-            stage: watch::Sender::new(ShutdownStage::GoingOn),
-            asked: Arc::default(),
+            stage: watch::Sender::new(ShutdownStage::Running),
+            requested: Arc::default(),
             reason: Arc::default(),
         }
     }
 }
 
 impl Shutdown {
-    /// Asks the run to end. The first reason is the one that is reported.
-    pub fn ask(&self, reason: Reason) {
+    /// Requests the end of the run. The first reason is the one that is reported.
+    pub fn request(&self, reason: ShutdownReason) {
         let mut first = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         first.get_or_insert(reason);
-        self.reach(ShutdownStage::Asked);
+        self.reach(ShutdownStage::Requested);
     }
 
-    /// Lets go what is in flight, once the run was asked to end.
+    /// Drops the requests in flight and ends the run.
     pub fn abort(&self) {
-        self.reach(ShutdownStage::Cut);
+        self.reach(ShutdownStage::Aborted);
     }
 
     fn reach(&self, stage: ShutdownStage) {
-        self.asked.store(true, Ordering::Release);
+        self.requested.store(true, Ordering::Release);
         self.stage.send_if_modified(|now| {
             let is_further = stage > *now;
             *now = stage.max(*now);
@@ -140,38 +140,38 @@ impl Shutdown {
         });
     }
 
-    /// Whether anyone has asked.
+    /// Whether the end of the run is requested.
     #[must_use]
-    pub fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Acquire)
+    pub fn is_requested(&self) -> bool {
+        self.requested.load(Ordering::Acquire)
     }
 
-    /// Whether nothing is waited for any more.
+    /// Whether the run is aborted.
     #[must_use]
     pub fn is_aborted(&self) -> bool {
-        self.is_asked() && *self.stage.borrow() >= ShutdownStage::Cut
+        self.is_requested() && *self.stage.borrow() >= ShutdownStage::Aborted
     }
 
-    /// The first reason, if anyone has asked.
+    /// The first reason of the request.
     #[must_use]
-    pub fn reason(&self) -> Option<Reason> {
+    pub fn reason(&self) -> Option<ShutdownReason> {
         let first = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         first.clone()
     }
 
-    /// Waits until someone asks.
-    pub async fn asked(&self) {
-        self.at(ShutdownStage::Asked).await;
+    /// Waits until the end of the run is requested.
+    pub async fn requested(&self) {
+        self.at(ShutdownStage::Requested).await;
     }
 
-    /// Waits until nothing is to be waited for any more.
-    pub async fn when_aborted(&self) {
-        self.at(ShutdownStage::Cut).await;
+    /// Waits until the run is aborted.
+    pub async fn aborted(&self) {
+        self.at(ShutdownStage::Aborted).await;
     }
 
     async fn at(&self, stage: ShutdownStage) {
         let mut now = self.stage.subscribe();
-        // An error would mean that the sender is gone, but we are it.
+        // An error would mean that the sender is gone, but `self` holds it.
         let _ = now.wait_for(|now| *now >= stage).await;
     }
 }
@@ -181,26 +181,26 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_first_reason_is_kept_and_everyone_hears() {
-        let stop = Shutdown::default();
-        let other = stop.clone();
-        assert!(!other.is_asked());
-        stop.ask(Reason::Trouble("the disk is full".into()));
-        stop.ask(Reason::Interrupted(Interrupt::Int));
-        other.asked().await;
+    async fn the_first_reason_is_kept_and_every_clone_is_notified() {
+        let shutdown = Shutdown::default();
+        let other = shutdown.clone();
+        assert!(!other.is_requested());
+        shutdown.request(ShutdownReason::Error("the disk is full".into()));
+        shutdown.request(ShutdownReason::Interrupted(Interrupt::Int));
+        other.requested().await;
         assert!(!other.is_aborted());
         assert_eq!(
             other.reason(),
-            Some(Reason::Trouble("the disk is full".into()))
+            Some(ShutdownReason::Error("the disk is full".into()))
         );
     }
 
     #[tokio::test]
-    async fn what_is_cut_stays_cut() {
-        let stop = Shutdown::default();
-        stop.abort();
-        stop.ask(Reason::Unread);
-        stop.when_aborted().await;
-        assert!(stop.is_aborted() && stop.is_asked());
+    async fn an_aborted_run_stays_aborted() {
+        let shutdown = Shutdown::default();
+        shutdown.abort();
+        shutdown.request(ShutdownReason::Unread);
+        shutdown.aborted().await;
+        assert!(shutdown.is_aborted() && shutdown.is_requested());
     }
 }

@@ -27,7 +27,7 @@ use crate::metrics::{Metrics, Sending};
 use crate::plan::Plan;
 use crate::record::Record;
 use crate::row::Row;
-use crate::shutdown::{Reason, Shutdown};
+use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::source::Rows;
 use crate::tally::Tally;
 
@@ -101,7 +101,7 @@ pub(crate) fn virtual_time<T>(
     let runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
-        .on_thread_park(move || rests.get().into_iter().for_each(|run| run.live.rest(0)))
+        .on_thread_park(move || rests.get().into_iter().for_each(|run| run.live.idle(0)))
         .on_thread_unpark(move || wakes.get().into_iter().for_each(|run| run.live.wake(0)))
         .build()
         .map_err(|error| Error::stopped(format!("no clock to simulate with: {error}")))?;
@@ -156,7 +156,7 @@ async fn walk(
     for _ in 0..tasks {
         walks.spawn_local(serve(walk.clone(), work.clone()));
     }
-    shared.live.begin();
+    shared.live.start();
     watched.get_or_init(|| shared.clone());
     while walks.join_next().await.is_some() {}
     let took = start.elapsed();
@@ -176,7 +176,7 @@ async fn walk(
         causes,
         limits: shared.limiter(0).state(),
         stopped: shared.stop.reason().and_then(|reason| match reason {
-            Reason::Trouble(why) => Some(why),
+            ShutdownReason::Error(why) => Some(why),
             _ => None,
         }),
     })

@@ -1,4 +1,4 @@
-//! Threads, which the system may refuse. [door: threads]
+//! Threads, which the system may refuse.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 /// Starts a thread.
 ///
 /// # Errors
-/// That the system has none left, and where it is told how many there may be.
-pub fn start<T: Send + 'static>(
+/// If the system has no threads left. The message names the setting to raise.
+pub fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
     Builder::new().spawn(work).map_err(|error| {
@@ -20,16 +20,16 @@ pub fn start<T: Send + 'static>(
     })
 }
 
-/// Does work that blocks, on a thread of its own.
+/// Runs blocking work on a thread of its own.
 ///
 /// # Errors
-/// That there is none, or that the work panicked.
-pub(crate) async fn blocking<T: Send + 'static>(
+/// If no thread can be started, or the work panicked.
+pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
     let (done, is_done) = oneshot::channel();
-    start(move || {
-        // Its result may not be waited for any more.
+    spawn(move || {
+        // The receiver may have been dropped.
         let _ = done.send(work());
     })?;
     is_done
@@ -42,9 +42,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_that_blocks_comes_back_or_says_that_it_panicked() {
-        assert_eq!(blocking(|| 7).await.unwrap(), 7);
-        let error = blocking(|| panic!("on purpose")).await.unwrap_err();
+    async fn blocking_work_returns_its_result_or_its_panic() {
+        assert_eq!(run_blocking(|| 7).await.unwrap(), 7);
+        let error = run_blocking(|| panic!("on purpose")).await.unwrap_err();
         assert!(error.to_string().contains("panicked"));
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::Error;
 use crate::error::ErrorKind;
-use crate::shutdown::{Interrupt, Reason};
+use crate::shutdown::{Interrupt, ShutdownReason};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +45,12 @@ impl Exit {
     }
 
     /// The code for a run that ended for this reason, or by itself, with so many failed rows.
-    pub fn of_run(reason: Option<&Reason>, failed: u64) -> Exit {
+    pub fn of_run(reason: Option<&ShutdownReason>, failed: u64) -> Exit {
         match reason {
-            Some(Reason::Interrupted(signal)) => Exit::of_signal(*signal),
-            Some(Reason::Trouble(_)) => Exit::Stopped,
+            Some(ShutdownReason::Interrupted(signal)) => Exit::of_signal(*signal),
+            Some(ShutdownReason::Error(_)) => Exit::Stopped,
             // As with any filter: who reads no further has seen enough.
-            Some(Reason::Unread) => Exit::Ok,
+            Some(ShutdownReason::Unread) => Exit::Ok,
             None if failed > 0 => Exit::SomeFailed,
             None => Exit::Ok,
         }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::engine::Run;
-use crate::metrics::wait_time::{TimeBreakdown, free_again};
+use crate::metrics::wait_time::{TimeBreakdown, free_at};
 use crate::report::escape;
 use crate::threads;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -47,7 +47,7 @@ impl ProgressDisplay {
         };
         let (end, ended) = mpsc::channel();
         let run = run.clone();
-        let thread = threads::start(move || {
+        let thread = threads::spawn(move || {
             if bar {
                 show_bar(&run, &ended)
             } else {
@@ -164,13 +164,13 @@ impl RecentRate {
         let wait = run
             .gate()
             .free_in()
-            .filter(|wait| first.held_by.is_some() && *wait >= WORTH_IT);
+            .filter(|wait| first.blocker.is_some() && *wait >= WORTH_IT);
         let free = wait.map_or_else(String::new, |wait| {
-            format!(", {}", free_again(&Zoned::now(), wait))
+            format!(", {}", free_at(&Zoned::now(), wait))
         });
         Some(format!(
             "bound by {} ({:.0} %){free}",
-            first.what(),
+            first.describe(),
             first.share * 100.0
         ))
     }

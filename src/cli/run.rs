@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::engine::Run;
 use crate::plan::check_apart;
 use crate::report::{Color, Report};
-use crate::shutdown::Reason;
+use crate::shutdown::ShutdownReason;
 use crate::{Error, Plan};
 use clap::Args;
 
@@ -59,7 +59,7 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
     let reason = run.stop().reason();
     match &reason {
         // A run that could not begin has nothing else to tell.
-        Some(Reason::Trouble(why)) if show.quiet || report.rows.rows == 0 => say::error(why),
+        Some(ShutdownReason::Error(why)) if show.quiet || report.rows.rows == 0 => say::error(why),
         _ if show.quiet => {}
         _ => tell(&report, show),
     }

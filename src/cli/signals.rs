@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::shutdown::{Interrupt, Reason, Shutdown};
+use crate::shutdown::{Interrupt, Shutdown, ShutdownReason};
 use crate::{Error, threads};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -15,7 +15,7 @@ use super::{Exit, say};
 pub fn listen(stop: &Shutdown) -> Result<(), Error> {
     let mut signals = signals()?;
     let stop = stop.clone();
-    let listening = threads::start(move || {
+    let listening = threads::spawn(move || {
         for signal in signals.forever() {
             hear(&stop, interrupt(signal));
         }
@@ -53,9 +53,9 @@ fn interrupt(signal: i32) -> Interrupt {
 }
 
 fn hear(stop: &Shutdown, signal: Interrupt) {
-    match (stop.is_asked(), stop.is_aborted()) {
+    match (stop.is_requested(), stop.is_aborted()) {
         (false, _) => {
-            stop.ask(Reason::Interrupted(signal));
+            stop.request(ShutdownReason::Interrupted(signal));
             say::note(
                 "throng: stopping: waiting for the answers in flight; once more to end at once",
             );

@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::metrics::wait_time::TimeBreakdown;
 use crate::plan::Plan;
 use crate::report::Report;
-use crate::shutdown::{Reason, Shutdown};
+use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::IntentWriter;
 
 mod chain;
@@ -117,7 +117,7 @@ impl Run {
     /// # Errors
     /// That the input or the output can't be opened. What happens later is in the report.
     pub fn go(&self) -> Result<Report, Error> {
-        self.live().begin();
+        self.live().start();
         let rows = self.plan().source.rows()?;
         let plan = self.plan();
         quotas::lend(&self.shared)?;
@@ -176,15 +176,15 @@ impl Run {
             return Ok(None);
         }
         let stop = self.shared.stop.clone();
-        let failed = move |error: Error| stop.ask(Reason::Trouble(error.to_string()));
+        let failed = move |error: Error| stop.request(ShutdownReason::Error(error.to_string()));
         self.plan().output.intents(failed)
     }
 
     fn end_intents(&self, intents: Option<IntentWriter>) {
-        let all_done = !self.shared.stop.is_asked();
+        let all_done = !self.shared.stop.is_requested();
         let ended = intents.map_or(Ok(()), |log| log.end(all_done));
         if let Err(error) = ended {
-            self.shared.stop.ask(Reason::Trouble(format!(
+            self.shared.stop.request(ShutdownReason::Error(format!(
                 "the log of what was sent cannot be written: {error}"
             )));
         }
@@ -206,7 +206,7 @@ pub fn run(plan: Plan) -> Result<Report, Error> {
     let run = Run::new(plan);
     let report = run.go()?;
     match run.stop().reason() {
-        Some(Reason::Trouble(why)) => Err(Error::stopped(why)),
+        Some(ShutdownReason::Error(why)) => Err(Error::stopped(why)),
         _ => Ok(report),
     }
 }

@@ -6,13 +6,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::task::{JoinError, JoinSet};
 
-use crate::shutdown::{Reason, Shutdown};
+use crate::shutdown::{Shutdown, ShutdownReason};
 
 /// Does some of the run's work. If it panics, the run is asked to end: what is in
 /// flight elsewhere comes in, and what is written stays.
 pub fn caught(stop: &Shutdown, who: &str, work: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
-        stop.ask(reason(who, panic.as_ref()));
+        stop.request(reason(who, panic.as_ref()));
     }
 }
 
@@ -23,15 +23,15 @@ pub async fn all(walks: &mut JoinSet<()>, stop: &Shutdown) {
             .err()
             .and_then(|it| JoinError::try_into_panic(it).ok())
         {
-            stop.ask(reason("a worker", panic.as_ref()));
+            stop.request(reason("a worker", panic.as_ref()));
         }
     }
 }
 
-fn reason(who: &str, panic: &(dyn Any + Send)) -> Reason {
+fn reason(who: &str, panic: &(dyn Any + Send)) -> ShutdownReason {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    Reason::Trouble(format!(
+    ShutdownReason::Error(format!(
         "{who} panicked: {}; this is a mistake in throng, please report it",
         text.unwrap_or("without a word")
     ))
@@ -43,7 +43,7 @@ mod tests {
 
     fn why(stop: &Shutdown) -> String {
         match stop.reason() {
-            Some(Reason::Trouble(why)) => why,
+            Some(ShutdownReason::Error(why)) => why,
             other => panic!("{other:?}"),
         }
     }
@@ -52,7 +52,7 @@ mod tests {
     fn a_thread_that_panics_ends_the_run() {
         let stop = Shutdown::default();
         caught(&stop, "the reader", || {});
-        assert!(!stop.is_asked());
+        assert!(!stop.is_requested());
         caught(&stop, "the reader", || panic!("no more {}", "rows"));
         assert!(why(&stop).starts_with("the reader panicked: no more rows; this is a mistake"));
     }
@@ -64,7 +64,7 @@ mod tests {
         walks.spawn(async { panic!("a row too many") });
         let other = stop.clone();
         walks.spawn(async move {
-            other.asked().await;
+            other.requested().await;
             done.send(()).unwrap();
         });
         all(&mut walks, &stop).await;

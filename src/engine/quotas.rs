@@ -26,7 +26,7 @@ pub fn lend(shared: &RunContext) -> Result<(), Error> {
     // What can't be read is found before anything is sent.
     shared.plan.quotas()?;
     for (gate, step) in gates {
-        gate.use_store(Arc::new(ledger.of(step.account.clone())));
+        gate.use_store(Arc::new(ledger.with_account(step.account.clone())));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::engine::row::RunContext;
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::row::Row;
-use crate::shutdown::Reason;
+use crate::shutdown::ShutdownReason;
 use crate::sink::KeyCheck;
 use crate::source::Rows;
 use crate::threads;
@@ -53,13 +53,15 @@ pub fn start(rows: Rows, to_workers: Sender<Row>, shared: Arc<RunContext>) -> Ta
     let taken = TakenRow::default();
     let told = taken.clone();
     let stop = shared.stop.clone();
-    let started = threads::start(move || {
+    let started = threads::spawn(move || {
         caught(&shared.stop, "the reader of the input", || {
             read(rows, &to_workers, &shared, &taken);
         });
     });
     if let Err(error) = started {
-        stop.ask(Reason::Trouble(format!("the input can't be read: {error}")));
+        stop.request(ShutdownReason::Error(format!(
+            "the input can't be read: {error}"
+        )));
     }
     told
 }
@@ -74,16 +76,20 @@ fn read(rows: Rows, to_workers: &Sender<Row>, shared: &RunContext, taken: &Taken
             Ok(None) => {}
             Ok(Some(row)) => {
                 taken.one_more();
-                if hand_over(row, to_workers).is_none() || shared.stop.is_asked() {
+                if hand_over(row, to_workers).is_none() || shared.stop.is_requested() {
                     return;
                 }
             }
-            Err(error) => return shared.stop.ask(Reason::Trouble(error.to_string())),
+            Err(error) => {
+                return shared
+                    .stop
+                    .request(ShutdownReason::Error(error.to_string()));
+            }
         }
     }
     taken.0.is_all.store(true, Ordering::Release);
     if let Err(error) = check(read, shared.plan.survey.rows, &shared.plan.source.name()) {
-        shared.stop.ask(Reason::Trouble(error));
+        shared.stop.request(ShutdownReason::Error(error));
     }
 }
 

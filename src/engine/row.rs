@@ -24,7 +24,7 @@ use crate::record::{Failure, FailureKind, Record};
 use crate::row::Row;
 use crate::send::redirect::{self, RedirectTrust};
 use crate::send::{Answer, SendError, Sender};
-use crate::shutdown::{Reason, ShutdownListener};
+use crate::shutdown::{ShutdownListener, ShutdownReason};
 use crate::sink::IntentLog;
 
 mod attempt;
@@ -304,7 +304,7 @@ impl RowExecutor {
     /// Asks the run to end, for a reason that may quote the server.
     fn stop(&self, why: String) -> Cancelled {
         let why = self.run.plan.secrets.hide(why);
-        self.run.stop.ask(Reason::Trouble(why));
+        self.run.stop.request(ShutdownReason::Error(why));
         Cancelled
     }
 
@@ -335,17 +335,17 @@ impl RowExecutor {
 
     /// Whether nothing new is to be begun.
     pub fn is_stopping(&self) -> bool {
-        self.run.stop.is_asked()
+        self.run.stop.is_requested()
     }
 
     /// A row waits for this as long as that is kept.
     pub fn waits(&self, cause: WaitReason) -> WaitingRow<'_> {
-        self.live().waits(cause)
+        self.live().row_waits(cause)
     }
 
     /// The work's result, unless the run is to end before that.
     pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Cancelled> {
-        self.ear.unless_asked(pin!(work)).await.ok_or(Cancelled)
+        self.ear.unless_requested(pin!(work)).await.ok_or(Cancelled)
     }
 
     /// The record of a row whose answer, or whose part of it, is this body.

@@ -8,12 +8,12 @@ use jiff::Zoned;
 use crate::engine::row::RunContext;
 use crate::limit::{Estimate, Guard, LimitState, Policy, RateLimiter};
 use crate::metrics::Warning;
-use crate::metrics::wait_time::{TimeShare, free_again};
+use crate::metrics::wait_time::{TimeShare, free_at};
 use crate::plan::Plan;
 use crate::report::{
     LimitReport, RateReport, Report, RowReport, RunEnding, SendReport, WorkerReport,
 };
-use crate::shutdown::Reason;
+use crate::shutdown::ShutdownReason;
 use crate::tally::Tally;
 
 /// The report of a run that took so long, and whose workers took so long each.
@@ -106,14 +106,14 @@ fn advice(plan: &Plan, bound: Option<&Estimate>, acked: Option<&Estimate>) -> Op
 /// What would help; and when to go on, if it was stopped while it waited.
 fn why(shared: &RunContext, causes: &[TimeShare]) -> Option<String> {
     let advice = shared.advice(causes)?;
-    let waited = shared.stop.is_asked() && causes.first()?.held_by.is_some();
+    let waited = shared.stop.is_requested() && causes.first()?.blocker.is_some();
     let free = shared
         .limiters
         .iter()
         .filter_map(RateLimiter::free_in)
         .max();
     Some(match free.filter(|_| waited) {
-        Some(wait) => format!("{advice}; {}", free_again(&Zoned::now(), wait)),
+        Some(wait) => format!("{advice}; {}", free_at(&Zoned::now(), wait)),
         None => advice,
     })
 }
@@ -160,9 +160,9 @@ fn ending(shared: &RunContext, tally: &Tally) -> RunEnding {
     let has_records = tally.counts().rows > 0 || !output.done().is_empty();
     let path = output.path().filter(|_| has_records);
     let stopped = shared.stop.reason().map(|reason| match reason {
-        Reason::Interrupted(_) => "interrupted".to_owned(),
-        Reason::Unread => "nobody reads the output any more".to_owned(),
-        Reason::Trouble(why) => why,
+        ShutdownReason::Interrupted(_) => "interrupted".to_owned(),
+        ShutdownReason::Unread => "nobody reads the output any more".to_owned(),
+        ShutdownReason::Error(why) => why,
     });
     RunEnding {
         resume: stopped

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_channel::Sender;
 
 use super::outbox::OutboxBatch;
-use crate::shutdown::{Reason, Shutdown};
+use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::threads;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -18,11 +18,11 @@ pub fn start(to_writer: &Sender<OutboxBatch>, stop: &Shutdown, grace: Duration) 
     let to_writer = to_writer.downgrade();
     // It may still sleep when the process ends: it holds nothing that has an end of its own.
     let run = stop.clone();
-    let started = threads::start(move || {
+    let started = threads::spawn(move || {
         let mut stopping = Duration::ZERO;
         loop {
             std::thread::sleep(EVERY);
-            if run.is_asked() {
+            if run.is_requested() {
                 stopping += EVERY;
             }
             // A worker lets go by itself, unless programs over answers keep it.
@@ -38,7 +38,7 @@ pub fn start(to_writer: &Sender<OutboxBatch>, stop: &Shutdown, grace: Duration) 
         }
     });
     if let Err(error) = started {
-        stop.ask(Reason::Trouble(format!(
+        stop.request(ShutdownReason::Error(format!(
             "records can't be synced in time: {error}"
         )));
     }

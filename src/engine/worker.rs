@@ -17,7 +17,7 @@ use super::outbox::{Outbox, OutboxBatch};
 use super::panics::{all, caught};
 use crate::engine::row::{RowExecutor, RunContext};
 use crate::metrics::wait_time::WaitReason;
-use crate::shutdown::{Reason, Shutdown};
+use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::IntentLog;
 use crate::threads;
 
@@ -31,7 +31,7 @@ pub fn start(
     intents: Option<IntentLog>,
 ) -> Option<JoinHandle<Duration>> {
     let of_run = shared.clone();
-    let started = threads::start(move || {
+    let started = threads::spawn(move || {
         let started = Instant::now();
         // The writer must not see the end of the records before the reason for it.
         let stays = to_writer.clone();
@@ -44,7 +44,7 @@ pub fn start(
     });
     if let Err(error) = &started {
         of_run.live.end(index);
-        of_run.stop.ask(Reason::Trouble(format!(
+        of_run.stop.request(ShutdownReason::Error(format!(
             "of {} workers (workers.count or --workers) {index} could start: {error}",
             of_run.plan.workers.count
         )));
@@ -64,7 +64,7 @@ fn run(
             let work = work(index, shared.clone(), stages, to_writer, intents);
             LocalSet::new().block_on(&runtime, work);
         }
-        Err(error) => shared.stop.ask(Reason::Trouble(format!(
+        Err(error) => shared.stop.request(ShutdownReason::Error(format!(
             "a worker could not start: {error}; are too many files open (ulimit -n)?"
         ))),
     }
@@ -75,7 +75,7 @@ fn runtime(index: usize, shared: &Arc<RunContext>) -> std::io::Result<Runtime> {
     let (rests, wakes) = (shared.clone(), shared.clone());
     Builder::new_current_thread()
         .enable_all()
-        .on_thread_park(move || rests.live.rest(index))
+        .on_thread_park(move || rests.live.idle(index))
         .on_thread_unpark(move || wakes.live.wake(index))
         .build()
 }
@@ -160,7 +160,7 @@ async fn serve(walk: Rc<RowExecutor>, inbox: Rc<Inbox>, exit: Rc<ChainExit>) {
 /// Answers in flight are waited for so long when the run is to end early. Then each
 /// walk hears that it is over, and says what became of its row.
 async fn cut_after_grace(shared: &RunContext) {
-    shared.stop.asked().await;
+    shared.stop.requested().await;
     tokio::time::sleep(shared.plan.workers.shutdown_grace).await;
     shared.stop.abort();
     std::future::pending().await

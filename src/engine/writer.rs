@@ -9,7 +9,7 @@ use super::outbox::{self, OutboxBatch};
 use super::reader::TakenRow;
 use crate::engine::row::RunContext;
 use crate::error::Error;
-use crate::shutdown::Reason;
+use crate::shutdown::ShutdownReason;
 use crate::sink::{SinkError, Usage, Writer};
 use crate::tally::Tally;
 
@@ -42,7 +42,7 @@ pub fn write(
             Ok(())
         };
         if let Err(error) = written.and(noted) {
-            shared.stop.ask(reason(&error));
+            shared.stop.request(reason(&error));
         }
     }
     shared.live.all_written();
@@ -51,12 +51,12 @@ pub fn write(
     }
     let finished = match tally.counts().rows {
         // A run that could not begin leaves nothing behind.
-        0 if shared.stop.is_asked() => writer.remove_if_empty(),
-        _ if shared.stop.is_asked() => writer.finish(),
+        0 if shared.stop.is_requested() => writer.remove_if_empty(),
+        _ if shared.stop.is_requested() => writer.finish(),
         rows => finish(&mut writer, rows, taken.expected(&shared.plan)),
     };
     if let Err(error) = finished {
-        shared.stop.ask(reason(&error));
+        shared.stop.request(reason(&error));
     }
     tally
 }
@@ -115,10 +115,10 @@ fn write_batch(
     Ok(())
 }
 
-fn reason(error: &SinkError) -> Reason {
+fn reason(error: &SinkError) -> ShutdownReason {
     match error {
-        SinkError::Closed => Reason::Unread,
-        SinkError::Failed(error) => Reason::Trouble(error.to_string()),
+        SinkError::Closed => ShutdownReason::Unread,
+        SinkError::Failed(error) => ShutdownReason::Error(error.to_string()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::record::{Failure, FailureKind, beginning};
+use crate::record::{Failure, FailureKind, excerpt};
 
 /// As much of a body as a failure's detail shows.
 const SHOWN: usize = 80;
@@ -53,7 +53,7 @@ pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
 
 /// Why this text isn't one JSON document, as the parser stumbled.
 fn wrong(text: &str, error: &serde_json::Error) -> Failure {
-    let start = beginning(text, SHOWN);
+    let start = excerpt(text, SHOWN);
     let mut documents = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     if let (Some(Ok(_)), Some(Ok(_))) = (documents.next(), documents.next()) {
         let why = format!(
@@ -70,7 +70,7 @@ fn wrong(text: &str, error: &serde_json::Error) -> Failure {
 /// The beginning of a body that is shown to people, or how many bytes it has if it is no
 /// text.
 pub fn shown(body: &[u8], most: usize) -> String {
-    text(body).map_or_else(|failure| failure.detail, |text| beginning(text, most))
+    text(body).map_or_else(|failure| failure.detail, |text| excerpt(text, most))
 }
 
 #[cfg(test)]

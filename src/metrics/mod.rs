@@ -1,4 +1,4 @@
-//! What a run is doing now: counters for whoever looks on.
+//! Counters of a run in progress, for progress displays and reports.
 
 pub mod wait_time;
 
@@ -15,35 +15,36 @@ use tokio::time::Instant;
 
 use crate::metrics::wait_time::{TimeByReason, WaitReason, WaitingRow, WorkerTime};
 
-/// Counters of a run in progress. They may be read at any time from anywhere.
+/// Counters of a run in progress, readable at any time from any thread.
 #[derive(Debug)]
 pub struct Metrics {
     workers: Vec<Counters>,
     ok: Counter,
     failed: Counter,
-    doubts: Mutex<BTreeMap<String, String>>,
+    invalid_headers: Mutex<BTreeMap<String, String>>,
     warnings: Mutex<Vec<Warning>>,
-    /// When the run began.
-    begun: OnceLock<Instant>,
-    /// When the writer had the last record.
-    written_by: OnceLock<Duration>,
+    /// The start of the run.
+    started: OnceLock<Instant>,
+    /// The time at which the writer had the last record.
+    all_written_at: OnceLock<Duration>,
 }
 
-/// Something odd that the server did, which failed no row.
+/// An anomaly that failed no row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
-    /// What it is.
-    pub what: Cow<'static, str>,
-    /// How often it was seen.
+    /// The kind of anomaly.
+    #[serde(rename = "what")]
+    pub message: Cow<'static, str>,
+    /// Number of occurrences.
     pub count: u64,
-    /// Where it was seen first.
+    /// The first occurrence.
     pub example: String,
 }
 
-/// More headers than this are not doubted at once.
-const MOST_DOUBTS: usize = 20;
+/// Maximum number of headers with a warning.
+const MAX_HEADER_WARNINGS: usize = 20;
 
-/// What one worker does. Two workers never write to one line of a processor's cache.
+/// The counters of one worker, in cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Counters {
@@ -52,29 +53,29 @@ pub(crate) struct Counters {
     refused: Counter,
     retried: Counter,
     in_flight: Counter,
-    watch: WorkerTime,
+    time: WorkerTime,
 }
 
-/// What the counters of one worker, or of all, said at one instant.
+/// A snapshot of the counters of one worker or of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sending {
     /// Requests sent, retries included.
     pub sent: u64,
-    /// Answers whose head came.
+    /// Answers whose head was received.
     pub answered: u64,
-    /// Answers that said that the limit was hit.
+    /// Answers that refused a request because of a limit.
     pub refused: u64,
-    /// Attempts after a failed one; refusals don't count.
+    /// Attempts after a failure that was not a refusal.
     pub retried: u64,
     /// Requests that wait for their answer.
     pub in_flight: u64,
 }
 
-/// Only one thread writes to it, so nothing is lost between reading and writing.
+/// A counter with a single writing thread, so reading and writing need no lock.
 #[derive(Debug, Default)]
 struct Counter(AtomicU64);
 
-/// A request in flight, as long as it lives.
+/// A request in flight, counted until it is dropped.
 pub(crate) struct InFlight<'a>(&'a Counters, #[expect(dead_code)] WaitingRow<'a>);
 
 impl Metrics {
@@ -83,107 +84,109 @@ impl Metrics {
             workers: (0..workers).map(|_| Counters::default()).collect(),
             ok: Counter::default(),
             failed: Counter::default(),
-            doubts: Mutex::default(),
+            invalid_headers: Mutex::default(),
             warnings: Mutex::default(),
-            begun: OnceLock::new(),
-            written_by: OnceLock::new(),
+            started: OnceLock::new(),
+            all_written_at: OnceLock::new(),
         }
     }
 
-    /// The run begins now: what its time goes to is counted from then on.
-    pub(crate) fn begin(&self) -> Instant {
-        *self.begun.get_or_init(Instant::now)
+    /// Starts the clock of the run. Later calls return the first start.
+    pub(crate) fn start(&self) -> Instant {
+        *self.started.get_or_init(Instant::now)
     }
 
-    /// How long it has been going on.
+    /// The time since the start of the run.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        self.begun.get().map_or(Duration::ZERO, Instant::elapsed)
+        self.started.get().map_or(Duration::ZERO, Instant::elapsed)
     }
 
-    /// What the time of each worker went to, up to this time of the run.
+    /// Each worker's time by reason, up to this time of the run.
     pub(crate) fn spent(&self, now: Duration) -> Vec<TimeByReason> {
-        self.workers.iter().map(|it| it.watch.spent(now)).collect()
+        self.workers.iter().map(|it| it.time.spent(now)).collect()
     }
 
-    /// This worker's thread goes to rest.
-    pub(crate) fn rest(&self, worker: usize) {
-        self.worker(worker).watch.rest(self.elapsed());
+    /// The worker's thread has nothing to run.
+    pub(crate) fn idle(&self, worker: usize) {
+        self.worker(worker).time.idle(self.elapsed());
     }
 
-    /// It goes on.
+    /// The worker's thread runs again.
     pub(crate) fn wake(&self, worker: usize) {
-        self.worker(worker).watch.wake(self.elapsed());
+        self.worker(worker).time.wake(self.elapsed());
     }
 
-    /// It has no more rows to do.
+    /// The worker has no more rows.
     pub(crate) fn end(&self, worker: usize) {
         self.worker(worker)
-            .watch
-            .turn(WaitReason::Input, self.elapsed());
+            .time
+            .switch_to(WaitReason::Input, self.elapsed());
     }
 
-    /// All records are with the writer, who has yet to finish them.
+    /// The writer has received all records.
     pub(crate) fn all_written(&self) {
-        self.written_by.get_or_init(|| self.elapsed());
+        self.all_written_at.get_or_init(|| self.elapsed());
     }
 
-    /// No worker's thread is left: from when the writer had all, they waited for it.
+    /// All workers have ended: their time since the last record was spent on output.
     pub(crate) fn all_ended(&self) {
-        if let Some(&since) = self.written_by.get() {
-            let watches = self.workers.iter().map(|worker| &worker.watch);
-            watches.for_each(|watch| watch.turn(WaitReason::Output, since));
+        if let Some(&since) = self.all_written_at.get() {
+            let times = self.workers.iter().map(|worker| &worker.time);
+            times.for_each(|time| time.switch_to(WaitReason::Output, since));
         }
     }
 
-    /// Headers that said what can't be, and the first thing that was wrong with each.
+    /// Headers with invalid values, and the first problem of each.
     #[must_use]
     pub fn header_warnings(&self) -> BTreeMap<String, String> {
-        self.known_doubts().clone()
+        self.lock_header_warnings().clone()
     }
 
-    /// Something that the server says can't be: it is noted once for each header.
-    pub(crate) fn doubt(&self, header: &str, why: &str) {
-        let mut doubts = self.known_doubts();
-        if doubts.len() < MOST_DOUBTS && !doubts.contains_key(header) {
+    /// Notes a header with an invalid value, once for each header.
+    pub(crate) fn warn_of_header(&self, header: &str, why: &str) {
+        let mut doubts = self.lock_header_warnings();
+        if doubts.len() < MAX_HEADER_WARNINGS && !doubts.contains_key(header) {
             doubts.insert(header.to_owned(), why.to_owned());
         }
     }
 
-    /// What was odd so far, in the order in which it was first seen.
+    /// The anomalies so far, in the order of their first occurrence.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
-        self.known_warnings().clone()
+        self.lock_warnings().clone()
     }
 
-    /// Something is odd: it was seen so often once more, here for example.
+    /// Adds occurrences of an anomaly; the example is kept for the first one.
     pub(crate) fn warn(&self, what: &'static str, count: u64, example: impl FnOnce() -> String) {
-        let mut warnings = self.known_warnings();
-        match warnings.iter_mut().find(|warning| warning.what == what) {
+        let mut warnings = self.lock_warnings();
+        match warnings.iter_mut().find(|warning| warning.message == what) {
             Some(warning) => warning.count += count,
             None => warnings.push(Warning {
-                what: what.into(),
+                message: what.into(),
                 count,
                 example: example(),
             }),
         }
     }
 
-    fn known_warnings(&self) -> MutexGuard<'_, Vec<Warning>> {
+    fn lock_warnings(&self) -> MutexGuard<'_, Vec<Warning>> {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known_doubts(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_header_warnings(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.invalid_headers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What all workers together have sent and heard.
+    /// The sum of all workers' counters.
     #[must_use]
     pub fn sending(&self) -> Sending {
         self.by_worker().sum()
     }
 
-    /// The same for each worker.
+    /// A snapshot of each worker's counters.
     pub fn by_worker(&self) -> impl Iterator<Item = Sending> {
         self.workers.iter().map(Counters::now)
     }
@@ -214,12 +217,12 @@ impl Counters {
     pub fn sent(&self) -> InFlight<'_> {
         self.sent.add(1);
         self.in_flight.add(1);
-        InFlight(self, self.waits(WaitReason::Server))
+        InFlight(self, self.row_waits(WaitReason::Server))
     }
 
-    /// A row of this worker waits as long as this is kept.
-    pub fn waits(&self, cause: WaitReason) -> WaitingRow<'_> {
-        self.watch.waits(cause)
+    /// A row of this worker waits for this reason until the result is dropped.
+    pub fn row_waits(&self, reason: WaitReason) -> WaitingRow<'_> {
+        self.time.row_waits(reason)
     }
 
     pub fn unsent(&self) {
@@ -295,11 +298,17 @@ mod tests {
 
     #[test]
     fn a_request_is_in_flight_until_it_is_dropped() {
-        let live = Metrics::new(2);
-        let first = live.worker(0).sent();
-        let second = live.worker(1).sent();
-        assert_eq!((live.sending().sent, live.sending().in_flight), (2, 2));
+        let metrics = Metrics::new(2);
+        let first = metrics.worker(0).sent();
+        let second = metrics.worker(1).sent();
+        assert_eq!(
+            (metrics.sending().sent, metrics.sending().in_flight),
+            (2, 2)
+        );
         drop((first, second));
-        assert_eq!((live.sending().sent, live.sending().in_flight), (2, 0));
+        assert_eq!(
+            (metrics.sending().sent, metrics.sending().in_flight),
+            (2, 0)
+        );
     }
 }

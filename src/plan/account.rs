@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Job;
-use crate::quota_store::FileQuotaHandle;
+use crate::quota_store::QuotaAccount;
 use crate::render::{Renderer, looks_like_key};
 
 /// Of the requests of this job, which are rendered so.
@@ -14,7 +14,7 @@ pub fn of(
     job: &Job,
     renderer: &Renderer,
     environment: &dyn Fn(&str) -> Option<String>,
-) -> FileQuotaHandle {
+) -> QuotaAccount {
     let request = &job.request;
     let mut texts: Vec<&str> = Vec::new();
     for (name, value) in &request.headers {
@@ -32,7 +32,7 @@ pub fn of(
         .flat_map(|text| values(text, job, environment))
         .collect();
     let credentials: Vec<String> = credentials.into_iter().collect();
-    FileQuotaHandle::new(server(job, renderer), &credentials, renderer.keys())
+    QuotaAccount::new(server(job, renderer), &credentials, renderer.keys())
 }
 
 /// The server as far as it is the same for all rows.

@@ -125,8 +125,8 @@ impl Plan {
         };
         output.check_columns(&columns)?;
         let identity = identity::of(job, &source)?;
-        let files = descriptors::most();
-        let free = files.saturating_sub(descriptors::open());
+        let files = descriptors::max_open();
+        let free = files.saturating_sub(descriptors::count_open());
         let connections = workers::connections(workers.count, stages.len(), free)?;
         let mut notes = stages[0].warnings.clone();
         let in_flight = stages[0].in_flight;
@@ -218,7 +218,7 @@ impl Plan {
         let mut all = Vec::new();
         for stage in self.limited_stages().filter(|stage| stage.has_quotas()) {
             let (rules, keys) = (stage.policy.rules(), stage.policy.keys().len());
-            all.extend(quota_store::left(
+            all.extend(quota_store::balances(
                 &self.state()?,
                 &stage.account,
                 rules,

@@ -13,7 +13,7 @@ use crate::judge::signals::{Bodies, SignalSource};
 use crate::judge::{Judge, RefusalRules, Tries};
 use crate::limit::{self, Cost, Guard, Policy, Rule};
 use crate::pages::Pages;
-use crate::quota_store::FileQuotaHandle;
+use crate::quota_store::QuotaAccount;
 use crate::record::{Failure, FailureKind};
 use crate::render::{
     self, CostExpressions, Hosts, RenderContext, Renderer, RequestCost, RowBinding,
@@ -45,7 +45,7 @@ pub struct Stage {
     /// What every request asks of the limits, where no row makes a difference.
     same: Option<Cost>,
     /// Whose quotas its requests count against.
-    pub(crate) account: FileQuotaHandle,
+    pub(crate) account: QuotaAccount,
     pub(crate) signer: Signer,
     pub(crate) transport: Arc<Transport>,
     pub(crate) plain: Cleartext,

@@ -22,7 +22,7 @@ use crate::plan::{Job, Plan};
 use crate::record::Failure;
 use crate::row::Row;
 use crate::send::Answer;
-use crate::shutdown::{Reason, Shutdown};
+use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::simulate::{WatchedRun, against, virtual_time};
 
 /// How far a probe may go.
@@ -208,7 +208,7 @@ fn failed(failure: Failure) -> Error {
 
 fn stopped(shared: &RunContext) -> Error {
     Error::stopped(match shared.stop.reason() {
-        Some(Reason::Trouble(why)) => why,
+        Some(ShutdownReason::Error(why)) => why,
         _ => "the probe was interrupted".to_owned(),
     })
 }

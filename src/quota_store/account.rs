@@ -1,5 +1,4 @@
-//! Who a quota is counted for: a server, and the credential that it knows us by.
-//! [door: files, for the salt]
+//! The account of a quota: a server, and the credential that identifies us to it.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,37 +7,36 @@ use std::time::{Duration, Instant};
 
 use crate::fs::file_lock;
 
-/// Who asks whom.
+/// A server and the credentials that are used with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileQuotaHandle {
+pub struct QuotaAccount {
     /// The server: scheme, host and port.
     pub server: String,
-    /// A hash of what it knows us by. It stays in this process.
+    /// A hash of the credential. It stays in this process.
     credential: [u8; 32],
-    /// The same for each key of a pool.
+    /// A hash of each key of the pool, with the credential.
     pool: Vec<[u8; 32]>,
 }
 
-impl FileQuotaHandle {
-    /// For whoever has these credentials, and one key of these.
+impl QuotaAccount {
+    /// The account of these credentials, with one key of the pool at a time.
     #[must_use]
-    pub fn new(server: String, credentials: &[String], keys: &[String]) -> FileQuotaHandle {
-        let with = |key: Option<&String>| {
+    pub fn new(server: String, credentials: &[String], keys: &[String]) -> QuotaAccount {
+        let credential_with = |key: Option<&String>| {
             let mut all: Vec<&String> = credentials.iter().chain(key).collect();
             all.sort();
             all.dedup();
             hash(all.into_iter().map(String::as_bytes))
         };
-        FileQuotaHandle {
+        QuotaAccount {
             server,
-            credential: with(None),
-            pool: keys.iter().map(|key| with(Some(key))).collect(),
+            credential: credential_with(None),
+            pool: keys.iter().map(|key| credential_with(Some(key))).collect(),
         }
     }
 
-    /// The name of its file for a limit, with this key of the pool or of a scope.
-    /// The salt is the machine's: nobody can tell from a name what credential it
-    /// is for, not even by trying.
+    /// The file name of a limit's quota, with this key of the pool or of a scope.
+    /// The machine's salt keeps a credential from being guessed from a name.
     pub fn file(
         &self,
         salt: &[u8; 32],
@@ -58,11 +56,11 @@ impl FileQuotaHandle {
             key.as_bytes(),
         ];
         let name = blake3::keyed_hash(salt, &hash(parts.into_iter())).to_hex();
-        format!("{}-{}.json", readable(&self.server), &name[..16])
+        format!("{}-{}.json", server_file_name(&self.server), &name[..16])
     }
 }
 
-/// One hash of several texts, wherever each of them ends.
+/// One hash of several texts with their lengths.
 fn hash<'a>(parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
@@ -72,32 +70,32 @@ fn hash<'a>(parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-/// A server as a part of a file's name.
-fn readable(server: &str) -> String {
+/// A server as part of a file name.
+fn server_file_name(server: &str) -> String {
     let host = server.split_once("://").map_or(server, |(_, host)| host);
-    let fit = |letter: char| match letter {
+    let replace = |letter: char| match letter {
         letter if letter.is_ascii_alphanumeric() || letter == '.' => letter,
         _ => '-',
     };
-    host.chars().take(60).map(fit).collect()
+    host.chars().take(60).map(replace).collect()
 }
 
-/// Whoever makes a salt is done soon, unless it was stopped in the middle.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for another process that creates the salt.
+const SALT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What this machine's names are salted with; made when it is first needed.
+/// The salt of this machine's file names; created when it is first needed.
 pub fn salt(directory: &Path) -> io::Result<[u8; 32]> {
-    salt_within(directory, PATIENCE)
+    salt_with_timeout(directory, SALT_TIMEOUT)
 }
 
-fn salt_within(directory: &Path, patience: Duration) -> io::Result<[u8; 32]> {
+fn salt_with_timeout(directory: &Path, timeout: Duration) -> io::Result<[u8; 32]> {
     let path = directory.join("salt");
     if let Some(salt) = read_salt(&path)? {
         return Ok(salt);
     }
     let new = path.with_extension("new");
-    let _lock = take_within(&new, patience)?;
-    // Somebody else may have made it meanwhile.
+    let _lock = lock_with_timeout(&new, timeout)?;
+    // Another process may have created it meanwhile.
     if let Some(salt) = read_salt(&path)? {
         fs::remove_file(&new)?;
         return Ok(salt);
@@ -109,17 +107,17 @@ fn salt_within(directory: &Path, patience: Duration) -> io::Result<[u8; 32]> {
     Ok(salt)
 }
 
-fn take_within(path: &Path, patience: Duration) -> io::Result<File> {
+fn lock_with_timeout(path: &Path, timeout: Duration) -> io::Result<File> {
     let begin = Instant::now();
     loop {
         if let Some(lock) = file_lock::take(path)? {
             return Ok(lock);
         }
-        if begin.elapsed() >= patience {
+        if begin.elapsed() >= timeout {
             let why = format!(
                 "another process has kept {} locked for {}",
                 path.display(),
-                humantime::format_duration(patience)
+                humantime::format_duration(timeout)
             );
             return Err(io::Error::new(io::ErrorKind::TimedOut, why));
         }
@@ -141,13 +139,13 @@ fn read_salt(path: &Path) -> io::Result<Option<[u8; 32]>> {
 mod tests {
     use super::*;
 
-    fn file(account: &FileQuotaHandle, pool: Option<usize>) -> String {
+    fn file(account: &QuotaAccount, pool: Option<usize>) -> String {
         account.file(&[7; 32], ["25/1d", "requests"], pool, "")
     }
 
-    fn account(credentials: &[&str], keys: &[&str]) -> FileQuotaHandle {
+    fn account(credentials: &[&str], keys: &[&str]) -> QuotaAccount {
         let own = |texts: &[&str]| texts.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
-        FileQuotaHandle::new(
+        QuotaAccount::new(
             "https://api.example:8443".into(),
             &own(credentials),
             &own(keys),
@@ -155,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn another_credential_is_another_account_and_none_can_be_read() {
+    fn another_credential_is_another_account_and_no_name_shows_it() {
         let one = account(&["secret-1"], &[]);
         let other = account(&["secret-2"], &[]);
         let name = file(&one, None);
@@ -169,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_a_pool_is_the_account_that_it_is_alone() {
+    fn a_key_has_the_same_account_in_a_pool_and_alone() {
         let alone = account(&["a"], &[]);
         let pool = account(&[], &["b", "a"]);
         assert_eq!(file(&alone, None), file(&pool, Some(1)));
@@ -177,21 +175,21 @@ mod tests {
     }
 
     #[test]
-    fn whoever_makes_the_salt_is_not_waited_for_without_end() {
+    fn waiting_for_the_salt_ends_with_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let held = file_lock::take(&directory.path().join("salt.new")).unwrap();
-        let patience = Duration::from_millis(2);
-        let error = salt_within(directory.path(), patience).unwrap_err();
+        let timeout = Duration::from_millis(2);
+        let error = salt_with_timeout(directory.path(), timeout).unwrap_err();
         assert!(
             error.to_string().contains("salt.new locked for 2ms"),
             "{error}"
         );
         drop(held);
-        salt_within(directory.path(), patience).unwrap();
+        salt_with_timeout(directory.path(), timeout).unwrap();
     }
 
     #[test]
-    fn the_salt_is_made_once() {
+    fn the_salt_is_created_once() {
         let directory = tempfile::tempdir().unwrap();
         let first = salt(directory.path()).unwrap();
         assert_eq!(salt(directory.path()).unwrap(), first);

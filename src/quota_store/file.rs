@@ -1,5 +1,4 @@
-//! One account's file: locked while it is changed, and replaced as a whole.
-//! [door: files]
+//! The file of one quota: locked while it is changed, and replaced as a whole.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -7,32 +6,32 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::book::QuotaState;
+use super::quota_state::QuotaState;
 use crate::fs::file_lock;
 
-/// What the file says. The first three are for people.
+/// The content of a quota's file. Server, limit and unit are for people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QuotaFileContents {
-    /// Whom it concerns: the server.
+    /// The server.
     pub server: String,
-    /// The limit, as jobs write it.
+    /// The limit, as the job writes it.
     pub limit: String,
-    /// What it counts.
+    /// The unit that the limit counts.
     pub unit: String,
-    /// What is known of it.
+    /// The leased and the used units.
     #[serde(flatten)]
-    pub book: QuotaState,
+    pub state: QuotaState,
 }
 
-/// A file that nobody else changes as long as this lives.
+/// A quota's file that no other process changes while this is held.
 pub struct LockedFile {
     path: PathBuf,
     _lock: File,
 }
 
 impl LockedFile {
-    /// Keeps others from changing it; none if somebody else does just now. Nobody waits
-    /// here: the limits, which ask, are kept from all workers meanwhile.
+    /// Locks the file; none if another process holds the lock. It never waits, because
+    /// the caller holds up all workers meanwhile.
     pub fn take(path: &Path) -> io::Result<Option<LockedFile>> {
         let lock = file_lock::take(path)?;
         Ok(lock.map(|lock| LockedFile {
@@ -41,16 +40,16 @@ impl LockedFile {
         }))
     }
 
-    /// What it says.
+    /// Reads the file.
     pub fn read(&self) -> io::Result<Option<QuotaFileContents>> {
         read(&self.path)
     }
 
-    /// Says something else; returns when that is on the disk.
-    pub fn write(self, page: &QuotaFileContents) -> io::Result<()> {
+    /// Replaces the file; returns when the new content is on the disk.
+    pub fn write(self, contents: &QuotaFileContents) -> io::Result<()> {
         let name = self.path.with_extension("new");
         let mut new = File::create(&name)?;
-        new.write_all(&serde_json::to_vec_pretty(page)?)?;
+        new.write_all(&serde_json::to_vec_pretty(contents)?)?;
         new.sync_data()?;
         fs::rename(name, &self.path)?;
         let directory = self.path.parent().unwrap_or(Path::new("."));
@@ -58,7 +57,7 @@ impl LockedFile {
     }
 }
 
-/// What a file says; nothing if there is none, or only its lock.
+/// Reads a quota's file; none if it doesn't exist or is only a lock.
 pub fn read(path: &Path) -> io::Result<Option<QuotaFileContents>> {
     let text = match fs::read(path) {
         Ok(text) => text,

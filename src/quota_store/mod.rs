@@ -1,14 +1,14 @@
-//! Quotas that outlive the process: what was spent of limits with long periods is
-//! kept on the disk, and shared by all runs on this machine. [door: files, clock]
+//! Quotas that outlive the process: the use of limits with long periods is kept on
+//! the disk and shared by all runs on this machine.
 //!
-//! Each account has a file for each of its quotas: `account` says which; `book`
-//! is what it says, and the arithmetic; `file` locks and replaces it; `runs` knows
-//! which processes live, so that what a dead one kept comes back.
+//! Each account has a file for each of its quotas. `account` names the file, `file`
+//! locks and replaces it, and `quota_state` is its content with the arithmetic. `runs`
+//! knows which processes live, so that units of a dead one are released.
 
 mod account;
-mod book;
 mod file;
-mod place;
+mod location;
+mod quota_state;
 mod runs;
 
 use std::fs;
@@ -19,17 +19,17 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::limit::{self, LeaseReply, LeaseRequest, Quota, Rule, ScopeKey, now};
-pub use account::FileQuotaHandle;
-use book::{ClockReading, Now};
+pub use account::QuotaAccount;
 use file::{LockedFile, QuotaFileContents};
-pub use place::directory;
+pub use location::directory;
+use quota_state::{ClockReading, ClockSnapshot};
 use runs::RunRegistry;
 
 /// The quotas of this machine, for one run.
 #[derive(Debug, Clone)]
 pub struct FileQuotaStore {
     shared: Arc<StoreShared>,
-    account: FileQuotaHandle,
+    account: QuotaAccount,
 }
 
 #[derive(Debug)]
@@ -37,50 +37,50 @@ struct StoreShared {
     directory: PathBuf,
     salt: [u8; 32],
     runs: RunRegistry,
-    trouble: OnceLock<String>,
+    failure: OnceLock<String>,
 }
 
-/// What is left of a quota.
+/// The state of a quota, for display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaBalance {
     /// The limit, as the job writes it.
     pub limit: String,
-    /// What it counts.
+    /// The unit that the limit counts.
     pub unit: String,
-    /// Units that may be used now, or none if each key has its own.
+    /// Units that are left now; none if each key has its own.
     pub left: Option<u64>,
-    /// Of so many.
+    /// Units of the limit.
     pub of: u64,
-    /// Units that runs kept which ended without giving them back: they count as used.
+    /// Units leased by runs that died without returning them. They count as used.
     pub unclosed: u64,
-    /// How long it takes until one comes back where none is left, if that is known.
+    /// The time until a unit is available, if none is left and it is known.
     pub wait: Option<Duration>,
-    /// The file that says so, or the directory of those of the keys.
+    /// The quota's file, or the directory of the keys' files.
     pub path: PathBuf,
 }
 
 impl FileQuotaStore {
-    /// Opens the quotas in a directory, which is made if it isn't there.
+    /// Opens the quotas in a directory, which is created if it doesn't exist.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn open(directory: &Path, account: FileQuotaHandle) -> Result<FileQuotaStore, Error> {
+    /// If the directory can't be created or locked.
+    pub fn open(directory: &Path, account: QuotaAccount) -> Result<FileQuotaStore, Error> {
         let open = || -> io::Result<StoreShared> {
-            make(directory)?;
+            create_private(directory)?;
             Ok(StoreShared {
                 salt: account::salt(directory)?,
-                runs: RunRegistry::begin(&runs_in(directory))?,
+                runs: RunRegistry::start(&runs_in(directory))?,
                 directory: directory.to_owned(),
-                trouble: OnceLock::new(),
+                failure: OnceLock::new(),
             })
         };
         let shared = open().map_err(|error| {
             let advice = match error.kind() {
-                io::ErrorKind::TimedOut => "let it go on, or end it",
+                io::ErrorKind::TimedOut => "let that process go on, or end it",
                 _ => "make it writable, or set XDG_STATE_HOME to a directory that is",
             };
             Error::plan(format!(
-                "what is used of long limits is kept in {}, and that can't be done: {error}; {advice}",
+                "the use of limits with long periods can't be kept in {}: {error}; {advice}",
                 directory.display()
             ))
         })?;
@@ -90,9 +90,9 @@ impl FileQuotaStore {
         })
     }
 
-    /// The same for another account.
+    /// The store of another account.
     #[must_use]
-    pub fn of(&self, account: FileQuotaHandle) -> FileQuotaStore {
+    pub fn with_account(&self, account: QuotaAccount) -> FileQuotaStore {
         FileQuotaStore {
             account,
             ..self.clone()
@@ -100,26 +100,26 @@ impl FileQuotaStore {
     }
 }
 
-/// What is left of the quotas among these limits, for somebody who only looks.
+/// The balances of the quotas among these rules, without a lease.
 ///
 /// # Errors
-/// Which file can't be read.
-pub fn left(
+/// If a file can't be read.
+pub fn balances(
     directory: &Path,
-    account: &FileQuotaHandle,
+    account: &QuotaAccount,
     rules: &[Rule],
     keys: usize,
 ) -> Result<Vec<QuotaBalance>, Error> {
-    let wrong = |error| unreadable(directory, &error);
+    let error_in = |error| quota_error(directory, &error);
     let salt = if directory.is_dir() {
-        account::salt(directory).map_err(wrong)?
+        account::salt(directory).map_err(error_in)?
     } else {
         [0; 32]
     };
     let mut all = Vec::new();
     for rule in rules {
         let Some(quota) = rule.quota() else { continue };
-        let whose: Vec<ScopeKey<'_>> = match rule.scope {
+        let scope_key: Vec<ScopeKey<'_>> = match rule.scope {
             limit::LimitScope::Run => vec![ScopeKey::Run],
             limit::LimitScope::Pool => (0..keys).map(ScopeKey::Pool).collect(),
             limit::LimitScope::Scope(_) => {
@@ -127,17 +127,19 @@ pub fn left(
                 continue;
             }
         };
-        for whose in whose {
-            let path = path(directory, account, &salt, &quota, whose);
-            let page = file::read(&path).map_err(|error| unreadable(&path, &error))?;
+        for scope_key in scope_key {
+            let path = path(directory, account, &salt, &quota, scope_key);
+            let contents = file::read(&path).map_err(|error| quota_error(&path, &error))?;
             let mut left = QuotaBalance::of(&quota, Some(quota.units), path);
-            if let Some(QuotaFileContents { mut book, .. }) = page {
+            if let Some(QuotaFileContents { mut state, .. }) = contents {
                 let is_alive = |run: &str| runs::is_alive(&runs_in(directory), run);
                 let now = read_clocks(now());
-                left.unclosed = book.unclosed(&is_alive);
-                book.turn(&now, &quota, &is_alive);
-                let units = book.left(&quota);
-                let back = (units == 0).then(|| book.back(&now, &quota, 1)).flatten();
+                left.unclosed = state.units_of_dead_runs(&is_alive);
+                state.advance(&now, &quota, &is_alive);
+                let units = state.left(&quota);
+                let back = (units == 0)
+                    .then(|| state.free_at(&now, &quota, 1))
+                    .flatten();
                 left.wait = back.map(|back| back.since(now.time));
                 left.left = Some(units);
             }
@@ -162,12 +164,22 @@ impl QuotaBalance {
 }
 
 impl limit::QuotaStore for FileQuotaStore {
-    fn account(&self, quota: &Quota, whose: ScopeKey<'_>) -> Option<Box<dyn limit::QuotaHandle>> {
+    fn account(
+        &self,
+        quota: &Quota,
+        scope_key: ScopeKey<'_>,
+    ) -> Option<Box<dyn limit::QuotaHandle>> {
         let shared = self.shared.clone();
-        let path = path(&shared.directory, &self.account, &shared.salt, quota, whose);
-        Some(Box::new(QuotaFile {
+        let path = path(
+            &shared.directory,
+            &self.account,
+            &shared.salt,
+            quota,
+            scope_key,
+        );
+        Some(Box::new(FileQuotaHandle {
             server: self.account.server.clone(),
-            name: shared.runs.name(),
+            name: shared.runs.next_name(),
             path,
             quota: quota.clone(),
             shared,
@@ -175,26 +187,26 @@ impl limit::QuotaStore for FileQuotaStore {
     }
 
     fn trouble(&self) -> Option<String> {
-        self.shared.trouble.get().cloned()
+        self.shared.failure.get().cloned()
     }
 }
 
-/// One quota's file.
+/// The file of one quota, through which a limiter leases units.
 #[derive(Debug)]
-struct QuotaFile {
+struct FileQuotaHandle {
     server: String,
-    /// By which its units are kept.
+    /// The name under which its leased units are kept.
     name: String,
     path: PathBuf,
     quota: Quota,
     shared: Arc<StoreShared>,
 }
 
-impl limit::QuotaHandle for QuotaFile {
-    fn exchange(&mut self, now: limit::Time, offer: &LeaseRequest<'_>) -> LeaseReply {
-        self.try_trade(now, offer).unwrap_or_else(|error| {
-            let why = unreadable(&self.path, &error).to_string();
-            self.shared.trouble.get_or_init(|| why);
+impl limit::QuotaHandle for FileQuotaHandle {
+    fn exchange(&mut self, now: limit::Time, request: &LeaseRequest<'_>) -> LeaseReply {
+        self.try_exchange(now, request).unwrap_or_else(|error| {
+            let message = quota_error(&self.path, &error).to_string();
+            self.shared.failure.get_or_init(|| message);
             LeaseReply::Failed
         })
     }
@@ -204,36 +216,40 @@ impl limit::QuotaHandle for QuotaFile {
     }
 }
 
-impl QuotaFile {
-    fn try_trade(&self, now: limit::Time, offer: &LeaseRequest<'_>) -> io::Result<LeaseReply> {
-        let Some(held) = LockedFile::take(&self.path)? else {
+impl FileQuotaHandle {
+    fn try_exchange(&self, now: limit::Time, request: &LeaseRequest<'_>) -> io::Result<LeaseReply> {
+        let Some(locked) = LockedFile::take(&self.path)? else {
             return Ok(LeaseReply::Busy);
         };
-        let mut page = held.read()?.unwrap_or_else(|| QuotaFileContents {
+        let mut contents = locked.read()?.unwrap_or_else(|| QuotaFileContents {
             server: self.server.clone(),
             limit: self.quota.name.clone(),
             unit: self.quota.unit.clone(),
-            book: Default::default(),
+            state: Default::default(),
         });
-        let before = page.book.clone();
+        let before = contents.state.clone();
         let (now, runs) = (read_clocks(now), &self.shared.runs);
-        page.book.turn(&now, &self.quota, &|run| runs.is_alive(run));
-        let lent = page.book.trade(&now, &self.quota, &self.name, offer);
-        if page.book.says_more_than(&before) {
-            held.write(&page)?;
+        contents
+            .state
+            .advance(&now, &self.quota, &|run| runs.is_alive(run));
+        let reply = contents
+            .state
+            .exchange(&now, &self.quota, &self.name, request);
+        if contents.state.differs_from(&before) {
+            locked.write(&contents)?;
         }
-        Ok(lent)
+        Ok(reply)
     }
 }
 
 fn path(
     directory: &Path,
-    account: &FileQuotaHandle,
+    account: &QuotaAccount,
     salt: &[u8; 32],
     quota: &Quota,
-    whose: ScopeKey<'_>,
+    scope_key: ScopeKey<'_>,
 ) -> PathBuf {
-    let (pool, key) = match whose {
+    let (pool, key) = match scope_key {
         ScopeKey::Run => (None, ""),
         ScopeKey::Pool(key) => (Some(key), ""),
         ScopeKey::Key(key) => (None, key),
@@ -245,25 +261,25 @@ fn runs_in(directory: &Path) -> PathBuf {
     directory.join("runs")
 }
 
-/// Nobody else needs to know what accounts there are.
-fn make(directory: &Path) -> io::Result<()> {
+/// Creates the directory, readable by its owner only: file names show the servers.
+fn create_private(directory: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(directory)
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Error {
+fn quota_error(path: &Path, error: &io::Error) -> Error {
     Error::plan(format!(
-        "{} says what was used of a long limit, and {error}; so nothing is sent. Mend it; if nothing was sent for as long as the limit lasts, delete it",
+        "{} keeps the use of a limit with a long period, and {error}; so nothing is sent. Repair the file; if nothing was sent for one period of the limit, delete it",
         path.display()
     ))
 }
 
-/// All clocks, at one time.
-fn read_clocks(time: limit::Time) -> Now {
+/// All clocks, read at one time.
+fn read_clocks(time: limit::Time) -> ClockSnapshot {
     let wall = jiff::Timestamp::now().as_millisecond();
     let up = now().since(limit::Time::ZERO).as_millis();
-    Now {
+    ClockSnapshot {
         time,
         clock: ClockReading {
             wall: u64::try_from(wall).unwrap_or(0),
@@ -273,7 +289,7 @@ fn read_clocks(time: limit::Time) -> Now {
     }
 }
 
-/// Which start of the machine the limits' clock counts from.
+/// The id of the machine's start, from which the limits' clock counts.
 fn boot() -> Option<&'static str> {
     static BOOT: OnceLock<Option<String>> = OnceLock::new();
     let read = || {

@@ -1,5 +1,4 @@
-//! Which runs are alive: each has a file, locked as long as its process lives.
-//! [door: files]
+//! The registry of runs: each has a file that is locked while its process lives.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,19 +7,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::fs::file_lock;
 
-/// This process's own run, among others.
+/// The registration of this process's run.
 #[derive(Debug)]
 pub struct RunRegistry {
     directory: PathBuf,
     id: String,
     names: AtomicU64,
-    /// Holds the lock.
+    /// The locked file.
     _file: File,
 }
 
 impl RunRegistry {
-    /// Begins one.
-    pub fn begin(directory: &Path) -> io::Result<RunRegistry> {
+    /// Registers a new run.
+    pub fn start(directory: &Path) -> io::Result<RunRegistry> {
         fs::create_dir_all(directory)?;
         let id = format!("{}-{:016x}", std::process::id(), rand::random::<u64>());
         let Some(file) = file_lock::take(&directory.join(&id))? else {
@@ -34,18 +33,18 @@ impl RunRegistry {
         })
     }
 
-    /// Another name for a part of it that keeps units by itself.
-    pub fn name(&self) -> String {
+    /// A new name for a handle of this run, which leases units by itself.
+    pub fn next_name(&self) -> String {
         format!("{}.{}", self.id, self.names.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Whether the process lives that has this name.
+    /// Whether the process of this handle lives.
     pub fn is_alive(&self, name: &str) -> bool {
         id_of(name) == self.id || is_alive(&self.directory, name)
     }
 }
 
-/// Whether the process lives that has this name. One that doesn't leaves nothing behind.
+/// Whether the process of this handle lives. The file of a dead process is removed.
 pub fn is_alive(directory: &Path, name: &str) -> bool {
     let path = directory.join(id_of(name));
     if !path.exists() {
@@ -53,11 +52,11 @@ pub fn is_alive(directory: &Path, name: &str) -> bool {
     }
     match file_lock::take(&path) {
         Ok(Some(_)) => {
-            // If it can't go, it is found dead again.
+            // A file that can't be removed is found dead again.
             let _ = fs::remove_file(path);
             false
         }
-        // Who can't be asked may live.
+        // A process that can't be checked may live.
         Ok(None) | Err(_) => true,
     }
 }

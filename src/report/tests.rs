@@ -172,7 +172,7 @@ fn nothing_of_a_server_reaches_the_terminal_as_it_is() {
             ..limit()
         }],
         warnings: vec![Warning {
-            what: "pages".into(),
+            message: "pages".into(),
             count: 1,
             example: evil.into(),
         }],
@@ -194,7 +194,7 @@ fn nothing_of_a_server_reaches_the_terminal_as_it_is() {
 #[test]
 fn what_was_odd_has_a_line_of_its_own() {
     let warning = Warning {
-        what: "items that no row took".into(),
+        message: "items that no row took".into(),
         count: 1_200,
         example: "row 7".into(),
     };

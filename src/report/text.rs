@@ -120,7 +120,7 @@ fn why(report: &Report) -> Vec<String> {
     let Some(why) = &report.why else {
         return Vec::new();
     };
-    let told = |share: &TimeShare| format!("{} {}", short(&share.what()), percent(share.share));
+    let told = |share: &TimeShare| format!("{} {}", short(&share.describe()), percent(share.share));
     let shares = report.causes.iter().take(MOST);
     let shares: Vec<String> = shares.filter(|it| it.share >= 0.001).map(told).collect();
     vec![format!("time went to: {}", shares.join(", ")), short(why)]
@@ -202,7 +202,11 @@ fn doubt((header, why): (&String, &String)) -> String {
 }
 
 fn warning(warning: &Warning, color: Color) -> String {
-    let (what, count, example) = (&warning.what, count(warning.count), short(&warning.example));
+    let (what, count, example) = (
+        &warning.message,
+        count(warning.count),
+        short(&warning.example),
+    );
     let yellow = AnsiColor::Yellow.on_default();
     color.paint(
         yellow,

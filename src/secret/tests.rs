@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Secrets, literals};
 use crate::extract::Extractor;
-use crate::record::beginning;
+use crate::record::excerpt;
 
 const LETTERS: [&str; 24] = [
     "a", "Z", "0", "7", "-", "_", "/", "+", "=", "&", "%", "\"", "\\", "<", " ", "u", "n", "'",
@@ -208,7 +208,7 @@ fn values_are_the_server_s_and_hold_no_secret_however_they_are_written() {
 
         // A message that quotes its beginning, or all of it.
         for most in [80, usize::MAX] {
-            let start = beginning(&body, most);
+            let start = excerpt(&body, most);
             let said = secrets.hide(format!("it begins {start:?}"));
             assert_hidden(&said, secret, seed);
         }

@@ -144,7 +144,7 @@ async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, SendError> {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let name = host.to_owned();
-    let found = threads::blocking(move || (name, port).to_socket_addrs()).await;
+    let found = threads::run_blocking(move || (name, port).to_socket_addrs()).await;
     match found {
         Err(error) => Err(SendError {
             kind: FailureKind::NoDescriptor,

@@ -166,7 +166,7 @@ impl IntentWriter {
         sync_directory(&path)?;
         let file = OpenOptions::new().append(true).open(&path)?;
         let (to_log, entries) = async_channel::unbounded();
-        let thread = threads::start(move || {
+        let thread = threads::spawn(move || {
             let written = write(file, &entries);
             if let Err(error) = &written {
                 // Senders that wait get an error.

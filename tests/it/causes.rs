@@ -56,7 +56,7 @@ fn limits_of_keys_and_of_what_is_in_flight_are_told_apart() {
         (
             "--rate 1000/1s --in-flight 1",
             "1 in flight",
-            "a larger number in flight",
+            "more requests in flight, if",
         ),
         (
             "--rate 2/500ms --per {{request.host}}",
@@ -88,7 +88,11 @@ fn pauses_that_the_server_asks_for_and_those_before_retries_are_told_apart() {
             "pause",
             "a lower rate",
         ),
-        ("3/r{{ symbol }}?status=503", "retries", "why attempts fail"),
+        (
+            "3/r{{ symbol }}?status=503",
+            "retries",
+            "fewer failed attempts",
+        ),
     ] {
         let url = format!("{}/flaky/{route}", mock.url());
         let throng = summarized(&place, run().arg("--url", &url)).arg("--input", &input);
@@ -128,7 +132,7 @@ fn a_run_that_is_stopped_while_it_waits_says_when_it_could_go_on() {
     // The first was sent somewhere between then and now, and skew is less than 100 s.
     let dates = [(today, 86_400), (jiff::Timestamp::now(), 86_500)].map(|(time, seconds)| {
         let free = time + jiff::SignedDuration::from_secs(seconds);
-        format!("; free again at {} ", free.strftime("%Y-%m-%d"))
+        format!("; available again at {} ", free.strftime("%Y-%m-%d"))
     });
     assert!(
         dates.iter().any(|date| advice.contains(date)),

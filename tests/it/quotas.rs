@@ -204,7 +204,7 @@ fn what_can_not_be_read_stops_it_before_anything_is_sent() {
         fs::write(path, text).unwrap();
         for command in ["run", "plan"] {
             let ended = job(command, &place, &mock, "b.jsonl").exits(2);
-            ended.says("says what was used of a long limit, and it is damaged");
+            ended.says("keeps the use of a limit with a long period, and it is damaged");
             ended.says(path.file_name().unwrap().to_str().unwrap());
         }
     }
@@ -240,7 +240,7 @@ fn one_that_is_damaged_meanwhile_stops_the_run() {
         crate::signals::has_ended(&running)
     });
     let ended = running.ends().with_code(3);
-    ended.says("says what was used of a long limit, and it is damaged");
+    ended.says("keeps the use of a limit with a long period, and it is damaged");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn a_limit_that_binds_has_most_of_it() {
     let help = "rows of more keys";
     assert_binds(keys, slow("100ms"), ("limit", Some("2/500ms")), help);
     let one = json!({"limit": {"rate": "1000/1s", "in-flight": 1}});
-    let help = "a larger number in flight";
+    let help = "more requests in flight, if";
     assert_binds(one, slow("100ms"), ("limit", Some("1 in flight")), help);
 }
 
@@ -64,5 +64,5 @@ fn pauses_and_retries_have_most_of_it() {
         ..slow("5ms")
     };
     let job = json!({"limit": {"rate": "100/1s"}, "retry": {"retries": 5}});
-    assert_binds(job, clumsy, ("retries", None), "why attempts fail");
+    assert_binds(job, clumsy, ("retries", None), "fewer failed attempts");
 }

@@ -147,7 +147,7 @@ impl RowExecutor {
         };
         drop(connects);
         let since = Instant::now();
-        let waits = self.waits(WaitReason::Gate);
+        let waits = self.waits(WaitReason::Limit);
         let permit = {
             let turn = pin!(self.run.limiter(self.stage_index).acquire(ask.clone()));
             self.unless_stopped(turn).await?

@@ -35,7 +35,7 @@ impl RunContext {
     pub fn balance(&self, now: Duration) -> TimeBreakdown {
         TimeBreakdown {
             spent: self.live.spent(now),
-            held: self
+            blocked: self
                 .limiters
                 .iter()
                 .flat_map(RateLimiter::wait_stats)
@@ -45,7 +45,7 @@ impl RunContext {
 
     /// What would help against what binds.
     pub fn advice(&self, shares: &[TimeShare]) -> Option<String> {
-        let setup = wait_time::Setup {
+        let setup = wait_time::RunSetup {
             workers: self.plan.workers.count,
             in_flight: self.plan.first().in_flight,
             cores: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),

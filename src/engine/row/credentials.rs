@@ -169,7 +169,7 @@ impl RowExecutor {
             return Ok(false);
         }
         let stop = self.run.stop.clone();
-        let read = threads::blocking(move || vault.renew(edition, &|| stop.is_asked()));
+        let read = threads::run_blocking(move || vault.renew(edition, &|| stop.is_requested()));
         let _works = self.waits(WaitReason::Work);
         // It ends by itself when the run does, after the command that it waits for.
         let renewed = read.await;

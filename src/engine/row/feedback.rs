@@ -108,7 +108,7 @@ impl RowExecutor {
             permit.inform(unit, told(signal));
         }
         for odd in &heard.odd {
-            self.run.live.doubt(&odd.header, &odd.why);
+            self.run.live.warn_of_header(&odd.header, &odd.why);
         }
     }
 

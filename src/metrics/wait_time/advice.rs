@@ -1,4 +1,4 @@
-//! What binds, and what would help. Pure.
+//! The reason that limits a run's speed, and what would make it faster. Pure.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use jiff::Zoned;
 use super::share::TimeShare;
 use crate::limit::BlockerKind;
 
-/// What a run has, as far as it could have more of it.
+/// The resources of a run that a user can increase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Setup {
+pub struct RunSetup {
     /// Workers.
     pub workers: usize,
-    /// Requests that each may have in flight.
+    /// Maximum number of requests in flight of each.
     pub in_flight: usize,
     /// The processor's cores.
     pub cores: usize,
@@ -20,30 +20,30 @@ pub struct Setup {
     pub keys: usize,
 }
 
-/// Shorter runs are all beginning and end.
+/// Shortest time for which advice is given, in seconds of all workers together.
 const LONG_ENOUGH: f64 = 1.0;
 
-/// One line: what binds, and what would help; nothing if there is no telling.
+/// One line with the largest reason and what would help; none for too short a run.
 #[must_use]
-pub fn advice(shares: &[TimeShare], setup: &Setup) -> Option<String> {
+pub fn advice(shares: &[TimeShare], setup: &RunSetup) -> Option<String> {
     let all: f64 = shares.iter().map(|share| share.seconds).sum();
     let first = shares.first().filter(|_| all >= LONG_ENOUGH)?;
     Some(format!(
         "bound by {} ({:.0} %); {}",
-        first.what(),
+        first.describe(),
         first.share * 100.0,
         help(first, setup)
     ))
 }
 
 impl TimeShare {
-    /// What it went to, in words.
+    /// The reason in words.
     #[must_use]
-    pub fn what(&self) -> String {
+    pub fn describe(&self) -> String {
         match (self.cause, &self.name) {
             ("limit", Some(name)) => name.clone(),
             ("limit", None) => "the limits".into(),
-            ("pause", _) => "the server, which asks for pauses".into(),
+            ("pause", _) => "pauses that the server asks for".into(),
             ("server", _) => "the server's answers".into(),
             ("retries", _) => "pauses before retries".into(),
             ("work", _) => "our own work".into(),
@@ -52,45 +52,45 @@ impl TimeShare {
     }
 }
 
-/// When that is by the clock on the wall, which says `now`, in so long.
+/// The local time after this wait, in words.
 #[must_use]
-pub fn free_again(now: &Zoned, wait: Duration) -> String {
+pub fn free_at(now: &Zoned, wait: Duration) -> String {
     let Ok(then) = now.checked_add(wait) else {
-        return "not free again for ages".into();
+        return "not available again in this calendar".into();
     };
     let format = if then.date() == now.date() {
         "%H:%M:%S"
     } else {
         "%Y-%m-%d %H:%M:%S"
     };
-    format!("free again at {}", then.strftime(format))
+    format!("available again at {}", then.strftime(format))
 }
 
-fn help(share: &TimeShare, setup: &Setup) -> String {
-    match (share.cause, share.held_by) {
+fn help(share: &TimeShare, setup: &RunSetup) -> String {
+    match (share.cause, share.blocker) {
         ("limit", Some(BlockerKind::InFlight)) => {
-            "more workers will not help; only a larger number in flight, if the server allows it, or faster answers would".into()
+            "more workers will not help; more requests in flight, if the server allows them, or faster answers would".into()
         }
         ("limit", Some(BlockerKind::KeyLimit)) => {
             "more workers will not help; rows of more keys at a time would".into()
         }
         ("limit", _) => format!("more workers will not help; {}", another_key(setup.keys)),
         ("pause", _) => {
-            "more workers will not help; a lower rate is refused less often".into()
+            "more workers will not help; a lower rate would be refused less often".into()
         }
         ("server", _) if setup.in_flight == 1 => {
-            "more in flight would help: --mode async, or more --workers".into()
+            "more requests in flight would help: --mode async, or more --workers".into()
         }
         ("server", _) => format!(
-            "more in flight would help: more than --concurrency {}, if the server keeps up",
+            "more requests in flight would help: more than --concurrency {}, if the server keeps up",
             setup.in_flight
         ),
-        ("retries", _) => "more workers will not help; why attempts fail is what matters".into(),
+        ("retries", _) => "more workers will not help; fewer failed attempts would".into(),
         ("work", _) if setup.workers < setup.cores => format!(
             "more workers would help: --workers {}, as many as there are cores",
             setup.cores
         ),
-        ("work", _) => "more workers will not help: all cores have one".into(),
+        ("work", _) => "more workers will not help: each core has one".into(),
         ("output", _) => "more workers will not help; a faster disk, or fewer values would".into(),
         _ => "more workers will not help; rows come no faster".into(),
     }
@@ -99,7 +99,7 @@ fn help(share: &TimeShare, setup: &Setup) -> String {
 fn another_key(keys: usize) -> String {
     match keys {
         0 | 1 => "a second key would halve it".into(),
-        keys => format!("one more key would take 1/{} of it away", keys + 1),
+        keys => format!("one more key would save 1/{} of it", keys + 1),
     }
 }
 
@@ -107,45 +107,45 @@ fn another_key(keys: usize) -> String {
 mod tests {
     use super::*;
 
-    fn told(cause: &'static str, held_by: Option<BlockerKind>, setup: Setup) -> String {
+    fn actual(cause: &'static str, held_by: Option<BlockerKind>, setup: RunSetup) -> String {
         let share = |cause, share| TimeShare {
             cause,
             name: held_by.map(|_| "300/1m".into()),
             seconds: share * 100.0,
             share,
-            held_by,
+            blocker: held_by,
         };
         advice(&[share(cause, 0.87), share("work", 0.13)], &setup).unwrap()
     }
 
     #[test]
-    fn it_says_what_binds_and_what_would_help() {
-        let setup = Setup {
+    fn advice_names_the_largest_reason_and_what_would_help() {
+        let setup = RunSetup {
             workers: 2,
             in_flight: 50,
             cores: 2,
             keys: 0,
         };
         assert_eq!(
-            told("limit", Some(BlockerKind::Limit), setup),
+            actual("limit", Some(BlockerKind::Limit), setup),
             "bound by 300/1m (87 %); more workers will not help; a second key would halve it"
         );
-        let three = Setup { keys: 3, ..setup };
-        assert!(told("limit", Some(BlockerKind::Limit), three).ends_with("take 1/4 of it away"));
-        assert!(told("limit", Some(BlockerKind::KeyLimit), setup).contains("rows of more keys"));
-        assert!(told("server", None, setup).contains("more than --concurrency 50"));
-        let sync = Setup {
+        let three = RunSetup { keys: 3, ..setup };
+        assert!(actual("limit", Some(BlockerKind::Limit), three).ends_with("save 1/4 of it"));
+        assert!(actual("limit", Some(BlockerKind::KeyLimit), setup).contains("rows of more keys"));
+        assert!(actual("server", None, setup).contains("more than --concurrency 50"));
+        let sync = RunSetup {
             in_flight: 1,
             ..setup
         };
-        assert!(told("server", None, sync).contains("--mode async"));
-        assert!(told("work", None, setup).ends_with("all cores have one"));
-        let few = Setup {
+        assert!(actual("server", None, sync).contains("--mode async"));
+        assert!(actual("work", None, setup).ends_with("each core has one"));
+        let few = RunSetup {
             workers: 1,
             ..setup
         };
-        assert!(told("work", None, few).contains("--workers 2"));
-        assert!(told("input", None, setup).starts_with("bound by the input (87 %)"));
+        assert!(actual("work", None, few).contains("--workers 2"));
+        assert!(actual("input", None, setup).starts_with("bound by the input (87 %)"));
         assert_eq!(advice(&[], &setup), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The time of all workers, by cause, as it is told. Pure.
+//! The time of all workers by reason, as it is reported. Pure.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use crate::limit::{BlockedTime, BlockerKind};
 
 use super::{TimeByReason, WaitReason};
 
-/// What the time of all workers went to, up to some moment.
+/// The time of all workers by reason, up to some moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TimeBreakdown {
-    /// Each worker's time.
+    /// Each worker's time by reason.
     pub spent: Vec<TimeByReason>,
-    /// What its part at the gate went to.
-    pub held: Vec<BlockedTime>,
+    /// The time at the limiters, by their blockers.
+    pub blocked: Vec<BlockedTime>,
 }
 
 impl TimeBreakdown {
-    /// What has come since an earlier one.
+    /// The difference to an earlier breakdown.
     #[must_use]
     pub fn since(&self, before: &TimeBreakdown) -> TimeBreakdown {
         let mut later = self.clone();
@@ -27,9 +27,9 @@ impl TimeBreakdown {
                 *time = time.saturating_sub(*before);
             }
         }
-        for held in &mut later.held {
+        for held in &mut later.blocked {
             let same = |it: &&BlockedTime| (it.by, &it.name) == (held.by, &held.name);
-            let before = before.held.iter().find(same);
+            let before = before.blocked.iter().find(same);
             held.time = held
                 .time
                 .saturating_sub(before.map_or(Duration::ZERO, |it| it.time));
@@ -37,30 +37,30 @@ impl TimeBreakdown {
         later
     }
 
-    /// The largest part first; what took no time is left out.
+    /// The shares, largest first, without those of no time.
     #[must_use]
     pub fn shares(&self) -> Vec<TimeShare> {
-        shares(&self.spent, &self.held)
+        shares(&self.spent, &self.blocked)
     }
 }
 
 /// A part of the time of all workers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TimeShare {
-    /// What it went to: `limit`, `pause`, `server`, `retries`, `input`, `output`, `work`.
+    /// The reason: `limit`, `pause`, `server`, `retries`, `input`, `output`, `work`.
     pub cause: &'static str,
-    /// Which limit.
+    /// The limit's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Its share of the wall time, in seconds: they add up to that.
+    /// Its part of the wall time, in seconds. All parts add up to the wall time.
     #[serde(serialize_with = "exact")]
     pub seconds: f64,
-    /// The same, 0 to 1.
+    /// Its part of the wall time, 0 to 1.
     #[serde(serialize_with = "exact")]
     pub share: f64,
-    /// Who holds rows up, at the gate.
+    /// The kind of blocker at the limiters.
     #[serde(skip)]
-    pub held_by: Option<BlockerKind>,
+    pub blocker: Option<BlockerKind>,
 }
 
 fn shares(spent: &[TimeByReason], held: &[BlockedTime]) -> Vec<TimeShare> {
@@ -72,7 +72,7 @@ fn shares(spent: &[TimeByReason], held: &[BlockedTime]) -> Vec<TimeShare> {
         name,
         seconds: seconds / workers,
         share: seconds / all.as_secs_f64().max(f64::MIN_POSITIVE),
-        held_by,
+        blocker: held_by,
     };
     let plain = [
         ("work", WaitReason::Work),
@@ -82,8 +82,8 @@ fn shares(spent: &[TimeByReason], held: &[BlockedTime]) -> Vec<TimeShare> {
         ("input", WaitReason::Input),
     ];
     let plain = plain.map(|(name, cause)| share(name, None, None, sum(cause).as_secs_f64()));
-    let at_gate = at_gate(sum(WaitReason::Gate).as_secs_f64(), held);
-    let at_gate = at_gate.into_iter().map(|(held, seconds)| match held {
+    let by_blocker = by_blocker(sum(WaitReason::Limit).as_secs_f64(), held);
+    let by_blocker = by_blocker.into_iter().map(|(held, seconds)| match held {
         Some(held) if held.by == BlockerKind::Pause => share("pause", None, Some(held.by), seconds),
         held => share(
             "limit",
@@ -92,14 +92,14 @@ fn shares(spent: &[TimeByReason], held: &[BlockedTime]) -> Vec<TimeShare> {
             seconds,
         ),
     });
-    let mut shares: Vec<TimeShare> = plain.into_iter().chain(at_gate).collect();
+    let mut shares: Vec<TimeShare> = plain.into_iter().chain(by_blocker).collect();
     shares.retain(|share| share.seconds > 0.0);
     shares.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     shares
 }
 
-/// What was waited for at the gate, shared out as those who hold rows up held them.
-fn at_gate(seconds: f64, held: &[BlockedTime]) -> Vec<(Option<&BlockedTime>, f64)> {
+/// Divides the time at the limiters among their blockers.
+fn by_blocker(seconds: f64, held: &[BlockedTime]) -> Vec<(Option<&BlockedTime>, f64)> {
     let all: f64 = held.iter().map(|held| held.time.as_secs_f64()).sum();
     if all <= 0.0 {
         return vec![(None, seconds)];
@@ -108,7 +108,7 @@ fn at_gate(seconds: f64, held: &[BlockedTime]) -> Vec<(Option<&BlockedTime>, f64
     held.iter().map(|held| (Some(held), part(held))).collect()
 }
 
-/// Six decimals.
+/// Rounds to six decimals.
 fn exact<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((value * 1e6).round() / 1e6)
 }
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_of_the_wall_time_and_add_up_to_it() {
+    fn shares_add_up_to_the_wall_time() {
         let seconds = |all: [u64; 6]| all.map(Duration::from_secs);
         let workers = [seconds([1, 7, 2, 0, 0, 0]), seconds([1, 5, 2, 0, 1, 1])];
         let held = |name: &str, time| BlockedTime {
@@ -128,10 +128,10 @@ mod tests {
         };
         let all = TimeBreakdown {
             spent: workers.to_vec(),
-            held: vec![held("5/1s", 3), held("300/1m", 9)],
+            blocked: vec![held("5/1s", 3), held("300/1m", 9)],
         };
         let shares = all.shares();
-        let told: Vec<(&str, Option<&str>, f64)> = shares
+        let actual: Vec<(&str, Option<&str>, f64)> = shares
             .iter()
             .map(|it| (it.cause, it.name.as_deref(), it.seconds))
             .collect();
@@ -143,7 +143,7 @@ mod tests {
             ("output", None, 0.5),
             ("input", None, 0.5),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(actual, expected);
         assert_eq!(all.since(&all).shares(), []);
         assert_eq!(all.since(&TimeBreakdown::default()), all);
         assert!((shares.iter().map(|it| it.share).sum::<f64>() - 1.0).abs() < 1e-9);

@@ -1,14 +1,14 @@
-//! Where programs keep what they must know again: the platform says. Pure.
+//! The directory of the quotas on each platform. Pure.
 
 use std::path::PathBuf;
 
 use crate::error::Error;
 
-/// The directory of the quotas: under `XDG_STATE_HOME` wherever that is set, else
-/// where this platform's programs keep such things.
+/// The directory of the quotas: below `XDG_STATE_HOME` if that is set, else in the
+/// platform's directory for state.
 ///
 /// # Errors
-/// That nothing says where, and what to set.
+/// If neither `XDG_STATE_HOME` nor the home directory is set.
 pub fn directory(environment: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf, Error> {
     let absolute = |name: &str| {
         let path = environment(name).map(PathBuf::from);
@@ -22,10 +22,10 @@ pub fn directory(environment: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf
             _ => home.map(|home| home.join(".local/state")),
         }
     };
-    let state = absolute("XDG_STATE_HOME").or_else(usual).ok_or_else(|| {
-        Error::plan("a limit with a period of more than 10 minutes is kept on the disk, so that the next run knows what was used, but neither HOME nor XDG_STATE_HOME is set: set one of them to a directory of yours")
+    let base = absolute("XDG_STATE_HOME").or_else(usual).ok_or_else(|| {
+        Error::plan("the use of a limit with a period of more than 10 minutes is kept on the disk for the next run, but neither HOME nor XDG_STATE_HOME is set: set one of them to a directory of yours")
     })?;
-    Ok(state.join("throng/quotas"))
+    Ok(base.join("throng/quotas"))
 }
 
 #[cfg(test)]
@@ -33,16 +33,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_where_the_environment_says() {
+    fn the_environment_names_the_directory() {
         let with = |set: &'static [(&str, &str)]| {
             let find = |name: &str| set.iter().find(|(it, _)| *it == name);
             directory(&|name| find(name).map(|(_, value)| (*value).to_owned()))
         };
-        let state = with(&[("HOME", "/h"), ("XDG_STATE_HOME", "/s")]).unwrap();
-        assert_eq!(state, PathBuf::from("/s/throng/quotas"));
+        let base = with(&[("HOME", "/h"), ("XDG_STATE_HOME", "/s")]).unwrap();
+        assert_eq!(base, PathBuf::from("/s/throng/quotas"));
         if cfg!(target_os = "linux") {
-            let state = with(&[("HOME", "/h"), ("XDG_STATE_HOME", "relative")]).unwrap();
-            assert_eq!(state, PathBuf::from("/h/.local/state/throng/quotas"));
+            let base = with(&[("HOME", "/h"), ("XDG_STATE_HOME", "relative")]).unwrap();
+            assert_eq!(base, PathBuf::from("/h/.local/state/throng/quotas"));
         }
         assert!(
             with(&[])

@@ -1,12 +1,11 @@
-//! What is known of one quota: who keeps how many units, and by when others had
-//! arrived. Pure: clocks, and who lives, are arguments.
+//! The state of one quota: the units that runs lease, and the units that have arrived.
+//! Pure: clocks and living runs are arguments.
 //!
-//! Times are those of the calendar, since they outlive the machine's clock. The
-//! calendar's may be set: so a book also says what both clocks said when it was
-//! written. On a machine that wasn't started anew since, the machine's says how long
-//! ago that was; only windows that end by the calendar end when both say so.
-//! Otherwise there is the calendar alone: set back, it only releases later, and
-//! nothing counts longer than what would arrive now.
+//! Times are calendar times, which outlive the machine's clock. The calendar can be
+//! set, so the state also keeps both clocks as of its writing. If the machine was not
+//! restarted since, its clock tells the elapsed time; only calendar windows end when
+//! both clocks agree. After a restart the calendar alone counts: set back, it releases
+//! units later, but no unit counts longer than one that arrives now.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,57 +15,57 @@ use serde::{Deserialize, Serialize};
 
 use crate::limit::{LeaseReply, LeaseRequest, Quota, Time};
 
-/// What both clocks say: the calendar's, and the machine's, since it was started.
+/// A reading of both clocks: the calendar's, and the machine's since its start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockReading {
     /// Milliseconds since 1970.
     pub wall: u64,
     /// Milliseconds since the machine was started.
     pub up: u64,
-    /// Which start that was, if it is known.
+    /// The id of that start, if it is known.
     pub boot: Option<String>,
 }
 
-/// The clocks are read one after the other.
-const APART: u64 = 50;
+/// Tolerance between both clocks in milliseconds: they are read one after the other.
+const CLOCK_TOLERANCE: u64 = 50;
 
-/// Units of one quota.
+/// The units of one quota.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaState {
-    /// When it was written.
+    /// Both clocks when the state was written.
     clock: ClockReading,
-    /// Units that runs keep, by the run.
+    /// Leased units, by the run.
     kept: BTreeMap<String, u64>,
-    /// Units that have arrived, by the latest time of it.
+    /// Units that have arrived, by their latest time of arrival.
     arrived: Vec<(u64, u64)>,
-    /// A reset that the server told: what arrived before doesn't count after it.
+    /// A reset that the server announced: earlier arrivals don't count after it.
     reset: Option<u64>,
 }
 
-/// Now, by all clocks.
+/// The time now, by all clocks.
 #[derive(Debug, Clone)]
-pub struct Now {
-    /// The clock that limits are timed by.
+pub struct ClockSnapshot {
+    /// The clock of the limits.
     pub time: Time,
-    /// Those that a book is written by.
+    /// The clocks that the state is written with.
     pub clock: ClockReading,
 }
 
-/// The machine's clock begins when it is started, and what a book tells of may be
-/// older: so a book reckons on a line that has so long a past.
-const PAST: Duration = Duration::from_secs(20 * 366 * 86_400);
+/// Offset of the state's time line. Arrivals can be older than the machine's start,
+/// at which its clock is zero.
+const LINE_START: Duration = Duration::from_secs(20 * 366 * 86_400);
 
-impl Now {
-    /// Now, on the book's line.
-    fn line(&self) -> Time {
-        self.time.after(PAST)
+impl ClockSnapshot {
+    /// Now, on the state's time line.
+    fn line_time(&self) -> Time {
+        self.time.after(LINE_START)
     }
 
-    /// The calendar's time, in milliseconds since 1970, on the book's line.
+    /// A calendar time, in milliseconds since 1970, on the state's time line.
     fn time_of(&self, wall: u64) -> Time {
         let ago = Duration::from_millis(self.clock.wall.saturating_sub(wall));
         let ahead = Duration::from_millis(wall.saturating_sub(self.clock.wall));
-        self.line().before(ago).after(ahead)
+        self.line_time().before(ago).after(ahead)
     }
 
     fn wall_of(&self, time: Time) -> u64 {
@@ -76,25 +75,25 @@ impl Now {
         (self.clock.wall.saturating_sub(ago)).saturating_add(ahead)
     }
 
-    /// What the calendar says at the beginning of the book's line.
+    /// The calendar time at the zero of the state's time line.
     fn zero(&self) -> Timestamp {
-        let past = signed(millis(self.line().since(Time::ZERO)));
+        let past = signed(millis(self.line_time().since(Time::ZERO)));
         let zero = Timestamp::from_millisecond(signed(self.clock.wall) - past);
         zero.unwrap_or(Timestamp::UNIX_EPOCH)
     }
 }
 
 impl QuotaState {
-    /// The same book in terms of the clocks of now, without what doesn't count any
-    /// more, and with what dead runs kept as arrived by now.
-    pub fn turn(&mut self, now: &Now, quota: &Quota, is_alive: &dyn Fn(&str) -> bool) {
-        let set = self.set(&now.clock, quota);
+    /// Converts the state to the clocks of now, drops expired arrivals, and counts
+    /// the units of dead runs as arrived now.
+    pub fn advance(&mut self, now: &ClockSnapshot, quota: &Quota, is_alive: &dyn Fn(&str) -> bool) {
+        let shift = self.clock_shift(&now.clock, quota);
         let linger = millis(quota.linger);
         let latest = now.clock.wall + linger;
         for (time, _) in &mut self.arrived {
-            *time = time.saturating_add_signed(set).min(latest);
+            *time = time.saturating_add_signed(shift).min(latest);
         }
-        self.reset = self.reset.map(|reset| reset.saturating_add_signed(set));
+        self.reset = self.reset.map(|reset| reset.saturating_add_signed(shift));
         self.clock = now.clock.clone();
         self.expire(now, quota);
         let dead: Vec<String> = self
@@ -109,73 +108,75 @@ impl QuotaState {
         }
     }
 
-    /// Units that runs keep which live no more.
-    pub fn unclosed(&self, is_alive: &dyn Fn(&str) -> bool) -> u64 {
+    /// Units leased by runs that no longer live.
+    pub fn units_of_dead_runs(&self, is_alive: &dyn Fn(&str) -> bool) -> u64 {
         let dead = self.kept.iter().filter(|(run, _)| !is_alive(run));
         dead.map(|(_, units)| units).sum()
     }
 
-    /// By how much the calendar's clock was set since, as far as that matters.
-    fn set(&self, now: &ClockReading, quota: &Quota) -> i64 {
+    /// The change of the calendar's clock since the state was written, as it counts.
+    fn clock_shift(&self, now: &ClockReading, quota: &Quota) -> i64 {
         let same_boot = now.boot.is_some() && now.boot == self.clock.boot;
         let expected = self.clock.wall + now.up.saturating_sub(self.clock.up);
-        let set = signed(now.wall) - signed(expected);
-        match set.unsigned_abs() > APART && same_boot {
-            true if quota.follows_calendar() => set.max(0),
-            true => set,
-            false => 0,
+        let shift = signed(now.wall) - signed(expected);
+        if shift.unsigned_abs() <= CLOCK_TOLERANCE || !same_boot {
+            0
+        } else if quota.follows_calendar() {
+            shift.max(0)
+        } else {
+            shift
         }
     }
 
-    fn expire(&mut self, now: &Now, quota: &Quota) {
+    fn expire(&mut self, now: &ClockSnapshot, quota: &Quota) {
         let zero = now.zero();
         let reset = self
             .reset
             .map(|reset| (reset, quota.end_at_reset(now.time_of(reset))));
         self.arrived.retain(|(time, _)| {
             let is_reset = reset.is_some_and(|(reset, end)| {
-                *time <= reset && end.is_some_and(|end| end <= now.line())
+                *time <= reset && end.is_some_and(|end| end <= now.line_time())
             });
-            !is_reset && quota.end(now.time_of(*time), zero) > now.line()
+            !is_reset && quota.end(now.time_of(*time), zero) > now.line_time()
         });
-        if reset.is_some_and(|(_, end)| end.is_none_or(|end| end <= now.line())) {
+        if reset.is_some_and(|(_, end)| end.is_none_or(|end| end <= now.line_time())) {
             self.reset = None;
         }
     }
 
-    /// Notes what a run offers, and lends what it wants if there is enough.
-    pub fn trade(
+    /// Records the arrivals and returned units of a run, and leases the units that it wants.
+    pub fn exchange(
         &mut self,
-        now: &Now,
+        now: &ClockSnapshot,
         quota: &Quota,
         run: &str,
-        offer: &LeaseRequest<'_>,
+        request: &LeaseRequest<'_>,
     ) -> LeaseReply {
-        for &(time, units) in offer.arrived {
+        for &(time, units) in request.arrived {
             self.count(now.wall_of(time), units, quota);
         }
-        if let Some(reset) = offer.reset.filter(|it| quota.end_at_reset(*it).is_some()) {
+        if let Some(reset) = request.reset.filter(|it| quota.end_at_reset(*it).is_some()) {
             self.reset = self.reset.max(Some(now.wall_of(reset)));
         }
-        self.keep(run, offer.kept);
+        self.set_kept(run, request.kept);
         let left = self.left(quota);
-        if left < offer.least {
-            return LeaseReply::Later(self.back(now, quota, offer.least - left));
+        if left < request.least {
+            return LeaseReply::Later(self.free_at(now, quota, request.least - left));
         }
-        let lent = left.min(offer.wanted);
-        self.keep(run, offer.kept + lent);
-        LeaseReply::Units(lent)
+        let reply = left.min(request.wanted);
+        self.set_kept(run, request.kept + reply);
+        LeaseReply::Units(reply)
     }
 
-    /// The units that nobody keeps and that don't count.
+    /// The units that are neither leased nor used.
     pub fn left(&self, quota: &Quota) -> u64 {
         let arrived: u64 = self.arrived.iter().map(|(_, units)| units).sum();
         let kept: u64 = self.kept.values().sum();
         quota.units.saturating_sub(arrived + kept)
     }
 
-    /// When so many more come back, if all of them are counted.
-    pub fn back(&self, now: &Now, quota: &Quota, mut missing: u64) -> Option<Time> {
+    /// The time at which the missing units are free; none if leased ones are among them.
+    pub fn free_at(&self, now: &ClockSnapshot, quota: &Quota, mut missing: u64) -> Option<Time> {
         let zero = now.zero();
         let reset = self
             .reset
@@ -187,25 +188,29 @@ impl QuotaState {
                 let sooner = reset
                     .filter(|(reset, _)| time <= *reset)
                     .and_then(|(_, end)| end);
-                return Some(sooner.map_or(end, |sooner| sooner.min(end)).before(PAST));
+                return Some(
+                    sooner
+                        .map_or(end, |sooner| sooner.min(end))
+                        .before(LINE_START),
+                );
             }
         }
         None
     }
 
-    /// Whether there is more in it than another reading of the clocks.
-    pub fn says_more_than(&self, before: &QuotaState) -> bool {
+    /// Whether anything but the reading of the clocks differs.
+    pub fn differs_from(&self, before: &QuotaState) -> bool {
         (&self.kept, &self.arrived, self.reset) != (&before.kept, &before.arrived, before.reset)
     }
 
-    fn keep(&mut self, run: &str, units: u64) {
+    fn set_kept(&mut self, run: &str, units: u64) {
         match units {
             0 => self.kept.remove(run),
             units => self.kept.insert(run.to_owned(), units),
         };
     }
 
-    /// More units have arrived by then, or fewer than was noted.
+    /// Adds arrived units at this time, or subtracts units that were counted before.
     fn count(&mut self, time: u64, units: i64, quota: &Quota) {
         let grain = millis(quota.resolution()).max(1);
         let time = time.div_ceil(grain) * grain;
@@ -221,7 +226,7 @@ impl QuotaState {
                 }
             }
             (Err(at), 1..) => self.arrived.insert(at, (time, units.unsigned_abs())),
-            // What is not known by its time goes on counting.
+            // Units without an entry at their time keep counting.
             (Err(_), _) => {}
         }
     }
