@@ -80,7 +80,6 @@ mod threads;
 #[cfg(feature = "cli")]
 mod simulate;
 
-mod descriptors;
 mod fs;
 #[cfg(feature = "cli")]
 mod probe;

@@ -236,6 +236,6 @@ async fn serve(walk: Rc<RowExecutor>, work: Rc<Work>) {
 fn bound(shared: &RunContext, policy: &Policy, work: &Work) -> Option<Estimate> {
     let tally = work.tally.borrow();
     let latency = Duration::try_from_secs_f64(tally.latency().mean()? / 1_000.0).ok()?;
-    let demand = shared.plan.demand_of(work.requests.get());
+    let demand = shared.plan.workload_of(work.requests.get());
     policy.bound(&demand, latency, Time::ZERO.after(BEGIN))
 }

@@ -79,7 +79,7 @@ pub fn main() -> ExitCode {
 }
 
 fn carry_out() -> Exit {
-    crate::descriptors::raise_limit();
+    crate::plan::workers::raise_file_limit();
     if let Err(error) = signals::survive_file_limits() {
         say::error(&error);
         return Exit::of(&error);

@@ -178,7 +178,7 @@ impl RowExecutor {
             let key = key.map_err(|error| Failure::new(FailureKind::Input, error.to_string()))?;
             request.headers_mut().insert("idempotency-key", key);
         }
-        let ask = self.step().ask(row, &request)?;
+        let ask = self.step().cost(row, &request)?;
         Ok((request, ask))
     }
 
@@ -285,7 +285,7 @@ impl RowExecutor {
         errand: Purpose,
         outcome: &RowResult,
     ) -> Result<(), Cancelled> {
-        let is_the_job_s = || matches!(errand, Purpose::Token(_)) || self.step().names(uri);
+        let is_the_job_s = || matches!(errand, Purpose::Token(_)) || self.step().names_host(uri);
         match outcome {
             Err(trouble)
                 if trouble.is_of_host()

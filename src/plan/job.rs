@@ -1,4 +1,4 @@
-//! What a user asks for, as written: one part for each room. Pure.
+//! A job as the user writes it: one part for each module. Pure.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -7,7 +7,7 @@ use super::{ExplicitKeys, workers};
 use crate::error::Error;
 use crate::{auth, batch, extract, judge, limit, pages, render, secret, send, sink, source, tally};
 
-/// A job as its file or its flags say it; each room owns its part.
+/// A job as its file or its flags say it; each part is its module's.
 ///
 /// ```
 /// use throng::Job;
@@ -66,8 +66,8 @@ pub struct Job {
     pub batch: batch::Settings,
     /// How answers go on.
     pub pages: pages::Settings,
-    /// What to do with the values, in its turn.
-    pub step: Vec<super::StageConfig>,
+    /// The stages after the first: what to do with the values, in its turn.
+    pub step: Vec<StageConfig>,
     /// What to compute over all rows.
     pub summary: tally::Settings,
     /// Where records go.
@@ -86,6 +86,56 @@ impl Job {
         lay_over(&mut tree, flags);
         let job: Job = serde_json::from_value(tree).map_err(unfit)?;
         Ok(Job { written, ..job })
+    }
+}
+
+/// One `[[step]]` of a job: a stage after the first. A part that it leaves out is the
+/// job's own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StageConfig {
+    /// What to ask for each row, which has the values of the stage before.
+    pub request: render::Settings,
+    /// Who asks.
+    pub auth: Option<auth::Settings>,
+    /// How often; without it, the limits of the first stage hold for both together.
+    pub limit: Option<limit::Settings>,
+    /// How long to wait for an answer.
+    pub send: Option<send::Settings>,
+    /// When to try again.
+    pub retry: Option<judge::Settings>,
+    /// What to keep of an answer.
+    pub extract: extract::Settings,
+    /// What to keep a record of, if not of each row.
+    pub items: extract::ItemSettings,
+    /// How many rows are asked for at once.
+    pub batch: batch::Settings,
+    /// How answers go on.
+    pub pages: pages::Settings,
+}
+
+impl StageConfig {
+    /// The job that this stage would be on its own.
+    pub(super) fn as_job(&self, whole: &Job) -> Job {
+        let stage = self.clone();
+        Job {
+            input: Default::default(),
+            request: stage.request,
+            auth: stage.auth.unwrap_or_else(|| whole.auth.clone()),
+            limit: stage.limit.unwrap_or_else(|| whole.limit.clone()),
+            send: stage.send.unwrap_or_else(|| whole.send.clone()),
+            retry: stage.retry.unwrap_or_else(|| judge::Settings {
+                // A key of the first stage's requests is no key of this one's.
+                idempotency_key: None,
+                ..whole.retry.clone()
+            }),
+            extract: stage.extract,
+            items: stage.items,
+            batch: stage.batch,
+            pages: stage.pages,
+            step: Vec::new(),
+            ..whole.clone()
+        }
     }
 }
 

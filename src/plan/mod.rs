@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::descriptors;
 use crate::error::Error;
 use crate::limit::{Estimate, Policy, Time, Workload};
 use crate::quota_store::{self, QuotaBalance};
@@ -17,13 +16,11 @@ use crate::tally::Aggregate;
 use workers::WorkerConfig;
 
 mod account;
-mod check_fields;
-mod check_paths;
+mod checks;
 mod cleartext;
 mod diagnostics;
 mod explicit;
 mod file;
-mod hosts;
 mod identity;
 mod job;
 mod legacy;
@@ -34,17 +31,15 @@ mod resume;
 mod stage;
 mod stages;
 pub(crate) mod told;
-mod waits;
 mod warnings;
 pub mod workers;
 mod workload;
 
-pub use check_paths::check_apart;
+pub use checks::check_apart;
 pub use explicit::ExplicitKeys;
-pub use job::Job;
+pub use job::{Job, StageConfig};
 pub use profile::{Need, Profile, ProfileSource as Reading};
 pub use stage::Stage;
-pub use stages::StageConfig;
 
 /// Everything that a run needs, checked.
 pub struct Plan {
@@ -52,7 +47,7 @@ pub struct Plan {
     pub(crate) survey: Survey,
     /// At least one, in their order: the values of one are the next one's rows.
     pub(crate) stages: Vec<Stage>,
-    pub(crate) demand: Option<Workload>,
+    pub(crate) workload: Option<Workload>,
     pub(crate) secrets: Secrets,
     pub(crate) vault: Arc<Vault>,
     /// The environment's variables, and where they show.
@@ -63,7 +58,7 @@ pub struct Plan {
     pub(crate) identity: Identity,
     pub(crate) notes: Vec<String>,
     pub(crate) workers: WorkerConfig,
-    /// How many connections each worker may have open in each step at a time.
+    /// How many connections each worker may have open in each stage at a time.
     pub(crate) connections: usize,
     /// Where quotas are kept.
     state: Result<PathBuf, Error>,
@@ -87,8 +82,8 @@ impl Plan {
         environment: &dyn Fn(&str) -> Option<String>,
         vault: &Arc<Vault>,
     ) -> Result<Plan, Error> {
-        let known = RenderContext { environment, vault };
-        let mut stages = stages::of(job, &known)?;
+        let context = RenderContext { environment, vault };
+        let (mut stages, mut notes) = stages::of(job, &context)?;
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
         let workers = WorkerConfig::new(&job.workers)?;
         check_apart(
@@ -96,22 +91,22 @@ impl Plan {
             ("the output", job.output.file.as_deref()),
         )?;
         let parts = job.output.parts.and(job.output.file.as_deref());
-        check_paths::check_outside(job.input.file.as_deref(), parts)?;
+        checks::check_outside(job.input.file.as_deref(), parts)?;
         let mut output = Output::new(&job.output, !stages.iter().any(Stage::announces))?;
         let source = Source::new(&input(job, &stages[0]))?;
         let survey = source.survey()?;
-        hosts::settle(&mut stages[0], job, &source)?;
-        check_fields::check_fields(&stages[0], &source, &survey)?;
-        check_fields::check_braces(
+        checks::settle_hosts(&mut stages[0], job, &source)?;
+        checks::check_fields(&stages[0], &source, &survey)?;
+        checks::check_braces(
             job.request.url.as_deref().unwrap_or_default(),
             &survey.names,
         )?;
         let fields = stages::check_fields(&stages, &survey)?;
         let last = &stages[stages.len() - 1];
-        if check_fields::are_known(&survey) {
-            check_fields::check_aggregates(&aggregates, &last.extractor, &fields)?;
+        if checks::are_known(&survey) {
+            checks::check_aggregates(&aggregates, &last.extractor, &fields)?;
         }
-        let demand = workload::demand(&stages[0], &source, survey.rows)?;
+        let demand = workload::of(&stages[0], &source, survey.rows)?;
         let fields = survey.rows.map(|_| fields);
         let left_out = stages[0].renderer.omitted_fields();
         let fields = fields.map(|mut names| {
@@ -125,18 +120,11 @@ impl Plan {
         };
         output.check_columns(&columns)?;
         let identity = identity::of(job, &source)?;
-        let files = descriptors::max_open();
-        let free = files.saturating_sub(descriptors::count_open());
+        let files = workers::file_limit();
+        let free = files.saturating_sub(workers::open_files());
         let connections = workers::connections(workers.count, stages.len(), free)?;
-        let mut notes = stages[0].warnings.clone();
         let in_flight = stages[0].in_flight;
         notes.extend(warnings::of_connections(in_flight, connections, files));
-        for note in stages.iter().flat_map(|stage| &stage.warnings) {
-            // Most hold for all stages.
-            if !notes.contains(note) {
-                notes.push(note.clone());
-            }
-        }
         notes.extend(resume::check(
             &mut output,
             &identity,
@@ -154,14 +142,14 @@ impl Plan {
             source,
             survey,
             stages,
-            demand,
+            workload: demand,
             aggregates,
             output,
             workers,
             connections,
             state: quota_store::directory(environment),
         };
-        plan.notes.extend(waits::of(&plan));
+        plan.notes.extend(plan.used_limits());
         Ok(plan)
     }
 
@@ -228,6 +216,17 @@ impl Plan {
         Ok(all)
     }
 
+    /// Warnings of limits that earlier runs have used up, if any row is left to do.
+    fn used_limits(&self) -> Vec<String> {
+        let done = self.output.done().len();
+        if !self.columns.items && self.rows().is_some_and(|rows| rows <= done) {
+            return Vec::new();
+        }
+        // What can't be read is said when the plan is shown, and stops the run.
+        let quotas = self.quotas().unwrap_or_default();
+        warnings::of_used_limits(&self.output, &self.identity, self.policy(), &quotas)
+    }
+
     /// The limits, and what they are proven against.
     #[must_use]
     pub fn policy(&self) -> &Policy {
@@ -241,7 +240,7 @@ impl Plan {
         let now = crate::limit::now();
         self.first()
             .policy
-            .bound(self.demand.as_ref()?, latency, now)
+            .bound(self.workload.as_ref()?, latency, now)
     }
 
     /// The least time under a policy such as its own, from `start` on, for a part of
@@ -258,13 +257,13 @@ impl Plan {
         if self.stages.len() > 1 {
             return None;
         }
-        let demand = self.demand_of(requests);
+        let demand = self.workload_of(requests);
         policy.bound(&demand, latency, start)
     }
 
     /// What a part of the rows that went out as so many requests asked.
-    pub(crate) fn demand_of(&self, requests: u64) -> Workload {
-        match &self.demand {
+    pub(crate) fn workload_of(&self, requests: u64) -> Workload {
+        match &self.workload {
             Some(all) => all.share(requests),
             None => Workload::requests(requests),
         }
@@ -272,9 +271,9 @@ impl Plan {
 }
 
 /// A request that needs no row is sent once.
-fn input(job: &Job, step: &Stage) -> source::Settings {
+fn input(job: &Job, stage: &Stage) -> source::Settings {
     let mut input = job.input.clone();
-    if input.file.is_none() && input.list.is_none() && step.needs_no_row() {
+    if input.file.is_none() && input.list.is_none() && stage.needs_no_row() {
         input.list = Some(vec![serde_json::json!({})]);
     }
     input

@@ -50,7 +50,7 @@ impl Plan {
         for note in &self.notes {
             let _ = writeln!(text, "{:<8}  {}", "note", escape(note));
         }
-        for rows in self.survey.first.chunks(self.first().rows_at_once()) {
+        for rows in self.survey.first.chunks(self.first().batch_size()) {
             let _ = write!(text, "\n{}", escape_lines(&self.sample(rows)));
         }
         text
@@ -58,14 +58,14 @@ impl Plan {
 
     /// The request of these rows, of which there is more than one only in a batch.
     fn sample(&self, rows: &[Row]) -> String {
-        let Some(row) = self.first().together(rows) else {
+        let Some(row) = self.first().batch_row(rows) else {
             return String::new();
         };
         let shown = match self.first().render(&row) {
             Ok(request) => self.show(&request),
             Err(failure) => format!("this row will fail: {}\n", failure.detail),
         };
-        let about = match self.first().rows_at_once() {
+        let about = match self.first().batch_size() {
             1 => format!("row {}:", row.number),
             most => format!(
                 "row {} and those after it, up to {most} in one request:",
@@ -159,7 +159,7 @@ impl Plan {
     /// What the other guards would make of it, where that makes a difference.
     fn guards(&self, latency: Duration) -> String {
         let policy = &self.first().policy;
-        let Some(demand) = self.demand.as_ref().filter(|_| !policy.is_unlimited()) else {
+        let Some(demand) = self.workload.as_ref().filter(|_| !policy.is_unlimited()) else {
             return "nothing to guard".into();
         };
         let times = Guard::ALL.map(|guard| policy.under(guard).bound(demand, latency, now()));
@@ -193,7 +193,7 @@ impl Plan {
 
     /// Why arrivals at the first row's server can't be seen, if so.
     pub(crate) fn blind(&self) -> Option<&'static str> {
-        let row = self.first().together(&self.survey.first)?;
+        let row = self.first().batch_row(&self.survey.first)?;
         let request = self.first().render(&row).ok()?;
         self.first().transport.blind_to(request.uri())
     }

@@ -21,7 +21,7 @@ use crate::render::{
 use crate::send::{self, Arrivals, Model, Origin, Transport};
 
 use super::cleartext::Cleartext;
-use super::{Job, account, literals, told, warnings, workers};
+use super::{Job, account, literals, told, workers};
 use crate::format::Format;
 use crate::row::Row;
 
@@ -40,15 +40,13 @@ pub struct Stage {
     pub(crate) chunk: usize,
     /// The URL as the job writes it.
     pub(crate) url: String,
-    /// What users should know of it before it starts.
-    pub(crate) warnings: Vec<String>,
     /// What every request asks of the limits, where no row makes a difference.
-    same: Option<Cost>,
+    fixed_cost: Option<Cost>,
     /// Whose quotas its requests count against.
     pub(crate) account: QuotaAccount,
     pub(crate) signer: Signer,
     pub(crate) transport: Arc<Transport>,
-    pub(crate) plain: Cleartext,
+    pub(crate) cleartext: Cleartext,
     pub(crate) judge: Judge,
     pub(crate) refusals: RefusalRules,
     pub(crate) signals: Vec<SignalSource>,
@@ -73,7 +71,7 @@ impl Stage {
     pub(super) fn new(
         job: &Job,
         limiter: usize,
-        known: &RenderContext<'_>,
+        context: &RenderContext<'_>,
     ) -> Result<Stage, Error> {
         let rows = if job.input.format == Some(Format::REQUESTS) {
             RowBinding::Requests
@@ -83,7 +81,7 @@ impl Stage {
         let policy = Policy::new(&job.limit, job.send.timeout).map_err(Error::plan)?;
         let arrivals = arrivals(&policy);
         let (renderer, secret_headers) =
-            Renderer::new(&with_key(job), rows, &prices(&policy), known)?;
+            Renderer::new(&with_key(job), rows, &prices(&policy), context)?;
         let each = Items::new(&job.items)?;
         let pages = Pages::new(&job.pages, each.as_ref())?;
         if pages.is_some() && each.is_none() && job.extract.is_empty() {
@@ -119,16 +117,16 @@ impl Stage {
             ));
         }
         for literal in literals::of(job) {
-            literal.hide(known.vault.secrets());
+            literal.hide(context.vault.secrets());
         }
-        let signer = Signer::new(secret_headers, renderer.keys(), &job.auth, known)?;
-        let mut stage = Stage {
-            account: account::of(job, &renderer, known.environment),
+        let signer = Signer::new(secret_headers, renderer.keys(), &job.auth, context)?;
+        Ok(Stage {
+            account: account::of(job, &renderer, context.environment),
             extractor: Extractor::new(&job.extract)?,
             settler: Settler::new(policy.settle(), policy.units())?,
-            same: renderer
+            fixed_cost: renderer
                 .fixed_cost()
-                .map(of_price)
+                .map(of_request_cost)
                 .filter(|ask| policy.check(ask).is_ok()),
             limits: job.limit.clone(),
             limiter,
@@ -137,11 +135,10 @@ impl Stage {
                 .as_ref()
                 .map_or_else(|| workers::chunk(&policy), Batch::size),
             url: job.request.url.clone().unwrap_or_default(),
-            warnings: Vec::new(),
             policy,
-            transport: Arc::new(transport(job, (&renderer, &signer), arrivals, known)?),
+            transport: Arc::new(transport(job, (&renderer, &signer), arrivals, context)?),
             signer,
-            plain: Cleartext::of(job),
+            cleartext: Cleartext::of(job),
             judge: Judge::new(job.retry.clone()),
             refusals: RefusalRules::new(&job.refusal)?,
             signals: job.signal.clone(),
@@ -153,9 +150,7 @@ impl Stage {
             pages,
             batch,
             tells: false,
-        };
-        stage.warnings = warnings::of(job, &stage);
-        Ok(stage)
+        })
     }
 
     /// The request of a row, whose host may be one that the row names.
@@ -166,23 +161,23 @@ impl Stage {
             told::tell(&mut request, &price, !self.policy.keys().is_empty());
         }
         if self.renderer.hosts().is_some() {
-            let checked = self.check_plain(request.uri());
+            let checked = self.check_cleartext(request.uri());
             checked.map_err(|why| Failure::new(FailureKind::Input, why))?;
         }
         Ok(request)
     }
 
     /// Whether it is the job, and no row, that names this host, or all of the way there.
-    pub(crate) fn names(&self, uri: &Uri) -> bool {
+    pub(crate) fn names_host(&self, uri: &Uri) -> bool {
         let fixed = self.renderer.fixed_uri();
         let is_fixed = fixed.is_some_and(|fixed| Origin::of(&fixed) == Origin::of(uri));
         is_fixed || self.transport.has_no_way()
     }
 
     /// Refuses a URL that would take a secret over a network in clear.
-    pub(crate) fn check_plain(&self, uri: &Uri) -> Result<(), String> {
+    pub(crate) fn check_cleartext(&self, uri: &Uri) -> Result<(), String> {
         if self.renderer.carries_secrets() || !self.signer.is_empty() {
-            self.plain.check(uri)
+            self.cleartext.check(uri)
         } else {
             Ok(())
         }
@@ -217,7 +212,7 @@ impl Stage {
     }
 
     /// The row that stands for all of these, which are asked for in one request.
-    pub(super) fn together(&self, rows: &[Row]) -> Option<Row> {
+    pub(super) fn batch_row(&self, rows: &[Row]) -> Option<Row> {
         match &self.batch {
             Some(batch) => (!rows.is_empty()).then(|| batch.together(rows)),
             None => rows.first().cloned(),
@@ -225,7 +220,7 @@ impl Stage {
     }
 
     /// How many rows one request is for, at most.
-    pub(super) fn rows_at_once(&self) -> usize {
+    pub(super) fn batch_size(&self) -> usize {
         self.batch.as_ref().map_or(1, Batch::size)
     }
 
@@ -245,7 +240,7 @@ fn transport(
     job: &Job,
     (renderer, signer): (&Renderer, &Signer),
     arrivals: Arrivals,
-    known: &RenderContext<'_>,
+    context: &RenderContext<'_>,
 ) -> Result<Transport, Error> {
     let fixed = renderer.fixed_uri();
     let named = fixed.iter().chain(signer.tokens().map(Tokens::uri));
@@ -255,7 +250,7 @@ fn transport(
         (&job.send, &job.network, &job.tls),
         guard,
         arrivals,
-        known.environment,
+        context.environment,
     )
 }
 
@@ -291,18 +286,18 @@ impl Stage {
     }
 
     /// What a row's request asks of the limits.
-    pub(crate) fn ask(&self, row: &Row, request: &Request<Bytes>) -> Result<Cost, Failure> {
-        if let Some(same) = &self.same {
+    pub(crate) fn cost(&self, row: &Row, request: &Request<Bytes>) -> Result<Cost, Failure> {
+        if let Some(same) = &self.fixed_cost {
             return Ok(same.clone());
         }
-        let ask = of_price(self.renderer.cost(row, request)?);
+        let ask = of_request_cost(self.renderer.cost(row, request)?);
         let checked = self.policy.check(&ask);
         checked.map_err(|why| Failure::new(FailureKind::Input, why))?;
         Ok(ask)
     }
 }
 
-fn of_price(price: RequestCost) -> Cost {
+fn of_request_cost(price: RequestCost) -> Cost {
     Cost::new(price.units, price.keys)
 }
 

@@ -1,85 +1,41 @@
 //! The stages of a plan: the values of one are the next one's rows. Pure.
 
 use http::Method;
-use serde::{Deserialize, Serialize};
 
-use super::{Job, Stage, check_fields, hosts};
+use super::{Job, Stage, checks, warnings};
 use crate::error::Error;
 use crate::render::RenderContext;
 use crate::source::Survey;
-use crate::{auth, batch, extract, judge, limit, pages, render, send};
 
-/// One `[[step]]` of a job: a stage after the first. A part that it leaves out is the
-/// job's own.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StageConfig {
-    /// What is asked for each item of the step before.
-    pub request: render::Settings,
-    /// Who asks.
-    pub auth: Option<auth::Settings>,
-    /// How often; without it, the limits of the first step are shared.
-    pub limit: Option<limit::Settings>,
-    /// How long to wait for an answer.
-    pub send: Option<send::Settings>,
-    /// When to try again.
-    pub retry: Option<judge::Settings>,
-    /// What to keep of an answer.
-    pub extract: extract::Settings,
-    /// What to keep a record of, if not of each row.
-    pub items: extract::ItemSettings,
-    /// How many rows are asked for at once.
-    pub batch: batch::Settings,
-    /// How answers go on.
-    pub pages: pages::Settings,
-}
-
-impl StageConfig {
-    /// The job that this stage would be on its own.
-    fn job(&self, whole: &Job) -> Job {
-        let step = self.clone();
-        Job {
-            input: Default::default(),
-            request: step.request,
-            auth: step.auth.unwrap_or_else(|| whole.auth.clone()),
-            limit: step.limit.unwrap_or_else(|| whole.limit.clone()),
-            send: step.send.unwrap_or_else(|| whole.send.clone()),
-            retry: step.retry.unwrap_or_else(|| judge::Settings {
-                // A key of the first step's requests is none of this one's.
-                idempotency_key: None,
-                ..whole.retry.clone()
-            }),
-            extract: step.extract,
-            items: step.items,
-            batch: step.batch,
-            pages: step.pages,
-            step: Vec::new(),
-            ..whole.clone()
-        }
-    }
-}
-
-/// The stages of a job, in their order.
+/// The stages of a job, in their order, and the warnings of each: most hold for all
+/// stages, and are given once.
 ///
 /// # Errors
 /// Which stage is wrong, and why; or that the values of one are no rows for the next.
-pub fn of(job: &Job, known: &RenderContext<'_>) -> Result<Vec<Stage>, Error> {
-    let mut stages = vec![Stage::new(job, 0, known)?];
+pub fn of(job: &Job, context: &RenderContext<'_>) -> Result<(Vec<Stage>, Vec<String>), Error> {
+    let first = Stage::new(job, 0, context)?;
+    let mut warnings = warnings::of(job, &first);
+    let mut stages = vec![first];
     let mut limiters = 1;
     for (number, config) in (2..).zip(&job.step) {
         let limiter = if config.limit.is_some() { limiters } else { 0 };
         limiters = limiters.max(limiter + 1);
-        let own = config.job(job);
-        let stage = Stage::new(&own, limiter, known).and_then(|stage| {
+        let own = config.as_job(job);
+        let stage = Stage::new(&own, limiter, context).and_then(|stage| {
             check_repeatable(&own, &stage)?;
-            hosts::check_later(&stage)?;
+            checks::check_later_hosts(&stage)?;
             Ok(stage)
         });
         let stage = stage.map_err(|error| Error::plan(format!("step {number}: {error}")))?;
+        for warning in warnings::of(&own, &stage) {
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
         stages.push(stage);
     }
     check_values(&stages)?;
-    Ok(stages)
+    Ok((stages, warnings))
 }
 
 /// Every stage but the last must give values, and a row may become many only once.
@@ -103,15 +59,15 @@ fn check_values(stages: &[Stage]) -> Result<(), Error> {
 
 /// A row that was cut off is asked again from its first stage, so later stages may
 /// be asked again for what they have done already.
-fn check_repeatable(job: &Job, step: &Stage) -> Result<(), Error> {
-    if step.makes_keys {
+fn check_repeatable(job: &Job, stage: &Stage) -> Result<(), Error> {
+    if stage.makes_keys {
         return Err(Error::plan(
             "step.retry.idempotency-key = \"auto\" makes one key for all that comes of a row: give a template, such as \"{{ id }}\"",
         ));
     }
-    let method = step.renderer.method().map_or("POST", Method::as_str);
+    let method = stage.renderer.method().map_or("POST", Method::as_str);
     let is_resumable = job.output.file.as_ref().is_some_and(|file| file != "-");
-    if !is_resumable || step.resends() {
+    if !is_resumable || stage.resends() {
         Ok(())
     } else {
         Err(Error::plan(format!(
@@ -131,7 +87,7 @@ pub fn check_fields(stages: &[Stage], survey: &Survey) -> Result<Vec<String>, Er
     let mut fields = survey.names.clone();
     for (number, pair) in (2..).zip(stages.windows(2)) {
         fields.append(&mut pair[0].extractor.names());
-        check_fields::check_later(&pair[1], number, &fields, check_fields::are_known(survey))?;
+        checks::check_later_fields(&pair[1], number, &fields, checks::are_known(survey))?;
     }
     Ok(fields)
 }

@@ -1,22 +1,27 @@
-//! What people should know of a job before it starts. Pure.
+//! What users should know of a job before it starts.
+
+use std::time::Duration;
 
 use http::Uri;
 
 use super::literals::{self, Literal};
 use super::{Job, Stage};
 use crate::auth::Tokens;
+use crate::limit::{Policy, calendar_at_zero, now};
 use crate::pages::Pages;
+use crate::quota_store::QuotaBalance;
+use crate::sink::{Identity, Output};
 
 /// One sentence each.
-pub fn of(job: &Job, step: &Stage) -> Vec<String> {
+pub fn of(job: &Job, stage: &Stage) -> Vec<String> {
     let uris = [
-        step.renderer.fixed_uri(),
-        step.signer.tokens().map(|t| t.uri().clone()),
+        stage.renderer.fixed_uri(),
+        stage.signer.tokens().map(|t| t.uri().clone()),
     ];
     let mut proxies: Vec<String> = uris
         .iter()
         .flatten()
-        .filter_map(|uri| proxy(step, uri))
+        .filter_map(|uri| proxy(stage, uri))
         .collect();
     proxies.dedup();
     let insecure = job.tls.insecure.then(|| {
@@ -30,13 +35,14 @@ pub fn of(job: &Job, step: &Stage) -> Vec<String> {
         .into_iter()
         .chain(auto)
         .chain(
-            step.pages
+            stage
+                .pages
                 .as_ref()
                 .and_then(Pages::fixed_step)
                 .map(fixed_step),
         )
         .chain(proxies)
-        .chain(step.signer.tokens().and_then(Tokens::loss_warning))
+        .chain(stage.signer.tokens().and_then(Tokens::loss_warning))
         .chain(keys(job))
         .collect()
 }
@@ -50,8 +56,8 @@ pub fn of_connections(in_flight: usize, connections: usize, files: u64) -> Optio
     })
 }
 
-fn proxy(step: &Stage, uri: &Uri) -> Option<String> {
-    let proxy = step.transport.proxy_of(uri)?;
+fn proxy(stage: &Stage, uri: &Uri) -> Option<String> {
+    let proxy = stage.transport.proxy_of(uri)?;
     Some(format!(
         "requests to {} go through the proxy {proxy} (--proxy none goes without)",
         uri.host().unwrap_or_default()
@@ -75,4 +81,63 @@ fn keys(job: &Job) -> Vec<String> {
         )
     })
     .collect()
+}
+
+/// Shorter waits are not worth a warning.
+const WORTH_IT: Duration = Duration::from_secs(1);
+
+const UNCLEAN: &str = "did not end in good order (it was killed, or the machine stopped)";
+
+/// That the first request has to wait, since earlier runs have used up some limit.
+pub fn of_used_limits(
+    output: &Output,
+    identity: &Identity,
+    policy: &Policy,
+    quotas: &[QuotaBalance],
+) -> Vec<String> {
+    let quotas = quotas.iter().flat_map(of_quota);
+    let output = of_output(output, identity, policy);
+    output.into_iter().chain(quotas).collect()
+}
+
+fn of_output(output: &Output, identity: &Identity, policy: &Policy) -> Option<String> {
+    let before = output.sent_before(identity);
+    let sent = before.iter().map(|it| (it.ago, it.requests, it.lost));
+    let held = policy.wait_after(now(), calendar_at_zero(), sent)?;
+    if held.time < WORTH_IT {
+        return None;
+    }
+    let lost: u64 = before
+        .iter()
+        .filter(|it| it.lost)
+        .map(|it| it.requests)
+        .sum();
+    let why = match lost {
+        0 => format!("what earlier runs to {output} have sent still counts"),
+        _ => format!(
+            "an earlier run to {output} {UNCLEAN}: up to {lost} requests that it may have sent then count as sent"
+        ),
+    };
+    let (wait, limit) = (seconds(held.time), held.name);
+    Some(format!(
+        "{why}, so the first request waits {wait} for {limit}"
+    ))
+}
+
+fn of_quota(quota: &QuotaBalance) -> Vec<String> {
+    let (limit, unit) = (&quota.limit, &quota.unit);
+    let unclosed = (quota.unclosed > 0).then(|| {
+        let units = quota.unclosed;
+        format!("an earlier run {UNCLEAN}: up to {units} {unit} of {limit} that it had taken count as used")
+    });
+    let used_up = quota.wait.filter(|wait| *wait >= WORTH_IT).map(|wait| {
+        let wait = seconds(wait);
+        format!("earlier runs have used {limit} up, so the first request waits {wait}")
+    });
+    unclosed.into_iter().chain(used_up).collect()
+}
+
+/// Rounded up.
+fn seconds(time: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(time.as_secs_f64().ceil() as u64))
 }

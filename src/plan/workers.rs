@@ -1,9 +1,11 @@
-//! Who sends: how many workers there are, and how much each has in flight. Pure.
+//! How many workers send, how much each has in flight, and how many connections the
+//! process may open for them.
 
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -15,7 +17,7 @@ const IN_FLIGHT: usize = 50;
 const MOST_ROWS: usize = 64;
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The `[workers]` part of a job: who sends.
+/// The `[workers]` part of a job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -120,6 +122,31 @@ pub(crate) fn connections(workers: usize, stages: usize, free: u64) -> Result<us
         ))),
         each => Ok(usize::try_from(each).unwrap_or(usize::MAX)),
     }
+}
+
+/// Raises the number of files that this process may have open as far as the process
+/// itself may. A limit that can't be raised stays as it is.
+pub fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let most = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        // The plan counts with the limit that holds then.
+        let _ = setrlimit(Resource::Nofile, most);
+    }
+}
+
+/// Number of files that this process may have open at a time.
+pub(crate) fn file_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Number of files that this process has open, as far as the system tells; some may come
+/// from the process that started this one.
+pub(crate) fn open_files() -> u64 {
+    std::fs::read_dir("/dev/fd").map_or(0, |open| open.count() as u64)
 }
 
 fn within(place: &str, asked: Option<usize>, default: usize, most: usize) -> Result<usize, Error> {

@@ -1,4 +1,4 @@
-//! What all rows together ask of the limits. [door: files]
+//! The cost of all rows together. Reads the input.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,19 +9,20 @@ use crate::limit::{Cost, Workload};
 use crate::row::Row;
 use crate::source::Source;
 
-/// More keys than this aren't told apart: which is the busiest is then unknown.
+/// Maximum number of keys of a scope whose costs are kept apart. Beyond it, the busiest key
+/// is unknown.
 const KEYS: usize = 100_000;
 
-/// Adds up what the rows ask, which is a request each, or one for each batch, unless
-/// limits count something else; none if the rows can't be read twice.
+/// Adds up the costs of the rows: a request for each row or batch, unless limits count
+/// something else. None if the rows can't be read twice.
 ///
 /// # Errors
 /// A row asks for more at once than some limit ever allows.
-pub fn demand(step: &Stage, source: &Source, rows: Option<u64>) -> Result<Option<Workload>, Error> {
+pub fn of(stage: &Stage, source: &Source, rows: Option<u64>) -> Result<Option<Workload>, Error> {
     let Some(rows) = rows else {
         return Ok(None);
     };
-    let (policy, at_once) = (&step.policy, step.rows_at_once());
+    let (policy, at_once) = (&stage.policy, stage.batch_size());
     if policy.cost().is_empty() && policy.scopes().is_empty() {
         return Ok(Some(Workload {
             units: vec![rows.div_ceil(at_once as u64); policy.units().len()],
@@ -35,30 +36,30 @@ pub fn demand(step: &Stage, source: &Source, rows: Option<u64>) -> Result<Option
     let mut rows = source.rows()?;
     loop {
         let some: Vec<Row> = rows.by_ref().take(at_once).collect::<Result<_, _>>()?;
-        let Some(row) = step.together(&some) else {
-            return Ok(Some(sum.demand()));
+        let Some(row) = stage.batch_row(&some) else {
+            return Ok(Some(sum.workload()));
         };
-        if let Some(ask) = ask(step, &row)? {
-            sum.add(&ask);
+        if let Some(cost) = cost(stage, &row)? {
+            sum.add(&cost);
         }
     }
 }
 
-/// What the row asks; none if it has no request, and will fail.
-fn ask(step: &Stage, row: &Row) -> Result<Option<Cost>, Error> {
-    let Ok(request) = step.renderer.render(row) else {
+/// The cost of a row's request; none for a row without a request, which will fail.
+fn cost(stage: &Stage, row: &Row) -> Result<Option<Cost>, Error> {
+    let Ok(request) = stage.renderer.render(row) else {
         return Ok(None);
     };
-    let Ok(price) = step.renderer.cost(row, &request) else {
+    let Ok(cost) = stage.renderer.cost(row, &request) else {
         return Ok(None);
     };
-    let ask = Cost::new(price.units, price.keys);
+    let cost = Cost::new(cost.units, cost.keys);
     let too_much = |why| Error::plan(format!("row {}: {why}", row.number));
-    step.policy.check(&ask).map_err(too_much)?;
-    Ok(Some(ask))
+    stage.policy.check(&cost).map_err(too_much)?;
+    Ok(Some(cost))
 }
 
-/// What has been added up so far.
+/// The sum so far.
 struct WorkSum {
     units: Vec<u64>,
     /// By scope and key; none once there are too many keys.
@@ -66,9 +67,9 @@ struct WorkSum {
 }
 
 impl WorkSum {
-    fn add(&mut self, ask: &Cost) {
-        add(&mut self.units, ask);
-        for (scope, key) in self.scopes.iter_mut().zip(ask.keys()) {
+    fn add(&mut self, cost: &Cost) {
+        add(&mut self.units, cost);
+        for (scope, key) in self.scopes.iter_mut().zip(cost.keys()) {
             let Some(keys) = scope else {
                 continue;
             };
@@ -78,11 +79,11 @@ impl WorkSum {
             }
             let units = keys.entry(key.clone()).or_default();
             units.resize(self.units.len(), 0);
-            add(units, ask);
+            add(units, cost);
         }
     }
 
-    fn demand(self) -> Workload {
+    fn workload(self) -> Workload {
         let busiest = |keys: HashMap<Arc<str>, Vec<u64>>| {
             let each =
                 (0..self.units.len()).map(|unit| keys.values().map(|units| units[unit]).max());
@@ -99,8 +100,8 @@ impl WorkSum {
     }
 }
 
-fn add(units: &mut [u64], ask: &Cost) {
+fn add(units: &mut [u64], cost: &Cost) {
     for (unit, sum) in units.iter_mut().enumerate() {
-        *sum = sum.saturating_add(ask.units_of(unit));
+        *sum = sum.saturating_add(cost.units_of(unit));
     }
 }

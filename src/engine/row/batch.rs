@@ -71,7 +71,7 @@ impl RowExecutor {
     ) -> Result<Result<AnswerParts, Failure>, Cancelled> {
         let all = batch.together(&group.rows);
         let request = self.step().render(&all).and_then(|request| {
-            let ask = self.step().ask(&all, &request)?;
+            let ask = self.step().cost(&all, &request)?;
             Ok((request, ask))
         });
         let (request, ask) = match request {

@@ -237,7 +237,7 @@ impl RowExecutor {
         let mut seen = AttemptTrace::default();
         let asked = self.turned(row, &turn, before).and_then(|asked| {
             self.check_doubt(row, asked.0.method())?;
-            let ask = self.step().ask(row, &asked.0)?;
+            let ask = self.step().cost(row, &asked.0)?;
             Ok((asked, ask))
         });
         let (asked, outcome) = match asked {

@@ -1,0 +1,270 @@
+//! Whether what a job names is there and allowed: fields, hosts and files.
+//! Reads the first rows, and asks the file system where a path leads.
+
+use std::path::{Path, PathBuf};
+
+use http::Uri;
+
+use super::diagnostics::closest;
+use super::{Job, Stage};
+use crate::auth::Tokens;
+use crate::batch::Batch;
+use crate::error::Error;
+use crate::extract::Extractor;
+use crate::fs::file_lock;
+use crate::pages::Pages;
+use crate::render::Hosts;
+use crate::source::{Source, Survey};
+use crate::tally::Aggregate;
+
+/// Whether the rows were looked at, and there were any.
+pub fn are_known(survey: &Survey) -> bool {
+    survey.rows.is_some_and(|rows| rows > 0)
+}
+
+/// Every field that a template uses is one of the input's, where that is known.
+pub fn check_fields(stage: &Stage, source: &Source, survey: &Survey) -> Result<(), Error> {
+    let renderer = &stage.renderer;
+    if let Some(field) = stage.batch.as_ref().map(Batch::field)
+        && !survey.names.is_empty()
+        && !survey.names.iter().any(|name| name == field)
+    {
+        return Err(Error::plan(format!(
+            "items.match (--match) goes by {field}, but {} has no field \"{field}\"{}",
+            source.name(),
+            suggestion(field, &survey.names),
+        )));
+    }
+    let turned = stage.pages.as_ref().and_then(Pages::param);
+    let unknown = renderer.fields().iter().find(|field| {
+        let known = survey.names.contains(field) || turned == Some(field);
+        !survey.names.is_empty() && !known
+    });
+    // A template may have a default for a field that no row has.
+    let renders = survey.first.first().is_some_and(|row| {
+        let request = renderer.render(row);
+        request.is_ok_and(|request| renderer.cost(row, &request).is_ok())
+    });
+    match unknown.filter(|_| !renders) {
+        None => Ok(()),
+        Some(field) => Err(Error::plan(format!(
+            "the job uses {{{{ {field} }}}}, but {} has no field \"{field}\"{}",
+            source.name(),
+            suggestion(field, &survey.names),
+        ))),
+    }
+}
+
+/// A URL with one brace where two are meant would be the same for all rows.
+pub fn check_braces(url: &str, names: &[String]) -> Result<(), Error> {
+    let meant = names.iter().find(|name| {
+        let braced = format!("{{{name}}}");
+        let mut found = url.match_indices(&braced);
+        found.any(|(at, _)| !url[..at].ends_with('{'))
+    });
+    match meant {
+        None => Ok(()),
+        Some(name) => Err(Error::plan(format!(
+            "request.url (--url) has {{{name}}}: the row's value is {{{{ {name} }}}}, with two braces (a brace itself is %7B)"
+        ))),
+    }
+}
+
+/// Every field that a later step uses is the input's, or a step before has it.
+pub fn check_later_fields(
+    stage: &Stage,
+    number: usize,
+    fields: &[String],
+    is_known: bool,
+) -> Result<(), Error> {
+    let turned = stage.pages.as_ref().and_then(Pages::param);
+    let used = stage.renderer.fields().iter().map(String::as_str);
+    let mut used = used.chain(stage.batch.as_ref().map(Batch::field));
+    let unknown = used.find(|field| {
+        let known = fields.iter().any(|name| name == field) || turned == Some(*field);
+        is_known && !known
+    });
+    match unknown {
+        None => Ok(()),
+        Some(field) => Err(Error::plan(format!(
+            "step {number} uses {{{{ {field} }}}}, but neither the input nor a step before it has \"{field}\"{}",
+            suggestion(field, fields),
+        ))),
+    }
+}
+
+/// Every name that an aggregate uses is extracted, or the input has it.
+pub fn check_aggregates(
+    aggregates: &[Aggregate],
+    extractor: &Extractor,
+    fields: &[String],
+) -> Result<(), Error> {
+    let mut known = extractor.names();
+    known.extend_from_slice(fields);
+    for aggregate in aggregates {
+        for name in aggregate.names() {
+            if !known.iter().any(|known| known == name) {
+                return Err(Error::plan(format!(
+                    "summary.{} (--summarize): there is no value \"{name}\"{}",
+                    aggregate.name,
+                    suggestion(name, &known),
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn suggestion(wrong: &str, names: &[String]) -> String {
+    if let [only] = names
+        && only.contains([';', '\t', '|'])
+    {
+        return format!(
+            "; there is only {only:?}: where columns stand apart by tabs, give --format tsv; by anything else but commas, change that first"
+        );
+    }
+    match closest(wrong, names.iter().map(String::as_str)) {
+        Some(right) => format!("; did you mean \"{right}\"?"),
+        None => format!("; there are: {}", names.join(", ")),
+    }
+}
+
+/// Number of rows whose hosts are allowed where the job allows none.
+const HOST_ROWS: usize = 100;
+
+/// Where rows name hosts and the job allows none, the hosts of the first rows are
+/// allowed, unless something that others must not see would go along.
+pub fn settle_hosts(stage: &mut Stage, job: &Job, source: &Source) -> Result<(), Error> {
+    let fixed = check_fixed_hosts(stage)?;
+    let is_open = stage.renderer.hosts().is_some_and(|hosts| hosts.is_empty());
+    if !is_open || !source.lasts() {
+        return check_allowed_hosts(stage, job, is_open);
+    }
+    let mut rows = Vec::new();
+    for row in source.rows()?.take(HOST_ROWS) {
+        rows.push(row?);
+    }
+    stage.renderer.allow_hosts_of(rows.iter());
+    let others = stage
+        .renderer
+        .hosts()
+        .map_or(0, |hosts| hosts.elsewhere(fixed.as_ref()));
+    check_allowed_hosts(stage, job, others > 0)
+}
+
+/// The values of a stage before are a server's: they don't decide which host is asked.
+pub fn check_later_hosts(stage: &Stage) -> Result<(), Error> {
+    check_fixed_hosts(stage)?;
+    if stage.renderer.hosts().is_some_and(|hosts| hosts.is_empty()) {
+        Err(Error::plan(
+            "its host comes from the answers of the step before: name the hosts that may be asked (step.request.allow-host)",
+        ))
+    } else {
+        Ok(())
+    }
+}
+
+/// What the job writes out itself: the host of its requests, which is given, and
+/// where its tokens come from.
+fn check_fixed_hosts(stage: &Stage) -> Result<Option<Uri>, Error> {
+    let fixed = stage.renderer.fixed_uri();
+    for uri in fixed.iter().chain(stage.signer.tokens().map(Tokens::uri)) {
+        stage.check_cleartext(uri).map_err(Error::plan)?;
+    }
+    Ok(fixed)
+}
+
+fn check_allowed_hosts(stage: &Stage, job: &Job, is_open: bool) -> Result<(), Error> {
+    let keys = stage.renderer.carries_secrets() || !stage.signer.is_empty();
+    if !is_open || !keys || !job.request.allow_host.is_empty() {
+        return Ok(());
+    }
+    let hosts = stage.renderer.hosts().map(Hosts::names);
+    let hosts = hosts.unwrap_or_default();
+    let instead = if hosts.is_empty() {
+        "--allow-host HOST".to_owned()
+    } else {
+        hosts
+            .iter()
+            .map(|host| format!("--allow-host {host}"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    Err(Error::plan(format!(
+        "rows decide which host gets the job's keys: name the hosts that may (request.allow-host): {instead}"
+    )))
+}
+
+/// Two names must not mean one file; each comes with the key that names it.
+///
+/// # Errors
+/// Which two do.
+pub fn check_apart(one: (&str, Option<&str>), other: (&str, Option<&str>)) -> Result<(), Error> {
+    let names = [one.1, other.1].map(|name| name.filter(|name| *name != "-"));
+    let [Some(a), Some(b)] = names else {
+        return Ok(());
+    };
+    let is_one_path = resolved(a).is_some_and(|a| resolved(b) == Some(a));
+    if is_one_path || file_lock::is_one_file(Path::new(a), Path::new(b)) {
+        Err(Error::plan(format!(
+            "{} and {} are the same file, {a}: give one of them another name",
+            one.0, other.0,
+        )))
+    } else {
+        Ok(())
+    }
+}
+
+/// The input must not lie in the directory of the output's parts: those come and go.
+///
+/// # Errors
+/// That it does.
+pub(super) fn check_outside(input: Option<&str>, parts: Option<&str>) -> Result<(), Error> {
+    let input = input.filter(|name| *name != "-");
+    match (input.and_then(resolved), parts.and_then(resolved)) {
+        (Some(file), Some(directory)) if file.starts_with(&directory) => Err(Error::plan(format!(
+            "the input {} lies in the directory of the output's parts (--parts): give the output another directory",
+            input.unwrap_or_default()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Where a file is or would be, whatever way its name takes there.
+fn resolved(name: &str) -> Option<PathBuf> {
+    let path = Path::new(name);
+    path.canonicalize().ok().or_else(|| {
+        let directory = path.parent().filter(|parent| *parent != Path::new(""));
+        let directory = directory.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        Some(directory.join(path.file_name()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_ways_to_one_file_are_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = |rest: &str| format!("{}/{rest}", directory.path().display());
+        let apart = |a: &str, b: &str| check_apart(("a", Some(a)), ("b", Some(b))).is_ok();
+        assert!(!apart(&name("x"), &name("./x")));
+        assert!(apart(&name("x"), &name("y")));
+        std::fs::write(name("x"), "").unwrap();
+        std::fs::hard_link(name("x"), name("y")).unwrap();
+        assert!(!apart(&name("x"), &name("y")), "a hard link");
+        assert!(apart("-", "-"));
+    }
+
+    #[test]
+    fn an_input_among_the_parts_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = |rest: &str| format!("{}/{rest}", directory.path().display());
+        std::fs::create_dir(name("parts")).unwrap();
+        let outside = |input: &str, parts: Option<&str>| check_outside(Some(input), parts).is_ok();
+        assert!(!outside(&name("parts/x"), Some(&name("./parts/"))));
+        assert!(outside(&name("parts-x"), Some(&name("parts"))));
+        assert!(outside("-", Some(".")) && outside(&name("parts/x"), None));
+    }
+}
