@@ -1,8 +1,7 @@
-//! The corridor: one reader, the workers, one writer, and bounded channels
-//! between them. [door: threads]
+//! Carries out a plan: one reader, the workers, one writer, each with threads of its own,
+//! and bounded channels between them.
 //!
-//! Whatever the number of rows, what is in memory is what is in flight, and the
-//! little that lies in the channels.
+//! However many rows there are, memory holds those in flight, and the few in the channels.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -15,34 +14,32 @@ use crate::error::Error;
 use crate::limit::{RateLimiter, calendar_at_zero};
 use crate::metrics::Metrics;
 use crate::metrics::wait_time::TimeBreakdown;
-use crate::plan::Plan;
+use crate::plan::{Plan, Stage};
+use crate::quota_store::FileQuotaStore;
 use crate::report::Report;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::IntentWriter;
 
-mod chain;
-mod inbox;
 pub(crate) mod jitter;
 mod outbox;
 mod panics;
-mod quotas;
 mod reader;
 pub(crate) mod row;
+mod stage;
 mod summary;
-mod ticker;
 mod worker;
 mod writer;
 
 /// A plan about to be carried out, or being carried out.
 ///
-/// Clones are handles to the same run, for whoever looks on or wants it to end.
+/// Clones are handles to the same run: a progress display and a signal handler have one each.
 #[derive(Clone)]
 pub struct Run {
     shared: Arc<RunContext>,
 }
 
 impl Run {
-    /// Gets ready; nothing is opened or sent yet.
+    /// Prepares the run; nothing is opened or sent yet.
     #[must_use]
     pub fn new(plan: Plan) -> Run {
         let shared = RunContext {
@@ -67,7 +64,7 @@ impl Run {
         &self.shared.plan
     }
 
-    /// The records that there will be, if their number is known.
+    /// Number of records that the run will write, if it is known.
     #[must_use]
     pub fn rows_to_do(&self) -> Option<u64> {
         let done = self.plan().output.done().len();
@@ -81,7 +78,7 @@ impl Run {
         &self.shared.live
     }
 
-    /// What the time of the workers has gone to so far.
+    /// How the workers have spent their time so far.
     #[must_use]
     pub fn balance(&self) -> TimeBreakdown {
         self.shared.balance(self.live().elapsed())
@@ -93,14 +90,14 @@ impl Run {
         self.shared.limiter(0)
     }
 
-    /// The way to end it early.
+    /// The handle that ends the run early.
     #[must_use]
     pub fn stop(&self) -> &Shutdown {
         &self.shared.stop
     }
 
-    /// What the user must know of its end, whatever the report is like: refresh tokens
-    /// that no run after this one will know.
+    /// Warnings that must reach the user even without a report: of refresh tokens that no
+    /// later run will know.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let plan = self.plan();
@@ -120,7 +117,7 @@ impl Run {
         self.live().start();
         let rows = self.plan().source.rows()?;
         let plan = self.plan();
-        quotas::lend(&self.shared)?;
+        open_quotas(&self.shared)?;
         for before in plan.output.sent_before(&plan.identity) {
             self.gate()
                 .remember(before.ago, before.requests, before.lost);
@@ -137,12 +134,13 @@ impl Run {
                 return Err(error);
             }
         };
-        let (to_workers, rows_read) = async_channel::bounded(chain::AHEAD * plan.first().chunk);
+        let (to_workers, rows_read) =
+            async_channel::bounded(stage::CHUNKS_AHEAD * plan.first().chunk);
         let (to_writer, records) = async_channel::bounded(outbox::BATCHES);
-        let stages = chain::stages(self.plan(), rows_read);
+        let stages = stage::channels(self.plan(), rows_read);
         let taken = reader::start(rows, to_workers, self.shared.clone());
         let grace = self.plan().workers.shutdown_grace;
-        ticker::start(&to_writer, &self.shared.stop, grace);
+        writer::start_ticker(&to_writer, &self.shared.stop, grace);
         let workers: Vec<JoinHandle<Duration>> = (0..self.plan().workers.count)
             .filter_map(|index| {
                 worker::start(
@@ -170,7 +168,7 @@ impl Run {
 }
 
 impl Run {
-    /// Only what must not be sent twice is announced.
+    /// The log of intents, if the plan has requests that must not be sent twice.
     fn intents(&self) -> Result<Option<IntentWriter>, Error> {
         if !self.plan().announces() {
             return Ok(None);
@@ -189,6 +187,29 @@ impl Run {
             )));
         }
     }
+}
+
+/// Has the limiters count the quotas that outlive a run where all runs on this machine do.
+///
+/// # Errors
+/// The store of quotas can't be opened, or can't be read.
+fn open_quotas(shared: &RunContext) -> Result<(), Error> {
+    let limiters: Vec<(&RateLimiter, &Stage)> = shared
+        .limiters
+        .iter()
+        .zip(shared.plan.limited_stages())
+        .filter(|(_, stage)| stage.has_quotas())
+        .collect();
+    let Some((_, first)) = limiters.first() else {
+        return Ok(());
+    };
+    let store = FileQuotaStore::open(&shared.plan.state()?, first.account.clone())?;
+    // A quota that can't be read is an error before anything is sent.
+    shared.plan.quotas()?;
+    for (limiter, stage) in limiters {
+        limiter.use_store(Arc::new(store.with_account(stage.account.clone())));
+    }
+    Ok(())
 }
 
 /// A worker catches its own panics.

@@ -1,5 +1,4 @@
-//! One worker: a thread with its own event loop and its own connections.
-//! [door: threads]
+//! A worker: a thread with its own event loop and its own connections.
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -11,22 +10,21 @@ use async_channel::Sender;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinSet, LocalSet};
 
-use super::chain::{ChainExit, ChainStage};
-use super::inbox::Inbox;
 use super::outbox::{Outbox, OutboxBatch};
 use super::panics::{all, caught};
+use super::stage::{Inbox, StageChannels, StageExit};
 use crate::engine::row::{RowExecutor, RunContext};
 use crate::metrics::wait_time::WaitReason;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::IntentLog;
 use crate::threads;
 
-/// Starts the thread. It ends with the rows, or when the run is to stop; gives
-/// how long that took. If it can't be started, the run is asked to stop.
+/// Starts the thread of a worker. It ends with the rows or with the run, and gives the time
+/// that it took. If it can't be started, the run is asked to stop.
 pub fn start(
     index: usize,
     shared: Arc<RunContext>,
-    stages: Vec<ChainStage>,
+    stages: Vec<StageChannels>,
     to_writer: Sender<OutboxBatch>,
     intents: Option<IntentLog>,
 ) -> Option<JoinHandle<Duration>> {
@@ -55,7 +53,7 @@ pub fn start(
 fn run(
     index: usize,
     shared: &Arc<RunContext>,
-    stages: Vec<ChainStage>,
+    stages: Vec<StageChannels>,
     to_writer: Sender<OutboxBatch>,
     intents: Option<IntentLog>,
 ) {
@@ -70,7 +68,7 @@ fn run(
     }
 }
 
-/// An event loop that notes when its thread goes to rest, and when it goes on.
+/// An event loop that notes when its thread parks, and when it wakes.
 fn runtime(index: usize, shared: &Arc<RunContext>) -> std::io::Result<Runtime> {
     let (rests, wakes) = (shared.clone(), shared.clone());
     Builder::new_current_thread()
@@ -83,15 +81,15 @@ fn runtime(index: usize, shared: &Arc<RunContext>) -> std::io::Result<Runtime> {
 async fn work(
     index: usize,
     shared: Arc<RunContext>,
-    stages: Vec<ChainStage>,
+    stages: Vec<StageChannels>,
     to_writer: Sender<OutboxBatch>,
     intents: Option<IntentLog>,
 ) {
     let outbox = Outbox::new(to_writer);
-    let mut steps = JoinSet::new();
+    let mut tasks = JoinSet::new();
     for (stage_index, stage) in stages.into_iter().enumerate() {
-        let walk = RowExecutor::new(index, stage_index, shared.clone(), intents.clone());
-        let exit = ChainExit::new(
+        let executor = RowExecutor::new(index, stage_index, shared.clone(), intents.clone());
+        let exit = StageExit::new(
             &shared.plan,
             stage_index,
             stage.next.clone(),
@@ -100,42 +98,44 @@ async fn work(
         let planned = &shared.plan.stages[stage_index];
         let inbox = Inbox::new(stage, planned.chunk);
         let stop = shared.stop.clone();
-        steps.spawn_local(step(walk, inbox, exit, (planned.in_flight, stop)));
+        let rows = run_stage(executor, inbox, exit, planned.in_flight, stop);
+        tasks.spawn_local(rows);
     }
     tokio::select! {
-        () = all(&mut steps, &shared.stop) => {}
-        () = cut_after_grace(&shared) => {}
+        () = all(&mut tasks, &shared.stop) => {}
+        () = abort_after_grace(&shared) => {}
     }
     outbox.close().await;
 }
 
-/// Takes the rows of one step to their records; so many at a time.
-async fn step(
-    walk: RowExecutor,
+/// Takes the rows of one stage to their records, this number at a time.
+async fn run_stage(
+    executor: RowExecutor,
     inbox: Inbox,
-    exit: ChainExit,
-    (in_flight, stop): (usize, Shutdown),
+    exit: StageExit,
+    in_flight: usize,
+    shutdown: Shutdown,
 ) {
-    let (walk, inbox, exit) = (Rc::new(walk), Rc::new(inbox), Rc::new(exit));
-    let mut walks = JoinSet::new();
+    let (executor, inbox, exit) = (Rc::new(executor), Rc::new(inbox), Rc::new(exit));
+    let mut tasks = JoinSet::new();
     for _ in 0..in_flight {
-        walks.spawn_local(serve(walk.clone(), inbox.clone(), exit.clone()));
+        tasks.spawn_local(run_rows(executor.clone(), inbox.clone(), exit.clone()));
     }
-    all(&mut walks, &stop).await;
+    all(&mut tasks, &shutdown).await;
 }
 
 /// Takes one row after the other to its record.
-async fn serve(walk: Rc<RowExecutor>, inbox: Rc<Inbox>, exit: Rc<ChainExit>) {
+async fn run_rows(executor: Rc<RowExecutor>, inbox: Rc<Inbox>, exit: Rc<StageExit>) {
     let put = async |record| {
-        let record = exit.shown(record);
+        let record = exit.without_secrets(record);
         if let Some(record) = exit.try_put(record) {
-            let _waits = walk.waits(WaitReason::Output);
+            let _waits = executor.waits(WaitReason::Output);
             exit.put(record).await;
         }
     };
-    if let Some(batch) = walk.batch() {
-        while let Ok(Some(rows)) = walk.unless_stopped(inbox.batch()).await {
-            if walk.rows(batch, rows, &put).await.is_err() {
+    if let Some(batch) = executor.batch() {
+        while let Ok(Some(rows)) = executor.unless_stopped(inbox.batch()).await {
+            if executor.rows(batch, rows, &put).await.is_err() {
                 return;
             }
         }
@@ -143,23 +143,23 @@ async fn serve(walk: Rc<RowExecutor>, inbox: Rc<Inbox>, exit: Rc<ChainExit>) {
     }
     loop {
         let row = match inbox.take() {
-            _ if walk.is_stopping() => return,
+            _ if executor.is_stopping() => return,
             Some(row) => row,
-            None => match walk.unless_stopped(inbox.next()).await {
+            None => match executor.unless_stopped(inbox.next()).await {
                 Ok(Some(row)) => row,
                 _ => return,
             },
         };
-        // Where it is polled: to move it there would cost more than most of its work.
-        if pin!(walk.row(row, &put)).await.is_err() {
+        // The future is polled where it is: to move it would cost more than most of its work.
+        if pin!(executor.row(row, &put)).await.is_err() {
             return;
         }
     }
 }
 
-/// Answers in flight are waited for so long when the run is to end early. Then each
-/// walk hears that it is over, and says what became of its row.
-async fn cut_after_grace(shared: &RunContext) {
+/// Aborts the run once it was asked to end and the time for answers in flight is over. Each
+/// row then ends, with a record if it may have been done.
+async fn abort_after_grace(shared: &RunContext) {
     shared.stop.requested().await;
     tokio::time::sleep(shared.plan.workers.shutdown_grace).await;
     shared.stop.abort();

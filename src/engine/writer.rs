@@ -1,17 +1,18 @@
-//! The only owner of output and tally: lines are never torn, and counts agree
-//! with what is written.
+//! The writer, the only owner of output and tally: lines are never torn, and counts agree
+//! with the records written.
 
 use std::time::{Duration, Instant};
 
-use async_channel::Receiver;
+use async_channel::{Receiver, Sender};
 
 use super::outbox::{self, OutboxBatch};
 use super::reader::TakenRow;
 use crate::engine::row::RunContext;
 use crate::error::Error;
-use crate::shutdown::ShutdownReason;
+use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::{SinkError, Usage, Writer};
 use crate::tally::Tally;
+use crate::threads;
 
 /// Writes and tallies records until no worker is left to send any. When they
 /// can't be written any more, the run is asked to stop; what is in flight comes
@@ -61,7 +62,43 @@ pub fn write(
     tally
 }
 
-/// Ends the account of a run that can't begin: it has sent nothing.
+/// How often the ticker wakes the writer.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Starts the ticker, or asks the run to stop: a thread that wakes the writer once a second,
+/// so that records are synced in time even when no more come, and that ends a run whose
+/// workers are all too busy to see how late it is. It ends after the workers.
+pub fn start_ticker(to_writer: &Sender<OutboxBatch>, stop: &Shutdown, grace: Duration) {
+    let to_writer = to_writer.downgrade();
+    // The thread may still sleep when the process ends: it holds nothing that must be closed.
+    let run = stop.clone();
+    let started = threads::spawn(move || {
+        let mut stopping = Duration::ZERO;
+        loop {
+            std::thread::sleep(TICK);
+            if run.is_requested() {
+                stopping += TICK;
+            }
+            // A worker ends by itself, unless a program over an answer keeps it busy.
+            if stopping > grace + TICK {
+                run.abort();
+            }
+            let Some(to_writer) = to_writer.upgrade() else {
+                return;
+            };
+            if to_writer.send_blocking(OutboxBatch::new()).is_err() {
+                return;
+            }
+        }
+    });
+    if let Err(error) = started {
+        stop.request(ShutdownReason::Error(format!(
+            "records can't be synced in time: {error}"
+        )));
+    }
+}
+
+/// Notes that a run that can't begin has sent nothing.
 ///
 /// # Errors
 /// When that can't be kept.
@@ -73,7 +110,7 @@ pub fn give_up(mut writer: Writer) -> Result<(), Error> {
     })
 }
 
-/// All is well only if the file has what was counted, and nothing is missing.
+/// Completes the output if it has as many records as were counted and as there must be.
 fn finish(writer: &mut Writer, tallied: u64, expected: Option<u64>) -> Result<(), SinkError> {
     writer.finish()?;
     check(writer.written(), tallied, expected).map_err(SinkError::Failed)?;
@@ -90,7 +127,7 @@ fn check(written: u64, tallied: u64, expected: Option<u64>) -> Result<(), Error>
     }
 }
 
-/// What has come in is flushed whenever nothing more waits. Records that can't be
+/// Writes and tallies a batch, and flushes it if no other waits. Records that can't be
 /// flushed stay with the writer.
 fn write_batch(
     shared: &RunContext,
@@ -122,7 +159,7 @@ fn reason(error: &SinkError) -> ShutdownReason {
     }
 }
 
-/// What has been used of the limits so far. It is asked with every few records.
+/// The requests that count against the limits so far. Called with every few records.
 fn usage(shared: &RunContext, uncounted: u64) -> Usage {
     let sending = shared.live.sending();
     Usage {
@@ -132,8 +169,8 @@ fn usage(shared: &RunContext, uncounted: u64) -> Usage {
     }
 }
 
-/// What was used is noted more often than that.
-const NOTED: Duration = Duration::from_secs(2);
+/// Usage is noted more often than this.
+const NOTE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The most requests that can have been sent since what was used was noted, however
 /// many of them a record takes; none that matter where there is no limit.
@@ -142,7 +179,7 @@ pub fn uncounted(shared: &RunContext) -> u64 {
         return 0;
     }
     let on_the_way = with_workers(shared);
-    let sent = shared.plan.policy().most_within(NOTED);
+    let sent = shared.plan.policy().most_within(NOTE_INTERVAL);
     sent.map_or(on_the_way, |sent| sent.max(on_the_way))
 }
 

@@ -1,5 +1,5 @@
-//! Which account of which server a job's requests count against. Pure; the
-//! environment is its caller's.
+//! The account of a server that a job's requests count against. Pure; the caller reads the
+//! environment.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::Job;
 use crate::quota_store::QuotaAccount;
 use crate::render::{Renderer, looks_like_key};
 
-/// Of the requests of this job, which are rendered so.
+/// The account of this job's requests, which this renderer makes.
 pub fn of(
     job: &Job,
     renderer: &Renderer,
@@ -35,7 +35,7 @@ pub fn of(
     QuotaAccount::new(server(job, renderer), &credentials, renderer.keys())
 }
 
-/// The server as far as it is the same for all rows.
+/// The part of the server's address that is the same for all rows.
 fn server(job: &Job, renderer: &Renderer) -> String {
     let fixed = renderer.fixed_uri();
     let origin = fixed.and_then(|uri| {
@@ -54,9 +54,8 @@ fn refers(text: &str) -> bool {
     text.contains("env.") || text.contains("secret.")
 }
 
-/// The values that stand in a text: those of the environment; for a secret, which
-/// may be another one each time that it is read, where it is read. What depends on
-/// the row is not the job's.
+/// The values that a text refers to: of a variable its value; of a secret its source, since
+/// each reading may give another value. A text that depends on the row has none.
 fn values(text: &str, job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
     let of_environment = names(text, "env.").filter_map(environment);
     let of_secrets = names(text, "secret.").filter_map(|name| job.secrets.get(name).cloned());
@@ -67,7 +66,7 @@ fn values(text: &str, job: &Job, environment: &dyn Fn(&str) -> Option<String>) -
     values
 }
 
-/// The names that follow this.
+/// The names that follow a prefix.
 fn names<'a>(text: &'a str, after: &'a str) -> impl Iterator<Item = &'a str> {
     text.split(after).skip(1).map(|rest| {
         let is_name = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '-';

@@ -17,12 +17,12 @@ use crate::render::Hosts;
 use crate::source::{Source, Survey};
 use crate::tally::Aggregate;
 
-/// Whether the rows were looked at, and there were any.
+/// Whether the rows were read, and there are any.
 pub fn are_known(survey: &Survey) -> bool {
     survey.rows.is_some_and(|rows| rows > 0)
 }
 
-/// Every field that a template uses is one of the input's, where that is known.
+/// Checks that every field that a template uses is the input's, if its fields are known.
 pub fn check_fields(stage: &Stage, source: &Source, survey: &Survey) -> Result<(), Error> {
     let renderer = &stage.renderer;
     if let Some(field) = stage.batch.as_ref().map(Batch::field)
@@ -55,7 +55,7 @@ pub fn check_fields(stage: &Stage, source: &Source, survey: &Survey) -> Result<(
     }
 }
 
-/// A URL with one brace where two are meant would be the same for all rows.
+/// Refuses a URL with one brace where two are meant: it would be the same for all rows.
 pub fn check_braces(url: &str, names: &[String]) -> Result<(), Error> {
     let meant = names.iter().find(|name| {
         let braced = format!("{{{name}}}");
@@ -70,7 +70,7 @@ pub fn check_braces(url: &str, names: &[String]) -> Result<(), Error> {
     }
 }
 
-/// Every field that a later step uses is the input's, or a step before has it.
+/// Checks that every field that a later stage uses is the input's or of a stage before.
 pub fn check_later_fields(
     stage: &Stage,
     number: usize,
@@ -93,7 +93,7 @@ pub fn check_later_fields(
     }
 }
 
-/// Every name that an aggregate uses is extracted, or the input has it.
+/// Checks that every name that an aggregate uses is extracted, or the input's.
 pub fn check_aggregates(
     aggregates: &[Aggregate],
     extractor: &Extractor,
@@ -132,8 +132,8 @@ fn suggestion(wrong: &str, names: &[String]) -> String {
 /// Number of rows whose hosts are allowed where the job allows none.
 const HOST_ROWS: usize = 100;
 
-/// Where rows name hosts and the job allows none, the hosts of the first rows are
-/// allowed, unless something that others must not see would go along.
+/// Allows the hosts of the first rows where rows name hosts and the job allows none, unless
+/// secrets would go to them.
 pub fn settle_hosts(stage: &mut Stage, job: &Job, source: &Source) -> Result<(), Error> {
     let fixed = check_fixed_hosts(stage)?;
     let is_open = stage.renderer.hosts().is_some_and(|hosts| hosts.is_empty());
@@ -152,7 +152,7 @@ pub fn settle_hosts(stage: &mut Stage, job: &Job, source: &Source) -> Result<(),
     check_allowed_hosts(stage, job, others > 0)
 }
 
-/// The values of a stage before are a server's: they don't decide which host is asked.
+/// Refuses that the values of the stage before, which are a server's, name any host.
 pub fn check_later_hosts(stage: &Stage) -> Result<(), Error> {
     check_fixed_hosts(stage)?;
     if stage.renderer.hosts().is_some_and(|hosts| hosts.is_empty()) {
@@ -164,8 +164,8 @@ pub fn check_later_hosts(stage: &Stage) -> Result<(), Error> {
     }
 }
 
-/// What the job writes out itself: the host of its requests, which is given, and
-/// where its tokens come from.
+/// Checks the URLs that the job writes out: of its tokens, and of its requests, which is
+/// given if it is fixed.
 fn check_fixed_hosts(stage: &Stage) -> Result<Option<Uri>, Error> {
     let fixed = stage.renderer.fixed_uri();
     for uri in fixed.iter().chain(stage.signer.tokens().map(Tokens::uri)) {
@@ -195,10 +195,10 @@ fn check_allowed_hosts(stage: &Stage, job: &Job, is_open: bool) -> Result<(), Er
     )))
 }
 
-/// Two names must not mean one file; each comes with the key that names it.
+/// Checks that two names, each with the key that gives it, are not of one file.
 ///
 /// # Errors
-/// Which two do.
+/// Which two are.
 pub fn check_apart(one: (&str, Option<&str>), other: (&str, Option<&str>)) -> Result<(), Error> {
     let names = [one.1, other.1].map(|name| name.filter(|name| *name != "-"));
     let [Some(a), Some(b)] = names else {
@@ -215,7 +215,7 @@ pub fn check_apart(one: (&str, Option<&str>), other: (&str, Option<&str>)) -> Re
     }
 }
 
-/// The input must not lie in the directory of the output's parts: those come and go.
+/// Checks that the input is not in the directory of the output's parts, which come and go.
 ///
 /// # Errors
 /// That it does.
@@ -230,7 +230,7 @@ pub(super) fn check_outside(input: Option<&str>, parts: Option<&str>) -> Result<
     }
 }
 
-/// Where a file is or would be, whatever way its name takes there.
+/// The path of a file that is there or could be, without links and dots.
 fn resolved(name: &str) -> Option<PathBuf> {
     let path = Path::new(name);
     path.canonicalize().ok().or_else(|| {

@@ -1,4 +1,4 @@
-//! Secrets without TLS: only on this machine, unless the job says otherwise. Pure.
+//! Secrets without TLS stay on this machine unless the job says otherwise. Pure.
 
 use std::net::IpAddr;
 
@@ -9,14 +9,14 @@ use super::Job;
 /// Whether secrets may go over a network in clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cleartext {
-    /// To anyone.
+    /// To any host.
     Allowed,
-    /// To this machine.
+    /// To this machine only.
     Here,
 }
 
 impl Cleartext {
-    /// What a job says. A Unix socket leads nowhere else.
+    /// The setting of a job. A Unix socket leads to this machine.
     pub fn of(job: &Job) -> Cleartext {
         if job.network.allow_plain || job.network.unix_socket.is_some() {
             Cleartext::Allowed

@@ -1,4 +1,4 @@
-//! Where a job file is wrong, and what was probably meant. Pure.
+//! Errors in a job file: their line, and the name that was probably meant. Pure.
 
 pub(super) fn by_json(error: serde_json::Error) -> String {
     let text = error.to_string();
@@ -19,7 +19,7 @@ pub(super) fn by_toml(text: &str, error: &toml::de::Error) -> String {
     format!("line {line}: {}", helpful(error.message().trim()))
 }
 
-/// What was expected, in the words of a job rather than of a programming language.
+/// What a deserializer expects, and the words for it that a user of a job file knows.
 const EXPECTED: [(&str, &str); 10] = [
     (
         "invalid type: map, expected a sequence",
@@ -45,7 +45,7 @@ const EXPECTED: [(&str, &str); 10] = [
     ("expected a string", "expected a text in quotes"),
 ];
 
-/// Says what is meant: by "expected", and by an unknown field.
+/// The error in a user's words; for an unknown field with the name that was meant.
 fn helpful(what: &str) -> String {
     for (technical, plain) in EXPECTED {
         if let Some(before) = what.strip_suffix(technical) {
@@ -63,7 +63,7 @@ fn helpful(what: &str) -> String {
     }
 }
 
-/// The name that is most like `wrong`, if any is.
+/// The name that is most similar to `wrong`, if any is similar.
 pub(super) fn closest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |name: &str| {
         if name.eq_ignore_ascii_case(wrong) {

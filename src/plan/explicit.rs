@@ -1,11 +1,11 @@
-//! Which parts of a job are written out, in its file or by flags. Pure.
+//! The keys of a job that its file or a flag writes out. Pure.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// What of a job somebody wrote. It counts also where it is what throng would do
-/// anyway: without this, that could not be told from saying nothing.
+/// The keys of a job that were written. A written key goes before a profile's even if its
+/// value is the default, which the value alone doesn't tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExplicitKeys(ExplicitPart);
 
@@ -18,7 +18,7 @@ enum ExplicitPart {
 }
 
 impl ExplicitKeys {
-    /// Of a tree of a job's shape, in which nulls say nothing.
+    /// The keys of a tree of a job's shape, in which null means unwritten.
     pub(super) fn of(tree: &Value) -> ExplicitKeys {
         ExplicitKeys(ExplicitPart::of(tree))
     }
@@ -27,7 +27,7 @@ impl ExplicitKeys {
         ExplicitKeys(self.0.and(other.0))
     }
 
-    /// What a job says: what is written of it, and what is not as in `default`.
+    /// The part of a job that is written or differs from `default`; null elsewhere.
     pub(super) fn said(&self, job: Value, default: &Value) -> Value {
         self.0.said(job, default)
     }

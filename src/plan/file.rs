@@ -1,4 +1,4 @@
-//! Reading a job file, and saying where it is wrong. [door: files]
+//! Reads a job file; an error names the line and the key.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ impl Job {
         Job::parse(path, &text)
     }
 
-    /// Parses the text of a job file; `name` decides about the syntax, and stands in errors.
+    /// Parses the text of a job file; `name` decides on the syntax, and is named in errors.
     ///
     /// # Errors
     /// The line and the key that are wrong, and what was meant if that can be guessed.
@@ -48,8 +48,8 @@ fn parse_toml(text: &str) -> Result<Job, String> {
     Ok(written(job, &tree))
 }
 
-/// Mistakes are found by reading a job, for they have a line then; what is written of it
-/// is seen in the tree alone.
+/// The job with its written keys, which only its tree tells. The job is parsed from the
+/// text itself, so that an error has a line.
 fn written(job: Job, tree: &Value) -> Job {
     Job {
         written: ExplicitKeys::of(tree),

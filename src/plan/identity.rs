@@ -19,7 +19,7 @@ pub fn of(job: &Job, source: &Source) -> Result<Identity, Error> {
         request.multipart,
         request.body_file
     ]);
-    // Of later steps what is asked of the first one too, and not how.
+    // Of later stages the same parts as of the first: what is asked, and not how.
     let steps = job.step.iter().map(|step| {
         json!({
             "request": step.request,
@@ -53,14 +53,14 @@ pub fn of(job: &Job, source: &Source) -> Result<Identity, Error> {
     })
 }
 
-/// Those of all steps that have their own.
+/// The limits of all stages that have their own.
 fn all_limits(job: &Job) -> String {
     let own = job.step.iter().filter_map(|step| step.limit.as_ref());
     let all = std::iter::once(&job.limit).chain(own).map(limits);
     all.collect::<Vec<_>>().join("; ")
 }
 
-/// The limits as the job writes them, and whose they are.
+/// The limits as the job writes them, and the scope of each.
 fn limits(settings: &limit::Settings) -> String {
     let all = settings.rate.iter().map(|rate| {
         let per = rate.details.per.as_ref().or(settings.per.as_ref());

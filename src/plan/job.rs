@@ -26,35 +26,35 @@ use crate::{auth, batch, extract, judge, limit, pages, render, secret, send, sin
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Job {
-    /// A profile that lies under all this: `github`, `github:anonymous`.
+    /// The profile whose settings hold where the job has none: `github`, `github:anonymous`.
     pub api: Option<String>,
-    /// What of all this is written out, and goes before the profile also where it is a
-    /// default.
+    /// The keys that are written out: they go before the profile even with the default as
+    /// their value.
     #[serde(skip)]
     pub written: ExplicitKeys,
     /// Where rows come from.
     pub input: source::Settings,
-    /// What is asked for each.
+    /// What to ask for each row.
     pub request: render::Settings,
-    /// How it is proven who asks.
+    /// How requests are signed.
     pub auth: auth::Settings,
     /// Where secrets are read.
     pub secrets: secret::Settings,
     /// Which variables of the environment are secrets.
     pub env: secret::Variables,
-    /// How often.
+    /// The limits of the server.
     pub limit: limit::Settings,
-    /// By how many at once.
+    /// How many workers send, and how much each has in flight.
     pub workers: workers::Settings,
     /// How long to wait for an answer.
     pub send: send::Settings,
     /// How servers are reached.
     pub network: send::Network,
-    /// Whom to trust.
+    /// Which certificates to trust.
     pub tls: send::Tls,
     /// When to try again.
     pub retry: judge::Settings,
-    /// In which headers of its own the server tells its count.
+    /// The headers in which the server tells its count, beside the common ones.
     pub signal: Vec<judge::signals::SignalSource>,
     /// Which answers are refusals, beside a 429.
     pub refusal: Vec<judge::RefusalRule>,
@@ -64,7 +64,7 @@ pub struct Job {
     pub items: extract::ItemSettings,
     /// How many rows are asked for at once.
     pub batch: batch::Settings,
-    /// How answers go on.
+    /// How answers go on over pages.
     pub pages: pages::Settings,
     /// The stages after the first: what to do with the values, in its turn.
     pub step: Vec<StageConfig>,
@@ -75,8 +75,8 @@ pub struct Job {
 }
 
 impl Job {
-    /// The job with `flags` laid over it: a tree of the same shape, in which
-    /// nulls say nothing, names join and everything else replaces.
+    /// The job with `flags` laid over it: a tree of the same shape, in which null changes
+    /// nothing, tables are merged, and any other value replaces the job's.
     ///
     /// # Errors
     /// Which flag doesn't fit.
@@ -96,7 +96,7 @@ impl Job {
 pub struct StageConfig {
     /// What to ask for each row, which has the values of the stage before.
     pub request: render::Settings,
-    /// Who asks.
+    /// How requests are signed; without it, as in the first stage.
     pub auth: Option<auth::Settings>,
     /// How often; without it, the limits of the first stage hold for both together.
     pub limit: Option<limit::Settings>,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Job;
 use super::diagnostics::by_json;
 
-/// The key that no other form has.
+/// The key that only this form has.
 const MARK: &str = "base_url";
 
 #[derive(Deserialize)]
@@ -19,7 +19,7 @@ struct LegacyRate {
     list_of_api_requests: Vec<String>,
 }
 
-/// The job that an older file means, or where it is wrong; `None` if it isn't one.
+/// The job of an older file, or its error; `None` if the file has another form.
 pub fn parse(text: &str) -> Option<Result<Job, String>> {
     let tree: Value = serde_json::from_str(text).ok()?;
     tree.get(MARK)?;
@@ -28,7 +28,7 @@ pub fn parse(text: &str) -> Option<Result<Job, String>> {
 }
 
 impl LegacyRate {
-    /// As the demo had it: the first ten symbols by one worker, one at a time,
+    /// The job as the demo did it: the first ten symbols by one worker, one at a time,
     /// 25 in 5 s.
     fn job(self) -> Result<Job, serde_json::Error> {
         let mut query = self.params_for_api_request;

@@ -1,4 +1,4 @@
-//! Keys that stand in the job itself, where history and backups keep them. Pure.
+//! Keys that the job itself holds, where history and backups keep them. Pure.
 
 use serde_json::{Map, Value};
 
@@ -8,18 +8,18 @@ use crate::secret::Secrets;
 
 /// A key as the job writes it.
 pub struct Literal {
-    /// Where: `request.query.api_key`.
+    /// Its place in the job: `request.query.api_key`.
     pub place: String,
-    /// What a server may echo.
+    /// The key, which a server may echo.
     pub value: String,
 }
 
-/// Shorter values, in bytes, are hardly keys.
+/// Minimum length of a key that is worth a warning, in bytes.
 const SHORTEST: usize = 8;
-/// Longer ones are no words.
+/// Minimum length of a value that can't be a word, in bytes.
 const LONG: usize = 16;
 
-/// All of them that are called so.
+/// All values of the job whose names say that they are keys.
 pub fn of(job: &Job) -> Vec<Literal> {
     let request = &job.request;
     let mut all = Vec::new();
@@ -68,7 +68,7 @@ fn in_value(place: &str, value: &Value, all: &mut Vec<Literal>) {
     match value {
         Value::Object(map) => in_map(place, map, all),
         Value::Array(items) => items.iter().for_each(|item| in_value(place, item, all)),
-        // The text of a tree, as the flag gives it.
+        // The flag gives the tree as a text.
         Value::String(text) if place == "request.json" => {
             all.extend(keys_in_data(text).into_iter().map(|key| Literal {
                 place: format!("{place}: {}", key.name),
@@ -85,7 +85,7 @@ impl Literal {
         self.value.len() >= SHORTEST
     }
 
-    /// Hides it: in answers only if it is hardly a word that they could hold by chance.
+    /// Hides the key; in answers only if it is no word that they could hold by chance.
     pub fn hide(&self, secrets: &Secrets) {
         let has = |is: fn(&u8) -> bool| self.value.as_bytes().iter().any(is);
         let is_mixed = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);

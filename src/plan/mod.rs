@@ -1,4 +1,4 @@
-//! A job, checked: once built, a plan can't be wrong. [door: files, environment by its caller]
+//! A plan is a job that was checked against its files: once built, it can't be wrong.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,12 +45,12 @@ pub use stage::Stage;
 pub struct Plan {
     pub(crate) source: Source,
     pub(crate) survey: Survey,
-    /// At least one, in their order: the values of one are the next one's rows.
+    /// The stages in their order, at least one: the values of one are the next one's rows.
     pub(crate) stages: Vec<Stage>,
     pub(crate) workload: Option<Workload>,
     pub(crate) secrets: Secrets,
     pub(crate) vault: Arc<Vault>,
-    /// The environment's variables, and where they show.
+    /// The variables of the environment that the job uses, and where they may show.
     variables: BTreeMap<String, Visibility>,
     pub(crate) aggregates: Vec<Aggregate>,
     pub(crate) columns: Columns,
@@ -58,15 +58,15 @@ pub struct Plan {
     pub(crate) identity: Identity,
     pub(crate) notes: Vec<String>,
     pub(crate) workers: WorkerConfig,
-    /// How many connections each worker may have open in each stage at a time.
+    /// Maximum number of connections that each worker has open in each stage.
     pub(crate) connections: usize,
-    /// Where quotas are kept.
+    /// The directory of the quotas.
     state: Result<PathBuf, Error>,
 }
 
 impl Plan {
-    /// Checks a job. The input is read once, so that a bad line is found before
-    /// anything is sent; only a pipe's can't be.
+    /// Checks a job. Reads the input once, unless it is a pipe, so that a bad line is an
+    /// error before anything is sent.
     ///
     /// # Errors
     /// The first thing that is wrong, with its place and what to do.
@@ -169,7 +169,7 @@ impl Plan {
         self.stages.iter().any(Stage::announces)
     }
 
-    /// How many rows there are, if that is known before they are read.
+    /// Number of rows, if it is known before the run.
     #[must_use]
     pub fn rows(&self) -> Option<u64> {
         self.survey.rows
@@ -187,21 +187,21 @@ impl Plan {
         self.output.path()
     }
 
-    /// What people should know before it starts, such as of the file that is resumed.
+    /// What users should know before the run, such as of the file that it resumes.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Where quotas are kept.
+    /// The directory of the quotas.
     pub(crate) fn state(&self) -> Result<PathBuf, Error> {
         self.state.clone()
     }
 
-    /// What is left of the limits whose periods are so long that they outlive a run.
+    /// The rest of each limit whose period is so long that it outlives a run.
     ///
     /// # Errors
-    /// Where it is not known, and what to do.
+    /// A quota can't be read: which, and what to do.
     pub fn quotas(&self) -> Result<Vec<QuotaBalance>, Error> {
         let mut all = Vec::new();
         for stage in self.limited_stages().filter(|stage| stage.has_quotas()) {
@@ -227,7 +227,7 @@ impl Plan {
         warnings::of_used_limits(&self.output, &self.identity, self.policy(), &quotas)
     }
 
-    /// The limits, and what they are proven against.
+    /// The limits of the first stage, and the guard that they are kept under.
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.first().policy
@@ -243,8 +243,8 @@ impl Plan {
             .bound(self.workload.as_ref()?, latency, now)
     }
 
-    /// The least time under a policy such as its own, from `start` on, for a part of
-    /// the rows that went out as so many requests.
+    /// The least time from `start` on for a part of the rows that took this number of
+    /// requests, under another policy; none for several stages.
     #[must_use]
     pub fn bound_for(
         &self,
@@ -253,7 +253,7 @@ impl Plan {
         latency: Duration,
         start: Time,
     ) -> Option<Estimate> {
-        // What several limits come to together is not known.
+        // How the limits of several stages add up is not known.
         if self.stages.len() > 1 {
             return None;
         }
@@ -261,7 +261,7 @@ impl Plan {
         policy.bound(&demand, latency, start)
     }
 
-    /// What a part of the rows that went out as so many requests asked.
+    /// The workload of a part of the rows that took this number of requests.
     pub(crate) fn workload_of(&self, requests: u64) -> Workload {
         match &self.workload {
             Some(all) => all.share(requests),
@@ -270,7 +270,7 @@ impl Plan {
     }
 }
 
-/// A request that needs no row is sent once.
+/// The job's input; one empty row where no input is given and the request needs none.
 fn input(job: &Job, stage: &Stage) -> source::Settings {
     let mut input = job.input.clone();
     if input.file.is_none() && input.list.is_none() && stage.needs_no_row() {

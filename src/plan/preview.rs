@@ -1,4 +1,4 @@
-//! A plan as people see it before anything is sent. Pure.
+//! A plan as the user sees it before anything is sent. Pure.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl Plan {
         text
     }
 
-    /// The request of these rows, of which there is more than one only in a batch.
+    /// The request of these rows, which are several in a batch only.
     fn sample(&self, rows: &[Row]) -> String {
         let Some(row) = self.first().batch_row(rows) else {
             return String::new();
@@ -75,7 +75,7 @@ impl Plan {
         format!("{about}\n{}", self.secrets.hide(shown))
     }
 
-    /// The variables of the environment, and where they show.
+    /// The variables of the environment, and where they may show.
     fn secrets_used(&self) -> Vec<String> {
         let secret = |(name, shown): (&String, &Visibility)| {
             let advice = match shown {
@@ -119,7 +119,7 @@ impl Plan {
         format!("{} ({guard}){pool}{binding}", names.join(" and "))
     }
 
-    /// What is left of limits that outlive a run, and where that is kept.
+    /// The rest of limits that outlive a run, and the files that keep it.
     fn quotas_left(&self) -> Vec<String> {
         let left = |left: QuotaBalance| match left.left {
             Some(units) => format!(
@@ -156,7 +156,7 @@ impl Plan {
         }
     }
 
-    /// What the other guards would make of it, where that makes a difference.
+    /// The least times under each guard, and which guard is worth it.
     fn guards(&self, latency: Duration) -> String {
         let policy = &self.first().policy;
         let Some(demand) = self.workload.as_ref().filter(|_| !policy.is_unlimited()) else {
@@ -191,7 +191,7 @@ impl Plan {
         )
     }
 
-    /// Why arrivals at the first row's server can't be seen, if so.
+    /// Why the server of the first row can't show arrivals, if it can't.
     pub(crate) fn blind(&self) -> Option<&'static str> {
         let row = self.first().batch_row(&self.survey.first)?;
         let request = self.first().render(&row).ok()?;
@@ -215,8 +215,8 @@ impl Plan {
         )
     }
 
-    /// The longest latency with which so many in flight keep up with the limit, if
-    /// slower answers than that are worth more in flight.
+    /// The longest latency at which the requests in flight keep up with the limit, if more
+    /// in flight would help with slower answers.
     fn longest_latency(&self) -> Option<Duration> {
         let policy = &self.first().policy;
         let in_flight = self.workers.count as u64 * self.first().in_flight as u64;
@@ -250,10 +250,10 @@ impl Plan {
     }
 }
 
-/// What stands for a key.
+/// The text in place of a key.
 const HIDDEN: &str = "***";
 
-/// A text without the values whose names say that they are keys, also those of rows.
+/// The text without these keys, which may be the job's or a row's.
 fn without_keys(text: &str, keys: &[EmbeddedKey]) -> String {
     let (mut shown, mut from) = (String::new(), 0);
     for key in keys {
@@ -264,7 +264,7 @@ fn without_keys(text: &str, keys: &[EmbeddedKey]) -> String {
     shown + &text[from..]
 }
 
-/// What holds from the start.
+/// The names of the limits that hold from the start.
 fn names(policy: &Policy) -> Vec<&str> {
     let rules = policy.rules().iter();
     rules.map(|rule| rule.name.as_str()).collect()
@@ -278,7 +278,7 @@ fn escape_lines(text: &str) -> String {
     text.lines().map(|line| cut(&escape(line)) + "\n").collect()
 }
 
-/// A line of a request is for people to look at, however long it is.
+/// The beginning of a line that is too long to look at.
 fn cut(line: &str) -> String {
     const MOST: usize = 2_000;
     match line.char_indices().nth(MOST) {

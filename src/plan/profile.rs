@@ -1,5 +1,5 @@
-//! Profiles: what is known of an API's limits, refusals and demands, as data that
-//! lies under a job. Pure.
+//! Profiles: settings for the limits, refusals and demands of known APIs, which hold where a
+//! job has none. Pure.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -32,21 +32,21 @@ const PROFILES: [(&str, &str); 14] = [
     ("x", include_str!("profiles/x.toml")),
 ];
 
-/// What is known of one API.
+/// The settings for one API, and where they were read.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// What `--api` calls it.
+    /// The name that `--api` takes.
     #[serde(skip)]
     pub name: String,
     /// Its name in full.
     pub title: String,
-    /// What its numbers can't say.
+    /// A note for users.
     #[serde(default)]
     pub note: Option<String>,
-    /// Where all this was read.
+    /// The pages that say so.
     pub source: Vec<ProfileSource>,
-    /// What a request must have.
+    /// Headers that a request must have.
     #[serde(default)]
     pub needs: Vec<Need>,
     /// The parts of a job that hold for every tier.
@@ -64,18 +64,18 @@ pub struct ProfileSource {
     pub url: String,
     /// The day, `2026-11-24`.
     pub read: String,
-    /// Who quoted it, if it was not read itself.
+    /// The site that quotes the page, if the page itself was not read.
     #[serde(default)]
     pub by: Option<String>,
 }
 
-/// A header that the API wants.
+/// A header that the API demands.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Need {
     /// Its name, in small letters.
     pub header: String,
-    /// What its value must contain.
+    /// Text that its value must contain.
     #[serde(default)]
     pub has: String,
     /// Why, and what to write.
@@ -83,10 +83,10 @@ pub struct Need {
 }
 
 impl Profile {
-    /// All of them, by name.
+    /// All profiles, by name.
     ///
     /// # Errors
-    /// None that a user can cause.
+    /// A profile of this build can't be parsed.
     pub fn all() -> Result<Vec<Profile>, Error> {
         let parse = |(name, text): (&str, &str)| {
             let profile: Profile = toml::from_str(text)
@@ -99,10 +99,10 @@ impl Profile {
         PROFILES.map(parse).into_iter().collect()
     }
 
-    /// The one of this name.
+    /// The profile of this name.
     ///
     /// # Errors
-    /// There is none; which there are.
+    /// There is no such profile; the error names all.
     pub fn named(name: &str) -> Result<Profile, Error> {
         let mut all = Profile::all()?.into_iter();
         all.find(|profile| profile.name == name).ok_or_else(|| {
@@ -113,7 +113,7 @@ impl Profile {
         })
     }
 
-    /// The profile as people see it: what it stands for, and where that was read.
+    /// The profile as a text for users: its tiers, and where they were read.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = format!("{}: {}\n", self.name, self.title);
@@ -198,8 +198,8 @@ fn rates(part: &Value) -> String {
     rates.join(" and ")
 }
 
-/// The job with the profile that it names under it: whatever the job says for
-/// itself replaces the profile's part.
+/// The job laid over the profile that it names: each setting of the job replaces the
+/// profile's.
 ///
 /// # Errors
 /// There is no such profile or tier, or a header is missing that it wants.
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(file.retry.max_refusals, 3);
         let flags = Job::default().overlay(own).unwrap();
         assert_eq!(under(&flags).unwrap().limit.shape, Shape::Auto);
-        // What is made of it afterwards counts as it is then.
+        // A field that is set afterwards counts too.
         let mut later = flags;
         later.limit.shape = Shape::Burst;
         assert_eq!(under(&later).unwrap().limit.shape, Shape::Burst);

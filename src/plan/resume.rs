@@ -1,14 +1,14 @@
-//! Whether a results file may be gone on with, and what there is to say about it.
+//! Whether a results file may be resumed, and what users should know of it.
 
 use crate::error::Error;
 use crate::sink::{Columns, Differences, Existing, Identity, Output};
 use crate::source::{Source, Survey};
 
-/// Checks that the records that stay belong to this job, and takes out those
-/// that don't, if that is wanted. Gives what people should know.
+/// Checks that the records of the output are of this job and its input, and drops the
+/// others if the job says so. Gives what users should know.
 ///
 /// # Errors
-/// What has changed, how many rows that concerns, and what may be done.
+/// What has changed, the number of rows concerned, and what to do.
 pub fn check(
     output: &mut Output,
     identity: &Identity,
@@ -29,7 +29,7 @@ pub fn check(
     Ok(notes)
 }
 
-/// A changed limit changes no record; a changed request does.
+/// Refuses a changed request; a changed limit, which changes no record, is told.
 fn check_job(
     output: &Output,
     identity: &Identity,
@@ -72,7 +72,7 @@ fn check_job(
     Ok(limits)
 }
 
-/// Rows that were added at the end change nothing.
+/// Whether the rows with a record may differ from the input's; added rows don't count.
 fn may_differ(output: &Output, source: &Source, survey: &Survey) -> Result<bool, Error> {
     if survey.rows.is_some_and(|rows| output.least_rows() > rows) {
         return Ok(true);
@@ -120,7 +120,7 @@ fn check_input(
     Ok(Some(text))
 }
 
-/// A key must be there, and another one for each row.
+/// Checks that each row has a key, and each another one.
 fn check_key(output: &Output, source: &Source, survey: &Survey) -> Result<(), Error> {
     let Some(mut keys) = output.keys().filter(|_| survey.rows.is_some()) else {
         return Ok(());

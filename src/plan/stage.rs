@@ -25,7 +25,7 @@ use super::{Job, account, literals, told, workers};
 use crate::format::Format;
 use crate::row::Row;
 
-/// From a row to its values.
+/// A stage of a plan, from a row to its values.
 pub struct Stage {
     pub(crate) renderer: Renderer,
     /// The limits as the job and its profile write them.
@@ -34,15 +34,15 @@ pub struct Stage {
     /// Index of the limiter that its requests pass: stages without limits of their own
     /// share the first one's.
     pub(crate) limiter: usize,
-    /// Most requests that a worker has in flight.
+    /// Maximum number of requests that a worker has in flight.
     pub(crate) in_flight: usize,
-    /// Most rows that a worker takes at a time.
+    /// Maximum number of rows that a worker takes at a time.
     pub(crate) chunk: usize,
     /// The URL as the job writes it.
     pub(crate) url: String,
-    /// What every request asks of the limits, where no row makes a difference.
+    /// The cost of every request, where all rows cost the same.
     fixed_cost: Option<Cost>,
-    /// Whose quotas its requests count against.
+    /// The account whose quotas its requests count against.
     pub(crate) account: QuotaAccount,
     pub(crate) signer: Signer,
     pub(crate) transport: Arc<Transport>,
@@ -64,7 +64,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Checks what can be checked without rows.
+    /// Checks the settings of a stage, without reading rows.
     ///
     /// # Errors
     /// The first thing that is wrong, with its place and what to do.
@@ -153,7 +153,7 @@ impl Stage {
         })
     }
 
-    /// The request of a row, whose host may be one that the row names.
+    /// The request of a row. A host that the row names is checked.
     pub(crate) fn render(&self, row: &Row) -> Result<Request<Bytes>, Failure> {
         let mut request = self.renderer.render(row)?;
         if self.tells {
@@ -167,7 +167,7 @@ impl Stage {
         Ok(request)
     }
 
-    /// Whether it is the job, and no row, that names this host, or all of the way there.
+    /// Whether the job itself, and no row, names this host or the whole way there.
     pub(crate) fn names_host(&self, uri: &Uri) -> bool {
         let fixed = self.renderer.fixed_uri();
         let is_fixed = fixed.is_some_and(|fixed| Origin::of(&fixed) == Origin::of(uri));
@@ -183,7 +183,7 @@ impl Stage {
         }
     }
 
-    /// Whether a limit has so long a period that it outlives the process.
+    /// Whether a limit's period is so long that it outlives the process.
     pub(crate) fn has_quotas(&self) -> bool {
         self.policy
             .rules()
@@ -191,13 +191,13 @@ impl Stage {
             .any(|rule| rule.quota().is_some())
     }
 
-    /// Whether every request may be sent again if it may have been done.
+    /// Whether a request may be sent again although the server may have done it.
     pub(crate) fn resends(&self) -> bool {
         let method = self.renderer.method().unwrap_or(&Method::POST);
         self.judge.resends(Tries::of(method))
     }
 
-    /// Whether any of its requests must be announced before it is sent.
+    /// Whether a request must be noted in the log of intents before it is sent.
     pub(crate) fn announces(&self) -> bool {
         let method = self.renderer.method().unwrap_or(&Method::POST);
         self.judge.announces(Tries::of(method))
@@ -211,7 +211,7 @@ impl Stage {
         is_the_job_s && fields.all(|field| turned == Some(field))
     }
 
-    /// The row that stands for all of these, which are asked for in one request.
+    /// The one row of which the request of all these rows is made.
     pub(super) fn batch_row(&self, rows: &[Row]) -> Option<Row> {
         match &self.batch {
             Some(batch) => (!rows.is_empty()).then(|| batch.together(rows)),
@@ -219,7 +219,7 @@ impl Stage {
         }
     }
 
-    /// How many rows one request is for, at most.
+    /// Maximum number of rows of one request.
     pub(super) fn batch_size(&self) -> usize {
         self.batch.as_ref().map_or(1, Batch::size)
     }
@@ -254,7 +254,7 @@ fn transport(
     )
 }
 
-/// Keys that throng makes itself.
+/// The setting by which throng makes idempotency keys itself.
 const AUTO: &str = "auto";
 
 /// The request with its `Idempotency-Key`, where the job has a template for it.
@@ -285,7 +285,7 @@ impl Stage {
         self.keeps_body = false;
     }
 
-    /// What a row's request asks of the limits.
+    /// The cost of a row's request.
     pub(crate) fn cost(&self, row: &Row, request: &Request<Bytes>) -> Result<Cost, Failure> {
         if let Some(same) = &self.fixed_cost {
             return Ok(same.clone());
@@ -301,7 +301,7 @@ fn of_request_cost(price: RequestCost) -> Cost {
     Cost::new(price.units, price.keys)
 }
 
-/// Acknowledgements are looked for only where they free anything.
+/// Acknowledgements are watched only if a limit uses them.
 fn arrivals(policy: &Policy) -> Arrivals {
     let mut guards = policy.rules().iter().map(Rule::guard);
     if guards.any(|guard| guard == Guard::Acked) {
@@ -311,7 +311,7 @@ fn arrivals(policy: &Policy) -> Arrivals {
     }
 }
 
-/// What the limits want to know of each request.
+/// The units, scopes and keys that the limits need of each request.
 fn prices(policy: &Policy) -> CostExpressions {
     let cost = |unit: &String| (unit.clone(), policy.cost().get(unit).cloned());
     CostExpressions {

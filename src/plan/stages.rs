@@ -38,7 +38,8 @@ pub fn of(job: &Job, context: &RenderContext<'_>) -> Result<(Vec<Stage>, Vec<Str
     Ok((stages, warnings))
 }
 
-/// Every stage but the last must give values, and a row may become many only once.
+/// Checks that every stage but the last gives values, and that one stage at most makes many
+/// rows of one.
 fn check_values(stages: &[Stage]) -> Result<(), Error> {
     let followed = &stages[..stages.len() - 1];
     let names_nothing = |stage: &Stage| stage.extractor.names().is_empty();
@@ -57,8 +58,8 @@ fn check_values(stages: &[Stage]) -> Result<(), Error> {
     Ok(())
 }
 
-/// A row that was cut off is asked again from its first stage, so later stages may
-/// be asked again for what they have done already.
+/// Checks that the request of a later stage may be repeated: a row that was cut off begins
+/// again with its first stage.
 fn check_repeatable(job: &Job, stage: &Stage) -> Result<(), Error> {
     if stage.makes_keys {
         return Err(Error::plan(

@@ -12,7 +12,7 @@ use crate::pages::Pages;
 use crate::quota_store::QuotaBalance;
 use crate::sink::{Identity, Output};
 
-/// One sentence each.
+/// The warnings of a stage, one sentence each.
 pub fn of(job: &Job, stage: &Stage) -> Vec<String> {
     let uris = [
         stage.renderer.fixed_uri(),
@@ -47,7 +47,7 @@ pub fn of(job: &Job, stage: &Stage) -> Vec<String> {
         .collect()
 }
 
-/// That there are fewer connections than requests that may be in flight.
+/// The warning that there are fewer connections than requests in flight.
 pub fn of_connections(in_flight: usize, connections: usize, files: u64) -> Option<String> {
     (connections < in_flight).then(|| {
         format!(
@@ -71,7 +71,7 @@ fn fixed_step(step: u64) -> String {
     )
 }
 
-/// Keys that stand in the job itself, where history and backups keep them.
+/// A warning of each key that the job itself holds, where history and backups keep it.
 fn keys(job: &Job) -> Vec<String> {
     let all = literals::of(job).into_iter().filter(Literal::is_long);
     all.map(|literal| {
@@ -88,7 +88,7 @@ const WORTH_IT: Duration = Duration::from_secs(1);
 
 const UNCLEAN: &str = "did not end in good order (it was killed, or the machine stopped)";
 
-/// That the first request has to wait, since earlier runs have used up some limit.
+/// Warnings that the first request has to wait, since earlier runs have used up a limit.
 pub fn of_used_limits(
     output: &Output,
     identity: &Identity,
@@ -137,7 +137,7 @@ fn of_quota(quota: &QuotaBalance) -> Vec<String> {
     unclosed.into_iter().chain(used_up).collect()
 }
 
-/// Rounded up.
+/// The time in whole seconds, rounded up.
 fn seconds(time: Duration) -> humantime::FormattedDuration {
     humantime::format_duration(Duration::from_secs(time.as_secs_f64().ceil() as u64))
 }

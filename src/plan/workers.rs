@@ -21,14 +21,13 @@ const GRACE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Threads, each with its own connections; one for each core unless told otherwise.
+    /// Number of threads, each with its own connections; one for each core by default.
     pub count: Option<usize>,
     /// Whether a worker waits for each answer before it sends again.
     pub mode: Mode,
-    /// The most requests that one worker has in flight in `async` mode.
+    /// Maximum number of requests that one worker has in flight in `async` mode.
     pub concurrency: Option<usize>,
-    /// How long answers in flight are waited for when a run is to end early; 10 s
-    /// unless told otherwise.
+    /// Time for answers in flight to come when a run is to end early; 10 s by default.
     #[serde(with = "humantime_serde")]
     pub grace: Option<Duration>,
 }
@@ -39,7 +38,7 @@ pub struct Settings {
 pub enum Mode {
     /// One.
     Sync,
-    /// As many as the concurrency says.
+    /// As many as `concurrency`.
     #[default]
     Async,
 }
@@ -47,9 +46,9 @@ pub enum Mode {
 /// The checked workers of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkerConfig {
-    /// Threads.
+    /// Number of threads.
     pub count: usize,
-    /// How long answers in flight are waited for when a run is to end early.
+    /// Time for answers in flight to come when a run is to end early.
     pub shutdown_grace: Duration,
 }
 
@@ -72,7 +71,7 @@ fn count(settings: &Settings) -> Result<usize, Error> {
     within(place, settings.count, cores, MOST_WORKERS)
 }
 
-/// The most requests that one worker has in flight, without those that the limits
+/// Maximum number of requests that one worker has in flight, without those that the limits
 /// would make wait anyway.
 ///
 /// # Errors
@@ -87,16 +86,16 @@ pub(crate) fn in_flight(settings: &Settings, policy: &Policy) -> Result<usize, E
     })
 }
 
-/// A limit of N never has more than N in flight. Twice that, shared out, leaves
-/// enough at the gate while some rows pause before a retry.
+/// Twice the requests that the limits let be in flight, shared among the workers: enough
+/// wait for a permit while some rows pause before a retry.
 fn useful(policy: &Policy, workers: usize) -> usize {
     let most = policy.most_in_flight().unwrap_or(u64::MAX);
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     most.saturating_mul(2).div_ceil(workers)
 }
 
-/// The most rows that a worker takes at a time. Many save wake-ups, but then wait for one
-/// worker: no more than are sent in about 10 ms.
+/// Maximum number of rows that a worker takes at a time: as many as are sent in about 10 ms.
+/// More would save wake-ups, but wait for one worker.
 pub(crate) fn chunk(policy: &Policy) -> usize {
     let most = policy.requests_per_second().unwrap_or(f64::MAX);
     ((most / 100.0).min(MOST_ROWS as f64) as usize).max(1)
@@ -107,11 +106,11 @@ const FILES: u64 = 40;
 /// Descriptors that each worker's event loop needs.
 const EVENT_LOOP: u64 = 4;
 
-/// How many connections each worker may have open in each stage at a time, where the
-/// process may open so many files more.
+/// Maximum number of connections that each worker has open in each stage, where the process
+/// may open this number of files more.
 ///
 /// # Errors
-/// That there are not enough for so many workers.
+/// There are not enough files for this number of workers.
 pub(crate) fn connections(workers: usize, stages: usize, free: u64) -> Result<usize, Error> {
     let (workers, stages) = (workers as u64, stages as u64);
     let left = free.saturating_sub(FILES);

@@ -17,7 +17,7 @@ const KEYS: usize = 100_000;
 /// something else. None if the rows can't be read twice.
 ///
 /// # Errors
-/// A row asks for more at once than some limit ever allows.
+/// A row costs more than some limit ever allows at once.
 pub fn of(stage: &Stage, source: &Source, rows: Option<u64>) -> Result<Option<Workload>, Error> {
     let Some(rows) = rows else {
         return Ok(None);
@@ -62,7 +62,7 @@ fn cost(stage: &Stage, row: &Row) -> Result<Option<Cost>, Error> {
 /// The sum so far.
 struct WorkSum {
     units: Vec<u64>,
-    /// By scope and key; none once there are too many keys.
+    /// By scope and key; none for a scope with too many keys.
     scopes: Vec<Option<HashMap<Arc<str>, Vec<u64>>>>,
 }
 

@@ -1,4 +1,4 @@
-//! One sending: a connection, a permit, a signature, an answer, in this order.
+//! One attempt: a connection, a permit, a signature, an answer, in this order.
 
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
@@ -8,37 +8,62 @@ use bytes::Bytes;
 use http::{Request, Uri};
 use tokio::time::Instant;
 
-use super::trace::AttemptTrace;
-use super::{AttemptError, AttemptTerms, Cancelled, Purpose, RowExecutor};
+use super::RowExecutor;
+use super::trace::{AttemptError, AttemptTerms, AttemptTrace, Cancelled, Purpose};
 use crate::limit::{Cost, Permit};
 use crate::metrics::wait_time::WaitReason;
 use crate::record::{Arrived, Failure, FailureKind};
+use crate::row::Row;
 use crate::send::deadline;
 use crate::send::{Answer, Delivery, Lease, SendError};
 use crate::sink::Intent;
 
-/// A connection that ended while it waited for its permit costs no attempt, so often.
+/// Maximum number of connections of a request that may end while they wait for a permit, at
+/// the cost of no attempt.
 const FREE_TRIES: u32 = 3;
 
-/// A connection that has waited this long for its permit is looked at once more.
-const RESTED: Duration = Duration::from_secs(1);
+/// Time of waiting for a permit after which a connection is read once more.
+const IDLE: Duration = Duration::from_secs(1);
 
 impl RowExecutor {
-    /// A connection that had ended before anything was written is replaced.
+    /// Sends a row's request once, whatever the answer says: for a probe.
+    pub async fn attempt_single(&self, row: &Row) -> Result<Result<Answer, Failure>, Cancelled> {
+        let (request, cost) = match self.request(row) {
+            Ok(asked) => asked,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let terms = AttemptTerms {
+            cost: &cost,
+            purpose: Purpose::Own,
+        };
+        match self
+            .send_fresh(&request, terms, &mut AttemptTrace::default())
+            .await
+        {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(AttemptError::Failed(error)) => {
+                let Failure { kind, detail } = error.failure();
+                let detail = self.run.plan.secrets.hide(detail);
+                Ok(Err(Failure { kind, detail }))
+            }
+            Err(AttemptError::Cancelled) => Err(Cancelled),
+        }
+    }
+
+    /// Attempts a request; a connection that had ended before anything was written is
+    /// replaced.
     pub(super) async fn send_fresh(
         &self,
         request: &Request<Bytes>,
         terms: AttemptTerms<'_>,
-        seen: &mut AttemptTrace,
+        trace: &mut AttemptTrace,
     ) -> Result<Answer, AttemptError> {
         let mut free = FREE_TRIES;
         loop {
-            let sent = pin!(self.attempt(request, terms, seen)).await;
+            let sent = pin!(self.attempt(request, terms, trace)).await;
             match sent {
-                Err(AttemptError::Trouble(trouble))
-                    if free > 0 && trouble.is_stale_connection() =>
-                {
-                    seen.attempts -= 1;
+                Err(AttemptError::Failed(error)) if free > 0 && error.is_stale_connection() => {
+                    trace.attempts -= 1;
                     free -= 1;
                 }
                 outcome => return outcome,
@@ -46,32 +71,29 @@ impl RowExecutor {
         }
     }
 
-    /// One connection, one permit, one sending.
+    /// Takes a connection and a permit, sends the request once, and reads the answer.
     async fn attempt(
         &self,
         request: &Request<Bytes>,
         terms: AttemptTerms<'_>,
-        seen: &mut AttemptTrace,
+        trace: &mut AttemptTrace,
     ) -> Result<Answer, AttemptError> {
-        seen.attempts += 1;
-        let (mut lease, mut permit) = pin!(self.ready_to_sign(request, terms, seen)).await?;
-        if let Some(trouble) = self.too_old(seen) {
-            seen.attempts -= 1;
-            return Err(trouble.into());
+        trace.attempts += 1;
+        let (mut lease, mut permit) = pin!(self.acquire_with_token(request, terms, trace)).await?;
+        if let Some(error) = self.key_expired(trace) {
+            trace.attempts -= 1;
+            return Err(error.into());
         }
-        for announcement in &mut seen.announcements {
+        for intent in &mut trace.intents {
             let _waits = self.waits(WaitReason::Output);
-            announcement
-                .make()
-                .await
-                .map_err(|_| AttemptError::Stopped)?;
+            intent.make().await.map_err(|_| AttemptError::Cancelled)?;
         }
         let mut request = request.clone();
-        if terms.errand == Purpose::Own {
-            self.sign(&mut request, permit.key(), seen)?;
+        if terms.purpose == Purpose::Own {
+            self.sign(&mut request, permit.key(), trace)?;
         }
         if self.run.stop.is_aborted() {
-            return Err(AttemptError::Stopped);
+            return Err(AttemptError::Cancelled);
         }
         permit.sent();
         let _in_flight = self.live().sent();
@@ -79,50 +101,50 @@ impl RowExecutor {
         let arrived = || permit.acked();
         let head = {
             let sending = pin!(self.sender.send(&mut lease, request, time, arrived));
-            sending.await.map_err(|trouble| self.unless_cut(trouble))
+            sending.await.map_err(|error| self.or_interrupted(error))
         };
-        let head = self.finish_permit(&mut permit, head, terms.errand, seen);
+        let head = self.finish_permit(&mut permit, head, terms.purpose, trace);
         if head.is_err() {
-            seen.arrived.extend(self.arrived(&permit));
+            trace.arrived.extend(self.arrived(&permit));
         }
         let head = head?;
-        seen.status = Some(head.status());
+        trace.status = Some(head.status());
         let answer = {
             let reading = pin!(self.sender.read(lease, head, time));
-            reading.await.map_err(|trouble| self.unless_cut(trouble))
+            reading.await.map_err(|error| self.or_interrupted(error))
         };
-        let told = self.settle_by_body(&mut permit, &answer, terms.errand, seen);
-        seen.arrived.extend(self.arrived(&permit));
-        seen.latency = Some(time.elapsed());
+        let told = self.finish_by_body(&mut permit, &answer, terms.purpose, trace);
+        trace.arrived.extend(self.arrived(&permit));
+        trace.latency = Some(time.elapsed());
         let answer = answer?;
-        if matches!(terms.errand, Purpose::Token(_)) {
+        if matches!(terms.purpose, Purpose::Token(_)) {
             return Ok(answer);
         }
         told.map_err(too_long)?;
-        for (unit, cost) in self.step().settler.costs(&answer.body).map_err(too_long)? {
+        for (unit, cost) in self.stage().settler.costs(&answer.body).map_err(too_long)? {
             permit.settle(unit, cost);
         }
         Ok(answer)
     }
 
-    /// The trouble, unless there was no time left to wait for the answer: then all
-    /// connections were closed.
-    fn unless_cut(&self, trouble: SendError) -> SendError {
-        if trouble.delivery == Delivery::Unknown && self.run.stop.is_aborted() {
+    /// The error, or that the run was aborted: then all connections were closed.
+    fn or_interrupted(&self, error: SendError) -> SendError {
+        if error.delivery == Delivery::Unknown && self.run.stop.is_aborted() {
             SendError {
                 kind: FailureKind::Interrupted,
                 detail: "the run ended before the answer came".to_owned(),
                 delivery: Delivery::Unknown,
             }
         } else {
-            trouble
+            error
         }
     }
 
-    /// Why it must not be sent any more, if the server has forgotten its key by now.
-    pub(super) fn too_old(&self, seen: &AttemptTrace) -> Option<SendError> {
-        let ttl = self.step().judge.key_ttl()?;
-        let age = seen.announcements.iter().filter_map(Intent::age).max()?;
+    /// The error of a request that must not be sent again, as the server may have forgotten
+    /// its key by now.
+    pub(super) fn key_expired(&self, trace: &AttemptTrace) -> Option<SendError> {
+        let ttl = self.stage().judge.key_ttl()?;
+        let age = trace.intents.iter().filter_map(Intent::age).max()?;
         (age >= ttl).then(|| SendError {
             kind: FailureKind::OutcomeUnknown,
             detail: format!(
@@ -134,11 +156,12 @@ impl RowExecutor {
         })
     }
 
-    /// The permit comes last: making a connection takes a time that varies.
-    pub(super) async fn ready(
+    /// A connection, and then a permit: the time that a connection takes varies, and must not
+    /// lie between the permit and the request.
+    pub(super) async fn connect_and_acquire(
         &self,
         uri: &Uri,
-        ask: &Cost,
+        cost: &Cost,
     ) -> Result<(Lease, AttemptPermit), AttemptError> {
         let connects = self.waits(WaitReason::Server);
         let lease = {
@@ -149,35 +172,35 @@ impl RowExecutor {
         let since = Instant::now();
         let waits = self.waits(WaitReason::Limit);
         let permit = {
-            let turn = pin!(self.run.limiter(self.stage_index).acquire(ask.clone()));
+            let turn = pin!(self.run.limiter(self.stage_index).acquire(cost.clone()));
             self.unless_stopped(turn).await?
         };
-        let permit = AttemptPermit(permit.map_err(|_| self.used_up())?);
+        let permit = AttemptPermit(permit.map_err(|_| self.exhausted())?);
         drop(waits);
         let _connects = self.waits(WaitReason::Server);
         // The server may have closed the connection in a pause of the process, which
         // only reading shows: a request on it would be lost.
-        if since.elapsed() >= RESTED {
+        if since.elapsed() >= IDLE {
             deadline::turns().await;
         }
         Ok((self.sender.renew(lease, uri).await?, permit))
     }
 
-    /// What one attempt may have at all was checked before: only a total can be
-    /// used up, or a ledger be out of reach.
-    fn used_up(&self) -> Cancelled {
+    /// Ends the run, since no permit can be had. The cost of one request was checked before,
+    /// so a total is used up, or the store of quotas can't be reached.
+    fn exhausted(&self) -> Cancelled {
         let why = self.run.limiter(self.stage_index).store_error();
         self.stop(why.unwrap_or_else(|| {
             "the total that the limits allow for a run is used up (limit.rate = \"N/run\")".into()
         }))
     }
 
-    /// When its request can have reached the server, if it was sent.
+    /// When the request of this permit can have reached the server, if it was sent.
     pub(super) fn arrived(&self, permit: &Permit) -> Option<Arrived> {
         if !self.run.plan.columns.arrived {
             return None;
         }
-        let linger = self.step().policy.linger;
+        let linger = self.stage().policy.linger;
         let arrived = |arrival| Arrived::new(arrival, linger, self.run.calendar_at_zero);
         permit.arrival().map(arrived)
     }
@@ -208,7 +231,8 @@ impl Drop for AttemptPermit {
     }
 }
 
-/// A program of the job couldn't read the answer: to send it again would be of no use.
+/// The error of an answer that a program of the job can't read in time. Another attempt
+/// would end in the same way.
 fn too_long(failure: Failure) -> SendError {
     SendError {
         kind: FailureKind::JqTooLong,

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::Method;
 
-use super::{AttemptTrace, Cancelled, RowExecutor};
+use super::RowExecutor;
+use super::trace::{AttemptTrace, Cancelled};
 use crate::batch::{AnswerParts, Batch};
 use crate::extract::json;
 use crate::record::{Failure, Record};
@@ -14,13 +15,13 @@ use crate::row::Row;
 /// Rows to be asked for together, and what was sent for them before.
 struct BatchGroup {
     rows: Vec<Row>,
-    seen: AttemptTrace,
+    trace: AttemptTrace,
 }
 
 impl RowExecutor {
     /// How rows are put together, if they are.
     pub fn batch(&self) -> Option<&Batch> {
-        self.step().batch.as_ref()
+        self.stage().batch.as_ref()
     }
 
     /// Takes rows to their records, with as few requests as the server lets them.
@@ -31,18 +32,18 @@ impl RowExecutor {
         emit: &E,
     ) -> Result<(), Cancelled> {
         let rows = self.undoubted(rows, emit).await;
-        let groups = batch.apart(rows, self.step().renderer.fields());
+        let groups = batch.apart(rows, self.stage().renderer.fields());
         let mut waiting: Vec<BatchGroup> = groups.into_iter().rev().map(BatchGroup::new).collect();
         while let Some(mut group) = waiting.pop() {
-            waiting.extend(group.split(self.most.get()));
+            waiting.extend(group.split(self.max_batch.get()));
             if group.rows.is_empty() {
                 continue;
             }
             let asked = self.ask_together(batch, &mut group).await?;
-            let is_too_large = asked.is_err() && batch.is_too_large(group.seen.status);
+            let is_too_large = asked.is_err() && batch.is_too_large(group.trace.status);
             if is_too_large && group.rows.len() > 1 {
                 // The batches after this one needn't find out again.
-                self.most.set(group.rows.len().div_ceil(2));
+                self.max_batch.set(group.rows.len().div_ceil(2));
                 waiting.push(group);
                 continue;
             }
@@ -54,7 +55,7 @@ impl RowExecutor {
     /// Rows that may have been done before are not asked for.
     async fn undoubted<E: AsyncFn(Record)>(&self, rows: Vec<Row>, emit: &E) -> Vec<Row> {
         let mut left = Vec::with_capacity(rows.len());
-        let method = self.step().renderer.method().unwrap_or(&Method::POST);
+        let method = self.stage().renderer.method().unwrap_or(&Method::POST);
         for row in rows {
             match self.check_doubt(&row, method) {
                 Ok(()) => left.push(row),
@@ -70,17 +71,17 @@ impl RowExecutor {
         group: &mut BatchGroup,
     ) -> Result<Result<AnswerParts, Failure>, Cancelled> {
         let all = batch.together(&group.rows);
-        let request = self.step().render(&all).and_then(|request| {
-            let ask = self.step().cost(&all, &request)?;
-            Ok((request, ask))
+        let request = self.stage().render(&all).and_then(|request| {
+            let cost = self.stage().cost(&all, &request)?;
+            Ok((request, cost))
         });
-        let (request, ask) = match request {
+        let (request, cost) = match request {
             Ok(request) => request,
             Err(failure) => return Ok(Err(failure)),
         };
         let rows = &group.rows;
         let asked = self
-            .exchange_with_intent(&request, &ask, rows, &mut group.seen)
+            .exchange_with_intent(&request, &cost, rows, &mut group.trace)
             .await?;
         Ok(asked.and_then(|answer| self.parts(batch, &answer.body)))
     }
@@ -88,7 +89,7 @@ impl RowExecutor {
     fn parts(&self, batch: &Batch, body: &[u8]) -> Result<AnswerParts, Failure> {
         let body = json(body)?;
         self.check_time()?;
-        let items = match &self.step().each {
+        let items = match &self.stage().each {
             Some(each) => each.items(&body)?,
             None => Vec::new(),
         };
@@ -111,11 +112,11 @@ impl RowExecutor {
             Err(failure) => vec![Err(failure); group.rows.len()],
         };
         for (row, item) in group.rows.into_iter().zip(items) {
-            let seen = AttemptTrace {
-                arrived: std::mem::take(&mut group.seen.arrived),
-                ..group.seen.told()
+            let trace = AttemptTrace {
+                arrived: std::mem::take(&mut group.trace.arrived),
+                ..group.trace.without_arrivals()
             };
-            emit(self.record(row, seen, item)).await;
+            emit(self.record(row, trace, item)).await;
         }
     }
 
@@ -134,15 +135,15 @@ impl RowExecutor {
 
 impl BatchGroup {
     fn new(rows: Vec<Row>) -> BatchGroup {
-        let seen = AttemptTrace::default();
-        BatchGroup { rows, seen }
+        let trace = AttemptTrace::default();
+        BatchGroup { rows, trace }
     }
 
     /// Keeps so many rows, and gives the rest.
     fn split(&mut self, most: usize) -> Option<BatchGroup> {
         (self.rows.len() > most).then(|| BatchGroup {
             rows: self.rows.split_off(most),
-            seen: self.seen.told(),
+            trace: self.trace.without_arrivals(),
         })
     }
 }

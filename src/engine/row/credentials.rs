@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
 
+use super::RowExecutor;
 use super::attempt::AttemptPermit;
-use super::{AttemptError, AttemptTerms, AttemptTrace, Cancelled, Purpose, RowExecutor};
+use super::trace::{AttemptError, AttemptTerms, AttemptTrace, Cancelled, Purpose, SignedWith};
 use crate::auth::{RefreshLock, Tokens};
 use crate::judge::Tries;
 use crate::limit::Cost;
@@ -18,46 +19,40 @@ use crate::send::redirect::{self, RedirectTrust};
 use crate::send::{Answer, Delivery, Lease, SendError};
 use crate::threads;
 
-/// How long another run may keep a refresh token: as long as it takes to fetch a token.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// How often it is looked whether it still does.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// Which credentials an attempt was signed with.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SignedWith {
-    token: u64,
-    vault: u64,
-}
+/// Maximum time for which another run may keep a refresh token locked.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(120);
+/// Pause between two attempts to lock a refresh token.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 impl RowExecutor {
-    /// A connection and a permit, at a time when a token is there. Waiting for a
-    /// permit may outlast the token: then the permit goes back, as nothing was sent.
-    pub(super) async fn ready_to_sign(
+    /// A connection and a permit, at a time when a token is there. A token may expire
+    /// while its request waits for the permit: then the permit goes back, as nothing was sent.
+    pub(super) async fn acquire_with_token(
         &self,
         request: &Request<Bytes>,
         terms: AttemptTerms<'_>,
-        seen: &mut AttemptTrace,
+        trace: &mut AttemptTrace,
     ) -> Result<(Lease, AttemptPermit), AttemptError> {
-        let tokens = self.step().signer.tokens();
-        let Some(tokens) = tokens.filter(|_| terms.errand == Purpose::Own) else {
-            return pin!(self.ready(request.uri(), terms.ask)).await;
+        let tokens = self.stage().signer.tokens();
+        let Some(tokens) = tokens.filter(|_| terms.purpose == Purpose::Own) else {
+            return pin!(self.connect_and_acquire(request.uri(), terms.cost)).await;
         };
         loop {
-            Box::pin(self.fetch_token(tokens, (request.uri(), terms.ask), seen)).await?;
-            let (lease, permit) = self.ready(request.uri(), terms.ask).await?;
+            Box::pin(self.fetch_token(tokens, request.uri(), terms.cost, trace)).await?;
+            let (lease, permit) = self.connect_and_acquire(request.uri(), terms.cost).await?;
             if tokens.is_fresh(Instant::now()) {
                 return Ok((lease, permit));
             }
         }
     }
 
-    /// Makes sure that there is a token; one worker fetches it for all.
+    /// Fetches a token unless there is a fresh one; one worker fetches it for all.
     async fn fetch_token(
         &self,
         tokens: &Tokens,
-        (api, ask): (&Uri, &Cost),
-        seen: &mut AttemptTrace,
+        api: &Uri,
+        cost: &Cost,
+        trace: &mut AttemptTrace,
     ) -> Result<(), Cancelled> {
         if tokens.is_fresh(Instant::now()) {
             return Ok(());
@@ -66,59 +61,60 @@ impl RowExecutor {
         if tokens.is_fresh(Instant::now()) {
             return Ok(());
         }
-        let _held = self.hold(tokens).await?;
+        let _held = self.lock_refresh_token(tokens).await?;
         let request = tokens
             .request()
-            .map_err(|why| self.no_token(tokens, &why))?;
+            .map_err(|why| self.token_error(tokens, &why))?;
         let trust = redirect::trust(tokens.uri(), api);
-        let answer = self.token_answer(&request, (ask, trust), seen).await?;
+        let answer = self.request_token(&request, cost, trust, trace).await?;
         let accepted = answer.and_then(|answer| {
             let accepted = tokens.accept(&answer.body, Instant::now());
             accepted.map_err(|why| format!("its answer is of no use: {why}"))
         });
-        accepted.map_err(|why| self.no_token(tokens, &why))
+        accepted.map_err(|why| self.token_error(tokens, &why))
     }
 
     /// Waits until no other run uses the same refresh token.
-    async fn hold(&self, tokens: &Tokens) -> Result<RefreshLock, Cancelled> {
+    async fn lock_refresh_token(&self, tokens: &Tokens) -> Result<RefreshLock, Cancelled> {
         let begin = Instant::now();
         loop {
             let held = tokens
                 .lock_refresh_token()
-                .map_err(|why| self.no_token(tokens, &why))?;
+                .map_err(|why| self.token_error(tokens, &why))?;
             if let Some(held) = held {
                 return Ok(held);
             }
-            if begin.elapsed() >= PATIENCE {
+            if begin.elapsed() >= LOCK_TIMEOUT {
                 let why = format!(
                     "another run has kept {} (auth.refresh-token or --auth) locked for {}: wait for its end, or stop it",
                     tokens.refresh_path().unwrap_or_default(),
-                    humantime::format_duration(PATIENCE)
+                    humantime::format_duration(LOCK_TIMEOUT)
                 );
-                return Err(self.no_token(tokens, &why));
+                return Err(self.token_error(tokens, &why));
             }
             let _waits = self.waits(WaitReason::Server);
-            self.unless_stopped(tokio::time::sleep(LOOK_EVERY)).await?;
+            self.unless_stopped(tokio::time::sleep(LOCK_RETRY)).await?;
         }
     }
 
-    async fn token_answer(
+    async fn request_token(
         &self,
         request: &Request<Bytes>,
-        (ask, trust): (&Cost, RedirectTrust),
+        cost: &Cost,
+        trust: RedirectTrust,
         of_row: &mut AttemptTrace,
     ) -> Result<Result<Answer, String>, Cancelled> {
-        let mut seen = AttemptTrace::default();
-        // It counts as the row's request does, whose limits are the only ones known.
+        let mut trace = AttemptTrace::default();
+        // A token costs what the row's request does: no other limits are known.
         let terms = AttemptTerms {
-            ask,
-            errand: Purpose::Token(trust),
+            cost,
+            purpose: Purpose::Token(trust),
         };
-        // Each fetch leads to an attempt, whose type would have no end.
+        // A fetch is an attempt, which may fetch: the future's type would contain itself.
         let asked =
-            Box::pin(self.send_with_retries(request, terms, Tries::repeatable(), &mut seen));
+            Box::pin(self.send_with_retries(request, terms, Tries::repeatable(), &mut trace));
         let asked = asked.await?;
-        of_row.arrived.append(&mut seen.arrived);
+        of_row.arrived.append(&mut trace.arrived);
         Ok(asked.map_err(|failure| {
             format!(
                 "{}: {}; check auth.client-id, auth.client-secret and auth.refresh-token (--auth)",
@@ -127,43 +123,44 @@ impl RowExecutor {
         }))
     }
 
-    fn no_token(&self, tokens: &Tokens, why: &str) -> Cancelled {
+    fn token_error(&self, tokens: &Tokens, why: &str) -> Cancelled {
         self.stop(format!(
             "no token could be had from {}: {why}",
             tokens.uri()
         ))
     }
 
-    /// What an attempt is signed with now.
-    pub(super) fn signed(&self) -> SignedWith {
+    /// The credentials that sign an attempt now.
+    fn current_credentials(&self) -> SignedWith {
         SignedWith {
-            token: self.step().signer.tokens().map_or(0, Tokens::edition),
+            token: self.stage().signer.tokens().map_or(0, Tokens::edition),
             vault: self.run.plan.vault.edition(),
         }
     }
 
-    /// Whether there are other credentials to try after this answer: once a row.
-    pub(super) async fn renewed(
+    /// Renews the credentials that an answer refuses, once a row. Gives whether there are
+    /// other ones to try.
+    pub(super) async fn renew_credentials(
         &self,
         status: StatusCode,
-        seen: &mut AttemptTrace,
+        trace: &mut AttemptTrace,
     ) -> Result<bool, Cancelled> {
-        let tokens = self.step().signer.tokens();
+        let tokens = self.stage().signer.tokens();
         if status != StatusCode::UNAUTHORIZED {
             if let Some(tokens) = tokens {
-                tokens.mark_accepted(seen.signed.token);
+                tokens.mark_accepted(trace.signed.token);
             }
             return Ok(false);
         }
-        if std::mem::replace(&mut seen.renewed, true) {
+        if std::mem::replace(&mut trace.renewed, true) {
             return Ok(false);
         }
-        let other_token = tokens.is_some_and(|tokens| tokens.mark_refused(seen.signed.token));
-        Ok(other_token || self.other_secrets(seen.signed.vault).await?)
+        let other_token = tokens.is_some_and(|tokens| tokens.mark_refused(trace.signed.token));
+        Ok(other_token || self.reread_secrets(trace.signed.vault).await?)
     }
 
-    /// Reads the job's secrets again, which may take a while.
-    async fn other_secrets(&self, edition: u64) -> Result<bool, Cancelled> {
+    /// Reads the job's secrets again, on a thread of its own. Gives whether they differ.
+    async fn reread_secrets(&self, edition: u64) -> Result<bool, Cancelled> {
         let vault = self.run.plan.vault.clone();
         if vault.names().next().is_none() {
             return Ok(false);
@@ -171,7 +168,7 @@ impl RowExecutor {
         let stop = self.run.stop.clone();
         let read = threads::run_blocking(move || vault.renew(edition, &|| stop.is_requested()));
         let _works = self.waits(WaitReason::Work);
-        // It ends by itself when the run does, after the command that it waits for.
+        // The thread ends with the run, after the command that it waits for.
         let renewed = read.await;
         let renewed = renewed.unwrap_or_else(|error| Err(error.to_string()));
         renewed.map_err(|why| {
@@ -181,16 +178,16 @@ impl RowExecutor {
         })
     }
 
-    /// Adds to a request what only the server may see.
+    /// Adds the credentials to a request.
     pub(super) fn sign(
         &self,
         request: &mut Request<Bytes>,
         key: Option<usize>,
-        seen: &mut AttemptTrace,
+        trace: &mut AttemptTrace,
     ) -> Result<(), SendError> {
-        seen.signed = self.signed();
+        trace.signed = self.current_credentials();
         let signed = self
-            .step()
+            .stage()
             .signer
             .sign(request, key, std::time::SystemTime::now());
         signed.map_err(|detail| SendError {

@@ -1,11 +1,12 @@
-//! What an answer teaches the gate, before anyone else may pass it.
+//! What an answer says of the limits, told to the limiter before it gives another permit.
 
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use jiff::Timestamp;
 
-use super::{AttemptTrace, Purpose, RowExecutor};
+use super::RowExecutor;
+use super::trace::{AttemptTrace, Purpose};
 use crate::judge::signals::{Signal, Signals, signals};
 use crate::judge::{Closes, Meaning, RefusalRules, Ruling};
 use crate::limit::{Permit, RateLimitInfo};
@@ -14,39 +15,39 @@ use crate::send::redirect::RedirectTrust;
 use crate::send::{Answer, Delivery, RequestHead, SendError};
 
 impl RowExecutor {
-    /// Ends a permit as its attempt has ended, unless only the answer's body can tell.
+    /// Ends a permit as its attempt has ended, unless that depends on the answer's body.
     pub(super) fn finish_permit(
         &self,
         permit: &mut Permit,
         head: Result<RequestHead, SendError>,
-        errand: Purpose,
-        seen: &mut AttemptTrace,
+        purpose: Purpose,
+        trace: &mut AttemptTrace,
     ) -> Result<RequestHead, SendError> {
         match &head {
-            Ok(head) if errand == Purpose::Token(RedirectTrust::Foreign) => {
+            Ok(head) if purpose == Purpose::Token(RedirectTrust::Foreign) => {
                 self.live().answered();
-                self.hear_elsewhere(permit, head, seen);
+                self.apply_foreign_answer(permit, head, trace);
             }
             Ok(head) => {
                 // Other servers know nothing of this one's limits.
                 let now = self.run.calendar_now();
-                if errand == Purpose::Own {
-                    let heard = signals(head.headers(), &self.step().signals, now);
+                if purpose == Purpose::Own {
+                    let heard = signals(head.headers(), &self.stage().signals, now);
                     self.apply_signals(permit, &heard);
                 }
                 self.live().answered();
-                let rules = &self.step().refusals;
+                let rules = &self.stage().refusals;
                 let ruling = rules.of_head(head.status(), head.headers(), now);
-                seen.refused = self.apply_ruling(permit, head.status(), ruling);
+                trace.refused = self.apply_ruling(permit, head.status(), ruling);
             }
-            Err(trouble) if trouble.delivery == Delivery::NotSent => {
+            Err(error) if error.delivery == Delivery::NotSent => {
                 permit.cancel();
                 self.live().unsent();
             }
             // What is in front of the server may have counted it.
-            Err(trouble) if trouble.delivery == Delivery::Rejected => permit.failed(),
+            Err(error) if error.delivery == Delivery::Rejected => permit.failed(),
             // An answer came, although it is of no use.
-            Err(trouble) if trouble.delivery == Delivery::Final => {
+            Err(error) if error.delivery == Delivery::Final => {
                 permit.answered();
                 self.live().answered();
             }
@@ -55,18 +56,18 @@ impl RowExecutor {
         head
     }
 
-    /// The same for a permit that waited for the body.
+    /// Applies what the answer's body says, and ends a permit that has waited for it.
     ///
     /// # Errors
-    /// A failure `jq too long`: what the answer says can't be known.
-    pub(super) fn settle_by_body(
+    /// A failure `jq too long`: the body can't be read in time.
+    pub(super) fn finish_by_body(
         &self,
         permit: &mut Permit,
         answer: &Result<Answer, SendError>,
-        errand: Purpose,
-        seen: &mut AttemptTrace,
+        purpose: Purpose,
+        trace: &mut AttemptTrace,
     ) -> Result<(), Failure> {
-        let heard = self.hear_body(permit, answer, errand);
+        let heard = self.apply_body_signals(permit, answer, purpose);
         if !permit.is_open() {
             return heard;
         }
@@ -74,9 +75,9 @@ impl RowExecutor {
             permit.answered();
             return heard;
         };
-        let (rules, now) = (&self.step().refusals, self.run.calendar_now());
+        let (rules, now) = (&self.stage().refusals, self.run.calendar_now());
         match rules.of_answer(answer.status, &answer.headers, &answer.body, now) {
-            Ok(ruling) => seen.refused = self.apply_ruling(permit, answer.status, ruling),
+            Ok(ruling) => trace.refused = self.apply_ruling(permit, answer.status, ruling),
             Err(failure) => {
                 permit.answered();
                 return Err(failure);
@@ -85,14 +86,14 @@ impl RowExecutor {
         heard
     }
 
-    fn hear_body(
+    fn apply_body_signals(
         &self,
         permit: &mut Permit,
         answer: &Result<Answer, SendError>,
-        errand: Purpose,
+        purpose: Purpose,
     ) -> Result<(), Failure> {
-        let bodies = &self.step().body_signals;
-        if let (Ok(answer), Purpose::Own, false) = (answer, errand, bodies.is_empty()) {
+        let bodies = &self.stage().body_signals;
+        if let (Ok(answer), Purpose::Own, false) = (answer, purpose, bodies.is_empty()) {
             let now = self.run.calendar_now();
             let heard = bodies.signals(&answer.headers, &answer.body, now)?;
             self.apply_signals(permit, &heard);
@@ -100,21 +101,26 @@ impl RowExecutor {
         Ok(())
     }
 
-    /// What the server tells of its own count.
+    /// Tells the limiter what the server says of its own count.
     fn apply_signals(&self, permit: &mut Permit, heard: &Signals) {
-        let units = self.step().policy.units();
+        let units = self.stage().policy.units();
         for signal in &heard.signals {
             let unit = units.iter().position(|unit| signal.is_of(unit));
-            permit.inform(unit, told(signal));
+            permit.inform(unit, rate_limit_info(signal));
         }
         for odd in &heard.odd {
             self.run.live.warn_of_header(&odd.header, &odd.why);
         }
     }
 
-    /// The token's server is another one than the API's: its refusals say nothing of the
-    /// API's limits, and the job's rules nothing of its answers.
-    fn hear_elsewhere(&self, permit: &mut Permit, head: &RequestHead, seen: &mut AttemptTrace) {
+    /// Takes in an answer of a token's server that is not the API's: its refusals say nothing
+    /// of the API's limits, and the job's rules nothing of its answers.
+    fn apply_foreign_answer(
+        &self,
+        permit: &mut Permit,
+        head: &RequestHead,
+        trace: &mut AttemptTrace,
+    ) {
         let (status, headers) = (head.status(), head.headers());
         permit.answered();
         let Ruling::Refused(_, _, pause) =
@@ -123,17 +129,17 @@ impl RowExecutor {
             return;
         };
         self.live().refused();
-        seen.refusals_elsewhere += 1;
-        if let Some(why) = self.step().judge.too_long(pause, seen.refusals_elsewhere) {
+        trace.refusals_elsewhere += 1;
+        if let Some(why) = self.stage().judge.too_long(pause, trace.refusals_elsewhere) {
             let why = format!("no token can be had: {why}");
             self.stop(why + &resume_after(pause, self.run.calendar_now()));
         }
-        let unsaid = || unsaid_pause(seen.refusals_elsewhere);
-        seen.refused_elsewhere = Some(pause.unwrap_or_else(unsaid));
+        let default = || default_pause(trace.refusals_elsewhere);
+        trace.refused_elsewhere = Some(pause.unwrap_or_else(default));
     }
 
-    /// Tells the gate what an answer says about the limit. Gives whether it was
-    /// a refusal.
+    /// Tells the limiter what an answer means for the limit. Gives whether it was a
+    /// refusal.
     fn apply_ruling(&self, permit: &mut Permit, status: StatusCode, ruling: Ruling) -> bool {
         let (meaning, closes, pause) = match ruling {
             Ruling::Open => return false,
@@ -157,7 +163,7 @@ impl RowExecutor {
         }
         let refusals = permit.refused(pause, chance);
         let why = match meaning {
-            Meaning::Limited => self.step().judge.too_long(pause, refusals),
+            Meaning::Limited => self.stage().judge.too_long(pause, refusals),
             Meaning::QuotaGone => Some(format!(
                 "the server says that the quota is used up (status {})",
                 status.as_u16()
@@ -174,13 +180,13 @@ impl RowExecutor {
     }
 }
 
-/// How long to wait after so many refusals that name no pause: 1 s, then twice as long
-/// each time, and no longer than 64 s.
-fn unsaid_pause(refusals: u32) -> Duration {
+/// Pause after this number of refusals without a pause of their own: 1 s, then twice as
+/// long each time, and at most 64 s.
+fn default_pause(refusals: u32) -> Duration {
     Duration::from_secs(1 << refusals.saturating_sub(1).min(6))
 }
 
-/// When the server will take more, if it says so.
+/// The time at which the server takes requests again, if it says so.
 fn resume_after(pause: Option<Duration>, now: SystemTime) -> String {
     let now = Timestamp::try_from(now).ok();
     let later = now.and_then(|now| now.checked_add(pause?).ok());
@@ -188,7 +194,7 @@ fn resume_after(pause: Option<Duration>, now: SystemTime) -> String {
     seconds.map_or_else(String::new, |time| format!("; resume after {time}"))
 }
 
-fn told(signal: &Signal) -> RateLimitInfo {
+fn rate_limit_info(signal: &Signal) -> RateLimitInfo {
     RateLimitInfo {
         limit: signal.limit,
         remaining: signal.remaining,

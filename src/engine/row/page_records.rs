@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::RowExecutor;
 use super::pages::FetchedPage;
-use super::{AttemptTrace, Cancelled, RowExecutor};
+use super::trace::{AttemptTrace, Cancelled};
 use crate::record::{Failure, Record};
 use crate::row::{Item, Row};
 
@@ -18,11 +19,11 @@ pub(super) enum PageContents {
 
 /// The records of one row in the making.
 pub(super) struct PageCollector<'a, E> {
-    walk: &'a RowExecutor,
+    executor: &'a RowExecutor,
     row: Row,
     emit: &'a E,
     /// Requests that no record tells of yet.
-    seen: AttemptTrace,
+    trace: AttemptTrace,
     /// Items so far.
     number: u64,
     /// The latest item: whether it is the last one shows when nothing follows.
@@ -54,12 +55,12 @@ fn is_nothing(value: &Value) -> bool {
 }
 
 impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
-    pub fn new(walk: &'a RowExecutor, row: Row, emit: &'a E) -> PageCollector<'a, E> {
+    pub fn new(executor: &'a RowExecutor, row: Row, emit: &'a E) -> PageCollector<'a, E> {
         PageCollector {
-            walk,
+            executor,
             row,
             emit,
-            seen: AttemptTrace::default(),
+            trace: AttemptTrace::default(),
             number: 0,
             held: None,
             lists: Vec::new(),
@@ -72,20 +73,20 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
 
     /// Takes in that a page was asked for, and nothing of what it says.
     pub fn hear(&mut self, page: &FetchedPage) {
-        self.seen.add(&page.seen);
+        self.trace.add(&page.trace);
     }
 
     /// Takes in that a page was asked for; gives what it has brought.
     pub fn brought(&mut self, page: &FetchedPage) -> Result<PageContents, Failure> {
         self.hear(page);
         let read = page.outcome.as_ref().map_err(Clone::clone)?;
-        match self.walk.step().each.as_ref().zip(read.body.as_ref()) {
+        match self.executor.stage().each.as_ref().zip(read.body.as_ref()) {
             Some((each, body)) => {
-                self.walk.check_time()?;
+                self.executor.check_time()?;
                 each.items(body).map(PageContents::Items)
             }
             None => self
-                .walk
+                .executor
                 .values(&read.answer.body)
                 .map(PageContents::Values),
         }
@@ -104,8 +105,8 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
     }
 
     async fn item(&mut self, item: Bytes) {
-        let seen = self.seen.take();
-        let record = self.walk.record(self.row.clone(), seen, Ok(item));
+        let trace = self.trace.take();
+        let record = self.executor.record(self.row.clone(), trace, Ok(item));
         self.put(record).await;
     }
 
@@ -122,7 +123,7 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
 
     /// Lists grow longer; anything else becomes an item of a list.
     fn join(&mut self, values: Vec<Value>) {
-        if self.walk.step().pages.is_none() {
+        if self.executor.stage().pages.is_none() {
             self.lists = values;
             return;
         }
@@ -139,7 +140,7 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
 
     /// There is no page any more, or the next one has failed.
     pub async fn end(mut self, outcome: Result<(), Failure>) -> Result<(), Cancelled> {
-        if self.walk.step().each.is_some() {
+        if self.executor.stage().each.is_some() {
             self.end_items(outcome).await
         } else {
             let lists = std::mem::take(&mut self.lists);
@@ -159,9 +160,9 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
         let Some(mut last) = self.held.take() else {
             return;
         };
-        let seen = self.seen.take();
-        last.attempts += seen.attempts;
-        last.arrived.extend(seen.arrived);
+        let trace = self.trace.take();
+        last.attempts += trace.attempts;
+        last.arrived.extend(trace.arrived);
         last.row.item = Some(Item {
             number: last
                 .row
@@ -174,14 +175,14 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
     }
 
     fn of_row(&mut self, outcome: Result<(), Failure>, values: Vec<Value>) -> Record {
-        let seen = self.seen.take();
+        let trace = self.trace.take();
         let (outcome, kept) = match outcome {
             Ok(()) => (Ok(values), Vec::new()),
             Err(failure) => (Err(failure), values),
         };
         Record {
             kept,
-            ..self.walk.record_of(self.row.clone(), seen, outcome)
+            ..self.executor.record_of(self.row.clone(), trace, outcome)
         }
     }
 }

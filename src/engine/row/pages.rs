@@ -12,8 +12,9 @@ use http::Request;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use super::RowExecutor;
 use super::page_records::{PageCollector, PageContents};
-use super::{AttemptTerms, AttemptTrace, Cancelled, Purpose, RowExecutor};
+use super::trace::{AttemptTerms, AttemptTrace, Cancelled, Purpose};
 use crate::extract::{JqInput, json};
 use crate::judge::Tries;
 use crate::limit::Cost;
@@ -35,7 +36,7 @@ pub(super) struct FetchedPage {
     number: u64,
     turn: Turn,
     asked: Option<PageRequest>,
-    pub seen: AttemptTrace,
+    pub trace: AttemptTrace,
     pub outcome: Result<ParsedAnswer, Failure>,
 }
 
@@ -85,27 +86,27 @@ impl RowExecutor {
         row: Row,
         emit: &E,
     ) -> Result<(), Cancelled> {
-        let mut gather = PageCollector::new(self, row, emit);
+        let mut collector = PageCollector::new(self, row, emit);
         let mut trail = Trail::default();
         let mut turn = self.pages().map_or(Turn::Plain, |pages| pages.at(0));
         let mut before = None;
         for number in 0.. {
             let page = self
-                .page(gather.row(), number, turn, before.as_ref())
+                .page(collector.row(), number, turn, before.as_ref())
                 .await?;
-            let brought = match gather.brought(&page) {
+            let brought = match collector.brought(&page) {
                 Ok(brought) => brought,
-                Err(failure) => return gather.end(Err(failure)).await,
+                Err(failure) => return collector.end(Err(failure)).await,
             };
-            let after = self.after(gather.row(), &page, &brought, &mut trail);
+            let after = self.after(collector.row(), &page, &brought, &mut trail);
             if !after.repeats {
-                gather.take(brought).await;
+                collector.take(brought).await;
             }
             match after.then {
                 Ok(NextPage::Page(next)) => turn = next,
-                Ok(NextPage::Rest(count)) => return self.rest(count, gather, trail).await,
-                Ok(NextPage::Nothing) => return gather.end(Ok(())).await,
-                Err(failure) => return gather.end(Err(failure)).await,
+                Ok(NextPage::Rest(count)) => return self.rest(count, collector, trail).await,
+                Ok(NextPage::Nothing) => return collector.end(Ok(())).await,
+                Err(failure) => return collector.end(Err(failure)).await,
             }
             before = page.asked;
         }
@@ -113,7 +114,7 @@ impl RowExecutor {
     }
 
     fn pages(&self) -> Option<&Pages> {
-        self.step().pages.as_ref()
+        self.stage().pages.as_ref()
     }
 
     /// What comes after a page that has brought this.
@@ -178,37 +179,37 @@ impl RowExecutor {
     async fn rest<E: AsyncFn(Record)>(
         self: &Rc<Self>,
         count: u64,
-        mut gather: PageCollector<'_, E>,
+        mut collector: PageCollector<'_, E>,
         mut trail: Trail,
     ) -> Result<(), Cancelled> {
-        let row = Rc::new(gather.row().clone());
+        let row = Rc::new(collector.row().clone());
         let mut numbers = 1..count;
         let mut ahead = Prefetch::default();
         loop {
-            while ahead.0.len() < AHEAD.min(self.step().in_flight)
+            while ahead.0.len() < AHEAD.min(self.stage().in_flight)
                 && let Some(number) = numbers.next()
             {
                 ahead.0.push_back(self.fetch(row.clone(), number));
             }
             let Some(page) = ahead.next().await else {
-                return gather.end(Ok(())).await;
+                return collector.end(Ok(())).await;
             };
             let page = page?;
-            let brought = match gather.brought(&page) {
+            let brought = match collector.brought(&page) {
                 Ok(brought) => brought,
                 Err(failure) => {
                     // Those on their way were sent for this row too, and its record says so.
                     while let Some(page) = ahead.next().await {
-                        gather.hear(&page?);
+                        collector.hear(&page?);
                     }
-                    return gather.end(Err(failure)).await;
+                    return collector.end(Err(failure)).await;
                 }
             };
             let of_list = page.of_list(&brought).filter(|page| !page.is_empty);
             if of_list.is_some_and(|page| trail.repeats(&page)) {
                 self.warn_of_repeat(&row, &page.turn);
             } else {
-                gather.take(brought).await;
+                collector.take(brought).await;
             }
         }
     }
@@ -220,10 +221,12 @@ impl RowExecutor {
         row: Rc<Row>,
         number: u64,
     ) -> JoinHandle<Result<FetchedPage, Cancelled>> {
-        let walk = self.clone();
+        let executor = self.clone();
         tokio::task::spawn_local(async move {
-            let turn = walk.pages().map_or(Turn::Plain, |pages| pages.at(number));
-            walk.page(&row, number, turn, None).await
+            let turn = executor
+                .pages()
+                .map_or(Turn::Plain, |pages| pages.at(number));
+            executor.page(&row, number, turn, None).await
         })
     }
 
@@ -234,15 +237,17 @@ impl RowExecutor {
         turn: Turn,
         before: Option<&PageRequest>,
     ) -> Result<FetchedPage, Cancelled> {
-        let mut seen = AttemptTrace::default();
+        let mut trace = AttemptTrace::default();
         let asked = self.turned(row, &turn, before).and_then(|asked| {
             self.check_doubt(row, asked.0.method())?;
-            let ask = self.step().cost(row, &asked.0)?;
-            Ok((asked, ask))
+            let cost = self.stage().cost(row, &asked.0)?;
+            Ok((asked, cost))
         });
         let (asked, outcome) = match asked {
-            Ok((asked, ask)) => {
-                let answer = self.ask_page(row, number, &asked, &ask, &mut seen).await?;
+            Ok((asked, cost)) => {
+                let answer = self
+                    .ask_page(row, number, &asked, &cost, &mut trace)
+                    .await?;
                 (Some(asked), answer.and_then(|answer| self.read(answer)))
             }
             Err(failure) => (None, Err(failure)),
@@ -251,7 +256,7 @@ impl RowExecutor {
             number,
             turn,
             asked,
-            seen,
+            trace,
             outcome,
         })
     }
@@ -263,20 +268,20 @@ impl RowExecutor {
         row: &Row,
         number: u64,
         (request, trust): &PageRequest,
-        ask: &Cost,
-        seen: &mut AttemptTrace,
+        cost: &Cost,
+        trace: &mut AttemptTrace,
     ) -> Result<Result<Answer, Failure>, Cancelled> {
         let _slot = self.slot().await;
         if number == 0 {
             return self
-                .exchange_with_intent(request, ask, std::slice::from_ref(row), seen)
+                .exchange_with_intent(request, cost, std::slice::from_ref(row), trace)
                 .await;
         }
         let terms = AttemptTerms {
-            ask,
-            errand: Purpose::of(*trust),
+            cost,
+            purpose: Purpose::of(*trust),
         };
-        self.send_with_retries(request, terms, Tries::of(request.method()), seen)
+        self.send_with_retries(request, terms, Tries::of(request.method()), trace)
             .await
     }
 
@@ -290,7 +295,7 @@ impl RowExecutor {
     }
 
     fn read(&self, answer: Answer) -> Result<ParsedAnswer, Failure> {
-        let reads = self.step().each.is_some() || self.pages().is_some_and(Pages::reads_body);
+        let reads = self.stage().each.is_some() || self.pages().is_some_and(Pages::reads_body);
         let body = reads.then(|| json(&answer.body)).transpose()?;
         Ok(ParsedAnswer { answer, body })
     }
@@ -306,14 +311,14 @@ impl RowExecutor {
             (Turn::Param(name, value), _) => {
                 Ok((self.with_param(row, name, value)?, RedirectTrust::Own))
             }
-            _ => Ok((self.step().render(row)?, RedirectTrust::Own)),
+            _ => Ok((self.stage().render(row)?, RedirectTrust::Own)),
         }
     }
 
     /// What a page names as the next one is a server's word: it leads no further
     /// than a redirect would.
     fn next_page(&self, (request, trust): &PageRequest, url: &str) -> Result<PageRequest, Failure> {
-        let transport = &self.step().transport;
+        let transport = &self.stage().transport;
         redirect::to(request, *trust, url)
             .filter(|(next, _)| transport.may_follow(next.uri()))
             .ok_or_else(|| {
@@ -326,12 +331,12 @@ impl RowExecutor {
 
     /// A template may use the parameter like a field; else it goes into the query.
     fn with_param(&self, row: &Row, name: &str, value: &Value) -> Result<Request<Bytes>, Failure> {
-        if self.step().renderer.fields().contains(name) {
+        if self.stage().renderer.fields().contains(name) {
             let mut row = row.clone();
             row.fields.insert(name.to_owned(), value.clone());
-            return self.step().render(&row);
+            return self.stage().render(&row);
         }
-        let mut request = self.step().render(row)?;
+        let mut request = self.stage().render(row)?;
         let text = match value {
             Value::Null => return Ok(request),
             Value::String(text) => text.clone(),

@@ -1,39 +1,99 @@
-//! What a record says of its attempts.
+//! What an attempt is made of, what it ends in, and what a record says of it.
 
 use std::time::Duration;
 
 use http::StatusCode;
 
-use super::credentials::SignedWith;
+use crate::limit::Cost;
 use crate::record::Arrived;
-use crate::send::Delivery;
+use crate::send::redirect::RedirectTrust;
+use crate::send::{Answer, Delivery, SendError};
 use crate::sink::Intent;
 
-/// What a record says of its attempts, and what they were signed with.
+/// The run ended before the row had an outcome: the row gets no record now.
+#[derive(Debug)]
+pub struct Cancelled;
+
+/// An answer, or why none came.
+pub(super) type AttemptOutcome = Result<Answer, SendError>;
+
+/// Why an attempt has no answer.
+pub(super) enum AttemptError {
+    Cancelled,
+    Failed(SendError),
+}
+
+/// The party for which a request is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A row, at the origin that the job names: the request is signed.
+    Own,
+    /// A row, redirected to another origin: the request is not signed.
+    Foreign,
+    /// A token: the request has a signature of its own, and its answer is secret. Its
+    /// server is foreign unless the job's requests go there too.
+    Token(RedirectTrust),
+}
+
+impl Purpose {
+    pub fn of(trust: RedirectTrust) -> Purpose {
+        match trust {
+            RedirectTrust::Own => Purpose::Own,
+            RedirectTrust::Foreign => Purpose::Foreign,
+        }
+    }
+}
+
+/// The cost and the purpose of a request.
+#[derive(Clone, Copy)]
+pub(super) struct AttemptTerms<'a> {
+    pub cost: &'a Cost,
+    pub purpose: Purpose,
+}
+
+impl From<Cancelled> for AttemptError {
+    fn from(_: Cancelled) -> AttemptError {
+        AttemptError::Cancelled
+    }
+}
+
+impl From<SendError> for AttemptError {
+    fn from(error: SendError) -> AttemptError {
+        AttemptError::Failed(error)
+    }
+}
+
+/// The editions of the credentials that signed an attempt.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SignedWith {
+    pub token: u64,
+    pub vault: u64,
+}
+
+/// What a record says of its attempts, and what the next attempt must know of them.
 #[derive(Default)]
 pub(super) struct AttemptTrace {
     pub attempts: u32,
     pub status: Option<StatusCode>,
     pub latency: Option<Duration>,
     pub arrived: Vec<Arrived>,
-    /// Of a request that must not be sent twice, or not after a time.
-    pub announcements: Vec<Intent>,
-    /// Whether any attempt may have been done.
+    /// Intents of a request that must not be sent twice, or not after a time.
+    pub intents: Vec<Intent>,
+    /// Whether the server may have acted on any attempt.
     pub may_be_done: bool,
     pub signed: SignedWith,
     pub renewed: bool,
-    /// Whether the last answer was a refusal: it costs no try.
+    /// Whether the last answer was a refusal, which costs no try.
     pub refused: bool,
-    /// How long to wait, if the last answer was a refusal by a server that has no part
-    /// in the job's limits.
+    /// Pause after a refusal by a server that has no part in the job's limits.
     pub refused_elsewhere: Option<Duration>,
-    /// How many of these there were in a row.
+    /// Number of such refusals in a row.
     pub refusals_elsewhere: u32,
 }
 
 impl AttemptTrace {
     /// Takes in what the server may have seen of an attempt.
-    pub fn judge(&mut self, delivery: Delivery) {
+    pub fn add_delivery(&mut self, delivery: Delivery) {
         match delivery {
             Delivery::NotSent | Delivery::Rejected => self.take_back(),
             Delivery::Unknown => self.may_be_done = true,
@@ -41,15 +101,14 @@ impl AttemptTrace {
         }
     }
 
-    /// Nothing was done: what was announced did not happen.
+    /// The server did nothing: takes the intents back.
     pub fn take_back(&mut self) {
         if !self.may_be_done {
-            let announcements = self.announcements.iter_mut();
-            announcements.for_each(Intent::take_back);
+            self.intents.iter_mut().for_each(Intent::take_back);
         }
     }
 
-    /// Takes in what came later.
+    /// Takes in the attempts of a later request of the same row.
     pub fn add(&mut self, later: &AttemptTrace) {
         self.attempts += later.attempts;
         self.status = later.status.or(self.status);
@@ -57,19 +116,19 @@ impl AttemptTrace {
         self.arrived.extend_from_slice(&later.arrived);
     }
 
-    /// What there is to tell; attempts are told once.
+    /// The trace for one record; the next record counts attempts and arrivals anew.
     pub fn take(&mut self) -> AttemptTrace {
-        let told = AttemptTrace {
+        let taken = AttemptTrace {
             arrived: std::mem::take(&mut self.arrived),
-            ..self.told()
+            ..self.without_arrivals()
         };
         self.attempts = 0;
-        told
+        taken
     }
 
-    /// What there is to tell to each of several; not when requests arrived, which
-    /// is told once.
-    pub fn told(&self) -> AttemptTrace {
+    /// The trace for each of several records, without the arrivals, which only one of
+    /// them has.
+    pub fn without_arrivals(&self) -> AttemptTrace {
         AttemptTrace {
             attempts: self.attempts,
             status: self.status,

@@ -1,0 +1,316 @@
+//! Between two stages: a worker's inbox with the rows of a stage, and the exit by which
+//! the stage's records go to the writer or, as rows, to the next stage.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use super::outbox::Outbox;
+use crate::plan::Plan;
+use crate::record::Record;
+use crate::row::Row;
+use crate::secret::Secrets;
+
+/// Time for which a batch waits for rows that the stage before has yet to make.
+const BATCH_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Length of a channel of rows, in the number of rows that a worker takes at a time.
+pub const CHUNKS_AHEAD: usize = 16;
+
+/// The channels of a stage: from the stage before it, and to the stage after it. Both are
+/// bounded, so a stage that runs ahead waits for the one behind it. As the last stage
+/// waits for the writer alone, all stages come to their end.
+#[derive(Clone)]
+pub struct StageChannels {
+    pub rows: Receiver<Row>,
+    pub next: Option<Sender<Row>>,
+    /// Held while a batch is filled: two half batches would wait for each other's rows.
+    pub batch_turn: Arc<Mutex<()>>,
+    /// Time for which a batch waits to become full, if not until the rows end.
+    pub batch_timeout: Option<Duration>,
+}
+
+/// The exit of a stage. A record that goes to the writer is without secrets; a row that
+/// goes to the next stage is as the server has sent it.
+pub struct StageExit {
+    records: Rc<Outbox>,
+    next: Option<NextStage>,
+    secrets: Secrets,
+    /// The names of the values that earlier stages have put into the rows.
+    earlier: Vec<String>,
+}
+
+struct NextStage {
+    names: Vec<String>,
+    to: Sender<Row>,
+}
+
+/// The channels of each stage of the plan; the first stage reads these rows.
+pub fn channels(plan: &Plan, rows: Receiver<Row>) -> Vec<StageChannels> {
+    let mut stages = vec![StageChannels::of(rows)];
+    for stage in &plan.stages[1..] {
+        let (next, rows) = async_channel::bounded(CHUNKS_AHEAD * stage.chunk);
+        if let Some(before) = stages.last_mut() {
+            before.next = Some(next);
+        }
+        stages.push(StageChannels {
+            batch_timeout: Some(BATCH_TIMEOUT),
+            ..StageChannels::of(rows)
+        });
+    }
+    stages
+}
+
+impl StageChannels {
+    /// The channels of the last stage, with these rows.
+    pub fn of(rows: Receiver<Row>) -> StageChannels {
+        StageChannels {
+            rows,
+            next: None,
+            batch_turn: Arc::default(),
+            batch_timeout: None,
+        }
+    }
+}
+
+impl StageExit {
+    /// The exit of the stage with this index.
+    pub fn new(
+        plan: &Plan,
+        stage_index: usize,
+        next: Option<Sender<Row>>,
+        records: Rc<Outbox>,
+    ) -> StageExit {
+        let next = next.map(|to| NextStage {
+            names: plan.stages[stage_index].extractor.names(),
+            to,
+        });
+        StageExit {
+            records,
+            next,
+            secrets: plan.secrets.clone(),
+            earlier: plan.stages[..stage_index]
+                .iter()
+                .flat_map(|earlier| earlier.extractor.names())
+                .collect(),
+        }
+    }
+
+    /// The record without secrets, unless it goes on to the next stage.
+    pub fn without_secrets(&self, mut record: Record) -> Record {
+        let goes_on = self.next.as_ref().is_some_and(|next| next.takes(&record));
+        if !goes_on && !self.secrets.is_empty() {
+            hide(&self.secrets, &mut record, &self.earlier);
+        }
+        record
+    }
+
+    /// Takes a record if nothing has to be waited for; else it comes back.
+    pub fn try_put(&self, record: Record) -> Option<Record> {
+        match self.next {
+            Some(_) => Some(record),
+            None => self.records.try_put(record),
+        }
+    }
+
+    /// Takes a record; waits while the next stage or the writer is behind.
+    pub async fn put(&self, record: Record) {
+        let Some(next) = &self.next else {
+            return self.records.put(record).await;
+        };
+        if next.takes(&record) {
+            // Without receivers the run is ending, and the row has no record: the next
+            // run takes it up.
+            let _ = next.to.send(next.row(record)).await;
+        } else {
+            self.records.put(ended_early(record)).await
+        }
+    }
+}
+
+impl NextStage {
+    /// Whether a record is a row of the next stage: a whole result is.
+    fn takes(&self, record: &Record) -> bool {
+        let values = record.outcome.as_ref();
+        values.is_ok_and(|values| values.len() == self.names.len())
+    }
+
+    fn row(&self, record: Record) -> Row {
+        let mut row = record.row;
+        let values = record.outcome.unwrap_or_default();
+        row.fields.extend(self.names.iter().cloned().zip(values));
+        row
+    }
+}
+
+/// Removes secrets from all that servers said. The fields of the input stay.
+fn hide(secrets: &Secrets, record: &mut Record, earlier: &[String]) {
+    for name in earlier {
+        if let Some(value) = record.row.fields.get_mut(name) {
+            secrets.hide_in_value(value);
+        }
+    }
+    match &mut record.outcome {
+        Ok(values) => secrets.hide_in_values(values),
+        Err(failure) => failure.detail = secrets.hide(std::mem::take(&mut failure.detail)),
+    }
+    secrets.hide_in_values(&mut record.kept);
+    record.body = record.body.take().map(|body| secrets.hide_in_body(body));
+}
+
+/// A record that ends before the last stage: it has none of the last stage's values.
+fn ended_early(record: Record) -> Record {
+    Record {
+        outcome: record.outcome.map(|_| Vec::new()),
+        kept: Vec::new(),
+        body: None,
+        ..record
+    }
+}
+
+/// The rows that a worker has taken and not begun yet: some at a time, since to wake
+/// another thread costs more than a request's own work.
+pub struct Inbox {
+    taken: RefCell<VecDeque<Row>>,
+    stage: StageChannels,
+    /// Maximum number of rows that it takes at a time.
+    chunk: usize,
+    /// Held while rows are waited for, so that no worker hoards them.
+    refill_turn: Mutex<()>,
+}
+
+impl Inbox {
+    /// An empty inbox of a stage.
+    pub fn new(stage: StageChannels, chunk: usize) -> Inbox {
+        Inbox {
+            taken: RefCell::default(),
+            stage,
+            chunk,
+            refill_turn: Mutex::default(),
+        }
+    }
+
+    /// The rows of the next batch, if there are any: a full batch, unless the rows end or take
+    /// too long.
+    pub async fn batch(&self) -> Option<Vec<Row>> {
+        let _turn = self.stage.batch_turn.lock().await;
+        let mut rows = vec![self.stage.rows.recv().await.ok()?];
+        let timeout = self.stage.batch_timeout;
+        let end = timeout.map(|timeout| Instant::now() + timeout);
+        while rows.len() < self.chunk {
+            match next_until(&self.stage.rows, end).await {
+                Some(row) => rows.push(row),
+                None => break,
+            }
+        }
+        Some(rows)
+    }
+
+    /// The next row, if it is here already.
+    pub fn take(&self) -> Option<Row> {
+        self.taken.borrow_mut().pop_front()
+    }
+
+    /// The next row; none after the last.
+    pub async fn next(&self) -> Option<Row> {
+        loop {
+            if let Some(row) = self.take() {
+                return Some(row);
+            }
+            let _turn = self.refill_turn.lock().await;
+            if self.taken.borrow().is_empty() {
+                let row = self.stage.rows.recv().await.ok()?;
+                let mut taken = self.taken.borrow_mut();
+                taken.push_back(row);
+                taken.extend(self.more());
+            }
+        }
+    }
+
+    /// More rows that wait already: no more than a share of them, so that the other
+    /// workers have work until the end.
+    fn more(&self) -> impl Iterator<Item = Row> {
+        let rows = &self.stage.rows;
+        let share = rows.len() / (2 * rows.receiver_count().max(1));
+        let next = move |_| rows.try_recv().ok();
+        (1..self.chunk.min(share)).map_while(next)
+    }
+}
+
+async fn next_until(rows: &Receiver<Row>, end: Option<Instant>) -> Option<Row> {
+    match end {
+        None => rows.recv().await.ok(),
+        Some(end) => timeout_at(end, rows.recv()).await.ok()?.ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(number: u64) -> Row {
+        Row {
+            number,
+            ..Row::default()
+        }
+    }
+
+    fn stage() -> (Sender<Row>, StageChannels) {
+        let (to_workers, rows) = async_channel::bounded(100);
+        (to_workers, StageChannels::of(rows))
+    }
+
+    #[tokio::test]
+    async fn all_rows_come_once_whoever_asks() {
+        let (to_workers, stage) = stage();
+        let (one, other) = (Inbox::new(stage.clone(), 4), Inbox::new(stage, 4));
+        for number in 0..50 {
+            to_workers.send(row(number)).await.unwrap();
+        }
+        drop(to_workers);
+        let take = async |inbox: &Inbox| {
+            let mut taken = Vec::new();
+            while let Some(row) = inbox.next().await {
+                taken.push(row.number);
+                tokio::task::yield_now().await;
+            }
+            taken
+        };
+        let taken = tokio::join!(take(&one), take(&other), take(&one));
+        assert!(!taken.1.is_empty(), "nobody takes everything");
+        let mut all = [taken.0, taken.1, taken.2].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..50).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_is_full_unless_its_rows_take_too_long_or_end() {
+        let (to_workers, stage) = stage();
+        let hasty = StageChannels {
+            batch_timeout: Some(Duration::from_secs(1)),
+            ..stage.clone()
+        };
+        let (patient, hasty) = (Inbox::new(stage, 3), Inbox::new(hasty, 3));
+        for number in 0..7 {
+            to_workers.send(row(number)).await.unwrap();
+        }
+        let size = async |inbox: &Inbox| inbox.batch().await.map(|rows| rows.len());
+        assert_eq!(size(&patient).await, Some(3));
+        assert_eq!(size(&hasty).await, Some(3));
+        assert_eq!(size(&hasty).await, Some(1));
+        let rest = async {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            to_workers.send(row(7)).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            to_workers.close();
+        };
+        assert_eq!(tokio::join!(size(&patient), rest).0, Some(1));
+        assert_eq!(size(&patient).await, None);
+    }
+}
