@@ -5,12 +5,13 @@ use std::fmt;
 use jiff::tz::TimeZone;
 
 use crate::config::Rate;
+use crate::kinds::sliding::SLIDING;
 use crate::kinds::{Form, KINDS, Measure, Spec};
 
 /// How a server counts what it limits: in windows, by a bucket, over the whole run.
 #[derive(Clone)]
 pub struct Counting {
-    spec: &'static dyn Spec,
+    spec: &'static Spec,
     /// The time zone at whose midnight windows begin.
     zone: Option<String>,
 }
@@ -49,14 +50,16 @@ impl Counting {
         };
         let zone = text.edge.filter(|_| form == Form::Zone);
         let counting = Counting {
-            spec: with_form(form).unwrap_or(KINDS[0]),
+            spec: with_form(form).unwrap_or(&SLIDING),
             zone: zone.map(str::to_owned),
         };
-        counting.spec.check(amount.period)?;
-        Ok(counting)
+        match (counting.spec.period_error)(amount.period) {
+            Some(why) => Err(why.to_owned()),
+            None => Ok(counting),
+        }
     }
 
-    pub(crate) fn spec(&self) -> &'static dyn Spec {
+    pub(crate) fn spec(&self) -> &'static Spec {
         self.spec
     }
 
@@ -69,36 +72,36 @@ impl Counting {
     /// Whether the amount is a ceiling below which the limit is found out by being refused.
     #[must_use]
     pub fn is_found_out(&self) -> bool {
-        self.spec.is_found_out()
+        self.spec.is_found_out
     }
 
     /// Whether the amount is a total for the whole run.
     #[must_use]
     pub fn is_total(&self) -> bool {
-        self.spec.form() == Form::Total
+        self.spec.form == Form::Total
     }
 
     /// What the times of arrivals prove of a limit of this amount and burst; none if only
     /// the server knows whether it was kept.
     pub(crate) fn measure(&self, units: u64, burst: Option<u64>) -> Option<Measure> {
-        self.spec.measure(units, burst)
+        self.spec.measure.map(|measure| measure(units, burst))
     }
 
     /// The name under which a test server counts in the same way, if there is one.
     #[must_use]
     pub fn model(&self) -> Option<&'static str> {
-        self.spec.model()
+        self.spec.model
     }
 
     /// In which way that test server differs from the real one, as a sentence on `limit`.
     #[must_use]
     pub fn model_differs(&self, limit: &str) -> Option<String> {
-        self.spec.model_differs(limit)
+        self.spec.model_differs.map(|differs| differs(limit))
     }
 
     /// What stands before the amount, with its colon.
     pub(crate) fn prefix(&self) -> String {
-        match self.spec.form() {
+        match self.spec.form {
             Form::Prefix(prefix) => format!("{prefix}:"),
             _ => String::new(),
         }
@@ -106,7 +109,7 @@ impl Counting {
 
     /// What stands behind the period, with its `@`.
     pub(crate) fn suffix(&self) -> String {
-        match (self.spec.form(), &self.zone) {
+        match (self.spec.form, &self.zone) {
             (Form::Edge(edge), _) => format!("@{edge}"),
             (Form::Zone, Some(zone)) => format!("@{zone}"),
             _ => String::new(),
@@ -118,7 +121,7 @@ impl Default for Counting {
     /// In every window, whenever it begins.
     fn default() -> Counting {
         Counting {
-            spec: KINDS[0],
+            spec: &SLIDING,
             zone: None,
         }
     }
@@ -126,7 +129,7 @@ impl Default for Counting {
 
 impl PartialEq for Counting {
     fn eq(&self, other: &Counting) -> bool {
-        (self.spec.form(), &self.zone) == (other.spec.form(), &other.zone)
+        (self.spec.form, &self.zone) == (other.spec.form, &other.zone)
     }
 }
 
@@ -134,17 +137,17 @@ impl Eq for Counting {}
 
 impl fmt::Debug for Counting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{:?}{}", self.prefix(), self.spec, self.suffix())
+        write!(f, "{:?}{}", self.spec.form, self.suffix())
     }
 }
 
-fn with_form(form: Form) -> Option<&'static dyn Spec> {
+fn with_form(form: Form) -> Option<&'static Spec> {
     let mut kinds = KINDS.iter();
-    kinds.find(|spec| spec.form() == form).copied()
+    kinds.find(|spec| spec.form == form).copied()
 }
 
 fn prefix_form(prefix: &str) -> Result<Form, String> {
-    let forms = || KINDS.iter().map(|spec| spec.form());
+    let forms = || KINDS.iter().map(|spec| spec.form);
     let named = |form: &Form| matches!(form, Form::Prefix(known) if *known == prefix);
     forms().find(named).ok_or_else(|| {
         let mut known: Vec<String> = forms()
@@ -158,7 +161,7 @@ fn prefix_form(prefix: &str) -> Result<Form, String> {
 }
 
 fn edge_form(edge: &str) -> Result<Form, String> {
-    let mut forms = KINDS.iter().map(|spec| spec.form());
+    let mut forms = KINDS.iter().map(|spec| spec.form);
     let named = |form: &Form| matches!(form, Form::Edge(known) if *known == edge);
     if let Some(form) = forms.find(named) {
         return Ok(form);
@@ -174,7 +177,7 @@ fn edge_form(edge: &str) -> Result<Form, String> {
 
 /// The edges that have names, as messages list them.
 fn edges() -> String {
-    let named = KINDS.iter().filter_map(|spec| match spec.form() {
+    let named = KINDS.iter().filter_map(|spec| match spec.form {
         Form::Edge(edge) => Some(format!("@{edge}")),
         _ => None,
     });

@@ -264,7 +264,7 @@ mod tests {
             ("auto", Form::Prefix("auto"), None),
         ] {
             let limit: Limit = text.parse().unwrap();
-            let read = (limit.counting.spec().form(), limit.unit.as_deref());
+            let read = (limit.counting.spec().form, limit.unit.as_deref());
             assert_eq!(read, (form, unit), "{text}");
             assert_eq!(limit.to_string().parse::<Limit>().unwrap(), limit, "{text}");
         }

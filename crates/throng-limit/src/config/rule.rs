@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use crate::config::{Guard, Limit, Settings, Shape};
 use crate::gate::state::LimitState;
-use crate::kinds::bucket::BucketSpec;
-use crate::kinds::concurrency::ConcurrencySpec;
-use crate::kinds::spacing::{SpacingSpec, SpreadSpec};
+use crate::kinds::bucket::BUCKET;
+use crate::kinds::concurrency::CONCURRENCY;
+use crate::kinds::spacing::{SPACING, SPREAD};
 use crate::kinds::{self, Limiter, LimiterStats, RatePattern, Spec, Terms};
 use crate::outcome::BlockerKind;
 use crate::quota::{self, Quota};
@@ -28,7 +28,7 @@ pub struct Rule {
     /// Whose it is.
     pub scope: LimitScope,
     unit_name: String,
-    spec: &'static dyn Spec,
+    spec: &'static Spec,
     terms: Terms,
 }
 
@@ -63,7 +63,7 @@ impl Rule {
         let share = details.share.or(settings.share);
         let units = share.map_or(limit.amount.units, |share| share.of(limit.amount.units));
         let of_requests = limit.unit.is_none();
-        let can_spread = of_requests && units > 1 && spec.is_spreadable();
+        let can_spread = of_requests && units > 1 && spec.is_spreadable;
         let period = limit.amount.period;
         let skew = details.skew.or(settings.skew);
         let terms = Terms {
@@ -77,7 +77,7 @@ impl Rule {
             zone: limit.counting.zone(),
             guard: details.guard.unwrap_or(settings.guard),
             linger,
-            skew: skew.unwrap_or_else(|| spec.skew(period)),
+            skew: skew.unwrap_or_else(|| (spec.skew)(period)),
             calendar: Calendar::new(time::calendar_at_zero()),
             may_spread: can_spread && settings.shape == Shape::Auto,
         };
@@ -98,7 +98,7 @@ impl Rule {
 
     /// What a job says of its requests beside its rates.
     pub(crate) fn beside(settings: &Settings, target: RuleTarget, linger: Duration) -> Vec<Rule> {
-        let rule = |name, units, period, spec: &'static dyn Spec| Rule {
+        let rule = |name, units, period, spec: &'static Spec| Rule {
             name,
             unit: target.unit,
             scope: target.scope,
@@ -111,18 +111,18 @@ impl Rule {
                 zone: None,
                 guard: settings.guard,
                 linger,
-                skew: spec.skew(period),
+                skew: (spec.skew)(period),
                 calendar: Calendar::new(Timestamp::UNIX_EPOCH),
                 may_spread: false,
             },
         };
         let spacing = settings.spacing.map(|gap| {
             let name = format!("spacing {}", humantime::format_duration(gap));
-            rule(name, 1, gap, &SpacingSpec)
+            rule(name, 1, gap, &SPACING)
         });
         let cap = settings.in_flight.map(|cap| {
             let name = format!("{cap} in flight");
-            rule(name, cap, Duration::ZERO, &ConcurrencySpec)
+            rule(name, cap, Duration::ZERO, &CONCURRENCY)
         });
         spacing.into_iter().chain(cap).collect()
     }
@@ -130,9 +130,9 @@ impl Rule {
     /// A burst that is smaller than a window's is a bucket beside it.
     fn smaller_burst(&self) -> Option<Rule> {
         let burst = self.terms.burst.filter(|burst| *burst < self.terms.units)?;
-        self.spec.is_window().then(|| Rule {
+        self.spec.is_window.then(|| Rule {
             name: format!("burst {burst} of {}", self.name),
-            spec: &BucketSpec,
+            spec: &BUCKET,
             ..self.clone()
         })
     }
@@ -141,7 +141,7 @@ impl Rule {
     fn spread(&self) -> Rule {
         Rule {
             name: format!("spread of {}", self.name),
-            spec: &SpreadSpec,
+            spec: &SPREAD,
             ..self.clone()
         }
     }
@@ -153,8 +153,8 @@ impl Rule {
     }
 
     pub(crate) fn become_token_bucket(&mut self) {
-        if self.spec.is_window() {
-            self.spec = &BucketSpec;
+        if self.spec.is_window {
+            self.spec = &BUCKET;
             self.terms.burst = None;
         }
     }
@@ -171,7 +171,7 @@ impl Rule {
 
     /// Whether it depends on the calendar.
     pub(crate) fn follows_calendar(&self) -> bool {
-        self.spec.follows_calendar()
+        self.spec.follows_calendar
     }
 
     /// The period, if it has one.
@@ -188,28 +188,28 @@ impl Rule {
     /// Its arithmetic, with nothing taken.
     #[must_use]
     pub fn limiter(&self) -> Box<dyn Limiter> {
-        self.spec.build(&self.terms)
+        (self.spec.build)(&self.terms)
     }
 
     /// How it lets units through, if it holds anything up by itself.
     #[must_use]
     pub fn rate_pattern(&self) -> Option<RatePattern> {
-        self.spec.rate_pattern(&self.terms)
+        self.spec.rate_pattern.map(|pattern| pattern(&self.terms))
     }
 
     /// Maximum number of units that one attempt can ever take.
     #[must_use]
     pub fn most_at_once(&self) -> u64 {
-        self.spec.most_at_once(&self.terms)
+        (self.spec.most_at_once)(&self.terms)
     }
 
     /// How long after `start` what was used then comes back at the earliest, if
     /// that depends on the calendar.
     #[must_use]
     pub fn first_edge(&self, start: Time) -> Option<Duration> {
-        let slots = self.spec.slots(&self.terms);
-        let (_, span) = slots.filter(|_| self.follows_calendar())?;
-        Some(span.end(start).since(start))
+        let slots = self.spec.slots.filter(|_| self.follows_calendar())?;
+        let (_, lifetime) = slots(&self.terms);
+        Some(lifetime.end(start).since(start))
     }
 
     /// What it is to the rows that it holds up.
@@ -230,10 +230,8 @@ impl Rule {
     /// The limit as slots that outlive the process, if its period is long enough.
     #[must_use]
     pub fn quota(&self) -> Option<Quota> {
-        if self.terms.period <= quota::LONGER_THAN {
-            return None;
-        }
-        let (units, lifetime) = self.spec.slots(&self.terms)?;
+        let is_long = self.terms.period > quota::LONGER_THAN;
+        let (units, lifetime) = self.spec.slots.filter(|_| is_long)?(&self.terms);
         Some(Quota {
             name: self.name.clone(),
             unit: self.unit_name.clone(),
@@ -279,6 +277,6 @@ impl Rule {
     }
 
     fn gap(&self) -> Option<Duration> {
-        self.spec.gap(&self.terms)
+        self.spec.gap.map(|gap| gap(&self.terms))
     }
 }

@@ -6,42 +6,23 @@
 //! before; a refusal takes it down to 85 % of what it allowed itself then. So it is refused
 //! now and then: that is how it works.
 
-use crate::kinds::limiter::Limiter;
-use crate::kinds::pattern::RatePattern;
 use crate::kinds::sliding::Sliding;
 use crate::kinds::spec::{Form, Measure, Spec, Terms};
 
 /// `auto:500/1m`.
-#[derive(Debug)]
-pub(crate) struct AutoSpec;
-
-impl Spec for AutoSpec {
-    fn form(&self) -> Form {
-        Form::Prefix("auto")
-    }
-
-    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
-        Box::new(terms.window(Sliding::of(terms)).certified().searching())
-    }
-
-    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
-        Some(terms.in_windows())
-    }
-
-    fn measure(&self, _units: u64, _burst: Option<u64>) -> Option<Measure> {
-        Some(Measure::AnyWindow)
-    }
-
-    fn model_differs(&self, limit: &str) -> Option<String> {
-        Some(format!(
+pub(crate) const AUTO: Spec = Spec {
+    rate_pattern: Some(Terms::in_windows),
+    measure: Some(|_, _| Measure::AnyWindow),
+    model_differs: Some(|limit| {
+        format!(
             "the model doesn't refuse what {limit} would find out: say with --server what it does"
-        ))
-    }
-
-    fn is_found_out(&self) -> bool {
-        true
-    }
-}
+        )
+    }),
+    is_found_out: true,
+    ..Spec::new(Form::Prefix("auto"), |terms| {
+        Box::new(terms.window(Sliding::of(terms)).certified().searching())
+    })
+};
 
 #[cfg(test)]
 mod tests {
@@ -49,7 +30,7 @@ mod tests {
 
     use super::*;
     use crate::config::Guard;
-    use crate::kinds::{Availability, Event, Reservation};
+    use crate::kinds::{Availability, Event, Limiter, Reservation};
     use crate::time::Time;
     use crate::window::Window;
 

@@ -68,15 +68,9 @@ const SIXTEENTHS: u64 = 16;
 const SLOWEST: u64 = 8;
 
 impl Bucket {
-    /// A full bucket of `burst` tokens, of which `units` come back in each `period`.
-    #[must_use]
-    pub fn new(
-        burst: u64,
-        (units, period): (u64, Duration),
-        skew: Duration,
-        guard: Guard,
-        linger: Duration,
-    ) -> Bucket {
+    /// A full bucket of `burst` tokens, of which `units` come back in each period.
+    pub(crate) fn new(terms: &Terms, burst: u64, units: u64) -> Bucket {
+        let (period, guard, linger) = (terms.period, terms.guard, terms.linger);
         let longer = period.as_nanos() * 10_005 / 10_000;
         let per_unit = nanos(longer.div_ceil(u128::from(units.max(1))));
         let controller = Controller::new(SIXTEENTHS, period);
@@ -91,18 +85,12 @@ impl Bucket {
             },
             guard,
             linger,
-            skew,
+            skew: terms.skew,
             in_flight: 0,
             late: Timeline::new(0, linger / LATE_ENTRIES),
             empty: Time::ZERO,
             most: 0,
         }
-    }
-
-    /// A bucket of `burst` tokens, of which `units` come back in each period of a limit.
-    pub(crate) fn of(terms: &Terms, burst: u64, units: u64) -> Bucket {
-        let rate = (units, terms.period);
-        Bucket::new(burst, rate, terms.skew, terms.guard, terms.linger)
     }
 
     /// The tokens that may be out at once.
@@ -340,42 +328,21 @@ impl Limiter for Bucket {
 }
 
 /// `bucket:10/1s`: 10 tokens come back each second; the bucket holds the burst, or as many.
-#[derive(Debug)]
-pub(crate) struct BucketSpec;
+pub(crate) const BUCKET: Spec = Spec {
+    rate_pattern: Some(|terms| RatePattern::paced(burst(terms), terms.units, terms.period)),
+    most_at_once: burst,
+    slots: Some(|terms| slots(terms, burst(terms), terms.units)),
+    measure: Some(|units, burst| Measure::Bucket {
+        burst: burst.unwrap_or(units),
+    }),
+    model: Some("bucket"),
+    ..Spec::new(Form::Prefix("bucket"), |terms| {
+        Box::new(Bucket::new(terms, burst(terms), terms.units))
+    })
+};
 
 fn burst(terms: &Terms) -> u64 {
     terms.burst.unwrap_or(terms.units)
-}
-
-impl Spec for BucketSpec {
-    fn form(&self) -> Form {
-        Form::Prefix("bucket")
-    }
-
-    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
-        Box::new(Bucket::of(terms, burst(terms), terms.units))
-    }
-
-    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
-        Some(RatePattern::paced(burst(terms), terms.units, terms.period))
-    }
-
-    fn most_at_once(&self, terms: &Terms) -> u64 {
-        burst(terms)
-    }
-
-    fn slots(&self, terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
-        Some(slots(terms, burst(terms), terms.units))
-    }
-
-    fn measure(&self, units: u64, burst: Option<u64>) -> Option<Measure> {
-        let burst = burst.unwrap_or(units);
-        Some(Measure::Bucket { burst })
-    }
-
-    fn model(&self) -> Option<&'static str> {
-        Some("bucket")
-    }
 }
 
 /// B slots with the period B/r keep a bucket of B tokens, of which `units` come back in
@@ -395,9 +362,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_late_fills_it_and_no_more() {
-        let units = (10, Duration::from_secs(1));
-        let linger = Duration::from_secs(30);
-        let mut bucket = Bucket::new(10, units, Duration::ZERO, Guard::Strict, linger);
+        let mut bucket = bucket(10, Guard::Strict);
         for then in [0, 900] {
             (0..10).for_each(|_| bucket.remember(at(then), false));
         }
@@ -410,8 +375,11 @@ mod tests {
 
     /// One token comes back each 100.05 ms.
     fn bucket(burst: u64, guard: Guard) -> Bucket {
-        let rate = (10, Duration::from_secs(1));
-        Bucket::new(burst, rate, Duration::ZERO, guard, Duration::from_secs(30))
+        let terms = Terms {
+            guard,
+            ..Terms::strict(10, Duration::from_secs(1))
+        };
+        Bucket::new(&terms, burst, terms.units)
     }
 
     fn micros(micros: u64) -> Availability {

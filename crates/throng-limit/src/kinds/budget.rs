@@ -3,8 +3,7 @@
 //! **Guarantee.** No more than N units are sent in this run. What may have
 //! arrived counts; what was certainly not sent is given back.
 
-use crate::kinds::pattern::RatePattern;
-use crate::kinds::spec::{Form, Measure, Spec, Terms};
+use crate::kinds::spec::{Form, Measure, Spec};
 use crate::kinds::{Availability, Event, Limiter, LimiterStats, Reservation, UnitsState};
 use crate::time::Time;
 
@@ -83,26 +82,10 @@ impl Limiter for Budget {
 }
 
 /// `5000/run`.
-#[derive(Debug)]
-pub(crate) struct BudgetSpec;
-
-impl Spec for BudgetSpec {
-    fn form(&self) -> Form {
-        Form::Total
-    }
-
-    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
-        Box::new(Budget::new(terms.units))
-    }
-
-    fn rate_pattern(&self, _terms: &Terms) -> Option<RatePattern> {
-        None
-    }
-
-    fn measure(&self, _units: u64, _burst: Option<u64>) -> Option<Measure> {
-        Some(Measure::Total)
-    }
-}
+pub(crate) const BUDGET: Spec = Spec {
+    measure: Some(|_, _| Measure::Total),
+    ..Spec::new(Form::Total, |terms| Box::new(Budget::new(terms.units)))
+};
 
 #[cfg(test)]
 mod tests {

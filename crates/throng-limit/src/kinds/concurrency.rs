@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::kinds::pattern::RatePattern;
-use crate::kinds::spec::{Form, Spec, Terms};
+use crate::kinds::spec::{Form, Spec};
 use crate::kinds::{Availability, Event, Limiter, LimiterStats, Reservation};
 use crate::time::Time;
 use crate::window::slots::Slots;
@@ -63,23 +63,14 @@ impl Limiter for Concurrency {
 }
 
 /// `in-flight = 5`.
-#[derive(Debug)]
-pub(crate) struct ConcurrencySpec;
-
-impl Spec for ConcurrencySpec {
-    fn form(&self) -> Form {
-        Form::Setting
-    }
-
-    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+pub(crate) const CONCURRENCY: Spec = Spec {
+    rate_pattern: Some(|terms| RatePattern::AtOnce {
+        amount: terms.units,
+    }),
+    ..Spec::new(Form::Setting, |terms| {
         Box::new(Concurrency::new(terms.units, terms.linger))
-    }
-
-    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
-        let amount = terms.units;
-        Some(RatePattern::AtOnce { amount })
-    }
-}
+    })
+};
 
 #[cfg(test)]
 mod tests {

@@ -16,43 +16,26 @@
 use std::time::Duration;
 
 use crate::kinds::bucket::{self, Bucket};
-use crate::kinds::limiter::Limiter;
 use crate::kinds::pattern::RatePattern;
 use crate::kinds::spec::{Form, Spec, Terms};
-use crate::window::WindowKind;
 
 /// `counter:300/1m`.
-#[derive(Debug)]
-pub(crate) struct CounterSpec;
-
-impl Spec for CounterSpec {
-    fn form(&self) -> Form {
-        Form::Prefix("counter")
-    }
-
-    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+pub(crate) const COUNTER: Spec = Spec {
+    rate_pattern: Some(|terms| {
         let (burst, units) = bucket_of(terms);
-        Box::new(Bucket::of(terms, burst, units))
-    }
-
-    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
+        RatePattern::paced(burst, units, terms.period)
+    }),
+    most_at_once: |terms| bucket_of(terms).0,
+    slots: Some(|terms| {
         let (burst, units) = bucket_of(terms);
-        Some(RatePattern::paced(burst, units, terms.period))
-    }
-
-    fn most_at_once(&self, terms: &Terms) -> u64 {
-        bucket_of(terms).0
-    }
-
-    fn slots(&self, terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
+        bucket::slots(terms, burst, units)
+    }),
+    model: Some("counter"),
+    ..Spec::new(Form::Prefix("counter"), |terms| {
         let (burst, units) = bucket_of(terms);
-        Some(bucket::slots(terms, burst, units))
-    }
-
-    fn model(&self) -> Option<&'static str> {
-        Some("counter")
-    }
-}
+        Box::new(Bucket::new(terms, burst, units))
+    })
+};
 
 fn bucket_of(terms: &Terms) -> (u64, u64) {
     bucket(terms.units, terms.period, terms.burst)

@@ -20,7 +20,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::kinds::limiter::Limiter;
 use crate::kinds::pattern::RatePattern;
 use crate::kinds::spec::{self, Form, Measure, Spec, Terms};
 use crate::time::Time;
@@ -72,14 +71,23 @@ impl Fixed {
         }
     }
 
+    /// The windows of a limit that begin at multiples of its period.
+    fn by_clock(terms: &Terms) -> Fixed {
+        let edges = WindowEdges::Clock(terms.period);
+        Fixed::new(edges, terms.calendar.clone(), terms.skew)
+    }
+
+    /// The windows of a limit that begin at midnight in its zone, which was found when the
+    /// limit was read.
+    fn by_zone(terms: &Terms) -> Fixed {
+        let zone = terms.zone.clone().unwrap_or(TimeZone::UTC);
+        let edges = WindowEdges::Midnight(zone);
+        Fixed::new(edges, terms.calendar.clone(), terms.skew)
+    }
+
     /// The first edge after a time, wherever the calendar may have it.
     fn edge_after(&self, time: Time) -> Time {
         self.calendar.latest(time, |now| self.edges.next(now))
-    }
-
-    /// The skew and the calendar of a limit.
-    fn of(terms: &Terms, edges: WindowEdges) -> Fixed {
-        Fixed::new(edges, terms.calendar.clone(), terms.skew)
     }
 }
 
@@ -113,101 +121,32 @@ impl WindowKind for Fixed {
 }
 
 /// `100/1m@clock`.
-#[derive(Debug)]
-pub(crate) struct ClockSpec;
-
-impl Spec for ClockSpec {
-    fn form(&self) -> Form {
-        Form::Edge("clock")
-    }
-
-    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
-        Box::new(terms.window(Fixed::of(terms, WindowEdges::Clock(terms.period))))
-    }
-
-    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
-        Some(edge_to_edge(terms))
-    }
-
-    fn slots(&self, terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
-        Some((
-            terms.units,
-            Box::new(Fixed::of(terms, WindowEdges::Clock(terms.period))),
-        ))
-    }
-
-    fn measure(&self, _units: u64, _burst: Option<u64>) -> Option<Measure> {
-        Some(Measure::ClockWindow)
-    }
-
-    fn model(&self) -> Option<&'static str> {
-        Some("clock")
-    }
-
-    fn skew(&self, period: Duration) -> Duration {
-        spec::clock_skew(period)
-    }
-
-    fn is_window(&self) -> bool {
-        true
-    }
-
-    fn follows_calendar(&self) -> bool {
-        true
-    }
-}
+pub(crate) const CLOCK: Spec = Spec {
+    rate_pattern: Some(edge_to_edge),
+    slots: Some(|terms| (terms.units, Box::new(Fixed::by_clock(terms)))),
+    measure: Some(|_, _| Measure::ClockWindow),
+    model: Some("clock"),
+    skew: spec::clock_skew,
+    is_window: true,
+    follows_calendar: true,
+    ..Spec::new(Form::Edge("clock"), |terms| {
+        Box::new(terms.window(Fixed::by_clock(terms)))
+    })
+};
 
 /// `25/1d@America/Los_Angeles`.
-#[derive(Debug)]
-pub(crate) struct MidnightSpec;
-
-impl Spec for MidnightSpec {
-    fn form(&self) -> Form {
-        Form::Zone
-    }
-
-    fn check(&self, period: Duration) -> Result<(), String> {
-        if period == DAY {
-            Ok(())
-        } else {
-            Err("windows that begin at midnight in a zone last 1d".into())
-        }
-    }
-
-    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
-        Box::new(terms.window(Fixed::of(terms, midnight(terms))))
-    }
-
-    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
-        Some(edge_to_edge(terms))
-    }
-
-    fn slots(&self, terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
-        Some((terms.units, Box::new(Fixed::of(terms, midnight(terms)))))
-    }
-    fn model(&self) -> Option<&'static str> {
-        Some("clock")
-    }
-
-    fn skew(&self, period: Duration) -> Duration {
-        spec::clock_skew(period)
-    }
-
-    fn is_window(&self) -> bool {
-        true
-    }
-
-    fn follows_calendar(&self) -> bool {
-        true
-    }
-}
+pub(crate) const MIDNIGHT: Spec = Spec {
+    form: Form::Zone,
+    build: |terms| Box::new(terms.window(Fixed::by_zone(terms))),
+    slots: Some(|terms| (terms.units, Box::new(Fixed::by_zone(terms)))),
+    measure: None,
+    period_error: |period| {
+        (period != DAY).then_some("windows that begin at midnight in a zone last 1d")
+    },
+    ..CLOCK
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
-
-/// The zone was found when the limit was read.
-fn midnight(terms: &Terms) -> WindowEdges {
-    WindowEdges::Midnight(terms.zone.clone().unwrap_or(TimeZone::UTC))
-}
 
 fn edge_to_edge(terms: &Terms) -> RatePattern {
     RatePattern::Edges {
@@ -220,7 +159,7 @@ fn edge_to_edge(terms: &Terms) -> RatePattern {
 mod tests {
     use super::*;
     use crate::config::Guard;
-    use crate::kinds::{Availability, Event};
+    use crate::kinds::{Availability, Event, Limiter};
     use crate::window::Window;
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -22,14 +22,14 @@ pub use spec::Measure;
 pub(crate) use spec::{Form, Spec, Terms, calendar_tolerance};
 
 /// The kinds that a rate can name, in the order in which messages list them.
-pub(crate) const KINDS: &[&dyn Spec] = &[
-    &sliding::SlidingSpec,
-    &counter::CounterSpec,
-    &bucket::BucketSpec,
-    &fixed::ClockSpec,
-    &sliding::FirstUseSpec,
-    &reset::ResetSpec,
-    &fixed::MidnightSpec,
-    &auto::AutoSpec,
-    &budget::BudgetSpec,
+pub(crate) const KINDS: &[&Spec] = &[
+    &sliding::SLIDING,
+    &counter::COUNTER,
+    &bucket::BUCKET,
+    &fixed::CLOCK,
+    &sliding::FIRST_USE,
+    &reset::RESET,
+    &fixed::MIDNIGHT,
+    &auto::AUTO,
+    &budget::BUDGET,
 ];

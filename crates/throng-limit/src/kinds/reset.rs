@@ -9,8 +9,6 @@
 
 use std::time::Duration;
 
-use crate::kinds::limiter::Limiter;
-use crate::kinds::pattern::RatePattern;
 use crate::kinds::sliding::Sliding;
 use crate::kinds::spec::{self, Form, Spec, Terms};
 use crate::time::Time;
@@ -33,6 +31,10 @@ impl UntilReset {
             skew,
         }
     }
+
+    fn of(terms: &Terms) -> UntilReset {
+        UntilReset::new(terms.period, terms.skew)
+    }
 }
 
 impl WindowKind for UntilReset {
@@ -46,51 +48,27 @@ impl WindowKind for UntilReset {
 }
 
 /// `5000/1h@reset`.
-#[derive(Debug)]
-pub(crate) struct ResetSpec;
-
-impl Spec for ResetSpec {
-    fn form(&self) -> Form {
-        Form::Edge("reset")
-    }
-
-    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
-        Box::new(terms.window(UntilReset::new(terms.period, terms.skew)))
-    }
-
-    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
-        Some(terms.in_windows())
-    }
-
-    fn slots(&self, terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
-        let span = UntilReset::new(terms.period, terms.skew);
-        Some((terms.units, Box::new(span)))
-    }
-
-    fn model(&self) -> Option<&'static str> {
-        Some("fixed")
-    }
-
-    fn model_differs(&self, limit: &str) -> Option<String> {
-        Some(format!(
+pub(crate) const RESET: Spec = Spec {
+    rate_pattern: Some(Terms::in_windows),
+    slots: Some(|terms| (terms.units, Box::new(UntilReset::of(terms)))),
+    model: Some("fixed"),
+    model_differs: Some(|limit| {
+        format!(
             "the windows of {limit} begin with the first request, and the model doesn't say when they end"
-        ))
-    }
-
-    fn skew(&self, period: Duration) -> Duration {
-        spec::clock_skew(period)
-    }
-
-    fn is_window(&self) -> bool {
-        true
-    }
-}
+        )
+    }),
+    skew: spec::clock_skew,
+    is_window: true,
+    ..Spec::new(Form::Edge("reset"), |terms| {
+        Box::new(terms.window(UntilReset::of(terms)))
+    })
+};
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Guard;
-    use crate::kinds::{Availability, Event, RateLimitInfo};
+    use crate::kinds::{Availability, Event, Limiter, RateLimitInfo};
     use crate::window::Window;
 
     const LINGER: Duration = Duration::from_secs(30);

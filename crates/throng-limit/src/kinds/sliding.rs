@@ -15,8 +15,6 @@
 
 use std::time::Duration;
 
-use crate::kinds::limiter::Limiter;
-use crate::kinds::pattern::RatePattern;
 use crate::kinds::spec::{Form, Measure, Spec, Terms};
 use crate::time::Time;
 use crate::window::WindowKind;
@@ -54,81 +52,31 @@ impl WindowKind for Sliding {
 }
 
 /// `22/5s`.
-#[derive(Debug)]
-pub(crate) struct SlidingSpec;
-
-impl Spec for SlidingSpec {
-    fn form(&self) -> Form {
-        Form::Plain
-    }
-
-    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
+pub(crate) const SLIDING: Spec = Spec {
+    rate_pattern: Some(Terms::in_windows),
+    slots: Some(|terms| (terms.units, Box::new(Sliding::of(terms)))),
+    measure: Some(|_, _| Measure::AnyWindow),
+    model: Some("sliding"),
+    is_window: true,
+    is_spreadable: true,
+    ..Spec::new(Form::Plain, |terms| {
         let window = terms.window(Sliding::of(terms)).certified();
         if terms.may_spread {
-            return Box::new(window.spreading());
+            Box::new(window.spreading())
+        } else {
+            Box::new(window)
         }
-        Box::new(window)
-    }
-
-    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
-        Some(terms.in_windows())
-    }
-
-    fn slots(&self, terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
-        Some((terms.units, Box::new(Sliding::of(terms))))
-    }
-
-    fn measure(&self, _units: u64, _burst: Option<u64>) -> Option<Measure> {
-        Some(Measure::AnyWindow)
-    }
-
-    fn model(&self) -> Option<&'static str> {
-        Some("sliding")
-    }
-
-    fn is_window(&self) -> bool {
-        true
-    }
-
-    fn is_spreadable(&self) -> bool {
-        true
-    }
-}
+    })
+};
 
 /// `100/1h@first`: a window that begins with the first use after the last one. That is
 /// some window of its length, and so kept by a sliding one.
-#[derive(Debug)]
-pub(crate) struct FirstUseSpec;
-
-impl Spec for FirstUseSpec {
-    fn form(&self) -> Form {
-        Form::Edge("first")
-    }
-
-    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
-        SlidingSpec.build(terms)
-    }
-
-    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
-        SlidingSpec.rate_pattern(terms)
-    }
-
-    fn slots(&self, terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
-        SlidingSpec.slots(terms)
-    }
-
-    fn measure(&self, units: u64, burst: Option<u64>) -> Option<Measure> {
-        SlidingSpec.measure(units, burst)
-    }
-
-    fn model(&self) -> Option<&'static str> {
-        Some("fixed")
-    }
-
-    fn is_window(&self) -> bool {
-        true
-    }
-}
+pub(crate) const FIRST_USE: Spec = Spec {
+    form: Form::Edge("first"),
+    model: Some("fixed"),
+    is_spreadable: false,
+    ..SLIDING
+};
 
 #[cfg(test)]
 mod tests {

@@ -89,63 +89,23 @@ impl Limiter for Spacing {
 }
 
 /// `spacing = "50ms"`: the period is the gap.
-#[derive(Debug)]
-pub(crate) struct SpacingSpec;
-
-impl Spec for SpacingSpec {
-    fn form(&self) -> Form {
-        Form::Setting
-    }
-
-    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
-        Box::new(Spacing::new(terms.period))
-    }
-
-    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
-        Some(RatePattern::paced(1, 1, terms.period))
-    }
-
-    fn most_at_once(&self, _terms: &Terms) -> u64 {
-        u64::MAX
-    }
-
-    fn gap(&self, terms: &Terms) -> Option<Duration> {
-        Some(terms.period)
-    }
-}
+pub(crate) const SPACING: Spec = Spec {
+    rate_pattern: Some(|terms| RatePattern::paced(1, 1, terms.period)),
+    most_at_once: |_| u64::MAX,
+    gap: Some(|terms| terms.period),
+    ..Spec::new(Form::Setting, |terms| Box::new(Spacing::new(terms.period)))
+};
 
 /// `shape = "spread"`: beside a limit, the gap that spreads its requests over a period.
-#[derive(Debug)]
-pub(crate) struct SpreadSpec;
+pub(crate) const SPREAD: Spec = Spec {
+    build: |terms| Box::new(Spacing::new(spread(terms))),
+    rate_pattern: Some(|terms| RatePattern::paced(1, 1, spread(terms))),
+    gap: Some(spread),
+    ..SPACING
+};
 
-impl Spec for SpreadSpec {
-    fn form(&self) -> Form {
-        Form::Setting
-    }
-
-    fn build(&self, terms: &Terms) -> Box<dyn Limiter> {
-        Box::new(Spacing::new(spread_gap(
-            terms.units,
-            terms.units,
-            terms.period,
-        )))
-    }
-
-    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern> {
-        Some(RatePattern::paced(
-            1,
-            1,
-            spread_gap(terms.units, terms.units, terms.period),
-        ))
-    }
-
-    fn most_at_once(&self, _terms: &Terms) -> u64 {
-        u64::MAX
-    }
-
-    fn gap(&self, terms: &Terms) -> Option<Duration> {
-        Some(spread_gap(terms.units, terms.units, terms.period))
-    }
+fn spread(terms: &Terms) -> Duration {
+    spread_gap(terms.units, terms.units, terms.period)
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! What each kind of limit states of itself, in its own file: how a job writes it, its
 //! arithmetic, and what follows for estimates, quotas and proofs. Pure.
 
-use std::fmt;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -18,86 +17,47 @@ const SKEW: Duration = Duration::from_millis(1);
 /// otherwise; less where windows are short.
 const CLOCK_SKEW: Duration = Duration::from_secs(1);
 
-/// A kind of limit.
-pub(crate) trait Spec: fmt::Debug + Sync {
+/// A kind of limit: each has one in its own file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spec {
     /// How a job writes a limit of this kind.
-    fn form(&self) -> Form;
-
-    /// Whether a limit of this kind may have this period.
-    ///
-    /// # Errors
-    /// Why it may not.
-    fn check(&self, _period: Duration) -> Result<(), String> {
-        Ok(())
-    }
-
+    pub form: Form,
     /// The arithmetic, with nothing taken.
-    fn build(&self, terms: &Terms) -> Box<dyn Limiter>;
-
-    /// How it lets units through; none if it bounds no rate.
-    fn rate_pattern(&self, terms: &Terms) -> Option<RatePattern>;
-
+    pub build: fn(&Terms) -> Box<dyn Limiter>,
+    /// How it lets units through, if it bounds a rate.
+    pub rate_pattern: Option<fn(&Terms) -> RatePattern>,
     /// Maximum number of units that one attempt can ever take.
-    fn most_at_once(&self, terms: &Terms) -> u64 {
-        terms.units
-    }
-
-    /// The limit as slots that outlive the process: their number, and for how long a
-    /// unit occupies one. None if it cannot be kept beyond the process.
-    fn slots(&self, _terms: &Terms) -> Option<(u64, Box<dyn WindowKind>)> {
-        None
-    }
-
-    /// What the times of arrivals alone prove of the limit; none if only the server
-    /// knows whether it was kept.
-    fn measure(&self, _units: u64, _burst: Option<u64>) -> Option<Measure> {
-        None
-    }
-
+    pub most_at_once: fn(&Terms) -> u64,
+    /// The limit as slots that outlive the process; none if it cannot be kept beyond it.
+    pub slots: Option<SlotsOf>,
+    /// What the times of arrivals prove of a limit of an amount and, perhaps, a burst.
+    /// None if only the server knows whether it was kept.
+    pub measure: Option<fn(u64, Option<u64>) -> Measure>,
     /// The name under which a test server counts in the same way, if there is one.
-    fn model(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// In which way that test server differs from the real one, as a sentence on
-    /// `limit`.
-    fn model_differs(&self, _limit: &str) -> Option<String> {
-        None
-    }
-
-    /// By how much clocks may differ, and what the server rounds, unless a job says
-    /// otherwise.
-    fn skew(&self, _period: Duration) -> Duration {
-        SKEW
-    }
-
+    pub model: Option<&'static str>,
+    /// In which way that test server differs from the real one, as a sentence on a limit.
+    pub model_differs: Option<fn(&str) -> String>,
+    /// Why a limit of this kind may not have a period, if so.
+    pub period_error: fn(Duration) -> Option<&'static str>,
+    /// By how much clocks may differ, and what the server rounds, in windows of a length,
+    /// unless a job says otherwise.
+    pub skew: fn(Duration) -> Duration,
+    /// The least time between two sendings, if that is what it keeps.
+    pub gap: Option<fn(&Terms) -> Duration>,
     /// Whether all units of a window may come at once, so that a smaller burst is a limit
     /// beside it.
-    fn is_window(&self) -> bool {
-        false
-    }
-
+    pub is_window: bool,
     /// Whether spreading a period's requests keeps servers from refusing that count
     /// otherwise than in this way.
-    fn is_spreadable(&self) -> bool {
-        false
-    }
-
+    pub is_spreadable: bool,
     /// Whether its windows begin and end when the calendar says.
-    fn follows_calendar(&self) -> bool {
-        false
-    }
-
-    /// The least time between two sendings, if that is what it keeps.
-    fn gap(&self, _terms: &Terms) -> Option<Duration> {
-        None
-    }
-
+    pub follows_calendar: bool,
     /// Whether the amount is a ceiling below which the limit is found out by being refused.
-    fn is_found_out(&self) -> bool {
-        false
-    }
+    pub is_found_out: bool,
 }
+
+/// The number of slots of a limit, and for how long a unit occupies one.
+type SlotsOf = fn(&Terms) -> (u64, Box<dyn WindowKind>);
 
 /// How a job writes a limit: `[PREFIX:]N[ UNIT]/PERIOD[@EDGE]`, or by a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +116,22 @@ pub enum Measure {
 }
 
 impl Terms {
+    /// A limit that is proven against the server's count, by clocks that agree.
+    #[cfg(test)]
+    pub(crate) fn strict(units: u64, period: Duration) -> Terms {
+        Terms {
+            units,
+            period,
+            burst: None,
+            zone: None,
+            guard: Guard::Strict,
+            linger: Duration::from_secs(30),
+            skew: Duration::ZERO,
+            calendar: Calendar::new(jiff::Timestamp::UNIX_EPOCH),
+            may_spread: false,
+        }
+    }
+
     /// A window of the units that each count for `span`.
     pub(crate) fn window<S: WindowKind>(&self, span: S) -> Window<S> {
         Window::new(self.units, self.period, span, self.guard, self.linger)
@@ -166,6 +142,29 @@ impl Terms {
         RatePattern::Windows {
             amount: self.units,
             period: self.period,
+        }
+    }
+}
+
+impl Spec {
+    /// A kind that bounds no rate, of which nothing else is known.
+    pub(crate) const fn new(form: Form, build: fn(&Terms) -> Box<dyn Limiter>) -> Spec {
+        Spec {
+            form,
+            build,
+            rate_pattern: None,
+            most_at_once: |terms| terms.units,
+            slots: None,
+            measure: None,
+            model: None,
+            model_differs: None,
+            period_error: |_| None,
+            skew: |_| SKEW,
+            gap: None,
+            is_window: false,
+            is_spreadable: false,
+            follows_calendar: false,
+            is_found_out: false,
         }
     }
 }
