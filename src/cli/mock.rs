@@ -31,7 +31,7 @@ pub struct MockArgs {
 /// What it refuses.
 #[derive(Args)]
 struct MockLimitFlags {
-    /// Refuse more than this: 22/5s, fixed:22/5s, clock:100/1m, bucket:10/1s:40 (a burst of 40), counter:300/1m, '90000 tokens/1m' or in-flight:5 (repeat)
+    /// Refuse more than this: 22/5s, fixed:22/5s, clock:100/1m, bucket:10/1s:40 (a burst of 40), gcra:30/1m:15 (15 early), counter:300/1m, '90000 tokens/1m' or in-flight:5 (repeat)
     #[arg(long, value_name = "N/PERIOD")]
     limit: Vec<ServerLimit>,
     /// Speak of limits as a known API does: github, openai, edgar and others; it brings limits, if none are given

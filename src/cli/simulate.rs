@@ -32,7 +32,7 @@ pub struct SimulateArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Server")]
 struct ServerModelFlags {
-    /// What the server refuses instead of the job's limits: 22/5s, counter:22/5s, 22/5s@clock, bucket:22/5s:40 (a burst of 40) or in-flight:5 (repeat)
+    /// What the server refuses instead of the job's limits: 22/5s, counter:22/5s, 22/5s@clock, bucket:22/5s:40 (a burst of 40), gcra:22/5s:4 (4 early) or in-flight:5 (repeat)
     #[arg(long, value_name = "N/PERIOD")]
     server: Vec<ServerLimit>,
     /// 0, 250ms, lognormal:250ms:0.6 or uniform:100ms:300ms

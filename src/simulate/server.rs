@@ -55,7 +55,7 @@ impl SimulatedServer {
         let burst = burst.or(plan.first().limits.burst.filter(|_| of_requests));
         let model = Model {
             unit: unit(limit, plan),
-            burst: burst.filter(|_| kind == LimitKind::Bucket).map(amount),
+            burst: burst.filter(|_| kind.has_burst()).map(amount),
             later: later(limit),
             ..Model::new(kind, amount(limit.amount.units), limit.amount.period)
         };
@@ -67,7 +67,7 @@ impl SimulatedServer {
         };
         let per = limit.details.per.as_ref();
         match (burst, kind) {
-            (Some(burst), LimitKind::Bucket) => {
+            (Some(burst), kind) if kind.has_burst() => {
                 self.put(format!("{limit} with a burst of {burst}"), model, plan, per);
             }
             (Some(burst), _) if burst < limit.amount.units => {

@@ -52,7 +52,7 @@ fn assert_near(found: f64, real: f64, what: &str) {
 /// Amount, and units in a second.
 fn real(limit: &str) -> (ServerLimit, f64, f64) {
     let limit: ServerLimit = limit.parse().unwrap();
-    let most = limit.burst.unwrap_or(limit.units);
+    let most = limit.most_at_once();
     let rate = f64::from(limit.units) / limit.period.as_secs_f64();
     (limit, most.into(), rate)
 }

@@ -113,7 +113,7 @@ impl LimitAccount {
                 index: *index,
                 kind: limit.kind,
                 units: limit.units.into(),
-                capacity: limit.burst.unwrap_or(limit.units).into(),
+                capacity: limit.most_at_once().into(),
                 counter: LimitCounter::new(limit, clock),
                 window: WindowMeter::new(limit.period),
             }

@@ -10,6 +10,7 @@ use crate::{LimitKind, ServerLimit};
 mod bucket;
 mod counter;
 mod fixed;
+mod gcra;
 mod rule;
 mod sliding;
 
@@ -55,7 +56,7 @@ impl LimitCounter {
     pub(crate) fn new(limit: &ServerLimit, clock: Duration) -> LimitCounter {
         let period = nanos(limit.period).max(1);
         let units = u64::from(limit.units);
-        let most = u64::from(limit.burst.unwrap_or(limit.units));
+        let most = u64::from(limit.most_at_once());
         // Whole periods since 1970 begin when this and the time since the start do.
         let later = u128::from(nanos(limit.later) % period);
         let offset = (clock.as_nanos() + u128::from(period) - later) % u128::from(period);
@@ -66,6 +67,7 @@ impl LimitCounter {
             LimitKind::Clock => Box::new(fixed::FixedRule::by_clock(units, period, offset)),
             LimitKind::Bucket => Box::new(bucket::BucketRule::new(units, period, most)),
             LimitKind::Counter => Box::new(counter::CounterRule::new(units, period, offset)),
+            LimitKind::Gcra => Box::new(gcra::GcraRule::new(units, period, most)),
             LimitKind::InFlight => Box::new(NoRule),
         };
         LimitCounter { most, period, rule }

@@ -21,7 +21,8 @@ pub struct ServerLimit {
     pub units: u32,
     /// The period; zero for requests in flight.
     pub period: Duration,
-    /// Capacity of a bucket; none if it is as large as the units of a period.
+    /// Capacity of a bucket, if not the units of a period; of GCRA, the requests that may
+    /// come early, if any.
     pub burst: Option<u32>,
     /// If set, each value of this has the limit for itself; else the settings' partition counts.
     pub partition: Option<Partition>,
@@ -43,6 +44,15 @@ impl ServerLimit {
             later: Duration::ZERO,
         }
     }
+
+    /// Maximum number of units that are admitted at once.
+    #[must_use]
+    pub fn most_at_once(&self) -> u32 {
+        match self.kind {
+            LimitKind::Gcra => self.burst.unwrap_or(0).saturating_add(1),
+            _ => self.burst.unwrap_or(self.units),
+        }
+    }
 }
 
 /// The counting rule of a limit. It counts admitted requests only, unless the
@@ -58,6 +68,8 @@ pub enum LimitKind {
     Clock,
     /// A token bucket: the burst at once, then one every period / units.
     Bucket,
+    /// GCRA: requests are due one period / units apart, and the burst may come early.
+    Gcra,
     /// An estimate from two clock windows, as some gateways use it.
     Counter,
     /// The number of requests that are admitted and not answered yet.
@@ -77,16 +89,23 @@ pub enum ServerUnit {
 }
 
 /// The kinds by name.
-const KINDS: [(LimitKind, &str); 6] = [
+const KINDS: [(LimitKind, &str); 7] = [
     (LimitKind::Sliding, "sliding"),
     (LimitKind::Fixed, "fixed"),
     (LimitKind::Clock, "clock"),
     (LimitKind::Bucket, "bucket"),
+    (LimitKind::Gcra, "gcra"),
     (LimitKind::Counter, "counter"),
     (LimitKind::InFlight, "in-flight"),
 ];
 
 impl LimitKind {
+    /// Whether it has a burst of its own.
+    #[must_use]
+    pub fn has_burst(self) -> bool {
+        matches!(self, LimitKind::Bucket | LimitKind::Gcra)
+    }
+
     fn name(self) -> &'static str {
         let mut kinds = KINDS.iter();
         kinds
@@ -133,7 +152,7 @@ fn at_once(units: &str) -> Option<ServerLimit> {
 
 fn in_period(kind: LimitKind, text: &str) -> Option<ServerLimit> {
     let (counts, burst) = match text.split_once(':') {
-        Some((counts, burst)) if kind == LimitKind::Bucket => (
+        Some((counts, burst)) if kind.has_burst() => (
             counts,
             Some(burst.trim().parse().ok().filter(|burst| *burst > 0)?),
         ),
@@ -200,6 +219,7 @@ mod tests {
             "clock:5/1m",
             "bucket:300/250ms",
             "bucket:10/1s:40",
+            "gcra:30/1m:15",
             "counter:300/1m",
             "sliding:90000 tokens/1m",
             "in-flight:5",
