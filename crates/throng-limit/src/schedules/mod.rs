@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{Guard, Policy, Settings, Workload};
 
@@ -16,7 +16,8 @@ mod recovery;
 mod servers;
 mod world;
 
-use servers::{Rule, Server};
+pub(crate) use servers::Rule;
+use servers::Server;
 use world::{Bug, LINGER, Run, World};
 
 /// A job's limits, the server that has them, and a world between the two.
@@ -241,6 +242,20 @@ fn any_case(seed: u64) -> Case {
     case(seed, &kinds)
 }
 
+/// A limit, as a job writes it, against a server with this rule, in the seed's world.
+pub(crate) fn assert_holds(seed: u64, rate: &Value, rule: Rule) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let case = Case {
+        settings: serde_json::from_value(json!({"shape": "burst", "rate": [rate]})).unwrap(),
+        servers: vec![server(rule, 0, false)],
+        world: any_world(&mut random),
+        requests: random.random_range(1..120),
+    };
+    if let Err(why) = case.judge(seed, Bug::None) {
+        panic!("seed {seed}, {rate}: {why}");
+    }
+}
+
 impl Case {
     fn judge(self, seed: u64, bug: Bug) -> Result<(), String> {
         let policy = Policy::new(&self.settings, LINGER).unwrap();
@@ -287,6 +302,16 @@ fn acked_holds_when_acknowledgements_come_after_arrivals() {
         case.world.acks = true;
         case
     });
+}
+
+#[test]
+fn gcra_takes_what_a_bucket_that_holds_one_more_lets_through() {
+    for seed in some(400_000..405_000) {
+        let (units, burst) = (seed % 37 + 1, seed % 11);
+        let rate = json!({"rate": format!("bucket:{units}/1s"), "burst": burst + 1});
+        let interval = 1_000_000_000 / units;
+        assert_holds(seed, &rate, Rule::Gcra { burst, interval });
+    }
 }
 
 /// A server whose network stack has at once what its program takes in one by one: all

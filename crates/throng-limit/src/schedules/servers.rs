@@ -32,6 +32,8 @@ pub enum Rule {
     Counter { most: u64, period: u64, phase: u64 },
     /// Tokens come back one by one.
     Bucket { burst: u64, per_unit: u64 },
+    /// Requests are due this far apart, and a burst of them may come early.
+    Gcra { burst: u64, interval: u64 },
     /// So many at once.
     Cap { most: u64 },
     /// So many in all.
@@ -118,6 +120,11 @@ impl Account {
                 self.level = (self.level - leaked).max(0.0) + units as f64;
                 self.last = at;
                 self.level <= burst as f64 + 1e-6
+            }
+            Rule::Gcra { burst, interval } => {
+                let due = self.last.max(at) + (units - 1) * interval;
+                self.last = due + interval;
+                due <= at + burst * interval
             }
             Rule::Cap { most } => {
                 self.log.retain(|(until, _)| *until > at);
