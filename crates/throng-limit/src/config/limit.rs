@@ -23,6 +23,7 @@ use crate::kinds::Measure;
 /// | `22/5s` | no 5 s, whenever they begin, hold more than 22 |
 /// | `counter:300/1m` | the same, estimated from two fixed windows |
 /// | `bucket:10/1s` | 10 tokens come back each second; `burst` is how many there can be |
+/// | `gcra:30/1m` | requests are due 2 s apart; `burst` is how many may come early |
 /// | `100/1m@clock` | windows begin at multiples of a minute, UTC |
 /// | `25/1d@America/Los_Angeles` | windows begin at midnight there |
 /// | `100/1h@first` | a window begins with the first use after the last one |

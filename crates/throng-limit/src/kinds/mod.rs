@@ -8,6 +8,7 @@ pub(crate) mod budget;
 pub(crate) mod concurrency;
 mod counter;
 mod fixed;
+mod gcra;
 mod limiter;
 mod pattern;
 mod reset;
@@ -26,6 +27,7 @@ pub(crate) const KINDS: &[&Spec] = &[
     &sliding::SLIDING,
     &counter::COUNTER,
     &bucket::BUCKET,
+    &gcra::GCRA,
     &fixed::CLOCK,
     &sliding::FIRST_USE,
     &reset::RESET,
