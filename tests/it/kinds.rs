@@ -86,6 +86,21 @@ fn a_bucket_with_a_smaller_and_with_a_larger_burst() {
 }
 
 #[test]
+fn gcra_without_a_burst_and_with_one() {
+    let (records, _) = assert_keeps(&["gcra:50/1s"], 12, "--rate gcra:50/1s");
+    assert_apart(&records, 0.020);
+    let (_, judgement) = assert_keeps(
+        &["gcra:20/1s:20"],
+        50,
+        "--rate gcra:20/1s --burst 20 --workers 2",
+    );
+    assert!(
+        judgement.windows[0].most > 20,
+        "it makes use of the burst: {judgement:?}"
+    );
+}
+
+#[test]
 fn a_smaller_burst_beside_a_sliding_window() {
     assert_keeps(
         &["20/1s", "bucket:20/1s:5"],
