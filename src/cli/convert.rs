@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use crate::format::Format;
+use crate::format::{Format, endings};
 use crate::{Error, convert, sink, source};
 
 use super::{Exit, say};
@@ -12,10 +12,9 @@ use super::{Exit, say};
 #[derive(Args)]
 #[group(skip)]
 pub struct ConvertArgs {
-    /// What to read: .csv .tsv .jsonl .json .txt (also .gz .zst), .parquet, .db, or a
-    /// directory of Parquet files
+    #[arg(help = format!("The file to read: {}, or a directory of Parquet files", endings(Format::all())))]
     from: String,
-    /// What to write: .csv .jsonl (also .gz .zst), .parquet, .db
+    #[arg(help = format!("The file to write: {}", endings(Format::outputs())))]
     to: String,
     /// How FROM is written, whatever its name
     #[arg(long)]

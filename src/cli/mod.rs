@@ -62,7 +62,7 @@ enum Command {
     Init(init::InitArgs),
     /// Report a finished results file again; nothing is sent
     Report(report::ReportArgs),
-    /// Write a table in another format: CSV, JSON Lines, Parquet, SQLite, compressed or not
+    /// Write a table in another format, compressed or not
     Convert(convert::ConvertArgs),
     /// List the APIs whose limits are known (--api NAME), or show one
     Profiles(profiles::ProfilesArgs),

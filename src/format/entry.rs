@@ -75,6 +75,8 @@ pub(crate) struct Codec {
     /// The columns of the file with this first line; an error if a run with the given
     /// columns can't continue it.
     pub columns: fn(&Columns, &[u8]) -> Result<Columns, Error>,
+    /// Why a text with this first line can't be read, as far as the line tells.
+    pub flaw: fn(&str) -> Option<String>,
     /// A value of the input as it stands in a record.
     pub value: fn(&Value) -> Vec<u8>,
     /// The beginning of the record of a row with these fields.

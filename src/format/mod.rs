@@ -97,8 +97,7 @@ impl Format {
     }
 
     /// Whether it is a text, which may be compressed and may come from a pipe.
-    #[must_use]
-    pub fn is_text(self) -> bool {
+    fn is_text(self) -> bool {
         matches!(self.0.read, Read::Text(_))
     }
 
@@ -164,6 +163,11 @@ impl Format {
         (self.codec().decoder)(key)
     }
 
+    /// Why a journal with this first line can't be read, as far as the line tells.
+    pub(crate) fn flaw_of(self, first_line: &str) -> Option<String> {
+        (self.codec().flaw)(first_line)
+    }
+
     /// The columns of the journal with this first line.
     pub(crate) fn columns(self, columns: &Columns, first_line: &[u8]) -> Result<Columns, Error> {
         (self.codec().columns)(columns, first_line)
@@ -196,6 +200,23 @@ pub(crate) fn output<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Format
             names(Format::outputs(), ", ")
         ))),
     }
+}
+
+/// The usual endings of the files of these formats, for help texts: texts, which may be
+/// compressed, come first.
+pub(crate) fn endings(formats: impl Iterator<Item = Format>) -> String {
+    let (mut texts, mut others) = (String::new(), String::new());
+    for format in formats {
+        let endings = if format.is_text() {
+            &mut texts
+        } else {
+            &mut others
+        };
+        if let Some(ending) = format.extensions().first() {
+            endings.extend([" .", ending]);
+        }
+    }
+    format!("{} (also .gz .zst),{others}", texts.trim_start())
 }
 
 /// The names of these formats, with `separator` between them.

@@ -1,18 +1,19 @@
 //! Flags of the input.
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
+
+use crate::format::{Format, endings};
 
 /// Where rows come from.
 #[derive(Args)]
 #[command(next_help_heading = "Input")]
 pub struct InputFlags {
-    /// Rows: .csv .tsv .jsonl .json .txt (also .gz .zst), .parquet .db, a directory
-    /// of Parquet files, or - for stdin
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", help = input_help())]
     input: Option<String>,
     /// How the input is written, whatever the file's name
-    #[arg(long, value_parser = ["csv", "tsv", "jsonl", "json", "lines", "requests", "parquet", "sqlite"])]
+    #[arg(long, value_parser = PossibleValuesParser::new(Format::all().map(Format::name)))]
     format: Option<String>,
     /// The table to read of a SQLite database [default: results, or the only one]
     #[arg(long, value_name = "NAME")]
@@ -25,6 +26,11 @@ pub struct InputFlags {
         alias = "num_api_requests"
     )]
     take: Option<u64>,
+}
+
+fn input_help() -> String {
+    let endings = endings(Format::all());
+    format!("Rows: {endings}, a directory of Parquet files, or - for stdin")
 }
 
 impl InputFlags {

@@ -3,17 +3,19 @@
 use std::num::NonZeroU64;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
+
+use crate::format::{Format, endings};
 
 /// Where records go.
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputFlags {
-    /// Records: .jsonl or .csv (also .gz .zst), .parquet, .db [default: JSON Lines on stdout]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", help = output_help())]
     output: Option<String>,
     /// How records are written, whatever the file's name
-    #[arg(long, value_name = "FORMAT", value_parser = ["jsonl", "csv", "parquet", "sqlite"])]
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(Format::outputs().map(Format::name)))]
     output_format: Option<String>,
     /// FILE is a directory of Parquet files, each whole, of about ROWS records
     /// [default ROWS: 100000]
@@ -65,6 +67,11 @@ struct ExistingFlags {
     /// The field that identifies a row, so that the input may be re-ordered
     #[arg(long, value_name = "FIELD")]
     key: Option<String>,
+}
+
+fn output_help() -> String {
+    let endings = endings(Format::outputs());
+    format!("Records: {endings} [default: JSON Lines on stdout]")
 }
 
 impl OutputFlags {

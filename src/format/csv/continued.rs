@@ -54,6 +54,26 @@ pub(super) fn continued(
     }
 }
 
+/// Why a header can't be read that has another delimiter than this one.
+pub(super) fn other_delimiter(header: &str, delimiter: u8) -> Option<String> {
+    let names = [
+        (',', "commas"),
+        ('\t', "tabs"),
+        (';', "semicolons"),
+        ('|', "|"),
+    ];
+    let name = |is: &dyn Fn(char) -> bool| {
+        let found = names.iter().find(|(other, _)| is(*other));
+        found.map(|(_, name)| *name)
+    };
+    let own = char::from(delimiter);
+    let other = name(&|other| other != own && header.contains(&format!("{other}_row{other}")))?;
+    let own = name(&|it| it == own)?;
+    Some(format!(
+        "its columns are separated by {other}, as some spreadsheets save them: save it with {own}, as UTF-8"
+    ))
+}
+
 /// The first column that is not the same, with what can't be seen made visible.
 fn difference(theirs: &[String], ours: &[&str]) -> Option<String> {
     let place = (0..theirs.len().max(ours.len())).find(|place| {

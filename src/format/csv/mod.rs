@@ -43,6 +43,7 @@ const fn write<const DELIMITER: u8>() -> Write {
             encoder: |columns, header| encode::encoder(columns, header, DELIMITER),
             decoder: |key| decode::decoder(key, DELIMITER),
             columns: |columns, header| continued::continued(columns.clone(), header, DELIMITER),
+            flaw: |header| continued::other_delimiter(header, DELIMITER),
             value: |value| encode::value(value, DELIMITER),
             start: |columns, fields| encode::start(columns, fields, DELIMITER),
         }),

@@ -29,6 +29,7 @@ pub(super) const CODEC: Codec = Codec {
     encoder: encode::encoder,
     decoder: decode::decoder,
     columns: any_columns,
+    flaw: |_| None,
     value: encode::value,
     start: encode::start,
 };

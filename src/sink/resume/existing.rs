@@ -24,23 +24,19 @@ pub(crate) fn of(
 ) -> Result<ResumeState, Error> {
     let (key, unwanted) = (settings.key.as_deref(), unwanted(settings, resends));
     let past = read(&mut *text()?, format, key, synced, unwanted);
-    past.map_err(|error| match (other_delimiter(text), error) {
-        (Some(other), Unreadable::Line(1)) => Error::plan(format!(
-            "{} cannot be resumed: its columns are separated by {other}, as some spreadsheets save them: save it with commas, as UTF-8",
-            path.display()
-        )),
+    past.map_err(|error| match (flaw(text, format), error) {
+        (Some(flaw), Unreadable::Line(1)) => {
+            Error::plan(format!("{} cannot be resumed: {flaw}", path.display()))
+        }
         (_, error) => unreadable(path, format, key, error),
     })
 }
 
-/// What separates the columns of the first line, if that is no comma.
-fn other_delimiter(text: TextOpener) -> Option<&'static str> {
+/// Why the text can't be read, as far as its first line tells.
+fn flaw(text: TextOpener, format: Format) -> Option<String> {
     let mut line = String::new();
     text().ok()?.read_line(&mut line).ok()?;
-    let has = |delimiter: &str| line.contains(&format!("{delimiter}_row{delimiter}"));
-    let others = [(";", "semicolons"), ("\t", "tabs"), ("|", "|")];
-    let found = others.iter().find(|(delimiter, _)| has(delimiter));
-    found.map(|(_, name)| *name)
+    format.flaw_of(&line)
 }
 
 /// The records of parts, and of the journal of the next one.
