@@ -109,7 +109,12 @@ fn any_text_comes_back_from_a_table() {
     ];
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    for own in [true, false] {
+    for (own, table) in [
+        (true, "b.csv"),
+        (false, "b.csv"),
+        (true, "b.tsv"),
+        (false, "b.tsv"),
+    ] {
         let mut text = String::new();
         for one in pieces {
             for two in pieces {
@@ -125,14 +130,15 @@ fn any_text_comes_back_from_a_table() {
             }
         }
         fs::write(path("a.jsonl"), &text).unwrap();
-        for (from, to) in [("a.jsonl", "b.csv"), ("b.csv", "c.jsonl")] {
+        for (from, to) in [("a.jsonl", table), (table, "c.jsonl")] {
             convert(&settings(&path(from)), &path(to), true).unwrap();
         }
         let back = fs::read_to_string(path("c.jsonl")).unwrap();
-        assert!(back == text, "with throng's own columns: {own}");
-        let header = fs::read_to_string(path("b.csv")).unwrap();
+        assert!(back == text, "{table} with throng's own columns: {own}");
+        let header = fs::read_to_string(path(table)).unwrap();
+        let delimiter = if table == "b.csv" { ',' } else { '\t' };
         assert_eq!(
-            header.starts_with("''@a,'=b,"),
+            header.starts_with(&format!("''@a{delimiter}'=b")),
             own,
             "guards are in results only"
         );

@@ -10,12 +10,13 @@ use crate::harness::{
 };
 
 pub const ROWS: usize = 50;
-const FORMS: [&str; 6] = [
+const FORMS: [&str; 7] = [
     "out.parquet",
     "out.db",
     "out.jsonl.gz",
     "out.jsonl.zst",
     "out.csv.gz",
+    "out.tsv.gz",
     PARTS,
 ];
 /// A directory.
@@ -187,7 +188,13 @@ fn a_database_is_readable_while_the_run_goes_on() {
 
 #[test]
 fn records_come_in_the_order_of_the_input_when_asked_for() {
-    for name in ["out.jsonl", "out.csv", "out.jsonl.gz", "out.parquet"] {
+    for name in [
+        "out.jsonl",
+        "out.csv",
+        "out.tsv",
+        "out.jsonl.gz",
+        "out.parquet",
+    ] {
         let (place, mock) = (
             Place::new(),
             mock(Settings {
@@ -214,7 +221,7 @@ fn records_come_in_the_order_of_the_input_when_asked_for() {
 fn every_form_can_be_an_input() {
     let (place, mock) = (Place::new(), plain_mock());
     let csv = place.file("rows.csv", &symbols(ROWS));
-    for name in ["in.parquet", "in.db", "in.csv.zst", "in.jsonl.gz"] {
+    for name in ["in.parquet", "in.db", "in.tsv", "in.csv.zst", "in.jsonl.gz"] {
         throng("convert")
             .arg(&csv, &place.path(name))
             .exits(0)

@@ -111,6 +111,39 @@ fn a_file_that_a_spreadsheet_has_saved_is_gone_on_with() {
 }
 
 #[test]
+fn a_table_with_tabs_is_written_gone_on_with_and_read() {
+    let place = Place::new();
+    let server = Recorder::answering(|_| answer(r#"{"said": "=1\t\"+1\"\n"}"#));
+    place.file("in.tsv", "who\n\"a\tb\"\nc\nd\n");
+    ask(&server, &place, "in.tsv", "out.tsv")
+        .flags("-w 1 --take 2")
+        .exits(0);
+    let record = "\n\"a\tb\"\t\"'=1\t\"\"+1\"\"\n\"\t0\ttrue\t200\t\t\t1\t";
+    let text = place.read("out.tsv");
+    assert!(text.starts_with("who\tsaid\t_row\t_ok\t"), "{text}");
+    assert!(text.contains(record), "{text}");
+    // The second record is torn.
+    place.file("out.tsv", &text[..text.len() - 3]);
+    ask(&server, &place, "in.tsv", "out.tsv")
+        .flags("-w 1 --resume")
+        .exits(0)
+        .says("1 more done before");
+    assert_eq!(asked(&server), ["/a%09b", "/c", "/c", "/d"]);
+    throng("convert")
+        .arg(&place.path("out.tsv"), &place.path("out.jsonl"))
+        .exits(0);
+    let said = json!("=1\t\"+1\"\n");
+    let rows = place.read("out.jsonl");
+    assert_eq!(rows.matches(&said.to_string()).count(), 3, "{rows}");
+    place.file("out.tsv", &text.replace('\t', ","));
+    ask(&server, &place, "in.tsv", "out.tsv")
+        .flags("--resume")
+        .exits(2)
+        .says("separated by commas")
+        .says("save it with tabs");
+}
+
+#[test]
 fn one_broken_quote_costs_one_record() {
     const ROWS: usize = 3000;
     let place = Place::new();

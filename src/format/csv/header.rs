@@ -25,7 +25,7 @@ impl TableHeader {
             names: Vec::with_capacity(record.count()),
             table: table.into(),
             delimiter,
-            guards: delimiter == b',' && has_guards(record.values()),
+            guards: has_guards(record.values()),
         };
         let mut columns = HashMap::new();
         for (column, cell) in (1..).zip(record.values()) {

@@ -33,7 +33,7 @@ pub(super) static TSV: FormatEntry = FormatEntry {
     name: "tsv",
     extensions: &["tsv"],
     read: Read::Text(|text, name| rows::open(text, name, b'\t')),
-    write: None,
+    write: Some(write::<b'\t'>()),
 };
 
 const fn write<const DELIMITER: u8>() -> Write {
