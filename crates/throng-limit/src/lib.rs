@@ -23,9 +23,9 @@
 mod time;
 pub use time::{Time, calendar_at_zero, now};
 mod outcome;
-pub use outcome::{Blocked, BlockedTime, Blocker, BlockerKind, End, Uncounted};
+pub use outcome::{Blocked, BlockedTime, Blocker, BlockerKind, End, Outcome, Uncounted};
 mod error;
-pub use error::{AcquireError, LimitError};
+pub use error::{AcquireError, LimitError, UnknownUnit};
 
 mod config;
 pub use config::{
@@ -47,7 +47,10 @@ pub use quota::{
 };
 
 mod gate;
-pub use gate::{Acquired, ArrivalInterval, Cost, LimitSet, LimitState, Permit, RateLimiter};
+pub use gate::{
+    Acquired, ArrivalInterval, Cost, LimitSet, LimitState, LimiterSnapshot, Permit, RateLimiter,
+    RateLimiterBuilder,
+};
 
 mod estimate;
 pub use estimate::{Estimate, Workload};

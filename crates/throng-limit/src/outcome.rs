@@ -1,23 +1,67 @@
-//! How an attempt ends, and who or what an attempt waits for: the words that the
-//! limits, the queue and the callers share.
+//! How an attempt ends, and what it waits for: the words that the limits, the queue and the
+//! callers share.
 
 use std::time::Duration;
 
 use crate::kinds::Availability;
 use crate::time::Time;
 
-/// Why nothing can be taken now.
+/// Why an attempt can't have its units now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blocked {
     /// When that may change.
     pub when: Availability,
-    /// The scope whose key it is that says so, if only attempts with that key have to
-    /// wait.
+    /// The scope of the key that is blocked, if only attempts with that key are.
     pub by_key: Option<usize>,
-    /// Who says so.
+    /// What blocks it.
     pub by: Blocker,
-    /// When that one has something again, where `when` is only when to look.
+    /// When the blocker has something again, where `when` is only when to look.
     pub back: Option<Time>,
+}
+
+/// What has become of a request, as its sender saw it: see
+/// [`Permit::finish`](crate::Permit::finish).
+///
+/// ```
+/// use std::time::Duration;
+/// use throng_limit::Outcome;
+///
+/// assert_eq!(Outcome::of_status(200, None), Outcome::Answered);
+/// assert_eq!(Outcome::of_status(404, None), Outcome::Failed);
+/// assert_eq!(Outcome::of_status(504, None), Outcome::Lost);
+/// let retry_after = Some(Duration::from_secs(7));
+/// assert_eq!(Outcome::of_status(429, retry_after), Outcome::Refused { retry_after });
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The server has answered.
+    Answered,
+    /// The server has answered that it can't do what was asked, though not for a limit's sake.
+    Failed,
+    /// The server has refused the request for a limit's sake.
+    Refused {
+        /// For how long it wants no other, if it says so.
+        retry_after: Option<Duration>,
+    },
+    /// No answer came: the request may still arrive.
+    Lost,
+}
+
+impl Outcome {
+    /// The outcome of an HTTP request whose answer has this status. 429 is a refusal, and so
+    /// is 503 where the answer names a pause. A gateway that gives up (502, 503, 504) may
+    /// have passed the request on: it is lost.
+    #[must_use]
+    pub fn of_status(status: u16, retry_after: Option<Duration>) -> Outcome {
+        match status {
+            429 => Outcome::Refused { retry_after },
+            503 if retry_after.is_some() => Outcome::Refused { retry_after },
+            502..=504 => Outcome::Lost,
+            400.. => Outcome::Failed,
+            _ => Outcome::Answered,
+        }
+    }
 }
 
 /// How an attempt ended, as far as limits care.
@@ -33,7 +77,7 @@ pub enum End {
     Returned,
 }
 
-/// Which answers cost nothing.
+/// Answers that cost nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Uncounted {
     /// Refusals for the limit's sake.
@@ -42,32 +86,32 @@ pub struct Uncounted {
     pub failed: bool,
 }
 
-/// Who says wait.
+/// What blocks an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blocker {
-    /// The limit that this part keeps, by its index in the policy.
-    Part(usize),
-    /// The server, by what it said.
+    /// The rule with this index in the policy.
+    Rule(usize),
+    /// The server, by what it has said.
     Server,
 }
 
-/// Who holds rows up at the gate.
+/// The kind of what blocks rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BlockerKind {
     /// A limit in windows, or paced, of the whole run or of a key of the pool.
     Limit,
-    /// The same, of each key in a scope.
+    /// A limit in windows, or paced, of each key in a scope.
     KeyLimit,
-    /// What may be in flight.
+    /// A limit of the requests in flight.
     InFlight,
-    /// The server, which asked for a pause, or said that nothing is left.
+    /// The server, which has asked for a pause, or said that nothing is left.
     Pause,
 }
 
-/// For how long somebody held rows up at the gate, whoever waited.
+/// For how long a limit, or the server, has blocked the first waiter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockedTime {
-    /// Who.
+    /// The kind of what blocked it.
     pub by: BlockerKind,
     /// The limit's name.
     pub name: String,

@@ -122,7 +122,7 @@ impl RowExecutor {
         }
         told.map_err(too_long)?;
         for (unit, cost) in self.stage().settler.costs(&answer.body).map_err(too_long)? {
-            permit.settle(unit, cost);
+            permit.adjust_cost(unit, cost);
         }
         Ok(answer)
     }

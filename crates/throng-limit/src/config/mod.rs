@@ -11,6 +11,7 @@ pub use limit::{AccountShare, Details, Limit};
 mod settings;
 pub use settings::{Settings, Shape, UncountedOutcome};
 mod rule;
+pub(crate) use rule::REQUESTS;
 pub use rule::{LimitScope, Rule};
 mod policy;
 pub use policy::{LINGER, Policy};

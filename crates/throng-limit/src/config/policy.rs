@@ -43,6 +43,11 @@ impl Policy {
     /// # Errors
     /// What doesn't fit, and what to write instead.
     pub fn new(settings: &Settings, timeout: Duration) -> Result<Policy, String> {
+        Policy::with_linger(settings, timeout.max(LINGER))
+    }
+
+    /// Checks limits for requests that may still arrive for `linger` after they were given up.
+    pub(crate) fn with_linger(settings: &Settings, linger: Duration) -> Result<Policy, String> {
         let mut policy = Policy {
             rules: Vec::new(),
             units: vec![REQUESTS.into()],
@@ -57,7 +62,7 @@ impl Policy {
             loosens: settings.loosen,
             route: None,
             guard: settings.guard,
-            linger: timeout.max(LINGER),
+            linger,
         };
         for limit in &settings.rate {
             policy.add_limit(limit, settings);

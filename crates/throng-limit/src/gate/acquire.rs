@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use crate::error::AcquireError;
@@ -21,57 +22,85 @@ const FIRST_LOOK: Duration = Duration::from_millis(250);
 pub(crate) struct Acquire<'a> {
     core: &'a Arc<LimiterCore>,
     cost: &'a Cost,
-    waits: Option<Wait>,
+    deadline: Option<Time>,
+    place: Option<Place>,
+    wait: Duration,
     timer: Option<Timer>,
 }
 
 /// A place in the queue.
-struct Wait {
+struct Place {
     ticket: Ticket,
     since: Time,
     look_at: Time,
 }
 
 impl<'a> Acquire<'a> {
-    pub fn new(core: &'a Arc<LimiterCore>, cost: &'a Cost) -> Acquire<'a> {
+    pub fn new(core: &'a Arc<LimiterCore>, cost: &'a Cost, deadline: Option<Time>) -> Acquire<'a> {
         Acquire {
             core,
             cost,
-            waits: None,
+            deadline,
+            place: None,
+            wait: Duration::ZERO,
             timer: None,
         }
     }
 
-    /// Gives the units, or the time at which to poll again unless woken before.
-    fn advance(
-        &mut self,
-        context: &Context<'_>,
-    ) -> Result<Result<(Acquired, Time), AcquireError>, Duration> {
-        let (mut state, now) = self.core.enter();
-        let wait = match &mut self.waits {
-            Some(wait) => {
-                state.look(now, wait.ticket, self.cost, context.waker());
-                wait
+    /// Waits on this thread.
+    pub fn blocking(mut self) -> Result<(Acquired, Time), AcquireError> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let context = Context::from_waker(&waker);
+        loop {
+            match self.advance(&context) {
+                Poll::Ready(output) => return output,
+                Poll::Pending => thread::park_timeout(self.wait),
             }
-            None => {
-                if let Some(acquired) = state.take_first(now, self.cost) {
-                    return Ok(Ok((acquired, now)));
-                }
-                self.waits.insert(Wait {
+        }
+    }
+
+    /// Gives the units, if it is time for that. Otherwise `wait` is the time after which it
+    /// is to be polled again unless it is woken before.
+    fn advance(&mut self, context: &Context<'_>) -> Poll<Result<(Acquired, Time), AcquireError>> {
+        let (mut state, now) = self.core.enter();
+        let place = match &mut self.place {
+            Some(place) => {
+                state.look(now, place.ticket, self.cost, context.waker());
+                place
+            }
+            None => match state.take_first(now, self.cost) {
+                Ok(acquired) => return Poll::Ready(Ok((acquired, now))),
+                Err(AcquireError::NotInTime { .. }) => self.place.insert(Place {
                     ticket: state.join(now, self.cost, context.waker()),
                     since: now,
                     look_at: now.after(FIRST_LOOK),
-                })
-            }
+                }),
+                Err(error) => return Poll::Ready(Err(error)),
+            },
         };
-        if let Some(fetched) = state.fetch(wait.ticket) {
-            self.waits = None;
-            return Ok(fetched.map(|acquired| (acquired, now)));
+        if let Some(fetched) = state.fetch(place.ticket) {
+            self.place = None;
+            return Poll::Ready(fetched.map(|acquired| (acquired, now)));
         }
-        if wait.look_at <= now {
-            wait.look_at = now.after(now.since(wait.since));
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return Poll::Ready(Err(state.not_in_time(now)));
         }
-        Err(state.timer_of(wait.ticket, wait.look_at).since(now))
+        if place.look_at <= now {
+            place.look_at = now.after(now.since(place.since));
+        }
+        let at = state.timer_of(place.ticket, place.look_at);
+        let at = self.deadline.map_or(at, |deadline| deadline.min(at));
+        self.wait = at.since(now);
+        Poll::Pending
+    }
+}
+
+/// Wakes a thread that waits.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 
@@ -79,10 +108,10 @@ impl Future for Acquire<'_> {
     type Output = Result<(Acquired, Time), AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let wait = match self.advance(context) {
-            Ok(output) => return Poll::Ready(output),
-            Err(wait) => wait,
-        };
+        if let Poll::Ready(output) = self.advance(context) {
+            return Poll::Ready(output);
+        }
+        let wait = self.wait;
         if Timer::set(&mut self.timer, wait).poll(context).is_ready() {
             context.waker().wake_by_ref();
         }
@@ -92,9 +121,9 @@ impl Future for Acquire<'_> {
 
 impl Drop for Acquire<'_> {
     fn drop(&mut self) {
-        if let Some(wait) = &self.waits {
+        if let Some(place) = &self.place {
             let (mut state, now) = self.core.enter();
-            state.leave(now, wait.ticket, self.cost);
+            state.leave(now, place.ticket, self.cost);
         }
     }
 }

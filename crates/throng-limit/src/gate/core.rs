@@ -1,19 +1,20 @@
 //! What all handles to a limiter share: the limits, the queue, and the clock. [door: clock]
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::error::AcquireError;
+use crate::error::{AcquireError, UnknownUnit};
 use crate::gate::cost::{Acquired, Cost};
 use crate::gate::limit_set::LimitSet;
 use crate::gate::queue::{Ticket, WaitQueue};
 use crate::gate::sync::{Mutex, MutexGuard};
 use crate::gate::unlimited::Unlimited;
 use crate::gate::wait_stats::WaitStats;
+use crate::kinds::Availability;
 use crate::outcome::End;
 use crate::time::Time;
 
@@ -31,6 +32,10 @@ pub(crate) struct LimiterCore {
     state: CacheAligned<Mutex<LimiterState>>,
     unlimited: CacheAligned<Unlimited>,
     clock: ClockFn,
+    /// The names of the units that the limits count; requests come first.
+    units: Vec<String>,
+    /// The number of scopes: an attempt has a key in each.
+    scopes: usize,
     /// Gives what the calendar said when the clock was at its zero.
     calendar: Option<CalendarFn>,
 }
@@ -44,10 +49,37 @@ impl LimiterCore {
     pub fn new(limits: LimitSet, clock: ClockFn, calendar: Option<CalendarFn>) -> LimiterCore {
         LimiterCore {
             unlimited: CacheAligned(Unlimited::new(limits.are_none())),
+            units: limits.units(),
+            scopes: limits.scope_count(),
             state: CacheAligned(Mutex::new(LimiterState::new(limits))),
             clock,
             calendar,
         }
+    }
+
+    /// The cost as the limits count it: by all of their units, and against the limits of
+    /// this key where it names none itself.
+    ///
+    /// # Errors
+    /// The cost names a unit that no limit counts, or none where there must be one; or a limit
+    /// holds for each key, and there is none.
+    pub fn complete(&self, mut cost: Cost, key: Option<&Arc<str>>) -> Result<Cost, AcquireError> {
+        if !cost.named.is_empty() || cost.units.len() < self.units.len() {
+            cost = cost.resolved(&self.units)?;
+        }
+        while cost.keys.len() < self.scopes {
+            let key = key.ok_or(AcquireError::MissingKey)?;
+            cost.keys.push(key.clone());
+        }
+        Ok(cost)
+    }
+
+    /// The index of a unit, by its name.
+    pub fn unit(&self, name: &str) -> Result<usize, UnknownUnit> {
+        let index = self.units.iter().position(|unit| unit == name);
+        index.ok_or_else(|| UnknownUnit {
+            unit: name.to_owned(),
+        })
     }
 
     /// A panic elsewhere leaves the state whole: each change to it is made under the lock
@@ -157,12 +189,31 @@ impl LimiterState {
     }
 
     /// Takes at once, if no waiter would be overtaken.
-    pub fn take_first(&mut self, now: Time, cost: &Cost) -> Option<Acquired> {
+    ///
+    /// # Errors
+    /// `NotInTime` if the attempt has to wait, or why waiting is of no use.
+    pub fn take_first(&mut self, now: Time, cost: &Cost) -> Result<Acquired, AcquireError> {
         self.pass_on_missed_turns(now);
         if !self.queue.is_empty() {
-            return None;
+            return Err(self.not_in_time(now));
         }
-        self.limits.take(now, cost).ok()
+        self.limits
+            .take(now, cost)
+            .map_err(|blocked| match blocked.when {
+                Availability::Never => self.limits.denial(cost, &blocked),
+                Availability::At(time) => AcquireError::NotInTime {
+                    free_in: Some(blocked.back.unwrap_or(time).since(now)),
+                },
+                _ => AcquireError::NotInTime { free_in: None },
+            })
+    }
+
+    /// The error of an attempt that can't wait as long as the first waiter has to.
+    pub fn not_in_time(&self, now: Time) -> AcquireError {
+        let until = self.wait_stats.until().filter(|until| *until > now);
+        AcquireError::NotInTime {
+            free_in: until.map(|until| until.since(now)),
+        }
     }
 
     /// A new waiter, at the end of the queue.
@@ -237,8 +288,8 @@ impl LimiterState {
         let dispatched = self.queue.dispatch(now, &mut self.limits);
         for (ticket, cost, acquired) in dispatched.turns {
             let turn = match acquired {
-                Some(acquired) => Turn::Given(Box::new((cost, acquired))),
-                None => Turn::Denied(AcquireError),
+                Ok(acquired) => Turn::Given(Box::new((cost, acquired))),
+                Err(error) => Turn::Denied(error),
             };
             self.give(now, ticket, turn, polled);
         }

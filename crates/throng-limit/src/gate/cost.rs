@@ -1,29 +1,62 @@
-//! What an attempt asks of the limits, and what it was given.
+//! What an attempt costs, and what it has acquired.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
+use crate::error::{AcquireError, UnknownUnit};
 use crate::kinds::Reservation;
 use crate::server::remaining::AnsweredMark;
 
-/// What one attempt asks for: units of each kind, and whose limits they count against.
+/// What one attempt costs: units of each kind that a limit counts.
 ///
-/// A number is so many requests, and nothing else: `gate.permit(1)`.
+/// A number is a number of requests, and no other units: `limiter.acquire(1)`.
+///
+/// ```
+/// use throng_limit::{AcquireError, Cost, RateLimiter};
+///
+/// let limiter = RateLimiter::builder()
+///     .limit("60/1m".parse()?)
+///     .limit("90000 tokens/1m".parse()?)
+///     .build()?;
+/// limiter.try_acquire(Cost::one().with("tokens", 250))?.answered();
+///
+/// // A unit that is forgotten, or misspelt, is an error and not a limit that is off.
+/// let forgotten = limiter.try_acquire(1).unwrap_err();
+/// assert_eq!(forgotten, AcquireError::MissingCost { unit: "tokens".into() });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cost {
-    /// By the policy's units; requests come first.
+    /// By the limiter's units; requests come first.
     pub(crate) units: SmallVec<[u64; 2]>,
-    /// By the policy's scopes: the key that the attempt has in each.
+    /// By the limiter's scopes: the key that the attempt has in each.
     pub(crate) keys: ScopeKeys,
+    /// Units by name, until the limiter has looked the names up.
+    pub(crate) named: Vec<(Cow<'static, str>, u64)>,
 }
 
 /// Whose limits an attempt counts against, one key for each scope.
 pub(crate) type ScopeKeys = SmallVec<[Arc<str>; 1]>;
 
 impl Cost {
-    /// Asks for so many units of each kind, requests first, against the limits
-    /// of these keys, one for each scope.
+    /// One request.
+    #[must_use]
+    pub fn one() -> Cost {
+        Cost::from(1)
+    }
+
+    /// Also so many of these units, such as `tokens`; of `requests`, so many instead of one.
+    #[must_use]
+    pub fn with(mut self, unit: impl Into<Cow<'static, str>>, units: u64) -> Cost {
+        self.named.push((unit.into(), units));
+        self
+    }
+
+    /// So many units of each kind, requests first, against the limits of these keys, one for
+    /// each scope.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(
         units: impl IntoIterator<Item = u64>,
@@ -32,24 +65,47 @@ impl Cost {
         Cost {
             units: units.into_iter().collect(),
             keys: keys.into_iter().collect(),
+            named: Vec::new(),
         }
     }
 
-    /// Whose limits it counts against, by scope.
+    /// The keys whose limits it counts against, by scope.
+    #[doc(hidden)]
     #[must_use]
     pub fn keys(&self) -> &[Arc<str>] {
         &self.keys
     }
 
-    /// How many kinds of units it names; the others it doesn't.
+    /// The number of kinds of units that it says something of.
     pub(crate) fn kinds(&self) -> usize {
         self.units.len()
     }
 
-    /// Units of this kind. Those that it doesn't name cost one, like a request.
+    /// Units of this kind; one, like a request, if it says nothing of them.
+    #[doc(hidden)]
     #[must_use]
     pub fn units_of(&self, unit: usize) -> u64 {
         self.units.get(unit).copied().unwrap_or(1)
+    }
+
+    /// The cost with all names looked up among the limiter's units.
+    ///
+    /// # Errors
+    /// A name is not among them, or one of them has no cost.
+    pub(crate) fn resolved(mut self, units: &[String]) -> Result<Cost, AcquireError> {
+        let mut costs: Vec<Option<u64>> = self.units.iter().copied().map(Some).collect();
+        costs.resize(units.len().max(costs.len()), None);
+        for (unit, cost) in self.named.drain(..) {
+            let index = units.iter().position(|known| **known == *unit);
+            let index = index.ok_or_else(|| UnknownUnit { unit: unit.into() })?;
+            costs[index] = Some(cost);
+        }
+        let missing = costs.iter().position(Option::is_none);
+        if let Some(unit) = missing.and_then(|missing| units.get(missing)) {
+            return Err(AcquireError::MissingCost { unit: unit.clone() });
+        }
+        self.units = costs.into_iter().flatten().collect();
+        Ok(self)
     }
 }
 
@@ -58,6 +114,7 @@ impl From<u64> for Cost {
         Cost {
             units: smallvec![requests],
             keys: ScopeKeys::new(),
+            named: Vec::new(),
         }
     }
 }

@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 
 use crate::outcome::{BlockedTime, BlockerKind};
 
-use crate::config::{LimitScope, Rule};
+use crate::config::{LimitScope, REQUESTS, Rule};
+use crate::error::AcquireError;
 use crate::gate::cost::{Acquired, Cost};
 use crate::gate::group::{LimitGroup, Member};
 use crate::gate::keyed::KeyedLimits;
@@ -65,6 +66,42 @@ impl LimitSet {
             lost: 0,
             closed_until: Time::ZERO,
             ledger: None,
+        }
+    }
+
+    /// The names of the units that the rules count; requests come first.
+    pub(crate) fn units(&self) -> Vec<String> {
+        let kinds = self.rules.iter().map(|rule| rule.unit + 1).max();
+        let mut units = vec![REQUESTS.to_owned(); kinds.unwrap_or(1)];
+        for rule in &*self.rules {
+            rule.unit_name().clone_into(&mut units[rule.unit]);
+        }
+        units
+    }
+
+    /// The number of scopes: an attempt has a key in each.
+    pub(crate) fn scope_count(&self) -> usize {
+        self.scopes.len()
+    }
+
+    /// Why an attempt of this cost, which `blocked` says will never be allowed, won't.
+    pub(crate) fn denial(&self, cost: &Cost, blocked: &Blocked) -> AcquireError {
+        if let Some(problem) = self.trouble() {
+            return AcquireError::Store { problem };
+        }
+        let rule = match blocked.by {
+            Blocker::Rule(rule) => self.rules.get(rule),
+            Blocker::Server => None,
+        };
+        match rule {
+            Some(rule) if rule.rate_pattern().is_some() => AcquireError::ExceedsCapacity {
+                unit: rule.unit_name().to_owned(),
+                asked: cost.units_of(rule.unit),
+                capacity: rule.most_at_once(),
+            },
+            rule => AcquireError::BudgetExhausted {
+                limit: rule.map_or_else(String::new, |rule| rule.name.clone()),
+            },
         }
     }
 
@@ -333,7 +370,7 @@ impl LimitSet {
                 let here = here.filter(|(_, rule)| rule.scope == scope);
                 let part = member.and_then(|member| here.map(|(rule, _)| rule).nth(member));
                 let back = member.and_then(|member| group.members()[member].kind.stats().back);
-                longest = (when, part.map_or(Blocker::Server, Blocker::Part), back);
+                longest = (when, part.map_or(Blocker::Server, Blocker::Rule), back);
             }
         };
         look(LimitScope::Run, &mut self.run);
@@ -352,7 +389,7 @@ impl LimitSet {
     #[must_use]
     pub fn blocked_time(&self, by: Blocker, time: Duration) -> BlockedTime {
         let (by, name) = match by {
-            Blocker::Part(part) => (self.rules[part].blocker(), self.rules[part].name.clone()),
+            Blocker::Rule(part) => (self.rules[part].blocker(), self.rules[part].name.clone()),
             Blocker::Server => (BlockerKind::Pause, String::new()),
         };
         BlockedTime { by, name, time }

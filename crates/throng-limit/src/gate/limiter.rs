@@ -1,35 +1,38 @@
 //! The limiter: what a program calls.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use serde::Serialize;
 
-use crate::config::{Guard, Limit, Policy, Settings};
+use crate::config::{Guard, Limit};
 use crate::error::{AcquireError, LimitError};
 use crate::gate::acquire::Acquire;
+use crate::gate::builder::RateLimiterBuilder;
 use crate::gate::core::{CalendarFn, ClockFn, LimiterCore, LimiterState};
-use crate::gate::cost::Cost;
+use crate::gate::cost::{Acquired, Cost};
 use crate::gate::limit_set::LimitSet;
 use crate::gate::permit::Permit;
 use crate::gate::state::LimitState;
-use crate::outcome::BlockedTime;
+use crate::gate::timer;
+use crate::outcome::{BlockedTime, Outcome};
 use crate::quota::QuotaStore;
 use crate::time::Time;
 
-/// Gives permits, first come first served, as the limits allow: all of them at once.
+/// Gives permits, first come first served, as the limits allow: all limits at once.
 ///
-/// A clone is a handle to the same limiter, for any thread.
+/// A clone is a handle to the same limiter, for any thread and any runtime.
 ///
 /// ```
-/// use throng_limit::{Guard, Limit, RateLimiter};
+/// use throng_limit::{Outcome, RateLimiter};
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-/// let limit: Limit = "100/1s".parse()?;
-/// let limiter = RateLimiter::new(&[limit], Guard::Strict)?;
+/// # async fn request() -> u16 { 200 }
+/// let limiter = RateLimiter::builder().limit("100/1s".parse()?).build()?;
 ///
-/// let mut permit = limiter.acquire(1).await?; // waits for its turn, and for the limits
-/// permit.sent();                              // now the request is written ...
-/// permit.answered();                          // ... and now its answer is seen
+/// let permit = limiter.acquire(1).await?;             // waits for its turn, and for the limits
+/// let status = request().await;
+/// permit.finish(Outcome::of_status(status, None));    // without this, it counts as lost
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -37,25 +40,44 @@ use crate::time::Time;
 #[derive(Debug, Clone)]
 pub struct RateLimiter {
     pub(super) core: Arc<LimiterCore>,
+    /// The key of attempts that name none.
+    key: Option<Arc<str>>,
+}
+
+/// What a limiter has counted so far: see [`RateLimiter::snapshot`].
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct LimiterSnapshot {
+    /// Each limit's account.
+    pub limits: Vec<LimitState>,
+    /// The number of attempts that wait for a permit.
+    pub waiting: usize,
+    /// For how much longer the server wants no attempt with some key, or none at all.
+    pub paused: Option<Duration>,
+    /// When the first attempt that waits, or waited last, has its permit, as far as known.
+    pub free_in: Option<Duration>,
 }
 
 impl RateLimiter {
-    /// A gate for these limits, which hold together; none means no limit.
-    ///
-    /// # Errors
-    /// What doesn't fit together, and what to write instead.
-    pub fn new(limits: &[Limit], guard: Guard) -> Result<RateLimiter, LimitError> {
-        let settings = Settings {
-            rate: limits.to_vec(),
-            guard,
-            ..Settings::default()
-        };
-        let policy = Policy::new(&settings, Duration::ZERO).map_err(LimitError::plan)?;
-        Ok(policy.gate())
+    /// A limiter to be: its limits, and what they are proven against.
+    pub fn builder() -> RateLimiterBuilder {
+        RateLimiterBuilder::default()
     }
 
-    /// A gate for these limits, timed by this clock. Waiting is tokio's, so a
-    /// test may give a clock that its paused runtime moves.
+    /// A limiter with these limits, which hold together; none means no limit.
+    ///
+    /// # Errors
+    /// The limits don't fit together.
+    #[doc(hidden)]
+    pub fn new(limits: &[Limit], guard: Guard) -> Result<RateLimiter, LimitError> {
+        let builder = RateLimiter::builder().guard(guard);
+        let limits = limits.iter().cloned();
+        limits.fold(builder, RateLimiterBuilder::limit).build()
+    }
+
+    /// A limiter that reads this clock. Waiting is tokio's, so a test may give a clock that
+    /// its paused runtime moves.
+    #[doc(hidden)]
     #[must_use]
     pub fn with_clock(
         limits: LimitSet,
@@ -64,8 +86,9 @@ impl RateLimiter {
         RateLimiter::of(limits, Box::new(clock), None)
     }
 
-    /// The same, where `calendar` says what it was at the clock's zero. If it is set
-    /// meanwhile, what depends on it waits for the later of both answers.
+    /// A limiter that reads this clock, and a calendar, which says what time it was at the
+    /// clock's zero. If the calendar is set, limits that depend on it wait for the later time.
+    #[doc(hidden)]
     #[must_use]
     pub fn with_calendar(
         limits: LimitSet,
@@ -83,26 +106,180 @@ impl RateLimiter {
     fn of(limits: LimitSet, clock: ClockFn, calendar: Option<CalendarFn>) -> RateLimiter {
         RateLimiter {
             core: Arc::new(LimiterCore::new(limits, clock, calendar)),
+            key: None,
+        }
+    }
+
+    /// A handle to the same limiter whose attempts have this key. Limits that each key has
+    /// for itself, and pauses that the server asks of a key, concern no other key.
+    ///
+    /// ```
+    /// # use throng_limit::RateLimiter;
+    /// let limiter = RateLimiter::builder().limit_per_key("1/1s".parse()?).build()?;
+    /// assert!(limiter.keyed("a").try_acquire(1).is_ok());
+    /// assert!(limiter.keyed("a").try_acquire(1).is_err());
+    /// assert!(limiter.keyed("b").try_acquire(1).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn keyed(&self, key: &str) -> RateLimiter {
+        RateLimiter {
+            core: self.core.clone(),
+            key: Some(key.into()),
         }
     }
 
     /// Waits for a permit of this cost from all limits. A future that is dropped leaves the
-    /// queue and takes nothing; one that is not polled holds up no other.
+    /// queue and takes nothing; one that is not polled holds up no other for long: it keeps
+    /// its place in the queue, and its turn goes to the next one.
+    ///
+    /// Waiting needs no runtime; inside of tokio's, it needs `enable_time`.
     ///
     /// # Errors
-    /// It can never be had.
+    /// The permit can never be had, or the cost doesn't fit the limits.
     pub async fn acquire(&self, cost: impl Into<Cost>) -> Result<Permit, AcquireError> {
-        let cost = cost.into();
-        if let Some(acquired) = self.core.unlimited().take(&cost) {
-            return Ok(Permit::new(self.core.clone(), cost, acquired, None));
-        }
-        let (acquired, now) = Acquire::new(&self.core, &cost).await?;
-        Ok(Permit::new(self.core.clone(), cost, acquired, Some(now)))
+        self.wait(cost.into(), None).await
     }
 
-    /// Takes in what another process has sent: so many requests that ended so long
-    /// ago, or were lost then. To be told before anything else, the oldest first.
-    /// Limits by key, and of other units than requests, begin anew.
+    /// Waits for a permit until this time.
+    ///
+    /// # Errors
+    /// Those of [`acquire`](RateLimiter::acquire), and `NotInTime` at the deadline.
+    pub async fn acquire_until(
+        &self,
+        cost: impl Into<Cost>,
+        deadline: Instant,
+    ) -> Result<Permit, AcquireError> {
+        let deadline = self.now().after(timer::time_until(deadline));
+        self.wait(cost.into(), Some(deadline)).await
+    }
+
+    /// A permit, if there is one now, and no other attempt waits.
+    ///
+    /// ```
+    /// # use throng_limit::{AcquireError, RateLimiter};
+    /// let limiter = RateLimiter::builder().limit("1/1s".parse()?).build()?;
+    /// limiter.try_acquire(1)?.answered();
+    /// let too_early = limiter.try_acquire(1);
+    /// assert!(matches!(too_early, Err(AcquireError::NotInTime { free_in: Some(_) })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`acquire`](RateLimiter::acquire), and `NotInTime` if it would have to wait.
+    pub fn try_acquire(&self, cost: impl Into<Cost>) -> Result<Permit, AcquireError> {
+        let cost = match self.at_once(cost.into())? {
+            Ok(permit) => return Ok(permit),
+            Err(cost) => cost,
+        };
+        let (mut state, now) = self.core.enter();
+        let acquired = state.take_first(now, &cost)?;
+        drop(state);
+        Ok(self.permit(cost, acquired, Some(now)))
+    }
+
+    /// Waits for a permit on this thread, which must not be one that drives other tasks.
+    ///
+    /// # Errors
+    /// Those of [`acquire`](RateLimiter::acquire).
+    pub fn blocking_acquire(&self, cost: impl Into<Cost>) -> Result<Permit, AcquireError> {
+        let cost = match self.at_once(cost.into())? {
+            Ok(permit) => return Ok(permit),
+            Err(cost) => cost,
+        };
+        let (acquired, now) = Acquire::new(&self.core, &cost, None).blocking()?;
+        Ok(self.permit(cost, acquired, Some(now)))
+    }
+
+    /// Waits for a permit, does the work, and ends the permit: as answered if the work gives
+    /// `Ok`, as lost if it gives `Err` or is dropped before its end, unless the work has told
+    /// the permit otherwise.
+    ///
+    /// ```
+    /// # use throng_limit::RateLimiter;
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// # async fn request() -> std::io::Result<u16> { Ok(200) }
+    /// let limiter = RateLimiter::builder().limit("100/1s".parse()?).build()?;
+    /// let status = limiter.run(1, async |_| request().await).await??;
+    /// assert_eq!(status, 200);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`acquire`](RateLimiter::acquire).
+    pub async fn run<T, E>(
+        &self,
+        cost: impl Into<Cost>,
+        work: impl AsyncFnOnce(&mut Permit) -> Result<T, E>,
+    ) -> Result<Result<T, E>, AcquireError> {
+        let mut permit = self.acquire(cost).await?;
+        let result = work(&mut permit).await;
+        permit.finish(match result {
+            Ok(_) => Outcome::Answered,
+            Err(_) => Outcome::Lost,
+        });
+        Ok(result)
+    }
+
+    /// Gives no permit for this long, because the server, or an operator, has said so.
+    pub fn pause_for(&self, pause: Duration) {
+        self.core.end_unlimited();
+        self.core.tell(&Cost::one(), |limits, now| {
+            limits.close_run(now, Some(pause), 0.0);
+        });
+    }
+
+    /// What the limiter has counted so far.
+    ///
+    /// ```
+    /// # use throng_limit::RateLimiter;
+    /// let limiter = RateLimiter::builder().limit("5/1s".parse()?).build()?;
+    /// limiter.try_acquire(1)?.answered();
+    /// drop(limiter.try_acquire(1)?);
+    /// let limit = &limiter.snapshot().limits[0];
+    /// assert_eq!((limit.name.as_str(), limit.most, limit.lost), ("5/1s", 2, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn snapshot(&self) -> LimiterSnapshot {
+        LimiterSnapshot {
+            limits: self.state(),
+            waiting: self.waiting(),
+            paused: self.paused(),
+            free_in: self.free_in(),
+        }
+    }
+
+    async fn wait(&self, cost: Cost, deadline: Option<Time>) -> Result<Permit, AcquireError> {
+        let cost = match self.at_once(cost)? {
+            Ok(permit) => return Ok(permit),
+            Err(cost) => cost,
+        };
+        let (acquired, now) = Acquire::new(&self.core, &cost, deadline).await?;
+        Ok(self.permit(cost, acquired, Some(now)))
+    }
+
+    /// A permit if nothing is limited, or else the cost as the limits count it.
+    fn at_once(&self, cost: Cost) -> Result<Result<Permit, Cost>, AcquireError> {
+        let cost = self.core.complete(cost, self.key.as_ref())?;
+        Ok(match self.core.unlimited().take(&cost) {
+            Some(acquired) => Ok(self.permit(cost, acquired, None)),
+            None => Err(cost),
+        })
+    }
+
+    fn permit(&self, cost: Cost, acquired: Acquired, at: Option<Time>) -> Permit {
+        Permit::new(self.core.clone(), cost, acquired, at)
+    }
+}
+
+impl RateLimiter {
+    /// Counts requests that another process has sent, and that ended, or were lost, this long
+    /// ago. To be told before anything else, the oldest first. Limits by key, and of other
+    /// units than requests, begin anew.
+    #[doc(hidden)]
     pub fn remember(&self, ago: Duration, requests: u64, lost: bool) {
         let mut state = self.core.lock();
         let then = self.now().before(ago);
@@ -111,14 +288,16 @@ impl RateLimiter {
         }
     }
 
-    /// From now on, what a ledger counts is had from there. To be told before
-    /// anything is sent.
-    pub fn use_store(&self, ledger: Arc<dyn QuotaStore>) {
-        self.core.lock().limits.lend(ledger);
+    /// From now on, limits that the store counts take their units from there. To be told
+    /// before anything is sent.
+    #[doc(hidden)]
+    pub fn use_store(&self, store: Arc<dyn QuotaStore>) {
+        self.core.lock().limits.lend(store);
     }
 
-    /// Nothing more will be sent: a ledger gets back what was not used. What is not
-    /// told within a second, others find out.
+    /// Nothing more will be sent: the store gets back the units that were not used. A store
+    /// that is busy for more than a second finds that out for itself.
+    #[doc(hidden)]
     pub fn close(&self) {
         const TRIES: u32 = 10;
         for _ in 0..TRIES {
@@ -130,31 +309,35 @@ impl RateLimiter {
         }
     }
 
-    /// Why nothing can be had any more, if the ledger is the reason.
+    /// Why the store gives no units any more, if so.
+    #[doc(hidden)]
     #[must_use]
     pub fn store_error(&self) -> Option<String> {
         self.core.lock().limits.trouble()
     }
 
-    /// The gate's clock.
+    /// The time by the limiter's clock.
+    #[doc(hidden)]
     #[must_use]
     pub fn now(&self) -> Time {
         self.core.now()
     }
 
-    /// Whether it has a limit at all.
+    /// Whether there is a limit at all.
     #[must_use]
     pub fn is_limited(&self) -> bool {
         self.core.lock().limits.are_any()
     }
 
-    /// Each limit's own account so far, of all its keys: not for every record.
+    /// Each limit's account so far, of all its keys. It takes time that grows with the keys.
+    #[doc(hidden)]
     #[must_use]
     pub fn state(&self) -> Vec<LimitState> {
         self.core.lock().limits.state()
     }
 
-    /// How much longer the server wants to be left alone by somebody, if it does.
+    /// For how much longer the server wants no attempt with some key, or none at all.
+    #[doc(hidden)]
     #[must_use]
     pub fn paused(&self) -> Option<Duration> {
         let state = self.core.lock();
@@ -162,7 +345,8 @@ impl RateLimiter {
         Some(state.limits.closed_until(now)?.since(now))
     }
 
-    /// For how long each limit, and the server, held up whoever waited.
+    /// For how long each limit, and the server, has blocked the first waiter.
+    #[doc(hidden)]
     #[must_use]
     pub fn wait_stats(&self) -> Vec<BlockedTime> {
         let mut state = self.core.lock();
@@ -176,8 +360,9 @@ impl RateLimiter {
             .collect()
     }
 
-    /// How much longer whoever waits first has to, or would have had to; none if that
-    /// isn't known.
+    /// How much longer the first waiter waits, or the last one would have waited; none if
+    /// that isn't known.
+    #[doc(hidden)]
     #[must_use]
     pub fn free_in(&self) -> Option<Duration> {
         let state = self.core.lock();
@@ -185,7 +370,7 @@ impl RateLimiter {
         Some(state.wait_stats.until()?.since(now))
     }
 
-    /// How many wait in line.
+    /// The number of attempts that wait for a permit.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.core.lock().queue.len()

@@ -1,6 +1,7 @@
 //! From a cost to a permit: the queue, and what all limits say together.
 
 pub mod acquire;
+pub mod builder;
 pub mod core;
 pub mod cost;
 pub mod group;
@@ -15,14 +16,16 @@ pub mod timer;
 pub mod unlimited;
 pub mod wait_stats;
 
+pub use builder::RateLimiterBuilder;
 pub use cost::{Acquired, Cost};
 pub use limit_set::LimitSet;
-pub use limiter::RateLimiter;
+pub use limiter::{LimiterSnapshot, RateLimiter};
 pub use permit::{ArrivalInterval, Permit};
 pub use state::LimitState;
 
-#[cfg(test)]
-#[cfg(not(shuttle))]
+#[cfg(all(test, feature = "tokio", not(shuttle)))]
+mod api_tests;
+#[cfg(all(test, feature = "tokio", not(shuttle)))]
 mod tests;
 #[cfg(test)]
 #[cfg(shuttle)]

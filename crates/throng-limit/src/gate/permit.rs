@@ -1,13 +1,15 @@
 //! A permit for one attempt, and what becomes of it.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::UnknownUnit;
 use crate::gate::core::LimiterCore;
 use crate::gate::cost::{Acquired, Cost};
 use crate::gate::limit_set::LimitSet;
 use crate::kinds::RateLimitInfo;
-use crate::outcome::End;
+use crate::outcome::{End, Outcome};
 use crate::time::Time;
 
 /// Leave for one attempt, from all limits.
@@ -144,13 +146,37 @@ impl Permit {
         });
     }
 
-    /// It has turned out to cost so many units of that kind, as an index into
-    /// the policy's units.
-    pub fn settle(&mut self, unit: usize, units: u64) {
+    /// The attempt has turned out to cost so many of these units. What it costs less is free
+    /// for others at once; what it costs more counts, too.
+    ///
+    /// # Errors
+    /// No limit counts such units.
+    pub fn settle(&mut self, unit: &str, units: u64) -> Result<(), UnknownUnit> {
+        self.adjust_cost(self.core.unit(unit)?, units);
+        Ok(())
+    }
+
+    /// The attempt has turned out to cost so many units of this kind, by its index.
+    #[doc(hidden)]
+    pub fn adjust_cost(&mut self, unit: usize, units: u64) {
         let (cost, acquired) = (&self.cost, &mut self.acquired);
         self.core.tell(cost, |limits, now| {
             limits.settle(now, cost, acquired, unit, units);
         });
+    }
+
+    /// Ends the attempt, unless its end was told before. The permit is over with this, as if
+    /// the answer had been read to its end.
+    pub fn finish(mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Answered => self.answered(),
+            Outcome::Failed => self.failed(),
+            Outcome::Lost => self.lost(),
+            Outcome::Refused { retry_after } if self.ended.is_none() => {
+                self.refused(retry_after, chance());
+            }
+            Outcome::Refused { .. } => {}
+        }
     }
 
     /// What the server says of its limit on a unit, as an index into the
@@ -204,6 +230,11 @@ impl Permit {
             _ => self.sent.or(Some(self.acquired_at)),
         };
     }
+}
+
+/// Any number from 0 to 1.
+fn chance() -> f64 {
+    RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
 }
 
 impl Drop for Permit {

@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::error::AcquireError;
 use crate::gate::cost::{Acquired, Cost, ScopeKeys};
 use crate::gate::limit_set::LimitSet;
 use crate::kinds::Availability;
@@ -52,9 +53,8 @@ struct KeyQueue {
 /// What a look at the queue has changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Dispatched {
-    /// The waiters that left the queue, in order, with what each asked for and was given;
-    /// none if it can never be given.
-    pub turns: Vec<(Ticket, Cost, Option<Acquired>)>,
+    /// The waiters that left the queue, in order, with what each asked for and was given.
+    pub turns: Vec<(Ticket, Cost, Result<Acquired, AcquireError>)>,
     /// When to look again, unless something happens before.
     pub next: Option<Time>,
     /// What blocks the first waiter that is left.
@@ -200,11 +200,11 @@ impl WaitQueue {
         let queue = self.queues.get(keys);
         let cost = queue.and_then(|queue| queue.waiting.get(&ticket));
         let acquired = match cost.map(|cost| limits.take(now, cost)) {
-            Some(Ok(acquired)) => Some(acquired),
             Some(Err(blocked)) if blocked.when != Availability::Never => return Some(blocked),
-            _ => None,
+            acquired => acquired,
         };
-        if let Some(cost) = self.remove(ticket, keys) {
+        if let (Some(cost), Some(acquired)) = (self.remove(ticket, keys), acquired) {
+            let acquired = acquired.map_err(|blocked| limits.denial(&cost, &blocked));
             dispatched.turns.push((ticket, cost, acquired));
         }
         self.change_first(ticket, keys);
@@ -240,7 +240,7 @@ impl WaitQueue {
         queue.overtaken += past.len() as u32;
         for (ticket, acquired) in past {
             if let Some(cost) = self.remove(ticket, keys) {
-                dispatched.turns.push((ticket, cost, Some(acquired)));
+                dispatched.turns.push((ticket, cost, Ok(acquired)));
             }
         }
     }

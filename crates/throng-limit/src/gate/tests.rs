@@ -232,13 +232,21 @@ async fn a_large_attempt_is_overtaken_a_bounded_number_of_times() {
 #[tokio::test(start_paused = true)]
 async fn a_permit_that_can_never_be_had_is_denied_at_once() {
     let limiter = limiter_of(json!({"rate": ["2/run", "5 tokens/1s"], "cost": {"tokens": "1"}}));
-    assert_eq!(limiter.acquire(tokens(6)).await.err(), Some(AcquireError));
+    let too_many = AcquireError::ExceedsCapacity {
+        unit: "tokens".into(),
+        asked: 6,
+        capacity: 5,
+    };
+    assert_eq!(limiter.acquire(tokens(6)).await.err(), Some(too_many));
     for _ in 0..2 {
         let mut permit = limiter.acquire(tokens(1)).await.unwrap();
         permit.sent();
         permit.answered();
     }
-    assert_eq!(limiter.acquire(tokens(1)).await.err(), Some(AcquireError));
+    let used_up = AcquireError::BudgetExhausted {
+        limit: "2/run".into(),
+    };
+    assert_eq!(limiter.acquire(tokens(1)).await.err(), Some(used_up));
 }
 
 #[tokio::test(start_paused = true)]
@@ -256,7 +264,7 @@ async fn a_settled_cost_lets_the_next_attempt_go() {
     let mut permit = limiter.acquire(tokens(100)).await.unwrap();
     permit.sent();
     permit.answered();
-    permit.settle(1, 10);
+    permit.settle("tokens", 10).unwrap();
     drop(permit);
     limiter.acquire(tokens(90)).await.unwrap().cancel();
     assert_eq!(start.elapsed().as_secs(), 0);
@@ -277,7 +285,7 @@ async fn a_timer_that_rang_in_vain_is_set_again() {
     };
     let small = async {
         tokio::time::sleep(Duration::from_secs(5)).await;
-        first.settle(1, 50);
+        first.settle("tokens", 50).unwrap();
         let mut small = limiter.acquire(tokens(30)).await.unwrap();
         small.sent();
         tokio::time::sleep(Duration::from_secs(1)).await;

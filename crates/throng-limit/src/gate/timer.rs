@@ -1,7 +1,7 @@
 //! A waiter's timer: tokio's inside of its runtimes, else that of a thread of our own.
 
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[cfg(feature = "tokio")]
 use std::{future::Future, pin::Pin};
@@ -52,6 +52,16 @@ impl Timer {
             Timer::Never => Poll::Pending,
         }
     }
+}
+
+/// The time that is left until then, by the clock of the runtime that is entered now.
+pub(crate) fn time_until(deadline: Instant) -> Duration {
+    #[cfg(feature = "tokio")]
+    if tokio::runtime::Handle::try_current().is_ok() {
+        let now = tokio::time::Instant::now().into_std();
+        return deadline.saturating_duration_since(now);
+    }
+    deadline.saturating_duration_since(Instant::now())
 }
 
 #[cfg(not(shuttle))]

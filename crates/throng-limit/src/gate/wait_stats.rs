@@ -42,14 +42,14 @@ impl WaitStats {
         self.turn(now, self.now);
         let rules = self.by_rule.iter().copied().enumerate();
         rules
-            .map(|(rule, time)| (Blocker::Part(rule), time))
+            .map(|(rule, time)| (Blocker::Rule(rule), time))
             .chain([(Blocker::Server, self.by_server)])
     }
 
     fn time_of(&mut self, by: Blocker) -> &mut Duration {
         match by {
             Blocker::Server => &mut self.by_server,
-            Blocker::Part(rule) => {
+            Blocker::Rule(rule) => {
                 if self.by_rule.len() <= rule {
                     self.by_rule.resize(rule + 1, Duration::ZERO);
                 }
