@@ -12,7 +12,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::limit::{Limit, Measure};
+use crate::limit::{Limit, LimitError, Measure};
 use crate::render::KeyTemplate;
 use crate::row::Fields;
 use crate::source::{Settings, Source};
@@ -233,7 +233,7 @@ pub fn limits_of(results: &Path) -> Result<Vec<Limit>, Error> {
         )));
     }
     let said = crate::sink::limits_of(results).unwrap_or_default();
-    let limits: Result<Vec<Limit>, String> = said
+    let limits: Result<Vec<Limit>, LimitError> = said
         .split(", ")
         .filter(|limit| !limit.is_empty())
         .map(str::parse)

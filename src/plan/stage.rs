@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::extract::{Extractor, Items, Settler};
 use crate::judge::signals::{Bodies, SignalSource};
 use crate::judge::{Judge, RefusalRules, Tries};
-use crate::limit::{self, Cost, Guard, Policy, Rule};
+use crate::limit::{self, Cost, Guard, LimitError, Policy, Rule};
 use crate::pages::Pages;
 use crate::quota_store::QuotaAccount;
 use crate::record::{Failure, FailureKind};
@@ -78,7 +78,8 @@ impl Stage {
         } else {
             RowBinding::Values
         };
-        let policy = Policy::new(&job.limit, job.send.timeout).map_err(Error::plan)?;
+        let policy = Policy::new(&job.limit, job.send.timeout)
+            .map_err(|error| Error::plan(limit_error(&error)))?;
         let arrivals = arrivals(&policy);
         let (renderer, secret_headers) =
             Renderer::new(&with_key(job), rows, &prices(&policy), context)?;
@@ -299,6 +300,19 @@ impl Stage {
 
 fn of_request_cost(price: RequestCost) -> Cost {
     Cost::new(price.units, price.keys)
+}
+
+/// What is wrong with the job's limits, by the names of its keys and flags.
+fn limit_error(error: &LimitError) -> String {
+    match error {
+        LimitError::Zero { setting } => format!("limit.{setting} (--{setting}) is 0: nothing would be sent; give at least 1"),
+        LimitError::UncountedUnit { unit, known } => format!(
+            "limit.cost or limit.settle names \"{unit}\", which no rate counts: write a rate such as \"90000 {unit}/1m\" (the units are: {})",
+            known.join(", ")
+        ),
+        LimitError::RouteAndKeys => "limit.route (--route) and limit.keys (--keys) both say for whom a pause holds: leave one of them out".into(),
+        other => other.to_string(),
+    }
 }
 
 /// Acknowledgements are watched only if a limit uses them.

@@ -3,19 +3,84 @@
 use std::fmt;
 use std::time::Duration;
 
-/// The limits do not fit together. The text says which one, and what to write instead.
+/// What is wrong with limits that can't be built.
+///
+/// ```
+/// use throng_limit::{Limit, LimitError, RateLimiter};
+///
+/// let error = "50".parse::<Limit>().unwrap_err();
+/// assert!(error.to_string().starts_with("\"50\" is not a rate: it has no \"/\""));
+/// let error = RateLimiter::builder().in_flight(0).build().unwrap_err();
+/// assert_eq!(error, LimitError::Zero { setting: "in-flight" });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LimitError(String);
-
-impl LimitError {
-    pub(crate) fn plan(text: String) -> LimitError {
-        LimitError(text)
-    }
+#[non_exhaustive]
+pub enum LimitError {
+    /// A text is no rate.
+    InvalidRate {
+        /// The text.
+        text: String,
+        /// Why it is none.
+        problem: String,
+        /// Texts that are rates.
+        such_as: &'static str,
+    },
+    /// A text is no share of a limit.
+    InvalidShare {
+        /// The text.
+        text: String,
+    },
+    /// A rate allows nothing.
+    ZeroRate,
+    /// A period is too short or too long.
+    PeriodOutOfRange,
+    /// A setting allows nothing.
+    Zero {
+        /// Its name in a job's `[limit]`.
+        setting: &'static str,
+    },
+    /// A cost names a unit that no rate counts.
+    UncountedUnit {
+        /// The unit.
+        unit: String,
+        /// The units that the rates count.
+        known: Vec<String>,
+    },
+    /// Two settings say for whom a pause holds.
+    RouteAndKeys,
 }
 
 impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            LimitError::InvalidRate {
+                text,
+                problem,
+                such_as,
+            } => write!(
+                f,
+                "\"{text}\" is not a rate: {problem} (N/PERIOD, such as {such_as})"
+            ),
+            LimitError::InvalidShare { text } => write!(
+                f,
+                "\"{text}\" is not a share such as 80% (more than 0, at most 100)"
+            ),
+            LimitError::ZeroRate => {
+                f.write_str("a rate of 0 would never send anything: allow at least 1")
+            }
+            LimitError::PeriodOutOfRange => f.write_str("a period lies between 1ms and 400d"),
+            LimitError::Zero { setting } => {
+                write!(f, "{setting} is 0: nothing would be sent; give at least 1")
+            }
+            LimitError::UncountedUnit { unit, known } => write!(
+                f,
+                "no rate counts \"{unit}\": write a rate such as \"90000 {unit}/1m\" (the units are: {})",
+                known.join(", ")
+            ),
+            LimitError::RouteAndKeys => {
+                f.write_str("route and keys both say for whom a pause holds: leave one of them out")
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::config::counting::{Counting, KindText};
 use crate::config::{Guard, Rate};
+use crate::error::LimitError;
 use crate::kinds::Measure;
 
 /// One entry of `limit.rate`: an amount, how the server counts it, and whose it is.
@@ -37,7 +38,7 @@ use crate::kinds::Measure;
 /// let limit: Limit = "90000 tokens/1m".parse()?;
 /// assert_eq!((limit.amount.units, limit.unit.as_deref()), (90_000, Some("tokens")));
 /// assert!("0/5s".parse::<Limit>().is_err());
-/// # Ok::<(), String>(())
+/// # Ok::<(), throng_limit::LimitError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limit {
@@ -86,23 +87,23 @@ impl AccountShare {
 }
 
 impl FromStr for AccountShare {
-    type Err = String;
+    type Err = LimitError;
 
-    fn from_str(text: &str) -> Result<AccountShare, String> {
+    fn from_str(text: &str) -> Result<AccountShare, LimitError> {
         let percent = text.trim().strip_suffix('%').map(str::trim_end);
         match percent.and_then(|number| number.parse::<f64>().ok()) {
             Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(AccountShare(percent / 100.0)),
-            _ => Err(format!(
-                "\"{text}\" is not a share such as 80% (more than 0, at most 100)"
-            )),
+            _ => Err(LimitError::InvalidShare {
+                text: text.to_owned(),
+            }),
         }
     }
 }
 
 impl TryFrom<String> for AccountShare {
-    type Error = String;
+    type Error = LimitError;
 
-    fn try_from(text: String) -> Result<AccountShare, String> {
+    fn try_from(text: String) -> Result<AccountShare, LimitError> {
         text.parse()
     }
 }
@@ -114,6 +115,38 @@ impl From<AccountShare> for String {
 }
 
 impl Limit {
+    /// A limit of so many requests in any second.
+    #[must_use]
+    pub fn per_second(units: u64) -> Limit {
+        Limit::per(units, Duration::from_secs(1))
+    }
+
+    /// A limit of so many requests in any minute.
+    #[must_use]
+    pub fn per_minute(units: u64) -> Limit {
+        Limit::per(units, Duration::from_secs(60))
+    }
+
+    /// A limit of so many requests in any period. Whether it makes sense is found out when
+    /// the limiter is built.
+    #[must_use]
+    pub fn per(units: u64, period: Duration) -> Limit {
+        Rate { units, period }.into()
+    }
+
+    /// The limit with other units than requests.
+    ///
+    /// ```
+    /// # use throng_limit::Limit;
+    /// assert_eq!(Limit::per_minute(90_000).of("tokens"), "90000 tokens/1m".parse()?);
+    /// # Ok::<(), throng_limit::LimitError>(())
+    /// ```
+    #[must_use]
+    pub fn of(mut self, unit: &str) -> Limit {
+        self.unit = Some(unit.to_owned()).filter(|unit| unit != "requests");
+        self
+    }
+
     /// What the times of arrivals prove of it; none if only the server knows whether it
     /// was kept.
     #[must_use]
@@ -178,11 +211,13 @@ impl From<Rate> for Limit {
 }
 
 impl FromStr for Limit {
-    type Err = String;
+    type Err = LimitError;
 
-    fn from_str(text: &str) -> Result<Limit, String> {
-        parse(text).map_err(|why| {
-            format!("\"{text}\" is not a rate: {why} (N/PERIOD, such as 22/5s, 300/1m or 90000 tokens/1m)")
+    fn from_str(text: &str) -> Result<Limit, LimitError> {
+        parse(text).map_err(|problem| LimitError::InvalidRate {
+            text: text.to_owned(),
+            problem,
+            such_as: "22/5s, 300/1m or 90000 tokens/1m",
         })
     }
 }
@@ -292,8 +327,8 @@ mod tests {
             ("3/run@clock", "no kind and no edges"),
         ] {
             let error = text.parse::<Limit>().unwrap_err();
-            assert!(error.contains(why), "{error}");
-            assert!(error.contains("such as 22/5s"), "{error}");
+            assert!(error.to_string().contains(why), "{error}");
+            assert!(error.to_string().contains("such as 22/5s"), "{error}");
         }
     }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::rule::{LimitScope, REQUESTS, Rule, RuleTarget};
-use crate::config::{Guard, Limit, Settings, UncountedOutcome};
+use crate::config::{Guard, Limit, Rate, Settings, UncountedOutcome};
+use crate::error::LimitError;
 use crate::gate::cost::Cost;
 use crate::gate::limit_set::LimitSet;
 use crate::gate::limiter::RateLimiter;
@@ -42,12 +43,12 @@ impl Policy {
     ///
     /// # Errors
     /// What doesn't fit, and what to write instead.
-    pub fn new(settings: &Settings, timeout: Duration) -> Result<Policy, String> {
+    pub fn new(settings: &Settings, timeout: Duration) -> Result<Policy, LimitError> {
         Policy::with_linger(settings, timeout.max(LINGER))
     }
 
     /// Checks limits for requests that may still arrive for `linger` after they were given up.
-    pub(crate) fn with_linger(settings: &Settings, linger: Duration) -> Result<Policy, String> {
+    pub(crate) fn with_linger(settings: &Settings, linger: Duration) -> Result<Policy, LimitError> {
         let mut policy = Policy {
             rules: Vec::new(),
             units: vec![REQUESTS.into()],
@@ -71,7 +72,7 @@ impl Policy {
         policy.add_beside(settings);
         if let Some(route) = &settings.route {
             if !policy.keys.is_empty() {
-                return Err("limit.route (--route) and limit.keys (--keys) both say whom a pause concerns: leave one of them out".into());
+                return Err(LimitError::RouteAndKeys);
             }
             // What the server says goes to the last scope.
             policy.scopes.push(route.clone());
@@ -114,16 +115,15 @@ impl Policy {
     }
 
     /// A cost that no limit counts would be a limiter silently off.
-    fn check_units(&self) -> Result<(), String> {
+    fn check_units(&self) -> Result<(), LimitError> {
         let named = self.cost.keys().chain(self.settle.keys());
         let unknown = named.into_iter().find(|name| !self.units.contains(name));
-        match unknown {
-            Some(name) => Err(format!(
-                "limit.cost or limit.settle names \"{name}\", which no rate counts: write a rate such as \"90000 {name}/1m\" (the units are: {})",
-                self.units.join(", ")
-            )),
-            None => Ok(()),
-        }
+        unknown.map_or(Ok(()), |unit| {
+            Err(LimitError::UncountedUnit {
+                unit: unit.clone(),
+                known: self.units.clone(),
+            })
+        })
     }
 
     /// What a client does that has a token bucket for each window: it sends while
@@ -285,17 +285,13 @@ impl Policy {
     }
 }
 
-fn check_amounts(settings: &Settings) -> Result<(), String> {
-    let nothing = |amount| amount == Some(0);
-    match (nothing(settings.burst), nothing(settings.in_flight)) {
-        (true, _) => {
-            Err("limit.burst (--burst) is 0: nothing would be sent; give at least 1".into())
-        }
-        (_, true) => {
-            Err("limit.in-flight (--in-flight) is 0: nothing would be sent; give at least 1".into())
-        }
-        _ => Ok(()),
+fn check_amounts(settings: &Settings) -> Result<(), LimitError> {
+    for limit in &settings.rate {
+        Rate::new(limit.amount.units, limit.amount.period)?;
     }
+    let amounts = [("burst", settings.burst), ("in-flight", settings.in_flight)];
+    let zero = amounts.iter().find(|(_, amount)| *amount == Some(0));
+    zero.map_or(Ok(()), |(setting, _)| Err(LimitError::Zero { setting }))
 }
 
 fn index_of(names: &mut Vec<String>, name: &str) -> usize {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::LimitError;
+
 /// At most `units` in every half-open window of `period`, as `22/5s` says it.
 ///
 /// ```
@@ -15,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// let rate: Rate = "300/1m".parse()?;
 /// assert_eq!((rate.units, rate.period), (300, Duration::from_secs(60)));
 /// assert!("0/5s".parse::<Rate>().is_err());
-/// # Ok::<(), String>(())
+/// # Ok::<(), throng_limit::LimitError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -33,13 +35,13 @@ impl Rate {
     /// A rate within the bounds that the fields state.
     ///
     /// # Errors
-    /// A sentence that says which bound is broken.
-    pub fn new(units: u64, period: Duration) -> Result<Rate, String> {
+    /// The bound that is broken.
+    pub fn new(units: u64, period: Duration) -> Result<Rate, LimitError> {
         if units == 0 {
-            return Err("a rate of 0 would never send anything: allow at least 1".into());
+            return Err(LimitError::ZeroRate);
         }
         if !(SHORTEST..=LONGEST).contains(&period) {
-            return Err("a period lies between 1ms and 400d".into());
+            return Err(LimitError::PeriodOutOfRange);
         }
         Ok(Rate { units, period })
     }
@@ -49,7 +51,7 @@ impl Rate {
         let units = units
             .parse()
             .map_err(|_| format!("\"{units}\" is not a whole number"))?;
-        Rate::new(units, parse_period(period)?)
+        Rate::new(units, parse_period(period)?).map_err(|error| error.to_string())
     }
 
     pub(crate) fn written_period(&self) -> String {
@@ -59,13 +61,13 @@ impl Rate {
 }
 
 impl FromStr for Rate {
-    type Err = String;
+    type Err = LimitError;
 
-    fn from_str(text: &str) -> Result<Rate, String> {
-        parse(text).map_err(|why| {
-            format!(
-                "\"{text}\" is not a rate: {why} (N/PERIOD, such as 22/5s, 300/1m or 100000/1d)"
-            )
+    fn from_str(text: &str) -> Result<Rate, LimitError> {
+        parse(text).map_err(|problem| LimitError::InvalidRate {
+            text: text.to_owned(),
+            problem,
+            such_as: "22/5s, 300/1m or 100000/1d",
         })
     }
 }
@@ -92,9 +94,9 @@ impl fmt::Display for Rate {
 }
 
 impl TryFrom<String> for Rate {
-    type Error = String;
+    type Error = LimitError;
 
-    fn try_from(text: String) -> Result<Rate, String> {
+    fn try_from(text: String) -> Result<Rate, LimitError> {
         text.parse()
     }
 }
@@ -132,8 +134,8 @@ mod tests {
             ("22/0s", "a period lies between"),
         ] {
             let error = text.parse::<Rate>().unwrap_err();
-            assert!(error.contains(why), "{error}");
-            assert!(error.contains("such as 22/5s"), "{error}");
+            assert!(error.to_string().contains(why), "{error}");
+            assert!(error.to_string().contains("such as 22/5s"), "{error}");
         }
     }
 

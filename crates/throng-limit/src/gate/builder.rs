@@ -80,7 +80,7 @@ impl RateLimiterBuilder {
     /// The limits don't fit together.
     pub fn build(&self) -> Result<RateLimiter, LimitError> {
         let linger = self.linger.unwrap_or(LINGER);
-        let policy = Policy::with_linger(&self.settings, linger).map_err(LimitError::plan)?;
+        let policy = Policy::with_linger(&self.settings, linger)?;
         Ok(policy.gate())
     }
 }

@@ -23,9 +23,11 @@ pub use limiter::{LimiterSnapshot, RateLimiter};
 pub use permit::{ArrivalInterval, Permit};
 pub use state::LimitState;
 
-#[cfg(all(test, feature = "tokio", not(shuttle)))]
+#[cfg(test)]
+#[cfg(all(feature = "tokio", not(shuttle)))]
 mod api_tests;
-#[cfg(all(test, feature = "tokio", not(shuttle)))]
+#[cfg(test)]
+#[cfg(all(feature = "tokio", not(shuttle)))]
 mod tests;
 #[cfg(test)]
 #[cfg(shuttle)]

@@ -16,10 +16,24 @@ use crate::time::Time;
 ///
 /// It is told what becomes of the attempt: sent, perhaps acknowledged, then
 /// answered, failed, refused, lost or cancelled, whichever comes first; and it is
-/// dropped when the answer has been read.
+/// dropped when the answer has been read. [`finish`](Permit::finish) does the last two at
+/// once.
 ///
 /// A permit that is dropped without an end has been used: the request counts as lost, as it
 /// may have been sent and may still arrive. Only [`cancel`](Permit::cancel) gives it back.
+///
+/// ```
+/// use throng_limit::RateLimiter;
+///
+/// let limiter = RateLimiter::builder().limit("1/1h".parse()?).build()?;
+/// limiter.try_acquire(1)?.cancel();           // nothing was sent, so that
+/// let mut permit = limiter.try_acquire(1)?;   // the next one is free at once
+/// permit.sent();                              // the request is written ...
+/// permit.answered();                          // ... and the head of its answer is seen,
+/// drop(permit);                               // and here its body has been read
+/// assert!(limiter.try_acquire(1).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a permit that is dropped counts as a request that was lost"]
 pub struct Permit {
@@ -68,12 +82,14 @@ impl Permit {
     }
 
     /// Which key of the pool it is for, if there is a pool.
+    #[doc(hidden)]
     #[must_use]
     pub fn key(&self) -> Option<usize> {
         self.acquired.key()
     }
 
     /// Whether it was sent, and nothing is known to have become of it.
+    #[doc(hidden)]
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.sent.is_some() && self.ended.is_none()
@@ -139,6 +155,7 @@ impl Permit {
 
     /// The server wants no attempt at all, whatever its keys, for `pause`, or for a second if
     /// it names none.
+    #[doc(hidden)]
     pub fn close_run(&mut self, pause: Option<Duration>, chance: f64) {
         self.core.end_unlimited();
         self.core.tell(&self.cost, |limits, now| {
@@ -181,6 +198,7 @@ impl Permit {
 
     /// What the server says of its limit on a unit, as an index into the
     /// policy's units; none for a unit that is not counted.
+    #[doc(hidden)]
     pub fn inform(&mut self, unit: Option<usize>, info: RateLimitInfo) {
         self.core.end_unlimited();
         let (cost, acquired) = (&self.cost, &self.acquired);
@@ -191,6 +209,7 @@ impl Permit {
 
     /// From when to when it can have arrived, once it has ended; none if nothing
     /// was sent.
+    #[doc(hidden)]
     #[must_use]
     pub fn arrival(&self) -> Option<ArrivalInterval> {
         Some(ArrivalInterval {
