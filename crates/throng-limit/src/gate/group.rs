@@ -5,27 +5,21 @@ use std::time::Duration;
 
 use crate::gate::cost::{Cost, Snapshot};
 use crate::kinds::{Availability, Limiter, LimiterStats, RateLimitInfo, Reservation};
+use crate::server::pause::Pause;
 use crate::server::remaining::{AnsweredMark, RemainingByUnit};
 use crate::server::slow_start::SlowStart;
 use crate::time::Time;
 
-/// The first pause after a refusal that names none; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-/// Limits that hold together, and until when the server wants to be left alone.
+/// Limits that hold together, and the pause that the server asks of them.
 #[derive(Debug, Default)]
 pub struct LimitGroup {
     members: Vec<Member>,
-    closed_until: Time,
-    /// Refusals since the server last took an attempt in.
-    refusals: u32,
-    /// What the server said is left.
-    said: RemainingByUnit,
-    /// What had been answered when the newest that told something was taken.
-    heard: AnsweredMark,
-    /// The beginning after a pause.
-    restart: SlowStart,
+    pause: Pause,
+    /// Units that are left, as the server says.
+    remaining: RemainingByUnit,
+    /// The latest mark of an attempt whose answer told a count.
+    newest_mark: AnsweredMark,
+    slow_start: SlowStart,
     /// Attempts that have taken something and are not finished.
     open: u64,
 }
@@ -75,15 +69,17 @@ impl LimitGroup {
 
     /// When the server's own words let it go.
     fn open_to(&mut self, now: Time, ask: &Cost) -> Availability {
-        if self.said.expire(now) {
-            self.restart.begin();
+        if self.remaining.expire(now) {
+            self.slow_start.begin();
         }
-        let said = self.said.closed_until(&|unit| ask.units_of(unit));
-        let closed = said.unwrap_or(Time::ZERO).max(self.closed_until);
-        match now < closed {
-            true => Availability::At(closed),
-            false if self.restart.holds_back() => Availability::AfterAnAnswer,
-            false => Availability::Now,
+        let said = self.remaining.closed_until(&|unit| ask.units_of(unit));
+        let closed = said.unwrap_or(Time::ZERO).max(self.pause.until());
+        if now < closed {
+            Availability::At(closed)
+        } else if self.slow_start.holds_back() {
+            Availability::AfterAnAnswer
+        } else {
+            Availability::Now
         }
     }
 
@@ -91,15 +87,15 @@ impl LimitGroup {
     /// speaks of it.
     pub fn stand(&mut self, ask: &Cost) -> Snapshot {
         Snapshot {
-            mark: self.said.take(|unit| ask.units_of(unit), ask.kinds()),
-            era: self.restart.take(),
+            mark: self.remaining.take(|unit| ask.units_of(unit), ask.kinds()),
+            era: self.slow_start.take(),
         }
     }
 
     /// Such an attempt is over.
     pub fn leave(&mut self, ask: &Cost, standing: &Snapshot) {
-        self.said.end(|unit| ask.units_of(unit), ask.kinds());
-        self.restart.finished(standing.era);
+        self.remaining.end(|unit| ask.units_of(unit), ask.kinds());
+        self.slow_start.finished(standing.era);
     }
 
     /// Takes from each of them what [`earliest`](LimitGroup::earliest) said could be had.
@@ -125,7 +121,7 @@ impl LimitGroup {
     /// to be kept of them.
     pub fn count_in(&mut self, taken: u64, ended: u64) {
         self.open += taken - ended;
-        self.said.count_in(taken, ended);
+        self.remaining.count_in(taken, ended);
     }
 
     /// One attempt is over, and will not be heard of again.
@@ -133,9 +129,9 @@ impl LimitGroup {
         self.open -= 1;
     }
 
-    /// Until when the server wants to be left alone, if it does.
+    /// The end of the server's pause, which may have passed.
     pub fn closed_until(&self) -> Time {
-        self.closed_until
+        self.pause.until()
     }
 
     /// Each limit.
@@ -145,8 +141,8 @@ impl LimitGroup {
 
     /// The server took an attempt in: what it refused before is over.
     pub fn accepted(&mut self, standing: &Snapshot) {
-        self.refusals = 0;
-        self.restart.accepted(standing.era);
+        self.pause.accepted();
+        self.slow_start.accepted(standing.era);
     }
 
     /// The server tells its count of a unit, to an attempt that was taken so;
@@ -164,10 +160,10 @@ impl LimitGroup {
         // What is told in full, by nothing that is older than what was told before.
         let reset = said.reset_at(now);
         let exact = said.remaining.is_some() && reset.is_some_and(|reset| reset > now);
-        if welcome && exact && standing.mark >= self.heard {
+        if welcome && exact && standing.mark >= self.newest_mark {
             self.loosen(unit, said);
         }
-        self.heard = self.heard.clone().max(standing.mark.clone());
+        self.newest_mark = self.newest_mark.clone().max(standing.mark.clone());
         let told = self.members.iter_mut().filter(|m| Some(m.unit) == unit);
         let mut known = false;
         for member in told {
@@ -179,8 +175,8 @@ impl LimitGroup {
         let concerns = unit.is_some() || remaining == 0;
         if concerns && !known && reset > now {
             let own = unit.map_or(0, |unit| ask.units_of(unit));
-            let own = (own, &standing.mark);
-            self.said.hear(unit, own, remaining, reset, now);
+            self.remaining
+                .update(unit, own, &standing.mark, remaining, reset, now);
         }
     }
 
@@ -219,42 +215,29 @@ impl LimitGroup {
         }
     }
 
-    /// Whether a refusal of what was sent then tells nothing new, since the
-    /// server wanted to be left alone already.
+    /// Whether a refusal of an attempt that was sent at `sent` is explained by the pause
+    /// that the server had asked for already.
     pub fn expected_refusal(&self, sent: Time) -> bool {
-        sent < self.closed_until
+        self.pause.explains(sent)
     }
 
-    /// The server refused an attempt that was sent at `sent`: nobody sends for
-    /// `pause`, or, if it named none, for a while that doubles with each refusal.
-    /// `chance` (0 to 1) lengthens that by up to a quarter, so that several
-    /// clients don't come back at once. Gives the refusals in a row.
+    /// The server refused an attempt that was sent at `sent`, and perhaps named a pause;
+    /// `chance` is 0 to 1. Gives the refusals in a row.
     pub fn refused(&mut self, now: Time, sent: Time, pause: Option<Duration>, chance: f64) -> u32 {
-        let news = !self.expected_refusal(sent);
-        self.refusals += u32::from(news);
-        let unsaid = if news {
-            doubled(self.refusals, chance)
-        } else {
-            Duration::ZERO
-        };
-        let pause = pause.map_or(unsaid, |pause| pause + later(pause, chance));
-        self.closed_until = self.closed_until.max(now.after(pause));
-        if news {
-            self.restart.begin();
+        if self.pause.refused(now, sent, pause, chance) {
+            self.slow_start.begin();
         }
-        self.refusals
+        self.pause.refusals()
     }
 
-    /// Nobody sends for `pause`, for another's refusal.
+    /// The group pauses for the refusal of an attempt with other keys.
     pub fn close(&mut self, now: Time, pause: Option<Duration>, chance: f64) {
-        let pause = pause.unwrap_or(FIRST_PAUSE);
-        let until = now.after(pause + later(pause, chance));
-        self.closed_until = self.closed_until.max(until);
+        self.pause.begin(now, pause, chance);
     }
 
     /// Nothing is known of its limits, but that it has some: a few go first.
     pub fn begin_carefully(mut self) -> LimitGroup {
-        self.restart.begin();
+        self.slow_start.begin();
         self
     }
 
@@ -271,26 +254,14 @@ impl LimitGroup {
 
     /// Whether it would do as well to begin anew.
     pub fn is_idle(&mut self, now: Time) -> bool {
-        let quiet = self.open == 0 && self.refusals == 0 && now >= self.closed_until;
+        let quiet = self.open == 0 && self.pause.is_forgotten(now);
         quiet
-            && self.said.is_silent(now)
+            && self.remaining.is_silent(now)
             && self
                 .members
                 .iter_mut()
                 .all(|member| member.kind.is_idle(now))
     }
-}
-
-/// How much later than told to come back: never sooner, and never much.
-fn later(pause: Duration, chance: f64) -> Duration {
-    const MOST: Duration = Duration::from_secs(1);
-    (pause / 20).min(MOST).mul_f64(chance.clamp(0.0, 1.0))
-}
-
-/// The pause after this many refusals that named none.
-fn doubled(refusals: u32, chance: f64) -> Duration {
-    let pause = FIRST_PAUSE * 2u32.pow(refusals.saturating_sub(1).min(6));
-    pause.min(LONGEST_PAUSE).mul_f64(1.0 + chance / 4.0)
 }
 
 #[cfg(test)]
@@ -347,27 +318,5 @@ mod tests {
                 .collect();
             assert_eq!(amounts, learnt, "{limit}");
         }
-    }
-
-    #[test]
-    fn refusals_without_a_pause_double_it_until_one_is_accepted() {
-        let mut group = LimitGroup::default();
-        let mut opens = at(0);
-        let mut refused = |group: &mut LimitGroup, sent, chance| {
-            group.refused(opens, sent, None, chance);
-            let pause = group.closed_until.since(opens);
-            opens = group.closed_until;
-            pause
-        };
-        let mut sent = at(0);
-        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
-            let pause = refused(&mut group, sent, 0.0);
-            assert_eq!(pause, Duration::from_secs(seconds));
-            sent = group.closed_until;
-            // an older attempt's refusal adds nothing
-            assert!(group.expected_refusal(Time::ZERO));
-        }
-        group.accepted(&Snapshot::default());
-        assert_eq!(refused(&mut group, sent, 1.0), Duration::from_millis(1_250));
     }
 }

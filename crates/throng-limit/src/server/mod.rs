@@ -1,4 +1,6 @@
-//! What the server says of its limits, and how a run begins before it has said anything.
+//! What the server says of its limits: what is left, and pauses; and the slow start after
+//! them.
 
+pub mod pause;
 pub mod remaining;
 pub mod slow_start;

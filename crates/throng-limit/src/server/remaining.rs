@@ -1,17 +1,16 @@
-//! What the server said is left, until its window ends. Pure.
+//! The units that the server says are left, until its window ends. Pure.
 //!
-//! A server's count is older than the answer that tells it: it may not hold
-//! what is in flight. So an attempt remembers how much had been answered when
-//! it was taken; what was taken since, and is not its own, may or may not be in
-//! the count, and is taken to be left out. A reading so becomes a lower bound
-//! of what is left, and the newest is the best. It can only ever hold back:
-//! limits that are declared hold beside it.
+//! A server's count is older than the answer that tells it: it may leave out the attempts
+//! in flight. So an attempt remembers how many units had been answered when it was taken.
+//! The units that were taken since, and are not its own, may or may not be in the count,
+//! and are taken to be left out. So each count is a lower bound of what is left, and the
+//! newest is the best. It can only ever hold back: declared limits hold beside it.
 
 use smallvec::SmallVec;
 
 use crate::time::Time;
 
-/// What is left by the server's count, by unit; and what is needed to say so.
+/// The units that are left by the server's count, by kind of unit.
 #[derive(Debug, Default)]
 pub struct RemainingByUnit {
     left: Vec<Remaining>,
@@ -21,12 +20,12 @@ pub struct RemainingByUnit {
 
 pub(crate) type PerUnit = SmallVec<[u64; 2]>;
 
-/// What had been answered when an attempt was taken, by unit.
+/// The units that had been answered when an attempt was taken, by kind of unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AnsweredMark(PerUnit);
 
 impl AnsweredMark {
-    /// These units had been answered.
+    /// The mark of so many answered units.
     pub(crate) fn of(units: PerUnit) -> AnsweredMark {
         AnsweredMark(units)
     }
@@ -34,21 +33,21 @@ impl AnsweredMark {
 
 #[derive(Debug)]
 struct Remaining {
-    /// An index into the policy's units; none for one that nobody here counts.
+    /// An index into the policy's units; none for a unit that no limit counts.
     unit: Option<usize>,
     left: u64,
     until: Time,
-    /// Whether it has held anybody back.
+    /// Whether it has held an attempt back.
     binds: bool,
 }
 
-/// Resets of one window are not told more exactly than this, in parts of the
-/// time until then, and in nanoseconds.
+/// Resets that differ by less than this part of the time until then are of one window.
 const SAME_PART: u32 = 20;
+/// Resets that differ by less than this time are of one window.
 const SAME: std::time::Duration = std::time::Duration::from_millis(1_500);
 
 impl RemainingByUnit {
-    /// Until when something is held back, if so many units of each kind are asked.
+    /// Until when an attempt of so many units of each kind has to wait, if it has to.
     pub fn closed_until(&mut self, units: &dyn Fn(usize) -> u64) -> Option<Time> {
         let lacking = |allowance: &&mut Remaining| allowance.unit.map_or(1, units) > allowance.left;
         let lacking = self.left.iter_mut().filter(lacking);
@@ -60,8 +59,8 @@ impl RemainingByUnit {
             .max()
     }
 
-    /// Forgets what has ended. Gives whether one of them held anybody back:
-    /// then nothing is known of the window that follows.
+    /// Forgets the windows that have ended. Gives whether one of them held an attempt
+    /// back: then nothing is known of the window that follows.
     pub fn expire(&mut self, now: Time) -> bool {
         let ended = |allowance: &Remaining| allowance.until <= now;
         let bound = self.left.iter().any(|a| ended(a) && a.binds);
@@ -69,19 +68,18 @@ impl RemainingByUnit {
         bound
     }
 
-    /// Whether nothing that was said still holds.
+    /// Whether no count of the server still holds.
     pub fn is_silent(&self, now: Time) -> bool {
         self.left.iter().all(|allowance| allowance.until <= now)
     }
 
-    /// So many requests were taken, and so many of them have ended, of which nothing
-    /// was said here.
+    /// Counts requests that were taken, and have ended, before any count was needed.
     pub fn count_in(&mut self, taken: u64, ended: u64) {
         add(&mut self.taken, &|_| taken, 1);
         add(&mut self.ended, &|_| ended, 1);
     }
 
-    /// So many units of each kind are taken.
+    /// Takes so many units of each kind.
     pub fn take(&mut self, units: impl Fn(usize) -> u64, kinds: usize) -> AnsweredMark {
         add(&mut self.taken, &units, kinds);
         for allowance in &mut self.left {
@@ -92,17 +90,18 @@ impl RemainingByUnit {
         AnsweredMark(PerUnit::from_slice(&self.ended))
     }
 
-    /// The same are answered, or given up.
+    /// So many units of each kind are answered, or given up.
     pub fn end(&mut self, units: impl Fn(usize) -> u64, kinds: usize) {
         add(&mut self.ended, &units, kinds);
     }
 
-    /// The server's count: `remaining` are left until `until`, as an answer says
-    /// to an attempt of so many units that was taken at `mark`.
-    pub fn hear(
+    /// The server's count: `remaining` units are left until `until`, by the answer to an
+    /// attempt that was taken at `mark`, and took `own` units.
+    pub fn update(
         &mut self,
         unit: Option<usize>,
-        (own, mark): (u64, &AnsweredMark),
+        own: u64,
+        mark: &AnsweredMark,
         remaining: u64,
         until: Time,
         now: Time,
@@ -155,54 +154,54 @@ mod tests {
 
     #[test]
     fn holds_back_until_the_window_ends() {
-        let mut said = RemainingByUnit::default();
-        let mark = said.take(one, 1);
-        said.hear(Some(0), (1, &mark), 2, at(10), at(0));
-        said.take(one, 1);
-        assert_eq!(said.closed_until(&one), None);
-        said.take(one, 1);
-        assert_eq!(said.closed_until(&one), Some(at(10)));
-        assert!(!said.expire(at(9)));
-        assert!(said.expire(at(10)), "it held somebody back");
-        assert_eq!(said.closed_until(&one), None);
+        let mut server = RemainingByUnit::default();
+        let mark = server.take(one, 1);
+        server.update(Some(0), 1, &mark, 2, at(10), at(0));
+        server.take(one, 1);
+        assert_eq!(server.closed_until(&one), None);
+        server.take(one, 1);
+        assert_eq!(server.closed_until(&one), Some(at(10)));
+        assert!(!server.expire(at(9)));
+        assert!(server.expire(at(10)), "it held an attempt back");
+        assert_eq!(server.closed_until(&one), None);
     }
 
     #[test]
     fn what_is_in_flight_may_not_be_counted_yet() {
-        let mut said = RemainingByUnit::default();
-        let marks: Vec<AnsweredMark> = (0..4).map(|_| said.take(one, 1)).collect();
+        let mut server = RemainingByUnit::default();
+        let marks: Vec<AnsweredMark> = (0..4).map(|_| server.take(one, 1)).collect();
         // Three more are in flight: if the server has not seen them, none is left.
-        said.hear(Some(0), (1, &marks[3]), 3, at(10), at(0));
-        assert_eq!(said.closed_until(&one), Some(at(10)));
+        server.update(Some(0), 1, &marks[3], 3, at(10), at(0));
+        assert_eq!(server.closed_until(&one), Some(at(10)));
         // A later attempt, sent when all had been answered, knows better.
         for _ in 0..4 {
-            said.end(one, 1);
+            server.end(one, 1);
         }
-        let mark = said.take(one, 1);
-        said.hear(Some(0), (1, &mark), 3, at(10), at(1));
+        let mark = server.take(one, 1);
+        server.update(Some(0), 1, &mark, 3, at(10), at(1));
         for _ in 0..3 {
-            assert_eq!(said.closed_until(&one), None);
-            said.take(one, 1);
+            assert_eq!(server.closed_until(&one), None);
+            server.take(one, 1);
         }
-        assert_eq!(said.closed_until(&one), Some(at(10)));
+        assert_eq!(server.closed_until(&one), Some(at(10)));
     }
 
     #[test]
     fn windows_are_told_apart_by_their_ends() {
-        let mut said = RemainingByUnit::default();
-        let mark = said.take(one, 1);
-        said.hear(Some(0), (1, &mark), 0, at(10), at(0));
-        said.hear(Some(0), (1, &mark), 5, at(3_600), at(0));
-        assert_eq!(said.closed_until(&one), Some(at(10)));
-        said.expire(at(10));
-        assert_eq!(said.closed_until(&one), None);
+        let mut server = RemainingByUnit::default();
+        let mark = server.take(one, 1);
+        server.update(Some(0), 1, &mark, 0, at(10), at(0));
+        server.update(Some(0), 1, &mark, 5, at(3_600), at(0));
+        assert_eq!(server.closed_until(&one), Some(at(10)));
+        server.expire(at(10));
+        assert_eq!(server.closed_until(&one), None);
     }
 
     #[test]
     fn a_unit_that_nobody_counts_closes_it_when_nothing_is_left() {
-        let mut said = RemainingByUnit::default();
-        let mark = said.take(one, 1);
-        said.hear(None, (1, &mark), 0, at(10), at(0));
-        assert_eq!(said.closed_until(&one), Some(at(10)));
+        let mut server = RemainingByUnit::default();
+        let mark = server.take(one, 1);
+        server.update(None, 1, &mark, 0, at(10), at(0));
+        assert_eq!(server.closed_until(&one), Some(at(10)));
     }
 }

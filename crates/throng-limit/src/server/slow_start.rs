@@ -1,17 +1,17 @@
-//! The beginning after a pause: a few probes first, and then more with each that
-//! is taken in, so that those who waited don't all come back at one instant. Pure.
+//! The slow start after a pause: a few probes first, and then more with each that
+//! the server takes in, so that waiting requests don't all leave at one instant. Pure.
 
-/// So many go out before the first of them is answered.
+/// Number of attempts that leave before the first of them is answered.
 const PROBES: u64 = 2;
-/// After so many have been taken in there is no more to be careful about.
+/// Number of accepted attempts after which the slow start is over.
 const ENOUGH: u64 = 64;
 
-/// How many may be taken before more is known.
+/// The attempts that may leave before more is known.
 #[derive(Debug, Default)]
 pub struct SlowStart {
-    /// Which beginning this is: attempts of an earlier one prove nothing.
+    /// Number of this slow start: attempts of an earlier one prove nothing.
     era: u64,
-    /// None once it is over.
+    /// None once the slow start is over.
     credits: Option<Credits>,
 }
 
@@ -22,7 +22,7 @@ struct Credits {
 }
 
 impl SlowStart {
-    /// Begins (again).
+    /// Begins a slow start.
     pub fn begin(&mut self) {
         self.era += 1;
         self.credits = Some(Credits {
@@ -31,12 +31,12 @@ impl SlowStart {
         });
     }
 
-    /// Whether one more has to wait for an answer.
+    /// Whether one more attempt has to wait for an answer.
     pub fn holds_back(&self) -> bool {
         self.credits.as_ref().is_some_and(|c| c.left == 0)
     }
 
-    /// One is taken. Gives the era that it belongs to.
+    /// Takes an attempt. Gives the era that it belongs to.
     pub fn take(&mut self) -> u64 {
         if let Some(credits) = &mut self.credits {
             credits.left = credits.left.saturating_sub(1);
@@ -44,7 +44,7 @@ impl SlowStart {
         self.era
     }
 
-    /// One of that era was taken in by the server: two more may go.
+    /// The server took an attempt of that era in: two more may leave.
     pub fn accepted(&mut self, era: u64) {
         let Some(credits) = self.credits.as_mut().filter(|_| era == self.era) else {
             return;
@@ -56,7 +56,7 @@ impl SlowStart {
         }
     }
 
-    /// One of that era is over, whatever came of it: another may take its place.
+    /// An attempt of that era is over, whatever came of it: another may take its place.
     pub fn finished(&mut self, era: u64) {
         if let Some(credits) = self.credits.as_mut().filter(|_| era == self.era) {
             credits.left += 1;
@@ -70,35 +70,35 @@ mod tests {
 
     #[test]
     fn a_few_go_first_and_each_that_is_taken_in_lets_two_more_go() {
-        let mut restart = SlowStart::default();
-        let old = restart.take();
-        restart.begin();
-        restart.accepted(old);
-        restart.finished(old);
+        let mut slow_start = SlowStart::default();
+        let old = slow_start.take();
+        slow_start.begin();
+        slow_start.accepted(old);
+        slow_start.finished(old);
         let mut bursts = Vec::new();
         for _ in 0..6 {
             let mut burst = Vec::new();
-            while !restart.holds_back() && burst.len() < 500 {
-                burst.push(restart.take());
+            while !slow_start.holds_back() && burst.len() < 500 {
+                burst.push(slow_start.take());
             }
             for era in &burst {
-                restart.accepted(*era);
-                restart.finished(*era);
+                slow_start.accepted(*era);
+                slow_start.finished(*era);
             }
             bursts.push(burst.len());
         }
         assert_eq!(bursts, [2, 4, 8, 16, 32, 64]);
-        assert!(!restart.holds_back());
+        assert!(!slow_start.holds_back());
     }
 
     #[test]
     fn what_is_lost_makes_room_for_the_next() {
-        let mut restart = SlowStart::default();
-        restart.begin();
+        let mut slow_start = SlowStart::default();
+        slow_start.begin();
         for _ in 0..100 {
-            assert!(!restart.holds_back());
-            let era = restart.take();
-            restart.finished(era);
+            assert!(!slow_start.holds_back());
+            let era = slow_start.take();
+            slow_start.finished(era);
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What the calendar says of a time on the gate's clock. Pure.
+//! The calendar's time at a time of the limiter's clock. Pure.
 //!
-//! The gate's clock never steps; the calendar's may be set while a run goes on.
-//! Nobody knows then which of its answers is the server's: what depends on it is
-//! taken to end at the latest of them.
+//! The limiter's clock never steps; the calendar may be set while a run goes on. Then it
+//! is unknown which of its answers is the server's, and a window is taken to end at the
+//! latest of them.
 
 use std::time::Duration;
 
@@ -10,38 +10,38 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::time::Time;
 
-/// What the calendar said when the clock was at its zero: each answer that it gave.
+/// The calendar's time at the clock's zero: each answer that the calendar gave.
 #[derive(Debug, Clone)]
 pub struct Calendar {
     zeros: Vec<Timestamp>,
 }
 
-/// So many answers are remembered.
-const MOST: usize = 8;
+/// Number of answers that are remembered.
+const ANSWERS: usize = 8;
 
 impl Calendar {
-    /// It is `zero` at [`Time::ZERO`].
+    /// A calendar that says `zero` at [`Time::ZERO`].
     #[must_use]
     pub fn new(zero: Timestamp) -> Calendar {
         Calendar { zeros: vec![zero] }
     }
 
-    /// Now it says that it was `zero` then. Gives whether that is news, by more than
-    /// clocks are taken to differ anyway.
+    /// The calendar says now that it was `zero` at the clock's zero. Gives whether that
+    /// differs from all earlier answers by more than `tolerance`.
     pub fn heed(&mut self, zero: Timestamp, tolerance: Duration) -> bool {
         let differs = |known: &Timestamp| known.duration_since(zero).unsigned_abs() > tolerance;
         let is_news = self.zeros.iter().all(differs);
         if is_news {
             // The oldest answers are the least likely.
-            let surplus = (self.zeros.len() + 1).saturating_sub(MOST);
+            let surplus = (self.zeros.len() + 1).saturating_sub(ANSWERS);
             self.zeros.drain(..surplus);
             self.zeros.push(zero);
         }
         is_news
     }
 
-    /// The latest time at which it can be the moment that `next` finds after `time`;
-    /// the time itself if the calendar ends before.
+    /// The latest time that can be the moment which `next` finds after `time`; `time`
+    /// itself if the calendar ends before.
     pub fn latest(&self, time: Time, next: impl Fn(Timestamp) -> Option<Timestamp>) -> Time {
         let after = |zero: &Timestamp| {
             let since = SignedDuration::try_from(time.since(Time::ZERO)).ok()?;
@@ -86,6 +86,6 @@ mod tests {
         for hours in 1..100 {
             assert!(calendar.heed(second(hours * 3_600), Duration::from_secs(1)));
         }
-        assert_eq!(calendar.zeros.len(), MOST);
+        assert_eq!(calendar.zeros.len(), ANSWERS);
     }
 }

@@ -1,14 +1,17 @@
 //! A window of N units: slots that an attempt holds for a span. Pure.
 //!
-//! Sliding and fixed windows differ in one thing only: how long a unit counts
-//! that has arrived no later than a given time. That is their [`WindowKind`]. What is
-//! known of the arrival is the guard's matter, and the same for both:
+//! Sliding and fixed windows differ in one thing only: how long a unit counts that has
+//! arrived no later than a given time. That is their [`WindowKind`]. The latest time of the
+//! arrival depends on the guard, and is the same for both:
 //!
-//! | guard | arrived no later than |
+//! | guard | an attempt has arrived no later than |
 //! |---|---|
 //! | `strict` | its answer's head |
-//! | `acked` | the acknowledgement of its last byte and a margin that grows on evidence, or its answer |
-//! | `sent` | its sending, and a margin that grows on evidence |
+//! | `acked` | the acknowledgement of its last byte and a margin, or its answer |
+//! | `sent` | its sending and a margin |
+//!
+//! The margin, and the units that are used, follow from refusals: see
+//! [`adapt`](crate::adapt).
 
 pub mod calendar;
 pub mod slots;
@@ -53,25 +56,24 @@ pub trait WindowKind: fmt::Debug + Send + Sync {
         false
     }
 
-    /// The latest time at which what counts until `end` has arrived, as far as
-    /// that is certified.
+    /// The latest time at which a unit has arrived that counts until `end`, where the
+    /// worst case is counted.
     fn arrived_by(&self, end: Time) -> Time {
         end
     }
 
-    /// When what arrived before a reset that the server names stops counting, if
-    /// it does so for the reset's sake.
+    /// When a unit stops counting that arrived before a reset which the server names, if
+    /// the reset ends it.
     fn end_at_reset(&self, _reset: Time) -> Option<Time> {
         None
     }
 
-    /// What the calendar says that it was at the clock's zero. Gives whether that
-    /// changes anything.
+    /// The calendar's time at the clock's zero. Gives whether that changes anything.
     fn heed_calendar(&mut self, _zero: Timestamp) -> bool {
         false
     }
 
-    /// Until when that counts which was counted until `end` before.
+    /// Until when a unit counts that was counted until `end` before the calendar was set.
     fn recount(&self, end: Time) -> Time {
         end
     }
@@ -152,14 +154,15 @@ impl<S: WindowKind> Window<S> {
         self
     }
 
-    /// Also counts how many arrivals can have fallen into any `period`.
+    /// The same window, which also counts the arrivals that can have fallen into any
+    /// period.
     #[must_use]
     pub fn certified(mut self) -> Self {
         self.worst_case = Some(WorstCase::new(self.period));
         self
     }
 
-    /// It has arrived no later than `time`, which may be news, or not.
+    /// The attempt has arrived no later than `time`, which may be known already.
     fn arrived_by(&mut self, time: Time, hold: &mut Reservation) {
         let end = self.span.end(time);
         let is_news = match hold.place {
@@ -172,7 +175,7 @@ impl<S: WindowKind> Window<S> {
         }
     }
 
-    /// Its answer was seen, whatever it says.
+    /// The attempt's answer was seen, whatever it says.
     fn seen(&mut self, now: Time, hold: &mut Reservation) {
         self.observed.ended(hold.units);
         if self.guard != Guard::Acked || hold.is_in_flight() {
@@ -254,8 +257,8 @@ impl<S: WindowKind> Window<S> {
         self.slots.settle(now, hold, units);
     }
 
-    /// Whether what the server says is no news: the limit is no smaller, and no less of
-    /// it is left than is free here.
+    /// Whether the server's count is no news: the server's limit is no smaller, and no less
+    /// of it is left than is free here.
     fn agrees(&self, now: Time, info: RateLimitInfo) -> bool {
         let (Some(limit), Some(remaining), Some(reset)) =
             (info.limit, info.remaining, info.reset_at(now))
@@ -327,7 +330,7 @@ impl<S: WindowKind> Limiter for Window<S> {
         let is_known = self.agrees(now, info);
         let reset = info.reset_at(now);
         if let Some(end) = reset.and_then(|reset| self.span.end_at_reset(reset)) {
-            // What is counted for longer than an answer of now may yet arrive.
+            // A unit that counts for longer than an answer of now may yet arrive.
             let latest = self.span.end(now);
             self.slots.release_by(now, end, latest);
         }
@@ -364,7 +367,7 @@ impl<S: WindowKind> Limiter for Window<S> {
         if self.slots.earliest(then, 1) == Availability::Now || self.make_room() {
             self.replay(then, lost);
         }
-        // How fast it went out is no matter any more.
+        // How fast it went out does not matter any more.
         self.pace = Smoother::default();
     }
 

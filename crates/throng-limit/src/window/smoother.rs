@@ -1,15 +1,15 @@
-//! How fast a window's units may go out where the server's program is to keep up with
-//! them. Pure.
+//! How fast the units of a window go out. Pure.
 //!
-//! What the network stack has acknowledged, the program reads later: by little, unless
-//! much comes at once. Then what came last waits for all the rest, and a slot that is
-//! free one period and a margin after its acknowledgement is free too early. So the
-//! units of a window don't go out at once but over a given time. A program that takes
-//! them in one after the other, and all of them in no more than that, is never
-//! behind by more than a small part of it.
+//! A server's program reads requests later than its network stack acknowledges them: by
+//! little, unless many come at once. Then the last one waits for all the others, and a slot
+//! that is free one period and a margin after its acknowledgement is free too early. So
+//! the units of a window go out over a given time. A program that takes them in one after
+//! the other, and all of them within that time, is never behind by more than a small part
+//! of it.
 //!
-//! It costs that time once, not once in each window: slots that were taken one after the
-//! other come back one after the other.
+//! That costs the time once, not once in each window: slots that were taken one after the
+//! other come back one after the other. In the same way requests are spread where
+//! refusals call for it.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const AT_ONCE: u32 = 20;
 /// Lets units out one after the other.
 #[derive(Debug, Default)]
 pub struct Smoother {
-    /// By when the program has taken in what went out, if it is as slow as may be.
+    /// By when the program has taken in all units, if it is as slow as may be.
     done: Time,
 }
 
