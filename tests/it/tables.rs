@@ -116,7 +116,7 @@ fn a_table_with_tabs_is_written_gone_on_with_and_read() {
     let server = Recorder::answering(|_| answer(r#"{"said": "=1\t\"+1\"\n"}"#));
     place.file("in.tsv", "who\n\"a\tb\"\nc\nd\n");
     ask(&server, &place, "in.tsv", "out.tsv")
-        .flags("-w 1 --take 2")
+        .flags("-w 1 --concurrency 1 --take 2")
         .exits(0);
     let record = "\n\"a\tb\"\t\"'=1\t\"\"+1\"\"\n\"\t0\ttrue\t200\t\t\t1\t";
     let text = place.read("out.tsv");
