@@ -13,26 +13,26 @@ use crate::record::Record;
 /// Records that travel together.
 pub type OutboxBatch = Vec<Record>;
 
-/// Batches that may wait for the writer: few, as all of them must still fit on a disk
-/// that turns out to be full.
+/// Number of batches that may wait for the writer: few, as all of them must still fit on a
+/// disk that turns out to be full.
 pub const BATCHES: usize = 2;
 
-/// So many records make a batch.
+/// Number of records of a full batch.
 pub const FULL: usize = 128;
-/// A record waits no longer than this for others to come along.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// Maximum time for which a record waits for its batch to become full.
+const MAX_WAIT: Duration = Duration::from_millis(50);
 
 /// Gathers records until there are enough, or the first has waited for long enough.
 pub struct Outbox {
     waiting: RefCell<OutboxBatch>,
     timer: RefCell<Option<AbortHandle>>,
-    /// Held while a batch is handed over, so that nobody fills the next ones meanwhile.
+    /// Held while a batch is handed over, so that no other is filled meanwhile.
     turn: Mutex<()>,
     to_writer: Sender<OutboxBatch>,
 }
 
 impl Outbox {
-    /// An empty one.
+    /// An empty outbox.
     pub fn new(to_writer: Sender<OutboxBatch>) -> Rc<Outbox> {
         Rc::new(Outbox {
             waiting: RefCell::default(),
@@ -70,7 +70,7 @@ impl Outbox {
         }
     }
 
-    /// Hands over what is left.
+    /// Hands over the rest.
     pub async fn close(&self) {
         let _turn = self.turn.lock().await;
         self.send().await;
@@ -90,8 +90,8 @@ impl Outbox {
     fn start_timer(self: &Rc<Self>) {
         let outbox = self.clone();
         let timer = tokio::task::spawn_local(async move {
-            tokio::time::sleep(PATIENCE).await;
-            // It must not end itself in the middle of sending.
+            tokio::time::sleep(MAX_WAIT).await;
+            // The timer must not abort itself while it sends.
             outbox.timer.take();
             outbox.close().await;
         });

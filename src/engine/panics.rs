@@ -1,5 +1,4 @@
-//! A thread or task that panics: a mistake of ours, which must neither hang the run
-//! nor let it end as if all were well. [door: threads]
+//! Threads and tasks that panic: the run must neither hang nor end as if all were well.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,15 +7,15 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::shutdown::{Shutdown, ShutdownReason};
 
-/// Does some of the run's work. If it panics, the run is asked to end: what is in
-/// flight elsewhere comes in, and what is written stays.
+/// Does a part of the run's work. If it panics, the run is asked to end: answers in flight
+/// elsewhere come in, and records stay.
 pub fn caught(stop: &Shutdown, who: &str, work: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
         stop.request(reason(who, panic.as_ref()));
     }
 }
 
-/// Waits for all of these; one that panics costs its own row, and ends the run.
+/// Waits for all tasks; a task that panics loses its own row, and ends the run.
 pub async fn all(walks: &mut JoinSet<()>, stop: &Shutdown) {
     while let Some(ended) = walks.join_next().await {
         if let Some(panic) = ended

@@ -85,7 +85,7 @@ impl RowExecutor {
         emit: &E,
     ) -> Result<(), Cancelled> {
         if self.stage().has_parts() {
-            return Box::pin(self.paged(row, emit)).await;
+            return Box::pin(self.run_pages(row, emit)).await;
         }
         let mut trace = AttemptTrace::default();
         let outcome = match self.request(&row) {

@@ -86,12 +86,7 @@ impl Plan {
         let (mut stages, mut notes) = stages::of(job, &context)?;
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
         let workers = WorkerConfig::new(&job.workers)?;
-        check_apart(
-            ("the input", job.input.file.as_deref()),
-            ("the output", job.output.file.as_deref()),
-        )?;
-        let parts = job.output.parts.and(job.output.file.as_deref());
-        checks::check_outside(job.input.file.as_deref(), parts)?;
+        check_files(job)?;
         let mut output = Output::new(&job.output, !stages.iter().any(Stage::announces))?;
         let source = Source::new(&input(job, &stages[0]))?;
         let survey = source.survey()?;
@@ -102,22 +97,12 @@ impl Plan {
             &survey.names,
         )?;
         let fields = stages::check_fields(&stages, &survey)?;
-        let last = &stages[stages.len() - 1];
         if checks::are_known(&survey) {
-            checks::check_aggregates(&aggregates, &last.extractor, &fields)?;
+            let extractor = &stages[stages.len() - 1].extractor;
+            checks::check_aggregates(&aggregates, extractor, &fields)?;
         }
-        let demand = workload::of(&stages[0], &source, survey.rows)?;
-        let fields = survey.rows.map(|_| fields);
-        let left_out = stages[0].renderer.omitted_fields();
-        let fields = fields.map(|mut names| {
-            names.retain(|name| !left_out.contains(&name.as_str()));
-            names
-        });
-        let columns = Columns {
-            items: stages.iter().any(Stage::has_items),
-            arrived: !stages[0].policy.is_unlimited(),
-            ..Columns::new(fields, last.extractor.names(), last.keeps_body)?
-        };
+        let workload = workload::of(&stages[0], &source, survey.rows)?;
+        let columns = columns(&stages, survey.rows.map(|_| fields))?;
         output.check_columns(&columns)?;
         let identity = identity::of(job, &source)?;
         let files = workers::file_limit();
@@ -142,7 +127,7 @@ impl Plan {
             source,
             survey,
             stages,
-            workload: demand,
+            workload,
             aggregates,
             output,
             workers,
@@ -268,6 +253,28 @@ impl Plan {
             None => Workload::requests(requests),
         }
     }
+}
+
+/// Checks that the input and the output are not in each other's way.
+fn check_files(job: &Job) -> Result<(), Error> {
+    let (input, output) = (job.input.file.as_deref(), job.output.file.as_deref());
+    check_apart(("the input", input), ("the output", output))?;
+    checks::check_outside(input, job.output.parts.and(output))
+}
+
+/// The columns of the records, with the input's fields if they are known.
+fn columns(stages: &[Stage], fields: Option<Vec<String>>) -> Result<Columns, Error> {
+    let (first, last) = (&stages[0], &stages[stages.len() - 1]);
+    let omitted = first.renderer.omitted_fields();
+    let fields = fields.map(|mut names| {
+        names.retain(|name| !omitted.contains(&name.as_str()));
+        names
+    });
+    Ok(Columns {
+        items: stages.iter().any(Stage::has_items),
+        arrived: !first.policy.is_unlimited(),
+        ..Columns::new(fields, last.extractor.names(), last.keeps_body)?
+    })
 }
 
 /// The job's input; one empty row where no input is given and the request needs none.

@@ -12,26 +12,26 @@ use crate::extract::json;
 use crate::record::{Failure, Record};
 use crate::row::Row;
 
-/// Rows to be asked for together, and what was sent for them before.
+/// Rows of one request, and the attempts that were made for them before.
 struct BatchGroup {
     rows: Vec<Row>,
     trace: AttemptTrace,
 }
 
 impl RowExecutor {
-    /// How rows are put together, if they are.
+    /// The batches of the stage, if it has them.
     pub fn batch(&self) -> Option<&Batch> {
         self.stage().batch.as_ref()
     }
 
-    /// Takes rows to their records, with as few requests as the server lets them.
+    /// Takes rows to their records, in as few requests as the server accepts.
     pub async fn rows<E: AsyncFn(Record)>(
         self: &Rc<Self>,
         batch: &Batch,
         rows: Vec<Row>,
         emit: &E,
     ) -> Result<(), Cancelled> {
-        let rows = self.undoubted(rows, emit).await;
+        let rows = self.without_doubtful(rows, emit).await;
         let groups = batch.apart(rows, self.stage().renderer.fields());
         let mut waiting: Vec<BatchGroup> = groups.into_iter().rev().map(BatchGroup::new).collect();
         while let Some(mut group) = waiting.pop() {
@@ -39,10 +39,10 @@ impl RowExecutor {
             if group.rows.is_empty() {
                 continue;
             }
-            let asked = self.ask_together(batch, &mut group).await?;
+            let asked = self.send_batch(batch, &mut group).await?;
             let is_too_large = asked.is_err() && batch.is_too_large(group.trace.status);
             if is_too_large && group.rows.len() > 1 {
-                // The batches after this one needn't find out again.
+                // Later batches are no larger.
                 self.max_batch.set(group.rows.len().div_ceil(2));
                 waiting.push(group);
                 continue;
@@ -52,8 +52,8 @@ impl RowExecutor {
         Ok(())
     }
 
-    /// Rows that may have been done before are not asked for.
-    async fn undoubted<E: AsyncFn(Record)>(&self, rows: Vec<Row>, emit: &E) -> Vec<Row> {
+    /// The rows without those in doubt, which end as failures.
+    async fn without_doubtful<E: AsyncFn(Record)>(&self, rows: Vec<Row>, emit: &E) -> Vec<Row> {
         let mut left = Vec::with_capacity(rows.len());
         let method = self.stage().renderer.method().unwrap_or(&Method::POST);
         for row in rows {
@@ -65,7 +65,7 @@ impl RowExecutor {
         left
     }
 
-    async fn ask_together(
+    async fn send_batch(
         &self,
         batch: &Batch,
         group: &mut BatchGroup,
@@ -139,7 +139,7 @@ impl BatchGroup {
         BatchGroup { rows, trace }
     }
 
-    /// Keeps so many rows, and gives the rest.
+    /// Keeps this number of rows, and gives the rest.
     fn split(&mut self, most: usize) -> Option<BatchGroup> {
         (self.rows.len() > most).then(|| BatchGroup {
             rows: self.rows.split_off(most),

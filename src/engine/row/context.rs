@@ -1,4 +1,4 @@
-//! What all walks of a run have in common.
+//! The state that all rows of a run share.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use crate::metrics::wait_time::{self, TimeBreakdown, TimeShare};
 use crate::plan::Plan;
 use crate::shutdown::Shutdown;
 
-/// What all walks of a run have in common.
+/// The state that all rows of a run share.
 pub struct RunContext {
     pub plan: Plan,
     /// One for each stage with limits of its own.

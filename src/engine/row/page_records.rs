@@ -1,39 +1,78 @@
-//! What the pages of a row come to: a record for each item, or one for all.
+//! The pages of a row, and the records that they end in: one for each item, or one for all.
 
 use bytes::Bytes;
+use http::Request;
 use serde_json::Value;
 
 use super::RowExecutor;
-use super::pages::FetchedPage;
 use super::trace::{AttemptTrace, Cancelled};
+use crate::extract::JqInput;
+use crate::pages::{self, Turn};
 use crate::record::{Failure, Record};
 use crate::row::{Item, Row};
+use crate::send::Answer;
+use crate::send::redirect::RedirectTrust;
 
-/// What one page has brought.
+/// The request of a page, and whether it may carry the job's secrets.
+pub(super) type PageRequest = (Request<Bytes>, RedirectTrust);
+
+/// A page: its request, and the answer to it.
+pub(super) struct FetchedPage {
+    pub number: u64,
+    pub turn: Turn,
+    pub asked: Option<PageRequest>,
+    pub trace: AttemptTrace,
+    pub outcome: Result<ParsedAnswer, Failure>,
+}
+
+/// An answer, and its body as jq takes it, where a program reads it.
+pub(super) struct ParsedAnswer {
+    pub answer: Answer,
+    pub body: Option<JqInput>,
+}
+
+/// The contents of one page.
 pub(super) enum PageContents {
-    /// Its items, if they are looked for.
+    /// Its items, if the job has records of items.
     Items(Vec<Bytes>),
-    /// Else its values.
+    /// Its values otherwise.
     Values(Vec<Value>),
 }
 
-/// The records of one row in the making.
+/// Makes the records of one row of its pages.
 pub(super) struct PageCollector<'a, E> {
     executor: &'a RowExecutor,
     row: Row,
     emit: &'a E,
-    /// Requests that no record tells of yet.
+    /// Attempts that no record counts yet.
     trace: AttemptTrace,
-    /// Items so far.
+    /// Number of items so far.
     number: u64,
-    /// The latest item: whether it is the last one shows when nothing follows.
-    held: Option<Record>,
+    /// The record of the latest item, until it is known whether it is the last one.
+    pending: Option<Record>,
     /// Without items, the values of all pages so far.
     lists: Vec<Value>,
 }
 
+impl FetchedPage {
+    /// The page as the strategy of pages needs it, to know where the list goes on.
+    pub fn of_list<'a>(&'a self, contents: &'a PageContents) -> Option<pages::Page<'a>> {
+        let (read, (request, _)) = (self.outcome.as_ref().ok()?, self.asked.as_ref()?);
+        Some(pages::Page {
+            number: self.number,
+            turn: &self.turn,
+            uri: request.uri(),
+            headers: &read.answer.headers,
+            body: read.body.as_ref(),
+            bytes: &read.answer.body,
+            items: contents.items(),
+            is_empty: contents.is_empty(),
+        })
+    }
+}
+
 impl PageContents {
-    /// The items, if they are looked for.
+    /// The items, if the job has records of items.
     pub fn items(&self) -> Option<&[Bytes]> {
         match self {
             PageContents::Items(items) => Some(items),
@@ -41,7 +80,7 @@ impl PageContents {
         }
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the page is empty.
     pub fn is_empty(&self) -> bool {
         match self {
             PageContents::Items(items) => items.is_empty(),
@@ -62,7 +101,7 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
             emit,
             trace: AttemptTrace::default(),
             number: 0,
-            held: None,
+            pending: None,
             lists: Vec::new(),
         }
     }
@@ -71,14 +110,14 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
         &self.row
     }
 
-    /// Takes in that a page was asked for, and nothing of what it says.
-    pub fn hear(&mut self, page: &FetchedPage) {
+    /// Counts the attempts of a page, and ignores its contents.
+    pub fn add_attempts(&mut self, page: &FetchedPage) {
         self.trace.add(&page.trace);
     }
 
-    /// Takes in that a page was asked for; gives what it has brought.
-    pub fn brought(&mut self, page: &FetchedPage) -> Result<PageContents, Failure> {
-        self.hear(page);
+    /// Counts the attempts of a page, and gives its contents.
+    pub fn contents(&mut self, page: &FetchedPage) -> Result<PageContents, Failure> {
+        self.add_attempts(page);
         let read = page.outcome.as_ref().map_err(Clone::clone)?;
         match self.executor.stage().each.as_ref().zip(read.body.as_ref()) {
             Some((each, body)) => {
@@ -92,9 +131,9 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
         }
     }
 
-    /// Takes in what a page has brought.
-    pub async fn take(&mut self, brought: PageContents) {
-        match brought {
+    /// Adds the contents of a page.
+    pub async fn take(&mut self, contents: PageContents) {
+        match contents {
             PageContents::Items(items) => {
                 for item in items {
                     self.item(item).await;
@@ -116,12 +155,13 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
             last: false,
         });
         self.number += 1;
-        if let Some(before) = self.held.replace(record) {
+        if let Some(before) = self.pending.replace(record) {
             (self.emit)(before).await;
         }
     }
 
-    /// Lists grow longer; anything else becomes an item of a list.
+    /// Appends the values of a page: lists grow, and any other value becomes an item of a
+    /// list.
     fn join(&mut self, values: Vec<Value>) {
         if self.executor.stage().pages.is_none() {
             self.lists = values;
@@ -138,7 +178,7 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
         }
     }
 
-    /// There is no page any more, or the next one has failed.
+    /// Ends the row after its last page, or with the failure of a page.
     pub async fn end(mut self, outcome: Result<(), Failure>) -> Result<(), Cancelled> {
         if self.executor.stage().each.is_some() {
             self.end_items(outcome).await
@@ -150,14 +190,15 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
         Ok(())
     }
 
-    /// A failure stands where the next item would; a row without any has one record.
+    /// Ends a row of items. A failure takes the place of the next item; a row without items
+    /// has one record.
     async fn end_items(&mut self, outcome: Result<(), Failure>) {
-        let none_yet = self.held.is_none();
+        let none_yet = self.pending.is_none();
         if outcome.is_err() || none_yet {
             let record = self.of_row(outcome, Vec::new());
             self.put(record).await;
         }
-        let Some(mut last) = self.held.take() else {
+        let Some(mut last) = self.pending.take() else {
             return;
         };
         let trace = self.trace.take();

@@ -13,9 +13,9 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::RowExecutor;
-use super::page_records::{PageCollector, PageContents};
+use super::page_records::{FetchedPage, PageCollector, PageContents, PageRequest, ParsedAnswer};
 use super::trace::{AttemptTerms, AttemptTrace, Cancelled, Purpose};
-use crate::extract::{JqInput, json};
+use crate::extract::json;
 use crate::judge::Tries;
 use crate::limit::Cost;
 use crate::pages::{self, Pages, Trail, Turn};
@@ -26,62 +26,27 @@ use crate::send::Answer;
 use crate::send::redirect::{self, RedirectTrust};
 
 /// Pages of one row that are fetched at the same time, where their number is known.
-const AHEAD: usize = 16;
-
-/// A request, and whether it may carry what is the job's own.
-type PageRequest = (Request<Bytes>, RedirectTrust);
-
-/// One page: what was asked, and what came.
-pub(super) struct FetchedPage {
-    number: u64,
-    turn: Turn,
-    asked: Option<PageRequest>,
-    pub trace: AttemptTrace,
-    pub outcome: Result<ParsedAnswer, Failure>,
-}
-
-/// An answer, and its body as jq takes it, where that is needed.
-pub(super) struct ParsedAnswer {
-    pub answer: Answer,
-    pub body: Option<JqInput>,
-}
+const PREFETCH: usize = 16;
 
 /// What comes after a page.
 enum NextPage {
-    /// The page at this turn.
+    /// The page with this address.
     Page(Turn),
-    /// So many pages in all, in any order.
+    /// This number of pages in all, in any order.
     Rest(u64),
     Nothing,
 }
 
-/// What a page means for its list.
+/// The outcome of a page for its list.
 struct PageOutcome {
-    /// Whether it was there before: nothing of it is recorded.
+    /// Whether the page is the one before once more: it has no records.
     repeats: bool,
-    then: Result<NextPage, Failure>,
-}
-
-impl FetchedPage {
-    /// As far as it can tell where the list goes on.
-    fn of_list<'a>(&'a self, brought: &'a PageContents) -> Option<pages::Page<'a>> {
-        let (read, (request, _)) = (self.outcome.as_ref().ok()?, self.asked.as_ref()?);
-        Some(pages::Page {
-            number: self.number,
-            turn: &self.turn,
-            uri: request.uri(),
-            headers: &read.answer.headers,
-            body: read.body.as_ref(),
-            bytes: &read.answer.body,
-            items: brought.items(),
-            is_empty: brought.is_empty(),
-        })
-    }
+    next: Result<NextPage, Failure>,
 }
 
 impl RowExecutor {
     /// Takes a row to the records of its pages and items.
-    pub(super) async fn paged<E: AsyncFn(Record)>(
+    pub(super) async fn run_pages<E: AsyncFn(Record)>(
         self: &Rc<Self>,
         row: Row,
         emit: &E,
@@ -94,15 +59,15 @@ impl RowExecutor {
             let page = self
                 .page(collector.row(), number, turn, before.as_ref())
                 .await?;
-            let brought = match collector.brought(&page) {
-                Ok(brought) => brought,
+            let contents = match collector.contents(&page) {
+                Ok(contents) => contents,
                 Err(failure) => return collector.end(Err(failure)).await,
             };
-            let after = self.after(collector.row(), &page, &brought, &mut trail);
+            let after = self.after(collector.row(), &page, &contents, &mut trail);
             if !after.repeats {
-                collector.take(brought).await;
+                collector.take(contents).await;
             }
-            match after.then {
+            match after.next {
                 Ok(NextPage::Page(next)) => turn = next,
                 Ok(NextPage::Rest(count)) => return self.rest(count, collector, trail).await,
                 Ok(NextPage::Nothing) => return collector.end(Ok(())).await,
@@ -117,18 +82,18 @@ impl RowExecutor {
         self.stage().pages.as_ref()
     }
 
-    /// What comes after a page that has brought this.
+    /// What comes after a page with these contents.
     fn after(
         &self,
         row: &Row,
         page: &FetchedPage,
-        brought: &PageContents,
+        contents: &PageContents,
         trail: &mut Trail,
     ) -> PageOutcome {
-        let (Some(pages), Some(page)) = (self.pages(), page.of_list(brought)) else {
+        let (Some(pages), Some(page)) = (self.pages(), page.of_list(contents)) else {
             return PageOutcome {
                 repeats: false,
-                then: Ok(NextPage::Nothing),
+                next: Ok(NextPage::Nothing),
             };
         };
         let advance = pages.advance(&page, trail);
@@ -143,14 +108,14 @@ impl RowExecutor {
                 at,
             );
         }
-        let then = self.then(pages, &page, advance.next);
+        let next = self.next_page(pages, &page, advance.next);
         PageOutcome {
             repeats: advance.repeats,
-            then: then.map_err(|why| Failure::new(FailureKind::MissingNextPage, why)),
+            next: next.map_err(|why| Failure::new(FailureKind::MissingNextPage, why)),
         }
     }
 
-    fn then(
+    fn next_page(
         &self,
         pages: &Pages,
         page: &pages::Page,
@@ -186,7 +151,7 @@ impl RowExecutor {
         let mut numbers = 1..count;
         let mut ahead = Prefetch::default();
         loop {
-            while ahead.0.len() < AHEAD.min(self.stage().in_flight)
+            while ahead.0.len() < PREFETCH.min(self.stage().in_flight)
                 && let Some(number) = numbers.next()
             {
                 ahead.0.push_back(self.fetch(row.clone(), number));
@@ -195,27 +160,27 @@ impl RowExecutor {
                 return collector.end(Ok(())).await;
             };
             let page = page?;
-            let brought = match collector.brought(&page) {
-                Ok(brought) => brought,
+            let contents = match collector.contents(&page) {
+                Ok(contents) => contents,
                 Err(failure) => {
-                    // Those on their way were sent for this row too, and its record says so.
+                    // The record counts the pages on their way too: they were sent for this row.
                     while let Some(page) = ahead.next().await {
-                        collector.hear(&page?);
+                        collector.add_attempts(&page?);
                     }
                     return collector.end(Err(failure)).await;
                 }
             };
-            let of_list = page.of_list(&brought).filter(|page| !page.is_empty);
+            let of_list = page.of_list(&contents).filter(|page| !page.is_empty);
             if of_list.is_some_and(|page| trail.repeats(&page)) {
                 self.warn_of_repeat(&row, &page.turn);
             } else {
-                collector.take(brought).await;
+                collector.take(contents).await;
             }
         }
     }
 
-    /// A task of its own: while this row's items wait for the writer, a permit
-    /// that its next page has in hand must not wait with them.
+    /// Fetches a page in a task of its own: while this row's items wait for the writer, a
+    /// permit of its next page must not wait with them.
     fn fetch(
         self: &Rc<Self>,
         row: Rc<Row>,
@@ -238,7 +203,7 @@ impl RowExecutor {
         before: Option<&PageRequest>,
     ) -> Result<FetchedPage, Cancelled> {
         let mut trace = AttemptTrace::default();
-        let asked = self.turned(row, &turn, before).and_then(|asked| {
+        let asked = self.page_request(row, &turn, before).and_then(|asked| {
             self.check_doubt(row, asked.0.method())?;
             let cost = self.stage().cost(row, &asked.0)?;
             Ok((asked, cost))
@@ -246,7 +211,7 @@ impl RowExecutor {
         let (asked, outcome) = match asked {
             Ok((asked, cost)) => {
                 let answer = self
-                    .ask_page(row, number, &asked, &cost, &mut trace)
+                    .send_page(row, number, &asked, &cost, &mut trace)
                     .await?;
                 (Some(asked), answer.and_then(|answer| self.read(answer)))
             }
@@ -261,9 +226,9 @@ impl RowExecutor {
         })
     }
 
-    /// The first page of a row that must not be asked for twice announces it, for
-    /// all that follow.
-    async fn ask_page(
+    /// Sends the request of a page. The first page notes the intent of a row that must not be
+    /// sent twice, for all pages.
+    async fn send_page(
         &self,
         row: &Row,
         number: u64,
@@ -285,7 +250,7 @@ impl RowExecutor {
             .await
     }
 
-    /// Where a row may have several requests in flight, they are counted one by one.
+    /// A slot for a request, where a row may have several in flight.
     async fn slot(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
         if self.pages().is_some_and(Pages::are_counted) {
             self.slots.acquire().await.ok()
@@ -300,14 +265,14 @@ impl RowExecutor {
         Ok(ParsedAnswer { answer, body })
     }
 
-    fn turned(
+    fn page_request(
         &self,
         row: &Row,
         turn: &Turn,
         before: Option<&PageRequest>,
     ) -> Result<PageRequest, Failure> {
         match (turn, before) {
-            (Turn::Url(url), Some(before)) => self.next_page(before, url),
+            (Turn::Url(url), Some(before)) => self.linked_page(before, url),
             (Turn::Param(name, value), _) => {
                 Ok((self.with_param(row, name, value)?, RedirectTrust::Own))
             }
@@ -315,9 +280,13 @@ impl RowExecutor {
         }
     }
 
-    /// What a page names as the next one is a server's word: it leads no further
-    /// than a redirect would.
-    fn next_page(&self, (request, trust): &PageRequest, url: &str) -> Result<PageRequest, Failure> {
+    /// The request of the page that a page names as the next one. It may lead no further than
+    /// a redirect would.
+    fn linked_page(
+        &self,
+        (request, trust): &PageRequest,
+        url: &str,
+    ) -> Result<PageRequest, Failure> {
         let transport = &self.stage().transport;
         redirect::to(request, *trust, url)
             .filter(|(next, _)| transport.may_follow(next.uri()))
@@ -329,7 +298,7 @@ impl RowExecutor {
             })
     }
 
-    /// A template may use the parameter like a field; else it goes into the query.
+    /// The request with a page parameter: a field of a template, or else in the query.
     fn with_param(&self, row: &Row, name: &str, value: &Value) -> Result<Request<Bytes>, Failure> {
         if self.stage().renderer.fields().contains(name) {
             let mut row = row.clone();
@@ -348,7 +317,7 @@ impl RowExecutor {
     }
 }
 
-/// Pages on their way, in their order; what is not waited for any more is let go.
+/// Pages that are being fetched, in their order; to drop it aborts the fetches.
 #[derive(Default)]
 struct Prefetch(VecDeque<JoinHandle<Result<FetchedPage, Cancelled>>>);
 
