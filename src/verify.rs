@@ -1,10 +1,9 @@
-//! What a results file proves of a limit, recomputed from nothing but the times
-//! in its records. [door: files]
+//! Verifies a limit from the times in the records of a results file.
 //!
-//! Each record says of each request that was sent for its row from when to when
-//! it can have reached the server (`_arrived`). Whatever happened on the way,
-//! what is counted here is the most that can have fallen into one window. None
-//! of the arithmetic by which the gate kept the limit is used.
+//! Each record has, for each request of its row, the interval in which it can have
+//! reached the server (`_arrived`). The count is the most requests that can have
+//! arrived in one window, in the worst case. It shares no arithmetic with the rate
+//! limiter.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,46 +16,46 @@ use crate::render::KeyTemplate;
 use crate::row::Fields;
 use crate::source::{Settings, Source};
 
-/// What a file proves.
+/// The checks of a results file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verified {
-    /// How many requests were sent for the rows that have records.
+    /// Number of requests of the rows with records.
     pub requests: u64,
-    /// How many keys they were for; 1 if all count together.
+    /// Number of keys; 1 if all requests count together.
     pub keys: u64,
-    /// By limit, its worst key.
+    /// The check of each limit, for its worst key.
     pub checks: Vec<Check>,
 }
 
-/// What a file proves of one limit.
+/// The check of one limit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
     /// The limit.
     pub limit: Limit,
-    /// The most that it allows.
+    /// The units that it allows.
     pub allowed: u64,
-    /// The most that can have come.
+    /// The most units that can have arrived.
     pub most: u64,
-    /// Where that was, in microseconds since 1970.
+    /// The begin of that window, in microseconds since 1970.
     pub start: i64,
-    /// Whose requests they were; empty if all count together.
+    /// The key of these requests; empty if all count together.
     pub key: String,
 }
 
 impl Check {
-    /// Whether the limit was kept, whatever happened on the way.
+    /// Whether the limit was kept in the worst case.
     #[must_use]
     pub fn is_kept(&self) -> bool {
         self.most <= self.allowed
     }
 }
 
-/// Checks these limits over all requests of a results file, or over those of
-/// each value of the template `per`. 16 bytes a request are kept in memory.
+/// Checks these limits over all requests of a results file, or for each value of the
+/// template `per`. It keeps 16 bytes per request in memory.
 ///
 /// # Errors
-/// That the file can't be read, is no results file, says nothing of arrivals,
-/// or that they say nothing of a limit.
+/// If the file can't be read, is not a results file or has no arrivals, or if a limit
+/// can't be checked by arrivals.
 pub fn verify(file: &Settings, limits: &[Limit], per: Option<&str>) -> Result<Verified, Error> {
     for limit in limits {
         can_check(limit).map_err(|why| Error::plan(format!("\"{limit}\": {why}")))?;
@@ -74,10 +73,10 @@ pub fn verify(file: &Settings, limits: &[Limit], per: Option<&str>) -> Result<Ve
     })
 }
 
-/// Whether the times of arrivals say whether a limit was kept.
+/// Checks that a limit can be verified by times of arrival.
 ///
 /// # Errors
-/// Why not, and what can be checked instead.
+/// The reason why not, and the limit that can be checked instead.
 pub fn can_check(limit: &Limit) -> Result<(), String> {
     if let Some(unit) = &limit.unit {
         return Err(format!(
@@ -93,7 +92,7 @@ pub fn can_check(limit: &Limit) -> Result<(), String> {
     }
 }
 
-/// When requests can have arrived, in microseconds since 1970.
+/// The times at which requests can have arrived, in microseconds since 1970.
 #[derive(Debug, Default)]
 struct Times {
     from: Vec<i64>,
@@ -128,12 +127,12 @@ fn check(limit: &Limit, key: &str, times: &Times) -> Check {
     }
 }
 
-/// The most that can have fallen into one window, and where that begins.
+/// The most requests that can have arrived in one window, and its begin.
 ///
-/// `[from, to]` touches `[t, t + length)` if `from < t + length` and `to >= t`. As
-/// long as no request ends in a window's first moment, a later window has all of
-/// its requests: so only those are tried in whose first moment one ends (or, where
-/// windows `begin` at certain times only, those in which one ends).
+/// `[from, to]` touches `[t, t + length)` if `from < t + length` and `to >= t`. If no
+/// request ends in a window's first moment, a later window has all its requests. So
+/// only windows are tried in whose first moment a request ends (or, if windows `begin`
+/// at certain times only, windows in which a request ends).
 fn fullest(times: &Times, length: i64, begin: impl Fn(i64) -> i64) -> (u64, i64) {
     let (mut begun, mut over, mut worst) = (0, 0, (0, 0));
     for start in times.to.iter().map(|to| begin(*to)) {
@@ -147,9 +146,9 @@ fn fullest(times: &Times, length: i64, begin: impl Fn(i64) -> i64) -> (u64, i64)
     worst
 }
 
-/// The smallest bucket that can have held all of it, when so many units come back
-/// in each period: the largest of the requests in a span, less what comes back
-/// meanwhile, over spans from where one ends to where one begins.
+/// The smallest bucket that can have held all requests at this rate: the largest
+/// number of requests in a span less the refill meanwhile, over all spans from the end
+/// of one request to the begin of another.
 fn least_burst(times: &Times, (units, length): (u64, i64)) -> (u64, i64) {
     let (units, length) = (i128::from(units), i128::from(length));
     let (mut over, mut best, mut worst) = (0, i128::MIN / 2, (0, 0));
@@ -169,13 +168,13 @@ fn least_burst(times: &Times, (units, length): (u64, i64)) -> (u64, i64) {
     (u64::try_from(burst).unwrap_or(u64::MAX), worst.1)
 }
 
-/// All arrivals, by key.
+/// All arrivals by key.
 fn read(file: &Settings, per: Option<&str>) -> Result<BTreeMap<String, Times>, Error> {
     let label = per.map(KeyTemplate::new).transpose().map_err(Error::plan)?;
     let source = Source::new(file)?;
     let mut keys = BTreeMap::new();
     for (number, row) in (1..).zip(source.rows()?) {
-        // Nothing is sent here, so nothing can stop in the middle.
+        // Nothing is sent, so no read needs to be stopped early.
         let fields = row.map_err(|error| Error::plan(error.to_string()))?.fields;
         let wrong = |why| Error::plan(format!("{}, record {number}: {why}", source.name()));
         let key = label.as_ref().map(|label| label.of(&fields)).transpose();
@@ -205,7 +204,7 @@ fn arrived(fields: &Fields) -> Result<Vec<[i64; 2]>, String> {
                     .into(),
             );
         }
-        // In a table of texts.
+        // A table of texts, such as CSV.
         Some(Value::String(text)) => serde_json::from_str(text),
         Some(value) => serde_json::from_value(value.clone()),
     };
@@ -221,10 +220,10 @@ fn arrived(fields: &Fields) -> Result<Vec<[i64; 2]>, String> {
     all.collect()
 }
 
-/// The limits that the run of a results file had, as the file beside it says.
+/// The limits of the run of a results file, from the sidecar file beside it.
 ///
 /// # Errors
-/// That it says none, and to give them then.
+/// If the sidecar has no limits; then they must be given.
 pub fn limits_of(results: &Path) -> Result<Vec<Limit>, Error> {
     if !results.exists() {
         return Err(Error::plan(format!(
@@ -324,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn one_period_apart_is_not_together() {
+    fn requests_one_period_apart_are_in_different_windows() {
         let times = times(&[[0, 0], [5, 5], [9, 9]]);
         assert_eq!(fullest(&times, 5, |time| time).0, 2);
         assert_eq!(fullest(&times, 4, |time| time).0, 1);

@@ -7,7 +7,8 @@ use clap::Args;
 use crate::format::{Format, endings};
 use crate::{Error, convert, sink, source};
 
-use super::{Exit, say};
+use super::exit::Exit;
+use super::say;
 
 #[derive(Args)]
 #[group(skip)]
@@ -16,13 +17,13 @@ pub struct ConvertArgs {
     from: String,
     #[arg(help = format!("The file to write: {}", endings(Format::outputs())))]
     to: String,
-    /// How FROM is written, whatever its name
+    /// The format of FROM [default: by its name]
     #[arg(long)]
     format: Option<Format>,
     /// The table of a SQLite database to read [default: results, or the only one]
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
-    /// Replace what is there
+    /// Replace an existing file
     #[arg(long)]
     overwrite: bool,
 }

@@ -6,8 +6,9 @@ use clap::Args;
 use serde_json::{Value, json};
 use throng_mock::{Fault, Faults, Latency, Mock, Settings};
 
+use super::exit::Exit;
 use super::flags::DisplayFlags;
-use super::{Exit, mock, run, say};
+use super::{mock, run, say};
 
 const JOB: &str = include_str!("../../examples/quotes.toml");
 const TICKERS: &str = include_str!("../../examples/tickers.csv");
@@ -29,7 +30,7 @@ pub fn main(arguments: &DemoArgs) -> Result<Exit, Error> {
         .map_err(|error| Error::stopped(format!("the mock server can't start: {error}")))?;
     let plan = Plan::new(&job(&mock.url(), rate)?, &environment)?;
     say::note(&format!(
-        "A mock quote API at {} takes {rate} and refuses more; throng asks it for {ROWS} quotes.\n",
+        "A mock quote API at {} allows {rate} and refuses more; throng requests {ROWS} quotes from it.\n",
         mock.url()
     ));
     let (exit, report) = run::carry_out(plan, &arguments.show)?;
@@ -42,13 +43,13 @@ pub fn main(arguments: &DemoArgs) -> Result<Exit, Error> {
         ours.unwrap_or_default(),
     ));
     Ok(match exit {
-        // Some rows are meant to fail.
+        // Some rows fail on purpose.
         Exit::SomeFailed => Exit::Ok,
         other => other,
     })
 }
 
-/// A server some 250 ms away. The short demo also shows what goes wrong in the world.
+/// A server about 250 ms away. The short demo also has faults.
 fn server(rate: &str, full: bool) -> Result<Settings, Error> {
     let faults = vec![
         (Fault::ServerError, 0.03),
@@ -67,7 +68,7 @@ fn server(rate: &str, full: bool) -> Result<Settings, Error> {
     })
 }
 
-/// The shipped job, asking this server for the first of the shipped tickers.
+/// The shipped job with this server and the first of the shipped tickers.
 fn job(server: &str, rate: &str) -> Result<Job, Error> {
     let rows: Vec<Value> = TICKERS
         .lines()
@@ -86,7 +87,7 @@ fn job(server: &str, rate: &str) -> Result<Job, Error> {
     }))
 }
 
-/// The mock wants no key, but the job has one to show that it stays secret.
+/// The mock needs no key, but the job has one to show that it stays secret.
 fn environment(name: &str) -> Option<String> {
     match name {
         "XAPIKEY" => Some("a-key-for-the-mock".into()),

@@ -6,7 +6,7 @@ use crate::Error;
 use crate::error::ErrorKind;
 use crate::shutdown::{Interrupt, ShutdownReason};
 
-/// How a command ended.
+/// The outcome of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -18,11 +18,11 @@ pub enum Exit {
     Plan = 2,
     /// The run stopped, and can be resumed.
     Stopped = 3,
-    /// The terminal went away; the run can be resumed.
+    /// The terminal was closed; the run can be resumed.
     HungUp = 129,
-    /// It was interrupted, and can be resumed.
+    /// The run was interrupted, and can be resumed.
     Interrupted = 130,
-    /// It was told to end, and can be resumed.
+    /// The run was terminated, and can be resumed.
     Terminated = 143,
 }
 
@@ -35,7 +35,7 @@ impl Exit {
         }
     }
 
-    /// 128 and the number of the signal, as shells have it.
+    /// 128 plus the number of the signal, as shells report it.
     pub fn of_signal(signal: Interrupt) -> Exit {
         match signal {
             Interrupt::Int => Exit::Interrupted,
@@ -44,12 +44,12 @@ impl Exit {
         }
     }
 
-    /// The code for a run that ended for this reason, or by itself, with so many failed rows.
+    /// The code for a run with this reason for an early end and this number of failed rows.
     pub fn of_run(reason: Option<&ShutdownReason>, failed: u64) -> Exit {
         match reason {
             Some(ShutdownReason::Interrupted(signal)) => Exit::of_signal(*signal),
             Some(ShutdownReason::Error(_)) => Exit::Stopped,
-            // As with any filter: who reads no further has seen enough.
+            // As with any filter, a reader that closes the pipe has read enough.
             Some(ShutdownReason::Unread) => Exit::Ok,
             None if failed > 0 => Exit::SomeFailed,
             None => Exit::Ok,

@@ -1,4 +1,4 @@
-//! `throng init`: write a job file to begin with.
+//! `throng init`: writes a first job file.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -8,7 +8,8 @@ use crate::{Error, curl::Translated};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Exit, flags, say};
+use super::exit::Exit;
+use super::{flags, say};
 
 #[derive(Args)]
 #[group(skip)]
@@ -57,7 +58,7 @@ pub fn main(arguments: &InitArgs) -> Result<Exit, Error> {
         say::note(&format!("throng: {}", crate::report::escape(&note)));
     }
     say::note(&format!(
-        "wrote {0}: give it your rows and the API's limit; throng plan {0} checks it",
+        "wrote {0}: fill in your rows and the API's limit; throng plan {0} checks it",
         arguments.job
     ));
     Ok(Exit::Ok)
@@ -86,7 +87,7 @@ fn as_job(translated: Translated) -> Result<(String, Vec<String>), Error> {
     keys.take_from(&mut job);
     notes.extend(keys.0.iter().map(|(name, found)| {
         format!(
-            "{} held a key: it is {{{{ env.{name} }}}} now; export {name}=… before you run it, without escapes such as %2F",
+            "{} held a key: it is now {{{{ env.{name} }}}}; export {name}=… before you run it, without escapes such as %2F",
             found.place
         )
     }));
@@ -94,7 +95,7 @@ fn as_job(translated: Translated) -> Result<(String, Vec<String>), Error> {
     if proxy.is_some_and(|proxy| !keys_in_url(proxy).is_empty()) {
         job["network"]["proxy"] = Value::Null;
         notes.push(
-            "network.proxy held a password, and is left out: export HTTPS_PROXY=… before you run it"
+            "network.proxy held a password and is left out: export HTTPS_PROXY=… before you run it"
                 .into(),
         );
     }
@@ -107,7 +108,7 @@ fn as_job(translated: Translated) -> Result<(String, Vec<String>), Error> {
     Ok((text, notes))
 }
 
-/// Keys that were found, by the variables of the environment that stand for them.
+/// Keys that were found, by the environment variables that replace them.
 #[derive(Default)]
 struct FoundKeys(BTreeMap<String, InitResult>);
 
@@ -117,7 +118,7 @@ struct InitResult {
 }
 
 impl FoundKeys {
-    /// Puts variables in the place of all keys of a request, and of its authentication.
+    /// Replaces all keys of a request and of its authentication by variables.
     fn take_from(&mut self, job: &mut Value) {
         for name in ["url", "data"] {
             let text = job.get_mut("request").and_then(|part| part.get_mut(name));
@@ -179,7 +180,7 @@ impl FoundKeys {
         left + &text[from..]
     }
 
-    /// The template that stands for a value: each value has a variable of its own.
+    /// The template that replaces a value. Each value has a variable of its own.
     fn variable(&mut self, place: &str, name: &str, value: &str) -> String {
         let first = variable(name);
         let mut variable = first.clone();

@@ -1,11 +1,11 @@
-//! A job file with flags over it.
+//! A job from a file, overlaid with flags.
 
 use crate::Error;
 use crate::plan::{Job, Plan};
 use clap::Args;
 use serde_json::json;
 
-use super::{environment, flags};
+use super::flags;
 
 /// A job: a file, flags, or both.
 #[derive(Args)]
@@ -14,7 +14,7 @@ pub struct JobArgs {
     /// A job file: TOML, or JSON with the same keys
     #[arg(value_name = "JOB")]
     job: Option<String>,
-    /// The older way to name it
+    /// The older flag for the job file
     #[arg(
         long,
         alias = "config_json_file",
@@ -29,7 +29,7 @@ pub struct JobArgs {
     request: flags::RequestFlags,
     #[command(flatten)]
     auth: flags::AuthFlags,
-    /// The limits and refusals of an API that is known (throng profiles)
+    /// Use the limits and refusals of a known API (throng profiles)
     #[arg(long, value_name = "NAME[:TIER]", help_heading = "Limit")]
     api: Option<String>,
     #[command(flatten)]
@@ -84,4 +84,9 @@ impl JobArgs {
             "output": self.output.tree(),
         }))
     }
+}
+
+/// The environment, as templates and proxies see it.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }

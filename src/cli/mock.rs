@@ -1,16 +1,17 @@
-//! `throng mock`: serve the quote API until Ctrl-C, then say what it saw.
+//! `throng mock`: serves the quote API until Ctrl-C, then reports its counts.
 
 use crate::Error;
 use clap::Args;
 use throng_mock::{Dialect, Judgement, Latency, Mock, Partition, ServerLimit, Settings};
 
+use super::exit::Exit;
 use super::server::Behaviour;
-use super::{Exit, say, signals};
+use super::{say, signals};
 
 #[derive(Args)]
 #[group(skip)]
 pub struct MockArgs {
-    /// Where to listen
+    /// The address to listen on
     #[arg(long, default_value = "127.0.0.1:8099")]
     addr: String,
     #[command(flatten)]
@@ -28,19 +29,19 @@ pub struct MockArgs {
     api_key: Option<String>,
 }
 
-/// What it refuses.
+/// The limits of the mock.
 #[derive(Args)]
 struct MockLimitFlags {
     /// Refuse more than this: 22/5s, fixed:22/5s, clock:100/1m, bucket:10/1s:40 (a burst of 40), gcra:30/1m:15 (15 early), counter:300/1m, '90000 tokens/1m' or in-flight:5 (repeat)
     #[arg(long, value_name = "N/PERIOD")]
     limit: Vec<ServerLimit>,
-    /// Speak of limits as a known API does: github, openai, edgar and others; it brings limits, if none are given
+    /// Report limits as a known API does: github, openai, edgar and others; its limits apply if none are given
     #[arg(long, value_name = "NAME")]
     dialect: Option<Dialect>,
-    /// Limit each value of this for itself: header:x-api-key, query:tenant or path
+    /// Limit each value of this separately: header:x-api-key, query:tenant or path
     #[arg(long, value_name = "WHO")]
     per: Option<Partition>,
-    /// Count refused requests against the limits, too
+    /// Count refused requests against the limits as well
     #[arg(long)]
     count_refused: bool,
 }
@@ -62,7 +63,7 @@ pub fn main(arguments: &MockArgs) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-/// What the server counted, in a line or two.
+/// The server's counts in one line.
 pub fn count(judgement: &Judgement) -> String {
     let mut text = format!(
         "the server's own count: {} requests, {} refused",

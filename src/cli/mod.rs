@@ -1,4 +1,4 @@
-//! The command line: what the library is asked to do, and what people see of it.
+//! The command line: flags, progress, messages and exit codes.
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -48,33 +48,33 @@ Exit codes:
 
 #[derive(Subcommand)]
 enum Command {
-    /// Do the job: one request for each row, one record for each
+    /// Run the job: one request and one record for each row
     Run(run::RunArgs),
-    /// Check the job, show its first requests and the least time it takes; send nothing
+    /// Check the job, show its first requests and its shortest time; send nothing
     Plan(plan::PlanArgs),
-    /// Do the job in virtual time against a model of the server: how long, how many refusals
+    /// Run the job in virtual time against a model of the server, to see its time and refusals
     Simulate(simulate::SimulateArgs),
-    /// Find an unknown limit by being refused a few times; it sends real requests
+    /// Find an unknown limit with real requests, a few of which are refused
     Probe(probe::ProbeArgs),
-    /// Prove from a results file alone that a limit was kept
+    /// Verify from a results file alone that a limit was kept
     Verify(verify::VerifyArgs),
-    /// Write a job file to begin with, perhaps from a curl command
+    /// Write a first job file, for example from a curl command
     Init(init::InitArgs),
-    /// Report a finished results file again; nothing is sent
+    /// Show the report of a results file again; send nothing
     Report(report::ReportArgs),
     /// Write a table in another format, compressed or not
     Convert(convert::ConvertArgs),
     /// List the APIs whose limits are known (--api NAME), or show one
     Profiles(profiles::ProfilesArgs),
-    /// Serve a quote API with a limit, latencies and faults, to try jobs on
+    /// Serve a quote API with a limit, latencies and faults, to test jobs
     Mock(mock::MockArgs),
-    /// Ask a mock API for 500 quotes at once, and compare its count with ours
+    /// Request 500 quotes from a mock API, and compare its count with ours
     Demo(demo::DemoArgs),
 }
 
 /// The `throng` command: reads the arguments of the process and carries them out.
 pub fn main() -> ExitCode {
-    // The panic's message is on stderr by then; only the exit code is left to give.
+    // The panic's message is already on stderr; only the exit code is left.
     catch_unwind(carry_out).unwrap_or(Exit::Stopped).into()
 }
 
@@ -101,11 +101,6 @@ fn carry_out() -> Exit {
         say::error(&error);
         Exit::of(&error)
     })
-}
-
-/// The environment, as templates and proxies see it.
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 #[cfg(test)]

@@ -1,18 +1,19 @@
-//! `throng plan`: check everything, send nothing.
+//! `throng plan`: checks a job without sending requests.
 
 use std::time::Duration;
 
 use crate::Error;
 use clap::Args;
 
-use super::{Exit, job, say};
+use super::exit::Exit;
+use super::{job, say};
 
 #[derive(Args)]
 #[group(skip)]
 pub struct PlanArgs {
     #[command(flatten)]
     job: job::JobArgs,
-    /// How long an answer takes, to compare the guards by
+    /// The latency of answers, for the comparison of guards
     #[arg(long, value_name = "DUR", default_value = "250ms", value_parser = humantime::parse_duration)]
     latency: Duration,
 }

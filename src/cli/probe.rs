@@ -1,4 +1,4 @@
-//! `throng probe URL`: finds an unknown limit by being refused a few times.
+//! `throng probe URL`: finds an unknown limit with real requests.
 
 use std::time::Duration;
 
@@ -8,7 +8,9 @@ use crate::probe::{Bounds, Observation, ProbeAnswer, probe};
 use clap::Args;
 use serde_json::json;
 
-use super::{Exit, environment, flags, say};
+use super::exit::Exit;
+use super::job::environment;
+use super::{flags, say};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,7 +28,7 @@ Exit codes:
 #[command(after_help = EXAMPLES)]
 #[group(skip)]
 pub struct ProbeArgs {
-    /// What to ask for, again and again
+    /// The URL to request repeatedly
     #[arg(value_name = "URL")]
     probed: Option<String>,
     #[command(flatten)]
@@ -41,17 +43,17 @@ pub struct ProbeArgs {
     tls: flags::TlsFlags,
 }
 
-/// How far it may go.
+/// The bounds of a probe.
 #[derive(Args)]
 #[command(next_help_heading = "Probe")]
 struct ProbeBoundFlags {
-    /// The most refusals
+    /// Maximum number of refusals
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     refusals: u32,
-    /// The most requests
+    /// Maximum number of requests
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     max_requests: u64,
-    /// The longest time
+    /// Maximum time
     #[arg(long, default_value = "15m", value_name = "DURATION", value_parser = humantime::parse_duration)]
     max_time: Duration,
 }
@@ -60,7 +62,7 @@ pub fn main(arguments: &ProbeArgs) -> Result<Exit, Error> {
     let job = arguments.job()?;
     let bounds = &arguments.bounds;
     say::note(&format!(
-        "throng: probing by real requests, one after the other: at most {} of them, {} refusals, {}",
+        "throng: probing with real requests, one after the other: at most {} requests, {} refusals, {}",
         bounds.max_requests,
         bounds.refusals,
         humantime::format_duration(bounds.max_time)

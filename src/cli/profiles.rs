@@ -1,15 +1,16 @@
-//! `throng profiles`: which APIs are known, and what is known of them.
+//! `throng profiles`: lists the known APIs, or shows one.
 
 use crate::Error;
 use crate::plan::Profile;
 use clap::Args;
 
-use super::{Exit, say};
+use super::exit::Exit;
+use super::say;
 
 #[derive(Args)]
 #[group(skip)]
 pub struct ProfilesArgs {
-    /// One of them, in full
+    /// The profile to show in full
     #[arg(value_name = "NAME")]
     name: Option<String>,
 }

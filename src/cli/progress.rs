@@ -1,5 +1,4 @@
-//! What people see while a run goes on: one live line on a terminal, or a line
-//! every few seconds. [door: terminal, clock]
+//! The progress of a run: one live line on a terminal, or a line every few seconds.
 
 use std::io::IsTerminal;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -18,25 +17,25 @@ use super::say;
 
 const BAR_EVERY: Duration = Duration::from_millis(200);
 const LOG_EVERY: Duration = Duration::from_secs(5);
-/// The rate that is shown is that of the last few seconds.
+/// The time over which the shown rate is measured.
 const LATELY: Duration = Duration::from_secs(10);
 
-/// Whoever waits for less needn't know until when.
+/// Shortest wait whose end is shown.
 const WORTH_IT: Duration = Duration::from_secs(2);
 
-/// Shows a run's progress until it is told that it has ended.
+/// Shows a run's progress until `end`.
 pub struct ProgressDisplay {
     shown: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
 }
 
-/// What was sent when, so that a rate can be shown.
+/// The counts of the last few seconds, for the shown rate.
 struct RecentRate {
     started: Instant,
     lately: std::collections::VecDeque<(Instant, u64, TimeBreakdown)>,
 }
 
 impl ProgressDisplay {
-    /// Starts to show a run, in the way that is asked for.
+    /// Starts to show a run, in the requested form.
     pub fn start(run: &Run, show: &DisplayFlags) -> ProgressDisplay {
         let bar = match show.progress {
             _ if show.quiet => return ProgressDisplay { shown: None },
@@ -54,7 +53,7 @@ impl ProgressDisplay {
                 show_log(&run, &ended)
             }
         });
-        // Without it the run goes on unseen, or stops for want of threads and says so.
+        // Without this thread the run goes on, or fails with an error if it lacks threads itself.
         ProgressDisplay {
             shown: thread.ok().map(|thread| (end, thread)),
         }
@@ -64,7 +63,7 @@ impl ProgressDisplay {
     pub fn end(self) {
         if let Some((end, thread)) = self.shown {
             drop(end);
-            // Its panic would be a mistake in showing, not in the run.
+            // A panic of the display does not affect the run.
             let _ = thread.join();
         }
     }
@@ -111,7 +110,7 @@ impl RecentRate {
         }
     }
 
-    /// All that matters now, in one line.
+    /// The progress in one line.
     fn line(&mut self, run: &Run) -> String {
         let sending = run.live().sending();
         let done = done(run);
@@ -155,7 +154,7 @@ impl RecentRate {
         (sent - before) as f64 / (now - since).as_secs_f64().max(0.001)
     }
 
-    /// What binds lately, and until when.
+    /// The largest share of the last seconds, and the end of its wait.
     fn bound(&self, run: &Run) -> Option<String> {
         let now = run.balance();
         let (_, _, before) = self.lately.front()?;
@@ -184,13 +183,13 @@ impl RecentRate {
             .started
             .elapsed()
             .mul_f64((rows - done) as f64 / done as f64);
-        // What a used-up limit makes wait can't be told from what came before.
+        // After a used-up limit the rate so far says nothing about the rest.
         let free = run.gate().free_in().unwrap_or_default();
         Some(format!("{} left", HumanDuration(left.max(free))))
     }
 }
 
-/// What the tightest limit allows on the whole.
+/// The rate that the tightest limit allows.
 fn allowed(run: &Run) -> String {
     let per_second = run.plan().policy().requests_per_second();
     per_second.map_or_else(String::new, |most| format!(" of {most:.1}/s allowed"))

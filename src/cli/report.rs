@@ -1,4 +1,4 @@
-//! `throng report`: a finished results file, told again; nothing is sent.
+//! `throng report`: shows the report of a results file without sending requests.
 
 use std::path::Path;
 
@@ -8,8 +8,9 @@ use crate::tally::{Aggregate, Tally};
 use crate::{Error, sink};
 use clap::Args;
 
+use super::exit::Exit;
 use super::flags::{DisplayFlags, SummaryFlags};
-use super::{Exit, run, say};
+use super::{run, say};
 
 #[derive(Args)]
 #[group(skip)]
@@ -40,7 +41,7 @@ pub fn main(arguments: &ReportArgs) -> Result<Exit, Error> {
         let row = row?;
         let record = sink::record(row.fields).map_err(|why| {
             wrong(format!(
-                "row {} is no record of throng's: {why}",
+                "row {} is not a record of throng: {why}",
                 row.number
             ))
         })?;

@@ -1,4 +1,4 @@
-//! `throng run`: do the job.
+//! `throng run`: runs a job.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -10,9 +10,10 @@ use crate::shutdown::ShutdownReason;
 use crate::{Error, Plan};
 use clap::Args;
 
+use super::exit::Exit;
 use super::flags::DisplayFlags;
 use super::progress::ProgressDisplay;
-use super::{Exit, job, say, signals};
+use super::{job, say, signals};
 
 #[derive(Args)]
 #[group(skip)]
@@ -44,7 +45,7 @@ pub fn main(arguments: RunArgs) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-/// Carries a plan out while people look on.
+/// Runs a plan with its progress display.
 pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Error> {
     let run = Run::new(plan);
     signals::listen(run.stop())?;
@@ -58,7 +59,7 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
     let report = report?;
     let reason = run.stop().reason();
     match &reason {
-        // A run that could not begin has nothing else to tell.
+        // A run that could not begin has no report.
         Some(ShutdownReason::Error(why)) if show.quiet || report.rows.rows == 0 => say::error(why),
         _ if show.quiet => {}
         _ => tell(&report, show),
@@ -76,7 +77,7 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
     ))
 }
 
-/// Tells people and programs.
+/// Shows the report and writes the summary.
 pub fn show(report: &Report, show: &DisplayFlags) -> Result<(), Error> {
     if !show.quiet {
         tell(report, show);
@@ -84,14 +85,13 @@ pub fn show(report: &Report, show: &DisplayFlags) -> Result<(), Error> {
     write_summary(report, show)
 }
 
-/// How the names of the files end that lie beside the records.
+/// The extensions of the files beside the records.
 const BESIDE: [&str; 4] = [".throng", ".journal", ".intents", ".torn"];
 
-/// What standard output is called.
+/// The name of standard output.
 const STDOUT: &str = "-";
 
-/// A summary that can't be written, or would take the records' place, is found
-/// before anything is done.
+/// Checks before the run that the summary can be written and replaces no other file.
 pub fn check_summary(
     show: &DisplayFlags,
     input: Option<&str>,

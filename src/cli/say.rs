@@ -1,16 +1,15 @@
-//! What is written to the terminal: results on stdout, everything else on stderr.
-//! [door: terminal]
+//! Output to the terminal: results on stdout, everything else on stderr.
 
 use std::io::{self, IsTerminal, Write};
 
 use crate::report::{escape, visible};
 
-/// An error, in the form that all of them have.
+/// Writes an error in its common form.
 pub fn error(error: &dyn std::fmt::Display) {
     note(&format!("throng: {}", escape(&error.to_string())));
 }
 
-/// A line or more for people. Names of files and the like may be in it.
+/// Writes lines for people, escaped, since they can contain names of files.
 pub fn note(text: &str) {
     let lines: Vec<String> = text.split('\n').map(escape).collect();
     painted(&lines.join("\n"));
@@ -18,14 +17,14 @@ pub fn note(text: &str) {
 
 /// Writes a text with colours, which is escaped already, to standard error.
 pub fn painted(text: &str) {
-    // A closed stderr leaves nobody to tell.
+    // A closed stderr leaves no way to report it.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// A result for whoever reads stdout.
+/// Writes a result to stdout.
 pub fn result(text: &str) {
     let mut stdout = io::stdout().lock();
-    // Who closes the pipe has seen enough.
+    // A reader that closes the pipe has read enough.
     let _ = if stdout.is_terminal() {
         writeln!(stdout, "{}", visible(text))
     } else {

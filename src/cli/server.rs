@@ -1,9 +1,9 @@
-//! The flags of how a server behaves beside its limits: the mock, and the model of one.
+//! The flags of a server's behaviour apart from its limits, for the mock and simulations.
 
 use clap::Args;
 use throng_mock::{Faults, Refusal, Settings};
 
-/// How it behaves.
+/// The behaviour of a server.
 #[derive(Args)]
 #[group(skip)]
 pub struct Behaviour {
@@ -13,10 +13,10 @@ pub struct Behaviour {
     /// Spoil a share of the answers: 429, 500, drop, cut, empty, missing, notjson or drip (repeat)
     #[arg(long, value_name = "KIND=5%")]
     fault: Vec<Faults>,
-    /// What a refusal says about when to come back: seconds, date or bare
+    /// The retry-after of a refusal: seconds, date, or bare (none)
     #[arg(long, default_value = "seconds")]
     refusal: Refusal,
-    /// Latencies and faults follow from this
+    /// The seed of latencies and faults
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 }
@@ -26,11 +26,11 @@ fn share(text: &str) -> Result<f64, String> {
         .parse()
         .ok()
         .filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| "it is 0 (all of it on the way back) to 1 (all on the way there)".into())
+    share.ok_or_else(|| "it is 0 (all on the way back) to 1 (all on the way there)".into())
 }
 
 impl Behaviour {
-    /// The settings of a server that has no limits, and is near.
+    /// The settings of a server without limits and latency.
     pub fn settings(&self) -> Settings {
         let faults = self.fault.iter();
         Settings {

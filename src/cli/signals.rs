@@ -1,5 +1,5 @@
-//! Signals: the first ends a run in good order, the second lets go what is in
-//! flight, the third ends it as it is. [door: signals]
+//! Signals: the first ends a run gracefully, the second drops the requests in flight,
+//! the third ends the process at once.
 
 use std::io;
 use std::sync::Arc;
@@ -9,9 +9,10 @@ use crate::{Error, threads};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-use super::{Exit, say};
+use super::exit::Exit;
+use super::say;
 
-/// Listens from now on, on a thread of its own.
+/// Starts a thread that listens for signals.
 pub fn listen(stop: &Shutdown) -> Result<(), Error> {
     let mut signals = signals()?;
     let stop = stop.clone();
@@ -23,14 +24,14 @@ pub fn listen(stop: &Shutdown) -> Result<(), Error> {
     listening.map(drop).map_err(|error| unheard(&error))
 }
 
-/// A file that gets longer than one may be (`ulimit -f`) fails to be written, as on a
-/// full disk, and does not end the process.
+/// Lets a write beyond the largest file size (`ulimit -f`) fail, as on a full disk,
+/// instead of ending the process.
 pub fn survive_file_limits() -> Result<(), Error> {
     let registered = signal_hook::flag::register(SIGXFSZ, Arc::default());
     registered.map(drop).map_err(|error| unheard(&error))
 }
 
-/// Returns when one comes.
+/// Waits for a signal.
 pub fn wait() -> Result<(), Error> {
     signals()?.forever().next();
     Ok(())
@@ -57,7 +58,7 @@ fn hear(stop: &Shutdown, signal: Interrupt) {
         (false, _) => {
             stop.request(ShutdownReason::Interrupted(signal));
             say::note(
-                "throng: stopping: waiting for the answers in flight; once more to end at once",
+                "throng: stopping: waiting for the answers in flight; a second Ctrl-C or signal ends the run at once",
             );
         }
         (true, false) => {
@@ -66,7 +67,7 @@ fn hear(stop: &Shutdown, signal: Interrupt) {
         }
         #[expect(
             clippy::exit,
-            reason = "whoever asks three times means now; what is torn is cut by --resume"
+            reason = "a third signal demands an immediate end; --resume removes a torn record"
         )]
         (true, true) => std::process::exit(i32::from(Exit::of_signal(signal) as u8)),
     }

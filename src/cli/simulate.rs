@@ -1,4 +1,4 @@
-//! `throng simulate`: the job in virtual time, against a model of the server.
+//! `throng simulate`: runs the job in virtual time against a model of the server.
 
 use crate::limit::{Guard, Policy};
 use crate::plan::Job;
@@ -10,8 +10,10 @@ use humantime::format_duration;
 use serde_json::json;
 use throng_mock::{Latency, LimitKind, ServerLimit, Settings, WindowCount};
 
+use super::exit::Exit;
+use super::job::environment;
 use super::server::Behaviour;
-use super::{Exit, environment, job, say};
+use super::{job, say};
 
 #[derive(Args)]
 #[group(skip)]
@@ -20,10 +22,10 @@ pub struct SimulateArgs {
     job: job::JobArgs,
     #[command(flatten)]
     server: ServerModelFlags,
-    /// All guards, and a token bucket, beside each other
+    /// Compare all guards and a token bucket
     #[arg(long)]
     compare: bool,
-    /// When requests arrived at the server, as CSV: guard, seconds
+    /// Write the arrivals at the server as CSV: guard, seconds
     #[arg(long, value_name = "FILE")]
     arrivals: Option<String>,
 }

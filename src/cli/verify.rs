@@ -1,4 +1,4 @@
-//! `throng verify`: what a results file proves of a limit, without the gate.
+//! `throng verify`: verifies a limit from a results file.
 
 use std::path::Path;
 
@@ -8,7 +8,8 @@ use crate::{Error, source};
 use clap::Args;
 use jiff::Timestamp;
 
-use super::{Exit, say};
+use super::exit::Exit;
+use super::say;
 
 #[derive(Args)]
 #[group(skip)]
@@ -19,10 +20,10 @@ pub struct VerifyArgs {
     /// The limit to check: 22/5s, 100/1m@clock, bucket:10/1s, 5000/run (repeat) [default: those of the run]
     #[arg(short, long, value_name = "N/PERIOD")]
     rate: Vec<Limit>,
-    /// Each value of this template has the limits for itself: '{{ tenant }}'
+    /// Each value of this template has limits of its own: '{{ tenant }}'
     #[arg(long, value_name = "T")]
     per: Option<String>,
-    /// How the file is written, whatever its name
+    /// The format of the file [default: by its name]
     #[arg(long)]
     format: Option<crate::format::Format>,
 }
@@ -62,7 +63,7 @@ pub fn main(arguments: &VerifyArgs) -> Result<Exit, Error> {
     }
 }
 
-/// Those that can be checked; the others are named.
+/// The limits of the run that can be checked; notes name the others.
 fn of_the_run(results: &Path) -> Result<Vec<Limit>, Error> {
     let mut limits = limits_of(results)?;
     let mut last = None;

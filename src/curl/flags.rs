@@ -1,6 +1,6 @@
-//! curl's flags that throng knows, as one table. Pure.
+//! The flags of curl that throng translates, as one table. Pure.
 
-/// What a flag has after it.
+/// The value of a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
     /// Nothing.
@@ -9,16 +9,16 @@ pub enum Takes {
     Word,
 }
 
-/// What a flag comes to.
+/// The meaning of a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Means {
-    /// A part of the request or of how it is sent.
+    /// A part of the request or of its sending.
     Part,
-    /// Only what curl shows or keeps, which throng does in its own way.
+    /// Only curl's output, which throng's own flags control.
     Shown,
 }
 
-/// One flag: its long name, its letter, and what it is.
+/// A flag: its long name, its letter, its value and its meaning.
 pub struct Flag {
     pub name: &'static str,
     pub letter: Option<char>,
@@ -124,7 +124,7 @@ pub fn by_letter(letter: char) -> Option<&'static Flag> {
     FLAGS.iter().find(|flag| flag.letter == Some(letter))
 }
 
-/// All names, for a suggestion.
+/// The names of all flags, for suggestions.
 pub fn names() -> impl Iterator<Item = &'static str> {
     FLAGS.iter().map(|flag| flag.name)
 }

@@ -1,11 +1,9 @@
-//! A curl command, copied from an API's documentation, to the request of a job.
-//! Files that it names are read for `@FILE`. [door: files]
+//! Translates a curl command, such as from an API's documentation, to parts of a job.
+//! Files that it names (`@FILE`) are read.
 //!
-//! - `words`: the command as a shell cuts it
-//! - `flags`: the flags that are known
-//! - `request`: what they come to
-
-use serde_json::Value;
+//! - `words`: splits the command as a shell does
+//! - `flags`: the table of flags
+//! - `request`: the parts of the job
 
 use crate::error::Error;
 
@@ -14,26 +12,13 @@ mod request;
 mod words;
 
 use flags::{Flag, Means, Takes};
-
-/// What a command comes to.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Translated {
-    /// Parts of a job, to be laid over one: `request`, `auth`, `send`, and so on.
-    pub job: Value,
-    /// What is left to say about it, a sentence each.
-    pub notes: Vec<String>,
-}
-
-/// One thing that a command says, in order.
-pub(crate) struct CommandPart {
-    pub name: &'static str,
-    pub value: String,
-}
+use request::CommandPart;
+pub use request::Translated;
 
 /// Translates a command; `{{ }}` in it stays.
 ///
 /// # Errors
-/// Which part of it is not understood: nothing is left out silently.
+/// If a part of it is not understood: nothing is left out silently.
 pub fn translate(command: &str) -> Result<Translated, Error> {
     let place = |why: String| Error::plan(format!("the curl command (--curl): {why}"));
     let words = words::words(command.trim()).map_err(place)?;
@@ -70,7 +55,7 @@ pub fn translate(command: &str) -> Result<Translated, Error> {
     let mut translated = request::job(&said).map_err(place)?;
     if !ignored.is_empty() {
         translated.notes.push(format!(
-            "left out, since they only say what curl shows or keeps: {}",
+            "left out, since these flags only control curl's output: {}",
             ignored.join(", ")
         ));
     }
@@ -136,7 +121,5 @@ fn unknown(shown: &str, name: &str) -> String {
     let hint = like.map_or(String::new(), |(_, known)| {
         format!(" (did you mean --{known}?)")
     });
-    format!(
-        "throng does not know curl's {shown}{hint}: remove it, or say it with throng's own flags"
-    )
+    format!("throng does not know curl's {shown}{hint}: remove it, or use throng's own flags")
 }

@@ -1,13 +1,27 @@
-//! What a command's flags come to, as parts of a job.
+//! A command's flags as parts of a job.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{CommandPart, Translated};
 use crate::render::percent_encode;
 
-/// A job in the making.
+/// The parts of a job that a command stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Translated {
+    /// Parts of a job, to be overlaid on one: `request`, `auth`, `send`, and so on.
+    pub job: Value,
+    /// Notes for the user, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// A flag of a command with its value, in order.
+pub(crate) struct CommandPart {
+    pub name: &'static str,
+    pub value: String,
+}
+
+/// An unfinished job.
 #[derive(Default)]
 struct JobDraft {
     url: Option<String>,
@@ -23,7 +37,7 @@ struct JobDraft {
     rest: Map<String, Value>,
 }
 
-/// All of a command's flags as a job.
+/// The job of a command's flags.
 pub fn job(said: &[CommandPart]) -> Result<Translated, String> {
     let mut job = JobDraft::default();
     for said in said {
@@ -72,7 +86,7 @@ impl JobDraft {
         Ok(())
     }
 
-    /// What is not of the request itself.
+    /// Flags of other parts of a job than the request.
     fn rest_of(&mut self, name: &str, value: &str) -> Result<(), String> {
         let duration = || {
             let seconds = value.parse().ok();
@@ -120,7 +134,7 @@ impl JobDraft {
             "unix-socket" => ("network", "unix-socket", value.into()),
             "http1.1" => ("network", "http", "1.1".into()),
             "http2-prior-knowledge" => ("network", "http", "2".into()),
-            // What throng does by itself.
+            // Flags that describe throng's own behaviour.
             _ => return Ok(()),
         };
         self.set(part, key, set);
@@ -132,7 +146,7 @@ impl JobDraft {
         part[key] = value;
     }
 
-    /// `USER:PASSWORD`, for a signature where that was asked for before.
+    /// `USER:PASSWORD`, or the keys of a signature if a flag before asked for one.
     fn user(&mut self, value: &str) -> Result<(), String> {
         let (user, password) = value.split_once(':').unwrap_or((value, ""));
         let signs = self
@@ -172,7 +186,7 @@ impl JobDraft {
         self.headers.insert(name.into(), value.into());
     }
 
-    /// `Name: value`, `Name:` for none, `Name;` for an empty one.
+    /// `Name: value`, `Name:` to remove a header, `Name;` for an empty one.
     fn header(&mut self, text: &str) -> Result<(), String> {
         if text.starts_with('@') {
             return Err(format!(
@@ -274,7 +288,7 @@ impl JobDraft {
         })
     }
 
-    /// What curl adds to each request by itself, and throng doesn't, or the other way.
+    /// Headers that only one of curl and throng sends by default.
     fn defaults(&mut self) {
         let has = |headers: &Map<String, Value>, name: &str| {
             headers.keys().any(|other| other.eq_ignore_ascii_case(name))
@@ -323,7 +337,7 @@ enum LineEnds {
     Dropped,
 }
 
-/// The text itself, or of the file after an `@`.
+/// The text, or the content of the file after an `@`.
 fn read(value: &str, lines: LineEnds) -> Result<String, String> {
     let Some(path) = value.strip_prefix('@') else {
         return Ok(value.into());
@@ -338,8 +352,8 @@ fn read(value: &str, lines: LineEnds) -> Result<String, String> {
     })
 }
 
-/// `content`, `=content`, `name=content`, `@file`, `name@file`: the content is encoded,
-/// but what stands in `{{ }}` will be when there is a row.
+/// Encodes the content of `content`, `=content`, `name=content`, `@file` or `name@file`.
+/// Templates in `{{ }}` are encoded later, for each row.
 fn encoded(value: &str) -> Result<String, String> {
     let at = value.find(['=', '@']);
     let (name, content) = match at {

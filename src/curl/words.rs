@@ -1,10 +1,9 @@
-//! A command line to its words, as a shell would cut it. Pure.
+//! Splits a command line into words, as a shell does. Pure.
 //!
-//! A variable of the shell, `$NAME` or `${NAME}`, becomes `{{ env.NAME }}` where a
-//! shell would put its value in. A template, `{{ id }}`, is one thing even outside of
-//! quotes: it stands where a value without blanks was.
+//! A shell variable, `$NAME` or `${NAME}`, becomes `{{ env.NAME }}` where a shell would
+//! expand it. A template, `{{ id }}`, is part of one word even outside of quotes.
 
-/// The words of a command, or why a shell would not take it.
+/// The words of a command, or the reason why a shell would refuse it.
 pub fn words(text: &str) -> Result<Vec<String>, String> {
     let mut cutter = Cutter {
         letters: text.chars().peekable(),
@@ -36,7 +35,7 @@ impl Cutter<'_> {
                 }
                 '|' | '&' | ';' | '<' | '>' | '`' => {
                     return Err(format!(
-                        "there is a {letter:?} outside of quotes, which means something to a shell: give the curl command alone"
+                        "there is a {letter:?} outside of quotes, which is a shell operator: give the curl command alone"
                     ));
                 }
                 letter => self.push(letter),
@@ -54,7 +53,7 @@ impl Cutter<'_> {
         self.words.extend(self.word.take());
     }
 
-    /// After its first brace.
+    /// Reads a template after its first brace.
     fn template(&mut self) -> Result<(), String> {
         self.push('{');
         let mut before = ' ';
@@ -100,7 +99,7 @@ impl Cutter<'_> {
         }
     }
 
-    /// Outside of quotes: a line goes on, or a letter means itself.
+    /// Reads a backslash outside of quotes: a continued line, or a literal letter.
     fn escaped(&mut self) {
         match self.letters.next() {
             None | Some('\n') => {}
@@ -141,7 +140,7 @@ impl Cutter<'_> {
         self.word.get_or_insert_default().push_str(&text);
     }
 
-    /// `$'…'`, as browsers copy what has special letters in it.
+    /// `$'…'`, the form in which browsers copy special letters.
     fn ansi_quoted(&mut self) -> Result<(), String> {
         self.word.get_or_insert_default();
         loop {

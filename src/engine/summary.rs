@@ -44,7 +44,7 @@ pub fn report(shared: &RunContext, tally: &Tally, took: Duration, workers: &[Dur
         }),
         limits: limits(shared),
         insecure: shared.plan.first().transport.is_insecure(),
-        doubts: doubts(shared),
+        header_warnings: header_warnings(shared),
         warnings: warnings(shared),
         why: why(shared, &causes),
         causes,
@@ -55,9 +55,9 @@ pub fn report(shared: &RunContext, tally: &Tally, took: Duration, workers: &[Dur
 }
 
 /// Headers that said what can't be; they may echo a secret.
-fn doubts(shared: &RunContext) -> BTreeMap<String, String> {
-    let doubts = shared.live.header_warnings().into_iter();
-    doubts
+fn header_warnings(shared: &RunContext) -> BTreeMap<String, String> {
+    let warnings = shared.live.header_warnings().into_iter();
+    warnings
         .map(|(header, why)| (header, shared.plan.secrets.hide(why)))
         .collect()
 }

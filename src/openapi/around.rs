@@ -1,10 +1,10 @@
-//! Who asks, and how pages are turned.
+//! Authentication and pagination of an operation.
 
 use serde_json::{Map, Value, json};
 
 use super::find::{Description, Operation};
 
-/// Adds what the first way of authentication needs.
+/// Adds the first authentication scheme of the operation.
 pub fn authenticate(
     description: &Description,
     operation: &Operation,
@@ -35,7 +35,7 @@ pub fn authenticate(
             )),
             (Some("oauth2"), _, _) => drop(job.insert("auth".into(), oauth2(scheme))),
             (Some("mutualTLS"), _, _) => {
-                notes.push("it asks for a client's certificate: give tls.cert and tls.key".into());
+                notes.push("it requires a client certificate: give tls.cert and tls.key".into());
             }
             _ => notes.push(format!("its authentication {name:?} is not known: add it")),
         }
@@ -57,8 +57,8 @@ fn oauth2(scheme: &Value) -> Value {
     }
 }
 
-/// How its parameters and its answer say that pages are turned, and where the items
-/// of an answer are.
+/// The pagination and the items of an operation, guessed from its parameters and its
+/// answer.
 pub fn pages(
     description: &Description,
     operation: &Operation,
@@ -105,7 +105,7 @@ pub fn pages(
     Some((pages, each))
 }
 
-/// The schema of a good answer.
+/// The schema of a successful answer.
 fn answer<'a>(description: &'a Description, operation: &'a Operation) -> Option<&'a Value> {
     let responses = operation.body.get("responses")?.as_object()?;
     let good = responses

@@ -1,21 +1,20 @@
-//! A request's body: what its schema wants, with a template for each value.
+//! The body of a request by its schema, with a template for each value.
 
 use serde_json::{Map, Value, json};
 
 use super::find::{Description, Operation};
-use super::request::template;
 
-/// Schemas may contain themselves.
+/// Maximum depth of a body, since schemas can contain themselves.
 const DEEPEST: usize = 6;
 
-/// The kinds of bodies that a job can make of fields, and its keys for them.
+/// The content types of bodies that a job can build, and its keys for them.
 const KINDS: [(&str, &str); 3] = [
     ("json", "json"),
     ("x-www-form-urlencoded", "form"),
     ("multipart/form-data", "multipart"),
 ];
 
-/// An object's schema, with all that its parts (`allOf`) add.
+/// The schema of an object, with those of its parts (`allOf`).
 #[derive(Default)]
 struct Object<'a> {
     properties: Vec<(&'a str, &'a Value)>,
@@ -55,7 +54,7 @@ pub fn add(
     }
 }
 
-/// A text is read as JSON, so one that stands for a value has its quotes.
+/// A sample as the text of a JSON body, in which a template has its quotes.
 fn json_text(sample: Value) -> Value {
     match sample {
         Value::String(_) => sample.to_string().into(),
@@ -63,7 +62,7 @@ fn json_text(sample: Value) -> Value {
     }
 }
 
-/// The fields of a form, which are texts or files.
+/// The fields of a form: texts or files.
 fn fields(description: &Description, object: &Object, key: &str) -> Value {
     let field = |(name, schema): (&str, &Value)| {
         let text = match sample(description, schema, name, DEEPEST) {
@@ -80,7 +79,7 @@ fn fields(description: &Description, object: &Object, key: &str) -> Value {
     object.wanted().map(field).collect()
 }
 
-/// As 3.0 says it, and as 3.1 does.
+/// Whether a schema is that of a file, in OpenAPI 3.0 or 3.1.
 fn is_file(schema: &Value) -> bool {
     schema["format"] == "binary" || schema.get("contentMediaType").is_some()
 }
@@ -104,7 +103,7 @@ fn sample(description: &Description, schema: &Value, name: &str, depth: usize) -
     }
 }
 
-/// The value that a schema names, if it names one.
+/// The value that a schema prescribes or suggests.
 fn fixed(schema: &Value) -> Option<&Value> {
     let only = match schema["enum"].as_array().map(Vec::as_slice) {
         Some([only]) => Some(only),
@@ -117,7 +116,7 @@ fn fixed(schema: &Value) -> Option<&Value> {
     named.filter(|value| !value.is_null())
 }
 
-/// The first of several schemas that will do, other than null.
+/// The first of alternative schemas other than null.
 fn choice<'a>(description: &'a Description, schema: &'a Value) -> Option<&'a Value> {
     let choices = schema.get("oneOf").or_else(|| schema.get("anyOf"));
     let mut choices = choices.and_then(Value::as_array)?.iter();
@@ -144,7 +143,7 @@ fn object<'a>(description: &'a Description, schema: &'a Value, depth: usize) -> 
     }
     let own = schema.get("properties").and_then(Value::as_object);
     let own = own.into_iter().flatten();
-    // What the server alone writes is not asked for.
+    // Read-only fields are left out.
     let own = own.filter(|(_, schema)| schema["readOnly"] != true);
     all.properties
         .extend(own.map(|(name, schema)| (name.as_str(), schema)));
@@ -154,7 +153,7 @@ fn object<'a>(description: &'a Description, schema: &'a Value, depth: usize) -> 
 }
 
 impl<'a> Object<'a> {
-    /// What must be there; all of it, if nothing must.
+    /// The required fields; all fields if none is required.
     fn wanted(&self) -> impl Iterator<Item = (&'a str, &'a Value)> {
         let properties = self.properties.iter().copied();
         properties.filter(|(name, _)| self.required.is_empty() || self.required.contains(name))
@@ -171,4 +170,13 @@ fn left_out(object: &Object) -> Option<String> {
             names.join(", ")
         )
     })
+}
+
+/// `{{ name }}`, as a row's field can be called in a template.
+pub(super) fn template(name: &str) -> String {
+    let letters = name.chars();
+    let field: String = letters
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect();
+    format!("{{{{ {field} }}}}")
 }

@@ -1,4 +1,4 @@
-//! The operation that is meant, and what `$ref` stands for.
+//! Finds the operation and resolves `$ref`.
 
 use serde_json::Value;
 
@@ -8,15 +8,15 @@ const METHODS: [&str; 8] = [
     "get", "put", "post", "delete", "options", "head", "patch", "trace",
 ];
 
-/// A description.
+/// An OpenAPI description.
 pub struct Description(pub Value);
 
-/// One operation of it.
+/// One operation of a description.
 pub struct Operation {
     pub method: String,
     pub path: String,
     pub body: Value,
-    /// Its own parameters, and those of its path.
+    /// The parameters of the operation and of its path.
     pub parameters: Vec<Value>,
 }
 
@@ -92,7 +92,7 @@ impl Description {
     }
 }
 
-/// Which there are: all, or those that are most like it.
+/// An error that lists the operations: all, or the most similar ones.
 fn no_such(wanted: &str, mut ids: Vec<String>) -> String {
     const MOST: usize = 50;
     if ids.is_empty() {
@@ -105,7 +105,7 @@ fn no_such(wanted: &str, mut ids: Vec<String>) -> String {
         };
         ids.truncate(MOST);
         return format!(
-            "say which of its operations is meant (--operation): {}{more}",
+            "choose one of its operations (--operation): {}{more}",
             ids.join(", ")
         );
     }

@@ -1,11 +1,11 @@
-//! An OpenAPI description (3.0 or 3.1, JSON or YAML) and one of its operations, to
-//! the parts of a job. Pure.
+//! Translates an operation of an OpenAPI description (3.0 or 3.1, JSON or YAML) to
+//! parts of a job. Pure.
 //!
 //! - `yaml`: YAML as JSON
-//! - `find`: the operation, and what `$ref` stands for
-//! - `request`: where it goes, and its parameters as templates
-//! - `body`: what a body wants, with a template for each value
-//! - `around`: server, authentication, pagination
+//! - `find`: the operation, and the targets of `$ref`
+//! - `request`: URL, method, and parameters as templates
+//! - `body`: the body with a template for each value
+//! - `around`: authentication, pagination
 
 use serde_json::{Map, Value, json};
 
@@ -23,7 +23,7 @@ use find::Description;
 /// Translates the operation with this `operationId`, or this `METHOD /path`.
 ///
 /// # Errors
-/// That the text is no description, or has no such operation.
+/// If the text is not a description, or has no such operation.
 pub fn translate(text: &str, operation: &str) -> Result<Translated, Error> {
     let place = |why: String| Error::plan(format!("the OpenAPI description (--openapi): {why}"));
     let description = Description::parse(text).map_err(place)?;

@@ -1,8 +1,8 @@
-//! Where a request goes, and its parameters as templates.
+//! URL and method of a request, and its parameters as templates.
 
 use serde_json::{Map, Value};
 
-use super::body;
+use super::body::{self, template};
 use super::find::{Description, Operation};
 
 /// The `request` part of the job.
@@ -42,15 +42,6 @@ pub fn request(
     request
 }
 
-/// `{{ name }}`, as a row's field can be called in a template.
-pub(super) fn template(name: &str) -> String {
-    let letters = name.chars();
-    let field: String = letters
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .collect();
-    format!("{{{{ {field} }}}}")
-}
-
 /// The first server's URL, with its variables' defaults.
 fn server(description: &Description, operation: &Operation, notes: &mut Vec<String>) -> String {
     let own = operation.body.pointer("/servers/0");
@@ -65,9 +56,7 @@ fn server(description: &Description, operation: &Operation, notes: &mut Vec<Stri
         url = url.replace(&format!("{{{name}}}"), default);
     }
     if !url.contains("://") {
-        notes.push(
-            "the description names no host: put the API's in the place of api.example".into(),
-        );
+        notes.push("the description names no host: replace api.example by that of the API".into());
         url = format!("https://api.example{url}");
     }
     url.trim_end_matches('/').to_owned()

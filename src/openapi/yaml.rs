@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// Reads YAML, in which numbers may be larger than JSON's are here: they become
-/// floats, since descriptions have them only as bounds.
+/// Reads YAML. Numbers that are too large for JSON become floats, since descriptions
+/// use them only as bounds.
 pub fn parse(text: &str) -> Result<Value, String> {
     let read: Result<Loose, _> = serde_yaml_ng::from_str(text);
     read.map(|Loose(value)| value)
@@ -74,10 +74,10 @@ impl<'de> Visitor<'de> for Any {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some((Loose(key), Loose(value))) = entries.next_entry()? {
-            // Statuses are often written as numbers.
+            // Statuses are often numbers.
             let key = match key {
                 Value::String(key) => key,
-                // Written as a text, maps within maps would double with each level.
+                // As a text, nested maps would double with each level.
                 Value::Object(_) | Value::Array(_) => {
                     return Err(A::Error::custom("a map or a list is the key of a map"));
                 }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_descriptions_have_and_json_has_not_is_read() {
+    fn yaml_without_an_equivalent_in_json_is_read() {
         let text = "200: {a: [1, -2, 1.5, yes, ~, true]}\nleast: -9223372036854776000\n";
         let read = parse(text).unwrap();
         assert_eq!(read["200"], json!({"a": [1, -2, 1.5, "yes", null, true]}));

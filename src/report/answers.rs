@@ -1,11 +1,11 @@
-//! What the aggregates came to, for people.
+//! The results of aggregates, for people.
 
 use super::escape::short;
 use super::table::{bounded, table};
 use super::words::{count, number, plural};
 use crate::tally::{Accuracy, AggregateResult, Figure, Figures, ResultGroup};
 
-/// A table of those that are one figure, then a table for each of the others.
+/// A table of the single figures, then a table for each grouped aggregate.
 pub(super) fn answers(answers: &[AggregateResult]) -> Vec<String> {
     let figure = |answer: &AggregateResult| match &answer.figures {
         Figures::One(figure) => Some(line(title(answer), figure)),
@@ -29,7 +29,7 @@ fn grouped(answer: &AggregateResult, groups: &[ResultGroup]) -> Vec<String> {
     lines
 }
 
-/// The name, and the expression if that is another one.
+/// The name, with the expression if it differs.
 fn title(answer: &AggregateResult) -> String {
     let (name, expression) = (short(&answer.name), short(&answer.expression));
     if name == expression {
@@ -39,7 +39,7 @@ fn title(answer: &AggregateResult) -> String {
     }
 }
 
-/// A title, then the figure and what it was made of.
+/// A title, its figure, and the number of values.
 fn line(title: String, figure: &Figure) -> Vec<String> {
     let about = match figure.accuracy {
         Accuracy::Exact => "",
@@ -49,7 +49,7 @@ fn line(title: String, figure: &Figure) -> Vec<String> {
     let values = plural(figure.values, "value", "values");
     let skipped = match figure.skipped {
         0 => String::new(),
-        skipped => format!(", {} left out: missing, or no number", count(skipped)),
+        skipped => format!(", {} left out: missing, or not a number", count(skipped)),
     };
     vec![
         title,
@@ -95,13 +95,13 @@ mod tests {
             lines,
             [
                 "  mean_price = mean(price)  75.2135  of 500 values",
-                "  mean(price)                    ~5  of 500 values, 2 left out: missing, or no number",
+                "  mean(price)                    ~5  of 500 values, 2 left out: missing, or not a number",
             ]
         );
     }
 
     #[test]
-    fn many_groups_are_cut() {
+    fn many_groups_are_truncated() {
         let group = |place: u64| ResultGroup {
             key: format!("group {place}"),
             figure: figure(1.0, 0, Accuracy::Exact),

@@ -1,15 +1,15 @@
-//! Text of others, made harmless for a terminal.
+//! Foreign text, escaped for a terminal.
 //!
-//! A server's text is data. It must neither move the cursor, nor colour or
-//! reorder what stands around it, nor pass for a line of ours.
+//! A server's text is data. It must not move the cursor, colour or reorder the
+//! text around it, or look like a line of our own.
 
 use std::fmt::Write as _;
 
-/// A longer text of a server is cut to so many characters.
+/// Maximum number of characters of a server's text.
 const SHORT: usize = 200;
 
-/// The text with every character visible: controls, line ends and what
-/// reorders or hides text stand there as escapes, such as `\n` and `\u{1b}`.
+/// The text with every character visible: control characters, line ends and
+/// invisible characters become escapes, such as `\n` and `\u{1b}`.
 #[must_use]
 pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -17,8 +17,8 @@ pub fn escape(text: &str) -> String {
     safe
 }
 
-/// As [`escape`], and cut to 200 characters of the text, with a `…` if there
-/// were more.
+/// The first 200 characters of the text, escaped by [`escape`], with a `…` if it
+/// goes on.
 #[must_use]
 pub fn short(text: &str) -> String {
     match text.char_indices().nth(SHORT) {
@@ -27,9 +27,9 @@ pub fn short(text: &str) -> String {
     }
 }
 
-/// A text of whole lines with nothing in it that a terminal would obey but the ends of
-/// the lines and tabs: all else stands there as `\u001b`, which is the same value in
-/// JSON, where it can only be within a string.
+/// JSON lines in which a terminal interprets only line ends and tabs. Other control
+/// characters become escapes such as `\u001b`, which are the same value, since in JSON
+/// they can only be within a string.
 #[must_use]
 pub fn visible(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -61,14 +61,14 @@ fn push(char: char, safe: &mut String) {
     }
 }
 
-/// What is no control by Unicode's count, and yet changes how text looks.
+/// Whether a character is not a control character but changes how text looks.
 fn is_invisible(char: char) -> bool {
     matches!(char,
         // Marks, embeddings, overrides and isolates of direction.
         '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-        // Nothing wide, and ends of lines and paragraphs.
+        // Zero-width characters, and separators of lines and paragraphs.
         | '\u{200b}'..='\u{200d}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{2064}' | '\u{feff}'
-        // Tags: a second alphabet that nobody sees.
+        // Tags: an invisible alphabet.
         | '\u{e0000}'..='\u{e007f}'
     )
 }

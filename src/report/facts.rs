@@ -1,141 +1,141 @@
-//! The parts of a report, with the names that programs read.
+//! The parts of a report, with their names in JSON.
 
 use serde::{Serialize, Serializer};
 
 use crate::tally::{Counts, Example, FailureGroup, Quantiles};
 
-/// How the rows ended.
+/// The outcome of the rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct RowReport {
     /// Rows with a record of this run.
     pub rows: u64,
-    /// Those with a result.
+    /// Rows with a result.
     pub ok: u64,
-    /// Those without.
+    /// Rows without a result.
     pub failed: u64,
-    /// Rows that an earlier run had done already.
+    /// Rows that an earlier run has finished.
     pub skipped: u64,
-    /// Those of them that failed then.
+    /// Rows that failed in an earlier run.
     pub skipped_failed: u64,
 }
 
-/// What was sent.
+/// The requests of the rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct SendReport {
-    /// Requests, every attempt of every row.
+    /// Requests: all attempts of all rows.
     pub requests: u64,
-    /// Those that were not the first of their row.
+    /// Requests after the first of their row.
     pub retries: u64,
-    /// Those that the server refused for its limit (429).
+    /// Requests that the server refused because of its limit (429).
     pub refused: u64,
 }
 
-/// How fast it went.
+/// The speed of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct RateReport {
-    /// How long the run took.
+    /// The time that the run took.
     #[serde(serialize_with = "rounded")]
     pub seconds: f64,
-    /// How long any run would have taken that keeps the limits.
+    /// The shortest time in which a run can keep the limits.
     #[serde(serialize_with = "maybe_rounded")]
     pub best_possible_seconds: Option<f64>,
-    /// The limit that makes it take so long.
+    /// The limit that requires this time.
     pub bound_by: Option<String>,
-    /// What would have taken less time, where that is worth knowing.
+    /// A change that would have taken less time, if it is worth knowing.
     pub advice: Option<String>,
-    /// Requests over seconds.
+    /// Requests per second.
     #[serde(serialize_with = "rounded")]
     pub requests_per_second: f64,
 }
 
-/// How one limit was kept.
+/// The observance of one limit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct LimitReport {
-    /// As the job writes it: `22/5s`.
+    /// The limit as the job writes it: `22/5s`.
     pub rate: String,
-    /// What it was proven against: `strict`, `acked`, `sent`.
+    /// The guard that it was proven by: `strict`, `acked`, `sent`.
     pub guard: String,
-    /// Why answers had to prove arrivals, as under `strict`, where others should have.
+    /// The reason why `strict` was used instead of the guard.
     pub kept_as_strict: Option<String>,
-    /// What it counts: `requests`, `tokens`.
+    /// The unit that it counts: `requests`, `tokens`.
     pub unit: String,
-    /// The most units in a period, at once, or in all.
+    /// The units allowed in a period, at once, or in total.
     pub units_allowed: u64,
-    /// The period, if it has one.
+    /// The period, if the limit has one.
     pub period_seconds: Option<f64>,
-    /// The most units that can have arrived in any period, whatever happened on the way.
+    /// The most units that can have arrived in any period, in the worst case.
     pub most_in_window: u64,
-    /// Attempts without an answer, which may have arrived late.
+    /// Attempts without an answer, which can have arrived late.
     pub lost: u64,
-    /// How long each of these was taken to be on its way.
+    /// The time for which each of them can still have been on its way.
     pub linger_seconds: f64,
-    /// What was kept between periods, where that was learnt.
+    /// The margin between periods, if it was learnt.
     pub margin_seconds: Option<f64>,
-    /// The units that it allowed in the end, where the server has shown that those
-    /// are not what the job says.
+    /// The units allowed in the end, if the server has shown that they differ from
+    /// the job's.
     pub units_learnt: Option<u64>,
-    /// The least time between two sendings, if that is what it keeps.
+    /// The least time between two requests, if the limit is a spacing.
     pub spacing_seconds: Option<f64>,
-    /// How many keys had it, if it holds for each key.
+    /// Number of keys, if the limit holds for each key.
     pub keys: Option<u64>,
 }
 
-/// How long the last attempt of a row took, in milliseconds.
+/// The latency of the rows' last attempts, in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct LatencyReport {
-    /// Half of them took no longer.
+    /// The median.
     #[serde(serialize_with = "rounded")]
     pub p50: f64,
-    /// Nine in ten took no longer.
+    /// The 90th percentile.
     #[serde(serialize_with = "rounded")]
     pub p90: f64,
-    /// All but one in a hundred took no longer.
+    /// The 99th percentile.
     #[serde(serialize_with = "rounded")]
     pub p99: f64,
-    /// None took longer.
+    /// The maximum.
     #[serde(serialize_with = "rounded")]
     pub max: f64,
 }
 
-/// One reason why rows failed.
+/// A kind of failure and its rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct FailureReport {
-    /// The reason in short.
+    /// The kind in short.
     pub kind: String,
-    /// How many rows.
+    /// Number of rows.
     pub count: u64,
-    /// Their share of all failed rows, 0 to 1.
+    /// The share of all failed rows, 0 to 1.
     #[serde(serialize_with = "rounded")]
     pub share: f64,
-    /// The first of them.
+    /// The first of these rows.
     pub examples: Vec<Example>,
 }
 
-/// What one worker did.
+/// The work of one worker.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct WorkerReport {
-    /// Its number, from 1.
+    /// The worker's number, from 1.
     pub worker: usize,
-    /// Requests that it had an answer to.
+    /// Requests that were answered.
     pub answered: u64,
-    /// From its first request to its last answer.
+    /// The time from its first request to its last answer.
     #[serde(serialize_with = "rounded")]
     pub seconds: f64,
 }
 
-/// Where it all is, and how to go on.
+/// The place of the records, and the way to continue.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct RunEnding {
-    /// Where the records are.
+    /// The place of the records.
     pub output: Option<String>,
-    /// Why the run ended before its rows did.
+    /// The reason for which the run ended early.
     pub stopped: Option<String>,
-    /// What to do to go on with it.
+    /// The command that continues the run.
     pub resume: Option<String>,
 }
 
 impl RowReport {
-    /// How many rows have no result, whenever they were asked for.
+    /// Number of rows without a result, in this run and earlier ones.
     #[must_use]
     pub fn all_failed(&self) -> u64 {
         self.failed + self.skipped_failed
@@ -184,7 +184,7 @@ impl FailureReport {
     }
 }
 
-/// Three decimals: of a second that is a millisecond.
+/// Rounds to three decimals, which are milliseconds of a second.
 fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((value * 1000.0).round() / 1000.0)
 }

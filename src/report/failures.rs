@@ -1,4 +1,4 @@
-//! Why rows failed, for people.
+//! The failures of rows, for people.
 
 use super::escape::short;
 use super::facts::FailureReport;
@@ -6,10 +6,10 @@ use super::table::bounded;
 use super::words::{percent, plural};
 use crate::tally::Example;
 
-/// So many rows that failed are shown.
+/// Maximum number of failed rows that are shown.
 const EXAMPLES: usize = 15;
 
-/// A table of the kinds, then some rows of each; nothing if none failed.
+/// A table of the kinds, then some rows of each; empty without failures.
 pub(super) fn failures(kinds: &[FailureReport]) -> Vec<String> {
     let kind = |kind: &FailureReport| {
         let share = percent(kind.share);

@@ -1,8 +1,8 @@
-//! (10) A tally and what the run knows of itself, told to people and programs.
+//! (10) The report of a run, for people and programs.
 //!
-//! A [`Report`] is data: [`json`](Report::json) is `--summary-json`,
-//! [`text`](Report::text) what people read. Whatever a server wrote has gone
-//! through [`escape()`] before a terminal sees it.
+//! A [`Report`] is data: [`json`](Report::json) is `--summary-json`, and
+//! [`text`](Report::text) is for people. All text of a server goes through
+//! [`escape()`] before it reaches a terminal.
 
 mod escape;
 pub use escape::{escape, short, visible};

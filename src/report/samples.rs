@@ -1,4 +1,4 @@
-//! Runs for this room's tests.
+//! Sample runs for tests of reports.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(super) fn tally(records: &[Record], summary: &[&str]) -> Tally {
     tally
 }
 
-/// A limit that was kept.
+/// The report of a limit that was kept.
 pub(super) fn limit() -> LimitReport {
     LimitReport {
         rate: "22/5s".into(),
@@ -55,7 +55,7 @@ pub(super) fn limit() -> LimitReport {
     }
 }
 
-/// A run near its best possible time.
+/// The report of a run near its best possible time.
 pub(super) fn pace() -> Option<RateReport> {
     Some(RateReport {
         seconds: 118.234_567,

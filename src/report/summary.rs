@@ -1,4 +1,4 @@
-//! All that is told of a run, with the names that programs read.
+//! The report of a run, with its names in JSON.
 
 use std::collections::BTreeMap;
 
@@ -13,51 +13,52 @@ use crate::metrics::Warning;
 use crate::metrics::wait_time::TimeShare;
 use crate::tally::{AggregateResult, Tally};
 
-/// What came of a run.
+/// The report of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
-    /// How the rows ended.
+    /// The outcome of the rows.
     #[serde(flatten)]
     pub rows: RowReport,
-    /// What was sent for them.
+    /// The requests of the rows.
     #[serde(flatten)]
     pub sent: SendReport,
-    /// How fast; unknown if only records are left.
+    /// The speed; unknown if only records are left.
     #[serde(flatten)]
     pub pace: Option<RateReport>,
-    /// How the limits were kept.
+    /// The observance of the limits.
     pub limits: Vec<LimitReport>,
     /// Whether certificates were left unchecked.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub insecure: bool,
-    /// Headers that said what can't be, which was not believed.
-    pub doubts: BTreeMap<String, String>,
-    /// What was odd about the answers, and yet failed no row.
+    /// Headers with invalid values, which were ignored.
+    #[serde(rename = "doubts")]
+    pub header_warnings: BTreeMap<String, String>,
+    /// Anomalies of answers that failed no row.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
-    /// How long the last attempts took; none if none was answered.
+    /// The latency of the last attempts; none if none was answered.
     pub latency_ms: Option<LatencyReport>,
-    /// What the summary asks for, by name.
+    /// The results of the job's summary, by name.
     #[serde(serialize_with = "by_name")]
     pub aggregates: Vec<AggregateResult>,
-    /// Why rows failed, the most frequent reason first.
+    /// The kinds of failures, the most frequent first.
     pub failures: Vec<FailureReport>,
-    /// What the time of all workers went to, the most first; nothing if only
+    /// The time of all workers by reason, the largest share first; empty if only
     /// records are left.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<TimeShare>,
-    /// What binds, and what would help.
+    /// The advice: the largest share, and what would help.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// Who sent how much.
+    /// The work of each worker.
     pub workers: Vec<WorkerReport>,
-    /// Where it all is, and how to go on.
+    /// The place of the records, and the way to continue.
     #[serde(flatten)]
     pub ending: RunEnding,
 }
 
 impl Report {
-    /// All that the records themselves tell; the run adds what it knows:
+    /// The part of a report that follows from records. A run adds the rest:
     /// `Report { pace, limits, workers, ending, ..Report::of(&tally) }`.
     #[must_use]
     pub fn of(tally: &Tally) -> Report {
@@ -76,7 +77,7 @@ impl Report {
     /// The report for programs: JSON, indented.
     ///
     /// # Errors
-    /// None that a report can cause.
+    /// If the JSON can't be written, which no report causes.
     pub fn json(&self) -> Result<String, Error> {
         serde_json::to_string_pretty(self)
             .map_err(|error| Error::stopped(format!("the summary cannot be written: {error}")))

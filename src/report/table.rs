@@ -4,10 +4,10 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::words::count;
 
-/// So many lines of a table are shown.
+/// Maximum number of lines of a table.
 const LINES: usize = 20;
 
-/// As many rows as can be read, and how many there would be.
+/// The first rows of a table, with the number of the rest.
 pub(super) fn bounded(mut rows: Vec<Vec<String>>, right: &[usize]) -> Vec<String> {
     let more = rows.len().saturating_sub(LINES);
     rows.truncate(LINES);
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_table_is_cut() {
+    fn a_long_table_is_truncated() {
         let rows: Vec<Vec<String>> = (0..33).map(|row| vec![row.to_string()]).collect();
         assert_eq!(bounded(rows[..20].to_vec(), &[]).len(), 20);
         let lines = bounded(rows, &[]);

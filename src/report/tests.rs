@@ -1,4 +1,4 @@
-//! A report as people and programs see it.
+//! Reports as text and as JSON.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::metrics::Warning;
 use crate::record::{Failure, FailureKind, Record};
 
 #[test]
-fn a_good_run_is_told_in_a_few_lines() {
+fn a_good_run_has_a_report_of_a_few_lines() {
     let records: Vec<Record> = (0..500)
         .map(|row| record(row, Ok(vec![json!(row)])))
         .collect();
@@ -33,7 +33,7 @@ fn a_good_run_is_told_in_a_few_lines() {
 }
 
 #[test]
-fn failures_are_told_with_examples() {
+fn failures_have_examples() {
     let failure = |row| Failure::new(FailureKind::Timeout, format!("no answer to {row}"));
     let records: Vec<Record> = (0..3).map(|row| record(row, Err(failure(row)))).collect();
     let text = Report::of(&tally(&records, &[])).text(Color::Never);
@@ -48,7 +48,7 @@ fn failures_are_told_with_examples() {
 }
 
 #[test]
-fn a_stopped_run_tells_why_and_how_to_go_on() {
+fn a_stopped_run_names_the_reason_and_the_way_to_continue() {
     let ending = RunEnding {
         output: Some("out.jsonl".into()),
         stopped: Some("disk full".into()),
@@ -68,7 +68,7 @@ fn a_stopped_run_tells_why_and_how_to_go_on() {
     for line in [
         "0 rows: 0 ok, 0 failed (1,200 more done before, of which 3 failed)\nstopped: disk full\n",
         "at most 23 can have arrived in any 5 s, MORE THAN IT ALLOWS; 1 request without an answer",
-        "\nrecords: out.jsonl\nto go on: throng run job.toml --resume\n",
+        "\nrecords: out.jsonl\nto continue: throng run job.toml --resume\n",
     ] {
         assert!(text.contains(line), "{text}");
     }
@@ -114,7 +114,7 @@ fn each_guard_promises_what_it_proves_and_no_more() {
 }
 
 #[test]
-fn programs_find_the_names_of_the_design() {
+fn the_json_has_its_documented_names() {
     let records = [
         record(0, Ok(vec![json!(2.5)])),
         record(1, Err(Failure::new(FailureKind::Tls, "x"))),
@@ -192,7 +192,7 @@ fn nothing_of_a_server_reaches_the_terminal_as_it_is() {
 }
 
 #[test]
-fn what_was_odd_has_a_line_of_its_own() {
+fn an_anomaly_has_a_line_of_its_own() {
     let warning = Warning {
         message: "items that no row took".into(),
         count: 1_200,
@@ -212,7 +212,7 @@ fn what_was_odd_has_a_line_of_its_own() {
 }
 
 #[test]
-fn colours_stand_around_lines_only_if_asked_for() {
+fn colours_are_written_only_on_request() {
     let report = Report::default();
     assert!(!report.text(Color::Never).contains('\u{1b}'));
     assert!(

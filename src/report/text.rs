@@ -11,12 +11,12 @@ use super::summary::Report;
 use super::words::{count, milliseconds, per_second, percent, plural, seconds};
 use super::{answers, failures};
 
-/// Whether the reader shows colours.
+/// Whether the text has colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Color {
     /// Plain text.
     Never,
-    /// With the escape sequences of a terminal.
+    /// Text with the escape sequences of a terminal.
     Always,
 }
 
@@ -32,7 +32,7 @@ impl Report {
         lines.extend(self.pace.as_ref().and_then(|pace| pace.advice.clone()));
         lines.push(sent(self));
         lines.extend(self.limits.iter().map(limit));
-        lines.extend(self.doubts.iter().map(doubt));
+        lines.extend(self.header_warnings.iter().map(header_warning));
         lines.extend(self.warnings.iter().map(|it| warning(it, color)));
         lines.extend(self.latency_ms.as_ref().map(latency));
         lines.extend(apart(answers::answers(&self.aggregates)));
@@ -41,7 +41,7 @@ impl Report {
         lines.join("\n") + "\n"
     }
 
-    /// What each worker did, one line each.
+    /// The work of each worker, one line each.
     #[must_use]
     pub fn worker_lines(&self) -> Vec<String> {
         self.workers.iter().map(worker).collect()
@@ -57,7 +57,7 @@ impl Color {
     }
 }
 
-/// Green only if all is well.
+/// Green only if all rows are ok and the run was complete.
 fn style(report: &Report) -> Style {
     let color = match (&report.ending.stopped, report.rows.all_failed()) {
         (None, 0) => AnsiColor::Green,
@@ -95,7 +95,7 @@ fn stopped(report: &Report, color: Color) -> Option<String> {
 }
 
 fn insecure(report: &Report, color: Color) -> Option<String> {
-    let warning = "WARNING: certificates were NOT checked (tls.insecure or --insecure): anyone may have read and changed all of this";
+    let warning = "WARNING: certificates were NOT checked (tls.insecure or --insecure): anyone on the way may have read and changed all data";
     let red = AnsiColor::Red.on_default().bold();
     report.insecure.then(|| color.paint(red, warning))
 }
@@ -114,7 +114,7 @@ fn time(report: &Report) -> Option<String> {
     ))
 }
 
-/// What binds, or what the time went to, where that is worth a line.
+/// The time by reason and the advice, if they are worth a line.
 fn why(report: &Report) -> Vec<String> {
     const MOST: usize = 4;
     let Some(why) = &report.why else {
@@ -148,7 +148,10 @@ fn limit(limit: &LimitReport) -> String {
     let mut line = format!("limit {} ({}): ", short(&limit.rate), escape(&guard));
     line += &kept(limit);
     if let Some(units) = limit.units_learnt {
-        line += &format!("; the server allows {}, and so do we by now", count(units));
+        line += &format!(
+            "; adjusted to {}, which the server has shown to be its limit",
+            count(units)
+        );
     }
     if let Some(keys) = limit.keys {
         line += &format!(", for each of {}", plural(keys, "key", "keys"));
@@ -164,7 +167,7 @@ fn limit(limit: &LimitReport) -> String {
     line
 }
 
-/// What was kept, as far as the guard proves it.
+/// The observance of the limit, as far as the guard proves it.
 fn kept(limit: &LimitReport) -> String {
     if let Some(spacing) = limit.spacing_seconds {
         return format!("sent {} apart", seconds(spacing));
@@ -197,8 +200,8 @@ fn excess(limit: &LimitReport) -> &'static str {
     }
 }
 
-fn doubt((header, why): (&String, &String)) -> String {
-    format!("not believed: {}: {}", short(header), short(why))
+fn header_warning((header, why): (&String, &String)) -> String {
+    format!("ignored header: {}: {}", short(header), short(why))
 }
 
 fn warning(warning: &Warning, color: Color) -> String {
@@ -214,7 +217,7 @@ fn warning(warning: &Warning, color: Color) -> String {
     )
 }
 
-/// Requests need no name.
+/// A number of units; requests are not named.
 fn units(number: u64, unit: &str) -> String {
     match unit {
         "requests" | "" => count(number),
@@ -238,7 +241,7 @@ fn ending(report: &Report) -> Vec<String> {
         text.map(|text| format!("{intro}: {text}"))
     };
     let output = line("records", &report.ending.output);
-    let resume = line("to go on", &report.ending.resume);
+    let resume = line("to continue", &report.ending.resume);
     output.into_iter().chain(resume).collect()
 }
 
@@ -248,7 +251,7 @@ fn worker(worker: &WorkerReport) -> String {
     format!("worker {}: {answered} answered in {time}", worker.worker)
 }
 
-/// A paragraph of its own, if there is one.
+/// The lines as a paragraph, if there are any.
 fn apart(lines: Vec<String>) -> Vec<String> {
     let space = (!lines.is_empty()).then(String::new);
     space.into_iter().chain(lines).collect()

@@ -1,4 +1,4 @@
-//! Numbers in words for people: as many digits as are worth reading.
+//! Numbers for people, with the digits that are worth reading.
 
 /// `1 row`, `2 rows`, `12,000 rows`.
 pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
@@ -36,7 +36,7 @@ pub(super) fn percent(share: f64) -> String {
     format!("{} %", decimal(share * 100.0, 1))
 }
 
-/// Any number, to about six digits: `12,345.68`, `75.2135`, `0.00012`.
+/// A number with about six digits: `12,345.68`, `75.2135`, `0.00012`.
 pub(super) fn number(number: f64) -> String {
     match number.abs() {
         0.0 => "0".to_owned(),
@@ -47,7 +47,7 @@ pub(super) fn number(number: f64) -> String {
     }
 }
 
-/// No more digits than a measurement is worth.
+/// A measured number with few digits.
 fn measured(number: f64) -> String {
     let places = match number {
         ..1.0 => 3,
@@ -57,7 +57,7 @@ fn measured(number: f64) -> String {
     decimal(number, places)
 }
 
-/// At most so many places after the point.
+/// A number with at most this many decimal places.
 fn decimal(number: f64, places: usize) -> String {
     let text = format!("{number:.places$}");
     match text.split_once('.') {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
@@ -152,5 +152,3 @@ pub fn after_handshake(error: &std::io::Error) -> Delivery {
         _ => Delivery::NotSent,
     }
 }
-
-type Provider = Arc<CryptoProvider>;

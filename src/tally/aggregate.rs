@@ -1,4 +1,4 @@
-//! An aggregate as a job writes it: `mean(price)`, `count(price) by sector`.
+//! An aggregate in its text form: `mean(price)`, `count(price) by sector`.
 
 use serde_json::Map;
 
@@ -7,25 +7,25 @@ use super::function::Function;
 /// The `[summary]` part of a job: a name for each aggregate, in their order.
 pub type Settings = Map<String, serde_json::Value>;
 
-/// One number, or one a group, made of all results.
+/// One number, or one for each group, computed from all results.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Aggregate {
-    /// What the job calls it.
+    /// The name in the job.
     pub name: String,
-    /// What is done with the values.
+    /// The function of the values.
     pub function: Function,
-    /// The extracted value or input field that has them.
+    /// The extracted value or input field with the values.
     pub value: String,
-    /// The extracted value or input field that tells the groups.
+    /// The extracted value or input field by which results are grouped.
     pub by: Option<String>,
 }
 
 impl Aggregate {
-    /// The aggregate of this name that the text describes:
-    /// `FUNCTION(VALUE)` or `FUNCTION(VALUE) by FIELD`.
+    /// The aggregate of this name from its text: `FUNCTION(VALUE)` or
+    /// `FUNCTION(VALUE) by FIELD`.
     ///
     /// # Errors
-    /// A sentence that says what is wrong and what would be right.
+    /// If the text has another form. The message shows the right one.
     pub fn parse(name: &str, text: &str) -> Result<Aggregate, String> {
         let fail = |reason: String| format!("the summary {name:?} = {text:?}: {reason}");
         let form = || fail("write it as mean(price), or as mean(price) by sector".to_owned());
@@ -46,22 +46,22 @@ impl Aggregate {
     /// All aggregates of a job.
     ///
     /// # Errors
-    /// As [`parse`](Aggregate::parse), for the first one that is wrong.
+    /// The error of [`parse`](Aggregate::parse) for the first wrong one.
     pub fn parse_all(settings: &Settings) -> Result<Vec<Aggregate>, String> {
         let one = |(name, text): (&String, &serde_json::Value)| match text.as_str() {
             Some(text) => Aggregate::parse(name, text),
-            None => Err(format!("the summary {name:?} is no text")),
+            None => Err(format!("the summary {name:?} is not a text")),
         };
         settings.iter().map(one).collect()
     }
 
-    /// The extracted values or input fields that it needs.
+    /// The extracted values and input fields that it uses.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let value = std::iter::once(self.value.as_str());
         value.chain(self.by.as_deref())
     }
 
-    /// How it is written.
+    /// The text form.
     #[must_use]
     pub fn text(&self) -> String {
         let call = format!("{}({})", self.function, self.value);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_what_would_be_right() {
+    fn an_error_shows_the_right_form() {
         for (text, reason) in [
             ("mean", "write it as mean(price)"),
             ("mean(price", "write it as"),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_has_them_by_name_in_order() {
+    fn a_job_has_aggregates_by_name_in_order() {
         let settings = serde_json::from_str(r#"{"b": "sum(x)", "a": "min(x)"}"#).unwrap();
         let all = Aggregate::parse_all(&settings).unwrap();
         assert_eq!([&*all[0].name, &*all[1].name], ["b", "a"]);

@@ -1,28 +1,28 @@
-//! What aggregates came to.
+//! The results of aggregates.
 
 use serde::{Serialize, Serializer};
 
-/// What one aggregate came to.
+/// The result of one aggregate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AggregateResult {
-    /// What the job calls it.
+    /// The name in the job.
     #[serde(skip)]
     pub name: String,
-    /// How the job writes it.
+    /// The text form in the job.
     pub expression: String,
-    /// One figure, or one a group.
+    /// One figure, or one for each group.
     #[serde(flatten)]
     pub figures: Figures,
 }
 
-/// One figure, or one a group.
+/// One figure, or one for each group.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Figures {
-    /// Of all results.
+    /// The figure of all results.
     One(Figure),
-    /// Of each group, the largest first. Results of more groups than are kept
-    /// (10,000; 1,000 for quantiles and distinct) are `(others)`, the last one.
+    /// The figures of each group, the largest group first. Results of more groups than
+    /// are kept (10,000; 1,000 for quantiles and distinct) form `(others)`, the last one.
     Many {
         /// The groups.
         groups: Vec<ResultGroup>,
@@ -32,42 +32,42 @@ pub enum Figures {
 /// One group of results.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ResultGroup {
-    /// What its results have in common.
+    /// The value that its results have in common.
     pub key: String,
-    /// What they came to.
+    /// The figure of its results.
     #[serde(flatten)]
     pub figure: Figure,
 }
 
-/// What many values came to.
+/// The result of a function of many values.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Figure {
-    /// The answer; none if there is none, as for the mean of nothing.
+    /// The result; none if it is undefined, such as the mean of no values.
     #[serde(serialize_with = "short")]
     pub value: Option<f64>,
-    /// How many values it is made of.
+    /// Number of values that it is computed from.
     pub values: u64,
-    /// How many results had no value that could be taken: none at all, or one
-    /// that is no number where a number is needed.
+    /// Number of results without a usable value: it is absent, or it is not a number
+    /// where a number is needed.
     pub skipped: u64,
-    /// How good it is.
+    /// The accuracy of the value.
     pub accuracy: Accuracy,
 }
 
-/// How good a figure is.
+/// The accuracy of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Accuracy {
-    /// As good as the arithmetic of the machine.
+    /// Exact up to floating-point arithmetic.
     Exact,
-    /// There were too many values to keep: a quantile within 1 %, a count of
+    /// Estimated from a sketch of many values: a quantile within 1 %, a count of
     /// different values with a standard error of 1.6 %.
     Approximate,
 }
 
-/// Whole numbers without a fraction: a count of `3`, not of `3.0`.
+/// Writes whole numbers without a fraction: `3`, not `3.0`.
 fn short<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-    /// Up to here every whole number has its own float.
+    /// Largest whole number up to which each has its own float.
     const WHOLE: f64 = 9_007_199_254_740_992.0;
     match value {
         None => serializer.serialize_none(),
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_whole_number_is_written_as_one() {
+    fn a_whole_number_is_written_without_a_fraction() {
         for (value, expected) in [
             (Some(3.0), "3"),
             (Some(-3.0), "-3"),

@@ -1,13 +1,13 @@
-//! How many different texts: exact of few, an estimate of many.
+//! The number of different texts: exact for few, an estimate for many.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hasher};
 
-/// So many hashes are kept; the estimate's standard error is 1/√MOST, 1.6 %.
+/// Maximum number of hashes that are kept; the estimate's standard error is 1/√MOST, 1.6 %.
 const MOST: usize = 4096;
 
-/// The smallest hashes of the texts so far. If there are more, how close
-/// together these lie tells how many.
+/// The smallest hashes of the texts so far. Their density gives the estimate if
+/// there are more.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Distinct {
     smallest: BTreeSet<u64>,
@@ -21,7 +21,7 @@ impl Distinct {
         self.add_hash(hasher.finish());
     }
 
-    /// The same as if the other's texts had been added here.
+    /// Adds the other's texts.
     pub(super) fn merge(&mut self, other: Distinct) {
         self.is_full |= other.is_full;
         other
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn merged_is_the_same_as_one_after_the_other() {
+    fn merged_counts_equal_one_count_of_all() {
         for (first, second) in [(0..10, 5..20), (0..3000, 2000..6000), (0..9000, 0..20)] {
             let mut merged = of(first.clone());
             merged.merge(of(second.clone()));

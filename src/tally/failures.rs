@@ -7,36 +7,36 @@ use super::value::{cut, text};
 use crate::record::{Failure, FailureKind};
 use crate::row::Row;
 
-/// So many kinds are kept apart; a server can make up new ones.
+/// Maximum number of separate kinds, since a server can invent new ones.
 const KINDS: usize = 100;
-/// The kind of all failures beyond.
+/// The kind of all further failures.
 const OTHERS: &str = "other kinds";
-/// So many examples a kind has.
+/// Maximum number of examples of a kind.
 const EXAMPLES: usize = 15;
-/// A longer label is cut to so many characters.
+/// Maximum number of characters of a label.
 const LABEL: usize = 40;
-/// And a longer detail to so many.
+/// Maximum number of characters of a detail.
 const DETAIL: usize = 500;
 
-/// All rows that failed for one reason.
+/// The rows that failed for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailureGroup {
     /// The reason in short.
     pub kind: FailureKind,
-    /// How many rows.
+    /// Number of rows.
     pub count: u64,
-    /// The first ones of them by row number, 15 at most.
+    /// The first rows by row number, 15 at most.
     pub examples: Vec<Example>,
 }
 
 /// One row that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Example {
-    /// Its number, from 0.
+    /// The row number, from 0.
     pub row: u64,
-    /// Its first field, in short.
+    /// The first field, shortened.
     pub label: String,
-    /// The particulars of its failure.
+    /// The details of the failure.
     pub detail: String,
 }
 
@@ -54,7 +54,7 @@ impl Failures {
         }
     }
 
-    /// The same as if the other's failures had been added here.
+    /// Adds the other's failures.
     pub(super) fn merge(&mut self, other: Failures) {
         for theirs in other.0 {
             let mine = self.kind(&theirs.kind);
@@ -107,8 +107,8 @@ impl FailureGroup {
         self.examples.len() < EXAMPLES || self.examples.last().is_some_and(is_before)
     }
 
-    /// The first ones by number, whichever came first: so every order gives
-    /// the same examples.
+    /// Keeps the examples with the lowest row numbers, so that every order of
+    /// records gives the same examples.
     fn keep_first(&mut self) {
         self.examples.sort_by_key(|example| example.row);
         self.examples.truncate(EXAMPLES);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_cannot_make_up_kinds_without_end() {
+    fn the_number_of_kinds_is_bounded() {
         let mut failures = Failures::default();
         for number in 0..250 {
             add(&mut failures, number, FailureKind::Status(number as u16));

@@ -1,4 +1,4 @@
-//! The values of one group, folded.
+//! One function, folded over the values of a group.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::numbers::NumberStats;
 use super::sketch::Quantiles;
 use super::value::{number, text};
 
-/// One function of the values so far.
+/// A function of the values so far.
 #[derive(Debug, Clone)]
 pub(super) struct Fold {
     function: Function,
@@ -18,7 +18,7 @@ pub(super) struct Fold {
     kept: FoldState,
 }
 
-/// As little of the values as the function needs.
+/// The state that the function needs.
 #[derive(Debug, Clone)]
 enum FoldState {
     Nothing,
@@ -43,7 +43,7 @@ impl Fold {
         }
     }
 
-    /// Takes in the value of one result, if it has one.
+    /// Adds the value of one result, if it has one.
     pub(super) fn add(&mut self, value: Option<&Value>, scratch: &mut String) {
         match value.and_then(|value| self.kept.add(value, scratch)) {
             Some(()) => self.values += 1,
@@ -57,7 +57,7 @@ impl Fold {
         self.kept.merge(other.kept);
     }
 
-    /// Whether it has taken in no result at all.
+    /// Whether no result was added.
     pub(super) fn is_empty(&self) -> bool {
         self.values + self.skipped == 0
     }
@@ -106,7 +106,7 @@ impl FoldState {
             (FoldState::Numbers(mine), FoldState::Numbers(theirs)) => mine.merge(theirs),
             (FoldState::Quantiles(mine), FoldState::Quantiles(theirs)) => mine.merge(&theirs),
             (FoldState::Distinct(mine), FoldState::Distinct(theirs)) => mine.merge(theirs),
-            // Counts are merged already; others are never of one aggregate.
+            // Counts are merged by the caller; other pairs are not of one aggregate.
             _ => {}
         }
     }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn each_function_has_its_answer() {
+    fn each_function_has_its_result() {
         let values = [
             json!(1),
             json!("2.5"),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_a_count_but_no_mean() {
+    fn no_values_have_a_count_but_no_mean() {
         for (function, value) in [
             ("count", json!(0)),
             ("sum", json!(0)),

@@ -1,30 +1,30 @@
-//! What an aggregate can do, by name.
+//! The functions of aggregates, by name.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What is made of many values.
+/// A function of many values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Function {
-    /// How many rows have the value.
+    /// Number of rows with the value.
     Count,
     /// The sum of the numbers.
     Sum,
-    /// Their arithmetic mean.
+    /// The arithmetic mean of the numbers.
     Mean,
-    /// The smallest one.
+    /// The smallest number.
     Min,
-    /// The largest one.
+    /// The largest number.
     Max,
-    /// Their standard deviation, as that of a sample.
+    /// The sample standard deviation of the numbers.
     Stddev,
-    /// How many different values there are.
+    /// Number of different values.
     Distinct,
-    /// The number that this share of them, over 0 and under 1, does not exceed.
+    /// The number that this share of the numbers (between 0 and 1) does not exceed.
     Quantile(f64),
 }
 
-/// Every function that has a name of its own, and some quantiles.
+/// The functions with a name of their own, and some quantiles.
 const FUNCTIONS: &[(&str, Function)] = &[
     ("count", Function::Count),
     ("sum", Function::Sum),
@@ -38,7 +38,7 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("p99", Function::Quantile(0.99)),
 ];
 
-/// What people call them elsewhere.
+/// Their names in other programs.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("avg", "mean"),
     ("average", "mean"),
@@ -48,7 +48,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("unique", "distinct"),
 ];
 
-/// From this likeness on a name is taken for a slip of the pen.
+/// Least similarity of a name that is suggested for a misspelt one.
 const LIKE: f64 = 0.75;
 
 impl FromStr for Function {
@@ -63,7 +63,7 @@ impl FromStr for Function {
     }
 }
 
-/// Any other percentile, such as `p95` or `p99.9`.
+/// A percentile, such as `p95` or `p99.9`.
 fn quantile(name: &str) -> Option<Function> {
     let percent: f64 = name.strip_prefix('p')?.parse().ok()?;
     let inside = percent > 0.0 && percent < 100.0;
@@ -98,7 +98,7 @@ fn nearest(name: &str) -> Option<&'static str> {
 impl fmt::Display for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // Rounded, since 0.999 * 100 has a tail of its own.
+            // Rounded, since 0.999 * 100 is not exact.
             Function::Quantile(share) => write!(f, "p{}", (share * 1e6).round() / 1e4),
             named => {
                 let mut all = FUNCTIONS.iter();
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn functions_go_by_their_names() {
+    fn functions_are_parsed_by_name() {
         for name in ["count", "sum", "stddev", "distinct", "p50", "p95", "p99.9"] {
             let function: Function = name.parse().unwrap();
             assert_eq!(function.to_string(), name);

@@ -1,4 +1,4 @@
-//! One aggregate's values, apart for each group.
+//! The values of one aggregate, by group.
 
 use std::collections::HashMap;
 
@@ -12,9 +12,9 @@ use super::value::{ValuePath, cut, text};
 
 /// The group of results whose field is absent or null.
 const NONE: &str = "(none)";
-/// The group of all results that found no place in a group of their own.
+/// The group of results beyond the maximum number of groups.
 const OTHERS: &str = "(others)";
-/// A longer key is cut to so many characters.
+/// Maximum number of characters of a key.
 const LONGEST: usize = 200;
 
 /// An aggregate and its values so far.
@@ -24,7 +24,7 @@ pub(super) struct GroupedAggregate {
     value: ValuePath,
     by: Option<ValuePath>,
     keys: HashMap<String, Fold>,
-    /// All values if there are no groups, else those of `(others)`.
+    /// All values without groups, else those of `(others)`.
     rest: Fold,
     scratch: (String, String),
 }
@@ -42,7 +42,7 @@ impl GroupedAggregate {
         }
     }
 
-    /// Takes in one result.
+    /// Adds one result.
     pub(super) fn add(&mut self, values: &[Value], fields: &Map<String, Value>) {
         let (for_key, for_value) = &mut self.scratch;
         let fold = match &self.by {
@@ -93,7 +93,7 @@ impl GroupedAggregate {
     }
 }
 
-/// The fold of this key, a new one if there is room, else that of the rest.
+/// The fold of this key: an existing one, a new one, or that of the rest.
 fn group<'a>(
     keys: &'a mut HashMap<String, Fold>,
     rest: &'a mut Fold,
@@ -106,7 +106,7 @@ fn group<'a>(
     keys.get_mut(key).unwrap_or(rest)
 }
 
-/// How many groups are kept apart: fewer where each may take kilobytes.
+/// Maximum number of groups: fewer for functions whose state can take kilobytes.
 fn most(function: Function) -> usize {
     match function {
         Function::Quantile(_) | Function::Distinct => 1_000,
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_without_room_are_others() {
+    fn groups_beyond_the_maximum_are_others() {
         let mut groups = groups("distinct(price) by sector");
         for sector in 0..1003 {
             add(&mut groups, json!(sector), json!(sector));

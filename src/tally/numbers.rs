@@ -1,6 +1,6 @@
-//! Sums, means and deviations in one pass, and of two passes together.
+//! Sums, means and deviations in one pass, mergeable with those of another pass.
 
-/// What is kept of any number of numbers.
+/// The statistics of the numbers so far.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct NumberStats {
     count: u64,
@@ -12,7 +12,7 @@ pub(super) struct NumberStats {
     max: f64,
 }
 
-/// A sum that keeps what rounding takes away (Neumaier).
+/// A sum with its rounding error (Neumaier).
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct CompensatedSum {
     total: f64,
@@ -43,7 +43,7 @@ impl NumberStats {
         self.max = self.max.max(number);
     }
 
-    /// The same as if the other's numbers had been added here (Chan et al.).
+    /// Adds the other's numbers (Chan et al.).
     pub(super) fn merge(&mut self, other: NumberStats) {
         let count = self.count + other.count;
         if count == 0 {
@@ -76,7 +76,7 @@ impl NumberStats {
         self.some(self.max)
     }
 
-    /// That of a sample; one number alone has none.
+    /// The sample standard deviation; none for fewer than two numbers.
     pub(super) fn stddev(&self) -> Option<f64> {
         let freedom = self.count.checked_sub(1).filter(|&freedom| freedom > 0)?;
         Some((self.squares / freedom as f64).sqrt())
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn known_numbers_give_known_answers() {
+    fn known_numbers_have_known_statistics() {
         let numbers = of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]);
         assert_eq!(numbers.mean(), Some(5.0));
         assert_eq!(numbers.sum(), 40.0);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_mean_and_one_no_deviation() {
+    fn no_numbers_have_no_mean_and_one_number_no_deviation() {
         assert_eq!(
             (of(&[]).mean(), of(&[]).min(), of(&[]).sum()),
             (None, None, 0.0)

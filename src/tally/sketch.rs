@@ -1,20 +1,20 @@
-//! Quantiles: exact of few numbers, to within one per cent of many.
+//! Quantiles: exact for few numbers, within one per cent for many.
 
 use sketches_ddsketch::{Config, DDSketch};
 
-/// So many numbers are kept as they are.
+/// Maximum number of numbers that are kept exactly.
 const FEW: usize = 1000;
 
-/// What is kept of any number of numbers to tell their quantiles.
+/// The quantiles of the numbers so far.
 #[derive(Clone, Default)]
 pub struct Quantiles {
     few: Vec<f64>,
-    /// All of them, once they are more than few.
+    /// The sketch of all numbers, once they are too many to keep.
     many: Option<Box<DDSketch>>,
 }
 
 impl Quantiles {
-    /// Takes in one number, which is finite.
+    /// Adds one finite number.
     pub fn add(&mut self, number: f64) {
         match self.many {
             None if self.few.len() < FEW => self.few.push(number),
@@ -22,7 +22,7 @@ impl Quantiles {
         }
     }
 
-    /// The same as if the other's numbers had been added here.
+    /// Adds the other's numbers.
     pub fn merge(&mut self, other: &Quantiles) {
         other.few.iter().for_each(|&number| self.add(number));
         if let Some(sketch) = &other.many {
@@ -31,9 +31,8 @@ impl Quantiles {
         }
     }
 
-    /// The number that this share of all numbers, from 0 to 1, does not
-    /// exceed; between two of the numbers where they are few. None if there
-    /// are no numbers.
+    /// The number that this share of all numbers, from 0 to 1, does not exceed;
+    /// interpolated while they are few. None without numbers.
     #[must_use]
     pub fn at(&self, share: f64) -> Option<f64> {
         match &self.many {
@@ -45,7 +44,7 @@ impl Quantiles {
         }
     }
 
-    /// Their mean, always exact. None if there are no numbers.
+    /// The exact mean. None without numbers.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
         let (sum, count) = match &self.many {
@@ -55,7 +54,7 @@ impl Quantiles {
         (count > 0).then(|| sum / count as f64)
     }
 
-    /// The largest number, always exact.
+    /// The exact maximum.
     #[must_use]
     pub fn max(&self) -> Option<f64> {
         self.at(1.0)
@@ -83,7 +82,7 @@ impl std::fmt::Debug for Quantiles {
     }
 }
 
-/// As most spreadsheets and statistics packages have it.
+/// Linear interpolation, as in most spreadsheets and statistics packages.
 fn between(numbers: &[f64], share: f64) -> Option<f64> {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn many_numbers_are_told_within_one_per_cent() {
+    fn quantiles_of_many_numbers_are_within_one_per_cent() {
         let all = of(0..100_001);
         for (share, exact) in [(0.5, 50_000.0), (0.9, 90_000.0), (0.99, 99_000.0)] {
             let error = all.at(share).unwrap() / exact - 1.0;
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn merged_is_the_same_as_one_after_the_other() {
+    fn merged_quantiles_equal_those_of_all_numbers() {
         for (cut, end) in [(0, 10), (100, 200), (500, 1500), (1200, 1210), (2000, 4000)] {
             let mut merged = of(0..cut);
             merged.merge(&of(cut..end));

@@ -1,4 +1,4 @@
-//! However records are split over tallies, together they tell the same.
+//! Merged tallies of any split of the records equal the tally of all.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const AGGREGATES: [&str; 9] = [
     "max(weight) by sector",
 ];
 
-/// Numbers without pattern, the same every time.
+/// Repeatable pseudo-random numbers.
 fn noise(seed: &mut u64) -> u64 {
     *seed = seed
         .wrapping_mul(6364136223846793005)
@@ -89,7 +89,7 @@ fn assert_same(split: &Tally, whole: &Tally) {
 }
 
 #[test]
-fn merged_is_the_same_as_one_after_the_other() {
+fn merged_tallies_equal_the_tally_of_all_records() {
     let mut whole = empty();
     records().iter().for_each(|record| whole.add(record));
     for parts in [1, 2, 3, 17] {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-/// Where a record has a value.
+/// The place of a value in a record.
 #[derive(Debug, Clone)]
 pub(super) enum ValuePath {
     /// Among the extracted values.
@@ -14,7 +14,7 @@ pub(super) enum ValuePath {
 }
 
 impl ValuePath {
-    /// Extracted values come first.
+    /// Looks among the extracted values first.
     pub(super) fn of(name: &str, values: &[String]) -> ValuePath {
         match values.iter().position(|value| value == name) {
             Some(place) => ValuePath::Extracted(place),
@@ -22,7 +22,7 @@ impl ValuePath {
         }
     }
 
-    /// The value there; none if it is absent or null.
+    /// The value at this place; none if it is absent or null.
     pub(super) fn get<'a>(
         &self,
         values: &'a [Value],
@@ -36,7 +36,7 @@ impl ValuePath {
     }
 }
 
-/// A number, or a text that is one: the cells of a CSV input are texts.
+/// The value as a number, also if it is a text with a number, as in CSV cells.
 pub(super) fn number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Number(number) => number.as_f64(),
@@ -46,7 +46,7 @@ pub(super) fn number(value: &Value) -> Option<f64> {
     number.filter(|number: &f64| number.is_finite())
 }
 
-/// A text as it is, and all else as JSON, written into `scratch`.
+/// A text unchanged, and other values as JSON, written into `scratch`.
 pub(super) fn text<'a>(value: &'a Value, scratch: &'a mut String) -> &'a str {
     if let Value::String(text) = value {
         return text;
@@ -57,7 +57,7 @@ pub(super) fn text<'a>(value: &'a Value, scratch: &'a mut String) -> &'a str {
     scratch
 }
 
-/// The first so many characters.
+/// The first characters of a text.
 pub(super) fn cut(text: &str, most: usize) -> &str {
     let end = text.char_indices().nth(most);
     end.map_or(text, |(end, _)| &text[..end])
@@ -69,7 +69,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_text_that_is_a_number_counts_as_one() {
+    fn a_text_with_a_number_is_a_number() {
         for (value, expected) in [
             (json!(1.5), Some(1.5)),
             (json!(" 1.5 "), Some(1.5)),

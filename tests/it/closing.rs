@@ -70,7 +70,7 @@ fn what_was_sent_without_a_record_still_counts() {
     until("requests", || server.came().len() == 8);
     running.signal("-INT");
     until("the first signal to be heard", || {
-        running.said().contains("once more to end at once")
+        running.said().contains("ends the run at once")
     });
     running.signal("-INT");
     running.ends().with_code(130);

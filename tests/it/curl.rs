@@ -161,7 +161,7 @@ fn rows_fill_a_command_in_and_each_value_is_escaped() {
         .arg("--curl", &command)
         .arg("--input", &input)
         .exits(0);
-    ended.says("left out, since they only say what curl shows or keeps: --silent");
+    ended.says("left out, since these flags only control curl's output: --silent");
     let came = recorder.only();
     assert_eq!(came.line, "POST /v/a%2Fb HTTP/1.1");
     assert_eq!(came.header("x-id"), Some("a/b"));
@@ -188,7 +188,7 @@ fn what_is_not_known_is_named() {
         ),
         ("curl --hedaer a http://h/", "did you mean --header?"),
         ("curl -Z http://h/", "throng does not know curl's -Z"),
-        ("curl http://h/ | jq .", "means something to a shell"),
+        ("curl http://h/ | jq .", "is a shell operator"),
         ("wget http://h/", "it begins with \"wget\""),
         ("curl -H 'a: b'", "it has no URL"),
         ("curl http://a/ http://b/", "it has two URLs"),

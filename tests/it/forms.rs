@@ -376,5 +376,5 @@ fn a_finished_file_is_reported_again() {
     throng("report")
         .flags(&place.file("rows.csv", &symbols(1)))
         .exits(2)
-        .says("row 0 is no record of throng's: it has no _row");
+        .says("row 0 is not a record of throng: it has no _row");
 }

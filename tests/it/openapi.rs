@@ -230,7 +230,7 @@ fn a_large_description_in_json_gives_jobs_that_run() {
         .flags(&place.path("x.toml"))
         .arg("--openapi", &description)
         .exits(2)
-        .says("say which of its operations is meant (--operation): ")
+        .says("choose one of its operations (--operation): ")
         .says(" more");
 }
 

@@ -131,7 +131,7 @@ fn a_probe_says_what_to_write_and_how_it_ends() {
     let url = format!("{}/v6/finance/quote/?symbols=A", server.url());
     let probe = || throng("probe").flags(&url);
     let found = probe().arg("-H", "x-api-key: k").exits(0);
-    found.says("at most 10000 of them, 3 refusals");
+    found.says("at most 10000 requests, 3 refusals");
     // What exactly is found, tests in virtual time say.
     let rate = found.stdout.split_once("--rate ").map(|(_, rest)| rest);
     let rate = rate.and_then(|rest| rest.split_whitespace().next());

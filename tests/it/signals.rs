@@ -101,7 +101,7 @@ fn a_second_signal_ends_it_at_once() {
         has_ended(&running)
     });
     let ended = running.ends().with_code(130);
-    ended.says("once more to end at once");
+    ended.says("ends the run at once");
 }
 
 /// A signal to one that has ended says so, which is fine here.

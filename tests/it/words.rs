@@ -85,10 +85,10 @@ fn a_header_that_says_what_cannot_be_is_named_once() {
     });
     let place = Place::new();
     let ended = go(&place, &server, 20, "", 0);
-    ended.says("not believed: x-ratelimit-remaining: \"-1\" is no count");
+    ended.says("ignored header: x-ratelimit-remaining: \"-1\" is no count");
     let times = ended
         .stderr
-        .matches("not believed: x-ratelimit-reset")
+        .matches("ignored header: x-ratelimit-reset")
         .count();
     assert_eq!(times, 1);
 }

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use crate::format::{Format, endings};
 
-/// Where rows come from.
+/// The source of rows.
 #[derive(Args)]
 #[command(next_help_heading = "Input")]
 pub struct InputFlags {
     #[arg(short, long, value_name = "FILE", help = input_help())]
     input: Option<String>,
-    /// How the input is written, whatever the file's name
+    /// The format of the input [default: by the file's name]
     #[arg(long, value_parser = PossibleValuesParser::new(Format::all().map(Format::name)))]
     format: Option<String>,
     /// The table to read of a SQLite database [default: results, or the only one]

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use super::pairs::{Pair, assignment, map};
 use super::send::duration;
 
-/// How often.
+/// The rate limits.
 #[derive(Args)]
 #[command(next_help_heading = "Limit")]
 pub struct LimitFlags {
-    /// At most N in any PERIOD: 22/5s, '90000 tokens/1m', counter:300/1m, bucket:10/1s, 100/1m@clock, 25/1d@America/New_York, 5000/run, or auto:100/1s: what is found out by being refused, up to that (repeat: all hold)
+    /// At most N in any PERIOD: 22/5s, '90000 tokens/1m', counter:300/1m, bucket:10/1s, 100/1m@clock, 25/1d@America/New_York, 5000/run, or auto:100/1s: learnt from refusals, at most that (repeat: all hold)
     #[arg(short, long, value_name = "N/PERIOD")]
     rate: Vec<crate::limit::Limit>,
     /// What the limits are proven against: strict (arrivals at the server), acked (at its network stack) or sent (our clock)
@@ -27,10 +27,10 @@ pub struct LimitFlags {
     older: LegacyRateFlags,
 }
 
-/// What stands beside the rates.
+/// The settings beside the rates.
 #[derive(Args)]
 struct PacingFlags {
-    /// The most that may come at once, where a server allows less than a period's
+    /// The most requests at once, if a server allows fewer than those of a period
     #[arg(long, value_name = "N")]
     burst: Option<u64>,
     /// The least time between two requests
@@ -39,47 +39,47 @@ struct PacingFlags {
     /// A period's requests go out at once, spread, or spread after an unexpected refusal [default: auto]
     #[arg(long, value_parser = ["burst", "spread", "auto"])]
     shape: Option<String>,
-    /// The most requests that the server may be working on
+    /// The most requests in flight at the server
     #[arg(long, value_name = "N")]
     in_flight: Option<u64>,
-    /// The share of the limits that is ours, such as 80%
+    /// The share of the limits to use, such as 80%
     #[arg(long = "use", value_name = "SHARE")]
     share: Option<AccountShare>,
     /// Answers that the server doesn't count: refused or failed (repeat)
     #[arg(long, value_name = "WHICH", value_parser = ["refused", "failed"])]
     uncounted: Vec<String>,
-    /// By how much clocks may differ, and what the server rounds [default: 1ms; up to 1s for windows with edges]
+    /// The most that clocks differ and the server rounds [default: 1ms; up to 1s for windows with edges]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     skew: Option<String>,
 }
 
-/// Whose the limits are, and what a request costs.
+/// The scope of the limits, and the cost of a request.
 #[derive(Args)]
 struct ScopeFlags {
-    /// Each value of this template has the limits for itself: '{{ tenant }}', '{{ request.host }}'
+    /// Each value of this template has limits of its own: '{{ tenant }}', '{{ request.host }}'
     #[arg(long, value_name = "T")]
     per: Option<String>,
-    /// What the server says (pauses, what is left) holds for each value of this template by itself
+    /// The server's pauses and remaining units hold for each value of this template separately
     #[arg(long, value_name = "T")]
     route: Option<String>,
-    /// A larger limit that the server names counts, too; otherwise only smaller ones do
+    /// Also adopt larger limits that the server names, not only smaller ones
     #[arg(long)]
     loosen: bool,
-    /// One of several API keys, each with the limits for itself; templates see it as {{ key }} (repeat)
+    /// One of several API keys, each with limits of its own; templates see it as {{ key }} (repeat)
     #[arg(long, value_name = "T")]
     keys: Vec<String>,
-    /// What a request costs of a unit: an expression over the row, such as tokens='prompt | length / 4' (repeat)
+    /// The cost of a request in a unit: an expression over the row, such as tokens='prompt | length / 4' (repeat)
     #[arg(long, value_name = "NAME=EXPR", value_parser = assignment)]
     cost: Vec<Pair>,
-    /// What it has cost: jq over the answer, such as tokens=.usage.total_tokens (repeat)
+    /// The actual cost: jq over the answer, such as tokens=.usage.total_tokens (repeat)
     #[arg(long, value_name = "NAME=JQ", value_parser = assignment)]
     settle: Vec<Pair>,
 }
 
-/// The older way to say a rate.
+/// The older flags of a rate.
 #[derive(Args)]
 struct LegacyRateFlags {
-    /// The older way to say PERIOD, in seconds
+    /// The older flag for PERIOD, in seconds
     #[arg(
         long,
         alias = "period_duration_sec",
@@ -88,7 +88,7 @@ struct LegacyRateFlags {
         conflicts_with = "rate"
     )]
     period_duration_sec: Option<f64>,
-    /// The older way to say N
+    /// The older flag for N
     #[arg(
         long,
         alias = "max_requests_per_period",
@@ -100,7 +100,7 @@ struct LegacyRateFlags {
 }
 
 impl LimitFlags {
-    /// The older flags together are one rate, whose other half is 25 or 5 s.
+    /// The rate of the older flags, of which a missing one is 25 or 5 s.
     pub fn tree(&self) -> Result<Value, String> {
         let mut rates = self.rate.clone();
         rates.extend(self.older.rate()?.map(crate::limit::Limit::from));
@@ -140,7 +140,7 @@ impl LegacyRateFlags {
     }
 }
 
-/// A list that is not there says nothing, rather than "none".
+/// The list; none instead of an empty one, which would overlay the file's list.
 fn some<T>(list: &[T]) -> Option<&[T]> {
     (!list.is_empty()).then_some(list)
 }

@@ -1,4 +1,4 @@
-//! The flags of a job, a struct for each room, and the tree that they lay over a
+//! The flags of a job, a struct for each module, and the tree that they overlay on a
 //! job file.
 
 mod input;

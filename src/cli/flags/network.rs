@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-/// How servers are reached.
+/// The connections to servers.
 #[derive(Args)]
 #[command(next_help_heading = "Network")]
 pub struct NetworkFlags {
@@ -19,25 +19,25 @@ pub struct NetworkFlags {
     /// Send everything to this Unix socket
     #[arg(long, value_name = "PATH")]
     unix_socket: Option<String>,
-    /// auto, 1.1, or 2: HTTP/2 also in clear, without asking first [default: auto]
+    /// auto, 1.1, or 2: HTTP/2 also without TLS, by prior knowledge [default: auto]
     #[arg(long, value_parser = ["auto", "1.1", "2"])]
     http: Option<String>,
-    /// Let rows and redirects lead to private addresses
+    /// Allow rows and redirects to private addresses
     #[arg(long)]
     allow_private: bool,
-    /// Let secrets go to other machines without TLS
+    /// Allow secrets to be sent to other machines without TLS
     #[arg(long)]
     allow_plain: bool,
 }
 
-/// Whom to trust, and how to prove who asks.
+/// The certificates of servers, and of the client.
 #[derive(Args)]
 #[command(next_help_heading = "TLS")]
 pub struct TlsFlags {
     /// Certificates (PEM) to trust instead of the platform's
     #[arg(long, value_name = "FILE")]
     cacert: Option<String>,
-    /// Our own certificate (PEM)
+    /// The client certificate (PEM)
     #[arg(long, value_name = "FILE")]
     cert: Option<String>,
     /// Its private key (PEM), if it is in another file
@@ -46,7 +46,7 @@ pub struct TlsFlags {
     /// The oldest version of TLS [default: 1.2]
     #[arg(long, value_name = "VERSION", value_parser = ["1.2", "1.3"])]
     tls_min: Option<String>,
-    /// Leave certificates unchecked: whoever is on the way can read and change everything
+    /// Leave certificates unchecked: anyone on the way can read and change everything
     #[arg(long)]
     insecure: bool,
 }

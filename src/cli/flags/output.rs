@@ -1,4 +1,4 @@
-//! Flags of where records go.
+//! Flags of the output.
 
 use std::num::NonZeroU64;
 
@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 
 use crate::format::{Format, endings};
 
-/// Where records go.
+/// The destination of records.
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputFlags {
     #[arg(short, long, value_name = "FILE", help = output_help())]
     output: Option<String>,
-    /// How records are written, whatever the file's name
+    /// The format of records [default: by the file's name]
     #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(Format::outputs().map(Format::name)))]
     output_format: Option<String>,
-    /// FILE is a directory of Parquet files, each whole, of about ROWS records
+    /// FILE is a directory of complete Parquet files of about ROWS records each
     /// [default ROWS: 100000]
     #[arg(
         long,
@@ -30,13 +30,13 @@ pub struct OutputFlags {
     /// Keep each answer's body in its record, as _body
     #[arg(long)]
     keep_body: bool,
-    /// What to do with records that are there already
+    /// What to do with existing records
     #[command(flatten)]
     existing: ExistingFlags,
-    /// What a power cut may cost: always (nothing), 1s, end [default: 1s]
+    /// Records that a power failure may lose: always (none), 1s, end [default: 1s]
     #[arg(long, value_name = "WHEN", value_parser = ["always", "1s", "end"])]
     sync: Option<String>,
-    /// Records as their rows are finished, or, in the end, as they stand in the input
+    /// Records in the order in which rows finish, or, at the end, in that of the input
     /// [default: finished]
     #[arg(long, value_name = "ORDER", value_parser = ["finished", "input"])]
     order: Option<String>,
@@ -45,8 +45,8 @@ pub struct OutputFlags {
 /// Records of an earlier run.
 #[derive(Args)]
 struct ExistingFlags {
-    /// Go on after the records that the output has; although the job or the input
-    /// have changed, or although records are damaged, if told so
+    /// Continue after the existing records; with a value, although the job or the input
+    /// has changed, or although records are damaged
     #[arg(
         long,
         value_name = "ALTHOUGH",
@@ -58,13 +58,13 @@ struct ExistingFlags {
         conflicts_with = "overwrite"
     )]
     resume: Option<String>,
-    /// Go on, and ask again for the rows that failed
+    /// Continue, and request the failed rows again
     #[arg(long, conflicts_with = "overwrite")]
     retry_failed: bool,
-    /// Start again, and lose the records that the output has
+    /// Start again, and lose the existing records
     #[arg(long)]
     overwrite: bool,
-    /// The field that identifies a row, so that the input may be re-ordered
+    /// The field that identifies a row, so that the input can be reordered
     #[arg(long, value_name = "FIELD")]
     key: Option<String>,
 }

@@ -1,22 +1,22 @@
-//! Flags of answers that have more in them than one row's values.
+//! Flags of answers with several items, and of pages.
 
 use clap::Args;
 use serde_json::{Value, json};
 
-/// Answers with items, and answers that go on.
+/// Items, batches and pages of answers.
 #[derive(Args)]
 #[command(next_help_heading = "Items, batches, pages")]
 pub struct PageFlags {
-    /// One record for each item that this gives, such as '.items[]'; extract then takes from the item
+    /// One record for each item that this yields, such as '.items[]'; extract then reads the item
     #[arg(long, value_name = "JQ")]
     each: Option<String>,
-    /// In a batch, whose an item is: FIELD of the row has the item's value
+    /// The row of an item in a batch: FIELD of the row equals this value of the item
     #[arg(long = "match", value_name = "FIELD=JQ")]
     matching: Option<String>,
-    /// Up to N rows in one request; {{ field }} is then the list of theirs
+    /// Up to N rows in one request; {{ field }} is then the list of their values
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
-    /// A status that means that a batch is too large: it is halved (repeat) [default: 413, 414]
+    /// A status for too large a batch, which is then halved (repeat) [default: 413, 414]
     #[arg(long, value_name = "STATUS")]
     too_large: Vec<u16>,
     /// The next page's URL: link (the Link header, rel=next), or a jq program
@@ -25,19 +25,19 @@ pub struct PageFlags {
     /// The next page's PARAM, such as cursor=.meta.next; a template may use {{ PARAM }}
     #[arg(long, value_name = "PARAM=JQ")]
     cursor: Option<String>,
-    /// Pages have a number, from FIRST on [default: 1]
+    /// Pages are numbered from FIRST on [default: 1]
     #[arg(long, value_name = "PARAM[=FIRST]")]
     page: Option<String>,
-    /// Pages begin at 0, and then after as many items as came; each should have STEP
+    /// Pages begin at an offset: 0, then the number of items so far; STEP items per page
     #[arg(long, value_name = "PARAM=STEP")]
     offset: Option<String>,
-    /// The last page is the one for which this is true; else an empty one
+    /// The last page is the one for which this is true [default: an empty page]
     #[arg(long, value_name = "JQ")]
     until: Option<String>,
-    /// How many pages there are: then they are fetched in parallel
+    /// The number of pages, which are then fetched in parallel
     #[arg(long, value_name = "JQ")]
     page_count: Option<String>,
-    /// At most so many pages for each row
+    /// Maximum number of pages for each row
     #[arg(long, value_name = "N")]
     max_pages: Option<u64>,
 }

@@ -1,11 +1,11 @@
-//! Flags that give a name and a value each.
+//! Flags with a name and a value.
 
 use serde_json::{Map, Value, json};
 
-/// A name and what it stands for.
+/// A name and its value.
 pub type Pair = (String, String);
 
-/// The pairs as an object; a name that comes again has a list.
+/// The pairs as an object; the values of a repeated name are a list.
 pub fn map(pairs: &[Pair]) -> Value {
     let mut map = Map::new();
     for (name, value) in pairs {

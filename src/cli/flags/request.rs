@@ -9,23 +9,23 @@ use serde_json::{Value, json};
 use super::super::say;
 use super::pairs::{Pair, assignment, map};
 
-/// What is asked for each row; T is a template: {{ field }}, {{ env.NAME }}
+/// The request of each row; T is a template: {{ field }}, {{ env.NAME }}
 #[derive(Args)]
 #[command(next_help_heading = "Request (T is a template: {{ field }}, {{ env.NAME }})")]
 pub struct RequestFlags {
     /// The URL; values are percent-encoded
     #[arg(short, long, value_name = "T")]
     url: Option<String>,
-    /// GET, or POST with a body, unless told otherwise
+    /// The method [default: GET, or POST with a body]
     #[arg(short = 'X', long)]
     method: Option<String>,
-    /// One more query parameter (repeat)
+    /// A query parameter (repeat)
     #[arg(short, long, value_name = "NAME=T", value_parser = assignment)]
     query: Vec<Pair>,
-    /// One more header (repeat)
+    /// A header (repeat)
     #[arg(short = 'H', long, value_name = "Name: T", value_parser = header)]
     header: Vec<Pair>,
-    /// A body; a form, unless a content-type header says otherwise
+    /// A body, of the type of a form unless a content-type header says otherwise
     #[arg(short, long, value_name = "T")]
     data: Option<String>,
     /// A JSON body, whose texts are templates
@@ -36,16 +36,16 @@ pub struct RequestFlags {
     curl: Option<String>,
     #[command(flatten)]
     body: BodyFlags,
-    /// A host that a row's URL may name: host, host:port, *.domain (repeat)
+    /// A host that is allowed in a row's URL: host, host:port, *.domain (repeat)
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
 }
 
-/// The rarer kinds of bodies.
+/// Further kinds of bodies.
 #[derive(Args)]
 #[group(skip)]
 struct BodyFlags {
-    /// A JSON body: what a jq program makes of the row
+    /// A JSON body, computed from the row by a jq program
     #[arg(long, value_name = "JQ")]
     jq: Option<String>,
     /// A form's field (repeat)
@@ -54,32 +54,32 @@ struct BodyFlags {
     /// A part of a multipart body; =@PATH is a file (repeat)
     #[arg(long, value_name = "NAME=T", value_parser = assignment)]
     multipart: Vec<Pair>,
-    /// A file that is the body; its path may have templates in it
+    /// A file as the body; its path may contain templates
     #[arg(long, value_name = "PATH")]
     body_file: Option<String>,
 }
 
-/// Who asks.
+/// Authentication and secrets.
 #[derive(Args)]
 #[command(next_help_heading = "Authentication")]
 pub struct AuthFlags {
-    /// How to prove who asks: kind=KIND and its keys; --help lists them (repeat)
+    /// Authentication: kind=KIND and its keys; --help lists them (repeat)
     #[arg(long, value_name = "KEY=T", value_parser = assignment, long_help = auth_help())]
     auth: Vec<Pair>,
     /// A secret for {{ secret.NAME }}: file:PATH or command:TEXT, read again when it expires (repeat)
     #[arg(long, value_name = "NAME=SOURCE", value_parser = assignment)]
     secret: Vec<Pair>,
-    /// A variable of the environment that is a secret, however short (repeat)
+    /// An environment variable that is a secret, however short (repeat)
     #[arg(long, value_name = "NAME")]
     env_secret: Vec<String>,
-    /// A variable of the environment that anyone may see (repeat)
+    /// An environment variable that is not a secret (repeat)
     #[arg(long, value_name = "NAME")]
     env_public: Vec<String>,
 }
 
 fn auth_help() -> String {
     format!(
-        "How to prove who asks: kind=KIND and its keys (repeat)\n\n{}",
+        "Authentication: kind=KIND and its keys (repeat)\n\n{}",
         crate::auth::help().trim_end()
     )
 }
@@ -100,8 +100,7 @@ impl AuthFlags {
 }
 
 impl RequestFlags {
-    /// The job with the curl command over it, if there is one; says what there is to
-    /// say of it.
+    /// The job overlaid with the curl command, if one is given; writes its notes.
     pub fn curl_over(&self, job: Job) -> Result<Job, Error> {
         let Some(command) = &self.curl else {
             return Ok(job);
@@ -130,7 +129,7 @@ impl RequestFlags {
     }
 }
 
-/// A command, or the file after an `@`.
+/// Translates a command, or the content of the file after an `@`.
 pub fn curl(text: &str) -> Result<Translated, Error> {
     match text.strip_prefix('@') {
         None => translate(text),

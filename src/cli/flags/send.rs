@@ -1,9 +1,9 @@
-//! Flags of who sends, and when to give up.
+//! Flags of workers, retries and timeouts.
 
 use clap::Args;
 use serde_json::{Value, json};
 
-/// Who sends.
+/// The workers.
 #[derive(Args)]
 #[command(next_help_heading = "Workers")]
 pub struct WorkerFlags {
@@ -19,46 +19,46 @@ pub struct WorkerFlags {
     /// sync: one request in flight per worker; async: up to the concurrency [default: async]
     #[arg(long, value_parser = ["sync", "async"])]
     mode: Option<String>,
-    /// The most in flight per worker in async mode [default: 50]
+    /// Maximum number of requests in flight per worker in async mode [default: 50]
     #[arg(short, long, value_name = "N")]
     concurrency: Option<usize>,
-    /// How long Ctrl-C waits for the answers in flight [default: 10s]
+    /// The time for which Ctrl-C waits for the answers in flight [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     grace: Option<String>,
 }
 
-/// When to give up.
+/// Retries and bounds.
 #[derive(Args)]
 #[command(next_help_heading = "Patience")]
 pub struct RetryFlags {
-    /// Tries after the first, for what may pass: connections, timeouts, 408, 5xx [default: 4]
+    /// Retries after transient failures: connections, timeouts, 408, 5xx [default: 4]
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
-    /// From sending a request to the end of its answer [default: 30s]
+    /// Time limit from sending a request to the end of its answer [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<String>,
-    /// Name resolution, TCP and TLS together [default: 10s]
+    /// Time limit of name resolution, TCP and TLS together [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     connect_timeout: Option<String>,
-    /// The longest pause that the server may ask for [default: 1h]
+    /// The longest pause that a server may demand [default: 1h]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_wait: Option<String>,
-    /// Refusals in a row that stop the run [default: 20]
+    /// Number of consecutive refusals that stop the run [default: 20]
     #[arg(long, value_name = "N")]
     max_refusals: Option<u32>,
-    /// The largest body, decompressed [default: 10MiB]
+    /// Maximum size of a decompressed body [default: 10MiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_body: Option<String>,
-    /// Redirects to follow; each takes a permit of its own [default: 0]
+    /// Redirects to follow; each counts as a request against the limits [default: 0]
     #[arg(long, value_name = "N")]
     follow: Option<u32>,
-    /// Send a POST again even if it may have been done
+    /// Retry a POST even if the server may have processed it
     #[arg(long)]
     resend_unknown: bool,
     /// An Idempotency-Key for each request, so that a POST can be sent again; or auto
     #[arg(long, value_name = "T")]
     idempotency_key: Option<String>,
-    /// How long the server knows a key: nothing is sent again after that [default: for ever]
+    /// The time for which the server remembers a key, after which nothing is sent again [default: for ever]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     idempotency_ttl: Option<String>,
 }
@@ -91,7 +91,7 @@ impl RetryFlags {
     }
 }
 
-/// Checked here, where the flag is known, and read by its room.
+/// Checks a duration here, where the flag is known; the job parses it again.
 pub(super) fn duration(text: &str) -> Result<String, String> {
     match humantime::parse_duration(text) {
         Ok(_) => Ok(text.into()),

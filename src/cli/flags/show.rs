@@ -1,26 +1,26 @@
-//! Flags of what people see.
+//! Flags of the display.
 
 use clap::{Args, ValueEnum};
 
-/// What people see while it runs, and afterwards.
+/// Progress and report.
 #[derive(Args, Default)]
 #[command(next_help_heading = "Show")]
 pub struct DisplayFlags {
-    /// The summary as JSON; - is standard output, where no records go there
+    /// The summary as JSON; - is standard output, if no records go there
     #[arg(long, value_name = "FILE")]
     pub summary_json: Option<String>,
     /// auto: a bar on a terminal, a line every few seconds otherwise
     #[arg(long, value_enum, default_value_t)]
     pub progress: Progress,
-    /// Also what each worker did
+    /// Also show the work of each worker
     #[arg(short, long)]
     pub verbose: bool,
-    /// Nothing but errors
+    /// Show nothing but errors
     #[arg(long, conflicts_with = "verbose")]
     pub quiet: bool,
 }
 
-/// How progress is shown.
+/// The form of the progress display.
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Progress {
     /// A bar on a terminal, else log lines.

@@ -1,11 +1,11 @@
-//! Flags of what to keep of the answers, and what to compute.
+//! Flags of extracted values and aggregates.
 
 use clap::Args;
 use serde_json::Value;
 
 use super::pairs::{Pair, assignment, map};
 
-/// What to keep of the answers, and what to compute.
+/// The values to extract.
 #[derive(Args)]
 #[command(next_help_heading = "Values")]
 pub struct ValueFlags {
@@ -16,11 +16,11 @@ pub struct ValueFlags {
     summary: SummaryFlags,
 }
 
-/// What to compute.
+/// The aggregates to compute.
 #[derive(Args)]
 #[command(next_help_heading = "Values")]
 pub struct SummaryFlags {
-    /// Over all rows: 'mean(price)', 'p90(price) by sector', or NAME='max(price)' (repeat)
+    /// An aggregate over all rows: 'mean(price)', 'p90(price) by sector', or NAME='max(price)' (repeat)
     #[arg(short, long, value_name = "EXPR", value_parser = summary)]
     summarize: Vec<Pair>,
 }
@@ -41,7 +41,7 @@ impl SummaryFlags {
     }
 }
 
-/// `mean(price)` is its own name.
+/// An aggregate; without NAME, its text is its name.
 fn summary(text: &str) -> Result<Pair, String> {
     match text.split_once('=') {
         Some((name, value)) if !name.contains('(') => Ok((name.trim().into(), value.trim().into())),

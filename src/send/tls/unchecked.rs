@@ -1,5 +1,5 @@
-//! `--insecure`: any certificate will do. Signatures are still checked, since
-//! servers that can't sign can't be spoken with either.
+//! `--insecure`: every certificate is accepted. Signatures are still checked, since
+//! no connection to a server that can't sign is possible anyway.
 
 use std::sync::Arc;
 
@@ -7,18 +7,18 @@ use tokio_rustls::rustls::client::WantsClientCert;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
-use tokio_rustls::rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, verify_tls12_signature, verify_tls13_signature,
+};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, SignatureScheme, WantsVerifier,
 };
 
-use super::Provider;
-
-/// A configuration that trusts anyone.
+/// A configuration that accepts every certificate.
 pub fn trusting(
     builder: ConfigBuilder<ClientConfig, WantsVerifier>,
-    provider: Provider,
+    provider: Arc<CryptoProvider>,
 ) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     builder
         .dangerous()
@@ -26,7 +26,7 @@ pub fn trusting(
 }
 
 #[derive(Debug)]
-struct Anyone(Provider);
+struct Anyone(Arc<CryptoProvider>);
 
 impl ServerCertVerifier for Anyone {
     fn verify_server_cert(
