@@ -56,12 +56,16 @@ pub fn share(over: Duration, units: u64, all: u64) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// The gap that spreads `units` of a limit over its period. It is a little shorter than an
-/// even one, lest latency cost rate twice; but no more than N-2 of N are spread, which keeps
-/// most servers from refusing that count otherwise than by windows.
+/// The gap that spreads a limit's requests over its period. X/(N-2) keeps most servers from
+/// refusing that count otherwise than by windows. Where fewer than half of the units are
+/// used, the gap is nearly even, a little shorter lest latency cost rate twice.
 #[must_use]
 pub fn spread_gap(units: u64, limit: u64, period: Duration) -> Duration {
-    let parts = (units + units / 8 + 1).min(limit.saturating_sub(2)).max(1);
+    let parts = if units < limit.div_ceil(2) {
+        units + units / 8 + 1
+    } else {
+        limit.saturating_sub(2).max(1)
+    };
     period / u32::try_from(parts).unwrap_or(u32::MAX)
 }
 
