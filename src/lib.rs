@@ -159,6 +159,7 @@ pub mod internals {
         pub use crate::send::*;
     }
     pub mod simulate {
+        pub use crate::cli::simulate::model::*;
         pub use crate::simulate::*;
     }
     pub mod sink {

@@ -85,16 +85,6 @@ impl Signer {
         })
     }
 
-    /// A signer that fills in the number of a request's key, of `keys` keys.
-    #[must_use]
-    pub fn of_pool(keys: usize) -> Signer {
-        let keys: Vec<String> = (0..keys).map(|key| key.to_string()).collect();
-        Signer {
-            pool: KeyPool::new(&keys),
-            ..Signer::default()
-        }
-    }
-
     /// The names of the headers and parameters that it adds.
     pub fn added_names(&self) -> impl Iterator<Item = String> {
         let headers = self.headers.iter().map(|(name, _)| name.to_string());

@@ -22,7 +22,7 @@ mod run;
 mod say;
 mod server;
 mod signals;
-mod simulate;
+pub(crate) mod simulate;
 mod verify;
 
 use exit::Exit;

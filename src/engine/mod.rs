@@ -8,10 +8,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::auth::Tokens;
-use crate::engine::jitter::Jitter;
 use crate::engine::row::RunContext;
+use crate::engine::world::RealWorld;
 use crate::error::Error;
-use crate::limit::{RateLimiter, calendar_at_zero};
+use crate::limit::RateLimiter;
 use crate::metrics::Metrics;
 use crate::metrics::wait_time::TimeBreakdown;
 use crate::plan::{Plan, Stage};
@@ -20,14 +20,15 @@ use crate::report::Report;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::IntentWriter;
 
-pub(crate) mod jitter;
+pub(crate) mod local;
 mod outbox;
 mod panics;
 mod reader;
 pub(crate) mod row;
 mod stage;
-mod summary;
+pub(crate) mod summary;
 mod worker;
+pub(crate) mod world;
 mod writer;
 
 /// A plan about to be carried out, or being carried out.
@@ -42,19 +43,8 @@ impl Run {
     /// Prepares the run; nothing is opened or sent yet.
     #[must_use]
     pub fn new(plan: Plan) -> Run {
-        let shared = RunContext {
-            limiters: plan
-                .limited_stages()
-                .map(|stage| stage.policy.gate())
-                .collect(),
-            calendar_at_zero: calendar_at_zero(),
-            live: Metrics::new(plan.workers.count),
-            stop: Shutdown::default(),
-            chance: Jitter::default(),
-            plan,
-        };
         Run {
-            shared: Arc::new(shared),
+            shared: Arc::new(RunContext::new(plan, Box::new(RealWorld))),
         }
     }
 

@@ -66,52 +66,85 @@ pub fn start(rows: Rows, to_workers: Sender<Row>, shared: Arc<RunContext>) -> Ta
     told
 }
 
-/// Ends with the input, with its first error, or when nobody wants more rows.
+/// Hands rows over until none is left, or no worker wants more.
 fn read(rows: Rows, to_workers: &Sender<Row>, shared: &RunContext, taken: &TakenRow) {
-    let mut fresh = Fresh::new(&shared.plan);
-    let mut read = 0;
-    for row in rows {
-        read += 1;
-        match row.and_then(|row| fresh.take(row)) {
-            Ok(None) => {}
-            Ok(Some(row)) => {
-                taken.one_more();
-                if hand_over(row, to_workers).is_none() || shared.stop.is_requested() {
-                    return;
-                }
-            }
-            Err(error) => {
-                return shared
-                    .stop
-                    .request(ShutdownReason::Error(error.to_string()));
-            }
+    for row in NewRows::new(rows, shared, taken) {
+        if hand_over(row, to_workers).is_none() || shared.stop.is_requested() {
+            return;
         }
     }
-    taken.0.is_all.store(true, Ordering::Release);
-    if let Err(error) = check(read, shared.plan.survey.rows, &shared.plan.source.name()) {
-        shared.stop.request(ShutdownReason::Error(error));
+}
+
+/// Hands rows over as a task of the workers' own event loop.
+pub async fn read_as_task(rows: Rows, to_workers: Sender<Row>, shared: Arc<RunContext>) {
+    for row in NewRows::new(rows, &shared, &TakenRow::default()) {
+        if to_workers.send(row).await.is_err() || shared.stop.is_requested() {
+            return;
+        }
+        // The worker that runs first would take all rows otherwise.
+        tokio::task::yield_now().await;
     }
 }
 
-/// The rows that have no record yet.
-struct Fresh<'a> {
-    plan: &'a Plan,
+/// The rows without a record, up to the end of the input or its first error, which ends
+/// the run.
+struct NewRows<'a> {
+    rows: Rows,
+    shared: &'a RunContext,
+    taken: &'a TakenRow,
     /// Where rows are known by a key, and the input could not be looked at before.
     keys: Option<KeyCheck>,
+    /// Number of rows that the input has had so far.
+    read: u64,
 }
 
-impl Fresh<'_> {
-    fn new(plan: &Plan) -> Fresh<'_> {
-        let keys = plan.output.keys().filter(|_| plan.survey.rows.is_none());
-        Fresh { plan, keys }
+impl Iterator for NewRows<'_> {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        while let Some(row) = self.rows.next() {
+            self.read += 1;
+            match row.and_then(|row| self.without_record(row)) {
+                Ok(None) => {}
+                Ok(Some(row)) => {
+                    self.taken.one_more();
+                    return Some(row);
+                }
+                Err(error) => {
+                    let why = ShutdownReason::Error(error.to_string());
+                    self.shared.stop.request(why);
+                    return None;
+                }
+            }
+        }
+        self.taken.0.is_all.store(true, Ordering::Release);
+        let plan = &self.shared.plan;
+        if let Err(error) = check(self.read, plan.survey.rows, &plan.source.name()) {
+            self.shared.stop.request(ShutdownReason::Error(error));
+        }
+        None
+    }
+}
+
+impl NewRows<'_> {
+    fn new<'a>(rows: Rows, shared: &'a RunContext, taken: &'a TakenRow) -> NewRows<'a> {
+        let plan = &shared.plan;
+        NewRows {
+            rows,
+            shared,
+            taken,
+            keys: plan.output.keys().filter(|_| plan.survey.rows.is_none()),
+            read: 0,
+        }
     }
 
     /// The row, unless it has a record. Those of a pipe may stand anywhere in it, so
     /// that new rows get numbers that no record has.
-    fn take(&mut self, mut row: Row) -> Result<Option<Row>, Error> {
-        let done = self.plan.output.done();
+    fn without_record(&mut self, mut row: Row) -> Result<Option<Row>, Error> {
+        let plan = &self.shared.plan;
+        let done = plan.output.done();
         if let Some(keys) = &mut self.keys {
-            let taken = keys.take(&row, &self.plan.source.name());
+            let taken = keys.take(&row, &plan.source.name());
             taken.map_err(Error::stopped)?;
         }
         if done.has(&row) {

@@ -75,7 +75,12 @@ fn warnings(shared: &RunContext) -> Vec<Warning> {
 }
 
 /// The bound for as many requests as were needed, at their mean latency.
-fn bound(shared: &RunContext, policy: &Policy, tally: &Tally, took: Duration) -> Option<Estimate> {
+pub fn bound(
+    shared: &RunContext,
+    policy: &Policy,
+    tally: &Tally,
+    took: Duration,
+) -> Option<Estimate> {
     let mean = tally.latency().mean()? / 1_000.0;
     let latency = Duration::try_from_secs_f64(mean).ok()?;
     let start = shared.limiter(0).now().before(took);

@@ -78,7 +78,8 @@ fn runtime(index: usize, shared: &Arc<RunContext>) -> std::io::Result<Runtime> {
         .build()
 }
 
-async fn work(
+/// Takes the rows of all stages to their records.
+pub async fn work(
     index: usize,
     shared: Arc<RunContext>,
     stages: Vec<StageChannels>,

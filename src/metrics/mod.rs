@@ -107,6 +107,16 @@ impl Metrics {
         self.workers.iter().map(|it| it.time.spent(now)).collect()
     }
 
+    /// The thread of all workers has nothing to run.
+    pub(crate) fn all_idle(&self) {
+        (0..self.workers.len()).for_each(|worker| self.idle(worker));
+    }
+
+    /// The thread of all workers runs again.
+    pub(crate) fn all_wake(&self) {
+        (0..self.workers.len()).for_each(|worker| self.wake(worker));
+    }
+
     /// The worker's thread has nothing to run.
     pub(crate) fn idle(&self, worker: usize) {
         self.worker(worker).time.idle(self.elapsed());

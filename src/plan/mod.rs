@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::limit::{Estimate, Policy, Time, Workload};
+use crate::limit::{self, Estimate, Policy, Time, Workload};
 use crate::quota_store::{self, QuotaBalance};
 use crate::render::RenderContext;
 use crate::secret::{Secrets, Vault, Visibility};
@@ -30,7 +30,6 @@ mod profile;
 mod resume;
 mod stage;
 mod stages;
-pub(crate) mod told;
 mod warnings;
 pub mod workers;
 mod workload;
@@ -149,6 +148,13 @@ impl Plan {
         (0..).map_while(owner)
     }
 
+    /// The limits of each stage that has limits of its own, as the job writes them and as
+    /// they are kept.
+    pub fn limits(&self) -> impl Iterator<Item = (&limit::Settings, &Policy)> {
+        self.limited_stages()
+            .map(|stage| (&stage.limits, &stage.policy))
+    }
+
     /// Whether there are requests that must be announced before they are sent.
     pub(crate) fn announces(&self) -> bool {
         self.stages.iter().any(Stage::announces)
@@ -222,7 +228,7 @@ impl Plan {
     /// limit that binds; none without a limit, or if the rows aren't known.
     #[must_use]
     pub fn bound(&self, latency: Duration) -> Option<Estimate> {
-        let now = crate::limit::now();
+        let now = limit::now();
         self.first()
             .policy
             .bound(self.workload.as_ref()?, latency, now)

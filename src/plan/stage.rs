@@ -18,10 +18,10 @@ use crate::record::{Failure, FailureKind};
 use crate::render::{
     self, CostExpressions, Hosts, RenderContext, Renderer, RequestCost, RowBinding,
 };
-use crate::send::{self, Arrivals, Model, Origin, Transport};
+use crate::send::{self, Arrivals, Origin, Transport};
 
 use super::cleartext::Cleartext;
-use super::{Job, account, literals, told, workers};
+use super::{Job, account, literals, workers};
 use crate::format::Format;
 use crate::row::Row;
 
@@ -59,8 +59,6 @@ pub struct Stage {
     pub(crate) keeps_body: bool,
     /// Whether each request gets an `Idempotency-Key` that is made of the run and the row.
     pub(crate) makes_keys: bool,
-    /// Whether a model answers, which knows only what it is told.
-    tells: bool,
 }
 
 impl Stage {
@@ -150,17 +148,12 @@ impl Stage {
             each,
             pages,
             batch,
-            tells: false,
         })
     }
 
     /// The request of a row. A host that the row names is checked.
     pub(crate) fn render(&self, row: &Row) -> Result<Request<Bytes>, Failure> {
-        let mut request = self.renderer.render(row)?;
-        if self.tells {
-            let price = self.renderer.cost(row, &request)?;
-            told::tell(&mut request, &price, !self.policy.keys().is_empty());
-        }
+        let request = self.renderer.render(row)?;
         if self.renderer.hosts().is_some() {
             let checked = self.check_cleartext(request.uri());
             checked.map_err(|why| Failure::new(FailureKind::Input, why))?;
@@ -274,19 +267,7 @@ fn with_key(job: &Job) -> render::Settings {
 }
 
 impl Stage {
-    /// From now on this model answers: it asks for no signature, and says nothing
-    /// that could be extracted.
-    pub(crate) fn answer_by(&mut self, model: Model) {
-        self.signer = Signer::of_pool(self.policy.keys().len());
-        self.tells = true;
-        self.transport = Arc::new(self.transport.to_model(model));
-        self.extractor = Extractor::default();
-        // Nobody knows how many pages there will be: what is taken for a row is one request.
-        (self.each, self.pages, self.batch) = (None, None, None);
-        self.keeps_body = false;
-    }
-
-    /// The cost of a row's request.
+    /// What a row's request asks of the limits.
     pub(crate) fn cost(&self, row: &Row, request: &Request<Bytes>) -> Result<Cost, Failure> {
         if let Some(same) = &self.fixed_cost {
             return Ok(same.clone());

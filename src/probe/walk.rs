@@ -4,26 +4,23 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, json};
-use throng_mock::Settings;
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use super::experiment::{Experiment, Observation, ProbeStep};
 use super::found::ProbeResult;
-use crate::engine::jitter::Jitter;
 use crate::engine::row::{RowExecutor, RunContext};
+use crate::engine::world::{RealWorld, World};
 use crate::error::Error;
 use crate::judge::Ruling;
 use crate::judge::signals::{Signal, signals};
-use crate::limit::calendar_at_zero;
-use crate::metrics::Metrics;
 use crate::plan::{Job, Plan};
 use crate::record::Failure;
 use crate::row::Row;
 use crate::send::Answer;
-use crate::shutdown::{Shutdown, ShutdownReason};
-use crate::simulate::{WatchedRun, against, virtual_time};
+use crate::shutdown::ShutdownReason;
+use crate::simulate::{Servers, VirtualWorld, WatchedRun, in_virtual_time};
 
 /// How far a probe may go.
 #[derive(Debug, Clone, Copy)]
@@ -57,30 +54,27 @@ pub fn probe(
     tell: &mut dyn FnMut(&Observation),
 ) -> Result<ProbeAnswer, Error> {
     let plan = plan(job, environment)?;
-    let shared = RunContext {
-        limiters: vec![plan.first().policy.gate()],
-        live: Metrics::new(1),
-        stop: Shutdown::default(),
-        calendar_at_zero: calendar_at_zero(),
-        chance: Jitter::default(),
-        plan,
-    };
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Error::stopped(format!("no event loop to probe with: {error}")))?;
-    LocalSet::new().block_on(&runtime, carry_out(Arc::new(shared), bounds, tell))
+    let probe = carry_out(plan, Box::new(RealWorld), bounds, tell);
+    LocalSet::new().block_on(&runtime, probe)
 }
 
-/// The same in virtual time, against a server that behaves like `model`.
+/// Probes these servers in a virtual world with the job's request.
 ///
 /// # Errors
-/// As of [`probe`].
-pub fn simulated(job: &Job, bounds: Bounds, model: Settings) -> Result<ProbeAnswer, Error> {
+/// The job is wrong, or its request doesn't work.
+pub fn simulated<S: Servers>(
+    job: &Job,
+    bounds: Bounds,
+    seed: u64,
+    servers: impl FnOnce() -> S,
+) -> Result<ProbeAnswer, Error> {
     let plan = plan(job, &|_| None)?;
-    virtual_time(&WatchedRun::default(), async move {
-        let policy = plan.policy().clone();
-        let (shared, _server) = against(plan, &policy, model);
-        carry_out(shared, bounds, &mut |_| {}).await
+    in_virtual_time(&WatchedRun::default(), async {
+        let world = VirtualWorld::new(seed, Arc::new(servers()));
+        carry_out(plan, Box::new(world), bounds, &mut |_| {}).await
     })?
 }
 
@@ -111,10 +105,12 @@ fn plan(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan,
 const PROBE: &str = "probe";
 
 async fn carry_out(
-    shared: Arc<RunContext>,
+    plan: Plan,
+    world: Box<dyn World>,
     bounds: Bounds,
     tell: &mut dyn FnMut(&Observation),
 ) -> Result<ProbeAnswer, Error> {
+    let shared = Arc::new(RunContext::new(plan, world));
     let walk = RowExecutor::new(0, 0, shared.clone(), None);
     let start = Instant::now();
     let mut experiment = Experiment::new(bounds.refusals);

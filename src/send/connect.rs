@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_socks::tcp::Socks5Stream;
 
-use super::acked::{Acks, SentBytes, Tap, Wire};
+use super::acked::{AckedBytes, Acks, SentBytes, Tap, Wire};
 use super::dial::Dialer;
 use super::http1or2::{Connection, http1_builder};
 use super::interim::Interim;
@@ -33,9 +33,16 @@ use crate::error::Error;
 use crate::record::FailureKind;
 use crate::send::deadline::Deadline;
 
-/// What takes the network's place: each call is the client's end of a new connection,
-/// and what is acknowledged on it.
-pub type Model = Box<dyn Fn() -> (DuplexStream, throng_mock::AckCounter) + Send + Sync>;
+/// Opens connections in memory, in the network's place.
+pub type MemoryConnector = Arc<dyn Fn() -> MemoryStream + Send + Sync>;
+
+/// The client's end of a connection in memory.
+pub struct MemoryStream {
+    /// Its bytes, in both directions.
+    pub io: DuplexStream,
+    /// Number of the client's bytes that the server has acknowledged so far.
+    pub acked: AckedBytes,
+}
 
 const BEHIND_PROXY: &str = "the proxy acknowledges in the server's place";
 const UNTOLD: &str = "this kernel doesn't tell when a request is acknowledged";
@@ -46,7 +53,7 @@ type Direct = Tap<TcpStream, SentBytes>;
 /// How connections are made; shared by all workers.
 pub struct Transport {
     settings: Settings,
-    model: Option<Model>,
+    memory: Option<MemoryConnector>,
     arrivals: Arrivals,
     /// Why some connection can't tell of arrivals, although it should.
     blind: OnceLock<&'static str>,
@@ -84,7 +91,7 @@ impl Transport {
         let trust = tls::Trust::new(tls, network.http)?;
         Ok(Transport {
             settings: settings.clone(),
-            model: None,
+            memory: None,
             arrivals,
             blind: OnceLock::new(),
             network: network.clone(),
@@ -96,11 +103,12 @@ impl Transport {
         })
     }
 
-    /// The same settings, without a network: whatever the URL says, the model answers.
+    /// Connections with the same time and size bounds that this connector opens,
+    /// whatever the URL says.
     #[must_use]
-    pub fn to_model(&self, model: Model) -> Transport {
+    pub fn in_memory(&self, connector: MemoryConnector) -> Transport {
         Transport {
-            model: Some(model),
+            memory: Some(connector),
             settings: self.settings.clone(),
             arrivals: self.arrivals,
             blind: OnceLock::new(),
@@ -189,11 +197,11 @@ impl Transport {
     }
 
     async fn dial(&self, origin: &Origin) -> Result<Connection, SendError> {
-        if let Some(model) = &self.model {
-            let (io, acks) = model();
+        if let Some(connect) = &self.memory {
+            let MemoryStream { io, acked } = connect();
             let wire = match self.arrivals {
                 Arrivals::Answered => None,
-                Arrivals::Acked => Some(Wire::of_model(acks)),
+                Arrivals::Acked => Some(Wire::of_memory(acked)),
             };
             let io = Tap::new(io, wire.clone().map(SentBytes));
             return Connection::http1(io, RequestTarget::Origin, wire).await;

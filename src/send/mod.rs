@@ -29,8 +29,9 @@ mod special;
 mod streams;
 mod tls;
 
+pub use acked::AckedBytes;
 pub use body::decode;
-pub use connect::{Arrivals, Model, Transport};
+pub use connect::{Arrivals, MemoryConnector, MemoryStream, Transport};
 pub use guard::AddressPolicy;
 pub use http1or2::RequestHead;
 pub use pool::Lease;

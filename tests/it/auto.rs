@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 use throng::Job;
 use throng::Plan;
-use throng::internals::simulate::{Simulation, simulate};
 use throng_mock::Settings;
 
 use crate::harness::{Place, symbols, throng};
+use throng::internals::simulate::ModelRun;
 
 const ROWS: u64 = 2_000;
 
-fn run(rate: &str, server: &str) -> Simulation {
+fn run(rate: &str, server: &str) -> ModelRun {
     let rows: Vec<Value> = (0..ROWS).map(|id| json!({ "id": id })).collect();
     let job = json!({
         "input": {"list": rows},
@@ -19,13 +19,12 @@ fn run(rate: &str, server: &str) -> Simulation {
     });
     let job = Job::parse("job.json", &job.to_string()).unwrap();
     let plan = Plan::new(&job, &|_| None).unwrap();
-    let policy = plan.policy().clone();
     let server = Settings {
         limits: vec![server.parse().unwrap()],
         latency: "lognormal:50ms:0.4".parse().unwrap(),
         ..Settings::default()
     };
-    simulate(plan, &policy, server).unwrap()
+    ModelRun::new(plan, &[server], 1.0).unwrap()
 }
 
 #[test]
@@ -38,11 +37,16 @@ fn it_comes_near_the_server_s_limit_and_is_seldom_refused() {
     ] {
         let simulation = run(rate, server);
         let what = format!("{rate} {server}: {simulation:?}");
-        assert_eq!((simulation.ok, simulation.failed), (ROWS, 0), "{what}");
-        let share = simulation.ok as f64 / simulation.took.as_secs_f64() / (units / seconds);
+        assert_eq!(
+            (simulation.run.ok, simulation.run.failed),
+            (ROWS, 0),
+            "{what}"
+        );
+        let share =
+            simulation.run.ok as f64 / simulation.run.took.as_secs_f64() / (units / seconds);
         assert!((0.6..=1.02).contains(&share), "{share} of {what}");
-        assert!(simulation.server.refused <= ROWS / 50, "{what}");
-        let learnt = simulation.limits[0].learnt.unwrap() as f64 / units;
+        assert!(simulation.servers[0].refused <= ROWS / 50, "{what}");
+        let learnt = simulation.run.limits[0].learnt.unwrap() as f64 / units;
         assert!((0.7..=1.2).contains(&learnt), "{learnt} of {what}");
     }
 }
@@ -51,9 +55,12 @@ fn it_comes_near_the_server_s_limit_and_is_seldom_refused() {
 fn it_stays_under_its_ceiling() {
     // This server would allow more, but counts in the same windows.
     let simulation = run("auto:20/1s", "100/1s");
-    assert_eq!(simulation.server.refused, 0);
-    assert_eq!(simulation.limits[0].learnt, Some(20));
-    assert!(simulation.server.windows[0].most <= 20, "{simulation:?}");
+    assert_eq!(simulation.servers[0].refused, 0);
+    assert_eq!(simulation.run.limits[0].learnt, Some(20));
+    assert!(
+        simulation.servers[0].windows[0].most <= 20,
+        "{simulation:?}"
+    );
 }
 
 #[test]

@@ -80,4 +80,5 @@ mod tokens;
 mod unknown;
 mod verdicts;
 mod verify;
+mod virtual_jobs;
 mod words;

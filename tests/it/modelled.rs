@@ -6,10 +6,10 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use throng::Job;
 use throng::Plan;
-use throng::internals::simulate::{SimulatedServer, simulate as run};
 use throng_mock::Settings;
 
 use crate::harness::{Place, Throng, throng};
+use throng::internals::simulate::{ModelLimits, ModelRun};
 
 /// Rows of three tenants, in virtual time and without a network.
 fn simulate(place: &Place) -> Throng {
@@ -131,13 +131,13 @@ fn what_is_not_as_with_the_real_server_is_said() {
         (
             "9/1s",
             "--page page --each .[]",
-            "how many pages its answer has",
+            "each list is taken to have 3 (--answer-pages), of 10 items each",
         ),
         ("9/1s", "--route {{id}}", "(limit.route) is not known"),
         (
             "90 tokens/1s",
             "--cost tokens=1 --settle tokens=.n",
-            "don't settle it",
+            "settle its cost at 100 % of what limit.cost says (--settled)",
         ),
     ] {
         let said = says(simulate(&place).arg("--rate", rate).flags(flags), &[]);
@@ -198,9 +198,8 @@ fn a_server_as_the_plan_takes_it_to_be_refuses_nothing() {
         let mut random = StdRng::seed_from_u64(seed);
         let job = any_job(&mut random).to_string();
         let plan = Plan::new(&Job::parse("job.json", &job).unwrap(), &|_| None).unwrap();
-        let policy = plan.policy().clone();
         let server = Settings {
-            limits: SimulatedServer::of(&plan).limits,
+            limits: ModelLimits::of(&plan).remove(0).limits,
             latency: *["0", "lognormal:200ms:0.9", "uniform:1ms:3s"]
                 .map(|latency| latency.parse().unwrap())
                 .choose(&mut random)
@@ -213,9 +212,9 @@ fn a_server_as_the_plan_takes_it_to_be_refuses_nothing() {
             seed,
             ..Settings::default()
         };
-        let simulation = run(plan, &policy, server).unwrap();
+        let simulation = ModelRun::new(plan, &[server], 1.0).unwrap();
         assert_eq!(
-            simulation.server.refused, 0,
+            simulation.servers[0].refused, 0,
             "{seed}: {job}: {simulation:?}"
         );
     }

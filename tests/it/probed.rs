@@ -8,6 +8,7 @@ use throng::internals::probe::{Bounds, FoundKind, ProbeResult, simulated};
 use throng_mock::{LimitKind, Refusal, ServerLimit, Settings};
 
 use crate::harness::{mock, throng};
+use throng::internals::simulate::ModelServers;
 
 const SLIDING: [&str; 6] = ["22/5s", "100/1m", "10/1s", "50/10s", "300/15m", "7/3s"];
 const FIXED: [&str; 6] = [
@@ -40,7 +41,8 @@ fn probe(limit: &str, server: Settings, refusals: u32) -> ProbeResult {
         latency: "uniform:3ms:5ms".parse().unwrap(),
         ..server
     };
-    simulated(&job, bounds, server).unwrap().found
+    let start = || ModelServers::start([(server, Default::default())]);
+    simulated(&job, bounds, 0, start).unwrap().found
 }
 
 #[track_caller]

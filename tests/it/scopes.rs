@@ -5,12 +5,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use throng::Job;
 use throng::Plan;
-use throng::internals::simulate::{Simulation, simulate};
 use throng_mock::{Arrival, Partition, Settings};
+
+use throng::internals::simulate::ModelRun;
 
 const LATENCY: Duration = Duration::from_secs(2);
 
-fn run(mut job: Value, paths: &[String], server: Settings) -> Simulation {
+fn run(mut job: Value, paths: &[String], server: Settings) -> ModelRun {
     let rows: Vec<Value> = paths.iter().map(|path| json!({ "path": path })).collect();
     job["input"] = json!({ "list": rows });
     job["request"] = json!({
@@ -19,12 +20,11 @@ fn run(mut job: Value, paths: &[String], server: Settings) -> Simulation {
     });
     let job = Job::parse("job.json", &job.to_string()).unwrap();
     let plan = Plan::new(&job, &|_| None).unwrap();
-    let policy = plan.policy().clone();
     let server = Settings {
         logs: true,
         ..server
     };
-    simulate(plan, &policy, server).unwrap()
+    ModelRun::new(plan, &[server], 1.0).unwrap()
 }
 
 fn server(limit: &str) -> Settings {
@@ -41,7 +41,7 @@ fn paths(path: &str, count: usize) -> Vec<String> {
 }
 
 /// When those of this path arrived.
-fn at(simulation: &Simulation, path: &str) -> Vec<Duration> {
+fn at(simulation: &ModelRun, path: &str) -> Vec<Duration> {
     let here = |arrival: &&Arrival| arrival.path == path;
     let arrivals = simulation.arrivals.iter().filter(here);
     arrivals.map(|arrival| arrival.at).collect()
@@ -66,7 +66,7 @@ fn pause(shape: &str, first_instants: [usize; 4]) {
     });
     let simulation = run(job, &rows, server("fixed:200/1m"));
     assert_eq!(
-        (simulation.ok, simulation.failed),
+        (simulation.run.ok, simulation.run.failed),
         (720, 0),
         "{simulation:?}"
     );
@@ -105,16 +105,16 @@ fn only_the_server_knows_the_limits_of_routes_and_a_pause_of_one_is_no_other_s()
         ..server("fixed:5/5s")
     };
     let simulation = run(job, &rows, discord());
-    assert_eq!((simulation.ok, simulation.stopped), (2_000, None));
+    assert_eq!((simulation.run.ok, simulation.run.stopped), (2_000, None));
     assert_eq!(
-        (simulation.server.refused, simulation.server.banned),
+        (simulation.servers[0].refused, simulation.servers[0].banned),
         (0, 0)
     );
     // Each has twenty windows; the first of them begins with two.
     assert!(
-        simulation.took < Duration::from_secs(120),
+        simulation.run.took < Duration::from_secs(120),
         "{:?}",
-        simulation.took
+        simulation.run.took
     );
 }
 
@@ -134,8 +134,8 @@ fn a_refusal_that_concerns_all_closes_all() {
             ..server("1/1s")
         };
         let simulation = run(job, &rows, global);
-        assert_eq!(simulation.ok, 200);
-        simulation.server.refused
+        assert_eq!(simulation.run.ok, 200);
+        simulation.servers[0].refused
     };
     let (key, all) = (closes("key"), closes("run"));
     assert!(all < key, "{all} of all, {key} by key");
@@ -152,9 +152,12 @@ fn a_larger_limit_counts_only_where_it_is_welcome() {
             ..server("fixed:200/1m")
         };
         let simulation = run(job, &paths("a", 1_000), openai);
-        assert_eq!((simulation.ok, simulation.server.refused), (1_000, 0));
-        assert!(simulation.limits[0].learnt == loosen.then_some(200));
-        simulation.took.as_secs()
+        assert_eq!(
+            (simulation.run.ok, simulation.servers[0].refused),
+            (1_000, 0)
+        );
+        assert!(simulation.run.limits[0].learnt == loosen.then_some(200));
+        simulation.run.took.as_secs()
     };
     assert_eq!((took(false) / 60, took(true) / 60), (9, 4));
 }
@@ -171,9 +174,9 @@ fn what_the_body_says_is_left_is_left() {
     };
     let simulation = run(job, &paths("a", 2_000), graphql);
     assert_eq!(
-        (simulation.ok, simulation.server.refused),
+        (simulation.run.ok, simulation.servers[0].refused),
         (2_000, 0),
         "{simulation:?}"
     );
-    assert_eq!(simulation.limits[0].learnt, Some(900));
+    assert_eq!(simulation.run.limits[0].learnt, Some(900));
 }

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use throng::Job;
 use throng::Plan;
-use throng::internals::simulate::simulate;
 use throng_mock::Settings;
+
+use throng::internals::simulate::ModelRun;
 
 /// With this job and server, most of the time went to this, and this would help.
 #[track_caller]
@@ -14,14 +15,13 @@ fn assert_binds(mut job: Value, server: Settings, cause: (&str, Option<&str>), h
     job["request"] = json!({"url": "http://model/{{ id }}"});
     let job = Job::parse("job.json", &job.to_string()).unwrap();
     let plan = Plan::new(&job, &|_| None).unwrap();
-    let policy = plan.policy().clone();
-    let simulation = simulate(plan, &policy, server).unwrap();
-    let first = &simulation.causes[0];
+    let simulation = ModelRun::new(plan, &[server], 1.0).unwrap();
+    let first = &simulation.run.causes[0];
     assert_eq!((first.cause, first.name.as_deref()), cause);
-    assert!(first.share > 0.6, "{:?}", simulation.causes);
-    let sum: f64 = simulation.causes.iter().map(|it| it.seconds).sum();
-    assert!((sum - simulation.took.as_secs_f64()).abs() < 0.001);
-    let advice = simulation.advice.unwrap();
+    assert!(first.share > 0.6, "{:?}", simulation.run.causes);
+    let sum: f64 = simulation.run.causes.iter().map(|it| it.seconds).sum();
+    assert!((sum - simulation.run.took.as_secs_f64()).abs() < 0.001);
+    let advice = simulation.run.advice.unwrap();
     assert!(advice.contains(help), "{advice}");
 }
 
@@ -40,7 +40,8 @@ fn a_limit_that_binds_has_most_of_it() {
     let keys = json!({"limit": {"rate": "2/500ms", "per": "{{ request.host }}"}});
     let help = "rows of more keys";
     assert_binds(keys, slow("100ms"), ("limit", Some("2/500ms")), help);
-    let one = json!({"limit": {"rate": "1000/1s", "in-flight": 1}});
+    // Two workers would be at the server half of the time each.
+    let one = json!({"limit": {"rate": "1000/1s", "in-flight": 1}, "workers": {"count": 1}});
     let help = "more requests in flight, if";
     assert_binds(one, slow("100ms"), ("limit", Some("1 in flight")), help);
 }

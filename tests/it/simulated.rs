@@ -8,8 +8,10 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use throng::Job;
 use throng::Plan;
-use throng::internals::simulate::{Simulation, simulate};
+use throng::internals::simulate::with_token_buckets;
 use throng_mock::Settings;
+
+use throng::internals::simulate::ModelRun;
 
 /// A job, and the server that it will meet.
 struct Case {
@@ -66,14 +68,13 @@ impl Case {
         }
     }
 
-    fn simulate(mut self) -> Simulation {
+    fn simulate(mut self) -> ModelRun {
         let rows: Vec<Value> = (0..self.rows).map(|id| json!({ "id": id })).collect();
         self.job["input"] = json!({ "list": rows });
         self.job["request"] = json!({ "url": "http://model/{{ id }}" });
         let job = Job::parse("job.json", &self.job.to_string()).unwrap();
         let plan = Plan::new(&job, &|_| None).unwrap();
-        let policy = plan.policy().clone();
-        simulate(plan, &policy, self.server).unwrap()
+        ModelRun::new(plan, &[self.server], 1.0).unwrap()
     }
 }
 
@@ -100,10 +101,10 @@ fn hold(seeds: std::ops::Range<u64>) {
         let (job, rows) = (case.job.to_string(), case.rows);
         let simulation = case.simulate();
         let what = format!("seed {seed}: {job}: {simulation:?}");
-        assert_eq!(simulation.server.refused, 0, "{what}");
-        assert_eq!(simulation.ok + simulation.failed, rows, "{what}");
-        assert_eq!(simulation.sent.in_flight, 0, "{what}");
-        for limit in &simulation.limits {
+        assert_eq!(simulation.servers[0].refused, 0, "{what}");
+        assert_eq!(simulation.run.ok + simulation.run.failed, rows, "{what}");
+        assert_eq!(simulation.run.sent.in_flight, 0, "{what}");
+        for limit in &simulation.run.limits {
             assert!(limit.most <= limit.units, "{what}");
         }
     }
@@ -148,8 +149,8 @@ fn where_the_limit_binds_the_run_takes_no_longer_than_it_must() {
                 rows,
             };
             let simulation = case.simulate();
-            let bound = simulation.bound.unwrap().time.as_secs_f64();
-            let share = bound / simulation.took.as_secs_f64();
+            let bound = simulation.run.bound.unwrap().time.as_secs_f64();
+            let share = bound / simulation.run.took.as_secs_f64();
             assert!((0.99..1.001).contains(&share), "{rates} {latency}: {share}");
         }
     }
@@ -169,9 +170,12 @@ fn acked_loses_nothing_to_slow_answers_and_no_less_than_strict_to_a_slow_way() {
             rows: 100,
         };
         let simulation = case.simulate();
-        let counted = (simulation.server.refused, simulation.server.windows[0].most);
+        let counted = (
+            simulation.servers[0].refused,
+            simulation.servers[0].windows[0].most,
+        );
         assert_eq!(counted, (0, 20), "{guard} {there}");
-        simulation.took.as_secs_f64()
+        simulation.run.took.as_secs_f64()
     };
     // Four windows, and an answer.
     assert!((39.0..39.5).contains(&seconds("strict", 0.0)));
@@ -192,11 +196,11 @@ fn days_begin_at_midnight_in_their_zone() {
         rows: 60,
     };
     let there = case("UTC").simulate();
-    let days = there.took.as_secs_f64() / 86_400.0;
-    assert_eq!((there.server.refused, there.ok), (0, 60));
+    let days = there.run.took.as_secs_f64() / 86_400.0;
+    assert_eq!((there.servers[0].refused, there.run.ok), (0, 60));
     assert!((2.0..2.001).contains(&days), "{days}");
     // Midnight is eight hours later there: a server that counts by UTC refuses.
-    assert!(case("America/Los_Angeles").simulate().server.refused > 0);
+    assert!(case("America/Los_Angeles").simulate().servers[0].refused > 0);
 }
 
 #[test]
@@ -212,7 +216,7 @@ fn a_token_bucket_breaks_what_strict_keeps() {
     };
     let strict = case().simulate();
     assert_eq!(
-        (strict.server.refused, strict.server.windows[0].most),
+        (strict.servers[0].refused, strict.servers[0].windows[0].most),
         (0, 22)
     );
     let Case {
@@ -222,8 +226,7 @@ fn a_token_bucket_breaks_what_strict_keeps() {
     job["request"] = json!({"url": "http://model/{{ id }}"});
     let job = Job::parse("job.json", &job.to_string()).unwrap();
     let plan = Plan::new(&job, &|_| None).unwrap();
-    let buckets = plan.policy().as_token_buckets();
-    let bucket = simulate(plan, &buckets, server).unwrap();
-    assert!(bucket.server.refused > 0, "{bucket:?}");
-    assert!(bucket.server.windows[0].most > 22, "{bucket:?}");
+    let bucket = ModelRun::new(with_token_buckets(plan), &[server], 1.0).unwrap();
+    assert!(bucket.servers[0].refused > 0, "{bucket:?}");
+    assert!(bucket.servers[0].windows[0].most > 22, "{bucket:?}");
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use throng::Job;
 use throng::Plan;
-use throng::internals::simulate::{Simulation, simulate};
 use throng_mock::{ServerLimit, Settings};
+
+use throng::internals::simulate::ModelRun;
 
 const ROWS: u64 = 2_000;
 
@@ -37,7 +38,7 @@ const NEAR: &str = "lognormal:50ms:0.4";
 
 impl Case {
     /// All rows, with this amount declared.
-    fn simulate(&self, declared: u64) -> Simulation {
+    fn simulate(&self, declared: u64) -> ModelRun {
         let rows: Vec<Value> = (0..ROWS).map(|id| json!({ "id": id })).collect();
         let job = json!({
             "api": self.0,
@@ -52,7 +53,6 @@ impl Case {
         });
         let job = Job::parse("job.json", &job.to_string()).unwrap();
         let plan = Plan::new(&job, &|_| None).unwrap();
-        let policy = plan.policy().clone();
         let name = self.0.split(':').next().unwrap();
         let server = Settings {
             dialect: Some(name.parse().unwrap()),
@@ -61,7 +61,7 @@ impl Case {
             logs: true,
             ..Settings::default()
         };
-        simulate(plan, &policy, server).unwrap()
+        ModelRun::new(plan, &[server], 1.0).unwrap()
     }
 
     fn limit(&self) -> ServerLimit {
@@ -69,15 +69,19 @@ impl Case {
         text.parse().unwrap()
     }
 
-    fn assert_all_done(&self, simulation: &Simulation) {
+    fn assert_all_done(&self, simulation: &ModelRun) {
         let what = format!("{}: {simulation:?}", self.0);
-        assert_eq!((simulation.ok, simulation.failed), (ROWS, 0), "{what}");
-        assert_eq!(simulation.server.banned, 0, "{what}");
-        assert_eq!(simulation.stopped, None, "{what}");
+        assert_eq!(
+            (simulation.run.ok, simulation.run.failed),
+            (ROWS, 0),
+            "{what}"
+        );
+        assert_eq!(simulation.servers[0].banned, 0, "{what}");
+        assert_eq!(simulation.run.stopped, None, "{what}");
     }
 
     /// The most refusals in any period of the server's.
-    fn most_refusals(&self, simulation: &Simulation) -> usize {
+    fn most_refusals(&self, simulation: &ModelRun) -> usize {
         let period = self.limit().period.max(Duration::from_secs(1));
         let mut counts = BTreeMap::<u128, usize>::new();
         for arrival in simulation.arrivals.iter().filter(|arrival| arrival.refused) {
@@ -94,7 +98,7 @@ fn no_api_refuses_anything_where_the_declared_limit_is_right() {
     for case in &CASES {
         let simulation = case.simulate(case.1);
         case.assert_all_done(&simulation);
-        assert_eq!(simulation.server.refused, 0, "{}", case.0);
+        assert_eq!(simulation.servers[0].refused, 0, "{}", case.0);
     }
 }
 
@@ -106,7 +110,7 @@ fn where_the_declared_limit_is_a_fifth_too_high_two_are_refused_in_a_window_at_m
         let most = case.most_refusals(&simulation);
         assert!(most <= 2, "{}: {most}", case.0);
         // In up to 2,000 windows what was learnt is doubted now and then, ever more seldom.
-        let refused = simulation.server.refused;
+        let refused = simulation.servers[0].refused;
         assert!(refused <= 6, "{}: {refused}", case.0);
     }
 }

@@ -85,6 +85,7 @@ mod body_stream;
 mod lists;
 mod quotes;
 mod reply;
+mod scripted;
 mod tokens;
 mod tools;
 

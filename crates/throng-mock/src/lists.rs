@@ -53,7 +53,13 @@ fn list(request: &ClientRequest, total: u64) -> MockAnswer {
         return MockAnswer::problem(StatusCode::INTERNAL_SERVER_ERROR, "this page is broken");
     }
     let end = begin.saturating_add(size).min(total);
-    let next = (end < total).then(|| format!("{}?{}", request.path(), next_query(request, end)));
+    let next = (end < total).then(|| {
+        format!(
+            "{}?{}",
+            request.path(),
+            next_query(request, "cursor", &cursor(end))
+        )
+    });
     let answer = MockAnswer::value(&json!({
         "items": (begin..end).map(|n| item(&n.to_string())).collect::<Vec<_>>(),
         "total": total,
@@ -68,12 +74,12 @@ fn list(request: &ClientRequest, total: u64) -> MockAnswer {
     }
 }
 
-/// The request's query with the cursor of the next page.
-fn next_query(request: &ClientRequest, begin: u64) -> String {
-    let is_other = |pair: &&str| !pair.is_empty() && !pair.starts_with("cursor=");
-    let cursor = format!("cursor={}", cursor(begin));
+/// The request's query with another value of a parameter.
+pub(crate) fn next_query(request: &ClientRequest, name: &str, value: &str) -> String {
+    let own = format!("{name}={value}");
+    let is_other = |pair: &&str| !pair.is_empty() && !pair.starts_with(&format!("{name}="));
     let pairs = request.query().split('&').filter(is_other);
-    pairs.chain([cursor.as_str()]).collect::<Vec<_>>().join("&")
+    pairs.chain([own.as_str()]).collect::<Vec<_>>().join("&")
 }
 
 fn cursor(begin: u64) -> String {

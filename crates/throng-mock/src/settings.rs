@@ -41,7 +41,8 @@ pub struct Settings {
     pub api_key: Option<String>,
     /// Approximate size of the filler fields in each quote, in bytes.
     pub padding: usize,
-    /// Whether every path is answered with `{}`.
+    /// Whether every path is answered as the request's headers ask: `throng-items`, `throng-pages`, `throng-page`, `throng-ids`,
+    /// `throng-unit-0` and so on.
     pub anything: bool,
     /// Whether every arrival is kept, for [`Local::arrivals`](crate::LocalServer::arrivals).
     pub logs: bool,

@@ -1,6 +1,7 @@
 //! The state that all connections share: settings, recorder, and counts of keys.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +15,7 @@ use crate::limits::{ServerLimits, SharedLimits};
 use crate::recorder::{Arrival, ArrivalInfo, OpenArrival, Recorder, lock};
 use crate::request::ClientRequest;
 use crate::scenario::Scenario;
-use crate::{Fault, Judgement, Settings, lists, quotes, tokens, tools};
+use crate::{Fault, Judgement, Settings, lists, quotes, scripted, tokens, tools};
 
 /// The server's settings, limits and counts.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct ServerState {
     limits: ServerLimits,
     /// Number of requests for each key; counted only if scenarios are random.
     requested: Mutex<KeyCounts>,
+    /// Number of values in scripted answers so far.
+    values: AtomicU64,
     /// Number of tries for each flaky id.
     tries: Mutex<KeyCounts>,
 }
@@ -43,6 +46,7 @@ impl ServerState {
             limits,
             requested: Mutex::default(),
             tries: Mutex::default(),
+            values: AtomicU64::default(),
             settings,
         }
     }
@@ -104,7 +108,7 @@ impl ServerState {
 
     fn route(&self, request: &ClientRequest, fault: Option<Fault>) -> MockAnswer {
         if self.settings.anything {
-            return MockAnswer::empty();
+            return scripted::answer(request, &self.values);
         }
         if quotes::is_route(request.path()) {
             quotes::answer(&self.settings, &self.padding, request, fault)
@@ -131,6 +135,7 @@ impl ServerState {
         self.recorder.reset();
         lock(&self.requested).clear();
         lock(&self.tries).clear();
+        self.values.store(0, Ordering::Relaxed);
     }
 }
 

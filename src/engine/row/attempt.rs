@@ -91,6 +91,8 @@ impl RowExecutor {
         let mut request = request.clone();
         if terms.purpose == Purpose::Own {
             self.sign(&mut request, permit.key(), trace)?;
+            let world = &self.run.world;
+            world.label(self.stage(), &mut request, terms.cost, permit.key());
         }
         if self.run.stop.is_aborted() {
             return Err(AttemptError::Cancelled);

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
-use crate::engine::jitter::Jitter;
+use crate::engine::world::World;
 use crate::limit::{RateLimiter, Time};
 use crate::metrics::Metrics;
 use crate::metrics::wait_time::{self, TimeBreakdown, TimeShare};
@@ -22,10 +22,26 @@ pub struct RunContext {
     pub calendar_at_zero: Timestamp,
     pub live: Metrics,
     pub stop: Shutdown,
-    pub chance: Jitter,
+    pub world: Box<dyn World>,
 }
 
 impl RunContext {
+    /// Of a plan that is carried out in this world.
+    pub fn new(mut plan: Plan, world: Box<dyn World>) -> RunContext {
+        for stage in &mut plan.stages {
+            world.connect(stage);
+        }
+        let limited = plan.limited_stages();
+        RunContext {
+            limiters: limited.map(|stage| world.limiter(&stage.policy)).collect(),
+            calendar_at_zero: world.calendar_at_zero(),
+            live: Metrics::new(plan.workers.count),
+            stop: Shutdown::default(),
+            plan,
+            world,
+        }
+    }
+
     /// What the calendar says, by the gate's clock.
     pub fn calendar_now(&self) -> SystemTime {
         SystemTime::from(self.calendar_at_zero) + self.limiters[0].now().since(Time::ZERO)

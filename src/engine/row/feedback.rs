@@ -157,7 +157,7 @@ impl RowExecutor {
             }
         };
         self.live().refused();
-        let chance = self.run.chance.draw();
+        let chance = self.run.world.draw();
         if closes == Closes::Run {
             permit.close_run(pause, chance);
         }

@@ -75,7 +75,7 @@ impl RowExecutor {
             }
             let judge = &self.stage().judge;
             match (
-                judge.verdict(&mut tries, &outcome, self.run.chance.draw()),
+                judge.verdict(&mut tries, &outcome, self.run.world.draw()),
                 outcome,
             ) {
                 (Verdict::Done, Ok(answer)) => return Ok(Ok(answer)),

@@ -31,7 +31,7 @@ pub use elsewhere::Acks;
 
 pub use frames::Heads;
 pub use tap::{Listen, Tap};
-pub use wire::{SentBytes, Wire, WireMark, WireRequests};
+pub use wire::{AckedBytes, SentBytes, Wire, WireMark, WireRequests};
 
 #[cfg(test)]
 #[cfg(all(feature = "acked", target_os = "linux"))]

@@ -92,7 +92,7 @@ fn a_request_has_arrived_when_its_last_byte_is_there_and_before_its_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_new_is_given_time_to_be_accepted() {
-    let wire = Wire::of_model(throng_mock::AckCounter::default());
+    let wire = Wire::of_memory(Box::new(|| 0));
     let opened = tokio::time::Instant::now();
     let mut requests = WireRequests::http1(wire.clone());
     // All of it is acknowledged at once.

@@ -33,11 +33,13 @@ pub struct Wire {
     waiting: RefCell<Vec<oneshot::Sender<u64>>>,
 }
 
-/// Who tells how many bytes have been acknowledged.
-#[derive(Debug)]
+/// Number of bytes that a server in memory has acknowledged so far.
+pub type AckedBytes = Box<dyn Fn() -> u64>;
+
+/// What tells how many bytes have been acknowledged.
 enum WireSource {
     Kernel(Acks),
-    Model(throng_mock::AckCounter),
+    Memory(AckedBytes),
 }
 
 /// Listens below TLS: how many bytes the kernel took, and whether any came.
@@ -65,9 +67,9 @@ impl Wire {
         Acks::of(stream).map(|acks| Wire::told_by(WireSource::Kernel(acks)))
     }
 
-    /// For a connection to a model of a server.
-    pub fn of_model(acks: throng_mock::AckCounter) -> Rc<Wire> {
-        Wire::told_by(WireSource::Model(acks))
+    /// For a connection in memory.
+    pub fn of_memory(acked: AckedBytes) -> Rc<Wire> {
+        Wire::told_by(WireSource::Memory(acked))
     }
 
     fn told_by(acks: WireSource) -> Rc<Wire> {
@@ -101,11 +103,20 @@ impl Wire {
     }
 }
 
+impl std::fmt::Debug for WireSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            WireSource::Kernel(acks) => acks.fmt(f),
+            WireSource::Memory(_) => f.write_str("Memory"),
+        }
+    }
+}
+
 impl WireSource {
     fn bytes(&self) -> Option<u64> {
         match self {
             WireSource::Kernel(acks) => acks.bytes(),
-            WireSource::Model(acks) => Some(acks.bytes()),
+            WireSource::Memory(acked) => Some(acked()),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `throng simulate`: runs the job in virtual time against a model of the server.
 
-use crate::limit::{Guard, Policy};
+use crate::limit::Guard;
 use crate::plan::Job;
-use crate::simulate::{self, Simulation, simulate};
+use crate::simulate::with_token_buckets;
 use crate::{Error, Plan};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
@@ -14,6 +14,9 @@ use super::exit::Exit;
 use super::job::environment;
 use super::server::Behaviour;
 use super::{job, say};
+use model::{Answers, ModelLimits, ModelRun};
+
+pub(crate) mod model;
 
 #[derive(Args)]
 #[group(skip)]
@@ -40,6 +43,15 @@ struct ServerModelFlags {
     /// 0, 250ms, lognormal:250ms:0.6 or uniform:100ms:300ms
     #[arg(long, default_value = "lognormal:250ms:0.6")]
     latency: Latency,
+    /// Pages of each list, where the job turns pages
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    answer_pages: u64,
+    /// Items of each answer or page, where the job has items
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    answer_items: u64,
+    /// What requests turn out to cost, of what limit.cost says, where answers settle it
+    #[arg(long, default_value_t = 1.0, value_name = "SHARE", value_parser = share)]
+    settled: f64,
     #[command(flatten)]
     behaviour: Behaviour,
 }
@@ -51,33 +63,46 @@ pub fn main(arguments: &SimulateArgs) -> Result<Exit, Error> {
         ..arguments.job.job()?
     };
     let own = plan(&job)?;
-    let server = match &*arguments.server.server {
-        [] => simulate::SimulatedServer::of(&own),
-        limits => simulate::SimulatedServer::with(&own, limits),
+    let server = &arguments.server;
+    let limits = match &*server.server {
+        [] => ModelLimits::of(&own),
+        limits => ModelLimits::with(&own, limits),
     };
-    let model = Settings {
-        limits: server.limits,
-        latency: arguments.server.latency,
-        logs: arguments.arrivals.is_some(),
-        ..arguments.server.behaviour.settings()
+    let answers = Answers {
+        pages: server.answer_pages,
+        items: server.answer_items,
     };
+    let job = answers.understood_by(&job, &own)?;
+    let models: Vec<Settings> = limits
+        .iter()
+        .map(|model| Settings {
+            limits: model.limits.clone(),
+            latency: server.latency,
+            logs: arguments.arrivals.is_some(),
+            ..server.behaviour.settings()
+        })
+        .collect();
     let plans = if arguments.compare {
         all(&job)?
     } else {
-        vec![as_planned(own)]
+        vec![(own.policy().guard().name(), plan(&job)?)]
     };
-    let is_acked = |(_, plan, _): &(_, Plan, _)| plan.policy().guard() == Guard::Acked;
+    let is_acked = |(_, plan): &Candidate| plan.policy().guard() == Guard::Acked;
     let is_acked = plans.iter().any(is_acked);
     let mut runs = Vec::new();
-    for (name, plan, policy) in plans {
-        runs.push((name, simulate(plan, &policy, model.clone())?));
+    for (name, plan) in plans {
+        runs.push((name, ModelRun::new(plan, &models, server.settled)?));
     }
-    say::result(&arguments.server.describe(&server.names));
-    table(&runs, &model.limits)
+    say::result(&server.describe(&limits));
+    let all_limits: Vec<&ServerLimit> = models.iter().flat_map(|it| &it.limits).collect();
+    table(&runs, &all_limits)
         .lines()
         .for_each(|line| say::result(line.trim_end()));
     notes(is_acked, &runs);
-    server.unlike.iter().for_each(|what| say::note(what));
+    let unlike = limits.iter().flat_map(|model| &model.unlike);
+    unlike.for_each(|what| say::note(what));
+    let assumptions = answers.assumptions(&job, server.settled)?;
+    assumptions.iter().for_each(|what| say::note(what));
     arguments
         .arrivals
         .as_deref()
@@ -85,12 +110,12 @@ pub fn main(arguments: &SimulateArgs) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-fn table(runs: &[(&str, Simulation)], limits: &[ServerLimit]) -> Table {
+fn table(runs: &[(&str, ModelRun)], limits: &[&ServerLimit]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(HEADS);
-    for (name, simulation) in runs {
-        table.add_row(row(name, simulation, limits));
+    for (name, model) in runs {
+        table.add_row(row(name, model, limits));
     }
     for column in [1, 2, 3, 4, 6, 7] {
         if let Some(column) = table.column_mut(column) {
@@ -112,12 +137,19 @@ const HEADS: [&str; 8] = [
 ];
 
 /// What the table alone would not say.
-fn notes(is_acked: bool, runs: &[(&str, Simulation)]) {
-    for (name, simulation) in runs {
-        if let Some(advice) = &simulation.advice {
+fn notes(is_acked: bool, runs: &[(&str, ModelRun)]) {
+    for (name, model) in runs {
+        if let Some(advice) = &model.run.advice {
             say::note(&format!("{name}: {advice}"));
         }
-        if let Some(why) = &simulation.stopped {
+        let (sent, records) = (model.run.sent, model.run.ok + model.run.failed);
+        if sent.sent.saturating_sub(sent.retried + sent.refused) != records {
+            say::note(&format!(
+                "{name}: {} requests for {records} records",
+                sent.sent
+            ));
+        }
+        if let Some(why) = &model.run.stopped {
             let why = crate::report::escape(why);
             say::note(&format!("{name}: it would stop: {why}"));
         }
@@ -129,10 +161,10 @@ fn notes(is_acked: bool, runs: &[(&str, Simulation)]) {
     }
 }
 
-fn write_arrivals(path: &str, runs: &[(&str, Simulation)]) -> Result<(), Error> {
+fn write_arrivals(path: &str, runs: &[(&str, ModelRun)]) -> Result<(), Error> {
     let mut text = String::from("guard,seconds\n");
-    for (name, simulation) in runs {
-        for arrival in &simulation.arrivals {
+    for (name, model) in runs {
+        for arrival in &model.arrivals {
             text += &format!("{name},{:.6}\n", arrival.at.as_secs_f64());
         }
     }
@@ -147,45 +179,38 @@ fn plan(job: &Job) -> Result<Plan, Error> {
     Plan::new(job, &environment)
 }
 
-/// A plan, and the policy that it is carried out under.
-type Candidate = (&'static str, Plan, Policy);
-
-fn as_planned(plan: Plan) -> Candidate {
-    let policy = plan.policy().clone();
-    (policy.guard().name(), plan, policy)
-}
+/// A plan, and what it is called among those that are compared.
+type Candidate = (&'static str, Plan);
 
 /// What can be chosen, and what is usual elsewhere.
 fn all(job: &Job) -> Result<Vec<Candidate>, Error> {
     let under = |guard| plan(&job.overlay(json!({ "limit": { "guard": guard } }))?);
     let mut all = Vec::new();
     for guard in Guard::ALL {
-        all.push(as_planned(under(guard)?));
+        all.push((guard.name(), under(guard)?));
     }
-    let other = under(Guard::Sent)?;
-    let buckets = other.policy().as_token_buckets();
-    all.push(("token bucket", other, buckets));
+    all.push(("token bucket", with_token_buckets(under(Guard::Sent)?)));
     Ok(all)
 }
 
-fn row(name: &str, simulation: &Simulation, limits: &[ServerLimit]) -> [String; 8] {
-    let took = simulation.took.as_secs_f64();
-    let bound = simulation
-        .bound
-        .as_ref()
-        .map(|bound| bound.time.as_secs_f64());
+fn row(name: &str, model: &ModelRun, limits: &[&ServerLimit]) -> [String; 8] {
+    let run = &model.run;
+    let took = run.took.as_secs_f64();
+    let bound = run.bound.as_ref().map(|bound| bound.time.as_secs_f64());
     let share = bound.filter(|_| took > 0.0).map(|bound| bound / took);
-    let windows = simulation.server.windows.iter().zip(limits);
+    let refused: u64 = model.servers.iter().map(|server| server.refused).sum();
+    let windows = model.servers.iter().flat_map(|server| &server.windows);
+    let windows = windows.zip(limits);
     let windows: Vec<String> = windows.map(|(it, limit)| fullest(it, limit)).collect();
     [
         name.to_owned(),
         format!("{took:.1} s"),
         bound.map_or_else(String::new, |bound| format!("{bound:.1} s")),
         share.map_or_else(String::new, |share| format!("{:.1} %", share * 100.0)),
-        simulation.server.refused.to_string(),
+        refused.to_string(),
         windows.join(", "),
-        simulation.ok.to_string(),
-        simulation.failed.to_string(),
+        run.ok.to_string(),
+        run.failed.to_string(),
     ]
 }
 
@@ -198,16 +223,25 @@ fn fullest(window: &WindowCount, limit: &ServerLimit) -> String {
 }
 
 impl ServerModelFlags {
-    fn describe(&self, limits: &[String]) -> String {
-        let limits = if limits.is_empty() {
-            "no limit".to_owned()
-        } else {
-            limits.join(" and ")
+    fn describe(&self, servers: &[ModelLimits]) -> String {
+        let server = |model: &ModelLimits| match &*model.names {
+            [] => "no limit".to_owned(),
+            names => names.join(" and "),
         };
+        let servers: Vec<String> = servers.iter().map(server).collect();
         format!(
-            "in virtual time, against a server with {limits}, {:.0} % of the latency on the way there, seed {}:",
+            "in virtual time, against a server with {}, {:.0} % of the latency on the way there, seed {}:",
+            servers.join(", and for later steps one with "),
             self.behaviour.there * 100.0,
             self.behaviour.seed
         )
     }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "it is 0 to 1, such as 0.6".into())
 }
