@@ -47,7 +47,10 @@ fn a_cost_names_its_units_and_a_name_that_no_limit_has_is_an_error() {
     not_in_time(limiter.try_acquire(Cost::one().with("tokens", 0)));
     // Where no requests are limited, they need no name.
     let tokens = limited(&["100 tokens/1h"]).build().unwrap();
-    let cost = Cost::one().with("requests", 7).with("tokens", 100);
+    let cost = Cost::one()
+        .with("tokens", 101)
+        .with("requests", 7)
+        .with("tokens", 100);
     tokens.try_acquire(cost).unwrap().answered();
 }
 

@@ -57,21 +57,21 @@ impl LimiterCore {
         }
     }
 
-    /// The cost as the limits count it: by all of their units, and against the limits of
-    /// this key where it names none itself.
+    /// Makes a cost one that the limits count: by all of their units, and against the limits
+    /// of this key where it names none itself.
     ///
     /// # Errors
     /// The cost names a unit that no limit counts, or none where there must be one; or a limit
     /// holds for each key, and there is none.
-    pub fn complete(&self, mut cost: Cost, key: Option<&Arc<str>>) -> Result<Cost, AcquireError> {
-        if !cost.named.is_empty() || cost.units.len() < self.units.len() {
-            cost = cost.resolved(&self.units)?;
+    pub fn complete(&self, cost: &mut Cost, key: Option<&Arc<str>>) -> Result<(), AcquireError> {
+        if cost.named.is_some() || cost.units.len() < self.units.len() {
+            cost.look_up(&self.units)?;
         }
         while cost.keys.len() < self.scopes {
             let key = key.ok_or(AcquireError::MissingKey)?;
             cost.keys.push(key.clone());
         }
-        Ok(cost)
+        Ok(())
     }
 
     /// The index of a unit, by its name.

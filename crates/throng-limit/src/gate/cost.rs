@@ -33,8 +33,8 @@ pub struct Cost {
     pub(crate) units: SmallVec<[u64; 2]>,
     /// By the limiter's scopes: the key that the attempt has in each.
     pub(crate) keys: ScopeKeys,
-    /// Units by name, until the limiter has looked the names up.
-    pub(crate) named: Vec<(Cow<'static, str>, u64)>,
+    /// The units that were named last, until the limiter has looked the names up.
+    pub(crate) named: Option<Box<NamedUnits>>,
 }
 
 /// Whose limits an attempt counts against, one key for each scope.
@@ -50,7 +50,11 @@ impl Cost {
     /// Also so many of these units, such as `tokens`; of `requests`, so many instead of one.
     #[must_use]
     pub fn with(mut self, unit: impl Into<Cow<'static, str>>, units: u64) -> Cost {
-        self.named.push((unit.into(), units));
+        self.named = Some(Box::new(NamedUnits {
+            unit: unit.into(),
+            units,
+            before: self.named.take(),
+        }));
         self
     }
 
@@ -65,7 +69,7 @@ impl Cost {
         Cost {
             units: units.into_iter().collect(),
             keys: keys.into_iter().collect(),
-            named: Vec::new(),
+            named: None,
         }
     }
 
@@ -88,24 +92,45 @@ impl Cost {
         self.units.get(unit).copied().unwrap_or(1)
     }
 
-    /// The cost with all names looked up among the limiter's units.
+    /// Looks all names up among the limiter's units.
     ///
     /// # Errors
     /// A name is not among them, or one of them has no cost.
-    pub(crate) fn resolved(mut self, units: &[String]) -> Result<Cost, AcquireError> {
+    pub(crate) fn look_up(&mut self, units: &[String]) -> Result<(), AcquireError> {
         let mut costs: Vec<Option<u64>> = self.units.iter().copied().map(Some).collect();
         costs.resize(units.len().max(costs.len()), None);
-        for (unit, cost) in self.named.drain(..) {
-            let index = units.iter().position(|known| **known == *unit);
-            let index = index.ok_or_else(|| UnknownUnit { unit: unit.into() })?;
-            costs[index] = Some(cost);
+        if let Some(named) = self.named.take() {
+            named.look_up(units, &mut costs)?;
         }
         let missing = costs.iter().position(Option::is_none);
         if let Some(unit) = missing.and_then(|missing| units.get(missing)) {
             return Err(AcquireError::MissingCost { unit: unit.clone() });
         }
         self.units = costs.into_iter().flatten().collect();
-        Ok(self)
+        Ok(())
+    }
+}
+
+/// Units by name, which the limiter looks up; most costs have none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamedUnits {
+    unit: Cow<'static, str>,
+    units: u64,
+    before: Option<Box<NamedUnits>>,
+}
+
+impl NamedUnits {
+    /// Units that were named later replace earlier ones of the same name.
+    fn look_up(&self, units: &[String], costs: &mut [Option<u64>]) -> Result<(), UnknownUnit> {
+        if let Some(before) = &self.before {
+            before.look_up(units, costs)?;
+        }
+        let index = units.iter().position(|known| **known == *self.unit);
+        let index = index.ok_or_else(|| UnknownUnit {
+            unit: self.unit.to_string(),
+        })?;
+        costs[index] = Some(self.units);
+        Ok(())
     }
 }
 
@@ -114,7 +139,7 @@ impl From<u64> for Cost {
         Cost {
             units: smallvec![requests],
             keys: ScopeKeys::new(),
-            named: Vec::new(),
+            named: None,
         }
     }
 }

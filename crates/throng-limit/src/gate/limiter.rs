@@ -138,7 +138,13 @@ impl RateLimiter {
     /// # Errors
     /// The permit can never be had, or the cost doesn't fit the limits.
     pub async fn acquire(&self, cost: impl Into<Cost>) -> Result<Permit, AcquireError> {
-        self.wait(cost.into(), None).await
+        let mut cost = cost.into();
+        self.core.complete(&mut cost, self.key.as_ref())?;
+        if let Some(acquired) = self.core.unlimited().take(&cost) {
+            return Ok(self.permit(cost, acquired, None));
+        }
+        let (acquired, now) = Acquire::new(&self.core, &cost, None).await?;
+        Ok(self.permit(cost, acquired, Some(now)))
     }
 
     /// Waits for a permit until this time.
@@ -150,8 +156,13 @@ impl RateLimiter {
         cost: impl Into<Cost>,
         deadline: Instant,
     ) -> Result<Permit, AcquireError> {
+        let mut cost = cost.into();
+        if let Some(permit) = self.at_once(&mut cost)? {
+            return Ok(permit);
+        }
         let deadline = self.now().after(timer::time_until(deadline));
-        self.wait(cost.into(), Some(deadline)).await
+        let (acquired, now) = Acquire::new(&self.core, &cost, Some(deadline)).await?;
+        Ok(self.permit(cost, acquired, Some(now)))
     }
 
     /// A permit, if there is one now, and no other attempt waits.
@@ -168,10 +179,10 @@ impl RateLimiter {
     /// # Errors
     /// Those of [`acquire`](RateLimiter::acquire), and `NotInTime` if it would have to wait.
     pub fn try_acquire(&self, cost: impl Into<Cost>) -> Result<Permit, AcquireError> {
-        let cost = match self.at_once(cost.into())? {
-            Ok(permit) => return Ok(permit),
-            Err(cost) => cost,
-        };
+        let mut cost = cost.into();
+        if let Some(permit) = self.at_once(&mut cost)? {
+            return Ok(permit);
+        }
         let (mut state, now) = self.core.enter();
         let acquired = state.take_first(now, &cost)?;
         drop(state);
@@ -183,10 +194,10 @@ impl RateLimiter {
     /// # Errors
     /// Those of [`acquire`](RateLimiter::acquire).
     pub fn blocking_acquire(&self, cost: impl Into<Cost>) -> Result<Permit, AcquireError> {
-        let cost = match self.at_once(cost.into())? {
-            Ok(permit) => return Ok(permit),
-            Err(cost) => cost,
-        };
+        let mut cost = cost.into();
+        if let Some(permit) = self.at_once(&mut cost)? {
+            return Ok(permit);
+        }
         let (acquired, now) = Acquire::new(&self.core, &cost, None).blocking()?;
         Ok(self.permit(cost, acquired, Some(now)))
     }
@@ -252,22 +263,11 @@ impl RateLimiter {
         }
     }
 
-    async fn wait(&self, cost: Cost, deadline: Option<Time>) -> Result<Permit, AcquireError> {
-        let cost = match self.at_once(cost)? {
-            Ok(permit) => return Ok(permit),
-            Err(cost) => cost,
-        };
-        let (acquired, now) = Acquire::new(&self.core, &cost, deadline).await?;
-        Ok(self.permit(cost, acquired, Some(now)))
-    }
-
-    /// A permit if nothing is limited, or else the cost as the limits count it.
-    fn at_once(&self, cost: Cost) -> Result<Result<Permit, Cost>, AcquireError> {
-        let cost = self.core.complete(cost, self.key.as_ref())?;
-        Ok(match self.core.unlimited().take(&cost) {
-            Some(acquired) => Ok(self.permit(cost, acquired, None)),
-            None => Err(cost),
-        })
+    /// Makes a cost one that the limits count, and gives a permit if nothing is limited.
+    fn at_once(&self, cost: &mut Cost) -> Result<Option<Permit>, AcquireError> {
+        self.core.complete(cost, self.key.as_ref())?;
+        let acquired = self.core.unlimited().take(cost);
+        Ok(acquired.map(|acquired| self.permit(cost.clone(), acquired, None)))
     }
 
     fn permit(&self, cost: Cost, acquired: Acquired, at: Option<Time>) -> Permit {
