@@ -31,6 +31,7 @@ mod requests;
 pub(crate) mod rows;
 mod sqlite;
 mod survey;
+mod times;
 
 use codec::Decode;
 use column_set::ColumnSet;

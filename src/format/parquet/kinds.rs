@@ -6,14 +6,12 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use jiff::Timestamp;
-use jiff::civil::{DateTime, Time};
-use jiff::tz::TimeZone;
 use parquet::basic::{ConvertedType, LogicalType, Repetition, TimeUnit, Type as Physical};
 use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
 use serde_json::{Map, Value};
 
+use crate::format::times::{DAY, date, time, timestamp};
 use crate::row::Fields;
 
 /// What the values of a column are, or of a part of it.
@@ -35,8 +33,6 @@ pub(super) enum ColumnKind {
     /// What JSON has, or what has no better form.
     Plain,
 }
-
-const DAY: i128 = 86_400_000_000_000;
 
 impl ColumnKind {
     /// The kind of this type.
@@ -235,37 +231,6 @@ fn plain(field: &Field) -> Result<Value, String> {
         Field::Bytes(bytes) => Ok(BASE64_STANDARD.encode(bytes.data()).into()),
         field => Ok(field.to_json_value()),
     }
-}
-
-fn date(days: i128) -> Option<String> {
-    let date = local(days.checked_mul(DAY)?)?;
-    Some(date.date().to_string())
-}
-
-fn time(nanoseconds: i128) -> Option<String> {
-    let is_one = (0..DAY).contains(&nanoseconds);
-    let seconds = i32::try_from(nanoseconds / 1_000_000_000)
-        .ok()
-        .filter(|_| is_one)?;
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let within = i32::try_from(nanoseconds % 1_000_000_000).ok()?;
-    let [hour, minute, second] = [hour, minute, second].map(|it| i8::try_from(it).ok());
-    let time = Time::new(hour?, minute?, second?, within).ok()?;
-    Some(time.to_string())
-}
-
-fn timestamp(nanoseconds: i128, is_utc: bool) -> Option<String> {
-    if is_utc {
-        let time = Timestamp::from_nanosecond(nanoseconds).ok()?;
-        return Some(time.to_string());
-    }
-    local(nanoseconds).map(|time| time.to_string())
-}
-
-/// So many nanoseconds after the beginning of 1970, on the same clock.
-fn local(nanoseconds: i128) -> Option<DateTime> {
-    let time = Timestamp::from_nanosecond(nanoseconds).ok()?;
-    Some(TimeZone::UTC.to_datetime(time))
 }
 
 fn interval(months: i128, days: i128, milliseconds: i128) -> String {
