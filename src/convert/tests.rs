@@ -44,6 +44,9 @@ fn values_survive_every_format() {
         "d.parquet",
         "e.jsonl.gz",
         "f.jsonl",
+        #[cfg(feature = "arrow")]
+        "g.arrow",
+        "h.jsonl",
     ] {
         let to = directory.path().join(name);
         assert_eq!(convert(&settings(&from), &to, false).unwrap(), 3);

@@ -17,6 +17,8 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::row::Fields;
 
+#[cfg(feature = "arrow")]
+mod arrow;
 pub(crate) mod codec;
 pub(crate) mod column_set;
 mod columns;
@@ -52,6 +54,8 @@ static FORMATS: &[&FormatEntry] = &[
     &requests::FORMAT,
     &parquet::FORMAT,
     &sqlite::FORMAT,
+    #[cfg(feature = "arrow")]
+    &arrow::FORMAT,
 ];
 
 /// One of the formats, by its name.

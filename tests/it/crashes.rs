@@ -229,6 +229,11 @@ fn parquet_survives() {
 }
 
 #[test]
+fn arrow_survives() {
+    finished_form("out.arrow", "out.arrow.journal", 8);
+}
+
+#[test]
 fn parts_survive() {
     let job = Job {
         output: "out",

@@ -10,9 +10,10 @@ use crate::harness::{
 };
 
 pub const ROWS: usize = 50;
-const FORMS: [&str; 7] = [
+const FORMS: [&str; 8] = [
     "out.parquet",
     "out.db",
+    "out.arrow",
     "out.jsonl.gz",
     "out.jsonl.zst",
     "out.csv.gz",
@@ -221,7 +222,14 @@ fn records_come_in_the_order_of_the_input_when_asked_for() {
 fn every_form_can_be_an_input() {
     let (place, mock) = (Place::new(), plain_mock());
     let csv = place.file("rows.csv", &symbols(ROWS));
-    for name in ["in.parquet", "in.db", "in.tsv", "in.csv.zst", "in.jsonl.gz"] {
+    for name in [
+        "in.parquet",
+        "in.db",
+        "in.feather",
+        "in.tsv",
+        "in.csv.zst",
+        "in.jsonl.gz",
+    ] {
         throng("convert")
             .arg(&csv, &place.path(name))
             .exits(0)

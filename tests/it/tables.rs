@@ -215,6 +215,49 @@ fn types_of_parquet_come_out_as_they_are() {
     }
 }
 
+/// The file was written by pyarrow.
+#[test]
+fn types_of_arrow_come_out_as_they_are() {
+    let place = Place::new();
+    let types = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/types.arrow");
+    throng("convert")
+        .arg(types, &place.path("out.jsonl"))
+        .exits(0);
+    let text = place.read("out.jsonl");
+    let mut rows = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let (first, second) = (rows.next().unwrap(), rows.next().unwrap());
+    for (name, value) in [
+        ("u64", json!(u64::MAX)),
+        ("i8", json!(-1)),
+        ("ts", json!("2024-01-02T03:04:05.678")),
+        ("tz", json!("2024-01-02T00:00:00Z")),
+        ("d", json!("2024-01-02")),
+        ("d64", json!("1969-12-31")),
+        ("tm", json!("03:04:05")),
+        ("dec", json!("1.10")),
+        ("lt", json!("x")),
+        ("sv", json!("x")),
+        ("l", json!(["a", "b"])),
+        ("s", json!({"x": 1, "y": "q"})),
+        ("m", json!({"k": 1})),
+        ("c", json!("p")),
+        ("b", json!("AP8=")),
+    ] {
+        assert_eq!(first[name], value, "{name}");
+    }
+    assert_eq!(
+        (&second["f"], &second["n"]),
+        (&json!("Infinity"), &Value::Null)
+    );
+    place.file("cut.arrow", "ARROW1");
+    throng("convert")
+        .arg(&place.path("cut.arrow"), &place.path("no.jsonl"))
+        .exits(2)
+        .says("cut.arrow is no whole Arrow IPC file");
+}
+
 #[test]
 fn a_terminal_gets_nothing_to_obey() {
     let place = Place::new();
