@@ -67,7 +67,7 @@ pub fn simulate<S: Servers>(
         let world = VirtualWorld::new(seed, servers.clone());
         let run = Arc::new(RunContext::new(plan, Box::new(world)));
         watched.get_or_init(|| run.clone());
-        run.live.start();
+        run.metrics.start();
         let mut tally = Tally::new(&[], &[]);
         local::run(&run, rows, |record| tally.add(record)).await;
         let simulation = result(&run, &tally);
@@ -78,18 +78,18 @@ pub fn simulate<S: Servers>(
 }
 
 fn result(run: &RunContext, tally: &Tally) -> Simulation {
-    let took = run.live.elapsed();
-    let causes = run.balance(took).shares();
+    let took = run.metrics.elapsed();
+    let causes = run.time_breakdown(took).shares();
     Simulation {
         took,
         bound: summary::bound(run, run.plan.policy(), tally, took),
         ok: tally.counts().ok,
         failed: tally.counts().failed,
-        sent: run.live.sending(),
+        sent: run.metrics.sending(),
         limits: run.limiters.iter().flat_map(RateLimiter::state).collect(),
         advice: run.advice(&causes),
         causes,
-        stopped: run.stop.reason().and_then(|reason| match reason {
+        stopped: run.shutdown.reason().and_then(|reason| match reason {
             ShutdownReason::Error(why) => Some(why),
             _ => None,
         }),
@@ -120,8 +120,18 @@ pub(crate) fn in_virtual_time<T>(
     let runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
-        .on_thread_park(move || rests.get().into_iter().for_each(|run| run.live.all_idle()))
-        .on_thread_unpark(move || wakes.get().into_iter().for_each(|run| run.live.all_wake()))
+        .on_thread_park(move || {
+            rests
+                .get()
+                .into_iter()
+                .for_each(|run| run.metrics.all_idle())
+        })
+        .on_thread_unpark(move || {
+            wakes
+                .get()
+                .into_iter()
+                .for_each(|run| run.metrics.all_wake())
+        })
         .build()
         .map_err(|error| Error::stopped(format!("no clock to simulate with: {error}")))?;
     Ok(LocalSet::new().block_on(&runtime, work))

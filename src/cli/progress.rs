@@ -99,7 +99,7 @@ fn waits(ended: &mpsc::Receiver<()>, time: Duration) -> bool {
 }
 
 fn done(run: &Run) -> u64 {
-    run.live().ok() + run.live().failed()
+    run.metrics().ok() + run.metrics().failed()
 }
 
 impl RecentRate {
@@ -112,7 +112,7 @@ impl RecentRate {
 
     /// The progress in one line.
     fn line(&mut self, run: &Run) -> String {
-        let sending = run.live().sending();
+        let sending = run.metrics().sending();
         let done = done(run);
         let mut parts = vec![
             match run.rows_to_do() {
@@ -121,19 +121,19 @@ impl RecentRate {
             },
             format!("{:.1}/s{}", self.rate(run, sending.sent), allowed(run)),
             format!("{} in flight", sending.in_flight),
-            format!("{} waiting", run.gate().waiting()),
+            format!("{} waiting", run.limiter().waiting()),
         ];
         for (count, what) in [
             (sending.refused, "refused"),
             (sending.retried, "retried"),
-            (run.live().failed(), "failed"),
+            (run.metrics().failed(), "failed"),
         ] {
             if count > 0 {
                 parts.push(format!("{} {what}", HumanCount(count)));
             }
         }
         parts.extend(self.bound(run));
-        if let Some(pause) = run.gate().paused() {
+        if let Some(pause) = run.limiter().paused() {
             let seconds = pause.as_secs_f64().ceil();
             parts.push(format!("the server asks for a pause: {seconds} s more"));
         }
@@ -143,7 +143,7 @@ impl RecentRate {
 
     fn rate(&mut self, run: &Run, sent: u64) -> f64 {
         let now = Instant::now();
-        self.lately.push_back((now, sent, run.balance()));
+        self.lately.push_back((now, sent, run.time_breakdown()));
         while self.lately.len() > 2 && now - self.lately[0].0 > LATELY {
             self.lately.pop_front();
         }
@@ -156,12 +156,12 @@ impl RecentRate {
 
     /// The largest share of the last seconds, and the end of its wait.
     fn bound(&self, run: &Run) -> Option<String> {
-        let now = run.balance();
+        let now = run.time_breakdown();
         let (_, _, before) = self.lately.front()?;
         let causes = now.since(before).shares();
         let first = causes.first()?;
         let wait = run
-            .gate()
+            .limiter()
             .free_in()
             .filter(|wait| first.blocker.is_some() && *wait >= WORTH_IT);
         let free = wait.map_or_else(String::new, |wait| {
@@ -184,7 +184,7 @@ impl RecentRate {
             .elapsed()
             .mul_f64((rows - done) as f64 / done as f64);
         // After a used-up limit the rate so far says nothing about the rest.
-        let free = run.gate().free_in().unwrap_or_default();
+        let free = run.limiter().free_in().unwrap_or_default();
         Some(format!("{} left", HumanDuration(left.max(free))))
     }
 }

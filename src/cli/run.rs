@@ -48,7 +48,7 @@ pub fn main(arguments: RunArgs) -> Result<Exit, Error> {
 /// Runs a plan with its progress display.
 pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Error> {
     let run = Run::new(plan);
-    signals::listen(run.stop())?;
+    signals::listen(run.shutdown())?;
     if !show.quiet {
         let notes = run.plan().notes().iter();
         notes.for_each(|note| say::note(&format!("throng: {}", crate::report::escape(note))));
@@ -57,7 +57,7 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
     let report = run.go();
     watch.end();
     let report = report?;
-    let reason = run.stop().reason();
+    let reason = run.shutdown().reason();
     match &reason {
         // A run that could not begin has no report.
         Some(ShutdownReason::Error(why)) if show.quiet || report.rows.rows == 0 => say::error(why),

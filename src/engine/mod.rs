@@ -36,7 +36,7 @@ mod writer;
 /// Clones are handles to the same run: a progress display and a signal handler have one each.
 #[derive(Clone)]
 pub struct Run {
-    shared: Arc<RunContext>,
+    context: Arc<RunContext>,
 }
 
 impl Run {
@@ -44,14 +44,14 @@ impl Run {
     #[must_use]
     pub fn new(plan: Plan) -> Run {
         Run {
-            shared: Arc::new(RunContext::new(plan, Box::new(RealWorld))),
+            context: Arc::new(RunContext::new(plan, Box::new(RealWorld))),
         }
     }
 
     /// The plan.
     #[must_use]
     pub fn plan(&self) -> &Plan {
-        &self.shared.plan
+        &self.context.plan
     }
 
     /// Number of records that the run will write, if it is known.
@@ -64,26 +64,26 @@ impl Run {
 
     /// The counters.
     #[must_use]
-    pub fn live(&self) -> &Metrics {
-        &self.shared.live
+    pub fn metrics(&self) -> &Metrics {
+        &self.context.metrics
     }
 
     /// How the workers have spent their time so far.
     #[must_use]
-    pub fn balance(&self) -> TimeBreakdown {
-        self.shared.balance(self.live().elapsed())
+    pub fn time_breakdown(&self) -> TimeBreakdown {
+        self.context.time_breakdown(self.metrics().elapsed())
     }
 
     /// The limiter that the requests of the first stage pass.
     #[must_use]
-    pub fn gate(&self) -> &RateLimiter {
-        self.shared.limiter(0)
+    pub fn limiter(&self) -> &RateLimiter {
+        self.context.limiter(0)
     }
 
     /// The handle that ends the run early.
     #[must_use]
-    pub fn stop(&self) -> &Shutdown {
-        &self.shared.stop
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.context.shutdown
     }
 
     /// Warnings that must reach the user even without a report: of refresh tokens that no
@@ -104,18 +104,18 @@ impl Run {
     /// # Errors
     /// That the input or the output can't be opened. What happens later is in the report.
     pub fn go(&self) -> Result<Report, Error> {
-        self.live().start();
+        self.metrics().start();
         let rows = self.plan().source.rows()?;
         let plan = self.plan();
-        open_quotas(&self.shared)?;
+        open_quotas(&self.context)?;
         for before in plan.output.sent_before(&plan.identity) {
-            self.gate()
+            self.limiter()
                 .remember(before.ago, before.requests, before.lost);
         }
         let writer = self.plan().output.create(
             &plan.columns,
             &plan.identity,
-            writer::uncounted(&self.shared),
+            writer::uncounted(&self.context),
         )?;
         let intents = match self.intents() {
             Ok(intents) => intents,
@@ -128,14 +128,14 @@ impl Run {
             async_channel::bounded(stage::CHUNKS_AHEAD * plan.first().chunk);
         let (to_writer, records) = async_channel::bounded(outbox::BATCHES);
         let stages = stage::channels(self.plan(), rows_read);
-        let taken = reader::start(rows, to_workers, self.shared.clone());
+        let taken = reader::start(rows, to_workers, self.context.clone());
         let grace = self.plan().workers.shutdown_grace;
-        writer::start_ticker(&to_writer, &self.shared.stop, grace);
+        writer::start_ticker(&to_writer, &self.context.shutdown, grace);
         let workers: Vec<JoinHandle<Duration>> = (0..self.plan().workers.count)
             .filter_map(|index| {
                 worker::start(
                     index,
-                    self.shared.clone(),
+                    self.context.clone(),
                     stages.clone(),
                     to_writer.clone(),
                     intents.as_ref().map(|log| self.plan().output.handle(log)),
@@ -143,15 +143,15 @@ impl Run {
             })
             .collect();
         drop((stages, to_writer));
-        let tally = writer::write(&self.shared, writer, &records, &taken);
+        let tally = writer::write(&self.context, writer, &records, &taken);
         let workers: Vec<Duration> = workers.into_iter().map(join).collect();
-        self.live().all_ended();
+        self.metrics().all_ended();
         self.end_intents(intents);
-        self.shared.limiters.iter().for_each(RateLimiter::close);
+        self.context.limiters.iter().for_each(RateLimiter::close);
         Ok(summary::report(
-            &self.shared,
+            &self.context,
             &tally,
-            self.live().elapsed(),
+            self.metrics().elapsed(),
             &workers,
         ))
     }
@@ -163,16 +163,16 @@ impl Run {
         if !self.plan().announces() {
             return Ok(None);
         }
-        let stop = self.shared.stop.clone();
-        let failed = move |error: Error| stop.request(ShutdownReason::Error(error.to_string()));
+        let shutdown = self.context.shutdown.clone();
+        let failed = move |error: Error| shutdown.request(ShutdownReason::Error(error.to_string()));
         self.plan().output.intents(failed)
     }
 
     fn end_intents(&self, intents: Option<IntentWriter>) {
-        let all_done = !self.shared.stop.is_requested();
+        let all_done = !self.context.shutdown.is_requested();
         let ended = intents.map_or(Ok(()), |log| log.end(all_done));
         if let Err(error) = ended {
-            self.shared.stop.request(ShutdownReason::Error(format!(
+            self.context.shutdown.request(ShutdownReason::Error(format!(
                 "the log of what was sent cannot be written: {error}"
             )));
         }
@@ -183,19 +183,19 @@ impl Run {
 ///
 /// # Errors
 /// The store of quotas can't be opened, or can't be read.
-fn open_quotas(shared: &RunContext) -> Result<(), Error> {
-    let limiters: Vec<(&RateLimiter, &Stage)> = shared
+fn open_quotas(context: &RunContext) -> Result<(), Error> {
+    let limiters: Vec<(&RateLimiter, &Stage)> = context
         .limiters
         .iter()
-        .zip(shared.plan.limited_stages())
+        .zip(context.plan.limited_stages())
         .filter(|(_, stage)| stage.has_quotas())
         .collect();
     let Some((_, first)) = limiters.first() else {
         return Ok(());
     };
-    let store = FileQuotaStore::open(&shared.plan.state()?, first.account.clone())?;
+    let store = FileQuotaStore::open(&context.plan.state()?, first.account.clone())?;
     // A quota that can't be read is an error before anything is sent.
-    shared.plan.quotas()?;
+    context.plan.quotas()?;
     for (limiter, stage) in limiters {
         limiter.use_store(Arc::new(store.with_account(stage.account.clone())));
     }
@@ -216,7 +216,7 @@ fn join(worker: JoinHandle<Duration>) -> Duration {
 pub fn run(plan: Plan) -> Result<Report, Error> {
     let run = Run::new(plan);
     let report = run.go()?;
-    match run.stop().reason() {
+    match run.shutdown().reason() {
         Some(ShutdownReason::Error(why)) => Err(Error::stopped(why)),
         _ => Ok(report),
     }

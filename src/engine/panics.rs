@@ -9,20 +9,20 @@ use crate::shutdown::{Shutdown, ShutdownReason};
 
 /// Does a part of the run's work. If it panics, the run is asked to end: answers in flight
 /// elsewhere come in, and records stay.
-pub fn caught(stop: &Shutdown, who: &str, work: impl FnOnce()) {
+pub fn caught(shutdown: &Shutdown, who: &str, work: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
-        stop.request(reason(who, panic.as_ref()));
+        shutdown.request(reason(who, panic.as_ref()));
     }
 }
 
 /// Waits for all tasks; a task that panics loses its own row, and ends the run.
-pub async fn all(walks: &mut JoinSet<()>, stop: &Shutdown) {
+pub async fn all(walks: &mut JoinSet<()>, shutdown: &Shutdown) {
     while let Some(ended) = walks.join_next().await {
         if let Some(panic) = ended
             .err()
             .and_then(|it| JoinError::try_into_panic(it).ok())
         {
-            stop.request(reason("a worker", panic.as_ref()));
+            shutdown.request(reason("a worker", panic.as_ref()));
         }
     }
 }
@@ -40,8 +40,8 @@ fn reason(who: &str, panic: &(dyn Any + Send)) -> ShutdownReason {
 mod tests {
     use super::*;
 
-    fn why(stop: &Shutdown) -> String {
-        match stop.reason() {
+    fn why(shutdown: &Shutdown) -> String {
+        match shutdown.reason() {
             Some(ShutdownReason::Error(why)) => why,
             other => panic!("{other:?}"),
         }
@@ -49,25 +49,26 @@ mod tests {
 
     #[test]
     fn a_thread_that_panics_ends_the_run() {
-        let stop = Shutdown::default();
-        caught(&stop, "the reader", || {});
-        assert!(!stop.is_requested());
-        caught(&stop, "the reader", || panic!("no more {}", "rows"));
-        assert!(why(&stop).starts_with("the reader panicked: no more rows; this is a mistake"));
+        let shutdown = Shutdown::default();
+        caught(&shutdown, "the reader", || {});
+        assert!(!shutdown.is_requested());
+        caught(&shutdown, "the reader", || panic!("no more {}", "rows"));
+        assert!(why(&shutdown).starts_with("the reader panicked: no more rows; this is a mistake"));
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_walk_that_panics_ends_the_run_and_the_others_are_waited_for() {
-        let (stop, (done, mut is_done)) = (Shutdown::default(), tokio::sync::oneshot::channel());
+        let (shutdown, (done, mut is_done)) =
+            (Shutdown::default(), tokio::sync::oneshot::channel());
         let mut walks = JoinSet::new();
         walks.spawn(async { panic!("a row too many") });
-        let other = stop.clone();
+        let other = shutdown.clone();
         walks.spawn(async move {
             other.requested().await;
             done.send(()).unwrap();
         });
-        all(&mut walks, &stop).await;
-        assert!(why(&stop).contains("a worker panicked: a row too many"));
+        all(&mut walks, &shutdown).await;
+        assert!(why(&shutdown).contains("a worker panicked: a row too many"));
         is_done.try_recv().unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Reads the input ahead of the workers. [door: threads]
+//! The reader: a thread that reads the input ahead of the workers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -47,19 +47,19 @@ impl TakenRow {
 /// by then.
 const REST: Duration = Duration::from_millis(2);
 
-/// Starts the thread, or asks the run to stop. Nobody joins it: it may hang in a read that never ends,
-/// which must not keep a run from ending.
-pub fn start(rows: Rows, to_workers: Sender<Row>, shared: Arc<RunContext>) -> TakenRow {
+/// Starts the thread, or asks the run to stop. The thread is not joined: it may hang in a
+/// read that never ends, which must not keep a run from ending.
+pub fn start(rows: Rows, to_workers: Sender<Row>, context: Arc<RunContext>) -> TakenRow {
     let taken = TakenRow::default();
     let told = taken.clone();
-    let stop = shared.stop.clone();
+    let shutdown = context.shutdown.clone();
     let started = threads::spawn(move || {
-        caught(&shared.stop, "the reader of the input", || {
-            read(rows, &to_workers, &shared, &taken);
+        caught(&context.shutdown, "the reader of the input", || {
+            read(rows, &to_workers, &context, &taken);
         });
     });
     if let Err(error) = started {
-        stop.request(ShutdownReason::Error(format!(
+        shutdown.request(ShutdownReason::Error(format!(
             "the input can't be read: {error}"
         )));
     }
@@ -67,18 +67,18 @@ pub fn start(rows: Rows, to_workers: Sender<Row>, shared: Arc<RunContext>) -> Ta
 }
 
 /// Hands rows over until none is left, or no worker wants more.
-fn read(rows: Rows, to_workers: &Sender<Row>, shared: &RunContext, taken: &TakenRow) {
-    for row in NewRows::new(rows, shared, taken) {
-        if hand_over(row, to_workers).is_none() || shared.stop.is_requested() {
+fn read(rows: Rows, to_workers: &Sender<Row>, context: &RunContext, taken: &TakenRow) {
+    for row in NewRows::new(rows, context, taken) {
+        if hand_over(row, to_workers).is_none() || context.shutdown.is_requested() {
             return;
         }
     }
 }
 
 /// Hands rows over as a task of the workers' own event loop.
-pub async fn read_as_task(rows: Rows, to_workers: Sender<Row>, shared: Arc<RunContext>) {
-    for row in NewRows::new(rows, &shared, &TakenRow::default()) {
-        if to_workers.send(row).await.is_err() || shared.stop.is_requested() {
+pub async fn read_as_task(rows: Rows, to_workers: Sender<Row>, context: Arc<RunContext>) {
+    for row in NewRows::new(rows, &context, &TakenRow::default()) {
+        if to_workers.send(row).await.is_err() || context.shutdown.is_requested() {
             return;
         }
         // The worker that runs first would take all rows otherwise.
@@ -90,7 +90,7 @@ pub async fn read_as_task(rows: Rows, to_workers: Sender<Row>, shared: Arc<RunCo
 /// the run.
 struct NewRows<'a> {
     rows: Rows,
-    shared: &'a RunContext,
+    context: &'a RunContext,
     taken: &'a TakenRow,
     /// Where rows are known by a key, and the input could not be looked at before.
     keys: Option<KeyCheck>,
@@ -112,26 +112,26 @@ impl Iterator for NewRows<'_> {
                 }
                 Err(error) => {
                     let why = ShutdownReason::Error(error.to_string());
-                    self.shared.stop.request(why);
+                    self.context.shutdown.request(why);
                     return None;
                 }
             }
         }
         self.taken.0.is_all.store(true, Ordering::Release);
-        let plan = &self.shared.plan;
+        let plan = &self.context.plan;
         if let Err(error) = check(self.read, plan.survey.rows, &plan.source.name()) {
-            self.shared.stop.request(ShutdownReason::Error(error));
+            self.context.shutdown.request(ShutdownReason::Error(error));
         }
         None
     }
 }
 
 impl NewRows<'_> {
-    fn new<'a>(rows: Rows, shared: &'a RunContext, taken: &'a TakenRow) -> NewRows<'a> {
-        let plan = &shared.plan;
+    fn new<'a>(rows: Rows, context: &'a RunContext, taken: &'a TakenRow) -> NewRows<'a> {
+        let plan = &context.plan;
         NewRows {
             rows,
-            shared,
+            context,
             taken,
             keys: plan.output.keys().filter(|_| plan.survey.rows.is_none()),
             read: 0,
@@ -141,7 +141,7 @@ impl NewRows<'_> {
     /// The row, unless it has a record. Those of a pipe may stand anywhere in it, so
     /// that new rows get numbers that no record has.
     fn without_record(&mut self, mut row: Row) -> Result<Option<Row>, Error> {
-        let plan = &self.shared.plan;
+        let plan = &self.context.plan;
         let done = plan.output.done();
         if let Some(keys) = &mut self.keys {
             let taken = keys.take(&row, &plan.source.name());
@@ -168,13 +168,13 @@ fn check(read: u64, surveyed: Option<u64>, name: &str) -> Result<(), String> {
     }
 }
 
-/// Gives a row to whoever wants one; nothing if nobody does.
+/// Hands a row to a worker; none if no worker is left.
 fn hand_over(row: Row, to_workers: &Sender<Row>) -> Option<()> {
     match to_workers.try_send(row) {
         Ok(()) => Some(()),
         Err(TrySendError::Full(row)) => {
-            // So many wait that nobody needs this one yet. To be woken for each that is
-            // taken would cost the workers more than what they do with it.
+            // The channel is full, so no worker needs this row yet. To be woken for each row
+            // that is taken would cost the workers more than the row.
             std::thread::sleep(REST);
             to_workers.send_blocking(row).ok()
         }

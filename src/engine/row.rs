@@ -44,7 +44,7 @@ pub struct RowExecutor {
     worker: usize,
     /// The stage of the plan that it carries out.
     stage_index: usize,
-    run: Arc<RunContext>,
+    context: Arc<RunContext>,
     sender: Rc<Sender>,
     /// The log of requests that must not be sent twice.
     intents: Option<IntentLog>,
@@ -60,21 +60,21 @@ impl RowExecutor {
     pub fn new(
         worker: usize,
         stage_index: usize,
-        run: Arc<RunContext>,
+        context: Arc<RunContext>,
         intents: Option<IntentLog>,
     ) -> RowExecutor {
-        let transport = run.plan.stages[stage_index].transport.clone();
-        let sender = Rc::new(Sender::new(transport, run.plan.connections));
+        let transport = context.plan.stages[stage_index].transport.clone();
+        let sender = Rc::new(Sender::new(transport, context.plan.connections));
         let connections = sender.clone();
         RowExecutor {
             worker,
             stage_index,
-            listener: ShutdownListener::new(run.stop.clone(), move || connections.close()),
+            listener: ShutdownListener::new(context.shutdown.clone(), move || connections.close()),
             intents,
             sender,
-            slots: Semaphore::new(run.plan.stages[stage_index].in_flight),
+            slots: Semaphore::new(context.plan.stages[stage_index].in_flight),
             max_batch: Cell::new(usize::MAX),
-            run,
+            context,
         }
     }
 
@@ -105,7 +105,7 @@ impl RowExecutor {
         let mut request = self.stage().render(row)?;
         self.check_doubt(row, request.method())?;
         if self.stage().makes_keys {
-            let key = HeaderValue::try_from(self.run.plan.output.idempotency_key(row));
+            let key = HeaderValue::try_from(self.context.plan.output.idempotency_key(row));
             let key = key.map_err(|error| Failure::new(FailureKind::Input, error.to_string()))?;
             request.headers_mut().insert("idempotency-key", key);
         }
@@ -115,7 +115,7 @@ impl RowExecutor {
 
     fn check_doubt(&self, row: &Row, method: &Method) -> Result<(), Failure> {
         let resends = self.stage().judge.resends(Tries::of(method));
-        if !resends && self.run.plan.output.in_doubt().has(row) {
+        if !resends && self.context.plan.output.in_doubt().has(row) {
             Err(Failure::new(
                 FailureKind::OutcomeUnknown,
                 "it was sent before an earlier run ended, and the server may have done it, so it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
@@ -126,34 +126,34 @@ impl RowExecutor {
     }
 
     /// Asks the run to end, for a reason that may quote the server.
-    fn stop(&self, why: String) -> Cancelled {
-        let why = self.run.plan.secrets.hide(why);
-        self.run.stop.request(ShutdownReason::Error(why));
+    fn end_run(&self, why: String) -> Cancelled {
+        let why = self.context.plan.secrets.hide(why);
+        self.context.shutdown.request(ShutdownReason::Error(why));
         Cancelled
     }
 
     fn stage(&self) -> &Stage {
-        &self.run.plan.stages[self.stage_index]
+        &self.context.plan.stages[self.stage_index]
     }
 
-    fn live(&self) -> &Counters {
-        self.run.live.worker(self.worker)
+    fn counters(&self) -> &Counters {
+        self.context.metrics.worker(self.worker)
     }
 
     /// Counts something odd about the server's answers that is no row's failure.
     fn warn(&self, what: &'static str, count: u64, example: impl FnOnce() -> String) {
-        let example = || self.run.plan.secrets.hide(example());
-        self.run.live.warn(what, count, example);
+        let example = || self.context.plan.secrets.hide(example());
+        self.context.metrics.warn(what, count, example);
     }
 
     /// Whether no new row is to be begun.
     pub fn is_stopping(&self) -> bool {
-        self.run.stop.is_requested()
+        self.context.shutdown.is_requested()
     }
 
     /// Counts a row as waiting for this reason until the result is dropped.
     pub fn waits(&self, cause: WaitReason) -> WaitingRow<'_> {
-        self.live().row_waits(cause)
+        self.counters().row_waits(cause)
     }
 
     /// The work's result, unless the run is asked to end before.
@@ -188,7 +188,7 @@ impl RowExecutor {
 
     /// Refuses to run a program over an answer once the run is aborted: it may take long.
     fn check_time(&self) -> Result<(), Failure> {
-        if self.run.stop.is_aborted() {
+        if self.context.shutdown.is_aborted() {
             Err(Failure::new(
                 FailureKind::Interrupted,
                 "the run ended before the answer was read",

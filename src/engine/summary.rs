@@ -1,4 +1,4 @@
-//! What a run knows of itself, added to what its records tell. [door: clock]
+//! The report of a run: its own figures, added to those of its records.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,17 +17,17 @@ use crate::shutdown::ShutdownReason;
 use crate::tally::Tally;
 
 /// The report of a run that took so long, and whose workers took so long each.
-pub fn report(shared: &RunContext, tally: &Tally, took: Duration, workers: &[Duration]) -> Report {
+pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Duration]) -> Report {
     let of_records = Report::of(tally);
-    let sending = shared.live.sending();
-    let bound = |policy: &Policy| bound(shared, policy, tally, took);
-    let acked = bound(&shared.plan.policy().under(Guard::Acked));
-    let bound = bound(shared.plan.policy());
-    let causes = shared.balance(took).shares();
+    let sending = context.metrics.sending();
+    let bound = |policy: &Policy| bound(context, policy, tally, took);
+    let acked = bound(&context.plan.policy().under(Guard::Acked));
+    let bound = bound(context.plan.policy());
+    let causes = context.time_breakdown(took).shares();
     Report {
         rows: RowReport {
-            skipped: shared.plan.output.done().len(),
-            skipped_failed: shared.plan.output.failed_before(),
+            skipped: context.plan.output.done().len(),
+            skipped_failed: context.plan.output.failed_before(),
             ..of_records.rows
         },
         sent: SendReport {
@@ -38,35 +38,35 @@ pub fn report(shared: &RunContext, tally: &Tally, took: Duration, workers: &[Dur
         pace: Some(RateReport {
             seconds: took.as_secs_f64(),
             best_possible_seconds: bound.as_ref().map(|bound| bound.time.as_secs_f64()),
-            advice: advice(&shared.plan, bound.as_ref(), acked.as_ref()),
+            advice: advice(&context.plan, bound.as_ref(), acked.as_ref()),
             bound_by: bound.map(|bound| bound.binds),
             requests_per_second: sending.sent as f64 / took.as_secs_f64().max(f64::EPSILON),
         }),
-        limits: limits(shared),
-        insecure: shared.plan.first().transport.is_insecure(),
-        header_warnings: header_warnings(shared),
-        warnings: warnings(shared),
-        why: why(shared, &causes),
+        limits: limits(context),
+        insecure: context.plan.first().transport.is_insecure(),
+        header_warnings: header_warnings(context),
+        warnings: warnings(context),
+        why: why(context, &causes),
         causes,
-        workers: worker_reports(shared, workers),
-        ending: ending(shared, tally),
+        workers: worker_reports(context, workers),
+        ending: ending(context, tally),
         ..of_records
     }
 }
 
 /// Headers that said what can't be; they may echo a secret.
-fn header_warnings(shared: &RunContext) -> BTreeMap<String, String> {
-    let warnings = shared.live.header_warnings().into_iter();
+fn header_warnings(context: &RunContext) -> BTreeMap<String, String> {
+    let warnings = context.metrics.header_warnings().into_iter();
     warnings
-        .map(|(header, why)| (header, shared.plan.secrets.hide(why)))
+        .map(|(header, why)| (header, context.plan.secrets.hide(why)))
         .collect()
 }
 
 /// The warnings of the run; an example of a server's may echo a secret.
-fn warnings(shared: &RunContext) -> Vec<Warning> {
-    let mut warnings = shared.live.warnings();
+fn warnings(context: &RunContext) -> Vec<Warning> {
+    let mut warnings = context.metrics.warnings();
     for warning in &mut warnings {
-        warning.example = shared
+        warning.example = context
             .plan
             .secrets
             .hide(std::mem::take(&mut warning.example));
@@ -76,16 +76,16 @@ fn warnings(shared: &RunContext) -> Vec<Warning> {
 
 /// The bound for as many requests as were needed, at their mean latency.
 pub fn bound(
-    shared: &RunContext,
+    context: &RunContext,
     policy: &Policy,
     tally: &Tally,
     took: Duration,
 ) -> Option<Estimate> {
     let mean = tally.latency().mean()? / 1_000.0;
     let latency = Duration::try_from_secs_f64(mean).ok()?;
-    let start = shared.limiter(0).now().before(took);
-    let sending = shared.live.sending();
-    let step = shared.plan.first();
+    let start = context.limiter(0).now().before(took);
+    let sending = context.metrics.sending();
+    let step = context.plan.first();
     let needed = if step.has_parts() || step.batch.is_some() {
         sending
             .sent
@@ -93,7 +93,7 @@ pub fn bound(
     } else {
         tally.counts().rows
     };
-    shared.plan.bound_for(policy, needed, latency, start)
+    context.plan.bound_for(policy, needed, latency, start)
 }
 
 /// Worth saying from a tenth of the time on.
@@ -108,11 +108,11 @@ fn advice(plan: &Plan, bound: Option<&Estimate>, acked: Option<&Estimate>) -> Op
     })
 }
 
-/// What would help; and when to go on, if it was stopped while it waited.
-fn why(shared: &RunContext, causes: &[TimeShare]) -> Option<String> {
-    let advice = shared.advice(causes)?;
-    let waited = shared.stop.is_requested() && causes.first()?.blocker.is_some();
-    let free = shared
+/// Advice; and when to go on, for a run that was stopped while it waited.
+fn why(context: &RunContext, causes: &[TimeShare]) -> Option<String> {
+    let advice = context.advice(causes)?;
+    let waited = context.shutdown.is_requested() && causes.first()?.blocker.is_some();
+    let free = context
         .limiters
         .iter()
         .filter_map(RateLimiter::free_in)
@@ -123,9 +123,9 @@ fn why(shared: &RunContext, causes: &[TimeShare]) -> Option<String> {
     })
 }
 
-fn limits(shared: &RunContext) -> Vec<LimitReport> {
-    let blind = shared.plan.first().transport.blind();
-    let states = shared.limiters.iter().flat_map(RateLimiter::state);
+fn limits(context: &RunContext) -> Vec<LimitReport> {
+    let blind = context.plan.first().transport.blind();
+    let states = context.limiters.iter().flat_map(RateLimiter::state);
     states.map(|state| limit(&state, blind)).collect()
 }
 
@@ -148,8 +148,8 @@ fn limit(state: &LimitState, blind: Option<&str>) -> LimitReport {
     }
 }
 
-fn worker_reports(shared: &RunContext, workers: &[Duration]) -> Vec<WorkerReport> {
-    let answered = shared.live.by_worker().map(|sending| sending.answered);
+fn worker_reports(context: &RunContext, workers: &[Duration]) -> Vec<WorkerReport> {
+    let answered = context.metrics.by_worker().map(|sending| sending.answered);
     (1..)
         .zip(workers.iter().zip(answered))
         .map(|(worker, (took, answered))| WorkerReport {
@@ -160,11 +160,11 @@ fn worker_reports(shared: &RunContext, workers: &[Duration]) -> Vec<WorkerReport
         .collect()
 }
 
-fn ending(shared: &RunContext, tally: &Tally) -> RunEnding {
-    let output = &shared.plan.output;
+fn ending(context: &RunContext, tally: &Tally) -> RunEnding {
+    let output = &context.plan.output;
     let has_records = tally.counts().rows > 0 || !output.done().is_empty();
     let path = output.path().filter(|_| has_records);
-    let stopped = shared.stop.reason().map(|reason| match reason {
+    let stopped = context.shutdown.reason().map(|reason| match reason {
         ShutdownReason::Interrupted(_) => "interrupted".to_owned(),
         ShutdownReason::Unread => "nobody reads the output any more".to_owned(),
         ShutdownReason::Error(why) => why,

@@ -23,26 +23,26 @@ use crate::threads;
 /// that it took. If it can't be started, the run is asked to stop.
 pub fn start(
     index: usize,
-    shared: Arc<RunContext>,
+    context: Arc<RunContext>,
     stages: Vec<StageChannels>,
     to_writer: Sender<OutboxBatch>,
     intents: Option<IntentLog>,
 ) -> Option<JoinHandle<Duration>> {
-    let of_run = shared.clone();
+    let of_run = context.clone();
     let started = threads::spawn(move || {
         let started = Instant::now();
         // The writer must not see the end of the records before the reason for it.
         let stays = to_writer.clone();
-        caught(&shared.stop, "a worker", || {
-            run(index, &shared, stages, to_writer, intents)
+        caught(&context.shutdown, "a worker", || {
+            run(index, &context, stages, to_writer, intents)
         });
-        shared.live.end(index);
+        context.metrics.end(index);
         drop(stays);
         started.elapsed()
     });
     if let Err(error) = &started {
-        of_run.live.end(index);
-        of_run.stop.request(ShutdownReason::Error(format!(
+        of_run.metrics.end(index);
+        of_run.shutdown.request(ShutdownReason::Error(format!(
             "of {} workers (workers.count or --workers) {index} could start: {error}",
             of_run.plan.workers.count
         )));
@@ -52,36 +52,36 @@ pub fn start(
 
 fn run(
     index: usize,
-    shared: &Arc<RunContext>,
+    context: &Arc<RunContext>,
     stages: Vec<StageChannels>,
     to_writer: Sender<OutboxBatch>,
     intents: Option<IntentLog>,
 ) {
-    match runtime(index, shared) {
+    match runtime(index, context) {
         Ok(runtime) => {
-            let work = work(index, shared.clone(), stages, to_writer, intents);
+            let work = work(index, context.clone(), stages, to_writer, intents);
             LocalSet::new().block_on(&runtime, work);
         }
-        Err(error) => shared.stop.request(ShutdownReason::Error(format!(
+        Err(error) => context.shutdown.request(ShutdownReason::Error(format!(
             "a worker could not start: {error}; are too many files open (ulimit -n)?"
         ))),
     }
 }
 
 /// An event loop that notes when its thread parks, and when it wakes.
-fn runtime(index: usize, shared: &Arc<RunContext>) -> std::io::Result<Runtime> {
-    let (rests, wakes) = (shared.clone(), shared.clone());
+fn runtime(index: usize, context: &Arc<RunContext>) -> std::io::Result<Runtime> {
+    let (rests, wakes) = (context.clone(), context.clone());
     Builder::new_current_thread()
         .enable_all()
-        .on_thread_park(move || rests.live.idle(index))
-        .on_thread_unpark(move || wakes.live.wake(index))
+        .on_thread_park(move || rests.metrics.idle(index))
+        .on_thread_unpark(move || wakes.metrics.wake(index))
         .build()
 }
 
 /// Takes the rows of all stages to their records.
 pub async fn work(
     index: usize,
-    shared: Arc<RunContext>,
+    context: Arc<RunContext>,
     stages: Vec<StageChannels>,
     to_writer: Sender<OutboxBatch>,
     intents: Option<IntentLog>,
@@ -89,22 +89,22 @@ pub async fn work(
     let outbox = Outbox::new(to_writer);
     let mut tasks = JoinSet::new();
     for (stage_index, stage) in stages.into_iter().enumerate() {
-        let executor = RowExecutor::new(index, stage_index, shared.clone(), intents.clone());
+        let executor = RowExecutor::new(index, stage_index, context.clone(), intents.clone());
         let exit = StageExit::new(
-            &shared.plan,
+            &context.plan,
             stage_index,
             stage.next.clone(),
             outbox.clone(),
         );
-        let planned = &shared.plan.stages[stage_index];
+        let planned = &context.plan.stages[stage_index];
         let inbox = Inbox::new(stage, planned.chunk);
-        let stop = shared.stop.clone();
-        let rows = run_stage(executor, inbox, exit, planned.in_flight, stop);
+        let shutdown = context.shutdown.clone();
+        let rows = run_stage(executor, inbox, exit, planned.in_flight, shutdown);
         tasks.spawn_local(rows);
     }
     tokio::select! {
-        () = all(&mut tasks, &shared.stop) => {}
-        () = abort_after_grace(&shared) => {}
+        () = all(&mut tasks, &context.shutdown) => {}
+        () = abort_after_grace(&context) => {}
     }
     outbox.close().await;
 }
@@ -160,9 +160,9 @@ async fn run_rows(executor: Rc<RowExecutor>, inbox: Rc<Inbox>, exit: Rc<StageExi
 
 /// Aborts the run once it was asked to end and the time for answers in flight is over. Each
 /// row then ends, with a record if it may have been done.
-async fn abort_after_grace(shared: &RunContext) {
-    shared.stop.requested().await;
-    tokio::time::sleep(shared.plan.workers.shutdown_grace).await;
-    shared.stop.abort();
+async fn abort_after_grace(context: &RunContext) {
+    context.shutdown.requested().await;
+    tokio::time::sleep(context.plan.workers.shutdown_grace).await;
+    context.shutdown.abort();
     std::future::pending().await
 }

@@ -15,49 +15,49 @@ use crate::tally::Tally;
 use crate::threads;
 
 /// Writes and tallies records until no worker is left to send any. When they
-/// can't be written any more, the run is asked to stop; what is in flight comes
-/// in, and there is another try at its end: by then there may be room.
+/// can't be written any more, the run is asked to stop; answers in flight come in,
+/// and writing is tried again at the end: by then there may be room.
 pub fn write(
-    shared: &RunContext,
+    context: &RunContext,
     mut writer: Writer,
     records: &Receiver<OutboxBatch>,
     taken: &TakenRow,
 ) -> Tally {
-    let mut tally = Tally::new(&shared.plan.aggregates, &shared.plan.columns.values);
-    let is_limited = shared.limiter(0).is_limited();
-    let uncounted = uncounted(shared);
+    let mut tally = Tally::new(&context.plan.aggregates, &context.plan.columns.values);
+    let is_limited = context.limiter(0).is_limited();
+    let uncounted = uncounted(context);
     while let Ok(batch) = records.recv_blocking() {
         let last = records.is_empty();
-        let written = write_batch(shared, &mut writer, &mut tally, &batch, last);
-        // Once nothing is left to begin, what is in flight comes in any way.
+        let written = write_batch(context, &mut writer, &mut tally, &batch, last);
+        // Once no row is left to begin, answers in flight come in any way.
         let written = written.and_then(|()| {
             if taken.is_all() {
                 Ok(())
             } else {
-                writer.has_room(underway(shared))
+                writer.has_room(underway(context))
             }
         });
         let noted = if is_limited {
-            writer.note_usage(usage(shared, uncounted), Instant::now())
+            writer.note_usage(usage(context, uncounted), Instant::now())
         } else {
             Ok(())
         };
         if let Err(error) = written.and(noted) {
-            shared.stop.request(reason(&error));
+            context.shutdown.request(reason(&error));
         }
     }
-    shared.live.all_written();
+    context.metrics.all_written();
     if is_limited {
-        writer.end_usage(usage(shared, uncounted));
+        writer.end_usage(usage(context, uncounted));
     }
     let finished = match tally.counts().rows {
         // A run that could not begin leaves nothing behind.
-        0 if shared.stop.is_requested() => writer.remove_if_empty(),
-        _ if shared.stop.is_requested() => writer.finish(),
-        rows => finish(&mut writer, rows, taken.expected(&shared.plan)),
+        0 if context.shutdown.is_requested() => writer.remove_if_empty(),
+        _ if context.shutdown.is_requested() => writer.finish(),
+        rows => finish(&mut writer, rows, taken.expected(&context.plan)),
     };
     if let Err(error) = finished {
-        shared.stop.request(reason(&error));
+        context.shutdown.request(reason(&error));
     }
     tally
 }
@@ -68,10 +68,10 @@ const TICK: Duration = Duration::from_secs(1);
 /// Starts the ticker, or asks the run to stop: a thread that wakes the writer once a second,
 /// so that records are synced in time even when no more come, and that ends a run whose
 /// workers are all too busy to see how late it is. It ends after the workers.
-pub fn start_ticker(to_writer: &Sender<OutboxBatch>, stop: &Shutdown, grace: Duration) {
+pub fn start_ticker(to_writer: &Sender<OutboxBatch>, shutdown: &Shutdown, grace: Duration) {
     let to_writer = to_writer.downgrade();
     // The thread may still sleep when the process ends: it holds nothing that must be closed.
-    let run = stop.clone();
+    let run = shutdown.clone();
     let started = threads::spawn(move || {
         let mut stopping = Duration::ZERO;
         loop {
@@ -92,7 +92,7 @@ pub fn start_ticker(to_writer: &Sender<OutboxBatch>, stop: &Shutdown, grace: Dur
         }
     });
     if let Err(error) = started {
-        stop.request(ShutdownReason::Error(format!(
+        shutdown.request(ShutdownReason::Error(format!(
             "records can't be synced in time: {error}"
         )));
     }
@@ -130,7 +130,7 @@ fn check(written: u64, tallied: u64, expected: Option<u64>) -> Result<(), Error>
 /// Writes and tallies a batch, and flushes it if no other waits. Records that can't be
 /// flushed stay with the writer.
 fn write_batch(
-    shared: &RunContext,
+    context: &RunContext,
     writer: &mut Writer,
     tally: &mut Tally,
     batch: &OutboxBatch,
@@ -148,7 +148,7 @@ fn write_batch(
         writer.flush()?;
     }
     writer.keep_safe(Instant::now())?;
-    shared.live.written(ok, batch.len() as u64 - ok);
+    context.metrics.written(ok, batch.len() as u64 - ok);
     Ok(())
 }
 
@@ -160,8 +160,8 @@ fn reason(error: &SinkError) -> ShutdownReason {
 }
 
 /// The requests that count against the limits so far. Called with every few records.
-fn usage(shared: &RunContext, uncounted: u64) -> Usage {
-    let sending = shared.live.sending();
+fn usage(context: &RunContext, uncounted: u64) -> Usage {
+    let sending = context.metrics.sending();
     Usage {
         sent: sending.sent,
         ended: sending.sent.saturating_sub(sending.in_flight),
@@ -174,25 +174,25 @@ const NOTE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The most requests that can have been sent since what was used was noted, however
 /// many of them a record takes; none that matter where there is no limit.
-pub fn uncounted(shared: &RunContext) -> u64 {
-    if !shared.limiter(0).is_limited() {
+pub fn uncounted(context: &RunContext) -> u64 {
+    if !context.limiter(0).is_limited() {
         return 0;
     }
-    let on_the_way = with_workers(shared);
-    let sent = shared.plan.policy().most_within(NOTE_INTERVAL);
+    let on_the_way = with_workers(context);
+    let sent = context.plan.policy().most_within(NOTE_INTERVAL);
     sent.map_or(on_the_way, |sent| sent.max(on_the_way))
 }
 
 /// The most records that may still come when nothing more is begun.
-fn underway(shared: &RunContext) -> u64 {
-    with_workers(shared) + (outbox::BATCHES * outbox::FULL) as u64
+fn underway(context: &RunContext) -> u64 {
+    with_workers(context) + (outbox::BATCHES * outbox::FULL) as u64
 }
 
 /// The most rows that the workers may have begun, and not handed over.
-fn with_workers(shared: &RunContext) -> u64 {
-    let in_flight = shared.plan.stages.iter().map(|stage| stage.in_flight);
+fn with_workers(context: &RunContext) -> u64 {
+    let in_flight = context.plan.stages.iter().map(|stage| stage.in_flight);
     let each = in_flight.sum::<usize>() + outbox::FULL;
-    (shared.plan.workers.count * each) as u64
+    (context.plan.workers.count * each) as u64
 }
 
 #[cfg(test)]

@@ -203,7 +203,7 @@ fn failed(failure: Failure) -> Error {
 }
 
 fn stopped(shared: &RunContext) -> Error {
-    Error::stopped(match shared.stop.reason() {
+    Error::stopped(match shared.shutdown.reason() {
         Some(ShutdownReason::Error(why)) => why,
         _ => "the probe was interrupted".to_owned(),
     })

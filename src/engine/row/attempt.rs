@@ -43,7 +43,7 @@ impl RowExecutor {
             Ok(answer) => Ok(Ok(answer)),
             Err(AttemptError::Failed(error)) => {
                 let Failure { kind, detail } = error.failure();
-                let detail = self.run.plan.secrets.hide(detail);
+                let detail = self.context.plan.secrets.hide(detail);
                 Ok(Err(Failure { kind, detail }))
             }
             Err(AttemptError::Cancelled) => Err(Cancelled),
@@ -91,14 +91,14 @@ impl RowExecutor {
         let mut request = request.clone();
         if terms.purpose == Purpose::Own {
             self.sign(&mut request, permit.key(), trace)?;
-            let world = &self.run.world;
+            let world = &self.context.world;
             world.label(self.stage(), &mut request, terms.cost, permit.key());
         }
-        if self.run.stop.is_aborted() {
+        if self.context.shutdown.is_aborted() {
             return Err(AttemptError::Cancelled);
         }
         permit.sent();
-        let _in_flight = self.live().sent();
+        let _in_flight = self.counters().sent();
         let time = self.sender.start();
         let arrived = || permit.acked();
         let head = {
@@ -131,7 +131,7 @@ impl RowExecutor {
 
     /// The error, or that the run was aborted: then all connections were closed.
     fn or_interrupted(&self, error: SendError) -> SendError {
-        if error.delivery == Delivery::Unknown && self.run.stop.is_aborted() {
+        if error.delivery == Delivery::Unknown && self.context.shutdown.is_aborted() {
             SendError {
                 kind: FailureKind::Interrupted,
                 detail: "the run ended before the answer came".to_owned(),
@@ -174,7 +174,7 @@ impl RowExecutor {
         let since = Instant::now();
         let waits = self.waits(WaitReason::Limit);
         let permit = {
-            let turn = pin!(self.run.limiter(self.stage_index).acquire(cost.clone()));
+            let turn = pin!(self.context.limiter(self.stage_index).acquire(cost.clone()));
             self.unless_stopped(turn).await?
         };
         let permit = AttemptPermit(permit.map_err(|_| self.exhausted())?);
@@ -191,19 +191,19 @@ impl RowExecutor {
     /// Ends the run, since no permit can be had. The cost of one request was checked before,
     /// so a total is used up, or the store of quotas can't be reached.
     fn exhausted(&self) -> Cancelled {
-        let why = self.run.limiter(self.stage_index).store_error();
-        self.stop(why.unwrap_or_else(|| {
+        let why = self.context.limiter(self.stage_index).store_error();
+        self.end_run(why.unwrap_or_else(|| {
             "the total that the limits allow for a run is used up (limit.rate = \"N/run\")".into()
         }))
     }
 
     /// When the request of this permit can have reached the server, if it was sent.
     pub(super) fn arrived(&self, permit: &Permit) -> Option<Arrived> {
-        if !self.run.plan.columns.arrived {
+        if !self.context.plan.columns.arrived {
             return None;
         }
         let linger = self.stage().policy.linger;
-        let arrived = |arrival| Arrived::new(arrival, linger, self.run.calendar_at_zero);
+        let arrived = |arrival| Arrived::new(arrival, linger, self.context.calendar_at_zero);
         permit.arrival().map(arrived)
     }
 }

@@ -17,11 +17,11 @@ pub struct RunContext {
     pub plan: Plan,
     /// One for each stage with limits of its own.
     pub limiters: Vec<RateLimiter>,
-    /// What the calendar said when the gate's clock was at its zero: one answer
-    /// for the whole run, so that its times are consistent.
+    /// The calendar's time at the zero of the limiters' clock: one for the whole run, so
+    /// that its times are consistent.
     pub calendar_at_zero: Timestamp,
-    pub live: Metrics,
-    pub stop: Shutdown,
+    pub metrics: Metrics,
+    pub shutdown: Shutdown,
     pub world: Box<dyn World>,
 }
 
@@ -35,22 +35,22 @@ impl RunContext {
         RunContext {
             limiters: limited.map(|stage| world.limiter(&stage.policy)).collect(),
             calendar_at_zero: world.calendar_at_zero(),
-            live: Metrics::new(plan.workers.count),
-            stop: Shutdown::default(),
+            metrics: Metrics::new(plan.workers.count),
+            shutdown: Shutdown::default(),
             plan,
             world,
         }
     }
 
-    /// What the calendar says, by the gate's clock.
+    /// The calendar's time now, by the limiters' clock.
     pub fn calendar_now(&self) -> SystemTime {
         SystemTime::from(self.calendar_at_zero) + self.limiters[0].now().since(Time::ZERO)
     }
 
-    /// What the time of the workers went to, up to this time of the run.
-    pub fn balance(&self, now: Duration) -> TimeBreakdown {
+    /// How the workers have spent their time, up to this time of the run.
+    pub fn time_breakdown(&self, now: Duration) -> TimeBreakdown {
         TimeBreakdown {
-            spent: self.live.spent(now),
+            spent: self.metrics.spent(now),
             blocked: self
                 .limiters
                 .iter()
@@ -59,7 +59,7 @@ impl RunContext {
         }
     }
 
-    /// What would help against what binds.
+    /// Advice against the largest share of the time.
     pub fn advice(&self, shares: &[TimeShare]) -> Option<String> {
         let setup = wait_time::RunSetup {
             workers: self.plan.workers.count,

@@ -124,7 +124,7 @@ impl RowExecutor {
     }
 
     fn token_error(&self, tokens: &Tokens, why: &str) -> Cancelled {
-        self.stop(format!(
+        self.end_run(format!(
             "no token could be had from {}: {why}",
             tokens.uri()
         ))
@@ -134,7 +134,7 @@ impl RowExecutor {
     fn current_credentials(&self) -> SignedWith {
         SignedWith {
             token: self.stage().signer.tokens().map_or(0, Tokens::edition),
-            vault: self.run.plan.vault.edition(),
+            vault: self.context.plan.vault.edition(),
         }
     }
 
@@ -161,18 +161,18 @@ impl RowExecutor {
 
     /// Reads the job's secrets again, on a thread of its own. Gives whether they differ.
     async fn reread_secrets(&self, edition: u64) -> Result<bool, Cancelled> {
-        let vault = self.run.plan.vault.clone();
+        let vault = self.context.plan.vault.clone();
         if vault.names().next().is_none() {
             return Ok(false);
         }
-        let stop = self.run.stop.clone();
-        let read = threads::run_blocking(move || vault.renew(edition, &|| stop.is_requested()));
+        let shutdown = self.context.shutdown.clone();
+        let read = threads::run_blocking(move || vault.renew(edition, &|| shutdown.is_requested()));
         let _works = self.waits(WaitReason::Work);
         // The thread ends with the run, after the command that it waits for.
         let renewed = read.await;
         let renewed = renewed.unwrap_or_else(|error| Err(error.to_string()));
         renewed.map_err(|why| {
-            self.stop(format!(
+            self.end_run(format!(
                 "the server refuses the job's secrets, and they can't be read again: {why}"
             ))
         })

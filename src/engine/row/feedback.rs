@@ -25,31 +25,31 @@ impl RowExecutor {
     ) -> Result<RequestHead, SendError> {
         match &head {
             Ok(head) if purpose == Purpose::Token(RedirectTrust::Foreign) => {
-                self.live().answered();
+                self.counters().answered();
                 self.apply_foreign_answer(permit, head, trace);
             }
             Ok(head) => {
                 // Other servers know nothing of this one's limits.
-                let now = self.run.calendar_now();
+                let now = self.context.calendar_now();
                 if purpose == Purpose::Own {
                     let heard = signals(head.headers(), &self.stage().signals, now);
                     self.apply_signals(permit, &heard);
                 }
-                self.live().answered();
+                self.counters().answered();
                 let rules = &self.stage().refusals;
                 let ruling = rules.of_head(head.status(), head.headers(), now);
                 trace.refused = self.apply_ruling(permit, head.status(), ruling);
             }
             Err(error) if error.delivery == Delivery::NotSent => {
                 permit.cancel();
-                self.live().unsent();
+                self.counters().unsent();
             }
-            // What is in front of the server may have counted it.
+            // A proxy in front of the server may have counted it.
             Err(error) if error.delivery == Delivery::Rejected => permit.failed(),
             // An answer came, although it is of no use.
             Err(error) if error.delivery == Delivery::Final => {
                 permit.answered();
-                self.live().answered();
+                self.counters().answered();
             }
             Err(_) => permit.lost(),
         }
@@ -75,7 +75,7 @@ impl RowExecutor {
             permit.answered();
             return heard;
         };
-        let (rules, now) = (&self.stage().refusals, self.run.calendar_now());
+        let (rules, now) = (&self.stage().refusals, self.context.calendar_now());
         match rules.of_answer(answer.status, &answer.headers, &answer.body, now) {
             Ok(ruling) => trace.refused = self.apply_ruling(permit, answer.status, ruling),
             Err(failure) => {
@@ -94,7 +94,7 @@ impl RowExecutor {
     ) -> Result<(), Failure> {
         let bodies = &self.stage().body_signals;
         if let (Ok(answer), Purpose::Own, false) = (answer, purpose, bodies.is_empty()) {
-            let now = self.run.calendar_now();
+            let now = self.context.calendar_now();
             let heard = bodies.signals(&answer.headers, &answer.body, now)?;
             self.apply_signals(permit, &heard);
         }
@@ -109,7 +109,7 @@ impl RowExecutor {
             permit.inform(unit, rate_limit_info(signal));
         }
         for odd in &heard.odd {
-            self.run.live.warn_of_header(&odd.header, &odd.why);
+            self.context.metrics.warn_of_header(&odd.header, &odd.why);
         }
     }
 
@@ -124,15 +124,15 @@ impl RowExecutor {
         let (status, headers) = (head.status(), head.headers());
         permit.answered();
         let Ruling::Refused(_, _, pause) =
-            RefusalRules::GENERAL.of_head(status, headers, self.run.calendar_now())
+            RefusalRules::GENERAL.of_head(status, headers, self.context.calendar_now())
         else {
             return;
         };
-        self.live().refused();
+        self.counters().refused();
         trace.refusals_elsewhere += 1;
         if let Some(why) = self.stage().judge.too_long(pause, trace.refusals_elsewhere) {
             let why = format!("no token can be had: {why}");
-            self.stop(why + &resume_after(pause, self.run.calendar_now()));
+            self.end_run(why + &resume_after(pause, self.context.calendar_now()));
         }
         let default = || default_pause(trace.refusals_elsewhere);
         trace.refused_elsewhere = Some(pause.unwrap_or_else(default));
@@ -156,8 +156,8 @@ impl RowExecutor {
                 return false;
             }
         };
-        self.live().refused();
-        let chance = self.run.world.draw();
+        self.counters().refused();
+        let chance = self.context.world.draw();
         if closes == Closes::Run {
             permit.close_run(pause, chance);
         }
@@ -174,7 +174,7 @@ impl RowExecutor {
             )),
         };
         if let Some(why) = why {
-            self.stop(why + &resume_after(pause, self.run.calendar_now()));
+            self.end_run(why + &resume_after(pause, self.context.calendar_now()));
         }
         true
     }

@@ -28,7 +28,7 @@ use crate::send::redirect::{self, RedirectTrust};
 /// Pages of one row that are fetched at the same time, where their number is known.
 const PREFETCH: usize = 16;
 
-/// What comes after a page.
+/// The continuation of a page.
 enum NextPage {
     /// The page with this address.
     Page(Turn),
@@ -82,7 +82,7 @@ impl RowExecutor {
         self.stage().pages.as_ref()
     }
 
-    /// What comes after a page with these contents.
+    /// The outcome of a page with these contents.
     fn after(
         &self,
         row: &Row,

@@ -75,7 +75,7 @@ impl RowExecutor {
             }
             let judge = &self.stage().judge;
             match (
-                judge.verdict(&mut tries, &outcome, self.run.world.draw()),
+                judge.verdict(&mut tries, &outcome, self.context.world.draw()),
                 outcome,
             ) {
                 (Verdict::Done, Ok(answer)) => return Ok(Ok(answer)),
@@ -84,7 +84,7 @@ impl RowExecutor {
                     return Ok(Err(failure));
                 }
                 (Verdict::Again(pause), _) => {
-                    self.live().retried();
+                    self.counters().retried();
                     let _waits = self.waits(WaitReason::Backoff);
                     self.unless_stopped(tokio::time::sleep(pause)).await?;
                 }
@@ -141,10 +141,10 @@ impl RowExecutor {
         match outcome {
             Err(error)
                 if error.is_of_host()
-                    && self.run.live.sending().answered == 0
+                    && self.context.metrics.sending().answered == 0
                     && is_the_job_s() =>
             {
-                Err(self.stop(format!(
+                Err(self.end_run(format!(
                     "the server can't be reached: {}: {}; check request.url (--url), the network and the proxy settings",
                     error.kind, error.detail
                 )))
@@ -156,7 +156,7 @@ impl RowExecutor {
     /// Ends the row without a record if its request was aborted and may be sent again.
     /// Any other aborted request may have been done, and its record says so.
     fn check_aborted(&self, outcome: &AttemptOutcome, tries: Tries) -> Result<(), Cancelled> {
-        let is_aborted = outcome.is_err() && self.run.stop.is_aborted();
+        let is_aborted = outcome.is_err() && self.context.shutdown.is_aborted();
         if is_aborted && self.stage().judge.resends(tries) {
             Err(Cancelled)
         } else {

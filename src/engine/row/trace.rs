@@ -1,4 +1,4 @@
-//! What an attempt is made of, what it ends in, and what a record says of it.
+//! The parts and the outcome of an attempt, and the trace that it leaves in a record.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ pub struct SignedWith {
     pub vault: u64,
 }
 
-/// What a record says of its attempts, and what the next attempt must know of them.
+/// The attempts of a record: their figures, and the state that the next one needs.
 #[derive(Default)]
 pub(super) struct AttemptTrace {
     pub attempts: u32,
