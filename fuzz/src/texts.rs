@@ -31,7 +31,7 @@ pub fn limit_headers(data: &[u8]) {
     for now in moments() {
         let heard = signals::signals(&headers, std::slice::from_ref(&said), now);
         for signal in heard.signals {
-            let reset = signal.reset.unwrap_or_default();
+            let reset = signal.info.reset.unwrap_or_default();
             // A second more, since a server may round.
             assert!(reset <= LONGEST + Duration::from_secs(1), "{reset:?}");
         }

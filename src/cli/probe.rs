@@ -97,13 +97,15 @@ fn show(heard: &ProbeAnswer) {
         say::result(&line);
     }
     for signal in &heard.said {
-        let limit = signal.limit.map(|limit| format!(" of {limit}"));
+        let limit = signal.info.limit.map(|limit| format!(" of {limit}"));
         let reset = signal
+            .info
             .reset
             .map(|reset| format!(" for {} more", humantime::format_duration(reset)));
         say::result(&format!(
             "its headers say: {} {} left{}{}",
             signal
+                .info
                 .remaining
                 .map_or("?".to_owned(), |left| left.to_string()),
             crate::report::escape(&signal.unit),

@@ -239,8 +239,8 @@ fn header_pause(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 /// When the last of those limits comes back of which nothing is left.
 fn reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let heard = signals(headers, &[], now).signals.into_iter();
-    let used_up = heard.filter(|signal| signal.remaining == Some(0));
-    used_up.filter_map(|signal| signal.reset).max()
+    let used_up = heard.filter(|signal| signal.info.remaining == Some(0));
+    used_up.filter_map(|signal| signal.info.reset).max()
 }
 
 #[cfg(test)]

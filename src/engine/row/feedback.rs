@@ -7,9 +7,9 @@ use jiff::Timestamp;
 
 use super::RowExecutor;
 use super::trace::{AttemptTrace, Purpose};
-use crate::judge::signals::{Signal, Signals, signals};
+use crate::judge::signals::{Signals, signals};
 use crate::judge::{Closes, Meaning, RefusalRules, Ruling};
-use crate::limit::{Permit, RateLimitInfo};
+use crate::limit::Permit;
 use crate::record::Failure;
 use crate::send::redirect::RedirectTrust;
 use crate::send::{Answer, Delivery, RequestHead, SendError};
@@ -106,7 +106,7 @@ impl RowExecutor {
         let units = self.stage().policy.units();
         for signal in &heard.signals {
             let unit = units.iter().position(|unit| signal.is_of(unit));
-            permit.inform(unit, rate_limit_info(signal));
+            permit.inform(unit, signal.info);
         }
         for odd in &heard.odd {
             self.context.metrics.warn_of_header(&odd.header, &odd.why);
@@ -192,12 +192,4 @@ fn resume_after(pause: Option<Duration>, now: SystemTime) -> String {
     let later = now.and_then(|now| now.checked_add(pause?).ok());
     let seconds = later.and_then(|later| later.round(jiff::Unit::Second).ok());
     seconds.map_or_else(String::new, |time| format!("; resume after {time}"))
-}
-
-fn rate_limit_info(signal: &Signal) -> RateLimitInfo {
-    RateLimitInfo {
-        limit: signal.limit,
-        remaining: signal.remaining,
-        reset: signal.reset,
-    }
 }

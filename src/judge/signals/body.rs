@@ -105,6 +105,7 @@ mod tests {
 
     use super::super::Signal;
     use super::*;
+    use crate::limit::RateLimitInfo;
 
     fn said() -> SignalSource {
         SignalSource {
@@ -125,12 +126,12 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH;
         let hear = |body: &str| bodies.signals(&headers, body.as_bytes(), now).unwrap();
         let heard = hear(r#"{"throttle": {"most": 2000.0, "left": "1980"}}"#);
-        let expected = Signal {
+        let info = RateLimitInfo {
             limit: Some(2_000),
             remaining: Some(1_980),
             reset: Some(Duration::from_secs(20)),
-            ..Signal::of("points")
         };
+        let expected = Signal::new("points", info);
         assert_eq!((heard.signals, heard.odd), (vec![expected], vec![]));
         for silent in ["no json", "{}", r#"{"throttle": null}"#] {
             assert_eq!(hear(silent), Signals::default(), "{silent}");

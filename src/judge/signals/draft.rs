@@ -10,6 +10,7 @@ use http::HeaderMap;
 
 use super::moment::LONGEST;
 use super::{Signal, Signals, count};
+use crate::limit::RateLimitInfo;
 
 const RATE_LIMIT: &str = "ratelimit";
 const POLICY: &str = "ratelimit-policy";
@@ -43,12 +44,12 @@ fn named(entry: &ListEntry, policy: Option<&ListEntry>) -> Result<Signal, String
     let of_policy = |name| policy.and_then(|policy| policy.get(name));
     let unit = of_policy("qu").unwrap_or("requests").to_owned();
     let remaining = entry.get("r").map(count).transpose()?;
-    Ok(Signal {
+    let info = RateLimitInfo {
         limit: of_policy("q").map(count).transpose()?,
         remaining,
         reset: entry.get("t").map(seconds).transpose()?,
-        ..Signal::of(unit)
-    })
+    };
+    Ok(Signal::new(unit, info))
 }
 
 /// `limit=100, remaining=50, reset=30`.
@@ -63,12 +64,12 @@ fn older(entries: &[ListEntry], heard: &mut Signals) {
             .next()
     };
     let signal = || {
-        Ok(Signal {
+        let info = RateLimitInfo {
             limit: value("limit").map(count).transpose()?,
             remaining: value("remaining").map(count).transpose()?,
             reset: value("reset").map(seconds).transpose()?,
-            ..Signal::of("requests")
-        })
+        };
+        Ok(Signal::new("requests", info))
     };
     match signal() {
         Ok(signal) => heard.add(RATE_LIMIT, signal),

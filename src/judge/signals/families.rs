@@ -4,6 +4,7 @@ use http::HeaderMap;
 
 use super::moment::{AnswerClock, moment};
 use super::{Signal, SignalSource, Signals, Texts, count, used_of};
+use crate::limit::RateLimitInfo;
 
 /// Where one family says what. A name that is empty isn't used by it.
 struct Family<'a> {
@@ -105,13 +106,12 @@ impl Family<'_> {
         let limit = heard.read(texts, self.limit, first_count);
         let reset = self.resets.iter().find(|name| has(name));
         let reset = reset.and_then(|name| heard.read(texts, name, |text| moment(text, clock)));
-        let signal = Signal {
+        let info = RateLimitInfo {
             limit: limit.or_else(|| Some(used?.saturating_add(remaining?))),
             remaining: remaining.or_else(|| limit?.checked_sub(used?)),
             reset,
-            ..Signal::of(self.unit.to_owned())
         };
-        heard.add(self.remaining, signal);
+        heard.add(self.remaining, Signal::new(self.unit.to_owned(), info));
     }
 }
 
@@ -132,9 +132,10 @@ fn api_usage(text: &str) -> Result<(u64, u64), String> {
 }
 
 fn of_used((used, limit): (u64, u64)) -> Signal {
-    Signal {
+    let info = RateLimitInfo {
         limit: Some(limit),
         remaining: Some(limit.saturating_sub(used)),
-        ..Signal::of("requests")
-    }
+        reset: None,
+    };
+    Signal::new("requests", info)
 }

@@ -15,11 +15,13 @@
 //! (`moment.rs`). What makes no sense is not believed, and noted.
 
 use std::borrow::Cow;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::HeaderMap;
 use http::header::HeaderName;
 use serde::{Deserialize, Serialize};
+
+use crate::limit::RateLimitInfo;
 
 mod body;
 mod draft;
@@ -36,12 +38,8 @@ pub use moment::{LONGEST, pause};
 pub struct Signal {
     /// What it counts: `requests`, `tokens`, `input-tokens`.
     pub unit: Cow<'static, str>,
-    /// The most in a window.
-    pub limit: Option<u64>,
-    /// What is left of it.
-    pub remaining: Option<u64>,
-    /// How long from now the window ends.
-    pub reset: Option<Duration>,
+    /// What the server tells of it.
+    pub info: RateLimitInfo,
 }
 
 /// All that an answer says of limits.
@@ -128,10 +126,10 @@ impl SignalSource {
 }
 
 impl Signal {
-    fn of(unit: impl Into<Cow<'static, str>>) -> Signal {
+    fn new(unit: impl Into<Cow<'static, str>>, info: RateLimitInfo) -> Signal {
         Signal {
             unit: unit.into(),
-            ..Signal::default()
+            info,
         }
     }
 
@@ -143,7 +141,7 @@ impl Signal {
     }
 
     fn says_something(&self) -> bool {
-        self.remaining.is_some() || self.limit.is_some()
+        self.info.remaining.is_some() || self.info.limit.is_some()
     }
 }
 
@@ -153,7 +151,7 @@ impl Signals {
         if !signal.says_something() {
             return;
         }
-        match (signal.limit, signal.remaining) {
+        match (signal.info.limit, signal.info.remaining) {
             (Some(limit), Some(left)) if left > limit => {
                 self.doubt(header, format!("{left} left of {limit}"));
             }

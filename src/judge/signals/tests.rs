@@ -1,5 +1,7 @@
 //! Every family and every unit, well written and badly.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -31,9 +33,9 @@ fn all(heard: &Signals) -> Vec<(String, [Option<u64>; 3])> {
         (
             signal.unit.to_string(),
             [
-                signal.limit,
-                signal.remaining,
-                signal.reset.map(|reset| reset.as_millis() as u64),
+                signal.info.limit,
+                signal.info.remaining,
+                signal.info.reset.map(|reset| reset.as_millis() as u64),
             ],
         )
     };
@@ -147,7 +149,7 @@ fn moments_are_meant_by_the_server_s_clock_where_it_is_another() {
             ("x-ratelimit-remaining", "1"),
             ("x-ratelimit-reset", "2014879807"),
         ];
-        hear(&said).signals[0].reset.unwrap().as_secs()
+        hear(&said).signals[0].info.reset.unwrap().as_secs()
     };
     assert_eq!(reset("Sun, 06 Nov 2033 08:49:36 GMT"), 30);
     assert_eq!(reset("Sun, 06 Nov 2033 08:49:17 GMT"), 51);
@@ -226,7 +228,7 @@ fn several_families_at_once_are_all_heard() {
         ("X-RateLimit-Remaining", "2"),
         ("Sforce-Limit-Info", "api-usage=18/5000"),
     ]);
-    let left: Vec<_> = heard.signals.iter().map(|s| s.remaining).collect();
+    let left: Vec<_> = heard.signals.iter().map(|s| s.info.remaining).collect();
     assert_eq!(left, [Some(3), Some(2), Some(4_982)]);
 }
 
@@ -281,8 +283,8 @@ fn nothing_that_a_server_writes_brings_it_down() {
         }
         let heard = signals(&map, &[], now());
         for signal in &heard.signals {
-            assert!(signal.reset.is_none_or(|reset| reset <= LONGEST));
-            assert_ne!(signal.limit, Some(0));
+            assert!(signal.info.reset.is_none_or(|reset| reset <= LONGEST));
+            assert_ne!(signal.info.limit, Some(0));
         }
     }
 }
