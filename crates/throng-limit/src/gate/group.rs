@@ -48,12 +48,13 @@ impl LimitGroup {
         }
     }
 
-    /// When all of them have what is asked for, and the server is not to be left alone.
+    /// When all limits have the units of this cost, and no pause lasts.
     pub fn earliest(&mut self, now: Time, ask: &Cost) -> Availability {
         self.binding(now, ask).0
     }
 
-    /// The same, and which of them it takes so long for; none if it is the server.
+    /// When all limits have the units of this cost, and the index of the last limit to have
+    /// them; none if it is the server's pause.
     pub fn binding(&mut self, now: Time, ask: &Cost) -> (Availability, Option<usize>) {
         let open = self.open_to(now, ask);
         let members = self.members.iter_mut().enumerate();
@@ -110,21 +111,20 @@ impl LimitGroup {
             .map(move |member| member.kind.take(now, ask.units_of(member.unit)))
     }
 
-    /// Takes in a request that another process has sent.
+    /// Counts a request that another process has sent.
     pub fn remember(&mut self, then: Time, lost: bool) {
         for member in &mut self.members {
             member.kind.remember(then, lost);
         }
     }
 
-    /// So many requests were taken, and so many of them are over, before anything was
-    /// to be kept of them.
+    /// `taken` requests were taken without limits, of which `ended` are over.
     pub fn count_in(&mut self, taken: u64, ended: u64) {
         self.open += taken - ended;
         self.remaining.count_in(taken, ended);
     }
 
-    /// One attempt is over, and will not be heard of again.
+    /// One attempt is over.
     pub fn finished(&mut self) {
         self.open -= 1;
     }
@@ -252,7 +252,7 @@ impl LimitGroup {
         }
     }
 
-    /// Whether it would do as well to begin anew.
+    /// Whether the group could as well begin anew: nothing is taken or counted.
     pub fn is_idle(&mut self, now: Time) -> bool {
         let quiet = self.open == 0 && self.pause.is_forgotten(now);
         quiet

@@ -23,11 +23,11 @@ pub struct KeyedLimits {
     seen: u64,
 }
 
-/// At most so many keys are looked at for an attempt, whosever it is.
+/// Maximum number of other keys that are looked at for one attempt.
 const LOOKED_AT: usize = 3;
-/// Keys are looked at so often in a period.
+/// Number of times that each key is looked at in a period.
 const LOOKS: u32 = 4;
-/// No less, and no more often.
+/// The longest and the shortest time after which a key is looked at again.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 const SHORTEST_REST: Duration = Duration::from_millis(10);
 

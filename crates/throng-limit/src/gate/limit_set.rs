@@ -42,7 +42,7 @@ pub struct LimitSet {
     lost: u64,
     /// Until when any group is closed: there may be very many to look at.
     closed_until: Time,
-    /// Where quotas are counted that outlive the process.
+    /// The store of the quotas that outlive the process.
     ledger: Option<Arc<dyn QuotaStore>>,
 }
 
@@ -118,7 +118,8 @@ impl LimitSet {
         LimitSet { route, ..self }
     }
 
-    /// From now on, what a ledger counts is had from there; nothing is taken yet.
+    /// From now on, the units of limits that a quota store counts come from there. Nothing
+    /// is taken yet.
     pub fn lend(&mut self, ledger: Arc<dyn QuotaStore>) {
         let lent = Some(&*ledger);
         self.run = group(&self.rules, LimitScope::Run, lent, ScopeKey::Run);
@@ -128,8 +129,8 @@ impl LimitSet {
         self.ledger = Some(ledger);
     }
 
-    /// Nothing more will be sent. Whether all who must know it know. One that is busy
-    /// keeps none of the others from being told.
+    /// Nothing more will be sent. Gives whether all accounts of the quota store know. An
+    /// account that is busy keeps none of the others from being told.
     pub fn close(&mut self, now: Time) -> bool {
         let scopes = self.scopes.iter_mut().flat_map(KeyedLimits::groups_mut);
         let groups = scopes.chain(&mut self.pool).chain([&mut self.run]);
@@ -140,7 +141,7 @@ impl LimitSet {
         all
     }
 
-    /// The most times that one of them remembers.
+    /// The largest number of times that a limit remembers.
     #[cfg(test)]
     pub fn entries(&mut self) -> usize {
         let groups = self.pool.iter_mut().chain([&mut self.run]);
@@ -149,14 +150,14 @@ impl LimitSet {
         entries.max().unwrap_or(0)
     }
 
-    /// Why nothing can be had from the ledger any more, if so.
+    /// Why the quota store gives no units any more, if so.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.ledger.as_ref()?.trouble()
     }
 
-    /// Takes in a request that another process has sent; with a pool, by one key
-    /// after the other.
+    /// Counts a request that another process has sent; with a pool, by one key after the
+    /// other.
     pub fn remember(&mut self, then: Time, lost: bool) {
         let key = (!self.pool.is_empty()).then(|| self.next_key % self.pool.len());
         self.next_key = key.map_or(0, |key| key + 1);
@@ -169,7 +170,7 @@ impl LimitSet {
         LimitSet::new(Vec::new(), 0, 0, Uncounted::default())
     }
 
-    /// Whether anything can ever be said of an attempt that isn't the server's word.
+    /// Whether nothing but the server's own word can limit an attempt.
     #[must_use]
     pub fn are_none(&self) -> bool {
         self.rules.is_empty() && self.scopes.is_empty() && self.pool.is_empty()
@@ -181,8 +182,7 @@ impl LimitSet {
         !self.rules.is_empty()
     }
 
-    /// So many requests were taken, and so many of them are over, while there was
-    /// nothing to keep of them.
+    /// `taken` requests were taken without limits, of which `ended` are over.
     pub(crate) fn count_in(&mut self, taken: u64, ended: u64) {
         self.run.count_in(taken, ended);
     }
@@ -266,7 +266,7 @@ impl LimitSet {
         refusals
     }
 
-    /// The server wants to be left alone by everyone, whatever their keys.
+    /// The server asks all requests to pause, whatever their keys.
     pub fn close_run(&mut self, now: Time, pause: Option<Duration>, chance: f64) {
         self.run.close(now, pause, chance);
         self.closed_until = self.closed_until.max(self.run.closed_until());
@@ -279,7 +279,7 @@ impl LimitSet {
         self.each_group(&ask.keys, taken.key, &mut LimitGroup::finished);
     }
 
-    /// The attempt has turned out to cost so many units of that kind.
+    /// The attempt has turned out to cost `units` of the unit with this index.
     pub fn settle(&mut self, now: Time, ask: &Cost, taken: &mut Acquired, unit: usize, units: u64) {
         self.tell_members(ask, taken, &mut |member, hold| {
             if member.unit == unit {
@@ -288,8 +288,8 @@ impl LimitSet {
         });
     }
 
-    /// What the server said of a unit, to an attempt that has taken so; `unit`
-    /// is an index into the policy's units, and none for one that isn't counted.
+    /// The server tells its count of a unit in the answer to an attempt. `unit` is an index
+    /// into the policy's units, and none for a unit that no limit counts.
     pub fn learn(
         &mut self,
         now: Time,
@@ -308,8 +308,7 @@ impl LimitSet {
         self.rules.iter().any(Rule::follows_calendar)
     }
 
-    /// What the calendar says that it was at the clock's zero, which is news if it
-    /// was set meanwhile.
+    /// The calendar's time at the clock's zero, which changes when the calendar is set.
     pub fn heed_calendar(&mut self, zero: Timestamp) {
         let mut rules = self.rules.to_vec();
         let is_news = rules.iter_mut().fold(false, |is_news, rule| {
@@ -328,7 +327,7 @@ impl LimitSet {
         }
     }
 
-    /// Until when the server wants to be left alone by somebody, if it does.
+    /// Until when the server's longest pause lasts, if one does.
     #[must_use]
     pub fn closed_until(&self, now: Time) -> Option<Time> {
         Some(self.closed_until).filter(|until| *until > now)

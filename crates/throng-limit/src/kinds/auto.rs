@@ -1,4 +1,4 @@
-//! A limit that nobody knows, found while working: more is sent until the server
+//! A limit that is found out while working: more is sent until the server
 //! refuses, then less, and more again. Pure.
 //!
 //! It begins with a tenth of its ceiling. Each period in which that was not enough and

@@ -42,7 +42,7 @@ pub struct Bucket {
     burst: u64,
     /// The time in which one unit leaks.
     per_unit: Duration,
-    /// The same as the job says it, and the burst.
+    /// The time in which one unit leaks, and the burst, as the job states them.
     declared: (Duration, u64),
     /// Its units are sixteenths: one less makes a unit leak in an eighth of the declared
     /// time more.
@@ -153,7 +153,7 @@ impl Bucket {
         }
     }
 
-    /// When there is room for so many.
+    /// When there is room for `units`.
     fn room_for(&self, now: Time, units: u64) -> Availability {
         let room = self.room();
         if units > room {
@@ -256,7 +256,7 @@ impl Bucket {
     }
 }
 
-/// So many of them, or as many as there can be.
+/// A duration of `nanos` nanoseconds, or the longest that there is.
 fn nanos(nanos: u128) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }

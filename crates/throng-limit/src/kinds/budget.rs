@@ -7,7 +7,7 @@ use crate::kinds::spec::{Form, Measure, Spec};
 use crate::kinds::{Availability, Event, Limiter, LimiterStats, Reservation, UnitsState};
 use crate::time::Time;
 
-/// At most so many in all.
+/// A total of units.
 #[derive(Debug)]
 pub struct Budget {
     units: u64,

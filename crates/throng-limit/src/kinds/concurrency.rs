@@ -13,7 +13,7 @@ use crate::kinds::{Availability, Event, Limiter, LimiterStats, Reservation};
 use crate::time::Time;
 use crate::window::slots::Slots;
 
-/// At most so many in flight.
+/// A number of units that may be in flight.
 #[derive(Debug)]
 pub struct Concurrency {
     slots: Slots,

@@ -9,8 +9,8 @@
 //! whatever the latencies. Nothing that knows only when it sent and when
 //! answers came can be safe and send earlier.
 //!
-//! Who keeps a sliding window also keeps a fixed one of the same length whose
-//! edges nobody knows, such as one that begins with the first use: that is some
+//! A client that keeps a sliding window also keeps a fixed one of the same length whose
+//! edges are unknown, such as one that begins with the first use: that is some
 //! window of length X, too.
 
 use std::time::Duration;

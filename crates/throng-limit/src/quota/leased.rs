@@ -1,10 +1,10 @@
-//! A limit whose units are had from a ledger, which outlives the process and
-//! which others use, too. Pure: the ledger is an argument.
+//! A limit whose units are leased from a quota store, which outlives the process and
+//! serves others, too. Pure: the store is an argument.
 //!
-//! **Guarantee.** The ledger has N slots. Each is free, or *kept* by one process,
+//! **Guarantee.** The store has N slots. Each is free, or *kept* by one process,
 //! or counted until X after the latest time at which what used it can have
-//! arrived. An attempt is sent only on a slot that this process keeps: the ledger
-//! has said so durably before. A slot comes back to the ledger as counted, with
+//! arrived. An attempt is sent only on a slot that this process keeps: the store
+//! has said so durably before. A slot comes back to the store as counted, with
 //! the time of the answer, or of giving up and linger; as free only if nothing
 //! was sent on it. What a process kept that died counts as arrived after it was
 //! found dead. So the argument of a [window](crate::kinds::sliding) holds for all
@@ -24,21 +24,21 @@ use crate::kinds::{
 use crate::quota::slots::Quota;
 use crate::time::Time;
 
-/// How long until a ledger is asked again that somebody else is writing.
+/// How long until a store is asked again that another process is writing.
 const SOON: Duration = Duration::from_millis(20);
-/// Others may give something back at any time: how often that is looked for.
+/// The shortest and the longest time between two looks for units that others gave back.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
-/// Where units are had that are counted for longer than a process lives.
+/// A store of units that are counted for longer than a process lives.
 pub trait QuotaStore: fmt::Debug + Send + Sync {
     /// The account that a quota is counted in, if it is counted here.
     fn account(&self, quota: &Quota, key: ScopeKey<'_>) -> Option<Box<dyn QuotaHandle>>;
 
-    /// Why nothing can be had any more, if so.
+    /// Why the store gives no units any more, if so.
     fn trouble(&self) -> Option<String>;
 }
 
-/// Whose account it is.
+/// The owner of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScopeKey<'a> {
     /// The whole run's.
@@ -51,18 +51,19 @@ pub enum ScopeKey<'a> {
 
 /// The account of one limit.
 pub trait QuotaHandle: fmt::Debug + Send {
-    /// Notes an offer, and lends what is asked for. When it returns, that is durable.
+    /// Notes what has arrived, and leases the units that are asked for. All of that is
+    /// durable when it returns.
     fn exchange(&mut self, now: Time, offer: &LeaseRequest<'_>) -> LeaseReply;
 
-    /// The limit is so many units from now on, as the server says.
+    /// The limit has this many units from now on, as the server says.
     fn allow(&mut self, _units: u64) {}
 }
 
-/// What a process tells a ledger, and what it wants.
+/// What a process tells a quota store, and the units that it asks for.
 #[derive(Debug, Clone, Copy)]
 pub struct LeaseRequest<'a> {
-    /// Units, and the latest time at which they can have arrived, since the trade
-    /// before; fewer than nothing are taken back.
+    /// Units, and the latest time at which they can have arrived, since the exchange
+    /// before; a negative number takes units back.
     pub arrived: &'a [(Time, i64)],
     /// Units that it keeps: in flight, or not used yet.
     pub kept: u64,
@@ -74,20 +75,20 @@ pub struct LeaseRequest<'a> {
     pub reset: Option<Time>,
 }
 
-/// What came of a trade.
+/// The answer of a quota store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseReply {
-    /// So many more units are kept.
+    /// This many more units are kept.
     Units(u64),
     /// None; enough come back at this time, if that is known.
     Later(Option<Time>),
-    /// Somebody else is writing: nothing was noted.
+    /// Another process is writing: nothing was noted.
     Busy,
-    /// Nothing can be had any more.
+    /// The store gives no units any more.
     Failed,
 }
 
-/// One limit's arithmetic, on units that are had from an account.
+/// One limit's arithmetic, on units that are leased from an account.
 #[derive(Debug)]
 pub struct LeasedLimiter {
     inner: Box<dyn Limiter>,
@@ -97,7 +98,7 @@ pub struct LeasedLimiter {
     /// Kept, and not used yet.
     in_hand: u64,
     in_flight: u64,
-    /// What the ledger doesn't know yet.
+    /// Arrivals that the store doesn't know yet.
     arrived: Vec<(Time, i64)>,
     reset: Option<Time>,
     ask_again: Time,
@@ -128,7 +129,7 @@ impl LeasedLimiter {
         }
     }
 
-    /// Tells the ledger what is news, and asks for more.
+    /// Tells the store the news, and asks for more units.
     fn trade(&mut self, now: Time, wanted: u64, least: u64) -> LeaseReply {
         let lent = self.account.exchange(
             now,
@@ -153,7 +154,7 @@ impl LeasedLimiter {
         lent
     }
 
-    /// When so many are kept.
+    /// When `units` are kept.
     fn borrow(&mut self, now: Time, units: u64) -> Availability {
         let missing = units.saturating_sub(self.in_hand);
         if missing == 0 {
