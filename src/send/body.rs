@@ -1,4 +1,4 @@
-//! A body as it comes over the wire to the bytes that it means.
+//! Reads and decompresses the body of an answer.
 
 use std::io::{self, Read};
 use std::pin::pin;
@@ -13,14 +13,14 @@ use super::{Delivery, SendError, faults};
 use crate::record::FailureKind;
 use crate::send::deadline::Deadline;
 
-/// The encodings that [`decode`] knows, as the server is told.
+/// The value of `accept-encoding`: the encodings that [`decode`] knows.
 pub const ACCEPTED: &str = "gzip, br, zstd, deflate";
 
-/// Encodings one in another, at most: a body that decodes to itself costs next to
+/// Maximum number of nested encodings: a body that decodes to itself costs almost
 /// nothing to send, and could name thousands.
 const MOST_ENCODINGS: usize = 4;
 
-/// Reads a body to its end, or to `cap` bytes; `None` if it is too late for that.
+/// Reads a body to its end, or to `cap` bytes; `None` if the deadline passes first.
 pub async fn read(
     mut incoming: Incoming,
     cap: u64,
@@ -68,7 +68,7 @@ pub fn decode(body: Bytes, headers: &HeaderMap, cap: u64) -> Result<Bytes, SendE
     if count > MOST_ENCODINGS {
         return Err(SendError {
             kind: FailureKind::BadEncoding,
-            detail: format!("{count} encodings, one in another: more than {MOST_ENCODINGS}"),
+            detail: format!("{count} nested encodings: more than {MOST_ENCODINGS}"),
             delivery: Delivery::Final,
         });
     }
@@ -93,7 +93,7 @@ fn decode_one(body: Bytes, encoding: &str, cap: u64) -> Result<Bytes, SendError>
         "zstd" => zstd::Decoder::new(&body[..])
             .map_err(|error| malformed(&error))
             .and_then(|decoder| read_all(decoder, cap)),
-        // The standard means zlib; some servers send the bare stream.
+        // The standard specifies zlib; some servers send a bare deflate stream.
         "deflate" => match read_all(flate2::read::ZlibDecoder::new(&body[..]), cap) {
             Err(trouble) if trouble.kind == FailureKind::BadEncoding => {
                 read_all(flate2::read::DeflateDecoder::new(&body[..]), cap)

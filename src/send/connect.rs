@@ -1,6 +1,5 @@
-//! Connections: a socket, through a proxy where the job or the environment names
-//! one, and TLS.
-//! [door: network]
+//! Connections: a socket, through a proxy if the job or the environment names one,
+//! and TLS.
 
 use std::cell::Cell;
 use std::pin::pin;

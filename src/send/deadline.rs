@@ -1,9 +1,8 @@
-//! Time limits that are judged by what has come, not by when it was looked at.
-//! [door: network]
+//! Time limits that count the arrival of data, not the time at which it is read.
 //!
-//! A process that was stopped, or slept with its machine, finds that its timers are
-//! over before it has looked at its sockets. So a timer that is over is not the end:
-//! what can be read by then is read first.
+//! After a process was stopped, or its machine was suspended, its timers have expired
+//! before it has read its sockets. So all data that is ready is read before an expired
+//! timer ends the work.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -11,24 +10,24 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep};
 
-/// Turns of the event loop within which all that lies in sockets has reached those who
-/// wait for it: the first may be interrupted, and HTTP/2 passes a head on twice.
+/// Number of turns of the event loop after which all data in sockets has reached its
+/// readers: the first can be interrupted, and HTTP/2 passes a head on twice.
 const TURNS: u32 = 8;
 
-/// A timer that rings this late did so because nothing ran.
+/// A timer that expires this late did so because no task ran.
 const LATE: Duration = Duration::from_millis(100);
 
-/// The time that is given then: the server may have waited for us to read.
+/// The extra time after such a pause: the server may have waited for us to read.
 const EXTRA: Duration = Duration::from_secs(1);
 
-/// A time limit for work that may come in parts.
+/// A time limit for work that can come in parts.
 pub struct Deadline<'a> {
     timer: Pin<&'a mut Sleep>,
     extended: bool,
 }
 
 impl Deadline<'_> {
-    /// Until this timer rings.
+    /// A limit that ends with this timer.
     pub fn new(timer: Pin<&mut Sleep>) -> Deadline<'_> {
         Deadline {
             timer,
@@ -36,7 +35,7 @@ impl Deadline<'_> {
         }
     }
 
-    /// What the work, or a part of it, comes to; `None` if it is too late.
+    /// The result of the work or of a part of it; `None` if it is late.
     pub async fn keep<F: Future>(&mut self, mut work: Pin<&mut F>) -> Option<F::Output> {
         loop {
             tokio::select! {
@@ -50,7 +49,7 @@ impl Deadline<'_> {
             self.extended = true;
             self.timer.as_mut().reset(Instant::now() + EXTRA);
         }
-        // Parts that come one after the other without end are late as well.
+        // An endless sequence of parts is late as well.
         if self.late() >= EXTRA {
             return None;
         }
@@ -61,13 +60,13 @@ impl Deadline<'_> {
         }
     }
 
-    /// How long ago the timer should have rung.
+    /// The time since the timer should have expired.
     fn late(&self) -> Duration {
         self.timer.deadline().elapsed()
     }
 }
 
-/// Lets what lies in sockets be read.
+/// Lets the readers of sockets run.
 pub async fn turns() {
     for _ in 0..TURNS {
         yield_now().await;
@@ -83,7 +82,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_ready_when_the_time_is_over_counts() {
+    async fn data_that_is_ready_at_the_end_of_the_time_counts() {
         let timer = pin!(sleep(Duration::from_secs(2)));
         let mut limit = Deadline::new(timer);
         assert_eq!(limit.keep(pin!(async { 1 })).await, Some(1));
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn parts_without_end_are_late() {
+    async fn an_endless_sequence_of_parts_is_late() {
         let timer = pin!(sleep(Duration::from_secs(2)));
         let (mut limit, started) = (Deadline::new(timer), Instant::now());
         let part = async || {

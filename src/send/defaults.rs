@@ -1,4 +1,4 @@
-//! The headers that a request gets unless it has its own, or wants none. Pure.
+//! The default headers of a request, unless it has its own or suppresses them. Pure.
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, HOST, HeaderName, HeaderValue, USER_AGENT};
@@ -9,14 +9,14 @@ use super::body;
 use super::route::Origin;
 use crate::render::SuppressHeaders;
 
-/// What requests to one origin say of us, and of it.
+/// The default headers of requests to one origin.
 pub struct Defaults {
     http1: HeaderMap,
     http2: HeaderMap,
 }
 
 impl Defaults {
-    /// Of requests to this origin.
+    /// The default headers of requests to this origin.
     pub fn of(origin: &Origin) -> Defaults {
         const AGENT: &str = concat!("throng/", env!("CARGO_PKG_VERSION"));
         let http2 = HeaderMap::from_iter([
@@ -24,7 +24,7 @@ impl Defaults {
             (ACCEPT_ENCODING, HeaderValue::from_static(body::ACCEPTED)),
         ]);
         let mut http1 = http2.clone();
-        // HTTP/2 names the host elsewhere.
+        // HTTP/2 has the host in `:authority`.
         if let Ok(host) = HeaderValue::try_from(origin.authority()) {
             http1.insert(HOST, host);
         }
@@ -53,8 +53,8 @@ impl Defaults {
     }
 }
 
-/// HTTP/2 names the host in its `:authority` and nowhere else (RFC 9113, 8.3.1): what
-/// the job's own `Host` says goes there.
+/// Moves the job's own `Host` to `:authority`, the only place of the host in HTTP/2
+/// (RFC 9113, 8.3.1).
 fn name_host(request: &mut Request<Bytes>) {
     let host = request.headers().get(HOST);
     let Some(host) = host.and_then(|host| Authority::try_from(host.as_bytes()).ok()) else {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_wanted_is_left_out() {
+    fn suppressed_headers_are_left_out() {
         let mut request = Request::new(Bytes::new());
         request
             .extensions_mut()

@@ -1,4 +1,4 @@
-//! TCP and Unix sockets: names to addresses, and from where. [door: network]
+//! TCP and Unix sockets: name resolution, and the local interface.
 
 use std::collections::HashMap;
 use std::io;

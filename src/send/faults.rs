@@ -1,7 +1,7 @@
-//! What an error of HTTP says of the request that met it. Pure.
+//! Classifies errors of HTTP by what they mean for their request. Pure.
 //!
-//! An answer that came but can't be read is not a lost connection: the server has
-//! done with the request what it wanted, and would answer in the same way again.
+//! An answer that can't be read is not a lost connection: the server has processed the
+//! request, and would answer in the same way again.
 
 use std::error::Error;
 use std::io;
@@ -13,16 +13,16 @@ use tokio_rustls::rustls;
 use super::{Delivery, SendError, causes, interim};
 use crate::record::FailureKind;
 
-/// The most bytes that the head of an answer may have.
+/// Maximum size of an answer's head, in bytes.
 pub const MAX_HEAD: usize = 256 << 10;
-/// The most header lines that the head of an HTTP/1.1 answer may have: they are
-/// counted before they are read.
+/// Maximum number of header lines of an HTTP/1.1 answer: they are counted before they
+/// are read.
 pub const MAX_HEADERS: usize = 2_000;
-/// HTTP/2 counts these bytes for each header, beside its name and value (RFC 9113,
+/// Bytes that HTTP/2 counts for each header besides its name and value (RFC 9113,
 /// 10.5.1).
 const FIELD: usize = 32;
 
-/// Why no head of an answer came. What hyper hands back was never written.
+/// The error of a missing head. A request that hyper hands back was never written.
 pub fn of_head<B>(mut error: TrySendError<B>) -> SendError {
     if error.take_message().is_some() {
         return lost(error.error(), Delivery::NotSent);
@@ -42,7 +42,7 @@ pub fn of_head<B>(mut error: TrySendError<B>) -> SendError {
     lost(error, delivery)
 }
 
-/// Why a body did not come to its end.
+/// The error of an incomplete body.
 pub fn of_body(error: &hyper::Error) -> SendError {
     let detail = format!("in the middle of the body: {}", causes(error));
     if is_malformed_body(error) || is_malformed_stream(error) {
@@ -54,7 +54,7 @@ pub fn of_body(error: &hyper::Error) -> SendError {
     }
 }
 
-/// A connection that could not be used, or has ended.
+/// The error of a connection that could not be used, or has ended.
 pub fn lost(error: &hyper::Error, delivery: Delivery) -> SendError {
     SendError {
         kind: FailureKind::ConnectionLost,
@@ -63,7 +63,7 @@ pub fn lost(error: &hyper::Error, delivery: Delivery) -> SendError {
     }
 }
 
-/// Whether these headers, which came by HTTP/2, are as large as a head may be at most.
+/// Whether these headers of an HTTP/2 answer have at most the maximum size.
 pub fn check_size(headers: &HeaderMap) -> Result<(), SendError> {
     let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         name.as_str().len() + value.len() + FIELD
@@ -86,7 +86,7 @@ fn too_large() -> SendError {
     }
 }
 
-/// A server that sends nothing but interim answers has no end.
+/// The error of too many interim answers.
 pub fn too_many_interim() -> SendError {
     bad(format!(
         "more than {} interim answers (1xx) came to one request",
@@ -102,9 +102,9 @@ fn bad(why: String) -> SendError {
     }
 }
 
-/// Whether the server says that it did nothing with a request (RFC 9113, 8.7): it
-/// refused the stream, or left while streams up to an earlier one were all it had
-/// taken in. Others never end with its GOAWAY.
+/// Whether the server reports that it did not process a request (RFC 9113, 8.7): it
+/// refused the stream, or sent GOAWAY with an earlier stream as the last one. Earlier
+/// streams never end with its GOAWAY.
 fn is_turned_away(error: &hyper::Error) -> bool {
     cause_of::<h2::Error>(error).is_some_and(|cause| {
         cause.is_remote()
@@ -112,14 +112,14 @@ fn is_turned_away(error: &hyper::Error) -> bool {
     })
 }
 
-/// Whether HTTP/2 ended a stream because of what came on it. An error of the whole
-/// connection may be another request's.
+/// Whether HTTP/2 ended a stream because of data on it. An error of the whole
+/// connection can belong to another request.
 fn is_malformed_stream(error: &hyper::Error) -> bool {
     cause_of::<h2::Error>(error).is_some_and(|cause| cause.is_library() && cause.is_reset())
 }
 
-/// Whether the parts of an HTTP/1.1 body can't be told from each other. TLS calls what
-/// it can't read by the same name.
+/// Whether the chunks of an HTTP/1.1 body are malformed. TLS has the same error for
+/// data that it can't read.
 fn is_malformed_body(error: &hyper::Error) -> bool {
     cause_of::<io::Error>(error).is_some_and(|cause| {
         let is_of_tls = cause.get_ref().is_some_and(|it| it.is::<rustls::Error>());

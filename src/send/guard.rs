@@ -1,4 +1,4 @@
-//! Which addresses a host may have that the job does not name. Pure.
+//! The addresses that are allowed for hosts that the job does not name. Pure.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -11,14 +11,14 @@ use crate::render::Hosts;
 /// Keeps rows and redirects away from private addresses.
 #[derive(Debug, Clone, Default)]
 pub struct AddressPolicy {
-    /// The hosts that the job itself writes out.
+    /// The hosts that the job names literally.
     named: HashSet<String>,
     hosts: Hosts,
     allows_private: bool,
 }
 
 impl AddressPolicy {
-    /// A guard of a job that names these URLs, and allows these hosts.
+    /// The policy of a job that names these URLs and allows these hosts.
     pub fn new<'a>(
         named: impl Iterator<Item = &'a Uri>,
         hosts: Hosts,
@@ -32,7 +32,7 @@ impl AddressPolicy {
         }
     }
 
-    /// Whether a redirect may lead to this host at all.
+    /// Whether a redirect to this host is allowed.
     pub fn allows_host(&self, uri: &Uri) -> bool {
         let host = bare(uri.host().unwrap_or_default()).to_ascii_lowercase();
         self.hosts.is_empty() || self.named.contains(&host) || self.hosts.allows(uri)
@@ -51,7 +51,7 @@ impl AddressPolicy {
         }
     }
 
-    /// A host that is allowed by name is meant, if its name is its address.
+    /// Whether a host is allowed by name and its name is its address.
     fn names(&self, host: &str) -> bool {
         let host = bare(host);
         match host.parse::<IpAddr>() {
@@ -62,7 +62,7 @@ impl AddressPolicy {
     }
 }
 
-/// A host as a socket wants it: an IPv6 address without the brackets that it has in a URL.
+/// A host for a socket: an IPv6 address without the brackets of a URL.
 pub fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_flips_is_judged_by_each_of_its_addresses() {
+    fn a_name_with_changing_addresses_is_judged_by_each() {
         let flips = ["93.184.216.34", "127.0.0.1"].map(|text| text.parse().unwrap());
         let judged = flips.map(|address| guard().check("evil.example", address).is_ok());
         assert_eq!(judged, [true, false]);

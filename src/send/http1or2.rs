@@ -1,7 +1,7 @@
-//! One connection: HTTP/1.1, or HTTP/2 with many requests at once. [door: network]
+//! One connection: HTTP/1.1, or HTTP/2 with concurrent requests.
 //!
-//! Nothing here sends a request twice: what hyper could not write comes back
-//! unsent, and anything else is the caller's to judge.
+//! No request is sent twice here: a request that hyper could not write is returned
+//! unsent, and the caller judges any other failure.
 
 use std::pin::pin;
 use std::rc::{Rc, Weak};
@@ -24,12 +24,11 @@ use super::route::RequestTarget;
 use super::streams::{LocalExecutor, Streams};
 use super::{Delivery, SendError};
 
-/// HTTP/2 ends the whole connection when a head is much larger than this, with all
-/// the requests on it. So it reads more than an answer may have, and the answer is
-/// looked at by itself.
+/// Size at which HTTP/2 ends the whole connection with all its requests. It is larger
+/// than the maximum of a head, which is checked for each answer.
 const MAX_HEADER_LIST: u32 = 16 * MAX_HEAD as u32;
 
-/// The head of an answer; its body is still on the way.
+/// The head of an answer, with its body to be read.
 pub type RequestHead = Response<Incoming>;
 
 type WriteResult = Result<RequestHead, TrySendError<Request<Outgoing>>>;
@@ -43,7 +42,7 @@ pub enum Connection {
         wire: Weak<Wire>,
         task: AbortHandle,
     },
-    /// Many at a time.
+    /// Many requests at a time.
     Http2 {
         sender: http2::SendRequest<Outgoing>,
         streams: Streams,
@@ -53,7 +52,7 @@ pub enum Connection {
     },
 }
 
-/// HTTP/1.1 as it is spoken to servers and to proxies.
+/// The settings of HTTP/1.1 for servers and proxies.
 pub fn http1_builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
@@ -65,7 +64,7 @@ pub fn http1_builder() -> http1::Builder {
 }
 
 impl Connection {
-    /// The wire is there if arrivals are to be seen, and can be.
+    /// The wire is present if arrivals are observed.
     pub async fn http1<T>(
         io: T,
         form: RequestTarget,
@@ -80,7 +79,7 @@ impl Connection {
             .handshake(TokioIo::new(io))
             .await
             .map_err(|error| lost(&error, Delivery::NotSent))?;
-        // Its errors reach whoever waits for an answer on it.
+        // Its errors reach the requests that wait for answers on it.
         let task = tokio::task::spawn_local(connection).abort_handle();
         Ok(Connection::Http1 {
             sender,
@@ -102,7 +101,7 @@ impl Connection {
         let (sender, connection) = http2::Builder::new(local.clone())
             .timer(TokioTimer::new())
             .adaptive_window(true)
-            // None until the server has said how many.
+            // None until the server's settings are known.
             .initial_max_send_streams(0)
             .max_header_list_size(MAX_HEADER_LIST)
             .handshake(TokioIo::new(io))
@@ -118,7 +117,7 @@ impl Connection {
         })
     }
 
-    /// Waits until the server has said how many requests it takes at once.
+    /// Waits until the server has announced its maximum of concurrent requests.
     pub async fn welcome(&self) -> Result<(), String> {
         match self {
             Connection::Http1 { .. } => Ok(()),
@@ -126,7 +125,7 @@ impl Connection {
         }
     }
 
-    /// Another way into the same connection, if it takes more requests.
+    /// Another handle to the connection, if it allows more requests.
     pub fn share(&self) -> Option<Connection> {
         let Connection::Http2 {
             sender,
@@ -150,8 +149,8 @@ impl Connection {
         })
     }
 
-    /// Whether a request would be written at once: the server may have come to allow
-    /// fewer than it did.
+    /// Whether a request would be written at once: the server can reduce the maximum
+    /// during the connection.
     pub fn has_room(&self) -> bool {
         match self {
             Connection::Http1 { .. } => true,
@@ -159,7 +158,7 @@ impl Connection {
         }
     }
 
-    /// What reads and writes it; without that it is at its end.
+    /// The task that reads and writes it, without which it ends.
     pub fn task(&self) -> AbortHandle {
         match self {
             Connection::Http1 { task, .. } | Connection::Http2 { task, .. } => task.clone(),
@@ -182,9 +181,8 @@ impl Connection {
         .map_err(|error| lost(&error, Delivery::NotSent))
     }
 
-    /// Writes a request and waits for the head of its answer. Where arrivals are
-    /// seen, and the server's network stack has the request before that, `arrived`
-    /// is called.
+    /// Writes a request and waits for the head of its answer. If arrivals are observed
+    /// and the server's network stack has the request first, `arrived` is called.
     pub async fn send(
         &mut self,
         request: Request<Bytes>,
@@ -197,7 +195,7 @@ impl Connection {
         let head = self.write(request, mark, &interim);
         let mut head = pin!(async {
             tokio::select! {
-                // Before the head: it does not matter how what comes is cut.
+                // Before the head, independent of how the bytes are split.
                 biased;
                 () = interim.too_many() => Err(faults::too_many_interim()),
                 head = head => self.checked(head),
@@ -213,7 +211,7 @@ impl Connection {
         head.await
     }
 
-    /// Hands a request over; gives what its answer's head comes to.
+    /// Sends a request; the future returns the head of its answer.
     fn write(
         &mut self,
         request: Request<Bytes>,
@@ -240,7 +238,7 @@ impl Connection {
         }
     }
 
-    /// A head that is not too large, which HTTP/1.1 sees to by itself.
+    /// Refuses too large a head of HTTP/2; HTTP/1.1 does so by itself.
     fn checked(&self, head: WriteResult) -> Result<RequestHead, SendError> {
         let head = head.map_err(faults::of_head)?;
         if let Connection::Http2 { .. } = self {

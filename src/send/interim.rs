@@ -1,8 +1,7 @@
-//! Interim answers (1xx): a few are read past, too many end their request.
-//! [door: network]
+//! Interim answers (1xx): a few are skipped, too many end their request.
 //!
-//! HTTP/1.1 tells of each. HTTP/2 doesn't: there a [`Tap`](super::acked::Tap) above TLS
-//! counts the heads that come on each stream.
+//! Hyper reports each in HTTP/1.1. In HTTP/2 a [`Tap`](super::acked::Tap) above TLS
+//! counts the heads of each stream.
 
 use std::collections::HashMap;
 use std::io::IoSlice;
@@ -14,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::acked::{Heads, Listen};
 
-/// The most interim answers that are read past for one request.
+/// Maximum number of interim answers to one request.
 pub const MOST: u32 = 10;
 
 /// The interim answers to one request.
@@ -25,12 +24,12 @@ pub struct Interim {
 }
 
 impl Interim {
-    /// Waits until there are too many.
+    /// Waits until there are too many interim answers.
     pub async fn too_many(&self) {
         self.too_many.notified().await;
     }
 
-    /// Counts those that HTTP/1.1 tells of.
+    /// Counts the interim answers of HTTP/1.1.
     pub fn watch<B>(self: &Arc<Self>, request: &mut Request<B>) {
         let interim = self.clone();
         hyper::ext::on_informational(request, move |_| interim.came(MOST));
@@ -53,8 +52,8 @@ struct InterimStreams {
     waiting: HashMap<u32, Weak<Interim>>,
 }
 
-/// Goes with a request, and is dropped when HTTP/2 opens a stream for it: streams have
-/// odd numbers, in this order (RFC 9113, 5.1.1).
+/// Travels with a request and is dropped when HTTP/2 opens its stream. Streams have
+/// odd numbers in this order (RFC 9113, 5.1.1).
 #[derive(Debug, Clone)]
 struct Opens(#[expect(dead_code, reason = "it only has to be dropped")] Arc<Opening>);
 
@@ -65,7 +64,7 @@ struct Opening {
 }
 
 impl WatchedStream {
-    /// Counts those to a request that is sent on this connection.
+    /// Counts the interim answers to a request on this connection.
     pub fn watch<B>(&self, request: &mut Request<B>, interim: &Arc<Interim>) {
         let opening = Opening {
             watched: self.clone(),
@@ -81,7 +80,7 @@ impl WatchedStream {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        // What is not waited for any more gets no stream.
+        // A cancelled request gets no stream.
         if self.interim.strong_count() > 0 {
             let interim = std::mem::take(&mut self.interim);
             self.watched.with(|streams| streams.open(interim));
@@ -99,7 +98,7 @@ impl InterimStreams {
     }
 }
 
-/// Listens to what a server says in HTTP/2.
+/// Reads the frames of an HTTP/2 server.
 #[derive(Debug)]
 pub struct Listener {
     heads: Heads,
@@ -122,7 +121,7 @@ impl Listen for Listener {
 
     fn heard(&mut self, bytes: &[u8]) {
         self.heads.read(bytes, |head| {
-            // The final answer's head looks the same if a body follows.
+            // The head of a final answer with a body looks the same.
             if head.is_headers() && !head.ends_stream() {
                 let interim = self.watched.with(|streams| {
                     let interim = streams.waiting.get(&head.stream);
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_those_of_the_requests_that_are_waited_for() {
+    fn only_awaited_requests_have_streams() {
         let watched = WatchedStream::default();
         let interims = [(); 4].map(|()| Arc::<Interim>::default());
         let requests = interims.each_ref().map(|interim| {
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_is_forgotten() {
+    fn finished_streams_are_dropped() {
         let watched = WatchedStream::default();
         for _ in 0..1_000 {
             let (interim, mut request) = (Arc::default(), Request::new(()));

@@ -48,18 +48,18 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Its body, decompressed.
     pub body: Bytes,
-    /// From sending the request to the end of the body.
+    /// The time from sending the request to the end of the body.
     pub latency: Duration,
 }
 
-/// An attempt that brought no whole answer.
+/// An attempt without a complete answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SendError {
     /// The reason in short.
     pub kind: FailureKind,
-    /// The particulars.
+    /// The details.
     pub detail: String,
-    /// What the server may have seen of it.
+    /// What the server can have seen of the request.
     pub delivery: Delivery,
 }
 
@@ -76,11 +76,11 @@ pub enum Delivery {
     Final,
 }
 
-/// As much of a failed answer's body as its record keeps.
+/// Maximum number of characters of a failed answer's body in its record.
 const SNIPPET: usize = 200;
 
 impl Answer {
-    /// What a row fails with whose last answer this is.
+    /// The failure of a row with this last answer.
     #[must_use]
     pub fn failure(&self) -> Failure {
         let location = self.headers.get(http::header::LOCATION);
@@ -96,13 +96,13 @@ impl Answer {
 }
 
 impl SendError {
-    /// Whether it says more about the host than about the request.
+    /// Whether the error concerns the host rather than the request.
     #[must_use]
     pub fn is_of_host(&self) -> bool {
         matches!(self.kind, FailureKind::Connect | FailureKind::Tls)
     }
 
-    /// The trouble with an address that a server leads to, rather than a row.
+    /// The error of an address from a server's answer, rather than a row.
     #[must_use]
     pub fn of_server(self) -> SendError {
         match self.kind {
@@ -120,14 +120,14 @@ impl SendError {
         self.kind == FailureKind::ConnectionLost && self.delivery == Delivery::NotSent
     }
 
-    /// What a row fails with whose last attempt ended so.
+    /// The failure of a row whose last attempt ended with this error.
     #[must_use]
     pub fn failure(&self) -> Failure {
         Failure::new(self.kind.clone(), self.detail.clone())
     }
 }
 
-/// An error and what caused it, in one line.
+/// An error and its causes, in one line.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -1,4 +1,4 @@
-//! A request's body on its way out.
+//! The body of a request.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,8 +10,8 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::acked::WireMark;
 
-/// A whole body. It is dropped when all of it, and all before it, is among what
-/// is to be written: that is what its mark tells.
+/// A whole body. Its mark is dropped with it when all of the request is buffered for
+/// writing.
 pub struct Outgoing {
     bytes: Full<Bytes>,
     _mark: Option<WireMark>,

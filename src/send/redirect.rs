@@ -1,4 +1,4 @@
-//! Where a redirect leads, and what goes along. Pure.
+//! The target of a redirect, and the parts of the request that are sent to it. Pure.
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
@@ -7,16 +7,16 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use super::Answer;
 use super::route::Origin;
 
-/// Whether the next request may carry what the job's headers say.
+/// Whether the next request keeps the job's headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedirectTrust {
-    /// It goes to the origin that the job names.
+    /// The request goes to the origin that the job names.
     Own,
-    /// It goes elsewhere: no header of the job, no body, no signature.
+    /// The request goes to another origin: no header of the job, no body, no signature.
     Foreign,
 }
 
-/// What may be trusted to one address because it may be to the other.
+/// The trust in a new address, given that in the present one.
 #[must_use]
 pub fn trust(to: &Uri, own: &Uri) -> RedirectTrust {
     if Origin::of(to) == Origin::of(own) {
@@ -26,7 +26,7 @@ pub fn trust(to: &Uri, own: &Uri) -> RedirectTrust {
     }
 }
 
-/// The request that an answer redirects to; `None` if it doesn't, or nowhere we would go.
+/// The request that an answer redirects to; `None` without a redirect, or if it is not followed.
 #[must_use]
 pub fn next(
     request: &Request<Bytes>,
@@ -44,8 +44,8 @@ pub fn next(
     moved(request, trust, location, keeps_method)
 }
 
-/// The same request at the address that an answer names as the next one: what
-/// goes along is what goes along with a redirect. `None` if we would not go there.
+/// The request at the address of a next page, with the parts that a redirect would
+/// keep. `None` if the address is not followed.
 #[must_use]
 pub fn to(
     request: &Request<Bytes>,
@@ -79,7 +79,7 @@ fn moved(
     }
     match (keeps_method, trust, request.body().is_empty()) {
         (true, RedirectTrust::Own, _) => *next.body_mut() = request.body().clone(),
-        // A body may hold as much of a secret as a header; without it the request means nothing.
+        // A body can contain secrets like a header; without it the request makes no sense.
         (true, RedirectTrust::Foreign, false) => return None,
         _ => {}
     }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn another_origin_gets_nothing_of_the_job_s() {
+    fn another_origin_gets_no_header_or_body_of_the_job() {
         for to in [
             "https://evil.h/x",
             "//evil.h/x",
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn some_ways_are_not_gone() {
+    fn some_redirects_are_not_followed() {
         for to in [
             "http://api.h/x",
             "file:///etc/passwd",

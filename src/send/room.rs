@@ -1,5 +1,5 @@
-//! How many connections a worker may have open at a time: each takes a file
-//! descriptor, of which a process has so many.
+//! The number of connections that a worker can have open: each needs a file
+//! descriptor, of which a process has a limited number.
 
 use std::cell::Cell;
 use std::io;

@@ -1,4 +1,4 @@
-//! Where a request goes: its origin, and the proxy on the way. Pure.
+//! The route of a request: its origin, and the proxy on the way. Pure.
 
 use http::header::HeaderValue;
 use http::{Request, Uri};
@@ -35,12 +35,12 @@ impl Origin {
         })
     }
 
-    /// The host as a socket wants it: IPv6 without its brackets.
+    /// The host for a socket: IPv6 without its brackets.
     pub fn bare_host(&self) -> &str {
         super::guard::bare(&self.host)
     }
 
-    /// Host and port, as requests to it name them.
+    /// Host and port, as in the `Host` of a request.
     pub fn authority(&self) -> String {
         match (self.scheme, self.port) {
             (UrlScheme::Http, 80) | (UrlScheme::Https, 443) => self.host.clone(),
@@ -50,7 +50,7 @@ impl Origin {
 }
 
 /// The proxy that the job names, or the environment's: `HTTP_PROXY`, `HTTPS_PROXY`,
-/// `ALL_PROXY` and `NO_PROXY`, in small letters too.
+/// `ALL_PROXY` and `NO_PROXY`, also in lower case.
 pub fn proxies(
     job: Option<&str>,
     environment: &dyn Fn(&str) -> Option<String>,
@@ -74,7 +74,7 @@ pub fn proxies(
             .or_else(|| environment(name))
             .unwrap_or_default()
     };
-    // Run by a web server, HTTP_PROXY is what a client's header `Proxy:` says.
+    // In a CGI program, HTTP_PROXY is the client's header `Proxy:`.
     let http = match environment("REQUEST_METHOD") {
         Some(_) => environment("http_proxy").unwrap_or_default(),
         None => value("HTTP_PROXY"),
@@ -87,17 +87,17 @@ pub fn proxies(
         .build())
 }
 
-/// How HTTP/1.1's request line names its target.
+/// The form of the target in HTTP/1.1's request line.
 #[derive(Debug, Clone)]
 pub enum RequestTarget {
-    /// To the server itself, or through a tunnel: the path alone.
+    /// The path alone, for the server itself or a tunnel.
     Origin,
-    /// To a proxy: the whole URL, and what the proxy wants to know of us.
+    /// The whole URL for a proxy, with the value of `Proxy-Authorization`.
     Absolute(Option<HeaderValue>),
 }
 
 impl RequestTarget {
-    /// For a request in clear to this proxy.
+    /// The form of a request without TLS to this proxy.
     pub fn through(proxy: &Intercept) -> RequestTarget {
         RequestTarget::Absolute(proxy.basic_auth().cloned())
     }
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_and_letters_don_t_make_another_origin() {
+    fn default_ports_and_case_do_not_change_an_origin() {
         let origin = |text: &str| Origin::of(&text.parse().unwrap());
         assert_eq!(origin("https://API.h/x"), origin("https://api.h:443/y?z"));
         assert_ne!(origin("https://h/"), origin("http://h/"));

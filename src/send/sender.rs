@@ -1,4 +1,4 @@
-//! Sends requests over a worker's own connections. [door: network]
+//! Sends requests over a worker's own connections.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

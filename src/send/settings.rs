@@ -1,4 +1,4 @@
-//! What a job says of sending: bounds, the network, and TLS.
+//! The settings of sending: bounds, the network, and TLS.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
-    /// The longest time from sending a request to the end of its answer.
+    /// Maximum time from sending a request to the end of its answer.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
-    /// The longest time for name resolution, TCP, proxy and TLS together.
+    /// Maximum time of name resolution, TCP, proxy and TLS together.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// The largest body, counted after decompression.
+    /// Maximum size of a decompressed body.
     pub max_body: ByteSize,
-    /// How many redirects in a row are followed; each is an attempt of its own.
+    /// Maximum number of redirects in a row; each is an attempt of its own.
     pub follow: u32,
 }
 
@@ -33,53 +33,53 @@ impl Default for Settings {
     }
 }
 
-/// The `[network]` part of a job: how servers are reached.
+/// The `[network]` part of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Network {
-    /// `http://`, `socks5://` or `socks5h://`, rather than what the environment
-    /// names; `none` for none at all.
+    /// `http://`, `socks5://` or `socks5h://`, instead of the environment's proxy;
+    /// `none` for no proxy.
     pub proxy: Option<String>,
-    /// `HOST:PORT:ADDRESS`, or several addresses with commas between them.
+    /// `HOST:PORT:ADDRESS`, or several addresses separated by commas.
     pub resolve: Vec<String>,
     /// The name of an interface, or the address of one, to send from.
     pub interface: Option<String>,
-    /// A Unix socket that everything is sent to.
+    /// A Unix socket for all requests.
     pub unix_socket: Option<PathBuf>,
-    /// Which HTTP is spoken.
+    /// The version of HTTP.
     pub http: Http,
-    /// Whether rows and redirects may lead to private addresses.
+    /// Whether rows and redirects to private addresses are allowed.
     pub allow_private: bool,
-    /// Whether secrets may go to other machines without TLS.
+    /// Whether secrets can be sent to other machines without TLS.
     pub allow_plain: bool,
 }
 
-/// Which HTTP is spoken.
+/// The version of HTTP.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Http {
-    /// HTTP/2 where the server offers it over TLS, HTTP/1.1 otherwise.
+    /// HTTP/2 if the server offers it over TLS, else HTTP/1.1.
     #[default]
     #[serde(rename = "auto")]
     Auto,
     /// HTTP/1.1.
     #[serde(rename = "1.1")]
     One,
-    /// HTTP/2, also in clear, without asking first.
+    /// HTTP/2, also without TLS, by prior knowledge.
     #[serde(rename = "2")]
     Two,
 }
 
-/// The `[tls]` part of a job: whom to trust, and how to prove who asks.
+/// The `[tls]` part of a job: trusted certificates, and the client's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Tls {
     /// Certificates (PEM) to trust instead of the platform's.
     pub ca_cert: Option<PathBuf>,
-    /// Our own certificate (PEM), for servers that ask for one.
+    /// The client certificate (PEM), for servers that require one.
     pub cert: Option<PathBuf>,
-    /// Its private key (PEM); if absent, it is in the same file.
+    /// The private key (PEM); if absent, it is in the certificate's file.
     pub key: Option<PathBuf>,
-    /// The oldest version that is spoken.
+    /// The oldest version of TLS that is accepted.
     pub min_version: Version,
     /// Whether certificates are left unchecked.
     pub insecure: bool,

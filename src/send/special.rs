@@ -1,37 +1,36 @@
-//! Addresses that are not one of the public internet's: the IANA registries of
-//! special-purpose addresses (IPv4 and IPv6, as of October 2025), multicast, and what
-//! is reserved. Pure.
+//! Addresses outside the public internet: the IANA registries of special-purpose
+//! addresses (IPv4 and IPv6, as of October 2025), multicast, and reserved ones. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What addresses of a block are for.
+/// The use of a block of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
-    /// Anything: the registry calls them globally reachable.
+    /// Globally reachable by the registry.
     Public,
-    /// This, which is no server of the public internet.
+    /// A use that is not a server of the public internet.
     Special(&'static str),
-    /// They mean the IPv4 address in their last four bytes.
+    /// Each stands for the IPv4 address in its last four bytes.
     Ipv4,
 }
 
 use Use::{Ipv4, Public, Special};
 
-/// The first address of a block, the bits that all of its addresses have in common,
-/// and their use. The most special block that holds an address decides.
+/// The first address of a block, the length of its prefix in bits, and its use. The
+/// longest matching prefix decides.
 type ReservedBlock<Bits> = (Bits, u32, Use);
 
 const fn v4(a: u8, b: u8, c: u8, d: u8) -> u32 {
     Ipv4Addr::new(a, b, c, d).to_bits()
 }
 
-/// An IPv6 address by its first four groups; the last four are nil.
+/// An IPv6 address by its first four groups; the last four are zero.
 const fn v6(a: u16, b: u16, c: u16, d: u16) -> u128 {
     Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).to_bits()
 }
 
-/// Of 192.0.0.0/24 and 2001:1::/32 the registry calls some addresses reachable: they
-/// are anycast, and mean a service of the network that we are in.
+/// Use of the anycast addresses of 192.0.0.0/24 and 2001:1::/32, which the registry
+/// calls reachable: they stand for a service of the local network.
 const NEAREST: Use = Special("a service of the local network");
 
 const V4: [ReservedBlock<u32>; 21] = [
@@ -59,7 +58,7 @@ const V4: [ReservedBlock<u32>; 21] = [
 ];
 
 const V6: [ReservedBlock<u128>; 32] = [
-    // Public addresses are in 2000::/3, and the rest is reserved but for what follows.
+    // Public addresses are in 2000::/3; the rest is reserved, with these exceptions.
     (v6(0, 0, 0, 0), 3, Special("reserved")),
     (v6(0x4000, 0, 0, 0), 2, Special("reserved")),
     (v6(0x8000, 0, 0, 0), 1, Special("reserved")),
@@ -98,7 +97,7 @@ const V6: [ReservedBlock<u128>; 32] = [
     (v6(0xff00, 0, 0, 0), 8, Special("multicast")),
 ];
 
-/// What an address is for, if it is not one of the public internet's.
+/// The use of an address, if it is outside the public internet.
 pub fn special_use(address: IpAddr) -> Option<&'static str> {
     let found = match address {
         IpAddr::V4(address) => of_v4(address),
@@ -137,9 +136,9 @@ fn most_special<'a, Bits: 'a>(holding: impl Iterator<Item = &'a ReservedBlock<Bi
 mod tests {
     use super::*;
 
-    /// A line each: the first and the last address of its block, the addresses before
-    /// and after it, and its use. The neighbours are public unless a star is before
-    /// them: then they are for something else that is special.
+    /// A block per line: its first and last address, the addresses before and after
+    /// it, and its use. The neighbours are public, or with a star have another special
+    /// use.
     const LINES: &str = "
         0.0.0.0 0.255.255.255 - 1.0.0.0 this network
         10.0.0.0 10.255.255.255 9.255.255.255 11.0.0.0 private use

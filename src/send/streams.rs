@@ -1,5 +1,4 @@
-//! How many requests an HTTP/2 connection takes at once, by the server's word.
-//! [door: network]
+//! The number of concurrent requests that a server allows on an HTTP/2 connection.
 //!
 //! What is sent beyond that waits inside the HTTP stack, after its permit was taken.
 

@@ -1,4 +1,4 @@
-//! TLS: which servers are trusted, who we are, and what is spoken. [door: files]
+//! TLS: trusted servers, the client certificate, and the versions.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::error::Error;
 
 mod unchecked;
 
-/// TLS as the job wants it, its files read.
+/// The TLS settings of a job, with their files read.
 #[derive(Default)]
 pub struct Trust {
     roots: Option<Vec<CertificateDer<'static>>>,
@@ -62,8 +62,8 @@ impl Trust {
         self.insecure
     }
 
-    /// What shakes hands with servers; without roots of the job it reads the
-    /// platform's, or those that `SSL_CERT_FILE` names.
+    /// The connector for handshakes. Without roots of the job it reads the platform's,
+    /// or those in `SSL_CERT_FILE`.
     pub fn connector(&self) -> Result<TlsConnector, String> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -140,7 +140,7 @@ pub fn speaks_http2<T>(stream: &TlsStream<T>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(b"h2")
 }
 
-/// A certificate that is not trusted won't be at the next attempt either.
+/// The delivery of a failed handshake: an untrusted certificate stays untrusted.
 pub fn after_handshake(error: &std::io::Error) -> Delivery {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     match inner {

@@ -1,14 +1,14 @@
-//! Other systems than Linux, and builds without the feature `acked`, do not tell what the
-//! peer has acknowledged.
+//! Systems other than Linux, and builds without the feature `acked`, where the bytes that
+//! the peer has acknowledged are unknown.
 
 use tokio::net::TcpStream;
 
-/// There is none.
+/// The type of no acknowledgements: it has no value.
 #[derive(Debug)]
 pub enum Acks {}
 
 impl Acks {
-    /// Why it can't be known on this system, if so.
+    /// The reason why acknowledgements are unknown on this system.
     pub const UNKNOWN: Option<&str> = Some(if cfg!(target_os = "linux") {
         "this build lacks the feature `acked`"
     } else {

@@ -1,9 +1,9 @@
-//! The heads of HTTP/2 frames, and how many requests a client has written to their
-//! end. Pure.
+//! The heads of HTTP/2 frames, and the number of requests that a client has written
+//! completely. Pure.
 
 use std::io::IoSlice;
 
-/// What a client writes before its first frame: `PRI * HTTP/2.0` and so on.
+/// The length of the preface that a client writes first: `PRI * HTTP/2.0` and so on.
 const PREFACE: usize = 24;
 const HEAD: usize = 9;
 const DATA: u8 = 0;
@@ -32,7 +32,7 @@ impl FrameHead {
         self.kind == HEADERS
     }
 
-    /// Whether its side says no more on its stream.
+    /// Whether it ends its side of the stream.
     pub fn ends_stream(self) -> bool {
         matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0
     }
@@ -55,7 +55,7 @@ impl Heads {
         }
     }
 
-    /// These bytes come next; does this with each head that they complete.
+    /// Reads the next bytes, and calls the function for each head that they complete.
     pub fn read(&mut self, mut bytes: &[u8], mut each: impl FnMut(FrameHead)) {
         while !bytes.is_empty() {
             let wanted = match self.skip {
@@ -104,12 +104,12 @@ impl Frames {
         }
     }
 
-    /// How many streams have been ended by this side; each was a request.
+    /// Number of streams that this side has ended; each is a request.
     pub fn ended(&self) -> u64 {
         self.ended
     }
 
-    /// The first `written` bytes of these went out.
+    /// The first `written` of these bytes were written.
     pub fn read(&mut self, slices: &[IoSlice<'_>], written: usize) {
         let Frames { heads, ended } = self;
         let mut left = written;
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_ends_a_stream_counts() {
+    fn only_frames_that_end_a_stream_count() {
         let mut frames = Frames::new();
         let bytes = stream();
         frames.read(&[IoSlice::new(&bytes)], bytes.len());
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_matter_how_the_bytes_are_cut() {
+    fn the_count_is_independent_of_how_the_bytes_are_split() {
         let bytes = stream();
         for size in 1..60 {
             let mut frames = Frames::new();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_taken_does_not_count() {
+    fn unwritten_bytes_do_not_count() {
         let mut frames = Frames::new();
         let bytes = stream();
         // All but the last byte of the head of the first request.

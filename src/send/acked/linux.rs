@@ -1,4 +1,4 @@
-//! Linux tells, by `TCP_INFO`, how many bytes the peer has acknowledged.
+//! The number of bytes that the peer has acknowledged, by Linux's `TCP_INFO`.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -18,30 +18,30 @@ sockopt_impl!(
     [u64; 16]
 );
 
-/// Where `tcpi_bytes_acked` stands, in eights of bytes.
+/// Index of `tcpi_bytes_acked`, in units of eight bytes.
 const BYTES_ACKED: usize = 15;
 
 /// Another handle to a connection's socket.
 #[derive(Debug)]
 pub struct Acks {
     socket: OwnedFd,
-    /// What was acknowledged before anything was written.
+    /// Bytes acknowledged before anything was written.
     before: u64,
 }
 
 impl Acks {
-    /// Why it can't be known on this system, if so.
+    /// The reason why acknowledgements are unknown on this system.
     pub const UNKNOWN: Option<&str> = None;
 
-    /// For a connection that nothing has been written to yet. The handshake counts
-    /// as a byte: where it doesn't, nothing is counted, and there is nothing to ask.
+    /// The acknowledgements of a connection without written bytes. The handshake counts
+    /// as a byte; if it doesn't, the kernel counts nothing, and there is none.
     pub fn of(stream: &TcpStream) -> Option<Acks> {
         let socket = stream.as_fd().try_clone_to_owned().ok()?;
         let before = acknowledged(&socket).filter(|bytes| *bytes > 0)?;
         Some(Acks { socket, before })
     }
 
-    /// How many of the bytes written to it have been acknowledged.
+    /// Number of written bytes that have been acknowledged.
     pub fn bytes(&self) -> Option<u64> {
         acknowledged(&self.socket)?.checked_sub(self.before)
     }

@@ -1,20 +1,20 @@
-//! When the server's network stack has a request: for the `acked` guard alone.
+//! Observes when the server's network stack has a request, for the `acked` guard.
 //!
-//! Three things are put together for each connection, and none of them costs
-//! anything unless a limit wants to know:
+//! It combines three parts for each connection, which exist only if a limit uses that
+//! guard:
 //!
 //! - a [`Tap`] above TLS sees when HTTP has written a request to its end and
 //!   flushed it; with HTTP/2, by the frames that end streams;
 //! - a [`Tap`] below TLS counts the bytes that the kernel took;
 //! - [`Acks`] asks the kernel how many bytes the peer has acknowledged.
 //!
-//! A [`Tap`] below TLS also sees whether the server's program has been heard: until then
-//! a connection may wait to be accepted, where nobody reads what is acknowledged. So
-//! there nothing is reported before the program has had time for that.
+//! A [`Tap`] below TLS also sees whether the server's program has sent anything. Before
+//! that, a connection can wait to be accepted, and acknowledged bytes are not read. So no
+//! arrival is reported before the program has had time to accept.
 //!
 //! A request has arrived when as many bytes are acknowledged as had been written
-//! when it was flushed. Whatever is in doubt is never reported: then the answer
-//! proves the arrival, as under the `strict` guard.
+//! when it was flushed. An uncertain arrival is never reported: then the answer
+//! proves it, as under the `strict` guard.
 
 mod frames;
 mod tap;

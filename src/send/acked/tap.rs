@@ -1,4 +1,4 @@
-//! A connection that somebody listens in on. [door: network]
+//! A connection with a listener.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -6,19 +6,19 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Hears what is written and read.
+/// Listens to written and read bytes.
 pub trait Listen {
-    /// The first `written` bytes of these were taken.
+    /// The first `written` of these bytes were written.
     fn wrote(&mut self, slices: &[IoSlice<'_>], written: usize);
 
-    /// All that was taken has been passed on.
+    /// All written bytes have been flushed.
     fn flushed(&mut self);
 
-    /// These bytes came.
+    /// These bytes were read.
     fn heard(&mut self, _bytes: &[u8]) {}
 }
 
-/// A connection, and who listens, if anybody does.
+/// A connection with an optional listener.
 #[derive(Debug)]
 pub struct Tap<T, L> {
     io: T,

@@ -1,4 +1,4 @@
-//! Over real sockets: nothing has arrived before its last byte has.
+//! Over real sockets: no request has arrived before its last byte.
 
 use std::io::{IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,7 +17,7 @@ use super::wire::ACCEPTED;
 use super::{SentBytes, Wire, WireMark, WireRequests};
 use crate::send::{AddressPolicy, Arrivals, Network, Sender, Settings, Tls, Transport};
 
-/// More than any two kernels' buffers hold.
+/// More than the buffers of two kernels can hold.
 const BODY: usize = 48 << 20;
 
 fn on_this_thread<T>(work: impl Future<Output = T>) -> T {
@@ -34,8 +34,8 @@ fn sender() -> Sender {
     Sender::new(Arc::new(transport), usize::MAX)
 }
 
-/// Reads a request bit by bit. As soon as it is said to have arrived, all of it
-/// must be there. It is answered only when that was said.
+/// Reads a request in small parts. When its arrival is reported, all of it must have
+/// arrived. It is answered only after the report.
 fn serve(listener: TcpListener, arrived: Arc<AtomicBool>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
@@ -62,7 +62,7 @@ fn serve(listener: TcpListener, arrived: Arc<AtomicBool>) -> JoinHandle<()> {
 fn until_said(arrived: &AtomicBool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !arrived.load(Ordering::SeqCst) {
-        assert!(Instant::now() < deadline, "nobody said that it arrived");
+        assert!(Instant::now() < deadline, "no arrival was reported");
         std::thread::yield_now();
     }
 }
@@ -107,7 +107,7 @@ async fn a_connection_that_is_new_is_given_time_to_be_accepted() {
 }
 
 #[test]
-fn who_has_been_heard_has_accepted() {
+fn a_server_that_has_sent_bytes_has_accepted() {
     on_this_thread(async {
         let (wire, _other_end) = wire().await;
         assert!(wire.accepted_by().is_some());
@@ -116,7 +116,7 @@ fn who_has_been_heard_has_accepted() {
     });
 }
 
-/// A connection to nobody in particular.
+/// A connection without a server's program.
 async fn wire() -> (Rc<Wire>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = tokio::net::TcpStream::connect(address(&listener)).await;
@@ -124,7 +124,7 @@ async fn wire() -> (Rc<Wire>, TcpStream) {
     (wire, listener.accept().unwrap().0)
 }
 
-/// The head of a frame without anything in it.
+/// The head of an empty frame.
 fn frame(kind: u8, flags: u8) -> [u8; 9] {
     [0, 0, 0, kind, flags, 0, 0, 0, 1]
 }

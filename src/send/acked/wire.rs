@@ -13,48 +13,48 @@ use super::Acks;
 use super::frames::Frames;
 use super::tap::Listen;
 
-/// The first pause between two questions to the kernel, and the longest.
+/// The first and the longest pause between two queries of the kernel.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
-/// A new connection may wait so long until the server's program accepts it.
+/// Maximum time for which a new connection waits until the server's program accepts it.
 pub(super) const ACCEPTED: Duration = Duration::from_millis(200);
 
-/// What is known of a connection's bytes. It ends with the connection.
+/// The counts of a connection's bytes, for the life of the connection.
 #[derive(Debug)]
 pub struct Wire {
     acks: WireSource,
     opened: Instant,
-    /// Whether the other side has said anything: then it has accepted the connection.
+    /// Whether the other side has sent anything: then it has accepted the connection.
     heard: Cell<bool>,
     /// Bytes that the kernel took.
     written: Cell<u64>,
-    /// Requests that HTTP/2 was handed.
+    /// Number of requests passed to HTTP/2.
     handed: Cell<u64>,
-    /// Who waits for a flush, to learn how many bytes had been written by then.
+    /// Waiters for a flush, which receive the number of bytes written by then.
     waiting: RefCell<Vec<oneshot::Sender<u64>>>,
 }
 
 /// Number of bytes that a server in memory has acknowledged so far.
 pub type AckedBytes = Box<dyn Fn() -> u64>;
 
-/// What tells how many bytes have been acknowledged.
+/// The source of the number of acknowledged bytes.
 enum WireSource {
     Kernel(Acks),
     Memory(AckedBytes),
 }
 
-/// Listens below TLS: how many bytes the kernel took, and whether any came.
+/// Listens below TLS: counts written bytes, and notes read ones.
 #[derive(Debug)]
 pub struct SentBytes(pub Rc<Wire>);
 
-/// Listens above TLS: when requests have been flushed.
+/// Listens above TLS: notes when requests have been flushed.
 #[derive(Debug)]
 pub struct WireRequests {
     wire: Rc<Wire>,
-    /// With HTTP/2, requests may wait for their turn, or for room.
+    /// With HTTP/2, requests can wait for their turn, or for flow control.
     frames: Option<Frames>,
 }
 
-/// Stands for one request; dropped when all of it is among what is to be written.
+/// The mark of a request, dropped when all of it is buffered for writing.
 #[derive(Debug)]
 pub struct WireMark {
     wire: Weak<Wire>,
@@ -62,12 +62,12 @@ pub struct WireMark {
 }
 
 impl Wire {
-    /// For a connection that nothing has been written to yet, if the kernel tells.
+    /// The wire of a connection without written bytes, if the kernel reports acknowledgements.
     pub fn of(stream: &TcpStream) -> Option<Rc<Wire>> {
         Acks::of(stream).map(|acks| Wire::told_by(WireSource::Kernel(acks)))
     }
 
-    /// For a connection in memory.
+    /// The wire of a connection in memory.
     pub fn of_memory(acked: AckedBytes) -> Rc<Wire> {
         Wire::told_by(WireSource::Memory(acked))
     }
@@ -83,21 +83,21 @@ impl Wire {
         })
     }
 
-    /// Before this, what is acknowledged may lie where no program has looked yet.
+    /// Before this time, acknowledged bytes may be unread by the server's program.
     pub fn accepted_by(&self) -> Option<Instant> {
         (!self.heard.get()).then(|| self.opened + ACCEPTED)
     }
 
-    /// How many requests have not been flushed yet.
+    /// Number of requests that have not been flushed.
     #[cfg(test)]
     pub fn waits(&self) -> usize {
         self.waiting.borrow().len()
     }
 
-    /// Everything that waits has been written.
+    /// Notifies the waiters that a flush has written all bytes.
     fn all_flushed(&self) {
         for waiting in self.waiting.borrow_mut().drain(..) {
-            // Whoever has its answer doesn't wait any more.
+            // A request with its answer doesn't wait any more.
             let _ = waiting.send(self.written.get());
         }
     }
@@ -122,8 +122,8 @@ impl WireSource {
 }
 
 impl WireMark {
-    /// For a request about to be sent, and what is ready when the server's network
-    /// stack has it: never, if that can't be told.
+    /// The mark of a request about to be sent, and a future that is ready when the
+    /// server's network stack has it; never, if that is unknown.
     pub fn new(wire: Weak<Wire>) -> (WireMark, impl Future<Output = ()>) {
         let (tell, flushed) = oneshot::channel();
         let mark = WireMark {
@@ -133,7 +133,7 @@ impl WireMark {
         (mark, acknowledged(wire, flushed))
     }
 
-    /// The request is now HTTP/2's, which may keep it waiting.
+    /// The request was passed to HTTP/2, which can delay it.
     pub fn hand(self) {
         if let Some(wire) = self.wire.upgrade() {
             wire.handed.set(wire.handed.get() + 1);
@@ -161,7 +161,7 @@ async fn acknowledged(wire: Weak<Wire>, flushed: oneshot::Receiver<u64>) {
     std::future::pending().await
 }
 
-/// Waits until so many bytes are acknowledged. Gives whether that can be told.
+/// Waits until this number of bytes is acknowledged; false if that is unknown.
 async fn has(wire: &Weak<Wire>, end: u64) -> bool {
     let (mut pause, longest) = PAUSES;
     while let Some(bytes) = wire.upgrade().and_then(|wire| wire.acks.bytes()) {
@@ -187,12 +187,12 @@ impl Listen for SentBytes {
 }
 
 impl WireRequests {
-    /// Whatever has been given to HTTP/1 to write, a flush has written.
+    /// With HTTP/1.1, a flush has written all requests.
     pub fn http1(wire: Rc<Wire>) -> WireRequests {
         WireRequests { wire, frames: None }
     }
 
-    /// HTTP/2 has written a request when it has ended its stream.
+    /// With HTTP/2, a request is written when its stream is ended.
     pub fn http2(wire: Rc<Wire>) -> WireRequests {
         WireRequests {
             wire,

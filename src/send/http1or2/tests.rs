@@ -10,7 +10,7 @@ use super::super::{Delivery, SendError};
 use super::Connection;
 use crate::record::FailureKind;
 
-/// A server that says what it is told to, word for word.
+/// A server that sends prescribed bytes.
 struct Server {
     io: DuplexStream,
 }
@@ -48,7 +48,7 @@ impl Server {
         self.io.write_all(frame).await.unwrap();
     }
 
-    /// What comes of a request that is met with these frames.
+    /// The result of a request that is answered with these frames.
     async fn meets(&mut self, connection: &Connection, frames: &[u8]) -> SendError {
         let mut mine = connection.share().unwrap();
         let request = Request::get("http://server/").body(Bytes::new()).unwrap();
@@ -81,7 +81,7 @@ async fn on_a_worker(test: impl Future<Output = ()>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_open_once_the_server_has_said_how_many_it_takes() {
+async fn a_connection_is_open_once_the_server_has_sent_its_settings() {
     on_a_worker(async {
         let (mut server, connection) = Server::connected().await;
         let hour = Duration::from_secs(3600);
@@ -95,7 +95,7 @@ async fn a_connection_is_open_once_the_server_has_said_how_many_it_takes() {
 }
 
 #[tokio::test]
-async fn a_server_that_leaves_before_that_is_told() {
+async fn a_server_that_closes_before_its_settings_is_an_error() {
     on_a_worker(async {
         let (server, connection) = Server::connected().await;
         drop(server);
@@ -119,7 +119,7 @@ async fn no_more_requests_are_on_a_connection_than_the_server_allows() {
         drop(other);
         let other = connection.share().unwrap();
 
-        // It may change its mind, with requests on their way.
+        // The server can reduce the maximum with requests in flight.
         server.says(&allows(1)).await;
         while one.has_room() {
             yield_now().await;
@@ -138,7 +138,7 @@ async fn no_more_requests_are_on_a_connection_than_the_server_allows() {
 }
 
 #[tokio::test]
-async fn what_the_server_did_nothing_with_is_known() {
+async fn a_request_that_the_server_did_not_process_is_known() {
     on_a_worker(async {
         let (internal_error, refused_stream) = (2, 7);
         for (frames, delivery) in [
@@ -159,17 +159,17 @@ async fn what_the_server_did_nothing_with_is_known() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_on_a_stream_is_that_stream_s_alone() {
+async fn malformed_data_on_a_stream_affects_that_stream_only() {
     on_a_worker(async {
         let (mut server, connection) = Server::welcoming(9).await;
-        // HEADERS that end the stream, and say 200 twice.
+        // HEADERS that end the stream, with two statuses 200.
         let twice = [0, 0, 2, 1, 5, 0, 0, 0, 1, 0x88, 0x88];
         let trouble = server.meets(&connection, &twice).await;
         assert_eq!(
             (trouble.kind, trouble.delivery),
             (FailureKind::BadAnswer, Delivery::Final)
         );
-        // What can't be read on the connection may be about any request.
+        // Malformed data on the connection can belong to any request.
         let (mut server, connection) = Server::welcoming(9).await;
         let nonsense = [0, 0, 1, 4, 0, 0, 0, 0, 0, 0];
         let trouble = server.meets(&connection, &nonsense).await;
