@@ -1,45 +1,47 @@
-//! Very many requests to a remote API, fast, and never over its rate limit.
+//! Makes very many requests to a remote API, fast, and never exceeds its rate limit.
 //!
-//! A **row** comes in, becomes a **request**, waits at the **gate** for a
-//! **permit**, is signed and **sent**, is **judged**, perhaps tried again, its
-//! **values** are extracted, and it leaves as exactly one **record**; records
-//! are written and **tallied**, and the tally is **reported**. Data passes each
-//! room once, in the order below. Two stairs lead back and no more: a retry
-//! returns to the gate, and every answer teaches the gate.
+//! A [`Job`] names the rows, the request of each row, the limits and the output. Checked, it is
+//! a [`Plan`]. [`run`] carries the plan out: each row ends as exactly one [`Record`], a result
+//! or a [`Failure`], and the [`Report`] has the counts. A [`Run`] does the same under a
+//! [`Shutdown`] handle and with counters that can be read while it goes on.
 //!
-//! | room | takes | gives |
-//! |---|---|---|
-//! | [`plan`] | a job file and flags | a checked [`Plan`] |
-//! | [`source`] | bytes | [`row::Row`] |
-//! | [`render`] | a row and templates | `http::Request` |
-//! | [`limit`] | units | [`limit::Permit`] |
-//! | [`ledger`] | what was spent | what may be, for [`limit`], over processes |
-//! | [`auth`] | a request | a signed request |
-//! | [`send`] | a request | [`send::Answer`] |
-//! | [`judge`] | an answer, or none | [`judge::Verdict`] |
-//! | [`extract`] | an answer | values |
-//! | [`pages`] | an answer | where its next page is |
-//! | [`batch`] | rows, an answer | one row for all, each row's part |
-//! | [`sink`] | [`record::Record`] | bytes |
-//! | [`format`](mod@format) | bytes, rows | the formats of files, for [`source`] and [`sink`] |
-//! | [`mod@convert`] | rows | files of any format, for [`sink`] and for `throng convert` |
-//! | [`tally`] | records | counts, sketches, kinds of failure |
-//! | [`report`] | a tally | text and JSON |
+//! The rate limiter can be used by itself, around any HTTP client:
+//! [`limit::RateLimiter`](crate::limit::RateLimiter).
 //!
-//! [`mod@run`] is the corridor between them: one reader, the workers, one writer;
-//! [`mod@simulate`] walks the same rooms in virtual time.
-//! [`mod@probe`] sends a few requests through them to find a limit that nobody knows.
-//! [`mod@verify`] stands outside: what a results file proves of a limit.
-//!
-//! ```no_run
+//! ```
 //! use throng::{Job, Plan};
+//! # let server = throng_mock::Mock::start(throng_mock::Settings::default(), "127.0.0.1:0")?;
+//! # let folder = tempfile::tempdir()?;
+//! # let url = server.url();
+//! # let output = folder.path().join("quotes.jsonl").display().to_string();
 //!
-//! let job = Job::read("quotes.toml")?;
+//! let job = Job::parse("quotes.toml", &format!(r#"
+//!     [input]
+//!     list = [{{ symbol = "AAPL" }}, {{ symbol = "MSFT" }}]
+//!     [request]
+//!     url = "{url}/v6/finance/quote/?symbols={{{{ symbol }}}}"
+//!     [limit]
+//!     rate = "300/1m"
+//!     [extract]
+//!     price = ".quoteResponse.result[0].regularMarketPreviousClose"
+//!     [output]
+//!     file = "{output}"
+//! "#))?;
 //! let plan = Plan::new(&job, &|name| std::env::var(name).ok())?;
 //! let report = throng::run(plan)?;
-//! assert_eq!(report.rows.failed, 0);
-//! # Ok::<(), throng::Error>(())
+//! assert_eq!((report.rows.ok, report.rows.failed), (2, 0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Features
+//!
+//! All are on by default; `default-features = false` leaves only the library of a run.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `cli` | the command |
+//! | `openapi` | job files from OpenAPI descriptions |
+//! | `acked` | the guard `acked`: the kernel tells when a request has arrived (Linux) |
 
 #![cfg_attr(
     not(all(feature = "cli", feature = "internals")),
