@@ -1,4 +1,4 @@
-//! Many rows in one request, and each row's part of the answer. Pure.
+//! Batches: many rows in one request, and each row's item of the answer. Pure.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::extract::{ItemSettings, Program, json, missing};
+use crate::extract::{ItemSettings, Program, json, missing_items};
 use crate::record::{Failure, FailureKind};
 use crate::row::{Fields, Row};
 
-const MOST: usize = 10_000;
+const MAX_SIZE: usize = 10_000;
 
 /// The `[batch]` part of a job: many rows in one request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
-    /// The most rows in one request.
+    /// Maximum number of rows in one request.
     pub size: Option<usize>,
-    /// Statuses that mean that a batch is too large: it is halved.
+    /// Statuses by which a server refuses a batch as too large: it is halved.
     pub too_large: Vec<u16>,
 }
 
@@ -33,7 +33,7 @@ impl Default for Settings {
     }
 }
 
-/// How rows are put together, and told apart again.
+/// Merges rows into requests, and assigns the items of answers to rows.
 pub struct Batch {
     size: usize,
     too_large: Vec<u16>,
@@ -41,32 +41,32 @@ pub struct Batch {
     id: Program,
 }
 
-/// The items of an answer by what they say whose they are.
+/// The items of an answer by their keys.
 #[derive(Default)]
-pub struct AnswerParts {
+pub struct KeyedItems {
     by_key: HashMap<String, Vec<Bytes>>,
-    /// Those that say nothing.
-    unsaid: Vec<Bytes>,
+    /// Items without a key.
+    without_key: Vec<Bytes>,
 }
 
-/// Rows whose answers can be told apart, with the first one of each key.
+/// Rows whose items can be told apart, with the first row of each key.
 #[derive(Default)]
-struct SeparatedRows {
+struct RowGroup {
     rows: Vec<Row>,
     first: HashMap<String, usize>,
 }
 
-/// What an answer has for the rows of its batch.
-pub struct ItemShares {
-    /// For each row its item, or a failure that concerns this row alone: `missing item`,
-    /// `several items`.
+/// The items of an answer, assigned to the rows of its batch.
+pub struct AssignedItems {
+    /// The item of each row, or a failure of this row alone: `missing item`, `several
+    /// items`.
     pub items: Vec<Result<Bytes, Failure>>,
-    /// Items that no row takes.
-    pub left: Vec<Bytes>,
+    /// Items that belong to no row.
+    pub unmatched: Vec<Bytes>,
 }
 
 impl Batch {
-    /// Checks the settings; none if rows are asked for one by one.
+    /// Checks the settings; none if each row has its own request.
     ///
     /// # Errors
     /// Which of them is wrong or missing.
@@ -79,9 +79,9 @@ impl Batch {
                 )),
             };
         };
-        if !(1..=MOST).contains(&size) {
+        if !(1..=MAX_SIZE).contains(&size) {
             return Err(Error::plan(format!(
-                "batch.size (--batch) is {size}; it is 1 to {MOST}"
+                "batch.size (--batch) is {size}; it is 1 to {MAX_SIZE}"
             )));
         }
         let (Some(_), Some(text)) = (&items.each, &items.r#match) else {
@@ -90,7 +90,7 @@ impl Batch {
                  whose they are: such as --each '.items[]' --match id=.id",
             ));
         };
-        let (field, id) = matching(text)?;
+        let (field, id) = parse_match(text)?;
         Ok(Some(Batch {
             size,
             too_large: settings.too_large.clone(),
@@ -99,27 +99,27 @@ impl Batch {
         }))
     }
 
-    /// The most rows in one request.
+    /// Maximum number of rows in one request.
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// The field that says which item is a row's.
+    /// The field of a row that its item is matched by.
     #[must_use]
     pub fn field(&self) -> &str {
         &self.field
     }
 
-    /// Whether this status means that there were too many rows.
+    /// Whether this status means that the batch is too large.
     #[must_use]
     pub fn is_too_large(&self, status: Option<StatusCode>) -> bool {
         status.is_some_and(|status| self.too_large.contains(&status.as_u16()))
     }
 
-    /// One row that stands for all of these: each field is the list of theirs.
+    /// The row of a batch: each field is the list of the rows' values.
     #[must_use]
-    pub fn together(&self, rows: &[Row]) -> Row {
+    pub fn merge(&self, rows: &[Row]) -> Row {
         let mut fields = Fields::new();
         for name in rows.iter().flat_map(|row| row.fields.keys()) {
             if !fields.contains_key(name) {
@@ -133,77 +133,76 @@ impl Batch {
         }
     }
 
-    /// Rows in as many groups as it takes to tell their answers apart: in one group, two
-    /// rows have the same key only if `used` fields, which a request is made of, are
-    /// all the same.
+    /// The rows in groups whose items can be told apart: two rows of one group have the
+    /// same key only if all `used` fields, which a request is made of, are equal.
     #[must_use]
-    pub fn apart(&self, rows: Vec<Row>, used: &BTreeSet<String>) -> Vec<Vec<Row>> {
-        let mut groups: Vec<SeparatedRows> = Vec::new();
+    pub fn separate(&self, rows: Vec<Row>, used: &BTreeSet<String>) -> Vec<Vec<Row>> {
+        let mut groups: Vec<RowGroup> = Vec::new();
         for row in rows {
             let key = self.key(&row);
-            let place = groups
+            let index = groups
                 .iter()
                 .position(|it| it.takes(key.as_deref(), &row, used));
-            let place = place.unwrap_or_else(|| {
-                groups.push(SeparatedRows::default());
+            let index = index.unwrap_or_else(|| {
+                groups.push(RowGroup::default());
                 groups.len() - 1
             });
-            groups[place].add(key, row);
+            groups[index].add(key, row);
         }
         groups.into_iter().map(|group| group.rows).collect()
     }
 
-    /// The items of an answer, by whose they are.
+    /// Groups the items of an answer by their keys.
     ///
     /// # Errors
-    /// That an item doesn't say.
-    pub fn parts(&self, items: Vec<Bytes>) -> Result<AnswerParts, Failure> {
-        let mut parts = AnswerParts::default();
+    /// That the program for the key fails for an item.
+    pub fn group(&self, items: Vec<Bytes>) -> Result<KeyedItems, Failure> {
+        let mut parts = KeyedItems::default();
         for item in items {
             let id = self
                 .id
                 .run(&json(&item)?)
-                .map_err(|trouble| missing("items.match", trouble))?;
+                .map_err(|error| missing_items("items.match", error))?;
             parts.add(key(&id), item);
         }
         Ok(parts)
     }
 
-    /// Each row's item, and the items that no row takes. Rows of one key have all been
-    /// asked for alike: they share its one item, or each has one.
+    /// Assigns the items to the rows. Rows of one key had equal requests: they share their
+    /// key's one item, or have one each.
     #[must_use]
-    pub fn share(&self, rows: &[Row], parts: AnswerParts) -> ItemShares {
-        let mut asked: HashMap<String, usize> = HashMap::new();
+    pub fn assign(&self, rows: &[Row], parts: KeyedItems) -> AssignedItems {
+        let mut requested: HashMap<String, usize> = HashMap::new();
         for key in rows.iter().filter_map(|row| self.key(row)) {
-            *asked.entry(key).or_default() += 1;
+            *requested.entry(key).or_default() += 1;
         }
         let mut items = parts.by_key;
-        let mut left = parts.unsaid;
+        let mut unmatched = parts.without_key;
         items.retain(|key, items| {
-            let is_asked = asked.contains_key(key);
-            if !is_asked {
-                left.append(items);
+            let is_requested = requested.contains_key(key);
+            if !is_requested {
+                unmatched.append(items);
             }
-            is_asked
+            is_requested
         });
         let mut taken: HashMap<String, usize> = HashMap::new();
         let mut item = |row: &Row| {
             let key = self.key(row).ok_or_else(|| self.missing(row))?;
             let items = items.get(&key).ok_or_else(|| self.missing(row))?;
-            let place = taken.entry(key.clone()).or_default();
-            *place += 1;
+            let count = taken.entry(key.clone()).or_default();
+            *count += 1;
             if items.windows(2).all(|pair| pair[0] == pair[1]) {
                 return Ok(items[0].clone());
             }
-            if asked.get(&key) == Some(&items.len()) {
-                Ok(items[*place - 1].clone())
+            if requested.get(&key) == Some(&items.len()) {
+                Ok(items[*count - 1].clone())
             } else {
                 Err(self.several(row, items.len()))
             }
         };
-        ItemShares {
+        AssignedItems {
             items: rows.iter().map(&mut item).collect(),
-            left,
+            unmatched,
         }
     }
 
@@ -230,16 +229,16 @@ impl Batch {
     }
 }
 
-impl AnswerParts {
+impl KeyedItems {
     fn add(&mut self, key: Option<String>, item: Bytes) {
         match key {
             Some(key) => self.by_key.entry(key).or_default().push(item),
-            None => self.unsaid.push(item),
+            None => self.without_key.push(item),
         }
     }
 }
 
-impl SeparatedRows {
+impl RowGroup {
     fn takes(&self, key: Option<&str>, row: &Row, used: &BTreeSet<String>) -> bool {
         let Some(&first) = key.and_then(|key| self.first.get(key)) else {
             return true;
@@ -257,8 +256,8 @@ impl SeparatedRows {
     }
 }
 
-/// What rows and items are matched by: `7` in a table is a text, and a number in an
-/// answer. A value that isn't there matches nothing.
+/// The key of a value, which is its text: `7` is a text in a table and a number in an
+/// answer. A missing value has no key.
 fn key(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
@@ -267,7 +266,7 @@ fn key(value: &Value) -> Option<String> {
     }
 }
 
-fn matching(text: &str) -> Result<(String, Program), Error> {
+fn parse_match(text: &str) -> Result<(String, Program), Error> {
     let wrong = |why: String| Error::plan(format!("items.match (--match): {why}"));
     match text.split_once('=') {
         Some((field, code)) if !field.trim().is_empty() => {
@@ -304,10 +303,10 @@ mod tests {
     }
 
     #[test]
-    fn rows_together_have_lists_for_fields() {
+    fn a_merged_row_has_lists_for_fields() {
         let batch = batch(2, Some(".[]"), Some("id=.id")).unwrap().unwrap();
         let rows = [row(3, json!({"id": "a"})), row(4, json!({"id": 7, "x": 1}))];
-        let one = batch.together(&rows);
+        let one = batch.merge(&rows);
         assert_eq!(one.number, 3);
         assert_eq!(
             Value::Object(one.fields),
@@ -316,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn each_row_finds_its_own_item() {
+    fn each_row_gets_its_own_item() {
         let batch = batch(2, Some(".[]"), Some("id=.id")).unwrap().unwrap();
         let items = [r#"{"id":7,"v":1}"#, r#"{"id":"a"}"#, r#"{"id":"z"}"#];
         let rows = [json!("7"), json!("a"), json!("b")].map(|id| row(0, json!({ "id": id })));
@@ -330,16 +329,16 @@ mod tests {
         let failure = shares.items[2].clone().unwrap_err();
         assert_eq!(failure.kind, FailureKind::MissingItem);
         assert!(failure.detail.contains("id \"b\""), "{}", failure.detail);
-        assert_eq!(shares.left, [items[2]]);
+        assert_eq!(shares.unmatched, [items[2]]);
     }
 
-    fn share(batch: &Batch, rows: &[Row], items: &[&'static str]) -> ItemShares {
+    fn share(batch: &Batch, rows: &[Row], items: &[&'static str]) -> AssignedItems {
         let items = items.iter().map(|item| Bytes::from(*item)).collect();
-        batch.share(rows, batch.parts(items).unwrap())
+        batch.assign(rows, batch.group(items).unwrap())
     }
 
     #[test]
-    fn a_row_without_a_key_takes_no_item_without_one() {
+    fn a_row_without_a_key_gets_no_item_without_one() {
         let batch = batch(2, Some(".[]"), Some("id=.id")).unwrap().unwrap();
         let rows = [json!({}), json!({"id": null}), json!({"id": "null"})].map(|it| row(0, it));
         let shares = share(&batch, &rows, &[r#"{"v":1}"#]);
@@ -348,7 +347,7 @@ mod tests {
             .iter()
             .map(|item| item.clone().unwrap_err().kind);
         assert!(kinds.eq([const { FailureKind::MissingItem }; 3]));
-        assert_eq!(shares.left.len(), 1);
+        assert_eq!(shares.unmatched.len(), 1);
     }
 
     #[test]
@@ -374,7 +373,7 @@ mod tests {
                     other => panic!("{other:?}"),
                 }
             }
-            assert!(shares.left.is_empty());
+            assert!(shares.unmatched.is_empty());
         }
         let alone = share(&batch, &rows[..1], &[one, two]);
         assert_eq!(
@@ -384,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_asked_for_in_another_way_go_apart() {
+    fn rows_with_other_requests_are_in_other_groups() {
         let batch = batch(9, Some(".[]"), Some("id=.id")).unwrap().unwrap();
         let row = |(number, (id, day)): (usize, (Value, &str))| {
             row(number as u64, json!({"id": id, "day": day, "note": number}))
@@ -404,14 +403,14 @@ mod tests {
             (["note", "id"], vec![vec![0, 1, 4, 5], vec![2], vec![3]]),
         ] {
             let used = used.map(str::to_owned).into();
-            let groups = batch.apart(rows.clone(), &used);
+            let groups = batch.separate(rows.clone(), &used);
             let numbers = |rows: &Vec<Row>| rows.iter().map(|row| row.number).collect::<Vec<_>>();
             assert_eq!(groups.iter().map(numbers).collect::<Vec<_>>(), expected);
         }
     }
 
     #[test]
-    fn what_a_batch_lacks_is_said() {
+    fn missing_settings_of_a_batch_are_named() {
         for (size, each, id, message) in [
             (0, Some(".[]"), Some("id=.id"), "is 0; it is 1 to"),
             (5, None, Some("id=.id"), "a batch needs items.each"),

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use throng::internals::judge::signals::{self, LONGEST, SignalSource};
-use throng::internals::pages::{Page, Pages, Settings, Trail, Turn};
+use throng::internals::judge::signals::{self, MAX_WAIT, SignalSource};
+use throng::internals::pages::{Page, PageAddress, PageHistory, Pages, Settings};
 use throng::limit::Limit;
 
 use crate::{halves, text};
@@ -29,11 +29,11 @@ pub fn limit_headers(data: &[u8]) {
         reset: "x-end".into(),
     };
     for now in moments() {
-        let heard = signals::signals(&headers, std::slice::from_ref(&said), now);
+        let heard = signals::read_headers(&headers, std::slice::from_ref(&said), now);
         for signal in heard.signals {
             let reset = signal.info.reset.unwrap_or_default();
             // A second more, since a server may round.
-            assert!(reset <= LONGEST + Duration::from_secs(1), "{reset:?}");
+            assert!(reset <= MAX_WAIT + Duration::from_secs(1), "{reset:?}");
         }
     }
 }
@@ -43,7 +43,7 @@ pub fn retry_after(data: &[u8]) {
     let (pause, rest) = halves(data);
     let headers = headers(rest);
     for now in moments() {
-        let _ = signals::pause(text(pause), &headers, now);
+        let _ = signals::parse_pause(text(pause), &headers, now);
     }
     let settings = Settings {
         next: Some("link".into()),
@@ -52,7 +52,7 @@ pub fn retry_after(data: &[u8]) {
     let pages = Pages::new(&settings, None).unwrap().unwrap();
     let page = Page {
         number: 0,
-        turn: &Turn::Plain,
+        address: &PageAddress::First,
         uri: &Uri::from_static("https://api.example/items"),
         headers: &headers,
         body: None,
@@ -60,8 +60,8 @@ pub fn retry_after(data: &[u8]) {
         items: None,
         is_empty: false,
     };
-    if let Ok(Some(turn)) = pages.advance(&page, &mut Trail::default()).next {
-        assert!(matches!(turn, Turn::Url(_)), "{turn:?}");
+    if let Ok(Some(turn)) = pages.advance(&page, &mut PageHistory::default()).next {
+        assert!(matches!(turn, PageAddress::Url(_)), "{turn:?}");
     }
 }
 

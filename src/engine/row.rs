@@ -180,7 +180,7 @@ impl RowExecutor {
 
     fn values(&self, body: &[u8]) -> Result<Vec<Value>, Failure> {
         let extractor = &self.stage().extractor;
-        if !extractor.is_quick() {
+        if !extractor.is_single_pass() {
             self.check_time()?;
         }
         extractor.extract(body)

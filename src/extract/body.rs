@@ -1,19 +1,19 @@
-//! The body of an answer as a text, and as the one JSON document that it is to be. Pure.
+//! The body of an answer as a text, and as one JSON document. Pure.
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::record::{Failure, FailureKind, excerpt};
 
-/// As much of a body as a failure's detail shows.
-const SHOWN: usize = 80;
+/// Maximum number of characters of a body in a failure's detail.
+const MAX_CHARS: usize = 80;
 
-/// The body as a text, as it came.
+/// The unchanged body as a text.
 ///
 /// # Errors
-/// A failure `not text`: it is no UTF-8, or UTF-16.
+/// A failure `not text`: the body is not UTF-8, or is UTF-16.
 pub fn text(body: &[u8]) -> Result<&str, Failure> {
     let length = body.len();
-    // What is UTF-16 without saying so may be UTF-8 by chance.
+    // UTF-16 without a mark may be valid UTF-8 by chance.
     if let [0, _, ..] | [_, 0, ..] = body {
         return Err(not_text(format!(
             "the answer's {length} bytes are no text in UTF-8: it has a zero byte at its start, as UTF-16 and files have"
@@ -32,7 +32,7 @@ fn not_text(why: String) -> Failure {
     Failure::new(FailureKind::NotText, why)
 }
 
-/// The body as the text of JSON: without the mark that some servers begin UTF-8 with.
+/// The body as JSON text, without the byte order mark that some servers send.
 ///
 /// # Errors
 /// A failure `not text`.
@@ -41,7 +41,7 @@ pub fn json_text(body: &[u8]) -> Result<&str, Failure> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// The body's one JSON document.
+/// The JSON document of the body.
 ///
 /// # Errors
 /// A failure `not text`, `not json`, or `several documents` if more than one follow each
@@ -51,9 +51,9 @@ pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_str(text).map_err(|error| wrong(text, &error))
 }
 
-/// Why this text isn't one JSON document, as the parser stumbled.
+/// The failure of a text that is not one JSON document.
 fn wrong(text: &str, error: &serde_json::Error) -> Failure {
-    let start = excerpt(text, SHOWN);
+    let start = excerpt(text, MAX_CHARS);
     let mut documents = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     if let (Some(Ok(_)), Some(Ok(_))) = (documents.next(), documents.next()) {
         let why = format!(
@@ -67,10 +67,9 @@ fn wrong(text: &str, error: &serde_json::Error) -> Failure {
     )
 }
 
-/// The beginning of a body that is shown to people, or how many bytes it has if it is no
-/// text.
-pub fn shown(body: &[u8], most: usize) -> String {
-    text(body).map_or_else(|failure| failure.detail, |text| excerpt(text, most))
+/// The beginning of a body for messages, or its number of bytes if it is no text.
+pub fn body_excerpt(body: &[u8], max: usize) -> String {
+    text(body).map_or_else(|failure| failure.detail, |text| excerpt(text, max))
 }
 
 #[cfg(test)]
@@ -84,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn one_document_is_json_with_a_mark_before_it_or_without() {
+    fn one_document_is_json_with_or_without_a_byte_order_mark() {
         for body in ["{\"a\": 1}", "\u{feff}{\"a\": 1}", " \n{\"a\": 1}\r\n\t "] {
             assert_eq!(json::<Value>(body.as_bytes()).unwrap(), json!({"a": 1}));
         }
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_one_document_of_text_is_called_by_its_name() {
+    fn a_body_that_is_not_one_document_fails_by_its_kind() {
         let utf16: Vec<u8> = "{\"a\": 1}"
             .encode_utf16()
             .flat_map(u16::to_le_bytes)
@@ -119,9 +118,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_of_bytes_is_their_number() {
-        assert_eq!(shown("größer".as_bytes(), 3), "grö…");
-        let shown = shown(b"\x89PNG....", 3);
+    fn the_excerpt_of_bytes_is_their_number() {
+        assert_eq!(body_excerpt("größer".as_bytes(), 3), "grö…");
+        let shown = body_excerpt(b"\x89PNG....", 3);
         assert!(
             shown.contains("9 bytes") || shown.contains("8 bytes"),
             "{shown}"

@@ -1,24 +1,24 @@
-//! A jq program, compiled once and run on each answer. Pure, but for the clock that
+//! A jq program, compiled once and run on each answer. Pure, except for the clock that
 //! bounds a run.
 
 use std::fmt;
 use std::io::{self, Write};
 
-use jaq_core::load::parse::{Def, Parser, Term};
-use jaq_core::load::{Arena, File, Lexer, Loader, lex};
-use jaq_core::{Compiler, Ctx, Filter, Vars};
+use jaq_core::{Ctx, Filter, Vars};
 use jaq_json::Val;
 use jaq_json::write::{Pp, write};
 use serde_json::Value;
 
 mod budget;
+mod compile;
 mod guard;
 
 use budget::{Bounded, JqBudget, Running};
+use compile::compile;
 
 use crate::record::{Failure, FailureKind};
 
-/// A body in the form that jq programs take.
+/// The input of a jq program.
 pub type JqInput = Val;
 
 /// A compiled program.
@@ -29,89 +29,35 @@ pub struct Program {
 /// Why a program has no value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum JqError {
-    /// It failed by itself, or gave none.
+    /// The program failed, or gave no value.
     Failed(String),
-    /// It was ended, since it took too much.
-    Ended(&'static str),
-}
-
-/// The name under which the program is defined.
-const PROGRAM: &str = "throng_program";
-
-/// What jq programs may have elsewhere, and not here. The first four would be there.
-const LEFT_OUT: [(&str, &str); 14] = [
-    ("halt", "it would end the whole run"),
-    ("halt_error", "it would end the whole run"),
-    ("env", ENVIRONMENT),
-    ("debug", NO_TALK),
-    ("stderr", NO_TALK),
-    ("debug_empty", NO_TALK),
-    ("stderr_empty", NO_TALK),
-    ("$ENV", ENVIRONMENT),
-    ("input", ONE_INPUT),
-    ("inputs", ONE_INPUT),
-    ("input_line_number", ONE_INPUT),
-    ("input_filename", ONE_INPUT),
-    ("$__loc__", ONE_INPUT),
-    ("get_search_list", "there are no modules"),
-];
-const ENVIRONMENT: &str =
-    "records don't hold the environment; {{ env.NAME }} in a template reads it";
-const NO_TALK: &str = "programs write nothing but their values";
-const ONE_INPUT: &str = "a program has one input, which is .";
-
-fn is_left_out(name: &str) -> bool {
-    LEFT_OUT.iter().any(|(known, _)| *known == name)
+    /// The program was stopped, since it exceeded its budget.
+    Stopped(&'static str),
 }
 
 impl Program {
-    /// Compiles a program, or says where it is wrong.
+    /// Compiles a program.
+    ///
+    /// # Errors
+    /// Where it is wrong.
     pub fn new(code: &str) -> Result<Program, String> {
-        let standard = jaq_core::defs()
-            .chain(jaq_std::defs())
-            .chain(jaq_json::defs())
-            .filter(|def| !is_left_out(def.name));
-        let mut definitions: Vec<Def<&str>> = standard.collect();
-        definitions.push(Def {
-            name: PROGRAM,
-            args: Vec::new(),
-            body: parsed(code)?,
-        });
-        let definitions = definitions.into_iter().map(guard::guarded_def);
-        let functions = jaq_core::funs()
-            .chain(jaq_std::funs())
-            .chain(jaq_json::funs())
-            .filter(|(name, ..)| !is_left_out(name))
-            .chain(budget::functions());
-        let arena = Arena::default();
-        let call = File {
-            code: PROGRAM,
-            path: (),
-        };
-        let modules = Loader::new(definitions)
-            .load(&arena, call)
-            .map_err(|_| format!("{code:?} is not a jq program"))?;
-        let filter = Compiler::default()
-            .with_funs(functions)
-            .compile(modules)
-            .map_err(|errors| undefined(code, &errors))?;
-        Ok(Program { filter })
+        compile(code).map(|filter| Program { filter })
     }
 
-    /// All values of the program, in their order.
+    /// All values of the program, in order.
     pub fn run_all(&self, input: &JqInput) -> Result<Vec<JqInput>, JqError> {
         self.first_values(usize::MAX, input)
     }
 
-    /// So many of the program's values, or all if there are fewer.
-    fn first_values(&self, most: usize, input: &JqInput) -> Result<Vec<JqInput>, JqError> {
+    /// The first `max` values of the program.
+    fn first_values(&self, max: usize, input: &JqInput) -> Result<Vec<JqInput>, JqError> {
         let budget = JqBudget::new();
         let running = Running {
             lut: &self.filter.lut,
             budget: &budget,
         };
         let context = Ctx::<Bounded>::new(running, Vars::new([]));
-        let values = self.filter.id.run((context, input.clone())).take(most);
+        let values = self.filter.id.run((context, input.clone())).take(max);
         values
             .map(|value| value.map_err(|why| JqError::of(why, &budget)))
             .collect()
@@ -137,23 +83,25 @@ impl Program {
 impl JqError {
     fn of(why: jaq_core::Exn<'_, Val>, budget: &JqBudget) -> JqError {
         match (budget.exceeded(), why.get_err()) {
-            (Some(what), _) => JqError::Ended(what),
+            (Some(what), _) => JqError::Stopped(what),
             (None, Ok(error)) => {
-                let mut text = BoundedText::new(LONGEST_ERROR);
+                let mut text = BoundedText::new(MAX_ERROR);
                 // An error may quote a value of any size.
                 drop(write!(text, "{error}"));
                 JqError::Failed(String::from_utf8_lossy(&text.bytes).into_owned())
             }
-            (None, Err(_)) => JqError::Ended("it ended by itself"),
+            (None, Err(_)) => JqError::Stopped("it ended by itself"),
         }
     }
 
-    /// Why a row fails whose program, which the job has under this key, was ended.
-    /// Where it failed by itself, that is what it says.
+    /// Why the program of this key failed.
+    ///
+    /// # Errors
+    /// The failure of the row, if the program was stopped.
     pub fn or_failure(self, key: &str) -> Result<String, Failure> {
         match self {
             JqError::Failed(why) => Ok(why),
-            JqError::Ended(what) => Err(Failure::new(
+            JqError::Stopped(what) => Err(Failure::new(
                 FailureKind::JqTooLong,
                 format!("{key}: the program was ended, since {what}"),
             )),
@@ -165,43 +113,43 @@ impl fmt::Display for JqError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             JqError::Failed(why) => f.write_str(why),
-            JqError::Ended(what) => write!(f, "the program was ended, since {what}"),
+            JqError::Stopped(what) => write!(f, "the program was ended, since {what}"),
         }
     }
 }
 
-/// A value as JSON. The same list may stand in a value many times over, so that it is
-/// longer than all memory.
+/// A value as JSON. A value may hold one list many times over, so its text can exceed all
+/// memory and is bounded.
 pub fn json(value: &JqInput) -> Result<String, JqError> {
-    let mut text = BoundedText::new(budget::LONGEST_TEXT);
+    let mut text = BoundedText::new(budget::MAX_TEXT);
     write(&mut text, &Pp::default(), 0, value)
-        .map_err(|_| JqError::Ended("its value is too long to be written"))?;
+        .map_err(|_| JqError::Stopped("its value is too long to be written"))?;
     String::from_utf8(text.bytes)
         .map_err(|_| JqError::Failed("the value has bytes that are no text in UTF-8".into()))
 }
 
-/// The longest error that is kept whole, in bytes.
-const LONGEST_ERROR: usize = 4_096;
+/// Maximum length of an error in bytes.
+const MAX_ERROR: usize = 4_096;
 
-/// A text that takes no more than so many bytes.
+/// A text with a maximum length.
 struct BoundedText {
     bytes: Vec<u8>,
-    most: usize,
+    max: usize,
 }
 
 impl BoundedText {
     fn new(most: usize) -> BoundedText {
         BoundedText {
             bytes: Vec::new(),
-            most,
+            max: most,
         }
     }
 }
 
 impl Write for BoundedText {
     fn write(&mut self, more: &[u8]) -> io::Result<usize> {
-        let room = self.most - self.bytes.len();
-        let taken = more.get(..room).unwrap_or(more);
+        let free = self.max - self.bytes.len();
+        let taken = more.get(..free).unwrap_or(more);
         self.bytes.extend_from_slice(taken);
         Ok(taken.len())
     }
@@ -212,56 +160,7 @@ impl Write for BoundedText {
 }
 
 fn start(text: &str) -> String {
-    text.chars().take(LONGEST_ERROR).collect()
-}
-
-/// The program's tree, or where it isn't one.
-fn parsed(code: &str) -> Result<Term<&str>, String> {
-    let tokens = Lexer::new(code).lex().map_err(|errors| {
-        let first = errors.first();
-        unparsed(code, first.map(|(expected, at)| (expected.as_str(), *at)))
-    })?;
-    Parser::new(&tokens)
-        .parse(|parser| parser.term())
-        .map_err(|errors| {
-            let first = errors.first();
-            let at = |found| lex::Token::opt_as_str(found, code);
-            unparsed(
-                code,
-                first.map(|(expected, found)| (expected.as_str(), at(*found))),
-            )
-        })
-}
-
-fn unparsed(code: &str, near: Option<(&str, &str)>) -> String {
-    match near {
-        Some((expected, "")) => {
-            format!("{code:?} is not a jq program: it ends where {expected} is expected")
-        }
-        Some((expected, at)) => {
-            format!("{code:?} is not a jq program: expected {expected} at {at:?}")
-        }
-        None => format!("{code:?} is not a jq program"),
-    }
-}
-
-fn undefined(code: &str, errors: &jaq_core::compile::Errors<&str, ()>) -> String {
-    let first = errors.iter().flat_map(|(_, errors)| errors).next();
-    let left_out = |name: &str| LEFT_OUT.iter().find(|(known, _)| *known == name);
-    match first {
-        Some((name, _)) if is_left_out(name) => {
-            let why = left_out(name).map_or("", |(_, why)| why);
-            format!("{code:?}: {name} is left out of jq here: {why}")
-        }
-        Some((name, _)) if *name == code.trim() => {
-            format!("{code:?} is not a jq program: the value of a key is .{name}")
-        }
-        Some((name, kind)) => format!(
-            "{code:?} is not a jq program: undefined {} {name}",
-            kind.as_str()
-        ),
-        None => format!("{code:?} is not a jq program"),
-    }
+    text.chars().take(MAX_ERROR).collect()
 }
 
 #[cfg(test)]
@@ -277,7 +176,7 @@ mod tests {
 
     fn is_ended(code: &str) -> bool {
         let body = json!({"n": 1_000_000_000_000_u64, "text": "x".repeat(1_000), "deep": "[".repeat(1_000_000)});
-        matches!(run(code, body), Err(JqError::Ended(_)))
+        matches!(run(code, body), Err(JqError::Stopped(_)))
     }
 
     #[test]

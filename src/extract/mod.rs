@@ -1,4 +1,4 @@
-//! (7) An answer's body to named values. Pure.
+//! (7) The body of an answer to named values. Pure.
 
 use serde_json::{Map, Value};
 
@@ -6,65 +6,65 @@ use crate::error::Error;
 use crate::record::{Failure, FailureKind};
 
 mod body;
-mod each;
+mod cost_extractor;
+mod items;
 mod jq;
 mod path;
-mod picker;
+mod path_scanner;
 mod scanner;
-mod settle;
 #[cfg(test)]
 mod spellings;
 
-pub use body::{json, json_text, shown, text};
-pub use each::{ItemSettings, Items, missing};
+pub use body::{body_excerpt, json, json_text, text};
+pub use cost_extractor::CostExtractor;
+pub use items::{ItemSettings, Items, missing_items};
 pub use jq::{JqInput, Program};
 use path::Path;
-use picker::{PathScanner, PathValues};
-pub use settle::Settler;
+use path_scanner::{PathScanner, PathValues};
 
-/// The `[extract]` part of a job: a name and a jq program each. A name that
-/// ends in `?` may be missing.
+/// The `[extract]` part of a job: names and jq programs. A value whose name ends in `?`
+/// may be missing.
 pub type Settings = Map<String, Value>;
 
-/// Takes the job's values out of an answer.
+/// Extracts the job's values from an answer.
 pub struct Extractor {
-    wanted: Vec<Wanted>,
-    way: Strategy,
+    wanted: Vec<WantedValue>,
+    method: ExtractionMethod,
 }
 
-struct Wanted {
+struct WantedValue {
     name: String,
     missing: Missing,
 }
 
-/// What a value that isn't there means.
+/// The consequence of a missing value.
 #[derive(PartialEq)]
 enum Missing {
     Fails,
     IsNull,
 }
 
-/// How all values are found. Plain paths alone don't need the jq machine, and
-/// come to what it would give.
-enum Strategy {
+/// The method by which all values are extracted. Plain paths alone don't need jq, and
+/// give the same values.
+enum ExtractionMethod {
     Paths(PathScanner),
     Jq(Vec<Program>),
 }
 
-/// Why nothing was found.
-enum Unfound {
-    /// In the body, which is not what it should be.
+/// Why no values could be extracted.
+enum ExtractionError {
+    /// The body is not one JSON document.
     InBody(Failure),
-    /// By a program, which was ended.
-    Ended(Failure),
+    /// A program was stopped.
+    Stopped(Failure),
 }
 
 impl Default for Extractor {
-    /// Nothing is wanted.
+    /// An extractor of no values.
     fn default() -> Extractor {
         Extractor {
             wanted: Vec::new(),
-            way: Strategy::Jq(Vec::new()),
+            method: ExtractionMethod::Jq(Vec::new()),
         }
     }
 }
@@ -73,7 +73,7 @@ impl Extractor {
     /// Compiles the programs.
     ///
     /// # Errors
-    /// Which program is wrong, and where jq stumbled.
+    /// Which program is wrong, and where.
     pub fn new(settings: &Settings) -> Result<Extractor, Error> {
         let programs: Vec<(&String, &str)> = settings
             .iter()
@@ -90,8 +90,11 @@ impl Extractor {
             })
             .collect::<Result<_, _>>()?;
         Ok(Extractor {
-            wanted: programs.iter().map(|(key, _)| Wanted::new(key)).collect(),
-            way: Strategy::new(&programs)?,
+            wanted: programs
+                .iter()
+                .map(|(key, _)| WantedValue::new(key))
+                .collect(),
+            method: ExtractionMethod::new(&programs)?,
         })
     }
 
@@ -104,62 +107,61 @@ impl Extractor {
             .collect()
     }
 
-    /// The values of one answer, in the order of the names. The body is parsed
-    /// once for all of them.
+    /// The values of one answer, in the order of their names. The body is parsed once.
     ///
     /// # Errors
     /// A failure `not text`, `not json` or `several documents`; `missing NAME` for the
-    /// first value that isn't there; or `jq too long`.
+    /// first missing value; or `jq too long`.
     pub fn extract(&self, body: &[u8]) -> Result<Vec<Value>, Failure> {
         if self.wanted.is_empty() {
             return Ok(Vec::new());
         }
         let found = self.find(body).map_err(|why| match why {
-            Unfound::InBody(failure) | Unfound::Ended(failure) => failure,
+            ExtractionError::InBody(failure) | ExtractionError::Stopped(failure) => failure,
         })?;
         let pairs = self.wanted.iter().zip(found);
         pairs.map(|(wanted, found)| wanted.accept(found)).collect()
     }
 
-    /// The values of a body that needn't have any, where it has them; nothing of what
-    /// isn't JSON.
+    /// The values of a body that need not have them, with null for missing ones; none of a
+    /// body that is not JSON.
     ///
     /// # Errors
     /// A failure `jq too long`.
     pub fn extract_any(&self, body: &[u8]) -> Result<Vec<Value>, Failure> {
         match self.find(body) {
             Ok(found) => Ok(found.into_iter().map(Result::unwrap_or_default).collect()),
-            Err(Unfound::InBody(_)) => Ok(Vec::new()),
-            Err(Unfound::Ended(failure)) => Err(failure),
+            Err(ExtractionError::InBody(_)) => Ok(Vec::new()),
+            Err(ExtractionError::Stopped(failure)) => Err(failure),
         }
     }
 
-    /// Whether it takes no longer than to read the body once.
+    /// Whether it takes a single pass over the body.
     #[must_use]
-    pub fn is_quick(&self) -> bool {
-        self.wanted.is_empty() || matches!(self.way, Strategy::Paths(_))
+    pub fn is_single_pass(&self) -> bool {
+        self.wanted.is_empty() || matches!(self.method, ExtractionMethod::Paths(_))
     }
 
-    fn find(&self, body: &[u8]) -> Result<PathValues, Unfound> {
-        match &self.way {
-            Strategy::Paths(picker) => picker.pick(body).map_err(Unfound::InBody),
-            Strategy::Jq(programs) => {
-                let input = json(body).map_err(Unfound::InBody)?;
+    fn find(&self, body: &[u8]) -> Result<PathValues, ExtractionError> {
+        match &self.method {
+            ExtractionMethod::Paths(picker) => picker.scan(body).map_err(ExtractionError::InBody),
+            ExtractionMethod::Jq(programs) => {
+                let input = json(body).map_err(ExtractionError::InBody)?;
                 let pairs = self.wanted.iter().zip(programs);
                 pairs
                     .map(|(wanted, program)| wanted.run(program, &input))
                     .collect::<Result<_, _>>()
-                    .map_err(Unfound::Ended)
+                    .map_err(ExtractionError::Stopped)
             }
         }
     }
 }
 
-impl Strategy {
-    fn new(programs: &[(&String, &str)]) -> Result<Strategy, Error> {
+impl ExtractionMethod {
+    fn new(programs: &[(&String, &str)]) -> Result<ExtractionMethod, Error> {
         let paths: Option<Vec<Path>> = programs.iter().map(|(_, code)| Path::parse(code)).collect();
         if let Some(paths) = paths {
-            return Ok(Strategy::Paths(PathScanner::new(paths.iter())));
+            return Ok(ExtractionMethod::Paths(PathScanner::new(paths.iter())));
         }
         let compile =
             |(key, code): &(&String, &str)| Program::new(code).map_err(|why| wrong(key, &why));
@@ -167,23 +169,23 @@ impl Strategy {
             .iter()
             .map(compile)
             .collect::<Result<_, _>>()
-            .map(Strategy::Jq)
+            .map(ExtractionMethod::Jq)
     }
 }
 
-impl Wanted {
-    fn new(key: &str) -> Wanted {
+impl WantedValue {
+    fn new(key: &str) -> WantedValue {
         let (name, missing) = match key.strip_suffix('?') {
             Some(name) => (name, Missing::IsNull),
             None => (key, Missing::Fails),
         };
-        Wanted {
+        WantedValue {
             name: name.to_owned(),
             missing,
         }
     }
 
-    /// What the program gives, or why it gives nothing.
+    /// The value of the program, or why it has none.
     fn run(&self, program: &Program, input: &JqInput) -> Result<Result<Value, String>, Failure> {
         match program.run(input) {
             Ok(value) => Ok(Ok(value)),
@@ -229,7 +231,7 @@ mod tests {
     const QUOTE: &str = r#"{"result": [{"price": 17.5, "name": "Ünïted", "id": 12345678901234567890, "none": null}]}"#;
 
     #[test]
-    fn values_come_out_in_order() {
+    fn values_are_in_the_order_of_their_names() {
         let programs = json!({
             "price": ".result[0].price",
             "double": ".result[0].price * 2",
@@ -252,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_fails_by_its_name() {
+    fn a_missing_value_fails_by_its_name() {
         for program in [
             ".result[0].none",
             ".result[0].absent",
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_says_how_it_begins() {
+    fn a_body_that_is_not_json_is_quoted() {
         let failure = extract(json!({"x": ".x"}), "<html>\u{1b}[31m").unwrap_err();
         assert_eq!(failure.kind, FailureKind::NotJson);
         assert!(
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_program_is_shown() {
+    fn a_wrong_program_is_named() {
         let settings = serde_json::from_value(json!({"price": ".a | nope(.b)"})).unwrap();
         let error = Extractor::new(&settings).err().unwrap().to_string();
         assert!(error.starts_with("extract.price (--extract): "), "{error}");

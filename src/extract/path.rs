@@ -1,4 +1,4 @@
-//! A plain path such as `.quotes[0].price`, walked without the jq machine. Pure.
+//! A plain path such as `.quotes[0].price`, followed without jq. Pure.
 
 use serde_json::Value;
 
@@ -11,14 +11,14 @@ pub struct Path {
 /// One step of a path.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PathStep {
-    /// To the field of this name.
+    /// The field of this name.
     Key(String),
-    /// To the item at this place, from the end if negative.
+    /// The item at this index, from the end if negative.
     Index(i64),
 }
 
 impl Path {
-    /// The path, if the program is one: names and whole numbers, nothing else.
+    /// The path, if the program is one of names and whole numbers alone.
     pub fn parse(program: &str) -> Option<Path> {
         let mut rest = program.trim();
         let mut steps = Vec::new();
@@ -52,7 +52,7 @@ impl Path {
     }
 }
 
-/// `.name`, `[3]`, or `.[3]`, and what follows it.
+/// The step of `.name`, `[3]`, or `.[3]`, and the text after it.
 fn next_step(text: &str, first: bool) -> Option<(PathStep, &str)> {
     let dotted = text.strip_prefix('.');
     if first && dotted.is_none() {
@@ -92,18 +92,18 @@ fn by_index(value: &Value, index: i64) -> Result<&Value, String> {
                 .and_then(|at| items.get(at))
                 .unwrap_or(&Value::Null))
         }
-        // An object may have a number for a key in jq, so this is no error there.
+        // In jq an object may have a number as a key, so this is no error.
         Value::Null | Value::Object(_) => Ok(&Value::Null),
         _ => Err(not_a_list(index, kind(value))),
     }
 }
 
-/// Why a field can't be taken.
+/// The error of a field of a value that is no object.
 pub fn not_an_object(key: &str, kind: &str) -> String {
     format!("cannot take .{key} of {kind}")
 }
 
-/// Why an item can't be taken.
+/// The error of an item of a value that is no list.
 pub fn not_a_list(index: i64, kind: &str) -> String {
     format!("cannot take [{index}] of {kind}")
 }

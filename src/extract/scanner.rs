@@ -1,35 +1,34 @@
-//! Steps over JSON without making values of it. Pure.
+//! A scanner that steps over JSON without building values. Pure.
 //!
-//! What it takes for JSON the full parser takes for JSON, too. What is rare (deep
-//! nesting, huge numbers, half a surrogate pair) it leaves to the full parser, so that
-//! both always come to one verdict.
+//! A text that it accepts is JSON for the full parser too. Rare texts (deep nesting, huge
+//! numbers, half a surrogate pair) are left to the full parser, so that both always agree.
 
 use std::borrow::Cow;
 
-/// Not JSON, or of a rare kind: the full parser has the last word.
+/// The text is not JSON or is rare: the full parser decides.
 #[derive(Debug)]
 pub struct Unusual;
 
-/// A list or object inside so many others is unusual.
-const DEEPEST: u32 = 64;
+/// Maximum depth of nesting; deeper texts are unusual.
+const MAX_DEPTH: u32 = 64;
 
-/// A number of at most so many characters, with an exponent of two digits, is one that
-/// a double can hold.
-const LONGEST_NUMBER: usize = 100;
+/// Maximum number of characters of a number; with an exponent of two digits it is in the
+/// range of a double.
+const MAX_NUMBER_CHARS: usize = 100;
 
-/// A place in a text.
+/// A position in a JSON text.
 pub struct Scanner<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Scanner<'a> {
-    /// Before the first byte.
+    /// A scanner at the first byte.
     pub fn new(text: &'a str) -> Scanner<'a> {
         Scanner { text, at: 0 }
     }
 
-    /// The first byte of what comes next, after space.
+    /// The next byte after space.
     #[inline]
     pub fn peek(&mut self) -> Result<u8, Unusual> {
         while let Some(byte) = self.byte(self.at) {
@@ -41,7 +40,7 @@ impl<'a> Scanner<'a> {
         Err(Unusual)
     }
 
-    /// Steps over this byte, which must come next, after space.
+    /// Steps over this byte, which must be the next one after space.
     #[inline]
     pub fn expect(&mut self, byte: u8) -> Result<(), Unusual> {
         if self.peek()? != byte {
@@ -51,7 +50,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Steps over this byte, after space, if it comes next.
+    /// Steps over this byte if it is the next one after space.
     #[inline]
     pub fn take(&mut self, byte: u8) -> Result<bool, Unusual> {
         let is_next = self.peek()? == byte;
@@ -59,7 +58,7 @@ impl<'a> Scanner<'a> {
         Ok(is_next)
     }
 
-    /// Nothing but space may follow.
+    /// Checks that only space follows.
     pub fn end(&mut self) -> Result<(), Unusual> {
         match self.peek() {
             Ok(_) => Err(Unusual),
@@ -67,7 +66,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Steps over the name of a field and its colon; gives the name.
+    /// Steps over the name of a field and its colon, and returns the name.
     #[inline]
     pub fn key(&mut self) -> Result<Cow<'a, str>, Unusual> {
         let start = self.at_quote()?;
@@ -81,7 +80,7 @@ impl<'a> Scanner<'a> {
         meant.map(Cow::Owned).map_err(|_| Unusual)
     }
 
-    /// Steps over the value that comes next; gives it as it is written.
+    /// Steps over the next value, and returns its text.
     #[inline]
     pub fn value(&mut self) -> Result<&'a str, Unusual> {
         self.peek()?;
@@ -90,18 +89,18 @@ impl<'a> Scanner<'a> {
         self.text.get(start..self.at).ok_or(Unusual)
     }
 
-    /// Steps over the value that comes next.
+    /// Steps over the next value.
     pub fn skip(&mut self) -> Result<(), Unusual> {
-        // A bit for each list or object that is open: 1 for an object.
+        // One bit for each open list or object: 1 for an object.
         let (mut open, mut depth) = (0_u64, 0);
         loop {
             match self.peek()? {
                 b'"' => drop(self.string()?),
                 first @ (b'{' | b'[') => {
                     self.at += 1;
-                    // The closing bracket is the next but one in ASCII.
+                    // In ASCII the closing bracket is the opening one plus 2.
                     if !self.take(first + 2)? {
-                        if depth == DEEPEST {
+                        if depth == MAX_DEPTH {
                             return Err(Unusual);
                         }
                         depth += 1;
@@ -128,7 +127,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// In an object a name comes before a value.
+    /// Steps over the name before a value, if the innermost container is an object.
     #[inline]
     fn skip_key(&mut self, open: u64) -> Result<(), Unusual> {
         if open & 1 == 1 {
@@ -139,7 +138,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Where the quote is that must come next, after space.
+    /// The position of the quote that must be the next byte after space.
     #[inline]
     fn at_quote(&mut self) -> Result<usize, Unusual> {
         match self.peek()? {
@@ -148,14 +147,13 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Steps over the string whose first quote comes next; gives whether it means what
-    /// is written.
+    /// Steps over the string that begins here; returns whether it has no escapes.
     #[inline]
     fn string(&mut self) -> Result<bool, Unusual> {
         let mut is_plain = true;
         self.at += 1;
         loop {
-            self.plain();
+            self.skip_plain();
             match self.byte(self.at) {
                 Some(b'"') => {
                     self.at += 1;
@@ -171,12 +169,12 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// To the next quote, backslash or control character.
+    /// Moves to the next quote, backslash or control character.
     #[inline]
-    fn plain(&mut self) {
+    fn skip_plain(&mut self) {
         let bytes = self.text.as_bytes();
         while let Some(eight) = bytes.get(self.at..).and_then(|rest| rest.first_chunk()) {
-            let found = ends(u64::from_le_bytes(*eight));
+            let found = special_bytes(u64::from_le_bytes(*eight));
             if found != 0 {
                 self.at += found.trailing_zeros() as usize / 8;
                 return;
@@ -188,7 +186,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Steps over what a backslash begins.
+    /// Steps over the escape that begins here.
     fn escape(&mut self) -> Result<(), Unusual> {
         self.at += match self.byte(self.at + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
@@ -202,7 +200,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// The number in `\u1234`.
+    /// The UTF-16 unit of `\u1234`.
     fn unit(&self, at: usize) -> Result<u32, Unusual> {
         let escape = self.text.as_bytes().get(at..at + 6).ok_or(Unusual)?;
         let digits = escape.strip_prefix(b"\\u").ok_or(Unusual)?;
@@ -230,13 +228,13 @@ impl<'a> Scanner<'a> {
                 return Err(Unusual);
             }
         }
-        if self.at - start > LONGEST_NUMBER {
+        if self.at - start > MAX_NUMBER_CHARS {
             return Err(Unusual);
         }
         Ok(())
     }
 
-    /// Steps over digits, of which there must be one; gives how many there are.
+    /// Steps over one or more digits, and returns their number.
     #[inline]
     fn digits(&mut self) -> Result<usize, Unusual> {
         let start = self.at;
@@ -267,7 +265,7 @@ impl<'a> Scanner<'a> {
 /// The highest bit of each of eight bytes that is a quote, a backslash or a control
 /// character. Bits above the lowest one may be set in error.
 #[inline]
-fn ends(eight: u64) -> u64 {
+fn special_bytes(eight: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let quote = eight ^ (ONES * u64::from(b'"'));
     let slash = eight ^ (ONES * u64::from(b'\\'));

@@ -1,5 +1,5 @@
-//! Plain paths, which are found without the jq machine, against the same by jq: both
-//! come to one verdict and to the same values, for every body.
+//! Plain paths without jq against the same paths by jq: both give one verdict and the
+//! same values, for every body.
 
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -9,7 +9,7 @@ use super::*;
 
 const ROUNDS: usize = 20_000;
 
-/// What stands in a body where a value may stand: what JSON has, and what it hasn't.
+/// Texts in the place of values: valid JSON, and invalid JSON.
 const ODD: [&str; 46] = [
     "1e400",
     "-1e400",
@@ -59,7 +59,7 @@ const ODD: [&str; 46] = [
     "undefined",
 ];
 
-/// Bytes that are put between others.
+/// Bytes that are inserted into a body.
 const BYTES: [&[u8]; 24] = [
     b" ",
     b"\n",
@@ -141,7 +141,7 @@ fn body(chance: &mut SmallRng) -> Vec<u8> {
             2 if at < body.len() => body[at] ^= 1 << chance.random_range(0..8),
             _ => {
                 let bytes = BYTES[chance.random_range(0..BYTES.len())];
-                // Often at the ends, where more goes wrong.
+                // Often at the ends, where mistakes are likely.
                 let at = [0, at, body.len()][chance.random_range(0..3)];
                 body.splice(at..at, bytes.iter().copied());
             }
@@ -150,14 +150,14 @@ fn body(chance: &mut SmallRng) -> Vec<u8> {
     body
 }
 
-/// Takes the values of these programs, none of which has to be there.
+/// An extractor of the values of these programs, all of which may be missing.
 fn extractor(programs: impl Iterator<Item = String>) -> Extractor {
     let named = programs.enumerate();
     let settings = named.map(|(place, code)| (format!("v{place}?"), code.into()));
     Extractor::new(&settings.collect()).unwrap()
 }
 
-/// The values, or the failure's kind.
+/// The values, or the kind of the failure.
 fn found(extractor: &Extractor, body: &[u8]) -> Result<Vec<Value>, String> {
     let found = extractor.extract(body);
     found.map_err(|failure| failure.kind.text().into_owned())
@@ -176,7 +176,7 @@ fn a_verdict_does_not_depend_on_how_a_program_is_spelt() {
         &paths[3..6],
         &paths[7..],
     ];
-    let ways = sets.map(|set| {
+    let extractors = sets.map(|set| {
         let plain = set.iter().map(ToString::to_string);
         let by_jq = set.iter().map(|path| format!(". | {path}"));
         (extractor(plain), extractor(by_jq), set)
@@ -185,8 +185,8 @@ fn a_verdict_does_not_depend_on_how_a_program_is_spelt() {
     let mut verdicts = std::collections::BTreeMap::<String, usize>::new();
     for round in 0..ROUNDS {
         let body = body(&mut chance);
-        let (plain, by_jq, set) = &ways[round % ways.len()];
-        assert!(plain.is_quick() && !by_jq.is_quick());
+        let (plain, by_jq, set) = &extractors[round % extractors.len()];
+        assert!(plain.is_single_pass() && !by_jq.is_single_pass());
         let (plain, by_jq) = (found(plain, &body), found(by_jq, &body));
         // As texts, since -0 and 0 are equal.
         assert_eq!(

@@ -1,4 +1,4 @@
-//! (6) An answer, or the lack of one, to a verdict. Pure: time and chance are arguments.
+//! (6) The outcome of an attempt to a verdict. Pure: time and chance are arguments.
 
 use std::time::Duration;
 
@@ -7,38 +7,41 @@ use http::{Method, StatusCode};
 use crate::record::{Failure, FailureKind};
 use crate::send::{Answer, Delivery, SendError};
 
-mod backoff;
 mod refusal;
 mod rules;
 mod settings;
 pub mod signals;
 
-pub use backoff::backoff;
-pub use refusal::is_refusal;
-pub use rules::{Closes, Meaning, RefusalRule, RefusalRules, Ruling};
-pub use settings::{Settings, Unknown};
+pub use refusal::{RefusalMeaning, RefusalRule, RefusalScope, is_refusal};
+pub use rules::{RefusalRules, Ruling};
+pub use settings::{Settings, UnknownOutcome};
 
-/// What an attempt means for its row.
+/// Maximum pause after the first attempt; it doubles with each retry.
+const BACKOFF_BASE: Duration = Duration::from_millis(500);
+/// Maximum pause between attempts.
+const BACKOFF_CAP: Duration = Duration::from_secs(30);
+
+/// The consequence of an attempt for its row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// The answer is good.
+    /// The row is done: the answer is a success.
     Done,
-    /// Try again after this pause.
-    Again(Duration),
+    /// Another attempt follows after this pause.
+    Retry(Duration),
     /// The row fails.
     GiveUp(Failure),
 }
 
-/// One row's attempts so far, as far as they count.
+/// The attempts of one row so far that count as retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tries {
     used: u32,
-    /// Whether sending it twice does no more than sending it once.
+    /// Whether sending the request twice does no more than sending it once.
     idempotent: bool,
 }
 
 impl Tries {
-    /// Of requests of this method.
+    /// No attempt yet of a request with this method.
     #[must_use]
     pub fn of(method: &Method) -> Tries {
         Tries {
@@ -47,7 +50,7 @@ impl Tries {
         }
     }
 
-    /// Of a request that may be repeated, whatever its method.
+    /// No attempt yet of a request that may be repeated, of any method.
     #[must_use]
     pub fn repeatable() -> Tries {
         Tries {
@@ -57,7 +60,7 @@ impl Tries {
     }
 }
 
-/// The judge of a plan.
+/// Judges the attempts of a plan.
 #[derive(Debug, Clone)]
 pub struct Judge {
     settings: Settings,
@@ -70,30 +73,31 @@ impl Judge {
         Judge { settings }
     }
 
-    /// Whether a request that may have been done is sent again.
+    /// Whether a request whose outcome is unknown is sent again.
     #[must_use]
     pub fn resends(&self, tries: Tries) -> bool {
         tries.idempotent
-            || self.settings.unknown == Unknown::Resend
+            || self.settings.unknown == UnknownOutcome::Resend
             || self.settings.idempotency_key.is_some()
     }
 
-    /// How long a request that may have been done can be sent again, if not for ever.
+    /// The time for which a request whose outcome is unknown can be sent again, if it is
+    /// bounded.
     #[must_use]
     pub fn key_ttl(&self) -> Option<Duration> {
-        let is_kept = self.settings.unknown == Unknown::Fail;
+        let is_kept = self.settings.unknown == UnknownOutcome::Fail;
         self.settings.idempotency_ttl.filter(|_| is_kept)
     }
 
-    /// Whether the log must know of a request before it is sent.
+    /// Whether an intent must be logged before the request is sent.
     #[must_use]
-    pub fn announces(&self, tries: Tries) -> bool {
+    pub fn needs_intent(&self, tries: Tries) -> bool {
         !self.resends(tries) || (self.key_ttl().is_some() && !tries.idempotent)
     }
 
-    /// Why a run should rather end than wait for the limit any longer, if it should.
+    /// Why the run ends rather than waits, after refusals with this pause, if it does.
     #[must_use]
-    pub fn too_long(&self, pause: Option<Duration>, refusals: u32) -> Option<String> {
+    pub fn stop_reason(&self, pause: Option<Duration>, refusals: u32) -> Option<String> {
         let Settings {
             max_wait,
             max_refusals,
@@ -101,7 +105,7 @@ impl Judge {
         } = self.settings;
         if let Some(pause) = pause.filter(|pause| *pause > max_wait) {
             return Some(format!(
-                "the server asks to be left alone for {}, which is longer than {} (retry.max-wait or --max-wait)",
+                "the server asks for a pause of {}, which is longer than {} (retry.max-wait or --max-wait)",
                 humantime::format_duration(pause),
                 humantime::format_duration(max_wait),
             ));
@@ -111,7 +115,7 @@ impl Judge {
         })
     }
 
-    /// What one attempt means. `chance` lies between 0 and 1.
+    /// The verdict on one attempt. `chance` lies between 0 and 1.
     #[must_use]
     pub fn verdict(
         &self,
@@ -123,27 +127,27 @@ impl Judge {
             Ok(answer) if answer.status.is_success() => return Verdict::Done,
             Ok(answer) if is_replayed(answer) => return Verdict::GiveUp(replayed(answer)),
             Ok(answer) => answer.failure(),
-            Err(trouble) => trouble.failure(),
+            Err(error) => error.failure(),
         };
         match delivery(outcome) {
             Delivery::Final => Verdict::GiveUp(failure),
             Delivery::Unknown if !self.resends(*tries) => {
-                Verdict::GiveUp(unknown(outcome, failure))
+                Verdict::GiveUp(unknown_failure(outcome, failure))
             }
             _ if tries.used >= self.settings.retries => Verdict::GiveUp(failure),
             _ => {
                 tries.used += 1;
-                Verdict::Again(backoff(tries.used - 1, chance))
+                Verdict::Retry(backoff(tries.used - 1, chance))
             }
         }
     }
 }
 
-/// What the server may have seen of an attempt, and whether there is room for another.
+/// The delivery of an attempt, which decides whether another may follow.
 #[must_use]
 pub fn delivery(outcome: &Result<Answer, SendError>) -> Delivery {
     match outcome {
-        Err(trouble) => trouble.delivery,
+        Err(error) => error.delivery,
         Ok(answer) => match answer.status {
             StatusCode::REQUEST_TIMEOUT => Delivery::NotSent,
             status if status.is_server_error() => Delivery::Unknown,
@@ -152,8 +156,16 @@ pub fn delivery(outcome: &Result<Answer, SendError>) -> Delivery {
     }
 }
 
-/// Whether the server has stored this answer for the request's key: it will say the
-/// same whenever it is asked.
+/// The pause after `retries` retries, exponential with full jitter: `chance` (0 to 1) times
+/// 0.5 s x 2^retries, at most 30 s, so that clients that failed together spread out.
+#[must_use]
+pub fn backoff(retries: u32, chance: f64) -> Duration {
+    let doubled = BACKOFF_BASE.saturating_mul(2u32.saturating_pow(retries));
+    doubled.min(BACKOFF_CAP).mul_f64(chance.clamp(0.0, 1.0))
+}
+
+/// Whether the server has stored this answer for the request's key: another attempt gets
+/// the same answer.
 fn is_replayed(answer: &Answer) -> bool {
     let header = answer.headers.get("idempotent-replayed");
     header.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
@@ -165,8 +177,8 @@ fn replayed(answer: &Answer) -> Failure {
     Failure { kind, detail }
 }
 
-/// A status says what happened by itself; silence doesn't.
-fn unknown(outcome: &Result<Answer, SendError>, failure: Failure) -> Failure {
+/// The failure of a request whose outcome is unknown; a status is a failure by itself.
+fn unknown_failure(outcome: &Result<Answer, SendError>, failure: Failure) -> Failure {
     match outcome {
         Ok(_) => failure,
         Err(_) => Failure::new(
@@ -192,7 +204,7 @@ mod tests {
         })
     }
 
-    fn trouble(delivery: Delivery) -> Result<Answer, SendError> {
+    fn error(delivery: Delivery) -> Result<Answer, SendError> {
         Err(SendError {
             kind: FailureKind::Timeout,
             detail: "no answer within 30s".into(),
@@ -202,7 +214,7 @@ mod tests {
 
     fn verdicts(
         method: Method,
-        unknown: Unknown,
+        unknown: UnknownOutcome,
         outcome: &Result<Answer, SendError>,
     ) -> Vec<Verdict> {
         let settings = Settings {
@@ -215,7 +227,7 @@ mod tests {
         let mut verdicts = Vec::new();
         loop {
             let verdict = judge.verdict(&mut tries, outcome, 1.0);
-            let again = matches!(verdict, Verdict::Again(_));
+            let again = matches!(verdict, Verdict::Retry(_));
             verdicts.push(verdict);
             if !again {
                 return verdicts;
@@ -224,16 +236,16 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_tried_again_and_then_given_up() {
-        let pauses = [500, 1_000].map(|ms| Verdict::Again(Duration::from_millis(ms)));
+    fn a_passing_failure_is_tried_again_and_then_given_up() {
+        let pauses = [500, 1_000].map(|ms| Verdict::Retry(Duration::from_millis(ms)));
         for outcome in [
             status(500),
             status(503),
             status(408),
-            trouble(Delivery::Unknown),
-            trouble(Delivery::NotSent),
+            error(Delivery::Unknown),
+            error(Delivery::NotSent),
         ] {
-            let all = verdicts(Method::GET, Unknown::Fail, &outcome);
+            let all = verdicts(Method::GET, UnknownOutcome::Fail, &outcome);
             assert_eq!(all[..2], pauses);
             assert!(matches!(all[2], Verdict::GiveUp(_)), "{all:?}");
         }
@@ -244,7 +256,7 @@ mod tests {
         let mut stored = status(500);
         let headers = &mut stored.as_mut().unwrap().headers;
         headers.insert("idempotent-replayed", "true".parse().unwrap());
-        let all = verdicts(Method::POST, Unknown::Resend, &stored);
+        let all = verdicts(Method::POST, UnknownOutcome::Resend, &stored);
         let [Verdict::GiveUp(failure)] = &all[..] else {
             panic!("{all:?}")
         };
@@ -253,61 +265,61 @@ mod tests {
     }
 
     #[test]
-    fn what_will_not_change_fails_at_once() {
+    fn a_lasting_failure_fails_at_once() {
         for code in [301, 400, 401, 404, 422] {
             let failure = Failure::new(FailureKind::Status(code), "");
             assert_eq!(
-                verdicts(Method::GET, Unknown::Fail, &status(code)),
+                verdicts(Method::GET, UnknownOutcome::Fail, &status(code)),
                 [Verdict::GiveUp(failure)]
             );
         }
-        let end = verdicts(Method::GET, Unknown::Fail, &trouble(Delivery::Final));
+        let end = verdicts(Method::GET, UnknownOutcome::Fail, &error(Delivery::Final));
         assert!(
             matches!(&end[..], [Verdict::GiveUp(failure)] if failure.kind == FailureKind::Timeout)
         );
     }
 
     #[test]
-    fn a_post_that_may_have_landed_is_not_sent_again_unless_told() {
+    fn a_post_that_may_have_landed_is_not_sent_again_by_default() {
         for (method, unknown, outcome, attempts, kind) in [
             (
                 Method::POST,
-                Unknown::Fail,
-                trouble(Delivery::Unknown),
+                UnknownOutcome::Fail,
+                error(Delivery::Unknown),
                 1,
                 FailureKind::OutcomeUnknown,
             ),
             (
                 Method::POST,
-                Unknown::Fail,
-                trouble(Delivery::NotSent),
+                UnknownOutcome::Fail,
+                error(Delivery::NotSent),
                 3,
                 FailureKind::Timeout,
             ),
             (
                 Method::POST,
-                Unknown::Fail,
+                UnknownOutcome::Fail,
                 status(500),
                 1,
                 FailureKind::Status(500),
             ),
             (
                 Method::POST,
-                Unknown::Resend,
-                trouble(Delivery::Unknown),
+                UnknownOutcome::Resend,
+                error(Delivery::Unknown),
                 3,
                 FailureKind::Timeout,
             ),
             (
                 Method::PATCH,
-                Unknown::Fail,
+                UnknownOutcome::Fail,
                 status(503),
                 1,
                 FailureKind::Status(503),
             ),
             (
                 Method::PUT,
-                Unknown::Fail,
+                UnknownOutcome::Fail,
                 status(503),
                 3,
                 FailureKind::Status(503),
@@ -320,5 +332,15 @@ mod tests {
             };
             assert_eq!(failure.kind, kind);
         }
+    }
+
+    #[test]
+    fn the_backoff_doubles_up_to_a_cap() {
+        let seconds = |retries, chance| backoff(retries, chance).as_secs_f64();
+        assert_eq!(
+            [0, 1, 2, 6, 99].map(|n| seconds(n, 1.0)),
+            [0.5, 1.0, 2.0, 30.0, 30.0]
+        );
+        assert_eq!([0.0, 0.5].map(|chance| seconds(2, chance)), [0.0, 1.0]);
     }
 }

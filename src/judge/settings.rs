@@ -1,4 +1,4 @@
-//! What a job says of trying again.
+//! The `[retry]` part of a job.
 
 use std::time::Duration;
 
@@ -8,32 +8,32 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
-    /// How often a row is tried again after its first attempt; refusals don't count.
+    /// Maximum number of attempts after a row's first one; refusals don't count.
     pub retries: u32,
-    /// The longest pause that the server may ask for; a longer one stops the run.
+    /// Maximum pause that the server may ask for; a longer one stops the run.
     #[serde(with = "humantime_serde")]
     pub max_wait: Duration,
-    /// So many refusals without one acceptance between them stop the run.
+    /// Maximum number of refusals in a row; more stop the run.
     pub max_refusals: u32,
-    /// What to do when a request that is not idempotent may have landed.
-    pub unknown: Unknown,
-    /// A template for an `Idempotency-Key` header, by which the server knows a request
-    /// again, or `auto`; requests that may have landed are then sent again.
+    /// The treatment of a request that is not idempotent and whose outcome is unknown.
+    pub unknown: UnknownOutcome,
+    /// A template for an `Idempotency-Key` header, by which the server recognises a
+    /// request, or `auto`; requests whose outcome is unknown are then sent again.
     pub idempotency_key: Option<String>,
-    /// How long the server knows a key; a request that may have landed longer ago is
-    /// not sent again.
+    /// The time for which the server keeps a key; a request whose outcome is unknown is
+    /// not sent again later.
     #[serde(with = "humantime_serde")]
     pub idempotency_ttl: Option<Duration>,
 }
 
-/// What to do with a POST that may have been done.
+/// The treatment of a POST whose outcome is unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Unknown {
+pub enum UnknownOutcome {
     /// The row fails, so that nothing is done twice.
     #[default]
     Fail,
-    /// It is sent again like a GET.
+    /// The request is sent again like a GET.
     Resend,
 }
 
@@ -43,7 +43,7 @@ impl Default for Settings {
             retries: 4,
             max_wait: Duration::from_secs(3_600),
             max_refusals: 20,
-            unknown: Unknown::Fail,
+            unknown: UnknownOutcome::Fail,
             idempotency_key: None,
             idempotency_ttl: None,
         }

@@ -1,24 +1,27 @@
-//! (7) Where an answer's next page is. Pure.
+//! (7) The next page of a list. Pure.
 //!
-//! [`Settings`] say how an API turns its pages, [`Pages`] is that way, checked,
-//! and a [`Turn`] is what one page's request has that the others have not.
+//! [`Settings`] are the `[pages]` part of a job, [`Pages`] is its checked form. Each
+//! strategy is a file and a line in `STRATEGIES`. A [`PageAddress`] is the part of a page's
+//! request that differs from the row's, and [`PageHistory`] finds pages that repeat.
 
-use bytes::Bytes;
-use http::{HeaderMap, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Error;
 use crate::extract::{Items, JqInput, Program};
 
-mod link;
-mod trail;
-mod way;
+mod cursor;
+mod history;
+mod next;
+mod number;
+mod offset;
+mod strategy;
 
-pub use trail::Trail;
-use way::Pagination;
+pub use history::{Advance, PageHistory};
+pub use strategy::{Page, PageAddress};
+use strategy::{Strategy, compile, run};
 
-/// The `[pages]` part of a job: one of the four ways, and where they end.
+/// The `[pages]` part of a job: one pagination strategy, and the end of the pages.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -35,128 +38,115 @@ pub struct Settings {
     pub until: Option<String>,
     /// A jq program that gives the number of pages: then they are fetched in parallel.
     pub count: Option<String>,
-    /// At most so many pages for each row.
+    /// Maximum number of pages for each row.
     pub max: Option<u64>,
 }
 
-/// How an API turns its pages.
+/// Builds a strategy of its text; the flag says whether the items of a page are the server's.
+type BuildStrategy = fn(&str, bool) -> Result<Box<dyn Strategy>, Error>;
+
+/// The description of one strategy.
+struct StrategyEntry {
+    key: &'static str,
+    setting: fn(&Settings) -> Option<&str>,
+    build: BuildStrategy,
+}
+
+#[rustfmt::skip]
+static STRATEGIES: [StrategyEntry; 4] = [
+    StrategyEntry { key: "pages.next (--next)", setting: |it| it.next.as_deref(), build: next::build },
+    StrategyEntry { key: "pages.cursor (--cursor)", setting: |it| it.cursor.as_deref(), build: cursor::build },
+    StrategyEntry { key: "pages.page (--page)", setting: |it| it.page.as_deref(), build: number::build },
+    StrategyEntry { key: "pages.offset (--offset)", setting: |it| it.offset.as_deref(), build: offset::build },
+];
+
+/// The pagination of a job.
 pub struct Pages {
-    way: Pagination,
+    strategy: Box<dyn Strategy>,
     until: Option<Program>,
     count: Option<Program>,
     max: u64,
-}
-
-/// What the request of one page has of its own.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Turn {
-    /// Nothing: it is the row's request.
-    Plain,
-    /// The URL, which the page before has named.
-    Url(String),
-    /// The value of a parameter; null if it has none yet.
-    Param(String, Value),
-}
-
-/// What is known of a page that has come.
-pub struct Page<'a> {
-    /// Its number, from 0.
-    pub number: u64,
-    /// What its request had of its own.
-    pub turn: &'a Turn,
-    /// Where it came from.
-    pub uri: &'a Uri,
-    /// The head of the answer.
-    pub headers: &'a HeaderMap,
-    /// Its body, if it is JSON.
-    pub body: Option<&'a JqInput>,
-    /// Its body as it came.
-    pub bytes: &'a [u8],
-    /// Its items, if they are looked for.
-    pub items: Option<&'a [Bytes]>,
-    /// Whether it has no items, or only values that are null or empty lists.
-    pub is_empty: bool,
-}
-
-/// What a page means for the list that it is a page of.
-#[derive(Debug, PartialEq)]
-pub struct Advance {
-    /// Whether the page was there before: its items are not taken again.
-    pub repeats: bool,
-    /// Items that the page before had as well, where the pages may overlap.
-    pub twice: u64,
-    /// The turn of the page after this one, if there is one; or why that is not known.
-    pub next: Result<Option<Turn>, String>,
 }
 
 impl Pages {
     /// Checks the settings; none if the job has no pages.
     ///
     /// # Errors
-    /// Which of them is wrong, or that nothing says where the pages end.
+    /// Which of them is wrong, or that nothing ends the pages.
     pub fn new(settings: &Settings, each: Option<&Items>) -> Result<Option<Pages>, Error> {
         let counts_items = each.is_some_and(Items::is_path);
-        let Some(way) = Pagination::of(settings, counts_items)? else {
+        let Some(strategy) = strategy(settings, counts_items)? else {
             return if settings == &Settings::default() {
                 Ok(None)
             } else {
-                Err(Error::plan(
+                Err(Error::plan(format!(
                     "pages.until, pages.count and pages.max say where pages end, but nothing says how to turn them: \
-                     give one of pages.next (--next), pages.cursor (--cursor), pages.page (--page), pages.offset (--offset)",
-                ))
+                     give one of {}",
+                    strategy_keys()
+                )))
             };
         };
         let has_end = each.is_some()
             || settings.until.is_some()
             || settings.count.is_some()
             || settings.max.is_some();
-        if way.is_counted() && !has_end {
+        if strategy.is_counted() && !has_end {
             return Err(Error::plan(
                 "nothing says where the pages end: give items.each (--each), and they end with a page without items; \
                  or pages.until (--until), pages.count (--page-count), pages.max (--max-pages)",
             ));
         }
-        if settings.count.is_some() && !way.is_counted() {
+        if settings.count.is_some() && !strategy.is_counted() {
             return Err(Error::plan(
                 "pages.count (--page-count) needs pages that can be asked for in any order: pages.page (--page) or pages.offset (--offset)",
             ));
         }
+        let until = settings.until.as_deref();
+        let until = until.map(|code| compile("until (--until)", code));
+        let count = settings.count.as_deref();
+        let count = count.map(|code| compile("count (--page-count)", code));
+        let (until, count) = (until.transpose()?, count.transpose()?);
+        if settings.max == Some(0) {
+            return Err(Error::plan(
+                "pages.max (--max-pages) is 0: nothing would be asked; give at least 1",
+            ));
+        }
         Ok(Some(Pages {
-            way,
-            until: program("until (--until)", settings.until.as_deref())?,
-            count: program("count (--page-count)", settings.count.as_deref())?,
-            max: at_least_one(settings.max)?,
+            strategy,
+            until,
+            count,
+            max: settings.max.unwrap_or(u64::MAX),
         }))
     }
 
-    /// The parameter that turns the pages, if one does.
+    /// The parameter that selects a page, if one does.
     #[must_use]
     pub fn param(&self) -> Option<&str> {
-        self.way.param()
+        self.strategy.param()
     }
 
-    /// Whether the body has to be read for more than its values.
+    /// Whether the body must be parsed for more than the extracted values.
     #[must_use]
     pub fn reads_body(&self) -> bool {
-        self.until.is_some() || self.count.is_some() || self.way.reads_body()
+        self.until.is_some() || self.count.is_some() || self.strategy.reads_body()
     }
 
-    /// Whether the number of pages is known once the first one is there.
+    /// Whether the first page tells the number of pages.
     #[must_use]
-    pub fn are_counted(&self) -> bool {
+    pub fn has_count(&self) -> bool {
         self.count.is_some()
     }
 
-    /// The turn of the page with this number, if it needs no other page to be known.
+    /// The address of the page with this number, if it depends on no other page.
     #[must_use]
-    pub fn at(&self, number: u64) -> Turn {
-        self.way.at(number)
+    pub fn address(&self, number: u64) -> PageAddress {
+        self.strategy.address(number)
     }
 
-    /// How many pages there are, where the job says how to know.
+    /// The number of pages, if the job has a program for it.
     ///
     /// # Errors
-    /// That it can't be known from this body.
+    /// That this body does not tell it.
     pub fn count(&self, body: Option<&JqInput>) -> Result<Option<u64>, String> {
         let Some(program) = &self.count else {
             return Ok(None);
@@ -170,68 +160,48 @@ impl Pages {
         }
     }
 
-    /// Whether the pages can be asked for in any order, after this one as the first:
-    /// a server that gives another number of items than it is asked for would have
-    /// others in between.
+    /// Whether the pages can be requested in any order, where the first page has this
+    /// many items: pages of another size than requested begin at other offsets.
     #[must_use]
-    pub fn go_by_number(&self, items: Option<usize>) -> bool {
-        match self.way {
-            Pagination::Offset {
-                step,
-                counts_items: true,
-                ..
-            } => items.is_none_or(|items| items == 0 || items as u64 == step),
-            _ => true,
+    pub fn allow_any_order(&self, items: Option<usize>) -> bool {
+        match self.strategy.page_size() {
+            Some(size) => items.is_none_or(|items| items == 0 || items as u64 == size),
+            None => true,
         }
     }
 
-    /// By how many items an offset grows, if that doesn't depend on how many come.
+    /// The number of items by which an offset always grows, if there is one.
     #[must_use]
     pub fn fixed_step(&self) -> Option<u64> {
-        match self.way {
-            Pagination::Offset {
-                step,
-                counts_items: false,
-                ..
-            } => Some(step),
-            _ => None,
-        }
+        self.strategy.fixed_step()
     }
 
-    /// What a page means, after those on the trail; it is on the trail from then on.
-    pub fn advance(&self, page: &Page, trail: &mut Trail) -> Advance {
-        let twice = trail.twice(page, self.next_may_overlap(page));
+    /// What follows a page in the list. Adds the page to the history.
+    pub fn advance(&self, page: &Page, history: &mut PageHistory) -> Advance {
+        // A server that hides items of a page but counts them sends items of the next
+        // page again, where an offset grows by the items of a page.
+        let size = self.strategy.page_size();
+        let may_overlap =
+            size.is_some_and(|size| page.items.is_some_and(|it| (it.len() as u64) < size));
+        let overlap = history.overlap(page, may_overlap);
         let advance = match self.next(page) {
-            Ok(next) if self.way.is_counted() => trail.numbered(page, next),
-            Ok(Some(next)) => trail.named(page, next),
+            Ok(next) if self.strategy.is_counted() => history.by_number(page, next),
+            Ok(Some(next)) => history.by_address(page, next),
             next => Advance::new(false, next),
         };
         if advance.repeats {
             advance
         } else {
-            Advance { twice, ..advance }
+            Advance { overlap, ..advance }
         }
     }
 
-    /// A server that hides some of a page's items, and counts them all the same, gives
-    /// some of the others again where an offset grows by those that came.
-    fn next_may_overlap(&self, page: &Page) -> bool {
-        match self.way {
-            Pagination::Offset {
-                step,
-                counts_items: true,
-                ..
-            } => page.items.is_some_and(|items| (items.len() as u64) < step),
-            _ => false,
-        }
-    }
-
-    /// The turn that the page itself leads to.
-    fn next(&self, page: &Page) -> Result<Option<Turn>, String> {
+    /// The address that the page itself leads to.
+    fn next(&self, page: &Page) -> Result<Option<PageAddress>, String> {
         if page.number + 1 >= self.max || self.is_last(page)? {
             Ok(None)
         } else {
-            self.way.next(page)
+            self.strategy.next(page)
         }
     }
 
@@ -246,45 +216,23 @@ impl Pages {
     }
 }
 
-impl Turn {
-    /// The page's number or offset, if it has one.
-    fn number(&self) -> u64 {
-        match self {
-            Turn::Param(_, value) => value.as_u64().unwrap_or_default(),
-            _ => 0,
-        }
-    }
-
-    /// As people write it.
-    #[must_use]
-    pub fn text(&self) -> String {
-        match self {
-            Turn::Plain => "the first page".to_owned(),
-            Turn::Url(url) => url.clone(),
-            Turn::Param(name, Value::String(value)) => format!("{name}={value}"),
-            Turn::Param(name, value) => format!("{name}={value}"),
-        }
+/// The strategy that the settings name, if any.
+fn strategy(settings: &Settings, counts_items: bool) -> Result<Option<Box<dyn Strategy>>, Error> {
+    let given = STRATEGIES.iter();
+    let mut given =
+        given.filter_map(|entry| Some((entry.build)((entry.setting)(settings)?, counts_items)));
+    let strategy = given.next().transpose()?;
+    match given.next() {
+        None => Ok(strategy),
+        Some(_) => Err(Error::plan(format!(
+            "pages are turned in one way: give one of {}",
+            strategy_keys()
+        ))),
     }
 }
 
-fn program(key: &str, code: Option<&str>) -> Result<Option<Program>, Error> {
-    let wrong = |why: String| Error::plan(format!("pages.{key}: {why}"));
-    code.map(|code| Program::new(code).map_err(wrong))
-        .transpose()
-}
-
-fn at_least_one(max: Option<u64>) -> Result<u64, Error> {
-    match max {
-        Some(0) => Err(Error::plan(
-            "pages.max (--max-pages) is 0: nothing would be asked; give at least 1",
-        )),
-        max => Ok(max.unwrap_or(u64::MAX)),
-    }
-}
-
-fn run(program: &Program, body: Option<&JqInput>) -> Result<Value, String> {
-    let body = body.ok_or("the page is not JSON")?;
-    program.run(body).map_err(|trouble| trouble.to_string())
+fn strategy_keys() -> String {
+    STRATEGIES.each_ref().map(|entry| entry.key).join(", ")
 }
 
 #[cfg(test)]

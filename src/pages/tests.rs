@@ -1,3 +1,5 @@
+use bytes::Bytes;
+use http::{HeaderMap, Uri};
 use serde_json::json;
 
 use super::*;
@@ -16,7 +18,7 @@ fn pages(settings: Value) -> Pages {
     Pages::new(&settings, Some(&each())).unwrap().unwrap()
 }
 
-/// So many items, none like another one.
+/// Items that all differ.
 fn items(from: usize, count: usize) -> Vec<Bytes> {
     (from..from + count)
         .map(|id| Bytes::from(format!("{{\"id\":{id}}}")))
@@ -24,8 +26,10 @@ fn items(from: usize, count: usize) -> Vec<Bytes> {
 }
 
 fn advance(
-    (pages, trail): (&Pages, &mut Trail),
-    (number, turn): (u64, &Turn),
+    pages: &Pages,
+    history: &mut PageHistory,
+    number: u64,
+    address: &PageAddress,
     body: &Value,
     items: &[Bytes],
 ) -> Advance {
@@ -33,7 +37,7 @@ fn advance(
     let input: JqInput = input.unwrap();
     let page = Page {
         number,
-        turn,
+        address,
         uri: &Uri::from_static("https://h/list?size=9"),
         headers: &HeaderMap::new(),
         body: Some(&input),
@@ -41,23 +45,23 @@ fn advance(
         items: Some(items),
         is_empty: items.is_empty(),
     };
-    pages.advance(&page, trail)
+    pages.advance(&page, history)
 }
 
-/// The turn after a page by itself.
+/// The address after a page without a history.
 fn next(
     pages: &Pages,
     number: u64,
-    turn: &Turn,
+    address: &PageAddress,
     body: Value,
     count: usize,
-) -> Result<Option<Turn>, String> {
-    let to = (pages, &mut Trail::default());
-    advance(to, (number, turn), &body, &items(0, count)).next
+) -> Result<Option<PageAddress>, String> {
+    let history = &mut PageHistory::default();
+    advance(pages, history, number, address, &body, &items(0, count)).next
 }
 
-fn param(name: &str, value: impl Into<Value>) -> Turn {
-    Turn::Param(name.into(), value.into())
+fn param(name: &str, value: impl Into<Value>) -> PageAddress {
+    PageAddress::Param(name.into(), value.into())
 }
 
 #[test]
@@ -69,7 +73,7 @@ fn numbers_and_offsets_grow_until_a_page_is_empty() {
     ] {
         let pages = pages(settings);
         let name = pages.param().unwrap();
-        let first = pages.at(0);
+        let first = pages.address(0);
         assert_eq!(first, param(name, values[0]));
         assert_eq!(
             next(&pages, 0, &first, json!({}), 3),
@@ -80,25 +84,25 @@ fn numbers_and_offsets_grow_until_a_page_is_empty() {
 }
 
 #[test]
-fn what_the_body_names_is_followed_until_it_names_nothing() {
+fn addresses_in_the_body_are_followed_until_there_is_none() {
     let urls = pages(json!({"next": ".next"}));
     let cursors = pages(json!({"cursor": "after=.next"}));
-    assert_eq!(cursors.at(0), param("after", Value::Null));
+    assert_eq!(cursors.address(0), param("after", Value::Null));
     for end in [json!(null), json!(""), json!(false)] {
         for pages in [&urls, &cursors] {
             assert_eq!(
-                next(pages, 0, &pages.at(0), json!({"next": end}), 1),
+                next(pages, 0, &pages.address(0), json!({"next": end}), 1),
                 Ok(None)
             );
         }
     }
     let body = json!({"next": "/b"});
     assert_eq!(
-        next(&urls, 0, &Turn::Plain, body.clone(), 1),
-        Ok(Some(Turn::Url("/b".into())))
+        next(&urls, 0, &PageAddress::First, body.clone(), 1),
+        Ok(Some(PageAddress::Url("/b".into())))
     );
     assert_eq!(
-        next(&cursors, 0, &cursors.at(0), body, 0),
+        next(&cursors, 0, &cursors.address(0), body, 0),
         Ok(Some(param("after", "/b")))
     );
 }
@@ -109,32 +113,39 @@ fn an_offset_without_items_grows_by_its_step() {
     let pages = Pages::new(&settings, None).unwrap().unwrap();
     assert_eq!(pages.fixed_step(), Some(50));
     assert_eq!(
-        next(&pages, 1, &pages.at(1), json!({}), 3),
+        next(&pages, 1, &pages.address(1), json!({}), 3),
         Ok(Some(param("skip", 100)))
     );
 }
 
 #[test]
-fn offsets_are_known_beforehand_only_if_the_first_page_has_as_many_items_as_asked_for() {
+fn offsets_allow_any_order_only_if_the_first_page_is_full() {
     let offsets = pages(json!({"offset": "skip=50"}));
     let numbers = pages(json!({"page": "page"}));
     for (items, by_offset) in [(50, true), (49, false), (51, false), (0, true)] {
-        assert_eq!(offsets.go_by_number(Some(items)), by_offset, "{items}");
-        assert!(numbers.go_by_number(Some(items)));
+        assert_eq!(offsets.allow_any_order(Some(items)), by_offset, "{items}");
+        assert!(numbers.allow_any_order(Some(items)));
     }
 }
 
-/// What comes of pages with these first ids and cursors, until the list ends.
+/// The number of pages taken of a list whose pages have these first ids and cursors, and
+/// the error that ends it.
 fn walk(settings: Value, all: &[(usize, Value)]) -> (usize, Option<String>) {
-    let (pages, mut trail) = (pages(settings), Trail::default());
-    let mut turn = pages.at(0);
+    let (pages, mut history) = (pages(settings), PageHistory::default());
+    let mut address = pages.address(0);
     for (number, (first, next)) in all.iter().enumerate() {
-        let to = (&pages, &mut trail);
         let body = json!({ "next": next });
-        let advance = advance(to, (number as u64, &turn), &body, &items(*first, 2));
+        let advance = advance(
+            &pages,
+            &mut history,
+            number as u64,
+            &address,
+            &body,
+            &items(*first, 2),
+        );
         let taken = number + usize::from(!advance.repeats);
         match advance.next {
-            Ok(Some(next)) => turn = next,
+            Ok(Some(next)) => address = next,
             Ok(None) => return (taken, None),
             Err(why) => return (taken, Some(why)),
         }
@@ -143,7 +154,7 @@ fn walk(settings: Value, all: &[(usize, Value)]) -> (usize, Option<String>) {
 }
 
 #[test]
-fn circles_end_as_soon_as_they_show() {
+fn a_circle_of_pages_is_found() {
     let cursors = || json!({"cursor": "after=.next"});
     let urls = || json!({"next": ".next"});
     for (settings, all, taken, why) in [
@@ -224,14 +235,19 @@ fn circles_end_as_soon_as_they_show() {
 
 #[test]
 fn a_cursor_that_leads_to_itself_from_an_empty_page_is_the_end() {
-    let (pages, mut trail) = (pages(json!({"cursor": "after=.next"})), Trail::default());
+    let (pages, mut history) = (
+        pages(json!({"cursor": "after=.next"})),
+        PageHistory::default(),
+    );
     let body = json!({"next": "s"});
-    let end = advance((&pages, &mut trail), (3, &param("after", "s")), &body, &[]);
+    let end = advance(&pages, &mut history, 3, &param("after", "s"), &body, &[]);
     assert_eq!(end, Advance::new(false, Ok(None)));
     // While it names others, there may be items further on.
     let on = advance(
-        (&pages, &mut trail),
-        (4, &param("after", "r")),
+        &pages,
+        &mut history,
+        4,
+        &param("after", "r"),
         &json!({"next": "t"}),
         &[],
     );
@@ -239,18 +255,19 @@ fn a_cursor_that_leads_to_itself_from_an_empty_page_is_the_end() {
 }
 
 #[test]
-fn items_are_looked_for_on_two_pages_only_where_pages_may_overlap() {
+fn items_of_two_pages_are_compared_only_where_pages_may_overlap() {
     for (count, twice) in [(8, 2), (10, 0)] {
-        let (pages, mut trail) = (pages(json!({"offset": "skip=10"})), Trail::default());
+        let (pages, mut history) = (pages(json!({"offset": "skip=10"})), PageHistory::default());
         let mut come = |number, from| {
-            let to = (&pages, &mut trail);
             advance(
-                to,
-                (number, &pages.at(number)),
+                &pages,
+                &mut history,
+                number,
+                &pages.address(number),
                 &json!({}),
                 &items(from, count),
             )
-            .twice
+            .overlap
         };
         assert_eq!((come(0, 0), come(1, count - 2)), (0, twice));
     }
@@ -258,44 +275,44 @@ fn items_are_looked_for_on_two_pages_only_where_pages_may_overlap() {
 
 #[test]
 fn a_million_pages_take_little_memory() {
-    let mut trail = Trail::default();
+    let mut history = PageHistory::default();
     let pages = pages(json!({"cursor": "after=.next"}));
     for number in 0..2_000 {
-        let to = (&pages, &mut trail);
-        let turn = param("after", number);
         advance(
-            to,
-            (number, &turn),
+            &pages,
+            &mut history,
+            number,
+            &param("after", number),
             &json!({"next": number + 1}),
             &items(number as usize, 1),
         );
     }
-    assert!(trail.len() <= 2_001, "{}", trail.len());
+    assert!(history.len() <= 2_001, "{}", history.len());
 }
 
 #[test]
-fn a_bound_and_a_condition_end_the_pages() {
+fn a_maximum_and_a_condition_end_the_pages() {
     let bound = pages(json!({"page": "page", "max": 3}));
     assert!(
-        next(&bound, 1, &bound.at(1), json!({}), 1)
+        next(&bound, 1, &bound.address(1), json!({}), 1)
             .unwrap()
             .is_some()
     );
-    assert_eq!(next(&bound, 2, &bound.at(2), json!({}), 1), Ok(None));
+    assert_eq!(next(&bound, 2, &bound.address(2), json!({}), 1), Ok(None));
     let until = pages(json!({"page": "page", "until": ".more | not"}));
     assert!(
-        next(&until, 0, &until.at(0), json!({"more": true}), 1)
+        next(&until, 0, &until.address(0), json!({"more": true}), 1)
             .unwrap()
             .is_some()
     );
     assert_eq!(
-        next(&until, 0, &until.at(0), json!({"more": false}), 1),
+        next(&until, 0, &until.address(0), json!({"more": false}), 1),
         Ok(None)
     );
 }
 
 #[test]
-fn the_number_of_pages_may_be_known() {
+fn the_body_may_tell_the_number_of_pages() {
     let pages = pages(json!({"page": "page", "count": ".total", "max": 10}));
     for (total, count) in [(json!(4), 4), (json!(400), 10), (json!(0), 0)] {
         let body: JqInput = serde_json::from_value(json!({"total": total})).unwrap();
@@ -306,7 +323,7 @@ fn the_number_of_pages_may_be_known() {
 }
 
 #[test]
-fn what_makes_no_sense_is_said_at_once() {
+fn contradictory_settings_are_an_error() {
     for (settings, has_items, message) in [
         (json!({"max": 3}), true, "nothing says how to turn them"),
         (

@@ -79,10 +79,10 @@ impl Plan {
     fn secrets_used(&self) -> Vec<String> {
         let secret = |(name, shown): (&String, &Visibility)| {
             let advice = match shown {
-                Visibility::InAnswers | Visibility::TooShort => format!(
+                Visibility::HiddenInMessages | Visibility::TooShort => format!(
                     "; env.secret = [\"{name}\"] (--env-secret {name}) hides it everywhere, env.public (--env-public {name}) nowhere"
                 ),
-                Visibility::Nowhere | Visibility::Everywhere => String::new(),
+                Visibility::Hidden | Visibility::Public => String::new(),
             };
             format!("env.{name} {shown}{advice}")
         };

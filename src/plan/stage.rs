@@ -8,8 +8,8 @@ use http::{Method, Request, Uri};
 use crate::auth::{Signer, Tokens};
 use crate::batch::Batch;
 use crate::error::Error;
-use crate::extract::{Extractor, Items, Settler};
-use crate::judge::signals::{Bodies, SignalSource};
+use crate::extract::{CostExtractor, Extractor, Items};
+use crate::judge::signals::{BodySignals, SignalSource};
 use crate::judge::{Judge, RefusalRules, Tries};
 use crate::limit::{self, Cost, Guard, LimitError, Policy, Rule};
 use crate::pages::Pages;
@@ -50,9 +50,9 @@ pub struct Stage {
     pub(crate) judge: Judge,
     pub(crate) refusals: RefusalRules,
     pub(crate) signals: Vec<SignalSource>,
-    pub(crate) body_signals: Bodies,
+    pub(crate) body_signals: BodySignals,
     pub(crate) extractor: Extractor,
-    pub(crate) settler: Settler,
+    pub(crate) settler: CostExtractor,
     pub(crate) each: Option<Items>,
     pub(crate) pages: Option<Pages>,
     pub(crate) batch: Option<Batch>,
@@ -122,7 +122,7 @@ impl Stage {
         Ok(Stage {
             account: account::of(job, &renderer, context.environment),
             extractor: Extractor::new(&job.extract)?,
-            settler: Settler::new(policy.settle(), policy.units())?,
+            settler: CostExtractor::new(policy.settle(), policy.units())?,
             fixed_cost: renderer
                 .fixed_cost()
                 .map(of_request_cost)
@@ -141,7 +141,7 @@ impl Stage {
             judge: Judge::new(job.retry.clone()),
             refusals: RefusalRules::new(&job.refusal)?,
             signals: job.signal.clone(),
-            body_signals: Bodies::new(&job.signal)?,
+            body_signals: BodySignals::new(&job.signal)?,
             makes_keys: job.retry.idempotency_key.as_deref() == Some(AUTO),
             keeps_body: job.output.keep_body || job.extract.is_empty(),
             renderer,
@@ -194,7 +194,7 @@ impl Stage {
     /// Whether a request must be noted in the log of intents before it is sent.
     pub(crate) fn announces(&self) -> bool {
         let method = self.renderer.method().unwrap_or(&Method::POST);
-        self.judge.announces(Tries::of(method))
+        self.judge.needs_intent(Tries::of(method))
     }
 
     /// Whether its request is the same for all rows.
@@ -208,7 +208,7 @@ impl Stage {
     /// The one row of which the request of all these rows is made.
     pub(super) fn batch_row(&self, rows: &[Row]) -> Option<Row> {
         match &self.batch {
-            Some(batch) => (!rows.is_empty()).then(|| batch.together(rows)),
+            Some(batch) => (!rows.is_empty()).then(|| batch.merge(rows)),
             None => rows.first().cloned(),
         }
     }

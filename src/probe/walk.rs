@@ -14,7 +14,7 @@ use crate::engine::row::{RowExecutor, RunContext};
 use crate::engine::world::{RealWorld, World};
 use crate::error::Error;
 use crate::judge::Ruling;
-use crate::judge::signals::{Signal, signals};
+use crate::judge::signals::{LimitSignal, read_headers};
 use crate::plan::{Job, Plan};
 use crate::record::Failure;
 use crate::row::Row;
@@ -39,7 +39,7 @@ pub struct ProbeAnswer {
     /// By being refused.
     pub found: ProbeResult,
     /// In the headers of the first answer.
-    pub said: Vec<Signal>,
+    pub said: Vec<LimitSignal>,
 }
 
 /// Probes the API that this job's request is for; the job's input and limits are not
@@ -135,7 +135,7 @@ async fn carry_out(
         let seen = seen(&shared, &answer, start.elapsed(), now);
         check(&answer, &seen)?;
         if number == 0 {
-            said = signals(&answer.headers, &shared.plan.first().signals, now).signals;
+            said = read_headers(&answer.headers, &shared.plan.first().signals, now).signals;
         }
         if seen.refused {
             tell(&seen);
@@ -158,7 +158,7 @@ fn row(number: u64) -> Row {
 fn seen(shared: &RunContext, answer: &Answer, elapsed: Duration, now: SystemTime) -> Observation {
     let rules = &shared.plan.first().refusals;
     let ruling = rules.of_answer(answer.status, &answer.headers, &answer.body, now);
-    let ruling = ruling.unwrap_or(Ruling::Taken);
+    let ruling = ruling.unwrap_or(Ruling::Accepted);
     let wait = match ruling {
         Ruling::Refused(_, _, wait) => wait,
         _ => None,

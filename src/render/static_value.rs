@@ -104,7 +104,7 @@ mod tests {
         let value = StaticValue::hidden("auth.x", text, &context).unwrap();
         assert_eq!(value.get().unwrap().expose(), "me:old");
         std::fs::write(file.path(), "new").unwrap();
-        vault.renew(0, &|| false).unwrap();
+        vault.reload(0, &|| false).unwrap();
         assert_eq!(value.get().unwrap().expose(), "me:new");
     }
 

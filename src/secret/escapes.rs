@@ -1,16 +1,16 @@
-//! What stands at one place of a text, in every way that it may be written: as it is,
-//! or in an escape of URLs, JSON, JavaScript or HTML, also one within another. Pure.
+//! All readings of one place in a text: as it is, or as an escape of URLs, JSON, JavaScript
+//! or HTML, also one within another. Pure.
 
 use smallvec::SmallVec;
 
-/// One reading of a place: up to four bytes of UTF-8, and where the next one begins.
+/// One reading of a place: up to four bytes of UTF-8, and its end.
 #[derive(Debug, Clone, Copy)]
 pub struct EscapeUnit {
     bytes: [u8; 4],
     length: u8,
-    /// How many escapes lie within each other.
+    /// The depth of escapes within each other.
     depth: u8,
-    /// Where it ends.
+    /// The end of the reading in the text.
     pub end: usize,
 }
 
@@ -22,7 +22,7 @@ pub fn begins_escape(byte: u8) -> bool {
     matches!(byte, b'\\' | b'%' | b'&' | b'+')
 }
 
-/// All readings of the text at this place, with up to so many escapes within each other.
+/// All readings of the text at this place, with escapes up to this depth.
 pub fn units(text: &[u8], at: usize, depth: u8) -> EscapeUnits {
     let mut all = EscapeUnits::new();
     let Some(&byte) = text.get(at) else {
@@ -36,7 +36,7 @@ pub fn units(text: &[u8], at: usize, depth: u8) -> EscapeUnits {
     while let Some(&unit) = all.get(read) {
         read += 1;
         if unit.depth < depth {
-            // What follows was written together with it.
+            // The rest of the escape has the same depth as its first byte.
             let rest = EscapeRest {
                 text,
                 depth: unit.depth,
@@ -72,12 +72,12 @@ impl EscapeUnit {
         }
     }
 
-    /// What it stands for.
+    /// The bytes of the reading.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
     }
 
-    /// Whether it stands for the same and ends at the same place.
+    /// Whether the bytes and the end are equal.
     fn is_like(&self, other: &EscapeUnit) -> bool {
         self.end == other.end && self.bytes() == other.bytes()
     }
@@ -87,7 +87,7 @@ impl EscapeUnit {
     }
 }
 
-/// What follows the first byte of an escape, which may be escaped itself.
+/// The text after the first byte of an escape, which may be escaped itself.
 #[derive(Clone, Copy)]
 struct EscapeRest<'a> {
     text: &'a [u8],
@@ -113,7 +113,7 @@ impl EscapeRest<'_> {
         .collect()
     }
 
-    /// What stands after a backslash.
+    /// The readings after a backslash.
     fn backslashed(self, at: usize, depth: u8) -> EscapeUnits {
         let mut made = EscapeUnits::new();
         for next in units(self.text, at, self.depth) {
@@ -137,8 +137,8 @@ impl EscapeRest<'_> {
         made
     }
 
-    /// What stands after `\u`: four digits, twice for a pair of surrogates; or any
-    /// number of them in braces.
+    /// The character after `\u`: four digits, twice for a pair of surrogates; or up to six
+    /// digits in braces.
     fn utf16(self, at: usize) -> Option<(char, usize)> {
         if let Some(inside) = self.one(at, b'{') {
             let (value, end) = self.digits(inside, 16, 6)?;
@@ -157,7 +157,7 @@ impl EscapeRest<'_> {
         Some((letter, end))
     }
 
-    /// What stands after `&`, up to the semicolon.
+    /// The character of an entity after `&`, up to the semicolon.
     fn entity(self, at: usize) -> Option<(char, usize)> {
         if let Some(number) = self.one(at, b'#') {
             let hexadecimal = self.one(number, b'x').or_else(|| self.one(number, b'X'));
@@ -168,7 +168,7 @@ impl EscapeRest<'_> {
             return Some((char::from_u32(value)?, self.one(end, b';')?));
         }
         let (mut name, mut end) = (SmallVec::<[u8; 8]>::new(), at);
-        while name.len() < LONGEST_NAME
+        while name.len() < MAX_NAME
             && let Some((letter, next)) =
                 self.first(end, |byte| byte.is_ascii_alphabetic().then_some(byte))
         {
@@ -179,7 +179,7 @@ impl EscapeRest<'_> {
         Some((named.1, self.one(end, b';')?))
     }
 
-    /// So many hexadecimal digits.
+    /// The number of `count` hexadecimal digits.
     fn hex(self, at: usize, count: usize) -> Option<(u32, usize)> {
         let (mut value, mut end) = (0, at);
         for _ in 0..count {
@@ -190,10 +190,10 @@ impl EscapeRest<'_> {
         Some((value, end))
     }
 
-    /// As many digits as there are, up to so many.
-    fn digits(self, at: usize, base: u32, most: usize) -> Option<(u32, usize)> {
+    /// The number of one to `max` digits.
+    fn digits(self, at: usize, base: u32, max: usize) -> Option<(u32, usize)> {
         let (mut value, mut end, mut count) = (0_u32, at, 0);
-        while count < most
+        while count < max
             && let Some((digit, next)) = self.first(end, |byte| char::from(byte).to_digit(base))
         {
             value = value.checked_mul(base)?.checked_add(digit)?;
@@ -203,13 +203,13 @@ impl EscapeRest<'_> {
         (count > 0).then_some((value, end))
     }
 
-    /// Where this byte ends, if it stands here.
+    /// The end of this byte, if it is here.
     fn one(self, at: usize, wanted: u8) -> Option<usize> {
         let found = self.first(at, |byte| (byte == wanted).then_some(()));
         found.map(|((), end)| end)
     }
 
-    /// The first reading of a place that is wanted.
+    /// The first reading of a place that `wanted` accepts.
     fn first<T>(self, at: usize, wanted: impl Fn(u8) -> Option<T>) -> Option<(T, usize)> {
         let byte = *self.text.get(at)?;
         if let Some(found) = wanted(byte) {
@@ -224,9 +224,10 @@ impl EscapeRest<'_> {
     }
 }
 
-const LONGEST_NAME: usize = 8;
+/// Maximum length of the name of an entity.
+const MAX_NAME: usize = 8;
 
-/// The characters of ASCII, and the ones that HTML itself needs, by their names.
+/// The names of the characters of ASCII, and of those that HTML itself needs.
 const NAMED: [(&str, char); 41] = [
     ("amp", '&'),
     ("quot", '"'),
@@ -275,7 +276,7 @@ const NAMED: [(&str, char); 41] = [
 mod tests {
     use super::*;
 
-    /// Everything that the whole of a text may stand for.
+    /// All readings of a whole text.
     fn readings(text: &str) -> Vec<String> {
         let whole = units(text.as_bytes(), 0, 3);
         let whole = whole.iter().filter(|unit| unit.end == text.len());
@@ -305,7 +306,7 @@ mod tests {
             ("&#x26;", "&"),
             ("&#X1F600;", "😀"),
             ("&sol;", "/"),
-            // One within another.
+            // Escapes within each other.
             ("%252F", "/"),
             ("%2525", "%"),
             (r"\\\/", "/"),
@@ -324,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_escape_stands_for_itself() {
+    fn a_text_that_is_no_escape_has_one_reading() {
         for text in [
             "%", "%2", "%zz", r"\", r"\u00", r"\ud83d", "&", "&am", "&#;", "&nope;",
         ] {

@@ -1,4 +1,4 @@
-//! The values that nobody may see: where a text holds one, `***` stands instead. Pure.
+//! Hiding secrets: a text has `***` in their place. Pure.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,14 +10,14 @@ use serde_json::{Map, Value};
 use super::literals;
 use super::matcher::{MatchEnd, Matcher};
 
-/// Shorter values, in bytes, are not hidden unless that is asked for: they would blank
-/// out half of every text.
-pub(super) const SHORTEST: usize = 4;
+/// Minimum length in bytes of a value that is hidden without being declared a secret: a
+/// shorter one would blank out half of every text.
+pub(super) const MIN_LENGTH: usize = 4;
 
 const HIDDEN: &[u8] = b"***";
 
-/// The secret values of a job, which may grow while it runs. Clones share them.
-/// It can't be printed.
+/// The secret values of a job, to which more may be added while it runs. Clones share
+/// them. It can't be printed.
 #[derive(Clone, Default)]
 pub struct Secrets {
     hidden: Arc<RwLock<Arc<Hidden>>>,
@@ -25,33 +25,33 @@ pub struct Secrets {
 
 #[derive(Default)]
 struct Hidden {
-    /// Hidden everywhere.
+    /// Values that are hidden everywhere.
     secrets: Vec<String>,
-    /// Hidden in what throng says.
+    /// Values that are hidden in messages alone.
     doubtful: Vec<String>,
-    /// What is hidden in values of answers.
+    /// Finds the values that are hidden in answers.
     in_answers: Matcher,
-    /// What is hidden in what throng says.
+    /// Finds the values that are hidden in messages.
     in_messages: Matcher,
 }
 
 impl Secrets {
-    /// One more value, unless it is shorter than 4 bytes.
+    /// Adds a value, unless it is shorter than 4 bytes.
     pub fn add(&self, value: &str) {
-        if value.len() >= SHORTEST {
+        if value.len() >= MIN_LENGTH {
             self.add_declared(value);
         }
     }
 
-    /// One more value, however short: the job says that it is a secret.
+    /// Adds a value of any length that the job declares a secret.
     pub fn add_declared(&self, value: &str) {
         self.change(value, |hidden| &mut hidden.secrets);
     }
 
-    /// One more value that may be no secret at all: it is hidden in messages, plans and
-    /// details of failures, and not in the values of answers, which it could spoil.
+    /// Adds a value that may be no secret: it is hidden in messages, plans and details of
+    /// failures, and not in the values of answers, which could hold it by chance.
     pub fn add_doubtful(&self, value: &str) {
-        if value.len() >= SHORTEST {
+        if value.len() >= MIN_LENGTH {
             self.change(value, |hidden| &mut hidden.doubtful);
         }
     }
@@ -74,14 +74,14 @@ impl Secrets {
         *hidden = Arc::new(next);
     }
 
-    /// Whether there are any.
+    /// Whether there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.now().in_messages.is_empty()
     }
 
-    /// What throng says, without them. Where a `…` cuts one off, its beginning is
-    /// hidden as well.
+    /// A message without the secrets. The beginning of one that a `…` cuts off is hidden
+    /// too.
     #[must_use]
     pub fn hide(&self, text: String) -> String {
         let found = self
@@ -91,13 +91,13 @@ impl Secrets {
         hide_text(text, &found)
     }
 
-    /// A value of an answer without them: its texts, and the names in it. Numbers and
+    /// Hides the secrets in a value of an answer: in its texts and names. Numbers and
     /// structure stay.
     pub fn hide_in_value(&self, value: &mut Value) {
         self.hide_in_values(std::slice::from_mut(value));
     }
 
-    /// Values of an answer without them.
+    /// Hides the secrets in values of an answer.
     pub fn hide_in_values(&self, values: &mut [Value]) {
         let hidden = self.now();
         if !hidden.in_answers.is_empty() {
@@ -106,15 +106,15 @@ impl Secrets {
         }
     }
 
-    /// The body of an answer, as a text, without them.
+    /// The body of an answer as a text without the secrets.
     #[must_use]
     pub fn hide_in_body(&self, body: String) -> String {
         let found = self.now().in_answers.in_body(body.as_bytes());
         hide_text(body, &found)
     }
 
-    /// The body of an answer without them. Of JSON, only what stands between quotes
-    /// changes, and stays JSON; everything else is as it was, byte for byte.
+    /// The body of an answer without the secrets. JSON changes between quotes alone and
+    /// stays JSON; all other bytes stay the same.
     #[must_use]
     pub fn hide_in(&self, body: Bytes) -> Bytes {
         let found = self.now().in_answers.in_body(&body);
@@ -150,7 +150,7 @@ impl Matcher {
         }
     }
 
-    /// With names that hold no secret; two that come to one name are both kept.
+    /// The map with names without secrets; two fields with one new name are both kept.
     fn renamed(&self, map: Map<String, Value>) -> Map<String, Value> {
         let mut renamed = Map::new();
         for (name, value) in map {
@@ -164,7 +164,7 @@ impl Matcher {
         renamed
     }
 
-    /// Where it holds any, as JSON if it is that.
+    /// The places of secrets in a body, between quotes if it is JSON.
     fn in_body(&self, body: &[u8]) -> Vec<Range<usize>> {
         if self.is_empty() {
             return Vec::new();
@@ -183,7 +183,7 @@ impl Matcher {
     }
 }
 
-/// The text with `***` in these places.
+/// The bytes with `***` in these places.
 fn hide(text: &[u8], places: &[Range<usize>]) -> Vec<u8> {
     let mut hidden = Vec::with_capacity(text.len());
     let mut from = 0;
@@ -196,7 +196,7 @@ fn hide(text: &[u8], places: &[Range<usize>]) -> Vec<u8> {
     hidden
 }
 
-/// A text stays a text: its secrets begin and end with whole characters.
+/// The text with `***` in these places: secrets begin and end with whole characters.
 fn hide_text(text: String, places: &[Range<usize>]) -> String {
     if places.is_empty() {
         return text;

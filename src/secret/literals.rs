@@ -1,4 +1,4 @@
-//! The texts within a text of JSON, and where secrets stand in them. Pure.
+//! The string literals of JSON, and the places of secrets in them. Pure.
 
 use std::ops::Range;
 
@@ -6,26 +6,26 @@ use serde::de::IgnoredAny;
 
 use super::matcher::{MatchEnd, Matcher};
 
-/// Whether it is JSON: one value, or several one after the other.
+/// Whether a text is JSON: one value, or several after each other.
 pub fn is_json(text: &str) -> bool {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     values.all(|value| value.is_ok())
 }
 
-/// Where secrets stand between quotes, by what the literals mean.
+/// The places of secrets in literals, found in their decoded texts.
 pub fn ranges(matcher: &Matcher, json: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut from = 0;
-    while let Some(literal) = next(json.as_bytes(), from) {
+    while let Some(literal) = next_literal(json.as_bytes(), from) {
         from = literal.end + 1;
         found.extend(within(matcher, json, literal));
     }
     found
 }
 
-/// What stands between the next two quotes.
-pub fn next(json: &[u8], from: usize) -> Option<Range<usize>> {
+/// The place between the next two quotes.
+pub fn next_literal(json: &[u8], from: usize) -> Option<Range<usize>> {
     let is_quote = |byte: &u8| *byte == b'"';
     let start = from + json.get(from..)?.iter().position(is_quote)? + 1;
     let mut end = start;
@@ -38,9 +38,9 @@ pub fn next(json: &[u8], from: usize) -> Option<Range<usize>> {
     }
 }
 
-/// What the next text means, and where it stands between its quotes.
+/// The decoded text of the next literal, and its place between its quotes.
 pub fn literal(json: &str, from: usize) -> Option<(String, Range<usize>)> {
-    let place = next(json.as_bytes(), from)?;
+    let place = next_literal(json.as_bytes(), from)?;
     let (text, _) = decode(json.get(place.clone())?);
     Some((text, place))
 }
@@ -62,7 +62,7 @@ fn within(matcher: &Matcher, json: &str, literal: Range<usize>) -> Vec<Range<usi
         .collect()
 }
 
-/// What a literal means, and for each byte of that where it is written; and the end.
+/// The decoded text of a literal, and the place of each of its bytes and of its end.
 fn decode(literal: &str) -> (String, Vec<usize>) {
     let (mut decoded, mut places) = (String::new(), Vec::new());
     let mut at = 0;
@@ -79,7 +79,7 @@ fn decode(literal: &str) -> (String, Vec<usize>) {
     (decoded, places)
 }
 
-/// What an escape means, and how long it is.
+/// The character of an escape, and its length.
 fn escaped(text: &str) -> (char, usize) {
     let letter = match text.as_bytes().get(1) {
         Some(b'b') => '\u{8}',
@@ -96,7 +96,8 @@ fn escaped(text: &str) -> (char, usize) {
     (letter, 2)
 }
 
-/// `\uXXXX`, or two of them; half of a pair means nothing.
+/// The character of `\uXXXX`, or of two of them; half of a pair is the replacement
+/// character.
 fn utf16(text: &str) -> (char, usize) {
     const ONE: usize = 6;
     let unit = |at: usize| {
@@ -141,7 +142,7 @@ mod tests {
         let json = br#"{"a": "b\"c", "d\\": 1, "e"#;
         let mut found = Vec::new();
         let mut from = 0;
-        while let Some(literal) = next(json, from) {
+        while let Some(literal) = next_literal(json, from) {
             from = literal.end + 1;
             found.push(String::from_utf8_lossy(&json[literal]).into_owned());
         }

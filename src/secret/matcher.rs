@@ -1,4 +1,4 @@
-//! Where secrets stand in a text, however their characters are written. Pure.
+//! Finds secrets in a text, in every spelling of their characters. Pure.
 
 use std::ops::Range;
 
@@ -8,53 +8,53 @@ use smallvec::{SmallVec, smallvec};
 
 use super::escapes::{begins_escape, units};
 
-/// As many escapes may lie within each other: such as JSON in a text of JSON that is
+/// Maximum depth of escapes within each other, such as JSON in a text of JSON that is
 /// quoted in a message.
-const DEPTH: u8 = 3;
-/// Of a secret that a text was cut in, at least so many bytes must be there.
-const LEAST: usize = 3;
-/// What stands where a text was cut.
+const MAX_DEPTH: u8 = 3;
+/// Minimum number of bytes of a secret before the `…` that cuts it off.
+const MIN_CUT: usize = 3;
+/// The mark of a cut text.
 const CUT: &[u8] = "…".as_bytes();
-/// No escape is longer than this, in bytes.
-const LONGEST_ESCAPE: usize = 12;
-/// Fewer characters of base64 are found by chance in others.
-const LEAST_BASE64: usize = 5;
+/// Maximum length of an escape in bytes.
+const MAX_ESCAPE: usize = 12;
+/// Minimum number of characters of base64: fewer occur in other texts by chance.
+const MIN_BASE64: usize = 5;
 
-/// Finds some secrets.
+/// Finds a set of secrets.
 #[derive(Default)]
 pub struct Matcher {
     patterns: Vec<SecretPattern>,
-    /// For each byte, the patterns that begin with it.
+    /// The patterns that begin with each byte.
     by_first: Vec<SmallVec<[u16; 2]>>,
-    /// For each byte, whether a secret may begin there.
+    /// Whether a secret may begin with each byte.
     begins: Vec<bool>,
 }
 
-/// A secret, or what base64 makes of it.
+/// A secret, or its base64 form.
 struct SecretPattern {
     bytes: Vec<u8>,
     base64: Option<MatchEdges>,
 }
 
-/// The characters of base64 next to a pattern that depend on the secret and on what
-/// stands beside it.
+/// Whether characters of base64 next to a pattern depend on the secret and on the bytes
+/// beside it.
 #[derive(Clone, Copy)]
 struct MatchEdges {
     before: bool,
     after: bool,
 }
 
-/// What counts as a secret's end.
+/// The end of a secret in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MatchEnd {
-    /// Its last character.
+    /// The last character of the secret.
     Whole,
-    /// Also a `…` within it: the text was cut there.
+    /// Its last character, or a `…` within it: the text was cut there.
     OrCut,
 }
 
 impl Matcher {
-    /// Finds these, which are not empty.
+    /// Finds these secrets, which are not empty.
     pub fn new<'a>(secrets: impl Iterator<Item = &'a str>) -> Matcher {
         let patterns: Vec<SecretPattern> = secrets.flat_map(patterns).collect();
         let mut by_first = vec![SmallVec::<[u16; 2]>::new(); 256];
@@ -79,12 +79,12 @@ impl Matcher {
         }
     }
 
-    /// Whether it finds nothing at all.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
 
-    /// All places of secrets, in their order; what overlaps is one.
+    /// The places of all secrets, in order; overlapping places are one.
     pub fn ranges(&self, text: &[u8], ends: MatchEnd) -> Vec<Range<usize>> {
         let mut found: Vec<Range<usize>> = Vec::new();
         if self.is_empty() {
@@ -105,7 +105,7 @@ impl Matcher {
         found
     }
 
-    /// Whether there is any.
+    /// Whether the text holds any secret.
     pub fn finds(&self, text: &[u8]) -> bool {
         let begins = |byte: &u8| self.begins[usize::from(*byte)];
         !self.is_empty()
@@ -115,13 +115,13 @@ impl Matcher {
                 .any(|(at, byte)| begins(byte) && self.at(text, at, MatchEnd::Whole).is_some())
     }
 
-    /// The longest one that begins here.
+    /// The longest secret that begins here.
     fn at(&self, text: &[u8], at: usize, ends: MatchEnd) -> Option<Range<usize>> {
         if !begins_escape(text[at]) {
             return self.longest(text[at], text, at, ends);
         }
         let mut firsts: SmallVec<[u8; 4]> = SmallVec::new();
-        for unit in units(text, at, DEPTH) {
+        for unit in units(text, at, MAX_DEPTH) {
             if !firsts.contains(&unit.bytes()[0]) {
                 firsts.push(unit.bytes()[0]);
             }
@@ -131,7 +131,7 @@ impl Matcher {
             .max_by_key(|range| range.end)
     }
 
-    /// The longest of those whose first byte is this.
+    /// The longest secret with this first byte that begins here.
     fn longest(&self, first: u8, text: &[u8], at: usize, ends: MatchEnd) -> Option<Range<usize>> {
         let patterns = self.by_first[usize::from(first)].iter();
         patterns
@@ -142,29 +142,29 @@ impl Matcher {
 }
 
 impl SecretPattern {
-    /// Where it stands, if it begins here. States are taken up by their place in the
-    /// text, so that each comes up once.
+    /// The place of the pattern, if it begins here. States are visited in the order of
+    /// their places in the text, so that each is visited once.
     fn find(&self, text: &[u8], at: usize, ends: MatchEnd) -> Option<Range<usize>> {
-        let mut states: SmallVec<[MatcherState; 8]> = smallvec![MatcherState { seen: 0, at }];
+        let mut states: SmallVec<[MatcherState; 8]> = smallvec![MatcherState { matched: 0, at }];
         let (mut whole, mut cut) = (None, None);
-        while let Some(first) = first_of(&states) {
-            let state = self.go_on(text, states.swap_remove(first));
-            if state.seen == self.bytes.len() {
+        while let Some(first) = first_state(&states) {
+            let state = self.skip_equal(text, states.swap_remove(first));
+            if state.matched == self.bytes.len() {
                 whole = whole.max(Some(state.at));
                 continue;
             }
-            if ends == MatchEnd::OrCut && state.seen >= LEAST && is_cut(&text[state.at..]) {
+            if ends == MatchEnd::OrCut && state.matched >= MIN_CUT && is_cut(&text[state.at..]) {
                 cut = cut.max(Some(state.at));
             }
             if !text.get(state.at).is_some_and(|byte| begins_escape(*byte)) {
                 continue;
             }
-            for unit in units(text, state.at, DEPTH) {
+            for unit in units(text, state.at, MAX_DEPTH) {
                 let next = MatcherState {
-                    seen: state.seen + unit.bytes().len(),
+                    matched: state.matched + unit.bytes().len(),
                     at: unit.end,
                 };
-                if self.has(state.seen, unit.bytes()) && !states.contains(&next) {
+                if self.has(state.matched, unit.bytes()) && !states.contains(&next) {
                     states.push(next);
                 }
             }
@@ -177,13 +177,13 @@ impl SecretPattern {
         Some(start..end)
     }
 
-    /// As far as the text is as the secret is, byte for byte.
-    fn go_on(&self, text: &[u8], mut state: MatcherState) -> MatcherState {
+    /// The state after the bytes in which the text equals the secret.
+    fn skip_equal(&self, text: &[u8], mut state: MatcherState) -> MatcherState {
         while let Some(byte) = text.get(state.at)
             && !begins_escape(*byte)
-            && self.has(state.seen, &[*byte])
+            && self.has(state.matched, &[*byte])
         {
-            state.seen += 1;
+            state.matched += 1;
             state.at += 1;
         }
         state
@@ -196,7 +196,7 @@ impl SecretPattern {
         own == bytes || (self.base64.is_some() && url_safe(own[0]) == Some(bytes[0]))
     }
 
-    /// Base64 goes on to a last character that is partly the secret's, and its padding.
+    /// The end of base64 after the last character that the secret shares, and its padding.
     fn with_edge(&self, text: &[u8], mut end: usize) -> usize {
         let Some(MatchEdges { after, .. }) = self.base64 else {
             return end;
@@ -205,7 +205,7 @@ impl SecretPattern {
             end += 1;
         }
         for _ in 0..2 {
-            let units = units(text, end, DEPTH);
+            let units = units(text, end, MAX_DEPTH);
             let padding = units.iter().find(|unit| unit.bytes() == b"=");
             end = padding.map_or(end, |unit| unit.end);
         }
@@ -213,15 +213,15 @@ impl SecretPattern {
     }
 }
 
-/// So much of a secret was seen, up to this place of the text.
+/// The number of matched bytes of a secret, and the position in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct MatcherState {
-    seen: usize,
+    matched: usize,
     at: usize,
 }
 
-/// The one that is least far in the text.
-fn first_of(states: &[MatcherState]) -> Option<usize> {
+/// The index of the state with the first position in the text.
+fn first_state(states: &[MatcherState]) -> Option<usize> {
     let all = states.iter().enumerate();
     all.min_by_key(|(_, state)| state.at)
         .map(|(place, _)| place)
@@ -230,13 +230,13 @@ fn first_of(states: &[MatcherState]) -> Option<usize> {
 /// Whether the text was cut here, or within the escape that begins here.
 fn is_cut(rest: &[u8]) -> bool {
     let escape = rest.first().is_some_and(|byte| begins_escape(*byte));
-    let most = if escape { LONGEST_ESCAPE } else { 0 };
+    let most = if escape { MAX_ESCAPE } else { 0 };
     let window = &rest[..rest.len().min(most + CUT.len())];
     window.windows(CUT.len()).any(|part| part == CUT)
 }
 
-/// The secret itself; and the characters of base64 that it alone decides, wherever it
-/// stands among other bytes.
+/// The patterns of a secret: itself, and the characters of base64 that depend on it alone,
+/// for each of its three alignments.
 fn patterns(secret: &str) -> Vec<SecretPattern> {
     let mut all = vec![SecretPattern {
         bytes: secret.into(),
@@ -245,11 +245,11 @@ fn patterns(secret: &str) -> Vec<SecretPattern> {
     for before in 0..3 {
         let bytes = [&[0; 2][..before], secret.as_bytes()].concat();
         let text = BASE64_STANDARD_NO_PAD.encode(&bytes);
-        // The first ones are of what stands before it, or of both.
+        // The first characters depend on the bytes before the secret.
         let first = if before == 0 { 0 } else { before + 1 };
         let after = bytes.len() % 3 > 0;
         let last = text.len() - usize::from(after);
-        if last >= first + LEAST_BASE64 {
+        if last >= first + MIN_BASE64 {
             all.push(SecretPattern {
                 bytes: text[first..last].into(),
                 base64: Some(MatchEdges {
@@ -262,7 +262,7 @@ fn patterns(secret: &str) -> Vec<SecretPattern> {
     all
 }
 
-/// How the alphabet for URLs has a character of the standard one.
+/// The character of the URL-safe alphabet for one of the standard alphabet.
 fn url_safe(byte: u8) -> Option<u8> {
     match byte {
         b'+' => Some(b'-'),

@@ -1,11 +1,10 @@
-//! What nobody may see: where it comes from, and how it is kept from being shown.
+//! Secrets: their sources, and the places where they are hidden.
 //!
-//! - `text`: a text that can't be printed
-//! - `source`: where a secret is read: a file, or what a command prints
-//! - `variables`: which variables of the environment are secrets
+//! - `source`: a text that can't be printed, and its source: a file, or a command's output
+//! - `variables`: the visibility of variables of the environment
 //! - `vault`: the secrets of a job by name, read again when they have expired
-//! - `hidden`: `***` in their place, in everything that leaves throng
-//! - `matcher`, `escapes`, `literals`: where a text holds them, however it is written
+//! - `hidden`: `***` in place of secrets in all output of throng
+//! - `matcher`, `escapes`, `literals`: finding secrets in a text, in every spelling
 
 use std::collections::BTreeMap;
 
@@ -14,14 +13,13 @@ mod hidden;
 mod literals;
 mod matcher;
 mod source;
-mod text;
 mod variables;
 mod vault;
 
 pub use hidden::Secrets;
 pub(crate) use literals::literal;
+pub use source::Secret;
 pub(crate) use source::SecretSource;
-pub use text::Secret;
 pub use variables::{Variables, Visibility};
 pub use vault::Vault;
 

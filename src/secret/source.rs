@@ -1,6 +1,7 @@
-//! Where a secret is read, within bounds: of time, and of length. [door: files,
-//! commands, threads, clock]
+//! A secret, and its source, which is read within bounds of time and length. Does I/O:
+//! files, commands, threads, clock.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -11,26 +12,47 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::Secret;
+/// Maximum length of a secret in bytes.
+const MAX_LENGTH: usize = 64 * 1024;
+/// Maximum time of a reading: a command may ask its user, a pipe may wait for its writer.
+const MAX_TIME: Duration = Duration::from_secs(120);
+/// Interval at which a reading checks whether to stop.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// More than this is no secret, in bytes.
-const LONGEST: usize = 64 * 1024;
-/// A command may ask its user for something; a pipe may have to wait for its writer.
-const LIMIT: Duration = Duration::from_secs(120);
-/// How often it is looked whether there is no more time.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// A text that shows as `***`, wherever it is printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
 
-/// A place that has the current value.
+impl Secret {
+    /// A text that is not printed from now on.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The text itself, for the request that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// The source of a secret's current value.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SecretSource {
-    /// A file's contents, without the last line break.
+    /// A file; the last line break of its contents is no part of the secret.
     File(PathBuf),
-    /// What a shell command prints, without the last line break.
+    /// A shell command; the last line break of its output is no part of the secret.
     Command(String),
 }
 
 impl SecretSource {
-    /// `file:PATH` or `command:TEXT`.
+    /// Parses `file:PATH` or `command:TEXT`.
     pub fn parse(text: &str) -> Result<SecretSource, String> {
         match text.split_once(':') {
             Some(("file", path)) if !path.is_empty() => Ok(SecretSource::File(path.into())),
@@ -41,22 +63,22 @@ impl SecretSource {
         }
     }
 
-    /// The value that it has now.
+    /// Reads the current value.
     pub fn read(&self) -> Result<Secret, String> {
         self.read_unless(&|| false)
     }
 
-    /// The value that it has now, unless the run is to end before that is known.
+    /// Reads the current value, unless the run ends first.
     pub fn read_unless(&self, ends: &dyn Fn() -> bool) -> Result<Secret, String> {
-        let wait = Wait {
+        let wait = ReadBounds {
             since: Instant::now(),
-            limit: LIMIT,
+            limit: MAX_TIME,
             ends,
         };
         self.read_within(&wait)
     }
 
-    fn read_within(&self, wait: &Wait<'_>) -> Result<Secret, String> {
+    fn read_within(&self, wait: &ReadBounds<'_>) -> Result<Secret, String> {
         let name = self.name();
         let text = match self {
             SecretSource::File(path) => {
@@ -65,10 +87,10 @@ impl SecretSource {
                     .map_err(|why| format!("{name} can't be read: {why}"))?
             }
             SecretSource::Command(command) => {
-                printed_by(command, wait).map_err(|why| format!("{name} {why}"))?
+                output_of(command, wait).map_err(|why| format!("{name} {why}"))?
             }
         };
-        if text.len() > LONGEST {
+        if text.len() > MAX_LENGTH {
             return Err(format!("{name} gives more than 64 KiB"));
         }
         let text =
@@ -87,17 +109,20 @@ impl SecretSource {
     }
 }
 
-/// How long a value is waited for.
-struct Wait<'a> {
+/// The bounds of a reading.
+struct ReadBounds<'a> {
     since: Instant,
     limit: Duration,
-    /// Whether the run is to end.
+    /// Whether the run ends.
     ends: &'a dyn Fn() -> bool,
 }
 
-impl Wait<'_> {
-    /// The error is why it is over.
-    fn goes_on(&self) -> Result<(), String> {
+impl ReadBounds<'_> {
+    /// Checks the bounds.
+    ///
+    /// # Errors
+    /// Which of them is reached.
+    fn check(&self) -> Result<(), String> {
         if (self.ends)() {
             return Err("was not waited for: the run ends".to_owned());
         }
@@ -112,42 +137,41 @@ impl Wait<'_> {
     }
 }
 
-/// All that there is to read, or a little more than a secret may have. A thread that
-/// waits for more than the time that it has is left behind.
+/// Reads all bytes, or a little more than the maximum length. Its thread is left behind
+/// when a bound is reached.
 fn read<R: Read>(
     open: impl FnOnce() -> io::Result<R> + Send + 'static,
-    wait: &Wait<'_>,
+    wait: &ReadBounds<'_>,
 ) -> Result<Vec<u8>, String> {
-    wait.goes_on()?;
+    wait.check()?;
     let (done, read) = mpsc::channel();
     let work = move || {
         let mut text = Vec::new();
-        let all = open().and_then(|from| from.take(LONGEST as u64 + 1).read_to_end(&mut text));
-        // Nobody may wait for it any more.
+        let all = open().and_then(|from| from.take(MAX_LENGTH as u64 + 1).read_to_end(&mut text));
+        // The receiver is gone if a bound was reached.
         let _ = done.send(all.map(|_| text));
     };
     let thread = std::thread::Builder::new().spawn(work);
     thread.map_err(|error| error.to_string())?;
     loop {
-        match read.recv_timeout(LOOK_EVERY) {
+        match read.recv_timeout(POLL_INTERVAL) {
             Ok(read) => return read.map_err(|error| error.to_string()),
-            Err(RecvTimeoutError::Timeout) => wait.goes_on()?,
+            Err(RecvTimeoutError::Timeout) => wait.check()?,
             Err(RecvTimeoutError::Disconnected) => return Err("its reader panicked".to_owned()),
         }
     }
 }
 
-/// A command's complaints go to the terminal: it may have to ask for something.
-fn printed_by(command: &str, wait: &Wait<'_>) -> Result<Vec<u8>, String> {
-    wait.goes_on()?;
+/// The output of a command. Its stderr is the terminal, so that it can ask the user.
+fn output_of(command: &str, wait: &ReadBounds<'_>) -> Result<Vec<u8>, String> {
+    wait.check()?;
     let mut shell = Command::new("sh");
     shell
         .args(["-c", command])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit());
-    // Where there is a terminal it stays in its foreground: there it may ask, and Ctrl-C
-    // ends it, too.
+    // With a terminal it stays in the foreground group: it can ask, and Ctrl-C ends it.
     let is_apart = File::open("/dev/tty").is_err();
     if is_apart {
         shell.process_group(0);
@@ -157,7 +181,7 @@ fn printed_by(command: &str, wait: &Wait<'_>) -> Result<Vec<u8>, String> {
         .map_err(|error| format!("can't be run: {error}"))?;
     let ended = outcome(&mut child, wait);
     if !matches!(ended, Ok((_, Some(_)))) {
-        end(&mut child, is_apart);
+        kill(&mut child, is_apart);
     }
     match ended? {
         (_, Some(status)) if !status.success() => Err(format!("failed: {status}")),
@@ -165,13 +189,17 @@ fn printed_by(command: &str, wait: &Wait<'_>) -> Result<Vec<u8>, String> {
     }
 }
 
-/// What it prints, and how it ends; one that prints too much isn't waited for.
-fn outcome(child: &mut Child, wait: &Wait<'_>) -> Result<(Vec<u8>, Option<ExitStatus>), String> {
+/// The output of a command and its status; a command with too much output is not waited
+/// for.
+fn outcome(
+    child: &mut Child,
+    wait: &ReadBounds<'_>,
+) -> Result<(Vec<u8>, Option<ExitStatus>), String> {
     let Some(stdout) = child.stdout.take() else {
         return Err("has no output".to_owned());
     };
     let text = read(move || Ok(stdout), wait)?;
-    if text.len() > LONGEST {
+    if text.len() > MAX_LENGTH {
         return Ok((text, None));
     }
     loop {
@@ -179,15 +207,15 @@ fn outcome(child: &mut Child, wait: &Wait<'_>) -> Result<(Vec<u8>, Option<ExitSt
         if status.is_some() {
             return Ok((text, status));
         }
-        wait.goes_on()?;
-        std::thread::sleep(LOOK_EVERY);
+        wait.check()?;
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Ends a command, and what it has started if it has a process group of its own.
-fn end(child: &mut Child, is_apart: bool) {
+/// Kills a command, and its process group if it has one of its own.
+fn kill(child: &mut Child, is_apart: bool) {
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    // One that has ended meanwhile can't be ended.
+    // A command that has ended meanwhile can't be killed.
     let _ = match group.filter(|_| is_apart) {
         Some(group) => kill_process_group(group, Signal::KILL).map_err(io::Error::from),
         None => child.kill(),
@@ -198,6 +226,12 @@ fn end(child: &mut Child, is_apart: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let secret = Some(Secret::new("key"));
+        assert_eq!(format!("{secret:?}"), "Some(***)");
+    }
 
     fn read(text: &str) -> Result<String, String> {
         Ok(SecretSource::parse(text)?.read()?.expose().to_owned())
@@ -252,13 +286,13 @@ mod tests {
             let within = |limit, ends: &dyn Fn() -> bool| {
                 let since = Instant::now();
                 source
-                    .read_within(&Wait { since, limit, ends })
+                    .read_within(&ReadBounds { since, limit, ends })
                     .unwrap_err()
             };
             let why = within(Duration::from_millis(1), &|| false);
             assert!(why.starts_with(name), "{why}");
             assert!(why.contains("did not end within 1ms"), "{why}");
-            let why = within(LIMIT, &|| is_started() || name == fifo);
+            let why = within(MAX_TIME, &|| is_started() || name == fifo);
             assert!(why.contains("was not waited for: the run ends"), "{why}");
         }
         let pid = std::fs::read_to_string(&pid).unwrap();

@@ -136,7 +136,7 @@ impl Made {
 /// What stands outside of quotes.
 fn structure(json: &str) -> String {
     let (mut left, mut from) = (String::new(), 0);
-    while let Some(literal) = literals::next(json.as_bytes(), from) {
+    while let Some(literal) = literals::next_literal(json.as_bytes(), from) {
         left += &json[from..literal.start];
         from = literal.end;
         // The quote that ends it.

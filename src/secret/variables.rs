@@ -1,61 +1,61 @@
-//! Which variables of the environment are secrets: as the job says, or as they look.
-//! Pure.
+//! The visibility of variables of the environment, by the job or by their values. Pure.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The `[env]` part of a job. What it doesn't name is a secret if it looks like one.
+/// The `[env]` part of a job. A variable that it doesn't name is a secret if its value may
+/// be one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Variables {
-    /// Those that are secrets, however short.
+    /// Names of variables that are secrets, however short.
     pub secret: Vec<String>,
-    /// Those that anyone may see.
+    /// Names of variables that are no secrets.
     pub public: Vec<String>,
 }
 
-/// Where a variable's value shows as `***`.
+/// The places in which a variable's value shows as `***`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Visibility {
-    /// Nowhere is it to be seen.
-    Nowhere,
-    /// It shows in values of answers, which it could spoil.
-    InAnswers,
-    /// It is too short to be hidden anywhere.
+    /// The value is hidden everywhere.
+    Hidden,
+    /// The value is hidden except in answers, which could hold it by chance.
+    HiddenInMessages,
+    /// The value is too short to be hidden.
     TooShort,
-    /// It is no secret.
-    Everywhere,
+    /// The value is no secret.
+    Public,
 }
 
-/// Shorter values, in characters, may stand in any text by chance.
-const SHORT: usize = 8;
-/// No secrets, whatever they look like.
+/// Minimum number of characters of a value that other texts don't hold by chance.
+const MIN_CHARS: usize = 8;
+/// Variables that are no secrets.
 const PUBLIC: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 
 impl Variables {
-    /// Where this one shows. `is_key` says whether its name is one that keys go by.
-    pub fn shown(&self, name: &str, value: &str, is_key: bool) -> Visibility {
+    /// The visibility of a variable. `is_key` says whether its name is that of a key.
+    pub fn visibility(&self, name: &str, value: &str, is_key: bool) -> Visibility {
         let names = |list: &[String]| list.iter().any(|known| known == name);
         if names(&self.secret) {
-            return Visibility::Nowhere;
+            return Visibility::Hidden;
         }
         if names(&self.public) || PUBLIC.contains(&name) {
-            return Visibility::Everywhere;
+            return Visibility::Public;
         }
-        if value.len() < super::hidden::SHORTEST {
+        if value.len() < super::hidden::MIN_LENGTH {
             return Visibility::TooShort;
         }
         let is_common =
-            value.chars().count() < SHORT || value.bytes().all(|byte| byte.is_ascii_digit());
+            value.chars().count() < MIN_CHARS || value.bytes().all(|byte| byte.is_ascii_digit());
         if is_common && !is_key {
-            Visibility::InAnswers
+            Visibility::HiddenInMessages
         } else {
-            Visibility::Nowhere
+            Visibility::Hidden
         }
     }
 
-    /// What is wrong with it, where these are the variables that the job uses.
+    /// Checks the names against the variables that the job uses.
     pub fn check<'a>(&self, used: impl Iterator<Item = &'a String> + Clone) -> Result<(), String> {
         if let Some(name) = self.secret.iter().find(|name| self.public.contains(name)) {
             return Err(format!(
@@ -77,16 +77,16 @@ impl Variables {
     }
 }
 
-/// A clause that goes with the variable's name.
+/// A clause whose subject is the variable's name.
 impl fmt::Display for Visibility {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Visibility::Nowhere => "shows as ***",
-            Visibility::InAnswers => {
+            Visibility::Hidden => "shows as ***",
+            Visibility::HiddenInMessages => {
                 "is short or all digits: it shows as *** in plans and messages, but not in the values of answers, which could hold it by chance"
             }
             Visibility::TooShort => "is too short to be hidden",
-            Visibility::Everywhere => "is no secret",
+            Visibility::Public => "is no secret",
         })
     }
 }
@@ -96,29 +96,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_stand_anywhere_is_hidden_if_it_is_called_a_secret() {
+    fn a_common_value_is_hidden_everywhere_if_its_name_is_a_key_s() {
         let variables = Variables {
             secret: vec!["ACC".into()],
             public: vec!["MODEL".into()],
         };
         for (name, value, is_key, shown) in [
-            ("YEAR", "2026", false, Visibility::InAnswers),
-            ("LONG", "20261127202611272026", false, Visibility::InAnswers),
-            ("WORD", "monday", false, Visibility::InAnswers),
-            ("WORD", "mondaybr", false, Visibility::Nowhere),
-            ("API_KEY", "2026", true, Visibility::Nowhere),
+            ("YEAR", "2026", false, Visibility::HiddenInMessages),
+            (
+                "LONG",
+                "20261127202611272026",
+                false,
+                Visibility::HiddenInMessages,
+            ),
+            ("WORD", "monday", false, Visibility::HiddenInMessages),
+            ("WORD", "mondaybr", false, Visibility::Hidden),
+            ("API_KEY", "2026", true, Visibility::Hidden),
             ("API_KEY", "abc", true, Visibility::TooShort),
-            ("ACC", "1", false, Visibility::Nowhere),
-            ("MODEL", "a-large-model", false, Visibility::Everywhere),
-            ("AWS_REGION", "eu-central-1", false, Visibility::Everywhere),
+            ("ACC", "1", false, Visibility::Hidden),
+            ("MODEL", "a-large-model", false, Visibility::Public),
+            ("AWS_REGION", "eu-central-1", false, Visibility::Public),
         ] {
-            let found = variables.shown(name, value, is_key);
+            let found = variables.visibility(name, value, is_key);
             assert_eq!(found, shown, "{name}={value}");
         }
     }
 
     #[test]
-    fn what_is_declared_must_be_used_and_in_one_way() {
+    fn a_declared_variable_must_be_used_and_declared_once() {
         let used = ["ACC".to_owned()];
         let check = |secret: &[&str], public: &[&str]| {
             let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();

@@ -9,21 +9,21 @@ use super::source::SecretSource;
 use super::{Secret, Secrets, Settings, Variables, Visibility};
 use crate::error::Error;
 
-/// After reading the same values again, it is not worth reading them for so long.
-const PAUSE: Duration = Duration::from_secs(5);
+/// Time for which values are not read again after a reading without a change.
+const REREAD_PAUSE: Duration = Duration::from_secs(5);
 
-/// What the job's `[secrets]` are now, and the texts that must not be shown.
+/// The current values of the job's `[secrets]`, and all texts that are hidden.
 #[derive(Debug, Default)]
 pub struct Vault {
     entries: BTreeMap<String, VaultEntry>,
     secrets: Secrets,
     variables: Variables,
-    /// The variables of the environment that the job uses.
+    /// The variables of the environment that the job uses, and their visibility.
     used: Mutex<BTreeMap<String, Visibility>>,
-    /// Counts the readings that brought something new.
+    /// Number of readings that changed a value.
     edition: AtomicU64,
-    /// When reading again last brought nothing.
-    in_vain: Mutex<Option<Instant>>,
+    /// Time of the last reading without a change.
+    unchanged: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -33,10 +33,10 @@ struct VaultEntry {
 }
 
 impl Vault {
-    /// Reads all of them once.
+    /// Reads all secrets once.
     ///
     /// # Errors
-    /// Which of them can't be read, and why.
+    /// Which secret can't be read, and why.
     pub fn new(settings: &Settings) -> Result<Vault, Error> {
         let secrets = Secrets::default();
         let mut entries = BTreeMap::new();
@@ -55,41 +55,41 @@ impl Vault {
         })
     }
 
-    /// These secrets, and which variables of the environment are secrets as well.
+    /// The vault with these settings of variables of the environment.
     #[must_use]
     pub fn with(self, variables: Variables) -> Vault {
         Vault { variables, ..self }
     }
 
-    /// The job uses this variable. `is_key` says whether its name is one that keys go by.
+    /// Adds a variable that the job uses. `is_key` says whether its name is that of a key.
     pub fn add_variable(&self, name: &str, value: &str, is_key: bool) {
-        let shown = self.variables.shown(name, value, is_key);
+        let shown = self.variables.visibility(name, value, is_key);
         match shown {
-            Visibility::Nowhere => self.secrets.add_declared(value),
-            Visibility::InAnswers => self.secrets.add_doubtful(value),
-            Visibility::TooShort | Visibility::Everywhere => {}
+            Visibility::Hidden => self.secrets.add_declared(value),
+            Visibility::HiddenInMessages => self.secrets.add_doubtful(value),
+            Visibility::TooShort | Visibility::Public => {}
         }
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.insert(name.to_owned(), shown);
     }
 
-    /// Whether the job says that this variable is no secret.
+    /// Whether this variable is declared to be no secret.
     #[must_use]
     pub fn is_public(&self, variable: &str) -> bool {
-        self.variables.shown(variable, "", false) == Visibility::Everywhere
+        self.variables.visibility(variable, "", false) == Visibility::Public
     }
 
-    /// The variables that the job uses, and where each of them shows.
+    /// The variables that the job uses, and their visibility.
     ///
     /// # Errors
-    /// What the job says of variables that it doesn't use.
+    /// Which declared variable the job does not use, or declares twice.
     pub fn variables(&self) -> Result<BTreeMap<String, Visibility>, Error> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         self.variables.check(used.keys()).map_err(Error::plan)?;
         Ok(used.clone())
     }
 
-    /// The texts that must not be shown; what is added to them is hidden, too.
+    /// The texts that are hidden; more can be added.
     #[must_use]
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
@@ -108,34 +108,37 @@ impl Vault {
         self.entries.keys().map(String::as_str)
     }
 
-    /// Which edition of the values is current.
+    /// The number of the current edition of the values.
     #[must_use]
     pub fn edition(&self) -> u64 {
         self.edition.load(Ordering::Acquire)
     }
 
-    /// Reads all of them again, because a server refused those of `edition`. Tells
-    /// whether there is now something else to try. Blocks, unless the run `ends`.
+    /// Reads all secrets again, because a server refused those of `edition`. Returns
+    /// whether there are other values now. Blocks, unless the run `ends`.
     ///
     /// # Errors
-    /// Which of them can't be read any more.
-    pub fn renew(&self, edition: u64, ends: &dyn Fn() -> bool) -> Result<bool, String> {
+    /// Which secret can't be read any more.
+    pub fn reload(&self, edition: u64, ends: &dyn Fn() -> bool) -> Result<bool, String> {
         if self.entries.is_empty() {
             return Ok(false);
         }
-        let mut in_vain = self.in_vain.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unchanged = self
+            .unchanged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if self.edition() != edition {
             return Ok(true);
         }
-        if in_vain.is_some_and(|at| at.elapsed() < PAUSE) {
+        if unchanged.is_some_and(|at| at.elapsed() < REREAD_PAUSE) {
             return Ok(false);
         }
         let is_new = self.read_again(ends)?;
         if is_new {
-            self.edition.fetch_add(1, Ordering::AcqRel)
+            self.edition.fetch_add(1, Ordering::AcqRel);
         } else {
-            in_vain.replace(Instant::now()).map_or(0, |_| 0)
-        };
+            *unchanged = Some(Instant::now());
+        }
         Ok(is_new)
     }
 
@@ -160,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_read_again_once_for_all_who_were_refused() {
+    fn a_secret_is_read_again_once_for_all_refused_requests() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token");
         std::fs::write(&path, "first").unwrap();
@@ -170,12 +173,12 @@ mod tests {
 
         std::fs::write(&path, "second").unwrap();
         for _ in 0..100 {
-            assert_eq!(vault.renew(0, &|| false), Ok(true));
+            assert_eq!(vault.reload(0, &|| false), Ok(true));
         }
         assert_eq!(vault.get("token").unwrap().expose(), "second");
         for _ in 0..100 {
             assert_eq!(
-                vault.renew(1, &|| false),
+                vault.reload(1, &|| false),
                 Ok(false),
                 "there is nothing newer"
             );
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_can_t_be_read_is_named() {
+    fn an_unreadable_secret_is_named() {
         let settings = Settings::from([("token".into(), "file:/no/such".into())]);
         let error = Vault::new(&settings).unwrap_err().to_string();
         assert!(error.starts_with("secrets.token (--secret): /no/such can't be read"));

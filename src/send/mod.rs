@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use crate::extract::shown;
+use crate::extract::body_excerpt;
 use crate::record::{Failure, FailureKind};
 
 mod acked;
@@ -89,7 +89,7 @@ impl Answer {
                 "redirects to {} (send.follow or --follow N follows it)",
                 String::from_utf8_lossy(to.as_bytes())
             ),
-            None => shown(&self.body, SNIPPET),
+            None => body_excerpt(&self.body, SNIPPET),
         };
         Failure::new(FailureKind::Status(self.status.as_u16()), detail)
     }

@@ -147,7 +147,7 @@ fn a_pause_for_tokens_that_is_too_long_ends_the_run() {
     let login = refusing(usize::MAX, "t");
     let job = ask(&place, (&api.url(), &login.url()), 5).flags("--max-wait 100ms");
     job.exits(3)
-        .says("no token can be had: the server asks to be left alone for 1s");
+        .says("no token can be had: the server asks for a pause of 1s");
     assert_eq!((tokens(&login), api.came().len()), (1, 0));
 }
 

@@ -7,7 +7,7 @@ use http::Method;
 
 use super::RowExecutor;
 use super::trace::{AttemptTrace, Cancelled};
-use crate::batch::{AnswerParts, Batch};
+use crate::batch::{Batch, KeyedItems};
 use crate::extract::json;
 use crate::record::{Failure, Record};
 use crate::row::Row;
@@ -32,7 +32,7 @@ impl RowExecutor {
         emit: &E,
     ) -> Result<(), Cancelled> {
         let rows = self.without_doubtful(rows, emit).await;
-        let groups = batch.apart(rows, self.stage().renderer.fields());
+        let groups = batch.separate(rows, self.stage().renderer.fields());
         let mut waiting: Vec<BatchGroup> = groups.into_iter().rev().map(BatchGroup::new).collect();
         while let Some(mut group) = waiting.pop() {
             waiting.extend(group.split(self.max_batch.get()));
@@ -69,8 +69,8 @@ impl RowExecutor {
         &self,
         batch: &Batch,
         group: &mut BatchGroup,
-    ) -> Result<Result<AnswerParts, Failure>, Cancelled> {
-        let all = batch.together(&group.rows);
+    ) -> Result<Result<KeyedItems, Failure>, Cancelled> {
+        let all = batch.merge(&group.rows);
         let request = self.stage().render(&all).and_then(|request| {
             let cost = self.stage().cost(&all, &request)?;
             Ok((request, cost))
@@ -86,27 +86,27 @@ impl RowExecutor {
         Ok(asked.and_then(|answer| self.parts(batch, &answer.body)))
     }
 
-    fn parts(&self, batch: &Batch, body: &[u8]) -> Result<AnswerParts, Failure> {
+    fn parts(&self, batch: &Batch, body: &[u8]) -> Result<KeyedItems, Failure> {
         let body = json(body)?;
         self.check_time()?;
         let items = match &self.stage().each {
             Some(each) => each.items(&body)?,
             None => Vec::new(),
         };
-        batch.parts(items)
+        batch.group(items)
     }
 
     async fn share<E: AsyncFn(Record)>(
         &self,
         batch: &Batch,
         mut group: BatchGroup,
-        asked: Result<AnswerParts, Failure>,
+        asked: Result<KeyedItems, Failure>,
         emit: &E,
     ) {
         let items = match asked {
             Ok(parts) => {
-                let shares = batch.share(&group.rows, parts);
-                self.warn_of_left(&group.rows, &shares.left);
+                let shares = batch.assign(&group.rows, parts);
+                self.warn_of_left(&group.rows, &shares.unmatched);
                 shares.items
             }
             Err(failure) => vec![Err(failure); group.rows.len()],

@@ -166,7 +166,8 @@ impl RowExecutor {
             return Ok(false);
         }
         let shutdown = self.context.shutdown.clone();
-        let read = threads::run_blocking(move || vault.renew(edition, &|| shutdown.is_requested()));
+        let read =
+            threads::run_blocking(move || vault.reload(edition, &|| shutdown.is_requested()));
         let _works = self.waits(WaitReason::Work);
         // The thread ends with the run, after the command that it waits for.
         let renewed = read.await;

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::RowExecutor;
 use super::trace::{AttemptTrace, Purpose};
-use crate::judge::signals::{Signals, signals};
-use crate::judge::{Closes, Meaning, RefusalRules, Ruling};
+use crate::judge::signals::{LimitSignals, read_headers};
+use crate::judge::{RefusalMeaning, RefusalRules, RefusalScope, Ruling};
 use crate::limit::Permit;
 use crate::record::Failure;
 use crate::send::redirect::RedirectTrust;
@@ -32,7 +32,7 @@ impl RowExecutor {
                 // Other servers know nothing of this one's limits.
                 let now = self.context.calendar_now();
                 if purpose == Purpose::Own {
-                    let heard = signals(head.headers(), &self.stage().signals, now);
+                    let heard = read_headers(head.headers(), &self.stage().signals, now);
                     self.apply_signals(permit, &heard);
                 }
                 self.counters().answered();
@@ -102,13 +102,13 @@ impl RowExecutor {
     }
 
     /// Tells the limiter what the server says of its own count.
-    fn apply_signals(&self, permit: &mut Permit, heard: &Signals) {
+    fn apply_signals(&self, permit: &mut Permit, heard: &LimitSignals) {
         let units = self.stage().policy.units();
         for signal in &heard.signals {
-            let unit = units.iter().position(|unit| signal.is_of(unit));
+            let unit = units.iter().position(|unit| signal.is_of_unit(unit));
             permit.inform(unit, signal.info);
         }
-        for odd in &heard.odd {
+        for odd in &heard.invalid {
             self.context.metrics.warn_of_header(&odd.header, &odd.why);
         }
     }
@@ -124,13 +124,17 @@ impl RowExecutor {
         let (status, headers) = (head.status(), head.headers());
         permit.answered();
         let Ruling::Refused(_, _, pause) =
-            RefusalRules::GENERAL.of_head(status, headers, self.context.calendar_now())
+            RefusalRules::DEFAULT.of_head(status, headers, self.context.calendar_now())
         else {
             return;
         };
         self.counters().refused();
         trace.refusals_elsewhere += 1;
-        if let Some(why) = self.stage().judge.too_long(pause, trace.refusals_elsewhere) {
+        if let Some(why) = self
+            .stage()
+            .judge
+            .stop_reason(pause, trace.refusals_elsewhere)
+        {
             let why = format!("no token can be had: {why}");
             self.end_run(why + &resume_after(pause, self.context.calendar_now()));
         }
@@ -142,9 +146,9 @@ impl RowExecutor {
     /// refusal.
     fn apply_ruling(&self, permit: &mut Permit, status: StatusCode, ruling: Ruling) -> bool {
         let (meaning, closes, pause) = match ruling {
-            Ruling::Open => return false,
+            Ruling::NeedsBody => return false,
             Ruling::Refused(meaning, closes, pause) => (meaning, closes, pause),
-            Ruling::Taken => {
+            Ruling::Accepted => {
                 match status {
                     // Someone in front of the server has lost sight of the request.
                     StatusCode::BAD_GATEWAY
@@ -158,17 +162,17 @@ impl RowExecutor {
         };
         self.counters().refused();
         let chance = self.context.world.draw();
-        if closes == Closes::Run {
+        if closes == RefusalScope::Run {
             permit.close_run(pause, chance);
         }
         let refusals = permit.refused(pause, chance);
         let why = match meaning {
-            Meaning::Limited => self.stage().judge.too_long(pause, refusals),
-            Meaning::QuotaGone => Some(format!(
+            RefusalMeaning::Limited => self.stage().judge.stop_reason(pause, refusals),
+            RefusalMeaning::QuotaGone => Some(format!(
                 "the server says that the quota is used up (status {})",
                 status.as_u16()
             )),
-            Meaning::Banned => Some(format!(
+            RefusalMeaning::Banned => Some(format!(
                 "the server wants nothing more of us (status {}): find out why before you go on, since going on may make it worse",
                 status.as_u16()
             )),

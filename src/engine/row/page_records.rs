@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::RowExecutor;
 use super::trace::{AttemptTrace, Cancelled};
 use crate::extract::JqInput;
-use crate::pages::{self, Turn};
+use crate::pages::{self, PageAddress};
 use crate::record::{Failure, Record};
 use crate::row::{Item, Row};
 use crate::send::Answer;
@@ -19,7 +19,7 @@ pub(super) type PageRequest = (Request<Bytes>, RedirectTrust);
 /// A page: its request, and the answer to it.
 pub(super) struct FetchedPage {
     pub number: u64,
-    pub turn: Turn,
+    pub turn: PageAddress,
     pub asked: Option<PageRequest>,
     pub trace: AttemptTrace,
     pub outcome: Result<ParsedAnswer, Failure>,
@@ -60,7 +60,7 @@ impl FetchedPage {
         let (read, (request, _)) = (self.outcome.as_ref().ok()?, self.asked.as_ref()?);
         Some(pages::Page {
             number: self.number,
-            turn: &self.turn,
+            address: &self.turn,
             uri: request.uri(),
             headers: &read.answer.headers,
             body: read.body.as_ref(),

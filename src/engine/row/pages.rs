@@ -18,7 +18,7 @@ use super::trace::{AttemptTerms, AttemptTrace, Cancelled, Purpose};
 use crate::extract::json;
 use crate::judge::Tries;
 use crate::limit::Cost;
-use crate::pages::{self, Pages, Trail, Turn};
+use crate::pages::{self, PageAddress, PageHistory, Pages};
 use crate::record::{Failure, FailureKind, Record};
 use crate::render::with_param;
 use crate::row::Row;
@@ -31,7 +31,7 @@ const PREFETCH: usize = 16;
 /// The continuation of a page.
 enum NextPage {
     /// The page with this address.
-    Page(Turn),
+    Page(PageAddress),
     /// This number of pages in all, in any order.
     Rest(u64),
     Nothing,
@@ -52,8 +52,10 @@ impl RowExecutor {
         emit: &E,
     ) -> Result<(), Cancelled> {
         let mut collector = PageCollector::new(self, row, emit);
-        let mut trail = Trail::default();
-        let mut turn = self.pages().map_or(Turn::Plain, |pages| pages.at(0));
+        let mut history = PageHistory::default();
+        let mut turn = self
+            .pages()
+            .map_or(PageAddress::First, |pages| pages.address(0));
         let mut before = None;
         for number in 0.. {
             let page = self
@@ -63,13 +65,13 @@ impl RowExecutor {
                 Ok(contents) => contents,
                 Err(failure) => return collector.end(Err(failure)).await,
             };
-            let after = self.after(collector.row(), &page, &contents, &mut trail);
+            let after = self.after(collector.row(), &page, &contents, &mut history);
             if !after.repeats {
                 collector.take(contents).await;
             }
             match after.next {
                 Ok(NextPage::Page(next)) => turn = next,
-                Ok(NextPage::Rest(count)) => return self.rest(count, collector, trail).await,
+                Ok(NextPage::Rest(count)) => return self.rest(count, collector, history).await,
                 Ok(NextPage::Nothing) => return collector.end(Ok(())).await,
                 Err(failure) => return collector.end(Err(failure)).await,
             }
@@ -88,7 +90,7 @@ impl RowExecutor {
         row: &Row,
         page: &FetchedPage,
         contents: &PageContents,
-        trail: &mut Trail,
+        history: &mut PageHistory,
     ) -> PageOutcome {
         let (Some(pages), Some(page)) = (self.pages(), page.of_list(contents)) else {
             return PageOutcome {
@@ -96,15 +98,15 @@ impl RowExecutor {
                 next: Ok(NextPage::Nothing),
             };
         };
-        let advance = pages.advance(&page, trail);
+        let advance = pages.advance(&page, history);
         if advance.repeats && advance.next.is_ok() {
-            self.warn_of_repeat(row, page.turn);
+            self.warn_of_repeat(row, page.address);
         }
-        if advance.twice > 0 {
-            let at = || format!("row {}, {}", row.number, page.turn.text());
+        if advance.overlap > 0 {
+            let at = || format!("row {}, {}", row.number, page.address.describe());
             self.warn(
                 "items that came twice where pages overlap",
-                advance.twice,
+                advance.overlap,
                 at,
             );
         }
@@ -119,11 +121,11 @@ impl RowExecutor {
         &self,
         pages: &Pages,
         page: &pages::Page,
-        next: Result<Option<Turn>, String>,
+        next: Result<Option<PageAddress>, String>,
     ) -> Result<NextPage, String> {
         let is_first = page.number == 0;
         if is_first
-            && pages.go_by_number(page.items.map(<[_]>::len))
+            && pages.allow_any_order(page.items.map(<[_]>::len))
             && let Some(count) = pages.count(page.body)?
         {
             return Ok(NextPage::Rest(count));
@@ -131,8 +133,8 @@ impl RowExecutor {
         Ok(next?.map_or(NextPage::Nothing, NextPage::Page))
     }
 
-    fn warn_of_repeat(&self, row: &Row, turn: &Turn) {
-        let at = || format!("row {}, {}", row.number, turn.text());
+    fn warn_of_repeat(&self, row: &Row, turn: &PageAddress) {
+        let at = || format!("row {}, {}", row.number, turn.describe());
         self.warn(
             "pages that were the page before once more, and were left out",
             1,
@@ -145,7 +147,7 @@ impl RowExecutor {
         self: &Rc<Self>,
         count: u64,
         mut collector: PageCollector<'_, E>,
-        mut trail: Trail,
+        mut history: PageHistory,
     ) -> Result<(), Cancelled> {
         let row = Rc::new(collector.row().clone());
         let mut numbers = 1..count;
@@ -171,7 +173,7 @@ impl RowExecutor {
                 }
             };
             let of_list = page.of_list(&contents).filter(|page| !page.is_empty);
-            if of_list.is_some_and(|page| trail.repeats(&page)) {
+            if of_list.is_some_and(|page| history.repeats(&page)) {
                 self.warn_of_repeat(&row, &page.turn);
             } else {
                 collector.take(contents).await;
@@ -190,7 +192,7 @@ impl RowExecutor {
         tokio::task::spawn_local(async move {
             let turn = executor
                 .pages()
-                .map_or(Turn::Plain, |pages| pages.at(number));
+                .map_or(PageAddress::First, |pages| pages.address(number));
             executor.page(&row, number, turn, None).await
         })
     }
@@ -199,7 +201,7 @@ impl RowExecutor {
         &self,
         row: &Row,
         number: u64,
-        turn: Turn,
+        turn: PageAddress,
         before: Option<&PageRequest>,
     ) -> Result<FetchedPage, Cancelled> {
         let mut trace = AttemptTrace::default();
@@ -252,7 +254,7 @@ impl RowExecutor {
 
     /// A slot for a request, where a row may have several in flight.
     async fn slot(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        if self.pages().is_some_and(Pages::are_counted) {
+        if self.pages().is_some_and(Pages::has_count) {
             self.slots.acquire().await.ok()
         } else {
             None
@@ -268,12 +270,12 @@ impl RowExecutor {
     fn page_request(
         &self,
         row: &Row,
-        turn: &Turn,
+        turn: &PageAddress,
         before: Option<&PageRequest>,
     ) -> Result<PageRequest, Failure> {
         match (turn, before) {
-            (Turn::Url(url), Some(before)) => self.linked_page(before, url),
-            (Turn::Param(name, value), _) => {
+            (PageAddress::Url(url), Some(before)) => self.linked_page(before, url),
+            (PageAddress::Param(name, value), _) => {
                 Ok((self.with_param(row, name, value)?, RedirectTrust::Own))
             }
             _ => Ok((self.stage().render(row)?, RedirectTrust::Own)),

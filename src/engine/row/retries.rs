@@ -28,7 +28,7 @@ impl RowExecutor {
     ) -> Result<Result<Answer, Failure>, Cancelled> {
         let tries = Tries::of(request.method());
         let intents = self.intents.as_ref();
-        if let Some(intents) = intents.filter(|_| self.stage().judge.announces(tries)) {
+        if let Some(intents) = intents.filter(|_| self.stage().judge.needs_intent(tries)) {
             trace.intents = rows.iter().map(|row| intents.of(row)).collect();
         }
         let terms = AttemptTerms {
@@ -83,7 +83,7 @@ impl RowExecutor {
                     self.check_reached(request.uri(), terms.purpose, &outcome)?;
                     return Ok(Err(failure));
                 }
-                (Verdict::Again(pause), _) => {
+                (Verdict::Retry(pause), _) => {
                     self.counters().retried();
                     let _waits = self.waits(WaitReason::Backoff);
                     self.unless_stopped(tokio::time::sleep(pause)).await?;

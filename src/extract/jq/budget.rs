@@ -1,8 +1,8 @@
-//! What one run of a jq program may take: time, stack, and memory. [door: clock]
+//! The budget of one run of a jq program: time, stack, and memory. Reads the clock.
 //!
-//! A program that went on for ever would keep its thread, and all rows on it. So
-//! programs are compiled with a step, `!step`, wherever they may come round again (see
-//! [`super::guard`]), and each step asks the budget.
+//! An endless program would hold its thread and all rows on it. So programs are compiled
+//! with a step, `!step`, in every loop (see [`super::guard`]), and each step checks the
+//! budget.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -13,53 +13,53 @@ use jaq_core::{DataT, Exn, Lut, Native};
 use jaq_json::{Num, Val};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Steps that one run may take. An answer of many megabytes takes some millions.
-const STEPS: u32 = if cfg!(test) { 500_000 } else { 20_000_000 };
-/// The time of the processor that one run may take.
-const TIME: Duration = Duration::from_secs(5);
-/// After so many steps the clock is asked.
+/// Maximum number of steps of one run. An answer of many megabytes takes some millions.
+const MAX_STEPS: u32 = if cfg!(test) { 500_000 } else { 20_000_000 };
+/// Maximum processor time of one run.
+const MAX_TIME: Duration = Duration::from_secs(5);
+/// Number of steps between two readings of the clock.
 const STEPS_PER_CLOCK: u32 = 1 << 12;
-/// After so many steps a value's nesting is looked at. It is prime, so that no loop
-/// always shows the same of its values.
-const STEPS_PER_LOOK: u32 = 127;
-/// Values nested deeper are too deep for the stack.
-const DEEPEST: usize = 500;
-/// Parts of a value that one look at its nesting sees.
-const PARTS_PER_LOOK: usize = 1 << 12;
-/// Bytes of the stack that one run may take, of the 2 MiB that a thread has.
-const STACK: usize = 512 << 10;
-/// The most definitions with filters as parameters that are open around a place.
-const DEEPEST_CALL: isize = 500;
-/// The longest text, in bytes.
-pub const LONGEST_TEXT: usize = 64 << 20;
-/// The most items of a list, or fields of an object.
-const LONGEST_LIST: usize = 16 << 20;
-/// The most bits of a whole number.
-const LONGEST_NUMBER: u64 = 1 << 16;
+/// Number of steps between two checks of a value's nesting. It is prime, so that a loop
+/// does not always check the same of its values.
+const STEPS_PER_NESTING_CHECK: u32 = 127;
+/// Maximum nesting of a value; deeper ones overflow the stack.
+const MAX_NESTING: usize = 500;
+/// Maximum number of parts of a value that one check of its nesting visits.
+const PARTS_PER_NESTING_CHECK: usize = 1 << 12;
+/// Maximum size of the stack of one run in bytes, of the 2 MiB of a thread.
+const MAX_STACK: usize = 512 << 10;
+/// Maximum number of nested calls of definitions with filters as parameters.
+const MAX_CALLS: isize = 500;
+/// Maximum length of a text in bytes.
+pub const MAX_TEXT: usize = 64 << 20;
+/// Maximum number of items of a list, or of fields of an object.
+const MAX_ITEMS: usize = 16 << 20;
+/// Maximum number of bits of a whole number.
+const MAX_BITS: u64 = 1 << 16;
 
-/// The most digits of a number in a text of JSON.
-const LONGEST_DIGITS: usize = 1 << 14;
+/// Maximum number of digits of a number in JSON text.
+const MAX_DIGITS: usize = 1 << 14;
 
 const TOO_DEEP: &str = "it calls itself too deep";
 
-/// What one run has taken so far.
+/// The use of the budget by one run.
 pub struct JqBudget {
     steps: Cell<u32>,
     started: Duration,
     stack: usize,
-    /// The depth of the call that comes next.
+    /// The depth of the next call.
     depth: Cell<isize>,
     exceeded: Cell<Option<&'static str>>,
 }
 
-/// What a program sees of its run.
+/// The data of one run.
 #[derive(Clone, Copy)]
 pub struct Running<'a> {
     pub lut: &'a Lut<Bounded>,
     pub budget: &'a JqBudget,
 }
 
-/// Programs over JSON that have a budget.
+/// The data type of programs with a budget.
 pub struct Bounded;
 
 impl DataT for Bounded {
@@ -74,97 +74,99 @@ impl<'a> jaq_core::data::HasLut<'a, Bounded> for Running<'a> {
 }
 
 impl JqBudget {
-    /// A whole one, for a run that starts now, here on the stack.
+    /// The unused budget of a run that starts now, at this depth of the stack.
     pub fn new() -> JqBudget {
         JqBudget {
             steps: Cell::new(0),
-            started: time(),
-            stack: here(),
+            started: processor_time(),
+            stack: stack_address(),
             depth: Cell::new(0),
             exceeded: Cell::new(None),
         }
     }
 
-    /// What the run took too much of, if it was ended for that.
+    /// The part of the budget that the run exceeded, if it was stopped for that.
     pub fn exceeded(&self) -> Option<&'static str> {
         self.exceeded.get()
     }
 
-    /// Ends the run. This is no error, which a program could catch.
+    /// Stops the run, not by an error, which the program could catch.
     pub fn exceed<'a>(&self, what: &'static str) -> Exn<'a, Val> {
         self.exceeded.set(Some(what));
         Exn::halt(0)
     }
 
-    /// A call comes next, from a place of this depth.
+    /// Notes a call from this depth.
     fn deeper<'a>(&self, depth: &Val) -> Result<(), Exn<'a, Val>> {
         let depth = match depth {
             Val::Num(Num::Int(depth)) => depth + 1,
             _ => 1,
         };
         self.depth.set(depth);
-        if depth > DEEPEST_CALL {
+        if depth > MAX_CALLS {
             Err(self.exceed(TOO_DEEP))
         } else {
             Ok(())
         }
     }
 
-    /// Takes one step with this value.
+    /// Counts one step, whose value is checked.
     fn step<'a>(&self, value: &Val) -> Result<(), Exn<'a, Val>> {
         let steps = self.steps.get() + 1;
         self.steps.set(steps);
-        if steps > STEPS {
+        if steps > MAX_STEPS {
             return Err(self.exceed("it took more than 20 million steps"));
         }
-        if self.stack.abs_diff(here()) > STACK {
+        if self.stack.abs_diff(stack_address()) > MAX_STACK {
             return Err(self.exceed(TOO_DEEP));
         }
-        if steps.is_multiple_of(STEPS_PER_CLOCK) && time().saturating_sub(self.started) > TIME {
+        if steps.is_multiple_of(STEPS_PER_CLOCK)
+            && processor_time().saturating_sub(self.started) > MAX_TIME
+        {
             return Err(self.exceed("it took more than 5 s"));
         }
         if is_long(value) {
             return Err(self.exceed("one of its values grew too long"));
         }
-        if steps.is_multiple_of(STEPS_PER_LOOK) && is_deep(value) {
+        if steps.is_multiple_of(STEPS_PER_NESTING_CHECK) && is_deep(value) {
             return Err(self.exceed("one of its values is nested too deep"));
         }
         Ok(())
     }
 }
 
-/// The time of the processor that this thread has had.
-fn time() -> Duration {
+/// The processor time of this thread.
+fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
-/// How far down the stack the caller is.
+/// The stack address of the caller.
 #[inline(never)]
-fn here() -> usize {
+fn stack_address() -> usize {
     let local = 0_u8;
     std::ptr::from_ref(std::hint::black_box(&local)).addr()
 }
 
 fn is_long(value: &Val) -> bool {
     match value {
-        Val::TStr(text) | Val::BStr(text) => text.len() > LONGEST_TEXT,
-        Val::Arr(items) => items.len() > LONGEST_LIST,
-        Val::Obj(fields) => fields.len() > LONGEST_LIST,
-        Val::Num(Num::BigInt(number)) => number.bits() > LONGEST_NUMBER,
+        Val::TStr(text) | Val::BStr(text) => text.len() > MAX_TEXT,
+        Val::Arr(items) => items.len() > MAX_ITEMS,
+        Val::Obj(fields) => fields.len() > MAX_ITEMS,
+        Val::Num(Num::BigInt(number)) => number.bits() > MAX_BITS,
         _ => false,
     }
 }
 
-/// Whether some of a value is nested too deep, as far as one look shows.
+/// Whether a value is nested too deep, as far as one check visits it.
 fn is_deep(value: &Val) -> bool {
     let mut ahead = vec![(value, 0)];
-    for _ in 0..PARTS_PER_LOOK {
+    for _ in 0..PARTS_PER_NESTING_CHECK {
         let Some((value, depth)) = ahead.pop() else {
             return false;
         };
-        if depth > DEEPEST {
+        if depth > MAX_NESTING {
             return true;
         }
         match value {
@@ -181,16 +183,16 @@ fn containers<'a>(
     depth: usize,
 ) -> impl Iterator<Item = (&'a Val, usize)> {
     let is_container = |value: &&Val| matches!(value, Val::Arr(_) | Val::Obj(_));
-    let few = values.filter(is_container).take(PARTS_PER_LOOK);
+    let few = values.filter(is_container).take(PARTS_PER_NESTING_CHECK);
     few.map(move |value| (value, depth + 1))
 }
 
-/// The functions that programs are compiled with, of which they can't know.
+/// The internal functions that programs are compiled with.
 pub fn functions() -> [Filter<Native<Bounded>>; 5] {
     [step(), depth(), deeper(), times(), shallow()]
 }
 
-/// `!step`, which changes nothing, and is a path.
+/// `!step` counts a step, returns its input, and is a path.
 fn step() -> Filter<Native<Bounded>> {
     let native = Native::<Bounded>::new(|cv| {
         let stepped = cv.0.data().budget.step(&cv.1);
@@ -207,7 +209,7 @@ fn step() -> Filter<Native<Bounded>> {
     ("!step", v(0), native)
 }
 
-/// `!depth` is the depth of the call that has just begun.
+/// `!depth` is the depth of the latest call.
 fn depth() -> Filter<Native<Bounded>> {
     let native = Native::<Bounded>::new(|cv| {
         let depth = cv.0.data().budget.depth.get();
@@ -216,7 +218,7 @@ fn depth() -> Filter<Native<Bounded>> {
     ("!depth", v(0), native)
 }
 
-/// `!deeper($depth)`, which comes before a call, changes nothing, and is a path.
+/// `!deeper($depth)` notes a call, returns its input, and is a path.
 fn deeper() -> Filter<Native<Bounded>> {
     let native = Native::<Bounded>::new(|mut cv| {
         let depth = cv.0.pop_var();
@@ -238,12 +240,12 @@ fn deeper() -> Filter<Native<Bounded>> {
     ("!deeper", v(1), native)
 }
 
-/// `!times(l; r)` is `l * r`, but for a text that would grow too long.
+/// `!times(l; r)` is `l * r`, except for a text that would grow too long.
 fn times() -> Filter<Native<Bounded>> {
     let native = Native::<Bounded>::new(|mut cv| {
         let (right, left) = (cv.0.pop_var(), cv.0.pop_var());
         let product = match (text_length(&left, &right), count(&left, &right)) {
-            (Some(length), Some(count)) if length.saturating_mul(count) > LONGEST_TEXT => {
+            (Some(length), Some(count)) if length.saturating_mul(count) > MAX_TEXT => {
                 Err(cv.0.data().budget.exceed("one of its texts grew too long"))
             }
             _ => (left * right).map_err(Exn::from),
@@ -253,7 +255,7 @@ fn times() -> Filter<Native<Bounded>> {
     ("!times", v(2), native)
 }
 
-/// The length of the one that is a text, if the other is a number.
+/// The length of the text, if one operand is a text and the other a number.
 fn text_length(left: &Val, right: &Val) -> Option<usize> {
     match (left, right) {
         (Val::TStr(text) | Val::BStr(text), Val::Num(_))
@@ -262,7 +264,7 @@ fn text_length(left: &Val, right: &Val) -> Option<usize> {
     }
 }
 
-/// The one that is a whole number, if it counts anything.
+/// The operand that is a whole number, if it is not negative.
 fn count(left: &Val, right: &Val) -> Option<usize> {
     match (left, right) {
         (_, Val::Num(Num::Int(count))) | (Val::Num(Num::Int(count)), _) => {
@@ -273,8 +275,8 @@ fn count(left: &Val, right: &Val) -> Option<usize> {
     }
 }
 
-/// `!shallow` lets texts of JSON pass that are nested as values may be, without numbers
-/// that take for ever to read.
+/// `!shallow` returns its input, unless it is a JSON text that is nested too deep or has a
+/// number that takes too long to parse.
 fn shallow() -> Filter<Native<Bounded>> {
     let native = Native::<Bounded>::new(|cv| {
         if matches!(&cv.1, Val::TStr(text) if !is_shallow(text)) {
@@ -299,7 +301,7 @@ fn is_shallow(json: &[u8]) -> bool {
             b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
             _ => {}
         }
-        if depth > DEEPEST || (digits > LONGEST_DIGITS && !in_text) {
+        if depth > MAX_NESTING || (digits > MAX_DIGITS && !in_text) {
             return false;
         }
     }

@@ -1,9 +1,8 @@
-//! Puts a step before whatever in a program may come round again, so that a run can be
-//! ended. Pure.
+//! Inserts steps into every loop of a program, so that a run can be stopped. Pure.
 //!
-//! What a program does between two steps is bounded by its own length and by the size
-//! of the value at hand: loops are definitions that call themselves, and streams of
-//! values, which come of `.[]`, `..`, `,`, `range` and `fromjson`.
+//! The work between two steps is bounded by the length of the program and the size of the
+//! current value: loops are definitions that call themselves, and streams of values, which
+//! `.[]`, `..`, `,`, `range` and `fromjson` produce.
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
@@ -12,14 +11,14 @@ use jaq_core::path::{Part, Path};
 
 type Code<'s> = Term<&'s str>;
 
-/// How many definitions with filters as parameters are open around a place: each of
-/// them keeps what its caller could see, and all of that is let go at once.
+/// The variable of the depth of nested calls of definitions with filters as parameters:
+/// each keeps its caller's scope, and all scopes are dropped at once.
 const DEPTH: &str = "$!depth";
 
-/// The value that `*=` multiplies by.
+/// The variable of the factor of `*=`.
 const FACTOR: &str = "$!factor";
 
-/// A definition that stands by itself.
+/// An outermost definition with steps.
 pub fn guarded_def(def: Def<&str>) -> Def<&str> {
     let def = inner_def(def);
     let outermost = bind(Term::Num("0"), DEPTH, def.body);
@@ -29,7 +28,7 @@ pub fn guarded_def(def: Def<&str>) -> Def<&str> {
     }
 }
 
-/// A definition whose runs take steps.
+/// A definition with steps.
 fn inner_def(def: Def<&str>) -> Def<&str> {
     let body = after_step(guarded(def.body));
     let has_filters = def.args.iter().any(|name| !name.starts_with('$'));
@@ -47,7 +46,7 @@ fn bind<'s>(value: Code<'s>, name: &'s str, term: Code<'s>) -> Code<'s> {
     Term::BinOp(Box::new(value), name, Box::new(term))
 }
 
-/// A program whose runs take steps.
+/// A term with steps.
 pub fn guarded(term: Code) -> Code {
     match term {
         Term::Id | Term::Num(_) | Term::Break(_) | Term::Var(_) => term,
@@ -76,7 +75,7 @@ pub fn guarded(term: Code) -> Code {
     }
 }
 
-/// `{name}` is short for `{name: .name}` just as it is written.
+/// A field; `{name}` stays as it is, which means `{name: .name}`.
 fn field<'s>((key, value): (Code<'s>, Option<Code<'s>>)) -> (Code<'s>, Option<Code<'s>>) {
     match value {
         Some(value) => (guarded(key), Some(guarded(value))),
@@ -96,12 +95,12 @@ fn step<'s>() -> Code<'s> {
     Term::Call("!step", Vec::new())
 }
 
-/// Takes a step with each value that goes in. What is called last stays last.
+/// A step with each input. A tail call stays one.
 fn after_step(term: Code) -> Code {
     pipe(step(), term)
 }
 
-/// Takes a step with each value that comes out.
+/// A step with each output.
 fn before_step(term: Code) -> Code {
     pipe(term, step())
 }

@@ -1,5 +1,4 @@
-//! Signals that stand in an answer's body, such as the points that a GraphQL API has
-//! left. Pure.
+//! Signals in the body of an answer, such as the remaining points of a GraphQL API. Pure.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,35 +7,36 @@ use std::time::SystemTime;
 use http::HeaderMap;
 use serde_json::Value;
 
+use super::families;
+use super::limit_signal::{LimitSignals, NamedTexts, SignalSource};
 use super::moment::AnswerClock;
-use super::{SignalSource, Signals, Texts, families};
 use crate::error::Error;
 use crate::extract::{Extractor, Settings};
 use crate::record::Failure;
 
-/// The entries of `[[signal]]` that look into bodies, checked.
+/// The compiled entries of `[[signal]]` that read bodies.
 #[derive(Default)]
-pub struct Bodies {
-    said: Vec<SignalSource>,
-    /// By what is written.
+pub struct BodySignals {
+    sources: Vec<SignalSource>,
+    /// The programs by their texts.
     programs: BTreeMap<String, Extractor>,
 }
 
-/// What an answer has: its headers, and its body.
+/// The headers of an answer, and the values of the programs for its body.
 struct AnswerTexts<'a> {
     headers: &'a HeaderMap,
     values: BTreeMap<&'a str, String>,
 }
 
-impl Bodies {
-    /// Of a job's entries those that look into bodies.
+impl BodySignals {
+    /// Compiles the entries of a job that read bodies.
     ///
     /// # Errors
-    /// What is no jq program.
-    pub fn new(said: &[SignalSource]) -> Result<Bodies, Error> {
-        let mut bodies = Bodies::default();
-        for (number, said) in (1..).zip(said).filter(|(_, said)| said.is_of_body()) {
-            for code in said
+    /// Which entry holds no jq program.
+    pub fn new(sources: &[SignalSource]) -> Result<BodySignals, Error> {
+        let mut signals = BodySignals::default();
+        for (number, source) in (1..).zip(sources).filter(|(_, it)| it.is_of_body()) {
+            for code in source
                 .names()
                 .into_iter()
                 .filter(|name| name.starts_with('.'))
@@ -45,20 +45,20 @@ impl Bodies {
                     std::iter::once(("value?".to_owned(), code.into())).collect();
                 let program = Extractor::new(&settings)
                     .map_err(|error| Error::plan(format!("signal {number}: {error}")))?;
-                bodies.programs.insert(code.to_owned(), program);
+                signals.programs.insert(code.to_owned(), program);
             }
-            bodies.said.push(said.clone());
+            signals.sources.push(source.clone());
         }
-        Ok(bodies)
+        Ok(signals)
     }
 
-    /// Whether no entry looks into bodies.
+    /// Whether no entry reads bodies.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.said.is_empty()
+        self.sources.is_empty()
     }
 
-    /// What the body of an answer that came at `now` says of limits.
+    /// The signals in the body of an answer that arrived at `now`.
     ///
     /// # Errors
     /// A failure `jq too long`.
@@ -67,21 +67,21 @@ impl Bodies {
         headers: &HeaderMap,
         body: &[u8],
         now: SystemTime,
-    ) -> Result<Signals, Failure> {
+    ) -> Result<LimitSignals, Failure> {
         let mut values = BTreeMap::new();
         for (code, program) in &self.programs {
             let value = program.extract_any(body)?.into_iter().next();
             values.extend(value.and_then(text).map(|text| (code.as_str(), text)));
         }
         let answer = AnswerTexts { headers, values };
-        let mut heard = Signals::default();
+        let mut found = LimitSignals::default();
         let clock = AnswerClock::of(headers, now);
-        families::read_said(&self.said, &answer, clock, &mut heard);
-        Ok(heard)
+        families::read_sources(&self.sources, &answer, clock, &mut found);
+        Ok(found)
     }
 }
 
-impl Texts for AnswerTexts<'_> {
+impl NamedTexts for AnswerTexts<'_> {
     fn text(&self, name: &str) -> Option<Result<Cow<'_, str>, String>> {
         if name.starts_with('.') {
             self.values.get(name).map(|text| Ok(text.as_str().into()))
@@ -103,11 +103,11 @@ fn text(value: Value) -> Option<String> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::Signal;
+    use super::super::LimitSignal;
     use super::*;
     use crate::limit::RateLimitInfo;
 
-    fn said() -> SignalSource {
+    fn source() -> SignalSource {
         SignalSource {
             unit: "points".into(),
             limit: ".throttle.most".into(),
@@ -118,38 +118,38 @@ mod tests {
     }
 
     #[test]
-    fn values_of_the_body_are_read_as_headers_are() {
-        let bodies = Bodies::new(&[said()]).unwrap();
+    fn values_of_the_body_are_parsed_like_headers() {
+        let bodies = BodySignals::new(&[source()]).unwrap();
         let headers: HeaderMap = [("x-ends".parse().unwrap(), "20s".parse().unwrap())]
             .into_iter()
             .collect();
         let now = SystemTime::UNIX_EPOCH;
-        let hear = |body: &str| bodies.signals(&headers, body.as_bytes(), now).unwrap();
-        let heard = hear(r#"{"throttle": {"most": 2000.0, "left": "1980"}}"#);
+        let read = |body: &str| bodies.signals(&headers, body.as_bytes(), now).unwrap();
+        let found = read(r#"{"throttle": {"most": 2000.0, "left": "1980"}}"#);
         let info = RateLimitInfo {
             limit: Some(2_000),
             remaining: Some(1_980),
             reset: Some(Duration::from_secs(20)),
         };
-        let expected = Signal::new("points", info);
-        assert_eq!((heard.signals, heard.odd), (vec![expected], vec![]));
-        for silent in ["no json", "{}", r#"{"throttle": null}"#] {
-            assert_eq!(hear(silent), Signals::default(), "{silent}");
+        let expected = LimitSignal::new("points", info);
+        assert_eq!((found.signals, found.invalid), (vec![expected], vec![]));
+        for other in ["no json", "{}", r#"{"throttle": null}"#] {
+            assert_eq!(read(other), LimitSignals::default(), "{other}");
         }
-        let odd = hear(r#"{"throttle": {"most": 10, "left": -1}}"#).odd;
+        let invalid = read(r#"{"throttle": {"most": 10, "left": -1}}"#).invalid;
         assert_eq!(
-            (&*odd[0].header, &*odd[0].why),
+            (&*invalid[0].header, &*invalid[0].why),
             (".throttle.left", "\"-1\" is no count")
         );
     }
 
     #[test]
-    fn what_is_no_program_is_said() {
+    fn a_wrong_program_is_an_error() {
         let wrong = SignalSource {
             limit: ".a[".into(),
-            ..said()
+            ..source()
         };
-        let error = Bodies::new(&[SignalSource::default(), wrong])
+        let error = BodySignals::new(&[SignalSource::default(), wrong])
             .err()
             .unwrap();
         assert!(error.to_string().contains("signal 2: "), "{error}");

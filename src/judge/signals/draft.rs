@@ -1,4 +1,4 @@
-//! The IETF draft's headers: `RateLimit` and `RateLimit-Policy`, each a list. Pure.
+//! The headers of the IETF draft, `RateLimit` and `RateLimit-Policy`, each a list. Pure.
 //!
 //! As of its tenth version: `RateLimit: "minute";r=50;t=30`, explained by
 //! `RateLimit-Policy: "minute";q=100;w=60;qu="requests"`. Before the eighth:
@@ -8,52 +8,51 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::moment::LONGEST;
-use super::{Signal, Signals, count};
+use super::limit_signal::{LimitSignal, LimitSignals, count};
+use super::moment::MAX_WAIT;
 use crate::limit::RateLimitInfo;
 
 const RATE_LIMIT: &str = "ratelimit";
 const POLICY: &str = "ratelimit-policy";
 
-/// One entry of a list: its name, and what is said of it.
+/// One entry of a list: its name and its parameters.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct ListEntry<'a> {
     name: &'a str,
     parameters: Vec<(&'a str, &'a str)>,
 }
 
-pub fn read(headers: &HeaderMap, heard: &mut Signals) {
+pub fn read(headers: &HeaderMap, found: &mut LimitSignals) {
     let texts = |name| headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
     let policies: Vec<ListEntry> = texts(POLICY).flat_map(items).collect();
     let entries: Vec<ListEntry> = texts(RATE_LIMIT).flat_map(items).collect();
     if entries.iter().any(|entry| entry.name.contains('=')) {
-        older(&entries, heard);
+        read_old_form(&entries, found);
         return;
     }
     for entry in &entries {
         let policy = policies.iter().find(|policy| policy.name == entry.name);
-        let signal = named(entry, policy);
+        let signal = signal_of(entry, policy);
         match signal {
-            Ok(signal) => heard.add(RATE_LIMIT, signal),
-            Err(why) => heard.doubt(RATE_LIMIT, why),
+            Ok(signal) => found.add(RATE_LIMIT, signal),
+            Err(why) => found.add_invalid(RATE_LIMIT, why),
         }
     }
 }
 
-fn named(entry: &ListEntry, policy: Option<&ListEntry>) -> Result<Signal, String> {
+fn signal_of(entry: &ListEntry, policy: Option<&ListEntry>) -> Result<LimitSignal, String> {
     let of_policy = |name| policy.and_then(|policy| policy.get(name));
     let unit = of_policy("qu").unwrap_or("requests").to_owned();
-    let remaining = entry.get("r").map(count).transpose()?;
     let info = RateLimitInfo {
+        remaining: entry.get("r").map(count).transpose()?,
         limit: of_policy("q").map(count).transpose()?,
-        remaining,
         reset: entry.get("t").map(seconds).transpose()?,
     };
-    Ok(Signal::new(unit, info))
+    Ok(LimitSignal::new(unit, info))
 }
 
-/// `limit=100, remaining=50, reset=30`.
-fn older(entries: &[ListEntry], heard: &mut Signals) {
+/// Adds the signal of `limit=100, remaining=50, reset=30`.
+fn read_old_form(entries: &[ListEntry], found: &mut LimitSignals) {
     let value = |name| {
         let pairs = entries
             .iter()
@@ -63,17 +62,16 @@ fn older(entries: &[ListEntry], heard: &mut Signals) {
             .map(|(_, value)| value.trim())
             .next()
     };
-    let signal = || {
-        let info = RateLimitInfo {
+    let info = || {
+        Ok(RateLimitInfo {
             limit: value("limit").map(count).transpose()?,
             remaining: value("remaining").map(count).transpose()?,
             reset: value("reset").map(seconds).transpose()?,
-        };
-        Ok(Signal::new("requests", info))
+        })
     };
-    match signal() {
-        Ok(signal) => heard.add(RATE_LIMIT, signal),
-        Err(why) => heard.doubt(RATE_LIMIT, why),
+    match info() {
+        Ok(info) => found.add(RATE_LIMIT, LimitSignal::new("requests", info)),
+        Err(why) => found.add_invalid(RATE_LIMIT, why),
     }
 }
 
@@ -81,16 +79,16 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok();
     let length = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     length
-        .filter(|length| *length <= LONGEST)
+        .filter(|length| *length <= MAX_WAIT)
         .ok_or_else(|| format!("\"{text}\" is no number of seconds up to 32 days"))
 }
 
 fn items(text: &str) -> impl Iterator<Item = ListEntry<'_>> {
-    apart(text, ',').map(|entry| {
-        let mut parts = apart(entry, ';');
-        let name = parts.next().map_or("", bare);
+    split_unquoted(text, ',').map(|entry| {
+        let mut parts = split_unquoted(entry, ';');
+        let name = parts.next().map_or("", unquoted);
         let pairs = parts.filter_map(|part| part.split_once('='));
-        let parameters = pairs.map(|(key, value)| (key.trim(), bare(value)));
+        let parameters = pairs.map(|(key, value)| (key.trim(), unquoted(value)));
         ListEntry {
             name,
             parameters: parameters.collect(),
@@ -98,8 +96,8 @@ fn items(text: &str) -> impl Iterator<Item = ListEntry<'_>> {
     })
 }
 
-/// The parts between separators that don't stand in quotes.
-fn apart(text: &str, separator: char) -> impl Iterator<Item = &str> {
+/// The parts of a text between separators outside of quotes.
+fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     text.split(move |c| {
         quoted ^= c == '"';
@@ -109,7 +107,7 @@ fn apart(text: &str, separator: char) -> impl Iterator<Item = &str> {
     .filter(|part| !part.is_empty())
 }
 
-fn bare(text: &str) -> &str {
+fn unquoted(text: &str) -> &str {
     text.trim().trim_matches('"')
 }
 

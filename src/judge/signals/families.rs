@@ -1,18 +1,20 @@
-//! Headers with a name for each thing that they say. Pure.
+//! Families of headers with one value each. Pure.
 
 use http::HeaderMap;
 
+use super::limit_signal::{
+    LimitSignal, LimitSignals, NamedTexts, SignalSource, count, used_and_limit,
+};
 use super::moment::{AnswerClock, moment};
-use super::{Signal, SignalSource, Signals, Texts, count, used_of};
 use crate::limit::RateLimitInfo;
 
-/// Where one family says what. A name that is empty isn't used by it.
+/// The names of one family's headers; an empty name is not used.
 struct Family<'a> {
     unit: &'a str,
     limit: &'a str,
     remaining: &'a str,
     used: &'a str,
-    /// The first that is there counts.
+    /// The first one that exists counts.
     resets: [&'a str; 2],
 }
 
@@ -32,7 +34,7 @@ const fn family(
     }
 }
 
-/// Each family once. Header names are compared without case.
+/// The known families. Header names are compared without case.
 #[rustfmt::skip]
 const FAMILIES: &[Family<'static>] = &[
     family("requests", "ratelimit-limit", "ratelimit-remaining", "", ["ratelimit-reset", ""]),
@@ -55,87 +57,87 @@ const FAMILIES: &[Family<'static>] = &[
            ["anthropic-ratelimit-output-tokens-reset", ""]),
 ];
 
-pub fn read(headers: &HeaderMap, clock: AnswerClock, heard: &mut Signals) {
+pub fn read(headers: &HeaderMap, clock: AnswerClock, found: &mut LimitSignals) {
     for family in FAMILIES {
-        family.read(headers, clock, heard);
+        family.read(headers, clock, found);
     }
     let shopify = "x-shopify-shop-api-call-limit";
-    if let Some(used) = heard.read(headers, shopify, used_of) {
-        heard.add(shopify, of_used(used));
+    if let Some(used) = found.parse(headers, shopify, used_and_limit) {
+        found.add(shopify, signal_of_usage(used));
     }
     let salesforce = "sforce-limit-info";
-    if let Some(used) = heard.read(headers, salesforce, api_usage) {
-        heard.add(salesforce, of_used(used));
+    if let Some(used) = found.parse(headers, salesforce, api_usage) {
+        found.add(salesforce, signal_of_usage(used));
     }
 }
 
-/// What a job says that other headers, or values of the body, mean.
-pub fn read_said<'a>(
-    said: impl IntoIterator<Item = &'a SignalSource>,
-    texts: &impl Texts,
+/// Adds the signals of a job's own sources.
+pub fn read_sources<'a>(
+    sources: impl IntoIterator<Item = &'a SignalSource>,
+    texts: &impl NamedTexts,
     clock: AnswerClock,
-    heard: &mut Signals,
+    found: &mut LimitSignals,
 ) {
-    for said in said {
+    for source in sources {
         let family = Family {
-            unit: match said.unit.as_str() {
+            unit: match source.unit.as_str() {
                 "" => "requests",
                 unit => unit,
             },
-            limit: &said.limit,
-            remaining: &said.remaining,
-            used: &said.used,
-            resets: [&said.reset, ""],
+            limit: &source.limit,
+            remaining: &source.remaining,
+            used: &source.used,
+            resets: [&source.reset, ""],
         };
-        family.read(texts, clock, heard);
+        family.read(texts, clock, found);
     }
 }
 
 impl Family<'_> {
-    fn read(&self, texts: &impl Texts, clock: AnswerClock, heard: &mut Signals) {
+    fn read(&self, texts: &impl NamedTexts, clock: AnswerClock, found: &mut LimitSignals) {
         let has = |name: &str| !name.is_empty() && texts.text(name).is_some();
         if !has(self.limit) && !has(self.remaining) {
             return;
         }
-        let remaining = heard.read(texts, self.remaining, count);
+        let remaining = found.parse(texts, self.remaining, count);
         let used = if has(self.used) {
-            heard.read(texts, self.used, count)
+            found.parse(texts, self.used, count)
         } else {
             None
         };
-        let limit = heard.read(texts, self.limit, first_count);
+        let limit = found.parse(texts, self.limit, first_count);
         let reset = self.resets.iter().find(|name| has(name));
-        let reset = reset.and_then(|name| heard.read(texts, name, |text| moment(text, clock)));
+        let reset = reset.and_then(|name| found.parse(texts, name, |text| moment(text, clock)));
         let info = RateLimitInfo {
             limit: limit.or_else(|| Some(used?.saturating_add(remaining?))),
             remaining: remaining.or_else(|| limit?.checked_sub(used?)),
             reset,
         };
-        heard.add(self.remaining, Signal::new(self.unit.to_owned(), info));
+        found.add(self.remaining, LimitSignal::new(self.unit.to_owned(), info));
     }
 }
 
-/// `100`, or `100, 100;w=60`, of which the first is the one that is counted.
+/// The first count of `100`, or of `100, 100;w=60`.
 fn first_count(text: &str) -> Result<u64, String> {
     let first = text.split([',', ';']).next().unwrap_or_default();
     count(first.trim())
 }
 
-/// `api-usage=18/5000; per-app-api-usage=...`
+/// The used units and the limit of `api-usage=18/5000; per-app-api-usage=...`.
 fn api_usage(text: &str) -> Result<(u64, u64), String> {
     let parts = text.split([',', ';']).map(str::trim);
     let mut named = parts.filter_map(|part| part.split_once('='));
     match named.find(|(name, _)| name.trim() == "api-usage") {
-        Some((_, usage)) => used_of(usage),
+        Some((_, usage)) => used_and_limit(usage),
         None => Err(format!("\"{text}\" names no api-usage")),
     }
 }
 
-fn of_used((used, limit): (u64, u64)) -> Signal {
+fn signal_of_usage((used, limit): (u64, u64)) -> LimitSignal {
     let info = RateLimitInfo {
         limit: Some(limit),
         remaining: Some(limit.saturating_sub(used)),
         reset: None,
     };
-    Signal::new("requests", info)
+    LimitSignal::new("requests", info)
 }

@@ -1,82 +1,82 @@
-//! Moments, in every way that some server writes them. Pure.
+//! Times, in every spelling that a server uses. Pure.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 use http::header::DATE;
 
-/// No limit's window ends later than this: 32 days, for those of a month.
-pub const LONGEST: Duration = Duration::from_secs(32 * 86_400);
+/// Maximum time until a window ends: 32 days, for a limit per month.
+pub const MAX_WAIT: Duration = Duration::from_secs(32 * 86_400);
 
-/// Smaller numbers are seconds from now; larger ones a time since 1970.
+/// Smaller numbers are seconds from now, larger ones are since 1970.
 const FIRST_EPOCH: f64 = 1e9;
-/// Larger ones are milliseconds since 1970.
+/// Larger numbers are milliseconds since 1970.
 const FIRST_EPOCH_MILLIS: f64 = 1e11;
 
-/// The time by which an answer's moments are meant.
+/// The clock that the times of an answer refer to.
 #[derive(Debug, Clone, Copy)]
 pub struct AnswerClock {
     now: SystemTime,
-    /// By how much a moment may be later than it seems.
-    doubt: Duration,
+    /// Time that is added to each time, which may be later than its text.
+    margin: Duration,
 }
 
 impl AnswerClock {
-    /// The server's own clock, where the answer tells it and it differs from
-    /// ours. It tells whole seconds only: up to one more may be meant.
+    /// The server's clock, where the answer has a `Date` that differs from the local
+    /// clock. A `Date` has whole seconds, so up to one more is added.
     pub fn of(headers: &HeaderMap, now: SystemTime) -> AnswerClock {
         const AGREES: Duration = Duration::from_secs(2);
         let date = headers.get(DATE).and_then(|date| date.to_str().ok());
         let ours = AnswerClock {
             now,
-            doubt: Duration::ZERO,
+            margin: Duration::ZERO,
         };
         match date.and_then(|date| httpdate::parse_http_date(date).ok()) {
-            Some(date) if apart(date, now) > AGREES => AnswerClock {
+            Some(date) if difference(date, now) > AGREES => AnswerClock {
                 now: date,
-                doubt: Duration::from_secs(1),
+                margin: Duration::from_secs(1),
             },
             _ => ours,
         }
     }
 }
 
-fn apart(a: SystemTime, b: SystemTime) -> Duration {
+fn difference(a: SystemTime, b: SystemTime) -> Duration {
     a.duration_since(b)
         .unwrap_or_else(|before| before.duration())
 }
 
-/// How long from now a moment is; zero if it has passed.
+/// The time from now until a moment; zero if it has passed.
 ///
 /// | written | as |
 /// |---|---|
 /// | `30`, `0.25` | seconds from now, if less than 30 years |
 /// | `1700000000`, `1700000000.5` | seconds since 1970 |
 /// | `1700000000000` | milliseconds since 1970 |
-/// | `6m0s`, `20ms`, `1h30m` | a length |
+/// | `6m0s`, `20ms`, `1h30m` | a duration |
 /// | `2026-01-27T12:00:30Z` | RFC 3339 |
 /// | `Sun, 06 Nov 1994 08:49:37 GMT` | an HTTP date |
 ///
 /// # Errors
-/// It can't be read, or is further away than [`LONGEST`].
+/// It can't be parsed, or is further away than [`LONGEST`].
 pub fn moment(text: &str, clock: AnswerClock) -> Result<Duration, String> {
     let text = text.trim();
     let wait = match text.parse::<f64>() {
         Ok(number) => of_number(number, clock),
-        Err(_) => of_words(text, clock),
+        Err(_) => of_text(text, clock),
     };
     let wait = wait.ok_or_else(|| format!("\"{text}\" is no time"))?;
-    if wait <= LONGEST {
+    if wait <= MAX_WAIT {
         Ok(wait)
     } else {
         Err(format!("\"{text}\" is more than 32 days away"))
     }
 }
 
-/// How long `Retry-After` asks for: a moment, or a length of any size, since it
-/// is obeyed in full. Dates are cut to whole seconds: one more may be meant.
+/// The pause that `Retry-After` asks for: a moment or a duration of any length, since it
+/// is obeyed in full. A date has whole seconds, so one more is added.
 #[must_use]
-pub fn pause(text: &str, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub fn parse_pause(text: &str, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<f64>()
         && seconds < FIRST_EPOCH
@@ -88,11 +88,11 @@ pub fn pause(text: &str, headers: &HeaderMap, now: SystemTime) -> Option<Duratio
         now: date
             .and_then(|date| httpdate::parse_http_date(date).ok())
             .unwrap_or(now),
-        doubt: Duration::from_secs(1),
+        margin: Duration::from_secs(1),
     };
     match text.parse::<f64>() {
         Ok(number) => of_number(number, clock),
-        Err(_) => of_words(text, clock),
+        Err(_) => of_text(text, clock),
     }
 }
 
@@ -108,7 +108,7 @@ fn of_number(number: f64, clock: AnswerClock) -> Option<Duration> {
     }
 }
 
-fn of_words(text: &str, clock: AnswerClock) -> Option<Duration> {
+fn of_text(text: &str, clock: AnswerClock) -> Option<Duration> {
     if text.is_empty() {
         return None;
     }
@@ -125,7 +125,7 @@ fn of_words(text: &str, clock: AnswerClock) -> Option<Duration> {
     Some(until(moment, clock))
 }
 
-/// `1m2.5s`: only the last part of what Go writes may have a fraction.
+/// Durations of Go such as `1m2.5s`, whose last part may have a fraction.
 fn with_fractions(text: &str) -> Option<Duration> {
     let dot = text.find('.')?;
     let digits = text[..dot]
@@ -152,5 +152,5 @@ fn with_fractions(text: &str) -> Option<Duration> {
 
 fn until(moment: SystemTime, clock: AnswerClock) -> Duration {
     let wait = moment.duration_since(clock.now).unwrap_or_default();
-    wait.saturating_add(clock.doubt)
+    wait.saturating_add(clock.margin)
 }

@@ -1,10 +1,10 @@
-//! Every family and every unit, well written and badly.
-
-use std::time::Duration;
+//! Every family and every spelling, valid and invalid.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+
+use std::time::Duration;
 
 use super::*;
 
@@ -15,21 +15,21 @@ fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
 }
 
-fn hear(headers: &[(&str, &str)]) -> Signals {
+fn read(headers: &[(&str, &str)]) -> LimitSignals {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let name: HeaderName = name.parse().unwrap();
         map.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
-    signals(&map, &[], now())
+    read_headers(&map, &[], now())
 }
 
 /// Unit, limit, remaining, milliseconds until the reset.
 type Expected = (&'static str, Option<u64>, Option<u64>, Option<u64>);
 type Headers = &'static [(&'static str, &'static str)];
 
-fn all(heard: &Signals) -> Vec<(String, [Option<u64>; 3])> {
-    let tell = |signal: &Signal| {
+fn all(found: &LimitSignals) -> Vec<(String, [Option<u64>; 3])> {
+    let values = |signal: &LimitSignal| {
         (
             signal.unit.to_string(),
             [
@@ -39,22 +39,22 @@ fn all(heard: &Signals) -> Vec<(String, [Option<u64>; 3])> {
             ],
         )
     };
-    heard.signals.iter().map(tell).collect()
+    found.signals.iter().map(values).collect()
 }
 
 #[track_caller]
-fn assert_heard(headers: &[(&str, &str)], expected: &[Expected]) {
-    let heard = hear(headers);
+fn assert_read(headers: &[(&str, &str)], expected: &[Expected]) {
+    let found = read(headers);
     let expected: Vec<_> = expected
         .iter()
         .map(|(unit, limit, left, reset)| ((*unit).to_owned(), [*limit, *left, *reset]))
         .collect();
-    assert_eq!(all(&heard), expected, "{headers:?}");
-    assert_eq!(heard.odd, [], "{headers:?}");
+    assert_eq!(all(&found), expected, "{headers:?}");
+    assert_eq!(found.invalid, [], "{headers:?}");
 }
 
 #[test]
-fn every_family_is_understood() {
+fn every_family_is_parsed() {
     let requests = |limit, left, reset| ("requests", limit, left, reset);
     let some = |limit, left, reset| requests(Some(limit), Some(left), Some(reset));
     #[rustfmt::skip]
@@ -110,12 +110,12 @@ fn every_family_is_understood() {
         (&[("x-ratelimit-reset", "30")], &[]),
     ];
     for (headers, expected) in table {
-        assert_heard(headers, expected);
+        assert_read(headers, expected);
     }
 }
 
 #[test]
-fn every_way_to_write_a_moment_is_read() {
+fn every_spelling_of_a_time_is_parsed() {
     for (text, millis) in [
         ("30", 30_000),
         ("0.25", 250),
@@ -137,19 +137,19 @@ fn every_way_to_write_a_moment_is_read() {
         ("Sun, 06 Nov 1994 08:50:07 GMT", 0),
     ] {
         let said = [("x-ratelimit-remaining", "1"), ("x-ratelimit-reset", text)];
-        assert_heard(&said, &[("requests", None, Some(1), Some(millis))]);
+        assert_read(&said, &[("requests", None, Some(1), Some(millis))]);
     }
 }
 
 #[test]
-fn moments_are_meant_by_the_server_s_clock_where_it_is_another() {
+fn times_refer_to_the_server_s_clock_where_it_differs() {
     let reset = |date| {
         let said = [
             ("date", date),
             ("x-ratelimit-remaining", "1"),
             ("x-ratelimit-reset", "2014879807"),
         ];
-        hear(&said).signals[0].info.reset.unwrap().as_secs()
+        read(&said).signals[0].info.reset.unwrap().as_secs()
     };
     assert_eq!(reset("Sun, 06 Nov 2033 08:49:36 GMT"), 30);
     assert_eq!(reset("Sun, 06 Nov 2033 08:49:17 GMT"), 51);
@@ -157,7 +157,7 @@ fn moments_are_meant_by_the_server_s_clock_where_it_is_another() {
 }
 
 #[test]
-fn what_makes_no_sense_is_not_believed() {
+fn an_implausible_value_has_no_effect() {
     for (headers, why) in [
         (&[("x-ratelimit-remaining", "-1")][..], "\"-1\" is no count"),
         (&[("x-ratelimit-remaining", "many")], "\"many\" is no count"),
@@ -180,24 +180,24 @@ fn what_makes_no_sense_is_not_believed() {
         (&[("RateLimit", "\"x\";r=1;t=99999999")], "up to 32 days"),
         (&[("RateLimit", "limit=x")], "\"x\" is no count"),
     ] {
-        let heard = hear(headers);
-        assert_eq!(heard.signals, [], "{headers:?}");
-        assert!(heard.odd[0].why.contains(why), "{:?}", heard.odd);
+        let found = read(headers);
+        assert_eq!(found.signals, [], "{headers:?}");
+        assert!(found.invalid[0].why.contains(why), "{:?}", found.invalid);
     }
 }
 
 #[test]
-fn a_reset_that_makes_no_sense_leaves_the_rest() {
+fn an_implausible_reset_leaves_the_other_values() {
     for text in ["-5", "99999999", "9014879807", "soon", "", "1e400", "6m0q"] {
-        let heard = hear(&[("x-ratelimit-remaining", "1"), ("x-ratelimit-reset", text)]);
+        let found = read(&[("x-ratelimit-remaining", "1"), ("x-ratelimit-reset", text)]);
         let expected = ("requests".to_owned(), [None, Some(1), None]);
-        assert_eq!(all(&heard), [expected], "{text}");
-        assert_eq!(heard.odd[0].header, "x-ratelimit-reset", "{text}");
+        assert_eq!(all(&found), [expected], "{text}");
+        assert_eq!(found.invalid[0].header, "x-ratelimit-reset", "{text}");
     }
 }
 
 #[test]
-fn a_job_may_say_what_other_headers_mean() {
+fn a_job_may_name_headers_of_its_own() {
     let said = SignalSource {
         unit: "weight".into(),
         limit: "X-Weight-Most".into(),
@@ -213,28 +213,28 @@ fn a_job_may_say_what_other_headers_mean() {
     ] {
         map.insert(name, HeaderValue::from_static(value));
     }
-    let heard = signals(&map, &[said], now());
+    let found = read_headers(&map, &[said], now());
     let expected = (
         "weight".to_owned(),
         [Some(1_200), Some(1_000), Some(20_000)],
     );
-    assert_eq!(all(&heard), [expected]);
+    assert_eq!(all(&found), [expected]);
 }
 
 #[test]
-fn several_families_at_once_are_all_heard() {
-    let heard = hear(&[
+fn several_families_at_once_are_all_parsed() {
+    let found = read(&[
         ("ratelimit-remaining", "3"),
         ("X-RateLimit-Remaining", "2"),
         ("Sforce-Limit-Info", "api-usage=18/5000"),
     ]);
-    let left: Vec<_> = heard.signals.iter().map(|s| s.info.remaining).collect();
+    let left: Vec<_> = found.signals.iter().map(|s| s.info.remaining).collect();
     assert_eq!(left, [Some(3), Some(2), Some(4_982)]);
 }
 
-/// Pieces of what servers write, put together at random.
+/// Random sequences of pieces of such headers.
 #[test]
-fn nothing_that_a_server_writes_brings_it_down() {
+fn no_header_makes_the_parser_panic() {
     const NAMES: [&str; 9] = [
         "ratelimit",
         "ratelimit-policy",
@@ -281,18 +281,18 @@ fn nothing_that_a_server_writes_brings_it_down() {
                 .collect();
             map.append(name, HeaderValue::try_from(text).unwrap());
         }
-        let heard = signals(&map, &[], now());
-        for signal in &heard.signals {
-            assert!(signal.info.reset.is_none_or(|reset| reset <= LONGEST));
+        let found = read_headers(&map, &[], now());
+        for signal in &found.signals {
+            assert!(signal.info.reset.is_none_or(|reset| reset <= MAX_WAIT));
             assert_ne!(signal.info.limit, Some(0));
         }
     }
 }
 
 #[test]
-fn a_pause_is_obeyed_in_full_and_dates_are_read_by_the_server_s_clock() {
+fn a_pause_is_obeyed_in_full_and_a_date_refers_to_the_server_s_clock() {
     let date = "Sun, 06 Nov 2033 08:49:47 GMT";
-    let said = |text, headers: &HeaderMap| pause(text, headers, now()).map(|p| p.as_millis());
+    let said = |text, headers: &HeaderMap| parse_pause(text, headers, now()).map(|p| p.as_millis());
     for (text, millis) in [
         ("3", Some(3_000)),
         (" 0.25 ", Some(250)),
@@ -314,7 +314,7 @@ fn a_pause_is_obeyed_in_full_and_dates_are_read_by_the_server_s_clock() {
 }
 
 #[test]
-fn a_time_of_any_letters_is_read_or_refused() {
+fn a_time_of_any_letters_is_parsed_or_refused() {
     let headers = HeaderMap::new();
     for (text, expected) in [
         ("1m2.5s", Some(Duration::from_millis(62_500))),
@@ -323,6 +323,6 @@ fn a_time_of_any_letters_is_read_or_refused() {
         ("é.5s", None),
         (".5s", Some(Duration::from_millis(500))),
     ] {
-        assert_eq!(pause(text, &headers, now()), expected, "{text}");
+        assert_eq!(parse_pause(text, &headers, now()), expected, "{text}");
     }
 }

@@ -1,10 +1,47 @@
-//! The `Link` header of RFC 8288, as far as it leads to the next page.
+//! `pages.next`: the page names the URL of the next one, in a `Link` header (RFC 8288)
+//! or in its body. Pure.
 
 use http::HeaderMap;
 use http::header::LINK;
+use serde_json::Value;
+
+use super::strategy::{Page, PageAddress, Strategy, compile, is_end, run};
+use crate::error::Error;
+use crate::extract::Program;
+
+struct LinkHeader;
+
+struct NextUrl(Program);
+
+pub fn build(text: &str, _counts_items: bool) -> Result<Box<dyn Strategy>, Error> {
+    Ok(match text {
+        "link" => Box::new(LinkHeader),
+        code => Box::new(NextUrl(compile("next (--next)", code)?)),
+    })
+}
+
+impl Strategy for LinkHeader {
+    fn next(&self, page: &Page) -> Result<Option<PageAddress>, String> {
+        Ok(next_link(page.headers).map(PageAddress::Url))
+    }
+}
+
+impl Strategy for NextUrl {
+    fn next(&self, page: &Page) -> Result<Option<PageAddress>, String> {
+        match run(&self.0, page.body)? {
+            value if is_end(&value) => Ok(None),
+            Value::String(url) => Ok(Some(PageAddress::Url(url))),
+            value => Err(format!("pages.next gave {value}, which is no URL")),
+        }
+    }
+
+    fn reads_body(&self) -> bool {
+        true
+    }
+}
 
 /// The target of the first link whose relation is `next`.
-pub(super) fn next_link(headers: &HeaderMap) -> Option<String> {
+fn next_link(headers: &HeaderMap) -> Option<String> {
     let headers = headers.get_all(LINK).iter();
     let texts = headers.filter_map(|value| str::from_utf8(value.as_bytes()).ok());
     texts
@@ -12,9 +49,9 @@ pub(super) fn next_link(headers: &HeaderMap) -> Option<String> {
         .find_map(|(target, rest)| is_next(rest).then(|| target.to_owned()))
 }
 
-/// Each target, and what stands between it and the next one.
+/// The targets of a header, each with its parameters.
 fn links(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    // A comma may stand in a URL, so only `<` begins a link.
+    // A URL may contain a comma, so only `<` begins a link.
     text.split('<')
         .skip(1)
         .filter_map(|link| link.split_once('>'))
@@ -36,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_one_is_found_among_others() {
+    fn the_link_to_the_next_page_is_found() {
         for (text, next) in [
             (
                 r#"<https://h/?page=2>; rel="next", <https://h/?page=9>; rel="last""#,

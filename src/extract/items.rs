@@ -1,4 +1,4 @@
-//! The items of an answer, each a little body of its own. Pure.
+//! The items of an answer, each of which is a body of its own. Pure.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -14,11 +14,11 @@ use crate::record::{Failure, FailureKind};
 pub struct ItemSettings {
     /// A jq program that gives the items, such as `.items[]`.
     pub each: Option<String>,
-    /// In a batch, `FIELD=JQ`: the row whose FIELD has the item's value is its row.
+    /// In a batch, `FIELD=JQ`: an item belongs to the row whose FIELD has its value of JQ.
     pub r#match: Option<String>,
 }
 
-/// Takes the items out of an answer.
+/// Extracts the items of an answer.
 pub struct Items {
     program: Program,
     is_path: bool,
@@ -28,7 +28,7 @@ impl Items {
     /// Compiles the program; none if the job has no items.
     ///
     /// # Errors
-    /// Where jq stumbled.
+    /// Where the program is wrong.
     pub fn new(settings: &ItemSettings) -> Result<Option<Items>, Error> {
         let wrong = |why| Error::plan(format!("items.each (--each): {why}"));
         let code = settings.each.as_deref();
@@ -41,7 +41,7 @@ impl Items {
         code.map(|code| each(code).map_err(wrong)).transpose()
     }
 
-    /// Whether it gives all items of one list, each as it is, such as `.items[]`.
+    /// Whether the program gives all items of one list unchanged, such as `.items[]`.
     #[must_use]
     pub fn is_path(&self) -> bool {
         self.is_path
@@ -53,7 +53,7 @@ impl Items {
     /// A failure `missing items` if the program fails, `jq too long` if it takes too much.
     pub fn items(&self, body: &JqInput) -> Result<Vec<Bytes>, Failure> {
         self.texts(body)
-            .map_err(|trouble| missing("items.each", trouble))
+            .map_err(|error| missing_items("items.each", error))
     }
 
     fn texts(&self, body: &JqInput) -> Result<Vec<Bytes>, JqError> {
@@ -69,9 +69,9 @@ fn leads_to_a_list(code: &str) -> bool {
     list.is_some_and(|list| Path::parse(list).is_some())
 }
 
-/// The failure of a row whose items can't be had.
-pub fn missing(key: &str, trouble: JqError) -> Failure {
-    match trouble.or_failure(key) {
+/// The failure of a row whose items can't be extracted.
+pub fn missing_items(key: &str, error: JqError) -> Failure {
+    match error.or_failure(key) {
         Ok(why) => Failure::new(FailureKind::MissingItems, format!("{key}: {why}")),
         Err(failure) => failure,
     }
@@ -95,14 +95,14 @@ mod tests {
     }
 
     #[test]
-    fn each_item_is_a_body_of_its_own() {
+    fn each_item_is_a_json_text() {
         let found = items(".a[]", r#"{"a": [{"b": 1}, "x", null]}"#).unwrap();
         assert_eq!(found, [r#"{"b":1}"#, r#""x""#, "null"]);
         assert!(items(".a[]", r#"{"a": []}"#).unwrap().is_empty());
     }
 
     #[test]
-    fn a_path_to_one_list_has_all_of_its_items() {
+    fn a_path_to_one_list_gives_all_of_its_items() {
         for code in [".[]", ".a[]", " .a.b[0].c[]? "] {
             assert!(leads_to_a_list(code), "{code}");
         }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_the_place_for_items_has_failed() {
+    fn an_answer_without_the_list_of_items_fails() {
         assert_eq!(
             items(".a[]", r#"{"b": 1}"#).unwrap_err().kind,
             FailureKind::MissingItems

@@ -1,4 +1,4 @@
-//! What an answer says that its request has cost. Pure.
+//! The true cost of a request, as its answer states it. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,31 +8,34 @@ use super::{Extractor, Settings};
 use crate::error::Error;
 use crate::record::Failure;
 
-/// Takes the true costs of requests out of their answers.
-pub struct Settler {
-    /// By the extractor's values: which unit it is, as an index.
+/// Extracts the true costs of requests from their answers.
+pub struct CostExtractor {
+    /// The index of the unit of each value of the extractor.
     units: Vec<usize>,
     extractor: Extractor,
 }
 
-impl Settler {
-    /// Compiles a jq program for each of these units, which `units` lists in order.
+impl CostExtractor {
+    /// Compiles the jq programs by unit; `units` are the units of the limits in order.
     ///
     /// # Errors
-    /// Which program is wrong, and where jq stumbled.
-    pub fn new(programs: &BTreeMap<String, String>, units: &[String]) -> Result<Settler, Error> {
+    /// Which program is wrong, and where.
+    pub fn new(
+        programs: &BTreeMap<String, String>,
+        units: &[String],
+    ) -> Result<CostExtractor, Error> {
         let optional =
             |(unit, code): (&String, &String)| (format!("{unit}?"), Value::from(code.as_str()));
         let settings: Settings = programs.iter().map(optional).collect();
         let index = |name: &String| units.iter().position(|unit| unit == name);
         let wrong = |error| Error::plan(format!("limit.settle (--settle): {error}"));
-        Ok(Settler {
+        Ok(CostExtractor {
             units: programs.keys().filter_map(index).collect(),
             extractor: Extractor::new(&settings).map_err(wrong)?,
         })
     }
 
-    /// By unit, what the answer says; nothing where it says nothing of use.
+    /// The index of each unit and its cost, where the answer states a valid one.
     ///
     /// # Errors
     /// A failure `jq too long`.
@@ -63,7 +66,7 @@ mod tests {
     fn true_costs_are_numbers_where_the_answer_has_them() {
         let programs = BTreeMap::from([("tokens".to_owned(), ".usage.total_tokens".to_owned())]);
         let units = ["requests".to_owned(), "tokens".to_owned()];
-        let settler = Settler::new(&programs, &units).unwrap();
+        let settler = CostExtractor::new(&programs, &units).unwrap();
         for (body, costs) in [
             (&b"{\"usage\": {\"total_tokens\": 31.2}}"[..], vec![(1, 32)]),
             (b"{\"usage\": {\"total_tokens\": -1}}", vec![]),

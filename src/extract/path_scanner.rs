@@ -1,5 +1,5 @@
-//! Takes the values at plain paths out of a body in one pass over its text, without
-//! making values of the rest. All of it is checked to be JSON. Pure.
+//! Extracts the values at plain paths in one pass over a body, without building values of
+//! the rest. The whole body is checked to be JSON. Pure.
 
 use serde_json::Value;
 
@@ -8,27 +8,28 @@ use super::path::{Path, PathStep};
 use super::scanner::{Scanner, Unusual};
 use crate::record::Failure;
 
-/// What each path came to: null where nothing is, or why it can't be walked.
+/// The value of each path: null if it is missing; the error is why the path can't be
+/// followed.
 pub type PathValues = Vec<Result<Value, String>>;
 
-/// Paths, compiled to be walked together.
+/// Paths, compiled to be followed together.
 pub struct PathScanner {
     root: Node,
     paths: Vec<Path>,
 }
 
-/// What is wanted of one value in a body.
+/// The parts of one value that are extracted.
 enum Node {
-    /// All of it, for these paths from here.
+    /// The whole value, for these paths from here.
     Whole(Vec<(usize, Path)>),
-    /// Some of an object's fields.
+    /// These fields of an object.
     Fields(Vec<(String, Node)>),
-    /// Some of a list's items, by their place.
+    /// These items of a list, by index.
     Items(Vec<(usize, Node)>),
 }
 
 impl PathScanner {
-    /// For these paths, in their order.
+    /// Compiles these paths; values have the same order.
     pub fn new<'a>(paths: impl Iterator<Item = &'a Path>) -> PathScanner {
         let paths: Vec<_> = paths.cloned().collect();
         let root = Node::new(paths.iter().cloned().enumerate().collect());
@@ -38,8 +39,8 @@ impl PathScanner {
     /// The values of one body.
     ///
     /// # Errors
-    /// Why it isn't one JSON document.
-    pub fn pick(&self, body: &[u8]) -> Result<PathValues, Failure> {
+    /// Why the body isn't one JSON document.
+    pub fn scan(&self, body: &[u8]) -> Result<PathValues, Failure> {
         let mut found = vec![Ok(Value::Null); self.paths.len()];
         match self.walk(body::json_text(body)?, &mut found) {
             Ok(()) => Ok(found),
@@ -64,22 +65,24 @@ impl Node {
         let mut items: Vec<(usize, Vec<(usize, Path)>)> = Vec::new();
         for (slot, path) in &paths {
             match path.split_first() {
-                Some((PathStep::Key(key), rest)) => join(&mut fields, key.clone(), (*slot, rest)),
-                Some((PathStep::Index(at @ 0..), rest)) => {
-                    join(&mut items, *at as usize, (*slot, rest))
+                Some((PathStep::Key(key), rest)) => {
+                    add_path(&mut fields, key.clone(), (*slot, rest))
                 }
-                // The value itself is wanted, or one that is counted from the end.
+                Some((PathStep::Index(at @ 0..), rest)) => {
+                    add_path(&mut items, *at as usize, (*slot, rest))
+                }
+                // The value itself is extracted, or an item counted from the end.
                 _ => return Node::Whole(paths),
             }
         }
         match (fields.is_empty(), items.is_empty()) {
-            (false, true) => Node::Fields(below(fields)),
-            (true, false) => Node::Items(below(items)),
+            (false, true) => Node::Fields(nodes(fields)),
+            (true, false) => Node::Items(nodes(items)),
             _ => Node::Whole(paths),
         }
     }
 
-    /// Walks the value that comes next.
+    /// Extracts from the next value.
     fn walk(&self, json: &mut Scanner<'_>, found: &mut PathValues) -> Result<(), Unusual> {
         match (self, json.peek()?) {
             (Node::Whole(paths), _) => {
@@ -91,21 +94,21 @@ impl Node {
             }
             (Node::Fields(fields), b'{') => walk_fields(fields, json, found),
             (Node::Items(items), b'[') => walk_items(items, json, found),
-            // Of nothing there is nothing to take.
+            // The parts of null are null.
             (_, b'n') => json.skip(),
-            // Of anything else jq says why nothing can be taken.
+            // The full parser reports why other types have no parts.
             _ => Err(Unusual),
         }
     }
 
-    /// Of two fields with one name the last one counts.
-    fn forget(&self, found: &mut PathValues) {
+    /// Clears the values from here: of two fields with one name the last one counts.
+    fn clear(&self, found: &mut PathValues) {
         match self {
             Node::Whole(paths) => paths
                 .iter()
                 .for_each(|(slot, _)| found[*slot] = Ok(Value::Null)),
-            Node::Fields(fields) => fields.iter().for_each(|(_, node)| node.forget(found)),
-            Node::Items(items) => items.iter().for_each(|(_, node)| node.forget(found)),
+            Node::Fields(fields) => fields.iter().for_each(|(_, node)| node.clear(found)),
+            Node::Items(items) => items.iter().for_each(|(_, node)| node.clear(found)),
         }
     }
 }
@@ -124,7 +127,7 @@ fn walk_fields(
         match fields.iter().find(|(name, _)| *name == key) {
             None => json.skip()?,
             Some((_, node)) => {
-                node.forget(found);
+                node.clear(found);
                 node.walk(json, found)?;
             }
         }
@@ -155,14 +158,14 @@ fn walk_items(
     json.expect(b']')
 }
 
-fn join<K: PartialEq>(groups: &mut Vec<(K, Vec<(usize, Path)>)>, key: K, path: (usize, Path)) {
+fn add_path<K: PartialEq>(groups: &mut Vec<(K, Vec<(usize, Path)>)>, key: K, path: (usize, Path)) {
     match groups.iter_mut().find(|(known, _)| *known == key) {
         Some((_, paths)) => paths.push(path),
         None => groups.push((key, vec![path])),
     }
 }
 
-fn below<K>(groups: Vec<(K, Vec<(usize, Path)>)>) -> Vec<(K, Node)> {
+fn nodes<K>(groups: Vec<(K, Vec<(usize, Path)>)>) -> Vec<(K, Node)> {
     let node = |(key, paths)| (key, Node::new(paths));
     groups.into_iter().map(node).collect()
 }
@@ -209,7 +212,7 @@ mod tests {
             let sets = [&paths[..], &paths[1..], &paths[2..9], &paths[10..]];
             let alone = paths.iter().map(std::slice::from_ref);
             for set in sets.into_iter().chain(alone) {
-                let found = PathScanner::new(set.iter()).pick(body.as_bytes()).unwrap();
+                let found = PathScanner::new(set.iter()).scan(body.as_bytes()).unwrap();
                 let expected: PathValues =
                     set.iter().map(|path| path.walk(&whole).cloned()).collect();
                 assert_eq!(found, expected, "{body}");
@@ -234,10 +237,10 @@ mod tests {
             "{\"a\": {\"b\": 1}, \"c\": [1, 2, 3",
             "{\"a\": {\"b\": \"\\ud800\"}}",
         ] {
-            assert!(picker.pick(body.as_bytes()).is_err(), "{body}");
+            assert!(picker.scan(body.as_bytes()).is_err(), "{body}");
         }
         let not_text = b"{\"a\": {\"b\": \"\xff\"}}";
-        assert!(picker.pick(not_text).is_err());
+        assert!(picker.scan(not_text).is_err());
     }
 
     #[test]
@@ -245,13 +248,13 @@ mod tests {
         let paths = [".a.b", ".list[1]"].map(|path| Path::parse(path).unwrap());
         let picker = PathScanner::new(paths.iter());
         let body = br#"{"list": [0, 1, 2], "a": {"b": "x", "c": this is not JSON}}"#;
-        assert_eq!(picker.pick(body).unwrap_err().kind, FailureKind::NotJson);
+        assert_eq!(picker.scan(body).unwrap_err().kind, FailureKind::NotJson);
         let two = br#"{"list": [0, 1], "a": {"b": "x"}} {"list": [0, 2]}"#;
         assert_eq!(
-            picker.pick(two).unwrap_err().kind,
+            picker.scan(two).unwrap_err().kind,
             FailureKind::SeveralDocuments
         );
         let twice = br#"{"list": [0, 1], "a": {"b": "x"}, "\u0061": {"b": "y"}}"#;
-        assert_eq!(picker.pick(twice).unwrap(), [Ok("y".into()), Ok(1.into())]);
+        assert_eq!(picker.scan(twice).unwrap(), [Ok("y".into()), Ok(1.into())]);
     }
 }
