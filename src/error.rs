@@ -7,6 +7,14 @@ use std::fmt;
 ///
 /// Its text is one or more sentences for people: what happened, where, and
 /// what to do. Chained sources are already part of the text.
+///
+/// ```
+/// use throng::{ErrorKind, Job};
+///
+/// let error = Job::parse("job.toml", "[limit]\nrate = \"fast\"").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Plan);
+/// assert!(error.to_string().contains("job.toml"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,

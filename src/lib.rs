@@ -41,6 +41,7 @@
 //! |---|---|
 //! | `cli` | the command |
 //! | `openapi` | job files from OpenAPI descriptions |
+//! | `arrow` | Arrow IPC as an input and output format |
 //! | `acked` | the guard `acked`: the kernel tells when a request has arrived (Linux) |
 
 #![cfg_attr(
@@ -103,7 +104,7 @@ mod row;
 pub use row::Row;
 
 mod record;
-pub use record::{Failure, Record};
+pub use record::{Failure, FailureKind, Record};
 mod report;
 pub use report::Report;
 mod sink;

@@ -12,6 +12,23 @@ use crate::limit::{ArrivalInterval, Time};
 use crate::row::Row;
 
 /// One finished row: a result, or a failure with its reason.
+///
+/// ```
+/// use throng::{Failure, FailureKind, Record, Row};
+///
+/// let record = Record {
+///     row: Row::default(),
+///     outcome: Err(Failure::new(FailureKind::Timeout, "no answer within 30 s")),
+///     kept: Vec::new(),
+///     body: None,
+///     status: None,
+///     attempts: 5,
+///     latency: None,
+///     arrived: Vec::new(),
+/// };
+/// assert!(record.values().is_empty());
+/// assert_eq!(FailureKind::Timeout.text(), "timeout");
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// The input row.

@@ -7,6 +7,12 @@ pub type Fields = Map<String, Value>;
 
 /// One unit of input: it becomes one request and one record, or one record for
 /// each item of its answer.
+///
+/// ```
+/// let mut row = throng::Row::default();
+/// row.fields.insert("symbol".into(), "AAPL".into());
+/// assert_eq!(row.number, 0);
+/// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Row {
     /// Its place in the input, from 0.

@@ -14,6 +14,15 @@ use crate::send::deadline;
 /// [`abort`](Shutdown::abort) then drops the requests in flight, too.
 ///
 /// Cheap to clone; all clones belong to the same run.
+///
+/// ```
+/// use throng::{Interrupt, Shutdown, ShutdownReason};
+///
+/// let shutdown = Shutdown::default();
+/// let handle = shutdown.clone();           // for a signal handler, or another thread
+/// handle.request(ShutdownReason::Interrupted(Interrupt::Int));
+/// assert!(shutdown.is_requested());
+/// ```
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     stage: watch::Sender<ShutdownStage>,
@@ -35,6 +44,7 @@ enum ShutdownStage {
 
 /// The reason for which a run ended before its last row.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ShutdownReason {
     /// A signal, such as that of Ctrl-C.
     Interrupted(Interrupt),
@@ -46,6 +56,7 @@ pub enum ShutdownReason {
 
 /// The signal that requested the end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Interrupt {
     /// SIGINT, Ctrl-C.
     Int,

@@ -54,7 +54,7 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
         notes.for_each(|note| say::note(&format!("throng: {}", crate::report::escape(note))));
     }
     let watch = ProgressDisplay::start(&run, show);
-    let report = run.go();
+    let report = run.run();
     watch.end();
     let report = report?;
     let reason = run.shutdown().reason();

@@ -34,6 +34,17 @@ mod writer;
 /// A plan about to be carried out, or being carried out.
 ///
 /// Clones are handles to the same run: a progress display and a signal handler have one each.
+///
+/// ```no_run
+/// use throng::{Job, Plan, Run};
+///
+/// let job = Job::read("quotes.toml")?;
+/// let run = Run::new(Plan::new(&job, &|name| std::env::var(name).ok())?);
+/// let shutdown = run.shutdown().clone();   // ends the run early, from any thread
+/// let report = run.run()?;
+/// println!("{} rows are ok", report.rows.ok);
+/// # Ok::<(), throng::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Run {
     context: Arc<RunContext>,
@@ -103,7 +114,7 @@ impl Run {
     ///
     /// # Errors
     /// That the input or the output can't be opened. What happens later is in the report.
-    pub fn go(&self) -> Result<Report, Error> {
+    pub fn run(&self) -> Result<Report, Error> {
         self.metrics().start();
         let rows = self.plan().source.rows()?;
         let plan = self.plan();
@@ -215,7 +226,7 @@ fn join(worker: JoinHandle<Duration>) -> Duration {
 /// Those of [`Run::go`], and that the run had to stop.
 pub fn run(plan: Plan) -> Result<Report, Error> {
     let run = Run::new(plan);
-    let report = run.go()?;
+    let report = run.run()?;
     match run.shutdown().reason() {
         Some(ShutdownReason::Error(why)) => Err(Error::stopped(why)),
         _ => Ok(report),

@@ -1,5 +1,5 @@
-//! The structure of the sources: the modules' imports form no cycle, and every path in
-//! ARCHITECTURE.md exists.
+//! The structure of the sources: the modules' imports form no cycle, the public names are
+//! those on the list, and every path in ARCHITECTURE.md exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -45,6 +45,39 @@ fn uses_are_found_wherever_they_stand() {
     assert_eq!(found, ["a", "c", "d", "e"]);
 }
 
+/// Names that a release may not lose, and that one should add with care: they are checked
+/// in, so that a change of the interface shows in a review.
+#[test]
+fn the_public_names_are_those_on_the_list() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = [
+        ("throng", "src/lib.rs"),
+        ("throng_limit", "crates/throng-limit/src/lib.rs"),
+    ];
+    let mut names = Vec::new();
+    for (name, file) in sources {
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        names.extend(
+            public_names(&text)
+                .into_iter()
+                .map(|it| format!("{name}::{it}")),
+        );
+    }
+    let listed = fs::read_to_string(root.join("tests/public-names.txt")).unwrap();
+    let listed: Vec<&str> = listed.lines().collect();
+    assert_eq!(
+        names, listed,
+        "if you mean it, change tests/public-names.txt"
+    );
+}
+
+#[test]
+fn public_names_are_found_and_hidden_ones_are_not() {
+    let text = "mod a;\npub use a::{B, C as D};\n#[doc(hidden)]\npub use a::E;\npub use b as f;\n\
+                #[doc(hidden)]\npub mod g {\n    pub use crate::a::H;\n}\npub mod i;\n";
+    assert_eq!(public_names(text), ["B", "D", "f", "i"]);
+}
+
 #[test]
 fn every_path_in_the_architecture_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -56,6 +89,55 @@ fn every_path_in_the_architecture_exists() {
     for path in paths {
         assert!(root.join(path).exists(), "ARCHITECTURE.md names {path}");
     }
+}
+
+/// The names that `pub use` and `pub mod` give at the top of a crate, in order, but for
+/// hidden ones.
+fn public_names(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut is_hidden = false;
+    let mut statement = String::new();
+    for line in text.lines() {
+        if line == "#[doc(hidden)]" {
+            is_hidden = true;
+        } else if line.starts_with("pub use") || !statement.is_empty() {
+            statement.push_str(line);
+        } else if let Some(module) = line.strip_prefix("pub mod ")
+            && !std::mem::take(&mut is_hidden)
+        {
+            names.push(module.trim_end_matches([';', ' ', '{']).to_owned());
+        }
+        if statement.ends_with(';') {
+            let statement = std::mem::take(&mut statement);
+            if !std::mem::take(&mut is_hidden) {
+                names.extend(names_in(&statement));
+            }
+        }
+    }
+    names.sort();
+    names
+}
+
+/// `B` and `D` for `pub use a::{B, C as D};`.
+fn names_in(statement: &str) -> Vec<String> {
+    let inside = statement
+        .trim_start_matches("pub use")
+        .trim_end_matches(';');
+    let list = match inside.split_once('{') {
+        Some((_, list)) => list.trim_end_matches('}'),
+        None => inside,
+    };
+    let last = |item: &str| {
+        item.split([' ', ':'])
+            .next_back()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    list.split(',')
+        .map(str::trim)
+        .map(last)
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 fn uses(source: &Path) -> Uses {
