@@ -35,11 +35,11 @@ pub(crate) fn take_to_append(path: &Path) -> io::Result<File> {
     if is_at(&file, path) {
         Ok(file)
     } else {
-        Err(io::Error::other("something else was put in its place"))
+        Err(io::Error::other("another file was put in its place"))
     }
 }
 
-/// False if someone else holds it.
+/// Locks the file; false if another process holds the lock.
 pub(crate) fn lock(file: &File) -> io::Result<bool> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),

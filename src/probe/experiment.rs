@@ -38,10 +38,10 @@ pub enum ProbeStep {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
     Fill,
-    /// Nobody says when to come back.
+    /// The server does not say when to come back.
     Poll(u32),
     Lone,
-    /// So many are left to send.
+    /// Number of requests that are left to send.
     Others(u64),
     Edge,
     /// What a bucket takes from one refusal to the next.

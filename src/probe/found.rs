@@ -9,7 +9,7 @@ pub enum FoundKind {
     Sliding,
     /// From edge to edge, where all comes back at once.
     Fixed,
-    /// So many at once, and then one by one.
+    /// A burst, and then one request after the other.
     Bucket,
     /// It can't be told.
     Unknown,
@@ -98,7 +98,7 @@ impl ProbeResult {
             (FoundKind::Bucket, _, Some(rate)) => {
                 format!("a token bucket: {amount} at once, then {rate:.3} a second")
             }
-            _ => format!("{amount} at once, and it is not known when they come back"),
+            _ => format!("{amount} at once, and when units come back is unknown"),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! A limit that nobody knows, found by being refused a few times. [door: network, clock]
+//! The search for an unknown limit by a few refusals.
 //!
 //! [`Experiment`] decides what to send when, and what the answers show; here it is
-//! sent, through the rooms that a job's requests pass.
+//! sent, through the modules that a job's requests pass.
 
 mod experiment;
 mod found;

@@ -1,4 +1,4 @@
-//! The experiment carried out. [door: network, clock]
+//! Carries out the experiment over the network.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -122,7 +122,7 @@ impl Connections {
         Ok(connection)
     }
 
-    /// Ends all connections, so that nobody waits for an answer any more.
+    /// Ends all connections, and with them the requests in flight.
     pub fn close(&self) {
         self.tasks.take().iter().for_each(AbortHandle::abort);
         self.shared.take();

@@ -184,7 +184,7 @@ impl Sender {
         }
     }
 
-    /// Ends all connections: whoever waits for an answer is told that there is none.
+    /// Ends all connections: each request in flight gets an error.
     pub fn close(&self) {
         self.latest.take();
         let origins = self.origins.take();

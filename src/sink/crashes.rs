@@ -26,9 +26,9 @@ struct Platter(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     bytes: Vec<u8>,
-    /// So many of them survive a power cut.
+    /// Number of bytes that survive a power cut.
     synced: usize,
-    /// There is room for so many.
+    /// Number of bytes that fit on the disk.
     room: Option<usize>,
     /// It takes no more than so many at once.
     at_once: Option<usize>,

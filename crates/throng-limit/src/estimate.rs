@@ -25,7 +25,7 @@ pub struct Estimate {
 }
 
 impl Workload {
-    /// So many requests, and nothing else.
+    /// A workload of requests alone.
     #[must_use]
     pub fn requests(requests: u64) -> Workload {
         Workload {

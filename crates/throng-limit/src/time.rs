@@ -12,7 +12,7 @@ impl Time {
     /// The clock's zero.
     pub const ZERO: Time = Time(0);
 
-    /// So many nanoseconds after the clock's zero.
+    /// The time this number of nanoseconds after the clock's zero.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Time {
         Time(nanos)

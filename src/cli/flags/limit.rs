@@ -13,7 +13,7 @@ use super::send::duration;
 #[derive(Args)]
 #[command(next_help_heading = "Limit")]
 pub struct LimitFlags {
-    /// At most N in any PERIOD: 22/5s, '90000 tokens/1m', counter:300/1m, bucket:10/1s, 100/1m@clock, 25/1d@America/New_York, 5000/run, or auto:100/1s: learnt from refusals, at most that (repeat: all hold)
+    /// At most N in any PERIOD: 22/5s, '90000 tokens/1m', counter:300/1m, bucket:10/1s, gcra:30/1m, 100/1m@clock, 25/1d@America/New_York, 5000/run, or auto:100/1s: learnt from refusals, at most that (repeat: all hold)
     #[arg(short, long, value_name = "N/PERIOD")]
     rate: Vec<crate::limit::Limit>,
     /// What the limits are proven against: strict (arrivals at the server), acked (at its network stack) or sent (our clock)

@@ -191,7 +191,7 @@ impl Output {
             (past.damaged > 0).then(|| aside(format!("{} of {name} cannot be read and will be asked for again", records(past.damaged)))),
             (past.twice > 0).then(|| format!("{} of {name} stood there twice: the first one of each row stays", records(past.twice))),
             (!self.in_doubt.is_empty()).then(|| format!("{} sent and may have been done, but no answer was kept", counted(self.in_doubt.len(), "row was", "rows were"))),
-            past.edited.then(|| format!("{name} is not as throng left it: somebody has edited or damaged it; its records are taken as they stand")),
+            past.edited.then(|| format!("{name} is not as throng left it: it was edited or damaged; its records are taken as they are")),
         ]
         .into_iter()
         .flatten()

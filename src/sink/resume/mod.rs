@@ -64,7 +64,7 @@ pub(super) struct ResumeState {
 pub(super) struct Unwanted {
     /// Those that failed.
     pub failed: bool,
-    /// Also those of which nobody knows whether they were done.
+    /// Also those whose outcome is unknown.
     pub unknown: bool,
     /// What can't be read.
     pub damaged: bool,

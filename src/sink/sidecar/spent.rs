@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// So many entries are kept; older ones are joined, towards later.
+/// Maximum number of entries; older ones are merged, towards later times.
 const MOST: usize = 512;
 
 /// Requests over time, as a sidecar has them. Times are milliseconds since 1970.
@@ -62,7 +62,7 @@ impl SpentRequests {
         (self.uncounted, self.clean) = (uncounted, false);
     }
 
-    /// So many records are left in the output.
+    /// Sets the number of records that are left in the output.
     pub fn keeps(&mut self, records: u64) {
         self.records = records;
     }

@@ -1,4 +1,4 @@
-//! The future of a permit: had at once, or waited for in the queue. [door: clock]
+//! The future of a permit: ready at once, or after a wait in the queue.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! What all handles to a limiter share: the limits, the queue, and the clock. [door: clock]
+//! The state that all handles to a limiter share: the limits, the queue, and the clock.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
@@ -18,7 +18,7 @@ use crate::kinds::Availability;
 use crate::outcome::End;
 use crate::time::Time;
 
-/// Time between two looks at the calendar, which somebody may have set meanwhile.
+/// Time between two looks at the calendar, which may have been set meanwhile.
 const CHECK_CALENDAR_EVERY: Duration = Duration::from_secs(1);
 
 /// Time that a waiter has to take its turn. After that the units go to the next one.
@@ -338,7 +338,7 @@ impl LimiterState {
     }
 
     /// The time for which the polled waiter sets its timer: that at which it looks for
-    /// itself, or an earlier one if it owns the duty to come in time, or nobody does.
+    /// itself, or an earlier one if it owns the duty to come in time, or no waiter does.
     pub fn timer_of(&mut self, ticket: Ticket, look_at: Time) -> Time {
         if self.timer_owner.is_some_and(|(owner, _)| owner != ticket) {
             return look_at;
@@ -355,7 +355,7 @@ impl LimiterState {
         self.wake_at.into_iter().chain(turn_over).min()
     }
 
-    /// Whether something was to be done by now, and nobody has done it.
+    /// Whether a waiter that was due by now has not come.
     fn is_overdue(&self, now: Time) -> bool {
         self.due().is_some_and(|due| due <= now)
     }

@@ -58,7 +58,7 @@ impl Cost {
         self
     }
 
-    /// So many units of each kind, requests first, against the limits of these keys, one for
+    /// Units of each kind, requests first, against the limits of these keys, one for
     /// each scope.
     #[doc(hidden)]
     #[must_use]

@@ -74,7 +74,7 @@ fn no_wake_up_is_lost_and_nobody_passes_too_early() {
     }
 }
 
-/// Goes through a gate that nobody has to wait at.
+/// Acquires from a limiter without a wait.
 fn pass_at_once(gate: &RateLimiter, units: u64) -> Permit {
     let asked = pin!(gate.acquire(units));
     let polled = asked.poll(&mut Context::from_waker(Waker::noop()));

@@ -91,7 +91,7 @@ impl Server {
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// Somebody else asks.
+    /// Another client sends a request.
     Others,
     Arrives(usize),
     Answers(usize, bool),

@@ -34,9 +34,9 @@ pub enum Rule {
     Bucket { burst: u64, per_unit: u64 },
     /// Requests are due this far apart, and a burst of them may come early.
     Gcra { burst: u64, interval: u64 },
-    /// So many at once.
+    /// Number of requests at once.
     Cap { most: u64 },
-    /// So many in all.
+    /// Number of requests in all.
     Total { most: u64 },
 }
 

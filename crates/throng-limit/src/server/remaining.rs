@@ -90,7 +90,7 @@ impl RemainingByUnit {
         AnsweredMark(PerUnit::from_slice(&self.ended))
     }
 
-    /// So many units of each kind are answered, or given up.
+    /// Counts these units of each kind as answered, or given up.
     pub fn end(&mut self, units: impl Fn(usize) -> u64, kinds: usize) {
         add(&mut self.ended, &units, kinds);
     }
