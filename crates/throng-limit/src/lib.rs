@@ -23,11 +23,12 @@ pub use config::{AccountShare, Counting, Details, Guard, Limit, Rate, Shape};
 #[doc(hidden)]
 pub use config::{LINGER, LimitScope, Policy, Rule, Settings, UncountedOutcome};
 
+mod limiter;
+#[doc(hidden)]
+pub use limiter::{Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation};
 mod kinds;
 #[doc(hidden)]
-pub use kinds::{
-    Availability, Event, Limiter, LimiterStats, Measure, RateLimitInfo, RatePattern, Reservation,
-};
+pub use kinds::{Measure, RatePattern};
 mod adapt;
 mod server;
 mod window;

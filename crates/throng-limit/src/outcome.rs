@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::kinds::Availability;
+use crate::limiter::Availability;
 use crate::time::Time;
 
 /// Why an attempt can't have its units now.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::config::Policy;
 use crate::gate::cost::Cost;
 use crate::gate::limit_set::LimitSet;
-use crate::kinds::Availability;
+use crate::limiter::Availability;
 use crate::outcome::BlockedTime;
 use crate::outcome::Uncounted;
 use crate::time::Time;

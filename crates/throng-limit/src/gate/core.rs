@@ -14,7 +14,7 @@ use crate::gate::queue::{Ticket, WaitQueue};
 use crate::gate::sync::{Mutex, MutexGuard};
 use crate::gate::unlimited::Unlimited;
 use crate::gate::wait_stats::WaitStats;
-use crate::kinds::Availability;
+use crate::limiter::Availability;
 use crate::outcome::End;
 use crate::time::Time;
 

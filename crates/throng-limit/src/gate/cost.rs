@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 
 use crate::error::{AcquireError, UnknownUnit};
-use crate::kinds::Reservation;
+use crate::limiter::Reservation;
 use crate::server::remaining::AnsweredMark;
 
 /// What one attempt costs: units of each kind that a limit counts.

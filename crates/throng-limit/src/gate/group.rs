@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::gate::cost::{Cost, Snapshot};
-use crate::kinds::{Availability, Limiter, LimiterStats, RateLimitInfo, Reservation};
+use crate::limiter::{Availability, Limiter, LimiterStats, RateLimitInfo, Reservation};
 use crate::server::pause::Pause;
 use crate::server::remaining::{AnsweredMark, RemainingByUnit};
 use crate::server::slow_start::SlowStart;

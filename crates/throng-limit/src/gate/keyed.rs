@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gate::group::LimitGroup;
-use crate::kinds::LimiterStats;
+use crate::limiter::LimiterStats;
 use crate::time::Time;
 
 /// The groups of one scope, by key.
@@ -112,7 +112,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::kinds::{Availability, Event, Limiter, Reservation};
+    use crate::limiter::{Availability, Event, Limiter, Reservation};
 
     fn of_kind(kind: impl Limiter + 'static) -> LimitGroup {
         let kind = Box::new(kind);

@@ -8,7 +8,7 @@ use crate::error::UnknownUnit;
 use crate::gate::core::LimiterCore;
 use crate::gate::cost::{Acquired, Cost};
 use crate::gate::limit_set::LimitSet;
-use crate::kinds::RateLimitInfo;
+use crate::limiter::RateLimitInfo;
 use crate::outcome::{End, Outcome};
 use crate::time::Time;
 

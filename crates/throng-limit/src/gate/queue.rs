@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::error::AcquireError;
 use crate::gate::cost::{Acquired, Cost, ScopeKeys};
 use crate::gate::limit_set::LimitSet;
-use crate::kinds::Availability;
+use crate::limiter::Availability;
 use crate::outcome::Blocked;
 use crate::time::Time;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::kinds::Availability;
+use crate::limiter::Availability;
 use crate::outcome::{Blocked, Blocker};
 use crate::time::Time;
 

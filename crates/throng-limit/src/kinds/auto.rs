@@ -30,7 +30,7 @@ mod tests {
 
     use super::*;
     use crate::config::Guard;
-    use crate::kinds::{Availability, Event, Limiter, Reservation};
+    use crate::limiter::{Availability, Event, Limiter, Reservation};
     use crate::time::Time;
     use crate::window::Window;
 

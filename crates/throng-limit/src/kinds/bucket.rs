@@ -29,7 +29,7 @@ use crate::config::Guard;
 use crate::kinds::pattern::RatePattern;
 use crate::kinds::sliding::Sliding;
 use crate::kinds::spec::{Form, Measure, Spec, Terms};
-use crate::kinds::{
+use crate::limiter::{
     Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
 };
 use crate::time::Time;

@@ -4,7 +4,7 @@
 //! arrived counts; what was certainly not sent is given back.
 
 use crate::kinds::spec::{Form, Measure, Spec};
-use crate::kinds::{Availability, Event, Limiter, LimiterStats, Reservation, UnitsState};
+use crate::limiter::{Availability, Event, Limiter, LimiterStats, Reservation, UnitsState};
 use crate::time::Time;
 
 /// A total of units.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::kinds::pattern::RatePattern;
 use crate::kinds::spec::{Form, Spec};
-use crate::kinds::{Availability, Event, Limiter, LimiterStats, Reservation};
+use crate::limiter::{Availability, Event, Limiter, LimiterStats, Reservation};
 use crate::time::Time;
 use crate::window::slots::Slots;
 

@@ -159,7 +159,7 @@ fn edge_to_edge(terms: &Terms) -> RatePattern {
 mod tests {
     use super::*;
     use crate::config::Guard;
-    use crate::kinds::{Availability, Event, Limiter};
+    use crate::limiter::{Availability, Event, Limiter};
     use crate::window::Window;
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -50,7 +50,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::kinds::{Availability, Event};
+    use crate::limiter::{Availability, Event};
     use crate::schedules::{self, Rule};
     use crate::time::Time;
 

@@ -9,15 +9,12 @@ pub(crate) mod concurrency;
 mod counter;
 mod fixed;
 mod gcra;
-mod limiter;
 mod pattern;
 mod reset;
 pub(crate) mod sliding;
 pub(crate) mod spacing;
 mod spec;
 
-pub(crate) use limiter::UnitsState;
-pub use limiter::{Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation};
 pub use pattern::RatePattern;
 pub use spec::Measure;
 pub(crate) use spec::{Form, Spec, Terms, calendar_tolerance};

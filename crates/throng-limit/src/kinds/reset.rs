@@ -68,7 +68,7 @@ pub(crate) const RESET: Spec = Spec {
 mod tests {
     use super::*;
     use crate::config::Guard;
-    use crate::kinds::{Availability, Event, Limiter, RateLimitInfo};
+    use crate::limiter::{Availability, Event, Limiter, RateLimitInfo};
     use crate::window::Window;
 
     const LINGER: Duration = Duration::from_secs(30);

@@ -82,7 +82,7 @@ pub(crate) const FIRST_USE: Spec = Spec {
 mod tests {
     use super::*;
     use crate::config::Guard;
-    use crate::kinds::{Availability, Event, Limiter, RateLimitInfo, Reservation};
+    use crate::limiter::{Availability, Event, Limiter, RateLimitInfo, Reservation};
     use crate::window::Window;
 
     const LINGER: Duration = Duration::from_secs(30);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::kinds::pattern::RatePattern;
 use crate::kinds::spec::{Form, Spec, Terms};
-use crate::kinds::{Availability, Event, Limiter, LimiterStats, Reservation, UnitsState};
+use crate::limiter::{Availability, Event, Limiter, LimiterStats, Reservation, UnitsState};
 use crate::time::Time;
 use crate::window::smoother::spread_gap;
 

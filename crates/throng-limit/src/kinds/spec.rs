@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::config::Guard;
-use crate::kinds::limiter::Limiter;
 use crate::kinds::pattern::RatePattern;
+use crate::limiter::Limiter;
 use crate::window::calendar::Calendar;
 use crate::window::{Window, WindowKind};
 

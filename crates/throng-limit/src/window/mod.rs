@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use crate::adapt::Controller;
 use crate::adapt::observed::ObservedRate;
 use crate::config::Guard;
-use crate::kinds::{
+use crate::limiter::{
     Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
 };
 use crate::time::Time;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::kinds::{Availability, Reservation, UnitsState};
+use crate::limiter::{Availability, Reservation, UnitsState};
 use crate::time::Time;
 use crate::window::timeline::Timeline;
 

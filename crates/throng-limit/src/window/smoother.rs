@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use crate::kinds::Availability;
+use crate::limiter::Availability;
 use crate::time::Time;
 
 /// Parts of the time one of which may go out at once: timers don't ring for every request.
