@@ -1,39 +1,23 @@
 //! Bodies that are not what they should be, and programs that don't end: each fails its
 //! row by its name, nothing of it is lost in silence, and the run goes on.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Place, run, until};
+use crate::harness::{Place, raw_server, run, until};
 
 /// How many answers there were to `/endless`.
 static ENDLESS: AtomicUsize = AtomicUsize::new(0);
 
 /// A server that answers each path with a status, a type and a body of its own.
 fn server() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            thread::spawn(move || converse(stream.ok()?));
-        }
-    });
-    addr
+    raw_server(converse)
 }
 
-fn converse(mut stream: TcpStream) -> Option<()> {
-    let mut head = BufReader::new(stream.try_clone().ok()?);
-    let mut first = String::new();
-    head.read_line(&mut first).ok()?;
-    let mut line = String::new();
-    while head.read_line(&mut line).ok()? > 2 {
-        line.clear();
-    }
-    let path = first.split(' ').nth(1)?.trim_start_matches('/');
+fn converse(path: &str, mut stream: TcpStream) -> Option<()> {
     if path == "endless" {
         ENDLESS.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,39 +1,23 @@
 //! Answers that never end, or hardly come: each fails its row in its time, by its
 //! name, and the rows after it are none the worse.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Place, run};
+use crate::harness::{Place, raw_server, run};
 
 /// A server that answers each path in a bad way of its own, for as long as the
 /// client stays.
 fn hostile() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            // It ends when the client goes.
-            thread::spawn(move || converse(stream.ok()?));
-        }
-    });
-    addr
+    raw_server(converse)
 }
 
-fn converse(mut stream: TcpStream) -> Option<()> {
-    let mut head = BufReader::new(stream.try_clone().ok()?);
-    let mut first = String::new();
-    head.read_line(&mut first).ok()?;
-    let mut line = String::new();
-    while head.read_line(&mut line).ok()? > 2 {
-        line.clear();
-    }
+fn converse(path: &str, mut stream: TcpStream) -> Option<()> {
     let block = "x".repeat(1 << 14);
     let chunk = format!("4000\r\n{block}\r\n");
     let early = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
-    let path = first.split(' ').nth(1)?.trim_start_matches('/');
     let (start, more, pause): (&str, &str, u64) = match path {
         "chunked" => (
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",

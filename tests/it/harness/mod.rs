@@ -1,4 +1,4 @@
-//! What tests are made of: a place for files, a mock, and patience.
+//! The helpers of the tests: a folder for files, a mock server, and waiting.
 
 use std::path::PathBuf;
 use std::thread;
@@ -8,9 +8,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 use throng_mock::{Mock, Settings};
 
+mod raw;
 mod records;
 mod throng;
 
+pub use raw::raw_server;
 pub use records::{assert_attempts_are_the_server_s, assert_one_record_per_row, each, records};
 pub use throng::{Ended, Running, Throng, run, throng, wait};
 
