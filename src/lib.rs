@@ -6,7 +6,7 @@
 //! [`Shutdown`] handle and with counters that can be read while it goes on.
 //!
 //! The rate limiter can be used by itself, around any HTTP client:
-//! [`limit::RateLimiter`](crate::limit::RateLimiter).
+//! [`limit::RateLimiter`].
 //!
 //! ```
 //! use throng::{Job, Plan};

@@ -220,10 +220,10 @@ fn join(worker: JoinHandle<Duration>) -> Duration {
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Carries a plan out: [`Run::go`] for those who don't look on.
+/// Carries a plan out: [`Run::run`] without a handle.
 ///
 /// # Errors
-/// Those of [`Run::go`], and that the run had to stop.
+/// Those of [`Run::run`], and that the run had to stop.
 pub fn run(plan: Plan) -> Result<Report, Error> {
     let run = Run::new(plan);
     let report = run.run()?;
