@@ -256,6 +256,11 @@ fn types_of_arrow_come_out_as_they_are() {
         .arg(&place.path("cut.arrow"), &place.path("no.jsonl"))
         .exits(2)
         .says("cut.arrow is no whole Arrow IPC file");
+    place.file("text.arrow", "hello");
+    throng("convert")
+        .arg(&place.path("text.arrow"), &place.path("no.jsonl"))
+        .exits(2)
+        .says("text.arrow is no Arrow IPC file: it does not begin with \"ARROW1\"");
 }
 
 #[test]

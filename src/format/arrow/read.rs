@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
 use arrow_array::{Array, RecordBatch};
@@ -12,10 +12,28 @@ use super::values::value;
 use crate::format::rows::{FormatRow, OpenedRows, RowReader, accepted};
 use crate::row::Fields;
 
+const MAGIC: &[u8] = b"ARROW1";
+
+/// Whether the file begins as every Arrow IPC file does. It is left at its beginning.
+fn begins_with_magic(file: &mut File) -> io::Result<bool> {
+    let mut start = Vec::new();
+    file.by_ref()
+        .take(MAGIC.len() as u64)
+        .read_to_end(&mut start)?;
+    file.rewind()?;
+    Ok(start == MAGIC)
+}
+
 /// The rows of a file.
 pub(super) fn open(path: &Path) -> OpenedRows {
     let name = path.display().to_string();
-    let file = File::open(path).map_err(|error| format!("cannot open {name}: {error}"))?;
+    let mut file = File::open(path).map_err(|error| format!("cannot open {name}: {error}"))?;
+    let begins_well = begins_with_magic(&mut file);
+    if !begins_well.map_err(|error| format!("cannot read {name}: {error}"))? {
+        return Err(format!(
+            "{name} is no Arrow IPC file: it does not begin with \"ARROW1\" (streams and the first version of Feather are not read)"
+        ));
+    }
     let reader = FileReader::try_new(BufReader::new(file), None)
         .map_err(|error| format!("{name} is no whole Arrow IPC file: {error}"))?;
     let mut names = HashSet::new();
