@@ -19,10 +19,7 @@ fn main() {
     for (name, limits) in [
         ("no limit", &[][..]),
         ("one limit", &["1000000/1ms"]),
-        (
-            "three limits",
-            &["1000000/1ms", "bucket:1000000/1ms", "1000000/1ms@clock"],
-        ),
+        ("three limits", &["1000000/1ms", "bucket:1000000/1ms", "1000000/1ms@clock"]),
     ] {
         let gate = gate(limits);
         criterion.bench_function(&format!("taking, {name}"), |bencher| {
@@ -72,9 +69,7 @@ fn taking(gate: &RateLimiter, times: u64) -> Duration {
         let start = Instant::now();
         (0..some).for_each(|_| permits.push(take(gate)));
         took += start.elapsed();
-        permits
-            .drain(..)
-            .for_each(|mut permit: Permit| permit.cancel());
+        permits.drain(..).for_each(|mut permit: Permit| permit.cancel());
         left -= some;
     }
     took
@@ -101,10 +96,7 @@ impl Rival {
                 black_box(take(&gate)).cancel();
             }
         });
-        Rival {
-            stop,
-            thread: Some(thread),
-        }
+        Rival { stop, thread: Some(thread) }
     }
 }
 

@@ -84,17 +84,9 @@ fn render() -> Box<dyn FnMut()> {
         "headers": {"accept": "application/json"},
     });
     let vault = Arc::new(Vault::new(&Default::default()).unwrap());
-    let known = RenderContext {
-        environment: &|_| None,
-        vault: &vault,
-    };
+    let known = RenderContext { environment: &|_| None, vault: &vault };
     let settings = serde_json::from_value(settings).unwrap();
-    let made = Renderer::new(
-        &settings,
-        RowBinding::Values,
-        &CostExpressions::default(),
-        &known,
-    );
+    let made = Renderer::new(&settings, RowBinding::Values, &CostExpressions::default(), &known);
     let (renderer, _) = made.unwrap();
     let row = row();
     Box::new(move || drop(black_box(renderer.render(&row).unwrap())))
@@ -103,10 +95,7 @@ fn render() -> Box<dyn FnMut()> {
 fn gate(limits: &[&str]) -> Box<dyn FnMut()> {
     let limits: Vec<_> = limits.iter().map(|limit| limit.parse().unwrap()).collect();
     let gate = RateLimiter::new(&limits, Guard::Strict).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     Box::new(move || {
         let mut permit = runtime.block_on(gate.acquire(1)).unwrap();
         permit.sent();
@@ -119,11 +108,7 @@ fn extract(program: &str) -> Box<dyn FnMut()> {
     let settings = serde_json::from_value(json!({ "price": program })).unwrap();
     let extractor = Extractor::new(&settings).unwrap();
     let fields = (0..36).map(|i| {
-        let value = if i % 2 == 0 {
-            json!(i)
-        } else {
-            json!("some text")
-        };
+        let value = if i % 2 == 0 { json!(i) } else { json!("some text") };
         (format!("marketField{i}"), value)
     });
     let mut quote: serde_json::Map<String, Value> = fields.collect();

@@ -26,10 +26,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings {
-            size: None,
-            too_large: vec![413, 414],
-        }
+        Settings { size: None, too_large: vec![413, 414] }
     }
 }
 
@@ -91,12 +88,7 @@ impl Batch {
             ));
         };
         let (field, id) = parse_match(text)?;
-        Ok(Some(Batch {
-            size,
-            too_large: settings.too_large.clone(),
-            field,
-            id,
-        }))
+        Ok(Some(Batch { size, too_large: settings.too_large.clone(), field, id }))
     }
 
     /// Maximum number of rows in one request.
@@ -127,10 +119,7 @@ impl Batch {
                 fields.insert(name.clone(), rows.iter().map(value).collect());
             }
         }
-        Row {
-            fields,
-            ..rows.first().cloned().unwrap_or_default()
-        }
+        Row { fields, ..rows.first().cloned().unwrap_or_default() }
     }
 
     /// The rows in groups whose items can be told apart: two rows of one group have the
@@ -140,9 +129,7 @@ impl Batch {
         let mut groups: Vec<RowGroup> = Vec::new();
         for row in rows {
             let key = self.key(&row);
-            let index = groups
-                .iter()
-                .position(|it| it.takes(key.as_deref(), &row, used));
+            let index = groups.iter().position(|it| it.takes(key.as_deref(), &row, used));
             let index = index.unwrap_or_else(|| {
                 groups.push(RowGroup::default());
                 groups.len() - 1
@@ -159,10 +146,8 @@ impl Batch {
     pub fn group(&self, items: Vec<Bytes>) -> Result<KeyedItems, Failure> {
         let mut parts = KeyedItems::default();
         for item in items {
-            let id = self
-                .id
-                .run(&json(&item)?)
-                .map_err(|error| missing_items("items.match", error))?;
+            let id =
+                self.id.run(&json(&item)?).map_err(|error| missing_items("items.match", error))?;
             parts.add(key(&id), item);
         }
         Ok(parts)
@@ -200,10 +185,7 @@ impl Batch {
                 Err(self.several(row, items.len()))
             }
         };
-        AssignedItems {
-            items: rows.iter().map(&mut item).collect(),
-            unmatched,
-        }
+        AssignedItems { items: rows.iter().map(&mut item).collect(), unmatched }
     }
 
     fn key(&self, row: &Row) -> Option<String> {
@@ -244,8 +226,7 @@ impl RowGroup {
             return true;
         };
         let first = &self.rows[first].fields;
-        used.iter()
-            .all(|name| first.get(name) == row.fields.get(name))
+        used.iter().all(|name| first.get(name) == row.fields.get(name))
     }
 
     fn add(&mut self, key: Option<String>, row: Row) {
@@ -283,23 +264,13 @@ mod tests {
     use super::*;
 
     fn batch(size: usize, each: Option<&str>, id: Option<&str>) -> Result<Option<Batch>, String> {
-        let settings = Settings {
-            size: Some(size),
-            ..Settings::default()
-        };
-        let items = ItemSettings {
-            each: each.map(str::to_owned),
-            r#match: id.map(str::to_owned),
-        };
+        let settings = Settings { size: Some(size), ..Settings::default() };
+        let items = ItemSettings { each: each.map(str::to_owned), r#match: id.map(str::to_owned) };
         Batch::new(&settings, &items).map_err(|error| error.to_string())
     }
 
     fn row(number: u64, fields: Value) -> Row {
-        Row {
-            number,
-            fields: serde_json::from_value(fields).unwrap(),
-            item: None,
-        }
+        Row { number, fields: serde_json::from_value(fields).unwrap(), item: None }
     }
 
     #[test]
@@ -308,10 +279,7 @@ mod tests {
         let rows = [row(3, json!({"id": "a"})), row(4, json!({"id": 7, "x": 1}))];
         let one = batch.merge(&rows);
         assert_eq!(one.number, 3);
-        assert_eq!(
-            Value::Object(one.fields),
-            json!({"id": ["a", 7], "x": [null, 1]})
-        );
+        assert_eq!(Value::Object(one.fields), json!({"id": ["a", 7], "x": [null, 1]}));
     }
 
     #[test]
@@ -320,11 +288,7 @@ mod tests {
         let items = [r#"{"id":7,"v":1}"#, r#"{"id":"a"}"#, r#"{"id":"z"}"#];
         let rows = [json!("7"), json!("a"), json!("b")].map(|id| row(0, json!({ "id": id })));
         let shares = share(&batch, &rows, &items);
-        assert_eq!(
-            shares.items[0].as_deref(),
-            Ok(items[0].as_bytes()),
-            "as a text"
-        );
+        assert_eq!(shares.items[0].as_deref(), Ok(items[0].as_bytes()), "as a text");
         assert_eq!(shares.items[1].as_deref(), Ok(items[1].as_bytes()));
         let failure = shares.items[2].clone().unwrap_err();
         assert_eq!(failure.kind, FailureKind::MissingItem);
@@ -342,10 +306,7 @@ mod tests {
         let batch = batch(2, Some(".[]"), Some("id=.id")).unwrap().unwrap();
         let rows = [json!({}), json!({"id": null}), json!({"id": "null"})].map(|it| row(0, it));
         let shares = share(&batch, &rows, &[r#"{"v":1}"#]);
-        let kinds = shares
-            .items
-            .iter()
-            .map(|item| item.clone().unwrap_err().kind);
+        let kinds = shares.items.iter().map(|item| item.clone().unwrap_err().kind);
         assert!(kinds.eq([const { FailureKind::MissingItem }; 3]));
         assert_eq!(shares.unmatched.len(), 1);
     }
@@ -354,11 +315,7 @@ mod tests {
     fn rows_of_one_key_share_its_item_or_have_one_each() {
         let batch = batch(2, Some(".[]"), Some("id=.id")).unwrap().unwrap();
         let rows = [json!({"id": "a"}), json!({"id": "a"})].map(|it| row(0, it));
-        let (one, two, three) = (
-            r#"{"id":"a"}"#,
-            r#"{"id":"a","v":2}"#,
-            r#"{"id":"a","v":3}"#,
-        );
+        let (one, two, three) = (r#"{"id":"a"}"#, r#"{"id":"a","v":2}"#, r#"{"id":"a","v":3}"#);
         for (items, expected) in [
             (vec![one], Some([one, one])),
             (vec![one, one, one], Some([one, one])),
@@ -376,10 +333,7 @@ mod tests {
             assert!(shares.unmatched.is_empty());
         }
         let alone = share(&batch, &rows[..1], &[one, two]);
-        assert_eq!(
-            alone.items[0].clone().unwrap_err().kind,
-            FailureKind::SeveralItems
-        );
+        assert_eq!(alone.items[0].clone().unwrap_err().kind, FailureKind::SeveralItems);
     }
 
     #[test]
@@ -420,10 +374,7 @@ mod tests {
             let error = batch(size, each, id).err().unwrap();
             assert!(error.contains(message), "{error}");
         }
-        let items = ItemSettings {
-            r#match: Some("id=.id".into()),
-            ..ItemSettings::default()
-        };
+        let items = ItemSettings { r#match: Some("id=.id".into()), ..ItemSettings::default() };
         assert!(Batch::new(&Settings::default(), &items).is_err());
     }
 }

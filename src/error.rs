@@ -35,28 +35,19 @@ impl Error {
     /// The plan is wrong: `message` says where, and what would be right.
     #[must_use]
     pub fn plan(message: impl Into<String>) -> Error {
-        Error {
-            kind: ErrorKind::Plan,
-            message: message.into(),
-        }
+        Error { kind: ErrorKind::Plan, message: message.into() }
     }
 
     /// The run stopped: `message` says why, and what to do.
     #[must_use]
     pub fn stopped(message: impl Into<String>) -> Error {
-        Error {
-            kind: ErrorKind::Stopped,
-            message: message.into(),
-        }
+        Error { kind: ErrorKind::Stopped, message: message.into() }
     }
 
     /// This error with its message changed; its kind stays.
     #[must_use]
     pub(crate) fn map(self, change: impl FnOnce(String) -> String) -> Error {
-        Error {
-            kind: self.kind,
-            message: change(self.message),
-        }
+        Error { kind: self.kind, message: change(self.message) }
     }
 
     /// Whether the plan is to be mended or the run to be repeated.

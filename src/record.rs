@@ -68,25 +68,16 @@ impl Arrived {
             let since_zero = i128::try_from(time.since(Time::ZERO).as_nanos());
             zero.as_nanosecond() + since_zero.unwrap_or(0)
         };
-        let latest = if arrival.lost {
-            arrival.latest.after(linger)
-        } else {
-            arrival.latest
-        };
+        let latest = if arrival.lost { arrival.latest.after(linger) } else { arrival.latest };
         let micros = |nanos: i128| i64::try_from(nanos.div_euclid(1_000)).unwrap_or(i64::MAX);
-        Arrived {
-            from: micros(since_1970(arrival.earliest)),
-            to: micros(since_1970(latest) + 999),
-        }
+        Arrived { from: micros(since_1970(arrival.earliest)), to: micros(since_1970(latest) + 999) }
     }
 }
 
 /// `[from, to]`, in seconds.
 impl Serialize for Arrived {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        [self.from, self.to]
-            .map(|micros| micros as f64 / 1e6)
-            .serialize(serializer)
+        [self.from, self.to].map(|micros| micros as f64 / 1e6).serialize(serializer)
     }
 }
 
@@ -210,10 +201,7 @@ pub struct Failure {
 impl Failure {
     /// A failure of this kind, with these details.
     pub fn new(kind: FailureKind, detail: impl Into<String>) -> Failure {
-        Failure {
-            kind,
-            detail: detail.into(),
-        }
+        Failure { kind, detail: detail.into() }
     }
 }
 
@@ -233,11 +221,7 @@ mod tests {
 
     fn arrived(lost: bool) -> Arrived {
         let at = |nanos: u64| Time::from_nanos(5_000_000_000 + nanos);
-        let arrival = ArrivalInterval {
-            earliest: at(1_999),
-            latest: at(3_001),
-            lost,
-        };
+        let arrival = ArrivalInterval { earliest: at(1_999), latest: at(3_001), lost };
         let zero = Timestamp::from_second(1_700_000_000).unwrap();
         Arrived::new(arrival, Duration::from_secs(30), zero)
     }

@@ -82,11 +82,7 @@ impl ShutdownListener {
     pub fn new(shutdown: Shutdown, on_abort: impl FnOnce() + 'static) -> ShutdownListener {
         let requested = Rc::<Notify>::default();
         let listener = spawn_local(listen(shutdown.clone(), requested.clone(), on_abort));
-        ShutdownListener {
-            shutdown,
-            requested,
-            listener: listener.abort_handle(),
-        }
+        ShutdownListener { shutdown, requested, listener: listener.abort_handle() }
     }
 
     /// The work's result; none if the end of the run is requested first. The work is
@@ -200,10 +196,7 @@ mod tests {
         shutdown.request(ShutdownReason::Interrupted(Interrupt::Int));
         other.requested().await;
         assert!(!other.is_aborted());
-        assert_eq!(
-            other.reason(),
-            Some(ShutdownReason::Error("the disk is full".into()))
-        );
+        assert_eq!(other.reason(), Some(ShutdownReason::Error("the disk is full".into())));
     }
 
     #[tokio::test]

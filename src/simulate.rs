@@ -120,18 +120,8 @@ pub(crate) fn in_virtual_time<T>(
     let runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
-        .on_thread_park(move || {
-            rests
-                .get()
-                .into_iter()
-                .for_each(|run| run.metrics.all_idle())
-        })
-        .on_thread_unpark(move || {
-            wakes
-                .get()
-                .into_iter()
-                .for_each(|run| run.metrics.all_wake())
-        })
+        .on_thread_park(move || rests.get().into_iter().for_each(|run| run.metrics.all_idle()))
+        .on_thread_unpark(move || wakes.get().into_iter().for_each(|run| run.metrics.all_wake()))
         .build()
         .map_err(|error| Error::stopped(format!("no clock to simulate with: {error}")))?;
     Ok(LocalSet::new().block_on(&runtime, work))

@@ -76,10 +76,9 @@ impl Tally {
             self.latency.add(latency.as_secs_f64() * 1000.0);
         }
         match &record.outcome {
-            Ok(values) => self
-                .aggregates
-                .iter_mut()
-                .for_each(|groups| groups.add(values, &record.row.fields)),
+            Ok(values) => {
+                self.aggregates.iter_mut().for_each(|groups| groups.add(values, &record.row.fields))
+            }
             Err(failure) => self.failures.add(&record.row, failure),
         }
     }
@@ -108,10 +107,7 @@ impl Tally {
     /// What the aggregates came to, in their order.
     #[must_use]
     pub fn answers(&self) -> Vec<AggregateResult> {
-        self.aggregates
-            .iter()
-            .map(GroupedAggregate::answer)
-            .collect()
+        self.aggregates.iter().map(GroupedAggregate::answer).collect()
     }
 
     /// The kinds of failure, the most frequent first.

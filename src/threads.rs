@@ -32,9 +32,7 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
         // The receiver may have been dropped.
         let _ = done.send(work());
     })?;
-    is_done
-        .await
-        .map_err(|_| io::Error::other("the thread that did it panicked"))
+    is_done.await.map_err(|_| io::Error::other("the thread that did it panicked"))
 }
 
 #[cfg(test)]

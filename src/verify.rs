@@ -111,20 +111,13 @@ fn check(limit: &Limit, key: &str, times: &Times) -> Check {
     let units = limit.amount.units;
     let ((most, start), allowed) = match limit.measure() {
         Some(Measure::Bucket { burst }) => (least_burst(times, (units, length)), burst),
-        Some(Measure::ClockWindow) => (
-            fullest(times, length, |time| time - time.rem_euclid(length)),
-            units,
-        ),
+        Some(Measure::ClockWindow) => {
+            (fullest(times, length, |time| time - time.rem_euclid(length)), units)
+        }
         Some(Measure::Total) => ((times.from.len() as u64, 0), units),
         Some(Measure::AnyWindow) | None => (fullest(times, length, |time| time), units),
     };
-    Check {
-        limit: limit.clone(),
-        allowed,
-        most,
-        start,
-        key: key.to_owned(),
-    }
+    Check { limit: limit.clone(), allowed, most, start, key: key.to_owned() }
 }
 
 /// The most requests that can have arrived in one window, and its begin.
@@ -211,12 +204,10 @@ fn arrived(fields: &Fields) -> Result<Vec<[i64; 2]>, String> {
     let wrong = "its _arrived is not [[from, to], ...] in seconds since 1970, from before to";
     let intervals: Vec<[f64; 2]> = intervals.map_err(|_| wrong)?;
     let in_micros = |time: f64| (time * 1e6).round() as i64;
-    let all = intervals
-        .iter()
-        .map(|interval| match interval.map(in_micros) {
-            [from, to] if from <= to => Ok([from, to]),
-            _ => Err(wrong.to_owned()),
-        });
+    let all = intervals.iter().map(|interval| match interval.map(in_micros) {
+        [from, to] if from <= to => Ok([from, to]),
+        _ => Err(wrong.to_owned()),
+    });
     all.collect()
 }
 
@@ -226,17 +217,11 @@ fn arrived(fields: &Fields) -> Result<Vec<[i64; 2]>, String> {
 /// If the sidecar has no limits; then they must be given.
 pub fn limits_of(results: &Path) -> Result<Vec<Limit>, Error> {
     if !results.exists() {
-        return Err(Error::plan(format!(
-            "there is no file {}",
-            results.display()
-        )));
+        return Err(Error::plan(format!("there is no file {}", results.display())));
     }
     let said = crate::sink::limits_of(results).unwrap_or_default();
-    let limits: Result<Vec<Limit>, LimitError> = said
-        .split(", ")
-        .filter(|limit| !limit.is_empty())
-        .map(str::parse)
-        .collect();
+    let limits: Result<Vec<Limit>, LimitError> =
+        said.split(", ").filter(|limit| !limit.is_empty()).map(str::parse).collect();
     match limits {
         Ok(limits) if !limits.is_empty() => Ok(limits),
         Ok(_) => Err(Error::plan(format!(
@@ -292,11 +277,7 @@ mod tests {
             let most = starts.map(|start| touching(&intervals, start, start + length));
             let (found, start) = fullest(&times, length, |time| time);
             assert_eq!(Some(found), most.max(), "seed {seed}");
-            assert_eq!(
-                found,
-                touching(&intervals, start, start + length),
-                "seed {seed}"
-            );
+            assert_eq!(found, touching(&intervals, start, start + length), "seed {seed}");
             let edges = (-40..200).filter(|start| start % length == 0);
             let most = edges.map(|start| touching(&intervals, start, start + length));
             let (found, _) = fullest(&times, length, |time| time - time % length);

@@ -26,20 +26,16 @@ pub fn json_paths(data: &[u8]) {
 
 /// Extractors of some paths each: as they are, and in a spelling that only jq reads.
 fn pairs() -> Vec<[Extractor; 2]> {
-    const PATHS: [&str; 9] = [
-        ".", ".a", ".a.b", ".a[0]", ".a[-1].b", ".b", ".[0]", ".[1].a", ".c[2].a",
-    ];
+    const PATHS: [&str; 9] =
+        [".", ".a", ".a.b", ".a[0]", ".a[-1].b", ".b", ".[0]", ".[1].a", ".c[2].a"];
     let sets = [&PATHS[..], &PATHS[1..3], &PATHS[3..6], &PATHS[6..7]];
-    sets.map(|set| ["", " | ."].map(|more| extractor(set, more)))
-        .into()
+    sets.map(|set| ["", " | ."].map(|more| extractor(set, more))).into()
 }
 
 /// Each path is a value that need not be there.
 fn extractor(paths: &[&str], more: &str) -> Extractor {
-    let programs: Map<String, Value> = paths
-        .iter()
-        .map(|path| (format!("{path}?"), format!("{path}{more}").into()))
-        .collect();
+    let programs: Map<String, Value> =
+        paths.iter().map(|path| (format!("{path}?"), format!("{path}{more}").into())).collect();
     Extractor::new(&programs).expect("the paths are jq programs")
 }
 

@@ -17,9 +17,8 @@ pub fn rows(data: &[u8]) {
     let place = place();
     for name in ["a.csv", "a.tsv", "a.jsonl", "a.json", "a.txt"] {
         let source = source(&written(&place, name, data));
-        let rows: Result<Vec<Fields>, _> = source
-            .rows()
-            .and_then(|rows| rows.map(|row| Ok(row?.fields)).collect());
+        let rows: Result<Vec<Fields>, _> =
+            source.rows().and_then(|rows| rows.map(|row| Ok(row?.fields)).collect());
         let survey = source.survey();
         match (&rows, &survey) {
             (Ok(rows), Ok(survey)) => {
@@ -80,10 +79,7 @@ fn source(path: &Path) -> Source {
 }
 
 fn settings(path: &Path) -> Settings {
-    Settings {
-        file: Some(path.to_str().unwrap().to_owned()),
-        ..Settings::default()
-    }
+    Settings { file: Some(path.to_str().unwrap().to_owned()), ..Settings::default() }
 }
 
 fn written(place: &TempDir, name: &str, data: &[u8]) -> PathBuf {

@@ -61,17 +61,9 @@ pub fn values(data: &[u8]) {
         "form": {"first": "1", "x": "{{ x }}", "last": "3"},
     }))
     .unwrap();
-    let known = RenderContext {
-        environment: &|_| None,
-        vault: &std::sync::Arc::default(),
-    };
-    let (renderer, _) = Renderer::new(
-        &request,
-        RowBinding::Values,
-        &CostExpressions::default(),
-        &known,
-    )
-    .unwrap();
+    let known = RenderContext { environment: &|_| None, vault: &std::sync::Arc::default() };
+    let (renderer, _) =
+        Renderer::new(&request, RowBinding::Values, &CostExpressions::default(), &known).unwrap();
     let Ok(request) = renderer.render(&row) else {
         return;
     };
@@ -88,19 +80,11 @@ pub fn values(data: &[u8]) {
 
 /// The values of a query with three names that begin with these letters.
 fn pairs(query: &str, names: &str) -> Vec<String> {
-    let pairs: Vec<(&str, &str)> = query
-        .split('&')
-        .map(|pair| pair.split_once('=').unwrap())
-        .collect();
-    let starts: String = pairs
-        .iter()
-        .filter_map(|(name, _)| name.chars().next())
-        .collect();
+    let pairs: Vec<(&str, &str)> =
+        query.split('&').map(|pair| pair.split_once('=').unwrap()).collect();
+    let starts: String = pairs.iter().filter_map(|(name, _)| name.chars().next()).collect();
     assert_eq!(starts, names, "{query}");
-    pairs
-        .into_iter()
-        .map(|(_, value)| decoded(&value.replace('+', " ")))
-        .collect()
+    pairs.into_iter().map(|(_, value)| decoded(&value.replace('+', " "))).collect()
 }
 
 /// Percent-encoding undone.

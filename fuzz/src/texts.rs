@@ -45,10 +45,7 @@ pub fn retry_after(data: &[u8]) {
     for now in moments() {
         let _ = signals::parse_pause(text(pause), &headers, now);
     }
-    let settings = Settings {
-        next: Some("link".into()),
-        ..Settings::default()
-    };
+    let settings = Settings { next: Some("link".into()), ..Settings::default() };
     let pages = Pages::new(&settings, None).unwrap().unwrap();
     let page = Page {
         number: 0,

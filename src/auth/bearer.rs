@@ -23,9 +23,7 @@ struct Bearer {
 
 pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
     let settings: Settings = part.read()?;
-    Ok(Box::new(Bearer {
-        token: part.hidden("token", &settings.token)?,
-    }))
+    Ok(Box::new(Bearer { token: part.hidden("token", &settings.token)? }))
 }
 
 impl Scheme for Bearer {

@@ -47,9 +47,7 @@ impl Encoding {
                 let digits = text.as_bytes().chunks(2);
                 let byte =
                     |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-                text.len()
-                    .is_multiple_of(2)
-                    .then(|| digits.map(byte).collect())?
+                text.len().is_multiple_of(2).then(|| digits.map(byte).collect())?
             }
         }
     }
@@ -64,9 +62,7 @@ impl Hash {
             Hash::Sha384 => hmac::HMAC_SHA384,
             Hash::Sha512 => hmac::HMAC_SHA512,
         };
-        hmac::sign(&hmac::Key::new(algorithm, key), message)
-            .as_ref()
-            .to_vec()
+        hmac::sign(&hmac::Key::new(algorithm, key), message).as_ref().to_vec()
     }
 
     /// The digest of a message, in hexadecimal digits.
@@ -98,9 +94,6 @@ mod tests {
         assert_eq!(hex(&signed), expected);
         assert_eq!(Encoding::Hex.decode(expected), Some(signed));
         assert_eq!(Encoding::Hex.decode("5bd"), None);
-        assert_eq!(
-            Hash::Sha1.hex(b"abc"),
-            "a9993e364706816aba3e25717850c26c9cd0d89d"
-        );
+        assert_eq!(Hash::Sha1.hex(b"abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
     }
 }

@@ -38,10 +38,6 @@ impl Scheme for HeaderScheme {
     }
 
     fn sign(&self, request: &mut Request<Bytes>, _: SystemTime) -> Result<(), String> {
-        set_secret(
-            request.headers_mut(),
-            &self.name,
-            self.value.get()?.expose(),
-        )
+        set_secret(request.headers_mut(), &self.name, self.value.get()?.expose())
     }
 }

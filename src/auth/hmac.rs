@@ -63,16 +63,10 @@ pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
     let settings: Settings = part.read()?;
     let mut templates = Templates::new();
     let mut add = |key: &str, context: EscapeContext, value: &Value| {
-        let text = value
-            .as_str()
-            .ok_or_else(|| wrong(key, "it is not a text"))?;
+        let text = value.as_str().ok_or_else(|| wrong(key, "it is not a text"))?;
         templates.add(context, text).map_err(|why| wrong(key, why))
     };
-    let message = add(
-        "message",
-        EscapeContext::Text,
-        &Value::from(settings.message),
-    )?;
+    let message = add("message", EscapeContext::Text, &Value::from(settings.message))?;
     let mut headers = Vec::new();
     for (name, value) in &settings.headers {
         let header = name
@@ -90,17 +84,10 @@ pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
             "nothing would carry the signature: give { x-signature = \"{{ signature }}\" }",
         ));
     }
-    if let Some(name) = templates
-        .fields()
-        .iter()
-        .find(|name| !VARIABLES.contains(&name.as_str()))
-    {
+    if let Some(name) = templates.fields().iter().find(|name| !VARIABLES.contains(&name.as_str())) {
         return Err(wrong(
             "message",
-            format!(
-                "it uses {{{{ {name} }}}}; there are: {}",
-                VARIABLES.join(", ")
-            ),
+            format!("it uses {{{{ {name} }}}}; there are: {}", VARIABLES.join(", ")),
         ));
     }
     templates.set_context(&part.context)?;
@@ -131,18 +118,12 @@ impl Hmac {
 impl Scheme for Hmac {
     fn added_names(&self) -> Vec<String> {
         let query = self.query.iter().map(|(name, _)| format!("?{name}"));
-        self.headers
-            .iter()
-            .map(|(name, _)| name.to_string())
-            .chain(query)
-            .collect()
+        self.headers.iter().map(|(name, _)| name.to_string()).chain(query).collect()
     }
 
     fn sign(&self, request: &mut Request<Bytes>, at: SystemTime) -> Result<(), String> {
         let variables = variables(request, at);
-        let message = self
-            .templates
-            .render(self.message, &scope(&variables, None))?;
+        let message = self.templates.render(self.message, &scope(&variables, None))?;
         let signature = self.hash.sign(&self.key()?, message.as_bytes());
         let scope = scope(&variables, Some(self.encoding.encode(&signature)));
         for (name, template) in &self.headers {
@@ -163,31 +144,20 @@ impl Scheme for Hmac {
 fn with_query(uri: &Uri, pair: &str) -> Result<Uri, String> {
     let separator = if uri.query().is_some() { '&' } else { '?' };
     let text = format!("{uri}{separator}{pair}");
-    text.parse()
-        .map_err(|error| format!("{text:?} is not a URL: {error}"))
+    text.parse().map_err(|error| format!("{text:?} is not a URL: {error}"))
 }
 
 /// The values of the variables, all but the signature.
 fn variables(request: &Request<Bytes>, at: SystemTime) -> Vec<(&'static str, String)> {
     let uri = request.uri();
-    let since = at
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     vec![
         ("method", request.method().to_string()),
         ("url", uri.to_string()),
         ("path", uri.path().to_owned()),
-        (
-            "path_and_query",
-            uri.path_and_query()
-                .map_or("/", |path| path.as_str())
-                .to_owned(),
-        ),
+        ("path_and_query", uri.path_and_query().map_or("/", |path| path.as_str()).to_owned()),
         ("query", uri.query().unwrap_or_default().to_owned()),
-        (
-            "host",
-            uri.authority().map_or("", |host| host.as_str()).to_owned(),
-        ),
+        ("host", uri.authority().map_or("", |host| host.as_str()).to_owned()),
         ("body", String::from_utf8_lossy(request.body()).into_owned()),
         ("body_sha256", Hash::Sha256.hex(request.body())),
         ("timestamp", since.as_secs().to_string()),

@@ -77,11 +77,7 @@ impl Signer {
         Ok(Signer {
             headers,
             pool: KeyPool::new(keys),
-            scheme: if settings.is_empty() {
-                None
-            } else {
-                Some(scheme(settings, context)?)
-            },
+            scheme: if settings.is_empty() { None } else { Some(scheme(settings, context)?) },
         })
     }
 
@@ -131,9 +127,7 @@ fn scheme(settings: &Settings, context: &RenderContext<'_>) -> Result<Box<dyn Sc
     let entry = SCHEMES.iter().find(|entry| entry.name == name);
     let entry = entry.ok_or_else(|| {
         let names = SCHEMES.each_ref().map(|entry| entry.name).join(", ");
-        Error::plan(format!(
-            "auth.kind (--auth kind=…) is {name:?}: choose one of {names}"
-        ))
+        Error::plan(format!("auth.kind (--auth kind=…) is {name:?}: choose one of {names}"))
     })?;
     (entry.build)(&SchemeSettings::new(settings, *context))
 }
@@ -152,9 +146,8 @@ mod tests {
         let settings = settings.as_object().unwrap();
         let signer =
             Signer::new(Vec::new(), &[], settings, &context).map_err(|error| error.to_string())?;
-        let mut request = Request::post("https://h/a?b=c")
-            .body(Bytes::from_static(b"body"))
-            .unwrap();
+        let mut request =
+            Request::post("https://h/a?b=c").body(Bytes::from_static(b"body")).unwrap();
         signer.sign(&mut request, None, at)?;
         Ok(request)
     }
@@ -195,10 +188,7 @@ mod tests {
                 serde_json::json!({"kind": "bearer"}),
                 "auth (--auth): kind bearer: missing field `token`",
             ),
-            (
-                serde_json::json!({"kind": "bearer", "tokn": "x"}),
-                "unknown field `tokn`",
-            ),
+            (serde_json::json!({"kind": "bearer", "tokn": "x"}), "unknown field `tokn`"),
             (
                 serde_json::json!({"kind": "basic", "user": "{{ id }}", "password": "x"}),
                 "auth.user (--auth): it uses {{ id }}",

@@ -28,10 +28,7 @@ struct Settings {
 
 pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
     let settings: Settings = part.read()?;
-    let uri: Uri = settings
-        .token_url
-        .parse()
-        .map_err(|error| wrong("token-url", error))?;
+    let uri: Uri = settings.token_url.parse().map_err(|error| wrong("token-url", error))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
         return Err(wrong("token-url", "it must begin with https:// or http://"));
     }
@@ -41,10 +38,7 @@ pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
             fields.push((name, part.plain(name, text)?));
         }
     }
-    let refresh = settings
-        .refresh_token
-        .map(|text| refresh_token(part, &text))
-        .transpose()?;
+    let refresh = settings.refresh_token.map(|text| refresh_token(part, &text)).transpose()?;
     let client = TokenClient {
         uri,
         id: part.plain("client-id", &settings.client_id)?,
@@ -99,14 +93,9 @@ mod tests {
             "kind": "oauth2", "token-url": "https://login.h/token", "client-id": "me",
             "client-secret": "{{ env.SECRET }}",
         });
-        settings
-            .as_object_mut()
-            .unwrap()
-            .extend(extra.as_object().unwrap().clone());
-        let context = RenderContext {
-            environment: &|_| Some("p&ss".into()),
-            vault: &Arc::default(),
-        };
+        settings.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let context =
+            RenderContext { environment: &|_| Some("p&ss".into()), vault: &Arc::default() };
         super::super::scheme(settings.as_object().unwrap(), &context).unwrap()
     }
 
@@ -137,10 +126,7 @@ mod tests {
             let scheme = scheme(extra);
             let request = scheme.tokens().unwrap().request().unwrap();
             assert_eq!(request.body(), body);
-            let found = request
-                .headers()
-                .get(AUTHORIZATION)
-                .map(|value| value.to_str().unwrap());
+            let found = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap());
             assert_eq!(found, header);
         }
     }
@@ -192,10 +178,7 @@ mod tests {
             tokens.accept(&answer("t", 1), now).unwrap();
         }
         let why = tokens.request().unwrap_err();
-        assert!(
-            why.contains("its last 3 tokens had expired before"),
-            "{why}"
-        );
+        assert!(why.contains("its last 3 tokens had expired before"), "{why}");
     }
 
     #[test]

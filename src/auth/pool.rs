@@ -15,9 +15,7 @@ pub(super) struct KeyPool {
 
 impl KeyPool {
     pub fn new(keys: &[String]) -> KeyPool {
-        KeyPool {
-            keys: keys.to_vec(),
-        }
+        KeyPool { keys: keys.to_vec() }
     }
 
     /// Replaces the placeholder by this key, wherever it stands in the request.
@@ -40,10 +38,7 @@ impl KeyPool {
 }
 
 fn in_header(value: &HeaderValue, key: &str) -> Option<HeaderValue> {
-    let text = value
-        .to_str()
-        .ok()
-        .filter(|text| text.contains(KEY_PLACEHOLDER))?;
+    let text = value.to_str().ok().filter(|text| text.contains(KEY_PLACEHOLDER))?;
     let mut filled = HeaderValue::try_from(text.replace(KEY_PLACEHOLDER, key)).ok()?;
     filled.set_sensitive(true);
     Some(filled)
@@ -59,8 +54,7 @@ fn in_uri(uri: &Uri, key: &str) -> Option<Uri> {
 
 fn in_body(body: &Bytes, key: &str) -> Option<Bytes> {
     let text = std::str::from_utf8(body).ok()?;
-    text.contains(KEY_PLACEHOLDER)
-        .then(|| text.replace(KEY_PLACEHOLDER, key).into())
+    text.contains(KEY_PLACEHOLDER).then(|| text.replace(KEY_PLACEHOLDER, key).into())
 }
 
 impl std::fmt::Debug for KeyPool {
@@ -76,13 +70,12 @@ mod tests {
     #[test]
     fn the_key_replaces_every_placeholder() {
         let pool = KeyPool::new(&["first".into(), "se cond".into()]);
-        let mut request = Request::get(format!(
-            "http://h/{KEY_PLACEHOLDER}/x?key={KEY_PLACEHOLDER}&a=1"
-        ))
-        .header("authorization", format!("Bearer {KEY_PLACEHOLDER}"))
-        .header("accept", "*/*")
-        .body(Bytes::from(format!("{{\"k\":\"{KEY_PLACEHOLDER}\"}}")))
-        .unwrap();
+        let mut request =
+            Request::get(format!("http://h/{KEY_PLACEHOLDER}/x?key={KEY_PLACEHOLDER}&a=1"))
+                .header("authorization", format!("Bearer {KEY_PLACEHOLDER}"))
+                .header("accept", "*/*")
+                .body(Bytes::from(format!("{{\"k\":\"{KEY_PLACEHOLDER}\"}}")))
+                .unwrap();
         pool.fill_in(&mut request, 1);
         assert_eq!(request.uri(), "http://h/se%20cond/x?key=se%20cond&a=1");
         assert_eq!(request.headers()["authorization"], "Bearer se cond");

@@ -30,11 +30,7 @@ pub enum RefreshOrigin {
 
 impl RefreshToken {
     pub fn new(origin: RefreshOrigin) -> RefreshToken {
-        RefreshToken {
-            origin,
-            given: None,
-            sent: None,
-        }
+        RefreshToken { origin, given: None, sent: None }
     }
 
     /// The current token, for a request. In a file it may be another run's.
@@ -64,9 +60,9 @@ impl RefreshToken {
             RefreshOrigin::Job(_) => Err(format!(
                 "{LOST}, and give auth.refresh-token = \"file:PATH\" (--auth), which keeps new ones"
             )),
-            RefreshOrigin::File(file) => file
-                .replace(given.expose())
-                .map_err(|why| format!("{LOST}; {why}")),
+            RefreshOrigin::File(file) => {
+                file.replace(given.expose()).map_err(|why| format!("{LOST}; {why}"))
+            }
         };
         self.given = kept.is_err().then_some(given);
         kept
@@ -111,10 +107,7 @@ impl TokenFile {
         let SecretSource::File(path) = &source else {
             return Ok(None);
         };
-        let file = TokenFile {
-            path: path.clone(),
-            source,
-        };
+        let file = TokenFile { path: path.clone(), source };
         let kind = fs::metadata(&file.path).map(|it| it.is_file());
         if kind.map_err(|error| file.wrong("read", &error))? {
             Ok(Some(file))
@@ -134,8 +127,7 @@ impl TokenFile {
     /// Keeps other runs from using the token while the returned file lives; none if another
     /// run holds it now.
     pub fn lock(&self) -> Result<Option<File>, String> {
-        self.try_lock()
-            .map_err(|error| self.wrong("locked", &error))
+        self.try_lock().map_err(|error| self.wrong("locked", &error))
     }
 
     fn try_lock(&self) -> io::Result<Option<File>> {
@@ -157,8 +149,7 @@ impl TokenFile {
     /// Replaces the token by one that only the user may read, and syncs it to the disk.
     /// A link stays a link.
     pub fn replace(&self, token: &str) -> Result<(), String> {
-        self.try_replace(token)
-            .map_err(|error| self.wrong("replaced", &error))
+        self.try_replace(token).map_err(|error| self.wrong("replaced", &error))
     }
 
     fn try_replace(&self, token: &str) -> io::Result<()> {
@@ -201,11 +192,7 @@ impl TokenFile {
 /// Writes a new file that only the user may read.
 fn write_private(path: impl AsRef<Path>, token: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{token}")?;
     file.sync_all()
 }

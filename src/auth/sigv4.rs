@@ -139,12 +139,7 @@ impl Signing<'_> {
     }
 
     fn scope(&self) -> String {
-        format!(
-            "{}/{}/{}/aws4_request",
-            self.day(),
-            self.region,
-            self.service
-        )
+        format!("{}/{}/{}/aws4_request", self.day(), self.region, self.service)
     }
 
     fn day(&self) -> &str {
@@ -153,9 +148,7 @@ impl Signing<'_> {
 }
 
 fn timestamp(at: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(at)
-        .to_string()
-        .replace(['-', ':'], "")
+    humantime::format_rfc3339_seconds(at).to_string().replace(['-', ':'], "")
 }
 
 #[cfg(test)]

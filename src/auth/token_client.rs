@@ -58,10 +58,8 @@ impl TokenClient {
             .body(Bytes::new())
             .map_err(|error| error.to_string())?;
         self.identify(&mut request, &mut form)?;
-        let pairs: Vec<String> = form
-            .iter()
-            .map(|(name, value)| format!("{name}={}", percent_encode(value)))
-            .collect();
+        let pairs: Vec<String> =
+            form.iter().map(|(name, value)| format!("{name}={}", percent_encode(value))).collect();
         *request.body_mut() = pairs.join("&").into();
         Ok(request)
     }

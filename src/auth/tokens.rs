@@ -60,10 +60,7 @@ impl Tokens {
     pub fn new(client: TokenClient, refresh: Option<RefreshToken>) -> Tokens {
         Tokens {
             client,
-            state: Mutex::new(TokenState {
-                refresh,
-                ..TokenState::default()
-            }),
+            state: Mutex::new(TokenState { refresh, ..TokenState::default() }),
             turn: tokio::sync::Mutex::default(),
         }
     }

@@ -51,18 +51,13 @@ pub fn main(arguments: &DemoArgs) -> Result<Exit, Error> {
 
 /// A server about 250 ms away. The short demo also has faults.
 fn server(rate: &str, full: bool) -> Result<Settings, Error> {
-    let faults = vec![
-        (Fault::ServerError, 0.03),
-        (Fault::DropBefore, 0.01),
-        (Fault::MissingKey, 0.01),
-    ];
+    let faults =
+        vec![(Fault::ServerError, 0.03), (Fault::DropBefore, 0.01), (Fault::MissingKey, 0.01)];
     let wrong = |error: throng_mock::ParseError| Error::plan(error.to_string());
     Ok(Settings {
         limits: vec![rate.parse().map_err(wrong)?],
         latency: "lognormal:250ms:0.6".parse::<Latency>().map_err(wrong)?,
-        faults: Faults {
-            rates: if full { Vec::new() } else { faults },
-        },
+        faults: Faults { rates: if full { Vec::new() } else { faults } },
         seed: 7,
         ..Settings::default()
     })
@@ -70,12 +65,8 @@ fn server(rate: &str, full: bool) -> Result<Settings, Error> {
 
 /// The shipped job with this server and the first of the shipped tickers.
 fn job(server: &str, rate: &str) -> Result<Job, Error> {
-    let rows: Vec<Value> = TICKERS
-        .lines()
-        .skip(1)
-        .take(ROWS)
-        .map(|symbol| json!({ "symbol": symbol }))
-        .collect();
+    let rows: Vec<Value> =
+        TICKERS.lines().skip(1).take(ROWS).map(|symbol| json!({ "symbol": symbol })).collect();
     let output = std::env::temp_dir().join("throng-demo.jsonl");
     let mut job = Job::parse("examples/quotes.toml", JOB)?;
     job.input = Default::default();

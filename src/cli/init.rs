@@ -65,10 +65,7 @@ pub fn main(arguments: &InitArgs) -> Result<Exit, Error> {
 }
 
 fn write(path: &str, text: &str) -> Result<(), Error> {
-    let file = std::fs::File::options()
-        .write(true)
-        .create_new(true)
-        .open(path);
+    let file = std::fs::File::options().write(true).create_new(true).open(path);
     let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| Error::plan(format!("{path} can't be written: {error}")))
 }
@@ -123,11 +120,7 @@ impl FoundKeys {
         for name in ["url", "data"] {
             let text = job.get_mut("request").and_then(|part| part.get_mut(name));
             if let Some(Value::String(text)) = text {
-                let keys = if name == "data" {
-                    keys_in_data(text)
-                } else {
-                    keys_in_url(text)
-                };
+                let keys = if name == "data" { keys_in_data(text) } else { keys_in_url(text) };
                 *text = self.without(&format!("request.{name}"), text, &keys);
             }
         }
@@ -140,9 +133,9 @@ impl FoundKeys {
 
     fn take_from_tree(&mut self, place: &str, tree: Option<&mut Value>) {
         match tree {
-            Some(Value::Array(items)) => items
-                .iter_mut()
-                .for_each(|item| self.take_from_tree(place, Some(item))),
+            Some(Value::Array(items)) => {
+                items.iter_mut().for_each(|item| self.take_from_tree(place, Some(item)))
+            }
             Some(Value::Object(map)) => {
                 for (name, value) in map {
                     let place = format!("{place}.{name}");
@@ -185,19 +178,14 @@ impl FoundKeys {
         let first = variable(name);
         let mut variable = first.clone();
         let mut number = 2;
-        while self
-            .0
-            .get(&variable)
-            .is_some_and(|found| found.value != value)
-        {
+        while self.0.get(&variable).is_some_and(|found| found.value != value) {
             variable = format!("{first}_{number}");
             number += 1;
         }
         let template = format!("{{{{ env.{variable} }}}}");
-        self.0.entry(variable).or_insert_with(|| InitResult {
-            value: value.to_owned(),
-            place: place.to_owned(),
-        });
+        self.0
+            .entry(variable)
+            .or_insert_with(|| InitResult { value: value.to_owned(), place: place.to_owned() });
         template
     }
 }
@@ -206,9 +194,9 @@ fn variable(name: &str) -> String {
     match name.to_ascii_lowercase().as_str() {
         "authorization" | "token" => "API_TOKEN".into(),
         "password" => "API_PASSWORD".into(),
-        other => other
-            .to_ascii_uppercase()
-            .replace(|letter: char| !letter.is_ascii_alphanumeric(), "_"),
+        other => {
+            other.to_ascii_uppercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "_")
+        }
     }
 }
 

@@ -48,10 +48,7 @@ struct MockLimitFlags {
 
 pub fn main(arguments: &MockArgs) -> Result<Exit, Error> {
     let mock = Mock::start(settings(arguments), &*arguments.addr).map_err(|error| {
-        Error::plan(format!(
-            "the mock can't listen on {} (--addr): {error}",
-            arguments.addr
-        ))
+        Error::plan(format!("the mock can't listen on {} (--addr): {error}", arguments.addr))
     })?;
     say::result(&format!(
         "a quote API is at {}/v6/finance/quote/?symbols=AAPL, its judge at {}/judge; Ctrl-C ends it",
@@ -70,10 +67,7 @@ pub fn count(judgement: &Judgement) -> String {
         judgement.requests, judgement.refused
     );
     for window in &judgement.windows {
-        text += &format!(
-            "; at most {} in any window (limit {})",
-            window.most, window.limit
-        );
+        text += &format!("; at most {} in any window (limit {})", window.most, window.limit);
     }
     text
 }

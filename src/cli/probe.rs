@@ -67,11 +67,8 @@ pub fn main(arguments: &ProbeArgs) -> Result<Exit, Error> {
         bounds.refusals,
         humantime::format_duration(bounds.max_time)
     ));
-    let bounds = Bounds {
-        refusals: bounds.refusals,
-        requests: bounds.max_requests,
-        time: bounds.max_time,
-    };
+    let bounds =
+        Bounds { refusals: bounds.refusals, requests: bounds.max_requests, time: bounds.max_time };
     let heard = probe(&job, &environment, bounds, &mut refused)?;
     show(&heard);
     Ok(match heard.found.rate() {
@@ -86,10 +83,7 @@ fn refused(seen: &Observation) {
         || "nothing says for how long".to_owned(),
         |wait| format!("for {wait}, it says"),
     );
-    say::note(&format!(
-        "throng: refused after {:.1} s: {told}",
-        seen.at.as_secs_f64()
-    ));
+    say::note(&format!("throng: refused after {:.1} s: {told}", seen.at.as_secs_f64()));
 }
 
 fn show(heard: &ProbeAnswer) {
@@ -104,10 +98,7 @@ fn show(heard: &ProbeAnswer) {
             .map(|reset| format!(" for {} more", humantime::format_duration(reset)));
         say::result(&format!(
             "its headers say: {} {} left{}{}",
-            signal
-                .info
-                .remaining
-                .map_or("?".to_owned(), |left| left.to_string()),
+            signal.info.remaining.map_or("?".to_owned(), |left| left.to_string()),
             crate::report::escape(&signal.unit),
             limit.unwrap_or_default(),
             reset.unwrap_or_default()

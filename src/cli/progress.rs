@@ -46,17 +46,14 @@ impl ProgressDisplay {
         };
         let (end, ended) = mpsc::channel();
         let run = run.clone();
-        let thread = threads::spawn(move || {
-            if bar {
-                show_bar(&run, &ended)
-            } else {
-                show_log(&run, &ended)
-            }
-        });
+        let thread =
+            threads::spawn(
+                move || {
+                    if bar { show_bar(&run, &ended) } else { show_log(&run, &ended) }
+                },
+            );
         // Without this thread the run goes on, or fails with an error if it lacks threads itself.
-        ProgressDisplay {
-            shown: thread.ok().map(|thread| (end, thread)),
-        }
+        ProgressDisplay { shown: thread.ok().map(|thread| (end, thread)) }
     }
 
     /// Clears the live line.
@@ -104,10 +101,7 @@ fn done(run: &Run) -> u64 {
 
 impl RecentRate {
     fn new() -> RecentRate {
-        RecentRate {
-            started: Instant::now(),
-            lately: std::collections::VecDeque::new(),
-        }
+        RecentRate { started: Instant::now(), lately: std::collections::VecDeque::new() }
     }
 
     /// The progress in one line.
@@ -160,18 +154,11 @@ impl RecentRate {
         let (_, _, before) = self.lately.front()?;
         let causes = now.since(before).shares();
         let first = causes.first()?;
-        let wait = run
-            .limiter()
-            .free_in()
-            .filter(|wait| first.blocker.is_some() && *wait >= WORTH_IT);
-        let free = wait.map_or_else(String::new, |wait| {
-            format!(", {}", free_at(&Zoned::now(), wait))
-        });
-        Some(format!(
-            "bound by {} ({:.0} %){free}",
-            first.describe(),
-            first.share * 100.0
-        ))
+        let wait =
+            run.limiter().free_in().filter(|wait| first.blocker.is_some() && *wait >= WORTH_IT);
+        let free =
+            wait.map_or_else(String::new, |wait| format!(", {}", free_at(&Zoned::now(), wait)));
+        Some(format!("bound by {} ({:.0} %){free}", first.describe(), first.share * 100.0))
     }
 
     fn left(&self, run: &Run, done: u64) -> Option<String> {
@@ -179,10 +166,7 @@ impl RecentRate {
         if done == 0 || done >= rows {
             return None;
         }
-        let left = self
-            .started
-            .elapsed()
-            .mul_f64((rows - done) as f64 / done as f64);
+        let left = self.started.elapsed().mul_f64((rows - done) as f64 / done as f64);
         // After a used-up limit the rate so far says nothing about the rest.
         let free = run.limiter().free_in().unwrap_or_default();
         Some(format!("{} left", HumanDuration(left.max(free))))

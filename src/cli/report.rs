@@ -39,12 +39,8 @@ pub fn main(arguments: &ReportArgs) -> Result<Exit, Error> {
     let mut tally = Tally::new(&aggregates, &[]);
     for row in source.rows()? {
         let row = row?;
-        let record = sink::record(row.fields).map_err(|why| {
-            wrong(format!(
-                "row {} is not a record of throng: {why}",
-                row.number
-            ))
-        })?;
+        let record = sink::record(row.fields)
+            .map_err(|why| wrong(format!("row {} is not a record of throng: {why}", row.number)))?;
         tally.add(&record);
     }
     let mut report = Report::of(&tally);

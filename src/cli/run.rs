@@ -65,16 +65,10 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
         _ => tell(&report, show),
     }
     for warning in run.warnings() {
-        say::note(&format!(
-            "throng: WARNING: {}",
-            crate::report::escape(&warning)
-        ));
+        say::note(&format!("throng: WARNING: {}", crate::report::escape(&warning)));
     }
     write_summary(&report, show)?;
-    Ok((
-        Exit::of_run(reason.as_ref(), report.rows.all_failed()),
-        report,
-    ))
+    Ok((Exit::of_run(reason.as_ref(), report.rows.all_failed()), report))
 }
 
 /// Shows the report and writes the summary.
@@ -115,9 +109,7 @@ pub fn check_summary(
         let what = format!("the records' {end} file");
         check_apart(("the summary", Some(path)), (&what, beside.as_deref()))?;
     }
-    let directory = Path::new(path)
-        .parent()
-        .filter(|parent| *parent != Path::new(""));
+    let directory = Path::new(path).parent().filter(|parent| *parent != Path::new(""));
     if directory.is_none_or(Path::is_dir) {
         Ok(())
     } else {
@@ -137,9 +129,7 @@ fn write_summary(report: &Report, show: &DisplayFlags) -> Result<(), Error> {
         return Ok(());
     }
     std::fs::write(path, json).map_err(|error| {
-        Error::stopped(format!(
-            "the summary can't be written to {path} (--summary-json): {error}"
-        ))
+        Error::stopped(format!("the summary can't be written to {path} (--summary-json): {error}"))
     })
 }
 
@@ -150,10 +140,7 @@ fn tell(report: &Report, show: &DisplayFlags) {
         Color::Never
     };
     if show.verbose {
-        report
-            .worker_lines()
-            .iter()
-            .for_each(|line| say::note(line));
+        report.worker_lines().iter().for_each(|line| say::note(line));
     }
     say::painted(report.text(color).trim_end());
 }

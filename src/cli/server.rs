@@ -22,10 +22,7 @@ pub struct Behaviour {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let share = text
-        .parse()
-        .ok()
-        .filter(|share| (0.0..=1.0).contains(share));
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "it is 0 (all on the way back) to 1 (all on the way there)".into())
 }
 
@@ -35,9 +32,7 @@ impl Behaviour {
         let faults = self.fault.iter();
         Settings {
             there: self.there,
-            faults: Faults {
-                rates: faults.flat_map(|faults| faults.rates.clone()).collect(),
-            },
+            faults: Faults { rates: faults.flat_map(|faults| faults.rates.clone()).collect() },
             refusal: self.refusal,
             seed: self.seed,
             ..Settings::default()

@@ -56,11 +56,7 @@ pub fn main(arguments: &VerifyArgs) -> Result<Exit, Error> {
     for check in &verified.checks {
         say::result(&crate::report::escape(&line(check, &verified)));
     }
-    if verified.checks.iter().all(Check::is_kept) {
-        Ok(Exit::Ok)
-    } else {
-        Ok(Exit::SomeFailed)
-    }
+    if verified.checks.iter().all(Check::is_kept) { Ok(Exit::Ok) } else { Ok(Exit::SomeFailed) }
 }
 
 /// The limits of the run that can be checked; notes name the others.
@@ -104,10 +100,7 @@ fn line(check: &Check, verified: &Verified) -> String {
         );
     }
     let when = Timestamp::from_microsecond(check.start).map(|when| when.to_string());
-    let when = when
-        .ok()
-        .filter(|_| check.start > 0)
-        .map(|when| format!(", at {when}"));
+    let when = when.ok().filter(|_| check.start > 0).map(|when| format!(", at {when}"));
     format!(
         "{limit}: NOT PROVEN: up to {most} can have come {where_to}{of_key}, where {allowed} are allowed{} ({requests} requests)",
         when.unwrap_or_default()

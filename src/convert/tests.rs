@@ -8,10 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn settings(path: &Path) -> Settings {
-    Settings {
-        file: Some(path.display().to_string()),
-        ..Settings::default()
-    }
+    Settings { file: Some(path.display().to_string()), ..Settings::default() }
 }
 
 fn rows(path: &Path) -> Vec<Value> {
@@ -64,19 +61,13 @@ fn a_database_keeps_the_type_of_each_value() {
     assert_eq!(rows[0]["id"], "007");
     assert_eq!(rows[0]["price"], 12.5);
     assert_eq!(rows[1]["price"], Value::Null);
-    assert_eq!(
-        (&rows[2]["_row"], &rows[2]["_ok"]),
-        (&json!(2), &json!(true))
-    );
+    assert_eq!((&rows[2]["_row"], &rows[2]["_ok"]), (&json!(2), &json!(true)));
 }
 
 #[test]
 fn names_that_differ_only_in_case_have_columns_of_their_own() {
     let directory = tempfile::tempdir().unwrap();
-    let (from, to) = (
-        directory.path().join("a.jsonl"),
-        directory.path().join("b.db"),
-    );
+    let (from, to) = (directory.path().join("a.jsonl"), directory.path().join("b.db"));
     let text =
         "{\"_ROW\":7,\"id\":1,\"_row\":0}\n{\"ID\":2,\"id\":3,\"Id\":4}\n{\"Id\":5,\"_row\":2}\n";
     fs::write(&from, text).unwrap();
@@ -98,10 +89,7 @@ fn a_table_is_text_with_one_header() {
     convert(&settings(&from), &to, false).unwrap();
     let rows = rows(&to);
     assert_eq!(rows[0]["note"], "a,\"b\"\nc");
-    assert_eq!(
-        (&rows[1]["price"], &rows[1]["note"]),
-        (&json!(""), &json!("=1+1"))
-    );
+    assert_eq!((&rows[1]["price"], &rows[1]["note"]), (&json!(""), &json!("=1+1")));
 }
 
 #[test]
@@ -112,12 +100,7 @@ fn any_text_comes_back_from_a_table() {
     ];
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    for (own, table) in [
-        (true, "b.csv"),
-        (false, "b.csv"),
-        (true, "b.tsv"),
-        (false, "b.tsv"),
-    ] {
+    for (own, table) in [(true, "b.csv"), (false, "b.csv"), (true, "b.tsv"), (false, "b.tsv")] {
         let mut text = String::new();
         for one in pieces {
             for two in pieces {
@@ -151,24 +134,13 @@ fn any_text_comes_back_from_a_table() {
 #[test]
 fn a_database_with_too_many_columns_is_refused_with_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
-    let (from, to) = (
-        directory.path().join("a.jsonl"),
-        directory.path().join("b.db"),
-    );
+    let (from, to) = (directory.path().join("a.jsonl"), directory.path().join("b.db"));
     let row = |columns: usize| -> Value {
-        (0..columns)
-            .map(|n| (format!("c{n}"), n.into()))
-            .collect::<serde_json::Map<_, _>>()
-            .into()
+        (0..columns).map(|n| (format!("c{n}"), n.into())).collect::<serde_json::Map<_, _>>().into()
     };
     fs::write(&from, format!("{}\n", row(2001))).unwrap();
-    let error = convert(&settings(&from), &to, false)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("2001 columns") && error.contains(".parquet"),
-        "{error}"
-    );
+    let error = convert(&settings(&from), &to, false).unwrap_err().to_string();
+    assert!(error.contains("2001 columns") && error.contains(".parquet"), "{error}");
     fs::write(&from, format!("{}\n", row(2000))).unwrap();
     assert_eq!(convert(&settings(&from), &to, false).unwrap(), 1);
 }
@@ -192,16 +164,10 @@ fn nothing_is_replaced_unless_told_and_nothing_half_done_is_left() {
 #[test]
 fn groups_of_rows_are_bounded() {
     let directory = tempfile::tempdir().unwrap();
-    let (from, to) = (
-        directory.path().join("a.txt"),
-        directory.path().join("b.parquet"),
-    );
+    let (from, to) = (directory.path().join("a.txt"), directory.path().join("b.parquet"));
     let text: String = (0..250_000).map(|n| format!("{n}\n")).collect();
     fs::write(&from, text).unwrap();
     convert(&settings(&from), &to, false).unwrap();
     let all = rows(&to);
-    assert_eq!(
-        (all.len(), &all[249_999]["line"]),
-        (250_000, &json!("249999"))
-    );
+    assert_eq!((all.len(), &all[249_999]["line"]), (250_000, &json!("249999")));
 }

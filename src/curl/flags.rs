@@ -27,21 +27,11 @@ pub struct Flag {
 }
 
 const fn part(name: &'static str, letter: Option<char>, takes: Takes) -> Flag {
-    Flag {
-        name,
-        letter,
-        takes,
-        means: Means::Part,
-    }
+    Flag { name, letter, takes, means: Means::Part }
 }
 
 const fn shown(name: &'static str, letter: Option<char>, takes: Takes) -> Flag {
-    Flag {
-        name,
-        letter,
-        takes,
-        means: Means::Shown,
-    }
+    Flag { name, letter, takes, means: Means::Shown }
 }
 
 use Takes::{Nothing, Word};

@@ -44,10 +44,7 @@ pub fn translate(command: &str) -> Result<Translated, Error> {
         };
         for (flag, value) in found.map_err(place)? {
             match flag.means {
-                Means::Part => said.push(CommandPart {
-                    name: flag.name,
-                    value,
-                }),
+                Means::Part => said.push(CommandPart { name: flag.name, value }),
                 Means::Shown => ignored.push(format!("--{}", flag.name)),
             }
         }
@@ -65,12 +62,7 @@ pub fn translate(command: &str) -> Result<Translated, Error> {
 type ParseResult = Result<Vec<(&'static Flag, String)>, String>;
 
 fn url_flag() -> &'static Flag {
-    static URL: Flag = Flag {
-        name: "url",
-        letter: None,
-        takes: Takes::Word,
-        means: Means::Part,
-    };
+    static URL: Flag = Flag { name: "url", letter: None, takes: Takes::Word, means: Means::Part };
     &URL
 }
 
@@ -84,9 +76,7 @@ fn long(text: &str, words: &mut impl Iterator<Item = String>) -> ParseResult {
     let value = match (flag.takes, inline) {
         (Takes::Nothing, _) => String::new(),
         (Takes::Word, Some(value)) => value,
-        (Takes::Word, None) => words
-            .next()
-            .ok_or_else(|| format!("--{name} needs a value"))?,
+        (Takes::Word, None) => words.next().ok_or_else(|| format!("--{name} needs a value"))?,
     };
     Ok(vec![(flag, value)])
 }
@@ -102,9 +92,7 @@ fn letters(text: &str, words: &mut impl Iterator<Item = String>) -> ParseResult 
             continue;
         }
         let value = match rest.as_str() {
-            "" => words
-                .next()
-                .ok_or_else(|| format!("-{letter} needs a value"))?,
+            "" => words.next().ok_or_else(|| format!("-{letter} needs a value"))?,
             rest => rest.to_owned(),
         };
         found.push((flag, value));
@@ -118,8 +106,6 @@ fn unknown(shown: &str, name: &str) -> String {
         .map(|known| (strsim::damerau_levenshtein(name, known), known))
         .filter(|(distance, _)| *distance <= 2 && name.len() > 3)
         .min();
-    let hint = like.map_or(String::new(), |(_, known)| {
-        format!(" (did you mean --{known}?)")
-    });
+    let hint = like.map_or(String::new(), |(_, known)| format!(" (did you mean --{known}?)"));
     format!("throng does not know curl's {shown}{hint}: remove it, or use throng's own flags")
 }

@@ -57,9 +57,7 @@ impl JobDraft {
             "user-agent" => self.set_header("User-Agent", value),
             "referer" => self.set_header("Referer", value),
             "cookie" if !value.contains('=') => {
-                return Err(format!(
-                    "-b {value} is a file of cookies: give them as NAME=VALUE"
-                ));
+                return Err(format!("-b {value} is a file of cookies: give them as NAME=VALUE"));
             }
             "cookie" => {
                 // Several become one header, as curl writes it.
@@ -95,11 +93,8 @@ impl JobDraft {
                 .map(|duration| humantime::format_duration(duration).to_string())
                 .ok_or_else(|| format!("--{name} {value} is not a number of seconds"))
         };
-        let number = || {
-            value
-                .parse::<u32>()
-                .map_err(|_| format!("--{name} {value} is not a number"))
-        };
+        let number =
+            || value.parse::<u32>().map_err(|_| format!("--{name} {value} is not a number"));
         let (part, key, set) = match name {
             "user" => return self.user(value),
             "oauth2-bearer" => {
@@ -149,10 +144,7 @@ impl JobDraft {
     /// `USER:PASSWORD`, or the keys of a signature if a flag before asked for one.
     fn user(&mut self, value: &str) -> Result<(), String> {
         let (user, password) = value.split_once(':').unwrap_or((value, ""));
-        let signs = self
-            .rest
-            .get("auth")
-            .is_some_and(|auth| auth["kind"] == "sigv4");
+        let signs = self.rest.get("auth").is_some_and(|auth| auth["kind"] == "sigv4");
         let (kind, names) = if signs {
             ("sigv4", ["access-key", "secret-key"])
         } else {
@@ -181,30 +173,24 @@ impl JobDraft {
     }
 
     fn set_header(&mut self, name: &str, value: &str) {
-        self.headers
-            .retain(|other, _| !other.eq_ignore_ascii_case(name));
+        self.headers.retain(|other, _| !other.eq_ignore_ascii_case(name));
         self.headers.insert(name.into(), value.into());
     }
 
     /// `Name: value`, `Name:` to remove a header, `Name;` for an empty one.
     fn header(&mut self, text: &str) -> Result<(), String> {
         if text.starts_with('@') {
-            return Err(format!(
-                "-H {text} reads headers from a file: write them out"
-            ));
+            return Err(format!("-H {text} reads headers from a file: write them out"));
         }
         match text.split_once(':') {
             Some((name, value)) if value.trim().is_empty() => {
-                self.headers
-                    .retain(|other, _| !other.eq_ignore_ascii_case(name));
+                self.headers.retain(|other, _| !other.eq_ignore_ascii_case(name));
                 self.headers.insert(name.trim().into(), Value::Bool(false));
             }
             Some((name, value)) => {
                 let name = name.trim();
-                let before = self
-                    .headers
-                    .iter()
-                    .find(|(other, _)| other.eq_ignore_ascii_case(name));
+                let before =
+                    self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
                 match before.map(|(other, value)| (other.clone(), value.clone())) {
                     Some((other, Value::String(before))) => {
                         self.headers.insert(other, json!([before, value.trim()]));
@@ -222,9 +208,8 @@ impl JobDraft {
 
     /// `name=text`, `name=@file;type=…;filename=…`, `name=<file`.
     fn part(&mut self, flag: &str, text: &str) -> Result<(), String> {
-        let (name, value) = text
-            .split_once('=')
-            .ok_or_else(|| format!("-F {text:?} is not NAME=VALUE"))?;
+        let (name, value) =
+            text.split_once('=').ok_or_else(|| format!("-F {text:?} is not NAME=VALUE"))?;
         let mut pieces = value.split(';');
         let first = pieces.next().unwrap_or_default();
         let part = match first.chars().next() {
@@ -263,10 +248,7 @@ impl JobDraft {
             url.push(if url.contains('?') { '&' } else { '?' });
             url.push_str(&pair);
         }
-        let method = self
-            .method
-            .take()
-            .or_else(|| self.head.then(|| "HEAD".into()));
+        let method = self.method.take().or_else(|| self.head.then(|| "HEAD".into()));
         let method = method.or_else(|| self.upload.is_some().then(|| "PUT".into()));
         self.defaults();
         let mut request = json!({ "url": url, "method": method });
@@ -282,10 +264,7 @@ impl JobDraft {
         }
         request["headers"] = self.headers.into();
         self.rest.insert("request".into(), request);
-        Ok(Translated {
-            job: self.rest.into(),
-            notes: Vec::new(),
-        })
+        Ok(Translated { job: self.rest.into(), notes: Vec::new() })
     }
 
     /// Headers that only one of curl and throng sends by default.
@@ -316,19 +295,11 @@ impl JobDraft {
 }
 
 fn with_scheme(url: &str) -> String {
-    if url.contains("://") || url.starts_with("{{") {
-        url.into()
-    } else {
-        format!("http://{url}")
-    }
+    if url.contains("://") || url.starts_with("{{") { url.into() } else { format!("http://{url}") }
 }
 
 fn proxy(scheme: &str, value: &str) -> Value {
-    if value.contains("://") {
-        value.into()
-    } else {
-        format!("{scheme}://{value}").into()
-    }
+    if value.contains("://") { value.into() } else { format!("{scheme}://{value}").into() }
 }
 
 #[derive(PartialEq)]

@@ -5,11 +5,7 @@
 
 /// The words of a command, or the reason why a shell would refuse it.
 pub fn words(text: &str) -> Result<Vec<String>, String> {
-    let mut cutter = Cutter {
-        letters: text.chars().peekable(),
-        words: Vec::new(),
-        word: None,
-    };
+    let mut cutter = Cutter { letters: text.chars().peekable(), words: Vec::new(), word: None };
     cutter.cut()?;
     Ok(cutter.words)
 }
@@ -124,9 +120,8 @@ impl Cutter<'_> {
     fn variable(&mut self) {
         let braced = self.letters.next_if_eq(&'{').is_some();
         let mut name = String::new();
-        while let Some(letter) = self
-            .letters
-            .next_if(|next| next.is_ascii_alphanumeric() || *next == '_')
+        while let Some(letter) =
+            self.letters.next_if(|next| next.is_ascii_alphanumeric() || *next == '_')
         {
             name.push(letter);
         }
@@ -177,8 +172,7 @@ impl Cutter<'_> {
             }
         }
         let code = u32::from_str_radix(&digits, 16).ok();
-        code.and_then(char::from_u32)
-            .ok_or_else(|| format!("\\{digits} is not a letter"))
+        code.and_then(char::from_u32).ok_or_else(|| format!("\\{digits} is not a letter"))
     }
 }
 
@@ -189,24 +183,15 @@ mod tests {
     #[test]
     fn words_are_those_of_a_shell() {
         for (text, expected) in [
-            (
-                "curl  'a b' \"c d\" e\\ f",
-                vec!["curl", "a b", "c d", "e f"],
-            ),
-            (
-                "curl \\\n  -X POST \\\r\n u",
-                vec!["curl", "-X", "POST", "u"],
-            ),
+            ("curl  'a b' \"c d\" e\\ f", vec!["curl", "a b", "c d", "e f"]),
+            ("curl \\\n  -X POST \\\r\n u", vec!["curl", "-X", "POST", "u"]),
             ("a'b'\"c\"''", vec!["abc"]),
             ("'' \"\"", vec!["", ""]),
             (
                 "\"a \\\"b\\\" \\n $X\" '$X' \\$X $",
                 vec!["a \"b\" \\n {{ env.X }}", "$X", "$X", "$"],
             ),
-            (
-                "-u \"$SID:${TOKEN}\" $1",
-                vec!["-u", "{{ env.SID }}:{{ env.TOKEN }}", "$1"],
-            ),
+            ("-u \"$SID:${TOKEN}\" $1", vec!["-u", "{{ env.SID }}:{{ env.TOKEN }}", "$1"]),
             ("$'it\\'s\\n\\u00e9\\x41'", vec!["it's\né\u{41}"]),
             ("a # b\nc#d", vec!["a", "c#d"]),
             ("'{{ id }}' {{x}}", vec!["{{ id }}", "{{x}}"]),

@@ -54,9 +54,7 @@ impl Run {
     /// Prepares the run; nothing is opened or sent yet.
     #[must_use]
     pub fn new(plan: Plan) -> Run {
-        Run {
-            context: Arc::new(RunContext::new(plan, Box::new(RealWorld))),
-        }
+        Run { context: Arc::new(RunContext::new(plan, Box::new(RealWorld))) }
     }
 
     /// The plan.
@@ -120,8 +118,7 @@ impl Run {
         let plan = self.plan();
         open_quotas(&self.context)?;
         for before in plan.output.sent_before(&plan.identity) {
-            self.limiter()
-                .remember(before.ago, before.requests, before.lost);
+            self.limiter().remember(before.ago, before.requests, before.lost);
         }
         let writer = self.plan().output.create(
             &plan.columns,
@@ -159,12 +156,7 @@ impl Run {
         self.metrics().all_ended();
         self.end_intents(intents);
         self.context.limiters.iter().for_each(RateLimiter::close);
-        Ok(summary::report(
-            &self.context,
-            &tally,
-            self.metrics().elapsed(),
-            &workers,
-        ))
+        Ok(summary::report(&self.context, &tally, self.metrics().elapsed(), &workers))
     }
 }
 
@@ -215,9 +207,7 @@ fn open_quotas(context: &RunContext) -> Result<(), Error> {
 
 /// A worker catches its own panics.
 fn join(worker: JoinHandle<Duration>) -> Duration {
-    worker
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Carries a plan out: [`Run::run`] without a handle.

@@ -18,10 +18,7 @@ pub fn caught(shutdown: &Shutdown, who: &str, work: impl FnOnce()) {
 /// Waits for all tasks; a task that panics loses its own row, and ends the run.
 pub async fn all(walks: &mut JoinSet<()>, shutdown: &Shutdown) {
     while let Some(ended) = walks.join_next().await {
-        if let Some(panic) = ended
-            .err()
-            .and_then(|it| JoinError::try_into_panic(it).ok())
-        {
+        if let Some(panic) = ended.err().and_then(|it| JoinError::try_into_panic(it).ok()) {
             shutdown.request(reason("a worker", panic.as_ref()));
         }
     }

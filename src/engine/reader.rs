@@ -59,9 +59,7 @@ pub fn start(rows: Rows, to_workers: Sender<Row>, context: Arc<RunContext>) -> T
         });
     });
     if let Err(error) = started {
-        shutdown.request(ShutdownReason::Error(format!(
-            "the input can't be read: {error}"
-        )));
+        shutdown.request(ShutdownReason::Error(format!("the input can't be read: {error}")));
     }
     told
 }
@@ -191,9 +189,6 @@ mod tests {
         assert!(check(5, Some(5), "a.csv").is_ok() && check(6, Some(5), "a.csv").is_ok());
         assert!(check(5, None, "a.csv").is_ok());
         let error = check(4, Some(5), "a.csv").unwrap_err();
-        assert!(
-            error.starts_with("a.csv had 5 rows when it was checked, and 4"),
-            "{error}"
-        );
+        assert!(error.starts_with("a.csv had 5 rows when it was checked, and 4"), "{error}");
     }
 }

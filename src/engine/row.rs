@@ -158,10 +158,7 @@ impl RowExecutor {
 
     /// The work's result, unless the run is asked to end before.
     pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Cancelled> {
-        self.listener
-            .unless_requested(pin!(work))
-            .await
-            .ok_or(Cancelled)
+        self.listener.unless_requested(pin!(work)).await.ok_or(Cancelled)
     }
 
     /// The record of a row with this body, which is its answer or its part of one.
@@ -172,10 +169,7 @@ impl RowExecutor {
             Err(failure) => (None, Err(failure)),
         };
         let values = body.and_then(|body| self.values(&body));
-        Record {
-            body: kept,
-            ..self.record_of(row, trace, values)
-        }
+        Record { body: kept, ..self.record_of(row, trace, values) }
     }
 
     fn values(&self, body: &[u8]) -> Result<Vec<Value>, Failure> {
@@ -189,10 +183,7 @@ impl RowExecutor {
     /// Refuses to run a program over an answer once the run is aborted: it may take long.
     fn check_time(&self) -> Result<(), Failure> {
         if self.context.shutdown.is_aborted() {
-            Err(Failure::new(
-                FailureKind::Interrupted,
-                "the run ended before the answer was read",
-            ))
+            Err(Failure::new(FailureKind::Interrupted, "the run ended before the answer was read"))
         } else {
             Ok(())
         }

@@ -59,10 +59,8 @@ pub fn channels(plan: &Plan, rows: Receiver<Row>) -> Vec<StageChannels> {
         if let Some(before) = stages.last_mut() {
             before.next = Some(next);
         }
-        stages.push(StageChannels {
-            batch_timeout: Some(BATCH_TIMEOUT),
-            ..StageChannels::of(rows)
-        });
+        stages
+            .push(StageChannels { batch_timeout: Some(BATCH_TIMEOUT), ..StageChannels::of(rows) });
     }
     stages
 }
@@ -70,12 +68,7 @@ pub fn channels(plan: &Plan, rows: Receiver<Row>) -> Vec<StageChannels> {
 impl StageChannels {
     /// The channels of the last stage, with these rows.
     pub fn of(rows: Receiver<Row>) -> StageChannels {
-        StageChannels {
-            rows,
-            next: None,
-            batch_turn: Arc::default(),
-            batch_timeout: None,
-        }
+        StageChannels { rows, next: None, batch_turn: Arc::default(), batch_timeout: None }
     }
 }
 
@@ -87,10 +80,8 @@ impl StageExit {
         next: Option<Sender<Row>>,
         records: Rc<Outbox>,
     ) -> StageExit {
-        let next = next.map(|to| NextStage {
-            names: plan.stages[stage_index].extractor.names(),
-            to,
-        });
+        let next =
+            next.map(|to| NextStage { names: plan.stages[stage_index].extractor.names(), to });
         StageExit {
             records,
             next,
@@ -166,12 +157,7 @@ fn hide(secrets: &Secrets, record: &mut Record, earlier: &[String]) {
 
 /// A record that ends before the last stage: it has none of the last stage's values.
 fn ended_early(record: Record) -> Record {
-    Record {
-        outcome: record.outcome.map(|_| Vec::new()),
-        kept: Vec::new(),
-        body: None,
-        ..record
-    }
+    Record { outcome: record.outcome.map(|_| Vec::new()), kept: Vec::new(), body: None, ..record }
 }
 
 /// The rows that a worker has taken and not begun yet: some at a time, since to wake
@@ -188,12 +174,7 @@ pub struct Inbox {
 impl Inbox {
     /// An empty inbox of a stage.
     pub fn new(stage: StageChannels, chunk: usize) -> Inbox {
-        Inbox {
-            taken: RefCell::default(),
-            stage,
-            chunk,
-            refill_turn: Mutex::default(),
-        }
+        Inbox { taken: RefCell::default(), stage, chunk, refill_turn: Mutex::default() }
     }
 
     /// The rows of the next batch, if there are any: a full batch, unless the rows end or take
@@ -255,10 +236,7 @@ mod tests {
     use super::*;
 
     fn row(number: u64) -> Row {
-        Row {
-            number,
-            ..Row::default()
-        }
+        Row { number, ..Row::default() }
     }
 
     fn stage() -> (Sender<Row>, StageChannels) {
@@ -292,10 +270,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_batch_is_full_unless_its_rows_take_too_long_or_end() {
         let (to_workers, stage) = stage();
-        let hasty = StageChannels {
-            batch_timeout: Some(Duration::from_secs(1)),
-            ..stage.clone()
-        };
+        let hasty = StageChannels { batch_timeout: Some(Duration::from_secs(1)), ..stage.clone() };
         let (patient, hasty) = (Inbox::new(stage, 3), Inbox::new(hasty, 3));
         for number in 0..7 {
             to_workers.send(row(number)).await.unwrap();

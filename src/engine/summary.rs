@@ -57,19 +57,14 @@ pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Du
 /// Headers that said what can't be; they may echo a secret.
 fn header_warnings(context: &RunContext) -> BTreeMap<String, String> {
     let warnings = context.metrics.header_warnings().into_iter();
-    warnings
-        .map(|(header, why)| (header, context.plan.secrets.hide(why)))
-        .collect()
+    warnings.map(|(header, why)| (header, context.plan.secrets.hide(why))).collect()
 }
 
 /// The warnings of the run; an example of a server's may echo a secret.
 fn warnings(context: &RunContext) -> Vec<Warning> {
     let mut warnings = context.metrics.warnings();
     for warning in &mut warnings {
-        warning.example = context
-            .plan
-            .secrets
-            .hide(std::mem::take(&mut warning.example));
+        warning.example = context.plan.secrets.hide(std::mem::take(&mut warning.example));
     }
     warnings
 }
@@ -87,9 +82,7 @@ pub fn bound(
     let sending = context.metrics.sending();
     let step = context.plan.first();
     let needed = if step.has_parts() || step.batch.is_some() {
-        sending
-            .sent
-            .saturating_sub(sending.retried + sending.refused)
+        sending.sent.saturating_sub(sending.retried + sending.refused)
     } else {
         tally.counts().rows
     };
@@ -112,11 +105,7 @@ fn advice(plan: &Plan, bound: Option<&Estimate>, acked: Option<&Estimate>) -> Op
 fn why(context: &RunContext, causes: &[TimeShare]) -> Option<String> {
     let advice = context.advice(causes)?;
     let waited = context.shutdown.is_requested() && causes.first()?.blocker.is_some();
-    let free = context
-        .limiters
-        .iter()
-        .filter_map(RateLimiter::free_in)
-        .max();
+    let free = context.limiters.iter().filter_map(RateLimiter::free_in).max();
     Some(match free.filter(|_| waited) {
         Some(wait) => format!("{advice}; {}", free_at(&Zoned::now(), wait)),
         None => advice,

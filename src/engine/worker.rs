@@ -33,9 +33,7 @@ pub fn start(
         let started = Instant::now();
         // The writer must not see the end of the records before the reason for it.
         let stays = to_writer.clone();
-        caught(&context.shutdown, "a worker", || {
-            run(index, &context, stages, to_writer, intents)
-        });
+        caught(&context.shutdown, "a worker", || run(index, &context, stages, to_writer, intents));
         context.metrics.end(index);
         drop(stays);
         started.elapsed()
@@ -90,12 +88,7 @@ pub async fn work(
     let mut tasks = JoinSet::new();
     for (stage_index, stage) in stages.into_iter().enumerate() {
         let executor = RowExecutor::new(index, stage_index, context.clone(), intents.clone());
-        let exit = StageExit::new(
-            &context.plan,
-            stage_index,
-            stage.next.clone(),
-            outbox.clone(),
-        );
+        let exit = StageExit::new(&context.plan, stage_index, stage.next.clone(), outbox.clone());
         let planned = &context.plan.stages[stage_index];
         let inbox = Inbox::new(stage, planned.chunk);
         let shutdown = context.shutdown.clone();

@@ -31,11 +31,7 @@ pub fn write(
         let written = write_batch(context, &mut writer, &mut tally, &batch, last);
         // Once no row is left to begin, answers in flight come in any way.
         let written = written.and_then(|()| {
-            if taken.is_all() {
-                Ok(())
-            } else {
-                writer.has_room(underway(context))
-            }
+            if taken.is_all() { Ok(()) } else { writer.has_room(underway(context)) }
         });
         let noted = if is_limited {
             writer.note_usage(usage(context, uncounted), Instant::now())
@@ -92,9 +88,8 @@ pub fn start_ticker(to_writer: &Sender<OutboxBatch>, shutdown: &Shutdown, grace:
         }
     });
     if let Err(error) = started {
-        shutdown.request(ShutdownReason::Error(format!(
-            "records can't be synced in time: {error}"
-        )));
+        shutdown
+            .request(ShutdownReason::Error(format!("records can't be synced in time: {error}")));
     }
 }
 
@@ -162,11 +157,7 @@ fn reason(error: &SinkError) -> ShutdownReason {
 /// The requests that count against the limits so far. Called with every few records.
 fn usage(context: &RunContext, uncounted: u64) -> Usage {
     let sending = context.metrics.sending();
-    Usage {
-        sent: sending.sent,
-        ended: sending.sent.saturating_sub(sending.in_flight),
-        uncounted,
-    }
+    Usage { sent: sending.sent, ended: sending.sent.saturating_sub(sending.in_flight), uncounted }
 }
 
 /// Usage is noted more often than this.
@@ -204,10 +195,7 @@ mod tests {
         assert!(check(5, 5, Some(5)).is_ok() && check(5, 5, None).is_ok());
         for (written, tallied, expected) in [(4, 5, Some(5)), (5, 5, Some(6)), (4, 5, None)] {
             let error = check(written, tallied, expected).unwrap_err().to_string();
-            assert!(
-                error.contains("--resume asks for what is missing"),
-                "{error}"
-            );
+            assert!(error.contains("--resume asks for what is missing"), "{error}");
         }
     }
 }

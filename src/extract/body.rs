@@ -61,10 +61,7 @@ fn wrong(text: &str, error: &serde_json::Error) -> Failure {
         );
         return Failure::new(FailureKind::SeveralDocuments, why);
     }
-    Failure::new(
-        FailureKind::NotJson,
-        format!("{error}; the answer begins {start:?}"),
-    )
+    Failure::new(FailureKind::NotJson, format!("{error}; the answer begins {start:?}"))
 }
 
 /// The beginning of a body for messages, or its number of bytes if it is no text.
@@ -92,10 +89,7 @@ mod tests {
 
     #[test]
     fn a_body_that_is_not_one_document_fails_by_its_kind() {
-        let utf16: Vec<u8> = "{\"a\": 1}"
-            .encode_utf16()
-            .flat_map(u16::to_le_bytes)
-            .collect();
+        let utf16: Vec<u8> = "{\"a\": 1}".encode_utf16().flat_map(u16::to_le_bytes).collect();
         let swapped: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_be_bytes).collect();
         for (body, name) in [
             (&b"{\"a\": \"Caf\xe9\"}"[..], "not text"),
@@ -121,9 +115,6 @@ mod tests {
     fn the_excerpt_of_bytes_is_their_number() {
         assert_eq!(body_excerpt("größer".as_bytes(), 3), "grö…");
         let shown = body_excerpt(b"\x89PNG....", 3);
-        assert!(
-            shown.contains("9 bytes") || shown.contains("8 bytes"),
-            "{shown}"
-        );
+        assert!(shown.contains("9 bytes") || shown.contains("8 bytes"), "{shown}");
     }
 }

@@ -45,17 +45,13 @@ impl CostExtractor {
         }
         let values = self.extractor.extract_any(body)?;
         let pairs = self.units.iter().copied().zip(values);
-        Ok(pairs
-            .filter_map(|(unit, value)| Some((unit, amount(&value)?)))
-            .collect())
+        Ok(pairs.filter_map(|(unit, value)| Some((unit, amount(&value)?))).collect())
     }
 }
 
 fn amount(value: &Value) -> Option<u64> {
     let number = value.as_f64()?;
-    (0.0..=9e15)
-        .contains(&number)
-        .then_some(number.ceil() as u64)
+    (0.0..=9e15).contains(&number).then_some(number.ceil() as u64)
 }
 
 #[cfg(test)]

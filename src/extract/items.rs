@@ -33,10 +33,7 @@ impl Items {
         let wrong = |why| Error::plan(format!("items.each (--each): {why}"));
         let code = settings.each.as_deref();
         let each = |code: &str| -> Result<Items, String> {
-            Ok(Items {
-                program: Program::new(code)?,
-                is_path: leads_to_a_list(code),
-            })
+            Ok(Items { program: Program::new(code)?, is_path: leads_to_a_list(code) })
         };
         code.map(|code| each(code).map_err(wrong)).transpose()
     }
@@ -52,8 +49,7 @@ impl Items {
     /// # Errors
     /// A failure `missing items` if the program fails, `jq too long` if it takes too much.
     pub fn items(&self, body: &JqInput) -> Result<Vec<Bytes>, Failure> {
-        self.texts(body)
-            .map_err(|error| missing_items("items.each", error))
+        self.texts(body).map_err(|error| missing_items("items.each", error))
     }
 
     fn texts(&self, body: &JqInput) -> Result<Vec<Bytes>, JqError> {
@@ -84,14 +80,8 @@ mod tests {
 
     fn items(program: &str, body: &str) -> Result<Vec<Bytes>, Failure> {
         let each = Some(program.to_owned());
-        let settings = ItemSettings {
-            each,
-            ..ItemSettings::default()
-        };
-        Items::new(&settings)
-            .unwrap()
-            .unwrap()
-            .items(&json(body.as_bytes())?)
+        let settings = ItemSettings { each, ..ItemSettings::default() };
+        Items::new(&settings).unwrap().unwrap().items(&json(body.as_bytes())?)
     }
 
     #[test]
@@ -106,26 +96,14 @@ mod tests {
         for code in [".[]", ".a[]", " .a.b[0].c[]? "] {
             assert!(leads_to_a_list(code), "{code}");
         }
-        for code in [
-            ".a[].b",
-            ".a[].b[]",
-            ".a[] | select(.b)",
-            ".a[], .b[]",
-            "[.a][]",
-        ] {
+        for code in [".a[].b", ".a[].b[]", ".a[] | select(.b)", ".a[], .b[]", "[.a][]"] {
             assert!(!leads_to_a_list(code), "{code}");
         }
     }
 
     #[test]
     fn an_answer_without_the_list_of_items_fails() {
-        assert_eq!(
-            items(".a[]", r#"{"b": 1}"#).unwrap_err().kind,
-            FailureKind::MissingItems
-        );
-        assert_eq!(
-            items(".a[]", "<html>").unwrap_err().kind,
-            FailureKind::NotJson
-        );
+        assert_eq!(items(".a[]", r#"{"b": 1}"#).unwrap_err().kind, FailureKind::MissingItems);
+        assert_eq!(items(".a[]", "<html>").unwrap_err().kind, FailureKind::NotJson);
     }
 }

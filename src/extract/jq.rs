@@ -52,15 +52,10 @@ impl Program {
     /// The first `max` values of the program.
     fn first_values(&self, max: usize, input: &JqInput) -> Result<Vec<JqInput>, JqError> {
         let budget = JqBudget::new();
-        let running = Running {
-            lut: &self.filter.lut,
-            budget: &budget,
-        };
+        let running = Running { lut: &self.filter.lut, budget: &budget };
         let context = Ctx::<Bounded>::new(running, Vars::new([]));
         let values = self.filter.id.run((context, input.clone())).take(max);
-        values
-            .map(|value| value.map_err(|why| JqError::of(why, &budget)))
-            .collect()
+        values.map(|value| value.map_err(|why| JqError::of(why, &budget))).collect()
     }
 
     /// The program's one value.
@@ -139,10 +134,7 @@ struct BoundedText {
 
 impl BoundedText {
     fn new(most: usize) -> BoundedText {
-        BoundedText {
-            bytes: Vec::new(),
-            max: most,
-        }
+        BoundedText { bytes: Vec::new(), max: most }
     }
 }
 
@@ -266,10 +258,7 @@ mod tests {
             ("[.. | scalars] | length", json!(7)),
             ("[paths] | length", json!(10)),
             ("[path(..)] | length", json!(11)),
-            (
-                ".a[2].b[] |= tostring | .a[2].b",
-                json!(["3", "null", "x,y"]),
-            ),
+            (".a[2].b[] |= tostring | .a[2].b", json!(["3", "null", "x,y"])),
             ("(.a[0, 1]) |= . + 10 | .a[:2]", json!([11, 12])),
             ("del(.a[2]) | .a", json!([1, 2])),
             ("[.s | fromjson]", json!([[1, [2]], 3])),
@@ -278,49 +267,31 @@ mod tests {
             ("[limit(100000; repeat(1))] | length", json!(100_000)),
             ("[.n | until(. > 100000; . + 1)]", json!([100_001])),
             ("[recurse(.a?; . != null) | length] | length", json!(2)),
-            (
-                "def f: if . > 100000 then . else . + 1 | f end; .n | f",
-                json!(100_001),
-            ),
+            ("def f: if . > 100000 then . else . + 1 | f end; .n | f", json!(100_001)),
             ("reduce .a[:2][] as $x (0; . * 10 + $x)", json!(12)),
-            (
-                "[foreach (1, 2, 3) as $x (0; . + $x; [$x, .])]",
-                json!([[1, 1], [2, 3], [3, 6]]),
-            ),
+            ("[foreach (1, 2, 3) as $x (0; . + $x; [$x, .])]", json!([[1, 1], [2, 3], [3, 6]])),
             (".n *= 3 | .n", json!(12)),
             ("[(1, 2) * (10, 20)]", json!([10, 20, 20, 40])),
             ("\"ab\" * 2", json!("abab")),
             ("[\"\\(.n, 5) \\(.a[0])\"] | length", json!(2)),
             ("to_entries | map(.key) | add", json!("asn")),
-            (
-                "[.a[2] | {b, (\"c\", \"d\"): 1} | keys]",
-                json!([["b", "c"], ["b", "d"]]),
-            ),
+            ("[.a[2] | {b, (\"c\", \"d\"): 1} | keys]", json!([["b", "c"], ["b", "d"]])),
             (
                 "label $out | foreach .a[] as $x (0; . + 1; if . == 2 then ., break $out else empty end)",
                 json!(2),
             ),
             ("def f(g): g | g; .n | f(. + 1)", json!(6)),
-            (
-                "def f(g): if . > 400 then . else g | f(g) end; .n | f(. + 1)",
-                json!(401),
-            ),
+            ("def f(g): if . > 400 then . else g | f(g) end; .n | f(. + 1)", json!(401)),
             (
                 "def f(g): map_values(g); [range(9000)] | [.[] | [.] | f(. + 1)] | length",
                 json!(9_000),
             ),
-            (
-                "[range(9000) | [limit(1; select(true))]] | length",
-                json!(9_000),
-            ),
+            ("[range(9000) | [limit(1; select(true))]] | length", json!(9_000)),
             ("path(def f(g): g; f(.a) | f(.[0]))", json!(["a", 0])),
             ("(def f(g): g; f(.a) | f(.[0])) |= 7 | .a[0]", json!(7)),
             ("[splits(\",\")?] | length", json!(0)),
             ("@base64 \"\\(.n)\"", json!("NA==")),
-            (
-                "walk(if type == \"number\" then . + 1 else . end) | .n",
-                json!(5),
-            ),
+            ("walk(if type == \"number\" then . + 1 else . end) | .n", json!(5)),
         ] {
             match run(code, body.clone()) {
                 Ok(found) => assert_eq!(found, value, "{code}"),

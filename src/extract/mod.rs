@@ -62,10 +62,7 @@ enum ExtractionError {
 impl Default for Extractor {
     /// An extractor of no values.
     fn default() -> Extractor {
-        Extractor {
-            wanted: Vec::new(),
-            method: ExtractionMethod::Jq(Vec::new()),
-        }
+        Extractor { wanted: Vec::new(), method: ExtractionMethod::Jq(Vec::new()) }
     }
 }
 
@@ -79,21 +76,16 @@ impl Extractor {
             .iter()
             .map(|(key, program)| match program {
                 Value::String(program) => Ok((key, program.as_str())),
-                Value::Array(_) => Err(wrong(
-                    key,
-                    "it is there more than once, or a list: give it one jq program",
-                )),
-                other => Err(wrong(
-                    key,
-                    &format!("{other} is not a jq program: write it as a text"),
-                )),
+                Value::Array(_) => {
+                    Err(wrong(key, "it is there more than once, or a list: give it one jq program"))
+                }
+                other => {
+                    Err(wrong(key, &format!("{other} is not a jq program: write it as a text")))
+                }
             })
             .collect::<Result<_, _>>()?;
         Ok(Extractor {
-            wanted: programs
-                .iter()
-                .map(|(key, _)| WantedValue::new(key))
-                .collect(),
+            wanted: programs.iter().map(|(key, _)| WantedValue::new(key)).collect(),
             method: ExtractionMethod::new(&programs)?,
         })
     }
@@ -101,10 +93,7 @@ impl Extractor {
     /// The names of the values, without their `?`.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.wanted
-            .iter()
-            .map(|wanted| wanted.name.clone())
-            .collect()
+        self.wanted.iter().map(|wanted| wanted.name.clone()).collect()
     }
 
     /// The values of one answer, in the order of their names. The body is parsed once.
@@ -165,11 +154,7 @@ impl ExtractionMethod {
         }
         let compile =
             |(key, code): &(&String, &str)| Program::new(code).map_err(|why| wrong(key, &why));
-        programs
-            .iter()
-            .map(compile)
-            .collect::<Result<_, _>>()
-            .map(ExtractionMethod::Jq)
+        programs.iter().map(compile).collect::<Result<_, _>>().map(ExtractionMethod::Jq)
     }
 }
 
@@ -179,19 +164,14 @@ impl WantedValue {
             Some(name) => (name, Missing::IsNull),
             None => (key, Missing::Fails),
         };
-        WantedValue {
-            name: name.to_owned(),
-            missing,
-        }
+        WantedValue { name: name.to_owned(), missing }
     }
 
     /// The value of the program, or why it has none.
     fn run(&self, program: &Program, input: &JqInput) -> Result<Result<Value, String>, Failure> {
         match program.run(input) {
             Ok(value) => Ok(Ok(value)),
-            Err(trouble) => trouble
-                .or_failure(&format!("extract.{}", self.name))
-                .map(Err),
+            Err(trouble) => trouble.or_failure(&format!("extract.{}", self.name)).map(Err),
         }
     }
 
@@ -206,10 +186,7 @@ impl WantedValue {
     }
 
     fn fail(&self, why: &str) -> Result<Value, Failure> {
-        Err(Failure::new(
-            FailureKind::MissingValue(self.name.clone()),
-            why,
-        ))
+        Err(Failure::new(FailureKind::MissingValue(self.name.clone()), why))
     }
 }
 
@@ -241,15 +218,7 @@ mod tests {
             "maybe?": ".result[0].none",
             "never?": ".result[0].price.x",
         });
-        let expected = json!([
-            17.5,
-            35.0,
-            "Ünïted",
-            "ÜNïTED",
-            12345678901234567890u64,
-            null,
-            null
-        ]);
+        let expected = json!([17.5, 35.0, "Ünïted", "ÜNïTED", 12345678901234567890u64, null, null]);
         assert_eq!(Value::Array(extract(programs, QUOTE).unwrap()), expected);
     }
 
@@ -265,11 +234,7 @@ mod tests {
             ".result[0] | .price, .name",
         ] {
             let failure = extract(json!({ "x": program }), QUOTE).unwrap_err();
-            assert_eq!(
-                failure.kind,
-                FailureKind::MissingValue("x".into()),
-                "{program}"
-            );
+            assert_eq!(failure.kind, FailureKind::MissingValue("x".into()), "{program}");
         }
     }
 
@@ -277,11 +242,7 @@ mod tests {
     fn a_body_that_is_not_json_is_quoted() {
         let failure = extract(json!({"x": ".x"}), "<html>\u{1b}[31m").unwrap_err();
         assert_eq!(failure.kind, FailureKind::NotJson);
-        assert!(
-            failure.detail.contains(r#""<html>\u{1b}[31m""#),
-            "{}",
-            failure.detail
-        );
+        assert!(failure.detail.contains(r#""<html>\u{1b}[31m""#), "{}", failure.detail);
     }
 
     #[test]

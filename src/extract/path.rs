@@ -63,9 +63,7 @@ fn next_step(text: &str, first: bool) -> Option<(PathStep, &str)> {
         return Some((PathStep::Index(index.parse().ok()?), after));
     }
     let name = dotted?;
-    let end = name
-        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .unwrap_or(name.len());
+    let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
     let (name, after) = name.split_at(end);
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     is_name.then(|| (PathStep::Key(name.to_owned()), after))
@@ -84,13 +82,9 @@ fn by_index(value: &Value, index: i64) -> Result<&Value, String> {
         Value::Array(items) => {
             let from_start = match index {
                 0.. => usize::try_from(index).ok(),
-                _ => usize::try_from(-index)
-                    .ok()
-                    .and_then(|back| items.len().checked_sub(back)),
+                _ => usize::try_from(-index).ok().and_then(|back| items.len().checked_sub(back)),
             };
-            Ok(from_start
-                .and_then(|at| items.get(at))
-                .unwrap_or(&Value::Null))
+            Ok(from_start.and_then(|at| items.get(at)).unwrap_or(&Value::Null))
         }
         // In jq an object may have a number as a key, so this is no error.
         Value::Null | Value::Object(_) => Ok(&Value::Null),
@@ -150,9 +144,7 @@ mod tests {
             ".a.b.c",
         ] {
             let direct = Path::parse(path).unwrap().walk(&body).cloned();
-            let by_jq = Program::new(path)
-                .unwrap()
-                .run(&JqInput::deserialize(&body).unwrap());
+            let by_jq = Program::new(path).unwrap().run(&JqInput::deserialize(&body).unwrap());
             assert_eq!(direct.ok(), by_jq.ok(), "{path}");
         }
     }

@@ -104,9 +104,7 @@ impl Node {
     /// Clears the values from here: of two fields with one name the last one counts.
     fn clear(&self, found: &mut PathValues) {
         match self {
-            Node::Whole(paths) => paths
-                .iter()
-                .for_each(|(slot, _)| found[*slot] = Ok(Value::Null)),
+            Node::Whole(paths) => paths.iter().for_each(|(slot, _)| found[*slot] = Ok(Value::Null)),
             Node::Fields(fields) => fields.iter().for_each(|(_, node)| node.clear(found)),
             Node::Items(items) => items.iter().for_each(|(_, node)| node.clear(found)),
         }
@@ -250,10 +248,7 @@ mod tests {
         let body = br#"{"list": [0, 1, 2], "a": {"b": "x", "c": this is not JSON}}"#;
         assert_eq!(picker.scan(body).unwrap_err().kind, FailureKind::NotJson);
         let two = br#"{"list": [0, 1], "a": {"b": "x"}} {"list": [0, 2]}"#;
-        assert_eq!(
-            picker.scan(two).unwrap_err().kind,
-            FailureKind::SeveralDocuments
-        );
+        assert_eq!(picker.scan(two).unwrap_err().kind, FailureKind::SeveralDocuments);
         let twice = br#"{"list": [0, 1], "a": {"b": "x"}, "\u0061": {"b": "y"}}"#;
         assert_eq!(picker.scan(twice).unwrap(), [Ok("y".into()), Ok(1.into())]);
     }

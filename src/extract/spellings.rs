@@ -116,10 +116,7 @@ fn object(chance: &mut SmallRng, depth: u32, out: &mut String) {
     for place in 0..chance.random_range(0..5) {
         out.push_str(if place > 0 { "," } else { "" });
         let keys = ["a", "b", "c", "d", "\\u0061", "A", "a b", ""];
-        out.push_str(&format!(
-            "\"{}\": ",
-            keys[chance.random_range(0..keys.len())]
-        ));
+        out.push_str(&format!("\"{}\": ", keys[chance.random_range(0..keys.len())]));
         value(chance, depth + 1, out);
     }
     out.push('}');
@@ -165,17 +162,8 @@ fn found(extractor: &Extractor, body: &[u8]) -> Result<Vec<Value>, String> {
 
 #[test]
 fn a_verdict_does_not_depend_on_how_a_program_is_spelt() {
-    let paths = [
-        ".a", ".b", ".a.b", ".c[0]", ".a[1].c", ".d[-1]", ".none.x", ".b.a.c", ".",
-    ];
-    let sets = [
-        &paths[..],
-        &paths[..8],
-        &paths[..1],
-        &paths[2..4],
-        &paths[3..6],
-        &paths[7..],
-    ];
+    let paths = [".a", ".b", ".a.b", ".c[0]", ".a[1].c", ".d[-1]", ".none.x", ".b.a.c", "."];
+    let sets = [&paths[..], &paths[..8], &paths[..1], &paths[2..4], &paths[3..6], &paths[7..]];
     let extractors = sets.map(|set| {
         let plain = set.iter().map(ToString::to_string);
         let by_jq = set.iter().map(|path| format!(". | {path}"));

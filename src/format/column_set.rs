@@ -94,11 +94,7 @@ impl ColumnType {
             Value::Bool(_) => ColumnType::Bool,
             Value::Number(number) if number.is_i64() => {
                 let is_exact = number.as_i64().is_some_and(|it| it.unsigned_abs() <= EXACT);
-                if is_exact {
-                    ColumnType::Int
-                } else {
-                    ColumnType::Long
-                }
+                if is_exact { ColumnType::Int } else { ColumnType::Long }
             }
             // Beyond 63 bits a float would not be the same number.
             Value::Number(number) if number.is_u64() => ColumnType::Text,
@@ -162,10 +158,7 @@ mod tests {
             shape.columns[0].1
         };
         let long = (1_i64 << 53) + 1;
-        assert_eq!(
-            kind(&[json!(long), json!(1), json!(null)]),
-            ColumnType::Long
-        );
+        assert_eq!(kind(&[json!(long), json!(1), json!(null)]), ColumnType::Long);
         assert_eq!(kind(&[json!(long - 1), json!(1.5)]), ColumnType::Float);
         assert_eq!(kind(&[json!(long), json!(1.5)]), ColumnType::Text);
         assert_eq!(kind(&[json!(1.5), json!(-long)]), ColumnType::Text);

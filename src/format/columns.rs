@@ -49,13 +49,7 @@ impl Columns {
         for name in &values {
             check(name, fields.as_deref().unwrap_or_default())?;
         }
-        let mut columns = Columns {
-            fields: None,
-            values,
-            body,
-            items: false,
-            arrived: false,
-        };
+        let mut columns = Columns { fields: None, values, body, items: false, arrived: false };
         columns.fields = fields.map(|names| {
             let own = names.into_iter().filter(|name| columns.is_input(name));
             own.collect()
@@ -106,9 +100,7 @@ fn check(name: &str, fields: &[String]) -> Result<(), Error> {
     } else {
         return Ok(());
     };
-    Err(Error::plan(format!(
-        "the extracted value {name:?} needs another name: {whose}"
-    )))
+    Err(Error::plan(format!("the extracted value {name:?} needs another name: {whose}")))
 }
 
 #[cfg(test)]

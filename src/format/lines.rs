@@ -7,12 +7,8 @@ use super::rows::{FormatRow, LONGEST_ROW, OpenedRows, OpenedText, RowReader};
 use crate::row::Fields;
 
 /// Plain lines, each of them the field `line`.
-pub(super) static FORMAT: FormatEntry = FormatEntry {
-    name: "lines",
-    extensions: &["txt"],
-    read: ReadRows::Text(open),
-    write: None,
-};
+pub(super) static FORMAT: FormatEntry =
+    FormatEntry { name: "lines", extensions: &["txt"], read: ReadRows::Text(open), write: None };
 
 /// The name of the only field of a plain line.
 pub(crate) const FIELD: &str = "line";
@@ -45,11 +41,7 @@ pub(super) struct TextLines<R> {
 impl<R: BufRead> TextLines<R> {
     /// Messages call the text `name`.
     pub fn new(text: R, name: &str) -> TextLines<R> {
-        TextLines {
-            text,
-            name: name.into(),
-            number: 0,
-        }
+        TextLines { text, name: name.into(), number: 0 }
     }
 
     /// The next line, blank or not, or none at the end. An error is without its place.
@@ -106,9 +98,7 @@ mod tests {
 
     fn read(text: &[u8]) -> Result<Vec<String>, String> {
         let values = PlainLines(TextLines::new(text, "t.txt"));
-        values
-            .map(|found| found.map(|fields| fields[FIELD].as_str().unwrap().into()))
-            .collect()
+        values.map(|found| found.map(|fields| fields[FIELD].as_str().unwrap().into())).collect()
     }
 
     #[test]
@@ -123,10 +113,7 @@ mod tests {
     #[test]
     fn what_is_no_line_is_told_with_its_number() {
         let error = |text| read(text).unwrap_err();
-        let (coding, end) = (
-            "not UTF-8: save the file as UTF-8",
-            "end lines with LF or CRLF",
-        );
+        let (coding, end) = ("not UTF-8: save the file as UTF-8", "end lines with LF or CRLF");
         assert_eq!(
             error(b"a\n\na\xFF\n"),
             format!("t.txt, line 3: byte 2 of this line is {coding}")
@@ -141,9 +128,6 @@ mod tests {
     fn a_line_without_an_end_does_not_fill_the_memory() {
         let endless = std::io::BufReader::new(std::io::repeat(b'a'));
         let error = TextLines::new(endless, "t").next().unwrap().unwrap_err();
-        assert_eq!(
-            error,
-            "t, line 1: this line is longer than 64 MiB: break it up"
-        );
+        assert_eq!(error, "t, line 1: this line is longer than 64 MiB: break it up");
     }
 }

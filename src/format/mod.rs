@@ -212,11 +212,7 @@ pub(crate) fn output<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Format
 pub(crate) fn endings(formats: impl Iterator<Item = Format>) -> String {
     let (mut texts, mut others) = (String::new(), String::new());
     for format in formats {
-        let endings = if format.is_text() {
-            &mut texts
-        } else {
-            &mut others
-        };
+        let endings = if format.is_text() { &mut texts } else { &mut others };
         if let Some(ending) = format.extensions().first() {
             endings.extend([" .", ending]);
         }

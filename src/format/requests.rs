@@ -9,12 +9,8 @@ use super::rows::{FormatRow, OpenedRows, OpenedText, RowReader};
 use crate::row::Fields;
 
 /// One JSON object per line, each of them a request: `method`, `url`, `headers`, `body`.
-pub(super) static FORMAT: FormatEntry = FormatEntry {
-    name: "requests",
-    extensions: &[],
-    read: Read::Text(open),
-    write: None,
-};
+pub(super) static FORMAT: FormatEntry =
+    FormatEntry { name: "requests", extensions: &[], read: Read::Text(open), write: None };
 
 /// A text with a request on each line.
 fn open(text: OpenedText, name: &str) -> OpenedRows {
@@ -77,18 +73,9 @@ mod tests {
         let good = "{\"url\": \"/a\", \"headers\": null}\n{\"custom_id\": 7, \"method\": \"PUT\", \"url\": \"http://h\", \"body\": [1]}\n";
         assert_eq!(read(good), Ok(2));
         for (line, why) in [
-            (
-                "{\"url\": \"/a\"}\n\n{\"method\": \"GET\"}",
-                "r.jsonl, request 2: it has no \"url\"",
-            ),
-            (
-                "{\"url\": 7}",
-                "r.jsonl, request 1: its \"url\" is not a text",
-            ),
-            (
-                "{\"url\": \"/\", \"headers\": []}",
-                "its \"headers\" is not an object",
-            ),
+            ("{\"url\": \"/a\"}\n\n{\"method\": \"GET\"}", "r.jsonl, request 2: it has no \"url\""),
+            ("{\"url\": 7}", "r.jsonl, request 1: its \"url\" is not a text"),
+            ("{\"url\": \"/\", \"headers\": []}", "its \"headers\" is not an object"),
             ("[]", "r.jsonl, line 1: "),
         ] {
             let error = read(line).unwrap_err();

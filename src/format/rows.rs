@@ -35,8 +35,7 @@ pub(crate) fn accepted(fields: Fields) -> FormatRow {
 
 /// Why no field may be called `name`, and what to do; none if it may.
 pub(crate) fn flaw(name: &str) -> Option<String> {
-    name.is_empty()
-        .then(|| "a field has no name: give it one".into())
+    name.is_empty().then(|| "a field has no name: give it one".into())
 }
 
 /// A piece of data in quotes, with escapes for what cannot be seen, and shortened.

@@ -46,11 +46,7 @@ impl Survey {
         reading.survey.rows = Some(0);
         for number in 0..most {
             match items.next() {
-                Some(fields) => reading.add(Row {
-                    item: None,
-                    number,
-                    fields: fields?,
-                }),
+                Some(fields) => reading.add(Row { item: None, number, fields: fields? }),
                 None => break,
             }
         }
@@ -70,9 +66,7 @@ struct Reading {
 impl Reading {
     fn add(&mut self, row: Row) {
         self.miss(&row);
-        row.fields
-            .keys()
-            .for_each(|name| self.meet(name, row.number));
+        row.fields.keys().for_each(|name| self.meet(name, row.number));
         self.survey.rows = Some(row.number + 1);
         if row.number < FIRST {
             self.survey.first.push(row);
@@ -131,10 +125,7 @@ mod tests {
 
     #[test]
     fn a_field_of_all_rows_lacks_nowhere() {
-        assert_eq!(
-            survey(vec![json!({"a": 1}), json!({"a": null})]).lacks("a"),
-            None
-        );
+        assert_eq!(survey(vec![json!({"a": 1}), json!({"a": null})]).lacks("a"), None);
         assert_eq!(survey(vec![]).lacks("a"), None);
         assert_eq!(Survey::default().lacks("a"), None);
     }

@@ -17,9 +17,7 @@ pub(super) fn date(days: i128) -> Option<String> {
 /// A time of day, by its nanoseconds.
 pub(super) fn time(nanoseconds: i128) -> Option<String> {
     let is_one = (0..DAY).contains(&nanoseconds);
-    let seconds = i32::try_from(nanoseconds / 1_000_000_000)
-        .ok()
-        .filter(|_| is_one)?;
+    let seconds = i32::try_from(nanoseconds / 1_000_000_000).ok().filter(|_| is_one)?;
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     let within = i32::try_from(nanoseconds % 1_000_000_000).ok()?;
     let [hour, minute, second] = [hour, minute, second].map(|it| i8::try_from(it).ok());

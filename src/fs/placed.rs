@@ -46,11 +46,7 @@ mod tests {
         let put = |text: &str, fails: bool| {
             placed(&path, |new| {
                 fs::write(new, text).map_err(|error| Error::stopped(error.to_string()))?;
-                if fails {
-                    Err(Error::stopped("the disk is gone"))
-                } else {
-                    Ok(text.len())
-                }
+                if fails { Err(Error::stopped("the disk is gone")) } else { Ok(text.len()) }
             })
         };
         assert_eq!(put("whole", false).unwrap(), 5);

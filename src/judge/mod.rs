@@ -44,19 +44,13 @@ impl Tries {
     /// No attempt yet of a request with this method.
     #[must_use]
     pub fn of(method: &Method) -> Tries {
-        Tries {
-            used: 0,
-            idempotent: method.is_idempotent(),
-        }
+        Tries { used: 0, idempotent: method.is_idempotent() }
     }
 
     /// No attempt yet of a request that may be repeated, of any method.
     #[must_use]
     pub fn repeatable() -> Tries {
-        Tries {
-            used: 0,
-            idempotent: true,
-        }
+        Tries { used: 0, idempotent: true }
     }
 }
 
@@ -98,11 +92,7 @@ impl Judge {
     /// Why the run ends rather than waits, after refusals with this pause, if it does.
     #[must_use]
     pub fn stop_reason(&self, pause: Option<Duration>, refusals: u32) -> Option<String> {
-        let Settings {
-            max_wait,
-            max_refusals,
-            ..
-        } = self.settings;
+        let Settings { max_wait, max_refusals, .. } = self.settings;
         if let Some(pause) = pause.filter(|pause| *pause > max_wait) {
             return Some(format!(
                 "the server asks for a pause of {}, which is longer than {} (retry.max-wait or --max-wait)",
@@ -217,11 +207,7 @@ mod tests {
         unknown: UnknownOutcome,
         outcome: &Result<Answer, SendError>,
     ) -> Vec<Verdict> {
-        let settings = Settings {
-            retries: 2,
-            unknown,
-            ..Settings::default()
-        };
+        let settings = Settings { retries: 2, unknown, ..Settings::default() };
         let judge = Judge::new(settings);
         let mut tries = Tries::of(&method);
         let mut verdicts = Vec::new();
@@ -257,9 +243,7 @@ mod tests {
         let headers = &mut stored.as_mut().unwrap().headers;
         headers.insert("idempotent-replayed", "true".parse().unwrap());
         let all = verdicts(Method::POST, UnknownOutcome::Resend, &stored);
-        let [Verdict::GiveUp(failure)] = &all[..] else {
-            panic!("{all:?}")
-        };
+        let [Verdict::GiveUp(failure)] = &all[..] else { panic!("{all:?}") };
         assert_eq!(failure.kind, FailureKind::Status(500));
         assert!(failure.detail.contains("keeps for this Idempotency-Key"));
     }
@@ -289,20 +273,8 @@ mod tests {
                 1,
                 FailureKind::OutcomeUnknown,
             ),
-            (
-                Method::POST,
-                UnknownOutcome::Fail,
-                error(Delivery::NotSent),
-                3,
-                FailureKind::Timeout,
-            ),
-            (
-                Method::POST,
-                UnknownOutcome::Fail,
-                status(500),
-                1,
-                FailureKind::Status(500),
-            ),
+            (Method::POST, UnknownOutcome::Fail, error(Delivery::NotSent), 3, FailureKind::Timeout),
+            (Method::POST, UnknownOutcome::Fail, status(500), 1, FailureKind::Status(500)),
             (
                 Method::POST,
                 UnknownOutcome::Resend,
@@ -310,26 +282,12 @@ mod tests {
                 3,
                 FailureKind::Timeout,
             ),
-            (
-                Method::PATCH,
-                UnknownOutcome::Fail,
-                status(503),
-                1,
-                FailureKind::Status(503),
-            ),
-            (
-                Method::PUT,
-                UnknownOutcome::Fail,
-                status(503),
-                3,
-                FailureKind::Status(503),
-            ),
+            (Method::PATCH, UnknownOutcome::Fail, status(503), 1, FailureKind::Status(503)),
+            (Method::PUT, UnknownOutcome::Fail, status(503), 3, FailureKind::Status(503)),
         ] {
             let all = verdicts(method, unknown, &outcome);
             assert_eq!(all.len(), attempts);
-            let Some(Verdict::GiveUp(failure)) = all.last() else {
-                panic!("{all:?}")
-            };
+            let Some(Verdict::GiveUp(failure)) = all.last() else { panic!("{all:?}") };
             assert_eq!(failure.kind, kind);
         }
     }
@@ -337,10 +295,7 @@ mod tests {
     #[test]
     fn the_backoff_doubles_up_to_a_cap() {
         let seconds = |retries, chance| backoff(retries, chance).as_secs_f64();
-        assert_eq!(
-            [0, 1, 2, 6, 99].map(|n| seconds(n, 1.0)),
-            [0.5, 1.0, 2.0, 30.0, 30.0]
-        );
+        assert_eq!([0, 1, 2, 6, 99].map(|n| seconds(n, 1.0)), [0.5, 1.0, 2.0, 30.0, 30.0]);
         assert_eq!([0.0, 0.5].map(|chance| seconds(2, chance)), [0.0, 1.0]);
     }
 }

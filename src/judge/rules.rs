@@ -46,9 +46,7 @@ impl RefusalRules {
         let checked = (1..).zip(rules).map(|(number, rule)| {
             CheckedRule::new(rule).map_err(|why| Error::plan(format!("refusal {number}: {why}")))
         });
-        Ok(RefusalRules {
-            rules: checked.collect::<Result<_, _>>()?,
-        })
+        Ok(RefusalRules { rules: checked.collect::<Result<_, _>>()? })
     }
 
     /// The ruling on the head of an answer that arrived at `now`.
@@ -80,11 +78,7 @@ impl RefusalRules {
         body: Option<&[u8]>,
         now: SystemTime,
     ) -> Result<Ruling, Failure> {
-        for checked in self
-            .rules
-            .iter()
-            .filter(|checked| checked.rule.matches(status, headers))
-        {
+        for checked in self.rules.iter().filter(|checked| checked.rule.matches(status, headers)) {
             let Some(body) = body.or((!checked.needs_body()).then_some(b"")) else {
                 return Ok(Ruling::NeedsBody);
             };
@@ -132,10 +126,7 @@ impl CheckedRule {
         let Some(when) = &self.when else {
             return Ok(true);
         };
-        Ok(!matches!(
-            value(when, body)?,
-            Value::Null | Value::Bool(false)
-        ))
+        Ok(!matches!(value(when, body)?, Value::Null | Value::Bool(false)))
     }
 
     fn wait(
@@ -206,9 +197,7 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
         let status = StatusCode::from_u16(status).unwrap();
         match rules.of_head(status, &headers, now) {
-            Ruling::NeedsBody => rules
-                .of_answer(status, &headers, body.as_bytes(), now)
-                .unwrap(),
+            Ruling::NeedsBody => rules.of_answer(status, &headers, body.as_bytes(), now).unwrap(),
             ruling => ruling,
         }
     }
@@ -227,11 +216,7 @@ mod tests {
         let left = |left| ("x-ratelimit-remaining", left);
         let reset = ("x-ratelimit-reset", "30");
         for (status, headers, expected) in [
-            (
-                429,
-                &[][..],
-                Ruling::Refused(RefusalMeaning::Limited, RefusalScope::Key, None),
-            ),
+            (429, &[][..], Ruling::Refused(RefusalMeaning::Limited, RefusalScope::Key, None)),
             (429, &[("retry-after", "7"), left("0"), reset], limited(7)),
             (429, &[left("0"), reset], limited(30)),
             (
@@ -243,11 +228,7 @@ mod tests {
             (503, &[("retry-after", "7")], limited(7)),
             (200, &[("retry-after", "7")], Ruling::Accepted),
         ] {
-            assert_eq!(
-                ruling(&rules, status, headers, ""),
-                expected,
-                "{status} {headers:?}"
-            );
+            assert_eq!(ruling(&rules, status, headers, ""), expected, "{status} {headers:?}");
         }
     }
 
@@ -285,18 +266,8 @@ mod tests {
         let reset = ("x-ratelimit-reset", "2000000030");
         for (status, headers, body, expected) in [
             (418, &[][..], "", banned),
-            (
-                403,
-                &[("X-RateLimit-Remaining", "0"), reset],
-                "",
-                limited(30),
-            ),
-            (
-                403,
-                &[("x-ratelimit-remaining", "7"), reset],
-                "",
-                Ruling::Accepted,
-            ),
+            (403, &[("X-RateLimit-Remaining", "0"), reset], "", limited(30)),
+            (403, &[("x-ratelimit-remaining", "7"), reset], "", Ruling::Accepted),
             (403, &[("retry-after", "9")], "", limited(9)),
             (200, &[], r#"{"Information": "25 requests per day"}"#, gone),
             (200, &[], r#"{"Note": "slow down"}"#, limited(60)),
@@ -319,12 +290,7 @@ mod tests {
                 Ruling::Refused(RefusalMeaning::Limited, RefusalScope::Key, None),
             ),
             (400, &[], r#"{"error": "bad"}"#, Ruling::Accepted),
-            (
-                429,
-                &[],
-                "",
-                Ruling::Refused(RefusalMeaning::Limited, RefusalScope::Key, None),
-            ),
+            (429, &[], "", Ruling::Refused(RefusalMeaning::Limited, RefusalScope::Key, None)),
         ] {
             assert_eq!(
                 ruling(&rules, status, headers, body),
@@ -337,16 +303,10 @@ mod tests {
     #[test]
     fn a_wrong_rule_is_named() {
         for (text, why) in [
-            (
-                "[[refusal]]\npause = \"1s\"",
-                "refusal 1: it fits every answer",
-            ),
+            ("[[refusal]]\npause = \"1s\"", "refusal 1: it fits every answer"),
             ("[[refusal]]\nstatus = [7]", "7 is no HTTP status"),
             ("[[refusal]]\nwhen = \".a[\"", "not a jq program"),
-            (
-                "[[refusal]]\nstatus = [403]\nmeans = \"annoyed\"",
-                "unknown variant",
-            ),
+            ("[[refusal]]\nstatus = [403]\nmeans = \"annoyed\"", "unknown variant"),
         ] {
             let error = rules(text).err().unwrap();
             assert!(error.contains(why), "{error}");

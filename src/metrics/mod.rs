@@ -129,9 +129,7 @@ impl Metrics {
 
     /// The worker has no more rows.
     pub(crate) fn end(&self, worker: usize) {
-        self.worker(worker)
-            .time
-            .switch_to(WaitReason::Input, self.elapsed());
+        self.worker(worker).time.switch_to(WaitReason::Input, self.elapsed());
     }
 
     /// The writer has received all records.
@@ -172,11 +170,7 @@ impl Metrics {
         let mut warnings = self.lock_warnings();
         match warnings.iter_mut().find(|warning| warning.message == what) {
             Some(warning) => warning.count += count,
-            None => warnings.push(Warning {
-                message: what.into(),
-                count,
-                example: example(),
-            }),
+            None => warnings.push(Warning { message: what.into(), count, example: example() }),
         }
     }
 
@@ -185,9 +179,7 @@ impl Metrics {
     }
 
     fn lock_header_warnings(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.invalid_headers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.invalid_headers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The sum of all workers' counters.
@@ -311,14 +303,8 @@ mod tests {
         let metrics = Metrics::new(2);
         let first = metrics.worker(0).sent();
         let second = metrics.worker(1).sent();
-        assert_eq!(
-            (metrics.sending().sent, metrics.sending().in_flight),
-            (2, 2)
-        );
+        assert_eq!((metrics.sending().sent, metrics.sending().in_flight), (2, 2));
         drop((first, second));
-        assert_eq!(
-            (metrics.sending().sent, metrics.sending().in_flight),
-            (2, 0)
-        );
+        assert_eq!((metrics.sending().sent, metrics.sending().in_flight), (2, 0));
     }
 }

@@ -12,13 +12,8 @@ pub fn authenticate(
     job: &mut Map<String, Value>,
     notes: &mut Vec<String>,
 ) {
-    let wanted = operation
-        .body
-        .get("security")
-        .or_else(|| description.0.get("security"));
-    let first = wanted
-        .and_then(|wanted| wanted.pointer("/0"))
-        .and_then(Value::as_object);
+    let wanted = operation.body.get("security").or_else(|| description.0.get("security"));
+    let first = wanted.and_then(|wanted| wanted.pointer("/0")).and_then(Value::as_object);
     for name in first.into_iter().flat_map(Map::keys) {
         let schemes = &description.0["components"]["securitySchemes"];
         let scheme = description.resolve(&schemes[name.as_str()]);
@@ -67,36 +62,23 @@ pub fn pages(
     let schema = answer(description, operation)?;
     let each = items(description, schema)?;
     let query = |names: &[&str]| {
-        let parameters = operation
-            .parameters
-            .iter()
-            .filter(|parameter| parameter["in"] == "query");
+        let parameters = operation.parameters.iter().filter(|parameter| parameter["in"] == "query");
         parameters
             .filter_map(|parameter| parameter["name"].as_str())
             .find(|name| names.contains(&name.to_ascii_lowercase().as_str()))
     };
-    let links = operation
-        .body
-        .pointer("/responses/200/headers/Link")
-        .is_some();
-    let cursor = query(&[
-        "cursor",
-        "page_token",
-        "pagetoken",
-        "after",
-        "starting_after",
-        "next_token",
-    ]);
+    let links = operation.body.pointer("/responses/200/headers/Link").is_some();
+    let cursor =
+        query(&["cursor", "page_token", "pagetoken", "after", "starting_after", "next_token"]);
     let pages = if links {
         json!({ "next": "link" })
     } else if let (Some(name), Some(next)) = (cursor, next_cursor(schema)) {
         json!({ "cursor": format!("{name}=.{next}") })
     } else if let Some(name) = query(&["page", "page_number", "pagenumber"]) {
         json!({ "page": name })
-    } else if let (Some(name), Some(size)) = (
-        query(&["offset", "skip", "start"]),
-        query(&["limit", "count", "size"]),
-    ) {
+    } else if let (Some(name), Some(size)) =
+        (query(&["offset", "skip", "start"]), query(&["limit", "count", "size"]))
+    {
         request["query"][size] = "100".into();
         json!({ "offset": format!("{name}=100") })
     } else {
@@ -108,10 +90,7 @@ pub fn pages(
 /// The schema of a successful answer.
 fn answer<'a>(description: &'a Description, operation: &'a Operation) -> Option<&'a Value> {
     let responses = operation.body.get("responses")?.as_object()?;
-    let good = responses
-        .iter()
-        .find(|(status, _)| status.starts_with('2'))?
-        .1;
+    let good = responses.iter().find(|(status, _)| status.starts_with('2'))?.1;
     let content = description.resolve(good).get("content")?.as_object()?;
     let json = content.iter().find(|(kind, _)| kind.contains("json"))?.1;
     Some(description.resolve(json.get("schema")?))
@@ -143,6 +122,5 @@ fn next_cursor(schema: &Value) -> Option<&str> {
     ];
     let properties = schema.get("properties")?.as_object()?;
     let mut keys = properties.keys();
-    keys.find(|name| names.contains(&name.to_ascii_lowercase().as_str()))
-        .map(String::as_str)
+    keys.find(|name| names.contains(&name.to_ascii_lowercase().as_str())).map(String::as_str)
 }

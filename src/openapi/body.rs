@@ -8,11 +8,8 @@ use super::find::{Description, Operation};
 const DEEPEST: usize = 6;
 
 /// The content types of bodies that a job can build, and its keys for them.
-const KINDS: [(&str, &str); 3] = [
-    ("json", "json"),
-    ("x-www-form-urlencoded", "form"),
-    ("multipart/form-data", "multipart"),
-];
+const KINDS: [(&str, &str); 3] =
+    [("json", "json"), ("x-www-form-urlencoded", "form"), ("multipart/form-data", "multipart")];
 
 /// The schema of an object, with those of its parts (`allOf`).
 #[derive(Default)]
@@ -28,10 +25,7 @@ pub fn add(
     request: &mut Map<String, Value>,
     notes: &mut Vec<String>,
 ) {
-    let body = operation
-        .body
-        .get("requestBody")
-        .map(|body| description.resolve(body));
+    let body = operation.body.get("requestBody").map(|body| description.resolve(body));
     let Some(content) = body.and_then(|body| body["content"].as_object()) else {
         return;
     };
@@ -109,10 +103,7 @@ fn fixed(schema: &Value) -> Option<&Value> {
         Some([only]) => Some(only),
         _ => None,
     };
-    let named = schema
-        .get("const")
-        .or(only)
-        .or_else(|| schema.get("default"));
+    let named = schema.get("const").or(only).or_else(|| schema.get("default"));
     named.filter(|value| !value.is_null())
 }
 
@@ -125,13 +116,7 @@ fn choice<'a>(description: &'a Description, schema: &'a Value) -> Option<&'a Val
 
 fn object<'a>(description: &'a Description, schema: &'a Value, depth: usize) -> Object<'a> {
     let mut all = Object::default();
-    let list = |key: &str| {
-        schema
-            .get(key)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-    };
+    let list = |key: &str| schema.get(key).and_then(Value::as_array).into_iter().flatten();
     for part in list("allOf").filter(|_| depth > 0) {
         let mut part = description.resolve(part);
         if part.get("properties").is_none() && part.get("allOf").is_none() {
@@ -145,10 +130,8 @@ fn object<'a>(description: &'a Description, schema: &'a Value, depth: usize) -> 
     let own = own.into_iter().flatten();
     // Read-only fields are left out.
     let own = own.filter(|(_, schema)| schema["readOnly"] != true);
-    all.properties
-        .extend(own.map(|(name, schema)| (name.as_str(), schema)));
-    all.required
-        .extend(list("required").filter_map(Value::as_str));
+    all.properties.extend(own.map(|(name, schema)| (name.as_str(), schema)));
+    all.required.extend(list("required").filter_map(Value::as_str));
     all
 }
 
@@ -164,19 +147,13 @@ fn left_out(object: &Object) -> Option<String> {
     let optional = |name: &&str| !object.required.is_empty() && !object.required.contains(name);
     let names = object.properties.iter().map(|(name, _)| *name);
     let names: Vec<&str> = names.filter(optional).collect();
-    (!names.is_empty()).then(|| {
-        format!(
-            "optional fields of the body are left out: {}",
-            names.join(", ")
-        )
-    })
+    (!names.is_empty())
+        .then(|| format!("optional fields of the body are left out: {}", names.join(", ")))
 }
 
 /// `{{ name }}`, as a row's field can be called in a template.
 pub(super) fn template(name: &str) -> String {
     let letters = name.chars();
-    let field: String = letters
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .collect();
+    let field: String = letters.map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     format!("{{{{ {field} }}}}")
 }

@@ -4,9 +4,7 @@ use serde_json::Value;
 
 use super::yaml;
 
-const METHODS: [&str; 8] = [
-    "get", "put", "post", "delete", "options", "head", "patch", "trace",
-];
+const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
 /// An OpenAPI description.
 pub struct Description(pub Value);
@@ -72,8 +70,7 @@ impl Description {
         let list = |value: &Value| -> Vec<Value> {
             let list = value.get("parameters").and_then(Value::as_array);
             let list = list.into_iter().flatten();
-            list.map(|parameter| self.resolve(parameter).clone())
-                .collect()
+            list.map(|parameter| self.resolve(parameter).clone()).collect()
         };
         let mut parameters = list(body);
         for inherited in list(item) {
@@ -104,15 +101,9 @@ fn no_such(wanted: &str, mut ids: Vec<String>) -> String {
             more => format!(", and {more} more"),
         };
         ids.truncate(MOST);
-        return format!(
-            "choose one of its operations (--operation): {}{more}",
-            ids.join(", ")
-        );
+        return format!("choose one of its operations (--operation): {}{more}", ids.join(", "));
     }
     ids.sort_by_key(|id| strsim::damerau_levenshtein(id, wanted));
     ids.truncate(5);
-    format!(
-        "it has no operation {wanted:?} (--operation); the nearest are: {}",
-        ids.join(", ")
-    )
+    format!("it has no operation {wanted:?} (--operation); the nearest are: {}", ids.join(", "))
 }

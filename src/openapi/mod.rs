@@ -37,8 +37,5 @@ pub fn translate(text: &str, operation: &str) -> Result<Translated, Error> {
         job.insert("items".into(), json!({ "each": each }));
     }
     job.insert("request".into(), Value::Object(request));
-    Ok(Translated {
-        job: Value::Object(job),
-        notes,
-    })
+    Ok(Translated { job: Value::Object(job), notes })
 }

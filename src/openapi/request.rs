@@ -25,16 +25,10 @@ pub fn request(
         }
     }
     if !optional.is_empty() {
-        notes.push(format!(
-            "optional parameters are left out: {}",
-            optional.join(", ")
-        ));
+        notes.push(format!("optional parameters are left out: {}", optional.join(", ")));
     }
     let mut request = Map::new();
-    request.insert(
-        "url".into(),
-        format!("{}{path}", server(description, operation, notes)).into(),
-    );
+    request.insert("url".into(), format!("{}{path}", server(description, operation, notes)).into());
     request.insert("method".into(), operation.method.clone().into());
     request.insert("query".into(), query.into());
     request.insert("headers".into(), headers.into());
@@ -46,10 +40,7 @@ pub fn request(
 fn server(description: &Description, operation: &Operation, notes: &mut Vec<String>) -> String {
     let own = operation.body.pointer("/servers/0");
     let server = own.or_else(|| description.0.pointer("/servers/0"));
-    let mut url = server
-        .and_then(|server| server["url"].as_str())
-        .unwrap_or("/")
-        .to_owned();
+    let mut url = server.and_then(|server| server["url"].as_str()).unwrap_or("/").to_owned();
     let variables = server.and_then(|server| server["variables"].as_object());
     for (name, variable) in variables.into_iter().flatten() {
         let default = variable["default"].as_str().unwrap_or_default();

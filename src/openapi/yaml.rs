@@ -10,8 +10,7 @@ use serde_json::{Map, Value};
 /// use them only as bounds.
 pub fn parse(text: &str) -> Result<Value, String> {
     let read: Result<Loose, _> = serde_yaml_ng::from_str(text);
-    read.map(|Loose(value)| value)
-        .map_err(|error| error.to_string())
+    read.map(|Loose(value)| value).map_err(|error| error.to_string())
 }
 
 struct Loose(Value);

@@ -30,9 +30,7 @@ impl Strategy for Cursor {
             value @ (Value::String(_) | Value::Number(_)) => {
                 Ok(Some(PageAddress::Param(self.param.clone(), value)))
             }
-            value => Err(format!(
-                "pages.cursor gave {value}, which is no text or number"
-            )),
+            value => Err(format!("pages.cursor gave {value}, which is no text or number")),
         }
     }
 

@@ -135,11 +135,7 @@ impl PageHistory {
 
 impl Advance {
     pub(super) fn new(repeats: bool, next: Result<Option<PageAddress>, String>) -> Advance {
-        Advance {
-            repeats,
-            overlap: 0,
-            next,
-        }
+        Advance { repeats, overlap: 0, next }
     }
 }
 
@@ -168,8 +164,5 @@ fn absolute(address: &PageAddress, from: &Uri) -> String {
 }
 
 fn circle(why: &str, address: &PageAddress) -> String {
-    format!(
-        "the pages go in a circle: {why} ({}), so items may be missing",
-        address.describe()
-    )
+    format!("the pages go in a circle: {why} ({}), so items may be missing", address.describe())
 }

@@ -111,12 +111,7 @@ impl Pages {
                 "pages.max (--max-pages) is 0: nothing would be asked; give at least 1",
             ));
         }
-        Ok(Some(Pages {
-            strategy,
-            until,
-            count,
-            max: settings.max.unwrap_or(u64::MAX),
-        }))
+        Ok(Some(Pages { strategy, until, count, max: settings.max.unwrap_or(u64::MAX) }))
     }
 
     /// The parameter that selects a page, if one does.
@@ -154,9 +149,7 @@ impl Pages {
         let count = run(program, body)?;
         match count.as_f64() {
             Some(number) if number >= 0.0 => Ok(Some((number as u64).min(self.max))),
-            _ => Err(format!(
-                "pages.count gave {count}, which is not a number of pages"
-            )),
+            _ => Err(format!("pages.count gave {count}, which is not a number of pages")),
         }
     }
 
@@ -189,11 +182,7 @@ impl Pages {
             Ok(Some(next)) => history.by_address(page, next),
             next => Advance::new(false, next),
         };
-        if advance.repeats {
-            advance
-        } else {
-            Advance { overlap, ..advance }
-        }
+        if advance.repeats { advance } else { Advance { overlap, ..advance } }
     }
 
     /// The address that the page itself leads to.
@@ -208,10 +197,9 @@ impl Pages {
     fn is_last(&self, page: &Page) -> Result<bool, String> {
         match &self.until {
             None => Ok(false),
-            Some(program) => Ok(!matches!(
-                run(program, page.body)?,
-                Value::Null | Value::Bool(false)
-            )),
+            Some(program) => {
+                Ok(!matches!(run(program, page.body)?, Value::Null | Value::Bool(false)))
+            }
         }
     }
 }

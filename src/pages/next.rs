@@ -44,17 +44,13 @@ impl Strategy for NextUrl {
 fn next_link(headers: &HeaderMap) -> Option<String> {
     let headers = headers.get_all(LINK).iter();
     let texts = headers.filter_map(|value| str::from_utf8(value.as_bytes()).ok());
-    texts
-        .flat_map(links)
-        .find_map(|(target, rest)| is_next(rest).then(|| target.to_owned()))
+    texts.flat_map(links).find_map(|(target, rest)| is_next(rest).then(|| target.to_owned()))
 }
 
 /// The targets of a header, each with its parameters.
 fn links(text: &str) -> impl Iterator<Item = (&str, &str)> {
     // A URL may contain a comma, so only `<` begins a link.
-    text.split('<')
-        .skip(1)
-        .filter_map(|link| link.split_once('>'))
+    text.split('<').skip(1).filter_map(|link| link.split_once('>'))
 }
 
 fn is_next(parameters: &str) -> bool {
@@ -79,10 +75,7 @@ mod tests {
                 r#"<https://h/?page=2>; rel="next", <https://h/?page=9>; rel="last""#,
                 Some("https://h/?page=2"),
             ),
-            (
-                r#"</a,b?c=1>;rel=prev , </d,e>; title="x"; REL="last Next""#,
-                Some("/d,e"),
-            ),
+            (r#"</a,b?c=1>;rel=prev , </d,e>; title="x"; REL="last Next""#, Some("/d,e")),
             (r#"<https://h/?page=1>; rel="prev""#, None),
             ("next", None),
             ("<a> rel=nextish", None),

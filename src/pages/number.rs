@@ -11,10 +11,9 @@ struct Number {
 pub fn build(text: &str, _counts_items: bool) -> Result<Box<dyn Strategy>, Error> {
     let (param, first) = text.split_once('=').unwrap_or((text, "1"));
     match first.trim().parse() {
-        Ok(first) if !param.trim().is_empty() => Ok(Box::new(Number {
-            param: param.trim().into(),
-            first,
-        })),
+        Ok(first) if !param.trim().is_empty() => {
+            Ok(Box::new(Number { param: param.trim().into(), first }))
+        }
         _ => Err(Error::plan(format!(
             "pages.page (--page): {text:?} is not PARAM or PARAM=FIRST, such as page or page=0"
         ))),

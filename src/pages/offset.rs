@@ -12,15 +12,11 @@ struct Offset {
 }
 
 pub fn build(text: &str, counts_items: bool) -> Result<Box<dyn Strategy>, Error> {
-    let step = text
-        .split_once('=')
-        .map(|(param, step)| (param.trim(), step.trim().parse()));
+    let step = text.split_once('=').map(|(param, step)| (param.trim(), step.trim().parse()));
     match step {
-        Some((param, Ok(step @ 1..))) if !param.is_empty() => Ok(Box::new(Offset {
-            param: param.into(),
-            step,
-            counts_items,
-        })),
+        Some((param, Ok(step @ 1..))) if !param.is_empty() => {
+            Ok(Box::new(Offset { param: param.into(), step, counts_items }))
+        }
         _ => Err(Error::plan(format!(
             "pages.offset (--offset): {text:?} is not PARAM=STEP, such as offset=100"
         ))),

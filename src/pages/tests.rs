@@ -6,10 +6,7 @@ use super::*;
 use crate::extract::ItemSettings;
 
 fn each() -> Items {
-    let settings = ItemSettings {
-        each: Some(".items[]".into()),
-        ..ItemSettings::default()
-    };
+    let settings = ItemSettings { each: Some(".items[]".into()), ..ItemSettings::default() };
     Items::new(&settings).unwrap().unwrap()
 }
 
@@ -20,9 +17,7 @@ fn pages(settings: Value) -> Pages {
 
 /// Items that all differ.
 fn items(from: usize, count: usize) -> Vec<Bytes> {
-    (from..from + count)
-        .map(|id| Bytes::from(format!("{{\"id\":{id}}}")))
-        .collect()
+    (from..from + count).map(|id| Bytes::from(format!("{{\"id\":{id}}}"))).collect()
 }
 
 fn advance(
@@ -75,10 +70,7 @@ fn numbers_and_offsets_grow_until_a_page_is_empty() {
         let name = pages.param().unwrap();
         let first = pages.address(0);
         assert_eq!(first, param(name, values[0]));
-        assert_eq!(
-            next(&pages, 0, &first, json!({}), 3),
-            Ok(Some(param(name, values[1])))
-        );
+        assert_eq!(next(&pages, 0, &first, json!({}), 3), Ok(Some(param(name, values[1]))));
         assert_eq!(next(&pages, 7, &first, json!({}), 0), Ok(None));
     }
 }
@@ -90,10 +82,7 @@ fn addresses_in_the_body_are_followed_until_there_is_none() {
     assert_eq!(cursors.address(0), param("after", Value::Null));
     for end in [json!(null), json!(""), json!(false)] {
         for pages in [&urls, &cursors] {
-            assert_eq!(
-                next(pages, 0, &pages.address(0), json!({"next": end}), 1),
-                Ok(None)
-            );
+            assert_eq!(next(pages, 0, &pages.address(0), json!({"next": end}), 1), Ok(None));
         }
     }
     let body = json!({"next": "/b"});
@@ -101,10 +90,7 @@ fn addresses_in_the_body_are_followed_until_there_is_none() {
         next(&urls, 0, &PageAddress::First, body.clone(), 1),
         Ok(Some(PageAddress::Url("/b".into())))
     );
-    assert_eq!(
-        next(&cursors, 0, &cursors.address(0), body, 0),
-        Ok(Some(param("after", "/b")))
-    );
+    assert_eq!(next(&cursors, 0, &cursors.address(0), body, 0), Ok(Some(param("after", "/b"))));
 }
 
 #[test]
@@ -112,10 +98,7 @@ fn an_offset_without_items_grows_by_its_step() {
     let settings = serde_json::from_value(json!({"offset": "skip=50", "max": 9})).unwrap();
     let pages = Pages::new(&settings, None).unwrap().unwrap();
     assert_eq!(pages.fixed_step(), Some(50));
-    assert_eq!(
-        next(&pages, 1, &pages.address(1), json!({}), 3),
-        Ok(Some(param("skip", 100)))
-    );
+    assert_eq!(next(&pages, 1, &pages.address(1), json!({}), 3), Ok(Some(param("skip", 100))));
 }
 
 #[test]
@@ -135,14 +118,8 @@ fn walk(settings: Value, all: &[(usize, Value)]) -> (usize, Option<String>) {
     let mut address = pages.address(0);
     for (number, (first, next)) in all.iter().enumerate() {
         let body = json!({ "next": next });
-        let advance = advance(
-            &pages,
-            &mut history,
-            number as u64,
-            &address,
-            &body,
-            &items(*first, 2),
-        );
+        let advance =
+            advance(&pages, &mut history, number as u64, &address, &body, &items(*first, 2));
         let taken = number + usize::from(!advance.repeats);
         match advance.next {
             Ok(Some(next)) => address = next,
@@ -159,62 +136,17 @@ fn a_circle_of_pages_is_found() {
     let urls = || json!({"next": ".next"});
     for (settings, all, taken, why) in [
         // One cursor for the whole list, and one for a page.
-        (
-            cursors(),
-            vec![(0, json!("s")), (2, json!("s")), (4, json!("s"))],
-            3,
-            "goes on",
-        ),
-        (
-            cursors(),
-            vec![(0, json!("s")), (2, json!("s")), (0, json!("s"))],
-            2,
-            "circle",
-        ),
-        (
-            cursors(),
-            vec![(0, json!("s")), (2, json!("s")), (2, json!("s"))],
-            2,
-            "circle",
-        ),
-        (
-            cursors(),
-            vec![(0, json!("a")), (2, json!("b")), (4, json!("a"))],
-            3,
-            "after=a",
-        ),
-        (
-            cursors(),
-            vec![(0, json!("a")), (2, json!("b")), (0, json!("a"))],
-            2,
-            "after=a",
-        ),
-        (
-            cursors(),
-            vec![(0, json!(1)), (0, json!(2)), (0, json!(3))],
-            1,
-            "circle",
-        ),
-        (
-            cursors(),
-            vec![(0, json!(1)), (2, json!(2)), (0, json!(3))],
-            3,
-            "goes on",
-        ),
+        (cursors(), vec![(0, json!("s")), (2, json!("s")), (4, json!("s"))], 3, "goes on"),
+        (cursors(), vec![(0, json!("s")), (2, json!("s")), (0, json!("s"))], 2, "circle"),
+        (cursors(), vec![(0, json!("s")), (2, json!("s")), (2, json!("s"))], 2, "circle"),
+        (cursors(), vec![(0, json!("a")), (2, json!("b")), (4, json!("a"))], 3, "after=a"),
+        (cursors(), vec![(0, json!("a")), (2, json!("b")), (0, json!("a"))], 2, "after=a"),
+        (cursors(), vec![(0, json!(1)), (0, json!(2)), (0, json!(3))], 1, "circle"),
+        (cursors(), vec![(0, json!(1)), (2, json!(2)), (0, json!(3))], 3, "goes on"),
         // A path that begins where the page is.
         (urls(), vec![(0, json!("?size=9"))], 1, "leads to itself"),
-        (
-            urls(),
-            vec![(0, json!("?at=1")), (2, json!("https://h/list?size=9"))],
-            2,
-            "circle",
-        ),
-        (
-            json!({"page": "page"}),
-            vec![(0, json!(0)), (2, json!(0)), (4, json!(0))],
-            3,
-            "goes on",
-        ),
+        (urls(), vec![(0, json!("?at=1")), (2, json!("https://h/list?size=9"))], 2, "circle"),
+        (json!({"page": "page"}), vec![(0, json!(0)), (2, json!(0)), (4, json!(0))], 3, "goes on"),
         (
             json!({"page": "page"}),
             vec![(0, json!(0)), (2, json!(0)), (0, json!(0)), (2, json!(0))],
@@ -226,31 +158,18 @@ fn a_circle_of_pages_is_found() {
         assert_eq!(count, taken, "{all:?}");
         assert!(end.clone().unwrap().contains(why), "{all:?}: {end:?}");
     }
-    let repeats = walk(
-        json!({"page": "page"}),
-        &[(0, json!(0)), (2, json!(0)), (2, json!(0))],
-    );
+    let repeats = walk(json!({"page": "page"}), &[(0, json!(0)), (2, json!(0)), (2, json!(0))]);
     assert_eq!(repeats, (2, None));
 }
 
 #[test]
 fn a_cursor_that_leads_to_itself_from_an_empty_page_is_the_end() {
-    let (pages, mut history) = (
-        pages(json!({"cursor": "after=.next"})),
-        PageHistory::default(),
-    );
+    let (pages, mut history) = (pages(json!({"cursor": "after=.next"})), PageHistory::default());
     let body = json!({"next": "s"});
     let end = advance(&pages, &mut history, 3, &param("after", "s"), &body, &[]);
     assert_eq!(end, Advance::new(false, Ok(None)));
     // While it names others, there may be items further on.
-    let on = advance(
-        &pages,
-        &mut history,
-        4,
-        &param("after", "r"),
-        &json!({"next": "t"}),
-        &[],
-    );
+    let on = advance(&pages, &mut history, 4, &param("after", "r"), &json!({"next": "t"}), &[]);
     assert_eq!(on.next, Ok(Some(param("after", "t"))));
 }
 
@@ -293,22 +212,11 @@ fn a_million_pages_take_little_memory() {
 #[test]
 fn a_maximum_and_a_condition_end_the_pages() {
     let bound = pages(json!({"page": "page", "max": 3}));
-    assert!(
-        next(&bound, 1, &bound.address(1), json!({}), 1)
-            .unwrap()
-            .is_some()
-    );
+    assert!(next(&bound, 1, &bound.address(1), json!({}), 1).unwrap().is_some());
     assert_eq!(next(&bound, 2, &bound.address(2), json!({}), 1), Ok(None));
     let until = pages(json!({"page": "page", "until": ".more | not"}));
-    assert!(
-        next(&until, 0, &until.address(0), json!({"more": true}), 1)
-            .unwrap()
-            .is_some()
-    );
-    assert_eq!(
-        next(&until, 0, &until.address(0), json!({"more": false}), 1),
-        Ok(None)
-    );
+    assert!(next(&until, 0, &until.address(0), json!({"more": true}), 1).unwrap().is_some());
+    assert_eq!(next(&until, 0, &until.address(0), json!({"more": false}), 1), Ok(None));
 }
 
 #[test]
@@ -326,11 +234,7 @@ fn the_body_may_tell_the_number_of_pages() {
 fn contradictory_settings_are_an_error() {
     for (settings, has_items, message) in [
         (json!({"max": 3}), true, "nothing says how to turn them"),
-        (
-            json!({"page": "page"}),
-            false,
-            "nothing says where the pages end",
-        ),
+        (json!({"page": "page"}), false, "nothing says where the pages end"),
         (json!({"next": "link", "page": "page"}), true, "in one way"),
         (json!({"next": "link", "count": ".n"}), true, "in any order"),
         (json!({"page": "page", "max": 0}), true, "at least 1"),
@@ -341,10 +245,7 @@ fn contradictory_settings_are_an_error() {
     ] {
         let settings = serde_json::from_value(settings).unwrap();
         let each = has_items.then(each);
-        let error = Pages::new(&settings, each.as_ref())
-            .err()
-            .unwrap()
-            .to_string();
+        let error = Pages::new(&settings, each.as_ref()).err().unwrap().to_string();
         assert!(error.contains(message), "{error}");
     }
     assert!(Pages::new(&Settings::default(), None).unwrap().is_none());

@@ -27,10 +27,8 @@ pub fn of(
     }
     texts.extend(job.auth.values().filter_map(Value::as_str));
     texts.extend(request.url.as_deref().filter(|url| refers(url)));
-    let credentials: BTreeSet<String> = texts
-        .into_iter()
-        .flat_map(|text| values(text, job, environment))
-        .collect();
+    let credentials: BTreeSet<String> =
+        texts.into_iter().flat_map(|text| values(text, job, environment)).collect();
     let credentials: Vec<String> = credentials.into_iter().collect();
     QuotaAccount::new(server(job, renderer), &credentials, renderer.keys())
 }

@@ -145,10 +145,7 @@ pub fn settle_hosts(stage: &mut Stage, job: &Job, source: &Source) -> Result<(),
         rows.push(row?);
     }
     stage.renderer.allow_hosts_of(rows.iter());
-    let others = stage
-        .renderer
-        .hosts()
-        .map_or(0, |hosts| hosts.elsewhere(fixed.as_ref()));
+    let others = stage.renderer.hosts().map_or(0, |hosts| hosts.elsewhere(fixed.as_ref()));
     check_allowed_hosts(stage, job, others > 0)
 }
 
@@ -184,11 +181,7 @@ fn check_allowed_hosts(stage: &Stage, job: &Job, is_open: bool) -> Result<(), Er
     let instead = if hosts.is_empty() {
         "--allow-host HOST".to_owned()
     } else {
-        hosts
-            .iter()
-            .map(|host| format!("--allow-host {host}"))
-            .collect::<Vec<_>>()
-            .join(" ")
+        hosts.iter().map(|host| format!("--allow-host {host}")).collect::<Vec<_>>().join(" ")
     };
     Err(Error::plan(format!(
         "rows decide which host gets the job's keys: name the hosts that may (request.allow-host): {instead}"

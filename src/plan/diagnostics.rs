@@ -2,15 +2,8 @@
 
 pub(super) fn by_json(error: serde_json::Error) -> String {
     let text = error.to_string();
-    let what = text
-        .rsplit_once(" at line ")
-        .map_or(&*text, |(what, _)| what);
-    format!(
-        "line {}, column {}: {}",
-        error.line(),
-        error.column(),
-        helpful(what)
-    )
+    let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
+    format!("line {}, column {}: {}", error.line(), error.column(), helpful(what))
 }
 
 pub(super) fn by_toml(text: &str, error: &toml::de::Error) -> String {
@@ -28,18 +21,9 @@ const EXPECTED: [(&str, &str); 10] = [
     ("expected usize", "expected a whole number, 0 or more"),
     ("expected u64", "expected a whole number, 0 or more"),
     ("expected u32", "expected a whole number, 0 or more"),
-    (
-        "expected a nonzero u64",
-        "expected a whole number, 1 or more",
-    ),
-    (
-        "expected a duration",
-        "expected a duration in quotes, such as \"30s\"",
-    ),
-    (
-        "expected parsable string",
-        "expected a size in quotes, such as \"10MiB\"",
-    ),
+    ("expected a nonzero u64", "expected a whole number, 1 or more"),
+    ("expected a duration", "expected a duration in quotes, such as \"30s\""),
+    ("expected parsable string", "expected a size in quotes, such as \"10MiB\""),
     ("expected a sequence", "expected a list in brackets, [ ]"),
     ("expected a map", "expected a table"),
     ("expected a string", "expected a text in quotes"),
@@ -66,11 +50,7 @@ fn helpful(what: &str) -> String {
 /// The name that is most similar to `wrong`, if any is similar.
 pub(super) fn closest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |name: &str| {
-        if name.eq_ignore_ascii_case(wrong) {
-            0
-        } else {
-            strsim::damerau_levenshtein(wrong, name)
-        }
+        if name.eq_ignore_ascii_case(wrong) { 0 } else { strsim::damerau_levenshtein(wrong, name) }
     };
     names
         .map(|name| (distance(name), name))
@@ -87,35 +67,20 @@ mod tests {
     #[test]
     fn what_is_expected_is_said_in_the_words_of_a_job() {
         for (text, expected) in [
-            (
-                "[workers]\ncount = -1",
-                "expected a whole number, 0 or more",
-            ),
-            (
-                "[retry]\nretries = 1.5",
-                "expected a whole number, 0 or more",
-            ),
+            ("[workers]\ncount = -1", "expected a whole number, 0 or more"),
+            ("[retry]\nretries = 1.5", "expected a whole number, 0 or more"),
             ("[output]\nparts = 0", "expected a whole number, 1 or more"),
             (
                 "[send]\ntimeout = 30",
                 "line 2: invalid type: integer `30`, expected a duration in quotes, such as \"30s\"",
             ),
-            (
-                "[send]\ntimeout = \"soon\"",
-                "expected a duration in quotes, such as \"30s\"",
-            ),
-            (
-                "[send]\nmax-body = \"10 apples\"",
-                "expected a size in quotes, such as \"10MiB\"",
-            ),
+            ("[send]\ntimeout = \"soon\"", "expected a duration in quotes, such as \"30s\""),
+            ("[send]\nmax-body = \"10 apples\"", "expected a size in quotes, such as \"10MiB\""),
             (
                 "[step]\nrequest.url = \"http://h/\"",
                 "line 1: there may be several of these: write its name in two brackets, [[ ]]",
             ),
-            (
-                "[[refusal]]\nstatus = 429",
-                "expected a list in brackets, [ ]",
-            ),
+            ("[[refusal]]\nstatus = 429", "expected a list in brackets, [ ]"),
             ("[request]\nheaders = 1", "expected a table"),
             ("[input]\nfile = 1", "expected a text in quotes"),
         ] {

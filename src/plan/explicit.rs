@@ -38,16 +38,10 @@ impl ExplicitPart {
         match tree {
             Value::Null => ExplicitPart::Nothing,
             Value::Object(tree) => {
-                let parts = tree
-                    .iter()
-                    .map(|(name, value)| (name, ExplicitPart::of(value)));
+                let parts = tree.iter().map(|(name, value)| (name, ExplicitPart::of(value)));
                 let parts = parts.filter(|(_, part)| *part != ExplicitPart::Nothing);
                 let parts: BTreeMap<_, _> = parts.map(|(name, it)| (name.clone(), it)).collect();
-                if parts.is_empty() {
-                    ExplicitPart::Nothing
-                } else {
-                    ExplicitPart::Some(parts)
-                }
+                if parts.is_empty() { ExplicitPart::Nothing } else { ExplicitPart::Some(parts) }
             }
             _ => ExplicitPart::All,
         }
@@ -101,10 +95,7 @@ mod tests {
         let default = json!({"limit": {"shape": "auto", "rate": []}, "send": {"follow": 0}});
         let job = json!({"limit": {"shape": "auto", "rate": ["1/1s"]}, "send": {"follow": 0}});
         let nothing = ExplicitKeys::default().said(job.clone(), &default);
-        assert_eq!(
-            nothing,
-            json!({"limit": {"shape": null, "rate": ["1/1s"]}, "send": null})
-        );
+        assert_eq!(nothing, json!({"limit": {"shape": null, "rate": ["1/1s"]}, "send": null}));
         let file = ExplicitKeys::of(&json!({"limit": {"shape": "auto"}, "send": {}}));
         let flags = ExplicitKeys::of(&json!({"limit": {"shape": null, "rate": {"rate": "1/1s"}}}));
         assert_eq!(

@@ -51,10 +51,7 @@ fn parse_toml(text: &str) -> Result<Job, String> {
 /// The job with its written keys, which only its tree tells. The job is parsed from the
 /// text itself, so that an error has a line.
 fn written(job: Job, tree: &Value) -> Job {
-    Job {
-        written: ExplicitKeys::of(tree),
-        ..job
-    }
+    Job { written: ExplicitKeys::of(tree), ..job }
 }
 
 #[cfg(test)]
@@ -70,28 +67,16 @@ mod tests {
         let toml =
             "[request]\nurl = \"http://h/\"\n[limit]\nrate = \"3/1s\"\n[extract]\n\"a?\" = \".a\"";
         let json = r#"{"request": {"url": "http://h/"}, "limit": {"rate": ["3/1s"]}, "extract": {"a?": ".a"}}"#;
-        assert_eq!(
-            Job::parse("j.toml", toml).unwrap(),
-            Job::parse("j.json", json).unwrap()
-        );
+        assert_eq!(Job::parse("j.toml", toml).unwrap(), Job::parse("j.json", json).unwrap());
     }
 
     #[test]
     fn a_wrong_key_is_shown_with_its_line_and_what_was_meant() {
-        let toml = error(
-            "job.toml",
-            "[input]\nfile = \"a.csv\"\n\n[limits]\nrate = \"3/1s\"",
-        );
-        assert!(
-            toml.starts_with("job.toml, line 4: unknown field `limits`"),
-            "{toml}"
-        );
+        let toml = error("job.toml", "[input]\nfile = \"a.csv\"\n\n[limits]\nrate = \"3/1s\"");
+        assert!(toml.starts_with("job.toml, line 4: unknown field `limits`"), "{toml}");
         assert!(toml.ends_with("did you mean `limit`?"), "{toml}");
         let json = error("job.json", "{\"input\":\n{\"fiel\": \"a.csv\"}}");
-        assert!(
-            json.starts_with("job.json, line 2, column 7: unknown field `fiel`"),
-            "{json}"
-        );
+        assert!(json.starts_with("job.json, line 2, column 7: unknown field `fiel`"), "{json}");
         assert!(json.ends_with("did you mean `file`?"), "{json}");
     }
 
@@ -102,14 +87,8 @@ mod tests {
                 "[limit]\nrate = \"0/5s\"",
                 "line 2: \"0/5s\" is not a rate: a rate of 0 would never send",
             ),
-            (
-                "[limit]\nrate = 22",
-                "line 2: rate is a text such as \"22/5s\"",
-            ),
-            (
-                "[limit]\nguard = \"strickt\"",
-                "line 2: unknown variant `strickt`, expected",
-            ),
+            ("[limit]\nrate = 22", "line 2: rate is a text such as \"22/5s\""),
+            ("[limit]\nguard = \"strickt\"", "line 2: unknown variant `strickt`, expected"),
             ("[input]\nfile = a.csv", "line 2: "),
             ("[send]\n\ntimeout = \"soon\"", "line 3: "),
         ] {

@@ -46,9 +46,7 @@ pub fn of(job: &Job, source: &Source) -> Result<Identity, Error> {
     ];
     Ok(Identity {
         input: source.fingerprint(u64::MAX)?,
-        parts: parts
-            .map(|(name, value)| (name.to_owned(), fingerprint(&value.to_string())))
-            .into(),
+        parts: parts.map(|(name, value)| (name.to_owned(), fingerprint(&value.to_string()))).into(),
         limits: all_limits(job),
     })
 }

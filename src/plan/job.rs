@@ -189,10 +189,7 @@ mod tests {
         });
         let both = job.overlay(flags).unwrap();
         assert_eq!(both.request.url.as_deref(), Some("http://a/"));
-        assert_eq!(
-            Value::Object(both.request.query),
-            json!({"a": "1", "b": "3"})
-        );
+        assert_eq!(Value::Object(both.request.query), json!({"a": "1", "b": "3"}));
         assert_eq!(Value::Object(both.request.headers), json!({"x-key": "new"}));
         assert_eq!(both.limit.rate, ["22/5s".parse().unwrap()]);
         assert_eq!(both.send.timeout.as_secs(), 7);

@@ -33,11 +33,8 @@ impl LegacyRate {
     fn job(self) -> Result<Job, serde_json::Error> {
         let mut query = self.params_for_api_request;
         query.insert("symbols".into(), "{{ symbols }}".into());
-        let rows: Vec<Value> = self
-            .list_of_api_requests
-            .iter()
-            .map(|symbol| json!({ "symbols": symbol }))
-            .collect();
+        let rows: Vec<Value> =
+            self.list_of_api_requests.iter().map(|symbol| json!({ "symbols": symbol })).collect();
         serde_json::from_value(json!({
             "input": { "list": rows, "take": 10 },
             "request": {
@@ -80,9 +77,6 @@ mod tests {
         let text = "{\"base_url\": \"http://h/\",\n\"list_of_api_request\": []}";
         let error = Job::parse("config.json", text).unwrap_err().to_string();
         assert!(error.starts_with("config.json, line 2"), "{error}");
-        assert!(
-            error.ends_with("did you mean `list_of_api_requests`?"),
-            "{error}"
-        );
+        assert!(error.ends_with("did you mean `list_of_api_requests`?"), "{error}");
     }
 }

@@ -38,16 +38,12 @@ pub fn of(job: &Job) -> Vec<Literal> {
         in_value("request.json", json, &mut all);
     }
     let url = request.url.as_deref().map(keys_in_url).unwrap_or_default();
-    let data = request
-        .data
-        .as_deref()
-        .map(keys_in_data)
-        .unwrap_or_default();
+    let data = request.data.as_deref().map(keys_in_data).unwrap_or_default();
     for (place, keys) in [("request.url", url), ("request.data", data)] {
-        all.extend(keys.into_iter().map(|key| Literal {
-            place: format!("{place}: {}", key.name),
-            value: key.value,
-        }));
+        all.extend(
+            keys.into_iter()
+                .map(|key| Literal { place: format!("{place}: {}", key.name), value: key.value }),
+        );
     }
     all
 }
@@ -55,10 +51,9 @@ pub fn of(job: &Job) -> Vec<Literal> {
 fn in_map(place: &str, map: &Map<String, Value>, all: &mut Vec<Literal>) {
     for (name, value) in map {
         match value {
-            Value::String(text) if may_be_key(name) && !text.contains("{{") => all.push(Literal {
-                place: format!("{place}.{name}"),
-                value: text.clone(),
-            }),
+            Value::String(text) if may_be_key(name) && !text.contains("{{") => {
+                all.push(Literal { place: format!("{place}.{name}"), value: text.clone() })
+            }
             value => in_value(&format!("{place}.{name}"), value, all),
         }
     }
@@ -70,10 +65,12 @@ fn in_value(place: &str, value: &Value, all: &mut Vec<Literal>) {
         Value::Array(items) => items.iter().for_each(|item| in_value(place, item, all)),
         // The flag gives the tree as a text.
         Value::String(text) if place == "request.json" => {
-            all.extend(keys_in_data(text).into_iter().map(|key| Literal {
-                place: format!("{place}: {}", key.name),
-                value: key.value,
-            }));
+            all.extend(
+                keys_in_data(text).into_iter().map(|key| Literal {
+                    place: format!("{place}: {}", key.name),
+                    value: key.value,
+                }),
+            );
         }
         _ => {}
     }
@@ -115,10 +112,8 @@ mod tests {
             "auth": {"kind": "bearer", "token": "five"},
         }))
         .unwrap();
-        let found: Vec<(String, String)> = of(&job)
-            .into_iter()
-            .map(|key| (key.place, key.value))
-            .collect();
+        let found: Vec<(String, String)> =
+            of(&job).into_iter().map(|key| (key.place, key.value)).collect();
         let found: Vec<(&str, &str)> = found.iter().map(|(p, v)| (&**p, &**v)).collect();
         assert_eq!(
             found,
@@ -141,10 +136,7 @@ mod tests {
             ("averylongkeyofletters", "***"),
         ] {
             let secrets = Secrets::default();
-            let literal = Literal {
-                place: String::new(),
-                value: value.to_owned(),
-            };
+            let literal = Literal { place: String::new(), value: value.to_owned() };
             literal.hide(&secrets);
             let mut found = json!(value);
             secrets.hide_in_value(&mut found);

@@ -91,10 +91,7 @@ impl Plan {
         let survey = source.survey()?;
         checks::settle_hosts(&mut stages[0], job, &source)?;
         checks::check_fields(&stages[0], &source, &survey)?;
-        checks::check_braces(
-            job.request.url.as_deref().unwrap_or_default(),
-            &survey.names,
-        )?;
+        checks::check_braces(job.request.url.as_deref().unwrap_or_default(), &survey.names)?;
         let fields = stages::check_fields(&stages, &survey)?;
         if checks::are_known(&survey) {
             let extractor = &stages[stages.len() - 1].extractor;
@@ -109,13 +106,7 @@ impl Plan {
         let connections = workers::connections(workers.count, stages.len(), free)?;
         let in_flight = stages[0].in_flight;
         notes.extend(warnings::of_connections(in_flight, connections, files));
-        notes.extend(resume::check(
-            &mut output,
-            &identity,
-            &source,
-            &survey,
-            &columns,
-        )?);
+        notes.extend(resume::check(&mut output, &identity, &source, &survey, &columns)?);
         let mut plan = Plan {
             columns,
             identity,
@@ -151,8 +142,7 @@ impl Plan {
     /// The limits of each stage that has limits of its own, as the job writes them and as
     /// they are kept.
     pub fn limits(&self) -> impl Iterator<Item = (&limit::Settings, &Policy)> {
-        self.limited_stages()
-            .map(|stage| (&stage.limits, &stage.policy))
+        self.limited_stages().map(|stage| (&stage.limits, &stage.policy))
     }
 
     /// Whether there are requests that must be announced before they are sent.
@@ -197,12 +187,7 @@ impl Plan {
         let mut all = Vec::new();
         for stage in self.limited_stages().filter(|stage| stage.has_quotas()) {
             let (rules, keys) = (stage.policy.rules(), stage.policy.keys().len());
-            all.extend(quota_store::balances(
-                &self.state()?,
-                &stage.account,
-                rules,
-                keys,
-            )?);
+            all.extend(quota_store::balances(&self.state()?, &stage.account, rules, keys)?);
         }
         Ok(all)
     }
@@ -229,9 +214,7 @@ impl Plan {
     #[must_use]
     pub fn bound(&self, latency: Duration) -> Option<Estimate> {
         let now = limit::now();
-        self.first()
-            .policy
-            .bound(self.workload.as_ref()?, latency, now)
+        self.first().policy.bound(self.workload.as_ref()?, latency, now)
     }
 
     /// The least time from `start` on for a part of the rows that took this number of

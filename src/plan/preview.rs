@@ -67,10 +67,7 @@ impl Plan {
         };
         let about = match self.first().batch_size() {
             1 => format!("row {}:", row.number),
-            most => format!(
-                "row {} and those after it, up to {most} in one request:",
-                row.number
-            ),
+            most => format!("row {} and those after it, up to {most} in one request:", row.number),
         };
         format!("{about}\n{}", self.secrets.hide(shown))
     }
@@ -129,11 +126,7 @@ impl Plan {
                 left.limit,
                 left.path.display()
             ),
-            None => format!(
-                "{}: each key has a file in {}",
-                left.limit,
-                left.path.display()
-            ),
+            None => format!("{}: each key has a file in {}", left.limit, left.path.display()),
         };
         match self.quotas() {
             Ok(quotas) => quotas.into_iter().map(left).collect(),
@@ -200,11 +193,7 @@ impl Plan {
 
     fn workers(&self, latency: Duration) -> String {
         let enough = self.longest_latency().map_or_else(String::new, |longest| {
-            let more = if longest < latency {
-                "; for slower ones raise --concurrency"
-            } else {
-                ""
-            };
+            let more = if longest < latency { "; for slower ones raise --concurrency" } else { "" };
             let longest = seconds(longest);
             format!(": enough for the limit where answers take up to {longest}{more}")
         });
@@ -232,11 +221,7 @@ impl Plan {
         let mut text = format!("{} {url}\n", request.method());
         for (name, value) in request.headers() {
             let value = String::from_utf8_lossy(value.as_bytes());
-            let value = if may_be_key(name.as_str()) {
-                HIDDEN
-            } else {
-                &value
-            };
+            let value = if may_be_key(name.as_str()) { HIDDEN } else { &value };
             let _ = writeln!(text, "{name}: {value}");
         }
         for name in self.first().signer.added_names() {

@@ -24,10 +24,7 @@ const PROFILES: [(&str, &str); 14] = [
     ("reddit", include_str!("profiles/reddit.toml")),
     ("salesforce", include_str!("profiles/salesforce.toml")),
     ("shopify", include_str!("profiles/shopify.toml")),
-    (
-        "shopify-graphql",
-        include_str!("profiles/shopify-graphql.toml"),
-    ),
+    ("shopify-graphql", include_str!("profiles/shopify-graphql.toml")),
     ("stripe", include_str!("profiles/stripe.toml")),
     ("x", include_str!("profiles/x.toml")),
 ];
@@ -91,10 +88,7 @@ impl Profile {
         let parse = |(name, text): (&str, &str)| {
             let profile: Profile = toml::from_str(text)
                 .map_err(|error| Error::plan(format!("the profile {name}: {error}")))?;
-            Ok(Profile {
-                name: name.to_owned(),
-                ..profile
-            })
+            Ok(Profile { name: name.to_owned(), ..profile })
         };
         PROFILES.map(parse).into_iter().collect()
     }
@@ -120,12 +114,7 @@ impl Profile {
         // Writing to a string can't fail.
         for (tier, part) in &self.tier {
             let about = part["about"].as_str().unwrap_or_default();
-            let _ = writeln!(
-                text,
-                "  --api {}:{tier:<12}  {about}: {}",
-                self.name,
-                rates(part)
-            );
+            let _ = writeln!(text, "  --api {}:{tier:<12}  {about}: {}", self.name, rates(part));
         }
         for need in &self.needs {
             let _ = writeln!(text, "  needs {}: {}", need.header, need.why);
@@ -134,10 +123,7 @@ impl Profile {
             let _ = writeln!(text, "  {note}");
         }
         for source in &self.source {
-            let by = source
-                .by
-                .as_ref()
-                .map_or(String::new(), |by| format!(", as quoted by {by}"));
+            let by = source.by.as_ref().map_or(String::new(), |by| format!(", as quoted by {by}"));
             let _ = writeln!(text, "  read {} at {}{by}", source.read, source.url);
         }
         text
@@ -290,10 +276,7 @@ mod tests {
     fn what_is_wrong_is_said() {
         for (tree, why) in [
             (json!({"api": "gitlab"}), "the profiles are: alphavantage,"),
-            (
-                json!({"api": "github:gold"}),
-                "its tiers are: token, enterprise, anonymous",
-            ),
+            (json!({"api": "github:gold"}), "its tiers are: token, enterprise, anonymous"),
             (json!({"api": "edgar"}), "needs a header user-agent"),
             (
                 json!({"api": "edgar", "request": {"headers": {"User-Agent": "curl"}}}),

@@ -44,11 +44,8 @@ fn check_job(
     let changed = identity.changed_since(before).join(", ");
     let done = output.done().len();
     if !changed.is_empty() && output.settings().existing != Existing::ResumeChanged {
-        let as_they_are = if changed.contains("extract") {
-            ", with the values that they have,"
-        } else {
-            ""
-        };
+        let as_they_are =
+            if changed.contains("extract") { ", with the values that they have," } else { "" };
         let left = match survey.rows {
             Some(rows) => rows.saturating_sub(done).to_string(),
             None => "all other".to_owned(),

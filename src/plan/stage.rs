@@ -130,9 +130,7 @@ impl Stage {
             limits: job.limit.clone(),
             limiter,
             in_flight: workers::in_flight(&job.workers, &policy)?,
-            chunk: batch
-                .as_ref()
-                .map_or_else(|| workers::chunk(&policy), Batch::size),
+            chunk: batch.as_ref().map_or_else(|| workers::chunk(&policy), Batch::size),
             url: job.request.url.clone().unwrap_or_default(),
             policy,
             transport: Arc::new(transport(job, (&renderer, &signer), arrivals, context)?),
@@ -179,10 +177,7 @@ impl Stage {
 
     /// Whether a limit's period is so long that it outlives the process.
     pub(crate) fn has_quotas(&self) -> bool {
-        self.policy
-            .rules()
-            .iter()
-            .any(|rule| rule.quota().is_some())
+        self.policy.rules().iter().any(|rule| rule.quota().is_some())
     }
 
     /// Whether a request may be sent again although the server may have done it.
@@ -240,12 +235,7 @@ fn transport(
     let named = fixed.iter().chain(signer.tokens().map(Tokens::uri));
     let hosts = Hosts::new(&job.request.allow_host).map_err(Error::plan)?;
     let guard = send::AddressPolicy::new(named, hosts, job.network.allow_private);
-    Transport::new(
-        (&job.send, &job.network, &job.tls),
-        guard,
-        arrivals,
-        context.environment,
-    )
+    Transport::new((&job.send, &job.network, &job.tls), guard, arrivals, context.environment)
 }
 
 /// The setting by which throng makes idempotency keys itself.
@@ -254,12 +244,7 @@ const AUTO: &str = "auto";
 /// The request with its `Idempotency-Key`, where the job has a template for it.
 fn with_key(job: &Job) -> render::Settings {
     let mut request = job.request.clone();
-    if let Some(key) = job
-        .retry
-        .idempotency_key
-        .as_ref()
-        .filter(|key| *key != AUTO)
-    {
+    if let Some(key) = job.retry.idempotency_key.as_ref().filter(|key| *key != AUTO) {
         let headers = &mut request.headers;
         headers.insert("idempotency-key".to_owned(), key.as_str().into());
     }
@@ -299,11 +284,7 @@ fn limit_error(error: &LimitError) -> String {
 /// Acknowledgements are watched only if a limit uses them.
 fn arrivals(policy: &Policy) -> Arrivals {
     let mut guards = policy.rules().iter().map(Rule::guard);
-    if guards.any(|guard| guard == Guard::Acked) {
-        Arrivals::Acked
-    } else {
-        Arrivals::Answered
-    }
+    if guards.any(|guard| guard == Guard::Acked) { Arrivals::Acked } else { Arrivals::Answered }
 }
 
 /// The units, scopes and keys that the limits need of each request.

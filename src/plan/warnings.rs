@@ -14,33 +14,23 @@ use crate::sink::{Identity, Output};
 
 /// The warnings of a stage, one sentence each.
 pub fn of(job: &Job, stage: &Stage) -> Vec<String> {
-    let uris = [
-        stage.renderer.fixed_uri(),
-        stage.signer.tokens().map(|t| t.uri().clone()),
-    ];
-    let mut proxies: Vec<String> = uris
-        .iter()
-        .flatten()
-        .filter_map(|uri| proxy(stage, uri))
-        .collect();
+    let uris = [stage.renderer.fixed_uri(), stage.signer.tokens().map(|t| t.uri().clone())];
+    let mut proxies: Vec<String> =
+        uris.iter().flatten().filter_map(|uri| proxy(stage, uri)).collect();
     proxies.dedup();
     let insecure = job.tls.insecure.then(|| {
         "WARNING: certificates are NOT checked (tls.insecure or --insecure): whoever is on the way can read and change everything".to_owned()
     });
     let mut rates = job.limit.rate.iter();
     let auto = rates.find(|limit| limit.counting.is_found_out()).map(|limit| {
-        format!("{limit} is found out by being refused now and then: not for an API that bans who is")
+        format!(
+            "{limit} is found out by being refused now and then: not for an API that bans who is"
+        )
     });
     insecure
         .into_iter()
         .chain(auto)
-        .chain(
-            stage
-                .pages
-                .as_ref()
-                .and_then(Pages::fixed_step)
-                .map(fixed_step),
-        )
+        .chain(stage.pages.as_ref().and_then(Pages::fixed_step).map(fixed_step))
         .chain(proxies)
         .chain(stage.signer.tokens().and_then(Tokens::loss_warning))
         .chain(keys(job))
@@ -107,11 +97,7 @@ fn of_output(output: &Output, identity: &Identity, policy: &Policy) -> Option<St
     if held.time < WORTH_IT {
         return None;
     }
-    let lost: u64 = before
-        .iter()
-        .filter(|it| it.lost)
-        .map(|it| it.requests)
-        .sum();
+    let lost: u64 = before.iter().filter(|it| it.lost).map(|it| it.requests).sum();
     let why = match lost {
         0 => format!("what earlier runs to {output} have sent still counts"),
         _ => format!(
@@ -119,9 +105,7 @@ fn of_output(output: &Output, identity: &Identity, policy: &Policy) -> Option<St
         ),
     };
     let (wait, limit) = (seconds(held.time), held.name);
-    Some(format!(
-        "{why}, so the first request waits {wait} for {limit}"
-    ))
+    Some(format!("{why}, so the first request waits {wait} for {limit}"))
 }
 
 fn of_quota(quota: &QuotaBalance) -> Vec<String> {

@@ -128,10 +128,7 @@ pub(crate) fn connections(workers: usize, stages: usize, free: u64) -> Result<us
 pub fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        let most = Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        };
+        let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
         // The plan counts with the limit that holds then.
         let _ = setrlimit(Resource::Nofile, most);
     }
@@ -150,9 +147,7 @@ pub(crate) fn open_files() -> u64 {
 
 fn within(place: &str, asked: Option<usize>, default: usize, most: usize) -> Result<usize, Error> {
     match asked.unwrap_or(default) {
-        0 => Err(Error::plan(format!(
-            "{place} is 0: nothing would be sent; give at least 1"
-        ))),
+        0 => Err(Error::plan(format!("{place} is 0: nothing would be sent; give at least 1"))),
         n if n > most => Err(Error::plan(format!("{place} is {n}; the most is {most}"))),
         n => Ok(n),
     }
@@ -171,12 +166,7 @@ mod tests {
     }
 
     fn settings(mode: Mode, count: usize, concurrency: usize) -> Settings {
-        Settings {
-            count: Some(count),
-            mode,
-            concurrency: Some(concurrency),
-            grace: None,
-        }
+        Settings { count: Some(count), mode, concurrency: Some(concurrency), grace: None }
     }
 
     #[test]

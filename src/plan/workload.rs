@@ -90,11 +90,7 @@ impl WorkSum {
             each.map(Option::unwrap_or_default).collect()
         };
         Workload {
-            busiest: self
-                .scopes
-                .into_iter()
-                .map(|keys| keys.map(busiest))
-                .collect(),
+            busiest: self.scopes.into_iter().map(|keys| keys.map(busiest)).collect(),
             units: self.units,
         }
     }

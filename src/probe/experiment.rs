@@ -189,10 +189,7 @@ impl Experiment {
             Phase::Fill => self.filled(seen),
             Phase::Poll(times) => {
                 self.period.0 = at.saturating_sub(self.began.unwrap_or_default());
-                self.later(
-                    Phase::Poll(times + 1),
-                    at + FIRST_POLL * 4_u32.pow(times.min(9) + 1),
-                );
+                self.later(Phase::Poll(times + 1), at + FIRST_POLL * 4_u32.pow(times.min(9) + 1));
             }
             Phase::Lone => self.next = at + seen.wait.unwrap_or(self.surely()),
             Phase::Others(_) => self.refused_others(seen),
@@ -352,9 +349,7 @@ impl Experiment {
         };
         let apart = (seen.at + wait).saturating_sub(first);
         let period = chosen(self.period.0, self.period.1);
-        let times = (apart.as_secs_f64() / period.as_secs_f64())
-            .round()
-            .max(1.0) as u32;
+        let times = (apart.as_secs_f64() / period.as_secs_f64()).round().max(1.0) as u32;
         let from = apart.saturating_sub(seen.rounding) / times;
         self.period = (from.max(self.period.0), (apart + seen.rounding) / times);
     }

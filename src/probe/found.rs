@@ -50,9 +50,7 @@ impl ProbeResult {
             }
             (FoundKind::Sliding | FoundKind::Fixed, Some(period), _) => Some(format!(
                 "--rate {amount}/{}",
-                humantime::format_duration(period)
-                    .to_string()
-                    .replace(' ', "")
+                humantime::format_duration(period).to_string().replace(' ', "")
             )),
             _ => None,
         }

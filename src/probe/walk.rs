@@ -81,11 +81,7 @@ pub fn simulated<S: Servers>(
 /// What a server says to one request is no other's, so that nothing is held back.
 fn plan(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan, Error> {
     const FOREVER: &str = "10000days";
-    let job = Job {
-        limit: Default::default(),
-        output: Default::default(),
-        ..job.clone()
-    };
+    let job = Job { limit: Default::default(), output: Default::default(), ..job.clone() };
     let job = job.overlay(json!({
         "input": {"list": [{}]},
         "limit": {"route": "{{ probe }}"},
@@ -147,11 +143,7 @@ async fn carry_out(
 
 /// Each is a request of its own, though they are all alike.
 fn row(number: u64) -> Row {
-    Row {
-        number,
-        fields: Map::from_iter([(PROBE.to_owned(), number.into())]),
-        item: None,
-    }
+    Row { number, fields: Map::from_iter([(PROBE.to_owned(), number.into())]), item: None }
 }
 
 /// It arrived in the middle of its way there and back, about.

@@ -44,17 +44,9 @@ impl QuotaAccount {
         pool: Option<usize>,
         key: &str,
     ) -> String {
-        let credential = pool
-            .and_then(|key| self.pool.get(key))
-            .unwrap_or(&self.credential);
+        let credential = pool.and_then(|key| self.pool.get(key)).unwrap_or(&self.credential);
         let [limit, unit] = limit.map(str::as_bytes);
-        let parts = [
-            self.server.as_bytes(),
-            credential,
-            limit,
-            unit,
-            key.as_bytes(),
-        ];
+        let parts = [self.server.as_bytes(), credential, limit, unit, key.as_bytes()];
         let name = blake3::keyed_hash(salt, &hash(parts.into_iter())).to_hex();
         format!("{}-{}.json", server_file_name(&self.server), &name[..16])
     }
@@ -145,11 +137,7 @@ mod tests {
 
     fn account(credentials: &[&str], keys: &[&str]) -> QuotaAccount {
         let own = |texts: &[&str]| texts.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
-        QuotaAccount::new(
-            "https://api.example:8443".into(),
-            &own(credentials),
-            &own(keys),
-        )
+        QuotaAccount::new("https://api.example:8443".into(), &own(credentials), &own(keys))
     }
 
     #[test]
@@ -158,10 +146,7 @@ mod tests {
         let other = account(&["secret-2"], &[]);
         let name = file(&one, None);
         assert_ne!(name, file(&other, None));
-        assert!(
-            name.starts_with("api.example-8443-") && name.ends_with(".json"),
-            "{name}"
-        );
+        assert!(name.starts_with("api.example-8443-") && name.ends_with(".json"), "{name}");
         assert!(!format!("{one:?}{name}").contains("secret-1"));
         assert_ne!(name, one.file(&[8; 32], ["25/1d", "requests"], None, ""));
     }
@@ -180,10 +165,7 @@ mod tests {
         let held = file_lock::take(&directory.path().join("salt.new")).unwrap();
         let timeout = Duration::from_millis(2);
         let error = salt_with_timeout(directory.path(), timeout).unwrap_err();
-        assert!(
-            error.to_string().contains("salt.new locked for 2ms"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("salt.new locked for 2ms"), "{error}");
         drop(held);
         salt_with_timeout(directory.path(), timeout).unwrap();
     }

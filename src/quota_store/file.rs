@@ -34,10 +34,7 @@ impl LockedFile {
     /// the caller holds up all workers meanwhile.
     pub fn take(path: &Path) -> io::Result<Option<LockedFile>> {
         let lock = file_lock::take(path)?;
-        Ok(lock.map(|lock| LockedFile {
-            path: path.to_owned(),
-            _lock: lock,
-        }))
+        Ok(lock.map(|lock| LockedFile { path: path.to_owned(), _lock: lock }))
     }
 
     /// Reads the file.
@@ -68,10 +65,7 @@ pub fn read(path: &Path) -> io::Result<Option<QuotaFileContents>> {
         Ok(None)
     } else {
         serde_json::from_slice(&text).map(Some).map_err(|error| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("it is damaged: {error}"),
-            )
+            io::Error::new(io::ErrorKind::InvalidData, format!("it is damaged: {error}"))
         })
     }
 }

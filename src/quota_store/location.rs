@@ -44,11 +44,6 @@ mod tests {
             let base = with(&[("HOME", "/h"), ("XDG_STATE_HOME", "relative")]).unwrap();
             assert_eq!(base, PathBuf::from("/h/.local/state/throng/quotas"));
         }
-        assert!(
-            with(&[])
-                .unwrap_err()
-                .to_string()
-                .contains("XDG_STATE_HOME")
-        );
+        assert!(with(&[]).unwrap_err().to_string().contains("XDG_STATE_HOME"));
     }
 }

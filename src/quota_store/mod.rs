@@ -84,19 +84,13 @@ impl FileQuotaStore {
                 directory.display()
             ))
         })?;
-        Ok(FileQuotaStore {
-            shared: Arc::new(shared),
-            account,
-        })
+        Ok(FileQuotaStore { shared: Arc::new(shared), account })
     }
 
     /// The store of another account.
     #[must_use]
     pub fn with_account(&self, account: QuotaAccount) -> FileQuotaStore {
-        FileQuotaStore {
-            account,
-            ..self.clone()
-        }
+        FileQuotaStore { account, ..self.clone() }
     }
 }
 
@@ -111,11 +105,8 @@ pub fn balances(
     keys: usize,
 ) -> Result<Vec<QuotaBalance>, Error> {
     let error_in = |error| quota_error(directory, &error);
-    let salt = if directory.is_dir() {
-        account::salt(directory).map_err(error_in)?
-    } else {
-        [0; 32]
-    };
+    let salt =
+        if directory.is_dir() { account::salt(directory).map_err(error_in)? } else { [0; 32] };
     let mut all = Vec::new();
     for rule in rules {
         let Some(quota) = rule.quota() else { continue };
@@ -137,9 +128,7 @@ pub fn balances(
                 left.unclosed = state.units_of_dead_runs(&is_alive);
                 state.advance(&now, &quota, &is_alive);
                 let units = state.left(&quota);
-                let back = (units == 0)
-                    .then(|| state.free_at(&now, &quota, 1))
-                    .flatten();
+                let back = (units == 0).then(|| state.free_at(&now, &quota, 1)).flatten();
                 left.wait = back.map(|back| back.since(now.time));
                 left.left = Some(units);
             }
@@ -170,13 +159,7 @@ impl limit::QuotaStore for FileQuotaStore {
         scope_key: ScopeKey<'_>,
     ) -> Option<Box<dyn limit::QuotaHandle>> {
         let shared = self.shared.clone();
-        let path = path(
-            &shared.directory,
-            &self.account,
-            &shared.salt,
-            quota,
-            scope_key,
-        );
+        let path = path(&shared.directory, &self.account, &shared.salt, quota, scope_key);
         Some(Box::new(FileQuotaHandle {
             server: self.account.server.clone(),
             name: shared.runs.next_name(),
@@ -229,12 +212,8 @@ impl FileQuotaHandle {
         });
         let before = contents.state.clone();
         let (now, runs) = (read_clocks(now), &self.shared.runs);
-        contents
-            .state
-            .advance(&now, &self.quota, &|run| runs.is_alive(run));
-        let reply = contents
-            .state
-            .exchange(&now, &self.quota, &self.name, request);
+        contents.state.advance(&now, &self.quota, &|run| runs.is_alive(run));
+        let reply = contents.state.exchange(&now, &self.quota, &self.name, request);
         if contents.state.differs_from(&before) {
             locked.write(&contents)?;
         }

@@ -96,12 +96,7 @@ impl QuotaState {
         self.reset = self.reset.map(|reset| reset.saturating_add_signed(shift));
         self.clock = now.clock.clone();
         self.expire(now, quota);
-        let dead: Vec<String> = self
-            .kept
-            .keys()
-            .filter(|run| !is_alive(run))
-            .cloned()
-            .collect();
+        let dead: Vec<String> = self.kept.keys().filter(|run| !is_alive(run)).cloned().collect();
         for run in dead {
             let units = self.kept.remove(&run).unwrap_or(0);
             self.count(latest, signed(units), quota);
@@ -130,9 +125,7 @@ impl QuotaState {
 
     fn expire(&mut self, now: &ClockSnapshot, quota: &Quota) {
         let zero = now.zero();
-        let reset = self
-            .reset
-            .map(|reset| (reset, quota.end_at_reset(now.time_of(reset))));
+        let reset = self.reset.map(|reset| (reset, quota.end_at_reset(now.time_of(reset))));
         self.arrived.retain(|(time, _)| {
             let is_reset = reset.is_some_and(|(reset, end)| {
                 *time <= reset && end.is_some_and(|end| end <= now.line_time())
@@ -178,21 +171,13 @@ impl QuotaState {
     /// The time at which the missing units are free; none if leased ones are among them.
     pub fn free_at(&self, now: &ClockSnapshot, quota: &Quota, mut missing: u64) -> Option<Time> {
         let zero = now.zero();
-        let reset = self
-            .reset
-            .map(|reset| (reset, quota.end_at_reset(now.time_of(reset))));
+        let reset = self.reset.map(|reset| (reset, quota.end_at_reset(now.time_of(reset))));
         for &(time, units) in &self.arrived {
             missing = missing.saturating_sub(units);
             if missing == 0 {
                 let end = quota.end(now.time_of(time), zero);
-                let sooner = reset
-                    .filter(|(reset, _)| time <= *reset)
-                    .and_then(|(_, end)| end);
-                return Some(
-                    sooner
-                        .map_or(end, |sooner| sooner.min(end))
-                        .before(LINE_START),
-                );
+                let sooner = reset.filter(|(reset, _)| time <= *reset).and_then(|(_, end)| end);
+                return Some(sooner.map_or(end, |sooner| sooner.min(end)).before(LINE_START));
             }
         }
         None
@@ -214,10 +199,7 @@ impl QuotaState {
     fn count(&mut self, time: u64, units: i64, quota: &Quota) {
         let grain = millis(quota.resolution()).max(1);
         let time = time.div_ceil(grain) * grain;
-        match (
-            self.arrived.binary_search_by_key(&time, |(time, _)| *time),
-            units,
-        ) {
+        match (self.arrived.binary_search_by_key(&time, |(time, _)| *time), units) {
             (Ok(at), units) => {
                 let known = &mut self.arrived[at].1;
                 *known = known.saturating_add_signed(units);

@@ -114,8 +114,7 @@ fn render_jq(program: &Program, fields: &Fields) -> Result<String, String> {
     let row = serde_json::to_string(fields).map_err(|error| error.to_string())?;
     let row = serde_json::from_str(&row).map_err(|error| error.to_string())?;
     let body = program.run(&row);
-    body.map(|body| body.to_string())
-        .map_err(|why| format!("request.jq (--jq): {why}"))
+    body.map(|body| body.to_string()).map_err(|why| format!("request.jq (--jq): {why}"))
 }
 
 /// The tree of `json`, which a flag gives as text.

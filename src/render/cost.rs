@@ -52,9 +52,8 @@ impl CostTemplates {
         let mut compiled = CostTemplates::default();
         for (unit, text) in &costs.costs {
             let key = format!("limit.cost.{unit} (--cost)");
-            let template = text
-                .as_ref()
-                .map(|text| templates.add(EscapeContext::Text, &of_value(text)));
+            let template =
+                text.as_ref().map(|text| templates.add(EscapeContext::Text, &of_value(text)));
             let template = template.transpose().map_err(|why| wrong(&key, &why))?;
             if let Some(template) = template {
                 compiled.check(&key, templates.paths_used(template))?;
@@ -63,9 +62,8 @@ impl CostTemplates {
         }
         for text in &costs.scopes {
             let key = "limit.per (--per)";
-            let template = templates
-                .add(EscapeContext::Text, text)
-                .map_err(|why| wrong(key, &why))?;
+            let template =
+                templates.add(EscapeContext::Text, text).map_err(|why| wrong(key, &why))?;
             let paths = templates.paths_used(template);
             if paths.is_empty() {
                 let why = format!(
@@ -82,10 +80,7 @@ impl CostTemplates {
     /// The cost of every request, where it is the same for all.
     pub fn fixed(&self) -> Option<RequestCost> {
         let is_same = self.scopes.is_empty() && self.costs.iter().all(|(_, cost)| cost.is_none());
-        is_same.then(|| RequestCost {
-            units: vec![1; self.costs.len()],
-            keys: Vec::new(),
-        })
+        is_same.then(|| RequestCost { units: vec![1; self.costs.len()], keys: Vec::new() })
     }
 
     /// The cost of this request.
@@ -111,8 +106,7 @@ impl CostTemplates {
         });
         let keys = self.scopes.iter().map(|(text, template)| {
             let key = templates.render(*template, scope);
-            key.map(Arc::from)
-                .map_err(|why| format!("limit.per {text:?}: {why}"))
+            key.map(Arc::from).map_err(|why| format!("limit.per {text:?}: {why}"))
         });
         Ok(RequestCost {
             units: units.collect::<Result<_, _>>()?,
@@ -160,20 +154,14 @@ fn with_request(scope: &TemplateScope<'_>, request: &Request<Bytes>) -> Value {
 
 /// The template of an expression, which may be one already.
 fn of_value(text: &str) -> String {
-    if text.contains("{{") {
-        text.to_owned()
-    } else {
-        format!("{{{{ {text} }}}}")
-    }
+    if text.contains("{{") { text.to_owned() } else { format!("{{{{ {text} }}}}") }
 }
 
 /// A number of units, rounded up to a whole one.
 fn amount(text: &str) -> Result<u64, String> {
     match text.trim().parse::<f64>() {
         Ok(number) if (0.0..=9e15).contains(&number) => Ok(number.ceil() as u64),
-        _ => Err(format!(
-            "it gives {text:?}, which is not a number of units (0 or more)"
-        )),
+        _ => Err(format!("it gives {text:?}, which is not a number of units (0 or more)")),
     }
 }
 
@@ -219,10 +207,7 @@ mod tests {
     fn compiled(cost: &str, scope: &str) -> Result<(CostTemplates, Templates), Error> {
         let mut templates = Templates::new();
         let prices = CostExpressions {
-            costs: vec![
-                ("requests".into(), None),
-                ("tokens".into(), Some(cost.into())),
-            ],
+            costs: vec![("requests".into(), None), ("tokens".into(), Some(cost.into()))],
             scopes: vec![scope.into()],
             keys: Vec::new(),
         };
@@ -232,9 +217,7 @@ mod tests {
     fn price(cost: &str, scope: &str) -> Result<RequestCost, String> {
         let (compiled, templates) = compiled(cost, scope).map_err(|error| error.to_string())?;
         let fields = serde_json::from_value(json!({"prompt": "12345678", "tenant": "a"}));
-        let request = Request::post("http://h/v1?x=1")
-            .body(Bytes::from("{}"))
-            .unwrap();
+        let request = Request::post("http://h/v1?x=1").body(Bytes::from("{}")).unwrap();
         compiled.cost(&templates, &templates.scope(&fields.unwrap()), &request)
     }
 
@@ -242,12 +225,7 @@ mod tests {
     fn costs_and_keys_come_from_the_row_or_the_request() {
         for (cost, scope, units, key) in [
             ("prompt | length / 4 + 0.5", "{{ tenant }}", 3, "a"),
-            (
-                "{{ request.body | length }}",
-                "{{ request.host }}{{ request.path }}",
-                2,
-                "h/v1",
-            ),
+            ("{{ request.body | length }}", "{{ request.host }}{{ request.path }}", 2, "h/v1"),
             ("7", "{{ tenant }} {{ request.method }}", 7, "a POST"),
         ] {
             let price = price(cost, scope).unwrap();
@@ -258,11 +236,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_an_error() {
         for (cost, scope, why) in [
-            (
-                "promt | length",
-                "{{ tenant }}",
-                "the row has no field \"promt\"",
-            ),
+            ("promt | length", "{{ tenant }}", "the row has no field \"promt\""),
             ("tenant", "{{ tenant }}", "which is not a number of units"),
             ("0 - 1", "{{ tenant }}", "which is not a number of units"),
             ("1", "{{ request.hots }}", "there is no \"request.hots\""),

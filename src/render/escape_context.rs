@@ -37,11 +37,7 @@ pub enum EscapeContext {
 }
 
 /// All characters but the unreserved ones of RFC 3986.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The name of the filter for values outside of the quotes of a JSON text.
 pub const JSON_SCALAR: &str = "json_scalar";
@@ -193,14 +189,10 @@ fn in_header(context: EscapeContext, text: &str) -> Result<(), Error> {
     }
     let (ends, kind): (fn(char) -> bool, &str) = match context {
         EscapeContext::Quoted => (|letter| "\"\\".contains(letter), "a quoted string"),
-        EscapeContext::Parameter => (
-            |letter| "\"\\;".contains(letter),
-            "a value among parameters",
-        ),
-        EscapeContext::Cookie => (
-            |letter| letter.is_ascii_control() || " \"\\,;".contains(letter),
-            "a cookie's value",
-        ),
+        EscapeContext::Parameter => (|letter| "\"\\;".contains(letter), "a value among parameters"),
+        EscapeContext::Cookie => {
+            (|letter| letter.is_ascii_control() || " \"\\,;".contains(letter), "a cookie's value")
+        }
         _ => return Ok(()),
     };
     match text.chars().find(|letter| ends(*letter)) {
@@ -245,9 +237,7 @@ fn in_xml(text: &str) -> Result<Cow<'_, str>, Error> {
 /// The text of a value; a list, an object or a null has none that a server would expect.
 fn printable(value: &Value) -> Result<String, Error> {
     match value.kind() {
-        ValueKind::None => Err(invalid(
-            "the value is null; `{{ x or '' }}` gives a text for it",
-        )),
+        ValueKind::None => Err(invalid("the value is null; `{{ x or '' }}` gives a text for it")),
         ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => Err(invalid(
             "the value is a list or an object; name one of its items, or join them: `{{ x | join(',') }}`",
         )),
@@ -271,8 +261,7 @@ fn invalid(why: impl Into<Cow<'static, str>>) -> Error {
 }
 
 fn write(out: &mut Output<'_>, text: &str) -> Result<(), Error> {
-    out.write_str(text)
-        .map_err(|_| invalid("the text could not be written"))
+    out.write_str(text).map_err(|_| invalid("the text could not be written"))
 }
 
 #[cfg(test)]
@@ -291,11 +280,7 @@ mod tests {
             ("x", "a; f=\"b\\\"{{ x }}\"", EscapeContext::Quoted),
             ("x", "{{ x }} {{ y or ';\"' }}", EscapeContext::Header),
         ] {
-            assert_eq!(
-                EscapeContext::of_header(name, text),
-                context,
-                "{name}: {text}"
-            );
+            assert_eq!(EscapeContext::of_header(name, text), context, "{name}: {text}");
         }
     }
 }

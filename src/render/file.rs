@@ -35,11 +35,7 @@ impl RowFile {
         let path = templates.render(self.path, scope)?;
         let inside = path.strip_prefix(&self.folder).map(Path::new);
         let stays = inside.is_some_and(|path| path.components().all(|part| is_below(&part)));
-        if !self.varies || stays {
-            Ok(path)
-        } else {
-            Err(self.elsewhere(&path))
-        }
+        if !self.varies || stays { Ok(path) } else { Err(self.elsewhere(&path)) }
     }
 
     /// The contents of the row's file.
@@ -114,10 +110,7 @@ mod tests {
             ("a/b{{ x }}", "/../../c"),
         ] {
             let error = path(template, x).unwrap_err();
-            assert!(
-                error.contains("can't lead out of"),
-                "{template} {x}: {error}"
-            );
+            assert!(error.contains("can't lead out of"), "{template} {x}: {error}");
         }
     }
 }

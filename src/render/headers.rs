@@ -63,9 +63,8 @@ impl Headers {
             let key = format!("request.headers (--header): {name}");
             let wrong = |why: String| Error::plan(format!("{key}: {why}"));
             let header = header_name(name)?;
-            let template = templates
-                .add(EscapeContext::of_header(name, &value), &value)
-                .map_err(wrong)?;
+            let template =
+                templates.add(EscapeContext::of_header(name, &value), &value).map_err(wrong)?;
             let names = templates.names_used(template);
             let has_fields = !names.fields.is_empty();
             check_framing(&header, &value, has_fields, body.is_some()).map_err(wrong)?;
@@ -94,18 +93,14 @@ impl Headers {
         Ok(Headers {
             of_rows,
             secret,
-            suppressed: suppressed
-                .map(|(name, _)| header_name(name))
-                .collect::<Result<_, _>>()?,
+            suppressed: suppressed.map(|(name, _)| header_name(name)).collect::<Result<_, _>>()?,
         })
     }
 }
 
 fn header_name(name: &str) -> Result<HeaderName, Error> {
     name.parse().map_err(|_| {
-        Error::plan(format!(
-            "request.headers (--header): {name:?} is not the name of a header"
-        ))
+        Error::plan(format!("request.headers (--header): {name:?} is not the name of a header"))
     })
 }
 

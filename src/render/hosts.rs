@@ -24,11 +24,7 @@ impl Hosts {
             format!("{KEY}: {text:?} is not a host such as api.example, api.example:8443 or *.example")
         })
         };
-        texts
-            .iter()
-            .map(pattern)
-            .collect::<Result<_, _>>()
-            .map(Hosts)
+        texts.iter().map(pattern).collect::<Result<_, _>>().map(Hosts)
     }
 
     /// Whether no host is allowed.
@@ -52,9 +48,8 @@ impl Hosts {
 
     /// Allows the host of this URL too.
     pub fn allow(&mut self, uri: &Uri) {
-        if let Some(pattern) = uri
-            .host()
-            .and_then(|host| HostPattern::exactly(host, uri.port_u16()))
+        if let Some(pattern) =
+            uri.host().and_then(|host| HostPattern::exactly(host, uri.port_u16()))
             && !self.0.contains(&pattern)
         {
             self.0.push(pattern);
@@ -99,10 +94,7 @@ impl HostPattern {
             return None;
         }
         Some(if below {
-            HostPattern {
-                host: format!(".{}", pattern.host),
-                ..pattern
-            }
+            HostPattern { host: format!(".{}", pattern.host), ..pattern }
         } else {
             pattern
         })
@@ -111,10 +103,7 @@ impl HostPattern {
     fn exactly(host: &str, port: Option<u16>) -> Option<HostPattern> {
         let letters = |letter: char| letter.is_ascii_alphanumeric() || "-._[]:".contains(letter);
         let is_host = !host.is_empty() && host.chars().all(letters);
-        is_host.then(|| HostPattern {
-            host: host.to_ascii_lowercase(),
-            port,
-        })
+        is_host.then(|| HostPattern { host: host.to_ascii_lowercase(), port })
     }
 
     fn fits(&self, uri: &Uri) -> bool {

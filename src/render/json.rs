@@ -134,9 +134,7 @@ fn is_graphql(text: &str) -> bool {
 
 /// Escapes the fixed text for the inside of a JSON string.
 fn escape_fixed(text: &str) -> String {
-    map_fixed(text, |fixed| {
-        unquote(&Value::from(fixed).to_string()).to_owned()
-    })
+    map_fixed(text, |fixed| unquote(&Value::from(fixed).to_string()).to_owned())
 }
 
 #[cfg(test)]
@@ -176,10 +174,7 @@ mod tests {
         let scope = templates.scope(row.as_object().unwrap());
         let sent: Value = serde_json::from_str(&body.render(&templates, &scope).unwrap()).unwrap();
         let quoted = Value::from(id).to_string();
-        assert_eq!(
-            sent["query"],
-            format!("query {{ user(id: {quoted}, n: 7) {{ name }} }}")
-        );
+        assert_eq!(sent["query"], format!("query {{ user(id: {quoted}, n: 7) {{ name }} }}"));
         assert_eq!(sent["variables"]["query"], format!("of {id}"));
         let row = json!({"id": "1", "n": "7) { secret"});
         let scope = templates.scope(row.as_object().unwrap());

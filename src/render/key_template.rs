@@ -23,10 +23,7 @@ impl KeyTemplate {
                 "{text:?} is the same for all rows: write a template such as {{{{ tenant }}}}"
             ))
         } else {
-            Ok(KeyTemplate {
-                templates,
-                template,
-            })
+            Ok(KeyTemplate { templates, template })
         }
     }
 

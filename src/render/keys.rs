@@ -16,14 +16,7 @@ pub fn looks_like_key(name: &str) -> bool {
         .map(|letter| letter.to_ascii_lowercase())
         .collect();
     let ends = ["key", "token", "secret", "password", "passwd", "signature"];
-    let whole = [
-        "authorization",
-        "proxyauthorization",
-        "cookie",
-        "auth",
-        "apikey",
-        "sig",
-    ];
+    let whole = ["authorization", "proxyauthorization", "cookie", "auth", "apikey", "sig"];
     whole.contains(&name.as_str()) || ends.iter().any(|end| name.ends_with(end))
 }
 
@@ -39,15 +32,8 @@ pub struct EmbeddedKey {
 }
 
 /// Ends of names of keys, besides those of [`looks_like_key`].
-const MORE_ENDS: [&str; 7] = [
-    "pwd",
-    "pass",
-    "passphrase",
-    "jwt",
-    "credential",
-    "credentials",
-    "sessionid",
-];
+const MORE_ENDS: [&str; 7] =
+    ["pwd", "pass", "passphrase", "jwt", "credential", "credentials", "sessionid"];
 
 /// Whether a value of this name in a URL or a body is probably a secret. Tokens of pages
 /// are none.
@@ -75,11 +61,7 @@ pub fn keys_in_url(url: &str) -> Vec<EmbeddedKey> {
 pub fn keys_in_data(data: &str) -> Vec<EmbeddedKey> {
     let start = data.trim_start();
     let is_json = start.starts_with(['{', '[']) && !start.starts_with("{{");
-    if is_json {
-        members(data)
-    } else {
-        pairs(data, 0..data.len())
-    }
+    if is_json { members(data) } else { pairs(data, 0..data.len()) }
 }
 
 /// The password of `user:password@` before the host.
@@ -132,11 +114,7 @@ fn members(json: &str) -> Vec<EmbeddedKey> {
             && !text.is_empty()
             && !text.contains("{{")
         {
-            keys.push(EmbeddedKey {
-                name,
-                range: range.clone(),
-                value: text.clone(),
-            });
+            keys.push(EmbeddedKey { name, range: range.clone(), value: text.clone() });
         }
         before = Some((text, from));
     }
@@ -148,20 +126,12 @@ mod tests {
     use super::*;
 
     fn found(text: &str, keys: Vec<EmbeddedKey>) -> Vec<(String, &str, String)> {
-        keys.into_iter()
-            .map(|key| (key.name, &text[key.range], key.value))
-            .collect()
+        keys.into_iter().map(|key| (key.name, &text[key.range], key.value)).collect()
     }
 
     #[test]
     fn keys_are_known_by_their_names() {
-        for name in [
-            "Authorization",
-            "x-api-key",
-            "X-Auth-Token",
-            "client_secret",
-            "Cookie",
-        ] {
+        for name in ["Authorization", "x-api-key", "X-Auth-Token", "client_secret", "Cookie"] {
             assert!(looks_like_key(name), "{name}");
         }
         for name in ["accept", "x-request-id", "keyword", "page_tokens"] {
@@ -172,12 +142,7 @@ mod tests {
     #[test]
     fn keys_of_a_url_are_found() {
         for (url, name, written, value) in [
-            (
-                "https://h/a?id=1&api_key=ab%2Fc&x=2",
-                "api_key",
-                "ab%2Fc",
-                "ab/c",
-            ),
+            ("https://h/a?id=1&api_key=ab%2Fc&x=2", "api_key", "ab%2Fc", "ab/c"),
             ("https://h/?Signature=ab#sig=no", "Signature", "ab", "ab"),
             ("https://h?token=ab", "token", "ab", "ab"),
             ("{{ base }}/x?sig=ab", "sig", "ab", "ab"),

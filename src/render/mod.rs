@@ -77,11 +77,7 @@ pub struct SuppressHeaders(pub Arc<[HeaderName]>);
 /// The source of a request's method, URL and body.
 enum RequestShape {
     /// The job's templates.
-    Templated {
-        method: Method,
-        url: Box<Url>,
-        body: Body,
-    },
+    Templated { method: Method, url: Box<Url>, body: Body },
     /// The row itself.
     Prebuilt(PrebuiltRequest),
 }

@@ -66,9 +66,7 @@ impl Pairs {
                 text.push_str(value);
                 separator = "&";
             };
-            value
-                .for_each(templates, scope, &mut add)
-                .map_err(|why| format!("{name}: {why}"))?;
+            value.for_each(templates, scope, &mut add).map_err(|why| format!("{name}: {why}"))?;
         }
         Ok(())
     }
@@ -100,9 +98,7 @@ impl MultiValue {
             }
             Err(why) => why,
         };
-        let list = self
-            .list
-            .and_then(|list| templates.render(list, scope).ok());
+        let list = self.list.and_then(|list| templates.render(list, scope).ok());
         let Some(Value::Array(items)) = list.and_then(|json| serde_json::from_str(&json).ok())
         else {
             return Err(why);
@@ -142,16 +138,8 @@ mod tests {
                 "/?a%20b=c%26d&a%20b=7&a%20b=true&n=1",
             ),
             ("{{ x }}", row(serde_json::json!([])), "/?n=1"),
-            (
-                "{{ x | join(',') }}",
-                row(serde_json::json!([1, 2])),
-                "/?a%20b=1%2C2&n=1",
-            ),
-            (
-                "a b&{{ x }},1:2",
-                row("^".into()),
-                "/?a%20b=a%20b%26%5E,1:2&n=1",
-            ),
+            ("{{ x | join(',') }}", row(serde_json::json!([1, 2])), "/?a%20b=1%2C2&n=1"),
+            ("a b&{{ x }},1:2", row("^".into()), "/?a%20b=a%20b%26%5E,1:2&n=1"),
         ] {
             assert_eq!(render(text, x).unwrap(), expected);
         }

@@ -50,9 +50,7 @@ impl Multipart {
     ) -> Result<Multipart, Error> {
         let mut all = Vec::new();
         for (name, value) in parts {
-            let values = value
-                .as_array()
-                .map_or(std::slice::from_ref(value), Vec::as_slice);
+            let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
             for value in values {
                 all.push(MultipartPart::new(templates, name, value)?);
             }
@@ -104,8 +102,7 @@ impl MultipartPart {
             _ => Err("give it either a text or a file".into()),
         };
         let mut add = |text: Option<String>, context: fn(&str) -> EscapeContext| {
-            text.map(|text| templates.add(context(&text), &text))
-                .transpose()
+            text.map(|text| templates.add(context(&text), &text)).transpose()
         };
         let of_kind = |text: &str| EscapeContext::of_header("content-type", text);
         Ok(MultipartPart {
@@ -124,23 +121,17 @@ impl MultipartPart {
         body: &mut Vec<u8>,
     ) -> Result<(), String> {
         let optional = |template: Option<Template>| {
-            template
-                .map(|template| templates.render(template, scope))
-                .transpose()
+            template.map(|template| templates.render(template, scope)).transpose()
         };
         let (bytes, path) = match &self.content {
             Content::Text(text) => (templates.render(*text, scope)?.into_bytes(), None),
-            Content::File(file) => (
-                file.read(templates, scope)?,
-                Some(file.path(templates, scope)?),
-            ),
+            Content::File(file) => {
+                (file.read(templates, scope)?, Some(file.path(templates, scope)?))
+            }
         };
         let file_name = optional(self.file_name)?.or_else(|| path.as_deref().map(file_name_of));
         let kind = optional(self.kind)?;
-        let guessed = file_name
-            .as_deref()
-            .filter(|_| path.is_some())
-            .map(media_type);
+        let guessed = file_name.as_deref().filter(|_| path.is_some()).map(media_type);
         body.extend(disposition(&self.name, file_name.as_deref()).bytes());
         if let Some(kind) = kind.as_deref().or(guessed) {
             body.extend(format!("Content-Type: {kind}\r\n").bytes());
@@ -152,21 +143,15 @@ impl MultipartPart {
 }
 
 fn disposition(name: &str, file_name: Option<&str>) -> String {
-    let file_name = file_name.map_or(String::new(), |name| {
-        format!("; filename=\"{}\"", quoted(name))
-    });
-    format!(
-        "Content-Disposition: form-data; name=\"{}\"{file_name}\r\n",
-        quoted(name)
-    )
+    let file_name =
+        file_name.map_or(String::new(), |name| format!("; filename=\"{}\"", quoted(name)));
+    format!("Content-Disposition: form-data; name=\"{}\"{file_name}\r\n", quoted(name))
 }
 
 /// The name with the characters that would end it or its line percent-encoded, as
 /// browsers do.
 fn quoted(name: &str) -> String {
-    name.replace('"', "%22")
-        .replace('\r', "%0D")
-        .replace('\n', "%0A")
+    name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 fn file_name_of(path: &str) -> String {
@@ -215,10 +200,7 @@ mod tests {
             --B\r\nContent-Disposition: form-data; name=\"n%22ame\"\r\nContent-Type: application/json\r\n\r\n{}\r\n\
             --B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"%22a%22.png\"\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n\
             --B--\r\n";
-        assert_eq!(
-            String::from_utf8_lossy(&body),
-            String::from_utf8_lossy(expected)
-        );
+        assert_eq!(String::from_utf8_lossy(&body), String::from_utf8_lossy(expected));
     }
 
     #[test]

@@ -151,11 +151,7 @@ mod tests {
             ("a{{ x }}b", &[Fixed("a"), Value("{{ x }}"), Fixed("b")]),
             (
                 "{{ x or '}}' }}{% if \"%}\" %}{# {{ #}",
-                &[
-                    Value("{{ x or '}}' }}"),
-                    Tag("{% if \"%}\" %}"),
-                    Tag("{# {{ #}"),
-                ],
+                &[Value("{{ x or '}}' }}"), Tag("{% if \"%}\" %}"), Tag("{# {{ #}")],
             ),
             ("{{ 'a\\'}}' }}é", &[Value("{{ 'a\\'}}' }}"), Fixed("é")]),
             ("é{{ x", &[Fixed("é"), Value("{{ x")]),
@@ -171,10 +167,7 @@ mod tests {
     fn values_outside_of_quotes_get_the_filter() {
         for (text, marked) in [
             ("{\"a\": \"{{ x }}\"}", "{\"a\": \"{{ x }}\"}"),
-            (
-                "{\"a\\\"\": {{- x or 1 -}} }",
-                "{\"a\\\"\": {{- (x or 1)|f -}} }",
-            ),
+            ("{\"a\\\"\": {{- x or 1 -}} }", "{\"a\\\"\": {{- (x or 1)|f -}} }"),
             (
                 "[{% for y in x %}{{ y }},{% endfor %}{# {{ x }} #}]",
                 "[{% for y in x %}{{ (y)|f }},{% endfor %}{# {{ x }} #}]",

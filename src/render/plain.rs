@@ -40,11 +40,7 @@ impl PlainTemplate {
             rest = after;
         }
         pieces.push(PlainPiece::Text(rest.to_owned()));
-        Some(PlainTemplate {
-            pieces,
-            context,
-            length: text.len() + 32,
-        })
+        Some(PlainTemplate { pieces, context, length: text.len() + 32 })
     }
 
     /// The text of a row; none if a field is no text or can't be escaped: then the engine
@@ -74,14 +70,7 @@ mod tests {
     fn only_texts_and_fields_are_a_plain_template() {
         let fields = ["x".to_owned(), "env".to_owned()];
         let plain = |text| PlainTemplate::parse(text, EscapeContext::Text, &fields).is_some();
-        for text in [
-            "",
-            "a",
-            "{{ x }}",
-            "{{x}}/{{ x }}",
-            "}} { x }",
-            "a\n {{ x }}",
-        ] {
+        for text in ["", "a", "{{ x }}", "{{x}}/{{ x }}", "}} { x }", "a\n {{ x }}"] {
             assert!(plain(text), "{text}");
         }
         for text in [
@@ -102,13 +91,7 @@ mod tests {
 
     #[test]
     fn a_plain_template_gives_the_engine_s_text() {
-        let texts = [
-            "a b/c?d=é&\"x\"\\",
-            "",
-            "a\r\nb",
-            "\u{0}",
-            "longer than what is kept within",
-        ];
+        let texts = ["a b/c?d=é&\"x\"\\", "", "a\r\nb", "\u{0}", "longer than what is kept within"];
         let contexts = [
             EscapeContext::Url,
             EscapeContext::Header,
@@ -121,21 +104,14 @@ mod tests {
             EscapeContext::Xml,
             EscapeContext::Text,
         ];
-        for (text, context) in texts
-            .iter()
-            .flat_map(|text| contexts.map(|context| (text, context)))
+        for (text, context) in texts.iter().flat_map(|text| contexts.map(|context| (text, context)))
         {
             let mut templates = Templates::new();
             let plain = templates.add(context, "<{{ x }}|{{x}}\n{{ y }}>").unwrap();
             // A comment is nothing, but not plain.
-            let engine = templates
-                .add(context, "<{{ x }}|{{x}}\n{{ y }}{# #}>")
-                .unwrap();
-            for row in [
-                json!({"x": text, "y": "1"}),
-                json!({"x": text, "y": 1.5}),
-                json!({"x": 1}),
-            ] {
+            let engine = templates.add(context, "<{{ x }}|{{x}}\n{{ y }}{# #}>").unwrap();
+            for row in [json!({"x": text, "y": "1"}), json!({"x": text, "y": 1.5}), json!({"x": 1})]
+            {
                 let scope = templates.scope(row.as_object().unwrap());
                 let expected = templates.render(engine, &scope);
                 assert_eq!(templates.render(plain, &scope), expected, "{context:?}");

@@ -54,10 +54,7 @@ impl PrebuiltRequest {
 
     /// The row's URL, with any host.
     pub fn uri(&self, fields: &Fields) -> Result<Uri, String> {
-        let url = fields
-            .get("url")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let url = fields.get("url").and_then(Value::as_str).unwrap_or_default();
         let full = match &self.base {
             Some(base) if url.starts_with('/') => {
                 format!("{base}{}", url.split('#').next().unwrap_or_default())
@@ -69,8 +66,7 @@ impl PrebuiltRequest {
             }
             _ => parse_whole(url)?,
         };
-        full.parse()
-            .map_err(|error| format!("{url:?} is not a URL: {error}"))
+        full.parse().map_err(|error| format!("{url:?} is not a URL: {error}"))
     }
 
     /// The row's request: `job` are the job's headers, which the row's own replace.
@@ -136,17 +132,14 @@ fn headers(fields: &Fields, mut headers: HeaderMap) -> Result<HeaderMap, String>
         return Ok(headers);
     };
     for (name, value) in own {
-        let header: HeaderName = name
-            .parse()
-            .map_err(|_| format!("{name:?} is not the name of a header"))?;
+        let header: HeaderName =
+            name.parse().map_err(|_| format!("{name:?} is not the name of a header"))?;
         if is_framing(&header) {
             return Err(format!(
                 "header {name}: a row can't set it, since it says where a request goes or where it ends"
             ));
         }
-        let text = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let value = HeaderValue::from_bytes(text.as_bytes());
         let value = value.map_err(|_| {
             format!("header {name}: a line break or control character can't be sent")
@@ -172,10 +165,7 @@ mod tests {
     use super::*;
 
     fn ready(url: Option<&str>, row: Value) -> Result<Request<Bytes>, String> {
-        let settings = Settings {
-            url: url.map(str::to_owned),
-            ..Settings::default()
-        };
+        let settings = Settings { url: url.map(str::to_owned), ..Settings::default() };
         let hosts = Hosts::new(&["other.h".to_owned()]).unwrap();
         let ready = PrebuiltRequest::new(&settings, hosts).map_err(|error| error.to_string())?;
         let job = HeaderMap::from_iter([("x-job".parse().unwrap(), HeaderValue::from_static("j"))]);
@@ -195,32 +185,17 @@ mod tests {
         assert_eq!(request.headers()["content-type"], "application/json");
         assert_eq!(request.body(), "{\"model\":\"m\"}");
         let plain = ready(None, json!({"url": "http://other.h"})).unwrap();
-        assert_eq!(
-            (plain.method(), plain.uri().host()),
-            (&Method::GET, Some("other.h"))
-        );
+        assert_eq!((plain.method(), plain.uri().host()), (&Method::GET, Some("other.h")));
         assert_eq!(plain.headers()["x-job"], "j");
     }
 
     #[test]
     fn a_row_names_no_other_host() {
         for (base, row, why) in [
-            (
-                Some("https://api.h"),
-                json!({"url": "https://evil.h/"}),
-                "\"evil.h\" is not allowed",
-            ),
-            (
-                Some("https://api.h"),
-                json!({"url": "http://api.h/"}),
-                "\"api.h\" is not allowed",
-            ),
+            (Some("https://api.h"), json!({"url": "https://evil.h/"}), "\"evil.h\" is not allowed"),
+            (Some("https://api.h"), json!({"url": "http://api.h/"}), "\"api.h\" is not allowed"),
             (None, json!({"url": "/v1"}), "is only a path"),
-            (
-                None,
-                json!({"url": "http://other.h/", "method": "G T"}),
-                "is not a method",
-            ),
+            (None, json!({"url": "http://other.h/", "method": "G T"}), "is not a method"),
             (
                 None,
                 json!({"url": "http://other.h/", "headers": {"a": "b\r\nc: d"}}),
@@ -231,11 +206,7 @@ mod tests {
                 json!({"url": "http://other.h/", "headers": {":authority": "evil.h"}}),
                 "\":authority\" is not the name of a header",
             ),
-            (
-                Some("https://api.h/v1"),
-                json!({}),
-                "it is the host for rows",
-            ),
+            (Some("https://api.h/v1"), json!({}), "it is the host for rows"),
         ] {
             let error = ready(base, row).unwrap_err();
             assert!(error.contains(why), "{error}");

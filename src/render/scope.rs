@@ -31,10 +31,7 @@ pub struct TemplateScope<'a> {
 impl<'a> TemplateScope<'a> {
     /// The scope of a row; `used` names the fields that templates use.
     pub fn of(fields: &'a Fields, used: &'a BTreeSet<String>) -> TemplateScope<'a> {
-        TemplateScope {
-            row: Some((fields, used)),
-            engine: OnceCell::new(),
-        }
+        TemplateScope { row: Some((fields, used)), engine: OnceCell::new() }
     }
 
     /// The text of a field; none if it is of another type.
@@ -46,8 +43,7 @@ impl<'a> TemplateScope<'a> {
     pub fn engine(&self) -> &Value {
         self.engine.get_or_init(|| {
             let fields = self.row.into_iter().flat_map(|(fields, used)| {
-                used.iter()
-                    .filter_map(|name| Some((name.as_str(), to_value(fields.get(name)?))))
+                used.iter().filter_map(|name| Some((name.as_str(), to_value(fields.get(name)?))))
             });
             Value::from_pairs(fields)
         })
@@ -56,10 +52,7 @@ impl<'a> TemplateScope<'a> {
 
 impl From<Value> for TemplateScope<'_> {
     fn from(engine: Value) -> Self {
-        TemplateScope {
-            row: None,
-            engine: engine.into(),
-        }
+        TemplateScope { row: None, engine: engine.into() }
     }
 }
 

@@ -44,10 +44,7 @@ impl Settings {
             (self.json.is_some(), "request.json (--json)"),
             (self.jq.is_some(), "request.jq (--jq)"),
             (!self.form.is_empty(), "request.form (--form)"),
-            (
-                !self.multipart.is_empty(),
-                "request.multipart (--multipart)",
-            ),
+            (!self.multipart.is_empty(), "request.multipart (--multipart)"),
             (self.body_file.is_some(), "request.body-file (--body-file)"),
         ]
         .into_iter()
@@ -57,11 +54,7 @@ impl Settings {
 
     /// The method, or its default.
     pub(super) fn method(&self) -> Result<Method, Error> {
-        let default = if self.bodies().is_empty() {
-            "GET"
-        } else {
-            "POST"
-        };
+        let default = if self.bodies().is_empty() { "GET" } else { "POST" };
         let name = self.method.as_deref().unwrap_or(default);
         match name.to_uppercase().parse() {
             Ok(Method::CONNECT) => Err(Error::plan(

@@ -34,13 +34,9 @@ impl StaticValue {
         }
         templates.set_context(context)?;
         if !templates.secrets().is_empty() {
-            return Ok(StaticValue(StaticKind::Dynamic(Box::new((
-                templates, template,
-            )))));
+            return Ok(StaticValue(StaticKind::Dynamic(Box::new((templates, template)))));
         }
-        let text = templates
-            .render(template, &Value::UNDEFINED.into())
-            .map_err(wrong)?;
+        let text = templates.render(template, &Value::UNDEFINED.into()).map_err(wrong)?;
         Ok(StaticValue(StaticKind::Fixed(Secret::new(text))))
     }
 
@@ -57,11 +53,7 @@ impl StaticValue {
         let now = value.get().map_err(Error::plan)?;
         context.vault.secrets().add(now.expose());
         // A server may echo the second part of `Bearer xyz` alone.
-        if let Some((_, last)) = now
-            .expose()
-            .rsplit_once(' ')
-            .filter(|(_, last)| last.len() >= 8)
-        {
+        if let Some((_, last)) = now.expose().rsplit_once(' ').filter(|(_, last)| last.len() >= 8) {
             context.vault.secrets().add(last);
         }
         Ok(value)
@@ -111,20 +103,11 @@ mod tests {
     #[test]
     fn a_name_that_a_static_value_can_not_use_is_an_error() {
         let vault = Arc::default();
-        let context = RenderContext {
-            environment: &|_| None,
-            vault: &vault,
-        };
+        let context = RenderContext { environment: &|_| None, vault: &vault };
         for (text, why) in [
-            (
-                "{{ id }}",
-                "auth.x: it uses {{ id }}, but is the same for all rows",
-            ),
+            ("{{ id }}", "auth.x: it uses {{ id }}, but is the same for all rows"),
             ("{{ env.X }}", "the environment variable X is not set"),
-            (
-                "{{ secret.x }}",
-                "the job uses {{ secret.x }}, but has no secrets.x",
-            ),
+            ("{{ secret.x }}", "the job uses {{ secret.x }}, but has no secrets.x"),
             ("{{", "auth.x: the template"),
         ] {
             let error = StaticValue::new("auth.x", text, &context).err().unwrap();

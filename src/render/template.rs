@@ -88,8 +88,7 @@ impl Templates {
         self.check(&name)
             .map_err(|why| format!("the template {text:?} can't be filled in: {why}"))?;
         let names = self.names_in(&name);
-        self.plain
-            .push(PlainTemplate::parse(&prepared, context, &names.fields));
+        self.plain.push(PlainTemplate::parse(&prepared, context, &names.fields));
         self.fields.extend(names.fields);
         self.variables.extend(names.variables);
         self.secrets.extend(names.secrets);
@@ -106,12 +105,10 @@ impl Templates {
             ));
         }
         // It is rendered without values, whose lack must be no mistake here.
-        self.engine
-            .set_undefined_behavior(UndefinedBehavior::Lenient);
+        self.engine.set_undefined_behavior(UndefinedBehavior::Lenient);
         let template = self.engine.get_template(name);
         let tried = template.and_then(|template| template.render(()));
-        self.engine
-            .set_undefined_behavior(UndefinedBehavior::Strict);
+        self.engine.set_undefined_behavior(UndefinedBehavior::Strict);
         match tried {
             Err(error) if fails_every_row(error.kind()) => Err(reason(&error)),
             _ => Ok(()),
@@ -194,16 +191,10 @@ impl Templates {
                     "the environment variable {name} is not set, and the job uses {{{{ env.{name} }}}}: export {name}=… and run again"
                 ))
             })?;
-            context
-                .vault
-                .add_variable(name, &value, looks_like_key(name));
+            context.vault.add_variable(name, &value, looks_like_key(name));
             values.insert(name, value);
         }
-        if let Some(name) = self
-            .secrets
-            .iter()
-            .find(|name| context.vault.get(name).is_none())
-        {
+        if let Some(name) = self.secrets.iter().find(|name| context.vault.get(name).is_none()) {
             return Err(crate::Error::plan(format!(
                 "the job uses {{{{ secret.{name} }}}}, but has no secrets.{name}: give it one (--secret {name}=file:PATH)"
             )));
@@ -245,12 +236,10 @@ impl Templates {
     /// The reason of an error; the engine doesn't name an undefined field, so it is
     /// looked for.
     fn explain(&self, name: &str, scope: &TemplateScope<'_>, error: &Error) -> String {
-        let missing = self.names_in(name).fields.into_iter().find(|field| {
-            scope
-                .engine()
-                .get_attr(field)
-                .is_ok_and(|value| value.is_undefined())
-        });
+        let missing =
+            self.names_in(name).fields.into_iter().find(|field| {
+                scope.engine().get_attr(field).is_ok_and(|value| value.is_undefined())
+            });
         match missing {
             Some(field) => format!("the row has no field \"{field}\""),
             None => reason(error),
@@ -284,9 +273,7 @@ fn reason(error: &Error) -> String {
     if error.kind() == ErrorKind::OutOfFuel {
         return format!("it takes more than {MAX_STEPS} steps: does a loop never end?");
     }
-    error
-        .detail()
-        .map_or_else(|| error.kind().to_string(), str::to_owned)
+    error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -300,9 +287,7 @@ mod tests {
     ) -> Result<String, String> {
         let mut templates = Templates::new();
         let template = templates.add(context, text)?;
-        let serde_json::Value::Object(fields) = row else {
-            panic!("a row is an object")
-        };
+        let serde_json::Value::Object(fields) = row else { panic!("a row is an object") };
         templates.render(template, &templates.scope(&fields))
     }
 
@@ -310,28 +295,16 @@ mod tests {
     fn a_value_is_escaped_for_its_context() {
         let row = serde_json::json!({"x": "a b/\"c\"&é", "n": 3, "yes": true, "list": [1, null]});
         for (context, text, expected) in [
-            (
-                EscapeContext::Url,
-                "/v/{{ x }}?n={{ n }}",
-                "/v/a%20b%2F%22c%22%26%C3%A9?n=3",
-            ),
+            (EscapeContext::Url, "/v/{{ x }}?n={{ n }}", "/v/a%20b%2F%22c%22%26%C3%A9?n=3"),
             (EscapeContext::Header, "key {{ x }}", "key a b/\"c\"&é"),
-            (
-                EscapeContext::JsonText,
-                "say {{ x }}",
-                "say a b/\\\"c\\\"&é",
-            ),
+            (EscapeContext::JsonText, "say {{ x }}", "say a b/\\\"c\\\"&é"),
             (EscapeContext::JsonValue, "{{ list }}", "[1,null]"),
             (EscapeContext::JsonValue, "{{ x }}", "\"a b/\\\"c\\\"&é\""),
             (EscapeContext::Text, "{{ x }}", "a b/\"c\"&é"),
             (EscapeContext::Url, "{{ yes }}", "true"),
             (EscapeContext::Url, "{{ x | upper | safe }}", "A B/\"C\"&É"),
         ] {
-            assert_eq!(
-                render(context, text, row.clone()).unwrap(),
-                expected,
-                "{context:?}"
-            );
+            assert_eq!(render(context, text, row.clone()).unwrap(), expected, "{context:?}");
         }
     }
 
@@ -339,22 +312,10 @@ mod tests {
     fn a_value_that_does_not_fit_its_context_is_refused() {
         let row = serde_json::json!({"x": "a\r\nb: c", "none": null, "list": [1], "n": 9999});
         for (context, text, why) in [
-            (
-                EscapeContext::Header,
-                "{{ x }}",
-                "a header can't contain a line break",
-            ),
+            (EscapeContext::Header, "{{ x }}", "a header can't contain a line break"),
             (EscapeContext::Url, "{{ none }}", "the value is null"),
-            (
-                EscapeContext::Url,
-                "{{ list }}",
-                "the value is a list or an object",
-            ),
-            (
-                EscapeContext::Url,
-                "{{ sybmol }}",
-                "the row has no field \"sybmol\"",
-            ),
+            (EscapeContext::Url, "{{ list }}", "the value is a list or an object"),
+            (EscapeContext::Url, "{{ sybmol }}", "the row has no field \"sybmol\""),
             (
                 EscapeContext::Text,
                 "{% for a in range(n) %}{% for b in range(n) %}{% endfor %}{% endfor %}",
@@ -371,10 +332,7 @@ mod tests {
     fn a_mistake_that_fails_every_row_is_found_without_one() {
         for (text, why) in [
             ("{{ id | nofilter }}", "filter nofilter is unknown"),
-            (
-                "{{ a }}{% if id is odder %}{% endif %}",
-                "test odder is unknown",
-            ),
+            ("{{ a }}{% if id is odder %}{% endif %}", "test odder is unknown"),
             ("{{ nofunction(id) }}", "nofunction is unknown"),
             ("{{ env }}", "write {{ env.NAME }}"),
             ("{{ secret | upper }}", "called secret needs another name"),
@@ -399,12 +357,8 @@ mod tests {
     fn the_names_that_a_template_uses_are_known() {
         let mut templates = Templates::new();
         let text = "{{ a.b }}{% for x in range(3) %}{{ x }}{% endfor %}{{ env.KEY }}";
-        let template = templates
-            .add(
-                EscapeContext::Text,
-                &format!("{text}{{{{ secret.token }}}}"),
-            )
-            .unwrap();
+        let template =
+            templates.add(EscapeContext::Text, &format!("{text}{{{{ secret.token }}}}")).unwrap();
         let names = templates.names_used(template);
         assert_eq!(names.fields, ["a"]);
         assert_eq!(names.variables, ["KEY"]);

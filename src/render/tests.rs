@@ -15,20 +15,12 @@ fn compiled(settings: Value) -> Result<(Renderer, Vec<SecretHeader>), Error> {
         environment: &|name| (name == "KEY").then(|| "s3cret".to_owned()),
         vault: &Arc::default(),
     };
-    Renderer::new(
-        &settings,
-        RowBinding::Values,
-        &CostExpressions::default(),
-        &known,
-    )
+    Renderer::new(&settings, RowBinding::Values, &CostExpressions::default(), &known)
 }
 
 fn row(fields: Value) -> Row {
     let fields = serde_json::from_value(fields).unwrap();
-    Row {
-        fields,
-        ..Row::default()
-    }
+    Row { fields, ..Row::default() }
 }
 
 #[test]
@@ -74,11 +66,7 @@ fn bodies_are_of_many_kinds() {
             "application/json",
             "{\"ids\":[\"x\",\"y\"],\"n\":2}",
         ),
-        (
-            json!({"body-file": file}),
-            "application/octet-stream",
-            "raw",
-        ),
+        (json!({"body-file": file}), "application/octet-stream", "raw"),
         (
             json!({"data": "<a>{{ id }}</a>", "headers": {"Content-Type": "text/xml"}}),
             "text/xml",
@@ -104,14 +92,8 @@ fn a_row_that_does_not_fit_fails_as_input() {
     .unwrap();
     for (fields, detail) in [
         (json!({}), "header x-id: the row has no field \"id\""),
-        (
-            json!({"id": "a\nb"}),
-            "header x-id: a header can't contain a line break",
-        ),
-        (
-            json!({"id": "a\u{1}b"}),
-            "header x-id: the value holds a control character",
-        ),
+        (json!({"id": "a\nb"}), "header x-id: a header can't contain a line break"),
+        (json!({"id": "a\u{1}b"}), "header x-id: the value holds a control character"),
     ] {
         assert_eq!(
             renderer.render(&row(fields)).unwrap_err(),
@@ -124,38 +106,17 @@ fn a_row_that_does_not_fit_fails_as_input() {
 fn what_is_wrong_without_any_row_is_said_at_once() {
     for (job, message) in [
         (json!({}), "no URL"),
-        (
-            json!({"url": "http://h/{{ x"}),
-            "request.url (--url): the template",
-        ),
-        (
-            json!({"url": "http://h/", "method": "G T"}),
-            "\"G T\" is not a method",
-        ),
-        (
-            json!({"url": "http://h/", "method": "connect"}),
-            "CONNECT opens a tunnel",
-        ),
+        (json!({"url": "http://h/{{ x"}), "request.url (--url): the template"),
+        (json!({"url": "http://h/", "method": "G T"}), "\"G T\" is not a method"),
+        (json!({"url": "http://h/", "method": "connect"}), "CONNECT opens a tunnel"),
         (
             json!({"url": "http://h/", "headers": {"a b": "c"}}),
             "\"a b\" is not the name of a header",
         ),
-        (
-            json!({"url": "http://h/", "headers": {"a": {"c": 1}}}),
-            "a is {\"c\":1}, not a text",
-        ),
-        (
-            json!({"url": "http://h/", "data": "x", "json": {}}),
-            "a request has one body",
-        ),
-        (
-            json!({"url": "http://h/", "json": "{\"a\": {{ id }}}"}),
-            "put templates in quotes",
-        ),
-        (
-            json!({"url": "http://h/{{ env.NOPE }}"}),
-            "the environment variable NOPE is not set",
-        ),
+        (json!({"url": "http://h/", "headers": {"a": {"c": 1}}}), "a is {\"c\":1}, not a text"),
+        (json!({"url": "http://h/", "data": "x", "json": {}}), "a request has one body"),
+        (json!({"url": "http://h/", "json": "{\"a\": {{ id }}}"}), "put templates in quotes"),
+        (json!({"url": "http://h/{{ env.NOPE }}"}), "the environment variable NOPE is not set"),
     ] {
         let error = renderer(job).err().expect("the job is wrong").to_string();
         assert!(error.contains(message), "{error}");

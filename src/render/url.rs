@@ -65,11 +65,8 @@ impl Url {
         query: impl Iterator<Item = (&'a str, &'a str)>,
         hosts: Hosts,
     ) -> Result<Url, String> {
-        let (host, path) = if is_one_value(text) {
-            (HostOrigin::FromRow, "")
-        } else {
-            host_of(text)?
-        };
+        let (host, path) =
+            if is_one_value(text) { (HostOrigin::FromRow, "") } else { host_of(text)? };
         let context = match host {
             HostOrigin::FromRow => EscapeContext::Text,
             _ => EscapeContext::Url,
@@ -186,9 +183,7 @@ pub fn parse_whole(text: &str) -> Result<String, String> {
         url::Url::parse(text.trim()).map_err(|error| format!("{shown:?} is not a URL: {error}"))?;
     url.set_fragment(None);
     if !matches!(url.scheme(), "http" | "https") || !text.trim().contains("://") {
-        return Err(format!(
-            "the url {shown:?} must begin with https:// or http://"
-        ));
+        return Err(format!("the url {shown:?} must begin with https:// or http://"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("the url holds a user or password, which are not sent: use a header".into());
@@ -258,16 +253,10 @@ pub fn with_param(uri: &Uri, name: &str, value: &str) -> Result<Uri, String> {
         !pair.is_empty() && percent_decode_str(key).decode_utf8_lossy() != name
     };
     let own = format!("{}={}", percent_encode(name), percent_encode(value));
-    let pairs: Vec<&str> = query
-        .split('&')
-        .filter(is_other)
-        .chain([own.as_str()])
-        .collect();
+    let pairs: Vec<&str> = query.split('&').filter(is_other).chain([own.as_str()]).collect();
     let mut parts = uri.clone().into_parts();
     let target = format!("{}?{}", uri.path(), pairs.join("&"));
-    let target = target
-        .parse()
-        .map_err(|error| format!("{target:?} is not a URL: {error}"))?;
+    let target = target.parse().map_err(|error| format!("{target:?} is not a URL: {error}"))?;
     parts.path_and_query = Some(target);
     Uri::from_parts(parts).map_err(|error| error.to_string())
 }
@@ -334,21 +323,11 @@ mod tests {
         let hosts = ["*.shop.example"];
         let built = |x: &str| render_at("http://{{ x }}.shop.example/{{ x }}", &[], x, &hosts);
         assert_eq!(built("a").unwrap(), "http://a.shop.example/a");
-        for x in [
-            "evil.com/",
-            "evil.com#",
-            "evil.com?",
-            "me@evil.com",
-            "a b",
-            "",
-        ] {
+        for x in ["evil.com/", "evil.com#", "evil.com?", "me@evil.com", "a b", ""] {
             built(x).unwrap_err();
         }
         let elsewhere = render_at("https://api.{{ x }}/", &[], "evil.com", &hosts).unwrap_err();
-        assert!(
-            elsewhere.contains("\"api.evil.com\" is not allowed"),
-            "{elsewhere}"
-        );
+        assert!(elsewhere.contains("\"api.evil.com\" is not allowed"), "{elsewhere}");
     }
 
     #[test]
@@ -367,9 +346,7 @@ mod tests {
             ("file:///etc/passwd", "must begin with"),
             ("/etc/passwd", "is not a URL"),
         ] {
-            let error = at(x)
-                .map(|url| format!("accepted: {url}"))
-                .unwrap_or_else(|why| why);
+            let error = at(x).map(|url| format!("accepted: {url}")).unwrap_or_else(|why| why);
             assert!(error.contains(why) || x.contains('@'), "{x}: {error}");
             assert!(!error.contains("accepted: http://evil"), "{x}: {error}");
         }

@@ -21,9 +21,7 @@ pub(super) fn answers(answers: &[AggregateResult]) -> Vec<String> {
 }
 
 fn grouped(answer: &AggregateResult, groups: &[ResultGroup]) -> Vec<String> {
-    let rows = groups
-        .iter()
-        .map(|group| line(short(&group.key), &group.figure));
+    let rows = groups.iter().map(|group| line(short(&group.key), &group.figure));
     let mut lines = vec![title(answer)];
     lines.extend(bounded(rows.collect(), &[1]));
     lines
@@ -32,11 +30,7 @@ fn grouped(answer: &AggregateResult, groups: &[ResultGroup]) -> Vec<String> {
 /// The name, with the expression if it differs.
 fn title(answer: &AggregateResult) -> String {
     let (name, expression) = (short(&answer.name), short(&answer.expression));
-    if name == expression {
-        name
-    } else {
-        format!("{name} = {expression}")
-    }
+    if name == expression { name } else { format!("{name} = {expression}") }
 }
 
 /// A title, its figure, and the number of values.
@@ -51,11 +45,7 @@ fn line(title: String, figure: &Figure) -> Vec<String> {
         0 => String::new(),
         skipped => format!(", {} left out: missing, or not a number", count(skipped)),
     };
-    vec![
-        title,
-        format!("{about}{value}"),
-        format!("of {values}{skipped}"),
-    ]
+    vec![title, format!("{about}{value}"), format!("of {values}{skipped}")]
 }
 
 #[cfg(test)]
@@ -63,33 +53,18 @@ mod tests {
     use super::*;
 
     fn figure(value: f64, skipped: u64, accuracy: Accuracy) -> Figure {
-        Figure {
-            value: Some(value),
-            values: 500,
-            skipped,
-            accuracy,
-        }
+        Figure { value: Some(value), values: 500, skipped, accuracy }
     }
 
     fn answer(name: &str, figures: Figures) -> AggregateResult {
-        AggregateResult {
-            name: name.to_owned(),
-            expression: "mean(price)".to_owned(),
-            figures,
-        }
+        AggregateResult { name: name.to_owned(), expression: "mean(price)".to_owned(), figures }
     }
 
     #[test]
     fn figures_are_aligned() {
         let lines = super::answers(&[
-            answer(
-                "mean_price",
-                Figures::One(figure(75.213_456, 0, Accuracy::Exact)),
-            ),
-            answer(
-                "mean(price)",
-                Figures::One(figure(5.0, 2, Accuracy::Approximate)),
-            ),
+            answer("mean_price", Figures::One(figure(75.213_456, 0, Accuracy::Exact))),
+            answer("mean(price)", Figures::One(figure(5.0, 2, Accuracy::Approximate))),
         ]);
         assert_eq!(
             lines,
@@ -106,9 +81,7 @@ mod tests {
             key: format!("group {place}"),
             figure: figure(1.0, 0, Accuracy::Exact),
         };
-        let groups = Figures::Many {
-            groups: (0..33).map(group).collect(),
-        };
+        let groups = Figures::Many { groups: (0..33).map(group).collect() };
         let lines = super::answers(&[answer("by_group", groups)]);
         assert_eq!(lines.len(), 22);
         assert_eq!(lines[0], "by_group = mean(price)");

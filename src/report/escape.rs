@@ -85,10 +85,7 @@ mod tests {
             ("\u{1b}[31mred\u{7}", "\\u{1b}[31mred\\u{7}"),
             ("\u{9b}31m\u{7f}\0", "\\u{9b}31m\\u{7f}\\u{0}"),
             ("exe\u{202e}gpj", "exe\\u{202e}gpj"),
-            (
-                "a\u{200b}\u{2066}\u{2028}\u{e0041}",
-                "a\\u{200b}\\u{2066}\\u{2028}\\u{e0041}",
-            ),
+            ("a\u{200b}\u{2066}\u{2028}\u{e0041}", "a\\u{200b}\\u{2066}\\u{2028}\\u{e0041}"),
         ] {
             assert_eq!(escape(text), expected);
         }
@@ -97,30 +94,17 @@ mod tests {
     #[test]
     fn no_character_gets_through_that_a_terminal_obeys() {
         let all: String = ('\0'..='\u{ffff}').collect();
-        assert!(
-            !escape(&all)
-                .chars()
-                .any(|char| char.is_control() || is_invisible(char))
-        );
+        assert!(!escape(&all).chars().any(|char| char.is_control() || is_invisible(char)));
     }
 
     #[test]
     fn what_is_made_visible_is_the_same_json() {
-        let all: String = ('\u{7f}'..='\u{ffff}')
-            .chain('\u{e0000}'..='\u{e007f}')
-            .collect();
+        let all: String = ('\u{7f}'..='\u{ffff}').chain('\u{e0000}'..='\u{e007f}').collect();
         let json = serde_json::to_string(&all).unwrap();
         let safe = visible(&json);
-        assert!(
-            !safe
-                .chars()
-                .any(|char| char.is_control() || is_invisible(char))
-        );
+        assert!(!safe.chars().any(|char| char.is_control() || is_invisible(char)));
         assert_eq!(serde_json::from_str::<String>(&safe).unwrap(), all);
-        assert_eq!(
-            visible("a\tb\r\n\u{1b}[m\u{e0041}"),
-            "a\tb\\u000d\n\\u001b[m\\udb40\\udc41"
-        );
+        assert_eq!(visible("a\tb\r\n\u{1b}[m\u{e0041}"), "a\tb\\u000d\n\\u001b[m\\udb40\\udc41");
     }
 
     #[test]

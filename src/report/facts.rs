@@ -154,11 +154,7 @@ impl RowReport {
 
 impl SendReport {
     pub(super) fn new(counts: Counts) -> SendReport {
-        SendReport {
-            requests: counts.attempts,
-            retries: counts.retries,
-            refused: 0,
-        }
+        SendReport { requests: counts.attempts, retries: counts.retries, refused: 0 }
     }
 }
 

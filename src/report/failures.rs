@@ -44,11 +44,7 @@ mod tests {
 
     #[test]
     fn examples_are_shared_among_kinds() {
-        let example = |row| Example {
-            row,
-            label: String::new(),
-            detail: "why".to_owned(),
-        };
+        let example = |row| Example { row, label: String::new(), detail: "why".to_owned() };
         let kind = |place: u64| FailureReport {
             kind: format!("status {place}"),
             count: 20,
@@ -59,9 +55,6 @@ mod tests {
         assert_eq!(lines.len(), 3 + 15);
         assert_eq!(lines[1], "  status 1  20 rows  12.5 %");
         assert_eq!(lines[3], "  row 0: status 1: why");
-        assert_eq!(
-            failures(&(0..30).map(kind).collect::<Vec<_>>()).len(),
-            22 + 15
-        );
+        assert_eq!(failures(&(0..30).map(kind).collect::<Vec<_>>()).len(), 22 + 15);
     }
 }

@@ -11,15 +11,8 @@ use crate::tally::{Aggregate, Tally};
 
 /// A row and how it ended.
 pub(super) fn record(number: u64, outcome: Result<Vec<Value>, Failure>) -> Record {
-    let mut row = Row {
-        number,
-        ..Row::default()
-    };
-    let symbol = if number.is_multiple_of(2) {
-        "RIV"
-    } else {
-        "ANTE"
-    };
+    let mut row = Row { number, ..Row::default() };
+    let symbol = if number.is_multiple_of(2) { "RIV" } else { "ANTE" };
     row.fields.insert("symbol".into(), symbol.into());
     Record {
         row,

@@ -13,10 +13,7 @@ pub(super) fn bounded(mut rows: Vec<Vec<String>>, right: &[usize]) -> Vec<String
     rows.truncate(LINES);
     let mut lines = table(rows.into_iter(), right);
     if more > 0 {
-        lines.push(format!(
-            "  … and {} more in --summary-json",
-            count(more as u64)
-        ));
+        lines.push(format!("  … and {} more in --summary-json", count(more as u64)));
     }
     lines
 }

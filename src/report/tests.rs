@@ -9,9 +9,7 @@ use crate::record::{Failure, FailureKind, Record};
 
 #[test]
 fn a_good_run_has_a_report_of_a_few_lines() {
-    let records: Vec<Record> = (0..500)
-        .map(|row| record(row, Ok(vec![json!(row)])))
-        .collect();
+    let records: Vec<Record> = (0..500).map(|row| record(row, Ok(vec![json!(row)]))).collect();
     let report = Report {
         pace: pace(),
         limits: vec![limit()],
@@ -37,10 +35,7 @@ fn failures_have_examples() {
     let failure = |row| Failure::new(FailureKind::Timeout, format!("no answer to {row}"));
     let records: Vec<Record> = (0..3).map(|row| record(row, Err(failure(row)))).collect();
     let text = Report::of(&tally(&records, &[])).text(Color::Never);
-    assert!(
-        text.starts_with("3 rows: 0 ok, 3 failed\n3 requests, 0 retries"),
-        "{text}"
-    );
+    assert!(text.starts_with("3 rows: 0 ok, 3 failed\n3 requests, 0 retries"), "{text}");
     assert!(
         text.contains("timeout  3 rows  100 %\n  row 0 (RIV): timeout: no answer to 0\n"),
         "{text}"
@@ -56,11 +51,7 @@ fn a_stopped_run_names_the_reason_and_the_way_to_continue() {
     };
     let mut report = Report {
         ending,
-        limits: vec![LimitReport {
-            lost: 1,
-            most_in_window: 23,
-            ..limit()
-        }],
+        limits: vec![LimitReport { lost: 1, most_in_window: 23, ..limit() }],
         ..Report::default()
     };
     (report.rows.skipped, report.rows.skipped_failed) = (1200, 3);
@@ -77,15 +68,9 @@ fn a_stopped_run_names_the_reason_and_the_way_to_continue() {
 #[test]
 fn each_guard_promises_what_it_proves_and_no_more() {
     let line = |limit| {
-        let report = Report {
-            limits: vec![limit],
-            ..Report::default()
-        };
+        let report = Report { limits: vec![limit], ..Report::default() };
         let text = report.text(Color::Never);
-        text.lines()
-            .find(|line| line.starts_with("limit"))
-            .unwrap()
-            .to_owned()
+        text.lines().find(|line| line.starts_with("limit")).unwrap().to_owned()
     };
     let under = |guard: &str, most| LimitReport {
         guard: guard.into(),
@@ -101,36 +86,23 @@ fn each_guard_promises_what_it_proves_and_no_more() {
         line(under("acked", 22)),
         "limit 22/5s (acked): at most 22 can have reached the server's network stack in any 5 s; margin 0.02 s"
     );
-    let single = LimitReport {
-        units_allowed: 1,
-        ..under("acked", 1)
-    };
+    let single = LimitReport { units_allowed: 1, ..under("acked", 1) };
     assert!(line(single).contains("at most 1 can have reached"));
-    let spaced = LimitReport {
-        spacing_seconds: Some(0.25),
-        ..limit()
-    };
+    let spaced = LimitReport { spacing_seconds: Some(0.25), ..limit() };
     assert!(line(spaced).ends_with("sent 0.25 s apart"));
 }
 
 #[test]
 fn the_json_has_its_documented_names() {
-    let records = [
-        record(0, Ok(vec![json!(2.5)])),
-        record(1, Err(Failure::new(FailureKind::Tls, "x"))),
-    ];
+    let records =
+        [record(0, Ok(vec![json!(2.5)])), record(1, Err(Failure::new(FailureKind::Tls, "x")))];
     let report = Report {
         pace: pace(),
         limits: vec![limit()],
         ..Report::of(&tally(&records, &["mean(price)", "sum(price) by symbol"]))
     };
     let json: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
-    let names: Vec<&str> = json
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(|name| &**name)
-        .collect();
+    let names: Vec<&str> = json.as_object().unwrap().keys().map(|name| &**name).collect();
     assert_eq!(
         names.join(" "),
         "rows ok failed skipped skipped_failed requests retries refused seconds best_possible_seconds bound_by advice \
@@ -138,10 +110,7 @@ fn the_json_has_its_documented_names() {
     );
     assert_eq!(json["seconds"], 118.235);
     assert_eq!(json["aggregates"]["mean(price)"]["value"], 2.5);
-    assert_eq!(
-        json["aggregates"]["sum(price) by symbol"]["groups"][0]["key"],
-        "RIV"
-    );
+    assert_eq!(json["aggregates"]["sum(price) by symbol"]["groups"][0]["key"], "RIV");
     let example = json!({"row": 1, "label": "ANTE", "detail": "x"});
     assert_eq!(
         json["failures"][0],
@@ -152,10 +121,7 @@ fn the_json_has_its_documented_names() {
 #[test]
 fn nothing_of_a_server_reaches_the_terminal_as_it_is() {
     let evil = "\u{1b}]0;x\u{7}\nok\u{202e}\t\r";
-    let mut records = vec![record(
-        0,
-        Err(Failure::new(FailureKind::Other(evil.into()), evil)),
-    )];
+    let mut records = vec![record(0, Err(Failure::new(FailureKind::Other(evil.into()), evil)))];
     records.push(record(1, Ok(vec![evil.into()])));
     for record in &mut records {
         record.row.fields.insert("symbol".into(), evil.into());
@@ -166,42 +132,22 @@ fn nothing_of_a_server_reaches_the_terminal_as_it_is() {
             stopped: Some(evil.into()),
             resume: Some(evil.into()),
         },
-        limits: vec![LimitReport {
-            rate: evil.into(),
-            guard: evil.into(),
-            ..limit()
-        }],
-        warnings: vec![Warning {
-            message: "pages".into(),
-            count: 1,
-            example: evil.into(),
-        }],
+        limits: vec![LimitReport { rate: evil.into(), guard: evil.into(), ..limit() }],
+        warnings: vec![Warning { message: "pages".into(), count: 1, example: evil.into() }],
         pace: pace(),
-        ..Report::of(&tally(
-            &records,
-            &["count(price) by price", "min(\u{1b}\n)"],
-        ))
+        ..Report::of(&tally(&records, &["count(price) by price", "min(\u{1b}\n)"]))
     };
     let text = report.text(Color::Never);
     let bad = |char: char| char != '\n' && (char.is_control() || char == '\u{202e}');
     assert!(!text.contains(bad), "{text:?}");
-    assert!(
-        !text.lines().any(|line| line.trim_start().starts_with("ok")),
-        "{text}"
-    );
+    assert!(!text.lines().any(|line| line.trim_start().starts_with("ok")), "{text}");
 }
 
 #[test]
 fn an_anomaly_has_a_line_of_its_own() {
-    let warning = Warning {
-        message: "items that no row took".into(),
-        count: 1_200,
-        example: "row 7".into(),
-    };
-    let report = Report {
-        warnings: vec![warning],
-        ..Report::default()
-    };
+    let warning =
+        Warning { message: "items that no row took".into(), count: 1_200, example: "row 7".into() };
+    let report = Report { warnings: vec![warning], ..Report::default() };
     let line = "warning: items that no row took: 1,200, the first: row 7\n";
     assert!(report.text(Color::Never).contains(line));
     let json: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
@@ -215,29 +161,15 @@ fn an_anomaly_has_a_line_of_its_own() {
 fn colours_are_written_only_on_request() {
     let report = Report::default();
     assert!(!report.text(Color::Never).contains('\u{1b}'));
-    assert!(
-        report
-            .text(Color::Always)
-            .starts_with("\u{1b}[1m\u{1b}[32m0 rows")
-    );
+    assert!(report.text(Color::Always).starts_with("\u{1b}[1m\u{1b}[32m0 rows"));
 }
 
 #[test]
 fn each_worker_has_its_line() {
-    let worker = |worker, answered| WorkerReport {
-        worker,
-        answered,
-        seconds: 2.1512,
-    };
-    let report = Report {
-        workers: vec![worker(1, 1), worker(2, 11)],
-        ..Report::default()
-    };
+    let worker = |worker, answered| WorkerReport { worker, answered, seconds: 2.1512 };
+    let report = Report { workers: vec![worker(1, 1), worker(2, 11)], ..Report::default() };
     assert_eq!(
         report.worker_lines(),
-        [
-            "worker 1: 1 request answered in 2.15 s",
-            "worker 2: 11 requests answered in 2.15 s",
-        ]
+        ["worker 1: 1 request answered in 2.15 s", "worker 2: 11 requests answered in 2.15 s",]
     );
 }

@@ -74,18 +74,12 @@ fn rows(report: &Report) -> String {
         0 => String::new(),
         skipped => match rows.skipped_failed {
             0 => format!(" ({} more done before)", count(skipped)),
-            failed => format!(
-                " ({} more done before, of which {} failed)",
-                count(skipped),
-                count(failed)
-            ),
+            failed => {
+                format!(" ({} more done before, of which {} failed)", count(skipped), count(failed))
+            }
         },
     };
-    format!(
-        "{all}: {} ok, {} failed{before}",
-        count(rows.ok),
-        count(rows.failed)
-    )
+    format!("{all}: {} ok, {} failed{before}", count(rows.ok), count(rows.failed))
 }
 
 fn stopped(report: &Report, color: Color) -> Option<String> {
@@ -108,10 +102,7 @@ fn time(report: &Report) -> Option<String> {
     };
     let binds = pace.bound_by.as_deref().map_or_else(String::new, short);
     let share = percent((best / pace.seconds.max(f64::EPSILON)).min(1.0));
-    Some(format!(
-        "{took}, bound {} ({binds}), {share}",
-        seconds(best)
-    ))
+    Some(format!("{took}, bound {} ({binds}), {share}", seconds(best)))
 }
 
 /// The time by reason and the advice, if they are worth a line.
@@ -148,10 +139,8 @@ fn limit(limit: &LimitReport) -> String {
     let mut line = format!("limit {} ({}): ", short(&limit.rate), escape(&guard));
     line += &kept(limit);
     if let Some(units) = limit.units_learnt {
-        line += &format!(
-            "; adjusted to {}, which the server has shown to be its limit",
-            count(units)
-        );
+        line +=
+            &format!("; adjusted to {}, which the server has shown to be its limit", count(units));
     }
     if let Some(keys) = limit.keys {
         line += &format!(", for each of {}", plural(keys, "key", "keys"));
@@ -185,19 +174,12 @@ fn kept(limit: &LimitReport) -> String {
             "at most {most} can have reached the server's network stack in any {period}{}",
             excess(limit)
         ),
-        _ => format!(
-            "at most {most} can have arrived in any {period}{}",
-            excess(limit)
-        ),
+        _ => format!("at most {most} can have arrived in any {period}{}", excess(limit)),
     }
 }
 
 fn excess(limit: &LimitReport) -> &'static str {
-    if limit.most_in_window > limit.units_allowed {
-        ", MORE THAN IT ALLOWS"
-    } else {
-        ""
-    }
+    if limit.most_in_window > limit.units_allowed { ", MORE THAN IT ALLOWS" } else { "" }
 }
 
 fn header_warning((header, why): (&String, &String)) -> String {
@@ -205,16 +187,9 @@ fn header_warning((header, why): (&String, &String)) -> String {
 }
 
 fn warning(warning: &Warning, color: Color) -> String {
-    let (what, count, example) = (
-        &warning.message,
-        count(warning.count),
-        short(&warning.example),
-    );
+    let (what, count, example) = (&warning.message, count(warning.count), short(&warning.example));
     let yellow = AnsiColor::Yellow.on_default();
-    color.paint(
-        yellow,
-        &format!("warning: {what}: {count}, the first: {example}"),
-    )
+    color.paint(yellow, &format!("warning: {what}: {count}, the first: {example}"))
 }
 
 /// A number of units; requests are not named.

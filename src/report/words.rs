@@ -111,10 +111,7 @@ mod tests {
     fn times_and_shares_have_fewer() {
         assert_eq!(seconds(118.234), "118.2 s");
         assert_eq!(seconds(2.151), "2.15 s");
-        assert_eq!(
-            (seconds(5.0), seconds(0.25)),
-            ("5 s".into(), "0.25 s".into())
-        );
+        assert_eq!((seconds(5.0), seconds(0.25)), ("5 s".into(), "0.25 s".into()));
         assert_eq!(seconds(86_400.0), "86,400 s");
         assert_eq!(per_second(4.228_9), "4.23 per second");
         assert_eq!(milliseconds(118.234), "118 ms");
@@ -128,9 +125,6 @@ mod tests {
         for (number, expected) in [(0, "0 rows"), (1, "1 row"), (12_000, "12,000 rows")] {
             assert_eq!(plural(number, "row", "rows"), expected);
         }
-        assert_eq!(
-            (count(999), count(1_000_000)),
-            ("999".into(), "1,000,000".into())
-        );
+        assert_eq!((count(999), count(1_000_000)), ("999".into(), "1,000,000".into()));
     }
 }

@@ -37,10 +37,7 @@ pub fn units(text: &[u8], at: usize, depth: u8) -> EscapeUnits {
         read += 1;
         if unit.depth < depth {
             // The rest of the escape has the same depth as its first byte.
-            let rest = EscapeRest {
-                text,
-                depth: unit.depth,
-            };
+            let rest = EscapeRest { text, depth: unit.depth };
             for made in rest.escapes(unit) {
                 if !all.iter().any(|known| known.is_like(&made)) {
                     all.push(made);
@@ -53,23 +50,13 @@ pub fn units(text: &[u8], at: usize, depth: u8) -> EscapeUnits {
 
 impl EscapeUnit {
     fn of_byte(byte: u8, depth: u8, end: usize) -> EscapeUnit {
-        EscapeUnit {
-            bytes: [byte, 0, 0, 0],
-            length: 1,
-            depth,
-            end,
-        }
+        EscapeUnit { bytes: [byte, 0, 0, 0], length: 1, depth, end }
     }
 
     fn of_char(letter: char, depth: u8, end: usize) -> EscapeUnit {
         let mut bytes = [0; 4];
         let length = letter.encode_utf8(&mut bytes).len() as u8;
-        EscapeUnit {
-            bytes,
-            length,
-            depth,
-            end,
-        }
+        EscapeUnit { bytes, length, depth, end }
     }
 
     /// The bytes of the reading.
@@ -103,9 +90,9 @@ impl EscapeRest<'_> {
                 // One byte of a character that may have several.
                 EscapeUnit::of_byte(value as u8, depth, end)
             }),
-            Some(b'&') => self
-                .entity(first.end)
-                .map(|(letter, end)| EscapeUnit::of_char(letter, depth, end)),
+            Some(b'&') => {
+                self.entity(first.end).map(|(letter, end)| EscapeUnit::of_char(letter, depth, end))
+            }
             Some(b'\\') => return self.backslashed(first.end, depth),
             _ => None,
         }
@@ -280,9 +267,7 @@ mod tests {
     fn readings(text: &str) -> Vec<String> {
         let whole = units(text.as_bytes(), 0, 3);
         let whole = whole.iter().filter(|unit| unit.end == text.len());
-        whole
-            .map(|unit| String::from_utf8_lossy(unit.bytes()).into_owned())
-            .collect()
+        whole.map(|unit| String::from_utf8_lossy(unit.bytes()).into_owned()).collect()
     }
 
     #[test]
@@ -326,9 +311,7 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_escape_has_one_reading() {
-        for text in [
-            "%", "%2", "%zz", r"\", r"\u00", r"\ud83d", "&", "&am", "&#;", "&nope;",
-        ] {
+        for text in ["%", "%2", "%zz", r"\", r"\u00", r"\ud83d", "&", "&am", "&#;", "&nope;"] {
             let found = units(text.as_bytes(), 0, 3);
             assert!(found.iter().all(|unit| unit.end == 1), "{text}: {found:?}");
         }
@@ -337,9 +320,7 @@ mod tests {
     #[test]
     fn a_long_run_of_backslashes_has_few_readings() {
         let text = "\\".repeat(1_000);
-        let all: usize = (0..text.len())
-            .map(|at| units(text.as_bytes(), at, 3).len())
-            .sum();
+        let all: usize = (0..text.len()).map(|at| units(text.as_bytes(), at, 3).len()).sum();
         assert!(all <= 8 * text.len(), "{all}");
     }
 }

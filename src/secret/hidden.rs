@@ -84,10 +84,7 @@ impl Secrets {
     /// too.
     #[must_use]
     pub fn hide(&self, text: String) -> String {
-        let found = self
-            .now()
-            .in_messages
-            .ranges(text.as_bytes(), MatchEnd::OrCut);
+        let found = self.now().in_messages.ranges(text.as_bytes(), MatchEnd::OrCut);
         hide_text(text, &found)
     }
 
@@ -175,11 +172,7 @@ impl Matcher {
         };
         let within = literals::ranges(self, text);
         let is_clean = anywhere.is_empty() && within.is_empty();
-        if !is_clean && literals::is_json(text) {
-            within
-        } else {
-            anywhere
-        }
+        if !is_clean && literals::is_json(text) { within } else { anywhere }
     }
 }
 
@@ -306,10 +299,7 @@ mod tests {
             ),
             (r#"["a\/b\"c\u002B", 1.0e5]"#, r#"["***", 1.0e5]"#),
             (r#"["\\a/b\u0022c+\\"]"#, r#"["\\***\\"]"#),
-            (
-                "{\"n\":12345}\n{\"n\":\"12345\"}",
-                "{\"n\":12345}\n{\"n\":\"***\"}",
-            ),
+            ("{\"n\":12345}\n{\"n\":\"12345\"}", "{\"n\":12345}\n{\"n\":\"***\"}"),
             ("id 12345, a%2fb&quot;c&#43;", "id ***, ***"),
             ("no", "no"),
         ] {

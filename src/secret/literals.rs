@@ -111,9 +111,7 @@ fn utf16(text: &str) -> (char, usize) {
         return (letter, ONE);
     }
     let pair = unit(ONE).and_then(|second| char::decode_utf16([first, second]).next()?.ok());
-    pair.map_or((char::REPLACEMENT_CHARACTER, ONE), |letter| {
-        (letter, 2 * ONE)
-    })
+    pair.map_or((char::REPLACEMENT_CHARACTER, ONE), |letter| (letter, 2 * ONE))
 }
 
 #[cfg(test)]
@@ -122,13 +120,9 @@ mod tests {
 
     #[test]
     fn a_literal_means_what_a_parser_takes_it_for() {
-        for literal in [
-            "plain Ü",
-            r#"\"\\\/\b\f\n\r\t"#,
-            r"\u0041\u00fc\ud83d\ude00",
-            r"\\u0041",
-            r"\\\u0041",
-        ] {
+        for literal in
+            ["plain Ü", r#"\"\\\/\b\f\n\r\t"#, r"\u0041\u00fc\ud83d\ude00", r"\\u0041", r"\\\u0041"]
+        {
             let (decoded, places) = decode(literal);
             let parsed: String = serde_json::from_str(&format!("\"{literal}\"")).unwrap();
             assert_eq!(decoded, parsed);

@@ -67,16 +67,10 @@ impl Matcher {
             }
         }
         let escapes = (0..=u8::MAX).map(|byte| begins_escape(byte) && byte != b'+');
-        let mut begins: Vec<bool> = escapes
-            .zip(&by_first)
-            .map(|(escape, first)| escape || !first.is_empty())
-            .collect();
+        let mut begins: Vec<bool> =
+            escapes.zip(&by_first).map(|(escape, first)| escape || !first.is_empty()).collect();
         begins[usize::from(b'+')] |= begins[usize::from(b' ')];
-        Matcher {
-            patterns,
-            by_first,
-            begins,
-        }
+        Matcher { patterns, by_first, begins }
     }
 
     /// Whether the set is empty.
@@ -127,8 +121,7 @@ impl Matcher {
             }
         }
         let all = firsts.iter();
-        all.filter_map(|first| self.longest(*first, text, at, ends))
-            .max_by_key(|range| range.end)
+        all.filter_map(|first| self.longest(*first, text, at, ends)).max_by_key(|range| range.end)
     }
 
     /// The longest secret with this first byte that begins here.
@@ -160,10 +153,8 @@ impl SecretPattern {
                 continue;
             }
             for unit in units(text, state.at, MAX_DEPTH) {
-                let next = MatcherState {
-                    matched: state.matched + unit.bytes().len(),
-                    at: unit.end,
-                };
+                let next =
+                    MatcherState { matched: state.matched + unit.bytes().len(), at: unit.end };
                 if self.has(state.matched, unit.bytes()) && !states.contains(&next) {
                     states.push(next);
                 }
@@ -223,8 +214,7 @@ struct MatcherState {
 /// The index of the state with the first position in the text.
 fn first_state(states: &[MatcherState]) -> Option<usize> {
     let all = states.iter().enumerate();
-    all.min_by_key(|(_, state)| state.at)
-        .map(|(place, _)| place)
+    all.min_by_key(|(_, state)| state.at).map(|(place, _)| place)
 }
 
 /// Whether the text was cut here, or within the escape that begins here.
@@ -238,10 +228,7 @@ fn is_cut(rest: &[u8]) -> bool {
 /// The patterns of a secret: itself, and the characters of base64 that depend on it alone,
 /// for each of its three alignments.
 fn patterns(secret: &str) -> Vec<SecretPattern> {
-    let mut all = vec![SecretPattern {
-        bytes: secret.into(),
-        base64: None,
-    }];
+    let mut all = vec![SecretPattern { bytes: secret.into(), base64: None }];
     for before in 0..3 {
         let bytes = [&[0; 2][..before], secret.as_bytes()].concat();
         let text = BASE64_STANDARD_NO_PAD.encode(&bytes);
@@ -252,10 +239,7 @@ fn patterns(secret: &str) -> Vec<SecretPattern> {
         if last >= first + MIN_BASE64 {
             all.push(SecretPattern {
                 bytes: text[first..last].into(),
-                base64: Some(MatchEdges {
-                    before: before > 0,
-                    after,
-                }),
+                base64: Some(MatchEdges { before: before > 0, after }),
             });
         }
     }

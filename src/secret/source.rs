@@ -70,11 +70,7 @@ impl SecretSource {
 
     /// Reads the current value, unless the run ends first.
     pub fn read_unless(&self, ends: &dyn Fn() -> bool) -> Result<Secret, String> {
-        let wait = ReadBounds {
-            since: Instant::now(),
-            limit: MAX_TIME,
-            ends,
-        };
+        let wait = ReadBounds { since: Instant::now(), limit: MAX_TIME, ends };
         self.read_within(&wait)
     }
 
@@ -176,9 +172,7 @@ fn output_of(command: &str, wait: &ReadBounds<'_>) -> Result<Vec<u8>, String> {
     if is_apart {
         shell.process_group(0);
     }
-    let mut child = shell
-        .spawn()
-        .map_err(|error| format!("can't be run: {error}"))?;
+    let mut child = shell.spawn().map_err(|error| format!("can't be run: {error}"))?;
     let ended = outcome(&mut child, wait);
     if !matches!(ended, Ok((_, Some(_)))) {
         kill(&mut child, is_apart);
@@ -242,10 +236,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
         std::fs::write(&path, "of a file\r\n").unwrap();
-        assert_eq!(
-            read(&format!("file:{}", path.display())).unwrap(),
-            "of a file"
-        );
+        assert_eq!(read(&format!("file:{}", path.display())).unwrap(), "of a file");
         assert_eq!(read("command:echo a; echo b").unwrap(), "a\nb");
     }
 
@@ -285,9 +276,7 @@ mod tests {
             };
             let within = |limit, ends: &dyn Fn() -> bool| {
                 let since = Instant::now();
-                source
-                    .read_within(&ReadBounds { since, limit, ends })
-                    .unwrap_err()
+                source.read_within(&ReadBounds { since, limit, ends }).unwrap_err()
             };
             let why = within(Duration::from_millis(1), &|| false);
             assert!(why.starts_with(name), "{why}");

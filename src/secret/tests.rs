@@ -24,10 +24,7 @@ struct Made {
 
 impl Made {
     fn new(seed: u64) -> Made {
-        let mut made = Made {
-            chance: StdRng::seed_from_u64(seed),
-            secret: String::new(),
-        };
+        let mut made = Made { chance: StdRng::seed_from_u64(seed), secret: String::new() };
         let length = made.below(24) + 5;
         made.secret = match seed % 4 {
             0 => (0..length).map(|_| made.below(10).to_string()).collect(),
@@ -41,9 +38,7 @@ impl Made {
     }
 
     fn letters(&mut self, length: usize) -> String {
-        (0..length)
-            .map(|_| LETTERS[self.below(LETTERS.len())])
-            .collect()
+        (0..length).map(|_| LETTERS[self.below(LETTERS.len())]).collect()
     }
 
     /// A text, often with the secret in it.
@@ -63,10 +58,7 @@ impl Made {
         match self.below(if depth == 0 { 5 } else { 7 }) {
             0 => Value::Null,
             // The digits of a secret may well stand in a number.
-            1 => self
-                .secret
-                .parse::<u64>()
-                .map_or(json!(17.25), |it| json!(it)),
+            1 => self.secret.parse::<u64>().map_or(json!(17.25), |it| json!(it)),
             2 => json!(self.chance.random::<i32>()),
             3 | 4 => self.text().into(),
             5 => {
@@ -150,9 +142,9 @@ fn holds(value: &Value, secret: &str) -> bool {
     match value {
         Value::String(text) => text.contains(secret),
         Value::Array(items) => items.iter().any(|item| holds(item, secret)),
-        Value::Object(map) => map
-            .iter()
-            .any(|(name, item)| name.contains(secret) || holds(item, secret)),
+        Value::Object(map) => {
+            map.iter().any(|(name, item)| name.contains(secret) || holds(item, secret))
+        }
         _ => false,
     }
 }
@@ -175,16 +167,9 @@ fn values_are_the_server_s_and_hold_no_secret_however_they_are_written() {
         // What is found is the same, and only texts with the secret in them change.
         let mut values = paths.extract(body.as_bytes()).unwrap();
         assert_eq!(values, [document["x"].clone()], "seed {seed}: {body}");
-        assert_eq!(
-            by_jq.extract(body.as_bytes()).unwrap(),
-            values,
-            "seed {seed}"
-        );
+        assert_eq!(by_jq.extract(body.as_bytes()).unwrap(), values, "seed {seed}");
         secrets.hide_in_values(&mut values);
-        assert!(
-            !holds(&values[0], secret),
-            "seed {seed}: {secret:?} in {values:?}"
-        );
+        assert!(!holds(&values[0], secret), "seed {seed}: {secret:?} in {values:?}");
         let none = Secrets::default();
         none.add("a secret that is not there");
         let mut same = document["x"].clone();
@@ -196,15 +181,9 @@ fn values_are_the_server_s_and_hold_no_secret_however_they_are_written() {
         let kept = String::from_utf8(kept.to_vec()).unwrap();
         assert_eq!(structure(&kept), structure(&body), "seed {seed}: {kept}");
         let read = paths.extract(kept.as_bytes()).unwrap();
-        assert!(
-            !holds(&read[0], secret),
-            "seed {seed}: {secret:?} in {kept}"
-        );
+        assert!(!holds(&read[0], secret), "seed {seed}: {secret:?} in {kept}");
         let quiet = !holds(&document, secret);
-        assert!(
-            !quiet || kept == body || !values.contains(&document["x"]),
-            "seed {seed}"
-        );
+        assert!(!quiet || kept == body || !values.contains(&document["x"]), "seed {seed}");
 
         // A message that quotes its beginning, or all of it.
         for most in [80, usize::MAX] {
@@ -279,9 +258,7 @@ fn a_message_holds_no_secret_in_any_form_that_servers_write() {
 fn lower(encoded: &str) -> String {
     let mut parts = encoded.split('%');
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |all, part| {
-        all + "%" + &part[..2].to_lowercase() + &part[2..]
-    })
+    parts.fold(first, |all, part| all + "%" + &part[..2].to_lowercase() + &part[2..])
 }
 
 /// A secret in the forms of URLs, of HTML, of base64, and of JSON within them.
@@ -295,17 +272,13 @@ fn forms(secret: &str) -> Vec<String> {
         })
     };
     let entities = |text: &str, decimal: bool| {
-        text.chars()
-            .fold(String::new(), |all, letter| match letter {
-                '&' | '"' | '<' | '\'' if decimal => all + &format!("&#{};", letter as u32),
-                '&' | '"' | '<' | '\'' | '+' => all + &format!("&#x{:x};", letter as u32),
-                letter => all + &letter.to_string(),
-            })
+        text.chars().fold(String::new(), |all, letter| match letter {
+            '&' | '"' | '<' | '\'' if decimal => all + &format!("&#{};", letter as u32),
+            '&' | '"' | '<' | '\'' | '+' => all + &format!("&#x{:x};", letter as u32),
+            letter => all + &letter.to_string(),
+        })
     };
-    let named = secret
-        .replace('&', "&amp;")
-        .replace('"', "&quot;")
-        .replace('<', "&lt;");
+    let named = secret.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
     let json = |text: &str| {
         let quoted = json!(text).to_string();
         quoted[1..quoted.len() - 1].to_owned()
@@ -325,10 +298,7 @@ fn forms(secret: &str) -> Vec<String> {
         json(secret),
         php[1..php.len() - 1].to_owned(),
         json(&json(secret)),
-        json(secret)
-            .replace('+', "\\u002B")
-            .replace('&', "\\u0026")
-            .replace('=', "\\u003d"),
+        json(secret).replace('+', "\\u002B").replace('&', "\\u0026").replace('=', "\\u003d"),
         BASE64_STANDARD.encode(secret),
         BASE64_URL_SAFE_NO_PAD.encode(secret),
         percent(&BASE64_STANDARD.encode(secret)),

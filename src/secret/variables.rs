@@ -48,11 +48,7 @@ impl Variables {
         }
         let is_common =
             value.chars().count() < MIN_CHARS || value.bytes().all(|byte| byte.is_ascii_digit());
-        if is_common && !is_key {
-            Visibility::HiddenInMessages
-        } else {
-            Visibility::Hidden
-        }
+        if is_common && !is_key { Visibility::HiddenInMessages } else { Visibility::Hidden }
     }
 
     /// Checks the names against the variables that the job uses.
@@ -64,10 +60,7 @@ impl Variables {
         }
         let lists = [("secret", &self.secret), ("public", &self.public)];
         for (list, names) in lists {
-            if let Some(name) = names
-                .iter()
-                .find(|name| !used.clone().any(|it| it == *name))
-            {
+            if let Some(name) = names.iter().find(|name| !used.clone().any(|it| it == *name)) {
                 return Err(format!(
                     "env.{list} (--env-{list}) names {name}, and the job uses no {{{{ env.{name} }}}}: is it misspelt?"
                 ));
@@ -97,18 +90,10 @@ mod tests {
 
     #[test]
     fn a_common_value_is_hidden_everywhere_if_its_name_is_a_key_s() {
-        let variables = Variables {
-            secret: vec!["ACC".into()],
-            public: vec!["MODEL".into()],
-        };
+        let variables = Variables { secret: vec!["ACC".into()], public: vec!["MODEL".into()] };
         for (name, value, is_key, shown) in [
             ("YEAR", "2026", false, Visibility::HiddenInMessages),
-            (
-                "LONG",
-                "20261127202611272026",
-                false,
-                Visibility::HiddenInMessages,
-            ),
+            ("LONG", "20261127202611272026", false, Visibility::HiddenInMessages),
             ("WORD", "monday", false, Visibility::HiddenInMessages),
             ("WORD", "mondaybr", false, Visibility::Hidden),
             ("API_KEY", "2026", true, Visibility::Hidden),
@@ -127,22 +112,12 @@ mod tests {
         let used = ["ACC".to_owned()];
         let check = |secret: &[&str], public: &[&str]| {
             let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-            let variables = Variables {
-                secret: all(secret),
-                public: all(public),
-            };
+            let variables = Variables { secret: all(secret), public: all(public) };
             variables.check(used.iter())
         };
         assert_eq!(check(&["ACC"], &[]), Ok(()));
-        assert!(
-            check(&["ACC"], &["ACC"])
-                .unwrap_err()
-                .contains("both name ACC")
-        );
+        assert!(check(&["ACC"], &["ACC"]).unwrap_err().contains("both name ACC"));
         let error = check(&[], &["YAER"]).unwrap_err();
-        assert!(
-            error.starts_with("env.public (--env-public) names YAER"),
-            "{error}"
-        );
+        assert!(error.starts_with("env.public (--env-public) names YAER"), "{error}");
     }
 }

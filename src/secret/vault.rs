@@ -48,11 +48,7 @@ impl Vault {
             let value = RwLock::new(value);
             entries.insert(name.clone(), VaultEntry { source, value });
         }
-        Ok(Vault {
-            entries,
-            secrets,
-            ..Vault::default()
-        })
+        Ok(Vault { entries, secrets, ..Vault::default() })
     }
 
     /// The vault with these settings of variables of the environment.
@@ -123,10 +119,7 @@ impl Vault {
         if self.entries.is_empty() {
             return Ok(false);
         }
-        let mut unchanged = self
-            .unchanged
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut unchanged = self.unchanged.lock().unwrap_or_else(PoisonError::into_inner);
         if self.edition() != edition {
             return Ok(true);
         }
@@ -177,11 +170,7 @@ mod tests {
         }
         assert_eq!(vault.get("token").unwrap().expose(), "second");
         for _ in 0..100 {
-            assert_eq!(
-                vault.reload(1, &|| false),
-                Ok(false),
-                "there is nothing newer"
-            );
+            assert_eq!(vault.reload(1, &|| false), Ok(false), "there is nothing newer");
         }
         let count = std::fs::read_to_string(directory.path().join("token.count")).unwrap();
         assert_eq!(count.lines().count(), 3, "plan, second, in vain");

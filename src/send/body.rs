@@ -47,11 +47,7 @@ pub async fn read(
             parts.extend_from_slice(&data);
         }
     }
-    Some(Ok(if parts.is_empty() {
-        whole
-    } else {
-        parts.freeze()
-    }))
+    Some(Ok(if parts.is_empty() { whole } else { parts.freeze() }))
 }
 
 /// Undoes the encodings that `content-encoding` names, the last one first. The decoded
@@ -86,10 +82,7 @@ fn decode_one(body: Bytes, encoding: &str, cap: u64) -> Result<Bytes, SendError>
     match encoding {
         "" | "identity" => Ok(body),
         "gzip" | "x-gzip" => read_all(flate2::read::MultiGzDecoder::new(&body[..]), cap),
-        "br" => read_all(
-            brotli_decompressor::Decompressor::new(&body[..], 4_096),
-            cap,
-        ),
+        "br" => read_all(brotli_decompressor::Decompressor::new(&body[..], 4_096), cap),
         "zstd" => zstd::Decoder::new(&body[..])
             .map_err(|error| malformed(&error))
             .and_then(|decoder| read_all(decoder, cap)),
@@ -112,15 +105,8 @@ fn decode_one(body: Bytes, encoding: &str, cap: u64) -> Result<Bytes, SendError>
 
 fn read_all(decoder: impl Read, cap: u64) -> Result<Bytes, SendError> {
     let mut bytes = Vec::new();
-    decoder
-        .take(cap + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| malformed(&error))?;
-    if bytes.len() as u64 > cap {
-        Err(too_large(cap))
-    } else {
-        Ok(bytes.into())
-    }
+    decoder.take(cap + 1).read_to_end(&mut bytes).map_err(|error| malformed(&error))?;
+    if bytes.len() as u64 > cap { Err(too_large(cap)) } else { Ok(bytes.into()) }
 }
 
 fn malformed(error: &io::Error) -> SendError {
@@ -134,10 +120,7 @@ fn malformed(error: &io::Error) -> SendError {
 fn too_large(cap: u64) -> SendError {
     SendError {
         kind: FailureKind::BodyTooLarge,
-        detail: format!(
-            "more than {} (send.max-body or --max-body)",
-            bytesize::ByteSize(cap)
-        ),
+        detail: format!("more than {} (send.max-body or --max-body)", bytesize::ByteSize(cap)),
         delivery: Delivery::Final,
     }
 }
@@ -171,14 +154,8 @@ mod tests {
     fn encodings_are_undone_in_order() {
         let twice = zstd::encode_all(&gzip("hello")[..], 0).unwrap();
         assert_eq!(decoded(twice, "gzip, zstd", 100).unwrap(), "hello");
-        assert_eq!(
-            decoded(raw_deflate("hello"), "Deflate", 100).unwrap(),
-            "hello"
-        );
-        assert_eq!(
-            decoded(b"hello".to_vec(), "identity", 100).unwrap(),
-            "hello"
-        );
+        assert_eq!(decoded(raw_deflate("hello"), "Deflate", 100).unwrap(), "hello");
+        assert_eq!(decoded(b"hello".to_vec(), "identity", 100).unwrap(), "hello");
         assert_eq!(decoded(Vec::new(), "gzip", 100).unwrap(), "");
     }
 
@@ -194,25 +171,13 @@ mod tests {
     fn a_bomb_stops_at_the_cap() {
         let bomb = gzip(&"0".repeat(1_000_000));
         assert!(bomb.len() < 2_000);
-        assert_eq!(
-            decoded(bomb, "gzip", 10_000),
-            Err(FailureKind::BodyTooLarge)
-        );
+        assert_eq!(decoded(bomb, "gzip", 10_000), Err(FailureKind::BodyTooLarge));
     }
 
     #[test]
     fn nonsense_is_no_answer() {
-        assert_eq!(
-            decoded(b"hello".to_vec(), "gzip", 100),
-            Err(FailureKind::BadEncoding)
-        );
-        assert_eq!(
-            decoded(b"hello".to_vec(), "deflate", 100),
-            Err(FailureKind::BadEncoding)
-        );
-        assert_eq!(
-            decoded(b"hello".to_vec(), "rot13", 100),
-            Err(FailureKind::BadEncoding)
-        );
+        assert_eq!(decoded(b"hello".to_vec(), "gzip", 100), Err(FailureKind::BadEncoding));
+        assert_eq!(decoded(b"hello".to_vec(), "deflate", 100), Err(FailureKind::BadEncoding));
+        assert_eq!(decoded(b"hello".to_vec(), "rot13", 100), Err(FailureKind::BadEncoding));
     }
 }

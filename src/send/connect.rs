@@ -163,10 +163,7 @@ impl Transport {
         let proxy = self.proxies.intercept(uri)?;
         let host = proxy.uri().authority().map_or("", |host| host.as_str());
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-        Some(format!(
-            "{}://{host}",
-            proxy.uri().scheme_str().unwrap_or("http")
-        ))
+        Some(format!("{}://{host}", proxy.uri().scheme_str().unwrap_or("http")))
     }
 
     /// Whether connections of this scheme take one request at a time, if that is
@@ -222,8 +219,7 @@ impl Transport {
         self.is_blind(BEHIND_PROXY);
         match proxy.uri().scheme_str() {
             Some("socks5" | "socks5h") => {
-                self.over(self.socks(&proxy, origin).await?, origin, None)
-                    .await
+                self.over(self.socks(&proxy, origin).await?, origin, None).await
             }
             _ if origin.scheme == UrlScheme::Http => {
                 let tcp = self.to_proxy(&proxy).await?;
@@ -313,9 +309,7 @@ impl Transport {
         match uri.scheme_str() {
             Some("http") => self.dialer.proxy(host, uri.port_u16().unwrap_or(80)).await,
             Some("socks5" | "socks5h") => {
-                self.dialer
-                    .proxy(host, uri.port_u16().unwrap_or(1080))
-                    .await
+                self.dialer.proxy(host, uri.port_u16().unwrap_or(1080)).await
             }
             other => Err(trouble(
                 FailureKind::Connect,
@@ -367,10 +361,7 @@ impl UrlScheme {
 /// Asks a proxy to pass bytes through to the origin.
 async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &Intercept) -> Result<Upgraded, SendError> {
     let refused = |why: String| {
-        let through = proxy
-            .uri()
-            .authority()
-            .map_or("", |authority| authority.as_str());
+        let through = proxy.uri().authority().map_or("", |authority| authority.as_str());
         trouble(
             FailureKind::Connect,
             format!("through the proxy {through}: {why}"),
@@ -382,9 +373,8 @@ async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &Intercept) -> Result<Up
     if let Some(auth) = proxy.basic_auth() {
         request = request.header(PROXY_AUTHORIZATION, auth);
     }
-    let mut request = request
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| refused(error.to_string()))?;
+    let mut request =
+        request.body(Empty::<Bytes>::new()).map_err(|error| refused(error.to_string()))?;
     let interim = Arc::<Interim>::default();
     interim.watch(&mut request);
     let (mut sender, connection) = http1_builder()
@@ -401,9 +391,7 @@ async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &Intercept) -> Result<Up
     if !answer.status().is_success() {
         return Err(refused(format!("it answered {}", answer.status())));
     }
-    hyper::upgrade::on(answer)
-        .await
-        .map_err(|error| refused(causes(&error)))
+    hyper::upgrade::on(answer).await.map_err(|error| refused(causes(&error)))
 }
 
 fn not_welcome(origin: &Origin, why: &str) -> SendError {
@@ -424,9 +412,5 @@ fn too_slow(origin: &Origin, missing: &str, limit: Duration) -> SendError {
 }
 
 fn trouble(kind: FailureKind, detail: String, delivery: Delivery) -> SendError {
-    SendError {
-        kind,
-        detail,
-        delivery,
-    }
+    SendError { kind, detail, delivery }
 }

@@ -29,10 +29,7 @@ pub struct Deadline<'a> {
 impl Deadline<'_> {
     /// A limit that ends with this timer.
     pub fn new(timer: Pin<&mut Sleep>) -> Deadline<'_> {
-        Deadline {
-            timer,
-            extended: false,
-        }
+        Deadline { timer, extended: false }
     }
 
     /// The result of the work or of a part of it; `None` if it is late.

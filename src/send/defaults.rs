@@ -84,9 +84,7 @@ mod tests {
     fn the_job_s_own_headers_win() {
         let mut request = Request::new(Bytes::new());
         assert_eq!(added(request.clone(), true).len(), 3);
-        request
-            .headers_mut()
-            .insert(USER_AGENT, HeaderValue::from_static("me"));
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("me"));
         let headers = added(request, true);
         assert_eq!(headers[USER_AGENT], "me");
         assert_eq!(headers[ACCEPT_ENCODING], body::ACCEPTED);
@@ -96,9 +94,7 @@ mod tests {
     #[test]
     fn suppressed_headers_are_left_out() {
         let mut request = Request::new(Bytes::new());
-        request
-            .extensions_mut()
-            .insert(SuppressHeaders(Arc::new([USER_AGENT, HOST])));
+        request.extensions_mut().insert(SuppressHeaders(Arc::new([USER_AGENT, HOST])));
         let headers = added(request, true);
         assert!(!headers.contains_key(USER_AGENT) && headers.contains_key(ACCEPT_ENCODING));
         assert!(headers.contains_key(HOST), "no request is one without it");
@@ -117,10 +113,7 @@ mod tests {
             let mut request = request.body(Bytes::new()).unwrap();
             let origin = Origin::of(request.uri()).unwrap();
             Defaults::of(&origin).add(&mut request, is_http1);
-            (
-                request.uri().to_string(),
-                request.headers().get(HOST).cloned(),
-            )
+            (request.uri().to_string(), request.headers().get(HOST).cloned())
         };
         assert_eq!(given(false), ("https://api.h/a?b".to_owned(), None));
         let (uri, host) = given(true);

@@ -68,13 +68,11 @@ impl Dialer {
             None => look_up(host, port).await?,
         };
         for address in &found {
-            self.guard
-                .check(host, address.ip())
-                .map_err(|why| SendError {
-                    kind: FailureKind::Input,
-                    detail: why,
-                    delivery: Delivery::Final,
-                })?;
+            self.guard.check(host, address.ip()).map_err(|why| SendError {
+                kind: FailureKind::Input,
+                detail: why,
+                delivery: Delivery::Final,
+            })?;
         }
         Ok(found)
     }
@@ -146,10 +144,9 @@ async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, SendError> {
     let name = host.to_owned();
     let found = threads::run_blocking(move || (name, port).to_socket_addrs()).await;
     match found {
-        Err(error) => Err(SendError {
-            kind: FailureKind::NoDescriptor,
-            ..unreached(host, port, &error)
-        }),
+        Err(error) => {
+            Err(SendError { kind: FailureKind::NoDescriptor, ..unreached(host, port, &error) })
+        }
         Ok(Err(error)) => Err(unreached(host, port, &error)),
         Ok(Ok(addresses)) => Ok(addresses.collect()),
     }
@@ -159,10 +156,7 @@ async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, SendError> {
 fn bind_device(socket: &TcpSocket, name: &str) -> io::Result<()> {
     let bound = socket.bind_device(Some(name.as_bytes()));
     bound.map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("network.interface (--interface) {name}: {error}"),
-        )
+        io::Error::new(error.kind(), format!("network.interface (--interface) {name}: {error}"))
     })
 }
 
@@ -177,10 +171,7 @@ fn bind_device(_: &TcpSocket, name: &str) -> io::Result<()> {
 async fn unix(path: &Path) -> Result<UnixStream, SendError> {
     UnixStream::connect(path).await.map_err(|error| SendError {
         kind: kind(&error),
-        detail: format!(
-            "{} (network.unix-socket or --unix-socket): {error}",
-            path.display()
-        ),
+        detail: format!("{} (network.unix-socket or --unix-socket): {error}", path.display()),
         delivery: Delivery::NotSent,
     })
 }
@@ -202,11 +193,7 @@ fn resolved(text: &str) -> Result<((String, u16), Vec<IpAddr>), Error> {
 }
 
 fn kind(error: &io::Error) -> FailureKind {
-    if is_scarce(error) {
-        FailureKind::NoDescriptor
-    } else {
-        FailureKind::Connect
-    }
+    if is_scarce(error) { FailureKind::NoDescriptor } else { FailureKind::Connect }
 }
 
 fn unreached(host: &str, port: u16, error: &io::Error) -> SendError {
@@ -225,10 +212,7 @@ mod tests {
     fn names_get_the_addresses_that_the_job_gives() {
         let ((host, port), addresses) = resolved("API.h:443:192.0.2.7,[::1]").unwrap();
         assert_eq!((host.as_str(), port), ("api.h", 443));
-        assert_eq!(
-            addresses,
-            ["192.0.2.7", "::1"].map(|text| text.parse::<IpAddr>().unwrap())
-        );
+        assert_eq!(addresses, ["192.0.2.7", "::1"].map(|text| text.parse::<IpAddr>().unwrap()));
         for text in ["h", "h:80", "h:80:nowhere", "h:p:1.1.1.1", "h:80:"] {
             resolved(text).unwrap_err();
         }

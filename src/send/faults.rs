@@ -34,11 +34,7 @@ pub fn of_head<B>(mut error: TrySendError<B>) -> SendError {
     if error.is_parse() || is_malformed_stream(error) {
         return bad(format!("its head can't be read: {}", causes(error)));
     }
-    let delivery = if is_turned_away(error) {
-        Delivery::Rejected
-    } else {
-        Delivery::Unknown
-    };
+    let delivery = if is_turned_away(error) { Delivery::Rejected } else { Delivery::Unknown };
     lost(error, delivery)
 }
 
@@ -48,19 +44,12 @@ pub fn of_body(error: &hyper::Error) -> SendError {
     if is_malformed_body(error) || is_malformed_stream(error) {
         return bad(detail);
     }
-    SendError {
-        detail,
-        ..lost(error, Delivery::Unknown)
-    }
+    SendError { detail, ..lost(error, Delivery::Unknown) }
 }
 
 /// The error of a connection that could not be used, or has ended.
 pub fn lost(error: &hyper::Error, delivery: Delivery) -> SendError {
-    SendError {
-        kind: FailureKind::ConnectionLost,
-        detail: causes(error),
-        delivery,
-    }
+    SendError { kind: FailureKind::ConnectionLost, detail: causes(error), delivery }
 }
 
 /// Whether these headers of an HTTP/2 answer have at most the maximum size.
@@ -68,11 +57,7 @@ pub fn check_size(headers: &HeaderMap) -> Result<(), SendError> {
     let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         name.as_str().len() + value.len() + FIELD
     };
-    if headers.iter().map(size).sum::<usize>() > MAX_HEAD {
-        Err(too_large())
-    } else {
-        Ok(())
-    }
+    if headers.iter().map(size).sum::<usize>() > MAX_HEAD { Err(too_large()) } else { Ok(()) }
 }
 
 fn too_large() -> SendError {
@@ -88,10 +73,7 @@ fn too_large() -> SendError {
 
 /// The error of too many interim answers.
 pub fn too_many_interim() -> SendError {
-    bad(format!(
-        "more than {} interim answers (1xx) came to one request",
-        interim::MOST
-    ))
+    bad(format!("more than {} interim answers (1xx) came to one request", interim::MOST))
 }
 
 fn bad(why: String) -> SendError {

@@ -25,11 +25,7 @@ impl AddressPolicy {
         allows_private: bool,
     ) -> AddressPolicy {
         let host = |uri: &Uri| uri.host().map(|host| bare(host).to_ascii_lowercase());
-        AddressPolicy {
-            named: named.filter_map(host).collect(),
-            hosts,
-            allows_private,
-        }
+        AddressPolicy { named: named.filter_map(host).collect(), hosts, allows_private }
     }
 
     /// Whether a redirect to this host is allowed.
@@ -100,20 +96,14 @@ mod tests {
             ("fec0::1", false),
         ] {
             let address = address.parse().unwrap();
-            assert_eq!(
-                guard().check("evil.shop.example", address).is_ok(),
-                public,
-                "{address}"
-            );
+            assert_eq!(guard().check("evil.shop.example", address).is_ok(), public, "{address}");
             guard().check("intra.example", address).unwrap();
             guard().check("localhost", address).unwrap();
         }
         for written in ["10.1.1.1", "::1", "fd00::2"] {
             guard().check(written, written.parse().unwrap()).unwrap();
         }
-        let refused = guard()
-            .check("10.1.1.2", "10.1.1.2".parse().unwrap())
-            .unwrap_err();
+        let refused = guard().check("10.1.1.2", "10.1.1.2".parse().unwrap()).unwrap_err();
         assert!(refused.contains("--allow-private"), "{refused}");
     }
 

@@ -81,12 +81,7 @@ impl Connection {
             .map_err(|error| lost(&error, Delivery::NotSent))?;
         // Its errors reach the requests that wait for answers on it.
         let task = tokio::task::spawn_local(connection).abort_handle();
-        Ok(Connection::Http1 {
-            sender,
-            form,
-            wire: weak,
-            task,
-        })
+        Ok(Connection::Http1 { sender, form, wire: weak, task })
     }
 
     pub async fn http2<T>(io: T, wire: Option<Rc<Wire>>) -> Result<Connection, SendError>
@@ -108,13 +103,7 @@ impl Connection {
             .await
             .map_err(|error| lost(&error, Delivery::NotSent))?;
         let (streams, task) = Streams::run(connection, local);
-        Ok(Connection::Http2 {
-            sender,
-            streams,
-            watched,
-            wire: weak,
-            task,
-        })
+        Ok(Connection::Http2 { sender, streams, watched, wire: weak, task })
     }
 
     /// Waits until the server has announced its maximum of concurrent requests.
@@ -127,14 +116,7 @@ impl Connection {
 
     /// Another handle to the connection, if it allows more requests.
     pub fn share(&self) -> Option<Connection> {
-        let Connection::Http2 {
-            sender,
-            streams,
-            watched,
-            wire,
-            task,
-        } = self
-        else {
+        let Connection::Http2 { sender, streams, watched, wire, task } = self else {
             return None;
         };
         if sender.is_closed() {
@@ -225,9 +207,7 @@ impl Connection {
                 interim.watch(&mut request);
                 Either::Left(sender.try_send_request(request))
             }
-            Connection::Http2 {
-                sender, watched, ..
-            } => {
+            Connection::Http2 { sender, watched, .. } => {
                 if let Some(mark) = mark {
                     mark.hand();
                 }

@@ -66,10 +66,7 @@ struct Opening {
 impl WatchedStream {
     /// Counts the interim answers to a request on this connection.
     pub fn watch<B>(&self, request: &mut Request<B>, interim: &Arc<Interim>) {
-        let opening = Opening {
-            watched: self.clone(),
-            interim: Arc::downgrade(interim),
-        };
+        let opening = Opening { watched: self.clone(), interim: Arc::downgrade(interim) };
         request.extensions_mut().insert(Opens(Arc::new(opening)));
     }
 
@@ -107,10 +104,7 @@ pub struct Listener {
 
 impl Listener {
     pub fn new(watched: WatchedStream) -> Listener {
-        Listener {
-            heads: Heads::of_server(),
-            watched,
-        }
+        Listener { heads: Heads::of_server(), watched }
     }
 }
 

@@ -106,10 +106,7 @@ impl SendError {
     #[must_use]
     pub fn of_server(self) -> SendError {
         match self.kind {
-            FailureKind::Input => SendError {
-                kind: FailureKind::Connect,
-                ..self
-            },
+            FailureKind::Input => SendError { kind: FailureKind::Connect, ..self },
             _ => self,
         }
     }

@@ -19,10 +19,7 @@ pub struct Outgoing {
 
 impl Outgoing {
     pub fn new(bytes: Bytes, mark: Option<WireMark>) -> Outgoing {
-        Outgoing {
-            bytes: Full::new(bytes),
-            _mark: mark,
-        }
+        Outgoing { bytes: Full::new(bytes), _mark: mark }
     }
 }
 

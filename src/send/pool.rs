@@ -132,13 +132,7 @@ impl Connections {
     /// A connection that nothing has been sent on.
     fn lease_new(self: Rc<Self>, connection: Connection, slot: Option<Slot>) -> Lease {
         let until = Instant::now() + REST;
-        Lease {
-            connection,
-            slot,
-            timer: Box::pin(sleep_until(until)),
-            home: self,
-            until,
-        }
+        Lease { connection, slot, timer: Box::pin(sleep_until(until)), home: self, until }
     }
 
     /// A connection that waits for work.
@@ -208,14 +202,9 @@ fn rest(headers: &HeaderMap) -> Duration {
     headers
         .get(KEEP_ALIVE)
         .and_then(|value| value.to_str().ok())
-        .and_then(|text| {
-            text.split(',')
-                .find_map(|part| part.trim().strip_prefix("timeout="))
-        })
+        .and_then(|text| text.split(',').find_map(|part| part.trim().strip_prefix("timeout=")))
         .and_then(|seconds| seconds.trim().parse().ok())
-        .map_or(REST, |seconds: u64| {
-            Duration::from_secs(seconds.saturating_sub(1)).min(REST)
-        })
+        .map_or(REST, |seconds: u64| Duration::from_secs(seconds.saturating_sub(1)).min(REST))
 }
 
 #[cfg(test)]

@@ -19,11 +19,7 @@ pub enum RedirectTrust {
 /// The trust in a new address, given that in the present one.
 #[must_use]
 pub fn trust(to: &Uri, own: &Uri) -> RedirectTrust {
-    if Origin::of(to) == Origin::of(own) {
-        RedirectTrust::Own
-    } else {
-        RedirectTrust::Foreign
-    }
+    if Origin::of(to) == Origin::of(own) { RedirectTrust::Own } else { RedirectTrust::Foreign }
 }
 
 /// The request that an answer redirects to; `None` without a redirect, or if it is not followed.
@@ -62,18 +58,11 @@ fn moved(
     keeps_method: bool,
 ) -> Option<(Request<Bytes>, RedirectTrust)> {
     let uri = target(request.uri(), location)?;
-    let trust = if Origin::of(&uri) == Origin::of(request.uri()) {
-        trust
-    } else {
-        RedirectTrust::Foreign
-    };
+    let trust =
+        if Origin::of(&uri) == Origin::of(request.uri()) { trust } else { RedirectTrust::Foreign };
     let mut next = Request::new(Bytes::new());
     *next.uri_mut() = uri;
-    *next.method_mut() = if keeps_method {
-        request.method().clone()
-    } else {
-        Method::GET
-    };
+    *next.method_mut() = if keeps_method { request.method().clone() } else { Method::GET };
     if trust == RedirectTrust::Own {
         *next.headers_mut() = headers(request.headers(), keeps_method);
     }
@@ -87,17 +76,12 @@ fn moved(
 }
 
 fn target(from: &Uri, location: &str) -> Option<Uri> {
-    let mut to = url::Url::parse(&from.to_string())
-        .ok()?
-        .join(location)
-        .ok()?;
+    let mut to = url::Url::parse(&from.to_string()).ok()?.join(location).ok()?;
     to.set_fragment(None);
     let leaves_tls = from.scheme_str() == Some("https") && to.scheme() != "https";
     let uri: Uri = to.as_str().parse().ok()?;
     let credentials = !to.username().is_empty() || to.password().is_some();
-    (!leaves_tls && !credentials)
-        .then_some(uri)
-        .filter(|uri| Origin::of(uri).is_some())
+    (!leaves_tls && !credentials).then_some(uri).filter(|uri| Origin::of(uri).is_some())
 }
 
 fn headers(from: &HeaderMap, with_body: bool) -> HeaderMap {
@@ -134,10 +118,7 @@ mod tests {
     fn the_same_origin_gets_the_same_request() {
         let (request, trust) = hop(Method::POST, 307, "../x?y=z#part").unwrap();
         assert_eq!(request.uri(), "https://api.h/x?y=z");
-        assert_eq!(
-            (request.method(), trust),
-            (&Method::POST, RedirectTrust::Own)
-        );
+        assert_eq!((request.method(), trust), (&Method::POST, RedirectTrust::Own));
         assert_eq!(request.headers()["x-id"], "7");
         assert_eq!(request.body(), "body");
         let (request, _) = hop(Method::POST, 303, "https://API.h:443/x").unwrap();
@@ -149,33 +130,18 @@ mod tests {
 
     #[test]
     fn another_origin_gets_no_header_or_body_of_the_job() {
-        for to in [
-            "https://evil.h/x",
-            "//evil.h/x",
-            "https://api.h:444/x",
-            "https://api.h.evil.h/",
-        ] {
+        for to in ["https://evil.h/x", "//evil.h/x", "https://api.h:444/x", "https://api.h.evil.h/"]
+        {
             let (request, trust) = hop(Method::POST, 302, to).unwrap();
             assert_eq!(trust, RedirectTrust::Foreign, "{to}");
-            assert!(
-                request.headers().is_empty() && request.body().is_empty(),
-                "{to}"
-            );
+            assert!(request.headers().is_empty() && request.body().is_empty(), "{to}");
         }
-        assert!(
-            hop(Method::POST, 308, "https://evil.h/").is_none(),
-            "its body stays here"
-        );
+        assert!(hop(Method::POST, 308, "https://evil.h/").is_none(), "its body stays here");
     }
 
     #[test]
     fn some_redirects_are_not_followed() {
-        for to in [
-            "http://api.h/x",
-            "file:///etc/passwd",
-            "ftp://h/",
-            "https://me:pw@api.h/",
-        ] {
+        for to in ["http://api.h/x", "file:///etc/passwd", "ftp://h/", "https://me:pw@api.h/"] {
             assert!(hop(Method::GET, 302, to).is_none(), "{to}");
         }
         assert!(hop(Method::GET, 200, "/x").is_none());

@@ -27,11 +27,7 @@ pub(super) fn is_scarce(error: &io::Error) -> bool {
 impl Room {
     /// For so many connections, of which there are none yet.
     pub fn new(most: usize) -> Rc<Room> {
-        Rc::new(Room {
-            most,
-            taken: Cell::new(0),
-            freed: Notify::new(),
-        })
+        Rc::new(Room { most, taken: Cell::new(0), freed: Notify::new() })
     }
 
     /// A place, if one is free.
@@ -86,11 +82,9 @@ mod tests {
 
     #[test]
     fn only_what_others_give_back_is_waited_for() {
-        for (errno, scarce) in [
-            (Errno::MFILE, true),
-            (Errno::NFILE, true),
-            (Errno::CONNREFUSED, false),
-        ] {
+        for (errno, scarce) in
+            [(Errno::MFILE, true), (Errno::NFILE, true), (Errno::CONNREFUSED, false)]
+        {
             assert_eq!(is_scarce(&errno.into()), scarce, "{errno}");
         }
     }

@@ -70,9 +70,7 @@ pub fn proxies(
         None => {}
     }
     let value = |name: &str| {
-        environment(&name.to_lowercase())
-            .or_else(|| environment(name))
-            .unwrap_or_default()
+        environment(&name.to_lowercase()).or_else(|| environment(name)).unwrap_or_default()
     };
     // In a CGI program, HTTP_PROXY is the client's header `Proxy:`.
     let http = match environment("REQUEST_METHOD") {
@@ -106,9 +104,7 @@ impl RequestTarget {
     pub fn apply<B>(&self, request: &mut Request<B>) {
         match self {
             RequestTarget::Absolute(Some(auth)) => {
-                request
-                    .headers_mut()
-                    .insert(http::header::PROXY_AUTHORIZATION, auth.clone());
+                request.headers_mut().insert(http::header::PROXY_AUTHORIZATION, auth.clone());
             }
             RequestTarget::Origin => {
                 let path = request.uri().path_and_query().cloned();

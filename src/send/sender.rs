@@ -178,10 +178,7 @@ impl Sender {
     #[must_use]
     pub fn start(&self) -> Started {
         let sent = Instant::now();
-        Started {
-            sent,
-            deadline: sent + self.transport.settings().timeout,
-        }
+        Started { sent, deadline: sent + self.transport.settings().timeout }
     }
 
     /// Ends all connections: each request in flight gets an error.
@@ -215,8 +212,7 @@ impl Sender {
             Rc::new(Connections::new(origin.clone(), one_at_a_time))
         });
         let server = asked.map(|(scheme, authority)| (scheme.clone(), authority.clone()));
-        self.latest
-            .replace(server.map(|server| (server, home.clone())));
+        self.latest.replace(server.map(|server| (server, home.clone())));
         Ok(home.clone())
     }
 

@@ -68,11 +68,7 @@ const V6: [ReservedBlock<u128>; 32] = [
     (0xffff << 32, 96, Ipv4),
     (0xffff << 48, 96, Special("IPv4-translated")),
     (v6(0x64, 0xff9b, 0, 0), 96, Ipv4),
-    (
-        v6(0x64, 0xff9b, 1, 0),
-        48,
-        Special("local IPv4 translation"),
-    ),
+    (v6(0x64, 0xff9b, 1, 0), 48, Special("local IPv4 translation")),
     (v6(0x100, 0, 0, 0), 64, Special("discarded")),
     (v6(0x100, 0, 0, 1), 64, Special("a dummy")),
     (v6(0x2001, 0, 0, 0), 23, Special("protocol assignments")),

@@ -95,9 +95,7 @@ impl Streams {
         let taken = self.line.taken.get();
         (taken < self.allowed()).then(|| {
             self.line.taken.set(taken + 1);
-            Streams {
-                line: self.line.clone(),
-            }
+            Streams { line: self.line.clone() }
         })
     }
 

@@ -33,9 +33,7 @@ impl Trust {
         let own = match (&settings.cert, &settings.key) {
             (None, None) => None,
             (None, Some(_)) => {
-                return Err(Error::plan(
-                    "tls.key (--cert-key) is given without tls.cert (--cert)",
-                ));
+                return Err(Error::plan("tls.key (--cert-key) is given without tls.cert (--cert)"));
             }
             (Some(cert), key) => {
                 let key = key.as_ref().unwrap_or(cert);
@@ -44,9 +42,7 @@ impl Trust {
         };
         let roots = settings.ca_cert.as_deref();
         Ok(Trust {
-            roots: roots
-                .map(|path| certificates("tls.ca-cert (--cacert)", path))
-                .transpose()?,
+            roots: roots.map(|path| certificates("tls.ca-cert (--cacert)", path)).transpose()?,
             own,
             versions: match settings.min_version {
                 Version::V12 => vec![&TLS13, &TLS12],
@@ -125,9 +121,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
         |why: String| Error::plan(format!("tls.key (--cert-key): {}: {why}", path.display()));
     let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
-        wrong(format!(
-            "there is no private key in it (PEM, without a password): {error}"
-        ))
+        wrong(format!("there is no private key in it (PEM, without a password): {error}"))
     })
 }
 

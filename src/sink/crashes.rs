@@ -40,11 +40,7 @@ impl Disk for Platter {
     fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.0.lock().unwrap();
         let room = state.room.unwrap_or(usize::MAX) - state.bytes.len();
-        let most = state
-            .at_once
-            .unwrap_or(usize::MAX)
-            .min(room)
-            .min(bytes.len());
+        let most = state.at_once.unwrap_or(usize::MAX).min(room).min(bytes.len());
         if most == 0 {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -87,19 +83,10 @@ impl Platter {
             crc: crc32fast::Hasher::new(),
             records: 0,
         };
-        let opened = OpenOutput {
-            name: "platter".into(),
-            out: Out::File(journal),
-            made: None,
-        };
+        let opened = OpenOutput { name: "platter".into(), out: Out::File(journal), made: None };
         let encode = format.encoder(&columns(&["price"], false), None).unwrap();
-        Writer::new(
-            TextOutput::start(encode, opened),
-            None,
-            WriterEnding::default(),
-            (0, sync),
-        )
-        .unwrap()
+        Writer::new(TextOutput::start(encode, opened), None, WriterEnding::default(), (0, sync))
+            .unwrap()
     }
 }
 
@@ -113,11 +100,7 @@ fn read(format: &str, bytes: &[u8]) -> ResumeState {
 /// Writes records until the disk takes no more; gives how many it took in all.
 fn fill(writer: &mut Writer) -> u64 {
     for row in 0.. {
-        if writer
-            .write(&ok(row))
-            .and_then(|()| writer.flush())
-            .is_err()
-        {
+        if writer.write(&ok(row)).and_then(|()| writer.flush()).is_err() {
             return row;
         }
     }
@@ -137,16 +120,8 @@ fn a_disk_that_fills_up_at_any_byte_has_whole_records_only() {
             let taken = fill(&mut writer);
             let bytes = platter.bytes();
             let past = read(format, &bytes);
-            assert_eq!(
-                past.end,
-                bytes.len() as u64,
-                "{format} {room}: something is torn"
-            );
-            assert_eq!(
-                past.done.len(),
-                taken,
-                "{format} {room}: something is missing"
-            );
+            assert_eq!(past.end, bytes.len() as u64, "{format} {room}: something is torn");
+            assert_eq!(past.done.len(), taken, "{format} {room}: something is missing");
             // With room again, the record that was turned away is not lost.
             platter.0.lock().unwrap().room = None;
             writer.finish().unwrap();
@@ -157,10 +132,7 @@ fn a_disk_that_fills_up_at_any_byte_has_whole_records_only() {
 
 #[test]
 fn a_sync_that_fails_stops_the_run() {
-    let platter = Platter::with(State {
-        syncs_left: Some(1),
-        ..State::default()
-    });
+    let platter = Platter::with(State { syncs_left: Some(1), ..State::default() });
     let mut writer = platter.writer("jsonl", Sync::Always);
     let now = std::time::Instant::now();
     writer.write(&ok(0)).unwrap();
@@ -209,9 +181,6 @@ fn a_power_cut_loses_nothing_that_was_synced() {
         }
         let past = read(format, &after_power_cut(&platter, &mut chance));
         assert!(past.done.len() >= safe, "seed {seed}: a record is lost");
-        assert!(
-            past.done.len() <= rows,
-            "seed {seed}: a record comes from nowhere"
-        );
+        assert!(past.done.len() <= rows, "seed {seed}: a record comes from nowhere");
     }
 }

@@ -97,13 +97,9 @@ fn read(results: &Path) -> io::Result<Vec<IntentLine>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let lines = BufReader::new(file)
-        .split(b'\n')
-        .collect::<io::Result<Vec<_>>>()?;
+    let lines = BufReader::new(file).split(b'\n').collect::<io::Result<Vec<_>>>()?;
     // A torn line was never waited for: its request was not sent.
-    let whole = lines
-        .iter()
-        .filter_map(|line| serde_json::from_slice(line).ok());
+    let whole = lines.iter().filter_map(|line| serde_json::from_slice(line).ok());
     Ok(whole.collect())
 }
 
@@ -176,12 +172,7 @@ impl IntentWriter {
             }
             written
         })?;
-        Ok(IntentWriter {
-            path,
-            to_log,
-            sent: Arc::new(sent),
-            thread,
-        })
+        Ok(IntentWriter { path, to_log, sent: Arc::new(sent), thread })
     }
 
     /// A handle for workers, who know rows by this field.
@@ -203,11 +194,7 @@ impl IntentWriter {
         drop(self.to_log);
         let died = |_| Err(io::Error::other("its thread panicked"));
         let written = self.thread.join().unwrap_or_else(died);
-        if all_done {
-            written.and(fs::remove_file(self.path))
-        } else {
-            written
-        }
+        if all_done { written.and(fs::remove_file(self.path)) } else { written }
     }
 }
 
@@ -217,20 +204,11 @@ impl IntentLog {
     pub fn of(&self, row: &Row) -> Intent {
         let key = self.key.as_ref().and_then(|key| row.fields.get(key));
         let text = |value| String::from_utf8_lossy(&self.format.value(value)).into_owned();
-        let mut intent = IntentLine {
-            row: row.number,
-            key: key.map(text),
-            at: 0,
-            void: false,
-        };
+        let mut intent = IntentLine { row: row.number, key: key.map(text), at: 0, void: false };
         let sent = (!self.sent.is_empty()).then(|| self.sent.get(&intent.id()));
         let sent = sent.flatten().copied();
         intent.at = sent.unwrap_or(0);
-        Intent {
-            intent,
-            to_log: self.to_log.clone(),
-            is_made: sent.is_some(),
-        }
+        Intent { intent, to_log: self.to_log.clone(), is_made: sent.is_some() }
     }
 }
 
@@ -270,10 +248,7 @@ impl Intent {
     }
 
     fn send(&self, waits: Option<oneshot::Sender<()>>) -> Result<(), LogClosed> {
-        let entry = IntentEntry {
-            line: self.intent.line(),
-            waits,
-        };
+        let entry = IntentEntry { line: self.intent.line(), waits };
         self.to_log.try_send(entry).map_err(|_| LogClosed)
     }
 }
@@ -305,10 +280,7 @@ mod tests {
     use std::sync::mpsc;
 
     fn row(number: u64) -> Row {
-        Row {
-            number,
-            ..Row::default()
-        }
+        Row { number, ..Row::default() }
     }
 
     fn none() -> CompletedRows {
@@ -337,21 +309,10 @@ mod tests {
         intents.of(&row(3)).take_back();
         drop(intents);
         log.end(false).unwrap();
-        let mut torn = OpenOptions::new()
-            .append(true)
-            .open(path(&results))
-            .unwrap();
+        let mut torn = OpenOptions::new().append(true).open(path(&results)).unwrap();
         torn.write_all(b"{\"row\":9").unwrap();
         let mut done = none();
-        done.add(
-            &IntentLine {
-                row: 3,
-                key: None,
-                at: 0,
-                void: false,
-            }
-            .seen(),
-        );
+        done.add(&IntentLine { row: 3, key: None, at: 0, void: false }.seen());
         let left = in_doubt(&results, [&done, &none()], none()).unwrap();
         assert!(left.has(&row(7)) && left.len() == 1);
         // The next run keeps it, until all is done.
@@ -372,12 +333,8 @@ mod tests {
             entries.close();
             told.send(error.kind()).unwrap();
         });
-        let intents = IntentLog {
-            key: None,
-            format: "jsonl".parse().unwrap(),
-            to_log,
-            sent: Arc::default(),
-        };
+        let intents =
+            IntentLog { key: None, format: "jsonl".parse().unwrap(), to_log, sent: Arc::default() };
         assert!(intents.of(&row(1)).make().await.is_err());
         assert_eq!(heard.recv().unwrap(), io::ErrorKind::StorageFull);
         assert!(intents.of(&row(2)).make().await.is_err());

@@ -22,22 +22,13 @@ pub fn record(mut fields: Fields) -> Result<Record, String> {
         Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => false,
         _ => return Err("it has no _ok".to_owned()),
     };
-    let text = |name: &str| {
-        fields
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let milliseconds = fields.get("_ms").and_then(float);
     let record = Record {
         outcome: if ok {
             Ok(Vec::new())
         } else {
-            Err(Failure::new(
-                FailureKind::parse(&text("_error")),
-                text("_detail"),
-            ))
+            Err(Failure::new(FailureKind::parse(&text("_error")), text("_detail")))
         },
         kept: Vec::new(),
         arrived: Vec::new(),
@@ -50,14 +41,7 @@ pub fn record(mut fields: Fields) -> Result<Record, String> {
         row: Row::default(),
     };
     fields.retain(|name, _| !RESERVED.contains(&name.as_str()));
-    Ok(Record {
-        row: Row {
-            number,
-            fields,
-            ..Row::default()
-        },
-        ..record
-    })
+    Ok(Record { row: Row { number, fields, ..Row::default() }, ..record })
 }
 
 fn number(value: Option<&Value>) -> Option<u64> {
@@ -90,14 +74,8 @@ mod tests {
             json!({"a": 1, "_row": "3", "_ok": "false", "_status": "500", "_error": "status 500", "_detail": "x", "_attempts": "2", "_ms": "1.5"}),
         ] {
             let record = read(fields).unwrap();
-            assert_eq!(
-                (record.row.number, record.attempts, record.status),
-                (3, 2, Some(500))
-            );
-            assert_eq!(
-                record.outcome,
-                Err(Failure::new(FailureKind::Status(500), "x"))
-            );
+            assert_eq!((record.row.number, record.attempts, record.status), (3, 2, Some(500)));
+            assert_eq!(record.outcome, Err(Failure::new(FailureKind::Status(500), "x")));
             assert_eq!(record.latency, Some(Duration::from_micros(1500)));
             assert_eq!(Value::from(record.row.fields), json!({"a": 1}));
         }

@@ -16,10 +16,7 @@ pub(crate) fn columns(values: &[&str], body: bool) -> Columns {
 
 /// A result with two values.
 pub(crate) fn ok(number: u64) -> Record {
-    let mut row = Row {
-        number,
-        ..Row::default()
-    };
+    let mut row = Row { number, ..Row::default() };
     row.fields.insert("symbol".into(), "RIV".into());
     Record {
         row,
@@ -38,11 +35,5 @@ pub(crate) fn ok(number: u64) -> Record {
 /// A row that failed without an answer.
 pub(crate) fn failed(number: u64) -> Record {
     let failure = Failure::new(FailureKind::Timeout, "=no answer, in 30 s");
-    Record {
-        outcome: Err(failure),
-        status: None,
-        attempts: 1,
-        latency: None,
-        ..ok(number)
-    }
+    Record { outcome: Err(failure), status: None, attempts: 1, latency: None, ..ok(number) }
 }

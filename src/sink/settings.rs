@@ -116,9 +116,6 @@ mod tests {
         assert_eq!(settings.file.as_deref(), Some("a.txt"));
         assert_eq!(settings.format.unwrap().to_string(), "csv");
         assert_eq!(settings.existing, Existing::ResumeChanged);
-        assert_eq!(
-            serde_json::from_str::<Settings>("{}").unwrap(),
-            Settings::default()
-        );
+        assert_eq!(serde_json::from_str::<Settings>("{}").unwrap(), Settings::default());
     }
 }

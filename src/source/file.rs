@@ -26,9 +26,7 @@ pub(super) fn check(path: &str, format: Option<Format>) -> Result<Format, String
     if about.is_file() {
         open(at)?;
     }
-    format
-        .or_else(|| Format::of_path(at))
-        .ok_or_else(|| unknown_extension(at))
+    format.or_else(|| Format::of_path(at)).ok_or_else(|| unknown_extension(at))
 }
 
 /// The text of a file or named pipe from its beginning, unpacked.
@@ -59,11 +57,7 @@ pub(super) fn fingerprint_of(bytes: &[u8], most: u64) -> (u64, String) {
 /// and how many there were.
 pub(super) fn fingerprint(path: &Path, most: u64) -> Result<(u64, String), String> {
     let read = |path: &Path| -> io::Result<(u64, String)> {
-        let files = if path.is_dir() {
-            parts(path)?
-        } else {
-            vec![path.to_owned()]
-        };
+        let files = if path.is_dir() { parts(path)? } else { vec![path.to_owned()] };
         let (mut bytes, mut hash) = (0, blake3::Hasher::new());
         for file in files {
             bytes += io::copy(&mut File::open(file)?.take(most - bytes), &mut hash)?;
@@ -127,9 +121,7 @@ mod tests {
 
     fn folder_with(names: &[&str]) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
-        names
-            .iter()
-            .for_each(|name| fs::write(folder.path().join(name), "a\n").unwrap());
+        names.iter().for_each(|name| fs::write(folder.path().join(name), "a\n").unwrap());
         folder
     }
 
@@ -142,10 +134,7 @@ mod tests {
     fn the_extension_tells_the_format_unless_it_is_given() {
         let folder = folder_with(&["a.csv", "a.xlsx", "a"]);
         assert_eq!(check_in(&folder, "a.csv", None), Ok(Format::CSV));
-        assert_eq!(
-            check_in(&folder, "a.csv", Some(Format::LINES)),
-            Ok(Format::LINES)
-        );
+        assert_eq!(check_in(&folder, "a.csv", Some(Format::LINES)), Ok(Format::LINES));
         assert_eq!(check_in(&folder, "a", Some(Format::JSON)), Ok(Format::JSON));
     }
 

@@ -74,18 +74,9 @@ mod tests {
     #[test]
     fn other_codings_are_refused_by_name() {
         let error = |bytes| head_and_text(bytes).unwrap_err();
-        assert_eq!(
-            error(b"\xFF\xFEa\0"),
-            "t is written in UTF-16: save it as UTF-8"
-        );
-        assert_eq!(
-            error(b"\xFE\xFF\0a"),
-            "t is written in UTF-16: save it as UTF-8"
-        );
-        assert_eq!(
-            error(b"\xFF\xFE\0\0"),
-            "t is written in UTF-32: save it as UTF-8"
-        );
+        assert_eq!(error(b"\xFF\xFEa\0"), "t is written in UTF-16: save it as UTF-8");
+        assert_eq!(error(b"\xFE\xFF\0a"), "t is written in UTF-16: save it as UTF-8");
+        assert_eq!(error(b"\xFF\xFE\0\0"), "t is written in UTF-32: save it as UTF-8");
     }
 
     #[test]

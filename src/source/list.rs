@@ -10,11 +10,7 @@ use crate::row::Fields;
 
 /// The rows of a list that messages call `name`.
 pub(super) fn rows(list: Arc<[Value]>, name: &str) -> impl RowReader + use<> {
-    List {
-        list,
-        name: name.into(),
-        taken: 0,
-    }
+    List { list, name: name.into(), taken: 0 }
 }
 
 struct List {
@@ -41,9 +37,7 @@ fn fields(item: &Value) -> FormatRow {
         Value::String(_) => Ok(Fields::from_iter([(FIELD.into(), item.clone())])),
         other => {
             let shown = shown(&other.to_string());
-            Err(format!(
-                "{shown} is neither an object nor a text: make it one of them"
-            ))
+            Err(format!("{shown} is neither an object nor a text: make it one of them"))
         }
     }
 }
@@ -54,9 +48,7 @@ mod tests {
     use serde_json::json;
 
     fn read(list: Vec<Value>) -> Result<Vec<Value>, String> {
-        rows(list.into(), "the job's list")
-            .map(|found| found.map(Value::Object))
-            .collect()
+        rows(list.into(), "the job's list").map(|found| found.map(Value::Object)).collect()
     }
 
     #[test]

@@ -39,11 +39,7 @@ impl SourceOrigin {
                         "input.table (--table) names a table of a SQLite database, and {file} is none: leave it out"
                     ));
                 }
-                Ok(SourceOrigin::File {
-                    path: file.into(),
-                    format,
-                    table: settings.table.clone(),
-                })
+                Ok(SourceOrigin::File { path: file.into(), format, table: settings.table.clone() })
             }
             (None, Some(list)) if format.is_none() => {
                 Ok(SourceOrigin::List(list.as_slice().into()))
@@ -92,11 +88,7 @@ impl SourceOrigin {
         let (bytes, format) = match self {
             SourceOrigin::List(list) => return Ok(Box::new(list::rows(list.clone(), &name))),
             SourceOrigin::Stdin(format) => (file::stdin(), *format),
-            SourceOrigin::File {
-                path,
-                format,
-                table,
-            } => match format.reader() {
+            SourceOrigin::File { path, format, table } => match format.reader() {
                 Read::File(open) => return open(path),
                 Read::Tables(open) => return open(path, table.as_deref()),
                 Read::Text(_) => (file::open(path)?, Some(*format)),
@@ -126,34 +118,18 @@ mod tests {
     #[test]
     fn exactly_one_input_is_needed() {
         let list = Some(vec![]);
-        let both = Settings {
-            file: Some("-".into()),
-            list: list.clone(),
-            ..Settings::default()
-        };
-        let formatted = Settings {
-            format: Some(Format::CSV),
-            list: list.clone(),
-            ..Settings::default()
-        };
-        assert_eq!(
-            SourceOrigin::new(&Settings::default()).unwrap_err(),
-            NO_INPUT
-        );
+        let both = Settings { file: Some("-".into()), list: list.clone(), ..Settings::default() };
+        let formatted =
+            Settings { format: Some(Format::CSV), list: list.clone(), ..Settings::default() };
+        assert_eq!(SourceOrigin::new(&Settings::default()).unwrap_err(), NO_INPUT);
         assert_eq!(SourceOrigin::new(&both).unwrap_err(), TWO_INPUTS);
         assert_eq!(SourceOrigin::new(&formatted).unwrap_err(), FORMAT_OF_LIST);
     }
 
     #[test]
     fn a_pipe_is_never_read_ahead() {
-        let stdin = Settings {
-            file: Some("-".into()),
-            ..Settings::default()
-        };
-        let list = Settings {
-            list: Some(vec![]),
-            ..Settings::default()
-        };
+        let stdin = Settings { file: Some("-".into()), ..Settings::default() };
+        let list = Settings { list: Some(vec![]), ..Settings::default() };
         assert!(!SourceOrigin::new(&stdin).unwrap().lasts());
         assert!(SourceOrigin::new(&list).unwrap().lasts());
     }

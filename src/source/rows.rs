@@ -9,11 +9,7 @@ pub type Rows = Box<dyn Iterator<Item = Result<Row, Error>> + Send>;
 
 /// The first `most` of these, numbered. Nothing is read beyond them.
 pub(super) fn numbered(items: Box<dyn RowReader>, most: u64) -> Rows {
-    Box::new(Numbered {
-        items,
-        number: 0,
-        most,
-    })
+    Box::new(Numbered { items, number: 0, most })
 }
 
 struct Numbered {
@@ -30,11 +26,7 @@ impl Iterator for Numbered {
             return None;
         }
         let row = match self.items.next() {
-            Some(Ok(fields)) => Some(Ok(Row {
-                number: self.number,
-                fields,
-                item: None,
-            })),
+            Some(Ok(fields)) => Some(Ok(Row { number: self.number, fields, item: None })),
             Some(Err(message)) => Some(Err(self.error(message))),
             None => None,
         };
@@ -93,9 +85,6 @@ mod tests {
     fn the_first_error_is_the_end() {
         let (row, flaw) = (|| Ok(Fields::new()), || Err(String::new()));
         assert_eq!(rows(vec![flaw(), row()], 9), [Err(ErrorKind::Plan)]);
-        assert_eq!(
-            rows(vec![row(), flaw(), row()], 9),
-            [Ok(0), Err(ErrorKind::Stopped)]
-        );
+        assert_eq!(rows(vec![row(), flaw(), row()], 9), [Ok(0), Err(ErrorKind::Stopped)]);
     }
 }

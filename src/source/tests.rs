@@ -32,18 +32,11 @@ fn written(name: &str, bytes: &[u8]) -> (TempDir, Settings) {
 }
 
 fn settings(path: &Path) -> Settings {
-    Settings {
-        file: Some(path.display().to_string()),
-        ..Settings::default()
-    }
+    Settings { file: Some(path.display().to_string()), ..Settings::default() }
 }
 
 fn fields(source: &Source) -> Vec<Value> {
-    source
-        .rows()
-        .unwrap()
-        .map(|row| row.unwrap().fields.into())
-        .collect()
+    source.rows().unwrap().map(|row| row.unwrap().fields.into()).collect()
 }
 
 #[test]
@@ -53,11 +46,7 @@ fn marks_and_line_ends_change_nothing() {
         for text in [text, &windows] {
             let (_folder, settings) = written(name, text.as_bytes());
             let source = Source::new(&settings).unwrap();
-            assert_eq!(
-                fields(&source),
-                [json!({"line": "x"}), json!({"line": "y"})],
-                "{name}"
-            );
+            assert_eq!(fields(&source), [json!({"line": "x"}), json!({"line": "y"})], "{name}");
             assert_eq!(source.survey().unwrap().rows, Some(2));
         }
     }
@@ -67,11 +56,7 @@ fn marks_and_line_ends_change_nothing() {
 fn rows_can_be_read_again_and_only_those_taken() {
     for (name, text) in TWO_ROWS {
         let (_folder, settings) = written(name, text.as_bytes());
-        let source = Source::new(&Settings {
-            take: Some(1),
-            ..settings
-        })
-        .unwrap();
+        let source = Source::new(&Settings { take: Some(1), ..settings }).unwrap();
         let survey = source.survey().unwrap();
         assert_eq!((survey.rows, survey.names), (Some(1), vec!["line".into()]));
         let rows: Vec<Row> = source.clone().rows().unwrap().map(Result::unwrap).collect();
@@ -88,11 +73,7 @@ fn a_late_mistake_is_a_plan_error_ahead_and_a_stop_on_the_way() {
     assert_eq!(ahead.to_string(), on_the_way.to_string());
     assert_eq!(ahead.kind(), ErrorKind::Plan);
     assert_eq!(on_the_way.kind(), ErrorKind::Stopped);
-    assert!(
-        ahead
-            .to_string()
-            .starts_with(&format!("{}, line 3: 2 fields", source.name()))
-    );
+    assert!(ahead.to_string().starts_with(&format!("{}, line 3: 2 fields", source.name())));
 }
 
 /// Bytes that are made as they are read, and counted.
@@ -113,26 +94,15 @@ impl<I: Iterator<Item = String>> Read for Made<I> {
 #[test]
 fn an_array_is_never_read_whole() {
     let elements = (1..=200_000).map(|n| format!("{{\"n\": {n}}},"));
-    let pieces = ["[".into()]
-        .into_iter()
-        .chain(elements)
-        .chain(["{}]".into()]);
+    let pieces = ["[".into()].into_iter().chain(elements).chain(["{}]".into()]);
     let read = Arc::new(AtomicUsize::new(0));
-    let bytes = Made {
-        pieces,
-        read: read.clone(),
-    };
-    let format::Read::Text(open) = Format::JSON.reader() else {
-        panic!("it is a text")
-    };
+    let bytes = Made { pieces, read: read.clone() };
+    let format::Read::Text(open) = Format::JSON.reader() else { panic!("it is a text") };
     let mut rows = open(Box::new(BufReader::new(bytes)), "made").unwrap();
     for n in 1..=100 {
         assert_eq!(rows.next().unwrap().unwrap()["n"], n);
     }
-    assert!(
-        read.load(Ordering::Relaxed) < 2000,
-        "a hundred rows of about ten bytes"
-    );
+    assert!(read.load(Ordering::Relaxed) < 2000, "a hundred rows of about ten bytes");
     assert_eq!(rows.filter(Result::is_ok).count(), 199_901);
 }
 
@@ -140,13 +110,7 @@ fn an_array_is_never_read_whole() {
 fn a_named_pipe_is_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pipe.csv");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&path)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     let source = Source::new(&settings(&path)).unwrap();
     assert_eq!(source.survey(), Ok(Survey::default()));
     let writer = thread::spawn(move || fs::write(path, "a\n1\n").unwrap());

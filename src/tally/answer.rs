@@ -91,17 +91,9 @@ mod tests {
             (Some(1e300), "1e+300"),
             (None, "null"),
         ] {
-            let figure = Figure {
-                value,
-                values: 1,
-                skipped: 0,
-                accuracy: Accuracy::Approximate,
-            };
+            let figure = Figure { value, values: 1, skipped: 0, accuracy: Accuracy::Approximate };
             let json = serde_json::to_string(&figure).unwrap();
-            assert!(
-                json.starts_with(&format!("{{\"value\":{expected},")),
-                "{json}"
-            );
+            assert!(json.starts_with(&format!("{{\"value\":{expected},")), "{json}");
             assert!(json.ends_with("\"accuracy\":\"approximate\"}"), "{json}");
         }
     }

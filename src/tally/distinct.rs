@@ -24,10 +24,7 @@ impl Distinct {
     /// Adds the other's texts.
     pub(super) fn merge(&mut self, other: Distinct) {
         self.is_full |= other.is_full;
-        other
-            .smallest
-            .into_iter()
-            .for_each(|hash| self.add_hash(hash));
+        other.smallest.into_iter().for_each(|hash| self.add_hash(hash));
     }
 
     pub(super) fn count(&self) -> f64 {

@@ -67,11 +67,7 @@ impl Failures {
     /// The most frequent first.
     pub(super) fn kinds(&self) -> Vec<FailureGroup> {
         let mut kinds = self.0.clone();
-        kinds.sort_by(|a, b| {
-            b.count
-                .cmp(&a.count)
-                .then_with(|| a.kind.text().cmp(&b.kind.text()))
-        });
+        kinds.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.text().cmp(&b.kind.text())));
         kinds
     }
 
@@ -92,11 +88,7 @@ impl Failures {
     }
 
     fn push(&mut self, kind: FailureKind) -> usize {
-        self.0.push(FailureGroup {
-            kind,
-            count: 0,
-            examples: Vec::new(),
-        });
+        self.0.push(FailureGroup { kind, count: 0, examples: Vec::new() });
         self.0.len() - 1
     }
 }
@@ -132,10 +124,7 @@ mod tests {
     use super::*;
 
     fn add(failures: &mut Failures, number: u64, kind: FailureKind) {
-        let mut row = Row {
-            number,
-            ..Row::default()
-        };
+        let mut row = Row { number, ..Row::default() };
         row.fields.insert("symbol".into(), "é".repeat(50).into());
         failures.add(&row, &Failure::new(kind, "detail"));
     }
@@ -161,9 +150,6 @@ mod tests {
         }
         let kinds = failures.kinds();
         assert_eq!(kinds.len(), 101);
-        assert_eq!(
-            (&*kinds[0].kind.text(), kinds[0].count),
-            ("other kinds", 150)
-        );
+        assert_eq!((&*kinds[0].kind.text(), kinds[0].count), ("other kinds", 150));
     }
 }

@@ -35,12 +35,7 @@ impl Fold {
             Function::Quantile(_) => FoldState::Quantiles(Quantiles::default()),
             _ => FoldState::Numbers(NumberStats::default()),
         };
-        Fold {
-            function,
-            values: 0,
-            skipped: 0,
-            kept,
-        }
+        Fold { function, values: 0, skipped: 0, kept }
     }
 
     /// Adds the value of one result, if it has one.
@@ -67,11 +62,7 @@ impl Fold {
             value: self.value(),
             values: self.values,
             skipped: self.skipped,
-            accuracy: if self.kept.is_exact() {
-                Accuracy::Exact
-            } else {
-                Accuracy::Approximate
-            },
+            accuracy: if self.kept.is_exact() { Accuracy::Exact } else { Accuracy::Approximate },
         }
     }
 
@@ -128,24 +119,14 @@ mod tests {
     fn figure(function: &str, values: &[Value]) -> Value {
         let mut fold = Fold::new(function.parse().unwrap());
         for value in values {
-            fold.add(
-                Some(value).filter(|value| !value.is_null()),
-                &mut String::new(),
-            );
+            fold.add(Some(value).filter(|value| !value.is_null()), &mut String::new());
         }
         json!(fold.figure())
     }
 
     #[test]
     fn each_function_has_its_result() {
-        let values = [
-            json!(1),
-            json!("2.5"),
-            json!(4),
-            json!("n/a"),
-            json!(null),
-            json!(4),
-        ];
+        let values = [json!(1), json!("2.5"), json!(4), json!("n/a"), json!(null), json!(4)];
         for (function, value, taken) in [
             ("count", json!(5), 5),
             ("distinct", json!(4), 5),

@@ -56,10 +56,7 @@ impl FromStr for Function {
 
     fn from_str(name: &str) -> Result<Function, String> {
         let known = FUNCTIONS.iter().find(|(known, _)| *known == name);
-        known
-            .map(|(_, function)| *function)
-            .or_else(|| quantile(name))
-            .ok_or_else(|| unknown(name))
+        known.map(|(_, function)| *function).or_else(|| quantile(name)).ok_or_else(|| unknown(name))
     }
 }
 
@@ -76,10 +73,7 @@ fn unknown(name: &str) -> String {
         None => String::from("."),
     };
     let all: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
-    format!(
-        "there is no function {name:?}{meant} There are {}",
-        all.join(", ")
-    )
+    format!("there is no function {name:?}{meant} There are {}", all.join(", "))
 }
 
 fn nearest(name: &str) -> Option<&'static str> {

@@ -70,18 +70,14 @@ impl GroupedAggregate {
             expression: self.aggregate.text(),
             figures: match self.by {
                 None => Figures::One(self.rest.figure()),
-                Some(_) => Figures::Many {
-                    groups: self.groups(),
-                },
+                Some(_) => Figures::Many { groups: self.groups() },
             },
         }
     }
 
     fn groups(&self) -> Vec<ResultGroup> {
-        let one = |key: &str, fold: &Fold| ResultGroup {
-            key: key.to_owned(),
-            figure: fold.figure(),
-        };
+        let one =
+            |key: &str, fold: &Fold| ResultGroup { key: key.to_owned(), figure: fold.figure() };
         let mut groups: Vec<ResultGroup> =
             self.keys.iter().map(|(key, fold)| one(key, fold)).collect();
         let size = |group: &ResultGroup| group.figure.values + group.figure.skipped;
@@ -133,12 +129,8 @@ mod tests {
     #[test]
     fn every_group_has_its_own_figure() {
         let mut groups = groups("sum(price) by sector");
-        for (price, sector) in [
-            (1, json!("a")),
-            (2, json!("b")),
-            (3, json!("b")),
-            (4, json!(null)),
-        ] {
+        for (price, sector) in [(1, json!("a")), (2, json!("b")), (3, json!("b")), (4, json!(null))]
+        {
             add(&mut groups, json!(price), sector);
         }
         let answer = json!(groups.answer());
@@ -160,9 +152,6 @@ mod tests {
             panic!("no groups");
         };
         assert_eq!(groups.len(), 1001);
-        assert_eq!(
-            (&*groups[1000].key, groups[1000].figure.value),
-            ("(others)", Some(3.0))
-        );
+        assert_eq!((&*groups[1000].key, groups[1000].figure.value), ("(others)", Some(3.0)));
     }
 }

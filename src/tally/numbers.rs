@@ -121,10 +121,7 @@ mod tests {
 
     #[test]
     fn no_numbers_have_no_mean_and_one_number_no_deviation() {
-        assert_eq!(
-            (of(&[]).mean(), of(&[]).min(), of(&[]).sum()),
-            (None, None, 0.0)
-        );
+        assert_eq!((of(&[]).mean(), of(&[]).min(), of(&[]).sum()), (None, None, 0.0));
         assert_eq!((of(&[3.0]).mean(), of(&[3.0]).stddev()), (Some(3.0), None));
     }
 

@@ -22,20 +22,14 @@ const AGGREGATES: [&str; 9] = [
 
 /// Repeatable pseudo-random numbers.
 fn noise(seed: &mut u64) -> u64 {
-    *seed = seed
-        .wrapping_mul(6364136223846793005)
-        .wrapping_add(1442695040888963407);
+    *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
     *seed >> 33
 }
 
 fn record(number: u64, seed: &mut u64) -> Record {
-    let mut row = Row {
-        number,
-        ..Row::default()
-    };
+    let mut row = Row { number, ..Row::default() };
     row.fields.insert("sector".into(), json!(noise(seed) % 5));
-    row.fields
-        .insert("weight".into(), json!(format!("{}.5", noise(seed) % 90)));
+    row.fields.insert("weight".into(), json!(format!("{}.5", noise(seed) % 90)));
     let price = match noise(seed) % 10 {
         0 => Value::from("n/a"),
         _ => json!(noise(seed) as f64 / 1e4),
@@ -43,11 +37,7 @@ fn record(number: u64, seed: &mut u64) -> Record {
     let failure = Failure::new(FailureKind::Status(500 + (noise(seed) % 3) as u16), "why");
     Record {
         row,
-        outcome: if noise(seed).is_multiple_of(8) {
-            Err(failure)
-        } else {
-            Ok(vec![price])
-        },
+        outcome: if noise(seed).is_multiple_of(8) { Err(failure) } else { Ok(vec![price]) },
         kept: Vec::new(),
         body: None,
         status: None,

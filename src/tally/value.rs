@@ -90,11 +90,7 @@ mod tests {
         fields.insert("a".into(), json!("field"));
         fields.insert("b".into(), json!("field"));
         let names = ["a".to_owned()];
-        let get = |name| {
-            ValuePath::of(name, &names)
-                .get(&[json!(1)], &fields)
-                .cloned()
-        };
+        let get = |name| ValuePath::of(name, &names).get(&[json!(1)], &fields).cloned();
         assert_eq!(get("a"), Some(json!(1)));
         assert_eq!(get("b"), Some(json!("field")));
         assert_eq!(get("c"), None);
@@ -103,11 +99,7 @@ mod tests {
     #[test]
     fn any_value_has_a_text() {
         let mut scratch = String::new();
-        for (value, expected) in [
-            (json!("a"), "a"),
-            (json!(1), "1"),
-            (json!(["a"]), "[\"a\"]"),
-        ] {
+        for (value, expected) in [(json!("a"), "a"), (json!(1), "1"), (json!(["a"]), "[\"a\"]")] {
             assert_eq!(text(&value, &mut scratch), expected);
         }
     }

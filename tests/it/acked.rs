@@ -67,10 +67,7 @@ fn a_slow_answer_does_not_hold_its_slot() {
 #[test]
 #[cfg(target_os = "linux")]
 fn nor_with_http2() {
-    let (place, tls) = (
-        Place::new(),
-        ServerCertificate::self_signed(["127.0.0.1"]).unwrap(),
-    );
+    let (place, tls) = (Place::new(), ServerCertificate::self_signed(["127.0.0.1"]).unwrap());
     let (mock, roots) = (slow(Some(&tls)), place.file("roots.pem", &tls.certificate));
     let asked = ask(&place, &mock.url()).env("SSL_CERT_FILE", &roots);
     assert_slots_come_back_early(asked, &place, &mock);
@@ -79,10 +76,7 @@ fn nor_with_http2() {
 #[test]
 #[cfg(target_os = "linux")]
 fn nor_with_http1_over_tls() {
-    let (place, tls) = (
-        Place::new(),
-        ServerCertificate::self_signed(["127.0.0.1"]).unwrap(),
-    );
+    let (place, tls) = (Place::new(), ServerCertificate::self_signed(["127.0.0.1"]).unwrap());
     let (mock, roots) = (slow(None), place.file("roots.pem", &tls.certificate));
     let addr = terminator::http1_only(&tls, mock.addr());
     let asked = ask(&place, &format!("https://{addr}")).env("SSL_CERT_FILE", &roots);
@@ -93,9 +87,8 @@ fn nor_with_http1_over_tls() {
 fn behind_a_proxy_it_is_kept_as_strict_and_says_so() {
     let (place, mock) = (Place::new(), slow(None));
     let proxy = Proxy::before(mock.addr());
-    let asked = ask(&place, "http://api.test")
-        .flags("--guard acked")
-        .env("HTTP_PROXY", &proxy.url());
+    let asked =
+        ask(&place, "http://api.test").flags("--guard acked").env("HTTP_PROXY", &proxy.url());
     let (most, limit) = most_in_flight(asked, &place, &mock);
     assert_eq!((most, limit["guard"].as_str()), (10, Some("acked")));
     let why = limit["kept_as_strict"].as_str().unwrap();

@@ -13,10 +13,7 @@ fn a_body_may_not_be_too_large_before_or_after_it_is_unpacked() {
         let record_of = |flags: &str, code| record(&ask(&mock, &path, flags).with_code(code));
         let failed = record_of("--max-body 4999B", 1);
         assert_eq!(failed["_error"], "body too large", "{path}");
-        assert_eq!(
-            (&failed["_attempts"], &failed["_status"]),
-            (&1.into(), &200.into())
-        );
+        assert_eq!((&failed["_attempts"], &failed["_status"]), (&1.into(), &200.into()));
         let ok = record_of("--max-body 5000B", 0);
         assert_eq!(ok["_body"].as_str().unwrap().len(), 5000, "{path}");
     }
@@ -30,41 +27,20 @@ fn answers_are_unpacked() {
         let ended = ask(&mock, &path, "--extract length=length");
         assert_eq!(record(&ended.with_code(0))["length"], 99_998, "{encoding}");
     }
-    let ended = ask(
-        &mock,
-        "/echo",
-        "--extract all=.headers[\"accept-encoding\"][0]",
-    );
-    assert_eq!(
-        record(&ended.with_code(0))["all"],
-        "gzip, br, zstd, deflate"
-    );
+    let ended = ask(&mock, "/echo", "--extract all=.headers[\"accept-encoding\"][0]");
+    assert_eq!(record(&ended.with_code(0))["all"], "gzip, br, zstd, deflate");
 }
 
 #[test]
 fn a_value_may_be_missing_only_where_its_name_says_so() {
     let mock = plain_mock();
-    let ended = ask(
-        &mock,
-        "/echo",
-        "--extract path=.path --extract no?=.none.such",
-    );
+    let ended = ask(&mock, "/echo", "--extract path=.path --extract no?=.none.such");
     let record_ = record(&ended.with_code(0));
-    assert_eq!(
-        (&record_["path"], &record_["no"]),
-        (&"/echo".into(), &Value::Null)
-    );
-    let ended = ask(
-        &mock,
-        "/echo",
-        "--extract path=.path --extract no=.none.such",
-    );
+    assert_eq!((&record_["path"], &record_["no"]), (&"/echo".into(), &Value::Null));
+    let ended = ask(&mock, "/echo", "--extract path=.path --extract no=.none.such");
     let record_ = record(&ended.with_code(1));
     assert_eq!(record_["_error"], "missing no");
-    assert_eq!(
-        (&record_["path"], &record_["_status"]),
-        (&Value::Null, &200.into())
-    );
+    assert_eq!((&record_["path"], &record_["_status"]), (&Value::Null, &200.into()));
     assert_eq!(mock.judgement().requests, 2);
 }
 

@@ -21,24 +21,15 @@ fn ask_at(place: &Place, server: &str, rows: usize) -> Throng {
 }
 
 fn auth(throng: Throng, keys: &str) -> Throng {
-    keys.split('|')
-        .fold(throng, |throng, key| throng.arg("--auth", key))
+    keys.split('|').fold(throng, |throng, key| throng.arg("--auth", key))
 }
 
 #[test]
 fn each_kind_arrives_and_is_not_shown() {
     let (place, recorder) = (Place::new(), Recorder::start());
     for (keys, name, value) in [
-        (
-            "kind=header|name=x-key|value={{ env.SECRET }}",
-            "x-key",
-            "s3cret-enough",
-        ),
-        (
-            "kind=bearer|token={{ env.SECRET }}",
-            "authorization",
-            "Bearer s3cret-enough",
-        ),
+        ("kind=header|name=x-key|value={{ env.SECRET }}", "x-key", "s3cret-enough"),
+        ("kind=bearer|token={{ env.SECRET }}", "authorization", "Bearer s3cret-enough"),
         (
             "kind=basic|user=me|password={{ env.SECRET }}",
             "authorization",
@@ -70,11 +61,7 @@ fn each_kind_arrives_and_is_not_shown() {
     let ended = ask(&place, &recorder, 1).flags(&job).exits(0);
     let expected = "sha256=";
     let signature = recorder.only().header("x-signature").unwrap().to_owned();
-    assert!(
-        signature.starts_with(expected) && signature.len() == 7 + 64,
-        "{}",
-        ended.stderr
-    );
+    assert!(signature.starts_with(expected) && signature.len() == 7 + 64, "{}", ended.stderr);
 }
 
 /// A server with tokens that each last for so many requests.
@@ -101,17 +88,12 @@ fn server(lasts: usize, expires_in: &'static str) -> (Recorder, Arc<AtomicUsize>
 }
 
 fn oauth2(throng: Throng, recorder: &Recorder) -> Throng {
-    auth(
-        throng,
-        "kind=oauth2|client-id=me|client-secret={{ env.SECRET }}",
-    )
-    .arg("--auth", &format!("token-url={}/token", recorder.url()))
+    auth(throng, "kind=oauth2|client-id=me|client-secret={{ env.SECRET }}")
+        .arg("--auth", &format!("token-url={}/token", recorder.url()))
 }
 
 fn of_rows(came: &[Came]) -> usize {
-    came.iter()
-        .filter(|came| came.line.starts_with("GET"))
-        .count()
+    came.iter().filter(|came| came.line.starts_with("GET")).count()
 }
 
 #[test]
@@ -139,24 +121,16 @@ fn a_token_that_expires_under_a_hundred_is_renewed_once() {
 
 #[test]
 fn a_token_is_renewed_before_it_expires_and_all_of_it_passes_the_gate() {
-    let limited = throng_mock::Settings {
-        limits: vec!["6/1s".parse().unwrap()],
-        ..Default::default()
-    };
+    let limited =
+        throng_mock::Settings { limits: vec!["6/1s".parse().unwrap()], ..Default::default() };
     let (place, (recorder, fetched), mock) =
         (Place::new(), server(0, "1"), crate::harness::mock(limited));
-    let ended = oauth2(
-        ask_at(&place, &format!("{}/echo", mock.url()), 20),
-        &recorder,
-    )
-    .flags("--rate 6/1s --summary-json")
-    .flags(&place.path("summary.json"))
-    .exits(0);
+    let ended = oauth2(ask_at(&place, &format!("{}/echo", mock.url()), 20), &recorder)
+        .flags("--rate 6/1s --summary-json")
+        .flags(&place.path("summary.json"))
+        .exits(0);
     let tokens = fetched.load(Ordering::SeqCst);
-    assert!(
-        tokens >= 2,
-        "a second each over three seconds and more: {tokens}"
-    );
+    assert!(tokens >= 2, "a second each over three seconds and more: {tokens}");
     assert_eq!(mock.judgement().refused, 0);
     assert_eq!(mock.judgement().requests, 20);
     // The gate counts what went to both servers.
@@ -170,10 +144,7 @@ fn a_refused_fetch_stops_the_run_and_says_why() {
     let recorder =
         Recorder::answering(|_| answer("400 Bad Request", &[], r#"{"error": "invalid_client"}"#));
     let ended = oauth2(ask(&place, &recorder, 50), &recorder).exits(3);
-    ended
-        .says("no token could be had from")
-        .says("invalid_client")
-        .says("check auth.client-id");
+    ended.says("no token could be had from").says("invalid_client").says("check auth.client-id");
     assert_eq!(recorder.came().len(), 1);
     assert!(!ended.stderr.contains("s3cret"));
 }

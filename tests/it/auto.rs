@@ -37,11 +37,7 @@ fn it_comes_near_the_server_s_limit_and_is_seldom_refused() {
     ] {
         let simulation = run(rate, server);
         let what = format!("{rate} {server}: {simulation:?}");
-        assert_eq!(
-            (simulation.run.ok, simulation.run.failed),
-            (ROWS, 0),
-            "{what}"
-        );
+        assert_eq!((simulation.run.ok, simulation.run.failed), (ROWS, 0), "{what}");
         let share =
             simulation.run.ok as f64 / simulation.run.took.as_secs_f64() / (units / seconds);
         assert!((0.6..=1.02).contains(&share), "{share} of {what}");
@@ -57,10 +53,7 @@ fn it_stays_under_its_ceiling() {
     let simulation = run("auto:20/1s", "100/1s");
     assert_eq!(simulation.servers[0].refused, 0);
     assert_eq!(simulation.run.limits[0].learnt, Some(20));
-    assert!(
-        simulation.servers[0].windows[0].most <= 20,
-        "{simulation:?}"
-    );
+    assert!(simulation.servers[0].windows[0].most <= 20, "{simulation:?}");
 }
 
 #[test]

@@ -26,11 +26,7 @@ fn batches(mock: &Mock, query: &str, input: &str) -> Throng {
 fn a_batch_of_50_with_3_unknown_ids_gives_47_results_and_3_failures() {
     let (place, mock) = (Place::new(), plain_mock());
     let id = |n| {
-        if n % 20 == 7 {
-            format!("nope{n}")
-        } else {
-            format!("A{n}")
-        }
+        if n % 20 == 7 { format!("nope{n}") } else { format!("A{n}") }
     };
     let input = place.file("ids.csv", &ids((0..50).map(id)));
     let ended = batches(&mock, "", &input)
@@ -51,13 +47,7 @@ fn a_batch_of_50_with_3_unknown_ids_gives_47_results_and_3_failures() {
             assert_eq!(record["price"], price(id))
         }
     }
-    assert_eq!(
-        records
-            .iter()
-            .filter(|record| record["_ok"] == true)
-            .count(),
-        47
-    );
+    assert_eq!(records.iter().filter(|record| record["_ok"] == true).count(), 47);
     ended.says("missing item  3 rows");
 }
 
@@ -65,12 +55,7 @@ fn a_batch_of_50_with_3_unknown_ids_gives_47_results_and_3_failures() {
 fn daily(item: impl Fn(&str, &str) -> Value + Send + Sync + 'static) -> Recorder {
     Recorder::answering(move |came| {
         let (_, asked) = came.line.split_once("items=").unwrap();
-        let asked = asked
-            .split(' ')
-            .next()
-            .unwrap()
-            .replace("%3A", ":")
-            .replace("%2C", ",");
+        let asked = asked.split(' ').next().unwrap().replace("%3A", ":").replace("%2C", ",");
         let items = asked.split(',').filter_map(|it| it.split_once(':'));
         let items: Vec<Value> = items.map(|(id, day)| item(id, day)).collect();
         recorder::json(&json!({ "found": items }).to_string())
@@ -90,19 +75,14 @@ fn by_day(server: &Recorder, place: &Place, rows: &str) -> Throng {
 
 #[test]
 fn rows_of_one_key_that_ask_for_different_things_each_get_their_own() {
-    let (place, server) = (
-        Place::new(),
-        daily(|id, day| json!({"id": id, "price": format!("{id}-{day}")})),
-    );
+    let (place, server) =
+        (Place::new(), daily(|id, day| json!({"id": id, "price": format!("{id}-{day}")})));
     let rows = "A,mon,1\nB,mon,2\nA,tue,3\nA,mon,4\nA,wed,5\n";
     let ended = by_day(&server, &place, rows).exits(0);
     let records = ended.records();
     assert_one_record_per_row(&records, 5);
     for record in &records {
-        let (id, day) = (
-            record["id"].as_str().unwrap(),
-            record["day"].as_str().unwrap(),
-        );
+        let (id, day) = (record["id"].as_str().unwrap(), record["day"].as_str().unwrap());
         assert_eq!(record["price"], format!("{id}-{day}"), "{record}");
     }
     // Rows that ask for the same are asked for together.
@@ -119,32 +99,17 @@ fn two_items_for_one_row_fail_it_by_name() {
             recorder::json(&json!({ "found": items }).to_string())
         }),
     );
-    let records = by_day(&server, &place, "A,mon,1\nB,mon,2\n")
-        .exits(1)
-        .records();
-    assert_eq!(
-        each(&records, "_error"),
-        [json!("several items"), Value::Null]
-    );
-    assert!(
-        records[0]["_detail"]
-            .as_str()
-            .unwrap()
-            .contains("2 items for id \"A\"")
-    );
+    let records = by_day(&server, &place, "A,mon,1\nB,mon,2\n").exits(1).records();
+    assert_eq!(each(&records, "_error"), [json!("several items"), Value::Null]);
+    assert!(records[0]["_detail"].as_str().unwrap().contains("2 items for id \"A\""));
 }
 
 #[test]
 fn an_item_that_no_row_takes_is_said() {
-    let (place, server) = (
-        Place::new(),
-        daily(|id, _| json!({"id": id.replace('X', "Y"), "price": 1})),
-    );
+    let (place, server) =
+        (Place::new(), daily(|id, _| json!({"id": id.replace('X', "Y"), "price": 1})));
     let ended = by_day(&server, &place, "A,mon,1\nX,mon,2\n").exits(1);
-    assert_eq!(
-        each(&ended.records(), "_error"),
-        [Value::Null, json!("missing item")]
-    );
+    assert_eq!(each(&ended.records(), "_error"), [Value::Null, json!("missing item")]);
     ended.says("warning: items of batches that no row took: 1");
     ended.says("in the batch of row 0");
 }
@@ -172,10 +137,7 @@ fn a_named_status_means_too_large_as_well() {
     let input = place.file("ids.csv", &ids((0..3).map(|n| format!("A{n}"))));
     let ask = |flags: &str| {
         run()
-            .arg(
-                "--url",
-                &format!("{}/status/400?x={{{{ id | join(',') }}}}", mock.url()),
-            )
+            .arg("--url", &format!("{}/status/400?x={{{{ id | join(',') }}}}", mock.url()))
             .arg("--input", &input)
             .flags("--each .found[] --match id=.id --extract price=.price --batch 3 --workers 1")
             .flags(flags)
@@ -247,10 +209,7 @@ fn the_plan_shows_a_batch_and_counts_batches() {
     };
     let shown = plan("ids={{ id | join(',') }}");
     assert!(shown.contains("/batch?ids=A0%2CA1\n"), "{shown}");
-    assert!(
-        shown.contains("row 0 and those after it, up to 2 in one request:"),
-        "{shown}"
-    );
+    assert!(shown.contains("row 0 and those after it, up to 2 in one request:"), "{shown}");
     // Four requests, a second apart.
     assert!(shown.contains("at least 3s"), "{shown}");
     let failing = plan("ids=x{{ id }}");
@@ -266,15 +225,9 @@ fn what_a_batch_lacks_is_said_before_anything_is_sent() {
     let input = place.file("ids.csv", "id\nA\n");
     for (flags, message) in [
         ("--batch 5", "a batch needs items.each"),
-        (
-            "--batch 5 --each .a[] --match idd=.id",
-            "did you mean \"id\"?",
-        ),
+        ("--batch 5 --each .a[] --match idd=.id", "did you mean \"id\"?"),
         ("--each .a[] --match id=.id", "there are no batches"),
-        (
-            "--batch 5 --each .a[] --match id=.id --next link",
-            "leave one of them out",
-        ),
+        ("--batch 5 --each .a[] --match id=.id --next link", "leave one of them out"),
     ] {
         let ended = run()
             .arg("--url", &format!("{}/batch", mock.url()))

@@ -35,33 +35,17 @@ fn answer(path: &str) -> (u16, &'static str, Vec<u8>) {
     const LATIN: &str = "application/json; charset=ISO-8859-1";
     let utf16 = "\u{feff}{\"a\": 1}".encode_utf16();
     match path {
-        "bytes" => (
-            200,
-            "application/octet-stream",
-            (0..=255).cycle().take(1024).collect(),
-        ),
-        "pdf" => (
-            200,
-            "application/pdf",
-            b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n".to_vec(),
-        ),
+        "bytes" => (200, "application/octet-stream", (0..=255).cycle().take(1024).collect()),
+        "pdf" => (200, "application/pdf", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n".to_vec()),
         "latin1" => (200, LATIN, b"{\"a\": \"Caf\xe9 Zo\xeb\"}".to_vec()),
         "ascii" => (200, LATIN, b"{\"a\": 1}".to_vec()),
         "utf16" => (200, JSON, utf16.flat_map(u16::to_le_bytes).collect()),
         "mark" => (200, JSON, b"\xef\xbb\xbf{\"a\": 1}".to_vec()),
-        "stream" => (
-            200,
-            "application/x-ndjson",
-            b"{\"a\": 1}\n{\"a\": 2}\n{\"a\": 3}\n".to_vec(),
-        ),
+        "stream" => (200, "application/x-ndjson", b"{\"a\": 1}\n{\"a\": 2}\n{\"a\": 3}\n".to_vec()),
         "junk" => (200, JSON, b"{\"a\": 1} oops {\"a\": 2}".to_vec()),
         "spaces" => (200, JSON, b" {\"a\": 1}\r\n\t ".to_vec()),
         "twice" => (200, JSON, b"{\"a\": 2, \"a\": 1}".to_vec()),
-        "items" => (
-            200,
-            JSON,
-            b"\xef\xbb\xbf{\"items\": [{\"a\": 1}], \"next\": null}".to_vec(),
-        ),
+        "items" => (200, JSON, b"\xef\xbb\xbf{\"items\": [{\"a\": 1}], \"next\": null}".to_vec()),
         "broken" => (500, "application/octet-stream", vec![0x89, b'P', 0, 0xff]),
         "gone" => (404, JSON, b"\xef\xbb\xbf{\"error\": \"gone\"}".to_vec()),
         _ => (200, JSON, b"{\"a\": 1, \"n\": 1000000000000}".to_vec()),
@@ -100,15 +84,7 @@ fn only_one_document_is_an_answer_however_the_program_is_spelt() {
         for records in [&fast, &slow] {
             let record = &records[place];
             assert_eq!(record["_error"], kind, "{path}");
-            assert_eq!(
-                record["a"],
-                if kind.is_null() {
-                    json!(1)
-                } else {
-                    Value::Null
-                },
-                "{path}"
-            );
+            assert_eq!(record["a"], if kind.is_null() { json!(1) } else { Value::Null }, "{path}");
         }
         assert_eq!(fast[place]["_detail"], slow[place]["_detail"], "{path}");
     }
@@ -133,10 +109,7 @@ fn a_body_that_is_no_text_is_never_kept_as_one() {
         assert_eq!(kept, Some("\u{feff}{\"a\": 1}"), "{flags}");
         assert_eq!(records[3]["_error"], "status 500");
         let detail = records[3]["_detail"].as_str().unwrap();
-        assert!(
-            detail.contains("4 bytes") && !detail.contains('\u{fffd}'),
-            "{detail}"
-        );
+        assert!(detail.contains("4 bytes") && !detail.contains('\u{fffd}'), "{detail}");
     }
 }
 
@@ -193,19 +166,12 @@ fn endless_programs_do_not_keep_a_run_that_is_asked_to_end() {
     let throng = throng.arg("--extract", "a=until(false; .)");
     let throng = throng.flags("--workers 1 --concurrency 100 --grace 0s --progress none");
     let output = place.path("out.jsonl");
-    let running = throng
-        .arg("--input", &input)
-        .arg("--output", &output)
-        .start();
+    let running = throng.arg("--input", &input).arg("--output", &output).start();
     until("programs run", || ENDLESS.load(Ordering::Relaxed) >= 20);
     running.signal("-TERM");
     running.signal("-TERM");
     running.ends().with_code(143);
     let records = place.records("out.jsonl");
     let kinds = ["jq too long", "interrupted"];
-    assert!(
-        records
-            .iter()
-            .all(|record| kinds.contains(&record["_error"].as_str().unwrap()))
-    );
+    assert!(records.iter().all(|record| kinds.contains(&record["_error"].as_str().unwrap())));
 }

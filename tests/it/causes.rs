@@ -9,10 +9,7 @@ use throng_mock::{Mock, Settings};
 use crate::harness::{Ended, Place, Throng, mock, plain_mock, run, symbols, until};
 
 fn slow(latency: &str) -> Mock {
-    mock(Settings {
-        latency: latency.parse().unwrap(),
-        ..Settings::default()
-    })
+    mock(Settings { latency: latency.parse().unwrap(), ..Settings::default() })
 }
 
 fn quotes(place: &Place, mock: &Mock, rows: usize) -> Throng {
@@ -53,16 +50,8 @@ fn a_limit_that_binds_is_named() {
 fn limits_of_keys_and_of_what_is_in_flight_are_told_apart() {
     let (place, mock) = (Place::new(), slow("100ms"));
     for (flags, name, help) in [
-        (
-            "--rate 1000/1s --in-flight 1",
-            "1 in flight",
-            "more requests in flight, if",
-        ),
-        (
-            "--rate 2/500ms --per {{request.host}}",
-            "2/500ms",
-            "rows of more keys",
-        ),
+        ("--rate 1000/1s --in-flight 1", "1 in flight", "more requests in flight, if"),
+        ("--rate 2/500ms --per {{request.host}}", "2/500ms", "rows of more keys"),
     ] {
         let throng = quotes(&place, &mock, 11).flags("--workers 1").flags(flags);
         lists(&place, &throng.exits(0), "limit", Some(name), help);
@@ -72,9 +61,7 @@ fn limits_of_keys_and_of_what_is_in_flight_are_told_apart() {
 #[test]
 fn a_server_that_is_slow_is_told_from_a_limit() {
     let (place, mock) = (Place::new(), slow("250ms"));
-    let ended = quotes(&place, &mock, 6)
-        .flags("--mode sync --workers 1 --rate 100/1s")
-        .exits(0);
+    let ended = quotes(&place, &mock, 6).flags("--mode sync --workers 1 --rate 100/1s").exits(0);
     lists(&place, &ended, "server", None, "--mode async");
 }
 
@@ -83,16 +70,8 @@ fn pauses_that_the_server_asks_for_and_those_before_retries_are_told_apart() {
     let (place, mock) = (Place::new(), plain_mock());
     let input = place.file("rows.csv", &symbols(20));
     for (route, cause, help) in [
-        (
-            "1/p{{ symbol }}?status=429&retry_after=2",
-            "pause",
-            "a lower rate",
-        ),
-        (
-            "3/r{{ symbol }}?status=503",
-            "retries",
-            "fewer failed attempts",
-        ),
+        ("1/p{{ symbol }}?status=429&retry_after=2", "pause", "a lower rate"),
+        ("3/r{{ symbol }}?status=503", "retries", "fewer failed attempts"),
     ] {
         let url = format!("{}/flaky/{route}", mock.url());
         let throng = summarized(&place, run().arg("--url", &url)).arg("--input", &input);
@@ -134,8 +113,5 @@ fn a_run_that_is_stopped_while_it_waits_says_when_it_could_go_on() {
         let free = time + jiff::SignedDuration::from_secs(seconds);
         format!("; available again at {} ", free.strftime("%Y-%m-%d"))
     });
-    assert!(
-        dates.iter().any(|date| advice.contains(date)),
-        "{dates:?}: {advice}"
-    );
+    assert!(dates.iter().any(|date| advice.contains(date)), "{dates:?}: {advice}");
 }

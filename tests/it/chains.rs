@@ -29,10 +29,7 @@ fn go(job: &str) -> Throng {
 
 #[track_caller]
 fn assert_whole(records: &[Value], total: u64) {
-    let mut numbers: Vec<u64> = records
-        .iter()
-        .map(|it| it["_item"].as_u64().unwrap())
-        .collect();
+    let mut numbers: Vec<u64> = records.iter().map(|it| it["_item"].as_u64().unwrap()).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..total).collect::<Vec<_>>());
     for record in records {
@@ -60,10 +57,7 @@ fn a_table_has_the_columns_of_all_steps() {
     let job = job(&place, &mock, 3, "");
     go(&job).arg("--output", &place.path("out.csv")).exits(0);
     let text = place.read("out.csv");
-    assert!(
-        text.starts_with("shop,id,price,_row,_item,_last,_ok,"),
-        "{text}"
-    );
+    assert!(text.starts_with("shop,id,price,_row,_item,_last,_ok,"), "{text}");
     assert_eq!(text.lines().count(), 4);
 }
 
@@ -72,29 +66,17 @@ fn what_fails_in_one_step_has_its_record_and_the_rest_goes_on() {
     let (place, mock) = (Place::new(), plain_mock());
     let job = job(&place, &mock, 45, "[retry]\nretries = 0\n");
     let text = fs::read_to_string(&job).unwrap();
-    let text = text.replace("?size=20", "?size=20&broken=40").replace(
-        "id = \".id\"",
-        "id = 'if .id == \"7\" then \"nope\" else .id end'",
-    );
+    let text = text
+        .replace("?size=20", "?size=20&broken=40")
+        .replace("id = \".id\"", "id = 'if .id == \"7\" then \"nope\" else .id end'");
     fs::write(&job, text).unwrap();
     let records = go(&job).exits(1).records();
     assert_eq!(records.len(), 41);
-    let failed: Vec<&Value> = records
-        .iter()
-        .filter(|record| record["_ok"] == false)
-        .collect();
-    let errors: Vec<(&Value, &Value)> = failed
-        .iter()
-        .map(|it| (&it["_item"], &it["_error"]))
-        .collect();
-    assert!(
-        errors.contains(&(&json!(7), &json!("status 404"))),
-        "{errors:?}"
-    );
-    assert!(
-        errors.contains(&(&json!(40), &json!("status 500"))),
-        "{errors:?}"
-    );
+    let failed: Vec<&Value> = records.iter().filter(|record| record["_ok"] == false).collect();
+    let errors: Vec<(&Value, &Value)> =
+        failed.iter().map(|it| (&it["_item"], &it["_error"])).collect();
+    assert!(errors.contains(&(&json!(7), &json!("status 404"))), "{errors:?}");
+    assert!(errors.contains(&(&json!(40), &json!("status 500"))), "{errors:?}");
     assert_eq!(errors.len(), 2);
 }
 
@@ -129,11 +111,8 @@ fn all_at_once_every_attempt_passes_the_gate() {
         ),
     );
     let summary = place.path("summary.json");
-    let records = go(&job)
-        .env("SECRET", "s3cret-enough")
-        .arg("--summary-json", &summary)
-        .exits(0)
-        .records();
+    let records =
+        go(&job).env("SECRET", "s3cret-enough").arg("--summary-json", &summary).exits(0).records();
     assert_eq!(records.len(), 80);
     for record in &records {
         let id = record["id"].as_str().unwrap();
@@ -157,10 +136,7 @@ fn all_at_once_every_attempt_passes_the_gate() {
 #[test]
 fn a_step_may_have_limits_of_its_own() {
     let server = |limit: &str| {
-        mock(Settings {
-            limits: vec![limit.parse().unwrap()],
-            ..Settings::default()
-        })
+        mock(Settings { limits: vec![limit.parse().unwrap()], ..Settings::default() })
     };
     // Each step has a server of its own, which is the judge of that step's limit.
     let (place, lists, details) = (Place::new(), server("2/300ms"), server("30/300ms"));
@@ -172,10 +148,7 @@ fn a_step_may_have_limits_of_its_own() {
     let ended = go(&job).arg("--summary-json", &summary).exits(0);
     assert_whole(&ended.records(), 60);
     let limits = place.json("summary.json")["limits"].clone();
-    assert_eq!(
-        each(limits.as_array().unwrap(), "rate"),
-        ["2/300ms", "30/300ms"]
-    );
+    assert_eq!(each(limits.as_array().unwrap(), "rate"), ["2/300ms", "30/300ms"]);
     for (mock, requests, most) in [(lists, 3, 2), (details, 60, 30)] {
         let judgement = mock.judgement();
         assert_eq!((judgement.requests, judgement.refused), (requests, 0));
@@ -194,44 +167,28 @@ fn a_chain_that_was_cut_off_is_made_whole() {
         let lines: Vec<&str> = whole.split_inclusive('\n').take(kept).collect();
         fs::write(place.path(name), lines.concat()).unwrap();
         ask().flags("--resume").exits(0);
-        assert_eq!(
-            place.read(name).lines().count(),
-            whole.lines().count(),
-            "{name}"
-        );
+        assert_eq!(place.read(name).lines().count(), whole.lines().count(), "{name}");
         if name.ends_with("jsonl") {
             let text = place.read(name);
-            let records: Vec<Value> = text
-                .lines()
-                .map(|line| serde_json::from_str(line).unwrap())
-                .collect();
+            let records: Vec<Value> =
+                text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
             assert_whole(&records, 50);
         }
         mock.reset();
         ask().flags("--resume").exits(0);
-        assert_eq!(
-            mock.judgement().requests,
-            0,
-            "a whole row is not asked again"
-        );
+        assert_eq!(mock.judgement().requests, 0, "a whole row is not asked again");
     }
 }
 
 #[test]
 fn a_chain_stops_in_good_order() {
-    let settings = Settings {
-        latency: "20ms".parse().unwrap(),
-        ..Settings::default()
-    };
+    let settings = Settings { latency: "20ms".parse().unwrap(), ..Settings::default() };
     let (place, mock) = (Place::new(), mock(settings));
     let job = job(&place, &mock, 100_000, "");
     let running = go(&job).arg("--output", &place.path("out.jsonl")).start();
     crate::harness::until("requests", || mock.judgement().requests > 50);
     let id = running.id().to_string();
-    std::process::Command::new("kill")
-        .args(["-INT", &id])
-        .status()
-        .unwrap();
+    std::process::Command::new("kill").args(["-INT", &id]).status().unwrap();
     running.ends().with_code(130);
     let text = place.read("out.jsonl");
     assert!(text.lines().count() < 100_000 && text.ends_with('\n'));
@@ -242,11 +199,7 @@ fn a_chain_that_can_not_hold_is_said_before_anything_is_sent() {
     let (place, mock) = (Place::new(), plain_mock());
     let good = fs::read_to_string(job(&place, &mock, 3, "")).unwrap();
     for (from, to, message) in [
-        (
-            "{{ id }}",
-            "{{ idd }}",
-            "step 2 uses {{ idd }}, but neither",
-        ),
+        ("{{ id }}", "{{ idd }}", "step 2 uses {{ idd }}, but neither"),
         ("id = \".id\"", "", "step 1 extracts nothing"),
         ("price = ", "shop = ", "needs another name"),
         (
@@ -254,11 +207,7 @@ fn a_chain_that_can_not_hold_is_said_before_anything_is_sent() {
             "[step.items]\neach = \".x[]\"\n[step.extract]",
             "one step of a chain only",
         ),
-        (
-            "[step.extract]",
-            "[step.extrakt]",
-            "did you mean `extract`?",
-        ),
+        ("[step.extract]", "[step.extrakt]", "did you mean `extract`?"),
     ] {
         let job = place.file("bad.toml", &good.replace(from, to));
         go(&job).exits(2).says(message);
@@ -285,9 +234,7 @@ fn a_later_step_that_must_not_be_repeated_needs_a_word_on_it() {
         .exits(2)
         .says("makes one key for all that comes of a row");
     assert_eq!(mock.judgement().requests, 0);
-    ask("[step.retry]\nidempotency-key = \"{{ id }}\"\n")
-        .arg("--output", &output)
-        .exits(0);
+    ask("[step.retry]\nidempotency-key = \"{{ id }}\"\n").arg("--output", &output).exits(0);
     // Nothing is gone on with on stdout.
     ask("").exits(0);
 }
@@ -297,11 +244,5 @@ fn the_plan_shows_what_comes_then() {
     let (place, mock) = (Place::new(), plain_mock());
     let job = job(&place, &mock, 3, "");
     let shown = throng("plan").arg("--config-json-file", &job).exits(0);
-    assert!(
-        shown
-            .stdout
-            .contains("/detail/{{ id }}, under the limits above"),
-        "{}",
-        shown.stdout
-    );
+    assert!(shown.stdout.contains("/detail/{{ id }}, under the limits above"), "{}", shown.stdout);
 }

@@ -53,9 +53,7 @@ fn a_changed_request_is_named_and_gone_on_with_when_told() {
         let ask = || ask(&place, &mock, &input).flags(flags);
         let ended = ask().flags("--resume").exits(2);
         ended.says(name).says("20 rows of");
-        ended
-            .says("--resume=changed keeps them")
-            .says("asks for 10 rows");
+        ended.says("--resume=changed keeps them").says("asks for 10 rows");
         let is_told = ended.stderr.contains("with the values that they have");
         assert_eq!(is_told, name.starts_with("extract"), "{}", ended.stderr);
         assert_eq!(mock.judgement().requests, 0);
@@ -69,9 +67,7 @@ fn a_changed_request_is_named_and_gone_on_with_when_told() {
 fn a_changed_limit_is_said_and_changes_nothing() {
     let (place, mock) = (Place::new(), plain_mock());
     let input = begun(&place, &mock);
-    let ended = ask(&place, &mock, &input)
-        .flags("--resume --rate 1000/1s")
-        .exits(0);
+    let ended = ask(&place, &mock, &input).flags("--resume --rate 1000/1s").exits(0);
     ended.says("the limit was none and is now 1000/1s; the 20 rows that are done stay");
 }
 
@@ -86,9 +82,7 @@ fn a_changed_input_is_told_row_by_row() {
     let ended = ask(&place, &mock, &input).flags("--resume").exits(2);
     ended.says("14 are the same, 1 have other values now, 5 are no longer there");
     assert_eq!(place.read("out.jsonl"), before);
-    ask(&place, &mock, &input)
-        .flags("--resume=changed")
-        .exits(0);
+    ask(&place, &mock, &input).flags("--resume=changed").exits(0);
     assert_eq!(asked(&mock), ["T3"]);
     let records = place.records("out.jsonl");
     assert_one_record_per_row(&records, 15);
@@ -123,9 +117,7 @@ fn a_key_identifies_rows_in_any_order() {
         };
         ask(&["A", "=B", "\"C,C\""]).exits(0);
         mock.reset();
-        ask(&["\"C,C\"", "D", "A", "=B", "E"])
-            .flags("--resume")
-            .exits(0);
+        ask(&["\"C,C\"", "D", "A", "=B", "E"]).flags("--resume").exits(0);
         assert_eq!(asked(&mock), ["D", "E"], "{name}");
         assert_eq!(
             place.read(name).matches("price").count(),
@@ -143,25 +135,13 @@ fn a_key_identifies_rows_in_any_order() {
 fn failed_rows_are_asked_for_again_and_have_one_record_afterwards() {
     for name in ["out.jsonl", "out.csv"] {
         let (place, mock) = (Place::new(), plain_mock());
-        let ask = |code: &str| {
-            run()
-                .with_two_statuses(&mock.url(), code)
-                .files(&place, ROWS, name)
-        };
+        let ask = |code: &str| run().with_two_statuses(&mock.url(), code).files(&place, ROWS, name);
         ask("404").exits(1);
-        ask("404")
-            .exits(2)
-            .says("--retry-failed asks for the 2 that failed as well");
+        ask("404").exits(2).says("--retry-failed asks for the 2 that failed as well");
         mock.reset();
-        ask("200")
-            .flags("--resume")
-            .exits(1)
-            .says("30 more done before, of which 2 failed");
+        ask("200").flags("--resume").exits(1).says("30 more done before, of which 2 failed");
         assert_eq!(mock.judgement().requests, 0);
-        ask("200")
-            .flags("--retry-failed")
-            .exits(0)
-            .says("28 more done before");
+        ask("200").flags("--retry-failed").exits(0).says("28 more done before");
         assert_eq!(mock.judgement().requests, 2);
         let text = place.read(name);
         assert_eq!(text.matches("false").count(), 0, "{text}");
@@ -173,17 +153,11 @@ fn failed_rows_are_asked_for_again_and_have_one_record_afterwards() {
 fn a_damaged_record_is_told_with_its_line_and_asked_for_again_when_told() {
     let (place, mock) = (Place::new(), plain_mock());
     let input = begun(&place, &mock);
-    let damaged = place
-        .read("out.jsonl")
-        .replace("{\"symbol\":\"S7\"", "\0\0\0");
+    let damaged = place.read("out.jsonl").replace("{\"symbol\":\"S7\"", "\0\0\0");
     fs::write(place.path("out.jsonl"), damaged).unwrap();
     let ended = ask(&place, &mock, &input).flags("--resume").exits(2);
-    ended
-        .says("line 8 is no jsonl record")
-        .says("--resume=damaged");
-    let ended = ask(&place, &mock, &input)
-        .flags("--resume=damaged")
-        .exits(0);
+    ended.says("line 8 is no jsonl record").says("--resume=damaged");
+    let ended = ask(&place, &mock, &input).flags("--resume=damaged").exits(0);
     ended.says("1 record of").says("out.jsonl.torn");
     assert!(place.read("out.jsonl.torn").starts_with("\0\0\0"));
     assert_eq!(mock.judgement().symbols.get("S7"), Some(&1));
@@ -210,10 +184,7 @@ fn two_runs_do_not_write_one_file() {
     let slow = || {
         let input = place.file("rows.csv", &symbols(3));
         run()
-            .arg(
-                "--url",
-                &format!("{}/slow/60000?{{{{ symbol }}}}", mock.url()),
-            )
+            .arg("--url", &format!("{}/slow/60000?{{{{ symbol }}}}", mock.url()))
             .arg("--input", &input)
             .arg("--output", &place.path("out.jsonl"))
             .flags("--grace 0s")

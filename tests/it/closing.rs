@@ -69,9 +69,7 @@ fn what_was_sent_without_a_record_still_counts() {
     let running = job("run", &place, &server.url()).start();
     until("requests", || server.came().len() == 8);
     running.signal("-INT");
-    until("the first signal to be heard", || {
-        running.said().contains("ends the run at once")
-    });
+    until("the first signal to be heard", || running.said().contains("ends the run at once"));
     running.signal("-INT");
     running.ends().with_code(130);
     assert!(is_clean(&place) && !Path::new(&place.path("out.jsonl")).exists());
@@ -79,10 +77,7 @@ fn what_was_sent_without_a_record_still_counts() {
     let next = job("plan", &place, &server.url()).flags("--rate 8/1m");
     let plan = next.exits(0);
     assert!(plan.stdout.contains("earlier runs to"), "{}", plan.stdout);
-    assert!(
-        plan.stdout
-            .contains("still counts, so the first request waits")
-    );
+    assert!(plan.stdout.contains("still counts, so the first request waits"));
     let elsewhere = job("plan", &place, "http://127.0.0.1:1").flags("--rate 8/1m");
     assert!(!elsewhere.exits(0).stdout.contains("waits"));
 }
@@ -90,12 +85,8 @@ fn what_was_sent_without_a_record_still_counts() {
 #[test]
 fn a_run_that_waits_for_one_that_was_killed_says_so_before_it_does() {
     let (place, server) = (Place::new(), never());
-    job("run", &place, &plain_mock().url())
-        .flags("--take 1")
-        .exits(0);
-    let running = job("run", &place, &server.url())
-        .flags("--overwrite")
-        .start();
+    job("run", &place, &plain_mock().url()).flags("--take 1").exits(0);
+    let running = job("run", &place, &server.url()).flags("--overwrite").start();
     until("requests", || server.came().len() == 8);
     running.signal("-KILL");
     running.ends();
@@ -103,9 +94,7 @@ fn a_run_that_waits_for_one_that_was_killed_says_so_before_it_does() {
     let plan = job("plan", &place, &server.url()).flags("--overwrite");
     let plan = plan.exits(0);
     assert!(plan.stdout.contains(why), "{}", plan.stdout);
-    let next = job("run", &place, &server.url())
-        .flags("--overwrite")
-        .start();
+    let next = job("run", &place, &server.url()).flags("--overwrite").start();
     until("its word", || next.said().contains(why));
     assert!(next.said().contains("s for 10/1m"), "{}", next.said());
     next.signal("-INT");

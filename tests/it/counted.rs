@@ -25,11 +25,7 @@ pub struct Left(pub Option<u64>, pub Duration);
 
 impl Counted {
     pub fn new(units: u64, period: Duration) -> Counted {
-        Counted {
-            units,
-            period,
-            state: Mutex::default(),
-        }
+        Counted { units, period, state: Mutex::default() }
     }
 
     pub fn count(&self) -> Left {

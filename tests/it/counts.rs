@@ -15,16 +15,10 @@ use crate::recorder::{answer, json};
 
 /// The most that were sent within any so many seconds, by the records.
 fn most_sent(records: &[Value], seconds: f64) -> usize {
-    let attempts = records
-        .iter()
-        .filter_map(|record| record["_arrived"].as_array());
+    let attempts = records.iter().filter_map(|record| record["_arrived"].as_array());
     let mut sent: Vec<f64> = attempts.flatten().filter_map(|at| at[0].as_f64()).collect();
     sent.sort_by(f64::total_cmp);
-    let within = |from: &f64| {
-        sent.iter()
-            .filter(|at| (*from..from + seconds).contains(at))
-            .count()
-    };
+    let within = |from: &f64| sent.iter().filter(|at| (*from..from + seconds).contains(at)).count();
     sent.iter().map(within).max().unwrap_or(0)
 }
 
@@ -109,10 +103,7 @@ fn so_do_refusals() {
     let records = go(&place, &server, 8, job, 0).records();
     assert_one_record_per_row(&records, 8);
     assert_eq!(counted.refused(), 0);
-    let attempts: u64 = each(&records, "_attempts")
-        .iter()
-        .filter_map(Value::as_u64)
-        .sum();
+    let attempts: u64 = each(&records, "_attempts").iter().filter_map(Value::as_u64).sum();
     assert_eq!(attempts, 11);
     let most = most_sent(&records, 2.0);
     assert!(most > 4, "no more than {most} were sent in 2 s");

@@ -36,9 +36,7 @@ impl Job<'_> {
     fn server(&self) -> Mock {
         mock(Settings {
             latency: "1ms".parse().unwrap(),
-            faults: Faults {
-                rates: self.faults.to_vec(),
-            },
+            faults: Faults { rates: self.faults.to_vec() },
             ..Settings::default()
         })
     }
@@ -76,10 +74,7 @@ impl Job<'_> {
             assert_eq!(self.finished(&place), expected, "seed {seed}");
             let counts = mock.judgement().symbols;
             for (symbol, asked) in written {
-                assert_eq!(
-                    counts[&symbol], asked,
-                    "seed {seed}: {symbol} was asked for again"
-                );
+                assert_eq!(counts[&symbol], asked, "seed {seed}: {symbol} was asked for again");
             }
         }
         assert!(while_sending > 0, "all {kills} kills fell before a request");
@@ -159,27 +154,16 @@ fn of_table(text: &str) -> BTreeMap<String, String> {
 fn prices(records: impl Iterator<Item = (String, String)>) -> BTreeMap<String, String> {
     let mut prices = BTreeMap::new();
     for (symbol, price) in records {
-        assert!(
-            price != "null" && !price.is_empty(),
-            "{symbol} has no price"
-        );
-        assert!(
-            prices.insert(symbol.clone(), price).is_none(),
-            "{symbol} stands there twice"
-        );
+        assert!(price != "null" && !price.is_empty(), "{symbol} has no price");
+        assert!(prices.insert(symbol.clone(), price).is_none(), "{symbol} stands there twice");
     }
     prices
 }
 
 #[test]
 fn json_lines_survive() {
-    let job = Job {
-        output: "out.jsonl",
-        journal: "out.jsonl",
-        flags: "",
-        faults: &[],
-        prices: of_lines,
-    };
+    let job =
+        Job { output: "out.jsonl", journal: "out.jsonl", flags: "", faults: &[], prices: of_lines };
     job.survives(kills(80), 1);
 }
 
@@ -208,13 +192,7 @@ fn faults_of_the_server_change_nothing() {
 }
 
 fn finished_form(output: &str, journal: &str, seed: u64) {
-    let job = Job {
-        output,
-        journal,
-        flags: "--order input",
-        faults: &[],
-        prices: of_lines,
-    };
+    let job = Job { output, journal, flags: "--order input", faults: &[], prices: of_lines };
     job.survives(kills(12), seed);
 }
 
@@ -254,10 +232,7 @@ fn a_packed_text_survives() {
 fn the_limit_holds_across_a_crash() {
     for (signal, code) in [("-KILL", None), ("-INT", Some(130))] {
         let place = Place::new();
-        let mock = mock(Settings {
-            limits: vec!["20/2s".parse().unwrap()],
-            ..Settings::default()
-        });
+        let mock = mock(Settings { limits: vec!["20/2s".parse().unwrap()], ..Settings::default() });
         let ask = |how: &str| {
             run()
                 .quotes(&mock.url())

@@ -5,12 +5,8 @@ use std::process::Command;
 use crate::harness::{Place, Throng, run, throng};
 use crate::recorder::{Came, Recorder};
 
-const VARIABLES: [(&str, &str); 4] = [
-    ("TOKEN", "t0ken-of-mine"),
-    ("SID", "AC0123"),
-    ("KEY", "key-0123456789"),
-    ("SHOP", "my-shop"),
-];
+const VARIABLES: [(&str, &str); 4] =
+    [("TOKEN", "t0ken-of-mine"), ("SID", "AC0123"), ("KEY", "key-0123456789"), ("SHOP", "my-shop")];
 
 /// Written anew after the documentation of APIs; `HOST` is the recording server.
 const COMMANDS: [&str; 32] = [
@@ -61,8 +57,7 @@ const COMMANDS: [&str; 32] = [
 /// versions of curl write as `%2b`.
 fn comparable(mut came: Came) -> Came {
     let agent = |value: &str| value.starts_with("curl/") || value.starts_with("throng/");
-    came.headers
-        .retain(|(name, value)| name != "user-agent" || !agent(value));
+    came.headers.retain(|(name, value)| name != "user-agent" || !agent(value));
     came.line = capitals(&came.line);
     let kind = came.header("content-type").unwrap_or_default().to_owned();
     if kind == "application/x-www-form-urlencoded" {
@@ -108,11 +103,7 @@ fn thirty_commands_send_what_curl_sends() {
             .replace("HOST", &recorder.url())
             .replace("FILES", place.path("").trim_end_matches('/'));
         recorder.forget();
-        let curl = Command::new("bash")
-            .args(["-c", &command])
-            .envs(VARIABLES)
-            .output()
-            .unwrap();
+        let curl = Command::new("bash").args(["-c", &command]).envs(VARIABLES).output().unwrap();
         let by_curl = recorder.came();
         // curl itself refuses a blank in a URL; throng does as well.
         if by_curl.is_empty() {
@@ -134,18 +125,8 @@ fn thirty_commands_send_what_curl_sends() {
             .arg("--input", &input)
             .flags("--retries 0")
             .ends();
-        assert_eq!(
-            ended.code,
-            Some(0),
-            "{command}\n{}{}",
-            ended.stdout,
-            ended.stderr
-        );
-        assert_eq!(
-            comparable(recorder.only()),
-            comparable(by_curl[0].clone()),
-            "{command}"
-        );
+        assert_eq!(ended.code, Some(0), "{command}\n{}{}", ended.stdout, ended.stderr);
+        assert_eq!(comparable(recorder.only()), comparable(by_curl[0].clone()), "{command}");
     }
 }
 
@@ -157,10 +138,7 @@ fn rows_fill_a_command_in_and_each_value_is_escaped() {
         r#"curl -s -H 'Content-Type: application/json' -H 'X-Id: {{{{ id }}}}' -d '{{"q": "{{{{ q }}}}"}}' '{}/v/{{{{ id }}}}'"#,
         recorder.url()
     );
-    let ended = run()
-        .arg("--curl", &command)
-        .arg("--input", &input)
-        .exits(0);
+    let ended = run().arg("--curl", &command).arg("--input", &input).exits(0);
     ended.says("left out, since these flags only control curl's output: --silent");
     let came = recorder.only();
     assert_eq!(came.line, "POST /v/a%2Fb HTTP/1.1");
@@ -169,11 +147,7 @@ fn rows_fill_a_command_in_and_each_value_is_escaped() {
     // A file with the command, and flags over it.
     recorder.forget();
     let file = place.file("command.sh", &command);
-    run()
-        .arg("--curl", &format!("@{file}"))
-        .arg("--input", &input)
-        .flags("--method PUT")
-        .exits(0);
+    run().arg("--curl", &format!("@{file}")).arg("--input", &input).flags("--method PUT").exits(0);
     assert_eq!(recorder.only().line, "PUT /v/a%2Fb HTTP/1.1");
 }
 
@@ -182,10 +156,7 @@ fn what_is_not_known_is_named() {
     let place = Place::new();
     let input = place.file("rows.csv", "id\n1\n");
     for (command, why) in [
-        (
-            "curl --ntlm http://h/",
-            "throng does not know curl's --ntlm",
-        ),
+        ("curl --ntlm http://h/", "throng does not know curl's --ntlm"),
         ("curl --hedaer a http://h/", "did you mean --header?"),
         ("curl -Z http://h/", "throng does not know curl's -Z"),
         ("curl http://h/ | jq .", "is a shell operator"),
@@ -194,11 +165,7 @@ fn what_is_not_known_is_named() {
         ("curl http://a/ http://b/", "it has two URLs"),
         ("curl -d @/no/such http://h/", "/no/such"),
     ] {
-        run()
-            .arg("--curl", command)
-            .arg("--input", &input)
-            .exits(2)
-            .says(why);
+        run().arg("--curl", command).arg("--input", &input).exits(2).says(why);
     }
 }
 
@@ -230,10 +197,7 @@ fn a_job_file_is_written_that_does_the_same() {
         .exits(0);
     let came = recorder.only();
     assert_eq!(came.line, "PUT /v HTTP/1.1");
-    assert_eq!(
-        came.header("authorization"),
-        Some("Bearer from-the-environment")
-    );
+    assert_eq!(came.header("authorization"), Some("Bearer from-the-environment"));
     assert_eq!(came.text(), "{\"id\": \"7\"}");
     throng("init").flags(&job).exits(2).says("can't be written");
     throng("init").flags(&place.path("start.toml")).exits(0);

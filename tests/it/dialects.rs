@@ -88,10 +88,7 @@ fn openai(left: u64, rest: Duration) -> Vec<(&'static str, String)> {
     vec![
         ("x-ratelimit-limit-requests", UNITS.to_string()),
         ("x-ratelimit-remaining-requests", left.to_string()),
-        (
-            "x-ratelimit-reset-requests",
-            format!("{}ms", rest.as_millis() + 1),
-        ),
+        ("x-ratelimit-reset-requests", format!("{}ms", rest.as_millis() + 1)),
         ("x-ratelimit-limit-tokens", "200000".to_owned()),
         ("x-ratelimit-remaining-tokens", "199000".to_owned()),
         ("x-ratelimit-reset-tokens", "6m0s".to_owned()),
@@ -119,10 +116,7 @@ fn discord(left: u64, rest: Duration) -> Vec<(&'static str, String)> {
     vec![
         ("X-RateLimit-Limit", UNITS.to_string()),
         ("X-RateLimit-Remaining", left.to_string()),
-        (
-            "X-RateLimit-Reset-After",
-            format!("{:.3}", rest.as_secs_f64() + 0.001),
-        ),
+        ("X-RateLimit-Reset-After", format!("{:.3}", rest.as_secs_f64() + 0.001)),
         ("X-RateLimit-Bucket", "abcd1234".to_owned()),
     ]
 }

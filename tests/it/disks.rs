@@ -15,10 +15,7 @@ use crate::harness::{
 const ROWS: usize = 60;
 
 fn ask(place: &Place, mock: &Mock, output: &str) -> Throng {
-    run()
-        .quotes(&mock.url())
-        .files(place, ROWS, output)
-        .flags("--workers 1 --concurrency 4")
+    run().quotes(&mock.url()).files(place, ROWS, output).flags("--workers 1 --concurrency 4")
 }
 
 /// Runs it where no file may have more bytes than this.
@@ -69,11 +66,7 @@ fn rows_of(place: &Place, output: &str) -> Vec<u64> {
             .collect()
     } else {
         text.lines()
-            .map(|line| {
-                serde_json::from_str::<Value>(line).unwrap()["_row"]
-                    .as_u64()
-                    .unwrap()
-            })
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["_row"].as_u64().unwrap())
             .collect()
     };
     rows.sort_unstable();
@@ -86,19 +79,14 @@ fn a_file_system_that_fills_up_leaves_whole_records_and_is_resumed() {
         let (place, mock) = (Place::new(), plain_mock());
         let room = 1400 + number * 20;
         let ended = with_room(ask(&place, &mock, output), room).with_code(3);
-        ended
-            .says("cannot be written")
-            .says("--resume goes on with");
+        ended.says("cannot be written").says("--resume goes on with");
         let text = place.read(output);
         assert!(text.ends_with('\n') && text.len() <= room, "{text}");
         let done = rows_of(&place, output);
         assert!(done.len() < ROWS, "{output} {room}");
         mock.reset();
         ask(&place, &mock, output).flags("--resume").exits(0);
-        assert_eq!(
-            rows_of(&place, output),
-            (0..ROWS as u64).collect::<Vec<_>>()
-        );
+        assert_eq!(rows_of(&place, output), (0..ROWS as u64).collect::<Vec<_>>());
         assert_eq!(mock.judgement().requests as usize, ROWS - done.len());
     }
 }
@@ -111,14 +99,10 @@ fn a_disk_with_little_room_is_used_to_its_end() {
     assert_eq!(rows_of(&place, "out.jsonl").len(), ROWS);
     // 4,000 rows don't fit on it; what is in flight needs little of it.
     let url = format!("{}/echo/1?{{{{ symbol }}}}", mock.url());
-    let asked = run()
-        .arg("--url", &url)
-        .files(&place, 4000, "disk/out.jsonl");
+    let asked = run().arg("--url", &url).files(&place, 4000, "disk/out.jsonl");
     let asked = asked.flags("--workers 1 --concurrency 4 --extract path=.path");
     let ended = on_a_disk_of(320, &place, asked).with_code(3);
-    ended
-        .says("No space left on device")
-        .says("--resume goes on with");
+    ended.says("No space left on device").says("--resume goes on with");
     let text = place.read("out.jsonl");
     let is_used = text.len() > 128 << 10;
     assert!(text.ends_with('\n') && is_used, "{}", text.len());
@@ -129,23 +113,17 @@ fn a_directory_that_vanishes_is_noticed() {
     for vanish in ["results", "results/out.jsonl"] {
         let (place, mock) = (
             Place::new(),
-            mock(Settings {
-                latency: "100ms".parse().unwrap(),
-                ..Settings::default()
-            }),
+            mock(Settings { latency: "100ms".parse().unwrap(), ..Settings::default() }),
         );
         fs::create_dir(place.path("results")).unwrap();
-        let running = ask(&place, &mock, "results/out.jsonl")
-            .flags("--mode sync --sync always")
-            .start();
+        let running =
+            ask(&place, &mock, "results/out.jsonl").flags("--mode sync --sync always").start();
         until("the first record", || {
             let text = fs::read_to_string(place.path("results/out.jsonl"));
             text.is_ok_and(|text| !text.is_empty())
         });
         let path = place.path(vanish);
-        fs::remove_dir_all(&path)
-            .or_else(|_| fs::remove_file(&path))
-            .unwrap();
+        fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path)).unwrap();
         let ended = running.ends().with_code(3);
         ended.says("out.jsonl cannot be written");
         assert!(mock.judgement().requests < ROWS as u64);
@@ -196,9 +174,7 @@ fn a_damaged_file_is_refused_or_completed_but_never_wrong_in_silence() {
             damage(&mut bytes, &mut StdRng::seed_from_u64(seed));
             fs::write(place.path(output), &bytes).unwrap();
             fs::write(place.path(&format!("{output}.throng")), &sidecar).unwrap();
-            let ended = ask(&place, &mock, output)
-                .flags("--resume --progress none")
-                .ends();
+            let ended = ask(&place, &mock, output).flags("--resume --progress none").ends();
             let said = format!("{output} seed {seed}: {}", ended.stderr);
             match ended.code {
                 Some(0 | 1) => {
@@ -225,10 +201,7 @@ fn a_small_file_system_is_filled_and_what_is_in_flight_still_fits_in() {
     let input = place.file("rows.csv", &symbols(4000));
     let ask = || {
         run()
-            .arg(
-                "--url",
-                &format!("{}/bytes/4000?{{{{ symbol }}}}", mock.url()),
-            )
+            .arg("--url", &format!("{}/bytes/4000?{{{{ symbol }}}}", mock.url()))
             .arg("--input", &input)
             .arg("--output", &format!("{}/out.jsonl", small.path))
     };
@@ -260,10 +233,7 @@ impl Small {
     fn of(place: &Place, size: &str) -> Small {
         let path = place.path("small");
         fs::create_dir(&path).unwrap();
-        let mut small = Small {
-            path,
-            is_mounted: false,
-        };
+        let mut small = Small { path, is_mounted: false };
         small.is_mounted = small.mount(&format!("size={size}"));
         small
     }

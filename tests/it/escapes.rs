@@ -27,9 +27,7 @@ fn capitals(text: &str) -> String {
     let escaped = percent(text);
     let mut parts = escaped.split('%');
     let first = parts.next().unwrap().to_owned();
-    parts.fold(first, |all, part| {
-        all + "%" + &part[..2].to_uppercase() + &part[2..]
-    })
+    parts.fold(first, |all, part| all + "%" + &part[..2].to_uppercase() + &part[2..])
 }
 
 /// With these characters as JSON's `\uXXXX`, in capital or small digits.
@@ -163,10 +161,7 @@ fn no_artefact_holds_a_secret_however_the_server_escapes_it() {
         }
     }
     let input = place.file("rows.csv", &rows);
-    let url = format!(
-        "{}/{{{{ place }}}}/{{{{ form }}}}?key={{{{ env.XKEY }}}}",
-        server.url()
-    );
+    let url = format!("{}/{{{{ place }}}}/{{{{ form }}}}?key={{{{ env.XKEY }}}}", server.url());
     let ask = |command: &str| {
         throng(command)
             .arg("--url", &url)
@@ -205,25 +200,14 @@ fn no_artefact_holds_a_secret_however_the_server_escapes_it() {
     }
     let failed = forms().len() * 3;
     let records = place.records("one.jsonl");
-    let ok: Vec<Value> = records
-        .iter()
-        .filter(|it| it["_ok"] == true)
-        .cloned()
-        .collect();
+    let ok: Vec<Value> = records.iter().filter(|it| it["_ok"] == true).cloned().collect();
     assert_eq!(ok.len(), records.len() - failed);
-    assert!(
-        each(&ok, "id")
-            .iter()
-            .all(|id| *id == 1_234_567_890_123_u64)
-    );
+    assert!(each(&ok, "id").iter().all(|id| *id == 1_234_567_890_123_u64));
     for record in &ok {
         assert_eq!(record["key"], "***", "{record}");
         assert_eq!(record["text"], "your key ***.", "{record}");
         let body: Value = serde_json::from_str(record["_body"].as_str().unwrap()).unwrap();
-        assert_eq!(
-            body, record["all"],
-            "the body stays JSON, with the same values"
-        );
+        assert_eq!(body, record["all"], "the body stays JSON, with the same values");
         assert_eq!(body["***"], json!([0.5, {"deep": "***"}]));
     }
     assert_folder_is_clean(Path::new(&place.path("")));
@@ -238,10 +222,7 @@ fn saying(body: &'static str) -> Recorder {
 #[test]
 fn what_is_short_or_all_digits_spoils_no_answer() {
     let server = saying(r#"{"total":120261,"date":"2026-11-27","id":12345,"acc":"12345"}"#);
-    let url = format!(
-        "{}/?year={{{{ env.YEAR }}}}&acc={{{{ env.ACC }}}}",
-        server.url()
-    );
+    let url = format!("{}/?year={{{{ env.YEAR }}}}&acc={{{{ env.ACC }}}}", server.url());
     let ask = |command: &str, flags: &str| {
         throng(command)
             .arg("--url", &url)
@@ -262,11 +243,7 @@ fn what_is_short_or_all_digits_spoils_no_answer() {
         let record = &ask("run", flags).records()[0];
         assert_eq!(record["_ok"], true);
         let found = ["total", "date", "id", "acc"].map(|name| record[name].clone());
-        assert_eq!(
-            found,
-            [json!(120_261), json!(date), json!(12_345), json!(acc)],
-            "{flags}"
-        );
+        assert_eq!(found, [json!(120_261), json!(date), json!(12_345), json!(acc)], "{flags}");
     }
     let plan = ask("plan", "--env-secret ACC").stdout;
     for line in [
@@ -284,10 +261,7 @@ fn what_is_short_or_all_digits_spoils_no_answer() {
 #[test]
 fn what_is_declared_must_be_used() {
     for (flags, why) in [
-        (
-            "--env-secret YAER",
-            "names YAER, and the job uses no {{ env.YAER }}",
-        ),
+        ("--env-secret YAER", "names YAER, and the job uses no {{ env.YAER }}"),
         ("--env-secret KEY --env-public KEY", "both name KEY"),
     ] {
         throng("plan")
@@ -323,15 +297,9 @@ fn a_step_asks_with_what_the_server_said_and_records_what_may_be_seen() {
     let ended = run().flags(&job).env("XKEY", KEY).exits(0);
     assert_eq!(ended.records()[0]["next"], "***");
     assert_hidden("stdout", &ended.stdout);
-    let asked = server
-        .came()
-        .into_iter()
-        .find(|came| came.line.contains("/then"));
+    let asked = server.came().into_iter().find(|came| came.line.contains("/then"));
     let asked = asked.unwrap().line.to_lowercase();
-    assert!(
-        asked.contains(&percent("sk/live+7f3a9c").replace("%2d", "-")),
-        "{asked}"
-    );
+    assert!(asked.contains(&percent("sk/live+7f3a9c").replace("%2d", "-")), "{asked}");
 }
 
 #[test]
@@ -360,10 +328,7 @@ fn keys_in_urls_and_bodies_are_neither_planned_nor_written_in_clear() {
         let text = place.read("job.toml");
         assert!(text.contains(variables), "{text}");
         std::fs::remove_file(&job).unwrap();
-        let planned = throng("plan")
-            .arg("--curl", command)
-            .arg("--input", &input)
-            .exits(0);
+        let planned = throng("plan").arg("--curl", command).arg("--input", &input).exits(0);
         assert!(planned.stdout.contains("***"), "{}", planned.stdout);
         for key in keys {
             for said in [&text, &wrote.stderr, &planned.stdout, &planned.stderr] {

@@ -6,10 +6,7 @@ use throng_mock::{Mock, Settings};
 use crate::harness::{Ended, Place, each, mock, plain_mock, run};
 
 fn example(name: &str, limit: &str) -> (Ended, Mock) {
-    let mock = mock(Settings {
-        limits: vec![limit.parse().unwrap()],
-        ..Settings::default()
-    });
+    let mock = mock(Settings { limits: vec![limit.parse().unwrap()], ..Settings::default() });
     let root = env!("CARGO_MANIFEST_DIR");
     let text = std::fs::read_to_string(format!("{root}/examples/{name}")).unwrap();
     let text = text
@@ -17,10 +14,8 @@ fn example(name: &str, limit: &str) -> (Ended, Mock) {
         .replace("examples/", &format!("{root}/examples/"));
     let place = Place::new();
     let job = place.file("job.toml", &text);
-    let ended = run()
-        .arg("--config-json-file", &job)
-        .flags("--output - --output-format jsonl")
-        .exits(0);
+    let ended =
+        run().arg("--config-json-file", &job).flags("--output - --output-format jsonl").exits(0);
     let judgement = mock.judgement();
     let allowed = limit.split('/').next().unwrap().parse::<u64>().unwrap();
     assert!(judgement.windows[0].most <= allowed, "{judgement:?}");
@@ -64,8 +59,5 @@ fn graphql() {
         .arg("--url", &format!("{}/echo/graphql", mock.url()))
         .exits(0);
     assert_eq!(each(&ended.records(), "asked").len(), 3);
-    assert_eq!(
-        each(&ended.records(), "asked"),
-        each(&ended.records(), "symbol")
-    );
+    assert_eq!(each(&ended.records(), "asked"), each(&ended.records(), "symbol"));
 }

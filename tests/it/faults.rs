@@ -13,20 +13,13 @@ const ROWS: usize = 300;
 const SEED: u64 = 11;
 
 fn faulty(faults: &str) -> Mock {
-    mock(Settings {
-        faults: faults.parse().unwrap(),
-        seed: SEED,
-        ..Settings::default()
-    })
+    mock(Settings { faults: faults.parse().unwrap(), seed: SEED, ..Settings::default() })
 }
 
 /// How many records have which kind of failure.
 fn kinds(records: &[Value]) -> BTreeMap<&str, u64> {
     let mut kinds = BTreeMap::new();
-    for kind in records
-        .iter()
-        .filter_map(|record| record["_error"].as_str())
-    {
+    for kind in records.iter().filter_map(|record| record["_error"].as_str()) {
         *kinds.entry(kind).or_default() += 1;
     }
     kinds
@@ -74,17 +67,12 @@ fn assert_counts_agree(records: &[Value], summary: &Value, judgement: &Judgement
     assert_eq!(count("refused"), answers(judgement, &["429"]));
     let kinds = kinds(records);
     // These are answers, and nothing is tried again for them.
-    assert_eq!(
-        kinds["missing price"],
-        answers(judgement, &["empty", "missing"])
-    );
+    assert_eq!(kinds["missing price"], answers(judgement, &["empty", "missing"]));
     assert_eq!(kinds["not json"], answers(judgement, &["notjson"]));
     assert_eq!(count("failed"), kinds.values().sum::<u64>());
     // What else went wrong was tried again, unless it was the row's last try.
-    let given_up: u64 = ["status 500", "connection lost"]
-        .iter()
-        .filter_map(|kind| kinds.get(kind))
-        .sum();
+    let given_up: u64 =
+        ["status 500", "connection lost"].iter().filter_map(|kind| kinds.get(kind)).sum();
     let troubles = answers(judgement, &["500", "drop", "cut"]);
     assert_eq!(count("retries") + given_up, troubles);
     for failure in summary["failures"].as_array().unwrap() {
@@ -97,11 +85,7 @@ fn assert_counts_agree(records: &[Value], summary: &Value, judgement: &Judgement
 fn always(fault: &str, flags: &str) -> (Ended, Judgement) {
     let (place, mock) = (Place::new(), faulty(&format!("{fault}=100%")));
     let input = place.file("rows.csv", &symbols(2));
-    let ended = run()
-        .quotes(&mock.url())
-        .arg("--input", &input)
-        .flags(flags)
-        .ends();
+    let ended = run().quotes(&mock.url()).arg("--input", &input).flags(flags).ends();
     (ended, mock.judgement())
 }
 

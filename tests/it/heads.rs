@@ -29,22 +29,14 @@ fn ask(method: &str, place: &Place, url: &str, rows: &[&str]) -> Throng {
 
 /// Rows of which one in ten asks for each of these, and the others for nothing odd.
 fn among_others<'a>(odd: &[&'a str]) -> Vec<&'a str> {
-    let ten = |path: &&'a str| {
-        std::iter::once(*path)
-            .chain(["fine"; 9])
-            .collect::<Vec<_>>()
-    };
+    let ten = |path: &&'a str| std::iter::once(*path).chain(["fine"; 9]).collect::<Vec<_>>();
     odd.iter().flat_map(ten).collect()
 }
 
 #[track_caller]
 fn assert_too_large(records: &[Value], rows: &[&str], too_large: &[&str]) {
     for (record, row) in records.iter().zip(rows) {
-        let kind = if too_large.contains(row) {
-            "headers too large".into()
-        } else {
-            Value::Null
-        };
+        let kind = if too_large.contains(row) { "headers too large".into() } else { Value::Null };
         assert_eq!(record["_error"], kind, "{row}: {record}");
         assert_eq!(record["_attempts"], 1, "{row}");
     }
@@ -62,9 +54,7 @@ fn with_http2_large_headers_cost_no_other_row() {
         }),
     );
     let rows = among_others(&[LARGE.as_slice(), &TOO_LARGE].concat());
-    let ended = ask("POST", &place, &server.url(), &rows)
-        .flags("--http 2")
-        .exits(1);
+    let ended = ask("POST", &place, &server.url(), &rows).flags("--http 2").exits(1);
     assert_too_large(&ended.records(), &rows, &TOO_LARGE);
     assert_eq!(server.connections(), 1);
 }
@@ -75,10 +65,7 @@ fn with_http1_many_and_large_headers_are_read() {
         Place::new(),
         Recorder::answering(|came| {
             let headers = wanted(came.line.split(' ').nth(1).unwrap());
-            let headers: Vec<_> = headers
-                .iter()
-                .map(|(n, v)| (n.as_str(), v.as_str()))
-                .collect();
+            let headers: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
             answer("200 OK", &headers, "{}")
         }),
     );
@@ -95,10 +82,7 @@ fn saying(odd: &'static [&'static str]) -> Recorder {
     Recorder::answering(|came| {
         let path = came.line.split(' ').nth(1).unwrap().trim_matches('/');
         let number: Option<usize> = path.parse().ok();
-        number.map_or_else(
-            || answer("200 OK", &[], "{}"),
-            |number| odd[number].to_owned(),
-        )
+        number.map_or_else(|| answer("200 OK", &[], "{}"), |number| odd[number].to_owned())
     })
 }
 
@@ -124,11 +108,7 @@ fn what_cannot_be_read_is_a_bad_answer_and_not_asked_for_again() {
         server.forget();
         let ended = ask(method, &place, &server.url(), &rows).exits(1);
         for (record, row) in ended.records().iter().zip(&rows) {
-            let kind = if *row == "fine" {
-                Value::Null
-            } else {
-                "bad answer".into()
-            };
+            let kind = if *row == "fine" { Value::Null } else { "bad answer".into() };
             assert_eq!(record["_error"], kind, "{method} {row}: {record}");
         }
         assert_eq!(server.came().len(), rows.len(), "{method}");
@@ -139,10 +119,7 @@ fn what_cannot_be_read_is_a_bad_answer_and_not_asked_for_again() {
 fn a_header_in_several_lines_is_read() {
     let folded = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Long: a\r\n b\r\n\
                   Content-Length: 14\r\n\r\n{\"price\": 1.5}";
-    let (place, server) = (
-        Place::new(),
-        Recorder::answering(move |_| folded.to_owned()),
-    );
+    let (place, server) = (Place::new(), Recorder::answering(move |_| folded.to_owned()));
     let ended = ask("POST", &place, &server.url(), &["a", "b"]).flags("--extract price=.price");
     assert_eq!(each(&ended.exits(0).records(), "price"), [1.5, 1.5]);
 }
@@ -161,10 +138,8 @@ fn ten_interim_answers_are_read_past_and_more_are_a_bad_answer() {
     });
     let place = Place::new();
     let rows = among_others(&["10", "9", "13", "3000"]);
-    let rows: Vec<&str> = rows
-        .into_iter()
-        .map(|row| row.replace("fine", "0").leak() as &str)
-        .collect();
+    let rows: Vec<&str> =
+        rows.into_iter().map(|row| row.replace("fine", "0").leak() as &str).collect();
     for (url, flags) in [(http1.url(), ""), (http2.url(), "--http 2")] {
         let ended = ask("POST", &place, &url, &rows).flags(flags).exits(1);
         for (record, row) in ended.records().iter().zip(&rows) {
@@ -184,10 +159,7 @@ fn ten_interim_answers_are_read_past_and_more_are_a_bad_answer() {
 fn a_host_of_the_job_s_is_the_authority_with_http2() {
     let http2 = Streams::answering(|request, reply| {
         let authority = request.uri().authority().unwrap().as_str();
-        let host = request
-            .headers()
-            .get("host")
-            .map(|host| host.to_str().unwrap());
+        let host = request.headers().get("host").map(|host| host.to_str().unwrap());
         let seen = serde_json::json!({"authority": authority, "host": host});
         whole(reply, &[], seen.to_string());
     });

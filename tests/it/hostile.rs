@@ -19,17 +19,9 @@ fn converse(path: &str, mut stream: TcpStream) -> Option<()> {
     let chunk = format!("4000\r\n{block}\r\n");
     let early = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
     let (start, more, pause): (&str, &str, u64) = match path {
-        "chunked" => (
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
-            &chunk,
-            0,
-        ),
+        "chunked" => ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", &chunk, 0),
         "unsized" => ("HTTP/1.1 200 OK\r\n\r\n", &block, 0),
-        "enormous" => (
-            "HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n",
-            &block,
-            0,
-        ),
+        "enormous" => ("HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n", &block, 0),
         "dripping" => ("HTTP/1.1 200 OK\r\n\r\n", "x", 20),
         "dripping-head" => ("HTTP/1.1 200 OK\r\nx-head: ", "x", 20),
         "large-head" => ("HTTP/1.1 200 OK\r\nx-head: ", &block, 0),
@@ -72,13 +64,9 @@ fn an_answer_without_end_fails_its_row_alone() {
     // Only what has to be out of time is given little of it.
     for (timeout, is_slow) in [("3s", true), ("30s", false)] {
         let expected = expected.iter();
-        let expected: Vec<_> = expected
-            .filter(|(_, kind)| (*kind == "timeout") == is_slow)
-            .collect();
-        let rows: String = expected
-            .iter()
-            .map(|(path, _)| format!("{path}\nfine\n"))
-            .collect();
+        let expected: Vec<_> =
+            expected.filter(|(_, kind)| (*kind == "timeout") == is_slow).collect();
+        let rows: String = expected.iter().map(|(path, _)| format!("{path}\nfine\n")).collect();
         let records = run()
             .arg("--url", &format!("http://{server}/{{{{ line }}}}"))
             .arg("--input", &place.file("rows.txt", &rows))

@@ -90,9 +90,7 @@ fn where_no_host_can_be_reached_all_rows_fail() {
 fn ready_made_requests_to_other_hosts_are_rows_of_that_kind() {
     let (place, hosts) = (Place::new(), hosts());
     let urls = hosts.bad_urls().into_iter().chain(["/fine"]);
-    let rows: String = urls
-        .map(|url| format!("{}\n", json!({ "url": url })))
-        .collect();
+    let rows: String = urls.map(|url| format!("{}\n", json!({ "url": url }))).collect();
     let ask = |base: &str| {
         run()
             .arg("--url", base)

@@ -54,10 +54,8 @@ fn files_of_every_format_are_known_by_their_names() {
 fn a_format_that_is_told_wins_over_the_name() {
     let (place, mock) = (Place::new(), plain_mock());
     let input = place.file("rows.txt", "symbol\tnote\nA\tx\nB\ty,z\n");
-    let ended = ask_for("symbol", &mock.url())
-        .flags("--format tsv")
-        .arg("--input", &input)
-        .exits(0);
+    let ended =
+        ask_for("symbol", &mock.url()).flags("--format tsv").arg("--input", &input).exits(0);
     assert_both_rows(&ended, "symbol", "tsv");
 }
 
@@ -77,10 +75,8 @@ fn a_pipe_of_every_format_is_read_told_or_guessed() {
 fn take_stops_after_so_many_rows() {
     let (place, mock) = (Place::new(), plain_mock());
     let input = place.file("rows.csv", &symbols(50));
-    let from_file = ask_for("symbol", &mock.url())
-        .flags("--take 3")
-        .arg("--input", &input)
-        .exits(0);
+    let from_file =
+        ask_for("symbol", &mock.url()).flags("--take 3").arg("--input", &input).exits(0);
     assert_eq!(each(&from_file.records(), "symbol"), ["S0", "S1", "S2"]);
     let from_pipe = ask_for("symbol", &mock.url()).flags("--take 3 --input - --format csv");
     let from_pipe = from_pipe.fed(&symbols(50)).ends().with_code(0);
@@ -92,23 +88,17 @@ fn take_stops_after_so_many_rows() {
 fn an_input_without_rows_is_done_at_once() {
     let (place, mock) = (Place::new(), plain_mock());
     let input = place.file("rows.csv", "symbol\n");
-    let ended = ask_for("symbol", &mock.url())
-        .arg("--input", &input)
-        .exits(0);
+    let ended = ask_for("symbol", &mock.url()).arg("--input", &input).exits(0);
     assert_eq!((ended.stdout.as_str(), mock.judgement().requests), ("", 0));
 }
 
 #[test]
 fn values_arrive_as_they_are_whatever_is_in_them() {
     let (place, mock) = (Place::new(), plain_mock());
-    let odd = [
-        "^GSPC", "BRK B", "A&b=c", "50%", "a/b?c#d", "Ünïted", "{{x}}", "+1",
-    ];
+    let odd = ["^GSPC", "BRK B", "A&b=c", "50%", "a/b?c#d", "Ünïted", "{{x}}", "+1"];
     let rows: Vec<Value> = odd.iter().map(|text| json!({ "symbol": text })).collect();
     let input = place.file("rows.json", &json!(rows).to_string());
-    let ended = ask_for("symbol", &mock.url())
-        .arg("--input", &input)
-        .exits(0);
+    let ended = ask_for("symbol", &mock.url()).arg("--input", &input).exits(0);
     assert_eq!(each(&ended.records(), "symbol"), odd);
     let seen = mock.judgement().symbols;
     assert_eq!(seen.len(), odd.len());
@@ -123,10 +113,7 @@ fn a_value_is_one_segment_of_a_path_and_one_text_of_a_body() {
     let input = place.file("rows.jsonl", "{\"id\":\"a/b \\\"q\\\" é\",\"n\":7}\n");
     let ended = run()
         .arg("--url", &format!("{}/echo/{{{{ id }}}}/x", mock.url()))
-        .arg(
-            "--json",
-            r#"{"id": "{{ id }}", "n": "{{ n }}", "fixed": [1]}"#,
-        )
+        .arg("--json", r#"{"id": "{{ id }}", "n": "{{ n }}", "fixed": [1]}"#)
         .arg("--input", &input)
         .flags("--extract method=.method --extract path=.path --extract body=.body")
         .exits(0);

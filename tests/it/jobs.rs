@@ -8,10 +8,7 @@ use crate::harness::{Place, each, mock, plain_mock, run, symbols};
 pub const KEY: &str = "the-key-of-the-test";
 
 pub fn guarded() -> throng_mock::Mock {
-    mock(Settings {
-        api_key: Some(KEY.into()),
-        ..Settings::default()
-    })
+    mock(Settings { api_key: Some(KEY.into()), ..Settings::default() })
 }
 
 fn toml(input: &str, url: &str) -> String {
@@ -54,10 +51,7 @@ fn a_job_file_in_toml_and_the_same_in_json_do_the_same() {
     let (place, mock) = (Place::new(), guarded());
     let input = place.file("rows.csv", &symbols(5));
     let url = format!("{}/v6/finance/quote/", mock.url());
-    for (name, text) in [
-        ("job.toml", toml(&input, &url)),
-        ("job.json", json(&input, &url)),
-    ] {
+    for (name, text) in [("job.toml", toml(&input, &url)), ("job.json", json(&input, &url))] {
         mock.reset();
         let job = place.file(name, &text);
         let ended = run().flags(&job).env("XAPIKEY", KEY).exits(0);
@@ -75,10 +69,7 @@ fn a_wrong_key_fails_every_row() {
     let url = format!("{}/v6/finance/quote/", mock.url());
     let job = place.file("job.toml", &toml(&input, &url));
     let ended = run().flags(&job).env("XAPIKEY", "another").exits(1);
-    assert_eq!(
-        each(&ended.records(), "_error"),
-        ["status 401", "status 401"]
-    );
+    assert_eq!(each(&ended.records(), "_error"), ["status 401", "status 401"]);
     assert_eq!(mock.judgement().requests, 2);
 }
 
@@ -110,10 +101,7 @@ fn a_flag_wins_over_the_file_and_leaves_the_rest() {
         .env("XAPIKEY", KEY)
         .exits(0);
     let records = ended.records();
-    assert_eq!(
-        each(&records, "query"),
-        ["region=DE&symbols=S0", "region=DE&symbols=S1"]
-    );
+    assert_eq!(each(&records, "query"), ["region=DE&symbols=S0", "region=DE&symbols=S1"]);
     assert_eq!(each(&records, "price"), ["/echo", "/echo"]);
     assert_eq!(each(&records, "keys"), [json!(["me"]), json!(["me"])]);
     assert_eq!(mock.judgement().requests, 2);

@@ -30,10 +30,7 @@ fn keeps(mock: &Mock, rows: usize, throng: Throng) -> (Vec<Value>, Judgement) {
 /// Quotes for so many rows, with these flags.
 fn quotes(place: &Place, mock: &Mock, rows: usize, flags: &str) -> Throng {
     let input = place.file("rows.csv", &symbols(rows));
-    run()
-        .quotes(&mock.url())
-        .arg("--input", &input)
-        .flags(flags)
+    run().quotes(&mock.url()).arg("--input", &input).flags(flags)
 }
 
 #[track_caller]
@@ -60,53 +57,29 @@ fn assert_apart(records: &[Value], gap: f64) {
 #[test]
 fn a_sliding_window_counter() {
     assert_keeps(&["counter:20/1s"], 40, "--rate counter:20/1s");
-    assert_keeps(
-        &["counter:40/1s"],
-        40,
-        "--rate counter:40/1s --burst 10 --workers 2",
-    );
+    assert_keeps(&["counter:40/1s"], 40, "--rate counter:40/1s --burst 10 --workers 2");
 }
 
 #[test]
 fn a_bucket_with_a_smaller_and_with_a_larger_burst() {
-    assert_keeps(
-        &["bucket:20/1s:4"],
-        40,
-        "--rate bucket:20/1s --burst 4 --workers 2",
-    );
-    let (_, judgement) = assert_keeps(
-        &["bucket:20/1s:30"],
-        50,
-        "--rate bucket:20/1s --burst 30 --workers 2",
-    );
-    assert!(
-        judgement.windows[0].most > 20,
-        "it makes use of the burst: {judgement:?}"
-    );
+    assert_keeps(&["bucket:20/1s:4"], 40, "--rate bucket:20/1s --burst 4 --workers 2");
+    let (_, judgement) =
+        assert_keeps(&["bucket:20/1s:30"], 50, "--rate bucket:20/1s --burst 30 --workers 2");
+    assert!(judgement.windows[0].most > 20, "it makes use of the burst: {judgement:?}");
 }
 
 #[test]
 fn gcra_without_a_burst_and_with_one() {
     let (records, _) = assert_keeps(&["gcra:50/1s"], 12, "--rate gcra:50/1s");
     assert_apart(&records, 0.020);
-    let (_, judgement) = assert_keeps(
-        &["gcra:20/1s:20"],
-        50,
-        "--rate gcra:20/1s --burst 20 --workers 2",
-    );
-    assert!(
-        judgement.windows[0].most > 20,
-        "it makes use of the burst: {judgement:?}"
-    );
+    let (_, judgement) =
+        assert_keeps(&["gcra:20/1s:20"], 50, "--rate gcra:20/1s --burst 20 --workers 2");
+    assert!(judgement.windows[0].most > 20, "it makes use of the burst: {judgement:?}");
 }
 
 #[test]
 fn a_smaller_burst_beside_a_sliding_window() {
-    assert_keeps(
-        &["20/1s", "bucket:20/1s:5"],
-        40,
-        "--rate 20/1s --burst 5 --workers 2",
-    );
+    assert_keeps(&["20/1s", "bucket:20/1s:5"], 40, "--rate 20/1s --burst 5 --workers 2");
 }
 
 #[test]
@@ -149,19 +122,14 @@ fn what_is_in_flight_is_capped() {
 #[test]
 fn each_key_has_the_limit_for_itself() {
     let place = Place::new();
-    let mock = mock(Settings {
-        partition: Some("query:tenant".parse().unwrap()),
-        ..server(&["5/500ms"])
-    });
+    let mock =
+        mock(Settings { partition: Some("query:tenant".parse().unwrap()), ..server(&["5/500ms"]) });
     let mut rows = "tenant,n\n".to_owned();
     for n in 0..40 {
         writeln!(rows, "t{},{n}", n * n % 7).unwrap();
     }
     let throng = run()
-        .arg(
-            "--url",
-            &format!("{}/echo?tenant={{{{ tenant }}}}", mock.url()),
-        )
+        .arg("--url", &format!("{}/echo?tenant={{{{ tenant }}}}", mock.url()))
         .arg("--input", &place.file("rows.csv", &rows))
         .arg("--per", "{{ tenant }}")
         .flags("--rate 5/500ms --extract query=.query --workers 2");
@@ -205,10 +173,7 @@ fn prompts(rows: u64) -> String {
 fn completions(place: &Place, mock: &Mock, rows: u64) -> Throng {
     run()
         .arg("--url", &format!("{}/v1/chat/completions", mock.url()))
-        .arg(
-            "--json",
-            r#"{"prompt": "{{ prompt }}", "max_tokens": "{{ max }}"}"#,
-        )
+        .arg("--json", r#"{"prompt": "{{ prompt }}", "max_tokens": "{{ max }}"}"#)
         .arg("--input", &place.file("rows.jsonl", &prompts(rows)))
         .arg("--extract", "used=.usage.total_tokens")
 }
@@ -223,10 +188,7 @@ fn tokens_are_reserved_before_and_settled_by_the_answer() {
         .arg("--settle", "tokens=.usage.total_tokens")
         .arg("--summary-json", &place.path("summary.json"));
     let (records, judgement) = keeps(&mock, 40, throng);
-    let used: u64 = each(&records, "used")
-        .iter()
-        .filter_map(Value::as_u64)
-        .sum();
+    let used: u64 = each(&records, "used").iter().filter_map(Value::as_u64).sum();
     let reserved: u64 = each(&records, "max").iter().filter_map(Value::as_u64).sum();
     assert!(used < reserved, "{used} of {reserved}");
     assert!(judgement.windows[0].most > 1000, "{judgement:?}");
@@ -237,10 +199,7 @@ fn tokens_are_reserved_before_and_settled_by_the_answer() {
 #[test]
 fn refusals_that_count_end_as_well() {
     let place = Place::new();
-    let mock = mock(Settings {
-        refusals_count: true,
-        ..server(&["5/300ms"])
-    });
+    let mock = mock(Settings { refusals_count: true, ..server(&["5/300ms"]) });
     // It takes the limit for a larger one, and hears better.
     let ended = quotes(&place, &mock, 20, "--rate 8/300ms --workers 2").exits(0);
     assert_one_record_per_row(&ended.records(), 20);
@@ -252,13 +211,8 @@ fn a_total_that_is_used_up_stops_the_run_and_the_next_one_goes_on() {
     let (place, mock) = (Place::new(), mock(server(&[])));
     let output = place.path("out.jsonl");
     let throng = |flags| quotes(&place, &mock, 40, flags).arg("--output", &output);
-    throng("--rate 25/run")
-        .exits(3)
-        .says("the total that the limits allow for a run is used up");
-    assert_eq!(
-        (place.records("out.jsonl").len(), mock.judgement().requests),
-        (25, 25)
-    );
+    throng("--rate 25/run").exits(3).says("the total that the limits allow for a run is used up");
+    assert_eq!((place.records("out.jsonl").len(), mock.judgement().requests), (25, 25));
     throng("--rate 25/run --resume").exits(0);
     assert_one_record_per_row(&place.records("out.jsonl"), 40);
     assert_eq!(mock.judgement().requests, 40);
@@ -272,19 +226,10 @@ fn what_can_t_be_kept_is_found_before_anything_is_sent() {
             &["--cost", "tokens=max"][..],
             "limit.cost or limit.settle names \"tokens\", which no rate counts: write a rate such as \"90000 tokens/1m\"",
         ),
-        (
-            &["--per", "{{ tenant }}", "--rate", "1/1s"],
-            "has no field \"tenant\"",
-        ),
+        (&["--per", "{{ tenant }}", "--rate", "1/1s"], "has no field \"tenant\""),
         (&["--keys", "a-key", "--rate", "1/1s"], "{{ key }}"),
-        (
-            &["--rate", "5/1s", "--per", "tenant"],
-            "is the same for all rows",
-        ),
-        (
-            &["--rate", "250 tokens/1m", "--cost", "tokens=mx"],
-            "has no field \"mx\"",
-        ),
+        (&["--rate", "5/1s", "--per", "tenant"], "is the same for all rows"),
+        (&["--rate", "250 tokens/1m", "--cost", "tokens=mx"], "has no field \"mx\""),
         // 40 + 6 * 37 = 262
         (
             &["--rate", "250 tokens/1m", "--cost", "tokens=max"],
@@ -294,9 +239,7 @@ fn what_can_t_be_kept_is_found_before_anything_is_sent() {
     ] {
         let throng = flags
             .chunks(2)
-            .fold(completions(&place, &mock, 9), |throng, flag| {
-                throng.arg(flag[0], flag[1])
-            });
+            .fold(completions(&place, &mock, 9), |throng, flag| throng.arg(flag[0], flag[1]));
         throng.exits(2).says(why);
     }
     assert_eq!(mock.judgement().requests, 0);
@@ -318,9 +261,6 @@ fn the_example_of_a_language_model_works() {
     assert_one_record_per_row(&records, 6);
     let judgement = mock.judgement();
     assert_eq!((judgement.refused, judgement.requests), (0, 6));
-    let used: u64 = each(&records, "tokens")
-        .iter()
-        .filter_map(Value::as_u64)
-        .sum();
+    let used: u64 = each(&records, "tokens").iter().filter_map(Value::as_u64).sum();
     assert_eq!(judgement.windows[1].most, used);
 }

@@ -27,10 +27,7 @@ fn assert_keeps(limits: &[&str], rows: usize, flags: &str) -> Vec<Value> {
     for limit in limits {
         throng = throng.arg("--rate", limit);
     }
-    let ended = throng
-        .flags(flags)
-        .arg("--summary-json", &place.path("summary.json"))
-        .exits(0);
+    let ended = throng.flags(flags).arg("--summary-json", &place.path("summary.json")).exits(0);
     let records = ended.records();
     assert_one_record_per_row(&records, rows);
     assert!(each(&records, "_ok").iter().all(|ok| ok == true), "{flags}");
@@ -38,10 +35,7 @@ fn assert_keeps(limits: &[&str], rows: usize, flags: &str) -> Vec<Value> {
     let judgement = mock.judgement();
     assert_eq!((judgement.refused, judgement.requests), (0, rows as u64));
     for window in &judgement.windows {
-        assert!(
-            window.most <= u64::from(window.units),
-            "{flags}: {window:?}"
-        );
+        assert!(window.most <= u64::from(window.units), "{flags}: {window:?}");
     }
     let summary = place.json("summary.json");
     summary["limits"].as_array().unwrap().clone()
@@ -66,10 +60,7 @@ fn sync_and_async_with_one_two_and_four_workers_keep_it() {
 #[test]
 fn several_limits_hold_at_once() {
     let limits = assert_keeps(&["5/200ms", "12/1s"], 30, "--workers 2");
-    let rates: Vec<&str> = limits
-        .iter()
-        .map(|limit| limit["rate"].as_str().unwrap())
-        .collect();
+    let rates: Vec<&str> = limits.iter().map(|limit| limit["rate"].as_str().unwrap()).collect();
     assert_eq!(rates, ["5/200ms", "12/1s"]);
 }
 
@@ -83,11 +74,7 @@ fn sync_has_one_request_in_flight_for_each_worker_and_async_more() {
         ("--mode async --workers 2 --concurrency 4", 8),
     ] {
         let mock = far_away(&[]);
-        run()
-            .quotes(&mock.url())
-            .arg("--input", &input)
-            .flags(flags)
-            .exits(0);
+        run().quotes(&mock.url()).arg("--input", &input).flags(flags).exits(0);
         let seen = mock.judgement().most_in_flight;
         assert!(seen <= most, "{flags}: {seen}");
         assert!(most <= 3 || seen > 3, "{flags} only had {seen} in flight");
@@ -98,11 +85,7 @@ fn sync_has_one_request_in_flight_for_each_worker_and_async_more() {
 fn what_was_sent_before_an_interruption_is_not_sent_over_by_the_next_run() {
     let (place, mock) = (Place::new(), far_away(&["8/2s"]));
     let flags = "--rate 8/2s --mode async";
-    let first = run()
-        .quotes(&mock.url())
-        .files(&place, 40, "out.jsonl")
-        .flags(flags)
-        .start();
+    let first = run().quotes(&mock.url()).files(&place, 40, "out.jsonl").flags(flags).start();
     // Two windows are full, and the times of the first are noted later than they were.
     until("two windows", || mock.judgement().requests == 16);
     first.signal("-INT");

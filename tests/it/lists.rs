@@ -43,20 +43,14 @@ fn list(server: &Recorder, flags: &str) -> Throng {
 }
 
 fn ids(server: &Recorder, flags: &str) -> Ended {
-    list(server, "--each .items[] --extract id=.id")
-        .flags(flags)
-        .ends()
+    list(server, "--each .items[] --extract id=.id").flags(flags).ends()
 }
 
 #[track_caller]
 fn assert_ids(ended: &Ended, expected: impl IntoIterator<Item = usize>) {
     let expected: Vec<Value> = expected.into_iter().map(Value::from).collect();
     let records = ended.records();
-    let good: Vec<Value> = records
-        .iter()
-        .filter(|record| record["_ok"] == true)
-        .cloned()
-        .collect();
+    let good: Vec<Value> = records.iter().filter(|record| record["_ok"] == true).cloned().collect();
     assert_eq!(each(&good, "id"), expected, "{}", ended.stderr);
     assert_eq!(records.last().unwrap()["_last"], true);
 }
@@ -107,25 +101,16 @@ fn items_that_come_twice_since_pages_overlap_are_said() {
     let ended = ids(&server, "--offset offset=10").with_code(0);
     let seen = each(&ended.records(), "id");
     let all = (0..40).filter(|id| id % 5 != 0);
-    assert!(
-        all.clone().all(|id| seen.contains(&json!(id))),
-        "nothing is lost"
-    );
+    assert!(all.clone().all(|id| seen.contains(&json!(id))), "nothing is lost");
     let twice = seen.len() - all.count();
     assert!(twice > 0);
-    ended.says(&format!(
-        "where pages overlap: {twice}, the first: row 0, offset=8"
-    ));
+    ended.says(&format!("where pages overlap: {twice}, the first: row 0, offset=8"));
 }
 
 #[test]
 fn a_last_page_that_repeats_ends_the_list_and_is_said() {
     let (page, last) = ("--page page", 9);
-    for flags in [
-        page,
-        "--page page --max-pages 30",
-        "--page page --until .never",
-    ] {
+    for flags in [page, "--page page --max-pages 30", "--page page --until .never"] {
         let server = Recorder::answering(move |came| {
             let shown = number(came, "page").min(last);
             json(&json!({ "items": items([2 * shown, 2 * shown + 1]), "page": shown }).to_string())
@@ -133,16 +118,8 @@ fn a_last_page_that_repeats_ends_the_list_and_is_said() {
         let ended = ids(&server, flags).with_code(0);
         assert_ids(&ended, 2..20);
         assert_eq!(server.came().len(), last + 1);
-        let requests: u64 = ended
-            .records()
-            .iter()
-            .filter_map(|it| it["_attempts"].as_u64())
-            .sum();
-        assert_eq!(
-            requests,
-            last as u64 + 1,
-            "the request for the page that repeats is told"
-        );
+        let requests: u64 = ended.records().iter().filter_map(|it| it["_attempts"].as_u64()).sum();
+        assert_eq!(requests, last as u64 + 1, "the request for the page that repeats is told");
         ended.says("row 0, page=10");
     }
 }
@@ -151,12 +128,9 @@ fn a_last_page_that_repeats_ends_the_list_and_is_said() {
 fn a_page_that_repeats_is_said_in_the_summary_for_programs() {
     let server = Recorder::answering(|_| json(&json!({ "items": items([1]) }).to_string()));
     let place = Place::new();
-    let ended = list(
-        &server,
-        "--each .items[] --extract id=.id --page page --summary-json -",
-    )
-    .arg("--output", &place.path("out.jsonl"))
-    .exits(0);
+    let ended = list(&server, "--each .items[] --extract id=.id --page page --summary-json -")
+        .arg("--output", &place.path("out.jsonl"))
+        .exits(0);
     let summary: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(summary["warnings"][0]["count"], 1, "{summary}");
     assert_eq!(summary["warnings"][0]["example"], "row 0, page=2");
@@ -179,11 +153,7 @@ fn without_items_a_repeated_page_ends_the_list_too() {
         let shown = number(came, "page").min(3);
         json(&json!({ "items": items([shown]) }).to_string())
     });
-    let ended = list(
-        &server,
-        "--page page --until .never --extract ids=[.items[].id]",
-    )
-    .exits(0);
+    let ended = list(&server, "--page page --until .never --extract ids=[.items[].id]").exits(0);
     assert_eq!(ended.records()[0]["ids"], json!([1, 2, 3]));
     ended.says("row 0, page=4");
 }
@@ -209,20 +179,16 @@ fn numbered_pages_that_begin_again_end_and_fail_their_row() {
     let records = ended.records();
     let failure = records.last().unwrap();
     assert_eq!(failure["_error"], "missing next page");
-    assert!(
-        failure["_detail"].as_str().unwrap().contains("circle"),
-        "{failure}"
-    );
+    assert!(failure["_detail"].as_str().unwrap().contains("circle"), "{failure}");
     assert!(server.came().len() <= 6);
 }
 
 /// Plain, a, b, and a again; the first page may be that of one of the cursors.
 #[test]
 fn cursors_that_go_in_a_circle_end_and_fail_their_row() {
-    for (first, ids_before) in [
-        (json!([{"id": 9}]), vec![9, 2, 3, 0, 1]),
-        (json!(items([0, 1])), vec![0, 1, 2, 3]),
-    ] {
+    for (first, ids_before) in
+        [(json!([{"id": 9}]), vec![9, 2, 3, 0, 1]), (json!(items([0, 1])), vec![0, 1, 2, 3])]
+    {
         let first = first.to_string();
         let server = Recorder::answering(move |came| {
             let body = match param(came, "cursor").as_deref() {
@@ -237,10 +203,7 @@ fn cursors_that_go_in_a_circle_end_and_fail_their_row() {
         let failure = ended.records().pop().unwrap();
         assert_eq!(failure["_error"], "missing next page");
         let detail = failure["_detail"].as_str().unwrap();
-        assert!(
-            detail.contains("circle") && detail.contains("cursor=a"),
-            "{detail}"
-        );
+        assert!(detail.contains("circle") && detail.contains("cursor=a"), "{detail}");
         assert_eq!(server.came().len(), 3);
     }
 }
@@ -265,18 +228,11 @@ fn links_that_go_in_a_circle_end_however_they_are_written() {
 /// Such as the scroll of a search engine: one id, and each time the next items.
 #[test]
 fn a_cursor_that_stays_the_same_goes_on_while_its_items_change() {
-    for flags in [
-        "--each .items[] --extract id=.id",
-        "--extract ids=[.items[].id]",
-    ] {
+    for flags in ["--each .items[] --extract id=.id", "--extract ids=[.items[].id]"] {
         let count = AtomicUsize::new(0);
         let server = Recorder::answering(move |_| {
             let page = count.fetch_add(1, Ordering::SeqCst);
-            let ids = if page < 5 {
-                2 * page..2 * page + 2
-            } else {
-                0..0
-            };
+            let ids = if page < 5 { 2 * page..2 * page + 2 } else { 0..0 };
             json(&json!({ "items": items(ids), "id": "same" }).to_string())
         });
         let ended = list(&server, flags).flags("--cursor scroll=.id").exits(0);

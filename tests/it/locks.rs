@@ -14,11 +14,7 @@ const ROWS: usize = 30;
 
 /// Asks for all rows, one after the other.
 fn ask(place: &Place, mock: &Mock, output: &str) -> Throng {
-    let parts = if output.ends_with('/') {
-        "--parts=1000"
-    } else {
-        ""
-    };
+    let parts = if output.ends_with('/') { "--parts=1000" } else { "" };
     run()
         .quotes(&mock.url())
         .files(place, ROWS, output)
@@ -27,10 +23,7 @@ fn ask(place: &Place, mock: &Mock, output: &str) -> Throng {
 }
 
 fn slow() -> Mock {
-    mock(Settings {
-        latency: "50ms".parse().unwrap(),
-        ..Settings::default()
-    })
+    mock(Settings { latency: "50ms".parse().unwrap(), ..Settings::default() })
 }
 
 /// The text that grows while the run to this output goes on.
@@ -45,9 +38,7 @@ fn growing(output: &str) -> String {
 fn begun(place: &Place, mock: &Mock, output: &str) -> Running {
     let running = ask(place, mock, output).start();
     let growing = place.path(&growing(output));
-    until("the first record", || {
-        fs::metadata(&growing).is_ok_and(|data| data.len() > 0)
-    });
+    until("the first record", || fs::metadata(&growing).is_ok_and(|data| data.len() > 0));
     running
 }
 
@@ -105,11 +96,7 @@ fn a_results_file_is_gone_on_with_by_a_link_and_the_link_stays_one() {
         let ended = ask(&place, &mock, linked).flags("--resume").exits(0);
         ended.says("20 more done before");
         ask(&place, &mock, output).flags("--resume").exits(0);
-        assert!(
-            fs::symlink_metadata(place.path(linked))
-                .unwrap()
-                .is_symlink()
-        );
+        assert!(fs::symlink_metadata(place.path(linked)).unwrap().is_symlink());
         assert!(fs::exists(place.path(&format!("{output}.throng"))).unwrap());
         assert!(!fs::exists(place.path(&format!("{linked}.throng"))).unwrap());
         assert_one_record_per_row(&converted(&place, output), ROWS);

@@ -1,10 +1,7 @@
 //! What throng does as its users see it: the real binary, real files, and a real
 //! server that judges.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that can't go on has failed, and says where"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed, and says where")]
 
 /// What tests are made of.
 mod counted;

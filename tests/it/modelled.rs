@@ -37,9 +37,7 @@ fn says(throng: Throng, what: &[&str]) -> String {
 #[test]
 fn a_profile_s_rates_are_the_server_s() {
     let place = Place::new();
-    let github = simulate(&place)
-        .flags("--api github")
-        .arg("--header", "user-agent: me");
+    let github = simulate(&place).flags("--api github").arg("--header", "user-agent: me");
     let said = says(
         github,
         &[
@@ -55,10 +53,7 @@ fn a_burst_is_the_size_of_the_server_s_bucket() {
     let place = Place::new();
     // Less than a window's, and more than a bucket's rate.
     let small = simulate(&place).flags("--rate 30/10s --burst 3");
-    says(
-        small,
-        &["30/10s and a burst of 3 of 30/10s,", "% 0 30 of 30, "],
-    );
+    says(small, &["30/10s and a burst of 3 of 30/10s,", "% 0 30 of 30, "]);
     let large = simulate(&place).flags("--rate bucket:10/10s --burst 60");
     says(large, &["bucket:10/10s with a burst of 60,", "30.0 s"]);
 }
@@ -66,49 +61,28 @@ fn a_burst_is_the_size_of_the_server_s_bucket() {
 #[test]
 fn each_key_has_the_limits_for_itself() {
     let place = Place::new();
-    let per = simulate(&place)
-        .flags("--rate 30/1h")
-        .arg("--per", "{{ tenant }}");
-    says(
-        per,
-        &[
-            "30/1h for each {{ tenant }},",
-            " 0.0 s 0.0 s 0 30 of 30 90 0",
-        ],
-    );
+    let per = simulate(&place).flags("--rate 30/1h").arg("--per", "{{ tenant }}");
+    says(per, &["30/1h for each {{ tenant }},", " 0.0 s 0.0 s 0 30 of 30 90 0"]);
     let pool = simulate(&place)
         .flags("--rate 45/1h --keys a --keys b")
         .arg("--header", "x-key: {{ key }}");
-    says(
-        pool,
-        &[
-            "45/1h for each of 2 API keys,",
-            " 0.0 s 0.0 s 0 45 of 45 90 0",
-        ],
-    );
-    let job = place.file(
-        "job.toml",
-        "limit.rate = [\"60/1h\", {rate = \"20/1s\", per = \"{{ tenant }}\"}]",
-    );
+    says(pool, &["45/1h for each of 2 API keys,", " 0.0 s 0.0 s 0 45 of 45 90 0"]);
+    let job = place
+        .file("job.toml", "limit.rate = [\"60/1h\", {rate = \"20/1s\", per = \"{{ tenant }}\"}]");
     says(
         simulate(&place).flags(&job).flags("--server counter:45/1h"),
         &["a server with counter:45/1h,"],
     );
     says(
         simulate(&place).flags(&job),
-        &[
-            "60/1h and 20/1s for each {{ tenant }},",
-            "60 of 60, 20 of 20",
-        ],
+        &["60/1h and 20/1s for each {{ tenant }},", "60 of 60, 20 of 20"],
     );
 }
 
 #[test]
 fn a_unit_costs_what_the_job_says() {
     let place = Place::new();
-    let points = simulate(&place)
-        .arg("--rate", "bucket:10 points/1s")
-        .arg("--cost", "points=7");
+    let points = simulate(&place).arg("--rate", "bucket:10 points/1s").arg("--cost", "points=7");
     // (90 * 7 - 10) / 10
     says(points, &["bucket:10 points/1s,", "62.0 s"]);
 }
@@ -157,16 +131,11 @@ fn any_job(random: &mut StdRng) -> Value {
             rate["burst"] = random.random_range(3..12).into();
         }
         if random.random_bool(0.4) {
-            rate["per"] = (*["{{ tenant }}", "{{ request.path }}"]
-                .choose(random)
-                .unwrap())
-            .into();
+            rate["per"] = (*["{{ tenant }}", "{{ request.path }}"].choose(random).unwrap()).into();
         }
         rate
     };
-    let rates: Vec<Value> = (0..random.random_range(1..4))
-        .map(|_| rate(random))
-        .collect();
+    let rates: Vec<Value> = (0..random.random_range(1..4)).map(|_| rate(random)).collect();
     let has_points = rates.iter().any(|rate| rate.to_string().contains("points"));
     let mut limit = json!({ "rate": rates });
     let mut headers = json!({});
@@ -204,18 +173,11 @@ fn a_server_as_the_plan_takes_it_to_be_refuses_nothing() {
                 .map(|latency| latency.parse().unwrap())
                 .choose(&mut random)
                 .unwrap(),
-            faults: ["500=5%", "drop=5%"]
-                .choose(&mut random)
-                .unwrap()
-                .parse()
-                .unwrap(),
+            faults: ["500=5%", "drop=5%"].choose(&mut random).unwrap().parse().unwrap(),
             seed,
             ..Settings::default()
         };
         let simulation = ModelRun::new(plan, &[server], 1.0).unwrap();
-        assert_eq!(
-            simulation.servers[0].refused, 0,
-            "{seed}: {job}: {simulation:?}"
-        );
+        assert_eq!(simulation.servers[0].refused, 0, "{seed}: {job}: {simulation:?}");
     }
 }

@@ -64,10 +64,7 @@ fn an_interface_that_is_not_there_is_said() {
         .ends();
     assert_ne!(ended.code, Some(0));
     let told = ended.stdout + &ended.stderr;
-    assert!(
-        told.contains("network.interface (--interface) nowhere0: "),
-        "{told}"
-    );
+    assert!(told.contains("network.interface (--interface) nowhere0: "), "{told}");
     assert_eq!(origin.came(), []);
 }
 
@@ -79,17 +76,10 @@ fn ways_to_a_server() {
     let socks = socks(std::sync::Arc::clone(&asked));
     let input = place.file("rows.csv", "id\n1\n");
     let ask = |url: &str, flags: &str| {
-        run()
-            .arg("--url", url)
-            .arg("--input", &input)
-            .flags(flags)
-            .exits(0)
+        run().arg("--url", url).arg("--input", &input).flags(flags).exits(0)
     };
     ask(&origin.url(), &format!("--proxy socks5://{socks}"));
-    ask(
-        &format!("http://named.example:{port}/"),
-        &format!("--proxy socks5h://{socks}"),
-    );
+    ask(&format!("http://named.example:{port}/"), &format!("--proxy socks5h://{socks}"));
     assert_eq!(*asked.lock().unwrap(), ["127.0.0.1", "named.example"]);
     ask(
         &format!("http://named.example:{port}/"),
@@ -99,10 +89,7 @@ fn ways_to_a_server() {
     ask(&origin.url(), "--interface 127.0.0.2");
     assert_eq!(origin.came().len(), 5);
     assert_eq!(origin.came()[4].from.to_string(), "127.0.0.2");
-    assert_eq!(
-        origin.came()[2].header("host"),
-        Some(&*format!("named.example:{port}"))
-    );
+    assert_eq!(origin.came()[2].header("host"), Some(&*format!("named.example:{port}")));
     // A mock speaks HTTP/2 in clear to those who begin with it.
     let mock = crate::harness::plain_mock();
     let ended = run()
@@ -119,19 +106,12 @@ fn ways_to_a_server() {
         let mut request = [0; 4096];
         let length = client.read(&mut request).ok()?;
         let text = String::from_utf8_lossy(&request[..length]).into_owned();
-        client
-            .write_all(json(&serde_json::json!(text).to_string()).as_bytes())
-            .ok()
+        client.write_all(json(&serde_json::json!(text).to_string()).as_bytes()).ok()
     });
     let ended = run()
         .arg("--url", "http://docker/v1/info")
         .arg("--input", &input)
         .flags(&format!("--unix-socket {path} --extract said=."))
         .exits(0);
-    assert!(
-        ended.records()[0]["said"]
-            .as_str()
-            .unwrap()
-            .starts_with("GET /v1/info HTTP/1.1\r\n")
-    );
+    assert!(ended.records()[0]["said"].as_str().unwrap().starts_with("GET /v1/info HTTP/1.1\r\n"));
 }

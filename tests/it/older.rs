@@ -62,11 +62,7 @@ fn its_flags_work_with_dashes_and_a_flag_names_the_file() {
 fn its_defaults_are_ten_rows_one_at_a_time() {
     let (place, mock) = (Place::new(), guarded());
     let (job, summary) = (config(&place, &mock), place.path("summary.json"));
-    run()
-        .flags(&job)
-        .arg("--summary-json", &summary)
-        .env("XAPIKEY", KEY)
-        .exits(0);
+    run().flags(&job).arg("--summary-json", &summary).env("XAPIKEY", KEY).exits(0);
     let judgement = mock.judgement();
     assert_eq!((judgement.requests, judgement.most_in_flight), (10, 1));
     let limit = &place.json("summary.json")["limits"][0];
@@ -77,10 +73,6 @@ fn its_defaults_are_ten_rows_one_at_a_time() {
 fn a_rate_that_is_none_is_told_by_the_flags_that_make_it() {
     let (place, mock) = (Place::new(), limited());
     let job = config(&place, &mock);
-    let ended = run()
-        .flags(&job)
-        .flags("--period_duration_sec 0")
-        .env("XAPIKEY", KEY)
-        .exits(2);
+    let ended = run().flags(&job).flags("--period_duration_sec 0").env("XAPIKEY", KEY).exits(2);
     ended.says("--period-duration-sec 0: a period lies between");
 }

@@ -41,11 +41,7 @@ paths:
 /// The job file of one operation.
 fn init(place: &Place, description: &str, operation: &str) -> String {
     let job = place.path(&format!("{operation}.toml"));
-    throng("init")
-        .flags(&job)
-        .arg("--openapi", description)
-        .arg("--operation", operation)
-        .exits(0);
+    throng("init").flags(&job).arg("--openapi", description).arg("--operation", operation).exits(0);
     job
 }
 
@@ -60,10 +56,8 @@ fn a_description_in_yaml_gives_jobs_that_run() {
         }
     });
     let description = place.file("api.yaml", &YAML.replace("SERVER", &recorder.url()));
-    let input = place.file(
-        "rows.jsonl",
-        r#"{"shop_id": "s/1", "kind": "new", "name": "x", "amount": 7.5}"#,
-    );
+    let input = place
+        .file("rows.jsonl", r#"{"shop_id": "s/1", "kind": "new", "name": "x", "amount": 7.5}"#);
     let job = init(&place, &description, "addItem");
     run()
         .flags(&job)
@@ -75,10 +69,7 @@ fn a_description_in_yaml_gives_jobs_that_run() {
     assert_eq!(came.line, "POST /v2/shops/s%2F1/items HTTP/1.1");
     assert_eq!(came.header("x-shop-key"), Some("the-shop-key"));
     let sent: Value = serde_json::from_str(&came.text()).unwrap();
-    assert_eq!(
-        sent,
-        json!({"name": "x", "price": {"amount": 7.5, "currency": "EUR"}})
-    );
+    assert_eq!(sent, json!({"name": "x", "price": {"amount": 7.5, "currency": "EUR"}}));
 
     recorder.forget();
     let job = init(&place, &description, "listItems");
@@ -89,11 +80,7 @@ fn a_description_in_yaml_gives_jobs_that_run() {
         .arg("--extract", "item=.name")
         .env("API_KEY", "the-shop-key")
         .exits(0);
-    let lines: Vec<String> = recorder
-        .came()
-        .iter()
-        .map(|came| came.line.clone())
-        .collect();
+    let lines: Vec<String> = recorder.came().iter().map(|came| came.line.clone()).collect();
     assert_eq!(
         lines,
         [
@@ -102,10 +89,7 @@ fn a_description_in_yaml_gives_jobs_that_run() {
         ]
     );
     let records = place.read("l.jsonl");
-    assert!(
-        records.contains("\"item\":\"a\"") && records.contains("\"item\":\"b\""),
-        "{records}"
-    );
+    assert!(records.contains("\"item\":\"a\"") && records.contains("\"item\":\"b\""), "{records}");
 }
 
 /// 1,500 things with three operations each, tied together by references.
@@ -199,23 +183,14 @@ fn a_large_description_in_json_gives_jobs_that_run() {
         recorder.only()
     };
     let came = ask("getThing1218");
-    assert_eq!(
-        came.line,
-        "GET /live/things1218/7?fields%5B%5D=a&fields%5B%5D=b HTTP/1.1"
-    );
+    assert_eq!(came.line, "GET /live/things1218/7?fields%5B%5D=a&fields%5B%5D=b HTTP/1.1");
     assert_eq!(came.header("authorization"), Some("Bearer a-token-of-mine"));
     let came = ask("changeThing1499");
-    assert_eq!(
-        came.line,
-        "PATCH /live/things1499/7?key=a-key-of-mine HTTP/1.1"
-    );
+    assert_eq!(came.line, "PATCH /live/things1499/7?key=a-key-of-mine HTTP/1.1");
     assert_eq!(came.header("x-tenant-key"), Some("a-key-of-mine"));
     assert_eq!(came.header("authorization"), None);
     let sent: Value = serde_json::from_str(&came.text()).unwrap();
-    assert_eq!(
-        sent,
-        json!({"name": "x", "kind": "thing", "maker": {"country": "PT"}})
-    );
+    assert_eq!(sent, json!({"name": "x", "kind": "thing", "maker": {"country": "PT"}}));
     let came = ask("addFile0");
     let text = came.text();
     assert!(text.contains("filename=\"content.txt\"") && text.contains("content of a file"));
@@ -248,10 +223,6 @@ fn a_body_that_is_one_value_is_the_row_s() {
     let description = place.file("api.json", &description.to_string());
     let input = place.file("rows.jsonl", r#"{"body": ["a", "b"]}"#);
     let job = init(&place, &description, "setIds");
-    run()
-        .flags(&job)
-        .arg("--input", &input)
-        .arg("--output", &place.path("o.jsonl"))
-        .exits(0);
+    run().flags(&job).arg("--input", &input).arg("--output", &place.path("o.jsonl")).exits(0);
     assert_eq!(recorder.only().text(), r#"["a","b"]"#);
 }

@@ -5,23 +5,13 @@ use serde_json::{Value, json};
 use crate::harness::{Place, Throng, each, plain_mock, run};
 
 const ROWS: &str = "symbol,sector\nA,x\n\"B,\"\"b\"\"\",y\nC,=1+1\n";
-const OWN: [&str; 7] = [
-    "_row",
-    "_ok",
-    "_status",
-    "_error",
-    "_detail",
-    "_attempts",
-    "_ms",
-];
+const OWN: [&str; 7] = ["_row", "_ok", "_status", "_error", "_detail", "_attempts", "_ms"];
 
 /// Asks for the path of each row; the last row fails.
 fn ask(place: &Place, server: &str) -> Throng {
     let input = place.file("rows.csv", ROWS);
     let last = "{% if symbol == 'C' %}status/404?body=none{% else %}echo/1{% endif %}";
-    run()
-        .arg("--url", &format!("{server}/{last}"))
-        .arg("--input", &input)
+    run().arg("--url", &format!("{server}/{last}")).arg("--input", &input)
 }
 
 fn names(record: &Value) -> Vec<&str> {
@@ -46,20 +36,11 @@ fn a_record_has_its_row_its_values_and_what_became_of_it() {
         assert!(record["_ms"].as_f64() > Some(0.0), "{record}");
     }
     assert_eq!(each(&records, "symbol"), ["A", "B,\"b\"", "C"]);
-    assert_eq!(
-        each(&records, "path"),
-        [json!("/echo/1"), json!("/echo/1"), Value::Null]
-    );
+    assert_eq!(each(&records, "path"), [json!("/echo/1"), json!("/echo/1"), Value::Null]);
     assert_eq!(each(&records, "_ok"), [true, true, false]);
     assert_eq!(each(&records, "_status"), [200, 200, 404]);
-    assert_eq!(
-        each(&records, "_error"),
-        [Value::Null, Value::Null, json!("status 404")]
-    );
-    assert_eq!(
-        each(&records, "_detail"),
-        [Value::Null, Value::Null, json!("none")]
-    );
+    assert_eq!(each(&records, "_error"), [Value::Null, Value::Null, json!("status 404")]);
+    assert_eq!(each(&records, "_detail"), [Value::Null, Value::Null, json!("none")]);
     assert_eq!(each(&records, "_attempts"), [1, 1, 1]);
 }
 
@@ -76,23 +57,10 @@ fn a_table_has_the_same_columns() {
     assert_eq!(table.headers().unwrap(), columns);
     let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
     let start = |row: usize| rows[row].iter().take(9).collect::<Vec<_>>();
-    assert_eq!(
-        start(0),
-        ["A", "x", "/echo/1", "0", "true", "200", "", "", "1"]
-    );
+    assert_eq!(start(0), ["A", "x", "/echo/1", "0", "true", "200", "", "", "1"]);
     assert_eq!(start(1)[0], "B,\"b\"");
     // No spreadsheet takes it for a formula.
-    let failed = [
-        "C",
-        "'=1+1",
-        "",
-        "2",
-        "false",
-        "404",
-        "status 404",
-        "none",
-        "1",
-    ];
+    let failed = ["C", "'=1+1", "", "2", "false", "404", "status 404", "none", "1"];
     assert_eq!(start(2), failed);
     assert_eq!(rows.len(), 3);
 }
@@ -100,9 +68,8 @@ fn a_table_has_the_same_columns() {
 #[test]
 fn stdout_has_the_format_that_is_asked_for() {
     let (place, mock) = (Place::new(), plain_mock());
-    let ended = ask(&place, &mock.url())
-        .flags("--extract path=.path --output-format csv --quiet")
-        .exits(1);
+    let ended =
+        ask(&place, &mock.url()).flags("--extract path=.path --output-format csv --quiet").exits(1);
     let first = ended.stdout.lines().next().unwrap();
     assert!(first.starts_with("symbol,sector,path,_row,_ok"), "{first}");
     assert_eq!(ended.stderr, "");
@@ -127,10 +94,7 @@ fn without_values_the_body_is_kept_and_with_them_if_asked() {
 fn a_file_is_replaced_only_when_told() {
     let (place, mock) = (Place::new(), plain_mock());
     let output = place.file("out.jsonl", "{\"_row\":7,\"old\":true}\n");
-    ask(&place, &mock.url())
-        .flags("--overwrite --take 2")
-        .arg("--output", &output)
-        .exits(0);
+    ask(&place, &mock.url()).flags("--overwrite --take 2").arg("--output", &output).exits(0);
     assert_eq!(each(&place.records("out.jsonl"), "_row"), [0, 1]);
 }
 
@@ -138,10 +102,7 @@ fn a_file_is_replaced_only_when_told() {
 fn a_results_file_can_be_the_next_input() {
     let (place, mock) = (Place::new(), plain_mock());
     let (first, second) = (place.path("first.jsonl"), place.path("second.jsonl"));
-    ask(&place, &mock.url())
-        .flags("--extract path=.path")
-        .arg("--output", &first)
-        .exits(1);
+    ask(&place, &mock.url()).flags("--extract path=.path").arg("--output", &first).exits(1);
     run()
         .arg("--url", &format!("{}/echo/{{{{ symbol }}}}", mock.url()))
         .arg("--input", &first)

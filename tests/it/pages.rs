@@ -15,28 +15,19 @@ fn list(mock: &Mock, query: &str) -> Throng {
 }
 
 fn items(mock: &Mock, query: &str, flags: &str) -> Ended {
-    list(mock, query)
-        .arg("--each", ".items[]")
-        .flags(flags)
-        .ends()
+    list(mock, query).arg("--each", ".items[]").flags(flags).ends()
 }
 
 /// The records of row 0 are these many items, in their order, the last one marked.
 #[track_caller]
 fn assert_items(ended: &Ended, count: usize) {
-    let records: Vec<Value> = ended
-        .stdout
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let records: Vec<Value> =
+        ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let numbers: Vec<Value> = (0..count).map(|n| json!(n)).collect();
     let ids: Vec<Value> = (0..count).map(|n| json!(n.to_string())).collect();
     assert_eq!(each(&records, "_item"), numbers, "{}", ended.stderr);
     assert_eq!(each(&records, "id"), ids);
-    let last: Vec<bool> = records
-        .iter()
-        .map(|record| record["_last"] == true)
-        .collect();
+    let last: Vec<bool> = records.iter().map(|record| record["_last"] == true).collect();
     assert!(last[..count - 1].iter().all(|last| !last) && last[count - 1]);
 }
 
@@ -59,21 +50,14 @@ fn every_way_to_the_next_page_gives_each_item_once() {
         assert_items(&ended, 35);
         let judgement = mock.judgement();
         assert_eq!(judgement.requests, pages, "{flags}");
-        assert!(
-            judgement.symbols.values().all(|times| *times == 1),
-            "{flags}"
-        );
+        assert!(judgement.symbols.values().all(|times| *times == 1), "{flags}");
     }
 }
 
 #[test]
 fn a_bound_ends_the_pages_in_good_order() {
     let mock = plain_mock();
-    for flags in [
-        "--next link",
-        "--page page",
-        "--page page --page-count .pages",
-    ] {
+    for flags in ["--next link", "--page page", "--page page --page-count .pages"] {
         let ended = items(&mock, "35?size=10", &format!("{flags} --max-pages 2")).with_code(0);
         assert_items(&ended, 20);
     }
@@ -104,10 +88,7 @@ fn without_items_one_record_has_the_values_of_all_pages() {
     assert_eq!(records.len(), 1);
     assert_eq!(records[0]["ids"], json!(["0", "1", "2", "3", "4"]));
     assert_eq!(records[0]["total"], json!([5, 5, 5]));
-    assert_eq!(
-        (&records[0]["_attempts"], &records[0]["_ok"]),
-        (&json!(3), &json!(true))
-    );
+    assert_eq!((&records[0]["_attempts"], &records[0]["_ok"]), (&json!(3), &json!(true)));
     assert!(records[0].get("_item").is_none());
 }
 
@@ -115,21 +96,14 @@ fn without_items_one_record_has_the_values_of_all_pages() {
 fn a_page_that_fails_fails_its_row_and_loses_nothing_before_it() {
     for flags in ["--next link", "--page page --page-count .pages"] {
         let mock = plain_mock();
-        let ended = items(
-            &mock,
-            "40?size=10&broken=20",
-            &format!("{flags} --retries 0"),
-        )
-        .with_code(1);
+        let ended =
+            items(&mock, "40?size=10&broken=20", &format!("{flags} --retries 0")).with_code(1);
         let records = ended.records();
         assert_eq!(records.len(), 21, "{flags}");
         assert!(records[..20].iter().all(|record| record["_ok"] == true));
         let failure = &records[20];
         assert_eq!(failure["_error"], "status 500");
-        assert_eq!(
-            (&failure["_item"], &failure["_last"]),
-            (&json!(20), &json!(true))
-        );
+        assert_eq!((&failure["_item"], &failure["_last"]), (&json!(20), &json!(true)));
     }
     let mock = plain_mock();
     let ended = run()
@@ -167,10 +141,7 @@ fn an_item_without_its_value_fails_alone() {
 fn rows(place: &Place, mock: &Mock) -> Throng {
     let input = place.file("rows.csv", "total\n35\n0\n25\n");
     run()
-        .arg(
-            "--url",
-            &format!("{}/list/{{{{ total }}}}?size=10", mock.url()),
-        )
+        .arg("--url", &format!("{}/list/{{{{ total }}}}?size=10", mock.url()))
         .arg("--each", ".items[]")
         .arg("--input", &input)
         .flags("--extract id=.id --next link --mode sync --workers 1")
@@ -188,10 +159,7 @@ fn a_row_cut_off_in_the_middle_is_asked_again_and_no_item_is_lost_or_doubled() {
         for (kept, most) in [(12, 8), (36, 4), (37, 4), (50, 3)] {
             mock.reset();
             fs::write(&output, lines[..kept].concat() + &lines[kept][..7]).unwrap();
-            rows(&place, &mock)
-                .arg("--output", &output)
-                .flags("--resume")
-                .exits(0);
+            rows(&place, &mock).arg("--output", &output).flags("--resume").exits(0);
             let again: Vec<String> = records_of(&place.read(name));
             assert_eq!(again, records_of(&whole), "{name} {kept}");
             // Finished rows are not asked again.
@@ -209,10 +177,7 @@ fn records_of(text: &str) -> Vec<String> {
                 record["_ms"] = Value::Null;
                 record.to_string()
             }
-            Err(_) => line
-                .rsplit_once(',')
-                .map_or(line, |(all, _)| all)
-                .to_owned(),
+            Err(_) => line.rsplit_once(',').map_or(line, |(all, _)| all).to_owned(),
         })
         .collect();
     records.sort();
@@ -232,10 +197,7 @@ fn retry_failed_asks_for_the_whole_row_of_a_failed_item() {
     );
     fs::write(&output, failed).unwrap();
     mock.reset();
-    rows(&place, &mock)
-        .arg("--output", &output)
-        .flags("--retry-failed")
-        .exits(0);
+    rows(&place, &mock).arg("--output", &output).flags("--retry-failed").exits(0);
     assert_eq!(mock.judgement().requests, 4);
     assert_eq!(records_of(&place.read("out.jsonl")), records_of(&whole));
 }
@@ -252,10 +214,7 @@ fn every_attempt_of_every_page_passes_the_gate() {
     let place = Place::new();
     let input = place.file("rows.csv", &("total\n".to_owned() + &"50\n".repeat(8)));
     let ended = run()
-        .arg(
-            "--url",
-            &format!("{}/list/{{{{ total }}}}?size=10", mock.url()),
-        )
+        .arg("--url", &format!("{}/list/{{{{ total }}}}?size=10", mock.url()))
         .arg("--each", ".items[]")
         .arg("--input", &input)
         .flags("--extract id=.id --page page --page-count .pages --rate 20/300ms --retries 9")
@@ -263,11 +222,8 @@ fn every_attempt_of_every_page_passes_the_gate() {
     assert_eq!(ended.records().len(), 400);
     let judgement = mock.judgement();
     assert!(judgement.windows[0].most <= 20, "{judgement:?}");
-    let attempts: u64 = ended
-        .records()
-        .iter()
-        .map(|record| record["_attempts"].as_u64().unwrap())
-        .sum();
+    let attempts: u64 =
+        ended.records().iter().map(|record| record["_attempts"].as_u64().unwrap()).sum();
     assert_eq!(attempts, judgement.requests);
 }
 
@@ -288,14 +244,8 @@ fn a_next_page_elsewhere_gets_nothing_that_is_the_job_s() {
         .ends()
         .with_code(0);
     let seen = ended.records()[0]["headers"].to_string();
-    assert!(
-        seen.contains("user-agent"),
-        "the other server was asked: {seen}"
-    );
-    assert!(
-        !seen.contains("canary") && !seen.contains("x-mine"),
-        "{seen}"
-    );
+    assert!(seen.contains("user-agent"), "the other server was asked: {seen}");
+    assert!(!seen.contains("canary") && !seen.contains("x-mine"), "{seen}");
 }
 
 #[test]
@@ -307,18 +257,8 @@ fn a_next_page_leads_only_to_hosts_that_are_allowed_and_to_no_private_address() 
         ("link", "", false, "which is private"),
         (".next", "", false, "which is private"),
         ("link", "--allow-private", true, ""),
-        (
-            ".next",
-            "--allow-private --allow-host other.example",
-            false,
-            "--allow-host",
-        ),
-        (
-            "link",
-            "--allow-private --allow-host *.example",
-            false,
-            "--allow-host",
-        ),
+        (".next", "--allow-private --allow-host other.example", false, "--allow-host"),
+        ("link", "--allow-private --allow-host *.example", false, "--allow-host"),
     ] {
         let (link, body) = (
             format!("<{elsewhere}>; rel=\"next\""),
@@ -350,17 +290,11 @@ fn what_makes_no_sense_is_said_before_anything_is_sent() {
     let mock = plain_mock();
     for (flags, message) in [
         ("--next link", "nothing says what to keep of the pages"),
-        (
-            "--page page --extract id=.id",
-            "nothing says where the pages end",
-        ),
+        ("--page page --extract id=.id", "nothing says where the pages end"),
         ("--each .items[", "items.each (--each): "),
         ("--max-pages 3", "nothing says how to turn them"),
     ] {
-        let ended = run()
-            .arg("--url", &format!("{}/list/3", mock.url()))
-            .flags(flags)
-            .exits(2);
+        let ended = run().arg("--url", &format!("{}/list/3", mock.url())).flags(flags).exits(2);
         ended.says(message);
     }
     assert_eq!(mock.judgement().requests, 0);

@@ -17,9 +17,7 @@ fn listed(place: &Place) -> Vec<String> {
 #[test]
 fn parts_appear_whole_while_the_run_goes_on() {
     let (place, mock) = (Place::new(), slow());
-    let running = ask(&place, &mock, PARTS)
-        .flags("--mode sync --workers 1")
-        .start();
+    let running = ask(&place, &mock, PARTS).flags("--mode sync --workers 1").start();
     until("two parts", || listed(&place).len() >= 2);
     let first = converted(&place, "results/part-000000.parquet");
     assert!((12..ROWS).contains(&first.len()), "{}", first.len());
@@ -31,18 +29,12 @@ fn parts_appear_whole_while_the_run_goes_on() {
     ask(&place, &mock, PARTS).flags("--resume").exits(0);
     assert!(listed(&place).starts_with(&before) && listed(&place).len() > before.len());
     assert_eq!(mock.judgement().requests as usize, ROWS);
-    throng("report")
-        .flags(&place.path(PARTS))
-        .exits(0)
-        .says("50 rows: 50 ok");
+    throng("report").flags(&place.path(PARTS)).exits(0).says("50 rows: 50 ok");
     // Whole as they are, they may also be an input.
     let (output, input) = (place.path("again.jsonl"), place.path(PARTS));
     let url = format!("{}/echo/1?{{{{ symbol }}}}", mock.url());
     let again = run().arg("--url", &url).arg("--extract", "path=.path");
-    again
-        .arg("--input", &input)
-        .arg("--output", &output)
-        .exits(0);
+    again.arg("--input", &input).arg("--output", &output).exits(0);
     assert_one_record_per_row(&place.records("again.jsonl"), ROWS);
 }
 
@@ -65,10 +57,7 @@ fn what_else_lies_in_the_directory_of_parts_is_left_alone() {
     ask("--resume").exits(0).says("20 more done before");
     assert_eq!(mock.judgement().requests as usize, ROWS);
     ask("--overwrite --take 3").exits(0);
-    assert_eq!(
-        listed(&place),
-        ["mine.parquet", "part-000000.parquet", "part-zips.parquet"]
-    );
+    assert_eq!(listed(&place), ["mine.parquet", "part-000000.parquet", "part-zips.parquet"]);
     assert!(mine() == before);
     let part = "results/part-000000.parquet";
     assert_one_record_per_row(&converted(&place, part), 3);
@@ -88,9 +77,7 @@ fn a_part_whose_journal_was_not_emptied_is_no_row_twice() {
     let last = listed(&place).pop().unwrap();
     let journal = place.path("results.journal");
     let part = place.path(&format!("{PARTS}{last}"));
-    throng("convert")
-        .arg(&part, &place.path("part.jsonl"))
-        .exits(0);
+    throng("convert").arg(&part, &place.path("part.jsonl")).exits(0);
     fs::rename(place.path("part.jsonl"), &journal).unwrap();
     let ended = ask(&place, &mock, PARTS).flags("--resume").exits(0);
     assert!(!ended.stderr.contains("twice"), "{}", ended.stderr);

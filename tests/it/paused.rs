@@ -47,9 +47,7 @@ impl Held {
 fn while_stopped(running: &Running, act: impl FnOnce()) {
     running.signal("-STOP");
     let status = format!("/proc/{}/stat", running.id());
-    until("the stop", || {
-        std::fs::read_to_string(&status).unwrap().contains(") T ")
-    });
+    until("the stop", || std::fs::read_to_string(&status).unwrap().contains(") T "));
     let stopped = Instant::now();
     act();
     // As long as its timers run: there is nothing to see of that.
@@ -73,11 +71,7 @@ fn assert_all_answered(place: &Place, length: usize) {
     for record in &records {
         let brief = |name: &str| record[name].to_string();
         let failed = (brief("_error"), brief("_detail"));
-        assert_eq!(
-            record["_body"].as_str().map(str::len),
-            Some(length),
-            "{failed:?}"
-        );
+        assert_eq!(record["_body"].as_str().map(str::len), Some(length), "{failed:?}");
         assert_eq!(record["_attempts"], 1);
     }
 }
@@ -120,11 +114,7 @@ fn answers_that_came_in_a_pause_are_no_timeouts() {
             let whole = answer("200 OK", &[], &"x".repeat(length));
             stream.write_all(whole.as_bytes()).ok()
         });
-        let running = post(
-            &place,
-            &format!("http://{addr}"),
-            "--timeout 4s --concurrency 40",
-        );
+        let running = post(&place, &format!("http://{addr}"), "--timeout 4s --concurrency 40");
         let running = running.start();
         held.until_came(ROWS);
         while_stopped(&running, || held.let_go());
@@ -145,11 +135,7 @@ fn nor_are_bodies() {
         server.hold();
         stream.write_all(rest.as_bytes()).ok()
     });
-    let running = post(
-        &place,
-        &format!("http://{addr}"),
-        "--timeout 4s --concurrency 40",
-    );
+    let running = post(&place, &format!("http://{addr}"), "--timeout 4s --concurrency 40");
     let running = running.start();
     held.until_came(ROWS);
     while_stopped(&running, || held.let_go());
@@ -168,11 +154,7 @@ fn nor_are_answers_by_http2() {
             waiting.lock().unwrap().push(reply);
             server.come();
         });
-        let running = post(
-            &place,
-            &server.url(),
-            "--http 2 --timeout 4s --concurrency 40",
-        );
+        let running = post(&place, &server.url(), "--http 2 --timeout 4s --concurrency 40");
         let running = running.start();
         held.until_came(ROWS);
         while_stopped(&running, || {
@@ -200,11 +182,8 @@ fn a_connection_that_was_made_in_a_pause_is_there() {
         thread::spawn(move || copy(&mut from, &mut to));
         copy(&mut &server, &mut &client).ok()
     });
-    let running = post(
-        &place,
-        &format!("http://{addr}"),
-        "--http 2 --connect-timeout 4s --concurrency 40",
-    );
+    let running =
+        post(&place, &format!("http://{addr}"), "--http 2 --connect-timeout 4s --concurrency 40");
     let running = running.start();
     held.until_came(1);
     while_stopped(&running, || held.let_go());
@@ -219,16 +198,9 @@ fn answers_that_came_in_a_pause_are_in_time_for_the_end_of_a_run() {
     let addr = serve(move |stream| {
         server.come();
         server.hold();
-        stream
-            .write_all(answer("200 OK", &[], "{}").as_bytes())
-            .ok()
+        stream.write_all(answer("200 OK", &[], "{}").as_bytes()).ok()
     });
-    let running = post(
-        &place,
-        &format!("http://{addr}"),
-        "--grace 4s --concurrency 40",
-    )
-    .start();
+    let running = post(&place, &format!("http://{addr}"), "--grace 4s --concurrency 40").start();
     held.until_came(ROWS);
     running.signal("-TERM");
     until("the end", || running.said().contains("stopping"));

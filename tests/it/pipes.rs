@@ -24,14 +24,8 @@ fn a_reader_that_leaves_after_one_line_ends_the_run_quietly() {
     let stderr = BufReader::new(child.stderr.take().unwrap());
     let said: Vec<String> = stderr.lines().map(Result::unwrap).collect();
     assert_eq!(wait(&mut child).code(), Some(0), "{said:?}");
-    assert!(
-        !said.iter().any(|line| line.contains("panicked")),
-        "{said:?}"
-    );
-    assert!(
-        !said.iter().any(|line| line.contains("Broken pipe")),
-        "{said:?}"
-    );
+    assert!(!said.iter().any(|line| line.contains("panicked")), "{said:?}");
+    assert!(!said.iter().any(|line| line.contains("Broken pipe")), "{said:?}");
     let requests = mock.judgement().requests;
     assert!(requests < 100_000, "it should have ended early");
 }
@@ -43,11 +37,7 @@ fn closed_from_the_start_it_ends_as_well() {
     let mut command = run().quotes(&mock.url()).arg("--input", &input).command();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let mut child = command
-        .stdout(writer)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdout(writer).stderr(Stdio::null()).spawn().unwrap();
     assert_eq!(wait(&mut child).code(), Some(0));
 }
 

@@ -25,11 +25,7 @@ fn it_shows_the_first_request_and_sends_nothing() {
         "symbols=S2\n",
         "stdout",
     ] {
-        assert!(
-            ended.stdout.contains(said),
-            "no {said:?} in {}",
-            ended.stdout
-        );
+        assert!(ended.stdout.contains(said), "no {said:?} in {}", ended.stdout);
     }
     assert_eq!((ended.stderr.as_str(), mock.judgement().requests), ("", 0));
 }
@@ -55,11 +51,7 @@ fn it_never_shows_a_secret_wherever_it_stands() {
         .exits(0);
     assert!(!ended.stdout.contains(KEY), "{}", ended.stdout);
     for said in ["&key=***", "x-both: S0 ***", "\nkey=***"] {
-        assert!(
-            ended.stdout.contains(said),
-            "no {said:?} in {}",
-            ended.stdout
-        );
+        assert!(ended.stdout.contains(said), "no {said:?} in {}", ended.stdout);
     }
 }
 
@@ -80,11 +72,7 @@ fn it_leaves_a_pipe_unread() {
     let mock = plain_mock();
     let throng = throng("plan").quotes(&mock.url()).flags("--input -");
     let ended = throng.fed("symbol\nA\n").ends().with_code(0);
-    assert!(
-        ended.stdout.contains("rows are counted as they come"),
-        "{}",
-        ended.stdout
-    );
+    assert!(ended.stdout.contains("rows are counted as they come"), "{}", ended.stdout);
 }
 
 #[test]
@@ -97,11 +85,7 @@ fn it_hides_a_secret_in_every_form_that_it_takes() {
         .exits(0);
     assert!(!ended.stdout.contains("s3cr_t"), "{}", ended.stdout);
     assert!(ended.stdout.contains("&key=***"), "{}", ended.stdout);
-    assert!(
-        ended.stdout.contains(r#"{"key":"***"}"#),
-        "{}",
-        ended.stdout
-    );
+    assert!(ended.stdout.contains(r#"{"key":"***"}"#), "{}", ended.stdout);
 }
 
 #[test]
@@ -117,10 +101,7 @@ fn it_counts_in_words() {
     says(ask(), "one.csv: 1 row with symbol\n");
     says(ask().flags("--rate 1/1s"), "at least 0s for 1 row; ");
     let once = throng("plan").arg("--url", &format!("{}/list/9", mock.url()));
-    says(
-        once,
-        "input     none: the request is the same for all, and sent once\n",
-    );
+    says(once, "input     none: the request is the same for all, and sent once\n");
 }
 
 #[test]
@@ -170,17 +151,9 @@ fn what_is_written_goes_before_the_profile_also_where_it_is_the_default() {
     for (job, flags, time) in [
         ("api = \"edgar\"", "", "at least 12s 500ms"),
         ("api = \"edgar\"", "--shape auto", "at least 10s"),
-        (
-            "api = \"edgar\"\nlimit.shape = \"auto\"",
-            "",
-            "at least 10s",
-        ),
+        ("api = \"edgar\"\nlimit.shape = \"auto\"", "", "at least 10s"),
         ("limit.shape = \"auto\"", "--api edgar", "at least 10s"),
-        (
-            "limit.shape = \"auto\"",
-            "--api edgar --shape spread",
-            "at least 12s 500ms",
-        ),
+        ("limit.shape = \"auto\"", "--api edgar --shape spread", "at least 12s 500ms"),
     ] {
         let said = least_time(job, flags);
         assert!(said.contains(time), "{job} {flags}: {said}");

@@ -11,14 +11,8 @@ use crate::harness::{mock, throng};
 use throng::internals::simulate::ModelServers;
 
 const SLIDING: [&str; 6] = ["22/5s", "100/1m", "10/1s", "50/10s", "300/15m", "7/3s"];
-const FIXED: [&str; 6] = [
-    "fixed:22/5s",
-    "fixed:100/1m",
-    "fixed:10/1s",
-    "fixed:20/2s",
-    "fixed:400/15m",
-    "clock:50/10s",
-];
+const FIXED: [&str; 6] =
+    ["fixed:22/5s", "fixed:100/1m", "fixed:10/1s", "fixed:20/2s", "fixed:400/15m", "clock:50/10s"];
 const BUCKETS: [&str; 6] = [
     "bucket:10/1s:20",
     "bucket:5/1s:50",
@@ -31,11 +25,7 @@ const BUCKETS: [&str; 6] = [
 fn probe(limit: &str, server: Settings, refusals: u32) -> ProbeResult {
     let job = json!({"request": {"url": "http://model/"}});
     let job = Job::parse("job.json", &job.to_string()).unwrap();
-    let bounds = Bounds {
-        refusals,
-        requests: 5_000,
-        time: Duration::from_secs(4_000),
-    };
+    let bounds = Bounds { refusals, requests: 5_000, time: Duration::from_secs(4_000) };
     let server = Settings {
         limits: vec![limit.parse().unwrap()],
         latency: "uniform:3ms:5ms".parse().unwrap(),
@@ -85,16 +75,9 @@ fn limits_of_each_kind_are_found_within_a_tenth_and_three_refusals() {
 fn whether_refusals_count_is_found_out_where_it_matters() {
     for limit in SLIDING {
         for refusals_count in [true, false] {
-            let server = Settings {
-                refusals_count,
-                ..Settings::default()
-            };
+            let server = Settings { refusals_count, ..Settings::default() };
             let found = probe(limit, server, 3);
-            assert_eq!(
-                found.refusals_count,
-                Some(refusals_count),
-                "{limit}: {found:?}"
-            );
+            assert_eq!(found.refusals_count, Some(refusals_count), "{limit}: {found:?}");
         }
     }
 }
@@ -103,10 +86,7 @@ fn whether_refusals_count_is_found_out_where_it_matters() {
 fn what_is_not_told_in_seconds_is_not_taken_for_more_than_it_is() {
     for limit in SLIDING.iter().chain(&FIXED).chain(&BUCKETS) {
         for (refusal, refusals) in [(Refusal::RetryAfterDate, 3), (Refusal::Bare, 9)] {
-            let server = Settings {
-                refusal,
-                ..Settings::default()
-            };
+            let server = Settings { refusal, ..Settings::default() };
             let found = probe(limit, server, refusals);
             let what = format!("{limit} {refusal:?}: {found:?}");
             let (_, amount, rate) = real(limit);
@@ -144,14 +124,7 @@ fn a_probe_says_what_to_write_and_how_it_ends() {
     throng("probe").exits(2).says("give it a URL");
     let of_row = throng("probe").arg("--url", "http://h/{{ id }}").exits(2);
     of_row.says("write a value in the place of {{ id }}");
-    let few = probe()
-        .arg("-H", "x-api-key: k")
-        .flags("--max-requests 5")
-        .exits(1);
-    assert!(
-        few.stdout.contains("none of 5 requests was refused"),
-        "{}",
-        few.stdout
-    );
+    let few = probe().arg("-H", "x-api-key: k").flags("--max-requests 5").exits(1);
+    assert!(few.stdout.contains("none of 5 requests was refused"), "{}", few.stdout);
     throng("probe").exits(2);
 }

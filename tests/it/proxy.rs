@@ -15,10 +15,7 @@ impl Proxy {
     /// In front of this server. It ends with the tests.
     pub fn before(server: SocketAddr) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = Proxy {
-            addr: listener.local_addr().unwrap(),
-            heads: Arc::default(),
-        };
+        let proxy = Proxy { addr: listener.local_addr().unwrap(), heads: Arc::default() };
         let heads = proxy.heads.clone();
         thread::spawn(move || {
             for stream in listener.incoming() {

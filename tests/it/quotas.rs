@@ -44,23 +44,15 @@ fn start(place: &Place, mock: &Mock, output: &str) -> Running {
 
 /// Its progress tells of rows that wait for the limit, and of none that goes.
 fn waits_at_the_gate(running: &Running) {
-    until("rows at the gate", || {
-        running.said().contains("0 in flight · 8 waiting")
-    });
+    until("rows at the gate", || running.said().contains("0 in flight · 8 waiting"));
 }
 
 /// What `throng plan` says is left.
 fn left(place: &Place, mock: &Mock, output: &str) -> u64 {
-    let plan = job("plan", place, mock, output)
-        .flags("--overwrite")
-        .exits(0);
+    let plan = job("plan", place, mock, output).flags("--overwrite").exits(0);
     let line = plan.stdout.lines().find(|line| line.starts_with("quota"));
     let words: Vec<&str> = line.unwrap().split_whitespace().collect();
-    assert_eq!(
-        words[2..7],
-        ["of", "25", "requests", "left", "of"],
-        "{words:?}"
-    );
+    assert_eq!(words[2..7], ["of", "25", "requests", "left", "of"], "{words:?}");
     words[1].parse().unwrap()
 }
 
@@ -68,9 +60,7 @@ fn quotas(place: &Place) -> Vec<PathBuf> {
     let directory = place.path("state/throng/quotas");
     let entries = fs::read_dir(directory).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
-    paths
-        .filter(|path| path.extension().is_some_and(|end| end == "json"))
-        .collect()
+    paths.filter(|path| path.extension().is_some_and(|end| end == "json")).collect()
 }
 
 #[test]
@@ -86,9 +76,7 @@ fn killed_at_noon_and_started_again_the_day_s_quota_holds() {
         running.signal("-KILL");
         running.ends();
     }
-    until("the end of what was kept", || {
-        left(&place, &mock, "out.jsonl") == 0
-    });
+    until("the end of what was kept", || left(&place, &mock, "out.jsonl") == 0);
     let before = mock.judgement().requests;
     let running = start(&place, &mock, "last.jsonl");
     waits_at_the_gate(&running);
@@ -129,10 +117,7 @@ fn what_a_run_does_not_use_is_left_to_the_next() {
     assert_eq!(left(&place, &mock, "b.jsonl"), 15);
     few("b.jsonl", "15");
     assert_eq!(left(&place, &mock, "c.jsonl"), 0);
-    assert_eq!(
-        (mock.judgement().requests, mock.judgement().refused),
-        (25, 0)
-    );
+    assert_eq!((mock.judgement().requests, mock.judgement().refused), (25, 0));
     assert_one_record_per_row(&place.records("b.jsonl"), 15);
     assert_eq!(quotas(&place).len(), 1);
     let runs = fs::read_dir(place.path("state/throng/quotas/runs")).unwrap();
@@ -152,14 +137,8 @@ fn another_key_is_another_account_and_the_file_does_not_tell_it() {
     assert_eq!(quotas(&place).len(), 2);
     for path in quotas(&place) {
         let text = fs::read_to_string(&path).unwrap() + path.to_str().unwrap();
-        assert!(
-            !text.contains("a-key-of-mine") && !text.contains("another-one"),
-            "{text}"
-        );
-        assert!(
-            text.contains("25/1d") && text.contains("http://127.0.0.1"),
-            "{text}"
-        );
+        assert!(!text.contains("a-key-of-mine") && !text.contains("another-one"), "{text}");
+        assert!(text.contains("25/1d") && text.contains("http://127.0.0.1"), "{text}");
     }
 }
 
@@ -174,16 +153,10 @@ fn each_key_of_a_pool_and_of_a_scope_has_its_own() {
             .arg("--output", &place.path(output))
             .arg("--rate", "6/1d")
             .env("XDG_STATE_HOME", &place.path("state"));
-        let job = flags
-            .iter()
-            .fold(job, |job, [flag, value]| job.arg(flag, value));
+        let job = flags.iter().fold(job, |job, [flag, value]| job.arg(flag, value));
         job.exits(0);
     };
-    let pool = [
-        ["--keys", "one-key"],
-        ["--keys", "two-key"],
-        ["--query", "key={{ key }}"],
-    ];
+    let pool = [["--keys", "one-key"], ["--keys", "two-key"], ["--query", "key={{ key }}"]];
     ask(&pool, "pool.jsonl");
     assert_eq!(quotas(&place).len(), 2);
     ask(&[["--per", "{{ symbol }}"]], "scope.jsonl");
@@ -194,9 +167,7 @@ fn each_key_of_a_pool_and_of_a_scope_has_its_own() {
 #[test]
 fn what_can_not_be_read_stops_it_before_anything_is_sent() {
     let (place, mock) = (Place::new(), server());
-    job("run", &place, &mock, "a.jsonl")
-        .flags("--take 1")
-        .exits(0);
+    job("run", &place, &mock, "a.jsonl").flags("--take 1").exits(0);
     let [path] = &quotas(&place)[..] else {
         panic!("one quota");
     };
@@ -210,18 +181,12 @@ fn what_can_not_be_read_stops_it_before_anything_is_sent() {
     }
     fs::remove_file(path).unwrap();
     fs::create_dir(path).unwrap();
-    job("run", &place, &mock, "b.jsonl")
-        .exits(2)
-        .says("so nothing is sent");
+    job("run", &place, &mock, "b.jsonl").exits(2).says("so nothing is sent");
     let nowhere = job("run", &place, &mock, "b.jsonl").env("XDG_STATE_HOME", "");
-    nowhere
-        .exits(2)
-        .says("neither HOME nor XDG_STATE_HOME is set");
+    nowhere.exits(2).says("neither HOME nor XDG_STATE_HOME is set");
     let file = place.file("file", "");
     let not_there = job("run", &place, &mock, "b.jsonl").env("XDG_STATE_HOME", &file);
-    not_there
-        .exits(2)
-        .says("set XDG_STATE_HOME to a directory that is");
+    not_there.exits(2).says("set XDG_STATE_HOME to a directory that is");
     assert_eq!(mock.judgement().requests, 1);
 }
 
@@ -248,9 +213,7 @@ fn a_short_limit_leaves_nothing_on_the_disk() {
     let (place, mock) = (Place::new(), server());
     let input = place.file("rows.csv", &symbols(3));
     let ask = run().quotes(&mock.url()).arg("--input", &input);
-    let ask = ask
-        .arg("--rate", "100/10m")
-        .env("XDG_STATE_HOME", &place.path("state"));
+    let ask = ask.arg("--rate", "100/10m").env("XDG_STATE_HOME", &place.path("state"));
     ask.exits(0);
     assert!(!Path::new(&place.path("state")).exists());
 }
@@ -261,8 +224,7 @@ fn a_total_for_the_run_begins_anew_with_each_and_may_be_raised() {
     let input = place.file("rows.csv", &symbols(30));
     let ask = |rate: &str| {
         let job = run().quotes(&mock.url()).arg("--input", &input);
-        job.arg("--output", &place.path("out.jsonl"))
-            .arg("--rate", rate)
+        job.arg("--output", &place.path("out.jsonl")).arg("--rate", rate)
     };
     ask("10/run").exits(3).says("10/run").says("used up");
     assert_eq!(place.records("out.jsonl").len(), 10);

@@ -37,10 +37,7 @@ impl Recorder {
 
     pub fn at(addr: &str, answer: impl Fn(&Came) -> String + Send + Sync + 'static) -> Recorder {
         let listener = TcpListener::bind(addr).unwrap();
-        let recorder = Recorder {
-            addr: listener.local_addr().unwrap(),
-            came: Arc::default(),
-        };
+        let recorder = Recorder { addr: listener.local_addr().unwrap(), came: Arc::default() };
         let (came, answer) = (recorder.came.clone(), Arc::new(answer));
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -95,14 +92,9 @@ pub fn json(body: &str) -> String {
 }
 
 pub fn answer(status: &str, headers: &[(&str, &str)], body: &str) -> String {
-    let headers: String = headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
-    format!(
-        "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}",
-        body.len()
-    )
+    let headers: String =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
 }
 
 fn converse(stream: &TcpStream, came: &Mutex<Vec<Came>>, answer: &Answers) -> Option<()> {
@@ -126,12 +118,7 @@ fn read(reader: &mut impl BufRead, from: IpAddr) -> Option<Came> {
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     headers.sort();
-    let mut came = Came {
-        line,
-        headers,
-        body: Vec::new(),
-        from,
-    };
+    let mut came = Came { line, headers, body: Vec::new(), from };
     let length: usize = came.header("content-length").unwrap_or("0").parse().ok()?;
     came.body = vec![0; length];
     reader.read_exact(&mut came.body).ok()?;

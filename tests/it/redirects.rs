@@ -12,10 +12,7 @@ fn redirected(mock: &Mock, status: u16, to: &str, flags: &str) -> Ended {
     let place = Place::new();
     let input = place.file("rows.csv", "id\nonly\n");
     run()
-        .arg(
-            "--url",
-            &format!("{}/redirect/{status}?to={to}", mock.url()),
-        )
+        .arg("--url", &format!("{}/redirect/{status}?to={to}", mock.url()))
         .arg("--header", "x-api-key: {{ env.KEY }}")
         .arg("--header", "x-row: {{ id }}")
         .arg("--header", "x-both: {{ id }}{{ env.KEY }}")
@@ -41,10 +38,7 @@ fn they_are_not_followed_by_themselves() {
     let record = record(&ended);
     assert_eq!(record["_error"], "status 302");
     let detail = record["_detail"].as_str().unwrap();
-    assert!(
-        detail.contains("/echo/there") && detail.contains("--follow"),
-        "{detail}"
-    );
+    assert!(detail.contains("/echo/there") && detail.contains("--follow"), "{detail}");
     assert_eq!(mock.judgement().requests, 1);
 }
 
@@ -58,10 +52,7 @@ fn the_same_server_gets_the_same_headers() {
     assert_eq!(echo["headers"]["x-row"][0], "only");
     // It was sent, but is not shown.
     assert_eq!(echo["headers"]["x-api-key"][0], "***");
-    assert_eq!(
-        (&record["_status"], &record["_attempts"]),
-        (&200.into(), &2.into())
-    );
+    assert_eq!((&record["_status"], &record["_attempts"]), (&200.into(), &2.into()));
     assert_eq!(mock.judgement().requests, 2);
 }
 
@@ -102,18 +93,12 @@ fn a_body_goes_nowhere_else() {
 #[test]
 fn following_ends_and_each_hop_takes_a_permit() {
     let mock = plain_mock();
-    let ended = redirected(
-        &mock,
-        302,
-        "/redirect/302?to=/echo".replace('?', "%3F").as_str(),
-        "--follow 1",
-    );
+    let ended =
+        redirected(&mock, 302, "/redirect/302?to=/echo".replace('?', "%3F").as_str(), "--follow 1");
     assert_eq!(record(&ended.with_code(1))["_error"], "status 302");
     assert_eq!(mock.judgement().requests, 2);
-    let limited = throng_mock::Settings {
-        limits: vec!["1/300ms".parse().unwrap()],
-        ..Default::default()
-    };
+    let limited =
+        throng_mock::Settings { limits: vec!["1/300ms".parse().unwrap()], ..Default::default() };
     let mock = crate::harness::mock(limited);
     let ended = redirected(&mock, 302, "/echo", "--follow 1 --rate 1/300ms").with_code(0);
     assert_eq!(record(&ended)["_attempts"], 2);

@@ -15,11 +15,7 @@ const ROWS: usize = 20;
 /// It takes half of what the job sends at once, and longer than the pause that
 /// is made where none is named.
 fn stricter(refusal: Refusal) -> Mock {
-    mock(Settings {
-        limits: vec!["10/2s".parse().unwrap()],
-        refusal,
-        ..Settings::default()
-    })
+    mock(Settings { limits: vec!["10/2s".parse().unwrap()], refusal, ..Settings::default() })
 }
 
 /// Everything is sent at once, half of it is refused, and then nothing is sent
@@ -52,11 +48,7 @@ fn assert_waits(refusal: Refusal) {
 #[test]
 fn a_pause_in_seconds_as_a_date_or_left_unsaid_is_waited_for() {
     thread::scope(|threads| {
-        for refusal in [
-            Refusal::RetryAfterSeconds,
-            Refusal::RetryAfterDate,
-            Refusal::Bare,
-        ] {
+        for refusal in [Refusal::RetryAfterSeconds, Refusal::RetryAfterDate, Refusal::Bare] {
             threads.spawn(move || assert_waits(refusal));
         }
     });
@@ -66,10 +58,7 @@ fn a_pause_in_seconds_as_a_date_or_left_unsaid_is_waited_for() {
 fn a_503_that_names_a_pause_uses_no_retry_up() {
     let (place, mock) = (Place::new(), plain_mock());
     let input = place.file("rows.csv", &symbols(3));
-    let url = format!(
-        "{}/flaky/1/{{{{ symbol }}}}?status=503&retry_after=1",
-        mock.url()
-    );
+    let url = format!("{}/flaky/1/{{{{ symbol }}}}?status=503&retry_after=1", mock.url());
     let ended = run()
         .arg("--url", &url)
         .arg("--input", &input)
@@ -106,9 +95,7 @@ fn a_server_that_only_refuses_stops_the_run() {
         .arg("--input", &input)
         .flags("--mode sync --workers 1 --max-refusals 5")
         .exits(3);
-    ended
-        .says("refused 6 times in a row")
-        .says("is the rate right");
+    ended.says("refused 6 times in a row").says("is the rate right");
     assert_eq!(mock.judgement().requests, 6);
     assert_eq!(ended.stdout, "");
 }

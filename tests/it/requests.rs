@@ -7,9 +7,7 @@ use crate::recorder::Recorder;
 
 fn ask(place: &Place, recorder: &Recorder, rows: &str) -> Throng {
     let input = place.file("rows.jsonl", rows);
-    run()
-        .arg("--url", &format!("{}/x", recorder.url()))
-        .arg("--input", &input)
+    run().arg("--url", &format!("{}/x", recorder.url())).arg("--input", &input)
 }
 
 #[test]
@@ -26,30 +24,10 @@ fn bodies_arrive_as_the_job_says() {
             "application/json",
             r#"{"id":"a","n":7,"tags":["x y","z"]}"#,
         ),
-        (
-            "--jq",
-            "[.tags[] | {tag: .}]",
-            "application/json",
-            r#"[{"tag":"x y"},{"tag":"z"}]"#,
-        ),
-        (
-            "--form",
-            "tag={{ tags }}",
-            "application/x-www-form-urlencoded",
-            "tag=x%20y&tag=z",
-        ),
-        (
-            "--data",
-            "id={{ id }}&q=1",
-            "application/x-www-form-urlencoded",
-            "id=a&q=1",
-        ),
-        (
-            "--body-file",
-            &file,
-            "application/octet-stream",
-            "from a file",
-        ),
+        ("--jq", "[.tags[] | {tag: .}]", "application/json", r#"[{"tag":"x y"},{"tag":"z"}]"#),
+        ("--form", "tag={{ tags }}", "application/x-www-form-urlencoded", "tag=x%20y&tag=z"),
+        ("--data", "id={{ id }}&q=1", "application/x-www-form-urlencoded", "id=a&q=1"),
+        ("--body-file", &file, "application/octet-stream", "from a file"),
     ] {
         recorder.forget();
         ask(&place, &recorder, row).arg(flag, value).exits(0);
@@ -64,13 +42,8 @@ fn bodies_arrive_as_the_job_says() {
         .arg("--multipart", &format!("file=@{file}"))
         .exits(0);
     let came = recorder.only();
-    let boundary = came
-        .header("content-type")
-        .unwrap()
-        .split_once("boundary=")
-        .unwrap()
-        .1
-        .to_owned();
+    let boundary =
+        came.header("content-type").unwrap().split_once("boundary=").unwrap().1.to_owned();
     assert_eq!(
         came.text(),
         format!(
@@ -93,10 +66,7 @@ fn every_method_and_lists_in_the_query() {
             .arg("--query", "k=2&3")
             .flags("--timeout 5s")
             .exits(0);
-        assert_eq!(
-            recorder.only().line,
-            format!("{method} /x?id=1&id=b%20c&k=1&k=2%263 HTTP/1.1")
-        );
+        assert_eq!(recorder.only().line, format!("{method} /x?id=1&id=b%20c&k=1&k=2%263 HTTP/1.1"));
     }
 }
 
@@ -106,27 +76,13 @@ fn a_file_outside_of_the_folder_is_not_sent() {
     std::fs::create_dir(place.path("in")).unwrap();
     place.file("secret.txt", "do not send");
     let file = format!("{}/in/{{{{ id }}}}.txt", place.path(""));
-    let ended = ask(
-        &place,
-        &recorder,
-        "{\"id\": \"../secret\"}\n{\"id\": \"absent\"}",
-    )
-    .arg("--body-file", &file)
-    .exits(1);
+    let ended = ask(&place, &recorder, "{\"id\": \"../secret\"}\n{\"id\": \"absent\"}")
+        .arg("--body-file", &file)
+        .exits(1);
     let records = ended.records();
     assert_eq!(each(&records, "_error"), ["input", "input"]);
-    assert!(
-        records[0]["_detail"]
-            .as_str()
-            .unwrap()
-            .contains("can't lead out of the folder")
-    );
-    assert!(
-        records[1]["_detail"]
-            .as_str()
-            .unwrap()
-            .contains("can't be read")
-    );
+    assert!(records[0]["_detail"].as_str().unwrap().contains("can't lead out of the folder"));
+    assert!(records[1]["_detail"].as_str().unwrap().contains("can't be read"));
     assert!(recorder.came().is_empty());
 }
 
@@ -158,18 +114,11 @@ fn ready_made_requests_bring_their_ids_back() {
     let lines: Vec<&str> = came.iter().map(|came| came.line.as_str()).collect();
     assert_eq!(
         lines,
-        [
-            "POST /v1/chat/completions HTTP/1.1",
-            "GET /v1/models?x=1 HTTP/1.1",
-            "PUT /raw HTTP/1.1"
-        ]
+        ["POST /v1/chat/completions HTTP/1.1", "GET /v1/models?x=1 HTTP/1.1", "PUT /raw HTTP/1.1"]
     );
     assert_eq!(came[0].text(), r#"{"model":"m","n":1}"#);
     assert_eq!(came[2].text(), "a\nb");
-    assert!(
-        came.iter()
-            .all(|came| came.header("authorization") == Some("Bearer for-all-of-them"))
-    );
+    assert!(came.iter().all(|came| came.header("authorization") == Some("Bearer for-all-of-them")));
 }
 
 #[test]
@@ -183,8 +132,9 @@ fn ready_made_requests_that_are_none_are_named() {
         .exits(2)
         .says("batch.jsonl, request 2: it has no \"url\"");
     let input = place.file("batch.jsonl", "{\"url\": \"/a\"}\n");
-    run().arg("--input", &input).flags("--format requests --data x")
-        .exits(2).says("request.data (--data) is given, but with input.format = \"requests\" each row has its own");
+    run().arg("--input", &input).flags("--format requests --data x").exits(2).says(
+        "request.data (--data) is given, but with input.format = \"requests\" each row has its own",
+    );
 }
 
 #[test]

@@ -51,16 +51,10 @@ fn what_is_torn_and_what_is_missing_is_asked_for_again() {
     ended.says("25 more done before");
     let records = place.records("out.jsonl");
     assert_one_record_per_row(&records, ROWS);
-    assert_eq!(
-        each(&records, "price"),
-        each(&crate::harness::records(&whole), "price")
-    );
+    assert_eq!(each(&records, "price"), each(&crate::harness::records(&whole), "price"));
     let text = place.read("out.jsonl");
     let kept = whole.lines().take(25);
-    assert!(
-        kept.eq(text.lines().take(25)),
-        "records on the disk stay as they are"
-    );
+    assert!(kept.eq(text.lines().take(25)), "records on the disk stay as they are");
     assert_eq!(place.json("summary.json")["skipped"], 25);
 }
 
@@ -72,10 +66,7 @@ fn a_table_goes_on_after_its_last_whole_line() {
     ask(&place, &mock, "out.csv").flags("--resume").exits(0);
     assert_asked_only_from(&mock, 10);
     let mut table = csv::Reader::from_path(place.path("out.csv")).unwrap();
-    let rows: Vec<String> = table
-        .records()
-        .map(|row| row.unwrap()[2].to_owned())
-        .collect();
+    let rows: Vec<String> = table.records().map(|row| row.unwrap()[2].to_owned()).collect();
     let all: Vec<String> = (0..ROWS).map(|row| row.to_string()).collect();
     assert_eq!(rows, all);
 }
@@ -108,34 +99,25 @@ fn a_file_that_is_not_throng_s_is_not_gone_on_with() {
     place.file("out.jsonl", text);
     let ended = ask(&place, &mock, "out.jsonl").flags("--resume").exits(2);
     ended.says("out.jsonl cannot be resumed: line 2");
-    assert_eq!(
-        (place.read("out.jsonl").as_str(), mock.judgement().requests),
-        (text, 0)
-    );
+    assert_eq!((place.read("out.jsonl").as_str(), mock.judgement().requests), (text, 0));
 }
 
 #[test]
 fn a_table_with_other_columns_is_not_gone_on_with() {
     let (place, mock) = (Place::new(), plain_mock());
     let whole = cut(&place, &mock, "out.csv", |text| text.len() / 2);
-    let ended = ask(&place, &mock, "out.csv")
-        .flags("--resume=changed --extract more?=.more")
-        .exits(2);
+    let ended =
+        ask(&place, &mock, "out.csv").flags("--resume=changed --extract more?=.more").exits(2);
     ended.says("has the columns symbol,price,_row");
     let kept = place.read("out.csv");
-    assert_eq!(
-        (kept.len(), mock.judgement().requests),
-        (whole.len() / 2, 0)
-    );
+    assert_eq!((kept.len(), mock.judgement().requests), (whole.len() / 2, 0));
 }
 
 #[test]
 fn a_failed_row_has_its_record_too() {
     let (place, mock) = (Place::new(), plain_mock());
     cut(&place, &mock, "out.jsonl", into_line(39));
-    let failed = place
-        .read("out.jsonl")
-        .replace("\"_ok\":true", "\"_ok\":false");
+    let failed = place.read("out.jsonl").replace("\"_ok\":true", "\"_ok\":false");
     fs::write(place.path("out.jsonl"), failed).unwrap();
     let ended = ask(&place, &mock, "out.jsonl").flags("--resume").exits(1);
     ended.says("39 more done before, of which 39 failed");

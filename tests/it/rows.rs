@@ -58,10 +58,7 @@ fn the_job_s_host_is_the_job_s() {
     let (place, recorder) = (Place::new(), Recorder::start());
     let input = place.file("rows.csv", "host\nevil.example\n");
     let ask = |header: &str| {
-        run()
-            .arg("--url", &recorder.url())
-            .arg("--input", &input)
-            .arg("--header", header)
+        run().arg("--url", &recorder.url()).arg("--input", &input).arg("--header", header)
     };
     ask("Host: virtual.example").exits(0);
     assert_eq!(recorder.only().header("host"), Some("virtual.example"));
@@ -93,12 +90,7 @@ struct Case {
 }
 
 fn header(header: &'static str, value: &'static str, arrives: Option<&'static str>) -> Case {
-    Case {
-        header,
-        data: None,
-        value,
-        arrives,
-    }
+    Case { header, data: None, value, arrives }
 }
 
 fn body(
@@ -107,12 +99,7 @@ fn body(
     value: &'static str,
     arrives: Option<&'static str>,
 ) -> Case {
-    Case {
-        header: kind,
-        data: Some(data),
-        value,
-        arrives,
-    }
+    Case { header: kind, data: Some(data), value, arrives }
 }
 
 #[track_caller]
@@ -163,11 +150,7 @@ fn a_value_in_a_header_s_quotes_or_parameters_stays_there() {
     let quoted = "content-disposition: attachment; filename=\"{{ x }}\"";
     let parameter = "accept: text/{{ x }}; q=1";
     assert_arrive(&[
-        header(
-            quoted,
-            "a; b.txt",
-            Some("attachment; filename=\"a; b.txt\""),
-        ),
+        header(quoted, "a; b.txt", Some("attachment; filename=\"a; b.txt\"")),
         header(quoted, "a\"; b=\"c", None),
         header(quoted, "a\\", None),
         header(parameter, "csv", Some("text/csv; q=1")),
@@ -178,22 +161,15 @@ fn a_value_in_a_header_s_quotes_or_parameters_stays_there() {
 
 #[test]
 fn a_value_in_markup_is_text() {
-    let (xml, soap) = (
-        "content-type: text/xml",
-        "content-type: application/soap+xml; charset=utf-8",
-    );
+    let (xml, soap) =
+        ("content-type: text/xml", "content-type: application/soap+xml; charset=utf-8");
     let (data, value) = ("<a b='{{ x }}'>{{ x }}</a>", "</a><c d=\"'\">&");
     let escaped = "<a b='&lt;/a&gt;&lt;c d=&quot;&#39;&quot;&gt;&amp;'>&lt;/a&gt;&lt;c d=&quot;&#39;&quot;&gt;&amp;</a>";
     assert_arrive(&[
         body(xml, data, value, Some(escaped)),
         body(soap, data, value, Some(escaped)),
         body("content-type: text/html", data, value, Some(escaped)),
-        body(
-            xml,
-            "<a>{{ x }}</a>",
-            "a\r\n\tb",
-            Some("<a>a&#13;\n\tb</a>"),
-        ),
+        body(xml, "<a>{{ x }}</a>", "a\r\n\tb", Some("<a>a&#13;\n\tb</a>")),
         body(xml, "<a>{{ x }}</a>", "a\u{1}b", None),
         body(xml, "<a>{{ x | safe }}</a>", "<b/>", Some("<a><b/></a>")),
         body("content-type: text/plain", "{{ x }}", "<&>", Some("<&>")),
@@ -223,12 +199,7 @@ fn a_value_in_a_json_or_graphql_text_is_one_value() {
             "1\") { secret } #",
             Some("{ user(id: \"1\\\") { secret } #\") { name } }"),
         ),
-        body(
-            graphql,
-            "{ user(id: {{ x }}) { name } }",
-            "1) { secret",
-            None,
-        ),
+        body(graphql, "{ user(id: {{ x }}) { name } }", "1) { secret", None),
     ]);
 }
 
@@ -253,10 +224,9 @@ fn a_link_leads_no_way_out_of_the_folder() {
     let input = place.file("rows.csv", rows);
     for folder in ["in", "link"] {
         let file = place.path(&format!("{folder}/{{{{ id }}}}.txt"));
-        for (flag, value) in [
-            ("--body-file", file.clone()),
-            ("--multipart", format!("file=@{file}")),
-        ] {
+        for (flag, value) in
+            [("--body-file", file.clone()), ("--multipart", format!("file=@{file}"))]
+        {
             recorder.forget();
             let ended = run()
                 .arg("--url", &recorder.url())
@@ -271,12 +241,7 @@ fn a_link_leads_no_way_out_of_the_folder() {
             let detail = ended.records()[0]["_detail"].to_string();
             assert!(detail.contains("can't lead out of the folder"), "{detail}");
             assert_eq!(recorder.came().len(), 2);
-            assert!(
-                recorder
-                    .came()
-                    .iter()
-                    .all(|came| came.text().contains("fine"))
-            );
+            assert!(recorder.came().iter().all(|came| came.text().contains("fine")));
         }
     }
     // A path without values is the job's, wherever it leads.

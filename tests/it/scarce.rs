@@ -19,13 +19,9 @@ fn under(throng: Throng, script: &str) -> Ended {
 fn by_shell(throng: Throng, script: &str) -> Command {
     let command = throng.command();
     let mut shell = Command::new("bash");
-    shell
-        .args(["-c", script, "bash"])
-        .arg(command.get_program());
+    shell.args(["-c", script, "bash"]).arg(command.get_program());
     shell.args(command.get_args());
-    let state = command
-        .get_envs()
-        .filter_map(|(name, value)| Some((name, value?)));
+    let state = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
     shell.envs(state);
     shell
 }
@@ -42,17 +38,11 @@ fn ended(output: &Output) -> Ended {
 const AS_NOBODY: &str = "test $(id -u) != 0 || by='setpriv --reuid 61234 --regid 61234 --clear-groups'; exec $by prlimit";
 
 fn slow() -> Mock {
-    mock(Settings {
-        latency: "20ms".parse().unwrap(),
-        ..Settings::default()
-    })
+    mock(Settings { latency: "20ms".parse().unwrap(), ..Settings::default() })
 }
 
 fn ask(place: &Place, mock: &Mock, rows: usize) -> Throng {
-    run()
-        .quotes(&mock.url())
-        .files(place, rows, "out.jsonl")
-        .flags("--concurrency 50")
+    run().quotes(&mock.url()).files(place, rows, "out.jsonl").flags("--concurrency 50")
 }
 
 #[test]
@@ -107,10 +97,7 @@ fn connections_that_rest_make_room_for_those_to_other_hosts() {
     let hosts: String = (1..=100).map(|n| format!("127.0.0.{n}\n")).collect();
     let ask = run()
         .arg("--url", &format!("http://{{{{ host }}}}:{port}/echo/1"))
-        .arg(
-            "--input",
-            &place.file("hosts.csv", &format!("host\n{hosts}")),
-        )
+        .arg("--input", &place.file("hosts.csv", &format!("host\n{hosts}")))
         .arg("--output", &place.path("out.jsonl"))
         .flags("--workers 1 --allow-private --retries 0");
     under(ask, "ulimit -n 64; exec \"$@\"").with_code(0);
@@ -128,13 +115,9 @@ fn threads_that_cannot_be_had_end_the_run_in_good_order() {
     }
     let posts = || {
         let url = format!("{}/echo/1?{{{{ symbol }}}}", mock.url());
-        let asked = run()
-            .arg("--url", &url)
-            .arg("--input", &place.path("rows.csv"));
+        let asked = run().arg("--url", &url).arg("--input", &place.path("rows.csv"));
         let asked = asked.arg("--output", &place.path("out.jsonl"));
-        asked
-            .arg("--idempotency-key", "auto")
-            .flags("--method POST --workers 4 --resume=changed")
+        asked.arg("--idempotency-key", "auto").flags("--method POST --workers 4 --resume=changed")
     };
     let mut codes = Vec::new();
     for most in 1..=12 {
@@ -157,10 +140,7 @@ fn a_lookup_waits_for_a_thread_that_others_hold() {
     let port = mock.url().rsplit(':').next().unwrap().to_owned();
     set_permissions(place.path("."), Permissions::from_mode(0o777)).unwrap();
     let ask = run()
-        .arg(
-            "--url",
-            &format!("http://localhost:{port}/echo/1?{{{{ line }}}}"),
-        )
+        .arg("--url", &format!("http://localhost:{port}/echo/1?{{{{ line }}}}"))
         .arg("--output", &place.path("out.jsonl"))
         .flags("--input - --format lines --workers 1 --retries 0");
     // The first thread, and those for signals, progress, the input, syncs and requests.

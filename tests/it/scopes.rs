@@ -20,10 +20,7 @@ fn run(mut job: Value, paths: &[String], server: Settings) -> ModelRun {
     });
     let job = Job::parse("job.json", &job.to_string()).unwrap();
     let plan = Plan::new(&job, &|_| None).unwrap();
-    let server = Settings {
-        logs: true,
-        ..server
-    };
+    let server = Settings { logs: true, ..server };
     ModelRun::new(plan, &[server], 1.0).unwrap()
 }
 
@@ -65,11 +62,7 @@ fn pause(shape: &str, first_instants: [usize; 4]) {
         "workers": {"count": 1, "concurrency": 220},
     });
     let simulation = run(job, &rows, server("fixed:200/1m"));
-    assert_eq!(
-        (simulation.run.ok, simulation.run.failed),
-        (720, 0),
-        "{simulation:?}"
-    );
+    assert_eq!((simulation.run.ok, simulation.run.failed), (720, 0), "{simulation:?}");
     let refused: Vec<&Arrival> = simulation.arrivals.iter().filter(|a| a.refused).collect();
     // Those that were in flight, and no others.
     assert_eq!(refused.len(), 20);
@@ -94,9 +87,7 @@ fn pause(shape: &str, first_instants: [usize; 4]) {
 
 #[test]
 fn only_the_server_knows_the_limits_of_routes_and_a_pause_of_one_is_no_other_s() {
-    let channels: Vec<String> = (0..20)
-        .map(|channel| format!("channels/{channel}"))
-        .collect();
+    let channels: Vec<String> = (0..20).map(|channel| format!("channels/{channel}")).collect();
     let rows: Vec<String> = channels.iter().cycle().take(2_000).cloned().collect();
     let job = json!({"api": "discord", "limit": {"route": "{{ path }}"}});
     let discord = || Settings {
@@ -106,16 +97,9 @@ fn only_the_server_knows_the_limits_of_routes_and_a_pause_of_one_is_no_other_s()
     };
     let simulation = run(job, &rows, discord());
     assert_eq!((simulation.run.ok, simulation.run.stopped), (2_000, None));
-    assert_eq!(
-        (simulation.servers[0].refused, simulation.servers[0].banned),
-        (0, 0)
-    );
+    assert_eq!((simulation.servers[0].refused, simulation.servers[0].banned), (0, 0));
     // Each has twenty windows; the first of them begins with two.
-    assert!(
-        simulation.run.took < Duration::from_secs(120),
-        "{:?}",
-        simulation.run.took
-    );
+    assert!(simulation.run.took < Duration::from_secs(120), "{:?}", simulation.run.took);
 }
 
 #[test]
@@ -152,10 +136,7 @@ fn a_larger_limit_counts_only_where_it_is_welcome() {
             ..server("fixed:200/1m")
         };
         let simulation = run(job, &paths("a", 1_000), openai);
-        assert_eq!(
-            (simulation.run.ok, simulation.servers[0].refused),
-            (1_000, 0)
-        );
+        assert_eq!((simulation.run.ok, simulation.servers[0].refused), (1_000, 0));
         assert!(simulation.run.limits[0].learnt == loosen.then_some(200));
         simulation.run.took.as_secs()
     };
@@ -173,10 +154,6 @@ fn what_the_body_says_is_left_is_left() {
         ..server("bucket:100/1s:900")
     };
     let simulation = run(job, &paths("a", 2_000), graphql);
-    assert_eq!(
-        (simulation.run.ok, simulation.servers[0].refused),
-        (2_000, 0),
-        "{simulation:?}"
-    );
+    assert_eq!((simulation.run.ok, simulation.servers[0].refused), (2_000, 0), "{simulation:?}");
     assert_eq!(simulation.run.limits[0].learnt, Some(900));
 }

@@ -13,10 +13,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
-        Scene {
-            place: Place::new(),
-            mock: plain_mock(),
-        }
+        Scene { place: Place::new(), mock: plain_mock() }
     }
 
     /// One row, asked for with the secret in a header.
@@ -52,10 +49,7 @@ fn a_body_that_echoes_it_is_kept_without_it() {
     let scene = Scene::new();
     let ended = scene.ask("/echo").exits(0);
     let body = ended.records()[0]["_body"].clone();
-    assert!(
-        body.as_str().unwrap().contains("\"x-api-key\":[\"***\"]"),
-        "{body}"
-    );
+    assert!(body.as_str().unwrap().contains("\"x-api-key\":[\"***\"]"), "{body}");
     scene.assert_hidden(&ended);
 }
 
@@ -93,10 +87,8 @@ fn a_value_that_is_extracted_is_without_it() {
 fn a_detail_that_is_cut_has_no_part_of_it() {
     let scene = Scene::new();
     // A failed answer's body is shown up to its 200th letter, one that isn't JSON to its 80th.
-    for (letters, path, flags) in [
-        (190, "/status/400", ""),
-        (70, "/status/200", "--extract a=.a"),
-    ] {
+    for (letters, path, flags) in [(190, "/status/400", ""), (70, "/status/200", "--extract a=.a")]
+    {
         let padding = "x".repeat(letters);
         let path = format!("{path}?body={padding}{{{{ env.XAPIKEY }}}}");
         let ended = scene.ask(&path).flags(flags).exits(1);
@@ -117,9 +109,6 @@ fn a_secret_that_json_must_escape_is_hidden_as_well() {
 #[test]
 fn a_server_that_is_not_there_does_not_bring_it_to_light() {
     let scene = Scene::new();
-    let ended = scene
-        .ask_at("http://127.0.0.1:1/{{ env.XAPIKEY }}")
-        .flags("--retries 0")
-        .exits(3);
+    let ended = scene.ask_at("http://127.0.0.1:1/{{ env.XAPIKEY }}").flags("--retries 0").exits(3);
     scene.assert_hidden(&ended);
 }

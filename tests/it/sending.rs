@@ -23,16 +23,8 @@ fn a_connection_is_used_again() {
         ("--workers 1 --concurrency 5", 9),
     ] {
         let front = Proxy::before(mock.addr());
-        run()
-            .quotes(&front.url())
-            .arg("--input", &rows(&place, 100))
-            .flags(flags)
-            .exits(0);
-        assert!(
-            front.connections() <= most,
-            "{flags}: {}",
-            front.connections()
-        );
+        run().quotes(&front.url()).arg("--input", &rows(&place, 100)).flags(flags).exits(0);
+        assert!(front.connections() <= most, "{flags}: {}", front.connections());
     }
     assert_eq!(front.connections(), 0);
     assert_eq!(mock.judgement().requests, 300);
@@ -42,9 +34,8 @@ fn a_connection_is_used_again() {
 fn a_server_that_closes_every_connection_costs_no_row() {
     let (place, mock) = (Place::new(), plain_mock());
     let front = Proxy::before(mock.addr());
-    let ended = ask(&place, &format!("{}/close", front.url()))
-        .flags("--workers 2 --retries 0")
-        .exits(0);
+    let ended =
+        ask(&place, &format!("{}/close", front.url())).flags("--workers 2 --retries 0").exits(0);
     assert_eq!(each(&ended.records(), "_attempts"), [1; 20]);
     assert_eq!(mock.judgement().requests, 20);
     assert_eq!(front.connections(), 20);
@@ -76,9 +67,7 @@ fn a_proxy_that_wants_a_password_gets_it_and_nobody_else() {
     let (place, mock) = (Place::new(), plain_mock());
     let proxy = Proxy::before(mock.addr());
     let url = proxy.url().replace("http://", "http://me:let-me-in@");
-    let ended = ask(&place, "http://api.test/echo")
-        .env("HTTP_PROXY", &url)
-        .exits(0);
+    let ended = ask(&place, "http://api.test/echo").env("HTTP_PROXY", &url).exits(0);
     let heads = proxy.heads();
     // "me:let-me-in" in base64.
     let basic = "proxy-authorization: Basic bWU6bGV0LW1lLWlu\r\n";
@@ -104,9 +93,6 @@ fn a_proxy_that_is_not_there_stops_the_run() {
         .env("HTTP_PROXY", "http://127.0.0.1:1")
         .flags("--retries 0")
         .exits(3);
-    ended
-        .says("can't be reached")
-        .says("127.0.0.1:1")
-        .says("proxy");
+    ended.says("can't be reached").says("127.0.0.1:1").says("proxy");
     assert_eq!(mock.judgement().requests, 0);
 }

@@ -18,9 +18,7 @@ struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // Its workers end with it.
-        let _ = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status();
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
     }
 }
@@ -31,17 +29,12 @@ fn free_port() -> u16 {
 }
 
 fn started(mut command: Command, port: u16) -> Server {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let child = command
         .spawn()
         .unwrap_or_else(|error| panic!("tests/servers/install brings the server: {error}"));
     let server = Server { child, port };
-    until("the server", || {
-        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-    });
+    until("the server", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     server
 }
 
@@ -77,10 +70,7 @@ fn body(ended: &Ended) -> Value {
 }
 
 fn failure(ended: &Ended) -> String {
-    ended.records()[0]["_error"]
-        .as_str()
-        .unwrap_or("none")
-        .to_owned()
+    ended.records()[0]["_error"].as_str().unwrap_or("none").to_owned()
 }
 
 #[test]
@@ -98,20 +88,11 @@ fn httpbin_sees_methods_and_bodies() {
         assert!(echo["url"].as_str().unwrap().contains("/anything/seven"));
     }
     let form = body(
-        &with(&place, &at("post"))
-            .arg("--form", "x={{ id }} & more")
-            .arg("--form", "y=ü")
-            .exits(0),
+        &with(&place, &at("post")).arg("--form", "x={{ id }} & more").arg("--form", "y=ü").exits(0),
     );
-    assert_eq!(
-        form["form"],
-        serde_json::json!({"x": "seven & more", "y": "ü"})
-    );
-    let json = body(
-        &with(&place, &at("post"))
-            .arg("--json", r#"{"id": "{{ id }}", "n": [1]}"#)
-            .exits(0),
-    );
+    assert_eq!(form["form"], serde_json::json!({"x": "seven & more", "y": "ü"}));
+    let json =
+        body(&with(&place, &at("post")).arg("--json", r#"{"id": "{{ id }}", "n": [1]}"#).exits(0));
     assert_eq!(json["json"], serde_json::json!({"id": "seven", "n": [1]}));
     place.file("seven.txt", "content of a file");
     let file = format!("{}/{{{{ id }}}}.txt", place.path("").trim_end_matches('/'));
@@ -138,43 +119,22 @@ fn httpbin_sees_methods_and_bodies() {
 fn httpbin_answers_in_every_way() {
     let (place, server) = (Place::new(), httpbin());
     let at = |path: &str| format!("http://127.0.0.1:{}/{path}", server.port);
-    for (path, key) in [
-        ("gzip", "gzipped"),
-        ("deflate", "deflated"),
-        ("brotli", "brotli"),
-    ] {
+    for (path, key) in [("gzip", "gzipped"), ("deflate", "deflated"), ("brotli", "brotli")] {
         assert_eq!(body(&ask(&place, &at(path), ""))[key], true);
     }
     let utf8 = ask(&place, &at("encoding/utf8"), "").with_code(0);
-    assert!(
-        utf8.records()[0]["_body"]
-            .as_str()
-            .unwrap()
-            .contains("∮ E⋅da = Q")
-    );
+    assert!(utf8.records()[0]["_body"].as_str().unwrap().contains("∮ E⋅da = Q"));
     for (path, flags, kind) in [
         ("status/404", "", "status 404"),
         ("status/500", "--retries 1", "status 500"),
         ("redirect/2", "", "status 302"),
         ("redirect/3", "--follow 2", "status 302"),
         ("redirect/3", "--follow 3", "none"),
-        (
-            "redirect-to?url=http%3A%2F%2Flocalhost%3A1%2F",
-            "--follow 1 --retries 0",
-            "connect",
-        ),
+        ("redirect-to?url=http%3A%2F%2Flocalhost%3A1%2F", "--follow 1 --retries 0", "connect"),
         ("delay/3", "--timeout 1s --retries 0", "timeout"),
-        (
-            "drip?numbytes=9&duration=5&delay=0",
-            "--timeout 1s --retries 0",
-            "timeout",
-        ),
+        ("drip?numbytes=9&duration=5&delay=0", "--timeout 1s --retries 0", "timeout"),
         ("drip?numbytes=9&duration=1&delay=0", "--timeout 9s", "none"),
-        (
-            "drip?numbytes=90000&duration=0&delay=0",
-            "--max-body 10kB",
-            "body too large",
-        ),
+        ("drip?numbytes=90000&duration=0&delay=0", "--max-body 10kB", "body too large"),
         ("stream/20", "--max-body 1kB", "body too large"),
         ("stream/3", "", "none"),
         ("stream-bytes/50000?chunk_size=100", "", "not text"),
@@ -189,11 +149,7 @@ fn httpbin_answers_in_every_way() {
     // Cookies of an answer go with no later request.
     let cookies = body(&ask(&place, &at("cookies/set?a=b"), "--follow 1"));
     assert_eq!(cookies["cookies"], serde_json::json!({}));
-    let cookies = body(
-        &with(&place, &at("cookies"))
-            .arg("--header", "cookie: a=b; c=d")
-            .exits(0),
-    );
+    let cookies = body(&with(&place, &at("cookies")).arg("--header", "cookie: a=b; c=d").exits(0));
     assert_eq!(cookies["cookies"].as_object().unwrap().len(), 2);
 }
 
@@ -218,10 +174,7 @@ fn httpbin_lets_in_who_proves_it() {
         .exits(0);
     let answer = body(&bearer);
     // The server echoes the token, and throng doesn't.
-    assert_eq!(
-        answer,
-        serde_json::json!({"authenticated": true, "token": "***"})
-    );
+    assert_eq!(answer, serde_json::json!({"authenticated": true, "token": "***"}));
     assert_eq!(failure(&ask(&place, &at("bearer"), "")), "status 401");
 }
 
@@ -281,11 +234,7 @@ fn nginx() -> Nginx {
     "#));
     let mut command = Command::new("nginx");
     command.args(["-c", &config, "-p", here]);
-    Nginx {
-        server: started(command, port),
-        old,
-        place,
-    }
+    Nginx { server: started(command, port), old, place }
 }
 
 impl Nginx {
@@ -294,10 +243,8 @@ impl Nginx {
     }
 
     fn ask_at(&self, port: u16, path: &str) -> Throng {
-        let input = self.place.file(
-            "rows.txt",
-            &(0..400).map(|n| format!("{n}\n")).collect::<String>(),
-        );
+        let input =
+            self.place.file("rows.txt", &(0..400).map(|n| format!("{n}\n")).collect::<String>());
         run()
             .arg("--url", &format!("https://127.0.0.1:{port}/{path}"))
             .arg("--input", &input)
@@ -311,9 +258,7 @@ fn nginx_speaks_http2_and_ends_connections_without_a_row_lost() {
     for (flags, protocol) in [("", "HTTP/2.0"), ("--http 1.1", "HTTP/1.1")] {
         let ended = nginx
             .ask("v/{{ line }}")
-            .flags(&format!(
-                "--workers 2 --extract protocol=.protocol --extract uri=.uri {flags}"
-            ))
+            .flags(&format!("--workers 2 --extract protocol=.protocol --extract uri=.uri {flags}"))
             .exits(0);
         let records = ended.records();
         assert_eq!(records.len(), 400);
@@ -376,18 +321,10 @@ fn nginx_asks_for_our_certificate() {
         nginx.place.path("client.pem"),
         nginx.place.path("client.key")
     );
-    let let_in = nginx
-        .ask("private")
-        .flags(take)
-        .flags(&own)
-        .flags("--extract p=.private")
-        .exits(0);
+    let let_in =
+        nginx.ask("private").flags(take).flags(&own).flags("--extract p=.private").exits(0);
     assert_eq!(let_in.records()[0]["p"], true);
-    let tls = nginx
-        .ask("x")
-        .flags(take)
-        .flags("--tls-min 1.3 --extract tls=.tls")
-        .exits(0);
+    let tls = nginx.ask("x").flags(take).flags("--tls-min 1.3 --extract tls=.tls").exits(0);
     assert_eq!(tls.records()[0]["tls"], "TLSv1.3");
     let old = |flags: &str| {
         let asked = nginx.ask_at(nginx.old, "x").flags(take).flags(flags);

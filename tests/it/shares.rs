@@ -26,10 +26,7 @@ fn assert_binds(mut job: Value, server: Settings, cause: (&str, Option<&str>), h
 }
 
 fn slow(latency: &str) -> Settings {
-    Settings {
-        latency: latency.parse().unwrap(),
-        ..Settings::default()
-    }
+    Settings { latency: latency.parse().unwrap(), ..Settings::default() }
 }
 
 #[test]
@@ -54,16 +51,10 @@ fn a_slow_server_has_most_of_it() {
 
 #[test]
 fn pauses_and_retries_have_most_of_it() {
-    let stricter = Settings {
-        limits: vec!["4/5s".parse().unwrap()],
-        ..slow("5ms")
-    };
+    let stricter = Settings { limits: vec!["4/5s".parse().unwrap()], ..slow("5ms") };
     let job = json!({"limit": {"rate": "100/1s"}});
     assert_binds(job, stricter, ("pause", None), "a lower rate");
-    let clumsy = Settings {
-        faults: "500=90%".parse().unwrap(),
-        ..slow("5ms")
-    };
+    let clumsy = Settings { faults: "500=90%".parse().unwrap(), ..slow("5ms") };
     let job = json!({"limit": {"rate": "100/1s"}, "retry": {"retries": 5}});
     assert_binds(job, clumsy, ("retries", None), "fewer failed attempts");
 }

@@ -12,10 +12,7 @@ use crate::harness::{
 const ROWS: usize = 120;
 
 fn slow() -> Mock {
-    mock(Settings {
-        latency: "20ms".parse().unwrap(),
-        ..Settings::default()
-    })
+    mock(Settings { latency: "20ms".parse().unwrap(), ..Settings::default() })
 }
 
 fn ask(place: &Place, server: &str) -> Throng {
@@ -23,9 +20,7 @@ fn ask(place: &Place, server: &str) -> Throng {
 }
 
 fn with_files(place: &Place, throng: Throng) -> Throng {
-    throng
-        .files(place, ROWS, "out.jsonl")
-        .arg("--summary-json", &place.path("summary.json"))
+    throng.files(place, ROWS, "out.jsonl").arg("--summary-json", &place.path("summary.json"))
 }
 
 /// The whole records that the file has so far.
@@ -70,10 +65,7 @@ fn resuming_completes_it_and_asks_nothing_twice() {
     ask(&place, &mock.url()).flags("--resume").exits(0);
     assert_one_record_per_row(&place.records("out.jsonl"), ROWS);
     let judgement = mock.judgement();
-    assert_eq!(
-        (judgement.requests as usize, judgement.symbols.len()),
-        (ROWS, ROWS)
-    );
+    assert_eq!((judgement.requests as usize, judgement.symbols.len()), (ROWS, ROWS));
 }
 
 #[test]
@@ -82,10 +74,7 @@ fn rows_that_wait_at_the_gate_are_let_go() {
     let throng = ask(&place, &mock.url()).flags("--rate 10/1h");
     let ended = interrupted_after_some(&place, throng, "-INT").with_code(130);
     ended.says("interrupted");
-    assert_eq!(
-        place.records("out.jsonl").len() as u64,
-        mock.judgement().requests
-    );
+    assert_eq!(place.records("out.jsonl").len() as u64, mock.judgement().requests);
 }
 
 #[test]
@@ -106,9 +95,7 @@ fn a_second_signal_ends_it_at_once() {
 
 /// A signal to one that has ended says so, which is fine here.
 fn send_if_there(signal: &str, to: &Running) {
-    let kill = Command::new("kill")
-        .args([signal, &to.id().to_string()])
-        .output();
+    let kill = Command::new("kill").args([signal, &to.id().to_string()]).output();
     assert!(kill.is_ok());
 }
 
@@ -147,9 +134,7 @@ fn rows_that_were_read_ahead_are_not_sent_any_more() {
 #[test]
 fn an_input_that_never_ends_does_not_keep_it_from_ending() {
     let (place, mock) = (Place::new(), slow());
-    let throng = run()
-        .quotes(&mock.url())
-        .arg("--output", &place.path("out.jsonl"));
+    let throng = run().quotes(&mock.url()).arg("--output", &place.path("out.jsonl"));
     let mut running = throng.flags("--input - --format csv").fed_on();
     running.feed(&symbols(10));
     until("the first records", || written(&place) == 10);
@@ -163,11 +148,7 @@ fn a_thousand_answers_in_flight_come_in_and_no_row_is_asked_for_twice() {
     const MANY: usize = 1500;
     let (place, mock) = (
         Place::new(),
-        mock(Settings {
-            latency: "4s".parse().unwrap(),
-            there: 0.0,
-            ..Settings::default()
-        }),
+        mock(Settings { latency: "4s".parse().unwrap(), there: 0.0, ..Settings::default() }),
     );
     let ask = |flags: &str| {
         run()
@@ -182,11 +163,7 @@ fn a_thousand_answers_in_flight_come_in_and_no_row_is_asked_for_twice() {
     running.ends().with_code(130);
     let judgement = mock.judgement();
     assert_eq!(place.records("out.jsonl").len() as u64, judgement.requests);
-    assert!(
-        judgement.most_in_flight >= 900,
-        "{}",
-        judgement.most_in_flight
-    );
+    assert!(judgement.most_in_flight >= 900, "{}", judgement.most_in_flight);
     ask("--resume").exits(0);
     assert_one_record_per_row(&place.records("out.jsonl"), MANY);
     assert_eq!(mock.judgement().requests as usize, MANY);
@@ -194,11 +171,7 @@ fn a_thousand_answers_in_flight_come_in_and_no_row_is_asked_for_twice() {
 
 #[test]
 fn what_is_cut_off_has_no_record_unless_it_may_have_been_done() {
-    for (flags, records) in [
-        ("", 0),
-        ("--method POST", 4),
-        ("--method POST --resend-unknown", 0),
-    ] {
+    for (flags, records) in [("", 0), ("--method POST", 4), ("--method POST --resend-unknown", 0)] {
         let (place, mock) = (Place::new(), slow());
         let url = format!("{}/slow/60000?{{{{ symbol }}}}", mock.url());
         let throng = with_files(&place, run().arg("--url", &url));

@@ -24,9 +24,8 @@ impl Case {
     /// Any limits, latencies, losses, timeouts and refusals.
     fn any(seed: u64) -> Case {
         let mut random = StdRng::seed_from_u64(seed);
-        let rates: Vec<String> = (0..random.random_range(1..=3))
-            .map(|_| any_rate(&mut random))
-            .collect();
+        let rates: Vec<String> =
+            (0..random.random_range(1..=3)).map(|_| any_rate(&mut random)).collect();
         let mut limits: Vec<_> = rates.iter().map(|rate| rate.parse().unwrap()).collect();
         let mut limit = json!({ "rate": rates });
         if random.random_bool(0.2) {
@@ -34,13 +33,7 @@ impl Case {
             limit["in-flight"] = most.into();
             limits.push(format!("in-flight:{most}").parse().unwrap());
         }
-        let latency = [
-            "0",
-            "120ms",
-            "lognormal:200ms:0.6",
-            "lognormal:80ms:1.6",
-            "uniform:1ms:3s",
-        ];
+        let latency = ["0", "120ms", "lognormal:200ms:0.6", "lognormal:80ms:1.6", "uniform:1ms:3s"];
         let faults = ["429=5%", "500=5%", "drop=5%", "cut=5%"];
         let some = random.random_range(0..3);
         let faults: Vec<&str> = faults.sample(&mut random, some).copied().collect();
@@ -142,10 +135,7 @@ fn where_the_limit_binds_the_run_takes_no_longer_than_it_must() {
         for latency in ["0", "50ms", "250ms"] {
             let case = Case {
                 job: json!({"limit": {"rate": rates, "shape": "burst"}}),
-                server: Settings {
-                    latency: latency.parse().unwrap(),
-                    ..Settings::default()
-                },
+                server: Settings { latency: latency.parse().unwrap(), ..Settings::default() },
                 rows,
             };
             let simulation = case.simulate();
@@ -170,10 +160,7 @@ fn acked_loses_nothing_to_slow_answers_and_no_less_than_strict_to_a_slow_way() {
             rows: 100,
         };
         let simulation = case.simulate();
-        let counted = (
-            simulation.servers[0].refused,
-            simulation.servers[0].windows[0].most,
-        );
+        let counted = (simulation.servers[0].refused, simulation.servers[0].windows[0].most);
         assert_eq!(counted, (0, 20), "{guard} {there}");
         simulation.run.took.as_secs_f64()
     };
@@ -215,13 +202,8 @@ fn a_token_bucket_breaks_what_strict_keeps() {
         rows: 300,
     };
     let strict = case().simulate();
-    assert_eq!(
-        (strict.servers[0].refused, strict.servers[0].windows[0].most),
-        (0, 22)
-    );
-    let Case {
-        mut job, server, ..
-    } = case();
+    assert_eq!((strict.servers[0].refused, strict.servers[0].windows[0].most), (0, 22));
+    let Case { mut job, server, .. } = case();
     job["input"] = json!({"list": vec![json!({"id": 1}); 300]});
     job["request"] = json!({"url": "http://model/{{ id }}"});
     let job = Job::parse("job.json", &job.to_string()).unwrap();

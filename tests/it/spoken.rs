@@ -71,11 +71,7 @@ impl Case {
 
     fn assert_all_done(&self, simulation: &ModelRun) {
         let what = format!("{}: {simulation:?}", self.0);
-        assert_eq!(
-            (simulation.run.ok, simulation.run.failed),
-            (ROWS, 0),
-            "{what}"
-        );
+        assert_eq!((simulation.run.ok, simulation.run.failed), (ROWS, 0), "{what}");
         assert_eq!(simulation.servers[0].banned, 0, "{what}");
         assert_eq!(simulation.run.stopped, None, "{what}");
     }
@@ -85,9 +81,7 @@ impl Case {
         let period = self.limit().period.max(Duration::from_secs(1));
         let mut counts = BTreeMap::<u128, usize>::new();
         for arrival in simulation.arrivals.iter().filter(|arrival| arrival.refused) {
-            *counts
-                .entry(arrival.at.as_nanos() / period.as_nanos())
-                .or_default() += 1;
+            *counts.entry(arrival.at.as_nanos() / period.as_nanos()).or_default() += 1;
         }
         counts.values().copied().max().unwrap_or(0)
     }

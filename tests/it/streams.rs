@@ -26,10 +26,7 @@ impl Streams {
     ) -> Streams {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        let streams = Streams {
-            addr: listener.local_addr().unwrap(),
-            connections: Arc::default(),
-        };
+        let streams = Streams { addr: listener.local_addr().unwrap(), connections: Arc::default() };
         let (connections, answer) = (streams.connections.clone(), Arc::new(answer));
         thread::spawn(move || {
             let mut builder = tokio::runtime::Builder::new_current_thread();

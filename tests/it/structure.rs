@@ -11,16 +11,9 @@ type Uses = BTreeMap<String, BTreeSet<String>>;
 #[test]
 fn no_module_uses_itself_by_way_of_others() {
     let uses = uses(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
-    assert!(
-        uses.len() > 10 && uses["engine"].contains("send"),
-        "{uses:?}"
-    );
+    assert!(uses.len() > 10 && uses["engine"].contains("send"), "{uses:?}");
     let cycle = cycle(&uses);
-    assert!(
-        cycle.is_none(),
-        "{}",
-        cycle.unwrap_or_default().join(" -> ")
-    );
+    assert!(cycle.is_none(), "{}", cycle.unwrap_or_default().join(" -> "));
 }
 
 #[test]
@@ -50,25 +43,15 @@ fn uses_are_found_wherever_they_stand() {
 #[test]
 fn the_public_names_are_those_on_the_list() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sources = [
-        ("throng", "src/lib.rs"),
-        ("throng_limit", "crates/throng-limit/src/lib.rs"),
-    ];
+    let sources = [("throng", "src/lib.rs"), ("throng_limit", "crates/throng-limit/src/lib.rs")];
     let mut names = Vec::new();
     for (name, file) in sources {
         let text = fs::read_to_string(root.join(file)).unwrap();
-        names.extend(
-            public_names(&text)
-                .into_iter()
-                .map(|it| format!("{name}::{it}")),
-        );
+        names.extend(public_names(&text).into_iter().map(|it| format!("{name}::{it}")));
     }
     let listed = fs::read_to_string(root.join("tests/public-names.txt")).unwrap();
     let listed: Vec<&str> = listed.lines().collect();
-    assert_eq!(
-        names, listed,
-        "if you mean it, change tests/public-names.txt"
-    );
+    assert_eq!(names, listed, "if you mean it, change tests/public-names.txt");
 }
 
 #[test]
@@ -120,24 +103,13 @@ fn public_names(text: &str) -> Vec<String> {
 
 /// `B` and `D` for `pub use a::{B, C as D};`.
 fn names_in(statement: &str) -> Vec<String> {
-    let inside = statement
-        .trim_start_matches("pub use")
-        .trim_end_matches(';');
+    let inside = statement.trim_start_matches("pub use").trim_end_matches(';');
     let list = match inside.split_once('{') {
         Some((_, list)) => list.trim_end_matches('}'),
         None => inside,
     };
-    let last = |item: &str| {
-        item.split([' ', ':'])
-            .next_back()
-            .unwrap_or_default()
-            .to_owned()
-    };
-    list.split(',')
-        .map(str::trim)
-        .map(last)
-        .filter(|name| !name.is_empty())
-        .collect()
+    let last = |item: &str| item.split([' ', ':']).next_back().unwrap_or_default().to_owned();
+    list.split(',').map(str::trim).map(last).filter(|name| !name.is_empty()).collect()
 }
 
 fn uses(source: &Path) -> Uses {
@@ -178,10 +150,7 @@ fn module(source: &Path, file: &Path) -> String {
 
 /// The first names after `crate::` in a file, up to its tests, which may use anything.
 fn modules_in(text: &str) -> BTreeSet<String> {
-    let code = text
-        .split("#[cfg(test)]\nmod tests {")
-        .next()
-        .unwrap_or_default();
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let lines = code.lines().map(str::trim_start);
     let lines: Vec<&str> = lines.filter(|line| !line.starts_with("//")).collect();
     let code = lines.join("\n");
@@ -193,33 +162,21 @@ fn modules_in(text: &str) -> BTreeSet<String> {
 /// capital is re-exported by the crate's root, and belongs to the module of that name.
 fn first_names(path: &str) -> Vec<String> {
     let names: Vec<&str> = match path.strip_prefix('{') {
-        Some(list) => list
-            .split('}')
-            .next()
-            .unwrap_or_default()
-            .split(',')
-            .collect(),
+        Some(list) => list.split('}').next().unwrap_or_default().split(',').collect(),
         None => vec![path],
     };
     let name = |path: &str| {
         let letters = path.trim().chars();
-        let name: String = letters
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect();
+        let name: String = letters.take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         name.to_lowercase()
     };
-    names
-        .into_iter()
-        .map(name)
-        .filter(|name| !name.is_empty())
-        .collect()
+    names.into_iter().map(name).filter(|name| !name.is_empty()).collect()
 }
 
 /// The first chain of imports that leads back to its beginning.
 fn cycle(uses: &Uses) -> Option<Vec<String>> {
     let mut done = BTreeSet::new();
-    uses.keys()
-        .find_map(|module| walk(uses, module, &mut Vec::new(), &mut done))
+    uses.keys().find_map(|module| walk(uses, module, &mut Vec::new(), &mut done))
 }
 
 fn walk(
@@ -238,9 +195,7 @@ fn walk(
     }
     way.push(module.to_owned());
     let next = uses.get(module).into_iter().flatten();
-    let found = next
-        .into_iter()
-        .find_map(|next| walk(uses, next, way, done));
+    let found = next.into_iter().find_map(|next| walk(uses, next, way, done));
     way.pop();
     done.insert(module.to_owned());
     found

@@ -9,10 +9,7 @@ const ROWS: &str = "symbol,sector\nA,tech\nB,bank\nC,tech\nD,oil\nE,tech\n";
 
 fn ask(place: &Place, server: &str) -> Throng {
     let input = place.file("rows.csv", ROWS);
-    run()
-        .quotes(server)
-        .arg("--input", &input)
-        .arg("--summary-json", &place.path("summary.json"))
+    run().quotes(server).arg("--input", &input).arg("--summary-json", &place.path("summary.json"))
 }
 
 fn about(figure: &Value, expected: f64) -> bool {
@@ -23,18 +20,11 @@ fn about(figure: &Value, expected: f64) -> bool {
 #[test]
 fn it_has_all_the_figures() {
     let (place, mock) = (Place::new(), plain_mock());
-    let ended = ask(&place, &mock.url())
-        .flags("--rate 100/1s --workers 2")
-        .exits(0);
+    let ended = ask(&place, &mock.url()).flags("--rate 100/1s --workers 2").exits(0);
     let summary = place.json("summary.json");
-    for (name, value) in [
-        ("rows", 5),
-        ("ok", 5),
-        ("failed", 0),
-        ("requests", 5),
-        ("retries", 0),
-        ("refused", 0),
-    ] {
+    for (name, value) in
+        [("rows", 5), ("ok", 5), ("failed", 0), ("requests", 5), ("retries", 0), ("refused", 0)]
+    {
         assert_eq!(summary[name], value, "{name}");
     }
     for name in ["seconds", "best_possible_seconds", "requests_per_second"] {
@@ -44,10 +34,7 @@ fn it_has_all_the_figures() {
         assert!(summary["latency_ms"][name].as_f64() > Some(0.0), "{name}");
     }
     let limit = &summary["limits"][0];
-    assert_eq!(
-        (&limit["rate"], &limit["guard"]),
-        (&"100/1s".into(), &"strict".into())
-    );
+    assert_eq!((&limit["rate"], &limit["guard"]), (&"100/1s".into(), &"strict".into()));
     assert_eq!(limit["most_in_window"], 5);
     assert_eq!(summary["failures"], Value::Array(Vec::new()));
     ended.says("5 rows: 5 ok, 0 failed").says("0 refused (429)");
@@ -64,30 +51,17 @@ fn aggregates_are_those_of_the_server_s_prices() {
         .exits(0);
     let aggregates = place.json("summary.json")["aggregates"].clone();
     let prices = ["A", "B", "C", "D", "E"].map(price);
-    assert!(about(
-        &aggregates["mean(price)"],
-        prices.iter().sum::<f64>() / 5.0
-    ));
-    assert!(about(
-        &aggregates["most"],
-        prices.into_iter().fold(0.0, f64::max)
-    ));
-    let groups = aggregates["sum(price) by sector"]["groups"]
-        .as_array()
-        .unwrap();
-    for (key, sum) in [
-        ("tech", prices[0] + prices[2] + prices[4]),
-        ("bank", prices[1]),
-        ("oil", prices[3]),
-    ] {
+    assert!(about(&aggregates["mean(price)"], prices.iter().sum::<f64>() / 5.0));
+    assert!(about(&aggregates["most"], prices.into_iter().fold(0.0, f64::max)));
+    let groups = aggregates["sum(price) by sector"]["groups"].as_array().unwrap();
+    for (key, sum) in
+        [("tech", prices[0] + prices[2] + prices[4]), ("bank", prices[1]), ("oil", prices[3])]
+    {
         let group = groups.iter().find(|group| group["key"] == key).unwrap();
         assert!(about(group, sum), "{group}");
     }
     let counts = &aggregates["count(price) by sector"]["groups"];
-    assert_eq!(
-        (&counts[0]["key"], counts[0]["value"].as_f64()),
-        (&"tech".into(), Some(3.0))
-    );
+    assert_eq!((&counts[0]["key"], counts[0]["value"].as_f64()), (&"tech".into(), Some(3.0)));
     ended.says("mean(price)").says("tech");
 }
 
@@ -98,15 +72,10 @@ fn failed_rows_are_counted_by_their_kind_with_examples() {
         faults: "missing=100%".parse().unwrap(),
         ..Default::default()
     });
-    let ended = ask(&place, &mock.url())
-        .arg("--summarize", "mean(price)")
-        .exits(1);
+    let ended = ask(&place, &mock.url()).arg("--summarize", "mean(price)").exits(1);
     let summary = place.json("summary.json");
     let failure = &summary["failures"][0];
-    assert_eq!(
-        (&failure["kind"], &failure["count"]),
-        (&"missing price".into(), &5.into())
-    );
+    assert_eq!((&failure["kind"], &failure["count"]), (&"missing price".into(), &5.into()));
     assert_eq!(failure["examples"][0]["label"], "A");
     assert_eq!(summary["aggregates"]["mean(price)"]["value"], Value::Null);
     ended.says("5 rows: 0 ok, 5 failed").says("missing price");

@@ -12,14 +12,7 @@ use crate::forms::converted;
 use crate::harness::{Ended, Place, Throng, assert_one_record_per_row, plain_mock, run, times};
 
 /// What may fail.
-const CALLS: [&str; 6] = [
-    "write",
-    "pwrite64",
-    "fdatasync",
-    "fsync",
-    "rename",
-    "ftruncate",
-];
+const CALLS: [&str; 6] = ["write", "pwrite64", "fdatasync", "fsync", "rename", "ftruncate"];
 
 const ROWS: usize = 30;
 
@@ -50,26 +43,11 @@ struct Job {
 }
 
 const JOBS: [Job; 5] = [
-    Job {
-        output: "out.jsonl",
-        flags: "",
-    },
-    Job {
-        output: "out.csv",
-        flags: "",
-    },
-    Job {
-        output: "out.db",
-        flags: "",
-    },
-    Job {
-        output: "out.parquet",
-        flags: "--order input",
-    },
-    Job {
-        output: "out",
-        flags: "--parts=12",
-    },
+    Job { output: "out.jsonl", flags: "" },
+    Job { output: "out.csv", flags: "" },
+    Job { output: "out.db", flags: "" },
+    Job { output: "out.parquet", flags: "--order input" },
+    Job { output: "out", flags: "--parts=12" },
 ];
 
 impl Job {
@@ -182,16 +160,8 @@ impl Job {
         // Before anything is sent it is the plan that can't be carried out.
         let is_early = ended.code == Some(2) && mock.judgement().requests == 0;
         assert!(ended.code == Some(3) || is_early, "{said}");
-        let told = [
-            "cannot be written",
-            "cannot be opened",
-            "cannot be made",
-            "cannot be sorted",
-        ];
-        assert!(
-            told.iter().any(|told| ended.stderr.contains(told)),
-            "{said}"
-        );
+        let told = ["cannot be written", "cannot be opened", "cannot be made", "cannot be sorted"];
+        assert!(told.iter().any(|told| ended.stderr.contains(told)), "{said}");
         assert!(ended.stderr.contains(self.output), "{said}");
     }
 
@@ -260,10 +230,7 @@ fn parts_bear_an_error_of_each_call() {
 
 #[test]
 fn a_post_arrives_once_wherever_it_is_killed() {
-    let job = Job {
-        output: "out.jsonl",
-        flags: "--method POST",
-    };
+    let job = Job { output: "out.jsonl", flags: "--method POST" };
     let (mock, mut kills) = (plain_mock(), 0);
     for call in ["write", "fdatasync", "rename", "unlink"] {
         for n in 1..=times(4, 200) {

@@ -36,9 +36,7 @@ fn a_results_file_as_the_next_input_sends_what_was_there() {
         "in.jsonl",
         "{\"who\":\"@bob\"}\n{\"who\":\"'@bob\"}\n{\"who\":\"-1\"}\n{\"who\":\"'tis\"}\n",
     );
-    ask(&server, &place, "in.jsonl", "one.csv")
-        .flags("-w 1")
-        .exits(0);
+    ask(&server, &place, "in.jsonl", "one.csv").flags("-w 1").exits(0);
     let expected = ["/%27%40bob", "/%27tis", "/%40bob", "/-1"];
     assert_eq!(asked(&server), expected);
     let written = place.read("one.csv");
@@ -51,16 +49,10 @@ fn a_results_file_as_the_next_input_sends_what_was_there() {
         .flags("-w 1")
         .exits(0);
     assert_eq!(asked(&again), expected);
-    throng("convert")
-        .arg(&place.path("two.csv"), &place.path("two.jsonl"))
-        .exits(0);
+    throng("convert").arg(&place.path("two.csv"), &place.path("two.jsonl")).exits(0);
     let rows = place.read("two.jsonl");
-    let rows = rows
-        .lines()
-        .map(|row| serde_json::from_str::<Value>(row).unwrap());
-    let mut who: Vec<String> = rows
-        .map(|row| row["who"].as_str().unwrap().into())
-        .collect();
+    let rows = rows.lines().map(|row| serde_json::from_str::<Value>(row).unwrap());
+    let mut who: Vec<String> = rows.map(|row| row["who"].as_str().unwrap().into()).collect();
     who.sort();
     assert_eq!(who, ["'@bob", "'tis", "-1", "@bob"]);
 }
@@ -81,26 +73,17 @@ fn a_file_that_a_spreadsheet_has_saved_is_gone_on_with() {
     let place = Place::new();
     let server = Recorder::answering(|_| answer(r#"{"said": 1}"#));
     place.file("in.csv", "who\na\nb\n");
-    ask(&server, &place, "in.csv", "out.csv")
-        .flags("--take 1")
-        .exits(0);
-    let saved = place
-        .read("out.csv")
-        .replace('\n', "\r\n")
-        .replace("true", "TRUE");
+    ask(&server, &place, "in.csv", "out.csv").flags("--take 1").exits(0);
+    let saved = place.read("out.csv").replace('\n', "\r\n").replace("true", "TRUE");
     place.file("out.csv", &format!("\u{feff}{saved}"));
-    ask(&server, &place, "in.csv", "out.csv")
-        .flags("--resume")
-        .exits(0);
+    ask(&server, &place, "in.csv", "out.csv").flags("--resume").exits(0);
     assert_eq!(asked(&server), ["/a", "/b"]);
     let text = place.read("out.csv");
     assert_eq!(text.matches("\r\n").count(), 3);
     assert_eq!(text.matches('\n').count(), 3);
     throng("report").flags(&place.path("out.csv")).exits(0);
     fs::remove_file(place.path("out.csv.throng")).unwrap();
-    ask(&server, &place, "in.csv", "out.csv")
-        .flags("--resume")
-        .exits(0);
+    ask(&server, &place, "in.csv", "out.csv").flags("--resume").exits(0);
     assert_eq!(asked(&server).len(), 2);
     let other = text.replace(',', ";");
     place.file("out.csv", &other);
@@ -115,9 +98,7 @@ fn a_table_with_tabs_is_written_gone_on_with_and_read() {
     let place = Place::new();
     let server = Recorder::answering(|_| answer(r#"{"said": "=1\t\"+1\"\n"}"#));
     place.file("in.tsv", "who\n\"a\tb\"\nc\nd\n");
-    ask(&server, &place, "in.tsv", "out.tsv")
-        .flags("-w 1 --concurrency 1 --take 2")
-        .exits(0);
+    ask(&server, &place, "in.tsv", "out.tsv").flags("-w 1 --concurrency 1 --take 2").exits(0);
     let record = "\n\"a\tb\"\t\"'=1\t\"\"+1\"\"\n\"\t0\ttrue\t200\t\t\t1\t";
     let text = place.read("out.tsv");
     assert!(text.starts_with("who\tsaid\t_row\t_ok\t"), "{text}");
@@ -129,9 +110,7 @@ fn a_table_with_tabs_is_written_gone_on_with_and_read() {
         .exits(0)
         .says("1 more done before");
     assert_eq!(asked(&server), ["/a%09b", "/c", "/c", "/d"]);
-    throng("convert")
-        .arg(&place.path("out.tsv"), &place.path("out.jsonl"))
-        .exits(0);
+    throng("convert").arg(&place.path("out.tsv"), &place.path("out.jsonl")).exits(0);
     let said = json!("=1\t\"+1\"\n");
     let rows = place.read("out.jsonl");
     assert_eq!(rows.matches(&said.to_string()).count(), 3, "{rows}");
@@ -191,9 +170,7 @@ fn a_database_that_cannot_hold_all_columns_is_refused_before_anything_is_sent() 
 fn types_of_parquet_come_out_as_they_are() {
     let place = Place::new();
     let types = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/types.parquet");
-    throng("convert")
-        .arg(types, &place.path("out.jsonl"))
-        .exits(0);
+    throng("convert").arg(types, &place.path("out.jsonl")).exits(0);
     let text = place.read("out.jsonl");
     let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     for (name, value) in [
@@ -209,9 +186,7 @@ fn types_of_parquet_come_out_as_they_are() {
         assert_eq!(first[name], value, "{name}");
     }
     for name in ["again.parquet", "again.jsonl"] {
-        throng("convert")
-            .arg(&place.path("out.jsonl"), &place.path(name))
-            .exits(0);
+        throng("convert").arg(&place.path("out.jsonl"), &place.path(name)).exits(0);
     }
 }
 
@@ -220,13 +195,9 @@ fn types_of_parquet_come_out_as_they_are() {
 fn types_of_arrow_come_out_as_they_are() {
     let place = Place::new();
     let types = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/types.arrow");
-    throng("convert")
-        .arg(types, &place.path("out.jsonl"))
-        .exits(0);
+    throng("convert").arg(types, &place.path("out.jsonl")).exits(0);
     let text = place.read("out.jsonl");
-    let mut rows = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut rows = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let (first, second) = (rows.next().unwrap(), rows.next().unwrap());
     for (name, value) in [
         ("u64", json!(u64::MAX)),
@@ -247,10 +218,7 @@ fn types_of_arrow_come_out_as_they_are() {
     ] {
         assert_eq!(first[name], value, "{name}");
     }
-    assert_eq!(
-        (&second["f"], &second["n"]),
-        (&json!("Infinity"), &Value::Null)
-    );
+    assert_eq!((&second["f"], &second["n"]), (&json!("Infinity"), &Value::Null));
     place.file("cut.arrow", "ARROW1");
     throng("convert")
         .arg(&place.path("cut.arrow"), &place.path("no.jsonl"))
@@ -304,7 +272,5 @@ fn on_terminal(command: &Command) -> String {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    String::from_utf8(script.stdout)
-        .unwrap()
-        .replace("\r\n", "\n")
+    String::from_utf8(script.stdout).unwrap().replace("\r\n", "\n")
 }

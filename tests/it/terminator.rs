@@ -18,9 +18,7 @@ pub fn http1_only(tls: &ServerCertificate, server: SocketAddr) -> SocketAddr {
     listener.set_nonblocking(true).unwrap();
     let (addr, acceptor) = (listener.local_addr().unwrap(), acceptor(tls));
     thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.unwrap().block_on(async {
             let listener = TcpListener::from_std(listener).unwrap();
             while let Ok((client, _)) = listener.accept().await {
@@ -32,10 +30,9 @@ pub fn http1_only(tls: &ServerCertificate, server: SocketAddr) -> SocketAddr {
 }
 
 async fn pass_on(client: TcpStream, server: SocketAddr, acceptor: TlsAcceptor) {
-    let (Ok(mut client), Ok(mut server)) = (
-        acceptor.accept(client).await,
-        TcpStream::connect(server).await,
-    ) else {
+    let (Ok(mut client), Ok(mut server)) =
+        (acceptor.accept(client).await, TcpStream::connect(server).await)
+    else {
         return;
     };
     // Either may go at any time.
@@ -46,10 +43,8 @@ fn acceptor(tls: &ServerCertificate) -> TlsAcceptor {
     let chain = CertificateDer::pem_slice_iter(tls.certificate.as_bytes());
     let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
     let key = PrivateKeyDer::from_pem_slice(tls.key.as_bytes()).unwrap();
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
+    let mut config =
+        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     TlsAcceptor::from(Arc::new(config))
 }

@@ -14,10 +14,7 @@ fn certificate() -> ServerCertificate {
 }
 
 fn https(tls: &ServerCertificate) -> Mock {
-    mock(Settings {
-        tls: Some(tls.clone()),
-        ..Settings::default()
-    })
+    mock(Settings { tls: Some(tls.clone()), ..Settings::default() })
 }
 
 /// Twenty rows are echoed by a server whose certificate is trusted.
@@ -71,11 +68,7 @@ fn with_http2_a_reset_stream_costs_no_other_row() {
     });
     let ended = ask(&place, &mock.url(), &tls).flags("--retries 9").exits(0);
     assert_all_answered(&ended, Value::Null);
-    let sum: u64 = ended
-        .records()
-        .iter()
-        .map(|record| record["_attempts"].as_u64().unwrap())
-        .sum();
+    let sum: u64 = ended.records().iter().map(|record| record["_attempts"].as_u64().unwrap()).sum();
     let judgement = mock.judgement();
     assert!(judgement.answers["drop"] > 0);
     assert_eq!(sum, judgement.requests);
@@ -92,10 +85,7 @@ fn a_certificate_that_nobody_trusts_stops_the_run() {
 
 #[test]
 fn a_certificate_for_another_name_stops_the_run() {
-    let (place, tls) = (
-        Place::new(),
-        ServerCertificate::self_signed(["example.org"]).unwrap(),
-    );
+    let (place, tls) = (Place::new(), ServerCertificate::self_signed(["example.org"]).unwrap());
     let mock = https(&tls);
     let ended = ask(&place, &mock.url(), &tls).exits(3);
     ended.says("tls").says("certificate");
@@ -104,21 +94,13 @@ fn a_certificate_for_another_name_stops_the_run() {
 
 #[test]
 fn through_a_proxy_there_is_a_tunnel() {
-    let (place, tls) = (
-        Place::new(),
-        ServerCertificate::self_signed(["api.test"]).unwrap(),
-    );
+    let (place, tls) = (Place::new(), ServerCertificate::self_signed(["api.test"]).unwrap());
     let mock = https(&tls);
     let proxy = Proxy::before(mock.addr());
-    let ended = ask(&place, "https://api.test", &tls)
-        .env("HTTPS_PROXY", &proxy.url())
-        .exits(0);
+    let ended = ask(&place, "https://api.test", &tls).env("HTTPS_PROXY", &proxy.url()).exits(0);
     assert_all_answered(&ended, Value::Null);
     assert_eq!(mock.judgement().requests, 20);
     let heads = proxy.heads();
     assert_eq!(heads.len(), 1, "HTTP/2 needs one connection: {heads:?}");
-    assert!(
-        heads[0].starts_with("CONNECT api.test:443 HTTP/1.1\r\n"),
-        "{heads:?}"
-    );
+    assert!(heads[0].starts_with("CONNECT api.test:443 HTTP/1.1\r\n"), "{heads:?}");
 }

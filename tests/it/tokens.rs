@@ -31,13 +31,7 @@ fn tokens(recorder: &Recorder) -> usize {
 
 /// An API that gives tokens by this answer, and `{}` for all else.
 fn granting(granted: &'static str) -> Recorder {
-    Recorder::answering(move |came| {
-        if is_token(came) {
-            json(granted)
-        } else {
-            json("{}")
-        }
-    })
+    Recorder::answering(move |came| if is_token(came) { json(granted) } else { json("{}") })
 }
 
 fn ask_one(place: &Place, server: &Recorder, rows: usize) -> Throng {
@@ -81,10 +75,7 @@ fn a_form_and_a_token_that_outlives_the_clock_are_taken() {
         let came = server.came();
         let rows = came.iter().filter(|came| !is_token(came));
         let bearer = Some("Bearer t1795748214733");
-        assert!(
-            rows.clone()
-                .all(|came| came.header("authorization") == bearer)
-        );
+        assert!(rows.clone().all(|came| came.header("authorization") == bearer));
         assert_eq!(rows.count(), 20);
     }
 }
@@ -93,9 +84,7 @@ fn a_form_and_a_token_that_outlives_the_clock_are_taken() {
 fn tokens_that_expire_while_a_row_waits_for_its_turn_end_the_run() {
     // Each request, also for a token, takes the only place for two seconds.
     let server = granting(r#"{"access_token": "t", "expires_in": 1}"#);
-    let ended = ask_one(&Place::new(), &server, 5)
-        .flags("--rate 1/2s")
-        .exits(3);
+    let ended = ask_one(&Place::new(), &server, 5).flags("--rate 1/2s").exits(3);
     ended.says("its last 3 tokens had expired before a request had its turn");
     assert_eq!(tokens(&server), 3);
     assert_eq!(server.came().len(), 3);
@@ -106,10 +95,7 @@ fn refusing(times: usize, token: &'static str) -> Recorder {
     let left = Arc::new(AtomicUsize::new(times));
     Recorder::answering(move |came| {
         let refuses = |left: usize| left.checked_sub(1);
-        if is_token(came)
-            && left
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, refuses)
-                .is_ok()
+        if is_token(came) && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, refuses).is_ok()
         {
             answer("429 Too Many Requests", &[("retry-after", "1")], "")
         } else {
@@ -128,10 +114,7 @@ fn a_refusal_by_another_host_for_tokens_does_not_close_the_api_s_gate() {
     assert_eq!(each(&ended.records(), "_ok").len(), 5);
     assert_eq!((tokens(&login), api.came().len()), (3, 5));
     let causes = place.json("summary.json")["causes"].to_string();
-    assert!(
-        !causes.contains("pause") && causes.contains("retries"),
-        "{causes}"
-    );
+    assert!(!causes.contains("pause") && causes.contains("retries"), "{causes}");
 
     // Where the API gives the tokens itself, it is the one that refuses.
     let one = refusing(1, "t");
@@ -146,8 +129,7 @@ fn a_pause_for_tokens_that_is_too_long_ends_the_run() {
     let (place, api) = (Place::new(), granting("{}"));
     let login = refusing(usize::MAX, "t");
     let job = ask(&place, (&api.url(), &login.url()), 5).flags("--max-wait 100ms");
-    job.exits(3)
-        .says("no token can be had: the server asks for a pause of 1s");
+    job.exits(3).says("no token can be had: the server asks for a pause of 1s");
     assert_eq!((tokens(&login), api.came().len()), (1, 0));
 }
 
@@ -166,10 +148,7 @@ fn rotating(lasts: usize) -> Recorder {
                 answer("401 Unauthorized", &[], "expired")
             };
         }
-        if !came
-            .text()
-            .contains(&format!("refresh_token=s3cret-refresh-{now}&"))
-        {
+        if !came.text().contains(&format!("refresh_token=s3cret-refresh-{now}&")) {
             return answer("400 Bad Request", &[], r#"{"error": "invalid_grant"}"#);
         }
         given.store(now + 1, Ordering::SeqCst);
@@ -199,10 +178,7 @@ fn a_new_refresh_token_is_kept_for_the_next_run() {
     for _ in 0..3 {
         let ended = refreshing(&place, &server, 25, &token).exits(0);
         let shown = format!("{}{}", ended.stdout, ended.stderr);
-        assert!(
-            !shown.contains("s3cret") && !shown.contains("lost"),
-            "{shown}"
-        );
+        assert!(!shown.contains("s3cret") && !shown.contains("lost"), "{shown}");
         assert!(!shown.contains("looks like a key"), "{shown}");
         assert!(tokens(&server) >= renewed + 3);
         renewed = tokens(&server);
@@ -232,17 +208,15 @@ fn two_runs_share_a_refresh_token() {
 fn a_new_refresh_token_that_can_not_be_kept_is_said() {
     let (place, server) = (Place::new(), rotating(usize::MAX));
     let before = "if the server gives a new refresh token with each access token, it is lost";
-    let ended = refreshing(&place, &server, 5, "{{ env.TOKEN }}")
-        .env("TOKEN", "s3cret-refresh-0")
-        .exits(0);
+    let ended =
+        refreshing(&place, &server, 5, "{{ env.TOKEN }}").env("TOKEN", "s3cret-refresh-0").exits(0);
     ended.says(before).says(LOST).says("file:PATH");
     assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
 
     // A server that gives no new one has nothing to lose.
     let same = granting(r#"{"access_token": "t", "refresh_token": "s3cret-refresh-0"}"#);
-    let ended = refreshing(&place, &same, 5, "{{ env.TOKEN }}")
-        .env("TOKEN", "s3cret-refresh-0")
-        .exits(0);
+    let ended =
+        refreshing(&place, &same, 5, "{{ env.TOKEN }}").env("TOKEN", "s3cret-refresh-0").exits(0);
     assert!(!ended.stderr.contains(LOST), "{}", ended.stderr);
 
     // A directory lies where the new file would.
@@ -254,8 +228,7 @@ fn a_new_refresh_token_that_can_not_be_kept_is_said() {
     assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
 
     let none = refreshing(&place, &server, 5, "file:/no/such");
-    none.exits(2)
-        .says("auth.refresh-token (--auth): /no/such can't be read");
+    none.exits(2).says("auth.refresh-token (--auth): /no/such can't be read");
 }
 
 #[test]
@@ -264,8 +237,6 @@ fn a_token_that_is_dead_on_arrival_loses_no_refresh_token() {
     let server =
         granting(r#"{"access_token": "t", "expires_in": 0, "refresh_token": "s3cret-refresh-1"}"#);
     let token = format!("file:{}", place.file("token", "s3cret-refresh-0"));
-    refreshing(&place, &server, 5, &token)
-        .exits(3)
-        .says("dead on arrival");
+    refreshing(&place, &server, 5, &token).exits(3).says("dead on arrival");
     assert_eq!(place.read("token"), "s3cret-refresh-1\n");
 }

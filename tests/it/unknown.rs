@@ -26,9 +26,7 @@ fn post(place: &Place, mock: &Mock) -> Throng {
 fn clumsy() -> Mock {
     mock(Settings {
         latency: "2ms".parse().unwrap(),
-        faults: Faults {
-            rates: vec![(Fault::DropBefore, 0.1), (Fault::ServerError, 0.1)],
-        },
+        faults: Faults { rates: vec![(Fault::DropBefore, 0.1), (Fault::ServerError, 0.1)] },
         ..Settings::default()
     })
 }
@@ -71,10 +69,7 @@ fn assert_no_row_was_done_twice(place: &Place, mock: &Mock) {
     assert_one_record_per_row(&records, ROWS);
     let counts = mock.judgement().symbols;
     for record in records {
-        let arrived = counts
-            .get(record["symbol"].as_str().unwrap())
-            .copied()
-            .unwrap_or(0);
+        let arrived = counts.get(record["symbol"].as_str().unwrap()).copied().unwrap_or(0);
         let expected = match record["_error"].as_str() {
             None | Some("status 500") => 1..=1,
             Some("outcome unknown") => 0..=1,
@@ -89,10 +84,7 @@ fn what_was_sent_before_a_crash_is_in_doubt_and_sent_again_only_with_consent() {
     let (place, mock) = (Place::new(), plain_mock());
     let ask = |wait: &str| {
         run()
-            .arg(
-                "--url",
-                &format!("{}/slow/{{{{ env.WAIT }}}}?{{{{ symbol }}}}", mock.url()),
-            )
+            .arg("--url", &format!("{}/slow/{{{{ env.WAIT }}}}?{{{{ symbol }}}}", mock.url()))
             .env("WAIT", wait)
             .files(&place, 4, "out.jsonl")
             .flags("--method POST")
@@ -104,14 +96,8 @@ fn what_was_sent_before_a_crash_is_in_doubt_and_sent_again_only_with_consent() {
     let ended = ask("0").flags("--resume").exits(1);
     ended.says("4 rows were sent and may have been done");
     assert_eq!(mock.judgement().requests, 4);
-    assert_eq!(
-        each(&place.records("out.jsonl"), "_error"),
-        ["outcome unknown"; 4]
-    );
-    ask("0")
-        .flags("--retry-failed")
-        .exits(1)
-        .says("4 more done before, of which 4 failed");
+    assert_eq!(each(&place.records("out.jsonl"), "_error"), ["outcome unknown"; 4]);
+    ask("0").flags("--retry-failed").exits(1).says("4 more done before, of which 4 failed");
     assert_eq!(mock.judgement().requests, 4);
     ask("0").flags("--retry-failed --resend-unknown").exits(0);
     assert_eq!(mock.judgement().requests, 8);
@@ -163,10 +149,7 @@ fn pages_asked_for_by_post_are_in_doubt_after_a_crash_and_what_came_of_them_stay
     place.file("rows.csv", "total\n30\n10\n");
     let ask = || {
         run()
-            .arg(
-                "--url",
-                &format!("{}/list/{{{{ total }}}}?size=10", mock.url()),
-            )
+            .arg("--url", &format!("{}/list/{{{{ total }}}}?size=10", mock.url()))
             .arg("--input", &place.path("rows.csv"))
             .arg("--output", &place.path("out.jsonl"))
             .flags("--method POST --next link --each .items[] --extract id=.id")
@@ -183,10 +166,7 @@ fn pages_asked_for_by_post_are_in_doubt_after_a_crash_and_what_came_of_them_stay
         mock.reset();
     };
     crashed(&[]);
-    ask()
-        .flags("--resume --order input")
-        .exits(1)
-        .says("2 rows were sent and may have been done");
+    ask().flags("--resume --order input").exits(1).says("2 rows were sent and may have been done");
     assert_eq!(mock.judgement().requests, 0);
     let records: Vec<Value> = lines_of(&place.read("out.jsonl"));
     assert_eq!(records.len(), 12 + 1 + 1);
@@ -216,10 +196,7 @@ fn a_row_s_pages_are_announced_before_the_first_is_sent() {
     let (place, mock) = (Place::new(), plain_mock());
     place.file("rows.csv", &crate::harness::symbols(2));
     let running = run()
-        .arg(
-            "--url",
-            &format!("{}/slow/60000?{{{{ symbol }}}}", mock.url()),
-        )
+        .arg("--url", &format!("{}/slow/60000?{{{{ symbol }}}}", mock.url()))
         .arg("--input", &place.path("rows.csv"))
         .arg("--output", &place.path("out.jsonl"))
         .flags("--method POST --each .items[]")
@@ -232,9 +209,7 @@ fn a_row_s_pages_are_announced_before_the_first_is_sent() {
 
 fn lines_of(text: &str) -> Vec<Value> {
     let lines = text.lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
@@ -253,19 +228,9 @@ fn a_key_is_the_same_whenever_a_row_is_sent() {
     let first = keys();
     let different: BTreeSet<&str> = first.iter().map(|key| key.as_str().unwrap()).collect();
     assert_eq!(different.len(), 6);
-    assert!(
-        different
-            .iter()
-            .all(|key| key.len() == 36 && key.as_bytes()[14] == b'8')
-    );
+    assert!(different.iter().all(|key| key.len() == 36 && key.as_bytes()[14] == b'8'));
     let half: Vec<Value> = place.records("out.jsonl").into_iter().take(3).collect();
-    place.file(
-        "out.jsonl",
-        &half
-            .iter()
-            .map(|record| format!("{record}\n"))
-            .collect::<String>(),
-    );
+    place.file("out.jsonl", &half.iter().map(|record| format!("{record}\n")).collect::<String>());
     ask("auto").flags("--resume").exits(0);
     assert_eq!(keys(), first);
     ask("auto").flags("--overwrite").exits(0);
@@ -277,9 +242,7 @@ fn a_key_is_the_same_whenever_a_row_is_sent() {
 #[test]
 fn with_a_key_what_may_have_landed_is_sent_again() {
     let (place, mock) = (Place::new(), clumsy());
-    post(&place, &mock)
-        .flags("--idempotency-key auto --retries 9")
-        .exits(0);
+    post(&place, &mock).flags("--idempotency-key auto --retries 9").exits(0);
     assert_one_record_per_row(&place.records("out.jsonl"), ROWS);
     assert!(mock.judgement().requests > ROWS as u64);
     assert!(!std::fs::exists(place.path("out.jsonl.intents")).unwrap());
@@ -290,10 +253,7 @@ fn a_key_that_the_server_has_forgotten_is_not_sent_again() {
     let (place, mock) = (Place::new(), plain_mock());
     let ask = |wait: &str, ttl: &str| {
         run()
-            .arg(
-                "--url",
-                &format!("{}/slow/{{{{ env.WAIT }}}}?{{{{ symbol }}}}", mock.url()),
-            )
+            .arg("--url", &format!("{}/slow/{{{{ env.WAIT }}}}?{{{{ symbol }}}}", mock.url()))
             .env("WAIT", wait)
             .files(&place, 4, "out.jsonl")
             .flags("--method POST --idempotency-key auto --idempotency-ttl")
@@ -321,9 +281,7 @@ fn a_key_that_the_server_has_forgotten_is_not_sent_again() {
     assert_eq!(kinds, [unknown.clone(), unknown, Value::Null, Value::Null]);
     ask("0", "1h").flags("--retry-failed").exits(1);
     assert_eq!(mock.judgement().requests, 6);
-    ask("0", "1h")
-        .flags("--retry-failed --resend-unknown")
-        .exits(0);
+    ask("0", "1h").flags("--retry-failed --resend-unknown").exits(0);
     assert_eq!(mock.judgement().requests, 8);
     let without = run().quotes(&mock.url()).files(&place, 1, "new.jsonl");
     without
@@ -336,14 +294,9 @@ fn a_key_that_the_server_has_forgotten_is_not_sent_again() {
 fn a_refused_request_was_not_done_however_old_its_key() {
     let (place, mock) = (
         Place::new(),
-        mock(Settings {
-            limits: vec!["2/1s".parse().unwrap()],
-            ..Settings::default()
-        }),
+        mock(Settings { limits: vec!["2/1s".parse().unwrap()], ..Settings::default() }),
     );
-    post(&place, &mock)
-        .flags("--take 4 --idempotency-key auto --idempotency-ttl 100ms")
-        .exits(0);
+    post(&place, &mock).flags("--take 4 --idempotency-key auto --idempotency-ttl 100ms").exits(0);
     assert!(mock.judgement().refused > 0);
     assert_eq!(each(&place.records("out.jsonl"), "_ok"), [true; 4]);
 }

@@ -9,9 +9,7 @@ use crate::harness::{Ended, Place, Throng, each, plain_mock, run};
 fn one_row(mock: &Mock, path: &str) -> (Place, Throng) {
     let place = Place::new();
     let input = place.file("rows.csv", "id\nonly\n");
-    let throng = run()
-        .arg("--url", &format!("{}{path}", mock.url()))
-        .arg("--input", &input);
+    let throng = run().arg("--url", &format!("{}{path}", mock.url())).arg("--input", &input);
     (place, throng)
 }
 
@@ -32,10 +30,7 @@ fn what_may_pass_is_tried_again() {
     let mock = plain_mock();
     let ended = ask(&mock, "/flaky/1/a", "--extract tries=.tries").with_code(0);
     let record = record(&ended);
-    assert_eq!(
-        (&record["tries"], &record["_attempts"]),
-        (&2.into(), &2.into())
-    );
+    assert_eq!((&record["tries"], &record["_attempts"]), (&2.into(), &2.into()));
     assert_eq!(record["_status"], 200);
     assert_eq!(mock.judgement().requests, 2);
 }
@@ -74,26 +69,13 @@ fn a_post_that_may_have_landed_is_not_sent_again_unless_told() {
         ("/status/500", "", 1, "status 500"),
         ("/drop", "", 1, "outcome unknown"),
         ("/slow/60000", "--timeout 100ms", 1, "outcome unknown"),
-        (
-            "/status/500",
-            "--resend-unknown --retries 1",
-            2,
-            "status 500",
-        ),
-        (
-            "/drop",
-            "--resend-unknown --retries 1",
-            2,
-            "connection lost",
-        ),
+        ("/status/500", "--resend-unknown --retries 1", 2, "status 500"),
+        ("/drop", "--resend-unknown --retries 1", 2, "connection lost"),
     ] {
         mock.reset();
         let ended = ask(&mock, path, &format!("--method POST {flags}")).with_code(1);
         let record = record(&ended);
-        assert_eq!(
-            (&record["_error"], &record["_attempts"]),
-            (&kind.into(), &attempts.into())
-        );
+        assert_eq!((&record["_error"], &record["_attempts"]), (&kind.into(), &attempts.into()));
         assert_eq!(mock.judgement().requests, attempts, "{path} {flags}");
     }
 }
@@ -104,10 +86,7 @@ fn a_get_that_may_have_landed_is_sent_again() {
     let record = record(&ask(&mock, "/drop", "--retries 1").with_code(1));
     assert_eq!(record["_error"], "connection lost");
     assert_eq!(record["_status"], Value::Null);
-    assert_eq!(
-        (&record["_attempts"], mock.judgement().requests),
-        (&2.into(), 2)
-    );
+    assert_eq!((&record["_attempts"], mock.judgement().requests), (&2.into(), 2));
 }
 
 #[test]
@@ -116,10 +95,7 @@ fn an_answer_that_takes_too_long_is_a_timeout() {
     let ended = ask(&mock, "/slow/60000", "--timeout 200ms --retries 0").with_code(1);
     let record = record(&ended);
     assert_eq!(record["_error"], "timeout");
-    assert_eq!(
-        record["_detail"],
-        "no answer within 200ms (send.timeout or --timeout)"
-    );
+    assert_eq!(record["_detail"], "no answer within 200ms (send.timeout or --timeout)");
 }
 
 #[test]
@@ -131,10 +107,7 @@ fn a_row_that_makes_no_request_fails_without_one() {
         .arg("--input", &input)
         .exits(1);
     let records = ended.records();
-    assert_eq!(
-        each(&records, "_error"),
-        [Value::Null, "input".into(), Value::Null]
-    );
+    assert_eq!(each(&records, "_error"), [Value::Null, "input".into(), Value::Null]);
     assert_eq!(each(&records, "_attempts"), [1, 0, 1]);
     assert_eq!(mock.judgement().requests, 2);
 }

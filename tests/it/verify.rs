@@ -31,12 +31,7 @@ fn verify(file: &str, flags: &str) -> Ended {
 fn a_run_proves_its_own_limits_in_every_format() {
     let place = Place::new();
     for output in ["out.jsonl", "out.csv"] {
-        let file = done(
-            &place,
-            output,
-            Some("10/500ms"),
-            "--rate 10/500ms --rate 100/run",
-        );
+        let file = done(&place, output, Some("10/500ms"), "--rate 10/500ms --rate 100/run");
         let ended = verify(&file, "").with_code(0);
         let lines: Vec<&str> = ended.stdout.lines().collect();
         let end = "of 10 in any 500ms, whatever happened on the way (60 requests)";
@@ -92,11 +87,7 @@ fn each_key_has_the_limit_for_itself() {
     verify(&file, "--rate 3/1s").with_code(0);
     verify(&file, "--rate 2/1s").with_code(1);
     let per = |rate: &str| {
-        throng("verify")
-            .flags(&file)
-            .arg("--rate", rate)
-            .arg("--per", "{{ tenant }}")
-            .ends()
+        throng("verify").flags(&file).arg("--rate", rate).arg("--per", "{{ tenant }}").ends()
     };
     let ended = per("2/1s").with_code(0);
     let said = "2/1s: at most 2 of 2 in any 1s for \"a\", the most of 2 keys";
@@ -129,33 +120,16 @@ fn what_can_t_tell_is_an_error_that_says_why() {
             "-r 1/1s",
             "is not [[from, to], ...]",
         ),
-        (
-            "a.csv",
-            "_row,_arrived\n0,soon",
-            "-r 1/1s",
-            "is not [[from, to], ...]",
-        ),
+        ("a.csv", "_row,_arrived\n0,soon", "-r 1/1s", "is not [[from, to], ...]"),
         ("a.csv", "_row,_arrived\n", "-r 1/1s", "has no records"),
-        (
-            "a.jsonl",
-            good,
-            "-r counter:3/1s",
-            "-r 3/1s checks all windows",
-        ),
+        ("a.jsonl", good, "-r counter:3/1s", "-r 3/1s checks all windows"),
         ("a.jsonl", good, "-r 90tokens/1s", "is not a whole number"),
-        (
-            "a.jsonl",
-            good,
-            "-r 1/1s --per {{tenant}}",
-            "record 1: the row has no field \"tenant\"",
-        ),
+        ("a.jsonl", good, "-r 1/1s --per {{tenant}}", "record 1: the row has no field \"tenant\""),
     ] {
         let file = place.file(name, text);
         verify(&file, flags).with_code(2).says(why);
     }
-    verify(&place.path("none.jsonl"), "")
-        .with_code(2)
-        .says("there is no file");
+    verify(&place.path("none.jsonl"), "").with_code(2).says("there is no file");
     let file = place.file("a.jsonl", good);
     let tokens = throng("verify").flags(&file).arg("-r", "90 tokens/1m");
     tokens.exits(2).says("not how many tokens they cost");
@@ -164,14 +138,7 @@ fn what_can_t_tell_is_an_error_that_says_why() {
 #[test]
 fn limits_of_each_key_must_be_given() {
     let place = Place::new();
-    let file = done(
-        &place,
-        "out.jsonl",
-        None,
-        "--rate 10/500ms --per {{symbol}}",
-    );
-    verify(&file, "")
-        .with_code(2)
-        .says("were 10/500ms per {{symbol}}: give the one to verify");
+    let file = done(&place, "out.jsonl", None, "--rate 10/500ms --per {{symbol}}");
+    verify(&file, "").with_code(2).says("were 10/500ms per {{symbol}}: give the one to verify");
     verify(&file, "-r 10/500ms --per {{symbol}}").with_code(0);
 }

@@ -35,12 +35,7 @@ fn simulate(lines: &str, flags: &str) -> Ended {
 
 #[test]
 fn every_step_of_a_chain_is_simulated() {
-    let chain = |flags| {
-        throng("simulate")
-            .flags("examples/chain.toml")
-            .flags(flags)
-            .exits(0)
-    };
+    let chain = |flags| throng("simulate").flags("examples/chain.toml").flags(flags).exits(0);
     // Three pages, and a request for each of their items.
     let usual = chain("");
     assert_says(
@@ -55,10 +50,7 @@ fn every_step_of_a_chain_is_simulated() {
     );
     let longer = chain("--answer-pages 5 --answer-items 24 --latency 0");
     // All but the first page's items wait for no limit: 125 in three windows of 50.
-    assert_says(
-        &longer,
-        &["125 requests for 120 records", " 2.0 s 0 50 of 50 120 0"],
-    );
+    assert_says(&longer, &["125 requests for 120 records", " 2.0 s 0 50 of 50 120 0"]);
 }
 
 #[test]
@@ -94,10 +86,7 @@ fn pages_are_turned_as_the_job_turns_them() {
         ("pages.page = 'p=0'", 4),
         ("pages.offset = '$skip=10'", 4),
         ("pages.page = 'page'\npages.until = '.done'", 3),
-        (
-            "pages.offset = 'from=10'\npages.count = '.total / 10 | ceil'",
-            3,
-        ),
+        ("pages.offset = 'from=10'\npages.count = '.total / 10 | ceil'", 3),
         ("pages.page = 'page'\npages.max = 2", 2),
     ] {
         let job = format!("request.url = 'http://model/'\nitems.each = '.data[]'\n{pages}");
@@ -125,9 +114,7 @@ fn a_batch_is_one_request_and_each_of_its_rows_goes_on() {
     assert_says(&simulate(batch, ""), &["2 requests for 5 records"]);
     let chain = format!("{batch}\n[[step]]\nrequest.url = 'http://model/{{{{ price }}}}'");
     assert_says(&simulate(&chain, ""), &["7 requests for 5 records", " 5 0"]);
-    let odd = batch
-        .replace("id = ", "'the id' = ")
-        .replace("'id=", "'the id=");
+    let odd = batch.replace("id = ", "'the id' = ").replace("'id=", "'the id=");
     let place = Place::new();
     let job = place.file("job.toml", &odd.replace("{{ id | length }}", ""));
     let ended = throng("simulate").flags(&job).exits(2);
@@ -163,10 +150,7 @@ fn the_same_seed_gives_the_same_output() {
     let chain = |seed: u64| {
         let flags =
             format!("--compare --fault 500=20% --seed {seed} --latency lognormal:250ms:0.6");
-        let ended = throng("simulate")
-            .flags("examples/chain.toml")
-            .flags(&flags)
-            .exits(0);
+        let ended = throng("simulate").flags("examples/chain.toml").flags(&flags).exits(0);
         ended.stdout + &ended.stderr
     };
     assert_eq!(chain(7), chain(7));
@@ -175,9 +159,7 @@ fn the_same_seed_gives_the_same_output() {
 
 /// A job of one to three steps, with lists, pages and batches, and limits of any step.
 fn any_job(random: &mut StdRng) -> Value {
-    let rows: Vec<Value> = (0..random.random_range(1..8))
-        .map(|id| json!({"id": id}))
-        .collect();
+    let rows: Vec<Value> = (0..random.random_range(1..8)).map(|id| json!({"id": id})).collect();
     let pages = [
         json!({}),
         json!({"cursor": "after=.after"}),
@@ -186,13 +168,8 @@ fn any_job(random: &mut StdRng) -> Value {
         json!({"page": "page", "count": ".total"}),
         json!({"offset": "from=4"}),
     ];
-    let mut rate = || {
-        format!(
-            "{}/{}ms",
-            random.random_range(5..20),
-            random.random_range(300..3_000)
-        )
-    };
+    let mut rate =
+        || format!("{}/{}ms", random.random_range(5..20), random.random_range(300..3_000));
     let rates = [rate(), rate()];
     let mut steps = Vec::new();
     for number in 1..random.random_range(1..4) {
@@ -245,15 +222,8 @@ fn no_server_of_a_chain_refuses_anything_and_every_item_has_one_record() {
         let plan = Plan::new(&job, &|_| None).unwrap();
         let model = ModelRun::new(plan, &servers, 1.0).unwrap();
         let what = format!("seed {seed}: {text}: {model:?}");
-        assert!(
-            model.servers.iter().all(|server| server.refused == 0),
-            "{what}"
-        );
+        assert!(model.servers.iter().all(|server| server.refused == 0), "{what}");
         let lists = if text.contains("\"pages\":{}") { 1 } else { 2 };
-        assert_eq!(
-            (model.run.ok, model.run.failed),
-            (rows * lists * 4, 0),
-            "{what}"
-        );
+        assert_eq!((model.run.ok, model.run.failed), (rows * lists * 4, 0), "{what}");
     }
 }

@@ -28,11 +28,7 @@ fn assert_believed(names: [&'static str; 3], job: &str) {
 
 #[test]
 fn what_the_server_says_is_left_is_believed_where_the_job_believes_more() {
-    let names = [
-        "X-RateLimit-Limit",
-        "X-RateLimit-Remaining",
-        "X-RateLimit-Reset",
-    ];
+    let names = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
     assert_believed(names, "");
 }
 
@@ -63,9 +59,7 @@ fn a_ban_ends_the_run_at_once_and_a_quota_that_is_gone_says_until_when() {
     let place = Place::new();
     let job = "[[refusal]]\nstatus = [418]\nmeans = \"banned\"";
     let ended = go(&place, &banned, 50, job, 3);
-    ended
-        .says("wants nothing more of us")
-        .says("resume after 2");
+    ended.says("wants nothing more of us").says("resume after 2");
     assert!(banned.came().len() <= 8, "only what was in flight");
 
     let gone = serve(|_| json("{\"Information\": \"25 requests per day\"}"));
@@ -77,19 +71,13 @@ fn a_ban_ends_the_run_at_once_and_a_quota_that_is_gone_says_until_when() {
 #[test]
 fn a_header_that_says_what_cannot_be_is_named_once() {
     let server = serve(|_| {
-        let headers = [
-            ("X-RateLimit-Remaining", "-1"),
-            ("X-RateLimit-Reset", "soon"),
-        ];
+        let headers = [("X-RateLimit-Remaining", "-1"), ("X-RateLimit-Reset", "soon")];
         answer("200 OK", &headers, "{}")
     });
     let place = Place::new();
     let ended = go(&place, &server, 20, "", 0);
     ended.says("ignored header: x-ratelimit-remaining: \"-1\" is no count");
-    let times = ended
-        .stderr
-        .matches("ignored header: x-ratelimit-reset")
-        .count();
+    let times = ended.stderr.matches("ignored header: x-ratelimit-reset").count();
     assert_eq!(times, 1);
 }
 
@@ -121,12 +109,6 @@ fn profiles_are_listed_and_shown() {
         assert!(all.stdout.contains(&format!("{name} ")), "{}", all.stdout);
     }
     let one = throng("profiles").flags("github").exits(0).stdout;
-    assert!(
-        one.contains("--api github:anonymous") && one.contains("docs.github.com"),
-        "{one}"
-    );
-    throng("profiles")
-        .flags("gitlab")
-        .exits(2)
-        .says("the profiles are");
+    assert!(one.contains("--api github:anonymous") && one.contains("docs.github.com"), "{one}");
+    throng("profiles").flags("gitlab").exits(2).says("the profiles are");
 }

@@ -43,9 +43,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut tasks = Vec::new();
     for item in 0..300 {
         let (limiter, server) = (limiter.clone(), server.clone());
-        tasks.push(tokio::spawn(async move {
-            limiter.run(1, async |_| server.get(item).await).await
-        }));
+        tasks.push(tokio::spawn(
+            async move { limiter.run(1, async |_| server.get(item).await).await },
+        ));
     }
     let mut sum = 0;
     for task in tasks {

@@ -23,12 +23,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 Ok::<(), AcquireError>(())
             })
         });
-        threads
-            .into_iter()
-            .try_for_each(|thread| match thread.join() {
-                Ok(done) => done,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
+        threads.into_iter().try_for_each(|thread| match thread.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
     })?;
     let took = start.elapsed();
     println!("6 requests of each tenant, 2 in any 100 ms, took {took:.0?}");
@@ -37,10 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         permit.finish(throng_limit::Outcome::Answered);
     }
     for limit in limiter.snapshot().limits {
-        println!(
-            "{}: at most {} of {} in a period",
-            limit.name, limit.most, limit.units
-        );
+        println!("{}: at most {} of {} in a period", limit.name, limit.most, limit.units);
     }
     Ok(())
 }

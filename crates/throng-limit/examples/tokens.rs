@@ -12,10 +12,8 @@ async fn complete(prompt: &str) -> (u16, u64) {
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::print_stdout, reason = "an example shows what it does")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let limiter = RateLimiter::builder()
-        .limit("60/1m".parse()?)
-        .limit("4000 tokens/1m".parse()?)
-        .build()?;
+    let limiter =
+        RateLimiter::builder().limit("60/1m".parse()?).limit("4000 tokens/1m".parse()?).build()?;
     for prompt in ["Why is the sky blue?", "Name a prime.", "Say it in Latin."] {
         // All that the answer may take; what it doesn't take is given back.
         let cost = Cost::one().with("tokens", 2_000);

@@ -53,18 +53,12 @@ pub enum LimitError {
 impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LimitError::InvalidRate {
-                text,
-                problem,
-                such_as,
-            } => write!(
-                f,
-                "\"{text}\" is not a rate: {problem} (N/PERIOD, such as {such_as})"
-            ),
-            LimitError::InvalidShare { text } => write!(
-                f,
-                "\"{text}\" is not a share such as 80% (more than 0, at most 100)"
-            ),
+            LimitError::InvalidRate { text, problem, such_as } => {
+                write!(f, "\"{text}\" is not a rate: {problem} (N/PERIOD, such as {such_as})")
+            }
+            LimitError::InvalidShare { text } => {
+                write!(f, "\"{text}\" is not a share such as 80% (more than 0, at most 100)")
+            }
             LimitError::ZeroRate => {
                 f.write_str("a rate of 0 would never send anything: allow at least 1")
             }
@@ -140,11 +134,7 @@ pub enum AcquireError {
 impl fmt::Display for AcquireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AcquireError::ExceedsCapacity {
-                unit,
-                asked,
-                capacity,
-            } => write!(
+            AcquireError::ExceedsCapacity { unit, asked, capacity } => write!(
                 f,
                 "it costs {asked} {unit}, and the limit never allows more than {capacity} at once"
             ),
@@ -158,14 +148,9 @@ impl fmt::Display for AcquireError {
                 "a limit holds for each key, and the attempt has none: ask limiter.keyed(key)",
             ),
             AcquireError::NotInTime { free_in: None } => f.write_str("no permit is free in time"),
-            AcquireError::NotInTime {
-                free_in: Some(wait),
-            } => {
+            AcquireError::NotInTime { free_in: Some(wait) } => {
                 let wait = humantime::format_duration(*wait);
-                write!(
-                    f,
-                    "no permit is free in time: the next one is free in {wait}"
-                )
+                write!(f, "no permit is free in time: the next one is free in {wait}")
             }
             AcquireError::Store { problem } => write!(f, "the quota store has failed: {problem}"),
         }

@@ -28,10 +28,7 @@ impl Workload {
     /// A workload of requests alone.
     #[must_use]
     pub fn requests(requests: u64) -> Workload {
-        Workload {
-            units: vec![requests],
-            busiest: Vec::new(),
-        }
+        Workload { units: vec![requests], busiest: Vec::new() }
     }
 }
 
@@ -44,11 +41,7 @@ impl Workload {
         let parts = |units: &Vec<u64>| units.iter().map(part).collect();
         Workload {
             units: parts(&self.units),
-            busiest: self
-                .busiest
-                .iter()
-                .map(|units| units.as_ref().map(parts))
-                .collect(),
+            busiest: self.busiest.iter().map(|units| units.as_ref().map(parts)).collect(),
         }
     }
 }
@@ -117,9 +110,7 @@ impl Policy {
             name: rule.name.clone(),
             units,
             amount,
-            first: rule
-                .first_edge(start)
-                .map_or(cycle, |first| first.as_secs_f64()),
+            first: rule.first_edge(start).map_or(cycle, |first| first.as_secs_f64()),
             cycle,
             paced,
         })
@@ -150,11 +141,7 @@ impl LimitLoad {
     }
 
     fn time_of(&self, cycles: f64) -> f64 {
-        if cycles < 1.0 {
-            0.0
-        } else {
-            self.first + (cycles - 1.0) * self.cycle
-        }
+        if cycles < 1.0 { 0.0 } else { self.first + (cycles - 1.0) * self.cycle }
     }
 
     fn full_cycles(&self, units: f64) -> f64 {
@@ -194,11 +181,7 @@ mod tests {
             ..Settings::default()
         };
         let policy = Policy::new(&settings, Duration::ZERO).unwrap();
-        policy.bound(
-            &Workload::requests(rows),
-            Duration::from_millis(millis),
-            Time::ZERO,
-        )
+        policy.bound(&Workload::requests(rows), Duration::from_millis(millis), Time::ZERO)
     }
 
     fn seconds(rates: &[&str], guard: Guard, rows: u64, millis: u64) -> f64 {
@@ -235,12 +218,8 @@ mod tests {
         .unwrap();
         let policy = Policy::new(&settings, Duration::ZERO).unwrap();
         let mut demand = Workload::requests(40);
-        let time = |demand: &Workload| {
-            policy
-                .bound(demand, Duration::ZERO, Time::ZERO)
-                .unwrap()
-                .time
-        };
+        let time =
+            |demand: &Workload| policy.bound(demand, Duration::ZERO, Time::ZERO).unwrap().time;
         assert_eq!(time(&demand).as_secs_f64(), 1.0);
         demand.busiest = vec![Some(vec![11])];
         assert_eq!(time(&demand).as_secs_f64(), 60.0);

@@ -186,11 +186,7 @@ impl Reservation {
     /// Units that are taken.
     #[must_use]
     pub fn new(units: u64) -> Reservation {
-        Reservation {
-            units,
-            place: UnitsState::InFlight,
-            noted: None,
-        }
+        Reservation { units, place: UnitsState::InFlight, noted: None }
     }
 
     pub(crate) fn is_in_flight(&self) -> bool {

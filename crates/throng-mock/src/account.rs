@@ -65,22 +65,16 @@ pub(crate) fn arrive(
     for account in &mut *accounts {
         account.record_arrival(now, costs);
     }
-    let in_flight = accounts
-        .iter()
-        .try_for_each(|account| account.check_in_flight());
+    let in_flight = accounts.iter().try_for_each(|account| account.check_in_flight());
     let admitted = in_flight.and_then(|()| {
-        let counters = accounts
-            .iter_mut()
-            .flat_map(|account| account.counters(costs));
+        let counters = accounts.iter_mut().flat_map(|account| account.counters(costs));
         let waits = counters::admit(counters, now, refusals_count);
         waits.map_err(|wait| (longest(accounts, now, costs), wait))
     });
     let is_banned = accounts.first().is_some_and(|first| first.banned);
     let (limit, wait) = match admitted {
         Ok(()) if !is_banned => {
-            accounts
-                .iter_mut()
-                .for_each(|account| account.admitted_in_flight += 1);
+            accounts.iter_mut().for_each(|account| account.admitted_in_flight += 1);
             return Ok(());
         }
         Ok(()) => (0, Duration::ZERO),
@@ -89,9 +83,7 @@ pub(crate) fn arrive(
     Err(Refused {
         wait,
         limit,
-        banned: accounts
-            .first_mut()
-            .is_some_and(|first| first.count_refusal(now)),
+        banned: accounts.first_mut().is_some_and(|first| first.count_refusal(now)),
     })
 }
 
@@ -130,10 +122,7 @@ impl LimitAccount {
 
     /// An account that is banned after more refusals than this limit allows.
     pub(crate) fn banned_by(self, limit: &ServerLimit, clock: Duration) -> LimitAccount {
-        LimitAccount {
-            ban: Some(LimitCounter::new(limit, clock)),
-            ..self
-        }
+        LimitAccount { ban: Some(LimitCounter::new(limit, clock)), ..self }
     }
 
     fn record_arrival(&mut self, now: Duration, costs: &[u64]) {

@@ -67,10 +67,7 @@ impl MockAnswer {
     /// No answer: the connection is dropped.
     pub(crate) fn connection_dropped() -> MockAnswer {
         let kind = RequestKind::Fault(Fault::DropBefore);
-        MockAnswer {
-            kind,
-            ..MockAnswer::empty()
-        }
+        MockAnswer { kind, ..MockAnswer::empty() }
     }
 
     /// Status 200, but a page for people, such as proxies send.

@@ -26,11 +26,7 @@ pub(crate) fn uncompressed(n: u64) -> BodyPieces {
 pub(crate) fn compressed(n: u64, encoding: &str) -> Option<BodyPieces> {
     let sink = EncoderSink::default();
     let encoder = encoder(encoding, sink.clone())?;
-    let compressed = CompressedBody {
-        uncompressed: blocks(n),
-        encoder: Some(encoder),
-        sink,
-    };
+    let compressed = CompressedBody { uncompressed: blocks(n), encoder: Some(encoder), sink };
     Some(BodyPieces::new(None, compressed))
 }
 

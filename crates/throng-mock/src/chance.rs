@@ -47,11 +47,7 @@ impl KeyCounts {
     pub(crate) fn count_up(&mut self, key: &str) -> u64 {
         let key = hash(key);
         let full = self.times.len() >= KEYS && !self.times.contains_key(&key);
-        let times = if full {
-            &mut self.beyond
-        } else {
-            self.times.entry(key).or_default()
-        };
+        let times = if full { &mut self.beyond } else { self.times.entry(key).or_default() };
         *times += 1;
         *times - 1
     }
@@ -79,10 +75,7 @@ mod tests {
     #[test]
     fn every_key_has_its_own_count() {
         let mut seen = KeyCounts::default();
-        assert_eq!(
-            [seen.count_up("A"), seen.count_up("A"), seen.count_up("B")],
-            [0, 1, 0]
-        );
+        assert_eq!([seen.count_up("A"), seen.count_up("A"), seen.count_up("B")], [0, 1, 0]);
         seen.clear();
         assert_eq!(seen.count_up("A"), 0);
     }

@@ -35,9 +35,7 @@ pub(crate) fn admit<'a>(
 ) -> Result<(), Duration> {
     let now = nanos(now);
     let mut counters: Vec<_> = counters.collect();
-    let waits = counters
-        .iter_mut()
-        .map(|(counter, cost)| counter.wait(now, *cost));
+    let waits = counters.iter_mut().map(|(counter, cost)| counter.wait(now, *cost));
     let wait = waits.max().unwrap_or(0);
     if wait == 0 || refusals_count {
         for (counter, cost) in &mut counters {
@@ -85,11 +83,7 @@ impl LimitCounter {
     }
 
     fn wait(&mut self, now: u64, cost: u64) -> u64 {
-        if cost > self.most {
-            self.period
-        } else {
-            self.rule.wait(now, cost)
-        }
+        if cost > self.most { self.period } else { self.rule.wait(now, cost) }
     }
 }
 
@@ -132,11 +126,7 @@ mod tests {
         now: Duration,
         cost: u64,
     ) -> Result<(), Duration> {
-        super::admit(
-            counters.iter_mut().map(|counter| (counter, cost)),
-            now,
-            false,
-        )
+        super::admit(counters.iter_mut().map(|counter| (counter, cost)), now, false)
     }
 
     pub(super) fn ms(ms: u64) -> Duration {
@@ -169,15 +159,9 @@ mod tests {
     fn limits_that_no_text_can_give_do_no_harm() {
         let mut nothing: ServerLimit = "bucket:1/7ms".parse().unwrap();
         nothing.units = 0;
-        assert_eq!(
-            admit(&mut [LimitCounter::new(&nothing, ms(0))], ms(0)),
-            Err(ms(7))
-        );
+        assert_eq!(admit(&mut [LimitCounter::new(&nothing, ms(0))], ms(0)), Err(ms(7)));
         let mut timeless: ServerLimit = "fixed:1/7ms".parse().unwrap();
         timeless.period = Duration::ZERO;
-        assert_eq!(
-            admit(&mut [LimitCounter::new(&timeless, ms(0))], ms(0)),
-            Ok(())
-        );
+        assert_eq!(admit(&mut [LimitCounter::new(&timeless, ms(0))], ms(0)), Ok(()));
     }
 }

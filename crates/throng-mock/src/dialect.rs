@@ -29,10 +29,7 @@ const DIALECTS: [(&str, &str); 14] = [
     ("reddit", include_str!("dialects/reddit.toml")),
     ("salesforce", include_str!("dialects/salesforce.toml")),
     ("shopify", include_str!("dialects/shopify.toml")),
-    (
-        "shopify-graphql",
-        include_str!("dialects/shopify-graphql.toml"),
-    ),
+    ("shopify-graphql", include_str!("dialects/shopify-graphql.toml")),
     ("stripe", include_str!("dialects/stripe.toml")),
     ("x", include_str!("dialects/x.toml")),
 ];
@@ -155,10 +152,7 @@ mod tests {
         for name in Dialect::names() {
             let dialect: Dialect = name.parse().unwrap();
             assert!(!dialect.limits.is_empty(), "{name}");
-            let words = dialect
-                .refusal
-                .iter()
-                .chain([&dialect.answer, &dialect.ban]);
+            let words = dialect.refusal.iter().chain([&dialect.answer, &dialect.ban]);
             for text in words.flat_map(|words| words.headers.values().chain(&words.body)) {
                 let filled = numbers.fill(text);
                 let open = filled.find('{').is_some_and(|at| {

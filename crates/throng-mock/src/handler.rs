@@ -115,12 +115,7 @@ async fn travel(state: &Arc<ServerState>, request: &ClientRequest, time: Duratio
         return;
     }
     let due = Instant::now() + time.min(LONGEST_WAIT);
-    let mut trip = RequestTrip {
-        state,
-        request,
-        due,
-        arrived: false,
-    };
+    let mut trip = RequestTrip { state, request, due, arrived: false };
     sleep_until(due).await;
     trip.arrived = true;
 }

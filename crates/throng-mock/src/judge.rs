@@ -137,13 +137,7 @@ struct JudgeRecord {
 
 impl RateJudge {
     pub(crate) fn new(limits: ServerLimits, clock: Duration) -> RateJudge {
-        RateJudge {
-            record: JudgeRecord::default(),
-            limits,
-            clock,
-            resets: 0,
-            in_flight: 0,
-        }
+        RateJudge { record: JudgeRecord::default(), limits, clock, resets: 0, in_flight: 0 }
     }
 
     /// Counts an arrival at `now`. The request is in flight until `finish`.
@@ -163,16 +157,9 @@ impl RateJudge {
         };
         self.record.refused += u64::from(admitted.is_err());
         self.record.banned += u64::from(admitted.is_err_and(|refused| refused.banned));
-        let in_flight_request = InFlightRequest {
-            resets: self.resets,
-            keys: client.keys,
-            admitted: admitted.is_ok(),
-        };
-        Admission {
-            in_flight_request,
-            admitted,
-            counts,
-        }
+        let in_flight_request =
+            InFlightRequest { resets: self.resets, keys: client.keys, admitted: admitted.is_ok() };
+        Admission { in_flight_request, admitted, counts }
     }
 
     /// Counts the end of a request that arrived.
@@ -207,10 +194,7 @@ impl RateJudge {
     /// Clears everything but the requests in flight.
     pub(crate) fn reset(&mut self) {
         self.resets += 1;
-        self.record = JudgeRecord {
-            most_in_flight: self.in_flight,
-            ..JudgeRecord::default()
-        };
+        self.record = JudgeRecord { most_in_flight: self.in_flight, ..JudgeRecord::default() };
     }
 
     /// The counts until now.
@@ -239,11 +223,7 @@ impl RateJudge {
         }
         let limits = self.limits.all.iter().zip(most);
         limits
-            .map(|(limit, most)| WindowCount {
-                limit: limit.to_string(),
-                units: limit.units,
-                most,
-            })
+            .map(|(limit, most)| WindowCount { limit: limit.to_string(), units: limit.units, most })
             .collect()
     }
 }
@@ -277,10 +257,7 @@ mod tests {
     }
 
     fn arrive(judge: &mut RateJudge, ms: u64, symbol: &str) -> Admission {
-        let client = Client {
-            symbols: Some(symbol),
-            ..Client::default()
-        };
+        let client = Client { symbols: Some(symbol), ..Client::default() };
         judge.arrive(Duration::from_millis(ms), client)
     }
 
@@ -311,10 +288,8 @@ mod tests {
         let limits = vec![of_tenant, "3/5s".parse().unwrap()];
         let mut judge = RateJudge::new(limits.into(), Duration::ZERO);
         let mut admits = |ms, tenant: &str| {
-            let client = Client {
-                keys: vec![String::new(), tenant.to_owned()],
-                ..Client::default()
-            };
+            let client =
+                Client { keys: vec![String::new(), tenant.to_owned()], ..Client::default() };
             let admission = judge.arrive(Duration::from_millis(ms), client);
             admission.admitted.map_err(|refused| refused.limit)
         };
@@ -357,11 +332,9 @@ mod tests {
     #[test]
     fn kinds_are_counted_by_name() {
         let mut judge = judge();
-        for kind in [
-            RequestKind::Gone,
-            RequestKind::Fault(Fault::DropMiddle),
-            RequestKind::Status(404),
-        ] {
+        for kind in
+            [RequestKind::Gone, RequestKind::Fault(Fault::DropMiddle), RequestKind::Status(404)]
+        {
             let admission = arrive(&mut judge, 0, "A");
             judge.finish(&admission.in_flight_request, kind);
         }

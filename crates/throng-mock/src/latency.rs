@@ -110,9 +110,8 @@ mod tests {
     }
 
     fn draws(latency: Latency) -> Vec<Duration> {
-        let mut draws: Vec<_> = (0..10_001)
-            .map(|times| latency.draw(&mut rng(7, "latency", times)))
-            .collect();
+        let mut draws: Vec<_> =
+            (0..10_001).map(|times| latency.draw(&mut rng(7, "latency", times))).collect();
         draws.sort_unstable();
         draws
     }
@@ -123,10 +122,7 @@ mod tests {
         assert_eq!(latency("0"), Latency::Zero);
         assert_eq!(latency("250ms"), Latency::Constant(ms(250)));
         let (low, high) = (ms(50), ms(300));
-        assert_eq!(
-            latency("uniform:50ms:300ms"),
-            Latency::Uniform { low, high }
-        );
+        assert_eq!(latency("uniform:50ms:300ms"), Latency::Uniform { low, high });
         let (median, sigma) = (ms(250), 0.6);
         let expected = Latency::LogNormal { median, sigma };
         assert_eq!(latency("lognormal:250ms:0.6"), expected);
@@ -134,14 +130,7 @@ mod tests {
 
     #[test]
     fn text_that_is_not_a_latency_is_an_error() {
-        for text in [
-            "",
-            "5",
-            "soon",
-            "uniform:2s:1s",
-            "lognormal:1s:-1",
-            "lognormal:1s",
-        ] {
+        for text in ["", "5", "soon", "uniform:2s:1s", "lognormal:1s:-1", "lognormal:1s"] {
             let error = text.parse::<Latency>().unwrap_err().to_string();
             assert!(error.starts_with("a latency is 0, 250ms, "), "{error}");
             assert!(error.ends_with(&format!("not {text:?}")), "{error}");

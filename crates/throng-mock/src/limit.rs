@@ -108,9 +108,7 @@ impl LimitKind {
 
     fn name(self) -> &'static str {
         let mut kinds = KINDS.iter();
-        kinds
-            .find(|(kind, _)| *kind == self)
-            .map_or("", |kind| kind.1)
+        kinds.find(|(kind, _)| *kind == self).map_or("", |kind| kind.1)
     }
 }
 
@@ -152,10 +150,9 @@ fn at_once(units: &str) -> Option<ServerLimit> {
 
 fn in_period(kind: LimitKind, text: &str) -> Option<ServerLimit> {
     let (counts, burst) = match text.split_once(':') {
-        Some((counts, burst)) if kind.has_burst() => (
-            counts,
-            Some(burst.trim().parse().ok().filter(|burst| *burst > 0)?),
-        ),
+        Some((counts, burst)) if kind.has_burst() => {
+            (counts, Some(burst.trim().parse().ok().filter(|burst| *burst > 0)?))
+        }
         Some(_) => return None,
         None => (text, None),
     };
@@ -166,11 +163,7 @@ fn in_period(kind: LimitKind, text: &str) -> Option<ServerLimit> {
     };
     let units = units.trim().parse().ok().filter(|units| *units > 0)?;
     let period = parse::duration(period).filter(|period| !period.is_zero())?;
-    Some(ServerLimit {
-        unit,
-        burst,
-        ..ServerLimit::new(kind, units, period)
-    })
+    Some(ServerLimit { unit, burst, ..ServerLimit::new(kind, units, period) })
 }
 
 /// Writes the form that is parsed, always with its kind.
@@ -244,15 +237,9 @@ mod tests {
             "in-flight:0",
         ] {
             let error = text.parse::<ServerLimit>().unwrap_err().to_string();
-            assert_eq!(
-                error,
-                format!("a limit is N/PERIOD such as 22/5s, not {text:?}")
-            );
+            assert_eq!(error, format!("a limit is N/PERIOD such as 22/5s, not {text:?}"));
         }
-        let error = "leaky:22/5s"
-            .parse::<ServerLimit>()
-            .unwrap_err()
-            .to_string();
+        let error = "leaky:22/5s".parse::<ServerLimit>().unwrap_err().to_string();
         assert!(error.contains("sliding, fixed, clock, bucket"), "{error}");
     }
 }

@@ -27,29 +27,16 @@ pub(crate) struct SharedLimits {
 impl ServerLimits {
     /// These limits, by their own partition or else by this one.
     pub(crate) fn new(all: Vec<ServerLimit>, partition: Option<&Partition>) -> ServerLimits {
-        let mut shared = vec![SharedLimits {
-            partition: partition.cloned(),
-            indices: Vec::new(),
-        }];
+        let mut shared = vec![SharedLimits { partition: partition.cloned(), indices: Vec::new() }];
         for (index, limit) in all.iter().enumerate() {
             let partition = limit.partition.as_ref().or(partition);
-            match shared
-                .iter_mut()
-                .find(|shared| shared.partition.as_ref() == partition)
-            {
+            match shared.iter_mut().find(|shared| shared.partition.as_ref() == partition) {
                 Some(shared) => shared.indices.push(index),
-                None => shared.push(SharedLimits {
-                    partition: partition.cloned(),
-                    indices: vec![index],
-                }),
+                None => shared
+                    .push(SharedLimits { partition: partition.cloned(), indices: vec![index] }),
             }
         }
-        ServerLimits {
-            all,
-            shared,
-            refusals_count: false,
-            ban: None,
-        }
+        ServerLimits { all, shared, refusals_count: false, ban: None }
     }
 }
 

@@ -53,13 +53,8 @@ fn list(request: &ClientRequest, total: u64) -> MockAnswer {
         return MockAnswer::problem(StatusCode::INTERNAL_SERVER_ERROR, "this page is broken");
     }
     let end = begin.saturating_add(size).min(total);
-    let next = (end < total).then(|| {
-        format!(
-            "{}?{}",
-            request.path(),
-            next_query(request, "cursor", &cursor(end))
-        )
-    });
+    let next = (end < total)
+        .then(|| format!("{}?{}", request.path(), next_query(request, "cursor", &cursor(end))));
     let answer = MockAnswer::value(&json!({
         "items": (begin..end).map(|n| item(&n.to_string())).collect::<Vec<_>>(),
         "total": total,
@@ -109,9 +104,7 @@ fn param<'a>(request: &'a ClientRequest, name: &str) -> Option<Cow<'a, str>> {
 }
 
 fn number(request: &ClientRequest, name: &str, default: u64) -> u64 {
-    param(request, name)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
+    param(request, name).and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// The item with this id; none if the id begins with `no`.
@@ -136,14 +129,9 @@ fn ids(request: &ClientRequest) -> Vec<String> {
     if let Some(ids) = request.param("ids") {
         return ids.split(',').map(str::to_owned).collect();
     }
-    let body: Option<Value> = request
-        .body
-        .as_deref()
-        .and_then(|body| serde_json::from_slice(body).ok());
-    let ids = body
-        .as_ref()
-        .and_then(|body| body.get("ids"))
-        .and_then(Value::as_array);
+    let body: Option<Value> =
+        request.body.as_deref().and_then(|body| serde_json::from_slice(body).ok());
+    let ids = body.as_ref().and_then(|body| body.get("ids")).and_then(Value::as_array);
     let text = |id: &Value| id.as_str().map_or_else(|| id.to_string(), str::to_owned);
     ids.into_iter().flatten().map(text).collect()
 }
@@ -168,18 +156,9 @@ mod tests {
             symbols: None,
         };
         let answer = answer(&request).unwrap();
-        let link = answer
-            .headers
-            .get(LINK)
-            .map(|link| link.to_str().unwrap().to_owned());
-        let Reply::Whole(body) = answer.body else {
-            panic!("a body in pieces")
-        };
-        (
-            answer.status.as_u16(),
-            serde_json::from_slice(&body).unwrap(),
-            link,
-        )
+        let link = answer.headers.get(LINK).map(|link| link.to_str().unwrap().to_owned());
+        let Reply::Whole(body) = answer.body else { panic!("a body in pieces") };
+        (answer.status.as_u16(), serde_json::from_slice(&body).unwrap(), link)
     }
 
     #[test]
@@ -191,18 +170,11 @@ mod tests {
             ("", r#"{"size": 2, "cursor": "after-2"}"#),
         ] {
             let (status, page, _) = ask(&format!("/list/5{query}"), body);
-            assert_eq!(
-                (status, &page["items"][0]["id"]),
-                (200, &json!("2")),
-                "{query}{body}"
-            );
+            assert_eq!((status, &page["items"][0]["id"]), (200, &json!("2")), "{query}{body}");
             assert_eq!(page["cursor"], "after-4");
         }
         let (_, _, link) = ask("/list/5?size=2&x=1", "");
-        assert_eq!(
-            link.unwrap(),
-            "</list/5?size=2&x=1&cursor=after-2>; rel=\"next\""
-        );
+        assert_eq!(link.unwrap(), "</list/5?size=2&x=1&cursor=after-2>; rel=\"next\"");
         let (_, last, link) = ask("/list/5?size=2&page=3", "");
         assert_eq!((last["more"].as_bool(), link), (Some(false), None));
         assert_eq!(ask("/list/5?broken=2&offset=2", "").0, 500);

@@ -25,11 +25,7 @@ pub(crate) struct DialectNumbers {
 impl DialectNumbers {
     /// The numbers of the limit at this index, with the time until it admits a request.
     pub(crate) fn of(info: &ArrivalInfo, limit: usize, wait: Duration) -> DialectNumbers {
-        let none = Count {
-            units: 0,
-            left: 0,
-            reset: Duration::ZERO,
-        };
+        let none = Count { units: 0, left: 0, reset: Duration::ZERO };
         DialectNumbers {
             clock: info.clock,
             count: info.counts.get(limit).copied().unwrap_or(none),
@@ -110,11 +106,7 @@ mod tests {
 
     #[test]
     fn each_number_is_written_in_each_notation() {
-        let count = Count {
-            units: 100,
-            left: 37,
-            reset: Duration::from_micros(360_500_001),
-        };
+        let count = Count { units: 100, left: 37, reset: Duration::from_micros(360_500_001) };
         let numbers = DialectNumbers {
             clock: Duration::from_secs(1_700_000_000),
             count,
@@ -133,9 +125,6 @@ mod tests {
         ] {
             assert_eq!(numbers.fill(text), filled);
         }
-        assert_eq!(
-            [20, 1_500].map(|ms| go(Duration::from_millis(ms))),
-            ["20ms", "1.5s"]
-        );
+        assert_eq!([20, 1_500].map(|ms| go(Duration::from_millis(ms))), ["20ms", "1.5s"]);
     }
 }

@@ -67,11 +67,7 @@ mod tests {
         };
         request.headers.insert("x-api-key", "k1".parse().unwrap());
         let of = |partition: &str| {
-            partition
-                .parse::<Partition>()
-                .unwrap()
-                .value_in(&request)
-                .map(Cow::into_owned)
+            partition.parse::<Partition>().unwrap().value_in(&request).map(Cow::into_owned)
         };
         assert_eq!(of("query:tenant").as_deref(), Some("a b"));
         assert_eq!(of("header:X-API-Key").as_deref(), Some("k1"));

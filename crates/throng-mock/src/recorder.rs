@@ -93,10 +93,7 @@ impl Recorder {
     }
 
     pub(crate) fn arrivals(&self) -> Vec<Arrival> {
-        self.log
-            .as_ref()
-            .map(|log| lock(log).clone())
-            .unwrap_or_default()
+        self.log.as_ref().map(|log| lock(log).clone()).unwrap_or_default()
     }
 
     pub(crate) fn reset(&self) {
@@ -138,10 +135,7 @@ mod tests {
     #[test]
     fn a_dropped_arrival_counts_as_gone() {
         let recorder = Recorder::new(ServerLimits::default(), Duration::ZERO, false);
-        let two = Client {
-            symbols: Some("A,B"),
-            ..Client::default()
-        };
+        let two = Client { symbols: Some("A,B"), ..Client::default() };
         let (first, _) = Recorder::arrive(&recorder, two);
         let (second, _) = Recorder::arrive(&recorder, Client::default());
         drop(first);

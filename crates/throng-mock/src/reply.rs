@@ -91,10 +91,7 @@ impl BodyPieces {
     }
 
     pub(crate) fn closing(self, open_arrival: OpenArrival, kind: RequestKind) -> BodyPieces {
-        BodyPieces {
-            open_arrival: Some((open_arrival, kind)),
-            ..self
-        }
+        BodyPieces { open_arrival: Some((open_arrival, kind)), ..self }
     }
 
     fn poll_gap(&mut self, cx: &mut Context<'_>) -> Poll<()> {

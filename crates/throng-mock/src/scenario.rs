@@ -50,11 +50,8 @@ mod tests {
     #[test]
     fn both_ways_together_take_the_latency() {
         let latency = Duration::from_millis(400);
-        let settings = |there| Settings {
-            latency: Latency::Constant(latency),
-            there,
-            ..Settings::default()
-        };
+        let settings =
+            |there| Settings { latency: Latency::Constant(latency), there, ..Settings::default() };
         let scenario = Scenario::draw(&settings(0.25), "A", 0);
         assert_eq!(scenario.to_server, Duration::from_millis(100));
         assert_eq!(scenario.to_client, Duration::from_millis(300));

@@ -54,9 +54,8 @@ pub(crate) fn answer(request: &ClientRequest, values: &AtomicU64) -> MockAnswer 
         answer.insert("cursor".to_owned(), next.into());
         answer.insert("next".to_owned(), next.map(url).into());
     }
-    let units: Vec<u64> = (0..)
-        .map_while(|unit| number(request, &format!("throng-unit-{unit}")))
-        .collect();
+    let units: Vec<u64> =
+        (0..).map_while(|unit| number(request, &format!("throng-unit-{unit}"))).collect();
     if !units.is_empty() {
         answer.insert("units".to_owned(), units.into());
     }
@@ -101,10 +100,7 @@ mod tests {
     fn an_answer_has_what_its_request_asks_for() {
         assert_eq!(ask("/any", &[]), json!({ "value": 1 }));
         let units = [("throng-unit-0", "1"), ("throng-unit-1", "250")];
-        assert_eq!(
-            ask("/any", &units),
-            json!({ "value": 1, "units": [1, 250] })
-        );
+        assert_eq!(ask("/any", &units), json!({ "value": 1, "units": [1, 250] }));
         let ids = ask("/any", &[("throng-ids", "a%2Cb,7,")]);
         let items = json!([{ "id": "a,b", "value": 2 }, { "id": "7", "value": 3 }]);
         assert_eq!(ids["items"], items);

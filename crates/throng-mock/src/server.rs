@@ -49,11 +49,7 @@ impl Mock {
         listener.set_nonblocking(true)?;
         let (open, accepting) = watch::channel(());
         let context = ServerContext {
-            tls: settings
-                .tls
-                .as_ref()
-                .map(|tls| tls.acceptor())
-                .transpose()?,
+            tls: settings.tls.as_ref().map(|tls| tls.acceptor()).transpose()?,
             state: Arc::new(ServerState::new(settings)),
         };
         let mut mock = Mock {
@@ -106,9 +102,7 @@ pub struct LocalServer {
 impl LocalServer {
     /// A server with these settings. It speaks plain HTTP.
     pub fn new(settings: Settings) -> LocalServer {
-        LocalServer {
-            state: Arc::new(ServerState::new(settings)),
-        }
+        LocalServer { state: Arc::new(ServerState::new(settings)) }
     }
 
     /// Serves one connection until either side ends it. `acks` counts the bytes
@@ -216,13 +210,8 @@ where
         handler::handle(Arc::clone(&state), request, acks.clone())
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .pipeline_flush(true)
-        .header_read_timeout(None);
+    builder.http1().pipeline_flush(true).header_read_timeout(None);
     builder.http2().max_concurrent_streams(STREAMS);
     // A connection that a fault drops is an error here.
-    let _ = builder
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }

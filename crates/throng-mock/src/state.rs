@@ -69,11 +69,7 @@ impl ServerState {
         };
         let limits = &self.limits;
         let client = Client {
-            keys: limits
-                .shared
-                .iter()
-                .map(|it| key(it).unwrap_or_default())
-                .collect(),
+            keys: limits.shared.iter().map(|it| key(it).unwrap_or_default()).collect(),
             costs: limits.all.iter().map(|it| cost(it, request)).collect(),
             symbols: request.symbols.as_deref(),
             path: request.path(),
@@ -97,10 +93,9 @@ impl ServerState {
             }
             Some(Fault::DropBefore) => MockAnswer::connection_dropped(),
             Some(Fault::NotJson) => MockAnswer::not_json().of_kind(Fault::NotJson),
-            Some(Fault::DropMiddle) => self
-                .route(request, None)
-                .truncated()
-                .of_kind(Fault::DropMiddle),
+            Some(Fault::DropMiddle) => {
+                self.route(request, None).truncated().of_kind(Fault::DropMiddle)
+            }
             Some(Fault::Drip) => self.route(request, None).dripping().of_kind(Fault::Drip),
             Some(Fault::EmptyResult | Fault::MissingKey) => self.route(request, fault),
         }
@@ -145,10 +140,7 @@ fn cost(limit: &ServerLimit, request: &ClientRequest) -> u64 {
         ServerUnit::Requests => 1,
         ServerUnit::Tokens => tokens::used(request),
         ServerUnit::Header(name) => {
-            let value = request
-                .headers
-                .get(name)
-                .and_then(|value| value.to_str().ok());
+            let value = request.headers.get(name).and_then(|value| value.to_str().ok());
             value.and_then(|value| value.parse().ok()).unwrap_or(1)
         }
     }
@@ -167,10 +159,7 @@ mod tests {
     #[test]
     fn a_reset_repeats_the_same_scenarios() {
         let faults = "500=50%".parse().unwrap();
-        let settings = Settings {
-            faults,
-            ..Settings::default()
-        };
+        let settings = Settings { faults, ..Settings::default() };
         let state = ServerState::new(settings);
         let scenarios = || (0..20).map(|_| state.scenario("A")).collect::<Vec<_>>();
         let first = scenarios();

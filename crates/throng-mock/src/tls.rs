@@ -74,10 +74,7 @@ mod tests {
 
     #[test]
     fn an_invalid_certificate_is_an_error() {
-        let tls = ServerCertificate {
-            certificate: String::new(),
-            key: "secret".to_owned(),
-        };
+        let tls = ServerCertificate { certificate: String::new(), key: "secret".to_owned() };
         let error = tls.acceptor().err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert!(!format!("{tls:?}").contains("secret"));

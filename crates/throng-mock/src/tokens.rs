@@ -10,9 +10,7 @@ use crate::request::ClientRequest;
 /// The most tokens that a request can use: `tokens` in its query, or `max_tokens` in
 /// its JSON body; 1 without both.
 fn allowed(request: &ClientRequest) -> u64 {
-    let of_query = request
-        .param("tokens")
-        .and_then(|tokens| tokens.parse().ok());
+    let of_query = request.param("tokens").and_then(|tokens| tokens.parse().ok());
     let of_body = || {
         let body: Value = serde_json::from_slice(request.body.as_deref()?).ok()?;
         body["max_tokens"].as_u64()
@@ -30,11 +28,7 @@ pub(crate) fn used(request: &ClientRequest) -> u64 {
 
 /// A completion with its `total_tokens`.
 pub(crate) fn complete(request: &ClientRequest) -> MockAnswer {
-    if request
-        .body
-        .as_deref()
-        .is_none_or(|body| serde_json::from_slice::<Value>(body).is_err())
-    {
+    if request.body.as_deref().is_none_or(|body| serde_json::from_slice::<Value>(body).is_err()) {
         return MockAnswer::problem(StatusCode::BAD_REQUEST, "a completion needs a JSON body");
     }
     MockAnswer::value(&json!({

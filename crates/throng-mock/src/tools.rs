@@ -101,10 +101,7 @@ fn bytes(request: &ClientRequest, n: &str) -> MockAnswer {
 /// The time passes after the arrival, with the request in flight.
 fn slow(ms: &str) -> MockAnswer {
     match ms.parse() {
-        Ok(ms) => MockAnswer {
-            wait: Duration::from_millis(ms),
-            ..MockAnswer::empty()
-        },
+        Ok(ms) => MockAnswer { wait: Duration::from_millis(ms), ..MockAnswer::empty() },
         Err(_) => not_a_number(ms),
     }
 }
@@ -113,10 +110,7 @@ fn flaky(request: &ClientRequest, tries: &Mutex<KeyCounts>, n: &str, id: &str) -
     let Ok(failures) = n.parse::<u64>() else {
         return not_a_number(n);
     };
-    let before = tries
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .count_up(id);
+    let before = tries.lock().unwrap_or_else(PoisonError::into_inner).count_up(id);
     if before < failures {
         let code = request.param("status");
         return status(request, code.as_deref().unwrap_or("503"));
@@ -126,10 +120,7 @@ fn flaky(request: &ClientRequest, tries: &Mutex<KeyCounts>, n: &str, id: &str) -
 
 /// A new OAuth 2 token each time, valid for the seconds in the query.
 fn token(request: &ClientRequest, tries: &Mutex<KeyCounts>) -> MockAnswer {
-    let before = tries
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .count_up("token");
+    let before = tries.lock().unwrap_or_else(PoisonError::into_inner).count_up("token");
     let seconds = request.param("expires_in");
     let seconds: Option<u64> = seconds.and_then(|seconds| seconds.parse().ok());
     MockAnswer::value(&serde_json::json!({
@@ -226,13 +217,10 @@ mod tests {
     #[test]
     fn each_token_is_new() {
         let tries = Mutex::default();
-        for (uri, token, seconds) in [
-            ("/token", "token-1", 3_600),
-            ("/token?expires_in=7", "token-2", 7),
-        ] {
-            let Reply::Whole(body) = ask(uri, &tries).body else {
-                panic!("a body in pieces")
-            };
+        for (uri, token, seconds) in
+            [("/token", "token-1", 3_600), ("/token?expires_in=7", "token-2", 7)]
+        {
+            let Reply::Whole(body) = ask(uri, &tries).body else { panic!("a body in pieces") };
             let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
             assert_eq!(
                 (&body["access_token"], &body["expires_in"]),

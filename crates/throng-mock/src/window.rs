@@ -17,12 +17,7 @@ pub(crate) struct WindowMeter {
 
 impl WindowMeter {
     pub(crate) fn new(length: Duration) -> WindowMeter {
-        WindowMeter {
-            length,
-            recent: VecDeque::new(),
-            now: 0,
-            most: 0,
-        }
+        WindowMeter { length, recent: VecDeque::new(), now: 0, most: 0 }
     }
 
     /// Counts an arrival of these units at `now`, a time since any fixed start
@@ -65,11 +60,7 @@ mod tests {
 
     /// The fullest window, counted for each arrival as its begin.
     fn brute(length: u64, arrivals: &[u64]) -> u64 {
-        let within = |from: u64| {
-            arrivals
-                .iter()
-                .filter(move |t| (from..from + length).contains(t))
-        };
+        let within = |from: u64| arrivals.iter().filter(move |t| (from..from + length).contains(t));
         let counts = arrivals.iter().map(|&from| within(from).count() as u64);
         counts.max().unwrap_or(0)
     }
@@ -89,11 +80,7 @@ mod tests {
             let length = rng.random_range(1..40);
             let mut arrivals: Vec<u64> = (0..60).map(|_| rng.random_range(0..300)).collect();
             arrivals.sort_unstable();
-            assert_eq!(
-                most(length, &arrivals),
-                brute(length, &arrivals),
-                "seed {seed}"
-            );
+            assert_eq!(most(length, &arrivals), brute(length, &arrivals), "seed {seed}");
         }
     }
 }

@@ -23,10 +23,7 @@ impl PathEncoding {
     /// The encoding of a service: S3 takes paths unchanged, all others normalised.
     pub fn of(service: &str) -> PathEncoding {
         let is_storage = service == "s3";
-        PathEncoding {
-            normalize: !is_storage,
-            encode_twice: !is_storage,
-        }
+        PathEncoding { normalize: !is_storage, encode_twice: !is_storage }
     }
 }
 
@@ -51,10 +48,7 @@ pub fn canonical(request: &Request<Bytes>, paths: PathEncoding) -> String {
 /// later.
 pub fn signed_names(request: &Request<Bytes>) -> Vec<String> {
     let changing = [AUTHORIZATION, USER_AGENT, ACCEPT_ENCODING];
-    let own = request
-        .headers()
-        .keys()
-        .filter(|name| !changing.contains(name));
+    let own = request.headers().keys().filter(|name| !changing.contains(name));
     let mut names: Vec<String> = own.map(HeaderName::to_string).collect();
     if !request.headers().contains_key(HOST) {
         names.push(HOST.to_string());
@@ -71,27 +65,16 @@ fn value(request: &Request<Bytes>, name: &str) -> String {
         .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
         .collect();
     if values.is_empty() {
-        request
-            .uri()
-            .authority()
-            .map_or_else(String::new, ToString::to_string)
+        request.uri().authority().map_or_else(String::new, ToString::to_string)
     } else {
         values.join(",")
     }
 }
 
 fn path(path: &str, paths: PathEncoding) -> String {
-    let path = if paths.normalize {
-        Cow::Owned(normalize(path))
-    } else {
-        Cow::Borrowed(path)
-    };
+    let path = if paths.normalize { Cow::Owned(normalize(path)) } else { Cow::Borrowed(path) };
     let segment = |segment: &str| {
-        if paths.encode_twice {
-            percent_encode(segment)
-        } else {
-            recode(segment)
-        }
+        if paths.encode_twice { percent_encode(segment) } else { recode(segment) }
     };
     path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
@@ -105,11 +88,7 @@ fn normalize(path: &str) -> String {
             segment => kept.push(segment),
         }
     }
-    let end = if path.ends_with('/') && !kept.is_empty() {
-        "/"
-    } else {
-        ""
-    };
+    let end = if path.ends_with('/') && !kept.is_empty() { "/" } else { "" };
     format!("/{}{end}", kept.join("/"))
 }
 

@@ -18,9 +18,8 @@ fn request(case: &Value) -> Request<Bytes> {
     let (method, rest) = lines.next().unwrap().split_once(' ').unwrap();
     let path = rest.strip_suffix(" HTTP/1.1").unwrap();
     let path = utf8_percent_encode(path, UNSENT);
-    let mut request = Request::builder()
-        .method(method)
-        .uri(format!("https://example.amazonaws.com{path}"));
+    let mut request =
+        Request::builder().method(method).uri(format!("https://example.amazonaws.com{path}"));
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
         request = request.header(name, value.trim());
     }
@@ -34,10 +33,7 @@ fn signatures_match_the_published_vectors() {
     for case in &cases {
         let mut request = request(case);
         let headers = request.headers_mut();
-        if let Some(token) = case["token"]
-            .as_str()
-            .filter(|_| case["token_after"] == false)
-        {
+        if let Some(token) = case["token"].as_str().filter(|_| case["token_after"] == false) {
             set_secret(headers, &TOKEN, token).unwrap();
         }
         if case["sign_body"] == true {
@@ -64,11 +60,7 @@ fn signatures_match_the_published_vectors() {
         );
         let authorization = request.headers()[AUTHORIZATION].to_str().unwrap();
         let signature = case["signature"].as_str().unwrap();
-        assert!(
-            authorization.ends_with(&format!("Signature={signature}")),
-            "{}",
-            case["name"]
-        );
+        assert!(authorization.ends_with(&format!("Signature={signature}")), "{}", case["name"]);
         assert!(authorization.contains(
             "Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders="
         ));
@@ -77,11 +69,7 @@ fn signatures_match_the_published_vectors() {
 
 #[test]
 fn a_path_is_encoded_once_more_except_for_storage() {
-    let request = || {
-        Request::get("https://h/a%20b/../c")
-            .body(Bytes::new())
-            .unwrap()
-    };
+    let request = || Request::get("https://h/a%20b/../c").body(Bytes::new()).unwrap();
     let second = |service| {
         let text = canonical(&request(), PathEncoding::of(service));
         text.lines().nth(1).unwrap().to_owned()

@@ -19,12 +19,7 @@ pub struct InputFlags {
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
     /// Only the first N rows
-    #[arg(
-        long,
-        value_name = "N",
-        visible_alias = "num-api-requests",
-        alias = "num_api_requests"
-    )]
+    #[arg(long, value_name = "N", visible_alias = "num-api-requests", alias = "num_api_requests")]
     take: Option<u64>,
 }
 

@@ -78,10 +78,7 @@ pub struct AuthFlags {
 }
 
 fn auth_help() -> String {
-    format!(
-        "Authentication: kind=KIND and its keys (repeat)\n\n{}",
-        crate::auth::help().trim_end()
-    )
+    format!("Authentication: kind=KIND and its keys (repeat)\n\n{}", crate::auth::help().trim_end())
 }
 
 impl AuthFlags {
@@ -149,11 +146,7 @@ fn parts(pairs: &[Pair]) -> Value {
             *part = json!({ "file": path });
         }
     };
-    for part in parts
-        .as_object_mut()
-        .into_iter()
-        .flat_map(|map| map.values_mut())
-    {
+    for part in parts.as_object_mut().into_iter().flat_map(|map| map.values_mut()) {
         match part {
             Value::Array(items) => items.iter_mut().for_each(file),
             one => file(one),

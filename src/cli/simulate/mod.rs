@@ -58,20 +58,14 @@ struct ServerModelFlags {
 
 pub fn main(arguments: &SimulateArgs) -> Result<Exit, Error> {
     // Nothing is written, so it doesn't matter what is there.
-    let job = Job {
-        output: Default::default(),
-        ..arguments.job.job()?
-    };
+    let job = Job { output: Default::default(), ..arguments.job.job()? };
     let own = plan(&job)?;
     let server = &arguments.server;
     let limits = match &*server.server {
         [] => ModelLimits::of(&own),
         limits => ModelLimits::with(&own, limits),
     };
-    let answers = Answers {
-        pages: server.answer_pages,
-        items: server.answer_items,
-    };
+    let answers = Answers { pages: server.answer_pages, items: server.answer_items };
     let job = answers.understood_by(&job, &own)?;
     let models: Vec<Settings> = limits
         .iter()
@@ -95,18 +89,13 @@ pub fn main(arguments: &SimulateArgs) -> Result<Exit, Error> {
     }
     say::result(&server.describe(&limits));
     let all_limits: Vec<&ServerLimit> = models.iter().flat_map(|it| &it.limits).collect();
-    table(&runs, &all_limits)
-        .lines()
-        .for_each(|line| say::result(line.trim_end()));
+    table(&runs, &all_limits).lines().for_each(|line| say::result(line.trim_end()));
     notes(is_acked, &runs);
     let unlike = limits.iter().flat_map(|model| &model.unlike);
     unlike.for_each(|what| say::note(what));
     let assumptions = answers.assumptions(&job, server.settled)?;
     assumptions.iter().for_each(|what| say::note(what));
-    arguments
-        .arrivals
-        .as_deref()
-        .map_or(Ok(()), |path| write_arrivals(path, &runs))?;
+    arguments.arrivals.as_deref().map_or(Ok(()), |path| write_arrivals(path, &runs))?;
     Ok(Exit::Ok)
 }
 
@@ -125,16 +114,8 @@ fn table(runs: &[(&str, ModelRun)], limits: &[&ServerLimit]) -> Table {
     table
 }
 
-const HEADS: [&str; 8] = [
-    "guard",
-    "time",
-    "bound",
-    "share",
-    "refused",
-    "fullest window",
-    "ok",
-    "failed",
-];
+const HEADS: [&str; 8] =
+    ["guard", "time", "bound", "share", "refused", "fullest window", "ok", "failed"];
 
 /// What the table alone would not say.
 fn notes(is_acked: bool, runs: &[(&str, ModelRun)]) {
@@ -144,10 +125,7 @@ fn notes(is_acked: bool, runs: &[(&str, ModelRun)]) {
         }
         let (sent, records) = (model.run.sent, model.run.ok + model.run.failed);
         if sent.sent.saturating_sub(sent.retried + sent.refused) != records {
-            say::note(&format!(
-                "{name}: {} requests for {records} records",
-                sent.sent
-            ));
+            say::note(&format!("{name}: {} requests for {records} records", sent.sent));
         }
         if let Some(why) = &model.run.stopped {
             let why = crate::report::escape(why);
@@ -169,9 +147,7 @@ fn write_arrivals(path: &str, runs: &[(&str, ModelRun)]) -> Result<(), Error> {
         }
     }
     std::fs::write(path, text).map_err(|error| {
-        Error::stopped(format!(
-            "the arrivals can't be written to {path} (--arrivals): {error}"
-        ))
+        Error::stopped(format!("the arrivals can't be written to {path} (--arrivals): {error}"))
     })
 }
 
@@ -239,9 +215,6 @@ impl ServerModelFlags {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let share = text
-        .parse()
-        .ok()
-        .filter(|share| (0.0..=1.0).contains(share));
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "it is 0 to 1, such as 0.6".into())
 }

@@ -32,14 +32,8 @@ impl RowExecutor {
             Ok(asked) => asked,
             Err(failure) => return Ok(Err(failure)),
         };
-        let terms = AttemptTerms {
-            cost: &cost,
-            purpose: Purpose::Own,
-        };
-        match self
-            .send_fresh(&request, terms, &mut AttemptTrace::default())
-            .await
-        {
+        let terms = AttemptTerms { cost: &cost, purpose: Purpose::Own };
+        match self.send_fresh(&request, terms, &mut AttemptTrace::default()).await {
             Ok(answer) => Ok(Ok(answer)),
             Err(AttemptError::Failed(error)) => {
                 let Failure { kind, detail } = error.failure();
@@ -236,11 +230,7 @@ impl Drop for AttemptPermit {
 /// The error of an answer that a program of the job can't read in time. Another attempt
 /// would end in the same way.
 fn too_long(failure: Failure) -> SendError {
-    SendError {
-        kind: FailureKind::JqTooLong,
-        detail: failure.detail,
-        delivery: Delivery::Final,
-    }
+    SendError { kind: FailureKind::JqTooLong, detail: failure.detail, delivery: Delivery::Final }
 }
 
 #[cfg(test)]

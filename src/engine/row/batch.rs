@@ -80,9 +80,7 @@ impl RowExecutor {
             Err(failure) => return Ok(Err(failure)),
         };
         let rows = &group.rows;
-        let asked = self
-            .exchange_with_intent(&request, &cost, rows, &mut group.trace)
-            .await?;
+        let asked = self.exchange_with_intent(&request, &cost, rows, &mut group.trace).await?;
         Ok(asked.and_then(|answer| self.parts(batch, &answer.body)))
     }
 

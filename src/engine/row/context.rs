@@ -51,11 +51,7 @@ impl RunContext {
     pub fn time_breakdown(&self, now: Duration) -> TimeBreakdown {
         TimeBreakdown {
             spent: self.metrics.spent(now),
-            blocked: self
-                .limiters
-                .iter()
-                .flat_map(RateLimiter::wait_stats)
-                .collect(),
+            blocked: self.limiters.iter().flat_map(RateLimiter::wait_stats).collect(),
         }
     }
 

@@ -62,9 +62,7 @@ impl RowExecutor {
             return Ok(());
         }
         let _held = self.lock_refresh_token(tokens).await?;
-        let request = tokens
-            .request()
-            .map_err(|why| self.token_error(tokens, &why))?;
+        let request = tokens.request().map_err(|why| self.token_error(tokens, &why))?;
         let trust = redirect::trust(tokens.uri(), api);
         let answer = self.request_token(&request, cost, trust, trace).await?;
         let accepted = answer.and_then(|answer| {
@@ -78,9 +76,7 @@ impl RowExecutor {
     async fn lock_refresh_token(&self, tokens: &Tokens) -> Result<RefreshLock, Cancelled> {
         let begin = Instant::now();
         loop {
-            let held = tokens
-                .lock_refresh_token()
-                .map_err(|why| self.token_error(tokens, &why))?;
+            let held = tokens.lock_refresh_token().map_err(|why| self.token_error(tokens, &why))?;
             if let Some(held) = held {
                 return Ok(held);
             }
@@ -106,10 +102,7 @@ impl RowExecutor {
     ) -> Result<Result<Answer, String>, Cancelled> {
         let mut trace = AttemptTrace::default();
         // A token costs what the row's request does: no other limits are known.
-        let terms = AttemptTerms {
-            cost,
-            purpose: Purpose::Token(trust),
-        };
+        let terms = AttemptTerms { cost, purpose: Purpose::Token(trust) };
         // A fetch is an attempt, which may fetch: the future's type would contain itself.
         let asked =
             Box::pin(self.send_with_retries(request, terms, Tries::repeatable(), &mut trace));
@@ -124,10 +117,7 @@ impl RowExecutor {
     }
 
     fn token_error(&self, tokens: &Tokens, why: &str) -> Cancelled {
-        self.end_run(format!(
-            "no token could be had from {}: {why}",
-            tokens.uri()
-        ))
+        self.end_run(format!("no token could be had from {}: {why}", tokens.uri()))
     }
 
     /// The credentials that sign an attempt now.
@@ -187,10 +177,7 @@ impl RowExecutor {
         trace: &mut AttemptTrace,
     ) -> Result<(), SendError> {
         trace.signed = self.current_credentials();
-        let signed = self
-            .stage()
-            .signer
-            .sign(request, key, std::time::SystemTime::now());
+        let signed = self.stage().signer.sign(request, key, std::time::SystemTime::now());
         signed.map_err(|detail| SendError {
             kind: FailureKind::Input,
             detail,

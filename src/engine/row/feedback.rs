@@ -130,11 +130,7 @@ impl RowExecutor {
         };
         self.counters().refused();
         trace.refusals_elsewhere += 1;
-        if let Some(why) = self
-            .stage()
-            .judge
-            .stop_reason(pause, trace.refusals_elsewhere)
-        {
+        if let Some(why) = self.stage().judge.stop_reason(pause, trace.refusals_elsewhere) {
             let why = format!("no token can be had: {why}");
             self.end_run(why + &resume_after(pause, self.context.calendar_now()));
         }

@@ -124,10 +124,7 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
                 self.executor.check_time()?;
                 each.items(body).map(PageContents::Items)
             }
-            None => self
-                .executor
-                .values(&read.answer.body)
-                .map(PageContents::Values),
+            None => self.executor.values(&read.answer.body).map(PageContents::Values),
         }
     }
 
@@ -150,10 +147,7 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
     }
 
     async fn put(&mut self, mut record: Record) {
-        record.row.item = Some(Item {
-            number: Some(self.number),
-            last: false,
-        });
+        record.row.item = Some(Item { number: Some(self.number), last: false });
         self.number += 1;
         if let Some(before) = self.pending.replace(record) {
             (self.emit)(before).await;
@@ -205,11 +199,7 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
         last.attempts += trace.attempts;
         last.arrived.extend(trace.arrived);
         last.row.item = Some(Item {
-            number: last
-                .row
-                .item
-                .and_then(|item| item.number)
-                .filter(|_| !none_yet),
+            number: last.row.item.and_then(|item| item.number).filter(|_| !none_yet),
             last: true,
         });
         (self.emit)(last).await;
@@ -221,9 +211,6 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
             Ok(()) => (Ok(values), Vec::new()),
             Err(failure) => (Err(failure), values),
         };
-        Record {
-            kept,
-            ..self.executor.record_of(self.row.clone(), trace, outcome)
-        }
+        Record { kept, ..self.executor.record_of(self.row.clone(), trace, outcome) }
     }
 }

@@ -53,14 +53,10 @@ impl RowExecutor {
     ) -> Result<(), Cancelled> {
         let mut collector = PageCollector::new(self, row, emit);
         let mut history = PageHistory::default();
-        let mut turn = self
-            .pages()
-            .map_or(PageAddress::First, |pages| pages.address(0));
+        let mut turn = self.pages().map_or(PageAddress::First, |pages| pages.address(0));
         let mut before = None;
         for number in 0.. {
-            let page = self
-                .page(collector.row(), number, turn, before.as_ref())
-                .await?;
+            let page = self.page(collector.row(), number, turn, before.as_ref()).await?;
             let contents = match collector.contents(&page) {
                 Ok(contents) => contents,
                 Err(failure) => return collector.end(Err(failure)).await,
@@ -93,10 +89,7 @@ impl RowExecutor {
         history: &mut PageHistory,
     ) -> PageOutcome {
         let (Some(pages), Some(page)) = (self.pages(), page.of_list(contents)) else {
-            return PageOutcome {
-                repeats: false,
-                next: Ok(NextPage::Nothing),
-            };
+            return PageOutcome { repeats: false, next: Ok(NextPage::Nothing) };
         };
         let advance = pages.advance(&page, history);
         if advance.repeats && advance.next.is_ok() {
@@ -104,11 +97,7 @@ impl RowExecutor {
         }
         if advance.overlap > 0 {
             let at = || format!("row {}, {}", row.number, page.address.describe());
-            self.warn(
-                "items that came twice where pages overlap",
-                advance.overlap,
-                at,
-            );
+            self.warn("items that came twice where pages overlap", advance.overlap, at);
         }
         let next = self.next_page(pages, &page, advance.next);
         PageOutcome {
@@ -135,11 +124,7 @@ impl RowExecutor {
 
     fn warn_of_repeat(&self, row: &Row, turn: &PageAddress) {
         let at = || format!("row {}, {}", row.number, turn.describe());
-        self.warn(
-            "pages that were the page before once more, and were left out",
-            1,
-            at,
-        );
+        self.warn("pages that were the page before once more, and were left out", 1, at);
     }
 
     /// The pages after the first one, several at a time, taken in their order.
@@ -190,9 +175,7 @@ impl RowExecutor {
     ) -> JoinHandle<Result<FetchedPage, Cancelled>> {
         let executor = self.clone();
         tokio::task::spawn_local(async move {
-            let turn = executor
-                .pages()
-                .map_or(PageAddress::First, |pages| pages.address(number));
+            let turn = executor.pages().map_or(PageAddress::First, |pages| pages.address(number));
             executor.page(&row, number, turn, None).await
         })
     }
@@ -212,20 +195,12 @@ impl RowExecutor {
         });
         let (asked, outcome) = match asked {
             Ok((asked, cost)) => {
-                let answer = self
-                    .send_page(row, number, &asked, &cost, &mut trace)
-                    .await?;
+                let answer = self.send_page(row, number, &asked, &cost, &mut trace).await?;
                 (Some(asked), answer.and_then(|answer| self.read(answer)))
             }
             Err(failure) => (None, Err(failure)),
         };
-        Ok(FetchedPage {
-            number,
-            turn,
-            asked,
-            trace,
-            outcome,
-        })
+        Ok(FetchedPage { number, turn, asked, trace, outcome })
     }
 
     /// Sends the request of a page. The first page notes the intent of a row that must not be
@@ -244,12 +219,8 @@ impl RowExecutor {
                 .exchange_with_intent(request, cost, std::slice::from_ref(row), trace)
                 .await;
         }
-        let terms = AttemptTerms {
-            cost,
-            purpose: Purpose::of(*trust),
-        };
-        self.send_with_retries(request, terms, Tries::of(request.method()), trace)
-            .await
+        let terms = AttemptTerms { cost, purpose: Purpose::of(*trust) };
+        self.send_with_retries(request, terms, Tries::of(request.method()), trace).await
     }
 
     /// A slot for a request, where a row may have several in flight.

@@ -31,10 +31,7 @@ impl RowExecutor {
         if let Some(intents) = intents.filter(|_| self.stage().judge.needs_intent(tries)) {
             trace.intents = rows.iter().map(|row| intents.of(row)).collect();
         }
-        let terms = AttemptTerms {
-            cost,
-            purpose: Purpose::Own,
-        };
+        let terms = AttemptTerms { cost, purpose: Purpose::Own };
         let asked = match self.key_expired(trace) {
             Some(error) => Ok(Err(error.failure())),
             None => pin!(self.send_with_retries(request, terms, tries, trace)).await,
@@ -74,10 +71,7 @@ impl RowExecutor {
                 continue;
             }
             let judge = &self.stage().judge;
-            match (
-                judge.verdict(&mut tries, &outcome, self.context.world.draw()),
-                outcome,
-            ) {
+            match (judge.verdict(&mut tries, &outcome, self.context.world.draw()), outcome) {
                 (Verdict::Done, Ok(answer)) => return Ok(Ok(answer)),
                 (Verdict::GiveUp(failure), outcome) => {
                     self.check_reached(request.uri(), terms.purpose, &outcome)?;
@@ -157,10 +151,6 @@ impl RowExecutor {
     /// Any other aborted request may have been done, and its record says so.
     fn check_aborted(&self, outcome: &AttemptOutcome, tries: Tries) -> Result<(), Cancelled> {
         let is_aborted = outcome.is_err() && self.context.shutdown.is_aborted();
-        if is_aborted && self.stage().judge.resends(tries) {
-            Err(Cancelled)
-        } else {
-            Ok(())
-        }
+        if is_aborted && self.stage().judge.resends(tries) { Err(Cancelled) } else { Ok(()) }
     }
 }

@@ -118,10 +118,8 @@ impl AttemptTrace {
 
     /// The trace for one record; the next record counts attempts and arrivals anew.
     pub fn take(&mut self) -> AttemptTrace {
-        let taken = AttemptTrace {
-            arrived: std::mem::take(&mut self.arrived),
-            ..self.without_arrivals()
-        };
+        let taken =
+            AttemptTrace { arrived: std::mem::take(&mut self.arrived), ..self.without_arrivals() };
         self.attempts = 0;
         taken
     }

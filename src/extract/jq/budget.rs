@@ -103,11 +103,7 @@ impl JqBudget {
             _ => 1,
         };
         self.depth.set(depth);
-        if depth > MAX_CALLS {
-            Err(self.exceed(TOO_DEEP))
-        } else {
-            Ok(())
-        }
+        if depth > MAX_CALLS { Err(self.exceed(TOO_DEEP)) } else { Ok(()) }
     }
 
     /// Counts one step, whose value is checked.

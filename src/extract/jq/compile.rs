@@ -46,11 +46,7 @@ pub fn compile(code: &str) -> Result<Filter<Bounded>, String> {
         .chain(jaq_json::defs())
         .filter(|def| !is_excluded(def.name));
     let mut definitions: Vec<Def<&str>> = standard.collect();
-    definitions.push(Def {
-        name: PROGRAM,
-        args: Vec::new(),
-        body: parsed(code)?,
-    });
+    definitions.push(Def { name: PROGRAM, args: Vec::new(), body: parsed(code)? });
     let definitions = definitions.into_iter().map(guarded_def);
     let functions = jaq_core::funs()
         .chain(jaq_std::funs())
@@ -58,10 +54,7 @@ pub fn compile(code: &str) -> Result<Filter<Bounded>, String> {
         .filter(|(name, ..)| !is_excluded(name))
         .chain(functions());
     let arena = Arena::default();
-    let call = File {
-        code: PROGRAM,
-        path: (),
-    };
+    let call = File { code: PROGRAM, path: () };
     let modules = Loader::new(definitions)
         .load(&arena, call)
         .map_err(|_| format!("{code:?} is not a jq program"))?;
@@ -77,16 +70,11 @@ fn parsed(code: &str) -> Result<Term<&str>, String> {
         let first = errors.first();
         unparsed(code, first.map(|(expected, at)| (expected.as_str(), *at)))
     })?;
-    Parser::new(&tokens)
-        .parse(|parser| parser.term())
-        .map_err(|errors| {
-            let first = errors.first();
-            let at = |found| lex::Token::opt_as_str(found, code);
-            unparsed(
-                code,
-                first.map(|(expected, found)| (expected.as_str(), at(*found))),
-            )
-        })
+    Parser::new(&tokens).parse(|parser| parser.term()).map_err(|errors| {
+        let first = errors.first();
+        let at = |found| lex::Token::opt_as_str(found, code);
+        unparsed(code, first.map(|(expected, found)| (expected.as_str(), at(*found))))
+    })
 }
 
 fn unparsed(code: &str, near: Option<(&str, &str)>) -> String {
@@ -112,10 +100,9 @@ fn undefined(code: &str, errors: &jaq_core::compile::Errors<&str, ()>) -> String
         Some((name, _)) if *name == code.trim() => {
             format!("{code:?} is not a jq program: the value of a key is .{name}")
         }
-        Some((name, kind)) => format!(
-            "{code:?} is not a jq program: undefined {} {name}",
-            kind.as_str()
-        ),
+        Some((name, kind)) => {
+            format!("{code:?} is not a jq program: undefined {} {name}", kind.as_str())
+        }
         None => format!("{code:?} is not a jq program"),
     }
 }

@@ -22,21 +22,14 @@ const FACTOR: &str = "$!factor";
 pub fn guarded_def(def: Def<&str>) -> Def<&str> {
     let def = inner_def(def);
     let outermost = bind(Term::Num("0"), DEPTH, def.body);
-    Def {
-        body: outermost,
-        ..def
-    }
+    Def { body: outermost, ..def }
 }
 
 /// A definition with steps.
 fn inner_def(def: Def<&str>) -> Def<&str> {
     let body = after_step(guarded(def.body));
     let has_filters = def.args.iter().any(|name| !name.starts_with('$'));
-    let body = if has_filters {
-        bind(Term::Call("!depth", Vec::new()), DEPTH, body)
-    } else {
-        body
-    };
+    let body = if has_filters { bind(Term::Call("!depth", Vec::new()), DEPTH, body) } else { body };
     Def { body, ..def }
 }
 
@@ -115,11 +108,9 @@ fn part<'s>(part: StrPart<&'s str, Code<'s>>) -> StrPart<&'s str, Code<'s>> {
 fn operation<'s>(left: Code<'s>, op: BinaryOp<&'s str>, right: Code<'s>) -> Code<'s> {
     match op {
         BinaryOp::Comma => Term::BinOp(Box::new(after_step(left)), op, Box::new(after_step(right))),
-        BinaryOp::Pipe(pattern) => Term::BinOp(
-            Box::new(left),
-            BinaryOp::Pipe(pattern.map(in_pattern)),
-            Box::new(right),
-        ),
+        BinaryOp::Pipe(pattern) => {
+            Term::BinOp(Box::new(left), BinaryOp::Pipe(pattern.map(in_pattern)), Box::new(right))
+        }
         BinaryOp::Math(Math::Mul) => times(left, right),
         // `right as $factor | left |= . * $factor`
         BinaryOp::UpdateMath(Math::Mul) => {

@@ -11,8 +11,5 @@ pub(super) static FORMAT: FormatEntry = FormatEntry {
     name: "arrow",
     extensions: &["arrow", "feather"],
     read: Read::File(read::open),
-    write: Some(Write {
-        table: write::open,
-        records: Records::AtTheEnd,
-    }),
+    write: Some(Write { table: write::open, records: Records::AtTheEnd }),
 };

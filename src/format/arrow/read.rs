@@ -17,9 +17,7 @@ const MAGIC: &[u8] = b"ARROW1";
 /// Whether the file begins as every Arrow IPC file does. It is left at its beginning.
 fn begins_with_magic(file: &mut File) -> io::Result<bool> {
     let mut start = Vec::new();
-    file.by_ref()
-        .take(MAGIC.len() as u64)
-        .read_to_end(&mut start)?;
+    file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start)?;
     file.rewind()?;
     Ok(start == MAGIC)
 }

@@ -42,22 +42,18 @@ pub(super) fn value(column: &dyn Array, row: usize) -> Result<Value, String> {
         DataType::LargeBinary => bytes(column.as_binary::<i64>().value(row)),
         DataType::BinaryView => bytes(column.as_binary_view().value(row)),
         DataType::FixedSizeBinary(_) => bytes(column.as_fixed_size_binary().value(row)),
-        DataType::Decimal32(..) => column
-            .as_primitive::<Decimal32Type>()
-            .value_as_string(row)
-            .into(),
-        DataType::Decimal64(..) => column
-            .as_primitive::<Decimal64Type>()
-            .value_as_string(row)
-            .into(),
-        DataType::Decimal128(..) => column
-            .as_primitive::<Decimal128Type>()
-            .value_as_string(row)
-            .into(),
-        DataType::Decimal256(..) => column
-            .as_primitive::<Decimal256Type>()
-            .value_as_string(row)
-            .into(),
+        DataType::Decimal32(..) => {
+            column.as_primitive::<Decimal32Type>().value_as_string(row).into()
+        }
+        DataType::Decimal64(..) => {
+            column.as_primitive::<Decimal64Type>().value_as_string(row).into()
+        }
+        DataType::Decimal128(..) => {
+            column.as_primitive::<Decimal128Type>().value_as_string(row).into()
+        }
+        DataType::Decimal256(..) => {
+            column.as_primitive::<Decimal256Type>().value_as_string(row).into()
+        }
         DataType::List(_) => list(&column.as_list::<i32>().value(row))?,
         DataType::LargeList(_) => list(&column.as_list::<i64>().value(row))?,
         DataType::FixedSizeList(..) => list(&column.as_fixed_size_list().value(row))?,
@@ -81,11 +77,7 @@ fn number<T: ArrowPrimitiveType>(column: &dyn Array, row: usize) -> T::Native {
 /// JSON has no number that is infinite; one that is none counts as missing.
 fn float(number: f64) -> Value {
     if number.is_infinite() {
-        let text = if number > 0.0 {
-            "Infinity"
-        } else {
-            "-Infinity"
-        };
+        let text = if number > 0.0 { "Infinity" } else { "-Infinity" };
         text.into()
     } else {
         number.into()
@@ -126,14 +118,10 @@ fn moment(column: &dyn Array, row: usize, kind: &DataType) -> Result<Value, Stri
     let (count, unit) = match kind {
         DataType::Date32 => (i64::from(number::<Date32Type>(column, row)), DAY),
         DataType::Date64 => (number::<Date64Type>(column, row), 1_000_000),
-        DataType::Time32(TimeUnit::Second) => (
-            i64::from(number::<Time32SecondType>(column, row)),
-            1_000_000_000,
-        ),
-        DataType::Time32(_) => (
-            i64::from(number::<Time32MillisecondType>(column, row)),
-            1_000_000,
-        ),
+        DataType::Time32(TimeUnit::Second) => {
+            (i64::from(number::<Time32SecondType>(column, row)), 1_000_000_000)
+        }
+        DataType::Time32(_) => (i64::from(number::<Time32MillisecondType>(column, row)), 1_000_000),
         DataType::Time64(TimeUnit::Microsecond) => {
             (number::<Time64MicrosecondType>(column, row), 1_000)
         }

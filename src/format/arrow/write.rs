@@ -50,9 +50,7 @@ impl ArrowTable {
             .into_iter()
             .map(|(name, kind)| (name, ColumnBuilder::new(kind)))
             .collect();
-        let fields = columns
-            .iter()
-            .map(|(name, column)| Field::new(name, column.kind(), true));
+        let fields = columns.iter().map(|(name, column)| Field::new(name, column.kind(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let file = BufWriter::new(File::create(path)?);
         let options =
@@ -125,21 +123,14 @@ impl TableWriter for ArrowTable {
             self.bytes += column.add(fields.get(name).unwrap_or(&Value::Null));
         }
         self.rows += 1;
-        if self.rows >= MOST_ROWS || self.bytes >= MOST_BYTES {
-            self.write_batch()
-        } else {
-            Ok(())
-        }
+        if self.rows >= MOST_ROWS || self.bytes >= MOST_BYTES { self.write_batch() } else { Ok(()) }
     }
 
     fn end(mut self: Box<Self>) -> Result<(), String> {
         if self.rows > 0 {
             self.write_batch()?;
         }
-        let file = self
-            .writer
-            .into_inner()
-            .map_err(|error| error.to_string())?;
+        let file = self.writer.into_inner().map_err(|error| error.to_string())?;
         file.into_inner().map_err(|error| error.to_string())?;
         Ok(())
     }

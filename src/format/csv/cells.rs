@@ -15,10 +15,7 @@ pub(super) struct Cells {
 impl Cells {
     /// With this delimiter.
     pub fn new(delimiter: u8) -> Cells {
-        Cells {
-            delimiter,
-            scratch: String::new(),
-        }
+        Cells { delimiter, scratch: String::new() }
     }
 
     /// One value: text with a guard if it needs one, nothing for null, and all else as JSON.
@@ -105,11 +102,7 @@ mod tests {
         ] {
             let mut out = Vec::new();
             Cells::new(b',').json(Some(&value), &mut out);
-            assert_eq!(
-                String::from_utf8(out).unwrap(),
-                format!("{expected},"),
-                "{value}"
-            );
+            assert_eq!(String::from_utf8(out).unwrap(), format!("{expected},"), "{value}");
         }
     }
 
@@ -117,13 +110,9 @@ mod tests {
     fn any_reader_gets_back_what_was_written() {
         let values = ["a\"b", "\"", "\n", "x\r\n", ",,", " a ", "", "é\u{202e}"];
         let mut out = Vec::new();
-        values
-            .iter()
-            .for_each(|value| Cells::new(b',').text(value, &mut out));
+        values.iter().for_each(|value| Cells::new(b',').text(value, &mut out));
         Cells::end(&mut out);
-        let mut reader = ::csv::ReaderBuilder::new()
-            .has_headers(false)
-            .from_reader(&*out);
+        let mut reader = ::csv::ReaderBuilder::new().has_headers(false).from_reader(&*out);
         let record = reader.records().next().unwrap().unwrap();
         assert!(record.iter().eq(values));
     }

@@ -56,12 +56,7 @@ pub(super) fn continued(
 
 /// Why a header can't be read that has another delimiter than this one.
 pub(super) fn other_delimiter(header: &str, delimiter: u8) -> Option<String> {
-    let names = [
-        (',', "commas"),
-        ('\t', "tabs"),
-        (';', "semicolons"),
-        ('|', "|"),
-    ];
+    let names = [(',', "commas"), ('\t', "tabs"), (';', "semicolons"), ('|', "|")];
     let name = |is: &dyn Fn(char) -> bool| {
         let found = names.iter().find(|(other, _)| is(*other));
         found.map(|(_, name)| *name)
@@ -83,20 +78,12 @@ fn difference(theirs: &[String], ours: &[&str]) -> Option<String> {
     let shown = |name: Option<String>| name.unwrap_or_else(|| "missing".to_owned());
     let theirs = theirs.get(place).map(|name| format!("{name:?}"));
     let ours = ours.get(place).map(|name| format!("{name:?}"));
-    Some(format!(
-        "column {} is {} there, and {} here",
-        place + 1,
-        shown(theirs),
-        shown(ours)
-    ))
+    Some(format!("column {} is {} there, and {} here", place + 1, shown(theirs), shown(ours)))
 }
 
 fn names(header: &[u8], delimiter: u8) -> Vec<String> {
     let cells = cut(unmarked(header), delimiter).unwrap_or_default();
-    cells
-        .into_iter()
-        .map(|cell| unquoted(cell).into())
-        .collect()
+    cells.into_iter().map(|cell| unquoted(cell).into()).collect()
 }
 
 #[cfg(test)]
@@ -110,24 +97,12 @@ mod tests {
         let ours = header(&columns, &Cells::new(b','));
         assert!(continued(columns.clone(), &ours, b',').is_ok());
         columns.fields = None;
-        assert!(
-            continued(columns.clone(), &ours, b',').is_ok(),
-            "learnt from the file"
-        );
+        assert!(continued(columns.clone(), &ours, b',').is_ok(), "learnt from the file");
         columns.arrived = true;
-        assert!(
-            continued(columns.clone(), &ours, b',').is_ok(),
-            "it has a limit now"
-        );
+        assert!(continued(columns.clone(), &ours, b',').is_ok(), "it has a limit now");
         columns.values.push("name".into());
-        let error = continued(columns.clone(), &ours, b',')
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(
-            error.contains("has the columns symbol,price,_row"),
-            "{error}"
-        );
+        let error = continued(columns.clone(), &ours, b',').err().unwrap().to_string();
+        assert!(error.contains("has the columns symbol,price,_row"), "{error}");
         let end = ": column 1 is \"symbol\" there, and \"price\" here";
         assert!(error.ends_with(end), "{error}");
     }
@@ -150,17 +125,12 @@ mod tests {
         }
         let theirs = String::from_utf8(ours).unwrap();
         let error = |theirs: String| {
-            continued(columns.clone(), theirs.as_bytes(), b',')
-                .unwrap_err()
-                .to_string()
+            continued(columns.clone(), theirs.as_bytes(), b',').unwrap_err().to_string()
         };
         let spaced = error(theirs.replace("symbol", "symbol\u{a0}"));
         let end = ": column 1 is \"symbol\\u{a0}\" there, and \"symbol\" here";
         assert!(spaced.ends_with(end), "{spaced}");
         let short = error(theirs.replace(",_ms", ""));
-        assert!(
-            short.ends_with(": column 9 is missing there, and \"_ms\" here"),
-            "{short}"
-        );
+        assert!(short.ends_with(": column 9 is missing there, and \"_ms\" here"), "{short}");
     }
 }

@@ -41,11 +41,7 @@ struct ColumnNumbers {
 impl CsvRecords {
     /// With the field that identifies rows.
     fn new(key: Option<&str>, delimiter: u8) -> CsvRecords {
-        CsvRecords {
-            key: key.map(str::to_owned),
-            quotes: Quotes::new(delimiter),
-            columns: None,
-        }
+        CsvRecords { key: key.map(str::to_owned), quotes: Quotes::new(delimiter), columns: None }
     }
 
     fn header(&self, record: &[u8]) -> Option<ColumnNumbers> {
@@ -122,20 +118,14 @@ impl ColumnNumbers {
             },
             last: !is(self.last.and_then(cell), "false"),
             ok,
-            unknown: is(
-                self.error.and_then(cell),
-                &FailureKind::OutcomeUnknown.text(),
-            ),
+            unknown: is(self.error.and_then(cell), &FailureKind::OutcomeUnknown.text()),
             key: key.map(|key| value(&unguarded(&key).into(), self.delimiter)),
         })
     }
 }
 
 fn is_misplaced(byte: Byte) -> bool {
-    matches!(
-        byte,
-        Byte::AfterQuote | Byte::QuoteAfterSpaces | Byte::BareQuote
-    )
+    matches!(byte, Byte::AfterQuote | Byte::QuoteAfterSpaces | Byte::BareQuote)
 }
 
 #[cfg(test)]
@@ -158,10 +148,7 @@ mod tests {
             unknown: false,
             key: Some(b"\"x,\"\"y\nz\"".to_vec()),
         };
-        assert_eq!(
-            rows.read(b"\"x,\"\"y\nz\",7,true\r\n"),
-            Some(FoundRecord::Row(seen))
-        );
+        assert_eq!(rows.read(b"\"x,\"\"y\nz\",7,true\r\n"), Some(FoundRecord::Row(seen)));
     }
 
     #[test]
@@ -181,9 +168,7 @@ mod tests {
             (b"7,4,true,false\n", Some(4), true),
             (b"7,,true,true\n", None, true),
         ] {
-            let Some(FoundRecord::Row(seen)) = rows.read(record) else {
-                panic!("{record:?}")
-            };
+            let Some(FoundRecord::Row(seen)) = rows.read(record) else { panic!("{record:?}") };
             assert_eq!((seen.row, seen.item, seen.last), (7, item, last));
         }
     }

@@ -155,11 +155,7 @@ mod tests {
                     RIV,,,8,false,,timeout,\"'=no answer, in 30 s\",1,\n";
         assert_eq!(lines(&columns, &[ok(7), failed(8)]).unwrap(), text);
         columns.fields = None;
-        assert_eq!(
-            lines(&columns, &[ok(7), failed(8)]).unwrap(),
-            text,
-            "learnt"
-        );
+        assert_eq!(lines(&columns, &[ok(7), failed(8)]).unwrap(), text, "learnt");
     }
 
     #[test]
@@ -178,11 +174,7 @@ mod tests {
         let mut csv = encoder(&columns, Some(header.as_bytes()), b',').unwrap();
         let mut out = Vec::new();
         csv.record(&failed(8), &mut out).unwrap();
-        assert!(
-            out.ends_with(b",1,\r\n"),
-            "{}",
-            String::from_utf8_lossy(&out)
-        );
+        assert!(out.ends_with(b",1,\r\n"), "{}", String::from_utf8_lossy(&out));
     }
 
     #[test]
@@ -192,9 +184,6 @@ mod tests {
         let mut later = ok(8);
         later.row.fields.insert("sector".into(), "x".into());
         let error = lines(&columns, &[ok(7), later]).unwrap_err().to_string();
-        assert!(
-            error.contains("\"sector\"") && error.contains(".jsonl"),
-            "{error}"
-        );
+        assert!(error.contains("\"sector\"") && error.contains(".jsonl"), "{error}");
     }
 }

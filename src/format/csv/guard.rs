@@ -9,11 +9,7 @@ use std::borrow::Cow;
 
 /// The text with a guard, if it needs one.
 pub(super) fn guarded(text: &str) -> Cow<'_, str> {
-    if needs_guard(text) {
-        format!("'{text}").into()
-    } else {
-        text.into()
-    }
+    if needs_guard(text) { format!("'{text}").into() } else { text.into() }
 }
 
 /// The text without the guard that throng gave it.
@@ -56,12 +52,7 @@ mod tests {
             }
         }
         // As they were written before a guard was guarded.
-        for (written, text) in [
-            ("'@bob", "@bob"),
-            ("'-12.5", "'-12.5"),
-            ("-1", "-1"),
-            ("'", "'"),
-        ] {
+        for (written, text) in [("'@bob", "@bob"), ("'-12.5", "'-12.5"), ("-1", "-1"), ("'", "'")] {
             assert_eq!(unguarded(written), text);
         }
     }

@@ -32,10 +32,7 @@ impl TableHeader {
             let name = header.read(cell);
             let again = columns.insert(name, column).map(|first| same(name, first));
             if let Some(flaw) = again.or_else(|| flaw(name)) {
-                return Err(format!(
-                    "{table}, line {}, column {column}: {flaw}",
-                    record.line
-                ));
+                return Err(format!("{table}, line {}, column {column}: {flaw}", record.line));
             }
             header.names.push(name.into());
         }
@@ -60,14 +57,10 @@ impl TableHeader {
         if has == needs {
             return Ok(());
         }
-        let (place, remedy) = (
-            format!("{}, line {}", self.table, record.line),
-            self.remedy(record),
-        );
+        let (place, remedy) =
+            (format!("{}, line {}", self.table, record.line), self.remedy(record));
         let fields = if has == 1 { "field" } else { "fields" };
-        Err(format!(
-            "{place}: {has} {fields}, but the header has {needs}: {remedy}"
-        ))
+        Err(format!("{place}: {has} {fields}, but the header has {needs}: {remedy}"))
     }
 
     fn remedy(&self, record: &ValueRow<'_>) -> &'static str {
@@ -97,10 +90,7 @@ mod tests {
     fn a_row_has_the_names_of_the_header() {
         let header = TableHeader::new(&record(b"idnote", &[2, 6]), "t", b',').unwrap();
         let row = header.row(&record(b"007", &[3, 3])).unwrap();
-        assert_eq!(
-            Value::from(row),
-            serde_json::json!({"id": "007", "note": ""})
-        );
+        assert_eq!(Value::from(row), serde_json::json!({"id": "007", "note": ""}));
     }
 
     #[test]
@@ -109,10 +99,7 @@ mod tests {
         let (few, many) = (record(b"1", &[1]), record(b"123", &[1, 2, 3]));
         let long = record(b"1\n2", &[3]);
         assert_eq!(header(b',').remedy(&few), "add what is missing");
-        assert_eq!(
-            header(b',').remedy(&long),
-            "close a quote left open in this row"
-        );
+        assert_eq!(header(b',').remedy(&long), "close a quote left open in this row");
         assert!(header(b',').remedy(&many).ends_with("a comma"));
         assert!(header(b'\t').remedy(&many).ends_with("a tab"));
     }

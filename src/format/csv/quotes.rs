@@ -52,13 +52,7 @@ pub(super) enum Byte {
 impl Quotes {
     /// At the beginning of a record.
     pub fn new(delimiter: u8) -> Quotes {
-        Quotes {
-            delimiter,
-            place: QuoteState::Start,
-            column: 1,
-            backslash: false,
-            escaped: false,
-        }
+        Quotes { delimiter, place: QuoteState::Start, column: 1, backslash: false, escaped: false }
     }
 
     /// Another record begins.
@@ -141,10 +135,7 @@ mod tests {
     #[test]
     fn each_byte_is_known_by_what_stands_before_it() {
         use Byte::{AfterQuote, BareQuote, Delimiter, End, QuoteAfterSpaces};
-        assert_eq!(
-            all("a, b,\"c,\"\"\r\n\",\n"),
-            [Delimiter, Delimiter, Delimiter, End]
-        );
+        assert_eq!(all("a, b,\"c,\"\"\r\n\",\n"), [Delimiter, Delimiter, Delimiter, End]);
         assert_eq!(all("\"say \\\"h"), [AfterQuote]);
         assert_eq!(all("\"a\" ,b"), [AfterQuote, Delimiter]);
         assert_eq!(all("5\" pipe"), [BareQuote]);

@@ -98,8 +98,7 @@ impl<R: BufRead> TextRecords<R> {
         let at_end = bytes.is_empty();
         let bytes = if at_end { b"\n" } else { bytes };
         let (result, read, written, ended) =
-            self.parser
-                .read_record(bytes, &mut self.bytes[length..], &mut self.ends[count..]);
+            self.parser.read_record(bytes, &mut self.bytes[length..], &mut self.ends[count..]);
         if at_end && result == ReadRecordResult::InputEmpty {
             return Err(UNCLOSED.into());
         }
@@ -161,11 +160,7 @@ mod tests {
     #[test]
     fn lines_are_counted_as_an_editor_does() {
         let lines = |text, piece| -> Vec<u64> {
-            records(text, piece)
-                .unwrap()
-                .into_iter()
-                .map(|(line, _)| line)
-                .collect()
+            records(text, piece).unwrap().into_iter().map(|(line, _)| line).collect()
         };
         for piece in [1, 2, 3, 1000] {
             assert_eq!(lines("a\nb\n\n\nc", piece), [1, 2, 5]);
@@ -180,10 +175,7 @@ mod tests {
         let wide = ",".repeat(99);
         let text = format!("007, b ,\"a\"\"\n,\",\0,{long},5\" pipe\n{wide}");
         let records = records(&text, 64).unwrap();
-        assert_eq!(
-            records[0].1,
-            ["007", " b ", "a\"\n,", "\0", &long, "5\" pipe"]
-        );
+        assert_eq!(records[0].1, ["007", " b ", "a\"\n,", "\0", &long, "5\" pipe"]);
         assert_eq!(records[1].1, [""; 100]);
     }
 
@@ -198,19 +190,12 @@ mod tests {
         ] {
             for piece in [1, 2, 5, 1000] {
                 let error = records(text, piece).unwrap_err();
-                assert_eq!(
-                    error,
-                    format!("t, line 2: in column {place}, {flaw}"),
-                    "{text}"
-                );
+                assert_eq!(error, format!("t, line 2: in column {place}, {flaw}"), "{text}");
             }
         }
         let whole = "\"C:\\dir\\\",x\n\"a\"\"\"\n\"\"\r\n";
-        let values: Vec<_> = records(whole, 3)
-            .unwrap()
-            .into_iter()
-            .map(|(_, values)| values)
-            .collect();
+        let values: Vec<_> =
+            records(whole, 3).unwrap().into_iter().map(|(_, values)| values).collect();
         assert_eq!(values, [vec!["C:\\dir\\", "x"], vec!["a\""], vec![""]]);
     }
 

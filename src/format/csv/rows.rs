@@ -76,10 +76,7 @@ mod tests {
     #[test]
     fn values_are_texts_under_the_names_of_the_header() {
         let row = json!({"id": "007", "note": "a,\nb"});
-        assert_eq!(
-            read("id,note\r\n007,\"a,\nb\"\r\n", b','),
-            Ok(vec![row.clone()])
-        );
+        assert_eq!(read("id,note\r\n007,\"a,\nb\"\r\n", b','), Ok(vec![row.clone()]));
         assert_eq!(read("id\tnote\n007\t\"a,\nb\"", b'\t'), Ok(vec![row]));
         assert_eq!(read("id,note\n", b','), Ok(vec![]));
     }

@@ -26,11 +26,7 @@ impl<'a> ValueRow<'a> {
 
     /// Two values can be UTF-8 only together, with a character cut in between.
     fn uncut(self) -> Result<ValueRow<'a>, String> {
-        match self
-            .ends
-            .iter()
-            .position(|&end| !self.text.is_char_boundary(end))
-        {
+        match self.ends.iter().position(|&end| !self.text.is_char_boundary(end)) {
             Some(place) => Err(not_utf_8(place + 1)),
             None => Ok(self),
         }
@@ -49,9 +45,7 @@ impl<'a> ValueRow<'a> {
     /// From the first to the last.
     pub fn values(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         let (text, starts) = (self.text, iter::once(&0).chain(self.ends));
-        starts
-            .zip(self.ends)
-            .map(move |(&start, &end)| &text[start..end])
+        starts.zip(self.ends).map(move |(&start, &end)| &text[start..end])
     }
 }
 

@@ -23,11 +23,7 @@ pub(super) struct Located<R> {
 impl<R: Read> Located<R> {
     pub fn new(bytes: R) -> Located<R> {
         let place = Position { line: 1, column: 1 };
-        Located {
-            bytes: BufReader::new(bytes),
-            place,
-            left: LONGEST_ROW,
-        }
+        Located { bytes: BufReader::new(bytes), place, left: LONGEST_ROW }
     }
 
     /// Where the next byte is.
@@ -72,12 +68,7 @@ impl<R: Read> Read for Located<R> {
 impl Position {
     fn pass(&mut self, byte: u8) {
         match byte {
-            b'\n' => {
-                *self = Position {
-                    line: self.line + 1,
-                    column: 1,
-                }
-            }
+            b'\n' => *self = Position { line: self.line + 1, column: 1 },
             _ => self.column += 1,
         }
     }
@@ -87,14 +78,8 @@ impl Position {
         let Position { line, column } = self;
         match (error.line(), error.column()) {
             (0, _) => self,
-            (1, within) => Position {
-                line,
-                column: (column + within).saturating_sub(1),
-            },
-            (lines, within) => Position {
-                line: line + lines - 1,
-                column: within,
-            },
+            (1, within) => Position { line, column: (column + within).saturating_sub(1) },
+            (lines, within) => Position { line: line + lines - 1, column: within },
         }
     }
 }
@@ -135,13 +120,7 @@ mod tests {
     fn a_row_without_an_end_is_not_read_on_and_on() {
         let mut text = Located::new(io::repeat(b'a'));
         let read = io::copy(&mut text, &mut io::sink());
-        assert_eq!(
-            read.unwrap_err().to_string(),
-            "this row is longer than 64 MiB"
-        );
-        assert_eq!(
-            text.place().to_string(),
-            format!("line 1, column {}", LONGEST_ROW + 1)
-        );
+        assert_eq!(read.unwrap_err().to_string(), "this row is longer than 64 MiB");
+        assert_eq!(text.place().to_string(), format!("line 1, column {}", LONGEST_ROW + 1));
     }
 }

@@ -14,12 +14,8 @@ mod located;
 use located::Located;
 
 /// One JSON array of objects.
-pub(super) static FORMAT: FormatEntry = FormatEntry {
-    name: "json",
-    extensions: &["json"],
-    read: ReadRows::Text(open),
-    write: None,
-};
+pub(super) static FORMAT: FormatEntry =
+    FormatEntry { name: "json", extensions: &["json"], read: ReadRows::Text(open), write: None };
 
 /// An array, with its opening bracket read.
 fn open(text: OpenedText, name: &str) -> OpenedRows {
@@ -29,16 +25,11 @@ fn open(text: OpenedText, name: &str) -> OpenedRows {
 /// The message of an error without its place.
 pub(super) fn reason(error: &Error) -> String {
     let text = error.to_string();
-    text.rsplit_once(" at line ")
-        .map_or(text.clone(), |(reason, _)| reason.into())
+    text.rsplit_once(" at line ").map_or(text.clone(), |(reason, _)| reason.into())
 }
 
 fn rows<R: Read>(bytes: R, name: &str) -> Result<Array<R>, String> {
-    let mut array = Array {
-        text: Located::new(bytes),
-        name: name.into(),
-        is_first: true,
-    };
+    let mut array = Array { text: Located::new(bytes), name: name.into(), is_first: true };
     array.enter()?;
     Ok(array)
 }
@@ -129,18 +120,13 @@ mod tests {
     use serde_json::{Value, json};
 
     fn read(text: &str) -> Result<Vec<Value>, String> {
-        rows(text.as_bytes(), "t.json")?
-            .map(|found| found.map(Value::Object))
-            .collect()
+        rows(text.as_bytes(), "t.json")?.map(|found| found.map(Value::Object)).collect()
     }
 
     #[test]
     fn an_element_is_a_row() {
         let all = vec![json!({"b": 1, "a": "]},"}), json!({"c": {"d": []}})];
-        assert_eq!(
-            read(" [\r\n{\"b\": 1, \"a\": \"]},\"} , {\"c\":{\"d\":[]}}]\n"),
-            Ok(all)
-        );
+        assert_eq!(read(" [\r\n{\"b\": 1, \"a\": \"]},\"} , {\"c\":{\"d\":[]}}]\n"), Ok(all));
         assert_eq!(read("[ ]"), Ok(vec![]));
     }
 

@@ -13,9 +13,7 @@ use crate::record::FailureKind;
 
 /// Reads records; with the field that identifies rows.
 pub(super) fn decoder(key: Option<&str>) -> Box<dyn Decode> {
-    Box::new(JsonlRecords {
-        key: key.map(str::to_owned),
-    })
+    Box::new(JsonlRecords { key: key.map(str::to_owned) })
 }
 
 struct JsonlRecords {
@@ -56,9 +54,7 @@ impl Decode for JsonlRecords {
             item: line._item,
             last: line._last,
             ok: line._ok,
-            unknown: line
-                ._error
-                .is_some_and(|error| error == FailureKind::OutcomeUnknown.text()),
+            unknown: line._error.is_some_and(|error| error == FailureKind::OutcomeUnknown.text()),
             key,
         }))
     }
@@ -143,13 +139,7 @@ mod tests {
             key: Some(b"7".to_vec()),
         };
         assert_eq!(read(line), Some(FoundRecord::Row(seen)));
-        for line in [
-            r#"{"_row":3}"#,
-            r#"{"id":7}"#,
-            r#"{"id":7,"_row":3}x"#,
-            "",
-            "\0",
-        ] {
+        for line in [r#"{"_row":3}"#, r#"{"id":7}"#, r#"{"id":7,"_row":3}x"#, "", "\0"] {
             assert_eq!(read(line), None, "{line}");
         }
     }

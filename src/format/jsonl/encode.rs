@@ -23,9 +23,7 @@ pub(super) fn value(value: &Value) -> Vec<u8> {
 /// The beginning of the record of a row with these fields.
 pub(super) fn start(columns: &Columns, fields: &Fields) -> Vec<u8> {
     let own = fields.iter().filter(|(name, _)| columns.is_input(name));
-    let own: Fields = own
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
+    let own: Fields = own.map(|(name, value)| (name.clone(), value.clone())).collect();
     let mut start = Value::Object(own).to_string().into_bytes();
     // More follows before the object's end.
     start.pop();
@@ -46,10 +44,7 @@ impl JsonlEncoder {
             set_off(&mut before, name).map_err(unwritable)?;
             Ok(before)
         });
-        Ok(JsonlEncoder {
-            names: names.collect::<Result<_, Error>>()?,
-            columns: columns.clone(),
-        })
+        Ok(JsonlEncoder { names: names.collect::<Result<_, Error>>()?, columns: columns.clone() })
     }
 
     fn object(&self, record: &Record, out: &mut Vec<u8>) -> serde_json::Result<()> {
@@ -110,16 +105,8 @@ fn own(columns: &Columns, record: &Record, out: &mut Vec<u8>) -> serde_json::Res
     }
     entry(out, br#","_ok":"#, failure.is_none())?;
     entry(out, br#","_status":"#, record.status)?;
-    entry(
-        out,
-        br#","_error":"#,
-        failure.map(|failure| failure.kind.text()),
-    )?;
-    entry(
-        out,
-        br#","_detail":"#,
-        failure.map(|failure| &failure.detail),
-    )?;
+    entry(out, br#","_error":"#, failure.map(|failure| failure.kind.text()))?;
+    entry(out, br#","_detail":"#, failure.map(|failure| &failure.detail))?;
     entry(out, br#","_attempts":"#, record.attempts)?;
     entry(out, br#","_ms":"#, record.latency.map(milliseconds))?;
     if columns.arrived {

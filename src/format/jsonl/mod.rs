@@ -18,10 +18,7 @@ pub(super) static FORMAT: FormatEntry = FormatEntry {
     name: "jsonl",
     extensions: &["jsonl", "ndjson"],
     read: Read::Text(rows::open),
-    write: Some(Write {
-        table,
-        records: Records::Appended(CODEC),
-    }),
+    write: Some(Write { table, records: Records::Appended(CODEC) }),
 };
 
 /// The records of a run.

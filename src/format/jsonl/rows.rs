@@ -77,22 +77,10 @@ mod tests {
                 "line 1: \"[{}]\" is no JSON object: for one array of objects use --format json"
                     .into(),
             ),
-            (
-                "{\n}\n",
-                format!("line 1: EOF while parsing an object at column 1: {whole}"),
-            ),
-            (
-                "{\"a\": nul}",
-                format!("line 1: expected ident at column 10: {whole}"),
-            ),
-            (
-                "{} {}",
-                format!("line 1: trailing characters at column 4: {whole}"),
-            ),
-            (
-                "{\"\": 1}",
-                "line 1: a field has no name: give it one".into(),
-            ),
+            ("{\n}\n", format!("line 1: EOF while parsing an object at column 1: {whole}")),
+            ("{\"a\": nul}", format!("line 1: expected ident at column 10: {whole}")),
+            ("{} {}", format!("line 1: trailing characters at column 4: {whole}")),
+            ("{\"\": 1}", "line 1: a field has no name: give it one".into()),
         ];
         for (text, message) in cases {
             assert_eq!(read(text).unwrap_err(), format!("t.jsonl, {message}"));

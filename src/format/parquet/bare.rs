@@ -33,14 +33,7 @@ impl Bare {
         let groups = file.metadata().row_groups().iter();
         let groups = groups.map(|group| bare_group(group, &schema));
         let metadata = ParquetMetaData::new(
-            FileMetaData::new(
-                about.version(),
-                about.num_rows(),
-                None,
-                None,
-                schema.clone(),
-                None,
-            ),
+            FileMetaData::new(about.version(), about.num_rows(), None, None, schema.clone(), None),
             groups.collect::<Result<_>>()?,
         );
         Ok(Bare { file, metadata })

@@ -38,11 +38,8 @@ impl ColumnKind {
     /// The kind of this type.
     pub fn of(of: &Type) -> ColumnKind {
         let about = of.get_basic_info();
-        let kind = if of.is_primitive() {
-            ColumnKind::of_primitive(of)
-        } else {
-            ColumnKind::of_group(of)
-        };
+        let kind =
+            if of.is_primitive() { ColumnKind::of_primitive(of) } else { ColumnKind::of_group(of) };
         let is_repeated = about.has_repetition() && about.repetition() == Repetition::REPEATED;
         let is_list = of.is_group() && about.converted_type() == ConvertedType::LIST;
         if is_repeated && !is_list {
@@ -55,11 +52,8 @@ impl ColumnKind {
         let fields = of.get_fields();
         match (of.get_basic_info().converted_type(), fields) {
             (ConvertedType::LIST, [repeated]) => {
-                let element = if is_element(repeated) {
-                    repeated
-                } else {
-                    &repeated.get_fields()[0]
-                };
+                let element =
+                    if is_element(repeated) { repeated } else { &repeated.get_fields()[0] };
                 ColumnKind::List(Box::new(match ColumnKind::of(element) {
                     // It repeats what the list has.
                     ColumnKind::List(inner) if is_element(repeated) => *inner,
@@ -73,8 +67,7 @@ impl ColumnKind {
                         Box::new(ColumnKind::of(value)),
                     ),
                     keys => ColumnKind::List(Box::new(
-                        keys.first()
-                            .map_or(ColumnKind::Plain, |key| ColumnKind::of(key)),
+                        keys.first().map_or(ColumnKind::Plain, |key| ColumnKind::of(key)),
                     )),
                 }
             }
@@ -116,9 +109,7 @@ impl ColumnKind {
         };
         let mut fields = Map::new();
         for (kind, (name, field)) in kinds.iter().zip(row.get_column_iter()) {
-            let value = kind
-                .value(field)
-                .map_err(|flaw| format!("{name:?}: {flaw}"))?;
+            let value = kind.value(field).map_err(|flaw| format!("{name:?}: {flaw}"))?;
             fields.insert(name.clone(), value);
         }
         Ok(fields)
@@ -171,11 +162,8 @@ impl ColumnKind {
     }
 
     fn text_of_bytes(&self, bytes: &[u8]) -> Option<Result<Value, String>> {
-        let number = |part: &[u8]| {
-            part.iter()
-                .rev()
-                .fold(0_i128, |all, byte| all << 8 | i128::from(*byte))
-        };
+        let number =
+            |part: &[u8]| part.iter().rev().fold(0_i128, |all, byte| all << 8 | i128::from(*byte));
         let text = match (self, bytes.len()) {
             (ColumnKind::Int96, 12) => {
                 // The first day of 1970.
@@ -186,11 +174,9 @@ impl ColumnKind {
                     format!("day {day} since 1970 is not between the years -9999 and 9999")
                 }));
             }
-            (ColumnKind::Interval, 12) => interval(
-                number(&bytes[..4]),
-                number(&bytes[4..8]),
-                number(&bytes[8..]),
-            ),
+            (ColumnKind::Interval, 12) => {
+                interval(number(&bytes[..4]), number(&bytes[4..8]), number(&bytes[8..]))
+            }
             (ColumnKind::Uuid, 16) => uuid(bytes),
             _ => return None,
         };
@@ -217,13 +203,8 @@ fn is_element(repeated: &Type) -> bool {
 
 /// JSON has no number that is infinite; one that is none counts as missing.
 fn plain(field: &Field) -> Result<Value, String> {
-    let infinite = |number: f64| {
-        Ok(Value::from(if number > 0.0 {
-            "Infinity"
-        } else {
-            "-Infinity"
-        }))
-    };
+    let infinite =
+        |number: f64| Ok(Value::from(if number > 0.0 { "Infinity" } else { "-Infinity" }));
     match field {
         Field::Float(number) if number.is_infinite() => infinite(f64::from(*number)),
         Field::Double(number) if number.is_infinite() => infinite(*number),
@@ -234,21 +215,11 @@ fn plain(field: &Field) -> Result<Value, String> {
 }
 
 fn interval(months: i128, days: i128, milliseconds: i128) -> String {
-    format!(
-        "P{months}M{days}DT{}.{:03}S",
-        milliseconds / 1000,
-        milliseconds % 1000
-    )
+    format!("P{months}M{days}DT{}.{:03}S", milliseconds / 1000, milliseconds % 1000)
 }
 
 fn uuid(bytes: &[u8]) -> String {
     let hex = |part: &[u8]| -> String { part.iter().map(|byte| format!("{byte:02x}")).collect() };
-    let parts = [
-        &bytes[..4],
-        &bytes[4..6],
-        &bytes[6..8],
-        &bytes[8..10],
-        &bytes[10..],
-    ];
+    let parts = [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..]];
     parts.map(hex).join("-")
 }

@@ -16,8 +16,5 @@ pub(super) static FORMAT: FormatEntry = FormatEntry {
     name: "parquet",
     extensions: &["parquet"],
     read: Read::File(read::open),
-    write: Some(Write {
-        table: write::open,
-        records: Records::AtTheEnd,
-    }),
+    write: Some(Write { table: write::open, records: Records::AtTheEnd }),
 };

@@ -17,11 +17,7 @@ pub(crate) fn text(parts: Vec<PathBuf>) -> Option<Box<dyn BufRead>> {
     parts.iter().all(|part| is_plain(part)).then(|| {
         Box::new(BufReader::with_capacity(
             1 << 16,
-            PartsScan {
-                parts: parts.into_iter(),
-                groups: None,
-                lines: Cursor::default(),
-            },
+            PartsScan { parts: parts.into_iter(), groups: None, lines: Cursor::default() },
         )) as Box<dyn BufRead>
     })
 }
@@ -76,10 +72,7 @@ fn is_plain(part: &Path) -> bool {
 impl OpenPart {
     fn of(part: &Path) -> io::Result<OpenPart> {
         let reader = SerializedFileReader::new(File::open(part)?);
-        Ok(OpenPart {
-            reader: reader.map_err(io::Error::other)?,
-            next: 0,
-        })
+        Ok(OpenPart { reader: reader.map_err(io::Error::other)?, next: 0 })
     }
 
     fn fields(&self) -> &[parquet::schema::types::TypePtr] {

@@ -35,10 +35,7 @@ pub(super) fn open(path: &Path) -> OpenedRows {
         return Ok(Box::new(file(path)?));
     }
     let parts = parts(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    Ok(Box::new(ParquetParts {
-        left: parts.into_iter(),
-        rows: None,
-    }))
+    Ok(Box::new(ParquetParts { left: parts.into_iter(), rows: None }))
 }
 
 /// One file after the other.
@@ -73,11 +70,7 @@ fn file(path: &Path) -> Result<ParquetRows, String> {
         Bare::new(file).map_err(|error| format!("{name} is no whole Parquet file: {error}"))?;
     let schema = reader.schema();
     let mut names = HashSet::new();
-    if let Some(twice) = schema
-        .get_fields()
-        .iter()
-        .find(|it| !names.insert(it.name()))
-    {
+    if let Some(twice) = schema.get_fields().iter().find(|it| !names.insert(it.name())) {
         let column = twice.name();
         return Err(format!(
             "{name} has two columns that are called {column:?}: rename one of them"

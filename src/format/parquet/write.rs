@@ -143,21 +143,15 @@ impl Column {
     ) -> Result<usize, ParquetError> {
         let levels = Some(&self.levels[..]);
         match kind {
-            ColumnType::Bool => writer
-                .typed::<BoolType>()
-                .write_batch(&self.bools, levels, None),
-            ColumnType::Int | ColumnType::Long => writer
-                .typed::<Int64Type>()
-                .write_batch(&self.ints, levels, None),
+            ColumnType::Bool => writer.typed::<BoolType>().write_batch(&self.bools, levels, None),
+            ColumnType::Int | ColumnType::Long => {
+                writer.typed::<Int64Type>().write_batch(&self.ints, levels, None)
+            }
             ColumnType::Float => {
-                writer
-                    .typed::<DoubleType>()
-                    .write_batch(&self.floats, levels, None)
+                writer.typed::<DoubleType>().write_batch(&self.floats, levels, None)
             }
             ColumnType::Null | ColumnType::Text => {
-                writer
-                    .typed::<ByteArrayType>()
-                    .write_batch(&self.texts, levels, None)
+                writer.typed::<ByteArrayType>().write_batch(&self.texts, levels, None)
             }
         }
     }

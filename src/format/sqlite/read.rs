@@ -105,10 +105,8 @@ impl SqliteRows {
             place = self.place
         );
         let mut statement = self.database.prepare_cached(&sql)?;
-        let names: Vec<String> = statement.column_names()[1..]
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect();
+        let names: Vec<String> =
+            statement.column_names()[1..].iter().map(|name| (*name).to_owned()).collect();
         let rows = statement.query_map(params_from_iter([self.after]), |row| {
             let mut fields = Fields::new();
             for (place, name) in names.iter().enumerate() {
@@ -186,10 +184,7 @@ mod tests {
             json!({"a": "-Infinity", "b": "é"}),
             json!({"a": 9_007_199_254_740_993_i64, "b": null}),
         ];
-        let rows: Vec<_> = rows
-            .into_iter()
-            .map(|row| Value::from(row.unwrap()))
-            .collect();
+        let rows: Vec<_> = rows.into_iter().map(|row| Value::from(row.unwrap())).collect();
         assert_eq!(rows, expected);
     }
 
@@ -197,9 +192,6 @@ mod tests {
     fn a_text_that_is_none_is_an_error_with_its_place() {
         let rows = read("(1, 2), (1, cast(x'ff' as text))");
         let error = rows[1].clone().unwrap_err();
-        assert!(
-            error.contains("a.db, row 2: \"b\": this text is not UTF-8"),
-            "{error}"
-        );
+        assert!(error.contains("a.db, row 2: \"b\": this text is not UTF-8"), "{error}");
     }
 }

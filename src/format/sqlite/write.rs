@@ -96,11 +96,7 @@ impl Database {
         // What a power cut takes is put back from the journal.
         connection.pragma_update(None, "synchronous", "normal")?;
         let columns = columns(&connection, TABLE)?;
-        Ok(Database {
-            connection,
-            columns,
-            key: key.join(", "),
-        })
+        Ok(Database { connection, columns, key: key.join(", ") })
     }
 
     /// How many rows there are.
@@ -129,8 +125,7 @@ impl Database {
 
     /// Moves its log into the one file.
     fn close(self) -> rusqlite::Result<()> {
-        self.connection
-            .pragma_update(None, "journal_mode", "delete")?;
+        self.connection.pragma_update(None, "journal_mode", "delete")?;
         self.connection.close().map_err(|(_, error)| error)
     }
 
@@ -139,10 +134,7 @@ impl Database {
         let names: Vec<String> = row.keys().map(|name| quoted(&self.column(name))).collect();
         self.make_columns(have)?;
         let places = vec!["?"; names.len()].join(",");
-        let sql = format!(
-            "insert or replace into {TABLE} ({}) values ({places})",
-            names.join(",")
-        );
+        let sql = format!("insert or replace into {TABLE} ({}) values ({places})", names.join(","));
         let mut statement = self.connection.prepare_cached(&sql)?;
         statement.execute(params_from_iter(row.values().map(Cell)))?;
         Ok(())
@@ -265,10 +257,7 @@ impl Filling {
         // What an earlier try has left there would be added to.
         let _ = std::fs::remove_file(path);
         let database = Database::open(path, &[]).map_err(|error| error.to_string())?;
-        Ok(Filling {
-            database,
-            rows: Vec::new(),
-        })
+        Ok(Filling { database, rows: Vec::new() })
     }
 
     fn add(&mut self) -> Result<(), String> {

@@ -36,11 +36,7 @@ impl BodySignals {
     pub fn new(sources: &[SignalSource]) -> Result<BodySignals, Error> {
         let mut signals = BodySignals::default();
         for (number, source) in (1..).zip(sources).filter(|(_, it)| it.is_of_body()) {
-            for code in source
-                .names()
-                .into_iter()
-                .filter(|name| name.starts_with('.'))
-            {
+            for code in source.names().into_iter().filter(|name| name.starts_with('.')) {
                 let settings: Settings =
                     std::iter::once(("value?".to_owned(), code.into())).collect();
                 let program = Extractor::new(&settings)
@@ -120,9 +116,8 @@ mod tests {
     #[test]
     fn values_of_the_body_are_parsed_like_headers() {
         let bodies = BodySignals::new(&[source()]).unwrap();
-        let headers: HeaderMap = [("x-ends".parse().unwrap(), "20s".parse().unwrap())]
-            .into_iter()
-            .collect();
+        let headers: HeaderMap =
+            [("x-ends".parse().unwrap(), "20s".parse().unwrap())].into_iter().collect();
         let now = SystemTime::UNIX_EPOCH;
         let read = |body: &str| bodies.signals(&headers, body.as_bytes(), now).unwrap();
         let found = read(r#"{"throttle": {"most": 2000.0, "left": "1980"}}"#);
@@ -145,13 +140,8 @@ mod tests {
 
     #[test]
     fn a_wrong_program_is_an_error() {
-        let wrong = SignalSource {
-            limit: ".a[".into(),
-            ..source()
-        };
-        let error = BodySignals::new(&[SignalSource::default(), wrong])
-            .err()
-            .unwrap();
+        let wrong = SignalSource { limit: ".a[".into(), ..source() };
+        let error = BodySignals::new(&[SignalSource::default(), wrong]).err().unwrap();
         assert!(error.to_string().contains("signal 2: "), "{error}");
     }
 }

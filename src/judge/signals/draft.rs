@@ -54,13 +54,8 @@ fn signal_of(entry: &ListEntry, policy: Option<&ListEntry>) -> Result<LimitSigna
 /// Adds the signal of `limit=100, remaining=50, reset=30`.
 fn read_old_form(entries: &[ListEntry], found: &mut LimitSignals) {
     let value = |name| {
-        let pairs = entries
-            .iter()
-            .filter_map(|entry| entry.name.split_once('='));
-        pairs
-            .filter(|(key, _)| key.trim() == name)
-            .map(|(_, value)| value.trim())
-            .next()
+        let pairs = entries.iter().filter_map(|entry| entry.name.split_once('='));
+        pairs.filter(|(key, _)| key.trim() == name).map(|(_, value)| value.trim()).next()
     };
     let info = || {
         Ok(RateLimitInfo {
@@ -89,10 +84,7 @@ fn items(text: &str) -> impl Iterator<Item = ListEntry<'_>> {
         let name = parts.next().map_or("", unquoted);
         let pairs = parts.filter_map(|part| part.split_once('='));
         let parameters = pairs.map(|(key, value)| (key.trim(), unquoted(value)));
-        ListEntry {
-            name,
-            parameters: parameters.collect(),
-        }
+        ListEntry { name, parameters: parameters.collect() }
     })
 }
 

@@ -25,13 +25,7 @@ const fn family(
     used: &'static str,
     resets: [&'static str; 2],
 ) -> Family<'static> {
-    Family {
-        unit,
-        limit,
-        remaining,
-        used,
-        resets,
-    }
+    Family { unit, limit, remaining, used, resets }
 }
 
 /// The known families. Header names are compared without case.
@@ -100,11 +94,7 @@ impl Family<'_> {
             return;
         }
         let remaining = found.parse(texts, self.remaining, count);
-        let used = if has(self.used) {
-            found.parse(texts, self.used, count)
-        } else {
-            None
-        };
+        let used = if has(self.used) { found.parse(texts, self.used, count) } else { None };
         let limit = found.parse(texts, self.limit, first_count);
         let reset = self.resets.iter().find(|name| has(name));
         let reset = reset.and_then(|name| found.parse(texts, name, |text| moment(text, clock)));

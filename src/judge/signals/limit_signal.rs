@@ -107,10 +107,7 @@ impl LimitSignals {
 
     /// Adds a header with an implausible value.
     pub fn add_invalid(&mut self, header: &str, why: String) {
-        self.invalid.push(InvalidHeader {
-            header: header.to_owned(),
-            why,
-        });
+        self.invalid.push(InvalidHeader { header: header.to_owned(), why });
     }
 
     /// The parsed value of a header, if it exists; an unreadable one is added to the
@@ -144,8 +141,7 @@ pub fn count(text: &str) -> Result<u64, String> {
 
 /// The used units and the limit of `used/limit`.
 pub fn used_and_limit(text: &str) -> Result<(u64, u64), String> {
-    let (used, limit) = text
-        .split_once('/')
-        .ok_or_else(|| format!("\"{text}\" is not used/limit"))?;
+    let (used, limit) =
+        text.split_once('/').ok_or_else(|| format!("\"{text}\" is not used/limit"))?;
     Ok((count(used.trim())?, count(limit.trim())?))
 }

@@ -45,12 +45,8 @@ pub fn read_headers(
         families::read_sources(of_headers, headers, clock, &mut found);
     }
     // Most answers have no such header; each has this in its name.
-    let of_limit = |name: &HeaderName| {
-        name.as_str()
-            .as_bytes()
-            .windows(5)
-            .any(|part| part == b"limit")
-    };
+    let of_limit =
+        |name: &HeaderName| name.as_str().as_bytes().windows(5).any(|part| part == b"limit");
     if headers.keys().any(of_limit) {
         let clock = moment::AnswerClock::of(headers, now);
         draft::read(headers, &mut found);

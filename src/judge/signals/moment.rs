@@ -27,23 +27,18 @@ impl AnswerClock {
     pub fn of(headers: &HeaderMap, now: SystemTime) -> AnswerClock {
         const AGREES: Duration = Duration::from_secs(2);
         let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-        let ours = AnswerClock {
-            now,
-            margin: Duration::ZERO,
-        };
+        let ours = AnswerClock { now, margin: Duration::ZERO };
         match date.and_then(|date| httpdate::parse_http_date(date).ok()) {
-            Some(date) if difference(date, now) > AGREES => AnswerClock {
-                now: date,
-                margin: Duration::from_secs(1),
-            },
+            Some(date) if difference(date, now) > AGREES => {
+                AnswerClock { now: date, margin: Duration::from_secs(1) }
+            }
             _ => ours,
         }
     }
 }
 
 fn difference(a: SystemTime, b: SystemTime) -> Duration {
-    a.duration_since(b)
-        .unwrap_or_else(|before| before.duration())
+    a.duration_since(b).unwrap_or_else(|before| before.duration())
 }
 
 /// The time from now until a moment; zero if it has passed.
@@ -66,11 +61,7 @@ pub fn moment(text: &str, clock: AnswerClock) -> Result<Duration, String> {
         Err(_) => of_text(text, clock),
     };
     let wait = wait.ok_or_else(|| format!("\"{text}\" is no time"))?;
-    if wait <= MAX_WAIT {
-        Ok(wait)
-    } else {
-        Err(format!("\"{text}\" is more than 32 days away"))
-    }
+    if wait <= MAX_WAIT { Ok(wait) } else { Err(format!("\"{text}\" is more than 32 days away")) }
 }
 
 /// The pause that `Retry-After` asks for: a moment or a duration of any length, since it
@@ -85,9 +76,7 @@ pub fn parse_pause(text: &str, headers: &HeaderMap, now: SystemTime) -> Option<D
     }
     let date = headers.get(DATE).and_then(|date| date.to_str().ok());
     let clock = AnswerClock {
-        now: date
-            .and_then(|date| httpdate::parse_http_date(date).ok())
-            .unwrap_or(now),
+        now: date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now),
         margin: Duration::from_secs(1),
     };
     match text.parse::<f64>() {
@@ -128,11 +117,7 @@ fn of_text(text: &str, clock: AnswerClock) -> Option<Duration> {
 /// Durations of Go such as `1m2.5s`, whose last part may have a fraction.
 fn with_fractions(text: &str) -> Option<Duration> {
     let dot = text.find('.')?;
-    let digits = text[..dot]
-        .bytes()
-        .rev()
-        .take_while(u8::is_ascii_digit)
-        .count();
+    let digits = text[..dot].bytes().rev().take_while(u8::is_ascii_digit).count();
     let (whole, last) = text.split_at(dot - digits);
     let whole = match whole {
         "" => Duration::ZERO,

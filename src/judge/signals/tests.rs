@@ -144,11 +144,8 @@ fn every_spelling_of_a_time_is_parsed() {
 #[test]
 fn times_refer_to_the_server_s_clock_where_it_differs() {
     let reset = |date| {
-        let said = [
-            ("date", date),
-            ("x-ratelimit-remaining", "1"),
-            ("x-ratelimit-reset", "2014879807"),
-        ];
+        let said =
+            [("date", date), ("x-ratelimit-remaining", "1"), ("x-ratelimit-reset", "2014879807")];
         read(&said).signals[0].info.reset.unwrap().as_secs()
     };
     assert_eq!(reset("Sun, 06 Nov 2033 08:49:36 GMT"), 30);
@@ -165,15 +162,9 @@ fn an_implausible_value_has_no_effect() {
         (&[("x-ratelimit-remaining", "NaN")], "\"NaN\" is no count"),
         (&[("x-ratelimit-remaining", "1e99")], "\"1e99\" is no count"),
         (&[("x-ratelimit-remaining", "\u{e9}")], "it is no text"),
-        (
-            &[("x-ratelimit-limit", "5"), ("x-ratelimit-remaining", "6")],
-            "6 left of 5",
-        ),
+        (&[("x-ratelimit-limit", "5"), ("x-ratelimit-remaining", "6")], "6 left of 5"),
         (&[("x-ratelimit-limit", "0")], "a limit of 0"),
-        (
-            &[("X-Shopify-Shop-Api-Call-Limit", "32")],
-            "is not used/limit",
-        ),
+        (&[("X-Shopify-Shop-Api-Call-Limit", "32")], "is not used/limit"),
         (&[("X-Shopify-Shop-Api-Call-Limit", "/")], "is no count"),
         (&[("Sforce-Limit-Info", "nothing")], "names no api-usage"),
         (&[("RateLimit", "\"x\";r=many;t=1")], "\"many\" is no count"),
@@ -206,18 +197,13 @@ fn a_job_may_name_headers_of_its_own() {
         ..SignalSource::default()
     };
     let mut map = HeaderMap::new();
-    for (name, value) in [
-        ("x-weight-most", "1200"),
-        ("x-weight-used", "200"),
-        ("x-weight-ends", "20s"),
-    ] {
+    for (name, value) in
+        [("x-weight-most", "1200"), ("x-weight-used", "200"), ("x-weight-ends", "20s")]
+    {
         map.insert(name, HeaderValue::from_static(value));
     }
     let found = read_headers(&map, &[said], now());
-    let expected = (
-        "weight".to_owned(),
-        [Some(1_200), Some(1_000), Some(20_000)],
-    );
+    let expected = ("weight".to_owned(), [Some(1_200), Some(1_000), Some(20_000)]);
     assert_eq!(all(&found), [expected]);
 }
 
@@ -276,9 +262,8 @@ fn no_header_makes_the_parser_panic() {
         for _ in 0..random.random_range(1..4) {
             let name = NAMES[random.random_range(0..NAMES.len())];
             let pieces = random.random_range(0..6);
-            let text: String = (0..pieces)
-                .map(|_| PIECES[random.random_range(0..PIECES.len())])
-                .collect();
+            let text: String =
+                (0..pieces).map(|_| PIECES[random.random_range(0..PIECES.len())]).collect();
             map.append(name, HeaderValue::try_from(text).unwrap());
         }
         let found = read_headers(&map, &[], now());

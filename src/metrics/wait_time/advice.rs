@@ -58,11 +58,7 @@ pub fn free_at(now: &Zoned, wait: Duration) -> String {
     let Ok(then) = now.checked_add(wait) else {
         return "not available again in this calendar".into();
     };
-    let format = if then.date() == now.date() {
-        "%H:%M:%S"
-    } else {
-        "%Y-%m-%d %H:%M:%S"
-    };
+    let format = if then.date() == now.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
     format!("available again at {}", then.strftime(format))
 }
 
@@ -120,12 +116,7 @@ mod tests {
 
     #[test]
     fn advice_names_the_largest_reason_and_what_would_help() {
-        let setup = RunSetup {
-            workers: 2,
-            in_flight: 50,
-            cores: 2,
-            keys: 0,
-        };
+        let setup = RunSetup { workers: 2, in_flight: 50, cores: 2, keys: 0 };
         assert_eq!(
             actual("limit", Some(BlockerKind::Limit), setup),
             "bound by 300/1m (87 %); more workers will not help; a second key would halve it"
@@ -134,16 +125,10 @@ mod tests {
         assert!(actual("limit", Some(BlockerKind::Limit), three).ends_with("save 1/4 of it"));
         assert!(actual("limit", Some(BlockerKind::KeyLimit), setup).contains("rows of more keys"));
         assert!(actual("server", None, setup).contains("more than --concurrency 50"));
-        let sync = RunSetup {
-            in_flight: 1,
-            ..setup
-        };
+        let sync = RunSetup { in_flight: 1, ..setup };
         assert!(actual("server", None, sync).contains("--mode async"));
         assert!(actual("work", None, setup).ends_with("each core has one"));
-        let few = RunSetup {
-            workers: 1,
-            ..setup
-        };
+        let few = RunSetup { workers: 1, ..setup };
         assert!(actual("work", None, few).contains("--workers 2"));
         assert!(actual("input", None, setup).starts_with("bound by the input (87 %)"));
         assert_eq!(advice(&[], &setup), None);

@@ -116,8 +116,7 @@ impl WorkerTime {
 
 impl Drop for WaitingRow<'_> {
     fn drop(&mut self) {
-        self.0
-            .store(get(self.0).saturating_sub(1), Ordering::Relaxed);
+        self.0.store(get(self.0).saturating_sub(1), Ordering::Relaxed);
     }
 }
 

@@ -30,9 +30,7 @@ impl TimeBreakdown {
         for held in &mut later.blocked {
             let same = |it: &&BlockedTime| (it.by, &it.name) == (held.by, &held.name);
             let before = before.blocked.iter().find(same);
-            held.time = held
-                .time
-                .saturating_sub(before.map_or(Duration::ZERO, |it| it.time));
+            held.time = held.time.saturating_sub(before.map_or(Duration::ZERO, |it| it.time));
         }
         later
     }
@@ -131,10 +129,8 @@ mod tests {
             blocked: vec![held("5/1s", 3), held("300/1m", 9)],
         };
         let shares = all.shares();
-        let actual: Vec<(&str, Option<&str>, f64)> = shares
-            .iter()
-            .map(|it| (it.cause, it.name.as_deref(), it.seconds))
-            .collect();
+        let actual: Vec<(&str, Option<&str>, f64)> =
+            shares.iter().map(|it| (it.cause, it.name.as_deref(), it.seconds)).collect();
         let expected = [
             ("limit", Some("300/1m"), 4.5),
             ("server", None, 2.0),

@@ -12,10 +12,7 @@ const HOUR: u64 = 3_600_000;
 const NOON: u64 = 1_764_072_000_000;
 
 fn quota(rate: &str) -> Quota {
-    let settings = Settings {
-        rate: vec![rate.parse().unwrap()],
-        ..Settings::default()
-    };
+    let settings = Settings { rate: vec![rate.parse().unwrap()], ..Settings::default() };
     let policy = Policy::new(&settings, Duration::ZERO).unwrap();
     policy.rules().iter().find_map(Rule::quota).unwrap()
 }
@@ -24,22 +21,12 @@ fn quota(rate: &str) -> Quota {
 fn now(up: u64, wall: u64, boot: &str) -> ClockSnapshot {
     ClockSnapshot {
         time: Time::from_nanos(up * 1_000_000),
-        clock: ClockReading {
-            wall,
-            up,
-            boot: Some(boot.to_owned()),
-        },
+        clock: ClockReading { wall, up, boot: Some(boot.to_owned()) },
     }
 }
 
 fn request_for(wanted: u64) -> LeaseRequest<'static> {
-    LeaseRequest {
-        arrived: &[],
-        kept: 0,
-        wanted,
-        least: 1,
-        reset: None,
-    }
+    LeaseRequest { arrived: &[], kept: 0, wanted, least: 1, reset: None }
 }
 
 /// A state with these units arrived at noon, an hour after the machine's start.
@@ -47,18 +34,9 @@ fn used(quota: &Quota, units: u64) -> QuotaState {
     let (mut state, now) = (QuotaState::default(), now(HOUR, NOON, "a"));
     state.advance(&now, quota, &|_| true);
     let arrived = [(now.time, i64::try_from(units).unwrap())];
-    let request = LeaseRequest {
-        arrived: &arrived,
-        ..request_for(0)
-    };
-    let request = LeaseRequest {
-        least: 0,
-        ..request
-    };
-    assert_eq!(
-        state.exchange(&now, quota, "1", &request),
-        LeaseReply::Units(0)
-    );
+    let request = LeaseRequest { arrived: &arrived, ..request_for(0) };
+    let request = LeaseRequest { least: 0, ..request };
+    assert_eq!(state.exchange(&now, quota, "1", &request), LeaseReply::Units(0));
     state
 }
 
@@ -79,15 +57,8 @@ fn used_units_are_free_a_day_later() {
         assert_eq!(left(state.clone(), &quota, &later(day + 1)), 25, "{rate}");
         let (mut state, then) = (state, later(1));
         state.advance(&then, &quota, &|_| true);
-        let reply = state.exchange(
-            &then,
-            &quota,
-            "2",
-            &LeaseRequest {
-                least: 6,
-                ..request_for(6)
-            },
-        );
+        let reply =
+            state.exchange(&then, &quota, "2", &LeaseRequest { least: 6, ..request_for(6) });
         let LeaseReply::Later(Some(time)) = reply else {
             panic!("{reply:?}");
         };
@@ -125,16 +96,8 @@ fn units_used_before_a_restart_of_the_machine_are_free_in_time() {
         let quota = quota(rate);
         // Restarted each time, a minute before the check.
         let started = |hours: u64| now(60_000, NOON + hours * HOUR, "b");
-        assert_eq!(
-            left(used(&quota, 25), &quota, &started(hours - 1)),
-            0,
-            "{rate}"
-        );
-        assert_eq!(
-            left(used(&quota, 25), &quota, &started(hours + 1)),
-            25,
-            "{rate}"
-        );
+        assert_eq!(left(used(&quota, 25), &quota, &started(hours - 1)), 0, "{rate}");
+        assert_eq!(left(used(&quota, 25), &quota, &started(hours + 1)), 25, "{rate}");
         let mut state = used(&quota, 25);
         let then = started(hours - 1);
         state.advance(&then, &quota, &|_| true);
@@ -163,31 +126,16 @@ fn the_leased_units_of_a_dead_run_count_as_used() {
     let quota = quota("25/1d");
     let (mut state, noon) = (QuotaState::default(), now(HOUR, NOON, "a"));
     state.advance(&noon, &quota, &|_| true);
-    assert_eq!(
-        state.exchange(&noon, &quota, "1", &request_for(10)),
-        LeaseReply::Units(10)
-    );
-    assert_eq!(
-        state.exchange(&noon, &quota, "2", &request_for(99)),
-        LeaseReply::Units(15)
-    );
-    assert_eq!(
-        state.exchange(&noon, &quota, "3", &request_for(1)),
-        LeaseReply::Later(None)
-    );
+    assert_eq!(state.exchange(&noon, &quota, "1", &request_for(10)), LeaseReply::Units(10));
+    assert_eq!(state.exchange(&noon, &quota, "2", &request_for(99)), LeaseReply::Units(15));
+    assert_eq!(state.exchange(&noon, &quota, "3", &request_for(1)), LeaseReply::Later(None));
     // Run 2 returns its unused units, run 1 dies.
-    let request = LeaseRequest {
-        least: 0,
-        ..request_for(0)
-    };
+    let request = LeaseRequest { least: 0, ..request_for(0) };
     state.exchange(&noon, &quota, "2", &request);
     let later = now(2 * HOUR, NOON + HOUR, "a");
     state.advance(&later, &quota, &|run| run != "1");
     assert_eq!(state.left(&quota), 15);
-    assert_eq!(
-        left(state, &quota, &now(27 * HOUR, NOON + 26 * HOUR, "a")),
-        25
-    );
+    assert_eq!(left(state, &quota, &now(27 * HOUR, NOON + 26 * HOUR, "a")), 25);
 }
 
 #[test]
@@ -214,14 +162,8 @@ fn many_units_share_entries() {
         state.advance(&now, &quota, &|_| true);
         let before = now.time.before(Duration::from_secs(30));
         let arrived = [(before, 500), (now.time, 500), (before, -200)];
-        let request = LeaseRequest {
-            arrived: &arrived,
-            ..request_for(1)
-        };
-        assert_eq!(
-            state.exchange(&now, &quota, "1", &request),
-            LeaseReply::Units(1)
-        );
+        let request = LeaseRequest { arrived: &arrived, ..request_for(1) };
+        assert_eq!(state.exchange(&now, &quota, "1", &request), LeaseReply::Units(1));
     }
     assert!(state.arrived.len() < 4_100, "{}", state.arrived.len());
     // The units of a little more than a day, less the subtracted ones.
@@ -249,11 +191,7 @@ struct World {
 
 impl World {
     fn now(&self) -> ClockSnapshot {
-        now(
-            self.up,
-            self.truth.saturating_add_signed(self.skew),
-            &self.boot.to_string(),
-        )
+        now(self.up, self.truth.saturating_add_signed(self.skew), &self.boot.to_string())
     }
 
     fn step(&mut self) {
@@ -300,8 +238,7 @@ impl World {
         self.written = (self.boot, self.skew);
         let arrived = [(now.time, i64::try_from(flight).unwrap())];
         let alive: Vec<String> = self.runs.iter().map(|(name, ..)| name.clone()).collect();
-        self.state
-            .advance(&now, &self.quota, &|run| alive.iter().any(|it| it == run));
+        self.state.advance(&now, &self.quota, &|run| alive.iter().any(|it| it == run));
         let request = LeaseRequest {
             arrived: &arrived[..usize::from(flight > 0)],
             kept: hand,

@@ -48,11 +48,7 @@ impl Heads {
     }
 
     fn after(skip: usize) -> Heads {
-        Heads {
-            skip,
-            head: [0; HEAD],
-            filled: 0,
-        }
+        Heads { skip, head: [0; HEAD], filled: 0 }
     }
 
     /// Reads the next bytes, and calls the function for each head that they complete.
@@ -81,11 +77,7 @@ impl Heads {
         let [a, b, c, kind, flags, stream @ ..] = self.head;
         self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
         let stream = u32::from_be_bytes(stream);
-        Some(FrameHead {
-            kind,
-            flags,
-            stream,
-        })
+        Some(FrameHead { kind, flags, stream })
     }
 }
 
@@ -98,10 +90,7 @@ pub struct Frames {
 
 impl Frames {
     pub fn new() -> Frames {
-        Frames {
-            heads: Heads::of_client(),
-            ended: 0,
-        }
+        Frames { heads: Heads::of_client(), ended: 0 }
     }
 
     /// Number of streams that this side has ended; each is a request.

@@ -10,13 +10,7 @@ use tokio::net::TcpStream;
 // The beginning of the kernel's `tcp_info`, which only ever grows at its end.
 // The call itself, and what is unsafe about it, is nix's; the type is plain
 // numbers, which any bytes are.
-sockopt_impl!(
-    TcpInfo,
-    GetOnly,
-    libc::IPPROTO_TCP,
-    libc::TCP_INFO,
-    [u64; 16]
-);
+sockopt_impl!(TcpInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, [u64; 16]);
 
 /// Index of `tcpi_bytes_acked`, in units of eight bytes.
 const BYTES_ACKED: usize = 15;
@@ -48,7 +42,5 @@ impl Acks {
 }
 
 fn acknowledged(socket: &OwnedFd) -> Option<u64> {
-    getsockopt(socket, TcpInfo)
-        .ok()
-        .map(|info| info[BYTES_ACKED])
+    getsockopt(socket, TcpInfo).ok().map(|info| info[BYTES_ACKED])
 }

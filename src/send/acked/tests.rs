@@ -82,9 +82,7 @@ fn a_request_has_arrived_when_its_last_byte_is_there_and_before_its_answer() {
         let request = Request::post(&url).body(Bytes::from(vec![7; BODY]));
         let mut lease = sender.lease(&url.parse().unwrap()).await.unwrap();
         let say = || arrived.store(true, Ordering::SeqCst);
-        let head = sender
-            .send(&mut lease, request.unwrap(), sender.start(), say)
-            .await;
+        let head = sender.send(&mut lease, request.unwrap(), sender.start(), say).await;
         assert_eq!(head.unwrap().status(), 200);
     });
     server.join().unwrap();
@@ -135,10 +133,8 @@ fn with_http2_a_flush_says_nothing_while_a_request_waits_to_be_written() {
         let (wire, _other_end) = wire().await;
         let mut requests = WireRequests::http2(wire.clone());
         let mut write = |bytes: &[u8]| requests.wrote(&[IoSlice::new(bytes)], bytes.len());
-        let ((first, _a), (second, _b)) = (
-            WireMark::new(Rc::downgrade(&wire)),
-            WireMark::new(Rc::downgrade(&wire)),
-        );
+        let ((first, _a), (second, _b)) =
+            (WireMark::new(Rc::downgrade(&wire)), WireMark::new(Rc::downgrade(&wire)));
         first.hand();
         second.hand();
         write(&[0; 24]);

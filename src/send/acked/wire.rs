@@ -126,10 +126,7 @@ impl WireMark {
     /// server's network stack has it; never, if that is unknown.
     pub fn new(wire: Weak<Wire>) -> (WireMark, impl Future<Output = ()>) {
         let (tell, flushed) = oneshot::channel();
-        let mark = WireMark {
-            wire: wire.clone(),
-            flushed: Some(tell),
-        };
+        let mark = WireMark { wire: wire.clone(), flushed: Some(tell) };
         (mark, acknowledged(wire, flushed))
     }
 
@@ -194,10 +191,7 @@ impl WireRequests {
 
     /// With HTTP/2, a request is written when its stream is ended.
     pub fn http2(wire: Rc<Wire>) -> WireRequests {
-        WireRequests {
-            wire,
-            frames: Some(Frames::new()),
-        }
+        WireRequests { wire, frames: Some(Frames::new()) }
     }
 }
 

@@ -145,10 +145,7 @@ async fn a_request_that_the_server_did_not_process_is_known() {
             (resets(refused_stream), Delivery::Rejected),
             (leaves(0), Delivery::Rejected),
             (resets(internal_error), Delivery::Unknown),
-            (
-                [leaves(1), resets(internal_error)].concat(),
-                Delivery::Unknown,
-            ),
+            ([leaves(1), resets(internal_error)].concat(), Delivery::Unknown),
         ] {
             let (mut server, connection) = Server::welcoming(9).await;
             let trouble = server.meets(&connection, &frames).await;
@@ -165,10 +162,7 @@ async fn malformed_data_on_a_stream_affects_that_stream_only() {
         // HEADERS that end the stream, with two statuses 200.
         let twice = [0, 0, 2, 1, 5, 0, 0, 0, 1, 0x88, 0x88];
         let trouble = server.meets(&connection, &twice).await;
-        assert_eq!(
-            (trouble.kind, trouble.delivery),
-            (FailureKind::BadAnswer, Delivery::Final)
-        );
+        assert_eq!((trouble.kind, trouble.delivery), (FailureKind::BadAnswer, Delivery::Final));
         // Malformed data on the connection can belong to any request.
         let (mut server, connection) = Server::welcoming(9).await;
         let nonsense = [0, 0, 1, 4, 0, 0, 0, 0, 0, 0];

@@ -20,9 +20,7 @@ pub fn trusting(
     builder: ConfigBuilder<ClientConfig, WantsVerifier>,
     provider: Arc<CryptoProvider>,
 ) -> ConfigBuilder<ClientConfig, WantsClientCert> {
-    builder
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+    builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
 }
 
 #[derive(Debug)]

@@ -44,13 +44,7 @@ pub(crate) struct FileAtPath {
 impl FileAtPath {
     /// A file that was opened for appending at its `end`.
     pub fn new(file: File, path: PathBuf, end: u64) -> FileAtPath {
-        FileAtPath {
-            file,
-            path,
-            end,
-            reserved: Some(end),
-            ahead: RESERVE,
-        }
+        FileAtPath { file, path, end, reserved: Some(end), ahead: RESERVE }
     }
 
     fn check_size(&self) -> io::Result<()> {
@@ -144,11 +138,7 @@ impl Disk for FileAtPath {
 
     fn is_filling(&mut self, needed: u64) -> Option<io::Error> {
         let left = self.reserved?.saturating_sub(self.end);
-        if left < needed.max(self.ahead / 2) {
-            self.reserve(needed).err()
-        } else {
-            None
-        }
+        if left < needed.max(self.ahead / 2) { self.reserve(needed).err() } else { None }
     }
 }
 
@@ -159,13 +149,7 @@ mod tests {
     #[test]
     fn a_disk_is_full_when_less_is_left_than_what_is_needed() {
         let with = |left: u64, needed| {
-            most(needed, |size| {
-                if size <= left {
-                    Ok(())
-                } else {
-                    Err(Errno::NOSPC)
-                }
-            })
+            most(needed, |size| if size <= left { Ok(()) } else { Err(Errno::NOSPC) })
         };
         assert_eq!(with(1 << 30, 1_000), Ok(RESERVE));
         assert_eq!(with(1 << 30, 20 << 20), Ok(20 << 20));

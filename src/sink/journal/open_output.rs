@@ -45,10 +45,9 @@ impl OpenOutput {
     /// took whole; `ends` says where in the bytes each one ends.
     pub fn append(&mut self, bytes: &[u8], ends: &[usize]) -> KeptBytes {
         let written = match &mut self.out {
-            Out::Stream(stream) => stream
-                .write_all(bytes)
-                .and_then(|()| stream.flush())
-                .map_err(|error| (0, error)),
+            Out::Stream(stream) => {
+                stream.write_all(bytes).and_then(|()| stream.flush()).map_err(|error| (0, error))
+            }
             Out::File(journal) => journal.append(bytes, ends),
         };
         written.map_err(|(kept, error)| (kept, self.failed(&error)))
@@ -131,10 +130,9 @@ impl Journal {
         let (written, failed) = write(&mut *self.disk, bytes);
         let kept = match &failed {
             None => bytes.len(),
-            Some(_) => ends[..ends.partition_point(|&end| end <= written)]
-                .last()
-                .copied()
-                .unwrap_or(0),
+            Some(_) => {
+                ends[..ends.partition_point(|&end| end <= written)].last().copied().unwrap_or(0)
+            }
         };
         self.end += kept as u64;
         self.crc.update(&bytes[..kept]);
@@ -155,10 +153,7 @@ impl Journal {
 
     fn sync(&mut self) -> io::Result<Synced> {
         self.disk.sync()?;
-        Ok(Synced {
-            bytes: self.end,
-            crc32: self.crc.clone().finalize(),
-        })
+        Ok(Synced { bytes: self.end, crc32: self.crc.clone().finalize() })
     }
 }
 
@@ -192,10 +187,7 @@ mod tests {
             panic!("/dev/full took bytes");
         };
         let text = error.to_string();
-        assert!(
-            text.contains("/dev/full cannot be written: No space"),
-            "{text}"
-        );
+        assert!(text.contains("/dev/full cannot be written: No space"), "{text}");
     }
 
     #[test]

@@ -37,14 +37,7 @@ pub(crate) struct Cut {
 impl<'a> RecordCutter<'a> {
     /// From the beginning of a text.
     pub fn new(input: &'a mut dyn BufRead, decode: &'a mut dyn Decode) -> RecordCutter<'a> {
-        RecordCutter {
-            input,
-            decode,
-            ahead: Vec::new(),
-            taken: 0,
-            is_ahead: true,
-            begun: false,
-        }
+        RecordCutter { input, decode, ahead: Vec::new(), taken: 0, is_ahead: true, begun: false }
     }
 
     /// Fills `record` with the next one; none if what is left has no newline, or if
@@ -111,10 +104,7 @@ impl<'a> RecordCutter<'a> {
             self.ahead = record[first..].to_vec();
         }
         record.truncate(first);
-        Cut {
-            lines: 1,
-            found: None,
-        }
+        Cut { lines: 1, found: None }
     }
 
     /// Whether a whole record of a row begins with one of the lines after the first.

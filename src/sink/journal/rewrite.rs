@@ -42,11 +42,8 @@ pub(crate) fn without_dropped(
             return Ok(());
         };
         let moves = of.seen.is_some_and(|seen| seen.row != number);
-        let record = if moves {
-            renumbered(of.bytes, of.row_at, number)?
-        } else {
-            Cow::Borrowed(of.bytes)
-        };
+        let record =
+            if moves { renumbered(of.bytes, of.row_at, number)? } else { Cow::Borrowed(of.bytes) };
         end += record.len() as u64;
         crc.update(&record);
         records += u64::from(of.place.is_some());
@@ -57,12 +54,7 @@ pub(crate) fn without_dropped(
     file.sync_data()?;
     fs::rename(&name, path)?;
     sync_directory(path)?;
-    Ok(Journal {
-        disk: Box::new(FileAtPath::new(file, path.to_owned(), end)),
-        end,
-        crc,
-        records,
-    })
+    Ok(Journal { disk: Box::new(FileAtPath::new(file, path.to_owned(), end)), end, crc, records })
 }
 
 /// A record whose row has another number now.
@@ -119,10 +111,7 @@ fn keep(path: &Path, damaged: &[u8]) -> io::Result<()> {
         return Ok(());
     }
     let mut options = OpenOptions::new();
-    let mut torn = options
-        .create(true)
-        .append(true)
-        .open(beside(path, ".torn"))?;
+    let mut torn = options.create(true).append(true).open(beside(path, ".torn"))?;
     torn.write_all(damaged)?;
     torn.sync_data()
 }
@@ -140,11 +129,7 @@ mod tests {
         let text = "a,_row,_ok\nx,0,true\nx,1,false\n!\n\"y\ny\",2,true\nz,0,true\nw,3,true\n";
         fs::write(&path, text).unwrap();
         let format: Format = "csv".parse().unwrap();
-        let unwanted = Unwanted {
-            failed: true,
-            unknown: false,
-            damaged: true,
-        };
+        let unwanted = Unwanted { failed: true, unknown: false, damaged: true };
         let (done, mut decode) = (CompletedRows::by(None, format), format.decoder(None));
         let mut past =
             resume::read(&mut text.as_bytes(), &mut *decode, done, None, unwanted).unwrap();

@@ -89,9 +89,7 @@ impl SortedPieces {
     fn add(&mut self, piece: &mut Vec<NumberedRecord>) -> io::Result<()> {
         piece.sort_unstable();
         let mut aside = self.aside()?;
-        piece
-            .drain(..)
-            .try_for_each(|record| put(&mut aside, &record))?;
+        piece.drain(..).try_for_each(|record| put(&mut aside, &record))?;
         self.put_in(0, from_its_start(aside)?)
     }
 
@@ -188,14 +186,9 @@ mod tests {
             let text: String = numbers.map(|row| format!("{{\"_row\":{row}}}\n")).collect();
             fs::write(&path, &text).unwrap();
             // Each record is a piece.
-            let pieces = SortedPieces {
-                size: 1,
-                ..SortedPieces::beside(&path)
-            };
+            let pieces = SortedPieces { size: 1, ..SortedPieces::beside(&path) };
             sort_in(pieces, &path, "jsonl".parse().unwrap()).unwrap();
-            let sorted: String = (0..rows)
-                .map(|row| format!("{{\"_row\":{row}}}\n"))
-                .collect();
+            let sorted: String = (0..rows).map(|row| format!("{{\"_row\":{row}}}\n")).collect();
             assert_eq!(fs::read_to_string(&path).unwrap(), sorted);
         }
     }

@@ -47,9 +47,7 @@ fn stdout(settings: &Settings) -> Result<CheckedOutput, Error> {
         _ if settings.retry_failed => "--retry-failed",
         _ => "--resume",
     };
-    Err(Error::plan(format!(
-        "{flag} needs an output file: give one with --output FILE"
-    )))
+    Err(Error::plan(format!("{flag} needs an output file: give one with --output FILE")))
 }
 
 fn file(named: &Path, settings: &Settings, resends: bool) -> Result<CheckedOutput, Error> {
@@ -67,10 +65,7 @@ fn file(named: &Path, settings: &Settings, resends: bool) -> Result<CheckedOutpu
     if path.is_file() && !journal.exists() {
         return unpacked(product, format, settings, resends);
     }
-    Ok(CheckedOutput {
-        product: Some(product),
-        ..text(&journal, format, settings, resends)?
-    })
+    Ok(CheckedOutput { product: Some(product), ..text(&journal, format, settings, resends)? })
 }
 
 /// Whether a finished file could replace it: a device can't be replaced.
@@ -126,10 +121,7 @@ fn unpacked(
             ..empty(OpenMode::Unpack(product.clone()), format)
         },
     };
-    Ok(CheckedOutput {
-        product: Some(product),
-        ..output
-    })
+    Ok(CheckedOutput { product: Some(product), ..output })
 }
 
 /// A pipe or a device, which has no records that could be read again.
@@ -148,9 +140,7 @@ fn stream(mode: OpenMode, format: Format) -> Result<CheckedOutput, Error> {
     if format.is_appended() {
         return Ok(empty(mode, format));
     }
-    Err(Error::plan(format!(
-        "a {format} output needs a file: give one with --output FILE"
-    )))
+    Err(Error::plan(format!("a {format} output needs a file: give one with --output FILE")))
 }
 
 fn present(
@@ -180,13 +170,7 @@ fn present(
 }
 
 fn empty(mode: OpenMode, format: Format) -> CheckedOutput {
-    CheckedOutput {
-        mode,
-        format,
-        past: ResumeState::default(),
-        before: None,
-        product: None,
-    }
+    CheckedOutput { mode, format, past: ResumeState::default(), before: None, product: None }
 }
 
 /// The format that an output's extension stands for.
@@ -212,11 +196,7 @@ fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
 fn results(journal: &Path, format: Format) -> PathBuf {
     let stem = journal.with_extension("");
     let is_journal = journal.extension().is_some_and(|end| end == "journal");
-    if is_journal && product::of(&stem, format).is_some() {
-        stem
-    } else {
-        journal.to_owned()
-    }
+    if is_journal && product::of(&stem, format).is_some() { stem } else { journal.to_owned() }
 }
 
 #[cfg(test)]
@@ -240,10 +220,7 @@ mod tests {
         assert_eq!(place.format.to_string(), "jsonl");
         for (existing, flag) in [(Resume, "--resume"), (Overwrite, "--overwrite")] {
             let error = check(Some(Path::new("-")), existing).unwrap_err();
-            assert!(
-                error.contains(&format!("{flag} needs an output")),
-                "{error}"
-            );
+            assert!(error.contains(&format!("{flag} needs an output")), "{error}");
         }
     }
 

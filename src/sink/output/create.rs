@@ -41,9 +41,7 @@ impl Output {
         let locked = self.checked.mode.lock().map_err(in_use)?;
         let mut held = self.hold(identity, uncounted).map_err(in_use)?;
         self.forget_intents()?;
-        let CheckedOutput {
-            mode, format, past, ..
-        } = &self.checked;
+        let CheckedOutput { mode, format, past, .. } = &self.checked;
         let first_line = (past.end > 0).then_some(&*past.first_line);
         let encode = format.encoder(columns, first_line)?;
         let opened = mode.open(locked, past, *format)?;
@@ -76,11 +74,7 @@ impl Output {
     /// The number of the output's records that its journal has when it is opened.
     fn in_journal(&self, records: u64) -> u64 {
         let past = &self.checked.past;
-        if past.is_to_be_rewritten() {
-            records
-        } else {
-            records - past.in_parts
-        }
+        if past.is_to_be_rewritten() { records } else { records - past.in_parts }
     }
 
     /// The file that grows with the journal, if one does.

@@ -52,12 +52,7 @@ impl Output {
         };
         let in_doubt = in_doubt(&checked, settings.key.as_deref(), resends)?;
         checked.past.keep(&in_doubt);
-        Ok(Output {
-            in_doubt,
-            checked,
-            settings: settings.clone(),
-            run,
-        })
+        Ok(Output { in_doubt, checked, settings: settings.clone(), run })
     }
 
     /// The place for people: `stdout` or the path.
@@ -142,9 +137,7 @@ impl Output {
     /// # Errors
     /// That the input or the file can't be read.
     pub fn compare(&self, rows: Rows, columns: &Columns) -> Result<Differences, Error> {
-        let CheckedOutput {
-            mode, format, past, ..
-        } = &self.checked;
+        let CheckedOutput { mode, format, past, .. } = &self.checked;
         let columns = format.columns(columns, &past.first_line)?;
         match (mode, &self.checked.product) {
             (OpenMode::Unpack(_) | OpenMode::Parts(..), Some(product)) => {
@@ -233,9 +226,7 @@ impl Output {
             return Vec::new();
         };
         if sidecar.identity.part("request.url") == identity.part("request.url") {
-            sidecar
-                .spent
-                .before(milliseconds_now(), self.checked.past.records)
+            sidecar.spent.before(milliseconds_now(), self.checked.past.records)
         } else {
             Vec::new()
         }
@@ -250,11 +241,7 @@ impl Output {
     /// The `Idempotency-Key` of this row, which is the same in all runs that continue a file.
     #[must_use]
     pub fn idempotency_key(&self, row: &Row) -> String {
-        let key = self
-            .settings
-            .key
-            .as_ref()
-            .and_then(|key| row.fields.get(key));
+        let key = self.settings.key.as_ref().and_then(|key| row.fields.get(key));
         let row = key.map_or_else(|| row.number.to_string(), ToString::to_string);
         uuid(&format!("{}:{row}", self.run))
     }
@@ -264,14 +251,7 @@ impl Output {
 fn uuid(of: &str) -> String {
     let hash = blake3::hash(of.as_bytes()).to_hex();
     let part = |from: usize, to: usize| &hash[from..to];
-    format!(
-        "{}-{}-8{}-a{}-{}",
-        part(0, 8),
-        part(8, 12),
-        part(12, 15),
-        part(15, 18),
-        part(18, 30)
-    )
+    format!("{}-{}-8{}-a{}-{}", part(0, 8), part(8, 12), part(12, 15), part(15, 18), part(18, 30))
 }
 
 /// The rows of the log of intents that have no record; none if no file is continued.
@@ -290,12 +270,8 @@ fn in_doubt(
         _ => return Ok(none),
     };
     let told = [&checked.past.done, &checked.past.answered];
-    intents::in_doubt(path, told, none).map_err(|error| {
-        Error::plan(format!(
-            "{}.intents cannot be read: {error}",
-            path.display()
-        ))
-    })
+    intents::in_doubt(path, told, none)
+        .map_err(|error| Error::plan(format!("{}.intents cannot be read: {error}", path.display())))
 }
 
 impl std::fmt::Display for Output {

@@ -105,11 +105,7 @@ impl OpenMode {
             OpenMode::New(path) => Some(path.clone()),
             _ => None,
         };
-        Ok(OpenOutput {
-            name: self.to_string(),
-            out,
-            made,
-        })
+        Ok(OpenOutput { name: self.to_string(), out, made })
     }
 
     fn journal(
@@ -244,10 +240,7 @@ fn cut_torn(path: &Path, mut file: File, size: u64, end: u64) -> io::Result<File
 fn keep_torn(file: &mut File, path: &Path, end: u64) -> io::Result<()> {
     file.seek(SeekFrom::Start(end))?;
     let mut options = OpenOptions::new();
-    let mut torn = options
-        .create(true)
-        .append(true)
-        .open(beside(path, ".torn"))?;
+    let mut torn = options.create(true).append(true).open(beside(path, ".torn"))?;
     io::copy(file, &mut torn)?;
     torn.sync_data()
 }
@@ -258,10 +251,7 @@ mod tests {
     use std::fs;
 
     fn open(target: OpenMode, end: u64) -> Result<OpenOutput, Error> {
-        let past = ResumeState {
-            end,
-            ..ResumeState::default()
-        };
+        let past = ResumeState { end, ..ResumeState::default() };
         let locked = target.lock().unwrap();
         target.open(locked, &past, "jsonl".parse().unwrap())
     }
@@ -283,10 +273,7 @@ mod tests {
         fs::write(&path, "{\"_row\":0}\n{\"_ro").unwrap();
         let mut opened = open(OpenMode::GoOn(path.clone(), 16), 11).unwrap();
         opened.append(b"{\"_row\":1}\n", &[11]).unwrap();
-        assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            "{\"_row\":0}\n{\"_row\":1}\n"
-        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"_row\":0}\n{\"_row\":1}\n");
         let torn = fs::read_to_string(directory.path().join("out.jsonl.torn"));
         assert_eq!(torn.unwrap(), "{\"_ro");
     }

@@ -21,10 +21,7 @@ pub(super) fn source(path: &Path, format: Format) -> Result<Source, Error> {
 pub(super) fn as_lines(
     rows: impl Iterator<Item = Result<Row, Error>> + 'static,
 ) -> Box<dyn BufRead> {
-    Box::new(BufReader::new(ProductLines {
-        rows,
-        line: io::Cursor::default(),
-    }))
+    Box::new(BufReader::new(ProductLines { rows, line: io::Cursor::default() }))
 }
 
 struct ProductLines<R> {

@@ -51,10 +51,7 @@ impl Product for MirroredProduct {
             self.remove()?;
             (file, have) = (self.open(key)?, 0);
         }
-        let mut mirror = JournalMirror {
-            path: self.path.clone(),
-            file,
-        };
+        let mut mirror = JournalMirror { path: self.path.clone(), file };
         mirror.catch_up(&self.journal(), have)?;
         Ok(Some(mirror))
     }

@@ -26,11 +26,9 @@ pub(super) fn of(path: &Path, format: Format) -> Option<Arc<dyn Product>> {
     let path = path.to_owned();
     match format.records() {
         Records::AtTheEnd => Some(Arc::new(table::TableProduct { path, format })),
-        Records::WithJournal(mirror) => Some(Arc::new(mirrored::MirroredProduct {
-            path,
-            format,
-            mirror,
-        })),
+        Records::WithJournal(mirror) => {
+            Some(Arc::new(mirrored::MirroredProduct { path, format, mirror }))
+        }
         Records::Appended(_) => {
             let (packing, _) = Packing::of(&path);
             packing.map(|packing| Arc::new(packed::PackedProduct { path, packing }) as _)

@@ -27,9 +27,7 @@ impl Product for Parts {
     }
 
     fn text(&self) -> Result<Box<dyn BufRead>, Error> {
-        Ok(Box::new(
-            text(&self.directory)?.chain(lines(&self.journal())?),
-        ))
+        Ok(Box::new(text(&self.directory)?.chain(lines(&self.journal())?)))
     }
 
     /// Makes the next part of the journal.
@@ -123,9 +121,7 @@ fn add(directory: &Path, journal: &Path) -> Result<(), Error> {
     {
         return Err(cannot(directory, &error));
     }
-    let last = numbered(directory)
-        .map_err(|error| cannot(directory, &error))?
-        .pop();
+    let last = numbered(directory).map_err(|error| cannot(directory, &error))?.pop();
     let next = last.as_ref().map_or(0, |(number, _)| number + 1);
     let path = directory.join(format!("part-{next:06}.parquet"));
     let journal = source(journal, Format::JSONL)?;

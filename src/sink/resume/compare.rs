@@ -57,13 +57,7 @@ pub(crate) fn compare(
     let expected = |fields: &Fields| format.start_of_record(columns, fields);
     match past.done.key() {
         None => by_number(&records, RecordOffsets::read(path, format), expected, rows),
-        Some(_) => by_key(
-            &records,
-            KeyedRow::read(path, format, past),
-            past,
-            expected,
-            rows,
-        ),
+        Some(_) => by_key(&records, KeyedRow::read(path, format, past), past, expected, rows),
     }
 }
 
@@ -140,11 +134,7 @@ impl KeyedRow {
             if let Some(seen) = of.seen
                 && !past.drops(of.place, of.seen)
             {
-                found.push(KeyedRow {
-                    id: past.done.id_of(seen),
-                    start: end,
-                    number: seen.row,
-                });
+                found.push(KeyedRow { id: past.done.id_of(seen), start: end, number: seen.row });
             }
             end += of.bytes.len() as u64;
             Ok(())
@@ -221,11 +211,7 @@ mod tests {
             .zip(values)
             .map(|(number, value)| {
                 let fields = [("symbol".to_owned(), (*value).into())];
-                Ok(Row {
-                    number,
-                    fields: fields.into_iter().collect(),
-                    item: None,
-                })
+                Ok(Row { number, fields: fields.into_iter().collect(), item: None })
             })
             .collect();
         Box::new(rows.into_iter())
@@ -240,10 +226,7 @@ mod tests {
                 "{\"symbol\":\"A\",\"_row\":0}\n{\"symbol\":\"=C\",\"_row\":2}\n\
                  {\"symbol\":\"BB\",\"_row\":1}\n{\"symbol\":\"E\",\"_row\":4}\n",
             ),
-            (
-                "csv",
-                "symbol,_row,_ok\nA,0,true\n'=C,2,true\nBB,1,true\nE,4,true\n",
-            ),
+            ("csv", "symbol,_row,_ok\nA,0,true\n'=C,2,true\nBB,1,true\nE,4,true\n"),
         ] {
             let path = directory.path().join(name);
             std::fs::write(&path, text).unwrap();

@@ -28,15 +28,9 @@ struct KeyHashes {
 impl CompletedRows {
     /// None yet; rows are the same if this field is, or else if their number is.
     pub(crate) fn by(key: Option<&str>, format: Format) -> CompletedRows {
-        let keys = |field: &str| KeyHashes {
-            field: field.to_owned(),
-            format,
-            seen: HashSet::new(),
-        };
-        CompletedRows {
-            rows: RoaringTreemap::new(),
-            keys: key.map(keys),
-        }
+        let keys =
+            |field: &str| KeyHashes { field: field.to_owned(), format, seen: HashSet::new() };
+        CompletedRows { rows: RoaringTreemap::new(), keys: key.map(keys) }
     }
 
     /// The field that identifies rows, if one does.
@@ -156,10 +150,7 @@ pub struct KeyCheck {
 impl KeyCheck {
     /// No row yet.
     pub(crate) fn new(key: &str, format: Format) -> KeyCheck {
-        KeyCheck {
-            key: key.to_owned(),
-            taken: CompletedRows::by(Some(key), format),
-        }
+        KeyCheck { key: key.to_owned(), taken: CompletedRows::by(Some(key), format) }
     }
 
     /// The next row of the input with this name.

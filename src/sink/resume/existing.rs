@@ -121,11 +121,5 @@ fn read(
     synced: Option<&Synced>,
     unwanted: Unwanted,
 ) -> Result<ResumeState, Unreadable> {
-    super::read(
-        text,
-        &mut *format.decoder(key),
-        CompletedRows::by(key, format),
-        synced,
-        unwanted,
-    )
+    super::read(text, &mut *format.decoder(key), CompletedRows::by(key, format), synced, unwanted)
 }

@@ -16,10 +16,7 @@ impl Keyed {
     /// All rows with a record, by the hashes of their keys in their order; none of them
     /// is in the input as far as is known.
     pub fn new(ids: Vec<u64>) -> Keyed {
-        Keyed {
-            numbers: vec![GONE; ids.len()],
-            ids,
-        }
+        Keyed { numbers: vec![GONE; ids.len()], ids }
     }
 
     /// The place of a row among those with a record.
@@ -34,15 +31,12 @@ impl Keyed {
 
     /// The number that a row has now; none if its record is to go.
     pub fn number(&self, id: u64) -> Option<u64> {
-        self.place(id)
-            .map(|place| self.numbers[place])
-            .filter(|number| *number != GONE)
+        self.place(id).map(|place| self.numbers[place]).filter(|number| *number != GONE)
     }
 
     /// The rows whose records are to go.
     pub fn gone(&self) -> impl Iterator<Item = u64> {
         let rows = self.ids.iter().zip(&self.numbers);
-        rows.filter(|(_, number)| **number == GONE)
-            .map(|(id, _)| *id)
+        rows.filter(|(_, number)| **number == GONE).map(|(id, _)| *id)
     }
 }

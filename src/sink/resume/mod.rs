@@ -122,11 +122,7 @@ pub(super) fn read_parts(
 impl ResumeState {
     /// Nothing yet; `none` says by what rows are known.
     fn none(none: CompletedRows) -> ResumeState {
-        ResumeState {
-            answered: none.clone(),
-            done: none,
-            ..ResumeState::default()
-        }
+        ResumeState { answered: none.clone(), done: none, ..ResumeState::default() }
     }
 
     fn read(
@@ -139,8 +135,7 @@ impl ResumeState {
         let mut records = RecordCutter::new(input, decode);
         let (mut record, mut line) = (Vec::new(), 1);
         while let Some(cut) = records.next(&mut record).map_err(Unreadable::Io)? {
-            self.take(&record, cut.found, unwanted)
-                .ok_or(Unreadable::Line(line))?;
+            self.take(&record, cut.found, unwanted).ok_or(Unreadable::Line(line))?;
             let size = record.len() as u64;
             self.edited |= synced.is_some_and(|synced| self.differs_from(synced, size));
             line += cut.lines;
@@ -279,12 +274,7 @@ mod tests {
     #[test]
     fn only_whole_records_count() {
         for (format, text, torn, rows) in [
-            (
-                "jsonl",
-                "{\"_row\":3}\n{\"a\":1,\"_row\":0}\n",
-                "{\"_row\":4}",
-                2,
-            ),
+            ("jsonl", "{\"_row\":3}\n{\"a\":1,\"_row\":0}\n", "{\"_row\":4}", 2),
             ("jsonl", "", "{\"_ro", 0),
             ("jsonl", "{\"_row\":3}\n", "\0\0\0", 1),
             ("csv", "a,_row,_ok\n\"x\ny\",5,true\n", "z,6", 1),
@@ -310,11 +300,7 @@ mod tests {
         let text = "{\"_row\":0,\"_ok\":true}\n{\"_row\":1,\"_ok\":false,\"_error\":\"timeout\"}\n\
                     {\"_row\":2,\"_ok\":false,\"_error\":\"outcome unknown\"}\n";
         for (unknown, done) in [(false, 2), (true, 1)] {
-            let unwanted = Unwanted {
-                failed: true,
-                unknown,
-                ..Unwanted::default()
-            };
+            let unwanted = Unwanted { failed: true, unknown, ..Unwanted::default() };
             let past = past("jsonl", text, unwanted).unwrap();
             assert_eq!((past.done.len(), past.failed), (done, 2));
         }
@@ -329,10 +315,7 @@ mod tests {
             ("csv", "a,b\n1,2\n", 1),
         ] {
             let error = whole(format, text).unwrap_err();
-            assert!(
-                matches!(error, Unreadable::Line(at) if at == line),
-                "{text}"
-            );
+            assert!(matches!(error, Unreadable::Line(at) if at == line), "{text}");
         }
     }
 
@@ -351,25 +334,14 @@ mod tests {
 
     #[test]
     fn damaged_records_can_be_dropped() {
-        let unwanted = Unwanted {
-            damaged: true,
-            ..Unwanted::default()
-        };
-        let past = past(
-            "jsonl",
-            "{\"_row\":1}\n\0\0{\"_row\n{\"_row\":2}\n",
-            unwanted,
-        )
-        .unwrap();
+        let unwanted = Unwanted { damaged: true, ..Unwanted::default() };
+        let past = past("jsonl", "{\"_row\":1}\n\0\0{\"_row\n{\"_row\":2}\n", unwanted).unwrap();
         assert_eq!((past.done.len(), past.damaged, past.records), (2, 1, 3));
     }
 
     #[test]
     fn a_quote_that_is_never_closed_costs_its_own_record() {
-        let unwanted = Unwanted {
-            damaged: true,
-            ..Unwanted::default()
-        };
+        let unwanted = Unwanted { damaged: true, ..Unwanted::default() };
         let header = "a,_row,_ok\n";
         for (broken, after) in [
             ("\"x,0,true\n", "y,1,true\nz,2,true\n"),
@@ -394,46 +366,30 @@ mod tests {
     fn a_text_that_holds_records_is_whole_if_it_ends() {
         let text = "a,_row,_ok\n\"x\ny,1,true\n\",0,true\n";
         let past = whole("csv", text).unwrap();
-        assert_eq!(
-            (past.done.len(), past.done.end(), past.end),
-            (1, 1, text.len() as u64)
-        );
+        assert_eq!((past.done.len(), past.done.end(), past.end), (1, 1, text.len() as u64));
     }
 
     #[test]
     fn a_file_that_a_spreadsheet_has_saved_is_read() {
         let text = "\u{feff}\"a\",_row,_ok\r\nx,3,TRUE\r\n\"y\ny\",\"4\",FALSE\r\n";
         let past = whole("csv", text).unwrap();
-        assert_eq!(
-            (past.done.len(), past.failed, past.end),
-            (2, 1, text.len() as u64)
-        );
+        assert_eq!((past.done.len(), past.failed, past.end), (2, 1, text.len() as u64));
     }
 
     #[test]
     fn what_was_edited_after_the_last_sync_is_noticed() {
         let text = "{\"_row\":1}\n{\"_row\":2}\n";
-        let synced = |of: &str| Synced {
-            bytes: of.len() as u64,
-            crc32: crc32fast::hash(of.as_bytes()),
-        };
+        let synced =
+            |of: &str| Synced { bytes: of.len() as u64, crc32: crc32fast::hash(of.as_bytes()) };
         let edited = |synced: &Synced| {
             let format: Format = "jsonl".parse().unwrap();
             let (done, mut decode) = (CompletedRows::by(None, format), format.decoder(None));
-            let past = read(
-                &mut text.as_bytes(),
-                &mut *decode,
-                done,
-                Some(synced),
-                Unwanted::default(),
-            );
+            let past =
+                read(&mut text.as_bytes(), &mut *decode, done, Some(synced), Unwanted::default());
             past.unwrap().edited
         };
         assert!(!edited(&synced(text)) && !edited(&synced("{\"_row\":1}\n")));
         assert!(edited(&synced("{\"_row\":7}\n")), "another value");
-        assert!(
-            edited(&synced("{\"_row\":10}\n{\"_row\":2}\n")),
-            "something is missing"
-        );
+        assert!(edited(&synced("{\"_row\":10}\n{\"_row\":2}\n")), "something is missing");
     }
 }

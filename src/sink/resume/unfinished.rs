@@ -77,14 +77,7 @@ mod tests {
     use super::*;
 
     fn seen(row: u64, item: impl Into<Option<u64>>, last: bool) -> ReadRecord {
-        ReadRecord {
-            row,
-            item: item.into(),
-            last,
-            ok: true,
-            unknown: false,
-            key: None,
-        }
+        ReadRecord { row, item: item.into(), last, ok: true, unknown: false, key: None }
     }
 
     #[test]
@@ -97,11 +90,7 @@ mod tests {
             (8, 0, false, Part),
             (7, 1, false, Whole),
         ] {
-            assert_eq!(
-                rows.add(row, &seen(row, item, last)),
-                expected,
-                "{row} {item}"
-            );
+            assert_eq!(rows.add(row, &seen(row, item, last)), expected, "{row} {item}");
         }
         assert_eq!(rows.rows().iter().collect::<Vec<_>>(), [8]);
         assert_eq!(rows.add(8, &seen(8, 1, true)), Whole);

@@ -53,9 +53,6 @@ mod tests {
         let (old, new) = (identity("http://a/"), identity("http://b/"));
         assert_eq!(new.changed_since(&old), ["request.url"]);
         assert!(old.changed_since(&old).is_empty());
-        assert!(
-            !format!("{old:?}").contains("http"),
-            "only fingerprints are kept"
-        );
+        assert!(!format!("{old:?}").contains("http"), "only fingerprints are kept");
     }
 }

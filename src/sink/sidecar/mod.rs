@@ -80,11 +80,7 @@ impl SidecarLock {
         };
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
-        Ok(SidecarLock {
-            says: serde_json::from_slice(&text).unwrap_or_default(),
-            path,
-            file,
-        })
+        Ok(SidecarLock { says: serde_json::from_slice(&text).unwrap_or_default(), path, file })
     }
 
     /// Puts what it says on the disk; `durably` returns only when it is there. It may
@@ -105,20 +101,12 @@ impl SidecarLock {
         }
         fs::rename(name, &self.path)?;
         self.file = new;
-        if durably {
-            sync_directory(&self.path)
-        } else {
-            Ok(())
-        }
+        if durably { sync_directory(&self.path) } else { Ok(()) }
     }
 
     /// Takes the file away, if it is still there.
     pub fn remove(self) -> io::Result<()> {
-        if file_lock::is_at(&self.file, &self.path) {
-            fs::remove_file(&self.path)
-        } else {
-            Ok(())
-        }
+        if file_lock::is_at(&self.file, &self.path) { fs::remove_file(&self.path) } else { Ok(()) }
     }
 }
 
@@ -190,9 +178,6 @@ mod tests {
         let results = directory.path().join("out.jsonl");
         fs::write(path(&results), "\0\0\0").unwrap();
         assert_eq!(read(&results), None);
-        assert_eq!(
-            SidecarLock::take(&results).unwrap().says,
-            Sidecar::default()
-        );
+        assert_eq!(SidecarLock::take(&results).unwrap().says, Sidecar::default());
     }
 }

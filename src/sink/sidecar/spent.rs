@@ -102,11 +102,8 @@ impl SpentRequests {
             requests,
             lost: false,
         });
-        let unnoted = if self.clean {
-            0
-        } else {
-            self.uncounted + records.saturating_sub(self.records)
-        };
+        let unnoted =
+            if self.clean { 0 } else { self.uncounted + records.saturating_sub(self.records) };
         let lost = PriorUsage {
             // They were sent within the second after the last note.
             ago: ago(if self.clean { self.at } else { self.at + 2_000 }),
@@ -132,19 +129,11 @@ mod tests {
     use super::*;
 
     fn usage(sent: u64, ended: u64) -> Usage {
-        Usage {
-            sent,
-            ended,
-            uncounted: 10,
-        }
+        Usage { sent, ended, uncounted: 10 }
     }
 
     fn before(ago: u64, requests: u64, lost: bool) -> PriorUsage {
-        PriorUsage {
-            ago: Duration::from_millis(ago),
-            requests,
-            lost,
-        }
+        PriorUsage { ago: Duration::from_millis(ago), requests, lost }
     }
 
     #[test]
@@ -186,10 +175,7 @@ mod tests {
         spent.end();
         assert!(spent.ended.len() <= MOST);
         let all = spent.before(20_000_000, 10_000);
-        assert_eq!(
-            all.iter().map(|before| before.requests).sum::<u64>(),
-            10_000
-        );
+        assert_eq!(all.iter().map(|before| before.requests).sum::<u64>(), 10_000);
         assert!(all.is_sorted_by_key(|before| std::cmp::Reverse(before.ago)));
     }
 }

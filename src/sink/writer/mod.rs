@@ -42,9 +42,7 @@ pub struct Writer {
 /// Milliseconds since 1970, which go on when no process does.
 pub(super) fn milliseconds_now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The work that is left when a run is complete.
@@ -149,11 +147,7 @@ impl Writer {
     /// When that can't be kept.
     pub fn note_usage(&mut self, usage: Usage, now: Instant) -> Result<(), SinkError> {
         let is_time = now.saturating_duration_since(self.noted) >= Duration::from_secs(1);
-        if is_time && self.take_usage(usage) {
-            self.note(false)
-        } else {
-            Ok(())
-        }
+        if is_time && self.take_usage(usage) { self.note(false) } else { Ok(()) }
     }
 
     /// Notes the use of the limits for the last time; the next sync keeps it.
@@ -222,10 +216,7 @@ impl Writer {
         let Some(product) = self.ending.product.as_ref() else {
             return Ok(());
         };
-        if product
-            .part_size()
-            .is_none_or(|size| self.in_journal < size)
-        {
+        if product.part_size().is_none_or(|size| self.in_journal < size) {
             return Ok(());
         }
         // Should that fail, nothing becomes a part twice: the run is about to end.
@@ -255,9 +246,7 @@ impl Writer {
     fn note(&mut self, durably: bool) -> Result<(), SinkError> {
         match &mut self.held {
             None => Ok(()),
-            Some(held) => held
-                .write(durably)
-                .map_err(|error| self.text.failed(&error)),
+            Some(held) => held.write(durably).map_err(|error| self.text.failed(&error)),
         }
     }
 }
@@ -293,9 +282,7 @@ mod tests {
         };
         let output = Output::new(&settings, false).unwrap();
         let identity = Identity::default();
-        output
-            .create(&columns(&["price"], false), &identity, 0)
-            .unwrap()
+        output.create(&columns(&["price"], false), &identity, 0).unwrap()
     }
 
     #[test]
@@ -328,11 +315,7 @@ mod tests {
         let mut writer = writer(&path, Existing::Overwrite);
         writer.write(&failed(0)).unwrap();
         writer.finish().unwrap();
-        assert!(
-            fs::read_to_string(&path)
-                .unwrap()
-                .starts_with("symbol,price,_row")
-        );
+        assert!(fs::read_to_string(&path).unwrap().starts_with("symbol,price,_row"));
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
     }
 

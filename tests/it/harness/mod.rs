@@ -94,17 +94,12 @@ pub fn times(few: usize, many: usize) -> usize {
 #[track_caller]
 fn assert_causes_add_up(summary: &Value) {
     let causes = summary["causes"].as_array().unwrap();
-    let seconds = causes
-        .iter()
-        .map(|cause| cause["seconds"].as_f64().unwrap());
+    let seconds = causes.iter().map(|cause| cause["seconds"].as_f64().unwrap());
     let (sum, wall) = (seconds.sum::<f64>(), summary["seconds"].as_f64().unwrap());
     // The two are read from the clock one after the other, and a busy machine may
     // do something else between them.
     let slack = 0.005 + wall / 100.0;
-    assert!(
-        (sum - wall).abs() <= slack,
-        "{sum} s of {wall} s: {causes:?}"
-    );
+    assert!((sum - wall).abs() <= slack, "{sum} s of {wall} s: {causes:?}");
 }
 
 /// Asks again until it is so.

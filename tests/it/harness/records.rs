@@ -5,10 +5,8 @@ use throng_mock::Mock;
 
 /// JSON Lines, in the order of the rows; every line must be whole.
 pub fn records(text: &str) -> Vec<Value> {
-    let mut records: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let mut records: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     records.sort_by_key(|record| record["_row"].as_u64().unwrap());
     records
 }
@@ -21,10 +19,7 @@ pub fn each(records: &[Value], name: &str) -> Vec<Value> {
 /// Every row from 0 on has exactly one record.
 #[track_caller]
 pub fn assert_one_record_per_row(records: &[Value], rows: usize) {
-    let numbers: Vec<u64> = records
-        .iter()
-        .map(|record| record["_row"].as_u64().unwrap())
-        .collect();
+    let numbers: Vec<u64> = records.iter().map(|record| record["_row"].as_u64().unwrap()).collect();
     let all: Vec<u64> = (0..rows as u64).collect();
     assert_eq!(numbers, all);
 }

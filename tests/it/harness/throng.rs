@@ -82,17 +82,13 @@ impl Throng {
     pub fn quotes(self, server: &str) -> Throng {
         self.arg("--url", &format!("{server}/v6/finance/quote/"))
             .arg("--query", "symbols={{ symbol }}")
-            .arg(
-                "--extract",
-                "price=.quoteResponse.result[0].regularMarketPreviousClose",
-            )
+            .arg("--extract", "price=.quoteResponse.result[0].regularMarketPreviousClose")
     }
 
     /// With so many rows S0, S1, ... in this place, and their records there too.
     pub fn files(self, place: &Place, rows: usize, output: &str) -> Throng {
         let input = place.file("rows.csv", &symbols(rows));
-        self.arg("--input", &input)
-            .arg("--output", &place.path(output))
+        self.arg("--input", &input).arg("--output", &place.path(output))
     }
 
     /// Asks for what two of the rows fail with: S3 and S9 get the status of `CODE`.
@@ -173,11 +169,7 @@ impl Running {
 
     pub fn ends(mut self) -> Ended {
         let status = wait(&mut self.child);
-        Ended {
-            code: status.code(),
-            stdout: self.stdout.whole(),
-            stderr: self.stderr.whole(),
-        }
+        Ended { code: status.code(), stdout: self.stdout.whole(), stderr: self.stderr.whole() }
     }
 }
 
@@ -197,11 +189,7 @@ impl Ended {
 
     #[track_caller]
     pub fn says(&self, what: &str) -> &Ended {
-        assert!(
-            self.stderr.contains(what),
-            "no {what:?} in: {}",
-            self.stderr
-        );
+        assert!(self.stderr.contains(what), "no {what:?} in: {}", self.stderr);
         self
     }
 }

@@ -19,16 +19,8 @@ fn resuming_or_replacing_without_a_file() {
 fn records_that_are_there_already() {
     let good = Good::new();
     for (name, text, said) in [
-        (
-            "ours.jsonl",
-            "{\"symbol\":\"S0\",\"_row\":0}\n",
-            "has 1 row already",
-        ),
-        (
-            "theirs.jsonl",
-            "a letter to someone\n",
-            "is no jsonl results file",
-        ),
+        ("ours.jsonl", "{\"symbol\":\"S0\",\"_row\":0}\n", "has 1 row already"),
+        ("theirs.jsonl", "a letter to someone\n", "is no jsonl results file"),
     ] {
         let output = good.place.file(name, text);
         let ended = good.refuses(good.run().arg("--output", &output), &[name, said]);
@@ -42,10 +34,9 @@ fn records_that_are_there_already() {
 #[test]
 fn an_output_that_can_not_be() {
     let good = Good::new();
-    for (output, said) in [
-        ("out.xlsx", "--output-format"),
-        ("none/out.jsonl", "there is no directory"),
-    ] {
+    for (output, said) in
+        [("out.xlsx", "--output-format"), ("none/out.jsonl", "there is no directory")]
+    {
         let output = good.place.path(output);
         good.refuses(good.run().arg("--output", &output), &[said]);
     }
@@ -60,9 +51,7 @@ fn a_summary_that_can_not_be_written() {
     let both = good.run().arg("--summary-json", "-");
     good.refuses(both, &["both go to standard output"]);
     let apart = good.run().arg("--summary-json", "-");
-    let apart = apart
-        .arg("--output", &good.place.path("out.jsonl"))
-        .exits(0);
+    let apart = apart.arg("--output", &good.place.path("out.jsonl")).exits(0);
     let summary: serde_json::Value = serde_json::from_str(&apart.stdout).unwrap();
     assert_eq!(summary["ok"], 3);
 }
@@ -93,8 +82,6 @@ fn a_server_that_nobody_reaches_stops_the_run() {
         .arg("--output", &output)
         .flags("--retries 0")
         .exits(3);
-    ended
-        .says("the server can't be reached: connect")
-        .says("127.0.0.1:1");
+    ended.says("the server can't be reached: connect").says("127.0.0.1:1");
     assert!(!std::fs::exists(output).unwrap(), "it would hold nothing");
 }

@@ -18,21 +18,9 @@ fn a_file_that_is_not_there() {
 fn a_bad_line_of_the_input_is_told_with_its_number() {
     let good = Good::new();
     for (name, text, line) in [
-        (
-            "bad.csv",
-            "symbol,b\nA,1\nB,2\nC\nD,4\n",
-            "bad.csv, line 4:",
-        ),
-        (
-            "bad.jsonl",
-            "{\"symbol\":1}\n{\"symbol\":\n",
-            "bad.jsonl, line 2",
-        ),
-        (
-            "bad.json",
-            "[{\"symbol\":1},\n{\"symbol\" 2}]",
-            "bad.json, line 2",
-        ),
+        ("bad.csv", "symbol,b\nA,1\nB,2\nC\nD,4\n", "bad.csv, line 4:"),
+        ("bad.jsonl", "{\"symbol\":1}\n{\"symbol\":\n", "bad.jsonl, line 2"),
+        ("bad.json", "[{\"symbol\":1},\n{\"symbol\" 2}]", "bad.json, line 2"),
         ("empty.csv", "", "empty.csv is empty"),
     ] {
         let input = good.place.file(name, text);
@@ -44,13 +32,8 @@ fn a_bad_line_of_the_input_is_told_with_its_number() {
 #[test]
 fn a_bad_line_of_a_pipe_stops_the_run_and_keeps_what_is_done() {
     let good = Good::new();
-    let throng = run()
-        .quotes(&good.mock.url())
-        .flags("--input - --format csv");
-    let ended = throng
-        .fed("symbol,b\nA,1\nB,2\nC\nD,4\n")
-        .ends()
-        .with_code(3);
+    let throng = run().quotes(&good.mock.url()).flags("--input - --format csv");
+    let ended = throng.fed("symbol,b\nA,1\nB,2\nC\nD,4\n").ends().with_code(3);
     ended.says("standard input, line 4:");
     assert!(ended.records().len() <= 2);
 }

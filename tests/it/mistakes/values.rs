@@ -7,10 +7,7 @@ use crate::harness::{run, throng};
 fn a_key_that_no_job_has() {
     let good = Good::new();
     let toml = good.job("job.toml", "[limit]\nraet = \"1/1s\"\n");
-    good.refuses(
-        toml,
-        &["job.toml, line 6:", "`raet`", "did you mean `rate`?"],
-    );
+    good.refuses(toml, &["job.toml, line 6:", "`raet`", "did you mean `rate`?"]);
     let json = good.place.file("job.json", "{\n\"inputs\": {}}");
     let said = ["job.json, line 2", "`inputs`", "did you mean `input`?"];
     good.refuses(run().flags(&json), &said);
@@ -54,10 +51,7 @@ fn a_template_that_no_row_can_fill_in() {
     for (text, why) in [
         ("{{ symbol | uper }}", "filter uper is unknown"),
         ("{{ env }}", "write {{ env.NAME }}"),
-        (
-            "{{ key }}",
-            "a field of the rows that is called key needs another name",
-        ),
+        ("{{ key }}", "a field of the rows that is called key needs another name"),
     ] {
         good.refuses(good.run().arg("--header", &format!("x: {text}")), &[why]);
     }
@@ -69,19 +63,13 @@ fn a_program_that_is_not_jq() {
     let throng = good.run().arg("--extract", "bid=.a[");
     good.refuses(throng, &["extract.bid (--extract)", "it ends where"]);
     let throng = good.run().arg("--extract", "bid=path");
-    good.refuses(
-        throng,
-        &["extract.bid (--extract)", "the value of a key is .path"],
-    );
+    good.refuses(throng, &["extract.bid (--extract)", "the value of a key is .path"]);
     let throng = good.run().flags("--extract bid=.a --extract bid=.b");
     good.refuses(throng, &["extract.bid (--extract)", "more than once"]);
     let throng = good.run().arg("--extract", "bid=.a | no_such");
     good.refuses(throng, &["extract.bid (--extract)", "no_such"]);
     let throng = good.run().arg("--extract", "symbol=.a");
-    good.refuses(
-        throng,
-        &["symbol", "the rows have a field of that name already"],
-    );
+    good.refuses(throng, &["symbol", "the rows have a field of that name already"]);
 }
 
 #[test]
@@ -108,10 +96,7 @@ fn a_url_that_is_none() {
         good.refuses(run().arg("--url", url).arg("--input", &input), &[why]);
     }
     good.refuses(run().arg("--input", &input), &["no URL", "--url"]);
-    good.refuses(
-        run().flags("--url http://127.0.0.1:1/{{symbol}}"),
-        &["no input", "--input"],
-    );
+    good.refuses(run().flags("--url http://127.0.0.1:1/{{symbol}}"), &["no input", "--input"]);
 }
 
 #[test]
@@ -132,10 +117,7 @@ fn a_name_that_nothing_has_where_there_are_no_rows() {
             .arg("--url", &format!("{}/list/9", good.mock.url()))
             .flags("--each .items[] --extract id=.id")
     };
-    good.refuses(
-        list().flags("--summarize count(ids)"),
-        &["\"ids\"", "did you mean \"id\"?"],
-    );
+    good.refuses(list().flags("--summarize count(ids)"), &["\"ids\"", "did you mean \"id\"?"]);
     let job = format!(
         "[request]\nurl = \"{0}/list/9\"\n[items]\neach = \".items[]\"\n[extract]\nid = \".id\"\n\
          [[step]]\nrequest.url = \"{0}/detail/{{{{ idd }}}}\"\n",

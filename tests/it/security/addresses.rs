@@ -8,26 +8,19 @@ use crate::recorder::Recorder;
 fn row_14_rows_and_redirects_lead_to_no_private_address() {
     let (place, inside) = (Place::new(), Recorder::start());
     let port = inside.addr().port();
-    let input = place.file(
-        "rows.csv",
-        &format!("url\nhttp://evil.example:{port}/\n{}/\n", inside.url()),
-    );
+    let input =
+        place.file("rows.csv", &format!("url\nhttp://evil.example:{port}/\n{}/\n", inside.url()));
     let ask = |flags: &str| {
         run()
             .arg("--url", "{{ url }}")
             .arg("--input", &input)
-            .flags(&format!(
-                "--retries 0 --resolve evil.example:{port}:127.0.0.1 {flags}"
-            ))
+            .flags(&format!("--retries 0 --resolve evil.example:{port}:127.0.0.1 {flags}"))
             .ends()
     };
     let ended = ask("");
     assert!(inside.came().is_empty(), "{:?}", inside.came());
     let said = format!("{}{}", ended.stdout, ended.stderr);
-    assert!(
-        said.contains("which is private") && said.contains("--allow-private"),
-        "{said}"
-    );
+    assert!(said.contains("which is private") && said.contains("--allow-private"), "{said}");
     ask("--allow-private");
     assert_eq!(inside.came().len(), 2);
     // A redirect from a server that the job names.
@@ -36,9 +29,7 @@ fn row_14_rows_and_redirects_lead_to_no_private_address() {
     let ended = run()
         .arg("--url", &here.url())
         .arg("--input", &input)
-        .flags(&format!(
-            "--follow 1 --retries 0 --resolve evil.example:{port}:127.0.0.1"
-        ))
+        .flags(&format!("--follow 1 --retries 0 --resolve evil.example:{port}:127.0.0.1"))
         .exits(1);
     assert!(inside.came().is_empty());
     assert_eq!(each(&ended.records(), "_error")[0], "connect");
@@ -52,23 +43,15 @@ fn row_14_a_name_that_flips_is_judged_by_what_it_means_now() {
     let port = inside.addr().port();
     let url = format!("http://flips.example:{port}/");
     let input = place.file("rows.csv", &format!("url\n{url}\n"));
-    for addresses in [
-        "127.0.0.1",
-        "192.0.2.7,127.0.0.1",
-        "127.0.0.1,192.0.2.7",
-        "[::1]",
-    ] {
-        for (way, flags) in [
-            ("{{ url }}", ""),
-            (&*redirecting("302 F", url.clone()).url(), "--follow 1"),
-        ] {
+    for addresses in ["127.0.0.1", "192.0.2.7,127.0.0.1", "127.0.0.1,192.0.2.7", "[::1]"] {
+        for (way, flags) in
+            [("{{ url }}", ""), (&*redirecting("302 F", url.clone()).url(), "--follow 1")]
+        {
             let ended = run()
                 .arg("--url", way)
                 .arg("--input", &input)
                 .flags("--retries 0 --connect-timeout 2s")
-                .flags(&format!(
-                    "--resolve flips.example:{port}:{addresses} {flags}"
-                ))
+                .flags(&format!("--resolve flips.example:{port}:{addresses} {flags}"))
                 .ends();
             let said = format!("{}{}", ended.stdout, ended.stderr);
             assert!(said.contains("which is private"), "{addresses}: {said}");
@@ -120,10 +103,7 @@ fn row_14_an_address_is_private_in_every_spelling() {
             // A name that means nothing here is not looked at any further.
             let kind = record["_error"].as_str().unwrap();
             let is_name = record["host"].as_str().unwrap().ends_with('.');
-            assert!(
-                kind == "input" || (kind == "connect" && is_name),
-                "{record}"
-            );
+            assert!(kind == "input" || (kind == "connect" && is_name), "{record}");
         }
     }
     assert!(inside.came().is_empty(), "{:?}", inside.came());

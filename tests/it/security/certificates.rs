@@ -9,10 +9,7 @@ fn row_15_certificates_are_checked_and_secrets_need_tls() {
     let (place, origin) = (Place::new(), Recorder::start());
     let own = throng_mock::ServerCertificate::self_signed(["127.0.0.1"]).unwrap();
     let wrong_name = throng_mock::ServerCertificate::self_signed(["other.example"]).unwrap();
-    let roots = place.file(
-        "own.pem",
-        &format!("{}{}", own.certificate, wrong_name.certificate),
-    );
+    let roots = place.file("own.pem", &format!("{}{}", own.certificate, wrong_name.certificate));
     let right = crate::terminator::http1_only(&own, origin.addr());
     let wrong = crate::terminator::http1_only(&wrong_name, origin.addr());
     let stranger = crate::terminator::http1_only(
@@ -48,14 +45,10 @@ fn row_15_certificates_are_checked_and_secrets_need_tls() {
     }
     let plain = |flags: &str| {
         ask(&place, "http://plain.example:1/")
-            .flags(&format!(
-                "--resolve plain.example:1:127.0.0.1 --retries 0 {flags}"
-            ))
+            .flags(&format!("--resolve plain.example:1:127.0.0.1 --retries 0 {flags}"))
             .ends()
     };
-    plain("")
-        .with_code(2)
-        .says("a secret would go to plain.example over http://");
+    plain("").with_code(2).says("a secret would go to plain.example over http://");
     plain("--allow-plain").with_code(3).says("can't be reached");
 }
 
@@ -65,14 +58,8 @@ fn a_row_s_host_gets_no_secret_in_clear_however_its_answers_are_read() {
         ("http://{{ host }}:1/", ""),
         ("http://{{ host }}:1/", "--each .items[]"),
         ("http://{{ host }}:1/", "--next link --extract x=.x"),
-        (
-            "http://{{ host }}:1/",
-            "--page number=1 --max-pages 3 --extract x=.x",
-        ),
-        (
-            "http://{{ host[0] }}:1/",
-            "--batch 2 --each .items[] --match id=.id",
-        ),
+        ("http://{{ host }}:1/", "--page number=1 --max-pages 3 --extract x=.x"),
+        ("http://{{ host[0] }}:1/", "--batch 2 --each .items[] --match id=.id"),
     ] {
         let place = Place::new();
         let input = place.file("rows.csv", "id,host\n1,plain.example\n2,plain.example\n");

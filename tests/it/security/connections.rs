@@ -59,9 +59,7 @@ fn converse(mut stream: TcpStream, counts: &Counts) -> Option<()> {
         };
         counts[place] += 1;
         let answers = bodies.iter().map(|body| json(&format!("\"{body}\"")));
-        stream
-            .write_all(answers.collect::<String>().as_bytes())
-            .ok()?;
+        stream.write_all(answers.collect::<String>().as_bytes()).ok()?;
     }
 }
 

@@ -31,10 +31,8 @@ fn row_22_an_answer_that_nests_a_million_times_fails_its_row_alone() {
             .flags("--workers 1")
             .flags(flags)
             .exits(1);
-        let ok: Vec<bool> = each(&ended.records(), "_ok")
-            .into_iter()
-            .map(|ok| ok == true)
-            .collect();
+        let ok: Vec<bool> =
+            each(&ended.records(), "_ok").into_iter().map(|ok| ok == true).collect();
         assert_eq!(ok, [false, false, false, true], "{flags}");
         assert_eq!(each(&ended.records(), "_error")[..3], ["not json"; 3]);
     }

@@ -32,10 +32,7 @@ fn tests_in(folder: &str) -> BTreeSet<String> {
         let text = fs::read_to_string(&file).unwrap();
         let mut is_test = false;
         for line in text.lines().map(str::trim) {
-            let name = line
-                .strip_prefix("async ")
-                .unwrap_or(line)
-                .strip_prefix("fn ");
+            let name = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
             match name {
                 _ if line.starts_with("#[") => is_test |= line.contains("test"),
                 Some(name) if std::mem::take(&mut is_test) => {
@@ -67,9 +64,7 @@ fn every_test_that_the_document_names_is_there() {
     assert_eq!(lines.len(), 25);
     for line in lines {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-        let [_, _, does, proofs] = cells[..] else {
-            panic!("{line} has not four cells")
-        };
+        let [_, _, does, proofs] = cells[..] else { panic!("{line} has not four cells") };
         let named: Vec<&str> = proofs.split('`').skip(1).step_by(2).collect();
         let is_built = !does.starts_with("Not built");
         assert_eq!(is_built, !named.is_empty(), "{line}");

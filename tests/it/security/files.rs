@@ -13,10 +13,7 @@ fn row_16_no_file_is_named_by_a_row_or_a_server() {
     ];
     let server = Recorder::answering(move |_| answer("200 OK", &headers, "evil"));
     std::fs::create_dir(place.path("within")).unwrap();
-    let input = place.file(
-        "within/rows.csv",
-        "id,../evil,CON\n../evil,/etc/evil,NUL\nevil,b,c\n",
-    );
+    let input = place.file("within/rows.csv", "id,../evil,CON\n../evil,/etc/evil,NUL\nevil,b,c\n");
     run()
         .arg("--url", &format!("{}/{{{{ id }}}}", server.url()))
         .arg("--input", &input)
@@ -27,9 +24,8 @@ fn row_16_no_file_is_named_by_a_row_or_a_server() {
     let names = |folder: &str| -> Vec<String> {
         let entries = std::fs::read_dir(place.path(folder)).unwrap();
         let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
-        let mut names: Vec<String> = entries
-            .map(|entry| name(entry).into_string().unwrap())
-            .collect();
+        let mut names: Vec<String> =
+            entries.map(|entry| name(entry).into_string().unwrap()).collect();
         names.sort();
         names
     };

@@ -12,10 +12,7 @@ const STATUSES: [&str; 5] = ["301 M", "302 F", "303 S", "307 T", "308 P"];
 
 /// TLS in front of a recorder: its URL.
 fn with_tls(tls: &ServerCertificate, recorder: &Recorder) -> String {
-    format!(
-        "https://{}",
-        crate::terminator::http1_only(tls, recorder.addr())
-    )
+    format!("https://{}", crate::terminator::http1_only(tls, recorder.addr()))
 }
 
 /// Sends `/` elsewhere, and is content with anything else.
@@ -117,15 +114,9 @@ fn row_1_eight_hops_away_and_back_carry_nothing_after_the_first_that_leaves() {
     ];
     let ended = ask_with_all(&place, &format!("{here}/0"), &roots).exits(0);
     assert_eq!(ended.records()[0]["_attempts"], 9);
-    let carried: Vec<bool> = recorder
-        .came()
-        .iter()
-        .map(|came| format!("{came:?}").contains(CANARY))
-        .collect();
-    assert_eq!(
-        carried,
-        [true, true, true, false, false, false, false, false]
-    );
+    let carried: Vec<bool> =
+        recorder.came().iter().map(|came| format!("{came:?}").contains(CANARY)).collect();
+    assert_eq!(carried, [true, true, true, false, false, false, false, false]);
     assert!(!carries_canary(&there) && there.only().line.starts_with("GET /8 "));
 }
 
@@ -142,11 +133,6 @@ fn row_3_no_referer_is_sent() {
     let url = format!("{}/first?api_key={{{{ env.CANARY }}}}", recorder.url());
     ask(&place, &url).flags("--follow 1").exits(0);
     assert_eq!(recorder.came().len(), 2);
-    assert!(
-        recorder
-            .came()
-            .iter()
-            .all(|came| came.header("referer").is_none())
-    );
+    assert!(recorder.came().iter().all(|came| came.header("referer").is_none()));
     assert!(!recorder.came()[1].line.contains(CANARY));
 }

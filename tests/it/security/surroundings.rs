@@ -46,10 +46,7 @@ fn row_6_proxies_of_the_environment_are_shown_and_can_be_left_out() {
     let proxy = Proxy::before(origin.addr());
     let through = |name: &str, value: &str, flags: &str| {
         let before = proxy.connections();
-        let ended = ask(&place, &origin.url())
-            .env(name, value)
-            .flags(flags)
-            .exits(0);
+        let ended = ask(&place, &origin.url()).env(name, value).flags(flags).exits(0);
         (proxy.connections() > before, ended)
     };
     for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY"] {

@@ -8,12 +8,7 @@ use crate::recorder::{Recorder, answer, json};
 fn forms() -> [String; 4] {
     use base64::Engine;
     let encode = |text: &str| base64::prelude::BASE64_STANDARD.encode(text);
-    [
-        CANARY.to_owned(),
-        CANARY.replace('-', "%2D"),
-        encode(CANARY),
-        encode(&format!("me:{CANARY}")),
-    ]
+    [CANARY.to_owned(), CANARY.replace('-', "%2D"), encode(CANARY), encode(&format!("me:{CANARY}"))]
 }
 
 /// Asks with the canary in the URL and as a password.
@@ -76,10 +71,7 @@ fn row_7_a_pasted_command_keeps_its_secrets_in_the_environment() {
     let (place, server) = (Place::new(), echoing("200 OK"));
     let command = place.file(
         "command.sh",
-        &format!(
-            "curl -u \"me:$CANARY\" -H \"x-key: $CANARY\" {}/?k=$CANARY",
-            server.url()
-        ),
+        &format!("curl -u \"me:$CANARY\" -H \"x-key: $CANARY\" {}/?k=$CANARY", server.url()),
     );
     let at = format!("@{command}");
     let ended = run()
@@ -91,11 +83,7 @@ fn row_7_a_pasted_command_keeps_its_secrets_in_the_environment() {
         .ends();
     assert_hidden(&ended);
     assert!(format!("{:?}", server.only()).contains(CANARY));
-    throng("init")
-        .flags(&place.path("job.toml"))
-        .arg("--curl", &at)
-        .env("CANARY", CANARY)
-        .exits(0);
+    throng("init").flags(&place.path("job.toml")).arg("--curl", &at).env("CANARY", CANARY).exits(0);
     assert_none_in_files(&place);
 }
 
@@ -132,11 +120,7 @@ fn assert_none_in_files(place: &Place) {
         let path = entry.unwrap().path();
         let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
         for form in forms() {
-            assert!(
-                !text.contains(&form),
-                "{form} in {}: {text}",
-                path.display()
-            );
+            assert!(!text.contains(&form), "{form} in {}: {text}", path.display());
         }
     }
 }
@@ -152,10 +136,7 @@ fn assert_hidden(ended: &Ended) {
 
 #[test]
 fn row_7_a_key_in_the_job_is_warned_of_and_hidden() {
-    let (place, recorder) = (
-        Place::new(),
-        Recorder::answering(|_| json("\"literal-key-0815\"")),
-    );
+    let (place, recorder) = (Place::new(), Recorder::answering(|_| json("\"literal-key-0815\"")));
     let input = place.file("rows.csv", "id\n1\n");
     let ended = run()
         .arg("--url", &recorder.url())
@@ -164,8 +145,5 @@ fn row_7_a_key_in_the_job_is_warned_of_and_hidden() {
         .exits(0);
     ended.says("request.headers.X-Api-Key holds what looks like a key");
     assert!(!ended.stdout.contains("literal-key") && !ended.stderr.contains("literal-key"));
-    assert_eq!(
-        recorder.only().header("x-api-key"),
-        Some("literal-key-0815")
-    );
+    assert_eq!(recorder.only().header("x-api-key"), Some("literal-key-0815"));
 }

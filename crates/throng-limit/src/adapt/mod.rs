@@ -122,11 +122,7 @@ impl Controller {
     /// The same controller with a margin that begins with `first`.
     #[must_use]
     pub fn with_margin(self, first: Duration, longest: Duration) -> Controller {
-        let margin = Some(Margin {
-            first,
-            now: first,
-            longest,
-        });
+        let margin = Some(Margin { first, now: first, longest });
         Controller { margin, ..self }
     }
 
@@ -136,9 +132,7 @@ impl Controller {
     pub fn searching(self) -> Controller {
         Controller {
             units: (self.ceiling / 10).max(1),
-            goal: Goal::Search {
-                refused_at: self.ceiling,
-            },
+            goal: Goal::Search { refused_at: self.ceiling },
             ..self
         }
     }
@@ -241,11 +235,7 @@ impl Controller {
         if let Some(margin) = &mut self.margin {
             margin.now = (margin.now * 2).min(margin.longest);
         }
-        self.belief = if self.belief == 0 {
-            FIRST_BELIEF
-        } else {
-            self.belief.max(FURTHER_BELIEF)
-        };
+        self.belief = if self.belief == 0 { FIRST_BELIEF } else { self.belief.max(FURTHER_BELIEF) };
         self.refusals += 1;
         1 << self.refusals.saturating_sub(self.gentle()).min(32)
     }
@@ -291,11 +281,7 @@ impl Controller {
         self.tried_from = Some(self.units);
         self.units = self.units.saturating_add(self.step).min(self.ceiling);
         self.is_spread = false;
-        self.left = if self.is_whole() {
-            self.belief.max(TRIED_BELIEF)
-        } else {
-            STEP
-        };
+        self.left = if self.is_whole() { self.belief.max(TRIED_BELIEF) } else { STEP };
     }
 
     fn is_whole(&self) -> bool {
@@ -305,11 +291,7 @@ impl Controller {
     /// Searches further up: by a fiftieth of the ceiling, or by one unit near the place
     /// where it was refused.
     fn raise(&mut self, refused_at: u64) {
-        let step = if self.units < refused_at * 17 / 20 {
-            (self.ceiling / 50).max(1)
-        } else {
-            1
-        };
+        let step = if self.units < refused_at * 17 / 20 { (self.ceiling / 50).max(1) } else { 1 };
         self.units = (self.units + step).min(self.ceiling);
     }
 
@@ -414,9 +396,7 @@ mod tests {
     #[test]
     fn refusals_that_go_on_take_ever_more_away() {
         let mut controller = controller();
-        let less: Vec<u64> = (0..6)
-            .map(|second| controller.refused(at(second)))
-            .collect();
+        let less: Vec<u64> = (0..6).map(|second| controller.refused(at(second))).collect();
         assert_eq!(less, [1, 1, 2, 4, 8, 16]);
         assert_eq!(changes(&mut controller, 6..100), []);
         refuse(&mut controller, at(100), 12);

@@ -25,12 +25,7 @@ impl ObservedRate {
     /// Nothing yet.
     #[must_use]
     pub fn new(period: Duration) -> ObservedRate {
-        ObservedRate {
-            period,
-            accepted: Timeline::new(EXACT, period / PARTS),
-            open: 0,
-            peak: 0,
-        }
+        ObservedRate { period, accepted: Timeline::new(EXACT, period / PARTS), open: 0, peak: 0 }
     }
 
     /// Units are on their way to the server.

@@ -49,10 +49,8 @@ impl Counting {
             }
         };
         let zone = text.edge.filter(|_| form == Form::Zone);
-        let counting = Counting {
-            spec: with_form(form).unwrap_or(&SLIDING),
-            zone: zone.map(str::to_owned),
-        };
+        let counting =
+            Counting { spec: with_form(form).unwrap_or(&SLIDING), zone: zone.map(str::to_owned) };
         match (counting.spec.period_error)(amount.period) {
             Some(why) => Err(why.to_owned()),
             None => Ok(counting),
@@ -120,10 +118,7 @@ impl Counting {
 impl Default for Counting {
     /// In every window, whenever it begins.
     fn default() -> Counting {
-        Counting {
-            spec: &SLIDING,
-            zone: None,
-        }
+        Counting { spec: &SLIDING, zone: None }
     }
 }
 
@@ -150,9 +145,8 @@ fn prefix_form(prefix: &str) -> Result<Form, String> {
     let forms = || KINDS.iter().map(|spec| spec.form);
     let named = |form: &Form| matches!(form, Form::Prefix(known) if *known == prefix);
     forms().find(named).ok_or_else(|| {
-        let mut known: Vec<String> = forms()
-            .filter_map(|form| Some(format!("{}:", form.prefix()?)))
-            .collect();
+        let mut known: Vec<String> =
+            forms().filter_map(|form| Some(format!("{}:", form.prefix()?))).collect();
         known.dedup();
         let last = known.pop().unwrap_or_default();
         let others = known.join(", ");

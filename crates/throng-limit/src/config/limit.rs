@@ -93,9 +93,7 @@ impl FromStr for AccountShare {
         let percent = text.trim().strip_suffix('%').map(str::trim_end);
         match percent.and_then(|number| number.parse::<f64>().ok()) {
             Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(AccountShare(percent / 100.0)),
-            _ => Err(LimitError::InvalidShare {
-                text: text.to_owned(),
-            }),
+            _ => Err(LimitError::InvalidShare { text: text.to_owned() }),
         }
     }
 }
@@ -201,12 +199,7 @@ impl<'de> Visitor<'de> for TextOrTable {
 
 impl From<Rate> for Limit {
     fn from(amount: Rate) -> Limit {
-        Limit {
-            amount,
-            unit: None,
-            counting: Counting::default(),
-            details: Details::default(),
-        }
+        Limit { amount, unit: None, counting: Counting::default(), details: Details::default() }
     }
 }
 
@@ -242,16 +235,8 @@ fn parse(text: &str) -> Result<Limit, String> {
         period => (period, false),
     };
     let amount = Rate::parse(units, period)?;
-    let kind = KindText {
-        prefix,
-        edge,
-        is_total,
-    };
-    Ok(Limit {
-        unit,
-        counting: Counting::read(&kind, amount)?,
-        ..amount.into()
-    })
+    let kind = KindText { prefix, edge, is_total };
+    Ok(Limit { unit, counting: Counting::read(&kind, amount)?, ..amount.into() })
 }
 
 /// `90000 tokens` to its two parts. A unit begins with a letter.
@@ -341,12 +326,7 @@ mod tests {
         let again = serde_json::to_value(&limit).unwrap();
         assert_eq!(serde_json::from_value::<Limit>(again).unwrap(), limit);
         let wrong = serde_json::from_value::<Limit>(json!({"rate": "1/1s", "bursts": 3}));
-        assert!(
-            wrong
-                .unwrap_err()
-                .to_string()
-                .contains("unknown field `bursts`")
-        );
+        assert!(wrong.unwrap_err().to_string().contains("unknown field `bursts`"));
         let text: Limit = serde_json::from_value(json!("22/5s")).unwrap();
         assert_eq!(serde_json::to_value(&text).unwrap(), json!("22/5s"));
     }

@@ -87,8 +87,7 @@ impl Policy {
             unit: self.unit(limit.unit.as_deref().unwrap_or(REQUESTS)),
             scope: self.scope(limit.details.per.as_ref().or(settings.per.as_ref())),
         };
-        self.rules
-            .extend(Rule::of_limit(limit, settings, target, self.linger));
+        self.rules.extend(Rule::of_limit(limit, settings, target, self.linger));
     }
 
     /// What stands beside the rates.
@@ -96,8 +95,7 @@ impl Policy {
         if settings.spacing.is_some() || settings.in_flight.is_some() {
             let scope = self.scope(settings.per.as_ref());
             let target = RuleTarget { unit: 0, scope };
-            self.rules
-                .extend(Rule::beside(settings, target, self.linger));
+            self.rules.extend(Rule::beside(settings, target, self.linger));
         }
     }
 
@@ -119,10 +117,7 @@ impl Policy {
         let named = self.cost.keys().chain(self.settle.keys());
         let unknown = named.into_iter().find(|name| !self.units.contains(name));
         unknown.map_or(Ok(()), |unit| {
-            Err(LimitError::UncountedUnit {
-                unit: unit.clone(),
-                known: self.units.clone(),
-            })
+            Err(LimitError::UncountedUnit { unit: unit.clone(), known: self.units.clone() })
         })
     }
 
@@ -151,14 +146,9 @@ impl Policy {
     /// All its limits, with nothing taken.
     #[must_use]
     pub fn limits(&self) -> LimitSet {
-        LimitSet::new(
-            self.rules.clone(),
-            self.scopes.len(),
-            self.keys.len(),
-            self.uncounted,
-        )
-        .loosened(self.loosens)
-        .with_route(self.route)
+        LimitSet::new(self.rules.clone(), self.scopes.len(), self.keys.len(), self.uncounted)
+            .loosened(self.loosens)
+            .with_route(self.route)
     }
 
     /// The same under another guard, wherever none is named for a limit alone.

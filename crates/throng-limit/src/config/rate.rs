@@ -48,9 +48,7 @@ impl Rate {
 
     pub(crate) fn parse(units: &str, period: &str) -> Result<Rate, String> {
         let units = units.replace('_', "");
-        let units = units
-            .parse()
-            .map_err(|_| format!("\"{units}\" is not a whole number"))?;
+        let units = units.parse().map_err(|_| format!("\"{units}\" is not a whole number"))?;
         Rate::new(units, parse_period(period)?).map_err(|error| error.to_string())
     }
 

@@ -69,11 +69,7 @@ impl Rule {
         let skew = details.skew.or(settings.skew);
         let terms = Terms {
             units,
-            period: if limit.counting.is_total() {
-                Duration::ZERO
-            } else {
-                period
-            },
+            period: if limit.counting.is_total() { Duration::ZERO } else { period },
             burst: details.burst.or(settings.burst.filter(|_| of_requests)),
             zone: limit.counting.zone(),
             guard: details.guard.unwrap_or(settings.guard),
@@ -92,9 +88,7 @@ impl Rule {
         };
         let is_spread = can_spread && settings.shape == Shape::Spread;
         let beside = [rule.smaller_burst(), is_spread.then(|| rule.spread())];
-        std::iter::once(rule)
-            .chain(beside.into_iter().flatten())
-            .collect()
+        std::iter::once(rule).chain(beside.into_iter().flatten()).collect()
     }
 
     /// What a job says of its requests beside its rates.
@@ -140,11 +134,7 @@ impl Rule {
 
     /// The gap that spreads a period's requests.
     fn spread(&self) -> Rule {
-        Rule {
-            name: format!("spread of {}", self.name),
-            spec: &SPREAD,
-            ..self.clone()
-        }
+        Rule { name: format!("spread of {}", self.name), spec: &SPREAD, ..self.clone() }
     }
 
     pub(crate) fn change_guard(&mut self, from: Guard, to: Guard) {

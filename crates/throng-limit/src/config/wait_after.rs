@@ -47,14 +47,10 @@ mod tests {
     use crate::config::Settings;
 
     fn wait(rate: &str, sent: &[(u64, u64, bool)]) -> Option<(String, u64)> {
-        let settings = Settings {
-            rate: vec![rate.parse().unwrap()],
-            ..Settings::default()
-        };
+        let settings = Settings { rate: vec![rate.parse().unwrap()], ..Settings::default() };
         let policy = Policy::new(&settings, Duration::ZERO).unwrap();
-        let sent = sent
-            .iter()
-            .map(|&(ago, requests, lost)| (Duration::from_secs(ago), requests, lost));
+        let sent =
+            sent.iter().map(|&(ago, requests, lost)| (Duration::from_secs(ago), requests, lost));
         let now = Time::ZERO.after(Duration::from_secs(3_600));
         let held = policy.wait_after(now, Timestamp::UNIX_EPOCH, sent)?;
         Some((held.name, held.time.as_secs()))
@@ -62,9 +58,7 @@ mod tests {
 
     #[test]
     fn the_first_request_waits_for_what_was_sent_and_what_may_still_arrive() {
-        let (name, some) = ("10/1m".to_owned(), |seconds| {
-            Some(("10/1m".to_owned(), seconds))
-        });
+        let (name, some) = ("10/1m".to_owned(), |seconds| Some(("10/1m".to_owned(), seconds)));
         assert_eq!(wait(&name, &[]), None);
         assert_eq!(wait(&name, &[(20, 9, false)]), None);
         assert_eq!(wait(&name, &[(20, 10, false)]), some(40));

@@ -37,14 +37,7 @@ struct Place {
 
 impl<'a> Acquire<'a> {
     pub fn new(core: &'a Arc<LimiterCore>, cost: &'a Cost, deadline: Option<Time>) -> Acquire<'a> {
-        Acquire {
-            core,
-            cost,
-            deadline,
-            place: None,
-            wait: Duration::ZERO,
-            timer: None,
-        }
+        Acquire { core, cost, deadline, place: None, wait: Duration::ZERO, timer: None }
     }
 
     /// Waits on this thread.

@@ -20,24 +20,15 @@ fn not_in_time<T>(result: Result<T, AcquireError>) -> Option<Duration> {
 #[test]
 fn a_cost_names_its_units_and_a_name_that_no_limit_has_is_an_error() {
     let limiter = limited(&["5/1h", "100 tokens/1h"]).build().unwrap();
-    let missing = AcquireError::MissingCost {
-        unit: "tokens".into(),
-    };
+    let missing = AcquireError::MissingCost { unit: "tokens".into() };
     assert_eq!(limiter.try_acquire(1).err(), Some(missing));
-    let unknown = UnknownUnit {
-        unit: "tokns".into(),
-    };
+    let unknown = UnknownUnit { unit: "tokns".into() };
     let cost = Cost::one().with("tokns", 1).with("tokens", 1);
-    assert_eq!(
-        limiter.try_acquire(cost).err(),
-        Some(AcquireError::UnknownUnit(unknown.clone()))
-    );
+    assert_eq!(limiter.try_acquire(cost).err(), Some(AcquireError::UnknownUnit(unknown.clone())));
     let too_many = limiter.try_acquire(Cost::one().with("tokens", 101)).err();
     let too_many = too_many.unwrap().to_string();
     assert!(too_many.starts_with("it costs 101 tokens"), "{too_many}");
-    let mut permit = limiter
-        .try_acquire(Cost::one().with("tokens", 100))
-        .unwrap();
+    let mut permit = limiter.try_acquire(Cost::one().with("tokens", 100)).unwrap();
     assert_eq!(permit.settle("tokns", 1), Err(unknown));
     permit.settle("tokens", 30).unwrap();
     permit.finish(Outcome::Answered);
@@ -47,10 +38,7 @@ fn a_cost_names_its_units_and_a_name_that_no_limit_has_is_an_error() {
     not_in_time(limiter.try_acquire(Cost::one().with("tokens", 0)));
     // Where no requests are limited, they need no name.
     let tokens = limited(&["100 tokens/1h"]).build().unwrap();
-    let cost = Cost::one()
-        .with("tokens", 101)
-        .with("requests", 7)
-        .with("tokens", 100);
+    let cost = Cost::one().with("tokens", 101).with("requests", 7).with("tokens", 100);
     tokens.try_acquire(cost).unwrap().answered();
 }
 
@@ -120,11 +108,7 @@ fn a_future_waits_without_a_runtime() {
     assert!(start.elapsed() >= Duration::from_millis(150));
     limiter.keyed("any").pause_for(Duration::from_secs(60));
     let mut late = Box::pin(limiter.acquire(1));
-    assert!(
-        late.as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_pending()
-    );
+    assert!(late.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     drop(late);
     assert_eq!(limiter.waiting(), 0);
 }

@@ -77,9 +77,7 @@ impl LimiterCore {
     /// The index of a unit, by its name.
     pub fn unit(&self, name: &str) -> Result<usize, UnknownUnit> {
         let index = self.units.iter().position(|unit| unit == name);
-        index.ok_or_else(|| UnknownUnit {
-            unit: name.to_owned(),
-        })
+        index.ok_or_else(|| UnknownUnit { unit: name.to_owned() })
     }
 
     /// A panic elsewhere leaves the state whole: each change to it is made under the lock
@@ -197,32 +195,25 @@ impl LimiterState {
         if !self.queue.is_empty() {
             return Err(self.not_in_time(now));
         }
-        self.limits
-            .take(now, cost)
-            .map_err(|blocked| match blocked.when {
-                Availability::Never => self.limits.denial(cost, &blocked),
-                Availability::At(time) => AcquireError::NotInTime {
-                    free_in: Some(blocked.back.unwrap_or(time).since(now)),
-                },
-                _ => AcquireError::NotInTime { free_in: None },
-            })
+        self.limits.take(now, cost).map_err(|blocked| match blocked.when {
+            Availability::Never => self.limits.denial(cost, &blocked),
+            Availability::At(time) => {
+                AcquireError::NotInTime { free_in: Some(blocked.back.unwrap_or(time).since(now)) }
+            }
+            _ => AcquireError::NotInTime { free_in: None },
+        })
     }
 
     /// The error of an attempt that can't wait as long as the first waiter has to.
     pub fn not_in_time(&self, now: Time) -> AcquireError {
         let until = self.wait_stats.until().filter(|until| *until > now);
-        AcquireError::NotInTime {
-            free_in: until.map(|until| until.since(now)),
-        }
+        AcquireError::NotInTime { free_in: until.map(|until| until.since(now)) }
     }
 
     /// A new waiter, at the end of the queue.
     pub fn join(&mut self, now: Time, cost: &Cost, waker: &Waker) -> Ticket {
         let ticket = self.queue.join(cost);
-        let waiter = Waiter {
-            waker: waker.clone(),
-            turn: Turn::Waits,
-        };
+        let waiter = Waiter { waker: waker.clone(), turn: Turn::Waits };
         self.waiters.insert(ticket, waiter);
         // A waiter behind others with the same keys can't go before them.
         let may_go = self.queue.is_first(ticket, cost) || cost.has_costs();
@@ -363,8 +354,7 @@ impl LimiterState {
     /// Whether the timer's owner has not come when its timer rang: its task may not be
     /// polled any more.
     fn owner_is_late(&self, now: Time) -> bool {
-        self.timer_owner
-            .is_some_and(|(_, knows)| knows.after(TURN) <= now)
+        self.timer_owner.is_some_and(|(_, knows)| knows.after(TURN) <= now)
     }
 
     /// Takes back what was given to waiters that did not fetch it in time.

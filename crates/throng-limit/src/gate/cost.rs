@@ -50,11 +50,8 @@ impl Cost {
     /// Also so many of these units, such as `tokens`; of `requests`, so many instead of one.
     #[must_use]
     pub fn with(mut self, unit: impl Into<Cow<'static, str>>, units: u64) -> Cost {
-        self.named = Some(Box::new(NamedUnits {
-            unit: unit.into(),
-            units,
-            before: self.named.take(),
-        }));
+        self.named =
+            Some(Box::new(NamedUnits { unit: unit.into(), units, before: self.named.take() }));
         self
     }
 
@@ -66,11 +63,7 @@ impl Cost {
         units: impl IntoIterator<Item = u64>,
         keys: impl IntoIterator<Item = Arc<str>>,
     ) -> Cost {
-        Cost {
-            units: units.into_iter().collect(),
-            keys: keys.into_iter().collect(),
-            named: None,
-        }
+        Cost { units: units.into_iter().collect(), keys: keys.into_iter().collect(), named: None }
     }
 
     /// The keys whose limits it counts against, by scope.
@@ -126,9 +119,7 @@ impl NamedUnits {
             before.look_up(units, costs)?;
         }
         let index = units.iter().position(|known| **known == *self.unit);
-        let index = index.ok_or_else(|| UnknownUnit {
-            unit: self.unit.to_string(),
-        })?;
+        let index = index.ok_or_else(|| UnknownUnit { unit: self.unit.to_string() })?;
         costs[index] = Some(self.units);
         Ok(())
     }
@@ -136,11 +127,7 @@ impl NamedUnits {
 
 impl From<u64> for Cost {
     fn from(requests: u64) -> Cost {
-        Cost {
-            units: smallvec![requests],
-            keys: ScopeKeys::new(),
-            named: None,
-        }
+        Cost { units: smallvec![requests], keys: ScopeKeys::new(), named: None }
     }
 }
 

@@ -42,10 +42,7 @@ impl Member {
 impl LimitGroup {
     /// These limits together, all free.
     pub fn new(members: Vec<Member>) -> LimitGroup {
-        LimitGroup {
-            members,
-            ..LimitGroup::default()
-        }
+        LimitGroup { members, ..LimitGroup::default() }
     }
 
     /// When all limits have the units of this cost, and no pause lasts.
@@ -60,11 +57,7 @@ impl LimitGroup {
         let members = self.members.iter_mut().enumerate();
         members.fold((open, None), |binds, (index, member)| {
             let when = member.kind.earliest(now, ask.units_of(member.unit));
-            if when > binds.0 {
-                (when, Some(index))
-            } else {
-                binds
-            }
+            if when > binds.0 { (when, Some(index)) } else { binds }
         })
     }
 
@@ -106,9 +99,7 @@ impl LimitGroup {
         ask: &'a Cost,
     ) -> impl Iterator<Item = Reservation> + 'a {
         self.open += 1;
-        self.members
-            .iter_mut()
-            .map(move |member| member.kind.take(now, ask.units_of(member.unit)))
+        self.members.iter_mut().map(move |member| member.kind.take(now, ask.units_of(member.unit)))
     }
 
     /// Counts a request that another process has sent.
@@ -175,8 +166,7 @@ impl LimitGroup {
         let concerns = unit.is_some() || remaining == 0;
         if concerns && !known && reset > now {
             let own = unit.map_or(0, |unit| ask.units_of(unit));
-            self.remaining
-                .update(unit, own, &standing.mark, remaining, reset, now);
+            self.remaining.update(unit, own, &standing.mark, remaining, reset, now);
         }
     }
 
@@ -188,9 +178,7 @@ impl LimitGroup {
         };
         let larger = |member: &&mut Member| {
             let larger = limit + 1..=limit.saturating_mul(2);
-            member
-                .amount(unit)
-                .is_some_and(|amount| larger.contains(&amount))
+            member.amount(unit).is_some_and(|amount| larger.contains(&amount))
         };
         let members = self.members.iter_mut().filter(larger);
         if let Some(member) = members.min_by_key(|member| member.amount(unit)) {
@@ -205,9 +193,7 @@ impl LimitGroup {
         };
         let smaller = |member: &&mut Member| {
             let smaller = limit.div_ceil(2)..limit;
-            member
-                .amount(unit)
-                .is_some_and(|amount| smaller.contains(&amount))
+            member.amount(unit).is_some_and(|amount| smaller.contains(&amount))
         };
         let members = self.members.iter_mut().filter(smaller);
         if let Some(member) = members.max_by_key(|member| member.amount(unit)) {
@@ -243,10 +229,7 @@ impl LimitGroup {
 
     /// Adds what each limit has to say, in their order.
     pub fn note(&self, accounts: &mut Vec<LimiterStats>) {
-        accounts.resize(
-            self.members.len().max(accounts.len()),
-            LimiterStats::default(),
-        );
+        accounts.resize(self.members.len().max(accounts.len()), LimiterStats::default());
         for (account, member) in accounts.iter_mut().zip(&self.members) {
             account.add(member.kind.stats());
         }
@@ -257,10 +240,7 @@ impl LimitGroup {
         let quiet = self.open == 0 && self.pause.is_forgotten(now);
         quiet
             && self.remaining.is_silent(now)
-            && self
-                .members
-                .iter_mut()
-                .all(|member| member.kind.is_idle(now))
+            && self.members.iter_mut().all(|member| member.kind.is_idle(now))
     }
 }
 
@@ -299,23 +279,12 @@ mod tests {
         ] {
             let policy = policy(&["600/1h", "900/1m"]);
             let rules = policy.rules().iter();
-            let members = rules.map(|rule| Member {
-                unit: rule.unit,
-                kind: rule.limiter(),
-            });
+            let members = rules.map(|rule| Member { unit: rule.unit, kind: rule.limiter() });
             let mut group = LimitGroup::new(members.collect());
-            let said = RateLimitInfo {
-                limit: Some(limit),
-                remaining: None,
-                reset: None,
-            };
+            let said = RateLimitInfo { limit: Some(limit), remaining: None, reset: None };
             let attempt = (&Cost::from(1), &Snapshot::default());
             group.hear(at(0), attempt, Some(0), said, false);
-            let amounts: Vec<_> = group
-                .members
-                .iter()
-                .map(|m| m.kind.stats().learnt)
-                .collect();
+            let amounts: Vec<_> = group.members.iter().map(|m| m.kind.stats().learnt).collect();
             assert_eq!(amounts, learnt, "{limit}");
         }
     }

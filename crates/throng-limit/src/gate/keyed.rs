@@ -35,10 +35,7 @@ impl KeyedLimits {
     /// No key yet; units of a key count for `period`, if they do for any time.
     pub fn new(period: Option<Duration>) -> KeyedLimits {
         let rest = period.map_or(LONGEST_REST, |period| period / LOOKS);
-        KeyedLimits {
-            rest: rest.clamp(SHORTEST_REST, LONGEST_REST),
-            ..KeyedLimits::default()
-        }
+        KeyedLimits { rest: rest.clamp(SHORTEST_REST, LONGEST_REST), ..KeyedLimits::default() }
     }
 
     /// The group of a key, which `make` makes if it is new.
@@ -74,9 +71,7 @@ impl KeyedLimits {
     /// What the groups of all keys have to say, by limit.
     pub fn accounts(&self) -> Vec<LimiterStats> {
         let mut accounts = self.past.clone();
-        self.groups
-            .values()
-            .for_each(|group| group.note(&mut accounts));
+        self.groups.values().for_each(|group| group.note(&mut accounts));
         accounts
     }
 
@@ -127,9 +122,7 @@ mod tests {
             let cap = || of_kind(Concurrency::new(1, Default::default()));
             let group = scope.group(Time::ZERO, &key, cap);
             let mut hold = group.take(Time::ZERO, &Cost::from(1)).next().unwrap();
-            group.members()[0]
-                .kind
-                .on(Time::ZERO, &mut hold, Event::Finished);
+            group.members()[0].kind.on(Time::ZERO, &mut hold, Event::Finished);
             group.finished();
         }
         assert!(scope.groups.len() < 10, "{}", scope.groups.len());
@@ -162,10 +155,8 @@ mod tests {
     fn an_attempt_looks_at_few_other_keys_and_all_are_forgotten_soon() {
         for keys in [100, 10_000] {
             let period = Duration::from_secs(10);
-            let (mut scope, looks) = (
-                KeyedLimits::new(Some(period)),
-                Arc::new(AtomicUsize::new(0)),
-            );
+            let (mut scope, looks) =
+                (KeyedLimits::new(Some(period)), Arc::new(AtomicUsize::new(0)));
             let mut ask = |now: Time, key: usize| {
                 let make = || of_kind(Watched(now.after(period), looks.clone()));
                 let before = looks.load(Ordering::Relaxed);

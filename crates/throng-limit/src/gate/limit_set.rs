@@ -199,12 +199,7 @@ impl LimitSet {
         if when != Availability::Now {
             let by_key = (by_key >= run.max(pool)).then_some(scope);
             let (by, back) = self.holder(now, ask, key);
-            return Err(Blocked {
-                when,
-                by_key,
-                by,
-                back,
-            });
+            return Err(Blocked { when, by_key, by, back });
         }
         let mut holds = SmallVec::new();
         self.each_group(&ask.keys, key, &mut |group| {
@@ -212,11 +207,7 @@ impl LimitSet {
         });
         self.next_key = key.map_or(0, |key| key + 1);
         let standing = self.innermost(ask, key).stand(ask);
-        Ok(Acquired {
-            holds,
-            key,
-            standing,
-        })
+        Ok(Acquired { holds, key, standing })
     }
 
     /// The attempt is being written.
@@ -341,11 +332,7 @@ impl LimitSet {
         self.pool.iter().for_each(|group| group.note(&mut pool));
         let mut run = run.into_iter();
         let mut pool = pool.into_iter();
-        let mut scopes: Vec<_> = self
-            .scopes
-            .iter()
-            .map(|s| s.accounts().into_iter())
-            .collect();
+        let mut scopes: Vec<_> = self.scopes.iter().map(|s| s.accounts().into_iter()).collect();
         let state = |rule: &Rule| {
             let (account, keys) = match rule.scope {
                 LimitScope::Run => (run.next(), None),
@@ -405,11 +392,7 @@ impl LimitSet {
             .map(|(index, (scope, key))| {
                 let new = || group(rules, LimitScope::Scope(index), ledger, ScopeKey::Key(key));
                 let make = || {
-                    if route == Some(index) {
-                        new().begin_carefully()
-                    } else {
-                        new()
-                    }
+                    if route == Some(index) { new().begin_carefully() } else { new() }
                 };
                 (scope.group(now, key, make).earliest(now, ask), index)
             })
@@ -484,9 +467,7 @@ impl LimitSet {
 
 /// A scope whose keys have nothing to remember once the longest period is over.
 fn scope(rules: &[Rule], index: usize) -> KeyedLimits {
-    let here = rules
-        .iter()
-        .filter(|it| it.scope == LimitScope::Scope(index));
+    let here = rules.iter().filter(|it| it.scope == LimitScope::Scope(index));
     KeyedLimits::new(here.filter_map(Rule::period).max())
 }
 

@@ -95,19 +95,13 @@ impl RateLimiter {
         clock: impl Fn() -> Time + Send + Sync + 'static,
         calendar: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> RateLimiter {
-        let calendar: Option<CalendarFn> = if limits.follow_calendar() {
-            Some(Box::new(calendar))
-        } else {
-            None
-        };
+        let calendar: Option<CalendarFn> =
+            if limits.follow_calendar() { Some(Box::new(calendar)) } else { None };
         RateLimiter::of(limits, Box::new(clock), calendar)
     }
 
     fn of(limits: LimitSet, clock: ClockFn, calendar: Option<CalendarFn>) -> RateLimiter {
-        RateLimiter {
-            core: Arc::new(LimiterCore::new(limits, clock, calendar)),
-            key: None,
-        }
+        RateLimiter { core: Arc::new(LimiterCore::new(limits, clock, calendar)), key: None }
     }
 
     /// A handle to the same limiter whose attempts have this key. Limits that each key has
@@ -123,10 +117,7 @@ impl RateLimiter {
     /// ```
     #[must_use]
     pub fn keyed(&self, key: &str) -> RateLimiter {
-        RateLimiter {
-            core: self.core.clone(),
-            key: Some(key.into()),
-        }
+        RateLimiter { core: self.core.clone(), key: Some(key.into()) }
     }
 
     /// Waits for a permit of this cost from all limits. A future that is dropped leaves the
@@ -351,13 +342,9 @@ impl RateLimiter {
     pub fn wait_stats(&self) -> Vec<BlockedTime> {
         let mut state = self.core.lock();
         let now = self.core.now();
-        let LimiterState {
-            wait_stats, limits, ..
-        } = &mut *state;
+        let LimiterState { wait_stats, limits, .. } = &mut *state;
         let so_far = wait_stats.so_far(now);
-        so_far
-            .map(|(by, time)| limits.blocked_time(by, time))
-            .collect()
+        so_far.map(|(by, time)| limits.blocked_time(by, time)).collect()
     }
 
     /// How much longer the first waiter waits, or the last one would have waited; none if

@@ -266,11 +266,7 @@ impl WaitQueue {
 
     fn unpark_due(&mut self, now: Time) {
         let due = (Some(Time::ZERO), 0)..=(Some(now), Ticket::MAX);
-        let due: Vec<ScopeKeys> = self
-            .parked
-            .range(due)
-            .map(|(_, keys)| keys.clone())
-            .collect();
+        let due: Vec<ScopeKeys> = self.parked.range(due).map(|(_, keys)| keys.clone()).collect();
         due.iter().for_each(|keys| self.unpark(keys));
     }
 
@@ -348,32 +344,20 @@ mod tests {
         let (mut limits, mut queue) = (policy.limits(), WaitQueue::default());
         let now = Time::ZERO;
         // Each of many tenants has an attempt in flight, and a waiter.
-        let costs: Vec<Cost> = (0..100)
-            .map(|tenant| of(&tenant.to_string(), "h"))
-            .collect();
-        let mut acquired: Vec<Acquired> = costs
-            .iter()
-            .map(|cost| limits.take(now, cost).unwrap())
-            .collect();
+        let costs: Vec<Cost> = (0..100).map(|tenant| of(&tenant.to_string(), "h")).collect();
+        let mut acquired: Vec<Acquired> =
+            costs.iter().map(|cost| limits.take(now, cost).unwrap()).collect();
         for cost in &costs {
             queue.join(cost);
         }
         assert_eq!(queue.dispatch(now, &mut limits).turns, []);
         assert_eq!((queue.parked.len(), queue.ready.len()), (100, 0));
         // One attempt ends: it has the host of all waiters, and the tenant of one.
-        limits.ended(
-            now,
-            &costs[7],
-            &mut acquired[7],
-            crate::outcome::End::Returned,
-        );
+        limits.ended(now, &costs[7], &mut acquired[7], crate::outcome::End::Returned);
         queue.ended(&costs[7].keys);
         assert_eq!((queue.parked.len(), queue.ready.len()), (99, 1));
         let turns = queue.dispatch(now, &mut limits).turns;
-        assert_eq!(
-            turns.iter().map(|(ticket, ..)| *ticket).collect::<Vec<_>>(),
-            [7]
-        );
+        assert_eq!(turns.iter().map(|(ticket, ..)| *ticket).collect::<Vec<_>>(), [7]);
         assert_eq!(queue.parked_by_key.len(), 99);
         // Waiters that leave are forgotten.
         for (ticket, cost) in costs.iter().enumerate().filter(|(ticket, _)| *ticket != 7) {

@@ -156,11 +156,7 @@ async fn a_refusal_concerns_its_key_and_no_other() {
     let mut permit = limiter.acquire(of_key("a")).await.unwrap();
     permit.sent();
     permit.refused(Some(Duration::from_secs(3)), 0.0);
-    let order = through(
-        &limiter,
-        &[of_key("a"), of_key("b"), of_key("a"), of_key("b")],
-    )
-    .await;
+    let order = through(&limiter, &[of_key("a"), of_key("b"), of_key("a"), of_key("b")]).await;
     assert_eq!(order, [(1, 0), (3, 0), (0, 3), (2, 3)]);
     assert!(start.elapsed() < Duration::from_secs(4));
 }
@@ -182,10 +178,7 @@ async fn a_busy_key_holds_up_no_other() {
     let limiter = limiter_of(json!({"rate": ["4/1s", {"rate": "1/10s", "per": "{{ t }}"}]}));
     let costs = ["a", "a", "a", "b", "c", "d", "e"].map(of_key);
     let order = through(&limiter, &costs).await;
-    assert_eq!(
-        order,
-        [(0, 0), (3, 0), (4, 0), (5, 0), (6, 1), (1, 10), (2, 20)]
-    );
+    assert_eq!(order, [(0, 0), (3, 0), (4, 0), (5, 0), (6, 1), (1, 10), (2, 20)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -232,20 +225,14 @@ async fn a_large_attempt_is_overtaken_a_bounded_number_of_times() {
 #[tokio::test(start_paused = true)]
 async fn a_permit_that_can_never_be_had_is_denied_at_once() {
     let limiter = limiter_of(json!({"rate": ["2/run", "5 tokens/1s"], "cost": {"tokens": "1"}}));
-    let too_many = AcquireError::ExceedsCapacity {
-        unit: "tokens".into(),
-        asked: 6,
-        capacity: 5,
-    };
+    let too_many = AcquireError::ExceedsCapacity { unit: "tokens".into(), asked: 6, capacity: 5 };
     assert_eq!(limiter.acquire(tokens(6)).await.err(), Some(too_many));
     for _ in 0..2 {
         let mut permit = limiter.acquire(tokens(1)).await.unwrap();
         permit.sent();
         permit.answered();
     }
-    let used_up = AcquireError::BudgetExhausted {
-        limit: "2/run".into(),
-    };
+    let used_up = AcquireError::BudgetExhausted { limit: "2/run".into() };
     assert_eq!(limiter.acquire(tokens(1)).await.err(), Some(used_up));
 }
 
@@ -317,11 +304,7 @@ async fn a_hundred_thousand_waiters_are_each_woken_once_and_in_order() {
     let mut waiting: Vec<_> = (0..WAITERS).map(|_| Box::pin(limiter.acquire(1))).collect();
     for (turn, counting) in waiting.iter_mut().zip(&wakers) {
         let waker = Waker::from(counting.clone());
-        assert!(
-            Pin::new(turn)
-                .poll(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
+        assert!(Pin::new(turn).poll(&mut Context::from_waker(&waker)).is_pending());
     }
     assert_eq!(limiter.waiting(), WAITERS);
     first.cancel();
@@ -333,10 +316,7 @@ async fn a_hundred_thousand_waiters_are_each_woken_once_and_in_order() {
             panic!("waiter {i} has its permit");
         };
         let next = wakers.get(i + 1).map(|next| next.0.load(Ordering::Relaxed));
-        assert!(
-            next.is_none_or(|woken| woken == 0),
-            "no waiter is woken in vain"
-        );
+        assert!(next.is_none_or(|woken| woken == 0), "no waiter is woken in vain");
         permit.cancel();
     }
     assert_eq!(limiter.waiting(), 0);

@@ -21,10 +21,7 @@ const SCHEDULES: usize = 100_000;
 
 /// A gate that lets so many in at once, and needs no timer.
 fn gate(in_flight: u64) -> RateLimiter {
-    let settings = Settings {
-        in_flight: Some(in_flight),
-        ..Settings::default()
-    };
+    let settings = Settings { in_flight: Some(in_flight), ..Settings::default() };
     let policy = Policy::new(&settings, Duration::ZERO).unwrap();
     RateLimiter::with_clock(policy.limits(), || Time::ZERO)
 }
@@ -44,9 +41,7 @@ fn go_in(mut permit: Permit, inside: &AtomicU64, most: u64) {
 /// Asks, waits or not, and goes away.
 fn change_mind(gate: &RateLimiter, ask: impl Into<Cost>) {
     let mut asking = pin!(gate.acquire(ask));
-    let asked = asking
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()));
+    let asked = asking.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     if let Poll::Ready(permit) = asked {
         permit.unwrap().cancel();
     }
@@ -64,9 +59,7 @@ fn no_wake_up_is_lost_and_nobody_passes_too_early() {
                         thread::spawn(move || (0..2).for_each(|_| pass(&gate, &inside, most)))
                     })
                     .collect();
-                threads
-                    .into_iter()
-                    .for_each(|thread| thread.join().unwrap());
+                threads.into_iter().for_each(|thread| thread.join().unwrap());
                 assert_eq!(gate.waiting(), 0);
             },
             SCHEDULES / 4,
@@ -88,11 +81,7 @@ fn pass_at_once(gate: &RateLimiter, units: u64) -> Permit {
 }
 
 fn left(remaining: u64) -> RateLimitInfo {
-    RateLimitInfo {
-        limit: None,
-        remaining: Some(remaining),
-        reset: Some(Duration::from_secs(9)),
-    }
+    RateLimitInfo { limit: None, remaining: Some(remaining), reset: Some(Duration::from_secs(9)) }
 }
 
 #[test]
@@ -120,10 +109,7 @@ fn what_was_taken_without_limits_counts_once_the_server_tells_of_one() {
             // Whoever waits now would need a timer.
             let taken = gate.core.lock().limits.take(Time::ZERO, &Cost::from(1));
             let until = Time::ZERO.after(Duration::from_secs(9));
-            assert_eq!(
-                taken.err().map(|blocked| blocked.when),
-                Some(Availability::At(until))
-            );
+            assert_eq!(taken.err().map(|blocked| blocked.when), Some(Availability::At(until)));
         },
         SCHEDULES / 2,
     );
@@ -197,9 +183,7 @@ fn a_refusal_where_nothing_was_limited_stops_nobody_for_good() {
 /// Waits as one task, and goes on waiting as another.
 fn pass_elsewhere(gate: &RateLimiter, inside: &AtomicU64) {
     let mut asking = pin!(gate.acquire(1));
-    let asked = asking
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()));
+    let asked = asking.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     let permit = match asked {
         Poll::Ready(permit) => permit,
         Poll::Pending => block_on(asking),

@@ -94,9 +94,7 @@ mod thread {
     impl Alarm {
         pub fn new(wait: Duration) -> Alarm {
             let id = NEXT.fetch_add(1, Ordering::Relaxed);
-            Alarm {
-                at: (Instant::now() + wait.min(LONGEST), id),
-            }
+            Alarm { at: (Instant::now() + wait.min(LONGEST), id) }
         }
 
         pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {

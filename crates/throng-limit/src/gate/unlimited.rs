@@ -32,10 +32,7 @@ impl Unlimited {
     /// A count that has ended already unless the limiter is `unlimited`.
     pub fn new(unlimited: bool) -> Unlimited {
         let start = if unlimited { 0 } else { OVER };
-        Unlimited {
-            taken: AtomicU64::new(start),
-            ended: AtomicU64::new(start),
-        }
+        Unlimited { taken: AtomicU64::new(start), ended: AtomicU64::new(start) }
     }
 
     /// Whether the server has said nothing yet.
@@ -55,10 +52,7 @@ impl Unlimited {
             return None;
         }
         Some(Acquired {
-            standing: Snapshot {
-                mark: AnsweredMark::of(smallvec![ended]),
-                era: 0,
-            },
+            standing: Snapshot { mark: AnsweredMark::of(smallvec![ended]), era: 0 },
             ..Acquired::default()
         })
     }
@@ -85,20 +79,11 @@ mod tests {
     fn permits_count_until_the_fast_path_ends_and_not_after() {
         let unlimited = Unlimited::new(true);
         let one = Cost::from(1);
-        let marks: Vec<_> = (0..3)
-            .map(|_| unlimited.take(&one).unwrap().standing)
-            .collect();
+        let marks: Vec<_> = (0..3).map(|_| unlimited.take(&one).unwrap().standing).collect();
         assert!(unlimited.end());
         assert!(unlimited.take(&one).unwrap().standing > marks[2]);
-        assert_eq!(
-            unlimited.take(&Cost::from(2)),
-            None,
-            "costs are counted by the limits"
-        );
-        assert_eq!(
-            unlimited.end_all(),
-            Some(UnlimitedCount { taken: 4, ended: 1 })
-        );
+        assert_eq!(unlimited.take(&Cost::from(2)), None, "costs are counted by the limits");
+        assert_eq!(unlimited.end_all(), Some(UnlimitedCount { taken: 4, ended: 1 }));
         assert_eq!(unlimited.take(&one), None);
         assert!(!unlimited.end() && !unlimited.lasts());
         assert_eq!(unlimited.end_all(), None);
@@ -108,9 +93,6 @@ mod tests {
     fn with_limits_the_fast_path_never_begins() {
         let unlimited = Unlimited::new(false);
         assert!(!unlimited.lasts() && !unlimited.end());
-        assert_eq!(
-            (unlimited.take(&Cost::from(1)), unlimited.end_all()),
-            (None, None)
-        );
+        assert_eq!((unlimited.take(&Cost::from(1)), unlimited.end_all()), (None, None));
     }
 }

@@ -61,26 +61,14 @@ mod tests {
             let now = at(second * 1_100);
             let mut holds = burst(&mut auto, now);
             bursts.push(holds.len());
-            holds
-                .iter_mut()
-                .for_each(|hold| auto.on(now, hold, Event::Answered));
+            holds.iter_mut().for_each(|hold| auto.on(now, hold, Event::Answered));
         }
         assert_eq!(bursts, [10, 12, 14, 16]);
         let mut holds = burst(&mut auto, at(6_000));
         for (place, hold) in holds.iter_mut().enumerate() {
-            auto.on(
-                at(6_010),
-                hold,
-                Event::Refused {
-                    explained: place > 0,
-                },
-            );
+            auto.on(at(6_010), hold, Event::Refused { explained: place > 0 });
         }
-        assert_eq!(
-            auto.stats().learnt,
-            Some(14),
-            "once, however many were in flight"
-        );
+        assert_eq!(auto.stats().learnt, Some(14), "once, however many were in flight");
     }
 
     #[test]

@@ -109,10 +109,7 @@ impl Bucket {
     }
 
     fn pour(&mut self, time: Time, units: u64) {
-        self.empty = self
-            .empty
-            .max(time.after(self.skew))
-            .after(self.leaks_in(units));
+        self.empty = self.empty.max(time.after(self.skew)).after(self.leaks_in(units));
     }
 
     fn leaks_in(&self, units: u64) -> Duration {
@@ -185,11 +182,7 @@ impl Bucket {
         if self.guard == Guard::Sent {
             // A bucket too small to be made smaller takes one after the other.
             let alone = self.burst <= self.unsure();
-            let margin = if alone {
-                self.controller.margin()
-            } else {
-                Duration::ZERO
-            };
+            let margin = if alone { self.controller.margin() } else { Duration::ZERO };
             self.arrived(now.after(margin), hold);
         }
     }
@@ -332,9 +325,7 @@ pub(crate) const BUCKET: Spec = Spec {
     rate_pattern: Some(|terms| RatePattern::paced(burst(terms), terms.units, terms.period)),
     most_at_once: burst,
     slots: Some(|terms| slots(terms, burst(terms), terms.units)),
-    measure: Some(|units, burst| Measure::Bucket {
-        burst: burst.unwrap_or(units),
-    }),
+    measure: Some(|units, burst| Measure::Bucket { burst: burst.unwrap_or(units) }),
     model: Some("bucket"),
     ..Spec::new(Form::Prefix("bucket"), |terms| {
         Box::new(Bucket::new(terms, burst(terms), terms.units))
@@ -375,10 +366,7 @@ mod tests {
 
     /// One token comes back each 100.05 ms.
     fn bucket(burst: u64, guard: Guard) -> Bucket {
-        let terms = Terms {
-            guard,
-            ..Terms::strict(10, Duration::from_secs(1))
-        };
+        let terms = Terms { guard, ..Terms::strict(10, Duration::from_secs(1)) };
         Bucket::new(&terms, burst, terms.units)
     }
 
@@ -391,9 +379,7 @@ mod tests {
         let mut bucket = bucket(3, Guard::Strict);
         let mut holds = [0; 3].map(|_| bucket.take(at(0), 1));
         assert_eq!(bucket.earliest(at(0), 1), Availability::AfterAnAnswer);
-        holds
-            .iter_mut()
-            .for_each(|hold| bucket.on(at(40), hold, Event::Answered));
+        holds.iter_mut().for_each(|hold| bucket.on(at(40), hold, Event::Answered));
         // Two of the three must stay in.
         assert_eq!(bucket.earliest(at(40), 1), micros(140_050));
         assert_eq!(bucket.earliest(at(40), 2), micros(240_100));
@@ -432,9 +418,7 @@ mod tests {
             bucket.earliest(now, 3);
             let mut holds = [0; 3].map(|_| bucket.take(now, 1));
             bucket.earliest(now, 1);
-            holds
-                .iter_mut()
-                .for_each(|hold| bucket.on(now, hold, Event::Answered));
+            holds.iter_mut().for_each(|hold| bucket.on(now, hold, Event::Answered));
             times.push(bucket.per_unit.as_nanos() * 8 / declared.as_nanos());
         }
         assert_eq!(times[..15], [16; 15]);
@@ -475,11 +459,7 @@ mod tests {
             let mut hold = bucket.take(at(0), 1);
             bucket.on(at(0), &mut hold, Event::Sent);
         }
-        assert_eq!(
-            bucket.earliest(at(0), 1),
-            micros(100_050),
-            "20 ms cost a token"
-        );
+        assert_eq!(bucket.earliest(at(0), 1), micros(100_050), "20 ms cost a token");
     }
 
     #[test]

@@ -20,11 +20,7 @@ impl Budget {
     /// At most `units` in all.
     #[must_use]
     pub fn new(units: u64) -> Budget {
-        Budget {
-            units,
-            spent: 0,
-            open: 0,
-        }
+        Budget { units, spent: 0, open: 0 }
     }
 
     fn spend(&mut self, hold: &mut Reservation) {
@@ -67,10 +63,7 @@ impl Limiter for Budget {
     }
 
     fn stats(&self) -> LimiterStats {
-        LimiterStats {
-            peak: self.spent + self.open,
-            ..LimiterStats::default()
-        }
+        LimiterStats { peak: self.spent + self.open, ..LimiterStats::default() }
     }
 
     /// What other runs have sent is no part of this run's total.

@@ -24,10 +24,7 @@ impl Concurrency {
     /// At most `units` at once.
     #[must_use]
     pub fn new(units: u64, linger: Duration) -> Concurrency {
-        Concurrency {
-            slots: Slots::new(units, linger),
-            linger,
-        }
+        Concurrency { slots: Slots::new(units, linger), linger }
     }
 }
 
@@ -64,12 +61,8 @@ impl Limiter for Concurrency {
 
 /// `in-flight = 5`.
 pub(crate) const CONCURRENCY: Spec = Spec {
-    rate_pattern: Some(|terms| RatePattern::AtOnce {
-        amount: terms.units,
-    }),
-    ..Spec::new(Form::Setting, |terms| {
-        Box::new(Concurrency::new(terms.units, terms.linger))
-    })
+    rate_pattern: Some(|terms| RatePattern::AtOnce { amount: terms.units }),
+    ..Spec::new(Form::Setting, |terms| Box::new(Concurrency::new(terms.units, terms.linger)))
 };
 
 #[cfg(test)]

@@ -64,11 +64,7 @@ impl Fixed {
     /// Windows with these edges.
     #[must_use]
     pub fn new(edges: WindowEdges, calendar: Calendar, skew: Duration) -> Fixed {
-        Fixed {
-            edges,
-            calendar,
-            skew,
-        }
+        Fixed { edges, calendar, skew }
     }
 
     /// The windows of a limit that begin at multiples of its period.
@@ -109,8 +105,7 @@ impl WindowKind for Fixed {
     }
 
     fn heed_calendar(&mut self, zero: Timestamp) -> bool {
-        self.calendar
-            .heed(zero, spec::calendar_tolerance(self.skew))
+        self.calendar.heed(zero, spec::calendar_tolerance(self.skew))
     }
 
     /// It had arrived before the edge at which it was to end.
@@ -129,9 +124,7 @@ pub(crate) const CLOCK: Spec = Spec {
     skew: spec::clock_skew,
     is_window: true,
     follows_calendar: true,
-    ..Spec::new(Form::Edge("clock"), |terms| {
-        Box::new(terms.window(Fixed::by_clock(terms)))
-    })
+    ..Spec::new(Form::Edge("clock"), |terms| Box::new(terms.window(Fixed::by_clock(terms))))
 };
 
 /// `25/1d@America/Los_Angeles`.
@@ -149,10 +142,7 @@ pub(crate) const MIDNIGHT: Spec = Spec {
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn edge_to_edge(terms: &Terms) -> RatePattern {
-    RatePattern::Edges {
-        amount: terms.units,
-        period: terms.period,
-    }
+    RatePattern::Edges { amount: terms.units, period: terms.period }
 }
 
 #[cfg(test)]
@@ -171,11 +161,7 @@ mod tests {
     #[test]
     fn all_is_free_at_each_edge_but_what_is_in_flight() {
         let zero = Timestamp::from_second(1_000_005).unwrap();
-        let span = Fixed::new(
-            WindowEdges::Clock(10 * SECOND),
-            Calendar::new(zero),
-            SECOND / 10,
-        );
+        let span = Fixed::new(WindowEdges::Clock(10 * SECOND), Calendar::new(zero), SECOND / 10);
         let mut window = Window::new(2, 10 * SECOND, span, Guard::Strict, 30 * SECOND);
         let mut first = window.take(secs(0.0), 1);
         let mut second = window.take(secs(0.0), 1);
@@ -209,24 +195,14 @@ mod tests {
     fn a_calendar_that_is_set_releases_nothing_early() {
         let zero = |seconds| Timestamp::from_second(seconds).unwrap();
         let edges = || WindowEdges::Clock(10 * SECOND);
-        for (step, ends) in [
-            (4, 11.1),
-            (-4, 9.1),
-            (3_600, 5.1),
-            (-3_597, 12.1),
-            (3_597, 8.1),
-        ] {
+        for (step, ends) in [(4, 11.1), (-4, 9.1), (3_600, 5.1), (-3_597, 12.1), (3_597, 8.1)] {
             let span = Fixed::new(edges(), Calendar::new(zero(1_000_005)), SECOND / 10);
             let mut window = Window::new(1, 10 * SECOND, span, Guard::Strict, 30 * SECOND);
             let mut first = window.take(secs(0.0), 1);
             window.on(secs(0.5), &mut first, Event::Answered);
             assert_eq!(window.earliest(secs(0.5), 1), Availability::At(secs(5.1)));
             window.heed_calendar(zero(1_000_005 + step));
-            assert_eq!(
-                window.earliest(secs(1.0), 1),
-                Availability::At(secs(ends)),
-                "{step}"
-            );
+            assert_eq!(window.earliest(secs(1.0), 1), Availability::At(secs(ends)), "{step}");
             assert_eq!(window.earliest(secs(ends), 1), Availability::Now, "{step}");
         }
     }

@@ -25,9 +25,7 @@ pub(crate) const GCRA: Spec = Spec {
     rate_pattern: Some(|terms| RatePattern::paced(at_once(terms), terms.units, terms.period)),
     most_at_once: at_once,
     slots: Some(|terms| bucket::slots(terms, at_once(terms), terms.units)),
-    measure: Some(|_, burst| Measure::Bucket {
-        burst: tokens(burst),
-    }),
+    measure: Some(|_, burst| Measure::Bucket { burst: tokens(burst) }),
     model: Some("gcra"),
     ..Spec::new(Form::Prefix("gcra"), |terms| {
         Box::new(Bucket::new(terms, at_once(terms), terms.units))
@@ -55,10 +53,7 @@ mod tests {
     use crate::time::Time;
 
     fn terms(burst: Option<u64>) -> Terms {
-        Terms {
-            burst,
-            ..Terms::strict(30, Duration::from_secs(60))
-        }
+        Terms { burst, ..Terms::strict(30, Duration::from_secs(60)) }
     }
 
     #[test]

@@ -36,10 +36,7 @@ pub enum RatePattern {
 impl RatePattern {
     /// A burst at once, and then as many units in each period, one after the other.
     pub(crate) fn paced(burst: u64, units: u64, period: Duration) -> RatePattern {
-        RatePattern::Paced {
-            burst,
-            per_second: units as f64 / period.as_secs_f64(),
-        }
+        RatePattern::Paced { burst, per_second: units as f64 / period.as_secs_f64() }
     }
 
     /// The length of its windows, if it has windows.

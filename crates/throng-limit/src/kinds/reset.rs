@@ -26,10 +26,7 @@ impl UntilReset {
     /// more than `skew`.
     #[must_use]
     pub fn new(period: Duration, skew: Duration) -> UntilReset {
-        UntilReset {
-            sliding: Sliding::new(period, skew),
-            skew,
-        }
+        UntilReset { sliding: Sliding::new(period, skew), skew }
     }
 
     fn of(terms: &Terms) -> UntilReset {
@@ -59,9 +56,7 @@ pub(crate) const RESET: Spec = Spec {
     }),
     skew: spec::clock_skew,
     is_window: true,
-    ..Spec::new(Form::Edge("reset"), |terms| {
-        Box::new(terms.window(UntilReset::of(terms)))
-    })
+    ..Spec::new(Form::Edge("reset"), |terms| Box::new(terms.window(UntilReset::of(terms))))
 };
 
 #[cfg(test)]
@@ -86,10 +81,8 @@ mod tests {
         let [mut answered, mut lost, _in_flight] = [0; 3].map(|time| window.take(at(time), 1));
         window.on(at(100), &mut answered, Event::Answered);
         window.on(at(100), &mut lost, Event::Lost);
-        let info = RateLimitInfo {
-            reset: Some(Duration::from_millis(300)),
-            ..RateLimitInfo::default()
-        };
+        let info =
+            RateLimitInfo { reset: Some(Duration::from_millis(300)), ..RateLimitInfo::default() };
         window.inform(at(100), info);
         assert_eq!(window.earliest(at(200), 1), Availability::At(at(401)));
         assert_eq!(window.earliest(at(401), 1), Availability::Now);

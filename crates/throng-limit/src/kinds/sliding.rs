@@ -30,9 +30,7 @@ impl Sliding {
     /// and `skew` for what the server rounds.
     #[must_use]
     pub fn new(period: Duration, skew: Duration) -> Sliding {
-        Sliding {
-            hold: period + period / 2_000 + skew,
-        }
+        Sliding { hold: period + period / 2_000 + skew }
     }
 
     /// The period and the skew of a limit.
@@ -61,22 +59,14 @@ pub(crate) const SLIDING: Spec = Spec {
     is_spreadable: true,
     ..Spec::new(Form::Plain, |terms| {
         let window = terms.window(Sliding::of(terms)).certified();
-        if terms.may_spread {
-            Box::new(window.spreading())
-        } else {
-            Box::new(window)
-        }
+        if terms.may_spread { Box::new(window.spreading()) } else { Box::new(window) }
     })
 };
 
 /// `100/1h@first`: a window that begins with the first use after the last one. That is
 /// some window of its length, and so kept by a sliding one.
-pub(crate) const FIRST_USE: Spec = Spec {
-    form: Form::Edge("first"),
-    model: Some("fixed"),
-    is_spreadable: false,
-    ..SLIDING
-};
+pub(crate) const FIRST_USE: Spec =
+    Spec { form: Form::Edge("first"), model: Some("fixed"), is_spreadable: false, ..SLIDING };
 
 #[cfg(test)]
 mod tests {
@@ -111,15 +101,9 @@ mod tests {
         window.on(at(10), &mut first, Event::Acked);
         assert_eq!(window.earliest(at(500), 1), Availability::AfterAnAnswer);
         window.on(at(700), &mut first, Event::Answered);
-        assert_eq!(
-            window.earliest(at(800), 1),
-            Availability::At(freed(at(700)))
-        );
+        assert_eq!(window.earliest(at(800), 1), Availability::At(freed(at(700))));
         assert_eq!(window.earliest(freed(at(700)), 1), Availability::Now);
-        assert_eq!(
-            window.earliest(freed(at(700)), 2),
-            Availability::AfterAnAnswer
-        );
+        assert_eq!(window.earliest(freed(at(700)), 2), Availability::AfterAnAnswer);
     }
 
     #[test]
@@ -138,19 +122,13 @@ mod tests {
         assert_eq!(window.stats().margin, Some(Duration::from_millis(40)));
         let mut hold = window.take(at(4_000), 1);
         window.on(at(4_000), &mut hold, Event::Acked);
-        assert_eq!(
-            window.earliest(at(4_000), 1),
-            Availability::At(freed(at(4_040)))
-        );
+        assert_eq!(window.earliest(at(4_000), 1), Availability::At(freed(at(4_040))));
         window.on(at(9_000), &mut hold, Event::Answered);
         assert!(window.is_idle(at(9_000)));
         // Without an acknowledgement it is strict.
         let mut hold = window.take(at(9_000), 1);
         window.on(at(9_500), &mut hold, Event::Answered);
-        assert_eq!(
-            window.earliest(at(9_600), 1),
-            Availability::At(freed(at(9_500)))
-        );
+        assert_eq!(window.earliest(at(9_600), 1), Availability::At(freed(at(9_500))));
         assert_eq!(window.stats().peak, 1);
     }
 
@@ -164,10 +142,7 @@ mod tests {
         window.on(at(700), &mut hold, Event::Refused { explained: false });
         let mut hold = window.take(freed(at(30)), 1);
         window.on(at(2_000), &mut hold, Event::Sent);
-        assert_eq!(
-            window.earliest(at(2_000), 1),
-            Availability::At(freed(at(2_040)))
-        );
+        assert_eq!(window.earliest(at(2_000), 1), Availability::At(freed(at(2_040))));
     }
 
     #[test]
@@ -178,13 +153,7 @@ mod tests {
             window.on(at(50), hold, Event::Answered);
         }
         for (place, hold) in holds[20..].iter_mut().enumerate() {
-            window.on(
-                at(60),
-                hold,
-                Event::Refused {
-                    explained: place > 0,
-                },
-            );
+            window.on(at(60), hold, Event::Refused { explained: place > 0 });
         }
         assert_eq!(window.stats().learnt, Some(20));
         // One that comes when little was taken in has another reason.
@@ -202,13 +171,7 @@ mod tests {
             window.on(at(50), hold, Event::Answered);
         }
         for (place, hold) in holds[10..].iter_mut().enumerate() {
-            window.on(
-                at(60),
-                hold,
-                Event::Refused {
-                    explained: place > 0,
-                },
-            );
+            window.on(at(60), hold, Event::Refused { explained: place > 0 });
         }
         assert_eq!(window.stats().learnt, Some(10));
         window
@@ -222,9 +185,7 @@ mod tests {
             while window.earliest(now, 1) == Availability::Now {
                 holds.push(window.take(now, 1));
             }
-            holds
-                .iter_mut()
-                .for_each(|hold| window.on(now, hold, Event::Answered));
+            holds.iter_mut().for_each(|hold| window.on(now, hold, Event::Answered));
             holds.len()
         };
         seconds.map(second).collect()
@@ -254,10 +215,7 @@ mod tests {
         let mut hold = window.take(at(2_000), 1);
         assert_eq!(window.earliest(at(2_000), 15), Availability::AfterAnAnswer);
         window.on(at(2_000), &mut hold, Event::Answered);
-        assert_eq!(
-            window.earliest(at(2_000), 15),
-            Availability::At(freed(at(2_000)))
-        );
+        assert_eq!(window.earliest(at(2_000), 15), Availability::At(freed(at(2_000))));
         assert_eq!(window.earliest(at(4_000), 15), Availability::Now);
         assert_eq!(window.earliest(at(4_000), 21), Availability::Never);
     }

@@ -26,11 +26,7 @@ impl Spacing {
     /// Attempts this far apart, from the start.
     #[must_use]
     pub fn new(gap: Duration) -> Spacing {
-        Spacing {
-            gap,
-            last: None,
-            leaving: 0,
-        }
+        Spacing { gap, last: None, leaving: 0 }
     }
 
     fn left(&mut self, hold: &mut Reservation) {
@@ -67,10 +63,7 @@ impl Limiter for Spacing {
     }
 
     fn stats(&self) -> LimiterStats {
-        LimiterStats {
-            peak: 1,
-            ..LimiterStats::default()
-        }
+        LimiterStats { peak: 1, ..LimiterStats::default() }
     }
 
     fn remember(&mut self, then: Time, lost: bool) {

@@ -139,10 +139,7 @@ impl Terms {
 
     /// The units in each period.
     pub(crate) fn in_windows(&self) -> RatePattern {
-        RatePattern::Windows {
-            amount: self.units,
-            period: self.period,
-        }
+        RatePattern::Windows { amount: self.units, period: self.period }
     }
 }
 

@@ -252,10 +252,7 @@ impl Limiter for LeasedLimiter {
 
     fn stats(&self) -> LimiterStats {
         let stats = self.inner.stats();
-        LimiterStats {
-            back: self.back.or(stats.back),
-            ..stats
-        }
+        LimiterStats { back: self.back.or(stats.back), ..stats }
     }
 
     fn heed_calendar(&mut self, zero: Timestamp) {
@@ -324,10 +321,7 @@ mod tests {
     }
 
     fn leased() -> (LeasedLimiter, Told) {
-        let settings = Settings {
-            rate: vec!["10/1h".parse().unwrap()],
-            ..Settings::default()
-        };
+        let settings = Settings { rate: vec!["10/1h".parse().unwrap()], ..Settings::default() };
         let policy = Policy::new(&settings, Duration::ZERO).unwrap();
         let rule = &policy.rules()[0];
         let told = Told::default();
@@ -372,11 +366,7 @@ mod tests {
         leased.on(at(1), &mut holds[3], Event::Refused { explained: false });
         leased.on(at(1), &mut holds[3], Event::Returned);
         let trades = told.0.lock().unwrap().2;
-        assert_eq!(
-            leased.earliest(at(1), 2),
-            Availability::Now,
-            "two are in hand"
-        );
+        assert_eq!(leased.earliest(at(1), 2), Availability::Now, "two are in hand");
         assert_eq!(told.0.lock().unwrap().2, trades);
         assert!(leased.close(at(2)));
         assert_eq!(known(&told), (0, 2));

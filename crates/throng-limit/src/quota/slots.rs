@@ -54,10 +54,6 @@ impl Quota {
     #[must_use]
     pub fn resolution(&self) -> Duration {
         let period = self.end(Time::ZERO, Timestamp::UNIX_EPOCH);
-        if self.units > EXACT {
-            period.since(Time::ZERO) / 4_096
-        } else {
-            Duration::from_millis(1)
-        }
+        if self.units > EXACT { period.since(Time::ZERO) / 4_096 } else { Duration::from_millis(1) }
     }
 }

@@ -74,11 +74,7 @@ impl Run {
         let latency = self.up_to(self.period / 10);
         let end = now.after(latency);
         self.open.push(Reverse((end, self.attempts.len())));
-        self.attempts.push(Attempt {
-            ask,
-            taken,
-            sent: now,
-        });
+        self.attempts.push(Attempt { ask, taken, sent: now });
     }
 
     fn end(&mut self, now: Time, attempt: usize) {

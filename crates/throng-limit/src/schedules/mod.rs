@@ -88,111 +88,58 @@ fn case(seed: u64, kinds: &[Kind]) -> Case {
         let period = millis * 1_000_000;
         let (mut unit, mut per_key) = (0, false);
         let (rate, rule) = match kind {
-            Kind::Sliding => (
-                json!(format!("{units}/{millis}ms")),
-                Rule::Sliding {
-                    most: units,
-                    period,
-                },
-            ),
-            Kind::FirstUse => (
-                json!(format!("{units}/{millis}ms@first")),
-                Rule::FirstUse {
-                    most: units,
-                    period,
-                },
-            ),
+            Kind::Sliding => {
+                (json!(format!("{units}/{millis}ms")), Rule::Sliding { most: units, period })
+            }
+            Kind::FirstUse => {
+                (json!(format!("{units}/{millis}ms@first")), Rule::FirstUse { most: units, period })
+            }
             Kind::Clock => {
                 let skew = millis / 20;
                 let most = i64::try_from(skew * 1_000_000).unwrap();
                 let ahead = random.random_range(-most..=most);
                 let rate = json!({"rate": format!("{units}/{millis}ms@clock"), "skew": format!("{skew}ms")});
-                (
-                    rate,
-                    Rule::Fixed {
-                        most: units,
-                        period,
-                        ahead,
-                    },
-                )
+                (rate, Rule::Fixed { most: units, period, ahead })
             }
             Kind::Reset => {
                 world.resets = Some(period);
                 (
                     json!(format!("{units}/{millis}ms@reset")),
-                    Rule::Fixed {
-                        most: units,
-                        period,
-                        ahead: 0,
-                    },
+                    Rule::Fixed { most: units, period, ahead: 0 },
                 )
             }
             Kind::Counter => {
                 let most = units + 4;
                 let phase = random.random_range(0..period);
-                (
-                    json!(format!("counter:{most}/{millis}ms")),
-                    Rule::Counter {
-                        most,
-                        period,
-                        phase,
-                    },
-                )
+                (json!(format!("counter:{most}/{millis}ms")), Rule::Counter { most, period, phase })
             }
             Kind::Bucket => {
                 let burst = random.random_range(1..50);
-                let rule = Rule::Bucket {
-                    burst,
-                    per_unit: period / units,
-                };
-                (
-                    json!({"rate": format!("bucket:{units}/{millis}ms"), "burst": burst}),
-                    rule,
-                )
+                let rule = Rule::Bucket { burst, per_unit: period / units };
+                (json!({"rate": format!("bucket:{units}/{millis}ms"), "burst": burst}), rule)
             }
             Kind::Burst => {
                 let burst = random.random_range(1..=units);
-                let rule = Rule::Bucket {
-                    burst,
-                    per_unit: period / units,
-                };
-                (
-                    json!({"rate": format!("{units}/{millis}ms"), "burst": burst}),
-                    rule,
-                )
+                let rule = Rule::Bucket { burst, per_unit: period / units };
+                (json!({"rate": format!("{units}/{millis}ms"), "burst": burst}), rule)
             }
             Kind::InFlight => {
                 settings["in-flight"] = json!(units);
                 servers.push(server(Rule::Cap { most: units }, 0, false));
                 continue;
             }
-            Kind::Total => (
-                json!(format!("{}/run", units * 3)),
-                Rule::Total { most: units * 3 },
-            ),
+            Kind::Total => (json!(format!("{}/run", units * 3)), Rule::Total { most: units * 3 }),
             Kind::Tokens => {
                 world.costs = units;
                 unit = 1;
                 settings["cost"] = json!({"tokens": "1"});
-                (
-                    json!(format!("{units} tokens/{millis}ms")),
-                    Rule::Sliding {
-                        most: units,
-                        period,
-                    },
-                )
+                (json!(format!("{units} tokens/{millis}ms")), Rule::Sliding { most: units, period })
             }
             Kind::PerKey => {
                 world.keys = random.random_range(1..6);
                 per_key = true;
                 let rate = json!({"rate": format!("{units}/{millis}ms"), "per": "{{ tenant }}"});
-                (
-                    rate,
-                    Rule::Sliding {
-                        most: units,
-                        period,
-                    },
-                )
+                (rate, Rule::Sliding { most: units, period })
             }
         };
         rates.push(rate);
@@ -208,27 +155,17 @@ fn case(seed: u64, kinds: &[Kind]) -> Case {
 }
 
 fn server(rule: Rule, unit: usize, per_key: bool) -> Server {
-    Server {
-        rule,
-        unit,
-        per_key,
-    }
+    Server { rule, unit, per_key }
 }
 
 /// Any one to three kinds.
 fn any_case(seed: u64) -> Case {
     let mut random = StdRng::seed_from_u64(seed ^ 0xCA5E);
     let some = random.random_range(1..=3);
-    let kinds: Vec<Kind> = (0..some)
-        .map(|_| ALL[random.random_range(0..ALL.len())])
-        .collect();
+    let kinds: Vec<Kind> = (0..some).map(|_| ALL[random.random_range(0..ALL.len())]).collect();
     // What stands for the whole run, or is told by the world, stands once.
-    let once = |kind: &Kind| {
-        matches!(
-            kind,
-            Kind::InFlight | Kind::Tokens | Kind::Reset | Kind::PerKey
-        )
-    };
+    let once =
+        |kind: &Kind| matches!(kind, Kind::InFlight | Kind::Tokens | Kind::Reset | Kind::PerKey);
     let mut seen = Vec::new();
     let kinds: Vec<Kind> = kinds
         .into_iter()
@@ -262,9 +199,7 @@ impl Case {
         let policy = policy.on_clock(Timestamp::UNIX_EPOCH);
         let run = Run::new(policy.limits(), self.world, bug, seed, self.requests);
         let arrivals = run.arrivals();
-        self.servers
-            .iter()
-            .try_for_each(|server| server.judge(&arrivals))
+        self.servers.iter().try_for_each(|server| server.judge(&arrivals))
     }
 }
 
@@ -378,10 +313,7 @@ fn every_planted_bug_is_found() {
         (Bug::FastClock, Kind::Sliding),
         (Bug::ForgetsKeys, Kind::PerKey),
     ] {
-        assert!(
-            found(bug, |seed| case(seed, &[kind])),
-            "{bug:?} of {kind:?}"
-        );
+        assert!(found(bug, |seed| case(seed, &[kind])), "{bug:?} of {kind:?}");
     }
     assert!(found(Bug::AckedWhenSent, acked));
     // A program that is slower than the pace at which it is sent to.
@@ -399,24 +331,12 @@ type Spoil = fn(&mut Case);
 #[test]
 fn every_wrong_policy_is_found() {
     let wrong: [(Kind, Spoil); 7] = [
-        (Kind::Sliding, |case| {
-            case.settings.rate[0].amount.units += 1
-        }),
-        (Kind::Sliding, |case| {
-            case.settings.rate[0].amount.period -= Duration::from_millis(20)
-        }),
-        (Kind::Counter, |case| {
-            case.settings.rate[0].counting = Default::default()
-        }),
-        (Kind::Burst, |case| {
-            case.settings.rate[0].details.burst = None
-        }),
-        (Kind::Bucket, |case| {
-            case.settings.rate[0].details.burst = None
-        }),
-        (Kind::Clock, |case| {
-            case.settings.rate[0].details.skew = Some(Duration::ZERO)
-        }),
+        (Kind::Sliding, |case| case.settings.rate[0].amount.units += 1),
+        (Kind::Sliding, |case| case.settings.rate[0].amount.period -= Duration::from_millis(20)),
+        (Kind::Counter, |case| case.settings.rate[0].counting = Default::default()),
+        (Kind::Burst, |case| case.settings.rate[0].details.burst = None),
+        (Kind::Bucket, |case| case.settings.rate[0].details.burst = None),
+        (Kind::Clock, |case| case.settings.rate[0].details.skew = Some(Duration::ZERO)),
         (Kind::InFlight, |case| case.settings.in_flight = None),
     ];
     for (kind, spoil) in wrong {
@@ -454,14 +374,9 @@ fn no_kind_waits_longer_than_it_must() {
                 Run::new(policy.limits(), world, Bug::None, 1, requests).answering_after(millis);
             let took = run.makespan().as_secs_f64();
             let demand = Workload::requests(u64::from(requests));
-            let bound = policy
-                .bound(&demand, Duration::from_millis(millis), world::START)
-                .unwrap();
+            let bound = policy.bound(&demand, Duration::from_millis(millis), world::START).unwrap();
             let share = bound.time.as_secs_f64() / took;
-            assert!(
-                (0.98..1.001).contains(&share),
-                "{rates} {millis}: {took} of {bound:?}"
-            );
+            assert!((0.98..1.001).contains(&share), "{rates} {millis}: {took} of {bound:?}");
         }
     }
 }

@@ -39,11 +39,7 @@ impl Server {
     /// Whether it takes a request that arrives now.
     fn takes(&mut self, now: Time) -> bool {
         let memory = self.period * 2;
-        while self
-            .taken
-            .front()
-            .is_some_and(|then| now.since(*then) >= memory)
-        {
+        while self.taken.front().is_some_and(|then| now.since(*then) >= memory) {
             self.taken.pop_front();
         }
         let takes = match self.count {
@@ -154,8 +150,7 @@ impl Run {
 
     /// Another client takes one unit in the window after so many.
     fn stray(&mut self, windows: u32) {
-        self.stray
-            .insert(0, START.after(self.server.period * windows));
+        self.stray.insert(0, START.after(self.server.period * windows));
     }
 
     /// Does so many rows; gives how many windows' worth of time that took.
@@ -222,8 +217,7 @@ impl Run {
                 } else {
                     self.refused.push(self.now);
                     self.to_do += 1;
-                    self.limits
-                        .refused(self.now, (ask, taken, *sent), None, 0.5);
+                    self.limits.refused(self.now, (ask, taken, *sent), None, 0.5);
                 }
                 self.limits.finished(self.now, ask, taken);
             }

@@ -49,11 +49,7 @@ impl Server {
         for arrival in arrivals {
             let key = if self.per_key { arrival.key } else { 0 };
             let units = arrival.units[self.unit];
-            if !keys
-                .entry(key)
-                .or_default()
-                .takes(&self.rule, arrival, units)
-            {
+            if !keys.entry(key).or_default().takes(&self.rule, arrival, units) {
                 return Err(format!("{:?} refuses {arrival:?}", self));
             }
         }
@@ -80,11 +76,7 @@ impl Account {
                 self.forget(|then| at - then >= period);
                 self.log_in(at, units) <= most
             }
-            Rule::Fixed {
-                most,
-                period,
-                ahead,
-            } => {
+            Rule::Fixed { most, period, ahead } => {
                 let window = at.saturating_add_signed(ahead) / period;
                 self.count_in(window, units) <= most
             }
@@ -97,18 +89,10 @@ impl Account {
                 self.sum += units;
                 self.sum <= most
             }
-            Rule::Counter {
-                most,
-                period,
-                phase,
-            } => {
+            Rule::Counter { most, period, phase } => {
                 let window = (at + phase) / period;
                 if window != self.window {
-                    self.previous = if window == self.window + 1 {
-                        self.sum
-                    } else {
-                        0
-                    };
+                    self.previous = if window == self.window + 1 { self.sum } else { 0 };
                     (self.window, self.sum) = (window, 0);
                 }
                 self.sum += units;

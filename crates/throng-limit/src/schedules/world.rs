@@ -199,16 +199,8 @@ impl Run {
         let reserved = self.random.random_range(1..=self.world.costs.max(1));
         let true_cost = self.random.random_range(1..=reserved);
         let key = self.random.random_range(0..self.world.keys.max(1));
-        let asked = if self.bug == Bug::CostsOne {
-            1
-        } else {
-            reserved
-        };
-        let named = if self.bug == Bug::ForgetsKeys {
-            self.attempts.len()
-        } else {
-            key
-        };
+        let asked = if self.bug == Bug::CostsOne { 1 } else { reserved };
+        let named = if self.bug == Bug::ForgetsKeys { self.attempts.len() } else { key };
         let keys = (self.world.keys > 0).then(|| named.to_string().into());
         (Cost::new([1, asked], keys), vec![1, true_cost], key)
     }
@@ -267,11 +259,7 @@ impl Run {
             }
             _ => self.push(head, attempt, Event::Head(outcome)),
         }
-        let finished = if self.bug == Bug::FinishedAtHead {
-            head
-        } else {
-            end
-        };
+        let finished = if self.bug == Bug::FinishedAtHead { head } else { end };
         self.push(finished.max(head), attempt, Event::Finished);
         if refused && self.bug == Bug::RetriesWithoutPermit {
             self.arrive(attempt, head, head);
@@ -335,10 +323,7 @@ impl Run {
                 // A server whose clock is ours, and which answered just now.
                 let nanos = now.since(Time::ZERO).as_nanos() as u64;
                 let reset = Duration::from_nanos(period - nanos % period);
-                let said = RateLimitInfo {
-                    reset: Some(reset),
-                    ..RateLimitInfo::default()
-                };
+                let said = RateLimitInfo { reset: Some(reset), ..RateLimitInfo::default() };
                 limits.learn(now, (ask, taken), Some(0), said);
             }
         });

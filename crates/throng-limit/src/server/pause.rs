@@ -51,11 +51,7 @@ impl Pause {
     pub fn refused(&mut self, now: Time, sent: Time, named: Option<Duration>, chance: f64) -> bool {
         let is_news = !self.explains(sent);
         self.refusals += u32::from(is_news);
-        let unnamed = if is_news {
-            self.doubled(chance)
-        } else {
-            Duration::ZERO
-        };
+        let unnamed = if is_news { self.doubled(chance) } else { Duration::ZERO };
         let pause = named.map_or(unnamed, |pause| pause + delay(pause, chance));
         self.until = self.until.max(now.after(pause));
         is_news
@@ -81,9 +77,7 @@ impl Pause {
 
 /// How much later than told requests are sent: never sooner, and never much.
 fn delay(pause: Duration, chance: f64) -> Duration {
-    (pause / 20)
-        .min(LONGEST_DELAY)
-        .mul_f64(chance.clamp(0.0, 1.0))
+    (pause / 20).min(LONGEST_DELAY).mul_f64(chance.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]

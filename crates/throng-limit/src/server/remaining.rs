@@ -121,12 +121,7 @@ impl RemainingByUnit {
                 known.left = left;
                 known.until = known.until.max(until);
             }
-            None => self.left.push(Remaining {
-                unit,
-                left,
-                until,
-                binds: false,
-            }),
+            None => self.left.push(Remaining { unit, left, until, binds: false }),
         }
     }
 }

@@ -25,10 +25,7 @@ impl SlowStart {
     /// Begins a slow start.
     pub fn begin(&mut self) {
         self.era += 1;
-        self.credits = Some(Credits {
-            left: PROBES,
-            accepted: 0,
-        });
+        self.credits = Some(Credits { left: PROBES, accepted: 0 });
     }
 
     /// Whether one more attempt has to wait for an answer.

@@ -111,11 +111,7 @@ impl<S: WindowKind> Window<S> {
     #[must_use]
     pub fn new(units: u64, period: Duration, span: S, guard: Guard, linger: Duration) -> Self {
         let controller = Controller::new(units, period);
-        let resolved = if span.coincides() {
-            Duration::ZERO
-        } else {
-            period
-        };
+        let resolved = if span.coincides() { Duration::ZERO } else { period };
         Window {
             slots: Slots::new(units, resolved),
             span,
@@ -139,10 +135,7 @@ impl<S: WindowKind> Window<S> {
     /// The same window, spread over the period where refusals call for it.
     #[must_use]
     pub fn spreading(self) -> Self {
-        Window {
-            may_spread: true,
-            ..self
-        }
+        Window { may_spread: true, ..self }
     }
 
     /// The same window, whose units are a ceiling below which they are found out by being
@@ -220,11 +213,7 @@ impl<S: WindowKind> Window<S> {
 
     fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
         self.seen(now, hold);
-        let less = if explained {
-            0
-        } else {
-            self.controller.refused(now)
-        };
+        let less = if explained { 0 } else { self.controller.refused(now) };
         let takes = self.observed.refused(now, less);
         self.controller.limit_to(takes);
         self.slots.resize(self.controller.units());
@@ -283,11 +272,7 @@ impl<S: WindowKind> Limiter for Window<S> {
     fn earliest(&mut self, now: Time, units: u64) -> Availability {
         // An attempt that costs more than all that was learnt waits until all is free.
         let fits = units <= self.controller.ceiling();
-        let slots = if fits {
-            units.min(self.slots.units())
-        } else {
-            units
-        };
+        let slots = if fits { units.min(self.slots.units()) } else { units };
         let free = self.slots.earliest(now, slots);
         let when = match self.pace_of(units) {
             Some((over, _)) => free.max(self.pace.earliest(now, over)),

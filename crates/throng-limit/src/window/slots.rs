@@ -29,13 +29,8 @@ impl Slots {
     /// of `period`.
     #[must_use]
     pub fn new(units: u64, period: Duration) -> Slots {
-        let mut slots = Slots {
-            units,
-            period,
-            in_flight: 0,
-            counted: Timeline::default(),
-            peak: 0,
-        };
+        let mut slots =
+            Slots { units, period, in_flight: 0, counted: Timeline::default(), peak: 0 };
         slots.resize(units);
         slots
     }
@@ -77,9 +72,7 @@ impl Slots {
         } else {
             // Later than others by the resolution, lest a reset take it for one that has
             // arrived.
-            until
-                .round_up(linger / LATE_ENTRIES)
-                .after(self.resolution())
+            until.round_up(linger / LATE_ENTRIES).after(self.resolution())
         };
         self.count_until(until, hold);
     }
@@ -163,11 +156,7 @@ impl Slots {
     }
 
     fn resolution(&self) -> Duration {
-        if self.is_exact() {
-            Duration::ZERO
-        } else {
-            self.period / ENTRIES
-        }
+        if self.is_exact() { Duration::ZERO } else { self.period / ENTRIES }
     }
 
     fn release(&mut self, now: Time) {
@@ -271,11 +260,7 @@ mod tests {
                 slots.count_until(now.after(hour), &mut answered);
                 slots.count_late(now.after(linger + hour), linger, &mut lost);
                 slots.release_by(now, at(5_000), now.after(hour));
-                assert_eq!(
-                    slots.earliest(at(9_000), units - 1),
-                    Availability::Now,
-                    "{i}"
-                );
+                assert_eq!(slots.earliest(at(9_000), units - 1), Availability::Now, "{i}");
                 assert_ne!(slots.earliest(at(9_000), units), Availability::Now, "{i}");
             }
         }

@@ -31,11 +31,7 @@ impl Smoother {
     #[must_use]
     pub fn earliest(&self, now: Time, over: Duration) -> Availability {
         let next = self.done.before(over / AT_ONCE);
-        if next > now {
-            Availability::At(next)
-        } else {
-            Availability::Now
-        }
+        if next > now { Availability::At(next) } else { Availability::Now }
     }
 
     /// Units go out that take the program this long.
@@ -94,11 +90,7 @@ mod tests {
         let every = goes_out(&mut Smoother::default(), 1_000, 0..96);
         assert_eq!((every[0], every[1], every[95]), (51, 10, 10));
         assert_eq!(every.iter().sum::<u64>(), 1_001);
-        let seldom = goes_out(
-            &mut Smoother::default(),
-            1_000,
-            (0..20).map(|look| look * 5),
-        );
+        let seldom = goes_out(&mut Smoother::default(), 1_000, (0..20).map(|look| look * 5));
         assert_eq!(seldom, [&[51][..], &[50; 19]].concat());
     }
 

@@ -24,11 +24,7 @@ impl Timeline {
     /// entries or more.
     #[must_use]
     pub fn new(exact: usize, resolution: Duration) -> Timeline {
-        Timeline {
-            exact,
-            resolution,
-            ..Timeline::default()
-        }
+        Timeline { exact, resolution, ..Timeline::default() }
     }
 
     /// The resolution of what is added from now on.
@@ -68,11 +64,7 @@ impl Timeline {
     /// Adds units under a resolution of their own.
     pub fn add_within(&mut self, time: Time, resolution: Duration, units: u64) -> Time {
         let is_exact = self.entries.len() < self.exact;
-        let time = if is_exact {
-            time
-        } else {
-            time.round_up(resolution)
-        };
+        let time = if is_exact { time } else { time.round_up(resolution) };
         self.put(time, units);
         time
     }
@@ -101,11 +93,7 @@ impl Timeline {
     /// Removes units that are noted at this time, as far as they are still there.
     pub fn remove(&mut self, time: Time, units: u64) {
         let index = self.entries.partition_point(|(there, _)| *there < time);
-        if self
-            .entries
-            .get(index)
-            .is_some_and(|(there, _)| *there == time)
-        {
+        if self.entries.get(index).is_some_and(|(there, _)| *there == time) {
             self.subtract(index, units);
         }
     }
@@ -154,11 +142,7 @@ impl Timeline {
 
     /// Removes the units of the earliest time and gives them, if that time has come.
     pub fn pop(&mut self, now: Time) -> Option<(Time, u64)> {
-        let (time, units) = self
-            .entries
-            .front()
-            .copied()
-            .filter(|(time, _)| *time <= now)?;
+        let (time, units) = self.entries.front().copied().filter(|(time, _)| *time <= now)?;
         self.units -= units;
         self.entries.pop_front();
         Some((time, units))
@@ -166,17 +150,11 @@ impl Timeline {
 
     /// Moves the units that are noted later than `to`, but not than `latest`, to `to`.
     pub fn move_up(&mut self, latest: Time, to: Time) {
-        let (to, rounded) = (
-            to.round_up(self.resolution),
-            latest.round_up(self.resolution),
-        );
+        let (to, rounded) = (to.round_up(self.resolution), latest.round_up(self.resolution));
         let first = self.entries.partition_point(|(time, _)| *time <= to);
         let end = self.entries.partition_point(|(time, _)| *time <= latest);
         // Units that were noted under another resolution are later than they seem.
-        let is_last = self
-            .entries
-            .get(end)
-            .is_some_and(|(time, _)| *time == rounded);
+        let is_last = self.entries.get(end).is_some_and(|(time, _)| *time == rounded);
         let end = (end + usize::from(is_last)).max(first);
         let units = self.entries.drain(first..end).map(|(_, units)| units).sum();
         self.units -= units;

@@ -35,13 +35,7 @@ impl WorstCase {
     #[must_use]
     pub fn new(period: Duration) -> WorstCase {
         let resolution = period / PARTS;
-        WorstCase {
-            period,
-            resolution,
-            open: 0,
-            ended: Timeline::new(EXACT, resolution),
-            peak: 0,
-        }
+        WorstCase { period, resolution, open: 0, ended: Timeline::new(EXACT, resolution), peak: 0 }
     }
 
     /// The unit that arrived first does not count: it arrived earlier than was told.
@@ -112,9 +106,8 @@ mod tests {
             let touches = |&&(from, to): &&(u64, u64)| from < start + period && to >= start;
             attempts.iter().filter(touches).count() as u64
         };
-        let starts = attempts
-            .iter()
-            .flat_map(|&(from, to)| [to, (from + 1).saturating_sub(period)]);
+        let starts =
+            attempts.iter().flat_map(|&(from, to)| [to, (from + 1).saturating_sub(period)]);
         starts.map(touched).max().unwrap_or(0)
     }
 
@@ -129,18 +122,12 @@ mod tests {
                     (from, from + random.random_range(0..500))
                 })
                 .collect();
-            let mut events: Vec<(u64, bool)> = attempts
-                .iter()
-                .flat_map(|&(from, to)| [(from, true), (to, false)])
-                .collect();
+            let mut events: Vec<(u64, bool)> =
+                attempts.iter().flat_map(|&(from, to)| [(from, true), (to, false)]).collect();
             events.sort_by_key(|&(time, begins)| (time, !begins));
             let mut worst = WorstCase::new(Duration::from_millis(period));
             for (time, begins) in events {
-                if begins {
-                    worst.taken(at(time), 1)
-                } else {
-                    worst.arrived(at(time), 1)
-                }
+                if begins { worst.taken(at(time), 1) } else { worst.arrived(at(time), 1) }
             }
             assert_eq!(worst.peak(), brute_force(&attempts, period), "seed {seed}");
         }

@@ -14,12 +14,7 @@ pub(super) struct BucketRule {
 
 impl BucketRule {
     pub fn new(units: u64, period: u64, burst: u64) -> BucketRule {
-        BucketRule {
-            units,
-            period,
-            burst,
-            full: 0,
-        }
+        BucketRule { units, period, burst, full: 0 }
     }
 
     fn scaled(&self, now: u64) -> u128 {

@@ -17,14 +17,7 @@ pub(super) struct CounterRule {
 impl CounterRule {
     /// Windows begin at whole periods of a clock that is `offset` into one at the start.
     pub fn new(units: u64, period: u64, offset: u64) -> CounterRule {
-        CounterRule {
-            units,
-            period,
-            offset,
-            window: 0,
-            previous: 0,
-            current: 0,
-        }
+        CounterRule { units, period, offset, window: 0, previous: 0, current: 0 }
     }
 
     /// Moves on to the window that contains `now`, and returns how much of it is over.

@@ -14,20 +14,12 @@ pub(super) struct FixedRule {
 impl FixedRule {
     /// Windows of which the first begins with the first request.
     pub fn from_first(units: u64, period: u64) -> FixedRule {
-        FixedRule {
-            units,
-            period,
-            end: None,
-            used: 0,
-        }
+        FixedRule { units, period, end: None, used: 0 }
     }
 
     /// Windows at whole periods of a clock that is `offset` into one at the start.
     pub fn by_clock(units: u64, period: u64, offset: u64) -> FixedRule {
-        FixedRule {
-            end: Some(period - offset),
-            ..FixedRule::from_first(units, period)
-        }
+        FixedRule { end: Some(period - offset), ..FixedRule::from_first(units, period) }
     }
 }
 
@@ -40,11 +32,7 @@ impl CountingRule for FixedRule {
             *end = (now - late).saturating_add(self.period);
             self.used = 0;
         }
-        if self.used + cost <= self.units {
-            0
-        } else {
-            *end - now
-        }
+        if self.used + cost <= self.units { 0 } else { *end - now }
     }
 
     fn take(&mut self, _now: u64, cost: u64) {
@@ -94,10 +82,7 @@ mod tests {
     fn days_may_begin_later_than_by_the_clock() {
         let day = Duration::from_secs(86_400);
         let hours = |hours: u64| Duration::from_secs(3_600 * hours);
-        let limit = ServerLimit {
-            later: hours(8),
-            ..ServerLimit::new(LimitKind::Clock, 1, day)
-        };
+        let limit = ServerLimit { later: hours(8), ..ServerLimit::new(LimitKind::Clock, 1, day) };
         let mut counter = LimitCounter::new(&limit, 20_000 * day + hours(3));
         let mut admit = |at| admit_any([(&mut counter, 1)].into_iter(), at, false);
         assert_eq!(admit(hours(0)), Ok(()));

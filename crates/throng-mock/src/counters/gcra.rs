@@ -16,11 +16,7 @@ pub(super) struct GcraRule {
 impl GcraRule {
     pub fn new(units: u64, period: u64, most: u64) -> GcraRule {
         let interval = period.div_ceil(units.max(1));
-        GcraRule {
-            interval,
-            tolerance: interval.saturating_mul(most.saturating_sub(1)),
-            due: 0,
-        }
+        GcraRule { interval, tolerance: interval.saturating_mul(most.saturating_sub(1)), due: 0 }
     }
 }
 

@@ -15,12 +15,7 @@ pub(super) struct SlidingRule {
 
 impl SlidingRule {
     pub fn new(units: u64, period: u64) -> SlidingRule {
-        SlidingRule {
-            units,
-            period,
-            log: VecDeque::new(),
-            used: 0,
-        }
+        SlidingRule { units, period, log: VecDeque::new(), used: 0 }
     }
 }
 

@@ -20,23 +20,15 @@ pub fn start(settings: Settings) -> Mock {
 }
 
 pub fn limited(limit: &str) -> Settings {
-    Settings {
-        limits: vec![limit.parse().unwrap()],
-        ..Settings::default()
-    }
+    Settings { limits: vec![limit.parse().unwrap()], ..Settings::default() }
 }
 
 pub fn faulty(faults: &str) -> Settings {
-    Settings {
-        faults: faults.parse().unwrap(),
-        ..Settings::default()
-    }
+    Settings { faults: faults.parse().unwrap(), ..Settings::default() }
 }
 
 pub fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.unwrap().block_on(test)
 }
 
@@ -102,13 +94,7 @@ pub async fn read(response: Response<hyper::body::Incoming>) -> ReceivedAnswer {
         }
         pieces += 1;
     }
-    ReceivedAnswer {
-        status: parts.status.as_u16(),
-        headers: parts.headers,
-        body,
-        whole,
-        pieces,
-    }
+    ReceivedAnswer { status: parts.status.as_u16(), headers: parts.headers, body, whole, pieces }
 }
 
 /// One request on a connection of its own.

@@ -29,9 +29,7 @@ fn a_client_that_does_not_wait_is_counted_as_gone() {
     let mock = start(Settings::default());
     run(async {
         let mut connection = Connection::to(&mock).await;
-        let request = connection
-            .0
-            .send_request(request(Method::GET, "/slow/86400000", ""));
+        let request = connection.0.send_request(request(Method::GET, "/slow/86400000", ""));
         tokio::select! {
             _ = request => panic!("a day has not passed"),
             _ = until(&mock, |reached| reached.most_in_flight == 1) => {}
@@ -64,10 +62,7 @@ fn a_request_arrives_although_its_client_has_gone() {
 #[test]
 fn latency_passes_before_the_answer() {
     let latency = Duration::from_millis(20);
-    let mock = start(Settings {
-        latency: Latency::Constant(latency),
-        ..Settings::default()
-    });
+    let mock = start(Settings { latency: Latency::Constant(latency), ..Settings::default() });
     let before = std::time::Instant::now();
     get(&mock, "/echo").unwrap();
     assert!(before.elapsed() >= latency);
@@ -75,10 +70,7 @@ fn latency_passes_before_the_answer() {
 
 #[test]
 fn dropping_the_mock_drops_open_connections() {
-    let mock = start(Settings {
-        threads: 2,
-        ..Settings::default()
-    });
+    let mock = start(Settings { threads: 2, ..Settings::default() });
     run(async {
         let mut connections = Vec::new();
         for _ in 0..4 {
@@ -87,9 +79,7 @@ fn dropping_the_mock_drops_open_connections() {
             connections.push(connection);
         }
         let mut waiting = connections.remove(0);
-        let request = waiting
-            .0
-            .send_request(request(Method::GET, "/slow/86400000", ""));
+        let request = waiting.0.send_request(request(Method::GET, "/slow/86400000", ""));
         tokio::pin!(request);
         tokio::select! {
             _ = &mut request => panic!("a day has not passed"),

@@ -20,10 +20,7 @@ fn a_fault_with_certainty_is_in_every_answer() {
     }
     let mock = start(faulty("empty=1"));
     let answer = get(&mock, &format!("{QUOTE}A")).unwrap();
-    assert_eq!(
-        answer.json()["quoteResponse"]["result"],
-        Value::Array(vec![])
-    );
+    assert_eq!(answer.json()["quoteResponse"]["result"], Value::Array(vec![]));
     assert_eq!(mock.judgement().answers["empty"], 1);
 }
 
@@ -53,10 +50,7 @@ fn a_dripping_body_is_complete_in_the_end() {
 #[test]
 fn faults_depend_on_the_seed_and_not_on_the_order() {
     let story = |symbols: [&str; 3]| {
-        let mock = start(Settings {
-            seed: 42,
-            ..faulty("500=50%")
-        });
+        let mock = start(Settings { seed: 42, ..faulty("500=50%") });
         let mut answer: Vec<_> = (0..8)
             .flat_map(|time| symbols.map(|symbol| (symbol, time)))
             .map(|(symbol, time)| (symbol, time, get(&mock, &format!("{QUOTE}{symbol}"))))

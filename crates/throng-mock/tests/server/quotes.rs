@@ -32,10 +32,7 @@ fn quotes_have_the_price_of_their_symbol() {
 #[test]
 fn padding_makes_quotes_longer() {
     let padding = 2000;
-    let mock = start(Settings {
-        padding,
-        ..Settings::default()
-    });
+    let mock = start(Settings { padding, ..Settings::default() });
     let answer = get(&mock, &format!("{QUOTE}A")).unwrap();
     assert!(answer.body.len() > padding);
     let quote = &answer.json()["quoteResponse"]["result"][0];
@@ -44,24 +41,12 @@ fn padding_makes_quotes_longer() {
 
 #[test]
 fn a_key_in_the_settings_is_required() {
-    let mock = start(Settings {
-        api_key: Some("secret".into()),
-        ..Settings::default()
-    });
+    let mock = start(Settings { api_key: Some("secret".into()), ..Settings::default() });
     assert_eq!(get(&mock, &format!("{QUOTE}A")).unwrap().status, 401);
     let status_with_key = |key: &str| {
         let mut request = request(Method::GET, &format!("{QUOTE}A"), "");
-        request
-            .headers_mut()
-            .insert("x-api-key", key.parse().unwrap());
-        run(async {
-            Connection::to(&mock)
-                .await
-                .send(request)
-                .await
-                .unwrap()
-                .status
-        })
+        request.headers_mut().insert("x-api-key", key.parse().unwrap());
+        run(async { Connection::to(&mock).await.send(request).await.unwrap().status })
     };
     assert_eq!(status_with_key("guess"), 401);
     assert_eq!(status_with_key("secret"), 200);
@@ -86,22 +71,13 @@ fn the_limit_counts_arrivals() {
 
 #[test]
 fn refusals_have_the_retry_after_of_the_settings() {
-    for (refusal, expected) in [
-        (Refusal::RetryAfterSeconds, Some("3600")),
-        (Refusal::Bare, None),
-    ] {
-        let mock = start(Settings {
-            refusal,
-            ..limited("fixed:1/1h")
-        });
+    for (refusal, expected) in [(Refusal::RetryAfterSeconds, Some("3600")), (Refusal::Bare, None)] {
+        let mock = start(Settings { refusal, ..limited("fixed:1/1h") });
         get(&mock, "/echo").unwrap();
         let answer = get(&mock, "/echo").unwrap();
         assert_eq!(answer.headers.contains_key(RETRY_AFTER), expected.is_some());
     }
-    let mock = start(Settings {
-        refusal: Refusal::RetryAfterDate,
-        ..limited("bucket:1/1h")
-    });
+    let mock = start(Settings { refusal: Refusal::RetryAfterDate, ..limited("bucket:1/1h") });
     get(&mock, "/echo").unwrap();
     let answer = get(&mock, "/echo").unwrap();
     assert!(answer.header(RETRY_AFTER).ends_with(" GMT"), "{answer:?}");

@@ -67,10 +67,7 @@ fn with_http2_a_drop_ends_the_stream_only() {
 #[test]
 fn http1_over_tls_is_served() {
     let tls = ServerCertificate::self_signed(["localhost"]).unwrap();
-    let mock = start(Settings {
-        tls: Some(tls.clone()),
-        ..Settings::default()
-    });
+    let mock = start(Settings { tls: Some(tls.clone()), ..Settings::default() });
     run(async {
         let stream = tls_stream(&mock, &tls, b"http/1.1").await;
         let answer = Connection::over(stream).await.get("/echo").await.unwrap();

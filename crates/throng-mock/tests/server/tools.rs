@@ -59,11 +59,7 @@ fn bytes_come_in_every_encoding() {
         let answer = get(&mock, &format!("/bytes/{n}?encoding={encoding}")).unwrap();
         assert_eq!(answer.header(CONTENT_ENCODING), encoding);
         assert!(answer.whole && answer.body.len() < n / 10);
-        assert_eq!(
-            decompress(encoding, &answer.body),
-            uncompressed.body,
-            "{encoding}"
-        );
+        assert_eq!(decompress(encoding, &answer.body), uncompressed.body, "{encoding}");
     }
     assert_eq!(mock.judgement().answers["200"], 5);
 }

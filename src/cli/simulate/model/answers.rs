@@ -43,10 +43,7 @@ impl Answers {
             "step": steps,
         }))?;
         // What is computed over the values of a model means nothing.
-        Ok(Job {
-            summary: Default::default(),
-            ..job
-        })
+        Ok(Job { summary: Default::default(), ..job })
     }
 
     /// The sentences that say what the answers of this job's servers are taken to have.
@@ -56,9 +53,8 @@ impl Answers {
     pub fn assumptions(&self, job: &Job, settled: f64) -> Result<Vec<String>, Error> {
         let tree = serde_json::to_value(job).map_err(unfit)?;
         let steps = tree["step"].as_array();
-        let stages: Vec<&Value> = std::iter::once(&tree)
-            .chain(steps.into_iter().flatten())
-            .collect();
+        let stages: Vec<&Value> =
+            std::iter::once(&tree).chain(steps.into_iter().flatten()).collect();
         let any = |has: fn(&Value) -> bool| stages.iter().any(|stage| has(stage));
         let (pages, items) = (self.pages, self.items);
         let of_items = any(has_items)
@@ -68,19 +64,16 @@ impl Answers {
                 "how many pages its answer has is not known: each list is taken to have {pages} (--answer-pages){}",
                 of_items.map_or_else(String::new, |it| format!(", {it}"))
             )),
-            (false, Some(_)) => Some(format!(
-                "each answer is taken to have {items} items (--answer-items)"
-            )),
+            (false, Some(_)) => {
+                Some(format!("each answer is taken to have {items} items (--answer-items)"))
+            }
             (false, None) => None,
         };
         let values = (stages.len() > 1).then(|| {
             "the values that a step hands on are taken to be numbers, all different".to_owned()
         });
-        let settles = any(|stage| {
-            stage["limit"]["settle"]
-                .as_object()
-                .is_some_and(|it| !it.is_empty())
-        });
+        let settles =
+            any(|stage| stage["limit"]["settle"].as_object().is_some_and(|it| !it.is_empty()));
         let settled = settles.then(|| {
             format!(
                 "each answer is taken to settle its cost at {:.0} % of what limit.cost says (--settled)",
@@ -117,9 +110,7 @@ impl Answers {
             respell_pages(&mut stage["pages"], &mut headers);
         }
         if let Some(values) = stage["extract"].as_object_mut() {
-            values
-                .values_mut()
-                .for_each(|value| *value = ".value".into());
+            values.values_mut().for_each(|value| *value = ".value".into());
         }
         if stage["limit"].is_object() {
             for (index, unit) in policy.units().iter().enumerate() {

@@ -31,11 +31,7 @@ impl CostShares {
     /// Units that answers settle cost this share, all others what is declared.
     pub fn new(policy: &Policy, settled: f64) -> CostShares {
         let share = |unit: &String| {
-            if policy.settle().contains_key(unit) {
-                settled
-            } else {
-                1.0
-            }
+            if policy.settle().contains_key(unit) { settled } else { 1.0 }
         };
         CostShares(policy.units().iter().map(share).collect())
     }

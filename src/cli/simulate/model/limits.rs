@@ -25,9 +25,7 @@ impl ModelLimits {
     /// declares them.
     pub fn of(plan: &Plan) -> Vec<ModelLimits> {
         let limits = plan.limits();
-        limits
-            .map(|(settings, policy)| ModelLimits::declared(settings, policy))
-            .collect()
+        limits.map(|(settings, policy)| ModelLimits::declared(settings, policy)).collect()
     }
 
     /// These limits in the place of the first stage's; its clients are told apart as the
@@ -81,11 +79,8 @@ impl ModelLimits {
         if let Some(burst) = burst.filter(|burst| *burst < limit.amount.units)
             && !kind.has_burst()
         {
-            let beside = ServerLimit {
-                kind: LimitKind::Bucket,
-                burst: Some(amount(burst)),
-                ..model
-            };
+            let beside =
+                ServerLimit { kind: LimitKind::Bucket, burst: Some(amount(burst)), ..model };
             let name = format!("a burst of {burst} of {limit}");
             self.put(name, beside, settings, policy, per);
         }
@@ -94,8 +89,7 @@ impl ModelLimits {
     /// How the model counts it, if it does.
     fn kind(&mut self, limit: &Limit) -> Option<LimitKind> {
         let counting = &limit.counting;
-        self.unlike
-            .extend(counting.model_differs(&limit.to_string()));
+        self.unlike.extend(counting.model_differs(&limit.to_string()));
         counting.model()?.parse().ok()
     }
 
@@ -122,19 +116,14 @@ impl ModelLimits {
             (None, keys) => (Some(labels::POOL), format!(" for each of {keys} API keys")),
         };
         self.names.push(name + &whose);
-        self.limits.push(ServerLimit {
-            partition: per.map(Partition::Header),
-            ..limit
-        });
+        self.limits.push(ServerLimit { partition: per.map(Partition::Header), ..limit });
     }
 }
 
 fn unit(limit: &Limit, policy: &Policy) -> ServerUnit {
     let name = limit.unit.as_ref();
     let index = name.and_then(|name| policy.units().iter().position(|unit| unit == name));
-    index.map_or(ServerUnit::Requests, |index| {
-        ServerUnit::Header(labels::unit(index))
-    })
+    index.map_or(ServerUnit::Requests, |index| ServerUnit::Header(labels::unit(index)))
 }
 
 /// More than the model can count is as good as no limit.

@@ -64,9 +64,7 @@ impl ModelServers {
         let start = |(settings, shares)| {
             let settings = Settings {
                 anything: true,
-                clock: Some(Duration::from_secs(
-                    CALENDAR_AT_START.as_second().unsigned_abs(),
-                )),
+                clock: Some(Duration::from_secs(CALENDAR_AT_START.as_second().unsigned_abs())),
                 ..settings
             };
             (LocalServer::new(settings), shares)
@@ -82,10 +80,7 @@ impl Servers for ModelServers {
         if let Some((server, _)) = self.0.get(limits) {
             tokio::task::spawn_local(server.clone().serve(theirs, acks.clone()));
         }
-        MemoryStream {
-            io: ours,
-            acked: Box::new(move || acks.bytes()),
-        }
+        MemoryStream { io: ours, acked: Box::new(move || acks.bytes()) }
     }
 
     fn label(&self, limits: usize, request: &mut Request<Bytes>, cost: &Cost, key: Option<usize>) {

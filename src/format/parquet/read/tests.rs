@@ -16,31 +16,23 @@ use super::*;
 type Write = fn(&mut SerializedColumnWriter<'_>);
 
 fn int(writer: &mut SerializedColumnWriter<'_>, value: i32) {
-    let written = writer
-        .typed::<Int32Type>()
-        .write_batch(&[value], Some(&[1]), None);
+    let written = writer.typed::<Int32Type>().write_batch(&[value], Some(&[1]), None);
     written.unwrap();
 }
 
 fn long(writer: &mut SerializedColumnWriter<'_>, value: i64) {
-    let written = writer
-        .typed::<Int64Type>()
-        .write_batch(&[value], Some(&[1]), None);
+    let written = writer.typed::<Int64Type>().write_batch(&[value], Some(&[1]), None);
     written.unwrap();
 }
 
 fn double(writer: &mut SerializedColumnWriter<'_>, value: f64) {
-    let written = writer
-        .typed::<DoubleType>()
-        .write_batch(&[value], Some(&[1]), None);
+    let written = writer.typed::<DoubleType>().write_batch(&[value], Some(&[1]), None);
     written.unwrap();
 }
 
 fn bytes(writer: &mut SerializedColumnWriter<'_>, value: &[u8]) {
     let value = ByteArray::from(value.to_vec());
-    let written = writer
-        .typed::<ByteArrayType>()
-        .write_batch(&[value], Some(&[1]), None);
+    let written = writer.typed::<ByteArrayType>().write_batch(&[value], Some(&[1]), None);
     written.unwrap();
 }
 
@@ -145,19 +137,15 @@ fn what_is_nested_comes_out_as_it_is() {
         times.write_batch(&[0, 1], levels.0, levels.1).unwrap();
     });
     next(&mut |it| {
-        it.typed::<Int32Type>()
-            .write_batch(&[1], Some(&[1, 0]), None)
-            .unwrap();
+        it.typed::<Int32Type>().write_batch(&[1], Some(&[1, 0]), None).unwrap();
     });
     next(&mut |it| {
         let keys = it.typed::<ByteArrayType>();
-        keys.write_batch(&["k".into()], Some(&[2, 0]), Some(&[0, 0]))
-            .unwrap();
+        keys.write_batch(&["k".into()], Some(&[2, 0]), Some(&[0, 0])).unwrap();
     });
     next(&mut |it| {
         let days = it.typed::<Int32Type>();
-        days.write_batch(&[2], Some(&[3, 0]), Some(&[0, 0]))
-            .unwrap();
+        days.write_batch(&[2], Some(&[3, 0]), Some(&[0, 0])).unwrap();
     });
     group.close().unwrap();
     writer.close().unwrap();
