@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::engine::Run;
-use crate::metrics::wait_time::{TimeBreakdown, free_at};
+use crate::metrics::{TimeBreakdown, free_at};
 use crate::report::escape;
 use crate::threads;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};

@@ -7,8 +7,7 @@ use jiff::Zoned;
 
 use crate::engine::row::RunContext;
 use crate::limit::{Estimate, Guard, LimitState, Policy, RateLimiter};
-use crate::metrics::Warning;
-use crate::metrics::wait_time::{TimeShare, free_at};
+use crate::metrics::{TimeShare, Warning, free_at};
 use crate::plan::Plan;
 use crate::report::{
     LimitReport, RateReport, Report, RowReport, RunEnding, SendReport, WorkerReport,

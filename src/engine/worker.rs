@@ -14,7 +14,7 @@ use super::outbox::{Outbox, OutboxBatch};
 use super::panics::{all, caught};
 use super::stage::{Inbox, StageChannels, StageExit};
 use crate::engine::row::{RowExecutor, RunContext};
-use crate::metrics::wait_time::WaitReason;
+use crate::metrics::WaitReason;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::IntentLog;
 use crate::threads;

@@ -9,8 +9,7 @@ use super::facts::{
     WorkerReport,
 };
 use crate::error::Error;
-use crate::metrics::Warning;
-use crate::metrics::wait_time::TimeShare;
+use crate::metrics::{TimeShare, Warning};
 use crate::tally::{AggregateResult, Tally};
 
 /// The report of a run.

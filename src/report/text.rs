@@ -2,8 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 
-use crate::metrics::Warning;
-use crate::metrics::wait_time::TimeShare;
+use crate::metrics::{TimeShare, Warning};
 
 use super::escape::{escape, short};
 use super::facts::{LatencyReport, LimitReport, WorkerReport};

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::RowExecutor;
 use super::trace::{AttemptError, AttemptTerms, AttemptTrace, Cancelled, Purpose};
 use crate::limit::{Cost, Permit};
-use crate::metrics::wait_time::WaitReason;
+use crate::metrics::WaitReason;
 use crate::record::{Arrived, Failure, FailureKind};
 use crate::row::Row;
 use crate::send::deadline;

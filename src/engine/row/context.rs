@@ -7,8 +7,7 @@ use jiff::Timestamp;
 
 use crate::engine::world::World;
 use crate::limit::{RateLimiter, Time};
-use crate::metrics::Metrics;
-use crate::metrics::wait_time::{self, TimeBreakdown, TimeShare};
+use crate::metrics::{self, Metrics, TimeBreakdown, TimeShare};
 use crate::plan::Plan;
 use crate::shutdown::Shutdown;
 
@@ -57,13 +56,13 @@ impl RunContext {
 
     /// Advice against the largest share of the time.
     pub fn advice(&self, shares: &[TimeShare]) -> Option<String> {
-        let setup = wait_time::RunSetup {
+        let setup = metrics::RunSetup {
             workers: self.plan.workers.count,
             in_flight: self.plan.first().in_flight,
             cores: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             keys: self.plan.first().policy.keys().len(),
         };
-        wait_time::advice(shares, &setup)
+        metrics::advice(shares, &setup)
     }
 
     /// The limiter that the requests of this stage pass.

@@ -13,7 +13,7 @@ use super::trace::{AttemptError, AttemptTerms, AttemptTrace, Cancelled, Purpose,
 use crate::auth::{RefreshLock, Tokens};
 use crate::judge::Tries;
 use crate::limit::Cost;
-use crate::metrics::wait_time::WaitReason;
+use crate::metrics::WaitReason;
 use crate::record::FailureKind;
 use crate::send::redirect::{self, RedirectTrust};
 use crate::send::{Answer, Delivery, Lease, SendError};

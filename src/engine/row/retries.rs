@@ -10,7 +10,7 @@ use super::RowExecutor;
 use super::trace::{AttemptError, AttemptOutcome, AttemptTerms, AttemptTrace, Cancelled, Purpose};
 use crate::judge::{Tries, Verdict, delivery};
 use crate::limit::Cost;
-use crate::metrics::wait_time::WaitReason;
+use crate::metrics::WaitReason;
 use crate::record::Failure;
 use crate::row::Row;
 use crate::send::Answer;

@@ -1,0 +1,446 @@
+//! Counts and times of a run, which its workers write and any thread may read.
+//!
+//! A worker is a thread with an event loop and many rows. At any moment its time has exactly
+//! one [`WaitReason`]: work while the thread runs; while it is idle, the first reason that
+//! applies to one of its rows. Rows only count themselves. The clock is read when the thread
+//! becomes idle and when it wakes, so the times add up to the elapsed time, and a request
+//! reads no clock.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::iter::Sum;
+use std::ops::Add;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+/// Maximum number of headers with a warning.
+const MAX_HEADER_WARNINGS: usize = 20;
+
+/// Counters of a run in progress, readable at any time from any thread.
+#[derive(Debug)]
+pub struct Metrics {
+    workers: Vec<Counters>,
+    ok: Counter,
+    failed: Counter,
+    invalid_headers: Mutex<BTreeMap<String, String>>,
+    warnings: Mutex<Vec<Warning>>,
+    /// The start of the run.
+    started: OnceLock<Instant>,
+    /// The time at which the writer had the last record.
+    all_written_at: OnceLock<Duration>,
+}
+
+/// An anomaly that failed no row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// The kind of anomaly.
+    #[serde(rename = "what")]
+    pub message: Cow<'static, str>,
+    /// Number of occurrences.
+    pub count: u64,
+    /// The first occurrence.
+    pub example: String,
+}
+
+/// The counters of one worker, in cache lines of their own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Counters {
+    sent: Counter,
+    answered: Counter,
+    refused: Counter,
+    retried: Counter,
+    in_flight: Counter,
+    time: WorkerTime,
+}
+
+/// A snapshot of the counters of one worker or of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sending {
+    /// Requests sent, retries included.
+    pub sent: u64,
+    /// Answers whose head was received.
+    pub answered: u64,
+    /// Answers that refused a request because of a limit.
+    pub refused: u64,
+    /// Attempts after a failure that was not a refusal.
+    pub retried: u64,
+    /// Requests that wait for their answer.
+    pub in_flight: u64,
+}
+
+/// The reason of a moment of a worker's time: the first one that applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitReason {
+    /// The thread runs.
+    Work,
+    /// A limit or a pause holds a row back.
+    Limit,
+    /// A row waits for its answer or its connection.
+    Server,
+    /// A row has failed and waits for its next attempt.
+    Backoff,
+    /// A record waits for the writer.
+    Output,
+    /// The worker waits for a row, or none are left.
+    Input,
+}
+
+/// Time by reason, in the order of [`WaitReason::ALL`].
+pub type TimeByReason = [Duration; 6];
+
+/// One worker's time by reason. Only its own thread writes to it until it has ended.
+#[derive(Debug, Default)]
+struct WorkerTime {
+    /// Number of rows by reason.
+    rows: [AtomicU32; 6],
+    /// Nanoseconds by reason, up to `since`.
+    spent: [AtomicU64; 6],
+    /// The reason now.
+    now: AtomicU32,
+    /// Nanoseconds at which the reason began.
+    since: AtomicU64,
+}
+
+/// A waiting row, counted until it is dropped.
+#[must_use]
+pub struct WaitingRow<'a>(&'a AtomicU32);
+
+/// A request in flight, counted until it is dropped.
+pub struct InFlight<'a>(&'a Counters, #[expect(dead_code)] WaitingRow<'a>);
+
+/// A counter with a single writing thread, so reading and writing need no lock.
+#[derive(Debug, Default)]
+struct Counter(AtomicU64);
+
+impl Metrics {
+    pub(crate) fn new(workers: usize) -> Metrics {
+        Metrics {
+            workers: (0..workers).map(|_| Counters::default()).collect(),
+            ok: Counter::default(),
+            failed: Counter::default(),
+            invalid_headers: Mutex::default(),
+            warnings: Mutex::default(),
+            started: OnceLock::new(),
+            all_written_at: OnceLock::new(),
+        }
+    }
+
+    /// Starts the clock of the run. Later calls return the first start.
+    pub(crate) fn start(&self) -> Instant {
+        *self.started.get_or_init(Instant::now)
+    }
+
+    /// The time since the start of the run.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.started.get().map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    /// Each worker's time by reason, up to this time of the run.
+    pub(crate) fn spent(&self, now: Duration) -> Vec<TimeByReason> {
+        self.workers.iter().map(|it| it.time.spent(now)).collect()
+    }
+
+    /// The thread of all workers has nothing to run.
+    pub(crate) fn all_idle(&self) {
+        (0..self.workers.len()).for_each(|worker| self.idle(worker));
+    }
+
+    /// The thread of all workers runs again.
+    pub(crate) fn all_wake(&self) {
+        (0..self.workers.len()).for_each(|worker| self.wake(worker));
+    }
+
+    /// The worker's thread has nothing to run.
+    pub(crate) fn idle(&self, worker: usize) {
+        self.worker(worker).time.idle(self.elapsed());
+    }
+
+    /// The worker's thread runs again.
+    pub(crate) fn wake(&self, worker: usize) {
+        self.worker(worker).time.switch_to(WaitReason::Work, self.elapsed());
+    }
+
+    /// The worker has no more rows.
+    pub(crate) fn end(&self, worker: usize) {
+        self.worker(worker).time.switch_to(WaitReason::Input, self.elapsed());
+    }
+
+    /// The writer has received all records.
+    pub(crate) fn all_written(&self) {
+        self.all_written_at.get_or_init(|| self.elapsed());
+    }
+
+    /// All workers have ended: their time since the last record was spent on output.
+    pub(crate) fn all_ended(&self) {
+        if let Some(&since) = self.all_written_at.get() {
+            let times = self.workers.iter().map(|worker| &worker.time);
+            times.for_each(|time| time.switch_to(WaitReason::Output, since));
+        }
+    }
+
+    /// Headers with invalid values, and the first problem of each.
+    #[must_use]
+    pub fn header_warnings(&self) -> BTreeMap<String, String> {
+        lock(&self.invalid_headers).clone()
+    }
+
+    /// Adds a header with an invalid value, once for each header.
+    pub(crate) fn warn_of_header(&self, header: &str, why: &str) {
+        let mut warnings = lock(&self.invalid_headers);
+        if warnings.len() < MAX_HEADER_WARNINGS && !warnings.contains_key(header) {
+            warnings.insert(header.to_owned(), why.to_owned());
+        }
+    }
+
+    /// The anomalies so far, in the order of their first occurrence.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        lock(&self.warnings).clone()
+    }
+
+    /// Adds occurrences of an anomaly; the example is kept for the first one.
+    pub(crate) fn warn(&self, what: &'static str, count: u64, example: impl FnOnce() -> String) {
+        let mut warnings = lock(&self.warnings);
+        match warnings.iter_mut().find(|warning| warning.message == what) {
+            Some(warning) => warning.count += count,
+            None => warnings.push(Warning { message: what.into(), count, example: example() }),
+        }
+    }
+
+    /// The sum of all workers' counters.
+    #[must_use]
+    pub fn sending(&self) -> Sending {
+        self.by_worker().sum()
+    }
+
+    /// A snapshot of each worker's counters.
+    pub fn by_worker(&self) -> impl Iterator<Item = Sending> {
+        self.workers.iter().map(Counters::now)
+    }
+
+    /// Rows written with a result.
+    #[must_use]
+    pub fn ok(&self) -> u64 {
+        self.ok.get()
+    }
+
+    /// Rows written with a failure.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.failed.get()
+    }
+
+    pub(crate) fn worker(&self, index: usize) -> &Counters {
+        &self.workers[index]
+    }
+
+    pub(crate) fn written(&self, ok: u64, failed: u64) {
+        self.ok.add(ok);
+        self.failed.add(failed);
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Counters {
+    pub fn sent(&self) -> InFlight<'_> {
+        self.sent.add(1);
+        self.in_flight.add(1);
+        InFlight(self, self.row_waits(WaitReason::Server))
+    }
+
+    /// A row of this worker waits for this reason until the result is dropped.
+    pub fn row_waits(&self, reason: WaitReason) -> WaitingRow<'_> {
+        self.time.row_waits(reason)
+    }
+
+    pub fn unsent(&self) {
+        self.sent.subtract(1);
+    }
+
+    pub fn answered(&self) {
+        self.answered.add(1);
+    }
+
+    pub fn refused(&self) {
+        self.refused.add(1);
+    }
+
+    pub fn retried(&self) {
+        self.retried.add(1);
+    }
+
+    fn now(&self) -> Sending {
+        Sending {
+            sent: self.sent.get(),
+            answered: self.answered.get(),
+            refused: self.refused.get(),
+            retried: self.retried.get(),
+            in_flight: self.in_flight.get(),
+        }
+    }
+}
+
+impl Sum for Sending {
+    fn sum<I: Iterator<Item = Sending>>(all: I) -> Sending {
+        all.fold(Sending::default(), Sending::add)
+    }
+}
+
+impl Add for Sending {
+    type Output = Sending;
+
+    fn add(self, other: Sending) -> Sending {
+        Sending {
+            sent: self.sent + other.sent,
+            answered: self.answered + other.answered,
+            refused: self.refused + other.refused,
+            retried: self.retried + other.retried,
+            in_flight: self.in_flight + other.in_flight,
+        }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.subtract(1);
+    }
+}
+
+impl Counter {
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, n: u64) {
+        self.0.store(self.get() + n, Ordering::Relaxed);
+    }
+
+    fn subtract(&self, n: u64) {
+        self.0.store(self.get() - n, Ordering::Relaxed);
+    }
+}
+
+impl WaitReason {
+    /// All reasons in their order.
+    pub const ALL: [WaitReason; 6] = [
+        WaitReason::Work,
+        WaitReason::Limit,
+        WaitReason::Server,
+        WaitReason::Backoff,
+        WaitReason::Output,
+        WaitReason::Input,
+    ];
+}
+
+impl WorkerTime {
+    /// A row waits for this reason until the result is dropped.
+    fn row_waits(&self, reason: WaitReason) -> WaitingRow<'_> {
+        let rows = &self.rows[reason as usize];
+        rows.store(get(rows) + 1, Ordering::Relaxed);
+        WaitingRow(rows)
+    }
+
+    /// The thread has nothing to run.
+    fn idle(&self, now: Duration) {
+        let waits = |reason: &&WaitReason| get(&self.rows[**reason as usize]) > 0;
+        let reason = WaitReason::ALL.iter().find(waits);
+        self.switch_to(*reason.unwrap_or(&WaitReason::Input), now);
+    }
+
+    /// Ends the current reason and begins this one.
+    fn switch_to(&self, reason: WaitReason, now: Duration) {
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let since = self.since.load(Ordering::Relaxed);
+        let spent = &self.spent[get(&self.now) as usize];
+        let more = spent.load(Ordering::Relaxed) + now.saturating_sub(since);
+        spent.store(more, Ordering::Relaxed);
+        self.now.store(reason as u32, Ordering::Relaxed);
+        self.since.store(now.max(since), Ordering::Relaxed);
+    }
+
+    /// The time by reason up to now.
+    fn spent(&self, now: Duration) -> TimeByReason {
+        let nanos = |at: &AtomicU64| Duration::from_nanos(at.load(Ordering::Relaxed));
+        let mut all = self.spent.each_ref().map(nanos);
+        all[get(&self.now) as usize] += now.saturating_sub(nanos(&self.since));
+        all
+    }
+}
+
+impl Drop for WaitingRow<'_> {
+    fn drop(&mut self) {
+        self.0.store(get(self.0).saturating_sub(1), Ordering::Relaxed);
+    }
+}
+
+fn get(number: &AtomicU32) -> u32 {
+    number.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_request_is_in_flight_until_it_is_dropped() {
+        let metrics = Metrics::new(2);
+        let first = metrics.worker(0).sent();
+        let second = metrics.worker(1).sent();
+        assert_eq!((metrics.sending().sent, metrics.sending().in_flight), (2, 2));
+        drop((first, second));
+        assert_eq!((metrics.sending().sent, metrics.sending().in_flight), (2, 0));
+    }
+
+    #[test]
+    fn each_moment_has_the_first_reason_that_applies() {
+        let worker = WorkerTime::default();
+        let wake = |now| worker.switch_to(WaitReason::Work, now);
+        worker.idle(ms(10));
+        wake(ms(15));
+        let server = worker.row_waits(WaitReason::Server);
+        let pause = worker.row_waits(WaitReason::Backoff);
+        worker.idle(ms(16));
+        wake(ms(36));
+        let limited = worker.row_waits(WaitReason::Limit);
+        worker.idle(ms(37));
+        wake(ms(137));
+        drop((limited, server));
+        worker.idle(ms(138));
+        wake(ms(140));
+        drop(pause);
+        let _record = worker.row_waits(WaitReason::Output);
+        worker.idle(ms(140));
+        let spent = worker.spent(ms(150)).map(|time| time.as_millis());
+        assert_eq!(spent, [10 + 1 + 1 + 1, 100, 20, 2, 10, 5]);
+        assert_eq!(spent.iter().sum::<u128>(), 150);
+    }
+
+    #[test]
+    fn the_times_add_up_to_the_elapsed_time() {
+        let worker = WorkerTime::default();
+        let mut now = 0;
+        for step in 0..10_000_u64 {
+            now += step.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
+            let time = Duration::from_nanos(now);
+            match step % 3 {
+                0 => worker.idle(time),
+                1 => worker.switch_to(WaitReason::Work, time),
+                _ => drop(worker.row_waits(WaitReason::ALL[step as usize % 6])),
+            }
+            assert_eq!(worker.spent(time).iter().sum::<Duration>(), time);
+        }
+    }
+}
