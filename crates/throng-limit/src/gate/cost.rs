@@ -7,7 +7,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::error::{AcquireError, UnknownUnit};
 use crate::limiter::Reservation;
-use crate::server::remaining::AnsweredMark;
+use crate::server::AnsweredMark;
 
 /// What one attempt costs: units of each kind that a limit counts.
 ///

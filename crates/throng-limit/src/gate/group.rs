@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use crate::gate::cost::{Cost, Snapshot};
 use crate::limiter::{Availability, Limiter, LimiterStats, RateLimitInfo, Reservation};
-use crate::server::pause::Pause;
-use crate::server::remaining::{AnsweredMark, RemainingByUnit};
-use crate::server::slow_start::SlowStart;
+use crate::server::{AnsweredMark, Pause, RemainingByUnit, SlowStart};
 use crate::time::Time;
 
 /// Limits that hold together, and the pause that the server asks of them.

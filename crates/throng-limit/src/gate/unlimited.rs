@@ -9,7 +9,7 @@ use smallvec::smallvec;
 
 use crate::gate::cost::{Acquired, Cost, Snapshot};
 use crate::gate::sync::{AtomicU64, Ordering};
-use crate::server::remaining::AnsweredMark;
+use crate::server::AnsweredMark;
 
 /// Set in both counters once the fast path has ended.
 const OVER: u64 = 1 << 63;

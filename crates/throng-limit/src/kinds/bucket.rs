@@ -34,7 +34,7 @@ use crate::limiter::{
 };
 use crate::time::Time;
 use crate::window::WindowKind;
-use crate::window::timeline::Timeline;
+use crate::window::slots::Timeline;
 
 /// A bucket of tokens.
 #[derive(Debug)]

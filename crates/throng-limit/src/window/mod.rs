@@ -16,24 +16,22 @@
 pub mod calendar;
 pub mod slots;
 pub mod smoother;
-pub mod timeline;
-pub mod worst_case;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::adapt::Controller;
-use crate::adapt::observed::ObservedRate;
+use crate::adapt::{Controller, ObservedRate};
 use crate::config::Guard;
 use crate::limiter::{
     Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
 };
 use crate::time::Time;
-use crate::window::slots::Slots;
+use crate::window::slots::{Slots, Timeline};
 use crate::window::smoother::{Smoother, share, spread_gap};
-use crate::window::worst_case::WorstCase;
 
 /// How long a unit counts.
 pub trait WindowKind: fmt::Debug + Send + Sync {
@@ -361,53 +359,86 @@ impl<S: WindowKind> Limiter for Window<S> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kinds::sliding::Sliding;
+/// The worst case over all windows of one length: how many arrivals can have fallen into one,
+/// whatever happened on the way. Each attempt may have arrived at any time from its sending to
+/// its answer.
+///
+/// It follows from what happened, not from what a limit made of it, so it also shows what
+/// a guard without a proof has risked.
+#[derive(Debug)]
+pub struct WorstCase {
+    period: Duration,
+    resolution: Duration,
+    /// Units whose arrival has no end yet.
+    open: u64,
+    /// Units by the latest time at which they can have arrived.
+    ended: Timeline,
+    peak: u64,
+}
 
-    fn at(millis: u64) -> Time {
-        Time::ZERO.after(Duration::from_millis(millis))
+/// Number of times that are exact.
+const EXACT: usize = 1_024;
+/// Parts of the period to which further times are rounded: less than what periods are
+/// taken longer by, so that it hides no limit that was kept.
+const PARTS: u32 = 2_048;
+/// Parts of linger to which the times of lost attempts are rounded.
+const LATE_PARTS: u32 = 1_024;
+
+impl WorstCase {
+    /// The worst case for windows of this length.
+    #[must_use]
+    pub fn new(period: Duration) -> WorstCase {
+        let resolution = period / PARTS;
+        WorstCase { period, resolution, open: 0, ended: Timeline::new(EXACT, resolution), peak: 0 }
     }
 
-    /// The first two are noted half a second after they ended, so that the next two,
-    /// which waited for them, seem to have had no room.
-    #[test]
-    fn of_what_is_remembered_late_the_latest_count() {
-        for guard in Guard::ALL {
-            let period = Duration::from_secs(3);
-            let span = Sliding::new(period, Duration::ZERO);
-            let mut window = Window::new(2, period, span, guard, period).certified();
-            for then in [500, 500, 3_400, 3_400] {
-                window.remember(at(then), false);
-            }
-            let Availability::At(free) = window.earliest(at(3_500), 1) else {
-                panic!("{guard:?}: two are counted");
-            };
-            assert!(free >= at(6_400), "{guard:?}: {free:?}");
-            assert_eq!(window.stats().peak, 2);
-            assert_eq!(window.earliest(at(6_430), 2), Availability::Now);
-        }
+    /// The unit that arrived first does not count: it arrived earlier than was told.
+    pub fn forget_first(&mut self) {
+        self.ended.remove_first();
     }
 
-    /// Under each guard a hundred are sent, sixty answered, and one is refused: the
-    /// server may have taken in all the others.
-    #[test]
-    fn what_is_not_answered_yet_may_have_been_taken_in_under_each_guard() {
-        for guard in Guard::ALL {
-            let period = Duration::from_secs(1);
-            let span = Sliding::new(period, Duration::ZERO);
-            let mut window = Window::new(100, period, span, guard, period);
-            let mut holds: Vec<Reservation> = (0..100).map(|_| window.take(at(0), 1)).collect();
-            for hold in &mut holds {
-                window.on(at(0), hold, Event::Sent);
-                window.on(at(1), hold, Event::Acked);
-            }
-            for hold in &mut holds[..60] {
-                window.on(at(10), hold, Event::Answered);
-            }
-            window.on(at(11), &mut holds[60], Event::Refused { explained: false });
-            assert_eq!(window.stats().learnt, Some(99), "{guard:?}");
-        }
+    /// The attempt may arrive from now on. The window that ends now is the one
+    /// into which it can fall together with the most that came before.
+    pub fn taken(&mut self, now: Time, units: u64) {
+        self.ended.forget(now, self.period);
+        self.open += units;
+        self.peak = self.peak.max(self.open + self.ended.units());
+    }
+
+    /// An attempt that arrived at the latest of the known times up to `latest` has cost
+    /// `after` units, not `before`.
+    pub fn settled(&mut self, now: Time, latest: Time, before: u64, after: u64) {
+        self.ended.forget(now, self.period);
+        self.ended.settle(latest, before, after);
+        self.peak = self.peak.max(self.open + self.ended.units());
+    }
+
+    /// The attempt arrived no later than `latest`.
+    pub fn arrived(&mut self, latest: Time, units: u64) {
+        self.open = self.open.saturating_sub(units);
+        self.ended.add(latest, units);
+    }
+
+    /// The attempt may arrive until `latest`, for as long as `linger`.
+    pub fn lost(&mut self, latest: Time, linger: Duration, units: u64) {
+        self.open = self.open.saturating_sub(units);
+        let resolution = self.resolution.max(linger / LATE_PARTS);
+        self.ended.add_within(latest, resolution, units);
+    }
+
+    /// The attempt was never sent, or doesn't count.
+    pub fn returned(&mut self, units: u64) {
+        self.open = self.open.saturating_sub(units);
+    }
+
+    /// The most units in any window so far.
+    #[must_use]
+    pub fn peak(&self) -> u64 {
+        self.peak
+    }
+
+    /// Number of times that it remembers.
+    pub fn entries(&self) -> usize {
+        self.ended.entries()
     }
 }
