@@ -67,6 +67,7 @@ pub fn convert(from: &Settings, to: &Path, replace: bool) -> Result<u64, Error> 
             Format::output_extensions()
         ))
     })?;
+    format.check_written(to)?;
     if to.metadata().is_ok_and(|data| !data.is_file()) {
         return Err(Error::plan(format!(
             "{name} is no file that could be replaced: choose another name"

@@ -35,17 +35,23 @@
 //!
 //! # Features
 //!
-//! All are on by default; `default-features = false` leaves only the library of a run.
+//! All are on by default; `default-features = false` leaves only the library of a run, which
+//! needs no C code but that of TLS. What a build lacks is refused by a message that names the
+//! feature.
 //!
 //! | feature | what it adds |
 //! |---|---|
 //! | `cli` | the command |
+//! | `simulate` | the commands `simulate`, `mock` and `demo` |
 //! | `openapi` | job files from OpenAPI descriptions |
 //! | `arrow` | Arrow IPC as an input and output format |
+//! | `parquet` | Parquet as an input and output format, and `output.parts` |
+//! | `sqlite` | SQLite as an input and output format |
+//! | `zstd` | answers and files that Zstandard compresses |
 //! | `acked` | the guard `acked`: the kernel tells when a request has arrived (Linux) |
 
 #![cfg_attr(
-    not(all(feature = "cli", feature = "internals")),
+    not(feature = "internals"),
     allow(
         dead_code,
         unused_imports,
@@ -65,10 +71,8 @@ mod plan;
 pub use plan::{Job, Plan};
 #[cfg(feature = "cli")]
 mod curl;
-#[cfg(feature = "openapi")]
-mod openapi;
-#[cfg(all(feature = "cli", not(feature = "openapi")))]
-#[path = "openapi/disabled.rs"]
+#[cfg(feature = "cli")]
+#[cfg_attr(not(feature = "openapi"), path = "openapi/disabled.rs")]
 mod openapi;
 
 mod secret;
@@ -80,7 +84,7 @@ mod shutdown;
 pub use shutdown::{Interrupt, Shutdown, ShutdownReason};
 mod threads;
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "simulate")]
 mod simulate;
 
 mod fs;
@@ -109,6 +113,8 @@ mod report;
 pub use report::Report;
 mod sink;
 mod tally;
+#[cfg_attr(not(feature = "zstd"), path = "zstandard/disabled.rs")]
+mod zstandard;
 
 #[cfg(feature = "cli")]
 mod verify;
@@ -118,7 +124,7 @@ mod verify;
 pub mod cli;
 
 /// The modules as the tests and the fuzzers need them; no part of the interface.
-#[cfg(all(feature = "internals", feature = "cli"))]
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod internals {

@@ -7,11 +7,13 @@ use crate::Error;
 use clap::{Parser, Subcommand};
 
 mod convert;
+#[cfg(feature = "simulate")]
 mod demo;
 mod exit;
 mod flags;
 mod init;
 mod job;
+#[cfg(feature = "simulate")]
 mod mock;
 mod plan;
 mod probe;
@@ -20,12 +22,16 @@ mod progress;
 mod report;
 mod run;
 mod say;
+#[cfg(feature = "simulate")]
 mod server;
 mod signals;
+#[cfg_attr(not(feature = "simulate"), path = "simulate/disabled.rs")]
 pub(crate) mod simulate;
 mod verify;
 
 use exit::Exit;
+#[cfg(not(feature = "simulate"))]
+use simulate::{self as demo, self as mock};
 
 /// Makes very many requests to a remote API, and never breaks its rate limit.
 #[derive(Parser)]

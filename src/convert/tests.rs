@@ -35,16 +35,9 @@ fn written(directory: &Path) -> PathBuf {
 fn values_survive_every_format() {
     let directory = tempfile::tempdir().unwrap();
     let mut from = written(directory.path());
-    for name in [
-        "b.parquet",
-        "c.jsonl.zst",
-        "d.parquet",
-        "e.jsonl.gz",
-        "f.jsonl",
-        #[cfg(feature = "arrow")]
-        "g.arrow",
-        "h.jsonl",
-    ] {
+    for name in
+        ["b.parquet", "c.jsonl.zst", "d.parquet", "e.jsonl.gz", "f.jsonl", "g.arrow", "h.jsonl"]
+    {
         let to = directory.path().join(name);
         assert_eq!(convert(&settings(&from), &to, false).unwrap(), 3);
         assert_eq!(rows(&to), given(), "{name}");

@@ -8,6 +8,8 @@ use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
+use crate::zstandard;
+
 /// How a file is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Packing {
@@ -28,11 +30,19 @@ impl Packing {
         (Some(packing), path.with_extension(""))
     }
 
+    /// Why this build lacks it, if it does.
+    pub fn missing(self) -> Option<&'static str> {
+        match self {
+            Packing::Gzip => None,
+            Packing::Zstd => zstandard::MISSING,
+        }
+    }
+
     /// The text that is compressed in these bytes.
     pub fn unpack(self, packed: Box<dyn BufRead + Send>) -> io::Result<Box<dyn BufRead + Send>> {
         Ok(match self {
             Packing::Gzip => Box::new(BufReader::new(MultiGzDecoder::new(packed))),
-            Packing::Zstd => Box::new(BufReader::new(zstd::Decoder::with_buffer(packed)?)),
+            Packing::Zstd => Box::new(BufReader::new(zstandard::decoder(packed)?)),
         })
     }
 }
@@ -41,7 +51,7 @@ impl Packing {
 pub(crate) enum PackedWriter {
     Plain(BufWriter<File>),
     Gzip(Box<GzEncoder<BufWriter<File>>>),
-    Zstd(zstd::Encoder<'static, BufWriter<File>>),
+    Zstd(zstandard::Encoder),
 }
 
 /// Compresses a text into a new file, and waits until it is on the disk.
@@ -64,7 +74,7 @@ impl PackedWriter {
                 (Some(Packing::Gzip), _) => {
                     PackedWriter::Gzip(Box::new(GzEncoder::new(file, Compression::default())))
                 }
-                (Some(Packing::Zstd), _) => PackedWriter::Zstd(zstd::Encoder::new(file, 0)?),
+                (Some(Packing::Zstd), _) => PackedWriter::Zstd(zstandard::encoder(file)?),
             })
         };
         open().map_err(|error| error.to_string())

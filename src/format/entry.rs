@@ -23,6 +23,18 @@ pub(crate) struct FormatEntry {
     pub write: Option<Write>,
 }
 
+impl FormatEntry {
+    /// A format that this build lacks, and knows only to say why.
+    #[allow(dead_code, reason = "a build with all features lacks none")]
+    pub const fn missing(
+        name: &'static str,
+        extensions: &'static [&'static str],
+        why: &'static str,
+    ) -> FormatEntry {
+        FormatEntry { name, extensions, read: Read::Missing(why), write: None }
+    }
+}
+
 /// How the rows of a format are read.
 pub(crate) enum Read {
     /// From a text's beginning; messages call the text by the name given.
@@ -31,6 +43,8 @@ pub(crate) enum Read {
     File(fn(&Path) -> OpenedRows),
     /// From one table of a file; without a name, from the format's default.
     Tables(fn(&Path, Option<&str>) -> OpenedRows),
+    /// Not in this build: the text names the feature that it lacks.
+    Missing(&'static str),
 }
 
 /// How a format is written.

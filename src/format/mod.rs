@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::row::Fields;
 
-#[cfg(feature = "arrow")]
+#[cfg_attr(not(feature = "arrow"), path = "arrow/disabled.rs")]
 mod arrow;
 pub(crate) mod codec;
 pub(crate) mod column_set;
@@ -28,9 +28,12 @@ mod entry;
 mod json;
 mod jsonl;
 pub(crate) mod lines;
+#[cfg_attr(not(feature = "parquet"), path = "parquet/disabled.rs")]
 pub(crate) mod parquet;
+pub(crate) mod parquet_files;
 mod requests;
 pub(crate) mod rows;
+#[cfg_attr(not(feature = "sqlite"), path = "sqlite/disabled.rs")]
 mod sqlite;
 mod survey;
 mod times;
@@ -54,7 +57,6 @@ static FORMATS: &[&FormatEntry] = &[
     &requests::FORMAT,
     &parquet::FORMAT,
     &sqlite::FORMAT,
-    #[cfg(feature = "arrow")]
     &arrow::FORMAT,
 ];
 
@@ -86,7 +88,7 @@ impl Format {
 
     /// The formats that can be written.
     pub fn outputs() -> impl Iterator<Item = Format> {
-        Format::all().filter(|format| format.0.write.is_some())
+        Format::all().filter(|format| format.is_output())
     }
 
     /// Its name, as the job and the flags have it.
@@ -99,6 +101,25 @@ impl Format {
     #[must_use]
     pub fn extensions(self) -> &'static [&'static str] {
         self.0.extensions
+    }
+
+    /// Whether it is known as an output, which this build may lack.
+    fn is_output(self) -> bool {
+        self.0.write.is_some() || self.missing().is_some()
+    }
+
+    /// Why this build lacks it, if it does.
+    pub(crate) fn missing(self) -> Option<&'static str> {
+        if let Read::Missing(why) = self.0.read { Some(why) } else { None }
+    }
+
+    /// Makes sure that this build can write it to this path, compressed as the name says.
+    pub(crate) fn check_written(self, path: &Path) -> Result<(), Error> {
+        let packing = Packing::of(path).0.and_then(Packing::missing);
+        match self.missing().or(packing) {
+            Some(why) => Err(Error::plan(format!("{} cannot be written: {why}", path.display()))),
+            None => Ok(()),
+        }
     }
 
     /// Whether it is a text, which may be compressed and may come from a pipe.
@@ -116,7 +137,7 @@ impl Format {
 
     /// The format that a path's extension stands for, if it can be written.
     pub(crate) fn of_output(path: &Path) -> Option<Format> {
-        Format::of_path(path).filter(|format| format.0.write.is_some())
+        Format::of_path(path).filter(|format| format.is_output())
     }
 
     /// The endings of the names of files that can be written, for messages.
@@ -211,7 +232,7 @@ pub(crate) fn output<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Format
 /// compressed, come first.
 pub(crate) fn endings(formats: impl Iterator<Item = Format>) -> String {
     let (mut texts, mut others) = (String::new(), String::new());
-    for format in formats {
+    for format in formats.filter(|format| format.missing().is_none()) {
         let endings = if format.is_text() { &mut texts } else { &mut others };
         if let Some(ending) = format.extensions().first() {
             endings.extend([" .", ending]);

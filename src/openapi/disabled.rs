@@ -1,4 +1,4 @@
-//! What stands in for OpenAPI descriptions in a build without the feature `openapi`.
+//! Stands for OpenAPI descriptions in a build without the feature `openapi`.
 
 use crate::curl::Translated;
 use crate::error::Error;
@@ -8,7 +8,5 @@ use crate::error::Error;
 /// # Errors
 /// Always: the error names the feature that the build lacks.
 pub fn translate(_text: &str, _operation: &str) -> Result<Translated, Error> {
-    Err(Error::plan(
-        "this throng was built without OpenAPI descriptions: build it with the feature `openapi`",
-    ))
+    Err(Error::plan("this build has no OpenAPI descriptions: build with --features openapi"))
 }

@@ -9,4 +9,6 @@ mod walk;
 
 pub use experiment::{Experiment, Observation, ProbeStep};
 pub use found::{FoundKind, ProbeResult};
-pub use walk::{Bounds, ProbeAnswer, probe, simulated};
+#[cfg(feature = "simulate")]
+pub use walk::simulated;
+pub use walk::{Bounds, ProbeAnswer, probe};

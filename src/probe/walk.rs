@@ -20,6 +20,7 @@ use crate::record::Failure;
 use crate::row::Row;
 use crate::send::Answer;
 use crate::shutdown::ShutdownReason;
+#[cfg(feature = "simulate")]
 use crate::simulate::{Servers, VirtualWorld, WatchedRun, in_virtual_time};
 
 /// How far a probe may go.
@@ -65,6 +66,7 @@ pub fn probe(
 ///
 /// # Errors
 /// The job is wrong, or its request doesn't work.
+#[cfg(feature = "simulate")]
 pub fn simulated<S: Servers>(
     job: &Job,
     bounds: Bounds,

@@ -12,9 +12,11 @@ use hyper::body::Incoming;
 use super::{Delivery, SendError, faults};
 use crate::record::FailureKind;
 use crate::send::deadline::Deadline;
+use crate::zstandard;
 
 /// The value of `accept-encoding`: the encodings that [`decode`] knows.
-pub const ACCEPTED: &str = "gzip, br, zstd, deflate";
+pub const ACCEPTED: &str =
+    if zstandard::MISSING.is_none() { "gzip, br, zstd, deflate" } else { "gzip, br, deflate" };
 
 /// Maximum number of nested encodings: a body that decodes to itself costs almost
 /// nothing to send, and could name thousands.
@@ -83,7 +85,7 @@ fn decode_one(body: Bytes, encoding: &str, cap: u64) -> Result<Bytes, SendError>
         "" | "identity" => Ok(body),
         "gzip" | "x-gzip" => read_all(flate2::read::MultiGzDecoder::new(&body[..]), cap),
         "br" => read_all(brotli_decompressor::Decompressor::new(&body[..], 4_096), cap),
-        "zstd" => zstd::Decoder::new(&body[..])
+        "zstd" => zstandard::decoder(&body[..])
             .map_err(|error| malformed(&error))
             .and_then(|decoder| read_all(decoder, cap)),
         // The standard specifies zlib; some servers send a bare deflate stream.

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use crate::format::compress::Packing;
-use crate::format::parquet::parts;
+use crate::format::parquet_files::parquet_files;
 use crate::format::rows::{OpenedText, shown};
 use crate::format::{Format, names};
 
@@ -15,7 +15,7 @@ pub(super) fn check(path: &str, format: Option<Format>) -> Result<Format, String
     let at = Path::new(path);
     let about = fs::metadata(at).map_err(|error| cannot_open(at, &error))?;
     if about.is_dir() {
-        return match parts(at) {
+        return match parquet_files(at) {
             Ok(parts) if !parts.is_empty() => Ok(Format::PARQUET),
             _ => Err(format!(
                 "{path} is a directory, and not one of Parquet files: name a file in it"
@@ -57,7 +57,7 @@ pub(super) fn fingerprint_of(bytes: &[u8], most: u64) -> (u64, String) {
 /// and how many there were.
 pub(super) fn fingerprint(path: &Path, most: u64) -> Result<(u64, String), String> {
     let read = |path: &Path| -> io::Result<(u64, String)> {
-        let files = if path.is_dir() { parts(path)? } else { vec![path.to_owned()] };
+        let files = if path.is_dir() { parquet_files(path)? } else { vec![path.to_owned()] };
         let (mut bytes, mut hash) = (0, blake3::Hasher::new());
         for file in files {
             bytes += io::copy(&mut File::open(file)?.take(most - bytes), &mut hash)?;

@@ -33,6 +33,9 @@ impl SourceOrigin {
             (Some(file), None) if file == "-" => Ok(SourceOrigin::Stdin(format)),
             (Some(file), None) => {
                 let format = file::check(file, format)?;
+                if let Some(why) = format.missing() {
+                    return Err(format!("{file} cannot be read: {why}"));
+                }
                 let has_tables = matches!(format.reader(), Read::Tables(_));
                 if settings.table.is_some() && !has_tables {
                     return Err(format!(
@@ -92,13 +95,14 @@ impl SourceOrigin {
                 Read::File(open) => return open(path),
                 Read::Tables(open) => return open(path, table.as_deref()),
                 Read::Text(_) => (file::open(path)?, Some(*format)),
+                Read::Missing(why) => return Err((*why).to_owned()),
             },
         };
         let (head, text) = head::read(bytes, &name)?;
         let format = format.unwrap_or_else(|| head::guess(&head));
         match format.reader() {
             Read::Text(open) => open(text, &name),
-            Read::File(_) | Read::Tables(_) => Err(format!(
+            Read::File(_) | Read::Tables(_) | Read::Missing(_) => Err(format!(
                 "{name} can't be read as {format}, which needs a file: write it to one first"
             )),
         }

@@ -8,7 +8,6 @@ pub(crate) mod parts_scan;
 mod read;
 mod write;
 
-pub(crate) use read::parts;
 pub(crate) use write::shape;
 
 /// A Parquet file, or a directory of them.

@@ -2,39 +2,26 @@
 //! columns.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use parquet::record::reader::RowIter;
 
 use super::bare::Bare;
 use super::kinds::ColumnKind;
+use crate::format::parquet_files::parquet_files;
 use crate::format::rows::{FormatRow, OpenedRows, RowReader, accepted};
 
 #[cfg(test)]
 mod tests;
-
-/// The Parquet files of a directory, by their names; hidden ones are still being written.
-pub(crate) fn parts(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut parts = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.ends_with(".parquet") && !name.starts_with(['.', '_']) && path.is_file() {
-            parts.push(path);
-        }
-    }
-    parts.sort_unstable();
-    Ok(parts)
-}
 
 /// The rows of a file, or of all files of a directory.
 pub(super) fn open(path: &Path) -> OpenedRows {
     if !path.is_dir() {
         return Ok(Box::new(file(path)?));
     }
-    let parts = parts(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let parts =
+        parquet_files(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     Ok(Box::new(ParquetParts { left: parts.into_iter(), rows: None }))
 }
 

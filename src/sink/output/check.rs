@@ -57,6 +57,7 @@ fn file(named: &Path, settings: &Settings, resends: bool) -> Result<CheckedOutpu
         None if path.is_dir() => return text(path, Format::JSONL, settings, resends),
         None => of_extension(path).or_else(|_| of_extension(named))?,
     };
+    format.check_written(path)?;
     let product = product::of(path, format).filter(|_| is_file_or_absent(path));
     let Some(product) = product else {
         return text(path, format, settings, resends);

@@ -28,6 +28,7 @@ pub(super) fn checked(
     // `results/` is `results`.
     let directory = &real(directory.components().as_path());
     check_settings(directory, format, settings)?;
+    format.check_written(directory)?;
     let product = Parts { directory: directory.to_owned(), size: most };
     let journal = product.journal();
     let parts = parts::of(directory)?;
