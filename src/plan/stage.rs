@@ -235,7 +235,8 @@ fn transport(
     let named = fixed.iter().chain(signer.tokens().map(Tokens::uri));
     let hosts = Hosts::new(&job.request.allow_host).map_err(Error::plan)?;
     let guard = send::AddressPolicy::new(named, hosts, job.network.allow_private);
-    Transport::new((&job.send, &job.network, &job.tls), guard, arrivals, context.environment)
+    let environment = context.environment;
+    Transport::new(&job.send, &job.network, &job.tls, guard, arrivals, environment)
 }
 
 /// The setting by which throng makes idempotency keys itself.

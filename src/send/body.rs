@@ -9,9 +9,9 @@ use http::header::CONTENT_ENCODING;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use super::deadline::Deadline;
 use super::{Delivery, SendError, faults};
 use crate::record::FailureKind;
-use crate::send::deadline::Deadline;
 use crate::zstandard;
 
 /// The value of `accept-encoding`: the encodings that [`decode`] knows.
@@ -26,11 +26,11 @@ const MOST_ENCODINGS: usize = 4;
 pub async fn read(
     mut incoming: Incoming,
     cap: u64,
-    mut limit: Deadline<'_>,
+    mut deadline: Deadline<'_>,
 ) -> Option<Result<Bytes, SendError>> {
     let mut whole = Bytes::new();
     let mut parts = BytesMut::new();
-    while let Some(frame) = limit.keep(pin!(incoming.frame())).await? {
+    while let Some(frame) = deadline.keep(pin!(incoming.frame())).await? {
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => return Some(Err(faults::of_body(&error))),

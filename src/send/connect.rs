@@ -20,17 +20,17 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_socks::tcp::Socks5Stream;
 
-use super::acked::{AckedBytes, Acks, SentBytes, Tap, Wire};
+use super::acked::{AckedBytes, Acks, MaybeTapped, SentBytes, Wire, tapped};
+use super::deadline::Deadline;
 use super::dial::Dialer;
 use super::http1or2::{Connection, http1_builder};
-use super::interim::Interim;
-use super::route::{Origin, RequestTarget, UrlScheme, proxies};
+use super::request::{Interim, RequestTarget};
+use super::route::{Origin, UrlScheme, proxies};
 use super::{
     AddressPolicy, Delivery, Http, Network, SendError, Settings, Tls, causes, faults, tls,
 };
 use crate::error::Error;
 use crate::record::FailureKind;
-use crate::send::deadline::Deadline;
 
 /// Opens connections in memory, in the network's place.
 pub type MemoryConnector = Arc<dyn Fn() -> MemoryStream + Send + Sync>;
@@ -47,11 +47,12 @@ const BEHIND_PROXY: &str = "the proxy acknowledges in the server's place";
 const UNTOLD: &str = "this kernel doesn't tell when a request is acknowledged";
 
 /// A connection without anybody in between.
-type Direct = Tap<TcpStream, SentBytes>;
+type Direct = MaybeTapped<TcpStream, SentBytes>;
 
 /// How connections are made; shared by all workers.
 pub struct Transport {
-    settings: Settings,
+    /// Time and size bounds.
+    pub(crate) settings: Settings,
     memory: Option<MemoryConnector>,
     arrivals: Arrivals,
     /// Why some connection can't tell of arrivals, although it should.
@@ -81,12 +82,13 @@ impl Transport {
     /// # Errors
     /// Which setting can't be used, or which file can't be read.
     pub fn new(
-        settings: (&Settings, &Network, &Tls),
+        settings: &Settings,
+        network: &Network,
+        tls: &Tls,
         guard: AddressPolicy,
         arrivals: Arrivals,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Transport, Error> {
-        let (settings, network, tls) = settings;
         let trust = tls::Trust::new(tls, network.http)?;
         Ok(Transport {
             settings: settings.clone(),
@@ -118,12 +120,6 @@ impl Transport {
             trust: tls::Trust::default(),
             tls: OnceLock::new(),
         }
-    }
-
-    /// Time and size bounds.
-    #[must_use]
-    pub fn settings(&self) -> &Settings {
-        &self.settings
     }
 
     /// Why a connection to this URL can't tell when a request has arrived, if so.
@@ -199,7 +195,7 @@ impl Transport {
                 Arrivals::Answered => None,
                 Arrivals::Acked => Some(Wire::of_memory(acked)),
             };
-            let io = Tap::new(io, wire.clone().map(SentBytes));
+            let io = tapped(io, wire.clone().map(SentBytes));
             return Connection::http1(io, RequestTarget::Origin, wire).await;
         }
         if let Some(path) = &self.network.unix_socket {
@@ -242,7 +238,7 @@ impl Transport {
         if wire.is_none() {
             self.is_blind(Acks::UNKNOWN.unwrap_or(UNTOLD));
         }
-        Ok((Tap::new(tcp, wire.clone().map(SentBytes)), wire))
+        Ok((tapped(tcp, wire.clone().map(SentBytes)), wire))
     }
 
     fn is_blind(&self, why: &'static str) {

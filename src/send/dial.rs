@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::io::Errno;
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use super::guard::AddressPolicy;
-use super::room::is_scarce;
 use super::settings::Network;
 use super::{Delivery, SendError};
 use crate::error::Error;
@@ -192,8 +192,12 @@ fn resolved(text: &str) -> Result<((String, u16), Vec<IpAddr>), Error> {
     })
 }
 
+/// The kind of a failed connection; also if the process or the system has no descriptor left.
 fn kind(error: &io::Error) -> FailureKind {
-    if is_scarce(error) { FailureKind::NoDescriptor } else { FailureKind::Connect }
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE | Errno::NFILE) => FailureKind::NoDescriptor,
+        _ => FailureKind::Connect,
+    }
 }
 
 fn unreached(host: &str, port: u16, error: &io::Error) -> SendError {
@@ -207,6 +211,17 @@ fn unreached(host: &str, port: u16, error: &io::Error) -> SendError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_shortage_of_descriptors_is_waited_for() {
+        for (errno, expected) in [
+            (Errno::MFILE, FailureKind::NoDescriptor),
+            (Errno::NFILE, FailureKind::NoDescriptor),
+            (Errno::CONNREFUSED, FailureKind::Connect),
+        ] {
+            assert_eq!(kind(&errno.into()), expected, "{errno}");
+        }
+    }
 
     #[test]
     fn names_get_the_addresses_that_the_job_gives() {

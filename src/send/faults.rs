@@ -10,7 +10,8 @@ use http::HeaderMap;
 use hyper::client::conn::TrySendError;
 use tokio_rustls::rustls;
 
-use super::{Delivery, SendError, causes, interim};
+use super::request::MAX_INTERIM;
+use super::{Delivery, SendError, causes};
 use crate::record::FailureKind;
 
 /// Maximum size of an answer's head, in bytes.
@@ -73,7 +74,7 @@ fn too_large() -> SendError {
 
 /// The error of too many interim answers.
 pub fn too_many_interim() -> SendError {
-    bad(format!("more than {} interim answers (1xx) came to one request", interim::MOST))
+    bad(format!("more than {MAX_INTERIM} interim answers (1xx) came to one request"))
 }
 
 fn bad(why: String) -> SendError {

@@ -16,12 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 use tokio_util::either::Either;
 
-use super::acked::{Tap, Wire, WireMark, WireRequests};
+use super::acked::{Wire, WireMark, WireRequests, tapped};
 use super::faults::{self, MAX_HEAD, MAX_HEADERS, lost};
-use super::interim::{Interim, Listener, WatchedStream};
-use super::outgoing::Outgoing;
-use super::route::RequestTarget;
-use super::streams::{LocalExecutor, Streams};
+use super::request::{Interim, Outgoing, RequestTarget};
+use super::streams::{Listener, LocalExecutor, Streams, WatchedStream};
 use super::{Delivery, SendError};
 
 /// Size at which HTTP/2 ends the whole connection with all its requests. It is larger
@@ -74,7 +72,7 @@ impl Connection {
         T: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let weak = wire.as_ref().map_or_else(Weak::new, Rc::downgrade);
-        let io = Tap::new(io, wire.map(WireRequests::http1));
+        let io = tapped(io, wire.map(WireRequests::http1));
         let (sender, connection) = http1_builder()
             .handshake(TokioIo::new(io))
             .await
@@ -89,9 +87,9 @@ impl Connection {
         T: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let weak = wire.as_ref().map_or_else(Weak::new, Rc::downgrade);
-        let io = Tap::new(io, wire.map(WireRequests::http2));
+        let io = tapped(io, wire.map(WireRequests::http2));
         let watched = WatchedStream::default();
-        let io = Tap::new(io, Some(Listener::new(watched.clone())));
+        let io = tapped(io, Some(Listener::new(watched.clone())));
         let local = LocalExecutor::default();
         let (sender, connection) = http2::Builder::new(local.clone())
             .timer(TokioTimer::new())
@@ -145,6 +143,10 @@ impl Connection {
         match self {
             Connection::Http1 { task, .. } | Connection::Http2 { task, .. } => task.clone(),
         }
+    }
+
+    pub fn is_http1(&self) -> bool {
+        matches!(self, Connection::Http1 { .. })
     }
 
     pub fn is_closed(&self) -> bool {

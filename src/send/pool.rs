@@ -1,5 +1,7 @@
-//! The connections to one origin: the one used last is used first, so that there
-//! are no more of them than there is work.
+//! A worker's connections: those to one origin, and how many there may be at a time, as each
+//! needs a file descriptor, of which a process has a limited number.
+//!
+//! The connection used last is used first, so that there are no more than there is work.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -9,57 +11,67 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::HeaderName;
 use http::{HeaderMap, Request};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::SendError;
 use super::connect::Transport;
-use super::defaults::Defaults;
 use super::http1or2::Connection;
-use super::room::Slot;
+use super::request::Defaults;
 use super::route::Origin;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// Servers close connections that rest; most wait for longer than this.
-const REST: Duration = Duration::from_secs(30);
+/// Maximum time for which a connection may be idle: most servers close it later.
+const MAX_IDLE: Duration = Duration::from_secs(30);
 
 /// The connections to one origin.
 pub struct Connections {
     origin: Origin,
-    resting: RefCell<Vec<Resting>>,
-    shared: RefCell<Vec<(Connection, Slot)>>,
+    idle: RefCell<Vec<IdleConnection>>,
+    /// HTTP/2 connections, which several requests use at a time.
+    shared: RefCell<Vec<(Connection, ConnectionSlot)>>,
     /// Held while the first connection finds out which protocol the server
     /// speaks, and later while an HTTP/2 connection is opened.
     opening: Mutex<()>,
     one_at_a_time: Cell<Option<bool>>,
-    /// The tasks of the connections that are open, and some of those that were.
+    /// The tasks of all open connections, and of some closed ones.
     tasks: RefCell<Vec<AbortHandle>>,
-    /// What requests say of us, and of this origin.
+    /// The default headers of requests to the origin.
     defaults: Defaults,
 }
 
-struct Resting {
+struct IdleConnection {
     connection: Connection,
-    slot: Option<Slot>,
+    slot: Option<ConnectionSlot>,
     until: Instant,
     timer: Timer,
 }
 
-/// Set anew for each request; setting a running one for later costs next to nothing.
+/// The timer of a connection's requests. Setting a running one for later costs next to nothing.
 pub type Timer = Pin<Box<Sleep>>;
 
-/// A connection that is ours until the answer has been read.
+/// A connection that one request has until its answer was read.
 pub struct Lease {
     pub(super) connection: Connection,
-    /// Its place, unless the connection is shared and has one of its own.
-    slot: Option<Slot>,
-    /// When an answer takes too long.
+    /// The connection's slot, unless it is shared.
+    slot: Option<ConnectionSlot>,
+    /// The timer of the answer.
     pub(super) timer: Timer,
-    home: Rc<Connections>,
+    connections: Rc<Connections>,
     until: Instant,
 }
+
+/// The maximum number of a worker's connections, and how many there are.
+pub struct ConnectionLimit {
+    max: usize,
+    open: Cell<usize>,
+    freed: Notify,
+}
+
+/// One of the connections that a [`ConnectionLimit`] allows.
+pub struct ConnectionSlot(Rc<ConnectionLimit>);
 
 impl Connections {
     pub fn new(origin: Origin, one_at_a_time: Option<bool>) -> Connections {
@@ -67,49 +79,53 @@ impl Connections {
             tasks: RefCell::default(),
             defaults: Defaults::of(&origin),
             origin,
-            resting: RefCell::default(),
+            idle: RefCell::default(),
             shared: RefCell::default(),
             opening: Mutex::default(),
             one_at_a_time: Cell::new(one_at_a_time),
         }
     }
 
-    /// A new connection in this place, or a shared one that has been opened meanwhile.
+    /// An idle connection, or a share of an HTTP/2 connection.
+    pub fn reuse(self: &Rc<Self>) -> Option<Lease> {
+        if let Some(connection) = self.share() {
+            return Some(self.lease_new(connection, None));
+        }
+        let mut all_idle = self.idle.borrow_mut();
+        while let Some(idle) = all_idle.pop() {
+            let IdleConnection { connection, slot, until, timer } = idle;
+            let lease = Lease { connection, slot, timer, connections: self.clone(), until };
+            if lease.is_fresh() {
+                return Some(lease);
+            }
+        }
+        None
+    }
+
+    /// A new connection in this slot, or a shared one that has been opened meanwhile.
     pub async fn open(
         self: &Rc<Self>,
         transport: &Transport,
-        slot: Slot,
+        slot: ConnectionSlot,
     ) -> Result<Lease, SendError> {
         let turn = self.opening.lock().await;
         if self.one_at_a_time.get() == Some(true) {
             drop(turn);
             let connection = self.connect(transport).await?;
-            return Ok(self.clone().lease_new(connection, Some(slot)));
+            return Ok(self.lease_new(connection, Some(slot)));
         }
         if let Some(connection) = self.share() {
-            return Ok(self.clone().lease_new(connection, None));
+            return Ok(self.lease_new(connection, None));
         }
         let connection = self.connect(transport).await?;
-        let is_http1 = matches!(connection, Connection::Http1 { .. });
-        self.one_at_a_time.set(Some(is_http1));
+        self.one_at_a_time.set(Some(connection.is_http1()));
         match connection.share() {
-            None => Ok(self.clone().lease_new(connection, Some(slot))),
-            Some(mine) => {
+            None => Ok(self.lease_new(connection, Some(slot))),
+            Some(share) => {
                 self.shared.borrow_mut().push((connection, slot));
-                Ok(self.clone().lease_new(mine, None))
+                Ok(self.lease_new(share, None))
             }
         }
-    }
-
-    /// Ends the connection that has waited for work for the longest time; whether there
-    /// was one.
-    pub fn end_one_at_rest(&self) -> bool {
-        let mut resting = self.resting.borrow_mut();
-        let is_one = !resting.is_empty();
-        if is_one {
-            resting.remove(0);
-        }
-        is_one
     }
 
     async fn connect(&self, transport: &Transport) -> Result<Connection, SendError> {
@@ -122,38 +138,11 @@ impl Connections {
         Ok(connection)
     }
 
-    /// Ends all connections, and with them the requests in flight.
-    pub fn close(&self) {
-        self.tasks.take().iter().for_each(AbortHandle::abort);
-        self.shared.take();
-        self.resting.take();
-    }
-
-    /// A connection that nothing has been sent on.
-    fn lease_new(self: Rc<Self>, connection: Connection, slot: Option<Slot>) -> Lease {
-        let until = Instant::now() + REST;
-        Lease { connection, slot, timer: Box::pin(sleep_until(until)), home: self, until }
-    }
-
-    /// A connection that waits for work.
-    pub fn free(self: &Rc<Self>) -> Option<Lease> {
-        if let Some(connection) = self.share() {
-            return Some(self.clone().lease_new(connection, None));
-        }
-        let mut resting = self.resting.borrow_mut();
-        while let Some(rested) = resting.pop() {
-            let lease = Lease {
-                connection: rested.connection,
-                slot: rested.slot,
-                timer: rested.timer,
-                home: self.clone(),
-                until: rested.until,
-            };
-            if lease.is_fresh() {
-                return Some(lease);
-            }
-        }
-        None
+    /// A lease of a connection on which nothing has been sent.
+    fn lease_new(self: &Rc<Self>, connection: Connection, slot: Option<ConnectionSlot>) -> Lease {
+        let until = Instant::now() + MAX_IDLE;
+        let timer = Box::pin(sleep_until(until));
+        Lease { connection, slot, timer, connections: self.clone(), until }
     }
 
     fn share(&self) -> Option<Connection> {
@@ -161,13 +150,30 @@ impl Connections {
         shared.retain(|(connection, _)| !connection.is_closed());
         shared.iter().find_map(|(connection, _)| connection.share())
     }
+
+    /// Ends the connection that has been idle for the longest time; returns whether there
+    /// was one.
+    pub fn close_one_idle(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let has_one = !idle.is_empty();
+        if has_one {
+            idle.remove(0);
+        }
+        has_one
+    }
+
+    /// Ends all connections, and with them the requests in flight.
+    pub fn close(&self) {
+        self.tasks.take().iter().for_each(AbortHandle::abort);
+        self.shared.take();
+        self.idle.take();
+    }
 }
 
 impl Lease {
-    /// Adds to a request what it does not say itself.
+    /// Adds the default headers to a request.
     pub fn complete(&self, request: &mut Request<Bytes>) {
-        let is_http1 = matches!(self.connection, Connection::Http1 { .. });
-        self.home.defaults.add(request, is_http1);
+        self.connections.defaults.add(request, self.connection.is_http1());
     }
 
     /// Whether the server will probably take another request on it.
@@ -176,35 +182,71 @@ impl Lease {
         !connection.is_closed() && connection.has_room() && Instant::now() < self.until
     }
 
-    /// Whether others may use its connection as well.
+    /// Whether other requests may use its connection as well.
     pub fn is_shared(&self) -> bool {
         self.slot.is_none()
     }
 
-    /// Puts it to rest, if it can be used again.
+    /// Keeps the connection for the next request, if it can be used again.
     pub fn give_back(self, headers: &HeaderMap) {
-        if matches!(self.connection, Connection::Http1 { .. }) && !self.connection.is_closed() {
+        if self.connection.is_http1() && !self.connection.is_closed() {
             if let Some(slot) = &self.slot {
-                slot.rests();
+                // A waiter for a slot can have this one.
+                slot.0.wake_one();
             }
-            self.home.resting.borrow_mut().push(Resting {
+            self.connections.idle.borrow_mut().push(IdleConnection {
                 connection: self.connection,
                 slot: self.slot,
-                until: Instant::now() + rest(headers),
+                until: Instant::now() + max_idle(headers),
                 timer: self.timer,
             });
         }
     }
 }
 
-/// How long the server lets a connection rest: a second less than `Keep-Alive: timeout=5`.
-fn rest(headers: &HeaderMap) -> Duration {
+impl ConnectionLimit {
+    /// A limit of this many connections, of which there are none yet.
+    pub fn new(max: usize) -> Rc<ConnectionLimit> {
+        Rc::new(ConnectionLimit { max, open: Cell::new(0), freed: Notify::new() })
+    }
+
+    /// A slot, if one is free.
+    pub fn take_slot(self: &Rc<Self>) -> Option<ConnectionSlot> {
+        (self.open.get() < self.max).then(|| {
+            self.open.set(self.open.get() + 1);
+            ConnectionSlot(self.clone())
+        })
+    }
+
+    /// Waits until a slot is free, or a connection is idle.
+    pub async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    /// Wakes one waiter.
+    pub fn wake_one(&self) {
+        self.freed.notify_one();
+    }
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        self.0.wake_one();
+    }
+}
+
+/// The time for which the server lets a connection be idle: a second less than
+/// `Keep-Alive: timeout=5` says.
+fn max_idle(headers: &HeaderMap) -> Duration {
     headers
         .get(KEEP_ALIVE)
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.split(',').find_map(|part| part.trim().strip_prefix("timeout=")))
         .and_then(|seconds| seconds.trim().parse().ok())
-        .map_or(REST, |seconds: u64| Duration::from_secs(seconds.saturating_sub(1)).min(REST))
+        .map_or(MAX_IDLE, |seconds: u64| {
+            Duration::from_secs(seconds.saturating_sub(1)).min(MAX_IDLE)
+        })
 }
 
 #[cfg(test)]
@@ -212,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_rests_as_long_as_the_server_says() {
+    fn a_connection_is_idle_as_long_as_the_server_says() {
         for (value, seconds) in [
             ("timeout=5, max=100", 4),
             ("max=1, timeout=3", 2),
@@ -221,7 +263,20 @@ mod tests {
             ("forever", 30),
         ] {
             let headers = HeaderMap::from_iter([(KEEP_ALIVE, value.parse().unwrap())]);
-            assert_eq!(rest(&headers), Duration::from_secs(seconds), "{value}");
+            assert_eq!(max_idle(&headers), Duration::from_secs(seconds), "{value}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_slot_is_taken_once_until_it_is_given_back() {
+        let limit = ConnectionLimit::new(2);
+        let slots = [limit.take_slot(), limit.take_slot()];
+        assert!(slots.iter().all(Option::is_some) && limit.take_slot().is_none());
+        let waits = async {
+            limit.freed().await;
+            limit.take_slot().is_some()
+        };
+        let (has_one, ()) = tokio::join!(waits, async { drop(slots) });
+        assert!(has_one);
     }
 }

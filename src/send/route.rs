@@ -1,8 +1,7 @@
 //! The route of a request: its origin, and the proxy on the way. Pure.
 
-use http::header::HeaderValue;
-use http::{Request, Uri};
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use http::Uri;
+use hyper_util::client::proxy::matcher::Matcher;
 
 use crate::error::Error;
 
@@ -85,36 +84,6 @@ pub fn proxies(
         .build())
 }
 
-/// The form of the target in HTTP/1.1's request line.
-#[derive(Debug, Clone)]
-pub enum RequestTarget {
-    /// The path alone, for the server itself or a tunnel.
-    Origin,
-    /// The whole URL for a proxy, with the value of `Proxy-Authorization`.
-    Absolute(Option<HeaderValue>),
-}
-
-impl RequestTarget {
-    /// The form of a request without TLS to this proxy.
-    pub fn through(proxy: &Intercept) -> RequestTarget {
-        RequestTarget::Absolute(proxy.basic_auth().cloned())
-    }
-
-    /// Gives a request's URL this form.
-    pub fn apply<B>(&self, request: &mut Request<B>) {
-        match self {
-            RequestTarget::Absolute(Some(auth)) => {
-                request.headers_mut().insert(http::header::PROXY_AUTHORIZATION, auth.clone());
-            }
-            RequestTarget::Origin => {
-                let path = request.uri().path_and_query().cloned();
-                *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
-            }
-            _ => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,18 +128,5 @@ mod tests {
         };
         let matcher = proxies(None, &environment).unwrap();
         assert!(matcher.intercept(&"http://h/".parse().unwrap()).is_none());
-    }
-
-    #[test]
-    fn a_proxy_sees_the_whole_url_and_a_server_its_path() {
-        let request = || Request::get("http://h:81/a?b=c").body(()).unwrap();
-        for (form, uri) in [
-            (RequestTarget::Origin, "/a?b=c"),
-            (RequestTarget::Absolute(None), "http://h:81/a?b=c"),
-        ] {
-            let mut request = request();
-            form.apply(&mut request);
-            assert_eq!(request.uri(), uri);
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Sends requests over a worker's own connections.
+//! Sends requests over a worker's own connections, and reads their answers.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,32 +13,31 @@ use http::{Request, Uri};
 use tokio::time::{Instant, sleep};
 
 use super::connect::Transport;
+use super::deadline::Deadline;
 use super::http1or2::RequestHead;
-use super::pool::{Connections, Lease};
-use super::room::{Room, Slot};
+use super::pool::{ConnectionLimit, ConnectionSlot, Connections, Lease};
 use super::route::Origin;
 use super::{Answer, Delivery, SendError, body};
 use crate::record::FailureKind;
-use crate::send::deadline::Deadline;
 
 /// Sends requests over a worker's own connections.
 pub struct Sender {
     transport: Arc<Transport>,
-    room: Rc<Room>,
+    limit: Rc<ConnectionLimit>,
     origins: RefCell<HashMap<Origin, Rc<Connections>>>,
-    /// Those of the latest request, since most go to one server.
+    /// The connections of the latest request, since most requests go to one server.
     latest: RefCell<Option<(Endpoint, Rc<Connections>)>>,
 }
 
-/// How long a connection waits for a descriptor or a thread that others hold.
-const SCARCE_FOR: Duration = Duration::from_secs(60);
-/// How often it asks for it.
-const SCARCE_EVERY: Duration = Duration::from_millis(100);
+/// Maximum time for which a connection waits for a descriptor or a thread that is in use.
+const MAX_SHORTAGE: Duration = Duration::from_secs(60);
+/// Pause between two attempts to get it.
+const SHORTAGE_RETRY: Duration = Duration::from_millis(100);
 
-/// What a URL says of whom to ask.
+/// The scheme and the authority of a URL.
 type Endpoint = (Scheme, Authority);
 
-/// When an attempt was sent, and when it has taken too long.
+/// The time at which an attempt was sent, and its deadline.
 #[derive(Debug, Clone, Copy)]
 pub struct Started {
     sent: Instant,
@@ -54,12 +53,12 @@ impl Started {
 }
 
 impl Sender {
-    /// No connections yet, and never more than so many at a time.
+    /// A sender without connections, with at most `max_connections` at a time.
     #[must_use]
-    pub fn new(transport: Arc<Transport>, most: usize) -> Sender {
+    pub fn new(transport: Arc<Transport>, max_connections: usize) -> Sender {
         Sender {
             transport,
-            room: Room::new(most),
+            limit: ConnectionLimit::new(max_connections),
             origins: RefCell::default(),
             latest: RefCell::default(),
         }
@@ -67,60 +66,59 @@ impl Sender {
 
     /// A connection to the URL's origin that is ready for a request.
     pub async fn lease(&self, uri: &Uri) -> Result<Lease, SendError> {
-        let home = self.home(uri)?;
-        match rested(&home).await {
+        let connections = self.connections(uri)?;
+        match reuse(&connections).await {
             Some(lease) => Ok(lease),
             // Seldom needed, and much larger than all the rest of an attempt.
-            None => Box::pin(self.open(&home)).await,
+            None => Box::pin(self.open(&connections)).await,
         }
     }
 
-    /// A new connection, as soon as there is room for it; or one that is there by then.
-    async fn open(&self, home: &Rc<Connections>) -> Result<Lease, SendError> {
-        let mut patience = None;
+    /// A new connection as soon as there is a slot for it, or one that is idle by then.
+    async fn open(&self, connections: &Rc<Connections>) -> Result<Lease, SendError> {
+        let mut give_up_at = None;
         loop {
             match self.slot() {
-                None => self.room.freed().await,
-                Some(slot) => match home.open(&self.transport, slot).await {
-                    Err(trouble) if trouble.kind == FailureKind::NoDescriptor => {
-                        let until = *patience.get_or_insert(Instant::now() + SCARCE_FOR);
-                        self.wait_for_others(until, trouble).await?;
+                None => self.limit.freed().await,
+                Some(slot) => match connections.open(&self.transport, slot).await {
+                    Err(error) if error.kind == FailureKind::NoDescriptor => {
+                        let until = *give_up_at.get_or_insert(Instant::now() + MAX_SHORTAGE);
+                        self.wait_for_descriptor(until, error).await?;
                     }
                     opened => return opened,
                 },
             }
-            if let Some(lease) = rested(home).await {
+            if let Some(lease) = reuse(connections).await {
                 if lease.is_shared() {
-                    self.room.pass_on();
+                    self.limit.wake_one();
                 }
                 return Ok(lease);
             }
         }
     }
 
-    /// A place for a new connection; that of one that waits for work, if need be.
-    fn slot(&self) -> Option<Slot> {
-        self.room.take().or_else(|| {
+    /// A slot for a new connection, if need be that of an idle one.
+    fn slot(&self) -> Option<ConnectionSlot> {
+        self.limit.take_slot().or_else(|| {
             let origins = self.origins.borrow();
-            let mut homes = origins.values();
-            homes.find(|home| home.end_one_at_rest())?;
-            self.room.take()
+            origins.values().find(|connections| connections.close_one_idle())?;
+            self.limit.take_slot()
         })
     }
 
-    /// What others hold they give back after a while.
-    async fn wait_for_others(&self, until: Instant, trouble: SendError) -> Result<(), SendError> {
+    /// Waits until a descriptor may be free again, and closes idle connections for that.
+    async fn wait_for_descriptor(&self, until: Instant, error: SendError) -> Result<(), SendError> {
         if Instant::now() >= until {
             return Err(SendError {
                 kind: FailureKind::Connect,
-                detail: format!("{}; is the limit too low (ulimit -n)?", trouble.detail),
-                ..trouble
+                detail: format!("{}; is the limit too low (ulimit -n)?", error.detail),
+                ..error
             });
         }
-        for home in self.origins.borrow().values() {
-            home.end_one_at_rest();
+        for connections in self.origins.borrow().values() {
+            connections.close_one_idle();
         }
-        sleep(SCARCE_EVERY).await;
+        sleep(SHORTAGE_RETRY).await;
         Ok(())
     }
 
@@ -134,9 +132,9 @@ impl Sender {
         }
     }
 
-    /// Writes a request and waits for the head of its answer, until it has taken too
-    /// long. `arrived` is called if the server's network stack is seen to have the
-    /// request before that.
+    /// Writes a request and waits for the head of its answer, until the deadline.
+    /// `arrived` is called if the server's network stack is seen to have the request
+    /// before that.
     pub async fn send(
         &self,
         lease: &mut Lease,
@@ -159,10 +157,10 @@ impl Sender {
         head: RequestHead,
         started: Started,
     ) -> Result<Answer, SendError> {
-        let cap = self.transport.settings().max_body.as_u64();
+        let cap = self.transport.settings.max_body.as_u64();
         let (head, incoming) = head.into_parts();
-        let limit = Deadline::new(lease.timer.as_mut());
-        let body = body::read(incoming, cap, limit).await;
+        let deadline = Deadline::new(lease.timer.as_mut());
+        let body = body::read(incoming, cap, deadline).await;
         let body = body.unwrap_or_else(|| Err(self.too_slow("no whole answer")))?;
         let latency = started.elapsed();
         lease.give_back(&head.headers);
@@ -178,28 +176,23 @@ impl Sender {
     #[must_use]
     pub fn start(&self) -> Started {
         let sent = Instant::now();
-        Started { sent, deadline: sent + self.transport.settings().timeout }
+        Started { sent, deadline: sent + self.transport.settings.timeout }
     }
 
     /// Ends all connections: each request in flight gets an error.
     pub fn close(&self) {
         self.latest.take();
         let origins = self.origins.take();
-        origins.values().for_each(|home| home.close());
+        origins.values().for_each(|connections| connections.close());
     }
 
-    fn home(&self, uri: &Uri) -> Result<Rc<Connections>, SendError> {
-        let (scheme, authority) = (uri.scheme(), uri.authority());
-        let asked = scheme.zip(authority);
-        let is_same = |server: &Endpoint| {
-            asked.is_some_and(|(scheme, authority)| {
-                *scheme == server.0 && authority.as_str() == server.1.as_str()
-            })
-        };
-        if let Some((server, home)) = &*self.latest.borrow()
-            && is_same(server)
+    /// The connections to the URL's origin.
+    fn connections(&self, uri: &Uri) -> Result<Rc<Connections>, SendError> {
+        let endpoint = uri.scheme().zip(uri.authority());
+        if let Some(((scheme, authority), connections)) = &*self.latest.borrow()
+            && endpoint.is_some_and(|(s, a)| s == scheme && a.as_str() == authority.as_str())
         {
-            return Ok(home.clone());
+            return Ok(connections.clone());
         }
         let origin = Origin::of(uri).ok_or_else(|| SendError {
             kind: FailureKind::Input,
@@ -207,17 +200,17 @@ impl Sender {
             delivery: Delivery::Final,
         })?;
         let mut origins = self.origins.borrow_mut();
-        let home = origins.entry(origin).or_insert_with_key(|origin| {
+        let connections = origins.entry(origin).or_insert_with_key(|origin| {
             let one_at_a_time = self.transport.one_at_a_time(origin.scheme);
             Rc::new(Connections::new(origin.clone(), one_at_a_time))
         });
-        let server = asked.map(|(scheme, authority)| (scheme.clone(), authority.clone()));
-        self.latest.replace(server.map(|server| (server, home.clone())));
-        Ok(home.clone())
+        let endpoint = endpoint.map(|(scheme, authority)| (scheme.clone(), authority.clone()));
+        self.latest.replace(endpoint.map(|endpoint| (endpoint, connections.clone())));
+        Ok(connections.clone())
     }
 
     fn too_slow(&self, what: &str) -> SendError {
-        let limit = humantime::format_duration(self.transport.settings().timeout);
+        let limit = humantime::format_duration(self.transport.settings.timeout);
         SendError {
             kind: FailureKind::Timeout,
             detail: format!("{what} within {limit} (send.timeout or --timeout)"),
@@ -226,9 +219,9 @@ impl Sender {
     }
 }
 
-/// A connection that is there already, and ready.
-async fn rested(home: &Rc<Connections>) -> Option<Lease> {
-    while let Some(mut lease) = home.free() {
+/// A connection that is open already, and ready for a request.
+async fn reuse(connections: &Rc<Connections>) -> Option<Lease> {
+    while let Some(mut lease) = connections.reuse() {
         if lease.connection.ready().await.is_ok() {
             return Some(lease);
         }

@@ -1,19 +1,27 @@
-//! The number of concurrent requests that a server allows on an HTTP/2 connection.
+//! The streams of an HTTP/2 connection: how many the server allows at a time, and the
+//! interim answers (1xx) on each.
 //!
-//! What is sent beyond that waits inside the HTTP stack, after its permit was taken.
+//! A request beyond the server's maximum would wait inside the HTTP stack, after its permit
+//! was taken. Hyper reports no interim answers of HTTP/2, so a [`Tap`](super::acked)
+//! above TLS counts the heads of each stream.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::future::poll_fn;
+use std::io::IoSlice;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use http::Request;
 use hyper::client::conn::http2;
 use hyper::rt::{Executor, Read, Write};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 
+use super::acked::{Heads, Listen};
 use super::causes;
-use super::outgoing::Outgoing;
+use super::request::{Interim, MAX_INTERIM, Outgoing};
 
 /// What most servers allow on one connection; more are not put on it.
 const MOST: usize = 100;
@@ -137,5 +145,143 @@ where
             })
             .await;
         });
+    }
+}
+
+/// The streams of an HTTP/2 connection that wait for an answer.
+#[derive(Debug, Clone, Default)]
+pub struct WatchedStream(Arc<Mutex<InterimStreams>>);
+
+#[derive(Debug, Default)]
+struct InterimStreams {
+    opened: u32,
+    waiting: HashMap<u32, Weak<Interim>>,
+}
+
+/// Travels with a request and is dropped when HTTP/2 opens its stream. Streams have
+/// odd numbers in this order (RFC 9113, 5.1.1).
+#[derive(Debug, Clone)]
+struct Opens(#[expect(dead_code, reason = "it only has to be dropped")] Arc<Opening>);
+
+#[derive(Debug)]
+struct Opening {
+    watched: WatchedStream,
+    interim: Weak<Interim>,
+}
+
+impl WatchedStream {
+    /// Counts the interim answers to a request on this connection.
+    pub fn watch<B>(&self, request: &mut Request<B>, interim: &Arc<Interim>) {
+        let opening = Opening { watched: self.clone(), interim: Arc::downgrade(interim) };
+        request.extensions_mut().insert(Opens(Arc::new(opening)));
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut InterimStreams) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        // A cancelled request gets no stream.
+        if self.interim.strong_count() > 0 {
+            let interim = std::mem::take(&mut self.interim);
+            self.watched.with(|streams| streams.open(interim));
+        }
+    }
+}
+
+impl InterimStreams {
+    fn open(&mut self, interim: Weak<Interim>) {
+        if self.waiting.len() == self.waiting.capacity() {
+            self.waiting.retain(|_, interim| interim.strong_count() > 0);
+        }
+        self.waiting.insert(2 * self.opened + 1, interim);
+        self.opened += 1;
+    }
+}
+
+/// Reads the frames of an HTTP/2 server.
+#[derive(Debug)]
+pub struct Listener {
+    heads: Heads,
+    watched: WatchedStream,
+}
+
+impl Listener {
+    pub fn new(watched: WatchedStream) -> Listener {
+        Listener { heads: Heads::of_server(), watched }
+    }
+}
+
+impl Listen for Listener {
+    fn wrote(&mut self, _slices: &[IoSlice<'_>], _written: usize) {}
+
+    fn flushed(&mut self) {}
+
+    fn heard(&mut self, bytes: &[u8]) {
+        self.heads.read(bytes, |head| {
+            // The head of a final answer with a body looks the same.
+            if head.is_headers() && !head.ends_stream() {
+                let interim = self.watched.with(|streams| {
+                    let interim = streams.waiting.get(&head.stream);
+                    interim.and_then(Weak::upgrade)
+                });
+                if let Some(interim) = interim {
+                    interim.receive(MAX_INTERIM + 1);
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    /// The head of an empty HEADERS frame, which ends its header block.
+    fn headers(stream: u8) -> [u8; 9] {
+        [0, 0, 0, 1, 4, 0, 0, 0, stream]
+    }
+
+    fn is_over(interim: &Interim) -> bool {
+        interim.received.load(Ordering::Relaxed) > MAX_INTERIM + 1
+    }
+
+    #[test]
+    fn only_awaited_requests_have_streams() {
+        let watched = WatchedStream::default();
+        let interims = [(); 4].map(|()| Arc::<Interim>::default());
+        let requests = interims.each_ref().map(|interim| {
+            let mut request = Request::new(());
+            watched.watch(&mut request, interim);
+            request
+        });
+        let [first, given_up, third, last] = interims;
+        drop(given_up);
+        drop(requests);
+        let mut listener = Listener::new(watched);
+        for _ in 0..=MAX_INTERIM {
+            listener.heard(&headers(3));
+            listener.heard(&headers(5));
+        }
+        assert!(!is_over(&third) && !is_over(&last));
+        listener.heard(&headers(3));
+        listener.heard(&headers(7));
+        assert!(is_over(&third) && !is_over(&first) && !is_over(&last));
+    }
+
+    #[test]
+    fn finished_streams_are_dropped() {
+        let watched = WatchedStream::default();
+        for _ in 0..1_000 {
+            let (interim, mut request) = (Arc::default(), Request::new(()));
+            watched.watch(&mut request, &interim);
+            drop(request);
+        }
+        let kept = watched.with(|streams| streams.waiting.len());
+        assert!(kept < 10, "{kept}");
     }
 }

@@ -5,17 +5,23 @@ use std::sync::Arc;
 
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature,
+};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tokio_rustls::rustls::{
+    self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
+};
 
 use super::settings::{Http, Tls, Version};
 use super::{Delivery, causes};
 use crate::error::Error;
-
-mod unchecked;
 
 /// The TLS settings of a job, with their files read.
 #[derive(Default)]
@@ -66,7 +72,7 @@ impl Trust {
             .with_protocol_versions(&self.versions)
             .map_err(|error| error.to_string())?;
         let builder = if self.insecure {
-            unchecked::trusting(builder, provider)
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
         } else {
             builder.with_root_certificates(self.roots()?)
         };
@@ -96,7 +102,8 @@ impl Trust {
         let found = rustls_native_certs::load_native_certs();
         let (added, _) = roots.add_parsable_certificates(found.certs);
         if added == 0 {
-            let why = found.errors.first().map(causes_of).unwrap_or_default();
+            let why = found.errors.first().map(|error| format!(": {}", causes(error)));
+            let why = why.unwrap_or_default();
             return Err(format!(
                 "no root certificates were found (on Debian: apt install ca-certificates){why}"
             ));
@@ -125,8 +132,46 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
     })
 }
 
-fn causes_of(error: &rustls_native_certs::Error) -> String {
-    format!(": {}", causes(error))
+/// Accepts every certificate, for `--insecure`. Signatures are still checked, since no
+/// connection to a server that can't sign is possible anyway.
+#[derive(Debug)]
+struct Unchecked(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unchecked {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// Whether the server chose HTTP/2.

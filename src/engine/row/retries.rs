@@ -95,7 +95,7 @@ impl RowExecutor {
         trace: &mut AttemptTrace,
     ) -> Result<AttemptOutcome, Cancelled> {
         let mut request = Cow::Borrowed(request);
-        let mut hops_left = self.stage().transport.settings().follow;
+        let mut hops = 0;
         loop {
             let answer = match pin!(self.send_fresh(&request, terms, trace)).await {
                 Ok(answer) => answer,
@@ -111,12 +111,16 @@ impl RowExecutor {
                 Purpose::Foreign => RedirectTrust::Foreign,
                 Purpose::Token(_) => return Ok(Ok(answer)),
             };
+            if !answer.status.is_redirection() {
+                return Ok(Ok(answer));
+            }
             let transport = &self.stage().transport;
+            let may_follow = |uri| hops < transport.settings.follow && transport.may_follow(uri);
             match redirect::next(&request, trust, &answer) {
-                Some((next, trust)) if hops_left > 0 && transport.may_follow(next.uri()) => {
+                Some((next, trust)) if may_follow(next.uri()) => {
                     request = Cow::Owned(next);
                     terms.purpose = Purpose::of(trust);
-                    hops_left -= 1;
+                    hops += 1;
                 }
                 _ => return Ok(Ok(answer)),
             }

@@ -30,7 +30,7 @@ mod elsewhere;
 pub use elsewhere::Acks;
 
 pub use frames::Heads;
-pub use tap::{Listen, Tap};
+pub use tap::{Listen, MaybeTapped, tapped};
 pub use wire::{AckedBytes, SentBytes, Wire, WireMark, WireRequests};
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
-//! A connection with a listener.
+//! Connections with a listener.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::either::Either;
 
 /// Listens to written and read bytes.
 pub trait Listen {
@@ -18,16 +19,21 @@ pub trait Listen {
     fn heard(&mut self, _bytes: &[u8]) {}
 }
 
-/// A connection with an optional listener.
+/// A connection with a listener.
 #[derive(Debug)]
 pub struct Tap<T, L> {
     io: T,
-    listener: Option<L>,
+    listener: L,
 }
 
-impl<T, L> Tap<T, L> {
-    pub fn new(io: T, listener: Option<L>) -> Tap<T, L> {
-        Tap { io, listener }
+/// A connection with a listener, or without one.
+pub type MaybeTapped<T, L> = Either<T, Tap<T, L>>;
+
+/// The connection, with this listener if there is one.
+pub fn tapped<T, L>(io: T, listener: Option<L>) -> MaybeTapped<T, L> {
+    match listener {
+        None => Either::Left(io),
+        Some(listener) => Either::Right(Tap { io, listener }),
     }
 }
 
@@ -39,10 +45,8 @@ impl<T: AsyncRead + Unpin, L: Listen + Unpin> AsyncRead for Tap<T, L> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buffer);
-        if let Some(listener) = &mut self.listener
-            && buffer.filled().len() > before
-        {
-            listener.heard(&buffer.filled()[before..]);
+        if buffer.filled().len() > before {
+            self.listener.heard(&buffer.filled()[before..]);
         }
         polled
     }
@@ -55,9 +59,7 @@ impl<T: AsyncWrite + Unpin, L: Listen + Unpin> AsyncWrite for Tap<T, L> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
-        if let Some(listener) = &mut self.listener {
-            listener.wrote(&[IoSlice::new(bytes)], written);
-        }
+        self.listener.wrote(&[IoSlice::new(bytes)], written);
         Poll::Ready(Ok(written))
     }
 
@@ -67,9 +69,7 @@ impl<T: AsyncWrite + Unpin, L: Listen + Unpin> AsyncWrite for Tap<T, L> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
-        if let Some(listener) = &mut self.listener {
-            listener.wrote(slices, written);
-        }
+        self.listener.wrote(slices, written);
         Poll::Ready(Ok(written))
     }
 
@@ -79,9 +79,7 @@ impl<T: AsyncWrite + Unpin, L: Listen + Unpin> AsyncWrite for Tap<T, L> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-        if let Some(listener) = &mut self.listener {
-            listener.flushed();
-        }
+        self.listener.flushed();
         Poll::Ready(Ok(()))
     }
 

@@ -29,8 +29,9 @@ fn on_this_thread<T>(work: impl Future<Output = T>) -> T {
 fn sender() -> Sender {
     let settings = Settings::default();
     let guard = AddressPolicy::new(std::iter::empty(), crate::render::Hosts::default(), true);
-    let parts = (&settings, &Network::default(), &Tls::default());
-    let transport = Transport::new(parts, guard, Arrivals::Acked, &|_| None).unwrap();
+    let (network, tls) = (Network::default(), Tls::default());
+    let transport =
+        Transport::new(&settings, &network, &tls, guard, Arrivals::Acked, &|_| None).unwrap();
     Sender::new(Arc::new(transport), usize::MAX)
 }
 

@@ -1,15 +1,27 @@
-//! The default headers of a request, unless it has its own or suppresses them. Pure.
+//! A request as it is sent: its default headers, the form of its target, its body, and the
+//! interim answers to it.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, HOST, HeaderName, HeaderValue, USER_AGENT};
 use http::uri::Authority;
 use http::{HeaderMap, Request, Uri};
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper_util::client::proxy::matcher::Intercept;
+use tokio::sync::Notify;
 
+use super::acked::WireMark;
 use super::body;
 use super::route::Origin;
 use crate::render::SuppressHeaders;
 
-/// The default headers of requests to one origin.
+/// The default headers of requests to one origin, for requests without their own.
 pub struct Defaults {
     http1: HeaderMap,
     http2: HeaderMap,
@@ -68,10 +80,101 @@ fn name_host(request: &mut Request<Bytes>) {
     }
 }
 
+/// The form of the target in HTTP/1.1's request line.
+#[derive(Debug, Clone)]
+pub enum RequestTarget {
+    /// The path alone, for the server itself or a tunnel.
+    Origin,
+    /// The whole URL for a proxy, with the value of `Proxy-Authorization`.
+    Absolute(Option<HeaderValue>),
+}
+
+impl RequestTarget {
+    /// The form of a request without TLS to this proxy.
+    pub fn through(proxy: &Intercept) -> RequestTarget {
+        RequestTarget::Absolute(proxy.basic_auth().cloned())
+    }
+
+    /// Gives a request's URL this form.
+    pub fn apply<B>(&self, request: &mut Request<B>) {
+        match self {
+            RequestTarget::Absolute(Some(auth)) => {
+                request.headers_mut().insert(http::header::PROXY_AUTHORIZATION, auth.clone());
+            }
+            RequestTarget::Origin => {
+                let path = request.uri().path_and_query().cloned();
+                *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A whole body. Its mark is dropped with it when all of the request is buffered for
+/// writing.
+pub struct Outgoing {
+    bytes: Full<Bytes>,
+    _mark: Option<WireMark>,
+}
+
+impl Outgoing {
+    pub fn new(bytes: Bytes, mark: Option<WireMark>) -> Outgoing {
+        Outgoing { bytes: Full::new(bytes), _mark: mark }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.bytes).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.bytes.size_hint()
+    }
+}
+
+/// Maximum number of interim answers to one request.
+pub const MAX_INTERIM: u32 = 10;
+
+/// The interim answers to one request.
+#[derive(Debug, Default)]
+pub struct Interim {
+    pub received: AtomicU32,
+    too_many: Notify,
+}
+
+impl Interim {
+    /// Waits until there are too many interim answers.
+    pub async fn too_many(&self) {
+        self.too_many.notified().await;
+    }
+
+    /// Counts the interim answers of HTTP/1.1.
+    pub fn watch<B>(self: &Arc<Self>, request: &mut Request<B>) {
+        let interim = self.clone();
+        hyper::ext::on_informational(request, move |_| interim.receive(MAX_INTERIM));
+    }
+
+    /// Counts an interim answer; one more than `max` of them are too many.
+    pub fn receive(&self, max: u32) {
+        if self.received.fetch_add(1, Ordering::Relaxed) == max {
+            self.too_many.notify_one();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn added(mut request: Request<Bytes>, is_http1: bool) -> HeaderMap {
@@ -119,5 +222,18 @@ mod tests {
         let (uri, host) = given(true);
         assert_eq!(uri, "https://10.0.0.7:8443/a?b");
         assert_eq!(host.unwrap(), "api.h");
+    }
+
+    #[test]
+    fn a_proxy_sees_the_whole_url_and_a_server_its_path() {
+        let request = || Request::get("http://h:81/a?b=c").body(()).unwrap();
+        for (form, uri) in [
+            (RequestTarget::Origin, "/a?b=c"),
+            (RequestTarget::Absolute(None), "http://h:81/a?b=c"),
+        ] {
+            let mut request = request();
+            form.apply(&mut request);
+            assert_eq!(request.uri(), uri);
+        }
     }
 }
