@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 use super::hash::{Encoding, Hash, hex};
 use super::scheme::{Scheme, SchemeSettings, wrong};
 use crate::error::Error;
-use crate::render::{EscapeContext, StaticValue, Template, TemplateScope, Templates};
+use crate::render::{EscapeContext, StaticValue, Template, Templates};
+use crate::row::Fields;
 
 /// The variables of the templates.
 const VARIABLES: [&str; 14] = [
@@ -84,7 +85,9 @@ pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
             "nothing would carry the signature: give { x-signature = \"{{ signature }}\" }",
         ));
     }
-    if let Some(name) = templates.fields().iter().find(|name| !VARIABLES.contains(&name.as_str())) {
+    if let Some(name) =
+        templates.used().fields.iter().find(|name| !VARIABLES.contains(&name.as_str()))
+    {
         return Err(wrong(
             "message",
             format!("it uses {{{{ {name} }}}}; there are: {}", VARIABLES.join(", ")),
@@ -122,19 +125,20 @@ impl Scheme for Hmac {
     }
 
     fn sign(&self, request: &mut Request<Bytes>, at: SystemTime) -> Result<(), String> {
-        let variables = variables(request, at);
-        let message = self.templates.render(self.message, &scope(&variables, None))?;
+        let mut variables = variables(request, at);
+        let message = self.templates.scope(&variables).render(self.message)?;
         let signature = self.hash.sign(&self.key()?, message.as_bytes());
-        let scope = scope(&variables, Some(self.encoding.encode(&signature)));
+        variables.insert("signature".into(), self.encoding.encode(&signature).into());
+        let scope = self.templates.scope(&variables);
         for (name, template) in &self.headers {
-            let text = self.templates.render(*template, &scope)?;
+            let text = scope.render(*template)?;
             let value = HeaderValue::from_bytes(text.as_bytes());
             let value = value
                 .map_err(|_| format!("auth.headers (--auth): {name} holds a control character"))?;
             request.headers_mut().insert(name, value);
         }
         for (name, template) in &self.query {
-            let text = self.templates.render(*template, &scope)?;
+            let text = scope.render(*template)?;
             *request.uri_mut() = with_query(request.uri(), &format!("{name}={text}"))?;
         }
         Ok(())
@@ -148,10 +152,10 @@ fn with_query(uri: &Uri, pair: &str) -> Result<Uri, String> {
 }
 
 /// The values of the variables, all but the signature.
-fn variables(request: &Request<Bytes>, at: SystemTime) -> Vec<(&'static str, String)> {
+fn variables(request: &Request<Bytes>, at: SystemTime) -> Fields {
     let uri = request.uri();
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    vec![
+    let variables = [
         ("method", request.method().to_string()),
         ("url", uri.to_string()),
         ("path", uri.path().to_owned()),
@@ -165,15 +169,8 @@ fn variables(request: &Request<Bytes>, at: SystemTime) -> Vec<(&'static str, Str
         ("date", httpdate::fmt_http_date(at)),
         ("iso", humantime::format_rfc3339_seconds(at).to_string()),
         ("nonce", hex(&rand::random::<[u8; 16]>())),
-    ]
-}
-
-fn scope(
-    variables: &[(&'static str, String)],
-    signature: Option<String>,
-) -> TemplateScope<'static> {
-    let signature = signature.map(|signature| ("signature", signature));
-    minijinja::Value::from_pairs(variables.iter().cloned().chain(signature)).into()
+    ];
+    variables.map(|(name, value)| (name.to_owned(), value.into())).into_iter().collect()
 }
 
 #[cfg(test)]

@@ -6,18 +6,16 @@ use serde_json::Value;
 use super::escape_context::EscapeContext;
 use super::file::RowFile;
 use super::json::JsonBody;
-use super::multi_value::Pairs;
 use super::multipart::{Multipart, boundary};
-use super::scope::TemplateScope;
 use super::settings::{Settings, texts};
-use super::template::{Template, Templates};
+use super::template::{Template, TemplateScope, Templates};
+use super::url::Pairs;
 use crate::error::Error;
 use crate::extract::Program;
 use crate::row::Fields;
 
 /// The body of all requests.
 pub(super) enum Body {
-    None,
     Data(Template),
     Json(JsonBody),
     Jq(Program),
@@ -27,53 +25,40 @@ pub(super) enum Body {
 }
 
 impl Body {
-    /// Compiles the body that the settings give.
-    pub fn new(settings: &Settings, templates: &mut Templates) -> Result<Body, Error> {
+    /// Compiles the body that the settings give; none if they give none.
+    pub fn new(settings: &Settings, templates: &mut Templates) -> Result<Option<Body>, Error> {
         let keys = settings.bodies();
         if let [one, other, ..] = keys[..] {
             return Err(Error::plan(format!(
                 "{one} and {other} are both given: a request has one body"
             )));
         }
-        let wrong = |why: String| {
-            let key = keys.first().copied().unwrap_or_default();
-            Error::plan(format!("{key}: {why}"))
+        let Some(key) = keys.first() else {
+            return Ok(None);
         };
-        if let Some(data) = &settings.data {
-            let body = templates.add(data_context(settings), data);
-            return body.map(Body::Data).map_err(wrong);
-        }
-        if let Some(json) = &settings.json {
-            let body = json_tree(json).and_then(|tree| JsonBody::new(templates, &tree));
-            return body.map(Body::Json).map_err(wrong);
-        }
-        if let Some(program) = &settings.jq {
-            return Program::new(program).map(Body::Jq).map_err(wrong);
-        }
-        if let Some(path) = &settings.body_file {
-            let file = RowFile::new(templates, path);
-            return file.map(Body::File).map_err(wrong);
-        }
-        if !settings.multipart.is_empty() {
-            return Multipart::new(templates, &settings.multipart).map(Body::Multipart);
-        }
-        if !settings.form.is_empty() {
+        let wrong = |why: String| Error::plan(format!("{key}: {why}"));
+        let body = if let Some(data) = &settings.data {
+            templates.add(data_context(settings), data).map(Body::Data)
+        } else if let Some(json) = &settings.json {
+            json_tree(json).and_then(|tree| JsonBody::new(templates, &tree)).map(Body::Json)
+        } else if let Some(program) = &settings.jq {
+            Program::new(program).map(Body::Jq)
+        } else if let Some(path) = &settings.body_file {
+            RowFile::new(templates, path).map(Body::File)
+        } else if settings.multipart.is_empty() {
             let fields = texts("request.form (--form)", &settings.form)?;
             let fields = fields.iter().map(|(name, value)| (*name, value.as_str()));
-            return Pairs::new(templates, fields).map(Body::Form).map_err(wrong);
-        }
-        Ok(Body::None)
-    }
-
-    /// Whether requests have a body.
-    pub fn is_some(&self) -> bool {
-        !matches!(self, Body::None)
+            Pairs::new(templates, fields).map(Body::Form)
+        } else {
+            Ok(Body::Multipart(Multipart::new(templates, &settings.multipart)?))
+        };
+        body.map(Some).map_err(wrong)
     }
 
     /// The `content-type` of the body, if it is always the same.
     pub fn content_type(&self) -> Option<&'static str> {
         match self {
-            Body::None | Body::Multipart(_) => None,
+            Body::Multipart(_) => None,
             Body::Data(_) | Body::Form(_) => Some("application/x-www-form-urlencoded"),
             Body::Json(_) | Body::Jq(_) => Some("application/json"),
             Body::File(_) => Some("application/octet-stream"),
@@ -81,26 +66,20 @@ impl Body {
     }
 
     /// The body of one row, and its `content-type` if each row has its own.
-    pub fn render(
-        &self,
-        templates: &Templates,
-        scope: &TemplateScope<'_>,
-        fields: &Fields,
-    ) -> Result<(Bytes, Option<String>), String> {
+    pub fn render(&self, scope: &TemplateScope<'_>) -> Result<(Bytes, Option<String>), String> {
         let bytes = match self {
-            Body::None => Bytes::new(),
-            Body::Data(template) => templates.render(*template, scope)?.into(),
-            Body::Json(json) => json.render(templates, scope)?.into(),
-            Body::Jq(program) => render_jq(program, fields)?.into(),
-            Body::File(file) => file.read(templates, scope)?.into(),
+            Body::Data(template) => scope.render(*template)?.into(),
+            Body::Json(json) => json.render(scope)?.into(),
+            Body::Jq(program) => render_jq(program, scope.fields())?.into(),
+            Body::File(file) => file.read(scope)?.into(),
             Body::Form(pairs) => {
                 let mut text = String::new();
-                pairs.render(templates, scope, "", &mut text)?;
+                pairs.render(scope, "", &mut text)?;
                 text.into()
             }
             Body::Multipart(parts) => {
                 let boundary = boundary();
-                let body = parts.render(templates, scope, &boundary)?;
+                let body = parts.render(scope, &boundary)?;
                 let kind = format!("multipart/form-data; boundary={boundary}");
                 return Ok((body.into(), Some(kind)));
             }

@@ -7,9 +7,9 @@ use http::Request;
 use minijinja::value::Value;
 
 use super::escape_context::EscapeContext;
-use super::scope::TemplateScope;
-use super::template::{Template, Templates};
+use super::template::{Template, TemplateScope, Templates};
 use crate::error::Error;
+use crate::row::Fields;
 
 /// Expressions and templates of a job's limits: `limit.cost`, `limit.per`, `limit.keys`.
 #[derive(Debug, Clone, Default)]
@@ -86,26 +86,25 @@ impl CostTemplates {
     /// The cost of this request.
     pub fn cost(
         &self,
-        templates: &Templates,
         scope: &TemplateScope<'_>,
         request: &Request<Bytes>,
     ) -> Result<RequestCost, String> {
         let with_request_scope;
         let scope = if self.sees_request {
-            with_request_scope = with_request(scope, request).into();
+            with_request_scope = scope.with("request", for_engine(request));
             &with_request_scope
         } else {
             scope
         };
         let units = self.costs.iter().map(|(unit, cost)| match cost {
             None => Ok(1),
-            Some(cost) => templates
-                .render(*cost, scope)
+            Some(cost) => scope
+                .render(*cost)
                 .and_then(|text| amount(&text))
                 .map_err(|why| format!("limit.cost.{unit}: {why}")),
         });
         let keys = self.scopes.iter().map(|(text, template)| {
-            let key = templates.render(*template, scope);
+            let key = scope.render(*template);
             key.map(Arc::from).map_err(|why| format!("limit.per {text:?}: {why}"))
         });
         Ok(RequestCost {
@@ -137,18 +136,15 @@ fn wrong(key: &str, why: &str) -> Error {
     Error::plan(format!("{key}: {why}"))
 }
 
-fn with_request(scope: &TemplateScope<'_>, request: &Request<Bytes>) -> Value {
+/// A request for the engine.
+fn for_engine(request: &Request<Bytes>) -> Value {
     let uri = request.uri();
-    let of_request = Value::from_pairs([
+    Value::from_pairs([
         ("method", Value::from(request.method().as_str())),
         ("url", Value::from(uri.to_string())),
         ("host", Value::from(uri.host().unwrap_or_default())),
         ("path", Value::from(uri.path())),
         ("body", Value::from(String::from_utf8_lossy(request.body()))),
-    ]);
-    minijinja::value::merge_maps([
-        Value::from_pairs([("request", of_request)]),
-        scope.engine().clone(),
     ])
 }
 
@@ -191,11 +187,43 @@ pub(super) fn pool_templates(
 
 /// The keys of the pool themselves.
 pub(super) fn pool_keys(templates: &Templates, pool: &[Template]) -> Result<Vec<String>, Error> {
-    let no_fields = serde_json::Map::new();
+    let no_fields = Fields::new();
     let scope = templates.scope(&no_fields);
-    let key = |template: &Template| templates.render(*template, &scope);
+    let key = |template: &Template| scope.render(*template);
     let keys: Result<_, String> = pool.iter().map(key).collect();
     keys.map_err(|why| wrong("limit.keys", &why))
+}
+
+/// A template of a key by which rows are counted apart, outside of any request.
+pub struct KeyTemplate {
+    templates: Templates,
+    template: Template,
+}
+
+impl KeyTemplate {
+    /// Compiles a template, which must use a field of the row.
+    ///
+    /// # Errors
+    /// What is wrong with the template.
+    pub fn new(text: &str) -> Result<KeyTemplate, String> {
+        let mut templates = Templates::new();
+        let template = templates.add(EscapeContext::Text, text)?;
+        if templates.used().fields.is_empty() {
+            Err(format!(
+                "{text:?} is the same for all rows: write a template such as {{{{ tenant }}}}"
+            ))
+        } else {
+            Ok(KeyTemplate { templates, template })
+        }
+    }
+
+    /// The key of a row with these fields.
+    ///
+    /// # Errors
+    /// Which field is missing.
+    pub fn of(&self, fields: &Fields) -> Result<String, String> {
+        self.templates.scope(fields).render(self.template)
+    }
 }
 
 #[cfg(test)]
@@ -218,7 +246,7 @@ mod tests {
         let (compiled, templates) = compiled(cost, scope).map_err(|error| error.to_string())?;
         let fields = serde_json::from_value(json!({"prompt": "12345678", "tenant": "a"}));
         let request = Request::post("http://h/v1?x=1").body(Bytes::from("{}")).unwrap();
-        compiled.cost(&templates, &templates.scope(&fields.unwrap()), &request)
+        compiled.cost(&templates.scope(&fields.unwrap()), &request)
     }
 
     #[test]
@@ -246,5 +274,15 @@ mod tests {
             let error = price(cost, scope).map(|_| ()).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
+    }
+
+    #[test]
+    fn each_row_has_its_own_key() {
+        let template = KeyTemplate::new("{{ tenant }}/{{ region }}").unwrap();
+        let of = |fields| template.of(&serde_json::from_value(fields).unwrap());
+        assert_eq!(of(json!({"tenant": "a", "region": 1})).unwrap(), "a/1");
+        let error = of(json!({"tenant": "a"})).unwrap_err();
+        assert!(error.contains("region"), "{error}");
+        assert!(KeyTemplate::new("tenant").is_err() && KeyTemplate::new("{{").is_err());
     }
 }

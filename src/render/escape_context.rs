@@ -48,18 +48,20 @@ pub fn percent_encode(text: &str) -> String {
 }
 
 impl EscapeContext {
-    /// The contexts with a prefix of their own; any other name means `Text`. No prefix
-    /// begins with an earlier one.
-    const WITH_PREFIX: [EscapeContext; 9] = [
-        EscapeContext::Url,
-        EscapeContext::Header,
-        EscapeContext::Quoted,
-        EscapeContext::Parameter,
-        EscapeContext::Cookie,
-        EscapeContext::JsonValue,
-        EscapeContext::JsonText,
-        EscapeContext::Graphql,
-        EscapeContext::Xml,
+    /// The beginning of the names of templates in each context, by which the engine knows it.
+    /// No name begins with the prefix of an earlier context.
+    const PREFIXES: [(EscapeContext, &str); 11] = [
+        (EscapeContext::Url, "url"),
+        (EscapeContext::Header, "header"),
+        (EscapeContext::Quoted, "quoted"),
+        (EscapeContext::Parameter, "parameter"),
+        (EscapeContext::Cookie, "cookie"),
+        (EscapeContext::JsonValue, "json value"),
+        (EscapeContext::JsonText, "json text"),
+        (EscapeContext::JsonBody, "json text"),
+        (EscapeContext::Graphql, "graphql"),
+        (EscapeContext::Xml, "xml"),
+        (EscapeContext::Text, "text"),
     ];
 
     /// The context of the values of a header. A header that is a single value may hold
@@ -94,18 +96,8 @@ impl EscapeContext {
 
     /// The beginning of the names of templates in this context.
     pub fn prefix(self) -> &'static str {
-        match self {
-            EscapeContext::Url => "url",
-            EscapeContext::Header => "header",
-            EscapeContext::Quoted => "quoted",
-            EscapeContext::Parameter => "parameter",
-            EscapeContext::Cookie => "cookie",
-            EscapeContext::JsonValue => "json value",
-            EscapeContext::JsonText | EscapeContext::JsonBody => "json text",
-            EscapeContext::Graphql => "graphql",
-            EscapeContext::Xml => "xml",
-            EscapeContext::Text => "text",
-        }
+        let mut all = EscapeContext::PREFIXES.iter();
+        all.find(|(context, _)| *context == self).map_or("text", |(_, prefix)| prefix)
     }
 
     /// The template that the engine compiles for a text in this context.
@@ -117,10 +109,9 @@ impl EscapeContext {
     }
 
     fn by_prefix(name: &str) -> EscapeContext {
-        EscapeContext::WITH_PREFIX
-            .into_iter()
-            .find(|context| name.starts_with(context.prefix()))
-            .unwrap_or(EscapeContext::Text)
+        let mut all = EscapeContext::PREFIXES.iter();
+        let found = all.find(|(_, prefix)| name.starts_with(prefix));
+        found.map_or(EscapeContext::Text, |(context, _)| *context)
     }
 }
 
@@ -141,11 +132,10 @@ pub fn write_escaped(
     if value.is_safe() {
         return write(out, &value.to_string());
     }
-    if prefix == "json value" {
-        return write(out, &json(value)?);
+    match EscapeContext::by_prefix(prefix) {
+        EscapeContext::JsonValue => write(out, &json(value)?),
+        context => write(out, &escape(context, &printable(value)?)?),
     }
-    let text = printable(value)?;
-    write(out, &escape(EscapeContext::by_prefix(prefix), &text)?)
 }
 
 /// A value outside of quotes in a JSON text: a typed value as JSON; a text must be a

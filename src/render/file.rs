@@ -3,8 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::escape_context::EscapeContext;
-use super::scope::TemplateScope;
-use super::template::{Template, Templates};
+use super::template::{Template, TemplateScope, Templates};
 
 /// Maximum size of a file in bytes: it is held in memory once for each request in flight.
 const MAX_SIZE: u64 = 256 * 1024 * 1024;
@@ -31,20 +30,16 @@ impl RowFile {
     }
 
     /// The path of the row's file.
-    pub fn path(&self, templates: &Templates, scope: &TemplateScope<'_>) -> Result<String, String> {
-        let path = templates.render(self.path, scope)?;
+    pub fn path(&self, scope: &TemplateScope<'_>) -> Result<String, String> {
+        let path = scope.render(self.path)?;
         let inside = path.strip_prefix(&self.folder).map(Path::new);
         let stays = inside.is_some_and(|path| path.components().all(|part| is_below(&part)));
         if !self.varies || stays { Ok(path) } else { Err(self.elsewhere(&path)) }
     }
 
     /// The contents of the row's file.
-    pub fn read(
-        &self,
-        templates: &Templates,
-        scope: &TemplateScope<'_>,
-    ) -> Result<Vec<u8>, String> {
-        let path = self.path(templates, scope)?;
+    pub fn read(&self, scope: &TemplateScope<'_>) -> Result<Vec<u8>, String> {
+        let path = self.path(scope)?;
         let unread = |error: std::io::Error| format!("the file {path:?} can't be read: {error}");
         let real = self.real(&path).map_err(unread)?;
         let real = real.ok_or_else(|| self.elsewhere(&path))?;
@@ -94,7 +89,7 @@ mod tests {
         let mut templates = Templates::new();
         let file = RowFile::new(&mut templates, template)?;
         let row = serde_json::json!({ "x": x });
-        file.path(&templates, &templates.scope(row.as_object().unwrap()))
+        file.path(&templates.scope(row.as_object().unwrap()))
     }
 
     #[test]

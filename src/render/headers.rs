@@ -8,10 +8,9 @@ use serde_json::Value;
 use super::body::Body;
 use super::escape_context::EscapeContext;
 use super::keys::looks_like_key;
-use super::scope::RenderContext;
 use super::settings::{Settings, texts};
 use super::static_value::StaticValue;
-use super::template::{Template, Templates};
+use super::template::{RenderContext, Template, Templates};
 use crate::error::Error;
 
 /// The headers of all requests.
@@ -52,7 +51,7 @@ impl Headers {
     /// Which header is wrong, and why.
     pub fn new(
         settings: &Settings,
-        body: &Body,
+        body: Option<&Body>,
         templates: &mut Templates,
         context: &RenderContext<'_>,
     ) -> Result<Headers, Error> {
@@ -83,7 +82,7 @@ impl Headers {
             };
             secret.push((header, text));
         }
-        let default = body.content_type();
+        let default = body.and_then(Body::content_type);
         if let Some(default) = default.filter(|_| settings.content_type().is_none()) {
             let template = templates.add(EscapeContext::Header, default);
             of_rows.push((CONTENT_TYPE, template.map_err(Error::plan)?));

@@ -4,8 +4,7 @@ use serde_json::Value;
 
 use super::escape_context::{EscapeContext, JSON_SCALAR, unquote};
 use super::pieces::{TemplatePiece, filter_unquoted, is_one_value, map_fixed, pieces};
-use super::scope::TemplateScope;
-use super::template::{Template, Templates};
+use super::template::{Template, TemplateScope, Templates};
 
 /// A compiled JSON body: fixed texts, and templates between them.
 #[derive(Debug, Default)]
@@ -29,16 +28,12 @@ impl JsonBody {
     }
 
     /// The body of one row.
-    pub fn render(
-        &self,
-        templates: &Templates,
-        scope: &TemplateScope<'_>,
-    ) -> Result<String, String> {
+    pub fn render(&self, scope: &TemplateScope<'_>) -> Result<String, String> {
         let mut text = String::new();
         for part in &self.parts {
             match part {
                 JsonPart::Fixed(fixed) => text.push_str(fixed),
-                JsonPart::Filled(template) => text.push_str(&templates.render(*template, scope)?),
+                JsonPart::Filled(template) => text.push_str(&scope.render(*template)?),
             }
         }
         Ok(text)
@@ -155,8 +150,7 @@ mod tests {
         for text in ["plain", "\", \"injected\": \"", "line\nbreak \\ é"] {
             let row = json!({"id": 7, "text": text});
             let scope = templates.scope(row.as_object().unwrap());
-            let sent: Value =
-                serde_json::from_str(&body.render(&templates, &scope).unwrap()).unwrap();
+            let sent: Value = serde_json::from_str(&body.render(&scope).unwrap()).unwrap();
             let said = format!("say \"hi\"\n{text} a");
             let expected = json!({"id": 7, "n": 1, "messages": [{"text": said, "ok": true}]});
             assert_eq!(sent, expected);
@@ -172,13 +166,13 @@ mod tests {
         let id = "1\") { secret } #";
         let row = json!({"id": id, "n": "7"});
         let scope = templates.scope(row.as_object().unwrap());
-        let sent: Value = serde_json::from_str(&body.render(&templates, &scope).unwrap()).unwrap();
+        let sent: Value = serde_json::from_str(&body.render(&scope).unwrap()).unwrap();
         let quoted = Value::from(id).to_string();
         assert_eq!(sent["query"], format!("query {{ user(id: {quoted}, n: 7) {{ name }} }}"));
         assert_eq!(sent["variables"]["query"], format!("of {id}"));
         let row = json!({"id": "1", "n": "7) { secret"});
         let scope = templates.scope(row.as_object().unwrap());
-        let error = body.render(&templates, &scope).unwrap_err();
+        let error = body.render(&scope).unwrap_err();
         assert!(error.contains("outside of quotes"), "{error}");
         for text in ["{{ id }}", "find {{ id }}", "query {{ id }}", "{ a }"] {
             assert!(!is_graphql(text), "{text}");

@@ -1,11 +1,11 @@
 //! (2) A row and the job's templates to an `http::Request`.
 //!
 //! - `settings`: the `[request]` part of a job
-//! - `template`: texts with values of a row in them; `pieces`, `escape_context`, `plain` and
-//!   `scope` are its parts; `static_value` and `key_template` stand outside of a request
+//! - `template`: texts with values of a row in them; `escape_context` escapes the values, and
+//!   `pieces` finds them; a `static_value` depends on no row
 //! - `url`, `hosts`: the URL of a request, and the hosts that a row may name
 //! - `headers`: the headers of a request
-//! - `body`: the kinds of bodies; `json`, `multi_value`, `file`, `multipart` are theirs
+//! - `body`: the kinds of bodies; `json`, `file` and `multipart` are theirs
 //! - `prebuilt`: rows that are requests already
 //! - `cost`: the units that a request costs, and the keys of its limits
 //! - `keys`: names of keys, and keys within URLs and bodies
@@ -28,34 +28,28 @@ mod file;
 mod headers;
 mod hosts;
 mod json;
-mod key_template;
 mod keys;
-mod multi_value;
 mod multipart;
 mod pieces;
-mod plain;
 mod prebuilt;
-mod scope;
 mod settings;
 mod static_value;
 mod template;
 mod url;
 
 use body::Body;
-pub use cost::{CostExpressions, KEY_PLACEHOLDER, RequestCost};
+pub use cost::{CostExpressions, KEY_PLACEHOLDER, KeyTemplate, RequestCost};
 use cost::{CostTemplates, pool_keys, pool_templates};
 pub(crate) use escape_context::{EscapeContext, percent_encode};
 use headers::Headers;
 pub use hosts::Hosts;
-pub use key_template::KeyTemplate;
 pub use keys::{EmbeddedKey, keys_in_data, keys_in_url, looks_like_key, may_be_key};
 pub(crate) use pieces::map_fixed;
 use prebuilt::PrebuiltRequest;
-pub use scope::RenderContext;
-pub(crate) use scope::TemplateScope;
 pub use settings::Settings;
 pub use static_value::StaticValue;
-pub(crate) use template::{Template, Templates};
+pub use template::RenderContext;
+pub(crate) use template::{Template, TemplateScope, Templates};
 pub use url::with_param;
 use url::{HostOrigin, Url};
 
@@ -77,7 +71,7 @@ pub struct SuppressHeaders(pub Arc<[HeaderName]>);
 /// The source of a request's method, URL and body.
 enum RequestShape {
     /// The job's templates.
-    Templated { method: Method, url: Box<Url>, body: Body },
+    Templated { method: Method, url: Box<Url>, body: Option<Box<Body>> },
     /// The row itself.
     Prebuilt(PrebuiltRequest),
 }
@@ -110,14 +104,14 @@ impl Renderer {
         let hosts = Hosts::new(&settings.allow_host).map_err(Error::plan)?;
         let (shape, headers) = match rows {
             RowBinding::Requests => {
-                let headers = Headers::new(settings, &Body::None, &mut templates, context)?;
+                let headers = Headers::new(settings, None, &mut templates, context)?;
                 let prebuilt = PrebuiltRequest::new(settings, hosts)?;
                 (RequestShape::Prebuilt(prebuilt), headers)
             }
             RowBinding::Values => {
                 let url = Box::new(Url::of_settings(settings, hosts, &mut templates)?);
-                let body = Body::new(settings, &mut templates)?;
-                let headers = Headers::new(settings, &body, &mut templates, context)?;
+                let body = Body::new(settings, &mut templates)?.map(Box::new);
+                let headers = Headers::new(settings, body.as_deref(), &mut templates, context)?;
                 let method = settings.method()?;
                 (RequestShape::Templated { method, url, body }, headers)
             }
@@ -143,7 +137,7 @@ impl Renderer {
     /// The fields that the templates use.
     #[must_use]
     pub fn fields(&self) -> &BTreeSet<String> {
-        self.templates.fields()
+        &self.templates.used().fields
     }
 
     /// The method of all requests, unless each row has its own.
@@ -186,7 +180,7 @@ impl Renderer {
             match &mut self.shape {
                 RequestShape::Templated { url, .. } => {
                     let scope = self.templates.scope(&row.fields);
-                    if let Ok(uri) = url.render_unchecked(&self.templates, &scope) {
+                    if let Ok(uri) = url.render_unchecked(&scope) {
                         url.hosts.allow(&uri);
                     }
                 }
@@ -220,7 +214,7 @@ impl Renderer {
     /// A failure of kind `input`, which names the value that is no cost.
     pub fn cost(&self, row: &Row, request: &Request<Bytes>) -> Result<RequestCost, Failure> {
         let scope = self.templates.scope(&row.fields);
-        let cost = self.cost_templates.cost(&self.templates, &scope, request);
+        let cost = self.cost_templates.cost(&scope, request);
         cost.map_err(|why| Failure::new(FailureKind::Input, why))
     }
 
@@ -245,14 +239,17 @@ impl Renderer {
         let mut request = match &self.shape {
             RequestShape::Prebuilt(ready) => ready.render(&row.fields, headers)?,
             RequestShape::Templated { method, url, body } => {
-                let uri = url.render(&self.templates, &scope)?;
-                let (bytes, kind) = body.render(&self.templates, &scope, &row.fields)?;
-                let mut request = Request::new(bytes);
+                let uri = url.render(&scope)?;
+                let mut request = Request::new(Bytes::new());
                 *request.method_mut() = method.clone();
                 *request.uri_mut() = uri;
                 *request.headers_mut() = headers;
-                if let Some(Ok(kind)) = kind.map(HeaderValue::try_from) {
-                    request.headers_mut().insert(CONTENT_TYPE, kind);
+                if let Some(body) = body {
+                    let (bytes, kind) = body.render(&scope)?;
+                    *request.body_mut() = bytes;
+                    if let Some(Ok(kind)) = kind.map(HeaderValue::try_from) {
+                        request.headers_mut().insert(CONTENT_TYPE, kind);
+                    }
                 }
                 request
             }
@@ -269,10 +266,7 @@ impl Renderer {
             many => HeaderMap::with_capacity(many + 4),
         };
         for (name, template) in &self.headers {
-            let text = self
-                .templates
-                .render(*template, scope)
-                .map_err(|why| format!("header {name}: {why}"))?;
+            let text = scope.render(*template).map_err(|why| format!("header {name}: {why}"))?;
             let value = HeaderValue::from_str(&text)
                 .or_else(|_| HeaderValue::from_bytes(text.as_bytes()))
                 .map_err(|_| format!("header {name}: the value holds a control character"))?;

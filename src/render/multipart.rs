@@ -7,9 +7,8 @@ use serde_json::Value;
 
 use super::escape_context::EscapeContext;
 use super::file::RowFile;
-use super::scope::TemplateScope;
 use super::settings::text;
-use super::template::{Template, Templates};
+use super::template::{Template, TemplateScope, Templates};
 use crate::error::Error;
 
 const KEY: &str = "request.multipart (--multipart)";
@@ -59,17 +58,11 @@ impl Multipart {
     }
 
     /// The body of one row, with this boundary between its parts.
-    pub fn render(
-        &self,
-        templates: &Templates,
-        scope: &TemplateScope<'_>,
-        boundary: &str,
-    ) -> Result<Vec<u8>, String> {
+    pub fn render(&self, scope: &TemplateScope<'_>, boundary: &str) -> Result<Vec<u8>, String> {
         let mut body = Vec::new();
         for part in &self.0 {
             body.extend(format!("--{boundary}\r\n").bytes());
-            part.render(templates, scope, &mut body)
-                .map_err(|why| format!("part {}: {why}", part.name))?;
+            part.render(scope, &mut body).map_err(|why| format!("part {}: {why}", part.name))?;
             body.extend(b"\r\n");
         }
         body.extend(format!("--{boundary}--\r\n").bytes());
@@ -114,20 +107,13 @@ impl MultipartPart {
         })
     }
 
-    fn render(
-        &self,
-        templates: &Templates,
-        scope: &TemplateScope<'_>,
-        body: &mut Vec<u8>,
-    ) -> Result<(), String> {
+    fn render(&self, scope: &TemplateScope<'_>, body: &mut Vec<u8>) -> Result<(), String> {
         let optional = |template: Option<Template>| {
-            template.map(|template| templates.render(template, scope)).transpose()
+            template.map(|template| scope.render(template)).transpose()
         };
         let (bytes, path) = match &self.content {
-            Content::Text(text) => (templates.render(*text, scope)?.into_bytes(), None),
-            Content::File(file) => {
-                (file.read(templates, scope)?, Some(file.path(templates, scope)?))
-            }
+            Content::Text(text) => (scope.render(*text)?.into_bytes(), None),
+            Content::File(file) => (file.read(scope)?, Some(file.path(scope)?)),
         };
         let file_name = optional(self.file_name)?.or_else(|| path.as_deref().map(file_name_of));
         let kind = optional(self.kind)?;
@@ -195,7 +181,7 @@ mod tests {
         let multipart = Multipart::new(&mut templates, parts.as_object().unwrap()).unwrap();
         let row = json!({"x": "a"});
         let scope = templates.scope(row.as_object().unwrap());
-        let body = multipart.render(&templates, &scope, "B").unwrap();
+        let body = multipart.render(&scope, "B").unwrap();
         let expected = b"--B\r\nContent-Disposition: form-data; name=\"plain\"\r\n\r\na\r\n\
             --B\r\nContent-Disposition: form-data; name=\"n%22ame\"\r\nContent-Type: application/json\r\n\r\n{}\r\n\
             --B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"%22a%22.png\"\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n\

@@ -1,12 +1,10 @@
 //! A text that depends on no row: a fixed one, or one made of the job's current secrets.
 //! Pure.
 
-use minijinja::value::Value;
-
 use super::escape_context::EscapeContext;
-use super::scope::RenderContext;
-use super::template::{Template, Templates};
+use super::template::{RenderContext, Template, Templates};
 use crate::error::Error;
+use crate::row::Fields;
 use crate::secret::Secret;
 
 /// A text that depends on no row.
@@ -27,16 +25,16 @@ impl StaticValue {
         let wrong = |why: String| Error::plan(format!("{key}: {why}"));
         let mut templates = Templates::new();
         let template = templates.add(EscapeContext::Header, text).map_err(wrong)?;
-        if let Some(field) = templates.fields().first() {
+        if let Some(field) = templates.used().fields.first() {
             return Err(wrong(format!(
                 "it uses {{{{ {field} }}}}, but is the same for all rows: {{{{ env.NAME }}}} and {{{{ secret.NAME }}}} can be used here"
             )));
         }
         templates.set_context(context)?;
-        if !templates.secrets().is_empty() {
+        if !templates.used().secrets.is_empty() {
             return Ok(StaticValue(StaticKind::Dynamic(Box::new((templates, template)))));
         }
-        let text = templates.render(template, &Value::UNDEFINED.into()).map_err(wrong)?;
+        let text = templates.scope(&Fields::new()).render(template).map_err(wrong)?;
         Ok(StaticValue(StaticKind::Fixed(Secret::new(text))))
     }
 
@@ -68,7 +66,7 @@ impl StaticValue {
             StaticKind::Fixed(text) => Ok(text.clone()),
             StaticKind::Dynamic(dynamic) => {
                 let (templates, template) = &**dynamic;
-                let text = templates.render(*template, &Value::UNDEFINED.into())?;
+                let text = templates.scope(&Fields::new()).render(*template)?;
                 Ok(Secret::new(text))
             }
         }

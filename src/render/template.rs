@@ -1,16 +1,18 @@
-//! Templates, and the names that they use. Pure.
+//! Templates, the values that they see, and their texts for a row. Pure.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Object, Serde, Value};
+use minijinja::value::{Object, Serde, Value, merge_maps};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
+use serde_json::Value as Json;
 
-use super::escape_context::{EscapeContext, JSON_SCALAR, escape_of, json_scalar, write_escaped};
+use super::escape_context::{
+    EscapeContext, JSON_SCALAR, escape, escape_of, json_scalar, write_escaped,
+};
 use super::keys::looks_like_key;
-use super::plain::PlainTemplate;
-use super::scope::{RenderContext, TemplateScope};
 use crate::row::Fields;
 use crate::secret::Vault;
 
@@ -27,34 +29,154 @@ pub struct Templates {
     engine: Environment<'static>,
     names: Vec<String>,
     plain: Vec<Option<PlainTemplate>>,
-    fields: BTreeSet<String>,
-    variables: BTreeSet<String>,
-    secrets: BTreeSet<String>,
+    used: Names,
     carry_secrets: bool,
-}
-
-/// The names that a template uses.
-#[derive(Debug, Default)]
-pub struct Names {
-    /// Fields of the row.
-    pub fields: Vec<String>,
-    /// Variables of the environment.
-    pub variables: Vec<String>,
-    /// Secrets of the job.
-    pub secrets: Vec<String>,
-}
-
-impl Names {
-    /// Whether any name is that of a secret.
-    pub fn has_secrets(&self, vault: &Vault) -> bool {
-        let is_private = |name: &String| !vault.is_public(name);
-        self.variables.iter().any(is_private) || !self.secrets.is_empty()
-    }
 }
 
 /// One template of [`Templates`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Template(usize);
+
+/// The names that templates use.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// Fields of the row.
+    pub fields: BTreeSet<String>,
+    /// Variables of the environment.
+    pub variables: BTreeSet<String>,
+    /// Secrets of the job.
+    pub secrets: BTreeSet<String>,
+}
+
+/// The values besides the fields of a row that templates may use.
+#[derive(Clone, Copy)]
+pub struct RenderContext<'a> {
+    /// The environment's variables, as `{{ env.NAME }}`.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// The job's secrets, as `{{ secret.NAME }}`.
+    pub vault: &'a Arc<Vault>,
+}
+
+/// Templates and the fields of a row.
+pub struct TemplateScope<'a> {
+    templates: &'a Templates,
+    fields: &'a Fields,
+    /// The fields for the engine, once a template needs it.
+    engine: OnceCell<Value>,
+}
+
+impl<'a> TemplateScope<'a> {
+    /// The template's text for the row.
+    ///
+    /// # Errors
+    /// Which value is missing or does not fit.
+    pub fn render(&self, template: Template) -> Result<String, String> {
+        let plain = self.templates.plain[template.0].as_ref();
+        match plain.and_then(|plain| plain.render(self.fields)) {
+            Some(text) => Ok(text),
+            None => self.render_by_engine(&self.templates.names[template.0]),
+        }
+    }
+
+    fn render_by_engine(&self, name: &str) -> Result<String, String> {
+        let template = self.templates.engine.get_template(name);
+        let text = template.and_then(|template| template.render(self.for_engine().clone()));
+        text.map_err(|error| {
+            // The engine doesn't name an undefined field.
+            let mut fields = self.templates.names_in(name).fields.into_iter();
+            let missing = fields.find(|field| {
+                self.for_engine().get_attr(field).is_ok_and(|value| value.is_undefined())
+            });
+            missing
+                .map_or_else(|| reason(&error), |field| format!("the row has no field \"{field}\""))
+        })
+    }
+
+    /// The fields of the row.
+    pub fn fields(&self) -> &'a Fields {
+        self.fields
+    }
+
+    /// The scope with one more value.
+    pub fn with(&self, name: &str, value: Value) -> TemplateScope<'a> {
+        let value = Value::from_pairs([(name, value)]);
+        let engine = merge_maps([value, self.for_engine().clone()]).into();
+        TemplateScope { engine, ..*self }
+    }
+
+    fn for_engine(&self) -> &Value {
+        self.engine.get_or_init(|| {
+            let used = self.templates.used.fields.iter();
+            Value::from_pairs(used.filter_map(|name| {
+                let value = match self.fields.get(name)? {
+                    Json::String(text) => Value::from(text.as_str()),
+                    other => Value::from(Serde(other)),
+                };
+                Some((name.as_str(), value))
+            }))
+        })
+    }
+}
+
+/// A template of texts and fields alone, as most are: it is rendered without the engine,
+/// which takes longer, and to the same text.
+#[derive(Debug, PartialEq)]
+struct PlainTemplate {
+    pieces: Vec<PlainPiece>,
+    context: EscapeContext,
+    /// Estimated length of the text in bytes.
+    length: usize,
+}
+
+#[derive(Debug, PartialEq)]
+enum PlainPiece {
+    Text(String),
+    Field(String),
+}
+
+impl PlainTemplate {
+    /// The text of a row; none if a field is no text or can't be escaped: then the engine
+    /// reports why.
+    fn render(&self, fields: &Fields) -> Option<String> {
+        let mut text = String::with_capacity(self.length);
+        for piece in &self.pieces {
+            match piece {
+                PlainPiece::Text(fixed) => text.push_str(fixed),
+                PlainPiece::Field(name) => {
+                    text.push_str(&escape(self.context, fields.get(name)?.as_str()?).ok()?);
+                }
+            }
+        }
+        Some(text)
+    }
+
+    /// Parses a template; none if it has more than texts and fields. `fields` are the
+    /// names in it that the engine takes for fields of the row.
+    fn parse(
+        text: &str,
+        context: EscapeContext,
+        fields: &BTreeSet<String>,
+    ) -> Option<PlainTemplate> {
+        // The engine treats a line break at the end and these brackets in its own way.
+        if text.ends_with(['\n', '\r']) || text.contains("{%") || text.contains("{#") {
+            return None;
+        }
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, inside)) = rest.split_once("{{") {
+            let (name, after) = inside.split_once("}}")?;
+            let name = name.trim_matches(' ');
+            if !fields.contains(name) {
+                return None;
+            }
+            pieces.push(PlainPiece::Text(before.to_owned()));
+            pieces.push(PlainPiece::Field(name.to_owned()));
+            rest = after;
+        }
+        pieces.push(PlainPiece::Text(rest.to_owned()));
+        Some(PlainTemplate { pieces, context, length: text.len() + 32 })
+    }
+}
 
 impl Templates {
     pub fn new() -> Templates {
@@ -71,9 +193,7 @@ impl Templates {
             engine,
             names: Vec::new(),
             plain: Vec::new(),
-            fields: BTreeSet::new(),
-            variables: BTreeSet::new(),
-            secrets: BTreeSet::new(),
+            used: Names::default(),
             carry_secrets: false,
         }
     }
@@ -89,9 +209,9 @@ impl Templates {
             .map_err(|why| format!("the template {text:?} can't be filled in: {why}"))?;
         let names = self.names_in(&name);
         self.plain.push(PlainTemplate::parse(&prepared, context, &names.fields));
-        self.fields.extend(names.fields);
-        self.variables.extend(names.variables);
-        self.secrets.extend(names.secrets);
+        self.used.fields.extend(names.fields);
+        self.used.variables.extend(names.variables);
+        self.used.secrets.extend(names.secrets);
         self.names.push(name);
         Ok(Template(self.names.len() - 1))
     }
@@ -151,27 +271,18 @@ impl Templates {
             let paths = paths.iter().filter_map(|path| path.strip_prefix(prefix));
             paths.map(str::to_owned).collect()
         };
+        let mut fields = template.undeclared_variables(false);
+        fields.retain(|it| !RESERVED_NAMES.contains(&&**it) && !globals.contains(&**it));
         Names {
-            fields: template
-                .undeclared_variables(false)
-                .into_iter()
-                .filter(|name| {
-                    !RESERVED_NAMES.contains(&name.as_str()) && !globals.contains(name.as_str())
-                })
-                .collect(),
+            fields: fields.into_iter().collect(),
             variables: within("env."),
             secrets: within("secret."),
         }
     }
 
-    /// The fields of a row that the templates use.
-    pub fn fields(&self) -> &BTreeSet<String> {
-        &self.fields
-    }
-
-    /// The secrets of the job that the templates use.
-    pub fn secrets(&self) -> &BTreeSet<String> {
-        &self.secrets
+    /// The names that all templates use.
+    pub fn used(&self) -> &Names {
+        &self.used
     }
 
     /// Whether any template uses a secret; known after [`set_context`](Self::set_context).
@@ -185,7 +296,7 @@ impl Templates {
     /// Which variable or secret does not exist.
     pub fn set_context(&mut self, context: &RenderContext<'_>) -> Result<(), crate::Error> {
         let mut values = BTreeMap::new();
-        for name in &self.variables {
+        for name in &self.used.variables {
             let value = (context.environment)(name).ok_or_else(|| {
                 crate::Error::plan(format!(
                     "the environment variable {name} is not set, and the job uses {{{{ env.{name} }}}}: export {name}=… and run again"
@@ -194,13 +305,13 @@ impl Templates {
             context.vault.add_variable(name, &value, looks_like_key(name));
             values.insert(name, value);
         }
-        if let Some(name) = self.secrets.iter().find(|name| context.vault.get(name).is_none()) {
+        let mut secrets = self.used.secrets.iter();
+        if let Some(name) = secrets.find(|name| context.vault.get(name).is_none()) {
             return Err(crate::Error::plan(format!(
                 "the job uses {{{{ secret.{name} }}}}, but has no secrets.{name}: give it one (--secret {name}=file:PATH)"
             )));
         }
-        let is_private = |name: &String| !context.vault.is_public(name);
-        self.carry_secrets = self.variables.iter().any(is_private) || !self.secrets.is_empty();
+        self.carry_secrets = self.used.has_secrets(context.vault);
         self.engine.add_global("env", Value::from(Serde(values)));
         let vault = Value::from_object(CurrentSecrets(context.vault.clone()));
         self.engine.add_global("secret", vault);
@@ -212,38 +323,16 @@ impl Templates {
         self.engine.add_global("key", value);
     }
 
-    /// The scope of a row: the fields that the templates use.
+    /// The templates with the fields of a row.
     pub fn scope<'a>(&'a self, fields: &'a Fields) -> TemplateScope<'a> {
-        TemplateScope::of(fields, &self.fields)
+        TemplateScope { templates: self, fields, engine: OnceCell::new() }
     }
+}
 
-    /// The template's text for a row.
-    ///
-    /// # Errors
-    /// Which value is missing or does not fit.
-    pub fn render(&self, template: Template, scope: &TemplateScope<'_>) -> Result<String, String> {
-        let plain = self.plain[template.0].as_ref();
-        if let Some(text) = plain.and_then(|plain| plain.render(scope)) {
-            return Ok(text);
-        }
-        let name = &self.names[template.0];
-        self.engine
-            .get_template(name)
-            .and_then(|template| template.render(scope.engine().clone()))
-            .map_err(|error| self.explain(name, scope, &error))
-    }
-
-    /// The reason of an error; the engine doesn't name an undefined field, so it is
-    /// looked for.
-    fn explain(&self, name: &str, scope: &TemplateScope<'_>, error: &Error) -> String {
-        let missing =
-            self.names_in(name).fields.into_iter().find(|field| {
-                scope.engine().get_attr(field).is_ok_and(|value| value.is_undefined())
-            });
-        match missing {
-            Some(field) => format!("the row has no field \"{field}\""),
-            None => reason(error),
-        }
+impl Names {
+    /// Whether any name is that of a secret.
+    pub fn has_secrets(&self, vault: &Vault) -> bool {
+        self.variables.iter().any(|name| !vault.is_public(name)) || !self.secrets.is_empty()
     }
 }
 
@@ -288,7 +377,7 @@ mod tests {
         let mut templates = Templates::new();
         let template = templates.add(context, text)?;
         let serde_json::Value::Object(fields) = row else { panic!("a row is an object") };
-        templates.render(template, &templates.scope(&fields))
+        templates.scope(&fields).render(template)
     }
 
     #[test]
@@ -360,8 +449,64 @@ mod tests {
         let template =
             templates.add(EscapeContext::Text, &format!("{text}{{{{ secret.token }}}}")).unwrap();
         let names = templates.names_used(template);
-        assert_eq!(names.fields, ["a"]);
-        assert_eq!(names.variables, ["KEY"]);
-        assert_eq!(names.secrets, ["token"]);
+        assert_eq!(names.fields, ["a".to_owned()].into());
+        assert_eq!(names.variables, ["KEY".to_owned()].into());
+        assert_eq!(names.secrets, ["token".to_owned()].into());
+    }
+
+    #[test]
+    fn only_texts_and_fields_are_a_plain_template() {
+        let fields = ["x", "env"].map(str::to_owned).into();
+        let plain = |text| PlainTemplate::parse(text, EscapeContext::Text, &fields).is_some();
+        for text in ["", "a", "{{ x }}", "{{x}}/{{ x }}", "}} { x }", "a\n {{ x }}"] {
+            assert!(plain(text), "{text}");
+        }
+        for text in [
+            "{{ x }}\n",
+            "{{ y }}",
+            "{{ x | upper }}",
+            "{{- x }}",
+            "{{ x.y }}",
+            "{{ env.KEY }}",
+            "{% if x %}{% endif %}",
+            "{# x #}",
+            "{{ x",
+            "{{ '}}' }}",
+        ] {
+            assert!(!plain(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_plain_template_gives_the_engine_s_text() {
+        let texts = ["a b/c?d=é&\"x\"\\", "", "a\r\nb", "\u{0}", "longer than what is kept within"];
+        let contexts = [
+            EscapeContext::Url,
+            EscapeContext::Header,
+            EscapeContext::Quoted,
+            EscapeContext::Parameter,
+            EscapeContext::Cookie,
+            EscapeContext::JsonValue,
+            EscapeContext::JsonText,
+            EscapeContext::Graphql,
+            EscapeContext::Xml,
+            EscapeContext::Text,
+        ];
+        for (text, context) in texts.iter().flat_map(|text| contexts.map(|context| (text, context)))
+        {
+            let mut templates = Templates::new();
+            let plain = templates.add(context, "<{{ x }}|{{x}}\n{{ y }}>").unwrap();
+            // A comment is nothing, but not plain.
+            let engine = templates.add(context, "<{{ x }}|{{x}}\n{{ y }}{# #}>").unwrap();
+            for row in [
+                serde_json::json!({"x": text, "y": "1"}),
+                serde_json::json!({"x": text, "y": 1.5}),
+                serde_json::json!({"x": 1}),
+            ] {
+                let scope = templates.scope(row.as_object().unwrap());
+                let expected = scope.render(engine);
+                assert_eq!(scope.render(plain), expected, "{context:?}");
+            }
+        }
     }
 }

@@ -1,16 +1,16 @@
-//! A URL made of a template and named query values. Pure.
+//! A URL made of a template, and of the names and values of its query, which forms have
+//! too. Pure.
 
 use bytes::Bytes;
 use http::Uri;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use serde_json::Value;
 
 use super::escape_context::{EscapeContext, percent_encode};
 use super::hosts::Hosts;
-use super::multi_value::Pairs;
-use super::pieces::is_one_value;
-use super::scope::TemplateScope;
+use super::pieces::{is_one_value, map_fixed};
 use super::settings::{Settings, texts};
-use super::template::{Template, Templates};
+use super::template::{Template, TemplateScope, Templates};
 use crate::error::Error;
 
 /// The compiled URL of a job.
@@ -98,8 +98,8 @@ impl Url {
     }
 
     /// The URL of one row, whose host must be allowed.
-    pub fn render(&self, templates: &Templates, scope: &TemplateScope<'_>) -> Result<Uri, String> {
-        let uri = self.render_unchecked(templates, scope)?;
+    pub fn render(&self, scope: &TemplateScope<'_>) -> Result<Uri, String> {
+        let uri = self.render_unchecked(scope)?;
         if self.host != HostOrigin::Fixed {
             self.hosts.check(&uri)?;
         }
@@ -107,12 +107,8 @@ impl Url {
     }
 
     /// The URL of one row, whatever host it names.
-    pub fn render_unchecked(
-        &self,
-        templates: &Templates,
-        scope: &TemplateScope<'_>,
-    ) -> Result<Uri, String> {
-        let mut url = templates.render(self.base, scope)?;
+    pub fn render_unchecked(&self, scope: &TemplateScope<'_>) -> Result<Uri, String> {
+        let mut url = scope.render(self.base)?;
         let mut separator = if self.has_query { "&" } else { "?" };
         match self.host {
             HostOrigin::Fixed | HostOrigin::Composed => self.check_segments(&url)?,
@@ -121,7 +117,7 @@ impl Url {
                 separator = if url.contains('?') { "&" } else { "?" };
             }
         }
-        self.query.render(templates, scope, separator, &mut url)?;
+        self.query.render(scope, separator, &mut url)?;
         let bytes = Bytes::from(url);
         Uri::from_maybe_shared(bytes.clone()).map_err(|error| {
             let url = shortened(&String::from_utf8_lossy(&bytes));
@@ -261,6 +257,110 @@ pub fn with_param(uri: &Uri, name: &str, value: &str) -> Result<Uri, String> {
     Uri::from_parts(parts).map_err(|error| error.to_string())
 }
 
+/// Characters that a server would not take for part of a value.
+const SPECIAL: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'&')
+    .add(b'+')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// Names and values of a query or a form.
+#[derive(Debug, Default)]
+pub struct Pairs(Vec<(String, MultiValue)>);
+
+/// One value, or the items of a row's list.
+#[derive(Debug)]
+struct MultiValue {
+    single: Template,
+    /// The value as JSON, if it may be a list.
+    list: Option<Template>,
+}
+
+impl Pairs {
+    /// Compiles names and the texts of their values.
+    pub fn new<'a>(
+        templates: &mut Templates,
+        pairs: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Pairs, String> {
+        pairs
+            .map(|(name, text)| Ok((percent_encode(name), MultiValue::new(templates, text)?)))
+            .collect::<Result<_, _>>()
+            .map(Pairs)
+    }
+
+    /// Appends `NAME=VALUE` for each pair: the first after `separator`, the others after
+    /// `&`.
+    pub fn render(
+        &self,
+        scope: &TemplateScope<'_>,
+        mut separator: &'static str,
+        text: &mut String,
+    ) -> Result<(), String> {
+        for (name, value) in &self.0 {
+            let mut add = |value: &str| {
+                text.push_str(separator);
+                text.push_str(name);
+                text.push('=');
+                text.push_str(value);
+                separator = "&";
+            };
+            value.for_each(scope, &mut add).map_err(|why| format!("{name}: {why}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl MultiValue {
+    fn new(templates: &mut Templates, text: &str) -> Result<MultiValue, String> {
+        let fixed = |fixed: &str| utf8_percent_encode(fixed, SPECIAL).to_string();
+        Ok(MultiValue {
+            single: templates.add(EscapeContext::Url, &map_fixed(text, fixed))?,
+            list: if is_one_value(text) {
+                Some(templates.add(EscapeContext::JsonValue, text.trim())?)
+            } else {
+                None
+            },
+        })
+    }
+
+    fn for_each(
+        &self,
+        scope: &TemplateScope<'_>,
+        add: &mut impl FnMut(&str),
+    ) -> Result<(), String> {
+        let why = match scope.render(self.single) {
+            Ok(value) => {
+                add(&value);
+                return Ok(());
+            }
+            Err(why) => why,
+        };
+        let list = self.list.and_then(|list| scope.render(list).ok());
+        let Some(Value::Array(items)) = list.and_then(|json| serde_json::from_str(&json).ok())
+        else {
+            return Err(why);
+        };
+        for item in items {
+            match item {
+                Value::String(text) => add(&percent_encode(&text)),
+                Value::Number(_) | Value::Bool(_) => add(&percent_encode(&item.to_string())),
+                _ => return Err(format!("the list holds {item}, which is not a text")),
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,7 +381,7 @@ mod tests {
         let url = Url::new(&mut templates, url, query.iter().copied(), hosts)?;
         let fields = serde_json::from_value(serde_json::json!({ "x": x })).unwrap();
         let scope = templates.scope(&fields);
-        url.render(&templates, &scope).map(|uri| uri.to_string())
+        url.render(&scope).map(|uri| uri.to_string())
     }
 
     #[test]
@@ -362,5 +462,36 @@ mod tests {
             let uri = with_param(&from.parse().unwrap(), "p n", "a&b").unwrap();
             assert_eq!(uri, to);
         }
+    }
+
+    fn pairs(text: &str, row: Value) -> Result<String, String> {
+        let mut templates = Templates::new();
+        let pairs = Pairs::new(&mut templates, [("a b", text), ("n", "1")].into_iter())?;
+        let scope = templates.scope(row.as_object().unwrap());
+        let mut rendered = String::from("/");
+        pairs.render(&scope, "?", &mut rendered)?;
+        Ok(rendered)
+    }
+
+    #[test]
+    fn a_list_gives_the_name_once_for_each_item() {
+        let row = |x: Value| serde_json::json!({ "x": x });
+        for (text, x, expected) in [
+            ("{{ x }}", row("c&d".into()), "/?a%20b=c%26d&n=1"),
+            (
+                "{{ x }}",
+                row(serde_json::json!(["c&d", 7, true])),
+                "/?a%20b=c%26d&a%20b=7&a%20b=true&n=1",
+            ),
+            ("{{ x }}", row(serde_json::json!([])), "/?n=1"),
+            ("{{ x | join(',') }}", row(serde_json::json!([1, 2])), "/?a%20b=1%2C2&n=1"),
+            ("a b&{{ x }},1:2", row("^".into()), "/?a%20b=a%20b%26%5E,1:2&n=1"),
+        ] {
+            assert_eq!(pairs(text, x).unwrap(), expected);
+        }
+        let nested = pairs("{{ x }}", row(serde_json::json!([[1]]))).unwrap_err();
+        assert!(nested.contains("the list holds [1]"), "{nested}");
+        let inside = pairs("x{{ x }}", row(serde_json::json!([1]))).unwrap_err();
+        assert!(inside.contains("a list or an object"), "{inside}");
     }
 }
