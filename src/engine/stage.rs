@@ -41,7 +41,8 @@ pub struct StageChannels {
 pub struct StageExit {
     records: Rc<Outbox>,
     next: Option<NextStage>,
-    secrets: Secrets,
+    /// The secrets that a record may hold.
+    secrets: Option<Secrets>,
     /// The names of the values that earlier stages have put into the rows.
     earlier: Vec<String>,
 }
@@ -85,7 +86,7 @@ impl StageExit {
         StageExit {
             records,
             next,
-            secrets: plan.secrets.clone(),
+            secrets: plan.secrets_of_records().cloned(),
             earlier: plan.stages[..stage_index]
                 .iter()
                 .flat_map(|earlier| earlier.extractor.names())
@@ -95,9 +96,10 @@ impl StageExit {
 
     /// The record without secrets, unless it goes on to the next stage.
     pub fn without_secrets(&self, mut record: Record) -> Record {
-        let goes_on = self.next.as_ref().is_some_and(|next| next.takes(&record));
-        if !goes_on && !self.secrets.is_empty() {
-            hide(&self.secrets, &mut record, &self.earlier);
+        if let Some(secrets) = &self.secrets
+            && !self.next.as_ref().is_some_and(|next| next.takes(&record))
+        {
+            hide(secrets, &mut record, &self.earlier);
         }
         record
     }

@@ -48,7 +48,8 @@ pub struct Plan {
     pub(crate) stages: Vec<Stage>,
     pub(crate) workload: Option<Workload>,
     pub(crate) secrets: Secrets,
-    pub(crate) vault: Arc<Vault>,
+    /// The secrets that can be read again; none if the job has none.
+    pub(crate) vault: Option<Arc<Vault>>,
     /// The variables of the environment that the job uses, and where they may show.
     variables: BTreeMap<String, Visibility>,
     pub(crate) aggregates: Vec<Aggregate>,
@@ -113,7 +114,7 @@ impl Plan {
             notes,
             secrets: vault.secrets().clone(),
             variables: vault.variables()?,
-            vault: vault.clone(),
+            vault: (!vault.is_empty()).then(|| vault.clone()),
             source,
             survey,
             stages,
@@ -131,6 +132,12 @@ impl Plan {
     /// The stage that takes the input's rows.
     pub(crate) fn first(&self) -> &Stage {
         &self.stages[0]
+    }
+
+    /// The secrets that a record may hold; none if there are none and the run learns none.
+    pub(crate) fn secrets_of_records(&self) -> Option<&Secrets> {
+        let learns = self.vault.is_some() || self.stages.iter().any(|it| !it.signer.is_empty());
+        (learns || !self.secrets.is_empty()).then_some(&self.secrets)
     }
 
     /// The stages with limits of their own, by the index of their limiter.

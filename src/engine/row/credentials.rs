@@ -124,7 +124,7 @@ impl RowExecutor {
     fn current_credentials(&self) -> SignedWith {
         SignedWith {
             token: self.stage().signer.tokens().map_or(0, Tokens::edition),
-            vault: self.context.plan.vault.edition(),
+            vault: self.context.plan.vault.as_ref().map_or(0, |vault| vault.edition()),
         }
     }
 
@@ -151,10 +151,7 @@ impl RowExecutor {
 
     /// Reads the job's secrets again, on a thread of its own. Gives whether they differ.
     async fn reread_secrets(&self, edition: u64) -> Result<bool, Cancelled> {
-        let vault = self.context.plan.vault.clone();
-        if vault.names().next().is_none() {
-            return Ok(false);
-        }
+        let Some(vault) = self.context.plan.vault.clone() else { return Ok(false) };
         let shutdown = self.context.shutdown.clone();
         let read =
             threads::run_blocking(move || vault.reload(edition, &|| shutdown.is_requested()));
