@@ -87,6 +87,11 @@ impl Record {
     pub fn values(&self) -> &[Value] {
         self.outcome.as_deref().unwrap_or(&self.kept)
     }
+
+    /// The latency as records have it: in milliseconds, to the microsecond.
+    pub(crate) fn milliseconds(&self) -> Option<f64> {
+        self.latency.map(|latency| latency.as_micros() as f64 / 1000.0)
+    }
 }
 
 macro_rules! failure_kinds {

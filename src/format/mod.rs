@@ -2,8 +2,8 @@
 //!
 //! To add one: a file here with its [`FormatEntry`], and a line in [`FORMATS`].
 //!
-//! - `entry`: the parts of a format; `rows`, `survey`: rows as all formats give them
-//! - `codec`, `columns`: a run's records as text; `column_set`: the columns of a table
+//! - `entry`: the parts of a format; `rows`: rows as all formats give them
+//! - `columns`: the names of a run's records; `column_set`: the columns of a table
 //! - `compress`: texts that are compressed
 
 use std::fmt;
@@ -19,12 +19,11 @@ use crate::row::Fields;
 
 #[cfg_attr(not(feature = "arrow"), path = "arrow/disabled.rs")]
 mod arrow;
-pub(crate) mod codec;
 pub(crate) mod column_set;
 mod columns;
 pub(crate) mod compress;
 mod csv;
-mod entry;
+pub(crate) mod entry;
 mod json;
 mod jsonl;
 pub(crate) mod lines;
@@ -35,17 +34,15 @@ mod requests;
 pub(crate) mod rows;
 #[cfg_attr(not(feature = "sqlite"), path = "sqlite/disabled.rs")]
 mod sqlite;
-mod survey;
 mod times;
 
-use codec::Decode;
 use column_set::ColumnSet;
 pub use columns::{Columns, RESERVED};
 use compress::Packing;
 pub(crate) use entry::{Codec, Mirror, MirrorFile, Read, Records};
-use entry::{FormatEntry, NewEncoder, NewTable};
+use entry::{Decode, FormatEntry, NewEncoder, NewTable};
+pub use rows::Survey;
 use rows::shown;
-pub use survey::Survey;
 
 /// All formats, in the order in which messages name them.
 static FORMATS: &[&FormatEntry] = &[

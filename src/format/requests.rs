@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::entry::{FormatEntry, Read};
-use super::jsonl::rows as objects;
+use super::jsonl;
 use super::rows::{FormatRow, OpenedRows, OpenedText, RowReader};
 use crate::row::Fields;
 
@@ -15,7 +15,7 @@ pub(super) static FORMAT: FormatEntry =
 /// A text with a request on each line.
 fn open(text: OpenedText, name: &str) -> OpenedRows {
     Ok(Box::new(RequestRows {
-        objects: objects::open(text, name)?,
+        objects: jsonl::open(text, name)?,
         name: name.to_owned(),
         number: 0,
     }))

@@ -1,9 +1,10 @@
-//! Rows as all formats give them: their names, the longest row, how messages quote data.
+//! Rows as all formats give them: their names, the longest row, how messages quote data, and
+//! what one reading of them finds.
 
+use std::collections::{HashMap, HashSet};
 use std::io::BufRead;
 
-use super::survey::Survey;
-use crate::row::Fields;
+use crate::row::{Fields, Row};
 
 /// An opened text of any origin, past its byte order mark.
 pub(crate) type OpenedText = Box<dyn BufRead + Send>;
@@ -49,9 +50,103 @@ pub(crate) fn shown(text: &str) -> String {
 /// In characters.
 const LONGEST_SHOWN: usize = 40;
 
+/// What there is in a source. Of a pipe, which cannot be read twice, nothing is known.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Survey {
+    /// How many rows there are, or will be taken; none if that is not known.
+    pub rows: Option<u64>,
+    /// The names of all fields in the order they first appear. Those that
+    /// first appear after row 0 are left out when there are 2001 names already.
+    pub names: Vec<String>,
+    /// The first 3 rows.
+    pub first: Vec<Row>,
+    /// For a name that some row lacks, the number of the first such row.
+    gaps: HashMap<String, u64>,
+}
+
+/// How many rows `Survey::first` has at most.
+pub(super) const FIRST: u64 = 3;
+
+/// How many names rows after the first may add up to: one more than a SQLite database
+/// has columns, so that too many of them are noticed.
+const NAMES: usize = 2001;
+
+impl Survey {
+    /// The number of the first row without a field of this name; none if all
+    /// rows have it, or if no row is known.
+    #[must_use]
+    pub fn lacks(&self, name: &str) -> Option<u64> {
+        match self.rows {
+            None | Some(0) => None,
+            Some(_) if self.names.iter().any(|known| known == name) => self.gaps.get(name).copied(),
+            Some(_) => Some(0),
+        }
+    }
+
+    /// Reads at most `most` rows that may each have other names.
+    pub(super) fn of(
+        items: &mut (impl Iterator<Item = Result<Fields, String>> + ?Sized),
+        most: u64,
+    ) -> Result<Survey, String> {
+        let mut reading = Reading::default();
+        reading.survey.rows = Some(0);
+        for number in 0..most {
+            match items.next() {
+                Some(fields) => reading.add(Row { item: None, number, fields: fields? }),
+                None => break,
+            }
+        }
+        Ok(reading.survey)
+    }
+}
+
+/// A survey in the making.
+#[derive(Default)]
+struct Reading {
+    survey: Survey,
+    known: HashSet<String>,
+    /// The names that no row has lacked so far.
+    steady: Vec<String>,
+}
+
+impl Reading {
+    fn add(&mut self, row: Row) {
+        self.miss(&row);
+        row.fields.keys().for_each(|name| self.meet(name, row.number));
+        self.survey.rows = Some(row.number + 1);
+        if row.number < FIRST {
+            self.survey.first.push(row);
+        }
+    }
+
+    fn miss(&mut self, row: &Row) {
+        let gaps = &mut self.survey.gaps;
+        self.steady.retain(|name| {
+            let is_there = row.fields.contains_key(name);
+            if !is_there {
+                gaps.insert(name.clone(), row.number);
+            }
+            is_there
+        });
+    }
+
+    fn meet(&mut self, name: &str, number: u64) {
+        if self.known.contains(name) || (number > 0 && self.known.len() >= NAMES) {
+            return;
+        }
+        self.known.insert(name.into());
+        self.survey.names.push(name.into());
+        match number {
+            0 => self.steady.push(name.into()),
+            _ => drop(self.survey.gaps.insert(name.into(), 0)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
 
     #[test]
     fn a_field_has_a_name() {
@@ -68,5 +163,41 @@ mod tests {
         assert_eq!(shown("a\0\t"), r#""a\0\t""#);
         assert_eq!(shown(&"é".repeat(41)), format!("\"{}\"...", "é".repeat(40)));
         assert_eq!(shown(&"é".repeat(40)), format!("\"{}\"", "é".repeat(40)));
+    }
+
+    fn survey(rows: Vec<Value>) -> Survey {
+        let fields = |row: Value| Ok(row.as_object().unwrap().clone());
+        Survey::of(&mut rows.into_iter().map(fields), u64::MAX).unwrap()
+    }
+
+    #[test]
+    fn names_are_those_of_all_rows() {
+        let survey = survey(vec![json!({"b": 1, "a": 1}), json!({"c": 1, "b": 1})]);
+        assert_eq!(survey.names, ["b", "a", "c"]);
+        assert_eq!(survey.rows, Some(2));
+    }
+
+    #[test]
+    fn the_first_row_without_a_field_is_known() {
+        let (a, ab, b) = (json!({"a": 1}), json!({"a": 1, "b": 1}), json!({"b": 1}));
+        let survey = survey(vec![ab.clone(), ab.clone(), a, b, ab]);
+        assert_eq!(survey.lacks("a"), Some(3));
+        assert_eq!(survey.lacks("b"), Some(2));
+        assert_eq!(survey.lacks("c"), Some(0));
+    }
+
+    #[test]
+    fn a_field_of_all_rows_lacks_nowhere() {
+        assert_eq!(survey(vec![json!({"a": 1}), json!({"a": null})]).lacks("a"), None);
+        assert_eq!(survey(vec![]).lacks("a"), None);
+        assert_eq!(Survey::default().lacks("a"), None);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let rows = (0..5000).map(|n| json!({ n.to_string(): n })).collect();
+        let survey = survey(rows);
+        assert_eq!((survey.names.len(), survey.first.len()), (2001, 3));
+        assert_eq!(survey.lacks("4999"), Some(0));
     }
 }

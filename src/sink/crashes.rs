@@ -17,7 +17,7 @@ use super::writer::WriterEnding;
 use super::writer::text::TextOutput;
 use super::{SinkError, Writer};
 use crate::format::Format;
-use crate::format::codec::Decode;
+use crate::format::entry::Decode;
 
 /// A disk in memory, which its tests can look at.
 #[derive(Clone, Default)]

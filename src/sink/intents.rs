@@ -17,7 +17,7 @@ use super::resume::completed::CompletedRows;
 use super::sidecar::place::beside;
 use super::writer::milliseconds_now;
 use crate::format::Format;
-use crate::format::codec::ReadRecord;
+use crate::format::entry::ReadRecord;
 use crate::fs::sync_directory;
 use crate::row::Row;
 use crate::threads;

@@ -1,13 +1,17 @@
-//! The records of a run, one a line; a value that is no text is JSON.
+//! Rows to a table: the records of a run one by one, or the rows of any source. A value that
+//! is no text is JSON.
+
+use std::path::Path;
 
 use serde_json::Value;
 
-use super::cells::Cells;
-use super::continued::{continued, header};
+use super::cells::{Cells, has_guards};
+use super::decode::continued;
 use crate::error::Error;
-use crate::format::codec::{Encode, milliseconds};
+use crate::format::column_set::ColumnSet;
 use crate::format::columns::Columns;
-use crate::format::entry::NewEncoder;
+use crate::format::compress::PackedWriter;
+use crate::format::entry::{Encode, NewEncoder, NewTable, TableWriter};
 use crate::record::Record;
 use crate::row::Fields;
 
@@ -22,14 +26,6 @@ pub(super) fn encoder(columns: &Columns, header: Option<&[u8]>, delimiter: u8) -
         crlf: header.is_some_and(|header| header.ends_with(b"\r\n")),
         cells: Cells::new(delimiter),
     }))
-}
-
-/// A value of the input as it stands in a record.
-pub(super) fn value(value: &Value, delimiter: u8) -> Vec<u8> {
-    let mut cell = Vec::new();
-    Cells::new(delimiter).json(Some(value), &mut cell);
-    cell.pop();
-    cell
 }
 
 /// The beginning of the record of a row with these fields.
@@ -99,6 +95,16 @@ impl CsvEncoder {
     }
 }
 
+/// The header, with its newline.
+pub(super) fn header(columns: &Columns, cells: &Cells) -> Vec<u8> {
+    let mut out = Vec::new();
+    for name in columns.names() {
+        cells.text(name, &mut out);
+    }
+    Cells::end(&mut out);
+    out
+}
+
 fn own(columns: &Columns, record: &Record, cells: &mut Cells, out: &mut Vec<u8>) {
     let failure = record.outcome.as_ref().err();
     cells.plain(Some(record.row.number), out);
@@ -113,12 +119,70 @@ fn own(columns: &Columns, record: &Record, cells: &mut Cells, out: &mut Vec<u8>)
     cells.text(&kind.unwrap_or_default(), out);
     cells.text(failure.map_or("", |failure| &failure.detail), out);
     cells.plain(Some(record.attempts), out);
-    cells.plain(record.latency.map(milliseconds), out);
+    cells.plain(record.milliseconds(), out);
     if columns.arrived {
         cells.plain(serde_json::to_string(&record.arrived).ok(), out);
     }
     if columns.body {
         cells.text(record.body.as_deref().unwrap_or_default(), out);
+    }
+}
+
+/// A new file with these columns.
+pub(super) fn table(path: &Path, columns: &ColumnSet, delimiter: u8) -> NewTable {
+    let names: Vec<String> = columns.names().map(str::to_owned).collect();
+    let mut table = CsvTable {
+        out: PackedWriter::new(path)?,
+        guards: has_guards(names.iter().map(String::as_str)),
+        cells: Cells::new(delimiter),
+        line: Vec::new(),
+        names,
+    };
+    for name in &table.names {
+        if table.guards {
+            table.cells.text(name, &mut table.line);
+        } else {
+            table.cells.cell(name, &mut table.line);
+        }
+    }
+    table.end_line()?;
+    Ok(Box::new(table))
+}
+
+struct CsvTable {
+    out: PackedWriter,
+    names: Vec<String>,
+    /// Whether texts that look like formulas get a guard: a reader takes it away
+    /// only from results, and all other tables keep their texts as they are.
+    guards: bool,
+    cells: Cells,
+    line: Vec<u8>,
+}
+
+impl CsvTable {
+    fn end_line(&mut self) -> Result<(), String> {
+        Cells::end(&mut self.line);
+        self.out.write(&self.line)?;
+        self.line.clear();
+        Ok(())
+    }
+}
+
+impl TableWriter for CsvTable {
+    fn row(&mut self, fields: &Fields) -> Result<(), String> {
+        for name in &self.names {
+            let value = fields.get(name).filter(|value| **value != Value::Null);
+            if self.guards {
+                self.cells.json(value, &mut self.line);
+            } else {
+                self.cells.raw(value, &mut self.line);
+            }
+        }
+        self.end_line()
+    }
+
+    fn end(self: Box<Self>) -> Result<(), String> {
+        self.out.end()
     }
 }
 

@@ -1,24 +1,16 @@
 //! Tables of text: a header with the names, then one record a line.
 //!
-//! - `quotes`, `records`, `values`: a text cut into records and their values
-//! - `header`, `rows`: records as rows
-//! - `cells`, `guard`: values as they are written
-//! - `table`: rows to a table; `encode`, `continued`: a run's records; `decode`: reads
-//!   them back
+//! - `quotes`, `rows`: a text cut into records, and these as rows
+//! - `cells`: values as they are written
+//! - `encode`: rows to a table, and a run's records; `decode`: reads these back
 
 use super::entry::{Codec, FormatEntry, Read, Records, Write};
 
 mod cells;
-mod continued;
 mod decode;
 mod encode;
-mod guard;
-mod header;
 mod quotes;
-mod records;
 mod rows;
-mod table;
-mod values;
 
 /// A table with commas; all values are texts.
 pub(super) static CSV: FormatEntry = FormatEntry {
@@ -38,13 +30,13 @@ pub(super) static TSV: FormatEntry = FormatEntry {
 
 const fn write<const DELIMITER: u8>() -> Write {
     Write {
-        table: |path, columns| table::open(path, &columns, DELIMITER),
+        table: |path, columns| encode::table(path, &columns, DELIMITER),
         records: Records::Appended(Codec {
             encoder: |columns, header| encode::encoder(columns, header, DELIMITER),
             decoder: |key| decode::decoder(key, DELIMITER),
-            columns: |columns, header| continued::continued(columns.clone(), header, DELIMITER),
-            flaw: |header| continued::other_delimiter(header, DELIMITER),
-            value: |value| encode::value(value, DELIMITER),
+            columns: |columns, header| decode::continued(columns.clone(), header, DELIMITER),
+            flaw: |header| decode::other_delimiter(header, DELIMITER),
+            value: |value| cells::value(value, DELIMITER),
             start: |columns, fields| encode::start(columns, fields, DELIMITER),
         }),
     }

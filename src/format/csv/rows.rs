@@ -1,11 +1,23 @@
-//! Tables: a header line with the names, then one row per record, all texts.
+//! A table's bytes to rows: a header line with the names, then one row per record, all
+//! texts. Lines are those on which records begin.
+//!
+//! This drives the parser of `csv-core` and not the reader of `csv`, which
+//! miscounts lines after `\r\n` and after blank lines, and which takes a quote
+//! that is never closed for the end of the file. Quotes are followed beside it, for
+//! it takes `"say \"hi\""` for a value, and for another one than was meant.
 
+use std::collections::HashMap;
 use std::io::BufRead;
+use std::{iter, str};
 
-use super::header::TableHeader;
-use super::records::TextRecords;
-use crate::format::rows::{FormatRow, OpenedRows, OpenedText, RowReader};
-use crate::format::survey::{FIRST, Survey};
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+use serde_json::Value;
+
+use super::cells::{has_guards, unguarded};
+use super::quotes::{Byte, Quotes};
+use crate::format::rows::{
+    FIRST, FormatRow, LONGEST_ROW, OpenedRows, OpenedText, RowReader, Survey, flaw, shown,
+};
 
 /// A table whose values are separated by `delimiter`, with its header read.
 pub(super) fn open(text: OpenedText, name: &str, delimiter: u8) -> OpenedRows {
@@ -59,9 +71,261 @@ impl<R: BufRead> CsvRows<R> {
     }
 }
 
+/// What every row of a table must fit.
+struct TableHeader {
+    pub names: Vec<String>,
+    /// What messages call the table.
+    table: String,
+    delimiter: u8,
+    /// Whether throng wrote the table, and put a guard before what looks like a formula.
+    guards: bool,
+}
+
+impl TableHeader {
+    /// Refuses columns that have no name, or a bad one, or that of another.
+    pub fn new(record: &ValueRow<'_>, table: &str, delimiter: u8) -> Result<TableHeader, String> {
+        let mut header = TableHeader {
+            names: Vec::with_capacity(record.count()),
+            table: table.into(),
+            delimiter,
+            guards: has_guards(record.values()),
+        };
+        let mut columns = HashMap::new();
+        for (column, cell) in (1..).zip(record.values()) {
+            let name = header.read(cell);
+            let again = columns.insert(name, column).map(|first| same(name, first));
+            if let Some(flaw) = again.or_else(|| flaw(name)) {
+                return Err(format!("{table}, line {}, column {column}: {flaw}", record.line));
+            }
+            header.names.push(name.into());
+        }
+        Ok(header)
+    }
+
+    /// A name or a value as it was before it was written.
+    fn read<'a>(&self, cell: &'a str) -> &'a str {
+        if self.guards { unguarded(cell) } else { cell }
+    }
+
+    /// The fields of a record.
+    pub fn row(&self, record: &ValueRow<'_>) -> FormatRow {
+        self.check(record)?;
+        let values = record.values().map(|cell| Value::from(self.read(cell)));
+        Ok(self.names.iter().cloned().zip(values).collect())
+    }
+
+    /// Refuses a record that has more or fewer values than there are columns.
+    pub fn check(&self, record: &ValueRow<'_>) -> Result<(), String> {
+        let (has, needs) = (record.count(), self.names.len());
+        if has == needs {
+            return Ok(());
+        }
+        let (place, remedy) =
+            (format!("{}, line {}", self.table, record.line), self.remedy(record));
+        let fields = if has == 1 { "field" } else { "fields" };
+        Err(format!("{place}: {has} {fields}, but the header has {needs}: {remedy}"))
+    }
+
+    fn remedy(&self, record: &ValueRow<'_>) -> &'static str {
+        match self.delimiter {
+            _ if record.span_lines() => "close a quote left open in this row",
+            _ if record.count() < self.names.len() => "add what is missing",
+            b'\t' => "remove one, or quote a value that contains a tab",
+            _ => "remove one, or quote a value that contains a comma",
+        }
+    }
+}
+
+fn same(name: &str, first: usize) -> String {
+    let shown = shown(name);
+    format!("{shown} is the name of column {first} already: rename one of them")
+}
+
+/// A text to be cut into records.
+struct TextRecords<R> {
+    text: R,
+    name: String,
+    parser: Reader,
+    quotes: Quotes,
+    blank_lines: u64,
+    /// The values of the last record, one directly after the other.
+    bytes: Vec<u8>,
+    /// Where each value ends in `bytes`.
+    ends: Vec<usize>,
+}
+
+impl<R: BufRead> TextRecords<R> {
+    /// Messages call the text `name`.
+    pub fn new(text: R, name: &str, delimiter: u8) -> TextRecords<R> {
+        TextRecords {
+            text,
+            name: name.into(),
+            parser: ReaderBuilder::new().delimiter(delimiter).build(),
+            quotes: Quotes::new(delimiter),
+            blank_lines: 0,
+            bytes: vec![0; 1024],
+            ends: vec![0; 32],
+        }
+    }
+
+    /// Reads the next record, if there is one.
+    pub fn read(&mut self) -> Result<Option<ValueRow<'_>>, String> {
+        let begins = self.skip_blank_lines();
+        let line = self.line();
+        let count = match begins {
+            Ok(true) => self.read_values(),
+            Ok(false) => return Ok(None),
+            Err(flaw) => Err(flaw),
+        };
+        let record = count.and_then(|count| ValueRow::new(line, &self.bytes, &self.ends[..count]));
+        match record {
+            Ok(record) => Ok(Some(record)),
+            Err(flaw) => Err(format!("{}, line {line}: {flaw}", self.name)),
+        }
+    }
+
+    fn line(&self) -> u64 {
+        self.parser.line() + self.blank_lines
+    }
+
+    /// Stops where a record begins; false at the end of the text.
+    fn skip_blank_lines(&mut self) -> Result<bool, String> {
+        loop {
+            match self.text.fill_buf().map_err(unreadable)?.first() {
+                Some(b'\n') => self.blank_lines += 1,
+                Some(b'\r') => {}
+                next => return Ok(next.is_some()),
+            }
+            self.text.consume(1);
+        }
+    }
+
+    /// Reads one record into `bytes` and `ends`, and tells how many values it has.
+    fn read_values(&mut self) -> Result<usize, String> {
+        let (mut length, mut count) = (0, 0);
+        self.quotes.begin();
+        loop {
+            let (result, written, ended) = self.parse_on(length, count)?;
+            (length, count) = (length + written, count + ended);
+            if length + count * size_of::<usize>() >= LONGEST_ROW {
+                return Err(TOO_LONG.into());
+            }
+            match result {
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull => self.bytes.resize(length * 2, 0),
+                ReadRecordResult::OutputEndsFull => self.ends.resize(count * 2, 0),
+                ReadRecordResult::Record | ReadRecordResult::End => return Ok(count),
+            }
+        }
+    }
+
+    /// Parses what is buffered, after the values and ends there are of this record.
+    fn parse_on(&mut self, length: usize, count: usize) -> Result<ParserStep, String> {
+        let bytes = self.text.fill_buf().map_err(unreadable)?;
+        // A line's end at the end of the text: it ends any value but a quoted one.
+        let at_end = bytes.is_empty();
+        let bytes = if at_end { b"\n" } else { bytes };
+        let (result, read, written, ended) =
+            self.parser.read_record(bytes, &mut self.bytes[length..], &mut self.ends[count..]);
+        if at_end && result == ReadRecordResult::InputEmpty {
+            return Err(UNCLOSED.into());
+        }
+        if !at_end {
+            check(&mut self.quotes, &bytes[..read])?;
+            self.text.consume(read);
+        }
+        Ok((result, written, ended))
+    }
+}
+
+/// Why the parser paused, and how many bytes and ends it wrote.
+type ParserStep = (ReadRecordResult, usize, usize);
+
+const UNCLOSED: &str = "a quote (\") that opens in this row is never closed: \
+    close it, or double it if it is meant";
+const TOO_LONG: &str = "this row is longer than 64 MiB: look for a quote (\") left open in it";
+
+/// Refuses quotes that another reader would understand in another way.
+fn check(quotes: &mut Quotes, bytes: &[u8]) -> Result<(), String> {
+    for &byte in bytes {
+        let flaw = match quotes.pass(byte) {
+            Byte::AfterQuote if quotes.escaped => ESCAPED,
+            Byte::AfterQuote => AFTER_QUOTE,
+            Byte::QuoteAfterSpaces => AFTER_SPACES,
+            Byte::Inside | Byte::Delimiter | Byte::End | Byte::BareQuote => continue,
+        };
+        return Err(format!("in column {}, {flaw}", quotes.column));
+    }
+    Ok(())
+}
+
+const ESCAPED: &str = "a backslash stands before a quote (\\\"), which does not escape it: \
+    write a quote within a value twice (\"\")";
+const AFTER_QUOTE: &str = "something stands after the quote (\") that closes this value: \
+    remove it, or write a quote within a value twice (\"\")";
+const AFTER_SPACES: &str = "spaces stand before the quote (\") that opens this value: \
+    remove them, or put all of it in quotes, and write a quote within a value twice (\"\")";
+
+fn unreadable(error: std::io::Error) -> String {
+    format!("cannot read on: {error}")
+}
+
+/// Some values in their order.
+#[derive(Debug)]
+struct ValueRow<'a> {
+    /// The line it starts on, from 1.
+    pub line: u64,
+    /// The values, one directly after the other.
+    text: &'a str,
+    /// Where each value ends in `text`.
+    ends: &'a [usize],
+}
+
+impl<'a> ValueRow<'a> {
+    /// The values in `bytes` that end at `ends`, or which of them is not UTF-8.
+    pub fn new(line: u64, bytes: &'a [u8], ends: &'a [usize]) -> Result<ValueRow<'a>, String> {
+        let bytes = &bytes[..ends.last().copied().unwrap_or(0)];
+        let column_at = |byte| 1 + ends.partition_point(|&end| end <= byte);
+        match str::from_utf8(bytes) {
+            Err(error) => Err(not_utf_8(column_at(error.valid_up_to()))),
+            Ok(text) => ValueRow { line, text, ends }.uncut(),
+        }
+    }
+
+    /// Two values can be UTF-8 only together, with a character cut in between.
+    fn uncut(self) -> Result<ValueRow<'a>, String> {
+        match self.ends.iter().position(|&end| !self.text.is_char_boundary(end)) {
+            Some(place) => Err(not_utf_8(place + 1)),
+            None => Ok(self),
+        }
+    }
+
+    /// How many values there are.
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is a line's end in any of them.
+    pub fn span_lines(&self) -> bool {
+        self.text.contains('\n')
+    }
+
+    /// From the first to the last.
+    pub fn values(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
+        let (text, starts) = (self.text, iter::once(&0).chain(self.ends));
+        starts.zip(self.ends).map(move |(&start, &end)| &text[start..end])
+    }
+}
+
+fn not_utf_8(column: usize) -> String {
+    format!("the value in column {column} is not UTF-8: save the file as UTF-8")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::BufReader;
+
     use serde_json::{Value, json};
 
     fn read(text: &str, delimiter: u8) -> Result<Vec<Value>, String> {
@@ -108,5 +372,103 @@ mod tests {
             assert_eq!(survey.names, ["a", "b"]);
         }
         assert_eq!(survey("a,b\n", 9).unwrap().lacks("a"), None);
+    }
+
+    fn record(text: &'static [u8], ends: &'static [usize]) -> ValueRow<'static> {
+        ValueRow::new(7, text, ends).unwrap()
+    }
+
+    #[test]
+    fn a_row_has_the_names_of_the_header() {
+        let header = TableHeader::new(&record(b"idnote", &[2, 6]), "t", b',').unwrap();
+        let row = header.row(&record(b"007", &[3, 3])).unwrap();
+        assert_eq!(Value::from(row), serde_json::json!({"id": "007", "note": ""}));
+    }
+
+    #[test]
+    fn the_remedy_is_that_of_the_case() {
+        let header = |delimiter| TableHeader::new(&record(b"ab", &[1, 2]), "t", delimiter).unwrap();
+        let (few, many) = (record(b"1", &[1]), record(b"123", &[1, 2, 3]));
+        let long = record(b"1\n2", &[3]);
+        assert_eq!(header(b',').remedy(&few), "add what is missing");
+        assert_eq!(header(b',').remedy(&long), "close a quote left open in this row");
+        assert!(header(b',').remedy(&many).ends_with("a comma"));
+        assert!(header(b'\t').remedy(&many).ends_with("a tab"));
+    }
+
+    /// The line and values of each record, read in pieces of `piece` bytes.
+    fn records(text: &str, piece: usize) -> Result<Vec<(u64, Vec<String>)>, String> {
+        let text = BufReader::with_capacity(piece, text.as_bytes());
+        let (mut records, mut all) = (TextRecords::new(text, "t", b','), Vec::new());
+        while let Some(record) = records.read()? {
+            all.push((record.line, record.values().map(String::from).collect()));
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn lines_are_counted_as_an_editor_does() {
+        let lines = |text, piece| -> Vec<u64> {
+            records(text, piece).unwrap().into_iter().map(|(line, _)| line).collect()
+        };
+        for piece in [1, 2, 3, 1000] {
+            assert_eq!(lines("a\nb\n\n\nc", piece), [1, 2, 5]);
+            assert_eq!(lines("\r\na\r\nb\r\n\r\nc\r\n", piece), [2, 3, 5]);
+            assert_eq!(lines("\"a\n\na\"\nb\n", piece), [1, 4]);
+        }
+    }
+
+    #[test]
+    fn values_are_kept_as_they_are() {
+        let long = "x".repeat(5000);
+        let wide = ",".repeat(99);
+        let text = format!("007, b ,\"a\"\"\n,\",\0,{long},5\" pipe\n{wide}");
+        let records = records(&text, 64).unwrap();
+        assert_eq!(records[0].1, ["007", " b ", "a\"\n,", "\0", &long, "5\" pipe"]);
+        assert_eq!(records[1].1, [""; 100]);
+    }
+
+    #[test]
+    fn what_two_readers_understand_in_two_ways_is_refused() {
+        for (text, place, flaw) in [
+            ("a,b\n1,\"say \\\"hi\\\"\"\n", 2, ESCAPED),
+            ("a,b\n1,\"\\\"\"\n2,\"\\\"\"\n", 2, ESCAPED),
+            ("a,b\n1,\"x\" \n", 2, AFTER_QUOTE),
+            ("a,b\n\"x\"y,2\n", 1, AFTER_QUOTE),
+            ("a,b\n1, \"x\"\n", 2, AFTER_SPACES),
+        ] {
+            for piece in [1, 2, 5, 1000] {
+                let error = records(text, piece).unwrap_err();
+                assert_eq!(error, format!("t, line 2: in column {place}, {flaw}"), "{text}");
+            }
+        }
+        let whole = "\"C:\\dir\\\",x\n\"a\"\"\"\n\"\"\r\n";
+        let values: Vec<_> =
+            records(whole, 3).unwrap().into_iter().map(|(_, values)| values).collect();
+        assert_eq!(values, [vec!["C:\\dir\\", "x"], vec!["a\""], vec![""]]);
+    }
+
+    #[test]
+    fn an_open_quote_is_found_at_the_end_of_the_text() {
+        for text in ["a\nb,\"c\nd\n", "a\n\"", "a\nb,\"\"\"", "a\n\"b\n\n"] {
+            assert_eq!(records(text, 8), Err(format!("t, line 2: {UNCLOSED}")));
+        }
+        assert_eq!(records("a\n\"b\n\"", 8).unwrap()[1].1, ["b\n"]);
+    }
+
+    #[test]
+    fn values_are_cut_at_their_ends() {
+        let record = ValueRow::new(1, b"ab\nc left over", &[2, 2, 4]).unwrap();
+        assert_eq!(record.values().collect::<Vec<_>>(), ["ab", "", "\nc"]);
+        assert!(record.span_lines());
+        assert_eq!(record.count(), 3);
+    }
+
+    #[test]
+    fn the_first_value_that_is_no_text_is_told() {
+        let flaw = |bytes, ends| ValueRow::new(1, bytes, ends).unwrap_err();
+        assert_eq!(flaw(b"ab\xFFc", &[1, 2, 4]), not_utf_8(3));
+        assert_eq!(flaw(b"\xFF", &[0, 1]), not_utf_8(2));
+        assert_eq!(flaw(b"a\xC3\xA9", &[1, 2, 3]), not_utf_8(2));
     }
 }

@@ -7,7 +7,7 @@
 use std::io::{self, BufRead};
 use std::ops::Range;
 
-use crate::format::codec::{Decode, FoundRecord};
+use crate::format::entry::{Decode, FoundRecord};
 
 /// A record that is longer may be damaged: it is looked at before it has ended. In bytes.
 const LONG: usize = 64 << 20;

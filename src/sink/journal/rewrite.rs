@@ -11,7 +11,7 @@ use super::disk::FileAtPath;
 use super::open_output::Journal;
 use super::record_cutter::RecordCutter;
 use crate::format::Format;
-use crate::format::codec::{Decode, FoundRecord, ReadRecord};
+use crate::format::entry::{Decode, FoundRecord, ReadRecord};
 use crate::fs::{file_lock, sync_directory};
 use crate::sink::resume::ResumeState;
 use crate::sink::sidecar::place::beside;

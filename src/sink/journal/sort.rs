@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::record_cutter::RecordCutter;
 use crate::format::Format;
-use crate::format::codec::FoundRecord;
+use crate::format::entry::FoundRecord;
 use crate::fs::sync_directory;
 use crate::sink::sidecar::place::beside;
 

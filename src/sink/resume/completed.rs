@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use roaring::RoaringTreemap;
 
 use crate::format::Format;
-use crate::format::codec::ReadRecord;
+use crate::format::entry::ReadRecord;
 use crate::row::Row;
 
 /// The rows of an earlier run, which are not asked for again.

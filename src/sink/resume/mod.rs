@@ -7,7 +7,7 @@ use roaring::RoaringTreemap;
 
 use super::journal::record_cutter::RecordCutter;
 use super::sidecar::Synced;
-use crate::format::codec::{Decode, FoundRecord, ReadRecord};
+use crate::format::entry::{Decode, FoundRecord, ReadRecord};
 
 pub(super) mod compare;
 pub(super) mod completed;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use roaring::RoaringTreemap;
 
-use crate::format::codec::ReadRecord;
+use crate::format::entry::ReadRecord;
 
 /// Rows of which some items are missing. They are few: those that were in flight when a
 /// run ended.

@@ -1,6 +1,6 @@
 //! Records into bytes, a buffer at a time, whole records only.
 
-use crate::format::codec::Encode;
+use crate::format::entry::Encode;
 use crate::record::Record;
 use crate::sink::error::SinkError;
 use crate::sink::journal::open_output::OpenOutput;
