@@ -1,6 +1,7 @@
 //! `throng demo`: the mock and the shipped job in one process.
 
-use crate::plan::Job;
+use crate::plan::{Job, Layers};
+use crate::source;
 use crate::{Error, Plan};
 use clap::Args;
 use serde_json::{Value, json};
@@ -68,14 +69,13 @@ fn job(server: &str, rate: &str) -> Result<Job, Error> {
     let rows: Vec<Value> =
         TICKERS.lines().skip(1).take(ROWS).map(|symbol| json!({ "symbol": symbol })).collect();
     let output = std::env::temp_dir().join("throng-demo.jsonl");
-    let mut job = Job::parse("examples/quotes.toml", JOB)?;
-    job.input = Default::default();
-    job.overlay(json!({
-        "input": { "list": rows },
+    let job = Layers::parse("examples/quotes.toml", JOB)?.overlay(json!({
         "request": { "url": format!("{server}/v6/finance/quote/") },
         "limit": { "rate": [rate] },
         "output": { "file": output, "existing": "overwrite" },
-    }))
+    }));
+    let input = source::Settings { list: Some(rows), ..Default::default() };
+    Ok(Job { input, ..job.job()? })
 }
 
 /// The mock needs no key, but the job has one to show that it stays secret.

@@ -1,7 +1,7 @@
 //! A job from a file, overlaid with flags.
 
 use crate::Error;
-use crate::plan::{Job, Plan};
+use crate::plan::{Job, Layers, Plan};
 use clap::Args;
 use serde_json::json;
 
@@ -58,12 +58,11 @@ impl JobArgs {
 
     /// The job, not checked yet.
     pub fn job(&self) -> Result<Job, Error> {
-        let job = match self.job.as_ref().or(self.config_json_file.as_ref()) {
-            Some(path) => Job::read(path)?,
-            None => Job::default(),
+        let file = match self.job.as_ref().or(self.config_json_file.as_ref()) {
+            Some(path) => Layers::read(path)?,
+            None => Layers::default(),
         };
-        let job = self.request.curl_over(job)?;
-        job.overlay(json!({
+        let flags = json!({
             "input": self.input.tree(),
             "request": self.request.tree(),
             "auth": self.auth.auth_tree(),
@@ -82,7 +81,8 @@ impl JobArgs {
             "pages": self.pages.tree(),
             "summary": self.values.summary_tree(),
             "output": self.output.tree(),
-        }))
+        });
+        self.request.curl_over(file)?.overlay(flags).job()
     }
 }
 

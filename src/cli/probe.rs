@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::Error;
-use crate::plan::Job;
+use crate::plan::{Job, Layers};
 use crate::probe::{Bounds, Observation, ProbeAnswer, probe};
 use clap::Args;
 use serde_json::json;
@@ -121,9 +121,9 @@ fn show(heard: &ProbeAnswer) {
 
 impl ProbeArgs {
     fn job(&self) -> Result<Job, Error> {
-        let job = self.request.curl_over(Job::default())?;
+        let settings = self.request.curl_over(Layers::default())?;
         let url = self.probed.as_ref();
-        let job = job
+        let job = settings
             .overlay(json!({
                 "request": self.request.tree(),
                 "auth": self.auth.auth_tree(),
@@ -131,8 +131,9 @@ impl ProbeArgs {
                 "env": self.auth.env_tree(),
                 "network": self.network.tree(),
                 "tls": self.tls.tree(),
-            }))?
-            .overlay(json!({ "request": { "url": url } }))?;
+            }))
+            .overlay(json!({ "request": { "url": url } }))
+            .job()?;
         match job.request.url {
             Some(_) => Ok(job),
             None => Err(Error::plan(

@@ -1,11 +1,11 @@
-//! Reads a job file; an error names the line and the key.
+//! Reads the settings of a job file; an error names the line and the key.
 
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::diagnostics::{by_json, by_toml};
-use super::{ExplicitKeys, Job, legacy};
+use super::{Job, Layers, legacy};
 use crate::error::Error;
 
 impl Job {
@@ -14,9 +14,7 @@ impl Job {
     /// # Errors
     /// That the file can't be read, or the line and the key that are wrong.
     pub fn read(path: &str) -> Result<Job, Error> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::plan(format!("the job file {path} can't be read: {error}")))?;
-        Job::parse(path, &text)
+        Layers::read(path)?.job()
     }
 
     /// Parses the text of a job file; `name` decides on the syntax, and is named in errors.
@@ -24,34 +22,49 @@ impl Job {
     /// # Errors
     /// The line and the key that are wrong, and what was meant if that can be guessed.
     pub fn parse(name: &str, text: &str) -> Result<Job, Error> {
-        let is_json = Path::new(name).extension().is_some_and(|end| end == "json")
-            || text.trim_start().starts_with('{');
-        (if is_json {
-            legacy::parse(text).unwrap_or_else(|| parse_json(text))
-        } else {
-            parse_toml(text)
-        })
-        .map_err(|why| Error::plan(format!("{name}, {why}")))
+        Layers::parse(name, text)?.job()
     }
 }
 
-fn parse_json(text: &str) -> Result<Job, String> {
-    let job: Job = serde_json::from_str(text).map_err(by_json)?;
-    let tree = serde_json::from_str(text).map_err(by_json)?;
-    Ok(written(job, &tree))
+impl Layers {
+    /// Reads the settings of a job file.
+    ///
+    /// # Errors
+    /// As for [`Job::read`].
+    pub fn read(path: &str) -> Result<Layers, Error> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::plan(format!("the job file {path} can't be read: {error}")))?;
+        Layers::parse(path, &text)
+    }
+
+    /// Parses the settings of a job file.
+    ///
+    /// # Errors
+    /// As for [`Job::parse`].
+    pub fn parse(name: &str, text: &str) -> Result<Layers, Error> {
+        let is_json = Path::new(name).extension().is_some_and(|end| end == "json")
+            || text.trim_start().starts_with('{');
+        let tree = if is_json {
+            legacy::parse(text).unwrap_or_else(|| parse_json(text))
+        } else {
+            parse_toml(text)
+        };
+        let tree = tree.map_err(|why| Error::plan(format!("{name}, {why}")))?;
+        Ok(Layers::of(tree))
+    }
 }
 
-fn parse_toml(text: &str) -> Result<Job, String> {
+/// A job is read from the text itself, so that an error has a line; only its tree is kept,
+/// which tells what is written out from what is the default.
+fn parse_json(text: &str) -> Result<Value, String> {
+    serde_json::from_str::<Job>(text).map_err(by_json)?;
+    serde_json::from_str(text).map_err(by_json)
+}
+
+fn parse_toml(text: &str) -> Result<Value, String> {
     let wrong = |error| by_toml(text, &error);
-    let job: Job = toml::from_str(text).map_err(wrong)?;
-    let tree = toml::from_str(text).map_err(wrong)?;
-    Ok(written(job, &tree))
-}
-
-/// The job with its written keys, which only its tree tells. The job is parsed from the
-/// text itself, so that an error has a line.
-fn written(job: Job, tree: &Value) -> Job {
-    Job { written: ExplicitKeys::of(tree), ..job }
+    toml::from_str::<Job>(text).map_err(wrong)?;
+    toml::from_str(text).map_err(wrong)
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! A job as the user writes it: one part for each module. Pure.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use super::{ExplicitKeys, workers};
-use crate::error::Error;
+use super::workers;
 use crate::{auth, batch, extract, judge, limit, pages, render, secret, send, sink, source, tally};
 
 /// A job as its file or its flags say it; each part is its module's.
@@ -27,11 +25,8 @@ use crate::{auth, batch, extract, judge, limit, pages, render, secret, send, sin
 #[serde(deny_unknown_fields, default)]
 pub struct Job {
     /// The profile whose settings hold where the job has none: `github`, `github:anonymous`.
+    /// [`Job::parse`] applies it and leaves none here.
     pub api: Option<String>,
-    /// The keys that are written out: they go before the profile even with the default as
-    /// their value.
-    #[serde(skip)]
-    pub written: ExplicitKeys,
     /// Where rows come from.
     pub input: source::Settings,
     /// What to ask for each row.
@@ -72,21 +67,6 @@ pub struct Job {
     pub summary: tally::Settings,
     /// Where records go.
     pub output: sink::Settings,
-}
-
-impl Job {
-    /// The job with `flags` laid over it: a tree of the same shape, in which null changes
-    /// nothing, tables are merged, and any other value replaces the job's.
-    ///
-    /// # Errors
-    /// Which flag doesn't fit.
-    pub fn overlay(&self, flags: Value) -> Result<Job, Error> {
-        let written = self.written.clone().and(ExplicitKeys::of(&flags));
-        let mut tree = serde_json::to_value(self).map_err(unfit)?;
-        lay_over(&mut tree, flags);
-        let job: Job = serde_json::from_value(tree).map_err(unfit)?;
-        Ok(Job { written, ..job })
-    }
 }
 
 /// One `[[step]]` of a job: a stage after the first. A part that it leaves out is the
@@ -136,68 +116,5 @@ impl StageConfig {
             step: Vec::new(),
             ..whole.clone()
         }
-    }
-}
-
-pub(super) fn unfit(error: serde_json::Error) -> Error {
-    Error::plan(format!("the flags don't fit: {error}"))
-}
-
-pub(super) fn lay_over(under: &mut Value, over: Value) {
-    match (under, over) {
-        (_, Value::Null) => {}
-        (Value::Object(under), Value::Object(over)) => {
-            for (name, value) in over {
-                lay_over_name(under, name, value);
-            }
-        }
-        (under, over) => *under = over,
-    }
-}
-
-fn lay_over_name(under: &mut Map<String, Value>, name: String, value: Value) {
-    if name == "headers" {
-        drop_same_headers(under.get_mut(&name), &value);
-    }
-    lay_over(under.entry(name).or_insert(Value::Null), value);
-}
-
-/// `X-Key` and `x-key` are one header.
-fn drop_same_headers(under: Option<&mut Value>, over: &Value) {
-    if let (Some(Value::Object(under)), Value::Object(over)) = (under, over) {
-        under.retain(|name, _| !over.keys().any(|new| new.eq_ignore_ascii_case(name)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn flags_replace_what_they_name_and_nothing_else() {
-        let job: Job = serde_json::from_value(json!({
-            "request": {"url": "http://a/", "query": {"a": "1", "b": "2"}, "headers": {"X-Key": "old"}},
-            "limit": {"rate": ["1/1s", "9/1m"]},
-            "send": {"timeout": "7s"},
-        }))
-        .unwrap();
-        let flags = json!({
-            "request": {"url": null, "query": {"b": "3"}, "headers": {"x-key": "new"}},
-            "limit": {"rate": ["22/5s"]},
-        });
-        let both = job.overlay(flags).unwrap();
-        assert_eq!(both.request.url.as_deref(), Some("http://a/"));
-        assert_eq!(Value::Object(both.request.query), json!({"a": "1", "b": "3"}));
-        assert_eq!(Value::Object(both.request.headers), json!({"x-key": "new"}));
-        assert_eq!(both.limit.rate, ["22/5s".parse().unwrap()]);
-        assert_eq!(both.send.timeout.as_secs(), 7);
-    }
-
-    #[test]
-    fn a_job_survives_being_written_and_read() {
-        let job = Job::default();
-        assert_eq!(job.overlay(Value::Null).unwrap(), job);
     }
 }

@@ -4,7 +4,6 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Job;
 use super::diagnostics::by_json;
 
 /// The key that only this form has.
@@ -19,23 +18,22 @@ struct LegacyRate {
     list_of_api_requests: Vec<String>,
 }
 
-/// The job of an older file, or its error; `None` if the file has another form.
-pub fn parse(text: &str) -> Option<Result<Job, String>> {
+/// The settings of an older file, or its error; `None` if the file has another form.
+pub fn parse(text: &str) -> Option<Result<Value, String>> {
     let tree: Value = serde_json::from_str(text).ok()?;
     tree.get(MARK)?;
-    let older = serde_json::from_str(text).map_err(by_json);
-    Some(older.and_then(|older: LegacyRate| older.job().map_err(|error| error.to_string())))
+    Some(serde_json::from_str(text).map(LegacyRate::tree).map_err(by_json))
 }
 
 impl LegacyRate {
-    /// The job as the demo did it: the first ten symbols by one worker, one at a time,
+    /// The settings as the demo did it: the first ten symbols by one worker, one at a time,
     /// 25 in 5 s.
-    fn job(self) -> Result<Job, serde_json::Error> {
+    fn tree(self) -> Value {
         let mut query = self.params_for_api_request;
         query.insert("symbols".into(), "{{ symbols }}".into());
         let rows: Vec<Value> =
             self.list_of_api_requests.iter().map(|symbol| json!({ "symbols": symbol })).collect();
-        serde_json::from_value(json!({
+        json!({
             "input": { "list": rows, "take": 10 },
             "request": {
                 "url": self.base_url,
@@ -49,13 +47,14 @@ impl LegacyRate {
                 "name": ".quoteResponse.result[0].longName",
             },
             "summary": { "mean_price": "mean(price)" },
-        }))
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Job;
 
     #[test]
     fn it_means_what_the_demo_did() {

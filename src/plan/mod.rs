@@ -19,10 +19,10 @@ mod account;
 mod checks;
 mod cleartext;
 mod diagnostics;
-mod explicit;
 mod file;
 mod identity;
 mod job;
+mod layers;
 mod legacy;
 mod literals;
 mod preview;
@@ -35,8 +35,8 @@ pub mod workers;
 mod workload;
 
 pub use checks::check_apart;
-pub use explicit::ExplicitKeys;
 pub use job::{Job, StageConfig};
+pub use layers::Layers;
 pub use profile::{Need, Profile, ProfileSource as Reading};
 pub use stage::Stage;
 
@@ -71,7 +71,11 @@ impl Plan {
     /// # Errors
     /// The first thing that is wrong, with its place and what to do.
     pub fn new(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan, Error> {
-        let job = &*profile::under(job)?;
+        if let Some(api) = &job.api {
+            return Err(Error::plan(format!(
+                "the profile {api} was set after the job was read: write it in the job's text (api)"
+            )));
+        }
         let vault = Arc::new(Vault::new(&job.secrets)?.with(job.env.clone()));
         let plan = Plan::checked(job, environment, &vault);
         plan.map_err(|error| error.map(|text| vault.secrets().hide(text)))

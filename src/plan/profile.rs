@@ -1,14 +1,12 @@
 //! Profiles: settings for the limits, refusals and demands of known APIs, which hold where a
 //! job has none. Pure.
 
-use std::borrow::Cow;
 use std::fmt::Write;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::Job;
-use super::job::{lay_over, unfit};
+use super::layers::lay_over;
 use crate::error::Error;
 
 /// Each profile by its name.
@@ -130,7 +128,7 @@ impl Profile {
     }
 
     /// The parts of a job for a tier; the first, if none is named.
-    fn part(&self, tier: Option<&str>) -> Result<Value, Error> {
+    pub(super) fn part(&self, tier: Option<&str>) -> Result<Value, Error> {
         let found = match tier {
             Some(name) => self.tier.get(name),
             None => self.tier.values().next(),
@@ -151,7 +149,8 @@ impl Profile {
         Ok(part)
     }
 
-    fn check(&self, job: &Value) -> Result<(), Error> {
+    /// Makes sure that a job has the headers that the API demands.
+    pub(super) fn check(&self, job: &Value) -> Result<(), Error> {
         let headers = job["request"]["headers"].as_object();
         let has = |need: &Need| {
             let mut headers = headers.into_iter().flatten();
@@ -184,42 +183,12 @@ fn rates(part: &Value) -> String {
     rates.join(" and ")
 }
 
-/// The job laid over the profile that it names: each setting of the job replaces the
-/// profile's.
-///
-/// # Errors
-/// There is no such profile or tier, or a header is missing that it wants.
-pub(super) fn under(job: &Job) -> Result<Cow<'_, Job>, Error> {
-    let Some(api) = &job.api else {
-        return Ok(Cow::Borrowed(job));
-    };
-    let (name, tier) = match api.split_once(':') {
-        Some((name, tier)) => (name, Some(tier)),
-        None => (api.as_str(), None),
-    };
-    let profile = Profile::named(name)?;
-    let default = serde_json::to_value(Job::default()).map_err(unfit)?;
-    let whole = serde_json::to_value(job).map_err(unfit)?;
-    let said = job.written.said(whole, &default);
-    let mut tree = default;
-    lay_over(&mut tree, profile.part(tier)?);
-    lay_over(&mut tree, said);
-    profile.check(&tree)?;
-    let job = serde_json::from_value(tree).map_err(unfit)?;
-    Ok(Cow::Owned(job))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::limit::Shape;
-
-    fn job(tree: Value) -> Result<Job, Error> {
-        let job = Job::parse("job.json", &tree.to_string()).unwrap();
-        under(&job).map(Cow::into_owned)
-    }
+    use crate::plan::Job;
 
     #[test]
     fn every_tier_of_every_profile_is_a_job() {
@@ -232,59 +201,13 @@ mod tests {
                 .collect();
             for tier in profile.tier.keys() {
                 let api = format!("{}:{tier}", profile.name);
-                let job = job(json!({"api": api, "request": {"headers": headers}})).unwrap();
+                let job = json!({"api": api, "request": {"headers": headers}}).to_string();
+                let job = Job::parse("job.json", &job).unwrap();
                 assert!(!job.limit.rate.is_empty(), "{api}");
                 crate::judge::RefusalRules::new(&job.refusal).unwrap();
                 crate::limit::Policy::new(&job.limit, job.send.timeout).unwrap();
                 assert!(profile.text().contains(&api), "{}", profile.text());
             }
-        }
-    }
-
-    #[test]
-    fn a_job_overrides_what_it_names_and_keeps_the_rest() {
-        let first = job(json!({"api": "github"})).unwrap();
-        assert_eq!(first.limit.rate[0].to_string(), "5000/1h@reset");
-        assert_eq!(first.limit.in_flight, Some(100));
-        let own = job(
-            json!({"api": "github:anonymous", "limit": {"rate": "7/1m"}, "retry": {"retries": 1}}),
-        );
-        let own = own.unwrap();
-        assert_eq!(own.limit.rate.len(), 1);
-        assert_eq!(own.limit.rate[0].to_string(), "7/1m");
-        assert_eq!((own.limit.in_flight, own.retry.retries), (Some(100), 1));
-        assert_eq!(own.refusal.len(), 3);
-    }
-
-    #[test]
-    fn what_is_written_goes_before_the_profile_also_as_the_default() {
-        let own = json!({"api": "edgar", "limit": {"shape": "auto", "rate": "1/1s"}, "refusal": [],
-            "request": {"headers": {"user-agent": "me@example.com"}}});
-        let file = job(own.clone()).unwrap();
-        assert_eq!(file.limit.shape, Shape::Auto);
-        assert!(file.refusal.is_empty());
-        assert_eq!(file.retry.max_refusals, 3);
-        let flags = Job::default().overlay(own).unwrap();
-        assert_eq!(under(&flags).unwrap().limit.shape, Shape::Auto);
-        // A field that is set afterwards counts too.
-        let mut later = flags;
-        later.limit.shape = Shape::Burst;
-        assert_eq!(under(&later).unwrap().limit.shape, Shape::Burst);
-    }
-
-    #[test]
-    fn what_is_wrong_is_said() {
-        for (tree, why) in [
-            (json!({"api": "gitlab"}), "the profiles are: alphavantage,"),
-            (json!({"api": "github:gold"}), "its tiers are: token, enterprise, anonymous"),
-            (json!({"api": "edgar"}), "needs a header user-agent"),
-            (
-                json!({"api": "edgar", "request": {"headers": {"User-Agent": "curl"}}}),
-                "a name and a mail address",
-            ),
-        ] {
-            let error = job(tree).unwrap_err().to_string();
-            assert!(error.contains(why), "{error}");
         }
     }
 }

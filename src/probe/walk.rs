@@ -13,8 +13,9 @@ use super::found::ProbeResult;
 use crate::engine::row::{RowExecutor, RunContext};
 use crate::engine::world::{RealWorld, World};
 use crate::error::Error;
-use crate::judge::Ruling;
 use crate::judge::signals::{LimitSignal, read_headers};
+use crate::judge::{self, Ruling};
+use crate::limit;
 use crate::plan::{Job, Plan};
 use crate::record::Failure;
 use crate::row::Row;
@@ -22,6 +23,7 @@ use crate::send::Answer;
 use crate::shutdown::ShutdownReason;
 #[cfg(feature = "simulate")]
 use crate::simulate::{Servers, VirtualWorld, WatchedRun, in_virtual_time};
+use crate::source;
 
 /// How far a probe may go.
 #[derive(Debug, Clone, Copy)]
@@ -82,13 +84,14 @@ pub fn simulated<S: Servers>(
 
 /// What a server says to one request is no other's, so that nothing is held back.
 fn plan(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan, Error> {
-    const FOREVER: &str = "10000days";
-    let job = Job { limit: Default::default(), output: Default::default(), ..job.clone() };
-    let job = job.overlay(json!({
-        "input": {"list": [{}]},
-        "limit": {"route": "{{ probe }}"},
-        "retry": {"max-wait": FOREVER, "max-refusals": u32::MAX},
-    }))?;
+    const FOREVER: Duration = Duration::from_secs(10_000 * 86_400);
+    let job = Job {
+        input: source::Settings { list: Some(vec![json!({})]), ..Default::default() },
+        limit: limit::Settings { route: Some(format!("{{{{ {PROBE} }}}}")), ..Default::default() },
+        retry: judge::Settings { max_wait: FOREVER, max_refusals: u32::MAX, ..job.retry.clone() },
+        output: Default::default(),
+        ..job.clone()
+    };
     let plan = Plan::new(&job, environment)?;
     let mut fields = plan.first().renderer.fields().iter();
     match fields.find(|field| *field != PROBE) {

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::curl::{Translated, translate};
-use crate::plan::Job;
+use crate::plan::Layers;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -97,16 +97,16 @@ impl AuthFlags {
 }
 
 impl RequestFlags {
-    /// The job overlaid with the curl command, if one is given; writes its notes.
-    pub fn curl_over(&self, job: Job) -> Result<Job, Error> {
+    /// The settings overlaid with the curl command, if one is given; writes its notes.
+    pub fn curl_over(&self, settings: Layers) -> Result<Layers, Error> {
         let Some(command) = &self.curl else {
-            return Ok(job);
+            return Ok(settings);
         };
         let translated = curl(command)?;
         for note in &translated.notes {
             say::note(&format!("throng: {}", crate::report::escape(note)));
         }
-        job.overlay(translated.job)
+        Ok(settings.overlay(translated.job))
     }
 
     pub fn tree(&self) -> Value {

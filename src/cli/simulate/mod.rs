@@ -1,13 +1,12 @@
 //! `throng simulate`: runs the job in virtual time against a model of the server.
 
-use crate::limit::Guard;
+use crate::limit::{self, Guard};
 use crate::plan::Job;
 use crate::simulate::with_token_buckets;
 use crate::{Error, Plan};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use humantime::format_duration;
-use serde_json::json;
 use throng_mock::{Latency, LimitKind, ServerLimit, Settings, WindowCount};
 
 use super::exit::Exit;
@@ -160,7 +159,10 @@ type Candidate = (&'static str, Plan);
 
 /// What can be chosen, and what is usual elsewhere.
 fn all(job: &Job) -> Result<Vec<Candidate>, Error> {
-    let under = |guard| plan(&job.overlay(json!({ "limit": { "guard": guard } }))?);
+    let under = |guard| {
+        let limit = limit::Settings { guard, ..job.limit.clone() };
+        plan(&Job { limit, ..job.clone() })
+    };
     let mut all = Vec::new();
     for guard in Guard::ALL {
         all.push((guard.name(), under(guard)?));

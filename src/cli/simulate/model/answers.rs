@@ -7,7 +7,7 @@
 use crate::limit::Policy;
 use crate::plan::Job;
 use crate::{Error, Plan};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// What the model's answers have, where only the real server knows it.
 #[derive(Debug, Clone, Copy)]
@@ -34,14 +34,8 @@ impl Answers {
             let own = step["limit"].is_object().then(|| policies.next()).flatten();
             self.respell(step, own.unwrap_or(plan.policy()))?;
         }
-        let job = job.overlay(json!({
-            "request": {"headers": tree["request"]["headers"]},
-            "limit": {"settle": tree["limit"]["settle"]},
-            "extract": tree["extract"],
-            "items": tree["items"],
-            "pages": tree["pages"],
-            "step": steps,
-        }))?;
+        tree["step"] = steps;
+        let job: Job = serde_json::from_value(tree).map_err(unfit)?;
         // What is computed over the values of a model means nothing.
         Ok(Job { summary: Default::default(), ..job })
     }

@@ -1,0 +1,194 @@
+//! Layers of settings: a profile, a job file, flags. Their trees are merged, and the result is
+//! read as a [`Job`] once. Pure.
+
+use serde_json::{Map, Value};
+
+use super::Job;
+use super::profile::Profile;
+use crate::error::Error;
+
+/// The settings of a file and of flags, merged, before they are a [`Job`].
+#[derive(Debug, Clone)]
+pub struct Layers(Value);
+
+impl Default for Layers {
+    fn default() -> Layers {
+        Layers(Value::Object(Map::new()))
+    }
+}
+
+impl Layers {
+    /// The layer of a file.
+    pub(super) fn of(tree: Value) -> Layers {
+        Layers(tree)
+    }
+
+    /// The settings with `flags` laid over them: a tree of a job's shape, in which a part or
+    /// a key that is null changes nothing, tables are merged, and any other value replaces.
+    #[must_use]
+    pub fn overlay(mut self, mut flags: Value) -> Layers {
+        drop_nulls(&mut flags);
+        flags.as_object_mut().into_iter().flat_map(Map::values_mut).for_each(drop_nulls);
+        lay_over(&mut self.0, flags);
+        self
+    }
+
+    /// The job of these settings, which lie over the profile that they name.
+    ///
+    /// # Errors
+    /// Which flag doesn't fit; there is no such profile or tier, or a header is missing that
+    /// it wants.
+    pub fn job(self) -> Result<Job, Error> {
+        let Some(api) = self.0["api"].as_str() else {
+            return read(self.0);
+        };
+        let (name, tier) = match api.split_once(':') {
+            Some((name, tier)) => (name, Some(tier)),
+            None => (api, None),
+        };
+        let profile = Profile::named(name)?;
+        let mut tree = profile.part(tier)?;
+        lay_over(&mut tree, self.0);
+        profile.check(&tree)?;
+        let job = read(tree)?;
+        Ok(Job { api: None, ..job })
+    }
+}
+
+fn read(tree: Value) -> Result<Job, Error> {
+    serde_json::from_value(tree)
+        .map_err(|error| Error::plan(format!("the flags don't fit: {error}")))
+}
+
+fn drop_nulls(tree: &mut Value) {
+    if let Value::Object(tree) = tree {
+        tree.retain(|_, value| !value.is_null());
+    }
+}
+
+/// Lays a tree over another one: null changes nothing, tables are merged, and any other value
+/// replaces the one below.
+pub(super) fn lay_over(under: &mut Value, over: Value) {
+    match (under, over) {
+        (_, Value::Null) => {}
+        (Value::Object(under), Value::Object(over)) => {
+            for (name, value) in over {
+                if name == "headers" {
+                    drop_same_headers(under.get_mut(&name), &value);
+                }
+                lay_over(under.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (under, over) => *under = over,
+    }
+}
+
+/// `X-Key` and `x-key` are one header.
+fn drop_same_headers(under: Option<&mut Value>, over: &Value) {
+    if let (Some(Value::Object(under)), Value::Object(over)) = (under, over) {
+        under.retain(|name, _| !over.keys().any(|new| new.eq_ignore_ascii_case(name)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::limit::Shape;
+
+    fn file(tree: Value) -> Layers {
+        Layers::parse("job.json", &tree.to_string()).unwrap()
+    }
+
+    #[test]
+    fn flags_replace_what_they_name_and_nothing_else() {
+        let file = file(json!({
+            "request": {
+                "url": "http://a/",
+                "query": {"a": "1", "b": "2"},
+                "headers": {"X-Key": "old"},
+                "json": {"is": null},
+            },
+            "limit": {"rate": ["1/1s", "9/1m"]},
+            "send": {"timeout": "7s"},
+        }));
+        let flags = json!({
+            "api": null,
+            "request": {"url": null, "query": {"b": "3"}, "headers": {"x-key": "new"}},
+            "limit": {"rate": ["22/5s"]},
+            "retry": null,
+            "workers": {"count": null},
+        });
+        let both = file.overlay(flags).job().unwrap();
+        assert_eq!(both.request.url.as_deref(), Some("http://a/"));
+        assert_eq!(Value::Object(both.request.query), json!({"a": "1", "b": "3"}));
+        assert_eq!(Value::Object(both.request.headers), json!({"x-key": "new"}));
+        assert_eq!(both.request.json, Some(json!({"is": null})));
+        assert_eq!(both.limit.rate, ["22/5s".parse().unwrap()]);
+        assert_eq!(both.send.timeout.as_secs(), 7);
+    }
+
+    #[test]
+    fn nothing_is_the_default() {
+        assert_eq!(Layers::default().overlay(Value::Null).job().unwrap(), Job::default());
+    }
+
+    #[test]
+    fn a_flag_that_does_not_fit_is_an_error() {
+        let error = Layers::default().overlay(json!({"retry": {"retries": -1}})).job();
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("the flags don't fit: invalid value: integer `-1`"), "{error}");
+    }
+
+    #[test]
+    fn a_job_overrides_what_it_names_and_keeps_the_rest() {
+        let first = file(json!({"api": "github"})).job().unwrap();
+        assert_eq!(first.limit.rate[0].to_string(), "5000/1h@reset");
+        assert_eq!(first.limit.in_flight, Some(100));
+        let own = file(
+            json!({"api": "github:anonymous", "limit": {"rate": "7/1m"}, "retry": {"retries": 1}}),
+        );
+        let own = own.job().unwrap();
+        assert_eq!(own.limit.rate.len(), 1);
+        assert_eq!(own.limit.rate[0].to_string(), "7/1m");
+        assert_eq!((own.limit.in_flight, own.retry.retries), (Some(100), 1));
+        assert_eq!(own.refusal.len(), 3);
+    }
+
+    #[test]
+    fn what_is_written_goes_before_the_profile_also_as_the_default() {
+        let own = json!({"api": "edgar", "limit": {"shape": "auto", "rate": "1/1s"}, "refusal": [],
+            "request": {"headers": {"user-agent": "me@example.com"}}});
+        let from_file = file(own.clone()).job().unwrap();
+        assert_eq!(from_file.limit.shape, Shape::Auto);
+        assert!(from_file.refusal.is_empty());
+        assert_eq!(from_file.retry.max_refusals, 3);
+        let flags = Layers::default().overlay(own).job().unwrap();
+        assert_eq!(flags, from_file);
+    }
+
+    #[test]
+    fn a_flag_can_choose_another_profile() {
+        let file = file(json!({"api": "edgar", "limit": {"in-flight": 7}}));
+        let job = file.overlay(json!({"api": "github"})).job().unwrap();
+        assert_eq!(job.limit.rate[0].to_string(), "5000/1h@reset");
+        assert_eq!(job.limit.in_flight, Some(7));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (tree, why) in [
+            (json!({"api": "gitlab"}), "the profiles are: alphavantage,"),
+            (json!({"api": "github:gold"}), "its tiers are: token, enterprise, anonymous"),
+            (json!({"api": "edgar"}), "needs a header user-agent"),
+            (
+                json!({"api": "edgar", "request": {"headers": {"User-Agent": "curl"}}}),
+                "a name and a mail address",
+            ),
+        ] {
+            let error = file(tree).job().unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}
