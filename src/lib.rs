@@ -44,6 +44,7 @@
 //! | `cli` | the command |
 //! | `simulate` | the commands `simulate`, `mock` and `demo` |
 //! | `openapi` | job files from OpenAPI descriptions |
+//! | `http2` | HTTP/2 to servers |
 //! | `arrow` | Arrow IPC as an input and output format |
 //! | `parquet` | Parquet as an input and output format, and `output.parts` |
 //! | `sqlite` | SQLite as an input and output format |

@@ -24,6 +24,7 @@ use super::acked::{AckedBytes, Acks, MaybeTapped, SentBytes, Wire, tapped};
 use super::deadline::Deadline;
 use super::dial::Dialer;
 use super::http1or2::{Connection, http1_builder};
+use super::http2;
 use super::request::{Interim, RequestTarget};
 use super::route::{Origin, UrlScheme, proxies};
 use super::{
@@ -90,6 +91,9 @@ impl Transport {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Transport, Error> {
         let trust = tls::Trust::new(tls, network.http)?;
+        if let (Http::Two, Some(why)) = (network.http, http2::MISSING) {
+            return Err(Error::plan(format!("network.http (--http) is 2, and {why}")));
+        }
         Ok(Transport {
             settings: settings.clone(),
             memory: None,

@@ -10,6 +10,7 @@ use http::HeaderMap;
 use hyper::client::conn::TrySendError;
 use tokio_rustls::rustls;
 
+use super::http2::{is_malformed_stream, is_turned_away};
 use super::request::MAX_INTERIM;
 use super::{Delivery, SendError, causes};
 use crate::record::FailureKind;
@@ -83,22 +84,6 @@ fn bad(why: String) -> SendError {
         detail: format!("the answer is not as HTTP wants it: {why}"),
         delivery: Delivery::Final,
     }
-}
-
-/// Whether the server reports that it did not process a request (RFC 9113, 8.7): it
-/// refused the stream, or sent GOAWAY with an earlier stream as the last one. Earlier
-/// streams never end with its GOAWAY.
-fn is_turned_away(error: &hyper::Error) -> bool {
-    cause_of::<h2::Error>(error).is_some_and(|cause| {
-        cause.is_remote()
-            && (cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM))
-    })
-}
-
-/// Whether HTTP/2 ended a stream because of data on it. An error of the whole
-/// connection can belong to another request.
-fn is_malformed_stream(error: &hyper::Error) -> bool {
-    cause_of::<h2::Error>(error).is_some_and(|cause| cause.is_library() && cause.is_reset())
 }
 
 /// Whether the chunks of an HTTP/1.1 body are malformed. TLS has the same error for

@@ -8,28 +8,19 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::Request;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 use tokio_util::either::Either;
 
 use super::acked::{Wire, WireMark, WireRequests, tapped};
 use super::faults::{self, MAX_HEAD, MAX_HEADERS, lost};
-use super::request::{Interim, Outgoing, RequestTarget};
-use super::streams::{Listener, LocalExecutor, Streams, WatchedStream};
+use super::http2::Http2;
+use super::request::{Interim, Outgoing, RequestHead, RequestTarget, WriteResult};
 use super::{Delivery, SendError};
-
-/// Size at which HTTP/2 ends the whole connection with all its requests. It is larger
-/// than the maximum of a head, which is checked for each answer.
-const MAX_HEADER_LIST: u32 = 16 * MAX_HEAD as u32;
-
-/// The head of an answer, with its body to be read.
-pub type RequestHead = Response<Incoming>;
-
-type WriteResult = Result<RequestHead, TrySendError<Request<Outgoing>>>;
+use crate::record::FailureKind;
 
 /// An open connection.
 pub enum Connection {
@@ -41,13 +32,7 @@ pub enum Connection {
         task: AbortHandle,
     },
     /// Many requests at a time.
-    Http2 {
-        sender: http2::SendRequest<Outgoing>,
-        streams: Streams,
-        watched: WatchedStream,
-        wire: Weak<Wire>,
-        task: AbortHandle,
-    },
+    Http2 { share: Http2, wire: Weak<Wire>, task: AbortHandle },
 }
 
 /// The settings of HTTP/1.1 for servers and proxies.
@@ -88,45 +73,28 @@ impl Connection {
     {
         let weak = wire.as_ref().map_or_else(Weak::new, Rc::downgrade);
         let io = tapped(io, wire.map(WireRequests::http2));
-        let watched = WatchedStream::default();
-        let io = tapped(io, Some(Listener::new(watched.clone())));
-        let local = LocalExecutor::default();
-        let (sender, connection) = http2::Builder::new(local.clone())
-            .timer(TokioTimer::new())
-            .adaptive_window(true)
-            // None until the server's settings are known.
-            .initial_max_send_streams(0)
-            .max_header_list_size(MAX_HEADER_LIST)
-            .handshake(TokioIo::new(io))
-            .await
-            .map_err(|error| lost(&error, Delivery::NotSent))?;
-        let (streams, task) = Streams::run(connection, local);
-        Ok(Connection::Http2 { sender, streams, watched, wire: weak, task })
+        let (share, task) = Http2::open(io).await.map_err(|detail| SendError {
+            kind: FailureKind::ConnectionLost,
+            detail,
+            delivery: Delivery::NotSent,
+        })?;
+        Ok(Connection::Http2 { share, wire: weak, task })
     }
 
     /// Waits until the server has announced its maximum of concurrent requests.
     pub async fn welcome(&self) -> Result<(), String> {
         match self {
             Connection::Http1 { .. } => Ok(()),
-            Connection::Http2 { streams, .. } => streams.welcome().await,
+            Connection::Http2 { share, .. } => share.welcome().await,
         }
     }
 
     /// Another handle to the connection, if it allows more requests.
     pub fn share(&self) -> Option<Connection> {
-        let Connection::Http2 { sender, streams, watched, wire, task } = self else {
+        let Connection::Http2 { share, wire, task } = self else {
             return None;
         };
-        if sender.is_closed() {
-            return None;
-        }
-        Some(Connection::Http2 {
-            sender: sender.clone(),
-            streams: streams.take()?,
-            watched: watched.clone(),
-            wire: wire.clone(),
-            task: task.clone(),
-        })
+        Some(Connection::Http2 { share: share.share()?, wire: wire.clone(), task: task.clone() })
     }
 
     /// Whether a request would be written at once: the server can reduce the maximum
@@ -134,7 +102,7 @@ impl Connection {
     pub fn has_room(&self) -> bool {
         match self {
             Connection::Http1 { .. } => true,
-            Connection::Http2 { streams, .. } => streams.fit(),
+            Connection::Http2 { share, .. } => share.has_room(),
         }
     }
 
@@ -152,7 +120,7 @@ impl Connection {
     pub fn is_closed(&self) -> bool {
         match self {
             Connection::Http1 { sender, .. } => sender.is_closed(),
-            Connection::Http2 { sender, .. } => sender.is_closed(),
+            Connection::Http2 { share, .. } => share.is_closed(),
         }
     }
 
@@ -160,7 +128,7 @@ impl Connection {
     pub async fn ready(&mut self) -> Result<(), SendError> {
         match self {
             Connection::Http1 { sender, .. } => sender.ready().await,
-            Connection::Http2 { sender, .. } => sender.ready().await,
+            Connection::Http2 { share, .. } => share.ready().await,
         }
         .map_err(|error| lost(&error, Delivery::NotSent))
     }
@@ -209,13 +177,11 @@ impl Connection {
                 interim.watch(&mut request);
                 Either::Left(sender.try_send_request(request))
             }
-            Connection::Http2 { sender, watched, .. } => {
+            Connection::Http2 { share, .. } => {
                 if let Some(mark) = mark {
                     mark.hand();
                 }
-                let mut request = request.map(|body| Outgoing::new(body, None));
-                watched.watch(&mut request, interim);
-                Either::Right(sender.try_send_request(request))
+                Either::Right(share.write(request, interim))
             }
         }
     }

@@ -16,6 +16,8 @@ mod dial;
 mod faults;
 mod guard;
 mod http1or2;
+#[cfg_attr(not(feature = "http2"), path = "http2/disabled.rs")]
+mod http2;
 mod pool;
 pub mod redirect;
 mod request;
@@ -23,6 +25,7 @@ mod route;
 mod sender;
 mod settings;
 mod special;
+#[cfg(feature = "http2")]
 mod streams;
 mod tls;
 
@@ -30,8 +33,8 @@ pub use acked::AckedBytes;
 pub use body::decode;
 pub use connect::{Arrivals, MemoryConnector, MemoryStream, Transport};
 pub use guard::AddressPolicy;
-pub use http1or2::RequestHead;
 pub use pool::Lease;
+pub use request::RequestHead;
 pub(crate) use route::Origin;
 pub use sender::{Sender, Started};
 pub use settings::{Http, Network, Settings, Tls, Version};

@@ -10,9 +10,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, HOST, HeaderName, HeaderValue, USER_AGENT};
 use http::uri::Authority;
-use http::{HeaderMap, Request, Uri};
+use http::{HeaderMap, Request, Response, Uri};
 use http_body_util::Full;
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::TrySendError;
 use hyper_util::client::proxy::matcher::Intercept;
 use tokio::sync::Notify;
 
@@ -20,6 +21,12 @@ use super::acked::WireMark;
 use super::body;
 use super::route::Origin;
 use crate::render::SuppressHeaders;
+
+/// The head of an answer, with its body to be read.
+pub type RequestHead = Response<Incoming>;
+
+/// The head of the answer to a request that was written, or the request with an error.
+pub type WriteResult = Result<RequestHead, TrySendError<Request<Outgoing>>>;
 
 /// The default headers of requests to one origin, for requests without their own.
 pub struct Defaults {

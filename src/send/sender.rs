@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep};
 
 use super::connect::Transport;
 use super::deadline::Deadline;
-use super::http1or2::RequestHead;
 use super::pool::{ConnectionLimit, ConnectionSlot, Connections, Lease};
+use super::request::RequestHead;
 use super::route::Origin;
 use super::{Answer, Delivery, SendError, body};
 use crate::record::FailureKind;

@@ -19,6 +19,7 @@ use tokio_rustls::rustls::{
     SupportedProtocolVersion,
 };
 
+use super::http2;
 use super::settings::{Http, Tls, Version};
 use super::{Delivery, causes};
 use crate::error::Error;
@@ -83,8 +84,8 @@ impl Trust {
                 .map_err(|error| format!("tls.cert and tls.key (--cert, --cert-key): {error}"))?,
         };
         config.alpn_protocols = match self.http {
-            Http::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-            Http::One => vec![b"http/1.1".to_vec()],
+            Http::Auto if http2::MISSING.is_none() => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            Http::One | Http::Auto => vec![b"http/1.1".to_vec()],
             Http::Two => vec![b"h2".to_vec()],
         };
         Ok(TlsConnector::from(Arc::new(config)))
