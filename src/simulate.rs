@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
-use crate::engine::row::RunContext;
-use crate::engine::{local, summary};
+use crate::engine::context::RunContext;
+use crate::engine::{run_in_one_thread, summary};
 use crate::error::Error;
 use crate::limit::{Estimate, LimitState, RateLimiter};
 use crate::metrics::{Sending, TimeShare};
@@ -68,7 +68,7 @@ pub fn simulate<S: Servers>(
         watched.get_or_init(|| run.clone());
         run.metrics.start();
         let mut tally = Tally::new(&[], &[]);
-        local::run(&run, rows, |record| tally.add(record)).await;
+        run_in_one_thread(&run, rows, |record| tally.add(record)).await;
         let simulation = result(&run, &tally);
         // Requests that were given up may still arrive, and count.
         tokio::time::sleep(run.plan.policy().linger).await;

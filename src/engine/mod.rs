@@ -7,27 +7,29 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
+use self::channels::RunChannels;
+use self::context::{RealWorld, RunContext};
 use crate::auth::Tokens;
-use crate::engine::row::RunContext;
-use crate::engine::world::RealWorld;
 use crate::error::Error;
 use crate::limit::RateLimiter;
 use crate::metrics::{Metrics, TimeBreakdown};
 use crate::plan::{Plan, Stage};
 use crate::quota_store::FileQuotaStore;
+use crate::record::Record;
 use crate::report::Report;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::IntentWriter;
+use crate::source::Rows;
 
-pub(crate) mod local;
-mod outbox;
+mod channels;
+pub(crate) mod context;
 mod panics;
 mod reader;
 pub(crate) mod row;
-mod stage;
 pub(crate) mod summary;
 mod worker;
-pub(crate) mod world;
 mod writer;
 
 /// A plan about to be carried out, or being carried out.
@@ -113,17 +115,14 @@ impl Run {
     /// That the input or the output can't be opened. What happens later is in the report.
     pub fn run(&self) -> Result<Report, Error> {
         self.metrics().start();
-        let rows = self.plan().source.rows()?;
         let plan = self.plan();
+        let rows = plan.source.rows()?;
         open_quotas(&self.context)?;
         for before in plan.output.sent_before(&plan.identity) {
             self.limiter().remember(before.ago, before.requests, before.lost);
         }
-        let writer = self.plan().output.create(
-            &plan.columns,
-            &plan.identity,
-            writer::uncounted(&self.context),
-        )?;
+        let uncounted = writer::uncounted(&self.context);
+        let writer = plan.output.create(&plan.columns, &plan.identity, uncounted)?;
         let intents = match self.intents() {
             Ok(intents) => intents,
             Err(error) => {
@@ -131,21 +130,17 @@ impl Run {
                 return Err(error);
             }
         };
-        let (to_workers, rows_read) =
-            async_channel::bounded(stage::CHUNKS_AHEAD * plan.first().chunk);
-        let (to_writer, records) = async_channel::bounded(outbox::BATCHES);
-        let stages = stage::channels(self.plan(), rows_read);
+        let RunChannels { to_workers, stages, to_writer, records } = RunChannels::new(plan);
         let taken = reader::start(rows, to_workers, self.context.clone());
-        let grace = self.plan().workers.shutdown_grace;
-        writer::start_ticker(&to_writer, &self.context.shutdown, grace);
-        let workers: Vec<JoinHandle<Duration>> = (0..self.plan().workers.count)
+        writer::start_ticker(&to_writer, self.shutdown(), plan.workers.shutdown_grace);
+        let workers: Vec<JoinHandle<Duration>> = (0..plan.workers.count)
             .filter_map(|index| {
                 worker::start(
                     index,
                     self.context.clone(),
                     stages.clone(),
                     to_writer.clone(),
-                    intents.as_ref().map(|log| self.plan().output.handle(log)),
+                    intents.as_ref().map(|log| plan.output.handle(log)),
                 )
             })
             .collect();
@@ -157,9 +152,7 @@ impl Run {
         self.context.limiters.iter().for_each(RateLimiter::close);
         Ok(summary::report(&self.context, &tally, self.metrics().elapsed(), &workers))
     }
-}
 
-impl Run {
     /// The log of intents, if the plan has requests that must not be sent twice.
     fn intents(&self) -> Result<Option<IntentWriter>, Error> {
         if !self.plan().announces() {
@@ -220,4 +213,29 @@ pub fn run(plan: Plan) -> Result<Report, Error> {
         Some(ShutdownReason::Error(why)) => Err(Error::stopped(why)),
         _ => Ok(report),
     }
+}
+
+/// Takes every row to its record, with all workers in the event loop that polls this, whose
+/// clock may be virtual. The records go to `take`, and nowhere else.
+pub(crate) async fn run_in_one_thread(
+    context: &Arc<RunContext>,
+    rows: Rows,
+    mut take: impl FnMut(&Record),
+) {
+    let RunChannels { to_workers, stages, to_writer, records } = RunChannels::new(&context.plan);
+    let mut tasks = JoinSet::new();
+    for index in 0..context.plan.workers.count {
+        let run = context.clone();
+        let work = worker::work(index, run.clone(), stages.clone(), to_writer.clone(), None);
+        tasks.spawn_local(async move {
+            work.await;
+            run.metrics.end(index);
+        });
+    }
+    tasks.spawn_local(reader::read_as_task(rows, to_workers, context.clone()));
+    drop((stages, to_writer));
+    while let Ok(batch) = records.recv().await {
+        batch.iter().for_each(&mut take);
+    }
+    panics::all(&mut tasks, &context.shutdown).await;
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_channel::{Sender, TrySendError};
 
+use super::context::RunContext;
 use super::panics::caught;
-use crate::engine::row::RunContext;
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::row::Row;

@@ -1,57 +1,49 @@
-//! From a row to its record: the request is made, sent (see `retries`), and its answer read.
+//! From a row to its record: its request is made, sent until the answer is final, and the
+//! answer read.
 //!
 //! Every attempt, be it a retry or the hop of a redirect, takes its own permit, and takes
 //! it when its connection is ready to be written to.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request};
+use http::{HeaderValue, Method, Request, Uri};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use crate::engine::context::RunContext;
 use crate::extract;
-use crate::judge::Tries;
+use crate::judge::{Tries, Verdict, delivery};
 use crate::limit::Cost;
-use crate::metrics::{Counters, WaitReason, WaitingRow};
+use crate::metrics::WaitReason;
 use crate::plan::Stage;
 use crate::record::{Failure, FailureKind, Record};
 use crate::row::Row;
-use crate::send::Sender;
-use crate::shutdown::{ShutdownListener, ShutdownReason};
+use crate::send::redirect::{self, RedirectTrust};
+use crate::send::{Answer, Delivery};
 use crate::sink::IntentLog;
 
 mod attempt;
 mod batch;
-mod context;
 mod credentials;
 mod feedback;
 mod page_records;
 mod pages;
-mod retries;
-mod trace;
 
-pub use context::RunContext;
-use trace::AttemptTrace;
-pub use trace::Cancelled;
+use attempt::{AttemptError, AttemptOutcome, AttemptTerms, AttemptTrace, Purpose};
+pub use attempt::{Cancelled, RequestExecutor};
 
 /// Takes the rows of one worker and one stage to their records.
 pub struct RowExecutor {
-    worker: usize,
-    /// The stage of the plan that it carries out.
-    stage_index: usize,
-    context: Arc<RunContext>,
-    sender: Rc<Sender>,
-    /// The log of requests that must not be sent twice.
-    intents: Option<IntentLog>,
+    pub requests: RequestExecutor,
     /// Limits the requests in flight where a row may have several.
     slots: Semaphore,
     /// Maximum number of rows of a batch, as far as the server has shown.
     max_batch: Cell<usize>,
-    listener: ShutdownListener,
 }
 
 impl RowExecutor {
@@ -62,19 +54,15 @@ impl RowExecutor {
         context: Arc<RunContext>,
         intents: Option<IntentLog>,
     ) -> RowExecutor {
-        let transport = context.plan.stages[stage_index].transport.clone();
-        let sender = Rc::new(Sender::new(transport, context.plan.connections));
-        let connections = sender.clone();
         RowExecutor {
-            worker,
-            stage_index,
-            listener: ShutdownListener::new(context.shutdown.clone(), move || connections.close()),
-            intents,
-            sender,
             slots: Semaphore::new(context.plan.stages[stage_index].in_flight),
             max_batch: Cell::new(usize::MAX),
-            context,
+            requests: RequestExecutor::new(worker, stage_index, context, intents),
         }
+    }
+
+    fn stage(&self) -> &Stage {
+        self.requests.stage()
     }
 
     /// Takes a row to its record, or to those of its items.
@@ -90,7 +78,7 @@ impl RowExecutor {
         let outcome = match self.request(&row) {
             Ok((request, cost)) => {
                 let rows = std::slice::from_ref(&row);
-                pin!(self.exchange_with_intent(&request, &cost, rows, &mut trace)).await?
+                pin!(self.requests.exchange_with_intent(&request, &cost, rows, &mut trace)).await?
             }
             Err(failure) => Err(failure),
         };
@@ -99,12 +87,30 @@ impl RowExecutor {
         Ok(())
     }
 
+    /// Sends a row's request once, whatever the answer says: for a probe.
+    pub async fn attempt_single(&self, row: &Row) -> Result<Result<Answer, Failure>, Cancelled> {
+        let (request, cost) = match self.request(row) {
+            Ok(asked) => asked,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let terms = AttemptTerms { cost: &cost, purpose: Purpose::Own };
+        match self.requests.send_fresh(&request, terms, &mut AttemptTrace::default()).await {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(AttemptError::Failed(error)) => {
+                let Failure { kind, detail } = error.failure();
+                let detail = self.requests.context.plan.secrets.hide(detail);
+                Ok(Err(Failure { kind, detail }))
+            }
+            Err(AttemptError::Cancelled) => Err(Cancelled),
+        }
+    }
+
     /// The request of a row and its cost, if it may be sent.
     fn request(&self, row: &Row) -> Result<(Request<Bytes>, Cost), Failure> {
         let mut request = self.stage().render(row)?;
         self.check_doubt(row, request.method())?;
         if self.stage().makes_keys {
-            let key = HeaderValue::try_from(self.context.plan.output.idempotency_key(row));
+            let key = HeaderValue::try_from(self.requests.context.plan.output.idempotency_key(row));
             let key = key.map_err(|error| Failure::new(FailureKind::Input, error.to_string()))?;
             request.headers_mut().insert("idempotency-key", key);
         }
@@ -114,7 +120,7 @@ impl RowExecutor {
 
     fn check_doubt(&self, row: &Row, method: &Method) -> Result<(), Failure> {
         let resends = self.stage().judge.resends(Tries::of(method));
-        if !resends && self.context.plan.output.in_doubt().has(row) {
+        if !resends && self.requests.context.plan.output.in_doubt().has(row) {
             Err(Failure::new(
                 FailureKind::OutcomeUnknown,
                 "it was sent before an earlier run ended, and the server may have done it, so it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
@@ -124,40 +130,10 @@ impl RowExecutor {
         }
     }
 
-    /// Asks the run to end, for a reason that may quote the server.
-    fn end_run(&self, why: String) -> Cancelled {
-        let why = self.context.plan.secrets.hide(why);
-        self.context.shutdown.request(ShutdownReason::Error(why));
-        Cancelled
-    }
-
-    fn stage(&self) -> &Stage {
-        &self.context.plan.stages[self.stage_index]
-    }
-
-    fn counters(&self) -> &Counters {
-        self.context.metrics.worker(self.worker)
-    }
-
     /// Counts something odd about the server's answers that is no row's failure.
     fn warn(&self, what: &'static str, count: u64, example: impl FnOnce() -> String) {
-        let example = || self.context.plan.secrets.hide(example());
-        self.context.metrics.warn(what, count, example);
-    }
-
-    /// Whether no new row is to be begun.
-    pub fn is_stopping(&self) -> bool {
-        self.context.shutdown.is_requested()
-    }
-
-    /// Counts a row as waiting for this reason until the result is dropped.
-    pub fn waits(&self, cause: WaitReason) -> WaitingRow<'_> {
-        self.counters().row_waits(cause)
-    }
-
-    /// The work's result, unless the run is asked to end before.
-    pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Cancelled> {
-        self.listener.unless_requested(pin!(work)).await.ok_or(Cancelled)
+        let RunContext { metrics, plan, .. } = &*self.requests.context;
+        metrics.warn(what, count, || plan.secrets.hide(example()));
     }
 
     /// The record of a row with this body, which is its answer or its part of one.
@@ -181,7 +157,7 @@ impl RowExecutor {
 
     /// Refuses to run a program over an answer once the run is aborted: it may take long.
     fn check_time(&self) -> Result<(), Failure> {
-        if self.context.shutdown.is_aborted() {
+        if self.requests.context.shutdown.is_aborted() {
             Err(Failure::new(FailureKind::Interrupted, "the run ended before the answer was read"))
         } else {
             Ok(())
@@ -207,6 +183,150 @@ impl RowExecutor {
             latency: trace.latency,
             arrived: trace.arrived,
         }
+    }
+}
+
+impl RequestExecutor {
+    /// Sends the request of these rows. A request that must not be sent twice is announced
+    /// in the log of intents first.
+    async fn exchange_with_intent(
+        &self,
+        request: &Request<Bytes>,
+        cost: &Cost,
+        rows: &[Row],
+        trace: &mut AttemptTrace,
+    ) -> Result<Result<Answer, Failure>, Cancelled> {
+        let tries = Tries::of(request.method());
+        let intents = self.intents.as_ref();
+        if let Some(intents) = intents.filter(|_| self.stage().judge.needs_intent(tries)) {
+            trace.intents = rows.iter().map(|row| intents.of(row)).collect();
+        }
+        let terms = AttemptTerms { cost, purpose: Purpose::Own };
+        let asked = match self.key_expired(trace) {
+            Some(error) => Ok(Err(error.failure())),
+            None => pin!(self.send_with_retries(request, terms, tries, trace)).await,
+        };
+        if asked.is_err() {
+            trace.add_delivery(Delivery::NotSent);
+        }
+        trace.intents.clear();
+        asked
+    }
+
+    /// Sends a request until its answer is final, or no further attempt may help.
+    async fn send_with_retries(
+        &self,
+        request: &Request<Bytes>,
+        terms: AttemptTerms<'_>,
+        mut tries: Tries,
+        trace: &mut AttemptTrace,
+    ) -> Result<Result<Answer, Failure>, Cancelled> {
+        loop {
+            let outcome = pin!(self.follow_redirects(request, terms, trace)).await?;
+            if let Some(pause) = trace.refused_elsewhere.take() {
+                let _waits = self.waits(WaitReason::Backoff);
+                self.unless_stopped(tokio::time::sleep(pause)).await?;
+                continue;
+            }
+            if std::mem::take(&mut trace.refused) {
+                // The limiter is paused: the row waits there.
+                trace.add_delivery(Delivery::Rejected);
+                continue;
+            }
+            trace.add_delivery(delivery(&outcome));
+            self.check_aborted(&outcome, tries)?;
+            if let (Ok(answer), Purpose::Own, true) =
+                (&outcome, terms.purpose, self.has_credentials)
+                && self.renew_credentials(answer.status, trace).await?
+            {
+                continue;
+            }
+            let judge = &self.stage().judge;
+            match (judge.verdict(&mut tries, &outcome, self.context.world.draw()), outcome) {
+                (Verdict::Done, Ok(answer)) => return Ok(Ok(answer)),
+                (Verdict::GiveUp(failure), outcome) => {
+                    self.check_reached(request.uri(), terms.purpose, &outcome)?;
+                    return Ok(Err(failure));
+                }
+                (Verdict::Retry(pause), _) => {
+                    self.counters().retried();
+                    let _waits = self.waits(WaitReason::Backoff);
+                    self.unless_stopped(tokio::time::sleep(pause)).await?;
+                }
+                (Verdict::Done, Err(_)) => {}
+            }
+        }
+    }
+
+    /// Sends a request, and follows its redirects as far as the job says.
+    async fn follow_redirects(
+        &self,
+        request: &Request<Bytes>,
+        mut terms: AttemptTerms<'_>,
+        trace: &mut AttemptTrace,
+    ) -> Result<AttemptOutcome, Cancelled> {
+        let mut request = Cow::Borrowed(request);
+        let mut hops = 0;
+        loop {
+            let answer = match pin!(self.send_fresh(&request, terms, trace)).await {
+                Ok(answer) => answer,
+                // A redirect to a wrong place is the server's fault, not the input's.
+                Err(AttemptError::Failed(error)) if terms.purpose == Purpose::Foreign => {
+                    return Ok(Err(error.of_server()));
+                }
+                Err(AttemptError::Failed(error)) => return Ok(Err(error)),
+                Err(AttemptError::Cancelled) => return Err(Cancelled),
+            };
+            let trust = match terms.purpose {
+                Purpose::Own => RedirectTrust::Own,
+                Purpose::Foreign => RedirectTrust::Foreign,
+                Purpose::Token(_) => return Ok(Ok(answer)),
+            };
+            if !answer.status.is_redirection() {
+                return Ok(Ok(answer));
+            }
+            let transport = &self.stage().transport;
+            let may_follow = |uri| hops < transport.settings.follow && transport.may_follow(uri);
+            match redirect::next(&request, trust, &answer) {
+                Some((next, trust)) if may_follow(next.uri()) => {
+                    request = Cow::Owned(next);
+                    terms.purpose = Purpose::of(trust);
+                    hops += 1;
+                }
+                _ => return Ok(Ok(answer)),
+            }
+        }
+    }
+
+    /// Ends the run if a host that the job names has answered nothing after all retries.
+    /// A host that a row names is the failure of that row.
+    fn check_reached(
+        &self,
+        uri: &Uri,
+        purpose: Purpose,
+        outcome: &AttemptOutcome,
+    ) -> Result<(), Cancelled> {
+        let is_the_job_s = || matches!(purpose, Purpose::Token(_)) || self.stage().names_host(uri);
+        match outcome {
+            Err(error)
+                if error.is_of_host()
+                    && self.context.metrics.sending().answered == 0
+                    && is_the_job_s() =>
+            {
+                Err(self.end_run(format!(
+                    "the server can't be reached: {}: {}; check request.url (--url), the network and the proxy settings",
+                    error.kind, error.detail
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the row without a record if its request was aborted and may be sent again.
+    /// Any other aborted request may have been done, and its record says so.
+    fn check_aborted(&self, outcome: &AttemptOutcome, tries: Tries) -> Result<(), Cancelled> {
+        let is_aborted = outcome.is_err() && self.context.shutdown.is_aborted();
+        if is_aborted && self.stage().judge.resends(tries) { Err(Cancelled) } else { Ok(()) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Zoned;
 
-use crate::engine::row::RunContext;
+use super::context::RunContext;
 use crate::limit::{Estimate, Guard, LimitState, Policy, RateLimiter};
 use crate::metrics::{TimeShare, Warning, free_at};
 use crate::plan::Plan;
@@ -15,13 +15,13 @@ use crate::report::{
 use crate::shutdown::ShutdownReason;
 use crate::tally::Tally;
 
-/// The report of a run that took so long, and whose workers took so long each.
+/// The report of a run, from the time that it and each of its workers took.
 pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Duration]) -> Report {
     let of_records = Report::of(tally);
     let sending = context.metrics.sending();
-    let bound = |policy: &Policy| bound(context, policy, tally, took);
-    let acked = bound(&context.plan.policy().under(Guard::Acked));
-    let bound = bound(context.plan.policy());
+    let policy = context.plan.policy();
+    let acked = bound(context, &policy.under(Guard::Acked), tally, took);
+    let bound = bound(context, policy, tally, took);
     let causes = context.time_breakdown(took).shares();
     Report {
         rows: RowReport {
@@ -53,7 +53,7 @@ pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Du
     }
 }
 
-/// Headers that said what can't be; they may echo a secret.
+/// Headers with invalid values, which may echo a secret.
 fn header_warnings(context: &RunContext) -> BTreeMap<String, String> {
     let warnings = context.metrics.header_warnings().into_iter();
     warnings.map(|(header, why)| (header, context.plan.secrets.hide(why))).collect()
@@ -68,7 +68,7 @@ fn warnings(context: &RunContext) -> Vec<Warning> {
     warnings
 }
 
-/// The bound for as many requests as were needed, at their mean latency.
+/// The least time for the requests that the run needed, at their mean latency.
 pub fn bound(
     context: &RunContext,
     policy: &Policy,
@@ -79,8 +79,8 @@ pub fn bound(
     let latency = Duration::try_from_secs_f64(mean).ok()?;
     let start = context.limiter(0).now().before(took);
     let sending = context.metrics.sending();
-    let step = context.plan.first();
-    let needed = if step.has_parts() || step.batch.is_some() {
+    let stage = context.plan.first();
+    let needed = if stage.has_parts() || stage.batch.is_some() {
         sending.sent.saturating_sub(sending.retried + sending.refused)
     } else {
         tally.counts().rows
@@ -88,16 +88,18 @@ pub fn bound(
     context.plan.bound_for(policy, needed, latency, start)
 }
 
-/// Worth saying from a tenth of the time on.
+/// Advice to use another guard, if it would save a tenth of the time.
 fn advice(plan: &Plan, bound: Option<&Estimate>, acked: Option<&Estimate>) -> Option<String> {
-    let (bound, acked) = (bound?.time.as_secs_f64(), acked?.time.as_secs_f64());
+    let bound = bound?.time.as_secs_f64();
+    let acked = acked?.time.as_secs_f64();
     let is_worth_it = acked < 0.9 * bound && plan.blind().is_none();
-    (plan.policy().guard() == Guard::Strict && is_worth_it).then(|| {
-        format!(
-            "waiting for answers costs {:.0} % of the time: with --guard acked, which is proven up to the server's network stack, the bound is {acked:.1} s",
-            (1.0 - acked / bound) * 100.0
-        )
-    })
+    if plan.policy().guard() != Guard::Strict || !is_worth_it {
+        return None;
+    }
+    Some(format!(
+        "waiting for answers costs {:.0} % of the time: with --guard acked, which is proven up to the server's network stack, the bound is {acked:.1} s",
+        (1.0 - acked / bound) * 100.0
+    ))
 }
 
 /// Advice; and when to go on, for a run that was stopped while it waited.
@@ -105,9 +107,9 @@ fn why(context: &RunContext, causes: &[TimeShare]) -> Option<String> {
     let advice = context.advice(causes)?;
     let waited = context.shutdown.is_requested() && causes.first()?.blocker.is_some();
     let free = context.limiters.iter().filter_map(RateLimiter::free_in).max();
-    Some(match free.filter(|_| waited) {
-        Some(wait) => format!("{advice}; {}", free_at(&Zoned::now(), wait)),
-        None => advice,
+    Some(match free {
+        Some(wait) if waited => format!("{advice}; {}", free_at(&Zoned::now(), wait)),
+        _ => advice,
     })
 }
 
@@ -125,13 +127,13 @@ fn limit(state: &LimitState, blind: Option<&str>) -> LimitReport {
         kept_as_strict: blind.map(str::to_owned),
         unit: state.unit.clone(),
         units_allowed: state.units,
-        period_seconds: state.period.map(|period| period.as_secs_f64()),
+        period_seconds: state.period.as_ref().map(Duration::as_secs_f64),
         most_in_window: state.most,
         lost: state.lost,
         linger_seconds: state.linger.as_secs_f64(),
-        margin_seconds: state.margin.map(|margin| margin.as_secs_f64()),
+        margin_seconds: state.margin.as_ref().map(Duration::as_secs_f64),
         units_learnt: state.learnt,
-        spacing_seconds: state.spacing.map(|spacing| spacing.as_secs_f64()),
+        spacing_seconds: state.spacing.as_ref().map(Duration::as_secs_f64),
         keys: state.keys,
     }
 }

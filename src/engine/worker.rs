@@ -10,10 +10,10 @@ use async_channel::Sender;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinSet, LocalSet};
 
-use super::outbox::{Outbox, OutboxBatch};
+use super::channels::{Inbox, Outbox, OutboxBatch, StageChannels, StageExit};
+use super::context::RunContext;
 use super::panics::{all, caught};
-use super::stage::{Inbox, StageChannels, StageExit};
-use crate::engine::row::{RowExecutor, RunContext};
+use super::row::RowExecutor;
 use crate::metrics::WaitReason;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::IntentLog;
@@ -123,12 +123,12 @@ async fn run_rows(executor: Rc<RowExecutor>, inbox: Rc<Inbox>, exit: Rc<StageExi
     let put = async |record| {
         let record = exit.without_secrets(record);
         if let Some(record) = exit.try_put(record) {
-            let _waits = executor.waits(WaitReason::Output);
+            let _waits = executor.requests.waits(WaitReason::Output);
             exit.put(record).await;
         }
     };
     if let Some(batch) = executor.batch() {
-        while let Ok(Some(rows)) = executor.unless_stopped(inbox.batch()).await {
+        while let Ok(Some(rows)) = executor.requests.unless_stopped(inbox.batch()).await {
             if executor.rows(batch, rows, &put).await.is_err() {
                 return;
             }
@@ -137,9 +137,9 @@ async fn run_rows(executor: Rc<RowExecutor>, inbox: Rc<Inbox>, exit: Rc<StageExi
     }
     loop {
         let row = match inbox.take() {
-            _ if executor.is_stopping() => return,
+            _ if executor.requests.is_stopping() => return,
             Some(row) => row,
-            None => match executor.unless_stopped(inbox.next()).await {
+            None => match executor.requests.unless_stopped(inbox.next()).await {
                 Ok(Some(row)) => row,
                 _ => return,
             },

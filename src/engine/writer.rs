@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 
-use super::outbox::{self, OutboxBatch};
+use super::channels::{self, OutboxBatch};
+use super::context::RunContext;
 use super::reader::TakenRow;
-use crate::engine::row::RunContext;
 use crate::error::Error;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::{SinkError, Usage, Writer};
@@ -58,7 +58,7 @@ pub fn write(
     tally
 }
 
-/// How often the ticker wakes the writer.
+/// Interval at which the ticker wakes the writer.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Starts the ticker, or asks the run to stop: a thread that wakes the writer once a second,
@@ -96,7 +96,7 @@ pub fn start_ticker(to_writer: &Sender<OutboxBatch>, shutdown: &Shutdown, grace:
 /// Notes that a run that can't begin has sent nothing.
 ///
 /// # Errors
-/// When that can't be kept.
+/// The note can't be written.
 pub fn give_up(mut writer: Writer) -> Result<(), Error> {
     writer.end_usage(Usage::default());
     writer.remove_if_empty().or_else(|error| match error {
@@ -160,11 +160,11 @@ fn usage(context: &RunContext, uncounted: u64) -> Usage {
     Usage { sent: sending.sent, ended: sending.sent.saturating_sub(sending.in_flight), uncounted }
 }
 
-/// Usage is noted more often than this.
+/// Maximum time between two notes of usage.
 const NOTE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The most requests that can have been sent since what was used was noted, however
-/// many of them a record takes; none that matter where there is no limit.
+/// Maximum number of requests sent since usage was last noted, however many of them a record
+/// takes; 0 without a limit.
 pub fn uncounted(context: &RunContext) -> u64 {
     if !context.limiter(0).is_limited() {
         return 0;
@@ -174,15 +174,15 @@ pub fn uncounted(context: &RunContext) -> u64 {
     sent.map_or(on_the_way, |sent| sent.max(on_the_way))
 }
 
-/// The most records that may still come when nothing more is begun.
+/// Maximum number of records that still come when no further row is begun.
 fn underway(context: &RunContext) -> u64 {
-    with_workers(context) + (outbox::BATCHES * outbox::FULL) as u64
+    with_workers(context) + (channels::BATCHES * channels::FULL) as u64
 }
 
-/// The most rows that the workers may have begun, and not handed over.
+/// Maximum number of rows that the workers have begun and not handed over.
 fn with_workers(context: &RunContext) -> u64 {
     let in_flight = context.plan.stages.iter().map(|stage| stage.in_flight);
-    let each = in_flight.sum::<usize>() + outbox::FULL;
+    let each = in_flight.sum::<usize>() + channels::FULL;
     (context.plan.workers.count * each) as u64
 }
 

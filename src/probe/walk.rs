@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::experiment::{Experiment, Observation, ProbeStep};
 use super::found::ProbeResult;
-use crate::engine::row::{RowExecutor, RunContext};
-use crate::engine::world::{RealWorld, World};
+use crate::engine::context::{RealWorld, RunContext, World};
+use crate::engine::row::RowExecutor;
 use crate::error::Error;
 use crate::judge::signals::{LimitSignal, read_headers};
 use crate::judge::{self, Ruling};

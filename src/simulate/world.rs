@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
 use crate::auth::Signer;
-use crate::engine::world::World;
+use crate::engine::context::World;
 use crate::limit::{Cost, Policy, RateLimiter, Time};
 use crate::plan::Stage;
 use crate::send::MemoryStream;

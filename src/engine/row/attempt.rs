@@ -1,22 +1,24 @@
-//! One attempt: a connection, a permit, a signature, an answer, in this order.
+//! Requests, and their attempts: a connection, a permit, a signature, an answer, in this order.
 
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Uri};
+use http::{Request, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::RowExecutor;
-use super::trace::{AttemptError, AttemptTerms, AttemptTrace, Cancelled, Purpose};
+use crate::engine::context::RunContext;
 use crate::limit::{Cost, Permit};
-use crate::metrics::WaitReason;
+use crate::metrics::{Counters, WaitReason, WaitingRow};
+use crate::plan::Stage;
 use crate::record::{Arrived, Failure, FailureKind};
-use crate::row::Row;
-use crate::send::deadline;
-use crate::send::{Answer, Delivery, Lease, SendError};
-use crate::sink::Intent;
+use crate::send::redirect::RedirectTrust;
+use crate::send::{Answer, Delivery, Lease, SendError, Sender, deadline};
+use crate::shutdown::{ShutdownListener, ShutdownReason};
+use crate::sink::{Intent, IntentLog};
 
 /// Maximum number of connections of a request that may end while they wait for a permit, at
 /// the cost of no attempt.
@@ -25,23 +27,131 @@ const FREE_TRIES: u32 = 3;
 /// Time of waiting for a permit after which a connection is read once more.
 const IDLE: Duration = Duration::from_secs(1);
 
-impl RowExecutor {
-    /// Sends a row's request once, whatever the answer says: for a probe.
-    pub async fn attempt_single(&self, row: &Row) -> Result<Result<Answer, Failure>, Cancelled> {
-        let (request, cost) = match self.request(row) {
-            Ok(asked) => asked,
-            Err(failure) => return Ok(Err(failure)),
-        };
-        let terms = AttemptTerms { cost: &cost, purpose: Purpose::Own };
-        match self.send_fresh(&request, terms, &mut AttemptTrace::default()).await {
-            Ok(answer) => Ok(Ok(answer)),
-            Err(AttemptError::Failed(error)) => {
-                let Failure { kind, detail } = error.failure();
-                let detail = self.context.plan.secrets.hide(detail);
-                Ok(Err(Failure { kind, detail }))
-            }
-            Err(AttemptError::Cancelled) => Err(Cancelled),
+/// Sends the requests of one worker and one stage, each attempt under a permit of its own.
+pub struct RequestExecutor {
+    worker: usize,
+    /// The stage of the plan that it carries out.
+    stage_index: usize,
+    pub(super) context: Arc<RunContext>,
+    sender: Rc<Sender>,
+    /// The log of requests that must not be sent twice.
+    pub(super) intents: Option<IntentLog>,
+    /// Whether its requests are signed, or have secrets that may have to be read again.
+    pub(super) has_credentials: bool,
+    listener: ShutdownListener,
+}
+
+/// The run ended before the row had an outcome: the row gets no record now.
+#[derive(Debug)]
+pub struct Cancelled;
+
+/// An answer, or why none came.
+pub(super) type AttemptOutcome = Result<Answer, SendError>;
+
+/// Why an attempt has no answer.
+pub(super) enum AttemptError {
+    Cancelled,
+    Failed(SendError),
+}
+
+/// The party for which a request is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A row, at the origin that the job names: the request is signed.
+    Own,
+    /// A row, redirected to another origin: the request is not signed.
+    Foreign,
+    /// A token: the request has a signature of its own, and its answer is secret. Its
+    /// server is foreign unless the job's requests go there too.
+    Token(RedirectTrust),
+}
+
+/// The cost and the purpose of a request.
+#[derive(Clone, Copy)]
+pub(super) struct AttemptTerms<'a> {
+    pub cost: &'a Cost,
+    pub purpose: Purpose,
+}
+
+/// The attempts of a record: their figures, and the state that the next one needs.
+#[derive(Default)]
+pub(super) struct AttemptTrace {
+    pub attempts: u32,
+    pub status: Option<StatusCode>,
+    pub latency: Option<Duration>,
+    pub arrived: Vec<Arrived>,
+    /// Intents of a request that must not be sent twice, or not after a time.
+    pub intents: Vec<Intent>,
+    /// Whether the server may have acted on any attempt.
+    pub may_be_done: bool,
+    pub signed: SignedWith,
+    pub renewed: bool,
+    /// Whether the last answer was a refusal, which costs no try.
+    pub refused: bool,
+    /// Pause after a refusal by a server that has no part in the job's limits.
+    pub refused_elsewhere: Option<Duration>,
+    /// Number of such refusals in a row.
+    pub refusals_elsewhere: u32,
+}
+
+/// The editions of the credentials that signed an attempt.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SignedWith {
+    pub token: u64,
+    pub vault: u64,
+}
+
+impl RequestExecutor {
+    /// For one worker and one stage of the plan.
+    pub fn new(
+        worker: usize,
+        stage_index: usize,
+        context: Arc<RunContext>,
+        intents: Option<IntentLog>,
+    ) -> RequestExecutor {
+        let stage = &context.plan.stages[stage_index];
+        let sender = Rc::new(Sender::new(stage.transport.clone(), context.plan.connections));
+        let connections = sender.clone();
+        let is_signed = !stage.signer.is_empty() || !stage.policy.keys().is_empty();
+        RequestExecutor {
+            worker,
+            stage_index,
+            listener: ShutdownListener::new(context.shutdown.clone(), move || connections.close()),
+            intents,
+            sender,
+            has_credentials: is_signed || context.plan.vault.is_some(),
+            context,
         }
+    }
+
+    pub(super) fn stage(&self) -> &Stage {
+        &self.context.plan.stages[self.stage_index]
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        self.context.metrics.worker(self.worker)
+    }
+
+    /// Whether no new row is to be begun.
+    pub fn is_stopping(&self) -> bool {
+        self.context.shutdown.is_requested()
+    }
+
+    /// Counts a row as waiting for this reason until the result is dropped.
+    pub fn waits(&self, cause: WaitReason) -> WaitingRow<'_> {
+        self.counters().row_waits(cause)
+    }
+
+    /// The work's result, unless the run is asked to end before.
+    pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Cancelled> {
+        self.listener.unless_requested(pin!(work)).await.ok_or(Cancelled)
+    }
+
+    /// Asks the run to end, for a reason that may quote the server.
+    pub(super) fn end_run(&self, why: String) -> Cancelled {
+        let why = self.context.plan.secrets.hide(why);
+        self.context.shutdown.request(ShutdownReason::Error(why));
+        Cancelled
     }
 
     /// Attempts a request; a connection that had ended before anything was written is
@@ -73,7 +183,12 @@ impl RowExecutor {
         trace: &mut AttemptTrace,
     ) -> Result<Answer, AttemptError> {
         trace.attempts += 1;
-        let (mut lease, mut permit) = pin!(self.acquire_with_token(request, terms, trace)).await?;
+        let is_signed = self.has_credentials && terms.purpose == Purpose::Own;
+        let (mut lease, mut permit) = if is_signed {
+            pin!(self.acquire_with_token(request, terms, trace)).await?
+        } else {
+            pin!(self.connect_and_acquire(request.uri(), terms.cost)).await?
+        };
         if let Some(error) = self.key_expired(trace) {
             trace.attempts -= 1;
             return Err(error.into());
@@ -83,8 +198,10 @@ impl RowExecutor {
             intent.make().await.map_err(|_| AttemptError::Cancelled)?;
         }
         let mut request = request.clone();
-        if terms.purpose == Purpose::Own {
+        if is_signed {
             self.sign(&mut request, permit.key(), trace)?;
+        }
+        if terms.purpose == Purpose::Own {
             let world = &self.context.world;
             world.label(self.stage(), &mut request, terms.cost, permit.key());
         }
@@ -109,14 +226,14 @@ impl RowExecutor {
             let reading = pin!(self.sender.read(lease, head, time));
             reading.await.map_err(|error| self.or_interrupted(error))
         };
-        let told = self.finish_by_body(&mut permit, &answer, terms.purpose, trace);
+        let read = self.finish_by_body(&mut permit, &answer, terms.purpose, trace);
         trace.arrived.extend(self.arrived(&permit));
         trace.latency = Some(time.elapsed());
         let answer = answer?;
         if matches!(terms.purpose, Purpose::Token(_)) {
             return Ok(answer);
         }
-        told.map_err(too_long)?;
+        read.map_err(too_long)?;
         for (unit, cost) in self.stage().settler.costs(&answer.body).map_err(too_long)? {
             permit.adjust_cost(unit, cost);
         }
@@ -192,13 +309,74 @@ impl RowExecutor {
     }
 
     /// When the request of this permit can have reached the server, if it was sent.
-    pub(super) fn arrived(&self, permit: &Permit) -> Option<Arrived> {
+    fn arrived(&self, permit: &Permit) -> Option<Arrived> {
         if !self.context.plan.columns.arrived {
             return None;
         }
         let linger = self.stage().policy.linger;
-        let arrived = |arrival| Arrived::new(arrival, linger, self.context.calendar_at_zero);
-        permit.arrival().map(arrived)
+        Some(Arrived::new(permit.arrival()?, linger, self.context.calendar_at_zero))
+    }
+}
+
+impl From<Cancelled> for AttemptError {
+    fn from(_: Cancelled) -> AttemptError {
+        AttemptError::Cancelled
+    }
+}
+
+impl From<SendError> for AttemptError {
+    fn from(error: SendError) -> AttemptError {
+        AttemptError::Failed(error)
+    }
+}
+
+impl Purpose {
+    pub fn of(trust: RedirectTrust) -> Purpose {
+        match trust {
+            RedirectTrust::Own => Purpose::Own,
+            RedirectTrust::Foreign => Purpose::Foreign,
+        }
+    }
+}
+
+impl AttemptTrace {
+    /// Notes the delivery of an attempt. If the server did nothing, the intents are taken
+    /// back.
+    pub fn add_delivery(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::NotSent | Delivery::Rejected if !self.may_be_done => {
+                self.intents.iter_mut().for_each(Intent::take_back);
+            }
+            Delivery::Unknown => self.may_be_done = true,
+            _ => {}
+        }
+    }
+
+    /// Adds the attempts of a later request of the same row.
+    pub fn add(&mut self, later: &AttemptTrace) {
+        self.attempts += later.attempts;
+        self.status = later.status.or(self.status);
+        self.latency = later.latency.or(self.latency);
+        self.arrived.extend_from_slice(&later.arrived);
+    }
+
+    /// The trace for one record; the next record counts attempts and arrivals anew.
+    pub fn take(&mut self) -> AttemptTrace {
+        let arrived = std::mem::take(&mut self.arrived);
+        let taken = AttemptTrace { arrived, ..self.without_arrivals() };
+        self.attempts = 0;
+        taken
+    }
+
+    /// The trace for each of several records, without the arrivals, which only one of
+    /// them has.
+    pub fn without_arrivals(&self) -> AttemptTrace {
+        AttemptTrace {
+            attempts: self.attempts,
+            status: self.status,
+            latency: self.latency,
+            ..AttemptTrace::default()
+        }
     }
 }
 

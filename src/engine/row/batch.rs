@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Method;
 
 use super::RowExecutor;
-use super::trace::{AttemptTrace, Cancelled};
+use super::attempt::{AttemptTrace, Cancelled};
 use crate::batch::{Batch, KeyedItems};
 use crate::extract::json;
 use crate::record::{Failure, Record};
@@ -80,7 +80,8 @@ impl RowExecutor {
             Err(failure) => return Ok(Err(failure)),
         };
         let rows = &group.rows;
-        let asked = self.exchange_with_intent(&request, &cost, rows, &mut group.trace).await?;
+        let asked =
+            self.requests.exchange_with_intent(&request, &cost, rows, &mut group.trace).await?;
         Ok(asked.and_then(|answer| self.parts(batch, &answer.body)))
     }
 

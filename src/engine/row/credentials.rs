@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
 
-use super::RowExecutor;
-use super::attempt::AttemptPermit;
-use super::trace::{AttemptError, AttemptTerms, AttemptTrace, Cancelled, Purpose, SignedWith};
+use super::attempt::{
+    AttemptError, AttemptPermit, AttemptTerms, AttemptTrace, Cancelled, Purpose, RequestExecutor,
+    SignedWith,
+};
 use crate::auth::{RefreshLock, Tokens};
 use crate::judge::Tries;
 use crate::limit::Cost;
@@ -24,7 +25,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(120);
 /// Pause between two attempts to lock a refresh token.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
-impl RowExecutor {
+impl RequestExecutor {
     /// A connection and a permit, at a time when a token is there. A token may expire
     /// while its request waits for the permit: then the permit goes back, as nothing was sent.
     pub(super) async fn acquire_with_token(
@@ -33,8 +34,7 @@ impl RowExecutor {
         terms: AttemptTerms<'_>,
         trace: &mut AttemptTrace,
     ) -> Result<(Lease, AttemptPermit), AttemptError> {
-        let tokens = self.stage().signer.tokens();
-        let Some(tokens) = tokens.filter(|_| terms.purpose == Purpose::Own) else {
+        let Some(tokens) = self.stage().signer.tokens() else {
             return pin!(self.connect_and_acquire(request.uri(), terms.cost)).await;
         };
         loop {
@@ -104,11 +104,10 @@ impl RowExecutor {
         // A token costs what the row's request does: no other limits are known.
         let terms = AttemptTerms { cost, purpose: Purpose::Token(trust) };
         // A fetch is an attempt, which may fetch: the future's type would contain itself.
-        let asked =
-            Box::pin(self.send_with_retries(request, terms, Tries::repeatable(), &mut trace));
-        let asked = asked.await?;
+        let sending = self.send_with_retries(request, terms, Tries::repeatable(), &mut trace);
+        let outcome = Box::pin(sending).await?;
         of_row.arrived.append(&mut trace.arrived);
-        Ok(asked.map_err(|failure| {
+        Ok(outcome.map_err(|failure| {
             format!(
                 "{}: {}; check auth.client-id, auth.client-secret and auth.refresh-token (--auth)",
                 failure.kind, failure.detail
@@ -118,14 +117,6 @@ impl RowExecutor {
 
     fn token_error(&self, tokens: &Tokens, why: &str) -> Cancelled {
         self.end_run(format!("no token could be had from {}: {why}", tokens.uri()))
-    }
-
-    /// The credentials that sign an attempt now.
-    fn current_credentials(&self) -> SignedWith {
-        SignedWith {
-            token: self.stage().signer.tokens().map_or(0, Tokens::edition),
-            vault: self.context.plan.vault.as_ref().map_or(0, |vault| vault.edition()),
-        }
     }
 
     /// Renews the credentials that an answer refuses, once a row. Gives whether there are
@@ -157,8 +148,7 @@ impl RowExecutor {
             threads::run_blocking(move || vault.reload(edition, &|| shutdown.is_requested()));
         let _works = self.waits(WaitReason::Work);
         // The thread ends with the run, after the command that it waits for.
-        let renewed = read.await;
-        let renewed = renewed.unwrap_or_else(|error| Err(error.to_string()));
+        let renewed = read.await.unwrap_or_else(|error| Err(error.to_string()));
         renewed.map_err(|why| {
             self.end_run(format!(
                 "the server refuses the job's secrets, and they can't be read again: {why}"
@@ -173,8 +163,12 @@ impl RowExecutor {
         key: Option<usize>,
         trace: &mut AttemptTrace,
     ) -> Result<(), SendError> {
-        trace.signed = self.current_credentials();
-        let signed = self.stage().signer.sign(request, key, std::time::SystemTime::now());
+        let signer = &self.stage().signer;
+        trace.signed = SignedWith {
+            token: signer.tokens().map_or(0, Tokens::edition),
+            vault: self.context.plan.vault.as_ref().map_or(0, |vault| vault.edition()),
+        };
+        let signed = signer.sign(request, key, std::time::SystemTime::now());
         signed.map_err(|detail| SendError {
             kind: FailureKind::Input,
             detail,

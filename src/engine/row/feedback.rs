@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode;
 use jiff::Timestamp;
 
-use super::RowExecutor;
-use super::trace::{AttemptTrace, Purpose};
+use super::attempt::{AttemptTrace, Purpose, RequestExecutor};
 use crate::judge::signals::{LimitSignals, read_headers};
 use crate::judge::{RefusalMeaning, RefusalRules, RefusalScope, Ruling};
 use crate::limit::Permit;
@@ -14,7 +13,7 @@ use crate::record::Failure;
 use crate::send::redirect::RedirectTrust;
 use crate::send::{Answer, Delivery, RequestHead, SendError};
 
-impl RowExecutor {
+impl RequestExecutor {
     /// Ends a permit as its attempt has ended, unless that depends on the answer's body.
     pub(super) fn finish_permit(
         &self,

@@ -5,7 +5,7 @@ use http::Request;
 use serde_json::Value;
 
 use super::RowExecutor;
-use super::trace::{AttemptTrace, Cancelled};
+use super::attempt::{AttemptTrace, Cancelled};
 use crate::extract::JqInput;
 use crate::pages::{self, PageAddress};
 use crate::record::{Failure, Record};

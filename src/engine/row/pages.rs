@@ -13,8 +13,8 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::RowExecutor;
+use super::attempt::{AttemptTerms, AttemptTrace, Cancelled, Purpose};
 use super::page_records::{FetchedPage, PageCollector, PageContents, PageRequest, ParsedAnswer};
-use super::trace::{AttemptTerms, AttemptTrace, Cancelled, Purpose};
 use crate::extract::json;
 use crate::judge::Tries;
 use crate::limit::Cost;
@@ -216,11 +216,12 @@ impl RowExecutor {
         let _slot = self.slot().await;
         if number == 0 {
             return self
+                .requests
                 .exchange_with_intent(request, cost, std::slice::from_ref(row), trace)
                 .await;
         }
         let terms = AttemptTerms { cost, purpose: Purpose::of(*trust) };
-        self.send_with_retries(request, terms, Tries::of(request.method()), trace).await
+        self.requests.send_with_retries(request, terms, Tries::of(request.method()), trace).await
     }
 
     /// A slot for a request, where a row may have several in flight.

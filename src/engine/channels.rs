@@ -1,5 +1,6 @@
-//! Between two stages: a worker's inbox with the rows of a stage, and the exit by which
-//! the stage's records go to the writer or, as rows, to the next stage.
+//! The ways of rows and records between threads: a worker's inbox with the rows of a stage,
+//! the exit by which the stage's records go to the writer or, as rows, to the next stage,
+//! and the outbox that hands records to the writer in batches.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,10 +10,10 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use tokio::sync::Mutex;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
-use super::outbox::Outbox;
-use crate::plan::Plan;
+use crate::plan::{Plan, Stage};
 use crate::record::Record;
 use crate::row::Row;
 use crate::secret::Secrets;
@@ -21,7 +22,20 @@ use crate::secret::Secrets;
 const BATCH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Length of a channel of rows, in the number of rows that a worker takes at a time.
-pub const CHUNKS_AHEAD: usize = 16;
+const CHUNKS_AHEAD: usize = 16;
+
+/// Records that travel together.
+pub type OutboxBatch = Vec<Record>;
+
+/// Number of batches that may wait for the writer: few, as all of them must still fit on a
+/// disk that turns out to be full.
+pub const BATCHES: usize = 2;
+
+/// Number of records of a full batch.
+pub const FULL: usize = 128;
+
+/// Maximum time for which a record waits for its batch to become full.
+const MAX_WAIT: Duration = Duration::from_millis(50);
 
 /// The channels of a stage: from the stage before it, and to the stage after it. Both are
 /// bounded, so a stage that runs ahead waits for the one behind it. As the last stage
@@ -52,18 +66,31 @@ struct NextStage {
     to: Sender<Row>,
 }
 
-/// The channels of each stage of the plan; the first stage reads these rows.
-pub fn channels(plan: &Plan, rows: Receiver<Row>) -> Vec<StageChannels> {
-    let mut stages = vec![StageChannels::of(rows)];
-    for stage in &plan.stages[1..] {
-        let (next, rows) = async_channel::bounded(CHUNKS_AHEAD * stage.chunk);
-        if let Some(before) = stages.last_mut() {
-            before.next = Some(next);
+/// All channels of a run.
+pub struct RunChannels {
+    pub to_workers: Sender<Row>,
+    /// The channels of each stage of the plan, of which the first has the reader's rows.
+    pub stages: Vec<StageChannels>,
+    pub to_writer: Sender<OutboxBatch>,
+    pub records: Receiver<OutboxBatch>,
+}
+
+impl RunChannels {
+    /// The channels of a run of this plan.
+    pub fn new(plan: &Plan) -> RunChannels {
+        let (to_workers, rows) = async_channel::bounded(CHUNKS_AHEAD * plan.first().chunk);
+        let mut stages = vec![StageChannels::of(rows)];
+        for stage in &plan.stages[1..] {
+            let (next, rows) = async_channel::bounded(CHUNKS_AHEAD * stage.chunk);
+            if let Some(before) = stages.last_mut() {
+                before.next = Some(next);
+            }
+            let batch_timeout = Some(BATCH_TIMEOUT);
+            stages.push(StageChannels { batch_timeout, ..StageChannels::of(rows) });
         }
-        stages
-            .push(StageChannels { batch_timeout: Some(BATCH_TIMEOUT), ..StageChannels::of(rows) });
+        let (to_writer, records) = async_channel::bounded(BATCHES);
+        RunChannels { to_workers, stages, to_writer, records }
     }
-    stages
 }
 
 impl StageChannels {
@@ -81,16 +108,12 @@ impl StageExit {
         next: Option<Sender<Row>>,
         records: Rc<Outbox>,
     ) -> StageExit {
-        let next =
-            next.map(|to| NextStage { names: plan.stages[stage_index].extractor.names(), to });
+        let names = |stage: &Stage| stage.extractor.names();
         StageExit {
             records,
-            next,
+            next: next.map(|to| NextStage { names: names(&plan.stages[stage_index]), to }),
             secrets: plan.secrets_of_records().cloned(),
-            earlier: plan.stages[..stage_index]
-                .iter()
-                .flat_map(|earlier| earlier.extractor.names())
-                .collect(),
+            earlier: plan.stages[..stage_index].iter().flat_map(names).collect(),
         }
     }
 
@@ -230,6 +253,83 @@ async fn next_until(rows: &Receiver<Row>, end: Option<Instant>) -> Option<Row> {
     match end {
         None => rows.recv().await.ok(),
         Some(end) => timeout_at(end, rows.recv()).await.ok()?.ok(),
+    }
+}
+
+/// Gathers records until there are enough, or the first has waited for long enough.
+pub struct Outbox {
+    waiting: RefCell<OutboxBatch>,
+    timer: RefCell<Option<AbortHandle>>,
+    /// Held while a batch is handed over, so that no other is filled meanwhile.
+    turn: Mutex<()>,
+    to_writer: Sender<OutboxBatch>,
+}
+
+impl Outbox {
+    /// An empty outbox.
+    pub fn new(to_writer: Sender<OutboxBatch>) -> Rc<Outbox> {
+        Rc::new(Outbox {
+            waiting: RefCell::default(),
+            timer: RefCell::default(),
+            turn: Mutex::default(),
+            to_writer,
+        })
+    }
+
+    /// Takes a record if nothing has to be waited for; else it comes back.
+    pub fn try_put(self: &Rc<Self>, record: Record) -> Option<Record> {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.len() + 1 >= FULL || self.turn.try_lock().is_err() {
+            return Some(record);
+        }
+        waiting.push(record);
+        if waiting.len() == 1 {
+            self.start_timer();
+        }
+        None
+    }
+
+    /// Takes a record; waits if the writer is behind.
+    pub async fn put(self: &Rc<Self>, record: Record) {
+        let _turn = self.turn.lock().await;
+        let waiting = {
+            let mut waiting = self.waiting.borrow_mut();
+            waiting.push(record);
+            waiting.len()
+        };
+        if waiting >= FULL {
+            self.send().await;
+        } else if waiting == 1 {
+            self.start_timer();
+        }
+    }
+
+    /// Hands over the rest.
+    pub async fn close(&self) {
+        let _turn = self.turn.lock().await;
+        self.send().await;
+    }
+
+    async fn send(&self) {
+        if let Some(timer) = self.timer.take() {
+            timer.abort();
+        }
+        let batch = self.waiting.take();
+        if !batch.is_empty() {
+            // Without a writer the run is ending, and nothing more can be kept.
+            let _ = self.to_writer.send(batch).await;
+        }
+    }
+
+    fn start_timer(self: &Rc<Self>) {
+        let outbox = self.clone();
+        let timer = tokio::task::spawn_local(async move {
+            tokio::time::sleep(MAX_WAIT).await;
+            // The timer must not abort itself while it sends.
+            outbox.timer.take();
+            outbox.close().await;
+        });
+        self.timer.replace(Some(timer.abort_handle()));
     }
 }
 
