@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::plan::Plan;
 use crate::row::Row;
 use crate::shutdown::ShutdownReason;
-use crate::sink::KeyCheck;
+use crate::sink::{CompletedRows, KeyCheck};
 use crate::source::Rows;
 use crate::threads;
 
@@ -92,6 +92,8 @@ struct NewRows<'a> {
     taken: &'a TakenRow,
     /// Where rows are known by a key, and the input could not be looked at before.
     keys: Option<KeyCheck>,
+    /// The rows that have a record already, if any do.
+    done: Option<&'a CompletedRows>,
     /// Number of rows that the input has had so far.
     read: u64,
 }
@@ -132,6 +134,7 @@ impl NewRows<'_> {
             context,
             taken,
             keys: plan.output.keys().filter(|_| plan.survey.rows.is_none()),
+            done: Some(plan.output.done()).filter(|done| !done.is_empty()),
             read: 0,
         }
     }
@@ -140,16 +143,15 @@ impl NewRows<'_> {
     /// that new rows get numbers that no record has.
     fn without_record(&mut self, mut row: Row) -> Result<Option<Row>, Error> {
         let plan = &self.context.plan;
-        let done = plan.output.done();
         if let Some(keys) = &mut self.keys {
             let taken = keys.take(&row, &plan.source.name());
             taken.map_err(Error::stopped)?;
         }
-        if done.has(&row) {
+        if self.done.is_some_and(|done| done.has(&row)) {
             return Ok(None);
         }
         if self.keys.is_some() {
-            row.number += done.end();
+            row.number += plan.output.done().end();
         }
         Ok(Some(row))
     }

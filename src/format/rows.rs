@@ -50,7 +50,7 @@ pub(crate) fn shown(text: &str) -> String {
 /// In characters.
 const LONGEST_SHOWN: usize = 40;
 
-/// What there is in a source. Of a pipe, which cannot be read twice, nothing is known.
+/// The rows and names of a source. Of a pipe, which cannot be read twice, nothing is known.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Survey {
     /// How many rows there are, or will be taken; none if that is not known.

@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 /// Opens the file at `path`, makes it if it isn't there, and locks it; none if
-/// someone else holds it.
+/// another process holds it.
 pub(crate) fn take(path: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -18,7 +18,7 @@ pub(crate) fn take(path: &Path) -> io::Result<Option<File>> {
         if !lock(&file)? {
             return Ok(None);
         }
-        // Whoever held it before may have put a new file in its place.
+        // The process that held it before may have put a new file in its place.
         if is_at(&file, path) {
             return Ok(Some(file));
         }

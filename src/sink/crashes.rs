@@ -7,17 +7,13 @@ use std::sync::{Arc, Mutex};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::journal::disk::Disk;
-use super::journal::open_output::{Journal, OpenOutput, Out};
-use super::resume::completed::CompletedRows;
+use super::journal::{Disk, Journal, OpenOutput, Out};
 use super::resume::{self, ResumeState, Unwanted};
 use super::samples::{columns, ok};
 use super::settings::Sync;
-use super::writer::WriterEnding;
-use super::writer::text::TextOutput;
+use super::writer::{TextOutput, WriterEnding};
 use super::{SinkError, Writer};
 use crate::format::Format;
-use crate::format::entry::Decode;
 
 /// A disk in memory, which its tests can look at.
 #[derive(Clone, Default)]
@@ -85,16 +81,14 @@ impl Platter {
         };
         let opened = OpenOutput { name: "platter".into(), out: Out::File(journal), made: None };
         let encode = format.encoder(&columns(&["price"], false), None).unwrap();
-        Writer::new(TextOutput::start(encode, opened), None, WriterEnding::default(), (0, sync))
+        Writer::new(TextOutput::start(encode, opened), None, WriterEnding::default(), 0, sync)
             .unwrap()
     }
 }
 
 fn read(format: &str, bytes: &[u8]) -> ResumeState {
-    let format: Format = format.parse().unwrap();
-    let mut decode: Box<dyn Decode> = format.decoder(None);
-    let done = CompletedRows::by(None, format);
-    resume::read(&mut &*bytes, &mut *decode, done, None, Unwanted::default()).unwrap()
+    let format = format.parse().unwrap();
+    resume::read(&mut &*bytes, format, None, None, Unwanted::default()).unwrap()
 }
 
 /// Writes records until the disk takes no more; gives how many it took in all.

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::resume::completed::CompletedRows;
-use super::sidecar::place::beside;
 use super::writer::milliseconds_now;
 use crate::format::Format;
 use crate::format::entry::ReadRecord;
+use crate::fs::beside;
 use crate::fs::sync_directory;
 use crate::row::Row;
 use crate::threads;

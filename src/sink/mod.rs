@@ -4,20 +4,21 @@
 //! anything is sent; its [`Writer`] takes the records, whole ones only. A file
 //! is its own journal: what an earlier run has [`CompletedRows`] is read back from it.
 //!
-//! - `output`: the place, checked (`check`, `check_parts`) and opened (`create`, `open_mode`)
+//! - `output`: the place, checked (`check`) and opened (`open_mode`)
 //! - `writer`: records into bytes, synced as the settings say
 //! - `journal`: the file that grows: its open end, its disk, its records one by one
 //! - `resume`: the records that are there already, and whether they belong to this input
-//! - `product`: the files that are made of a journal: compressed texts, tables, parts
+//! - `product`: the files that are made of a journal: compressed texts, tables; `parts`: a
+//!   directory of Parquet files
 //! - `intents`: requests that were sent and may have been done, for those that must not
 //!   be sent twice
 //! - `sidecar`: the small file beside the results: their identity, their lock, and the
 //!   use of the limits
 
-mod error;
 mod intents;
 mod journal;
 mod output;
+mod parts;
 mod product;
 mod record;
 mod resume;
@@ -31,15 +32,15 @@ mod crashes;
 pub(crate) mod samples;
 
 pub use crate::format::{Columns, RESERVED};
-pub use error::SinkError;
 pub use intents::{Intent, IntentLog, IntentWriter, LogClosed};
+pub use journal::SinkError;
 pub use output::Output;
 pub use product::unfinished;
 pub use record::record;
 pub use resume::compare::Differences;
 pub use resume::completed::{CompletedRows, KeyCheck};
 pub use settings::{Existing, Order, Settings, Sync};
-pub use sidecar::identity::{Identity, fingerprint};
 pub(crate) use sidecar::limits_of;
 pub use sidecar::spent::{PriorUsage, Usage};
+pub use sidecar::{Identity, fingerprint};
 pub use writer::Writer;

@@ -1,30 +1,28 @@
 //! Bytes to rows.
 //!
 //! [`Settings`] say where the rows are, and a [`Source`] is that place once it is
-//! checked; a [`Format`](crate::format::Format) reads its bytes.
+//! checked; a [`Format`] reads its bytes.
 //!
 //! - `origin`: a file, standard input or a list, as the settings say
 //! - `file`: finds and opens files and standard input
 //! - `head`: the first bytes of a text, and the format that they are like
-//! - `list`: the rows that stand in the job itself
-//! - `rows`: rows with their numbers
+//! - `settings`: the `input` of a job
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::format::rows::RowReader;
+use crate::row::Row;
 
 mod file;
 mod head;
-mod list;
 mod origin;
-mod rows;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 pub use crate::format::Survey;
 use origin::SourceOrigin;
-pub use rows::Rows;
 pub use settings::Settings;
 
 /// The fingerprint of the beginning of an input.
@@ -81,7 +79,7 @@ impl Source {
     /// A later mistake is an item: a plan error before the first row, then a stop.
     pub fn rows(&self) -> Result<Rows, Error> {
         let items = self.origin.open().map_err(Error::plan)?;
-        Ok(rows::numbered(items, self.most))
+        Ok(numbered(items, self.most))
     }
 
     /// The fingerprint of the first `most` bytes; none if they can't be read twice.
@@ -112,5 +110,49 @@ impl Source {
         }
         let mut items = self.origin.open().map_err(Error::plan)?;
         items.survey(self.most).map_err(Error::plan)
+    }
+}
+
+/// The rows of a source in their order, read as they are asked for.
+pub type Rows = Box<dyn Iterator<Item = Result<Row, Error>> + Send>;
+
+/// The first `most` of these, numbered. Nothing is read beyond them.
+fn numbered(items: Box<dyn RowReader>, most: u64) -> Rows {
+    Box::new(Numbered { items, number: 0, most })
+}
+
+struct Numbered {
+    items: Box<dyn RowReader>,
+    number: u64,
+    most: u64,
+}
+
+impl Iterator for Numbered {
+    type Item = Result<Row, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.number >= self.most {
+            return None;
+        }
+        let row = match self.items.next() {
+            Some(Ok(fields)) => Some(Ok(Row { number: self.number, fields, item: None })),
+            Some(Err(message)) => Some(Err(self.error(message))),
+            None => None,
+        };
+        match row {
+            Some(Ok(_)) => self.number += 1,
+            _ => self.most = 0,
+        }
+        row
+    }
+}
+
+impl Numbered {
+    /// Before the first row nothing can have been sent.
+    fn error(&self, message: String) -> Error {
+        match self.number {
+            0 => Error::plan(message),
+            _ => Error::stopped(message),
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The place of a source's rows, once its settings make sense.
+//! The place of a source's rows, once its settings make sense: a file, standard input, or a
+//! list that stands in the job itself.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,9 +7,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::settings::Settings;
-use super::{file, head, list};
-use crate::format::rows::OpenedRows;
+use super::{file, head};
+use crate::format::lines::FIELD;
+use crate::format::rows::{FormatRow, OpenedRows, RowReader, accepted, shown};
 use crate::format::{Format, Read};
+use crate::row::Fields;
 
 /// The place that settings name.
 #[derive(Debug, Clone)]
@@ -89,7 +92,7 @@ impl SourceOrigin {
     pub fn open(&self) -> OpenedRows {
         let name = self.name();
         let (bytes, format) = match self {
-            SourceOrigin::List(list) => return Ok(Box::new(list::rows(list.clone(), &name))),
+            SourceOrigin::List(list) => return Ok(Box::new(list_rows(list.clone(), &name))),
             SourceOrigin::Stdin(format) => (file::stdin(), *format),
             SourceOrigin::File { path, format, table } => match format.reader() {
                 Read::File(open) => return open(path),
@@ -115,9 +118,44 @@ const TWO_INPUTS: &str = "there are two inputs, input.file and input.list: remov
 const FORMAT_OF_LIST: &str = "input.format says how a file is written, \
     and input.list is no file: remove input.format";
 
+/// The rows of a list that messages call `name`.
+fn list_rows(list: Arc<[Value]>, name: &str) -> impl RowReader + use<> {
+    List { list, name: name.into(), taken: 0 }
+}
+
+struct List {
+    list: Arc<[Value]>,
+    name: String,
+    taken: usize,
+}
+
+impl Iterator for List {
+    type Item = FormatRow;
+
+    fn next(&mut self) -> Option<FormatRow> {
+        let found = fields(self.list.get(self.taken)?);
+        self.taken += 1;
+        Some(found.map_err(|flaw| format!("{}, item {}: {flaw}", self.name, self.taken)))
+    }
+}
+
+impl RowReader for List {}
+
+fn fields(item: &Value) -> FormatRow {
+    match item {
+        Value::Object(fields) => accepted(fields.clone()),
+        Value::String(_) => Ok(Fields::from_iter([(FIELD.into(), item.clone())])),
+        other => {
+            let shown = shown(&other.to_string());
+            Err(format!("{shown} is neither an object nor a text: make it one of them"))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn exactly_one_input_is_needed() {
@@ -136,5 +174,26 @@ mod tests {
         let list = Settings { list: Some(vec![]), ..Settings::default() };
         assert!(!SourceOrigin::new(&stdin).unwrap().lasts());
         assert!(SourceOrigin::new(&list).unwrap().lasts());
+    }
+
+    fn read(list: Vec<Value>) -> Result<Vec<Value>, String> {
+        list_rows(list.into(), "the job's list").map(|found| found.map(Value::Object)).collect()
+    }
+
+    #[test]
+    fn an_item_is_a_row() {
+        let list = vec![json!("AAPL"), json!({"id": 7, "tags": ["x"]})];
+        let rows = vec![json!({"line": "AAPL"}), json!({"id": 7, "tags": ["x"]})];
+        assert_eq!(read(list), Ok(rows));
+        assert_eq!(read(vec![]), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_is_no_row_is_told_with_its_place() {
+        let number = read(vec![json!("a"), json!(7)]).unwrap_err();
+        let name = read(vec![json!({"": 1})]).unwrap_err();
+        let remedy = "is neither an object nor a text: make it one of them";
+        assert_eq!(number, format!("the job's list, item 2: \"7\" {remedy}"));
+        assert!(name.starts_with("the job's list, item 1: a field has no name"));
     }
 }

@@ -13,8 +13,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::format::rows::FormatRow;
 use crate::format::{self, Format};
-use crate::row::Row;
+use crate::row::{Fields, Row};
 
 /// The same two rows in each format.
 const TWO_ROWS: [(&str, &str); 4] = [
@@ -130,4 +131,37 @@ fn settings_are_written_plainly_and_nothing_else_is_let_in() {
 fn a_source_can_be_shared_between_threads() {
     fn shared<T: Send + Sync + Clone + std::fmt::Debug>() {}
     shared::<Source>();
+}
+
+struct Given(std::vec::IntoIter<FormatRow>);
+
+impl Iterator for Given {
+    type Item = FormatRow;
+
+    fn next(&mut self) -> Option<FormatRow> {
+        self.0.next()
+    }
+}
+
+impl RowReader for Given {}
+
+fn numbers(found: Vec<FormatRow>, most: u64) -> Vec<Result<u64, ErrorKind>> {
+    numbered(Box::new(Given(found.into_iter())), most)
+        .map(|row| row.map(|row| row.number).map_err(|error| error.kind()))
+        .collect()
+}
+
+#[test]
+fn rows_are_numbered_up_to_what_is_taken() {
+    let found = || vec![Ok(Fields::new()); 3];
+    assert_eq!(numbers(found(), u64::MAX), [Ok(0), Ok(1), Ok(2)]);
+    assert_eq!(numbers(found(), 2), [Ok(0), Ok(1)]);
+    assert_eq!(numbers(found(), 0), []);
+}
+
+#[test]
+fn the_first_error_is_the_end() {
+    let (row, flaw) = (|| Ok(Fields::new()), || Err(String::new()));
+    assert_eq!(numbers(vec![flaw(), row()], 9), [Err(ErrorKind::Plan)]);
+    assert_eq!(numbers(vec![row(), flaw(), row()], 9), [Ok(0), Err(ErrorKind::Stopped)]);
 }

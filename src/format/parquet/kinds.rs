@@ -21,9 +21,9 @@ pub(super) enum ColumnKind {
     List(Box<ColumnKind>),
     Map(Box<ColumnKind>, Box<ColumnKind>),
     Date,
-    /// A time of day, of so many nanoseconds in a unit.
+    /// A time of day; the number of nanoseconds in its unit.
     Time(i64),
-    /// A point in time, of so many nanoseconds in a unit; or a local time.
+    /// A point in time; the number of nanoseconds in its unit, and whether it is in UTC.
     Timestamp(i64, bool),
     /// Nanoseconds of a Julian day.
     Int96,

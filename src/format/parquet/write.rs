@@ -17,7 +17,7 @@ use crate::format::column_set::{ColumnSet, ColumnType, text};
 use crate::format::entry::{NewTable, TableWriter};
 use crate::row::Fields;
 
-/// A group is written when it has so many rows or bytes, so that memory is bounded.
+/// Maximum number of rows of a group, and its maximum size in bytes: memory is bounded.
 const MOST_ROWS: usize = 100_000;
 const MOST_BYTES: usize = 64 << 20;
 

@@ -4,10 +4,12 @@
 //! on for ever, or up to a quote of a later record: then only its first line is
 //! damaged, and what follows that is read again.
 
-use std::io::{self, BufRead};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::ops::Range;
+use std::path::Path;
 
-use crate::format::entry::{Decode, FoundRecord};
+use crate::format::entry::{Decode, FoundRecord, ReadRecord};
 
 /// A record that is longer may be damaged: it is looked at before it has ended. In bytes.
 const LONG: usize = 64 << 20;
@@ -132,6 +134,43 @@ impl<'a> RecordCutter<'a> {
             }
         }
     }
+}
+
+/// A whole record of a file.
+pub(crate) struct ShownRecord<'a> {
+    /// Its place among the records, from 0; a header has none.
+    pub place: Option<u64>,
+    /// The parsed record, if it can be read.
+    pub seen: Option<&'a ReadRecord>,
+    /// Where its row's number stands.
+    pub row_at: Option<Range<usize>>,
+    pub bytes: &'a [u8],
+}
+
+/// Shows all whole records in their order.
+pub(crate) fn each(
+    path: &Path,
+    decode: &mut dyn Decode,
+    mut show: impl FnMut(ShownRecord) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
+    let (mut record, mut place) = (Vec::new(), 0);
+    let mut records = RecordCutter::new(&mut file, decode);
+    while let Some(cut) = records.next(&mut record)? {
+        let is_header = matches!(cut.found, Some(FoundRecord::Header));
+        let seen = match &cut.found {
+            Some(FoundRecord::Row(seen)) => Some(seen),
+            _ => None,
+        };
+        show(ShownRecord {
+            place: (!is_header).then_some(place),
+            seen,
+            row_at: seen.and_then(|_| records.row_at(&record)),
+            bytes: &record,
+        })?;
+        place += u64::from(!is_header);
+    }
+    Ok(())
 }
 
 /// The first line of these, with its newline.

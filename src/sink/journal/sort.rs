@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use super::record_cutter::RecordCutter;
 use crate::format::Format;
 use crate::format::entry::FoundRecord;
+use crate::fs::beside;
 use crate::fs::sync_directory;
-use crate::sink::sidecar::place::beside;
 
 /// The size of what is sorted at a time, in bytes.
 const PIECE: usize = 32 << 20;

@@ -1,22 +1,22 @@
-//! Whether records could go where the job says. Files are looked at here, but none is
-//! made or changed.
+//! Whether records could go where the job says: an output that was checked, and can be opened.
+//! Files are looked at here, but none is made or changed.
 
+use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind};
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::check_parts;
-use super::checked::{CheckedOutput, can_make, refused};
 use super::open_mode::OpenMode;
 use crate::error::Error;
+use crate::format::parquet::parts_scan;
 use crate::format::{Format, names};
+use crate::fs::real;
+use crate::sink::parts::{self, Parts};
 use crate::sink::product::{self, Product};
-use crate::sink::resume::{ResumeState, existing};
-use crate::sink::settings::{Existing, Settings};
-use crate::sink::sidecar;
-use crate::sink::sidecar::place::real;
+use crate::sink::resume::{self, ResumeState};
+use crate::sink::settings::{Existing, Order, Settings};
+use crate::sink::sidecar::{self, Sidecar};
 
 /// The output that the settings mean, or why it can't be used. `resends` says whether
 /// requests of unknown outcome may be sent again.
@@ -26,13 +26,10 @@ pub(super) fn checked(settings: &Settings, resends: bool) -> Result<CheckedOutpu
             "--retry-failed keeps the rows that are ok, and --overwrite does not: leave one of them out",
         ));
     }
-    match settings.file.as_deref() {
-        None | Some("-") => stdout(settings),
-        Some(name) if settings.parts.is_some() => {
-            let most = settings.parts.map_or(u64::MAX, NonZeroU64::get);
-            check_parts::checked(Path::new(name), most, settings, resends)
-        }
-        Some(name) => file(Path::new(name), settings, resends),
+    match (settings.file.as_deref(), settings.parts) {
+        (None | Some("-"), _) => stdout(settings),
+        (Some(name), Some(size)) => checked_parts(Path::new(name), size.get(), settings, resends),
+        (Some(name), None) => file(Path::new(name), settings, resends),
     }
 }
 
@@ -114,10 +111,10 @@ fn unpacked(
 ) -> Result<CheckedOutput, Error> {
     let (path, text) = (product.path(), || product.text());
     let output = match settings.existing() {
-        Existing::Refuse => return Err(existing::refuse(path, &text, format)),
+        Existing::Refuse => return Err(resume::refuse(path, &text, format)),
         Existing::Overwrite => empty(OpenMode::New(product.journal()), format),
         _ => CheckedOutput {
-            past: existing::of(path, &text, format, settings, None, resends)?,
+            past: resume::continued(path, &text, format, settings, None, resends)?,
             before: sidecar::read(path),
             ..empty(OpenMode::Unpack(product.clone()), format)
         },
@@ -156,13 +153,13 @@ fn present(
     let mode = OpenMode::GoOn(path.to_owned(), size);
     match settings.existing() {
         Existing::Overwrite => Ok(empty(OpenMode::Replace(path.to_owned()), format)),
-        Existing::Refuse if size > 0 => Err(existing::refuse(path, &|| open(path), format)),
+        Existing::Refuse if size > 0 => Err(resume::refuse(path, &|| open(path), format)),
         Existing::Refuse => Ok(empty(mode, format)),
         _ => {
             let before = sidecar::read(&results(path, format));
             let synced = before.as_ref().and_then(|before| before.synced.as_ref());
             Ok(CheckedOutput {
-                past: existing::of(path, &|| open(path), format, settings, synced, resends)?,
+                past: resume::continued(path, &|| open(path), format, settings, synced, resends)?,
                 before,
                 ..empty(mode, format)
             })
@@ -200,11 +197,133 @@ fn results(journal: &Path, format: Format) -> PathBuf {
     if is_journal && product::of(&stem, format).is_some() { stem } else { journal.to_owned() }
 }
 
+/// A directory of parts of about `part_size` records each, and the records it has already.
+fn checked_parts(
+    directory: &Path,
+    part_size: u64,
+    settings: &Settings,
+    resends: bool,
+) -> Result<CheckedOutput, Error> {
+    let format = Format::PARQUET;
+    // `results/` is `results`.
+    let directory = &real(directory.components().as_path());
+    check_settings(directory, format, settings)?;
+    format.check_written(directory)?;
+    let product = Parts { directory: directory.to_owned(), size: part_size };
+    let journal = product.journal();
+    let parts = parts::of(directory)?;
+    let size = journal.metadata().ok().map(|data| data.len());
+    let has_records = !parts.is_empty() || size > Some(0);
+    let (before, past, size) = match settings.existing() {
+        Existing::Refuse if has_records => {
+            return Err(resume::refuse(directory, &|| product.text(), format));
+        }
+        Existing::Refuse | Existing::Overwrite => (None, ResumeState::default(), None),
+        _ if parts.is_empty() && size.is_none() => {
+            let name = directory.display();
+            return Err(Error::plan(format!(
+                "there is nothing to resume: {name} has no parts; run without --resume"
+            )));
+        }
+        _ => {
+            let before = sidecar::read(directory);
+            let synced = before.as_ref().and_then(|before| before.synced.as_ref());
+            // Values of a key stand in any column.
+            let scan = settings.key.is_none().then(|| parts_scan::text(parts));
+            let text = scan.flatten().map_or_else(|| parts::text(directory), Ok)?;
+            let journal = parts::whole(&journal)?;
+            let past = resume::continued_parts(
+                directory, text, journal, format, settings, synced, resends,
+            )?;
+            (before, past, size.or(Some(0)))
+        }
+    };
+    Ok(CheckedOutput {
+        mode: OpenMode::Parts(product.clone(), size),
+        format,
+        past,
+        before,
+        product: Some(Arc::new(product)),
+    })
+}
+
+fn check_settings(directory: &Path, format: Format, settings: &Settings) -> Result<(), Error> {
+    let name = directory.display();
+    if settings.format.is_some_and(|given| given != format) {
+        return Err(Error::plan(
+            "output.parts (--parts) are Parquet files: leave output.format (--output-format) out",
+        ));
+    }
+    if settings.order == Order::Input {
+        return Err(Error::plan(
+            "output.order (--order input) needs one file, and output.parts (--parts) makes many: leave one of them out",
+        ));
+    }
+    match directory.metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => can_make(directory),
+        Ok(data) if data.is_dir() => can_make(&directory.join("part")),
+        Ok(_) => Err(Error::plan(format!(
+            "the output {name} is a file, and output.parts (--parts) needs a directory: give another name"
+        ))),
+        Err(error) => Err(refused(directory, &error)),
+    }
+}
+
+/// An output that could be opened: its format, and the records that it has already.
+#[derive(Debug, Clone)]
+pub(super) struct CheckedOutput {
+    pub mode: OpenMode,
+    pub format: Format,
+    pub past: ResumeState,
+    /// The sidecar of the records that stay, if there is one.
+    pub before: Option<Sidecar>,
+    /// The product of the file that grows, if that file is not the output itself.
+    pub product: Option<Arc<dyn Product>>,
+}
+
+impl CheckedOutput {
+    /// The file that the user named, if there is one.
+    pub fn results(&self) -> Option<&Path> {
+        match &self.product {
+            Some(product) => Some(product.path()),
+            None => self.mode.path(),
+        }
+    }
+}
+
+/// Checks that a file could be made at this path.
+fn can_make(path: &Path) -> Result<(), Error> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if !directory.is_dir() {
+        return Err(Error::plan(format!(
+            "the output {} cannot be made: there is no directory {}",
+            path.display(),
+            directory.display()
+        )));
+    }
+    // A file without a name: it proves that one can be made, and is never seen.
+    match tempfile::tempfile_in(directory) {
+        Ok(_) => Ok(()),
+        // The error's own text would name that file.
+        Err(error) => Err(refused(path, &error.kind())),
+    }
+}
+
+/// Why an output can't be used.
+fn refused(path: &Path, error: &dyn Display) -> Error {
+    let name = path.display();
+    Error::plan(format!("the output {name} cannot be used: {error}"))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Existing::{Overwrite, Refuse, Resume};
     use super::*;
     use std::fs;
+
+    use super::Existing::{Overwrite, Refuse, Resume};
 
     fn check(file: Option<&Path>, existing: Existing) -> Result<CheckedOutput, String> {
         let settings = Settings {

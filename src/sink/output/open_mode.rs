@@ -1,22 +1,23 @@
-//! The file that grows, and how it is opened.
+//! The file that grows, and how it is opened: made, emptied, or as an earlier run left it
+//! without what is to go.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal, Seek, SeekFrom, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::Error;
 use crate::format::Format;
-use crate::fs::file_lock;
+use crate::fs::{beside, file_lock, sync_directory};
 use crate::report::visible;
-use crate::sink::journal::disk::FileAtPath;
-use crate::sink::journal::open_output::{Journal, OpenOutput, Out};
-use crate::sink::journal::rewrite;
-use crate::sink::product::parts::{self, Parts};
+use crate::sink::journal::record_cutter::each;
+use crate::sink::journal::{FileAtPath, Journal, OpenOutput, Out};
+use crate::sink::parts::{self, Parts};
 use crate::sink::product::{self, Product};
 use crate::sink::resume::ResumeState;
-use crate::sink::sidecar::place::beside;
 
 const CHANGED: &str = "it has changed since it was read; does another run write it?";
 
@@ -199,7 +200,7 @@ fn in_parts(
     }
     cut_torn(&path, file, size, past.end)?;
     product::unpack(parts)?;
-    let journal = rewrite::without_dropped(&path, past, format)?;
+    let journal = without_dropped(&path, past, format)?;
     parts::remove(&parts.directory)?;
     Ok(journal)
 }
@@ -215,7 +216,7 @@ fn resumed(
 ) -> io::Result<Journal> {
     let file = cut_torn(path, file, size, past.end)?;
     if past.is_to_be_rewritten() {
-        return rewrite::without_dropped(path, past, format);
+        return without_dropped(path, past, format);
     }
     Ok(Journal {
         disk: Box::new(FileAtPath::new(file, path.to_owned(), past.end)),
@@ -230,25 +231,76 @@ fn cut_torn(path: &Path, mut file: File, size: u64, end: u64) -> io::Result<File
         return Err(io::Error::other(CHANGED));
     }
     if end < size {
-        keep_torn(&mut file, path, end)?;
+        file.seek(SeekFrom::Start(end))?;
+        keep_aside(path, &file)?;
         file.set_len(end)?;
     }
     Ok(file)
 }
 
 /// What is cut goes to a file beside it, should it have been worth something.
-fn keep_torn(file: &mut File, path: &Path, end: u64) -> io::Result<()> {
-    file.seek(SeekFrom::Start(end))?;
-    let mut options = OpenOptions::new();
-    let mut torn = options.create(true).append(true).open(beside(path, ".torn"))?;
-    io::copy(file, &mut torn)?;
+fn keep_aside(path: &Path, mut bytes: impl Read) -> io::Result<()> {
+    let mut torn = OpenOptions::new().create(true).append(true).open(beside(path, ".torn"))?;
+    io::copy(&mut bytes, &mut torn)?;
     torn.sync_data()
+}
+
+/// Puts a new file without the records that are to go in the place of the old one at once,
+/// so that a crash leaves one of them. Those that can't be read are kept beside it.
+fn without_dropped(path: &Path, past: &ResumeState, format: Format) -> io::Result<Journal> {
+    let name = beside(path, ".new");
+    // It is locked before it has its place, and keeps its lock.
+    drop(File::create(&name)?);
+    let mut new = BufWriter::new(file_lock::take_to_append(&name)?);
+    let mut damaged = Vec::new();
+    let (mut end, mut crc, mut records) = (0, crc32fast::Hasher::new(), 0);
+    let mut decode = format.decoder(past.done.key());
+    each(path, &mut *decode, |of| {
+        let number = if past.drops(of.place, of.seen) {
+            None
+        } else {
+            of.seen.map_or(Some(0), |seen| past.number(seen))
+        };
+        let Some(number) = number else {
+            if of.seen.is_none() {
+                damaged.extend_from_slice(of.bytes);
+            }
+            return Ok(());
+        };
+        let moves = of.seen.is_some_and(|seen| seen.row != number);
+        let record =
+            if moves { renumbered(of.bytes, of.row_at, number)? } else { Cow::Borrowed(of.bytes) };
+        end += record.len() as u64;
+        crc.update(&record);
+        records += u64::from(of.place.is_some());
+        new.write_all(&record)
+    })?;
+    if !damaged.is_empty() {
+        keep_aside(path, &damaged[..])?;
+    }
+    let file = new.into_inner()?;
+    file.sync_data()?;
+    fs::rename(&name, path)?;
+    sync_directory(path)?;
+    Ok(Journal { disk: Box::new(FileAtPath::new(file, path.to_owned(), end)), end, crc, records })
+}
+
+/// A record whose row has another number now.
+fn renumbered(
+    record: &[u8],
+    at: Option<Range<usize>>,
+    number: u64,
+) -> io::Result<Cow<'static, [u8]>> {
+    let at = at.ok_or_else(|| io::Error::other("a record does not tell where its _row is"))?;
+    let number = number.to_string();
+    let parts = [&record[..at.start], number.as_bytes(), &record[at.end..]];
+    Ok(Cow::Owned(parts.concat()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use crate::sink::resume::{self, Unwanted};
 
     fn open(target: OpenMode, end: u64) -> Result<OpenOutput, Error> {
         let past = ResumeState { end, ..ResumeState::default() };
@@ -276,5 +328,25 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"_row\":0}\n{\"_row\":1}\n");
         let torn = fs::read_to_string(directory.path().join("out.jsonl.torn"));
         assert_eq!(torn.unwrap(), "{\"_ro");
+    }
+
+    #[test]
+    fn what_is_to_go_goes_and_all_else_stays_in_its_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out.csv");
+        let text = "a,_row,_ok\nx,0,true\nx,1,false\n!\n\"y\ny\",2,true\nz,0,true\nw,3,true\n";
+        fs::write(&path, text).unwrap();
+        let format: Format = "csv".parse().unwrap();
+        let unwanted = Unwanted { failed: true, unknown: false, damaged: true };
+        let mut past = resume::read(&mut text.as_bytes(), format, None, None, unwanted).unwrap();
+        past.forget(&[3].into_iter().collect());
+        let journal = without_dropped(&path, &past, format).unwrap();
+        let left = "a,_row,_ok\nx,0,true\n\"y\ny\",2,true\n";
+        assert_eq!(fs::read_to_string(&path).unwrap(), left);
+        assert_eq!((journal.end, journal.records), (left.len() as u64, 2));
+        assert_eq!(journal.crc.finalize(), crc32fast::hash(left.as_bytes()));
+        let torn = fs::read_to_string(beside(&path, ".torn")).unwrap();
+        assert_eq!(torn, "!\n");
+        assert!(!beside(&path, ".new").exists());
     }
 }

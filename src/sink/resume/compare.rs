@@ -8,11 +8,11 @@ use std::path::Path;
 use roaring::RoaringTreemap;
 
 use super::ResumeState;
-use super::keyed::Keyed;
+use super::completed::Keyed;
 use crate::error::Error;
 use crate::format::{Columns, Format};
 use crate::row::Fields;
-use crate::sink::journal::rewrite::each;
+use crate::sink::journal::record_cutter::each;
 use crate::source::Rows;
 
 /// How the rows with a record compare with those of an input.

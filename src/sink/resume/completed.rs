@@ -1,6 +1,7 @@
-//! The rows that have a record already, by their number or by a field of theirs.
+//! The rows that have records already, by their number or by a field of theirs: all of their
+//! records, some of them, or records under another number. Pure.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use roaring::RoaringTreemap;
@@ -175,4 +176,157 @@ impl KeyCheck {
 
 fn hash(value: &[u8]) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(value)
+}
+
+/// Rows of which some items are missing. They are few: those that were in flight when a
+/// run ended.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Unfinished(BTreeMap<u64, ItemProgress>);
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct ItemProgress {
+    numbers: RoaringTreemap,
+    last: Option<u64>,
+}
+
+/// The state of a row after one more record.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// All of it is there now.
+    Whole,
+    /// Something is missing still.
+    Part,
+    /// It was there before.
+    Twice,
+}
+
+impl Unfinished {
+    /// The identities of these rows.
+    pub fn rows(&self) -> RoaringTreemap {
+        self.0.keys().copied().collect()
+    }
+
+    /// Takes in one more record of the row of this identity.
+    pub fn add(&mut self, row: u64, seen: &ReadRecord) -> Added {
+        let Some(item) = seen.item else {
+            // Whatever items there are, no more will come.
+            self.0.remove(&row);
+            return Added::Whole;
+        };
+        let items = self.0.entry(row).or_default();
+        if !items.numbers.insert(item) {
+            return Added::Twice;
+        }
+        if seen.last {
+            items.last = Some(item);
+        }
+        if !items.are_all() {
+            return Added::Part;
+        }
+        self.0.remove(&row);
+        Added::Whole
+    }
+
+    /// One of the row's items is to be asked for again.
+    pub fn lacks(&mut self, row: u64, seen: &ReadRecord) {
+        if seen.item.is_some() {
+            self.0.entry(row).or_default();
+        }
+    }
+}
+
+impl ItemProgress {
+    /// They may be written in any order, so the last one alone says little.
+    fn are_all(&self) -> bool {
+        let up_to = |last| self.numbers.rank(last) == last + 1;
+        self.last.is_some_and(up_to)
+    }
+}
+
+/// By the hash of its key, the number that each row with a record has now. 16 bytes a
+/// row.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Keyed {
+    /// In their order.
+    ids: Vec<u64>,
+    numbers: Vec<u64>,
+}
+
+/// In place of a number: the row's record is to go.
+const GONE: u64 = u64::MAX;
+
+impl Keyed {
+    /// All rows with a record, by the hashes of their keys in their order; none of them
+    /// is in the input as far as is known.
+    pub fn new(ids: Vec<u64>) -> Keyed {
+        Keyed { numbers: vec![GONE; ids.len()], ids }
+    }
+
+    /// The place of a row among those with a record.
+    pub fn place(&self, id: u64) -> Option<usize> {
+        self.ids.binary_search(&id).ok()
+    }
+
+    /// The row at this place has this number in the input.
+    pub fn stands(&mut self, place: usize, number: u64) {
+        self.numbers[place] = number;
+    }
+
+    /// The number that a row has now; none if its record is to go.
+    pub fn number(&self, id: u64) -> Option<u64> {
+        self.place(id).map(|place| self.numbers[place]).filter(|number| *number != GONE)
+    }
+
+    /// The rows whose records are to go.
+    pub fn gone(&self) -> impl Iterator<Item = u64> {
+        let rows = self.ids.iter().zip(&self.numbers);
+        rows.filter(|(_, number)| **number == GONE).map(|(id, _)| *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Added::{Part, Twice, Whole};
+    use super::*;
+
+    fn seen(row: u64, item: impl Into<Option<u64>>, last: bool) -> ReadRecord {
+        ReadRecord { row, item: item.into(), last, ok: true, unknown: false, key: None }
+    }
+
+    #[test]
+    fn a_row_is_whole_when_all_items_up_to_its_last_are_there() {
+        let mut rows = Unfinished::default();
+        for (row, item, last, expected) in [
+            (7, 0, false, Part),
+            (7, 2, true, Part),
+            (7, 2, true, Twice),
+            (8, 0, false, Part),
+            (7, 1, false, Whole),
+        ] {
+            assert_eq!(rows.add(row, &seen(row, item, last)), expected, "{row} {item}");
+        }
+        assert_eq!(rows.rows().iter().collect::<Vec<_>>(), [8]);
+        assert_eq!(rows.add(8, &seen(8, 1, true)), Whole);
+        assert!(rows.rows().is_empty());
+    }
+
+    #[test]
+    fn a_row_without_items_is_whole_with_one_record() {
+        let mut rows = Unfinished::default();
+        assert_eq!(rows.add(3, &seen(3, None, true)), Whole);
+        rows.lacks(3, &seen(3, None, true));
+        assert!(rows.rows().is_empty());
+        // Nor does one that ends without its last item lack anything.
+        assert_eq!(rows.add(3, &seen(3, 0, false)), Part);
+        assert_eq!(rows.add(3, &seen(3, None, true)), Whole);
+        assert!(rows.rows().is_empty());
+    }
+
+    #[test]
+    fn a_row_that_lacks_an_item_is_not_whole() {
+        let mut rows = Unfinished::default();
+        rows.lacks(3, &seen(3, 0, false));
+        assert_eq!(rows.add(3, &seen(3, 1, true)), Part);
+        assert!(rows.rows().contains(3));
+    }
 }

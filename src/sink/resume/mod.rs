@@ -1,23 +1,22 @@
 //! The records that a results file has, and how far they can be trusted.
 
 use std::io::{self, BufRead};
+use std::path::Path;
 use std::sync::Arc;
 
 use roaring::RoaringTreemap;
 
 use super::journal::record_cutter::RecordCutter;
+use super::settings::{Existing, Settings};
 use super::sidecar::Synced;
+use crate::error::Error;
+use crate::format::Format;
 use crate::format::entry::{Decode, FoundRecord, ReadRecord};
 
 pub(super) mod compare;
 pub(super) mod completed;
-pub(super) mod existing;
-mod keyed;
-mod unfinished;
 
-use completed::CompletedRows;
-use keyed::Keyed;
-use unfinished::{Added, Unfinished};
+use completed::{Added, CompletedRows, Keyed, Unfinished};
 
 /// What an earlier run left in a file.
 #[derive(Debug, Clone, Default)]
@@ -79,29 +78,131 @@ pub(super) enum Unreadable {
     Line(u64),
 }
 
+/// A way to the text, from its beginning.
+pub(crate) type TextOpener<'a> = &'a dyn Fn() -> Result<Box<dyn BufRead>, Error>;
+
+/// The records of a file that is continued.
+pub(crate) fn continued(
+    path: &Path,
+    text: TextOpener,
+    format: Format,
+    settings: &Settings,
+    synced: Option<&Synced>,
+    resends: bool,
+) -> Result<ResumeState, Error> {
+    let (key, unwanted) = (settings.key.as_deref(), unwanted(settings, resends));
+    let past = read(&mut *text()?, format, key, synced, unwanted);
+    past.map_err(|error| match (flaw(text, format), error) {
+        (Some(flaw), Unreadable::Line(1)) => {
+            Error::plan(format!("{} cannot be resumed: {flaw}", path.display()))
+        }
+        (_, error) => unreadable(path, format, key, error),
+    })
+}
+
+/// Why the text can't be read, as far as its first line tells.
+fn flaw(text: TextOpener, format: Format) -> Option<String> {
+    let mut line = String::new();
+    text().ok()?.read_line(&mut line).ok()?;
+    format.flaw_of(&line)
+}
+
+/// The records of parts, and of the journal of the next one.
+pub(crate) fn continued_parts(
+    directory: &Path,
+    mut parts: Box<dyn BufRead>,
+    mut journal: Box<dyn BufRead>,
+    format: Format,
+    settings: &Settings,
+    synced: Option<&Synced>,
+    resends: bool,
+) -> Result<ResumeState, Error> {
+    let key = settings.key.as_deref();
+    let unwanted = unwanted(settings, resends);
+    let past = read_parts(&mut *parts, &mut *journal, format, key, synced, unwanted);
+    past.map_err(|error| unreadable(directory, format, key, error))
+}
+
+fn unwanted(settings: &Settings, resends: bool) -> Unwanted {
+    Unwanted {
+        failed: settings.retry_failed,
+        unknown: resends,
+        damaged: settings.existing == Existing::ResumeDamaged,
+    }
+}
+
+fn unreadable(path: &Path, format: Format, key: Option<&str>, error: Unreadable) -> Error {
+    let name = path.display();
+    let line = match error {
+        Unreadable::Io(error) => {
+            return Error::plan(format!("the output {name} cannot be read: {error}"));
+        }
+        Unreadable::Line(line) => line,
+    };
+    let needs = match key {
+        Some(key) => format!("with a _row and the key {key:?}"),
+        None => "with a _row".to_owned(),
+    };
+    let advice = match line {
+        1 => "is this the right file?",
+        _ => "mend or remove it, or run with --resume=damaged, which asks for its row again",
+    };
+    Error::plan(format!(
+        "{name} cannot be resumed: line {line} is no {format} record {needs}: {advice}"
+    ))
+}
+
+/// Why a file that has records is left alone, and what to do.
+pub(crate) fn refuse(path: &Path, text: TextOpener, format: Format) -> Error {
+    let name = path.display();
+    let read =
+        |mut text: Box<dyn BufRead>| read(&mut *text, format, None, None, Unwanted::default()).ok();
+    let Some(past) = text().ok().and_then(read) else {
+        return Error::plan(format!(
+            "{name} exists and is no {format} results file: choose another name, or replace it \
+             with --overwrite"
+        ));
+    };
+    let rows = counted(past.done.len(), "row", "rows");
+    let failed = match past.failed {
+        0 => String::new(),
+        failed => format!(", --retry-failed asks for the {failed} that failed as well"),
+    };
+    Error::plan(format!(
+        "{name} has {rows} already: --resume goes on with it{failed}, --overwrite starts again"
+    ))
+}
+
+/// A number with what it counts.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// Reads a results file to its end. A record counts only with its newline.
 pub(super) fn read(
     input: &mut dyn BufRead,
-    decode: &mut dyn Decode,
-    done: CompletedRows,
+    format: Format,
+    key: Option<&str>,
     synced: Option<&Synced>,
     unwanted: Unwanted,
 ) -> Result<ResumeState, Unreadable> {
-    let mut past = ResumeState::none(done);
-    past.read(input, decode, synced, unwanted)?;
+    let mut past = ResumeState::none(CompletedRows::by(key, format));
+    past.read(input, &mut *format.decoder(key), synced, unwanted)?;
     past.gone |= past.unfinished.rows();
     Ok(past)
 }
 
 /// Reads parts, and then the journal of those to come.
-pub(super) fn read_parts(
-    (parts, journal): (&mut dyn BufRead, &mut dyn BufRead),
-    decode: &mut dyn Decode,
-    done: CompletedRows,
+fn read_parts(
+    parts: &mut dyn BufRead,
+    journal: &mut dyn BufRead,
+    format: Format,
+    key: Option<&str>,
     synced: Option<&Synced>,
     unwanted: Unwanted,
 ) -> Result<ResumeState, Unreadable> {
-    let mut past = ResumeState::none(done);
+    let mut past = ResumeState::none(CompletedRows::by(key, format));
+    let decode = &mut *format.decoder(key);
     past.read(parts, decode, None, unwanted)?;
     let twice = past.twice;
     past.in_parts = past.records;
@@ -178,7 +279,7 @@ impl ResumeState {
         self.moved = Some(keyed);
     }
 
-    /// What there is of these rows stays, since they are not asked for again.
+    /// The records of these rows stay, since the rows are not asked for again.
     pub fn keep(&mut self, doubtful: &CompletedRows) {
         let unfinished = self.unfinished.rows();
         let kept = unfinished.iter().filter(|row| doubtful.has_id(*row));
@@ -258,13 +359,10 @@ impl ResumeState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Format;
 
     fn past(format: &str, text: &str, unwanted: Unwanted) -> Result<ResumeState, Unreadable> {
         let format: Format = format.parse().unwrap();
-        let done = CompletedRows::by(None, format);
-        let mut decode = format.decoder(None);
-        read(&mut text.as_bytes(), &mut *decode, done, None, unwanted)
+        read(&mut text.as_bytes(), format, None, None, unwanted)
     }
 
     fn whole(format: &str, text: &str) -> Result<ResumeState, Unreadable> {
@@ -326,8 +424,7 @@ mod tests {
             ("csv", b"a,_row,_ok\n\xff,5,true\n"),
         ] {
             let format: Format = format.parse().unwrap();
-            let (done, mut decode) = (CompletedRows::by(None, format), format.decoder(None));
-            let read = read(&mut &*text, &mut *decode, done, None, Unwanted::default());
+            let read = read(&mut &*text, format, None, None, Unwanted::default());
             assert!(matches!(read, Err(Unreadable::Line(_))));
         }
     }
@@ -382,10 +479,8 @@ mod tests {
         let synced =
             |of: &str| Synced { bytes: of.len() as u64, crc32: crc32fast::hash(of.as_bytes()) };
         let edited = |synced: &Synced| {
-            let format: Format = "jsonl".parse().unwrap();
-            let (done, mut decode) = (CompletedRows::by(None, format), format.decoder(None));
             let past =
-                read(&mut text.as_bytes(), &mut *decode, done, Some(synced), Unwanted::default());
+                read(&mut text.as_bytes(), Format::JSONL, None, Some(synced), Unwanted::default());
             past.unwrap().edited
         };
         assert!(!edited(&synced(text)) && !edited(&synced("{\"_row\":1}\n")));

@@ -9,14 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fs::{file_lock, sync_directory};
+use crate::fs::{beside, file_lock, real, sync_directory};
+use crate::source::InputFingerprint;
 
-pub(super) mod identity;
-pub(super) mod place;
 pub(super) mod spent;
 
-use identity::Identity;
-use place::{beside, real};
 use spent::SpentRequests;
 
 /// What the file says.
@@ -122,6 +119,39 @@ pub(super) fn holder(results: &Path) -> String {
     format!("{who} is writing it: wait for its end, or stop it")
 }
 
+/// The identity of a run, as fingerprints: short hashes, so that no secret is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The input's bytes, if they can be read again.
+    pub input: Option<InputFingerprint>,
+    /// Each part of the job that the records depend on, by its key.
+    pub parts: Vec<(String, String)>,
+    /// The limits as the job writes them.
+    pub limits: String,
+}
+
+/// A short hash of a text.
+#[must_use]
+pub fn fingerprint(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex()[..16].to_owned()
+}
+
+impl Identity {
+    /// The fingerprint of one part.
+    pub(crate) fn part(&self, name: &str) -> Option<&str> {
+        let part = self.parts.iter().find(|(it, _)| it == name);
+        part.map(|(_, fingerprint)| fingerprint.as_str())
+    }
+
+    /// The keys of the parts that have another fingerprint than `before`.
+    #[must_use]
+    pub fn changed_since(&self, before: &Identity) -> Vec<&str> {
+        let same = |part: &&(String, String)| before.parts.contains(part);
+        let changed = self.parts.iter().filter(|part| !same(part));
+        changed.map(|(name, _)| name.as_str()).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,26 +188,26 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_to_the_file_whether_it_is_there_or_not() {
-        let directory = tempfile::tempdir().unwrap();
-        let directory = directory.path().canonicalize().unwrap();
-        let name = |name: &str| directory.join(name);
-        std::os::unix::fs::symlink("b", name("a")).unwrap();
-        std::os::unix::fs::symlink(name("c"), name("b")).unwrap();
-        std::os::unix::fs::symlink("loop", name("loop")).unwrap();
-        assert_eq!(real(&name("a")), name("c"));
-        fs::write(name("c"), "").unwrap();
-        assert_eq!((real(&name("a")), real(&name("c"))), (name("c"), name("c")));
-        assert_eq!(real(&name("none")), name("none"));
-        assert_eq!(real(&name("loop")), name("loop"));
-    }
-
-    #[test]
     fn a_damaged_one_says_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let results = directory.path().join("out.jsonl");
         fs::write(path(&results), "\0\0\0").unwrap();
         assert_eq!(read(&results), None);
         assert_eq!(SidecarLock::take(&results).unwrap().says, Sidecar::default());
+    }
+
+    #[test]
+    fn what_has_changed_is_named() {
+        let identity = |url: &str| Identity {
+            parts: vec![
+                ("request.url".into(), fingerprint(url)),
+                ("extract".into(), fingerprint("")),
+            ],
+            ..Identity::default()
+        };
+        let (old, new) = (identity("http://a/"), identity("http://b/"));
+        assert_eq!(new.changed_since(&old), ["request.url"]);
+        assert!(old.changed_since(&old).is_empty());
+        assert!(!format!("{old:?}").contains("http"), "only fingerprints are kept");
     }
 }

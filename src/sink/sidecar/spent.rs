@@ -50,7 +50,7 @@ pub struct Usage {
 }
 
 impl SpentRequests {
-    /// Another process begins to send, whose output has so many records. What the
+    /// Another process begins to send, whose output has `records`. What the
     /// one before it may have sent counts as ended now.
     pub fn begin(&mut self, now: u64, records: u64, uncounted: u64) {
         let lost = self.before(now, records).into_iter().filter(|it| it.lost);
@@ -93,8 +93,8 @@ impl SpentRequests {
         self.clean = true;
     }
 
-    /// What was sent before `now`, the oldest first, by someone whose output has
-    /// so many records now.
+    /// The requests sent before `now`, the oldest first, by a process whose output has
+    /// `records` now.
     pub fn before(&self, now: u64, records: u64) -> Vec<PriorUsage> {
         let ago = |at: u64| Duration::from_millis(now.saturating_sub(at));
         let ended = self.ended.iter().map(|&(at, requests)| PriorUsage {

@@ -1,22 +1,20 @@
-//! Records to their output, synced to its disk as the settings say.
+//! Records to their output: into bytes, a buffer at a time and whole records only, and synced
+//! to its disk as the settings say.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::error::SinkError;
 use super::journal::sort::sort;
-use super::product::{Product, complete};
+use super::journal::{OpenOutput, SinkError};
+use super::product::{JournalMirror, Product, complete};
 use super::settings::Sync;
 use super::sidecar::SidecarLock;
 use super::sidecar::spent::Usage;
 use crate::error::Error;
 use crate::format::Format;
+use crate::format::entry::Encode;
 use crate::record::Record;
-
-pub(super) mod text;
-
-use text::TextOutput;
 
 /// An open output. Dropped without [`finish`](Writer::finish), it loses what
 /// is still in its buffer.
@@ -62,7 +60,8 @@ impl Writer {
         text: TextOutput,
         held: Option<SidecarLock>,
         ending: WriterEnding,
-        (before, sync): (u64, Sync),
+        before: u64,
+        sync: Sync,
     ) -> Result<Writer, Error> {
         let mut writer = Writer {
             in_journal: ending.in_journal,
@@ -115,7 +114,7 @@ impl Writer {
     /// a file of which every sync finds that it is as long as they are.
     #[must_use]
     pub fn written(&self) -> u64 {
-        self.text.written()
+        self.text.written
     }
 
     /// Writes and syncs the records that have waited for long enough at this time.
@@ -205,7 +204,7 @@ impl Writer {
         let removed = self.records == 0 && self.text.remove()?;
         let is_of_no_use = |held: &mut SidecarLock| removed && held.says.spent.is_nothing();
         match self.held.take_if(is_of_no_use) {
-            Some(held) => held.remove().map_err(|error| self.text.failed(&error)),
+            Some(held) => held.remove().map_err(|error| self.text.opened.failed(&error)),
             None => self.note(true),
         }
     }
@@ -226,7 +225,7 @@ impl Writer {
             held.says.synced = None;
         }
         self.note(false)?;
-        self.text.begin_anew()
+        self.text.opened.begin_anew()
     }
 
     fn sync(&mut self, durably: bool) -> Result<(), SinkError> {
@@ -234,7 +233,7 @@ impl Writer {
         if !std::mem::take(&mut self.dirty) {
             return Ok(());
         }
-        let synced = self.text.sync();
+        let synced = self.text.opened.sync();
         if let (Some(held), Ok(synced)) = (&mut self.held, &synced) {
             held.says.synced = synced.clone();
         }
@@ -246,7 +245,7 @@ impl Writer {
     fn note(&mut self, durably: bool) -> Result<(), SinkError> {
         match &mut self.held {
             None => Ok(()),
-            Some(held) => held.write(durably).map_err(|error| self.text.failed(&error)),
+            Some(held) => held.write(durably).map_err(|error| self.text.opened.failed(&error)),
         }
     }
 }
@@ -266,13 +265,135 @@ impl WriterEnding {
     }
 }
 
+/// The number of bytes that are gathered before they are written.
+const ENOUGH: usize = 64 * 1024;
+
+/// An output that is a text. Dropped without a flush, it loses what is still in
+/// its buffer.
+pub(crate) struct TextOutput {
+    encode: Box<dyn Encode>,
+    opened: OpenOutput,
+    buffer: Vec<u8>,
+    /// Where each record in the buffer ends.
+    ends: Vec<usize>,
+    mirror: Option<JournalMirror>,
+    /// The number of records the file has taken, and their bytes.
+    written: u64,
+    bytes: u64,
+}
+
+impl TextOutput {
+    /// Writes a new file from its beginning.
+    pub fn start(encode: Box<dyn Encode>, opened: OpenOutput) -> TextOutput {
+        let mut text = TextOutput::go_on(encode, opened);
+        text.encode.start(&mut text.buffer);
+        text
+    }
+
+    /// Adds to a file that has its beginning.
+    pub fn go_on(encode: Box<dyn Encode>, opened: OpenOutput) -> TextOutput {
+        TextOutput {
+            encode,
+            opened,
+            buffer: Vec::with_capacity(ENOUGH * 2),
+            ends: Vec::new(),
+            mirror: None,
+            written: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Records that are written from now on go there as well.
+    pub fn mirror_to(&mut self, mirror: Option<JournalMirror>) {
+        self.mirror = mirror;
+    }
+
+    /// Takes a record; whether it is time to flush.
+    pub fn write(&mut self, record: &Record) -> Result<bool, SinkError> {
+        let encoded = self.encode.record(record, &mut self.buffer);
+        encoded.map_err(SinkError::Failed)?;
+        self.ends.push(self.buffer.len());
+        Ok(self.buffer.len() >= ENOUGH)
+    }
+
+    /// Writes the buffer; gives the number of its records. Those that could not be
+    /// written stay, for another try at the end.
+    pub fn flush(&mut self) -> Result<u64, SinkError> {
+        if self.buffer.is_empty() {
+            return Ok(0);
+        }
+        match self.opened.append(&self.buffer, &self.ends) {
+            Ok(()) => {
+                let records = self.ends.len() as u64;
+                self.written += records;
+                self.bytes += self.buffer.len() as u64;
+                let reflected = self.reflect(self.buffer.len());
+                self.buffer.clear();
+                self.ends.clear();
+                reflected.map(|()| records)
+            }
+            Err((kept, error)) => {
+                let reflected = self.reflect(kept);
+                self.forget(kept);
+                reflected.and(Err(error))
+            }
+        }
+    }
+
+    fn reflect(&mut self, written: usize) -> Result<(), SinkError> {
+        let Some(mirror) = &mut self.mirror else {
+            return Ok(());
+        };
+        let taken = mirror.take(&self.buffer[..written]);
+        if taken.is_err() {
+            // What it lacks now it must not have later rows in place of: the next run
+            // catches up from where it is.
+            self.mirror = None;
+        }
+        taken.map_err(SinkError::Failed)
+    }
+
+    /// These first bytes of the buffer are written.
+    fn forget(&mut self, kept: usize) {
+        self.written += self.ends.partition_point(|&end| end <= kept) as u64;
+        self.bytes += kept as u64;
+        self.buffer.drain(..kept);
+        self.ends.retain(|&end| end > kept);
+        self.ends.iter_mut().for_each(|end| *end -= kept);
+    }
+
+    /// An error if there is no room for this number of records more, as long as those that
+    /// were written, and half of that to spare.
+    pub fn has_room(&mut self, records: u64) -> Result<(), SinkError> {
+        let each = self.bytes / self.written.max(1);
+        let bytes = (records * each).saturating_mul(3) / 2;
+        self.opened.has_room(bytes.max(ENOUGH as u64))
+    }
+
+    /// Gives back the room that was kept free.
+    pub fn close(&mut self) -> Result<(), SinkError> {
+        self.opened.close()?;
+        match self.mirror.take() {
+            None => Ok(()),
+            Some(mirror) => mirror.close().map_err(SinkError::Failed),
+        }
+    }
+
+    /// Removes a file that this run has made, if it is empty.
+    pub fn remove(&self) -> Result<bool, SinkError> {
+        self.opened.remove()?;
+        Ok(self.opened.made.is_some())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::samples::{columns, failed, ok};
-    use crate::sink::{Existing, Identity, Output, Settings};
     use std::fs;
     use std::path::Path;
+
+    use crate::sink::samples::{columns, failed, ok};
+    use crate::sink::{Existing, Identity, Output, Settings};
 
     fn writer(path: &Path, existing: Existing) -> Writer {
         let settings = Settings {

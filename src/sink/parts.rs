@@ -6,8 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::interface::Product;
-use super::lines::{as_lines, source};
+use super::product::{Product, as_lines, source};
 use crate::convert;
 use crate::error::Error;
 use crate::format::Format;
