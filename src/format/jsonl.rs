@@ -32,13 +32,15 @@ pub(super) static FORMAT: FormatEntry = FormatEntry {
 };
 
 /// The records of a run.
-pub(super) const CODEC: Codec =
-    Codec { encoder, decoder, columns: any_columns, flaw: |_| None, value, start };
-
-/// Each line has its own names.
-fn any_columns(columns: &Columns, _: &[u8]) -> Result<Columns, Error> {
-    Ok(columns.clone())
-}
+pub(super) const CODEC: Codec = Codec {
+    encoder,
+    decoder,
+    // Each line has its own names.
+    columns: |columns, _| Ok(columns.clone()),
+    flaw: |_| None,
+    value,
+    start,
+};
 
 fn table(path: &Path, _: ColumnSet) -> NewTable {
     Ok(Box::new(JsonlTable(PackedWriter::new(path)?)))
@@ -100,7 +102,14 @@ fn no_object(line: &str) -> String {
 
 /// Writes records; a line needs nothing of the lines before it.
 fn encoder(columns: &Columns, _: Option<&[u8]>) -> NewEncoder {
-    Ok(Box::new(JsonlEncoder::new(columns)?))
+    let unwritable = |error| Error::plan(format!("a name cannot be written as JSON: {error}"));
+    let names = columns.values.iter().map(|name| {
+        let mut before = Vec::new();
+        set_off(&mut before, name).map_err(unwritable)?;
+        Ok(before)
+    });
+    let names = names.collect::<Result<_, Error>>()?;
+    Ok(Box::new(JsonlEncoder { names, columns: columns.clone() }))
 }
 
 /// A value of the input as it stands in a record.
@@ -125,16 +134,6 @@ struct JsonlEncoder {
 }
 
 impl JsonlEncoder {
-    fn new(columns: &Columns) -> Result<JsonlEncoder, Error> {
-        let unwritable = |error| Error::plan(format!("a name cannot be written as JSON: {error}"));
-        let names = columns.values.iter().map(|name| {
-            let mut before = Vec::new();
-            set_off(&mut before, name).map_err(unwritable)?;
-            Ok(before)
-        });
-        Ok(JsonlEncoder { names: names.collect::<Result<_, Error>>()?, columns: columns.clone() })
-    }
-
     fn object(&self, record: &Record, out: &mut Vec<u8>) -> serde_json::Result<()> {
         let start = out.len();
         for (name, value) in &record.row.fields {

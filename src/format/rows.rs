@@ -9,6 +9,11 @@ use crate::row::{Fields, Row};
 /// An opened text of any origin, past its byte order mark.
 pub(crate) type OpenedText = Box<dyn BufRead + Send>;
 
+/// The text after its byte order mark, if it has one.
+pub(crate) fn unmarked(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
+}
+
 /// The fields of the next row, or what is wrong, where, and what to do about it.
 pub(crate) type FormatRow = Result<Fields, String>;
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead, Cursor, Read};
 
 use crate::format::Format;
-use crate::format::rows::OpenedText;
+use crate::format::rows::{OpenedText, unmarked};
 
 /// Takes away the byte order mark. Gives the lines up to the first that is
 /// not blank, and the whole text with these lines still in it.
@@ -28,8 +28,6 @@ pub(super) fn guess(head: &[u8]) -> Format {
     }
 }
 
-const UTF_8_MARK: &[u8] = b"\xEF\xBB\xBF";
-
 /// Longer beginnings are cut here; in bytes.
 const LONGEST: u64 = 64 * 1024;
 
@@ -38,10 +36,6 @@ fn first_lines(bytes: &mut OpenedText) -> std::io::Result<Vec<u8>> {
     let (mut head, mut allowed) = (Vec::new(), bytes.take(LONGEST));
     while unmarked(&head).trim_ascii().is_empty() && allowed.read_until(b'\n', &mut head)? > 0 {}
     Ok(head)
-}
-
-fn unmarked(head: &[u8]) -> &[u8] {
-    head.strip_prefix(UTF_8_MARK).unwrap_or(head)
 }
 
 fn foreign_coding(head: &[u8]) -> Option<&'static str> {

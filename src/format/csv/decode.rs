@@ -12,11 +12,16 @@ use super::quotes::{Byte, Quotes, cut, unquoted};
 use crate::error::Error;
 use crate::format::columns::Columns;
 use crate::format::entry::{Decode, FoundRecord, ReadRecord};
+use crate::format::rows::unmarked;
 use crate::record::FailureKind;
 
 /// Reads records; with the field that identifies rows.
 pub(super) fn decoder(key: Option<&str>, delimiter: u8) -> Box<dyn Decode> {
-    Box::new(CsvRecords::new(key, delimiter))
+    Box::new(CsvRecords {
+        key: key.map(str::to_owned),
+        quotes: Quotes::new(delimiter),
+        columns: None,
+    })
 }
 
 struct CsvRecords {
@@ -40,11 +45,6 @@ struct ColumnNumbers {
 }
 
 impl CsvRecords {
-    /// With the field that identifies rows.
-    fn new(key: Option<&str>, delimiter: u8) -> CsvRecords {
-        CsvRecords { key: key.map(str::to_owned), quotes: Quotes::new(delimiter), columns: None }
-    }
-
     fn header(&self, record: &[u8]) -> Option<ColumnNumbers> {
         let cells = cut(unmarked(record), self.quotes.delimiter)?;
         let names: Vec<_> = cells.into_iter().map(unquoted).collect();
@@ -129,11 +129,6 @@ fn is_misplaced(byte: Byte) -> bool {
     matches!(byte, Byte::AfterQuote | Byte::QuoteAfterSpaces | Byte::BareQuote)
 }
 
-/// The text after its byte order mark, if it has one.
-fn unmarked(text: &[u8]) -> &[u8] {
-    text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
-}
-
 /// Whether a column that is written so has this name. Names had no guards once.
 fn is_called(written: &str, name: &str) -> bool {
     written == name || unguarded(written) == name
@@ -206,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_row_is_found_behind_quoted_commas_and_newlines() {
-        let mut rows = CsvRecords::new(Some("a,b"), b',');
+        let mut rows = decoder(Some("a,b"), b',');
         let header = b"\"a,b\",_row,_ok\n";
         assert!(rows.ends(header));
         assert_eq!(rows.read(header), Some(FoundRecord::Header));
@@ -225,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_place_of_the_number_is_found() {
-        let mut rows = CsvRecords::new(None, b',');
+        let mut rows = decoder(None, b',');
         rows.read(b"a,_row,_ok\n");
         let record = b"\"x,\ny\",12,true\n";
         assert_eq!(&record[rows.row_at(record).unwrap()], b"12");
@@ -233,7 +228,7 @@ mod tests {
 
     #[test]
     fn an_item_is_found_with_its_number() {
-        let mut rows = CsvRecords::new(None, b',');
+        let mut rows = decoder(None, b',');
         rows.read(b"_row,_item,_last,_ok\n");
         for (record, item, last) in [
             (&b"7,3,false,true\n"[..], Some(3), false),
@@ -247,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_told() {
-        let mut rows = CsvRecords::new(None, b',');
+        let mut rows = decoder(None, b',');
         assert!(rows.read(b"symbol,name\n").is_none());
         assert!(rows.read(b"symbol,_row,_ok,_error\n").is_some());
         for record in [

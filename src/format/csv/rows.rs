@@ -288,15 +288,11 @@ impl<'a> ValueRow<'a> {
         let column_at = |byte| 1 + ends.partition_point(|&end| end <= byte);
         match str::from_utf8(bytes) {
             Err(error) => Err(not_utf_8(column_at(error.valid_up_to()))),
-            Ok(text) => ValueRow { line, text, ends }.uncut(),
-        }
-    }
-
-    /// Two values can be UTF-8 only together, with a character cut in between.
-    fn uncut(self) -> Result<ValueRow<'a>, String> {
-        match self.ends.iter().position(|&end| !self.text.is_char_boundary(end)) {
-            Some(place) => Err(not_utf_8(place + 1)),
-            None => Ok(self),
+            // Two values can be UTF-8 only together, with a character cut in between.
+            Ok(text) => match ends.iter().position(|&end| !text.is_char_boundary(end)) {
+                Some(place) => Err(not_utf_8(place + 1)),
+                None => Ok(ValueRow { line, text, ends }),
+            },
         }
     }
 

@@ -63,6 +63,13 @@ impl OpenOutput {
         written.map_err(|(kept, error)| (kept, self.failed(&error)))
     }
 
+    fn journal(&mut self) -> Option<&mut Journal> {
+        match &mut self.out {
+            Out::Stream(_) => None,
+            Out::File(journal) => Some(journal),
+        }
+    }
+
     /// The number of records it had when it was opened.
     pub fn records(&self) -> u64 {
         match &self.out {
@@ -73,38 +80,26 @@ impl OpenOutput {
 
     /// Whether there is still room for `bytes`.
     pub fn has_room(&mut self, bytes: u64) -> Result<(), SinkError> {
-        let full = match &mut self.out {
-            Out::Stream(_) => None,
-            Out::File(journal) => journal.disk.is_filling(bytes),
-        };
+        let full = self.journal().and_then(|journal| journal.disk.is_filling(bytes));
         full.map_or(Ok(()), |error| Err(self.failed(&error)))
     }
 
     /// Gives back the room that was kept free.
     pub fn close(&mut self) -> Result<(), SinkError> {
-        let cut = match &mut self.out {
-            Out::Stream(_) => Ok(()),
-            Out::File(journal) => journal.disk.cut(journal.end),
-        };
+        let cut = self.journal().map_or(Ok(()), |journal| journal.disk.cut(journal.end));
         cut.map_err(|error| self.failed(&error))
     }
 
     /// Empties a file.
     pub fn begin_anew(&mut self) -> Result<(), SinkError> {
-        let cut = match &mut self.out {
-            Out::Stream(_) => Ok(()),
-            Out::File(journal) => journal.begin_anew(),
-        };
+        let cut = self.journal().map_or(Ok(()), Journal::begin_anew);
         cut.map_err(|error| self.failed(&error))
     }
 
     /// Waits until a file is on its disk; tells how much of it is.
     pub fn sync(&mut self) -> Result<Option<Synced>, SinkError> {
-        let synced = match &mut self.out {
-            Out::Stream(_) => return Ok(None),
-            Out::File(journal) => journal.sync(),
-        };
-        synced.map(Some).map_err(|error| self.failed(&error))
+        let synced = self.journal().map(Journal::sync).transpose();
+        synced.map_err(|error| self.failed(&error))
     }
 
     /// Removes the file if this run has made it and it is empty.

@@ -19,8 +19,13 @@ const PIECE: usize = 32 << 20;
 /// After all items: a row that was cut off ends with a record that is none.
 const NO_ITEM: u64 = u64::MAX;
 
-/// A record with its place in the input.
-type NumberedRecord = (u64, u64, Vec<u8>);
+/// A record with its place in the input, by which records are compared first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct NumberedRecord {
+    row: u64,
+    item: u64,
+    bytes: Vec<u8>,
+}
 
 /// The number of pieces that become one, so that few files are open however long the
 /// results are.
@@ -37,7 +42,7 @@ fn sort_in(mut pieces: SortedPieces, path: &Path, format: Format) -> io::Result<
     let mut new = BufWriter::new(File::create(&name)?);
     new.write_all(&header)?;
     let mut all: Vec<_> = pieces.levels.into_iter().flatten().collect();
-    merge(&mut all, |(_, _, record)| new.write_all(&record))?;
+    merge(&mut all, |record| new.write_all(&record.bytes))?;
     new.into_inner()?.sync_data()?;
     fs::rename(&name, path)?;
     sync_directory(path)
@@ -73,7 +78,8 @@ impl SortedPieces {
             match cut.found {
                 Some(FoundRecord::Row(seen)) => {
                     size += record.len() + size_of::<NumberedRecord>();
-                    piece.push((seen.row, seen.item.unwrap_or(NO_ITEM), record.clone()));
+                    let item = seen.item.unwrap_or(NO_ITEM);
+                    piece.push(NumberedRecord { row: seen.row, item, bytes: record.clone() });
                 }
                 _ => header.extend_from_slice(&record),
             }
@@ -113,11 +119,11 @@ impl SortedPieces {
     }
 }
 
-fn put(aside: &mut impl Write, (row, item, record): &NumberedRecord) -> io::Result<()> {
-    for number in [*row, *item, record.len() as u64] {
+fn put(aside: &mut impl Write, record: &NumberedRecord) -> io::Result<()> {
+    for number in [record.row, record.item, record.bytes.len() as u64] {
         aside.write_all(&number.to_le_bytes())?;
     }
-    aside.write_all(record)
+    aside.write_all(&record.bytes)
 }
 
 fn from_its_start(aside: BufWriter<File>) -> io::Result<BufReader<File>> {
@@ -148,9 +154,9 @@ fn take(piece: &mut impl Read) -> io::Result<Option<NumberedRecord>> {
     };
     let item = number(piece)?.unwrap_or(0);
     let size = number(piece)?.unwrap_or(0);
-    let mut record = vec![0; usize::try_from(size).map_err(io::Error::other)?];
-    piece.read_exact(&mut record)?;
-    Ok(Some((row, item, record)))
+    let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+    piece.read_exact(&mut bytes)?;
+    Ok(Some(NumberedRecord { row, item, bytes }))
 }
 
 fn number(piece: &mut impl Read) -> io::Result<Option<u64>> {
@@ -198,7 +204,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut pieces = SortedPieces::beside(&directory.path().join("out.jsonl"));
         for row in 0..5_000 {
-            pieces.add(&mut vec![(row, 0, Vec::new())]).unwrap();
+            let record = NumberedRecord { row, item: 0, bytes: Vec::new() };
+            pieces.add(&mut vec![record]).unwrap();
             let open: usize = pieces.levels.iter().map(Vec::len).sum();
             assert!(open < 3 * MOST, "{open}");
         }
