@@ -81,8 +81,9 @@ impl Platter {
         };
         let opened = OpenOutput { name: "platter".into(), out: Out::File(journal), made: None };
         let encode = format.encoder(&columns(&["price"], false), None).unwrap();
-        Writer::new(TextOutput::start(encode, opened), None, WriterEnding::default(), 0, sync)
-            .unwrap()
+        let mut text = TextOutput::new(encode, opened, None);
+        text.begin();
+        Writer::new(text, None, WriterEnding::default(), 0, sync).unwrap()
     }
 }
 

@@ -283,29 +283,26 @@ pub(crate) struct TextOutput {
 }
 
 impl TextOutput {
-    /// Writes a new file from its beginning.
-    pub fn start(encode: Box<dyn Encode>, opened: OpenOutput) -> TextOutput {
-        let mut text = TextOutput::go_on(encode, opened);
-        text.encode.start(&mut text.buffer);
-        text
-    }
-
-    /// Adds to a file that has its beginning.
-    pub fn go_on(encode: Box<dyn Encode>, opened: OpenOutput) -> TextOutput {
+    /// Adds to an output, and to the file that mirrors it, if one does.
+    pub fn new(
+        encode: Box<dyn Encode>,
+        opened: OpenOutput,
+        mirror: Option<JournalMirror>,
+    ) -> TextOutput {
         TextOutput {
             encode,
             opened,
             buffer: Vec::with_capacity(ENOUGH * 2),
             ends: Vec::new(),
-            mirror: None,
+            mirror,
             written: 0,
             bytes: 0,
         }
     }
 
-    /// Records that are written from now on go there as well.
-    pub fn mirror_to(&mut self, mirror: Option<JournalMirror>) {
-        self.mirror = mirror;
+    /// Writes what stands before the first record.
+    pub fn begin(&mut self) {
+        self.encode.start(&mut self.buffer);
     }
 
     /// Takes a record; whether it is time to flush.

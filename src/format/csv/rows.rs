@@ -52,22 +52,15 @@ impl<R: BufRead + Send> RowReader for CsvRows<R> {
     fn survey(&mut self, most: u64) -> Result<Survey, String> {
         let mut survey = Survey::of(self, most.min(FIRST))?;
         let mut count = survey.rows.unwrap_or(0);
-        while count < most && self.check_next()? {
+        while count < most
+            && let Some(record) = self.records.read()?
+        {
+            self.header.check(&record)?;
             count += 1;
         }
         survey.rows = Some(count);
         survey.names.clone_from(&self.header.names);
         Ok(survey)
-    }
-}
-
-impl<R: BufRead> CsvRows<R> {
-    /// False at the end of the table.
-    fn check_next(&mut self) -> Result<bool, String> {
-        match self.records.read()? {
-            Some(record) => self.header.check(&record).map(|()| true),
-            None => Ok(false),
-        }
     }
 }
 

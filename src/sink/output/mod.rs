@@ -250,30 +250,24 @@ impl Output {
         if let Some(held) = &mut held {
             held.says.spent.keeps(records);
         }
-        let mut text = match first_line {
-            None => TextOutput::start(encode, opened),
-            Some(_) => TextOutput::go_on(encode, opened),
-        };
-        text.mirror_to(self.mirror(columns)?);
+        let mut text = TextOutput::new(encode, opened, self.mirror(columns)?);
+        if first_line.is_none() {
+            text.begin();
+        }
         Writer::new(text, held, self.ending(records), records, self.settings.sync)
     }
 
     /// The work that is left when the run is complete; the output has `records` now.
     fn ending(&self, records: u64) -> WriterEnding {
+        let past = &self.checked.past;
         WriterEnding {
             sorts: (self.settings.order == Order::Input)
                 .then(|| self.checked.mode.file())
                 .flatten(),
             format: Some(self.checked.format),
             product: self.checked.product.clone(),
-            in_journal: self.in_journal(records),
+            in_journal: if past.is_to_be_rewritten() { records } else { records - past.in_parts },
         }
-    }
-
-    /// The number of the output's records that its journal has when it is opened.
-    fn in_journal(&self, records: u64) -> u64 {
-        let past = &self.checked.past;
-        if past.is_to_be_rewritten() { records } else { records - past.in_parts }
     }
 
     /// The file that grows with the journal, if one does.

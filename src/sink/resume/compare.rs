@@ -67,7 +67,7 @@ fn by_number(
     expected: impl Fn(&Fields) -> Vec<u8>,
     rows: Rows,
 ) -> Result<Differences, Error> {
-    let places = places.map_err(|error| records.unreadable(&error))?;
+    let places = places.map_err(|error| unreadable(&records.name, &error))?;
     let mut differences = Differences::default();
     let mut end = 0;
     for row in rows {
@@ -94,7 +94,7 @@ fn by_key(
     expected: impl Fn(&Fields) -> Vec<u8>,
     rows: Rows,
 ) -> Result<Differences, Error> {
-    let found = found.map_err(|error| records.unreadable(&error))?;
+    let found = found.map_err(|error| unreadable(&records.name, &error))?;
     let mut keyed = Keyed::new(found.iter().map(|it| it.id).collect());
     let mut differences = Differences::default();
     for row in rows {
@@ -187,12 +187,8 @@ impl ResultsIndex {
         match self.file.read_exact_at(&mut found, start) {
             Ok(()) => Ok(found == expected),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(error) => Err(self.unreadable(&error)),
+            Err(error) => Err(unreadable(&self.name, &error)),
         }
-    }
-
-    fn unreadable(&self, error: &io::Error) -> Error {
-        unreadable(&self.name, error)
     }
 }
 
