@@ -6,6 +6,7 @@
 /// What tests are made of.
 mod counted;
 mod counts;
+mod delays;
 mod harness;
 mod probed;
 mod proxy;
@@ -31,6 +32,7 @@ mod escapes;
 mod examples;
 mod faults;
 mod forms;
+mod gateways;
 mod heads;
 mod hostile;
 mod hosts;

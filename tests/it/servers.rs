@@ -2,41 +2,11 @@
 //! client certificates and HTTP/2. `tests/servers/install` brings them.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Ended, Place, Throng, each, run, until};
-
-/// A server that ends with its test.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Its workers end with it.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        let _ = self.child.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-fn started(mut command: Command, port: u16) -> Server {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = command
-        .spawn()
-        .unwrap_or_else(|error| panic!("tests/servers/install brings the server: {error}"));
-    let server = Server { child, port };
-    until("the server", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-    server
-}
+use crate::harness::{Ended, Place, Server, Throng, each, free_port, run};
 
 fn httpbin() -> Server {
     let port = free_port();
@@ -51,7 +21,7 @@ fn httpbin() -> Server {
         "8",
         "httpbin:app",
     ]);
-    started(command, port)
+    Server::start(command, port)
 }
 
 fn ask(place: &Place, url: &str, flags: &str) -> Ended {
@@ -234,7 +204,7 @@ fn nginx() -> Nginx {
     "#));
     let mut command = Command::new("nginx");
     command.args(["-c", &config, "-p", here]);
-    Nginx { server: started(command, port), old, place }
+    Nginx { server: Server::start(command, port), old, place }
 }
 
 impl Nginx {

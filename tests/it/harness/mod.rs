@@ -10,10 +10,12 @@ use throng_mock::{Mock, Settings};
 
 mod raw;
 mod records;
+mod server;
 mod throng;
 
 pub use raw::raw_server;
 pub use records::{assert_attempts_are_the_server_s, assert_one_record_per_row, each, records};
+pub use server::{Server, free_port};
 pub use throng::{Ended, Running, Throng, run, throng, wait};
 
 /// Nothing here takes as long as this unless it hangs.

@@ -1,0 +1,193 @@
+//! Gateways and middlewares that others wrote are the judges of the lines that
+//! docs/limits.md names for them: behind a network that delays and reorders, they refuse
+//! nothing, and a run takes at most 1.06 of its least possible time. `tests/servers/install`
+//! brings them.
+
+use std::process::Command;
+use std::thread;
+
+use throng_mock::Settings;
+
+use crate::delays::{Delays, Statuses};
+use crate::harness::{Ended, Place, Server, free_port, mock, run};
+
+/// The largest part of its least possible time that a run may take.
+const MOST: f64 = 1.06;
+/// How often a run is tried: the machine may be busy with other things.
+const TRIES: u64 = 3;
+
+/// A run before a gateway, with what the gateway answered.
+struct Judged {
+    statuses: Statuses,
+    ended: Ended,
+    /// The part of its least possible time that the run took.
+    ratio: f64,
+}
+
+fn judged(gateway: &Server, line: &str, rows: usize, seed: u64) -> Judged {
+    let (place, network) = (Place::new(), Delays::before(gateway.port, seed));
+    let numbers: String = (0..rows).map(|number| format!("{number}\n")).collect();
+    let ended = run()
+        .arg("--url", &format!("{}/page.json?n={{{{ line }}}}", network.url()))
+        .arg("--input", &place.file("rows.txt", &numbers))
+        .arg("--summary-json", &place.path("summary.json"))
+        .flags(line)
+        .flags("--retries 0")
+        .ends();
+    let summary = place.json("summary.json");
+    let seconds = |name: &str| summary[name].as_f64().unwrap();
+    let ratio = seconds("seconds") / seconds("best_possible_seconds");
+    Judged { statuses: network.statuses(), ended, ratio }
+}
+
+/// Nothing is refused in any try, and one of them is fast.
+#[track_caller]
+fn assert_content(line: &str, rows: usize, gateway: impl Fn() -> Server) {
+    let mut ratios = Vec::new();
+    for seed in 1..=TRIES {
+        let Judged { statuses, ended, ratio } = judged(&gateway(), line, rows, seed);
+        assert_eq!(statuses, [(200, rows)].into(), "seed {seed}, {line}: {}", ended.stderr);
+        ended.with_code(0);
+        ratios.push(ratio);
+        if ratio <= MOST {
+            return;
+        }
+    }
+    panic!("{line}: {ratios:.3?} of the bound");
+}
+
+/// nginx with these directives, before files or before a server that it asks.
+fn nginx(zone: &str, directives: &str) -> Server {
+    let (place, port) = (Place::new(), free_port());
+    place.file("page.json", "{}");
+    let here = place.path("");
+    let here = here.trim_end_matches('/');
+    let config = place.file(
+        "nginx.conf",
+        &format!(
+            r#"
+        daemon off; worker_processes 1; pid {here}/pid; error_log {here}/error.log;
+        events {{ worker_connections 512; }}
+        http {{
+            access_log off;
+            client_body_temp_path {here}/b; proxy_temp_path {here}/p; fastcgi_temp_path {here}/f;
+            uwsgi_temp_path {here}/u; scgi_temp_path {here}/s;
+            {zone}
+            server {{
+                listen 127.0.0.1:{port};
+                location / {{ root {here}; {directives} }}
+            }}
+        }}
+    "#
+        ),
+    );
+    let mut command = Command::new("nginx");
+    command.args(["-c", &config, "-p", here]);
+    Server::start(command, port).with(place)
+}
+
+#[test]
+fn nginx_refuses_nothing_of_a_rate_with_a_burst() {
+    let zone = "limit_req_zone $server_port zone=all:64k rate=20r/s;";
+    let line = "--rate gcra:20/1s --burst 20";
+    thread::scope(|threads| {
+        for directives in ["limit_req zone=all burst=20 nodelay;", "limit_req zone=all burst=20;"] {
+            threads.spawn(|| assert_content(line, 100, || nginx(zone, directives)));
+        }
+    });
+}
+
+#[test]
+fn nginx_refuses_nothing_of_what_is_in_flight() {
+    let slow =
+        mock(Settings { latency: "lognormal:100ms:0.4".parse().unwrap(), ..Settings::default() });
+    let zone = "limit_conn_zone $server_port zone=all:64k;";
+    let directives = format!("limit_conn all 5; proxy_pass {}/echo/;", slow.url());
+    assert_content("--in-flight 5", 100, || nginx(zone, &directives));
+}
+
+/// HAProxy with a stick table that refuses more than 20 requests in 2 s.
+fn haproxy() -> Server {
+    let (place, port) = (Place::new(), free_port());
+    let config = place.file(
+        "haproxy.cfg",
+        &format!(
+            "
+defaults
+    mode http
+    timeout client 1m
+    timeout server 1m
+    timeout connect 1m
+frontend all
+    bind 127.0.0.1:{port}
+    stick-table type ip size 1k expire 1m store http_req_rate(2s)
+    http-request track-sc0 src
+    http-request deny deny_status 429 if {{ sc_http_req_rate(0) gt 20 }}
+    http-request return status 200
+"
+        ),
+    );
+    let mut command = Command::new("haproxy");
+    command.args(["-db", "-f", &config]);
+    Server::start(command, port).with(place)
+}
+
+#[test]
+fn haproxy_refuses_nothing_of_a_counter() {
+    assert_content("--rate counter:20/2s", 40, haproxy);
+}
+
+#[test]
+fn haproxy_refuses_a_window_that_its_documentation_seems_to_name() {
+    let statuses = judged(&haproxy(), "--rate 20/2s", 40, 1).statuses;
+    assert!(statuses.contains_key(&429), "{statuses:?}");
+}
+
+/// The Python package `limits` with a strategy and a rate.
+fn python(strategy: &str, rate: &str) -> Server {
+    let port = free_port();
+    let root = env!("CARGO_MANIFEST_DIR");
+    let mut command = Command::new(format!("{root}/target/servers/bin/python"));
+    command.arg(format!("{root}/tests/servers/limits_app.py"));
+    command.args([&port.to_string(), strategy, rate]);
+    Server::start(command, port)
+}
+
+#[test]
+fn the_python_package_limits_refuses_nothing() {
+    thread::scope(|threads| {
+        for (strategy, rate, line, rows) in [
+            ("moving-window", "20/3 seconds", "--rate 20/3s", 60),
+            ("fixed-window", "20/3 seconds", "--rate 20/3s", 60),
+            ("fixed-window", "20/3 seconds", "--rate 20/3s@first", 60),
+            ("sliding-window-counter", "20/2 seconds", "--rate counter:20/2s", 40),
+        ] {
+            threads.spawn(move || assert_content(line, rows, || python(strategy, rate)));
+        }
+    });
+}
+
+/// A rate limiter for Express with 20 requests in 3 s, and these headers.
+fn express(package: &str, headers: &str) -> Server {
+    let port = free_port();
+    let mut command = Command::new("node");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/limiters.js"));
+    command.args([&port.to_string(), package, "20", "3000", headers]);
+    Server::start(command, port)
+}
+
+#[test]
+fn the_limiters_of_express_refuse_nothing() {
+    thread::scope(|threads| {
+        for (package, headers) in [
+            ("express-rate-limit", "draft-6"),
+            ("express-rate-limit", "draft-7"),
+            ("express-rate-limit", "draft-8"),
+            ("rate-limiter-flexible", ""),
+        ] {
+            threads.spawn(move || {
+                assert_content("--rate 20/3s", 60, || express(package, headers));
+            });
+        }
+    });
+}
