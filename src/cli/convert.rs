@@ -29,7 +29,7 @@ pub struct ConvertArgs {
 }
 
 pub fn main(arguments: &ConvertArgs) -> Result<Exit, Error> {
-    crate::plan::check_apart(("FROM", Some(&arguments.from)), ("TO", Some(&arguments.to)))?;
+    crate::plan::check_apart("FROM", Some(&arguments.from), "TO", Some(&arguments.to))?;
     let from = source::Settings {
         file: Some(arguments.from.clone()),
         format: arguments.format,

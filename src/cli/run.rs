@@ -102,12 +102,12 @@ pub fn check_summary(
             )),
         };
     }
-    check_apart(("the summary", Some(path)), ("the input", input))?;
-    check_apart(("the summary", Some(path)), ("the records", records))?;
+    check_apart("the summary", Some(path), "the input", input)?;
+    check_apart("the summary", Some(path), "the records", records)?;
     for end in BESIDE {
         let beside = records.map(|records| format!("{}{end}", records.trim_end_matches('/')));
         let what = format!("the records' {end} file");
-        check_apart(("the summary", Some(path)), (&what, beside.as_deref()))?;
+        check_apart("the summary", Some(path), &what, beside.as_deref())?;
     }
     let directory = Path::new(path).parent().filter(|parent| *parent != Path::new(""));
     if directory.is_none_or(Path::is_dir) {

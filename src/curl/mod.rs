@@ -20,18 +20,18 @@ pub use request::Translated;
 /// # Errors
 /// If a part of it is not understood: nothing is left out silently.
 pub fn translate(command: &str) -> Result<Translated, Error> {
-    let place = |why: String| Error::plan(format!("the curl command (--curl): {why}"));
-    let words = words::words(command.trim()).map_err(place)?;
+    let wrong = |why: String| Error::plan(format!("the curl command (--curl): {why}"));
+    let words = words::words(command.trim()).map_err(wrong)?;
     let mut words = words.into_iter();
     let first = words.next().unwrap_or_default();
     if first.rsplit('/').next() != Some("curl") {
-        return Err(place(format!("it begins with {first:?}, not with curl")));
+        return Err(wrong(format!("it begins with {first:?}, not with curl")));
     }
-    let mut said = Vec::new();
+    let mut parts = Vec::new();
     let mut ignored = Vec::new();
     let mut urls_only = false;
     while let Some(word) = words.next() {
-        let found = match word.strip_prefix("--") {
+        let flags = match word.strip_prefix("--") {
             Some("") if !urls_only => {
                 urls_only = true;
                 continue;
@@ -40,16 +40,16 @@ pub fn translate(command: &str) -> Result<Translated, Error> {
             None if word.len() > 1 && word.starts_with('-') && !urls_only => {
                 letters(&word[1..], &mut words)
             }
-            _ => Ok(vec![(url_flag(), word)]),
+            _ => Ok(flags::by_name("url").map(|flag| (flag, word)).into_iter().collect()),
         };
-        for (flag, value) in found.map_err(place)? {
+        for (flag, value) in flags.map_err(wrong)? {
             match flag.means {
-                Means::Part => said.push(CommandPart { name: flag.name, value }),
+                Means::Part => parts.push(CommandPart { name: flag.name, value }),
                 Means::Shown => ignored.push(format!("--{}", flag.name)),
             }
         }
     }
-    let mut translated = request::job(&said).map_err(place)?;
+    let mut translated = request::job(&parts).map_err(wrong)?;
     if !ignored.is_empty() {
         translated.notes.push(format!(
             "left out, since these flags only control curl's output: {}",
@@ -60,11 +60,6 @@ pub fn translate(command: &str) -> Result<Translated, Error> {
 }
 
 type ParseResult = Result<Vec<(&'static Flag, String)>, String>;
-
-fn url_flag() -> &'static Flag {
-    static URL: Flag = Flag { name: "url", letter: None, takes: Takes::Word, means: Means::Part };
-    &URL
-}
 
 /// `--name`, `--name value`, `--name=value`.
 fn long(text: &str, words: &mut impl Iterator<Item = String>) -> ParseResult {

@@ -38,18 +38,18 @@ struct JobDraft {
 }
 
 /// The job of a command's flags.
-pub fn job(said: &[CommandPart]) -> Result<Translated, String> {
+pub fn job(parts: &[CommandPart]) -> Result<Translated, String> {
     let mut job = JobDraft::default();
-    for said in said {
-        job.take(said)?;
+    for part in parts {
+        job.add(part)?;
     }
     job.finish()
 }
 
 impl JobDraft {
-    fn take(&mut self, said: &CommandPart) -> Result<(), String> {
-        let value = said.value.as_str();
-        match said.name {
+    fn add(&mut self, part: &CommandPart) -> Result<(), String> {
+        let value = part.value.as_str();
+        match part.name {
             "url" if self.url.is_some() => return Err("it has two URLs: give one".into()),
             "url" => self.url = Some(with_scheme(value)),
             "request" => self.method = Some(value.into()),
@@ -74,7 +74,7 @@ impl JobDraft {
                 self.json = true;
                 self.data.push(read(value, LineEnds::Kept)?);
             }
-            "form" | "form-string" => self.part(said.name, value)?,
+            "form" | "form-string" => self.form_part(part.name, value)?,
             "upload-file" => self.upload = Some(value.into()),
             "url-query" => self.query.push(encoded(value)?),
             "get" => self.as_query = true,
@@ -95,7 +95,7 @@ impl JobDraft {
         };
         let number =
             || value.parse::<u32>().map_err(|_| format!("--{name} {value} is not a number"));
-        let (part, key, set) = match name {
+        let (part, key, value) = match name {
             "user" => return self.user(value),
             "oauth2-bearer" => {
                 self.set("auth", "kind", "bearer".into());
@@ -132,7 +132,7 @@ impl JobDraft {
             // Flags that describe throng's own behaviour.
             _ => return Ok(()),
         };
-        self.set(part, key, set);
+        self.set(part, key, value);
         Ok(())
     }
 
@@ -207,18 +207,17 @@ impl JobDraft {
     }
 
     /// `name=text`, `name=@file;type=…;filename=…`, `name=<file`.
-    fn part(&mut self, flag: &str, text: &str) -> Result<(), String> {
+    fn form_part(&mut self, flag: &str, text: &str) -> Result<(), String> {
         let (name, value) =
             text.split_once('=').ok_or_else(|| format!("-F {text:?} is not NAME=VALUE"))?;
         let mut pieces = value.split(';');
         let first = pieces.next().unwrap_or_default();
-        let part = match first.chars().next() {
+        let mut part = match first.chars().next() {
             _ if flag == "form-string" => json!(value),
             Some('@') => json!({ "file": &first[1..] }),
             Some('<') => json!({ "text": read(&format!("@{}", &first[1..]), LineEnds::Kept)? }),
             _ => json!({ "text": first }),
         };
-        let mut part = part;
         for piece in pieces.filter(|_| flag != "form-string") {
             match piece.trim().split_once('=') {
                 Some(("type", kind)) => part["type"] = kind.into(),
@@ -248,8 +247,11 @@ impl JobDraft {
             url.push(if url.contains('?') { '&' } else { '?' });
             url.push_str(&pair);
         }
-        let method = self.method.take().or_else(|| self.head.then(|| "HEAD".into()));
-        let method = method.or_else(|| self.upload.is_some().then(|| "PUT".into()));
+        let method = match self.method.take() {
+            None if self.head => Some("HEAD".into()),
+            None if self.upload.is_some() => Some("PUT".into()),
+            method => method,
+        };
         self.defaults();
         let mut request = json!({ "url": url, "method": method });
         let separator = if self.json { "" } else { "&" };
@@ -269,9 +271,6 @@ impl JobDraft {
 
     /// Headers that only one of curl and throng sends by default.
     fn defaults(&mut self) {
-        let has = |headers: &Map<String, Value>, name: &str| {
-            headers.keys().any(|other| other.eq_ignore_ascii_case(name))
-        };
         let accept = if self.json { "application/json" } else { "*/*" };
         let kind = match (self.json, self.data.is_empty(), self.upload.is_some()) {
             (true, _, _) => Some(Value::from("application/json")),
@@ -287,7 +286,7 @@ impl JobDraft {
         };
         defaults.push(("Accept-Encoding", encodings));
         for (name, value) in defaults {
-            if !has(&self.headers, name) {
+            if !self.headers.keys().any(|other| other.eq_ignore_ascii_case(name)) {
                 self.headers.insert(name.into(), value);
             }
         }

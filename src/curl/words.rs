@@ -5,19 +5,20 @@
 
 /// The words of a command, or the reason why a shell would refuse it.
 pub fn words(text: &str) -> Result<Vec<String>, String> {
-    let mut cutter = Cutter { letters: text.chars().peekable(), words: Vec::new(), word: None };
-    cutter.cut()?;
-    Ok(cutter.words)
+    let mut splitter =
+        WordSplitter { letters: text.chars().peekable(), words: Vec::new(), word: None };
+    splitter.split()?;
+    Ok(splitter.words)
 }
 
-struct Cutter<'a> {
+struct WordSplitter<'a> {
     letters: std::iter::Peekable<std::str::Chars<'a>>,
     words: Vec<String>,
     word: Option<String>,
 }
 
-impl Cutter<'_> {
-    fn cut(&mut self) -> Result<(), String> {
+impl WordSplitter<'_> {
+    fn split(&mut self) -> Result<(), String> {
         while let Some(letter) = self.letters.next() {
             match letter {
                 ' ' | '\t' | '\n' | '\r' => self.end(),
@@ -150,7 +151,7 @@ impl Cutter<'_> {
 
     fn ansi_escape(&mut self) -> Result<(), String> {
         let letter = self.letters.next().ok_or("a $' is never closed")?;
-        let meant = match letter {
+        let letter = match letter {
             'n' => '\n',
             'r' => '\r',
             't' => '\t',
@@ -159,13 +160,13 @@ impl Cutter<'_> {
             'U' => self.code(8)?,
             other => other,
         };
-        self.push(meant);
+        self.push(letter);
         Ok(())
     }
 
-    fn code(&mut self, most: usize) -> Result<char, String> {
+    fn code(&mut self, count: usize) -> Result<char, String> {
         let mut digits = String::new();
-        while digits.len() < most {
+        while digits.len() < count {
             match self.letters.next_if(char::is_ascii_hexdigit) {
                 Some(digit) => digits.push(digit),
                 None => break,

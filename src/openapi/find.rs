@@ -91,16 +91,16 @@ impl Description {
 
 /// An error that lists the operations: all, or the most similar ones.
 fn no_such(wanted: &str, mut ids: Vec<String>) -> String {
-    const MOST: usize = 50;
+    const MAX_LISTED: usize = 50;
     if ids.is_empty() {
         return "it has no operations".to_owned();
     }
     if wanted.is_empty() {
-        let more = match ids.len().saturating_sub(MOST) {
+        let more = match ids.len().saturating_sub(MAX_LISTED) {
             0 => String::new(),
             more => format!(", and {more} more"),
         };
-        ids.truncate(MOST);
+        ids.truncate(MAX_LISTED);
         return format!("choose one of its operations (--operation): {}{more}", ids.join(", "));
     }
     ids.sort_by_key(|id| strsim::damerau_levenshtein(id, wanted));

@@ -192,16 +192,19 @@ fn check_allowed_hosts(stage: &Stage, job: &Job, is_open: bool) -> Result<(), Er
 ///
 /// # Errors
 /// Which two are.
-pub fn check_apart(one: (&str, Option<&str>), other: (&str, Option<&str>)) -> Result<(), Error> {
-    let names = [one.1, other.1].map(|name| name.filter(|name| *name != "-"));
-    let [Some(a), Some(b)] = names else {
+pub fn check_apart(
+    key: &str,
+    name: Option<&str>,
+    other_key: &str,
+    other: Option<&str>,
+) -> Result<(), Error> {
+    let [Some(a), Some(b)] = [name, other].map(|name| name.filter(|name| *name != "-")) else {
         return Ok(());
     };
     let is_one_path = resolved(a).is_some_and(|a| resolved(b) == Some(a));
     if is_one_path || file_lock::is_one_file(Path::new(a), Path::new(b)) {
         Err(Error::plan(format!(
-            "{} and {} are the same file, {a}: give one of them another name",
-            one.0, other.0,
+            "{key} and {other_key} are the same file, {a}: give one of them another name"
         )))
     } else {
         Ok(())
@@ -241,7 +244,7 @@ mod tests {
     fn other_ways_to_one_file_are_seen() {
         let directory = tempfile::tempdir().unwrap();
         let name = |rest: &str| format!("{}/{rest}", directory.path().display());
-        let apart = |a: &str, b: &str| check_apart(("a", Some(a)), ("b", Some(b))).is_ok();
+        let apart = |a: &str, b: &str| check_apart("a", Some(a), "b", Some(b)).is_ok();
         assert!(!apart(&name("x"), &name("./x")));
         assert!(apart(&name("x"), &name("y")));
         std::fs::write(name("x"), "").unwrap();

@@ -258,7 +258,7 @@ impl Plan {
 /// Checks that the input and the output are not in each other's way.
 fn check_files(job: &Job) -> Result<(), Error> {
     let (input, output) = (job.input.file.as_deref(), job.output.file.as_deref());
-    check_apart(("the input", input), ("the output", output))?;
+    check_apart("the input", input, "the output", output)?;
     checks::check_outside(input, job.output.parts.and(output))
 }
 

@@ -47,8 +47,7 @@ impl Body {
             RowFile::new(templates, path).map(Body::File)
         } else if settings.multipart.is_empty() {
             let fields = texts("request.form (--form)", &settings.form)?;
-            let fields = fields.iter().map(|(name, value)| (*name, value.as_str()));
-            Pairs::new(templates, fields).map(Body::Form)
+            Pairs::new(templates, &fields).map(Body::Form)
         } else {
             Ok(Body::Multipart(Multipart::new(templates, &settings.multipart)?))
         };

@@ -84,13 +84,8 @@ pub(super) fn texts<'a>(
 ) -> Result<Vec<(&'a str, String)>, Error> {
     let mut all = Vec::new();
     for (name, value) in map {
-        match value {
-            Value::Array(items) => {
-                for item in items {
-                    all.push((name.as_str(), text(key, name, item)?));
-                }
-            }
-            one => all.push((name.as_str(), text(key, name, one)?)),
+        for value in value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice) {
+            all.push((name.as_str(), text(key, name, value)?));
         }
     }
     Ok(all)

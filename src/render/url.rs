@@ -52,17 +52,16 @@ impl Url {
             Error::plan("no URL: give request.url in the job file, or --url 'https://…'")
         })?;
         let query = texts("request.query (--query)", &settings.query)?;
-        let query = query.iter().map(|(name, value)| (*name, value.as_str()));
-        Url::new(templates, text, query, hosts)
+        Url::new(templates, text, &query, hosts)
             .map_err(|why| Error::plan(format!("request.url (--url): {why}")))
     }
 
     /// Compiles a URL, and checks all that needs no row: the scheme, and the origin of
     /// the host.
-    pub fn new<'a>(
+    pub fn new(
         templates: &mut Templates,
         text: &str,
-        query: impl Iterator<Item = (&'a str, &'a str)>,
+        query: &[(&str, impl AsRef<str>)],
         hosts: Hosts,
     ) -> Result<Url, String> {
         let (host, path) =
@@ -288,14 +287,14 @@ struct MultiValue {
 
 impl Pairs {
     /// Compiles names and the texts of their values.
-    pub fn new<'a>(
+    pub fn new(
         templates: &mut Templates,
-        pairs: impl Iterator<Item = (&'a str, &'a str)>,
+        pairs: &[(&str, impl AsRef<str>)],
     ) -> Result<Pairs, String> {
-        pairs
-            .map(|(name, text)| Ok((percent_encode(name), MultiValue::new(templates, text)?)))
-            .collect::<Result<_, _>>()
-            .map(Pairs)
+        let pairs = pairs.iter().map(|(name, text)| {
+            Ok((percent_encode(name), MultiValue::new(templates, text.as_ref())?))
+        });
+        pairs.collect::<Result<_, _>>().map(Pairs)
     }
 
     /// Appends `NAME=VALUE` for each pair: the first after `separator`, the others after
@@ -378,7 +377,7 @@ mod tests {
         let mut templates = Templates::new();
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let hosts = Hosts::new(&hosts).unwrap();
-        let url = Url::new(&mut templates, url, query.iter().copied(), hosts)?;
+        let url = Url::new(&mut templates, url, query, hosts)?;
         let fields = serde_json::from_value(serde_json::json!({ "x": x })).unwrap();
         let scope = templates.scope(&fields);
         url.render(&scope).map(|uri| uri.to_string())
@@ -466,7 +465,7 @@ mod tests {
 
     fn pairs(text: &str, row: Value) -> Result<String, String> {
         let mut templates = Templates::new();
-        let pairs = Pairs::new(&mut templates, [("a b", text), ("n", "1")].into_iter())?;
+        let pairs = Pairs::new(&mut templates, &[("a b", text), ("n", "1")])?;
         let scope = templates.scope(row.as_object().unwrap());
         let mut rendered = String::from("/");
         pairs.render(&scope, "?", &mut rendered)?;
