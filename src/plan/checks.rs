@@ -24,34 +24,31 @@ pub fn are_known(survey: &Survey) -> bool {
 
 /// Checks that every field that a template uses is the input's, if its fields are known.
 pub fn check_fields(stage: &Stage, source: &Source, survey: &Survey) -> Result<(), Error> {
-    let renderer = &stage.renderer;
-    if let Some(field) = stage.batch.as_ref().map(Batch::field)
-        && !survey.names.is_empty()
-        && !survey.names.iter().any(|name| name == field)
-    {
-        return Err(Error::plan(format!(
-            "items.match (--match) goes by {field}, but {} has no field \"{field}\"{}",
-            source.name(),
-            suggestion(field, &survey.names),
-        )));
+    if survey.names.is_empty() {
+        return Ok(());
+    }
+    let is_unknown = |field: &&str| !survey.names.iter().any(|name| name == field);
+    let missing = |field: &str| {
+        let suggestion = suggestion(field, &survey.names);
+        format!("but {} has no field \"{field}\"{suggestion}", source.name())
+    };
+    if let Some(field) = stage.batch.as_ref().map(Batch::field).filter(is_unknown) {
+        let missing = missing(field);
+        return Err(Error::plan(format!("items.match (--match) goes by {field}, {missing}")));
     }
     let turned = stage.pages.as_ref().and_then(Pages::param);
-    let unknown = renderer.fields().iter().find(|field| {
-        let known = survey.names.contains(field) || turned == Some(field);
-        !survey.names.is_empty() && !known
-    });
+    let mut fields = stage.renderer.fields().iter().map(String::as_str);
+    let unknown = fields.find(|field| turned != Some(*field) && is_unknown(field));
     // A template may have a default for a field that no row has.
     let renders = survey.first.first().is_some_and(|row| {
-        let request = renderer.render(row);
-        request.is_ok_and(|request| renderer.cost(row, &request).is_ok())
+        let request = stage.renderer.render(row);
+        request.is_ok_and(|request| stage.renderer.cost(row, &request).is_ok())
     });
     match unknown.filter(|_| !renders) {
         None => Ok(()),
-        Some(field) => Err(Error::plan(format!(
-            "the job uses {{{{ {field} }}}}, but {} has no field \"{field}\"{}",
-            source.name(),
-            suggestion(field, &survey.names),
-        ))),
+        Some(field) => {
+            Err(Error::plan(format!("the job uses {{{{ {field} }}}}, {}", missing(field))))
+        }
     }
 }
 
@@ -71,20 +68,12 @@ pub fn check_braces(url: &str, names: &[String]) -> Result<(), Error> {
 }
 
 /// Checks that every field that a later stage uses is the input's or of a stage before.
-pub fn check_later_fields(
-    stage: &Stage,
-    number: usize,
-    fields: &[String],
-    is_known: bool,
-) -> Result<(), Error> {
+pub fn check_later_fields(stage: &Stage, number: usize, fields: &[String]) -> Result<(), Error> {
     let turned = stage.pages.as_ref().and_then(Pages::param);
     let used = stage.renderer.fields().iter().map(String::as_str);
     let mut used = used.chain(stage.batch.as_ref().map(Batch::field));
-    let unknown = used.find(|field| {
-        let known = fields.iter().any(|name| name == field) || turned == Some(*field);
-        is_known && !known
-    });
-    match unknown {
+    let is_known = |field: &str| turned == Some(field) || fields.iter().any(|name| name == field);
+    match used.find(|field| !is_known(field)) {
         None => Ok(()),
         Some(field) => Err(Error::plan(format!(
             "step {number} uses {{{{ {field} }}}}, but neither the input nor a step before it has \"{field}\"{}",
@@ -189,9 +178,6 @@ fn check_allowed_hosts(stage: &Stage, job: &Job, is_open: bool) -> Result<(), Er
 }
 
 /// Checks that two names, each with the key that gives it, are not of one file.
-///
-/// # Errors
-/// Which two are.
 pub fn check_apart(
     key: &str,
     name: Option<&str>,
@@ -212,9 +198,6 @@ pub fn check_apart(
 }
 
 /// Checks that the input is not in the directory of the output's parts, which come and go.
-///
-/// # Errors
-/// That it does.
 pub(super) fn check_outside(input: Option<&str>, parts: Option<&str>) -> Result<(), Error> {
     let input = input.filter(|name| *name != "-");
     match (input.and_then(resolved), parts.and_then(resolved)) {

@@ -20,7 +20,7 @@ impl Plan {
     #[must_use]
     pub fn preview(&self, latency: Duration) -> String {
         let mut text = String::new();
-        for (name, said) in [
+        for (name, value) in [
             ("input", self.input()),
             ("limit", self.limit(latency)),
             ("time", self.time(latency)),
@@ -29,7 +29,7 @@ impl Plan {
             ("output", self.output.name()),
         ] {
             // Writing to a string can't fail.
-            let _ = writeln!(text, "{name:<8}  {said}");
+            let _ = writeln!(text, "{name:<8}  {value}");
         }
         for quota in self.quotas_left() {
             let _ = writeln!(text, "{:<8}  {}", "quota", escape(&quota));
@@ -160,17 +160,13 @@ impl Plan {
             return "nothing to guard".into();
         };
         let price = strict.time.as_secs_f64() / acked.time.as_secs_f64().max(1e-9) - 1.0;
-        let blind = self.blind();
-        let (acked, advice) = match (price, blind) {
-            (_, Some(why)) => {
-                let advice = format!("acked is kept as strict here, since {why}");
-                (strict.time, advice)
-            }
-            (..0.05, None) => (
+        let (acked, advice) = match self.blind() {
+            Some(why) => (strict.time, format!("acked is kept as strict here, since {why}")),
+            None if price < 0.05 => (
                 acked.time,
                 "strict, which is proven whatever the network does, costs little here".into(),
             ),
-            _ => (
+            None => (
                 acked.time,
                 "acked is worth it where answers take so long: proven up to the server's network stack".into(),
             ),
@@ -265,8 +261,8 @@ fn escape_lines(text: &str) -> String {
 
 /// The beginning of a line that is too long to look at.
 fn cut(line: &str) -> String {
-    const MOST: usize = 2_000;
-    match line.char_indices().nth(MOST) {
+    const MAX_CHARS: usize = 2_000;
+    match line.char_indices().nth(MAX_CHARS) {
         None => line.to_owned(),
         Some((end, _)) => format!("{}… ({} bytes more)", &line[..end], line.len() - end),
     }

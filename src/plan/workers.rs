@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::limit::Policy;
 
-const MOST_WORKERS: usize = 512;
-const MOST_IN_FLIGHT: usize = 10_000;
-const IN_FLIGHT: usize = 50;
-const MOST_ROWS: usize = 64;
+const MAX_WORKERS: usize = 512;
+const MAX_IN_FLIGHT: usize = 10_000;
+const DEFAULT_IN_FLIGHT: usize = 50;
+const MAX_CHUNK: usize = 64;
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The `[workers]` part of a job.
@@ -54,9 +54,6 @@ pub struct WorkerConfig {
 
 impl WorkerConfig {
     /// Checks the settings.
-    ///
-    /// # Errors
-    /// That the number of workers is out of bounds.
     pub fn new(settings: &Settings) -> Result<WorkerConfig, Error> {
         Ok(WorkerConfig {
             count: count(settings)?,
@@ -68,18 +65,15 @@ impl WorkerConfig {
 fn count(settings: &Settings) -> Result<usize, Error> {
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     let place = "workers.count (--workers)";
-    within(place, settings.count, cores, MOST_WORKERS)
+    within(place, settings.count, cores, MAX_WORKERS)
 }
 
 /// Maximum number of requests that one worker has in flight, without those that the limits
 /// would make wait anyway.
-///
-/// # Errors
-/// Which number is out of bounds.
 pub(crate) fn in_flight(settings: &Settings, policy: &Policy) -> Result<usize, Error> {
     let count = count(settings)?;
     let place = "workers.concurrency (--concurrency)";
-    let asked = within(place, settings.concurrency, IN_FLIGHT, MOST_IN_FLIGHT)?;
+    let asked = within(place, settings.concurrency, DEFAULT_IN_FLIGHT, MAX_IN_FLIGHT)?;
     Ok(match settings.mode {
         Mode::Sync => 1,
         Mode::Async => asked.min(useful(policy, count)),
@@ -98,7 +92,7 @@ fn useful(policy: &Policy, workers: usize) -> usize {
 /// More would save wake-ups, but wait for one worker.
 pub(crate) fn chunk(policy: &Policy) -> usize {
     let most = policy.requests_per_second().unwrap_or(f64::MAX);
-    ((most / 100.0).min(MOST_ROWS as f64) as usize).max(1)
+    ((most / 100.0).min(MAX_CHUNK as f64) as usize).max(1)
 }
 
 /// Descriptors that files and all else but the workers need.

@@ -202,9 +202,6 @@ pub struct KeyTemplate {
 
 impl KeyTemplate {
     /// Compiles a template, which must use a field of the row.
-    ///
-    /// # Errors
-    /// What is wrong with the template.
     pub fn new(text: &str) -> Result<KeyTemplate, String> {
         let mut templates = Templates::new();
         let template = templates.add(EscapeContext::Text, text)?;
@@ -218,9 +215,6 @@ impl KeyTemplate {
     }
 
     /// The key of a row with these fields.
-    ///
-    /// # Errors
-    /// Which field is missing.
     pub fn of(&self, fields: &Fields) -> Result<String, String> {
         self.templates.scope(fields).render(self.template)
     }

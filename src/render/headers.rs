@@ -46,9 +46,6 @@ pub fn is_framing(name: &HeaderName) -> bool {
 
 impl Headers {
     /// Compiles the headers that the settings name, and the `content-type` of the body.
-    ///
-    /// # Errors
-    /// Which header is wrong, and why.
     pub fn new(
         settings: &Settings,
         body: Option<&Body>,

@@ -28,20 +28,17 @@ impl Hosts {
     }
 
     /// Whether no host is allowed.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The number of hosts besides the one of this URL.
-    #[must_use]
     pub fn elsewhere(&self, uri: Option<&Uri>) -> usize {
         let is_other = |pattern: &&HostPattern| !uri.is_some_and(|uri| pattern.fits(uri));
         self.0.iter().filter(is_other).count()
     }
 
     /// The hosts as a job writes them.
-    #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.0.iter().map(HostPattern::name).collect()
     }
@@ -57,13 +54,11 @@ impl Hosts {
     }
 
     /// Whether the host of this URL is allowed.
-    #[must_use]
     pub fn allows(&self, uri: &Uri) -> bool {
         self.0.iter().any(|pattern| pattern.fits(uri))
     }
 
     /// Whether this very host is named, rather than a domain above it.
-    #[must_use]
     pub fn names_host(&self, host: &str) -> bool {
         self.0.iter().any(|pattern| pattern.host == host)
     }

@@ -8,7 +8,6 @@ use percent_encoding::percent_decode_str;
 use crate::secret::literal;
 
 /// Whether a header or variable of this name is probably a secret.
-#[must_use]
 pub fn looks_like_key(name: &str) -> bool {
     let name: String = name
         .chars()
@@ -37,7 +36,6 @@ const MORE_ENDS: [&str; 7] =
 
 /// Whether a value of this name in a URL or a body is probably a secret. Tokens of pages
 /// are none.
-#[must_use]
 pub fn may_be_key(name: &str) -> bool {
     let small: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     let small = small.to_ascii_lowercase();
@@ -47,7 +45,6 @@ pub fn may_be_key(name: &str) -> bool {
 }
 
 /// The keys in a URL: its password, and keys in its query. Templates are none.
-#[must_use]
 pub fn keys_in_url(url: &str) -> Vec<EmbeddedKey> {
     let end = url.find('#').unwrap_or(url.len());
     let query = url[..end].find('?').map_or(end, |at| at + 1);
@@ -57,7 +54,6 @@ pub fn keys_in_url(url: &str) -> Vec<EmbeddedKey> {
 }
 
 /// The keys in a body: fields of a form, or texts of JSON. Templates are none.
-#[must_use]
 pub fn keys_in_data(data: &str) -> Vec<EmbeddedKey> {
     let start = data.trim_start();
     let is_json = start.starts_with(['{', '[']) && !start.starts_with("{{");

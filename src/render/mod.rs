@@ -135,13 +135,11 @@ impl Renderer {
     }
 
     /// The fields that the templates use.
-    #[must_use]
     pub fn fields(&self) -> &BTreeSet<String> {
         &self.templates.used().fields
     }
 
     /// The method of all requests, unless each row has its own.
-    #[must_use]
     pub fn method(&self) -> Option<&Method> {
         match &self.shape {
             RequestShape::Templated { method, .. } => Some(method),
@@ -150,13 +148,11 @@ impl Renderer {
     }
 
     /// Whether requests carry secrets.
-    #[must_use]
     pub fn carries_secrets(&self) -> bool {
         self.templates.carry_secrets()
     }
 
     /// A URL with the host of all requests, unless each row names its own.
-    #[must_use]
     pub fn fixed_uri(&self) -> Option<Uri> {
         match &self.shape {
             RequestShape::Templated { url, .. } => url.fixed_uri(),
@@ -165,7 +161,6 @@ impl Renderer {
     }
 
     /// The hosts that rows may name, unless the job fixes the host.
-    #[must_use]
     pub fn hosts(&self) -> Option<&Hosts> {
         match &self.shape {
             RequestShape::Templated { url, .. } if url.host() == HostOrigin::Fixed => None,
@@ -194,7 +189,6 @@ impl Renderer {
     }
 
     /// Fields of a row that its record leaves out.
-    #[must_use]
     pub fn omitted_fields(&self) -> &'static [&'static str] {
         match self.shape {
             RequestShape::Templated { .. } => &[],
@@ -203,7 +197,6 @@ impl Renderer {
     }
 
     /// The keys of the pool, one of which replaces [`KEY_PLACEHOLDER`] in each request.
-    #[must_use]
     pub fn keys(&self) -> &[String] {
         &self.keys
     }
@@ -219,7 +212,6 @@ impl Renderer {
     }
 
     /// The cost of every request, where it is the same for all.
-    #[must_use]
     pub fn fixed_cost(&self) -> Option<RequestCost> {
         self.cost_templates.fixed()
     }

@@ -18,9 +18,6 @@ enum StaticKind {
 
 impl StaticValue {
     /// Compiles a text; `key` names it in messages.
-    ///
-    /// # Errors
-    /// That it isn't a template, or uses a name that does not exist.
     pub fn new(key: &str, text: &str, context: &RenderContext<'_>) -> Result<StaticValue, Error> {
         let wrong = |why: String| Error::plan(format!("{key}: {why}"));
         let mut templates = Templates::new();
@@ -39,9 +36,6 @@ impl StaticValue {
     }
 
     /// Compiles a text that is a secret: it is hidden in everything that throng writes.
-    ///
-    /// # Errors
-    /// As for [`new`](StaticValue::new).
     pub fn hidden(
         key: &str,
         text: &str,
@@ -58,9 +52,6 @@ impl StaticValue {
     }
 
     /// The text with the current secrets.
-    ///
-    /// # Errors
-    /// Why it can't be rendered.
     pub fn get(&self) -> Result<Secret, String> {
         match &self.0 {
             StaticKind::Fixed(text) => Ok(text.clone()),

@@ -40,9 +40,6 @@ pub enum HostOrigin {
 
 impl Url {
     /// Compiles the URL that the settings give.
-    ///
-    /// # Errors
-    /// That there is none, or what is wrong with it.
     pub fn of_settings(
         settings: &Settings,
         hosts: Hosts,

@@ -75,14 +75,12 @@ impl Secrets {
     }
 
     /// Whether there are no values.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.now().in_messages.is_empty()
     }
 
     /// A message without the secrets. The beginning of one that a `…` cuts off is hidden
     /// too.
-    #[must_use]
     pub fn hide(&self, text: String) -> String {
         let found = self.now().in_messages.ranges(text.as_bytes(), MatchEnd::OrCut);
         hide_text(text, &found)
@@ -104,7 +102,6 @@ impl Secrets {
     }
 
     /// The body of an answer as a text without the secrets.
-    #[must_use]
     pub fn hide_in_body(&self, body: String) -> String {
         let found = self.now().in_answers.in_body(body.as_bytes());
         hide_text(body, &found)
@@ -112,7 +109,6 @@ impl Secrets {
 
     /// The body of an answer without the secrets. JSON changes between quotes alone and
     /// stays JSON; all other bytes stay the same.
-    #[must_use]
     pub fn hide_in(&self, body: Bytes) -> Bytes {
         let found = self.now().in_answers.in_body(&body);
         if found.is_empty() {

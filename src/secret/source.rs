@@ -30,7 +30,6 @@ impl Secret {
     }
 
     /// The text itself, for the request that needs it.
-    #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -114,10 +113,7 @@ struct ReadBounds<'a> {
 }
 
 impl ReadBounds<'_> {
-    /// Checks the bounds.
-    ///
-    /// # Errors
-    /// Which of them is reached.
+    /// Refuses to go on when a bound is reached.
     fn check(&self) -> Result<(), String> {
         if (self.ends)() {
             return Err("was not waited for: the run ends".to_owned());

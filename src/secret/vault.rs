@@ -60,7 +60,6 @@ impl Vault {
     }
 
     /// The vault with these settings of variables of the environment.
-    #[must_use]
     pub fn with(self, variables: Variables) -> Vault {
         Vault { variables, ..self }
     }
@@ -78,7 +77,6 @@ impl Vault {
     }
 
     /// Whether this variable is declared to be no secret.
-    #[must_use]
     pub fn is_public(&self, variable: &str) -> bool {
         self.variables.visibility(variable, "", false) == Visibility::Public
     }
@@ -94,13 +92,11 @@ impl Vault {
     }
 
     /// The texts that are hidden; more can be added.
-    #[must_use]
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
     /// The current value of a secret.
-    #[must_use]
     pub fn get(&self, name: &str) -> Option<Secret> {
         let entry = self.entries.get(name)?;
         let value = entry.value.read().unwrap_or_else(PoisonError::into_inner);
@@ -108,13 +104,11 @@ impl Vault {
     }
 
     /// Whether the job has no secrets that can be read again.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// The number of the current edition of the values.
-    #[must_use]
     pub fn edition(&self) -> u64 {
         self.edition.load(Ordering::Acquire)
     }
