@@ -23,7 +23,6 @@ mod refresh_token;
 mod scheme;
 mod sigv4;
 mod token_client;
-mod token_response;
 mod tokens;
 
 use pool::KeyPool;

@@ -1,20 +1,18 @@
 //! The scheme `sigv4`: AWS Signature Version 4.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::Request;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderName, HeaderValue, USER_AGENT};
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use super::hash::{Hash, hex};
 use super::scheme::{Scheme, SchemeSettings, set_secret};
 use crate::error::Error;
-use crate::render::StaticValue;
-
-mod canonical;
-
-use canonical::{PathEncoding, canonical, signed_names};
+use crate::render::{StaticValue, percent_encode};
 
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
@@ -149,6 +147,105 @@ impl Signing<'_> {
 
 fn timestamp(at: SystemTime) -> String {
     humantime::format_rfc3339_seconds(at).to_string().replace(['-', ':'], "")
+}
+
+/// The encoding of a path in the canonical form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PathEncoding {
+    /// Whether `.`, `..` and empty segments are resolved first.
+    normalize: bool,
+    /// Whether the percent-encoded path is encoded once more.
+    encode_twice: bool,
+}
+
+impl PathEncoding {
+    /// The encoding of a service: S3 takes paths unchanged, all others normalised.
+    fn of(service: &str) -> PathEncoding {
+        let is_storage = service == "s3";
+        PathEncoding { normalize: !is_storage, encode_twice: !is_storage }
+    }
+}
+
+/// The canonical request.
+fn canonical(request: &Request<Bytes>, paths: PathEncoding) -> String {
+    let headers: Vec<String> = signed_names(request)
+        .iter()
+        .map(|name| format!("{name}:{}\n", value(request, name)))
+        .collect();
+    format!(
+        "{}\n{}\n{}\n{}\n{}\n{}",
+        request.method(),
+        path(request.uri().path(), paths),
+        query(request.uri().query().unwrap_or_default()),
+        headers.concat(),
+        signed_names(request).join(";"),
+        Hash::Sha256.hex(request.body()),
+    )
+}
+
+/// The names of the signed headers: all but those that throng or a proxy may change
+/// later.
+fn signed_names(request: &Request<Bytes>) -> Vec<String> {
+    let changing = [AUTHORIZATION, USER_AGENT, ACCEPT_ENCODING];
+    let own = request.headers().keys().filter(|name| !changing.contains(name));
+    let mut names: Vec<String> = own.map(HeaderName::to_string).collect();
+    if !request.headers().contains_key(HOST) {
+        names.push(HOST.to_string());
+    }
+    names.sort();
+    names
+}
+
+fn value(request: &Request<Bytes>, name: &str) -> String {
+    let values = request.headers().get_all(name);
+    let values: Vec<String> = values
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    if values.is_empty() {
+        request.uri().authority().map_or_else(String::new, ToString::to_string)
+    } else {
+        values.join(",")
+    }
+}
+
+fn path(path: &str, paths: PathEncoding) -> String {
+    let path = if paths.normalize { Cow::Owned(normalize(path)) } else { Cow::Borrowed(path) };
+    let segment = |segment: &str| {
+        if paths.encode_twice { percent_encode(segment) } else { recode(segment) }
+    };
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+fn normalize(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(kept.pop()),
+            segment => kept.push(segment),
+        }
+    }
+    let end = if path.ends_with('/') && !kept.is_empty() { "/" } else { "" };
+    format!("/{}{end}", kept.join("/"))
+}
+
+fn query(query: &str) -> String {
+    let mut pairs: Vec<(String, String)> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (recode(name), recode(value)))
+        .collect();
+    pairs.sort();
+    let pairs = pairs.iter().map(|(name, value)| format!("{name}={value}"));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+/// The text in strict percent-encoding, however it was encoded before.
+fn recode(text: &str) -> String {
+    percent_encode(&percent_decode_str(text).decode_utf8_lossy())
 }
 
 #[cfg(test)]

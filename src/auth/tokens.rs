@@ -12,8 +12,7 @@ use bytes::Bytes;
 use http::{Request, Uri};
 
 use super::refresh_token::RefreshToken;
-use super::token_client::TokenClient;
-use super::token_response::TokenResponse;
+use super::token_client::{TokenClient, TokenResponse};
 use crate::secret::Secret;
 
 /// Maximum number of tokens in a row that expire before anything is signed with them.

@@ -84,12 +84,12 @@ fn pauses_that_the_server_asks_for_and_those_before_retries_are_told_apart() {
 fn a_slow_input_is_told() {
     let (place, mock) = (Place::new(), plain_mock());
     let throng = summarized(&place, run().quotes(&mock.url()));
-    let mut running = throng.flags("--input - --format csv").fed_on();
+    let mut running = throng.flags("--input - --format csv").with_open_stdin();
     running.feed("symbol\nA\n");
     until("a request", || mock.judgement().requests == 1);
     let begun = Instant::now();
     until("two seconds", || begun.elapsed() > Duration::from_secs(2));
-    running.fed_up();
+    running.close_stdin();
     let ended = running.ends().with_code(0);
     lists(&place, &ended, "input", None, "rows come no faster");
 }

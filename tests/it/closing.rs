@@ -69,7 +69,9 @@ fn what_was_sent_without_a_record_still_counts() {
     let running = job("run", &place, &server.url()).start();
     until("requests", || server.came().len() == 8);
     running.signal("-INT");
-    until("the first signal to be heard", || running.said().contains("ends the run at once"));
+    until("the first signal to be heard", || {
+        running.stderr_so_far().contains("ends the run at once")
+    });
     running.signal("-INT");
     running.ends().with_code(130);
     assert!(is_clean(&place) && !Path::new(&place.path("out.jsonl")).exists());
@@ -95,8 +97,8 @@ fn a_run_that_waits_for_one_that_was_killed_says_so_before_it_does() {
     let plan = plan.exits(0);
     assert!(plan.stdout.contains(why), "{}", plan.stdout);
     let next = job("run", &place, &server.url()).flags("--overwrite").start();
-    until("its word", || next.said().contains(why));
-    assert!(next.said().contains("s for 10/1m"), "{}", next.said());
+    until("its word", || next.stderr_so_far().contains(why));
+    assert!(next.stderr_so_far().contains("s for 10/1m"), "{}", next.stderr_so_far());
     next.signal("-INT");
     next.ends().with_code(130);
     assert_eq!(server.came().len(), 8, "it waited");

@@ -13,12 +13,12 @@ use serde_json::Value;
 use throng_mock::{Fault, Faults, Mock, Settings};
 
 use crate::forms::converted;
-use crate::harness::{Place, Throng, mock, pace, run, times};
+use crate::harness::{Place, Throng, mock, repetitions, run, run_undisturbed};
 
 const ROWS: usize = 400;
 
 fn kills(few: usize) -> usize {
-    times(few, few * 7)
+    repetitions(few, few * 7)
 }
 
 /// A job that is killed again and again, and what must come of it.
@@ -83,7 +83,7 @@ impl Job<'_> {
     /// What comes of it when nobody kills it, and how long that takes.
     fn undisturbed(&self, mock: &Mock) -> (BTreeMap<String, String>, Duration) {
         let place = Place::new();
-        let (ended, within) = pace(self.ask(&place, mock), mock);
+        let (ended, within) = run_undisturbed(self.ask(&place, mock), mock);
         ended.with_code(0);
         let prices = self.finished(&place);
         assert_eq!(prices.len(), ROWS);

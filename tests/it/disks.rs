@@ -9,7 +9,8 @@ use serde_json::Value;
 use throng_mock::{Mock, Settings};
 
 use crate::harness::{
-    Ended, Place, Throng, assert_one_record_per_row, mock, plain_mock, run, symbols, times, until,
+    Ended, Place, Throng, assert_one_record_per_row, mock, plain_mock, repetitions, run, symbols,
+    until,
 };
 
 const ROWS: usize = 60;
@@ -169,7 +170,7 @@ fn a_damaged_file_is_refused_or_completed_but_never_wrong_in_silence() {
         ask(&place, &mock, output).exits(0);
         let whole = fs::read(place.path(output)).unwrap();
         let sidecar = fs::read(place.path(&format!("{output}.throng"))).unwrap();
-        for seed in 0..times(60, 500) as u64 {
+        for seed in 0..repetitions(60, 500) as u64 {
             let mut bytes = whole.clone();
             damage(&mut bytes, &mut StdRng::seed_from_u64(seed));
             fs::write(place.path(output), &bytes).unwrap();

@@ -241,7 +241,7 @@ fn names_that_a_database_takes_for_one_are_found_before_anything_is_sent() {
     // Of a pipe nobody knows its names before.
     let rows = "{\"symbol\":\"S0\",\"Price\":7}\n";
     let piped = run().quotes(&mock.url()).flags("--input - --format jsonl");
-    piped.arg("--output", &place.path("piped.db")).fed(rows).ends().with_code(0);
+    piped.arg("--output", &place.path("piped.db")).with_stdin(rows).ends().with_code(0);
     let record = &converted(&place, "piped.db")[0];
     assert_eq!(record["Price"], 7);
     assert!(record["price_2"].is_number(), "{record}");

@@ -64,9 +64,9 @@ fn a_pipe_of_every_format_is_read_told_or_guessed() {
     let mock = plain_mock();
     for (kind, _, text, field) in KINDS {
         let piped = || ask_for(field, &mock.url()).flags("--input -");
-        let told = piped().arg("--format", kind).fed(text).ends();
+        let told = piped().arg("--format", kind).with_stdin(text).ends();
         assert_both_rows(&told.with_code(0), field, kind);
-        let guessed = piped().fed(text).ends();
+        let guessed = piped().with_stdin(text).ends();
         assert_both_rows(&guessed.with_code(0), field, kind);
     }
 }
@@ -79,7 +79,7 @@ fn take_stops_after_so_many_rows() {
         ask_for("symbol", &mock.url()).flags("--take 3").arg("--input", &input).exits(0);
     assert_eq!(each(&from_file.records(), "symbol"), ["S0", "S1", "S2"]);
     let from_pipe = ask_for("symbol", &mock.url()).flags("--take 3 --input - --format csv");
-    let from_pipe = from_pipe.fed(&symbols(50)).ends().with_code(0);
+    let from_pipe = from_pipe.with_stdin(&symbols(50)).ends().with_code(0);
     assert_eq!(each(&from_pipe.records(), "symbol"), ["S0", "S1", "S2"]);
     assert_eq!(mock.judgement().requests, 6);
 }

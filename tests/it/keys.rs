@@ -158,7 +158,7 @@ fn a_key_that_stands_twice_or_not_at_all_is_told_before_it_is_sent_again() {
         (jsonl(&["A", "B", "A"]), "row 2 of standard input has the same symbol, \"A\""),
         (jsonl(&["A"]) + "{\"s\":1}\n", "row 1 of standard input has no field \"symbol\""),
     ] {
-        let running = ask("piped.jsonl", "-").flags("--overwrite").fed(&text);
+        let running = ask("piped.jsonl", "-").flags("--overwrite").with_stdin(&text);
         running.ends().with_code(3).says(why);
     }
 }
@@ -168,7 +168,7 @@ fn rows_of_a_pipe_get_numbers_that_no_record_has() {
     let (place, mock) = (Place::new(), plain_mock());
     let ask = |text: &str| {
         let asked = run().quotes(&mock.url()).flags("--input - --key symbol --resume");
-        asked.arg("--output", &place.path("out.jsonl")).fed(text).ends()
+        asked.arg("--output", &place.path("out.jsonl")).with_stdin(text).ends()
     };
     place.file("out.jsonl", "");
     ask(&jsonl(&["A", "B", "C"])).with_code(0);

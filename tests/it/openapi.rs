@@ -173,7 +173,7 @@ fn a_large_description_in_json_gives_jobs_that_run() {
         recorder.forget();
         let job = init(&place, &description, operation);
         run()
-            .within(&place.path(""))
+            .in_directory(&place.path(""))
             .flags(&job)
             .arg("--input", &input)
             .arg("--output", &place.path(&format!("{operation}.jsonl")))

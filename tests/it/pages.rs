@@ -240,7 +240,7 @@ fn a_next_page_elsewhere_gets_nothing_that_is_the_job_s() {
         .env("KEY", "canary-7")
         .arg("--extract", "headers?=.headers")
         .flags("--next .next")
-        .fed(&body)
+        .with_stdin(&body)
         .ends()
         .with_code(0);
     let seen = ended.records()[0]["headers"].to_string();

@@ -203,7 +203,7 @@ fn answers_that_came_in_a_pause_are_in_time_for_the_end_of_a_run() {
     let running = post(&place, &format!("http://{addr}"), "--grace 4s --concurrency 40").start();
     held.until_came(ROWS);
     running.signal("-TERM");
-    until("the end", || running.said().contains("stopping"));
+    until("the end", || running.stderr_so_far().contains("stopping"));
     while_stopped(&running, || held.let_go());
     running.ends().with_code(143);
     assert_all_answered(&place, 2);

@@ -71,7 +71,7 @@ fn it_finds_what_a_run_would_and_makes_no_file() {
 fn it_leaves_a_pipe_unread() {
     let mock = plain_mock();
     let throng = throng("plan").quotes(&mock.url()).flags("--input -");
-    let ended = throng.fed("symbol\nA\n").ends().with_code(0);
+    let ended = throng.with_stdin("symbol\nA\n").ends().with_code(0);
     assert!(ended.stdout.contains("rows are counted as they come"), "{}", ended.stdout);
 }
 

@@ -55,11 +55,10 @@ fn limits_of_each_kind_are_found_within_a_tenth_and_three_refusals() {
         let found = probe(limit, Settings::default(), 3);
         let what = format!("{limit}: {found:?}");
         let (real, amount, rate) = real(limit);
-        let kind = match real.kind {
-            LimitKind::Sliding => FoundKind::Sliding,
-            LimitKind::Bucket => FoundKind::Bucket,
-            _ => FoundKind::Fixed,
-        };
+        let kinds =
+            [(LimitKind::SLIDING, FoundKind::Sliding), (LimitKind::BUCKET, FoundKind::Bucket)];
+        let kind = kinds.into_iter().find(|(kind, _)| *kind == real.kind);
+        let kind = kind.map_or(FoundKind::Fixed, |(_, found)| found);
         assert_eq!(found.kind, kind, "{what}");
         assert!(found.refusals <= 3, "{what}");
         assert_near(found.amount.unwrap() as f64, amount, &what);

@@ -44,7 +44,7 @@ fn start(place: &Place, mock: &Mock, output: &str) -> Running {
 
 /// Its progress tells of rows that wait for the limit, and of none that goes.
 fn waits_at_the_gate(running: &Running) {
-    until("rows at the gate", || running.said().contains("0 in flight · 8 waiting"));
+    until("rows at the gate", || running.stderr_so_far().contains("0 in flight · 8 waiting"));
 }
 
 /// What `throng plan` says is left.

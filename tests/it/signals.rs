@@ -135,7 +135,7 @@ fn rows_that_were_read_ahead_are_not_sent_any_more() {
 fn an_input_that_never_ends_does_not_keep_it_from_ending() {
     let (place, mock) = (Place::new(), slow());
     let throng = run().quotes(&mock.url()).arg("--output", &place.path("out.jsonl"));
-    let mut running = throng.flags("--input - --format csv").fed_on();
+    let mut running = throng.flags("--input - --format csv").with_open_stdin();
     running.feed(&symbols(10));
     until("the first records", || written(&place) == 10);
     running.signal("-INT");

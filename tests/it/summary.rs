@@ -112,7 +112,7 @@ fn a_run_that_stops_on_its_way_writes_it_quiet_or_not() {
             .flags(flags);
         // More than are read ahead.
         let good = "symbol,b\n".to_owned() + &"A,1\n".repeat(2_000);
-        throng.fed(&(good + "C\n")).ends().with_code(3);
+        throng.with_stdin(&(good + "C\n")).ends().with_code(3);
         let summary = place.json("summary.json");
         assert!(summary["ok"].as_u64() > Some(0), "{summary}");
         let stopped = summary["stopped"].as_str().unwrap();

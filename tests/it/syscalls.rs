@@ -9,7 +9,9 @@ use throng_mock::Mock;
 
 use crate::crashes::prices_of;
 use crate::forms::converted;
-use crate::harness::{Ended, Place, Throng, assert_one_record_per_row, plain_mock, run, times};
+use crate::harness::{
+    Ended, Place, Throng, assert_one_record_per_row, plain_mock, repetitions, run,
+};
 
 /// What may fail.
 const CALLS: [&str; 6] = ["write", "pwrite64", "fdatasync", "fsync", "rename", "ftruncate"];
@@ -109,7 +111,7 @@ impl Job {
         let mock = plain_mock();
         let (expected, mut kills) = (self.undisturbed(&mock), 0);
         for call in CALLS.into_iter().chain(["unlink"]) {
-            for n in 1..=times(3, 200) {
+            for n in 1..=repetitions(3, 200) {
                 let place = Place::new();
                 let ended = self.harmed(&place, &mock, &format!("{call}:signal=KILL:when={n}"));
                 if ended.code.is_some() {
@@ -129,7 +131,7 @@ impl Job {
         let mock = plain_mock();
         let (expected, mut errors) = (self.undisturbed(&mock), 0);
         for call in CALLS {
-            for n in 1..=times(2, 100) {
+            for n in 1..=repetitions(2, 100) {
                 let error = ["EIO", "ENOSPC"][n % 2];
                 let place = Place::new();
                 mock.reset();
@@ -233,7 +235,7 @@ fn a_post_arrives_once_wherever_it_is_killed() {
     let job = Job { output: "out.jsonl", flags: "--method POST" };
     let (mock, mut kills) = (plain_mock(), 0);
     for call in ["write", "fdatasync", "rename", "unlink"] {
-        for n in 1..=times(4, 200) {
+        for n in 1..=repetitions(4, 200) {
             let place = Place::new();
             mock.reset();
             let ended = job.harmed(&place, &mock, &format!("{call}:signal=KILL:when={n}"));

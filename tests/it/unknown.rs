@@ -10,7 +10,8 @@ use throng_mock::{Fault, Faults, Mock, Settings};
 
 use crate::counted::serve;
 use crate::harness::{
-    Place, Throng, assert_one_record_per_row, each, mock, pace, plain_mock, run, times, until,
+    Place, Throng, assert_one_record_per_row, each, mock, plain_mock, repetitions, run,
+    run_undisturbed, until,
 };
 use crate::recorder::answer;
 
@@ -34,9 +35,9 @@ fn clumsy() -> Mock {
 #[test]
 fn a_post_reaches_the_server_once_whatever_crashes() {
     let (mut chance, mut killed) = (StdRng::seed_from_u64(4), 0);
-    let kills = times(40, 300);
+    let kills = repetitions(40, 300);
     let (place, mock) = (Place::new(), clumsy());
-    let (_, within) = pace(post(&place, &mock), &mock);
+    let (_, within) = run_undisturbed(post(&place, &mock), &mock);
     let mut while_sending = 0;
     while killed < kills {
         let (place, mock) = (Place::new(), clumsy());

@@ -1,10 +1,10 @@
 //! The limits of one account: of all clients, or of those with the same key. Pure.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::counters::{self, LimitCounter};
-use crate::limits::ServerLimits;
-use crate::window::WindowMeter;
+use crate::limit::ServerLimits;
 use crate::{LimitKind, ServerLimit};
 
 /// The counters of an account's limits, and the fullest windows until now.
@@ -168,10 +168,8 @@ impl LimitAccount {
     /// The index of each limit and the most units that it ever counted at once.
     pub(crate) fn most(&self) -> impl Iterator<Item = (usize, u64)> {
         self.limits.iter().map(|limit| {
-            let most = match limit.kind {
-                LimitKind::InFlight => self.most_in_flight,
-                _ => limit.window.most(),
-            };
+            let is_in_flight = limit.kind == LimitKind::IN_FLIGHT;
+            let most = if is_in_flight { self.most_in_flight } else { limit.window.most() };
             (limit.index, most)
         })
     }
@@ -179,7 +177,7 @@ impl LimitAccount {
     /// An error if a limit on requests in flight is reached. Its wait is a guess.
     fn check_in_flight(&self) -> Result<(), (usize, Duration)> {
         let is_full = |limit: &&AccountLimit| {
-            limit.kind == LimitKind::InFlight && self.admitted_in_flight >= limit.units
+            limit.kind == LimitKind::IN_FLIGHT && self.admitted_in_flight >= limit.units
         };
         match self.limits.iter().find(is_full) {
             Some(limit) => Err((limit.index, Duration::from_millis(100))),
@@ -194,9 +192,53 @@ impl AccountLimit {
     }
 }
 
+/// A window that slides along with the arrivals and keeps its highest count.
+///
+/// The window is half-open: two arrivals exactly one length apart are never both
+/// in it. It keeps 24 bytes for each arrival of the last window.
+#[derive(Debug)]
+struct WindowMeter {
+    length: Duration,
+    recent: VecDeque<(Duration, u64)>,
+    now: u64,
+    most: u64,
+}
+
+impl WindowMeter {
+    fn new(length: Duration) -> WindowMeter {
+        WindowMeter { length, recent: VecDeque::new(), now: 0, most: 0 }
+    }
+
+    /// Counts an arrival of these units at `now`, a time since any fixed start
+    /// that does not go backwards.
+    ///
+    /// Windows that end with an arrival are enough: any other can be moved back
+    /// to one without losing an arrival.
+    fn add(&mut self, now: Duration, units: u64) {
+        while let Some(&(then, units)) = self.recent.front() {
+            if now - then < self.length {
+                break;
+            }
+            self.now -= units;
+            self.recent.pop_front();
+        }
+        self.now += units;
+        self.recent.push_back((now, units));
+        self.most = self.most.max(self.now);
+    }
+
+    /// The most units that were ever in the window.
+    fn most(&self) -> u64 {
+        self.most
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use rand::RngExt;
+
     use super::*;
+    use crate::chance::rng;
 
     fn account(limits: &[&str]) -> LimitAccount {
         let limits: Vec<ServerLimit> = limits.iter().map(|text| text.parse().unwrap()).collect();
@@ -224,5 +266,39 @@ mod tests {
             |tokens| arrive(&mut [&mut account], Duration::ZERO, &[1, tokens], false).is_ok();
         assert!(admits(60) && !admits(41) && admits(40) && !admits(1));
         assert_eq!(account.most().collect::<Vec<_>>(), [(0, 4), (1, 142)]);
+    }
+
+    fn fullest(length: u64, arrivals: &[u64]) -> u64 {
+        let mut window = WindowMeter::new(Duration::from_millis(length));
+        for &ms in arrivals {
+            window.add(Duration::from_millis(ms), 1);
+        }
+        window.most()
+    }
+
+    /// The fullest window, counted for each arrival as its begin.
+    fn brute(length: u64, arrivals: &[u64]) -> u64 {
+        let within = |from: u64| arrivals.iter().filter(move |t| (from..from + length).contains(t));
+        let counts = arrivals.iter().map(|&from| within(from).count() as u64);
+        counts.max().unwrap_or(0)
+    }
+
+    #[test]
+    fn one_length_apart_is_not_together() {
+        assert_eq!(fullest(5, &[]), 0);
+        assert_eq!(fullest(5, &[0, 5, 10]), 1);
+        assert_eq!(fullest(5, &[0, 4, 5, 9]), 2);
+        assert_eq!(fullest(5, &[3, 3, 3]), 3);
+    }
+
+    #[test]
+    fn it_agrees_with_brute_force() {
+        for seed in 0..200 {
+            let mut rng = rng(seed, "window", 0);
+            let length = rng.random_range(1..40);
+            let mut arrivals: Vec<u64> = (0..60).map(|_| rng.random_range(0..300)).collect();
+            arrivals.sort_unstable();
+            assert_eq!(fullest(length, &arrivals), brute(length, &arrivals), "seed {seed}");
+        }
     }
 }

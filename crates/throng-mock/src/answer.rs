@@ -153,6 +153,15 @@ fn respond(status: StatusCode, headers: HeaderMap, body: Reply) -> Response<Repl
     response
 }
 
+#[cfg(test)]
+impl MockAnswer {
+    /// The value of a body of JSON.
+    pub(crate) fn test_value(self) -> serde_json::Value {
+        let Reply::Whole(body) = self.body else { panic!("a body in pieces") };
+        serde_json::from_slice(&body).unwrap()
+    }
+}
+
 /// The body in about [`DRIP_PIECES`] pieces of the same size.
 fn split(all: Bytes) -> BodyPieces {
     let size = all.len().div_ceil(DRIP_PIECES).max(1);

@@ -1,26 +1,18 @@
 //! The counters of limits, which admit a request or say how long it should wait.
 //!
 //! They are pure: the instant is an argument, the time since any fixed start, and
-//! must not go backwards. Each counting rule is a file.
+//! must not go backwards.
 
 use std::time::Duration;
 
-use crate::{LimitKind, ServerLimit};
-
-mod bucket;
-mod counter;
-mod fixed;
-mod gcra;
-mod rule;
-mod sliding;
-
-use rule::CountingRule;
+use crate::ServerLimit;
+use crate::kinds::{CountingRule, RuleSettings};
 
 /// A limit and its count.
 #[derive(Debug)]
 pub(crate) struct LimitCounter {
-    /// The most that is ever admitted at once.
-    most: u64,
+    /// Maximum number of units at once.
+    at_once: u64,
     period: u64,
     rule: Box<dyn CountingRule>,
 }
@@ -53,22 +45,12 @@ impl LimitCounter {
     /// start, since 1970.
     pub(crate) fn new(limit: &ServerLimit, clock: Duration) -> LimitCounter {
         let period = nanos(limit.period).max(1);
-        let units = u64::from(limit.units);
-        let most = u64::from(limit.most_at_once());
-        // Whole periods since 1970 begin when this and the time since the start do.
+        let at_once = u64::from(limit.most_at_once());
         let later = u128::from(nanos(limit.later) % period);
         let offset = (clock.as_nanos() + u128::from(period) - later) % u128::from(period);
-        let offset = offset as u64;
-        let rule: Box<dyn CountingRule> = match limit.kind {
-            LimitKind::Sliding => Box::new(sliding::SlidingRule::new(units, period)),
-            LimitKind::Fixed => Box::new(fixed::FixedRule::from_first(units, period)),
-            LimitKind::Clock => Box::new(fixed::FixedRule::by_clock(units, period, offset)),
-            LimitKind::Bucket => Box::new(bucket::BucketRule::new(units, period, most)),
-            LimitKind::Counter => Box::new(counter::CounterRule::new(units, period, offset)),
-            LimitKind::Gcra => Box::new(gcra::GcraRule::new(units, period, most)),
-            LimitKind::InFlight => Box::new(NoRule),
-        };
-        LimitCounter { most, period, rule }
+        let (units, offset) = (u64::from(limit.units), offset as u64);
+        let rule = limit.kind.rule(RuleSettings { units, period, at_once, offset });
+        LimitCounter { at_once, period, rule }
     }
 
     /// The units left, and the time until all are.
@@ -83,23 +65,7 @@ impl LimitCounter {
     }
 
     fn wait(&mut self, now: u64, cost: u64) -> u64 {
-        if cost > self.most { self.period } else { self.rule.wait(now, cost) }
-    }
-}
-
-/// A rule that admits everything: requests in flight are counted by the account.
-#[derive(Debug)]
-struct NoRule;
-
-impl CountingRule for NoRule {
-    fn wait(&mut self, _now: u64, _cost: u64) -> u64 {
-        0
-    }
-
-    fn take(&mut self, _now: u64, _cost: u64) {}
-
-    fn left(&mut self, _now: u64) -> (u64, u64) {
-        (u64::MAX, 0)
+        if cost > self.at_once { self.period } else { self.rule.wait(now, cost) }
     }
 }
 
@@ -109,19 +75,19 @@ fn nanos(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    pub(super) fn counters(limits: &[&str]) -> Vec<LimitCounter> {
+    pub(crate) fn counters(limits: &[&str]) -> Vec<LimitCounter> {
         let counter = |text: &&str| LimitCounter::new(&text.parse().unwrap(), Duration::ZERO);
         limits.iter().map(counter).collect()
     }
 
-    pub(super) fn admit(counters: &mut [LimitCounter], now: Duration) -> Result<(), Duration> {
+    pub(crate) fn admit(counters: &mut [LimitCounter], now: Duration) -> Result<(), Duration> {
         admit_for(counters, now, 1)
     }
 
-    pub(super) fn admit_for(
+    pub(crate) fn admit_for(
         counters: &mut [LimitCounter],
         now: Duration,
         cost: u64,
@@ -129,7 +95,7 @@ mod tests {
         super::admit(counters.iter_mut().map(|counter| (counter, cost)), now, false)
     }
 
-    pub(super) fn ms(ms: u64) -> Duration {
+    pub(crate) fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
 

@@ -30,33 +30,19 @@ pub enum Fault {
     Drip,
 }
 
+/// The faults, and their names in settings and counts.
+const NAMES: [(Fault, &str); 8] = [
+    (Fault::Refuse, "429"),
+    (Fault::ServerError, "500"),
+    (Fault::DropBefore, "drop"),
+    (Fault::DropMiddle, "cut"),
+    (Fault::EmptyResult, "empty"),
+    (Fault::MissingKey, "missing"),
+    (Fault::NotJson, "notjson"),
+    (Fault::Drip, "drip"),
+];
+
 impl Fault {
-    /// All faults.
-    pub const ALL: [Fault; 8] = [
-        Fault::Refuse,
-        Fault::ServerError,
-        Fault::DropBefore,
-        Fault::DropMiddle,
-        Fault::EmptyResult,
-        Fault::MissingKey,
-        Fault::NotJson,
-        Fault::Drip,
-    ];
-
-    /// The name in settings and counts.
-    pub fn name(self) -> &'static str {
-        match self {
-            Fault::Refuse => "429",
-            Fault::ServerError => "500",
-            Fault::DropBefore => "drop",
-            Fault::DropMiddle => "cut",
-            Fault::EmptyResult => "empty",
-            Fault::MissingKey => "missing",
-            Fault::NotJson => "notjson",
-            Fault::Drip => "drip",
-        }
-    }
-
     /// Whether only quotes can have it.
     pub(crate) fn is_for_quotes(self) -> bool {
         matches!(self, Fault::EmptyResult | Fault::MissingKey)
@@ -65,7 +51,8 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        let name = NAMES.iter().find(|(fault, _)| fault == self).map_or("", |(_, name)| name);
+        f.write_str(name)
     }
 }
 
@@ -73,9 +60,9 @@ impl FromStr for Fault {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Fault, ParseError> {
-        let found = Fault::ALL.into_iter().find(|f| f.name() == text.trim());
-        found.ok_or_else(|| {
-            let names = Fault::ALL.map(Fault::name).join(", ");
+        let found = NAMES.iter().find(|(_, name)| *name == text.trim());
+        found.map(|(fault, _)| *fault).ok_or_else(|| {
+            let names = NAMES.map(|(_, name)| name).join(", ");
             ParseError::new(&format!("a fault is one of {names}"), text)
         })
     }
@@ -132,7 +119,7 @@ mod tests {
         assert_eq!(faults("429=5%").rates, [(Fault::Refuse, 0.05)]);
         let two = [(Fault::ServerError, 0.05), (Fault::Drip, 1.0)];
         assert_eq!(faults("500=0.05,drip=100%").rates, two);
-        for fault in Fault::ALL {
+        for (fault, _) in NAMES {
             assert_eq!(fault.to_string().parse(), Ok(fault));
         }
     }

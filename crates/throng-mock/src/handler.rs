@@ -59,7 +59,7 @@ pub(crate) async fn handle(
     }
     match state.settings.clock {
         // Hyper adds the date of the machine's clock otherwise.
-        Some(_) => dated(answer, state.clock()).deliver(open_arrival),
+        Some(_) => dated(answer, state.recorder.clock()).deliver(open_arrival),
         None => answer.deliver(open_arrival),
     }
 }
@@ -67,7 +67,7 @@ pub(crate) async fn handle(
 /// Answers requests to `/judge`, without latency and uncounted.
 fn answer_as_judge(state: &ServerState, request: &ClientRequest) -> Option<MockAnswer> {
     match (&request.method, request.path()) {
-        (&Method::GET, "/judge") => Some(MockAnswer::value(&state.judgement())),
+        (&Method::GET, "/judge") => Some(MockAnswer::value(&state.recorder.judgement())),
         (&Method::DELETE, "/judge") | (&Method::POST, "/judge/reset") => {
             state.reset();
             Some(MockAnswer::empty())

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Fault;
 use crate::account::{Count, LimitAccount, Refused, arrive};
-use crate::limits::ServerLimits;
+use crate::limit::ServerLimits;
 use crate::request::each_symbol;
 
 /// Maximum number of symbols that are counted one by one.
@@ -75,17 +75,18 @@ impl fmt::Display for RequestKind {
     }
 }
 
-/// The judge's decision on an arrival.
-pub(crate) struct Admission {
-    /// Passed to `finish` when the request ends.
-    pub in_flight_request: InFlightRequest,
+/// The facts about an arrival that its answer can report.
+#[derive(Debug)]
+pub(crate) struct ArrivalInfo {
+    /// The time on the server's clock, since 1970.
+    pub clock: Duration,
     /// Whether the limits admit it, or the reason of the refusal.
     pub admitted: Result<(), Refused>,
     /// The state of each limit.
     pub counts: Vec<Count>,
 }
 
-/// A request that has arrived and is not answered.
+/// A request that has arrived and is not answered; passed to `finish` when it ends.
 #[derive(Debug)]
 pub(crate) struct InFlightRequest {
     resets: u64,
@@ -141,7 +142,11 @@ impl RateJudge {
     }
 
     /// Counts an arrival at `now`. The request is in flight until `finish`.
-    pub(crate) fn arrive(&mut self, now: Duration, client: Client) -> Admission {
+    pub(crate) fn arrive(
+        &mut self,
+        now: Duration,
+        client: Client,
+    ) -> (InFlightRequest, ArrivalInfo) {
         self.in_flight += 1;
         let record = &mut self.record;
         record.most_in_flight = record.most_in_flight.max(self.in_flight);
@@ -159,7 +164,7 @@ impl RateJudge {
         self.record.banned += u64::from(admitted.is_err_and(|refused| refused.banned));
         let in_flight_request =
             InFlightRequest { resets: self.resets, keys: client.keys, admitted: admitted.is_ok() };
-        Admission { in_flight_request, admitted, counts }
+        (in_flight_request, ArrivalInfo { clock: self.clock + now, admitted, counts })
     }
 
     /// Counts the end of a request that arrived.
@@ -256,20 +261,21 @@ mod tests {
         RateJudge::new(vec!["2/5s".parse().unwrap()].into(), Duration::ZERO)
     }
 
-    fn arrive(judge: &mut RateJudge, ms: u64, symbol: &str) -> Admission {
+    fn arrive(judge: &mut RateJudge, ms: u64, symbol: &str) -> (InFlightRequest, bool) {
         let client = Client { symbols: Some(symbol), ..Client::default() };
-        judge.arrive(Duration::from_millis(ms), client)
+        let (request, info) = judge.arrive(Duration::from_millis(ms), client);
+        (request, info.admitted.is_ok())
     }
 
     #[test]
     fn refused_arrivals_count_for_the_fullest_window_but_not_for_the_limit() {
         let mut judge = judge();
         for ms in [0, 1000, 2000, 3000] {
-            let admission = arrive(&mut judge, ms, "A");
-            assert_eq!(admission.admitted.is_ok(), ms < 2000);
-            judge.finish(&admission.in_flight_request, RequestKind::Status(200));
+            let (request, admitted) = arrive(&mut judge, ms, "A");
+            assert_eq!(admitted, ms < 2000);
+            judge.finish(&request, RequestKind::Status(200));
         }
-        assert!(arrive(&mut judge, 5000, "B").admitted.is_ok());
+        assert!(arrive(&mut judge, 5000, "B").1);
         let judgement = judge.judgement();
         assert_eq!((judgement.requests, judgement.refused), (5, 2));
         assert_eq!(judgement.windows[0].most, 4);
@@ -283,15 +289,15 @@ mod tests {
     fn a_limit_of_each_key_stands_beside_one_of_all() {
         let of_tenant = ServerLimit {
             partition: Some("query:tenant".parse().unwrap()),
-            ..ServerLimit::new(LimitKind::Sliding, 1, Duration::from_secs(1))
+            ..ServerLimit::new(LimitKind::SLIDING, 1, Duration::from_secs(1))
         };
         let limits = vec![of_tenant, "3/5s".parse().unwrap()];
         let mut judge = RateJudge::new(limits.into(), Duration::ZERO);
         let mut admits = |ms, tenant: &str| {
             let client =
                 Client { keys: vec![String::new(), tenant.to_owned()], ..Client::default() };
-            let admission = judge.arrive(Duration::from_millis(ms), client);
-            admission.admitted.map_err(|refused| refused.limit)
+            let (_, info) = judge.arrive(Duration::from_millis(ms), client);
+            info.admitted.map_err(|refused| refused.limit)
         };
         assert_eq!([admits(0, "a"), admits(0, "b")], [Ok(()), Ok(())]);
         assert_eq!(admits(500, "a"), Err(0));
@@ -306,14 +312,14 @@ mod tests {
     #[test]
     fn a_reset_clears_all_but_the_requests_in_flight() {
         let mut judge = judge();
-        let before = arrive(&mut judge, 0, "A");
+        let (before, _) = arrive(&mut judge, 0, "A");
         arrive(&mut judge, 0, "A");
         judge.reset();
-        judge.finish(&before.in_flight_request, RequestKind::Status(200));
+        judge.finish(&before, RequestKind::Status(200));
         let judgement = judge.judgement();
         assert_eq!((judgement.requests, judgement.answers.len()), (0, 0));
         assert_eq!(judgement.most_in_flight, 2);
-        assert!(arrive(&mut judge, 0, "A").admitted.is_ok());
+        assert!(arrive(&mut judge, 0, "A").1);
     }
 
     #[test]
@@ -335,8 +341,8 @@ mod tests {
         for kind in
             [RequestKind::Gone, RequestKind::Fault(Fault::DropMiddle), RequestKind::Status(404)]
         {
-            let admission = arrive(&mut judge, 0, "A");
-            judge.finish(&admission.in_flight_request, kind);
+            let (request, _) = arrive(&mut judge, 0, "A");
+            judge.finish(&request, kind);
         }
         let names: Vec<_> = judge.judgement().answers.into_keys().collect();
         assert_eq!(names, ["404", "cut", "gone"]);

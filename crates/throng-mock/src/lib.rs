@@ -53,11 +53,11 @@
 //! # The way of a request
 //!
 //! `server` accepts a connection (`acks` counts its bytes) and `handler` reads the
-//! `request`. The seed decides its `scenario` (`latency`, `faults`, `chance`). After
-//! the latency it arrives: `recorder` and `judge` count it (`window`), and the limits
-//! (`limit`, `limits`, `partition`, `account`, `counters`) admit or refuse it. `state`
+//! `request`. The seed decides its `latency` and `faults` (`chance`). After
+//! the latency it arrives: `recorder` and `judge` count it, and the limits
+//! (`limit`, `partition`, `account`, `counters`, `kinds`) admit or refuse it. `state`
 //! routes it to `quotes`, `lists` or `tools` (`tokens`, `body_stream`), and the answer
-//! (`answer`, `reply`) is worded by a `dialect` (`numbers`) if one is set. `settings`,
+//! (`answer`, `reply`) is worded by a `dialect` if one is set. `settings`,
 //! `tls` and `parse` hold the configuration.
 
 mod acks;
@@ -68,17 +68,15 @@ mod chance;
 mod faults;
 mod latency;
 mod request;
-mod scenario;
 
 mod account;
 mod counters;
 mod judge;
+mod kinds;
 mod limit;
-mod limits;
 mod partition;
 mod recorder;
 mod state;
-mod window;
 
 mod answer;
 mod body_stream;
@@ -94,14 +92,14 @@ mod settings;
 mod tls;
 
 mod dialect;
-mod numbers;
 
 pub use acks::AckCounter;
 pub use dialect::Dialect;
 pub use faults::{Fault, Faults};
 pub use judge::{Judgement, WindowCount};
+pub use kinds::LimitKind;
 pub use latency::Latency;
-pub use limit::{LimitKind, ServerLimit, ServerUnit};
+pub use limit::{ServerLimit, ServerUnit};
 pub use parse::ParseError;
 pub use partition::Partition;
 pub use quotes::price;

@@ -1,4 +1,4 @@
-//! A limit and its text form.
+//! A limit and its text form, and all limits of a server by their partition.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use hyper::header::HeaderName;
 
-use crate::parse;
-use crate::{ParseError, Partition};
+use crate::{LimitKind, ParseError, Partition, parse};
 
 /// A number of units per period. From text: `22/5s`, `fixed:300/m`, `bucket:10/1s:40`,
 /// `90000 tokens/1m`, `in-flight:5`.
@@ -48,32 +47,8 @@ impl ServerLimit {
     /// Maximum number of units that are admitted at once.
     #[must_use]
     pub fn most_at_once(&self) -> u32 {
-        match self.kind {
-            LimitKind::Gcra => self.burst.unwrap_or(0).saturating_add(1),
-            _ => self.burst.unwrap_or(self.units),
-        }
+        self.kind.at_once(self.units, self.burst)
     }
-}
-
-/// The counting rule of a limit. It counts admitted requests only, unless the
-/// settings let refusals count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LimitKind {
-    /// Any half-open window of the period's length holds at most the units.
-    #[default]
-    Sliding,
-    /// Consecutive windows from the first arrival on, each of which begins empty.
-    Fixed,
-    /// Windows begin at whole periods of the calendar, UTC.
-    Clock,
-    /// A token bucket: the burst at once, then one every period / units.
-    Bucket,
-    /// GCRA: requests are due one period / units apart, and the burst may come early.
-    Gcra,
-    /// An estimate from two clock windows, as some gateways use it.
-    Counter,
-    /// The number of requests that are admitted and not answered yet.
-    InFlight,
 }
 
 /// The unit that a limit counts.
@@ -88,64 +63,25 @@ pub enum ServerUnit {
     Header(HeaderName),
 }
 
-/// The kinds by name.
-const KINDS: [(LimitKind, &str); 7] = [
-    (LimitKind::Sliding, "sliding"),
-    (LimitKind::Fixed, "fixed"),
-    (LimitKind::Clock, "clock"),
-    (LimitKind::Bucket, "bucket"),
-    (LimitKind::Gcra, "gcra"),
-    (LimitKind::Counter, "counter"),
-    (LimitKind::InFlight, "in-flight"),
-];
-
-impl LimitKind {
-    /// Whether it has a burst of its own.
-    #[must_use]
-    pub fn has_burst(self) -> bool {
-        matches!(self, LimitKind::Bucket | LimitKind::Gcra)
-    }
-
-    fn name(self) -> &'static str {
-        let mut kinds = KINDS.iter();
-        kinds.find(|(kind, _)| *kind == self).map_or("", |kind| kind.1)
-    }
-}
-
-impl FromStr for LimitKind {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<LimitKind, ParseError> {
-        let mut kinds = KINDS.iter();
-        let known = kinds.find(|(_, name)| *name == text.trim());
-        known.map(|(kind, _)| *kind).ok_or_else(|| {
-            let names = KINDS.map(|(_, name)| name).join(", ");
-            ParseError::new(&format!("a limit's kind is one of {names}"), text)
-        })
-    }
-}
-
 impl FromStr for ServerLimit {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<ServerLimit, ParseError> {
         let (kind, counts) = match (text.split_once(':'), text.split_once('@')) {
             (Some((kind, counts)), _) => (kind.parse()?, counts),
-            (_, Some((counts, "clock"))) => (LimitKind::Clock, counts),
-            (_, Some((counts, "first"))) => (LimitKind::Fixed, counts),
-            _ => (LimitKind::Sliding, text),
+            (_, Some((counts, "clock"))) => (LimitKind::CLOCK, counts),
+            (_, Some((counts, "first"))) => (LimitKind::FIXED, counts),
+            _ => (LimitKind::SLIDING, text),
         };
-        let limit = match kind {
-            LimitKind::InFlight => at_once(counts),
-            _ => in_period(kind, counts),
-        };
+        let is_in_flight = kind == LimitKind::IN_FLIGHT;
+        let limit = if is_in_flight { at_once(counts) } else { in_period(kind, counts) };
         limit.ok_or_else(|| ParseError::new("a limit is N/PERIOD such as 22/5s", text))
     }
 }
 
 fn at_once(units: &str) -> Option<ServerLimit> {
     let units = units.trim().parse().ok().filter(|units| *units > 0)?;
-    Some(ServerLimit::new(LimitKind::InFlight, units, Duration::ZERO))
+    Some(ServerLimit::new(LimitKind::IN_FLIGHT, units, Duration::ZERO))
 }
 
 fn in_period(kind: LimitKind, text: &str) -> Option<ServerLimit> {
@@ -169,19 +105,63 @@ fn in_period(kind: LimitKind, text: &str) -> Option<ServerLimit> {
 /// Writes the form that is parsed, always with its kind.
 impl fmt::Display for ServerLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.kind.name(), self.units)?;
+        write!(f, "{:?}:{}", self.kind, self.units)?;
         match &self.unit {
             ServerUnit::Requests => {}
             ServerUnit::Tokens => f.write_str(" tokens")?,
             ServerUnit::Header(name) => write!(f, " {name}")?,
         }
-        if self.kind != LimitKind::InFlight {
+        if self.kind != LimitKind::IN_FLIGHT {
             write!(f, "/{}", humantime::format_duration(self.period))?;
         }
         match self.burst {
             Some(burst) => write!(f, ":{burst}"),
             None => Ok(()),
         }
+    }
+}
+
+/// All limits of a server.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ServerLimits {
+    /// In the order in which they are counted and reported.
+    pub all: Vec<ServerLimit>,
+    /// The first group is that of the settings' partition, even if it is empty.
+    pub shared: Vec<SharedLimits>,
+    /// Whether refused requests count as well.
+    pub refusals_count: bool,
+    /// An account of the first group with more refusals is banned.
+    pub ban: Option<ServerLimit>,
+}
+
+/// Limits with the same partition.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedLimits {
+    /// The partition; none if all clients share the limits.
+    pub partition: Option<Partition>,
+    /// The indices of the limits among all.
+    pub indices: Vec<usize>,
+}
+
+impl ServerLimits {
+    /// These limits, by their own partition or else by this one.
+    pub(crate) fn new(all: Vec<ServerLimit>, partition: Option<&Partition>) -> ServerLimits {
+        let mut shared = vec![SharedLimits { partition: partition.cloned(), indices: Vec::new() }];
+        for (index, limit) in all.iter().enumerate() {
+            let partition = limit.partition.as_ref().or(partition);
+            match shared.iter_mut().find(|shared| shared.partition.as_ref() == partition) {
+                Some(shared) => shared.indices.push(index),
+                None => shared
+                    .push(SharedLimits { partition: partition.cloned(), indices: vec![index] }),
+            }
+        }
+        ServerLimits { all, shared, refusals_count: false, ban: None }
+    }
+}
+
+impl From<Vec<ServerLimit>> for ServerLimits {
+    fn from(all: Vec<ServerLimit>) -> ServerLimits {
+        ServerLimits::new(all, None)
     }
 }
 
@@ -195,10 +175,10 @@ mod tests {
 
     #[test]
     fn limits_are_read() {
-        let plain = ServerLimit::new(LimitKind::Sliding, 22, Duration::from_secs(5));
+        let plain = ServerLimit::new(LimitKind::SLIDING, 22, Duration::from_secs(5));
         assert_eq!(limit("22/5s"), plain);
         assert_eq!(limit("sliding:22/5s"), plain);
-        assert_eq!(limit("fixed:22/5s").kind, LimitKind::Fixed);
+        assert_eq!(limit("fixed:22/5s").kind, LimitKind::FIXED);
         assert_eq!(limit("22/5s@first"), limit("fixed:22/5s"));
         assert_eq!(limit("22/5s@clock"), limit("clock:22/5s"));
         assert_eq!(limit("bucket:300/m").period, Duration::from_secs(60));

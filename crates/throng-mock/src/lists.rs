@@ -143,22 +143,11 @@ fn bad(message: &str) -> MockAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::Reply;
-    use hyper::Method;
-    use hyper::header::HeaderMap;
 
     fn ask(uri: &str, body: &str) -> (u16, Value, Option<String>) {
-        let request = ClientRequest {
-            method: Method::GET,
-            uri: uri.parse().unwrap(),
-            headers: HeaderMap::new(),
-            body: Some(body.to_owned().into()),
-            symbols: None,
-        };
-        let answer = answer(&request).unwrap();
+        let answer = answer(&ClientRequest::test(uri, body)).unwrap();
         let link = answer.headers.get(LINK).map(|link| link.to_str().unwrap().to_owned());
-        let Reply::Whole(body) = answer.body else { panic!("a body in pieces") };
-        (answer.status.as_u16(), serde_json::from_slice(&body).unwrap(), link)
+        (answer.status.as_u16(), answer.test_value(), link)
     }
 
     #[test]

@@ -51,20 +51,11 @@ impl FromStr for Partition {
 
 #[cfg(test)]
 mod tests {
-    use hyper::Method;
-    use hyper::header::HeaderMap;
-
     use super::*;
 
     #[test]
     fn a_header_a_parameter_or_the_path_is_the_key() {
-        let mut request = ClientRequest {
-            method: Method::GET,
-            uri: "/echo?tenant=a%20b".parse().unwrap(),
-            headers: HeaderMap::new(),
-            body: None,
-            symbols: None,
-        };
+        let mut request = ClientRequest::test("/echo?tenant=a%20b", "");
         request.headers.insert("x-api-key", "k1".parse().unwrap());
         let of = |partition: &str| {
             partition.parse::<Partition>().unwrap().value_in(&request).map(Cow::into_owned)

@@ -103,18 +103,10 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    fn request(symbols: &str) -> ClientRequest {
-        ClientRequest {
-            method: Method::GET,
-            uri: "/v6/finance/quote/".parse().unwrap(),
-            headers: HeaderMap::new(),
-            body: None,
-            symbols: Some(symbols.to_owned()),
-        }
-    }
-
     fn result(symbols: &str, fault: Option<Fault>) -> Value {
-        let json = quotes(&padding(250), &request(symbols), fault);
+        let mut request = ClientRequest::test("/v6/finance/quote/", "");
+        request.symbols = Some(symbols.to_owned());
+        let json = quotes(&padding(250), &request, fault);
         let mut value: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(value["quoteResponse"]["error"], Value::Null);
         value["quoteResponse"]["result"].take()

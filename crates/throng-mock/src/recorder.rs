@@ -6,9 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::Judgement;
-use crate::account::{Count, Refused};
-use crate::judge::{Client, InFlightRequest, RateJudge, RequestKind};
-use crate::limits::ServerLimits;
+use crate::judge::{ArrivalInfo, Client, InFlightRequest, RateJudge, RequestKind};
+use crate::limit::ServerLimits;
 
 /// The judge, and the instant from which it counts.
 #[derive(Debug)]
@@ -32,15 +31,6 @@ pub struct Arrival {
     pub path: String,
 }
 
-/// The facts about an arrival that its answer can report.
-#[derive(Debug)]
-pub(crate) struct ArrivalInfo {
-    /// The time on the server's clock, since 1970.
-    pub clock: Duration,
-    pub admitted: Result<(), Refused>,
-    pub counts: Vec<Count>,
-}
-
 impl Recorder {
     /// `clock` is the time on the server's clock, since 1970. With `logs`, every
     /// arrival is kept.
@@ -57,30 +47,18 @@ impl Recorder {
     ///
     /// The clock is read under the lock, so that the order of the instants is
     /// the order in which they are counted.
-    pub(crate) fn arrive(recorder: &Arc<Recorder>, client: Client) -> (OpenArrival, ArrivalInfo) {
-        let mut judge = lock(&recorder.judge);
-        let now = recorder.start.elapsed();
+    pub(crate) fn arrive(self: &Arc<Recorder>, client: Client) -> (OpenArrival, ArrivalInfo) {
+        let mut judge = lock(&self.judge);
+        let now = self.start.elapsed();
         let path = client.path;
-        let admission = judge.arrive(now, client);
+        let (in_flight_request, info) = judge.arrive(now, client);
         drop(judge);
-        if let Some(log) = &recorder.log {
-            lock(log).push(Arrival {
-                at: now,
-                refused: admission.admitted.is_err(),
-                path: path.to_owned(),
-            });
+        if let Some(log) = &self.log {
+            let refused = info.admitted.is_err();
+            lock(log).push(Arrival { at: now, refused, path: path.to_owned() });
         }
-        let open_arrival = OpenArrival {
-            recorder: Arc::clone(recorder),
-            in_flight_request: admission.in_flight_request,
-            kind: RequestKind::Gone,
-        };
-        let info = ArrivalInfo {
-            clock: recorder.clock + now,
-            admitted: admission.admitted,
-            counts: admission.counts,
-        };
-        (open_arrival, info)
+        let recorder = Arc::clone(self);
+        (OpenArrival { recorder, in_flight_request, kind: RequestKind::Gone }, info)
     }
 
     /// The time on the server's clock, since 1970.
@@ -136,8 +114,8 @@ mod tests {
     fn a_dropped_arrival_counts_as_gone() {
         let recorder = Recorder::new(ServerLimits::default(), Duration::ZERO, false);
         let two = Client { symbols: Some("A,B"), ..Client::default() };
-        let (first, _) = Recorder::arrive(&recorder, two);
-        let (second, _) = Recorder::arrive(&recorder, Client::default());
+        let (first, _) = recorder.arrive(two);
+        let (second, _) = recorder.arrive(Client::default());
         drop(first);
         second.close(RequestKind::Status(200));
         let judgement = recorder.judgement();

@@ -84,6 +84,20 @@ async fn read_body(body: Incoming) -> Option<Option<Bytes>> {
 }
 
 #[cfg(test)]
+impl ClientRequest {
+    /// A request with this body.
+    pub(crate) fn test(uri: &str, body: &str) -> ClientRequest {
+        ClientRequest {
+            method: Method::GET,
+            uri: uri.parse().unwrap(),
+            headers: HeaderMap::new(),
+            body: Some(body.to_owned().into()),
+            symbols: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

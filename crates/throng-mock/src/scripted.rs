@@ -73,27 +73,17 @@ fn number(request: &ClientRequest, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::Method;
-    use hyper::header::{HeaderMap, HeaderName};
+    use hyper::header::{HeaderName, HeaderValue};
 
     use super::*;
-    use crate::reply::Reply;
 
     fn ask(uri: &str, headers: &[(&'static str, &str)]) -> Value {
-        let header = |(name, value): &(&'static str, &str)| {
-            (HeaderName::from_static(name), value.parse().unwrap())
+        let header = |it: &(&'static str, &str)| {
+            (HeaderName::from_static(it.0), it.1.parse::<HeaderValue>().unwrap())
         };
-        let request = ClientRequest {
-            method: Method::GET,
-            uri: uri.parse().unwrap(),
-            headers: HeaderMap::from_iter(headers.iter().map(header)),
-            body: None,
-            symbols: None,
-        };
-        let Reply::Whole(body) = answer(&request, &AtomicU64::default()).body else {
-            panic!("a body in pieces")
-        };
-        serde_json::from_slice(&body).unwrap()
+        let mut request = ClientRequest::test(uri, "");
+        request.headers.extend(headers.iter().map(header));
+        answer(&request, &AtomicU64::default()).test_value()
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Mock {
 
     /// The counts until now, as `GET /judge` answers them.
     pub fn judgement(&self) -> Judgement {
-        self.state.judgement()
+        self.state.recorder.judgement()
     }
 
     /// Resets the counts, the limits, the scenarios and the flaky ids, as
@@ -117,12 +117,12 @@ impl LocalServer {
 
     /// The requests that arrived; empty unless the settings ask for the log.
     pub fn arrivals(&self) -> Vec<Arrival> {
-        self.state.arrivals()
+        self.state.recorder.arrivals()
     }
 
     /// The counts until now.
     pub fn judgement(&self) -> Judgement {
-        self.state.judgement()
+        self.state.recorder.judgement()
     }
 }
 

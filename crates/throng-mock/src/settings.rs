@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::limits::ServerLimits;
+use crate::limit::ServerLimits;
 use crate::{Dialect, Faults, Latency, ParseError, Partition, ServerCertificate, ServerLimit};
 
 /// The settings of a [`Mock`](crate::Mock).

@@ -8,14 +8,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyper::StatusCode;
 
 use crate::answer::MockAnswer;
-use crate::chance::KeyCounts;
-use crate::judge::Client;
-use crate::limit::{ServerLimit, ServerUnit};
-use crate::limits::{ServerLimits, SharedLimits};
-use crate::recorder::{Arrival, ArrivalInfo, OpenArrival, Recorder, lock};
+use crate::chance::{KeyCounts, Scenario};
+use crate::judge::{ArrivalInfo, Client};
+use crate::limit::{ServerLimit, ServerLimits, ServerUnit, SharedLimits};
+use crate::recorder::{OpenArrival, Recorder, lock};
 use crate::request::ClientRequest;
-use crate::scenario::Scenario;
-use crate::{Fault, Judgement, Settings, lists, quotes, scripted, tokens, tools};
+use crate::{Fault, Settings, lists, quotes, scripted, tokens, tools};
 
 /// The server's settings, limits and counts.
 #[derive(Debug)]
@@ -23,7 +21,7 @@ pub(crate) struct ServerState {
     pub settings: Settings,
     /// Filler fields of every quote, made once.
     padding: String,
-    recorder: Arc<Recorder>,
+    pub recorder: Arc<Recorder>,
     limits: ServerLimits,
     /// Number of requests for each key; counted only if scenarios are random.
     requested: Mutex<KeyCounts>,
@@ -75,7 +73,7 @@ impl ServerState {
             path: request.path(),
             wants_counts: self.settings.dialect.is_some(),
         };
-        Recorder::arrive(&self.recorder, client)
+        self.recorder.arrive(client)
     }
 
     /// Answers a request that the limits admitted.
@@ -110,19 +108,6 @@ impl ServerState {
         } else {
             lists::answer(request).unwrap_or_else(|| tools::answer(request, &self.tries))
         }
-    }
-
-    /// The time on the server's clock, since 1970.
-    pub(crate) fn clock(&self) -> Duration {
-        self.recorder.clock()
-    }
-
-    pub(crate) fn judgement(&self) -> Judgement {
-        self.recorder.judgement()
-    }
-
-    pub(crate) fn arrivals(&self) -> Vec<Arrival> {
-        self.recorder.arrivals()
     }
 
     /// Resets the counts, the limits, the scenarios and the flaky ids.

@@ -39,31 +39,18 @@ pub(crate) fn complete(request: &ClientRequest) -> MockAnswer {
 
 #[cfg(test)]
 mod tests {
-    use hyper::Method;
-    use hyper::header::HeaderMap;
-
     use super::*;
-
-    fn request(uri: &str, body: &str) -> ClientRequest {
-        ClientRequest {
-            method: Method::POST,
-            uri: uri.parse().unwrap(),
-            headers: HeaderMap::new(),
-            body: Some(body.to_owned().into()),
-            symbols: None,
-        }
-    }
 
     #[test]
     fn a_request_uses_half_of_its_maximum_or_more() {
         for number in 0..100 {
             let body = json!({ "max_tokens": 200, "prompt": number }).to_string();
-            let request = request("/v1/chat/completions", &body);
+            let request = ClientRequest::test("/v1/chat/completions", &body);
             assert!((100..=200).contains(&used(&request)));
             assert_eq!(used(&request), used(&request));
         }
-        assert_eq!(used(&request("/echo?tokens=1", "")), 1);
-        assert_eq!(used(&request("/echo", "no JSON")), 1);
-        assert_eq!(used(&request("/echo?tokens=0", "")), 0);
+        assert_eq!(used(&ClientRequest::test("/echo?tokens=1", "")), 1);
+        assert_eq!(used(&ClientRequest::test("/echo", "no JSON")), 1);
+        assert_eq!(used(&ClientRequest::test("/echo?tokens=0", "")), 0);
     }
 }

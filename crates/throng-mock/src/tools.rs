@@ -1,7 +1,7 @@
 //! Routes for tests of clients.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::answer::MockAnswer;
 use crate::body_stream;
 use crate::chance::KeyCounts;
+use crate::recorder::lock;
 use crate::reply::Reply;
 use crate::request::ClientRequest;
 use crate::tokens;
@@ -110,7 +111,7 @@ fn flaky(request: &ClientRequest, tries: &Mutex<KeyCounts>, n: &str, id: &str) -
     let Ok(failures) = n.parse::<u64>() else {
         return not_a_number(n);
     };
-    let before = tries.lock().unwrap_or_else(PoisonError::into_inner).count_up(id);
+    let before = lock(tries).count_up(id);
     if before < failures {
         let code = request.param("status");
         return status(request, code.as_deref().unwrap_or("503"));
@@ -120,7 +121,7 @@ fn flaky(request: &ClientRequest, tries: &Mutex<KeyCounts>, n: &str, id: &str) -
 
 /// A new OAuth 2 token each time, valid for the seconds in the query.
 fn token(request: &ClientRequest, tries: &Mutex<KeyCounts>) -> MockAnswer {
-    let before = tries.lock().unwrap_or_else(PoisonError::into_inner).count_up("token");
+    let before = lock(tries).count_up("token");
     let seconds = request.param("expires_in");
     let seconds: Option<u64> = seconds.and_then(|seconds| seconds.parse().ok());
     MockAnswer::value(&serde_json::json!({
@@ -167,17 +168,9 @@ fn bad(right: &str, given: &str) -> MockAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyper::Method;
 
     fn ask(uri: &str, tries: &Mutex<KeyCounts>) -> MockAnswer {
-        let request = ClientRequest {
-            method: Method::GET,
-            uri: uri.parse().unwrap(),
-            headers: HeaderMap::new(),
-            body: None,
-            symbols: None,
-        };
-        answer(&request, tries)
+        answer(&ClientRequest::test(uri, ""), tries)
     }
 
     fn status_of(uri: &str) -> u16 {
@@ -220,8 +213,7 @@ mod tests {
         for (uri, token, seconds) in
             [("/token", "token-1", 3_600), ("/token?expires_in=7", "token-2", 7)]
         {
-            let Reply::Whole(body) = ask(uri, &tries).body else { panic!("a body in pieces") };
-            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            let body = ask(uri, &tries).test_value();
             assert_eq!(
                 (&body["access_token"], &body["expires_in"]),
                 (&token.into(), &seconds.into())

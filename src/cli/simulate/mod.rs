@@ -194,9 +194,10 @@ fn row(name: &str, model: &ModelRun, limits: &[&ServerLimit]) -> [String; 8] {
 
 /// How full a window of any beginning was, of how much if the server counts in those.
 fn fullest(window: &WindowCount, limit: &ServerLimit) -> String {
-    match limit.kind {
-        LimitKind::Sliding | LimitKind::InFlight => format!("{} of {}", window.most, window.units),
-        _ => format!("{} in {}", window.most, format_duration(limit.period)),
+    if [LimitKind::SLIDING, LimitKind::IN_FLIGHT].contains(&limit.kind) {
+        format!("{} of {}", window.most, window.units)
+    } else {
+        format!("{} in {}", window.most, format_duration(limit.period))
     }
 }
 

@@ -3,12 +3,12 @@
 //! It combines three parts for each connection, which exist only if a limit uses that
 //! guard:
 //!
-//! - a [`Tap`] above TLS sees when HTTP has written a request to its end and
+//! - a [`Tap`](tap::Tap) above TLS sees when HTTP has written a request to its end and
 //!   flushed it; with HTTP/2, by the frames that end streams;
-//! - a [`Tap`] below TLS counts the bytes that the kernel took;
+//! - a [`Tap`](tap::Tap) below TLS counts the bytes that the kernel took;
 //! - [`Acks`] asks the kernel how many bytes the peer has acknowledged.
 //!
-//! A [`Tap`] below TLS also sees whether the server's program has sent anything. Before
+//! A [`Tap`](tap::Tap) below TLS also sees whether the server's program has sent anything. Before
 //! that, a connection can wait to be accepted, and acknowledged bytes are not read. So no
 //! arrival is reported before the program has had time to accept.
 //!

@@ -18,8 +18,8 @@ pub use records::{assert_attempts_are_the_server_s, assert_one_record_per_row, e
 pub use server::{Server, free_port};
 pub use throng::{Ended, Running, Throng, run, throng, wait};
 
-/// Nothing here takes as long as this unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time of a wait: what takes longer hangs.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// A directory of a test's own.
 pub struct Place(TempDir);
@@ -58,7 +58,7 @@ impl Place {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// A file of JSON; what a summary says of the time adds up to it.
+    /// The value of a JSON file; the times of a summary must add up.
     #[track_caller]
     pub fn json(&self, name: &str) -> Value {
         let json: Value = serde_json::from_str(&self.read(name)).unwrap();
@@ -73,9 +73,9 @@ impl Place {
     }
 }
 
-/// Runs it undisturbed. Gives what came of it, and within what time kills fall into
-/// all of its life: on a busy machine that is longer, also until the first request.
-pub fn pace(throng: Throng, mock: &Mock) -> (Ended, Duration) {
+/// Runs it to its end. Returns the outcome, and the time within which a test should kill
+/// others of its kind: on a busy machine it is longer, also until the first request.
+pub fn run_undisturbed(throng: Throng, mock: &Mock) -> (Ended, Duration) {
     let (started, before) = (Instant::now(), mock.judgement().requests);
     let running = throng.start();
     until("a request", || mock.judgement().requests > before);
@@ -84,15 +84,15 @@ pub fn pace(throng: Throng, mock: &Mock) -> (Ended, Duration) {
     (ended, started.elapsed().min(most))
 }
 
-/// What happens by chance is tried so often; in `./test --long` far more.
-pub fn times(few: usize, many: usize) -> usize {
+/// Number of repetitions of a test by chance: few, or many in `./test --long`.
+pub fn repetitions(few: usize, many: usize) -> usize {
     match std::env::var_os("THRONG_LONG") {
         Some(_) => many,
         None => few,
     }
 }
 
-/// Every second of every worker has one cause.
+/// Checks that every second of every worker has one cause.
 #[track_caller]
 fn assert_causes_add_up(summary: &Value) {
     let causes = summary["causes"].as_array().unwrap();
@@ -104,10 +104,10 @@ fn assert_causes_add_up(summary: &Value) {
     assert!((sum - wall).abs() <= slack, "{sum} s of {wall} s: {causes:?}");
 }
 
-/// Asks again until it is so.
+/// Waits until the condition holds.
 #[track_caller]
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + MAX_WAIT;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited too long for {what}");
         thread::sleep(Duration::from_millis(5));

@@ -1,4 +1,4 @@
-//! The real throng, from its command line to what came of it.
+//! The real throng, from its command line to its exit code and output.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{PATIENCE, Place, records, symbols};
+use super::{MAX_WAIT, Place, records, symbols};
 
-/// A command line in the making.
+/// A command line that has not been started.
 pub struct Throng(Command);
 
 /// A throng that has been started. It does not outlive its test.
@@ -22,13 +22,13 @@ pub struct Running {
     stderr: Drain,
 }
 
-/// What comes out of a pipe, as it comes.
+/// Reads a pipe to its end on a thread.
 struct Drain {
     text: Arc<Mutex<Vec<u8>>>,
     ends: JoinHandle<()>,
 }
 
-/// What came of it.
+/// The exit code and the output of a throng that has ended.
 pub struct Ended {
     pub code: Option<i32>,
     pub stdout: String,
@@ -47,7 +47,7 @@ pub fn throng(command: &str) -> Throng {
     Throng(throng)
 }
 
-/// A place for quotas that nobody else uses; it is made if there are any.
+/// The directory of a test's own quotas; throng makes it if there are any.
 fn state() -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -72,8 +72,8 @@ impl Throng {
         self
     }
 
-    /// In this directory.
-    pub fn within(mut self, directory: &str) -> Throng {
+    /// Runs in this directory.
+    pub fn in_directory(mut self, directory: &str) -> Throng {
         self.0.current_dir(directory);
         self
     }
@@ -85,13 +85,14 @@ impl Throng {
             .arg("--extract", "price=.quoteResponse.result[0].regularMarketPreviousClose")
     }
 
-    /// With so many rows S0, S1, ... in this place, and their records there too.
+    /// Reads this number of rows, S0, S1, ..., from a file in this place, and writes the records
+    /// there.
     pub fn files(self, place: &Place, rows: usize, output: &str) -> Throng {
         let input = place.file("rows.csv", &symbols(rows));
         self.arg("--input", &input).arg("--output", &place.path(output))
     }
 
-    /// Asks for what two of the rows fail with: S3 and S9 get the status of `CODE`.
+    /// Two of the rows fail: S3 and S9 get the status of `CODE`.
     pub fn with_two_statuses(self, server: &str, code: &str) -> Throng {
         let path =
             "{% if symbol in ['S3', 'S9'] %}status/{{ env.CODE }}{% else %}echo/1{% endif %}";
@@ -119,9 +120,9 @@ impl Throng {
         self.ends().with_code(code)
     }
 
-    /// With this on its standard input.
-    pub fn fed(self, text: &str) -> Running {
-        let mut running = self.fed_on();
+    /// Starts with this text on its standard input.
+    pub fn with_stdin(self, text: &str) -> Running {
+        let mut running = self.with_open_stdin();
         let mut stdin: ChildStdin = running.child.stdin.take().unwrap();
         let text = text.to_owned();
         // It may end before it has read all of it.
@@ -129,13 +130,13 @@ impl Throng {
         running
     }
 
-    /// With a standard input that stays open.
-    pub fn fed_on(mut self) -> Running {
+    /// Starts with a standard input that stays open.
+    pub fn with_open_stdin(mut self) -> Running {
         self.0.stdin(Stdio::piped());
         self.start()
     }
 
-    /// For tests that do something odd to it.
+    /// The command, for tests that change more of it.
     pub fn command(self) -> Command {
         self.0
     }
@@ -152,8 +153,8 @@ impl Running {
         assert!(kill.unwrap().success());
     }
 
-    /// What it has said on standard error until now.
-    pub fn said(&self) -> String {
+    /// Its standard error until now.
+    pub fn stderr_so_far(&self) -> String {
         self.stderr.until_now()
     }
 
@@ -162,8 +163,8 @@ impl Running {
         stdin.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Nothing more will be fed.
-    pub fn fed_up(&mut self) {
+    /// Ends its standard input.
+    pub fn close_stdin(&mut self) {
         self.child.stdin = None;
     }
 
@@ -195,7 +196,7 @@ impl Ended {
 }
 
 pub fn wait(child: &mut Child) -> ExitStatus {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + MAX_WAIT;
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return status;

@@ -33,7 +33,7 @@ fn a_bad_line_of_the_input_is_told_with_its_number() {
 fn a_bad_line_of_a_pipe_stops_the_run_and_keeps_what_is_done() {
     let good = Good::new();
     let throng = run().quotes(&good.mock.url()).flags("--input - --format csv");
-    let ended = throng.fed("symbol,b\nA,1\nB,2\nC\nD,4\n").ends().with_code(3);
+    let ended = throng.with_stdin("symbol,b\nA,1\nB,2\nC\nD,4\n").ends().with_code(3);
     ended.says("standard input, line 4:");
     assert!(ended.records().len() <= 2);
 }

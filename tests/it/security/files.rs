@@ -18,7 +18,7 @@ fn row_16_no_file_is_named_by_a_row_or_a_server() {
         .arg("--url", &format!("{}/{{{{ id }}}}", server.url()))
         .arg("--input", &input)
         .arg("--output", &place.path("within/out.jsonl"))
-        .within(&place.path("within"))
+        .in_directory(&place.path("within"))
         .exits(0);
     assert_eq!(server.came().len(), 2);
     let names = |folder: &str| -> Vec<String> {

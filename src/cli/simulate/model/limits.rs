@@ -48,7 +48,7 @@ impl ModelLimits {
             server.add(limit, settings, policy);
         }
         if let Some(cap) = settings.in_flight {
-            let limit = ServerLimit::new(LimitKind::InFlight, amount(cap), Duration::ZERO);
+            let limit = ServerLimit::new(LimitKind::IN_FLIGHT, amount(cap), Duration::ZERO);
             let name = format!("at most {cap} in flight");
             server.put(name, limit, settings, policy, None);
         }
@@ -80,7 +80,7 @@ impl ModelLimits {
             && !kind.has_burst()
         {
             let beside =
-                ServerLimit { kind: LimitKind::Bucket, burst: Some(amount(burst)), ..model };
+                ServerLimit { kind: LimitKind::BUCKET, burst: Some(amount(burst)), ..model };
             let name = format!("a burst of {burst} of {limit}");
             self.put(name, beside, settings, policy, per);
         }

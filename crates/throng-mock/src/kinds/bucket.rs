@@ -1,9 +1,17 @@
 //! A token bucket: the burst at once, then the units of a period one by one.
 
-use super::rule::CountingRule;
+use super::rule::{CountingRule, KindEntry, RuleSettings};
+
+pub(super) static KIND: KindEntry = KindEntry {
+    name: "bucket",
+    at_once: Some(|units, burst| burst.unwrap_or(units)),
+    rule: |RuleSettings { units, period, at_once, .. }| {
+        Box::new(BucketRule { units, period, burst: at_once, full: 0 })
+    },
+};
 
 #[derive(Debug)]
-pub(super) struct BucketRule {
+struct BucketRule {
     units: u64,
     period: u64,
     burst: u64,
@@ -13,10 +21,6 @@ pub(super) struct BucketRule {
 }
 
 impl BucketRule {
-    pub fn new(units: u64, period: u64, burst: u64) -> BucketRule {
-        BucketRule { units, period, burst, full: 0 }
-    }
-
     fn scaled(&self, now: u64) -> u128 {
         u128::from(now) * u128::from(self.units)
     }
@@ -53,7 +57,7 @@ impl CountingRule for BucketRule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{admit, counters, ms};
+    use crate::counters::tests::{admit, counters, ms};
     use std::time::Duration;
 
     #[test]

@@ -1,26 +1,32 @@
 //! Consecutive windows, each of which begins empty.
 
-use super::rule::CountingRule;
+use super::rule::{CountingRule, KindEntry, RuleSettings};
+
+/// Windows of which the first begins with the first request.
+pub(super) static KIND: KindEntry = KindEntry {
+    name: "fixed",
+    at_once: None,
+    rule: |RuleSettings { units, period, .. }| {
+        Box::new(FixedRule { units, period, end: None, used: 0 })
+    },
+};
+
+/// Windows that begin at whole periods of the calendar.
+pub(super) static CLOCK: KindEntry = KindEntry {
+    name: "clock",
+    at_once: None,
+    rule: |RuleSettings { units, period, offset, .. }| {
+        Box::new(FixedRule { units, period, end: Some(period - offset), used: 0 })
+    },
+};
 
 #[derive(Debug)]
-pub(super) struct FixedRule {
+struct FixedRule {
     units: u64,
     period: u64,
     /// The end of the current window; unknown before the first request.
     end: Option<u64>,
     used: u64,
-}
-
-impl FixedRule {
-    /// Windows of which the first begins with the first request.
-    pub fn from_first(units: u64, period: u64) -> FixedRule {
-        FixedRule { units, period, end: None, used: 0 }
-    }
-
-    /// Windows at whole periods of a clock that is `offset` into one at the start.
-    pub fn by_clock(units: u64, period: u64, offset: u64) -> FixedRule {
-        FixedRule { end: Some(period - offset), ..FixedRule::from_first(units, period) }
-    }
 }
 
 impl CountingRule for FixedRule {
@@ -48,8 +54,8 @@ impl CountingRule for FixedRule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{admit, counters, ms};
-    use super::super::{LimitCounter, admit as admit_any};
+    use crate::counters::tests::{admit, counters, ms};
+    use crate::counters::{LimitCounter, admit as admit_any};
     use crate::{LimitKind, ServerLimit};
     use std::time::Duration;
 
@@ -82,7 +88,7 @@ mod tests {
     fn days_may_begin_later_than_by_the_clock() {
         let day = Duration::from_secs(86_400);
         let hours = |hours: u64| Duration::from_secs(3_600 * hours);
-        let limit = ServerLimit { later: hours(8), ..ServerLimit::new(LimitKind::Clock, 1, day) };
+        let limit = ServerLimit { later: hours(8), ..ServerLimit::new(LimitKind::CLOCK, 1, day) };
         let mut counter = LimitCounter::new(&limit, 20_000 * day + hours(3));
         let mut admit = |at| admit_any([(&mut counter, 1)].into_iter(), at, false);
         assert_eq!(admit(hours(0)), Ok(()));

@@ -1,12 +1,21 @@
 //! A sliding-window counter: the count of the current clock window plus that of the
 //! previous one, weighted with the share of the current window that is still to come.
 
-use super::rule::CountingRule;
+use super::rule::{CountingRule, KindEntry, RuleSettings};
+
+pub(super) static KIND: KindEntry = KindEntry {
+    name: "counter",
+    at_once: None,
+    rule: |RuleSettings { units, period, offset, .. }| {
+        Box::new(CounterRule { units, period, offset, window: 0, previous: 0, current: 0 })
+    },
+};
 
 #[derive(Debug)]
-pub(super) struct CounterRule {
+struct CounterRule {
     units: u64,
     period: u64,
+    /// The time between the begin of a window and the server's start.
     offset: u64,
     /// Number of the current window.
     window: u64,
@@ -15,11 +24,6 @@ pub(super) struct CounterRule {
 }
 
 impl CounterRule {
-    /// Windows begin at whole periods of a clock that is `offset` into one at the start.
-    pub fn new(units: u64, period: u64, offset: u64) -> CounterRule {
-        CounterRule { units, period, offset, window: 0, previous: 0, current: 0 }
-    }
-
     /// Moves on to the window that contains `now`, and returns how much of it is over.
     fn enter(&mut self, now: u64) -> u64 {
         let now = now.saturating_add(self.offset);
@@ -73,7 +77,7 @@ impl CountingRule for CounterRule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{admit, counters, ms};
+    use crate::counters::tests::{admit, counters, ms};
 
     #[test]
     fn the_count_of_the_previous_window_fades_away() {

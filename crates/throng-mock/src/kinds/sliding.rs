@@ -2,21 +2,23 @@
 
 use std::collections::VecDeque;
 
-use super::rule::CountingRule;
+use super::rule::{CountingRule, KindEntry, RuleSettings};
+
+pub(super) static KIND: KindEntry = KindEntry {
+    name: "sliding",
+    at_once: None,
+    rule: |RuleSettings { units, period, .. }| {
+        Box::new(SlidingRule { units, period, log: VecDeque::new(), used: 0 })
+    },
+};
 
 #[derive(Debug)]
-pub(super) struct SlidingRule {
+struct SlidingRule {
     units: u64,
     period: u64,
     /// The times of the last period's requests, oldest first, and their costs.
     log: VecDeque<(u64, u64)>,
     used: u64,
-}
-
-impl SlidingRule {
-    pub fn new(units: u64, period: u64) -> SlidingRule {
-        SlidingRule { units, period, log: VecDeque::new(), used: 0 }
-    }
 }
 
 impl CountingRule for SlidingRule {
@@ -56,7 +58,7 @@ impl CountingRule for SlidingRule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{admit, admit_for, counters, ms};
+    use crate::counters::tests::{admit, admit_for, counters, ms};
     use std::time::Duration;
 
     #[test]

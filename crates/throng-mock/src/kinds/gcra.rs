@@ -1,23 +1,26 @@
 //! GCRA, as redis-cell and nginx count: requests are due one emission interval apart, and
 //! the burst is the number of requests that may come early.
 
-use super::rule::CountingRule;
+use super::rule::{CountingRule, KindEntry, RuleSettings};
+
+pub(super) static KIND: KindEntry = KindEntry {
+    name: "gcra",
+    at_once: Some(|_, burst| burst.unwrap_or(0).saturating_add(1)),
+    rule: |RuleSettings { units, period, at_once, .. }| {
+        let interval = period.div_ceil(units.max(1));
+        let tolerance = interval.saturating_mul(at_once.saturating_sub(1));
+        Box::new(GcraRule { interval, tolerance, due: 0 })
+    },
+};
 
 #[derive(Debug)]
-pub(super) struct GcraRule {
+struct GcraRule {
     /// Nanoseconds between two requests that are due.
     interval: u64,
     /// How early a request may come.
     tolerance: u64,
     /// When the next request is due.
     due: u64,
-}
-
-impl GcraRule {
-    pub fn new(units: u64, period: u64, most: u64) -> GcraRule {
-        let interval = period.div_ceil(units.max(1));
-        GcraRule { interval, tolerance: interval.saturating_mul(most.saturating_sub(1)), due: 0 }
-    }
 }
 
 impl CountingRule for GcraRule {
@@ -41,7 +44,7 @@ impl CountingRule for GcraRule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{admit, counters, ms};
+    use crate::counters::tests::{admit, counters, ms};
 
     #[test]
     fn without_a_burst_requests_are_an_interval_apart() {
