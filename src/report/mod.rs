@@ -5,29 +5,16 @@
 //! [`escape()`] before it reaches a terminal.
 
 mod escape;
-pub use escape::{escape, short, visible};
-
-mod words;
-
-mod facts;
-pub use facts::{
-    FailureReport, LatencyReport, LimitReport, RateReport, RowReport, RunEnding, SendReport,
-    WorkerReport,
-};
-
 mod summary;
-pub use summary::Report;
-
-mod table;
-
-mod answers;
-
-mod failures;
-
-mod text;
-pub use text::Color;
-
-#[cfg(test)]
-mod samples;
+mod tables;
 #[cfg(test)]
 mod tests;
+mod text;
+mod words;
+
+pub use escape::{escape, short, visible};
+pub use summary::{
+    FailureReport, LatencyReport, LimitReport, RateReport, Report, RowReport, RunEnding,
+    SendReport, WorkerReport,
+};
+pub use text::Color;

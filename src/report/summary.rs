@@ -1,16 +1,12 @@
-//! The report of a run, with its names in JSON.
+//! The report of a run and its parts, with their names in JSON.
 
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use super::facts::{
-    FailureReport, LatencyReport, LimitReport, RateReport, RowReport, RunEnding, SendReport,
-    WorkerReport,
-};
 use crate::error::Error;
 use crate::metrics::{TimeShare, Warning};
-use crate::tally::{AggregateResult, Tally};
+use crate::tally::{AggregateResult, Counts, Example, FailureGroup, Quantiles, Tally};
 
 /// The report of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -85,4 +81,187 @@ impl Report {
 
 fn by_name<S: Serializer>(answers: &[AggregateResult], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(answers.iter().map(|answer| (&answer.name, answer)))
+}
+
+/// The outcome of the rows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct RowReport {
+    /// Rows with a record of this run.
+    pub rows: u64,
+    /// Rows with a result.
+    pub ok: u64,
+    /// Rows without a result.
+    pub failed: u64,
+    /// Rows that an earlier run has finished.
+    pub skipped: u64,
+    /// Rows that failed in an earlier run.
+    pub skipped_failed: u64,
+}
+
+/// The requests of the rows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct SendReport {
+    /// Requests: all attempts of all rows.
+    pub requests: u64,
+    /// Requests after the first of their row.
+    pub retries: u64,
+    /// Requests that the server refused because of its limit (429).
+    pub refused: u64,
+}
+
+/// The speed of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct RateReport {
+    /// The time that the run took.
+    #[serde(serialize_with = "rounded")]
+    pub seconds: f64,
+    /// The shortest time in which a run can keep the limits.
+    #[serde(serialize_with = "maybe_rounded")]
+    pub best_possible_seconds: Option<f64>,
+    /// The limit that requires this time.
+    pub bound_by: Option<String>,
+    /// A change that would have taken less time, if it is worth knowing.
+    pub advice: Option<String>,
+    /// Requests per second.
+    #[serde(serialize_with = "rounded")]
+    pub requests_per_second: f64,
+}
+
+/// The observance of one limit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct LimitReport {
+    /// The limit as the job writes it: `22/5s`.
+    pub rate: String,
+    /// The guard that it was proven by: `strict`, `acked`, `sent`.
+    pub guard: String,
+    /// The reason why `strict` was used instead of the guard.
+    pub kept_as_strict: Option<String>,
+    /// The unit that it counts: `requests`, `tokens`.
+    pub unit: String,
+    /// The units allowed in a period, at once, or in total.
+    pub units_allowed: u64,
+    /// The period, if the limit has one.
+    pub period_seconds: Option<f64>,
+    /// The most units that can have arrived in any period, in the worst case.
+    pub most_in_window: u64,
+    /// Attempts without an answer, which can have arrived late.
+    pub lost: u64,
+    /// The time for which each of them can still have been on its way.
+    pub linger_seconds: f64,
+    /// The margin between periods, if it was learnt.
+    pub margin_seconds: Option<f64>,
+    /// The units allowed in the end, if the server has shown that they differ from
+    /// the job's.
+    pub units_learnt: Option<u64>,
+    /// The least time between two requests, if the limit is a spacing.
+    pub spacing_seconds: Option<f64>,
+    /// Number of keys, if the limit holds for each key.
+    pub keys: Option<u64>,
+}
+
+/// The latency of the rows' last attempts, in milliseconds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct LatencyReport {
+    /// The median.
+    #[serde(serialize_with = "rounded")]
+    pub p50: f64,
+    /// The 90th percentile.
+    #[serde(serialize_with = "rounded")]
+    pub p90: f64,
+    /// The 99th percentile.
+    #[serde(serialize_with = "rounded")]
+    pub p99: f64,
+    /// The maximum.
+    #[serde(serialize_with = "rounded")]
+    pub max: f64,
+}
+
+/// A kind of failure and its rows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct FailureReport {
+    /// The kind in short.
+    pub kind: String,
+    /// Number of rows.
+    pub count: u64,
+    /// The share of all failed rows, 0 to 1.
+    #[serde(serialize_with = "rounded")]
+    pub share: f64,
+    /// The first of these rows.
+    pub examples: Vec<Example>,
+}
+
+/// The work of one worker.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct WorkerReport {
+    /// The worker's number, from 1.
+    pub worker: usize,
+    /// Requests that were answered.
+    pub answered: u64,
+    /// The time from its first request to its last answer.
+    #[serde(serialize_with = "rounded")]
+    pub seconds: f64,
+}
+
+/// The place of the records, and the way to continue.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct RunEnding {
+    /// The place of the records.
+    pub output: Option<String>,
+    /// The reason for which the run ended early.
+    pub stopped: Option<String>,
+    /// The command that continues the run.
+    pub resume: Option<String>,
+}
+
+impl RowReport {
+    /// Number of rows without a result, in this run and earlier ones.
+    #[must_use]
+    pub fn all_failed(&self) -> u64 {
+        self.failed + self.skipped_failed
+    }
+
+    pub(super) fn new(counts: Counts) -> RowReport {
+        let Counts { rows, ok, failed, .. } = counts;
+        RowReport { rows, ok, failed, ..RowReport::default() }
+    }
+}
+
+impl SendReport {
+    pub(super) fn new(counts: Counts) -> SendReport {
+        SendReport { requests: counts.attempts, retries: counts.retries, refused: 0 }
+    }
+}
+
+impl LatencyReport {
+    pub(super) fn of(latencies: &Quantiles) -> Option<LatencyReport> {
+        Some(LatencyReport {
+            p50: latencies.at(0.5)?,
+            p90: latencies.at(0.9)?,
+            p99: latencies.at(0.99)?,
+            max: latencies.max()?,
+        })
+    }
+}
+
+impl FailureReport {
+    pub(super) fn new(kind: FailureGroup, failed: u64) -> FailureReport {
+        FailureReport {
+            share: kind.count as f64 / failed.max(1) as f64,
+            kind: kind.kind.text().into_owned(),
+            count: kind.count,
+            examples: kind.examples,
+        }
+    }
+}
+
+/// Rounds to three decimals, which are milliseconds of a second.
+fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((value * 1000.0).round() / 1000.0)
+}
+
+fn maybe_rounded<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => rounded(value, serializer),
+        None => serializer.serialize_none(),
+    }
 }

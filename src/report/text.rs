@@ -5,10 +5,9 @@ use anstyle::{AnsiColor, Style};
 use crate::metrics::{TimeShare, Warning};
 
 use super::escape::{escape, short};
-use super::facts::{LatencyReport, LimitReport, WorkerReport};
-use super::summary::Report;
+use super::summary::{LatencyReport, LimitReport, Report, RunEnding, WorkerReport};
+use super::tables::{answers, failures};
 use super::words::{count, milliseconds, per_second, percent, plural, seconds};
-use super::{answers, failures};
 
 /// Whether the text has colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +30,13 @@ impl Report {
         lines.extend(self.pace.as_ref().and_then(|pace| pace.advice.clone()));
         lines.push(sent(self));
         lines.extend(self.limits.iter().map(limit));
-        lines.extend(self.header_warnings.iter().map(header_warning));
+        for (header, why) in &self.header_warnings {
+            lines.push(format!("ignored header: {}: {}", short(header), short(why)));
+        }
         lines.extend(self.warnings.iter().map(|it| warning(it, color)));
         lines.extend(self.latency_ms.as_ref().map(latency));
-        lines.extend(apart(answers::answers(&self.aggregates)));
-        lines.extend(apart(failures::failures(&self.failures)));
+        lines.extend(apart(answers(&self.aggregates)));
+        lines.extend(apart(failures(&self.failures)));
         lines.extend(apart(ending(self)));
         lines.join("\n") + "\n"
     }
@@ -69,14 +70,12 @@ fn style(report: &Report) -> Style {
 fn rows(report: &Report) -> String {
     let rows = &report.rows;
     let all = plural(rows.rows, "row", "rows");
-    let before = match rows.skipped {
-        0 => String::new(),
-        skipped => match rows.skipped_failed {
-            0 => format!(" ({} more done before)", count(skipped)),
-            failed => {
-                format!(" ({} more done before, of which {} failed)", count(skipped), count(failed))
-            }
-        },
+    let before = match (count(rows.skipped), rows.skipped_failed) {
+        _ if rows.skipped == 0 => String::new(),
+        (skipped, 0) => format!(" ({skipped} more done before)"),
+        (skipped, failed) => {
+            format!(" ({skipped} more done before, of which {} failed)", count(failed))
+        }
     };
     format!("{all}: {} ok, {} failed{before}", count(rows.ok), count(rows.failed))
 }
@@ -110,9 +109,10 @@ fn why(report: &Report) -> Vec<String> {
     let Some(why) = &report.why else {
         return Vec::new();
     };
-    let told = |share: &TimeShare| format!("{} {}", short(&share.describe()), percent(share.share));
+    let describe =
+        |share: &TimeShare| format!("{} {}", short(&share.describe()), percent(share.share));
     let shares = report.causes.iter().take(MOST);
-    let shares: Vec<String> = shares.filter(|it| it.share >= 0.001).map(told).collect();
+    let shares: Vec<String> = shares.filter(|it| it.share >= 0.001).map(describe).collect();
     vec![format!("time went to: {}", shares.join(", ")), short(why)]
 }
 
@@ -135,8 +135,7 @@ fn limit(limit: &LimitReport) -> String {
         Some(why) => format!("{}, kept as strict since {why}", limit.guard),
         None => limit.guard.clone(),
     };
-    let mut line = format!("limit {} ({}): ", short(&limit.rate), escape(&guard));
-    line += &kept(limit);
+    let mut line = format!("limit {} ({}): {}", short(&limit.rate), escape(&guard), kept(limit));
     if let Some(units) = limit.units_learnt {
         line +=
             &format!("; adjusted to {}, which the server has shown to be its limit", count(units));
@@ -181,10 +180,6 @@ fn excess(limit: &LimitReport) -> &'static str {
     if limit.most_in_window > limit.units_allowed { ", MORE THAN IT ALLOWS" } else { "" }
 }
 
-fn header_warning((header, why): (&String, &String)) -> String {
-    format!("ignored header: {}: {}", short(header), short(why))
-}
-
 fn warning(warning: &Warning, color: Color) -> String {
     let (what, count, example) = (&warning.message, count(warning.count), short(&warning.example));
     let yellow = AnsiColor::Yellow.on_default();
@@ -210,13 +205,10 @@ fn latency(latency: &LatencyReport) -> String {
 }
 
 fn ending(report: &Report) -> Vec<String> {
-    let line = |intro: &str, text: &Option<String>| {
-        let text = text.as_deref().map(escape);
-        text.map(|text| format!("{intro}: {text}"))
-    };
-    let output = line("records", &report.ending.output);
-    let resume = line("to continue", &report.ending.resume);
-    output.into_iter().chain(resume).collect()
+    let RunEnding { output, resume, .. } = &report.ending;
+    let output = output.iter().map(|path| format!("records: {}", escape(path)));
+    let resume = resume.iter().map(|command| format!("to continue: {}", escape(command)));
+    output.chain(resume).collect()
 }
 
 fn worker(worker: &WorkerReport) -> String {
