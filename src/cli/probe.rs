@@ -69,9 +69,9 @@ pub fn main(arguments: &ProbeArgs) -> Result<Exit, Error> {
     ));
     let bounds =
         Bounds { refusals: bounds.refusals, requests: bounds.max_requests, time: bounds.max_time };
-    let heard = probe(&job, &environment, bounds, &mut refused)?;
-    show(&heard);
-    Ok(match heard.found.rate() {
+    let answer = probe(&job, &environment, bounds, &mut refused)?;
+    show(&answer);
+    Ok(match answer.found.rate() {
         Some(_) => Exit::Ok,
         None => Exit::SomeFailed,
     })
@@ -79,18 +79,18 @@ pub fn main(arguments: &ProbeArgs) -> Result<Exit, Error> {
 
 fn refused(seen: &Observation) {
     let wait = seen.wait.map(humantime::format_duration);
-    let told = wait.map_or_else(
+    let pause = wait.map_or_else(
         || "nothing says for how long".to_owned(),
         |wait| format!("for {wait}, it says"),
     );
-    say::note(&format!("throng: refused after {:.1} s: {told}", seen.at.as_secs_f64()));
+    say::note(&format!("throng: refused after {:.1} s: {pause}", seen.at.as_secs_f64()));
 }
 
-fn show(heard: &ProbeAnswer) {
-    for line in heard.found.lines() {
+fn show(answer: &ProbeAnswer) {
+    for line in answer.found.lines() {
         say::result(&line);
     }
-    for signal in &heard.said {
+    for signal in &answer.signals {
         let limit = signal.info.limit.map(|limit| format!(" of {limit}"));
         let reset = signal
             .info
@@ -106,12 +106,12 @@ fn show(heard: &ProbeAnswer) {
     }
     say::result(&format!(
         "{} requests, {} of them refused",
-        heard.found.requests, heard.found.refusals
+        answer.found.requests, answer.found.refusals
     ));
-    if let Some(rate) = heard.found.rate() {
+    if let Some(rate) = answer.found.rate() {
         say::result(&rate);
         // A run that begins at once would be refused, and believe in a smaller limit.
-        let period = heard.found.period.map(humantime::format_duration);
+        let period = answer.found.period.map(humantime::format_duration);
         let wait = period.map_or_else(|| "a while".to_owned(), |period| period.to_string());
         say::note(&format!(
             "throng: what was sent to find this out still counts: wait {wait} before a run"

@@ -1,14 +1,14 @@
 //! The search for an unknown limit by a few refusals.
 //!
-//! [`Experiment`] decides what to send when, and what the answers show; here it is
-//! sent, through the modules that a job's requests pass.
+//! [`Experiment`] decides the time of each request and draws the conclusions; its requests
+//! pass the modules that a job's requests pass.
 
 mod experiment;
-mod found;
+mod result;
 mod walk;
 
 pub use experiment::{Experiment, Observation, ProbeStep};
-pub use found::{FoundKind, ProbeResult};
+pub use result::{FoundKind, ProbeResult};
 #[cfg(feature = "simulate")]
 pub use walk::simulated;
 pub use walk::{Bounds, ProbeAnswer, probe};

@@ -1,4 +1,4 @@
-//! Carries out the experiment over the network.
+//! Carries out the experiment, over the network or in a virtual world.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use super::experiment::{Experiment, Observation, ProbeStep};
-use super::found::ProbeResult;
+use super::result::ProbeResult;
 use crate::engine::context::{RealWorld, RunContext, World};
 use crate::engine::row::RowExecutor;
 use crate::error::Error;
@@ -25,28 +25,28 @@ use crate::shutdown::ShutdownReason;
 use crate::simulate::{Servers, VirtualWorld, WatchedRun, in_virtual_time};
 use crate::source;
 
-/// How far a probe may go.
+/// The bounds of a probe.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// The most refusals.
+    /// Maximum number of refusals.
     pub refusals: u32,
-    /// The most requests.
+    /// Maximum number of requests.
     pub requests: u64,
-    /// The longest time.
+    /// Maximum time.
     pub time: Duration,
 }
 
-/// What was found, and what the server's headers said of it.
+/// The result of a probe, and the limits that the server's headers name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProbeAnswer {
-    /// By being refused.
+    /// The result of the refusals.
     pub found: ProbeResult,
-    /// In the headers of the first answer.
-    pub said: Vec<LimitSignal>,
+    /// The limits in the headers of the first answer.
+    pub signals: Vec<LimitSignal>,
 }
 
 /// Probes the API that this job's request is for; the job's input and limits are not
-/// used. `tell` hears of each refusal.
+/// used. `on_refusal` is called for each refusal.
 ///
 /// # Errors
 /// The job is wrong, or its request doesn't work.
@@ -54,13 +54,13 @@ pub fn probe(
     job: &Job,
     environment: &dyn Fn(&str) -> Option<String>,
     bounds: Bounds,
-    tell: &mut dyn FnMut(&Observation),
+    on_refusal: &mut dyn FnMut(&Observation),
 ) -> Result<ProbeAnswer, Error> {
     let plan = plan(job, environment)?;
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Error::stopped(format!("no event loop to probe with: {error}")))?;
-    let probe = carry_out(plan, Box::new(RealWorld), bounds, tell);
+    let probe = carry_out(plan, Box::new(RealWorld), bounds, on_refusal);
     LocalSet::new().block_on(&runtime, probe)
 }
 
@@ -82,7 +82,7 @@ pub fn simulated<S: Servers>(
     })?
 }
 
-/// What a server says to one request is no other's, so that nothing is held back.
+/// The plan of a probe. Each request has a route of its own, so that a refusal delays none.
 fn plan(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan, Error> {
     const FOREVER: Duration = Duration::from_secs(10_000 * 86_400);
     let job = Job {
@@ -102,23 +102,23 @@ fn plan(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan,
     }
 }
 
-/// What tells its requests apart.
+/// The field with the number of a request.
 const PROBE: &str = "probe";
 
 async fn carry_out(
     plan: Plan,
     world: Box<dyn World>,
     bounds: Bounds,
-    tell: &mut dyn FnMut(&Observation),
+    on_refusal: &mut dyn FnMut(&Observation),
 ) -> Result<ProbeAnswer, Error> {
-    let shared = Arc::new(RunContext::new(plan, world));
-    let walk = RowExecutor::new(0, 0, shared.clone(), None);
+    let context = Arc::new(RunContext::new(plan, world));
+    let executor = RowExecutor::new(0, 0, context.clone(), None);
     let start = Instant::now();
     let mut experiment = Experiment::new(bounds.refusals);
-    let mut said = Vec::new();
+    let mut signals = Vec::new();
     for number in 0.. {
         let next = match experiment.step() {
-            ProbeStep::Found(found) => return Ok(ProbeAnswer { found, said }),
+            ProbeStep::Found(found) => return Ok(ProbeAnswer { found, signals }),
             ProbeStep::Send(next) => next,
         };
         if number >= bounds.requests {
@@ -130,30 +130,35 @@ async fn carry_out(
             continue;
         }
         tokio::time::sleep_until(start + next).await;
-        let answer = walk.attempt_single(&row(number)).await;
-        let answer = answer.map_err(|_| stopped(&shared))?.map_err(failed)?;
-        let now = shared.calendar_now();
-        let seen = seen(&shared, &answer, start.elapsed(), now);
+        let answer = executor.attempt_single(&row(number)).await;
+        let answer = answer.map_err(|_| stopped(&context))?.map_err(failed)?;
+        let now = context.calendar_now();
+        let seen = observation(&context, &answer, start.elapsed(), now);
         check(&answer, &seen)?;
         if number == 0 {
-            said = read_headers(&answer.headers, &shared.plan.first().signals, now).signals;
+            signals = read_headers(&answer.headers, &context.plan.first().signals, now).signals;
         }
         if seen.refused {
-            tell(&seen);
+            on_refusal(&seen);
         }
-        experiment.heard(seen);
+        experiment.observe(seen);
     }
-    Err(stopped(&shared))
+    Err(stopped(&context))
 }
 
-/// Each is a request of its own, though they are all alike.
+/// The row of the request with this number.
 fn row(number: u64) -> Row {
     Row { number, fields: Map::from_iter([(PROBE.to_owned(), number.into())]), item: None }
 }
 
-/// It arrived in the middle of its way there and back, about.
-fn seen(shared: &RunContext, answer: &Answer, elapsed: Duration, now: SystemTime) -> Observation {
-    let rules = &shared.plan.first().refusals;
+/// The outcome of a request, which arrived about halfway through its latency.
+fn observation(
+    context: &RunContext,
+    answer: &Answer,
+    elapsed: Duration,
+    now: SystemTime,
+) -> Observation {
+    let rules = &context.plan.first().refusals;
     let ruling = rules.of_answer(answer.status, &answer.headers, &answer.body, now);
     let ruling = ruling.unwrap_or(Ruling::Accepted);
     let wait = match ruling {
@@ -168,7 +173,7 @@ fn seen(shared: &RunContext, answer: &Answer, elapsed: Duration, now: SystemTime
     }
 }
 
-/// By how much a wait is rounded up: to seconds, to dates that differ in whole seconds,
+/// Maximum amount by which a pause is rounded up: to seconds, to dates in whole seconds,
 /// or not at all.
 fn rounding(answer: &Answer) -> Duration {
     let text = answer.headers.get(http::header::RETRY_AFTER);
@@ -180,7 +185,7 @@ fn rounding(answer: &Answer) -> Duration {
     }
 }
 
-/// What doesn't work is not limited; a server that stumbles has taken it in.
+/// Refuses answers that say nothing of a limit. A server error counts as accepted.
 fn check(answer: &Answer, seen: &Observation) -> Result<(), Error> {
     let status = answer.status;
     if seen.refused || status.is_success() || status.is_server_error() {
@@ -199,8 +204,8 @@ fn failed(failure: Failure) -> Error {
     ))
 }
 
-fn stopped(shared: &RunContext) -> Error {
-    Error::stopped(match shared.shutdown.reason() {
+fn stopped(context: &RunContext) -> Error {
+    Error::stopped(match context.shutdown.reason() {
         Some(ShutdownReason::Error(why)) => why,
         _ => "the probe was interrupted".to_owned(),
     })

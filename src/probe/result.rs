@@ -1,45 +1,46 @@
-//! What a probe has found, and the rate that keeps it. Pure.
+//! The result of a probe, and the rate that keeps the limit. Pure.
 
 use std::time::Duration;
 
-/// How a limit counts, as far as a probe can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The kind of a limit, as far as a probe can tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FoundKind {
-    /// Each request for a period after its arrival.
+    /// Each request counts for a period after its arrival.
     Sliding,
-    /// From edge to edge, where all comes back at once.
+    /// All requests count until the end of a window.
     Fixed,
-    /// A burst, and then one request after the other.
+    /// Requests take tokens, which come back one by one.
     Bucket,
-    /// It can't be told.
+    /// The answers fit no kind, or more than one.
+    #[default]
     Unknown,
 }
 
-/// What a probe has found.
-#[derive(Debug, Clone, PartialEq)]
+/// The result of a probe.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProbeResult {
-    /// How it counts.
+    /// The kind of the limit.
     pub kind: FoundKind,
-    /// The most at once; of a window, the most in a period. None if nothing was refused.
+    /// Maximum number of requests at once; of a window, in a period. None without a refusal.
     pub amount: Option<u64>,
     /// The period of a window.
     pub period: Option<Duration>,
-    /// Between these it lies.
+    /// The bounds of the period.
     pub between: Option<(Duration, Duration)>,
-    /// What comes back in a second, of a bucket.
+    /// Tokens of a bucket that come back in a second.
     pub per_second: Option<f64>,
-    /// Whether refused requests count, too.
+    /// Whether refused requests count.
     pub refusals_count: Option<bool>,
-    /// What was sent.
+    /// Number of requests.
     pub requests: u64,
-    /// What was refused of it.
+    /// Number of refused requests.
     pub refusals: u32,
-    /// Why it ended before it knew everything.
+    /// The reason for which the probe ended early.
     pub stopped: Option<&'static str>,
 }
 
 impl ProbeResult {
-    /// How `--rate` writes it, if enough is known, with `--burst` for a bucket.
+    /// The limit as the flag `--rate`, with `--burst` for a bucket, if enough is known.
     #[must_use]
     pub fn rate(&self) -> Option<String> {
         let amount = self.amount?;
@@ -56,7 +57,7 @@ impl ProbeResult {
         }
     }
 
-    /// What it means, in words, a line for each thing.
+    /// The result for people, in lines.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![self.limit()];
@@ -101,7 +102,7 @@ impl ProbeResult {
     }
 }
 
-/// A rate in whole units, never more than it is: of a second, a minute or an hour.
+/// A rate in whole units of a second, a minute or an hour, rounded down.
 fn whole(per_second: f64) -> (u64, &'static str) {
     let of = |seconds: f64| (per_second * seconds * 1.000_1).floor() as u64;
     match (of(1.0), of(60.0), of(3_600.0)) {
@@ -111,15 +112,15 @@ fn whole(per_second: f64) -> (u64, &'static str) {
     }
 }
 
-/// Periods that people choose, in seconds, the longest first: too long a period is slow,
-/// and too short a one is refused.
+/// Usual periods in seconds, the longest first: too long a period costs time, and too short
+/// a period is refused.
 const ROUND: [u64; 20] = [
     86_400, 43_200, 21_600, 7_200, 3_600, 1_800, 900, 600, 300, 180, 120, 60, 30, 20, 15, 10, 5, 3,
     2, 1,
 ];
 
-/// The period between these two that people may have chosen.
-pub(super) fn chosen(from: Duration, to: Duration) -> Duration {
+/// The longest usual period between these bounds, or else the upper bound.
+pub(super) fn usual_period(from: Duration, to: Duration) -> Duration {
     let near = to / 100;
     let range = from.saturating_sub(near)..=to + near;
     let mut round = ROUND.into_iter().map(Duration::from_secs);
@@ -132,8 +133,9 @@ mod tests {
 
     #[test]
     fn round_periods_are_chosen_and_otherwise_the_longest() {
-        let likeliest =
-            |from, to| chosen(Duration::from_millis(from), Duration::from_millis(to)).as_millis();
+        let likeliest = |from, to| {
+            usual_period(Duration::from_millis(from), Duration::from_millis(to)).as_millis()
+        };
         assert_eq!(likeliest(4_050, 5_050), 5_000);
         assert_eq!(likeliest(59_000, 60_000), 60_000);
         assert_eq!(likeliest(100, 1_100), 1_000);
