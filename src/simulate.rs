@@ -5,31 +5,34 @@
 //! there is not: hours pass in moments, and a seed gives the same run each time. Records
 //! are counted and not written.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use jiff::Timestamp;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
+use tokio::time::Instant;
 
-use crate::engine::context::RunContext;
+use crate::auth::Signer;
+use crate::engine::context::{RunContext, World};
 use crate::engine::{run_in_one_thread, summary};
 use crate::error::Error;
-use crate::limit::{Estimate, LimitState, RateLimiter};
+use crate::limit::{Cost, Estimate, LimitState, Policy, RateLimiter, Time};
 use crate::metrics::{Sending, TimeShare};
-use crate::plan::Plan;
+use crate::plan::{Plan, Stage};
 use crate::shutdown::ShutdownReason;
 use crate::tally::Tally;
 
-mod world;
-
 pub use crate::send::MemoryStream;
-pub(crate) use world::VirtualWorld;
-pub use world::{CALENDAR_AT_START, Servers};
 
-/// What came of a simulated run.
+/// The outcome of a simulated run.
 #[derive(Debug, Clone)]
 pub struct Simulation {
-    /// From the first request to the last answer, in virtual time.
+    /// The virtual time from the first request to the last answer.
     pub took: Duration,
     /// The least time for its requests at their mean latency.
     pub bound: Option<Estimate>,
@@ -39,18 +42,18 @@ pub struct Simulation {
     pub failed: u64,
     /// The counters of all workers.
     pub sent: Sending,
-    /// The accounts of the plan's limits.
+    /// The states of the plan's limits.
     pub limits: Vec<LimitState>,
-    /// The virtual time of the workers by what it went to, the largest share first.
+    /// The virtual time of the workers by reason, the largest share first.
     pub causes: Vec<TimeShare>,
-    /// What binds, and what would help.
+    /// Advice against the largest share.
     pub advice: Option<String>,
-    /// Why it stopped before its last row, if it did.
+    /// The reason for which it ended early.
     pub stopped: Option<String>,
 }
 
-/// Carries a plan out in a virtual world, where these servers answer; gives them back
-/// for what they have seen. Nothing is sent, and nothing written.
+/// Carries a plan out in a virtual world, where these servers answer, and gives the servers
+/// back. Nothing is sent, and nothing written.
 ///
 /// # Errors
 /// The input can't be read.
@@ -104,13 +107,13 @@ pub fn with_token_buckets(mut plan: Plan) -> Plan {
     plan
 }
 
-/// The run whose time is accounted for, once there is one.
+/// The run whose time is counted, once it has begun.
 pub(crate) type WatchedRun = Arc<OnceLock<Arc<RunContext>>>;
 
-/// Does this work on a clock that jumps to what is waited for.
+/// Does this work on a clock that jumps to the next timer.
 ///
 /// # Errors
-/// There is no such clock.
+/// The event loop can't be built.
 pub(crate) fn in_virtual_time<T>(
     watched: &WatchedRun,
     work: impl Future<Output = T>,
@@ -124,4 +127,68 @@ pub(crate) fn in_virtual_time<T>(
         .build()
         .map_err(|error| Error::stopped(format!("no clock to simulate with: {error}")))?;
     Ok(LocalSet::new().block_on(&runtime, work))
+}
+
+/// The servers of a virtual world: one for each stage of a plan with limits of its own,
+/// by the index of these limits.
+pub trait Servers: Send + Sync + 'static {
+    /// Opens a connection; called within a set of local tasks, one of which may serve it.
+    fn connect(&self, limits: usize) -> MemoryStream;
+
+    /// Writes a request's cost and its key of the pool, by which the server counts, into its
+    /// headers.
+    fn label(&self, limits: usize, request: &mut Request<Bytes>, cost: &Cost, key: Option<usize>);
+}
+
+/// The time from the clock's zero to the beginning of a virtual run.
+const BEFORE: Duration = Duration::from_secs(1);
+
+/// The calendar's time at the clock's zero: a midnight.
+const CALENDAR_AT_ZERO: Timestamp = Timestamp::constant(1_767_225_600, 0);
+
+/// The calendar's time at the beginning of a virtual run.
+pub const CALENDAR_AT_START: Timestamp = Timestamp::constant(1_767_225_601, 0);
+
+/// A world whose clock is the event loop's, and whose servers are in memory.
+pub(crate) struct VirtualWorld<S> {
+    start: Instant,
+    random: Mutex<StdRng>,
+    servers: Arc<S>,
+}
+
+impl<S: Servers> VirtualWorld<S> {
+    /// A world that begins now. The same seed gives the same random numbers.
+    pub fn new(seed: u64, servers: Arc<S>) -> VirtualWorld<S> {
+        let random = Mutex::new(StdRng::seed_from_u64(seed));
+        VirtualWorld { start: Instant::now(), random, servers }
+    }
+}
+
+impl<S: Servers> World for VirtualWorld<S> {
+    fn limiter(&self, policy: &Policy) -> RateLimiter {
+        let start = self.start;
+        let now = move || Time::ZERO.after(BEFORE + start.elapsed());
+        RateLimiter::with_clock(policy.clone().on_clock(CALENDAR_AT_ZERO).limits(), now)
+    }
+
+    fn calendar_at_zero(&self) -> Timestamp {
+        CALENDAR_AT_ZERO
+    }
+
+    fn draw(&self) -> f64 {
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        random.random()
+    }
+
+    /// No credentials leave the real world.
+    fn connect(&self, stage: &mut Stage) {
+        let (servers, limits) = (self.servers.clone(), stage.limiter);
+        let connect = Arc::new(move || servers.connect(limits));
+        stage.transport = Arc::new(stage.transport.in_memory(connect));
+        stage.signer = Signer::default();
+    }
+
+    fn label(&self, stage: &Stage, request: &mut Request<Bytes>, cost: &Cost, key: Option<usize>) {
+        self.servers.label(stage.limiter, request, cost, key);
+    }
 }
