@@ -9,6 +9,7 @@ use crate::auth::{Signer, Tokens};
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::extract::{CostExtractor, Extractor, Items};
+use crate::format::Format;
 use crate::judge::signals::{BodySignals, SignalSource};
 use crate::judge::{Judge, RefusalRules, Tries};
 use crate::limit::{self, Cost, Guard, LimitError, Policy, Rule};
@@ -18,12 +19,11 @@ use crate::record::{Failure, FailureKind};
 use crate::render::{
     self, CostExpressions, Hosts, RenderContext, Renderer, RequestCost, RowBinding,
 };
+use crate::row::Row;
 use crate::send::{self, Arrivals, Origin, Transport};
 
 use super::cleartext::Cleartext;
 use super::{Job, account, literals, workers};
-use crate::format::Format;
-use crate::row::Row;
 
 /// A stage of a plan, from a row to its values.
 pub struct Stage {
@@ -80,41 +80,11 @@ impl Stage {
             .map_err(|error| Error::plan(limit_error(&error)))?;
         let arrivals = arrivals(&policy);
         let (renderer, secret_headers) =
-            Renderer::new(&with_key(job), rows, &prices(&policy), context)?;
+            Renderer::new(&with_key(job), rows, &cost_expressions(&policy), context)?;
         let each = Items::new(&job.items)?;
         let pages = Pages::new(&job.pages, each.as_ref())?;
-        if pages.is_some() && each.is_none() && job.extract.is_empty() {
-            return Err(Error::plan(
-                "nothing says what to keep of the pages: give items.each (--each) for a record of each item, \
-                 or extract (--extract) for one record with the values of all pages",
-            ));
-        }
         let batch = Batch::new(&job.batch, &job.items)?;
-        if batch.is_some() && pages.is_some() {
-            return Err(Error::plan(
-                "batch.size (--batch) asks for many rows at once, and pages go on with one: leave one of them out",
-            ));
-        }
-        if batch.is_some() && rows == RowBinding::Requests {
-            return Err(Error::plan(
-                "batch.size (--batch) makes one request of many rows, and with input.format = \"requests\" (--format) each row is one already: leave one of them out",
-            ));
-        }
-        if each.is_some() && batch.is_none() && job.output.key.is_some() {
-            return Err(Error::plan(
-                "output.key (--key) goes by rows, and items.each (--each) makes many records of one: leave one of them out",
-            ));
-        }
-        if (each.is_some() || pages.is_some()) && job.retry.idempotency_key.is_some() {
-            return Err(Error::plan(
-                "retry.idempotency-key (--idempotency-key) is for one request of one row, and here a row has several or shares one: leave one of them out",
-            ));
-        }
-        if job.retry.idempotency_ttl.is_some() && job.retry.idempotency_key.is_none() {
-            return Err(Error::plan(
-                "retry.idempotency-ttl (--idempotency-ttl) says how long the server knows a key, and there is none: give retry.idempotency-key (--idempotency-key) as well",
-            ));
-        }
+        check_combinations(job, rows, each.is_some(), pages.is_some())?;
         for literal in literals::of(job) {
             literal.hide(context.vault.secrets());
         }
@@ -126,14 +96,14 @@ impl Stage {
             fixed_cost: renderer
                 .fixed_cost()
                 .map(of_request_cost)
-                .filter(|ask| policy.check(ask).is_ok()),
+                .filter(|cost| policy.check(cost).is_ok()),
             limits: job.limit.clone(),
             limiter,
             in_flight: workers::in_flight(&job.workers, &policy)?,
             chunk: batch.as_ref().map_or_else(|| workers::chunk(&policy), Batch::size),
             url: job.request.url.clone().unwrap_or_default(),
             policy,
-            transport: Arc::new(transport(job, (&renderer, &signer), arrivals, context)?),
+            transport: Arc::new(transport(job, &renderer, &signer, arrivals, context)?),
             signer,
             cleartext: Cleartext::of(job),
             judge: Judge::new(job.retry.clone()),
@@ -157,6 +127,17 @@ impl Stage {
             checked.map_err(|why| Failure::new(FailureKind::Input, why))?;
         }
         Ok(request)
+    }
+
+    /// The cost of a row's request.
+    pub(crate) fn cost(&self, row: &Row, request: &Request<Bytes>) -> Result<Cost, Failure> {
+        if let Some(same) = &self.fixed_cost {
+            return Ok(same.clone());
+        }
+        let cost = of_request_cost(self.renderer.cost(row, request)?);
+        let checked = self.policy.check(&cost);
+        checked.map_err(|why| Failure::new(FailureKind::Input, why))?;
+        Ok(cost)
     }
 
     /// Whether the job itself, and no row, names this host or the whole way there.
@@ -224,10 +205,38 @@ impl Stage {
     }
 }
 
-/// How servers are reached, and which of them may have private addresses.
+/// Refuses parts of a job that exclude each other, or need one that is missing.
+fn check_combinations(
+    job: &Job,
+    rows: RowBinding,
+    has_items: bool,
+    has_pages: bool,
+) -> Result<(), Error> {
+    let is_batch = job.batch.size.is_some();
+    let has_key = job.retry.idempotency_key.is_some();
+    let why = if has_pages && !has_items && job.extract.is_empty() {
+        "nothing says what to keep of the pages: give items.each (--each) for a record of each item, or extract (--extract) for one record with the values of all pages"
+    } else if is_batch && has_pages {
+        "batch.size (--batch) asks for many rows at once, and pages go on with one: leave one of them out"
+    } else if is_batch && rows == RowBinding::Requests {
+        "batch.size (--batch) makes one request of many rows, and with input.format = \"requests\" (--format) each row is one already: leave one of them out"
+    } else if has_items && !is_batch && job.output.key.is_some() {
+        "output.key (--key) goes by rows, and items.each (--each) makes many records of one: leave one of them out"
+    } else if (has_items || has_pages) && has_key {
+        "retry.idempotency-key (--idempotency-key) is for one request of one row, and here a row has several or shares one: leave one of them out"
+    } else if job.retry.idempotency_ttl.is_some() && !has_key {
+        "retry.idempotency-ttl (--idempotency-ttl) says how long the server knows a key, and there is none: give retry.idempotency-key (--idempotency-key) as well"
+    } else {
+        return Ok(());
+    };
+    Err(Error::plan(why))
+}
+
+/// The transport of a stage, with the addresses that it may connect to.
 fn transport(
     job: &Job,
-    (renderer, signer): (&Renderer, &Signer),
+    renderer: &Renderer,
+    signer: &Signer,
     arrivals: Arrivals,
     context: &RenderContext<'_>,
 ) -> Result<Transport, Error> {
@@ -252,24 +261,11 @@ fn with_key(job: &Job) -> render::Settings {
     request
 }
 
-impl Stage {
-    /// What a row's request asks of the limits.
-    pub(crate) fn cost(&self, row: &Row, request: &Request<Bytes>) -> Result<Cost, Failure> {
-        if let Some(same) = &self.fixed_cost {
-            return Ok(same.clone());
-        }
-        let ask = of_request_cost(self.renderer.cost(row, request)?);
-        let checked = self.policy.check(&ask);
-        checked.map_err(|why| Failure::new(FailureKind::Input, why))?;
-        Ok(ask)
-    }
+fn of_request_cost(cost: RequestCost) -> Cost {
+    Cost::new(cost.units, cost.keys)
 }
 
-fn of_request_cost(price: RequestCost) -> Cost {
-    Cost::new(price.units, price.keys)
-}
-
-/// What is wrong with the job's limits, by the names of its keys and flags.
+/// The message of an error in the job's limits, with the names of its keys and flags.
 fn limit_error(error: &LimitError) -> String {
     match error {
         LimitError::Zero { setting } => format!("limit.{setting} (--{setting}) is 0: nothing would be sent; give at least 1"),
@@ -289,7 +285,7 @@ fn arrivals(policy: &Policy) -> Arrivals {
 }
 
 /// The units, scopes and keys that the limits need of each request.
-fn prices(policy: &Policy) -> CostExpressions {
+fn cost_expressions(policy: &Policy) -> CostExpressions {
     let cost = |unit: &String| (unit.clone(), policy.cost().get(unit).cloned());
     CostExpressions {
         costs: policy.units().iter().map(cost).collect(),
