@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use self::channels::RunChannels;
 use self::context::{RealWorld, RunContext};
+use self::worker::Worker;
 use crate::auth::Tokens;
 use crate::error::Error;
 use crate::limit::RateLimiter;
@@ -107,12 +108,11 @@ impl Run {
         lost
     }
 
-    /// Takes every row to its record, on this thread and the workers'. Returns when
-    /// the last record is written, or when a stop was asked for and what was in
-    /// flight has come in.
+    /// Takes every row to its record, on this thread and the workers'. Returns when the last
+    /// record is written, or when a stop was requested and the requests in flight are answered.
     ///
     /// # Errors
-    /// That the input or the output can't be opened. What happens later is in the report.
+    /// The input or the output can't be opened. Later errors are in the report.
     pub fn run(&self) -> Result<Report, Error> {
         self.metrics().start();
         let plan = self.plan();
@@ -131,21 +131,18 @@ impl Run {
             }
         };
         let RunChannels { to_workers, stages, to_writer, records } = RunChannels::new(plan);
-        let taken = reader::start(rows, to_workers, self.context.clone());
+        let progress = reader::start(rows, to_workers, self.context.clone());
         writer::start_ticker(&to_writer, self.shutdown(), plan.workers.shutdown_grace);
         let workers: Vec<JoinHandle<Duration>> = (0..plan.workers.count)
             .filter_map(|index| {
-                worker::start(
-                    index,
-                    self.context.clone(),
-                    stages.clone(),
-                    to_writer.clone(),
-                    intents.as_ref().map(|log| plan.output.handle(log)),
-                )
+                let (context, stages) = (self.context.clone(), stages.clone());
+                let intents = intents.as_ref().map(|log| plan.output.handle(log));
+                let to_writer = to_writer.clone();
+                Worker { index, context, stages, to_writer, intents }.start()
             })
             .collect();
         drop((stages, to_writer));
-        let tally = writer::write(&self.context, writer, &records, &taken);
+        let tally = writer::write(&self.context, writer, &records, &progress);
         let workers: Vec<Duration> = workers.into_iter().map(join).collect();
         self.metrics().all_ended();
         self.end_intents(intents);
@@ -225,10 +222,11 @@ pub(crate) async fn run_in_one_thread(
     let RunChannels { to_workers, stages, to_writer, records } = RunChannels::new(&context.plan);
     let mut tasks = JoinSet::new();
     for index in 0..context.plan.workers.count {
-        let run = context.clone();
-        let work = worker::work(index, run.clone(), stages.clone(), to_writer.clone(), None);
+        let (run, context) = (context.clone(), context.clone());
+        let (stages, to_writer) = (stages.clone(), to_writer.clone());
+        let worker = Worker { index, context, stages, to_writer, intents: None };
         tasks.spawn_local(async move {
-            work.await;
+            worker.work().await;
             run.metrics.end(index);
         });
     }

@@ -16,8 +16,8 @@ pub fn caught(shutdown: &Shutdown, who: &str, work: impl FnOnce()) {
 }
 
 /// Waits for all tasks; a task that panics loses its own row, and ends the run.
-pub async fn all(walks: &mut JoinSet<()>, shutdown: &Shutdown) {
-    while let Some(ended) = walks.join_next().await {
+pub async fn all(tasks: &mut JoinSet<()>, shutdown: &Shutdown) {
+    while let Some(ended) = tasks.join_next().await {
         if let Some(panic) = ended.err().and_then(|it| JoinError::try_into_panic(it).ok()) {
             shutdown.request(reason("a worker", panic.as_ref()));
         }
@@ -54,17 +54,17 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn a_walk_that_panics_ends_the_run_and_the_others_are_waited_for() {
+    async fn a_task_that_panics_ends_the_run_and_the_others_are_waited_for() {
         let (shutdown, (done, mut is_done)) =
             (Shutdown::default(), tokio::sync::oneshot::channel());
-        let mut walks = JoinSet::new();
-        walks.spawn(async { panic!("a row too many") });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async { panic!("a row too many") });
         let other = shutdown.clone();
-        walks.spawn(async move {
+        tasks.spawn(async move {
             other.requested().await;
             done.send(()).unwrap();
         });
-        all(&mut walks, &shutdown).await;
+        all(&mut tasks, &shutdown).await;
         assert!(why(&shutdown).contains("a worker panicked: a row too many"));
         is_done.try_recv().unwrap();
     }

@@ -16,9 +16,9 @@ use crate::sink::{CompletedRows, KeyCheck};
 use crate::source::Rows;
 use crate::threads;
 
-/// How many rows were handed over to the workers.
+/// Progress of the reader: the rows handed over to the workers.
 #[derive(Clone, Default)]
-pub struct TakenRow(Arc<ReaderCounts>);
+pub struct ReaderProgress(Arc<ReaderCounts>);
 
 #[derive(Default)]
 struct ReaderCounts {
@@ -26,13 +26,13 @@ struct ReaderCounts {
     is_all: AtomicBool,
 }
 
-impl TakenRow {
-    /// Whether the input has no more.
+impl ReaderProgress {
+    /// Whether the input has no more rows.
     pub fn is_all(&self) -> bool {
         self.0.is_all.load(Ordering::Acquire)
     }
 
-    /// How many records must come of them, where each row has one.
+    /// Number of records of these rows, where each row has one.
     pub fn expected(&self, plan: &Plan) -> Option<u64> {
         let taken = self.0.rows.load(Ordering::Acquire);
         (!plan.columns.items).then_some(taken)
@@ -43,30 +43,29 @@ impl TakenRow {
     }
 }
 
-/// How long the reader rests when it is ahead: much less than the rows last that wait
-/// by then.
+/// Pause of the reader when it is ahead: much less than the waiting rows last.
 const REST: Duration = Duration::from_millis(2);
 
 /// Starts the thread, or asks the run to stop. The thread is not joined: it may hang in a
 /// read that never ends, which must not keep a run from ending.
-pub fn start(rows: Rows, to_workers: Sender<Row>, context: Arc<RunContext>) -> TakenRow {
-    let taken = TakenRow::default();
-    let told = taken.clone();
+pub fn start(rows: Rows, to_workers: Sender<Row>, context: Arc<RunContext>) -> ReaderProgress {
+    let progress = ReaderProgress::default();
+    let of_reader = progress.clone();
     let shutdown = context.shutdown.clone();
     let started = threads::spawn(move || {
         caught(&context.shutdown, "the reader of the input", || {
-            read(rows, &to_workers, &context, &taken);
+            read(rows, &to_workers, &context, &of_reader);
         });
     });
     if let Err(error) = started {
         shutdown.request(ShutdownReason::Error(format!("the input can't be read: {error}")));
     }
-    told
+    progress
 }
 
 /// Hands rows over until none is left, or no worker wants more.
-fn read(rows: Rows, to_workers: &Sender<Row>, context: &RunContext, taken: &TakenRow) {
-    for row in NewRows::new(rows, context, taken) {
+fn read(rows: Rows, to_workers: &Sender<Row>, context: &RunContext, progress: &ReaderProgress) {
+    for row in NewRows::new(rows, context, progress) {
         if hand_over(row, to_workers).is_none() || context.shutdown.is_requested() {
             return;
         }
@@ -75,7 +74,7 @@ fn read(rows: Rows, to_workers: &Sender<Row>, context: &RunContext, taken: &Take
 
 /// Hands rows over as a task of the workers' own event loop.
 pub async fn read_as_task(rows: Rows, to_workers: Sender<Row>, context: Arc<RunContext>) {
-    for row in NewRows::new(rows, &context, &TakenRow::default()) {
+    for row in NewRows::new(rows, &context, &ReaderProgress::default()) {
         if to_workers.send(row).await.is_err() || context.shutdown.is_requested() {
             return;
         }
@@ -89,7 +88,7 @@ pub async fn read_as_task(rows: Rows, to_workers: Sender<Row>, context: Arc<RunC
 struct NewRows<'a> {
     rows: Rows,
     context: &'a RunContext,
-    taken: &'a TakenRow,
+    progress: &'a ReaderProgress,
     /// Where rows are known by a key, and the input could not be looked at before.
     keys: Option<KeyCheck>,
     /// The rows that have a record already, if any do.
@@ -107,7 +106,7 @@ impl Iterator for NewRows<'_> {
             match row.and_then(|row| self.without_record(row)) {
                 Ok(None) => {}
                 Ok(Some(row)) => {
-                    self.taken.one_more();
+                    self.progress.one_more();
                     return Some(row);
                 }
                 Err(error) => {
@@ -117,7 +116,7 @@ impl Iterator for NewRows<'_> {
                 }
             }
         }
-        self.taken.0.is_all.store(true, Ordering::Release);
+        self.progress.0.is_all.store(true, Ordering::Release);
         let plan = &self.context.plan;
         if let Err(error) = check(self.read, plan.survey.rows, &plan.source.name()) {
             self.context.shutdown.request(ShutdownReason::Error(error));
@@ -127,12 +126,12 @@ impl Iterator for NewRows<'_> {
 }
 
 impl NewRows<'_> {
-    fn new<'a>(rows: Rows, context: &'a RunContext, taken: &'a TakenRow) -> NewRows<'a> {
+    fn new<'a>(rows: Rows, context: &'a RunContext, progress: &'a ReaderProgress) -> NewRows<'a> {
         let plan = &context.plan;
         NewRows {
             rows,
             context,
-            taken,
+            progress,
             keys: plan.output.keys().filter(|_| plan.survey.rows.is_none()),
             done: Some(plan.output.done()).filter(|done| !done.is_empty()),
             read: 0,

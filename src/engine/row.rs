@@ -90,7 +90,7 @@ impl RowExecutor {
     /// Sends a row's request once, whatever the answer says: for a probe.
     pub async fn attempt_single(&self, row: &Row) -> Result<Result<Answer, Failure>, Cancelled> {
         let (request, cost) = match self.request(row) {
-            Ok(asked) => asked,
+            Ok(request) => request,
             Err(failure) => return Ok(Err(failure)),
         };
         let terms = AttemptTerms { cost: &cost, purpose: Purpose::Own };
@@ -202,15 +202,15 @@ impl RequestExecutor {
             trace.intents = rows.iter().map(|row| intents.of(row)).collect();
         }
         let terms = AttemptTerms { cost, purpose: Purpose::Own };
-        let asked = match self.key_expired(trace) {
+        let outcome = match self.key_expired(trace) {
             Some(error) => Ok(Err(error.failure())),
             None => pin!(self.send_with_retries(request, terms, tries, trace)).await,
         };
-        if asked.is_err() {
+        if outcome.is_err() {
             trace.add_delivery(Delivery::NotSent);
         }
         trace.intents.clear();
-        asked
+        outcome
     }
 
     /// Sends a request until its answer is final, or no further attempt may help.

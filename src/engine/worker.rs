@@ -15,91 +15,83 @@ use super::context::RunContext;
 use super::panics::{all, caught};
 use super::row::RowExecutor;
 use crate::metrics::WaitReason;
+use crate::plan::Stage;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::IntentLog;
 use crate::threads;
 
-/// Starts the thread of a worker. It ends with the rows or with the run, and gives the time
-/// that it took. If it can't be started, the run is asked to stop.
-pub fn start(
-    index: usize,
-    context: Arc<RunContext>,
-    stages: Vec<StageChannels>,
-    to_writer: Sender<OutboxBatch>,
-    intents: Option<IntentLog>,
-) -> Option<JoinHandle<Duration>> {
-    let of_run = context.clone();
-    let started = threads::spawn(move || {
-        let started = Instant::now();
-        // The writer must not see the end of the records before the reason for it.
-        let stays = to_writer.clone();
-        caught(&context.shutdown, "a worker", || run(index, &context, stages, to_writer, intents));
-        context.metrics.end(index);
-        drop(stays);
-        started.elapsed()
-    });
-    if let Err(error) = &started {
-        of_run.metrics.end(index);
-        of_run.shutdown.request(ShutdownReason::Error(format!(
-            "of {} workers (workers.count or --workers) {index} could start: {error}",
-            of_run.plan.workers.count
-        )));
-    }
-    started.ok()
+/// A worker that is about to begin.
+pub struct Worker {
+    pub index: usize,
+    pub context: Arc<RunContext>,
+    pub stages: Vec<StageChannels>,
+    pub to_writer: Sender<OutboxBatch>,
+    pub intents: Option<IntentLog>,
 }
 
-fn run(
-    index: usize,
-    context: &Arc<RunContext>,
-    stages: Vec<StageChannels>,
-    to_writer: Sender<OutboxBatch>,
-    intents: Option<IntentLog>,
-) {
-    match runtime(index, context) {
-        Ok(runtime) => {
-            let work = work(index, context.clone(), stages, to_writer, intents);
-            LocalSet::new().block_on(&runtime, work);
+impl Worker {
+    /// Starts the thread of a worker. It ends with the rows or with the run, and gives the
+    /// time that it took. If it can't be started, the run is asked to stop.
+    pub fn start(self) -> Option<JoinHandle<Duration>> {
+        let (index, context, of_run) = (self.index, self.context.clone(), self.context.clone());
+        let started = threads::spawn(move || {
+            let started = Instant::now();
+            // The writer must not see the end of the records before the reason for it.
+            let stays = self.to_writer.clone();
+            caught(&context.shutdown, "a worker", || self.run());
+            context.metrics.end(index);
+            drop(stays);
+            started.elapsed()
+        });
+        if let Err(error) = &started {
+            of_run.metrics.end(index);
+            of_run.shutdown.request(ShutdownReason::Error(format!(
+                "of {} workers (workers.count or --workers) {index} could start: {error}",
+                of_run.plan.workers.count
+            )));
         }
-        Err(error) => context.shutdown.request(ShutdownReason::Error(format!(
-            "a worker could not start: {error}; are too many files open (ulimit -n)?"
-        ))),
+        started.ok()
     }
-}
 
-/// An event loop that notes when its thread parks, and when it wakes.
-fn runtime(index: usize, context: &Arc<RunContext>) -> std::io::Result<Runtime> {
-    let (rests, wakes) = (context.clone(), context.clone());
-    Builder::new_current_thread()
-        .enable_all()
-        .on_thread_park(move || rests.metrics.idle(index))
-        .on_thread_unpark(move || wakes.metrics.wake(index))
-        .build()
-}
+    fn run(self) {
+        match self.runtime() {
+            Ok(runtime) => LocalSet::new().block_on(&runtime, self.work()),
+            Err(error) => self.context.shutdown.request(ShutdownReason::Error(format!(
+                "a worker could not start: {error}; are too many files open (ulimit -n)?"
+            ))),
+        }
+    }
 
-/// Takes the rows of all stages to their records.
-pub async fn work(
-    index: usize,
-    context: Arc<RunContext>,
-    stages: Vec<StageChannels>,
-    to_writer: Sender<OutboxBatch>,
-    intents: Option<IntentLog>,
-) {
-    let outbox = Outbox::new(to_writer);
-    let mut tasks = JoinSet::new();
-    for (stage_index, stage) in stages.into_iter().enumerate() {
-        let executor = RowExecutor::new(index, stage_index, context.clone(), intents.clone());
-        let exit = StageExit::new(&context.plan, stage_index, stage.next.clone(), outbox.clone());
-        let planned = &context.plan.stages[stage_index];
-        let inbox = Inbox::new(stage, planned.chunk);
-        let shutdown = context.shutdown.clone();
-        let rows = run_stage(executor, inbox, exit, planned.in_flight, shutdown);
-        tasks.spawn_local(rows);
+    /// An event loop that notes when its thread parks, and when it wakes.
+    fn runtime(&self) -> std::io::Result<Runtime> {
+        let (rests, wakes, index) = (self.context.clone(), self.context.clone(), self.index);
+        Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(move || rests.metrics.idle(index))
+            .on_thread_unpark(move || wakes.metrics.wake(index))
+            .build()
     }
-    tokio::select! {
-        () = all(&mut tasks, &context.shutdown) => {}
-        () = abort_after_grace(&context) => {}
+
+    /// Takes the rows of all stages to their records.
+    pub async fn work(self) {
+        let Worker { index, context, stages, to_writer, intents } = self;
+        let outbox = Outbox::new(to_writer);
+        let mut tasks = JoinSet::new();
+        for (stage_index, stage) in stages.into_iter().enumerate() {
+            let executor = RowExecutor::new(index, stage_index, context.clone(), intents.clone());
+            let next = stage.next.clone();
+            let exit = StageExit::new(&context.plan, stage_index, next, outbox.clone());
+            let Stage { chunk, in_flight, .. } = context.plan.stages[stage_index];
+            let inbox = Inbox::new(stage, chunk);
+            let shutdown = context.shutdown.clone();
+            tasks.spawn_local(run_stage(executor, inbox, exit, in_flight, shutdown));
+        }
+        tokio::select! {
+            () = all(&mut tasks, &context.shutdown) => {}
+            () = abort_after_grace(&context) => {}
+        }
+        outbox.close().await;
     }
-    outbox.close().await;
 }
 
 /// Takes the rows of one stage to their records, this number at a time.

@@ -7,7 +7,7 @@ use async_channel::{Receiver, Sender};
 
 use super::channels::{self, OutboxBatch};
 use super::context::RunContext;
-use super::reader::TakenRow;
+use super::reader::ReaderProgress;
 use crate::error::Error;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::{SinkError, Usage, Writer};
@@ -21,7 +21,7 @@ pub fn write(
     context: &RunContext,
     mut writer: Writer,
     records: &Receiver<OutboxBatch>,
-    taken: &TakenRow,
+    progress: &ReaderProgress,
 ) -> Tally {
     let mut tally = Tally::new(&context.plan.aggregates, &context.plan.columns.values);
     let is_limited = context.limiter(0).is_limited();
@@ -31,7 +31,7 @@ pub fn write(
         let written = write_batch(context, &mut writer, &mut tally, &batch, last);
         // Once no row is left to begin, answers in flight come in any way.
         let written = written.and_then(|()| {
-            if taken.is_all() { Ok(()) } else { writer.has_room(underway(context)) }
+            if progress.is_all() { Ok(()) } else { writer.has_room(underway(context)) }
         });
         let noted = if is_limited {
             writer.note_usage(usage(context, uncounted), Instant::now())
@@ -50,7 +50,7 @@ pub fn write(
         // A run that could not begin leaves nothing behind.
         0 if context.shutdown.is_requested() => writer.remove_if_empty(),
         _ if context.shutdown.is_requested() => writer.finish(),
-        rows => finish(&mut writer, rows, taken.expected(&context.plan)),
+        rows => finish(&mut writer, rows, progress.expected(&context.plan)),
     };
     if let Err(error) = finished {
         context.shutdown.request(reason(&error));

@@ -39,15 +39,15 @@ impl RowExecutor {
             if group.rows.is_empty() {
                 continue;
             }
-            let asked = self.send_batch(batch, &mut group).await?;
-            let is_too_large = asked.is_err() && batch.is_too_large(group.trace.status);
+            let answer = self.send_batch(batch, &mut group).await?;
+            let is_too_large = answer.is_err() && batch.is_too_large(group.trace.status);
             if is_too_large && group.rows.len() > 1 {
                 // Later batches are no larger.
                 self.max_batch.set(group.rows.len().div_ceil(2));
                 waiting.push(group);
                 continue;
             }
-            self.share(batch, group, asked, emit).await;
+            self.share(batch, group, answer, emit).await;
         }
         Ok(())
     }
@@ -80,9 +80,9 @@ impl RowExecutor {
             Err(failure) => return Ok(Err(failure)),
         };
         let rows = &group.rows;
-        let asked =
+        let answer =
             self.requests.exchange_with_intent(&request, &cost, rows, &mut group.trace).await?;
-        Ok(asked.and_then(|answer| self.parts(batch, &answer.body)))
+        Ok(answer.and_then(|answer| self.parts(batch, &answer.body)))
     }
 
     fn parts(&self, batch: &Batch, body: &[u8]) -> Result<KeyedItems, Failure> {
@@ -99,43 +99,39 @@ impl RowExecutor {
         &self,
         batch: &Batch,
         mut group: BatchGroup,
-        asked: Result<KeyedItems, Failure>,
+        answer: Result<KeyedItems, Failure>,
         emit: &E,
     ) {
-        let items = match asked {
+        let items = match answer {
             Ok(parts) => {
                 let shares = batch.assign(&group.rows, parts);
-                self.warn_of_left(&group.rows, &shares.unmatched);
+                self.warn_of_unmatched(&group.rows, &shares.unmatched);
                 shares.items
             }
             Err(failure) => vec![Err(failure); group.rows.len()],
         };
         for (row, item) in group.rows.into_iter().zip(items) {
-            let trace = AttemptTrace {
-                arrived: std::mem::take(&mut group.trace.arrived),
-                ..group.trace.without_arrivals()
-            };
+            let arrived = std::mem::take(&mut group.trace.arrived);
+            let trace = AttemptTrace { arrived, ..group.trace.without_arrivals() };
             emit(self.record(row, trace, item)).await;
         }
     }
 
-    fn warn_of_left(&self, rows: &[Row], left: &[Bytes]) {
-        let (Some(row), Some(item)) = (rows.first(), left.first()) else {
+    fn warn_of_unmatched(&self, rows: &[Row], unmatched: &[Bytes]) {
+        let (Some(row), Some(item)) = (rows.first(), unmatched.first()) else {
             return;
         };
         let example = || {
             let item: String = String::from_utf8_lossy(item).chars().take(100).collect();
             format!("{item} in the batch of row {}", row.number)
         };
-        let what = "items of batches that no row took";
-        self.warn(what, left.len() as u64, example);
+        self.warn("items of batches that no row took", unmatched.len() as u64, example);
     }
 }
 
 impl BatchGroup {
     fn new(rows: Vec<Row>) -> BatchGroup {
-        let trace = AttemptTrace::default();
-        BatchGroup { rows, trace }
+        BatchGroup { rows, trace: AttemptTrace::default() }
     }
 
     /// Keeps this number of rows, and gives the rest.

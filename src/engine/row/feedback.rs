@@ -1,4 +1,4 @@
-//! What an answer says of the limits, told to the limiter before it gives another permit.
+//! Feedback to the limiter: an answer's limits and refusals, before another permit is given.
 
 use std::time::{Duration, SystemTime};
 
@@ -31,8 +31,8 @@ impl RequestExecutor {
                 // Other servers know nothing of this one's limits.
                 let now = self.context.calendar_now();
                 if purpose == Purpose::Own {
-                    let heard = read_headers(head.headers(), &self.stage().signals, now);
-                    self.apply_signals(permit, &heard);
+                    let signals = read_headers(head.headers(), &self.stage().signals, now);
+                    self.apply_signals(permit, &signals);
                 }
                 self.counters().answered();
                 let rules = &self.stage().refusals;
@@ -66,23 +66,19 @@ impl RequestExecutor {
         purpose: Purpose,
         trace: &mut AttemptTrace,
     ) -> Result<(), Failure> {
-        let heard = self.apply_body_signals(permit, answer, purpose);
+        let applied = self.apply_body_signals(permit, answer, purpose);
         if !permit.is_open() {
-            return heard;
+            return applied;
         }
         let Ok(answer) = answer else {
             permit.answered();
-            return heard;
+            return applied;
         };
         let (rules, now) = (&self.stage().refusals, self.context.calendar_now());
-        match rules.of_answer(answer.status, &answer.headers, &answer.body, now) {
-            Ok(ruling) => trace.refused = self.apply_ruling(permit, answer.status, ruling),
-            Err(failure) => {
-                permit.answered();
-                return Err(failure);
-            }
-        }
-        heard
+        let ruling = rules.of_answer(answer.status, &answer.headers, &answer.body, now);
+        let ruling = ruling.inspect_err(|_| permit.answered())?;
+        trace.refused = self.apply_ruling(permit, answer.status, ruling);
+        applied
     }
 
     fn apply_body_signals(
@@ -94,25 +90,25 @@ impl RequestExecutor {
         let bodies = &self.stage().body_signals;
         if let (Ok(answer), Purpose::Own, false) = (answer, purpose, bodies.is_empty()) {
             let now = self.context.calendar_now();
-            let heard = bodies.signals(&answer.headers, &answer.body, now)?;
-            self.apply_signals(permit, &heard);
+            let signals = bodies.signals(&answer.headers, &answer.body, now)?;
+            self.apply_signals(permit, &signals);
         }
         Ok(())
     }
 
-    /// Tells the limiter what the server says of its own count.
-    fn apply_signals(&self, permit: &mut Permit, heard: &LimitSignals) {
+    /// Informs the limiter of the server's own count.
+    fn apply_signals(&self, permit: &mut Permit, found: &LimitSignals) {
         let units = self.stage().policy.units();
-        for signal in &heard.signals {
+        for signal in &found.signals {
             let unit = units.iter().position(|unit| signal.is_of_unit(unit));
             permit.inform(unit, signal.info);
         }
-        for odd in &heard.invalid {
-            self.context.metrics.warn_of_header(&odd.header, &odd.why);
+        for header in &found.invalid {
+            self.context.metrics.warn_of_header(&header.header, &header.why);
         }
     }
 
-    /// Takes in an answer of a token's server that is not the API's: its refusals say nothing
+    /// Applies an answer of a token's server that is not the API's: its refusals say nothing
     /// of the API's limits, and the job's rules nothing of its answers.
     fn apply_foreign_answer(
         &self,
@@ -120,32 +116,29 @@ impl RequestExecutor {
         head: &RequestHead,
         trace: &mut AttemptTrace,
     ) {
-        let (status, headers) = (head.status(), head.headers());
         permit.answered();
-        let Ruling::Refused(_, _, pause) =
-            RefusalRules::DEFAULT.of_head(status, headers, self.context.calendar_now())
-        else {
+        let now = self.context.calendar_now();
+        let ruling = RefusalRules::DEFAULT.of_head(head.status(), head.headers(), now);
+        let Ruling::Refused(_, _, pause) = ruling else {
             return;
         };
         self.counters().refused();
         trace.refusals_elsewhere += 1;
         if let Some(why) = self.stage().judge.stop_reason(pause, trace.refusals_elsewhere) {
             let why = format!("no token can be had: {why}");
-            self.end_run(why + &resume_after(pause, self.context.calendar_now()));
+            self.end_run(why + &resume_after(pause, now));
         }
-        let default = || default_pause(trace.refusals_elsewhere);
-        trace.refused_elsewhere = Some(pause.unwrap_or_else(default));
+        trace.refused_elsewhere = pause.or(Some(default_pause(trace.refusals_elsewhere)));
     }
 
-    /// Tells the limiter what an answer means for the limit. Gives whether it was a
-    /// refusal.
+    /// Informs the limiter of a ruling. Gives whether it was a refusal.
     fn apply_ruling(&self, permit: &mut Permit, status: StatusCode, ruling: Ruling) -> bool {
-        let (meaning, closes, pause) = match ruling {
+        let (meaning, scope, pause) = match ruling {
             Ruling::NeedsBody => return false,
-            Ruling::Refused(meaning, closes, pause) => (meaning, closes, pause),
+            Ruling::Refused(meaning, scope, pause) => (meaning, scope, pause),
             Ruling::Accepted => {
                 match status {
-                    // Someone in front of the server has lost sight of the request.
+                    // A proxy may have lost sight of the request.
                     StatusCode::BAD_GATEWAY
                     | StatusCode::SERVICE_UNAVAILABLE
                     | StatusCode::GATEWAY_TIMEOUT => permit.lost(),
@@ -157,7 +150,7 @@ impl RequestExecutor {
         };
         self.counters().refused();
         let chance = self.context.world.draw();
-        if closes == RefusalScope::Run {
+        if scope == RefusalScope::Run {
             permit.close_run(pause, chance);
         }
         let refusals = permit.refused(pause, chance);

@@ -13,14 +13,18 @@ use crate::row::{Item, Row};
 use crate::send::Answer;
 use crate::send::redirect::RedirectTrust;
 
-/// The request of a page, and whether it may carry the job's secrets.
-pub(super) type PageRequest = (Request<Bytes>, RedirectTrust);
+/// The request of a page.
+pub(super) struct PageRequest {
+    pub request: Request<Bytes>,
+    /// Whether it may carry the job's secrets.
+    pub trust: RedirectTrust,
+}
 
 /// A page: its request, and the answer to it.
 pub(super) struct FetchedPage {
     pub number: u64,
-    pub turn: PageAddress,
-    pub asked: Option<PageRequest>,
+    pub address: PageAddress,
+    pub request: Option<PageRequest>,
     pub trace: AttemptTrace,
     pub outcome: Result<ParsedAnswer, Failure>,
 }
@@ -56,11 +60,12 @@ pub(super) struct PageCollector<'a, E> {
 
 impl FetchedPage {
     /// The page as the strategy of pages needs it, to know where the list goes on.
-    pub fn of_list<'a>(&'a self, contents: &'a PageContents) -> Option<pages::Page<'a>> {
-        let (read, (request, _)) = (self.outcome.as_ref().ok()?, self.asked.as_ref()?);
+    pub fn as_listed<'a>(&'a self, contents: &'a PageContents) -> Option<pages::Page<'a>> {
+        let read = self.outcome.as_ref().ok()?;
+        let PageRequest { request, .. } = self.request.as_ref()?;
         Some(pages::Page {
             number: self.number,
-            address: &self.turn,
+            address: &self.address,
             uri: request.uri(),
             headers: &read.answer.headers,
             body: read.body.as_ref(),
@@ -178,7 +183,7 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
             self.end_items(outcome).await
         } else {
             let lists = std::mem::take(&mut self.lists);
-            let record = self.of_row(outcome, lists);
+            let record = self.row_record(outcome, lists);
             (self.emit)(record).await;
         }
         Ok(())
@@ -189,7 +194,7 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
     async fn end_items(&mut self, outcome: Result<(), Failure>) {
         let none_yet = self.pending.is_none();
         if outcome.is_err() || none_yet {
-            let record = self.of_row(outcome, Vec::new());
+            let record = self.row_record(outcome, Vec::new());
             self.put(record).await;
         }
         let Some(mut last) = self.pending.take() else {
@@ -205,7 +210,7 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
         (self.emit)(last).await;
     }
 
-    fn of_row(&mut self, outcome: Result<(), Failure>, values: Vec<Value>) -> Record {
+    fn row_record(&mut self, outcome: Result<(), Failure>, values: Vec<Value>) -> Record {
         let trace = self.trace.take();
         let (outcome, kept) = match outcome {
             Ok(()) => (Ok(values), Vec::new()),

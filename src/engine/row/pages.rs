@@ -53,10 +53,10 @@ impl RowExecutor {
     ) -> Result<(), Cancelled> {
         let mut collector = PageCollector::new(self, row, emit);
         let mut history = PageHistory::default();
-        let mut turn = self.pages().map_or(PageAddress::First, |pages| pages.address(0));
+        let mut address = self.pages().map_or(PageAddress::First, |pages| pages.address(0));
         let mut before = None;
         for number in 0.. {
-            let page = self.page(collector.row(), number, turn, before.as_ref()).await?;
+            let page = self.page(collector.row(), number, address, before.as_ref()).await?;
             let contents = match collector.contents(&page) {
                 Ok(contents) => contents,
                 Err(failure) => return collector.end(Err(failure)).await,
@@ -66,12 +66,12 @@ impl RowExecutor {
                 collector.take(contents).await;
             }
             match after.next {
-                Ok(NextPage::Page(next)) => turn = next,
+                Ok(NextPage::Page(next)) => address = next,
                 Ok(NextPage::Rest(count)) => return self.rest(count, collector, history).await,
                 Ok(NextPage::Nothing) => return collector.end(Ok(())).await,
                 Err(failure) => return collector.end(Err(failure)).await,
             }
-            before = page.asked;
+            before = page.request;
         }
         Ok(())
     }
@@ -88,7 +88,7 @@ impl RowExecutor {
         contents: &PageContents,
         history: &mut PageHistory,
     ) -> PageOutcome {
-        let (Some(pages), Some(page)) = (self.pages(), page.of_list(contents)) else {
+        let (Some(pages), Some(page)) = (self.pages(), page.as_listed(contents)) else {
             return PageOutcome { repeats: false, next: Ok(NextPage::Nothing) };
         };
         let advance = pages.advance(&page, history);
@@ -122,8 +122,8 @@ impl RowExecutor {
         Ok(next?.map_or(NextPage::Nothing, NextPage::Page))
     }
 
-    fn warn_of_repeat(&self, row: &Row, turn: &PageAddress) {
-        let at = || format!("row {}, {}", row.number, turn.describe());
+    fn warn_of_repeat(&self, row: &Row, address: &PageAddress) {
+        let at = || format!("row {}, {}", row.number, address.describe());
         self.warn("pages that were the page before once more, and were left out", 1, at);
     }
 
@@ -157,9 +157,9 @@ impl RowExecutor {
                     return collector.end(Err(failure)).await;
                 }
             };
-            let of_list = page.of_list(&contents).filter(|page| !page.is_empty);
-            if of_list.is_some_and(|page| history.repeats(&page)) {
-                self.warn_of_repeat(&row, &page.turn);
+            let listed = page.as_listed(&contents).filter(|page| !page.is_empty);
+            if listed.is_some_and(|page| history.repeats(&page)) {
+                self.warn_of_repeat(&row, &page.address);
             } else {
                 collector.take(contents).await;
             }
@@ -175,8 +175,9 @@ impl RowExecutor {
     ) -> JoinHandle<Result<FetchedPage, Cancelled>> {
         let executor = self.clone();
         tokio::task::spawn_local(async move {
-            let turn = executor.pages().map_or(PageAddress::First, |pages| pages.address(number));
-            executor.page(&row, number, turn, None).await
+            let pages = executor.pages();
+            let address = pages.map_or(PageAddress::First, |pages| pages.address(number));
+            executor.page(&row, number, address, None).await
         })
     }
 
@@ -184,23 +185,23 @@ impl RowExecutor {
         &self,
         row: &Row,
         number: u64,
-        turn: PageAddress,
+        address: PageAddress,
         before: Option<&PageRequest>,
     ) -> Result<FetchedPage, Cancelled> {
         let mut trace = AttemptTrace::default();
-        let asked = self.page_request(row, &turn, before).and_then(|asked| {
-            self.check_doubt(row, asked.0.method())?;
-            let cost = self.stage().cost(row, &asked.0)?;
-            Ok((asked, cost))
+        let request = self.page_request(row, &address, before).and_then(|page| {
+            self.check_doubt(row, page.request.method())?;
+            let cost = self.stage().cost(row, &page.request)?;
+            Ok((page, cost))
         });
-        let (asked, outcome) = match asked {
-            Ok((asked, cost)) => {
-                let answer = self.send_page(row, number, &asked, &cost, &mut trace).await?;
-                (Some(asked), answer.and_then(|answer| self.read(answer)))
+        let (request, outcome) = match request {
+            Ok((page, cost)) => {
+                let answer = self.send_page(row, number, &page, &cost, &mut trace).await?;
+                (Some(page), answer.and_then(|answer| self.read(answer)))
             }
             Err(failure) => (None, Err(failure)),
         };
-        Ok(FetchedPage { number, turn, asked, trace, outcome })
+        Ok(FetchedPage { number, address, request, trace, outcome })
     }
 
     /// Sends the request of a page. The first page notes the intent of a row that must not be
@@ -209,7 +210,7 @@ impl RowExecutor {
         &self,
         row: &Row,
         number: u64,
-        (request, trust): &PageRequest,
+        page: &PageRequest,
         cost: &Cost,
         trace: &mut AttemptTrace,
     ) -> Result<Result<Answer, Failure>, Cancelled> {
@@ -217,11 +218,12 @@ impl RowExecutor {
         if number == 0 {
             return self
                 .requests
-                .exchange_with_intent(request, cost, std::slice::from_ref(row), trace)
+                .exchange_with_intent(&page.request, cost, std::slice::from_ref(row), trace)
                 .await;
         }
-        let terms = AttemptTerms { cost, purpose: Purpose::of(*trust) };
-        self.requests.send_with_retries(request, terms, Tries::of(request.method()), trace).await
+        let tries = Tries::of(page.request.method());
+        let terms = AttemptTerms { cost, purpose: Purpose::of(page.trust) };
+        self.requests.send_with_retries(&page.request, terms, tries, trace).await
     }
 
     /// A slot for a request, where a row may have several in flight.
@@ -242,28 +244,24 @@ impl RowExecutor {
     fn page_request(
         &self,
         row: &Row,
-        turn: &PageAddress,
+        address: &PageAddress,
         before: Option<&PageRequest>,
     ) -> Result<PageRequest, Failure> {
-        match (turn, before) {
-            (PageAddress::Url(url), Some(before)) => self.linked_page(before, url),
-            (PageAddress::Param(name, value), _) => {
-                Ok((self.with_param(row, name, value)?, RedirectTrust::Own))
-            }
-            _ => Ok((self.stage().render(row)?, RedirectTrust::Own)),
-        }
+        let request = match (address, before) {
+            (PageAddress::Url(url), Some(before)) => return self.linked_page(before, url),
+            (PageAddress::Param(name, value), _) => self.with_param(row, name, value)?,
+            _ => self.stage().render(row)?,
+        };
+        Ok(PageRequest { request, trust: RedirectTrust::Own })
     }
 
     /// The request of the page that a page names as the next one. It may lead no further than
     /// a redirect would.
-    fn linked_page(
-        &self,
-        (request, trust): &PageRequest,
-        url: &str,
-    ) -> Result<PageRequest, Failure> {
+    fn linked_page(&self, before: &PageRequest, url: &str) -> Result<PageRequest, Failure> {
         let transport = &self.stage().transport;
-        redirect::to(request, *trust, url)
-            .filter(|(next, _)| transport.may_follow(next.uri()))
+        redirect::to(&before.request, before.trust, url)
+            .map(|(request, trust)| PageRequest { request, trust })
+            .filter(|next| transport.may_follow(next.request.uri()))
             .ok_or_else(|| {
                 let why = format!(
                     "the page names {url:?} as the next one, where throng does not go: to a host that request.allow-host (--allow-host) leaves out, with a body to another server, without TLS after a page with it, or with a password"
