@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::jq::{self, JqError, JqInput, Program};
-use super::path::Path;
+use super::paths::Path;
 use crate::error::Error;
 use crate::record::{Failure, FailureKind};
 

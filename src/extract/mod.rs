@@ -1,26 +1,26 @@
-//! (7) The body of an answer to named values. Pure.
+//! (7) The body of an answer: a text, one JSON document, and the named values of it. Pure.
 
+use std::collections::BTreeMap;
+
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::record::{Failure, FailureKind};
+use crate::record::{Failure, FailureKind, excerpt};
 
-mod body;
-mod cost_extractor;
 mod items;
 mod jq;
-mod path;
-mod path_scanner;
+mod paths;
 mod scanner;
 #[cfg(test)]
 mod spellings;
 
-pub use body::{body_excerpt, json, json_text, text};
-pub use cost_extractor::CostExtractor;
 pub use items::{ItemSettings, Items, missing_items};
 pub use jq::{JqInput, Program};
-use path::Path;
-use path_scanner::{PathScanner, PathValues};
+use paths::{Path, PathScanner, PathValues};
+
+/// Maximum number of characters of a body in a failure's detail.
+const MAX_CHARS: usize = 80;
 
 /// The `[extract]` part of a job: names and jq programs. A value whose name ends in `?`
 /// may be missing.
@@ -34,14 +34,8 @@ pub struct Extractor {
 
 struct WantedValue {
     name: String,
-    missing: Missing,
-}
-
-/// The consequence of a missing value.
-#[derive(PartialEq)]
-enum Missing {
-    Fails,
-    IsNull,
+    /// Whether the value may be missing: it is null then.
+    is_optional: bool,
 }
 
 /// The method by which all values are extracted. Plain paths alone don't need jq, and
@@ -51,19 +45,11 @@ enum ExtractionMethod {
     Jq(Vec<Program>),
 }
 
-/// Why no values could be extracted.
-enum ExtractionError {
-    /// The body is not one JSON document.
-    InBody(Failure),
-    /// A program was stopped.
-    Stopped(Failure),
-}
-
-impl Default for Extractor {
-    /// An extractor of no values.
-    fn default() -> Extractor {
-        Extractor { wanted: Vec::new(), method: ExtractionMethod::Jq(Vec::new()) }
-    }
+/// Extracts the true costs of requests from their answers.
+pub struct CostExtractor {
+    /// The index of the unit of each value of the extractor.
+    units: Vec<usize>,
+    extractor: Extractor,
 }
 
 impl Extractor {
@@ -90,6 +76,14 @@ impl Extractor {
         })
     }
 
+    /// Compiles the program of one value of this name, which may be missing.
+    ///
+    /// # Errors
+    /// Where the program is wrong.
+    pub fn of_one(name: &str, program: &str) -> Result<Extractor, Error> {
+        Extractor::new(&Settings::from_iter([(format!("{name}?"), program.into())]))
+    }
+
     /// The names of the values, without their `?`.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
@@ -105,10 +99,7 @@ impl Extractor {
         if self.wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let found = self.find(body).map_err(|why| match why {
-            ExtractionError::InBody(failure) | ExtractionError::Stopped(failure) => failure,
-        })?;
-        let pairs = self.wanted.iter().zip(found);
+        let pairs = self.wanted.iter().zip(self.find(body)?);
         pairs.map(|(wanted, found)| wanted.accept(found)).collect()
     }
 
@@ -120,9 +111,17 @@ impl Extractor {
     pub fn extract_any(&self, body: &[u8]) -> Result<Vec<Value>, Failure> {
         match self.find(body) {
             Ok(found) => Ok(found.into_iter().map(Result::unwrap_or_default).collect()),
-            Err(ExtractionError::InBody(_)) => Ok(Vec::new()),
-            Err(ExtractionError::Stopped(failure)) => Err(failure),
+            Err(failure) if failure.kind == FailureKind::JqTooLong => Err(failure),
+            Err(_) => Ok(Vec::new()),
         }
+    }
+
+    /// The first value of a body that need not have it, or null.
+    ///
+    /// # Errors
+    /// A failure `jq too long`.
+    pub fn extract_one(&self, body: &[u8]) -> Result<Value, Failure> {
+        Ok(self.extract_any(body)?.into_iter().next().unwrap_or_default())
     }
 
     /// Whether it takes a single pass over the body.
@@ -131,16 +130,16 @@ impl Extractor {
         self.wanted.is_empty() || matches!(self.method, ExtractionMethod::Paths(_))
     }
 
-    fn find(&self, body: &[u8]) -> Result<PathValues, ExtractionError> {
+    fn find(&self, body: &[u8]) -> Result<PathValues, Failure> {
         match &self.method {
-            ExtractionMethod::Paths(picker) => picker.scan(body).map_err(ExtractionError::InBody),
+            ExtractionMethod::Paths(scanner) => match scanner.scan(json_text(body)?) {
+                Ok(found) => Ok(found),
+                Err(_) => Ok(scanner.follow(&json(body)?)),
+            },
             ExtractionMethod::Jq(programs) => {
-                let input = json(body).map_err(ExtractionError::InBody)?;
+                let input = json(body)?;
                 let pairs = self.wanted.iter().zip(programs);
-                pairs
-                    .map(|(wanted, program)| wanted.run(program, &input))
-                    .collect::<Result<_, _>>()
-                    .map_err(ExtractionError::Stopped)
+                pairs.map(|(wanted, program)| wanted.run(program, &input)).collect()
             }
         }
     }
@@ -150,7 +149,7 @@ impl ExtractionMethod {
     fn new(programs: &[(&String, &str)]) -> Result<ExtractionMethod, Error> {
         let paths: Option<Vec<Path>> = programs.iter().map(|(_, code)| Path::parse(code)).collect();
         if let Some(paths) = paths {
-            return Ok(ExtractionMethod::Paths(PathScanner::new(paths.iter())));
+            return Ok(ExtractionMethod::Paths(PathScanner::new(paths)));
         }
         let compile =
             |(key, code): &(&String, &str)| Program::new(code).map_err(|why| wrong(key, &why));
@@ -160,32 +159,25 @@ impl ExtractionMethod {
 
 impl WantedValue {
     fn new(key: &str) -> WantedValue {
-        let (name, missing) = match key.strip_suffix('?') {
-            Some(name) => (name, Missing::IsNull),
-            None => (key, Missing::Fails),
-        };
-        WantedValue { name: name.to_owned(), missing }
+        let name = key.strip_suffix('?');
+        WantedValue { is_optional: name.is_some(), name: name.unwrap_or(key).to_owned() }
     }
 
     /// The value of the program, or why it has none.
     fn run(&self, program: &Program, input: &JqInput) -> Result<Result<Value, String>, Failure> {
         match program.run(input) {
             Ok(value) => Ok(Ok(value)),
-            Err(trouble) => trouble.or_failure(&format!("extract.{}", self.name)).map(Err),
+            Err(error) => error.or_failure(&format!("extract.{}", self.name)).map(Err),
         }
     }
 
     fn accept(&self, found: Result<Value, String>) -> Result<Value, Failure> {
-        match found {
-            Ok(Value::Null) if self.missing == Missing::Fails => {
-                self.fail("the value is null or not there")
-            }
-            Err(why) if self.missing == Missing::Fails => self.fail(&why),
-            found => Ok(found.unwrap_or_default()),
-        }
-    }
-
-    fn fail(&self, why: &str) -> Result<Value, Failure> {
+        let why = match found {
+            found if self.is_optional => return Ok(found.unwrap_or_default()),
+            Ok(Value::Null) => "the value is null or not there".to_owned(),
+            Ok(value) => return Ok(value),
+            Err(why) => why,
+        };
         Err(Failure::new(FailureKind::MissingValue(self.name.clone()), why))
     }
 }
@@ -194,9 +186,107 @@ fn wrong(key: &str, why: &str) -> Error {
     Error::plan(format!("extract.{key} (--extract): {why}"))
 }
 
+impl CostExtractor {
+    /// Compiles the jq programs by unit, where `units` are those of the limits in order; none
+    /// if there are no programs.
+    ///
+    /// # Errors
+    /// Which program is wrong, and where.
+    pub fn new(
+        programs: &BTreeMap<String, String>,
+        units: &[String],
+    ) -> Result<Option<CostExtractor>, Error> {
+        let optional =
+            |(unit, code): (&String, &String)| (format!("{unit}?"), Value::from(code.as_str()));
+        let settings: Settings = programs.iter().map(optional).collect();
+        let extractor = Extractor::new(&settings)
+            .map_err(|error| Error::plan(format!("limit.settle (--settle): {error}")))?;
+        let index = |name: &String| units.iter().position(|unit| unit == name);
+        let units: Vec<usize> = programs.keys().filter_map(index).collect();
+        Ok((!units.is_empty()).then_some(CostExtractor { units, extractor }))
+    }
+
+    /// The index of each unit and its cost, where the answer states a valid one.
+    ///
+    /// # Errors
+    /// A failure `jq too long`.
+    pub fn costs(&self, body: &[u8]) -> Result<Vec<(usize, u64)>, Failure> {
+        let values = self.extractor.extract_any(body)?;
+        let pairs = self.units.iter().copied().zip(values);
+        Ok(pairs.filter_map(|(unit, value)| Some((unit, amount(&value)?))).collect())
+    }
+}
+
+fn amount(value: &Value) -> Option<u64> {
+    let number = value.as_f64()?;
+    (0.0..=9e15).contains(&number).then_some(number.ceil() as u64)
+}
+
+/// The unchanged body as a text.
+///
+/// # Errors
+/// A failure `not text`: the body is not UTF-8, or is UTF-16.
+pub fn text(body: &[u8]) -> Result<&str, Failure> {
+    let length = body.len();
+    // UTF-16 without a mark may be valid UTF-8 by chance.
+    if let [0, _, ..] | [_, 0, ..] = body {
+        return Err(not_text(format!(
+            "the answer's {length} bytes are no text in UTF-8: it has a zero byte at its start, as UTF-16 and files have"
+        )));
+    }
+    str::from_utf8(body).map_err(|error| {
+        let at = error.valid_up_to();
+        not_text(format!(
+            "the answer's {length} bytes are no text in UTF-8: byte {at} is {:#04x}",
+            body.get(at).copied().unwrap_or_default()
+        ))
+    })
+}
+
+fn not_text(why: String) -> Failure {
+    Failure::new(FailureKind::NotText, why)
+}
+
+/// The body as JSON text, without the byte order mark that some servers send.
+///
+/// # Errors
+/// A failure `not text`.
+pub fn json_text(body: &[u8]) -> Result<&str, Failure> {
+    let text = text(body)?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// The JSON document of the body.
+///
+/// # Errors
+/// A failure `not text`, `not json`, or `several documents` if more than one follow each
+/// other.
+pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    let text = json_text(body)?;
+    serde_json::from_str(text).map_err(|error| not_json(text, &error))
+}
+
+/// The failure of a text that is not one JSON document.
+fn not_json(text: &str, error: &serde_json::Error) -> Failure {
+    let start = excerpt(text, MAX_CHARS);
+    let mut documents = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    if let (Some(Ok(_)), Some(Ok(_))) = (documents.next(), documents.next()) {
+        let why = format!(
+            "the answer has several JSON documents, one after the other, and not one: it begins {start:?}"
+        );
+        return Failure::new(FailureKind::SeveralDocuments, why);
+    }
+    Failure::new(FailureKind::NotJson, format!("{error}; the answer begins {start:?}"))
+}
+
+/// The beginning of a body for messages, or its number of bytes if it is no text.
+pub fn body_excerpt(body: &[u8], max: usize) -> String {
+    text(body).map_or_else(|failure| failure.detail, |text| excerpt(text, max))
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::json as value;
 
     use super::*;
 
@@ -209,7 +299,7 @@ mod tests {
 
     #[test]
     fn values_are_in_the_order_of_their_names() {
-        let programs = json!({
+        let programs = value!({
             "price": ".result[0].price",
             "double": ".result[0].price * 2",
             "name": ".result[0].name",
@@ -218,7 +308,8 @@ mod tests {
             "maybe?": ".result[0].none",
             "never?": ".result[0].price.x",
         });
-        let expected = json!([17.5, 35.0, "Ünïted", "ÜNïTED", 12345678901234567890u64, null, null]);
+        let expected =
+            value!([17.5, 35.0, "Ünïted", "ÜNïTED", 12345678901234567890u64, null, null]);
         assert_eq!(Value::Array(extract(programs, QUOTE).unwrap()), expected);
     }
 
@@ -233,23 +324,118 @@ mod tests {
             ".result[0].name | tonumber",
             ".result[0] | .price, .name",
         ] {
-            let failure = extract(json!({ "x": program }), QUOTE).unwrap_err();
+            let failure = extract(value!({ "x": program }), QUOTE).unwrap_err();
             assert_eq!(failure.kind, FailureKind::MissingValue("x".into()), "{program}");
         }
     }
 
     #[test]
     fn a_body_that_is_not_json_is_quoted() {
-        let failure = extract(json!({"x": ".x"}), "<html>\u{1b}[31m").unwrap_err();
+        let failure = extract(value!({"x": ".x"}), "<html>\u{1b}[31m").unwrap_err();
         assert_eq!(failure.kind, FailureKind::NotJson);
         assert!(failure.detail.contains(r#""<html>\u{1b}[31m""#), "{}", failure.detail);
     }
 
     #[test]
     fn a_wrong_program_is_named() {
-        let settings = serde_json::from_value(json!({"price": ".a | nope(.b)"})).unwrap();
+        let settings = serde_json::from_value(value!({"price": ".a | nope(.b)"})).unwrap();
         let error = Extractor::new(&settings).err().unwrap().to_string();
         assert!(error.starts_with("extract.price (--extract): "), "{error}");
         assert!(error.contains("nope"), "{error}");
+    }
+
+    fn failure(program: &str, body: &[u8]) -> FailureKind {
+        Extractor::of_one("x", program).unwrap().extract(body).unwrap_err().kind
+    }
+
+    #[test]
+    fn a_body_that_is_not_json_is_an_error_wherever_it_is_wrong() {
+        for body in [
+            "",
+            "{\"a\": 1",
+            "{\"x\": nul}",
+            "{\"a\": {}} more",
+            "<html>",
+            "{\"x\": \"\n\"}",
+            "{\"a\": {\"b\": nul}}",
+            "{\"a\": {\"b\": NaN}}",
+            "{\"a\": {\"b\": 1",
+            "{\"a\": {\"b\": 1}, \"c\": [1, 2, 3",
+            "{\"a\": {\"b\": \"\\ud800\"}}",
+        ] {
+            assert_eq!(failure(".a.b", body.as_bytes()), FailureKind::NotJson, "{body}");
+        }
+        assert_eq!(failure(".a.b", b"{\"a\": {\"b\": \"\xff\"}}"), FailureKind::NotText);
+    }
+
+    #[test]
+    fn all_of_a_body_is_read() {
+        let programs = value!({"a": ".a.b", "b": ".list[1]"});
+        let extract = |body: &str| extract(programs.clone(), body);
+        let body = r#"{"list": [0, 1, 2], "a": {"b": "x", "c": this is not JSON}}"#;
+        assert_eq!(extract(body).unwrap_err().kind, FailureKind::NotJson);
+        let two = r#"{"list": [0, 1], "a": {"b": "x"}} {"list": [0, 2]}"#;
+        assert_eq!(extract(two).unwrap_err().kind, FailureKind::SeveralDocuments);
+        let twice = r#"{"list": [0, 1], "a": {"b": "x"}, "\u0061": {"b": "y"}}"#;
+        assert_eq!(extract(twice).unwrap(), [value!("y"), value!(1)]);
+    }
+
+    fn kind(body: &[u8]) -> String {
+        json::<Value>(body).unwrap_err().kind.text().into_owned()
+    }
+
+    #[test]
+    fn one_document_is_json_with_or_without_a_byte_order_mark() {
+        for body in ["{\"a\": 1}", "\u{feff}{\"a\": 1}", " \n{\"a\": 1}\r\n\t "] {
+            assert_eq!(json::<Value>(body.as_bytes()).unwrap(), value!({"a": 1}));
+        }
+        assert_eq!(text("\u{feff}a".as_bytes()).unwrap(), "\u{feff}a");
+    }
+
+    #[test]
+    fn a_body_that_is_not_one_document_fails_by_its_kind() {
+        let utf16: Vec<u8> = "{\"a\": 1}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let swapped: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for (body, name) in [
+            (&b"{\"a\": \"Caf\xe9\"}"[..], "not text"),
+            (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "not text"),
+            (b"\xff\xfe{\0}\0", "not text"),
+            (&utf16, "not text"),
+            (&swapped, "not text"),
+            (b"\xed\xa0\x80", "not text"),
+            (b"", "not json"),
+            (b"{\"a\": 1} oops {\"b\": 2}", "not json"),
+            (b"{\"a\": 1}}", "not json"),
+            (b"{\"a\": NaN}", "not json"),
+            (b"\xef\xbb\xbf\xef\xbb\xbf{}", "not json"),
+            (b"{\"a\": 1}\n{\"a\": 2}\n", "several documents"),
+            (b"{}{", "not json"),
+            (b"1 2", "several documents"),
+        ] {
+            assert_eq!(kind(body), name, "{}", body.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_excerpt_of_bytes_is_their_number() {
+        assert_eq!(body_excerpt("größer".as_bytes(), 3), "grö…");
+        let shown = body_excerpt(b"\x89PNG....", 3);
+        assert!(shown.contains("9 bytes") || shown.contains("8 bytes"), "{shown}");
+    }
+
+    #[test]
+    fn true_costs_are_numbers_where_the_answer_has_them() {
+        let programs = BTreeMap::from([("tokens".to_owned(), ".usage.total_tokens".to_owned())]);
+        let units = ["requests".to_owned(), "tokens".to_owned()];
+        let extractor = CostExtractor::new(&programs, &units).unwrap().unwrap();
+        for (body, costs) in [
+            (&b"{\"usage\": {\"total_tokens\": 31.2}}"[..], vec![(1, 32)]),
+            (b"{\"usage\": {\"total_tokens\": -1}}", vec![]),
+            (b"{\"usage\": {\"total_tokens\": \"many\"}}", vec![]),
+            (b"{}", vec![]),
+            (b"not json", vec![]),
+        ] {
+            assert_eq!(extractor.costs(body), Ok(costs));
+        }
     }
 }

@@ -7,13 +7,13 @@ use http::{Method, StatusCode};
 use crate::record::{Failure, FailureKind};
 use crate::send::{Answer, Delivery, SendError};
 
-mod refusal;
-mod rules;
+mod refusals;
 mod settings;
 pub mod signals;
 
-pub use refusal::{RefusalMeaning, RefusalRule, RefusalScope, is_refusal};
-pub use rules::{RefusalRules, Ruling};
+pub use refusals::{
+    RefusalMeaning, RefusalRule, RefusalRules, RefusalScope, Ruling, default_ruling,
+};
 pub use settings::{Settings, UnknownOutcome};
 
 /// Maximum pause after the first attempt; it doubles with each retry.
@@ -87,22 +87,6 @@ impl Judge {
     #[must_use]
     pub fn needs_intent(&self, tries: Tries) -> bool {
         !self.resends(tries) || (self.key_ttl().is_some() && !tries.idempotent)
-    }
-
-    /// Why the run ends rather than waits, after refusals with this pause, if it does.
-    #[must_use]
-    pub fn stop_reason(&self, pause: Option<Duration>, refusals: u32) -> Option<String> {
-        let Settings { max_wait, max_refusals, .. } = self.settings;
-        if let Some(pause) = pause.filter(|pause| *pause > max_wait) {
-            return Some(format!(
-                "the server asks for a pause of {}, which is longer than {} (retry.max-wait or --max-wait)",
-                humantime::format_duration(pause),
-                humantime::format_duration(max_wait),
-            ));
-        }
-        (refusals > max_refusals).then(|| {
-            format!("the server refused {refusals} times in a row (retry.max-refusals or --max-refusals allows {max_refusals}): is the rate right?")
-        })
     }
 
     /// The verdict on one attempt. `chance` lies between 0 and 1.

@@ -50,9 +50,9 @@ pub struct Stage {
     pub(crate) judge: Judge,
     pub(crate) refusals: RefusalRules,
     pub(crate) signals: Vec<SignalSource>,
-    pub(crate) body_signals: BodySignals,
+    pub(crate) body_signals: Option<BodySignals>,
     pub(crate) extractor: Extractor,
-    pub(crate) settler: CostExtractor,
+    pub(crate) true_costs: Option<CostExtractor>,
     pub(crate) each: Option<Items>,
     pub(crate) pages: Option<Pages>,
     pub(crate) batch: Option<Batch>,
@@ -92,7 +92,7 @@ impl Stage {
         Ok(Stage {
             account: account::of(job, &renderer, context.environment),
             extractor: Extractor::new(&job.extract)?,
-            settler: CostExtractor::new(policy.settle(), policy.units())?,
+            true_costs: CostExtractor::new(policy.settle(), policy.units())?,
             fixed_cost: renderer
                 .fixed_cost()
                 .map(of_request_cost)
@@ -107,7 +107,7 @@ impl Stage {
             signer,
             cleartext: Cleartext::of(job),
             judge: Judge::new(job.retry.clone()),
-            refusals: RefusalRules::new(&job.refusal)?,
+            refusals: RefusalRules::new(&job.refusal, &job.retry)?,
             signals: job.signal.clone(),
             body_signals: BodySignals::new(&job.signal)?,
             makes_keys: job.retry.idempotency_key.as_deref() == Some(AUTO),

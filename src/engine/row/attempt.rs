@@ -234,8 +234,10 @@ impl RequestExecutor {
             return Ok(answer);
         }
         read.map_err(too_long)?;
-        for (unit, cost) in self.stage().settler.costs(&answer.body).map_err(too_long)? {
-            permit.adjust_cost(unit, cost);
+        if let Some(costs) = &self.stage().true_costs {
+            for (unit, cost) in costs.costs(&answer.body).map_err(too_long)? {
+                permit.adjust_cost(unit, cost);
+            }
         }
         Ok(answer)
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::attempt::{AttemptTrace, Purpose, RequestExecutor};
 use crate::judge::signals::{LimitSignals, read_headers};
-use crate::judge::{RefusalMeaning, RefusalRules, RefusalScope, Ruling};
+use crate::judge::{RefusalMeaning, RefusalScope, Ruling, default_ruling};
 use crate::limit::Permit;
 use crate::record::Failure;
 use crate::send::redirect::RedirectTrust;
@@ -88,7 +88,7 @@ impl RequestExecutor {
         purpose: Purpose,
     ) -> Result<(), Failure> {
         let bodies = &self.stage().body_signals;
-        if let (Ok(answer), Purpose::Own, false) = (answer, purpose, bodies.is_empty()) {
+        if let (Ok(answer), Purpose::Own, Some(bodies)) = (answer, purpose, bodies) {
             let now = self.context.calendar_now();
             let signals = bodies.signals(&answer.headers, &answer.body, now)?;
             self.apply_signals(permit, &signals);
@@ -118,13 +118,13 @@ impl RequestExecutor {
     ) {
         permit.answered();
         let now = self.context.calendar_now();
-        let ruling = RefusalRules::DEFAULT.of_head(head.status(), head.headers(), now);
+        let ruling = default_ruling(head.status(), head.headers(), now);
         let Ruling::Refused(_, _, pause) = ruling else {
             return;
         };
         self.counters().refused();
         trace.refusals_elsewhere += 1;
-        if let Some(why) = self.stage().judge.stop_reason(pause, trace.refusals_elsewhere) {
+        if let Some(why) = self.stage().refusals.stop_reason(pause, trace.refusals_elsewhere) {
             let why = format!("no token can be had: {why}");
             self.end_run(why + &resume_after(pause, now));
         }
@@ -155,7 +155,7 @@ impl RequestExecutor {
         }
         let refusals = permit.refused(pause, chance);
         let why = match meaning {
-            RefusalMeaning::Limited => self.stage().judge.stop_reason(pause, refusals),
+            RefusalMeaning::Limited => self.stage().refusals.stop_reason(pause, refusals),
             RefusalMeaning::QuotaGone => Some(format!(
                 "the server says that the quota is used up (status {})",
                 status.as_u16()

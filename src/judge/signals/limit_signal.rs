@@ -138,10 +138,3 @@ pub fn count(text: &str) -> Result<u64, String> {
         _ => Err(format!("\"{text}\" is no count")),
     }
 }
-
-/// The used units and the limit of `used/limit`.
-pub fn used_and_limit(text: &str) -> Result<(u64, u64), String> {
-    let (used, limit) =
-        text.split_once('/').ok_or_else(|| format!("\"{text}\" is not used/limit"))?;
-    Ok((count(used.trim())?, count(limit.trim())?))
-}

@@ -13,22 +13,41 @@
 //! A time may have any spelling that a server uses (`moment.rs`). An implausible value
 //! is an [`InvalidHeader`] and has no effect.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use http::HeaderMap;
 use http::header::HeaderName;
+use serde_json::Value;
 
-mod body;
-mod draft;
-mod families;
+use crate::error::Error;
+use crate::extract::Extractor;
+use crate::record::Failure;
+
+mod headers;
 mod limit_signal;
 mod moment;
 #[cfg(test)]
 mod tests;
 
-pub use body::BodySignals;
+use limit_signal::NamedTexts;
 pub use limit_signal::{InvalidHeader, LimitSignal, LimitSignals, SignalSource};
+use moment::AnswerClock;
 pub use moment::{MAX_WAIT, parse_pause};
+
+/// The compiled entries of `[[signal]]` that read bodies.
+pub struct BodySignals {
+    sources: Vec<SignalSource>,
+    /// The programs by their texts.
+    programs: BTreeMap<String, Extractor>,
+}
+
+/// The headers of an answer, and the values of the programs for its body.
+struct AnswerTexts<'a> {
+    headers: &'a HeaderMap,
+    values: BTreeMap<&'a str, String>,
+}
 
 /// The signals in the headers of an answer that arrived at `now`: in the families of
 /// headers above, and in those of `sources`.
@@ -40,17 +59,74 @@ pub fn read_headers(
 ) -> LimitSignals {
     let mut found = LimitSignals::default();
     if !sources.is_empty() {
-        let clock = moment::AnswerClock::of(headers, now);
-        let of_headers = sources.iter().filter(|said| !said.is_of_body());
-        families::read_sources(of_headers, headers, clock, &mut found);
+        let clock = AnswerClock::of(headers, now);
+        let of_headers = sources.iter().filter(|source| !source.is_of_body());
+        headers::read_sources(of_headers, headers, clock, &mut found);
     }
     // Most answers have no such header; each has this in its name.
     let of_limit =
         |name: &HeaderName| name.as_str().as_bytes().windows(5).any(|part| part == b"limit");
     if headers.keys().any(of_limit) {
-        let clock = moment::AnswerClock::of(headers, now);
-        draft::read(headers, &mut found);
-        families::read(headers, clock, &mut found);
+        let clock = AnswerClock::of(headers, now);
+        headers::read(headers, clock, &mut found);
     }
     found
+}
+
+impl BodySignals {
+    /// Compiles the entries of a job that read bodies; none if there is no such entry.
+    ///
+    /// # Errors
+    /// Which entry holds no jq program.
+    pub fn new(sources: &[SignalSource]) -> Result<Option<BodySignals>, Error> {
+        let mut signals = BodySignals { sources: Vec::new(), programs: BTreeMap::new() };
+        for (number, source) in (1..).zip(sources).filter(|(_, it)| it.is_of_body()) {
+            for code in source.names().into_iter().filter(|name| name.starts_with('.')) {
+                let program = Extractor::of_one("value", code)
+                    .map_err(|error| Error::plan(format!("signal {number}: {error}")))?;
+                signals.programs.insert(code.to_owned(), program);
+            }
+            signals.sources.push(source.clone());
+        }
+        Ok((!signals.sources.is_empty()).then_some(signals))
+    }
+
+    /// The signals in the body of an answer that arrived at `now`.
+    ///
+    /// # Errors
+    /// A failure `jq too long`.
+    pub fn signals(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Result<LimitSignals, Failure> {
+        let mut values = BTreeMap::new();
+        for (code, program) in &self.programs {
+            values.extend(text(program.extract_one(body)?).map(|text| (code.as_str(), text)));
+        }
+        let answer = AnswerTexts { headers, values };
+        let mut found = LimitSignals::default();
+        let clock = AnswerClock::of(headers, now);
+        headers::read_sources(&self.sources, &answer, clock, &mut found);
+        Ok(found)
+    }
+}
+
+impl NamedTexts for AnswerTexts<'_> {
+    fn text(&self, name: &str) -> Option<Result<Cow<'_, str>, String>> {
+        if name.starts_with('.') {
+            self.values.get(name).map(|text| Ok(text.as_str().into()))
+        } else {
+            self.headers.text(name)
+        }
+    }
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text),
+        other => Some(other.to_string()),
+    }
 }

@@ -26,15 +26,18 @@ impl AnswerClock {
     /// clock. A `Date` has whole seconds, so up to one more is added.
     pub fn of(headers: &HeaderMap, now: SystemTime) -> AnswerClock {
         const AGREES: Duration = Duration::from_secs(2);
-        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-        let ours = AnswerClock { now, margin: Duration::ZERO };
-        match date.and_then(|date| httpdate::parse_http_date(date).ok()) {
+        match date(headers) {
             Some(date) if difference(date, now) > AGREES => {
                 AnswerClock { now: date, margin: Duration::from_secs(1) }
             }
-            _ => ours,
+            _ => AnswerClock { now, margin: Duration::ZERO },
         }
     }
+}
+
+/// The server's clock by the `Date` of an answer.
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
 fn difference(a: SystemTime, b: SystemTime) -> Duration {
@@ -53,14 +56,10 @@ fn difference(a: SystemTime, b: SystemTime) -> Duration {
 /// | `Sun, 06 Nov 1994 08:49:37 GMT` | an HTTP date |
 ///
 /// # Errors
-/// It can't be parsed, or is further away than [`LONGEST`].
+/// It can't be parsed, or is further away than [`MAX_WAIT`].
 pub fn moment(text: &str, clock: AnswerClock) -> Result<Duration, String> {
     let text = text.trim();
-    let wait = match text.parse::<f64>() {
-        Ok(number) => of_number(number, clock),
-        Err(_) => of_text(text, clock),
-    };
-    let wait = wait.ok_or_else(|| format!("\"{text}\" is no time"))?;
+    let wait = time_until(text, clock).ok_or_else(|| format!("\"{text}\" is no time"))?;
     if wait <= MAX_WAIT { Ok(wait) } else { Err(format!("\"{text}\" is more than 32 days away")) }
 }
 
@@ -68,17 +67,11 @@ pub fn moment(text: &str, clock: AnswerClock) -> Result<Duration, String> {
 /// is obeyed in full. A date has whole seconds, so one more is added.
 #[must_use]
 pub fn parse_pause(text: &str, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = text.trim();
-    if let Ok(seconds) = text.parse::<f64>()
-        && seconds < FIRST_EPOCH
-    {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-    let clock = AnswerClock {
-        now: date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now),
-        margin: Duration::from_secs(1),
-    };
+    let now = date(headers).unwrap_or(now);
+    time_until(text.trim(), AnswerClock { now, margin: Duration::from_secs(1) })
+}
+
+fn time_until(text: &str, clock: AnswerClock) -> Option<Duration> {
     match text.parse::<f64>() {
         Ok(number) => of_number(number, clock),
         Err(_) => of_text(text, clock),

@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng};
 use std::time::Duration;
 
 use super::*;
+use crate::limit::RateLimitInfo;
 
 /// Sun, 06 Nov 2033 08:49:37 GMT
 const NOW: u64 = 2_014_879_777;
@@ -310,4 +311,43 @@ fn a_time_of_any_letters_is_parsed_or_refused() {
     ] {
         assert_eq!(parse_pause(text, &headers, now()), expected, "{text}");
     }
+}
+
+fn body_source() -> SignalSource {
+    SignalSource {
+        unit: "points".into(),
+        limit: ".throttle.most".into(),
+        remaining: ".throttle.left".into(),
+        reset: "x-ends".into(),
+        ..SignalSource::default()
+    }
+}
+
+#[test]
+fn values_of_the_body_are_parsed_like_headers() {
+    let bodies = BodySignals::new(&[body_source()]).unwrap().unwrap();
+    let headers: HeaderMap =
+        [("x-ends".parse().unwrap(), "20s".parse().unwrap())].into_iter().collect();
+    let now = SystemTime::UNIX_EPOCH;
+    let read = |body: &str| bodies.signals(&headers, body.as_bytes(), now).unwrap();
+    let found = read(r#"{"throttle": {"most": 2000.0, "left": "1980"}}"#);
+    let info = RateLimitInfo {
+        limit: Some(2_000),
+        remaining: Some(1_980),
+        reset: Some(Duration::from_secs(20)),
+    };
+    let expected = LimitSignal::new("points", info);
+    assert_eq!((found.signals, found.invalid), (vec![expected], vec![]));
+    for other in ["no json", "{}", r#"{"throttle": null}"#] {
+        assert_eq!(read(other), LimitSignals::default(), "{other}");
+    }
+    let invalid = read(r#"{"throttle": {"most": 10, "left": -1}}"#).invalid;
+    assert_eq!((&*invalid[0].header, &*invalid[0].why), (".throttle.left", "\"-1\" is no count"));
+}
+
+#[test]
+fn a_wrong_program_of_a_body_is_an_error() {
+    let wrong = SignalSource { limit: ".a[".into(), ..body_source() };
+    let error = BodySignals::new(&[SignalSource::default(), wrong]).err().unwrap();
+    assert!(error.to_string().contains("signal 2: "), "{error}");
 }

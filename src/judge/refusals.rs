@@ -1,16 +1,68 @@
-//! The rules by which answers are refusals, and the pauses that they ask for. Pure: time
-//! is an argument.
+//! Refusals: the answers that are one, the pauses that they ask for, and when they end the
+//! run. Pure: time is an argument.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::refusal::{RefusalMeaning, RefusalRule, RefusalScope, is_refusal};
+use super::settings::Settings;
 use super::signals::{parse_pause, read_headers};
 use crate::error::Error;
-use crate::extract::{self, Extractor};
+use crate::extract::Extractor;
 use crate::record::Failure;
+
+/// One entry of `[[refusal]]`: the answers by which a server refuses a request. The first
+/// rule that matches counts; a 429, and a 503 with `Retry-After`, need no rule.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct RefusalRule {
+    /// The statuses of the answers; any if none is given.
+    pub status: Vec<u16>,
+    /// Headers that the answer must have with these values; an empty value matches any.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// A jq program over the body that must give neither null nor false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// The meaning of the refusal.
+    pub means: RefusalMeaning,
+    /// The requests that the refusal holds for.
+    pub closes: RefusalScope,
+    /// A jq program over the body that gives the pause: seconds, or a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<String>,
+    /// The pause where the answer states none.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Duration>,
+}
+
+/// The meaning of a refusal for the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalMeaning {
+    /// The run waits and goes on.
+    #[default]
+    Limited,
+    /// The quota is used up for a long time: the run stops and reports until when.
+    QuotaGone,
+    /// The server has banned the client: the run stops at once.
+    Banned,
+}
+
+/// The requests that a refusal holds for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalScope {
+    /// The requests with the same key, where limits or signals hold for each key.
+    #[default]
+    Key,
+    /// All requests of the run.
+    Run,
+}
 
 /// The decision of the rules on an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +78,8 @@ pub enum Ruling {
 /// The compiled rules of a job.
 pub struct RefusalRules {
     rules: Vec<CheckedRule>,
+    max_wait: Duration,
+    max_refusals: u32,
 }
 
 struct CheckedRule {
@@ -35,18 +89,19 @@ struct CheckedRule {
 }
 
 impl RefusalRules {
-    /// The rules without those of a job.
-    pub const DEFAULT: RefusalRules = RefusalRules { rules: Vec::new() };
-
     /// Compiles the jq programs of the rules.
     ///
     /// # Errors
     /// Which rule is wrong, and where.
-    pub fn new(rules: &[RefusalRule]) -> Result<RefusalRules, Error> {
+    pub fn new(rules: &[RefusalRule], retry: &Settings) -> Result<RefusalRules, Error> {
         let checked = (1..).zip(rules).map(|(number, rule)| {
             CheckedRule::new(rule).map_err(|why| Error::plan(format!("refusal {number}: {why}")))
         });
-        Ok(RefusalRules { rules: checked.collect::<Result<_, _>>()? })
+        Ok(RefusalRules {
+            rules: checked.collect::<Result<_, _>>()?,
+            max_wait: retry.max_wait,
+            max_refusals: retry.max_refusals,
+        })
     }
 
     /// The ruling on the head of an answer that arrived at `now`.
@@ -92,12 +147,51 @@ impl RefusalRules {
                 return Ok(Ruling::Refused(means, closes, wait));
             }
         }
-        Ok(if is_refusal(status, headers) {
-            let wait = retry_after(headers, now).or_else(|| exhausted_reset(headers, now));
-            Ruling::Refused(RefusalMeaning::Limited, RefusalScope::Key, wait)
-        } else {
-            Ruling::Accepted
+        Ok(default_ruling(status, headers, now))
+    }
+
+    /// Why the run ends rather than waits, after refusals with this pause, if it does.
+    #[must_use]
+    pub fn stop_reason(&self, pause: Option<Duration>, refusals: u32) -> Option<String> {
+        let (max_wait, max_refusals) = (self.max_wait, self.max_refusals);
+        if let Some(pause) = pause.filter(|pause| *pause > max_wait) {
+            return Some(format!(
+                "the server asks for a pause of {}, which is longer than {} (retry.max-wait or --max-wait)",
+                humantime::format_duration(pause),
+                humantime::format_duration(max_wait),
+            ));
+        }
+        (refusals > max_refusals).then(|| {
+            format!("the server refused {refusals} times in a row (retry.max-refusals or --max-refusals allows {max_refusals}): is the rate right?")
         })
+    }
+}
+
+/// The ruling on an answer without the rules of a job: a 429 is a refusal, and a 503 with
+/// `Retry-After`.
+#[must_use]
+pub fn default_ruling(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Ruling {
+    let is_refusal = match status {
+        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::SERVICE_UNAVAILABLE => headers.contains_key(RETRY_AFTER),
+        _ => false,
+    };
+    if !is_refusal {
+        return Ruling::Accepted;
+    }
+    let wait = retry_after(headers, now).or_else(|| exhausted_reset(headers, now));
+    Ruling::Refused(RefusalMeaning::Limited, RefusalScope::Key, wait)
+}
+
+impl RefusalRule {
+    /// Whether the status and the headers of an answer match.
+    fn matches(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        let has = |(name, wanted): (&String, &String)| {
+            let value = headers.get(name).and_then(|value| value.to_str().ok());
+            value.is_some_and(|value| wanted.is_empty() || value.trim() == wanted)
+        };
+        (self.status.is_empty() || self.status.contains(&status.as_u16()))
+            && self.headers.iter().all(has)
     }
 }
 
@@ -112,8 +206,8 @@ impl CheckedRule {
             return Err(format!("{status} is no HTTP status"));
         }
         Ok(CheckedRule {
-            when: program("when", rule.when.as_deref())?,
-            wait: program("wait", rule.wait.as_deref())?,
+            when: compile("when", rule.when.as_deref())?,
+            wait: compile("wait", rule.wait.as_deref())?,
             rule: rule.clone(),
         })
     }
@@ -126,7 +220,7 @@ impl CheckedRule {
         let Some(when) = &self.when else {
             return Ok(true);
         };
-        Ok(!matches!(value(when, body)?, Value::Null | Value::Bool(false)))
+        Ok(!matches!(when.extract_one(body)?, Value::Null | Value::Bool(false)))
     }
 
     fn wait(
@@ -138,7 +232,7 @@ impl CheckedRule {
         let Some(wait) = &self.wait else {
             return Ok(None);
         };
-        Ok(match value(wait, body)? {
+        Ok(match wait.extract_one(body)? {
             Value::Number(number) => parse_pause(&number.to_string(), headers, now),
             Value::String(text) => parse_pause(&text, headers, now),
             _ => None,
@@ -146,24 +240,14 @@ impl CheckedRule {
     }
 }
 
-/// The first value of a program, or null.
-fn value(program: &Extractor, body: &[u8]) -> Result<Value, Failure> {
-    let values = program.extract_any(body)?;
-    Ok(values.into_iter().next().unwrap_or_default())
-}
-
-fn program(name: &str, code: Option<&str>) -> Result<Option<Extractor>, String> {
-    let Some(code) = code else {
-        return Ok(None);
-    };
-    let settings: extract::Settings = std::iter::once((format!("{name}?"), code.into())).collect();
-    let compiled = Extractor::new(&settings).map_err(|error| error.to_string())?;
-    Ok(Some(compiled))
+fn compile(name: &str, code: Option<&str>) -> Result<Option<Extractor>, String> {
+    let program = code.map(|code| Extractor::of_one(name, code)).transpose();
+    program.map_err(|error| error.to_string())
 }
 
 /// The pause that `Retry-After` asks for, in full.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
     parse_pause(text, headers, now)
 }
 
@@ -186,7 +270,7 @@ mod tests {
             refusal: Vec<RefusalRule>,
         }
         let job: Job = toml::from_str(text).map_err(|error| error.to_string())?;
-        RefusalRules::new(&job.refusal).map_err(|error| error.to_string())
+        RefusalRules::new(&job.refusal, &Settings::default()).map_err(|error| error.to_string())
     }
 
     fn ruling(rules: &RefusalRules, status: u16, headers: &[(&str, &str)], body: &str) -> Ruling {
@@ -212,7 +296,7 @@ mod tests {
 
     #[test]
     fn without_rules_a_429_is_a_refusal_with_the_most_exact_pause() {
-        let rules = RefusalRules::new(&[]).unwrap();
+        let rules = RefusalRules::new(&[], &Settings::default()).unwrap();
         let left = |left| ("x-ratelimit-remaining", left);
         let reset = ("x-ratelimit-reset", "30");
         for (status, headers, expected) in [

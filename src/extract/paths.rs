@@ -1,12 +1,27 @@
-//! Extracts the values at plain paths in one pass over a body, without building values of
-//! the rest. The whole body is checked to be JSON. Pure.
+//! Values at plain paths such as `.quotes[0].price`, without jq. Pure.
+//!
+//! [`PathScanner`] extracts the values of all paths in one pass over a text, which is checked
+//! to be JSON. A text that the scanner finds unusual is left to the full parser, whose
+//! document each [`Path`] can be followed through.
 
 use serde_json::Value;
 
-use super::body;
-use super::path::{Path, PathStep};
 use super::scanner::{Scanner, Unusual};
-use crate::record::Failure;
+
+/// The steps of a path.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Path {
+    steps: Vec<PathStep>,
+}
+
+/// One step of a path.
+#[derive(Debug, Clone, PartialEq)]
+enum PathStep {
+    /// The field of this name.
+    Key(String),
+    /// The item at this index, from the end if negative.
+    Index(i64),
+}
 
 /// The value of each path: null if it is missing; the error is why the path can't be
 /// followed.
@@ -18,7 +33,7 @@ pub struct PathScanner {
     paths: Vec<Path>,
 }
 
-/// The parts of one value that are extracted.
+/// The extracted parts of one value.
 enum Node {
     /// The whole value, for these paths from here.
     Whole(Vec<(usize, Path)>),
@@ -28,34 +43,110 @@ enum Node {
     Items(Vec<(usize, Node)>),
 }
 
+impl Path {
+    /// The path, if the program is one of names and whole numbers alone.
+    pub fn parse(program: &str) -> Option<Path> {
+        let mut rest = program.trim();
+        let mut steps = Vec::new();
+        if !rest.starts_with('.') {
+            return None;
+        }
+        if rest == "." {
+            return Some(Path { steps });
+        }
+        while !rest.is_empty() {
+            let (step, after) = next_step(rest, steps.is_empty())?;
+            steps.push(step);
+            rest = after;
+        }
+        Some(Path { steps })
+    }
+
+    /// The first step, and the path from there.
+    fn split_first(&self) -> Option<(&PathStep, Path)> {
+        let (first, rest) = self.steps.split_first()?;
+        Some((first, Path { steps: rest.to_vec() }))
+    }
+
+    /// The value at the path; null where jq gives null, an error where jq gives one.
+    pub fn walk<'a>(&self, body: &'a Value) -> Result<&'a Value, String> {
+        self.steps.iter().try_fold(body, |value, step| match step {
+            PathStep::Key(key) => by_key(value, key),
+            PathStep::Index(index) => by_index(value, *index),
+        })
+    }
+}
+
+/// The step of `.name`, `[3]`, or `.[3]`, and the text after it.
+fn next_step(text: &str, first: bool) -> Option<(PathStep, &str)> {
+    let dotted = text.strip_prefix('.');
+    if first && dotted.is_none() {
+        return None;
+    }
+    if let Some(inside) = dotted.unwrap_or(text).strip_prefix('[') {
+        let (index, after) = inside.split_once(']')?;
+        return Some((PathStep::Index(index.parse().ok()?), after));
+    }
+    let name = dotted?;
+    let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
+    let (name, after) = name.split_at(end);
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    is_name.then(|| (PathStep::Key(name.to_owned()), after))
+}
+
+fn by_key<'a>(value: &'a Value, key: &str) -> Result<&'a Value, String> {
+    match value {
+        Value::Object(fields) => Ok(fields.get(key).unwrap_or(&Value::Null)),
+        Value::Null => Ok(value),
+        _ => Err(format!("cannot take .{key} of {}", kind(value))),
+    }
+}
+
+fn by_index(value: &Value, index: i64) -> Result<&Value, String> {
+    match value {
+        Value::Array(items) => {
+            let from_start = match index {
+                0.. => usize::try_from(index).ok(),
+                _ => usize::try_from(-index).ok().and_then(|back| items.len().checked_sub(back)),
+            };
+            Ok(from_start.and_then(|at| items.get(at)).unwrap_or(&Value::Null))
+        }
+        // In jq an object may have a number as a key, so this is no error.
+        Value::Null | Value::Object(_) => Ok(&Value::Null),
+        _ => Err(format!("cannot take [{index}] of {}", kind(value))),
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
 impl PathScanner {
     /// Compiles these paths; values have the same order.
-    pub fn new<'a>(paths: impl Iterator<Item = &'a Path>) -> PathScanner {
-        let paths: Vec<_> = paths.cloned().collect();
+    pub fn new(paths: Vec<Path>) -> PathScanner {
         let root = Node::new(paths.iter().cloned().enumerate().collect());
         PathScanner { root, paths }
     }
 
-    /// The values of one body.
-    ///
-    /// # Errors
-    /// Why the body isn't one JSON document.
-    pub fn scan(&self, body: &[u8]) -> Result<PathValues, Failure> {
+    /// The values of a JSON text, in one pass over all of it, without building the rest.
+    pub fn scan(&self, text: &str) -> Result<PathValues, Unusual> {
         let mut found = vec![Ok(Value::Null); self.paths.len()];
-        match self.walk(body::json_text(body)?, &mut found) {
-            Ok(()) => Ok(found),
-            Err(Unusual) => {
-                let body = body::json(body)?;
-                let walk = |path: &Path| path.walk(&body).cloned();
-                Ok(self.paths.iter().map(walk).collect())
-            }
-        }
+        let mut json = Scanner::new(text);
+        self.root.walk(&mut json, &mut found)?;
+        json.end()?;
+        Ok(found)
     }
 
-    fn walk(&self, text: &str, found: &mut PathValues) -> Result<(), Unusual> {
-        let mut json = Scanner::new(text);
-        self.root.walk(&mut json, found)?;
-        json.end()
+    /// The values of a document, by the full parser.
+    pub fn follow(&self, document: &Value) -> PathValues {
+        self.paths.iter().map(|path| path.walk(document).cloned()).collect()
     }
 }
 
@@ -170,8 +261,49 @@ fn nodes<K>(groups: Vec<(K, Vec<(usize, Path)>)>) -> Vec<(K, Node)> {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::super::jq::{JqInput, Program};
     use super::*;
-    use crate::record::FailureKind;
+
+    #[test]
+    fn a_path_gives_what_jq_gives() {
+        let body = json!({"a": {"b": [1, {"c": "x"}, null]}, "_": 3, "n": 1.50});
+        for path in [
+            ".",
+            ".a",
+            ".a.b",
+            ".a.b[0]",
+            ".a.b.[1]",
+            ".a.b[1].c",
+            ".a.b[-1]",
+            ".a.b[-9]",
+            ".a.b[7]",
+            ".a.b[2].x[0]",
+            "._",
+            ".none",
+            ".none.more",
+            ".n",
+            ".a[0]",
+            "._.x",
+            ".a.b.c",
+        ] {
+            let direct = Path::parse(path).unwrap().walk(&body).cloned();
+            let by_jq = Program::new(path).unwrap().run(&JqInput::deserialize(&body).unwrap());
+            assert_eq!(direct.ok(), by_jq.ok(), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_more_than_a_path_is_left_to_jq() {
+        for program in [
+            "", "a", ".a | .b", ".[]", ".a?", ".\"a b\"", "..", ".a-b", ".[0:2]", ".a.", ".0a",
+            "[0]",
+        ] {
+            assert_eq!(Path::parse(program), None, "{program}");
+        }
+    }
 
     #[test]
     fn together_they_come_to_what_each_comes_to_alone() {
@@ -210,46 +342,12 @@ mod tests {
             let sets = [&paths[..], &paths[1..], &paths[2..9], &paths[10..]];
             let alone = paths.iter().map(std::slice::from_ref);
             for set in sets.into_iter().chain(alone) {
-                let found = PathScanner::new(set.iter()).scan(body.as_bytes()).unwrap();
+                let scanner = PathScanner::new(set.to_vec());
+                let found = scanner.scan(body).unwrap_or_else(|_| scanner.follow(&whole));
                 let expected: PathValues =
                     set.iter().map(|path| path.walk(&whole).cloned()).collect();
                 assert_eq!(found, expected, "{body}");
             }
         }
-    }
-
-    #[test]
-    fn what_is_not_json_is_an_error_wherever_it_stands() {
-        let path = Path::parse(".a.b").unwrap();
-        let picker = PathScanner::new(std::iter::once(&path));
-        for body in [
-            "",
-            "{\"a\": 1",
-            "{\"x\": nul}",
-            "{\"a\": {}} more",
-            "<html>",
-            "{\"x\": \"\n\"}",
-            "{\"a\": {\"b\": nul}}",
-            "{\"a\": {\"b\": NaN}}",
-            "{\"a\": {\"b\": 1",
-            "{\"a\": {\"b\": 1}, \"c\": [1, 2, 3",
-            "{\"a\": {\"b\": \"\\ud800\"}}",
-        ] {
-            assert!(picker.scan(body.as_bytes()).is_err(), "{body}");
-        }
-        let not_text = b"{\"a\": {\"b\": \"\xff\"}}";
-        assert!(picker.scan(not_text).is_err());
-    }
-
-    #[test]
-    fn all_of_a_body_is_read() {
-        let paths = [".a.b", ".list[1]"].map(|path| Path::parse(path).unwrap());
-        let picker = PathScanner::new(paths.iter());
-        let body = br#"{"list": [0, 1, 2], "a": {"b": "x", "c": this is not JSON}}"#;
-        assert_eq!(picker.scan(body).unwrap_err().kind, FailureKind::NotJson);
-        let two = br#"{"list": [0, 1], "a": {"b": "x"}} {"list": [0, 2]}"#;
-        assert_eq!(picker.scan(two).unwrap_err().kind, FailureKind::SeveralDocuments);
-        let twice = br#"{"list": [0, 1], "a": {"b": "x"}, "\u0061": {"b": "y"}}"#;
-        assert_eq!(picker.scan(twice).unwrap(), [Ok("y".into()), Ok(1.into())]);
     }
 }
