@@ -144,25 +144,28 @@ impl Batch {
     /// # Errors
     /// That the program for the key fails for an item.
     pub fn group(&self, items: Vec<Bytes>) -> Result<KeyedItems, Failure> {
-        let mut parts = KeyedItems::default();
+        let mut keyed = KeyedItems::default();
         for item in items {
             let id =
                 self.id.run(&json(&item)?).map_err(|error| missing_items("items.match", error))?;
-            parts.add(key(&id), item);
+            match key(&id) {
+                Some(key) => keyed.by_key.entry(key).or_default().push(item),
+                None => keyed.without_key.push(item),
+            }
         }
-        Ok(parts)
+        Ok(keyed)
     }
 
     /// Assigns the items to the rows. Rows of one key had equal requests: they share their
     /// key's one item, or have one each.
     #[must_use]
-    pub fn assign(&self, rows: &[Row], parts: KeyedItems) -> AssignedItems {
+    pub fn assign(&self, rows: &[Row], keyed: KeyedItems) -> AssignedItems {
         let mut requested: HashMap<String, usize> = HashMap::new();
         for key in rows.iter().filter_map(|row| self.key(row)) {
             *requested.entry(key).or_default() += 1;
         }
-        let mut items = parts.by_key;
-        let mut unmatched = parts.without_key;
+        let mut items = keyed.by_key;
+        let mut unmatched = keyed.without_key;
         items.retain(|key, items| {
             let is_requested = requested.contains_key(key);
             if !is_requested {
@@ -172,8 +175,8 @@ impl Batch {
         });
         let mut taken: HashMap<String, usize> = HashMap::new();
         let mut item = |row: &Row| {
-            let key = self.key(row).ok_or_else(|| self.missing(row))?;
-            let items = items.get(&key).ok_or_else(|| self.missing(row))?;
+            let key = self.key(row).ok_or_else(|| self.failure(row, 0))?;
+            let items = items.get(&key).ok_or_else(|| self.failure(row, 0))?;
             let count = taken.entry(key.clone()).or_default();
             *count += 1;
             if items.windows(2).all(|pair| pair[0] == pair[1]) {
@@ -182,7 +185,7 @@ impl Batch {
             if requested.get(&key) == Some(&items.len()) {
                 Ok(items[*count - 1].clone())
             } else {
-                Err(self.several(row, items.len()))
+                Err(self.failure(row, items.len()))
             }
         };
         AssignedItems { items: rows.iter().map(&mut item).collect(), unmatched }
@@ -192,30 +195,21 @@ impl Batch {
         row.fields.get(&self.field).and_then(key)
     }
 
-    fn missing(&self, row: &Row) -> Failure {
-        let (field, value) = (&self.field, self.value(row));
-        let why = format!("the answer to its batch has no item for {field} {value}");
-        Failure::new(FailureKind::MissingItem, why)
-    }
-
-    fn several(&self, row: &Row, items: usize) -> Failure {
-        let (field, value) = (&self.field, self.value(row));
-        let why = format!(
-            "the answer to its batch has {items} items for {field} {value}, which differ: match by what tells them apart, or let items.each give one of them"
-        );
-        Failure::new(FailureKind::SeveralItems, why)
-    }
-
-    fn value<'a>(&self, row: &'a Row) -> &'a Value {
-        row.fields.get(&self.field).unwrap_or(&Value::Null)
-    }
-}
-
-impl KeyedItems {
-    fn add(&mut self, key: Option<String>, item: Bytes) {
-        match key {
-            Some(key) => self.by_key.entry(key).or_default().push(item),
-            None => self.without_key.push(item),
+    /// The failure of a row with this number of items that may be its own.
+    fn failure(&self, row: &Row, items: usize) -> Failure {
+        let value = row.fields.get(&self.field).unwrap_or(&Value::Null);
+        let of_row = format!("for {} {value}", self.field);
+        match items {
+            0 => Failure::new(
+                FailureKind::MissingItem,
+                format!("the answer to its batch has no item {of_row}"),
+            ),
+            items => Failure::new(
+                FailureKind::SeveralItems,
+                format!(
+                    "the answer to its batch has {items} items {of_row}, which differ: match by what tells them apart, or let items.each give one of them"
+                ),
+            ),
         }
     }
 }

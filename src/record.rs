@@ -213,8 +213,8 @@ impl Failure {
 /// The first characters of a text, with a `…` if it goes on. By that mark a truncated
 /// secret is recognised.
 #[must_use]
-pub fn excerpt(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
+pub fn excerpt(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
     }

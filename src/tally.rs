@@ -1,38 +1,25 @@
 //! (9) Records to counts, latencies, aggregates and kinds of failure.
 //!
-//! A [`Tally`] of some records merged with that of others is the tally of all
-//! of them. Its memory is bounded, whatever the records are.
-
-mod function;
-pub use function::Function;
+//! A [`Tally`] of some records merged with that of others is the tally of all of them. Its
+//! memory is bounded.
 
 mod aggregate;
-pub use aggregate::{Aggregate, Settings};
-
+mod failures;
+mod figures;
+mod fold;
+mod groups;
+mod sketch;
 mod value;
 
-mod numbers;
-
-mod sketch;
+use crate::record::Record;
+pub use aggregate::{Aggregate, Settings};
+use failures::Failures;
+pub use failures::{Example, FailureGroup};
+pub use figures::{Accuracy, AggregateResult, Figure, Figures, ResultGroup};
+use groups::GroupedAggregate;
 pub use sketch::Quantiles;
 
-mod distinct;
-
-mod answer;
-pub use answer::{Accuracy, AggregateResult, Figure, Figures, ResultGroup};
-
-mod fold;
-
-mod groups;
-
-mod failures;
-pub use failures::{Example, FailureGroup};
-
-use crate::record::Record;
-use failures::Failures;
-use groups::GroupedAggregate;
-
-/// Records, folded.
+/// The counts, latencies, aggregates and failures of records.
 #[derive(Debug, Clone)]
 pub struct Tally {
     counts: Counts,
@@ -41,23 +28,23 @@ pub struct Tally {
     failures: Failures,
 }
 
-/// How many records there were, and how they ended.
+/// Number of records by outcome, and of their attempts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// All records.
+    /// Records.
     pub rows: u64,
-    /// Those with a result.
+    /// Records with a result.
     pub ok: u64,
-    /// Those with a failure.
+    /// Records with a failure.
     pub failed: u64,
-    /// Attempts of all of them.
+    /// Attempts of all records.
     pub attempts: u64,
-    /// Attempts after the first one of each.
+    /// Attempts after the first one of each record.
     pub retries: u64,
 }
 
 impl Tally {
-    /// A tally of nothing yet, for records with these extracted `values`.
+    /// An empty tally of records with these extracted `values`.
     #[must_use]
     pub fn new(aggregates: &[Aggregate], values: &[String]) -> Tally {
         let groups = |aggregate| GroupedAggregate::new(aggregate, values);
@@ -69,7 +56,7 @@ impl Tally {
         }
     }
 
-    /// Takes one record in.
+    /// Adds one record.
     pub fn add(&mut self, record: &Record) {
         self.counts.add(record);
         if let Some(latency) = record.latency {
@@ -83,7 +70,7 @@ impl Tally {
         }
     }
 
-    /// Takes in another tally of the same aggregates.
+    /// Adds the records of another tally of the same aggregates.
     pub fn merge(&mut self, other: Tally) {
         self.counts.merge(other.counts);
         self.latency.merge(&other.latency);
@@ -92,7 +79,7 @@ impl Tally {
         pairs.for_each(|(mine, theirs)| mine.merge(theirs));
     }
 
-    /// How many records there were.
+    /// Number of records by outcome, and of their attempts.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
@@ -104,10 +91,10 @@ impl Tally {
         &self.latency
     }
 
-    /// What the aggregates came to, in their order.
+    /// The results of the aggregates, in their order.
     #[must_use]
-    pub fn answers(&self) -> Vec<AggregateResult> {
-        self.aggregates.iter().map(GroupedAggregate::answer).collect()
+    pub fn results(&self) -> Vec<AggregateResult> {
+        self.aggregates.iter().map(GroupedAggregate::result).collect()
     }
 
     /// The kinds of failure, the most frequent first.

@@ -1,9 +1,8 @@
 //! Verifies a limit from the times in the records of a results file.
 //!
 //! Each record has, for each request of its row, the interval in which it can have
-//! reached the server (`_arrived`). The count is the most requests that can have
-//! arrived in one window, in the worst case. It shares no arithmetic with the rate
-//! limiter.
+//! reached the server (`_arrived`). The count is the maximum number of requests that can
+//! have arrived in one window. It shares no arithmetic with the rate limiter.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,9 +33,9 @@ pub struct Check {
     pub limit: Limit,
     /// The units that it allows.
     pub allowed: u64,
-    /// The most units that can have arrived.
-    pub most: u64,
-    /// The begin of that window, in microseconds since 1970.
+    /// Maximum number of units that can have arrived in one window.
+    pub peak: u64,
+    /// The beginning of that window, in microseconds since 1970.
     pub start: i64,
     /// The key of these requests; empty if all count together.
     pub key: String,
@@ -46,7 +45,7 @@ impl Check {
     /// Whether the limit was kept in the worst case.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        self.most <= self.allowed
+        self.peak <= self.allowed
     }
 }
 
@@ -64,7 +63,7 @@ pub fn verify(file: &Settings, limits: &[Limit], per: Option<&str>) -> Result<Ve
     keys.values_mut().for_each(Times::sort);
     let worst = |limit: &Limit| {
         let checks = keys.iter().map(|(key, times)| check(limit, key, times));
-        checks.max_by_key(|check| check.most)
+        checks.max_by_key(|check| check.peak)
     };
     Ok(Verified {
         requests: keys.values().map(|times| times.from.len() as u64).sum(),
@@ -109,26 +108,26 @@ impl Times {
 fn check(limit: &Limit, key: &str, times: &Times) -> Check {
     let length = i64::try_from(limit.amount.period.as_micros()).unwrap_or(i64::MAX);
     let units = limit.amount.units;
-    let ((most, start), allowed) = match limit.measure() {
-        Some(Measure::Bucket { burst }) => (least_burst(times, (units, length)), burst),
+    let ((peak, start), allowed) = match limit.measure() {
+        Some(Measure::Bucket { burst }) => (least_burst(times, units, length), burst),
         Some(Measure::ClockWindow) => {
             (fullest(times, length, |time| time - time.rem_euclid(length)), units)
         }
         Some(Measure::Total) => ((times.from.len() as u64, 0), units),
         Some(Measure::AnyWindow) | None => (fullest(times, length, |time| time), units),
     };
-    Check { limit: limit.clone(), allowed, most, start, key: key.to_owned() }
+    Check { limit: limit.clone(), allowed, peak, start, key: key.to_owned() }
 }
 
-/// The most requests that can have arrived in one window, and its begin.
+/// The maximum number of requests that can have arrived in one window, and the beginning of it.
 ///
 /// `[from, to]` touches `[t, t + length)` if `from < t + length` and `to >= t`. If no
 /// request ends in a window's first moment, a later window has all its requests. So
-/// only windows are tried in whose first moment a request ends (or, if windows `begin`
+/// only windows are tried in whose first moment a request ends (or, if windows begin
 /// at certain times only, windows in which a request ends).
-fn fullest(times: &Times, length: i64, begin: impl Fn(i64) -> i64) -> (u64, i64) {
+fn fullest(times: &Times, length: i64, window_start: impl Fn(i64) -> i64) -> (u64, i64) {
     let (mut begun, mut over, mut worst) = (0, 0, (0, 0));
-    for start in times.to.iter().map(|to| begin(*to)) {
+    for start in times.to.iter().map(|to| window_start(*to)) {
         let end = start.saturating_add(length);
         begun += times.from[begun..].partition_point(|from| *from < end);
         over += times.to[over..].partition_point(|to| *to < start);
@@ -141,8 +140,8 @@ fn fullest(times: &Times, length: i64, begin: impl Fn(i64) -> i64) -> (u64, i64)
 
 /// The smallest bucket that can have held all requests at this rate: the largest
 /// number of requests in a span less the refill meanwhile, over all spans from the end
-/// of one request to the begin of another.
-fn least_burst(times: &Times, (units, length): (u64, i64)) -> (u64, i64) {
+/// of one request to the beginning of another.
+fn least_burst(times: &Times, units: u64, length: i64) -> (u64, i64) {
     let (units, length) = (i128::from(units), i128::from(length));
     let (mut over, mut best, mut worst) = (0, i128::MIN / 2, (0, 0));
     for (before, &end) in times.from.iter().enumerate() {
@@ -219,9 +218,9 @@ pub fn limits_of(results: &Path) -> Result<Vec<Limit>, Error> {
     if !results.exists() {
         return Err(Error::plan(format!("there is no file {}", results.display())));
     }
-    let said = crate::sink::limits_of(results).unwrap_or_default();
+    let text = crate::sink::limits_of(results).unwrap_or_default();
     let limits: Result<Vec<Limit>, LimitError> =
-        said.split(", ").filter(|limit| !limit.is_empty()).map(str::parse).collect();
+        text.split(", ").filter(|limit| !limit.is_empty()).map(str::parse).collect();
     match limits {
         Ok(limits) if !limits.is_empty() => Ok(limits),
         Ok(_) => Err(Error::plan(format!(
@@ -229,7 +228,7 @@ pub fn limits_of(results: &Path) -> Result<Vec<Limit>, Error> {
             results.display()
         ))),
         Err(_) => Err(Error::plan(format!(
-            "the limits of {} were {said}: give the one to verify with -r N/PERIOD, and whose it is with --per",
+            "the limits of {} were {text}: give the one to verify with -r N/PERIOD, and whose it is with --per",
             results.display()
         ))),
     }
@@ -297,7 +296,7 @@ mod tests {
                     (come * length - units * (end - start) + length - 1) / length
                 };
                 let most = spans.map(needed).max().unwrap();
-                let (found, _) = least_burst(&times(&intervals), (units as u64, length));
+                let (found, _) = least_burst(&times(&intervals), units as u64, length);
                 assert_eq!(found, most as u64, "seed {seed}");
             }
         }

@@ -79,7 +79,7 @@ fn of_the_run(results: &Path) -> Result<Vec<Limit>, Error> {
 }
 
 fn line(check: &Check, verified: &Verified) -> String {
-    let (limit, most, allowed) = (&check.limit, check.most, check.allowed);
+    let (limit, most, allowed) = (&check.limit, check.peak, check.allowed);
     let period = humantime::format_duration(limit.amount.period);
     let where_to = match limit.measure() {
         Some(Measure::Total) => "in all".to_owned(),

@@ -30,12 +30,12 @@ impl Items {
     /// # Errors
     /// Where the program is wrong.
     pub fn new(settings: &ItemSettings) -> Result<Option<Items>, Error> {
-        let wrong = |why| Error::plan(format!("items.each (--each): {why}"));
-        let code = settings.each.as_deref();
-        let each = |code: &str| -> Result<Items, String> {
-            Ok(Items { program: Program::new(code)?, is_path: leads_to_a_list(code) })
+        let Some(code) = &settings.each else {
+            return Ok(None);
         };
-        code.map(|code| each(code).map_err(wrong)).transpose()
+        let program =
+            Program::new(code).map_err(|why| Error::plan(format!("items.each (--each): {why}")))?;
+        Ok(Some(Items { program, is_path: leads_to_a_list(code) }))
     }
 
     /// Whether the program gives all items of one list unchanged, such as `.items[]`.
@@ -49,13 +49,10 @@ impl Items {
     /// # Errors
     /// A failure `missing items` if the program fails, `jq too long` if it takes too much.
     pub fn items(&self, body: &JqInput) -> Result<Vec<Bytes>, Failure> {
-        self.texts(body).map_err(|error| missing_items("items.each", error))
-    }
-
-    fn texts(&self, body: &JqInput) -> Result<Vec<Bytes>, JqError> {
-        let items = self.program.run_all(body)?;
-        let texts = items.iter().map(|item| jq::json(item).map(Bytes::from));
-        texts.collect()
+        let text = |item: &JqInput| jq::json(item).map(Bytes::from);
+        let items = self.program.run_all(body);
+        let texts = items.and_then(|items| items.iter().map(text).collect());
+        texts.map_err(|error| missing_items("items.each", error))
     }
 }
 

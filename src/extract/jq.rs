@@ -70,8 +70,10 @@ impl Program {
             }));
         };
         let text = json(value)?;
-        serde_json::from_str(&text)
-            .map_err(|_| JqError::Failed(format!("{} can't be written as JSON", start(&text))))
+        serde_json::from_str(&text).map_err(|_| {
+            let start: String = text.chars().take(MAX_ERROR).collect();
+            JqError::Failed(format!("{start} can't be written as JSON"))
+        })
     }
 }
 
@@ -96,10 +98,7 @@ impl JqError {
     pub fn or_failure(self, key: &str) -> Result<String, Failure> {
         match self {
             JqError::Failed(why) => Ok(why),
-            JqError::Stopped(what) => Err(Failure::new(
-                FailureKind::JqTooLong,
-                format!("{key}: the program was ended, since {what}"),
-            )),
+            stopped => Err(Failure::new(FailureKind::JqTooLong, format!("{key}: {stopped}"))),
         }
     }
 }
@@ -133,8 +132,8 @@ struct BoundedText {
 }
 
 impl BoundedText {
-    fn new(most: usize) -> BoundedText {
-        BoundedText { bytes: Vec::new(), max: most }
+    fn new(max: usize) -> BoundedText {
+        BoundedText { bytes: Vec::new(), max }
     }
 }
 
@@ -149,10 +148,6 @@ impl Write for BoundedText {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-fn start(text: &str) -> String {
-    text.chars().take(MAX_ERROR).collect()
 }
 
 #[cfg(test)]

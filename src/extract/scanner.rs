@@ -60,10 +60,7 @@ impl<'a> Scanner<'a> {
 
     /// Checks that only space follows.
     pub fn end(&mut self) -> Result<(), Unusual> {
-        match self.peek() {
-            Ok(_) => Err(Unusual),
-            Err(Unusual) => Ok(()),
-        }
+        if self.peek().is_ok() { Err(Unusual) } else { Ok(()) }
     }
 
     /// Steps over the name of a field and its colon, and returns the name.
@@ -141,10 +138,7 @@ impl<'a> Scanner<'a> {
     /// The position of the quote that must be the next byte after space.
     #[inline]
     fn at_quote(&mut self) -> Result<usize, Unusual> {
-        match self.peek()? {
-            b'"' => Ok(self.at),
-            _ => Err(Unusual),
-        }
+        if self.peek()? == b'"' { Ok(self.at) } else { Err(Unusual) }
     }
 
     /// Steps over the string that begins here; returns whether it has no escapes.
@@ -228,10 +222,7 @@ impl<'a> Scanner<'a> {
                 return Err(Unusual);
             }
         }
-        if self.at - start > MAX_NUMBER_CHARS {
-            return Err(Unusual);
-        }
-        Ok(())
+        if self.at - start > MAX_NUMBER_CHARS { Err(Unusual) } else { Ok(()) }
     }
 
     /// Steps over one or more digits, and returns their number.
@@ -241,10 +232,7 @@ impl<'a> Scanner<'a> {
         while self.byte(self.at).is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
         }
-        match self.at - start {
-            0 => Err(Unusual),
-            count => Ok(count),
-        }
+        if self.at == start { Err(Unusual) } else { Ok(self.at - start) }
     }
 
     fn word(&mut self, word: &str) -> Result<(), Unusual> {

@@ -9,7 +9,6 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::settings::Settings;
 use super::signals::{parse_pause, read_headers};
 use crate::error::Error;
 use crate::extract::Extractor;
@@ -89,19 +88,20 @@ struct CheckedRule {
 }
 
 impl RefusalRules {
-    /// Compiles the jq programs of the rules.
+    /// Compiles the jq programs of the rules. The run ends at a longer pause than `max_wait`,
+    /// and after more than `max_refusals` in a row.
     ///
     /// # Errors
     /// Which rule is wrong, and where.
-    pub fn new(rules: &[RefusalRule], retry: &Settings) -> Result<RefusalRules, Error> {
+    pub fn new(
+        rules: &[RefusalRule],
+        max_wait: Duration,
+        max_refusals: u32,
+    ) -> Result<RefusalRules, Error> {
         let checked = (1..).zip(rules).map(|(number, rule)| {
             CheckedRule::new(rule).map_err(|why| Error::plan(format!("refusal {number}: {why}")))
         });
-        Ok(RefusalRules {
-            rules: checked.collect::<Result<_, _>>()?,
-            max_wait: retry.max_wait,
-            max_refusals: retry.max_refusals,
-        })
+        Ok(RefusalRules { rules: checked.collect::<Result<_, _>>()?, max_wait, max_refusals })
     }
 
     /// The ruling on the head of an answer that arrived at `now`.
@@ -270,7 +270,7 @@ mod tests {
             refusal: Vec<RefusalRule>,
         }
         let job: Job = toml::from_str(text).map_err(|error| error.to_string())?;
-        RefusalRules::new(&job.refusal, &Settings::default()).map_err(|error| error.to_string())
+        RefusalRules::new(&job.refusal, Duration::MAX, 20).map_err(|error| error.to_string())
     }
 
     fn ruling(rules: &RefusalRules, status: u16, headers: &[(&str, &str)], body: &str) -> Ruling {
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn without_rules_a_429_is_a_refusal_with_the_most_exact_pause() {
-        let rules = RefusalRules::new(&[], &Settings::default()).unwrap();
+        let rules = RefusalRules::new(&[], Duration::MAX, 20).unwrap();
         let left = |left| ("x-ratelimit-remaining", left);
         let reset = ("x-ratelimit-reset", "30");
         for (status, headers, expected) in [

@@ -8,8 +8,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::iter::Sum;
-use std::ops::Add;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -21,7 +19,7 @@ use tokio::time::Instant;
 const MAX_HEADER_WARNINGS: usize = 20;
 
 /// Counters of a run in progress, readable at any time from any thread.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Metrics {
     workers: Vec<Counters>,
     ok: Counter,
@@ -121,12 +119,7 @@ impl Metrics {
     pub(crate) fn new(workers: usize) -> Metrics {
         Metrics {
             workers: (0..workers).map(|_| Counters::default()).collect(),
-            ok: Counter::default(),
-            failed: Counter::default(),
-            invalid_headers: Mutex::default(),
-            warnings: Mutex::default(),
-            started: OnceLock::new(),
-            all_written_at: OnceLock::new(),
+            ..Metrics::default()
         }
     }
 
@@ -216,7 +209,13 @@ impl Metrics {
     /// The sum of all workers' counters.
     #[must_use]
     pub fn sending(&self) -> Sending {
-        self.by_worker().sum()
+        self.by_worker().fold(Sending::default(), |sum, worker| Sending {
+            sent: sum.sent + worker.sent,
+            answered: sum.answered + worker.answered,
+            refused: sum.refused + worker.refused,
+            retried: sum.retried + worker.retried,
+            in_flight: sum.in_flight + worker.in_flight,
+        })
     }
 
     /// A snapshot of each worker's counters.
@@ -285,26 +284,6 @@ impl Counters {
             refused: self.refused.get(),
             retried: self.retried.get(),
             in_flight: self.in_flight.get(),
-        }
-    }
-}
-
-impl Sum for Sending {
-    fn sum<I: Iterator<Item = Sending>>(all: I) -> Sending {
-        all.fold(Sending::default(), Sending::add)
-    }
-}
-
-impl Add for Sending {
-    type Output = Sending;
-
-    fn add(self, other: Sending) -> Sending {
-        Sending {
-            sent: self.sent + other.sent,
-            answered: self.answered + other.answered,
-            refused: self.refused + other.refused,
-            retried: self.retried + other.retried,
-            in_flight: self.in_flight + other.in_flight,
         }
     }
 }

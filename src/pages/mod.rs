@@ -101,11 +101,10 @@ impl Pages {
                 "pages.count (--page-count) needs pages that can be asked for in any order: pages.page (--page) or pages.offset (--offset)",
             ));
         }
-        let until = settings.until.as_deref();
-        let until = until.map(|code| compile("until (--until)", code));
-        let count = settings.count.as_deref();
-        let count = count.map(|code| compile("count (--page-count)", code));
-        let (until, count) = (until.transpose()?, count.transpose()?);
+        let compile =
+            |key, code: &Option<String>| code.as_deref().map(|code| compile(key, code)).transpose();
+        let until = compile("until (--until)", &settings.until)?;
+        let count = compile("count (--page-count)", &settings.count)?;
         if settings.max == Some(0) {
             return Err(Error::plan(
                 "pages.max (--max-pages) is 0: nothing would be asked; give at least 1",

@@ -63,7 +63,7 @@ impl Report {
             rows: RowReport::new(counts),
             sent: SendReport::new(counts),
             latency_ms: LatencyReport::of(tally.latency()),
-            aggregates: tally.answers(),
+            aggregates: tally.results(),
             failures: tally.failures().into_iter().map(kind).collect(),
             ..Report::default()
         }

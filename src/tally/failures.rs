@@ -8,15 +8,15 @@ use crate::record::{Failure, FailureKind};
 use crate::row::Row;
 
 /// Maximum number of separate kinds, since a server can invent new ones.
-const KINDS: usize = 100;
+const MAX_KINDS: usize = 100;
 /// The kind of all further failures.
 const OTHERS: &str = "other kinds";
 /// Maximum number of examples of a kind.
-const EXAMPLES: usize = 15;
+const MAX_EXAMPLES: usize = 15;
 /// Maximum number of characters of a label.
-const LABEL: usize = 40;
+const MAX_LABEL_CHARS: usize = 40;
 /// Maximum number of characters of a detail.
-const DETAIL: usize = 500;
+const MAX_DETAIL_CHARS: usize = 500;
 
 /// The rows that failed for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Failures {
         }
     }
 
-    /// The most frequent first.
+    /// The kinds, the most frequent first.
     pub(super) fn kinds(&self) -> Vec<FailureGroup> {
         let mut kinds = self.0.clone();
         kinds.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.text().cmp(&b.kind.text())));
@@ -74,7 +74,7 @@ impl Failures {
     fn kind(&mut self, kind: &FailureKind) -> &mut FailureGroup {
         let index = match self.index(kind) {
             Some(index) => index,
-            None if self.0.len() < KINDS => self.push(kind.clone()),
+            None if self.0.len() < MAX_KINDS => self.push(kind.clone()),
             None => {
                 let others = FailureKind::Other(OTHERS.to_owned());
                 self.index(&others).unwrap_or_else(|| self.push(others))
@@ -96,14 +96,14 @@ impl Failures {
 impl FailureGroup {
     fn wants(&self, row: u64) -> bool {
         let is_before = |last: &Example| row < last.row;
-        self.examples.len() < EXAMPLES || self.examples.last().is_some_and(is_before)
+        self.examples.len() < MAX_EXAMPLES || self.examples.last().is_some_and(is_before)
     }
 
     /// Keeps the examples with the lowest row numbers, so that every order of
     /// records gives the same examples.
     fn keep_first(&mut self) {
         self.examples.sort_by_key(|example| example.row);
-        self.examples.truncate(EXAMPLES);
+        self.examples.truncate(MAX_EXAMPLES);
     }
 }
 
@@ -111,12 +111,12 @@ fn example(row: &Row, failure: &Failure) -> Example {
     Example {
         row: row.number,
         label: row.fields.values().next().map(label).unwrap_or_default(),
-        detail: cut(&failure.detail, DETAIL).to_owned(),
+        detail: cut(&failure.detail, MAX_DETAIL_CHARS).to_owned(),
     }
 }
 
 fn label(value: &Value) -> String {
-    cut(text(value, &mut String::new()), LABEL).to_owned()
+    cut(text(value, &mut String::new()), MAX_LABEL_CHARS).to_owned()
 }
 
 #[cfg(test)]

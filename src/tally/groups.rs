@@ -4,10 +4,9 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::aggregate::Aggregate;
-use super::answer::{AggregateResult, Figures, ResultGroup};
+use super::aggregate::{Aggregate, Function};
+use super::figures::{AggregateResult, Figures, ResultGroup};
 use super::fold::Fold;
-use super::function::Function;
 use super::value::{ValuePath, cut, text};
 
 /// The group of results whose field is absent or null.
@@ -15,7 +14,7 @@ const NONE: &str = "(none)";
 /// The group of results beyond the maximum number of groups.
 const OTHERS: &str = "(others)";
 /// Maximum number of characters of a key.
-const LONGEST: usize = 200;
+const MAX_KEY_CHARS: usize = 200;
 
 /// An aggregate and its values so far.
 #[derive(Debug, Clone)]
@@ -49,7 +48,7 @@ impl GroupedAggregate {
             None => &mut self.rest,
             Some(by) => {
                 let key = by.get(values, fields);
-                let key = key.map_or(NONE, |key| cut(text(key, for_key), LONGEST));
+                let key = key.map_or(NONE, |key| cut(text(key, for_key), MAX_KEY_CHARS));
                 group(&mut self.keys, &mut self.rest, self.aggregate.function, key)
             }
         };
@@ -64,7 +63,7 @@ impl GroupedAggregate {
         }
     }
 
-    pub(super) fn answer(&self) -> AggregateResult {
+    pub(super) fn result(&self) -> AggregateResult {
         AggregateResult {
             name: self.aggregate.name.clone(),
             expression: self.aggregate.text(),
@@ -96,14 +95,14 @@ fn group<'a>(
     function: Function,
     key: &str,
 ) -> &'a mut Fold {
-    if !keys.contains_key(key) && keys.len() < most(function) {
+    if !keys.contains_key(key) && keys.len() < max_groups(function) {
         keys.insert(key.to_owned(), Fold::new(function));
     }
     keys.get_mut(key).unwrap_or(rest)
 }
 
 /// Maximum number of groups: fewer for functions whose state can take kilobytes.
-fn most(function: Function) -> usize {
+fn max_groups(function: Function) -> usize {
     match function {
         Function::Quantile(_) | Function::Distinct => 1_000,
         _ => 10_000,
@@ -133,12 +132,12 @@ mod tests {
         {
             add(&mut groups, json!(price), sector);
         }
-        let answer = json!(groups.answer());
-        assert_eq!(answer["expression"], "sum(price) by sector");
+        let result = json!(groups.result());
+        assert_eq!(result["expression"], "sum(price) by sector");
         let keys = ["b", "(none)", "a"];
         for (place, (key, value)) in keys.into_iter().zip([5, 4, 1]).enumerate() {
-            assert_eq!(answer["groups"][place]["key"], key);
-            assert_eq!(answer["groups"][place]["value"], value);
+            assert_eq!(result["groups"][place]["key"], key);
+            assert_eq!(result["groups"][place]["value"], value);
         }
     }
 
@@ -148,7 +147,7 @@ mod tests {
         for sector in 0..1003 {
             add(&mut groups, json!(sector), json!(sector));
         }
-        let Figures::Many { groups } = groups.answer().figures else {
+        let Figures::Many { groups } = groups.result().figures else {
             panic!("no groups");
         };
         assert_eq!(groups.len(), 1001);

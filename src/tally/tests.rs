@@ -59,11 +59,11 @@ fn records() -> Vec<Record> {
 }
 
 fn figures(tally: &Tally) -> Vec<Figure> {
-    let figures = |answer: AggregateResult| match answer.figures {
+    let figures = |result: AggregateResult| match result.figures {
         Figures::One(figure) => vec![figure],
         Figures::Many { groups } => groups.into_iter().map(|group| group.figure).collect(),
     };
-    tally.answers().into_iter().flat_map(figures).collect()
+    tally.results().into_iter().flat_map(figures).collect()
 }
 
 fn assert_same(split: &Tally, whole: &Tally) {

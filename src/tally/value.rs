@@ -17,7 +17,7 @@ impl ValuePath {
     /// Looks among the extracted values first.
     pub(super) fn of(name: &str, values: &[String]) -> ValuePath {
         match values.iter().position(|value| value == name) {
-            Some(place) => ValuePath::Extracted(place),
+            Some(index) => ValuePath::Extracted(index),
             None => ValuePath::Field(name.to_owned()),
         }
     }
@@ -29,7 +29,7 @@ impl ValuePath {
         fields: &'a Map<String, Value>,
     ) -> Option<&'a Value> {
         let found = match self {
-            ValuePath::Extracted(place) => values.get(*place),
+            ValuePath::Extracted(index) => values.get(*index),
             ValuePath::Field(name) => fields.get(name),
         };
         found.filter(|value| !value.is_null())
@@ -58,8 +58,8 @@ pub(super) fn text<'a>(value: &'a Value, scratch: &'a mut String) -> &'a str {
 }
 
 /// The first characters of a text.
-pub(super) fn cut(text: &str, most: usize) -> &str {
-    let end = text.char_indices().nth(most);
+pub(super) fn cut(text: &str, max: usize) -> &str {
+    let end = text.char_indices().nth(max);
     end.map_or(text, |(end, _)| &text[..end])
 }
 

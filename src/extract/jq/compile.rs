@@ -90,19 +90,14 @@ fn unparsed(code: &str, near: Option<(&str, &str)>) -> String {
 }
 
 fn undefined(code: &str, errors: &jaq_core::compile::Errors<&str, ()>) -> String {
-    let first = errors.iter().flat_map(|(_, errors)| errors).next();
-    let left_out = |name: &str| EXCLUDED.iter().find(|(known, _)| *known == name);
-    match first {
-        Some((name, _)) if is_excluded(name) => {
-            let why = left_out(name).map_or("", |(_, why)| why);
-            format!("{code:?}: {name} is left out of jq here: {why}")
-        }
-        Some((name, _)) if *name == code.trim() => {
-            format!("{code:?} is not a jq program: the value of a key is .{name}")
-        }
-        Some((name, kind)) => {
-            format!("{code:?} is not a jq program: undefined {} {name}", kind.as_str())
-        }
-        None => format!("{code:?} is not a jq program"),
+    let Some((name, kind)) = errors.iter().flat_map(|(_, errors)| errors).next() else {
+        return format!("{code:?} is not a jq program");
+    };
+    if let Some((_, why)) = EXCLUDED.iter().find(|(excluded, _)| excluded == name) {
+        format!("{code:?}: {name} is left out of jq here: {why}")
+    } else if *name == code.trim() {
+        format!("{code:?} is not a jq program: the value of a key is .{name}")
+    } else {
+        format!("{code:?} is not a jq program: undefined {} {name}", kind.as_str())
     }
 }

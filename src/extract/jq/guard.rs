@@ -40,13 +40,20 @@ fn bind<'s>(value: Code<'s>, name: &'s str, term: Code<'s>) -> Code<'s> {
 }
 
 /// A term with steps.
-pub fn guarded(term: Code) -> Code {
+pub fn guarded<'s>(term: Code<'s>) -> Code<'s> {
     match term {
         Term::Id | Term::Num(_) | Term::Break(_) | Term::Var(_) => term,
         Term::Recurse => before_step(term),
         Term::Str(format, parts) => Term::Str(format, parts.into_iter().map(part).collect()),
         Term::Arr(items) => Term::Arr(items.map(|items| boxed(*items))),
-        Term::Obj(fields) => Term::Obj(fields.into_iter().map(field).collect()),
+        Term::Obj(fields) => {
+            // `{name}` stays as it is, which means `{name: .name}`.
+            let field = |(key, value): (Code<'s>, Option<Code<'s>>)| match value {
+                Some(value) => (guarded(key), Some(guarded(value))),
+                None => (key, None),
+            };
+            Term::Obj(fields.into_iter().map(field).collect())
+        }
         Term::Neg(term) => Term::Neg(boxed(*term)),
         Term::BinOp(left, op, right) => operation(guarded(*left), op, guarded(*right)),
         Term::Label(name, term) => Term::Label(name, boxed(*term)),
@@ -65,14 +72,6 @@ pub fn guarded(term: Code) -> Code {
         Term::Def(defs, term) => Term::Def(defs.into_iter().map(inner_def).collect(), boxed(*term)),
         Term::Call(name, arguments) => call(name, arguments.into_iter().map(guarded).collect()),
         Term::Path(term, path) => in_path(*term, path),
-    }
-}
-
-/// A field; `{name}` stays as it is, which means `{name: .name}`.
-fn field<'s>((key, value): (Code<'s>, Option<Code<'s>>)) -> (Code<'s>, Option<Code<'s>>) {
-    match value {
-        Some(value) => (guarded(key), Some(guarded(value))),
-        None => (key, None),
     }
 }
 

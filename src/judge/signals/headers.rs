@@ -26,37 +26,28 @@ struct Family<'a> {
     resets: [&'a str; 2],
 }
 
-const fn family(
-    unit: &'static str,
-    limit: &'static str,
-    remaining: &'static str,
-    used: &'static str,
-    resets: [&'static str; 2],
-) -> Family<'static> {
-    Family { unit, limit, remaining, used, resets }
-}
-
-/// The known families. Header names are compared without case.
+/// The known families: unit, limit, remaining, used, and two names of the reset. Header names
+/// are compared without case.
 #[rustfmt::skip]
-const FAMILIES: &[Family<'static>] = &[
-    family("requests", "ratelimit-limit", "ratelimit-remaining", "", ["ratelimit-reset", ""]),
-    family("requests", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-used",
-           ["x-ratelimit-reset-after", "x-ratelimit-reset"]),
-    family("requests", "x-rate-limit-limit", "x-rate-limit-remaining", "", ["x-rate-limit-reset", ""]),
-    family("requests", "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "",
-           ["x-ratelimit-reset-requests", ""]),
-    family("tokens", "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "",
-           ["x-ratelimit-reset-tokens", ""]),
-    family("requests", "anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining", "",
-           ["anthropic-ratelimit-requests-reset", ""]),
-    family("tokens", "anthropic-ratelimit-tokens-limit", "anthropic-ratelimit-tokens-remaining", "",
-           ["anthropic-ratelimit-tokens-reset", ""]),
-    family("input-tokens", "anthropic-ratelimit-input-tokens-limit",
-           "anthropic-ratelimit-input-tokens-remaining", "",
-           ["anthropic-ratelimit-input-tokens-reset", ""]),
-    family("output-tokens", "anthropic-ratelimit-output-tokens-limit",
-           "anthropic-ratelimit-output-tokens-remaining", "",
-           ["anthropic-ratelimit-output-tokens-reset", ""]),
+const FAMILIES: [[&str; 6]; 9] = [
+    ["requests", "ratelimit-limit", "ratelimit-remaining", "", "ratelimit-reset", ""],
+    ["requests", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-used",
+     "x-ratelimit-reset-after", "x-ratelimit-reset"],
+    ["requests", "x-rate-limit-limit", "x-rate-limit-remaining", "", "x-rate-limit-reset", ""],
+    ["requests", "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "",
+     "x-ratelimit-reset-requests", ""],
+    ["tokens", "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "",
+     "x-ratelimit-reset-tokens", ""],
+    ["requests", "anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining", "",
+     "anthropic-ratelimit-requests-reset", ""],
+    ["tokens", "anthropic-ratelimit-tokens-limit", "anthropic-ratelimit-tokens-remaining", "",
+     "anthropic-ratelimit-tokens-reset", ""],
+    ["input-tokens", "anthropic-ratelimit-input-tokens-limit",
+     "anthropic-ratelimit-input-tokens-remaining", "",
+     "anthropic-ratelimit-input-tokens-reset", ""],
+    ["output-tokens", "anthropic-ratelimit-output-tokens-limit",
+     "anthropic-ratelimit-output-tokens-remaining", "",
+     "anthropic-ratelimit-output-tokens-reset", ""],
 ];
 
 /// Headers with the used units and the limit in one value.
@@ -73,7 +64,8 @@ struct ListEntry<'a> {
 /// Adds the signals of all known headers.
 pub fn read(headers: &HeaderMap, clock: AnswerClock, found: &mut LimitSignals) {
     read_draft(headers, found);
-    for family in FAMILIES {
+    for [unit, limit, remaining, used, reset, other_reset] in FAMILIES {
+        let family = Family { unit, limit, remaining, used, resets: [reset, other_reset] };
         family.read(headers, clock, found);
     }
     for (header, parse) in USAGES {
