@@ -50,8 +50,11 @@ const FAMILIES: [[&str; 6]; 9] = [
      "anthropic-ratelimit-output-tokens-reset", ""],
 ];
 
+/// Parses the text of one header.
+type ParseInfo = fn(&str) -> Result<RateLimitInfo, String>;
+
 /// Headers with the used units and the limit in one value.
-const USAGES: [(&str, fn(&str) -> Result<RateLimitInfo, String>); 2] =
+const USAGES: [(&str, ParseInfo); 2] =
     [("x-shopify-shop-api-call-limit", usage), ("sforce-limit-info", api_usage)];
 
 /// One entry of a list: its name and its parameters.
