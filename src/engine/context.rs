@@ -97,7 +97,7 @@ pub struct RealWorld;
 
 impl World for RealWorld {
     fn limiter(&self, policy: &Policy) -> RateLimiter {
-        policy.gate()
+        RateLimiter::of_policy(policy)
     }
 
     fn calendar_at_zero(&self) -> Timestamp {

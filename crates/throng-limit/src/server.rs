@@ -104,9 +104,9 @@ pub(crate) type PerUnit = SmallVec<[u64; 2]>;
 pub struct AnsweredMark(PerUnit);
 
 impl AnsweredMark {
-    /// The mark of so many answered units.
-    pub(crate) fn of(units: PerUnit) -> AnsweredMark {
-        AnsweredMark(units)
+    /// The mark of an attempt that was taken when this many requests had been answered.
+    pub(crate) fn of_requests(requests: u64) -> AnsweredMark {
+        AnsweredMark(PerUnit::from_slice(&[requests]))
     }
 }
 

@@ -98,9 +98,8 @@ impl RequestExecutor {
 
     /// Informs the limiter of the server's own count.
     fn apply_signals(&self, permit: &mut Permit, found: &LimitSignals) {
-        let units = self.stage().policy.units();
         for signal in &found.signals {
-            let unit = units.iter().position(|unit| signal.is_of_unit(unit));
+            let unit = permit.units().iter().position(|unit| signal.is_of_unit(unit));
             permit.inform(unit, signal.info);
         }
         for header in &found.invalid {

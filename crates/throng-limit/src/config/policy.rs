@@ -10,10 +10,8 @@ use crate::config::{Guard, Limit, Rate, Settings, UncountedOutcome};
 use crate::error::LimitError;
 use crate::gate::cost::Cost;
 use crate::gate::limit_set::LimitSet;
-use crate::gate::limiter::RateLimiter;
 use crate::kinds::RatePattern;
 use crate::outcome::Uncounted;
-use crate::time;
 
 /// How long a request may still arrive after it was given up, unless told otherwise.
 pub const LINGER: Duration = Duration::from_secs(30);
@@ -135,12 +133,6 @@ impl Policy {
     pub fn on_clock(mut self, zero: Timestamp) -> Policy {
         self.rules.iter_mut().for_each(|rule| rule.set_clock(zero));
         self
-    }
-
-    /// The gate that keeps this policy, by the clock of this machine.
-    #[must_use]
-    pub fn gate(&self) -> RateLimiter {
-        RateLimiter::with_calendar(self.limits(), time::now, time::calendar_at_zero)
     }
 
     /// All its limits, with nothing taken.

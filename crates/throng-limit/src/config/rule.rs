@@ -5,12 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::{Guard, Limit, Settings, Shape};
-use crate::gate::state::LimitState;
 use crate::kinds::bucket::BUCKET;
 use crate::kinds::concurrency::CONCURRENCY;
 use crate::kinds::spacing::{SPACING, SPREAD};
 use crate::kinds::{self, RatePattern, Spec, Terms};
-use crate::limiter::{Limiter, LimiterStats};
+use crate::limiter::Limiter;
 use crate::outcome::BlockerKind;
 use crate::quota::{self, Quota};
 use crate::time::{self, Time};
@@ -212,6 +211,16 @@ impl Rule {
         }
     }
 
+    /// How long a lost attempt may still arrive.
+    pub(crate) fn linger(&self) -> Duration {
+        self.terms.linger
+    }
+
+    /// What the job says it is proven against.
+    pub(crate) fn stated_guard(&self) -> Guard {
+        self.terms.guard
+    }
+
     /// What it is proven against; gaps go by our own clock.
     #[must_use]
     pub fn guard(&self) -> Guard {
@@ -232,42 +241,8 @@ impl Rule {
         })
     }
 
-    /// Its own account of a run, and that of the gap that refusals have called for.
-    pub(crate) fn states(
-        &self,
-        stats: LimiterStats,
-        lost: u64,
-        keys: Option<u64>,
-    ) -> impl Iterator<Item = LimitState> + use<> {
-        let gap = self.gap();
-        let state = LimitState {
-            name: self.name.clone(),
-            guard: self.terms.guard,
-            unit: self.unit_name.clone(),
-            units: gap.map_or_else(|| self.most_at_once(), |_| 1),
-            period: gap.or_else(|| self.rate_pattern()?.period()),
-            most: stats.peak,
-            lost,
-            linger: self.terms.linger,
-            margin: stats.margin,
-            learnt: stats.learnt,
-            spacing: gap,
-            keys,
-        };
-        let spread = stats.spread.map(|gap| LimitState {
-            name: format!("spread of {}", self.name),
-            units: 1,
-            period: Some(gap),
-            most: 1,
-            margin: None,
-            learnt: None,
-            spacing: Some(gap),
-            ..state.clone()
-        });
-        std::iter::once(state).chain(spread)
-    }
-
-    fn gap(&self) -> Option<Duration> {
+    /// The least time between two sendings, if that is what it keeps.
+    pub(crate) fn gap(&self) -> Option<Duration> {
         self.spec.gap.map(|gap| gap(&self.terms))
     }
 }

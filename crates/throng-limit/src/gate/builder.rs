@@ -81,6 +81,6 @@ impl RateLimiterBuilder {
     pub fn build(&self) -> Result<RateLimiter, LimitError> {
         let linger = self.linger.unwrap_or(LINGER);
         let policy = Policy::with_linger(&self.settings, linger)?;
-        Ok(policy.gate())
+        Ok(RateLimiter::of_policy(&policy))
     }
 }

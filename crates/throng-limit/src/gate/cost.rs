@@ -85,6 +85,18 @@ impl Cost {
         self.units.get(unit).copied().unwrap_or(1)
     }
 
+    /// Whether it is anything but one request.
+    pub(crate) fn has_costs(&self) -> bool {
+        !matches!(self.units.as_slice(), [1])
+    }
+
+    /// Whether it is less in some unit, and more in none.
+    pub(crate) fn is_smaller_than(&self, other: &Cost) -> bool {
+        self.units != other.units
+            && (0..self.units.len().max(other.units.len()))
+                .all(|unit| self.units_of(unit) <= other.units_of(unit))
+    }
+
     /// Looks all names up among the limiter's units.
     ///
     /// # Errors
@@ -138,7 +150,7 @@ pub struct Acquired {
     /// Which key of the pool it uses, if there is a pool.
     pub(crate) key: Option<usize>,
     /// What was known when it was taken.
-    pub(crate) standing: Snapshot,
+    pub(crate) snapshot: Snapshot,
 }
 
 /// What a group knew when an attempt was taken from it.

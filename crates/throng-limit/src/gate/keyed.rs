@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::gate::group::LimitGroup;
+use crate::gate::limit_set::LimitGroup;
 use crate::limiter::LimiterStats;
 use crate::time::Time;
 
@@ -71,7 +71,7 @@ impl KeyedLimits {
     /// What the groups of all keys have to say, by limit.
     pub fn accounts(&self) -> Vec<LimiterStats> {
         let mut accounts = self.past.clone();
-        self.groups.values().for_each(|group| group.note(&mut accounts));
+        self.groups.values().for_each(|group| group.add_stats(&mut accounts));
         accounts
     }
 
@@ -89,7 +89,7 @@ impl KeyedLimits {
                 continue;
             };
             if *key != *asked && group.is_idle(now) {
-                group.note(&mut self.past);
+                group.add_stats(&mut self.past);
                 self.groups.remove(&key);
             } else {
                 self.rounds.push_back((now, key));
@@ -101,7 +101,7 @@ impl KeyedLimits {
 #[cfg(test)]
 mod tests {
     use crate::gate::cost::Cost;
-    use crate::gate::group::Member;
+    use crate::gate::limit_set::Member;
     use crate::kinds::budget::Budget;
     use crate::kinds::concurrency::Concurrency;
     use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,25 +1,18 @@
-//! All limits of a run at once. Pure: time and chance are arguments.
+//! All limits of a run at once: what an attempt takes, and what each limit is told of it. Pure:
+//! time and chance are arguments.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use crate::outcome::{BlockedTime, BlockerKind};
-
-use crate::config::{LimitScope, REQUESTS, Rule};
-use crate::error::AcquireError;
-use crate::gate::cost::{Acquired, Cost};
-use crate::gate::group::{LimitGroup, Member};
+use crate::config::{LimitScope, Rule};
+use crate::gate::cost::{Acquired, Cost, Snapshot};
 use crate::gate::keyed::KeyedLimits;
-use crate::gate::state::LimitState;
-use crate::limiter::Reservation;
-use crate::limiter::{Availability, Event, Limiter, RateLimitInfo};
-use crate::outcome::Blocker;
-use crate::outcome::Uncounted;
-use crate::outcome::{Blocked, End};
-use crate::quota::{LeasedLimiter, QuotaStore, ScopeKey};
+use crate::limiter::{Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation};
+use crate::outcome::{Blocked, Blocker, End, Uncounted};
+use crate::quota::{QuotaStore, ScopeKey};
+use crate::server::{AnsweredMark, Pause, RemainingByUnit, SlowStart};
 use crate::time::Time;
 
 /// All limits of a run: those of the whole run, those of each key in each
@@ -28,202 +21,67 @@ use crate::time::Time;
 /// An attempt takes from all that it matches, or from none.
 #[derive(Debug)]
 pub struct LimitSet {
-    rules: Arc<[Rule]>,
-    run: LimitGroup,
-    scopes: Vec<KeyedLimits>,
-    pool: Vec<LimitGroup>,
+    pub(super) rules: Arc<[Rule]>,
+    pub(super) run: LimitGroup,
+    pub(super) scopes: Vec<KeyedLimits>,
+    pub(super) pool: Vec<LimitGroup>,
     /// Where the next search for a free key begins.
-    next_key: usize,
-    uncounted: Uncounted,
+    pub(super) next_key: usize,
+    pub(super) uncounted: Uncounted,
     /// Whether larger limits that the server names count.
-    loosens: bool,
+    pub(super) loosens: bool,
     /// The scope whose limits only the server knows.
-    route: Option<usize>,
-    lost: u64,
+    pub(super) route: Option<usize>,
+    pub(super) lost: u64,
     /// Until when any group is closed: there may be very many to look at.
-    closed_until: Time,
+    pub(super) closed_until: Time,
     /// The store of the quotas that outlive the process.
-    ledger: Option<Arc<dyn QuotaStore>>,
+    pub(super) store: Option<Arc<dyn QuotaStore>>,
 }
 
 impl LimitSet {
-    /// These rules together, for `scopes` scopes, and a pool of `keys` keys (0
-    /// without one). No rules means no limit.
-    #[must_use]
-    pub fn new(rules: Vec<Rule>, scopes: usize, keys: usize, uncounted: Uncounted) -> LimitSet {
-        let rules: Arc<[Rule]> = rules.into();
-        LimitSet {
-            run: group(&rules, LimitScope::Run, None, ScopeKey::Run),
-            scopes: (0..scopes).map(|index| scope(&rules, index)).collect(),
-            pool: (0..keys)
-                .map(|key| group(&rules, LimitScope::Pool, None, ScopeKey::Pool(key)))
-                .collect(),
-            rules,
-            next_key: 0,
-            uncounted,
-            loosens: false,
-            route: None,
-            lost: 0,
-            closed_until: Time::ZERO,
-            ledger: None,
-        }
-    }
-
-    /// The names of the units that the rules count; requests come first.
-    pub(crate) fn units(&self) -> Vec<String> {
-        let kinds = self.rules.iter().map(|rule| rule.unit + 1).max();
-        let mut units = vec![REQUESTS.to_owned(); kinds.unwrap_or(1)];
-        for rule in &*self.rules {
-            rule.unit_name().clone_into(&mut units[rule.unit]);
-        }
-        units
-    }
-
-    /// The number of scopes: an attempt has a key in each.
-    pub(crate) fn scope_count(&self) -> usize {
-        self.scopes.len()
-    }
-
-    /// Why an attempt of this cost, which `blocked` says will never be allowed, won't.
-    pub(crate) fn denial(&self, cost: &Cost, blocked: &Blocked) -> AcquireError {
-        if let Some(problem) = self.trouble() {
-            return AcquireError::Store { problem };
-        }
-        let rule = match blocked.by {
-            Blocker::Rule(rule) => self.rules.get(rule),
-            Blocker::Server => None,
-        };
-        match rule {
-            Some(rule) if rule.rate_pattern().is_some() => AcquireError::ExceedsCapacity {
-                unit: rule.unit_name().to_owned(),
-                asked: cost.units_of(rule.unit),
-                capacity: rule.most_at_once(),
-            },
-            rule => AcquireError::BudgetExhausted {
-                limit: rule.map_or_else(String::new, |rule| rule.name.clone()),
-            },
-        }
-    }
-
-    /// Larger limits that the server names count, too.
-    #[must_use]
-    pub fn loosened(self, loosens: bool) -> LimitSet {
-        LimitSet { loosens, ..self }
-    }
-
-    /// Only the server knows the limits of this scope's keys: a few attempts of each
-    /// go first, and what it says of one key is kept to that.
-    #[must_use]
-    pub fn with_route(self, route: Option<usize>) -> LimitSet {
-        LimitSet { route, ..self }
-    }
-
-    /// From now on, the units of limits that a quota store counts come from there. Nothing
-    /// is taken yet.
-    pub fn lend(&mut self, ledger: Arc<dyn QuotaStore>) {
-        let lent = Some(&*ledger);
-        self.run = group(&self.rules, LimitScope::Run, lent, ScopeKey::Run);
-        for (key, pool) in self.pool.iter_mut().enumerate() {
-            *pool = group(&self.rules, LimitScope::Pool, lent, ScopeKey::Pool(key));
-        }
-        self.ledger = Some(ledger);
-    }
-
-    /// Nothing more will be sent. Gives whether all accounts of the quota store know. An
-    /// account that is busy keeps none of the others from being told.
-    pub fn close(&mut self, now: Time) -> bool {
-        let scopes = self.scopes.iter_mut().flat_map(KeyedLimits::groups_mut);
-        let groups = scopes.chain(&mut self.pool).chain([&mut self.run]);
-        let mut all = true;
-        for member in groups.flat_map(LimitGroup::members) {
-            all &= member.kind.close(now);
-        }
-        all
-    }
-
-    /// The largest number of times that a limit remembers.
-    #[cfg(test)]
-    pub fn entries(&mut self) -> usize {
-        let groups = self.pool.iter_mut().chain([&mut self.run]);
-        let members = groups.flat_map(LimitGroup::members);
-        let entries = members.map(|member| member.kind.stats().entries);
-        entries.max().unwrap_or(0)
-    }
-
-    /// Why the quota store gives no units any more, if so.
-    #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        self.ledger.as_ref()?.trouble()
-    }
-
-    /// Counts a request that another process has sent; with a pool, by one key after the
-    /// other.
-    pub fn remember(&mut self, then: Time, lost: bool) {
-        let key = (!self.pool.is_empty()).then(|| self.next_key % self.pool.len());
-        self.next_key = key.map_or(0, |key| key + 1);
-        self.each_group(&[], key, &mut |group| group.remember(then, lost));
-    }
-
-    /// No limit at all.
-    #[must_use]
-    pub fn none() -> LimitSet {
-        LimitSet::new(Vec::new(), 0, 0, Uncounted::default())
-    }
-
-    /// Whether nothing but the server's own word can limit an attempt.
-    #[must_use]
-    pub fn are_none(&self) -> bool {
-        self.rules.is_empty() && self.scopes.is_empty() && self.pool.is_empty()
-    }
-
-    /// Whether there is a limit at all.
-    #[must_use]
-    pub fn are_any(&self) -> bool {
-        !self.rules.is_empty()
-    }
-
     /// `taken` requests were taken without limits, of which `ended` are over.
     pub(crate) fn count_in(&mut self, taken: u64, ended: u64) {
         self.run.count_in(taken, ended);
     }
 
-    /// Takes what is asked from every limit that it matches, or from none.
+    /// Takes the units of this cost from every limit that it matches, or from none.
     ///
     /// # Errors
     /// When, and for whom, that may change.
-    pub fn take(&mut self, now: Time, ask: &Cost) -> Result<Acquired, Blocked> {
-        let run = self.run.earliest(now, ask);
-        let (by_key, scope) = self.earliest_of_keys(now, ask);
-        let (key, pool) = self.earliest_in_pool(now, ask);
+    pub fn take(&mut self, now: Time, cost: &Cost) -> Result<Acquired, Blocked> {
+        let run = self.run.earliest(now, cost);
+        let (by_key, scope) = self.earliest_of_keys(now, cost);
+        let (key, pool) = self.earliest_in_pool(now, cost);
         let when = run.max(pool).max(by_key);
         if when != Availability::Now {
             let by_key = (by_key >= run.max(pool)).then_some(scope);
-            let (by, back) = self.holder(now, ask, key);
+            let (by, back) = self.blocker(now, cost, key);
             return Err(Blocked { when, by_key, by, back });
         }
         let mut holds = SmallVec::new();
-        self.each_group(&ask.keys, key, &mut |group| {
-            group.take(now, ask).for_each(|hold| holds.push(hold));
+        self.each_group(&cost.keys, key, &mut |group| {
+            group.take(now, cost).for_each(|hold| holds.push(hold));
         });
         self.next_key = key.map_or(0, |key| key + 1);
-        let standing = self.innermost(ask, key).stand(ask);
-        Ok(Acquired { holds, key, standing })
+        let snapshot = self.innermost(cost, key).take_from_server(cost);
+        Ok(Acquired { holds, key, snapshot })
     }
 
     /// The attempt is being written.
-    pub fn sent(&mut self, now: Time, ask: &Cost, taken: &mut Acquired) {
-        self.tell(now, ask, taken, Event::Sent);
+    pub fn sent(&mut self, now: Time, cost: &Cost, acquired: &mut Acquired) {
+        self.tell(now, cost, acquired, Event::Sent);
     }
 
-    /// The server's network stack has all of it.
-    pub fn acked(&mut self, now: Time, ask: &Cost, taken: &mut Acquired) {
-        self.tell(now, ask, taken, Event::Acked);
+    /// The server's network stack has all of the attempt.
+    pub fn acked(&mut self, now: Time, cost: &Cost, acquired: &mut Acquired) {
+        self.tell(now, cost, acquired, Event::Acked);
     }
 
     /// The attempt ended, other than by a refusal.
-    pub fn ended(&mut self, now: Time, ask: &Cost, taken: &mut Acquired, end: End) {
+    pub fn ended(&mut self, now: Time, cost: &Cost, acquired: &mut Acquired, end: End) {
         if matches!(end, End::Answered | End::Failed) {
-            self.innermost(ask, taken.key).accepted(&taken.standing);
+            self.innermost(cost, acquired.key).accepted(&acquired.snapshot);
         }
         self.lost += u64::from(end == End::Lost);
         let event = match end {
@@ -232,27 +90,29 @@ impl LimitSet {
             End::Lost => Event::Lost,
             End::Returned => Event::Returned,
         };
-        self.tell(now, ask, taken, event);
+        self.tell(now, cost, acquired, event);
     }
 
-    /// The server refused an attempt that was sent at `sent`: those with the same
-    /// keys wait for `pause`, or for a while that doubles with each refusal;
+    /// The server refused an attempt that was sent at `sent`: attempts with
+    /// the same keys wait for `pause`, or for a while that doubles with each refusal;
     /// `chance` is 0 to 1. Gives the refusals in a row.
     pub fn refused(
         &mut self,
         now: Time,
-        (ask, taken, sent): (&Cost, &mut Acquired, Time),
+        cost: &Cost,
+        acquired: &mut Acquired,
+        sent: Time,
         pause: Option<Duration>,
         chance: f64,
     ) -> u32 {
-        let group = self.innermost(ask, taken.key);
+        let group = self.innermost(cost, acquired.key);
         let explained = group.expected_refusal(sent);
         let refusals = group.refused(now, sent, pause, chance);
         let closed_until = group.closed_until();
         self.closed_until = self.closed_until.max(closed_until);
-        self.tell(now, ask, taken, Event::Refused { explained });
+        self.tell(now, cost, acquired, Event::Refused { explained });
         if self.uncounted.refused {
-            self.tell(now, ask, taken, Event::Returned);
+            self.tell(now, cost, acquired, Event::Returned);
         }
         refusals
     }
@@ -264,15 +124,22 @@ impl LimitSet {
     }
 
     /// The answer has been read to its end, or nothing more will come of it.
-    pub fn finished(&mut self, now: Time, ask: &Cost, taken: &mut Acquired) {
-        self.tell(now, ask, taken, Event::Finished);
-        self.innermost(ask, taken.key).leave(ask, &taken.standing);
-        self.each_group(&ask.keys, taken.key, &mut LimitGroup::finished);
+    pub fn finished(&mut self, now: Time, cost: &Cost, acquired: &mut Acquired) {
+        self.tell(now, cost, acquired, Event::Finished);
+        self.innermost(cost, acquired.key).finish_at_server(cost, &acquired.snapshot);
+        self.each_group(&cost.keys, acquired.key, &mut LimitGroup::finished);
     }
 
     /// The attempt has turned out to cost `units` of the unit with this index.
-    pub fn settle(&mut self, now: Time, ask: &Cost, taken: &mut Acquired, unit: usize, units: u64) {
-        self.tell_members(ask, taken, &mut |member, hold| {
+    pub fn settle(
+        &mut self,
+        now: Time,
+        cost: &Cost,
+        acquired: &mut Acquired,
+        unit: usize,
+        units: u64,
+    ) {
+        self.tell_members(cost, acquired, &mut |member, hold| {
             if member.unit == unit {
                 member.kind.on(now, hold, Event::Settled(units));
             }
@@ -284,38 +151,14 @@ impl LimitSet {
     pub fn learn(
         &mut self,
         now: Time,
-        (ask, taken): (&Cost, &Acquired),
+        cost: &Cost,
+        acquired: &Acquired,
         unit: Option<usize>,
-        said: RateLimitInfo,
+        info: RateLimitInfo,
     ) {
         let loosens = self.loosens;
-        let group = self.innermost(ask, taken.key);
-        group.hear(now, (ask, &taken.standing), unit, said, loosens);
-    }
-
-    /// Whether anything depends on the calendar.
-    #[must_use]
-    pub fn follow_calendar(&self) -> bool {
-        self.rules.iter().any(Rule::follows_calendar)
-    }
-
-    /// The calendar's time at the clock's zero, which changes when the calendar is set.
-    pub fn heed_calendar(&mut self, zero: Timestamp) {
-        let mut rules = self.rules.to_vec();
-        let is_news = rules.iter_mut().fold(false, |is_news, rule| {
-            let is_news_here = rule.heed_calendar(zero);
-            is_news || is_news_here
-        });
-        // The groups know what the rules know, and there may be very many.
-        if !is_news {
-            return;
-        }
-        self.rules = rules.into();
-        let scopes = self.scopes.iter_mut().flat_map(KeyedLimits::groups_mut);
-        let groups = std::iter::once(&mut self.run).chain(&mut self.pool);
-        for member in groups.chain(scopes).flat_map(LimitGroup::members) {
-            member.kind.heed_calendar(zero);
-        }
+        let group = self.innermost(cost, acquired.key);
+        group.inform(now, cost, &acquired.snapshot, unit, info, loosens);
     }
 
     /// Until when the server's longest pause lasts, if one does.
@@ -324,43 +167,22 @@ impl LimitSet {
         Some(self.closed_until).filter(|until| *until > now)
     }
 
-    /// Each limit's own account, in the order of the rules.
-    #[must_use]
-    pub fn state(&self) -> Vec<LimitState> {
-        let (mut run, mut pool) = (vec![], vec![]);
-        self.run.note(&mut run);
-        self.pool.iter().for_each(|group| group.note(&mut pool));
-        let mut run = run.into_iter();
-        let mut pool = pool.into_iter();
-        let mut scopes: Vec<_> = self.scopes.iter().map(|s| s.accounts().into_iter()).collect();
-        let state = |rule: &Rule| {
-            let (account, keys) = match rule.scope {
-                LimitScope::Run => (run.next(), None),
-                LimitScope::Pool => (pool.next(), Some(self.pool.len() as u64)),
-                LimitScope::Scope(at) => (scopes[at].next(), Some(self.scopes[at].seen())),
-            };
-            let account = account.unwrap_or_default();
-            rule.states(account, self.lost, keys)
-        };
-        self.rules.iter().flat_map(state).collect()
-    }
-
-    /// Who holds this up the longest.
-    fn holder(&mut self, now: Time, ask: &Cost, key: Option<usize>) -> (Blocker, Option<Time>) {
+    /// What blocks this cost the longest, and when it has units again, if it says so.
+    fn blocker(&mut self, now: Time, cost: &Cost, key: Option<usize>) -> (Blocker, Option<Time>) {
         let mut longest = (Availability::Now, Blocker::Server, None);
         let rules = &self.rules;
         let mut look = |scope: LimitScope, group: &mut LimitGroup| {
-            let (when, member) = group.binding(now, ask);
+            let (when, member) = group.binding(now, cost);
             if when > longest.0 {
                 let here = rules.iter().enumerate();
                 let here = here.filter(|(_, rule)| rule.scope == scope);
-                let part = member.and_then(|member| here.map(|(rule, _)| rule).nth(member));
+                let rule = member.and_then(|member| here.map(|(rule, _)| rule).nth(member));
                 let back = member.and_then(|member| group.members()[member].kind.stats().back);
-                longest = (when, part.map_or(Blocker::Server, Blocker::Rule), back);
+                longest = (when, rule.map_or(Blocker::Server, Blocker::Rule), back);
             }
         };
         look(LimitScope::Run, &mut self.run);
-        for (index, (scope, key)) in self.scopes.iter_mut().zip(&ask.keys).enumerate() {
+        for (index, (scope, key)) in self.scopes.iter_mut().zip(&cost.keys).enumerate() {
             if let Some(group) = scope.known(key) {
                 look(LimitScope::Scope(index), group);
             }
@@ -371,61 +193,53 @@ impl LimitSet {
         (longest.1, longest.2)
     }
 
-    /// A part that holds rows up, or the server, in words.
-    #[must_use]
-    pub fn blocked_time(&self, by: Blocker, time: Duration) -> BlockedTime {
-        let (by, name) = match by {
-            Blocker::Rule(part) => (self.rules[part].blocker(), self.rules[part].name.clone()),
-            Blocker::Server => (BlockerKind::Pause, String::new()),
-        };
-        BlockedTime { by, name, time }
-    }
-
-    /// When all keys let it go, and the scope of the one that does so last.
-    fn earliest_of_keys(&mut self, now: Time, ask: &Cost) -> (Availability, usize) {
+    /// When the groups of all keys have the units, and the scope of the last one to have them.
+    fn earliest_of_keys(&mut self, now: Time, cost: &Cost) -> (Availability, usize) {
         if self.scopes.is_empty() {
             return (Availability::Now, 0);
         }
-        let (rules, route, ledger) = (&self.rules, self.route, self.ledger.as_deref());
-        let scopes = self.scopes.iter_mut().zip(&ask.keys).enumerate();
+        let (rules, route, store) = (&self.rules, self.route, self.store.as_deref());
+        let scopes = self.scopes.iter_mut().zip(&cost.keys).enumerate();
         scopes
             .map(|(index, (scope, key))| {
-                let new = || group(rules, LimitScope::Scope(index), ledger, ScopeKey::Key(key));
+                let new = || {
+                    LimitGroup::of_rules(rules, LimitScope::Scope(index), store, ScopeKey::Key(key))
+                };
                 let make = || {
                     if route == Some(index) { new().begin_carefully() } else { new() }
                 };
-                (scope.group(now, key, make).earliest(now, ask), index)
+                (scope.group(now, key, make).earliest(now, cost), index)
             })
             .fold((Availability::Now, 0), Ord::max)
     }
 
-    /// The key that is free first; of those that are free now, the next in turn.
-    fn earliest_in_pool(&mut self, now: Time, ask: &Cost) -> (Option<usize>, Availability) {
+    /// The pool's key that is free first; of several that are free now, the next in turn.
+    fn earliest_in_pool(&mut self, now: Time, cost: &Cost) -> (Option<usize>, Availability) {
         let keys = self.pool.len();
         let turn = |place: usize| (self.next_key + place) % keys;
         let pool = &mut self.pool;
         (0..keys)
             .map(turn)
-            .map(|key| (Some(key), pool[key].earliest(now, ask)))
+            .map(|key| (Some(key), pool[key].earliest(now, cost)))
             .min_by_key(|(_, when)| *when)
             .unwrap_or((None, Availability::Now))
     }
 
-    /// The group that a refusal concerns, and no wider.
-    fn innermost(&mut self, ask: &Cost, key: Option<usize>) -> &mut LimitGroup {
+    /// The narrowest group of an attempt: what the server says of the attempt concerns it alone.
+    fn innermost(&mut self, cost: &Cost, key: Option<usize>) -> &mut LimitGroup {
         if let Some(key) = key {
             return &mut self.pool[key];
         }
         if self.scopes.is_empty() {
             return &mut self.run;
         }
-        let scopes = self.scopes.iter_mut().zip(&ask.keys);
+        let scopes = self.scopes.iter_mut().zip(&cost.keys);
         let known = scopes.filter_map(|(scope, key)| scope.known(key)).last();
         known.unwrap_or(&mut self.run)
     }
 
-    /// In the order in which the holds of an attempt lie.
-    fn each_group(
+    /// Acts on each group of an attempt, in the order of its reservations.
+    pub(super) fn each_group(
         &mut self,
         keys: &[Arc<str>],
         key: Option<usize>,
@@ -442,20 +256,20 @@ impl LimitSet {
         }
     }
 
-    fn tell(&mut self, now: Time, ask: &Cost, taken: &mut Acquired, event: Event) {
-        self.tell_members(ask, taken, &mut |member, hold| {
+    fn tell(&mut self, now: Time, cost: &Cost, acquired: &mut Acquired, event: Event) {
+        self.tell_members(cost, acquired, &mut |member, hold| {
             member.kind.on(now, hold, event);
         });
     }
 
     fn tell_members(
         &mut self,
-        ask: &Cost,
-        taken: &mut Acquired,
+        cost: &Cost,
+        acquired: &mut Acquired,
         event: &mut dyn FnMut(&mut Member, &mut Reservation),
     ) {
-        let mut holds = taken.holds.iter_mut();
-        self.each_group(&ask.keys, taken.key, &mut |group| {
+        let mut holds = acquired.holds.iter_mut();
+        self.each_group(&cost.keys, acquired.key, &mut |group| {
             for member in group.members() {
                 if let Some(hold) = holds.next() {
                     event(member, hold);
@@ -465,36 +279,238 @@ impl LimitSet {
     }
 }
 
-/// A scope whose keys have nothing to remember once the longest period is over.
-fn scope(rules: &[Rule], index: usize) -> KeyedLimits {
-    let here = rules.iter().filter(|it| it.scope == LimitScope::Scope(index));
-    KeyedLimits::new(here.filter_map(Rule::period).max())
+/// Limits that hold together, and the pause that the server asks of them.
+#[derive(Debug, Default)]
+pub struct LimitGroup {
+    members: Vec<Member>,
+    pause: Pause,
+    /// Units that are left, as the server says.
+    remaining: RemainingByUnit,
+    /// The latest mark of an attempt whose answer told a count.
+    newest_mark: AnsweredMark,
+    slow_start: SlowStart,
+    /// Attempts that have taken something and are not finished.
+    open: u64,
 }
 
-/// The limits of one scope, all free but for what a quota store counts.
-fn group(
-    rules: &[Rule],
-    scope: LimitScope,
-    store: Option<&dyn QuotaStore>,
-    key: ScopeKey<'_>,
-) -> LimitGroup {
-    let rules = rules.iter().filter(|rule| rule.scope == scope);
-    let member = |rule: &Rule| Member {
-        unit: rule.unit,
-        kind: leased(rule, store, key).unwrap_or_else(|| rule.limiter()),
-    };
-    LimitGroup::new(rules.map(member).collect())
+/// A limit, and the unit that it counts.
+#[derive(Debug)]
+pub struct Member {
+    pub unit: usize,
+    pub kind: Box<dyn Limiter>,
 }
 
-/// The arithmetic of a rule on units from the store, if the store counts it.
-fn leased(
-    rule: &Rule,
-    store: Option<&dyn QuotaStore>,
-    key: ScopeKey<'_>,
-) -> Option<Box<dyn Limiter>> {
-    let store = store?;
-    let quota = rule.quota()?;
-    let account = store.account(&quota, key)?;
-    let leased = LeasedLimiter::new(rule.limiter(), account, &quota);
-    Some(Box::new(leased))
+impl Member {
+    /// The units of this kind that the limit allows, if a server would name them.
+    fn amount(&self, unit: Option<usize>) -> Option<u64> {
+        let counts_it = unit == Some(self.unit);
+        self.kind.stats().amount.filter(|_| counts_it)
+    }
+}
+
+impl LimitGroup {
+    /// These limits together, all free.
+    pub fn new(members: Vec<Member>) -> LimitGroup {
+        LimitGroup { members, ..LimitGroup::default() }
+    }
+
+    /// When all limits have the units of this cost, and no pause lasts.
+    pub fn earliest(&mut self, now: Time, cost: &Cost) -> Availability {
+        self.binding(now, cost).0
+    }
+
+    /// When all limits have the units of this cost, and the index of the last limit to have
+    /// them; none if it is the server's pause.
+    pub fn binding(&mut self, now: Time, cost: &Cost) -> (Availability, Option<usize>) {
+        let open = self.server_allows(now, cost);
+        let members = self.members.iter_mut().enumerate();
+        members.fold((open, None), |binds, (index, member)| {
+            let when = member.kind.earliest(now, cost.units_of(member.unit));
+            if when > binds.0 { (when, Some(index)) } else { binds }
+        })
+    }
+
+    /// When the pause, the remaining units and the slow start let an attempt go.
+    fn server_allows(&mut self, now: Time, cost: &Cost) -> Availability {
+        if self.remaining.expire(now) {
+            self.slow_start.begin();
+        }
+        let told = self.remaining.closed_until(&|unit| cost.units_of(unit));
+        let closed = told.unwrap_or(Time::ZERO).max(self.pause.until());
+        if now < closed {
+            Availability::At(closed)
+        } else if self.slow_start.holds_back() {
+            Availability::AfterAnAnswer
+        } else {
+            Availability::Now
+        }
+    }
+
+    /// Counts an attempt of which this is the narrowest group in the remaining units and in the
+    /// slow start.
+    pub fn take_from_server(&mut self, cost: &Cost) -> Snapshot {
+        Snapshot {
+            mark: self.remaining.take(|unit| cost.units_of(unit), cost.kinds()),
+            era: self.slow_start.take(),
+        }
+    }
+
+    /// An attempt is over that [`take_from_server`](LimitGroup::take_from_server) has counted.
+    pub fn finish_at_server(&mut self, cost: &Cost, snapshot: &Snapshot) {
+        self.remaining.end(|unit| cost.units_of(unit), cost.kinds());
+        self.slow_start.finished(snapshot.era);
+    }
+
+    /// Takes the units from each limit, which [`earliest`](LimitGroup::earliest) gave as
+    /// available.
+    pub fn take<'a>(
+        &'a mut self,
+        now: Time,
+        cost: &'a Cost,
+    ) -> impl Iterator<Item = Reservation> + 'a {
+        self.open += 1;
+        self.members.iter_mut().map(move |member| member.kind.take(now, cost.units_of(member.unit)))
+    }
+
+    /// Counts a request that another process has sent.
+    pub fn remember(&mut self, then: Time, lost: bool) {
+        for member in &mut self.members {
+            member.kind.remember(then, lost);
+        }
+    }
+
+    /// `taken` requests were taken without limits, of which `ended` are over.
+    pub fn count_in(&mut self, taken: u64, ended: u64) {
+        self.open += taken - ended;
+        self.remaining.count_in(taken, ended);
+    }
+
+    /// One attempt is over.
+    pub fn finished(&mut self) {
+        self.open -= 1;
+    }
+
+    /// The end of the server's pause, which may have passed.
+    pub fn closed_until(&self) -> Time {
+        self.pause.until()
+    }
+
+    /// The limits of this group, in the order of their rules.
+    pub fn members(&mut self) -> &mut [Member] {
+        &mut self.members
+    }
+
+    /// The server accepted an attempt: its refusals in a row are over.
+    pub fn accepted(&mut self, snapshot: &Snapshot) {
+        self.pause.accepted();
+        self.slow_start.accepted(snapshot.era);
+    }
+
+    /// The server tells its count of a unit in the answer to an attempt; `unit` is none for one
+    /// that no limit counts. A larger limit than ours counts only if it `loosens`.
+    pub fn inform(
+        &mut self,
+        now: Time,
+        cost: &Cost,
+        snapshot: &Snapshot,
+        unit: Option<usize>,
+        info: RateLimitInfo,
+        loosens: bool,
+    ) {
+        self.allow(unit, info);
+        // A larger limit has to be told in full, and by the newest answer.
+        let reset = info.reset_at(now);
+        let exact = info.remaining.is_some() && reset.is_some_and(|reset| reset > now);
+        if loosens && exact && snapshot.mark >= self.newest_mark {
+            self.loosen(unit, info);
+        }
+        self.newest_mark = self.newest_mark.clone().max(snapshot.mark.clone());
+        let told = self.members.iter_mut().filter(|m| Some(m.unit) == unit);
+        let mut known = false;
+        for member in told {
+            known |= member.kind.inform(now, info);
+        }
+        let (Some(remaining), Some(reset)) = (info.remaining, reset) else {
+            return;
+        };
+        let concerns = unit.is_some() || remaining == 0;
+        if concerns && !known && reset > now {
+            let own = unit.map_or(0, |unit| cost.units_of(unit));
+            self.remaining.update(unit, own, &snapshot.mark, remaining, reset, now);
+        }
+    }
+
+    /// A limit that the server names is the one among ours that comes nearest to it,
+    /// if that is no more than twice as much.
+    fn allow(&mut self, unit: Option<usize>, info: RateLimitInfo) {
+        let Some(limit) = info.limit else {
+            return;
+        };
+        let larger = |member: &&mut Member| {
+            let larger = limit + 1..=limit.saturating_mul(2);
+            member.amount(unit).is_some_and(|amount| larger.contains(&amount))
+        };
+        let members = self.members.iter_mut().filter(larger);
+        if let Some(member) = members.min_by_key(|member| member.amount(unit)) {
+            member.kind.allow(limit);
+        }
+    }
+
+    /// A larger limit that the server names is the one among ours that comes nearest to it, if
+    /// that is no less than half of it.
+    fn loosen(&mut self, unit: Option<usize>, info: RateLimitInfo) {
+        let Some(limit) = info.limit else {
+            return;
+        };
+        let smaller = |member: &&mut Member| {
+            let smaller = limit.div_ceil(2)..limit;
+            member.amount(unit).is_some_and(|amount| smaller.contains(&amount))
+        };
+        let members = self.members.iter_mut().filter(smaller);
+        if let Some(member) = members.max_by_key(|member| member.amount(unit)) {
+            member.kind.allow(limit);
+        }
+    }
+
+    /// Whether a refusal of an attempt that was sent at `sent` is explained by the pause
+    /// that the server had asked for already.
+    pub fn expected_refusal(&self, sent: Time) -> bool {
+        self.pause.explains(sent)
+    }
+
+    /// The server refused an attempt that was sent at `sent`, and perhaps named a pause;
+    /// `chance` is 0 to 1. Gives the refusals in a row.
+    pub fn refused(&mut self, now: Time, sent: Time, pause: Option<Duration>, chance: f64) -> u32 {
+        if self.pause.refused(now, sent, pause, chance) {
+            self.slow_start.begin();
+        }
+        self.pause.refusals()
+    }
+
+    /// The group pauses for the refusal of an attempt with other keys.
+    pub fn close(&mut self, now: Time, pause: Option<Duration>, chance: f64) {
+        self.pause.begin(now, pause, chance);
+    }
+
+    /// Only the server knows this group's limits: a few attempts go first.
+    pub fn begin_carefully(mut self) -> LimitGroup {
+        self.slow_start.begin();
+        self
+    }
+
+    /// Adds the account of each limit to those of the same limits for other keys.
+    pub fn add_stats(&self, accounts: &mut Vec<LimiterStats>) {
+        accounts.resize(self.members.len().max(accounts.len()), LimiterStats::default());
+        for (account, member) in accounts.iter_mut().zip(&self.members) {
+            account.add(member.kind.stats());
+        }
+    }
+
+    /// Whether the group could as well begin anew: nothing is taken or counted.
+    pub fn is_idle(&mut self, now: Time) -> bool {
+        let quiet = self.open == 0 && self.pause.is_forgotten(now);
+        quiet
+            && self.remaining.is_silent(now)
+            && self.members.iter_mut().all(|member| member.kind.is_idle(now))
+    }
 }

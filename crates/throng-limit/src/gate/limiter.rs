@@ -1,24 +1,26 @@
-//! The limiter: what a program calls.
+//! The limiter: what a program calls, and the wait for a permit.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::config::{Guard, Limit};
+use crate::config::{Guard, Limit, Policy};
 use crate::error::{AcquireError, LimitError};
-use crate::gate::acquire::Acquire;
 use crate::gate::builder::RateLimiterBuilder;
-use crate::gate::core::{CalendarFn, ClockFn, LimiterCore, LimiterState};
 use crate::gate::cost::{Acquired, Cost};
+use crate::gate::limit_report::LimitState;
 use crate::gate::limit_set::LimitSet;
-use crate::gate::permit::Permit;
-use crate::gate::state::LimitState;
-use crate::gate::timer;
+use crate::gate::permit::{CalendarFn, ClockFn, LimiterCore, LimiterState, Permit};
+use crate::gate::queue::Ticket;
+use crate::gate::timer::{self, Timer};
 use crate::outcome::{BlockedTime, Outcome};
 use crate::quota::QuotaStore;
-use crate::time::Time;
+use crate::time::{self, Time};
 
 /// Gives permits, first come first served, as the limits allow: all limits at once.
 ///
@@ -73,6 +75,13 @@ impl RateLimiter {
         let builder = RateLimiter::builder().guard(guard);
         let limits = limits.iter().cloned();
         limits.fold(builder, RateLimiterBuilder::limit).build()
+    }
+
+    /// The limiter that keeps this policy, by the clock and the calendar of this machine.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of_policy(policy: &Policy) -> RateLimiter {
+        RateLimiter::with_calendar(policy.limits(), time::now, time::calendar_at_zero)
     }
 
     /// A limiter that reads this clock. Waiting is tokio's, so a test may give a clock that
@@ -130,12 +139,11 @@ impl RateLimiter {
     /// The permit can never be had, or the cost doesn't fit the limits.
     pub async fn acquire(&self, cost: impl Into<Cost>) -> Result<Permit, AcquireError> {
         let mut cost = cost.into();
-        self.core.complete(&mut cost, self.key.as_ref())?;
-        if let Some(acquired) = self.core.unlimited().take(&cost) {
-            return Ok(self.permit(cost, acquired, None));
+        if let Some(ended) = self.complete(&mut cost)? {
+            return Ok(Permit::unlimited(self.core.clone(), cost, ended));
         }
         let (acquired, now) = Acquire::new(&self.core, &cost, None).await?;
-        Ok(self.permit(cost, acquired, Some(now)))
+        Ok(Permit::new(self.core.clone(), cost, acquired, now))
     }
 
     /// Waits for a permit until this time.
@@ -148,12 +156,12 @@ impl RateLimiter {
         deadline: Instant,
     ) -> Result<Permit, AcquireError> {
         let mut cost = cost.into();
-        if let Some(permit) = self.at_once(&mut cost)? {
-            return Ok(permit);
+        if let Some(ended) = self.complete(&mut cost)? {
+            return Ok(Permit::unlimited(self.core.clone(), cost, ended));
         }
         let deadline = self.now().after(timer::time_until(deadline));
         let (acquired, now) = Acquire::new(&self.core, &cost, Some(deadline)).await?;
-        Ok(self.permit(cost, acquired, Some(now)))
+        Ok(Permit::new(self.core.clone(), cost, acquired, now))
     }
 
     /// A permit, if there is one now, and no other attempt waits.
@@ -171,13 +179,13 @@ impl RateLimiter {
     /// Those of [`acquire`](RateLimiter::acquire), and `NotInTime` if it would have to wait.
     pub fn try_acquire(&self, cost: impl Into<Cost>) -> Result<Permit, AcquireError> {
         let mut cost = cost.into();
-        if let Some(permit) = self.at_once(&mut cost)? {
-            return Ok(permit);
+        if let Some(ended) = self.complete(&mut cost)? {
+            return Ok(Permit::unlimited(self.core.clone(), cost, ended));
         }
         let (mut state, now) = self.core.enter();
         let acquired = state.take_first(now, &cost)?;
         drop(state);
-        Ok(self.permit(cost, acquired, Some(now)))
+        Ok(Permit::new(self.core.clone(), cost, acquired, now))
     }
 
     /// Waits for a permit on this thread, which must not be one that drives other tasks.
@@ -186,11 +194,11 @@ impl RateLimiter {
     /// Those of [`acquire`](RateLimiter::acquire).
     pub fn blocking_acquire(&self, cost: impl Into<Cost>) -> Result<Permit, AcquireError> {
         let mut cost = cost.into();
-        if let Some(permit) = self.at_once(&mut cost)? {
-            return Ok(permit);
+        if let Some(ended) = self.complete(&mut cost)? {
+            return Ok(Permit::unlimited(self.core.clone(), cost, ended));
         }
         let (acquired, now) = Acquire::new(&self.core, &cost, None).blocking()?;
-        Ok(self.permit(cost, acquired, Some(now)))
+        Ok(Permit::new(self.core.clone(), cost, acquired, now))
     }
 
     /// Waits for a permit, does the work, and ends the permit: as answered if the work gives
@@ -254,15 +262,13 @@ impl RateLimiter {
         }
     }
 
-    /// Makes a cost one that the limits count, and gives a permit if nothing is limited.
-    fn at_once(&self, cost: &mut Cost) -> Result<Option<Permit>, AcquireError> {
+    /// Makes a cost one that the limits count: by all of their units, and against the limits of
+    /// this handle's key where it names none itself. While nothing is limited it also counts a
+    /// permit of one request, and gives the number of permits that had ended before.
+    fn complete(&self, cost: &mut Cost) -> Result<Option<u64>, AcquireError> {
         self.core.complete(cost, self.key.as_ref())?;
-        let acquired = self.core.unlimited().take(cost);
-        Ok(acquired.map(|acquired| self.permit(cost.clone(), acquired, None)))
-    }
-
-    fn permit(&self, cost: Cost, acquired: Acquired, at: Option<Time>) -> Permit {
-        Permit::new(self.core.clone(), cost, acquired, at)
+        let is_one = matches!(cost.units.as_slice(), [1]);
+        Ok(if is_one { self.core.unlimited().take() } else { None })
     }
 }
 
@@ -283,7 +289,7 @@ impl RateLimiter {
     /// before anything is sent.
     #[doc(hidden)]
     pub fn use_store(&self, store: Arc<dyn QuotaStore>) {
-        self.core.lock().limits.lend(store);
+        self.core.lock().limits.use_store(store);
     }
 
     /// Nothing more will be sent: the store gets back the units that were not used. A store
@@ -304,7 +310,7 @@ impl RateLimiter {
     #[doc(hidden)]
     #[must_use]
     pub fn store_error(&self) -> Option<String> {
-        self.core.lock().limits.trouble()
+        self.core.lock().limits.store_error()
     }
 
     /// The time by the limiter's clock.
@@ -342,8 +348,8 @@ impl RateLimiter {
     pub fn wait_stats(&self) -> Vec<BlockedTime> {
         let mut state = self.core.lock();
         let now = self.core.now();
-        let LimiterState { wait_stats, limits, .. } = &mut *state;
-        let so_far = wait_stats.so_far(now);
+        let LimiterState { limits, waiters, .. } = &mut *state;
+        let so_far = waiters.get_or_insert_default().stats.so_far(now);
         so_far.map(|(by, time)| limits.blocked_time(by, time)).collect()
     }
 
@@ -354,12 +360,127 @@ impl RateLimiter {
     pub fn free_in(&self) -> Option<Duration> {
         let state = self.core.lock();
         let now = self.core.now();
-        Some(state.wait_stats.until()?.since(now))
+        Some(state.waiters.as_ref()?.stats.until()?.since(now))
     }
 
     /// The number of attempts that wait for a permit.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.core.lock().queue.len()
+        self.core.lock().waiters.as_ref().map_or(0, |waiters| waiters.queue.len())
+    }
+}
+
+/// Time after which a waiter looks for itself whether others have left something undone,
+/// for the first time. It does so again each time that it has waited twice as long.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
+
+/// One attempt's wait for its units, and the time at which it has them.
+struct Acquire<'a> {
+    core: &'a Arc<LimiterCore>,
+    cost: &'a Cost,
+    deadline: Option<Time>,
+    place: Option<Place>,
+    wait: Duration,
+    timer: Option<Timer>,
+}
+
+/// A place in the queue.
+struct Place {
+    ticket: Ticket,
+    since: Time,
+    look_at: Time,
+}
+
+impl<'a> Acquire<'a> {
+    fn new(core: &'a Arc<LimiterCore>, cost: &'a Cost, deadline: Option<Time>) -> Acquire<'a> {
+        Acquire { core, cost, deadline, place: None, wait: Duration::ZERO, timer: None }
+    }
+
+    /// Waits on this thread.
+    fn blocking(mut self) -> Result<(Acquired, Time), AcquireError> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let context = Context::from_waker(&waker);
+        loop {
+            match self.advance(&context) {
+                Poll::Ready(output) => return output,
+                Poll::Pending => thread::park_timeout(self.wait),
+            }
+        }
+    }
+
+    /// Gives the units, if it is time for that. Otherwise `wait` is the time after which it
+    /// is to be polled again unless it is woken before.
+    fn advance(&mut self, context: &Context<'_>) -> Poll<Result<(Acquired, Time), AcquireError>> {
+        let (mut state, now) = self.core.enter();
+        if self.place.is_none() {
+            match state.take_first(now, self.cost) {
+                Ok(acquired) => return Poll::Ready(Ok((acquired, now))),
+                Err(AcquireError::NotInTime { .. }) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        let LimiterState { limits, waiters, .. } = &mut *state;
+        let waiters = waiters.get_or_insert_default();
+        let place = match &mut self.place {
+            Some(place) => {
+                waiters.look(now, limits, place.ticket, self.cost, context.waker());
+                place
+            }
+            None => self.place.insert(Place {
+                ticket: waiters.join(now, limits, self.cost, context.waker()),
+                since: now,
+                look_at: now.after(FIRST_LOOK),
+            }),
+        };
+        if let Some(fetched) = waiters.fetch(place.ticket) {
+            self.place = None;
+            return Poll::Ready(fetched.map(|acquired| (acquired, now)));
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return Poll::Ready(Err(waiters.not_in_time(now)));
+        }
+        if place.look_at <= now {
+            place.look_at = now.after(now.since(place.since));
+        }
+        let at = waiters.timer_of(place.ticket, place.look_at);
+        let at = self.deadline.map_or(at, |deadline| deadline.min(at));
+        self.wait = at.since(now);
+        Poll::Pending
+    }
+}
+
+/// Wakes a thread that waits.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl Future for Acquire<'_> {
+    type Output = Result<(Acquired, Time), AcquireError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(output) = self.advance(context) {
+            return Poll::Ready(output);
+        }
+        let wait = self.wait;
+        if Timer::set(&mut self.timer, wait).poll(context).is_ready() {
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Acquire<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = &self.place {
+            let (mut state, now) = self.core.enter();
+            let LimiterState { limits, waiters, .. } = &mut *state;
+            if let Some(waiters) = waiters {
+                waiters.leave(now, limits, place.ticket, self.cost);
+            }
+        }
     }
 }

@@ -1,16 +1,35 @@
-//! A permit for one attempt, and what becomes of it.
+//! A permit for one attempt, and the core that the permits and the handles of a limiter share:
+//! the count of permits while nothing is limited, and the lock of the limits and the waiters.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use crate::error::UnknownUnit;
-use crate::gate::core::LimiterCore;
+use jiff::Timestamp;
+
+use crate::error::{AcquireError, UnknownUnit};
 use crate::gate::cost::{Acquired, Cost};
 use crate::gate::limit_set::LimitSet;
+use crate::gate::waiters::Waiters;
 use crate::limiter::RateLimitInfo;
 use crate::outcome::{End, Outcome};
+use crate::server::AnsweredMark;
 use crate::time::Time;
+
+use sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+
+/// The standard lock and counters, or those of a model checker, which tries the orders in
+/// which threads can reach them (`--cfg shuttle`).
+mod sync {
+    #[cfg(shuttle)]
+    pub use shuttle::sync::atomic::{AtomicU64, Ordering};
+    #[cfg(shuttle)]
+    pub use shuttle::sync::{Mutex, MutexGuard};
+    #[cfg(not(shuttle))]
+    pub use std::sync::atomic::{AtomicU64, Ordering};
+    #[cfg(not(shuttle))]
+    pub use std::sync::{Mutex, MutexGuard};
+}
 
 /// Leave for one attempt, from all limits.
 ///
@@ -40,8 +59,8 @@ pub struct Permit {
     core: Arc<LimiterCore>,
     cost: Cost,
     acquired: Acquired,
-    /// Whether it was acquired while nothing was limited.
-    is_unlimited: bool,
+    /// The number of permits that had ended when it was acquired, if nothing was limited then.
+    unlimited: Option<u64>,
     acquired_at: Time,
     sent: Option<Time>,
     acked: Option<Time>,
@@ -61,19 +80,14 @@ pub struct ArrivalInterval {
 }
 
 impl Permit {
-    /// `acquired_at` is none if the limiter had no limit then, as no clock was read.
-    pub(crate) fn new(
-        core: Arc<LimiterCore>,
-        cost: Cost,
-        acquired: Acquired,
-        acquired_at: Option<Time>,
-    ) -> Permit {
+    /// A permit for units that the limits have given.
+    pub(crate) fn new(core: Arc<LimiterCore>, cost: Cost, acquired: Acquired, at: Time) -> Permit {
         Permit {
             core,
             cost,
             acquired,
-            is_unlimited: acquired_at.is_none(),
-            acquired_at: acquired_at.unwrap_or(Time::ZERO),
+            unlimited: None,
+            acquired_at: at,
             sent: None,
             acked: None,
             ended: None,
@@ -81,11 +95,18 @@ impl Permit {
         }
     }
 
+    /// A permit while nothing is limited, when `ended` others had ended. No clock is read.
+    pub(crate) fn unlimited(core: Arc<LimiterCore>, cost: Cost, ended: u64) -> Permit {
+        let mut permit = Permit::new(core, cost, Acquired::default(), Time::ZERO);
+        permit.unlimited = Some(ended);
+        permit
+    }
+
     /// Which key of the pool it is for, if there is a pool.
     #[doc(hidden)]
     #[must_use]
     pub fn key(&self) -> Option<usize> {
-        self.acquired.key()
+        self.acquired.key
     }
 
     /// Whether it was sent, and nothing is known to have become of it.
@@ -146,7 +167,7 @@ impl Permit {
             if is_unsaid {
                 limits.sent(now, cost, acquired);
             }
-            let refusals = limits.refused(now, (cost, acquired, sent), pause, chance);
+            let refusals = limits.refused(now, cost, acquired, sent, pause, chance);
             (refusals, now)
         });
         self.ended = Some(now);
@@ -196,14 +217,24 @@ impl Permit {
         }
     }
 
-    /// What the server says of its limit on a unit, as an index into the
-    /// policy's units; none for a unit that is not counted.
+    /// The names of the units that the limits count; requests come first.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn units(&self) -> &[String] {
+        &self.core.units
+    }
+
+    /// Tells the limits what the server says of its limit on a unit, by the index in
+    /// [`units`](Permit::units); none for a unit that no limit counts.
     #[doc(hidden)]
     pub fn inform(&mut self, unit: Option<usize>, info: RateLimitInfo) {
         self.core.end_unlimited();
+        if let Some(ended) = self.unlimited {
+            self.acquired.snapshot.mark = AnsweredMark::of_requests(ended);
+        }
         let (cost, acquired) = (&self.cost, &self.acquired);
         self.core.tell(cost, |limits, now| {
-            limits.learn(now, (cost, acquired), unit, info);
+            limits.learn(now, cost, acquired, unit, info);
         });
     }
 
@@ -221,7 +252,7 @@ impl Permit {
 
     /// Tells the limits, if there is anything to tell them; gives the time of it.
     fn tell(&mut self, event: impl FnOnce(&mut LimitSet, Time, &Cost, &mut Acquired)) -> Time {
-        if self.is_unlimited && self.core.unlimited().lasts() {
+        if self.unlimited.is_some() && self.core.unlimited().lasts() {
             return self.core.now();
         }
         let (cost, acquired) = (&self.cost, &mut self.acquired);
@@ -258,7 +289,7 @@ fn chance() -> f64 {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.is_unlimited && self.core.unlimited().end() {
+        if self.unlimited.is_some() && self.core.unlimited().end() {
             return;
         }
         let is_open = self.ended.is_none();
@@ -273,5 +304,233 @@ impl Drop for Permit {
             }
             limits.finished(now, cost, acquired);
         });
+    }
+}
+
+/// Time between two looks at the calendar, which may have been set meanwhile.
+const CHECK_CALENDAR_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) type ClockFn = Box<dyn Fn() -> Time + Send + Sync>;
+pub(super) type CalendarFn = Box<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What all handles to a limiter share.
+pub(crate) struct LimiterCore {
+    state: CacheAligned<Mutex<LimiterState>>,
+    unlimited: CacheAligned<Unlimited>,
+    clock: ClockFn,
+    /// The names of the units that the limits count; requests come first.
+    units: Vec<String>,
+    /// The number of scopes: an attempt has a key in each.
+    scopes: usize,
+    /// Gives what the calendar said when the clock was at its zero.
+    calendar: Option<CalendarFn>,
+}
+
+/// A value on cache lines of its own: writing to it does not disturb threads that read
+/// what lies beside it.
+#[repr(align(128))]
+struct CacheAligned<T>(T);
+
+impl LimiterCore {
+    pub fn new(limits: LimitSet, clock: ClockFn, calendar: Option<CalendarFn>) -> LimiterCore {
+        LimiterCore {
+            unlimited: CacheAligned(Unlimited::new(limits.are_none())),
+            units: limits.units(),
+            scopes: limits.scope_count(),
+            state: CacheAligned(Mutex::new(LimiterState::new(limits))),
+            clock,
+            calendar,
+        }
+    }
+
+    /// Makes a cost one that the limits count: by all of their units, and against the limits
+    /// of this key where it names none itself.
+    ///
+    /// # Errors
+    /// The cost names a unit that no limit counts, or none where there must be one; or a limit
+    /// holds for each key, and there is none.
+    pub fn complete(&self, cost: &mut Cost, key: Option<&Arc<str>>) -> Result<(), AcquireError> {
+        if cost.named.is_some() || cost.units.len() < self.units.len() {
+            cost.look_up(&self.units)?;
+        }
+        while cost.keys.len() < self.scopes {
+            let key = key.ok_or(AcquireError::MissingKey)?;
+            cost.keys.push(key.clone());
+        }
+        Ok(())
+    }
+
+    /// The index of a unit, by its name.
+    pub fn unit(&self, name: &str) -> Result<usize, UnknownUnit> {
+        let index = self.units.iter().position(|unit| unit == name);
+        index.ok_or_else(|| UnknownUnit { unit: name.to_owned() })
+    }
+
+    /// A panic elsewhere leaves the state whole: each change to it is made under the lock
+    /// and does not panic.
+    pub fn lock(&self) -> MutexGuard<'_, LimiterState> {
+        self.state.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lock, and the time. The time is read under the lock, so that events are in the
+    /// lock's order.
+    pub fn enter(&self) -> (MutexGuard<'_, LimiterState>, Time) {
+        let mut state = self.lock();
+        let now = self.now();
+        if let Some(calendar) = &self.calendar
+            && state.check_calendar_at <= now
+        {
+            state.check_calendar_at = now.after(CHECK_CALENDAR_EVERY);
+            state.limits.heed_calendar(calendar());
+        }
+        (state, now)
+    }
+
+    pub fn now(&self) -> Time {
+        (self.clock)()
+    }
+
+    /// The count of permits while nothing limits them.
+    pub fn unlimited(&self) -> &Unlimited {
+        &self.unlimited.0
+    }
+
+    /// Makes the limits count from now on, since the server has said something.
+    pub fn end_unlimited(&self) {
+        let mut state = self.lock();
+        if let Some(counted) = self.unlimited.0.end_all() {
+            state.limits.count_in(counted.taken, counted.ended);
+        }
+    }
+
+    /// Tells the limits of an event, and dispatches the waiters that it lets go.
+    pub fn tell<T>(&self, cost: &Cost, event: impl FnOnce(&mut LimitSet, Time) -> T) -> T {
+        let (mut state, now) = self.enter();
+        let LimiterState { limits, waiters, .. } = &mut *state;
+        let told = event(limits, now);
+        if let Some(waiters) = waiters {
+            waiters.attempt_ended(now, limits, &cost.keys);
+        }
+        told
+    }
+}
+
+impl std::fmt::Debug for LimiterCore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.state.0.fmt(f)
+    }
+}
+
+/// The limits, and the attempts that wait for them.
+#[derive(Debug)]
+pub(crate) struct LimiterState {
+    pub limits: LimitSet,
+    /// None until the first attempt has to wait.
+    pub waiters: Option<Box<Waiters>>,
+    check_calendar_at: Time,
+}
+
+impl LimiterState {
+    fn new(limits: LimitSet) -> LimiterState {
+        LimiterState { limits, waiters: None, check_calendar_at: Time::ZERO }
+    }
+
+    /// Takes at once, if no waiter would be overtaken.
+    ///
+    /// # Errors
+    /// `NotInTime` if the attempt has to wait, or why waiting is of no use.
+    pub fn take_first(&mut self, now: Time, cost: &Cost) -> Result<Acquired, AcquireError> {
+        if let Some(waiters) = &mut self.waiters
+            && waiters.would_be_overtaken(now, &mut self.limits)
+        {
+            return Err(waiters.not_in_time(now));
+        }
+        let taken = self.limits.take(now, cost);
+        taken.map_err(|blocked| self.limits.denial(now, cost, &blocked))
+    }
+}
+
+/// Set in both counters once the fast path has ended.
+const OVER: u64 = 1 << 63;
+
+/// The fast path of a limiter without limits, as long as the server says nothing of any:
+/// permits are counted, and need neither the lock nor a clock.
+///
+/// It ends for good when the server refuses an attempt or tells what it counts. One bit of
+/// each counter says so, so that counting and learning whether it was in time are one step:
+/// the limits take over exactly what was counted before.
+#[derive(Debug)]
+pub(crate) struct Unlimited {
+    taken: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// The permits that were acquired and had ended when the fast path ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UnlimitedCount {
+    pub taken: u64,
+    pub ended: u64,
+}
+
+impl Unlimited {
+    /// A count that has ended already unless the limiter is `unlimited`.
+    pub fn new(unlimited: bool) -> Unlimited {
+        let start = if unlimited { 0 } else { OVER };
+        Unlimited { taken: AtomicU64::new(start), ended: AtomicU64::new(start) }
+    }
+
+    /// Whether the server has said nothing yet.
+    pub fn lasts(&self) -> bool {
+        self.taken.load(Ordering::SeqCst) & OVER == 0
+    }
+
+    /// Counts a permit, if the fast path lasts. Gives the number of permits that had ended
+    /// before.
+    pub fn take(&self) -> Option<u64> {
+        if !self.lasts() {
+            return None;
+        }
+        // Read before the permit is counted: so every permit that is not known to have ended
+        // by then is included.
+        let ended = self.ended.load(Ordering::SeqCst) & !OVER;
+        let is_over = self.taken.fetch_add(1, Ordering::SeqCst) & OVER != 0;
+        (!is_over).then_some(ended)
+    }
+
+    /// Counts the end of a permit that was counted here. False if the limits are to be told.
+    pub fn end(&self) -> bool {
+        self.ended.fetch_add(1, Ordering::SeqCst) & OVER == 0
+    }
+
+    /// Ends the fast path: the limits count from now on. To be called under their lock.
+    pub fn end_all(&self) -> Option<UnlimitedCount> {
+        let taken = self.taken.fetch_or(OVER, Ordering::SeqCst);
+        let ended = self.ended.fetch_or(OVER, Ordering::SeqCst);
+        (taken & OVER == 0).then_some(UnlimitedCount { taken, ended })
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(shuttle))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permits_count_until_the_fast_path_ends_and_not_after() {
+        let unlimited = Unlimited::new(true);
+        assert_eq!((0..3).map(|_| unlimited.take().unwrap()).collect::<Vec<_>>(), [0, 0, 0]);
+        assert!(unlimited.end());
+        assert_eq!(unlimited.take(), Some(1));
+        assert_eq!(unlimited.end_all(), Some(UnlimitedCount { taken: 4, ended: 1 }));
+        assert_eq!(unlimited.take(), None);
+        assert!(!unlimited.end() && !unlimited.lasts());
+        assert_eq!(unlimited.end_all(), None);
+    }
+
+    #[test]
+    fn with_limits_the_fast_path_never_begins() {
+        let unlimited = Unlimited::new(false);
+        assert!(!unlimited.lasts() && !unlimited.end());
+        assert_eq!((unlimited.take(), unlimited.end_all()), (None, None));
     }
 }

@@ -2,17 +2,19 @@
 //!
 //! Waiters with the same keys form one queue. A queue whose key has nothing left is
 //! parked, so that a busy key holds up no other. Where costs differ, a small attempt may
-//! overtake a large one, at most [`MAX_OVERTAKEN`] times.
+//! overtake a large one, at most [`MAX_OVERTAKEN`] times. [`WaitStats`] counts what blocks the
+//! first waiter, and for how long.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::AcquireError;
 use crate::gate::cost::{Acquired, Cost, ScopeKeys};
 use crate::gate::limit_set::LimitSet;
 use crate::limiter::Availability;
-use crate::outcome::Blocked;
+use crate::outcome::{Blocked, Blocker};
 use crate::time::Time;
 
 /// Maximum number of times a waiter may be overtaken by smaller ones.
@@ -204,7 +206,7 @@ impl WaitQueue {
             acquired => acquired,
         };
         if let (Some(cost), Some(acquired)) = (self.remove(ticket, keys), acquired) {
-            let acquired = acquired.map_err(|blocked| limits.denial(&cost, &blocked));
+            let acquired = acquired.map_err(|blocked| limits.denial(now, &cost, &blocked));
             dispatched.turns.push((ticket, cost, acquired));
         }
         self.change_first(ticket, keys);
@@ -300,17 +302,53 @@ impl KeyQueue {
     }
 }
 
-impl Cost {
-    /// Whether it is anything but one request.
-    pub(crate) fn has_costs(&self) -> bool {
-        *self.units != [1]
+/// What has blocked the first waiter, over time.
+#[derive(Debug, Default)]
+pub struct WaitStats {
+    now: Option<Blocked>,
+    /// What blocked the first waiter when there last was one.
+    last: Option<Blocked>,
+    since: Time,
+    by_rule: Vec<Duration>,
+    by_server: Duration,
+}
+
+impl WaitStats {
+    /// From now on `by` blocks the first waiter; none if there is no waiter.
+    pub fn set_blocked(&mut self, now: Time, by: Option<Blocked>) {
+        if let Some(before) = self.now {
+            let more = now.since(self.since);
+            *self.time_by(before.by) += more;
+        }
+        (self.now, self.last, self.since) = (by, by.or(self.last), now);
     }
 
-    /// Whether it is less in some unit, and more in none.
-    fn is_smaller_than(&self, other: &Cost) -> bool {
-        self.units != other.units
-            && (0..self.units.len().max(other.units.len()))
-                .all(|unit| self.units_of(unit) <= other.units_of(unit))
+    /// When the first waiter may go on, or could have, as far as is known.
+    #[must_use]
+    pub fn until(&self) -> Option<Time> {
+        let blocked = self.last?;
+        blocked.back.or(time_of(blocked.when))
+    }
+
+    /// For how long each rule, and the server, has blocked the first waiter.
+    pub fn so_far(&mut self, now: Time) -> impl Iterator<Item = (Blocker, Duration)> {
+        self.set_blocked(now, self.now);
+        let rules = self.by_rule.iter().copied().enumerate();
+        rules
+            .map(|(rule, time)| (Blocker::Rule(rule), time))
+            .chain([(Blocker::Server, self.by_server)])
+    }
+
+    fn time_by(&mut self, by: Blocker) -> &mut Duration {
+        match by {
+            Blocker::Server => &mut self.by_server,
+            Blocker::Rule(rule) => {
+                if self.by_rule.len() <= rule {
+                    self.by_rule.resize(rule + 1, Duration::ZERO);
+                }
+                &mut self.by_rule[rule]
+            }
+        }
     }
 }
 
@@ -340,7 +378,7 @@ mod tests {
             {"rate": "500/1s", "per": "{{ host }}"},
         ]);
         let settings: Settings = serde_json::from_value(json!({ "rate": rate })).unwrap();
-        let policy = Policy::new(&settings, std::time::Duration::ZERO).unwrap();
+        let policy = Policy::new(&settings, Duration::ZERO).unwrap();
         let (mut limits, mut queue) = (policy.limits(), WaitQueue::default());
         let now = Time::ZERO;
         // Each of many tenants has an attempt in flight, and a waiter.

@@ -13,9 +13,7 @@ use shuttle::future::block_on;
 use shuttle::thread;
 
 use super::*;
-use crate::Availability;
-use crate::RateLimitInfo;
-use crate::{Policy, Settings, Time};
+use crate::{Availability, Policy, RateLimitInfo, Settings, Time};
 
 const SCHEDULES: usize = 100_000;
 

@@ -424,7 +424,7 @@ mod tests {
         };
         let policy = Policy::new(&settings, Duration::ZERO).unwrap();
         let (mut limits, told) = (policy.limits(), Told::default());
-        limits.lend(Arc::new(Busy(told.clone())));
+        limits.use_store(Arc::new(Busy(told.clone())));
         let ask = crate::gate::cost::Cost::from(1);
         let mut taken = limits.take(at(0), &ask).unwrap();
         assert_eq!((taken.key(), known(&told)), (Some(1), (1, 0)));

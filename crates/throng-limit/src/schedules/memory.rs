@@ -83,7 +83,7 @@ impl Run {
         match random.random_range(0..1_000) {
             0 => {
                 let pause = Some(self.period / ATTEMPTS);
-                limits.refused(now, (&*ask, &mut *taken, *sent), pause, 0.0);
+                limits.refused(now, ask, taken, *sent, pause, 0.0);
             }
             1..300 => limits.ended(now, ask, taken, End::Lost),
             300..350 => limits.ended(now, ask, taken, End::Returned),
@@ -96,7 +96,7 @@ impl Run {
                 reset: Some(self.period.mul_f64(random.random())),
                 ..RateLimitInfo::default()
             };
-            limits.learn(now, (&*ask, &*taken), Some(self.unit), said);
+            limits.learn(now, ask, taken, Some(self.unit), said);
         }
         limits.finished(now, ask, taken);
     }

@@ -217,7 +217,7 @@ impl Run {
                 } else {
                     self.refused.push(self.now);
                     self.to_do += 1;
-                    self.limits.refused(self.now, (ask, taken, *sent), None, 0.5);
+                    self.limits.refused(self.now, ask, taken, *sent, None, 0.5);
                 }
                 self.limits.finished(self.now, ask, taken);
             }

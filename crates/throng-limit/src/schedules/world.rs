@@ -314,7 +314,7 @@ impl Run {
                 (Outcome::Answered, _) => End::Answered,
                 (Outcome::Refused(pause), _) => {
                     let pause = (pause > 0).then(|| Duration::from_millis(pause));
-                    limits.refused(now, (ask, taken, a.sent), pause, 0.5);
+                    limits.refused(now, ask, taken, a.sent, pause, 0.5);
                     return;
                 }
             };
@@ -324,7 +324,7 @@ impl Run {
                 let nanos = now.since(Time::ZERO).as_nanos() as u64;
                 let reset = Duration::from_nanos(period - nanos % period);
                 let said = RateLimitInfo { reset: Some(reset), ..RateLimitInfo::default() };
-                limits.learn(now, (ask, taken), Some(0), said);
+                limits.learn(now, ask, taken, Some(0), said);
             }
         });
         if outcome == Outcome::Unsent {

@@ -1,146 +1,24 @@
-//! The state that all handles to a limiter share: the limits, the queue, and the clock.
+//! The attempts that wait, and whose turn it is. Pure.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
-use crate::error::{AcquireError, UnknownUnit};
-use crate::gate::cost::{Acquired, Cost};
+use crate::error::AcquireError;
+use crate::gate::cost::{Acquired, Cost, ScopeKeys};
 use crate::gate::limit_set::LimitSet;
-use crate::gate::queue::{Ticket, WaitQueue};
-use crate::gate::sync::{Mutex, MutexGuard};
-use crate::gate::unlimited::Unlimited;
-use crate::gate::wait_stats::WaitStats;
-use crate::limiter::Availability;
+use crate::gate::queue::{Ticket, WaitQueue, WaitStats};
 use crate::outcome::End;
 use crate::time::Time;
 
-/// Time between two looks at the calendar, which may have been set meanwhile.
-const CHECK_CALENDAR_EVERY: Duration = Duration::from_secs(1);
-
 /// Time that a waiter has to take its turn. After that the units go to the next one.
-pub(super) const TURN: Duration = Duration::from_millis(100);
+const TURN: Duration = Duration::from_millis(100);
 
-pub(super) type ClockFn = Box<dyn Fn() -> Time + Send + Sync>;
-pub(super) type CalendarFn = Box<dyn Fn() -> Timestamp + Send + Sync>;
-
-/// What all handles to a limiter share.
-pub(crate) struct LimiterCore {
-    state: CacheAligned<Mutex<LimiterState>>,
-    unlimited: CacheAligned<Unlimited>,
-    clock: ClockFn,
-    /// The names of the units that the limits count; requests come first.
-    units: Vec<String>,
-    /// The number of scopes: an attempt has a key in each.
-    scopes: usize,
-    /// Gives what the calendar said when the clock was at its zero.
-    calendar: Option<CalendarFn>,
-}
-
-/// A value on cache lines of its own: writing to it does not disturb threads that read
-/// what lies beside it.
-#[repr(align(128))]
-struct CacheAligned<T>(T);
-
-impl LimiterCore {
-    pub fn new(limits: LimitSet, clock: ClockFn, calendar: Option<CalendarFn>) -> LimiterCore {
-        LimiterCore {
-            unlimited: CacheAligned(Unlimited::new(limits.are_none())),
-            units: limits.units(),
-            scopes: limits.scope_count(),
-            state: CacheAligned(Mutex::new(LimiterState::new(limits))),
-            clock,
-            calendar,
-        }
-    }
-
-    /// Makes a cost one that the limits count: by all of their units, and against the limits
-    /// of this key where it names none itself.
-    ///
-    /// # Errors
-    /// The cost names a unit that no limit counts, or none where there must be one; or a limit
-    /// holds for each key, and there is none.
-    pub fn complete(&self, cost: &mut Cost, key: Option<&Arc<str>>) -> Result<(), AcquireError> {
-        if cost.named.is_some() || cost.units.len() < self.units.len() {
-            cost.look_up(&self.units)?;
-        }
-        while cost.keys.len() < self.scopes {
-            let key = key.ok_or(AcquireError::MissingKey)?;
-            cost.keys.push(key.clone());
-        }
-        Ok(())
-    }
-
-    /// The index of a unit, by its name.
-    pub fn unit(&self, name: &str) -> Result<usize, UnknownUnit> {
-        let index = self.units.iter().position(|unit| unit == name);
-        index.ok_or_else(|| UnknownUnit { unit: name.to_owned() })
-    }
-
-    /// A panic elsewhere leaves the state whole: each change to it is made under the lock
-    /// and does not panic.
-    pub fn lock(&self) -> MutexGuard<'_, LimiterState> {
-        self.state.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The lock, and the time. The time is read under the lock, so that events are in the
-    /// lock's order.
-    pub fn enter(&self) -> (MutexGuard<'_, LimiterState>, Time) {
-        let mut state = self.lock();
-        let now = self.now();
-        if let Some(calendar) = &self.calendar
-            && state.check_calendar_at <= now
-        {
-            state.check_calendar_at = now.after(CHECK_CALENDAR_EVERY);
-            state.limits.heed_calendar(calendar());
-        }
-        (state, now)
-    }
-
-    pub fn now(&self) -> Time {
-        (self.clock)()
-    }
-
-    /// The count of permits while nothing limits them.
-    pub fn unlimited(&self) -> &Unlimited {
-        &self.unlimited.0
-    }
-
-    /// Makes the limits count from now on, since the server has said something.
-    pub fn end_unlimited(&self) {
-        let mut state = self.lock();
-        if let Some(counted) = self.unlimited.0.end_all() {
-            state.limits.count_in(counted.taken, counted.ended);
-        }
-    }
-
-    /// Tells the limits of an event, and dispatches the waiters that it lets go.
-    pub fn tell<T>(&self, cost: &Cost, event: impl FnOnce(&mut LimitSet, Time) -> T) -> T {
-        let (mut state, now) = self.enter();
-        let told = event(&mut state.limits, now);
-        if !state.queue.is_empty() {
-            state.queue.ended(&cost.keys);
-            state.dispatch(now, None);
-        }
-        told
-    }
-}
-
-impl std::fmt::Debug for LimiterCore {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.state.0.fmt(f)
-    }
-}
-
-/// The limits, and the waiters before them.
-#[derive(Debug)]
-pub(crate) struct LimiterState {
-    pub limits: LimitSet,
+/// The attempts that wait for units.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
     pub queue: WaitQueue,
-    pub wait_stats: WaitStats,
+    pub stats: WaitStats,
     waiters: HashMap<Ticket, Waiter>,
     /// Turns that were given, with the time at which each is over, the earliest first.
     turns: VecDeque<(Time, Ticket)>,
@@ -148,7 +26,6 @@ pub(crate) struct LimiterState {
     wake_at: Option<Time>,
     /// The waiter that comes at `wake_at`, or looks again before, and when it does.
     timer_owner: Option<(Ticket, Time)>,
-    check_calendar_at: Time,
 }
 
 /// A waiter, from its first poll until it has its permit or is dropped.
@@ -164,7 +41,7 @@ enum Turn {
     /// The waiter is in the queue.
     Waits,
     /// The units are taken, and the waiter was woken to fetch them.
-    Given(Box<(Cost, Acquired)>),
+    Given(Box<Given>),
     /// The waiter did not fetch its units in time. Others got them, and it is in the queue
     /// again once it is polled.
     Missed,
@@ -172,59 +49,57 @@ enum Turn {
     Denied(AcquireError),
 }
 
-impl LimiterState {
-    fn new(limits: LimitSet) -> LimiterState {
-        LimiterState {
-            limits,
-            queue: WaitQueue::default(),
-            wait_stats: WaitStats::default(),
-            waiters: HashMap::new(),
-            turns: VecDeque::new(),
-            wake_at: None,
-            timer_owner: None,
-            check_calendar_at: Time::ZERO,
-        }
+/// The units that a waiter is given.
+#[derive(Debug)]
+struct Given {
+    cost: Cost,
+    acquired: Acquired,
+}
+
+impl Waiters {
+    /// Whether a waiter would be overtaken by an attempt that takes its units now.
+    pub fn would_be_overtaken(&mut self, now: Time, limits: &mut LimitSet) -> bool {
+        self.pass_on_missed_turns(now, limits);
+        !self.queue.is_empty()
     }
 
-    /// Takes at once, if no waiter would be overtaken.
-    ///
-    /// # Errors
-    /// `NotInTime` if the attempt has to wait, or why waiting is of no use.
-    pub fn take_first(&mut self, now: Time, cost: &Cost) -> Result<Acquired, AcquireError> {
-        self.pass_on_missed_turns(now);
+    /// An attempt with these keys has ended, or the limits have changed: dispatches the waiters
+    /// that the limits let go.
+    pub fn attempt_ended(&mut self, now: Time, limits: &mut LimitSet, keys: &ScopeKeys) {
         if !self.queue.is_empty() {
-            return Err(self.not_in_time(now));
+            self.queue.ended(keys);
+            self.dispatch(now, limits, None);
         }
-        self.limits.take(now, cost).map_err(|blocked| match blocked.when {
-            Availability::Never => self.limits.denial(cost, &blocked),
-            Availability::At(time) => {
-                AcquireError::NotInTime { free_in: Some(blocked.back.unwrap_or(time).since(now)) }
-            }
-            _ => AcquireError::NotInTime { free_in: None },
-        })
     }
 
     /// The error of an attempt that can't wait as long as the first waiter has to.
     pub fn not_in_time(&self, now: Time) -> AcquireError {
-        let until = self.wait_stats.until().filter(|until| *until > now);
+        let until = self.stats.until().filter(|until| *until > now);
         AcquireError::NotInTime { free_in: until.map(|until| until.since(now)) }
     }
 
     /// A new waiter, at the end of the queue.
-    pub fn join(&mut self, now: Time, cost: &Cost, waker: &Waker) -> Ticket {
+    pub fn join(&mut self, now: Time, limits: &mut LimitSet, cost: &Cost, waker: &Waker) -> Ticket {
         let ticket = self.queue.join(cost);
         let waiter = Waiter { waker: waker.clone(), turn: Turn::Waits };
         self.waiters.insert(ticket, waiter);
         // A waiter behind others with the same keys can't go before them.
         let may_go = self.queue.is_first(ticket, cost) || cost.has_costs();
         if may_go || self.is_overdue(now) {
-            self.dispatch(now, Some(ticket));
+            self.dispatch(now, limits, Some(ticket));
         }
         ticket
     }
 
     /// The waiter is polled: it was woken, or its timer rang.
-    pub fn look(&mut self, now: Time, ticket: Ticket, cost: &Cost, waker: &Waker) {
+    pub fn look(
+        &mut self,
+        now: Time,
+        limits: &mut LimitSet,
+        ticket: Ticket,
+        cost: &Cost,
+        waker: &Waker,
+    ) {
         let is_overdue = self.is_overdue(now) || self.owner_is_late(now);
         let Some(waiter) = self.waiters.get_mut(&ticket) else {
             return;
@@ -235,9 +110,9 @@ impl LimiterState {
             Turn::Missed => {
                 waiter.turn = Turn::Waits;
                 self.queue.rejoin(ticket, cost);
-                self.dispatch(now, Some(ticket));
+                self.dispatch(now, limits, Some(ticket));
             }
-            Turn::Waits if is_overdue => self.dispatch(now, Some(ticket)),
+            Turn::Waits if is_overdue => self.dispatch(now, limits, Some(ticket)),
             Turn::Waits => {}
         }
     }
@@ -249,7 +124,7 @@ impl LimiterState {
             return None;
         }
         let fetched = match self.waiters.remove(&ticket)?.turn {
-            Turn::Given(given) => Ok(given.1),
+            Turn::Given(given) => Ok(given.acquired),
             Turn::Denied(error) => Err(error),
             Turn::Waits | Turn::Missed => return None,
         };
@@ -258,34 +133,34 @@ impl LimiterState {
     }
 
     /// The waiter gives up.
-    pub fn leave(&mut self, now: Time, ticket: Ticket, cost: &Cost) {
+    pub fn leave(&mut self, now: Time, limits: &mut LimitSet, ticket: Ticket, cost: &Cost) {
         match self.waiters.remove(&ticket).map(|waiter| waiter.turn) {
-            Some(Turn::Given(given)) => self.give_back(now, *given),
+            Some(Turn::Given(given)) => self.give_back(now, limits, *given),
             Some(Turn::Waits) => self.queue.leave(ticket, cost),
             _ => {}
         }
         self.forget_fetched_turns();
         self.timer_owner = self.timer_owner.filter(|(owner, _)| *owner != ticket);
-        self.dispatch(now, None);
+        self.dispatch(now, limits, None);
     }
 
     /// Gives turns to the waiters that the limits let go, and wakes them. `polled` is the
     /// waiter that is being polled: it needs no waking.
-    pub fn dispatch(&mut self, now: Time, polled: Option<Ticket>) {
+    fn dispatch(&mut self, now: Time, limits: &mut LimitSet, polled: Option<Ticket>) {
         if self.owner_is_late(now) || polled.is_some() && self.is_overdue(now) {
             self.timer_owner = None;
         }
-        self.pass_on_missed_turns(now);
-        let dispatched = self.queue.dispatch(now, &mut self.limits);
+        self.pass_on_missed_turns(now, limits);
+        let dispatched = self.queue.dispatch(now, limits);
         for (ticket, cost, acquired) in dispatched.turns {
             let turn = match acquired {
-                Ok(acquired) => Turn::Given(Box::new((cost, acquired))),
+                Ok(acquired) => Turn::Given(Box::new(Given { cost, acquired })),
                 Err(error) => Turn::Denied(error),
             };
             self.give(now, ticket, turn, polled);
         }
         self.wake_at = dispatched.next;
-        self.wait_stats.turn(now, dispatched.blocked);
+        self.stats.set_blocked(now, dispatched.blocked);
         self.appoint_timer_owner(polled);
     }
 
@@ -358,7 +233,7 @@ impl LimiterState {
     }
 
     /// Takes back what was given to waiters that did not fetch it in time.
-    fn pass_on_missed_turns(&mut self, now: Time) {
+    fn pass_on_missed_turns(&mut self, now: Time, limits: &mut LimitSet) {
         while let Some((over, ticket)) = self.turns.front().copied()
             && over <= now
         {
@@ -367,7 +242,7 @@ impl LimiterState {
                 continue;
             };
             match std::mem::replace(&mut waiter.turn, Turn::Missed) {
-                Turn::Given(given) => self.give_back(now, *given),
+                Turn::Given(given) => self.give_back(now, limits, *given),
                 other => waiter.turn = other,
             }
         }
@@ -383,9 +258,9 @@ impl LimiterState {
     }
 
     /// Nothing was sent on these units.
-    fn give_back(&mut self, now: Time, (cost, mut acquired): (Cost, Acquired)) {
-        self.limits.ended(now, &cost, &mut acquired, End::Returned);
-        self.limits.finished(now, &cost, &mut acquired);
-        self.queue.ended(&cost.keys);
+    fn give_back(&mut self, now: Time, limits: &mut LimitSet, mut given: Given) {
+        limits.ended(now, &given.cost, &mut given.acquired, End::Returned);
+        limits.finished(now, &given.cost, &mut given.acquired);
+        self.queue.ended(&given.cost.keys);
     }
 }

@@ -1,0 +1,230 @@
+//! Waiters that are woken, dropped, or not polled any more.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::Instant;
+
+use super::{futures_poll, limiter, limiter_of, tokens};
+use crate::RateLimiter;
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_is_dropped_takes_nothing_and_holds_up_no_other() {
+    let limiter = limiter("1/1s");
+    let mut first = limiter.acquire(1).await.unwrap();
+    LocalSet::new()
+        .run_until(async {
+            let wait = |limiter: &RateLimiter| {
+                let limiter = limiter.clone();
+                spawn_local(async move { drop(limiter.acquire(1).await.unwrap()) })
+            };
+            let (second, third) = (wait(&limiter), wait(&limiter));
+            tokio::task::yield_now().await;
+            assert_eq!(limiter.waiting(), 2);
+            second.abort();
+            first.cancel();
+            third.await.unwrap();
+        })
+        .await;
+    assert_eq!(limiter.waiting(), 0);
+    limiter.acquire(1).await.unwrap().cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_is_dropped_before_it_fetches_its_units_gives_them_back() {
+    let limiter = limiter("1/1s");
+    let mut first = limiter.acquire(1).await.unwrap();
+    let mut waiting = Box::pin(limiter.acquire(1));
+    assert!(futures_poll(&mut waiting).is_pending());
+    first.cancel();
+    drop(first);
+    drop(waiting);
+    limiter.acquire(1).await.unwrap().cancel();
+    assert_eq!(limiter.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_that_rang_in_vain_is_set_again() {
+    let limiter = limiter_of(json!({
+        "rate": "100 tokens/10s", "cost": {"tokens": "1"}, "shape": "burst",
+    }));
+    let start = Instant::now();
+    let mut first = limiter.acquire(tokens(100)).await.unwrap();
+    first.sent();
+    first.answered();
+    let large = async {
+        drop(limiter.acquire(tokens(100)).await.unwrap());
+        start.elapsed().as_secs()
+    };
+    let small = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        first.settle("tokens", 50).unwrap();
+        let mut small = limiter.acquire(tokens(30)).await.unwrap();
+        small.sent();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // From here to the small attempt's answer, the time of the large one is not known.
+        drop(first);
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        small.answered();
+    };
+    let (waited, ()) = tokio::join!(large, small);
+    assert_eq!(waited, 22);
+}
+
+/// Counts how often it wakes its task.
+struct Counting(AtomicU64);
+
+impl std::task::Wake for Counting {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_thousand_waiters_are_each_woken_once_and_in_order() {
+    const WAITERS: usize = 100_000;
+    let limiter = limiter("1/1s");
+    let mut first = limiter.acquire(1).await.unwrap();
+    first.sent();
+    let wakers: Vec<Arc<Counting>> = (0..WAITERS).map(|_| Arc::new(Counting(0.into()))).collect();
+    let mut waiting: Vec<_> = (0..WAITERS).map(|_| Box::pin(limiter.acquire(1))).collect();
+    for (turn, counting) in waiting.iter_mut().zip(&wakers) {
+        let waker = Waker::from(counting.clone());
+        assert!(Pin::new(turn).poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!(limiter.waiting(), WAITERS);
+    first.cancel();
+    for (i, (mut turn, counting)) in waiting.into_iter().zip(&wakers).enumerate() {
+        assert_eq!(counting.0.load(Ordering::Relaxed), 1, "waiter {i} is woken");
+        let waker = Waker::from(counting.clone());
+        let served = Pin::new(&mut turn).poll(&mut Context::from_waker(&waker));
+        let Poll::Ready(Ok(mut permit)) = served else {
+            panic!("waiter {i} has its permit");
+        };
+        let next = wakers.get(i + 1).map(|next| next.0.load(Ordering::Relaxed));
+        assert!(next.is_none_or(|woken| woken == 0), "no waiter is woken in vain");
+        permit.cancel();
+    }
+    assert_eq!(limiter.waiting(), 0);
+}
+
+/// A waiter that was polled once and is not polled any more, and its place in the queue.
+async fn abandoned(limiter: &RateLimiter) -> Pin<Box<impl Future<Output = impl Sized>>> {
+    let mut waiter = Box::pin(limiter.acquire(1));
+    std::future::poll_fn(|context| {
+        assert!(waiter.as_mut().poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    waiter
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_is_not_polled_holds_up_no_other() {
+    for count in [1, 30] {
+        let limiter = limiter("1/1s");
+        let start = Instant::now();
+        limiter.acquire(1).await.unwrap().answered();
+        let mut waiters = Vec::new();
+        for _ in 0..count {
+            waiters.push(abandoned(&limiter).await);
+        }
+        // In the same task, as in a select.
+        limiter.acquire(1).await.unwrap().answered();
+        let turns = 100 * count;
+        assert_eq!(start.elapsed().as_millis() / 10, (1_000 + turns) / 10);
+        // And now no turn is wasted on them any more.
+        limiter.acquire(1).await.unwrap().answered();
+        assert_eq!(start.elapsed().as_millis() / 10, (2_000 + turns) / 10);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_not_polled_holds_up_no_other() {
+    let limiter = limiter("1/1s");
+    let start = Instant::now();
+    limiter.acquire(1).await.unwrap().answered();
+    // A task that waits for something else, with ten waiters that it doesn't poll meanwhile.
+    let busy = async {
+        let mut waiters = Vec::new();
+        for _ in 0..10 {
+            waiters.push(abandoned(&limiter).await);
+        }
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+    };
+    let others = async {
+        tokio::task::yield_now().await;
+        for _ in 0..5 {
+            limiter.acquire(1).await.unwrap().answered();
+        }
+        start.elapsed()
+    };
+    let local = LocalSet::new();
+    let took = local.run_until(async {
+        let took = tokio::select! { () = busy => None, took = others => Some(took) };
+        took.unwrap()
+    });
+    let took = took.await;
+    assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runtime_that_is_not_driven_holds_up_no_other() {
+    let limiter = limiter("1/1s");
+    let start = Instant::now();
+    limiter.acquire(1).await.unwrap().answered();
+    let mut waiter = Box::pin(limiter.acquire(1));
+    let idle = std::thread::scope(|scope| {
+        let polls = scope.spawn(|| {
+            let mut idle = tokio::runtime::Builder::new_current_thread();
+            let idle = idle.enable_time().build().unwrap();
+            let entered = idle.enter();
+            assert!(futures_poll(&mut waiter).is_pending());
+            drop(entered);
+            idle
+        });
+        polls.join().unwrap()
+    });
+    limiter.acquire(1).await.unwrap().answered();
+    assert!(start.elapsed() < Duration::from_secs(2));
+    // Its runtime is gone; polled here, it gets its permit.
+    idle.shutdown_background();
+    waiter.await.unwrap().answered();
+    assert!(start.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_missed_its_turn_keeps_its_place() {
+    let limiter = limiter("1/1s");
+    let start = Instant::now();
+    limiter.acquire(1).await.unwrap().answered();
+    let mut late = Box::pin(limiter.acquire(1));
+    assert!(futures_poll(&mut late).is_pending());
+    let mut behind = Box::pin(limiter.acquire(1));
+    for _ in 0..2 {
+        tokio::select! {
+            permit = &mut behind => { permit.unwrap().answered(); break; }
+            () = tokio::time::sleep(Duration::from_secs(5)) => {}
+        }
+    }
+    let again = limiter.acquire(1);
+    let order = RefCell::new(Vec::new());
+    tokio::join!(
+        async {
+            again.await.unwrap().answered();
+            order.borrow_mut().push("again");
+        },
+        async {
+            late.await.unwrap().answered();
+            order.borrow_mut().push("late");
+        },
+    );
+    assert_eq!(order.take(), ["late", "again"]);
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
