@@ -1,6 +1,5 @@
 //! Who gets a permit next, and when.
 
-
 use serde_json::json;
 use tokio::time::Instant;
 
