@@ -2,6 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Place, until};
 
@@ -45,8 +46,17 @@ impl Drop for Server {
     }
 }
 
-/// A port that nothing listens on.
+/// A port that nothing listens on, and that no other caller gets. It lies below those that
+/// the system gives to connections.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Processes that test at the same time begin at other ports.
+    let first = std::process::id() % 1_000 * 16;
+    loop {
+        let offset = (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 16_000;
+        let port = 16_000 + u16::try_from(offset).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
