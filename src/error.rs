@@ -21,7 +21,7 @@ pub struct Error {
     message: String,
 }
 
-/// What an [`Error`] means for who called: mend the plan, or run again.
+/// The consequence of an [`Error`]: the plan is to be mended, or the run to be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -1,107 +1,103 @@
 //! The flags of curl that throng translates, as one table. Pure.
 
-/// The value of a flag.
+/// What throng does with a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takes {
-    /// Nothing.
-    Nothing,
-    /// One word.
+pub enum Treatment {
+    /// It is translated: a part of the request or of its sending.
+    Translated,
+    /// It is ignored: curl's output, which throng's own flags control.
+    Ignored,
+}
+
+/// The number of words that follow a flag as its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlagValue {
+    None,
     Word,
 }
 
-/// The meaning of a flag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Means {
-    /// A part of the request or of its sending.
-    Part,
-    /// Only curl's output, which throng's own flags control.
-    Shown,
-}
-
-/// A flag: its long name, its letter, its value and its meaning.
+/// A flag of curl.
 pub struct Flag {
     pub name: &'static str,
     pub letter: Option<char>,
-    pub takes: Takes,
-    pub means: Means,
+    pub value: FlagValue,
+    pub treatment: Treatment,
 }
 
-const fn part(name: &'static str, letter: Option<char>, takes: Takes) -> Flag {
-    Flag { name, letter, takes, means: Means::Part }
+const fn translated(name: &'static str, letter: Option<char>, value: FlagValue) -> Flag {
+    Flag { name, letter, value, treatment: Treatment::Translated }
 }
 
-const fn shown(name: &'static str, letter: Option<char>, takes: Takes) -> Flag {
-    Flag { name, letter, takes, means: Means::Shown }
+const fn ignored(name: &'static str, letter: Option<char>, value: FlagValue) -> Flag {
+    Flag { name, letter, value, treatment: Treatment::Ignored }
 }
-
-use Takes::{Nothing, Word};
 
 #[rustfmt::skip]
 static FLAGS: [Flag; 64] = [
-    part("request", Some('X'), Word),
-    part("url", None, Word),
-    part("header", Some('H'), Word),
-    part("data", Some('d'), Word),
-    part("data-ascii", None, Word),
-    part("data-raw", None, Word),
-    part("data-binary", None, Word),
-    part("data-urlencode", None, Word),
-    part("json", None, Word),
-    part("form", Some('F'), Word),
-    part("form-string", None, Word),
-    part("upload-file", Some('T'), Word),
-    part("url-query", None, Word),
-    part("get", Some('G'), Nothing),
-    part("head", Some('I'), Nothing),
-    part("user", Some('u'), Word),
-    part("basic", None, Nothing),
-    part("oauth2-bearer", None, Word),
-    part("aws-sigv4", None, Word),
-    part("user-agent", Some('A'), Word),
-    part("referer", Some('e'), Word),
-    part("cookie", Some('b'), Word),
-    part("range", Some('r'), Word),
-    part("compressed", None, Nothing),
-    part("location", Some('L'), Nothing),
-    part("max-redirs", None, Word),
-    part("max-time", Some('m'), Word),
-    part("connect-timeout", None, Word),
-    part("retry", None, Word),
-    part("insecure", Some('k'), Nothing),
-    part("cacert", None, Word),
-    part("cert", Some('E'), Word),
-    part("key", None, Word),
-    part("tlsv1.2", None, Nothing),
-    part("tlsv1.3", None, Nothing),
-    part("proxy", Some('x'), Word),
-    part("socks5", None, Word),
-    part("socks5-hostname", None, Word),
-    part("noproxy", None, Word),
-    part("resolve", None, Word),
-    part("interface", None, Word),
-    part("unix-socket", None, Word),
-    part("http1.1", None, Nothing),
-    part("http2", None, Nothing),
-    part("http2-prior-knowledge", None, Nothing),
-    shown("silent", Some('s'), Nothing),
-    shown("show-error", Some('S'), Nothing),
-    shown("verbose", Some('v'), Nothing),
-    shown("include", Some('i'), Nothing),
-    shown("fail", Some('f'), Nothing),
-    shown("fail-with-body", None, Nothing),
-    shown("no-buffer", Some('N'), Nothing),
-    shown("progress-bar", Some('#'), Nothing),
-    shown("no-progress-meter", None, Nothing),
-    shown("output", Some('o'), Word),
-    shown("remote-name", Some('O'), Nothing),
-    shown("write-out", Some('w'), Word),
-    shown("dump-header", Some('D'), Word),
-    shown("globoff", Some('g'), Nothing),
-    shown("path-as-is", None, Nothing),
-    shown("no-keepalive", None, Nothing),
-    shown("tcp-nodelay", None, Nothing),
-    shown("disable", Some('q'), Nothing),
-    shown("stderr", None, Word),
+    translated("request", Some('X'), FlagValue::Word),
+    translated("url", None, FlagValue::Word),
+    translated("header", Some('H'), FlagValue::Word),
+    translated("data", Some('d'), FlagValue::Word),
+    translated("data-ascii", None, FlagValue::Word),
+    translated("data-raw", None, FlagValue::Word),
+    translated("data-binary", None, FlagValue::Word),
+    translated("data-urlencode", None, FlagValue::Word),
+    translated("json", None, FlagValue::Word),
+    translated("form", Some('F'), FlagValue::Word),
+    translated("form-string", None, FlagValue::Word),
+    translated("upload-file", Some('T'), FlagValue::Word),
+    translated("url-query", None, FlagValue::Word),
+    translated("get", Some('G'), FlagValue::None),
+    translated("head", Some('I'), FlagValue::None),
+    translated("user", Some('u'), FlagValue::Word),
+    translated("basic", None, FlagValue::None),
+    translated("oauth2-bearer", None, FlagValue::Word),
+    translated("aws-sigv4", None, FlagValue::Word),
+    translated("user-agent", Some('A'), FlagValue::Word),
+    translated("referer", Some('e'), FlagValue::Word),
+    translated("cookie", Some('b'), FlagValue::Word),
+    translated("range", Some('r'), FlagValue::Word),
+    translated("compressed", None, FlagValue::None),
+    translated("location", Some('L'), FlagValue::None),
+    translated("max-redirs", None, FlagValue::Word),
+    translated("max-time", Some('m'), FlagValue::Word),
+    translated("connect-timeout", None, FlagValue::Word),
+    translated("retry", None, FlagValue::Word),
+    translated("insecure", Some('k'), FlagValue::None),
+    translated("cacert", None, FlagValue::Word),
+    translated("cert", Some('E'), FlagValue::Word),
+    translated("key", None, FlagValue::Word),
+    translated("tlsv1.2", None, FlagValue::None),
+    translated("tlsv1.3", None, FlagValue::None),
+    translated("proxy", Some('x'), FlagValue::Word),
+    translated("socks5", None, FlagValue::Word),
+    translated("socks5-hostname", None, FlagValue::Word),
+    translated("noproxy", None, FlagValue::Word),
+    translated("resolve", None, FlagValue::Word),
+    translated("interface", None, FlagValue::Word),
+    translated("unix-socket", None, FlagValue::Word),
+    translated("http1.1", None, FlagValue::None),
+    translated("http2", None, FlagValue::None),
+    translated("http2-prior-knowledge", None, FlagValue::None),
+    ignored("silent", Some('s'), FlagValue::None),
+    ignored("show-error", Some('S'), FlagValue::None),
+    ignored("verbose", Some('v'), FlagValue::None),
+    ignored("include", Some('i'), FlagValue::None),
+    ignored("fail", Some('f'), FlagValue::None),
+    ignored("fail-with-body", None, FlagValue::None),
+    ignored("no-buffer", Some('N'), FlagValue::None),
+    ignored("progress-bar", Some('#'), FlagValue::None),
+    ignored("no-progress-meter", None, FlagValue::None),
+    ignored("output", Some('o'), FlagValue::Word),
+    ignored("remote-name", Some('O'), FlagValue::None),
+    ignored("write-out", Some('w'), FlagValue::Word),
+    ignored("dump-header", Some('D'), FlagValue::Word),
+    ignored("globoff", Some('g'), FlagValue::None),
+    ignored("path-as-is", None, FlagValue::None),
+    ignored("no-keepalive", None, FlagValue::None),
+    ignored("tcp-nodelay", None, FlagValue::None),
+    ignored("disable", Some('q'), FlagValue::None),
+    ignored("stderr", None, FlagValue::Word),
 ];
 
 /// The flag of this long name.

@@ -11,7 +11,7 @@ mod flags;
 mod request;
 mod words;
 
-use flags::{Flag, Means, Takes};
+use flags::{Flag, FlagValue, Treatment};
 use request::CommandPart;
 pub use request::Translated;
 
@@ -43,9 +43,9 @@ pub fn translate(command: &str) -> Result<Translated, Error> {
             _ => Ok(flags::by_name("url").map(|flag| (flag, word)).into_iter().collect()),
         };
         for (flag, value) in flags.map_err(wrong)? {
-            match flag.means {
-                Means::Part => parts.push(CommandPart { name: flag.name, value }),
-                Means::Shown => ignored.push(format!("--{}", flag.name)),
+            match flag.treatment {
+                Treatment::Translated => parts.push(CommandPart { name: flag.name, value }),
+                Treatment::Ignored => ignored.push(format!("--{}", flag.name)),
             }
         }
     }
@@ -68,10 +68,10 @@ fn long(text: &str, words: &mut impl Iterator<Item = String>) -> ParseResult {
         None => (text, None),
     };
     let flag = flags::by_name(name).ok_or_else(|| unknown(&format!("--{name}"), name))?;
-    let value = match (flag.takes, inline) {
-        (Takes::Nothing, _) => String::new(),
-        (Takes::Word, Some(value)) => value,
-        (Takes::Word, None) => words.next().ok_or_else(|| format!("--{name} needs a value"))?,
+    let value = match (flag.value, inline) {
+        (FlagValue::None, _) => String::new(),
+        (FlagValue::Word, Some(value)) => value,
+        (FlagValue::Word, None) => words.next().ok_or_else(|| format!("--{name} needs a value"))?,
     };
     Ok(vec![(flag, value)])
 }
@@ -82,7 +82,7 @@ fn letters(text: &str, words: &mut impl Iterator<Item = String>) -> ParseResult 
     let mut rest = text.chars();
     while let Some(letter) = rest.next() {
         let flag = flags::by_letter(letter).ok_or_else(|| unknown(&format!("-{letter}"), ""))?;
-        if flag.takes == Takes::Nothing {
+        if flag.value == FlagValue::None {
             found.push((flag, String::new()));
             continue;
         }

@@ -38,7 +38,7 @@ fn check_job(
     let name = output.name();
     let Some(before) = output.before() else {
         return Ok(Some(format!(
-            "{name}.throng is missing or damaged, so nobody knows how the records of {name} were asked for; they stay"
+            "{name}.throng is missing or damaged, so it is not known which job made the records of {name}; they stay"
         )));
     };
     let changed = identity.changed_since(before).join(", ");

@@ -19,12 +19,12 @@ pub fn of(job: &Job, stage: &Stage) -> Vec<String> {
         uris.iter().flatten().filter_map(|uri| proxy(stage, uri)).collect();
     proxies.dedup();
     let insecure = job.tls.insecure.then(|| {
-        "WARNING: certificates are NOT checked (tls.insecure or --insecure): whoever is on the way can read and change everything".to_owned()
+        "WARNING: certificates are NOT checked (tls.insecure or --insecure): anyone on the way can read and change all data".to_owned()
     });
     let mut rates = job.limit.rate.iter();
     let auto = rates.find(|limit| limit.counting.is_found_out()).map(|limit| {
         format!(
-            "{limit} is found out by being refused now and then: not for an API that bans who is"
+            "{limit} is found out by exceeding it now and then: don't use it with an API that bans clients for that"
         )
     });
     insecure

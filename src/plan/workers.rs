@@ -64,35 +64,34 @@ impl WorkerConfig {
 
 fn count(settings: &Settings) -> Result<usize, Error> {
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
-    let place = "workers.count (--workers)";
-    within(place, settings.count, cores, MAX_WORKERS)
+    within("workers.count (--workers)", settings.count, cores, MAX_WORKERS)
 }
 
 /// Maximum number of requests that one worker has in flight, without those that the limits
 /// would make wait anyway.
 pub(crate) fn in_flight(settings: &Settings, policy: &Policy) -> Result<usize, Error> {
     let count = count(settings)?;
-    let place = "workers.concurrency (--concurrency)";
-    let asked = within(place, settings.concurrency, DEFAULT_IN_FLIGHT, MAX_IN_FLIGHT)?;
+    let setting = "workers.concurrency (--concurrency)";
+    let concurrency = within(setting, settings.concurrency, DEFAULT_IN_FLIGHT, MAX_IN_FLIGHT)?;
     Ok(match settings.mode {
         Mode::Sync => 1,
-        Mode::Async => asked.min(useful(policy, count)),
+        Mode::Async => concurrency.min(useful(policy, count)),
     })
 }
 
 /// Twice the requests that the limits let be in flight, shared among the workers: enough
 /// wait for a permit while some rows pause before a retry.
 fn useful(policy: &Policy, workers: usize) -> usize {
-    let most = policy.most_in_flight().unwrap_or(u64::MAX);
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    most.saturating_mul(2).div_ceil(workers)
+    let allowed = policy.most_in_flight().unwrap_or(u64::MAX);
+    let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
+    allowed.saturating_mul(2).div_ceil(workers)
 }
 
 /// Maximum number of rows that a worker takes at a time: as many as are sent in about 10 ms.
 /// More would save wake-ups, but wait for one worker.
 pub(crate) fn chunk(policy: &Policy) -> usize {
-    let most = policy.requests_per_second().unwrap_or(f64::MAX);
-    ((most / 100.0).min(MAX_CHUNK as f64) as usize).max(1)
+    let per_second = policy.requests_per_second().unwrap_or(f64::MAX);
+    ((per_second / 100.0).min(MAX_CHUNK as f64) as usize).max(1)
 }
 
 /// Descriptors that files and all else but the workers need.
@@ -122,9 +121,9 @@ pub(crate) fn connections(workers: usize, stages: usize, free: u64) -> Result<us
 pub fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
         // The plan counts with the limit that holds then.
-        let _ = setrlimit(Resource::Nofile, most);
+        let _ = setrlimit(Resource::Nofile, raised);
     }
 }
 
@@ -139,10 +138,11 @@ pub(crate) fn open_files() -> u64 {
     std::fs::read_dir("/dev/fd").map_or(0, |open| open.count() as u64)
 }
 
-fn within(place: &str, asked: Option<usize>, default: usize, most: usize) -> Result<usize, Error> {
-    match asked.unwrap_or(default) {
-        0 => Err(Error::plan(format!("{place} is 0: nothing would be sent; give at least 1"))),
-        n if n > most => Err(Error::plan(format!("{place} is {n}; the most is {most}"))),
+/// The value of this setting, from 1 to the maximum.
+fn within(setting: &str, value: Option<usize>, default: usize, max: usize) -> Result<usize, Error> {
+    match value.unwrap_or(default) {
+        0 => Err(Error::plan(format!("{setting} is 0: nothing would be sent; give at least 1"))),
+        n if n > max => Err(Error::plan(format!("{setting} is {n}; the maximum is {max}"))),
         n => Ok(n),
     }
 }
@@ -198,7 +198,7 @@ mod tests {
         for (count, concurrency, why) in [
             (0, 1, "workers.count (--workers) is 0"),
             (1, 0, "workers.concurrency (--concurrency) is 0"),
-            (1_000, 1, "the most is 512"),
+            (1_000, 1, "the maximum is 512"),
         ] {
             let settings = settings(Mode::Async, count, concurrency);
             let error = in_flight(&settings, &policy(&[])).unwrap_err();

@@ -14,10 +14,6 @@ use super::{Delivery, SendError, faults};
 use crate::record::FailureKind;
 use crate::zstandard;
 
-/// The value of `accept-encoding`: the encodings that [`decode`] knows.
-pub const ACCEPTED: &str =
-    if zstandard::MISSING.is_none() { "gzip, br, zstd, deflate" } else { "gzip, br, deflate" };
-
 /// Maximum number of nested encodings: a body that decodes to itself costs almost
 /// nothing to send, and could name thousands.
 const MOST_ENCODINGS: usize = 4;

@@ -18,9 +18,13 @@ use hyper_util::client::proxy::matcher::Intercept;
 use tokio::sync::Notify;
 
 use super::acked::WireMark;
-use super::body;
 use super::route::Origin;
 use crate::render::SuppressHeaders;
+use crate::zstandard;
+
+/// The value of `accept-encoding`: the encodings that an answer's body may have.
+const ACCEPTED: &str =
+    if zstandard::MISSING.is_none() { "gzip, br, zstd, deflate" } else { "gzip, br, deflate" };
 
 /// The head of an answer, with its body to be read.
 pub type RequestHead = Response<Incoming>;
@@ -40,7 +44,7 @@ impl Defaults {
         const AGENT: &str = concat!("throng/", env!("CARGO_PKG_VERSION"));
         let http2 = HeaderMap::from_iter([
             (USER_AGENT, HeaderValue::from_static(AGENT)),
-            (ACCEPT_ENCODING, HeaderValue::from_static(body::ACCEPTED)),
+            (ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED)),
         ]);
         let mut http1 = http2.clone();
         // HTTP/2 has the host in `:authority`.
@@ -197,7 +201,7 @@ mod tests {
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("me"));
         let headers = added(request, true);
         assert_eq!(headers[USER_AGENT], "me");
-        assert_eq!(headers[ACCEPT_ENCODING], body::ACCEPTED);
+        assert_eq!(headers[ACCEPT_ENCODING], ACCEPTED);
         assert_eq!(headers[HOST], "api.h:81");
     }
 

@@ -210,7 +210,7 @@ fn no_server_of_a_chain_refuses_anything_and_every_item_has_one_record() {
         let own = Plan::new(&job, &|_| None).unwrap();
         let answers = Answers { pages: 2, items: 4 };
         let limits = ModelLimits::of(&own);
-        let job = answers.understood_by(&job, &own).unwrap();
+        let job = answers.adapt_job(&job, &own).unwrap();
         let latency = ["0", "lognormal:200ms:0.9", "uniform:1ms:3s"].choose(&mut random);
         let server = |model: ModelLimits| Settings {
             limits: model.limits,

@@ -65,7 +65,7 @@ pub fn main(arguments: &SimulateArgs) -> Result<Exit, Error> {
         limits => ModelLimits::with(&own, limits),
     };
     let answers = Answers { pages: server.answer_pages, items: server.answer_items };
-    let job = answers.understood_by(&job, &own)?;
+    let job = answers.adapt_job(&job, &own)?;
     let models: Vec<Settings> = limits
         .iter()
         .map(|model| Settings {
@@ -90,8 +90,8 @@ pub fn main(arguments: &SimulateArgs) -> Result<Exit, Error> {
     let all_limits: Vec<&ServerLimit> = models.iter().flat_map(|it| &it.limits).collect();
     table(&runs, &all_limits).lines().for_each(|line| say::result(line.trim_end()));
     notes(is_acked, &runs);
-    let unlike = limits.iter().flat_map(|model| &model.unlike);
-    unlike.for_each(|what| say::note(what));
+    let differences = limits.iter().flat_map(|model| &model.differences);
+    differences.for_each(|what| say::note(what));
     let assumptions = answers.assumptions(&job, server.settled)?;
     assumptions.iter().for_each(|what| say::note(what));
     arguments.arrivals.as_deref().map_or(Ok(()), |path| write_arrivals(path, &runs))?;

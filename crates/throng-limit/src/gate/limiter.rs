@@ -484,3 +484,23 @@ impl Drop for Acquire<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(shuttle))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_permit_of_one_request_passes_by_the_limits() {
+        let limiter = RateLimiter::builder().build().unwrap();
+        let complete = |mut cost: Cost| limiter.complete(&mut cost);
+        assert_eq!(complete(Cost::one()), Ok(Some(0)));
+        assert_eq!(complete(Cost::from(2)), Ok(None), "costs are counted by the limits");
+        assert_eq!(complete(Cost::one().with("requests", 2)), Ok(None));
+        assert_eq!(complete(Cost::new([1, 1], [])), Ok(None));
+        let unknown = complete(Cost::one().with("tokens", 1));
+        assert!(matches!(unknown, Err(AcquireError::UnknownUnit(_))), "{unknown:?}");
+        let taken = limiter.core.unlimited().end_all().unwrap().taken;
+        assert_eq!(taken, 1, "a cost of more than one request takes nothing here");
+    }
+}

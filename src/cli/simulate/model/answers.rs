@@ -19,20 +19,20 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// The job of this plan as it has to be for the model.
+    /// The job of this plan, changed so that it understands the model's answers.
     ///
     /// # Errors
     /// A batch matches its items by a field that no template can name.
-    pub fn understood_by(&self, job: &Job, plan: &Plan) -> Result<Job, Error> {
+    pub fn adapt_job(&self, job: &Job, plan: &Plan) -> Result<Job, Error> {
         let mut tree = serde_json::to_value(job).map_err(unfit)?;
         let mut policies = plan.limits().map(|(_, policy)| policy);
         let mut steps = tree["step"].take();
         if let Some(first) = policies.next() {
-            self.respell(&mut tree, first)?;
+            self.adapt_stage(&mut tree, first)?;
         }
         for step in steps.as_array_mut().into_iter().flatten() {
             let own = step["limit"].is_object().then(|| policies.next()).flatten();
-            self.respell(step, own.unwrap_or(plan.policy()))?;
+            self.adapt_stage(step, own.unwrap_or(plan.policy()))?;
         }
         tree["step"] = steps;
         let job: Job = serde_json::from_value(tree).map_err(unfit)?;
@@ -78,7 +78,7 @@ impl Answers {
     }
 
     /// Changes what a stage asks the server for, and where it finds it in an answer.
-    fn respell(&self, stage: &mut Value, policy: &Policy) -> Result<(), Error> {
+    fn adapt_stage(&self, stage: &mut Value, policy: &Policy) -> Result<(), Error> {
         let mut headers = Map::new();
         if is_batch(stage) {
             let text = stage["items"]["match"].as_str().unwrap_or_default();
@@ -101,7 +101,7 @@ impl Answers {
         }
         if has_pages(stage) {
             headers.insert("throng-pages".to_owned(), self.pages.to_string().into());
-            respell_pages(&mut stage["pages"], &mut headers);
+            adapt_pages(&mut stage["pages"], &mut headers);
         }
         if let Some(values) = stage["extract"].as_object_mut() {
             values.values_mut().for_each(|value| *value = ".value".into());
@@ -122,7 +122,7 @@ impl Answers {
 
 /// Changes where a page says what the next one is, and lets each request say which page
 /// it asks for.
-fn respell_pages(pages: &mut Value, headers: &mut Map<String, Value>) {
+fn adapt_pages(pages: &mut Value, headers: &mut Map<String, Value>) {
     let page = if let Some((param, _)) = setting(pages, "cursor") {
         pages["cursor"] = format!("{param}=.cursor").into();
         Some(format!("{{{{ {param} or 0 }}}}"))

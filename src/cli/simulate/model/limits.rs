@@ -17,7 +17,7 @@ pub struct ModelLimits {
     /// The limits as people read them.
     pub names: Vec<String>,
     /// How it differs from the real server, a sentence each.
-    pub unlike: Vec<String>,
+    pub differences: Vec<String>,
 }
 
 impl ModelLimits {
@@ -37,7 +37,7 @@ impl ModelLimits {
             for limit in limits {
                 first.put(limit.to_string(), limit.clone(), settings, policy, None);
             }
-            first.unlike = unlike(settings);
+            first.differences = differences_of(settings);
         }
         all
     }
@@ -52,7 +52,7 @@ impl ModelLimits {
             let name = format!("at most {cap} in flight");
             server.put(name, limit, settings, policy, None);
         }
-        server.unlike.extend(unlike(settings));
+        server.differences.extend(differences_of(settings));
         server
     }
 
@@ -89,7 +89,7 @@ impl ModelLimits {
     /// How the model counts it, if it does.
     fn kind(&mut self, limit: &Limit) -> Option<LimitKind> {
         let counting = &limit.counting;
-        self.unlike.extend(counting.model_differs(&limit.to_string()));
+        self.differences.extend(counting.model_differs(&limit.to_string()));
         counting.model()?.parse().ok()
     }
 
@@ -141,8 +141,8 @@ fn later(limit: &Limit) -> Duration {
     Duration::from_secs((-east).rem_euclid(DAY).unsigned_abs())
 }
 
-/// What does not come from any one limit.
-fn unlike(settings: &Settings) -> Vec<String> {
+/// The differences to the real server that come from no single limit.
+fn differences_of(settings: &Settings) -> Vec<String> {
     let route = settings.route.as_ref().map(|route| {
         format!("what the server allows each {route} (limit.route) is not known, and left out")
     });
