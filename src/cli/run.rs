@@ -60,7 +60,9 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
     let reason = run.shutdown().reason();
     match &reason {
         // A run that could not begin has no report.
-        Some(ShutdownReason::Error(why)) if show.quiet || report.rows.rows == 0 => say::error(why),
+        Some(ShutdownReason::Error(why)) if show.quiet || report.rows_of_this_run() == 0 => {
+            say::error(why)
+        }
         _ if show.quiet => {}
         _ => tell(&report, show),
     }
@@ -68,7 +70,7 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
         say::note(&format!("throng: WARNING: {}", crate::report::escape(&warning)));
     }
     write_summary(&report, show)?;
-    Ok((Exit::of_run(reason.as_ref(), report.rows.all_failed()), report))
+    Ok((Exit::of_run(reason.as_ref(), report.rows.failed), report))
 }
 
 /// Shows the report and writes the summary.

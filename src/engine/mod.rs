@@ -123,8 +123,9 @@ impl Run {
         }
         let uncounted = writer::uncounted(&self.context);
         let writer = plan.output.create(&plan.columns, &plan.identity, uncounted)?;
-        let intents = match self.intents() {
-            Ok(intents) => intents,
+        let prepared = summary::tally_earlier(plan).and_then(|it| Ok((it, self.intents()?)));
+        let (earlier, intents) = match prepared {
+            Ok(prepared) => prepared,
             Err(error) => {
                 writer::give_up(writer)?;
                 return Err(error);
@@ -147,7 +148,8 @@ impl Run {
         self.metrics().all_ended();
         self.end_intents(intents);
         self.context.limiters.iter().for_each(RateLimiter::close);
-        Ok(summary::report(&self.context, &tally, self.metrics().elapsed(), &workers))
+        let took = self.metrics().elapsed();
+        Ok(summary::report(&self.context, &tally, took, &workers).with_earlier(&tally, earlier))
     }
 
     /// The log of intents, if the plan has requests that must not be sent twice.

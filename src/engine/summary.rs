@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Zoned;
 
 use super::context::RunContext;
+use crate::error::Error;
 use crate::limit::{Estimate, Guard, LimitState, Policy, RateLimiter};
 use crate::metrics::{TimeShare, Warning, free_at};
 use crate::plan::Plan;
@@ -14,6 +15,18 @@ use crate::report::{
 };
 use crate::shutdown::ShutdownReason;
 use crate::tally::Tally;
+
+/// The tally of the records that earlier runs have left in the output; none if there are none.
+///
+/// # Errors
+/// The output can't be read.
+pub fn tally_earlier(plan: &Plan) -> Result<Option<Tally>, Error> {
+    let mut tally = Tally::new(&plan.aggregates, &[]);
+    for record in plan.output.earlier_records(&plan.columns.values)? {
+        tally.add(&record?);
+    }
+    Ok((tally.counts().rows > 0).then_some(tally))
+}
 
 /// The report of a run, from the time that it and each of its workers took.
 pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Duration]) -> Report {

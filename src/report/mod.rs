@@ -15,6 +15,6 @@ mod words;
 pub use escape::{escape, short, visible};
 pub use summary::{
     FailureReport, LatencyReport, LimitReport, RateReport, Report, RowReport, RunEnding,
-    SendReport, WorkerReport,
+    RunFigures, SendReport, WorkerReport,
 };
 pub use text::Color;

@@ -38,6 +38,9 @@ pub struct Report {
     pub aggregates: Vec<AggregateResult>,
     /// The kinds of failures, the most frequent first.
     pub failures: Vec<FailureReport>,
+    /// The figures of this run's records alone, if others have been there before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub this_run: Option<RunFigures>,
     /// The time of all workers by reason, the largest share first; empty if only
     /// records are left.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -69,6 +72,37 @@ impl Report {
         }
     }
 
+    /// The report with counts, aggregates and failures of all records in the output: those of
+    /// this run's `tally` and those of the `earlier` ones, if there are any.
+    #[must_use]
+    pub fn with_earlier(self, tally: &Tally, earlier: Option<Tally>) -> Report {
+        let Some(mut all) = earlier else {
+            return self;
+        };
+        all.merge(tally.clone());
+        let whole = Report::of(&all);
+        let RowReport { rows, ok, failed, skipped, skipped_failed } = self.rows;
+        Report {
+            rows: RowReport { skipped, skipped_failed, ..whole.rows },
+            aggregates: whole.aggregates,
+            failures: whole.failures,
+            this_run: Some(RunFigures {
+                rows,
+                ok,
+                failed,
+                aggregates: self.aggregates,
+                failures: self.failures,
+            }),
+            ..self
+        }
+    }
+
+    /// Number of records that this run has written.
+    #[must_use]
+    pub fn rows_of_this_run(&self) -> u64 {
+        self.this_run.as_ref().map_or(self.rows.rows, |run| run.rows)
+    }
+
     /// The report for programs: JSON, indented.
     ///
     /// # Errors
@@ -83,18 +117,34 @@ fn by_name<S: Serializer>(answers: &[AggregateResult], serializer: S) -> Result<
     serializer.collect_map(answers.iter().map(|answer| (&answer.name, answer)))
 }
 
-/// The outcome of the rows.
+/// The figures of the records that one run has written to an output that had others before.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct RowReport {
-    /// Rows with a record of this run.
+pub struct RunFigures {
+    /// Rows with a record.
     pub rows: u64,
     /// Rows with a result.
     pub ok: u64,
     /// Rows without a result.
     pub failed: u64,
-    /// Rows that an earlier run has finished.
+    /// The results of the job's summary, by name.
+    #[serde(serialize_with = "by_name")]
+    pub aggregates: Vec<AggregateResult>,
+    /// The kinds of failures, the most frequent first.
+    pub failures: Vec<FailureReport>,
+}
+
+/// The outcome of the rows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct RowReport {
+    /// Rows with a record in the output.
+    pub rows: u64,
+    /// Rows with a result.
+    pub ok: u64,
+    /// Rows without a result.
+    pub failed: u64,
+    /// Rows that an earlier run has finished, which this run left as they are.
     pub skipped: u64,
-    /// Rows that failed in an earlier run.
+    /// Rows of these that failed.
     pub skipped_failed: u64,
 }
 
@@ -214,12 +264,6 @@ pub struct RunEnding {
 }
 
 impl RowReport {
-    /// Number of rows without a result, in this run and earlier ones.
-    #[must_use]
-    pub fn all_failed(&self) -> u64 {
-        self.failed + self.skipped_failed
-    }
-
     pub(super) fn new(counts: Counts) -> RowReport {
         let Counts { rows, ok, failed, .. } = counts;
         RowReport { rows, ok, failed, ..RowReport::default() }

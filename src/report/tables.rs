@@ -1,5 +1,7 @@
 //! The tables of a report for people: the results of aggregates, and the failures of rows.
 
+use std::collections::HashMap;
+
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::escape::short;
@@ -12,26 +14,59 @@ const LINES: usize = 20;
 /// Maximum number of failed rows that are shown.
 const EXAMPLES: usize = 15;
 
-/// A table of the single figures, then a table for each grouped aggregate.
-pub(super) fn answers(answers: &[AggregateResult]) -> Vec<String> {
-    let figure = |answer: &AggregateResult| match &answer.figures {
-        Figures::One(figure) => Some(line(title(answer), figure)),
-        Figures::Many { .. } => None,
-    };
-    let groups = |answer: &AggregateResult| match &answer.figures {
-        Figures::One(_) => vec![],
-        Figures::Many { groups } => grouped(answer, groups),
-    };
-    let mut lines = table(answers.iter().filter_map(figure), &[1]);
-    lines.extend(answers.iter().flat_map(groups));
+/// A table of the single figures, then a table for each grouped aggregate; with the figures
+/// of this run where they are others.
+pub(super) fn answers(
+    answers: &[AggregateResult],
+    of_run: Option<&[AggregateResult]>,
+) -> Vec<String> {
+    let (mut single, mut grouped) = (Vec::new(), Vec::new());
+    for (index, answer) in answers.iter().enumerate() {
+        let of_run = of_run.and_then(|of_run| of_run.get(index)).map(|it| &it.figures);
+        match (&answer.figures, of_run) {
+            (Figures::One(figure), Some(Figures::One(of_run))) => {
+                single.push(beside(line(title(answer), figure), figure, Some(of_run)));
+            }
+            (Figures::One(figure), _) => single.push(line(title(answer), figure)),
+            (Figures::Many { groups }, of_run) => {
+                grouped.push(title(answer));
+                grouped.extend(bounded(group_lines(groups, of_run), &[1]));
+            }
+        }
+    }
+    let mut lines = table(single.into_iter(), &[1]);
+    lines.extend(grouped);
     lines
 }
 
-fn grouped(answer: &AggregateResult, groups: &[ResultGroup]) -> Vec<String> {
-    let rows = groups.iter().map(|group| line(short(&group.key), &group.figure));
-    let mut lines = vec![title(answer)];
-    lines.extend(bounded(rows.collect(), &[1]));
-    lines
+/// A line for each group, with the figure of this run's results of it, if there was another
+/// run.
+fn group_lines(groups: &[ResultGroup], of_run: Option<&Figures>) -> Vec<Vec<String>> {
+    let line = |group: &ResultGroup| line(short(&group.key), &group.figure);
+    let Some(Figures::Many { groups: of_run }) = of_run else {
+        return groups.iter().map(line).collect();
+    };
+    let of_run: HashMap<&str, &Figure> =
+        of_run.iter().map(|group| (&*group.key, &group.figure)).collect();
+    let both = groups.iter().map(|group| {
+        let of_run = of_run.get(&*group.key).copied();
+        beside(line(group), &group.figure, of_run)
+    });
+    both.collect()
+}
+
+/// The line with the figure of this run, if it differs; none if the run has no results for it.
+fn beside(mut line: Vec<String>, figure: &Figure, of_run: Option<&Figure>) -> Vec<String> {
+    match of_run {
+        Some(of_run) if of_run.value == figure.value => {}
+        Some(of_run) if of_run.values > 0 => {
+            let value = of_run.value.map_or("none".to_owned(), number);
+            let about = about(of_run);
+            line.push(format!("this run {about}{value} of {}", count(of_run.values)));
+        }
+        _ => line.push("this run none".to_owned()),
+    }
+    line
 }
 
 /// The name, with the expression if it differs.
@@ -42,10 +77,7 @@ fn title(answer: &AggregateResult) -> String {
 
 /// A title, its figure, and the number of values.
 fn line(title: String, figure: &Figure) -> Vec<String> {
-    let about = match figure.accuracy {
-        Accuracy::Exact => "",
-        Accuracy::Approximate => "~",
-    };
+    let about = about(figure);
     let value = figure.value.map_or("none".to_owned(), number);
     let values = plural(figure.values, "value", "values");
     let skipped = match figure.skipped {
@@ -55,11 +87,28 @@ fn line(title: String, figure: &Figure) -> Vec<String> {
     vec![title, format!("{about}{value}"), format!("of {values}{skipped}")]
 }
 
-/// A table of the kinds, then some rows of each; empty without failures.
-pub(super) fn failures(kinds: &[FailureReport]) -> Vec<String> {
+/// The mark of a figure that is an estimate.
+fn about(figure: &Figure) -> &'static str {
+    match figure.accuracy {
+        Accuracy::Exact => "",
+        Accuracy::Approximate => "~",
+    }
+}
+
+/// A table of the kinds, then some rows of each; empty without failures. With the number of
+/// this run's rows where it differs.
+pub(super) fn failures(kinds: &[FailureReport], of_run: Option<&[FailureReport]>) -> Vec<String> {
     let kind = |kind: &FailureReport| {
         let share = percent(kind.share);
-        vec![short(&kind.kind), plural(kind.count, "row", "rows"), share]
+        let mut line = vec![short(&kind.kind), plural(kind.count, "row", "rows"), share];
+        let of_run = of_run.map(|all| {
+            let same = all.iter().find(|it| it.kind == kind.kind);
+            same.map_or(0, |it| it.count)
+        });
+        line.extend(
+            of_run.filter(|it| *it != kind.count).map(|it| format!("this run {}", count(it))),
+        );
+        line
     };
     let mut lines = Vec::new();
     if !kinds.is_empty() {
@@ -125,10 +174,11 @@ mod tests {
 
     #[test]
     fn figures_are_aligned() {
-        let lines = super::answers(&[
+        let answers = [
             answer("mean_price", Figures::One(figure(75.213_456, 0, Accuracy::Exact))),
             answer("mean(price)", Figures::One(figure(5.0, 2, Accuracy::Approximate))),
-        ]);
+        ];
+        let lines = super::answers(&answers, None);
         assert_eq!(
             lines,
             [
@@ -145,7 +195,7 @@ mod tests {
             figure: figure(1.0, 0, Accuracy::Exact),
         };
         let groups = Figures::Many { groups: (0..33).map(group).collect() };
-        let lines = super::answers(&[answer("by_group", groups)]);
+        let lines = super::answers(&[answer("by_group", groups)], None);
         assert_eq!(lines.len(), 22);
         assert_eq!(lines[0], "by_group = mean(price)");
         assert_eq!(lines[1], "  group 0   1  of 500 values");
@@ -161,11 +211,11 @@ mod tests {
             share: 0.125,
             examples: (0..15).map(example).collect(),
         };
-        let lines = failures(&[kind(1), kind(2)]);
+        let lines = failures(&[kind(1), kind(2)], None);
         assert_eq!(lines.len(), 3 + 15);
         assert_eq!(lines[1], "  status 1  20 rows  12.5 %");
         assert_eq!(lines[3], "  row 0: status 1: why");
-        assert_eq!(failures(&(0..30).map(kind).collect::<Vec<_>>()).len(), 22 + 15);
+        assert_eq!(failures(&(0..30).map(kind).collect::<Vec<_>>(), None).len(), 22 + 15);
     }
 
     #[test]

@@ -57,15 +57,45 @@ fn a_stopped_run_names_the_reason_and_the_way_to_continue() {
         limits: vec![LimitReport { lost: 1, most_in_window: 23, ..limit() }],
         ..Report::default()
     };
-    (report.rows.skipped, report.rows.skipped_failed) = (1200, 3);
+    report.rows = RowReport { rows: 1200, ok: 1197, failed: 3, skipped: 1200, skipped_failed: 3 };
+    report.this_run = Some(RunFigures::default());
     let text = report.text(Color::Never);
     for line in [
-        "0 rows: 0 ok, 0 failed (1,200 more done before, of which 3 failed)\nstopped: disk full\n",
+        "1,200 rows: 1,197 ok, 3 failed (this run 0: 0 ok, 0 failed; 1,200 more done before, of which 3 failed)\nstopped: disk full\n",
         "at most 23 can have arrived in any 5 s, MORE THAN IT ALLOWS; 1 request without an answer",
         "\nrecords: out.jsonl\nto continue: throng run job.toml --resume\n",
     ] {
         assert!(text.contains(line), "{text}");
     }
+}
+
+#[test]
+fn the_figures_of_this_run_stand_beside_those_of_all_records() {
+    let of = |rows: std::ops::Range<u64>| -> Vec<Record> {
+        let failure = || Failure::new(FailureKind::Tls, "x");
+        let outcome =
+            |row: u64| if row.is_multiple_of(5) { Err(failure()) } else { Ok(vec![json!(row)]) };
+        rows.map(|row| record(row, outcome(row))).collect()
+    };
+    let aggregates = ["mean(price)", "max(price)", "count(price) by symbol"];
+    let (earlier, run) = (tally(&of(0..6), &aggregates), tally(&of(6..11), &aggregates));
+    let report = Report::of(&run).with_earlier(&run, Some(earlier));
+    assert_eq!(report.rows_of_this_run(), 5);
+    let text = report.text(Color::Never);
+    assert!(text.starts_with("11 rows: 8 ok, 3 failed (this run 5: 4 ok, 1 failed)\n"), "{text}");
+    for line in [
+        "  mean(price)  5  of 8 values  this run 7.5 of 4\n",
+        "  max(price)   9  of 8 values\n",
+        "  tls  3 rows  100 %  this run 1\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let json: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+    assert_eq!((&json["ok"], &json["this_run"]["ok"]), (&json!(8), &json!(4)));
+    assert_eq!(json["aggregates"]["mean(price)"]["value"], 5);
+    assert_eq!(json["this_run"]["aggregates"]["mean(price)"]["value"], 7.5);
+    let alone = Report::of(&run).with_earlier(&run, None);
+    assert_eq!(alone, Report::of(&run));
 }
 
 #[test]

@@ -35,8 +35,9 @@ impl Report {
         }
         lines.extend(self.warnings.iter().map(|it| warning(it, color)));
         lines.extend(self.latency_ms.as_ref().map(latency));
-        lines.extend(apart(answers(&self.aggregates)));
-        lines.extend(apart(failures(&self.failures)));
+        let run = self.this_run.as_ref();
+        lines.extend(apart(answers(&self.aggregates, run.map(|run| &*run.aggregates))));
+        lines.extend(apart(failures(&self.failures, run.map(|run| &*run.failures))));
         lines.extend(apart(ending(self)));
         lines.join("\n") + "\n"
     }
@@ -59,7 +60,7 @@ impl Color {
 
 /// Green only if all rows are ok and the run was complete.
 fn style(report: &Report) -> Style {
-    let color = match (&report.ending.stopped, report.rows.all_failed()) {
+    let color = match (&report.ending.stopped, report.rows.failed) {
         (None, 0) => AnsiColor::Green,
         (None, _) => AnsiColor::Yellow,
         (Some(_), _) => AnsiColor::Red,
@@ -69,15 +70,22 @@ fn style(report: &Report) -> Style {
 
 fn rows(report: &Report) -> String {
     let rows = &report.rows;
-    let all = plural(rows.rows, "row", "rows");
-    let before = match (count(rows.skipped), rows.skipped_failed) {
-        _ if rows.skipped == 0 => String::new(),
-        (skipped, 0) => format!(" ({skipped} more done before)"),
-        (skipped, failed) => {
-            format!(" ({skipped} more done before, of which {} failed)", count(failed))
+    let outcome = |ok, failed| format!("{} ok, {} failed", count(ok), count(failed));
+    let mut parts = Vec::new();
+    if let Some(run) = &report.this_run {
+        parts.push(format!("this run {}: {}", count(run.rows), outcome(run.ok, run.failed)));
+    }
+    let skipped = count(rows.skipped);
+    match rows.skipped_failed {
+        _ if rows.skipped == 0 => {}
+        0 => parts.push(format!("{skipped} more done before")),
+        failed => {
+            parts.push(format!("{skipped} more done before, of which {} failed", count(failed)));
         }
-    };
-    format!("{all}: {} ok, {} failed{before}", count(rows.ok), count(rows.failed))
+    }
+    let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) };
+    let all = plural(rows.rows, "row", "rows");
+    format!("{all}: {}{parts}", outcome(rows.ok, rows.failed))
 }
 
 fn stopped(report: &Report, color: Color) -> Option<String> {

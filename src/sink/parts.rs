@@ -11,6 +11,7 @@ use crate::convert;
 use crate::error::Error;
 use crate::format::Format;
 use crate::fs::{placed, sync_directory};
+use crate::row::Row;
 
 /// A directory of parts.
 #[derive(Debug, Clone)]
@@ -72,17 +73,23 @@ fn number(path: &Path) -> Option<u64> {
     digits.parse().ok().filter(|_| is_number)
 }
 
-/// The records of all parts.
+/// The records of all parts as JSON Lines.
 pub(crate) fn text(directory: &Path) -> Result<Box<dyn BufRead>, Error> {
-    let records = of(directory)?.into_iter().flat_map(|part| {
+    rows(directory).map(as_lines)
+}
+
+/// The records of all parts.
+pub(crate) fn rows(
+    directory: &Path,
+) -> Result<impl Iterator<Item = Result<Row, Error>> + use<>, Error> {
+    Ok(of(directory)?.into_iter().flat_map(|part| {
         let records = source(&part, Format::PARQUET).and_then(|part| part.rows());
         let (records, error) = match records {
             Ok(records) => (Some(records), None),
             Err(error) => (None, Some(Err(error))),
         };
         records.into_iter().flatten().chain(error)
-    });
-    Ok(as_lines(records))
+    }))
 }
 
 /// All of a journal, which may be missing.

@@ -87,6 +87,45 @@ fn a_finished_one_is_gone_on_with() {
     }
 }
 
+/// The figures of a summary that depend on all of its records.
+fn figures(summary: &Value) -> Value {
+    let mut figures = serde_json::json!({});
+    for name in ["rows", "ok", "failed", "failures", "aggregates"] {
+        figures[name] = summary[name].clone();
+    }
+    let mean = &mut figures["aggregates"]["mean(price)"]["value"];
+    *mean = format!("{:.6}", mean.as_f64().unwrap()).into();
+    figures
+}
+
+#[test]
+fn a_continued_one_has_the_figures_of_all_its_records() {
+    for name in FORMS.into_iter().chain(["out.jsonl", "out.csv"]) {
+        let (place, mock) = (Place::new(), plain_mock());
+        let summary = |output: &str, flags: &str| {
+            ask(&place, &mock, output)
+                .flags("--extract none?=.none --summarize mean(price) --summarize p50(price)")
+                .flags("--summarize distinct(symbol) --summarize count(none)")
+                .arg("--summarize", "count(price) by symbol")
+                .arg("--summary-json", &place.path("summary.json"))
+                .flags(flags)
+                .exits(0);
+            place.json("summary.json")
+        };
+        let first = summary(name, "--take 20");
+        assert_eq!(first["this_run"], Value::Null);
+        let second = summary(name, "--resume");
+        let this_run = &second["this_run"];
+        assert_eq!((&this_run["rows"], &this_run["ok"]), (&30.into(), &30.into()), "{name}");
+        assert_eq!(this_run["aggregates"]["p50(price)"]["values"], 30);
+        let once = if name == PARTS { "again/" } else { "again.jsonl" };
+        let parts = if name == PARTS { "--parts=12" } else { "" };
+        assert_eq!(figures(&second), figures(&summary(once, parts)), "{name}");
+        // Nothing is left to do, and all is there.
+        assert_eq!(figures(&summary(name, "--resume")), figures(&second), "{name}");
+    }
+}
+
 #[test]
 fn failed_rows_of_a_finished_one_are_asked_for_again() {
     for name in FORMS {
@@ -96,7 +135,8 @@ fn failed_rows_of_a_finished_one_are_asked_for_again() {
         };
         ask("404").exits(1);
         mock.reset();
-        ask("200").flags("--retry-failed").exits(0).says("48 more done before");
+        let ended = ask("200").flags("--retry-failed").exits(0);
+        ended.says("50 rows: 50 ok, 0 failed (this run 2: 2 ok, 0 failed; 48 more done before)");
         assert_eq!(mock.judgement().requests, 2, "{name}");
         let records = converted(&place, name);
         assert_one_record_per_row(&records, ROWS);

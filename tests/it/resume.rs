@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use throng_mock::Mock;
 
 use crate::harness::{Ended, Place, Throng, assert_one_record_per_row, each, plain_mock, run};
+use crate::recorder::{self, Recorder};
 
 const ROWS: usize = 40;
 
@@ -111,6 +112,33 @@ fn a_table_with_other_columns_is_not_gone_on_with() {
     ended.says("has the columns symbol,price,_row");
     let kept = place.read("out.csv");
     assert_eq!((kept.len(), mock.judgement().requests), (whole.len() / 2, 0));
+}
+
+#[test]
+fn figures_of_items_are_those_of_all_items() {
+    let place = Place::new();
+    let items = json!({ "items": [{"id": 1}, {"id": 2}, {"id": 7}] }).to_string();
+    let server = Recorder::answering(move |_| recorder::json(&items));
+    let ask = |flags: &str| {
+        run()
+            .arg("--url", &format!("{}?{{{{ symbol }}}}", server.url()))
+            .files(&place, 4, "out.jsonl")
+            .flags("--each .items[] --extract id=.id --summarize sum(id)")
+            .arg("--summary-json", &place.path("summary.json"))
+            .flags(flags)
+            .exits(0);
+        place.json("summary.json")
+    };
+    ask("--take 1");
+    // A row of which some items are missing is asked for again.
+    let text = place.read("out.jsonl");
+    fs::write(place.path("out.jsonl"), &text[..text.len() - 5]).unwrap();
+    let summary = ask("--resume");
+    assert_eq!((&summary["rows"], &summary["this_run"]["rows"]), (&json!(12), &Value::Null));
+    place.file("out.jsonl", &text);
+    let summary = ask("--resume");
+    assert_eq!((&summary["rows"], &summary["this_run"]["rows"]), (&json!(12), &json!(9)));
+    assert_eq!(summary["aggregates"]["sum(id)"]["value"], 40);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::row::Row;
 use crate::source::Rows;
 
 mod check;
+mod earlier;
 mod open_mode;
 
 use check::CheckedOutput;
