@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::limit::{Cost, Policy, RateLimiter, Time, calendar_at_zero};
 use crate::metrics::{self, Metrics, TimeBreakdown, TimeShare};
-use crate::plan::{Plan, Stage};
+use crate::plan::{Deadline, Plan, Stage};
 use crate::shutdown::Shutdown;
 
 /// The state that all rows of a run share.
@@ -21,6 +21,8 @@ pub struct RunContext {
     /// The calendar's time at the zero of the limiters' clock: one for the whole run, so
     /// that its times are consistent.
     pub calendar_at_zero: Timestamp,
+    /// When the run began, by the limiters' clock.
+    pub started: Time,
     pub metrics: Metrics,
     pub shutdown: Shutdown,
     pub world: Box<dyn World>,
@@ -32,9 +34,15 @@ impl RunContext {
         for stage in &mut plan.stages {
             world.connect(stage);
         }
-        let limited = plan.limited_stages();
+        let limiter = |stage: &Stage| {
+            let limiter = world.limiter(&stage.policy);
+            limiter.set_max_wait(stage.judge.max_wait());
+            limiter
+        };
+        let limiters: Vec<RateLimiter> = plan.limited_stages().map(limiter).collect();
         RunContext {
-            limiters: limited.map(|stage| world.limiter(&stage.policy)).collect(),
+            started: limiters[0].now(),
+            limiters,
             calendar_at_zero: world.calendar_at_zero(),
             metrics: Metrics::new(plan.workers.count),
             shutdown: Shutdown::default(),
@@ -46,6 +54,19 @@ impl RunContext {
     /// The calendar's time now, by the limiters' clock.
     pub fn calendar_now(&self) -> SystemTime {
         SystemTime::from(self.calendar_at_zero) + self.limiters[0].now().since(Time::ZERO)
+    }
+
+    /// The time from now to the run's deadline, if it has one; zero once it has come.
+    pub fn time_left(&self) -> Option<Duration> {
+        Some(match self.plan.workers.deadline? {
+            Deadline::After(time) => {
+                time.saturating_sub(self.limiters[0].now().since(self.started))
+            }
+            Deadline::At(time) => {
+                let left = SystemTime::from(time).duration_since(self.calendar_now());
+                left.unwrap_or_default()
+            }
+        })
     }
 
     /// How the workers have spent their time, up to this time of the run.

@@ -26,6 +26,7 @@ use crate::source::Rows;
 
 mod channels;
 pub(crate) mod context;
+mod ending;
 mod panics;
 mod reader;
 pub(crate) mod row;

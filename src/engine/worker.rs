@@ -12,6 +12,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use super::channels::{Inbox, Outbox, OutboxBatch, StageChannels, StageExit};
 use super::context::RunContext;
+use super::ending;
 use super::panics::{all, caught};
 use super::row::RowExecutor;
 use crate::metrics::WaitReason;
@@ -88,6 +89,7 @@ impl Worker {
         }
         tokio::select! {
             () = all(&mut tasks, &context.shutdown) => {}
+            () = end_at_deadline(&context) => {}
             () = abort_after_grace(&context) => {}
         }
         outbox.close().await;
@@ -141,6 +143,21 @@ async fn run_rows(executor: Rc<RowExecutor>, inbox: Rc<Inbox>, exit: Rc<StageExi
             return;
         }
     }
+}
+
+/// Maximum time between two looks at the clock: a timer stands still while the machine sleeps.
+const CLOCK_CHECK: Duration = Duration::from_secs(5);
+
+/// Requests the end of the run at its deadline, if it has one.
+async fn end_at_deadline(context: &RunContext) {
+    if let Some(deadline) = context.plan.workers.deadline {
+        while let Some(left) = context.time_left().filter(|left| !left.is_zero()) {
+            tokio::time::sleep(left.min(CLOCK_CHECK)).await;
+        }
+        let why = ending::deadline(context, deadline);
+        context.shutdown.request(ShutdownReason::Error(why));
+    }
+    std::future::pending().await
 }
 
 /// Aborts the run once it was asked to end and the time for answers in flight is over. Each

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use crate::limit::MaxWait;
 use crate::record::{Failure, FailureKind};
 use crate::send::{Answer, Delivery, SendError};
 
@@ -17,6 +18,8 @@ pub use refusals::{
 
 /// Maximum pause after the first attempt; it doubles with each retry.
 const BACKOFF_BASE: Duration = Duration::from_millis(500);
+/// Maximum pause that the server may ask for, where the job names none.
+const MAX_SERVER_WAIT: Duration = Duration::from_secs(3_600);
 /// Maximum pause between attempts.
 const BACKOFF_CAP: Duration = Duration::from_secs(30);
 
@@ -26,9 +29,10 @@ const BACKOFF_CAP: Duration = Duration::from_secs(30);
 pub struct Settings {
     /// Maximum number of attempts after a row's first one; refusals don't count.
     pub retries: u32,
-    /// Maximum pause that the server may ask for; a longer one stops the run.
+    /// Maximum time that a request waits for a limit, or for the server; a longer wait stops
+    /// the run. Without it, the maximum is an hour for the server, and none for a limit.
     #[serde(with = "humantime_serde")]
-    pub max_wait: Duration,
+    pub max_wait: Option<Duration>,
     /// Maximum number of refusals in a row; more stop the run.
     pub max_refusals: u32,
     /// The treatment of a request that is not idempotent and whose outcome is unknown.
@@ -76,12 +80,20 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             retries: 4,
-            max_wait: Duration::from_secs(3_600),
+            max_wait: None,
             max_refusals: 20,
             unknown: UnknownOutcome::Fail,
             idempotency_key: None,
             idempotency_ttl: None,
         }
+    }
+}
+
+impl Settings {
+    /// Maximum pause that the server may ask for.
+    #[must_use]
+    pub fn max_server_wait(&self) -> Duration {
+        self.max_wait.unwrap_or(MAX_SERVER_WAIT)
     }
 }
 
@@ -118,6 +130,13 @@ impl Judge {
         tries.idempotent
             || self.settings.unknown == UnknownOutcome::Resend
             || self.settings.idempotency_key.is_some()
+    }
+
+    /// Maximum time that a request waits for its permit.
+    #[must_use]
+    pub fn max_wait(&self) -> MaxWait {
+        let server = Some(self.settings.max_server_wait());
+        MaxWait { limit: self.settings.max_wait, server }
     }
 
     /// The time for which a request whose outcome is unknown can be sent again, if it is

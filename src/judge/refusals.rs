@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::signals::{parse_pause, read_headers};
 use crate::error::Error;
 use crate::extract::Extractor;
+use crate::limit::duration;
 use crate::record::Failure;
 
 /// One entry of `[[refusal]]`: the answers by which a server refuses a request. The first
@@ -157,8 +158,8 @@ impl RefusalRules {
         if let Some(pause) = pause.filter(|pause| *pause > max_wait) {
             return Some(format!(
                 "the server asks for a pause of {}, which is longer than {} (retry.max-wait or --max-wait)",
-                humantime::format_duration(pause),
-                humantime::format_duration(max_wait),
+                duration::exact(pause),
+                duration::exact(max_wait),
             ));
         }
         (refusals > max_refusals).then(|| {

@@ -18,6 +18,7 @@ use workers::WorkerConfig;
 mod account;
 mod checks;
 mod cleartext;
+mod deadline;
 mod diagnostics;
 mod file;
 mod identity;
@@ -35,6 +36,7 @@ pub mod workers;
 mod workload;
 
 pub use checks::check_apart;
+pub use deadline::Deadline;
 pub use job::{Job, StageConfig};
 pub use layers::Layers;
 pub use profile::{Need, Profile, ProfileSource as Reading};

@@ -204,7 +204,8 @@ mod tests {
                 let job = json!({"api": api, "request": {"headers": headers}}).to_string();
                 let job = Job::parse("job.json", &job).unwrap();
                 assert!(!job.limit.rate.is_empty(), "{api}");
-                crate::judge::RefusalRules::new(&job.refusal, job.retry.max_wait, 20).unwrap();
+                crate::judge::RefusalRules::new(&job.refusal, job.retry.max_server_wait(), 20)
+                    .unwrap();
                 crate::limit::Policy::new(&job.limit, job.send.timeout).unwrap();
                 assert!(profile.text().contains(&api), "{}", profile.text());
             }

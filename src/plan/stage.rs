@@ -107,7 +107,11 @@ impl Stage {
             signer,
             cleartext: Cleartext::of(job),
             judge: Judge::new(job.retry.clone()),
-            refusals: RefusalRules::new(&job.refusal, job.retry.max_wait, job.retry.max_refusals)?,
+            refusals: RefusalRules::new(
+                &job.refusal,
+                job.retry.max_server_wait(),
+                job.retry.max_refusals,
+            )?,
             signals: job.signal.clone(),
             body_signals: BodySignals::new(&job.signal)?,
             makes_keys: job.retry.idempotency_key.as_deref() == Some(AUTO),

@@ -5,9 +5,11 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use jiff::Zoned;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
+use super::deadline::Deadline;
 use crate::error::Error;
 use crate::limit::Policy;
 
@@ -30,6 +32,9 @@ pub struct Settings {
     /// Time for answers in flight to come when a run is to end early; 10 s by default.
     #[serde(with = "humantime_serde")]
     pub grace: Option<Duration>,
+    /// The time at which the run ends even if rows are left: a duration from its start, a
+    /// time of day, or RFC 3339.
+    pub deadline: Option<String>,
 }
 
 /// How many requests a worker has in flight.
@@ -50,13 +55,20 @@ pub struct WorkerConfig {
     pub count: usize,
     /// Time for answers in flight to come when a run is to end early.
     pub shutdown_grace: Duration,
+    /// The time at which the run ends even if rows are left.
+    pub deadline: Option<Deadline>,
 }
 
 impl WorkerConfig {
     /// Checks the settings.
     pub fn new(settings: &Settings) -> Result<WorkerConfig, Error> {
+        let deadline = settings.deadline.as_ref().map(|text| {
+            let deadline = Deadline::parse(text, &Zoned::now());
+            deadline.map_err(|why| Error::plan(format!("workers.deadline (--deadline): {why}")))
+        });
         Ok(WorkerConfig {
             count: count(settings)?,
+            deadline: deadline.transpose()?,
             shutdown_grace: settings.grace.unwrap_or(GRACE),
         })
     }
@@ -160,7 +172,7 @@ mod tests {
     }
 
     fn settings(mode: Mode, count: usize, concurrency: usize) -> Settings {
-        Settings { count: Some(count), mode, concurrency: Some(concurrency), grace: None }
+        Settings { count: Some(count), mode, concurrency: Some(concurrency), ..Settings::default() }
     }
 
     #[test]

@@ -88,7 +88,11 @@ fn plan(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan,
     let job = Job {
         input: source::Settings { list: Some(vec![json!({})]), ..Default::default() },
         limit: limit::Settings { route: Some(format!("{{{{ {PROBE} }}}}")), ..Default::default() },
-        retry: judge::Settings { max_wait: FOREVER, max_refusals: u32::MAX, ..job.retry.clone() },
+        retry: judge::Settings {
+            max_wait: Some(FOREVER),
+            max_refusals: u32::MAX,
+            ..job.retry.clone()
+        },
         output: Default::default(),
         ..job.clone()
     };

@@ -28,6 +28,7 @@ mod crashes;
 mod curl;
 mod dialects;
 mod disks;
+mod ends;
 mod escapes;
 mod examples;
 mod faults;

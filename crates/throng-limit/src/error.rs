@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::duration;
+
 /// What is wrong with limits that can't be built.
 ///
 /// ```
@@ -124,6 +126,13 @@ pub enum AcquireError {
         /// When the limits allow the first attempt that waits, as far as that is known.
         free_in: Option<Duration>,
     },
+    /// The limits allow the attempt only after a longer time than attempts may wait.
+    WaitTooLong {
+        /// The limit, as it was written; none if the server has asked for the wait.
+        limit: Option<String>,
+        /// When the limits allow it.
+        free_in: Duration,
+    },
     /// The store that counts a limit for longer than this process lives has failed.
     Store {
         /// What has happened to it.
@@ -149,8 +158,13 @@ impl fmt::Display for AcquireError {
             ),
             AcquireError::NotInTime { free_in: None } => f.write_str("no permit is free in time"),
             AcquireError::NotInTime { free_in: Some(wait) } => {
-                let wait = humantime::format_duration(*wait);
+                let wait = duration::rounded(*wait);
                 write!(f, "no permit is free in time: the next one is free in {wait}")
+            }
+            AcquireError::WaitTooLong { limit, free_in } => {
+                let limit = limit.as_deref().unwrap_or("the server");
+                let wait = duration::rounded(*free_in);
+                write!(f, "it would have to wait {wait} for {limit}, which is too long")
             }
             AcquireError::Store { problem } => write!(f, "the quota store has failed: {problem}"),
         }

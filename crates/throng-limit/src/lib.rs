@@ -11,10 +11,12 @@
 mod time;
 #[doc(hidden)]
 pub use time::{Time, calendar_at_zero, now};
+#[doc(hidden)]
+pub mod duration;
 mod outcome;
 pub use outcome::Outcome;
 #[doc(hidden)]
-pub use outcome::{Blocked, BlockedTime, Blocker, BlockerKind, End, Uncounted};
+pub use outcome::{Blocked, BlockedTime, Blocker, BlockerKind, End, MaxWait, Uncounted};
 mod error;
 pub use error::{AcquireError, LimitError, UnknownUnit};
 

@@ -17,6 +17,38 @@ pub struct Blocked {
     pub by: Blocker,
     /// When the blocker has something again, where `when` is only when to look.
     pub back: Option<Time>,
+    /// Whether the wait is longer than an attempt may wait ([`MaxWait`]), and nothing that is
+    /// in flight can end it sooner.
+    pub is_too_long: bool,
+}
+
+impl Blocked {
+    /// Whether waiting is of no use.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.when == Availability::Never || self.is_too_long
+    }
+}
+
+/// Maximum time that an attempt waits for its permit, by what blocks it; none where it waits
+/// however long that takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MaxWait {
+    /// The wait for a limit.
+    pub limit: Option<Duration>,
+    /// The wait for the end of the server's pause, or for its reset.
+    pub server: Option<Duration>,
+}
+
+impl MaxWait {
+    /// The maximum time that an attempt waits for this blocker.
+    #[must_use]
+    pub fn of(&self, blocker: Blocker) -> Option<Duration> {
+        match blocker {
+            Blocker::Rule(_) => self.limit,
+            Blocker::Server => self.server,
+        }
+    }
 }
 
 /// What has become of a request, as its sender saw it: see

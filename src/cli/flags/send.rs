@@ -25,6 +25,9 @@ pub struct WorkerFlags {
     /// The time for which Ctrl-C waits for the answers in flight [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     grace: Option<String>,
+    /// End the run then, to be resumed: a duration from its start, a time of day such as 06:30, or RFC 3339
+    #[arg(long, value_name = "DURATION|TIME")]
+    deadline: Option<String>,
 }
 
 /// Retries and bounds.
@@ -40,7 +43,7 @@ pub struct RetryFlags {
     /// Time limit of name resolution, TCP and TLS together [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     connect_timeout: Option<String>,
-    /// The longest pause that a server may demand [default: 1h]
+    /// The longest wait for a limit or for the server; a longer one ends the run, to be resumed [default: 1h for the server's pauses, none for the job's limits]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_wait: Option<String>,
     /// Number of consecutive refusals that stop the run [default: 20]
@@ -65,7 +68,13 @@ pub struct RetryFlags {
 
 impl WorkerFlags {
     pub fn tree(&self) -> Value {
-        json!({ "count": self.count, "mode": self.mode, "concurrency": self.concurrency, "grace": self.grace })
+        json!({
+            "count": self.count,
+            "mode": self.mode,
+            "concurrency": self.concurrency,
+            "grace": self.grace,
+            "deadline": self.deadline,
+        })
     }
 }
 

@@ -11,7 +11,8 @@ use http::{Request, StatusCode, Uri};
 use tokio::time::Instant;
 
 use crate::engine::context::RunContext;
-use crate::limit::{Cost, Permit};
+use crate::engine::ending;
+use crate::limit::{AcquireError, Cost, Permit};
 use crate::metrics::{Counters, WaitReason, WaitingRow};
 use crate::plan::Stage;
 use crate::record::{Arrived, Failure, FailureKind};
@@ -290,7 +291,7 @@ impl RequestExecutor {
             let turn = pin!(self.context.limiter(self.stage_index).acquire(cost.clone()));
             self.unless_stopped(turn).await?
         };
-        let permit = AttemptPermit(permit.map_err(|_| self.exhausted())?);
+        let permit = AttemptPermit(permit.map_err(|why| self.no_permit(&why))?);
         drop(waits);
         let _connects = self.waits(WaitReason::Server);
         // The server may have closed the connection in a pause of the process, which
@@ -301,13 +302,9 @@ impl RequestExecutor {
         Ok((self.sender.renew(lease, uri).await?, permit))
     }
 
-    /// Ends the run, since no permit can be had. The cost of one request was checked before,
-    /// so a total is used up, or the store of quotas can't be reached.
-    fn exhausted(&self) -> Cancelled {
-        let why = self.context.limiter(self.stage_index).store_error();
-        self.end_run(why.unwrap_or_else(|| {
-            "the total that the limits allow for a run is used up (limit.rate = \"N/run\")".into()
-        }))
+    /// Ends the run, since no permit can be had. The cost of one request was checked before.
+    fn no_permit(&self, error: &AcquireError) -> Cancelled {
+        self.end_run(ending::no_permit(&self.context, self.stage_index, error))
     }
 
     /// When the request of this permit can have reached the server, if it was sent.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::config::{Guard, Limit, Settings, Shape};
 use crate::kinds::bucket::BUCKET;
@@ -209,6 +210,12 @@ impl Rule {
             (_, LimitScope::Scope(_)) => BlockerKind::KeyLimit,
             _ => BlockerKind::Limit,
         }
+    }
+
+    /// The time zone at whose midnight its windows begin, if they do.
+    #[must_use]
+    pub fn zone(&self) -> Option<&TimeZone> {
+        self.terms.zone.as_ref()
     }
 
     /// How long a lost attempt may still arrive.

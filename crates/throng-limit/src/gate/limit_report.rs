@@ -79,7 +79,13 @@ impl LimitSet {
         match blocked.when {
             Availability::Never => self.final_denial(cost, blocked),
             Availability::At(time) => {
-                AcquireError::NotInTime { free_in: Some(blocked.back.unwrap_or(time).since(now)) }
+                let free_in = blocked.back.unwrap_or(time).since(now);
+                if blocked.is_too_long {
+                    let rule = self.rule(blocked.by).map(|rule| rule.name.clone());
+                    AcquireError::WaitTooLong { limit: rule, free_in }
+                } else {
+                    AcquireError::NotInTime { free_in: Some(free_in) }
+                }
             }
             _ => AcquireError::NotInTime { free_in: None },
         }
@@ -90,11 +96,7 @@ impl LimitSet {
         if let Some(problem) = self.store_error() {
             return AcquireError::Store { problem };
         }
-        let rule = match blocked.by {
-            Blocker::Rule(rule) => self.rules.get(rule),
-            Blocker::Server => None,
-        };
-        match rule {
+        match self.rule(blocked.by) {
             Some(rule) if rule.rate_pattern().is_some() => AcquireError::ExceedsCapacity {
                 unit: rule.unit_name().to_owned(),
                 asked: cost.units_of(rule.unit),
@@ -103,6 +105,14 @@ impl LimitSet {
             rule => AcquireError::BudgetExhausted {
                 limit: rule.map_or_else(String::new, |rule| rule.name.clone()),
             },
+        }
+    }
+
+    /// The rule that blocks; none if it is the server.
+    fn rule(&self, by: Blocker) -> Option<&Rule> {
+        match by {
+            Blocker::Rule(rule) => self.rules.get(rule),
+            Blocker::Server => None,
         }
     }
 

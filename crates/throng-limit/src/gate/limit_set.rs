@@ -10,7 +10,7 @@ use crate::config::{LimitScope, Rule};
 use crate::gate::cost::{Acquired, Cost, Snapshot};
 use crate::gate::keyed::KeyedLimits;
 use crate::limiter::{Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation};
-use crate::outcome::{Blocked, Blocker, End, Uncounted};
+use crate::outcome::{Blocked, Blocker, End, MaxWait, Uncounted};
 use crate::quota::{QuotaStore, ScopeKey};
 use crate::server::{AnsweredMark, Pause, RemainingByUnit, SlowStart};
 use crate::time::Time;
@@ -35,6 +35,7 @@ pub struct LimitSet {
     pub(super) lost: u64,
     /// Until when any group is closed: there may be very many to look at.
     pub(super) closed_until: Time,
+    pub(super) max_wait: MaxWait,
     /// The store of the quotas that outlive the process.
     pub(super) store: Option<Arc<dyn QuotaStore>>,
 }
@@ -53,11 +54,9 @@ impl LimitSet {
         let run = self.run.earliest(now, cost);
         let (by_key, scope) = self.earliest_of_keys(now, cost);
         let (key, pool) = self.earliest_in_pool(now, cost);
-        let when = run.max(pool).max(by_key);
-        if when != Availability::Now {
+        if run.max(pool).max(by_key) != Availability::Now {
             let by_key = (by_key >= run.max(pool)).then_some(scope);
-            let (by, back) = self.blocker(now, cost, key);
-            return Err(Blocked { when, by_key, by, back });
+            return Err(self.blocked(now, cost, key, by_key));
         }
         let mut holds = SmallVec::new();
         self.each_group(&cost.keys, key, &mut |group| {
@@ -167,30 +166,47 @@ impl LimitSet {
         Some(self.closed_until).filter(|until| *until > now)
     }
 
-    /// What blocks this cost the longest, and when it has units again, if it says so.
-    fn blocker(&mut self, now: Time, cost: &Cost, key: Option<usize>) -> (Blocker, Option<Time>) {
-        let mut longest = (Availability::Now, Blocker::Server, None);
+    /// What blocks this cost the longest.
+    fn blocked(
+        &mut self,
+        now: Time,
+        cost: &Cost,
+        key: Option<usize>,
+        by_key: Option<usize>,
+    ) -> Blocked {
+        let (mut when, mut by, mut back) = (Availability::Now, Blocker::Server, None);
+        let mut in_flight = 0;
         let rules = &self.rules;
-        let mut look = |scope: LimitScope, group: &mut LimitGroup| {
-            let (when, member) = group.binding(now, cost);
-            if when > longest.0 {
-                let here = rules.iter().enumerate();
-                let here = here.filter(|(_, rule)| rule.scope == scope);
-                let rule = member.and_then(|member| here.map(|(rule, _)| rule).nth(member));
-                let back = member.and_then(|member| group.members()[member].kind.stats().back);
-                longest = (when, rule.map_or(Blocker::Server, Blocker::Rule), back);
+        let mut look = |scope: LimitScope, group: &mut LimitGroup, open: u64| {
+            let (here, member) = group.binding(now, cost);
+            if here > when {
+                let of_scope = rules.iter().enumerate();
+                let of_scope = of_scope.filter(|(_, rule)| rule.scope == scope);
+                let rule = member.and_then(|member| of_scope.map(|(rule, _)| rule).nth(member));
+                by = rule.map_or(Blocker::Server, Blocker::Rule);
+                back = member.and_then(|member| group.members()[member].kind.stats().back);
+                (when, in_flight) = (here, open);
             }
         };
-        look(LimitScope::Run, &mut self.run);
+        // An attempt with another key of the pool may end, and give way to this one.
+        let open = self.run.open;
+        look(LimitScope::Run, &mut self.run, open);
         for (index, (scope, key)) in self.scopes.iter_mut().zip(&cost.keys).enumerate() {
             if let Some(group) = scope.known(key) {
-                look(LimitScope::Scope(index), group);
+                let open = group.open;
+                look(LimitScope::Scope(index), group, open);
             }
         }
         if let Some(key) = key {
-            look(LimitScope::Pool, &mut self.pool[key]);
+            look(LimitScope::Pool, &mut self.pool[key], open);
         }
-        (longest.1, longest.2)
+        let until = match when {
+            Availability::At(time) => Some(back.unwrap_or(time)),
+            _ => None,
+        };
+        let most = self.max_wait.of(by);
+        let is_too_long = until.zip(most).is_some_and(|(until, most)| until.since(now) > most);
+        Blocked { when, by_key, by, back, is_too_long: is_too_long && in_flight == 0 }
     }
 
     /// When the groups of all keys have the units, and the scope of the last one to have them.

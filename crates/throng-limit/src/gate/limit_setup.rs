@@ -9,7 +9,7 @@ use crate::config::{LimitScope, REQUESTS, Rule};
 use crate::gate::keyed::KeyedLimits;
 use crate::gate::limit_set::{LimitGroup, LimitSet, Member};
 use crate::limiter::Limiter;
-use crate::outcome::Uncounted;
+use crate::outcome::{MaxWait, Uncounted};
 use crate::quota::{LeasedLimiter, QuotaStore, ScopeKey};
 use crate::time::Time;
 
@@ -34,6 +34,7 @@ impl LimitSet {
             route: None,
             lost: 0,
             closed_until: Time::ZERO,
+            max_wait: MaxWait::default(),
             store: None,
         }
     }
@@ -78,6 +79,11 @@ impl LimitSet {
             *pool = LimitGroup::of_rules(&self.rules, LimitScope::Pool, from, ScopeKey::Pool(key));
         }
         self.store = Some(store);
+    }
+
+    /// From now on, an attempt that would have to wait longer is denied.
+    pub fn set_max_wait(&mut self, max_wait: MaxWait) {
+        self.max_wait = max_wait;
     }
 
     /// Nothing more will be sent. Gives whether all accounts of the quota store know. An

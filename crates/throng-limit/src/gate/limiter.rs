@@ -18,7 +18,7 @@ use crate::gate::limit_set::LimitSet;
 use crate::gate::permit::{CalendarFn, ClockFn, LimiterCore, LimiterState, Permit};
 use crate::gate::queue::Ticket;
 use crate::gate::timer::{self, Timer};
-use crate::outcome::{BlockedTime, Outcome};
+use crate::outcome::{BlockedTime, MaxWait, Outcome};
 use crate::quota::QuotaStore;
 use crate::time::{self, Time};
 
@@ -290,6 +290,13 @@ impl RateLimiter {
     #[doc(hidden)]
     pub fn use_store(&self, store: Arc<dyn QuotaStore>) {
         self.core.lock().limits.use_store(store);
+    }
+
+    /// From now on, an attempt that would have to wait longer gets `WaitTooLong`, as soon as
+    /// nothing that is in flight can end its wait sooner.
+    #[doc(hidden)]
+    pub fn set_max_wait(&self, max_wait: MaxWait) {
+        self.core.lock().limits.set_max_wait(max_wait);
     }
 
     /// Nothing more will be sent: the store gets back the units that were not used. A store

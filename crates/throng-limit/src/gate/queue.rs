@@ -202,7 +202,7 @@ impl WaitQueue {
         let queue = self.queues.get(keys);
         let cost = queue.and_then(|queue| queue.waiting.get(&ticket));
         let acquired = match cost.map(|cost| limits.take(now, cost)) {
-            Some(Err(blocked)) if blocked.when != Availability::Never => return Some(blocked),
+            Some(Err(blocked)) if !blocked.is_final() => return Some(blocked),
             acquired => acquired,
         };
         if let (Some(cost), Some(acquired)) = (self.remove(ticket, keys), acquired) {

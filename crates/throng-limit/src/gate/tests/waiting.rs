@@ -12,7 +12,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
 use super::{futures_poll, limiter, limiter_of, tokens};
-use crate::RateLimiter;
+use crate::{AcquireError, MaxWait, RateLimiter};
 
 #[tokio::test(start_paused = true)]
 async fn a_waiter_that_is_dropped_takes_nothing_and_holds_up_no_other() {
@@ -75,6 +75,77 @@ async fn a_timer_that_rang_in_vain_is_set_again() {
     };
     let (waited, ()) = tokio::join!(large, small);
     assert_eq!(waited, 22);
+}
+
+/// No longer than this for a limit, and than this for the server.
+fn at_most(limit: u64, server: u64) -> MaxWait {
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    MaxWait { limit: seconds(limit), server: seconds(server) }
+}
+
+fn too_long(limit: Option<&str>, seconds: u64) -> AcquireError {
+    let free_in = Duration::from_secs(seconds);
+    AcquireError::WaitTooLong { limit: limit.map(str::to_owned), free_in }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_is_too_long_is_denied_once_nothing_in_flight_can_end_it() {
+    let limiter = limiter_of(json!({"rate": {"rate": "2/100s", "skew": "0s"}, "shape": "burst"}));
+    limiter.set_max_wait(at_most(10, 10));
+    let take = || limiter.try_acquire(1).unwrap();
+    let (mut answered, mut unsent) = (take(), take());
+    answered.sent();
+    answered.answered();
+    drop(answered);
+    let mut third = Box::pin(limiter.acquire(1));
+    let mut fourth = Box::pin(limiter.acquire(1));
+    assert!(futures_poll(&mut third).is_pending() && futures_poll(&mut fourth).is_pending());
+    // The attempt in flight gives its unit back: the wait was not too long.
+    unsent.cancel();
+    drop(unsent);
+    let mut permit = third.await.unwrap();
+    permit.sent();
+    permit.answered();
+    assert!(futures_poll(&mut fourth).is_pending());
+    drop(permit);
+    let denied = fourth.await.unwrap_err();
+    let AcquireError::WaitTooLong { limit, free_in } = denied else { panic!("{denied}") };
+    assert_eq!(limit.as_deref(), Some("2/1m40s"));
+    assert!((100..101).contains(&free_in.as_secs()), "{free_in:?}");
+    assert_eq!(limiter.waiting(), 0);
+    // Near its end, the same wait is none that is too long.
+    tokio::time::advance(Duration::from_secs(91)).await;
+    limiter.acquire(1).await.unwrap().cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_and_the_server_have_longest_waits_of_their_own() {
+    let limiter = limiter_of(json!({"rate": "100/1s"}));
+    limiter.set_max_wait(MaxWait { limit: None, ..at_most(0, 60) });
+    limiter.pause_for(Duration::from_secs(59));
+    limiter.acquire(1).await.unwrap().answered();
+    limiter.pause_for(Duration::from_secs(61));
+    assert_eq!(limiter.acquire(1).await.unwrap_err(), too_long(None, 61));
+    limiter.set_max_wait(at_most(10, 3_600));
+    limiter.acquire(1).await.unwrap().answered();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_wait_is_too_long_is_denied_while_others_are_in_flight() {
+    let rate = json!({"rate": "1/100s", "per": "{{ tenant }}", "skew": "0s"});
+    let limiter = limiter_of(json!({ "rate": rate }));
+    limiter.set_max_wait(at_most(10, 10));
+    let mut other = limiter.keyed("b").acquire(1).await.unwrap();
+    other.sent();
+    let mut first = limiter.keyed("a").acquire(1).await.unwrap();
+    first.sent();
+    let a = limiter.keyed("a");
+    let mut second = Box::pin(a.acquire(1));
+    assert!(futures_poll(&mut second).is_pending());
+    first.answered();
+    drop(first);
+    assert!(matches!(second.await, Err(AcquireError::WaitTooLong { .. })));
+    drop(other);
 }
 
 /// Counts how often it wakes its task.

@@ -1,0 +1,78 @@
+//! Why a run ends before its last row, and when it can go on, in words.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+
+use super::context::RunContext;
+use crate::limit::{AcquireError, Rule, duration};
+use crate::plan::Deadline;
+
+/// Why no request of this stage gets a permit any more, and when it would get one.
+pub fn no_permit(context: &RunContext, stage_index: usize, error: &AcquireError) -> String {
+    match error {
+        AcquireError::WaitTooLong { limit, free_in } => {
+            let stage = &context.plan.stages[stage_index];
+            let max_wait = stage.judge.max_wait();
+            let rule = limit
+                .as_ref()
+                .and_then(|limit| stage.policy.rules().iter().find(|rule| rule.name == *limit));
+            let (blocker, longest) = match limit {
+                Some(limit) => (limit.as_str(), max_wait.limit),
+                None => ("the server, whose answers say so,", max_wait.server),
+            };
+            let longest = duration::exact(longest.unwrap_or_default());
+            let zone = rule.and_then(Rule::zone);
+            let go_on = go_on_after(context, *free_in, zone);
+            format!(
+                "the next request would have to wait for {blocker} for longer than {longest} (retry.max-wait or --max-wait): {go_on}"
+            )
+        }
+        AcquireError::Store { problem } => problem.clone(),
+        _ => "the total that the limits allow for a run is used up (limit.rate = \"N/run\")".into(),
+    }
+}
+
+/// That the deadline has come.
+pub fn deadline(context: &RunContext, deadline: Deadline) -> String {
+    let when = match deadline {
+        Deadline::After(time) => format!("{} after the start", duration::exact(time)),
+        Deadline::At(time) => {
+            let time = time.to_zoned(TimeZone::system());
+            time.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+        }
+    };
+    let resume = resume(context).map_or_else(String::new, |how| format!(": go on {how}"));
+    format!("the deadline ({when}; workers.deadline or --deadline) has come{resume}")
+}
+
+/// When and how to go on, where requests have to wait this long: `go on after 00:00 PST
+/// (5 h 13 m) with --resume`. Without a zone, the time is local.
+fn go_on_after(context: &RunContext, wait: Duration, zone: Option<&TimeZone>) -> String {
+    let zone = zone.cloned().unwrap_or_else(TimeZone::system);
+    let time = point_in_time(context, wait).map_or_else(String::new, |time| {
+        let time = time.to_zoned(zone);
+        let date = if wait < DAY { "" } else { "%Y-%m-%d " };
+        let clock = if time.second() == 0 { "%H:%M %Z" } else { "%H:%M:%S %Z" };
+        format!("{} ", time.strftime(&format!("{date}{clock}")))
+    });
+    let resume = resume(context).map_or_else(String::new, |how| format!(" {how}"));
+    format!("go on after {time}({}){resume}", duration::rounded(wait))
+}
+
+/// Times that lie further ahead need their date.
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The calendar's time after this wait, rounded up to seconds.
+fn point_in_time(context: &RunContext, wait: Duration) -> Option<Timestamp> {
+    let time = Timestamp::try_from(context.calendar_now()).ok()?.checked_add(wait).ok()?;
+    time.round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil)).ok()
+}
+
+/// How to go on, if there are records to go on with.
+fn resume(context: &RunContext) -> Option<&'static str> {
+    let sending = context.metrics.sending();
+    let has_records = sending.answered > sending.refused || !context.plan.output.done().is_empty();
+    context.plan.output.path().filter(|_| has_records).map(|_| "with --resume")
+}
