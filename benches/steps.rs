@@ -145,7 +145,7 @@ fn write() -> Box<dyn FnMut()> {
     let names = vec!["price".to_owned(), "name".to_owned()];
     let columns = Columns::new(None, names, false).unwrap();
     let output = Output::new(&settings, true).unwrap();
-    let mut writer = output.create(&columns, &Identity::default(), 0).unwrap();
+    let mut writer = output.create(&columns, &Identity::default()).unwrap();
     let record = record();
     Box::new(move || {
         // It goes with the writer.

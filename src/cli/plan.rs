@@ -22,6 +22,6 @@ pub fn main(arguments: &PlanArgs) -> Result<Exit, Error> {
     let plan = arguments.job.plan()?;
     say::result(&plan.preview(arguments.latency));
     // A run would not begin without them.
-    plan.quotas()?;
+    plan.shared_limits()?;
     Ok(Exit::Ok)
 }

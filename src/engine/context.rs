@@ -2,6 +2,7 @@
 //! chance, and the servers that answer it.
 
 use std::num::NonZeroUsize;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -26,6 +27,8 @@ pub struct RunContext {
     pub metrics: Metrics,
     pub shutdown: Shutdown,
     pub world: Box<dyn World>,
+    /// Why the limits are this run's alone, if they can't be shared.
+    pub alone: OnceLock<String>,
 }
 
 impl RunContext {
@@ -48,6 +51,7 @@ impl RunContext {
             shutdown: Shutdown::default(),
             plan,
             world,
+            alone: OnceLock::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! However many rows there are, memory holds those in flight, and the few in the channels.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::error::Error;
 use crate::limit::RateLimiter;
 use crate::metrics::{Metrics, TimeBreakdown};
 use crate::plan::{Plan, Stage};
-use crate::quota_store::FileQuotaStore;
+use crate::quota_store;
 use crate::record::Record;
 use crate::report::Report;
 use crate::shutdown::{Shutdown, ShutdownReason};
@@ -104,9 +105,10 @@ impl Run {
     pub fn warnings(&self) -> Vec<String> {
         let plan = self.plan();
         let tokens = plan.stages.iter().filter_map(|it| it.signer.tokens());
-        let mut lost: Vec<String> = tokens.filter_map(Tokens::loss).collect();
-        lost.dedup();
-        lost
+        let mut warnings: Vec<String> = tokens.filter_map(Tokens::loss).collect();
+        warnings.dedup();
+        warnings.extend(self.context.alone.get().cloned());
+        warnings
     }
 
     /// Takes every row to its record, on this thread and the workers'. Returns when the last
@@ -118,12 +120,8 @@ impl Run {
         self.metrics().start();
         let plan = self.plan();
         let rows = plan.source.rows()?;
-        open_quotas(&self.context)?;
-        for before in plan.output.sent_before(&plan.identity) {
-            self.limiter().remember(before.ago, before.requests, before.lost);
-        }
-        let uncounted = writer::uncounted(&self.context);
-        let writer = plan.output.create(&plan.columns, &plan.identity, uncounted)?;
+        share_limits(&self.context)?;
+        let writer = plan.output.create(&plan.columns, &plan.identity)?;
         let prepared = summary::tally_earlier(plan).and_then(|it| Ok((it, self.intents()?)));
         let (earlier, intents) = match prepared {
             Ok(prepared) => prepared,
@@ -174,25 +172,36 @@ impl Run {
     }
 }
 
-/// Has the limiters count the quotas that outlive a run where all runs on this machine do.
+/// Has the limiters lease their units from the accounts of this machine, which all runs share.
 ///
 /// # Errors
-/// The store of quotas can't be opened, or can't be read.
-fn open_quotas(context: &RunContext) -> Result<(), Error> {
+/// The accounts can't be used, although a limit's period is so long that it must not begin
+/// anew with each run; or a limit's file can't be read.
+fn share_limits(context: &RunContext) -> Result<(), Error> {
     let limiters: Vec<(&RateLimiter, &Stage)> = context
         .limiters
         .iter()
         .zip(context.plan.limited_stages())
-        .filter(|(_, stage)| stage.has_quotas())
+        .filter(|(_, stage)| stage.shares())
         .collect();
     let Some((_, first)) = limiters.first() else {
         return Ok(());
     };
-    let store = FileQuotaStore::open(&context.plan.state()?, first.account.clone())?;
-    // A quota that can't be read is an error before anything is sent.
-    context.plan.quotas()?;
+    let must_share = limiters.iter().any(|(_, stage)| stage.must_share());
+    let open = |directory: PathBuf| quota_store::open(&directory, &first.account);
+    let store = match context.plan.state().and_then(open) {
+        Ok(store) => store,
+        Err(error) if must_share => return Err(error),
+        Err(error) => {
+            context.alone.get_or_init(|| format!("the limit is this run's alone: {error}"));
+            return Ok(());
+        }
+    };
+    // A limit that can't be read is an error before anything is sent.
+    context.plan.shared_limits()?;
     for (limiter, stage) in limiters {
-        limiter.use_store(Arc::new(store.with_account(stage.account.clone())));
+        let store = quota_store::of_account(&store, &stage.account)?;
+        limiter.use_store(Arc::new(store));
     }
     Ok(())
 }

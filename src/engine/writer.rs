@@ -10,7 +10,7 @@ use super::context::RunContext;
 use super::reader::ReaderProgress;
 use crate::error::Error;
 use crate::shutdown::{Shutdown, ShutdownReason};
-use crate::sink::{SinkError, Usage, Writer};
+use crate::sink::{SinkError, Writer};
 use crate::tally::Tally;
 use crate::threads;
 
@@ -24,8 +24,6 @@ pub fn write(
     progress: &ReaderProgress,
 ) -> Tally {
     let mut tally = Tally::new(&context.plan.aggregates, &context.plan.columns.values);
-    let is_limited = context.limiter(0).is_limited();
-    let uncounted = uncounted(context);
     while let Ok(batch) = records.recv_blocking() {
         let last = records.is_empty();
         let written = write_batch(context, &mut writer, &mut tally, &batch, last);
@@ -33,19 +31,11 @@ pub fn write(
         let written = written.and_then(|()| {
             if progress.is_all() { Ok(()) } else { writer.has_room(underway(context)) }
         });
-        let noted = if is_limited {
-            writer.note_usage(usage(context, uncounted), Instant::now())
-        } else {
-            Ok(())
-        };
-        if let Err(error) = written.and(noted) {
+        if let Err(error) = written {
             context.shutdown.request(reason(&error));
         }
     }
     context.metrics.all_written();
-    if is_limited {
-        writer.end_usage(usage(context, uncounted));
-    }
     let finished = match tally.counts().rows {
         // A run that could not begin leaves nothing behind.
         0 if context.shutdown.is_requested() => writer.remove_if_empty(),
@@ -93,12 +83,11 @@ pub fn start_ticker(to_writer: &Sender<OutboxBatch>, shutdown: &Shutdown, grace:
     }
 }
 
-/// Notes that a run that can't begin has sent nothing.
+/// Leaves nothing behind of a run that can't begin.
 ///
 /// # Errors
-/// The note can't be written.
-pub fn give_up(mut writer: Writer) -> Result<(), Error> {
-    writer.end_usage(Usage::default());
+/// The file can't be removed.
+pub fn give_up(writer: Writer) -> Result<(), Error> {
     writer.remove_if_empty().or_else(|error| match error {
         SinkError::Closed => Ok(()),
         SinkError::Failed(error) => Err(error),
@@ -152,26 +141,6 @@ fn reason(error: &SinkError) -> ShutdownReason {
         SinkError::Closed => ShutdownReason::Unread,
         SinkError::Failed(error) => ShutdownReason::Error(error.to_string()),
     }
-}
-
-/// The requests that count against the limits so far. Called with every few records.
-fn usage(context: &RunContext, uncounted: u64) -> Usage {
-    let sending = context.metrics.sending();
-    Usage { sent: sending.sent, ended: sending.sent.saturating_sub(sending.in_flight), uncounted }
-}
-
-/// Maximum time between two notes of usage.
-const NOTE_INTERVAL: Duration = Duration::from_secs(2);
-
-/// Maximum number of requests sent since usage was last noted, however many of them a record
-/// takes; 0 without a limit.
-pub fn uncounted(context: &RunContext) -> u64 {
-    if !context.limiter(0).is_limited() {
-        return 0;
-    }
-    let on_the_way = with_workers(context);
-    let sent = context.plan.policy().most_within(NOTE_INTERVAL);
-    sent.map_or(on_the_way, |sent| sent.max(on_the_way))
 }
 
 /// Maximum number of records that still come when no further row is begun.

@@ -31,6 +31,7 @@ pub fn of(
         texts.into_iter().flat_map(|text| values(text, job, environment)).collect();
     let credentials: Vec<String> = credentials.into_iter().collect();
     QuotaAccount::new(server(job, renderer), &credentials, renderer.keys())
+        .named(job.limit.account.as_deref())
 }
 
 /// The part of the server's address that is the same for all rows.

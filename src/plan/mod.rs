@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::limit::{self, Estimate, Policy, Time, Workload};
-use crate::quota_store::{self, QuotaBalance};
+use crate::quota_store::{self, SharedLimit};
 use crate::render::RenderContext;
 use crate::secret::{Secrets, Vault, Visibility};
 use crate::sink::{Columns, Identity, Output};
@@ -62,7 +62,7 @@ pub struct Plan {
     pub(crate) workers: WorkerConfig,
     /// Maximum number of connections that each worker has open in each stage.
     pub(crate) connections: usize,
-    /// The directory of the quotas.
+    /// The directory of the accounts.
     state: Result<PathBuf, Error>,
 }
 
@@ -187,18 +187,22 @@ impl Plan {
         &self.notes
     }
 
-    /// The directory of the quotas.
+    /// The directory of the accounts.
     pub(crate) fn state(&self) -> Result<PathBuf, Error> {
         self.state.clone()
     }
 
-    /// The rest of each limit whose period is so long that it outlives a run.
+    /// What is left of each limit that the runs of an account share.
     ///
     /// # Errors
-    /// A quota can't be read: which, and what to do.
-    pub fn quotas(&self) -> Result<Vec<QuotaBalance>, Error> {
+    /// A limit's file can't be read: which, and what to do. Limits with short periods whose
+    /// directory can't be used are left out.
+    pub fn shared_limits(&self) -> Result<Vec<SharedLimit>, Error> {
         let mut all = Vec::new();
-        for stage in self.limited_stages().filter(|stage| stage.has_quotas()) {
+        for stage in self.limited_stages().filter(|stage| stage.shares()) {
+            if self.state.is_err() && !stage.must_share() {
+                continue;
+            }
             let (rules, keys) = (stage.policy.rules(), stage.policy.keys().len());
             all.extend(quota_store::balances(&self.state()?, &stage.account, rules, keys)?);
         }
@@ -212,8 +216,8 @@ impl Plan {
             return Vec::new();
         }
         // What can't be read is said when the plan is shown, and stops the run.
-        let quotas = self.quotas().unwrap_or_default();
-        warnings::of_used_limits(&self.output, &self.identity, self.policy(), &quotas)
+        let limits = self.shared_limits().unwrap_or_default();
+        warnings::of_used_limits(&limits)
     }
 
     /// The limits of the first stage, and the guard that they are kept under.

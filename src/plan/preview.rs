@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::Request;
 
 use super::Plan;
-use crate::limit::{Guard, Policy, now};
-use crate::quota_store::QuotaBalance;
+use crate::limit::{Guard, Policy, QuotaBalance, now};
+use crate::quota_store::SharedLimit;
 use crate::render::{EmbeddedKey, keys_in_data, keys_in_url, may_be_key};
 use crate::report::escape;
 use crate::row::Row;
@@ -118,18 +118,23 @@ impl Plan {
 
     /// The rest of limits that outlive a run, and the files that keep it.
     fn quotas_left(&self) -> Vec<String> {
-        let left = |left: QuotaBalance| match left.left {
-            Some(units) => format!(
-                "{units} of {} {} left of {}, by {}",
-                left.of,
-                left.unit,
-                left.limit,
-                left.path.display()
-            ),
-            None => format!("{}: each key has a file in {}", left.limit, left.path.display()),
+        let left = |limit: &SharedLimit| {
+            let (quota, path) = (&limit.quota, limit.path.display());
+            match &limit.balance {
+                Some(balance) => format!(
+                    "{} of {} {} left of {}, by {path}",
+                    balance.left, quota.units, quota.unit, quota.name
+                ),
+                None => format!("{}: each key has a file in {path}", quota.name),
+            }
         };
-        match self.quotas() {
-            Ok(quotas) => quotas.into_iter().map(left).collect(),
+        // Limits with short periods are worth a line while they are in use.
+        let is_shown = |limit: &SharedLimit| {
+            let is_used = |balance: &QuotaBalance| balance.left < limit.quota.units;
+            limit.quota.is_durable() || limit.balance.as_ref().is_some_and(is_used)
+        };
+        match self.shared_limits() {
+            Ok(limits) => limits.iter().filter(|limit| is_shown(limit)).map(left).collect(),
             Err(error) => vec![error.to_string()],
         }
     }

@@ -12,7 +12,7 @@ use crate::extract::{CostExtractor, Extractor, Items};
 use crate::format::Format;
 use crate::judge::signals::{BodySignals, SignalSource};
 use crate::judge::{Judge, RefusalRules, Tries};
-use crate::limit::{self, Cost, Guard, LimitError, Policy, Rule};
+use crate::limit::{self, Cost, Guard, LimitError, Policy, Rule, Sharing};
 use crate::pages::Pages;
 use crate::quota_store::QuotaAccount;
 use crate::record::{Failure, FailureKind};
@@ -160,9 +160,16 @@ impl Stage {
         }
     }
 
-    /// Whether a limit's period is so long that it outlives the process.
-    pub(crate) fn has_quotas(&self) -> bool {
-        self.policy.rules().iter().any(|rule| rule.quota().is_some())
+    /// Whether its limits are shared with other runs of the account.
+    pub(crate) fn shares(&self) -> bool {
+        let is_any = self.policy.rules().iter().any(|rule| rule.quota().is_some());
+        is_any && self.limits.sharing == Sharing::Machine
+    }
+
+    /// Whether a limit's period is so long that it must not begin anew with each run.
+    pub(crate) fn must_share(&self) -> bool {
+        let mut quotas = self.policy.rules().iter().filter_map(Rule::quota);
+        self.shares() && quotas.any(|quota| quota.is_durable())
     }
 
     /// Whether a request may be sent again although the server may have done it.

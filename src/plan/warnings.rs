@@ -7,10 +7,8 @@ use http::Uri;
 use super::literals::{self, Literal};
 use super::{Job, Stage};
 use crate::auth::Tokens;
-use crate::limit::{Policy, calendar_at_zero, now};
 use crate::pages::Pages;
-use crate::quota_store::QuotaBalance;
-use crate::sink::{Identity, Output};
+use crate::quota_store::SharedLimit;
 
 /// The warnings of a stage, one sentence each.
 pub fn of(job: &Job, stage: &Stage) -> Vec<String> {
@@ -76,49 +74,29 @@ fn keys(job: &Job) -> Vec<String> {
 /// Shorter waits are not worth a warning.
 const WORTH_IT: Duration = Duration::from_secs(1);
 
-const UNCLEAN: &str = "did not end in good order (it was killed, or the machine stopped)";
-
 /// Warnings that the first request has to wait, since earlier runs have used up a limit.
-pub fn of_used_limits(
-    output: &Output,
-    identity: &Identity,
-    policy: &Policy,
-    quotas: &[QuotaBalance],
-) -> Vec<String> {
-    let quotas = quotas.iter().flat_map(of_quota);
-    let output = of_output(output, identity, policy);
-    output.into_iter().chain(quotas).collect()
+pub fn of_used_limits(limits: &[SharedLimit]) -> Vec<String> {
+    limits.iter().flat_map(of_used_limit).collect()
 }
 
-fn of_output(output: &Output, identity: &Identity, policy: &Policy) -> Option<String> {
-    let before = output.sent_before(identity);
-    let sent = before.iter().map(|it| (it.ago, it.requests, it.lost));
-    let held = policy.wait_after(now(), calendar_at_zero(), sent)?;
-    if held.time < WORTH_IT {
-        return None;
-    }
-    let lost: u64 = before.iter().filter(|it| it.lost).map(|it| it.requests).sum();
-    let why = match lost {
-        0 => format!("what earlier runs to {output} have sent still counts"),
-        _ => format!(
-            "an earlier run to {output} {UNCLEAN}: up to {lost} requests that it may have sent then count as sent"
-        ),
+fn of_used_limit(limit: &SharedLimit) -> Vec<String> {
+    let Some(balance) = &limit.balance else {
+        return Vec::new();
     };
-    let (wait, limit) = (seconds(held.time), held.name);
-    Some(format!("{why}, so the first request waits {wait} for {limit}"))
-}
-
-fn of_quota(quota: &QuotaBalance) -> Vec<String> {
-    let (limit, unit) = (&quota.limit, &quota.unit);
-    let unclosed = (quota.unclosed > 0).then(|| {
-        let units = quota.unclosed;
-        format!("an earlier run {UNCLEAN}: up to {units} {unit} of {limit} that it had taken count as used")
+    let (name, unit) = (&limit.quota.name, &limit.quota.unit);
+    let wait = balance.wait.filter(|wait| *wait >= WORTH_IT).map(seconds);
+    let of_dead = (balance.of_dead > 0).then(|| {
+        let linger = seconds(limit.quota.linger);
+        let units = balance.of_dead;
+        format!("{units} {unit} of a run that was killed may still arrive: they count against {name} for {linger} more")
     });
-    let used_up = quota.wait.filter(|wait| *wait >= WORTH_IT).map(|wait| {
-        let wait = seconds(wait);
-        format!("earlier runs have used {limit} up, so the first request waits {wait}")
+    let used_up = wait.map(|wait| match &balance.processes[..] {
+        [] => format!("earlier runs have used {name} up, so the first request waits {wait}"),
+        [process, ..] => format!(
+            "process {process} shares {name} and has used it up, so the first request waits {wait}"
+        ),
     });
-    unclosed.into_iter().chain(used_up).collect()
+    of_dead.into_iter().chain(used_up).collect()
 }
 
 /// The time in whole seconds, rounded up.

@@ -16,6 +16,8 @@ pub struct QuotaAccount {
     credential: [u8; 32],
     /// A hash of each key of the pool, with the credential.
     pool: Vec<[u8; 32]>,
+    /// The name that the user gave the account.
+    named: Option<String>,
 }
 
 impl QuotaAccount {
@@ -32,23 +34,29 @@ impl QuotaAccount {
             server,
             credential: credential_with(None),
             pool: keys.iter().map(|key| credential_with(Some(key))).collect(),
+            named: None,
         }
     }
 
-    /// The file name of a limit's quota, with this key of the pool or of a scope.
-    /// The machine's salt keeps a credential from being guessed from a name.
-    pub fn file(
-        &self,
-        salt: &[u8; 32],
-        limit: [&str; 2],
-        pool: Option<usize>,
-        key: &str,
-    ) -> String {
-        let credential = pool.and_then(|key| self.pool.get(key)).unwrap_or(&self.credential);
-        let [limit, unit] = limit.map(str::as_bytes);
-        let parts = [self.server.as_bytes(), credential, limit, unit, key.as_bytes()];
-        let name = blake3::keyed_hash(salt, &hash(parts.into_iter())).to_hex();
-        format!("{}-{}.json", server_file_name(&self.server), &name[..16])
+    /// The account under a name, whatever the server and the credential are.
+    #[must_use]
+    pub fn named(self, name: Option<&str>) -> QuotaAccount {
+        QuotaAccount { named: name.map(str::to_owned), ..self }
+    }
+
+    /// The name of a file or directory of this account, with this key of the pool or of a
+    /// scope. The machine's salt keeps a credential from being guessed from a name.
+    pub fn name(&self, salt: &[u8; 32], parts: &[&str], pool: Option<usize>, key: &str) -> String {
+        let server = self.named.as_deref().unwrap_or(&self.server);
+        let credential = match &self.named {
+            Some(_) => pool.map_or([0; 32], |index| hash([&index.to_le_bytes()[..]].into_iter())),
+            None => *pool.and_then(|key| self.pool.get(key)).unwrap_or(&self.credential),
+        };
+        let parts = parts.iter().map(|part| part.as_bytes());
+        let all = [server.as_bytes(), &credential].into_iter().chain(parts);
+        let hash = hash(all.chain([key.as_bytes()]));
+        let name = blake3::keyed_hash(salt, &hash).to_hex();
+        format!("{}-{}", server_file_name(server), &name[..16])
     }
 }
 
@@ -132,7 +140,7 @@ mod tests {
     use super::*;
 
     fn file(account: &QuotaAccount, pool: Option<usize>) -> String {
-        account.file(&[7; 32], ["25/1d", "requests"], pool, "")
+        account.name(&[7; 32], &["25/1d", "requests"], pool, "")
     }
 
     fn account(credentials: &[&str], keys: &[&str]) -> QuotaAccount {
@@ -146,9 +154,9 @@ mod tests {
         let other = account(&["secret-2"], &[]);
         let name = file(&one, None);
         assert_ne!(name, file(&other, None));
-        assert!(name.starts_with("api.example-8443-") && name.ends_with(".json"), "{name}");
+        assert!(name.starts_with("api.example-8443-"), "{name}");
         assert!(!format!("{one:?}{name}").contains("secret-1"));
-        assert_ne!(name, one.file(&[8; 32], ["25/1d", "requests"], None, ""));
+        assert_ne!(name, one.name(&[8; 32], &["25/1d", "requests"], None, ""));
     }
 
     #[test]

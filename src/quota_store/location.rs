@@ -23,7 +23,7 @@ pub fn directory(environment: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf
         }
     };
     let base = absolute("XDG_STATE_HOME").or_else(usual).ok_or_else(|| {
-        Error::plan("the use of a limit with a period of more than 10 minutes is kept on the disk for the next run, but neither HOME nor XDG_STATE_HOME is set: set one of them to a directory of yours")
+        Error::plan("the use of a limit is kept on the disk for the other runs of the account, but neither HOME nor XDG_STATE_HOME is set: set one of them to a directory of yours")
     })?;
     Ok(base.join("throng/quotas"))
 }

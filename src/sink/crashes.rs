@@ -83,7 +83,7 @@ impl Platter {
         let encode = format.encoder(&columns(&["price"], false), None).unwrap();
         let mut text = TextOutput::new(encode, opened, None);
         text.begin();
-        Writer::new(text, None, WriterEnding::default(), 0, sync).unwrap()
+        Writer::new(text, None, WriterEnding::default(), sync).unwrap()
     }
 }
 

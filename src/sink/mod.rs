@@ -41,6 +41,5 @@ pub use resume::compare::Differences;
 pub use resume::completed::{CompletedRows, KeyCheck};
 pub use settings::{Existing, Order, Settings, Sync};
 pub(crate) use sidecar::limits_of;
-pub use sidecar::spent::{PriorUsage, Usage};
 pub use sidecar::{Identity, fingerprint};
 pub use writer::Writer;

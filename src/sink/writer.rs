@@ -10,7 +10,6 @@ use super::journal::{OpenOutput, SinkError};
 use super::product::{JournalMirror, Product, complete};
 use super::settings::Sync;
 use super::sidecar::SidecarLock;
-use super::sidecar::spent::Usage;
 use crate::error::Error;
 use crate::format::Format;
 use crate::format::entry::Encode;
@@ -28,11 +27,6 @@ pub struct Writer {
     /// Whether anything was written since then.
     dirty: bool,
     records: u64,
-    /// The use of the limits when it was noted last.
-    usage: Usage,
-    noted: Instant,
-    /// The number of records before the first of this run.
-    before: u64,
     /// The number of records of the journal that are in no part.
     in_journal: u64,
 }
@@ -60,7 +54,6 @@ impl Writer {
         text: TextOutput,
         held: Option<SidecarLock>,
         ending: WriterEnding,
-        before: u64,
         sync: Sync,
     ) -> Result<Writer, Error> {
         let mut writer = Writer {
@@ -72,9 +65,6 @@ impl Writer {
             synced: Instant::now(),
             dirty: false,
             records: 0,
-            usage: Usage::default(),
-            noted: Instant::now(),
-            before,
         };
         match writer.note(true) {
             Ok(()) => Ok(writer),
@@ -139,32 +129,6 @@ impl Writer {
         self.text.has_room(records)
     }
 
-    /// Notes the use of the limits once a second: the next run must know it, however this
-    /// one ends.
-    ///
-    /// # Errors
-    /// When that can't be kept.
-    pub fn note_usage(&mut self, usage: Usage, now: Instant) -> Result<(), SinkError> {
-        let is_time = now.saturating_duration_since(self.noted) >= Duration::from_secs(1);
-        if is_time && self.take_usage(usage) { self.note(false) } else { Ok(()) }
-    }
-
-    /// Notes the use of the limits for the last time; the next sync keeps it.
-    pub fn end_usage(&mut self, usage: Usage) {
-        self.take_usage(usage);
-        if let Some(held) = &mut self.held {
-            held.says.spent.end();
-        }
-    }
-
-    fn take_usage(&mut self, usage: Usage) -> bool {
-        let before = std::mem::replace(&mut self.usage, usage);
-        let (now, records) = (milliseconds_now(), self.before + self.records);
-        self.noted = Instant::now();
-        let spent = self.held.as_mut().map(|held| &mut held.says.spent);
-        spent.is_some_and(|spent| spent.note(now, before, usage, records))
-    }
-
     /// Writes the records that are left and waits until a file is on its disk. Records may
     /// still follow.
     ///
@@ -195,15 +159,13 @@ impl Writer {
     }
 
     /// Removes the file if this writer made it and no record came: a run that
-    /// could not begin leaves nothing behind. The sidecar stays as long as it says
-    /// what was used of the limits.
+    /// could not begin leaves nothing behind.
     ///
     /// # Errors
     /// When the file cannot be removed, or the sidecar not be written.
     pub fn remove_if_empty(mut self) -> Result<(), SinkError> {
         let removed = self.records == 0 && self.text.remove()?;
-        let is_of_no_use = |held: &mut SidecarLock| removed && held.says.spent.is_nothing();
-        match self.held.take_if(is_of_no_use) {
+        match self.held.take_if(|_| removed) {
             Some(held) => held.remove().map_err(|error| self.text.opened.failed(&error)),
             None => self.note(true),
         }
@@ -400,7 +362,7 @@ mod tests {
         };
         let output = Output::new(&settings, false).unwrap();
         let identity = Identity::default();
-        output.create(&columns(&["price"], false), &identity, 0).unwrap()
+        output.create(&columns(&["price"], false), &identity).unwrap()
     }
 
     #[test]
@@ -435,35 +397,6 @@ mod tests {
         writer.finish().unwrap();
         assert!(fs::read_to_string(&path).unwrap().starts_with("symbol,price,_row"));
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
-    }
-
-    #[test]
-    fn records_that_take_the_place_of_dropped_ones_count_after_a_crash() {
-        for name in ["a.jsonl", "a.csv"] {
-            let directory = tempfile::tempdir().unwrap();
-            let path = directory.path().join(name);
-            let mut first = writer(&path, Existing::Refuse);
-            (0..5).for_each(|number| first.write(&failed(number)).unwrap());
-            first.write(&ok(5)).unwrap();
-            first.end_usage(Usage::default());
-            first.finish().unwrap();
-            drop(first);
-            let settings = Settings {
-                file: Some(path.to_str().unwrap().to_owned()),
-                retry_failed: true,
-                ..Settings::default()
-            };
-            let (columns, identity) = (columns(&["price"], false), Identity::default());
-            let open = || Output::new(&settings, false).unwrap();
-            let mut second = open().create(&columns, &identity, 0).unwrap();
-            (0..3).for_each(|number| second.write(&ok(number)).unwrap());
-            second.flush().unwrap();
-            // It dies before it notes what it has sent.
-            drop(second);
-            let before = open().sent_before(&identity);
-            let requests: u64 = before.iter().map(|before| before.requests).sum();
-            assert_eq!(requests, 3, "{name}");
-        }
     }
 
     #[test]

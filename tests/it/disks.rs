@@ -26,7 +26,12 @@ pub fn with_room(throng: Throng, bytes: usize) -> Ended {
         .chain(command.get_args())
         .map(|word| format!("'{}'", word.to_str().unwrap()))
         .collect();
-    shell(&format!("exec prlimit --fsize={bytes} {}", words.join(" ")))
+    let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let variables: Vec<String> = variables
+        .map(|(name, value)| format!("'{}={}'", name.to_string_lossy(), value.to_string_lossy()))
+        .collect();
+    let (variables, words) = (variables.join(" "), words.join(" "));
+    shell(&format!("exec env {variables} prlimit --fsize={bytes} {words}"))
 }
 
 /// Runs it with its output on a disk of its own, which has so many KiB; what is on it

@@ -23,7 +23,7 @@ pub use error::{AcquireError, LimitError, UnknownUnit};
 mod config;
 pub use config::{AccountShare, Counting, Details, Guard, Limit, Rate, Shape};
 #[doc(hidden)]
-pub use config::{LINGER, LimitScope, Policy, Rule, Settings, UncountedOutcome};
+pub use config::{LINGER, LimitScope, Policy, Rule, Settings, Sharing, UncountedOutcome};
 
 mod limiter;
 #[doc(hidden)]
@@ -38,7 +38,9 @@ mod window;
 mod quota;
 #[doc(hidden)]
 pub use quota::{
-    LeaseReply, LeaseRequest, LeasedLimiter, Quota, QuotaHandle, QuotaStore, ScopeKey,
+    AccountNames, ClockReading, FileQuotaStore, LeaseReply, LeaseRequest, LeasedLimiter, Quota,
+    QuotaBalance, QuotaHandle, QuotaState, QuotaStore, ScopeKey, balance, create_private, path_of,
+    store_error,
 };
 
 mod gate;

@@ -38,25 +38,6 @@ pub trait Limiter: fmt::Debug + Send {
     /// The calendar's time at the clock's zero, which changes when the calendar is set.
     fn heed_calendar(&mut self, _zero: Timestamp) {}
 
-    /// Counts a request of another process that ended, or was lost, at `then`. Requests
-    /// are remembered in the order of these times, each of which may be late by as much as
-    /// they are noted apart. So a request that finds the limit full takes the place of the
-    /// earliest one.
-    fn remember(&mut self, then: Time, lost: bool) {
-        if self.earliest(then, 1) == Availability::Now {
-            self.replay(then, lost);
-        }
-    }
-
-    /// Takes one unit for a request that was sent, and ended or was lost, at `then`.
-    fn replay(&mut self, then: Time, lost: bool) {
-        let mut hold = self.take(then, 1);
-        let end = if lost { Event::Lost } else { Event::Answered };
-        for event in [Event::Sent, end, Event::Finished] {
-            self.on(then, &mut hold, event);
-        }
-    }
-
     /// Nothing more will be sent. Gives whether all that count this limit together know.
     fn close(&mut self, _now: Time) -> bool {
         true

@@ -45,6 +45,12 @@ struct PacingFlags {
     /// The share of the limits to use, such as 80%
     #[arg(long = "use", value_name = "SHARE")]
     share: Option<AccountShare>,
+    /// With which runs the limits are shared: machine (all runs of the account on this machine) or none [default: machine]
+    #[arg(long = "share", value_name = "WITH", value_parser = ["machine", "none"])]
+    sharing: Option<String>,
+    /// The name of the account whose limits these are, instead of host and credential
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
     /// Answers that the server doesn't count: refused or failed (repeat)
     #[arg(long, value_name = "WHICH", value_parser = ["refused", "failed"])]
     uncounted: Vec<String>,
@@ -112,6 +118,8 @@ impl LimitFlags {
             "shape": self.beside.shape,
             "in-flight": self.beside.in_flight,
             "use": self.beside.share,
+            "share": self.beside.sharing,
+            "account": self.beside.account,
             "uncounted": some(&self.beside.uncounted),
             "skew": self.beside.skew,
             "per": self.scope.per,

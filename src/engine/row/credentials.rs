@@ -142,7 +142,9 @@ impl RequestExecutor {
 
     /// Reads the job's secrets again, on a thread of its own. Gives whether they differ.
     async fn reread_secrets(&self, edition: u64) -> Result<bool, Cancelled> {
-        let Some(vault) = self.context.plan.vault.clone() else { return Ok(false) };
+        let Some(vault) = self.context.plan.vault.clone() else {
+            return Ok(false);
+        };
         let shutdown = self.context.shutdown.clone();
         let read =
             threads::run_blocking(move || vault.reload(edition, &|| shutdown.is_requested()));

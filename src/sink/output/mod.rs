@@ -9,9 +9,8 @@ use super::resume::compare::{Differences, compare};
 use super::resume::completed::{CompletedRows, KeyCheck};
 use super::resume::counted;
 use super::settings::{Order, Settings};
-use super::sidecar::spent::PriorUsage;
 use super::sidecar::{self, Identity, Sidecar, SidecarLock};
-use super::writer::{TextOutput, Writer, WriterEnding, milliseconds_now};
+use super::writer::{TextOutput, Writer, WriterEnding};
 use crate::error::Error;
 use crate::format::{Columns, Format};
 use crate::row::Row;
@@ -219,18 +218,12 @@ impl Output {
 
     /// Opens it for records with these columns, which belong to this. Only now
     /// a new file is made, an overwritten one emptied, a torn last record of a
-    /// resumed one cut. Up to `uncounted` requests may be sent at any time without
-    /// being in its records yet.
+    /// resumed one cut.
     ///
     /// # Errors
     /// A plan error if a resumed file has other columns, or if another run
     /// writes it; else one that says what the system says.
-    pub fn create(
-        &self,
-        columns: &Columns,
-        identity: &Identity,
-        uncounted: u64,
-    ) -> Result<Writer, Error> {
+    pub fn create(&self, columns: &Columns, identity: &Identity) -> Result<Writer, Error> {
         let in_use = |error: io::Error| {
             let by = match (error.kind(), self.checked.results()) {
                 (io::ErrorKind::WouldBlock, Some(results)) => sidecar::holder(results),
@@ -240,7 +233,7 @@ impl Output {
         };
         // The sidecar goes by the file's name, and is all that older versions look at.
         let locked = self.checked.mode.lock().map_err(in_use)?;
-        let mut held = self.hold(identity, uncounted).map_err(in_use)?;
+        let held = self.hold(identity).map_err(in_use)?;
         self.forget_intents()?;
         let CheckedOutput { mode, format, past, .. } = &self.checked;
         let first_line = (past.end > 0).then_some(&*past.first_line);
@@ -248,14 +241,11 @@ impl Output {
         let opened = mode.open(locked, past, *format)?;
         // Fewer than were read, if some of them were to go.
         let records = opened.records();
-        if let Some(held) = &mut held {
-            held.says.spent.keeps(records);
-        }
         let mut text = TextOutput::new(encode, opened, self.mirror(columns)?);
         if first_line.is_none() {
             text.begin();
         }
-        Writer::new(text, held, self.ending(records), records, self.settings.sync)
+        Writer::new(text, held, self.ending(records), self.settings.sync)
     }
 
     /// The work that is left when the run is complete; the output has `records` now.
@@ -298,36 +288,19 @@ impl Output {
     }
 
     /// Keeps other runs away from a file.
-    fn hold(&self, identity: &Identity, uncounted: u64) -> io::Result<Option<SidecarLock>> {
+    fn hold(&self, identity: &Identity) -> io::Result<Option<SidecarLock>> {
         let Some(path) = self.checked.results() else {
             return Ok(None);
         };
         let mut held = SidecarLock::take(path)?;
-        // It goes on with the limits even where records do not.
-        let mut spent = std::mem::take(&mut held.says.spent);
-        spent.begin(milliseconds_now(), self.checked.past.records, uncounted);
         held.says = Sidecar {
             throng: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             run: self.run.clone(),
             identity: identity.clone(),
             synced: None,
-            spent,
         };
         Ok(Some(held))
-    }
-
-    /// The requests that earlier runs to this output have sent to the same place.
-    #[must_use]
-    pub fn sent_before(&self, identity: &Identity) -> Vec<PriorUsage> {
-        let Some(sidecar) = self.checked.results().and_then(sidecar::read) else {
-            return Vec::new();
-        };
-        if sidecar.identity.part("request.url") == identity.part("request.url") {
-            sidecar.spent.before(milliseconds_now(), self.checked.past.records)
-        } else {
-            Vec::new()
-        }
     }
 
     /// A way to the log for one worker.

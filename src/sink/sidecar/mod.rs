@@ -12,10 +12,6 @@ use serde::{Deserialize, Serialize};
 use crate::fs::{beside, file_lock, real, sync_directory};
 use crate::source::InputFingerprint;
 
-pub(super) mod spent;
-
-use spent::SpentRequests;
-
 /// What the file says.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -30,8 +26,6 @@ pub(super) struct Sidecar {
     pub identity: Identity,
     /// How much of the results was on the disk at the last sync.
     pub synced: Option<Synced>,
-    /// What was used of the limits.
-    pub spent: SpentRequests,
 }
 
 /// The beginning of a results file.
@@ -137,12 +131,6 @@ pub fn fingerprint(text: &str) -> String {
 }
 
 impl Identity {
-    /// The fingerprint of one part.
-    pub(crate) fn part(&self, name: &str) -> Option<&str> {
-        let part = self.parts.iter().find(|(it, _)| it == name);
-        part.map(|(_, fingerprint)| fingerprint.as_str())
-    }
-
     /// The keys of the parts that have another fingerprint than `before`.
     #[must_use]
     pub fn changed_since(&self, before: &Identity) -> Vec<&str> {

@@ -12,7 +12,7 @@ use crate::kinds::spacing::{SPACING, SPREAD};
 use crate::kinds::{self, RatePattern, Spec, Terms};
 use crate::limiter::Limiter;
 use crate::outcome::BlockerKind;
-use crate::quota::{self, Quota};
+use crate::quota::Quota;
 use crate::time::{self, Time};
 use crate::window::calendar::Calendar;
 
@@ -198,9 +198,8 @@ impl Rule {
     /// that depends on the calendar.
     #[must_use]
     pub fn first_edge(&self, start: Time) -> Option<Duration> {
-        let slots = self.spec.slots.filter(|_| self.follows_calendar())?;
-        let (_, lifetime) = slots(&self.terms);
-        Some(lifetime.end(start).since(start))
+        let shared = self.spec.shared.filter(|_| self.follows_calendar())?;
+        Some(shared(&self.terms).end(start).since(start))
     }
 
     /// What it is to the rows that it holds up.
@@ -234,17 +233,17 @@ impl Rule {
         self.gap().map_or(self.terms.guard, |_| Guard::Sent)
     }
 
-    /// The limit as slots that outlive the process, if its period is long enough.
+    /// The limit as units that the runs of an account share, if they share it.
     #[must_use]
     pub fn quota(&self) -> Option<Quota> {
-        let is_long = self.terms.period > quota::LONGER_THAN;
-        let (units, lifetime) = self.spec.slots.filter(|_| is_long)?(&self.terms);
+        let terms = self.spec.shared?(&self.terms);
         Some(Quota {
             name: self.name.clone(),
             unit: self.unit_name.clone(),
-            units,
+            units: terms.units,
+            period: self.terms.period,
             linger: self.terms.linger,
-            lifetime: lifetime.into(),
+            terms,
         })
     }
 

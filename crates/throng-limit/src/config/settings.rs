@@ -46,11 +46,27 @@ pub struct Settings {
     /// The share of the limits that is ours: `80%`.
     #[serde(rename = "use")]
     pub share: Option<AccountShare>,
+    /// With which runs the limits are shared.
+    #[serde(rename = "share")]
+    pub sharing: Sharing,
+    /// The name of the account whose limits these are, instead of host and credential.
+    pub account: Option<String>,
     /// Which answers the server doesn't count.
     pub uncounted: Vec<UncountedOutcome>,
     /// By how much our clock and the server's may differ, and what it rounds.
     #[serde(with = "humantime_serde")]
     pub skew: Option<Duration>,
+}
+
+/// With which runs limits are shared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sharing {
+    /// With all runs of the account on this machine.
+    #[default]
+    Machine,
+    /// With none: the limits are this run's alone.
+    None,
 }
 
 /// When a period's requests go out.

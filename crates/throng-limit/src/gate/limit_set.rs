@@ -388,13 +388,6 @@ impl LimitGroup {
         self.members.iter_mut().map(move |member| member.kind.take(now, cost.units_of(member.unit)))
     }
 
-    /// Counts a request that another process has sent.
-    pub fn remember(&mut self, then: Time, lost: bool) {
-        for member in &mut self.members {
-            member.kind.remember(then, lost);
-        }
-    }
-
     /// `taken` requests were taken without limits, of which `ended` are over.
     pub fn count_in(&mut self, taken: u64, ended: u64) {
         self.open += taken - ended;

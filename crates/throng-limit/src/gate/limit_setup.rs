@@ -104,14 +104,6 @@ impl LimitSet {
         self.store.as_ref()?.trouble()
     }
 
-    /// Counts a request that another process has sent; with a pool, by one key after the
-    /// other.
-    pub fn remember(&mut self, then: Time, lost: bool) {
-        let key = (!self.pool.is_empty()).then(|| self.next_key % self.pool.len());
-        self.next_key = key.map_or(0, |key| key + 1);
-        self.each_group(&[], key, &mut |group| group.remember(then, lost));
-    }
-
     /// Whether anything depends on the calendar.
     #[must_use]
     pub fn follow_calendar(&self) -> bool {
@@ -185,6 +177,6 @@ fn leased(
     let store = store?;
     let quota = rule.quota()?;
     let account = store.account(&quota, key)?;
-    let leased = LeasedLimiter::new(rule.limiter(), account, &quota);
+    let leased = LeasedLimiter::new(rule.limiter(), account, quota);
     Some(Box::new(leased))
 }

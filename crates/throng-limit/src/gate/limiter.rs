@@ -273,18 +273,6 @@ impl RateLimiter {
 }
 
 impl RateLimiter {
-    /// Counts requests that another process has sent, and that ended, or were lost, this long
-    /// ago. To be told before anything else, the oldest first. Limits by key, and of other
-    /// units than requests, begin anew.
-    #[doc(hidden)]
-    pub fn remember(&self, ago: Duration, requests: u64, lost: bool) {
-        let mut state = self.core.lock();
-        let then = self.now().before(ago);
-        for _ in 0..requests {
-            state.limits.remember(then, lost);
-        }
-    }
-
     /// From now on, limits that the store counts take their units from there. To be told
     /// before anything is sent.
     #[doc(hidden)]

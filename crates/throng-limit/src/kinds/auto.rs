@@ -8,10 +8,12 @@
 
 use crate::kinds::sliding::Sliding;
 use crate::kinds::spec::{Form, Measure, Spec, Terms};
+use crate::quota::SharedTerms;
 
 /// `auto:500/1m`.
 pub(crate) const AUTO: Spec = Spec {
     rate_pattern: Some(Terms::in_windows),
+    shared: Some(|terms| SharedTerms::window(terms, Sliding::of(terms))),
     measure: Some(|_, _| Measure::AnyWindow),
     model_differs: Some(|limit| {
         format!(

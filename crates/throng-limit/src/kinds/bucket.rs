@@ -27,13 +27,12 @@ use std::time::Duration;
 use crate::adapt::Controller;
 use crate::config::Guard;
 use crate::kinds::pattern::RatePattern;
-use crate::kinds::sliding::Sliding;
 use crate::kinds::spec::{Form, Measure, Spec, Terms};
 use crate::limiter::{
     Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
 };
+use crate::quota::SharedTerms;
 use crate::time::Time;
-use crate::window::WindowKind;
 use crate::window::slots::Timeline;
 
 /// A bucket of tokens.
@@ -236,17 +235,6 @@ impl Bucket {
             UnitsState::Free => {}
         }
     }
-
-    /// Forgets the earliest of what it holds, so that one more unit has room. Gives
-    /// whether it has room now.
-    fn make_room(&mut self, now: Time) -> bool {
-        let left = self.room().checked_sub(self.in_flight + 1);
-        if let Some(level) = left {
-            // It is no fuller than full.
-            self.empty = now.after(self.leaks_in(level));
-        }
-        left.is_some()
-    }
 }
 
 /// A duration of `nanos` nanoseconds, or the longest that there is.
@@ -308,12 +296,6 @@ impl Limiter for Bucket {
         }
     }
 
-    fn remember(&mut self, then: Time, lost: bool) {
-        if self.earliest(then, 1) == Availability::Now || self.make_room(then) {
-            self.replay(then, lost);
-        }
-    }
-
     fn is_idle(&mut self, now: Time) -> bool {
         self.catch_up(now);
         self.in_flight == 0 && self.empty <= now
@@ -324,7 +306,7 @@ impl Limiter for Bucket {
 pub(crate) const BUCKET: Spec = Spec {
     rate_pattern: Some(|terms| RatePattern::paced(burst(terms), terms.units, terms.period)),
     most_at_once: burst,
-    slots: Some(|terms| slots(terms, burst(terms), terms.units)),
+    shared: Some(|terms| SharedTerms::bucket(terms, burst(terms), terms.units)),
     measure: Some(|units, burst| Measure::Bucket { burst: burst.unwrap_or(units) }),
     model: Some("bucket"),
     ..Spec::new(Form::Prefix("bucket"), |terms| {
@@ -336,32 +318,12 @@ fn burst(terms: &Terms) -> u64 {
     terms.burst.unwrap_or(terms.units)
 }
 
-/// B slots with the period B/r keep a bucket of B tokens, of which `units` come back in
-/// each period.
-pub(crate) fn slots(terms: &Terms, burst: u64, units: u64) -> (u64, Box<dyn WindowKind>) {
-    let back = terms.period.mul_f64(burst as f64 / units.max(1) as f64);
-    (burst, Box::new(Sliding::new(back, terms.skew)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn at(millis: u64) -> Time {
         Time::from_nanos(millis * 1_000_000)
-    }
-
-    #[test]
-    fn what_is_remembered_late_fills_it_and_no_more() {
-        let mut bucket = bucket(10, Guard::Strict);
-        for then in [0, 900] {
-            (0..10).for_each(|_| bucket.remember(at(then), false));
-        }
-        assert_eq!(
-            bucket.earliest(at(900), 10),
-            Availability::At(at(900).after(bucket.leaks_in(10)))
-        );
-        assert!(bucket.earliest(at(1_200), 1) == Availability::Now);
     }
 
     /// One token comes back each 100.05 ms.

@@ -66,9 +66,6 @@ impl Limiter for Budget {
         LimiterStats { peak: self.spent + self.open, ..LimiterStats::default() }
     }
 
-    /// What other runs have sent is no part of this run's total.
-    fn remember(&mut self, _then: Time, _lost: bool) {}
-
     fn is_idle(&mut self, _now: Time) -> bool {
         self.spent + self.open == 0
     }

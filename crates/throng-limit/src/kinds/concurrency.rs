@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::kinds::pattern::RatePattern;
 use crate::kinds::spec::{Form, Spec};
 use crate::limiter::{Availability, Event, Limiter, LimiterStats, Reservation};
+use crate::quota::SharedTerms;
 use crate::time::Time;
 use crate::window::slots::Slots;
 
@@ -62,6 +63,7 @@ impl Limiter for Concurrency {
 /// `in-flight = 5`.
 pub(crate) const CONCURRENCY: Spec = Spec {
     rate_pattern: Some(|terms| RatePattern::AtOnce { amount: terms.units }),
+    shared: Some(|terms| SharedTerms::in_flight(terms.units)),
     ..Spec::new(Form::Setting, |terms| Box::new(Concurrency::new(terms.units, terms.linger)))
 };
 

@@ -15,9 +15,10 @@
 
 use std::time::Duration;
 
-use crate::kinds::bucket::{self, Bucket};
+use crate::kinds::bucket::Bucket;
 use crate::kinds::pattern::RatePattern;
 use crate::kinds::spec::{Form, Spec, Terms};
+use crate::quota::SharedTerms;
 
 /// `counter:300/1m`.
 pub(crate) const COUNTER: Spec = Spec {
@@ -26,9 +27,9 @@ pub(crate) const COUNTER: Spec = Spec {
         RatePattern::paced(burst, units, terms.period)
     }),
     most_at_once: |terms| bucket_of(terms).0,
-    slots: Some(|terms| {
+    shared: Some(|terms| {
         let (burst, units) = bucket_of(terms);
-        bucket::slots(terms, burst, units)
+        SharedTerms::bucket(terms, burst, units)
     }),
     model: Some("counter"),
     ..Spec::new(Form::Prefix("counter"), |terms| {

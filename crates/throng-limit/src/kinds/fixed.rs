@@ -22,6 +22,7 @@ use jiff::tz::TimeZone;
 
 use crate::kinds::pattern::RatePattern;
 use crate::kinds::spec::{self, Form, Measure, Spec, Terms};
+use crate::quota::SharedTerms;
 use crate::time::Time;
 use crate::window::WindowKind;
 use crate::window::calendar::Calendar;
@@ -118,7 +119,7 @@ impl WindowKind for Fixed {
 /// `100/1m@clock`.
 pub(crate) const CLOCK: Spec = Spec {
     rate_pattern: Some(edge_to_edge),
-    slots: Some(|terms| (terms.units, Box::new(Fixed::by_clock(terms)))),
+    shared: Some(|terms| SharedTerms::window(terms, Fixed::by_clock(terms))),
     measure: Some(|_, _| Measure::ClockWindow),
     model: Some("clock"),
     skew: spec::clock_skew,
@@ -131,7 +132,7 @@ pub(crate) const CLOCK: Spec = Spec {
 pub(crate) const MIDNIGHT: Spec = Spec {
     form: Form::Zone,
     build: |terms| Box::new(terms.window(Fixed::by_zone(terms))),
-    slots: Some(|terms| (terms.units, Box::new(Fixed::by_zone(terms)))),
+    shared: Some(|terms| SharedTerms::window(terms, Fixed::by_zone(terms))),
     measure: None,
     period_error: |period| {
         (period != DAY).then_some("windows that begin at midnight in a zone last 1d")

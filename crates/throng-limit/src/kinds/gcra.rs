@@ -16,15 +16,16 @@
 //! Without a burst, one request at a time is in flight, and each waits T after the answer
 //! of the one before: the rate is 1/(T + latency).
 
-use crate::kinds::bucket::{self, Bucket};
+use crate::kinds::bucket::Bucket;
 use crate::kinds::pattern::RatePattern;
 use crate::kinds::spec::{Form, Measure, Spec, Terms};
+use crate::quota::SharedTerms;
 
 /// `gcra:30/1m`, with the requests that may come early as its burst.
 pub(crate) const GCRA: Spec = Spec {
     rate_pattern: Some(|terms| RatePattern::paced(at_once(terms), terms.units, terms.period)),
     most_at_once: at_once,
-    slots: Some(|terms| bucket::slots(terms, at_once(terms), terms.units)),
+    shared: Some(|terms| SharedTerms::bucket(terms, at_once(terms), terms.units)),
     measure: Some(|_, burst| Measure::Bucket { burst: tokens(burst) }),
     model: Some("gcra"),
     ..Spec::new(Form::Prefix("gcra"), |terms| {

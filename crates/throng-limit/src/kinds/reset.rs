@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::kinds::sliding::Sliding;
 use crate::kinds::spec::{self, Form, Spec, Terms};
+use crate::quota::SharedTerms;
 use crate::time::Time;
 use crate::window::WindowKind;
 
@@ -47,7 +48,7 @@ impl WindowKind for UntilReset {
 /// `5000/1h@reset`.
 pub(crate) const RESET: Spec = Spec {
     rate_pattern: Some(Terms::in_windows),
-    slots: Some(|terms| (terms.units, Box::new(UntilReset::of(terms)))),
+    shared: Some(|terms| SharedTerms::window(terms, UntilReset::of(terms))),
     model: Some("fixed"),
     model_differs: Some(|limit| {
         format!(

@@ -16,6 +16,7 @@
 use std::time::Duration;
 
 use crate::kinds::spec::{Form, Measure, Spec, Terms};
+use crate::quota::SharedTerms;
 use crate::time::Time;
 use crate::window::WindowKind;
 
@@ -52,7 +53,7 @@ impl WindowKind for Sliding {
 /// `22/5s`.
 pub(crate) const SLIDING: Spec = Spec {
     rate_pattern: Some(Terms::in_windows),
-    slots: Some(|terms| (terms.units, Box::new(Sliding::of(terms)))),
+    shared: Some(|terms| SharedTerms::window(terms, Sliding::of(terms))),
     measure: Some(|_, _| Measure::AnyWindow),
     model: Some("sliding"),
     is_window: true,

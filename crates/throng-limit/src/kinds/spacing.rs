@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::kinds::pattern::RatePattern;
 use crate::kinds::spec::{Form, Spec, Terms};
 use crate::limiter::{Availability, Event, Limiter, LimiterStats, Reservation, UnitsState};
+use crate::quota::SharedTerms;
 use crate::time::Time;
 use crate::window::smoother::spread_gap;
 
@@ -66,15 +67,6 @@ impl Limiter for Spacing {
         LimiterStats { peak: 1, ..LimiterStats::default() }
     }
 
-    fn remember(&mut self, then: Time, lost: bool) {
-        if self.earliest(then, 1) != Availability::Now {
-            self.last = None;
-        }
-        if self.leaving == 0 {
-            self.replay(then, lost);
-        }
-    }
-
     fn is_idle(&mut self, now: Time) -> bool {
         let rested = self.last.is_none_or(|last| last.after(self.gap) <= now);
         self.leaving == 0 && rested
@@ -86,6 +78,7 @@ pub(crate) const SPACING: Spec = Spec {
     rate_pattern: Some(|terms| RatePattern::paced(1, 1, terms.period)),
     most_at_once: |_| u64::MAX,
     gap: Some(|terms| terms.period),
+    shared: Some(|terms| SharedTerms::gap(terms.period)),
     ..Spec::new(Form::Setting, |terms| Box::new(Spacing::new(terms.period)))
 };
 
@@ -94,6 +87,7 @@ pub(crate) const SPREAD: Spec = Spec {
     build: |terms| Box::new(Spacing::new(spread(terms))),
     rate_pattern: Some(|terms| RatePattern::paced(1, 1, spread(terms))),
     gap: Some(spread),
+    shared: Some(|terms| SharedTerms::gap(spread(terms))),
     ..SPACING
 };
 

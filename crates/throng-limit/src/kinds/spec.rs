@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use crate::config::Guard;
 use crate::kinds::pattern::RatePattern;
 use crate::limiter::Limiter;
+use crate::quota::SharedTerms;
 use crate::window::calendar::Calendar;
 use crate::window::{Window, WindowKind};
 
@@ -28,8 +29,8 @@ pub(crate) struct Spec {
     pub rate_pattern: Option<fn(&Terms) -> RatePattern>,
     /// Maximum number of units that one attempt can ever take.
     pub most_at_once: fn(&Terms) -> u64,
-    /// The limit as slots that outlive the process; none if it cannot be kept beyond it.
-    pub slots: Option<SlotsOf>,
+    /// The limit as units that the runs of an account share; none if each run has its own.
+    pub shared: Option<fn(&Terms) -> SharedTerms>,
     /// What the times of arrivals prove of a limit of an amount and, perhaps, a burst.
     /// None if only the server knows whether it was kept.
     pub measure: Option<fn(u64, Option<u64>) -> Measure>,
@@ -55,9 +56,6 @@ pub(crate) struct Spec {
     /// Whether the amount is a ceiling below which the limit is found out by being refused.
     pub is_found_out: bool,
 }
-
-/// The number of slots of a limit, and for how long a unit occupies one.
-type SlotsOf = fn(&Terms) -> (u64, Box<dyn WindowKind>);
 
 /// How a job writes a limit: `[PREFIX:]N[ UNIT]/PERIOD[@EDGE]`, or by a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +149,7 @@ impl Spec {
             build,
             rate_pattern: None,
             most_at_once: |terms| terms.units,
-            slots: None,
+            shared: None,
             measure: None,
             model: None,
             model_differs: None,

@@ -1,17 +1,10 @@
-//! A limit whose units are leased from a quota store, which outlives the process and
-//! serves others, too. Pure: the store is an argument.
+//! A limit whose units are leased from a store, which all runs of an account share. Pure:
+//! the store is an argument.
 //!
-//! **Guarantee.** The store has N slots. Each is free, or *kept* by one process,
-//! or counted until X after the latest time at which what used it can have
-//! arrived. An attempt is sent only on a slot that this process keeps: the store
-//! has said so durably before. A slot comes back to the store as counted, with
-//! the time of the answer, or of giving up and linger; as free only if nothing
-//! was sent on it. What a process kept that died counts as arrived after it was
-//! found dead. So the argument of a [window](crate::kinds::sliding) holds for all
-//! processes together: two uses of one slot arrive at least X apart.
-//!
-//! Slots are kept in blocks, so that not every request waits for a disk; a crash
-//! loses no more than one block, and what was in flight, and gains nothing.
+//! The proof is that of [`state`](crate::quota::state). Units are leased in blocks, so that
+//! not every request asks the store; a crash loses no more than one block, and what was in
+//! flight, and gains nothing. A run that can't reach the store sends nothing more once its
+//! lease has ended.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,14 +14,11 @@ use jiff::Timestamp;
 use crate::limiter::{
     Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
 };
-use crate::quota::slots::Quota;
+use crate::quota::terms::{Arrival, Quota};
 use crate::time::Time;
 
 /// How long until a store is asked again that another process is writing.
-const SOON: Duration = Duration::from_millis(20);
-/// The shortest and the longest time between two looks for units that others gave back.
-const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-
+const SOON: Duration = Duration::from_millis(2);
 /// A store of units that are counted for longer than a process lives.
 pub trait QuotaStore: fmt::Debug + Send + Sync {
     /// The account that a quota is counted in, if it is counted here.
@@ -57,10 +47,15 @@ pub trait QuotaHandle: fmt::Debug + Send {
 
     /// The limit has this many units from now on, as the server says.
     fn allow(&mut self, _units: u64) {}
+
+    /// Nothing is leased any more. Gives whether the store knows.
+    fn close(&mut self) -> bool {
+        true
+    }
 }
 
 /// What a process tells a quota store, and the units that it asks for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct LeaseRequest<'a> {
     /// Units, and the latest time at which they can have arrived, since the exchange
     /// before; a negative number takes units back.
@@ -73,6 +68,8 @@ pub struct LeaseRequest<'a> {
     pub least: u64,
     /// What arrived before this doesn't count any more a little after it.
     pub reset: Option<Time>,
+    /// The units that the run believes the server allows, where refusals have taught it.
+    pub learnt: Option<u64>,
 }
 
 /// The answer of a quota store.
@@ -93,11 +90,12 @@ pub enum LeaseReply {
 pub struct LeasedLimiter {
     inner: Box<dyn Limiter>,
     account: Box<dyn QuotaHandle>,
-    block: u64,
-    linger: Duration,
-    /// Kept, and not used yet.
+    quota: Quota,
+    /// Leased, and not used yet.
     in_hand: u64,
     in_flight: u64,
+    /// Until when leased units may be sent.
+    lease_end: Time,
     /// Arrivals that the store doesn't know yet.
     arrived: Vec<(Time, i64)>,
     reset: Option<Time>,
@@ -107,20 +105,20 @@ pub struct LeasedLimiter {
 }
 
 impl LeasedLimiter {
-    /// What `inner` keeps by itself, on units from `account`.
+    /// The arithmetic of `inner`, on units from `account`.
     #[must_use]
     pub fn new(
         inner: Box<dyn Limiter>,
         account: Box<dyn QuotaHandle>,
-        quota: &Quota,
+        quota: Quota,
     ) -> LeasedLimiter {
         LeasedLimiter {
             inner,
             account,
-            block: (quota.units / 100).clamp(1, 1_000),
-            linger: quota.linger,
+            quota,
             in_hand: 0,
             in_flight: 0,
+            lease_end: Time::ZERO,
             arrived: Vec::new(),
             reset: None,
             ask_again: Time::ZERO,
@@ -129,9 +127,9 @@ impl LeasedLimiter {
         }
     }
 
-    /// Tells the store the news, and asks for more units.
-    fn trade(&mut self, now: Time, wanted: u64, least: u64) -> LeaseReply {
-        let lent = self.account.exchange(
+    /// Reports to the store, and asks for more units.
+    fn exchange(&mut self, now: Time, wanted: u64, least: u64) -> LeaseReply {
+        let reply = self.account.exchange(
             now,
             &LeaseRequest {
                 arrived: &self.arrived,
@@ -139,53 +137,77 @@ impl LeasedLimiter {
                 wanted,
                 least,
                 reset: self.reset,
+                learnt: self.inner.stats().learnt,
             },
         );
-        match lent {
+        match reply {
             LeaseReply::Units(units) => (self.in_hand, self.back) = (self.in_hand + units, None),
             LeaseReply::Failed => self.failed = true,
             LeaseReply::Later(back) => self.back = back,
             LeaseReply::Busy => {}
         }
-        if lent != LeaseReply::Busy {
+        if !matches!(reply, LeaseReply::Busy | LeaseReply::Failed) {
+            self.lease_end = now.after(self.quota.lease());
             self.arrived.clear();
             self.reset = None;
         }
-        lent
+        reply
     }
 
-    /// When `units` are kept.
+    /// When `units` are leased.
     fn borrow(&mut self, now: Time, units: u64) -> Availability {
-        let missing = units.saturating_sub(self.in_hand);
-        if missing == 0 {
-            return Availability::Now;
-        }
         if self.failed {
             return Availability::Never;
+        }
+        let missing = units.saturating_sub(self.in_hand);
+        if missing == 0 && now < self.lease_end {
+            return Availability::Now;
         }
         if now < self.ask_again {
             return Availability::At(self.ask_again);
         }
-        let wait = match self.trade(now, missing.max(self.block), missing) {
+        let wanted = if missing > 0 { missing.max(self.quota.block()) } else { 0 };
+        self.ask_again = match self.exchange(now, wanted, missing) {
             LeaseReply::Units(_) => return Availability::Now,
             LeaseReply::Failed => return Availability::Never,
-            LeaseReply::Busy => SOON,
-            LeaseReply::Later(time) => look_after(now, time),
+            LeaseReply::Busy => now.after(SOON),
+            LeaseReply::Later(back) => self.quota.next_look(now, back),
         };
-        self.ask_again = now.after(wait);
         Availability::At(self.ask_again)
     }
 
-    /// It has arrived no later than this.
-    fn note(&mut self, latest: Time, hold: &mut Reservation) {
-        if hold.noted.is_none() && hold.place != UnitsState::Free {
-            self.in_flight -= hold.units;
-            self.arrived.push((latest, signed(hold.units)));
-            hold.noted = Some(latest);
+    /// The latest time at which an attempt has arrived to which this happened.
+    fn latest_arrival(&self, now: Time, event: Event) -> Option<Time> {
+        let margin = || self.inner.stats().margin.unwrap_or_default();
+        match (event, self.quota.terms.arrival) {
+            (Event::Lost, _) => Some(now.after(self.quota.linger)),
+            (Event::Finished, Arrival::Finished)
+            | (
+                Event::Answered | Event::Refused { .. },
+                Arrival::Answered | Arrival::Acked | Arrival::Sent,
+            ) => Some(now),
+            (Event::Acked, Arrival::Acked) | (Event::Sent, Arrival::Sent) => {
+                Some(now.after(margin()))
+            }
+            _ => None,
         }
     }
 
-    /// Nothing of it was sent, or nothing that counts.
+    /// The attempt has arrived no later than this.
+    fn arrived_by(&mut self, latest: Time, hold: &mut Reservation) {
+        let units = signed(hold.units);
+        let is_final = self.quota.terms.arrival == Arrival::Finished;
+        match hold.noted {
+            _ if hold.place == UnitsState::Free => return,
+            Some(noted) if is_final || noted <= latest => return,
+            Some(noted) => self.arrived.push((noted, -units)),
+            None => self.in_flight -= hold.units,
+        }
+        self.arrived.push((latest, units));
+        hold.noted = Some(latest);
+    }
+
+    /// Nothing of the attempt was sent, or nothing that counts.
     fn returned(&mut self, hold: &mut Reservation) {
         if hold.place != UnitsState::Free {
             match hold.noted.take() {
@@ -196,7 +218,7 @@ impl LeasedLimiter {
         }
     }
 
-    /// It has turned out to cost this many units.
+    /// The attempt has turned out to cost this many units.
     fn settle(&mut self, now: Time, hold: &Reservation, units: u64) {
         if hold.place == UnitsState::Free {
             return;
@@ -210,7 +232,18 @@ impl LeasedLimiter {
         self.in_hand = (self.in_hand + before).saturating_sub(units);
         if is_debt {
             // If this process died now, the debt would be unknown.
-            self.trade(now, 0, 0);
+            self.exchange(now, 0, 0);
+        }
+    }
+
+    /// Reports an answer where that is worth it, and that a lease has ended before its
+    /// units were sent.
+    fn report(&mut self, now: Time, event: Event) {
+        let is_end = matches!(event, Event::Answered | Event::Refused { .. } | Event::Finished);
+        let is_due = is_end && !self.arrived.is_empty() && self.quota.reports_at_once();
+        let is_late = event == Event::Sent && now >= self.lease_end;
+        if is_due || is_late {
+            self.exchange(now, 0, 0);
         }
     }
 }
@@ -230,14 +263,16 @@ impl Limiter for LeasedLimiter {
     }
 
     fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
+        if let Some(latest) = self.latest_arrival(now, event) {
+            self.arrived_by(latest, hold);
+        }
         match event {
-            Event::Answered | Event::Refused { .. } => self.note(now, hold),
-            Event::Lost => self.note(now.after(self.linger), hold),
             Event::Returned => self.returned(hold),
             Event::Settled(units) => self.settle(now, hold, units),
-            Event::Sent | Event::Acked | Event::Finished => {}
+            _ => {}
         }
         self.inner.on(now, hold, event);
+        self.report(now, event);
     }
 
     fn inform(&mut self, now: Time, info: RateLimitInfo) -> bool {
@@ -259,33 +294,20 @@ impl Limiter for LeasedLimiter {
         self.inner.heed_calendar(zero);
     }
 
-    /// The quota store knows it already.
-    fn remember(&mut self, _then: Time, _lost: bool) {}
-
     fn close(&mut self, now: Time) -> bool {
-        let late = now.after(self.linger);
+        let late = now.after(self.quota.linger);
         if self.in_flight > 0 {
             self.arrived.push((late, signed(self.in_flight)));
         }
         (self.in_flight, self.in_hand) = (0, 0);
-        self.trade(now, 0, 0) != LeaseReply::Busy
+        self.exchange(now, 0, 0) != LeaseReply::Busy && self.account.close()
     }
 
     fn is_idle(&mut self, now: Time) -> bool {
         self.in_flight == 0 && self.inner.is_idle(now) && {
             self.in_hand = 0;
-            self.trade(now, 0, 0) != LeaseReply::Busy
+            self.exchange(now, 0, 0) != LeaseReply::Busy && self.account.close()
         }
-    }
-}
-
-/// How long to wait for others to give something back: not much longer than
-/// what is known to come.
-fn look_after(now: Time, back: Option<Time>) -> Duration {
-    let (least, most) = LOOK_EVERY;
-    match back.map(|back| back.since(now)) {
-        Some(left) => left.min((left / 20).clamp(least, most)),
-        None => Duration::from_secs(1),
     }
 }
 
@@ -320,13 +342,20 @@ mod tests {
         }
     }
 
+    fn rule(rate: &str) -> crate::config::Rule {
+        let settings = Settings { rate: vec![rate.parse().unwrap()], ..Settings::default() };
+        Policy::new(&settings, Duration::ZERO).unwrap().rules()[0].clone()
+    }
+
+    fn quota(rate: &str) -> Quota {
+        rule(rate).quota().unwrap()
+    }
+
     fn leased() -> (LeasedLimiter, Told) {
-        let settings = Settings { rate: vec!["10/1h".parse().unwrap()], ..Settings::default() };
-        let policy = Policy::new(&settings, Duration::ZERO).unwrap();
-        let rule = &policy.rules()[0];
+        let rule = rule("10/1h");
         let told = Told::default();
         let account = Box::new(told.clone());
-        let leased = LeasedLimiter::new(rule.limiter(), account, &rule.quota().unwrap());
+        let leased = LeasedLimiter::new(rule.limiter(), account, rule.quota().unwrap());
         (leased, told)
     }
 
@@ -436,9 +465,16 @@ mod tests {
     #[test]
     fn what_others_give_back_is_looked_for_in_time() {
         let minutes = |m: u64| Some(at(60 * m));
-        assert_eq!(look_after(at(0), minutes(1)), Duration::from_secs(3));
-        assert_eq!(look_after(at(0), minutes(600)), Duration::from_secs(10));
-        assert_eq!(look_after(at(60), minutes(1)), Duration::ZERO);
-        assert_eq!(look_after(at(0), None), Duration::from_secs(1));
+        let hour = quota("10/1h");
+        let look = |now, back| hour.next_look(now, back).since(now);
+        assert_eq!(look(at(0), minutes(1)), Duration::from_secs(3));
+        assert_eq!(look(at(0), minutes(600)), Duration::from_secs(10));
+        assert_eq!(look(at(60), minutes(1)), Duration::ZERO);
+        assert_eq!(look(at(0), None), Duration::from_secs(1));
+        let second = quota("22/5s");
+        let look = |now, back| second.next_look(now, back).since(now);
+        assert_eq!(look(at(0), Some(at(4))), Duration::from_secs(1));
+        assert_eq!(look(at(0), Some(at(0))), Duration::from_millis(10));
+        assert_eq!(look(at(0), None), Duration::from_millis(50));
     }
 }

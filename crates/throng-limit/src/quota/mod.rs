@@ -1,7 +1,19 @@
-//! What is counted of a limit for longer than a process lives. Pure.
+//! Limits that the runs of an account share, one after the other and at the same time.
+//!
+//! [`LeasedLimiter`] is a limit whose units are leased from a [`QuotaStore`]. `state` is the
+//! arithmetic of a store; `store` keeps it in files for all runs on a machine, which `file`
+//! reads and writes; `runs` knows which runs live.
 
+mod file;
 mod leased;
 pub use leased::{LeaseReply, LeaseRequest, LeasedLimiter, QuotaHandle, QuotaStore, ScopeKey};
-mod slots;
-pub(crate) use slots::LONGER_THAN;
-pub use slots::Quota;
+mod terms;
+pub use terms::Quota;
+pub(crate) use terms::SharedTerms;
+mod runs;
+mod state;
+pub use state::{ClockReading, QuotaState};
+mod store;
+pub use store::{
+    AccountNames, FileQuotaStore, QuotaBalance, balance, create_private, path_of, store_error,
+};

@@ -257,13 +257,6 @@ impl<S: WindowKind> Window<S> {
         let free = self.slots.units().saturating_sub(self.slots.used());
         limit >= self.slots.units() && free <= remaining && reset <= latest
     }
-
-    /// Forgets the earliest of what is counted, so that one more unit has room. Gives
-    /// whether it has room now.
-    fn make_room(&mut self) -> bool {
-        self.certify(WorstCase::forget_first);
-        self.slots.forget_first()
-    }
 }
 
 impl<S: WindowKind> Limiter for Window<S> {
@@ -346,14 +339,6 @@ impl<S: WindowKind> Limiter for Window<S> {
         }
     }
 
-    fn remember(&mut self, then: Time, lost: bool) {
-        if self.slots.earliest(then, 1) == Availability::Now || self.make_room() {
-            self.replay(then, lost);
-        }
-        // How fast it went out does not matter any more.
-        self.pace = Smoother::default();
-    }
-
     fn is_idle(&mut self, now: Time) -> bool {
         self.slots.is_idle(now)
     }
@@ -390,11 +375,6 @@ impl WorstCase {
     pub fn new(period: Duration) -> WorstCase {
         let resolution = period / PARTS;
         WorstCase { period, resolution, open: 0, ended: Timeline::new(EXACT, resolution), peak: 0 }
-    }
-
-    /// The unit that arrived first does not count: it arrived earlier than was told.
-    pub fn forget_first(&mut self) {
-        self.ended.remove_first();
     }
 
     /// The attempt may arrive from now on. The window that ends now is the one

@@ -88,11 +88,6 @@ impl Slots {
         hold.place = UnitsState::Free;
     }
 
-    /// Frees the unit that comes back first; false if none is counted.
-    pub fn forget_first(&mut self) -> bool {
-        self.counted.remove_first()
-    }
-
     /// The attempt holds more or fewer units from now on. More may be a debt, which is
     /// paid before anything else is taken.
     pub fn settle(&mut self, now: Time, hold: &mut Reservation, units: u64) {
@@ -261,15 +256,6 @@ impl Timeline {
         if self.entries.get(index).is_some_and(|(there, _)| *there == time) {
             self.subtract(index, units);
         }
-    }
-
-    /// Removes one unit of the earliest time; false if there is none.
-    pub fn remove_first(&mut self) -> bool {
-        let has_any = !self.entries.is_empty();
-        if has_any {
-            self.subtract(0, 1);
-        }
-        has_any
     }
 
     /// The units of the last time up to `time` are `after` instead of `before`; units of

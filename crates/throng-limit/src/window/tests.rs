@@ -10,26 +10,6 @@ fn at(millis: u64) -> Time {
     Time::from_nanos(millis * 1_000_000)
 }
 
-/// The first two are noted half a second after they ended, so that the next two,
-/// which waited for them, seem to have had no room.
-#[test]
-fn of_what_is_remembered_late_the_latest_count() {
-    for guard in Guard::ALL {
-        let period = Duration::from_secs(3);
-        let span = Sliding::new(period, Duration::ZERO);
-        let mut window = Window::new(2, period, span, guard, period).certified();
-        for then in [500, 500, 3_400, 3_400] {
-            window.remember(at(then), false);
-        }
-        let Availability::At(free) = window.earliest(at(3_500), 1) else {
-            panic!("{guard:?}: two are counted");
-        };
-        assert!(free >= at(6_400), "{guard:?}: {free:?}");
-        assert_eq!(window.stats().peak, 2);
-        assert_eq!(window.earliest(at(6_430), 2), Availability::Now);
-    }
-}
-
 /// Under each guard a hundred are sent, sixty answered, and one is refused: the
 /// server may have taken in all the others.
 #[test]

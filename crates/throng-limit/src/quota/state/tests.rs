@@ -5,7 +5,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::limit::{Policy, Rule, Settings};
+use crate::config::{Policy, Rule, Settings};
 
 const HOUR: u64 = 3_600_000;
 /// Noon of some day.
@@ -21,12 +21,16 @@ fn quota(rate: &str) -> Quota {
 fn now(up: u64, wall: u64, boot: &str) -> ClockSnapshot {
     ClockSnapshot {
         time: Time::from_nanos(up * 1_000_000),
-        clock: ClockReading { wall, up, boot: Some(boot.to_owned()) },
+        clock: ClockReading {
+            wall: i64::try_from(wall * 1_000).unwrap(),
+            up: i64::try_from(up * 1_000).unwrap(),
+            boot: Some(boot.to_owned()),
+        },
     }
 }
 
 fn request_for(wanted: u64) -> LeaseRequest<'static> {
-    LeaseRequest { arrived: &[], kept: 0, wanted, least: 1, reset: None }
+    LeaseRequest { wanted, least: 1, ..LeaseRequest::default() }
 }
 
 /// A state with these units arrived at noon, an hour after the machine's start.
@@ -43,7 +47,7 @@ fn used(quota: &Quota, units: u64) -> QuotaState {
 /// The units left at that time.
 fn left(mut state: QuotaState, quota: &Quota, now: &ClockSnapshot) -> u64 {
     state.advance(now, quota, &|_| true);
-    state.left(quota)
+    state.left(now, quota, None)
 }
 
 #[test]
@@ -116,7 +120,7 @@ fn a_clock_that_was_years_ahead_blocks_a_quota_for_one_period_only() {
     let mut state = used(&quota, 25);
     let year = 365 * 24 * HOUR;
     state.advance(&now(HOUR, NOON - year, "b"), &quota, &|_| true);
-    assert_eq!(state.left(&quota), 0);
+    assert_eq!(left(state.clone(), &quota, &now(HOUR, NOON - year, "b")), 0);
     let later = now(26 * HOUR, NOON - year + 25 * HOUR, "b");
     assert_eq!(left(state, &quota, &later), 25);
 }
@@ -134,7 +138,7 @@ fn the_leased_units_of_a_dead_run_count_as_used() {
     state.exchange(&noon, &quota, "2", &request);
     let later = now(2 * HOUR, NOON + HOUR, "a");
     state.advance(&later, &quota, &|run| run != "1");
-    assert_eq!(state.left(&quota), 15);
+    assert_eq!(state.left(&later, &quota, None), 15);
     assert_eq!(left(state, &quota, &now(27 * HOUR, NOON + 26 * HOUR, "a")), 25);
 }
 
@@ -165,10 +169,21 @@ fn many_units_share_entries() {
         let request = LeaseRequest { arrived: &arrived, ..request_for(1) };
         assert_eq!(state.exchange(&now, &quota, "1", &request), LeaseReply::Units(1));
     }
-    assert!(state.arrived.len() < 4_100, "{}", state.arrived.len());
+    assert!(state.arrived.len() < 520, "{}", state.arrived.len());
     // The units of a little more than a day, less the subtracted ones.
-    let used = 10_000_000 - state.left(&quota);
+    let last = now(HOUR + 1_999 * 60_000, NOON + 1_999 * 60_000, "a");
+    let used = 10_000_000 - state.left(&last, &quota, None);
     assert!((1_440 * 800..1_450 * 800).contains(&used), "{used}");
+}
+
+/// A run of a random world.
+#[derive(Clone)]
+struct Run {
+    name: String,
+    in_hand: u64,
+    in_flight: u64,
+    /// True time of the last exchange, after which it has sent what is in flight.
+    exchanged: u64,
 }
 
 /// Random runs and the arrivals that the server counts.
@@ -183,8 +198,7 @@ struct World {
     /// Boot and skew when the state was last written.
     written: (u64, i64),
     boot: u64,
-    /// Name, leased units and units in flight of each run.
-    runs: Vec<(String, u64, u64)>,
+    runs: Vec<Run>,
     started: u64,
     arrivals: Vec<u64>,
 }
@@ -215,40 +229,49 @@ impl World {
         }
     }
 
+    /// Kills a run. As long as its lease goes on all its units may arrive now; later, those
+    /// in flight have arrived.
     fn kill(&mut self) {
         if !self.runs.is_empty() {
             let at = self.rng.random_range(0..self.runs.len());
-            // All its leased units may arrive now.
-            let (_, hand, flight) = self.runs.remove(at);
-            let arrive = self.rng.random_range(0..=hand + flight);
-            self.arrivals.extend((0..arrive).map(|_| self.truth));
+            let run = self.runs.remove(at);
+            let lease = u64::try_from(self.quota.lease().as_millis()).unwrap();
+            let is_leased = self.truth - run.exchanged < lease;
+            let (most, time) = if is_leased {
+                (run.in_hand + run.in_flight, self.truth)
+            } else {
+                (run.in_flight, run.exchanged + 60_000)
+            };
+            let arrive = self.rng.random_range(0..=most);
+            self.arrivals.extend((0..arrive).map(|_| time));
         }
     }
 
     fn work(&mut self) {
         if self.runs.len() < 3 {
             self.started += 1;
-            self.runs.push((self.started.to_string(), 0, 0));
+            let name = self.started.to_string();
+            self.runs.push(Run { name, in_hand: 0, in_flight: 0, exchanged: self.truth });
         }
         let at = self.rng.random_range(0..self.runs.len());
-        let (name, mut hand, flight) = self.runs[at].clone();
+        let Run { name, in_hand, in_flight, .. } = self.runs[at].clone();
         // All units in flight arrive at their answers.
-        self.arrivals.extend((0..flight).map(|_| self.truth));
+        self.arrivals.extend((0..in_flight).map(|_| self.truth));
         let now = self.now();
         self.written = (self.boot, self.skew);
-        let arrived = [(now.time, i64::try_from(flight).unwrap())];
-        let alive: Vec<String> = self.runs.iter().map(|(name, ..)| name.clone()).collect();
+        let arrived = [(now.time, i64::try_from(in_flight).unwrap())];
+        let alive: Vec<String> = self.runs.iter().map(|run| run.name.clone()).collect();
         self.state.advance(&now, &self.quota, &|run| alive.iter().any(|it| it == run));
         let request = LeaseRequest {
-            arrived: &arrived[..usize::from(flight > 0)],
-            kept: hand,
+            arrived: &arrived[..usize::from(in_flight > 0)],
+            kept: in_hand,
             ..request_for(self.rng.random_range(1..8))
         };
-        if let LeaseReply::Units(units) = self.state.exchange(&now, &self.quota, &name, &request) {
-            hand += units;
-        }
-        let sent = self.rng.random_range(0..=hand);
-        self.runs[at] = (name, hand - sent, sent);
+        let reply = self.state.exchange(&now, &self.quota, &name, &request);
+        let leased = if let LeaseReply::Units(units) = reply { units } else { 0 };
+        let sent = self.rng.random_range(0..=in_hand + leased);
+        let in_hand = in_hand + leased - sent;
+        self.runs[at] = Run { name, in_hand, in_flight: sent, exchanged: self.truth };
     }
 
     /// The most arrivals in any day.

@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::fs::file_lock;
+use crate::quota::file;
+use crate::time::{Time, now};
 
 /// The registration of this process's run.
 #[derive(Debug)]
@@ -14,23 +15,21 @@ pub struct RunRegistry {
     id: String,
     names: AtomicU64,
     /// The locked file.
-    _file: File,
+    file: File,
 }
 
 impl RunRegistry {
     /// Registers a new run.
     pub fn start(directory: &Path) -> io::Result<RunRegistry> {
         fs::create_dir_all(directory)?;
-        let id = format!("{}-{:016x}", std::process::id(), rand::random::<u64>());
-        let Some(file) = file_lock::take(&directory.join(&id))? else {
+        static STARTED: AtomicU64 = AtomicU64::new(0);
+        let count = STARTED.fetch_add(1, Ordering::Relaxed);
+        let time = now().since(Time::ZERO).as_nanos();
+        let id = format!("{}-{time:x}-{count}", std::process::id());
+        let Some(file) = file::take_lock(&directory.join(&id))? else {
             return Err(io::Error::other("another run has the same name"));
         };
-        Ok(RunRegistry {
-            directory: directory.to_owned(),
-            id,
-            names: AtomicU64::new(0),
-            _file: file,
-        })
+        Ok(RunRegistry { directory: directory.to_owned(), id, names: AtomicU64::new(0), file })
     }
 
     /// A new name for a handle of this run, which leases units by itself.
@@ -38,9 +37,19 @@ impl RunRegistry {
         format!("{}.{}", self.id, self.names.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Whether this is a handle of this run.
+    pub fn is_own(&self, name: &str) -> bool {
+        id_of(name) == self.id
+    }
+
     /// Whether the process of this handle lives.
     pub fn is_alive(&self, name: &str) -> bool {
-        id_of(name) == self.id || is_alive(&self.directory, name)
+        self.is_own(name) || is_alive(&self.directory, name)
+    }
+
+    /// Whether other runs can see that this one lives.
+    pub fn is_registered(&self) -> bool {
+        file::is_at(&self.file, &self.directory.join(&self.id))
     }
 }
 
@@ -50,7 +59,7 @@ pub fn is_alive(directory: &Path, name: &str) -> bool {
     if !path.exists() {
         return false;
     }
-    match file_lock::take(&path) {
+    match file::take_lock(&path) {
         Ok(Some(_)) => {
             // A file that can't be removed is found dead again.
             let _ = fs::remove_file(path);
@@ -59,6 +68,11 @@ pub fn is_alive(directory: &Path, name: &str) -> bool {
         // A process that can't be checked may live.
         Ok(None) | Err(_) => true,
     }
+}
+
+/// The process id of a handle's run.
+pub fn process_of(name: &str) -> Option<u32> {
+    name.split('-').next()?.parse().ok()
 }
 
 fn id_of(name: &str) -> &str {

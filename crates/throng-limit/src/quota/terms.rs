@@ -1,0 +1,227 @@
+//! A limit as units that runs share: how many there are, and for how long each counts. Pure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::config::Guard;
+use crate::kinds::Terms;
+use crate::kinds::sliding::Sliding;
+use crate::time::Time;
+use crate::window::WindowKind;
+
+/// Limits with longer periods than this are kept durably: a power cut loses none of their
+/// use.
+const LONGER_THAN: Duration = Duration::from_secs(600);
+/// Number of units above which several share one entry.
+const EXACT: u64 = 512;
+/// Fastest rate, in units per second, of which each answer is reported at once.
+const REPORTED_AT_ONCE: f64 = 500.0;
+
+/// A limit as units that runs share.
+#[derive(Debug, Clone)]
+pub struct Quota {
+    /// As the job writes it.
+    pub name: String,
+    /// The unit that it counts.
+    pub unit: String,
+    /// Number of units.
+    pub units: u64,
+    /// The period of the limit; zero if it has none.
+    pub period: Duration,
+    /// How long a lost request may still arrive.
+    pub linger: Duration,
+    /// For how long a unit counts, and from when on.
+    pub(crate) terms: SharedTerms,
+}
+
+/// What a kind of limit states of the units that runs share.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedTerms {
+    /// Number of units.
+    pub units: u64,
+    /// The longest time for which they count that arrive together.
+    pub span: Duration,
+    /// For how long a unit counts that has arrived.
+    pub lifetime: Lifetime,
+    /// The event by which an attempt has arrived.
+    pub arrival: Arrival,
+}
+
+/// For how long a unit counts that has arrived.
+#[derive(Debug, Clone)]
+pub(crate) enum Lifetime {
+    /// For a window.
+    Window(Arc<dyn WindowKind>),
+    /// Until it has leaked out of a bucket.
+    Leak {
+        /// The time in which one unit leaks.
+        per_unit: Duration,
+        /// Time by which a unit leaks later, for what the server rounds.
+        skew: Duration,
+    },
+}
+
+/// The event by which an attempt has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// Its answer's head is seen.
+    Answered,
+    /// Its last byte is acknowledged, and a margin is over; or its answer's head is seen.
+    Acked,
+    /// It is sent, and a margin is over.
+    Sent,
+    /// Its answer is read to the end: until then the server works on it.
+    Finished,
+}
+
+impl SharedTerms {
+    /// Units that each count for a window, from when the guard says that they arrived.
+    pub fn window(terms: &Terms, kind: impl WindowKind + 'static) -> SharedTerms {
+        SharedTerms {
+            units: terms.units,
+            span: terms.period,
+            lifetime: Lifetime::Window(Arc::new(kind)),
+            arrival: terms.guard.into(),
+        }
+    }
+
+    /// The units of a bucket that holds `burst`, of which `units` leak in each period.
+    pub fn bucket(terms: &Terms, burst: u64, units: u64) -> SharedTerms {
+        let longer = terms.period.as_nanos() * 10_005 / 10_000;
+        let nanos = longer.div_ceil(u128::from(units.max(1)));
+        let per_unit = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        let skew = terms.skew;
+        let full = per_unit.saturating_mul(u32::try_from(burst).unwrap_or(u32::MAX));
+        SharedTerms {
+            units: burst,
+            span: full + skew,
+            lifetime: Lifetime::Leak { per_unit, skew },
+            arrival: terms.guard.into(),
+        }
+    }
+
+    /// One unit for as long as `gap` after an attempt was sent.
+    pub fn gap(gap: Duration) -> SharedTerms {
+        SharedTerms {
+            units: 1,
+            span: gap,
+            lifetime: Lifetime::Window(Arc::new(Sliding::new(gap, Duration::ZERO))),
+            arrival: Arrival::Sent,
+        }
+    }
+
+    /// Units that are free once the answer was read to its end.
+    pub fn in_flight(units: u64) -> SharedTerms {
+        SharedTerms { units, arrival: Arrival::Finished, ..SharedTerms::gap(Duration::ZERO) }
+    }
+}
+
+impl SharedTerms {
+    /// Until when a unit counts that has arrived no later than `arrived`, by the calendar
+    /// that the limit knows.
+    pub fn end(&self, arrived: Time) -> Time {
+        match &self.lifetime {
+            Lifetime::Window(kind) => kind.end(arrived),
+            Lifetime::Leak { per_unit, skew } => arrived.after(*skew).after(*per_unit),
+        }
+    }
+}
+
+impl From<Guard> for Arrival {
+    fn from(guard: Guard) -> Arrival {
+        match guard {
+            Guard::Strict => Arrival::Answered,
+            Guard::Acked => Arrival::Acked,
+            Guard::Sent => Arrival::Sent,
+        }
+    }
+}
+
+impl Quota {
+    /// Until when a unit counts that has arrived no later than `arrived`, where the
+    /// calendar says `zero` at the clock's zero.
+    #[must_use]
+    pub fn end(&self, arrived: Time, zero: Timestamp) -> Time {
+        match &self.terms.lifetime {
+            Lifetime::Window(kind) => kind.end_on(zero, arrived),
+            Lifetime::Leak { per_unit, skew } => arrived.after(*skew).after(*per_unit),
+        }
+    }
+
+    /// When what arrived before a reset that the server names stops counting, if
+    /// it does so for the reset's sake.
+    #[must_use]
+    pub fn end_at_reset(&self, reset: Time) -> Option<Time> {
+        match &self.terms.lifetime {
+            Lifetime::Window(kind) => kind.end_at_reset(reset),
+            Lifetime::Leak { .. } => None,
+        }
+    }
+
+    /// Whether its windows end when the calendar says.
+    #[must_use]
+    pub fn follows_calendar(&self) -> bool {
+        match &self.terms.lifetime {
+            Lifetime::Window(kind) => kind.follows_calendar(),
+            Lifetime::Leak { .. } => false,
+        }
+    }
+
+    /// Whether a power cut must lose none of its use.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.period > LONGER_THAN
+    }
+
+    /// The precision to which times may be rounded up, so that there are not too many.
+    #[must_use]
+    pub fn resolution(&self) -> Duration {
+        if self.units > EXACT { self.terms.span / 512 } else { Duration::from_micros(1) }
+    }
+
+    /// Number of units that a run leases at a time, so that not every request asks the store.
+    #[must_use]
+    pub fn block(&self) -> u64 {
+        let part = if self.is_durable() { 100 } else { 200 };
+        (self.units / part).clamp(1, 1_000)
+    }
+
+    /// How long leased units may be sent after the last exchange with the store.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        (self.terms.span / 60).max(Duration::from_secs(1))
+    }
+
+    /// Whether an answer is reported at once, so that after a crash only what was in flight
+    /// counts as lost. Faster limits, and durable ones, report several together.
+    #[must_use]
+    pub fn reports_at_once(&self) -> bool {
+        let seconds = self.terms.span.as_secs_f64();
+        let is_slow = self.terms.units as f64 <= REPORTED_AT_ONCE * seconds;
+        !self.is_durable() && (is_slow || self.terms.arrival == Arrival::Finished)
+    }
+
+    /// When a run asks again that was refused, where enough units come back at `back`.
+    /// Other runs may give units back earlier.
+    #[must_use]
+    pub fn next_look(&self, now: Time, back: Option<Time>) -> Time {
+        let (least, most, usual) = if self.is_durable() {
+            (Duration::from_millis(100), Duration::from_secs(10), Duration::from_secs(1))
+        } else {
+            let least = (self.terms.span / 500).clamp(MILLISECOND, Duration::from_millis(100));
+            let usual = (self.terms.span / 100).clamp(2 * MILLISECOND, Duration::from_secs(1));
+            (least, Duration::from_secs(1), usual)
+        };
+        let wait = match back.map(|back| back.since(now)) {
+            // Not much longer than units are known to come.
+            Some(left) if self.is_durable() => left.min((left / 20).clamp(least, most)),
+            Some(left) => left.clamp(least, most),
+            None => usual,
+        };
+        now.after(wait)
+    }
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
