@@ -5,8 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::limit::{ArrivalInterval, Time};
 use crate::row::Row;
@@ -45,18 +46,33 @@ pub struct Record {
     pub attempts: u32,
     /// The time from sending the last attempt to the end of its answer.
     pub latency: Option<Duration>,
-    /// For each request of the row, the interval in which it reached the server.
-    pub arrived: Vec<Arrived>,
+    /// For each attempt, and each token that was fetched, the interval in which the request
+    /// reached the server; none if nothing was sent, or if another record of its batch has it.
+    pub arrived: Vec<Option<Arrived>>,
 }
 
 /// The interval in which a request reached the server, from its sending to its
 /// answer, in microseconds since 1970. Rounding only widens it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Arrived {
     /// The earliest time.
     pub from: i64,
     /// The latest time.
     pub to: i64,
+    /// Costs in other units than requests, by the unit; keys of the limits, of which the row's
+    /// fields do not tell, by the template, and the pool's key as `_key`.
+    pub counted: Map<String, Value>,
+}
+
+/// The unit of limits that name no other one.
+pub(crate) const REQUESTS: &str = "requests";
+
+/// The name of the pool's key among what is counted.
+pub(crate) const POOL_KEY: &str = "_key";
+
+/// Whether a template of keys uses the request, so that the row's fields do not tell its value.
+pub(crate) fn is_of_request(template: &str) -> bool {
+    template.contains("request.")
 }
 
 impl Arrived {
@@ -70,14 +86,49 @@ impl Arrived {
         };
         let latest = if arrival.lost { arrival.latest.after(linger) } else { arrival.latest };
         let micros = |nanos: i128| i64::try_from(nanos.div_euclid(1_000)).unwrap_or(i64::MAX);
-        Arrived { from: micros(since_1970(arrival.earliest)), to: micros(since_1970(latest) + 999) }
+        Arrived {
+            from: micros(since_1970(arrival.earliest)),
+            to: micros(since_1970(latest) + 999),
+            counted: Map::new(),
+        }
+    }
+
+    /// Sets the cost in a unit; one request needs no entry.
+    pub(crate) fn set_cost(&mut self, unit: &str, cost: u64) {
+        if unit == REQUESTS && cost == 1 {
+            self.counted.shift_remove(unit);
+        } else {
+            self.counted.insert(unit.to_owned(), cost.into());
+        }
     }
 }
 
-/// `[from, to]`, in seconds.
+/// `[from, to]`, in seconds, or `[from, to, {...}]` where more is counted than requests.
 impl Serialize for Arrived {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        [self.from, self.to].map(|micros| micros as f64 / 1e6).serialize(serializer)
+        let [from, to] = [self.from, self.to].map(|micros| micros as f64 / 1e6);
+        if self.counted.is_empty() {
+            [from, to].serialize(serializer)
+        } else {
+            (from, to, &self.counted).serialize(serializer)
+        }
+    }
+}
+
+/// The intervals of a record as it has them: `[]` for an attempt without one.
+pub(crate) struct WrittenArrivals<'a>(pub &'a [Option<Arrived>]);
+
+impl Serialize for WrittenArrivals<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let none: [f64; 0] = [];
+        let mut entries = serializer.serialize_seq(Some(self.0.len()))?;
+        for arrived in self.0 {
+            match arrived {
+                Some(arrived) => entries.serialize_element(arrived)?,
+                None => entries.serialize_element(&none)?,
+            }
+        }
+        entries.end()
     }
 }
 
@@ -235,7 +286,7 @@ mod tests {
     fn rounding_only_widens_and_lost_requests_can_arrive_later() {
         let second = 1_700_000_005_000_000;
         for (lost, linger) in [(false, 0), (true, 30_000_000)] {
-            let Arrived { from, to } = arrived(lost);
+            let Arrived { from, to, .. } = arrived(lost);
             assert_eq!((from - second, to - second), (1, 4 + linger));
         }
     }
@@ -259,5 +310,9 @@ mod tests {
     fn an_arrival_is_written_to_the_microsecond() {
         let text = serde_json::to_string(&arrived(false)).unwrap();
         assert_eq!(text, "[1700000005.000001,1700000005.000004]");
+        let mut costly = arrived(false);
+        costly.counted.insert("tokens".into(), 7.into());
+        let text = serde_json::to_string(&WrittenArrivals(&[None, Some(costly)])).unwrap();
+        assert_eq!(text, "[[],[1700000005.000001,1700000005.000004,{\"tokens\":7}]]");
     }
 }

@@ -1,9 +1,11 @@
-//! `throng verify`: verifies a limit from a results file.
+//! `throng verify`: verifies limits from results files.
 
 use std::path::Path;
 
 use crate::limit::{Limit, Measure};
-use crate::verify::{Check, Verified, can_check, limits_of, verify};
+use crate::verify::{
+    Check, FileRows, KnownLimits, Scope, ScopedLimit, Verified, limits_of, verify,
+};
 use crate::{Error, source};
 use clap::Args;
 use jiff::Timestamp;
@@ -15,94 +17,129 @@ use super::say;
 #[group(skip)]
 #[command(after_help = EXAMPLES)]
 pub struct VerifyArgs {
-    /// A results file whose job had a limit
-    results: String,
-    /// The limit to check: 22/5s, 100/1m@clock, bucket:10/1s, 5000/run (repeat) [default: those of the run]
+    /// Results files of runs whose jobs had a limit; several are proven together
+    #[arg(required = true)]
+    results: Vec<String>,
+    /// The limit to check: 22/5s, counter:300/1m, '90000 tokens/1m', 5000/run (repeat) [default: those of the runs]
     #[arg(short, long, value_name = "N/PERIOD")]
     rate: Vec<Limit>,
-    /// Each value of this template has limits of its own: '{{ tenant }}'
-    #[arg(long, value_name = "T")]
+    /// Each value of this template has the limits of --rate for itself: '{{ tenant }}'
+    #[arg(long, value_name = "T", requires = "rate")]
     per: Option<String>,
-    /// The format of the file [default: by its name]
+    /// The format of the files [default: by their names]
     #[arg(long)]
     format: Option<crate::format::Format>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  throng verify quotes.jsonl                             the limits that the run had
+  throng verify quotes.jsonl                               the limits that the run had
+  throng verify trial.jsonl quotes.jsonl                   two runs of an account together
   throng verify quotes.csv -r 22/5s -r 300/1m
   throng verify calls.jsonl -r 10/1s --per '{{ tenant }}'  each tenant for itself
 
 Each record's _arrived says from when to when its requests can have reached the
 server. The most that can have fallen into one window follows from these times
-alone. Rows without a record (a run that was cut off) are not in it.
+alone. Requests of rows without a record (a run that was cut off), and of runs
+that are not given, are not in it.
 
 Exit codes:
-  0  kept, whatever happened on the way     1  not proven     2  the file can't tell";
+  0  kept, whatever happened on the way     1  not proven     2  the files can't tell";
 
 pub fn main(arguments: &VerifyArgs) -> Result<Exit, Error> {
-    let limits = if arguments.rate.is_empty() {
-        of_the_run(Path::new(&arguments.results))?
-    } else {
-        arguments.rate.clone()
-    };
-    let file = source::Settings {
-        file: Some(arguments.results.clone()),
+    let limits = limits(arguments)?;
+    let settings = |file: &String| source::Settings {
+        file: Some(file.clone()),
         format: arguments.format,
         ..source::Settings::default()
     };
-    let verified = verify(&file, &limits, arguments.per.as_deref())?;
+    let files: Vec<_> = arguments.results.iter().map(settings).collect();
+    let verified = verify(&files, &limits)?;
     for check in &verified.checks {
         say::result(&crate::report::escape(&line(check, &verified)));
+    }
+    for line in verified.rows.iter().flat_map(missing) {
+        say::result(&crate::report::escape(&line));
     }
     if verified.checks.iter().all(Check::is_kept) { Ok(Exit::Ok) } else { Ok(Exit::SomeFailed) }
 }
 
-/// The limits of the run that can be checked; notes name the others.
-fn of_the_run(results: &Path) -> Result<Vec<Limit>, Error> {
-    let mut limits = limits_of(results)?;
-    let mut last = None;
-    limits.retain(|limit| match can_check(limit) {
-        Ok(()) => true,
-        Err(why) => {
-            let why = format!("\"{limit}\": {why}");
-            say::note(&format!("throng: not checked: {why}"));
-            last = Some(why);
-            false
-        }
-    });
-    match (limits.is_empty(), last) {
-        (true, Some(why)) => Err(Error::plan(why)),
-        _ => Ok(limits),
+/// The limits to check: those that are given, or those of the runs; notes name the runs'
+/// limits that can't be checked.
+fn limits(arguments: &VerifyArgs) -> Result<Vec<ScopedLimit>, Error> {
+    let scope = arguments.per.clone().map_or(Scope::All, Scope::Per);
+    if !arguments.rate.is_empty() {
+        let limits = arguments.rate.iter().cloned();
+        let files = arguments.results.len();
+        return Ok(limits.map(|limit| ScopedLimit::new(limit, scope.clone(), files)).collect());
     }
+    let results: Vec<&Path> = arguments.results.iter().map(Path::new).collect();
+    let KnownLimits { limits, unproven } = limits_of(&results)?;
+    for why in unproven {
+        say::note(&format!("throng: not checked: {why}"));
+    }
+    Ok(limits)
 }
 
 fn line(check: &Check, verified: &Verified) -> String {
     let (limit, most, allowed) = (&check.limit, check.peak, check.allowed);
     let period = humantime::format_duration(limit.amount.period);
-    let where_to = match limit.measure() {
+    let place = match limit.measure() {
         Some(Measure::Total) => "in all".to_owned(),
         Some(Measure::Bucket { .. }) => {
             format!("at once, at {} in {period}", limit.amount.units)
         }
         Some(Measure::ClockWindow) => format!("in any {period} by the clock"),
+        Some(Measure::Day) => "from midnight to midnight".to_owned(),
+        Some(Measure::Counter) => {
+            format!("by a counter of any {period} and the share that is left of the one before")
+        }
         Some(Measure::AnyWindow) | None => format!("in any {period}"),
     };
-    let requests = verified.requests;
-    let of_key = match (verified.keys, check.key.as_str()) {
+    let of_key = match (check.keys, check.key.as_str()) {
         (keys, key) if keys > 1 => format!(" for {key:?}, the most of {keys} keys"),
         _ => String::new(),
     };
+    let requests = requests(verified);
     if check.is_kept() {
         return format!(
-            "{limit}: at most {most} of {allowed} {where_to}{of_key}, whatever happened on the way ({requests} requests)"
+            "{limit}: at most {most} of {allowed} {place}{of_key}, whatever happened on the way ({requests})"
         );
     }
     let when = Timestamp::from_microsecond(check.start).map(|when| when.to_string());
     let when = when.ok().filter(|_| check.start > 0).map(|when| format!(", at {when}"));
     format!(
-        "{limit}: NOT PROVEN: up to {most} can have come {where_to}{of_key}, where {allowed} are allowed{} ({requests} requests)",
+        "{limit}: NOT PROVEN: up to {most} can have come {place}{of_key}, where {allowed} are allowed{} ({requests})",
         when.unwrap_or_default()
     )
+}
+
+/// The requests that are verified, and the runs that they are of.
+fn requests(verified: &Verified) -> String {
+    let requests = match verified.requests {
+        1 => "1 request".to_owned(),
+        requests => format!("{requests} requests"),
+    };
+    match verified.rows.len() {
+        1 => format!("{requests} of this run"),
+        runs => format!("{requests} of {runs} runs together"),
+    }
+}
+
+/// The requests of a file that are not counted, as far as that is known.
+fn missing(file: &FileRows) -> Vec<String> {
+    let FileRows { name, all, .. } = file;
+    let rows = match (all, file.without_record()) {
+        (Some(_), Some(0)) => None,
+        (Some(all), Some(without)) => Some(format!(
+            "{name}: {without} of {all} rows have no record; what was sent for them is not counted"
+        )),
+        _ => Some(format!(
+            "{name}: nothing says how many rows its run had; what was sent for rows without a record is not counted"
+        )),
+    };
+    let steps = file.has_steps.then(|| {
+        format!("{name}: its job has steps; the requests of all but the last one are not counted")
+    });
+    rows.into_iter().chain(steps).collect()
 }

@@ -1,5 +1,5 @@
-//! Files that are locked, files that appear at once and whole, and the names of files that lie
-//! beside another.
+//! Files that are locked, files that appear at once and whole, the names of files that lie
+//! beside another, and sorting by way of files.
 
 use std::fs::{self, File};
 use std::io;
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
+pub(crate) mod external_sort;
 pub(crate) mod file_lock;
 
 /// Has a file made under a hidden name, and puts it in its place at once.

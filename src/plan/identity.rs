@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use super::Job;
 use crate::error::Error;
 use crate::limit;
-use crate::sink::{Identity, fingerprint};
+use crate::sink::{Identity, RunLimit, fingerprint};
 use crate::source::Source;
 
-/// What identifies a run of this job. The input is read once for it.
-pub fn of(job: &Job, source: &Source) -> Result<Identity, Error> {
+/// What identifies a run of this job with this number of rows. The input is read once for it.
+pub fn of(job: &Job, source: &Source, rows: Option<u64>) -> Result<Identity, Error> {
     let request = &job.request;
     let body = json!([
         request.data,
@@ -48,7 +48,34 @@ pub fn of(job: &Job, source: &Source) -> Result<Identity, Error> {
         input: source.fingerprint(u64::MAX)?,
         parts: parts.map(|(name, value)| (name.to_owned(), fingerprint(&value.to_string()))).into(),
         limits: all_limits(job),
+        rates: rates(job),
+        has_steps: !job.step.is_empty(),
+        rows,
     })
+}
+
+/// The limits of the requests that the records tell of: those of the last step. Limits that
+/// it shares with an earlier one count requests that are in no record.
+fn rates(job: &Job) -> Vec<RunLimit> {
+    let settings = match job.step.last() {
+        None => Some(&job.limit),
+        Some(last) => last.limit.as_ref(),
+    };
+    settings.map_or_else(Vec::new, run_limits)
+}
+
+/// The limits with the burst and the template of keys that hold for all of them.
+fn run_limits(settings: &limit::Settings) -> Vec<RunLimit> {
+    let limits = settings.rate.iter().map(|limit| {
+        let mut limit = limit.clone();
+        let details = &mut limit.details;
+        details.per = details.per.take().or_else(|| settings.per.clone());
+        let burst = settings.burst.filter(|_| limit.unit.is_none());
+        details.burst = details.burst.or(burst);
+        let pool = details.per.is_none() && !settings.keys.is_empty();
+        RunLimit { limit, pool }
+    });
+    limits.collect()
 }
 
 /// The limits of all stages that have their own.
@@ -84,7 +111,7 @@ mod tests {
                 "step": [step],
             }));
             let job = job.unwrap();
-            of(&job, &Source::new(&job.input).unwrap()).unwrap()
+            of(&job, &Source::new(&job.input).unwrap(), None).unwrap()
         };
         let step = of_step(json!({"request": {"url": "http://h/{{ id }}"}}));
         let faster = json!({

@@ -107,7 +107,7 @@ impl Plan {
         let workload = workload::of(&stages[0], &source, survey.rows)?;
         let columns = columns(&stages, survey.rows.map(|_| fields))?;
         output.check_columns(&columns)?;
-        let identity = identity::of(job, &source)?;
+        let identity = identity::of(job, &source, survey.rows)?;
         let files = workers::file_limit();
         let free = files.saturating_sub(workers::open_files());
         let connections = workers::connections(workers.count, stages.len(), free)?;

@@ -40,6 +40,5 @@ pub use record::record;
 pub use resume::compare::Differences;
 pub use resume::completed::{CompletedRows, KeyCheck};
 pub use settings::{Existing, Order, Settings, Sync};
-pub(crate) use sidecar::limits_of;
-pub use sidecar::{Identity, fingerprint};
+pub use sidecar::{Identity, RunFacts, RunLimit, facts_of, fingerprint};
 pub use writer::Writer;

@@ -27,7 +27,7 @@ pub(crate) fn ok(number: u64) -> Record {
         attempts: 2,
         latency: Some(Duration::from_micros(118_204)),
         arrived: [(500_000, 618_204), (2_000_000, 2_250_000)]
-            .map(|(from, to)| Arrived { from, to })
+            .map(|(from, to)| Some(Arrived { from, to, ..Arrived::default() }))
             .into(),
     }
 }

@@ -207,7 +207,10 @@ impl Writer {
     fn note(&mut self, durably: bool) -> Result<(), SinkError> {
         match &mut self.held {
             None => Ok(()),
-            Some(held) => held.write(durably).map_err(|error| self.text.opened.failed(&error)),
+            Some(held) => {
+                held.says.records = self.before + self.text.written;
+                held.write(durably).map_err(|error| self.text.opened.failed(&error))
+            }
         }
     }
 }

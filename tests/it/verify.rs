@@ -3,7 +3,7 @@
 use serde_json::json;
 use throng_mock::Settings;
 
-use crate::harness::{Ended, Place, mock, run, symbols, throng};
+use crate::harness::{Ended, Place, mock, plain_mock, run, symbols, throng};
 
 /// A run of 60 rows against this limit, and what it wrote.
 fn done(place: &Place, output: &str, limit: Option<&str>, flags: &str) -> String {
@@ -34,7 +34,7 @@ fn a_run_proves_its_own_limits_in_every_format() {
         let file = done(&place, output, Some("10/500ms"), "--rate 10/500ms --rate 100/run");
         let ended = verify(&file, "").with_code(0);
         let lines: Vec<&str> = ended.stdout.lines().collect();
-        let end = "of 10 in any 500ms, whatever happened on the way (60 requests)";
+        let end = "of 10 in any 500ms, whatever happened on the way (60 requests of this run)";
         assert!(lines[0].starts_with("10/500ms: at most "), "{lines:?}");
         assert!(lines[0].ends_with(end), "{lines:?}");
         assert!(lines[1].starts_with("100/run: at most 60 of 100 in all"));
@@ -98,7 +98,7 @@ fn each_key_has_the_limit_for_itself() {
 #[test]
 fn what_can_t_tell_is_an_error_that_says_why() {
     let place = Place::new();
-    let good = r#"{"_row": 0, "_arrived": [[1.0, 2.0]]}"#;
+    let good = r#"{"_row": 0, "_arrived": [[1.0e9, 1.1e9]]}"#;
     for (name, text, flags, why) in [
         ("a.jsonl", good, "", "give them with -r N/PERIOD"),
         (
@@ -116,13 +116,26 @@ fn what_can_t_tell_is_an_error_that_says_why() {
         ("a.jsonl", &format!("{good}\n{{\"_ro"), "-r 1/1s", "line 2"),
         (
             "a.jsonl",
-            r#"{"_row": 0, "_arrived": [[2.0, 1.0]]}"#,
+            r#"{"_row": 0, "_arrived": [[1.1e9, 1e9]]}"#,
             "-r 1/1s",
             "is not [[from, to], ...]",
         ),
+        ("a.jsonl", r#"{"_row": 0, "_arrived": []}"#, "-r 1/1s", "record 1: its _arrived is empty"),
+        (
+            "a.jsonl",
+            r#"{"_row": 0, "_attempts": 2, "_arrived": [[1e9, 1e9]]}"#,
+            "-r 1/1s",
+            "record 1: it has 2 attempts (_attempts), and times of 1 (_arrived)",
+        ),
+        (
+            "a.jsonl",
+            r#"{"_row": 0, "_arrived": [[1e12, 1e12]]}"#,
+            "-r 1/1s",
+            "1000000000000.0 in its _arrived is no second of this century",
+        ),
         ("a.csv", "_row,_arrived\n0,soon", "-r 1/1s", "is not [[from, to], ...]"),
         ("a.csv", "_row,_arrived\n", "-r 1/1s", "has no records"),
-        ("a.jsonl", good, "-r counter:3/1s", "-r 3/1s checks all windows"),
+        ("a.jsonl", good, "-r 3/1s@reset", "-r 3/1s checks all windows"),
         ("a.jsonl", good, "-r 90tokens/1s", "is not a whole number"),
         ("a.jsonl", good, "-r 1/1s --per {{tenant}}", "record 1: the row has no field \"tenant\""),
     ] {
@@ -132,13 +145,50 @@ fn what_can_t_tell_is_an_error_that_says_why() {
     verify(&place.path("none.jsonl"), "").with_code(2).says("there is no file");
     let file = place.file("a.jsonl", good);
     let tokens = throng("verify").flags(&file).arg("-r", "90 tokens/1m");
-    tokens.exits(2).says("not how many tokens they cost");
+    tokens.exits(2).says("doesn't say how many tokens its requests cost");
+}
+
+/// The lines of a proof that was made.
+#[track_caller]
+fn proven(ended: Ended) -> Vec<String> {
+    let ended = ended.with_code(0);
+    ended.stdout.lines().map(str::to_owned).collect()
 }
 
 #[test]
-fn limits_of_each_key_must_be_given() {
+fn limits_of_each_key_are_known_from_the_run() {
     let place = Place::new();
     let file = done(&place, "out.jsonl", None, "--rate 10/500ms --per {{symbol}}");
-    verify(&file, "").with_code(2).says("were 10/500ms per {{symbol}}: give the one to verify");
+    let lines = proven(verify(&file, ""));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("10/500ms: at most 1 of 10 in any 500ms for \"S"), "{lines:?}");
+    assert!(lines[0].contains(", the most of 60 keys, "), "{lines:?}");
     verify(&file, "-r 10/500ms --per {{symbol}}").with_code(0);
+    // What an older version has left beside it.
+    let sidecar =
+        r#"{"identity": {"input": null, "parts": [], "limits": "1/500ms per {{symbol}}"}}"#;
+    place.file("out.jsonl.throng", sidecar);
+    assert!(proven(verify(&file, ""))[0].starts_with("1/500ms: at most 1 of 1 in any 500ms"));
+}
+
+#[test]
+fn two_runs_together_break_a_limit_that_each_of_them_keeps() {
+    let place = Place::new();
+    let server = plain_mock();
+    for output in ["a.jsonl", "b.jsonl"] {
+        let run = run().quotes(&server.url()).files(&place, 20, output).flags("--rate 20/10s");
+        // Runs of two machines know nothing of each other.
+        run.env("XDG_STATE_HOME", &place.path(&format!("state of {output}"))).exits(0);
+    }
+    let (a, b) = (place.path("a.jsonl"), place.path("b.jsonl"));
+    for file in [&a, &b] {
+        assert!(proven(verify(file, ""))[0].starts_with("20/10s: at most 20 of 20 in any 10s"));
+    }
+    let ended = verify(&format!("{a} {b}"), "").with_code(1);
+    let said = "20/10s: NOT PROVEN: up to 40 can have come in any 10s, where 20 are allowed, at ";
+    assert!(ended.stdout.starts_with(said), "{}", ended.stdout);
+    assert!(ended.stdout.contains("(40 requests of 2 runs together)"), "{}", ended.stdout);
+    let lines = proven(verify(&format!("{a} {b}"), "-r 40/10s"));
+    let said = "40/10s: at most 40 of 40 in any 10s, whatever happened on the way (40 requests of 2 runs together)";
+    assert_eq!(lines, [said]);
 }

@@ -15,11 +15,11 @@ use crate::engine::ending;
 use crate::limit::{AcquireError, Cost, Permit};
 use crate::metrics::{Counters, WaitReason, WaitingRow};
 use crate::plan::Stage;
-use crate::record::{Arrived, Failure, FailureKind};
+use crate::record::{Arrived, Failure, FailureKind, POOL_KEY, is_of_request};
 use crate::send::redirect::RedirectTrust;
 use crate::send::{Answer, Delivery, Lease, SendError, Sender, deadline};
 use crate::shutdown::{ShutdownListener, ShutdownReason};
-use crate::sink::{Intent, IntentLog};
+use crate::sink::{Intent, IntentLog, fingerprint};
 
 /// Maximum number of connections of a request that may end while they wait for a permit, at
 /// the cost of no attempt.
@@ -27,6 +27,9 @@ const FREE_TRIES: u32 = 3;
 
 /// Time of waiting for a permit after which a connection is read once more.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// Length of a pool key's fingerprint in records.
+const KEY_LENGTH: usize = 8;
 
 /// Sends the requests of one worker and one stage, each attempt under a permit of its own.
 pub struct RequestExecutor {
@@ -80,7 +83,9 @@ pub(super) struct AttemptTrace {
     pub attempts: u32,
     pub status: Option<StatusCode>,
     pub latency: Option<Duration>,
-    pub arrived: Vec<Arrived>,
+    /// For each attempt, and each token that was fetched, when it can have arrived; none if
+    /// nothing was sent. Empty if records do not tell.
+    pub arrived: Vec<Option<Arrived>>,
     /// Intents of a request that must not be sent twice, or not after a time.
     pub intents: Vec<Intent>,
     /// Whether the server may have acted on any attempt.
@@ -165,10 +170,11 @@ impl RequestExecutor {
     ) -> Result<Answer, AttemptError> {
         let mut free = FREE_TRIES;
         loop {
+            let first = trace.arrived.len();
             let sent = pin!(self.attempt(request, terms, trace)).await;
             match sent {
                 Err(AttemptError::Failed(error)) if free > 0 && error.is_stale_connection() => {
-                    trace.attempts -= 1;
+                    trace.forget_attempt(first);
                     free -= 1;
                 }
                 outcome => return outcome,
@@ -183,7 +189,7 @@ impl RequestExecutor {
         terms: AttemptTerms<'_>,
         trace: &mut AttemptTrace,
     ) -> Result<Answer, AttemptError> {
-        trace.attempts += 1;
+        let number = trace.begin_attempt(self.context.plan.columns.arrived);
         let is_signed = self.has_credentials && terms.purpose == Purpose::Own;
         let (mut lease, mut permit) = if is_signed {
             pin!(self.acquire_with_token(request, terms, trace)).await?
@@ -191,7 +197,7 @@ impl RequestExecutor {
             pin!(self.connect_and_acquire(request.uri(), terms.cost)).await?
         };
         if let Some(error) = self.key_expired(trace) {
-            trace.attempts -= 1;
+            trace.forget_attempt(number);
             return Err(error.into());
         }
         for intent in &mut trace.intents {
@@ -219,7 +225,7 @@ impl RequestExecutor {
         };
         let head = self.finish_permit(&mut permit, head, terms.purpose, trace);
         if head.is_err() {
-            trace.arrived.extend(self.arrived(&permit));
+            trace.set_arrival(number, self.arrived(&permit, terms.cost));
         }
         let head = head?;
         trace.status = Some(head.status());
@@ -228,7 +234,7 @@ impl RequestExecutor {
             reading.await.map_err(|error| self.or_interrupted(error))
         };
         let read = self.finish_by_body(&mut permit, &answer, terms.purpose, trace);
-        trace.arrived.extend(self.arrived(&permit));
+        trace.set_arrival(number, self.arrived(&permit, terms.cost));
         trace.latency = Some(time.elapsed());
         let answer = answer?;
         if matches!(terms.purpose, Purpose::Token(_)) {
@@ -238,6 +244,7 @@ impl RequestExecutor {
         if let Some(costs) = &self.stage().true_costs {
             for (unit, cost) in costs.costs(&answer.body).map_err(too_long)? {
                 permit.adjust_cost(unit, cost);
+                trace.set_cost(number, &permit.units()[unit], cost);
             }
         }
         Ok(answer)
@@ -307,13 +314,29 @@ impl RequestExecutor {
         self.end_run(ending::no_permit(&self.context, self.stage_index, error))
     }
 
-    /// When the request of this permit can have reached the server, if it was sent.
-    fn arrived(&self, permit: &Permit) -> Option<Arrived> {
+    /// When the request of this permit can have reached the server, if it was sent, and what
+    /// counts of it besides.
+    fn arrived(&self, permit: &Permit, cost: &Cost) -> Option<Arrived> {
         if !self.context.plan.columns.arrived {
             return None;
         }
-        let linger = self.stage().policy.linger;
-        Some(Arrived::new(permit.arrival()?, linger, self.context.calendar_at_zero))
+        let policy = &self.stage().policy;
+        let zero = self.context.calendar_at_zero;
+        let mut arrived = Arrived::new(permit.arrival()?, policy.linger, zero);
+        for (index, unit) in policy.units().iter().enumerate() {
+            arrived.set_cost(unit, cost.units_of(index));
+        }
+        for (template, key) in policy.scopes().iter().zip(cost.keys()) {
+            if is_of_request(template) {
+                let key = self.context.plan.secrets.hide(key.to_string());
+                arrived.counted.insert(template.clone(), key.into());
+            }
+        }
+        if let Some(template) = permit.key().and_then(|key| policy.keys().get(key)) {
+            let key = fingerprint(template)[..KEY_LENGTH].to_owned();
+            arrived.counted.insert(POOL_KEY.to_owned(), key.into());
+        }
+        Some(arrived)
     }
 }
 
@@ -339,6 +362,36 @@ impl Purpose {
 }
 
 impl AttemptTrace {
+    /// Begins an attempt; gives the number under which its arrival is set, if records tell.
+    fn begin_attempt(&mut self, has_arrivals: bool) -> usize {
+        self.attempts += 1;
+        if has_arrivals {
+            self.arrived.push(None);
+        }
+        self.arrived.len().saturating_sub(1)
+    }
+
+    /// Takes an attempt back of which nothing was sent.
+    fn forget_attempt(&mut self, number: usize) {
+        self.attempts -= 1;
+        if number < self.arrived.len() {
+            self.arrived.remove(number);
+        }
+    }
+
+    fn set_arrival(&mut self, number: usize, arrived: Option<Arrived>) {
+        if let Some(place) = self.arrived.get_mut(number) {
+            *place = arrived;
+        }
+    }
+
+    /// Sets the true cost of an attempt, which its answer has.
+    fn set_cost(&mut self, number: usize, unit: &str, cost: u64) {
+        if let Some(Some(arrived)) = self.arrived.get_mut(number) {
+            arrived.set_cost(unit, cost);
+        }
+    }
+
     /// Notes the delivery of an attempt. If the server did nothing, the intents are taken
     /// back.
     pub fn add_delivery(&mut self, delivery: Delivery) {
@@ -374,6 +427,7 @@ impl AttemptTrace {
             attempts: self.attempts,
             status: self.status,
             latency: self.latency,
+            arrived: vec![None; self.arrived.len()],
             ..AttemptTrace::default()
         }
     }

@@ -111,8 +111,9 @@ impl RowExecutor {
             Err(failure) => vec![Err(failure); group.rows.len()],
         };
         for (row, item) in group.rows.into_iter().zip(items) {
-            let arrived = std::mem::take(&mut group.trace.arrived);
-            let trace = AttemptTrace { arrived, ..group.trace.without_arrivals() };
+            let shared = group.trace.without_arrivals();
+            let arrived = std::mem::replace(&mut group.trace.arrived, shared.arrived.clone());
+            let trace = AttemptTrace { arrived, ..shared };
             emit(self.record(row, trace, item)).await;
         }
     }

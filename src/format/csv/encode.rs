@@ -12,7 +12,7 @@ use crate::format::column_set::ColumnSet;
 use crate::format::columns::Columns;
 use crate::format::compress::PackedWriter;
 use crate::format::entry::{Encode, NewEncoder, NewTable, TableWriter};
-use crate::record::Record;
+use crate::record::{Record, WrittenArrivals};
 use crate::row::Fields;
 
 /// Writes records. A file that is continued keeps its header.
@@ -121,7 +121,7 @@ fn own(columns: &Columns, record: &Record, cells: &mut Cells, out: &mut Vec<u8>)
     cells.plain(Some(record.attempts), out);
     cells.plain(record.milliseconds(), out);
     if columns.arrived {
-        cells.plain(serde_json::to_string(&record.arrived).ok(), out);
+        cells.plain(serde_json::to_string(&WrittenArrivals(&record.arrived)).ok(), out);
     }
     if columns.body {
         cells.text(record.body.as_deref().unwrap_or_default(), out);

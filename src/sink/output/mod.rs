@@ -299,6 +299,7 @@ impl Output {
             run: self.run.clone(),
             identity: identity.clone(),
             synced: None,
+            records: 0,
         };
         Ok(Some(held))
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::fs::{beside, file_lock, real, sync_directory};
+use crate::limit::Limit;
 use crate::source::InputFingerprint;
 
 /// What the file says.
@@ -26,6 +27,8 @@ pub(super) struct Sidecar {
     pub identity: Identity,
     /// How much of the results was on the disk at the last sync.
     pub synced: Option<Synced>,
+    /// How many records the results had when this was written.
+    pub records: u64,
 }
 
 /// The beginning of a results file.
@@ -56,10 +59,42 @@ pub(super) fn read(results: &Path) -> Option<Sidecar> {
     serde_json::from_slice(&text).ok()
 }
 
-/// The limits that the last run of these results had, as its job writes them.
+/// What the sidecar of a results file says of the last run that wrote it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunFacts {
+    /// The limits of the run; none if the sidecar is of an older version.
+    pub limits: Vec<RunLimit>,
+    /// The limits as the job writes them.
+    pub limits_text: String,
+    /// Whether the requests of earlier steps are in no record.
+    pub has_steps: bool,
+    /// Number of rows, if it is known.
+    pub rows: Option<u64>,
+    /// Minimum number of records that the file must have.
+    pub records: u64,
+}
+
+/// A limit of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunLimit {
+    /// The limit, with its burst and its template of keys wherever the job states them.
+    pub limit: Limit,
+    /// Whether each key of the pool has the limit for itself.
+    #[serde(default)]
+    pub pool: bool,
+}
+
+/// The facts of the last run that wrote these results, if they have a sidecar.
 #[must_use]
-pub fn limits_of(results: &Path) -> Option<String> {
-    Some(read(&real(results))?.identity.limits)
+pub fn facts_of(results: &Path) -> Option<RunFacts> {
+    let Sidecar { identity, records, .. } = read(&real(results))?;
+    Some(RunFacts {
+        limits: identity.rates,
+        limits_text: identity.limits,
+        has_steps: identity.has_steps,
+        rows: identity.rows,
+        records,
+    })
 }
 
 impl SidecarLock {
@@ -114,7 +149,7 @@ pub(super) fn holder(results: &Path) -> String {
 }
 
 /// The identity of a run, as fingerprints: short hashes, so that no secret is kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
     /// The input's bytes, if they can be read again.
     pub input: Option<InputFingerprint>,
@@ -122,6 +157,15 @@ pub struct Identity {
     pub parts: Vec<(String, String)>,
     /// The limits as the job writes them.
     pub limits: String,
+    /// The limits of the requests that the records tell of.
+    #[serde(default)]
+    pub rates: Vec<RunLimit>,
+    /// Whether the job has steps, of which the records tell the last one's requests alone.
+    #[serde(default)]
+    pub has_steps: bool,
+    /// Number of rows, if it is known before the run.
+    #[serde(default)]
+    pub rows: Option<u64>,
 }
 
 /// A short hash of a text.

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::kinds::bucket::Bucket;
 use crate::kinds::pattern::RatePattern;
-use crate::kinds::spec::{Form, Spec, Terms};
+use crate::kinds::spec::{Form, Measure, Spec, Terms};
 use crate::quota::SharedTerms;
 
 /// `counter:300/1m`.
@@ -31,6 +31,7 @@ pub(crate) const COUNTER: Spec = Spec {
         let (burst, units) = bucket_of(terms);
         SharedTerms::bucket(terms, burst, units)
     }),
+    measure: Some(|_, _| Measure::Counter),
     model: Some("counter"),
     ..Spec::new(Form::Prefix("counter"), |terms| {
         let (burst, units) = bucket_of(terms);

@@ -133,7 +133,7 @@ pub(crate) const MIDNIGHT: Spec = Spec {
     form: Form::Zone,
     build: |terms| Box::new(terms.window(Fixed::by_zone(terms))),
     shared: Some(|terms| SharedTerms::window(terms, Fixed::by_zone(terms))),
-    measure: None,
+    measure: Some(|_, _| Measure::Day),
     period_error: |period| {
         (period != DAY).then_some("windows that begin at midnight in a zone last 1d")
     },

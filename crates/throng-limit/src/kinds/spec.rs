@@ -104,6 +104,12 @@ pub enum Measure {
     AnyWindow,
     /// The most in any window that begins at a multiple of the period, UTC.
     ClockWindow,
+    /// The most in any day of the limit's time zone.
+    Day,
+    /// The largest estimate of a counter with windows of the period, wherever they begin: the
+    /// units of the window so far, and those of the one before it, less the share of the
+    /// window that is gone.
+    Counter,
     /// The fullest that a bucket was from which the amount leaks in each period.
     Bucket {
         /// The units that the bucket holds.
