@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use throng::internals::row::Fields;
 use throng::internals::source::{Settings, Source};
-use throng::internals::verify;
+use throng::internals::verify::{self, Scope, ScopedLimit};
 use throng::{Job, Plan};
 
 use crate::halves;
@@ -69,8 +69,9 @@ pub fn results(data: &[u8]) {
         // The file must not be touched by a plan.
         let _ = Plan::new(&job, &|_| None);
         assert_eq!(fs::read(&path).unwrap(), results, "{name}");
-        let limit = "3/1s".parse().unwrap();
-        let _ = verify::verify(&settings(&path), &[limit], None);
+        let mut limits = vec![ScopedLimit::new("3/1s".parse().unwrap(), Scope::All, 1)];
+        limits.extend(verify::limits_of(&[&path]).map_or(Vec::new(), |known| known.limits));
+        let _ = verify::verify(&[settings(&path)], &limits);
     }
 }
 

@@ -197,7 +197,7 @@ fn own(columns: &Columns, record: &Record, out: &mut Vec<u8>) -> serde_json::Res
     entry(out, br#","_attempts":"#, record.attempts)?;
     entry(out, br#","_ms":"#, record.milliseconds())?;
     if columns.arrived {
-        entry(out, br#","_arrived":"#, &WrittenArrivals(&record.arrived))?;
+        entry(out, br#","_arrived":"#, WrittenArrivals(&record.arrived))?;
     }
     if columns.body {
         entry(out, br#","_body":"#, &record.body)?;

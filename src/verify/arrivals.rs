@@ -44,9 +44,6 @@ impl Arrival {
     }
 }
 
-/// Whether a template uses the request, of which the row's fields do not tell.
-pub(super) use crate::record::is_of_request;
-
 /// Whether a record is the only one of its row, or the last one.
 pub(super) fn ends_row(fields: &Fields) -> bool {
     match fields.get("_last") {

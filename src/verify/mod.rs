@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::fs::external_sort::ExternalSort;
 use crate::limit::{Limit, Measure};
+use crate::record::is_of_request;
 use crate::render::KeyTemplate;
 use crate::row::Fields;
 use crate::sink::{self, RunFacts};
@@ -220,7 +221,9 @@ struct LimitCount<'a> {
 /// A scope whose template is compiled.
 enum CompiledScope {
     All,
-    Per { text: String, template: Option<KeyTemplate> },
+    Per(Box<KeyTemplate>),
+    /// A template that uses the request, whose value the record has.
+    OfRequest(String),
     Pool,
 }
 
@@ -295,26 +298,23 @@ impl<'a> LimitCount<'a> {
 
 impl CompiledScope {
     fn new(scope: &Scope) -> Result<CompiledScope, String> {
-        Ok(match scope {
-            Scope::All => CompiledScope::All,
-            Scope::Pool => CompiledScope::Pool,
-            // A template of the request alone uses no field: then the record says the key.
-            Scope::Per(text) if arrivals::is_of_request(text) => {
-                CompiledScope::Per { text: text.clone(), template: None }
+        match scope {
+            Scope::All => Ok(CompiledScope::All),
+            Scope::Pool => Ok(CompiledScope::Pool),
+            Scope::Per(template) if is_of_request(template) => {
+                Ok(CompiledScope::OfRequest(template.clone()))
             }
-            Scope::Per(text) => {
-                CompiledScope::Per { text: text.clone(), template: Some(KeyTemplate::new(text)?) }
-            }
-        })
+            Scope::Per(template) => Ok(CompiledScope::Per(Box::new(KeyTemplate::new(template)?))),
+        }
     }
 
     /// The key of a request of a record with these fields.
     fn key(&self, fields: &Fields, arrival: &Arrival) -> Result<String, String> {
         match self {
             CompiledScope::All => Ok(String::new()),
+            CompiledScope::Per(template) => template.of(fields),
+            CompiledScope::OfRequest(template) => arrival.scope_key(template),
             CompiledScope::Pool => arrival.pool_key(),
-            CompiledScope::Per { template: Some(template), .. } => template.of(fields),
-            CompiledScope::Per { text, template: None } => arrival.scope_key(text),
         }
     }
 }
