@@ -44,7 +44,9 @@ pub(super) struct WriterEnding {
     pub sorts: Option<PathBuf>,
     pub format: Option<Format>,
     pub product: Option<Arc<dyn Product>>,
-    /// The number of records the journal had before the first of this run.
+    /// The number of records the output had before the first of this run.
+    pub before: u64,
+    /// The number of them that the journal had.
     pub in_journal: u64,
 }
 
@@ -208,7 +210,7 @@ impl Writer {
         match &mut self.held {
             None => Ok(()),
             Some(held) => {
-                held.says.records = self.before + self.text.written;
+                held.says.records = self.ending.before + self.text.written;
                 held.write(durably).map_err(|error| self.text.opened.failed(&error))
             }
         }

@@ -257,6 +257,7 @@ impl Output {
                 .flatten(),
             format: Some(self.checked.format),
             product: self.checked.product.clone(),
+            before: records,
             in_journal: if past.is_to_be_rewritten() { records } else { records - past.in_parts },
         }
     }
