@@ -97,9 +97,17 @@ impl Permit {
 
     /// A permit while nothing is limited, when `ended` others had ended. No clock is read.
     pub(crate) fn unlimited(core: Arc<LimiterCore>, cost: Cost, ended: u64) -> Permit {
-        let mut permit = Permit::new(core, cost, Acquired::default(), Time::ZERO);
-        permit.unlimited = Some(ended);
-        permit
+        Permit {
+            core,
+            cost,
+            acquired: Acquired::default(),
+            unlimited: Some(ended),
+            acquired_at: Time::ZERO,
+            sent: None,
+            acked: None,
+            ended: None,
+            lost: false,
+        }
     }
 
     /// Which key of the pool it is for, if there is a pool.
@@ -266,7 +274,8 @@ impl Permit {
         if self.ended.is_some() {
             return;
         }
-        let is_unsaid = self.sent.is_none() && end != End::Returned;
+        let is_sent = !matches!(end, End::Returned);
+        let is_unsaid = is_sent && self.sent.is_none();
         let ended = self.tell(|limits, now, cost, acquired| {
             if is_unsaid {
                 limits.sent(now, cost, acquired);
@@ -274,11 +283,8 @@ impl Permit {
             limits.ended(now, cost, acquired, end);
         });
         self.ended = Some(ended);
-        self.lost = end == End::Lost;
-        self.sent = match end {
-            End::Returned => None,
-            _ => self.sent.or(Some(self.acquired_at)),
-        };
+        self.lost = matches!(end, End::Lost);
+        self.sent = if is_sent { self.sent.or(Some(self.acquired_at)) } else { None };
     }
 }
 
