@@ -274,8 +274,9 @@ impl TextOutput {
 
     /// Takes a record; whether it is time to flush.
     pub fn write(&mut self, record: &Record) -> Result<bool, SinkError> {
-        let encoded = self.encode.record(record, &mut self.buffer);
-        encoded.map_err(SinkError::Failed)?;
+        if let Err(error) = self.encode.record(record, &mut self.buffer) {
+            return Err(SinkError::Failed(error));
+        }
         self.ends.push(self.buffer.len());
         Ok(self.buffer.len() >= ENOUGH)
     }

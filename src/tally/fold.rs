@@ -71,9 +71,12 @@ impl Fold {
 
     /// Adds the value of one result, if it has one.
     pub(super) fn add(&mut self, value: Option<&Value>, scratch: &mut String) {
-        match value.and_then(|value| self.kept.add(value, scratch)) {
-            Some(()) => self.values += 1,
-            None => self.skipped += 1,
+        if let Some(value) = value
+            && self.kept.add(value, scratch).is_some()
+        {
+            self.values += 1;
+        } else {
+            self.skipped += 1;
         }
     }
 
