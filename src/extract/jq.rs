@@ -46,30 +46,35 @@ impl Program {
 
     /// All values of the program, in order.
     pub fn run_all(&self, input: &JqInput) -> Result<Vec<JqInput>, JqError> {
-        self.first_values(usize::MAX, input)
+        self.values(input, &JqBudget::new()).collect()
     }
 
-    /// The first `max` values of the program.
-    fn first_values(&self, max: usize, input: &JqInput) -> Result<Vec<JqInput>, JqError> {
-        let budget = JqBudget::new();
-        let running = Running { lut: &self.filter.lut, budget: &budget };
+    /// The values of the program, which are made one after the other.
+    fn values<'a>(
+        &'a self,
+        input: &JqInput,
+        budget: &'a JqBudget,
+    ) -> impl Iterator<Item = Result<JqInput, JqError>> + 'a {
+        let running = Running { lut: &self.filter.lut, budget };
         let context = Ctx::<Bounded>::new(running, Vars::new([]));
-        let values = self.filter.id.run((context, input.clone())).take(max);
-        values.map(|value| value.map_err(|why| JqError::of(why, &budget))).collect()
+        let values = self.filter.id.run((context, input.clone()));
+        values.map(|value| value.map_err(|why| JqError::of(why, budget)))
     }
 
     /// The program's one value.
     pub fn run(&self, input: &JqInput) -> Result<Value, JqError> {
-        let values = self.first_values(2, input)?;
-        let [value] = &values[..] else {
-            return Err(JqError::Failed(if values.is_empty() {
-                "the jq program gave no value".into()
-            } else {
-                "the jq program gave more than one value: put it in [ ] to keep them as a list"
-                    .into()
-            }));
+        let budget = JqBudget::new();
+        let mut values = self.values(input, &budget);
+        let Some(value) = values.next().transpose()? else {
+            return Err(JqError::Failed("the jq program gave no value".into()));
         };
-        let text = json(value)?;
+        if values.next().transpose()?.is_some() {
+            return Err(JqError::Failed(
+                "the jq program gave more than one value: put it in [ ] to keep them as a list"
+                    .into(),
+            ));
+        }
+        let text = json(&value)?;
         serde_json::from_str(&text).map_err(|_| {
             let start: String = text.chars().take(MAX_ERROR).collect();
             JqError::Failed(format!("{start} can't be written as JSON"))
