@@ -7,11 +7,11 @@ use jiff::Zoned;
 
 use super::context::RunContext;
 use crate::error::Error;
-use crate::limit::{Estimate, Guard, LimitState, Policy, RateLimiter};
+use crate::limit::{Estimate, FoundPace, Guard, LimitState, Policy, RateLimiter};
 use crate::metrics::{TimeShare, Warning, free_at};
 use crate::plan::Plan;
 use crate::report::{
-    LimitReport, RateReport, Report, RowReport, RunEnding, SendReport, WorkerReport,
+    FoundLimit, LimitReport, RateReport, Report, RowReport, RunEnding, SendReport, WorkerReport,
 };
 use crate::shutdown::ShutdownReason;
 use crate::tally::Tally;
@@ -146,8 +146,43 @@ fn limit(state: &LimitState, blind: Option<&str>) -> LimitReport {
         linger_seconds: state.linger.as_secs_f64(),
         margin_seconds: state.margin.as_ref().map(Duration::as_secs_f64),
         units_learnt: state.learnt,
+        found: state.found.map(|found| found_limit(found, &state.unit)),
         spacing_seconds: state.spacing.as_ref().map(Duration::as_secs_f64),
         keys: state.keys,
+    }
+}
+
+/// What a search has found, with the flags that keep it: requests spread over a round period
+/// in which there are enough units for whole numbers to lose little.
+fn found_limit(found: FoundPace, unit: &str) -> FoundLimit {
+    const ENOUGH: f64 = 100.0;
+    const ROUND: [(u64, &str); 11] = [
+        (1, "1s"),
+        (2, "2s"),
+        (5, "5s"),
+        (10, "10s"),
+        (20, "20s"),
+        (30, "30s"),
+        (60, "1m"),
+        (300, "5m"),
+        (600, "10m"),
+        (3_600, "1h"),
+        (86_400, "1d"),
+    ];
+    let per_second = 1.0 / found.per_unit.as_secs_f64();
+    let units_in = |seconds: u64| per_second * seconds as f64;
+    let period = ROUND.into_iter().find(|(seconds, _)| units_in(*seconds) >= ENOUGH);
+    let (seconds, period) = period.unwrap_or((86_400, "1d"));
+    let units = (units_in(seconds) as u64).max(1);
+    let rate = match unit {
+        "requests" => format!("{units}/{period}"),
+        unit => format!("'{units} {unit}/{period}'"),
+    };
+    FoundLimit {
+        per_second,
+        was_refused: found.was_refused,
+        is_settled: found.is_settled,
+        next_time: format!("--rate {rate} --shape spread"),
     }
 }
 

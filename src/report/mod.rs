@@ -14,7 +14,7 @@ mod words;
 
 pub use escape::{escape, short, visible};
 pub use summary::{
-    FailureReport, LatencyReport, LimitReport, RateReport, Report, RowReport, RunEnding,
-    RunFigures, SendReport, WorkerReport,
+    FailureReport, FoundLimit, LatencyReport, LimitReport, RateReport, Report, RowReport,
+    RunEnding, RunFigures, SendReport, WorkerReport,
 };
 pub use text::Color;

@@ -203,10 +203,25 @@ pub struct LimitReport {
     /// The units allowed in the end, if the server has shown that they differ from
     /// the job's.
     pub units_learnt: Option<u64>,
+    /// What a limit that was searched for has found.
+    pub found: Option<FoundLimit>,
     /// The least time between two requests, if the limit is a spacing.
     pub spacing_seconds: Option<f64>,
     /// Number of keys, if the limit holds for each key.
     pub keys: Option<u64>,
+}
+
+/// The limit that a search has found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FoundLimit {
+    /// The units that the server took in a second.
+    pub per_second: f64,
+    /// Whether more was refused: otherwise the server may take more.
+    pub was_refused: bool,
+    /// Whether the search came to an end before the run did.
+    pub is_settled: bool,
+    /// The flags that keep this pace without a search.
+    pub next_time: String,
 }
 
 /// The latency of the rows' last attempts, in milliseconds.

@@ -5,7 +5,7 @@ use anstyle::{AnsiColor, Style};
 use crate::metrics::{TimeShare, Warning};
 
 use super::escape::{escape, short};
-use super::summary::{LatencyReport, LimitReport, Report, RunEnding, WorkerReport};
+use super::summary::{FoundLimit, LatencyReport, LimitReport, Report, RunEnding, WorkerReport};
 use super::tables::{answers, failures};
 use super::words::{count, milliseconds, per_second, percent, plural, seconds};
 
@@ -144,7 +144,9 @@ fn limit(limit: &LimitReport) -> String {
         None => limit.guard.clone(),
     };
     let mut line = format!("limit {} ({}): {}", short(&limit.rate), escape(&guard), kept(limit));
-    if let Some(units) = limit.units_learnt {
+    if let Some(found) = &limit.found {
+        line += &found_limit(found);
+    } else if let Some(units) = limit.units_learnt {
         line +=
             &format!("; adjusted to {}, which the server has shown to be its limit", count(units));
     }
@@ -160,6 +162,17 @@ fn limit(limit: &LimitReport) -> String {
         line += &format!("; {lost} without an answer, each counted for {linger} more");
     }
     line
+}
+
+/// The pace that was found, and the flags for next time.
+fn found_limit(found: &FoundLimit) -> String {
+    let pace = per_second(found.per_second);
+    let what = match (found.is_settled, found.was_refused) {
+        (true, _) => format!("found {pace}"),
+        (false, true) => format!("was still searching, at {pace}"),
+        (false, false) => format!("was never refused, at {pace}: the server may take more"),
+    };
+    format!("; {what}; next time: {}", short(&found.next_time))
 }
 
 /// The observance of the limit, as far as the guard proves it.

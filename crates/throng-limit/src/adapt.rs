@@ -55,7 +55,6 @@ pub struct Controller {
     ceiling: u64,
     /// Units that are used.
     units: u64,
-    goal: Goal,
     /// Units when the last unexplained refusal came.
     refused_from: u64,
     /// Whether requests are spread.
@@ -77,16 +76,6 @@ pub struct Controller {
     period_ends: Time,
 }
 
-/// What the units are held against.
-#[derive(Debug, Clone, Copy)]
-enum Goal {
-    /// The declared limit is right, unless refusals show otherwise.
-    Declared,
-    /// The limit is searched for below the ceiling; it was refused last at this number of
-    /// units.
-    Search { refused_at: u64 },
-}
-
 /// A margin that grows with refusals, and is never taken back.
 #[derive(Debug, Clone, Copy)]
 struct Margin {
@@ -104,7 +93,6 @@ impl Controller {
             declared: units,
             ceiling: units,
             units,
-            goal: Goal::Declared,
             refused_from: units,
             is_spread: false,
             margin: None,
@@ -125,17 +113,6 @@ impl Controller {
         Controller { margin, ..self }
     }
 
-    /// The same controller, but the declared limit is a ceiling below which the limit is
-    /// searched for, from a tenth of it.
-    #[must_use]
-    pub fn searching(self) -> Controller {
-        Controller {
-            units: (self.ceiling / 10).max(1),
-            goal: Goal::Search { refused_at: self.ceiling },
-            ..self
-        }
-    }
-
     /// Units that are used in a period.
     #[must_use]
     pub fn units(&self) -> u64 {
@@ -151,8 +128,7 @@ impl Controller {
     /// Units that are used, if that was learnt.
     #[must_use]
     pub fn learnt(&self) -> Option<u64> {
-        let is_declared = matches!(self.goal, Goal::Declared) && self.units == self.declared;
-        (!is_declared).then_some(self.units)
+        (self.units != self.declared).then_some(self.units)
     }
 
     /// Whether requests are to be spread over the period.
@@ -169,14 +145,10 @@ impl Controller {
 
     /// The server says that the limit is `amount` units from now on.
     pub fn allow(&mut self, amount: u64) {
-        match &mut self.goal {
-            Goal::Search { refused_at } => {
-                *refused_at = amount.min(*refused_at);
-                self.units = self.units.min(amount).max(1);
-            }
-            Goal::Declared if amount > self.ceiling => self.units = amount,
-            Goal::Declared => self.units = self.units.min(amount),
+        if amount > self.ceiling {
+            self.units = amount;
         }
+        self.units = self.units.min(amount);
         self.ceiling = amount;
         self.refused_from = self.units;
     }
@@ -191,28 +163,21 @@ impl Controller {
         if !self.is_used_up || now < self.period_ends {
             return false;
         }
-        self.begin(now, 1);
-        match self.goal {
-            Goal::Search { refused_at } => self.raise(refused_at),
-            Goal::Declared if self.left == 0 => return false,
-            Goal::Declared => {
-                self.left -= 1;
-                if self.left > 0 {
-                    return false;
-                }
-                self.relax();
-            }
+        self.begin(now);
+        if self.left == 0 {
+            return false;
         }
+        self.left -= 1;
+        if self.left > 0 {
+            return false;
+        }
+        self.relax();
         true
     }
 
     /// The server refused a request, which our own count cannot explain. Gives by how many
     /// units less than before it is thought to take.
     pub fn refused(&mut self, now: Time) -> u64 {
-        if let Goal::Search { .. } = self.goal {
-            self.lower(now);
-            return 0;
-        }
         let is_spread = self.margin.is_none_or(Margin::is_large);
         let less = match self.tried_from.take() {
             Some(units) => {
@@ -225,7 +190,7 @@ impl Controller {
         self.refused_from = self.units;
         self.is_spread = is_spread;
         self.left = self.belief;
-        self.begin(now, 1);
+        self.begin(now);
         less
     }
 
@@ -247,7 +212,7 @@ impl Controller {
     /// Fewer than half of the limit are not believed at first: then there is another
     /// reason.
     pub fn limit_to(&mut self, units: u64) {
-        // A refused try has been undone, and nothing is learnt of a search.
+        // A refused try has been undone.
         if self.refusals == 0 {
             return;
         }
@@ -287,23 +252,8 @@ impl Controller {
         self.units == self.ceiling && !self.is_spread
     }
 
-    /// Searches further up: by a fiftieth of the ceiling, or by one unit near the place
-    /// where it was refused.
-    fn raise(&mut self, refused_at: u64) {
-        let step = if self.units < refused_at * 17 / 20 { (self.ceiling / 50).max(1) } else { 1 };
-        self.units = (self.units + step).min(self.ceiling);
-    }
-
-    /// Searches from 85 % of what was refused, for two periods at least.
-    fn lower(&mut self, now: Time) {
-        let refused_at = self.units.saturating_sub(1).max(1);
-        self.goal = Goal::Search { refused_at };
-        self.units = (refused_at * 17 / 20).max(1);
-        self.begin(now, 2);
-    }
-
-    fn begin(&mut self, now: Time, periods: u32) {
-        self.period_ends = now.after(self.period * periods);
+    fn begin(&mut self, now: Time) {
+        self.period_ends = now.after(self.period);
         self.is_used_up = false;
     }
 }

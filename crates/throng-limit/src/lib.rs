@@ -27,7 +27,9 @@ pub use config::{LINGER, LimitScope, Policy, Rule, Settings, Sharing, UncountedO
 
 mod limiter;
 #[doc(hidden)]
-pub use limiter::{Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation};
+pub use limiter::{
+    Availability, Event, FoundPace, Limiter, LimiterStats, RateLimitInfo, Reservation,
+};
 mod kinds;
 #[doc(hidden)]
 pub use kinds::{Measure, RatePattern};

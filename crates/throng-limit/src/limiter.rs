@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::time::Time;
 
@@ -135,8 +136,21 @@ pub struct LimiterStats {
     pub back: Option<Time>,
     /// The gap between requests, where refusals have called for one.
     pub spread: Option<Duration>,
+    /// The pace that was found, where it was searched for.
+    pub found: Option<FoundPace>,
     /// How many times it remembers.
     pub entries: usize,
+}
+
+/// A pace that was searched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct FoundPace {
+    /// The time for each unit that the server takes.
+    pub per_unit: Duration,
+    /// Whether a faster pace was refused: otherwise the server may take more.
+    pub was_refused: bool,
+    /// Whether the search has come to an end: otherwise the pace is the last that was tried.
+    pub is_settled: bool,
 }
 
 impl LimiterStats {
@@ -150,8 +164,17 @@ impl LimiterStats {
             amount: fewest(self.amount, other.amount),
             back: self.back.or(other.back),
             spread: self.spread.max(other.spread),
+            found: self.found.max(other.found),
             entries: self.entries + other.entries,
         };
+    }
+}
+
+impl FoundPace {
+    /// The units in a period, rounded; at least one.
+    pub(crate) fn units_in(self, period: Duration) -> u64 {
+        let units = period.as_secs_f64() / self.per_unit.as_secs_f64().max(1e-9);
+        (units.round() as u64).max(1)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::config::{Guard, LimitScope, Rule};
 use crate::error::AcquireError;
 use crate::gate::cost::Cost;
 use crate::gate::limit_set::LimitSet;
-use crate::limiter::{Availability, LimiterStats};
+use crate::limiter::{Availability, FoundPace, LimiterStats};
 use crate::outcome::{Blocked, BlockedTime, Blocker, BlockerKind};
 use crate::time::Time;
 
@@ -36,6 +36,8 @@ pub struct LimitState {
     /// The units that it allowed in the end, where the server has shown that those
     /// are not what the job says.
     pub learnt: Option<u64>,
+    /// The pace that was found, where the limit was searched for.
+    pub found: Option<FoundPace>,
     /// The least time between two sendings, if that is what it keeps.
     pub spacing: Option<Duration>,
     /// How many keys had it, if it holds for each key.
@@ -139,7 +141,11 @@ fn states_of(rule: &Rule, stats: LimiterStats, lost: u64, keys: Option<u64>) -> 
         lost,
         linger: rule.linger(),
         margin: stats.margin,
-        learnt: stats.learnt,
+        learnt: stats.learnt.or_else(|| {
+            let period = rule.rate_pattern()?.period()?;
+            Some(stats.found?.units_in(period))
+        }),
+        found: stats.found,
         spacing: gap,
         keys,
     };
@@ -153,6 +159,7 @@ fn states_of(rule: &Rule, stats: LimiterStats, lost: u64, keys: Option<u64>) -> 
         most: 1,
         margin: None,
         learnt: None,
+        found: None,
         spacing: Some(gap),
         ..state.clone()
     };

@@ -136,15 +136,6 @@ impl<S: WindowKind> Window<S> {
         Window { may_spread: true, ..self }
     }
 
-    /// The same window, whose units are a ceiling below which they are found out by being
-    /// refused.
-    #[must_use]
-    pub fn searching(mut self) -> Self {
-        self.controller = self.controller.searching();
-        self.slots.resize(self.controller.units());
-        self
-    }
-
     /// The same window, which also counts the arrivals that can have fallen into any
     /// period.
     #[must_use]
