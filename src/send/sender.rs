@@ -122,7 +122,7 @@ impl Sender {
         Ok(())
     }
 
-    /// The same lease, or a new one if its connection has ended meanwhile.
+    /// Gives a lease back, or a new one if its connection has ended meanwhile.
     pub async fn renew(&self, lease: Lease, uri: &Uri) -> Result<Lease, SendError> {
         if lease.is_fresh() {
             Ok(lease)

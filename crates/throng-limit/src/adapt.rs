@@ -106,7 +106,7 @@ impl Controller {
         }
     }
 
-    /// The same controller with a margin that begins with `first`.
+    /// Gives the controller a margin that begins with `first`.
     #[must_use]
     pub fn with_margin(self, first: Duration, longest: Duration) -> Controller {
         let margin = Some(Margin { first, now: first, longest });

@@ -11,7 +11,7 @@ use crate::time::Time;
 pub struct Workload {
     /// By unit, requests first.
     pub units: Vec<u64>,
-    /// The same for the busiest key of each scope, where that is known.
+    /// By scope: the units of its busiest key, where that is known.
     pub busiest: Vec<Option<Vec<u64>>>,
 }
 
@@ -125,7 +125,7 @@ struct LimitLoad {
     amount: f64,
     /// Seconds for a window; for what is paced, seconds for a unit.
     cycle: f64,
-    /// The same for the first cycle, which may begin in the middle.
+    /// Seconds of the first cycle, which may begin in the middle.
     first: f64,
     paced: bool,
 }

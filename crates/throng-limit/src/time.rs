@@ -66,7 +66,7 @@ pub fn calendar_at_zero() -> Timestamp {
     closest.map_or(Timestamp::UNIX_EPOCH, |(_, zero)| zero)
 }
 
-/// The same, and how far apart the two clocks were read.
+/// How far apart the two clocks were read, and the calendar at the clock's zero.
 fn read_both() -> (Duration, Timestamp) {
     let (before, calendar, after) = (now(), Timestamp::now(), now());
     let since = SignedDuration::try_from(before.since(Time::ZERO)).unwrap_or_default();

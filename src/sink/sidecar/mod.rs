@@ -21,7 +21,7 @@ pub(super) struct Sidecar {
     pub throng: String,
     /// The process that holds the lock, or held it last.
     pub pid: u32,
-    /// The same for all runs that went on with one file; idempotency keys come from it.
+    /// The identifier that all runs with one file share; idempotency keys come from it.
     pub run: String,
     /// What the records belong to.
     pub identity: Identity,

@@ -128,7 +128,7 @@ impl Policy {
         policy
     }
 
-    /// The same on a clock that is at its zero at this time of the calendar.
+    /// This policy on a clock that is at its zero at this time of the calendar.
     #[must_use]
     pub fn on_clock(mut self, zero: Timestamp) -> Policy {
         self.rules.iter_mut().for_each(|rule| rule.set_clock(zero));
@@ -143,7 +143,7 @@ impl Policy {
             .with_route(self.route)
     }
 
-    /// The same under another guard, wherever none is named for a limit alone.
+    /// This policy under another guard, wherever none is named for a limit alone.
     #[must_use]
     pub fn under(&self, guard: Guard) -> Policy {
         let mut policy = self.clone();

@@ -1,4 +1,4 @@
-//! The same limits once for each key: host, tenant, or whatever a job names.
+//! Limits that each key has for itself: host, tenant, or any other value that a job names.
 //! Keys that went quiet are forgotten, so that memory is bounded by the active
 //! ones. Pure.
 

@@ -130,14 +130,13 @@ impl<S: WindowKind> Window<S> {
         }
     }
 
-    /// The same window, spread over the period where refusals call for it.
+    /// Spreads the window's units over the period where refusals call for it.
     #[must_use]
     pub fn spreading(self) -> Self {
         Window { may_spread: true, ..self }
     }
 
-    /// The same window, which also counts the arrivals that can have fallen into any
-    /// period.
+    /// Makes the window count the arrivals that can have fallen into any period.
     #[must_use]
     pub fn certified(mut self) -> Self {
         self.worst_case = Some(WorstCase::new(self.period));
