@@ -82,7 +82,11 @@ fn limits(arguments: &VerifyArgs) -> Result<Vec<ScopedLimit>, Error> {
 }
 
 fn line(check: &Check, verified: &Verified) -> String {
-    let (limit, most, allowed) = (&check.limit, check.peak, check.allowed);
+    let (limit, most) = (&check.limit, check.peak);
+    let allowed = match &limit.unit {
+        Some(unit) => format!("{} {unit}", check.allowed),
+        None => check.allowed.to_string(),
+    };
     let period = humantime::format_duration(limit.amount.period);
     let place = match limit.measure() {
         Some(Measure::Total) => "in all".to_owned(),
@@ -92,7 +96,7 @@ fn line(check: &Check, verified: &Verified) -> String {
         Some(Measure::ClockWindow) => format!("in any {period} by the clock"),
         Some(Measure::Day) => "from midnight to midnight".to_owned(),
         Some(Measure::Counter) => {
-            format!("by a counter of any {period} and the share that is left of the one before")
+            format!("by a counter over {period}, wherever its windows begin")
         }
         Some(Measure::AnyWindow) | None => format!("in any {period}"),
     };

@@ -153,9 +153,12 @@ impl Writer {
     pub fn complete(&mut self) -> Result<(), SinkError> {
         self.finish()?;
         let made = self.ending.make().map_err(SinkError::Failed)?;
-        if let Some(held) = self.held.as_mut().filter(|_| made) {
-            // It is another text now.
-            held.says.synced = None;
+        if let Some(held) = &mut self.held {
+            held.says.complete = true;
+            if made {
+                // It is another text now.
+                held.says.synced = None;
+            }
         }
         self.note(true)
     }

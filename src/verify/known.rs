@@ -58,7 +58,7 @@ pub fn limits_of(results: &[&Path]) -> Result<KnownLimits, Error> {
         let facts = facts_of(path)?;
         if facts.has_steps {
             unproven.push(format!(
-                "limits of earlier steps: the records of {} have the requests of the last step alone",
+                "the records of {} have the requests of its job's last step alone, so that a limit of an earlier one can't be verified",
                 path.display()
             ));
         }

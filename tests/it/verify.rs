@@ -188,7 +188,169 @@ fn two_runs_together_break_a_limit_that_each_of_them_keeps() {
     let said = "20/10s: NOT PROVEN: up to 40 can have come in any 10s, where 20 are allowed, at ";
     assert!(ended.stdout.starts_with(said), "{}", ended.stdout);
     assert!(ended.stdout.contains("(40 requests of 2 runs together)"), "{}", ended.stdout);
-    let lines = proven(verify(&format!("{a} {b}"), "-r 40/10s"));
+    let lines = proven(verify(&format!("{a} {b}"), "--rate 40/10s"));
     let said = "40/10s: at most 40 of 40 in any 10s, whatever happened on the way (40 requests of 2 runs together)";
     assert_eq!(lines, [said]);
+}
+
+#[test]
+fn two_runs_that_share_a_limit_prove_it_together() {
+    let place = Place::new();
+    let limits = vec!["20/500ms".parse().unwrap()];
+    let server = mock(Settings { limits, ..Settings::default() });
+    let start = |output: &str| {
+        let run = run().quotes(&server.url()).files(&place, 30, output);
+        run.flags("--rate 20/500ms").env("XDG_STATE_HOME", &place.path("state")).start()
+    };
+    for run in [start("a.jsonl"), start("b.jsonl")] {
+        run.ends().with_code(0);
+    }
+    assert_eq!(server.judgement().refused, 0);
+    let both = format!("{} {}", place.path("a.jsonl"), place.path("b.jsonl"));
+    let lines = proven(verify(&both, ""));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].ends_with("(60 requests of 2 runs together)"), "{lines:?}");
+}
+
+#[test]
+fn each_key_counts_in_all_files_by_the_template_of_its_run() {
+    let place = Place::new();
+    let at = |row: usize, name: &str, from: f64| json!({name: "a", "_row": row, "_attempts": 1, "_arrived": [[from, from]]});
+    let file = |output: &str, name: &str, from: f64| {
+        let text = format!("{}\n{}\n", at(0, name, from), at(1, name, from));
+        let rates = format!(r#"[{{"limit": {{"rate": "3/1s", "per": "{{{{ {name} }}}}"}}}}]"#);
+        let sidecar = format!(
+            r#"{{"records": 2, "identity": {{"input": null, "parts": [], "limits": "3/1s per x", "rows": 3, "rates": {rates}}}}}"#
+        );
+        place.file(&format!("{output}.throng"), &sidecar);
+        place.file(output, &text)
+    };
+    let (a, b) = (file("a.jsonl", "tenant", 1.7e9), file("b.jsonl", "customer", 1.7e9 + 0.9));
+    let lines = proven(verify(&a, ""));
+    assert_eq!(
+        lines,
+        [
+            "3/1s: at most 2 of 3 in any 1s, whatever happened on the way (2 requests of this run)"
+                .to_owned(),
+            format!("{a}: 1 of 3 rows have no record; what was sent for them is not counted"),
+        ]
+    );
+    let ended = verify(&format!("{a} {b}"), "").with_code(1);
+    assert!(ended.stdout.contains("NOT PROVEN: up to 4 "), "{}", ended.stdout);
+    // Of one run's template, the other run's rows know nothing.
+    let ended = throng("verify").flags(&format!("{a} {b} -r 3/1s")).arg("--per", "{{ tenant }}");
+    ended.exits(2).says("b.jsonl, record 1: ").says("tenant");
+}
+
+#[test]
+fn counters_and_tokens_are_proven_and_their_bursts_known() {
+    let place = Place::new();
+    let file = done(&place, "out.jsonl", Some("counter:30/500ms"), "--rate counter:30/500ms");
+    let lines = proven(verify(&file, ""));
+    assert!(lines[0].starts_with("counter:30/500ms: at most "), "{lines:?}");
+    assert!(lines[0].contains(" of 30 by a counter over 500ms, "), "{lines:?}");
+    verify(&file, "--rate counter:8/500ms").with_code(1);
+
+    let file = done(&place, "out.csv", None, "--rate bucket:40/500ms --burst 5");
+    let lines = proven(verify(&file, ""));
+    assert!(lines[0].contains(" of 5 at once, at 40 in 500ms"), "{lines:?}");
+
+    let server = plain_mock();
+    let run = run().quotes(&server.url()).files(&place, 30, "costly.jsonl");
+    run.arg("--rate", "90 tokens/500ms").arg("--cost", "tokens=10").exits(0);
+    let file = place.path("costly.jsonl");
+    let lines = proven(verify(&file, ""));
+    assert!(lines[0].starts_with("90 tokens/500ms: at most "), "{lines:?}");
+    assert!(lines[0].contains(" of 90 tokens in any 500ms, "), "{lines:?}");
+    let less = throng("verify").flags(&file).arg("--rate", "80 tokens/500ms").exits(1);
+    assert!(less.stdout.contains("up to 90 can have come"), "{}", less.stdout);
+    throng("verify").flags(&file).arg("--rate", "9 pages/1s").exits(2).says("how many pages");
+}
+
+#[test]
+fn each_key_of_a_pool_and_each_host_has_the_limit_for_itself() {
+    let place = Place::new();
+    let server = plain_mock();
+    let ask = |output: &str| run().quotes(&server.url()).files(&place, 40, output);
+    let pool = ask("pool.jsonl").arg("--header", "x-api-key: {{ key }}");
+    let pool = pool.arg("--keys", "{{ env.ONE }}").arg("--keys", "{{ env.TWO }}");
+    pool.env("ONE", "first-s3cret").env("TWO", "second-s3cret").flags("--rate 10/500ms").exits(0);
+    let lines = proven(verify(&place.path("pool.jsonl"), ""));
+    assert!(lines[0].contains(", the most of 2 keys, "), "{lines:?}");
+    for name in ["pool.jsonl", "pool.jsonl.throng"] {
+        assert!(!place.read(name).contains("s3cret"), "{name}");
+    }
+    ask("host.jsonl").flags("--rate 20/500ms").arg("--per", "{{ request.host }}").exits(0);
+    let lines = proven(verify(&place.path("host.jsonl"), ""));
+    assert!(lines[0].starts_with("20/500ms: at most 20 of 20 in any 500ms"), "{lines:?}");
+}
+
+#[test]
+fn records_that_are_missing_are_known_and_rows_without_one_are_counted() {
+    let place = Place::new();
+    let server = plain_mock();
+    let run = run().quotes(&server.url()).files(&place, 60, "out.jsonl").flags("--rate 40/run");
+    run.exits(3);
+    let file = place.path("out.jsonl");
+    let lines = proven(verify(&file, ""));
+    assert!(lines[0].starts_with("40/run: at most 40 of 40 in all, "), "{lines:?}");
+    let without = "20 of 60 rows have no record; what was sent for them is not counted";
+    assert_eq!(lines[1], format!("{file}: {without}"));
+    let text = place.read("out.jsonl");
+    let (first, rest) = text.split_once('\n').unwrap();
+    place.file("out.jsonl", rest);
+    let missing = "has 39 records, and its run wrote 40: the times of the missing ones";
+    verify(&file, "").with_code(2).says(missing);
+    let twice = [first, first, rest].join("\n");
+    place.file("out.jsonl", &twice.repeat(2));
+    verify(&file, "").with_code(2).says("and its run had 60: some stand there twice");
+}
+
+#[test]
+fn attempts_that_sent_nothing_have_no_time_and_rows_of_a_batch_share_one() {
+    let place = Place::new();
+    let server = plain_mock();
+    let port = server.url().rsplit(':').next().unwrap().to_owned();
+    let rows = format!("url\n{}/echo/1\nhttp://127.0.0.1:1/\n", server.url());
+    let run_ = run().arg("--url", "{{ url }}").arg("--input", &place.file("rows.csv", &rows));
+    let run_ = run_.flags("--rate 10/1s --retries 1 --allow-host 127.0.0.1:1 --allow-host");
+    let run_ = run_.flags(&format!("127.0.0.1:{port}")).arg("--output", &place.path("out.jsonl"));
+    run_.exits(1);
+    assert_eq!(place.records("out.jsonl")[1]["_arrived"], json!([[], []]));
+    let lines = proven(verify(&place.path("out.jsonl"), ""));
+    assert!(lines[0].ends_with("(1 request of this run)"), "{lines:?}");
+
+    let ids = (0..9).fold("id\n".to_owned(), |text, n| text + &format!("A{n}\n"));
+    let batches = run().arg("--url", &format!("{}/batch", server.url()));
+    let batches = batches.arg("--query", "ids={{ id | join(',') }}").flags("--batch 3");
+    let batches = batches.flags("--each .found[] --match id=.id --extract price=.price");
+    let batches = batches.arg("--input", &place.file("ids.csv", &ids)).flags("--rate 10/1s");
+    batches.arg("--output", &place.path("batches.jsonl")).exits(0);
+    let lines = proven(verify(&place.path("batches.jsonl"), ""));
+    assert!(lines[0].ends_with("(3 requests of this run)"), "{lines:?}");
+}
+
+#[test]
+fn limits_of_earlier_steps_can_t_be_verified() {
+    let place = Place::new();
+    let server = plain_mock();
+    let url = server.url();
+    let job = |limit: &str| {
+        format!(
+            "[input]\nlist = [{{id = 1}}]\n[request]\nurl = \"{url}/list/5?size=5\"\n\
+             [items]\neach = \".items[]\"\n[limit]\nrate = \"9/1s\"\n[extract]\nitem = \".id\"\n\
+             [[step]]\n{limit}[step.request]\nurl = \"{url}/detail/{{{{ item }}}}\"\n"
+        )
+    };
+    let file = place.path("out.jsonl");
+    let go = |limit: &str| {
+        let job = place.file("job.toml", &job(limit));
+        throng("run").flags(&job).flags("--overwrite --output").flags(&file).exits(0);
+    };
+    go("");
+    verify(&file, "").with_code(2).says("have the requests of its job's last step alone");
+    go("limit = {rate = \"8/1s\"}\n");
+    let ended = verify(&file, "").with_code(0);
+    ended.says("not checked: the records of ");
+    assert!(ended.stdout.starts_with("8/1s: at most 5 of 8 in any 1s"), "{}", ended.stdout);
 }

@@ -301,6 +301,7 @@ impl Output {
             identity: identity.clone(),
             synced: None,
             records: 0,
+            complete: false,
         };
         Ok(Some(held))
     }

@@ -29,6 +29,8 @@ pub(super) struct Sidecar {
     pub synced: Option<Synced>,
     /// How many records the results had when this was written.
     pub records: u64,
+    /// Whether all rows have their record.
+    pub complete: bool,
 }
 
 /// The beginning of a results file.
@@ -68,8 +70,10 @@ pub struct RunFacts {
     pub limits_text: String,
     /// Whether the requests of earlier steps are in no record.
     pub has_steps: bool,
-    /// Number of rows, if it is known.
+    /// Number of rows, if it was known before the run.
     pub rows: Option<u64>,
+    /// Whether the run has ended with a record for each row.
+    pub complete: bool,
     /// Minimum number of records that the file must have.
     pub records: u64,
 }
@@ -87,12 +91,13 @@ pub struct RunLimit {
 /// The facts of the last run that wrote these results, if they have a sidecar.
 #[must_use]
 pub fn facts_of(results: &Path) -> Option<RunFacts> {
-    let Sidecar { identity, records, .. } = read(&real(results))?;
+    let Sidecar { identity, records, complete, .. } = read(&real(results))?;
     Some(RunFacts {
         limits: identity.rates,
         limits_text: identity.limits,
         has_steps: identity.has_steps,
         rows: identity.rows,
+        complete,
         records,
     })
 }
