@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use throng::internals::judge::signals::{self, MAX_WAIT, SignalSource};
+use throng::internals::judge::signals::{self, HeaderRules, MAX_WAIT, SignalSource};
 use throng::internals::pages::{Page, PageAddress, PageHistory, Pages, Settings};
 use throng::limit::Limit;
 
@@ -27,9 +27,11 @@ pub fn limit_headers(data: &[u8]) {
         remaining: "x-left".into(),
         used: "x-used".into(),
         reset: "x-end".into(),
+        reset_unit: None,
     };
+    let rules = HeaderRules::new(&[said], &[]).unwrap_or_default();
     for now in moments() {
-        let heard = signals::read_headers(&headers, std::slice::from_ref(&said), now);
+        let heard = signals::read_headers(rules.heard(&headers), now);
         for signal in heard.signals {
             let reset = signal.info.reset.unwrap_or_default();
             // A second more, since a server may round.
@@ -43,7 +45,7 @@ pub fn retry_after(data: &[u8]) {
     let (pause, rest) = halves(data);
     let headers = headers(rest);
     for now in moments() {
-        let _ = signals::parse_pause(text(pause), &headers, now);
+        let _ = signals::parse_pause(text(pause), HeaderRules::default().heard(&headers), now);
     }
     let settings = Settings { next: Some("link".into()), ..Settings::default() };
     let pages = Pages::new(&settings, None).unwrap().unwrap();

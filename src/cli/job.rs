@@ -70,6 +70,7 @@ impl JobArgs {
             "env": self.auth.env_tree(),
             "api": self.api,
             "limit": self.limit.tree().map_err(Error::plan)?,
+            "no-headers": self.limit.no_headers(),
             "workers": self.workers.tree(),
             "send": self.patience.send_tree(),
             "network": self.network.tree(),

@@ -20,13 +20,17 @@ pub fn no_permit(context: &RunContext, stage_index: usize, error: &AcquireError)
                 .and_then(|limit| stage.policy.rules().iter().find(|rule| rule.name == *limit));
             let (blocker, longest) = match limit {
                 Some(limit) => (limit.as_str(), max_wait.limit),
-                None => ("the server, whose answers say so,", max_wait.server),
+                None => ("the server", max_wait.server),
+            };
+            let headers = match limit {
+                Some(_) => "",
+                None => "; if a header of its answers is wrong, --no-headers NAME ignores one",
             };
             let longest = duration::exact(longest.unwrap_or_default());
             let zone = rule.and_then(Rule::zone);
             let go_on = go_on_after(context, *free_in, zone);
             format!(
-                "the next request would have to wait for {blocker} for longer than {longest} (retry.max-wait or --max-wait): {go_on}"
+                "the next request would have to wait for {blocker} for longer than {longest} (retry.max-wait or --max-wait): {go_on}{headers}"
             )
         }
         AcquireError::Store { problem } => problem.clone(),

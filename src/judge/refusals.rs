@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::signals::{parse_pause, read_headers};
+use super::signals::{HeaderRules, HeardHeaders, parse_pause, read_headers};
 use crate::error::Error;
 use crate::extract::Extractor;
 use crate::limit::duration;
@@ -78,6 +78,7 @@ pub enum Ruling {
 /// The compiled rules of a job.
 pub struct RefusalRules {
     rules: Vec<CheckedRule>,
+    headers: HeaderRules,
     max_wait: Duration,
     max_refusals: u32,
 }
@@ -90,19 +91,26 @@ struct CheckedRule {
 
 impl RefusalRules {
     /// Compiles the jq programs of the rules. The run ends at a longer pause than `max_wait`,
-    /// and after more than `max_refusals` in a row.
+    /// and after more than `max_refusals` in a row. Pauses are read in the `headers` that the
+    /// job believes.
     ///
     /// # Errors
     /// Which rule is wrong, and where.
     pub fn new(
         rules: &[RefusalRule],
+        headers: HeaderRules,
         max_wait: Duration,
         max_refusals: u32,
     ) -> Result<RefusalRules, Error> {
         let checked = (1..).zip(rules).map(|(number, rule)| {
             CheckedRule::new(rule).map_err(|why| Error::plan(format!("refusal {number}: {why}")))
         });
-        Ok(RefusalRules { rules: checked.collect::<Result<_, _>>()?, max_wait, max_refusals })
+        Ok(RefusalRules {
+            rules: checked.collect::<Result<_, _>>()?,
+            headers,
+            max_wait,
+            max_refusals,
+        })
     }
 
     /// The ruling on the head of an answer that arrived at `now`.
@@ -134,21 +142,22 @@ impl RefusalRules {
         body: Option<&[u8]>,
         now: SystemTime,
     ) -> Result<Ruling, Failure> {
+        let heard = self.headers.heard(headers);
         for checked in self.rules.iter().filter(|checked| checked.rule.matches(status, headers)) {
             let Some(body) = body.or((!checked.needs_body()).then_some(b"")) else {
                 return Ok(Ruling::NeedsBody);
             };
             if checked.matches_body(body)? {
-                let by_body = checked.wait(body, headers, now)?;
-                let wait = retry_after(headers, now)
+                let by_body = checked.wait(body, heard, now)?;
+                let wait = retry_after(heard, now)
                     .or(by_body)
-                    .or_else(|| exhausted_reset(headers, now))
+                    .or_else(|| exhausted_reset(heard, now))
                     .or(checked.rule.pause);
                 let RefusalRule { means, closes, .. } = checked.rule;
                 return Ok(Ruling::Refused(means, closes, wait));
             }
         }
-        Ok(default_ruling(status, headers, now))
+        Ok(default_ruling(status, heard, now))
     }
 
     /// Why the run ends rather than waits, after refusals with this pause, if it does.
@@ -171,10 +180,10 @@ impl RefusalRules {
 /// The ruling on an answer without the rules of a job: a 429 is a refusal, and a 503 with
 /// `Retry-After`.
 #[must_use]
-pub fn default_ruling(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Ruling {
+pub fn default_ruling(status: StatusCode, headers: HeardHeaders<'_>, now: SystemTime) -> Ruling {
     let is_refusal = match status {
         StatusCode::TOO_MANY_REQUESTS => true,
-        StatusCode::SERVICE_UNAVAILABLE => headers.contains_key(RETRY_AFTER),
+        StatusCode::SERVICE_UNAVAILABLE => headers.get(RETRY_AFTER.as_str()).is_some(),
         _ => false,
     };
     if !is_refusal {
@@ -227,7 +236,7 @@ impl CheckedRule {
     fn wait(
         &self,
         body: &[u8],
-        headers: &HeaderMap,
+        headers: HeardHeaders<'_>,
         now: SystemTime,
     ) -> Result<Option<Duration>, Failure> {
         let Some(wait) = &self.wait else {
@@ -247,14 +256,14 @@ fn compile(name: &str, code: Option<&str>) -> Result<Option<Extractor>, String> 
 }
 
 /// The pause that `Retry-After` asks for, in full.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+fn retry_after(headers: HeardHeaders<'_>, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER.as_str())?.to_str().ok()?;
     parse_pause(text, headers, now)
 }
 
 /// The time until the last exhausted limit resets.
-fn exhausted_reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let infos = read_headers(headers, &[], now).signals.into_iter();
+fn exhausted_reset(headers: HeardHeaders<'_>, now: SystemTime) -> Option<Duration> {
+    let infos = read_headers(headers, now).signals.into_iter();
     let exhausted = infos.filter(|signal| signal.info.remaining == Some(0));
     exhausted.filter_map(|signal| signal.info.reset).max()
 }
@@ -271,7 +280,8 @@ mod tests {
             refusal: Vec<RefusalRule>,
         }
         let job: Job = toml::from_str(text).map_err(|error| error.to_string())?;
-        RefusalRules::new(&job.refusal, Duration::MAX, 20).map_err(|error| error.to_string())
+        RefusalRules::new(&job.refusal, HeaderRules::default(), Duration::MAX, 20)
+            .map_err(|error| error.to_string())
     }
 
     fn ruling(rules: &RefusalRules, status: u16, headers: &[(&str, &str)], body: &str) -> Ruling {
@@ -297,7 +307,7 @@ mod tests {
 
     #[test]
     fn without_rules_a_429_is_a_refusal_with_the_most_exact_pause() {
-        let rules = RefusalRules::new(&[], Duration::MAX, 20).unwrap();
+        let rules = RefusalRules::new(&[], HeaderRules::default(), Duration::MAX, 20).unwrap();
         let left = |left| ("x-ratelimit-remaining", left);
         let reset = ("x-ratelimit-reset", "30");
         for (status, headers, expected) in [
@@ -383,6 +393,18 @@ mod tests {
                 "{status} {headers:?} {body}"
             );
         }
+    }
+
+    #[test]
+    fn a_retry_after_that_a_job_ignores_names_no_pause() {
+        let headers = HeaderRules::new(&[], &["retry-after".to_owned()]).unwrap();
+        let rules = RefusalRules::new(&[], headers, Duration::MAX, 20).unwrap();
+        let retry_after = ("retry-after", "86400");
+        let unnamed = Ruling::Refused(RefusalMeaning::Limited, RefusalScope::Key, None);
+        assert_eq!(ruling(&rules, 429, &[retry_after], ""), unnamed);
+        let left = [retry_after, ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "30")];
+        assert_eq!(ruling(&rules, 429, &left, ""), limited(30));
+        assert_eq!(ruling(&rules, 503, &[retry_after], ""), Ruling::Accepted);
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub struct Job {
     /// The profile whose settings hold where the job has none: `github`, `github:anonymous`.
     /// [`Job::parse`] applies it and leaves none here.
     pub api: Option<String>,
+    /// The name of the profile that [`Job::parse`] has applied.
+    #[serde(skip)]
+    pub profile: Option<String>,
     /// Where rows come from.
     pub input: source::Settings,
     /// What to ask for each row.
@@ -51,6 +54,10 @@ pub struct Job {
     pub retry: judge::Settings,
     /// The headers in which the server tells its count, beside the common ones.
     pub signal: Vec<judge::signals::SignalSource>,
+    /// Names of headers with the state of limits that are ignored, since they are wrong; or
+    /// `all`.
+    #[serde(rename = "no-headers")]
+    pub no_headers: Vec<String>,
     /// Which answers are refusals, beside a 429.
     pub refusal: Vec<judge::RefusalRule>,
     /// What to keep of an answer.

@@ -51,7 +51,7 @@ impl Layers {
         lay_over(&mut tree, self.0);
         profile.check(&tree)?;
         let job = read(tree)?;
-        Ok(Job { api: None, ..job })
+        Ok(Job { api: None, profile: Some(profile.name), ..job })
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
+
 use crate::error::Error;
 use crate::limit::{self, Estimate, Policy, Time, Workload};
 use crate::quota_store::{self, SharedLimit};
@@ -131,6 +133,8 @@ impl Plan {
             connections,
             state: quota_store::directory(environment),
         };
+        let first = plan.first_uri();
+        plan.notes.extend(warnings::of_host(job, &plan.stages, first.as_ref()));
         plan.notes.extend(plan.used_limits());
         Ok(plan)
     }
@@ -138,6 +142,12 @@ impl Plan {
     /// The stage that takes the input's rows.
     pub(crate) fn first(&self) -> &Stage {
         &self.stages[0]
+    }
+
+    /// The URL of the first request, if a row is known.
+    pub(crate) fn first_uri(&self) -> Option<Uri> {
+        let row = self.first().batch_row(&self.survey.first)?;
+        Some(self.first().render(&row).ok()?.uri().clone())
     }
 
     /// The secrets that a record may hold; none if there are none and the run learns none.

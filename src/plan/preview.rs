@@ -187,9 +187,7 @@ impl Plan {
 
     /// Why the server of the first row can't show arrivals, if it can't.
     pub(crate) fn blind(&self) -> Option<&'static str> {
-        let row = self.first().batch_row(&self.survey.first)?;
-        let request = self.first().render(&row).ok()?;
-        self.first().transport.blind_to(request.uri())
+        self.first().transport.blind_to(&self.first_uri()?)
     }
 
     fn workers(&self, latency: Duration) -> String {

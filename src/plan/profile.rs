@@ -36,6 +36,8 @@ pub struct Profile {
     pub name: String,
     /// Its name in full.
     pub title: String,
+    /// The hosts of the API; `*.` at the beginning stands for any host below.
+    hosts: Vec<String>,
     /// A note for users.
     #[serde(default)]
     pub note: Option<String>,
@@ -102,6 +104,23 @@ impl Profile {
             Error::plan(format!(
                 "there is no profile \"{name}\" (api, --api); the profiles are: {names}"
             ))
+        })
+    }
+
+    /// The names of the profiles that know the API at this host.
+    ///
+    /// # Errors
+    /// A profile of this build can't be parsed.
+    pub(super) fn of_host(host: &str) -> Result<Vec<String>, Error> {
+        let all = Profile::all()?.into_iter().filter(|profile| profile.has_host(host));
+        Ok(all.map(|profile| profile.name).collect())
+    }
+
+    fn has_host(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        self.hosts.iter().any(|known| match known.strip_prefix('*') {
+            Some(below) => host.ends_with(below),
+            None => host == *known,
         })
     }
 
@@ -194,6 +213,7 @@ mod tests {
     fn every_tier_of_every_profile_is_a_job() {
         for profile in Profile::all().unwrap() {
             assert!(!profile.source.is_empty() && !profile.tier.is_empty());
+            assert!(!profile.hosts.is_empty(), "{}", profile.name);
             let headers: Map<String, Value> = profile
                 .needs
                 .iter()
@@ -204,8 +224,13 @@ mod tests {
                 let job = json!({"api": api, "request": {"headers": headers}}).to_string();
                 let job = Job::parse("job.json", &job).unwrap();
                 assert!(!job.limit.rate.is_empty(), "{api}");
-                crate::judge::RefusalRules::new(&job.refusal, job.retry.max_server_wait(), 20)
-                    .unwrap();
+                crate::judge::RefusalRules::new(
+                    &job.refusal,
+                    Default::default(),
+                    job.retry.max_server_wait(),
+                    20,
+                )
+                .unwrap();
                 crate::limit::Policy::new(&job.limit, job.send.timeout).unwrap();
                 assert!(profile.text().contains(&api), "{}", profile.text());
             }

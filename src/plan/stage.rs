@@ -10,7 +10,7 @@ use crate::batch::Batch;
 use crate::error::Error;
 use crate::extract::{CostExtractor, Extractor, Items};
 use crate::format::Format;
-use crate::judge::signals::{BodySignals, SignalSource};
+use crate::judge::signals::{BodySignals, HeaderRules};
 use crate::judge::{Judge, RefusalRules, Tries};
 use crate::limit::{self, Cost, Guard, LimitError, Policy, Rule, Sharing};
 use crate::pages::Pages;
@@ -49,7 +49,7 @@ pub struct Stage {
     pub(crate) cleartext: Cleartext,
     pub(crate) judge: Judge,
     pub(crate) refusals: RefusalRules,
-    pub(crate) signals: Vec<SignalSource>,
+    pub(crate) headers: HeaderRules,
     pub(crate) body_signals: Option<BodySignals>,
     pub(crate) extractor: Extractor,
     pub(crate) true_costs: Option<CostExtractor>,
@@ -78,6 +78,7 @@ impl Stage {
         };
         let policy = Policy::new(&job.limit, job.send.timeout)
             .map_err(|error| Error::plan(limit_error(&error)))?;
+        let headers = HeaderRules::new(&job.signal, &job.no_headers)?;
         let arrivals = arrivals(&policy);
         let (renderer, secret_headers) =
             Renderer::new(&with_key(job), rows, &cost_expressions(&policy), context)?;
@@ -109,10 +110,11 @@ impl Stage {
             judge: Judge::new(job.retry.clone()),
             refusals: RefusalRules::new(
                 &job.refusal,
+                headers.clone(),
                 job.retry.max_server_wait(),
                 job.retry.max_refusals,
             )?,
-            signals: job.signal.clone(),
+            headers,
             body_signals: BodySignals::new(&job.signal)?,
             makes_keys: job.retry.idempotency_key.as_deref() == Some(AUTO),
             keeps_body: job.output.keep_body || job.extract.is_empty(),

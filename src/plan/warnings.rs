@@ -5,10 +5,12 @@ use std::time::Duration;
 use http::Uri;
 
 use super::literals::{self, Literal};
+use super::profile::Profile;
 use super::{Job, Stage};
 use crate::auth::Tokens;
 use crate::pages::Pages;
 use crate::quota_store::SharedLimit;
+use crate::send;
 
 /// The warnings of a stage, one sentence each.
 pub fn of(job: &Job, stage: &Stage) -> Vec<String> {
@@ -69,6 +71,36 @@ fn keys(job: &Job) -> Vec<String> {
         )
     })
     .collect()
+}
+
+/// A warning that a host that is not local is asked without a limit, or that a profile knows
+/// the host's limits and the job does without it.
+pub fn of_host(job: &Job, stages: &[Stage], first: Option<&Uri>) -> Option<String> {
+    let later = stages[1..].iter().map(|stage| stage.renderer.fixed_uri());
+    let uris = std::iter::once(first.cloned()).chain(later);
+    let mut asked = stages.iter().zip(uris).filter_map(|(stage, uri)| {
+        let host = uri?.host()?.to_ascii_lowercase();
+        (!send::is_local(&host)).then(|| (stage.policy.is_unlimited(), host))
+    });
+    asked.find_map(|(is_unlimited, host)| {
+        let profiles = match job.profile {
+            Some(_) => Vec::new(),
+            None => Profile::of_host(&host).unwrap_or_default(),
+        };
+        let api = profiles.join(" or --api ");
+        match (is_unlimited, profiles.as_slice()) {
+            (true, []) => Some(format!(
+                "no limit is set (limit.rate or --rate): {host} is asked as fast as it answers"
+            )),
+            (true, _) => Some(format!(
+                "no limit is set, and there is a profile with those of {host}: --api {api} (throng profiles shows it)"
+            )),
+            (false, []) => None,
+            (false, _) => Some(format!(
+                "there is a profile with the limits and refusals of {host}: --api {api} (throng profiles shows it)"
+            )),
+        }
+    })
 }
 
 /// Shorter waits are not worth a warning.

@@ -140,7 +140,8 @@ async fn carry_out(
         let seen = observation(&context, &answer, start.elapsed(), now);
         check(&answer, &seen)?;
         if number == 0 {
-            signals = read_headers(&answer.headers, &context.plan.first().signals, now).signals;
+            signals =
+                read_headers(context.plan.first().headers.heard(&answer.headers), now).signals;
         }
         if seen.refused {
             on_refusal(&seen);

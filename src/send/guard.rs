@@ -58,6 +58,18 @@ impl AddressPolicy {
     }
 }
 
+/// Whether a host is this machine's, or one of a private network, as far as its name says.
+pub fn is_local(host: &str) -> bool {
+    let host = bare(host);
+    match host.parse::<IpAddr>() {
+        Ok(address) => special_use(address).is_some(),
+        Err(_) => {
+            let ends = [".localhost", ".local", ".internal", ".test"];
+            !host.contains('.') || ends.iter().any(|end| host.ends_with(end))
+        }
+    }
+}
+
 /// A host for a socket: an IPv6 address without the brackets of a URL.
 pub fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
@@ -71,6 +83,16 @@ mod tests {
         let hosts = ["10.1.1.1", "localhost", "*.shop.example", "[fd00::2]"].map(String::from);
         let named = ["http://intra.example/", "http://[::1]:8080/"].map(|uri| uri.parse().unwrap());
         AddressPolicy::new(named.iter(), Hosts::new(&hosts).unwrap(), false)
+    }
+
+    #[test]
+    fn names_and_addresses_of_private_networks_are_local() {
+        for host in ["localhost", "127.0.0.1", "[::1]", "10.1.2.3", "model", "db.internal"] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in ["api.example", "93.184.216.34", "localhost.example"] {
+            assert!(!is_local(host), "{host}");
+        }
     }
 
     #[test]

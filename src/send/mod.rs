@@ -32,7 +32,7 @@ mod tls;
 pub use acked::AckedBytes;
 pub use body::decode;
 pub use connect::{Arrivals, MemoryConnector, MemoryStream, Transport};
-pub use guard::AddressPolicy;
+pub use guard::{AddressPolicy, is_local};
 pub use pool::Lease;
 pub use request::RequestHead;
 pub(crate) use route::Origin;

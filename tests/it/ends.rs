@@ -85,9 +85,38 @@ fn a_wait_that_headers_ask_for_ends_the_run_if_it_is_too_long() {
         let throng = throng.arg("--input", &input).arg("--output", &place.path("out.jsonl"));
         let ended = throng.env("TZ", "UTC").flags("--workers 1").flags(flags).exits(3);
         ended.says("would have to wait for the server").says("longer than 1h (retry.max-wait or");
-        ended.says(" UTC (20 h) with --resume");
+        ended.says(" UTC (20 h) with --resume").says("--no-headers NAME ignores one");
         assert!(!place.records("out.jsonl").is_empty());
     }
+}
+
+#[test]
+fn a_header_that_is_wrong_is_ignored() {
+    let server = exhausted();
+    let job = |flags: &str| {
+        let throng = run().arg("--url", &format!("{}/1", server.url()));
+        throng.flags("--mode sync --workers 1 --take 3 --input -").flags(flags)
+    };
+    let rows = |throng: Throng| throng.with_stdin("symbol\nA\nB\nC\n").ends();
+    for flags in ["x-ratelimit-reset", "X-RateLimit-Remaining", "all"] {
+        rows(job("--format csv --no-headers").flags(flags)).with_code(0).says("3 ok");
+    }
+    let ended = rows(job("--format csv --no-headers ratelimit-reset")).with_code(3);
+    ended.says("--no-headers NAME ignores one");
+    let ended = rows(job("--format csv --no-headers x-rate-reset")).with_code(2);
+    ended.says("throng reads no header \"x-rate-reset\" (no-headers, --no-headers)");
+}
+
+#[test]
+fn a_reset_in_milliseconds_is_rescaled() {
+    let server = exhausted();
+    let place = Place::new();
+    let signal = "limit = 'x-ratelimit-limit'\nremaining = 'x-ratelimit-remaining'\nreset = 'x-ratelimit-reset'\nreset-unit = '1us'";
+    let job = place.file("job.toml", &format!("[[signal]]\n{signal}"));
+    let input = place.file("rows.csv", &symbols(3));
+    let throng = run().flags(&job).arg("--url", &format!("{}/1", server.url()));
+    // 72 ms: after each of them, one request goes.
+    throng.arg("--input", &input).flags("--mode sync --workers 1").exits(0).says("3 ok");
 }
 
 #[test]

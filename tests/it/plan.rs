@@ -42,6 +42,47 @@ fn it_tells_the_least_time() {
 }
 
 #[test]
+fn a_host_that_is_not_local_and_has_no_limit_or_a_profile_is_named_once() {
+    let notes = |url: &str, flags: &str| -> Vec<String> {
+        let ended = throng("plan").arg("--url", url).flags(flags).exits(0);
+        let notes = ended.stdout.lines().filter_map(|line| line.strip_prefix("note"));
+        notes.map(|note| note.trim().to_owned()).collect()
+    };
+    let github = "https://api.github.com/rate_limit";
+    let unlimited =
+        "no limit is set (limit.rate or --rate): api.example is asked as fast as it answers";
+    for (url, flags, expected) in [
+        ("https://api.example/1", "", &[unlimited][..]),
+        ("https://api.example/1", "--rate 5/1s", &[]),
+        ("http://127.0.0.1:1/", "", &[]),
+        (
+            github,
+            "",
+            &[
+                "no limit is set, and there is a profile with those of api.github.com: --api github (throng profiles shows it)",
+            ],
+        ),
+        (
+            github,
+            "--rate 5/1s",
+            &[
+                "there is a profile with the limits and refusals of api.github.com: --api github (throng profiles shows it)",
+            ],
+        ),
+        (github, "--api github", &[]),
+        (
+            "https://a.myshopify.com/",
+            "",
+            &[
+                "no limit is set, and there is a profile with those of a.myshopify.com: --api shopify or --api shopify-graphql (throng profiles shows it)",
+            ],
+        ),
+    ] {
+        assert_eq!(notes(url, flags), expected, "{url} {flags}");
+    }
+}
+
+#[test]
 fn it_never_shows_a_secret_wherever_it_stands() {
     let (place, mock) = (Place::new(), plain_mock());
     let ended = plan(&place, &mock.url())

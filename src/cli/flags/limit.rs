@@ -71,6 +71,9 @@ struct ScopeFlags {
     /// Also adopt larger limits that the server names, not only smaller ones
     #[arg(long)]
     loosen: bool,
+    /// Ignore this header of the server's, such as x-ratelimit-reset, since it is wrong; all: each that tells of a limit (repeat)
+    #[arg(long = "no-headers", value_name = "NAME|all")]
+    no_headers: Vec<String>,
     /// One of several API keys, each with limits of its own; templates see it as {{ key }} (repeat)
     #[arg(long, value_name = "T")]
     keys: Vec<String>,
@@ -106,6 +109,11 @@ struct LegacyRateFlags {
 }
 
 impl LimitFlags {
+    /// The headers to ignore.
+    pub fn no_headers(&self) -> Option<&[String]> {
+        some(&self.scope.no_headers)
+    }
+
     /// The rate of the older flags, of which a missing one is 25 or 5 s.
     pub fn tree(&self) -> Result<Value, String> {
         let mut rates = self.rate.clone();

@@ -6,7 +6,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use super::attempt::{AttemptTrace, Purpose, RequestExecutor};
-use crate::judge::signals::{LimitSignals, read_headers};
+use crate::judge::signals::{HeaderRules, LimitSignals, read_headers};
 use crate::judge::{RefusalMeaning, RefusalScope, Ruling, default_ruling};
 use crate::limit::Permit;
 use crate::record::Failure;
@@ -31,7 +31,7 @@ impl RequestExecutor {
                 // Other servers know nothing of this one's limits.
                 let now = self.context.calendar_now();
                 if purpose == Purpose::Own {
-                    let signals = read_headers(head.headers(), &self.stage().signals, now);
+                    let signals = read_headers(self.stage().headers.heard(head.headers()), now);
                     self.apply_signals(permit, &signals);
                 }
                 self.counters().answered();
@@ -90,7 +90,8 @@ impl RequestExecutor {
         let bodies = &self.stage().body_signals;
         if let (Ok(answer), Purpose::Own, Some(bodies)) = (answer, purpose, bodies) {
             let now = self.context.calendar_now();
-            let signals = bodies.signals(&answer.headers, &answer.body, now)?;
+            let signals =
+                bodies.signals(self.stage().headers.heard(&answer.headers), &answer.body, now)?;
             self.apply_signals(permit, &signals);
         }
         Ok(())
@@ -117,7 +118,8 @@ impl RequestExecutor {
     ) {
         permit.answered();
         let now = self.context.calendar_now();
-        let ruling = default_ruling(head.status(), head.headers(), now);
+        let all = HeaderRules::default();
+        let ruling = default_ruling(head.status(), all.heard(head.headers()), now);
         let Ruling::Refused(_, _, pause) = ruling else {
             return;
         };

@@ -7,8 +7,7 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
-
+use super::header_rules::FamilyHeaders;
 use super::limit_signal::{LimitSignal, LimitSignals, NamedTexts, SignalSource, count};
 use super::moment::{AnswerClock, MAX_WAIT, moment};
 use crate::limit::RateLimitInfo;
@@ -24,6 +23,8 @@ struct Family<'a> {
     used: &'a str,
     /// The first one that exists counts.
     resets: [&'a str; 2],
+    /// The time that 1 stands for in a reset, where that is no second.
+    reset_unit: Option<Duration>,
 }
 
 /// The known families: unit, limit, remaining, used, and two names of the reset. Header names
@@ -64,15 +65,23 @@ struct ListEntry<'a> {
     parameters: Vec<(&'a str, &'a str)>,
 }
 
+/// The names of all known headers.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let of_families = FAMILIES.iter().flat_map(|family| &family[1..]).copied();
+    let of_usages = USAGES.iter().map(|(name, _)| *name);
+    of_families.chain(of_usages).chain([RATE_LIMIT, POLICY]).filter(|name| !name.is_empty())
+}
+
 /// Adds the signals of all known headers.
-pub fn read(headers: &HeaderMap, clock: AnswerClock, found: &mut LimitSignals) {
+pub fn read(headers: FamilyHeaders<'_>, clock: AnswerClock, found: &mut LimitSignals) {
     read_draft(headers, found);
     for [unit, limit, remaining, used, reset, other_reset] in FAMILIES {
-        let family = Family { unit, limit, remaining, used, resets: [reset, other_reset] };
-        family.read(headers, clock, found);
+        let resets = [reset, other_reset];
+        let family = Family { unit, limit, remaining, used, resets, reset_unit: None };
+        family.read(&headers, clock, found);
     }
     for (header, parse) in USAGES {
-        if let Some(info) = found.parse(headers, header, parse) {
+        if let Some(info) = found.parse(&headers, header, parse) {
             found.add(header, LimitSignal::new("requests", info));
         }
     }
@@ -95,6 +104,7 @@ pub fn read_sources<'a>(
             remaining: &source.remaining,
             used: &source.used,
             resets: [&source.reset, ""],
+            reset_unit: source.reset_unit,
         };
         family.read(texts, clock, found);
     }
@@ -110,7 +120,8 @@ impl Family<'_> {
         let used = if has(self.used) { found.parse(texts, self.used, count) } else { None };
         let limit = found.parse(texts, self.limit, first_count);
         let reset = self.resets.iter().find(|name| has(name));
-        let reset = reset.and_then(|name| found.parse(texts, name, |text| moment(text, clock)));
+        let reset = reset
+            .and_then(|name| found.parse(texts, name, |text| moment(text, self.reset_unit, clock)));
         let info = RateLimitInfo {
             limit: limit.or_else(|| Some(used?.saturating_add(remaining?))),
             remaining: remaining.or_else(|| limit?.checked_sub(used?)),
@@ -146,10 +157,9 @@ fn api_usage(text: &str) -> Result<RateLimitInfo, String> {
 }
 
 /// Adds the signals of the draft's headers.
-fn read_draft(headers: &HeaderMap, found: &mut LimitSignals) {
-    let texts = |name| headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
-    let policies: Vec<ListEntry> = texts(POLICY).flat_map(items).collect();
-    let entries: Vec<ListEntry> = texts(RATE_LIMIT).flat_map(items).collect();
+fn read_draft(headers: FamilyHeaders<'_>, found: &mut LimitSignals) {
+    let policies: Vec<ListEntry> = headers.texts(POLICY).flat_map(items).collect();
+    let entries: Vec<ListEntry> = headers.texts(RATE_LIMIT).flat_map(items).collect();
     if entries.iter().any(|entry| entry.name.contains('=')) {
         read_old_form(&entries, found);
         return;

@@ -1,8 +1,8 @@
 //! The state of a server's limits, and the sources that a job names for it. Pure.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use crate::limit::RateLimitInfo;
@@ -40,6 +40,10 @@ pub struct SignalSource {
     pub used: String,
     /// The header with the end of the window, or its jq program.
     pub reset: String,
+    /// The time that 1 stands for where the reset is a number; a second by default.
+    #[serde(rename = "reset-unit", with = "humantime_serde")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reset_unit: Option<Duration>,
 }
 
 /// A header with an implausible value.
@@ -55,13 +59,6 @@ pub struct InvalidHeader {
 pub trait NamedTexts {
     /// The text of this name, if it exists; the error is that it is no text.
     fn text(&self, name: &str) -> Option<Result<Cow<'_, str>, String>>;
-}
-
-impl NamedTexts for HeaderMap {
-    fn text(&self, name: &str) -> Option<Result<Cow<'_, str>, String>> {
-        let text = self.get(name)?.to_str().map(Cow::Borrowed);
-        Some(text.map_err(|_| "it is no text".to_owned()))
-    }
 }
 
 impl SignalSource {

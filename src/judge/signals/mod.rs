@@ -17,7 +17,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use http::HeaderMap;
 use http::header::HeaderName;
 use serde_json::Value;
 
@@ -25,12 +24,15 @@ use crate::error::Error;
 use crate::extract::Extractor;
 use crate::record::Failure;
 
+mod header_rules;
 mod headers;
 mod limit_signal;
 mod moment;
 #[cfg(test)]
 mod tests;
 
+use header_rules::FamilyHeaders;
+pub use header_rules::{HeaderRules, HeardHeaders};
 use limit_signal::NamedTexts;
 pub use limit_signal::{InvalidHeader, LimitSignal, LimitSignals, SignalSource};
 use moment::AnswerClock;
@@ -45,30 +47,27 @@ pub struct BodySignals {
 
 /// The headers of an answer, and the values of the programs for its body.
 struct AnswerTexts<'a> {
-    headers: &'a HeaderMap,
+    headers: HeardHeaders<'a>,
     values: BTreeMap<&'a str, String>,
 }
 
-/// The signals in the headers of an answer that arrived at `now`: in the families of
-/// headers above, and in those of `sources`.
+/// The signals in the headers of an answer that arrived at `now`: in those of a job's own
+/// sources, and in the families of headers above.
 #[must_use]
-pub fn read_headers(
-    headers: &HeaderMap,
-    sources: &[SignalSource],
-    now: SystemTime,
-) -> LimitSignals {
+pub fn read_headers(headers: HeardHeaders<'_>, now: SystemTime) -> LimitSignals {
     let mut found = LimitSignals::default();
-    if !sources.is_empty() {
+    let rules = headers.rules();
+    if !rules.sources().is_empty() {
         let clock = AnswerClock::of(headers, now);
-        let of_headers = sources.iter().filter(|source| !source.is_of_body());
-        headers::read_sources(of_headers, headers, clock, &mut found);
+        let of_headers = rules.sources().iter().filter(|source| !source.is_of_body());
+        headers::read_sources(of_headers, &headers, clock, &mut found);
     }
     // Most answers have no such header; each has this in its name.
     let of_limit =
         |name: &HeaderName| name.as_str().as_bytes().windows(5).any(|part| part == b"limit");
-    if headers.keys().any(of_limit) {
+    if rules.reads_families() && headers.map().keys().any(of_limit) {
         let clock = AnswerClock::of(headers, now);
-        headers::read(headers, clock, &mut found);
+        headers::read(FamilyHeaders(headers), clock, &mut found);
     }
     found
 }
@@ -97,7 +96,7 @@ impl BodySignals {
     /// A failure `jq too long`.
     pub fn signals(
         &self,
-        headers: &HeaderMap,
+        headers: HeardHeaders<'_>,
         body: &[u8],
         now: SystemTime,
     ) -> Result<LimitSignals, Failure> {

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::HeaderMap;
 use http::header::DATE;
+
+use super::header_rules::HeardHeaders;
 
 /// Maximum time until a window ends: 32 days, for a limit per month.
 pub const MAX_WAIT: Duration = Duration::from_secs(32 * 86_400);
@@ -24,7 +25,7 @@ pub struct AnswerClock {
 impl AnswerClock {
     /// The server's clock, where the answer has a `Date` that differs from the local
     /// clock. A `Date` has whole seconds, so up to one more is added.
-    pub fn of(headers: &HeaderMap, now: SystemTime) -> AnswerClock {
+    pub fn of(headers: HeardHeaders<'_>, now: SystemTime) -> AnswerClock {
         const AGREES: Duration = Duration::from_secs(2);
         match date(headers) {
             Some(date) if difference(date, now) > AGREES => {
@@ -36,8 +37,8 @@ impl AnswerClock {
 }
 
 /// The server's clock by the `Date` of an answer.
-fn date(headers: &HeaderMap) -> Option<SystemTime> {
-    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
+fn date(headers: HeardHeaders<'_>) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE.as_str())?.to_str().ok()?).ok()
 }
 
 fn difference(a: SystemTime, b: SystemTime) -> Duration {
@@ -55,18 +56,26 @@ fn difference(a: SystemTime, b: SystemTime) -> Duration {
 /// | `2026-01-27T12:00:30Z` | RFC 3339 |
 /// | `Sun, 06 Nov 1994 08:49:37 GMT` | an HTTP date |
 ///
+/// With a `unit`, a number counts such units instead of seconds.
+///
 /// # Errors
 /// It can't be parsed, or is further away than [`MAX_WAIT`].
-pub fn moment(text: &str, clock: AnswerClock) -> Result<Duration, String> {
+pub fn moment(text: &str, unit: Option<Duration>, clock: AnswerClock) -> Result<Duration, String> {
     let text = text.trim();
-    let wait = time_until(text, clock).ok_or_else(|| format!("\"{text}\" is no time"))?;
+    let number = unit.and_then(|unit| Some(text.parse::<f64>().ok()? * unit.as_secs_f64()));
+    let wait = match number {
+        Some(seconds) if seconds < FIRST_EPOCH => Duration::try_from_secs_f64(seconds).ok(),
+        Some(seconds) => until_epoch(seconds, clock),
+        None => time_until(text, clock),
+    };
+    let wait = wait.ok_or_else(|| format!("\"{text}\" is no time"))?;
     if wait <= MAX_WAIT { Ok(wait) } else { Err(format!("\"{text}\" is more than 32 days away")) }
 }
 
 /// The pause that `Retry-After` asks for: a moment or a duration of any length, since it
 /// is obeyed in full. A date has whole seconds, so one more is added.
 #[must_use]
-pub fn parse_pause(text: &str, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub fn parse_pause(text: &str, headers: HeardHeaders<'_>, now: SystemTime) -> Option<Duration> {
     let now = date(headers).unwrap_or(now);
     time_until(text.trim(), AnswerClock { now, margin: Duration::from_secs(1) })
 }
@@ -79,15 +88,17 @@ fn time_until(text: &str, clock: AnswerClock) -> Option<Duration> {
 }
 
 fn of_number(number: f64, clock: AnswerClock) -> Option<Duration> {
-    let since = |seconds: f64| {
-        let moment = UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?);
-        Some(until(moment?, clock))
-    };
     match number {
         n if n < FIRST_EPOCH => Duration::try_from_secs_f64(n).ok(),
-        n if n < FIRST_EPOCH_MILLIS => since(n),
-        n => since(n / 1_000.0),
+        n if n < FIRST_EPOCH_MILLIS => until_epoch(n, clock),
+        n => until_epoch(n / 1_000.0, clock),
     }
+}
+
+/// The time until this number of seconds since 1970.
+fn until_epoch(seconds: f64, clock: AnswerClock) -> Option<Duration> {
+    let moment = UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?);
+    Some(until(moment?, clock))
 }
 
 fn of_text(text: &str, clock: AnswerClock) -> Option<Duration> {

@@ -17,12 +17,16 @@ fn now() -> SystemTime {
 }
 
 fn read(headers: &[(&str, &str)]) -> LimitSignals {
+    read_by(&HeaderRules::default(), headers)
+}
+
+fn read_by(rules: &HeaderRules, headers: &[(&str, &str)]) -> LimitSignals {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let name: HeaderName = name.parse().unwrap();
         map.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
-    read_headers(&map, &[], now())
+    read_headers(rules.heard(&map), now())
 }
 
 /// Unit, limit, remaining, milliseconds until the reset.
@@ -197,15 +201,79 @@ fn a_job_may_name_headers_of_its_own() {
         reset: "X-Weight-Ends".into(),
         ..SignalSource::default()
     };
-    let mut map = HeaderMap::new();
-    for (name, value) in
-        [("x-weight-most", "1200"), ("x-weight-used", "200"), ("x-weight-ends", "20s")]
-    {
-        map.insert(name, HeaderValue::from_static(value));
-    }
-    let found = read_headers(&map, &[said], now());
+    let headers = [("x-weight-most", "1200"), ("x-weight-used", "200"), ("x-weight-ends", "20s")];
+    let found = read_by(&HeaderRules::new(&[said], &[]).unwrap(), &headers);
     let expected = ("weight".to_owned(), [Some(1_200), Some(1_000), Some(20_000)]);
     assert_eq!(all(&found), [expected]);
+}
+
+/// The rules of a job that ignores these headers.
+fn ignoring(names: &[&str]) -> HeaderRules {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    HeaderRules::new(&[], &names).unwrap()
+}
+
+#[test]
+fn a_header_that_a_job_ignores_is_as_if_no_answer_had_it() {
+    let headers = [
+        ("RateLimit", r#""a";r=3;t=9"#),
+        ("RateLimit-Policy", r#""a";q=10;w=9"#),
+        ("x-ratelimit-limit", "100"),
+        ("x-ratelimit-remaining", "0"),
+        ("x-ratelimit-reset", "3600000"),
+        ("sforce-limit-info", "api-usage=18/5000"),
+    ];
+    let read = |names: &[&str]| -> Vec<[Option<u64>; 3]> {
+        let found = read_by(&ignoring(names), &headers);
+        assert_eq!(found.invalid, []);
+        all(&found).into_iter().map(|(_, values)| values).collect()
+    };
+    let draft = [Some(10), Some(3), Some(9_000)];
+    let usage = [Some(5_000), Some(4_982), None];
+    let unreadable = read_by(&HeaderRules::default(), &headers);
+    assert_eq!(unreadable.invalid[0].header, "x-ratelimit-reset", "40 days are no reset");
+    assert_eq!(read(&["X-RateLimit-Reset"]), [draft, [Some(100), Some(0), None], usage]);
+    let two = ["x-ratelimit-remaining", "x-ratelimit-reset"];
+    assert_eq!(read(&two), [draft, [Some(100), None, None], usage]);
+    let three = [&two[..], &["ratelimit", "sforce-limit-info"]].concat();
+    assert_eq!(read(&three), [[Some(100), None, None]]);
+    assert_eq!(read(&["all"]), [[None; 3]; 0]);
+}
+
+#[test]
+fn a_job_reads_a_common_header_in_its_own_way_and_rescales_a_reset() {
+    let own = SignalSource {
+        remaining: "X-RateLimit-Remaining".into(),
+        limit: "X-RateLimit-Limit".into(),
+        reset: "X-RateLimit-Reset".into(),
+        reset_unit: Some(Duration::from_millis(1)),
+        ..SignalSource::default()
+    };
+    let rules = HeaderRules::new(&[own.clone()], &[]).unwrap();
+    for (reset, millis) in
+        [("1500", 1_500), ("3600000", 3_600_000), ("2014879787000", 10_000), ("6m0s", 360_000)]
+    {
+        let headers = [("x-ratelimit-limit", "9"), ("x-ratelimit-remaining", "0")];
+        let headers = [headers[0], headers[1], ("x-ratelimit-reset", reset)];
+        let found = read_by(&rules, &headers);
+        let expected = ("requests".to_owned(), [Some(9), Some(0), Some(millis)]);
+        assert_eq!((all(&found), found.invalid), (vec![expected], vec![]), "{reset}");
+    }
+    // The other families are still read, unless the job ignores them.
+    let other = [("x-ratelimit-remaining", "5"), ("ratelimit-remaining", "7")];
+    assert_eq!(read_by(&rules, &other).signals.len(), 2);
+    let alone = HeaderRules::new(&[own], &["all".to_owned()]).unwrap();
+    assert_eq!(all(&read_by(&alone, &other)), [("requests".to_owned(), [None, Some(5), None])]);
+}
+
+#[test]
+fn a_name_that_is_of_no_header_is_an_error() {
+    let names = ["x-ratelimt-reset".to_owned()];
+    let error = HeaderRules::new(&[], &names).unwrap_err().to_string();
+    assert!(error.contains("reads no header \"x-ratelimt-reset\""), "{error}");
+    for name in ["Retry-After", "date", "RateLimit-Policy", "x-ratelimit-reset-tokens", "ALL"] {
+        assert!(HeaderRules::new(&[], &[name.to_owned()]).is_ok(), "{name}");
+    }
 }
 
 #[test]
@@ -267,7 +335,7 @@ fn no_header_makes_the_parser_panic() {
                 (0..pieces).map(|_| PIECES[random.random_range(0..PIECES.len())]).collect();
             map.append(name, HeaderValue::try_from(text).unwrap());
         }
-        let found = read_headers(&map, &[], now());
+        let found = read_headers(HeaderRules::default().heard(&map), now());
         for signal in &found.signals {
             assert!(signal.info.reset.is_none_or(|reset| reset <= MAX_WAIT));
             assert_ne!(signal.info.limit, Some(0));
@@ -278,7 +346,10 @@ fn no_header_makes_the_parser_panic() {
 #[test]
 fn a_pause_is_obeyed_in_full_and_a_date_refers_to_the_server_s_clock() {
     let date = "Sun, 06 Nov 2033 08:49:47 GMT";
-    let said = |text, headers: &HeaderMap| parse_pause(text, headers, now()).map(|p| p.as_millis());
+    let said = |text, headers: &HeaderMap, rules: &HeaderRules| {
+        parse_pause(text, rules.heard(headers), now()).map(|pause| pause.as_millis())
+    };
+    let rules = HeaderRules::default();
     for (text, millis) in [
         ("3", Some(3_000)),
         (" 0.25 ", Some(250)),
@@ -291,12 +362,13 @@ fn a_pause_is_obeyed_in_full_and_a_date_refers_to_the_server_s_clock() {
         ("", None),
         ("1e400", None),
     ] {
-        assert_eq!(said(text, &HeaderMap::new()), millis, "{text}");
+        assert_eq!(said(text, &HeaderMap::new(), &rules), millis, "{text}");
     }
     let mut skewed = HeaderMap::new();
     let value = HeaderValue::from_static("Sun, 06 Nov 2033 08:49:45 GMT");
     skewed.insert("date", value);
-    assert_eq!(said(date, &skewed), Some(3_000));
+    assert_eq!(said(date, &skewed, &rules), Some(3_000));
+    assert_eq!(said(date, &skewed, &ignoring(&["date"])), Some(11_000));
 }
 
 #[test]
@@ -309,7 +381,8 @@ fn a_time_of_any_letters_is_parsed_or_refused() {
         ("é.5s", None),
         (".5s", Some(Duration::from_millis(500))),
     ] {
-        assert_eq!(parse_pause(text, &headers, now()), expected, "{text}");
+        let rules = HeaderRules::default();
+        assert_eq!(parse_pause(text, rules.heard(&headers), now()), expected, "{text}");
     }
 }
 
@@ -329,7 +402,8 @@ fn values_of_the_body_are_parsed_like_headers() {
     let headers: HeaderMap =
         [("x-ends".parse().unwrap(), "20s".parse().unwrap())].into_iter().collect();
     let now = SystemTime::UNIX_EPOCH;
-    let read = |body: &str| bodies.signals(&headers, body.as_bytes(), now).unwrap();
+    let rules = HeaderRules::default();
+    let read = |body: &str| bodies.signals(rules.heard(&headers), body.as_bytes(), now).unwrap();
     let found = read(r#"{"throttle": {"most": 2000.0, "left": "1980"}}"#);
     let info = RateLimitInfo {
         limit: Some(2_000),
