@@ -249,7 +249,7 @@ fn a_job_reads_a_common_header_in_its_own_way_and_rescales_a_reset() {
         reset_unit: Some(Duration::from_millis(1)),
         ..SignalSource::default()
     };
-    let rules = HeaderRules::new(&[own.clone()], &[]).unwrap();
+    let rules = HeaderRules::new(std::slice::from_ref(&own), &[]).unwrap();
     for (reset, millis) in
         [("1500", 1_500), ("3600000", 3_600_000), ("2014879787000", 10_000), ("6m0s", 360_000)]
     {
