@@ -51,6 +51,7 @@ pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Du
             seconds: took.as_secs_f64(),
             best_possible_seconds: bound.as_ref().map(|bound| bound.time.as_secs_f64()),
             advice: advice(&context.plan, bound.as_ref(), acked.as_ref()),
+            at_a_time: bound.as_ref().and_then(|bound| bound.at_a_time),
             bound_by: bound.map(|bound| bound.binds),
             requests_per_second: sending.sent as f64 / took.as_secs_f64().max(f64::EPSILON),
         }),

@@ -170,6 +170,10 @@ pub struct RateReport {
     pub best_possible_seconds: Option<f64>,
     /// The limit that requires this time.
     pub bound_by: Option<String>,
+    /// Units that the limit lets be in flight at once, if they and the latency require this
+    /// time instead of its rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_a_time: Option<u64>,
     /// A change that would have taken less time, if it is worth knowing.
     pub advice: Option<String>,
     /// Requests per second.

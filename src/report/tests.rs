@@ -34,6 +34,14 @@ fn a_good_run_has_a_report_of_a_few_lines() {
 }
 
 #[test]
+fn a_bound_that_the_latency_causes_says_so() {
+    let pace = pace().map(|pace| RateReport { at_a_time: Some(1), ..pace });
+    let text = Report { pace, ..Report::default() }.text(Color::Never);
+    let expected = "bound 117.5 s (22/5s and the latency, at most 1 in flight), 99.4 %";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
 fn failures_have_examples() {
     let failure = |row| Failure::new(FailureKind::Timeout, format!("no answer to {row}"));
     let records: Vec<Record> = (0..3).map(|row| record(row, Err(failure(row)))).collect();
@@ -252,6 +260,7 @@ fn pace() -> Option<RateReport> {
         seconds: 118.234_567,
         best_possible_seconds: Some(117.5),
         bound_by: Some("22/5s".into()),
+        at_a_time: None,
         advice: None,
         requests_per_second: 4.228_9,
     })

@@ -106,7 +106,10 @@ fn time(report: &Report) -> Option<String> {
     let Some(best) = pace.best_possible_seconds else {
         return Some(took);
     };
-    let binds = pace.bound_by.as_deref().map_or_else(String::new, short);
+    let mut binds = pace.bound_by.as_deref().map_or_else(String::new, short);
+    if let Some(units) = pace.at_a_time {
+        binds += &format!(" and the latency, at most {} in flight", count(units));
+    }
     let share = percent((best / pace.seconds.max(f64::EPSILON)).min(1.0));
     Some(format!("{took}, bound {} ({binds}), {share}", seconds(best)))
 }

@@ -98,6 +98,12 @@ fn nginx_refuses_nothing_of_a_rate_with_a_burst() {
 }
 
 #[test]
+fn nginx_refuses_nothing_of_a_rate_without_a_burst() {
+    let zone = "limit_req_zone $server_port zone=all:64k rate=10r/s;";
+    assert_content("--rate gcra:10/1s", 40, || nginx(zone, "limit_req zone=all;"));
+}
+
+#[test]
 fn nginx_refuses_nothing_of_what_is_in_flight() {
     let slow =
         mock(Settings { latency: "lognormal:100ms:0.4".parse().unwrap(), ..Settings::default() });

@@ -130,6 +130,8 @@ fn where_the_limit_binds_the_run_takes_no_longer_than_it_must() {
         (json!(["100/1s"]), 3_000),
         (json!(["5/1s", "100/1m"]), 600),
         (json!([{"rate": "bucket:10/1s", "burst": 20}]), 600),
+        (json!([{"rate": "bucket:20/1s", "burst": 3}]), 600),
+        (json!(["gcra:2/1s"]), 200),
         (json!(["counter:300/1m"]), 1_500),
     ] {
         for latency in ["0", "50ms", "250ms"] {

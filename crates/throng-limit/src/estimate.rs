@@ -22,6 +22,9 @@ pub struct Estimate {
     pub time: Duration,
     /// The limit that alone would make it the longest.
     pub binds: String,
+    /// Units that this limit lets be in flight at once, if they and the latency set the
+    /// pace instead of its rate.
+    pub at_a_time: Option<u64>,
 }
 
 impl Workload {
@@ -59,13 +62,14 @@ impl Policy {
             .collect();
         let alone = |load: &LimitLoad| load.alone(load.units);
         let binds = loads.iter().max_by(|a, b| alone(a).total_cmp(&alone(b)))?;
-        let binds = binds.name.clone();
-        loads.sort_by(|a, b| b.cycle.total_cmp(&a.cycle));
+        let (name, at_a_time) = (binds.name.clone(), binds.at_a_time());
+        loads.sort_by(|a, b| b.pace.cycle().total_cmp(&a.pace.cycle()));
         let requests = demand.units.first().copied().unwrap_or_default();
         let seconds = together(&loads, requests as f64, requests as f64);
         Some(Estimate {
             time: Duration::try_from_secs_f64(seconds + latency.as_secs_f64()).ok()?,
-            binds,
+            binds: name,
+            at_a_time,
         })
     }
 
@@ -86,34 +90,33 @@ impl Policy {
                 busiest.get(rule.unit).copied()? as f64
             }
         };
-        let latency = latency.as_secs_f64();
-        let (amount, cycle, paced) = match rule.rate_pattern()? {
-            RatePattern::Windows { amount, period } => {
-                let waits = match rule.guard() {
-                    Guard::Strict => latency,
-                    Guard::Acked | Guard::Sent => 0.0,
-                };
-                (amount as f64, period.as_secs_f64() + waits, false)
-            }
-            RatePattern::Edges { amount, period } => (amount as f64, period.as_secs_f64(), false),
-            RatePattern::Paced { burst, per_second } => {
-                // No more than the burst is in flight.
-                let per_second = match rule.guard() {
-                    Guard::Strict => per_second.min(burst as f64 / latency),
-                    Guard::Acked | Guard::Sent => per_second,
-                };
-                (burst as f64, 1.0 / per_second, true)
-            }
-            RatePattern::AtOnce { amount } => (amount as f64, latency, false),
+        // What is counted from its answer waits for it.
+        let waits = match rule.guard() {
+            Guard::Strict => latency,
+            Guard::Acked | Guard::Sent => Duration::ZERO,
         };
-        Some(LimitLoad {
-            name: rule.name.clone(),
-            units,
-            amount,
-            first: rule.first_edge(start).map_or(cycle, |first| first.as_secs_f64()),
-            cycle,
-            paced,
-        })
+        let (amount, pace) = match rule.rate_pattern()? {
+            RatePattern::Windows { amount, period } => {
+                let cycle = (period + waits).as_secs_f64();
+                (amount, Pace::Windows { first: cycle, cycle })
+            }
+            RatePattern::Edges { amount, period } => {
+                let edge = rule.free_again(start, waits).unwrap_or(start.after(period));
+                let next = rule.free_again(edge, waits).unwrap_or(edge.after(period));
+                let periods = next.since(edge).div_duration_f64(period).round().max(1.0);
+                let cycle = periods * period.as_secs_f64();
+                (amount, Pace::Windows { first: edge.since(start).as_secs_f64(), cycle })
+            }
+            RatePattern::Paced { burst, per_second } => {
+                let interval = 1.0 / per_second;
+                (burst, Pace::Paced { interval, latency: waits.as_secs_f64() })
+            }
+            RatePattern::AtOnce { amount } => {
+                let cycle = latency.as_secs_f64();
+                (amount, Pace::Windows { first: cycle, cycle })
+            }
+        };
+        Some(LimitLoad { name: rule.name.clone(), units, amount: amount as f64, pace })
     }
 }
 
@@ -123,29 +126,73 @@ struct LimitLoad {
     units: f64,
     /// In one cycle, or at once.
     amount: f64,
-    /// Seconds for a window; for what is paced, seconds for a unit.
-    cycle: f64,
-    /// Seconds of the first cycle, which may begin in the middle.
-    first: f64,
-    paced: bool,
+    pace: Pace,
+}
+
+/// How the units of a limit follow one another. All times are in seconds.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// The amount at once, and again after each cycle.
+    Windows {
+        /// The first cycle, which may begin in the middle.
+        first: f64,
+        cycle: f64,
+    },
+    /// The amount at once, and then one unit after the other.
+    Paced {
+        /// The time in which one unit comes back.
+        interval: f64,
+        /// The time for which a unit is in flight before it begins to come back.
+        latency: f64,
+    },
+}
+
+impl Pace {
+    fn cycle(self) -> f64 {
+        match self {
+            Pace::Windows { cycle, .. } => cycle,
+            Pace::Paced { interval, .. } => interval,
+        }
+    }
+
+    fn time_of(self, cycles: f64) -> f64 {
+        match self {
+            _ if cycles < 1.0 => 0.0,
+            Pace::Windows { first, cycle } => first + (cycles - 1.0) * cycle,
+            Pace::Paced { interval, .. } => cycles * interval,
+        }
+    }
 }
 
 impl LimitLoad {
     /// From the first sending to the last, under this limit alone.
     fn alone(&self, units: f64) -> f64 {
-        if self.paced {
-            (units - self.amount).max(0.0) * self.cycle
-        } else {
-            self.time_of(self.full_cycles(units))
+        match self.pace {
+            Pace::Windows { .. } => self.pace.time_of(self.full_cycles(units)),
+            // The least time of a bucket, which its file derives.
+            Pace::Paced { interval, latency } if units > self.amount => {
+                let before = units - 1.0;
+                let rounds = (before / self.amount).floor();
+                let left = before - rounds * self.amount;
+                let at_the_rate = latency + (units - self.amount) * interval;
+                at_the_rate.max(rounds * (latency + interval) + left * interval)
+            }
+            Pace::Paced { .. } => 0.0,
         }
-    }
-
-    fn time_of(&self, cycles: f64) -> f64 {
-        if cycles < 1.0 { 0.0 } else { self.first + (cycles - 1.0) * self.cycle }
     }
 
     fn full_cycles(&self, units: f64) -> f64 {
         ((units / self.amount).ceil() - 1.0).max(0.0)
+    }
+
+    /// The amount, if it and the latency set the pace instead of the rate.
+    fn at_a_time(&self) -> Option<u64> {
+        match self.pace {
+            Pace::Paced { interval, latency } if latency > (self.amount - 1.0) * interval => {
+                Some(self.amount as u64)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -158,7 +205,7 @@ fn together(loads: &[LimitLoad], all: f64, left: f64) -> f64 {
     };
     let without = together(others, all, left);
     let units = first.units * (left / all.max(1.0));
-    if first.paced {
+    if matches!(first.pace, Pace::Paced { .. }) {
         return without.max(first.alone(units));
     }
     let cycles = first.full_cycles(units);
@@ -166,11 +213,13 @@ fn together(loads: &[LimitLoad], all: f64, left: f64) -> f64 {
         return without;
     }
     let done = cycles * first.amount / units * left;
-    without.max(first.time_of(cycles) + together(others, all, left - done))
+    without.max(first.pace.time_of(cycles) + together(others, all, left - done))
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::config::Settings;
 
@@ -207,6 +256,46 @@ mod tests {
         assert_eq!(seconds(&rates, Guard::Strict, 500, 0), 4.0 * 60.0 + 19.0);
         assert_eq!(seconds(&["bucket:10/1s"], Guard::Strict, 110, 0), 10.0);
         assert_eq!(seconds(&["5000/run", "10/1s"], Guard::Strict, 20, 0), 1.0);
+    }
+
+    #[test]
+    fn a_bucket_leaks_from_the_first_answer_on_and_latency_binds_where_it_holds_little() {
+        let seconds = |rate: &str, rows, millis| seconds(&[rate], Guard::Strict, rows, millis);
+        // One at a time: each waits for the answer of the one before, and 0.1 s.
+        assert_eq!(seconds("gcra:10/1s", 40, 50), 5.9);
+        assert_eq!(seconds("gcra:10/1s", 1, 50), 0.05);
+        // 10 at once, and from the first answer on one each 0.1 s.
+        assert_eq!(seconds("bucket:10/1s", 110, 900), 11.8);
+        // 10 in each 1.5 s: 10 answers in flight and 0.1 s.
+        assert_eq!(seconds("bucket:10/1s", 101, 1_400), 16.4);
+        assert_eq!(seconds("bucket:10/1s", 110, 1_400), 17.3);
+        let at_a_time = |rate, guard, millis| {
+            bound(&[rate], guard, 40, millis).and_then(|bound| bound.at_a_time)
+        };
+        assert_eq!(at_a_time("gcra:10/1s", Guard::Strict, 50), Some(1));
+        assert_eq!(at_a_time("gcra:10/1s", Guard::Acked, 50), None);
+        assert_eq!(at_a_time("gcra:10/1s", Guard::Strict, 0), None);
+        assert_eq!(at_a_time("bucket:10/1s", Guard::Strict, 1_400), Some(10));
+        assert_eq!(at_a_time("bucket:10/1s", Guard::Strict, 900), None);
+    }
+
+    #[test]
+    fn what_is_answered_beyond_an_edge_counts_in_the_next_window_too() {
+        // Windows begin at whole seconds, and clocks may differ by 50 ms.
+        let bound = |start, millis| {
+            let settings =
+                Settings { rate: vec!["20/1s@clock".parse().unwrap()], ..Settings::default() };
+            let policy = Policy::new(&settings, Duration::ZERO).unwrap();
+            let policy = policy.on_clock(Timestamp::UNIX_EPOCH);
+            let start = Time::ZERO.after(Duration::from_millis(start));
+            let bound = policy.bound(&Workload::requests(60), Duration::from_millis(millis), start);
+            bound.unwrap().time.as_millis()
+        };
+        assert_eq!(bound(500, 100), 550 + 1_000 + 100);
+        assert_eq!(bound(849, 100), 201 + 1_000 + 100);
+        assert_eq!(bound(851, 100), 1_199 + 1_000 + 100);
+        // What is sent at an edge is answered after the next one.
+        assert_eq!(bound(50, 950), 2_000 + 2_000 + 950);
     }
 
     #[test]

@@ -194,12 +194,11 @@ impl Rule {
         (self.spec.most_at_once)(&self.terms)
     }
 
-    /// How long after `start` what was used then comes back at the earliest, if
-    /// that depends on the calendar.
-    #[must_use]
-    pub fn first_edge(&self, start: Time) -> Option<Duration> {
+    /// When units that are sent at `start` and answered after `latency` come back at the
+    /// earliest, if that depends on the calendar.
+    pub(crate) fn free_again(&self, start: Time, latency: Duration) -> Option<Time> {
         let shared = self.spec.shared.filter(|_| self.follows_calendar())?;
-        Some(shared(&self.terms).end(start).since(start))
+        Some(shared(&self.terms).end(start.after(latency)))
     }
 
     /// What it is to the rows that it holds up.

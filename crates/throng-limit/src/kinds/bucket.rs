@@ -18,6 +18,15 @@
 //! arrived at their answers. Latency costs no rate while fewer than B are in
 //! flight; slots of a period B/r would lose rL/B of it.
 //!
+//! **Least time.** Let each answer take L, and let a unit leak in T = 1/r. Count the units
+//! from 0, and let s(n) be when unit n is sent: s(n) = 0 for n < B. Unit n is sent when
+//! n - B + 1 units have leaked. Nothing leaks before the first answer, at L, and no more than
+//! one unit in each T: s(n) ≥ L + (n - B + 1)T. No unit leaks earlier than T after its own
+//! answer: s(n) ≥ s(n - B) + L + T, so s(jB + k) ≥ j(L + T) + kT for j ≥ 1 and k < B, which
+//! is the first bound for j = 1. Sending as soon as the bucket allows reaches the larger of
+//! both. So the pace is r while rL ≤ B - 1; beyond that it is B in each L + T, however fast
+//! the rate is: the burst and the latency bind.
+//!
 //! **`sent`.** An attempt is poured in when it is sent, and the bucket is
 //! smaller by what the margin lets through: B - r·margin. Where nothing would be
 //! left of it, attempts leave 1/r and the margin apart.

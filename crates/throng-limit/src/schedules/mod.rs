@@ -361,8 +361,11 @@ fn no_kind_waits_longer_than_it_must() {
         (json!(["7/2s"]), 700),
         (json!(["5/1s", "100/1m"]), 1_000),
         (json!([{"rate": "bucket:10/1s", "burst": 20}]), 600),
+        (json!([{"rate": "bucket:20/1s", "burst": 3}]), 600),
+        (json!(["gcra:10/1s"]), 400),
         (json!(["counter:300/1m"]), 1_500),
         (json!(["100/10s@clock"]), 2_000),
+        (json!(["20/300ms@clock"]), 2_000),
     ] {
         for millis in [0, 240] {
             let settings = json!({"rate": rates, "shape": "burst"});
