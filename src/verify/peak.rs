@@ -210,7 +210,7 @@ pub(super) fn counter(moments: Moments<'_>, length: i64) -> io::Result<Peak> {
         let end = other.saturating_add(part - 1);
         counter.add(end - end.rem_euclid(part), units);
     }
-    for (key, counter) in (0..).zip(&keys) {
+    for (key, counter) in (0..).zip(&mut keys) {
         counter.raise(&mut peak, key, length);
     }
     Ok(peak)
@@ -223,6 +223,10 @@ struct Counter {
     /// The ends of their intervals, in order, with their units.
     ends: VecDeque<(i64, u64)>,
     units: u128,
+    /// An estimate that none exceeds: the largest one when it was computed last, and the units
+    /// that have begun since. Without them, an estimate only falls as time goes on; and that of
+    /// a window that begins later is at most that of one that begins at that time.
+    most: u128,
 }
 
 impl Counter {
@@ -239,6 +243,7 @@ impl Counter {
 
     fn add(&mut self, end: i64, units: u64) {
         self.units += u128::from(units);
+        self.most += u128::from(units);
         let place = self.ends.partition_point(|(other, _)| *other < end);
         match self.ends.get_mut(place).filter(|(other, _)| *other == end) {
             Some((_, all)) => *all = all.saturating_add(units),
@@ -247,7 +252,17 @@ impl Counter {
     }
 
     /// Raises the peak to the largest estimate of this moment.
-    fn raise(&self, peak: &mut Peak, key: u32, length: i64) {
+    fn raise(&mut self, peak: &mut Peak, key: u32, length: i64) {
+        if self.most > peak.units.into() {
+            let (estimate, start) = self.largest(length);
+            peak.raise(estimate, start, key);
+            self.most = estimate;
+        }
+    }
+
+    /// The largest estimate of this moment, and the beginning of its window.
+    fn largest(&self, length: i64) -> (u128, i64) {
+        let mut largest = (0, self.now);
         for behind in [0, length] {
             let (mut this, mut both) = (Tail::of(self), Tail::of(self));
             for (end, _) in &self.ends {
@@ -258,10 +273,12 @@ impl Counter {
                     let (gone, left) = (gone.unsigned_abs(), (length - gone).unsigned_abs());
                     let estimate = u128::from(gone) * this.from(start)
                         + u128::from(left) * both.from(start.saturating_sub(length));
-                    peak.raise(estimate.div_ceil(length.unsigned_abs().into()), start, key);
+                    let estimate = estimate.div_ceil(length.unsigned_abs().into());
+                    largest = largest.max((estimate, start));
                 }
             }
         }
+        largest
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 use throng_mock::Settings;
 
-use crate::harness::{Ended, Place, mock, plain_mock, run, symbols, throng};
+use crate::harness::{Ended, Place, mock, plain_mock, run, symbols, throng, until};
 
 /// A run of 60 rows against this limit, and what it wrote.
 fn done(place: &Place, output: &str, limit: Option<&str>, flags: &str) -> String {
@@ -265,6 +265,32 @@ fn counters_and_tokens_are_proven_and_their_bursts_known() {
     let less = throng("verify").flags(&file).arg("--rate", "80 tokens/500ms").exits(1);
     assert!(less.stdout.contains("up to 90 can have come"), "{}", less.stdout);
     throng("verify").flags(&file).arg("--rate", "9 pages/1s").exits(2).says("how many pages");
+}
+
+#[test]
+fn a_cost_counts_as_it_was_settled() {
+    let place = Place::new();
+    let server = plain_mock();
+    let run = run().quotes(&server.url()).files(&place, 10, "out.jsonl");
+    let run = run.arg("--rate", "900 tokens/1s").arg("--cost", "tokens=90");
+    run.arg("--settle", "tokens=.quoteResponse.result | length * 7").exits(0);
+    let lines = proven(verify(&place.path("out.jsonl"), ""));
+    assert!(lines[0].starts_with("900 tokens/1s: at most 70 of 900 tokens in any 1s"), "{lines:?}");
+}
+
+#[test]
+fn a_run_that_was_killed_proves_what_it_has_recorded() {
+    let place = Place::new();
+    let server = plain_mock();
+    let run = run().quotes(&server.url()).files(&place, 60, "out.jsonl");
+    let running = run.flags("--rate 10/500ms --sync always").start();
+    let records = || std::fs::read_to_string(place.path("out.jsonl")).unwrap_or_default();
+    until("some records", || records().lines().count() >= 20);
+    running.signal("-KILL");
+    running.ends();
+    let lines = proven(verify(&place.path("out.jsonl"), ""));
+    assert!(lines[0].starts_with("10/500ms: at most 10 of 10 in any 500ms"), "{lines:?}");
+    assert!(lines[1].contains(" of 60 rows have no record; "), "{lines:?}");
 }
 
 #[test]
