@@ -17,7 +17,7 @@ pub struct QuotaAccount {
     /// A hash of each key of the pool, with the credential.
     pool: Vec<[u8; 32]>,
     /// The name that the user gave the account.
-    named: Option<String>,
+    pub named: Option<String>,
 }
 
 impl QuotaAccount {
@@ -47,16 +47,12 @@ impl QuotaAccount {
     /// The name of a file or directory of this account, with this key of the pool or of a
     /// scope. The machine's salt keeps a credential from being guessed from a name.
     pub fn name(&self, salt: &[u8; 32], parts: &[&str], pool: Option<usize>, key: &str) -> String {
-        let server = self.named.as_deref().unwrap_or(&self.server);
-        let credential = match &self.named {
-            Some(_) => pool.map_or([0; 32], |index| hash([&index.to_le_bytes()[..]].into_iter())),
-            None => *pool.and_then(|key| self.pool.get(key)).unwrap_or(&self.credential),
-        };
+        let credential = pool.and_then(|key| self.pool.get(key)).unwrap_or(&self.credential);
         let parts = parts.iter().map(|part| part.as_bytes());
-        let all = [server.as_bytes(), &credential].into_iter().chain(parts);
+        let all = [self.server.as_bytes(), credential].into_iter().chain(parts);
         let hash = hash(all.chain([key.as_bytes()]));
         let name = blake3::keyed_hash(salt, &hash).to_hex();
-        format!("{}-{}", server_file_name(server), &name[..16])
+        format!("{}-{}", server_file_name(&self.server), &name[..16])
     }
 }
 

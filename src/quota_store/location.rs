@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::Error;
+use crate::limit;
 
 /// The directory of the quotas: below `XDG_STATE_HOME` if that is set, else in the
 /// platform's directory for state.
@@ -10,22 +11,9 @@ use crate::error::Error;
 /// # Errors
 /// If neither `XDG_STATE_HOME` nor the home directory is set.
 pub fn directory(environment: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf, Error> {
-    let absolute = |name: &str| {
-        let path = environment(name).map(PathBuf::from);
-        path.filter(|path| path.is_absolute())
-    };
-    let usual = || {
-        let home = absolute("HOME");
-        match std::env::consts::OS {
-            "macos" => home.map(|home| home.join("Library/Application Support")),
-            "windows" => absolute("LOCALAPPDATA"),
-            _ => home.map(|home| home.join(".local/state")),
-        }
-    };
-    let base = absolute("XDG_STATE_HOME").or_else(usual).ok_or_else(|| {
+    limit::state_directory(environment).ok_or_else(|| {
         Error::plan("the use of a limit is kept on the disk for the other runs of the account, but neither HOME nor XDG_STATE_HOME is set: set one of them to a directory of yours")
-    })?;
-    Ok(base.join("throng/quotas"))
+    })
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::limit::{
-    self, AccountNames, FileQuotaStore, LimitScope, Quota, QuotaBalance, QuotaState, Rule, ScopeKey,
+    self, AccountNames, FileQuotaStore, LimitScope, NamedAccount, Quota, QuotaBalance, QuotaState,
+    Rule, ScopeKey,
 };
 pub use account::QuotaAccount;
 pub use location::directory;
@@ -52,6 +53,9 @@ pub fn of_account(store: &FileQuotaStore, account: &QuotaAccount) -> Result<File
 
 /// The names of an account's directories.
 fn names(directory: &Path, account: &QuotaAccount) -> io::Result<Arc<dyn AccountNames>> {
+    if let Some(name) = &account.named {
+        return Ok(Arc::new(NamedAccount::new(name)));
+    }
     let (salt, account) = (account::salt(directory)?, account.clone());
     Ok(Arc::new(SaltedNames { directory: directory.to_owned(), salt, account }))
 }

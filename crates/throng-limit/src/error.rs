@@ -50,6 +50,11 @@ pub enum LimitError {
     },
     /// Two settings say for whom a pause holds.
     RouteAndKeys,
+    /// The files that share the limits with other processes can't be used.
+    Store {
+        /// What is wrong with them.
+        problem: String,
+    },
 }
 
 impl fmt::Display for LimitError {
@@ -75,6 +80,9 @@ impl fmt::Display for LimitError {
             ),
             LimitError::RouteAndKeys => {
                 f.write_str("route and keys both say for whom a pause holds: leave one of them out")
+            }
+            LimitError::Store { problem } => {
+                write!(f, "the limits can't be shared with other processes: {problem}")
             }
         }
     }

@@ -40,9 +40,9 @@ mod window;
 mod quota;
 #[doc(hidden)]
 pub use quota::{
-    AccountNames, ClockReading, FileQuotaStore, LeaseReply, LeaseRequest, LeasedLimiter, Quota,
-    QuotaBalance, QuotaHandle, QuotaState, QuotaStore, ScopeKey, balance, create_private, path_of,
-    store_error,
+    AccountNames, ClockReading, FileQuotaStore, LeaseReply, LeaseRequest, LeasedLimiter,
+    NamedAccount, Quota, QuotaBalance, QuotaHandle, QuotaState, QuotaStore, ScopeKey, balance,
+    create_private, path_of, state_directory, store_error,
 };
 
 mod gate;

@@ -1,10 +1,13 @@
 //! Limits put together to a limiter.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Guard, LINGER, Limit, Policy, Settings, Shape};
 use crate::error::LimitError;
 use crate::gate::limiter::RateLimiter;
+use crate::quota::{FileQuotaStore, NamedAccount, state_directory};
 
 /// The limits of a [`RateLimiter`]: all of them hold at once.
 ///
@@ -28,6 +31,8 @@ use crate::gate::limiter::RateLimiter;
 pub struct RateLimiterBuilder {
     settings: Settings,
     linger: Option<Duration>,
+    account: Option<String>,
+    state_directory: Option<PathBuf>,
 }
 
 impl RateLimiterBuilder {
@@ -74,13 +79,60 @@ impl RateLimiterBuilder {
         self
     }
 
+    /// Shares the limits with all processes of this machine whose limiters name the same
+    /// account, and with `throng run --account NAME`: together they keep within the limits,
+    /// one after the other and at the same time. No daemon is needed; the use of the limits
+    /// lies in files in the [state directory](RateLimiterBuilder::state_directory).
+    ///
+    /// ```
+    /// # let directory = std::env::temp_dir().join(format!("throng-doc-{}", std::process::id()));
+    /// use throng_limit::RateLimiter;
+    ///
+    /// let limiter = || {
+    ///     RateLimiter::builder().limit("3/1h".parse()?).account("openai").state_directory(&directory).build()
+    /// };
+    /// let (one, other) = (limiter()?, limiter()?);         // as if in two processes
+    /// assert!(one.try_acquire(2).is_ok());
+    /// assert!(other.try_acquire(1).is_ok());
+    /// assert!(other.try_acquire(1).is_err());
+    /// # std::fs::remove_dir_all(directory)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn account(mut self, name: &str) -> RateLimiterBuilder {
+        self.account = Some(name.to_owned());
+        self
+    }
+
+    /// Sets the directory of the files through which limits are shared: without this,
+    /// `throng/quotas` in `XDG_STATE_HOME`, or in the platform's directory for state.
+    pub fn state_directory(mut self, directory: &Path) -> RateLimiterBuilder {
+        self.state_directory = Some(directory.to_owned());
+        self
+    }
+
     /// Makes the limiter. Without a limit, it counts what the server says, and obeys it.
     ///
     /// # Errors
-    /// The limits don't fit together.
+    /// The limits don't fit together, or can't be shared.
     pub fn build(&self) -> Result<RateLimiter, LimitError> {
         let linger = self.linger.unwrap_or(LINGER);
         let policy = Policy::with_linger(&self.settings, linger)?;
-        Ok(RateLimiter::of_policy(&policy))
+        let limiter = RateLimiter::of_policy(&policy);
+        if let Some(account) = &self.account {
+            limiter.use_store(Arc::new(self.open_store(account)?));
+        }
+        Ok(limiter)
+    }
+
+    fn open_store(&self, account: &str) -> Result<FileQuotaStore, LimitError> {
+        let usual = || state_directory(&|name| std::env::var(name).ok());
+        let Some(directory) = self.state_directory.clone().or_else(usual) else {
+            let problem = "neither HOME nor XDG_STATE_HOME is set: set one of them".to_owned();
+            return Err(LimitError::Store { problem });
+        };
+        FileQuotaStore::open(&directory, Arc::new(NamedAccount::new(account))).map_err(|error| {
+            let problem = format!("{}: {error}", directory.display());
+            LimitError::Store { problem }
+        })
     }
 }

@@ -291,13 +291,13 @@ impl RateLimiter {
     /// that is busy for more than a second finds that out for itself.
     #[doc(hidden)]
     pub fn close(&self) {
-        const TRIES: u32 = 10;
+        const TRIES: u32 = 100;
         for _ in 0..TRIES {
             let now = self.now();
             if self.core.lock().limits.close(now) {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 

@@ -337,6 +337,14 @@ pub(crate) struct LimiterCore {
 #[repr(align(128))]
 struct CacheAligned<T>(T);
 
+/// The last handle is gone: a store gets back the units that were not used.
+impl Drop for LimiterCore {
+    fn drop(&mut self) {
+        let now = self.now();
+        self.lock().limits.close(now);
+    }
+}
+
 impl LimiterCore {
     pub fn new(limits: LimitSet, clock: ClockFn, calendar: Option<CalendarFn>) -> LimiterCore {
         LimiterCore {

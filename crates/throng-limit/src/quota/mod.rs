@@ -15,5 +15,6 @@ mod state;
 pub use state::{ClockReading, QuotaState};
 mod store;
 pub use store::{
-    AccountNames, FileQuotaStore, QuotaBalance, balance, create_private, path_of, store_error,
+    AccountNames, FileQuotaStore, NamedAccount, QuotaBalance, balance, create_private, path_of,
+    state_directory, store_error,
 };

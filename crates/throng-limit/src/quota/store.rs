@@ -30,6 +30,59 @@ pub trait AccountNames: std::fmt::Debug + Send + Sync {
     }
 }
 
+/// An account by a name that users give it.
+#[derive(Debug)]
+pub struct NamedAccount {
+    name: String,
+}
+
+impl NamedAccount {
+    /// The account with this name.
+    #[must_use]
+    pub fn new(name: &str) -> NamedAccount {
+        NamedAccount { name: name.to_owned() }
+    }
+}
+
+impl AccountNames for NamedAccount {
+    fn directory(&self, key: ScopeKey<'_>) -> String {
+        let key = match key {
+            ScopeKey::Run => String::new(),
+            ScopeKey::Pool(index) => format!("pool {index}"),
+            ScopeKey::Key(key) => format!("key {key}"),
+        };
+        let hash = file::checksum(format!("{}\n{key}", self.name).as_bytes());
+        format!("{}-{hash:016x}", file_name(&self.name))
+    }
+}
+
+/// The directory of the accounts: `throng/quotas` in `XDG_STATE_HOME` if that is set, else in
+/// the platform's directory for state; none if the environment names neither that nor the
+/// home directory.
+#[must_use]
+pub fn state_directory(environment: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        let path = environment(name).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    };
+    let usual = || {
+        let home = absolute("HOME");
+        match std::env::consts::OS {
+            "macos" => home.map(|home| home.join("Library/Application Support")),
+            "windows" => absolute("LOCALAPPDATA"),
+            _ => home.map(|home| home.join(".local/state")),
+        }
+    };
+    let base = absolute("XDG_STATE_HOME").or_else(usual)?;
+    Some(base.join("throng/quotas"))
+}
+
+/// A text as part of a file name.
+fn file_name(text: &str) -> String {
+    let replace = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
+    text.chars().take(60).map(replace).collect()
+}
+
 /// The accounts of this machine, for one run.
 #[derive(Debug, Clone)]
 pub struct FileQuotaStore {
@@ -441,9 +494,7 @@ pub fn path_of(
 ) -> PathBuf {
     let text = format!("{} {}", quota.unit, quota.name);
     let hash = file::checksum(text.as_bytes());
-    let letters =
-        text.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' });
-    let name: String = letters.take(60).collect();
+    let name = file_name(&text);
     directory.join(names.directory(key)).join(format!("{name}-{hash:016x}.limit"))
 }
 
