@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::engine::Run;
-use crate::metrics::{TimeBreakdown, free_at};
+use crate::metrics::{TimeBreakdown, free_at, largest};
 use crate::report::escape;
 use crate::threads;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -153,7 +153,7 @@ impl RecentRate {
         let now = run.time_breakdown();
         let (_, _, before) = self.lately.front()?;
         let causes = now.since(before).shares();
-        let first = causes.first()?;
+        let first = largest(&causes)?;
         let wait =
             run.limiter().free_in().filter(|wait| first.blocker.is_some() && *wait >= WORTH_IT);
         let free =

@@ -8,7 +8,7 @@ use jiff::Zoned;
 use super::context::RunContext;
 use crate::error::Error;
 use crate::limit::{Estimate, FoundPace, Guard, LimitState, Policy, RateLimiter};
-use crate::metrics::{TimeShare, Warning, free_at};
+use crate::metrics::{self, TimeShare, Warning, free_at};
 use crate::plan::Plan;
 use crate::report::{
     FoundLimit, LimitReport, RateReport, Report, RowReport, RunEnding, SendReport, WorkerReport,
@@ -82,13 +82,18 @@ fn warnings(context: &RunContext) -> Vec<Warning> {
     warnings
 }
 
-/// The least time for the requests that the run needed, at their mean latency.
+/// The least time for the requests that the run needed, at their mean latency and at the
+/// costs that answers have told; none for several stages.
 pub fn bound(
     context: &RunContext,
     policy: &Policy,
     tally: &Tally,
     took: Duration,
 ) -> Option<Estimate> {
+    // How the limits of several stages add up is not known.
+    if context.plan.stages.len() > 1 {
+        return None;
+    }
     let mean = tally.latency().mean()? / 1_000.0;
     let latency = Duration::try_from_secs_f64(mean).ok()?;
     let start = context.limiter(0).now().before(took);
@@ -99,7 +104,11 @@ pub fn bound(
     } else {
         tally.counts().rows
     };
-    context.plan.bound_for(policy, needed, latency, start)
+    let mut demand = context.plan.workload_of(needed);
+    for (unit, factor) in context.metrics.cost_factors() {
+        demand.scale(unit, factor);
+    }
+    policy.bound(&demand, latency, start)
 }
 
 /// Advice to use another guard, if it would save a tenth of the time.
@@ -119,7 +128,7 @@ fn advice(plan: &Plan, bound: Option<&Estimate>, acked: Option<&Estimate>) -> Op
 /// Advice; and when to go on, for a run that was stopped while it waited.
 fn why(context: &RunContext, causes: &[TimeShare]) -> Option<String> {
     let advice = context.advice(causes)?;
-    let waited = context.shutdown.is_requested() && causes.first()?.blocker.is_some();
+    let waited = context.shutdown.is_requested() && metrics::largest(causes)?.blocker.is_some();
     let free = context.limiters.iter().filter_map(RateLimiter::free_in).max();
     Some(match free {
         Some(wait) if waited => format!("{advice}; {}", free_at(&Zoned::now(), wait)),

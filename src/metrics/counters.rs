@@ -26,10 +26,21 @@ pub struct Metrics {
     failed: Counter,
     invalid_headers: Mutex<BTreeMap<String, String>>,
     warnings: Mutex<Vec<Warning>>,
+    /// By unit.
+    settled: Mutex<BTreeMap<usize, SettledCost>>,
     /// The start of the run.
     started: OnceLock<Instant>,
     /// The time at which the writer had the last record.
     all_written_at: OnceLock<Duration>,
+}
+
+/// The cost of requests whose answers have told it.
+#[derive(Debug, Clone, Copy, Default)]
+struct SettledCost {
+    /// Units that were reserved for them.
+    reserved: u64,
+    /// Units that they have cost.
+    used: u64,
 }
 
 /// An anomaly that failed no row.
@@ -84,20 +95,22 @@ pub enum WaitReason {
     Backoff,
     /// A record waits for the writer.
     Output,
-    /// The worker waits for a row, or none are left.
+    /// The worker waits for a row.
     Input,
+    /// No row is left for the worker, while another has some.
+    NoRows,
 }
 
 /// Time by reason, in the order of [`WaitReason::ALL`].
-pub type TimeByReason = [Duration; 6];
+pub type TimeByReason = [Duration; 7];
 
 /// One worker's time by reason. Only its own thread writes to it until it has ended.
 #[derive(Debug, Default)]
 struct WorkerTime {
     /// Number of rows by reason.
-    rows: [AtomicU32; 6],
+    rows: [AtomicU32; 7],
     /// Nanoseconds by reason, up to `since`.
-    spent: [AtomicU64; 6],
+    spent: [AtomicU64; 7],
     /// The reason now.
     now: AtomicU32,
     /// Nanoseconds at which the reason began.
@@ -161,7 +174,7 @@ impl Metrics {
 
     /// The worker has no more rows.
     pub(crate) fn end(&self, worker: usize) {
-        self.worker(worker).time.switch_to(WaitReason::Input, self.elapsed());
+        self.worker(worker).time.switch_to(WaitReason::NoRows, self.elapsed());
     }
 
     /// The writer has received all records.
@@ -204,6 +217,22 @@ impl Metrics {
             Some(warning) => warning.count += count,
             None => warnings.push(Warning { message: what.into(), count, example: example() }),
         }
+    }
+
+    /// Adds a request's cost in a unit as its answer has told it.
+    pub(crate) fn settled(&self, unit: usize, reserved: u64, used: u64) {
+        let mut settled = lock(&self.settled);
+        let cost = settled.entry(unit).or_default();
+        cost.reserved = cost.reserved.saturating_add(reserved);
+        cost.used = cost.used.saturating_add(used);
+    }
+
+    /// For each unit whose costs answers have told, the costs divided by what was reserved
+    /// for them.
+    pub(crate) fn cost_factors(&self) -> Vec<(usize, f64)> {
+        let settled = lock(&self.settled);
+        let known = settled.iter().filter(|(_, cost)| cost.reserved > 0);
+        known.map(|(unit, cost)| (*unit, cost.used as f64 / cost.reserved as f64)).collect()
     }
 
     /// The sum of all workers' counters.
@@ -310,13 +339,14 @@ impl Counter {
 
 impl WaitReason {
     /// All reasons in their order.
-    pub const ALL: [WaitReason; 6] = [
+    pub const ALL: [WaitReason; 7] = [
         WaitReason::Work,
         WaitReason::Limit,
         WaitReason::Server,
         WaitReason::Backoff,
         WaitReason::Output,
         WaitReason::Input,
+        WaitReason::NoRows,
     ];
 }
 
@@ -403,7 +433,7 @@ mod tests {
         let _record = worker.row_waits(WaitReason::Output);
         worker.idle(ms(140));
         let spent = worker.spent(ms(150)).map(|time| time.as_millis());
-        assert_eq!(spent, [10 + 1 + 1 + 1, 100, 20, 2, 10, 5]);
+        assert_eq!(spent, [10 + 1 + 1 + 1, 100, 20, 2, 10, 5, 0]);
         assert_eq!(spent.iter().sum::<u128>(), 150);
     }
 
@@ -417,7 +447,7 @@ mod tests {
             match step % 3 {
                 0 => worker.idle(time),
                 1 => worker.switch_to(WaitReason::Work, time),
-                _ => drop(worker.row_waits(WaitReason::ALL[step as usize % 6])),
+                _ => drop(worker.row_waits(WaitReason::ALL[step as usize % 7])),
             }
             assert_eq!(worker.spent(time).iter().sum::<Duration>(), time);
         }

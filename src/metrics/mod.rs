@@ -4,4 +4,4 @@ mod counters;
 mod time_share;
 
 pub use counters::{Counters, Metrics, Sending, WaitReason, WaitingRow, Warning};
-pub use time_share::{RunSetup, TimeBreakdown, TimeShare, advice, free_at};
+pub use time_share::{RunSetup, TimeBreakdown, TimeShare, advice, free_at, largest};

@@ -11,6 +11,9 @@ use crate::limit::{BlockedTime, BlockerKind};
 /// Shortest time for which advice is given, in seconds of all workers together.
 const LONG_ENOUGH: f64 = 1.0;
 
+/// The reason of a worker that has ended before others, which nothing holds up.
+const NO_ROWS: &str = "idle";
+
 /// The time of all workers by reason, up to some moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TimeBreakdown {
@@ -60,6 +63,7 @@ impl TimeBreakdown {
             share("retries", sum(WaitReason::Backoff)),
             share("output", sum(WaitReason::Output)),
             share("input", sum(WaitReason::Input)),
+            share(NO_ROWS, sum(WaitReason::NoRows)),
         ];
         for (blocked, seconds) in by_blocker(sum(WaitReason::Limit), &self.blocked) {
             let blocker = Some(blocked.map_or(BlockerKind::Limit, |blocked| blocked.by));
@@ -79,7 +83,7 @@ impl TimeBreakdown {
 /// A part of the time of all workers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TimeShare {
-    /// The reason: `limit`, `pause`, `server`, `retries`, `input`, `output`, `work`.
+    /// The reason: `limit`, `pause`, `server`, `retries`, `input`, `output`, `idle`, `work`.
     pub cause: &'static str,
     /// The limit's name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,11 +112,17 @@ pub struct RunSetup {
     pub keys: usize,
 }
 
+/// The largest of these shares that held a row up; none if there is no such share.
+#[must_use]
+pub fn largest(shares: &[TimeShare]) -> Option<&TimeShare> {
+    shares.iter().find(|share| share.cause != NO_ROWS)
+}
+
 /// One line with the largest reason and what would help; none for too short a run.
 #[must_use]
 pub fn advice(shares: &[TimeShare], setup: &RunSetup) -> Option<String> {
     let all: f64 = shares.iter().map(|share| share.seconds).sum();
-    let first = shares.first().filter(|_| all >= LONG_ENOUGH)?;
+    let first = largest(shares).filter(|_| all >= LONG_ENOUGH)?;
     Some(format!(
         "bound by {} ({:.0} %); {}",
         first.describe(),
@@ -132,6 +142,7 @@ impl TimeShare {
             ("server", _) => "the server's answers".into(),
             ("retries", _) => "pauses before retries".into(),
             ("work", _) => "our own work".into(),
+            (NO_ROWS, _) => "workers without a row left".into(),
             (cause, _) => format!("the {cause}"),
         }
     }
@@ -205,8 +216,8 @@ mod tests {
 
     #[test]
     fn shares_add_up_to_the_wall_time() {
-        let seconds = |all: [u64; 6]| all.map(Duration::from_secs);
-        let workers = [seconds([1, 7, 2, 0, 0, 0]), seconds([1, 5, 2, 0, 1, 1])];
+        let seconds = |all: [u64; 7]| all.map(Duration::from_secs);
+        let workers = [seconds([1, 7, 2, 0, 0, 0, 0]), seconds([1, 5, 2, 0, 1, 1, 0])];
         let blocked = |name: &str, time| BlockedTime {
             by: BlockerKind::Limit,
             name: name.into(),
@@ -262,5 +273,17 @@ mod tests {
         assert!(actual("work", None, few).contains("--workers 2"));
         assert!(actual("input", None, setup).starts_with("bound by the input (87 %)"));
         assert_eq!(advice(&[], &setup), None);
+    }
+
+    #[test]
+    fn a_worker_without_a_row_left_is_no_reason_to_wait_for() {
+        let seconds = |all: [u64; 7]| all.map(Duration::from_secs);
+        let spent = vec![seconds([0, 4, 0, 0, 0, 0, 0]), seconds([0, 0, 0, 0, 0, 0, 4])];
+        let shares = TimeBreakdown { spent, blocked: Vec::new() }.shares();
+        assert_eq!(shares.len(), 2);
+        assert!((shares.iter().map(|it| it.seconds).sum::<f64>() - 4.0).abs() < 1e-9);
+        assert_eq!(largest(&shares).unwrap().cause, "limit");
+        let words: Vec<String> = shares.iter().map(TimeShare::describe).collect();
+        assert!(words.contains(&"workers without a row left".to_owned()), "{words:?}");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Uri;
 
 use crate::error::Error;
-use crate::limit::{self, Estimate, Policy, Time, Workload};
+use crate::limit::{self, Estimate, Policy, Workload};
 use crate::quota_store::{self, SharedLimit};
 use crate::render::RenderContext;
 use crate::secret::{Secrets, Vault, Visibility};
@@ -16,6 +16,7 @@ use crate::sink::{Columns, Identity, Output};
 use crate::source::{self, Source, Survey};
 use crate::tally::Aggregate;
 use workers::WorkerConfig;
+use workload::PlannedWork;
 
 mod account;
 mod checks;
@@ -50,7 +51,7 @@ pub struct Plan {
     pub(crate) survey: Survey,
     /// The stages in their order, at least one: the values of one are the next one's rows.
     pub(crate) stages: Vec<Stage>,
-    pub(crate) workload: Option<Workload>,
+    pub(crate) work: Option<PlannedWork>,
     pub(crate) secrets: Secrets,
     /// The secrets that can be read again; none if the job has none.
     pub(crate) vault: Option<Arc<Vault>>,
@@ -106,7 +107,6 @@ impl Plan {
             let extractor = &stages[stages.len() - 1].extractor;
             checks::check_aggregates(&aggregates, extractor, &fields)?;
         }
-        let workload = workload::of(&stages[0], &source, survey.rows)?;
         let columns = columns(&stages, survey.rows.map(|_| fields))?;
         output.check_columns(&columns)?;
         let identity = identity::of(job, &source, survey.rows)?;
@@ -116,6 +116,8 @@ impl Plan {
         let in_flight = stages[0].in_flight;
         notes.extend(warnings::of_connections(in_flight, connections, files));
         notes.extend(resume::check(&mut output, &identity, &source, &survey, &columns)?);
+        let work = workload::of(&stages[0], &source, survey.rows, output.done())?;
+        notes.extend(warnings::of_costs(stages[0].policy.cost(), &survey));
         let mut plan = Plan {
             columns,
             identity,
@@ -126,7 +128,7 @@ impl Plan {
             source,
             survey,
             stages,
-            workload,
+            work,
             aggregates,
             output,
             workers,
@@ -236,36 +238,18 @@ impl Plan {
         &self.first().policy
     }
 
-    /// The least time for all rows when each answer takes `latency`, and the
+    /// The least time for all rows that are left when each answer takes `latency`, and the
     /// limit that binds; none without a limit, or if the rows aren't known.
     #[must_use]
     pub fn bound(&self, latency: Duration) -> Option<Estimate> {
         let now = limit::now();
-        self.first().policy.bound(self.workload.as_ref()?, latency, now)
-    }
-
-    /// The least time from `start` on for a part of the rows that took this number of
-    /// requests, under another policy; none for several stages.
-    #[must_use]
-    pub fn bound_for(
-        &self,
-        policy: &Policy,
-        requests: u64,
-        latency: Duration,
-        start: Time,
-    ) -> Option<Estimate> {
-        // How the limits of several stages add up is not known.
-        if self.stages.len() > 1 {
-            return None;
-        }
-        let demand = self.workload_of(requests);
-        policy.bound(&demand, latency, start)
+        self.first().policy.bound(&self.work.as_ref()?.sum, latency, now)
     }
 
     /// The workload of a part of the rows that took this number of requests.
     pub(crate) fn workload_of(&self, requests: u64) -> Workload {
-        match &self.workload {
-            Some(all) => all.share(requests),
+        match &self.work {
+            Some(all) => all.sum.share(requests),
             None => Workload::requests(requests),
         }
     }

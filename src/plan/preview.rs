@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::Request;
 
 use super::Plan;
+use super::workload::{CostRange, TotalUse};
 use crate::limit::{Guard, Policy, QuotaBalance, now};
 use crate::quota_store::SharedLimit;
 use crate::render::{EmbeddedKey, keys_in_data, keys_in_url, may_be_key};
@@ -30,6 +31,12 @@ impl Plan {
         ] {
             // Writing to a string can't fail.
             let _ = writeln!(text, "{name:<8}  {value}");
+        }
+        for cost in self.costs() {
+            let _ = writeln!(text, "{:<8}  {}", "cost", escape(&cost));
+        }
+        for total in self.totals() {
+            let _ = writeln!(text, "{:<8}  {}", "total", escape(&total));
         }
         for quota in self.quotas_left() {
             let _ = writeln!(text, "{:<8}  {}", "quota", escape(&quota));
@@ -139,28 +146,76 @@ impl Plan {
         }
     }
 
+    /// The cost of the rows in each unit but requests.
+    fn costs(&self) -> Vec<String> {
+        let Some(work) = &self.work else {
+            return Vec::new();
+        };
+        let units = self.first().policy.units().iter().zip(&work.sum.units).zip(&work.range);
+        let cost = |((unit, sum), range): ((&String, &u64), &CostRange)| {
+            let each = if self.first().batch_size() == 1 { "row" } else { "request" };
+            let requests = work.sum.units.first().copied().unwrap_or_default().max(1);
+            let per_row = if range.least == range.most {
+                format!("{} per {each}", range.most)
+            } else {
+                let mean = *sum as f64 / requests as f64;
+                format!("{} to {} per {each}, {mean:.1} on average", range.least, range.most)
+            };
+            format!("{sum} {unit} for {}: {per_row}", self.rows_left(work.rows))
+        };
+        units.skip(1).map(cost).collect()
+    }
+
+    /// How far each total of the run goes.
+    fn totals(&self) -> Vec<String> {
+        let Some(work) = &self.work else {
+            return Vec::new();
+        };
+        let total = |total: &TotalUse| {
+            let TotalUse { limit, unit, allowed, wanted, rows, .. } = total;
+            if wanted <= allowed {
+                return format!(
+                    "{limit} allows all of {}: {wanted} of {allowed} {unit}",
+                    self.rows_left(work.rows)
+                );
+            }
+            format!(
+                "{limit} allows {rows} of {}; {wanted} {unit} wanted, {allowed} allowed",
+                self.rows_left(work.rows)
+            )
+        };
+        work.totals.iter().map(total).collect()
+    }
+
+    /// The number of rows, which are those that are left if some are done.
+    fn rows_left(&self, rows: u64) -> String {
+        let left = if self.output.done().is_empty() { "" } else { " that are left" };
+        format!("{}{left}", counted(rows))
+    }
+
     fn time(&self, latency: Duration) -> String {
-        let Some(rows) = self.survey.rows else {
+        let Some(work) = &self.work else {
             return "depends on the number of rows".into();
         };
         let least = |latency| self.bound(latency).map(|bound| seconds(bound.time));
         let each = humantime::format_duration(latency);
         match (least(Duration::ZERO), least(latency)) {
             (Some(least), Some(later)) => {
-                let rows = counted(rows);
+                let rows = self.rows_left(work.rows);
                 format!("at least {least} for {rows}; {later} if each answer takes {each}")
             }
-            _ => "no limit, no bound".into(),
+            _ if self.first().policy.is_unlimited() => "no limit, no bound".into(),
+            _ => "no limit on the rate, no bound".into(),
         }
     }
 
     /// The least times under each guard, and which guard is worth it.
     fn guards(&self, latency: Duration) -> String {
         let policy = &self.first().policy;
-        let Some(demand) = self.workload.as_ref().filter(|_| !policy.is_unlimited()) else {
+        let Some(work) = self.work.as_ref().filter(|_| !policy.is_unlimited()) else {
             return "nothing to guard".into();
         };
-        let times = Guard::ALL.map(|guard| policy.under(guard).bound(demand, latency, now()));
+        let times = Guard::ALL.map(|guard| policy.under(guard).bound(&work.sum, latency, now()));
         let [Some(strict), Some(acked), Some(sent)] = times else {
             return "nothing to guard".into();
         };

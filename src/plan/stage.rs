@@ -78,6 +78,7 @@ impl Stage {
         };
         let policy = Policy::new(&job.limit, job.send.timeout)
             .map_err(|error| Error::plan(limit_error(&error)))?;
+        check_costs(&policy)?;
         let headers = HeaderRules::new(&job.signal, &job.no_headers)?;
         let arrivals = arrivals(&policy);
         let (renderer, secret_headers) =
@@ -216,6 +217,22 @@ impl Stage {
     pub(crate) fn has_parts(&self) -> bool {
         self.has_items() || self.pages.is_some()
     }
+}
+
+/// Refuses a limit on units whose cost nothing says: as one for each request it would be a
+/// limit that is hardly there.
+fn check_costs(policy: &Policy) -> Result<(), Error> {
+    let mut units = policy.units().iter().skip(1);
+    let Some(unit) = units.find(|unit| !policy.cost().contains_key(*unit)) else {
+        return Ok(());
+    };
+    let settled = match policy.settle().get(unit) {
+        Some(_) => "; limit.settle corrects it by the answer",
+        None => "",
+    };
+    Err(Error::plan(format!(
+        "a rate counts {unit}, and nothing says how many {unit} a request costs: give limit.cost (--cost), such as --cost {unit}='prompt | length / 4 + 200', or --cost {unit}=1{settled}"
+    )))
 }
 
 /// Refuses parts of a job that exclude each other, or need one that is missing.

@@ -1,8 +1,10 @@
 //! What users should know of a job before it starts.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::Uri;
+use serde_json::Value;
 
 use super::literals::{self, Literal};
 use super::profile::Profile;
@@ -10,7 +12,9 @@ use super::{Job, Stage};
 use crate::auth::Tokens;
 use crate::pages::Pages;
 use crate::quota_store::SharedLimit;
+use crate::row::Fields;
 use crate::send;
+use crate::source::Survey;
 
 /// The warnings of a stage, one sentence each.
 pub fn of(job: &Job, stage: &Stage) -> Vec<String> {
@@ -59,6 +63,76 @@ fn fixed_step(step: u64) -> String {
         "pages.offset (--offset) grows by {step}, however many items a page has: if the server gives fewer than {step}, some are left out; \
          with a path to the list as items.each (--each '.items[]') it grows by the items that came"
     )
+}
+
+/// Filters of a cost that count the characters of a text, and the entries of anything else.
+const LENGTHS: [&str; 2] = ["length", "count"];
+
+/// A warning of each cost that counts the entries of an object where it may mean its
+/// characters.
+pub fn of_costs(costs: &BTreeMap<String, String>, survey: &Survey) -> Vec<String> {
+    let Some(row) = survey.first.first() else {
+        return Vec::new();
+    };
+    let warnings = costs.iter().flat_map(|(unit, cost)| {
+        let objects = measured(cost).filter_map(|path| {
+            let value = at(&row.fields, path)?;
+            let what = kind_of_entries(value)?;
+            Some(format!(
+                "limit.cost.{unit} (--cost): {path} is {what}, so its length is a number of entries, {} in row {}; its characters are {path} | tojson | length",
+                entries(value), row.number,
+            ))
+        });
+        objects.collect::<Vec<_>>()
+    });
+    warnings.collect()
+}
+
+/// The fields of whose values a cost takes the length.
+fn measured(cost: &str) -> impl Iterator<Item = &str> {
+    let pieces: Vec<&str> = cost.split('|').collect();
+    let is_length = |piece: &str| {
+        let name = piece.trim_start().split(|it: char| !it.is_alphanumeric()).next();
+        name.is_some_and(|name| LENGTHS.contains(&name))
+    };
+    let found: Vec<&str> = pieces
+        .windows(2)
+        .enumerate()
+        .filter(|(_, pair)| is_length(pair[1]))
+        .filter_map(|(index, pair)| {
+            let before = pair[0].trim_end();
+            let is_path = |it: char| it.is_alphanumeric() || it == '_' || it == '.';
+            let from = before.rfind(|it| !is_path(it)).map_or(0, |at| at + 1);
+            // Behind a `|` alone it is the name of a filter.
+            let is_filter = index > 0 && before.trim_start().len() == before[from..].len();
+            let path = &before[from..];
+            (!is_filter && !path.is_empty()).then_some(path)
+        })
+        .collect();
+    found.into_iter()
+}
+
+fn at<'a>(fields: &'a Fields, path: &str) -> Option<&'a Value> {
+    let mut names = path.split('.');
+    let field = fields.get(names.next()?)?;
+    names.try_fold(field, |value, name| value.get(name))
+}
+
+/// The name of a value whose length is hardly meant.
+fn kind_of_entries(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Object(_) => Some("an object"),
+        Value::Array(list) if list.iter().any(Value::is_object) => Some("a list of objects"),
+        _ => None,
+    }
+}
+
+fn entries(value: &Value) -> usize {
+    match value {
+        Value::Object(fields) => fields.len(),
+        Value::Array(list) => list.len(),
+        _ => 0,
+    }
 }
 
 /// A warning of each key that the job itself holds, where history and backups keep it.
@@ -134,4 +208,39 @@ fn of_used_limit(limit: &SharedLimit) -> Vec<String> {
 /// The time in whole seconds, rounded up.
 fn seconds(time: Duration) -> humantime::FormattedDuration {
     humantime::format_duration(Duration::from_secs(time.as_secs_f64().ceil() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::row::Row;
+
+    #[test]
+    fn the_length_of_an_object_is_no_number_of_characters() {
+        let fields = json!({
+            "prompt": "text", "messages": [{"role": "user"}], "ids": [1, 2], "a": {"b": {"c": 1}},
+        });
+        let fields = serde_json::from_value(fields).unwrap();
+        let mut survey = Survey::default();
+        survey.first = vec![Row { fields, ..Row::default() }];
+        for (cost, expected) in [
+            ("prompt | length / 4 + 200", None),
+            ("messages | length", Some("messages is a list of objects")),
+            ("{{ 7 + messages|length / 4 }}", Some("messages is a list of objects")),
+            ("messages | tojson | length", None),
+            ("prompt | length + a.b | count", Some("a.b is an object")),
+            ("ids | length", None),
+            ("a | tojson | length / 4", None),
+            ("none | length", None),
+        ] {
+            let costs = BTreeMap::from([("tokens".to_owned(), cost.to_owned())]);
+            let warnings = of_costs(&costs, &survey);
+            assert_eq!(warnings.len(), usize::from(expected.is_some()), "{cost}: {warnings:?}");
+            for (warning, expected) in warnings.iter().zip(expected) {
+                assert!(warning.contains(expected), "{warning}");
+            }
+        }
+    }
 }

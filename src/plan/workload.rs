@@ -1,46 +1,87 @@
-//! The cost of all rows together. Reads the input.
+//! The cost of all rows that are left to do. Reads the input.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Stage;
 use crate::error::Error;
-use crate::limit::{Cost, Workload};
+use crate::limit::{Cost, LimitScope, Policy, Rule, Workload};
 use crate::row::Row;
+use crate::sink::CompletedRows;
 use crate::source::Source;
 
 /// Maximum number of keys of a scope whose costs are kept apart. Beyond it, the busiest key
 /// is unknown.
 const KEYS: usize = 100_000;
 
-/// Adds up the costs of the rows: a request for each row or batch, unless limits count
-/// something else. None if the rows can't be read twice.
+/// The cost of all rows that are left to do.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct PlannedWork {
+    /// Number of rows.
+    pub rows: u64,
+    /// The sum of all units.
+    pub sum: Workload,
+    /// The least and the most that one request costs of each unit.
+    pub range: Vec<CostRange>,
+    /// For each total of the run, how far it goes.
+    pub totals: Vec<TotalUse>,
+}
+
+/// The least and the most that one request costs of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CostRange {
+    pub least: u64,
+    pub most: u64,
+}
+
+/// How far a total of the run goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TotalUse {
+    /// The limit, as the job writes it.
+    pub limit: String,
+    /// Name and index of the unit that it counts.
+    pub unit: String,
+    unit_index: usize,
+    /// The units that it allows.
+    pub allowed: u64,
+    /// The units that the rows cost.
+    pub wanted: u64,
+    /// Number of rows, from the first one on, that it allows.
+    pub rows: u64,
+}
+
+/// Adds up the costs of the rows without a record: a request for each row or batch, unless
+/// limits count something else. None if the rows can't be read twice.
 ///
 /// # Errors
 /// A row costs more than some limit ever allows at once.
-pub fn of(stage: &Stage, source: &Source, rows: Option<u64>) -> Result<Option<Workload>, Error> {
+pub fn of(
+    stage: &Stage,
+    source: &Source,
+    rows: Option<u64>,
+    done: &CompletedRows,
+) -> Result<Option<PlannedWork>, Error> {
     let Some(rows) = rows else {
         return Ok(None);
     };
-    let (policy, at_once) = (&stage.policy, stage.batch_size());
+    let (policy, at_once) = (&stage.policy, stage.batch_size() as u64);
+    let mut sum = WorkSum::new(policy);
     if policy.cost().is_empty() && policy.scopes().is_empty() {
-        return Ok(Some(Workload {
-            units: vec![rows.div_ceil(at_once as u64); policy.units().len()],
-            busiest: Vec::new(),
-        }));
+        let left = rows.saturating_sub(done.len());
+        let one = Cost::new(vec![1; policy.units().len()], []);
+        sum.add_same(&one, left, left.div_ceil(at_once), at_once);
+        return Ok(Some(sum.work()));
     }
-    let mut sum = WorkSum {
-        units: vec![0; policy.units().len()],
-        scopes: vec![Some(HashMap::new()); policy.scopes().len()],
-    };
-    let mut rows = source.rows()?;
+    let mut rows = source.rows()?.filter(|row| !row.as_ref().is_ok_and(|row| done.has(row)));
     loop {
-        let some: Vec<Row> = rows.by_ref().take(at_once).collect::<Result<_, _>>()?;
+        let some: Vec<Row> = rows.by_ref().take(stage.batch_size()).collect::<Result<_, _>>()?;
         let Some(row) = stage.batch_row(&some) else {
-            return Ok(Some(sum.workload()));
+            return Ok(Some(sum.work()));
         };
-        if let Some(cost) = cost(stage, &row)? {
-            sum.add(&cost);
+        match cost(stage, &row)? {
+            Some(cost) => sum.add(&cost, some.len() as u64),
+            // It will fail, and takes nothing.
+            None => sum.add_free(some.len() as u64),
         }
     }
 }
@@ -61,14 +102,42 @@ fn cost(stage: &Stage, row: &Row) -> Result<Option<Cost>, Error> {
 
 /// The sum so far.
 struct WorkSum {
+    rows: u64,
     units: Vec<u64>,
+    range: Vec<Option<CostRange>>,
+    totals: Vec<TotalUse>,
     /// By scope and key; none for a scope with too many keys.
     scopes: Vec<Option<HashMap<Arc<str>, Vec<u64>>>>,
 }
 
 impl WorkSum {
-    fn add(&mut self, cost: &Cost) {
-        add(&mut self.units, cost);
+    fn new(policy: &Policy) -> WorkSum {
+        let units = policy.units().len();
+        let keys = policy.keys().len().max(1) as u64;
+        let total = |rule: &Rule| {
+            let each = rule.total().filter(|_| !matches!(rule.scope, LimitScope::Scope(_)))?;
+            let pool = if rule.scope == LimitScope::Pool { keys } else { 1 };
+            Some(TotalUse {
+                limit: rule.name.clone(),
+                unit: rule.unit_name().to_owned(),
+                unit_index: rule.unit,
+                allowed: each.saturating_mul(pool),
+                wanted: 0,
+                rows: 0,
+            })
+        };
+        WorkSum {
+            rows: 0,
+            units: vec![0; units],
+            range: vec![None; units],
+            totals: policy.rules().iter().filter_map(total).collect(),
+            scopes: vec![Some(HashMap::new()); policy.scopes().len()],
+        }
+    }
+
+    /// Adds the cost of the request for this number of rows.
+    fn add(&mut self, cost: &Cost, rows: u64) {
+        self.add_same(cost, rows, 1, rows);
         for (scope, key) in self.scopes.iter_mut().zip(cost.keys()) {
             let Some(keys) = scope else {
                 continue;
@@ -79,25 +148,106 @@ impl WorkSum {
             }
             let units = keys.entry(key.clone()).or_default();
             units.resize(self.units.len(), 0);
-            add(units, cost);
+            add(units, cost, 1);
         }
     }
 
-    fn workload(self) -> Workload {
+    /// Adds the same cost for a number of requests, each of up to `at_once` of these rows.
+    fn add_same(&mut self, cost: &Cost, rows: u64, requests: u64, at_once: u64) {
+        if requests == 0 {
+            return;
+        }
+        self.rows += rows;
+        add(&mut self.units, cost, requests);
+        for (unit, range) in self.range.iter_mut().enumerate() {
+            let cost = cost.units_of(unit);
+            let (least, most) = range.map_or((cost, cost), |it| (it.least, it.most));
+            *range = Some(CostRange { least: least.min(cost), most: most.max(cost) });
+        }
+        for total in &mut self.totals {
+            let each = cost.units_of(total.unit_index);
+            // A total that is used up ends the run.
+            if total.wanted <= total.allowed {
+                let more = (total.allowed - total.wanted).checked_div(each).unwrap_or(requests);
+                total.rows += more.saturating_mul(at_once).min(rows);
+            }
+            total.wanted = total.wanted.saturating_add(each.saturating_mul(requests));
+        }
+    }
+
+    fn add_free(&mut self, rows: u64) {
+        self.rows += rows;
+        let open = self.totals.iter_mut().filter(|total| total.wanted <= total.allowed);
+        open.for_each(|total| total.rows += rows);
+    }
+
+    fn work(self) -> PlannedWork {
         let busiest = |keys: HashMap<Arc<str>, Vec<u64>>| {
             let each =
                 (0..self.units.len()).map(|unit| keys.values().map(|units| units[unit]).max());
             each.map(Option::unwrap_or_default).collect()
         };
-        Workload {
-            busiest: self.scopes.into_iter().map(|keys| keys.map(busiest)).collect(),
-            units: self.units,
+        PlannedWork {
+            rows: self.rows,
+            sum: Workload {
+                busiest: self.scopes.into_iter().map(|keys| keys.map(busiest)).collect(),
+                units: self.units,
+            },
+            range: self.range.into_iter().flatten().collect(),
+            totals: self.totals,
         }
     }
 }
 
-fn add(units: &mut [u64], cost: &Cost) {
+fn add(units: &mut [u64], cost: &Cost, requests: u64) {
     for (unit, sum) in units.iter_mut().enumerate() {
-        *sum = sum.saturating_add(cost.units_of(unit));
+        *sum = sum.saturating_add(cost.units_of(unit).saturating_mul(requests));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use std::time::Duration;
+
+    fn sum(rates: &[&str]) -> WorkSum {
+        let settings = serde_json::from_value(json!({ "rate": rates })).unwrap();
+        WorkSum::new(&Policy::new(&settings, Duration::ZERO).unwrap())
+    }
+
+    #[test]
+    fn a_total_goes_as_far_as_the_rows_that_it_allows() {
+        let mut work = sum(&["100 usd/run", "5/1s"]);
+        for _ in 0..20 {
+            work.add(&Cost::new([1, 30], []), 1);
+        }
+        let work = work.work();
+        let total = &work.totals[0];
+        assert_eq!((total.rows, total.wanted, total.allowed), (3, 600, 100));
+        assert_eq!((work.rows, work.sum.units, work.range[1].most), (20, vec![20, 600], 30));
+    }
+
+    #[test]
+    fn rows_that_cost_the_same_are_not_counted_one_by_one() {
+        for (rows, at_once, allowed) in [(20, 1, 7), (20, 5, 20), (3, 1, 3), (0, 1, 0)] {
+            let mut work = sum(&["7/run"]);
+            work.add_same(&Cost::one(), rows, rows.div_ceil(at_once), at_once);
+            let total = work.work().totals.remove(0);
+            assert_eq!((total.rows, total.wanted), (allowed, rows.div_ceil(at_once)), "{rows}");
+        }
+    }
+
+    #[test]
+    fn a_row_that_will_fail_costs_nothing() {
+        let mut work = sum(&["2/run"]);
+        work.add(&Cost::one(), 1);
+        work.add_free(1);
+        work.add(&Cost::one(), 1);
+        work.add(&Cost::one(), 1);
+        work.add_free(1);
+        let work = work.work();
+        assert_eq!((work.rows, work.totals[0].rows, work.totals[0].wanted), (5, 3, 3));
     }
 }

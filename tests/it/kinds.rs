@@ -230,6 +230,10 @@ fn what_can_t_be_kept_is_found_before_anything_is_sent() {
         (&["--keys", "a-key", "--rate", "1/1s"], "{{ key }}"),
         (&["--rate", "5/1s", "--per", "tenant"], "is the same for all rows"),
         (&["--rate", "250 tokens/1m", "--cost", "tokens=mx"], "has no field \"mx\""),
+        (
+            &["--rate", "250 tokens/1m", "--settle", "tokens=.usage.total_tokens"],
+            "a rate counts tokens, and nothing says how many tokens a request costs: give limit.cost (--cost)",
+        ),
         // 40 + 6 * 37 = 262
         (
             &["--rate", "250 tokens/1m", "--cost", "tokens=max"],

@@ -146,6 +146,44 @@ fn it_counts_in_words() {
 }
 
 #[test]
+fn it_shows_the_cost_of_the_rows_and_how_far_a_total_goes() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let rows: String =
+        (0..20).map(|n| format!("{{\"id\": {n}, \"p\": {{\"a\": {n}}}}}\n")).collect();
+    let input = place.file("rows.jsonl", &rows);
+    let plan = |flags: &[&str]| -> Throng {
+        let url = format!("{}/echo/{{{{ id }}}}", mock.url());
+        let throng = throng("plan").arg("--url", &url).arg("--input", &input);
+        flags.chunks(2).fold(throng, |throng, words| throng.arg(words[0], words[1]))
+    };
+    let said = plan(&["--rate", "100 usd/run", "--cost", "usd=30"]).exits(0).stdout;
+    for line in [
+        "time      no limit on the rate, no bound\n",
+        "cost      600 usd for 20 rows: 30 per row\n",
+        "total     100 usd/run allows 3 of 20 rows; 600 usd wanted, 100 allowed\n",
+    ] {
+        assert!(said.contains(line), "no {line:?} in {said}");
+    }
+    let said =
+        plan(&["--rate", "1000 tokens/1m", "--cost", "tokens=p | length + id", "-r", "20/run"])
+            .exits(0)
+            .stdout;
+    for line in [
+        "cost      210 tokens for 20 rows: 1 to 20 per row, 10.5 on average\n",
+        "total     20/run allows all of 20 rows: 20 of 20 requests\n",
+        "limit.cost.tokens (--cost): p is an object, so its length is a number of entries, 1 in row 0",
+    ] {
+        assert!(said.contains(line), "no {line:?} in {said}");
+    }
+    // Rows that are done cost nothing any more.
+    let record = |n: u64| format!("{{\"id\":{n},\"p\":{{\"a\":{n}}},\"_row\":{n},\"_ok\":true}}\n");
+    let output = place.file("out.jsonl", &[record(0), record(7)].concat());
+    let flags = ["--rate", "100 usd/run", "--cost", "usd=30", "--output", &output];
+    let done = plan(&flags).flags("--resume").exits(0).stdout;
+    assert!(done.contains("540 usd for 18 rows that are left"), "{done}");
+}
+
+#[test]
 fn it_shows_no_more_of_a_long_body_than_can_be_looked_at() {
     let (place, mock) = (Place::new(), plain_mock());
     let long = place.file("long.csv", &format!("x\n{}\n", "y".repeat(100_000)));

@@ -36,6 +36,14 @@ impl Workload {
 }
 
 impl Workload {
+    /// The workload whose cost in this unit has turned out to be `factor` times as high.
+    pub fn scale(&mut self, unit: usize, factor: f64) {
+        let sums = self.busiest.iter_mut().flatten().chain([&mut self.units]);
+        for units in sums.filter_map(|units| units.get_mut(unit)) {
+            *units = (*units as f64 * factor).floor() as u64;
+        }
+    }
+
     /// The part of it that so many of its requests ask.
     #[must_use]
     pub fn share(&self, requests: u64) -> Workload {
@@ -296,6 +304,16 @@ mod tests {
         assert_eq!(bound(851, 100), 1_199 + 1_000 + 100);
         // What is sent at an edge is answered after the next one.
         assert_eq!(bound(50, 950), 2_000 + 2_000 + 950);
+    }
+
+    #[test]
+    fn costs_that_turned_out_otherwise_are_scaled() {
+        let busiest = vec![Some(vec![4, 400]), None];
+        let mut demand = Workload { units: vec![10, 1000], busiest };
+        demand.scale(1, 0.25);
+        demand.scale(7, 0.5);
+        assert_eq!(demand.units, [10, 250]);
+        assert_eq!(demand.busiest, [Some(vec![4, 100]), None]);
     }
 
     #[test]

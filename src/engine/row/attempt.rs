@@ -243,6 +243,7 @@ impl RequestExecutor {
         read.map_err(too_long)?;
         if let Some(costs) = &self.stage().true_costs {
             for (unit, cost) in costs.costs(&answer.body).map_err(too_long)? {
+                self.context.metrics.settled(unit, permit.cost().units_of(unit), cost);
                 permit.adjust_cost(unit, cost);
                 trace.set_cost(number, &permit.units()[unit], cost);
             }

@@ -9,7 +9,7 @@ use crate::config::{Guard, Limit, Settings, Shape};
 use crate::kinds::bucket::BUCKET;
 use crate::kinds::concurrency::CONCURRENCY;
 use crate::kinds::spacing::{SPACING, SPREAD};
-use crate::kinds::{self, RatePattern, Spec, Terms};
+use crate::kinds::{self, Form, RatePattern, Spec, Terms};
 use crate::limiter::Limiter;
 use crate::outcome::BlockerKind;
 use crate::quota::Quota;
@@ -174,6 +174,12 @@ impl Rule {
     #[must_use]
     pub fn unit_name(&self) -> &str {
         &self.unit_name
+    }
+
+    /// The units that it allows in all, if nothing of them ever comes back.
+    #[must_use]
+    pub fn total(&self) -> Option<u64> {
+        matches!(self.spec.form, Form::Total).then_some(self.terms.units)
     }
 
     /// Its arithmetic, with nothing taken.

@@ -202,6 +202,13 @@ impl Permit {
         Ok(())
     }
 
+    /// The cost that was reserved for the attempt.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn cost(&self) -> &Cost {
+        &self.cost
+    }
+
     /// The attempt has turned out to cost so many units of this kind, by its index.
     #[doc(hidden)]
     pub fn adjust_cost(&mut self, unit: usize, units: u64) {
