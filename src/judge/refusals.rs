@@ -172,7 +172,7 @@ impl RefusalRules {
             ));
         }
         (refusals > max_refusals).then(|| {
-            format!("the server refused {refusals} times in a row (retry.max-refusals or --max-refusals allows {max_refusals}): is the rate right?")
+            format!("the server refused {refusals} times in a row, where requests in flight together count as one (retry.max-refusals or --max-refusals allows {max_refusals}): is the rate right?")
         })
     }
 }

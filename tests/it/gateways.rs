@@ -104,6 +104,17 @@ fn nginx_refuses_nothing_of_a_rate_without_a_burst() {
 }
 
 #[test]
+fn refusals_of_nginx_that_are_taken_for_failures_are_in_the_summary() {
+    let zone = "limit_req_zone $server_port zone=all:64k rate=1r/s;";
+    let gateway = nginx(zone, "limit_req zone=all;");
+    let ended = judged(&gateway, "--rate 50/1s", 5, 1).ended;
+    ended
+        .says("warning: 503 was taken for a failure, and nginx gives it where limit_req or limit_conn refuses")
+        .says(r#"[[refusal]] with status = [503] and pause = "1s" in the job file"#)
+        .says(": 4, the first: server: nginx");
+}
+
+#[test]
 fn nginx_refuses_nothing_of_what_is_in_flight() {
     let slow =
         mock(Settings { latency: "lognormal:100ms:0.4".parse().unwrap(), ..Settings::default() });

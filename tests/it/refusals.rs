@@ -87,6 +87,17 @@ fn a_pause_that_is_too_long_stops_the_run() {
 }
 
 #[test]
+fn refusals_of_requests_in_flight_together_count_as_one() {
+    let (place, mock) = (Place::new(), stricter(Refusal::RetryAfterSeconds));
+    run()
+        .quotes(&mock.url())
+        .arg("--input", &place.file("rows.csv", &symbols(ROWS)))
+        .flags("--rate 40/1s --max-refusals 1")
+        .exits(0);
+    assert!(mock.judgement().refused > 1, "{:?}", mock.judgement());
+}
+
+#[test]
 fn a_server_that_only_refuses_stops_the_run() {
     let (place, mock) = (Place::new(), plain_mock());
     let input = place.file("rows.csv", &symbols(30));

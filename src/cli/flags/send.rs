@@ -46,7 +46,7 @@ pub struct RetryFlags {
     /// The longest wait for a limit or for the server; a longer one ends the run, to be resumed [default: 1h for the server's pauses, none for the job's limits]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_wait: Option<String>,
-    /// Number of consecutive refusals that stop the run [default: 20]
+    /// Refusals in a row after which one more stops the run; those of requests that were in flight together count as one [default: 20]
     #[arg(long, value_name = "N")]
     max_refusals: Option<u32>,
     /// Maximum size of a decompressed body [default: 10MiB]

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
+use http::header::SERVER;
 use jiff::Timestamp;
 
 use super::attempt::{AttemptTrace, Purpose, RequestExecutor};
@@ -12,6 +13,11 @@ use crate::limit::Permit;
 use crate::record::Failure;
 use crate::send::redirect::RedirectTrust;
 use crate::send::{Answer, Delivery, RequestHead, SendError};
+
+/// The names that nginx and servers that are made from it give themselves.
+const NGINX: [&str; 3] = ["nginx", "openresty", "tengine"];
+/// The warning of a 503 that they gave.
+const NGINX_REFUSAL: &str = "503 was taken for a failure, and nginx gives it where limit_req or limit_conn refuses; [[refusal]] with status = [503] and pause = \"1s\" in the job file makes such requests wait and go again";
 
 impl RequestExecutor {
     /// Ends a permit as its attempt has ended, unless that depends on the answer's body.
@@ -37,6 +43,7 @@ impl RequestExecutor {
                 self.counters().answered();
                 let rules = &self.stage().refusals;
                 let ruling = rules.of_head(head.status(), head.headers(), now);
+                self.warn_of_unnamed_refusal(head, ruling);
                 trace.refused = self.apply_ruling(permit, head.status(), ruling);
             }
             Err(error) if error.delivery == Delivery::NotSent => {
@@ -130,6 +137,19 @@ impl RequestExecutor {
             self.end_run(why + &resume_after(pause, now));
         }
         trace.refused_elsewhere = pause.or(Some(default_pause(trace.refusals_elsewhere)));
+    }
+
+    /// Warns of a 503 that is taken for a failure and may be a refusal: nginx refuses in this
+    /// way, unless it is told otherwise.
+    fn warn_of_unnamed_refusal(&self, head: &RequestHead, ruling: Ruling) {
+        let server = head.headers().get(SERVER).and_then(|server| server.to_str().ok());
+        let is_nginx =
+            |server: &&str| NGINX.iter().any(|name| server.to_ascii_lowercase().starts_with(name));
+        let is_failure =
+            ruling == Ruling::Accepted && head.status() == StatusCode::SERVICE_UNAVAILABLE;
+        if is_failure && let Some(server) = server.filter(is_nginx) {
+            self.context.metrics.warn(NGINX_REFUSAL, 1, || format!("server: {server}"));
+        }
     }
 
     /// Informs the limiter of a ruling. Gives whether it was a refusal.
