@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::Request;
 use jiff::Timestamp;
 
-use crate::limit::{Cost, Policy, RateLimiter, Time, calendar_at_zero};
+use crate::limit::{Cost, FileQuotaStore, Policy, RateLimiter, Time, UsedBefore, calendar_at_zero};
 use crate::metrics::{self, Metrics, TimeBreakdown, TimeShare};
 use crate::plan::{Deadline, Plan, Stage};
 use crate::shutdown::Shutdown;
@@ -29,6 +29,15 @@ pub struct RunContext {
     pub world: Box<dyn World>,
     /// Why the limits are this run's alone, if they can't be shared.
     pub alone: OnceLock<String>,
+    /// What the run shares with the other runs of the account, if anything.
+    pub shared: OnceLock<SharedUse>,
+}
+
+/// What a run shares with the other runs of the account.
+pub struct SharedUse {
+    pub store: FileQuotaStore,
+    /// The units that were used when the run began.
+    pub before: UsedBefore,
 }
 
 impl RunContext {
@@ -52,6 +61,7 @@ impl RunContext {
             plan,
             world,
             alone: OnceLock::new(),
+            shared: OnceLock::new(),
         }
     }
 
@@ -81,6 +91,17 @@ impl RunContext {
         }
     }
 
+    /// Number of other runs that have shared this limit with the run.
+    pub fn other_runs(&self, limit: &str) -> u64 {
+        self.shared.get().map_or(0, |shared| shared.store.other_runs(limit) as u64)
+    }
+
+    /// Units of this limit that were used when the run began.
+    pub fn used_before(&self, limit: &str) -> u64 {
+        let before = self.shared.get().and_then(|shared| shared.before.get(limit));
+        before.into_iter().flatten().map(|(_, units)| units).sum()
+    }
+
     /// Advice against the largest share of the time.
     pub fn advice(&self, shares: &[TimeShare]) -> Option<String> {
         let setup = metrics::RunSetup {
@@ -88,6 +109,9 @@ impl RunContext {
             in_flight: self.plan.first().in_flight,
             cores: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             keys: self.plan.first().policy.keys().len(),
+            other_runs: metrics::largest(shares)
+                .and_then(|first| first.name.as_deref())
+                .map_or(0, |limit| self.other_runs(limit)),
         };
         metrics::advice(shares, &setup)
     }

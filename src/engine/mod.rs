@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use self::channels::RunChannels;
-use self::context::{RealWorld, RunContext};
+use self::context::{RealWorld, RunContext, SharedUse};
 use self::worker::Worker;
 use crate::auth::Tokens;
 use crate::error::Error;
@@ -198,7 +198,8 @@ fn share_limits(context: &RunContext) -> Result<(), Error> {
         }
     };
     // A limit that can't be read is an error before anything is sent.
-    context.plan.shared_limits()?;
+    let before = quota_store::used_before(&context.plan.shared_limits()?);
+    context.shared.get_or_init(|| SharedUse { store: store.clone(), before });
     for (limiter, stage) in limiters {
         let store = quota_store::of_account(&store, &stage.account)?;
         limiter.use_store(Arc::new(store));

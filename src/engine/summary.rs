@@ -9,7 +9,7 @@ use super::context::RunContext;
 use crate::error::Error;
 use crate::limit::{Estimate, FoundPace, Guard, LimitState, Policy, RateLimiter};
 use crate::metrics::{self, TimeShare, Warning, free_at};
-use crate::plan::Plan;
+use crate::plan::{Plan, Stage};
 use crate::report::{
     FoundLimit, LimitReport, RateReport, Report, RowReport, RunEnding, SendReport, WorkerReport,
 };
@@ -56,6 +56,7 @@ pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Du
             requests_per_second: sending.sent as f64 / took.as_secs_f64().max(f64::EPSILON),
         }),
         limits: limits(context),
+        sharing: sharing(context),
         insecure: context.plan.first().transport.is_insecure(),
         header_warnings: header_warnings(context),
         warnings: warnings(context),
@@ -105,6 +106,7 @@ pub fn bound(
         tally.counts().rows
     };
     let mut demand = context.plan.workload_of(needed);
+    demand.used_before = context.shared.get().map(|it| it.before.clone()).unwrap_or_default();
     for (unit, factor) in context.metrics.cost_factors() {
         demand.scale(unit, factor);
     }
@@ -139,7 +141,25 @@ fn why(context: &RunContext, causes: &[TimeShare]) -> Option<String> {
 fn limits(context: &RunContext) -> Vec<LimitReport> {
     let blind = context.plan.first().transport.blind();
     let states = context.limiters.iter().flat_map(RateLimiter::state);
-    states.map(|state| limit(&state, blind)).collect()
+    states
+        .map(|state| LimitReport {
+            used_before: context.used_before(&state.name),
+            other_runs: context.other_runs(&state.name),
+            ..limit(&state, blind)
+        })
+        .collect()
+}
+
+/// Whether other runs share the limits; none without a limit that can be shared.
+fn sharing(context: &RunContext) -> Option<String> {
+    let mut stages = context.plan.limited_stages();
+    let sharing = match (context.shared.get(), context.alone.get()) {
+        (Some(_), _) => "machine",
+        (_, Some(_)) => "unavailable",
+        _ if stages.any(Stage::is_alone) => "none",
+        _ => return None,
+    };
+    Some(sharing.to_owned())
 }
 
 fn limit(state: &LimitState, blind: Option<&str>) -> LimitReport {
@@ -159,6 +179,7 @@ fn limit(state: &LimitState, blind: Option<&str>) -> LimitReport {
         found: state.found.map(|found| found_limit(found, &state.unit)),
         spacing_seconds: state.spacing.as_ref().map(Duration::as_secs_f64),
         keys: state.keys,
+        ..LimitReport::default()
     }
 }
 

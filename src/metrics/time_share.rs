@@ -110,6 +110,8 @@ pub struct RunSetup {
     pub cores: usize,
     /// Keys of the pool, 0 without one.
     pub keys: usize,
+    /// Other runs that shared the limit which binds.
+    pub other_runs: u64,
 }
 
 /// The largest of these shares that held a row up; none if there is no such share.
@@ -165,6 +167,10 @@ fn help(share: &TimeShare, setup: &RunSetup) -> String {
         }
         ("limit", Some(BlockerKind::KeyLimit)) => {
             "more workers will not help; rows of more keys at a time would".into()
+        }
+        ("limit", _) if setup.other_runs > 0 => {
+            let runs = if setup.other_runs == 1 { "another run" } else { "other runs" };
+            format!("more workers will not help; {runs} of the account shared it")
         }
         ("limit", _) => format!("more workers will not help; {}", another_key(setup.keys)),
         ("pause", _) => {
@@ -257,13 +263,15 @@ mod tests {
 
     #[test]
     fn advice_names_the_largest_reason_and_what_would_help() {
-        let setup = RunSetup { workers: 2, in_flight: 50, cores: 2, keys: 0 };
+        let setup = RunSetup { workers: 2, in_flight: 50, cores: 2, ..RunSetup::default() };
         assert_eq!(
             actual("limit", Some(BlockerKind::Limit), setup),
             "bound by 300/1m (87 %); more workers will not help; a second key would halve it"
         );
         let three = RunSetup { keys: 3, ..setup };
         assert!(actual("limit", Some(BlockerKind::Limit), three).ends_with("save 1/4 of it"));
+        let shared = RunSetup { other_runs: 3, ..setup };
+        assert!(actual("limit", Some(BlockerKind::Limit), shared).ends_with("shared it"));
         assert!(actual("limit", Some(BlockerKind::KeyLimit), setup).contains("rows of more keys"));
         assert!(actual("server", None, setup).contains("more than --concurrency 50"));
         let sync = RunSetup { in_flight: 1, ..setup };

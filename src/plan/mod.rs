@@ -243,7 +243,14 @@ impl Plan {
     #[must_use]
     pub fn bound(&self, latency: Duration) -> Option<Estimate> {
         let now = limit::now();
-        self.first().policy.bound(&self.work.as_ref()?.sum, latency, now)
+        self.first().policy.bound(&self.demand()?, latency, now)
+    }
+
+    /// The workload of all rows that are left, after what earlier runs of the account have
+    /// used; none if the rows aren't known.
+    pub(crate) fn demand(&self) -> Option<Workload> {
+        let used_before = quota_store::used_before(&self.shared_limits().unwrap_or_default());
+        Some(Workload { used_before, ..self.work.as_ref()?.sum.clone() })
     }
 
     /// The workload of a part of the rows that took this number of requests.

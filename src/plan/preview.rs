@@ -212,10 +212,10 @@ impl Plan {
     /// The least times under each guard, and which guard is worth it.
     fn guards(&self, latency: Duration) -> String {
         let policy = &self.first().policy;
-        let Some(work) = self.work.as_ref().filter(|_| !policy.is_unlimited()) else {
+        let Some(demand) = self.demand().filter(|_| !policy.is_unlimited()) else {
             return "nothing to guard".into();
         };
-        let times = Guard::ALL.map(|guard| policy.under(guard).bound(&work.sum, latency, now()));
+        let times = Guard::ALL.map(|guard| policy.under(guard).bound(&demand, latency, now()));
         let [Some(strict), Some(acked), Some(sent)] = times else {
             return "nothing to guard".into();
         };

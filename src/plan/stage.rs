@@ -169,6 +169,12 @@ impl Stage {
         is_any && self.limits.sharing == Sharing::Machine
     }
 
+    /// Whether it has limits that other runs could share, and the job keeps them to itself.
+    pub(crate) fn is_alone(&self) -> bool {
+        let is_any = self.policy.rules().iter().any(|rule| rule.quota().is_some());
+        is_any && self.limits.sharing == Sharing::None
+    }
+
     /// Whether a limit's period is so long that it must not begin anew with each run.
     pub(crate) fn must_share(&self) -> bool {
         let mut quotas = self.policy.rules().iter().filter_map(Rule::quota);

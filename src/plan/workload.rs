@@ -192,6 +192,7 @@ impl WorkSum {
             sum: Workload {
                 busiest: self.scopes.into_iter().map(|keys| keys.map(busiest)).collect(),
                 units: self.units,
+                ..Workload::default()
             },
             range: self.range.into_iter().flatten().collect(),
             totals: self.totals,

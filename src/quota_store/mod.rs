@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::limit::{
     self, AccountNames, FileQuotaStore, LimitScope, NamedAccount, Quota, QuotaBalance, QuotaState,
-    Rule, ScopeKey,
+    Rule, ScopeKey, UsedBefore,
 };
 pub use account::QuotaAccount;
 pub use location::directory;
@@ -101,6 +101,20 @@ pub struct SharedLimit {
     pub balance: Option<QuotaBalance>,
     /// The limit's file, or the directory of the keys' files.
     pub path: PathBuf,
+}
+
+/// The units of each limit, by its name, that earlier runs have used, and the time until they
+/// are available again.
+#[must_use]
+pub fn used_before(limits: &[SharedLimit]) -> UsedBefore {
+    let mut all = UsedBefore::new();
+    for limit in limits {
+        let used = limit.balance.as_ref().map(|balance| &balance.used);
+        if let Some(used) = used.filter(|used| !used.is_empty()) {
+            all.entry(limit.quota.name.clone()).or_insert_with(|| used.clone());
+        }
+    }
+    all
 }
 
 /// What is left of the shared limits among these rules, without a lease.

@@ -22,6 +22,10 @@ pub struct Report {
     pub pace: Option<RateReport>,
     /// The observance of the limits.
     pub limits: Vec<LimitReport>,
+    /// Whether other runs share them: `machine` (all runs of the account on it), `none` as the
+    /// job says, or `unavailable`; none without a limit that can be shared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<String>,
     /// Whether certificates were left unchecked.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub insecure: bool,
@@ -213,6 +217,12 @@ pub struct LimitReport {
     pub spacing_seconds: Option<f64>,
     /// Number of keys, if the limit holds for each key.
     pub keys: Option<u64>,
+    /// Units that other runs of the account had used when this one began.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub used_before: u64,
+    /// Number of other runs that shared the limit while this one went on.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub other_runs: u64,
 }
 
 /// The limit that a search has found.
@@ -320,6 +330,10 @@ impl FailureReport {
 /// Rounds to three decimals, which are milliseconds of a second.
 fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((value * 1000.0).round() / 1000.0)
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn maybe_rounded<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {

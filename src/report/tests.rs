@@ -42,6 +42,22 @@ fn a_bound_that_the_latency_causes_says_so() {
 }
 
 #[test]
+fn a_limit_that_other_runs_share_is_no_broken_promise() {
+    let limits = vec![LimitReport { used_before: 12, other_runs: 3, ..limit() }];
+    let report = Report { pace: pace(), limits, ..Report::default() };
+    let text = report.text(Color::Never);
+    for line in [
+        "118.2 s, bound 117.5 s for a run alone (22/5s, shared with 3 other runs)\n",
+        "can have arrived in any 5 s; 12 used before this run; shared with 3 other runs\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let report = Report { sharing: Some("none".into()), ..Report::default() };
+    let text = report.text(Color::Never);
+    assert!(text.contains("\nlimits: this run's alone (--share none)"), "{text}");
+}
+
+#[test]
 fn failures_have_examples() {
     let failure = |row| Failure::new(FailureKind::Timeout, format!("no answer to {row}"));
     let records: Vec<Record> = (0..3).map(|row| record(row, Err(failure(row)))).collect();

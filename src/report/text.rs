@@ -30,6 +30,7 @@ impl Report {
         lines.extend(self.pace.as_ref().and_then(|pace| pace.advice.clone()));
         lines.push(sent(self));
         lines.extend(self.limits.iter().map(limit));
+        lines.extend(sharing(self));
         for (header, why) in &self.header_warnings {
             lines.push(format!("ignored header: {}: {}", short(header), short(why)));
         }
@@ -110,6 +111,14 @@ fn time(report: &Report) -> Option<String> {
     if let Some(units) = pace.at_a_time {
         binds += &format!(" and the latency, at most {} in flight", count(units));
     }
+    let others = report.limits.iter().find(|it| Some(&it.rate) == pace.bound_by.as_ref());
+    if let Some(others) = others.map(|it| it.other_runs).filter(|others| *others > 0) {
+        let others = plural(others, "other run", "other runs");
+        let best = seconds(best);
+        return Some(format!(
+            "{took}, bound {best} for a run alone ({binds}, shared with {others})"
+        ));
+    }
     let share = percent((best / pace.seconds.max(f64::EPSILON)).min(1.0));
     Some(format!("{took}, bound {} ({binds}), {share}", seconds(best)))
 }
@@ -156,6 +165,12 @@ fn limit(limit: &LimitReport) -> String {
     if let Some(keys) = limit.keys {
         line += &format!(", for each of {}", plural(keys, "key", "keys"));
     }
+    if limit.used_before > 0 {
+        line += &format!("; {} used before this run", units(limit.used_before, &limit.unit));
+    }
+    if limit.other_runs > 0 {
+        line += &format!("; shared with {}", plural(limit.other_runs, "other run", "other runs"));
+    }
     if let Some(margin) = limit.margin_seconds {
         line += &format!("; margin {}", seconds(margin));
     }
@@ -176,6 +191,12 @@ fn found_limit(found: &FoundLimit) -> String {
         (false, false) => format!("was never refused, at {pace}: the server may take more"),
     };
     format!("; {what}; next time: {}", short(&found.next_time))
+}
+
+/// That the limits are the run's alone, as the job says.
+fn sharing(report: &Report) -> Option<String> {
+    let is_alone = report.sharing.as_deref() == Some("none");
+    is_alone.then(|| "limits: this run's alone (--share none), whatever other runs send".to_owned())
 }
 
 /// The observance of the limit, as far as the guard proves it.

@@ -41,6 +41,55 @@ fn it_has_all_the_figures() {
 }
 
 #[test]
+fn it_says_what_earlier_runs_have_used_and_the_bound_waits_for_it() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let limited = || ask(&place, &mock.url()).flags("--rate 6/2s");
+    let first = limited().exits(0);
+    assert!(!first.stderr.contains("before this run"), "{}", first.stderr);
+    let summary = place.json("summary.json");
+    assert_eq!(summary["sharing"], "machine");
+    assert_eq!(summary["limits"][0]["used_before"], Value::Null);
+    assert!(summary["best_possible_seconds"].as_f64() < Some(1.0), "{summary}");
+    limited().exits(0).says("5 used before this run");
+    let summary = place.json("summary.json");
+    assert_eq!(summary["limits"][0]["used_before"], 5);
+    let [bound, took] =
+        ["best_possible_seconds", "seconds"].map(|name| summary[name].as_f64().unwrap());
+    assert!(bound > 0.2 && bound <= took, "{summary}");
+}
+
+#[test]
+fn it_says_with_how_many_runs_a_limit_was_shared() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let rows: String = (0..30).map(|row| format!("{row}\n")).collect();
+    let input = place.file("rows.txt", &rows);
+    let start = |name: &str| {
+        run()
+            .arg("--url", &format!("{}/v6/finance/quote/?symbols={{{{ line }}}}", mock.url()))
+            .arg("--input", &input)
+            .arg("--summary-json", &place.path(name))
+            .flags("--rate 10/1s")
+            .start()
+    };
+    for (name, running) in [("a.json", start("a.json")), ("b.json", start("b.json"))] {
+        let ended = running.ends().with_code(0);
+        ended.says("; shared with 1 other run\n");
+        ended.says("for a run alone (10/1s, shared with 1 other run)");
+        assert_eq!(place.json(name)["limits"][0]["other_runs"], 1, "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn it_says_that_limits_are_not_shared() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let alone = ask(&place, &mock.url()).flags("--rate 100/1s --share none").exits(0);
+    alone.says("limits: this run's alone (--share none), whatever other runs send\n");
+    assert_eq!(place.json("summary.json")["sharing"], "none");
+    ask(&place, &mock.url()).exits(0);
+    assert_eq!(place.json("summary.json")["sharing"], Value::Null);
+}
+
+#[test]
 fn aggregates_are_those_of_the_server_s_prices() {
     let (place, mock) = (Place::new(), plain_mock());
     let ended: Ended = ask(&place, &mock.url())

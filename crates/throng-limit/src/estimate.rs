@@ -1,5 +1,6 @@
 //! The least time that limits allow. Pure.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::config::{Guard, LimitScope, Policy, Rule};
@@ -13,7 +14,13 @@ pub struct Workload {
     pub units: Vec<u64>,
     /// By scope: the units of its busiest key, where that is known.
     pub busiest: Vec<Option<Vec<u64>>>,
+    /// The units that earlier runs of the account have used.
+    pub used_before: UsedBefore,
 }
+
+/// By the name of a limit, units that have been used, with the time until they are available
+/// again, in the order of that.
+pub type UsedBefore = HashMap<String, Vec<(Duration, u64)>>;
 
 /// The least time for a job, and why.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +38,7 @@ impl Workload {
     /// A workload of requests alone.
     #[must_use]
     pub fn requests(requests: u64) -> Workload {
-        Workload { units: vec![requests], busiest: Vec::new() }
+        Workload { units: vec![requests], ..Workload::default() }
     }
 }
 
@@ -53,6 +60,7 @@ impl Workload {
         Workload {
             units: parts(&self.units),
             busiest: self.busiest.iter().map(|units| units.as_ref().map(parts)).collect(),
+            used_before: self.used_before.clone(),
         }
     }
 }
@@ -74,6 +82,7 @@ impl Policy {
         loads.sort_by(|a, b| b.pace.cycle().total_cmp(&a.pace.cycle()));
         let requests = demand.units.first().copied().unwrap_or_default();
         let seconds = together(&loads, requests as f64, requests as f64);
+        let seconds = loads.iter().map(alone).fold(seconds, f64::max);
         Some(Estimate {
             time: Duration::try_from_secs_f64(seconds + latency.as_secs_f64()).ok()?,
             binds: name,
@@ -103,28 +112,30 @@ impl Policy {
             Guard::Strict => latency,
             Guard::Acked | Guard::Sent => Duration::ZERO,
         };
+        let used_before = match rule.scope {
+            LimitScope::Run => demand.used_before.get(&rule.name).cloned().unwrap_or_default(),
+            LimitScope::Pool | LimitScope::Scope(_) => Vec::new(),
+        };
         let (amount, pace) = match rule.rate_pattern()? {
             RatePattern::Windows { amount, period } => {
-                let cycle = (period + waits).as_secs_f64();
-                (amount, Pace::Windows { first: cycle, cycle })
+                (amount, Pace::Windows { cycle: (period + waits).as_secs_f64() })
             }
             RatePattern::Edges { amount, period } => {
                 let edge = rule.free_again(start, waits).unwrap_or(start.after(period));
                 let next = rule.free_again(edge, waits).unwrap_or(edge.after(period));
                 let periods = next.since(edge).div_duration_f64(period).round().max(1.0);
                 let cycle = periods * period.as_secs_f64();
-                (amount, Pace::Windows { first: edge.since(start).as_secs_f64(), cycle })
+                (amount, Pace::Edges { first: edge.since(start).as_secs_f64(), cycle })
             }
             RatePattern::Paced { burst, per_second } => {
                 let interval = 1.0 / per_second;
                 (burst, Pace::Paced { interval, latency: waits.as_secs_f64() })
             }
             RatePattern::AtOnce { amount } => {
-                let cycle = latency.as_secs_f64();
-                (amount, Pace::Windows { first: cycle, cycle })
+                (amount, Pace::Windows { cycle: latency.as_secs_f64() })
             }
         };
-        Some(LimitLoad { name: rule.name.clone(), units, amount: amount as f64, pace })
+        Some(LimitLoad { name: rule.name.clone(), units, amount: amount as f64, pace, used_before })
     }
 }
 
@@ -135,13 +146,17 @@ struct LimitLoad {
     /// In one cycle, or at once.
     amount: f64,
     pace: Pace,
+    /// Units that were used before, by the time until they are available again.
+    used_before: Vec<(Duration, u64)>,
 }
 
 /// How the units of a limit follow one another. All times are in seconds.
 #[derive(Clone, Copy)]
 enum Pace {
-    /// The amount at once, and again after each cycle.
-    Windows {
+    /// The amount at once, and each unit again after a cycle.
+    Windows { cycle: f64 },
+    /// The amount at once, and again at each edge.
+    Edges {
         /// The first cycle, which may begin in the middle.
         first: f64,
         cycle: f64,
@@ -158,7 +173,7 @@ enum Pace {
 impl Pace {
     fn cycle(self) -> f64 {
         match self {
-            Pace::Windows { cycle, .. } => cycle,
+            Pace::Windows { cycle } | Pace::Edges { cycle, .. } => cycle,
             Pace::Paced { interval, .. } => interval,
         }
     }
@@ -166,8 +181,8 @@ impl Pace {
     fn time_of(self, cycles: f64) -> f64 {
         match self {
             _ if cycles < 1.0 => 0.0,
-            Pace::Windows { first, cycle } => first + (cycles - 1.0) * cycle,
-            Pace::Paced { interval, .. } => cycles * interval,
+            Pace::Edges { first, cycle } => first + (cycles - 1.0) * cycle,
+            Pace::Windows { cycle } | Pace::Paced { interval: cycle, .. } => cycles * cycle,
         }
     }
 }
@@ -175,18 +190,46 @@ impl Pace {
 impl LimitLoad {
     /// From the first sending to the last, under this limit alone.
     fn alone(&self, units: f64) -> f64 {
+        let used: u64 = self.used_before.iter().map(|(_, units)| units).sum();
         match self.pace {
-            Pace::Windows { .. } => self.pace.time_of(self.full_cycles(units)),
-            // The least time of a bucket, which its file derives.
-            Pace::Paced { interval, latency } if units > self.amount => {
+            Pace::Windows { .. } => {
+                let free = (self.amount - used as f64).max(0.0);
+                let cycles = self.full_cycles(units);
+                let last = units - cycles * self.amount;
+                self.pace.time_of(cycles) + self.available(last - free)
+            }
+            // What was used before is in one window with what is sent first.
+            Pace::Edges { .. } => self.pace.time_of(self.full_cycles(units + used as f64)),
+            Pace::Paced { interval, latency } => {
+                // The bucket is empty of what was used before.
+                let empty = self.used_before.last().map_or(0.0, |(wait, _)| wait.as_secs_f64());
+                let after_it = (empty + (units - self.amount) * interval).max(0.0);
+                if units <= self.amount {
+                    return after_it;
+                }
+                // The least time of a bucket, which its file derives, from the first sending.
+                let first = (empty - (self.amount - 1.0) * interval).max(0.0);
                 let before = units - 1.0;
                 let rounds = (before / self.amount).floor();
                 let left = before - rounds * self.amount;
                 let at_the_rate = latency + (units - self.amount) * interval;
-                at_the_rate.max(rounds * (latency + interval) + left * interval)
+                let in_rounds = rounds * (latency + interval) + left * interval;
+                after_it.max(first + at_the_rate.max(in_rounds))
             }
-            Pace::Paced { .. } => 0.0,
         }
+    }
+
+    /// The time until this number of the units is available that were used before.
+    fn available(&self, units: f64) -> f64 {
+        if units <= 0.0 {
+            return 0.0;
+        }
+        let mut sum = 0.0;
+        let enough = self.used_before.iter().find(|(_, more)| {
+            sum += *more as f64;
+            sum >= units
+        });
+        enough.map_or(0.0, |(wait, _)| wait.as_secs_f64())
     }
 
     fn full_cycles(&self, units: f64) -> f64 {
@@ -196,10 +239,11 @@ impl LimitLoad {
     /// The amount, if it and the latency set the pace instead of the rate.
     fn at_a_time(&self) -> Option<u64> {
         match self.pace {
-            Pace::Paced { interval, latency } if latency > (self.amount - 1.0) * interval => {
-                Some(self.amount as u64)
+            Pace::Paced { interval, latency } => {
+                let binds = latency > (self.amount - 1.0) * interval;
+                (binds && self.units > self.amount).then_some(self.amount as u64)
             }
-            _ => None,
+            Pace::Windows { .. } | Pace::Edges { .. } => None,
         }
     }
 }
@@ -309,11 +353,38 @@ mod tests {
     #[test]
     fn costs_that_turned_out_otherwise_are_scaled() {
         let busiest = vec![Some(vec![4, 400]), None];
-        let mut demand = Workload { units: vec![10, 1000], busiest };
+        let mut demand = Workload { units: vec![10, 1000], busiest, ..Workload::default() };
         demand.scale(1, 0.25);
         demand.scale(7, 0.5);
         assert_eq!(demand.units, [10, 250]);
         assert_eq!(demand.busiest, [Some(vec![4, 100]), None]);
+    }
+
+    #[test]
+    fn what_earlier_runs_have_used_comes_first() {
+        let bound = |rate: &str, rows, used: &[(u64, u64)]| {
+            let settings = Settings { rate: vec![rate.parse().unwrap()], ..Settings::default() };
+            let policy = Policy::new(&settings, Duration::ZERO).unwrap();
+            let policy = policy.on_clock(Timestamp::UNIX_EPOCH);
+            let used = used.iter().map(|&(wait, units)| (Duration::from_secs(wait), units));
+            let mut demand = Workload::requests(rows);
+            demand.used_before.insert(policy.rules()[0].name.clone(), used.collect());
+            policy.bound(&demand, Duration::ZERO, Time::ZERO).unwrap().time.as_secs_f64()
+        };
+        // 12 of 22 are free at once, 4 in 1 s, and 6 in 3 s.
+        let used = [(1, 4), (3, 6)];
+        for (rows, expected) in [(12, 0.0), (13, 1.0), (16, 1.0), (17, 3.0), (22, 3.0), (23, 5.0)] {
+            assert_eq!(bound("22/5s", rows, &used), expected, "{rows}");
+        }
+        assert_eq!(bound("22/5s", 44, &used), 8.0);
+        // They are used in the window that the run begins in.
+        assert_eq!(bound("22/10s@clock", 12, &[(10, 10)]), 0.0);
+        assert_eq!(bound("22/10s@clock", 13, &[(10, 10)]), 10.5);
+        assert_eq!(bound("22/10s@clock", 35, &[(10, 10)]), 20.5);
+        // 10 tokens come back in each second.
+        assert_eq!(bound("bucket:10/1s", 5, &[(1, 10)]), 0.5);
+        assert_eq!(bound("bucket:10/1s", 20, &[(1, 10)]), 2.0);
+        assert_eq!(bound("bucket:10/1s", 1, &[(3, 10)]), 2.1);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub use gate::{Cost, LimitState, LimiterSnapshot, Permit, RateLimiter, RateLimit
 
 mod estimate;
 #[doc(hidden)]
-pub use estimate::{Estimate, Workload};
+pub use estimate::{Estimate, UsedBefore, Workload};
 
 #[cfg(test)]
 mod schedules;

@@ -75,7 +75,8 @@ pub fn process_of(name: &str) -> Option<u32> {
     name.split('-').next()?.parse().ok()
 }
 
-fn id_of(name: &str) -> &str {
+/// The run of this handle.
+pub fn id_of(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
 

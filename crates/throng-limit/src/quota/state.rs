@@ -395,6 +395,24 @@ impl QuotaState {
         units.saturating_sub(arrived + self.leased() + self.level(now, quota))
     }
 
+    /// Units that have been used, by the time at which the last of them is available again.
+    #[must_use]
+    pub fn used(&self, now: &ClockSnapshot, quota: &Quota) -> Vec<(Time, u64)> {
+        let zero = now.zero();
+        let Lifetime::Leak { per_unit, skew } = &quota.terms.lifetime else {
+            let end = |time: u64| quota.end(on_line(time), zero).before(LINE_START);
+            return self.arrived.iter().map(|&(time, units)| (end(time), units)).collect();
+        };
+        let mut empty = self.empty;
+        let mut used = vec![(empty, self.level(now, quota))];
+        for &(time, units) in &self.arrived {
+            empty = empty.max(time + micros(*skew)) + leaks_in(*per_unit, units);
+            used.push((empty, units));
+        }
+        used.retain(|(_, units)| *units > 0);
+        used.into_iter().map(|(time, units)| (on_line(time).before(LINE_START), units)).collect()
+    }
+
     /// The units that runs lease.
     #[must_use]
     pub fn leased(&self) -> u64 {

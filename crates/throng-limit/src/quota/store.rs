@@ -5,7 +5,7 @@
 //! requests to those that other runs of the account state, so that each limit knows all
 //! requests of the account.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -97,6 +97,9 @@ struct StoreShared {
     /// Directory and unit of which a handle reports to the limits of other runs.
     reported: Mutex<HashSet<(PathBuf, String)>>,
     failure: OnceLock<String>,
+    /// Other runs that have stated the limits of this one, or have reported to them, by the
+    /// name of the limit.
+    others: Mutex<HashMap<String, HashSet<String>>>,
 }
 
 /// The state of a shared limit, for display.
@@ -110,13 +113,21 @@ pub struct QuotaBalance {
     pub processes: Vec<u32>,
     /// The time until a unit is available, if none is left and it is known.
     pub wait: Option<Duration>,
+    /// Units that have been used, by the time until they are available again.
+    pub used: Vec<(Duration, u64)>,
 }
 
 impl QuotaBalance {
     /// The balance of a limit that no run has used.
     #[must_use]
     pub fn unused(quota: &Quota) -> QuotaBalance {
-        QuotaBalance { left: quota.units, of_dead: 0, processes: Vec::new(), wait: None }
+        QuotaBalance {
+            left: quota.units,
+            of_dead: 0,
+            processes: Vec::new(),
+            wait: None,
+            used: Vec::new(),
+        }
     }
 }
 
@@ -133,6 +144,7 @@ impl FileQuotaStore {
             runs,
             reported: Mutex::default(),
             failure: OnceLock::new(),
+            others: Mutex::default(),
         };
         Ok(FileQuotaStore { shared: Arc::new(shared), names })
     }
@@ -141,6 +153,12 @@ impl FileQuotaStore {
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.shared.directory
+    }
+
+    /// Number of other runs that have shared a limit with this one.
+    #[must_use]
+    pub fn other_runs(&self, limit: &str) -> usize {
+        self.shared.others().get(limit).map_or(0, HashSet::len)
     }
 
     /// The store with the names of another account.
@@ -176,7 +194,29 @@ pub fn balance(
     let back = (left == 0).then(|| state.free_at(&now, quota, 1)).flatten();
     let mut processes: Vec<u32> = state.runs().filter_map(runs::process_of).collect();
     processes.dedup();
-    Ok(QuotaBalance { left, of_dead, processes, wait: back.map(|it| it.since(now.time)) })
+    let used = state.used(&now, quota).into_iter();
+    Ok(QuotaBalance {
+        left,
+        of_dead,
+        processes,
+        wait: back.map(|it| it.since(now.time)),
+        used: used.map(|(time, units)| (time.since(now.time), units)).collect(),
+    })
+}
+
+impl StoreShared {
+    fn others(&self) -> MutexGuard<'_, HashMap<String, HashSet<String>>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers the other runs that share this limit now.
+    fn meet(&self, limit: &str, state: &QuotaState) {
+        for run in state.runs().filter(|run| !self.runs.is_own(run)) {
+            let mut others = self.others();
+            let known = others.entry(limit.to_owned()).or_default();
+            known.insert(runs::id_of(run).to_owned());
+        }
+    }
 }
 
 impl QuotaStore for FileQuotaStore {
@@ -278,6 +318,7 @@ impl FileQuotaHandle {
             take_over(&mut contents.state, &self.path, &self.quota)?;
         }
         contents.state.advance(&now, &self.quota, &|run| runs.is_alive(run));
+        self.shared.meet(&self.quota.name, &contents.state);
         contents.state.report(&now, &self.quota, &self.name, &LeaseRequest::default());
         locked.write(contents, self.quota.is_durable())?;
         self.file = Some(limit);
@@ -358,6 +399,7 @@ impl FileQuotaHandle {
         };
         let (clocks, runs) = (read_clocks(now), &self.shared.runs);
         contents.state.advance(&clocks, &self.quota, &|run| runs.is_alive(run));
+        self.shared.meet(&self.quota.name, &contents.state);
         let reply = contents.state.exchange(&clocks, &self.quota, &self.name, request);
         locked.write(contents, self.quota.is_durable())?;
         let LeaseReply::Units(granted) = reply else {
