@@ -62,7 +62,7 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Find an unknown limit with real requests, a few of which are refused
     Probe(probe::ProbeArgs),
-    /// Verify from a results file alone that a limit was kept
+    /// Verify from results files alone that limits were kept
     Verify(verify::VerifyArgs),
     /// Write a first job file, for example from a curl command
     Init(init::InitArgs),

@@ -47,6 +47,7 @@ Exit codes:
   0  kept, whatever happened on the way     1  not proven     2  the files can't tell";
 
 pub fn main(arguments: &VerifyArgs) -> Result<Exit, Error> {
+    check_once(&arguments.results)?;
     let limits = limits(arguments)?;
     let settings = |file: &String| source::Settings {
         file: Some(file.clone()),
@@ -62,6 +63,13 @@ pub fn main(arguments: &VerifyArgs) -> Result<Exit, Error> {
         say::result(&crate::report::escape(&line));
     }
     if verified.checks.iter().all(Check::is_kept) { Ok(Exit::Ok) } else { Ok(Exit::SomeFailed) }
+}
+
+/// Refuses a file that is given twice: its requests would count twice.
+fn check_once(results: &[String]) -> Result<(), Error> {
+    let mut files = results.iter().enumerate();
+    let twice = files.find(|(index, file)| results[..*index].contains(file));
+    twice.map_or(Ok(()), |(_, file)| Err(Error::plan(format!("{file} is given twice"))))
 }
 
 /// The limits to check: those that are given, or those of the runs; notes name the runs'

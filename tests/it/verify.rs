@@ -143,6 +143,8 @@ fn what_can_t_tell_is_an_error_that_says_why() {
         verify(&file, flags).with_code(2).says(why);
     }
     verify(&place.path("none.jsonl"), "").with_code(2).says("there is no file");
+    let twice = place.file("b.jsonl", good);
+    verify(&format!("{twice} {twice}"), "-r 1/1s").with_code(2).says("b.jsonl is given twice");
     let file = place.file("a.jsonl", good);
     let tokens = throng("verify").flags(&file).arg("-r", "90 tokens/1m");
     tokens.exits(2).says("doesn't say how many tokens its requests cost");
