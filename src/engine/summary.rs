@@ -177,6 +177,7 @@ fn limit(state: &LimitState, blind: Option<&str>) -> LimitReport {
         margin_seconds: state.margin.as_ref().map(Duration::as_secs_f64),
         units_learnt: state.learnt,
         found: state.found.map(|found| found_limit(found, &state.unit)),
+        units_named: state.named,
         spacing_seconds: state.spacing.as_ref().map(Duration::as_secs_f64),
         keys: state.keys,
         ..LimitReport::default()

@@ -10,6 +10,8 @@ use crate::limit::{BlockedTime, BlockerKind};
 
 /// Shortest time for which advice is given, in seconds of all workers together.
 const LONG_ENOUGH: f64 = 1.0;
+/// Smallest share of lost requests that the advice is about.
+const LARGE: f64 = 0.1;
 
 /// The reason of a worker that has ended before others, which nothing holds up.
 const NO_ROWS: &str = "idle";
@@ -67,11 +69,13 @@ impl TimeBreakdown {
         ];
         for (blocked, seconds) in by_blocker(sum(WaitReason::Limit), &self.blocked) {
             let blocker = Some(blocked.map_or(BlockerKind::Limit, |blocked| blocked.by));
-            shares.push(if blocker == Some(BlockerKind::Pause) {
-                TimeShare { blocker, ..share("pause", seconds) }
-            } else {
-                let name = blocked.map(|blocked| blocked.name.clone());
-                TimeShare { name, blocker, ..share("limit", seconds) }
+            let name = blocked.map(|blocked| blocked.name.clone());
+            shares.push(match blocker {
+                Some(BlockerKind::Pause) => TimeShare { blocker, ..share("pause", seconds) },
+                Some(BlockerKind::Linger) => {
+                    TimeShare { name, blocker, ..share("linger", seconds) }
+                }
+                _ => TimeShare { name, blocker, ..share("limit", seconds) },
             });
         }
         shares.retain(|share| share.seconds > 0.0);
@@ -83,7 +87,8 @@ impl TimeBreakdown {
 /// A part of the time of all workers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TimeShare {
-    /// The reason: `limit`, `pause`, `server`, `retries`, `input`, `output`, `idle`, `work`.
+    /// The reason: `limit`, `linger`, `pause`, `server`, `retries`, `input`, `output`, `idle` or
+    /// `work`.
     pub cause: &'static str,
     /// The limit's name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,12 +130,15 @@ pub fn largest(shares: &[TimeShare]) -> Option<&TimeShare> {
 pub fn advice(shares: &[TimeShare], setup: &RunSetup) -> Option<String> {
     let all: f64 = shares.iter().map(|share| share.seconds).sum();
     let first = largest(shares).filter(|_| all >= LONG_ENOUGH)?;
-    Some(format!(
-        "bound by {} ({:.0} %); {}",
-        first.describe(),
-        first.share * 100.0,
-        help(first, setup)
-    ))
+    let named = |share: &TimeShare| format!("{} ({:.0} %)", share.describe(), share.share * 100.0);
+    // Lost requests cost the time by which a limit takes longer than it must.
+    let is_large = |share: &&TimeShare| share.cause == "linger" && share.share >= LARGE;
+    Some(match shares.iter().find(|it| it.cause != first.cause && is_large(it)) {
+        Some(lost) => {
+            format!("bound by {} and {}; {}", named(first), named(lost), help(lost, setup))
+        }
+        None => format!("bound by {}; {}", named(first), help(first, setup)),
+    })
 }
 
 impl TimeShare {
@@ -140,6 +148,9 @@ impl TimeShare {
         match (self.cause, &self.name) {
             ("limit", Some(name)) => name.clone(),
             ("limit", None) => "the limits".into(),
+            ("linger", Some(name)) => {
+                format!("lost requests that still count for {name}")
+            }
             ("pause", _) => "pauses that the server asks for".into(),
             ("server", _) => "the server's answers".into(),
             ("retries", _) => "pauses before retries".into(),
@@ -173,6 +184,7 @@ fn help(share: &TimeShare, setup: &RunSetup) -> String {
             format!("more workers will not help; {runs} of the account shared it")
         }
         ("limit", _) => format!("more workers will not help; {}", another_key(setup.keys)),
+        ("linger", _) => "more workers will not help; fewer requests without an answer would, or a shorter --linger, if the server does not take them in so late".into(),
         ("pause", _) => {
             "more workers will not help; a lower rate would be refused less often".into()
         }
@@ -281,6 +293,16 @@ mod tests {
         assert!(actual("work", None, few).contains("--workers 2"));
         assert!(actual("input", None, setup).starts_with("bound by the input (87 %)"));
         assert_eq!(advice(&[], &setup), None);
+        let share = |cause, share| TimeShare {
+            cause,
+            name: Some("30/1s".into()),
+            seconds: share * 50.0,
+            share,
+            blocker: Some(BlockerKind::Linger),
+        };
+        let lost = advice(&[share("limit", 0.6), share("linger", 0.39)], &setup).unwrap();
+        assert!(lost.starts_with("bound by 30/1s (60 %) and lost requests that still"), "{lost}");
+        assert!(lost.contains("--linger"), "{lost}");
     }
 
     #[test]

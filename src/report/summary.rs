@@ -213,6 +213,9 @@ pub struct LimitReport {
     pub units_learnt: Option<u64>,
     /// What a limit that was searched for has found.
     pub found: Option<FoundLimit>,
+    /// The units that the server has named, if they differ from the job's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub units_named: Option<u64>,
     /// The least time between two requests, if the limit is a spacing.
     pub spacing_seconds: Option<f64>,
     /// Number of keys, if the limit holds for each key.

@@ -156,11 +156,9 @@ fn limit(limit: &LimitReport) -> String {
         None => limit.guard.clone(),
     };
     let mut line = format!("limit {} ({}): {}", short(&limit.rate), escape(&guard), kept(limit));
-    if let Some(found) = &limit.found {
-        line += &found_limit(found);
-    } else if let Some(units) = limit.units_learnt {
-        line +=
-            &format!("; adjusted to {}, which the server has shown to be its limit", count(units));
+    match &limit.found {
+        Some(found) => line += &found_limit(found),
+        None => line += &adjusted(limit),
     }
     if let Some(keys) = limit.keys {
         line += &format!(", for each of {}", plural(keys, "key", "keys"));
@@ -197,6 +195,26 @@ fn found_limit(found: &FoundLimit) -> String {
 fn sharing(report: &Report) -> Option<String> {
     let is_alone = report.sharing.as_deref() == Some("none");
     is_alone.then(|| "limits: this run's alone (--share none), whatever other runs send".to_owned())
+}
+
+/// The limit of the server, if that is not the job's.
+fn adjusted(limit: &LimitReport) -> String {
+    let declared = || count(limit.units_allowed);
+    match (limit.units_named, limit.units_learnt) {
+        (Some(named), learnt) if learnt.is_none_or(|learnt| learnt == named) => {
+            format!("; you declared {}, the server says {}", declared(), count(named))
+        }
+        (Some(named), Some(learnt)) => format!(
+            "; you declared {}, the server says {}, and has shown {} to be its limit",
+            declared(),
+            count(named),
+            count(learnt)
+        ),
+        (None, Some(learnt)) => {
+            format!("; adjusted to {}, which the server has shown to be its limit", count(learnt))
+        }
+        _ => String::new(),
+    }
 }
 
 /// The observance of the limit, as far as the guard proves it.

@@ -59,6 +59,18 @@ fn limits_of_keys_and_of_what_is_in_flight_are_told_apart() {
 }
 
 #[test]
+fn requests_without_an_answer_are_told_from_the_limit_whose_units_they_hold() {
+    let (place, mock) = (
+        Place::new(),
+        mock(Settings { faults: "drop=20%".parse().unwrap(), ..Settings::default() }),
+    );
+    let flags = "--rate 5/500ms --workers 1 --linger 1s --retries 9";
+    let ended = quotes(&place, &mock, 20).flags(flags).exits(0);
+    lists(&place, &ended, "linger", Some("5/500ms"), "--linger");
+    ended.says("each counted for 1 s more");
+}
+
+#[test]
 fn a_server_that_is_slow_is_told_from_a_limit() {
     let (place, mock) = (Place::new(), slow("250ms"));
     let ended = quotes(&place, &mock, 6).flags("--mode sync --workers 1 --rate 100/1s").exits(0);

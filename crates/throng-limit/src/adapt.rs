@@ -11,11 +11,11 @@
 //! such periods two units, four, eight, up to all. A refusal during these steps, or within
 //! 32 periods after the last one, undoes the last step, and the next try comes after 32
 //! periods; then after 64, 128 and so on, until as many have passed without a refusal.
-//! Refusals that go on before a try take one more unit, then two, four, eight, from the
-//! third on also below half of the limit, by half at a time; the try comes after 16 periods
+//! Refusals that go on before a try take one more unit, then two, four, eight, or as many as
+//! leave what the server has taken in, also fewer than half; the try comes after 16 periods
 //! then. Under the guards `acked` and `sent` each refusal but that of a step also doubles
 //! the margin, for good; the first three are taken for its fault: they spread nothing, and
-//! take one unit each.
+//! take one unit each; fewer than half are believed from the sixth on, by half at a time.
 //!
 //! So one refusal that another client of the account caused costs a few periods, a limit
 //! that is too large is refused about log2(n) times in n periods, and a limit of which
@@ -33,10 +33,10 @@ const FURTHER_BELIEF: u32 = 16;
 /// Used-up periods for which the refusal of a try is believed at least, and after which
 /// refusals are forgotten.
 const TRIED_BELIEF: u32 = 32;
-/// Number of refusals before a try each of which takes one unit, and by which fewer than
-/// half of the limit are not believed.
+/// Number of refusals before a try each of which takes one unit.
 const GENTLE: u32 = 2;
-/// Number of refusals more for which that holds where a margin has to grow.
+/// Number of refusals more for which that holds where a margin has to grow; by all of them,
+/// fewer than half of the limit are not believed there.
 const GENTLE_MARGIN: u32 = 3;
 /// Used-up periods that show that a step was right: all that was sent since has been
 /// counted together by then.
@@ -125,6 +125,12 @@ impl Controller {
         self.ceiling
     }
 
+    /// Units that the server has named, if those are not what the job says.
+    #[must_use]
+    pub fn named(&self) -> Option<u64> {
+        (self.ceiling != self.declared).then_some(self.ceiling)
+    }
+
     /// Units that are used, if that was learnt.
     #[must_use]
     pub fn learnt(&self) -> Option<u64> {
@@ -209,16 +215,18 @@ impl Controller {
     }
 
     /// The server took in no more than so many units in a period, by the last refusal.
-    /// Fewer than half of the limit are not believed at first: then there is another
-    /// reason.
+    /// Fewer than half of the limit are not believed at the first refusal, which may have
+    /// another reason; at the next one the requests were spread, and it has none.
     pub fn limit_to(&mut self, units: u64) {
         // A refused try has been undone.
         if self.refusals == 0 {
             return;
         }
         let half = self.ceiling.div_ceil(2);
-        self.units = if self.refusals > self.gentle() {
+        self.units = if self.margin.is_some() && self.refusals > self.gentle() {
             units.clamp(self.refused_from.div_ceil(2), self.refused_from)
+        } else if self.margin.is_none() && self.refusals > 1 {
+            units.clamp(1, self.refused_from)
         } else if units < half {
             self.refused_from
         } else {
@@ -423,14 +431,23 @@ mod tests {
     fn fewer_than_half_are_believed_only_if_refusals_go_on() {
         let mut controller = controller();
         // Two are taken in; more, as long as others are in flight.
-        for second in 0..2 {
+        for (second, units) in [(0, 20), (1, 2), (2, 2)] {
             refuse(&mut controller, at(second), 12);
-            assert_eq!(controller.units(), 12);
             controller.limit_to(2);
+            assert_eq!(controller.units(), units);
+        }
+    }
+
+    #[test]
+    fn under_a_margin_fewer_than_half_are_believed_later_and_by_half_at_a_time() {
+        let millis = Duration::from_millis;
+        let mut controller = controller().with_margin(millis(20), millis(1_000));
+        for second in 0..5 {
+            refuse(&mut controller, at(second), 2);
             assert_eq!(controller.units(), 20);
         }
         for units in [10, 5, 3, 2, 2] {
-            refuse(&mut controller, at(3), 2);
+            refuse(&mut controller, at(6), 2);
             assert_eq!(controller.units(), units);
         }
     }

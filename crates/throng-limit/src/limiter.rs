@@ -118,6 +118,8 @@ pub struct RateLimitInfo {
     pub remaining: Option<u64>,
     /// How long from now the window ends.
     pub reset: Option<Duration>,
+    /// The length of the window.
+    pub window: Option<Duration>,
 }
 
 /// One limit's own account, or that of the same limit for many keys.
@@ -131,6 +133,10 @@ pub struct LimiterStats {
     pub learnt: Option<u64>,
     /// The units that it allows now, if a server would name them.
     pub amount: Option<u64>,
+    /// The period in which it allows them, if a server would name that, too.
+    pub period: Option<Duration>,
+    /// The fewest units that the server has named, where those are not what the job says.
+    pub named: Option<u64>,
     /// When units come back, where that is later than the time at which it is worth
     /// asking again.
     pub back: Option<Time>,
@@ -138,6 +144,8 @@ pub struct LimiterStats {
     pub spread: Option<Duration>,
     /// The pace that was found, where it was searched for.
     pub found: Option<FoundPace>,
+    /// Thousandths of its units that lost requests hold, which may still arrive.
+    pub lingering: u16,
     /// How many times it remembers.
     pub entries: usize,
 }
@@ -162,9 +170,12 @@ impl LimiterStats {
             margin: self.margin.max(other.margin),
             learnt: fewest(self.learnt, other.learnt),
             amount: fewest(self.amount, other.amount),
+            period: self.period.or(other.period),
+            named: fewest(self.named, other.named),
             back: self.back.or(other.back),
             spread: self.spread.max(other.spread),
             found: self.found.max(other.found),
+            lingering: self.lingering.max(other.lingering),
             entries: self.entries + other.entries,
         };
     }

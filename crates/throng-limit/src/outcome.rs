@@ -17,6 +17,8 @@ pub struct Blocked {
     pub by: Blocker,
     /// When the blocker has something again, where `when` is only when to look.
     pub back: Option<Time>,
+    /// Thousandths of the blocker's units that lost requests hold, which may still arrive.
+    pub lingering: u16,
     /// Whether the wait is longer than an attempt may wait ([`MaxWait`]), and nothing that is
     /// in flight can end it sooner.
     pub is_too_long: bool,
@@ -45,7 +47,7 @@ impl MaxWait {
     #[must_use]
     pub fn of(&self, blocker: Blocker) -> Option<Duration> {
         match blocker {
-            Blocker::Rule(_) => self.limit,
+            Blocker::Rule(_) | Blocker::Linger(_) => self.limit,
             Blocker::Server => self.server,
         }
     }
@@ -123,6 +125,8 @@ pub struct Uncounted {
 pub enum Blocker {
     /// The rule with this index in the policy.
     Rule(usize),
+    /// Lost requests that may still arrive, which hold units of the rule with this index.
+    Linger(usize),
     /// The server, by what it has said.
     Server,
 }
@@ -136,6 +140,8 @@ pub enum BlockerKind {
     KeyLimit,
     /// A limit of the requests in flight.
     InFlight,
+    /// Lost requests that may still arrive, which hold units of a limit.
+    Linger,
     /// The server, which has asked for a pause, or said that nothing is left.
     Pause,
 }

@@ -57,6 +57,9 @@ struct PacingFlags {
     /// The most that clocks differ and the server rounds [default: 1ms; up to 1s for windows with edges]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     skew: Option<String>,
+    /// How long a request that was given up may still arrive: its unit is free so much later [default: 30s, or a longer --timeout]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    linger: Option<String>,
 }
 
 /// The scope of the limits, and the cost of a request.
@@ -130,6 +133,7 @@ impl LimitFlags {
             "account": self.beside.account,
             "uncounted": some(&self.beside.uncounted),
             "skew": self.beside.skew,
+            "linger": self.beside.linger,
             "per": self.scope.per,
             "route": self.scope.route,
             "loosen": self.scope.loosen.then_some(true),

@@ -14,6 +14,7 @@ use crate::limit::RateLimitInfo;
 
 const RATE_LIMIT: &str = "ratelimit";
 const POLICY: &str = "ratelimit-policy";
+const LIMIT: &str = "ratelimit-limit";
 
 /// The names of one family's headers; an empty name is not used.
 struct Family<'a> {
@@ -85,6 +86,37 @@ pub fn read(headers: FamilyHeaders<'_>, clock: AnswerClock, found: &mut LimitSig
             found.add(header, LimitSignal::new("requests", info));
         }
     }
+    add_policies(headers, found);
+}
+
+/// Adds the windows that policies name: to the signals with the same limit, or as signals of
+/// their own. A policy is `"minute";q=100;w=60`, in older versions of the draft `100;w=60`,
+/// which may also stand behind the limit in `RateLimit-Limit: 100, 100;w=60`.
+fn add_policies(headers: &HeaderMap, found: &mut LimitSignals) {
+    for name in [POLICY, LIMIT] {
+        let texts = headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
+        for entry in texts.flat_map(items) {
+            let limit = entry.get("q").unwrap_or(entry.name);
+            let (Ok(limit), Some(window)) = (count(limit), entry.get("w")) else {
+                continue;
+            };
+            let unit = entry.get("qu").unwrap_or("requests");
+            let signals = &mut found.signals;
+            let same = |it: &&mut LimitSignal| it.info.limit == Some(limit) && it.is_of_unit(unit);
+            match (seconds(window), signals.iter_mut().find(same)) {
+                (Err(why), _) => found.add_invalid(name, why),
+                (Ok(window), Some(signal)) if signal.info.window.is_none() => {
+                    signal.info.window = Some(window);
+                }
+                (Ok(window), Some(signal)) if signal.info.window == Some(window) => {}
+                (Ok(window), _) => {
+                    let (limit, window) = (Some(limit), Some(window));
+                    let info = RateLimitInfo { limit, window, ..RateLimitInfo::default() };
+                    found.add(name, LimitSignal::new(unit.to_owned(), info));
+                }
+            }
+        }
+    }
 }
 
 /// Adds the signals of a job's own sources.
@@ -126,6 +158,7 @@ impl Family<'_> {
             limit: limit.or_else(|| Some(used?.saturating_add(remaining?))),
             remaining: remaining.or_else(|| limit?.checked_sub(used?)),
             reset,
+            window: None,
         };
         found.add(self.remaining, LimitSignal::new(self.unit.to_owned(), info));
     }
@@ -143,7 +176,7 @@ fn usage(text: &str) -> Result<RateLimitInfo, String> {
     let (used, limit) = parts.ok_or_else(|| format!("\"{text}\" is not used/limit"))?;
     let (used, limit) = (count(used.trim())?, count(limit.trim())?);
     let remaining = Some(limit.saturating_sub(used));
-    Ok(RateLimitInfo { limit: Some(limit), remaining, reset: None })
+    Ok(RateLimitInfo { limit: Some(limit), remaining, ..RateLimitInfo::default() })
 }
 
 /// The state in `api-usage=18/5000; per-app-api-usage=...`.
@@ -180,6 +213,7 @@ fn signal_of(entry: &ListEntry, policy: Option<&ListEntry>) -> Result<LimitSigna
         remaining: entry.get("r").map(count).transpose()?,
         limit: of_policy("q").map(count).transpose()?,
         reset: entry.get("t").map(seconds).transpose()?,
+        window: of_policy("w").map(seconds).transpose()?,
     };
     Ok(LimitSignal::new(unit, info))
 }
@@ -195,6 +229,7 @@ fn read_old_form(entries: &[ListEntry], found: &mut LimitSignals) {
             limit: value("limit").map(count).transpose()?,
             remaining: value("remaining").map(count).transpose()?,
             reset: value("reset").map(seconds).transpose()?,
+            window: None,
         })
     };
     match info() {

@@ -120,6 +120,34 @@ fn every_family_is_parsed() {
 }
 
 #[test]
+fn windows_are_named_by_policies_also_where_the_answer_names_no_remaining_units() {
+    let remaining = ("RateLimit-Remaining", "9");
+    for (headers, expected) in [
+        (
+            &[("RateLimit", "\"a\";r=9"), ("RateLimit-Policy", "\"a\";q=20;w=5")][..],
+            &[(20, Some(5))][..],
+        ),
+        (&[("RateLimit-Policy", "\"a\";q=20;w=1")], &[(20, Some(1))]),
+        (
+            &[("RateLimit", "limit=20, remaining=9"), ("RateLimit-Policy", "20;w=5")],
+            &[(20, Some(5))],
+        ),
+        (&[("RateLimit-Limit", "20"), remaining, ("RateLimit-Policy", "20;w=5")], &[(20, Some(5))]),
+        (
+            &[("RateLimit-Limit", "20, 20;w=5, 300;w=60"), remaining],
+            &[(20, Some(5)), (300, Some(60))],
+        ),
+        (&[("RateLimit-Limit", "20"), remaining], &[(20, None)]),
+        (&[("RateLimit-Policy", "\"a\";q=20")], &[]),
+    ] {
+        let window =
+            |info: &RateLimitInfo| (info.limit.unwrap(), info.window.map(|it| it.as_secs()));
+        let found: Vec<_> = read(headers).signals.iter().map(|it| window(&it.info)).collect();
+        assert_eq!(found, expected, "{headers:?}");
+    }
+}
+
+#[test]
 fn every_spelling_of_a_time_is_parsed() {
     for (text, millis) in [
         ("30", 30_000),
@@ -409,6 +437,7 @@ fn values_of_the_body_are_parsed_like_headers() {
         limit: Some(2_000),
         remaining: Some(1_980),
         reset: Some(Duration::from_secs(20)),
+        window: None,
     };
     let expected = LimitSignal::new("points", info);
     assert_eq!((found.signals, found.invalid), (vec![expected], vec![]));

@@ -37,16 +37,12 @@ pub struct Policy {
 impl Policy {
     /// Checks what can be checked without the rows. A request that was given up
     /// after `timeout` may lie in a queue for as long again: linger is the larger
-    /// of that and 30 s.
+    /// of that and 30 s, unless the settings say otherwise.
     ///
     /// # Errors
     /// What doesn't fit, and what to write instead.
     pub fn new(settings: &Settings, timeout: Duration) -> Result<Policy, LimitError> {
-        Policy::with_linger(settings, timeout.max(LINGER))
-    }
-
-    /// Checks limits for requests that may still arrive for `linger` after they were given up.
-    pub(crate) fn with_linger(settings: &Settings, linger: Duration) -> Result<Policy, LimitError> {
+        let linger = settings.linger.unwrap_or(timeout.max(LINGER));
         let mut policy = Policy {
             rules: Vec::new(),
             units: vec![REQUESTS.into()],

@@ -56,6 +56,9 @@ pub struct Settings {
     /// By how much our clock and the server's may differ, and what it rounds.
     #[serde(with = "humantime_serde")]
     pub skew: Option<Duration>,
+    /// How long a request that was given up may still arrive.
+    #[serde(with = "humantime_serde")]
+    pub linger: Option<Duration>,
 }
 
 /// With which runs limits are shared.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Guard, LINGER, Limit, Policy, Settings, Shape};
+use crate::config::{Guard, Limit, Policy, Settings, Shape};
 use crate::error::LimitError;
 use crate::gate::limiter::RateLimiter;
 use crate::quota::{FileQuotaStore, NamedAccount, state_directory};
@@ -30,7 +30,6 @@ use crate::quota::{FileQuotaStore, NamedAccount, state_directory};
 #[must_use = "build() makes the limiter"]
 pub struct RateLimiterBuilder {
     settings: Settings,
-    linger: Option<Duration>,
     account: Option<String>,
     state_directory: Option<PathBuf>,
 }
@@ -75,7 +74,7 @@ impl RateLimiterBuilder {
     /// Sets the time for which a request that was given up may still arrive: 30 s without
     /// this, and no less than the timeout of your requests.
     pub fn linger(mut self, linger: Duration) -> RateLimiterBuilder {
-        self.linger = Some(linger);
+        self.settings.linger = Some(linger);
         self
     }
 
@@ -115,8 +114,7 @@ impl RateLimiterBuilder {
     /// # Errors
     /// The limits don't fit together, or can't be shared.
     pub fn build(&self) -> Result<RateLimiter, LimitError> {
-        let linger = self.linger.unwrap_or(LINGER);
-        let policy = Policy::with_linger(&self.settings, linger)?;
+        let policy = Policy::new(&self.settings, Duration::ZERO)?;
         let limiter = RateLimiter::of_policy(&policy);
         if let Some(account) = &self.account {
             limiter.use_store(Arc::new(self.open_store(account)?));

@@ -38,6 +38,8 @@ pub struct LimitState {
     pub learnt: Option<u64>,
     /// The pace that was found, where the limit was searched for.
     pub found: Option<FoundPace>,
+    /// The units that the server has named, where those are not what the job says.
+    pub named: Option<u64>,
     /// The least time between two sendings, if that is what it keeps.
     pub spacing: Option<Duration>,
     /// How many keys had it, if it holds for each key.
@@ -71,6 +73,7 @@ impl LimitSet {
     pub fn blocked_time(&self, by: Blocker, time: Duration) -> BlockedTime {
         let (by, name) = match by {
             Blocker::Rule(rule) => (self.rules[rule].blocker(), self.rules[rule].name.clone()),
+            Blocker::Linger(rule) => (BlockerKind::Linger, self.rules[rule].name.clone()),
             Blocker::Server => (BlockerKind::Pause, String::new()),
         };
         BlockedTime { by, name, time }
@@ -113,7 +116,7 @@ impl LimitSet {
     /// The rule that blocks; none if it is the server.
     fn rule(&self, by: Blocker) -> Option<&Rule> {
         match by {
-            Blocker::Rule(rule) => self.rules.get(rule),
+            Blocker::Rule(rule) | Blocker::Linger(rule) => self.rules.get(rule),
             Blocker::Server => None,
         }
     }
@@ -146,6 +149,7 @@ fn states_of(rule: &Rule, stats: LimiterStats, lost: u64, keys: Option<u64>) -> 
             Some(stats.found?.units_in(period))
         }),
         found: stats.found,
+        named: stats.named,
         spacing: gap,
         keys,
     };
@@ -160,6 +164,7 @@ fn states_of(rule: &Rule, stats: LimiterStats, lost: u64, keys: Option<u64>) -> 
         margin: None,
         learnt: None,
         found: None,
+        named: None,
         spacing: Some(gap),
         ..state.clone()
     };

@@ -175,7 +175,7 @@ impl LimitSet {
         by_key: Option<usize>,
     ) -> Blocked {
         let (mut when, mut by, mut back) = (Availability::Now, Blocker::Server, None);
-        let mut in_flight = 0;
+        let (mut in_flight, mut lingering) = (0, 0);
         let rules = &self.rules;
         let mut look = |scope: LimitScope, group: &mut LimitGroup, open: u64| {
             let (here, member) = group.binding(now, cost);
@@ -184,7 +184,9 @@ impl LimitSet {
                 let of_scope = of_scope.filter(|(_, rule)| rule.scope == scope);
                 let rule = member.and_then(|member| of_scope.map(|(rule, _)| rule).nth(member));
                 by = rule.map_or(Blocker::Server, Blocker::Rule);
-                back = member.and_then(|member| group.members()[member].kind.stats().back);
+                let stats = member.map(|member| group.members()[member].kind.stats());
+                let stats = stats.unwrap_or_default();
+                (back, lingering) = (stats.back, stats.lingering);
                 (when, in_flight) = (here, open);
             }
         };
@@ -206,7 +208,8 @@ impl LimitSet {
         };
         let most = self.max_wait.of(by);
         let is_too_long = until.zip(most).is_some_and(|(until, most)| until.since(now) > most);
-        Blocked { when, by_key, by, back, is_too_long: is_too_long && in_flight == 0 }
+        let is_too_long = is_too_long && in_flight == 0;
+        Blocked { when, by_key, by, back, is_too_long, lingering }
     }
 
     /// When the groups of all keys have the units, and the scope of the last one to have them.
@@ -317,11 +320,22 @@ pub struct Member {
 }
 
 impl Member {
-    /// The units of this kind that the limit allows, if a server would name them.
-    fn amount(&self, unit: Option<usize>) -> Option<u64> {
-        let counts_it = unit == Some(self.unit);
-        self.kind.stats().amount.filter(|_| counts_it)
+    /// How a limit that the server names fits this one, if the server can mean it.
+    fn named_by(&self, unit: Option<usize>, info: RateLimitInfo) -> Option<NamedFit> {
+        let stats = self.kind.stats();
+        let amount = stats.amount.filter(|_| unit == Some(self.unit))?;
+        let windows = info.window.zip(stats.period);
+        let is_same = windows.map(|(window, period)| window == period);
+        (is_same != Some(false)).then_some(NamedFit { is_same: is_same.is_some(), amount })
     }
+}
+
+/// How a limit of ours fits one that the server names.
+struct NamedFit {
+    /// Whether both have the same window: then it is the one that the server means.
+    is_same: bool,
+    /// The units that ours allows.
+    amount: u64,
 }
 
 impl LimitGroup {
@@ -449,34 +463,40 @@ impl LimitGroup {
         }
     }
 
-    /// A limit that the server names is the one among ours that comes nearest to it,
-    /// if that is no more than twice as much.
+    /// A smaller limit that the server names is the one of ours with the same window. Where
+    /// either states no window, it is the one that comes nearest to it, if that is no more
+    /// than twice as much.
     fn allow(&mut self, unit: Option<usize>, info: RateLimitInfo) {
         let Some(limit) = info.limit else {
             return;
         };
-        let larger = |member: &&mut Member| {
-            let larger = limit + 1..=limit.saturating_mul(2);
-            member.amount(unit).is_some_and(|amount| larger.contains(&amount))
+        let meant = |member: &mut Member| {
+            let fit = member.named_by(unit, info)?;
+            let most = if fit.is_same { u64::MAX } else { limit.saturating_mul(2) };
+            let is_larger = fit.amount > limit && fit.amount <= most;
+            is_larger.then_some((!fit.is_same, fit.amount))
         };
-        let members = self.members.iter_mut().filter(larger);
-        if let Some(member) = members.min_by_key(|member| member.amount(unit)) {
+        let meant = self.members.iter_mut().filter_map(|it| Some((meant(it)?, it)));
+        if let Some((_, member)) = meant.min_by_key(|(fit, _)| *fit) {
             member.kind.allow(limit);
         }
     }
 
-    /// A larger limit that the server names is the one among ours that comes nearest to it, if
-    /// that is no less than half of it.
+    /// A larger limit that the server names is the one of ours with the same window. Where
+    /// either states no window, it is the one that comes nearest to it, if that is no less
+    /// than half of it.
     fn loosen(&mut self, unit: Option<usize>, info: RateLimitInfo) {
         let Some(limit) = info.limit else {
             return;
         };
-        let smaller = |member: &&mut Member| {
-            let smaller = limit.div_ceil(2)..limit;
-            member.amount(unit).is_some_and(|amount| smaller.contains(&amount))
+        let meant = |member: &mut Member| {
+            let fit = member.named_by(unit, info)?;
+            let least = if fit.is_same { 0 } else { limit.div_ceil(2) };
+            let is_smaller = fit.amount < limit && fit.amount >= least;
+            is_smaller.then_some((fit.is_same, fit.amount))
         };
-        let members = self.members.iter_mut().filter(smaller);
-        if let Some(member) = members.max_by_key(|member| member.amount(unit)) {
+        let meant = self.members.iter_mut().filter_map(|it| Some((meant(it)?, it)));
+        if let Some((_, member)) = meant.max_by_key(|(fit, _)| *fit) {
             member.kind.allow(limit);
         }
     }

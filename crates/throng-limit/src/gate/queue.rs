@@ -310,6 +310,8 @@ pub struct WaitStats {
     last: Option<Blocked>,
     since: Time,
     by_rule: Vec<Duration>,
+    /// The part of the time by each rule that lost requests have cost.
+    by_linger: Vec<Duration>,
     by_server: Duration,
 }
 
@@ -318,7 +320,14 @@ impl WaitStats {
     pub fn set_blocked(&mut self, now: Time, by: Option<Blocked>) {
         if let Some(before) = self.now {
             let more = now.since(self.since);
-            *self.time_by(before.by) += more;
+            let lingered = more * u32::from(before.lingering) / 1_000;
+            match before.by {
+                Blocker::Server => self.by_server += more,
+                Blocker::Rule(rule) | Blocker::Linger(rule) => {
+                    add(&mut self.by_rule, rule, more.saturating_sub(lingered));
+                    add(&mut self.by_linger, rule, lingered);
+                }
+            }
         }
         (self.now, self.last, self.since) = (by, by.or(self.last), now);
     }
@@ -330,26 +339,22 @@ impl WaitStats {
         blocked.back.or(time_of(blocked.when))
     }
 
-    /// For how long each rule, and the server, has blocked the first waiter.
+    /// For how long each rule, lost requests and the server have blocked the first waiter.
     pub fn so_far(&mut self, now: Time) -> impl Iterator<Item = (Blocker, Duration)> {
         self.set_blocked(now, self.now);
         let rules = self.by_rule.iter().copied().enumerate();
-        rules
-            .map(|(rule, time)| (Blocker::Rule(rule), time))
-            .chain([(Blocker::Server, self.by_server)])
+        let rules = rules.map(|(rule, time)| (Blocker::Rule(rule), time));
+        let lost = self.by_linger.iter().copied().enumerate();
+        let lost = lost.map(|(rule, time)| (Blocker::Linger(rule), time));
+        rules.chain(lost).chain([(Blocker::Server, self.by_server)])
     }
+}
 
-    fn time_by(&mut self, by: Blocker) -> &mut Duration {
-        match by {
-            Blocker::Server => &mut self.by_server,
-            Blocker::Rule(rule) => {
-                if self.by_rule.len() <= rule {
-                    self.by_rule.resize(rule + 1, Duration::ZERO);
-                }
-                &mut self.by_rule[rule]
-            }
-        }
+fn add(times: &mut Vec<Duration>, rule: usize, more: Duration) {
+    if times.len() <= rule {
+        times.resize(rule + 1, Duration::ZERO);
     }
+    times[rule] += more;
 }
 
 fn time_of(when: Availability) -> Option<Time> {

@@ -79,7 +79,8 @@ fn pass_at_once(gate: &RateLimiter, units: u64) -> Permit {
 }
 
 fn left(remaining: u64) -> RateLimitInfo {
-    RateLimitInfo { limit: None, remaining: Some(remaining), reset: Some(Duration::from_secs(9)) }
+    let reset = Some(Duration::from_secs(9));
+    RateLimitInfo { remaining: Some(remaining), reset, ..RateLimitInfo::default() }
 }
 
 #[test]

@@ -42,7 +42,7 @@ use crate::limiter::{
 };
 use crate::quota::SharedTerms;
 use crate::time::Time;
-use crate::window::slots::Timeline;
+use crate::window::slots::{Timeline, thousandths};
 
 /// A bucket of tokens.
 #[derive(Debug)]
@@ -300,6 +300,7 @@ impl Limiter for Bucket {
             margin: (self.guard == Guard::Sent).then(|| self.controller.margin()),
             learnt: (self.burst != self.declared.1).then_some(self.burst),
             amount: Some(self.burst),
+            lingering: thousandths(self.late.units(), self.burst),
             entries: self.late.entries(),
             ..LimiterStats::default()
         }

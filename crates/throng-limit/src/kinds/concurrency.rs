@@ -40,7 +40,10 @@ impl Limiter for Concurrency {
 
     fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
         match event {
-            Event::Lost => self.slots.count_until(now.after(self.linger), hold),
+            Event::Lost => {
+                let latest = now.after(self.linger);
+                self.slots.count_late(latest, latest, self.linger, hold);
+            }
             Event::Returned => self.slots.give_back(hold),
             Event::Finished if hold.is_in_flight() => self.slots.give_back(hold),
             _ => {}
@@ -50,6 +53,7 @@ impl Limiter for Concurrency {
     fn stats(&self) -> LimiterStats {
         LimiterStats {
             peak: self.slots.peak(),
+            lingering: self.slots.lingering(),
             entries: self.slots.entries(),
             ..LimiterStats::default()
         }

@@ -260,6 +260,7 @@ mod tests {
                 limit: Some(limit),
                 remaining: Some(remaining),
                 reset: Some(Duration::from_millis(reset - 100)),
+                window: None,
             };
             assert_eq!(window.inform(at(100), info), agrees, "{info:?}");
         }

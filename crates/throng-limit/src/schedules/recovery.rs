@@ -349,6 +349,8 @@ fn what_refusals_cost_stays_small() {
     let scenarios = [
         scenario("a fifth smaller", 5, 200, 98.0, 15.0, |_, _| {}),
         scenario("a third of it", 12, 100, 95.0, 100.0, |_, _| {}),
+        scenario("a fifth of it", 20, 100, 97.0, 175.0, |_, _| {}),
+        scenario("a fifth of it, briefly", 20, 25, 92.0, 175.0, |_, _| {}),
         scenario("strays", 4, 200, 93.0, 4.5, |run, _| {
             (1..30).for_each(|window| run.stray(window * 7));
         }),

@@ -214,7 +214,7 @@ impl<S: WindowKind> Window<S> {
             let latest = now.after(self.linger);
             let linger = self.linger;
             self.certify(|worst_case| worst_case.lost(latest, linger, hold.units));
-            self.slots.count_late(self.span.end(latest), linger, hold);
+            self.slots.count_late(self.span.end(latest), latest, linger, hold);
         }
     }
 
@@ -315,7 +315,10 @@ impl<S: WindowKind> Limiter for Window<S> {
             margin: (self.guard != Guard::Strict).then(|| self.controller.margin()),
             learnt: self.controller.learnt(),
             amount: Some(self.controller.ceiling()),
+            period: Some(self.period),
+            named: self.controller.named(),
             spread: self.gap(),
+            lingering: self.slots.lingering(),
             entries: self.slots.entries()
                 + self.observed.entries()
                 + certified.map_or(0, WorstCase::entries),

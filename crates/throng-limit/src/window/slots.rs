@@ -13,6 +13,8 @@ const EXACT: u64 = 4_096;
 const ENTRIES: u32 = 2_048;
 /// Entries for the time for which lost attempts may still arrive.
 const LATE_ENTRIES: u32 = 1_024;
+/// Entries for the same time where only the number of lost attempts matters.
+const LINGERING_ENTRIES: u32 = 64;
 
 /// N slots. Each is free, in flight, or counted until a time that is known.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Slots {
     in_flight: u64,
     /// Units by the time at which they come back.
     counted: Timeline,
+    /// Units of lost attempts, by the latest time of their arrival.
+    late: Timeline,
     peak: u64,
 }
 
@@ -30,8 +34,14 @@ impl Slots {
     /// of `period`.
     #[must_use]
     pub fn new(units: u64, period: Duration) -> Slots {
-        let mut slots =
-            Slots { units, period, in_flight: 0, counted: Timeline::default(), peak: 0 };
+        let mut slots = Slots {
+            units,
+            period,
+            in_flight: 0,
+            counted: Timeline::default(),
+            late: Timeline::default(),
+            peak: 0,
+        };
         slots.resize(units);
         slots
     }
@@ -66,8 +76,16 @@ impl Slots {
         hold.place = UnitsState::Until(self.counted.add(until, hold.units));
     }
 
-    /// Counts the units of an attempt that may still arrive for as long as `linger`.
-    pub fn count_late(&mut self, until: Time, linger: Duration, hold: &mut Reservation) {
+    /// Counts the units of an attempt that may still arrive for as long as `linger`, up to
+    /// `latest`.
+    pub fn count_late(
+        &mut self,
+        until: Time,
+        latest: Time,
+        linger: Duration,
+        hold: &mut Reservation,
+    ) {
+        self.late.add_within(latest, linger / LINGERING_ENTRIES, hold.units);
         let until = if self.is_exact() {
             until
         } else {
@@ -147,6 +165,12 @@ impl Slots {
         self.peak
     }
 
+    /// Thousandths of the slots that lost attempts hold, which may still arrive.
+    #[must_use]
+    pub fn lingering(&self) -> u16 {
+        thousandths(self.late.units(), self.units)
+    }
+
     fn is_exact(&self) -> bool {
         self.units <= EXACT
     }
@@ -157,12 +181,20 @@ impl Slots {
 
     fn release(&mut self, now: Time) {
         self.counted.forget(now, Duration::ZERO);
+        self.late.forget(now, Duration::ZERO);
     }
 
     /// Number of times that it remembers.
     pub fn entries(&self) -> usize {
-        self.counted.entries()
+        self.counted.entries() + self.late.entries()
     }
+}
+
+/// The part of `all` units, in thousandths.
+#[must_use]
+pub fn thousandths(part: u64, all: u64) -> u16 {
+    let thousandths = u128::from(part.min(all)) * 1_000 / u128::from(all.max(1));
+    u16::try_from(thousandths).unwrap_or(1_000)
 }
 
 /// Units by time.
@@ -420,7 +452,8 @@ mod tests {
                 let mut slots = Slots::new(units, hour);
                 let [mut answered, mut lost] = [0; 2].map(|_| slots.take(now, 1));
                 slots.count_until(now.after(hour), &mut answered);
-                slots.count_late(now.after(linger + hour), linger, &mut lost);
+                let latest = now.after(linger);
+                slots.count_late(latest.after(hour), latest, linger, &mut lost);
                 slots.release_by(now, at(5_000), now.after(hour));
                 assert_eq!(slots.earliest(at(9_000), units - 1), Availability::Now, "{i}");
                 assert_ne!(slots.earliest(at(9_000), units), Availability::Now, "{i}");

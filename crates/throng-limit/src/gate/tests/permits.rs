@@ -53,6 +53,7 @@ async fn without_limits_attempts_in_flight_may_be_missing_in_the_server_s_count(
         limit: None,
         remaining: Some(3),
         reset: Some(Duration::from_secs(7)),
+        window: None,
     };
     held[0].inform(Some(0), told);
     limiter.acquire(1).await.unwrap().cancel();
@@ -214,29 +215,50 @@ fn a_refusal_closes_it_for_as_long_as_it_says() {
     assert_eq!(group.earliest(at(7_100), &cost), Availability::Now);
 }
 
+/// A group of these limits.
+fn group_of(rates: &[&str]) -> LimitGroup {
+    let rate = rates.iter().map(|rate| rate.parse().unwrap()).collect();
+    let settings = Settings { rate, ..Default::default() };
+    let policy = Policy::new(&settings, Duration::ZERO).unwrap();
+    let rules = policy.rules().iter();
+    let members = rules.map(|rule| Member { unit: rule.unit, kind: rule.limiter() });
+    LimitGroup::new(members.collect())
+}
+
 #[test]
 fn a_limit_that_the_server_names_is_the_nearest_of_ours_and_only_tightens() {
-    let policy = |rates: &[&str]| {
-        let settings = Settings {
-            rate: rates.iter().map(|rate| rate.parse().unwrap()).collect(),
-            ..Default::default()
-        };
-        Policy::new(&settings, Duration::ZERO).unwrap()
-    };
     for (limit, learnt) in [
         (500, [Some(500), None]),
         (700, [None, Some(700)]),
         (100, [None, None]),
         (5_000, [None, None]),
     ] {
-        let policy = policy(&["600/1h", "900/1m"]);
-        let rules = policy.rules().iter();
-        let members = rules.map(|rule| Member { unit: rule.unit, kind: rule.limiter() });
-        let mut group = LimitGroup::new(members.collect());
-        let info = RateLimitInfo { limit: Some(limit), remaining: None, reset: None };
+        let mut group = group_of(&["600/1h", "900/1m"]);
+        let info = RateLimitInfo { limit: Some(limit), ..RateLimitInfo::default() };
         let (cost, snapshot) = (Cost::from(1), Snapshot::default());
         group.inform(at(0), &cost, &snapshot, Some(0), info, false);
         let amounts: Vec<_> = group.members().iter().map(|m| m.kind.stats().learnt).collect();
         assert_eq!(amounts, learnt, "{limit}");
+    }
+}
+
+#[test]
+fn a_limit_that_the_server_names_with_its_window_is_believed_whatever_the_factor() {
+    let minute = Duration::from_secs(60);
+    for (limit, window, learnt) in [
+        (9, minute, [None, Some(9)]),
+        (500, 60 * minute, [Some(500), None]),
+        // It is near, but of another window; or no smaller.
+        (500, minute / 60, [None, None]),
+        (900, minute, [None, None]),
+    ] {
+        let mut group = group_of(&["600/1h", "900/1m"]);
+        let (limit_named, window) = (Some(limit), Some(window));
+        let info = RateLimitInfo { limit: limit_named, window, ..RateLimitInfo::default() };
+        let (cost, snapshot) = (Cost::from(1), Snapshot::default());
+        group.inform(at(0), &cost, &snapshot, Some(0), info, false);
+        let stats: Vec<_> = group.members().iter().map(|m| m.kind.stats()).collect();
+        assert_eq!(stats.iter().map(|it| it.learnt).collect::<Vec<_>>(), learnt, "{limit}");
+        assert_eq!(stats.iter().map(|it| it.named).collect::<Vec<_>>(), learnt, "{limit}");
     }
 }
