@@ -92,10 +92,9 @@ pub fn read(headers: FamilyHeaders<'_>, clock: AnswerClock, found: &mut LimitSig
 /// Adds the windows that policies name: to the signals with the same limit, or as signals of
 /// their own. A policy is `"minute";q=100;w=60`, in older versions of the draft `100;w=60`,
 /// which may also stand behind the limit in `RateLimit-Limit: 100, 100;w=60`.
-fn add_policies(headers: &HeaderMap, found: &mut LimitSignals) {
+fn add_policies(headers: FamilyHeaders<'_>, found: &mut LimitSignals) {
     for name in [POLICY, LIMIT] {
-        let texts = headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
-        for entry in texts.flat_map(items) {
+        for entry in headers.texts(name).flat_map(items) {
             let limit = entry.get("q").unwrap_or(entry.name);
             let (Ok(limit), Some(window)) = (count(limit), entry.get("w")) else {
                 continue;
