@@ -292,6 +292,7 @@ impl RequestExecutor {
                     request = Cow::Owned(next);
                     terms.purpose = Purpose::of(trust);
                     hops += 1;
+                    self.counters().redirected();
                 }
                 _ => return Ok(Ok(answer)),
             }

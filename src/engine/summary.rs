@@ -103,7 +103,7 @@ pub fn bound(
     let needed = if stage.has_parts() || stage.batch.is_some() {
         sending.sent.saturating_sub(sending.retried + sending.refused)
     } else {
-        tally.counts().rows
+        tally.counts().rows + sending.redirected
     };
     let mut demand = context.plan.workload_of(needed);
     demand.used_before = context.shared.get().map(|it| it.before.clone()).unwrap_or_default();
@@ -167,7 +167,7 @@ fn limit(state: &LimitState, blind: Option<&str>) -> LimitReport {
     LimitReport {
         rate: state.name.clone(),
         guard: state.guard.name().to_owned(),
-        kept_as_strict: blind.map(str::to_owned),
+        kept_as_strict: blind.map(str::to_owned).or_else(|| gave_up(state)),
         unit: state.unit.clone(),
         units_allowed: state.units,
         period_seconds: state.period.as_ref().map(Duration::as_secs_f64),
@@ -178,10 +178,22 @@ fn limit(state: &LimitState, blind: Option<&str>) -> LimitReport {
         units_learnt: state.learnt,
         found: state.found.map(|found| found_limit(found, &state.unit)),
         units_named: state.named,
+        cost_percent: state.cost_percent,
+        refused_unexplained: (state.unexplained > 0).then_some(state.unexplained),
+        kinds_to_try: state.kinds_to_try.clone(),
         spacing_seconds: state.spacing.as_ref().map(Duration::as_secs_f64),
         keys: state.keys,
         ..LimitReport::default()
     }
+}
+
+/// Why the limit was kept as under `strict` in the end, if the server refused what its network
+/// stack had acknowledged.
+fn gave_up(state: &LimitState) -> Option<String> {
+    state.gave_up_acked.then(|| {
+        "the server refused again and again what its network stack had acknowledged (a proxy?)"
+            .to_owned()
+    })
 }
 
 /// What a search has found, with the flags that keep it: requests spread over a round period

@@ -63,6 +63,7 @@ pub struct Counters {
     answered: Counter,
     refused: Counter,
     retried: Counter,
+    redirected: Counter,
     in_flight: Counter,
     time: WorkerTime,
 }
@@ -78,6 +79,8 @@ pub struct Sending {
     pub refused: u64,
     /// Attempts after a failure that was not a refusal.
     pub retried: u64,
+    /// Requests to which a redirect led.
+    pub redirected: u64,
     /// Requests that wait for their answer.
     pub in_flight: u64,
 }
@@ -243,6 +246,7 @@ impl Metrics {
             answered: sum.answered + worker.answered,
             refused: sum.refused + worker.refused,
             retried: sum.retried + worker.retried,
+            redirected: sum.redirected + worker.redirected,
             in_flight: sum.in_flight + worker.in_flight,
         })
     }
@@ -306,12 +310,17 @@ impl Counters {
         self.retried.add(1);
     }
 
+    pub fn redirected(&self) {
+        self.redirected.add(1);
+    }
+
     fn now(&self) -> Sending {
         Sending {
             sent: self.sent.get(),
             answered: self.answered.get(),
             refused: self.refused.get(),
             retried: self.retried.get(),
+            redirected: self.redirected.get(),
             in_flight: self.in_flight.get(),
         }
     }

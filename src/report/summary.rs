@@ -213,6 +213,15 @@ pub struct LimitReport {
     pub units_learnt: Option<u64>,
     /// What a limit that was searched for has found.
     pub found: Option<FoundLimit>,
+    /// The true costs in percent of the reserved ones, if refusals show that these are too low.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_percent: Option<u64>,
+    /// Refusals that the run's own count can't explain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused_unexplained: Option<u64>,
+    /// The rates of other kinds that would explain them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kinds_to_try: Option<String>,
     /// The units that the server has named, if they differ from the job's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub units_named: Option<u64>,

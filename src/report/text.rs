@@ -160,6 +160,20 @@ fn limit(limit: &LimitReport) -> String {
         Some(found) => line += &found_limit(found),
         None => line += &adjusted(limit),
     }
+    if let Some(kinds) = &limit.kinds_to_try {
+        let times = plural(limit.refused_unexplained.unwrap_or_default(), "request", "requests");
+        line += &format!(
+            "; the server refused {times} that its own count allows: it may count in another way, try {}",
+            short(kinds)
+        );
+    }
+    if let Some(percent) = limit.cost_percent {
+        let unit = short(&limit.unit);
+        let times = percent as f64 / 100.0;
+        line += &format!(
+            "; requests cost {times:.2} times the {unit} that --cost reserves, which explains refusals: make --cost {unit}=… so much larger"
+        );
+    }
     if let Some(keys) = limit.keys {
         line += &format!(", for each of {}", plural(keys, "key", "keys"));
     }

@@ -15,7 +15,8 @@
 //! leave what the server has taken in, also fewer than half; the try comes after 16 periods
 //! then. Under the guards `acked` and `sent` each refusal but that of a step also doubles
 //! the margin, for good; the first three are taken for its fault: they spread nothing, and
-//! take one unit each; fewer than half are believed from the sixth on, by half at a time.
+//! take one unit each; at the fourth, `acked` gives itself up, and the limit begins anew under
+//! `strict`. Under `sent`, fewer than half are believed from the sixth on, by half at a time.
 //!
 //! So one refusal that another client of the account caused costs a few periods, a limit
 //! that is too large is refused about log2(n) times in n periods, and a limit of which
@@ -147,6 +148,18 @@ impl Controller {
     #[must_use]
     pub fn margin(&self) -> Duration {
         self.margin.map_or(Duration::ZERO, |margin| margin.now)
+    }
+
+    /// Whether refusals have gone on while the margin grew: they have another reason.
+    #[must_use]
+    pub fn is_margin_large(&self) -> bool {
+        self.margin.is_some_and(Margin::is_large)
+    }
+
+    /// The same limit, of which nothing is doubted, without a margin.
+    pub fn begin_anew(&mut self) {
+        let anew = Controller::new(self.ceiling, self.period);
+        *self = Controller { declared: self.declared, ..anew };
     }
 
     /// The server says that the limit is `amount` units from now on.

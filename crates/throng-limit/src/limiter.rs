@@ -144,6 +144,10 @@ pub struct LimiterStats {
     pub spread: Option<Duration>,
     /// The pace that was found, where it was searched for.
     pub found: Option<FoundPace>,
+    /// Refusals that its own count cannot explain.
+    pub unexplained: u64,
+    /// Whether it has given up to believe acknowledgements, and waits for answers.
+    pub gave_up_acked: bool,
     /// Thousandths of its units that lost requests hold, which may still arrive.
     pub lingering: u16,
     /// How many times it remembers.
@@ -175,6 +179,8 @@ impl LimiterStats {
             back: self.back.or(other.back),
             spread: self.spread.max(other.spread),
             found: self.found.max(other.found),
+            unexplained: self.unexplained + other.unexplained,
+            gave_up_acked: self.gave_up_acked || other.gave_up_acked,
             lingering: self.lingering.max(other.lingering),
             entries: self.entries + other.entries,
         };

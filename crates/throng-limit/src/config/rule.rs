@@ -252,6 +252,11 @@ impl Rule {
         })
     }
 
+    /// Whether it is a window whose edges are not known.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.spec.form == kinds::Form::Plain
+    }
+
     /// The least time between two sendings, if that is what it keeps.
     pub(crate) fn gap(&self) -> Option<Duration> {
         self.spec.gap.map(|gap| gap(&self.terms))

@@ -160,6 +160,8 @@ pub(crate) struct Snapshot {
     pub mark: AnsweredMark,
     /// Which beginning after a pause it belongs to.
     pub era: u64,
+    /// The units of which the server had too few left, by its answer.
+    pub lacking: SmallVec<[usize; 2]>,
 }
 
 impl Acquired {

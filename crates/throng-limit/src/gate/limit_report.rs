@@ -38,6 +38,14 @@ pub struct LimitState {
     pub learnt: Option<u64>,
     /// The pace that was found, where the limit was searched for.
     pub found: Option<FoundPace>,
+    /// Refusals that its own count cannot explain.
+    pub unexplained: u64,
+    /// Rates of other kinds that would explain them.
+    pub kinds_to_try: Option<String>,
+    /// Whether it gave up to believe acknowledgements, and was kept as under `strict`.
+    pub gave_up_acked: bool,
+    /// The true costs in percent of the reserved ones, where that explains refusals.
+    pub cost_percent: Option<u64>,
     /// The units that the server has named, where those are not what the job says.
     pub named: Option<u64>,
     /// The least time between two sendings, if that is what it keeps.
@@ -63,7 +71,12 @@ impl LimitSet {
                 LimitScope::Scope(at) => (scopes[at].next(), Some(self.scopes[at].seen())),
             };
             let account = account.unwrap_or_default();
-            states_of(rule, account, self.lost, keys)
+            let cost = self.costs.get(rule.unit).and_then(|costs| costs.percent());
+            let mut states = states_of(rule, account, self.lost, keys);
+            if let Some(state) = states.first_mut() {
+                state.cost_percent = cost;
+            }
+            states
         };
         self.rules.iter().flat_map(state).collect()
     }
@@ -150,6 +163,10 @@ fn states_of(rule: &Rule, stats: LimiterStats, lost: u64, keys: Option<u64>) -> 
         }),
         found: stats.found,
         named: stats.named,
+        unexplained: stats.unexplained,
+        kinds_to_try: kinds_to_try(rule, stats),
+        gave_up_acked: stats.gave_up_acked,
+        cost_percent: None,
         spacing: gap,
         keys,
     };
@@ -165,8 +182,21 @@ fn states_of(rule: &Rule, stats: LimiterStats, lost: u64, keys: Option<u64>) -> 
         learnt: None,
         found: None,
         named: None,
+        unexplained: 0,
+        kinds_to_try: None,
         spacing: Some(gap),
         ..state.clone()
     };
     vec![state, spread]
+}
+
+/// Rates of other kinds that would explain refusals which neither a limit that the server names
+/// nor a much smaller one explains.
+fn kinds_to_try(rule: &Rule, stats: LimiterStats) -> Option<String> {
+    let is_smaller = stats.learnt.is_some_and(|learnt| learnt < rule.most_at_once() * 3 / 4);
+    let is_explained = stats.named.is_some() || is_smaller || stats.gave_up_acked;
+    let has_other_kinds = rule.is_plain() && stats.margin.is_none() && stats.found.is_none();
+    (stats.unexplained > 0 && !is_explained && has_other_kinds).then(|| {
+        format!("--rate counter:{0}, or --rate bucket:{0} with a smaller --burst", rule.name)
+    })
 }

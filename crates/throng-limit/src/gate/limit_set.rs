@@ -33,11 +33,35 @@ pub struct LimitSet {
     /// The scope whose limits only the server knows.
     pub(super) route: Option<usize>,
     pub(super) lost: u64,
+    /// Reserved and true costs by unit, as far as they are known.
+    pub(super) costs: Vec<CostSum>,
     /// Until when any group is closed: there may be very many to look at.
     pub(super) closed_until: Time,
     pub(super) max_wait: MaxWait,
     /// The store of the quotas that outlive the process.
     pub(super) store: Option<Arc<dyn QuotaStore>>,
+}
+
+/// Units that requests have reserved, and those that they have cost.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct CostSum {
+    reserved: u64,
+    settled: u64,
+    /// Whether a refusal was explained by it.
+    explains: bool,
+}
+
+impl CostSum {
+    /// Whether the true costs are larger than the reserved ones, beyond chance.
+    fn is_too_low(self) -> bool {
+        self.settled > self.reserved + self.reserved / 10
+    }
+
+    /// The true costs in percent of the reserved ones, if that explains refusals.
+    pub(super) fn percent(self) -> Option<u64> {
+        let percent = self.settled.saturating_mul(100) / self.reserved.max(1);
+        (self.explains && self.is_too_low()).then_some(percent)
+    }
 }
 
 impl LimitSet {
@@ -109,11 +133,30 @@ impl LimitSet {
         let refusals = group.refused(now, sent, pause, chance);
         let closed_until = group.closed_until();
         self.closed_until = self.closed_until.max(closed_until);
-        self.tell(now, cost, acquired, Event::Refused { explained });
+        let blamed = self.blamed(acquired.snapshot.lacking.clone());
+        self.tell_members(cost, acquired, &mut |member, hold| {
+            let is_other = !blamed.is_empty() && !blamed.contains(&member.unit);
+            let explained = explained || is_other;
+            member.kind.on(now, hold, Event::Refused { explained });
+        });
         if self.uncounted.refused {
             self.tell(now, cost, acquired, Event::Returned);
         }
         refusals
+    }
+
+    /// The units that a refusal is about: those that the server says are used up, else those
+    /// that have cost more than was reserved; none if it may be about any.
+    fn blamed(&mut self, lacking: SmallVec<[usize; 2]>) -> SmallVec<[usize; 2]> {
+        let too_low = self.costs.iter().enumerate().filter(|(_, costs)| costs.is_too_low());
+        let too_low: SmallVec<[usize; 2]> = too_low.map(|(unit, _)| unit).collect();
+        let blamed = if lacking.is_empty() { too_low } else { lacking };
+        for unit in &blamed {
+            if let Some(costs) = self.costs.get_mut(*unit) {
+                costs.explains = true;
+            }
+        }
+        blamed
     }
 
     /// The server asks all requests to pause, whatever their keys.
@@ -138,6 +181,11 @@ impl LimitSet {
         unit: usize,
         units: u64,
     ) {
+        if self.costs.len() <= unit {
+            self.costs.resize(unit + 1, CostSum::default());
+        }
+        self.costs[unit].reserved += cost.units_of(unit);
+        self.costs[unit].settled += units;
         self.tell_members(cost, acquired, &mut |member, hold| {
             if member.unit == unit {
                 member.kind.on(now, hold, Event::Settled(units));
@@ -382,6 +430,7 @@ impl LimitGroup {
         Snapshot {
             mark: self.remaining.take(|unit| cost.units_of(unit), cost.kinds()),
             era: self.slow_start.take(),
+            lacking: SmallVec::new(),
         }
     }
 

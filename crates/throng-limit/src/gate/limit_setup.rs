@@ -33,6 +33,7 @@ impl LimitSet {
             loosens: false,
             route: None,
             lost: 0,
+            costs: Vec::new(),
             closed_until: Time::ZERO,
             max_wait: MaxWait::default(),
             store: None,

@@ -247,6 +247,11 @@ impl Permit {
         if let Some(ended) = self.unlimited {
             self.acquired.snapshot.mark = AnsweredMark::of_requests(ended);
         }
+        if let (Some(left), Some(unit)) = (info.remaining, unit)
+            && left < self.cost.units_of(unit)
+        {
+            self.acquired.snapshot.lacking.push(unit);
+        }
         let (cost, acquired) = (&self.cost, &self.acquired);
         self.core.tell(cost, |limits, now| {
             limits.learn(now, cost, acquired, unit, info);

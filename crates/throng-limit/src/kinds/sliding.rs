@@ -134,6 +134,25 @@ mod tests {
     }
 
     #[test]
+    fn acked_that_is_refused_again_and_again_waits_for_answers() {
+        let mut window = window(1, Guard::Acked);
+        for second in [0, 10, 20, 30] {
+            assert!(!window.stats().gave_up_acked, "{second}");
+            let mut hold = window.take(at(second * 1_000), 1);
+            window.on(at(second * 1_000), &mut hold, Event::Acked);
+            let refused = Event::Refused { explained: false };
+            window.on(at(second * 1_000 + 500), &mut hold, refused);
+        }
+        let stats = window.stats();
+        assert_eq!((stats.gave_up_acked, stats.margin, stats.learnt), (true, None, None));
+        let mut hold = window.take(at(40_000), 1);
+        window.on(at(40_000), &mut hold, Event::Acked);
+        assert_eq!(window.earliest(at(45_000), 1), Availability::AfterAnAnswer);
+        window.on(at(45_000), &mut hold, Event::Answered);
+        assert_eq!(window.earliest(at(45_000), 1), Availability::At(freed(at(45_000))));
+    }
+
+    #[test]
     fn sent_frees_a_slot_a_margin_after_the_period() {
         let mut window = window(1, Guard::Sent);
         let mut hold = window.take(at(0), 1);

@@ -91,6 +91,10 @@ pub struct Window<S> {
     observed: ObservedRate,
     /// Whether requests are spread where refusals call for it.
     may_spread: bool,
+    /// Refusals that its own count cannot explain.
+    unexplained: u64,
+    /// Whether it began under `acked`, and waits for answers now.
+    gave_up_acked: bool,
 }
 
 /// The first margin of the `sent` guard.
@@ -127,6 +131,8 @@ impl<S: WindowKind> Window<S> {
             },
             observed: ObservedRate::new(period),
             may_spread: false,
+            unexplained: 0,
+            gave_up_acked: false,
         }
     }
 
@@ -159,7 +165,8 @@ impl<S: WindowKind> Window<S> {
     /// The attempt's answer was seen, whatever it says.
     fn seen(&mut self, now: Time, hold: &mut Reservation) {
         self.observed.ended(hold.units);
-        if self.guard != Guard::Acked || hold.is_in_flight() {
+        // What was acknowledged has been told.
+        if self.guard == Guard::Sent || hold.is_in_flight() {
             self.certify(|worst_case| worst_case.arrived(now, hold.units));
         }
         self.arrived_by(now, hold);
@@ -201,15 +208,30 @@ impl<S: WindowKind> Window<S> {
 
     fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
         self.seen(now, hold);
+        self.unexplained += u64::from(!explained);
+        if !explained && self.guard == Guard::Acked && self.controller.is_margin_large() {
+            self.give_up_acked();
+            return;
+        }
         let less = if explained { 0 } else { self.controller.refused(now) };
         let takes = self.observed.refused(now, less);
         self.controller.limit_to(takes);
         self.slots.resize(self.controller.units());
     }
 
+    /// Refusals went on although the margin grew: something between the network stack and the
+    /// program holds requests back, such as a proxy. From now on an attempt has arrived when
+    /// it is answered. What was acknowledged before counts as it did.
+    fn give_up_acked(&mut self) {
+        self.guard = Guard::Strict;
+        self.gave_up_acked = true;
+        self.controller.begin_anew();
+        self.slots.resize(self.controller.units());
+    }
+
     fn lost(&mut self, now: Time, hold: &mut Reservation) {
         self.observed.ended(hold.units);
-        let acked = self.guard == Guard::Acked && !hold.is_in_flight();
+        let acked = self.guard != Guard::Sent && !hold.is_in_flight();
         if !acked {
             let latest = now.after(self.linger);
             let linger = self.linger;
@@ -318,6 +340,8 @@ impl<S: WindowKind> Limiter for Window<S> {
             period: Some(self.period),
             named: self.controller.named(),
             spread: self.gap(),
+            unexplained: self.unexplained,
+            gave_up_acked: self.gave_up_acked,
             lingering: self.slots.lingering(),
             entries: self.slots.entries()
                 + self.observed.entries()

@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use super::{limiter, limiter_of, of_key, through, tokens};
 use crate::gate::cost::Snapshot;
 use crate::gate::limit_set::{LimitGroup, Member};
-use crate::{Availability, Cost, Policy, RateLimitInfo, RateLimiter, Settings, Time};
+use crate::{
+    Availability, Cost, End, LimitSet, Policy, RateLimitInfo, RateLimiter, Settings, Time,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_closes_the_limiter() {
@@ -261,4 +263,50 @@ fn a_limit_that_the_server_names_with_its_window_is_believed_whatever_the_factor
         assert_eq!(stats.iter().map(|it| it.learnt).collect::<Vec<_>>(), learnt, "{limit}");
         assert_eq!(stats.iter().map(|it| it.named).collect::<Vec<_>>(), learnt, "{limit}");
     }
+}
+
+/// Requests and tokens; a request that reserves 10 tokens, of which its answer tells.
+fn requests_and_tokens() -> (LimitSet, Cost) {
+    let settings = serde_json::json!({"rate": ["100/1s", "1000 tokens/1s"], "shape": "burst"});
+    let settings: Settings = serde_json::from_value(settings).unwrap();
+    let limits = Policy::new(&settings, Duration::ZERO).unwrap().limits();
+    (limits, Cost::new([1, 10], None))
+}
+
+/// Refusals of each limit that its own count can't explain, and its costs in percent.
+fn learnt(limits: &LimitSet) -> Vec<(u64, Option<u64>)> {
+    limits.state().iter().map(|it| (it.unexplained, it.cost_percent)).collect()
+}
+
+#[test]
+fn a_refusal_for_the_sake_of_tokens_teaches_the_limits_of_requests_nothing() {
+    let (mut limits, cost) = requests_and_tokens();
+    let mut acquired = limits.take(at(10), &cost).unwrap();
+    acquired.snapshot.lacking.push(1);
+    limits.refused(at(20), &cost, &mut acquired, at(10), None, 0.0);
+    assert_eq!(learnt(&limits), [(0, None), (1, None)]);
+    assert_eq!(limits.state()[0].kinds_to_try, None);
+}
+
+#[test]
+fn a_refusal_while_costs_are_reserved_too_low_is_about_them_and_says_by_how_much() {
+    let (mut limits, cost) = requests_and_tokens();
+    for units in [30, 34] {
+        let mut acquired = limits.take(at(10), &cost).unwrap();
+        limits.ended(at(20), &cost, &mut acquired, End::Answered);
+        limits.settle(at(20), &cost, &mut acquired, 1, units);
+    }
+    assert_eq!(learnt(&limits), [(0, None), (0, None)]);
+    let mut acquired = limits.take(at(30), &cost).unwrap();
+    limits.refused(at(40), &cost, &mut acquired, at(30), None, 0.0);
+    assert_eq!(learnt(&limits), [(0, None), (1, Some(320))]);
+}
+
+#[test]
+fn a_plain_limit_that_is_refused_within_its_own_count_names_the_kinds_that_would_explain_it() {
+    let (mut limits, cost) = requests_and_tokens();
+    let mut acquired = limits.take(at(10), &cost).unwrap();
+    limits.refused(at(20), &cost, &mut acquired, at(10), None, 0.0);
+    let kinds = limits.state()[0].kinds_to_try.clone().unwrap();
+    assert!(kinds.starts_with("--rate counter:100/1s, or --rate bucket:100/1s"), "{kinds}");
 }
