@@ -263,7 +263,7 @@ fn a_header_that_a_job_ignores_is_as_if_no_answer_had_it() {
     assert_eq!(read(&["X-RateLimit-Reset"]), [draft, [Some(100), Some(0), None], usage]);
     let two = ["x-ratelimit-remaining", "x-ratelimit-reset"];
     assert_eq!(read(&two), [draft, [Some(100), None, None], usage]);
-    let three = [&two[..], &["ratelimit", "sforce-limit-info"]].concat();
+    let three = [&two[..], &["ratelimit", "ratelimit-policy", "sforce-limit-info"]].concat();
     assert_eq!(read(&three), [[Some(100), None, None]]);
     assert_eq!(read(&["all"]), [[None; 3]; 0]);
 }
