@@ -33,7 +33,7 @@ impl Deadline {
         }
         let time = if let Ok(time) = text.parse::<Timestamp>() {
             Some(time)
-        } else if let Ok(clock) = padded(text).parse::<Time>() {
+        } else if let Some(clock) = time_of_day(text) {
             next(clock, now)
         } else {
             let local = text.parse::<DateTime>().ok();
@@ -63,9 +63,11 @@ fn next(clock: Time, now: &Zoned) -> Option<Timestamp> {
     times.find(|time| *time > now.timestamp())
 }
 
-/// `6:30` as `06:30`.
-fn padded(text: &str) -> String {
-    if text.find(':') == Some(1) { format!("0{text}") } else { text.to_owned() }
+/// A time of day, also with one digit for its hour.
+fn time_of_day(text: &str) -> Option<Time> {
+    let is_time = text.contains(':') && !text.contains('-');
+    let zero = if text.find(':') == Some(1) { "0" } else { "" };
+    is_time.then(|| format!("{zero}{text}").parse().ok()).flatten()
 }
 
 #[cfg(test)]
