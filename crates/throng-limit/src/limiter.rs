@@ -93,7 +93,9 @@ pub struct Reservation {
     pub units: u64,
     /// Where they are now.
     pub(crate) place: UnitsState,
-    /// By when they have arrived, if a quota store has been told.
+    /// By when they have arrived, if that is known but not yet how many they are.
+    pub(crate) arrived: Option<Time>,
+    /// By when they have arrived, if a quota store is told.
     pub(crate) noted: Option<Time>,
 }
 
@@ -207,7 +209,7 @@ impl Reservation {
     /// Units that are taken.
     #[must_use]
     pub fn new(units: u64) -> Reservation {
-        Reservation { units, place: UnitsState::InFlight, noted: None }
+        Reservation { units, place: UnitsState::InFlight, arrived: None, noted: None }
     }
 
     pub(crate) fn is_in_flight(&self) -> bool {

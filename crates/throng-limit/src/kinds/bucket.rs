@@ -27,6 +27,12 @@
 //! both. So the pace is r while rL ≤ B - 1; beyond that it is B in each L + T, however fast
 //! the rate is: the burst and the latency bind.
 //!
+//! **Units given back.** An attempt that turns out to cost less gives back no more than of
+//! its units are still in the bucket, where the first in leak first. Until they have leaked
+//! the bucket isn't empty. So without the units given back either the bucket wouldn't have
+//! been empty since, and its level is less by just these; or it would have been, and its
+//! level is what was poured in since then less what leaked: no more than what is kept. ∎
+//!
 //! **`sent`.** An attempt is poured in when it is sent, and the bucket is
 //! smaller by what the margin lets through: B - r·margin. Where nothing would be
 //! left of it, attempts leave 1/r and the margin apart.
@@ -63,6 +69,8 @@ pub struct Bucket {
     late: Timeline,
     /// When all that has been poured in will have leaked.
     empty: Time,
+    /// The time by which units that were given back have brought that forward.
+    given_back: Duration,
     most: u64,
 }
 
@@ -97,6 +105,7 @@ impl Bucket {
             in_flight: 0,
             late: Timeline::new(0, linger / LATE_ENTRIES),
             empty: Time::ZERO,
+            given_back: Duration::ZERO,
             most: 0,
         }
     }
@@ -135,18 +144,26 @@ impl Bucket {
         self.empty = self.empty.max(now.after(left));
     }
 
-    /// What is given back was perhaps poured in when it leaked as declared.
-    fn give_back(&mut self, units: u64) {
+    /// Gives back units of those that have leaked by `mark`, as far as they are still in it.
+    /// They were perhaps poured in when it leaked as declared.
+    fn give_back(&mut self, now: Time, mark: Time, units: u64) {
         let (declared, _) = self.declared;
         let early = nanos(declared.as_nanos() * u128::from(units));
+        let early = early.min(mark.before(self.given_back).since(now));
         self.empty = self.empty.before(early);
+        self.given_back += early;
+    }
+
+    /// When what was poured in last will have leaked, if nothing had ever been given back.
+    fn mark(&self) -> Time {
+        self.empty.after(self.given_back)
     }
 
     fn arrived(&mut self, time: Time, hold: &mut Reservation) {
         if hold.is_in_flight() {
             self.in_flight -= hold.units;
             self.pour(time, hold.units);
-            hold.place = UnitsState::Until(self.empty);
+            hold.place = UnitsState::Until(self.mark());
         }
     }
 
@@ -217,16 +234,17 @@ impl Bucket {
         if acked {
             return;
         }
-        self.returned(hold);
+        self.returned(now, hold);
         self.in_flight += hold.units;
-        let latest = self.late.add(now.after(self.linger), hold.units);
-        hold.place = UnitsState::Until(latest);
+        self.late.add(now.after(self.linger), hold.units);
+        // What it costs is not known any more.
+        hold.place = UnitsState::Free;
     }
 
-    fn returned(&mut self, hold: &mut Reservation) {
+    fn returned(&mut self, now: Time, hold: &mut Reservation) {
         match hold.place {
             UnitsState::InFlight => self.in_flight -= hold.units,
-            UnitsState::Until(_) => self.give_back(hold.units),
+            UnitsState::Until(mark) => self.give_back(now, mark, hold.units),
             UnitsState::Free => {}
         }
         hold.place = UnitsState::Free;
@@ -240,7 +258,7 @@ impl Bucket {
             UnitsState::Until(_) if units > before => {
                 self.empty = self.empty.max(now).after(self.leaks_in(units - before));
             }
-            UnitsState::Until(_) => self.give_back(before - units),
+            UnitsState::Until(mark) => self.give_back(now, mark, before - units),
             UnitsState::Free => {}
         }
     }
@@ -275,7 +293,7 @@ impl Limiter for Bucket {
             Event::Answered => self.answered(now, hold),
             Event::Refused { explained } => self.refused(now, hold, explained),
             Event::Lost => self.lost(now, hold),
-            Event::Returned => self.returned(hold),
+            Event::Returned => self.returned(now, hold),
             Event::Settled(units) => self.settle(now, hold, units),
             Event::Acked | Event::Finished => {}
         }

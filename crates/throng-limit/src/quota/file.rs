@@ -157,7 +157,8 @@ impl LockedFile<'_> {
         std::fs::remove_file(&self.limit.path)
     }
 
-    fn put(&mut self, contents: Contents, durably: bool) -> io::Result<()> {
+    /// Writes the content, and keeps the lock.
+    pub fn put(&mut self, contents: Contents, durably: bool) -> io::Result<()> {
         let number = self.number + 1;
         let text = serde_json::to_vec(&contents)?;
         let header = Header { number, length: text.len() as u64, checksum: checksum(&text) };
@@ -228,16 +229,14 @@ pub fn read(path: &Path) -> io::Result<Option<Contents>> {
     };
     let mut limit = LimitFile { path: path.to_owned(), file, known: None };
     // A content that is replaced while it is read is read again.
-    for _ in 0..TRIES {
-        match limit.read() {
-            Ok(_) => break,
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                std::thread::sleep(TRY_AGAIN);
-            }
-            Err(error) => return Err(error),
+    let mut tries = TRIES;
+    while let Err(error) = limit.read() {
+        if error.kind() != io::ErrorKind::InvalidData || tries == 0 {
+            return Err(error);
         }
+        tries -= 1;
+        std::thread::sleep(TRY_AGAIN);
     }
-    limit.read()?;
     Ok(limit.known.map(|(_, contents)| contents).filter(|contents| !contents.removed))
 }
 

@@ -180,7 +180,7 @@ impl LeasedLimiter {
     fn latest_arrival(&self, now: Time, event: Event) -> Option<Time> {
         let margin = || self.inner.stats().margin.unwrap_or_default();
         match (event, self.quota.terms.arrival) {
-            (Event::Lost, _) => Some(now.after(self.quota.linger)),
+            (Event::Lost, _) => Some(self.quota.lost_until(now)),
             (Event::Finished, Arrival::Finished)
             | (
                 Event::Answered | Event::Refused { .. },
@@ -193,6 +193,24 @@ impl LeasedLimiter {
         }
     }
 
+    /// Notes an arrival. Units whose number is not known before the answer's end are kept
+    /// until then: what is not used of them would else count for other runs that have
+    /// leased it by then.
+    fn note(&mut self, now: Time, hold: &mut Reservation, event: Event) {
+        if let Some(latest) = self.latest_arrival(now, event) {
+            if self.quota.is_settled() && !matches!(event, Event::Lost | Event::Finished) {
+                hold.arrived = Some(hold.arrived.map_or(latest, |before| before.min(latest)));
+            } else {
+                hold.arrived = None;
+                self.arrived_by(latest, hold);
+            }
+        } else if event == Event::Finished
+            && let Some(latest) = hold.arrived.take()
+        {
+            self.arrived_by(latest, hold);
+        }
+    }
+
     /// The attempt has arrived no later than this.
     fn arrived_by(&mut self, latest: Time, hold: &mut Reservation) {
         let units = signed(hold.units);
@@ -201,7 +219,7 @@ impl LeasedLimiter {
             _ if hold.place == UnitsState::Free => return,
             Some(noted) if is_final || noted <= latest => return,
             Some(noted) => self.arrived.push((noted, -units)),
-            None => self.in_flight -= hold.units,
+            None => self.in_flight = self.in_flight.saturating_sub(hold.units),
         }
         self.arrived.push((latest, units));
         hold.noted = Some(latest);
@@ -209,13 +227,25 @@ impl LeasedLimiter {
 
     /// Nothing of the attempt was sent, or nothing that counts.
     fn returned(&mut self, hold: &mut Reservation) {
+        hold.arrived = None;
         if hold.place != UnitsState::Free {
             match hold.noted.take() {
-                Some(noted) => self.arrived.push((noted, -signed(hold.units))),
-                None => self.in_flight -= hold.units,
+                Some(noted) => self.take_back(noted, hold.units, hold.units),
+                None => {
+                    self.in_flight = self.in_flight.saturating_sub(hold.units);
+                    self.in_hand += hold.units;
+                }
             }
-            self.in_hand += hold.units;
         }
+    }
+
+    /// Takes back some of the units that were noted together. Units that the store was told
+    /// of it gives out again, if they still count: they are perhaps leased by another run.
+    fn take_back(&mut self, noted: Time, units: u64, together: u64) {
+        if self.arrived.contains(&(noted, signed(together))) {
+            self.in_hand += units;
+        }
+        self.arrived.push((noted, -signed(units)));
     }
 
     /// The attempt has turned out to cost this many units.
@@ -224,12 +254,18 @@ impl LeasedLimiter {
             return;
         }
         let before = hold.units;
-        match hold.noted {
-            Some(noted) => self.arrived.push((noted, signed(units) - signed(before))),
-            None => self.in_flight = self.in_flight + units - before,
-        }
         let is_debt = units > self.in_hand + before;
-        self.in_hand = (self.in_hand + before).saturating_sub(units);
+        match hold.noted {
+            Some(noted) if units < before => self.take_back(noted, before - units, before),
+            Some(noted) => {
+                self.arrived.push((noted, signed(units - before)));
+                self.in_hand = self.in_hand.saturating_sub(units - before);
+            }
+            None => {
+                self.in_flight = (self.in_flight + units).saturating_sub(before);
+                self.in_hand = (self.in_hand + before).saturating_sub(units);
+            }
+        }
         if is_debt {
             // If this process died now, the debt would be unknown.
             self.exchange(now, 0, 0);
@@ -239,7 +275,8 @@ impl LeasedLimiter {
     /// Reports an answer where that is worth it, and that a lease has ended before its
     /// units were sent.
     fn report(&mut self, now: Time, event: Event) {
-        let is_end = matches!(event, Event::Answered | Event::Refused { .. } | Event::Finished);
+        // A refusal may turn out not to count, before it is read to its end.
+        let is_end = matches!(event, Event::Answered | Event::Finished);
         let is_due = is_end && !self.arrived.is_empty() && self.quota.reports_at_once();
         let is_late = event == Event::Sent && now >= self.lease_end;
         if is_due || is_late {
@@ -263,9 +300,7 @@ impl Limiter for LeasedLimiter {
     }
 
     fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
-        if let Some(latest) = self.latest_arrival(now, event) {
-            self.arrived_by(latest, hold);
-        }
+        self.note(now, hold, event);
         match event {
             Event::Returned => self.returned(hold),
             Event::Settled(units) => self.settle(now, hold, units),
@@ -295,7 +330,7 @@ impl Limiter for LeasedLimiter {
     }
 
     fn close(&mut self, now: Time) -> bool {
-        let late = now.after(self.quota.linger);
+        let late = self.quota.lost_until(now);
         if self.in_flight > 0 {
             self.arrived.push((late, signed(self.in_flight)));
         }

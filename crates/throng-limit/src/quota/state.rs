@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::quota::leased::{LeaseReply, LeaseRequest};
+use crate::quota::runs::id_of;
 use crate::quota::terms::{Lifetime, Quota};
 use crate::time::Time;
 
@@ -42,6 +43,9 @@ const CLOCK_TOLERANCE: i64 = 50_000;
 const SEND_TIME: Duration = Duration::from_secs(1);
 /// Time by which a run may be late to ask for units that are kept for it.
 const TURN: Duration = Duration::from_millis(30);
+
+/// Limits that were last written within this time may be those of one run.
+const WRITTEN_TOGETHER: Duration = Duration::from_secs(2);
 
 /// How long units are remembered that count no more, and to which precision.
 const PAST: Duration = Duration::from_secs(600);
@@ -177,7 +181,7 @@ impl QuotaState {
                 // the longest wait for an answer was over.
                 let given_up = lease.until + micros(SEND_TIME + quota.linger);
                 let latest = given_up.min(now.line()) + micros(quota.linger);
-                self.count(latest, signed(lease.kept), Some(quota));
+                self.count(latest, signed(lease.kept));
             }
             self.waiting.retain(|waiting| waiting.run != run);
         }
@@ -200,7 +204,14 @@ impl QuotaState {
         }
         // On one start only a calendar that is set back ends windows later.
         let later = if is_same_start && set >= -CLOCK_TOLERANCE { 0 } else { -set };
-        let later = if is_same_start { later.max(0) } else { later };
+        self.shift(now, if is_same_start { later.max(0) } else { later }, quota);
+        if !is_same_start {
+            self.waiting.clear();
+        }
+    }
+
+    /// Moves all times, but none further than to that of an attempt which is lost now.
+    fn shift(&mut self, now: &ClockSnapshot, later: i64, quota: &Quota) {
         let latest = now.line() + micros(quota.linger);
         for (time, _) in self.arrived.iter_mut().chain(&mut self.past) {
             *time = time.saturating_add_signed(later).min(latest);
@@ -213,15 +224,12 @@ impl QuotaState {
             self.empty = self.empty.saturating_add_signed(later).min(full);
         }
         self.reset = self.reset.map(|reset| reset.saturating_add_signed(later));
-        if !is_same_start {
-            self.waiting.clear();
-        }
     }
 
     /// The disk may not have had the last use before the machine was restarted: all units
-    /// count as arrived when it started.
+    /// count as lost when it started.
     fn fill_at_start(&mut self, quota: &Quota) {
-        let start = line(Time::ZERO);
+        let start = line(Time::ZERO.after(quota.linger));
         *self = QuotaState {
             clock: self.clock.clone(),
             arrived: vec![(start, quota.units)],
@@ -318,7 +326,7 @@ impl QuotaState {
         run: &str,
         request: &LeaseRequest<'_>,
     ) {
-        self.count_all(request.arrived, Some(quota));
+        self.count_all(request.arrived);
         if let Some(reset) = request.reset.filter(|it| quota.end_at_reset(*it).is_some()) {
             self.reset = self.reset.max(Some(line(reset)));
         }
@@ -336,7 +344,9 @@ impl QuotaState {
         run: &str,
         request: &LeaseRequest<'_>,
     ) {
-        self.count_all(request.arrived, None);
+        self.count_all(request.arrived);
+        // Another handle of the run may have been taken over.
+        self.end_run(run);
         self.report_leased(now, lease, run, request);
     }
 
@@ -353,16 +363,21 @@ impl QuotaState {
     }
 
     /// Counts units that have arrived, or takes them back.
-    pub fn count_all(&mut self, arrived: &[(Time, i64)], quota: Option<&Quota>) {
+    pub fn count_all(&mut self, arrived: &[(Time, i64)]) {
         for &(time, units) in arrived {
-            self.count(line(time), units, quota);
+            self.count(line(time), units);
         }
     }
 
-    /// Ends a run, which leases nothing any more.
-    pub fn end_run(&mut self, run: &str) {
+    /// Ends a handle, which leases nothing any more.
+    pub fn end_handle(&mut self, run: &str) {
         self.runs.remove(run);
         self.waiting.retain(|waiting| waiting.run != run);
+    }
+
+    /// Ends all handles of the run of this one.
+    pub fn end_run(&mut self, run: &str) {
+        self.runs.retain(|name, _| id_of(name) != id_of(run));
     }
 
     fn ahead_of(&self, run: &str) -> impl Iterator<Item = &Waiting> {
@@ -473,8 +488,9 @@ impl QuotaState {
         None
     }
 
-    /// Adds arrived units at this time, or subtracts units that were counted before.
-    fn count(&mut self, time: u64, units: i64, quota: Option<&Quota>) {
+    /// Adds arrived units at this time, or subtracts units that were counted before, unless
+    /// they count no more.
+    fn count(&mut self, time: u64, units: i64) {
         let grain = self.resolution.max(1);
         let time = time.div_ceil(grain) * grain;
         match (self.arrived.binary_search_by_key(&time, |(time, _)| *time), units) {
@@ -486,28 +502,90 @@ impl QuotaState {
                 }
             }
             (Err(at), 1..) => self.arrived.insert(at, (time, units.unsigned_abs())),
-            // Units that have left their time keep counting, but for those in a bucket.
-            (Err(_), _) => {
-                if let Some(Lifetime::Leak { per_unit, .. }) = quota.map(|it| &it.terms.lifetime) {
-                    let less = leaks_in(*per_unit, units.unsigned_abs());
-                    self.empty = self.empty.saturating_sub(less);
-                }
+            // They are perhaps leased again by now.
+            (Err(_), _) => {}
+        }
+    }
+
+    /// Takes over what the other limits of the same account have counted since this state
+    /// was written, and what their runs lease: an attempt counts in all of them. `run` is
+    /// the handle that leases from this one. Taken over twice, nothing is counted twice.
+    ///
+    /// A limit knows all attempts of the account while a run states it, and takes over those
+    /// before it. So the limit that was written last knows all for as long as past units are
+    /// remembered; a limit with a longer period knows what is older.
+    pub fn take_over(
+        &mut self,
+        now: &ClockSnapshot,
+        run: &str,
+        mut others: Vec<QuotaState>,
+        quota: &Quota,
+    ) {
+        let since = self.written(now);
+        self.follow_clocks(now, quota);
+        others.iter_mut().for_each(|other| other.follow_start(now, quota));
+        let Some(last) = others.iter().map(|other| other.clock.up).max() else { return };
+        let recent = last.saturating_sub(signed(micros(WRITTEN_TOGETHER)));
+        let newest = others.iter().filter(|other| other.clock.up >= recent);
+        let Some(newest) = newest.max_by_key(|other| other.arrived_units()) else { return };
+        let from = newest.written(now).saturating_sub(micros(PAST));
+        let is_older = |time: u64| (since..from).contains(&time);
+        let older = |other: &QuotaState| {
+            other.known().into_iter().filter(|(time, _)| is_older(*time)).collect::<Vec<_>>()
+        };
+        let units = |known: &Vec<(u64, u64)>| known.iter().map(|(_, units)| units).sum::<u64>();
+        for (time, units) in others.iter().map(older).max_by_key(units).into_iter().flatten() {
+            self.count(time, signed(units));
+        }
+        self.take_over_since(newest, from);
+        for (name, lease) in newest.runs.iter().filter(|(name, _)| id_of(name) != id_of(run)) {
+            let known = self.runs.entry(name.clone()).or_default();
+            known.kept = known.kept.max(lease.kept);
+            known.until = known.until.max(lease.until);
+        }
+    }
+
+    /// Counts units so that as many as in the other state have arrived since each time.
+    fn take_over_since(&mut self, other: &QuotaState, from: u64) {
+        let (mut own, mut own_units, mut units) = (self.known(), 0, 0);
+        let theirs = other.known();
+        for (time, more) in theirs.into_iter().rev().take_while(|(time, _)| *time >= from) {
+            while let Some((_, known)) = own.pop_if(|(own, _)| *own >= time) {
+                own_units += known;
+            }
+            units += more;
+            if units > own_units {
+                self.count(time, signed(units - own_units));
+                own_units = units;
             }
         }
     }
 
-    /// Takes over what another limit of the same account has counted since this state was
-    /// written, and what its runs lease: an attempt counts in both.
-    pub fn take_over(&mut self, other: &QuotaState, quota: &Quota) {
-        let is_new = self.clock == ClockReading::default();
-        let up = u64::try_from(self.clock.up).unwrap_or(0);
-        let since = if is_new { 0 } else { up + micros(LINE_START) };
-        let all = other.past.iter().chain(&other.arrived);
-        for &(time, units) in all.filter(|(time, _)| *time >= since) {
-            self.count(time, signed(units), Some(quota));
-        }
-        for (run, lease) in &other.runs {
-            self.runs.entry(run.clone()).or_insert_with(|| lease.clone());
+    /// Units that are remembered, by their time of arrival.
+    fn known(&self) -> Vec<(u64, u64)> {
+        let mut known: Vec<(u64, u64)> = self.past.iter().chain(&self.arrived).copied().collect();
+        known.sort_unstable();
+        known
+    }
+
+    /// When the state was written, as the clocks of now have it; 0 if it is new.
+    fn written(&self, now: &ClockSnapshot) -> u64 {
+        let is_same_start = self.clock.boot.is_some() && self.clock.boot == now.clock.boot;
+        let up = match &self.clock {
+            clock if *clock == ClockReading::default() => return 0,
+            clock if is_same_start => clock.up,
+            clock => clock.wall.saturating_sub(now.clock.zero()),
+        };
+        u64::try_from(up.saturating_add(signed(micros(LINE_START)))).unwrap_or(0)
+    }
+
+    /// Converts the times of a state that was written before the machine was started.
+    fn follow_start(&mut self, now: &ClockSnapshot, quota: &Quota) {
+        let written = self.written(now);
+        if self.clock.boot.is_none() || self.clock.boot != now.clock.boot {
+            self.shift(now, self.clock.zero().saturating_sub(now.clock.zero()), quota);
+            let up = signed(written).saturating_sub(signed(micros(LINE_START)));
+            self.clock = ClockReading { up, ..now.clock.clone() };
         }
     }
 

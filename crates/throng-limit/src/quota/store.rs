@@ -186,7 +186,7 @@ pub fn balance(
     let is_alive = |run: &str| runs::is_alive(&runs_in(directory), run);
     let now = read_clocks(now());
     if !state.runs().any(is_alive) {
-        take_over(&mut state, &path, quota)?;
+        state.take_over(&now, "", other_states(&path, quota)?, quota);
     }
     let of_dead = state.leased_by_dead(&is_alive);
     state.advance(&now, quota, &is_alive);
@@ -301,7 +301,7 @@ impl FileQuotaHandle {
         let lock = lock_with_timeout(&joining)?;
         let mut limit = LimitFile::open(&self.path)?;
         let begin = now();
-        let locked = loop {
+        let mut locked = loop {
             match limit.lock()? {
                 Some(locked) => break locked,
                 None if now().since(begin) > LOCK_TIMEOUT => return Err(is_locked()),
@@ -315,18 +315,26 @@ impl FileQuotaHandle {
         let (now, runs) = (read_clocks(now()), &self.shared.runs);
         let has_runs = contents.state.runs().any(|run| runs.is_alive(run));
         if !has_runs {
-            take_over(&mut contents.state, &self.path, &self.quota)?;
+            let others = other_states(&self.path, &self.quota)?;
+            contents.state.take_over(&now, &self.name, others, &self.quota);
         }
         contents.state.advance(&now, &self.quota, &|run| runs.is_alive(run));
         self.shared.meet(&self.quota.name, &contents.state);
         contents.state.report(&now, &self.quota, &self.name, &LeaseRequest::default());
-        locked.write(contents, self.quota.is_durable())?;
+        locked.put(contents.clone(), self.quota.is_durable())?;
+        // The directory changes, so that all other runs look for this one's limits.
+        fs::remove_file(joining)?;
+        if !has_runs {
+            // Others may have used units before they could see this limit.
+            let others = other_states(&self.path, &self.quota)?;
+            contents.state.take_over(&now, &self.name, others, &self.quota);
+            locked.put(contents, self.quota.is_durable())?;
+        }
+        drop(locked);
         self.file = Some(limit);
         let reported = (self.directory.clone(), self.quota.unit.clone());
         let is_first = self.reported().insert(reported);
         self.reports = is_first;
-        // The directory changes, so that all other runs look for this one's limits.
-        fs::remove_file(joining)?;
         drop(lock);
         Ok(())
     }
@@ -409,7 +417,8 @@ impl FileQuotaHandle {
         let leased = LeaseRequest { kept: request.kept + granted, ..*request };
         let all_know = self.report_to_others(&clocks, &leased)?;
         // Units that another limit doesn't know of are not sent: the next exchange says so.
-        Ok(if all_know || granted == 0 { reply } else { LeaseReply::Later(None) })
+        let soon = || LeaseReply::Later(Some(now));
+        Ok(if all_know || granted == 0 { reply } else { soon() })
     }
 
     /// Reports to the limits that only other runs state. Gives whether all of them know.
@@ -439,12 +448,14 @@ impl FileQuotaHandle {
     }
 
     fn try_close(&mut self) -> io::Result<bool> {
+        // A limit that is new may have taken over what this run leases.
+        self.list_others()?;
         for other in &mut self.others {
             let Some(locked) = other.file.lock()? else {
                 return Ok(false);
             };
             if let Some(mut contents) = locked.contents().cloned() {
-                contents.state.count_all(&other.arrived, None);
+                contents.state.count_all(&other.arrived);
                 contents.state.end_run(&self.name);
                 locked.write(contents, false)?;
             }
@@ -455,7 +466,7 @@ impl FileQuotaHandle {
                 return Ok(false);
             };
             if let Some(mut contents) = locked.contents().cloned() {
-                contents.state.end_run(&self.name);
+                contents.state.end_handle(&self.name);
                 if contents.state.is_empty() && !self.quota.is_durable() {
                     locked.remove()?;
                 } else {
@@ -495,18 +506,14 @@ fn lock_with_timeout(path: &Path) -> io::Result<fs::File> {
     }
 }
 
-/// Has a limit that no run has reported to for a while take over what the limit of the same
-/// account and unit knows that has counted the most.
-fn take_over(state: &mut QuotaState, path: &Path, quota: &Quota) -> io::Result<()> {
+/// The states of the other limits of the account that count the same unit.
+fn other_states(path: &Path, quota: &Quota) -> io::Result<Vec<QuotaState>> {
     let mut others = Vec::new();
     for path in other_paths(path)? {
-        others.extend(file::read(&path)?.filter(|contents| contents.unit == quota.unit));
+        let contents = file::read(&path)?.filter(|contents| contents.unit == quota.unit);
+        others.extend(contents.map(|contents| contents.state));
     }
-    let known = others.iter().map(|contents| &contents.state);
-    if let Some(known) = known.max_by_key(|state| state.arrived_units()) {
-        state.take_over(known, quota);
-    }
-    Ok(())
+    Ok(others)
 }
 
 /// The files of the other limits of an account.

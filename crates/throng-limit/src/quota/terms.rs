@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::Guard;
+use crate::config::{Guard, REQUESTS};
 use crate::kinds::Terms;
 use crate::kinds::sliding::Sliding;
 use crate::time::Time;
@@ -179,6 +179,21 @@ impl Quota {
     #[must_use]
     pub fn resolution(&self) -> Duration {
         if self.units > EXACT { self.terms.span / 512 } else { Duration::from_micros(1) }
+    }
+
+    /// The latest time at which an attempt can arrive that is lost now; rounded up, where
+    /// there may be many.
+    #[must_use]
+    pub(crate) fn lost_until(&self, now: Time) -> Time {
+        let grain = if self.units > EXACT { self.linger.as_nanos() / 512 } else { 0 }.max(1);
+        let latest = now.after(self.linger).since(Time::ZERO).as_nanos().div_ceil(grain) * grain;
+        Time::from_nanos(u64::try_from(latest).unwrap_or(u64::MAX))
+    }
+
+    /// Whether an attempt's cost is known only when its answer is read to its end.
+    #[must_use]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.unit != REQUESTS
     }
 
     /// Number of units that a run leases at a time, so that not every request asks the store.
