@@ -67,6 +67,7 @@ mod secrets;
 mod security;
 mod sending;
 mod servers;
+mod shared;
 mod shares;
 mod signals;
 mod simulated;

@@ -12,6 +12,8 @@ pub use terms::Quota;
 pub(crate) use terms::SharedTerms;
 mod runs;
 mod state;
+#[cfg(test)]
+pub(crate) use state::ClockSnapshot;
 pub use state::{ClockReading, QuotaState};
 mod store;
 pub use store::{

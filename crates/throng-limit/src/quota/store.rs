@@ -563,9 +563,14 @@ pub fn create_private(directory: &Path) -> io::Result<()> {
 /// The sentence that a limit's file, or its directory, can't be used.
 #[must_use]
 pub fn store_error(path: &Path, error: &io::Error) -> String {
+    let advice = if error.kind() == io::ErrorKind::NotFound {
+        "Start it again when nothing was sent for one period of the limit"
+    } else {
+        "Repair the file; if nothing was sent for one period of the limit, delete it"
+    };
     format!(
         "{} keeps the use of a limit for all runs of the account, and {error}; so nothing more is sent. \
-         Repair the file; if nothing was sent for one period of the limit, delete it",
+         {advice}",
         path.display()
     )
 }

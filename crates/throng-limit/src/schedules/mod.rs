@@ -14,6 +14,7 @@ use crate::{Guard, Policy, Settings, Workload};
 mod memory;
 mod recovery;
 mod servers;
+mod shared;
 mod world;
 
 pub(crate) use servers::Rule;

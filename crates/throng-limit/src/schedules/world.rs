@@ -86,14 +86,14 @@ struct Attempt {
 
 /// A client in its world.
 pub struct Run {
-    limits: LimitSet,
+    pub limits: LimitSet,
     world: World,
     bug: Bug,
     random: StdRng,
-    now: Time,
+    pub now: Time,
     events: BinaryHeap<Reverse<(Time, usize, Event)>>,
     attempts: Vec<Attempt>,
-    arrivals: Vec<Arrival>,
+    pub arrivals: Vec<Arrival>,
     to_take: u32,
     next: Option<(Cost, Vec<u64>, usize)>,
     /// Every answer takes exactly so long more.
@@ -143,7 +143,7 @@ impl Run {
 
     fn play(&mut self) {
         loop {
-            let next_event = self.events.peek().map(|Reverse((time, ..))| *time);
+            let next_event = self.next_event();
             match self.try_take() {
                 Some(Availability::Now) => {}
                 Some(Availability::At(time)) if next_event.is_none_or(|event| time < event) => {
@@ -155,8 +155,13 @@ impl Run {
         }
     }
 
+    /// When something happens next to an attempt.
+    pub fn next_event(&self) -> Option<Time> {
+        self.events.peek().map(|Reverse((time, ..))| *time)
+    }
+
     /// None if nothing more is wanted.
-    fn try_take(&mut self) -> Option<Availability> {
+    pub fn try_take(&mut self) -> Option<Availability> {
         if self.to_take == 0 {
             return None;
         }
@@ -205,7 +210,8 @@ impl Run {
         (Cost::new([1, asked], keys), vec![1, true_cost], key)
     }
 
-    fn happen(&mut self) {
+    /// The next event happens.
+    pub fn happen(&mut self) {
         let Some(Reverse((time, attempt, event))) = self.events.pop() else {
             return;
         };

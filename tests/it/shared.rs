@@ -1,0 +1,240 @@
+//! Runs of one account at the same time and one after the other, by the server's count:
+//! no window over the limit, and nothing refused.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use throng_mock::{Mock, Settings};
+
+use crate::harness::{Place, Running, Throng, mock, repetitions, run, symbols, until};
+
+/// An account at a server that counts.
+struct Account {
+    place: Place,
+    mock: Mock,
+}
+
+impl Account {
+    fn new(limits: &[&str]) -> Account {
+        Account::with(limits, Settings::default())
+    }
+
+    fn with(limits: &[&str], settings: Settings) -> Account {
+        let limits = limits.iter().map(|limit| limit.parse().unwrap()).collect();
+        let latency = "20ms".parse().unwrap();
+        let account =
+            Account { place: Place::new(), mock: mock(Settings { limits, latency, ..settings }) };
+        account.place.file("rows.csv", &symbols(100_000));
+        account
+    }
+
+    /// A run that takes this number of rows.
+    fn run(&self, rate: &str, output: &str, rows: usize) -> Throng {
+        self.wide(rate, output, rows, 16)
+    }
+
+    /// A run with this number of requests at once.
+    fn wide(&self, rate: &str, output: &str, rows: usize, at_once: usize) -> Throng {
+        run()
+            .env("XDG_STATE_HOME", &self.place.path("state"))
+            .quotes(&self.mock.url())
+            .arg("--input", &self.place.path("rows.csv"))
+            .arg("--output", &self.place.path(output))
+            .arg("--rate", rate)
+            .arg("--take", &rows.to_string())
+            .flags("--workers 1")
+            .arg("--concurrency", &at_once.to_string())
+    }
+
+    fn requests(&self) -> u64 {
+        self.mock.judgement().requests
+    }
+
+    fn records(&self, output: &str) -> usize {
+        let text = fs::read_to_string(self.place.path(output)).unwrap_or_default();
+        text.lines().count()
+    }
+
+    /// The server has seen no window over the limit, and has refused nothing.
+    #[track_caller]
+    fn held(&self, case: &str) {
+        let judged = self.mock.judgement();
+        let windows = &judged.windows;
+        eprintln!(
+            "{case}: {} requests, {} refused, {windows:?}, {:.2} s",
+            judged.requests, judged.refused, judged.seconds
+        );
+        assert_eq!(judged.refused, 0, "{case}: {judged:?}");
+        assert!(windows.iter().all(|it| it.most <= u64::from(it.units)), "{case}: {windows:?}");
+    }
+}
+
+fn kill(running: Running) {
+    running.signal("-KILL");
+    running.ends();
+}
+
+fn interrupt(running: Running) {
+    running.signal("-INT");
+    running.ends().with_code(130);
+}
+
+#[test]
+fn a_trial_and_the_run_at_once() {
+    let account = Account::new(&["30/3s"]);
+    account.run("30/3s", "trial.jsonl", 20).exits(0);
+    account.run("30/3s", "all.jsonl", 60).exits(0);
+    account.held("a trial, then the run");
+    assert_eq!(account.requests(), 80);
+}
+
+/// Four runs that begin within a second of each other, for some seconds. Gives the records
+/// of each.
+fn four(rate: &str, seconds: u64) -> Vec<usize> {
+    let account = Account::new(&[rate]);
+    let outputs = ["a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl"];
+    let begin = |output: &&str| {
+        thread::sleep(Duration::from_millis(100));
+        account.run(rate, output, 100_000).start()
+    };
+    let runs: Vec<Running> = outputs.iter().map(begin).collect();
+    // The first may take a window before the others begin.
+    until("all of them", || outputs.iter().all(|it| account.records(it) > 0));
+    let before = outputs.map(|it| account.records(it));
+    thread::sleep(Duration::from_secs(seconds));
+    let after = outputs.map(|it| account.records(it));
+    let records: Vec<usize> = after.iter().zip(before).map(|(after, it)| after - it).collect();
+    runs.into_iter().for_each(interrupt);
+    account.held(&format!("four runs at {rate} with {records:?} records"));
+    records
+}
+
+#[test]
+fn four_runs_share_evenly() {
+    for (rate, seconds) in [("22/5s", 15), ("100/1s", 5), ("2000/1s", 5)] {
+        let records = four(rate, seconds);
+        let (least, most) = (records.iter().min().unwrap(), records.iter().max().unwrap());
+        assert!(*most <= 2 * least + 20, "{rate}: {records:?}");
+    }
+}
+
+#[test]
+fn one_that_is_killed_every_second_harms_no_other() {
+    let account = Account::new(&["100/1s"]);
+    let others =
+        ["a.jsonl", "b.jsonl", "c.jsonl"].map(|it| account.run("100/1s", it, 100_000).start());
+    for turn in 0..repetitions(10, 30) {
+        let output = format!("killed-{turn}.jsonl");
+        let running = account.run("100/1s", &output, 100_000).start();
+        thread::sleep(Duration::from_secs(1));
+        kill(running);
+    }
+    others.into_iter().for_each(interrupt);
+    account.held("one of four killed every second");
+}
+
+#[test]
+fn one_that_was_killed_has_used_its_units() {
+    let account = Account::new(&["30/3s"]);
+    for output in ["a.jsonl", "b.jsonl", "c.jsonl"] {
+        let (running, before) = (account.run("30/3s", output, 1_000).start(), account.requests());
+        until("some requests", || account.requests() > before + 3);
+        kill(running);
+    }
+    account.run("30/3s", "last.jsonl", 20).exits(0);
+    account.held("killed three times, another output each");
+}
+
+#[test]
+fn what_has_a_record_is_not_in_flight_after_a_kill() {
+    let account = Account::new(&["2000/1s"]);
+    let many = |output, rows| account.wide("2000/1s", output, rows, 100);
+    let running = many("a.jsonl", 100_000).start();
+    until("more requests than a window has", || account.requests() >= 3_000);
+    kill(running);
+    let begin = Instant::now();
+    // A longer wait than this ends it with code 3.
+    many("b.jsonl", 3_000).flags("--max-wait 10s").exits(0);
+    eprintln!("3000 rows at once after a kill in {:?}", begin.elapsed());
+    account.held("2000/1s, killed with 100 in flight");
+}
+
+#[test]
+fn without_its_state_a_run_ends_and_says_why() {
+    let account = Account::new(&["30/3s"]);
+    let runs = ["a.jsonl", "b.jsonl"].map(|it| account.run("30/3s", it, 1_000).start());
+    until("requests", || account.requests() >= 20);
+    fs::remove_dir_all(account.place.path("state")).unwrap();
+    for running in runs {
+        let ended = running.ends().with_code(3);
+        ended.says("keeps the use of a limit for all runs of the account");
+        ended.says("so nothing more is sent");
+        ended.says("Start it again when nothing was sent for one period of the limit");
+    }
+    account.held("the state directory deleted");
+}
+
+#[test]
+fn resumed_in_every_way_the_limit_holds() {
+    let account = Account::new(&["30/3s"]);
+    account.run("30/3s", "a.jsonl", 25).exits(0);
+    account.run("30/3s", "a.jsonl", 40).flags("--resume").exits(0);
+    let changed = account.run("30/3s", "a.jsonl", 50).flags("--resume=changed");
+    changed.arg("--header", "x-new: 1").exits(0);
+    for entry in fs::read_dir(account.place.path("")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name.starts_with("a.jsonl") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    account.run("30/3s", "a.jsonl", 30).exits(0);
+    account.held("resumed, changed, and without a sidecar");
+}
+
+#[test]
+fn tenants_and_keys_of_a_pool_have_their_own_over_a_kill() {
+    let partition = Some("query:symbols".parse().unwrap());
+    let account = Account::with(&["20/5s"], Settings { partition, ..Settings::default() });
+    let rows: String = (0..600).map(|row| format!("S{}\n", row % 3)).collect();
+    account.place.file("rows.csv", &format!("symbol\n{rows}"));
+    let job = |output| account.run("20/5s", output, 600).arg("--per", "{{ symbol }}");
+    let running = job("a.jsonl").start();
+    until("some requests", || account.requests() > 30);
+    kill(running);
+    let running = job("b.jsonl").start();
+    until("more requests", || account.requests() > 60);
+    interrupt(running);
+    account.held("20/5s per tenant, over a kill");
+
+    let partition = Some("header:x-api-key".parse().unwrap());
+    let account = Account::with(&["20/3s"], Settings { partition, ..Settings::default() });
+    let job = |output| {
+        let job = account.run("20/3s", output, 60).arg("--header", "x-api-key: {{ key }}");
+        job.arg("--keys", "one-key").arg("--keys", "two-key")
+    };
+    let both = ["a.jsonl", "b.jsonl"].map(|output| job(output).start());
+    both.into_iter().for_each(|running| drop(running.ends().with_code(0)));
+    account.held("a pool of two keys, two runs");
+    assert_eq!(account.requests(), 120);
+}
+
+#[test]
+fn another_rate_of_the_same_account_counts_what_the_first_has_used() {
+    let account = Account::new(&["100/6s"]);
+    account.run("30/3s", "trial.jsonl", 20).exits(0);
+    account.run("100/6s", "all.jsonl", 130).exits(0);
+    account.run("30/3s", "b.jsonl", 10).exits(0);
+    account.run("50/3s", "c.jsonl", 10).exits(0);
+    account.held("30/3s, 100/6s, 30/3s, 50/3s");
+}
+
+#[test]
+fn a_run_that_shares_nothing_takes_nothing_from_the_others() {
+    let account = Account::new(&[]);
+    let beside = account.run("30/3s", "a.jsonl", 60).start();
+    account.run("30/3s", "b.jsonl", 40).flags("--share none").exits(0);
+    beside.ends().with_code(0);
+    assert_eq!(account.requests(), 100);
+}
