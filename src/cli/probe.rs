@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::plan::{Job, Layers};
-use crate::probe::{Bounds, Observation, ProbeAnswer, probe};
+use crate::probe::{Bounds, Observation, ProbeAnswer, ProbeEvent, probe};
+use crate::shutdown::{Shutdown, ShutdownReason};
 use clap::Args;
 use serde_json::json;
 
 use super::exit::Exit;
 use super::job::environment;
-use super::{flags, say};
+use super::{flags, say, signals};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,11 +19,12 @@ Examples:
   throng probe https://api.example/v1/items/7 --refusals 5 --max-time 2h
 
 It sends one request after the other, so a limit that is higher than that is not
-found. Some APIs ban who is refused too often: read their documentation first.
+found: --concurrency N fills it with N requests at a time, of which as many may be
+refused together. Ctrl-C ends it with what it has learnt. Some APIs ban who is refused too often: read their documentation first.
 
 Exit codes:
   0  a rate was found      1  none, or not all of it
-  2  the request is wrong  3  it could not go on";
+  2  the request is wrong  3  it could not go on  130  interrupted";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -56,25 +58,59 @@ struct ProbeBoundFlags {
     /// Maximum time
     #[arg(long, default_value = "15m", value_name = "DURATION", value_parser = humantime::parse_duration)]
     max_time: Duration,
+    /// The most requests at a time, which reach a higher limit; as many may be refused together
+    #[arg(short, long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    concurrency: u64,
+    /// Whether runs of the account on this machine count its requests: machine or none [default: machine]
+    #[arg(long, value_name = "WITH", value_parser = ["machine", "none"])]
+    share: Option<String>,
+    /// The name of the account, instead of host and credential
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
 }
 
 pub fn main(arguments: &ProbeArgs) -> Result<Exit, Error> {
     let job = arguments.job()?;
     let bounds = &arguments.bounds;
+    let together = match bounds.concurrency {
+        1 => "one after the other".to_owned(),
+        most => format!("up to {most} at a time"),
+    };
     say::note(&format!(
-        "throng: probing with real requests, one after the other: at most {} requests, {} refusals, {}",
+        "throng: probing with real requests, {together}: at most {} requests, {} refusals, {}",
         bounds.max_requests,
         bounds.refusals,
         humantime::format_duration(bounds.max_time)
     ));
-    let bounds =
-        Bounds { refusals: bounds.refusals, requests: bounds.max_requests, time: bounds.max_time };
-    let answer = probe(&job, &environment, bounds, &mut refused)?;
+    let bounds = Bounds {
+        refusals: bounds.refusals,
+        requests: bounds.max_requests,
+        time: bounds.max_time,
+        concurrency: bounds.concurrency,
+    };
+    let shutdown = Shutdown::default();
+    signals::listen(&shutdown)?;
+    let answer = probe(&job, &environment, bounds, &shutdown, &mut say_event)?;
     show(&answer);
-    Ok(match answer.found.rate() {
-        Some(_) => Exit::Ok,
-        None => Exit::SomeFailed,
+    Ok(match (shutdown.reason(), answer.found.rate()) {
+        (Some(ShutdownReason::Interrupted(signal)), _) => Exit::of_signal(signal),
+        (_, Some(_)) => Exit::Ok,
+        (_, None) => Exit::SomeFailed,
     })
+}
+
+fn say_event(event: ProbeEvent<'_>) {
+    match event {
+        ProbeEvent::Refused(seen) => refused(seen),
+        ProbeEvent::Waits { requests, pause } => say::note(&format!(
+            "throng: {requests} requests so far; the next one in {:.1} s",
+            pause.as_secs_f64()
+        )),
+        ProbeEvent::Sends { requests, elapsed } => say::note(&format!(
+            "throng: {requests} requests so far, in {:.1} s",
+            elapsed.as_secs_f64()
+        )),
+    }
 }
 
 fn refused(seen: &Observation) {
@@ -106,15 +142,16 @@ fn show(answer: &ProbeAnswer) {
     }
     say::result(&format!(
         "{} requests, {} of them refused",
-        answer.found.requests, answer.found.refusals
+        answer.found.requests,
+        u64::from(answer.found.refusals) + answer.found.refused_together
     ));
     if let Some(rate) = answer.found.rate() {
         say::result(&rate);
-        // A run that begins at once would be refused, and believe in a smaller limit.
+        // A run elsewhere that begins at once would be refused, and believe in a smaller limit.
         let period = answer.found.period.map(humantime::format_duration);
         let wait = period.map_or_else(|| "a while".to_owned(), |period| period.to_string());
         say::note(&format!(
-            "throng: what was sent to find this out still counts: wait {wait} before a run"
+            "throng: what was sent to find this out still counts, which runs on this machine know; elsewhere, wait {wait} before a run"
         ));
     }
 }
@@ -126,6 +163,7 @@ impl ProbeArgs {
         let job = settings
             .overlay(json!({
                 "request": self.request.tree(),
+                "limit": { "share": self.bounds.share, "account": self.bounds.account },
                 "auth": self.auth.auth_tree(),
                 "secrets": self.auth.secrets_tree(),
                 "env": self.auth.env_tree(),

@@ -177,7 +177,7 @@ impl Run {
 /// # Errors
 /// The accounts can't be used, although a limit's period is so long that it must not begin
 /// anew with each run; or a limit's file can't be read.
-fn share_limits(context: &RunContext) -> Result<(), Error> {
+pub(crate) fn share_limits(context: &RunContext) -> Result<(), Error> {
     let limiters: Vec<(&RateLimiter, &Stage)> = context
         .limiters
         .iter()

@@ -1,6 +1,7 @@
 //! The experiment: the time of each request, and the conclusions from the answers. Pure.
 //!
-//! Requests are sent one after the other, so that a limit that is reached costs one refusal:
+//! Requests are sent one after the other, so that a limit that is reached costs one refusal; or
+//! several together where the limit is filled, if that is wanted:
 //!
 //! 1. As fast as answers come, until one is refused: the number that the limit allows at once.
 //! 2. When all are free again, one alone; half a period later all others. A bucket
@@ -120,6 +121,22 @@ impl Experiment {
     pub fn stop(&mut self, why: &'static str) {
         self.found.stopped = Some(why);
         self.conclude();
+    }
+
+    /// Maximum number of requests that may be sent together in the next step.
+    #[must_use]
+    pub fn together(&self) -> u64 {
+        match self.phase {
+            Phase::Fill | Phase::Edge | Phase::Refill | Phase::Middle | Phase::Recount => u64::MAX,
+            Phase::Others(left) => left,
+            Phase::Poll(_) | Phase::Lone | Phase::Over => 1,
+        }
+    }
+
+    /// This many requests were refused together with one that is observed.
+    pub fn observe_more_refused(&mut self, requests: usize) {
+        self.found.requests += requests as u64;
+        self.found.refused_together += requests as u64;
     }
 
     /// Adds the outcome of the latest request.
@@ -308,10 +325,10 @@ impl Experiment {
         }
     }
 
-    /// Waits for 20 tokens of a bucket, but not until it is full at its highest rate.
+    /// Waits for 40 tokens of a bucket, but not until it is full at its highest rate.
     fn refill(&mut self, at: Duration, rate: f64, most: f64) {
         let units = self.units as f64;
-        let wait = (20.0 / rate).min(0.8 * units / most);
+        let wait = (40.0 / rate).min(0.8 * units / most);
         let wait = Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX);
         self.enter(Phase::Refill, at.saturating_add(wait));
     }
@@ -321,6 +338,9 @@ impl Experiment {
         let since = at.saturating_sub(self.refused_at).as_secs_f64();
         let rate = self.accepted.max(1) as f64 / since.max(1e-3);
         self.found.per_second = Some(rate);
+        // Before the first refusal a part of a token may have been there.
+        let least = self.accepted.saturating_sub(1) as f64 / since.max(1e-3);
+        self.found.least_per_second = Some(least * TIMING);
         rate
     }
 
@@ -368,7 +388,7 @@ impl Experiment {
             FoundKind::Bucket => {
                 // The tokens that came back meanwhile were not there at first.
                 let back = self.found.per_second.unwrap_or_default() * self.spent.as_secs_f64();
-                self.found.amount = Some(self.units.saturating_sub(back as u64).max(1));
+                self.found.amount = Some(self.units.saturating_sub(back.ceil() as u64).max(1));
             }
             _ if self.found.amount.is_some() && !self.period.1.is_zero() => {
                 self.found.per_second = None;
@@ -385,6 +405,9 @@ fn period_bounds(since: Duration, wait: Duration, rounding: Duration) -> (Durati
     let end = since + wait;
     (end.saturating_sub(rounding).max(since), end)
 }
+
+/// The part of a measured rate that is sure, as latencies differ.
+const TIMING: f64 = 0.99;
 
 /// Allowance for clocks and latencies that differ.
 fn margin(time: Duration) -> Duration {

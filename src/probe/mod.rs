@@ -11,4 +11,4 @@ pub use experiment::{Experiment, Observation, ProbeStep};
 pub use result::{FoundKind, ProbeResult};
 #[cfg(feature = "simulate")]
 pub use walk::simulated;
-pub use walk::{Bounds, ProbeAnswer, probe};
+pub use walk::{Bounds, ProbeAnswer, ProbeEvent, probe};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::judge::signals::NamedPolicy;
+
 /// The kind of a limit, as far as a probe can tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FoundKind {
@@ -29,12 +31,18 @@ pub struct ProbeResult {
     pub between: Option<(Duration, Duration)>,
     /// Tokens of a bucket that come back in a second.
     pub per_second: Option<f64>,
+    /// Tokens of a bucket that come back in a second at least.
+    pub least_per_second: Option<f64>,
+    /// The policies that the server's headers name.
+    pub named: Vec<NamedPolicy>,
     /// Whether refused requests count.
     pub refusals_count: Option<bool>,
     /// Number of requests.
     pub requests: u64,
-    /// Number of refused requests.
+    /// Number of times that requests were refused.
     pub refusals: u32,
+    /// Number of requests that were refused together with another one.
+    pub refused_together: u64,
     /// The reason for which the probe ended early.
     pub stopped: Option<&'static str>,
 }
@@ -43,18 +51,36 @@ impl ProbeResult {
     /// The limit as the flag `--rate`, with `--burst` for a bucket, if enough is known.
     #[must_use]
     pub fn rate(&self) -> Option<String> {
+        if let Some(named) = self.named_limit() {
+            return Some(named);
+        }
         let amount = self.amount?;
         match (self.kind, self.period, self.per_second) {
             (FoundKind::Bucket, _, Some(per_second)) => {
-                let (units, period) = whole(per_second);
+                let least = self.least_per_second.unwrap_or(per_second);
+                let (units, period) = whole(least, per_second);
                 Some(format!("--rate bucket:{units}/{period} --burst {amount}"))
             }
-            (FoundKind::Sliding | FoundKind::Fixed, Some(period), _) => Some(format!(
-                "--rate {amount}/{}",
-                humantime::format_duration(period).to_string().replace(' ', "")
-            )),
+            (FoundKind::Sliding | FoundKind::Fixed, Some(period), _) => {
+                Some(format!("--rate {amount}/{}", written(period)))
+            }
             _ => None,
         }
+    }
+
+    /// The policies that headers name, as flags, unless the answers say otherwise: fewer units
+    /// at once, or a longer period.
+    fn named_limit(&self) -> Option<String> {
+        let least = self.named.iter().map(|policy| policy.units).min()?;
+        let is_window = self.kind != FoundKind::Bucket;
+        let is_reached = self.amount.is_none_or(|amount| is_window && amount >= least);
+        let lasts = |policy: &NamedPolicy| {
+            self.between.is_none_or(|(from, _)| policy.units > least || policy.period >= from)
+        };
+        let fits = is_reached && self.named.iter().all(lasts);
+        let flags = self.named.iter();
+        let flags = flags.map(|it| format!("--rate {}/{}", it.units, written(it.period)));
+        fits.then(|| flags.collect::<Vec<_>>().join(" "))
     }
 
     /// The result for people, in lines.
@@ -72,6 +98,10 @@ impl ProbeResult {
                 from.as_secs_f64(),
                 to.as_secs_f64()
             ));
+        }
+        for policy in &self.named {
+            let period = humantime::format_duration(policy.period);
+            lines.push(format!("its headers name {} in {period}", policy.units));
         }
         if let Some(stopped) = self.stopped {
             lines.push(format!("it ended before it knew everything: {stopped}"));
@@ -102,12 +132,31 @@ impl ProbeResult {
     }
 }
 
-/// A rate in whole units of a second, a minute or an hour, rounded down.
-fn whole(per_second: f64) -> (u64, &'static str) {
-    let of = |seconds: f64| (per_second * seconds * 1.000_1).floor() as u64;
+/// A period as flags write it: `1m30s`.
+fn written(period: Duration) -> String {
+    humantime::format_duration(period).to_string().replace(' ', "")
+}
+
+/// The roundest rate that lies between these tokens in a second, as units and a period; else the
+/// lower one in whole units, rounded down.
+fn whole(least: f64, measured: f64) -> (u64, &'static str) {
+    const PERIODS: [(f64, &str, [f64; 4]); 3] = [
+        (1.0, "1s", [100.0, 50.0, 10.0, 1.0]),
+        (60.0, "1m", [100.0, 50.0, 10.0, 5.0]),
+        (3_600.0, "1h", [1_000.0, 500.0, 100.0, 50.0]),
+    ];
+    for (seconds, period, steps) in PERIODS {
+        for step in steps {
+            let units = (measured * seconds / step).floor() * step;
+            if units >= 1.0 && units >= least * seconds {
+                return (units as u64, period);
+            }
+        }
+    }
+    let of = |seconds: f64| (least * seconds).floor() as u64;
     match (of(1.0), of(60.0), of(3_600.0)) {
-        (units @ 20.., ..) => (units, "1s"),
-        (_, units @ 20.., _) => (units, "1m"),
+        (units @ 100.., ..) => (units, "1s"),
+        (_, units @ 100.., _) => (units, "1m"),
         (.., units) => (units.max(1), "1h"),
     }
 }
@@ -119,12 +168,27 @@ const ROUND: [u64; 20] = [
     2, 1,
 ];
 
-/// The longest usual period between these bounds, or else the upper bound.
+/// How much longer than the upper bound a usual period may be, as a part of it.
+const LONGER: u32 = 5;
+
+/// The longest usual period between these bounds; else the shortest that is a little longer, since
+/// the first window may have begun before the first request; else the upper bound in whole
+/// seconds, or tenths of one.
 pub(super) fn usual_period(from: Duration, to: Duration) -> Duration {
     let near = to / 100;
-    let range = from.saturating_sub(near)..=to + near;
-    let mut round = ROUND.into_iter().map(Duration::from_secs);
-    round.find(|period| range.contains(period)).unwrap_or(to)
+    let usual = || ROUND.into_iter().map(Duration::from_secs);
+    let between = usual().find(|period| (from.saturating_sub(near)..=to + near).contains(period));
+    let longer = || usual().rev().find(|period| (to..=to + to / LONGER).contains(period));
+    between.or_else(longer).unwrap_or_else(|| round_up(to))
+}
+
+fn round_up(time: Duration) -> Duration {
+    let tenths = time.as_millis().div_ceil(100).max(1) as u64;
+    if tenths < 10 {
+        Duration::from_millis(tenths * 100)
+    } else {
+        Duration::from_secs(tenths.div_ceil(10))
+    }
 }
 
 #[cfg(test)]
@@ -139,14 +203,39 @@ mod tests {
         assert_eq!(likeliest(4_050, 5_050), 5_000);
         assert_eq!(likeliest(59_000, 60_000), 60_000);
         assert_eq!(likeliest(100, 1_100), 1_000);
-        assert_eq!(likeliest(6_200, 6_800), 6_800);
+        assert_eq!(likeliest(6_200, 6_800), 7_000);
+        assert_eq!(likeliest(4_050, 4_535), 5_000);
+        assert_eq!(likeliest(210, 240), 300);
         assert_eq!(likeliest(1_000, 5_000), 5_000);
     }
 
     #[test]
     fn a_rate_is_written_in_whole_units() {
-        assert_eq!(whole(50.0), (50, "1s"));
-        assert_eq!(whole(2.0), (120, "1m"));
-        assert_eq!(whole(0.1), (360, "1h"));
+        assert_eq!(whole(49.0, 51.0), (50, "1s"));
+        assert_eq!(whole(9.7, 10.27), (10, "1s"));
+        assert_eq!(whole(4.9, 5.15), (5, "1s"));
+        assert_eq!(whole(1.9, 2.06), (2, "1s"));
+        assert_eq!(whole(1.6, 1.7), (100, "1m"));
+        assert_eq!(whole(9.45, 9.55), (570, "1m"));
+        assert_eq!(whole(9.41, 9.46), (565, "1m"));
+        assert_eq!(whole(0.099, 0.101), (356, "1h"));
+    }
+
+    #[test]
+    fn what_headers_name_is_taken_unless_the_answers_say_less() {
+        let policy = NamedPolicy { units: 20, period: Duration::from_secs(5) };
+        let of = |amount, from, to| ProbeResult {
+            kind: FoundKind::Fixed,
+            amount,
+            period: Some(Duration::from_millis(to)),
+            between: Some((Duration::from_millis(from), Duration::from_millis(to))),
+            named: vec![policy],
+            ..ProbeResult::default()
+        };
+        assert_eq!(of(Some(20), 3_535, 4_535).rate().as_deref(), Some("--rate 20/5s"));
+        assert_eq!(of(Some(10), 3_535, 5_000).rate().as_deref(), Some("--rate 10/5s"));
+        assert_eq!(of(Some(20), 9_000, 10_000).rate().as_deref(), Some("--rate 20/10s"));
+        let unreached = ProbeResult { named: vec![policy], ..ProbeResult::default() };
+        assert_eq!(unreached.rate().as_deref(), Some("--rate 20/5s"));
     }
 }

@@ -1,26 +1,29 @@
 //! Carries out the experiment, over the network or in a virtual world.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, json};
 use tokio::runtime::Builder;
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
 
 use super::experiment::{Experiment, Observation, ProbeStep};
 use super::result::ProbeResult;
-use crate::engine::context::{RealWorld, RunContext, World};
+use crate::engine::context::{RealWorld, RunContext};
 use crate::engine::row::RowExecutor;
+use crate::engine::share_limits;
 use crate::error::Error;
-use crate::judge::signals::{LimitSignal, read_headers};
+use crate::judge::signals::{LimitSignal, named_policies, read_headers};
 use crate::judge::{self, Ruling};
-use crate::limit;
+use crate::limit::{self, Limit, RateLimiter};
 use crate::plan::{Job, Plan};
+use crate::quota_store;
 use crate::record::Failure;
 use crate::row::Row;
 use crate::send::Answer;
-use crate::shutdown::ShutdownReason;
+use crate::shutdown::{Shutdown, ShutdownReason};
 #[cfg(feature = "simulate")]
 use crate::simulate::{Servers, VirtualWorld, WatchedRun, in_virtual_time};
 use crate::source;
@@ -34,6 +37,29 @@ pub struct Bounds {
     pub requests: u64,
     /// Maximum time.
     pub time: Duration,
+    /// Maximum number of requests in flight while the limit is filled.
+    pub concurrency: u64,
+}
+
+/// What a probe does.
+#[derive(Debug, Clone, Copy)]
+pub enum ProbeEvent<'a> {
+    /// The server refused a request, or several at once.
+    Refused(&'a Observation),
+    /// A pause until the next request.
+    Waits {
+        /// Number of requests so far.
+        requests: u64,
+        /// The length of the pause.
+        pause: Duration,
+    },
+    /// Requests are being sent.
+    Sends {
+        /// Number of requests so far.
+        requests: u64,
+        /// The time since the beginning.
+        elapsed: Duration,
+    },
 }
 
 /// The result of a probe, and the limits that the server's headers name.
@@ -46,7 +72,7 @@ pub struct ProbeAnswer {
 }
 
 /// Probes the API that this job's request is for; the job's input and limits are not
-/// used. `on_refusal` is called for each refusal.
+/// used. Once a shutdown is requested, it gives what it has learnt until then.
 ///
 /// # Errors
 /// The job is wrong, or its request doesn't work.
@@ -54,14 +80,39 @@ pub fn probe(
     job: &Job,
     environment: &dyn Fn(&str) -> Option<String>,
     bounds: Bounds,
-    on_refusal: &mut dyn FnMut(&Observation),
+    shutdown: &Shutdown,
+    on_event: &mut dyn FnMut(ProbeEvent<'_>),
 ) -> Result<ProbeAnswer, Error> {
-    let plan = plan(job, environment)?;
+    let plan = plan(job, environment, bounds)?;
+    refuse_beside_others(&plan)?;
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Error::stopped(format!("no event loop to probe with: {error}")))?;
-    let probe = carry_out(plan, Box::new(RealWorld), bounds, on_refusal);
-    LocalSet::new().block_on(&runtime, probe)
+    let context =
+        RunContext { shutdown: shutdown.clone(), ..RunContext::new(plan, Box::new(RealWorld)) };
+    share_limits(&context)?;
+    let context = Arc::new(context);
+    let answer = LocalSet::new().block_on(&runtime, carry_out(context.clone(), bounds, on_event));
+    context.limiters.iter().for_each(RateLimiter::close);
+    answer
+}
+
+/// A probe counts its own requests alone: others of the account would be taken for a smaller
+/// limit.
+fn refuse_beside_others(plan: &Plan) -> Result<(), Error> {
+    let stage = plan.first();
+    if !stage.shares() {
+        return Ok(());
+    }
+    let Ok(directory) = plan.state() else {
+        return Ok(());
+    };
+    match quota_store::processes(&directory, &stage.account)?.as_slice() {
+        [] => Ok(()),
+        [process, ..] => Err(Error::plan(format!(
+            "process {process} runs on this account, and its requests would be taken for a part of the limit: wait for its end, or --share none"
+        ))),
+    }
 }
 
 /// Probes these servers in a virtual world with the job's request.
@@ -75,19 +126,38 @@ pub fn simulated<S: Servers>(
     seed: u64,
     servers: impl FnOnce() -> S,
 ) -> Result<ProbeAnswer, Error> {
-    let plan = plan(job, &|_| None)?;
+    let plan = plan(job, &|_| None, bounds)?;
     in_virtual_time(&WatchedRun::default(), async {
         let world = VirtualWorld::new(seed, Arc::new(servers()));
-        carry_out(plan, Box::new(world), bounds, &mut |_| {}).await
+        let context = Arc::new(RunContext::new(plan, Box::new(world)));
+        carry_out(context, bounds, &mut |_| {}).await
     })?
 }
 
 /// The plan of a probe. Each request has a route of its own, so that a refusal delays none.
-fn plan(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan, Error> {
+/// Its limit holds nothing back, whatever is refused: by it the account's runs know of the
+/// requests.
+fn plan(
+    job: &Job,
+    environment: &dyn Fn(&str) -> Option<String>,
+    bounds: Bounds,
+) -> Result<Plan, Error> {
     const FOREVER: Duration = Duration::from_secs(10_000 * 86_400);
+    const SHORTEST: Duration = Duration::from_secs(60);
+    const LONGEST: Duration = Duration::from_secs(86_400);
+    let period = humantime::format_duration(bounds.time.clamp(SHORTEST, LONGEST)).to_string();
+    let all = bounds.requests.max(1_000_000).saturating_mul(10);
+    let rate = format!("bucket:{all}/{}", period.replace(' ', ""));
+    let rate = rate.parse::<Limit>().map_err(|error| Error::plan(error.to_string()))?;
     let job = Job {
         input: source::Settings { list: Some(vec![json!({})]), ..Default::default() },
-        limit: limit::Settings { route: Some(format!("{{{{ {PROBE} }}}}")), ..Default::default() },
+        limit: limit::Settings {
+            rate: vec![rate],
+            route: Some(format!("{{{{ {PROBE} }}}}")),
+            sharing: job.limit.sharing,
+            account: job.limit.account.clone(),
+            ..Default::default()
+        },
         retry: judge::Settings {
             max_wait: Some(FOREVER),
             max_refusals: u32::MAX,
@@ -109,46 +179,106 @@ fn plan(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan,
 /// The field with the number of a request.
 const PROBE: &str = "probe";
 
+/// The time between two events while requests are sent.
+const EVENTS: Duration = Duration::from_secs(5);
+/// Shortest pause that is an event.
+const NOTED_PAUSE: Duration = Duration::from_secs(2);
+
 async fn carry_out(
-    plan: Plan,
-    world: Box<dyn World>,
+    context: Arc<RunContext>,
     bounds: Bounds,
-    on_refusal: &mut dyn FnMut(&Observation),
+    on_event: &mut dyn FnMut(ProbeEvent<'_>),
 ) -> Result<ProbeAnswer, Error> {
-    let context = Arc::new(RunContext::new(plan, world));
-    let executor = RowExecutor::new(0, 0, context.clone(), None);
     let start = Instant::now();
+    let executor = Rc::new(RowExecutor::new(0, 0, context.clone(), None));
     let mut experiment = Experiment::new(bounds.refusals);
-    let mut signals = Vec::new();
-    for number in 0.. {
+    let mut answer = ProbeAnswer { found: ProbeResult::default(), signals: Vec::new() };
+    let (mut sent, mut next_event) = (0, EVENTS);
+    loop {
         let next = match experiment.step() {
-            ProbeStep::Found(found) => return Ok(ProbeAnswer { found, signals }),
+            ProbeStep::Found(found) => {
+                answer.found = ProbeResult { named: answer.found.named, ..found };
+                return Ok(answer);
+            }
             ProbeStep::Send(next) => next,
         };
-        if number >= bounds.requests {
-            experiment.stop("that was the last of its requests (--max-requests)");
+        if let Some(why) = reason_to_stop(&context, bounds, sent, next)? {
+            experiment.stop(why);
             continue;
         }
-        if next > bounds.time {
-            experiment.stop("what it would have to wait for takes too long (--max-time)");
-            continue;
+        let pause = next.saturating_sub(start.elapsed());
+        if pause >= NOTED_PAUSE {
+            on_event(ProbeEvent::Waits { requests: sent, pause });
+        } else if start.elapsed() >= next_event {
+            next_event = start.elapsed() + EVENTS;
+            on_event(ProbeEvent::Sends { requests: sent, elapsed: start.elapsed() });
         }
-        tokio::time::sleep_until(start + next).await;
-        let answer = executor.attempt_single(&row(number)).await;
-        let answer = answer.map_err(|_| stopped(&context))?.map_err(failed)?;
-        let now = context.calendar_now();
-        let seen = observation(&context, &answer, start.elapsed(), now);
-        check(&answer, &seen)?;
-        if number == 0 {
-            signals =
-                read_headers(context.plan.first().headers.heard(&answer.headers), now).signals;
+        tokio::select! {
+            () = tokio::time::sleep_until(start + next) => {}
+            () = context.shutdown.requested() => continue,
         }
-        if seen.refused {
-            on_refusal(&seen);
+        let together = bounds.concurrency.min(experiment.together()).min(bounds.requests - sent);
+        let mut all = JoinSet::new();
+        for number in sent..sent + together.max(1) {
+            let (executor, context) = (executor.clone(), context.clone());
+            all.spawn_local(async move {
+                let answer = executor.attempt_single(&row(number)).await;
+                (answer, start.elapsed(), context.calendar_now())
+            });
         }
-        experiment.observe(seen);
+        sent += together.max(1);
+        let mut seen = Vec::new();
+        while let Some(ended) = all.join_next().await {
+            let (ended, elapsed, now) =
+                ended.map_err(|error| Error::stopped(format!("a request failed: {error}")))?;
+            let Ok(ended) = ended else {
+                // The shutdown dropped it.
+                continue;
+            };
+            let ended = ended.map_err(failed)?;
+            let observed = observation(&context, &ended, elapsed, now);
+            check(&ended, &observed)?;
+            if answer.signals.is_empty() && answer.found.named.is_empty() {
+                let heard = context.plan.first().headers.heard(&ended.headers);
+                answer.signals = read_headers(heard, now).signals;
+                answer.found.named = named_policies(&ended.headers);
+            }
+            seen.push(observed);
+        }
+        // What the server accepted shows how much it takes; of several refusals one shows it.
+        seen.sort_by_key(|it| (it.refused, it.at));
+        let refused = seen.iter().filter(|it| it.refused).count();
+        experiment.observe_more_refused(refused.saturating_sub(1));
+        seen.truncate(seen.len() - refused.saturating_sub(1));
+        for observed in seen {
+            if observed.refused {
+                on_event(ProbeEvent::Refused(&observed));
+            }
+            experiment.observe(observed);
+        }
     }
-    Err(stopped(&context))
+}
+
+/// The reason for which no further request is sent, if there is one.
+fn reason_to_stop(
+    context: &RunContext,
+    bounds: Bounds,
+    sent: u64,
+    next: Duration,
+) -> Result<Option<&'static str>, Error> {
+    if context.shutdown.is_requested() {
+        return match context.shutdown.reason() {
+            Some(ShutdownReason::Error(why)) => Err(Error::stopped(why)),
+            _ => Ok(Some("it was interrupted")),
+        };
+    }
+    Ok(if sent >= bounds.requests {
+        Some("that was the last of its requests (--max-requests)")
+    } else if next > bounds.time {
+        Some("what it would have to wait for takes too long (--max-time)")
+    } else {
+        None
+    })
 }
 
 /// The row of the request with this number.
@@ -207,11 +337,4 @@ fn failed(failure: Failure) -> Error {
         "a request failed, so nothing can be said of the limit: {}: {}",
         failure.kind, failure.detail
     ))
-}
-
-fn stopped(context: &RunContext) -> Error {
-    Error::stopped(match context.shutdown.reason() {
-        Some(ShutdownReason::Error(why)) => why,
-        _ => "the probe was interrupted".to_owned(),
-    })
 }

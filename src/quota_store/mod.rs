@@ -92,6 +92,18 @@ fn pool_and_key(key: ScopeKey<'_>) -> (Option<usize>, &str) {
     }
 }
 
+/// The processes of the runs that share the account now.
+///
+/// # Errors
+/// If a limit's file can't be read.
+pub fn processes(directory: &Path, account: &QuotaAccount) -> Result<Vec<u32>, Error> {
+    if !directory.is_dir() {
+        return Ok(Vec::new());
+    }
+    let read = || limit::processes(directory, &*names(directory, account)?, ScopeKey::Run);
+    read().map_err(|error| Error::plan(limit::store_error(directory, &error)))
+}
+
 /// What is left of a limit that the runs of an account share.
 #[derive(Debug, Clone)]
 pub struct SharedLimit {

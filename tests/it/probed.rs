@@ -7,7 +7,7 @@ use throng::Job;
 use throng::internals::probe::{Bounds, FoundKind, ProbeResult, simulated};
 use throng_mock::{LimitKind, Refusal, ServerLimit, Settings};
 
-use crate::harness::{mock, throng};
+use crate::harness::{Place, mock, symbols, throng, until};
 use throng::internals::simulate::ModelServers;
 
 const SLIDING: [&str; 6] = ["22/5s", "100/1m", "10/1s", "50/10s", "300/15m", "7/3s"];
@@ -23,9 +23,14 @@ const BUCKETS: [&str; 6] = [
 ];
 
 fn probe(limit: &str, server: Settings, refusals: u32) -> ProbeResult {
+    probe_together(limit, server, refusals, 1)
+}
+
+fn probe_together(limit: &str, server: Settings, refusals: u32, concurrency: u64) -> ProbeResult {
     let job = json!({"request": {"url": "http://model/"}});
     let job = Job::parse("job.json", &job.to_string()).unwrap();
-    let bounds = Bounds { refusals, requests: 5_000, time: Duration::from_secs(4_000) };
+    let bounds =
+        Bounds { refusals, requests: 5_000, time: Duration::from_secs(4_000), concurrency };
     let server = Settings {
         limits: vec![limit.parse().unwrap()],
         latency: "uniform:3ms:5ms".parse().unwrap(),
@@ -67,6 +72,43 @@ fn limits_of_each_kind_are_found_within_a_tenth_and_three_refusals() {
             None => assert_near(found.per_second.unwrap(), rate, &what),
         }
         assert!(found.rate().unwrap().starts_with("--rate "), "{what}");
+    }
+}
+
+/// The rate, in units a second, of what a probe says to write.
+fn proposed(found: &ProbeResult) -> f64 {
+    let rate = found.rate().unwrap_or_else(|| panic!("{found:?}"));
+    let rate = rate.trim_start_matches("--rate ").split(' ').next().unwrap();
+    real(rate).2
+}
+
+#[test]
+fn no_rate_above_the_true_one_is_proposed_and_round_figures_are_found() {
+    for limit in SLIDING.iter().chain(&FIXED).chain(&BUCKETS) {
+        for seed in 0..10 {
+            let server = Settings { seed, ..Settings::default() };
+            let found = probe(limit, server, 3);
+            let share = proposed(&found) / real(limit).2;
+            assert!((0.9..=1.0 + 1e-9).contains(&share), "{share} of {limit}: {found:?}");
+        }
+    }
+    for (limit, rate) in [("bucket:10/1s:20", "10/1s"), ("bucket:5/1s:50", "5/1s")] {
+        let rate = format!("--rate bucket:{rate} ");
+        let found = probe(limit, Settings::default(), 3).rate().unwrap();
+        assert!(found.starts_with(&rate), "{found}");
+    }
+}
+
+#[test]
+fn requests_at_a_time_reach_limits_that_one_after_the_other_does_not() {
+    // One after the other: 250 a second.
+    for limit in ["2000/1s", "fixed:1500/2s"] {
+        let alone = probe(limit, Settings::default(), 3);
+        assert_eq!(alone.amount, None, "{alone:?}");
+        let found = probe_together(limit, Settings::default(), 3, 50);
+        let share = proposed(&found) / real(limit).2;
+        assert!((0.9..=1.0).contains(&share), "{share} of {limit}: {found:?}");
+        assert!(found.refused_together < 150, "{found:?}");
     }
 }
 
@@ -126,4 +168,40 @@ fn a_probe_says_what_to_write_and_how_it_ends() {
     let few = probe().arg("-H", "x-api-key: k").flags("--max-requests 5").exits(1);
     assert!(few.stdout.contains("none of 5 requests was refused"), "{}", few.stdout);
     throng("probe").exits(2);
+}
+
+#[test]
+fn an_interrupted_probe_says_what_it_has_learnt() {
+    let server = mock(Settings { limits: vec!["5/1h".parse().unwrap()], ..Settings::default() });
+    let place = Place::new();
+    let state = place.path("state");
+    let probe = throng("probe")
+        .env("XDG_STATE_HOME", &state)
+        .flags(&format!("{}/echo/1 --max-time 5h", server.url()))
+        .start();
+    until("the probe waits", || probe.stderr_so_far().contains("the next one in"));
+    // Another one must not mistake these requests for a part of the limit.
+    let other = throng("probe").env("XDG_STATE_HOME", &state);
+    other.flags(&format!("{}/echo/1", server.url())).exits(2).says("runs on this account");
+    probe.signal("-INT");
+    let ended = probe.ends().with_code(130);
+    assert!(ended.stdout.contains("5 at once"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("it was interrupted"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_run_right_after_a_probe_counts_its_requests() {
+    let server = mock(Settings { limits: vec!["20/3s".parse().unwrap()], ..Settings::default() });
+    let place = Place::new();
+    let state = place.path("state");
+    let probe = throng("probe").env("XDG_STATE_HOME", &state);
+    probe.flags(&format!("{}/echo/1", server.url())).exits(0);
+    let before = server.judgement().refused;
+    throng("run")
+        .env("XDG_STATE_HOME", &state)
+        .arg("--url", &format!("{}/echo/{{{{ symbol }}}}", server.url()))
+        .arg("--input", &place.file("rows.csv", &symbols(30)))
+        .flags("--rate 20/3s")
+        .exits(0);
+    assert_eq!(server.judgement().refused, before, "none of the run's requests is refused");
 }

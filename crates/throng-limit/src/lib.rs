@@ -42,7 +42,7 @@ mod quota;
 pub use quota::{
     AccountNames, ClockReading, FileQuotaStore, LeaseReply, LeaseRequest, LeasedLimiter,
     NamedAccount, Quota, QuotaBalance, QuotaHandle, QuotaState, QuotaStore, ScopeKey, balance,
-    create_private, path_of, state_directory, store_error,
+    create_private, path_of, processes, state_directory, store_error,
 };
 
 mod gate;

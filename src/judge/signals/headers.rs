@@ -7,8 +7,12 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
+
 use super::header_rules::FamilyHeaders;
-use super::limit_signal::{LimitSignal, LimitSignals, NamedTexts, SignalSource, count};
+use super::limit_signal::{
+    LimitSignal, LimitSignals, NamedPolicy, NamedTexts, SignalSource, count,
+};
 use super::moment::{AnswerClock, MAX_WAIT, moment};
 use crate::limit::RateLimitInfo;
 
@@ -186,6 +190,21 @@ fn api_usage(text: &str) -> Result<RateLimitInfo, String> {
         Some((_, text)) => usage(text),
         None => Err(format!("\"{text}\" names no api-usage")),
     }
+}
+
+/// The policies for requests that the draft's header names, in both of its forms:
+/// `"minute";q=100;w=60` and `100;w=60`.
+#[must_use]
+pub fn named_policies(headers: &HeaderMap) -> Vec<NamedPolicy> {
+    let texts = headers.get_all(POLICY).iter().filter_map(|value| value.to_str().ok());
+    let policies: Vec<ListEntry> = texts.flat_map(items).collect();
+    let named = policies.iter().filter_map(|policy| {
+        let units = policy.get("q").unwrap_or(policy.name).parse().ok()?;
+        let period = seconds(policy.get("w")?).ok()?;
+        let counts_requests = policy.get("qu").is_none_or(|unit| unit == "requests");
+        (counts_requests && !period.is_zero()).then_some(NamedPolicy { units, period })
+    });
+    named.collect()
 }
 
 /// Adds the signals of the draft's headers.

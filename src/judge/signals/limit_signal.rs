@@ -16,6 +16,15 @@ pub struct LimitSignal {
     pub info: RateLimitInfo,
 }
 
+/// A policy that a header names: `20;w=5`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedPolicy {
+    /// Requests in a window.
+    pub units: u64,
+    /// The length of the window.
+    pub period: Duration,
+}
+
 /// The state of all limits that an answer tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LimitSignals {

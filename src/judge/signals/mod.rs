@@ -33,8 +33,9 @@ mod tests;
 
 use header_rules::FamilyHeaders;
 pub use header_rules::{HeaderRules, HeardHeaders};
+pub use headers::named_policies;
 use limit_signal::NamedTexts;
-pub use limit_signal::{InvalidHeader, LimitSignal, LimitSignals, SignalSource};
+pub use limit_signal::{InvalidHeader, LimitSignal, LimitSignals, NamedPolicy, SignalSource};
 use moment::AnswerClock;
 pub use moment::{MAX_WAIT, parse_pause};
 

@@ -454,3 +454,21 @@ fn a_wrong_program_of_a_body_is_an_error() {
     let error = BodySignals::new(&[SignalSource::default(), wrong]).err().unwrap();
     assert!(error.to_string().contains("signal 2: "), "{error}");
 }
+
+#[test]
+fn policies_are_read_in_both_forms() {
+    for (text, policies) in [
+        ("20;w=5", vec![(20, 5)]),
+        ("\"burst\";q=10;w=1, \"day\";q=1000;w=86400", vec![(10, 1), (1_000, 86_400)]),
+        ("\"x\";q=65535;qu=\"content-bytes\";w=10", vec![]),
+        ("100", vec![]),
+    ] {
+        let headers = HeaderMap::from_iter([(
+            http::HeaderName::from_static("ratelimit-policy"),
+            text.parse().unwrap(),
+        )]);
+        let named = super::named_policies(&headers);
+        let named: Vec<_> = named.iter().map(|it| (it.units, it.period.as_secs())).collect();
+        assert_eq!(named, policies, "{text}");
+    }
+}

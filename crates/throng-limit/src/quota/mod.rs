@@ -18,5 +18,5 @@ pub use state::{ClockReading, QuotaState};
 mod store;
 pub use store::{
     AccountNames, FileQuotaStore, NamedAccount, QuotaBalance, balance, create_private, path_of,
-    state_directory, store_error,
+    processes, state_directory, store_error,
 };

@@ -219,6 +219,28 @@ impl StoreShared {
     }
 }
 
+/// The processes of the runs that share limits of this key's account now.
+///
+/// # Errors
+/// If a limit's file can't be read.
+pub fn processes(
+    directory: &Path,
+    names: &dyn AccountNames,
+    key: ScopeKey<'_>,
+) -> io::Result<Vec<u32>> {
+    let account = directory.join(names.directory(key));
+    let mut processes = Vec::new();
+    // No file has the directory's own name.
+    for path in other_paths(&account.join("any"))? {
+        let Some(contents) = file::read(&path)? else { continue };
+        let runs = contents.state.runs().filter(|run| runs::is_alive(&runs_in(directory), run));
+        processes.extend(runs.filter_map(runs::process_of));
+    }
+    processes.sort_unstable();
+    processes.dedup();
+    Ok(processes)
+}
+
 impl QuotaStore for FileQuotaStore {
     fn account(&self, quota: &Quota, key: ScopeKey<'_>) -> Option<Box<dyn QuotaHandle>> {
         let directory = self.shared.directory.join(self.names.directory(key));
