@@ -52,7 +52,7 @@
 //! | `acked` | the guard `acked`: the kernel tells when a request has arrived (Linux) |
 
 #![cfg_attr(
-    not(feature = "internals"),
+    not(feature = "simulate"),
     allow(
         dead_code,
         unused_imports,
@@ -125,7 +125,7 @@ mod verify;
 pub mod cli;
 
 /// The modules as the tests and the fuzzers need them; no part of the interface.
-#[cfg(feature = "internals")]
+#[cfg(feature = "simulate")]
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod internals {
@@ -138,6 +138,7 @@ pub mod internals {
     pub mod judge {
         pub use crate::judge::*;
     }
+    #[cfg(feature = "openapi")]
     pub mod openapi {
         pub use crate::openapi::*;
     }
