@@ -1,11 +1,13 @@
 //! The progress of a run: one live line on a terminal, or a line every few seconds.
 
+use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::engine::Run;
+use crate::limit::RatePattern;
 use crate::metrics::{TimeBreakdown, free_at, largest};
 use crate::report::escape;
 use crate::threads;
@@ -31,8 +33,12 @@ pub struct ProgressDisplay {
 /// The counts of the last few seconds, for the shown rate.
 struct RecentRate {
     started: Instant,
-    lately: std::collections::VecDeque<(Instant, u64, TimeBreakdown)>,
+    lately: VecDeque<(Instant, u64, TimeBreakdown)>,
+    sent: SentLog,
 }
+
+/// The number of requests sent at some times of the run.
+struct SentLog(VecDeque<(Instant, u64)>);
 
 impl ProgressDisplay {
     /// Starts to show a run, in the requested form.
@@ -101,7 +107,8 @@ fn done(run: &Run) -> u64 {
 
 impl RecentRate {
     fn new() -> RecentRate {
-        RecentRate { started: Instant::now(), lately: std::collections::VecDeque::new() }
+        let now = Instant::now();
+        RecentRate { started: now, lately: VecDeque::new(), sent: SentLog::new(now) }
     }
 
     /// The progress in one line.
@@ -113,7 +120,7 @@ impl RecentRate {
                 Some(rows) => format!("{}/{}", HumanCount(done), HumanCount(rows)),
                 None => HumanCount(done).to_string(),
             },
-            format!("{:.1}/s{}", self.rate(run, sending.sent), allowed(run)),
+            self.pace(run, sending.sent),
             format!("{} in flight", sending.in_flight),
             format!("{} waiting", run.limiter().waiting()),
         ];
@@ -133,6 +140,28 @@ impl RecentRate {
         }
         parts.extend(self.left(run, done));
         escape(&parts.join(" · "))
+    }
+
+    /// The requests of late, in the unit and period of the tightest limit.
+    fn pace(&mut self, run: &Run, sent: u64) -> String {
+        let per_second = self.rate(run, sent);
+        let plan = run.plan();
+        let policy = plan.policy();
+        // Requests of steps with limits of their own are no part of this one's.
+        let Some(rule) = policy.slowest_rule().filter(|_| plan.limits().count() == 1) else {
+            return format!("{per_second:.1}/s");
+        };
+        match rule.rate_pattern() {
+            Some(RatePattern::Windows { amount, period }) => {
+                let sent = self.sent.in_period(Instant::now(), sent, period);
+                let sent = (sent * 10.0).floor() / 10.0;
+                let allowed = amount.saturating_mul(policy.keys().len().max(1) as u64);
+                let period = humantime::format_duration(period).to_string().replace(' ', "");
+                format!("{sent} of {} in {period}", HumanCount(allowed))
+            }
+            // A burst, or two windows that meet, may be more than one period's.
+            _ => format!("{per_second:.1}/s under {}", rule.name),
+        }
     }
 
     fn rate(&mut self, run: &Run, sent: u64) -> f64 {
@@ -173,8 +202,51 @@ impl RecentRate {
     }
 }
 
-/// The rate that the tightest limit allows.
-fn allowed(run: &Run) -> String {
-    let per_second = run.plan().policy().requests_per_second();
-    per_second.map_or_else(String::new, |most| format!(" of {most:.1}/s allowed"))
+impl SentLog {
+    /// Number of times that are kept of the span that is shown.
+    const TIMES: u32 = 500;
+
+    fn new(start: Instant) -> SentLog {
+        SentLog(VecDeque::from([(start, 0)]))
+    }
+
+    /// The mean number of requests in a period of the last seconds, or in the last period if
+    /// that is longer. A limit on any such period is on this, too: as many periods are
+    /// counted as cover the time.
+    fn in_period(&mut self, now: Instant, sent: u64, period: Duration) -> f64 {
+        let periods = (LATELY.as_nanos() / period.as_nanos().max(1)).max(1);
+        let span = period.saturating_mul(u32::try_from(periods).unwrap_or(u32::MAX));
+        while self.0.len() > 1 && now.duration_since(self.0[0].0) > span {
+            self.0.pop_front();
+        }
+        let (since, before) = self.0.front().copied().unwrap_or((now, sent));
+        let covered = now.duration_since(since).as_secs_f64() / period.as_secs_f64();
+        let last = self.0.back().map(|(last, _)| now.duration_since(*last));
+        if last.is_none_or(|last| last >= span / SentLog::TIMES) {
+            self.0.push_back((now, sent));
+        }
+        sent.saturating_sub(before) as f64 / covered.ceil().clamp(1.0, periods as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_in_bursts_never_reads_over_its_limit() {
+        for (period, step) in [(1_000, 200), (5_000, 200), (700, 200), (3_600_000, 5_000)] {
+            let start = Instant::now();
+            let at = |millis| start + Duration::from_millis(millis);
+            let mut log = SentLog::new(start);
+            for now in (step..20 * period).step_by(step as usize) {
+                // All of a window's requests just after its beginning.
+                let sent = 60 * (1 + (now - 1) / period);
+                let shown = log.in_period(at(now), sent, Duration::from_millis(period));
+                assert!(shown <= 60.0, "{shown} at {now} ms of {period} ms");
+                let is_short = period <= 1_000 && now > 10_000;
+                assert!(!is_short || shown >= 50.0, "{shown} at {now} ms of {period} ms");
+            }
+        }
+    }
 }

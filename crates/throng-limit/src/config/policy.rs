@@ -203,6 +203,15 @@ impl Policy {
         Some(slowest * self.pool_size() as f64)
     }
 
+    /// The rule on requests that lets the fewest through in the long run, of those that bind
+    /// the whole run or each key of the pool.
+    #[must_use]
+    pub fn slowest_rule(&self) -> Option<&Rule> {
+        let rate = |rule: &Rule| rule.rate_pattern()?.per_second();
+        let rules = self.rules_on_requests().filter_map(|rule| Some((rule, rate(rule)?)));
+        rules.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(rule, _)| rule)
+    }
+
     /// The rules on requests that bind the whole run, or each key of the pool.
     fn rules_on_requests(&self) -> impl Iterator<Item = &Rule> {
         let is_of_run = |rule: &&Rule| !matches!(rule.scope, LimitScope::Scope(_));
