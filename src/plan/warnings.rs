@@ -10,6 +10,7 @@ use super::literals::{self, Literal};
 use super::profile::Profile;
 use super::{Job, Stage};
 use crate::auth::Tokens;
+use crate::limit::duration;
 use crate::pages::Pages;
 use crate::quota_store::SharedLimit;
 use crate::row::Fields;
@@ -190,9 +191,9 @@ fn of_used_limit(limit: &SharedLimit) -> Vec<String> {
         return Vec::new();
     };
     let (name, unit) = (&limit.quota.name, &limit.quota.unit);
-    let wait = balance.wait.filter(|wait| *wait >= WORTH_IT).map(seconds);
+    let wait = balance.wait.filter(|wait| *wait >= WORTH_IT).map(duration::rounded);
     let of_dead = (balance.of_dead > 0).then(|| {
-        let linger = seconds(limit.quota.linger);
+        let linger = duration::rounded(limit.quota.linger);
         let units = balance.of_dead;
         format!("{units} {unit} of a run that was killed may still arrive: they count against {name} for {linger} more")
     });
@@ -203,11 +204,6 @@ fn of_used_limit(limit: &SharedLimit) -> Vec<String> {
         ),
     });
     of_dead.into_iter().chain(used_up).collect()
-}
-
-/// The time in whole seconds, rounded up.
-fn seconds(time: Duration) -> humantime::FormattedDuration {
-    humantime::format_duration(Duration::from_secs(time.as_secs_f64().ceil() as u64))
 }
 
 #[cfg(test)]

@@ -79,9 +79,20 @@ impl AccountNames for SaltedNames {
             return Ok(None);
         }
         let (pool, key) = pool_and_key(key);
-        let name = self.account.name(&self.salt, &[&quota.name, &quota.unit], pool, key);
+        let name =
+            self.account.name(&self.salt, &[&earlier_name(&quota.name), &quota.unit], pool, key);
         legacy::read(&self.directory.join(format!("{name}.json")))
     }
+}
+
+/// A limit's name as earlier versions spelt its period: `25/1day` for `25/1d`.
+fn earlier_name(name: &str) -> String {
+    let Ok(limit) = name.parse::<limit::Limit>() else {
+        return name.to_owned();
+    };
+    let period = limit.amount.period;
+    let spelt = humantime::format_duration(period).to_string().replace(' ', "");
+    name.replacen(&format!("/{}", limit::duration::exact(period)), &format!("/{spelt}"), 1)
 }
 
 fn pool_and_key(key: ScopeKey<'_>) -> (Option<usize>, &str) {
@@ -168,4 +179,21 @@ pub fn balances(
         }
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_version_kept_is_found_by_the_name_that_it_had() {
+        for (name, earlier) in [
+            ("25/1d", "25/1day"),
+            ("25/1d@America/Los_Angeles", "25/1day@America/Los_Angeles"),
+            ("90000 tokens/2d", "90000 tokens/2days"),
+            ("5000/1h@reset", "5000/1h@reset"),
+        ] {
+            assert_eq!(earlier_name(name), earlier);
+        }
+    }
 }

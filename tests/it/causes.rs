@@ -119,7 +119,7 @@ fn a_run_that_is_stopped_while_it_waits_says_when_it_could_go_on() {
     until("two seconds", || begun.elapsed() > Duration::from_secs(2));
     running.signal("-INT");
     let ended = running.ends().with_code(130);
-    let advice = lists(&place, &ended, "limit", Some("3/1day"), "bound by 3/1day");
+    let advice = lists(&place, &ended, "limit", Some("3/1d"), "bound by 3/1d");
     // The first was sent somewhere between then and now, and skew is less than 100 s.
     let dates = [(today, 86_400), (jiff::Timestamp::now(), 86_500)].map(|(time, seconds)| {
         let free = time + jiff::SignedDuration::from_secs(seconds);

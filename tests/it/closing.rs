@@ -113,7 +113,7 @@ fn a_quota_that_is_used_up_or_was_not_given_back_is_said() {
     until("requests", || server.came().len() == 8);
     running.signal("-KILL");
     running.ends();
-    let why = "requests of a run that was killed may still arrive: they count against 1000/1day";
+    let why = "requests of a run that was killed may still arrive: they count against 1000/1d";
     let plan = of_a_day("plan").exits(0);
     assert!(plan.stdout.contains(why), "{}", plan.stdout);
     let place = Place::new();
@@ -121,7 +121,7 @@ fn a_quota_that_is_used_up_or_was_not_given_back_is_said() {
     let two = |command: &str| job(command, &place, &mock.url()).flags("--rate 2/1d");
     two("run").flags("--take 2").exits(0);
     let plan = two("plan").flags("--resume").exits(0);
-    let why = "earlier runs have used 2/1day up, so the first request waits 1day";
+    let why = "earlier runs have used 2/1d up, so the first request waits 1 d";
     assert!(plan.stdout.contains(why), "{}", plan.stdout);
     let plan = two("plan").flags("--resume --take 2").exits(0);
     assert!(!plan.stdout.contains("waits"), "nothing is left to do");

@@ -25,7 +25,9 @@ fn a_wait_for_a_limit_of_the_job_that_is_too_long_ends_the_run() {
     let (place, mock) = (Place::new(), plain_mock());
     let job = |flags: &str| quotes(&place, &mock.url(), flags).flags("--rate 3/1d --max-wait 1s");
     let ended = job("--workers 2").exits(3);
-    ended.says("would have to wait for 3/1d").says("longer than 1s (retry.max-wait or --max-wait)");
+    ended
+        .says("would have to wait for 3/1d ")
+        .says("longer than 1s (retry.max-wait or --max-wait)");
     ended.says("go on after 20").says(" UTC (1 d) with --resume").says("goes on with");
     assert_eq!(each(&place.records("out.jsonl"), "_attempts"), [1, 1, 1]);
     // The next run of the day sends nothing, and says the same.

@@ -142,6 +142,8 @@ pub struct LimiterStats {
     /// When units come back, where that is later than the time at which it is worth
     /// asking again.
     pub back: Option<Time>,
+    /// Whether other runs lease units, which they may give back earlier.
+    pub others_lease: bool,
     /// The gap between requests, where refusals have called for one.
     pub spread: Option<Duration>,
     /// The pace that was found, where it was searched for.
@@ -179,6 +181,7 @@ impl LimiterStats {
             period: self.period.or(other.period),
             named: fewest(self.named, other.named),
             back: self.back.or(other.back),
+            others_lease: self.others_lease || other.others_lease,
             spread: self.spread.max(other.spread),
             found: self.found.max(other.found),
             unexplained: self.unexplained + other.unexplained,

@@ -20,7 +20,7 @@ pub struct Blocked {
     /// Thousandths of the blocker's units that lost requests hold, which may still arrive.
     pub lingering: u16,
     /// Whether the wait is longer than an attempt may wait ([`MaxWait`]), and nothing that is
-    /// in flight can end it sooner.
+    /// in flight, or leased by other runs, can end it sooner.
     pub is_too_long: bool,
 }
 

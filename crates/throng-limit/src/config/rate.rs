@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::duration;
 use crate::error::LimitError;
 
 /// At most `units` in every half-open window of `period`, as `22/5s` says it.
@@ -53,8 +54,7 @@ impl Rate {
     }
 
     pub(crate) fn written_period(&self) -> String {
-        let period = humantime::format_duration(self.period).to_string();
-        period.replace(' ', "")
+        duration::exact(self.period)
     }
 }
 
@@ -139,9 +139,9 @@ mod tests {
 
     #[test]
     fn writes_what_it_reads() {
-        for text in ["22/5s", "300/1m", "1/1h 30m"] {
+        for text in ["22/5s", "300/1m", "1/1h30m", "25/1d", "9/30d"] {
             let rate: Rate = text.parse().unwrap();
-            assert_eq!(rate.to_string().parse::<Rate>().unwrap(), rate);
+            assert_eq!(rate.to_string(), text);
         }
     }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::config::{Guard, Limit, Settings, Shape};
+use crate::duration;
 use crate::kinds::bucket::BUCKET;
 use crate::kinds::concurrency::CONCURRENCY;
 use crate::kinds::spacing::{SPACING, SPREAD};
@@ -112,7 +113,7 @@ impl Rule {
             },
         };
         let spacing = settings.spacing.map(|gap| {
-            let name = format!("spacing {}", humantime::format_duration(gap));
+            let name = format!("spacing {}", duration::exact(gap));
             rule(name, 1, gap, &SPACING)
         });
         let cap = settings.in_flight.map(|cap| {

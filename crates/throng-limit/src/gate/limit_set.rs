@@ -223,7 +223,7 @@ impl LimitSet {
         by_key: Option<usize>,
     ) -> Blocked {
         let (mut when, mut by, mut back) = (Availability::Now, Blocker::Server, None);
-        let (mut in_flight, mut lingering) = (0, 0);
+        let (mut may_give_back, mut lingering) = (false, 0);
         let rules = &self.rules;
         let mut look = |scope: LimitScope, group: &mut LimitGroup, open: u64| {
             let (here, member) = group.binding(now, cost);
@@ -235,7 +235,7 @@ impl LimitSet {
                 let stats = member.map(|member| group.members()[member].kind.stats());
                 let stats = stats.unwrap_or_default();
                 (back, lingering) = (stats.back, stats.lingering);
-                (when, in_flight) = (here, open);
+                (when, may_give_back) = (here, open > 0 || stats.others_lease);
             }
         };
         // An attempt with another key of the pool may end, and give way to this one.
@@ -256,7 +256,7 @@ impl LimitSet {
         };
         let most = self.max_wait.of(by);
         let is_too_long = until.zip(most).is_some_and(|(until, most)| until.since(now) > most);
-        let is_too_long = is_too_long && in_flight == 0;
+        let is_too_long = is_too_long && !may_give_back;
         Blocked { when, by_key, by, back, is_too_long, lingering }
     }
 

@@ -45,6 +45,11 @@ pub trait QuotaHandle: fmt::Debug + Send {
     /// durable when it returns.
     fn exchange(&mut self, now: Time, offer: &LeaseRequest<'_>) -> LeaseReply;
 
+    /// Whether other runs leased units at the last exchange: they may give them back.
+    fn others_lease(&self) -> bool {
+        false
+    }
+
     /// The limit has this many units from now on, as the server says.
     fn allow(&mut self, _units: u64) {}
 
@@ -322,7 +327,11 @@ impl Limiter for LeasedLimiter {
 
     fn stats(&self) -> LimiterStats {
         let stats = self.inner.stats();
-        LimiterStats { back: self.back.or(stats.back), ..stats }
+        LimiterStats {
+            back: self.back.or(stats.back),
+            others_lease: self.account.others_lease(),
+            ..stats
+        }
     }
 
     fn heed_calendar(&mut self, zero: Timestamp) {

@@ -434,6 +434,13 @@ impl QuotaState {
         self.runs.values().map(|lease| lease.kept).sum()
     }
 
+    /// The units that all runs but this one lease.
+    #[must_use]
+    pub fn leased_by_others(&self, run: &str) -> u64 {
+        let others = self.runs.iter().filter(|(name, _)| *name != run);
+        others.map(|(_, lease)| lease.kept).sum()
+    }
+
     /// The units that dead runs lease.
     #[must_use]
     pub fn leased_by_dead(&self, is_alive: &dyn Fn(&str) -> bool) -> u64 {

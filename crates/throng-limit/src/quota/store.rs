@@ -253,6 +253,7 @@ impl QuotaStore for FileQuotaStore {
             reports: false,
             others: Vec::new(),
             listed: None,
+            others_lease: false,
             shared: self.shared.clone(),
         };
         let earlier = || self.names.earlier(quota, key);
@@ -282,6 +283,7 @@ struct FileQuotaHandle {
     others: Vec<OtherLimit>,
     /// When the directory had changed last as it was read.
     listed: Option<SystemTime>,
+    others_lease: bool,
     shared: Arc<StoreShared>,
 }
 
@@ -296,6 +298,10 @@ struct OtherLimit {
 impl QuotaHandle for FileQuotaHandle {
     fn exchange(&mut self, now: Time, request: &LeaseRequest<'_>) -> LeaseReply {
         self.try_exchange(now, request).unwrap_or_else(|error| self.fail(&error))
+    }
+
+    fn others_lease(&self) -> bool {
+        self.others_lease
     }
 
     fn allow(&mut self, units: u64) {
@@ -431,6 +437,7 @@ impl FileQuotaHandle {
         contents.state.advance(&clocks, &self.quota, &|run| runs.is_alive(run));
         self.shared.meet(&self.quota.name, &contents.state);
         let reply = contents.state.exchange(&clocks, &self.quota, &self.name, request);
+        self.others_lease = contents.state.leased_by_others(&self.name) > 0;
         locked.write(contents, self.quota.is_durable())?;
         let LeaseReply::Units(granted) = reply else {
             self.report_to_others(&clocks, request)?;

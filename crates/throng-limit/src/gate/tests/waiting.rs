@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -12,7 +12,10 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
 use super::{futures_poll, limiter, limiter_of, tokens};
-use crate::{AcquireError, MaxWait, RateLimiter};
+use crate::{
+    AcquireError, LeaseReply, LeaseRequest, MaxWait, Quota, QuotaHandle, QuotaStore, RateLimiter,
+    ScopeKey, Time,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_waiter_that_is_dropped_takes_nothing_and_holds_up_no_other() {
@@ -83,11 +86,6 @@ fn at_most(limit: u64, server: u64) -> MaxWait {
     MaxWait { limit: seconds(limit), server: seconds(server) }
 }
 
-fn too_long(limit: Option<&str>, seconds: u64) -> AcquireError {
-    let free_in = Duration::from_secs(seconds);
-    AcquireError::WaitTooLong { limit: limit.map(str::to_owned), free_in }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_is_too_long_is_denied_once_nothing_in_flight_can_end_it() {
     let limiter = limiter_of(json!({"rate": {"rate": "2/100s", "skew": "0s"}, "shape": "burst"}));
@@ -125,9 +123,52 @@ async fn a_limit_and_the_server_have_longest_waits_of_their_own() {
     limiter.pause_for(Duration::from_secs(59));
     limiter.acquire(1).await.unwrap().answered();
     limiter.pause_for(Duration::from_secs(61));
-    assert_eq!(limiter.acquire(1).await.unwrap_err(), too_long(None, 61));
+    let free_in = Duration::from_secs(61);
+    let denied = AcquireError::WaitTooLong { limit: None, free_in };
+    assert_eq!(limiter.acquire(1).await.unwrap_err(), denied);
     limiter.set_max_wait(at_most(10, 3_600));
     limiter.acquire(1).await.unwrap().answered();
+}
+
+/// A store whose units are all used for a day, and perhaps leased by other runs.
+#[derive(Debug, Clone, Default)]
+struct UsedUp {
+    others_lease: Arc<AtomicBool>,
+}
+
+impl QuotaStore for UsedUp {
+    fn account(&self, _: &Quota, _: ScopeKey<'_>) -> Option<Box<dyn QuotaHandle>> {
+        Some(Box::new(self.clone()))
+    }
+
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+}
+
+impl QuotaHandle for UsedUp {
+    fn exchange(&mut self, now: Time, _: &LeaseRequest<'_>) -> LeaseReply {
+        LeaseReply::Later(Some(now.after(Duration::from_secs(86_400))))
+    }
+
+    fn others_lease(&self) -> bool {
+        self.others_lease.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_other_runs_may_end_sooner_is_not_too_long() {
+    let limiter = limiter("15/1d");
+    let store = UsedUp { others_lease: Arc::new(AtomicBool::new(true)) };
+    limiter.use_store(Arc::new(store.clone()));
+    limiter.set_max_wait(at_most(1, 1));
+    let waiting = tokio::time::timeout(Duration::from_secs(3_600), limiter.acquire(1)).await;
+    assert!(waiting.is_err(), "{waiting:?}");
+    store.others_lease.store(false, Ordering::Relaxed);
+    let denied = limiter.acquire(1).await.unwrap_err();
+    // The limit was looked at some seconds ago.
+    let AcquireError::WaitTooLong { free_in, .. } = denied else { panic!("{denied}") };
+    assert!((86_380..=86_400).contains(&free_in.as_secs()), "{free_in:?}");
 }
 
 #[tokio::test(start_paused = true)]
