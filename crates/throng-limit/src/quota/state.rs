@@ -88,6 +88,9 @@ struct Lease {
     /// The units that the run believes the server allows, where refusals have taught it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     learnt: Option<u64>,
+    /// Units that the run got since several runs have been waiting for some.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    served: u64,
 }
 
 /// A run that waits for units.
@@ -160,7 +163,7 @@ impl QuotaState {
         let line = |millis: u64| signed(millis).saturating_mul(1_000).saturating_add(start);
         let line = |millis| u64::try_from(line(millis)).unwrap_or(0);
         let until = u64::try_from(clock.wall / 1_000).map_or(0, line);
-        let lease = |kept| Lease { kept, until, learnt: None };
+        let lease = |kept| Lease { kept, until, ..Lease::default() };
         QuotaState {
             runs: kept.into_iter().map(|(run, kept)| (run, lease(kept))).collect(),
             arrived: arrived.iter().map(|&(time, units)| (line(time), units)).collect(),
@@ -300,9 +303,9 @@ impl QuotaState {
         self.report(now, quota, run, request);
         let left = self.left(now, quota, Some(run));
         let ahead: u64 = self.ahead_of(run).map(|waiting| waiting.units).sum();
-        if left < request.least + ahead && request.least > 0 {
-            let missing = request.least + ahead - left;
-            let back = self.free_at(now, quota, missing);
+        let missing = (request.least + ahead).saturating_sub(left);
+        if request.least > 0 && (missing > 0 || self.is_ahead_of_others(run, quota)) {
+            let back = if missing > 0 { self.free_at(now, quota, missing) } else { None };
             self.wait(quota, now, run, request.least, back);
             return LeaseReply::Later(back);
         }
@@ -314,8 +317,22 @@ impl QuotaState {
         let granted = left.saturating_sub(ahead).min(request.wanted).min(fair);
         if let Some(lease) = self.runs.get_mut(run) {
             lease.kept += granted;
+            lease.served += if others > 0 { granted } else { 0 };
         }
         LeaseReply::Units(granted)
+    }
+
+    /// Whether a run has got more than its share while other runs wait: where a window's units
+    /// come back together, the first run to ask would take them all.
+    fn is_ahead_of_others(&self, run: &str, quota: &Quota) -> bool {
+        let served = |run: &str| self.runs.get(run).map_or(0, |lease| lease.served);
+        let others = self.waiting.iter().filter(|waiting| waiting.run != run);
+        let (mut count, mut least) = (0, u64::MAX);
+        for other in others {
+            (count, least) = (count + 1, least.min(served(&other.run)));
+        }
+        let lead = (quota.units / (2 * (count + 1))).max(quota.block());
+        count > 0 && served(run) > least.saturating_add(lead)
     }
 
     /// Records the arrivals and the leased units of a run.
@@ -358,7 +375,8 @@ impl QuotaState {
         request: &LeaseRequest<'_>,
     ) {
         let until = now.line() + micros(lease);
-        let lease = Lease { kept: request.kept, until, learnt: request.learnt };
+        let served = self.runs.get(run).map_or(0, |lease| lease.served);
+        let lease = Lease { kept: request.kept, until, learnt: request.learnt, served };
         self.runs.insert(run.to_owned(), lease);
     }
 
@@ -394,6 +412,16 @@ impl QuotaState {
     ) {
         let until = line(quota.next_look(now.time, back).after(TURN + quota.terms.span / 200));
         let new = Waiting { run: run.to_owned(), units, until };
+        if self.waiting.is_empty() {
+            // From now on the runs that wait share evenly.
+            self.runs.values_mut().for_each(|lease| lease.served = 0);
+        } else if !self.waiting.iter().any(|waiting| waiting.run == run) {
+            let served = |waiting: &Waiting| self.runs.get(&waiting.run).map(|it| it.served);
+            let least = self.waiting.iter().filter_map(served).min().unwrap_or(0);
+            if let Some(lease) = self.runs.get_mut(run) {
+                lease.served = lease.served.max(least);
+            }
+        }
         match self.waiting.iter_mut().find(|waiting| waiting.run == run) {
             Some(waiting) => *waiting = new,
             None => self.waiting.push(new),
