@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use crate::config::{LINGER, Policy, Settings};
 use crate::quota::file::{self, Contents, LimitFile};
 use crate::quota::leased::{LeaseReply, LeaseRequest, QuotaHandle, QuotaStore, ScopeKey};
 use crate::quota::runs::{self, RunRegistry};
@@ -291,8 +292,17 @@ struct FileQuotaHandle {
 #[derive(Debug)]
 struct OtherLimit {
     file: LimitFile,
+    /// The limit, where its text says all of it. This run keeps it while another states it.
+    quota: Option<Quota>,
     /// Arrivals that it doesn't know yet.
     arrived: Vec<(Time, i64)>,
+}
+
+/// The limit that a text states, with the settings that it has by itself.
+fn quota_of(limit: &str) -> Option<Quota> {
+    let settings = Settings { rate: vec![limit.parse().ok()?], ..Settings::default() };
+    let policy = Policy::new(&settings, LINGER).ok()?;
+    policy.rules().first()?.quota()
 }
 
 impl QuotaHandle for FileQuotaHandle {
@@ -387,7 +397,9 @@ impl FileQuotaHandle {
             if let Some(place) = self.others.iter().position(|other| other.file.path() == path) {
                 others.push(self.others.swap_remove(place));
             } else if self.is_of_others(&path)? {
-                others.push(OtherLimit { file: LimitFile::open(&path)?, arrived: Vec::new() });
+                let file = LimitFile::open(&path)?;
+                let quota = file::read(&path)?.and_then(|contents| quota_of(&contents.limit));
+                others.push(OtherLimit { file, quota, arrived: Vec::new() });
             }
         }
         self.others = others;
@@ -440,40 +452,54 @@ impl FileQuotaHandle {
         self.others_lease = contents.state.leased_by_others(&self.name) > 0;
         locked.write(contents, self.quota.is_durable())?;
         let LeaseReply::Units(granted) = reply else {
-            self.report_to_others(&clocks, request)?;
+            self.report_to_others(&clocks, request, 0)?;
             return Ok(reply);
         };
-        let leased = LeaseRequest { kept: request.kept + granted, ..*request };
-        let all_know = self.report_to_others(&clocks, &leased)?;
-        // Units that another limit doesn't know of are not sent: the next exchange says so.
-        let soon = || LeaseReply::Later(Some(now));
-        Ok(if all_know || granted == 0 { reply } else { soon() })
+        // Units that another limit has no room for are not sent: the next exchange gives them
+        // back.
+        let allowed = self.report_to_others(&clocks, request, granted)?;
+        Ok(if allowed >= request.least {
+            LeaseReply::Units(allowed)
+        } else {
+            LeaseReply::Later(Some(now))
+        })
     }
 
-    /// Reports to the limits that only other runs state. Gives whether all of them know.
+    /// Reports to the limits that only other runs state, and gives how many of the granted
+    /// units all of them have room for.
     fn report_to_others(
         &mut self,
         now: &ClockSnapshot,
         request: &LeaseRequest<'_>,
-    ) -> io::Result<bool> {
+        granted: u64,
+    ) -> io::Result<u64> {
         self.list_others()?;
-        let mut all_know = true;
+        let (lease, runs, mut allowed) = (self.quota.lease(), &self.shared.runs, granted);
         for other in &mut self.others {
             other.arrived.extend_from_slice(request.arrived);
             let report = LeaseRequest { arrived: &other.arrived, ..*request };
-            match other.file.lock()? {
-                Some(locked) => {
-                    if let Some(mut contents) = locked.contents().cloned() {
-                        let lease = self.quota.lease();
-                        contents.state.report_other(now, lease, &self.name, &report);
-                        locked.write(contents, false)?;
-                    }
-                    other.arrived.clear();
+            let Some(locked) = other.file.lock()? else {
+                allowed = 0;
+                continue;
+            };
+            if let Some(mut contents) = locked.contents().cloned() {
+                contents.state.report_other(now, lease, &self.name, &report);
+                let is_other = |run: &str| !runs.is_own(run) && runs.is_alive(run);
+                if let Some(quota) = &other.quota
+                    && allowed > 0
+                    && contents.state.runs().any(is_other)
+                {
+                    let mut state = contents.state.clone();
+                    state.advance(now, quota, &|run| runs.is_alive(run));
+                    allowed = allowed.min(state.left(now, quota, Some(&self.name)));
                 }
-                None => all_know = false,
+                let report = LeaseRequest { arrived: &[], kept: request.kept + allowed, ..report };
+                contents.state.report_other(now, lease, &self.name, &report);
+                locked.write(contents, false)?;
             }
+            other.arrived.clear();
         }
-        Ok(all_know)
+        Ok(allowed)
     }
 
     fn try_close(&mut self) -> io::Result<bool> {
