@@ -184,7 +184,7 @@ fn help(share: &TimeShare, setup: &RunSetup) -> String {
             format!("more workers will not help; {runs} of the account shared it")
         }
         ("limit", _) => format!("more workers will not help; {}", another_key(setup.keys)),
-        ("linger", _) => "more workers will not help; fewer requests without an answer would, or a shorter --linger, if the server does not take them in so late".into(),
+        ("linger", _) => "fewer requests without an answer would help, or a shorter --linger, if none arrives so late".into(),
         ("pause", _) => {
             "more workers will not help; a lower rate would be refused less often".into()
         }

@@ -168,6 +168,6 @@ fn the_plan_says_how_it_works() {
         .arg("--input", &input)
         .flags("--rate auto")
         .exits(0);
-    let note = "auto:100/1s is found out by being refused now and then";
+    let note = "auto:100/1s is found out by exceeding it now and then";
     assert!(plan.stdout.contains(note), "{}", plan.stdout);
 }
