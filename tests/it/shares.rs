@@ -51,7 +51,7 @@ fn a_slow_server_has_most_of_it() {
 
 #[test]
 fn pauses_and_retries_have_most_of_it() {
-    let stricter = Settings { limits: vec!["4/5s".parse().unwrap()], ..slow("5ms") };
+    let stricter = Settings { limits: vec!["8/5s".parse().unwrap()], ..slow("5ms") };
     let job = json!({"limit": {"rate": "100/1s"}});
     assert_binds(job, stricter, ("pause", None), "a lower rate");
     let clumsy = Settings { faults: "500=90%".parse().unwrap(), ..slow("5ms") };
