@@ -118,7 +118,8 @@ impl LimitFile {
     fn read(&mut self) -> io::Result<u64> {
         let mut headers = [0; 2 * HEADER];
         let length = read_up_to(&self.file, &mut headers, 0)?;
-        if length == 0 {
+        // A file whose first content was not written to its end has no header yet: it is new.
+        if headers[..length].iter().all(|byte| *byte == 0) {
             self.known = None;
             return Ok(0);
         }
@@ -295,5 +296,78 @@ pub fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), path.metadata()) {
         (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contents(limit: &str) -> Contents {
+        Contents { limit: limit.to_owned(), ..Contents::default() }
+    }
+
+    fn place() -> PathBuf {
+        let name = std::thread::current().name().unwrap_or_default().replace(':', "-");
+        let directory = std::env::temp_dir().join(format!("throng-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        directory.join("a.limit")
+    }
+
+    fn write(limit: &mut LimitFile, text: &str) {
+        limit.lock().unwrap().unwrap().write(contents(text), false).unwrap();
+    }
+
+    fn limit_in(path: &Path) -> Option<String> {
+        read(path).unwrap().map(|contents| contents.limit)
+    }
+
+    #[test]
+    fn a_kill_at_any_byte_leaves_the_content_before_or_the_new_one() {
+        let path = place();
+        let mut limit = LimitFile::open(&path).unwrap();
+        let mut images = vec![std::fs::read(&path).unwrap()];
+        for text in ["one", "two", "three"] {
+            write(&mut limit, text);
+            images.push(std::fs::read(&path).unwrap());
+        }
+        for (place, pair) in images.windows(2).enumerate() {
+            let before = [None, Some("one"), Some("two")][place];
+            let [old, new] = pair else { unreachable!() };
+            let header = ((place as u64 + 1) % 2) as usize * HEADER;
+            // All of the content without its header, and then parts of the header.
+            for written in [0, 1, HEADER / 2, HEADER] {
+                let mut torn = new.clone();
+                let known = old.get(header..header + HEADER).unwrap_or(&[0; HEADER]);
+                torn[header + written..header + HEADER].copy_from_slice(&known[written..]);
+                std::fs::write(&path, torn).unwrap();
+                let after = ["one", "two", "three"][place];
+                let found = match read(&path) {
+                    Ok(contents) => contents.map(|contents| contents.limit),
+                    // Half of the first header that there ever was: no run has leased yet.
+                    Err(_) => None,
+                };
+                let is_either = found.as_deref() == before || found.as_deref() == Some(after);
+                assert!(is_either, "{place}: {written} bytes of the header: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_removed_for_good_reason_begins_anew_for_its_other_users() {
+        let path = place();
+        let mut one = LimitFile::open(&path).unwrap();
+        let mut other = LimitFile::open(&path).unwrap();
+        write(&mut one, "one");
+        assert_eq!(other.lock().unwrap().unwrap().contents(), Some(&contents("one")));
+        one.lock().unwrap().unwrap().remove().unwrap();
+        assert_eq!(limit_in(&path), None);
+        assert!(other.lock().unwrap().is_none(), "it opens the new one");
+        assert_eq!(other.lock().unwrap().unwrap().contents(), None);
+        write(&mut other, "two");
+        assert_eq!(limit_in(&path).as_deref(), Some("two"));
+        std::fs::remove_file(&path).unwrap();
+        let error = other.lock().err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
     }
 }
