@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use crate::time::Time;
 
+/// The unit that a limit counts, if it names none.
+pub(crate) const REQUESTS: &str = "requests";
+
 /// One limit's arithmetic.
 ///
 /// An attempt takes its units with [`take`](Limiter::take); then the limit is told each

@@ -11,7 +11,6 @@ pub use limit::{AccountShare, Details, Limit};
 mod settings;
 pub use settings::{Settings, Shape, Sharing, UncountedOutcome};
 mod rule;
-pub(crate) use rule::REQUESTS;
 pub use rule::{LimitScope, Rule};
 mod policy;
 pub use policy::{LINGER, Policy};

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::rule::{LimitScope, REQUESTS, Rule, RuleTarget};
+use crate::config::rule::{LimitScope, Rule, RuleTarget};
 use crate::config::{Guard, Limit, Rate, Settings, UncountedOutcome};
 use crate::error::LimitError;
 use crate::gate::cost::Cost;
 use crate::gate::limit_set::LimitSet;
 use crate::kinds::RatePattern;
+use crate::limiter::REQUESTS;
 use crate::outcome::Uncounted;
 
 /// How long a request may still arrive after it was given up, unless told otherwise.

@@ -11,14 +11,11 @@ use crate::kinds::bucket::BUCKET;
 use crate::kinds::concurrency::CONCURRENCY;
 use crate::kinds::spacing::{SPACING, SPREAD};
 use crate::kinds::{self, Form, RatePattern, Spec, Terms};
-use crate::limiter::Limiter;
+use crate::limiter::{Limiter, REQUESTS};
 use crate::outcome::BlockerKind;
 use crate::quota::Quota;
 use crate::time::{self, Time};
 use crate::window::calendar::Calendar;
-
-/// What is counted, if nothing else is said.
-pub(crate) const REQUESTS: &str = "requests";
 
 /// One thing to keep: a limit, or what stands beside it.
 #[derive(Debug, Clone)]

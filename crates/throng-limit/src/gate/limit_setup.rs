@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::config::{LimitScope, REQUESTS, Rule};
+use crate::config::{LimitScope, Rule};
 use crate::gate::keyed::KeyedLimits;
 use crate::gate::limit_set::{LimitGroup, LimitSet, Member};
 use crate::limiter::Limiter;
+use crate::limiter::REQUESTS;
 use crate::outcome::{MaxWait, Uncounted};
 use crate::quota::{LeasedLimiter, QuotaStore, ScopeKey};
 use crate::time::Time;

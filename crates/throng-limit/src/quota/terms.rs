@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::{Guard, REQUESTS};
+use crate::config::Guard;
 use crate::kinds::Terms;
 use crate::kinds::sliding::Sliding;
+use crate::limiter::REQUESTS;
 use crate::time::Time;
 use crate::window::WindowKind;
 
