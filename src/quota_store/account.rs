@@ -41,7 +41,10 @@ impl QuotaAccount {
     /// The account under a name, whatever the server and the credential are.
     #[must_use]
     pub fn named(self, name: Option<&str>) -> QuotaAccount {
-        QuotaAccount { named: name.map(str::to_owned), ..self }
+        match name {
+            Some(name) => QuotaAccount { server: name.into(), named: Some(name.into()), ..self },
+            None => self,
+        }
     }
 
     /// The name of a file or directory of this account, with this key of the pool or of a
@@ -161,6 +164,17 @@ mod tests {
         let pool = account(&[], &["b", "a"]);
         assert_eq!(file(&alone, None), file(&pool, Some(1)));
         assert_ne!(file(&pool, Some(0)), file(&pool, Some(1)));
+    }
+
+    #[test]
+    fn a_key_of_a_named_pool_is_the_same_wherever_it_stands_and_whatever_the_host_is() {
+        let pool = |server: &str, keys: [&str; 2]| {
+            let keys = keys.map(str::to_owned);
+            QuotaAccount::new(server.into(), &[], &keys).named(Some("mine"))
+        };
+        let (one, other) = (pool("https://a", ["a", "b"]), pool("https://b", ["b", "a"]));
+        assert_eq!(file(&one, Some(0)), file(&other, Some(1)));
+        assert_ne!(file(&one, Some(0)), file(&other, Some(0)));
     }
 
     #[test]

@@ -53,9 +53,6 @@ pub fn of_account(store: &FileQuotaStore, account: &QuotaAccount) -> Result<File
 
 /// The names of an account's directories.
 fn names(directory: &Path, account: &QuotaAccount) -> io::Result<Arc<dyn AccountNames>> {
-    if let Some(name) = &account.named {
-        return Ok(Arc::new(NamedAccount::new(name)));
-    }
     let (salt, account) = (account::salt(directory)?, account.clone());
     Ok(Arc::new(SaltedNames { directory: directory.to_owned(), salt, account }))
 }
@@ -70,17 +67,20 @@ struct SaltedNames {
 
 impl AccountNames for SaltedNames {
     fn directory(&self, key: ScopeKey<'_>) -> String {
-        let (pool, key) = pool_and_key(key);
-        self.account.name(&self.salt, &[], pool, key)
+        match (&self.account.named, key) {
+            // A key of a pool is known by itself, wherever it stands in the pool.
+            (Some(name), ScopeKey::Run | ScopeKey::Key(_)) => {
+                NamedAccount::new(name).directory(key)
+            }
+            (Some(_), ScopeKey::Pool(_)) | (None, _) => self.salted(&[], key),
+        }
     }
 
     fn earlier(&self, quota: &Quota, key: ScopeKey<'_>) -> io::Result<Option<QuotaState>> {
-        if !quota.is_durable() {
+        if !quota.is_durable() || self.account.named.is_some() {
             return Ok(None);
         }
-        let (pool, key) = pool_and_key(key);
-        let name =
-            self.account.name(&self.salt, &[&earlier_name(&quota.name), &quota.unit], pool, key);
+        let name = self.salted(&[&earlier_name(&quota.name), &quota.unit], key);
         legacy::read(&self.directory.join(format!("{name}.json")))
     }
 }
@@ -95,11 +95,14 @@ fn earlier_name(name: &str) -> String {
     name.replacen(&format!("/{}", limit::duration::exact(period)), &format!("/{spelt}"), 1)
 }
 
-fn pool_and_key(key: ScopeKey<'_>) -> (Option<usize>, &str) {
-    match key {
-        ScopeKey::Run => (None, ""),
-        ScopeKey::Pool(index) => (Some(index), ""),
-        ScopeKey::Key(key) => (None, key),
+impl SaltedNames {
+    fn salted(&self, parts: &[&str], key: ScopeKey<'_>) -> String {
+        let (pool, key) = match key {
+            ScopeKey::Run => (None, ""),
+            ScopeKey::Pool(index) => (Some(index), ""),
+            ScopeKey::Key(key) => (None, key),
+        };
+        self.account.name(&self.salt, parts, pool, key)
     }
 }
 

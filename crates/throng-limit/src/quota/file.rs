@@ -20,8 +20,8 @@ use crate::quota::state::QuotaState;
 
 /// Length of a header.
 const HEADER: usize = 128;
-/// Where the first content begins.
-const FIRST: u64 = 4_096;
+/// Where the first content begins: behind both headers.
+const FIRST: u64 = 2 * HEADER as u64;
 /// Longest content.
 const LONGEST: u64 = 1 << 17;
 /// How often, and after which time, a lock is tried again that another process holds.
@@ -280,6 +280,13 @@ pub fn take_lock(path: &Path) -> io::Result<Option<File>> {
             return Ok(Some(file));
         }
     }
+}
+
+/// Locks a directory; none if another process holds the lock, or has removed it.
+pub fn lock_directory(path: &Path) -> io::Result<Option<File>> {
+    let directory = File::open(path)?;
+    let is_locked = take(&directory)? && is_at(&directory, path);
+    Ok(is_locked.then_some(directory))
 }
 
 /// Locks the file; false if another process holds the lock.

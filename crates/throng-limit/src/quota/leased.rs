@@ -99,6 +99,8 @@ pub struct LeasedLimiter {
     /// Leased, and not used yet.
     in_hand: u64,
     in_flight: u64,
+    /// Leased as far as the store knows; none before the first exchange.
+    reported: Option<u64>,
     /// Until when leased units may be sent.
     lease_end: Time,
     /// Arrivals that the store doesn't know yet.
@@ -123,6 +125,7 @@ impl LeasedLimiter {
             quota,
             in_hand: 0,
             in_flight: 0,
+            reported: None,
             lease_end: Time::ZERO,
             arrived: Vec::new(),
             reset: None,
@@ -153,6 +156,7 @@ impl LeasedLimiter {
         }
         if !matches!(reply, LeaseReply::Busy | LeaseReply::Failed) {
             self.lease_end = now.after(self.quota.lease());
+            self.reported = Some(self.in_flight + self.in_hand);
             self.arrived.clear();
             self.reset = None;
         }
@@ -277,6 +281,13 @@ impl LeasedLimiter {
         }
     }
 
+    /// Reports what the store doesn't know yet, and gives back all that is leased. Gives
+    /// whether the store knows.
+    fn close_account(&mut self, now: Time) -> bool {
+        let is_known = self.arrived.is_empty() && self.reported == Some(0);
+        (is_known || self.exchange(now, 0, 0) != LeaseReply::Busy) && self.account.close()
+    }
+
     /// Reports an answer where that is worth it, and that a lease has ended before its
     /// units were sent.
     fn report(&mut self, now: Time, event: Event) {
@@ -344,13 +355,13 @@ impl Limiter for LeasedLimiter {
             self.arrived.push((late, signed(self.in_flight)));
         }
         (self.in_flight, self.in_hand) = (0, 0);
-        self.exchange(now, 0, 0) != LeaseReply::Busy && self.account.close()
+        self.close_account(now)
     }
 
     fn is_idle(&mut self, now: Time) -> bool {
         self.in_flight == 0 && self.inner.is_idle(now) && {
             self.in_hand = 0;
-            self.exchange(now, 0, 0) != LeaseReply::Busy && self.account.close()
+            self.close_account(now)
         }
     }
 }

@@ -147,6 +147,8 @@ impl FileQuotaStore {
             failure: OnceLock::new(),
             others: Mutex::default(),
         };
+        // What can't be removed now is found again by the next run.
+        let _ = remove_unused(directory, &shared.runs);
         Ok(FileQuotaStore { shared: Arc::new(shared), names })
     }
 
@@ -333,10 +335,8 @@ impl FileQuotaHandle {
     /// Opens the file and registers this run in it. A file that is new, or to which no run
     /// has reported for a while, takes over what the account's other limits know.
     fn open(&mut self, earlier: impl Fn() -> io::Result<Option<QuotaState>>) -> io::Result<()> {
-        create_private(&self.directory)?;
         // One run at a time joins an account, so that each sees the files of all others.
-        let joining = self.directory.join("joining");
-        let lock = lock_with_timeout(&joining)?;
+        let lock = lock_directory(&self.directory)?;
         let mut limit = LimitFile::open(&self.path)?;
         let begin = now();
         let mut locked = loop {
@@ -361,10 +361,10 @@ impl FileQuotaHandle {
         contents.state.report(&now, &self.quota, &self.name, &LeaseRequest::default());
         locked.put(contents.clone(), self.quota.is_durable())?;
         // The directory changes, so that all other runs look for this one's limits.
-        fs::remove_file(joining)?;
-        if !has_runs {
+        lock.set_modified(SystemTime::now())?;
+        let others = if has_runs { Vec::new() } else { other_states(&self.path, &self.quota)? };
+        if !others.is_empty() {
             // Others may have used units before they could see this limit.
-            let others = other_states(&self.path, &self.quota)?;
             contents.state.take_over(&now, &self.name, others, &self.quota);
             locked.put(contents, self.quota.is_durable())?;
         }
@@ -524,6 +524,7 @@ impl FileQuotaHandle {
                 contents.state.end_handle(&self.name);
                 if contents.state.is_empty() && !self.quota.is_durable() {
                     locked.remove()?;
+                    remove_if_empty(&self.directory);
                 } else {
                     locked.write(contents, self.quota.is_durable())?;
                 }
@@ -548,16 +549,59 @@ fn is_locked() -> io::Error {
 /// Precision of the times that file systems give.
 const TIME_PRECISION: Duration = Duration::from_millis(20);
 
-fn lock_with_timeout(path: &Path) -> io::Result<fs::File> {
+/// Locks an account's directory, which is created if it doesn't exist.
+fn lock_directory(path: &Path) -> io::Result<fs::File> {
     let begin = now();
     loop {
-        if let Some(lock) = file::take_lock(path)? {
-            return Ok(lock);
+        create_private(path)?;
+        match file::lock_directory(path) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) => {}
+            // Another run has just removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
         if now().since(begin) > LOCK_TIMEOUT {
             return Err(is_locked());
         }
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Age after which the file of a limit with a short period has no use any more.
+const UNUSED: Duration = Duration::from_secs(3_600);
+/// Maximum number of accounts that one run looks at for unused files.
+const LOOKED_AT: usize = 1_000;
+
+/// Removes files of limits that no run has used for long: each key of a scope has one.
+fn remove_unused(directory: &Path, runs: &RunRegistry) -> io::Result<()> {
+    for account in fs::read_dir(directory)?.take(LOOKED_AT) {
+        let account = account?.path();
+        for path in other_paths(&account.join("any"))? {
+            let is_old = path.metadata()?.modified()?.elapsed().is_ok_and(|age| age > UNUSED);
+            if !is_old {
+                continue;
+            }
+            let mut file = LimitFile::open(&path)?;
+            let Some(locked) = file.lock()? else { continue };
+            let is_unused = locked.contents().is_some_and(|contents| {
+                let is_short = quota_of(&contents.limit).is_some_and(|it| !it.is_durable());
+                is_short && !contents.state.runs().any(|run| runs.is_alive(run))
+            });
+            if is_unused {
+                locked.remove()?;
+            }
+        }
+        remove_if_empty(&account);
+    }
+    Ok(())
+}
+
+/// Removes an account's directory that has no limit any more, unless a run is joining.
+fn remove_if_empty(directory: &Path) {
+    if let Ok(Some(_lock)) = file::lock_directory(directory) {
+        // One that is not empty stays.
+        let _ = fs::remove_dir(directory);
     }
 }
 
