@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::limit::{Limit, Measure};
+use crate::fs::file_lock;
+use crate::limit::{self, Limit, Measure};
 use crate::verify::{
     Check, FileRows, KnownLimits, Scope, ScopedLimit, Verified, limits_of, verify,
 };
@@ -67,9 +68,13 @@ pub fn main(arguments: &VerifyArgs) -> Result<Exit, Error> {
 
 /// Refuses a file that is given twice: its requests would count twice.
 fn check_once(results: &[String]) -> Result<(), Error> {
-    let mut files = results.iter().enumerate();
-    let twice = files.find(|(index, file)| results[..*index].contains(file));
-    twice.map_or(Ok(()), |(_, file)| Err(Error::plan(format!("{file} is given twice"))))
+    for (index, file) in results.iter().enumerate() {
+        let is_it = |other: &&String| file_lock::is_one_file(Path::new(other), Path::new(file));
+        if results[..index].contains(file) || results[..index].iter().any(|it| is_it(&it)) {
+            return Err(Error::plan(format!("{file} is given twice")));
+        }
+    }
+    Ok(())
 }
 
 /// The limits to check: those that are given, or those of the runs; notes name the runs'
@@ -95,7 +100,7 @@ fn line(check: &Check, verified: &Verified) -> String {
         Some(unit) => format!("{} {unit}", check.allowed),
         None => check.allowed.to_string(),
     };
-    let period = humantime::format_duration(limit.amount.period);
+    let period = limit::duration::exact(limit.amount.period);
     let place = match limit.measure() {
         Some(Measure::Total) => "in all".to_owned(),
         Some(Measure::Bucket { .. }) => {

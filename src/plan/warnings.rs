@@ -193,9 +193,8 @@ fn of_used_limit(limit: &SharedLimit) -> Vec<String> {
     let (name, unit) = (&limit.quota.name, &limit.quota.unit);
     let wait = balance.wait.filter(|wait| *wait >= WORTH_IT).map(duration::rounded);
     let of_dead = (balance.of_dead > 0).then(|| {
-        let linger = duration::rounded(limit.quota.linger);
-        let units = balance.of_dead;
-        format!("{units} {unit} of a run that was killed may still arrive: they count against {name} for {linger} more")
+        let (units, time) = (balance.of_dead, duration::rounded(balance.arriving));
+        format!("{units} {unit} of a run that was killed may still arrive: they count against {name} for {time} and one period")
     });
     let used_up = wait.map(|wait| match &balance.processes[..] {
         [] => format!("earlier runs have used {name} up, so the first request waits {wait}"),

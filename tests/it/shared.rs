@@ -2,8 +2,6 @@
 //! no window over the limit, and nothing refused.
 
 use std::fs;
-use std::thread;
-use std::time::Duration;
 
 use throng_mock::{Mock, Settings};
 
@@ -85,22 +83,21 @@ fn a_trial_and_the_run_at_once() {
     assert_eq!(account.requests(), 80);
 }
 
-/// Four runs that begin within a second of each other, for some seconds. Gives the records
+/// Four runs that begin together, until they have this number of records. Gives the records
 /// of each.
-fn four(rate: &str, seconds: u64) -> Vec<usize> {
+fn four(rate: &str, together: usize) -> Vec<usize> {
     let account = Account::new(&[rate]);
     let outputs = ["a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl"];
-    let begin = |output: &&str| {
-        thread::sleep(Duration::from_millis(100));
-        account.run(rate, output, 100_000).start()
-    };
+    let begin = |output: &&str| account.run(rate, output, 100_000).start();
     let runs: Vec<Running> = outputs.iter().map(begin).collect();
     // The first may take a window before the others begin.
     until("all of them", || outputs.iter().all(|it| account.records(it) > 0));
     let before = outputs.map(|it| account.records(it));
-    thread::sleep(Duration::from_secs(seconds));
-    let after = outputs.map(|it| account.records(it));
-    let records: Vec<usize> = after.iter().zip(before).map(|(after, it)| after - it).collect();
+    let since = || -> Vec<usize> {
+        outputs.iter().zip(before).map(|(it, before)| account.records(it) - before).collect()
+    };
+    until("their records", || since().iter().sum::<usize>() >= together);
+    let records = since();
     runs.into_iter().for_each(interrupt);
     account.held(&format!("four runs at {rate} with {records:?} records"));
     records
@@ -108,8 +105,8 @@ fn four(rate: &str, seconds: u64) -> Vec<usize> {
 
 #[test]
 fn four_runs_share_evenly() {
-    for (rate, seconds) in [("22/5s", 15), ("100/1s", 5), ("2000/1s", 5)] {
-        let records = four(rate, seconds);
+    for (rate, together) in [("22/5s", 66), ("100/1s", 500), ("2000/1s", 10_000)] {
+        let records = four(rate, together);
         let (least, most) = (records.iter().min().unwrap(), records.iter().max().unwrap());
         assert!(*most <= least + least / 2 + 6, "{rate}: {records:?}");
     }
@@ -134,8 +131,13 @@ fn one_that_is_killed_every_second_harms_no_other() {
         ["a.jsonl", "b.jsonl", "c.jsonl"].map(|it| account.run("100/1s", it, 100_000).start());
     for turn in 0..repetitions(10, 30) {
         let output = format!("killed-{turn}.jsonl");
+        let records = || ["a.jsonl", "b.jsonl", "c.jsonl"].map(|it| account.records(it));
+        let before = records();
         let running = account.run("100/1s", &output, 100_000).start();
-        thread::sleep(Duration::from_secs(1));
+        until("records of all", || {
+            let all = records().iter().zip(before).all(|(now, before)| *now > before);
+            all && account.records(&output) > 5
+        });
         kill(running);
     }
     others.into_iter().for_each(interrupt);
@@ -238,9 +240,13 @@ fn another_rate_of_the_same_account_counts_what_the_first_has_used() {
 
 #[test]
 fn a_run_that_shares_nothing_takes_nothing_from_the_others() {
-    let account = Account::new(&[]);
+    // The server allows more than each of them: its count shows that they don't share.
+    let account = Account::new(&["1000/3s"]);
     let beside = account.run("30/3s", "a.jsonl", 60).start();
-    account.run("30/3s", "b.jsonl", 40).flags("--share none").exits(0);
+    until("its first window", || account.requests() >= 30);
+    let apart = account.run("30/3s", "b.jsonl", 30).flags("--share none").exits(0);
+    apart.says("this run's alone");
     beside.ends().with_code(0);
-    assert_eq!(account.requests(), 100);
+    assert_eq!(account.requests(), 90);
+    assert!(account.mock.judgement().windows[0].most >= 60);
 }

@@ -102,6 +102,15 @@ struct Waiting {
     until: u64,
 }
 
+impl Lease {
+    /// The latest time at which an attempt of a dead run arrives. It was given up at the
+    /// latest when the run was found dead, or when the longest wait for an answer was over.
+    fn latest_arrival(&self, now: &ClockSnapshot, quota: &Quota) -> u64 {
+        let given_up = self.until + micros(SEND_TIME + quota.linger);
+        given_up.min(now.line()) + micros(quota.linger)
+    }
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -180,11 +189,7 @@ impl QuotaState {
         let dead: Vec<String> = self.runs.keys().filter(|run| !is_alive(run)).cloned().collect();
         for run in dead {
             if let Some(lease) = self.runs.remove(&run) {
-                // An attempt was given up at the latest when the run was found dead, or when
-                // the longest wait for an answer was over.
-                let given_up = lease.until + micros(SEND_TIME + quota.linger);
-                let latest = given_up.min(now.line()) + micros(quota.linger);
-                self.count(latest, signed(lease.kept));
+                self.count(lease.latest_arrival(now, quota), signed(lease.kept));
             }
             self.waiting.retain(|waiting| waiting.run != run);
         }
@@ -469,11 +474,20 @@ impl QuotaState {
         others.map(|(_, lease)| lease.kept).sum()
     }
 
-    /// The units that dead runs lease.
+    /// The units that dead runs lease and that may still arrive, and for how long they may.
     #[must_use]
-    pub fn leased_by_dead(&self, is_alive: &dyn Fn(&str) -> bool) -> u64 {
+    pub fn of_dead(
+        &self,
+        now: &ClockSnapshot,
+        quota: &Quota,
+        is_alive: &dyn Fn(&str) -> bool,
+    ) -> (u64, Duration) {
         let dead = self.runs.iter().filter(|(run, _)| !is_alive(run));
-        dead.map(|(_, lease)| lease.kept).sum()
+        dead.fold((0, Duration::ZERO), |(units, longest), (_, lease)| {
+            let left = lease.latest_arrival(now, quota).saturating_sub(now.line());
+            let may_arrive = if left > 0 { lease.kept } else { 0 };
+            (units + may_arrive, longest.max(Duration::from_micros(left)))
+        })
     }
 
     /// Whether no run leases units and none are counted.

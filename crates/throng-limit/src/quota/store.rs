@@ -110,6 +110,8 @@ pub struct QuotaBalance {
     pub left: u64,
     /// Units leased by runs that died. Those that were in flight may still arrive.
     pub of_dead: u64,
+    /// For how long these may still arrive.
+    pub arriving: Duration,
     /// Processes of other runs that share the limit now.
     pub processes: Vec<u32>,
     /// The time until a unit is available, if none is left and it is known.
@@ -125,6 +127,7 @@ impl QuotaBalance {
         QuotaBalance {
             left: quota.units,
             of_dead: 0,
+            arriving: Duration::ZERO,
             processes: Vec::new(),
             wait: None,
             used: Vec::new(),
@@ -191,7 +194,7 @@ pub fn balance(
     if !state.runs().any(is_alive) {
         state.take_over(&now, "", other_states(&path, quota)?, quota);
     }
-    let of_dead = state.leased_by_dead(&is_alive);
+    let (of_dead, arriving) = state.of_dead(&now, quota, &is_alive);
     state.advance(&now, quota, &is_alive);
     let left = state.left(&now, quota, None);
     let back = (left == 0).then(|| state.free_at(&now, quota, 1)).flatten();
@@ -201,6 +204,7 @@ pub fn balance(
     Ok(QuotaBalance {
         left,
         of_dead,
+        arriving,
         processes,
         wait: back.map(|it| it.since(now.time)),
         used: used.map(|(time, units)| (time.since(now.time), units)).collect(),
