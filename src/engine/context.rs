@@ -27,17 +27,20 @@ pub struct RunContext {
     pub metrics: Metrics,
     pub shutdown: Shutdown,
     pub world: Box<dyn World>,
-    /// Why the limits are this run's alone, if they can't be shared.
-    pub alone: OnceLock<String>,
-    /// What the run shares with the other runs of the account, if anything.
-    pub shared: OnceLock<SharedUse>,
+    /// Set when the run begins, if it has limits to share.
+    pub sharing: OnceLock<RunSharing>,
 }
 
-/// What a run shares with the other runs of the account.
-pub struct SharedUse {
-    pub store: FileQuotaStore,
-    /// The units that were used when the run began.
-    pub before: UsedBefore,
+/// Whether the run shares its limits with the other runs of the account.
+pub enum RunSharing {
+    /// By this store.
+    Shared {
+        store: FileQuotaStore,
+        /// The units that were used when the run began.
+        before: UsedBefore,
+    },
+    /// The limits are this run's alone, for this reason.
+    Unavailable(String),
 }
 
 impl RunContext {
@@ -60,8 +63,7 @@ impl RunContext {
             shutdown: Shutdown::default(),
             plan,
             world,
-            alone: OnceLock::new(),
-            shared: OnceLock::new(),
+            sharing: OnceLock::new(),
         }
     }
 
@@ -93,13 +95,18 @@ impl RunContext {
 
     /// Number of other runs that have shared this limit with the run.
     pub fn other_runs(&self, limit: &str) -> u64 {
-        self.shared.get().map_or(0, |shared| shared.store.other_runs(limit) as u64)
+        match self.sharing.get() {
+            Some(RunSharing::Shared { store, .. }) => store.other_runs(limit) as u64,
+            _ => 0,
+        }
     }
 
-    /// Units of this limit that were used when the run began.
-    pub fn used_before(&self, limit: &str) -> u64 {
-        let before = self.shared.get().and_then(|shared| shared.before.get(limit));
-        before.into_iter().flatten().map(|(_, units)| units).sum()
+    /// The units of each limit that were used when the run began; none if it shares none.
+    pub fn used_before(&self) -> Option<&UsedBefore> {
+        match self.sharing.get()? {
+            RunSharing::Shared { before, .. } => Some(before),
+            RunSharing::Unavailable(_) => None,
+        }
     }
 
     /// Advice against the largest share of the time.

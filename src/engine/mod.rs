@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use self::channels::RunChannels;
-use self::context::{RealWorld, RunContext, SharedUse};
+use self::context::{RealWorld, RunContext, RunSharing};
 use self::worker::Worker;
 use crate::auth::Tokens;
 use crate::error::Error;
@@ -107,7 +107,9 @@ impl Run {
         let tokens = plan.stages.iter().filter_map(|it| it.signer.tokens());
         let mut warnings: Vec<String> = tokens.filter_map(Tokens::loss).collect();
         warnings.dedup();
-        warnings.extend(self.context.alone.get().cloned());
+        if let Some(RunSharing::Unavailable(why)) = self.context.sharing.get() {
+            warnings.push(why.clone());
+        }
         warnings
     }
 
@@ -193,13 +195,14 @@ pub(crate) fn share_limits(context: &RunContext) -> Result<(), Error> {
         Ok(store) => store,
         Err(error) if must_share => return Err(error),
         Err(error) => {
-            context.alone.get_or_init(|| format!("the limit is this run's alone: {error}"));
+            let why = format!("the limit is this run's alone: {error}");
+            context.sharing.get_or_init(|| RunSharing::Unavailable(why));
             return Ok(());
         }
     };
     // A limit that can't be read is an error before anything is sent.
     let before = quota_store::used_before(&context.plan.shared_limits()?);
-    context.shared.get_or_init(|| SharedUse { store: store.clone(), before });
+    context.sharing.get_or_init(|| RunSharing::Shared { store: store.clone(), before });
     for (limiter, stage) in limiters {
         let store = quota_store::of_account(&store, &stage.account)?;
         limiter.use_store(Arc::new(store));

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use jiff::Zoned;
 
-use super::context::RunContext;
+use super::context::{RunContext, RunSharing};
 use crate::error::Error;
 use crate::limit::{Estimate, FoundPace, Guard, LimitState, Policy, RateLimiter};
 use crate::metrics::{self, TimeShare, Warning, free_at};
 use crate::plan::{Plan, Stage};
 use crate::report::{
-    FoundLimit, LimitReport, RateReport, Report, RowReport, RunEnding, SendReport, WorkerReport,
+    FoundLimit, LimitReport, RateReport, Report, RowReport, RunEnding, SendReport, SharingReport,
+    WorkerReport,
 };
 use crate::shutdown::ShutdownReason;
 use crate::tally::Tally;
@@ -106,7 +107,7 @@ pub fn bound(
         tally.counts().rows + sending.redirected
     };
     let mut demand = context.plan.workload_of(needed);
-    demand.used_before = context.shared.get().map(|it| it.before.clone()).unwrap_or_default();
+    demand.used_before = context.used_before().cloned().unwrap_or_default();
     for (unit, factor) in context.metrics.cost_factors() {
         demand.scale(unit, factor);
     }
@@ -143,23 +144,27 @@ fn limits(context: &RunContext) -> Vec<LimitReport> {
     let states = context.limiters.iter().flat_map(RateLimiter::state);
     states
         .map(|state| LimitReport {
-            used_before: context.used_before(&state.name),
+            used_before: used_before(context, &state.name),
             other_runs: context.other_runs(&state.name),
             ..limit(&state, blind)
         })
         .collect()
 }
 
-/// Whether other runs share the limits; none without a limit that can be shared.
-fn sharing(context: &RunContext) -> Option<String> {
-    let mut stages = context.plan.limited_stages();
-    let sharing = match (context.shared.get(), context.alone.get()) {
-        (Some(_), _) => "machine",
-        (_, Some(_)) => "unavailable",
-        _ if stages.any(Stage::is_alone) => "none",
-        _ => return None,
-    };
-    Some(sharing.to_owned())
+/// Units of this limit that were used when the run began.
+fn used_before(context: &RunContext, limit: &str) -> u64 {
+    let used = context.used_before().and_then(|all| all.get(limit));
+    used.into_iter().flatten().map(|(_, units)| units).sum()
+}
+
+/// The runs that share the limits; none without a limit that can be shared.
+fn sharing(context: &RunContext) -> Option<SharingReport> {
+    let is_alone = || context.plan.limited_stages().any(Stage::is_alone);
+    match context.sharing.get() {
+        Some(RunSharing::Shared { .. }) => Some(SharingReport::Machine),
+        Some(RunSharing::Unavailable(_)) => Some(SharingReport::Unavailable),
+        None => is_alone().then_some(SharingReport::None),
+    }
 }
 
 fn limit(state: &LimitState, blind: Option<&str>) -> LimitReport {

@@ -15,6 +15,6 @@ mod words;
 pub use escape::{escape, short, visible};
 pub use summary::{
     FailureReport, FoundLimit, LatencyReport, LimitReport, RateReport, Report, RowReport,
-    RunEnding, RunFigures, SendReport, WorkerReport,
+    RunEnding, RunFigures, SendReport, SharingReport, WorkerReport,
 };
 pub use text::Color;

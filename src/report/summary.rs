@@ -22,10 +22,9 @@ pub struct Report {
     pub pace: Option<RateReport>,
     /// The observance of the limits.
     pub limits: Vec<LimitReport>,
-    /// Whether other runs share them: `machine` (all runs of the account on it), `none` as the
-    /// job says, or `unavailable`; none without a limit that can be shared.
+    /// The runs that share them; none without a limit that can be shared.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sharing: Option<String>,
+    pub sharing: Option<SharingReport>,
     /// Whether certificates were left unchecked.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub insecure: bool,
@@ -183,6 +182,18 @@ pub struct RateReport {
     /// Requests per second.
     #[serde(serialize_with = "rounded")]
     pub requests_per_second: f64,
+}
+
+/// The runs that share the limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SharingReport {
+    /// All runs of the account on this machine.
+    Machine,
+    /// This run alone, as the job says.
+    None,
+    /// This run alone, since the state of the account can't be kept.
+    Unavailable,
 }
 
 /// The observance of one limit.

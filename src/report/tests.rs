@@ -52,7 +52,7 @@ fn a_limit_that_other_runs_share_is_no_broken_promise() {
     ] {
         assert!(text.contains(line), "{text}");
     }
-    let report = Report { sharing: Some("none".into()), ..Report::default() };
+    let report = Report { sharing: Some(SharingReport::None), ..Report::default() };
     let text = report.text(Color::Never);
     assert!(text.contains("\nlimits: this run's alone (--share none)"), "{text}");
 }

@@ -5,7 +5,9 @@ use anstyle::{AnsiColor, Style};
 use crate::metrics::{TimeShare, Warning};
 
 use super::escape::{escape, short};
-use super::summary::{FoundLimit, LatencyReport, LimitReport, Report, RunEnding, WorkerReport};
+use super::summary::{
+    FoundLimit, LatencyReport, LimitReport, Report, RunEnding, SharingReport, WorkerReport,
+};
 use super::tables::{answers, failures};
 use super::words::{count, milliseconds, per_second, percent, plural, seconds};
 
@@ -207,7 +209,7 @@ fn found_limit(found: &FoundLimit) -> String {
 
 /// That the limits are the run's alone, as the job says.
 fn sharing(report: &Report) -> Option<String> {
-    let is_alone = report.sharing.as_deref() == Some("none");
+    let is_alone = report.sharing == Some(SharingReport::None);
     is_alone.then(|| "limits: this run's alone (--share none), whatever other runs send".to_owned())
 }
 
