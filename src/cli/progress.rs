@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::engine::Run;
-use crate::limit::RatePattern;
+use crate::limit::{RatePattern, duration};
 use crate::metrics::{TimeBreakdown, free_at, largest};
 use crate::report::escape;
 use crate::threads;
@@ -156,7 +156,7 @@ impl RecentRate {
                 let sent = self.sent.in_period(Instant::now(), sent, period);
                 let sent = (sent * 10.0).floor() / 10.0;
                 let allowed = amount.saturating_mul(policy.keys().len().max(1) as u64);
-                let period = humantime::format_duration(period).to_string().replace(' ', "");
+                let period = duration::exact(period);
                 format!("{sent} of {} in {period}", HumanCount(allowed))
             }
             // A burst, or two windows that meet, may be more than one period's.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::judge::signals::NamedPolicy;
+use crate::limit::duration;
 
 /// The kind of a limit, as far as a probe can tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl ProbeResult {
                 Some(format!("--rate bucket:{units}/{period} --burst {amount}"))
             }
             (FoundKind::Sliding | FoundKind::Fixed, Some(period), _) => {
-                Some(format!("--rate {amount}/{}", written(period)))
+                Some(format!("--rate {amount}/{}", duration::exact(period)))
             }
             _ => None,
         }
@@ -79,7 +80,7 @@ impl ProbeResult {
         };
         let fits = is_reached && self.named.iter().all(lasts);
         let flags = self.named.iter();
-        let flags = flags.map(|it| format!("--rate {}/{}", it.units, written(it.period)));
+        let flags = flags.map(|it| format!("--rate {}/{}", it.units, duration::exact(it.period)));
         fits.then(|| flags.collect::<Vec<_>>().join(" "))
     }
 
@@ -100,7 +101,7 @@ impl ProbeResult {
             ));
         }
         for policy in &self.named {
-            let period = humantime::format_duration(policy.period);
+            let period = duration::exact(policy.period);
             lines.push(format!("its headers name {} in {period}", policy.units));
         }
         if let Some(stopped) = self.stopped {
@@ -116,7 +117,7 @@ impl ProbeResult {
                 self.requests
             );
         };
-        let period = self.period.map(humantime::format_duration);
+        let period = self.period.map(duration::exact);
         match (self.kind, period, self.per_second) {
             (FoundKind::Sliding, Some(period), _) => {
                 format!("a sliding window: {amount} in any {period}")
@@ -130,11 +131,6 @@ impl ProbeResult {
             _ => format!("{amount} at once, and when units come back is unknown"),
         }
     }
-}
-
-/// A period as flags write it: `1m30s`.
-fn written(period: Duration) -> String {
-    humantime::format_duration(period).to_string().replace(' ', "")
 }
 
 /// The roundest rate that lies between these tokens in a second, as units and a period; else the

@@ -17,7 +17,7 @@ use crate::engine::share_limits;
 use crate::error::Error;
 use crate::judge::signals::{LimitSignal, named_policies, read_headers};
 use crate::judge::{self, Ruling};
-use crate::limit::{self, Limit, RateLimiter};
+use crate::limit::{self, Limit, RateLimiter, duration};
 use crate::plan::{Job, Plan};
 use crate::quota_store;
 use crate::record::Failure;
@@ -145,9 +145,9 @@ fn plan(
     const FOREVER: Duration = Duration::from_secs(10_000 * 86_400);
     const SHORTEST: Duration = Duration::from_secs(60);
     const LONGEST: Duration = Duration::from_secs(86_400);
-    let period = humantime::format_duration(bounds.time.clamp(SHORTEST, LONGEST)).to_string();
+    let period = duration::exact(bounds.time.clamp(SHORTEST, LONGEST));
     let all = bounds.requests.max(1_000_000).saturating_mul(10);
-    let rate = format!("bucket:{all}/{}", period.replace(' ', ""));
+    let rate = format!("bucket:{all}/{period}");
     let rate = rate.parse::<Limit>().map_err(|error| Error::plan(error.to_string()))?;
     let job = Job {
         input: source::Settings { list: Some(vec![json!({})]), ..Default::default() },
