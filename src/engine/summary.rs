@@ -7,7 +7,7 @@ use jiff::Zoned;
 
 use super::context::{RunContext, RunSharing};
 use crate::error::Error;
-use crate::limit::{Estimate, FoundPace, Guard, LimitState, Policy, RateLimiter};
+use crate::limit::{Estimate, FoundPace, Guard, LimitState, Policy, RateLimiter, duration};
 use crate::metrics::{self, TimeShare, Warning, free_at};
 use crate::plan::{Plan, Stage};
 use crate::report::{
@@ -205,24 +205,14 @@ fn gave_up(state: &LimitState) -> Option<String> {
 /// in which there are enough units for whole numbers to lose little.
 fn found_limit(found: FoundPace, unit: &str) -> FoundLimit {
     const ENOUGH: f64 = 100.0;
-    const ROUND: [(u64, &str); 11] = [
-        (1, "1s"),
-        (2, "2s"),
-        (5, "5s"),
-        (10, "10s"),
-        (20, "20s"),
-        (30, "30s"),
-        (60, "1m"),
-        (300, "5m"),
-        (600, "10m"),
-        (3_600, "1h"),
-        (86_400, "1d"),
-    ];
+    const DAY: u64 = 86_400;
+    const ROUND_SECONDS: [u64; 11] = [1, 2, 5, 10, 20, 30, 60, 300, 600, 3_600, DAY];
     let per_second = 1.0 / found.per_unit.as_secs_f64();
     let units_in = |seconds: u64| per_second * seconds as f64;
-    let period = ROUND.into_iter().find(|(seconds, _)| units_in(*seconds) >= ENOUGH);
-    let (seconds, period) = period.unwrap_or((86_400, "1d"));
+    let enough = |seconds: &u64| units_in(*seconds) >= ENOUGH;
+    let seconds = ROUND_SECONDS.into_iter().find(enough).unwrap_or(DAY);
     let units = (units_in(seconds) as u64).max(1);
+    let period = duration::exact(Duration::from_secs(seconds));
     let rate = match unit {
         "requests" => format!("{units}/{period}"),
         unit => format!("'{units} {unit}/{period}'"),
