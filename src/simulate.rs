@@ -157,7 +157,7 @@ pub(crate) struct VirtualWorld<S> {
 }
 
 impl<S: Servers> VirtualWorld<S> {
-    /// A world that begins now. The same seed gives the same random numbers.
+    /// A world that begins now. A seed always gives the random numbers of its own.
     pub fn new(seed: u64, servers: Arc<S>) -> VirtualWorld<S> {
         let random = Mutex::new(StdRng::seed_from_u64(seed));
         VirtualWorld { start: Instant::now(), random, servers }

@@ -9,7 +9,7 @@ use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
 use tokio_rustls::rustls::crypto::{
-    CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature,
+    WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
 };
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -69,11 +69,12 @@ impl Trust {
     /// or those in `SSL_CERT_FILE`.
     pub fn connector(&self) -> Result<TlsConnector, String> {
         let provider = Arc::new(ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
+        let algorithms = provider.signature_verification_algorithms;
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&self.versions)
             .map_err(|error| error.to_string())?;
         let builder = if self.insecure {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(algorithms)))
         } else {
             builder.with_root_certificates(self.roots()?)
         };
@@ -136,7 +137,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
 /// Accepts every certificate, for `--insecure`. Signatures are still checked, since no
 /// connection to a server that can't sign is possible anyway.
 #[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
+struct Unchecked(WebPkiSupportedAlgorithms);
 
 impl ServerCertVerifier for Unchecked {
     fn verify_server_cert(
@@ -156,8 +157,7 @@ impl ServerCertVerifier for Unchecked {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
+        verify_tls12_signature(message, cert, dss, &self.0)
     }
 
     fn verify_tls13_signature(
@@ -166,12 +166,11 @@ impl ServerCertVerifier for Unchecked {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
+        verify_tls13_signature(message, cert, dss, &self.0)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.0.supported_schemes()
     }
 }
 

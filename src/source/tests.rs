@@ -17,7 +17,7 @@ use crate::format::rows::FormatRow;
 use crate::format::{self, Format};
 use crate::row::{Fields, Row};
 
-/// The same two rows in each format.
+/// Two rows, written in each format.
 const TWO_ROWS: [(&str, &str); 4] = [
     ("a.csv", "line\nx\n\n\"y\"\n"),
     ("a.jsonl", "{\"line\": \"x\"}\n\n{\"line\": \"y\"}\n"),

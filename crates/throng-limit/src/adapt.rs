@@ -156,7 +156,8 @@ impl Controller {
         self.margin.is_some_and(Margin::is_large)
     }
 
-    /// The same limit, of which nothing is doubted, without a margin.
+    /// Forgets what refusals have taught: the limit that was declared or named holds again,
+    /// without a margin.
     pub fn begin_anew(&mut self) {
         let anew = Controller::new(self.ceiling, self.period);
         *self = Controller { declared: self.declared, ..anew };

@@ -123,7 +123,7 @@ impl Run {
         }
     }
 
-    /// The same, with every answer so many milliseconds later.
+    /// The run with every answer this many milliseconds later.
     pub fn answering_after(mut self, millis: u64) -> Run {
         self.latency = Duration::from_millis(millis);
         self
@@ -135,7 +135,8 @@ impl Run {
         self.arrivals
     }
 
-    /// The same; gives from the first taking to the last answer's head.
+    /// Takes permits as early as it can, as [`Run::arrivals`] does. Gives the time from the first
+    /// permit to the last answer's head.
     pub fn makespan(mut self) -> Duration {
         self.play();
         self.now.since(START)
