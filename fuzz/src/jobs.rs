@@ -128,6 +128,6 @@ fn plan(mut job: Job) {
     };
     let environment = |name: &str| (name.len() < 9).then(|| "s3cret-value".to_owned());
     if let Ok(plan) = Plan::new(&job, &environment) {
-        let _ = plan.preview(Duration::from_millis(100));
+        let _ = plan.preview(Duration::from_millis(100), throng::limit::now(), Ok(&[]));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Error;
+use crate::{Error, limit};
 use clap::Args;
 
 use super::exit::Exit;
@@ -20,8 +20,8 @@ pub struct PlanArgs {
 
 pub fn main(arguments: &PlanArgs) -> Result<Exit, Error> {
     let plan = arguments.job.plan()?;
-    say::result(&plan.preview(arguments.latency));
+    let limits = plan.shared_limits();
+    say::result(&plan.preview(arguments.latency, limit::now(), limits.as_deref()));
     // A run would not begin without them.
-    plan.shared_limits()?;
-    Ok(Exit::Ok)
+    limits.map(|_| Exit::Ok)
 }

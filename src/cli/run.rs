@@ -50,7 +50,10 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
     let run = Run::new(plan);
     signals::listen(run.shutdown())?;
     if !show.quiet {
-        let notes = run.plan().notes().iter();
+        let plan = run.plan();
+        // What can't be read stops the run when it begins.
+        let used = plan.used_limits(&plan.shared_limits().unwrap_or_default());
+        let notes = plan.notes().iter().chain(&used);
         notes.for_each(|note| say::note(&format!("throng: {}", crate::report::escape(note))));
     }
     let watch = ProgressDisplay::start(&run, show);

@@ -36,8 +36,8 @@ pub enum RunSharing {
     /// By this store.
     Shared {
         store: FileQuotaStore,
-        /// The units that were used when the run began.
-        before: UsedBefore,
+        /// The units that were used when the run began, for each limiter.
+        before: Vec<UsedBefore>,
     },
     /// The limits are this run's alone, for this reason.
     Unavailable(String),
@@ -101,10 +101,11 @@ impl RunContext {
         }
     }
 
-    /// The units of each limit that were used when the run began; none if it shares none.
-    pub fn used_before(&self) -> Option<&UsedBefore> {
+    /// The units of each limit of a limiter that were used when the run began; none if the run
+    /// shares none.
+    pub fn used_before(&self, limiter: usize) -> Option<&UsedBefore> {
         match self.sharing.get()? {
-            RunSharing::Shared { before, .. } => Some(before),
+            RunSharing::Shared { before, .. } => before.get(limiter),
             RunSharing::Unavailable(_) => None,
         }
     }

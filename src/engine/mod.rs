@@ -201,7 +201,8 @@ pub(crate) fn share_limits(context: &RunContext) -> Result<(), Error> {
         }
     };
     // A limit that can't be read is an error before anything is sent.
-    let before = quota_store::used_before(&context.plan.shared_limits()?);
+    let limits = context.plan.shared_limits()?;
+    let before = limits.iter().map(|limits| quota_store::used_before(limits)).collect();
     context.sharing.get_or_init(|| RunSharing::Shared { store: store.clone(), before });
     for (limiter, stage) in limiters {
         let store = quota_store::of_account(&store, &stage.account)?;

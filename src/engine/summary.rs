@@ -7,7 +7,9 @@ use jiff::Zoned;
 
 use super::context::{RunContext, RunSharing};
 use crate::error::Error;
-use crate::limit::{Estimate, FoundPace, Guard, LimitState, Policy, RateLimiter, duration};
+use crate::limit::{
+    Estimate, FoundPace, Guard, LimitState, Policy, RateLimiter, UsedUnits, duration,
+};
 use crate::metrics::{self, TimeShare, Warning, free_at};
 use crate::plan::{Plan, Stage};
 use crate::report::{
@@ -106,8 +108,8 @@ pub fn bound(
     } else {
         tally.counts().rows + sending.redirected
     };
-    let mut demand = context.plan.workload_of(needed);
-    demand.used_before = context.used_before().cloned().unwrap_or_default();
+    let used_before = context.used_before(0).cloned().unwrap_or_default();
+    let mut demand = context.plan.workload_of(needed, used_before);
     for (unit, factor) in context.metrics.cost_factors() {
         demand.scale(unit, factor);
     }
@@ -141,20 +143,20 @@ fn why(context: &RunContext, causes: &[TimeShare]) -> Option<String> {
 
 fn limits(context: &RunContext) -> Vec<LimitReport> {
     let blind = context.plan.first().transport.blind();
-    let states = context.limiters.iter().flat_map(RateLimiter::state);
-    states
-        .map(|state| LimitReport {
-            used_before: used_before(context, &state.name),
-            other_runs: context.other_runs(&state.name),
-            ..limit(&state, blind)
-        })
-        .collect()
+    let report = |(limiter, state): (usize, LimitState)| LimitReport {
+        used_before: used_before(context, limiter, &state.name),
+        other_runs: context.other_runs(&state.name),
+        ..limit(&state, blind)
+    };
+    let limiters = context.limiters.iter().enumerate();
+    let states = limiters.flat_map(|(index, it)| it.state().into_iter().map(move |it| (index, it)));
+    states.map(report).collect()
 }
 
-/// Units of this limit that were used when the run began.
-fn used_before(context: &RunContext, limit: &str) -> u64 {
-    let used = context.used_before().and_then(|all| all.get(limit));
-    used.into_iter().flatten().map(|(_, units)| units).sum()
+/// Units of this limit of a limiter that were used when the run began.
+fn used_before(context: &RunContext, limiter: usize, limit: &str) -> u64 {
+    let used = context.used_before(limiter).and_then(|all| all.get(limit));
+    used.into_iter().flatten().map(UsedUnits::sum).sum()
 }
 
 /// The runs that share the limits; none without a limit that can be shared.

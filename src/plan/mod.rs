@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Uri;
 
 use crate::error::Error;
-use crate::limit::{self, Estimate, Policy, Workload};
+use crate::limit::{self, Policy, UsedBefore, Workload};
 use crate::quota_store::{self, SharedLimit};
 use crate::render::RenderContext;
 use crate::secret::{Secrets, Vault, Visibility};
@@ -137,7 +136,6 @@ impl Plan {
         };
         let first = plan.first_uri();
         plan.notes.extend(warnings::of_host(job, &plan.stages, first.as_ref()));
-        plan.notes.extend(plan.used_limits());
         Ok(plan)
     }
 
@@ -204,32 +202,32 @@ impl Plan {
         self.state.clone()
     }
 
-    /// What is left of each limit that the runs of an account share.
+    /// What is left of the limits of each limiter that the runs of an account share. Reads
+    /// their files.
     ///
     /// # Errors
     /// A limit's file can't be read: which, and what to do. Limits with short periods whose
     /// directory can't be used are left out.
-    pub fn shared_limits(&self) -> Result<Vec<SharedLimit>, Error> {
-        let mut all = Vec::new();
-        for stage in self.limited_stages().filter(|stage| stage.shares()) {
-            if self.state.is_err() && !stage.must_share() {
-                continue;
+    pub fn shared_limits(&self) -> Result<Vec<Vec<SharedLimit>>, Error> {
+        let read = |stage: &Stage| {
+            if !stage.shares() || (self.state.is_err() && !stage.must_share()) {
+                return Ok(Vec::new());
             }
-            let (rules, keys) = (stage.policy.rules(), stage.policy.keys().len());
-            all.extend(quota_store::balances(&self.state()?, &stage.account, rules, keys)?);
-        }
-        Ok(all)
+            // The costs of rows are those of the first stage.
+            let work = self.work.as_ref().filter(|_| stage.limiter == self.first().limiter);
+            let costs = work.map_or(&[][..], |work| &work.keys[..]);
+            quota_store::balances(&self.state()?, &stage.account, &stage.policy, costs)
+        };
+        self.limited_stages().map(read).collect()
     }
 
-    /// Warnings of limits that earlier runs have used up, if any row is left to do.
-    fn used_limits(&self) -> Vec<String> {
+    /// Warnings of these shared limits that earlier runs have used up, if any row is left to do.
+    pub fn used_limits(&self, limits: &[Vec<SharedLimit>]) -> Vec<String> {
         let done = self.output.done().len();
         if !self.columns.items && self.rows().is_some_and(|rows| rows <= done) {
             return Vec::new();
         }
-        // What can't be read is said when the plan is shown, and stops the run.
-        let limits = self.shared_limits().unwrap_or_default();
-        warnings::of_used_limits(&limits)
+        limits.iter().flatten().flat_map(warnings::of_used_limit).collect()
     }
 
     /// The limits of the first stage, and the guard that they are kept under.
@@ -238,26 +236,12 @@ impl Plan {
         &self.first().policy
     }
 
-    /// The least time for all rows that are left when each answer takes `latency`, and the
-    /// limit that binds; none without a limit, or if the rows aren't known.
-    #[must_use]
-    pub fn bound(&self, latency: Duration) -> Option<Estimate> {
-        let now = limit::now();
-        self.first().policy.bound(&self.demand()?, latency, now)
-    }
-
-    /// The workload of all rows that are left, after what earlier runs of the account have
-    /// used; none if the rows aren't known.
-    pub(crate) fn demand(&self) -> Option<Workload> {
-        let used_before = quota_store::used_before(&self.shared_limits().unwrap_or_default());
-        Some(Workload { used_before, ..self.work.as_ref()?.sum.clone() })
-    }
-
-    /// The workload of a part of the rows that took this number of requests.
-    pub(crate) fn workload_of(&self, requests: u64) -> Workload {
+    /// The workload of a part of the rows that took this number of requests, after what
+    /// earlier runs of the account have used.
+    pub(crate) fn workload_of(&self, requests: u64, used_before: UsedBefore) -> Workload {
         match &self.work {
-            Some(all) => all.sum.share(requests),
-            None => Workload::requests(requests),
+            Some(all) => Workload { used_before, ..all.sum.clone() }.share(requests),
+            None => Workload { used_before, ..Workload::requests(requests) },
         }
     }
 }

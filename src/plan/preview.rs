@@ -8,24 +8,33 @@ use http::Request;
 
 use super::Plan;
 use super::workload::{CostRange, TotalUse};
-use crate::limit::{Guard, Policy, QuotaBalance, now};
-use crate::quota_store::SharedLimit;
+use crate::error::Error;
+use crate::limit::{Estimate, Guard, Policy, QuotaBalance, Time, Workload};
+use crate::quota_store::{self, SharedLimit};
 use crate::render::{EmbeddedKey, keys_in_data, keys_in_url, may_be_key};
 use crate::report::escape;
 use crate::row::Row;
 use crate::secret::Visibility;
 
 impl Plan {
-    /// The rows, the first requests with their secrets as `***`, the limits,
-    /// and the least time that they allow if each answer takes `latency`.
+    /// The rows, the first requests with their secrets as `***`, the limits and what is left
+    /// of them, and the least time that they allow from `now` on if each answer takes `latency`.
     #[must_use]
-    pub fn preview(&self, latency: Duration) -> String {
+    pub fn preview(
+        &self,
+        latency: Duration,
+        now: Time,
+        shared: Result<&[Vec<SharedLimit>], &Error>,
+    ) -> String {
+        let shared_or_none = shared.unwrap_or_default();
+        let demand = self.demand(shared_or_none);
+        let forecast = Forecast { policy: &self.first().policy, demand, latency, now };
         let mut text = String::new();
         for (name, value) in [
             ("input", self.input()),
-            ("limit", self.limit(latency)),
-            ("time", self.time(latency)),
-            ("guards", self.guards(latency)),
+            ("limit", self.limit(&forecast)),
+            ("time", self.time(&forecast)),
+            ("guards", self.guards(&forecast)),
             ("workers", self.workers(latency)),
             ("output", self.output.name()),
         ] {
@@ -38,7 +47,7 @@ impl Plan {
         for total in self.totals() {
             let _ = writeln!(text, "{:<8}  {}", "total", escape(&total));
         }
-        for quota in self.quotas_left() {
+        for quota in quotas_left(shared) {
             let _ = writeln!(text, "{:<8}  {}", "quota", escape(&quota));
         }
         for stage in &self.stages[1..] {
@@ -54,7 +63,7 @@ impl Plan {
         for secret in self.secrets_used() {
             let _ = writeln!(text, "{:<8}  {}", "secret", escape(&secret));
         }
-        for note in &self.notes {
+        for note in self.notes.iter().chain(&self.used_limits(shared_or_none)) {
             let _ = writeln!(text, "{:<8}  {}", "note", escape(note));
         }
         for rows in self.survey.first.chunks(self.first().batch_size()) {
@@ -105,13 +114,21 @@ impl Plan {
         }
     }
 
-    fn limit(&self, latency: Duration) -> String {
+    /// The workload of all rows that are left, after what earlier runs have used of these
+    /// limits; none if the rows aren't known.
+    fn demand(&self, shared: &[Vec<SharedLimit>]) -> Option<Workload> {
+        let used_before = shared.first().map(|limits| quota_store::used_before(limits));
+        let used_before = used_before.unwrap_or_default();
+        Some(Workload { used_before, ..self.work.as_ref()?.sum.clone() })
+    }
+
+    fn limit(&self, forecast: &Forecast<'_>) -> String {
         let policy = &self.first().policy;
         if policy.is_unlimited() {
             return "none: as fast as the server answers (--rate 300/1m sets one)".into();
         }
         let names = names(policy);
-        let binding = match (names.len(), self.bound(latency)) {
+        let binding = match (names.len(), forecast.bound(forecast.latency)) {
             (2.., Some(bound)) => format!("; {} binds", bound.binds),
             _ => String::new(),
         };
@@ -121,29 +138,6 @@ impl Plan {
         };
         let guard = policy.guard().name();
         format!("{} ({guard}){pool}{binding}", names.join(" and "))
-    }
-
-    /// The rest of limits that outlive a run, and the files that keep it.
-    fn quotas_left(&self) -> Vec<String> {
-        let left = |limit: &SharedLimit| {
-            let (quota, path) = (&limit.quota, limit.path.display());
-            match &limit.balance {
-                Some(balance) => format!(
-                    "{} of {} {} left of {}, by {path}",
-                    balance.left, quota.units, quota.unit, quota.name
-                ),
-                None => format!("{}: each key has a file in {path}", quota.name),
-            }
-        };
-        // Limits with short periods are worth a line while they are in use.
-        let is_shown = |limit: &SharedLimit| {
-            let is_used = |balance: &QuotaBalance| balance.left < limit.quota.units;
-            limit.quota.is_durable() || limit.balance.as_ref().is_some_and(is_used)
-        };
-        match self.shared_limits() {
-            Ok(limits) => limits.iter().filter(|limit| is_shown(limit)).map(left).collect(),
-            Err(error) => vec![error.to_string()],
-        }
     }
 
     /// The cost of the rows in each unit but requests.
@@ -193,13 +187,13 @@ impl Plan {
         format!("{}{left}", counted(rows))
     }
 
-    fn time(&self, latency: Duration) -> String {
+    fn time(&self, forecast: &Forecast<'_>) -> String {
         let Some(work) = &self.work else {
             return "depends on the number of rows".into();
         };
-        let least = |latency| self.bound(latency).map(|bound| seconds(bound.time));
-        let each = humantime::format_duration(latency);
-        match (least(Duration::ZERO), least(latency)) {
+        let least = |latency| forecast.bound(latency).map(|bound| seconds(bound.time));
+        let each = humantime::format_duration(forecast.latency);
+        match (least(Duration::ZERO), least(forecast.latency)) {
             (Some(least), Some(later)) => {
                 let rows = self.rows_left(work.rows);
                 format!("at least {least} for {rows}; {later} if each answer takes {each}")
@@ -210,12 +204,12 @@ impl Plan {
     }
 
     /// The least times under each guard, and which guard is worth it.
-    fn guards(&self, latency: Duration) -> String {
-        let policy = &self.first().policy;
-        let Some(demand) = self.demand().filter(|_| !policy.is_unlimited()) else {
+    fn guards(&self, forecast: &Forecast<'_>) -> String {
+        let Forecast { policy, latency, now, .. } = *forecast;
+        let Some(demand) = forecast.demand.as_ref().filter(|_| !policy.is_unlimited()) else {
             return "nothing to guard".into();
         };
-        let times = Guard::ALL.map(|guard| policy.under(guard).bound(&demand, latency, now()));
+        let times = Guard::ALL.map(|guard| policy.under(guard).bound(demand, latency, now));
         let [Some(strict), Some(acked), Some(sent)] = times else {
             return "nothing to guard".into();
         };
@@ -287,6 +281,52 @@ impl Plan {
         }
         text
     }
+}
+
+/// The base of a plan's least times.
+struct Forecast<'a> {
+    policy: &'a Policy,
+    /// None if the rows aren't known.
+    demand: Option<Workload>,
+    /// The latency of each answer.
+    latency: Duration,
+    now: Time,
+}
+
+impl Forecast<'_> {
+    /// The least time for all rows that are left, and the limit that binds.
+    fn bound(&self, latency: Duration) -> Option<Estimate> {
+        self.policy.bound(self.demand.as_ref()?, latency, self.now)
+    }
+}
+
+/// The rest of limits that outlive a run or are in use, and the files that keep it.
+fn quotas_left(shared: Result<&[Vec<SharedLimit>], &Error>) -> Vec<String> {
+    // Limits with short periods are worth a line while they are in use.
+    let is_shown = |limit: &&SharedLimit| {
+        let is_used = |balance: &QuotaBalance| balance.left < limit.quota.units;
+        limit.quota.is_durable()
+            || limit.balance.as_ref().is_some_and(is_used)
+            || limit.keys.iter().any(|key| is_used(&key.balance))
+    };
+    match shared {
+        Ok(limits) => limits.iter().flatten().filter(is_shown).map(quota_left).collect(),
+        Err(error) => vec![error.to_string()],
+    }
+}
+
+fn quota_left(limit: &SharedLimit) -> String {
+    let SharedLimit { quota, balance, keys, path } = limit;
+    let path = path.display();
+    let Some(balance) = balance else {
+        let files = format!("{}: each key has a file in {path}", quota.name);
+        let Some(least) = keys.iter().map(|key| key.balance.left).min() else {
+            return files;
+        };
+        let (count, units, unit) = (keys.len(), quota.units, &quota.unit);
+        return format!("{files}; of {count} keys, the least has {least} of {units} {unit} left");
+    };
+    format!("{} of {} {} left of {}, by {path}", balance.left, quota.units, quota.unit, quota.name)
 }
 
 /// The text in place of a key.

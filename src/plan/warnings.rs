@@ -182,13 +182,9 @@ pub fn of_host(job: &Job, stages: &[Stage], first: Option<&Uri>) -> Option<Strin
 const WORTH_IT: Duration = Duration::from_secs(1);
 
 /// Warnings that the first request has to wait, since earlier runs have used up a limit.
-pub fn of_used_limits(limits: &[SharedLimit]) -> Vec<String> {
-    limits.iter().flat_map(of_used_limit).collect()
-}
-
-fn of_used_limit(limit: &SharedLimit) -> Vec<String> {
+pub fn of_used_limit(limit: &SharedLimit) -> Vec<String> {
     let Some(balance) = &limit.balance else {
-        return Vec::new();
+        return of_used_keys(limit).into_iter().collect();
     };
     let (name, unit) = (&limit.quota.name, &limit.quota.unit);
     let wait = balance.wait.filter(|wait| *wait >= WORTH_IT).map(duration::rounded);
@@ -203,6 +199,17 @@ fn of_used_limit(limit: &SharedLimit) -> Vec<String> {
         ),
     });
     of_dead.into_iter().chain(used_up).collect()
+}
+
+/// The keys of a scope that have nothing left.
+fn of_used_keys(limit: &SharedLimit) -> Option<String> {
+    let waits = limit.keys.iter().filter_map(|key| key.balance.wait);
+    let waits: Vec<Duration> = waits.filter(|wait| *wait >= WORTH_IT).collect();
+    let longest = duration::rounded(waits.iter().copied().max()?);
+    let (name, used, all) = (&limit.quota.name, waits.len(), limit.keys.len());
+    Some(format!(
+        "earlier runs have used {name} up for {used} of {all} keys, whose first requests wait up to {longest}"
+    ))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! The cost of all rows that are left to do. Reads the input.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::Stage;
 use crate::error::Error;
 use crate::limit::{Cost, LimitScope, Policy, Rule, Workload};
+use crate::quota_store::KeyCosts;
 use crate::row::Row;
 use crate::sink::CompletedRows;
 use crate::source::Source;
@@ -13,6 +13,10 @@ use crate::source::Source;
 /// Maximum number of keys of a scope whose costs are kept apart. Beyond it, the busiest key
 /// is unknown.
 const KEYS: usize = 100_000;
+
+/// Maximum number of keys of a scope whose costs are kept, to compare them with what earlier
+/// runs have used.
+const KEPT_KEYS: usize = 10_000;
 
 /// The cost of all rows that are left to do.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -23,6 +27,8 @@ pub(crate) struct PlannedWork {
     pub sum: Workload,
     /// The least and the most that one request costs of each unit.
     pub range: Vec<CostRange>,
+    /// By scope; empty for a scope with too many keys.
+    pub keys: Vec<KeyCosts>,
     /// For each total of the run, how far it goes.
     pub totals: Vec<TotalUse>,
 }
@@ -107,7 +113,7 @@ struct WorkSum {
     range: Vec<Option<CostRange>>,
     totals: Vec<TotalUse>,
     /// By scope and key; none for a scope with too many keys.
-    scopes: Vec<Option<HashMap<Arc<str>, Vec<u64>>>>,
+    scopes: Vec<Option<KeyCosts>>,
 }
 
 impl WorkSum {
@@ -182,19 +188,21 @@ impl WorkSum {
     }
 
     fn work(self) -> PlannedWork {
-        let busiest = |keys: HashMap<Arc<str>, Vec<u64>>| {
+        let busiest = |keys: &KeyCosts| {
             let each =
                 (0..self.units.len()).map(|unit| keys.values().map(|units| units[unit]).max());
             each.map(Option::unwrap_or_default).collect()
         };
+        let kept = |keys: Option<KeyCosts>| keys.filter(|keys| keys.len() <= KEPT_KEYS);
         PlannedWork {
             rows: self.rows,
             sum: Workload {
-                busiest: self.scopes.into_iter().map(|keys| keys.map(busiest)).collect(),
+                busiest: self.scopes.iter().map(|keys| keys.as_ref().map(busiest)).collect(),
                 units: self.units,
                 ..Workload::default()
             },
             range: self.range.into_iter().flatten().collect(),
+            keys: self.scopes.into_iter().map(|keys| kept(keys).unwrap_or_default()).collect(),
             totals: self.totals,
         }
     }

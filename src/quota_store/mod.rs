@@ -7,14 +7,15 @@ mod account;
 mod legacy;
 mod location;
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::Error;
 use crate::limit::{
-    self, AccountNames, FileQuotaStore, LimitScope, NamedAccount, Quota, QuotaBalance, QuotaState,
-    Rule, ScopeKey, UsedBefore,
+    self, AccountNames, FileQuotaStore, LimitScope, NamedAccount, Policy, Quota, QuotaBalance,
+    QuotaState, ScopeKey, UsedBefore, UsedUnits,
 };
 pub use account::QuotaAccount;
 pub use location::directory;
@@ -46,8 +47,7 @@ pub fn open(directory: &Path, account: &QuotaAccount) -> Result<FileQuotaStore, 
 /// If the salt of this machine's names can't be read.
 pub fn of_account(store: &FileQuotaStore, account: &QuotaAccount) -> Result<FileQuotaStore, Error> {
     let directory = store.directory();
-    let names = names(directory, account)
-        .map_err(|error| Error::plan(limit::store_error(directory, &error)))?;
+    let names = names(directory, account).map_err(|error| unreadable(directory, &error))?;
     Ok(store.with_names(names))
 }
 
@@ -115,73 +115,99 @@ pub fn processes(directory: &Path, account: &QuotaAccount) -> Result<Vec<u32>, E
         return Ok(Vec::new());
     }
     let read = || limit::processes(directory, &*names(directory, account)?, ScopeKey::Run);
-    read().map_err(|error| Error::plan(limit::store_error(directory, &error)))
+    read().map_err(|error| unreadable(directory, &error))
 }
+
+/// By key of a scope, the cost of the rows by unit.
+pub type KeyCosts = HashMap<Arc<str>, Vec<u64>>;
 
 /// What is left of a limit that the runs of an account share.
 #[derive(Debug, Clone)]
 pub struct SharedLimit {
     /// The limit.
     pub quota: Quota,
-    /// What is left; none if each key has its own.
+    /// What is left; none if each key of a scope has its own.
     pub balance: Option<QuotaBalance>,
+    /// What is left of the keys of a scope that the plan knows.
+    pub keys: Vec<KeyBalance>,
     /// The limit's file, or the directory of the keys' files.
     pub path: PathBuf,
 }
 
-/// The units of each limit, by its name, that earlier runs have used, and the time until they
-/// are available again.
+/// What is left of a limit under one key of a scope.
+#[derive(Debug, Clone)]
+pub struct KeyBalance {
+    /// What is left.
+    pub balance: QuotaBalance,
+    /// By unit, the cost of the rows under this key.
+    pub wanted: Vec<u64>,
+}
+
+/// The units of each limit of one limiter, by its name, that earlier runs have used.
 #[must_use]
 pub fn used_before(limits: &[SharedLimit]) -> UsedBefore {
     let mut all = UsedBefore::new();
     for limit in limits {
-        let used = limit.balance.as_ref().map(|balance| &balance.used);
-        if let Some(used) = used.filter(|used| !used.is_empty()) {
-            all.entry(limit.quota.name.clone()).or_insert_with(|| used.clone());
+        let of_keys = limit.keys.iter().map(|key| (&key.balance, &key.wanted[..]));
+        let balance = limit.balance.iter().map(|balance| (balance, &[][..]));
+        for (balance, wanted) in balance.chain(of_keys).filter(|(it, _)| !it.used.is_empty()) {
+            let used = UsedUnits { units: balance.used.clone(), wanted: wanted.to_owned() };
+            all.entry(limit.quota.name.clone()).or_default().push(used);
         }
     }
     all
 }
 
-/// What is left of the shared limits among these rules, without a lease.
+/// What is left of the shared limits of this policy, without a lease. The costs of the rows are
+/// by scope and key.
 ///
 /// # Errors
 /// If a file can't be read.
 pub fn balances(
     directory: &Path,
     account: &QuotaAccount,
-    rules: &[Rule],
-    keys: usize,
+    policy: &Policy,
+    costs: &[KeyCosts],
 ) -> Result<Vec<SharedLimit>, Error> {
-    if !directory.is_dir() {
-        let unused = |quota: Quota| SharedLimit {
-            balance: Some(QuotaBalance::unused(&quota)),
-            quota,
-            path: directory.to_owned(),
-        };
-        return Ok(rules.iter().filter_map(Rule::quota).map(unused).collect());
+    let mut salted = None;
+    if directory.is_dir() {
+        salted = Some(names(directory, account).map_err(|error| unreadable(directory, &error))?);
     }
-    let names = names(directory, account)
-        .map_err(|error| Error::plan(limit::store_error(directory, &error)))?;
+    let read = |quota: &Quota, key: ScopeKey<'_>| match &salted {
+        None => Ok((QuotaBalance::unused(quota), directory.to_owned())),
+        Some(names) => {
+            let path = limit::path_of(directory, &**names, quota, key);
+            let balance = limit::balance(directory, &**names, quota, key);
+            Ok((balance.map_err(|error| unreadable(&path, &error))?, path))
+        }
+    };
     let mut all = Vec::new();
-    for rule in rules {
+    for rule in policy.rules() {
         let Some(quota) = rule.quota() else { continue };
         let scope_keys: Vec<ScopeKey<'_>> = match rule.scope {
             LimitScope::Run => vec![ScopeKey::Run],
-            LimitScope::Pool => (0..keys).map(ScopeKey::Pool).collect(),
-            LimitScope::Scope(_) => {
-                all.push(SharedLimit { quota, balance: None, path: directory.to_owned() });
+            LimitScope::Pool => (0..policy.keys().len()).map(ScopeKey::Pool).collect(),
+            LimitScope::Scope(scope) => {
+                let mut keys = Vec::new();
+                for (key, wanted) in costs.get(scope).into_iter().flatten() {
+                    let (balance, _) = read(&quota, ScopeKey::Key(key))?;
+                    keys.push(KeyBalance { balance, wanted: wanted.clone() });
+                }
+                all.push(SharedLimit { quota, balance: None, keys, path: directory.to_owned() });
                 continue;
             }
         };
         for key in scope_keys {
-            let path = limit::path_of(directory, &*names, &quota, key);
-            let balance = limit::balance(directory, &*names, &quota, key)
-                .map_err(|error| Error::plan(limit::store_error(&path, &error)))?;
-            all.push(SharedLimit { quota: quota.clone(), balance: Some(balance), path });
+            let (balance, path) = read(&quota, key)?;
+            let (quota, balance) = (quota.clone(), Some(balance));
+            all.push(SharedLimit { quota, balance, keys: Vec::new(), path });
         }
     }
     Ok(all)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Error {
+    Error::plan(limit::store_error(path, error))
 }
 
 #[cfg(test)]

@@ -234,3 +234,31 @@ fn a_total_for_the_run_begins_anew_with_each_and_may_be_raised() {
     assert_one_record_per_row(&place.records("out.jsonl"), 30);
     assert_eq!(mock.judgement().requests, 30);
 }
+
+#[test]
+fn a_plan_counts_what_tenants_and_keys_of_a_pool_have_used() {
+    let (place, mock) = (Place::new(), mock(Settings::default()));
+    let rows: String = (0..12).map(|n| format!("{n},t{}\n", n % 3)).collect();
+    let input = place.file("rows.csv", &format!("id,tenant\n{rows}"));
+    let job = |command: &str, limit: &[&str]| {
+        let url = format!("{}/echo/{{{{ id }}}}", mock.url());
+        let job = throng(command).arg("--url", &url).arg("--input", &input);
+        let job = job.env("XDG_STATE_HOME", &place.path("state"));
+        let job = job.env("ONE", "a-key-of-mine").env("TWO", "another-key-of-mine");
+        limit.chunks(2).fold(job, |job, words| job.arg(words[0], words[1]))
+    };
+    let tenants = ["--rate", "5/1d", "--per", "{{ tenant }}"];
+    let keys = ["--rate", "8/10m", "--keys", "{{ env.ONE }}", "--keys", "{{ env.TWO }}"];
+    let keys = [&keys[..], &["--header", "x-api-key: {{ key }}"]].concat();
+    for (limit, takes, waits) in [(&tenants[..], "7", "1day"), (&keys[..], "12", "10m")] {
+        let least = || {
+            let shown = job("plan", limit).exits(0).stdout;
+            let line = shown.lines().find(|line| line.starts_with("time ")).map(str::to_owned);
+            line.unwrap_or(shown)
+        };
+        assert!(least().contains("at least 0s for 12 rows"), "{}", least());
+        job("run", limit).arg("--take", takes).exits(0);
+        // A tenant has 2 left, and wants 4; the keys have 4 left, and 12 rows are to be done.
+        assert!(least().contains(&format!("at least {waits}")), "{}", least());
+    }
+}

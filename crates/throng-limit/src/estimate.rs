@@ -1,6 +1,7 @@
 //! The least time that limits allow. Pure.
 
 use std::collections::HashMap;
+use std::slice;
 use std::time::Duration;
 
 use crate::config::{Guard, LimitScope, Policy, Rule};
@@ -18,9 +19,26 @@ pub struct Workload {
     pub used_before: UsedBefore,
 }
 
-/// By the name of a limit, units that have been used, with the time until they are available
-/// again, in the order of that.
-pub type UsedBefore = HashMap<String, Vec<(Duration, u64)>>;
+/// By the name of a limit, the units that have been used: of each key that has a limit of its
+/// own, or of the whole limit.
+pub type UsedBefore = HashMap<String, Vec<UsedUnits>>;
+
+/// Units of one limit that have been used.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UsedUnits {
+    /// The units, with the time until they are available again, in the order of that.
+    pub units: Vec<(Duration, u64)>,
+    /// By unit, what the workload costs under this key of a scope; empty for other limits.
+    pub wanted: Vec<u64>,
+}
+
+impl UsedUnits {
+    /// The sum of all units.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.units.iter().map(|(_, units)| units).sum()
+    }
+}
 
 /// The least time for a job, and why.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +63,9 @@ impl Workload {
 impl Workload {
     /// The workload whose cost in this unit has turned out to be `factor` times as high.
     pub fn scale(&mut self, unit: usize, factor: f64) {
-        let sums = self.busiest.iter_mut().flatten().chain([&mut self.units]);
+        let used = self.used_before.values_mut().flatten();
+        let of_keys = self.busiest.iter_mut().flatten().chain(used.map(|key| &mut key.wanted));
+        let sums = of_keys.chain([&mut self.units]);
         for units in sums.filter_map(|units| units.get_mut(unit)) {
             *units = (*units as f64 * factor).floor() as u64;
         }
@@ -57,10 +77,14 @@ impl Workload {
         let all = self.units.first().copied().unwrap_or_default().max(1);
         let part = |units: &u64| (*units as f64 / all as f64 * requests as f64).floor() as u64;
         let parts = |units: &Vec<u64>| units.iter().map(part).collect();
+        let mut used_before = self.used_before.clone();
+        for key in used_before.values_mut().flatten() {
+            key.wanted = parts(&key.wanted);
+        }
         Workload {
             units: parts(&self.units),
             busiest: self.busiest.iter().map(|units| units.as_ref().map(parts)).collect(),
-            used_before: self.used_before.clone(),
+            used_before,
         }
     }
 }
@@ -76,15 +100,21 @@ impl Policy {
             .iter()
             .filter_map(|rule| self.load(rule, demand, latency, start))
             .collect();
+        let of_used_keys: Vec<LimitLoad> = self
+            .rules()
+            .iter()
+            .flat_map(|rule| self.loads_of_used_keys(rule, demand, latency, start))
+            .collect();
         let alone = |load: &LimitLoad| load.alone(load.units);
-        let binds = loads.iter().max_by(|a, b| alone(a).total_cmp(&alone(b)))?;
+        let each = || loads.iter().chain(&of_used_keys);
+        let binds = each().max_by(|a, b| alone(a).total_cmp(&alone(b)))?;
         let (name, at_a_time) = (binds.name.clone(), binds.at_a_time());
+        let longest = each().map(alone).fold(0.0, f64::max);
         loads.sort_by(|a, b| b.pace.cycle().total_cmp(&a.pace.cycle()));
         let requests = demand.units.first().copied().unwrap_or_default();
         let seconds = together(&loads, requests as f64, requests as f64);
-        let seconds = loads.iter().map(alone).fold(seconds, f64::max);
         Some(Estimate {
-            time: Duration::try_from_secs_f64(seconds + latency.as_secs_f64()).ok()?,
+            time: Duration::try_from_secs_f64(seconds.max(longest) + latency.as_secs_f64()).ok()?,
             binds: name,
             at_a_time,
         })
@@ -97,24 +127,106 @@ impl Policy {
         latency: Duration,
         start: Time,
     ) -> Option<LimitLoad> {
-        let units = match rule.scope {
-            LimitScope::Run => demand.units.get(rule.unit).copied()? as f64,
+        let used = demand.used_before.get(&rule.name).map_or(&[][..], Vec::as_slice);
+        let units = |all: &Vec<u64>| all.get(rule.unit).map(|units| *units as f64);
+        let (units, used) = match rule.scope {
+            LimitScope::Run => (units(&demand.units)?, UsedShare::new(used, 1)),
             LimitScope::Pool => {
-                demand.units.get(rule.unit).copied()? as f64 / self.keys().len() as f64
+                let keys = self.keys().len();
+                (units(&demand.units)? / keys as f64, UsedShare::new(used, keys))
             }
             LimitScope::Scope(scope) => {
-                let busiest = demand.busiest.get(scope)?.as_ref()?;
-                busiest.get(rule.unit).copied()? as f64
+                (units(demand.busiest.get(scope)?.as_ref()?)?, UsedShare::default())
             }
         };
+        LimitLoad::new(rule, units, used, latency, start)
+    }
+
+    /// The loads of the keys of a scope under which units have been used.
+    fn loads_of_used_keys(
+        &self,
+        rule: &Rule,
+        demand: &Workload,
+        latency: Duration,
+        start: Time,
+    ) -> Vec<LimitLoad> {
+        let used = demand.used_before.get(&rule.name);
+        let Some(keys) = used.filter(|_| matches!(rule.scope, LimitScope::Scope(_))) else {
+            return Vec::new();
+        };
+        let load = |key: &UsedUnits| {
+            let units = *key.wanted.get(rule.unit)? as f64;
+            LimitLoad::new(rule, units, UsedShare::new(slice::from_ref(key), 1), latency, start)
+        };
+        keys.iter().filter_map(load).collect()
+    }
+}
+
+/// What one limit has to carry.
+struct LimitLoad {
+    name: String,
+    units: f64,
+    /// In one cycle, or at once.
+    amount: f64,
+    pace: Pace,
+    used: UsedShare,
+}
+
+/// Units that were used before, as the share of one of several keys that the load is spread
+/// over. All times are in seconds.
+#[derive(Default)]
+struct UsedShare {
+    /// The units, by the time until they are available again.
+    units: Vec<(f64, f64)>,
+    /// The time until all are available again; the mean of the keys.
+    all_after: f64,
+}
+
+impl UsedShare {
+    fn new(used: &[UsedUnits], keys: usize) -> UsedShare {
+        let keys = keys.max(1) as f64;
+        let of_key = |(wait, units): &(Duration, u64)| (wait.as_secs_f64(), *units as f64 / keys);
+        let mut units: Vec<(f64, f64)> =
+            used.iter().flat_map(|key| key.units.iter().map(of_key)).collect();
+        units.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        let all_after = used.iter().filter_map(|key| key.units.last());
+        UsedShare {
+            units,
+            all_after: all_after.map(|(wait, _)| wait.as_secs_f64()).sum::<f64>() / keys,
+        }
+    }
+
+    fn sum(&self) -> f64 {
+        self.units.iter().map(|(_, units)| units).sum()
+    }
+
+    /// The time until this number of the units is available.
+    fn available(&self, units: f64) -> f64 {
+        if units <= 0.0 {
+            return 0.0;
+        }
+        let mut sum = 0.0;
+        let enough = self.units.iter().find(|(_, more)| {
+            sum += more;
+            // Shares of keys are no whole numbers.
+            sum >= units - 1e-9
+        });
+        enough.map_or(0.0, |(wait, _)| *wait)
+    }
+}
+
+impl LimitLoad {
+    fn new(
+        rule: &Rule,
+        units: f64,
+        used: UsedShare,
+        latency: Duration,
+        start: Time,
+    ) -> Option<LimitLoad> {
         // What is counted from its answer waits for it.
         let waits = match rule.guard() {
             Guard::Strict => latency,
             Guard::Acked | Guard::Sent => Duration::ZERO,
-        };
-        let used_before = match rule.scope {
-            LimitScope::Run => demand.used_before.get(&rule.name).cloned().unwrap_or_default(),
-            LimitScope::Pool | LimitScope::Scope(_) => Vec::new(),
         };
         let (amount, pace) = match rule.rate_pattern()? {
             RatePattern::Windows { amount, period } => {
@@ -135,19 +247,8 @@ impl Policy {
                 (amount, Pace::Windows { cycle: latency.as_secs_f64() })
             }
         };
-        Some(LimitLoad { name: rule.name.clone(), units, amount: amount as f64, pace, used_before })
+        Some(LimitLoad { name: rule.name.clone(), units, amount: amount as f64, pace, used })
     }
-}
-
-/// What one limit has to carry.
-struct LimitLoad {
-    name: String,
-    units: f64,
-    /// In one cycle, or at once.
-    amount: f64,
-    pace: Pace,
-    /// Units that were used before, by the time until they are available again.
-    used_before: Vec<(Duration, u64)>,
 }
 
 /// How the units of a limit follow one another. All times are in seconds.
@@ -190,19 +291,19 @@ impl Pace {
 impl LimitLoad {
     /// From the first sending to the last, under this limit alone.
     fn alone(&self, units: f64) -> f64 {
-        let used: u64 = self.used_before.iter().map(|(_, units)| units).sum();
+        let used = self.used.sum();
         match self.pace {
             Pace::Windows { .. } => {
-                let free = (self.amount - used as f64).max(0.0);
+                let free = (self.amount - used).max(0.0);
                 let cycles = self.full_cycles(units);
                 let last = units - cycles * self.amount;
-                self.pace.time_of(cycles) + self.available(last - free)
+                self.pace.time_of(cycles) + self.used.available(last - free)
             }
             // What was used before is in one window with what is sent first.
-            Pace::Edges { .. } => self.pace.time_of(self.full_cycles(units + used as f64)),
+            Pace::Edges { .. } => self.pace.time_of(self.full_cycles(units + used)),
             Pace::Paced { interval, latency } => {
                 // The bucket is empty of what was used before.
-                let empty = self.used_before.last().map_or(0.0, |(wait, _)| wait.as_secs_f64());
+                let empty = self.used.all_after;
                 let after_it = (empty + (units - self.amount) * interval).max(0.0);
                 if units <= self.amount {
                     return after_it;
@@ -217,19 +318,6 @@ impl LimitLoad {
                 after_it.max(first + at_the_rate.max(in_rounds))
             }
         }
-    }
-
-    /// The time until this number of the units is available that were used before.
-    fn available(&self, units: f64) -> f64 {
-        if units <= 0.0 {
-            return 0.0;
-        }
-        let mut sum = 0.0;
-        let enough = self.used_before.iter().find(|(_, more)| {
-            sum += *more as f64;
-            sum >= units
-        });
-        enough.map_or(0.0, |(wait, _)| wait.as_secs_f64())
     }
 
     fn full_cycles(&self, units: f64) -> f64 {
@@ -368,7 +456,8 @@ mod tests {
             let policy = policy.on_clock(Timestamp::UNIX_EPOCH);
             let used = used.iter().map(|&(wait, units)| (Duration::from_secs(wait), units));
             let mut demand = Workload::requests(rows);
-            demand.used_before.insert(policy.rules()[0].name.clone(), used.collect());
+            let used = UsedUnits { units: used.collect(), wanted: Vec::new() };
+            demand.used_before.insert(policy.rules()[0].name.clone(), vec![used]);
             policy.bound(&demand, Duration::ZERO, Time::ZERO).unwrap().time.as_secs_f64()
         };
         // 12 of 22 are free at once, 4 in 1 s, and 6 in 3 s.
@@ -401,5 +490,54 @@ mod tests {
         assert_eq!(time(&demand).as_secs_f64(), 1.0);
         demand.busiest = vec![Some(vec![11])];
         assert_eq!(time(&demand).as_secs_f64(), 60.0);
+    }
+
+    #[test]
+    fn units_that_a_key_has_used_before_come_first() {
+        let settings = serde_json::from_value(serde_json::json!({
+            "rate": [{"rate": "10/1m", "per": "{{ t }}"}],
+        }));
+        let policy = Policy::new(&settings.unwrap(), Duration::ZERO).unwrap();
+        // The busiest key asks for 10 and is new; another has used 8 of its 10.
+        let mut demand = Workload { busiest: vec![Some(vec![10])], ..Workload::requests(20) };
+        let used =
+            |wanted| UsedUnits { units: vec![(Duration::from_secs(40), 8)], wanted: vec![wanted] };
+        for (wanted, expected) in [(2, 0.0), (3, 40.0), (12, 60.0), (13, 100.0)] {
+            demand.used_before.insert(policy.rules()[0].name.clone(), vec![used(wanted)]);
+            let bound = policy.bound(&demand, Duration::ZERO, Time::ZERO).unwrap();
+            assert_eq!(bound.time.as_secs_f64(), expected, "{wanted}");
+        }
+        // Half of the requests take half of each key's units.
+        assert_eq!(demand.share(10).used_before[&policy.rules()[0].name][0].wanted, [6]);
+    }
+
+    #[test]
+    fn the_keys_of_a_pool_have_together_what_each_has_left() {
+        let bound = |rate: &str, rows, used: &[&[(u64, u64)]]| {
+            let settings = serde_json::json!({"rate": [rate], "keys": ["a", "b"]});
+            let settings = serde_json::from_value(settings).unwrap();
+            let policy = Policy::new(&settings, Duration::ZERO).unwrap();
+            let of_key = |used: &&[(u64, u64)]| UsedUnits {
+                units: used
+                    .iter()
+                    .map(|&(wait, units)| (Duration::from_secs(wait), units))
+                    .collect(),
+                wanted: Vec::new(),
+            };
+            let mut demand = Workload::requests(rows);
+            let used = used.iter().map(of_key).collect();
+            demand.used_before.insert(policy.rules()[0].name.clone(), used);
+            policy.bound(&demand, Duration::ZERO, Time::ZERO).unwrap().time.as_secs_f64()
+        };
+        // 2 of 6 are free at once, one in 2 s, and three in 4 s.
+        let used: [&[(u64, u64)]; 2] = [&[(4, 3)], &[(2, 1)]];
+        for (rows, expected) in [(2, 0.0), (3, 2.0), (4, 4.0), (6, 4.0), (7, 5.0)] {
+            assert_eq!(bound("3/5s", rows, &used), expected, "{rows}");
+        }
+        // A full bucket and one that is empty: 20 tokens come back in each second.
+        let used: [&[(u64, u64)]; 2] = [&[(1, 10)], &[]];
+        for (rows, expected) in [(10, 0.0), (20, 0.5), (30, 1.0)] {
+            assert_eq!(bound("bucket:10/1s", rows, &used), expected, "{rows}");
+        }
     }
 }

@@ -52,7 +52,7 @@ pub use gate::{Cost, LimitState, LimiterSnapshot, Permit, RateLimiter, RateLimit
 
 mod estimate;
 #[doc(hidden)]
-pub use estimate::{Estimate, UsedBefore, Workload};
+pub use estimate::{Estimate, UsedBefore, UsedUnits, Workload};
 
 #[cfg(test)]
 mod schedules;
