@@ -41,8 +41,8 @@ Examples:
 
 Each record's _arrived says from when to when its requests can have reached the
 server. The most that can have fallen into one window follows from these times
-alone. Requests of rows without a record (a run that was cut off), and of runs
-that are not given, are not in it.
+alone. Requests of rows without a record (a run that was cut off), of steps
+before a job's last one, and of runs that are not given, are not in it.
 
 Exit codes:
   0  kept, whatever happened on the way     1  not proven     2  the files can't tell";
@@ -60,7 +60,7 @@ pub fn main(arguments: &VerifyArgs) -> Result<Exit, Error> {
     for check in &verified.checks {
         say::result(&crate::report::escape(&line(check, &verified)));
     }
-    for line in verified.rows.iter().flat_map(missing) {
+    for line in verified.rows.iter().filter_map(missing) {
         say::result(&crate::report::escape(&line));
     }
     if verified.checks.iter().all(Check::is_kept) { Ok(Exit::Ok) } else { Ok(Exit::SomeFailed) }
@@ -137,16 +137,23 @@ fn requests(verified: &Verified) -> String {
         1 => "1 request".to_owned(),
         requests => format!("{requests} requests"),
     };
-    match verified.rows.len() {
-        1 => format!("{requests} of this run"),
-        runs => format!("{requests} of {runs} runs together"),
+    let has_steps = verified.rows.iter().any(|file| file.has_steps);
+    match (verified.rows.len(), has_steps) {
+        (1, false) => format!("{requests} of this run"),
+        (runs, false) => format!("{requests} of {runs} runs together"),
+        (1, true) => format!(
+            "{requests} of the last step of this run; those of the steps before it are not in the file"
+        ),
+        (runs, true) => format!(
+            "{requests} of {runs} runs together; those of steps before a job's last one are not in the files"
+        ),
     }
 }
 
-/// The requests of a file that are not counted, as far as that is known.
-fn missing(file: &FileRows) -> Vec<String> {
+/// The rows of a file whose requests are not counted, as far as that is known.
+fn missing(file: &FileRows) -> Option<String> {
     let FileRows { name, all, .. } = file;
-    let rows = match (all, file.without_record()) {
+    match (all, file.without_record()) {
         (Some(_), Some(0)) => None,
         (Some(all), Some(without)) => Some(format!(
             "{name}: {without} of {all} rows have no record; what was sent for them is not counted"
@@ -154,9 +161,5 @@ fn missing(file: &FileRows) -> Vec<String> {
         _ => Some(format!(
             "{name}: nothing says how many rows its run had; what was sent for rows without a record is not counted"
         )),
-    };
-    let steps = file.has_steps.then(|| {
-        format!("{name}: its job has steps; the requests of all but the last one are not counted")
-    });
-    rows.into_iter().chain(steps).collect()
+    }
 }

@@ -381,4 +381,15 @@ fn limits_of_earlier_steps_can_t_be_verified() {
     let ended = verify(&file, "").with_code(0);
     ended.says("not checked: the records of ");
     assert!(ended.stdout.starts_with("8/1s: at most 5 of 8 in any 1s"), "{}", ended.stdout);
+    // Where the limit is given, the sentence says what is missing.
+    go("");
+    let records = place.read("out.jsonl");
+    let other = place.file("other.jsonl", records.lines().next().unwrap());
+    for (others, scope) in [
+        ("", "(5 requests of the last step of this run; those of the steps before it are not in"),
+        (&*other, "(6 requests of 2 runs together; those of steps before a job's last one are not"),
+    ] {
+        let lines = proven(verify(&file, &format!("{others} --rate 9/1s")));
+        assert!(lines[0].contains(scope), "{lines:?}");
+    }
 }
