@@ -74,6 +74,63 @@ fn every_path_in_the_architecture_exists() {
     }
 }
 
+#[test]
+fn what_is_not_pure_is_in_the_architecture_and_no_other_file_says_so() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let (_, section) = text.split_once("## What is not pure").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let quoted = section.split('`').skip(1).step_by(2);
+    let is_source = |it: &&str| it.starts_with("src/") || it.starts_with("crates/");
+    let places: Vec<PathBuf> = quoted.filter(is_source).map(|it| root.join(it)).collect();
+    let mut impure = Vec::new();
+    for file in ["src", "crates/throng-limit/src"].iter().flat_map(|it| files(&root.join(it))) {
+        let text = fs::read_to_string(&file).unwrap();
+        let head: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        let uses = impurities(&text);
+        assert!(!head.contains("Pure") || uses.is_empty(), "{}: {uses:?}", file.display());
+        let inside = file.strip_prefix(root).unwrap();
+        let is_test = ["tests", "schedules"].iter().any(|it| inside.to_str().unwrap().contains(it));
+        if !uses.is_empty() && !is_test {
+            let is_listed = places.iter().any(|place| file.starts_with(place));
+            assert!(is_listed, "ARCHITECTURE.md lacks {}: {uses:?}", inside.display());
+            impure.push(file);
+        }
+    }
+    let is_pure = |place: &&PathBuf| !impure.iter().any(|file| file.starts_with(place));
+    let pure: Vec<&PathBuf> = places.iter().filter(is_pure).collect();
+    assert!(pure.is_empty(), "ARCHITECTURE.md has {pure:?}");
+}
+
+#[test]
+fn what_a_file_takes_from_outside_is_found_and_comments_and_tests_are_left_out() {
+    let text = "//! By `std::fs`.\nuse crate::fs::file_lock;\nfn f() { Instant::now() }\n\
+                #[cfg(test)]\nmod tests {\n    use std::env::var;\n}\n";
+    assert_eq!(Vec::from_iter(impurities(text)), ["Instant::now()", "crate::fs::"]);
+}
+
+/// What a file takes from outside: files, the network, clocks, random numbers, processes.
+fn impurities(text: &str) -> BTreeSet<&'static str> {
+    const SOURCES: [&str; 14] = [
+        "std::fs",
+        "crate::fs::",
+        "tokio::net",
+        "tokio::time::",
+        "Instant::now()",
+        "SystemTime::now()",
+        "Timestamp::now()",
+        "Zoned::now()",
+        "limit::now()",
+        "clock_gettime(",
+        "rand::random",
+        "std::process",
+        "std::env::",
+        "std::thread::",
+    ];
+    let code = code(text);
+    SOURCES.into_iter().filter(|source| code.contains(source)).collect()
+}
+
 /// The names that `pub use` and `pub mod` give at the top of a crate, in order, but for
 /// hidden ones.
 fn public_names(text: &str) -> Vec<String> {
@@ -150,12 +207,16 @@ fn module(source: &Path, file: &Path) -> String {
 
 /// The first names after `crate::` in a file, up to its tests, which may use anything.
 fn modules_in(text: &str) -> BTreeSet<String> {
-    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let lines = code.lines().map(str::trim_start);
-    let lines: Vec<&str> = lines.filter(|line| !line.starts_with("//")).collect();
-    let code = lines.join("\n");
+    let code = code(text);
     let after = code.split("crate::").skip(1);
     after.flat_map(first_names).collect()
+}
+
+/// The lines of a file up to its tests, but for comments.
+fn code(text: &str) -> String {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let lines = code.lines().map(str::trim_start);
+    lines.filter(|line| !line.starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
 /// `a::B` is in `a`; `{a, b::C}` in `a` and `b`. A name that begins with a
