@@ -139,6 +139,18 @@ impl Record {
         self.outcome.as_deref().unwrap_or(&self.kept)
     }
 
+    /// Whether the row is done: it has its values, or the job's rules say that there are none.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.outcome.is_ok() || self.is_missing()
+    }
+
+    /// Whether the row is done without values, as a rule of the job says of the answer.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.outcome.as_ref().is_err_and(|failure| failure.kind == FailureKind::Missing)
+    }
+
     /// The latency as records have it: in milliseconds, to the microsecond.
     pub(crate) fn milliseconds(&self) -> Option<f64> {
         self.latency.map(|latency| latency.as_micros() as f64 / 1000.0)
@@ -220,6 +232,10 @@ failure_kinds! {
     SeveralItems = "several items";
     /// The page does not say where the next one is.
     MissingNextPage = "missing next page";
+    /// The server has nothing for the row, by a rule of the job: the row is done, and no failure.
+    Missing = "missing";
+    /// The list of pages ended before this answer, by a rule of the job. No record has it.
+    EndOfPages = "end of pages";
 }
 
 impl FailureKind {

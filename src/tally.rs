@@ -33,8 +33,10 @@ pub struct Tally {
 pub struct Counts {
     /// Records.
     pub rows: u64,
-    /// Records with a result.
+    /// Records with a result, or of rows that are missing.
     pub ok: u64,
+    /// Records of rows that are missing, by a rule of the job.
+    pub missing: u64,
     /// Records with a failure.
     pub failed: u64,
     /// Attempts of all records.
@@ -66,6 +68,7 @@ impl Tally {
             Ok(values) => {
                 self.aggregates.iter_mut().for_each(|groups| groups.add(values, &record.row.fields))
             }
+            Err(_) if record.is_missing() => {}
             Err(failure) => self.failures.add(&record.row, failure),
         }
     }
@@ -107,10 +110,12 @@ impl Tally {
 impl Counts {
     fn add(&mut self, record: &Record) {
         self.rows += 1;
-        match record.outcome {
-            Ok(_) => self.ok += 1,
-            Err(_) => self.failed += 1,
+        if record.is_ok() {
+            self.ok += 1;
+        } else {
+            self.failed += 1;
         }
+        self.missing += u64::from(record.is_missing());
         self.attempts += u64::from(record.attempts);
         self.retries += u64::from(record.attempts.saturating_sub(1));
     }
@@ -118,6 +123,7 @@ impl Counts {
     fn merge(&mut self, other: Counts) {
         self.rows += other.rows;
         self.ok += other.ok;
+        self.missing += other.missing;
         self.failed += other.failed;
         self.attempts += other.attempts;
         self.retries += other.retries;

@@ -76,6 +76,7 @@ impl JobArgs {
             "network": self.network.tree(),
             "tls": self.tls.tree(),
             "retry": self.patience.retry_tree(),
+            "answer": self.patience.answer_tree(),
             "extract": self.values.extract_tree(),
             "items": self.pages.items_tree(),
             "batch": self.pages.batch_tree(),

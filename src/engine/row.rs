@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use crate::engine::context::RunContext;
 use crate::extract;
-use crate::judge::{Tries, Verdict, delivery};
+use crate::judge::{Decision, Tries, Verdict, delivery};
 use crate::limit::Cost;
 use crate::metrics::WaitReason;
 use crate::plan::Stage;
@@ -93,7 +93,7 @@ impl RowExecutor {
             Ok(request) => request,
             Err(failure) => return Ok(Err(failure)),
         };
-        let terms = AttemptTerms { cost: &cost, purpose: Purpose::Own };
+        let terms = AttemptTerms { cost: &cost, purpose: Purpose::Own, row: Some(row) };
         match self.requests.send_fresh(&request, terms, &mut AttemptTrace::default()).await {
             Ok(answer) => Ok(Ok(answer)),
             Err(AttemptError::Failed(error)) => {
@@ -201,7 +201,8 @@ impl RequestExecutor {
         if let Some(intents) = intents.filter(|_| self.stage().judge.needs_intent(tries)) {
             trace.intents = rows.iter().map(|row| intents.of(row)).collect();
         }
-        let terms = AttemptTerms { cost, purpose: Purpose::Own };
+        let row = rows.first().filter(|_| rows.len() == 1);
+        let terms = AttemptTerms { cost, purpose: Purpose::Own, row };
         let outcome = match self.key_expired(trace) {
             Some(error) => Ok(Err(error.failure())),
             None => pin!(self.send_with_retries(request, terms, tries, trace)).await,
@@ -233,7 +234,12 @@ impl RequestExecutor {
                 trace.add_delivery(Delivery::Rejected);
                 continue;
             }
-            trace.add_delivery(delivery(&outcome));
+            let decision = trace.decision.take();
+            let judged = match &outcome {
+                Ok(answer) => Ok((answer, decision.unwrap_or_default())),
+                Err(error) => Err(error),
+            };
+            trace.add_delivery(delivery(judged));
             self.check_aborted(&outcome, tries)?;
             if let (Ok(answer), Purpose::Own, true) =
                 (&outcome, terms.purpose, self.has_credentials)
@@ -242,7 +248,7 @@ impl RequestExecutor {
                 continue;
             }
             let judge = &self.stage().judge;
-            match (judge.verdict(&mut tries, &outcome, self.context.world.draw()), outcome) {
+            match (judge.verdict(&mut tries, judged, self.context.world.draw()), outcome) {
                 (Verdict::Done, Ok(answer)) => return Ok(Ok(answer)),
                 (Verdict::GiveUp(failure), outcome) => {
                     self.check_reached(request.uri(), terms.purpose, &outcome)?;
@@ -253,9 +259,19 @@ impl RequestExecutor {
                     let _waits = self.waits(WaitReason::Backoff);
                     self.unless_stopped(tokio::time::sleep(pause)).await?;
                 }
-                (Verdict::Done, Err(_)) => {}
+                (Verdict::Stop, Ok(answer)) => {
+                    return Err(self.stop(&answer, decision.unwrap_or_default()));
+                }
+                (Verdict::Done | Verdict::Stop, Err(_)) => {}
             }
         }
+    }
+
+    /// Ends the run at an answer at which a rule of the job says so.
+    fn stop(&self, answer: &Answer, decision: Decision) -> Cancelled {
+        let rule = self.stage().answers.describe(decision.row);
+        let Failure { kind, detail } = answer.failure();
+        self.end_run(format!("an answer stops the run, by {rule}: {kind}: {detail}"))
     }
 
     /// Sends a request, and follows its redirects as far as the job says.

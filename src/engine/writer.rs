@@ -125,7 +125,7 @@ fn write_batch(
     for record in batch {
         written = written.and(writer.write(record));
         tally.add(record);
-        ok += u64::from(record.outcome.is_ok());
+        ok += u64::from(record.is_ok());
     }
     written?;
     if last {

@@ -16,6 +16,7 @@ mod guard;
 use budget::{Bounded, JqBudget, Running};
 use compile::compile;
 
+use super::context::{AnswerContext, VARIABLES};
 use crate::record::{Failure, FailureKind};
 
 /// The input of a jq program.
@@ -24,6 +25,8 @@ pub type JqInput = Val;
 /// A compiled program.
 pub struct Program {
     filter: Filter<Bounded>,
+    /// Whether it has the variables of an answer.
+    has_variables: bool,
 }
 
 /// Why a program has no value.
@@ -41,12 +44,34 @@ impl Program {
     /// # Errors
     /// Where it is wrong.
     pub fn new(code: &str) -> Result<Program, String> {
-        compile(code).map(|filter| Program { filter })
+        compile(code, &[]).map(|filter| Program { filter, has_variables: false })
+    }
+
+    /// Compiles a program that reads an answer, and may use `$status`, `$headers`, `$url` and
+    /// `$row`.
+    ///
+    /// # Errors
+    /// Where it is wrong.
+    pub fn of_answer(code: &str) -> Result<Program, String> {
+        if VARIABLES.iter().any(|name| code.contains(name)) {
+            compile(code, &VARIABLES).map(|filter| Program { filter, has_variables: true })
+        } else {
+            Program::new(code)
+        }
     }
 
     /// All values of the program, in order.
     pub fn run_all(&self, input: &JqInput) -> Result<Vec<JqInput>, JqError> {
-        self.values(input, &JqBudget::new()).collect()
+        self.run_all_in(input, &AnswerContext::default())
+    }
+
+    /// All values of the program in this context, in order.
+    pub fn run_all_in(
+        &self,
+        input: &JqInput,
+        context: &AnswerContext<'_>,
+    ) -> Result<Vec<JqInput>, JqError> {
+        self.values(input, &JqBudget::new(), context).collect()
     }
 
     /// The values of the program, which are made one after the other.
@@ -54,17 +79,25 @@ impl Program {
         &'a self,
         input: &JqInput,
         budget: &'a JqBudget,
-    ) -> impl Iterator<Item = Result<JqInput, JqError>> + 'a {
+        context: &AnswerContext<'_>,
+    ) -> impl Iterator<Item = Result<JqInput, JqError>> + use<'a> {
         let running = Running { lut: &self.filter.lut, budget };
-        let context = Ctx::<Bounded>::new(running, Vars::new([]));
+        let variables =
+            if self.has_variables { Vars::new(context.values()) } else { Vars::new([]) };
+        let context = Ctx::<Bounded>::new(running, variables);
         let values = self.filter.id.run((context, input.clone()));
         values.map(|value| value.map_err(|why| JqError::of(why, budget)))
     }
 
     /// The program's one value.
     pub fn run(&self, input: &JqInput) -> Result<Value, JqError> {
+        self.run_in(input, &AnswerContext::default())
+    }
+
+    /// The program's one value in this context.
+    pub fn run_in(&self, input: &JqInput, context: &AnswerContext<'_>) -> Result<Value, JqError> {
         let budget = JqBudget::new();
-        let mut values = self.values(input, &budget);
+        let mut values = self.values(input, &budget, context);
         let Some(value) = values.next().transpose()? else {
             return Err(JqError::Failed("the jq program gave no value".into()));
         };

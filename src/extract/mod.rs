@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::error::Error;
 use crate::record::{Failure, FailureKind, excerpt};
 
+mod context;
 mod items;
 mod jq;
 mod paths;
@@ -15,6 +16,7 @@ mod scanner;
 #[cfg(test)]
 mod spellings;
 
+pub use context::AnswerContext;
 pub use items::{ItemSettings, Items, missing_items};
 pub use jq::{JqInput, Program};
 use paths::{Path, PathScanner, PathValues};
@@ -90,16 +92,28 @@ impl Extractor {
         self.wanted.iter().map(|wanted| wanted.name.clone()).collect()
     }
 
+    /// The values of one answer of which nothing but the body is known.
+    ///
+    /// # Errors
+    /// Those of [`Extractor::extract_in`].
+    pub fn extract(&self, body: &[u8]) -> Result<Vec<Value>, Failure> {
+        self.extract_in(body, &AnswerContext::default())
+    }
+
     /// The values of one answer, in the order of their names. The body is parsed once.
     ///
     /// # Errors
     /// A failure `not text`, `not json` or `several documents`; `missing NAME` for the
     /// first missing value; or `jq too long`.
-    pub fn extract(&self, body: &[u8]) -> Result<Vec<Value>, Failure> {
+    pub fn extract_in(
+        &self,
+        body: &[u8],
+        context: &AnswerContext<'_>,
+    ) -> Result<Vec<Value>, Failure> {
         if self.wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let pairs = self.wanted.iter().zip(self.find(body)?);
+        let pairs = self.wanted.iter().zip(self.find(body, context)?);
         pairs.map(|(wanted, found)| wanted.accept(found)).collect()
     }
 
@@ -109,7 +123,7 @@ impl Extractor {
     /// # Errors
     /// A failure `jq too long`.
     pub fn extract_any(&self, body: &[u8]) -> Result<Vec<Value>, Failure> {
-        match self.find(body) {
+        match self.find(body, &AnswerContext::default()) {
             Ok(found) => Ok(found.into_iter().map(Result::unwrap_or_default).collect()),
             Err(failure) if failure.kind == FailureKind::JqTooLong => Err(failure),
             Err(_) => Ok(Vec::new()),
@@ -130,18 +144,48 @@ impl Extractor {
         self.wanted.is_empty() || matches!(self.method, ExtractionMethod::Paths(_))
     }
 
-    fn find(&self, body: &[u8]) -> Result<PathValues, Failure> {
+    /// The first value of an answer that need not have it, or null. A body that is no JSON is a
+    /// text for a program.
+    ///
+    /// # Errors
+    /// A failure `jq too long`.
+    pub fn extract_one_in(
+        &self,
+        body: &[u8],
+        context: &AnswerContext<'_>,
+    ) -> Result<Value, Failure> {
+        let is_json = || json::<IgnoredAny>(body).is_ok();
+        let found = match (&self.method, text(body)) {
+            (ExtractionMethod::Jq(programs), Ok(text)) if !is_json() => {
+                self.run_all(programs, &JqInput::from(text.to_owned()), context)
+            }
+            _ => self.find(body, context),
+        };
+        match found {
+            Ok(found) => Ok(found.into_iter().next().and_then(Result::ok).unwrap_or_default()),
+            Err(failure) if failure.kind == FailureKind::JqTooLong => Err(failure),
+            Err(_) => Ok(Value::Null),
+        }
+    }
+
+    fn find(&self, body: &[u8], context: &AnswerContext<'_>) -> Result<PathValues, Failure> {
         match &self.method {
             ExtractionMethod::Paths(scanner) => match scanner.scan(json_text(body)?) {
                 Ok(found) => Ok(found),
                 Err(_) => Ok(scanner.follow(&json(body)?)),
             },
-            ExtractionMethod::Jq(programs) => {
-                let input = json(body)?;
-                let pairs = self.wanted.iter().zip(programs);
-                pairs.map(|(wanted, program)| wanted.run(program, &input)).collect()
-            }
+            ExtractionMethod::Jq(programs) => self.run_all(programs, &json(body)?, context),
         }
+    }
+
+    fn run_all(
+        &self,
+        programs: &[Program],
+        input: &JqInput,
+        context: &AnswerContext<'_>,
+    ) -> Result<PathValues, Failure> {
+        let pairs = self.wanted.iter().zip(programs);
+        pairs.map(|(wanted, program)| wanted.run(program, input, context)).collect()
     }
 }
 
@@ -151,8 +195,9 @@ impl ExtractionMethod {
         if let Some(paths) = paths {
             return Ok(ExtractionMethod::Paths(PathScanner::new(paths)));
         }
-        let compile =
-            |(key, code): &(&String, &str)| Program::new(code).map_err(|why| wrong(key, &why));
+        let compile = |(key, code): &(&String, &str)| {
+            Program::of_answer(code).map_err(|why| wrong(key, &why))
+        };
         programs.iter().map(compile).collect::<Result<_, _>>().map(ExtractionMethod::Jq)
     }
 }
@@ -164,8 +209,13 @@ impl WantedValue {
     }
 
     /// The value of the program, or why it has none.
-    fn run(&self, program: &Program, input: &JqInput) -> Result<Result<Value, String>, Failure> {
-        match program.run(input) {
+    fn run(
+        &self,
+        program: &Program,
+        input: &JqInput,
+        context: &AnswerContext<'_>,
+    ) -> Result<Result<Value, String>, Failure> {
+        match program.run_in(input, context) {
             Ok(value) => Ok(Ok(value)),
             Err(error) => error.or_failure(&format!("extract.{}", self.name)).map(Err),
         }

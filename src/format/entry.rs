@@ -9,7 +9,7 @@ use super::column_set::ColumnSet;
 use super::columns::Columns;
 use super::rows::{OpenedRows, OpenedText};
 use crate::error::Error;
-use crate::record::Record;
+use crate::record::{FailureKind, Record};
 use crate::row::Fields;
 
 /// One format.
@@ -166,9 +166,20 @@ pub(crate) struct ReadRecord {
     pub item: Option<u64>,
     /// Whether no item of the row comes after it.
     pub last: bool,
-    pub ok: bool,
-    /// Whether the server may have done what it was asked.
-    pub unknown: bool,
+    /// The kind of its failure, if it failed.
+    pub failed: Option<FailureKind>,
     /// The field that identifies the row, as the format writes it.
     pub key: Option<Vec<u8>>,
+}
+
+impl ReadRecord {
+    /// Whether the row is done.
+    pub fn is_ok(&self) -> bool {
+        self.failed.is_none()
+    }
+
+    /// Whether the server may have done what it was asked.
+    pub fn is_unknown(&self) -> bool {
+        self.failed == Some(FailureKind::OutcomeUnknown)
+    }
 }

@@ -190,7 +190,7 @@ fn own(columns: &Columns, record: &Record, out: &mut Vec<u8>) -> serde_json::Res
         entry(out, br#","_item":"#, item.and_then(|item| item.number))?;
         entry(out, br#","_last":"#, item.is_none_or(|item| item.last))?;
     }
-    entry(out, br#","_ok":"#, failure.is_none())?;
+    entry(out, br#","_ok":"#, record.is_ok())?;
     entry(out, br#","_status":"#, record.status)?;
     entry(out, br#","_error":"#, failure.map(|failure| failure.kind.text()))?;
     entry(out, br#","_detail":"#, failure.map(|failure| &failure.detail))?;
@@ -247,8 +247,7 @@ impl Decode for JsonlRecords {
             row: line._row,
             item: line._item,
             last: line._last,
-            ok: line._ok,
-            unknown: line._error.is_some_and(|error| error == FailureKind::OutcomeUnknown.text()),
+            failed: (!line._ok).then(|| FailureKind::parse(&line._error.unwrap_or_default())),
             key,
         }))
     }
@@ -412,8 +411,7 @@ mod tests {
             row: 3,
             item: None,
             last: true,
-            ok: false,
-            unknown: true,
+            failed: Some(FailureKind::OutcomeUnknown),
             key: Some(b"7".to_vec()),
         };
         assert_eq!(read(line), Some(FoundRecord::Row(seen)));

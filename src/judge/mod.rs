@@ -9,12 +9,16 @@ use crate::limit::MaxWait;
 use crate::record::{Failure, FailureKind};
 use crate::send::{Answer, Delivery, SendError};
 
-mod refusals;
+mod answer_rule;
+mod answers;
 pub mod signals;
+mod status_set;
 
-pub use refusals::{
-    RefusalMeaning, RefusalRule, RefusalRules, RefusalScope, Ruling, default_ruling,
+pub use answer_rule::{AnswerRule, Meaning, RefusalMeaning, RefusalScope};
+pub use answers::{
+    AnswerTable, BUILT_IN, Decision, RefusalRule, Ruling, TableRow, built_in_decision,
 };
+pub use status_set::StatusSet;
 
 /// Maximum pause after the first attempt; it doubles with each retry.
 const BACKOFF_BASE: Duration = Duration::from_millis(500);
@@ -64,9 +68,14 @@ pub enum Verdict {
     Done,
     /// Another attempt follows after this pause.
     Retry(Duration),
-    /// The row fails.
+    /// The row ends without values.
     GiveUp(Failure),
+    /// The run stops, and the row has no record.
+    Stop,
 }
+
+/// An answer and the decision on it, or why none came.
+pub type Judged<'a> = Result<(&'a Answer, Decision), &'a SendError>;
 
 /// The attempts of one row so far that count as retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,43 +164,56 @@ impl Judge {
 
     /// The verdict on one attempt. `chance` lies between 0 and 1.
     #[must_use]
-    pub fn verdict(
-        &self,
-        tries: &mut Tries,
-        outcome: &Result<Answer, SendError>,
-        chance: f64,
-    ) -> Verdict {
-        let failure = match outcome {
-            Ok(answer) if answer.status.is_success() => return Verdict::Done,
-            Ok(answer) if is_replayed(answer) => return Verdict::GiveUp(replayed(answer)),
-            Ok(answer) => answer.failure(),
-            Err(error) => error.failure(),
+    pub fn verdict(&self, tries: &mut Tries, judged: Judged<'_>, chance: f64) -> Verdict {
+        let (failure, pause) = match judged {
+            Err(error) => (error.failure(), None),
+            Ok((answer, decision)) => match decision.then {
+                Meaning::Ok => return Verdict::Done,
+                Meaning::Stop => return Verdict::Stop,
+                Meaning::Missing => return nothing(FailureKind::Missing, answer),
+                Meaning::End => return nothing(FailureKind::EndOfPages, answer),
+                Meaning::Fail => return Verdict::GiveUp(failure(answer)),
+                Meaning::Retry | Meaning::Refusal => (answer.failure(), decision.pause),
+            },
         };
-        match delivery(outcome) {
+        let is_too_long = pause.is_some_and(|pause| pause > self.settings.max_server_wait());
+        match delivery(judged) {
             Delivery::Final => Verdict::GiveUp(failure),
             Delivery::Unknown if !self.resends(*tries) => {
-                Verdict::GiveUp(unknown_failure(outcome, failure))
+                Verdict::GiveUp(unknown_failure(judged, failure))
             }
-            _ if tries.used >= self.settings.retries => Verdict::GiveUp(failure),
+            _ if tries.used >= self.settings.retries || is_too_long => Verdict::GiveUp(failure),
             _ => {
                 tries.used += 1;
-                Verdict::Retry(backoff(tries.used - 1, chance))
+                Verdict::Retry(pause.unwrap_or_else(|| backoff(tries.used - 1, chance)))
             }
         }
     }
 }
 
-/// The delivery of an attempt, which decides whether another may follow.
+/// The delivery of an attempt, which decides whether another may follow. By a rule of the job
+/// that says to try again, the server did nothing.
 #[must_use]
-pub fn delivery(outcome: &Result<Answer, SendError>) -> Delivery {
-    match outcome {
+pub fn delivery(judged: Judged<'_>) -> Delivery {
+    match judged {
         Err(error) => error.delivery,
-        Ok(answer) => match answer.status {
+        Ok((_, decision)) if decision.is_of_job() => match decision.then {
+            Meaning::Retry | Meaning::Refusal | Meaning::Stop => Delivery::Rejected,
+            _ => Delivery::Final,
+        },
+        Ok((answer, _)) => match answer.status {
             StatusCode::REQUEST_TIMEOUT => Delivery::NotSent,
             status if status.is_server_error() => Delivery::Unknown,
             _ => Delivery::Final,
         },
     }
+}
+
+/// The verdict on an answer by which a row ends without values and without a failure.
+fn nothing(kind: FailureKind, answer: &Answer) -> Verdict {
+    let Failure { kind: status, detail } = answer.failure();
+    let detail = if detail.is_empty() { status.to_string() } else { format!("{status}: {detail}") };
+    Verdict::GiveUp(Failure::new(kind, detail))
 }
 
 /// The pause after `retries` retries, exponential with full jitter: `chance` (0 to 1) times
@@ -202,22 +224,23 @@ pub fn backoff(retries: u32, chance: f64) -> Duration {
     doubled.min(BACKOFF_CAP).mul_f64(chance.clamp(0.0, 1.0))
 }
 
-/// Whether the server has stored this answer for the request's key: another attempt gets
-/// the same answer.
-fn is_replayed(answer: &Answer) -> bool {
-    let header = answer.headers.get("idempotent-replayed");
-    header.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
-}
-
-fn replayed(answer: &Answer) -> Failure {
+/// The failure of a row with this answer. One that the server has stored for the request's key
+/// comes again with each attempt.
+fn failure(answer: &Answer) -> Failure {
     let Failure { kind, detail } = answer.failure();
-    let detail = format!("the answer that the server keeps for this Idempotency-Key: {detail}");
-    Failure { kind, detail }
+    let header = answer.headers.get("idempotent-replayed");
+    let is_replayed = header.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+    if is_replayed {
+        let detail = format!("the answer that the server keeps for this Idempotency-Key: {detail}");
+        Failure { kind, detail }
+    } else {
+        Failure { kind, detail }
+    }
 }
 
 /// The failure of a request whose outcome is unknown; a status is a failure by itself.
-fn unknown_failure(outcome: &Result<Answer, SendError>, failure: Failure) -> Failure {
-    match outcome {
+fn unknown_failure(judged: Judged<'_>, failure: Failure) -> Failure {
+    match judged {
         Ok(_) => failure,
         Err(_) => Failure::new(
             FailureKind::OutcomeUnknown,
@@ -250,6 +273,14 @@ mod tests {
         })
     }
 
+    fn judged(outcome: &Result<Answer, SendError>) -> Judged<'_> {
+        let rules = signals::HeaderRules::default();
+        outcome.as_ref().map(|answer| {
+            let heard = rules.heard(&answer.headers);
+            (answer, built_in_decision(answer.status, heard, std::time::UNIX_EPOCH))
+        })
+    }
+
     fn verdicts(
         method: Method,
         unknown: UnknownOutcome,
@@ -260,7 +291,7 @@ mod tests {
         let mut tries = Tries::of(&method);
         let mut verdicts = Vec::new();
         loop {
-            let verdict = judge.verdict(&mut tries, outcome, 1.0);
+            let verdict = judge.verdict(&mut tries, judged(outcome), 1.0);
             let again = matches!(verdict, Verdict::Retry(_));
             verdicts.push(verdict);
             if !again {

@@ -58,7 +58,9 @@ pub struct Job {
     /// `all`.
     #[serde(rename = "no-headers")]
     pub no_headers: Vec<String>,
-    /// Which answers are refusals, beside a 429.
+    /// What answers mean: the first rows of the table of answers.
+    pub answer: Vec<judge::AnswerRule>,
+    /// Which answers are refusals, beside a 429: rows of the table after those of `answer`.
     pub refusal: Vec<judge::RefusalRule>,
     /// What to keep of an answer.
     pub extract: extract::Settings,
@@ -91,6 +93,8 @@ pub struct StageConfig {
     pub send: Option<send::Settings>,
     /// When to try again.
     pub retry: Option<judge::Settings>,
+    /// What answers mean; the job's own rows of the table come after these.
+    pub answer: Vec<judge::AnswerRule>,
     /// What to keep of an answer.
     pub extract: extract::Settings,
     /// What to keep a record of, if not of each row.
@@ -116,6 +120,7 @@ impl StageConfig {
                 idempotency_key: None,
                 ..whole.retry.clone()
             }),
+            answer: [stage.answer, whole.answer.clone()].concat(),
             extract: stage.extract,
             items: stage.items,
             batch: stage.batch,

@@ -28,9 +28,19 @@ impl Layers {
     #[must_use]
     pub fn overlay(mut self, mut flags: Value) -> Layers {
         drop_nulls(&mut flags);
+        self.put_answers_first(&mut flags);
         flags.as_object_mut().into_iter().flat_map(Map::values_mut).for_each(drop_nulls);
         lay_over(&mut self.0, flags);
         self
+    }
+
+    /// Rules of the flags for answers come before those of the file, which stay.
+    fn put_answers_first(&self, flags: &mut Value) {
+        if let (Some(Value::Array(first)), Some(Value::Array(then))) =
+            (flags.get_mut("answer"), self.0.get("answer"))
+        {
+            first.extend(then.iter().cloned());
+        }
     }
 
     /// The job of these settings, which lie over the profile that they name.

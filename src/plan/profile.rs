@@ -224,7 +224,8 @@ mod tests {
                 let job = json!({"api": api, "request": {"headers": headers}}).to_string();
                 let job = Job::parse("job.json", &job).unwrap();
                 assert!(!job.limit.rate.is_empty(), "{api}");
-                crate::judge::RefusalRules::new(
+                crate::judge::AnswerTable::new(
+                    &job.answer,
                     &job.refusal,
                     Default::default(),
                     job.retry.max_server_wait(),

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::extract::{CostExtractor, Extractor, Items};
 use crate::format::Format;
 use crate::judge::signals::{BodySignals, HeaderRules};
-use crate::judge::{Judge, RefusalRules, Tries};
+use crate::judge::{AnswerTable, Judge, Tries};
 use crate::limit::{self, Cost, Guard, LimitError, Policy, Rule, Sharing};
 use crate::pages::Pages;
 use crate::quota_store::QuotaAccount;
@@ -48,7 +48,7 @@ pub struct Stage {
     pub(crate) transport: Arc<Transport>,
     pub(crate) cleartext: Cleartext,
     pub(crate) judge: Judge,
-    pub(crate) refusals: RefusalRules,
+    pub(crate) answers: AnswerTable,
     pub(crate) headers: HeaderRules,
     pub(crate) body_signals: Option<BodySignals>,
     pub(crate) extractor: Extractor,
@@ -109,7 +109,8 @@ impl Stage {
             signer,
             cleartext: Cleartext::of(job),
             judge: Judge::new(job.retry.clone()),
-            refusals: RefusalRules::new(
+            answers: AnswerTable::new(
+                &job.answer,
                 &job.refusal,
                 headers.clone(),
                 job.retry.max_server_wait(),

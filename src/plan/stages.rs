@@ -4,6 +4,7 @@ use http::Method;
 
 use super::{Job, Stage, checks, warnings};
 use crate::error::Error;
+use crate::judge::Meaning;
 use crate::render::RenderContext;
 use crate::source::Survey;
 
@@ -35,6 +36,7 @@ pub fn of(job: &Job, context: &RenderContext<'_>) -> Result<(Vec<Stage>, Vec<Str
         stages.push(stage);
     }
     check_values(&stages)?;
+    check_end(job, &stages)?;
     Ok((stages, warnings))
 }
 
@@ -56,6 +58,18 @@ fn check_values(stages: &[Stage]) -> Result<(), Error> {
         ));
     }
     Ok(())
+}
+
+/// Checks that a rule for the end of pages has pages.
+fn check_end(job: &Job, stages: &[Stage]) -> Result<(), Error> {
+    let rules = job.answer.iter().chain(job.step.iter().flat_map(|step| &step.answer));
+    let has_pages = stages.iter().any(|stage| stage.pages.is_some());
+    match rules.filter(|_| !has_pages).find(|rule| rule.then == Meaning::End) {
+        None => Ok(()),
+        Some(rule) => Err(Error::plan(format!(
+            "the answer rule '{rule}' (answer, --answer) ends a list of pages, and the job has none: write missing for rows that have nothing, or give pages (--next, --page)"
+        ))),
+    }
 }
 
 /// Checks that the request of a later stage may be repeated: a row that was cut off begins

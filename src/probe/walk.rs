@@ -293,7 +293,7 @@ fn observation(
     elapsed: Duration,
     now: SystemTime,
 ) -> Observation {
-    let rules = &context.plan.first().refusals;
+    let rules = &context.plan.first().answers;
     let ruling = rules.of_answer(answer.status, &answer.headers, &answer.body, now);
     let ruling = ruling.unwrap_or(Ruling::Accepted);
     let wait = match ruling {

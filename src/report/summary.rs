@@ -84,7 +84,7 @@ impl Report {
         };
         all.merge(tally.clone());
         let whole = Report::of(&all);
-        let RowReport { rows, ok, failed, skipped, skipped_failed } = self.rows;
+        let RowReport { rows, ok, missing, failed, skipped, skipped_failed } = self.rows;
         Report {
             rows: RowReport { skipped, skipped_failed, ..whole.rows },
             aggregates: whole.aggregates,
@@ -92,6 +92,7 @@ impl Report {
             this_run: Some(RunFigures {
                 rows,
                 ok,
+                missing,
                 failed,
                 aggregates: self.aggregates,
                 failures: self.failures,
@@ -125,8 +126,11 @@ fn by_name<S: Serializer>(answers: &[AggregateResult], serializer: S) -> Result<
 pub struct RunFigures {
     /// Rows with a record.
     pub rows: u64,
-    /// Rows with a result.
+    /// Rows with a result, or that are missing.
     pub ok: u64,
+    /// Rows of these that are missing: done without values, by a rule of the job.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub missing: u64,
     /// Rows without a result.
     pub failed: u64,
     /// The results of the job's summary, by name.
@@ -141,8 +145,11 @@ pub struct RunFigures {
 pub struct RowReport {
     /// Rows with a record in the output.
     pub rows: u64,
-    /// Rows with a result.
+    /// Rows with a result, or that are missing.
     pub ok: u64,
+    /// Rows of these that are missing: done without values, by a rule of the job.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub missing: u64,
     /// Rows without a result.
     pub failed: u64,
     /// Rows that an earlier run has finished, which this run left as they are.
@@ -317,8 +324,8 @@ pub struct RunEnding {
 
 impl RowReport {
     pub(super) fn new(counts: Counts) -> RowReport {
-        let Counts { rows, ok, failed, .. } = counts;
-        RowReport { rows, ok, failed, ..RowReport::default() }
+        let Counts { rows, ok, missing, failed, .. } = counts;
+        RowReport { rows, ok, missing, failed, ..RowReport::default() }
     }
 }
 

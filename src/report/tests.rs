@@ -81,7 +81,8 @@ fn a_stopped_run_names_the_reason_and_the_way_to_continue() {
         limits: vec![LimitReport { lost: 1, most_in_window: 23, ..limit() }],
         ..Report::default()
     };
-    report.rows = RowReport { rows: 1200, ok: 1197, failed: 3, skipped: 1200, skipped_failed: 3 };
+    report.rows =
+        RowReport { rows: 1200, ok: 1197, missing: 0, failed: 3, skipped: 1200, skipped_failed: 3 };
     report.this_run = Some(RunFigures::default());
     let text = report.text(Color::Never);
     for line in [

@@ -73,10 +73,20 @@ fn style(report: &Report) -> Style {
 
 fn rows(report: &Report) -> String {
     let rows = &report.rows;
-    let outcome = |ok, failed| format!("{} ok, {} failed", count(ok), count(failed));
+    let outcome = |ok, missing, failed| {
+        let missing = match missing {
+            0 => String::new(),
+            missing => format!(" ({} missing)", count(missing)),
+        };
+        format!("{} ok{missing}, {} failed", count(ok), count(failed))
+    };
     let mut parts = Vec::new();
     if let Some(run) = &report.this_run {
-        parts.push(format!("this run {}: {}", count(run.rows), outcome(run.ok, run.failed)));
+        parts.push(format!(
+            "this run {}: {}",
+            count(run.rows),
+            outcome(run.ok, run.missing, run.failed)
+        ));
     }
     let skipped = count(rows.skipped);
     match rows.skipped_failed {
@@ -88,7 +98,7 @@ fn rows(report: &Report) -> String {
     }
     let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) };
     let all = plural(rows.rows, "row", "rows");
-    format!("{all}: {}{parts}", outcome(rows.ok, rows.failed))
+    format!("{all}: {}{parts}", outcome(rows.ok, rows.missing, rows.failed))
 }
 
 fn stopped(report: &Report, color: Color) -> Option<String> {

@@ -89,7 +89,7 @@ impl Platter {
 
 fn read(format: &str, bytes: &[u8]) -> ResumeState {
     let format = format.parse().unwrap();
-    resume::read(&mut &*bytes, format, None, None, Unwanted::default()).unwrap()
+    resume::read(&mut &*bytes, format, None, None, &Unwanted::default()).unwrap()
 }
 
 /// Writes records until the disk takes no more; gives how many it took in all.

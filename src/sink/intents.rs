@@ -19,6 +19,7 @@ use crate::format::Format;
 use crate::format::entry::ReadRecord;
 use crate::fs::beside;
 use crate::fs::sync_directory;
+use crate::record::FailureKind;
 use crate::row::Row;
 use crate::threads;
 
@@ -121,8 +122,7 @@ impl IntentLine {
             row: self.row,
             item: None,
             last: true,
-            ok: false,
-            unknown: true,
+            failed: Some(FailureKind::OutcomeUnknown),
             key: self.key.clone().map(String::into_bytes),
         }
     }

@@ -39,6 +39,6 @@ pub use product::unfinished;
 pub use record::record;
 pub use resume::compare::Differences;
 pub use resume::completed::{CompletedRows, KeyCheck};
-pub use settings::{Existing, Order, Settings, Sync};
+pub use settings::{Existing, Order, RetryFailed, Settings, Sync};
 pub use sidecar::{Identity, RunFacts, RunLimit, facts_of, fingerprint};
 pub use writer::Writer;

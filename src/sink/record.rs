@@ -25,10 +25,9 @@ pub fn record(mut fields: Fields) -> Result<Record, String> {
     let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let milliseconds = fields.get("_ms").and_then(float);
     let record = Record {
-        outcome: if ok {
-            Ok(Vec::new())
-        } else {
-            Err(Failure::new(FailureKind::parse(&text("_error")), text("_detail")))
+        outcome: match FailureKind::parse(&text("_error")) {
+            kind if !ok || kind == FailureKind::Missing => Err(Failure::new(kind, text("_detail"))),
+            _ => Ok(Vec::new()),
         },
         kept: Vec::new(),
         arrived: Vec::new(),

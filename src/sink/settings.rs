@@ -1,11 +1,18 @@
 //! The `output` of a job.
 
+use std::fmt;
 use std::num::NonZeroU64;
+use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use http::StatusCode;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 use crate::format::{self, Format};
+use crate::judge::StatusSet;
+use crate::record::FailureKind;
 
 /// The `[output]` part of a job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,8 +27,8 @@ pub struct Settings {
     pub keep_body: bool,
     /// What to do with a file that has records already.
     pub existing: Existing,
-    /// Whether rows that failed in an earlier run are asked for again.
-    pub retry_failed: bool,
+    /// The rows that failed in an earlier run and are asked for again.
+    pub retry_failed: RetryFailed,
     /// The field that identifies a row when a run is resumed; its number if absent.
     pub key: Option<String>,
     /// How much a power cut may cost.
@@ -30,6 +37,134 @@ pub struct Settings {
     pub order: Order,
     /// The file is a directory of Parquet files, each of about this number of records.
     pub parts: Option<NonZeroU64>,
+}
+
+/// The failed rows of an earlier run that are asked for again.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum RetryFailed {
+    /// None of them.
+    #[default]
+    None,
+    /// All of them.
+    All,
+    /// Those that failed in one of these ways.
+    Of(Vec<RetriedKind>),
+}
+
+/// A way to fail, as a user names it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RetriedKind {
+    /// With one of these statuses.
+    Statuses(StatusSet),
+    /// With a failure of this kind.
+    Kind(FailureKind),
+    /// Since something is missing, whatever it is.
+    AnyMissing,
+}
+
+impl RetryFailed {
+    /// Whether any row may be asked for again.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        *self != RetryFailed::None
+    }
+
+    /// Whether a row that failed in this way is asked for again.
+    #[must_use]
+    pub fn takes(&self, kind: &FailureKind) -> bool {
+        match self {
+            RetryFailed::None => false,
+            RetryFailed::All => true,
+            RetryFailed::Of(kinds) => kinds.iter().any(|it| it.has(kind)),
+        }
+    }
+}
+
+impl RetriedKind {
+    fn has(&self, kind: &FailureKind) -> bool {
+        match (self, kind) {
+            (RetriedKind::Statuses(statuses), FailureKind::Status(status)) => {
+                StatusCode::from_u16(*status).is_ok_and(|status| statuses.has(status))
+            }
+            (RetriedKind::Kind(named), kind) => named == kind,
+            (RetriedKind::AnyMissing, kind) => kind.text().starts_with("missing "),
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for RetriedKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<RetriedKind, String> {
+        let text = text.trim();
+        if text == FailureKind::Missing.text() {
+            return Ok(RetriedKind::AnyMissing);
+        }
+        match FailureKind::parse(text) {
+            FailureKind::Other(text) => {
+                let statuses = text.trim_start_matches("status").trim();
+                statuses.parse().map(RetriedKind::Statuses).map_err(|_| {
+                    format!(
+                        "{text:?} is no kind of failure: write statuses (500, 5xx) or what _error says, such as timeout, connect or missing price"
+                    )
+                })
+            }
+            kind => Ok(RetriedKind::Kind(kind)),
+        }
+    }
+}
+
+impl fmt::Display for RetriedKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RetriedKind::Statuses(statuses) => write!(f, "{statuses}"),
+            RetriedKind::Kind(kind) => write!(f, "{kind}"),
+            RetriedKind::AnyMissing => f.write_str("missing"),
+        }
+    }
+}
+
+/// Kinds with a comma between them; none given is all.
+impl FromStr for RetryFailed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<RetryFailed, String> {
+        match text.trim() {
+            "" | "all" => Ok(RetryFailed::All),
+            kinds => {
+                kinds.split(',').map(str::parse).collect::<Result<_, _>>().map(RetryFailed::Of)
+            }
+        }
+    }
+}
+
+/// `true`, `false`, or a list of kinds.
+impl Serialize for RetryFailed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            RetryFailed::Of(kinds) => {
+                serializer.collect_seq(kinds.iter().map(RetriedKind::to_string))
+            }
+            all => serializer.serialize_bool(all.is_any()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RetryFailed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RetryFailed, D::Error> {
+        let text = |part: &Value| part.as_str().map_or_else(|| part.to_string(), str::to_owned);
+        match Value::deserialize(deserializer)? {
+            Value::Bool(true) => Ok(RetryFailed::All),
+            Value::Bool(false) => Ok(RetryFailed::None),
+            Value::Array(kinds) if kinds.is_empty() => Ok(RetryFailed::None),
+            Value::Array(kinds) => {
+                let kinds: Vec<String> = kinds.iter().map(text).collect();
+                kinds.join(",").parse().map_err(D::Error::custom)
+            }
+            kind => text(&kind).parse().map_err(D::Error::custom),
+        }
+    }
 }
 
 /// The order of the records in a finished output.
@@ -80,7 +215,7 @@ impl Settings {
     /// What to do with records that are there: to ask for those that failed is to resume.
     pub(super) fn existing(&self) -> Existing {
         match self.existing {
-            Existing::Refuse if self.retry_failed => Existing::Resume,
+            Existing::Refuse if self.retry_failed.is_any() => Existing::Resume,
             existing => existing,
         }
     }
@@ -108,6 +243,32 @@ impl Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_choice_of_failures_takes_those_and_no_others() {
+        let takes = |choice: &str, kind: &str| {
+            let choice: RetryFailed = choice.parse().unwrap();
+            let json = serde_json::to_string(&choice).unwrap();
+            assert_eq!(serde_json::from_str::<RetryFailed>(&json).unwrap(), choice, "{json}");
+            choice.takes(&FailureKind::parse(kind))
+        };
+        for (choice, taken, left) in [
+            ("500,timeout", "timeout", "status 503"),
+            ("500, timeout", "status 500", "connect"),
+            ("5xx", "status 503", "status 404"),
+            ("status 500", "status 500", "status 501"),
+            ("missing", "missing price", "timeout"),
+            ("missing price", "missing price", "missing name"),
+            ("connection lost", "connection lost", "timeout"),
+        ] {
+            assert!(takes(choice, taken) && !takes(choice, left), "{choice}");
+        }
+        assert!(takes("all", "anything") && takes("", "anything"));
+        let error = "500,timeuot".parse::<RetryFailed>().unwrap_err();
+        assert!(error.contains("\"timeuot\" is no kind of failure"), "{error}");
+        let of_job: RetryFailed = serde_json::from_str("[500, \"timeout\"]").unwrap();
+        assert_eq!(of_job, "500,timeout".parse().unwrap());
+    }
 
     #[test]
     fn a_job_says_where_records_go() {

@@ -44,6 +44,7 @@ mod kinds;
 mod limits;
 mod lists;
 mod locks;
+mod meanings;
 mod mistakes;
 mod modelled;
 mod networks;

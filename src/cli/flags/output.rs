@@ -7,6 +7,7 @@ use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 
 use crate::format::{Format, endings};
+use crate::sink::RetryFailed;
 
 /// The destination of records.
 #[derive(Args)]
@@ -58,9 +59,17 @@ struct ExistingFlags {
         conflicts_with = "overwrite"
     )]
     resume: Option<String>,
-    /// Continue, and request the failed rows again
-    #[arg(long, conflicts_with = "overwrite")]
-    retry_failed: bool,
+    /// Continue, and request the failed rows again; with a value, only those that failed in one
+    /// of these ways: statuses or what _error says, such as 500,timeout
+    #[arg(
+        long,
+        value_name = "WHICH",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "all",
+        conflicts_with = "overwrite"
+    )]
+    retry_failed: Option<RetryFailed>,
     /// Start again, and lose the existing records
     #[arg(long)]
     overwrite: bool,
@@ -81,7 +90,7 @@ impl OutputFlags {
             "format": self.output_format,
             "keep-body": self.keep_body.then_some(true),
             "existing": self.existing.how(),
-            "retry-failed": self.existing.retry_failed.then_some(true),
+            "retry-failed": self.existing.retry_failed,
             "key": self.existing.key,
             "sync": self.sync,
             "order": self.order,

@@ -1,5 +1,6 @@
 //! Flags of workers, retries and timeouts.
 
+use crate::judge::AnswerRule;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -49,6 +50,9 @@ pub struct RetryFlags {
     /// Refusals in a row after which one more stops the run; those of requests that were in flight together count as one [default: 20]
     #[arg(long, value_name = "N")]
     max_refusals: Option<u32>,
+    /// What an answer means, before the built-in rules: '404 = missing', '500,502 = retry 5s', '200 .error = fail', 'x-quota: 0 = stop'; the first that fits counts (repeat)
+    #[arg(long, value_name = "FITS = MEANING")]
+    answer: Vec<AnswerRule>,
     /// Maximum size of a decompressed body [default: 10MiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_body: Option<String>,
@@ -86,6 +90,11 @@ impl RetryFlags {
             "max-body": self.max_body,
             "follow": self.follow,
         })
+    }
+
+    /// The rows of the table of answers, if any is given.
+    pub fn answer_tree(&self) -> Option<&[AnswerRule]> {
+        Some(self.answer.as_slice()).filter(|rules| !rules.is_empty())
     }
 
     pub fn retry_tree(&self) -> Value {

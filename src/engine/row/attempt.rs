@@ -12,10 +12,12 @@ use tokio::time::Instant;
 
 use crate::engine::context::RunContext;
 use crate::engine::ending;
+use crate::judge::Decision;
 use crate::limit::{AcquireError, Cost, Permit};
 use crate::metrics::{Counters, WaitReason, WaitingRow};
 use crate::plan::Stage;
 use crate::record::{Arrived, Failure, FailureKind, POOL_KEY, is_of_request};
+use crate::row::Row;
 use crate::send::redirect::RedirectTrust;
 use crate::send::{Answer, Delivery, Lease, SendError, Sender, deadline};
 use crate::shutdown::{ShutdownListener, ShutdownReason};
@@ -75,6 +77,8 @@ pub(super) enum Purpose {
 pub(super) struct AttemptTerms<'a> {
     pub cost: &'a Cost,
     pub purpose: Purpose,
+    /// The row that the request is for, if it is for one.
+    pub row: Option<&'a Row>,
 }
 
 /// The attempts of a record: their figures, and the state that the next one needs.
@@ -92,6 +96,8 @@ pub(super) struct AttemptTrace {
     pub may_be_done: bool,
     pub signed: SignedWith,
     pub renewed: bool,
+    /// The decision of the table of answers on the last answer.
+    pub decision: Option<Decision>,
     /// Whether the last answer was a refusal, which costs no try.
     pub refused: bool,
     /// Pause after a refusal by a server that has no part in the job's limits.
@@ -204,6 +210,7 @@ impl RequestExecutor {
             let _waits = self.waits(WaitReason::Output);
             intent.make().await.map_err(|_| AttemptError::Cancelled)?;
         }
+        let uri = request.uri();
         let mut request = request.clone();
         if is_signed {
             self.sign(&mut request, permit.key(), trace)?;
@@ -233,7 +240,7 @@ impl RequestExecutor {
             let reading = pin!(self.sender.read(lease, head, time));
             reading.await.map_err(|error| self.or_interrupted(error))
         };
-        let read = self.finish_by_body(&mut permit, &answer, terms.purpose, trace);
+        let read = self.finish_by_body(&mut permit, &answer, uri, terms, trace);
         trace.set_arrival(number, self.arrived(&permit, terms.cost));
         trace.latency = Some(time.elapsed());
         let answer = answer?;

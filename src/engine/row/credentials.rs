@@ -102,7 +102,7 @@ impl RequestExecutor {
     ) -> Result<Result<Answer, String>, Cancelled> {
         let mut trace = AttemptTrace::default();
         // A token costs what the row's request does: no other limits are known.
-        let terms = AttemptTerms { cost, purpose: Purpose::Token(trust) };
+        let terms = AttemptTerms { cost, purpose: Purpose::Token(trust), row: None };
         // A fetch is an attempt, which may fetch: the future's type would contain itself.
         let sending = self.send_with_retries(request, terms, Tries::repeatable(), &mut trace);
         let outcome = Box::pin(sending).await?;

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::StatusCode;
 use http::header::SERVER;
+use http::{StatusCode, Uri};
 use jiff::Timestamp;
 
-use super::attempt::{AttemptTrace, Purpose, RequestExecutor};
+use super::attempt::{AttemptTerms, AttemptTrace, Purpose, RequestExecutor};
+use crate::extract::AnswerContext;
 use crate::judge::signals::{HeaderRules, LimitSignals, read_headers};
-use crate::judge::{RefusalMeaning, RefusalScope, Ruling, default_ruling};
+use crate::judge::{Decision, Meaning, RefusalMeaning, RefusalScope, Ruling, built_in_decision};
 use crate::limit::Permit;
 use crate::record::Failure;
 use crate::send::redirect::RedirectTrust;
@@ -41,9 +42,7 @@ impl RequestExecutor {
                     self.apply_signals(permit, &signals);
                 }
                 self.counters().answered();
-                let rules = &self.stage().refusals;
-                let ruling = rules.of_head(head.status(), head.headers(), now);
-                self.warn_of_unnamed_refusal(head, ruling);
+                let ruling = self.stage().answers.of_head(head.status(), head.headers(), now);
                 trace.refused = self.apply_ruling(permit, head.status(), ruling);
             }
             Err(error) if error.delivery == Delivery::NotSent => {
@@ -62,7 +61,7 @@ impl RequestExecutor {
         head
     }
 
-    /// Applies what the answer's body says, and ends a permit that has waited for it.
+    /// Applies what the whole answer says, and ends a permit that has waited for its body.
     ///
     /// # Errors
     /// A failure `jq too long`: the body can't be read in time.
@@ -70,22 +69,45 @@ impl RequestExecutor {
         &self,
         permit: &mut Permit,
         answer: &Result<Answer, SendError>,
-        purpose: Purpose,
+        url: &Uri,
+        terms: AttemptTerms<'_>,
         trace: &mut AttemptTrace,
     ) -> Result<(), Failure> {
-        let applied = self.apply_body_signals(permit, answer, purpose);
-        if !permit.is_open() {
-            return applied;
-        }
+        let applied = self.apply_body_signals(permit, answer, terms.purpose);
         let Ok(answer) = answer else {
-            permit.answered();
+            if permit.is_open() {
+                permit.answered();
+            }
             return applied;
         };
-        let (rules, now) = (&self.stage().refusals, self.context.calendar_now());
-        let ruling = rules.of_answer(answer.status, &answer.headers, &answer.body, now);
-        let ruling = ruling.inspect_err(|_| permit.answered())?;
-        trace.refused = self.apply_ruling(permit, answer.status, ruling);
+        let decision = self.decide(answer, url, terms);
+        if permit.is_open() {
+            let decision = decision.as_ref().inspect_err(|_| permit.answered());
+            let ruling = decision.map_err(Clone::clone)?.ruling();
+            trace.refused = self.apply_ruling(permit, answer.status, ruling);
+        }
+        trace.decision = Some(decision?);
         applied
+    }
+
+    /// The decision of the table of answers. Of the rules of a job, a token's answers heed only
+    /// those of refusals.
+    fn decide(
+        &self,
+        answer: &Answer,
+        url: &Uri,
+        terms: AttemptTerms<'_>,
+    ) -> Result<Decision, Failure> {
+        let Answer { status, headers, body, .. } = answer;
+        let now = || self.context.calendar_now();
+        let context =
+            AnswerContext { url: Some(url), row: terms.row, ..AnswerContext::of(*status, headers) };
+        let decision = self.stage().answers.decide(&context, *status, headers, body, now)?;
+        if matches!(terms.purpose, Purpose::Token(_)) && decision.then != Meaning::Refusal {
+            return Ok(built_in_decision(*status, self.stage().headers.heard(headers), now()));
+        }
+        self.warn_of_unnamed_refusal(answer, decision);
+        Ok(decision)
     }
 
     fn apply_body_signals(
@@ -126,13 +148,13 @@ impl RequestExecutor {
         permit.answered();
         let now = self.context.calendar_now();
         let all = HeaderRules::default();
-        let ruling = default_ruling(head.status(), all.heard(head.headers()), now);
-        let Ruling::Refused(_, _, pause) = ruling else {
+        let decision = built_in_decision(head.status(), all.heard(head.headers()), now);
+        let Ruling::Refused(_, _, pause) = decision.ruling() else {
             return;
         };
         self.counters().refused();
         trace.refusals_elsewhere += 1;
-        if let Some(why) = self.stage().refusals.stop_reason(pause, trace.refusals_elsewhere) {
+        if let Some(why) = self.stage().answers.stop_reason(pause, trace.refusals_elsewhere) {
             let why = format!("no token can be had: {why}");
             self.end_run(why + &resume_after(pause, now));
         }
@@ -141,13 +163,17 @@ impl RequestExecutor {
 
     /// Warns of a 503 that is taken for a failure and may be a refusal: nginx refuses in this
     /// way, unless it is told otherwise.
-    fn warn_of_unnamed_refusal(&self, head: &RequestHead, ruling: Ruling) {
-        let server = head.headers().get(SERVER).and_then(|server| server.to_str().ok());
+    fn warn_of_unnamed_refusal(&self, answer: &Answer, decision: Decision) {
+        let is_failure = decision.ruling() == Ruling::Accepted
+            && answer.status == StatusCode::SERVICE_UNAVAILABLE
+            && !decision.is_of_job();
+        if !is_failure {
+            return;
+        }
+        let server = answer.headers.get(SERVER).and_then(|server| server.to_str().ok());
         let is_nginx =
             |server: &&str| NGINX.iter().any(|name| server.to_ascii_lowercase().starts_with(name));
-        let is_failure =
-            ruling == Ruling::Accepted && head.status() == StatusCode::SERVICE_UNAVAILABLE;
-        if is_failure && let Some(server) = server.filter(is_nginx) {
+        if let Some(server) = server.filter(is_nginx) {
             self.context.metrics.warn(NGINX_REFUSAL, 1, || format!("server: {server}"));
         }
     }
@@ -176,7 +202,7 @@ impl RequestExecutor {
         }
         let refusals = permit.refused(pause, chance);
         let why = match meaning {
-            RefusalMeaning::Limited => self.stage().refusals.stop_reason(pause, refusals),
+            RefusalMeaning::Limited => self.stage().answers.stop_reason(pause, refusals),
             RefusalMeaning::QuotaGone => Some(format!(
                 "the server says that the quota is used up (status {})",
                 status.as_u16()

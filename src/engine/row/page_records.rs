@@ -8,7 +8,7 @@ use super::RowExecutor;
 use super::attempt::{AttemptTrace, Cancelled};
 use crate::extract::JqInput;
 use crate::pages::{self, PageAddress};
-use crate::record::{Failure, Record};
+use crate::record::{Failure, FailureKind, Record};
 use crate::row::{Item, Row};
 use crate::send::Answer;
 use crate::send::redirect::RedirectTrust;
@@ -177,8 +177,15 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
         }
     }
 
-    /// Ends the row after its last page, or with the failure of a page.
+    /// Ends the row after its last page, or with the failure of a page. An answer that says
+    /// that there is nothing ends a list that has begun.
     pub async fn end(mut self, outcome: Result<(), Failure>) -> Result<(), Cancelled> {
+        let has_begun = self.number > 0 || !self.lists.is_empty();
+        let outcome = outcome.or_else(|failure| match failure.kind {
+            FailureKind::EndOfPages => Ok(()),
+            FailureKind::Missing if has_begun => Ok(()),
+            _ => Err(failure),
+        });
         if self.executor.stage().each.is_some() {
             self.end_items(outcome).await
         } else {

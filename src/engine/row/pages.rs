@@ -222,7 +222,7 @@ impl RowExecutor {
                 .await;
         }
         let tries = Tries::of(page.request.method());
-        let terms = AttemptTerms { cost, purpose: Purpose::of(page.trust) };
+        let terms = AttemptTerms { cost, purpose: Purpose::of(page.trust), row: Some(row) };
         self.requests.send_with_retries(&page.request, terms, tries, trace).await
     }
 

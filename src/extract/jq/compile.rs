@@ -36,11 +36,11 @@ fn is_excluded(name: &str) -> bool {
     EXCLUDED.iter().any(|(known, _)| *known == name)
 }
 
-/// Compiles a program.
+/// Compiles a program with these variables.
 ///
 /// # Errors
 /// Where it is wrong.
-pub fn compile(code: &str) -> Result<Filter<Bounded>, String> {
+pub fn compile<'a>(code: &'a str, variables: &[&'a str]) -> Result<Filter<Bounded>, String> {
     let standard = jaq_core::defs()
         .chain(jaq_std::defs())
         .chain(jaq_json::defs())
@@ -60,6 +60,7 @@ pub fn compile(code: &str) -> Result<Filter<Bounded>, String> {
         .map_err(|_| format!("{code:?} is not a jq program"))?;
     Compiler::default()
         .with_funs(functions)
+        .with_global_vars(variables.iter().copied())
         .compile(modules)
         .map_err(|errors| undefined(code, &errors))
 }

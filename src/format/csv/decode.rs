@@ -118,8 +118,8 @@ impl ColumnNumbers {
                 Some(item) => Some(item.parse().ok()?),
             },
             last: !is(self.last.and_then(cell), "false"),
-            ok,
-            unknown: is(self.error.and_then(cell), &FailureKind::OutcomeUnknown.text()),
+            failed: (!ok)
+                .then(|| FailureKind::parse(&self.error.and_then(cell).unwrap_or_default())),
             key: key.map(|key| value(&unguarded(&key).into(), self.delimiter)),
         })
     }
@@ -211,8 +211,7 @@ mod tests {
             row: 7,
             item: None,
             last: true,
-            ok: true,
-            unknown: false,
+            failed: None,
             key: Some(b"\"x,\"\"y\nz\"".to_vec()),
         };
         assert_eq!(rows.read(b"\"x,\"\"y\nz\",7,true\r\n"), Some(FoundRecord::Row(seen)));

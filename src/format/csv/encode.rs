@@ -113,7 +113,7 @@ fn own(columns: &Columns, record: &Record, cells: &mut Cells, out: &mut Vec<u8>)
         cells.plain(item.and_then(|item| item.number), out);
         cells.plain(Some(item.is_none_or(|item| item.last)), out);
     }
-    cells.plain(Some(failure.is_none()), out);
+    cells.plain(Some(record.is_ok()), out);
     cells.plain(record.status, out);
     let kind = failure.map(|failure| failure.kind.text());
     cells.text(&kind.unwrap_or_default(), out);

@@ -100,7 +100,7 @@ impl<'a> HeardHeaders<'a> {
     }
 
     /// The names of all headers, ignored ones included.
-    pub(super) fn map(self) -> &'a HeaderMap {
+    pub(in crate::judge) fn map(self) -> &'a HeaderMap {
         self.headers
     }
 

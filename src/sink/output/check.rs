@@ -21,7 +21,7 @@ use crate::sink::sidecar::{self, Sidecar};
 /// The output that the settings mean, or why it can't be used. `resends` says whether
 /// requests of unknown outcome may be sent again.
 pub(super) fn checked(settings: &Settings, resends: bool) -> Result<CheckedOutput, Error> {
-    if settings.retry_failed && settings.existing == Existing::Overwrite {
+    if settings.retry_failed.is_any() && settings.existing == Existing::Overwrite {
         return Err(Error::plan(
             "--retry-failed keeps the rows that are ok, and --overwrite does not: leave one of them out",
         ));
@@ -41,7 +41,7 @@ fn stdout(settings: &Settings) -> Result<CheckedOutput, Error> {
             return stream(OpenMode::Stdout, format);
         }
         Existing::Overwrite => "--overwrite",
-        _ if settings.retry_failed => "--retry-failed",
+        _ if settings.retry_failed.is_any() => "--retry-failed",
         _ => "--resume",
     };
     Err(Error::plan(format!("{flag} needs an output file: give one with --output FILE")))

@@ -300,6 +300,7 @@ fn renumbered(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::RetryFailed;
     use crate::sink::resume::{self, Unwanted};
 
     fn open(target: OpenMode, end: u64) -> Result<OpenOutput, Error> {
@@ -337,7 +338,7 @@ mod tests {
         let text = "a,_row,_ok\nx,0,true\nx,1,false\n!\n\"y\ny\",2,true\nz,0,true\nw,3,true\n";
         fs::write(&path, text).unwrap();
         let format: Format = "csv".parse().unwrap();
-        let unwanted = Unwanted { failed: true, unknown: false, damaged: true };
+        let unwanted = &Unwanted { failed: RetryFailed::All, unknown: false, damaged: true };
         let mut past = resume::read(&mut text.as_bytes(), format, None, None, unwanted).unwrap();
         past.forget(&[3].into_iter().collect());
         let journal = without_dropped(&path, &past, format).unwrap();

@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     fn seen(row: u64, item: impl Into<Option<u64>>, last: bool) -> ReadRecord {
-        ReadRecord { row, item: item.into(), last, ok: true, unknown: false, key: None }
+        ReadRecord { row, item: item.into(), last, failed: None, key: None }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 
 use super::journal::record_cutter::RecordCutter;
-use super::settings::{Existing, Settings};
+use super::settings::{Existing, RetryFailed, Settings};
 use super::sidecar::Synced;
 use crate::error::Error;
 use crate::format::Format;
@@ -59,10 +59,10 @@ pub(super) struct ResumeState {
 }
 
 /// Which records of a file are not wanted any more.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Unwanted {
-    /// Those that failed.
-    pub failed: bool,
+    /// Those that failed in one of these ways.
+    pub failed: RetryFailed,
     /// Also those whose outcome is unknown.
     pub unknown: bool,
     /// What can't be read.
@@ -90,7 +90,7 @@ pub(crate) fn continued(
     synced: Option<&Synced>,
     resends: bool,
 ) -> Result<ResumeState, Error> {
-    let (key, unwanted) = (settings.key.as_deref(), unwanted(settings, resends));
+    let (key, unwanted) = (settings.key.as_deref(), &unwanted(settings, resends));
     let past = read(&mut *text()?, format, key, synced, unwanted);
     past.map_err(|error| match (flaw(text, format), error) {
         (Some(flaw), Unreadable::Line(1)) => {
@@ -118,14 +118,14 @@ pub(crate) fn continued_parts(
     resends: bool,
 ) -> Result<ResumeState, Error> {
     let key = settings.key.as_deref();
-    let unwanted = unwanted(settings, resends);
+    let unwanted = &unwanted(settings, resends);
     let past = read_parts(&mut *parts, &mut *journal, format, key, synced, unwanted);
     past.map_err(|error| unreadable(directory, format, key, error))
 }
 
 fn unwanted(settings: &Settings, resends: bool) -> Unwanted {
     Unwanted {
-        failed: settings.retry_failed,
+        failed: settings.retry_failed.clone(),
         unknown: resends,
         damaged: settings.existing == Existing::ResumeDamaged,
     }
@@ -155,8 +155,9 @@ fn unreadable(path: &Path, format: Format, key: Option<&str>, error: Unreadable)
 /// Why a file that has records is left alone, and what to do.
 pub(crate) fn refuse(path: &Path, text: TextOpener, format: Format) -> Error {
     let name = path.display();
-    let read =
-        |mut text: Box<dyn BufRead>| read(&mut *text, format, None, None, Unwanted::default()).ok();
+    let read = |mut text: Box<dyn BufRead>| {
+        read(&mut *text, format, None, None, &Unwanted::default()).ok()
+    };
     let Some(past) = text().ok().and_then(read) else {
         return Error::plan(format!(
             "{name} exists and is no {format} results file: choose another name, or replace it \
@@ -184,7 +185,7 @@ pub(super) fn read(
     format: Format,
     key: Option<&str>,
     synced: Option<&Synced>,
-    unwanted: Unwanted,
+    unwanted: &Unwanted,
 ) -> Result<ResumeState, Unreadable> {
     let mut past = ResumeState::none(CompletedRows::by(key, format));
     past.read(input, &mut *format.decoder(key), synced, unwanted)?;
@@ -199,7 +200,7 @@ fn read_parts(
     format: Format,
     key: Option<&str>,
     synced: Option<&Synced>,
-    unwanted: Unwanted,
+    unwanted: &Unwanted,
 ) -> Result<ResumeState, Unreadable> {
     let mut past = ResumeState::none(CompletedRows::by(key, format));
     let decode = &mut *format.decoder(key);
@@ -231,7 +232,7 @@ impl ResumeState {
         input: &mut dyn BufRead,
         decode: &mut dyn Decode,
         synced: Option<&Synced>,
-        unwanted: Unwanted,
+        unwanted: &Unwanted,
     ) -> Result<(), Unreadable> {
         let mut records = RecordCutter::new(input, decode);
         let (mut record, mut line) = (Vec::new(), 1);
@@ -291,7 +292,7 @@ impl ResumeState {
         &mut self,
         record: &[u8],
         found: Option<FoundRecord>,
-        unwanted: Unwanted,
+        unwanted: &Unwanted,
     ) -> Option<()> {
         match found {
             Some(FoundRecord::Row(seen)) => self.row(&seen, unwanted),
@@ -318,18 +319,19 @@ impl ResumeState {
         is_there && !is_same()
     }
 
-    fn row(&mut self, seen: &ReadRecord, unwanted: Unwanted) {
-        self.failed += u64::from(!seen.ok);
-        if unwanted.failed && !seen.ok && (unwanted.unknown || !seen.unknown) {
+    fn row(&mut self, seen: &ReadRecord, unwanted: &Unwanted) {
+        self.failed += u64::from(!seen.is_ok());
+        let is_chosen = seen.failed.as_ref().is_some_and(|kind| unwanted.failed.takes(kind));
+        if is_chosen && (unwanted.unknown || !seen.is_unknown()) {
             self.unfinished.lacks(self.done.id_of(seen), seen);
-            if !seen.unknown {
+            if !seen.is_unknown() {
                 self.answered.add(seen);
             }
             return self.drop_it();
         }
         if self.count(seen) {
             self.records += 1;
-            if !seen.ok {
+            if !seen.is_ok() {
                 self.left_failed.insert(seen.row);
             }
         } else {
@@ -360,13 +362,13 @@ impl ResumeState {
 mod tests {
     use super::*;
 
-    fn past(format: &str, text: &str, unwanted: Unwanted) -> Result<ResumeState, Unreadable> {
+    fn past(format: &str, text: &str, unwanted: &Unwanted) -> Result<ResumeState, Unreadable> {
         let format: Format = format.parse().unwrap();
         read(&mut text.as_bytes(), format, None, None, unwanted)
     }
 
     fn whole(format: &str, text: &str) -> Result<ResumeState, Unreadable> {
-        past(format, text, Unwanted::default())
+        past(format, text, &Unwanted::default())
     }
 
     #[test]
@@ -398,7 +400,7 @@ mod tests {
         let text = "{\"_row\":0,\"_ok\":true}\n{\"_row\":1,\"_ok\":false,\"_error\":\"timeout\"}\n\
                     {\"_row\":2,\"_ok\":false,\"_error\":\"outcome unknown\"}\n";
         for (unknown, done) in [(false, 2), (true, 1)] {
-            let unwanted = Unwanted { failed: true, unknown, ..Unwanted::default() };
+            let unwanted = &Unwanted { failed: RetryFailed::All, unknown, ..Unwanted::default() };
             let past = past("jsonl", text, unwanted).unwrap();
             assert_eq!((past.done.len(), past.failed), (done, 2));
         }
@@ -424,21 +426,21 @@ mod tests {
             ("csv", b"a,_row,_ok\n\xff,5,true\n"),
         ] {
             let format: Format = format.parse().unwrap();
-            let read = read(&mut &*text, format, None, None, Unwanted::default());
+            let read = read(&mut &*text, format, None, None, &Unwanted::default());
             assert!(matches!(read, Err(Unreadable::Line(_))));
         }
     }
 
     #[test]
     fn damaged_records_can_be_dropped() {
-        let unwanted = Unwanted { damaged: true, ..Unwanted::default() };
+        let unwanted = &Unwanted { damaged: true, ..Unwanted::default() };
         let past = past("jsonl", "{\"_row\":1}\n\0\0{\"_row\n{\"_row\":2}\n", unwanted).unwrap();
         assert_eq!((past.done.len(), past.damaged, past.records), (2, 1, 3));
     }
 
     #[test]
     fn a_quote_that_is_never_closed_costs_its_own_record() {
-        let unwanted = Unwanted { damaged: true, ..Unwanted::default() };
+        let unwanted = &Unwanted { damaged: true, ..Unwanted::default() };
         let header = "a,_row,_ok\n";
         for (broken, after) in [
             ("\"x,0,true\n", "y,1,true\nz,2,true\n"),
@@ -480,7 +482,7 @@ mod tests {
             |of: &str| Synced { bytes: of.len() as u64, crc32: crc32fast::hash(of.as_bytes()) };
         let edited = |synced: &Synced| {
             let past =
-                read(&mut text.as_bytes(), Format::JSONL, None, Some(synced), Unwanted::default());
+                read(&mut text.as_bytes(), Format::JSONL, None, Some(synced), &Unwanted::default());
             past.unwrap().edited
         };
         assert!(!edited(&synced(text)) && !edited(&synced("{\"_row\":1}\n")));

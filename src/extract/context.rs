@@ -1,0 +1,56 @@
+//! What jq programs can read of an answer beside its body. Pure.
+
+use http::{HeaderMap, StatusCode, Uri};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::jq::JqInput;
+use crate::row::Row;
+
+/// The variables of a program, in the order of their values.
+pub const VARIABLES: [&str; 4] = ["$status", "$headers", "$url", "$row"];
+
+/// What jq programs can read of an answer beside its body; what is not known is null.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AnswerContext<'a> {
+    /// `$status`: the answer's status, a number.
+    pub status: Option<StatusCode>,
+    /// `$headers`: the answer's headers, by their names in small letters.
+    pub headers: Option<&'a HeaderMap>,
+    /// `$url`: the URL of the request.
+    pub url: Option<&'a Uri>,
+    /// `$row`: the fields of the row.
+    pub row: Option<&'a Row>,
+}
+
+impl<'a> AnswerContext<'a> {
+    /// The context of an answer with this head.
+    #[must_use]
+    pub fn of(status: StatusCode, headers: &'a HeaderMap) -> AnswerContext<'a> {
+        AnswerContext { status: Some(status), headers: Some(headers), ..AnswerContext::default() }
+    }
+
+    /// The values of the variables.
+    pub(super) fn values(&self) -> [JqInput; VARIABLES.len()] {
+        let status = self.status.map(|status| Value::from(status.as_u16()));
+        let url = self.url.map(|url| Value::from(url.to_string()));
+        let row = self.row.map(|row| Value::Object(row.fields.clone()));
+        [status, self.headers.map(by_name), url, row].map(|value| {
+            // A value of JSON is one of jq.
+            JqInput::deserialize(value.unwrap_or_default()).unwrap_or(JqInput::Null)
+        })
+    }
+}
+
+/// The headers as an object; the values of a header that comes more than once are one text.
+fn by_name(headers: &HeaderMap) -> Value {
+    let mut all: Map<String, Value> = Map::new();
+    for (name, value) in headers {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        match all.get_mut(name.as_str()) {
+            Some(Value::String(before)) => *before += &format!(", {text}"),
+            _ => drop(all.insert(name.as_str().to_owned(), text.into())),
+        }
+    }
+    Value::Object(all)
+}
