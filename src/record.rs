@@ -255,6 +255,31 @@ impl FailureKind {
     }
 }
 
+impl FailureKind {
+    /// Whether the same request may be answered otherwise at another time.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            FailureKind::Status(code) => matches!(code, 408 | 425 | 429 | 500..),
+            FailureKind::Connect
+            | FailureKind::Tls
+            | FailureKind::NoDescriptor
+            | FailureKind::ConnectionLost
+            | FailureKind::Timeout
+            | FailureKind::Interrupted => true,
+            _ => false,
+        }
+    }
+
+    /// Whether an answer came that is of no use, and that would be so at another time.
+    pub(crate) fn is_of_answer(&self) -> bool {
+        !self.may_pass()
+            && !matches!(
+                self,
+                FailureKind::Input | FailureKind::OutcomeUnknown | FailureKind::Other(_)
+            )
+    }
+}
+
 impl fmt::Display for FailureKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text())

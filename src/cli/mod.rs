@@ -90,7 +90,8 @@ fn carry_out() -> Exit {
         say::error(&error);
         return Exit::of(&error);
     }
-    let done = match Arguments::parse().command {
+    let arguments = flags::joined(std::env::args_os());
+    let done = match Arguments::parse_from(arguments).command {
         Command::Run(arguments) => run::main(arguments),
         Command::Plan(arguments) => plan::main(&arguments),
         Command::Simulate(arguments) => simulate::main(&arguments),

@@ -182,7 +182,8 @@ fn hide(secrets: &Secrets, record: &mut Record, earlier: &[String]) {
 
 /// A record that ends before the last stage: it has none of the last stage's values.
 fn ended_early(record: Record) -> Record {
-    Record { outcome: record.outcome.map(|_| Vec::new()), kept: Vec::new(), body: None, ..record }
+    let body = record.body.filter(|_| record.outcome.is_err());
+    Record { outcome: record.outcome.map(|_| Vec::new()), kept: Vec::new(), body, ..record }
 }
 
 /// The rows that a worker has taken and not begun yet: some at a time, since to wake

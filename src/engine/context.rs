@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::Request;
 use jiff::Timestamp;
 
+use super::brake::Brake;
 use crate::limit::{Cost, FileQuotaStore, Policy, RateLimiter, Time, UsedBefore, calendar_at_zero};
 use crate::metrics::{self, Metrics, TimeBreakdown, TimeShare};
 use crate::plan::{Deadline, Plan, Stage};
@@ -26,6 +27,7 @@ pub struct RunContext {
     pub started: Time,
     pub metrics: Metrics,
     pub shutdown: Shutdown,
+    pub brake: Brake,
     pub world: Box<dyn World>,
     /// Set when the run begins, if it has limits to share.
     pub sharing: OnceLock<RunSharing>,
@@ -61,6 +63,7 @@ impl RunContext {
             calendar_at_zero: world.calendar_at_zero(),
             metrics: Metrics::new(plan.workers.count),
             shutdown: Shutdown::default(),
+            brake: Brake::new(&plan),
             plan,
             world,
             sharing: OnceLock::new(),

@@ -5,9 +5,11 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
+use super::brake::UniformFailure;
 use super::context::RunContext;
 use crate::limit::{AcquireError, Rule, duration};
 use crate::plan::Deadline;
+use crate::record::FailureKind;
 
 /// Why no request of this stage gets a permit any more, and when it would get one.
 pub fn no_permit(context: &RunContext, stage_index: usize, error: &AcquireError) -> String {
@@ -49,6 +51,56 @@ pub fn deadline(context: &RunContext, deadline: Deadline) -> String {
     };
     let resume = resume(context).map_or_else(String::new, |how| format!(": go on {how}"));
     format!("the deadline ({when}; workers.deadline or --deadline) has come{resume}")
+}
+
+/// That the first answers all failed alike, and what to do.
+pub fn uniform_failure(context: &RunContext, uniform: &UniformFailure) -> String {
+    let UniformFailure { alike, answered, stage_index, example } = uniform;
+    let Some(failure) = example.outcome.as_ref().err() else {
+        return String::new();
+    };
+    let kind = failure.kind.text();
+    let who = match context.plan.stages[*stage_index].batch_size() {
+        1 => "answers",
+        _ => "answers to batches",
+    };
+    let which = if alike == answered {
+        format!("the first {alike} {who} all failed alike, as {kind}")
+    } else {
+        format!("{alike} of the first {answered} {who} failed alike, as {kind}, and none is of use")
+    };
+    let place = match stage_index {
+        0 => String::new(),
+        index => format!(" of step {index}"),
+    };
+    let what_to_do = what_to_do(&failure.kind);
+    let next = match context.plan.output.path() {
+        Some(_) => "give the same command with --resume, which asks for these rows again",
+        None => "run it again",
+    };
+    format!("{which}{place}: {what_to_do}, then {next}; --no-brake goes on even so")
+}
+
+/// What to look at where all answers fail for this reason.
+fn what_to_do(kind: &FailureKind) -> String {
+    let what = match kind {
+        FailureKind::Status(401 | 403 | 407) => {
+            "check the key, and how it is sent (auth, request.headers)"
+        }
+        FailureKind::Status(300..=399) => {
+            "check request.url (--url), or follow redirects (--follow 1)"
+        }
+        FailureKind::Status(404 | 405 | 410) => "check request.url (--url)",
+        FailureKind::MissingValue(name) => {
+            return format!("check the path extract.{name} (--extract)");
+        }
+        FailureKind::MissingItems => "check items.each (--each)",
+        FailureKind::NotJson | FailureKind::NotText => {
+            "check whether the answer is a page for people, such as one to log in"
+        }
+        _ => "see what the server says",
+    };
+    what.to_owned()
 }
 
 /// When and how to go on, where requests have to wait this long: `go on after 00:00 PST

@@ -25,6 +25,7 @@ use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::IntentWriter;
 use crate::source::Rows;
 
+mod brake;
 mod channels;
 pub(crate) mod context;
 mod ending;

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 
 use crate::engine::context::RunContext;
 use crate::extract;
+use crate::format::KeepBody;
 use crate::judge::{Decision, Tries, Verdict, delivery};
 use crate::limit::Cost;
 use crate::metrics::WaitReason;
@@ -63,6 +64,26 @@ impl RowExecutor {
 
     fn stage(&self) -> &Stage {
         self.requests.stage()
+    }
+
+    /// The run that it is part of, and the index of its stage.
+    pub fn place(&self) -> (&RunContext, usize) {
+        (&self.requests.context, self.requests.stage_index)
+    }
+
+    /// Takes rows to their records: those of one batch, or each by itself.
+    pub async fn any_rows<E: AsyncFn(Record)>(
+        self: &Rc<Self>,
+        rows: Vec<Row>,
+        emit: &E,
+    ) -> Result<(), Cancelled> {
+        if let Some(batch) = self.batch() {
+            return self.rows(batch, rows, emit).await;
+        }
+        for row in rows {
+            self.row(row, emit).await?;
+        }
+        Ok(())
     }
 
     /// Takes a row to its record, or to those of its items.
@@ -137,14 +158,24 @@ impl RowExecutor {
     }
 
     /// The record of a row with this body, which is its answer or its part of one.
-    fn record(&self, row: Row, trace: AttemptTrace, body: Result<Bytes, Failure>) -> Record {
-        let kept = body.as_ref().ok().filter(|_| self.stage().keeps_body);
-        let (kept, body) = match kept.map(|body| extract::text(body)).transpose() {
-            Ok(kept) => (kept.map(str::to_owned), body),
-            Err(failure) => (None, Err(failure)),
+    fn record(&self, row: Row, mut trace: AttemptTrace, body: Result<Bytes, Failure>) -> Record {
+        let body = match body {
+            Ok(body) => body,
+            Err(failure) => return self.record_of(row, trace, Err(failure)),
         };
-        let values = body.and_then(|body| self.values(&body));
-        Record { body: kept, ..self.record_of(row, trace, values) }
+        if self.stage().keep_body == KeepBody::All {
+            let text = extract::text(&body).map(str::to_owned);
+            let (text, values) = match text {
+                Ok(text) => (Some(text), self.values(&body)),
+                Err(failure) => (None, Err(failure)),
+            };
+            return Record { body: text, ..self.record_of(row, trace, values) };
+        }
+        let values = self.values(&body);
+        if values.is_err() {
+            trace.keep_all(&body);
+        }
+        self.record_of(row, trace, values)
     }
 
     fn values(&self, body: &[u8]) -> Result<Vec<Value>, Failure> {
@@ -173,11 +204,12 @@ impl RowExecutor {
         for name in self.stage().renderer.omitted_fields() {
             row.fields.shift_remove(*name);
         }
+        let is_failure = outcome.as_ref().is_err_and(|it| it.kind != FailureKind::Missing);
         Record {
             row,
+            body: trace.said.filter(|_| is_failure).map(String::from),
             outcome,
             kept: Vec::new(),
-            body: None,
             status: trace.status.map(|status| status.as_u16()),
             attempts: trace.attempts,
             latency: trace.latency,
@@ -196,6 +228,7 @@ impl RequestExecutor {
         rows: &[Row],
         trace: &mut AttemptTrace,
     ) -> Result<Result<Answer, Failure>, Cancelled> {
+        trace.said = None;
         let tries = Tries::of(request.method());
         let intents = self.intents.as_ref();
         if let Some(intents) = intents.filter(|_| self.stage().judge.needs_intent(tries)) {
@@ -252,6 +285,9 @@ impl RequestExecutor {
                 (Verdict::Done, Ok(answer)) => return Ok(Ok(answer)),
                 (Verdict::GiveUp(failure), outcome) => {
                     self.check_reached(request.uri(), terms.purpose, &outcome)?;
+                    if let Ok(answer) = outcome {
+                        trace.keep_failed(&answer);
+                    }
                     return Ok(Err(failure));
                 }
                 (Verdict::Retry(pause), _) => {

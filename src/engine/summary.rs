@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use jiff::Zoned;
 
+use super::brake::UniformFailure;
 use super::context::{RunContext, RunSharing};
 use crate::error::Error;
+use crate::extract::keys_of;
 use crate::limit::{
     Estimate, FoundPace, Guard, LimitState, Policy, RateLimiter, UsedUnits, duration,
 };
 use crate::metrics::{self, TimeShare, Warning, free_at};
 use crate::plan::{Plan, Stage};
+use crate::record::{FailureKind, excerpt};
 use crate::report::{
-    FoundLimit, LimitReport, RateReport, Report, RowReport, RunEnding, SendReport, SharingReport,
-    WorkerReport,
+    BrakeReport, FoundLimit, LimitReport, RateReport, Report, RowReport, RunEnding, SendReport,
+    SharingReport, WorkerReport,
 };
 use crate::shutdown::ShutdownReason;
 use crate::tally::Tally;
@@ -67,6 +70,7 @@ pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Du
         causes,
         workers: worker_reports(context, workers),
         ending: ending(context, tally),
+        brake: context.brake.failure().map(|uniform| brake(context, uniform)),
         ..of_records
     }
 }
@@ -237,6 +241,31 @@ fn worker_reports(context: &RunContext, workers: &[Duration]) -> Vec<WorkerRepor
             seconds: took.as_secs_f64(),
         })
         .collect()
+}
+
+/// Maximum number of characters of the server's words.
+const MAX_SAID: usize = 2_000;
+
+/// The server's words, and the keys of its answer where values are missing.
+fn brake(context: &RunContext, uniform: &UniformFailure) -> BrakeReport {
+    let record = &uniform.example;
+    let failure = record.outcome.as_ref().err();
+    let body = record.body.as_deref();
+    let extractor = &context.plan.stages[uniform.stage_index].extractor;
+    let keys = body.zip(failure).and_then(|(body, failure)| match &failure.kind {
+        FailureKind::MissingValue(name) => extractor.keys_near(name, body.as_bytes()),
+        FailureKind::MissingItems | FailureKind::MissingNextPage => keys_of(body.as_bytes()),
+        _ => None,
+    });
+    let detail = failure.map_or("", |failure| &failure.detail);
+    BrakeReport {
+        kind: failure.map_or_else(String::new, |failure| failure.kind.text().into_owned()),
+        alike: uniform.alike as u64,
+        row: record.row.number,
+        status: record.status,
+        said: excerpt(body.unwrap_or(detail), MAX_SAID),
+        keys,
+    }
 }
 
 fn ending(context: &RunContext, tally: &Tally) -> RunEnding {

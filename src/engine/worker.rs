@@ -10,13 +10,16 @@ use async_channel::Sender;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinSet, LocalSet};
 
+use super::brake::UniformFailure;
 use super::channels::{Inbox, Outbox, OutboxBatch, StageChannels, StageExit};
 use super::context::RunContext;
 use super::ending;
 use super::panics::{all, caught};
-use super::row::RowExecutor;
+use super::row::{Cancelled, RowExecutor};
 use crate::metrics::WaitReason;
 use crate::plan::Stage;
+use crate::record::Record;
+use crate::row::Row;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::IntentLog;
 use crate::threads;
@@ -112,15 +115,12 @@ async fn run_stage(
     all(&mut tasks, &shutdown).await;
 }
 
-/// Takes one row after the other to its record.
+/// Takes one row after the other to its record, on trial as long as the stage is.
 async fn run_rows(executor: Rc<RowExecutor>, inbox: Rc<Inbox>, exit: Rc<StageExit>) {
-    let put = async |record| {
-        let record = exit.without_secrets(record);
-        if let Some(record) = exit.try_put(record) {
-            let _waits = executor.requests.waits(WaitReason::Output);
-            exit.put(record).await;
-        }
-    };
+    if Box::pin(run_trial(&executor, &inbox, &exit)).await.is_err() {
+        return;
+    }
+    let put = async |record| hand_over(&executor, &exit, exit.without_secrets(record)).await;
     if let Some(batch) = executor.batch() {
         while let Ok(Some(rows)) = executor.requests.unless_stopped(inbox.batch()).await {
             if executor.rows(batch, rows, &put).await.is_err() {
@@ -129,19 +129,61 @@ async fn run_rows(executor: Rc<RowExecutor>, inbox: Rc<Inbox>, exit: Rc<StageExi
         }
         return;
     }
-    loop {
-        let row = match inbox.take() {
-            _ if executor.requests.is_stopping() => return,
-            Some(row) => row,
-            None => match executor.requests.unless_stopped(inbox.next()).await {
-                Ok(Some(row)) => row,
-                _ => return,
-            },
-        };
+    while let Ok(row) = next_row(&executor, &inbox).await {
         // The future is polled where it is: to move it would cost more than most of its work.
         if pin!(executor.row(row, &put)).await.is_err() {
             return;
         }
+    }
+}
+
+/// Takes rows to their records until the stage's trial is over.
+async fn run_trial(
+    executor: &Rc<RowExecutor>,
+    inbox: &Inbox,
+    exit: &StageExit,
+) -> Result<(), Cancelled> {
+    let (context, stage_index) = executor.place();
+    let stop = |uniform: &UniformFailure| {
+        let why = ending::uniform_failure(context, uniform);
+        context.shutdown.request(ShutdownReason::Error(why));
+    };
+    while !context.brake.is_open(stage_index) {
+        let rows = match executor.batch() {
+            Some(_) => {
+                let rows = executor.requests.unless_stopped(inbox.batch()).await?;
+                rows.ok_or(Cancelled)?
+            }
+            None => vec![next_row(executor, inbox).await?],
+        };
+        let begin = context.brake.begin(stage_index, rows.len(), &stop);
+        let trial = executor.requests.unless_stopped(begin).await?;
+        let put = async |record| {
+            let record = exit.without_secrets(record);
+            if let Some(trial) = &trial {
+                trial.note(&record);
+            }
+            hand_over(executor, exit, record).await;
+        };
+        executor.any_rows(rows, &put).await?;
+    }
+    Ok(())
+}
+
+/// The next row, unless there is none or the run is to end.
+async fn next_row(executor: &RowExecutor, inbox: &Inbox) -> Result<Row, Cancelled> {
+    match inbox.take() {
+        _ if executor.requests.is_stopping() => Err(Cancelled),
+        Some(row) => Ok(row),
+        None => executor.requests.unless_stopped(inbox.next()).await?.ok_or(Cancelled),
+    }
+}
+
+/// Hands a record over, and waits if there is no room for it.
+async fn hand_over(executor: &RowExecutor, exit: &StageExit, record: Record) {
+    if let Some(record) = exit.try_put(record) {
+        let _waits = executor.requests.waits(WaitReason::Output);
+        exit.put(record).await;
     }
 }
 

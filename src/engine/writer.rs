@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
+use roaring::RoaringTreemap;
 
 use super::channels::{self, OutboxBatch};
 use super::context::RunContext;
@@ -11,7 +12,7 @@ use super::reader::ReaderProgress;
 use crate::error::Error;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::{SinkError, Writer};
-use crate::tally::Tally;
+use crate::tally::{Counts, Tally};
 use crate::threads;
 
 /// Writes and tallies records until no worker is left to send any. When they
@@ -24,9 +25,14 @@ pub fn write(
     progress: &ReaderProgress,
 ) -> Tally {
     let mut tally = Tally::new(&context.plan.aggregates, &context.plan.columns.values);
+    let mut failed = RoaringTreemap::new();
     while let Ok(batch) = records.recv_blocking() {
         let last = records.is_empty();
         let written = write_batch(context, &mut writer, &mut tally, &batch, last);
+        if tally.counts().ok == 0 {
+            failed.extend(batch.iter().map(|record| record.row.number));
+        }
+        check_failures(context, &tally);
         // Once no row is left to begin, answers in flight come in any way.
         let written = written.and_then(|()| {
             if progress.is_all() { Ok(()) } else { writer.has_room(underway(context)) }
@@ -36,6 +42,10 @@ pub fn write(
         }
     }
     context.metrics.all_written();
+    if context.brake.failure().is_some() {
+        // The run has no result, so all of its rows may be asked for again.
+        writer.set_braked(&failed);
+    }
     let finished = match tally.counts().rows {
         // A run that could not begin leaves nothing behind.
         0 if context.shutdown.is_requested() => writer.remove_if_empty(),
@@ -46,6 +56,18 @@ pub fn write(
         context.shutdown.request(reason(&error));
     }
     tally
+}
+
+/// Asks the run to stop if more rows have failed than may.
+fn check_failures(context: &RunContext, tally: &Tally) {
+    let Counts { rows, failed, .. } = tally.counts();
+    if let Some(max) = context.plan.max_failures
+        && max.is_exceeded(failed, rows)
+    {
+        context.shutdown.request(ShutdownReason::Error(format!(
+            "{failed} of {rows} rows failed, and retry.max-failures (--max-failures) allows {max}"
+        )));
+    }
 }
 
 /// Interval at which the ticker wakes the writer.

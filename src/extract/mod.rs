@@ -11,6 +11,7 @@ use crate::record::{Failure, FailureKind, excerpt};
 mod context;
 mod items;
 mod jq;
+mod keys;
 mod paths;
 mod scanner;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod spellings;
 pub use context::AnswerContext;
 pub use items::{ItemSettings, Items, missing_items};
 pub use jq::{JqInput, Program};
+pub use keys::keys_of;
 use paths::{Path, PathScanner, PathValues};
 
 /// Maximum number of characters of a body in a failure's detail.

@@ -4,12 +4,14 @@
 //! to be JSON. A text that the scanner finds unusual is left to the full parser, whose
 //! document each [`Path`] can be followed through.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use super::scanner::{Scanner, Unusual};
 
 /// The steps of a path.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Path {
     steps: Vec<PathStep>,
 }
@@ -68,11 +70,34 @@ impl Path {
         Some((first, Path { steps: rest.to_vec() }))
     }
 
+    /// The last value on the path that is not null, with the path to it.
+    pub fn deepest<'a>(&self, body: &'a Value) -> (String, &'a Value) {
+        let lengths = (0..self.steps.len()).rev();
+        let mut starts = lengths.map(|length| Path { steps: self.steps[..length].to_vec() });
+        let found = starts.find_map(|start| {
+            let value = start.walk(body).ok().filter(|value| !value.is_null())?;
+            Some((start.to_string(), value))
+        });
+        found.unwrap_or_else(|| (Path::default().to_string(), body))
+    }
+
     /// The value at the path; null where jq gives null, an error where jq gives one.
     pub fn walk<'a>(&self, body: &'a Value) -> Result<&'a Value, String> {
         self.steps.iter().try_fold(body, |value, step| match step {
             PathStep::Key(key) => by_key(value, key),
             PathStep::Index(index) => by_index(value, *index),
+        })
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !matches!(self.steps.first(), Some(PathStep::Key(_))) {
+            f.write_str(".")?;
+        }
+        self.steps.iter().try_for_each(|step| match step {
+            PathStep::Key(key) => write!(f, ".{key}"),
+            PathStep::Index(index) => write!(f, "[{index}]"),
         })
     }
 }
@@ -117,7 +142,8 @@ fn by_index(value: &Value, index: i64) -> Result<&Value, String> {
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+/// The kind of a value in words.
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -142,6 +168,11 @@ impl PathScanner {
         self.root.walk(&mut json, &mut found)?;
         json.end()?;
         Ok(found)
+    }
+
+    /// The path with this index.
+    pub fn path(&self, index: usize) -> Option<&Path> {
+        self.paths.get(index)
     }
 
     /// The values of a document, by the full parser.

@@ -1,5 +1,7 @@
 //! The names of a record's values, each of them once.
 
+use serde::{Deserialize, Deserializer, Serialize};
+
 use crate::error::Error;
 use crate::row::Fields;
 
@@ -19,6 +21,50 @@ pub const RESERVED: [&str; 11] = [
     "_body",
 ];
 
+/// The answers whose body is kept in the record, as `_body`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeepBody {
+    /// None.
+    None,
+    /// Those of rows that failed.
+    #[default]
+    Failed,
+    /// All.
+    All,
+}
+
+impl From<bool> for KeepBody {
+    fn from(all: bool) -> KeepBody {
+        if all { KeepBody::All } else { KeepBody::None }
+    }
+}
+
+impl<'de> Deserialize<'de> for KeepBody {
+    /// One of the names, or whether all are kept, as older jobs write it.
+    fn deserialize<D: Deserializer<'de>>(text: D) -> Result<KeepBody, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "write none, failed or all")]
+        enum Written {
+            Flag(bool),
+            Name(Name),
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Name {
+            None,
+            Failed,
+            All,
+        }
+        Ok(match Written::deserialize(text)? {
+            Written::Flag(all) => all.into(),
+            Written::Name(Name::None) => KeepBody::None,
+            Written::Name(Name::Failed) => KeepBody::Failed,
+            Written::Name(Name::All) => KeepBody::All,
+        })
+    }
+}
+
 /// Which names a record has, in order: the row's fields, the extracted
 /// values, throng's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +73,8 @@ pub struct Columns {
     pub fields: Option<Vec<String>>,
     /// The extracted values, in the order of a record's outcome.
     pub values: Vec<String>,
-    /// Whether there is a `_body`.
-    pub body: bool,
+    /// The answers whose body stands in `_body`.
+    pub body: KeepBody,
     /// Whether a record is one of its row's items: `_item` and `_last`.
     pub items: bool,
     /// Whether there is an `_arrived`: where something is limited.
@@ -44,8 +90,9 @@ impl Columns {
     pub fn new(
         fields: Option<Vec<String>>,
         values: Vec<String>,
-        body: bool,
+        body: impl Into<KeepBody>,
     ) -> Result<Columns, Error> {
+        let body = body.into();
         for name in &values {
             check(name, fields.as_deref().unwrap_or_default())?;
         }
@@ -84,7 +131,7 @@ impl Columns {
 
     fn has(&self, own: &str) -> bool {
         match own {
-            "_body" => self.body,
+            "_body" => self.body != KeepBody::None,
             "_item" | "_last" => self.items,
             "_arrived" => self.arrived,
             _ => true,

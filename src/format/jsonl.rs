@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::column_set::ColumnSet;
-use super::columns::Columns;
+use super::columns::{Columns, KeepBody};
 use super::compress::PackedWriter;
 use super::entry::{
     Codec, Decode, Encode, FormatEntry, FoundRecord, NewEncoder, NewTable, Read, ReadRecord,
@@ -199,10 +199,11 @@ fn own(columns: &Columns, record: &Record, out: &mut Vec<u8>) -> serde_json::Res
     if columns.arrived {
         entry(out, br#","_arrived":"#, WrittenArrivals(&record.arrived))?;
     }
-    if columns.body {
-        entry(out, br#","_body":"#, &record.body)?;
+    match (columns.body, &record.body) {
+        (KeepBody::All, body) => entry(out, br#","_body":"#, body),
+        (KeepBody::Failed, Some(body)) => entry(out, br#","_body":"#, body),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Reads records; with the field that identifies rows.

@@ -37,7 +37,7 @@ mod sqlite;
 mod times;
 
 use column_set::ColumnSet;
-pub use columns::{Columns, RESERVED};
+pub use columns::{Columns, KeepBody, RESERVED};
 use compress::Packing;
 pub(crate) use entry::{Codec, Mirror, MirrorFile, Read, Records};
 use entry::{Decode, FormatEntry, NewEncoder, NewTable};

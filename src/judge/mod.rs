@@ -11,6 +11,7 @@ use crate::send::{Answer, Delivery, SendError};
 
 mod answer_rule;
 mod answers;
+mod max_failures;
 pub mod signals;
 mod status_set;
 
@@ -18,6 +19,7 @@ pub use answer_rule::{AnswerRule, Meaning, RefusalMeaning, RefusalScope};
 pub use answers::{
     AnswerTable, BUILT_IN, Decision, RefusalRule, Ruling, TableRow, built_in_decision,
 };
+pub use max_failures::MaxFailures;
 pub use status_set::StatusSet;
 
 /// Maximum pause after the first attempt; it doubles with each retry.
@@ -39,6 +41,10 @@ pub struct Settings {
     pub max_wait: Option<Duration>,
     /// Maximum number of refusals in a row; more stop the run.
     pub max_refusals: u32,
+    /// Maximum number of rows that may fail, or their share; more stop the run.
+    pub max_failures: Option<MaxFailures>,
+    /// Whether the run ends when its first answers all fail alike.
+    pub brake: bool,
     /// The treatment of a request that is not idempotent and whose outcome is unknown.
     pub unknown: UnknownOutcome,
     /// A template for an `Idempotency-Key` header, by which the server recognises a
@@ -91,6 +97,8 @@ impl Default for Settings {
             retries: 4,
             max_wait: None,
             max_refusals: 20,
+            max_failures: None,
+            brake: true,
             unknown: UnknownOutcome::Fail,
             idempotency_key: None,
             idempotency_ttl: None,

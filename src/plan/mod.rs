@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::Uri;
 
 use crate::error::Error;
+use crate::judge::MaxFailures;
 use crate::limit::{self, Policy, UsedBefore, Workload};
 use crate::quota_store::{self, SharedLimit};
 use crate::render::RenderContext;
@@ -62,6 +63,10 @@ pub struct Plan {
     pub(crate) identity: Identity,
     pub(crate) notes: Vec<String>,
     pub(crate) workers: WorkerConfig,
+    /// Whether the run ends when its first answers all fail alike.
+    pub(crate) brakes: bool,
+    /// Maximum number of rows that may fail; more end the run.
+    pub(crate) max_failures: Option<MaxFailures>,
     /// Maximum number of connections that each worker has open in each stage.
     pub(crate) connections: usize,
     /// The directory of the accounts.
@@ -131,6 +136,8 @@ impl Plan {
             aggregates,
             output,
             workers,
+            brakes: job.retry.brake,
+            max_failures: job.retry.max_failures,
             connections,
             state: quota_store::directory(environment),
         };
@@ -264,7 +271,7 @@ fn columns(stages: &[Stage], fields: Option<Vec<String>>) -> Result<Columns, Err
     Ok(Columns {
         items: stages.iter().any(Stage::has_items),
         arrived: !first.policy.is_unlimited(),
-        ..Columns::new(fields, last.extractor.names(), last.keeps_body)?
+        ..Columns::new(fields, last.extractor.names(), last.keep_body)?
     })
 }
 

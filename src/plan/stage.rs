@@ -9,7 +9,7 @@ use crate::auth::{Signer, Tokens};
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::extract::{CostExtractor, Extractor, Items};
-use crate::format::Format;
+use crate::format::{Format, KeepBody};
 use crate::judge::signals::{BodySignals, HeaderRules};
 use crate::judge::{AnswerTable, Judge, Tries};
 use crate::limit::{self, Cost, Guard, LimitError, Policy, Rule, Sharing};
@@ -56,7 +56,8 @@ pub struct Stage {
     pub(crate) each: Option<Items>,
     pub(crate) pages: Option<Pages>,
     pub(crate) batch: Option<Batch>,
-    pub(crate) keeps_body: bool,
+    /// The answers whose body is kept.
+    pub(crate) keep_body: KeepBody,
     /// Whether each request gets an `Idempotency-Key` that is made of the run and the row.
     pub(crate) makes_keys: bool,
 }
@@ -119,7 +120,7 @@ impl Stage {
             headers,
             body_signals: BodySignals::new(&job.signal)?,
             makes_keys: job.retry.idempotency_key.as_deref() == Some(AUTO),
-            keeps_body: job.output.keep_body || job.extract.is_empty(),
+            keep_body: if job.extract.is_empty() { KeepBody::All } else { job.output.keep_body },
             renderer,
             each,
             pages,
@@ -211,7 +212,7 @@ impl Stage {
     }
 
     /// Maximum number of rows of one request.
-    pub(super) fn batch_size(&self) -> usize {
+    pub(crate) fn batch_size(&self) -> usize {
         self.batch.as_ref().map_or(1, Batch::size)
     }
 

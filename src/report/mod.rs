@@ -14,7 +14,7 @@ mod words;
 
 pub use escape::{escape, short, visible};
 pub use summary::{
-    FailureReport, FoundLimit, LatencyReport, LimitReport, RateReport, Report, RowReport,
-    RunEnding, RunFigures, SendReport, SharingReport, WorkerReport,
+    BrakeReport, FailureReport, FoundLimit, LatencyReport, LimitReport, RateReport, Report,
+    RowReport, RunEnding, RunFigures, SendReport, SharingReport, WorkerReport,
 };
 pub use text::Color;

@@ -41,6 +41,9 @@ pub struct Report {
     pub aggregates: Vec<AggregateResult>,
     /// The kinds of failures, the most frequent first.
     pub failures: Vec<FailureReport>,
+    /// The failure that the first answers had in common, if it ended the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brake: Option<BrakeReport>,
     /// The figures of this run's records alone, if others have been there before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub this_run: Option<RunFigures>,
@@ -297,6 +300,24 @@ pub struct FailureReport {
     pub share: f64,
     /// The first of these rows.
     pub examples: Vec<Example>,
+}
+
+/// The failure that the first answers of a run had in common.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct BrakeReport {
+    /// The kind in short.
+    pub kind: String,
+    /// Number of requests that failed so.
+    pub alike: u64,
+    /// The row of the example.
+    pub row: u64,
+    /// The status of its answer.
+    pub status: Option<u16>,
+    /// The beginning of its answer; the details of the failure if no text came.
+    pub said: String,
+    /// The keys of the answer, near where a path leads to nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<String>,
 }
 
 /// The work of one worker.

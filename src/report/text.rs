@@ -6,7 +6,8 @@ use crate::metrics::{TimeShare, Warning};
 
 use super::escape::{escape, short};
 use super::summary::{
-    FoundLimit, LatencyReport, LimitReport, Report, RunEnding, SharingReport, WorkerReport,
+    BrakeReport, FoundLimit, LatencyReport, LimitReport, Report, RunEnding, SharingReport,
+    WorkerReport,
 };
 use super::tables::{answers, failures};
 use super::words::{count, milliseconds, per_second, percent, plural, seconds};
@@ -26,6 +27,7 @@ impl Report {
     pub fn text(&self, color: Color) -> String {
         let mut lines = vec![color.paint(style(self), &rows(self))];
         lines.extend(stopped(self, color));
+        lines.extend(self.brake.iter().flat_map(brake));
         lines.extend(insecure(self, color));
         lines.extend(time(self));
         lines.extend(why(self));
@@ -105,6 +107,24 @@ fn stopped(report: &Report, color: Color) -> Option<String> {
     let why = report.ending.stopped.as_deref()?;
     let red = AnsiColor::Red.on_default();
     Some(color.paint(red, &format!("stopped: {}", escape(why))))
+}
+
+/// The server's words, up to a page of them.
+fn brake(brake: &BrakeReport) -> Vec<String> {
+    const LINES: usize = 20;
+    const WIDTH: usize = 110;
+    let status = brake.status.map_or_else(String::new, |status| format!(", status {status}"));
+    let mut lines = vec![format!("the server said (row {}{status}):", brake.row)];
+    let said: Vec<char> =
+        brake.said.trim_end().lines().map(escape).collect::<Vec<_>>().join("\n").chars().collect();
+    let pieces = said.split(|char| *char == '\n').flat_map(|line| line.chunks(WIDTH));
+    let mut pieces = pieces.map(|piece| format!("  {}", piece.iter().collect::<String>()));
+    lines.extend(pieces.by_ref().take(LINES));
+    if pieces.next().is_some() {
+        lines.push("  …".to_owned());
+    }
+    lines.extend(brake.keys.as_ref().map(|keys| escape(keys)));
+    lines
 }
 
 fn insecure(report: &Report, color: Color) -> Option<String> {

@@ -31,7 +31,7 @@ mod crashes;
 #[cfg(test)]
 pub(crate) mod samples;
 
-pub use crate::format::{Columns, RESERVED};
+pub use crate::format::{Columns, KeepBody, RESERVED};
 pub use intents::{Intent, IntentLog, IntentWriter, LogClosed};
 pub use journal::SinkError;
 pub use output::Output;

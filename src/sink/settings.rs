@@ -10,7 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::format::{self, Format};
+use crate::format::{self, Format, KeepBody};
 use crate::judge::StatusSet;
 use crate::record::FailureKind;
 
@@ -23,8 +23,8 @@ pub struct Settings {
     /// The format of the file; by default the one of its extension.
     #[serde(deserialize_with = "format::output")]
     pub format: Option<Format>,
-    /// Whether records have the answer's body beside the extracted values.
-    pub keep_body: bool,
+    /// The answers whose body records have beside the extracted values.
+    pub keep_body: KeepBody,
     /// What to do with a file that has records already.
     pub existing: Existing,
     /// The rows that failed in an earlier run and are asked for again.
@@ -277,6 +277,7 @@ mod tests {
         assert_eq!(settings.file.as_deref(), Some("a.txt"));
         assert_eq!(settings.format.unwrap().to_string(), "csv");
         assert_eq!(settings.existing, Existing::ResumeChanged);
+        assert_eq!(settings.keep_body, KeepBody::All);
         assert_eq!(serde_json::from_str::<Settings>("{}").unwrap(), Settings::default());
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use roaring::RoaringTreemap;
+
 use super::journal::sort::sort;
 use super::journal::{OpenOutput, SinkError};
 use super::product::{JournalMirror, Product, complete};
@@ -72,6 +74,14 @@ impl Writer {
             Ok(()) => Ok(writer),
             Err(SinkError::Failed(error)) => Err(error),
             Err(SinkError::Closed) => Err(Error::stopped("the output has no reader")),
+        }
+    }
+
+    /// Says that these rows have failed in a run that the brake has ended: a later run asks
+    /// for them again.
+    pub fn set_braked(&mut self, rows: &RoaringTreemap) {
+        if let Some(held) = &mut self.held {
+            held.says.braked = rows.iter().collect();
         }
     }
 

@@ -20,6 +20,7 @@ mod auth;
 mod auto;
 mod batches;
 mod bodies;
+mod brake;
 mod causes;
 mod chains;
 mod changes;

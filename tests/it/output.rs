@@ -31,7 +31,9 @@ fn a_record_has_its_row_its_values_and_what_became_of_it() {
     ended.says(&output);
     let records = place.records("out.jsonl");
     for record in &records {
-        let all = [&["symbol", "sector", "path", "none"], &OWN[..]].concat();
+        // What the server said of a row that failed.
+        let said: &[&str] = if record["_ok"] == true { &[] } else { &["_body"] };
+        let all = [&["symbol", "sector", "path", "none"], &OWN[..], said].concat();
         assert_eq!(names(record), all);
         assert!(record["_ms"].as_f64() > Some(0.0), "{record}");
     }
@@ -41,6 +43,7 @@ fn a_record_has_its_row_its_values_and_what_became_of_it() {
     assert_eq!(each(&records, "_status"), [200, 200, 404]);
     assert_eq!(each(&records, "_error"), [Value::Null, Value::Null, json!("status 404")]);
     assert_eq!(each(&records, "_detail"), [Value::Null, Value::Null, json!("none")]);
+    assert_eq!(records[2]["_body"], "none");
     assert_eq!(each(&records, "_attempts"), [1, 1, 1]);
 }
 
@@ -53,7 +56,7 @@ fn a_table_has_the_same_columns() {
         .arg("--output", &output)
         .exits(1);
     let mut table = csv::Reader::from_path(&output).unwrap();
-    let columns = [&["symbol", "sector", "path"], &OWN[..]].concat();
+    let columns = [&["symbol", "sector", "path"], &OWN[..], &["_body"]].concat();
     assert_eq!(table.headers().unwrap(), columns);
     let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
     let start = |row: usize| rows[row].iter().take(9).collect::<Vec<_>>();
@@ -62,6 +65,7 @@ fn a_table_has_the_same_columns() {
     // No spreadsheet takes it for a formula.
     let failed = ["C", "'=1+1", "", "2", "false", "404", "status 404", "none", "1"];
     assert_eq!(start(2), failed);
+    assert_eq!(rows.iter().map(|row| &row[10]).collect::<Vec<_>>(), ["", "", "none"]);
     assert_eq!(rows.len(), 3);
 }
 

@@ -144,7 +144,7 @@ fn rows(place: &Place, mock: &Mock) -> Throng {
         .arg("--url", &format!("{}/list/{{{{ total }}}}?size=10", mock.url()))
         .arg("--each", ".items[]")
         .arg("--input", &input)
-        .flags("--extract id=.id --next link --mode sync --workers 1")
+        .flags("--extract id=.id --next link --mode sync --workers 1 --keep-body none")
 }
 
 #[test]

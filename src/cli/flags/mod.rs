@@ -15,7 +15,7 @@ mod values;
 pub use input::InputFlags;
 pub use limit::LimitFlags;
 pub use network::{NetworkFlags, TlsFlags};
-pub use output::OutputFlags;
+pub use output::{OutputFlags, joined};
 pub use pages::PageFlags;
 pub use request::{AuthFlags, RequestFlags, curl};
 pub use send::{RetryFlags, WorkerFlags};

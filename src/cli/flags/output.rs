@@ -1,5 +1,6 @@
 //! Flags of the output.
 
+use std::ffi::OsString;
 use std::num::NonZeroU64;
 
 use clap::Args;
@@ -8,6 +9,26 @@ use serde_json::{Value, json};
 
 use crate::format::{Format, endings};
 use crate::sink::RetryFailed;
+
+/// The values of `--keep-body`.
+const KEEP_BODY: [&str; 3] = ["none", "failed", "all"];
+
+/// The arguments, with `--keep-body failed` as `--keep-body=failed`: the flag may stand without
+/// a value, so what follows it is one only if it is one of its values.
+pub fn joined(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    for argument in arguments {
+        let is_value = KEEP_BODY.iter().any(|value| argument == *value);
+        match joined.last_mut().filter(|last| is_value && *last == "--keep-body") {
+            Some(flag) => {
+                flag.push("=");
+                flag.push(argument);
+            }
+            None => joined.push(argument),
+        }
+    }
+    joined
+}
 
 /// The destination of records.
 #[derive(Args)]
@@ -28,9 +49,17 @@ pub struct OutputFlags {
         default_missing_value = "100000",
     )]
     parts: Option<NonZeroU64>,
-    /// Keep each answer's body in its record, as _body
-    #[arg(long)]
-    keep_body: bool,
+    /// Keep answers' bodies in their records, as _body: of failed rows, of all, or none;
+    /// without WHICH, of all [default: failed]
+    #[arg(
+        long,
+        value_name = "WHICH",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "all",
+        value_parser = KEEP_BODY,
+    )]
+    keep_body: Option<String>,
     /// What to do with existing records
     #[command(flatten)]
     existing: ExistingFlags,
@@ -88,7 +117,7 @@ impl OutputFlags {
         json!({
             "file": self.output,
             "format": self.output_format,
-            "keep-body": self.keep_body.then_some(true),
+            "keep-body": self.keep_body,
             "existing": self.existing.how(),
             "retry-failed": self.existing.retry_failed,
             "key": self.existing.key,

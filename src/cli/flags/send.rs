@@ -4,6 +4,8 @@ use crate::judge::AnswerRule;
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::judge::MaxFailures;
+
 /// The workers.
 #[derive(Args)]
 #[command(next_help_heading = "Workers")]
@@ -53,6 +55,12 @@ pub struct RetryFlags {
     /// What an answer means, before the built-in rules: '404 = missing', '500,502 = retry 5s', '200 .error = fail', 'x-quota: 0 = stop'; the first that fits counts (repeat)
     #[arg(long, value_name = "FITS = MEANING")]
     answer: Vec<AnswerRule>,
+    /// Failed rows, or their share in percent once 100 rows have ended, after which one more stops the run [default: none]
+    #[arg(long, value_name = "N|N%", value_parser = max_failures)]
+    max_failures: Option<String>,
+    /// Go on even if the first answers all fail alike, which ends the run otherwise
+    #[arg(long)]
+    no_brake: bool,
     /// Maximum size of a decompressed body [default: 10MiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_body: Option<String>,
@@ -102,6 +110,8 @@ impl RetryFlags {
             "retries": self.retries,
             "max-wait": self.max_wait,
             "max-refusals": self.max_refusals,
+            "max-failures": self.max_failures,
+            "brake": self.no_brake.then_some(false),
             "unknown": self.resend_unknown.then_some("resend"),
             "idempotency-key": self.idempotency_key,
             "idempotency-ttl": self.idempotency_ttl,
@@ -115,6 +125,10 @@ pub(super) fn duration(text: &str) -> Result<String, String> {
         Ok(_) => Ok(text.into()),
         Err(error) => Err(format!("{error} (such as 30s, 500ms or 1m30s)")),
     }
+}
+
+fn max_failures(text: &str) -> Result<String, String> {
+    text.parse::<MaxFailures>().map(|_| text.into())
 }
 
 fn size(text: &str) -> Result<String, String> {

@@ -12,11 +12,12 @@ use tokio::time::Instant;
 
 use crate::engine::context::RunContext;
 use crate::engine::ending;
+use crate::extract::text;
 use crate::judge::Decision;
 use crate::limit::{AcquireError, Cost, Permit};
 use crate::metrics::{Counters, WaitReason, WaitingRow};
 use crate::plan::Stage;
-use crate::record::{Arrived, Failure, FailureKind, POOL_KEY, is_of_request};
+use crate::record::{Arrived, Failure, FailureKind, POOL_KEY, excerpt, is_of_request};
 use crate::row::Row;
 use crate::send::redirect::RedirectTrust;
 use crate::send::{Answer, Delivery, Lease, SendError, Sender, deadline};
@@ -30,6 +31,9 @@ const FREE_TRIES: u32 = 3;
 /// Time of waiting for a permit after which a connection is read once more.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// Maximum number of characters that are kept of an answer that is a failure by its status.
+const MAX_SAID: usize = 16 * 1_024;
+
 /// Length of a pool key's fingerprint in records.
 const KEY_LENGTH: usize = 8;
 
@@ -37,7 +41,7 @@ const KEY_LENGTH: usize = 8;
 pub struct RequestExecutor {
     worker: usize,
     /// The stage of the plan that it carries out.
-    stage_index: usize,
+    pub(super) stage_index: usize,
     pub(super) context: Arc<RunContext>,
     sender: Rc<Sender>,
     /// The log of requests that must not be sent twice.
@@ -104,6 +108,9 @@ pub(super) struct AttemptTrace {
     pub refused_elsewhere: Option<Duration>,
     /// Number of such refusals in a row.
     pub refusals_elsewhere: u32,
+    /// The answer's body as text, for the record of a row that fails: all of it, or its
+    /// beginning.
+    pub said: Option<Box<str>>,
 }
 
 /// The editions of the credentials that signed an attempt.
@@ -412,8 +419,23 @@ impl AttemptTrace {
         }
     }
 
+    /// Keeps an answer that is a failure: its beginning, or all of it if its status is a success.
+    pub fn keep_failed(&mut self, answer: &Answer) {
+        if answer.status.is_success() {
+            return self.keep_all(&answer.body);
+        }
+        self.said = text(&answer.body).ok().map(|text| excerpt(text, MAX_SAID).into());
+    }
+
+    /// Keeps all of an answer that is a success and of which values can't be taken: it may
+    /// have been paid for, and others may be taken of it later.
+    pub fn keep_all(&mut self, body: &[u8]) {
+        self.said = text(body).ok().map(Box::from);
+    }
+
     /// Adds the attempts of a later request of the same row.
     pub fn add(&mut self, later: &AttemptTrace) {
+        self.said.clone_from(&later.said);
         self.attempts += later.attempts;
         self.status = later.status.or(self.status);
         self.latency = later.latency.or(self.latency);
@@ -422,8 +444,8 @@ impl AttemptTrace {
 
     /// The trace for one record; the next record counts attempts and arrivals anew.
     pub fn take(&mut self) -> AttemptTrace {
-        let arrived = std::mem::take(&mut self.arrived);
-        let taken = AttemptTrace { arrived, ..self.without_arrivals() };
+        let (arrived, said) = (std::mem::take(&mut self.arrived), self.said.take());
+        let taken = AttemptTrace { arrived, said, ..self.without_arrivals() };
         self.attempts = 0;
         taken
     }

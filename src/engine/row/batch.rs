@@ -82,7 +82,10 @@ impl RowExecutor {
         let rows = &group.rows;
         let answer =
             self.requests.exchange_with_intent(&request, &cost, rows, &mut group.trace).await?;
-        Ok(answer.and_then(|answer| self.parts(batch, &answer.body)))
+        Ok(answer.and_then(|answer| {
+            let parts = self.parts(batch, &answer.body);
+            parts.inspect_err(|_| group.trace.keep_all(&answer.body))
+        }))
     }
 
     fn parts(&self, batch: &Batch, body: &[u8]) -> Result<KeyedItems, Failure> {
@@ -113,7 +116,9 @@ impl RowExecutor {
         for (row, item) in group.rows.into_iter().zip(items) {
             let shared = group.trace.without_arrivals();
             let arrived = std::mem::replace(&mut group.trace.arrived, shared.arrived.clone());
-            let trace = AttemptTrace { arrived, ..shared };
+            // The answer to all rows stands in the first one's record.
+            let said = group.trace.said.take();
+            let trace = AttemptTrace { arrived, said, ..shared };
             emit(self.record(row, trace, item)).await;
         }
     }

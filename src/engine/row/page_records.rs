@@ -124,13 +124,13 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
     pub fn contents(&mut self, page: &FetchedPage) -> Result<PageContents, Failure> {
         self.add_attempts(page);
         let read = page.outcome.as_ref().map_err(Clone::clone)?;
-        match self.executor.stage().each.as_ref().zip(read.body.as_ref()) {
+        let contents = match self.executor.stage().each.as_ref().zip(read.body.as_ref()) {
             Some((each, body)) => {
-                self.executor.check_time()?;
-                each.items(body).map(PageContents::Items)
+                self.executor.check_time().and_then(|()| each.items(body)).map(PageContents::Items)
             }
             None => self.executor.values(&read.answer.body).map(PageContents::Values),
-        }
+        };
+        contents.inspect_err(|_| self.trace.keep_all(&read.answer.body))
     }
 
     /// Adds the contents of a page.

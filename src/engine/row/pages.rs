@@ -197,7 +197,7 @@ impl RowExecutor {
         let (request, outcome) = match request {
             Ok((page, cost)) => {
                 let answer = self.send_page(row, number, &page, &cost, &mut trace).await?;
-                (Some(page), answer.and_then(|answer| self.read(answer)))
+                (Some(page), answer.and_then(|answer| self.read(answer, &mut trace)))
             }
             Err(failure) => (None, Err(failure)),
         };
@@ -235,9 +235,10 @@ impl RowExecutor {
         }
     }
 
-    fn read(&self, answer: Answer) -> Result<ParsedAnswer, Failure> {
+    fn read(&self, answer: Answer, trace: &mut AttemptTrace) -> Result<ParsedAnswer, Failure> {
         let reads = self.stage().each.is_some() || self.pages().is_some_and(Pages::reads_body);
-        let body = reads.then(|| json(&answer.body)).transpose()?;
+        let body = reads.then(|| json(&answer.body)).transpose();
+        let body = body.inspect_err(|_| trace.keep_all(&answer.body))?;
         Ok(ParsedAnswer { answer, body })
     }
 

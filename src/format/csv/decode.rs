@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::cells::{unguarded, value};
 use super::quotes::{Byte, Quotes, cut, unquoted};
 use crate::error::Error;
-use crate::format::columns::Columns;
+use crate::format::columns::{Columns, KeepBody};
 use crate::format::entry::{Decode, FoundRecord, ReadRecord};
 use crate::format::rows::unmarked;
 use crate::record::FailureKind;
@@ -142,8 +142,13 @@ pub(super) fn continued(
     delimiter: u8,
 ) -> Result<Columns, Error> {
     let names = names(first_line, delimiter);
-    // Whether the job has a limit may change; a file's columns can't.
+    // Whether the job has a limit, and which bodies it keeps, may change; a file's columns can't.
     columns.arrived = names.iter().any(|name| name == "_arrived");
+    columns.body = match (names.iter().any(|name| name == "_body"), columns.body) {
+        (true, KeepBody::None) => KeepBody::Failed,
+        (false, KeepBody::Failed) => KeepBody::None,
+        (_, body) => body,
+    };
     if columns.fields.is_none() {
         let after = columns.after_fields().count();
         let fields = &names[..names.len().saturating_sub(after)];

@@ -9,7 +9,7 @@ use super::cells::{Cells, has_guards};
 use super::decode::continued;
 use crate::error::Error;
 use crate::format::column_set::ColumnSet;
-use crate::format::columns::Columns;
+use crate::format::columns::{Columns, KeepBody};
 use crate::format::compress::PackedWriter;
 use crate::format::entry::{Encode, NewEncoder, NewTable, TableWriter};
 use crate::record::{Record, WrittenArrivals};
@@ -123,7 +123,7 @@ fn own(columns: &Columns, record: &Record, cells: &mut Cells, out: &mut Vec<u8>)
     if columns.arrived {
         cells.plain(serde_json::to_string(&WrittenArrivals(&record.arrived)).ok(), out);
     }
-    if columns.body {
+    if columns.body != KeepBody::None {
         cells.text(record.body.as_deref().unwrap_or_default(), out);
     }
 }

@@ -14,7 +14,7 @@ use crate::format::{Format, names};
 use crate::fs::real;
 use crate::sink::parts::{self, Parts};
 use crate::sink::product::{self, Product};
-use crate::sink::resume::{self, ResumeState};
+use crate::sink::resume::{self, ResumeState, Unwanted};
 use crate::sink::settings::{Existing, Order, Settings};
 use crate::sink::sidecar::{self, Sidecar};
 
@@ -113,11 +113,16 @@ fn unpacked(
     let output = match settings.existing() {
         Existing::Refuse => return Err(resume::refuse(path, &text, format)),
         Existing::Overwrite => empty(OpenMode::New(product.journal()), format),
-        _ => CheckedOutput {
-            past: resume::continued(path, &text, format, settings, None, resends)?,
-            before: sidecar::read(path),
-            ..empty(OpenMode::Unpack(product.clone()), format)
-        },
+        _ => {
+            let before = sidecar::read(path);
+            let unwanted = Unwanted::new(settings, resends, before.as_ref());
+            let key = settings.key.as_deref();
+            CheckedOutput {
+                past: resume::continued(path, &text, format, key, None, &unwanted)?,
+                before,
+                ..empty(OpenMode::Unpack(product.clone()), format)
+            }
+        }
     };
     Ok(CheckedOutput { product: Some(product), ..output })
 }
@@ -158,8 +163,10 @@ fn present(
         _ => {
             let before = sidecar::read(&results(path, format));
             let synced = before.as_ref().and_then(|before| before.synced.as_ref());
+            let unwanted = Unwanted::new(settings, resends, before.as_ref());
+            let (key, text) = (settings.key.as_deref(), || open(path));
             Ok(CheckedOutput {
-                past: resume::continued(path, &|| open(path), format, settings, synced, resends)?,
+                past: resume::continued(path, &text, format, key, synced, &unwanted)?,
                 before,
                 ..empty(mode, format)
             })
@@ -232,9 +239,10 @@ fn checked_parts(
             let scan = settings.key.is_none().then(|| parts_scan::text(parts));
             let text = scan.flatten().map_or_else(|| parts::text(directory), Ok)?;
             let journal = parts::whole(&journal)?;
-            let past = resume::continued_parts(
-                directory, text, journal, format, settings, synced, resends,
-            )?;
+            let unwanted = Unwanted::new(settings, resends, before.as_ref());
+            let key = settings.key.as_deref();
+            let past =
+                resume::continued_parts(directory, text, journal, format, key, synced, &unwanted)?;
             (before, past, size.or(Some(0)))
         }
     };

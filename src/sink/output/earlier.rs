@@ -21,7 +21,8 @@ impl Output {
     /// The output can't be read.
     pub fn earlier_records(&self, values: &[String]) -> Result<Records, Error> {
         let past = &self.checked.past;
-        let Some(journal) = self.checked.mode.file().filter(|_| past.records > 0) else {
+        let has_some = past.records > 0 && !past.keeps_none();
+        let Some(journal) = self.checked.mode.file().filter(|_| has_some) else {
             return Ok(Box::new(std::iter::empty()));
         };
         let format = self.checked.format;

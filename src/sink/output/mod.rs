@@ -179,6 +179,7 @@ impl Output {
         [
             (torn > 0).then(|| aside(format!("{torn} bytes at the end of {name} are no whole record"))),
             (past.damaged > 0).then(|| aside(format!("{} of {name} cannot be read and will be asked for again", records(past.damaged)))),
+            (past.braked > 0).then(|| format!("the run before ended at once, since all rows failed alike: its {} asked for again", counted(past.braked, "row is", "rows are"))),
             (past.twice > 0).then(|| format!("{} of {name} stood there twice: the first one of each row stays", records(past.twice))),
             (!self.in_doubt.is_empty()).then(|| format!("{} sent and may have been done, but no answer was kept", counted(self.in_doubt.len(), "row was", "rows were"))),
             past.edited.then(|| format!("{name} is not as throng left it: it was edited or damaged; its records are taken as they are")),
@@ -236,7 +237,8 @@ impl Output {
         let held = self.hold(identity).map_err(in_use)?;
         self.forget_intents()?;
         let CheckedOutput { mode, format, past, .. } = &self.checked;
-        let first_line = (past.end > 0).then_some(&*past.first_line);
+        let is_continued = past.end > 0 && !past.keeps_none();
+        let first_line = is_continued.then_some(&*past.first_line);
         let encode = format.encoder(columns, first_line)?;
         let opened = mode.open(locked, past, *format)?;
         // Fewer than were read, if some of them were to go.
@@ -302,6 +304,7 @@ impl Output {
             synced: None,
             records: 0,
             complete: false,
+            braked: Vec::new(),
         };
         Ok(Some(held))
     }

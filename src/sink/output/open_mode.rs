@@ -256,13 +256,13 @@ fn without_dropped(path: &Path, past: &ResumeState, format: Format) -> io::Resul
     let (mut end, mut crc, mut records) = (0, crc32fast::Hasher::new(), 0);
     let mut decode = format.decoder(past.done.key());
     each(path, &mut *decode, |of| {
-        let number = if past.drops(of.place, of.seen) {
+        let number = if past.drops(of.place, of.seen) || past.keeps_none() {
             None
         } else {
             of.seen.map_or(Some(0), |seen| past.number(seen))
         };
         let Some(number) = number else {
-            if of.seen.is_none() {
+            if of.seen.is_none() && of.place.is_some() {
                 damaged.extend_from_slice(of.bytes);
             }
             return Ok(());
@@ -338,7 +338,7 @@ mod tests {
         let text = "a,_row,_ok\nx,0,true\nx,1,false\n!\n\"y\ny\",2,true\nz,0,true\nw,3,true\n";
         fs::write(&path, text).unwrap();
         let format: Format = "csv".parse().unwrap();
-        let unwanted = &Unwanted { failed: RetryFailed::All, unknown: false, damaged: true };
+        let unwanted = &Unwanted { failed: RetryFailed::All, damaged: true, ..Unwanted::default() };
         let mut past = resume::read(&mut text.as_bytes(), format, None, None, unwanted).unwrap();
         past.forget(&[3].into_iter().collect());
         let journal = without_dropped(&path, &past, format).unwrap();

@@ -8,7 +8,7 @@ use roaring::RoaringTreemap;
 
 use super::journal::record_cutter::RecordCutter;
 use super::settings::{Existing, RetryFailed, Settings};
-use super::sidecar::Synced;
+use super::sidecar::{Sidecar, Synced};
 use crate::error::Error;
 use crate::format::Format;
 use crate::format::entry::{Decode, FoundRecord, ReadRecord};
@@ -40,6 +40,8 @@ pub(super) struct ResumeState {
     pub twice: u64,
     /// How many are damaged.
     pub damaged: u64,
+    /// How many are to go since the brake has ended the run that wrote them.
+    pub braked: u64,
     /// How many failed.
     pub failed: u64,
     /// The rows that failed, and whose record stays.
@@ -67,6 +69,21 @@ pub(super) struct Unwanted {
     pub unknown: bool,
     /// What can't be read.
     pub damaged: bool,
+    /// Those of these rows that failed: the brake has ended their run.
+    pub braked: RoaringTreemap,
+}
+
+impl Unwanted {
+    /// The records that a run with these settings does not want, of an output with this
+    /// sidecar.
+    pub fn new(settings: &Settings, resends: bool, before: Option<&Sidecar>) -> Unwanted {
+        Unwanted {
+            failed: settings.retry_failed.clone(),
+            unknown: resends,
+            damaged: settings.existing == Existing::ResumeDamaged,
+            braked: before.into_iter().flat_map(|before| before.braked.iter().copied()).collect(),
+        }
+    }
 }
 
 /// Why a file cannot be gone on with.
@@ -86,11 +103,10 @@ pub(crate) fn continued(
     path: &Path,
     text: TextOpener,
     format: Format,
-    settings: &Settings,
+    key: Option<&str>,
     synced: Option<&Synced>,
-    resends: bool,
+    unwanted: &Unwanted,
 ) -> Result<ResumeState, Error> {
-    let (key, unwanted) = (settings.key.as_deref(), &unwanted(settings, resends));
     let past = read(&mut *text()?, format, key, synced, unwanted);
     past.map_err(|error| match (flaw(text, format), error) {
         (Some(flaw), Unreadable::Line(1)) => {
@@ -113,22 +129,12 @@ pub(crate) fn continued_parts(
     mut parts: Box<dyn BufRead>,
     mut journal: Box<dyn BufRead>,
     format: Format,
-    settings: &Settings,
+    key: Option<&str>,
     synced: Option<&Synced>,
-    resends: bool,
+    unwanted: &Unwanted,
 ) -> Result<ResumeState, Error> {
-    let key = settings.key.as_deref();
-    let unwanted = &unwanted(settings, resends);
     let past = read_parts(&mut *parts, &mut *journal, format, key, synced, unwanted);
     past.map_err(|error| unreadable(directory, format, key, error))
-}
-
-fn unwanted(settings: &Settings, resends: bool) -> Unwanted {
-    Unwanted {
-        failed: settings.retry_failed.clone(),
-        unknown: resends,
-        damaged: settings.existing == Existing::ResumeDamaged,
-    }
 }
 
 fn unreadable(path: &Path, format: Format, key: Option<&str>, error: Unreadable) -> Error {
@@ -252,6 +258,12 @@ impl ResumeState {
             || seen.is_some_and(|seen| self.gone.contains(self.done.id_of(seen)))
     }
 
+    /// Whether there are records, and all of them are to go: the output begins anew, with the
+    /// columns of the new run.
+    pub fn keeps_none(&self) -> bool {
+        self.records > 0 && self.records == self.dropped.len() && self.damaged == 0
+    }
+
     /// The number that the row of this record has now; none if the record is to go.
     pub fn number(&self, seen: &ReadRecord) -> Option<u64> {
         match &self.moved {
@@ -322,7 +334,9 @@ impl ResumeState {
     fn row(&mut self, seen: &ReadRecord, unwanted: &Unwanted) {
         self.failed += u64::from(!seen.is_ok());
         let is_chosen = seen.failed.as_ref().is_some_and(|kind| unwanted.failed.takes(kind));
-        if is_chosen && (unwanted.unknown || !seen.is_unknown()) {
+        let is_braked = !seen.is_ok() && unwanted.braked.contains(seen.row);
+        if (is_chosen || is_braked) && (unwanted.unknown || !seen.is_unknown()) {
+            self.braked += u64::from(is_braked);
             self.unfinished.lacks(self.done.id_of(seen), seen);
             if !seen.is_unknown() {
                 self.answered.add(seen);
@@ -453,7 +467,7 @@ mod tests {
             let text = format!("{header}{broken}{after}");
             let error = whole("csv", &text).unwrap_err();
             assert!(matches!(error, Unreadable::Line(2)), "{text}");
-            let past = past("csv", &format!("{text}\"w\n"), unwanted).unwrap();
+            let past = past("csv", &format!("{text}\"w\n"), &unwanted).unwrap();
             assert_eq!(past.end, text.len() as u64, "{text}");
             let rows = [1, 2].map(|row| past.done.has_id(row));
             assert_eq!((past.done.len(), rows), (2, [true; 2]), "{text}");

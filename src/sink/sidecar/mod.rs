@@ -31,6 +31,9 @@ pub(super) struct Sidecar {
     pub records: u64,
     /// Whether all rows have their record.
     pub complete: bool,
+    /// The rows whose records have failed in a run that the brake has ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub braked: Vec<u64>,
 }
 
 /// The beginning of a results file.
