@@ -220,7 +220,7 @@ fn more_failures_than_are_allowed_end_the_run() {
         true => answer("404 Not Found", &[], "gone"),
         false => json_answer("{}"),
     });
-    for (max, records) in [("5", 50..=110), ("9%", 100..=160)] {
+    for (max, records) in [("5", 60..=500), ("9%", 100..=500)] {
         let place = Place::new();
         let ended = ask(&place, &server, 1_000, "out.jsonl")
             .flags("--workers 1 --mode sync")
