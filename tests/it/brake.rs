@@ -143,9 +143,12 @@ fn failures_that_differ_are_failures_of_their_rows() {
 
 #[test]
 fn one_result_is_enough_and_what_is_short_ends_by_itself() {
-    let server = Recorder::answering(|came| match came.line.contains("/S7 ") {
-        true => json_answer("{}"),
-        false => answer("404 Not Found", &[], "gone"),
+    let server = Recorder::answering(|came| {
+        if came.line.contains("/S7 ") {
+            json_answer("{}")
+        } else {
+            answer("404 Not Found", &[], "gone")
+        }
     });
     for (rows, flags) in [(100, "--mode sync --workers 1"), (29, "--retries 0"), (300, "--take 20")]
     {
@@ -170,9 +173,12 @@ fn rows_that_failed_for_good_do_not_stop_others_that_are_asked_for_again() {
 
 #[test]
 fn a_later_step_that_fails_for_all_costs_few_requests() {
-    let server = Recorder::answering(|came| match came.line.contains("/detail/") {
-        true => answer("403 Forbidden", &[], "not yours"),
-        false => json_answer(r#"{"id": 7}"#),
+    let server = Recorder::answering(|came| {
+        if came.line.contains("/detail/") {
+            answer("403 Forbidden", &[], "not yours")
+        } else {
+            json_answer(r#"{"id": 7}"#)
+        }
     });
     let place = Place::new();
     let input = place.file("rows.csv", &crate::harness::symbols(ROWS));
@@ -216,9 +222,12 @@ fn batches_that_all_fail_are_fewer() {
 
 #[test]
 fn more_failures_than_are_allowed_end_the_run() {
-    let server = Recorder::answering(|came| match came.line.contains("0 HTTP") {
-        true => answer("404 Not Found", &[], "gone"),
-        false => json_answer("{}"),
+    let server = Recorder::answering(|came| {
+        if came.line.contains("0 HTTP") {
+            answer("404 Not Found", &[], "gone")
+        } else {
+            json_answer("{}")
+        }
     });
     for (max, records) in [("5", 60..=500), ("9%", 100..=500)] {
         let place = Place::new();

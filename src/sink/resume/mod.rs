@@ -467,7 +467,7 @@ mod tests {
             let text = format!("{header}{broken}{after}");
             let error = whole("csv", &text).unwrap_err();
             assert!(matches!(error, Unreadable::Line(2)), "{text}");
-            let past = past("csv", &format!("{text}\"w\n"), &unwanted).unwrap();
+            let past = past("csv", &format!("{text}\"w\n"), unwanted).unwrap();
             assert_eq!(past.end, text.len() as u64, "{text}");
             let rows = [1, 2].map(|row| past.done.has_id(row));
             assert_eq!((past.done.len(), rows), (2, [true; 2]), "{text}");
