@@ -172,32 +172,26 @@ struct LimitLoad {
     used: UsedShare,
 }
 
-/// Units that were used before, as the share of one of several keys that the load is spread
-/// over. All times are in seconds.
+/// Units that were used before under the keys that a load is spread over, as the share of one
+/// key. All times are in seconds.
 #[derive(Default)]
 struct UsedShare {
-    /// The units, by the time until they are available again.
-    units: Vec<(f64, f64)>,
-    /// The time until all are available again; the mean of the keys.
-    all_after: f64,
+    /// By key, the units with the time until they are available again, in the order of that.
+    by_key: Vec<Vec<(f64, f64)>>,
+    /// Number of keys, with those that have used nothing.
+    keys: usize,
 }
 
 impl UsedShare {
     fn new(used: &[UsedUnits], keys: usize) -> UsedShare {
-        let keys = keys.max(1) as f64;
-        let of_key = |(wait, units): &(Duration, u64)| (wait.as_secs_f64(), *units as f64 / keys);
-        let mut units: Vec<(f64, f64)> =
-            used.iter().flat_map(|key| key.units.iter().map(of_key)).collect();
-        units.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        let all_after = used.iter().filter_map(|key| key.units.last());
-        UsedShare {
-            units,
-            all_after: all_after.map(|(wait, _)| wait.as_secs_f64()).sum::<f64>() / keys,
-        }
+        let unit = |(wait, units): &(Duration, u64)| (wait.as_secs_f64(), *units as f64);
+        let by_key = used.iter().map(|key| key.units.iter().map(unit).collect());
+        UsedShare { by_key: by_key.collect(), keys }
     }
 
     fn sum(&self) -> f64 {
-        self.units.iter().map(|(_, units)| units).sum()
+        let units = self.by_key.iter().flatten().map(|(_, units)| units);
+        units.sum::<f64>() / self.keys.max(1) as f64
     }
 
     /// The time until this number of the units is available.
@@ -205,13 +199,45 @@ impl UsedShare {
         if units <= 0.0 {
             return 0.0;
         }
+        let mut all: Vec<&(f64, f64)> = self.by_key.iter().flatten().collect();
+        all.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         let mut sum = 0.0;
-        let enough = self.units.iter().find(|(_, more)| {
-            sum += more;
+        let enough = all.into_iter().find(|(_, more)| {
+            sum += more / self.keys.max(1) as f64;
             // Shares of keys are no whole numbers.
             sum >= units - 1e-9
         });
         enough.map_or(0.0, |(wait, _)| *wait)
+    }
+
+    /// The units in a bucket that leaks one in each interval, whose first ones have leaked in
+    /// part.
+    fn in_bucket(&self, interval: f64) -> f64 {
+        let units = self.by_key.iter().flatten().map(|(wait, units)| units.min(wait / interval));
+        units.sum::<f64>() / self.keys.max(1) as f64
+    }
+
+    /// The time until the bucket of some key, which holds this amount, takes one unit more.
+    fn first_taken(&self, amount: f64, interval: f64) -> f64 {
+        let room_in = |key: &Vec<(f64, f64)>| {
+            let held: f64 = key.iter().map(|(wait, units)| units.min(wait / interval)).sum();
+            let mut to_leak = held + 1.0 - amount;
+            if to_leak <= 0.0 {
+                return 0.0;
+            }
+            for (wait, units) in key {
+                let units = units.min(wait / interval);
+                if to_leak <= units {
+                    return wait - (units - to_leak) * interval;
+                }
+                to_leak -= units;
+            }
+            0.0
+        };
+        if self.by_key.len() < self.keys {
+            return 0.0;
+        }
+        self.by_key.iter().map(room_in).reduce(f64::min).unwrap_or_default()
     }
 }
 
@@ -302,14 +328,14 @@ impl LimitLoad {
             // What was used before is in one window with what is sent first.
             Pace::Edges { .. } => self.pace.time_of(self.full_cycles(units + used)),
             Pace::Paced { interval, latency } => {
-                // The bucket is empty of what was used before.
-                let empty = self.used.all_after;
-                let after_it = (empty + (units - self.amount) * interval).max(0.0);
+                // What was used before leaks first, at the latest when it can have arrived.
+                let first = self.used.first_taken(self.amount, interval);
+                let held = self.used.in_bucket(interval);
+                let after_it = first.max((held + units - self.amount) * interval);
                 if units <= self.amount {
                     return after_it;
                 }
                 // The least time of a bucket, which its file derives, from the first sending.
-                let first = (empty - (self.amount - 1.0) * interval).max(0.0);
                 let before = units - 1.0;
                 let rounds = (before / self.amount).floor();
                 let left = before - rounds * self.amount;
@@ -474,6 +500,9 @@ mod tests {
         assert_eq!(bound("bucket:10/1s", 5, &[(1, 10)]), 0.5);
         assert_eq!(bound("bucket:10/1s", 20, &[(1, 10)]), 2.0);
         assert_eq!(bound("bucket:10/1s", 1, &[(3, 10)]), 2.1);
+        // Two that may arrive in 30 s hold their place, and no others up.
+        assert_eq!(bound("bucket:10/1s", 8, &[(30, 2)]), 0.0);
+        assert_eq!(bound("bucket:10/1s", 110, &[(30, 2)]), 10.2);
     }
 
     #[test]
