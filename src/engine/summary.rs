@@ -10,7 +10,7 @@ use super::context::{RunContext, RunSharing};
 use crate::error::Error;
 use crate::extract::keys_of;
 use crate::limit::{
-    Estimate, FoundPace, Guard, LimitState, Policy, RateLimiter, UsedUnits, duration,
+    Estimate, FoundPace, Guard, LimitState, Policy, RateLimiter, UsedUnits, Workload, duration,
 };
 use crate::metrics::{self, TimeShare, Warning, free_at};
 use crate::plan::{Plan, Stage};
@@ -117,7 +117,29 @@ pub fn bound(
     for (unit, factor) in context.metrics.cost_factors() {
         demand.scale(unit, factor);
     }
-    policy.bound(&demand, latency, start)
+    let bound = policy.bound(&demand, latency, start);
+    let states = context.limiter(0).state();
+    let of_search = states.iter().filter_map(|it| found_bound(it, policy, &demand, latency));
+    bound.into_iter().chain(of_search).max_by_key(|bound| bound.time)
+}
+
+/// The least time at the pace that a search has found, one unit after the other; none while it
+/// goes on, and for one of each key.
+fn found_bound(
+    state: &LimitState,
+    policy: &Policy,
+    demand: &Workload,
+    latency: Duration,
+) -> Option<Estimate> {
+    let found = state.found.filter(|found| found.is_settled && state.keys.is_none())?;
+    let unit = policy.units().iter().position(|unit| *unit == state.unit)?;
+    let units = *demand.units.get(unit)?;
+    let first_to_last = found.per_unit.as_secs_f64() * units.saturating_sub(1) as f64;
+    Some(Estimate {
+        time: Duration::try_from_secs_f64(first_to_last).ok()? + latency,
+        binds: state.name.clone(),
+        at_a_time: None,
+    })
 }
 
 /// Advice to use another guard, if it would save a tenth of the time.

@@ -58,6 +58,23 @@ fn a_limit_that_other_runs_share_is_no_broken_promise() {
 }
 
 #[test]
+fn the_bound_of_a_search_is_of_the_pace_that_it_found() {
+    let found = |is_settled| FoundLimit {
+        per_second: 29.6,
+        was_refused: true,
+        is_settled,
+        next_time: "--rate 148/5s --shape spread".into(),
+    };
+    let text = |found| {
+        let limits = vec![LimitReport { found: Some(found), ..limit() }];
+        Report { pace: pace(), limits, ..Report::default() }.text(Color::Never)
+    };
+    let expected = "bound 117.5 s (22/5s at 29.6 per second, as it found), 99.4 %";
+    assert!(text(found(true)).contains(expected), "{}", text(found(true)));
+    assert!(text(found(false)).contains("bound 117.5 s (22/5s), 99.4 %"), "{}", text(found(false)));
+}
+
+#[test]
 fn failures_have_examples() {
     let failure = |row| Failure::new(FailureKind::Timeout, format!("no answer to {row}"));
     let records: Vec<Record> = (0..3).map(|row| record(row, Err(failure(row)))).collect();

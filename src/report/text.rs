@@ -143,8 +143,12 @@ fn time(report: &Report) -> Option<String> {
     if let Some(units) = pace.at_a_time {
         binds += &format!(" and the latency, at most {} in flight", count(units));
     }
-    let others = report.limits.iter().find(|it| Some(&it.rate) == pace.bound_by.as_ref());
-    if let Some(others) = others.map(|it| it.other_runs).filter(|others| *others > 0) {
+    let limit = report.limits.iter().find(|it| Some(&it.rate) == pace.bound_by.as_ref());
+    let found = limit.and_then(|limit| limit.found.as_ref()).filter(|found| found.is_settled);
+    if let Some(found) = found {
+        binds += &format!(" at {}, as it found", per_second(found.per_second));
+    }
+    if let Some(others) = limit.map(|it| it.other_runs).filter(|others| *others > 0) {
         let others = plural(others, "other run", "other runs");
         let best = seconds(best);
         return Some(format!(

@@ -127,6 +127,9 @@ fn the_pace_that_it_found_is_seldom_refused_next_time() {
         assert!(found.was_refused && found.is_settled, "{found:?}");
         let share = 1.0 / found.per_unit.as_secs_f64() / per_second;
         assert!((0.9..=1.02).contains(&share), "{share} of {server}");
+        // The bound is of what was found, and not of the most that was to be tried.
+        let bound = model.run.bound.as_ref().unwrap();
+        assert!(bound.time >= found.per_unit * 1_999 && bound.time < model.run.took, "{bound:?}");
         let units = (60.0 / found.per_unit.as_secs_f64()) as u64;
         let limit = json!({"rate": format!("{units}/1m"), "shape": "spread"});
         let again = run(&limit, 1_000, server, Settings::default());
