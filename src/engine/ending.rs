@@ -13,9 +13,9 @@ use crate::record::FailureKind;
 
 /// Why no request of this stage gets a permit any more, and when it would get one.
 pub fn no_permit(context: &RunContext, stage_index: usize, error: &AcquireError) -> String {
+    let stage = &context.plan.stages[stage_index];
     match error {
         AcquireError::WaitTooLong { limit, free_in } => {
-            let stage = &context.plan.stages[stage_index];
             let max_wait = stage.judge.max_wait();
             let rule = limit
                 .as_ref()
@@ -36,7 +36,14 @@ pub fn no_permit(context: &RunContext, stage_index: usize, error: &AcquireError)
             )
         }
         AcquireError::Store { problem } => problem.clone(),
-        _ => "the total that the limits allow for a run is used up (limit.rate = \"N/run\")".into(),
+        _ => {
+            let totals = stage.policy.rules().iter().filter(|rule| rule.total().is_some());
+            let totals: Vec<&str> = totals.map(|rule| rule.name.as_str()).collect();
+            format!(
+                "the total that the limits allow for a run is used up ({})",
+                totals.join(" and ")
+            )
+        }
     }
 }
 

@@ -211,7 +211,9 @@ fn a_total_that_is_used_up_stops_the_run_and_the_next_one_goes_on() {
     let (place, mock) = (Place::new(), mock(server(&[])));
     let output = place.path("out.jsonl");
     let throng = |flags| quotes(&place, &mock, 40, flags).arg("--output", &output);
-    throng("--rate 25/run").exits(3).says("the total that the limits allow for a run is used up");
+    throng("--rate 25/run")
+        .exits(3)
+        .says("the total that the limits allow for a run is used up (25/run)");
     assert_eq!((place.records("out.jsonl").len(), mock.judgement().requests), (25, 25));
     throng("--rate 25/run --resume").exits(0);
     assert_one_record_per_row(&place.records("out.jsonl"), 40);
