@@ -118,6 +118,8 @@ mod tally;
 mod zstandard;
 
 #[cfg(feature = "cli")]
+mod trial;
+#[cfg(feature = "cli")]
 mod verify;
 
 #[cfg(feature = "cli")]

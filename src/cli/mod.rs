@@ -27,6 +27,7 @@ mod server;
 mod signals;
 #[cfg_attr(not(feature = "simulate"), path = "simulate/disabled.rs")]
 pub(crate) mod simulate;
+mod trial;
 mod verify;
 
 use exit::Exit;
@@ -45,6 +46,7 @@ const EXAMPLES: &str = "\
 Examples:
   throng demo                                  see it work, in 25 seconds
   throng plan quotes.toml                      check a job, send nothing
+  throng try quotes.toml                       send its first row, show everything
   throng run quotes.toml                       do it
   throng run --url 'https://api.example/v1/items/{{ id }}' -i ids.csv -r 300/1m -o items.jsonl
 
@@ -58,6 +60,8 @@ enum Command {
     Run(run::RunArgs),
     /// Check the job, show its first requests and its shortest time; send nothing
     Plan(plan::PlanArgs),
+    /// Try one row, and show its request, answer, values, cost and limits
+    Try(trial::TryArgs),
     /// Run the job in virtual time against a model of the server, to see its time and refusals
     Simulate(simulate::SimulateArgs),
     /// Find an unknown limit with real requests, a few of which are refused
@@ -94,6 +98,7 @@ fn carry_out() -> Exit {
     let done = match Arguments::parse_from(arguments).command {
         Command::Run(arguments) => run::main(arguments),
         Command::Plan(arguments) => plan::main(&arguments),
+        Command::Try(arguments) => trial::main(&arguments),
         Command::Simulate(arguments) => simulate::main(&arguments),
         Command::Probe(arguments) => probe::main(&arguments),
         Command::Verify(arguments) => verify::main(&arguments),

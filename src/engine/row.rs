@@ -34,9 +34,13 @@ mod credentials;
 mod feedback;
 mod page_records;
 mod pages;
+#[cfg(feature = "cli")]
+mod trial;
 
 use attempt::{AttemptError, AttemptOutcome, AttemptTerms, AttemptTrace, Purpose};
 pub use attempt::{Cancelled, RequestExecutor};
+#[cfg(feature = "cli")]
+pub use trial::Attempted;
 
 /// Takes the rows of one worker and one stage to their records.
 pub struct RowExecutor {

@@ -12,6 +12,7 @@ mod context;
 mod items;
 mod jq;
 mod keys;
+mod outline;
 mod paths;
 mod scanner;
 #[cfg(test)]
@@ -21,10 +22,14 @@ pub use context::AnswerContext;
 pub use items::{ItemSettings, Items, missing_items};
 pub use jq::{JqInput, Program};
 pub use keys::keys_of;
+pub use outline::{OutlineEntry, outline};
 use paths::{Path, PathScanner, PathValues};
 
 /// Maximum number of characters of a body in a failure's detail.
 const MAX_CHARS: usize = 80;
+
+/// Why a value that is null is none.
+const NOT_THERE: &str = "the value is null or not there";
 
 /// The `[extract]` part of a job: names and jq programs. A value whose name ends in `?`
 /// may be missing.
@@ -47,6 +52,17 @@ struct WantedValue {
 enum ExtractionMethod {
     Paths(PathScanner),
     Jq(Vec<Program>),
+}
+
+/// What the program of one value found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExtractedValue {
+    /// The name of the value.
+    pub name: String,
+    /// Whether the value may be missing.
+    pub is_optional: bool,
+    /// The value, or why there is none.
+    pub found: Result<Value, String>,
 }
 
 /// Extracts the true costs of requests from their answers.
@@ -117,6 +133,27 @@ impl Extractor {
         }
         let pairs = self.wanted.iter().zip(self.find(body, context)?);
         pairs.map(|(wanted, found)| wanted.accept(found)).collect()
+    }
+
+    /// What each program finds in an answer, also where a value is missing.
+    ///
+    /// # Errors
+    /// Those of [`Extractor::extract_in`], but for missing values.
+    pub fn each_value(
+        &self,
+        body: &[u8],
+        context: &AnswerContext<'_>,
+    ) -> Result<Vec<ExtractedValue>, Failure> {
+        let pairs = self.wanted.iter().zip(self.find(body, context)?);
+        let value = |(wanted, found): (&WantedValue, Result<Value, String>)| ExtractedValue {
+            name: wanted.name.clone(),
+            is_optional: wanted.is_optional,
+            found: found.and_then(|value| match value {
+                Value::Null => Err(NOT_THERE.to_owned()),
+                value => Ok(value),
+            }),
+        };
+        Ok(pairs.map(value).collect())
     }
 
     /// The values of a body that need not have them, with null for missing ones; none of a
@@ -226,7 +263,7 @@ impl WantedValue {
     fn accept(&self, found: Result<Value, String>) -> Result<Value, Failure> {
         let why = match found {
             found if self.is_optional => return Ok(found.unwrap_or_default()),
-            Ok(Value::Null) => "the value is null or not there".to_owned(),
+            Ok(Value::Null) => NOT_THERE.to_owned(),
             Ok(value) => return Ok(value),
             Err(why) => why,
         };

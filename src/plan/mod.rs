@@ -42,6 +42,8 @@ pub use checks::check_apart;
 pub use deadline::Deadline;
 pub use job::{Job, StageConfig};
 pub use layers::Layers;
+#[cfg(feature = "cli")]
+pub(crate) use preview::{HIDDEN, shown_request};
 pub use profile::{Need, Profile, ProfileSource as Reading};
 pub use stage::Stage;
 

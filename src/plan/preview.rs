@@ -8,6 +8,7 @@ use http::Request;
 
 use super::Plan;
 use super::workload::{CostRange, TotalUse};
+use crate::auth::Signer;
 use crate::error::Error;
 use crate::limit::{Estimate, Guard, Policy, QuotaBalance, Time, Workload};
 use crate::quota_store::{self, SharedLimit};
@@ -78,7 +79,7 @@ impl Plan {
             return String::new();
         };
         let shown = match self.first().render(&row) {
-            Ok(request) => self.show(&request),
+            Ok(request) => shown_request(&request, &self.first().signer, false),
             Err(failure) => format!("this row will fail: {}\n", failure.detail),
         };
         let about = match self.first().batch_size() {
@@ -262,25 +263,6 @@ impl Plan {
         let longest = Duration::try_from_secs_f64(in_flight as f64 / rate).ok()?;
         (in_flight < most).then_some(longest)
     }
-
-    fn show(&self, request: &Request<Bytes>) -> String {
-        let url = request.uri().to_string();
-        let url = without_keys(&url, &keys_in_url(&url));
-        let mut text = format!("{} {url}\n", request.method());
-        for (name, value) in request.headers() {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            let value = if may_be_key(name.as_str()) { HIDDEN } else { &value };
-            let _ = writeln!(text, "{name}: {value}");
-        }
-        for name in self.first().signer.added_names() {
-            let _ = writeln!(text, "{name}: {HIDDEN}");
-        }
-        if !request.body().is_empty() {
-            let body = String::from_utf8_lossy(request.body());
-            let _ = writeln!(text, "\n{}", without_keys(&body, &keys_in_data(&body)));
-        }
-        text
-    }
 }
 
 /// The base of a plan's least times.
@@ -329,8 +311,32 @@ fn quota_left(limit: &SharedLimit) -> String {
     format!("{} of {} {} left of {}, by {path}", balance.left, quota.units, quota.unit, quota.name)
 }
 
+/// A request as people may see it: without its keys, and without what the signer adds, or has
+/// added to a request that `is_signed`.
+pub(crate) fn shown_request(request: &Request<Bytes>, signer: &Signer, is_signed: bool) -> String {
+    let url = request.uri().to_string();
+    let url = without_keys(&url, &keys_in_url(&url));
+    let mut text = format!("{} {url}\n", request.method());
+    let added: Vec<String> = signer.added_names().collect();
+    for (name, value) in request.headers() {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        let is_hidden = may_be_key(name.as_str())
+            || added.iter().any(|it| it.eq_ignore_ascii_case(name.as_str()));
+        let value = if is_hidden { HIDDEN } else { &value };
+        let _ = writeln!(text, "{name}: {value}");
+    }
+    for name in added.iter().filter(|_| !is_signed) {
+        let _ = writeln!(text, "{name}: {HIDDEN}");
+    }
+    if !request.body().is_empty() {
+        let body = String::from_utf8_lossy(request.body());
+        let _ = writeln!(text, "\n{}", without_keys(&body, &keys_in_data(&body)));
+    }
+    text
+}
+
 /// The text in place of a key.
-const HIDDEN: &str = "***";
+pub(crate) const HIDDEN: &str = "***";
 
 /// The text without these keys, which may be the job's or a row's.
 fn without_keys(text: &str, keys: &[EmbeddedKey]) -> String {

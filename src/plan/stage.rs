@@ -204,7 +204,7 @@ impl Stage {
     }
 
     /// The one row of which the request of all these rows is made.
-    pub(super) fn batch_row(&self, rows: &[Row]) -> Option<Row> {
+    pub(crate) fn batch_row(&self, rows: &[Row]) -> Option<Row> {
         match &self.batch {
             Some(batch) => (!rows.is_empty()).then(|| batch.merge(rows)),
             None => rows.first().cloned(),

@@ -80,6 +80,7 @@ mod syscalls;
 mod tables;
 mod tls;
 mod tokens;
+mod tried;
 mod unknown;
 mod verdicts;
 mod verify;

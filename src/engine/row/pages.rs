@@ -242,7 +242,7 @@ impl RowExecutor {
         Ok(ParsedAnswer { answer, body })
     }
 
-    fn page_request(
+    pub(super) fn page_request(
         &self,
         row: &Row,
         address: &PageAddress,

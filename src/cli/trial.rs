@@ -1,0 +1,63 @@
+//! `throng try`: one row, with everything shown.
+
+use crate::Error;
+use crate::plan::Plan;
+use crate::shutdown::{Shutdown, ShutdownReason};
+use crate::sink;
+use crate::trial::{TrialEnd, try_row};
+use clap::Args;
+
+use super::exit::Exit;
+use super::flags::DisplayFlags;
+use super::{job, say, signals};
+
+const EXAMPLES: &str = "\
+Examples:
+  throng try quotes.toml                       the first row
+  throng try quotes.toml --row 7 -e 'price=.quote.price'
+
+The request is sent once: it takes a permit of the account like any other, and a POST is done,
+so that a run does it again. Nothing is written. Of a list of pages the first one is shown, and
+a batch has one row.
+
+Exit codes:
+  0  the row is ok, or missing     1  it fails, is refused, or a run would try it again
+  2  the job is wrong              3  a run would stop, or no request could be sent";
+
+#[derive(Args)]
+#[group(skip)]
+#[command(after_help = EXAMPLES)]
+pub struct TryArgs {
+    #[command(flatten)]
+    job: job::JobArgs,
+    /// The row to try, counted from 0 like _row
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    row: u64,
+    #[command(flatten)]
+    show: DisplayFlags,
+}
+
+pub fn main(arguments: &TryArgs) -> Result<Exit, Error> {
+    let mut job = arguments.job.job()?;
+    // Nothing is written, so results of earlier runs don't matter.
+    job.output = sink::Settings { keep_body: job.output.keep_body, ..Default::default() };
+    let plan = Plan::new(&job, &job::environment)?;
+    let shutdown = Shutdown::default();
+    signals::listen(&shutdown)?;
+    let mut on_wait = || say::note("throng: waiting for the limit or the server; Ctrl-C ends it");
+    let trial = try_row(plan, arguments.row, &shutdown, &mut on_wait)?;
+    let Some(trial) = trial else {
+        return Ok(match shutdown.reason() {
+            Some(ShutdownReason::Interrupted(signal)) => Exit::of_signal(signal),
+            _ => Exit::Stopped,
+        });
+    };
+    if !arguments.show.quiet {
+        say::result(trial.text(arguments.show.verbose).trim_end());
+    }
+    Ok(match trial.steps.last().map(|step| &step.end) {
+        Some(TrialEnd::Ok(_) | TrialEnd::Nothing(_)) => Exit::Ok,
+        Some(TrialEnd::Stops(_)) => Exit::Stopped,
+        _ => Exit::SomeFailed,
+    })
+}

@@ -1,0 +1,290 @@
+//! One row by itself: its request is sent once, and all that it shows is kept.
+//!
+//! The request takes a permit of the account like any other. Nothing is written, so a run
+//! sends it again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::Request;
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::runtime::Builder;
+use tokio::task::LocalSet;
+
+use crate::engine::context::{RealWorld, RunContext, World};
+use crate::engine::row::{Attempted, RowExecutor};
+use crate::engine::share_limits;
+use crate::error::Error;
+use crate::extract::{AnswerContext, ExtractedValue, json};
+use crate::judge::signals::{LimitSignals, NamedPolicy, named_policies, read_headers};
+use crate::judge::{Decision, Judged, Meaning, Tries, Verdict};
+use crate::limit::{Cost, Policy, RateLimiter};
+use crate::plan::{Plan, Stage};
+use crate::record::{Failure, FailureKind};
+use crate::row::Row;
+use crate::send::Answer;
+use crate::shutdown::{Shutdown, ShutdownReason};
+
+mod text;
+
+/// The time after which a trial that waits says so.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// A row that was tried.
+pub struct Trial {
+    context: Arc<RunContext>,
+    /// The row of the input.
+    pub row: Row,
+    /// Its requests: one of each stage that it has reached.
+    pub steps: Vec<TrialStep>,
+}
+
+/// The request of one stage.
+pub struct TrialStep {
+    stage_index: usize,
+    /// The requests as they were sent, hops of redirects included.
+    sent: Vec<Request<Bytes>>,
+    /// The request before it was signed; none if the row makes none.
+    rendered: Option<Request<Bytes>>,
+    cost: Option<Cost>,
+    answer: Option<TriedAnswer>,
+    /// How the row ends here.
+    pub end: TrialEnd,
+}
+
+/// An answer, and what was found in it.
+struct TriedAnswer {
+    answer: Answer,
+    decision: Decision,
+    /// The true costs, by the index of their unit.
+    settled: Vec<(usize, u64)>,
+    signals: LimitSignals,
+    policies: Vec<NamedPolicy>,
+    /// The items of the answer, if the job has records of items.
+    items: Option<Vec<Bytes>>,
+    /// What each program of `extract` found.
+    values: Vec<ExtractedValue>,
+}
+
+/// How a row ends at a stage.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TrialEnd {
+    /// It has its values.
+    Ok(Vec<Value>),
+    /// It is done without values.
+    Nothing(Failure),
+    /// It fails.
+    Failed(Failure),
+    /// A run sends the request again, after this pause or a shorter one.
+    Again(Failure, Duration),
+    /// The server refused it, perhaps with a pause.
+    Refused(Option<Duration>),
+    /// A run stops at this answer.
+    Stops(Failure),
+}
+
+/// The requests as they were sent.
+type SentRequests = Arc<Mutex<Vec<Request<Bytes>>>>;
+
+/// The real world, which notes the signed requests.
+struct NotingWorld(SentRequests);
+
+impl World for NotingWorld {
+    fn limiter(&self, policy: &Policy) -> RateLimiter {
+        RealWorld.limiter(policy)
+    }
+
+    fn calendar_at_zero(&self) -> Timestamp {
+        RealWorld.calendar_at_zero()
+    }
+
+    fn draw(&self) -> f64 {
+        RealWorld.draw()
+    }
+
+    fn connect(&self, stage: &mut Stage) {
+        RealWorld.connect(stage);
+    }
+
+    fn label(&self, _: &Stage, request: &mut Request<Bytes>, _: &Cost, _: Option<usize>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
+    }
+}
+
+/// Tries the row with this number, from 0. `on_wait` is called once if the server or a limit
+/// keeps it waiting.
+///
+/// # Errors
+/// There is no such row; the limits can't be used; the run had to stop before an answer.
+pub fn try_row(
+    plan: Plan,
+    number: u64,
+    shutdown: &Shutdown,
+    on_wait: &mut dyn FnMut(),
+) -> Result<Option<Trial>, Error> {
+    let row = row(&plan, number)?;
+    let sent = SentRequests::default();
+    let world = Box::new(NotingWorld(sent.clone()));
+    let context = RunContext { shutdown: shutdown.clone(), ..RunContext::new(plan, world) };
+    share_limits(&context)?;
+    let context = Arc::new(context);
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Error::stopped(format!("no event loop to try with: {error}")))?;
+    let tried = LocalSet::new().block_on(&runtime, async {
+        let mut trying = std::pin::pin!(try_stages(&context, row, &sent));
+        tokio::select! {
+            tried = &mut trying => tried,
+            () = tokio::time::sleep(SILENCE) => {
+                on_wait();
+                trying.await
+            }
+        }
+    });
+    context.limiters.iter().for_each(RateLimiter::close);
+    match (tried, shutdown.reason()) {
+        (None, Some(ShutdownReason::Error(why))) => Err(Error::stopped(why)),
+        (tried, _) => Ok(tried),
+    }
+}
+
+fn row(plan: &Plan, number: u64) -> Result<Row, Error> {
+    let index = usize::try_from(number).unwrap_or(usize::MAX);
+    let row = plan.source.rows()?.nth(index).transpose()?;
+    row.ok_or_else(|| {
+        let name = plan.source.name();
+        Error::plan(match plan.rows() {
+            Some(rows) => format!(
+                "{name} has {rows} rows, which are counted from 0: there is no row {number} (--row)"
+            ),
+            None => format!("{name} has no row {number} (--row), counted from 0"),
+        })
+    })
+}
+
+/// Tries one stage after the other, as far as the row goes. None if the run was ended.
+async fn try_stages(context: &Arc<RunContext>, row: Row, sent: &SentRequests) -> Option<Trial> {
+    let mut trial = Trial { context: context.clone(), row: row.clone(), steps: Vec::new() };
+    let mut row = row;
+    for stage_index in 0..context.plan.stages.len() {
+        let executor = RowExecutor::new(0, stage_index, context.clone(), None);
+        let attempted = executor.try_once(&row).await.ok()?;
+        let requests = std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner));
+        let step = step(context, stage_index, attempted, requests, &row);
+        let names = context.plan.stages[stage_index].extractor.names();
+        let values = match &step.end {
+            TrialEnd::Ok(values) => Some(values.clone()),
+            _ => None,
+        };
+        trial.steps.push(step);
+        let Some(values) = values.filter(|values| values.len() == names.len()) else {
+            break;
+        };
+        row.fields.extend(names.into_iter().zip(values));
+    }
+    Some(trial)
+}
+
+fn step(
+    context: &RunContext,
+    stage_index: usize,
+    attempted: Result<Attempted, Failure>,
+    sent: Vec<Request<Bytes>>,
+    row: &Row,
+) -> TrialStep {
+    let stage = &context.plan.stages[stage_index];
+    let (request, cost, outcome) = match attempted {
+        Ok(Attempted { request, cost, outcome }) => (Some(request), Some(cost), outcome),
+        Err(failure) => (None, None, Err(failure)),
+    };
+    let (answer, end) = match outcome {
+        Err(failure) => (None, TrialEnd::Failed(failure)),
+        Ok((answer, decision)) => {
+            let url = request.as_ref().map(Request::uri);
+            let read = AnswerContext {
+                url,
+                row: Some(row),
+                ..AnswerContext::of(answer.status, &answer.headers)
+            };
+            let (items, values, end) = ending(stage, &answer, decision, &read);
+            let now = context.calendar_now();
+            let tried = TriedAnswer {
+                settled: settled(stage, &answer),
+                signals: signals(stage, &answer, now),
+                policies: named_policies(&answer.headers),
+                items,
+                values,
+                decision,
+                answer,
+            };
+            (Some(tried), end)
+        }
+    };
+    TrialStep { stage_index, sent, rendered: request, cost, answer, end }
+}
+
+fn settled(stage: &Stage, answer: &Answer) -> Vec<(usize, u64)> {
+    let costs = stage.true_costs.as_ref().map(|costs| costs.costs(&answer.body));
+    costs.and_then(Result::ok).unwrap_or_default()
+}
+
+fn signals(stage: &Stage, answer: &Answer, now: SystemTime) -> LimitSignals {
+    let heard = stage.headers.heard(&answer.headers);
+    let mut found = read_headers(heard, now);
+    let of_body = stage.body_signals.as_ref().map(|it| it.signals(heard, &answer.body, now));
+    if let Some(Ok(of_body)) = of_body {
+        found.signals.extend(of_body.signals);
+        found.invalid.extend(of_body.invalid);
+    }
+    found
+}
+
+/// The items and the values of an answer, as far as they are read, and how the row ends.
+fn ending(
+    stage: &Stage,
+    answer: &Answer,
+    decision: Decision,
+    context: &AnswerContext<'_>,
+) -> (Option<Vec<Bytes>>, Vec<ExtractedValue>, TrialEnd) {
+    let judged: Judged<'_> = Ok((answer, decision));
+    let method = stage.renderer.method().cloned().unwrap_or_default();
+    let verdict = stage.judge.verdict(&mut Tries::of(&method), judged, 1.0);
+    let end = match (decision.then, verdict) {
+        (Meaning::Refusal, _) => TrialEnd::Refused(decision.pause),
+        (_, Verdict::Stop) => TrialEnd::Stops(answer.failure()),
+        (_, Verdict::Retry(pause)) => TrialEnd::Again(answer.failure(), pause),
+        (_, Verdict::GiveUp(failure)) => match failure.kind {
+            FailureKind::Missing | FailureKind::EndOfPages => TrialEnd::Nothing(failure),
+            _ => TrialEnd::Failed(failure),
+        },
+        (_, Verdict::Done) => return read(stage, answer, context),
+    };
+    (None, Vec::new(), end)
+}
+
+/// What the programs of the stage find in an answer.
+fn read(
+    stage: &Stage,
+    answer: &Answer,
+    context: &AnswerContext<'_>,
+) -> (Option<Vec<Bytes>>, Vec<ExtractedValue>, TrialEnd) {
+    let items =
+        stage.each.as_ref().map(|each| json(&answer.body).and_then(|body| each.items(&body)));
+    let items = match items.transpose() {
+        Ok(items) => items,
+        Err(failure) => return (None, Vec::new(), TrialEnd::Failed(failure)),
+    };
+    let first = items.as_ref().map(|items| items.first());
+    if first == Some(None) {
+        return (items, Vec::new(), TrialEnd::Ok(Vec::new()));
+    }
+    let body = first.flatten().unwrap_or(&answer.body);
+    let values = stage.extractor.each_value(body, context).unwrap_or_default();
+    let end = match stage.extractor.extract_in(body, context) {
+        Ok(values) => TrialEnd::Ok(values),
+        Err(failure) => TrialEnd::Failed(failure),
+    };
+    (items, values, end)
+}

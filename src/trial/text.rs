@@ -1,0 +1,289 @@
+//! A trial as a text of at most 80 columns. Pure.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Trial, TrialEnd, TrialStep, TriedAnswer};
+use crate::extract::{self, ExtractedValue, outline};
+use crate::judge::signals::LimitSignal;
+use crate::plan::{HIDDEN, Stage, shown_request};
+use crate::record::Failure;
+use crate::render::may_be_key;
+use crate::report::escape;
+use crate::secret::Secrets;
+
+/// Maximum number of columns.
+const COLUMNS: usize = 80;
+/// The indentation of the lines of a section.
+const INDENT: &str = "  ";
+/// Maximum number of lines of a body, and of keys, unless all are wanted.
+const MAX_LINES: usize = 30;
+
+impl Trial {
+    /// The trial for people: what was sent, what came, and what was found in it. With `all`,
+    /// whole bodies and all keys.
+    #[must_use]
+    pub fn text(&self, all: bool) -> String {
+        let plan = &self.context.plan;
+        let max = if all { usize::MAX } else { MAX_LINES };
+        let mut page = Page { text: String::new(), secrets: &plan.secrets, max };
+        if !self.row.fields.is_empty() {
+            page.title(&format!("row {} of {}", self.row.number, plan.source.name()));
+        }
+        for (name, value) in &self.row.fields {
+            page.line(&format!("{name}: {}", plain(value)));
+        }
+        for step in &self.steps {
+            let stage = &plan.stages[step.stage_index];
+            if plan.stages.len() > 1 {
+                page.title(&format!("step {} of {}", step.stage_index + 1, plan.stages.len()));
+            }
+            page.requests(stage, step);
+            if let Some(answer) = &step.answer {
+                page.answer(stage, answer);
+            }
+            page.cost(stage, step);
+            if let Some(answer) = &step.answer {
+                page.limits(answer);
+            }
+        }
+        let left = plan.stages.len() - self.steps.len();
+        if left > 0 {
+            page.title(&format!("the row does not reach the {left} steps after this one"));
+        }
+        if let Some(step) = self.steps.last() {
+            page.end(&step.end);
+        }
+        page.text.trim_start().to_owned()
+    }
+}
+
+/// A text with sections.
+struct Page<'a> {
+    text: String,
+    secrets: &'a Secrets,
+    max: usize,
+}
+
+impl Page<'_> {
+    /// The title of a section.
+    fn title(&mut self, title: &str) {
+        self.text.push('\n');
+        self.fold(title, "");
+    }
+
+    /// A line of a section, folded to the columns.
+    fn line(&mut self, text: &str) {
+        self.fold(text, INDENT);
+    }
+
+    fn fold(&mut self, text: &str, indent: &str) {
+        let shown = escape(&self.secrets.hide(text.to_owned()));
+        let (mut rest, mut before) = (shown.as_str(), indent.to_owned());
+        loop {
+            let room = COLUMNS - before.len();
+            let end = rest.char_indices().nth(room).map(|(end, _)| end);
+            let Some(end) = end else {
+                self.text += &format!("{before}{rest}\n");
+                return;
+            };
+            let at = rest[..end].rfind(' ').filter(|at| *at > end / 2).unwrap_or(end);
+            self.text += &format!("{before}{}\n", rest[..at].trim_end());
+            rest = rest[at..].trim_start();
+            before = format!("{indent}{INDENT}");
+        }
+    }
+
+    /// A line of a section, cut at the last column.
+    fn cut(&mut self, text: &str) {
+        let shown = escape(&self.secrets.hide(text.to_owned()));
+        let room = COLUMNS - INDENT.len();
+        let line = match shown.char_indices().nth(room) {
+            None => shown.as_str(),
+            Some(_) => {
+                let end = shown.char_indices().nth(room - 1).map_or(0, |(end, _)| end);
+                &format!("{}…", &shown[..end])
+            }
+        };
+        self.text += &format!("{INDENT}{line}\n");
+    }
+
+    /// Lines, cut, as many as there is room for.
+    fn lines(&mut self, text: &str) {
+        for line in text.lines().take(self.max) {
+            self.cut(line);
+        }
+        self.left_out(text.lines().count().saturating_sub(self.max), "lines");
+    }
+
+    fn left_out(&mut self, more: usize, what: &str) {
+        if more > 0 {
+            self.line(&format!("… and {more} more {what} (--verbose shows all)"));
+        }
+    }
+
+    fn requests(&mut self, stage: &Stage, step: &TrialStep) {
+        for (index, request) in step.sent.iter().enumerate() {
+            self.title(if index == 0 { "request" } else { "redirected to" });
+            self.request(&shown_request(request, &stage.signer, true));
+        }
+        if let (true, Some(request)) = (step.sent.is_empty(), &step.rendered) {
+            self.title("request, which was not sent");
+            self.request(&shown_request(request, &stage.signer, false));
+        }
+    }
+
+    fn request(&mut self, text: &str) {
+        let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
+        head.lines().for_each(|line| self.line(line));
+        if !body.is_empty() {
+            self.text.push('\n');
+            self.lines(&pretty(body.trim_end()));
+        }
+    }
+
+    fn answer(&mut self, stage: &Stage, tried: &TriedAnswer) {
+        let answer = &tried.answer;
+        self.title(&format!("answer after {}", milliseconds(answer.latency)));
+        self.line(&answer.status.to_string());
+        for (name, value) in &answer.headers {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            let is_hidden = may_be_key(name.as_str()) || name == http::header::SET_COOKIE;
+            self.line(&format!("{name}: {}", if is_hidden { HIDDEN } else { &value }));
+        }
+        self.text.push('\n');
+        match extract::text(&answer.body) {
+            Ok("") => self.line("(no body)"),
+            Ok(body) => self.lines(&pretty(body)),
+            Err(failure) => self.line(&failure.detail),
+        }
+        self.title("meaning");
+        let rule = stage.answers.describe(tried.decision.row);
+        self.line(&format!("{}, by {rule}", tried.decision.then.name()));
+        self.values(tried);
+        self.keys(tried);
+    }
+
+    fn values(&mut self, tried: &TriedAnswer) {
+        if let Some(items) = &tried.items {
+            self.title("items");
+            match items.first() {
+                None => self.line("none: the row has no item"),
+                Some(first) => {
+                    self.line(&format!("{} on this page; the first one:", items.len()));
+                    self.lines(&pretty(&String::from_utf8_lossy(first)));
+                }
+            }
+        }
+        if tried.values.is_empty() {
+            return;
+        }
+        self.title("values");
+        for ExtractedValue { name, is_optional, found } in &tried.values {
+            match found {
+                Ok(value) => self.line(&format!("{name}: {value}")),
+                Err(why) if *is_optional => self.line(&format!("{name}: null, {why}")),
+                Err(why) => self.line(&format!("{name}: MISSING, {why}")),
+            }
+        }
+    }
+
+    /// The keys of the answer, or of its first item.
+    fn keys(&mut self, tried: &TriedAnswer) {
+        let item = tried.items.as_ref().and_then(|items| items.first());
+        let body = item.unwrap_or(&tried.answer.body);
+        let Some((entries, more)) = outline(body, self.max) else {
+            return;
+        };
+        self.title(if item.is_some() { "keys of the first item" } else { "keys of the answer" });
+        let longest = entries.iter().map(|entry| entry.path.chars().count()).max();
+        let width = longest.unwrap_or_default().min(COLUMNS * 2 / 3);
+        for entry in entries {
+            self.cut(&format!("{:width$}  {}", entry.path, entry.value));
+        }
+        self.left_out(more, "keys");
+    }
+
+    fn cost(&mut self, stage: &Stage, step: &TrialStep) {
+        let Some(cost) = step.cost.as_ref().filter(|_| !step.sent.is_empty()) else {
+            return;
+        };
+        self.title("cost");
+        let settled = step.answer.as_ref().map(|answer| answer.settled.as_slice());
+        for (index, unit) in stage.policy.units().iter().enumerate() {
+            let told = settled.unwrap_or_default().iter().find(|(unit, _)| *unit == index);
+            let told = told.map_or(String::new(), |(_, told)| format!(", {told} by the answer"));
+            let requests = step.sent.len() as u64;
+            self.line(&format!("{unit}: {}{told}", cost.units_of(index) * requests));
+        }
+        let names: Vec<&str> = stage.policy.rules().iter().map(|rule| &*rule.name).collect();
+        self.line(&match names.as_slice() {
+            [] => "under no limit (--rate 300/1m sets one)".to_owned(),
+            names => format!("under {}", names.join(" and ")),
+        });
+    }
+
+    fn limits(&mut self, tried: &TriedAnswer) {
+        self.title("limits that the server names");
+        for policy in &tried.policies {
+            let period = humantime::format_duration(policy.period);
+            self.line(&format!("{} requests in {period}", policy.units));
+        }
+        tried.signals.signals.iter().for_each(|signal| self.line(&signal_line(signal)));
+        for invalid in &tried.signals.invalid {
+            self.line(&format!("{}: ignored, {}", invalid.header, invalid.why));
+        }
+        if tried.policies.is_empty() && tried.signals.signals.is_empty() {
+            self.line("none");
+        }
+    }
+
+    fn end(&mut self, end: &TrialEnd) {
+        let failed = |Failure { kind, detail }: &Failure| format!("{kind}: {detail}");
+        let text = match end {
+            TrialEnd::Ok(_) => "the row is ok".to_owned(),
+            TrialEnd::Nothing(failure) => format!("the row is done without values, {}", failed(failure)),
+            TrialEnd::Failed(failure) => format!("the row fails, {}", failed(failure)),
+            TrialEnd::Again(failure, pause) => format!(
+                "a run sends the request again within {}, {}",
+                humantime::format_duration(*pause),
+                failed(failure)
+            ),
+            TrialEnd::Refused(None) => "the server refuses, and does not say for how long: a run waits and sends the request again".to_owned(),
+            TrialEnd::Refused(Some(pause)) => format!(
+                "the server refuses: a run waits for {} and sends the request again",
+                humantime::format_duration(*pause)
+            ),
+            TrialEnd::Stops(failure) => format!("a run stops here, {}", failed(failure)),
+        };
+        self.title(&text);
+    }
+}
+
+/// JSON with indentation; any other text as it is.
+fn pretty(text: &str) -> String {
+    let json = serde_json::from_str::<Value>(text);
+    let pretty = json.ok().and_then(|value| serde_json::to_string_pretty(&value).ok());
+    pretty.unwrap_or_else(|| text.to_owned())
+}
+
+/// A field of a row: a text without quotes.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn milliseconds(latency: Duration) -> String {
+    format!("{:.1} ms", latency.as_secs_f64() * 1e3)
+}
+
+/// The state of a limit: `requests: 21 of 22 left, for 4s more`.
+fn signal_line(signal: &LimitSignal) -> String {
+    let info = &signal.info;
+    let left = info.remaining.map_or("?".to_owned(), |left| left.to_string());
+    let limit = info.limit.map_or(String::new(), |limit| format!(" of {limit}"));
+    let reset = info
+        .reset
+        .map_or(String::new(), |reset| format!(", for {:.1} s more", reset.as_secs_f64()));
+    format!("{}: {left}{limit} left{reset}", signal.unit)
+}
