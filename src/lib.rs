@@ -118,7 +118,7 @@ mod tally;
 mod zstandard;
 
 #[cfg(feature = "cli")]
-mod trial;
+mod try_row;
 #[cfg(feature = "cli")]
 mod verify;
 

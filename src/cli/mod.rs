@@ -27,7 +27,7 @@ mod server;
 mod signals;
 #[cfg_attr(not(feature = "simulate"), path = "simulate/disabled.rs")]
 pub(crate) mod simulate;
-mod trial;
+mod try_row;
 mod verify;
 
 use exit::Exit;
@@ -61,7 +61,7 @@ enum Command {
     /// Check the job, show its first requests and its shortest time; send nothing
     Plan(plan::PlanArgs),
     /// Try one row, and show its request, answer, values, cost and limits
-    Try(trial::TryArgs),
+    Try(try_row::TryArgs),
     /// Run the job in virtual time against a model of the server, to see its time and refusals
     Simulate(simulate::SimulateArgs),
     /// Find an unknown limit with real requests, a few of which are refused
@@ -98,7 +98,7 @@ fn carry_out() -> Exit {
     let done = match Arguments::parse_from(arguments).command {
         Command::Run(arguments) => run::main(arguments),
         Command::Plan(arguments) => plan::main(&arguments),
-        Command::Try(arguments) => trial::main(&arguments),
+        Command::Try(arguments) => try_row::main(&arguments),
         Command::Simulate(arguments) => simulate::main(&arguments),
         Command::Probe(arguments) => probe::main(&arguments),
         Command::Verify(arguments) => verify::main(&arguments),

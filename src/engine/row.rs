@@ -35,12 +35,12 @@ mod feedback;
 mod page_records;
 mod pages;
 #[cfg(feature = "cli")]
-mod trial;
+mod try_once;
 
 use attempt::{AttemptError, AttemptOutcome, AttemptTerms, AttemptTrace, Purpose};
 pub use attempt::{Cancelled, RequestExecutor};
 #[cfg(feature = "cli")]
-pub use trial::Attempted;
+pub use try_once::Attempted;
 
 /// Takes the rows of one worker and one stage to their records.
 pub struct RowExecutor {

@@ -121,7 +121,7 @@ fn the_exit_code_is_the_row_s() {
 }
 
 #[test]
-fn a_trial_counts_against_the_account_and_leaves_results_alone() {
+fn a_tried_row_counts_against_the_account_and_leaves_results_alone() {
     let (place, mock) = (Place::new(), plain_mock());
     let input = place.file("rows.csv", &symbols(2));
     let output = place.path("out.jsonl");
@@ -136,7 +136,7 @@ fn a_trial_counts_against_the_account_and_leaves_results_alone() {
     let before = place.read("out.jsonl");
     job("try").exits(0);
     assert_eq!(place.read("out.jsonl"), before);
-    // Two rows and the trial have used the limit up.
+    // Two rows and the tried one have used the limit up.
     job("try").exits(3).says("the next request would have to wait for 3/1h");
     assert_eq!(mock.judgement().requests, 3);
 }

@@ -1,4 +1,4 @@
-//! One attempt of a row's request, without retries, for a trial.
+//! One attempt of a row's request, without retries: what `throng try` sends.
 
 use bytes::Bytes;
 use http::Request;

@@ -29,20 +29,20 @@ use crate::shutdown::{Shutdown, ShutdownReason};
 
 mod text;
 
-/// The time after which a trial that waits says so.
+/// Time after which a row that waits says so.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// A row that was tried.
-pub struct Trial {
+pub struct TriedRow {
     context: Arc<RunContext>,
     /// The row of the input.
     pub row: Row,
     /// Its requests: one of each stage that it has reached.
-    pub steps: Vec<TrialStep>,
+    pub steps: Vec<TriedStep>,
 }
 
 /// The request of one stage.
-pub struct TrialStep {
+pub struct TriedStep {
     stage_index: usize,
     /// The requests as they were sent, hops of redirects included.
     sent: Vec<Request<Bytes>>,
@@ -51,7 +51,7 @@ pub struct TrialStep {
     cost: Option<Cost>,
     answer: Option<TriedAnswer>,
     /// How the row ends here.
-    pub end: TrialEnd,
+    pub end: RowEnd,
 }
 
 /// An answer, and what was found in it.
@@ -70,7 +70,7 @@ struct TriedAnswer {
 
 /// How a row ends at a stage.
 #[derive(Debug, Clone, PartialEq)]
-pub enum TrialEnd {
+pub enum RowEnd {
     /// It has its values.
     Ok(Vec<Value>),
     /// It is done without values.
@@ -123,7 +123,7 @@ pub fn try_row(
     number: u64,
     shutdown: &Shutdown,
     on_wait: &mut dyn FnMut(),
-) -> Result<Option<Trial>, Error> {
+) -> Result<Option<TriedRow>, Error> {
     let row = row(&plan, number)?;
     let sent = SentRequests::default();
     let world = Box::new(NotingWorld(sent.clone()));
@@ -165,8 +165,8 @@ fn row(plan: &Plan, number: u64) -> Result<Row, Error> {
 }
 
 /// Tries one stage after the other, as far as the row goes. None if the run was ended.
-async fn try_stages(context: &Arc<RunContext>, row: Row, sent: &SentRequests) -> Option<Trial> {
-    let mut trial = Trial { context: context.clone(), row: row.clone(), steps: Vec::new() };
+async fn try_stages(context: &Arc<RunContext>, row: Row, sent: &SentRequests) -> Option<TriedRow> {
+    let mut tried = TriedRow { context: context.clone(), row: row.clone(), steps: Vec::new() };
     let mut row = row;
     for stage_index in 0..context.plan.stages.len() {
         let executor = RowExecutor::new(0, stage_index, context.clone(), None);
@@ -175,16 +175,16 @@ async fn try_stages(context: &Arc<RunContext>, row: Row, sent: &SentRequests) ->
         let step = step(context, stage_index, attempted, requests, &row);
         let names = context.plan.stages[stage_index].extractor.names();
         let values = match &step.end {
-            TrialEnd::Ok(values) => Some(values.clone()),
+            RowEnd::Ok(values) => Some(values.clone()),
             _ => None,
         };
-        trial.steps.push(step);
+        tried.steps.push(step);
         let Some(values) = values.filter(|values| values.len() == names.len()) else {
             break;
         };
         row.fields.extend(names.into_iter().zip(values));
     }
-    Some(trial)
+    Some(tried)
 }
 
 fn step(
@@ -193,14 +193,14 @@ fn step(
     attempted: Result<Attempted, Failure>,
     sent: Vec<Request<Bytes>>,
     row: &Row,
-) -> TrialStep {
+) -> TriedStep {
     let stage = &context.plan.stages[stage_index];
     let (request, cost, outcome) = match attempted {
         Ok(Attempted { request, cost, outcome }) => (Some(request), Some(cost), outcome),
         Err(failure) => (None, None, Err(failure)),
     };
     let (answer, end) = match outcome {
-        Err(failure) => (None, TrialEnd::Failed(failure)),
+        Err(failure) => (None, RowEnd::Failed(failure)),
         Ok((answer, decision)) => {
             let url = request.as_ref().map(Request::uri);
             let read = AnswerContext {
@@ -222,7 +222,7 @@ fn step(
             (Some(tried), end)
         }
     };
-    TrialStep { stage_index, sent, rendered: request, cost, answer, end }
+    TriedStep { stage_index, sent, rendered: request, cost, answer, end }
 }
 
 fn settled(stage: &Stage, answer: &Answer) -> Vec<(usize, u64)> {
@@ -247,17 +247,17 @@ fn ending(
     answer: &Answer,
     decision: Decision,
     context: &AnswerContext<'_>,
-) -> (Option<Vec<Bytes>>, Vec<ExtractedValue>, TrialEnd) {
+) -> (Option<Vec<Bytes>>, Vec<ExtractedValue>, RowEnd) {
     let judged: Judged<'_> = Ok((answer, decision));
     let method = stage.renderer.method().cloned().unwrap_or_default();
     let verdict = stage.judge.verdict(&mut Tries::of(&method), judged, 1.0);
     let end = match (decision.then, verdict) {
-        (Meaning::Refusal, _) => TrialEnd::Refused(decision.pause),
-        (_, Verdict::Stop) => TrialEnd::Stops(answer.failure()),
-        (_, Verdict::Retry(pause)) => TrialEnd::Again(answer.failure(), pause),
+        (Meaning::Refusal, _) => RowEnd::Refused(decision.pause),
+        (_, Verdict::Stop) => RowEnd::Stops(answer.failure()),
+        (_, Verdict::Retry(pause)) => RowEnd::Again(answer.failure(), pause),
         (_, Verdict::GiveUp(failure)) => match failure.kind {
-            FailureKind::Missing | FailureKind::EndOfPages => TrialEnd::Nothing(failure),
-            _ => TrialEnd::Failed(failure),
+            FailureKind::Missing | FailureKind::EndOfPages => RowEnd::Nothing(failure),
+            _ => RowEnd::Failed(failure),
         },
         (_, Verdict::Done) => return read(stage, answer, context),
     };
@@ -269,22 +269,22 @@ fn read(
     stage: &Stage,
     answer: &Answer,
     context: &AnswerContext<'_>,
-) -> (Option<Vec<Bytes>>, Vec<ExtractedValue>, TrialEnd) {
+) -> (Option<Vec<Bytes>>, Vec<ExtractedValue>, RowEnd) {
     let items =
         stage.each.as_ref().map(|each| json(&answer.body).and_then(|body| each.items(&body)));
     let items = match items.transpose() {
         Ok(items) => items,
-        Err(failure) => return (None, Vec::new(), TrialEnd::Failed(failure)),
+        Err(failure) => return (None, Vec::new(), RowEnd::Failed(failure)),
     };
     let first = items.as_ref().map(|items| items.first());
     if first == Some(None) {
-        return (items, Vec::new(), TrialEnd::Ok(Vec::new()));
+        return (items, Vec::new(), RowEnd::Ok(Vec::new()));
     }
     let body = first.flatten().unwrap_or(&answer.body);
     let values = stage.extractor.each_value(body, context).unwrap_or_default();
     let end = match stage.extractor.extract_in(body, context) {
-        Ok(values) => TrialEnd::Ok(values),
-        Err(failure) => TrialEnd::Failed(failure),
+        Ok(values) => RowEnd::Ok(values),
+        Err(failure) => RowEnd::Failed(failure),
     };
     (items, values, end)
 }

@@ -1,10 +1,10 @@
-//! A trial as a text of at most 80 columns. Pure.
+//! A tried row as a text of at most 80 columns. Pure.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Trial, TrialEnd, TrialStep, TriedAnswer};
+use super::{RowEnd, TriedAnswer, TriedRow, TriedStep};
 use crate::extract::{self, ExtractedValue, outline};
 use crate::judge::signals::LimitSignal;
 use crate::plan::{HIDDEN, Stage, shown_request};
@@ -20,8 +20,8 @@ const INDENT: &str = "  ";
 /// Maximum number of lines of a body, and of keys, unless all are wanted.
 const MAX_LINES: usize = 30;
 
-impl Trial {
-    /// The trial for people: what was sent, what came, and what was found in it. With `all`,
+impl TriedRow {
+    /// The row for people: what was sent, what came, and what was found in it. With `all`,
     /// whole bodies and all keys.
     #[must_use]
     pub fn text(&self, all: bool) -> String {
@@ -123,7 +123,7 @@ impl Page<'_> {
         }
     }
 
-    fn requests(&mut self, stage: &Stage, step: &TrialStep) {
+    fn requests(&mut self, stage: &Stage, step: &TriedStep) {
         for (index, request) in step.sent.iter().enumerate() {
             self.title(if index == 0 { "request" } else { "redirected to" });
             self.request(&shown_request(request, &stage.signer, true));
@@ -205,7 +205,7 @@ impl Page<'_> {
         self.left_out(more, "keys");
     }
 
-    fn cost(&mut self, stage: &Stage, step: &TrialStep) {
+    fn cost(&mut self, stage: &Stage, step: &TriedStep) {
         let Some(cost) = step.cost.as_ref().filter(|_| !step.sent.is_empty()) else {
             return;
         };
@@ -239,23 +239,23 @@ impl Page<'_> {
         }
     }
 
-    fn end(&mut self, end: &TrialEnd) {
+    fn end(&mut self, end: &RowEnd) {
         let failed = |Failure { kind, detail }: &Failure| format!("{kind}: {detail}");
         let text = match end {
-            TrialEnd::Ok(_) => "the row is ok".to_owned(),
-            TrialEnd::Nothing(failure) => format!("the row is done without values, {}", failed(failure)),
-            TrialEnd::Failed(failure) => format!("the row fails, {}", failed(failure)),
-            TrialEnd::Again(failure, pause) => format!(
+            RowEnd::Ok(_) => "the row is ok".to_owned(),
+            RowEnd::Nothing(failure) => format!("the row is done without values, {}", failed(failure)),
+            RowEnd::Failed(failure) => format!("the row fails, {}", failed(failure)),
+            RowEnd::Again(failure, pause) => format!(
                 "a run sends the request again within {}, {}",
                 humantime::format_duration(*pause),
                 failed(failure)
             ),
-            TrialEnd::Refused(None) => "the server refuses, and does not say for how long: a run waits and sends the request again".to_owned(),
-            TrialEnd::Refused(Some(pause)) => format!(
+            RowEnd::Refused(None) => "the server refuses, and does not say for how long: a run waits and sends the request again".to_owned(),
+            RowEnd::Refused(Some(pause)) => format!(
                 "the server refuses: a run waits for {} and sends the request again",
                 humantime::format_duration(*pause)
             ),
-            TrialEnd::Stops(failure) => format!("a run stops here, {}", failed(failure)),
+            RowEnd::Stops(failure) => format!("a run stops here, {}", failed(failure)),
         };
         self.title(&text);
     }

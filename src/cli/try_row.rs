@@ -4,7 +4,7 @@ use crate::Error;
 use crate::plan::Plan;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink;
-use crate::trial::{TrialEnd, try_row};
+use crate::try_row::{RowEnd, try_row};
 use clap::Args;
 
 use super::exit::Exit;
@@ -45,19 +45,19 @@ pub fn main(arguments: &TryArgs) -> Result<Exit, Error> {
     let shutdown = Shutdown::default();
     signals::listen(&shutdown)?;
     let mut on_wait = || say::note("throng: waiting for the limit or the server; Ctrl-C ends it");
-    let trial = try_row(plan, arguments.row, &shutdown, &mut on_wait)?;
-    let Some(trial) = trial else {
+    let tried = try_row(plan, arguments.row, &shutdown, &mut on_wait)?;
+    let Some(tried) = tried else {
         return Ok(match shutdown.reason() {
             Some(ShutdownReason::Interrupted(signal)) => Exit::of_signal(signal),
             _ => Exit::Stopped,
         });
     };
     if !arguments.show.quiet {
-        say::result(trial.text(arguments.show.verbose).trim_end());
+        say::result(tried.text(arguments.show.verbose).trim_end());
     }
-    Ok(match trial.steps.last().map(|step| &step.end) {
-        Some(TrialEnd::Ok(_) | TrialEnd::Nothing(_)) => Exit::Ok,
-        Some(TrialEnd::Stops(_)) => Exit::Stopped,
+    Ok(match tried.steps.last().map(|step| &step.end) {
+        Some(RowEnd::Ok(_) | RowEnd::Nothing(_)) => Exit::Ok,
+        Some(RowEnd::Stops(_)) => Exit::Stopped,
         _ => Exit::SomeFailed,
     })
 }
