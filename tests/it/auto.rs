@@ -8,7 +8,7 @@ use throng_mock::{Refusal, ServerLimit, Settings};
 use crate::harness::{Place, mock, symbols, throng};
 use throng::internals::simulate::ModelRun;
 
-/// A job with this limit and so many rows, against this server.
+/// A job with this limit and this number of rows, against this server.
 fn run(limit: &Value, rows: u64, server: &str, settings: Settings) -> ModelRun {
     let list: Vec<Value> = (0..rows).map(|id| json!({ "id": id })).collect();
     let job = json!({

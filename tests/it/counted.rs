@@ -56,7 +56,7 @@ pub fn serve(answer: impl Fn(&Came) -> String + Send + Sync + 'static) -> Record
     Recorder::answering(answer)
 }
 
-/// Runs so many rows against it with this job's rest, and expects this exit code.
+/// Runs this number of rows against it with this job's rest, and expects this exit code.
 pub fn go(place: &Place, server: &Recorder, rows: usize, job: &str, code: i32) -> Ended {
     let input = place.file("rows.csv", &symbols(rows));
     let job = place.file("job.toml", job);

@@ -27,7 +27,7 @@ fn keeps(mock: &Mock, rows: usize, throng: Throng) -> (Vec<Value>, Judgement) {
     (records, judgement)
 }
 
-/// Quotes for so many rows, with these flags.
+/// Quotes for this number of rows, with these flags.
 fn quotes(place: &Place, mock: &Mock, rows: usize, flags: &str) -> Throng {
     let input = place.file("rows.csv", &symbols(rows));
     run().quotes(&mock.url()).arg("--input", &input).flags(flags)

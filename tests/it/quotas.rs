@@ -122,7 +122,7 @@ fn what_a_run_does_not_use_is_left_to_the_next() {
     assert_one_record_per_row(&place.records("b.jsonl"), 15);
     assert_eq!(quotas(&place).len(), 1);
     let runs = fs::read_dir(place.path("state/throng/quotas/runs")).unwrap();
-    assert_eq!(runs.count(), 0, "who ended leaves nothing behind");
+    assert_eq!(runs.count(), 0, "runs that have ended leave no file");
 }
 
 #[test]

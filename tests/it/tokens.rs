@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::harness::{Place, Throng, each, run};
 use crate::recorder::{Came, Recorder, answer, json};
 
-/// A job of so many rows for this API, with tokens from that server.
+/// A job of this number of rows for this API, with tokens from that server.
 fn ask(place: &Place, servers: (&str, &str), rows: usize) -> Throng {
     job(place, servers, rows).flags("--workers 2 --concurrency 8")
 }
