@@ -286,7 +286,7 @@ impl Forecast<'_> {
 fn quotas_left(shared: Result<&[Vec<SharedLimit>], &Error>) -> Vec<String> {
     // Limits with short periods are worth a line while they are in use.
     let is_shown = |limit: &&SharedLimit| {
-        let is_used = |balance: &QuotaBalance| balance.left < limit.quota.units;
+        let is_used = |balance: &QuotaBalance| balance.left < limit.quota.units();
         limit.quota.is_durable()
             || limit.balance.as_ref().is_some_and(is_used)
             || limit.keys.iter().any(|key| is_used(&key.balance))
@@ -305,10 +305,16 @@ fn quota_left(limit: &SharedLimit) -> String {
         let Some(least) = keys.iter().map(|key| key.balance.left).min() else {
             return files;
         };
-        let (count, units, unit) = (keys.len(), quota.units, &quota.unit);
+        let (count, units, unit) = (keys.len(), quota.units(), &quota.unit);
         return format!("{files}; of {count} keys, the least has {least} of {units} {unit} left");
     };
-    format!("{} of {} {} left of {}, by {path}", balance.left, quota.units, quota.unit, quota.name)
+    format!(
+        "{} of {} {} left of {}, by {path}",
+        balance.left,
+        quota.units(),
+        quota.unit,
+        quota.name
+    )
 }
 
 /// A request as people may see it: without its keys, and without what the signer adds, or has

@@ -19,8 +19,12 @@ impl Account {
     }
 
     fn with(limits: &[&str], settings: Settings) -> Account {
+        Account::answering_after("20ms", limits, settings)
+    }
+
+    fn answering_after(latency: &str, limits: &[&str], settings: Settings) -> Account {
         let limits = limits.iter().map(|limit| limit.parse().unwrap()).collect();
-        let latency = "20ms".parse().unwrap();
+        let latency = latency.parse().unwrap();
         let account =
             Account { place: Place::new(), mock: mock(Settings { limits, latency, ..settings }) };
         account.place.file("rows.csv", &symbols(100_000));
@@ -122,6 +126,33 @@ fn runs_that_state_other_limits_at_the_same_time_keep_each_other_s() {
     interrupt(many);
     account.held("30/3s beside 100/6s");
     interrupt(few);
+}
+
+#[test]
+fn the_requests_of_an_earlier_run_count_in_a_stricter_limit_that_a_later_one_states() {
+    let account = Account::answering_after("250ms", &["5/1s"], Settings::default());
+    // One after the other they are fewer than five in a second.
+    let first = account.wide("20/1s", "first.jsonl", 1_000, 1).start();
+    until("its first requests", || account.records("first.jsonl") >= 3);
+    let second = account.run("5/1s", "second.jsonl", 1_000).start();
+    until("requests of both", || {
+        account.records("second.jsonl") >= 15 && account.records("first.jsonl") >= 15
+    });
+    account.held("20/1s, then 5/1s");
+    interrupt(second);
+    interrupt(first);
+}
+
+#[test]
+fn a_wait_for_the_limit_of_another_run_obeys_max_wait() {
+    let account = Account::new(&["3/1d"]);
+    let first = account.run("3/1d", "first.jsonl", 100).start();
+    until("all requests of a day", || account.records("first.jsonl") == 3);
+    let second = account.run("20/1s", "second.jsonl", 100).flags("--max-wait 1s").exits(3);
+    second.says("longer than 1s (retry.max-wait or --max-wait)");
+    interrupt(first);
+    account.held("3/1d, then 20/1s");
+    assert_eq!(account.requests(), 3);
 }
 
 #[test]

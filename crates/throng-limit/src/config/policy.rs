@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::rule::{LimitScope, Rule, RuleTarget};
+use crate::config::rule::{LimitScope, Rule, RuleTarget, Waits};
 use crate::config::{Guard, Limit, Rate, Settings, UncountedOutcome};
 use crate::error::LimitError;
 use crate::gate::cost::Cost;
@@ -31,6 +31,7 @@ pub struct Policy {
     /// The scope whose limits only the server knows.
     route: Option<usize>,
     guard: Guard,
+    timeout: Duration,
     /// How long an attempt without an answer may still arrive.
     pub linger: Duration,
 }
@@ -58,6 +59,7 @@ impl Policy {
             loosens: settings.loosen,
             route: None,
             guard: settings.guard,
+            timeout,
             linger,
         };
         for limit in &settings.rate {
@@ -82,7 +84,7 @@ impl Policy {
             unit: self.unit(limit.unit.as_deref().unwrap_or(REQUESTS)),
             scope: self.scope(limit.details.per.as_ref().or(settings.per.as_ref())),
         };
-        self.rules.extend(Rule::of_limit(limit, settings, target, self.linger));
+        self.rules.extend(Rule::of_limit(limit, settings, target, self.waits()));
     }
 
     /// What stands beside the rates.
@@ -90,8 +92,12 @@ impl Policy {
         if settings.spacing.is_some() || settings.in_flight.is_some() {
             let scope = self.scope(settings.per.as_ref());
             let target = RuleTarget { unit: 0, scope };
-            self.rules.extend(Rule::beside(settings, target, self.linger));
+            self.rules.extend(Rule::beside(settings, target, self.waits()));
         }
+    }
+
+    fn waits(&self) -> Waits {
+        Waits { timeout: self.timeout, linger: self.linger }
     }
 
     fn unit(&mut self, name: &str) -> usize {

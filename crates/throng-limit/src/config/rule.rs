@@ -49,6 +49,15 @@ pub(crate) struct RuleTarget {
     pub scope: LimitScope,
 }
 
+/// How long attempts are waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waits {
+    /// The longest time for which an attempt waits for its answer.
+    pub timeout: Duration,
+    /// How long a lost attempt may still arrive.
+    pub linger: Duration,
+}
+
 impl Rule {
     /// A limit, and what stands beside it: a smaller burst, and the gap that
     /// spreads a period's requests.
@@ -56,7 +65,7 @@ impl Rule {
         limit: &Limit,
         settings: &Settings,
         target: RuleTarget,
-        linger: Duration,
+        waits: Waits,
     ) -> Vec<Rule> {
         let (details, spec) = (&limit.details, limit.counting.spec());
         let share = details.share.or(settings.share);
@@ -71,7 +80,8 @@ impl Rule {
             burst: details.burst.or(settings.burst.filter(|_| of_requests)),
             zone: limit.counting.zone(),
             guard: details.guard.unwrap_or(settings.guard),
-            linger,
+            timeout: waits.timeout,
+            linger: waits.linger,
             skew: skew.unwrap_or_else(|| (spec.skew)(period)),
             calendar: Calendar::new(time::calendar_at_zero()),
             may_spread: can_spread && settings.shape == Shape::Auto,
@@ -90,7 +100,7 @@ impl Rule {
     }
 
     /// What a job says of its requests beside its rates.
-    pub(crate) fn beside(settings: &Settings, target: RuleTarget, linger: Duration) -> Vec<Rule> {
+    pub(crate) fn beside(settings: &Settings, target: RuleTarget, waits: Waits) -> Vec<Rule> {
         let rule = |name, units, period, spec: &'static Spec| Rule {
             name,
             unit: target.unit,
@@ -103,7 +113,8 @@ impl Rule {
                 burst: None,
                 zone: None,
                 guard: settings.guard,
-                linger,
+                timeout: waits.timeout,
+                linger: waits.linger,
                 skew: (spec.skew)(period),
                 calendar: Calendar::new(Timestamp::UNIX_EPOCH),
                 may_spread: false,
@@ -202,7 +213,7 @@ impl Rule {
     /// earliest, if that depends on the calendar.
     pub(crate) fn free_again(&self, start: Time, latency: Duration) -> Option<Time> {
         let shared = self.spec.shared.filter(|_| self.follows_calendar())?;
-        Some(shared(&self.terms).end(start.after(latency)))
+        Some(shared(&self.terms).lifetime.end(start.after(latency), None))
     }
 
     /// What it is to the rows that it holds up.
@@ -243,8 +254,8 @@ impl Rule {
         Some(Quota {
             name: self.name.clone(),
             unit: self.unit_name.clone(),
-            units: terms.units,
             period: self.terms.period,
+            timeout: self.terms.timeout,
             linger: self.terms.linger,
             terms,
         })

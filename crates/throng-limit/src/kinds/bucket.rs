@@ -87,8 +87,7 @@ impl Bucket {
     /// A full bucket of `burst` tokens, of which `units` come back in each period.
     pub(crate) fn new(terms: &Terms, burst: u64, units: u64) -> Bucket {
         let (period, guard, linger) = (terms.period, terms.guard, terms.linger);
-        let longer = period.as_nanos() * 10_005 / 10_000;
-        let per_unit = nanos(longer.div_ceil(u128::from(units.max(1))));
+        let per_unit = terms.time_per_unit(units);
         let controller = Controller::new(SIXTEENTHS, period);
         let longest = nanos(per_unit.as_nanos() * u128::from(burst.max(1)));
         Bucket {

@@ -87,6 +87,8 @@ pub(crate) struct Terms {
     pub zone: Option<TimeZone>,
     /// What the limit is proven against.
     pub guard: Guard,
+    /// The longest time for which an attempt waits for its answer.
+    pub timeout: Duration,
     /// How long a lost attempt may still arrive.
     pub linger: Duration,
     /// By how much clocks may differ, and what the server rounds.
@@ -129,6 +131,7 @@ impl Terms {
             burst: None,
             zone: None,
             guard: Guard::Strict,
+            timeout: Duration::from_secs(30),
             linger: Duration::from_secs(30),
             skew: Duration::ZERO,
             calendar: Calendar::new(jiff::Timestamp::UNIX_EPOCH),
@@ -139,6 +142,14 @@ impl Terms {
     /// A window of the units that each count for `span`.
     pub(crate) fn window<S: WindowKind>(&self, span: S) -> Window<S> {
         Window::new(self.units, self.period, span, self.guard, self.linger)
+    }
+
+    /// The time in which a bucket leaks one of the `units` of a period, a little longer than
+    /// by this clock, which may be faster than the server's.
+    pub(crate) fn time_per_unit(&self, units: u64) -> Duration {
+        let longer = self.period.as_nanos() * 10_005 / 10_000;
+        let nanos = longer.div_ceil(u128::from(units.max(1)));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
     /// The units in each period.

@@ -1,7 +1,7 @@
 //! The file of one limit of an account: locked while it is read and changed, and never half
 //! written.
 //!
-//! The file has two headers and two places for a content. A new content goes to the place
+//! The file has two headers and two parts for a content. A new content goes to the part
 //! that is not in use; its header, which is written last, makes it the one in use. So a kill
 //! or a power cut at any byte leaves the content before or the new one. A file is changed in
 //! place, since that is several times cheaper than to replace it.
@@ -72,6 +72,15 @@ impl LimitFile {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
         Ok(LimitFile { path: path.to_owned(), file, known: None })
+    }
+
+    /// Opens a limit's file, if it exists.
+    pub fn open_existing(path: &Path) -> io::Result<Option<LimitFile>> {
+        match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => Ok(Some(LimitFile { path: path.to_owned(), file, known: None })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The path.
@@ -147,19 +156,18 @@ impl LockedFile<'_> {
         known.filter(|contents| !contents.removed)
     }
 
-    /// Writes the content; if it is to be durable, returns when it is on the disk.
-    pub fn write(mut self, contents: Contents, durably: bool) -> io::Result<()> {
-        self.put(contents, durably)
-    }
-
     /// Removes the file, which is of no use any more.
     pub fn remove(mut self) -> io::Result<()> {
         self.put(Contents { removed: true, ..Contents::default() }, false)?;
         std::fs::remove_file(&self.limit.path)
     }
 
-    /// Writes the content, and keeps the lock.
-    pub fn put(&mut self, contents: Contents, durably: bool) -> io::Result<()> {
+    /// Writes the content; if it is to be durable, returns when it is on the disk.
+    pub fn write(mut self, contents: Contents, durably: bool) -> io::Result<()> {
+        self.put(contents, durably)
+    }
+
+    fn put(&mut self, contents: Contents, durably: bool) -> io::Result<()> {
         let number = self.number + 1;
         let text = serde_json::to_vec(&contents)?;
         let header = Header { number, length: text.len() as u64, checksum: checksum(&text) };
@@ -167,7 +175,7 @@ impl LockedFile<'_> {
             return Err(io::Error::other("there are too many runs and times to remember"));
         }
         let file = &self.limit.file;
-        file.write_all_at(&text, header.place())?;
+        file.write_all_at(&text, header.offset())?;
         if durably {
             file.sync_data()?;
         }
@@ -189,8 +197,8 @@ impl Drop for LockedFile<'_> {
 }
 
 impl Header {
-    /// The place of its content: odd numbers have the second.
-    fn place(self) -> u64 {
+    /// The offset of its content: odd numbers have the second.
+    fn offset(self) -> u64 {
         FIRST + (self.number % 2) * LONGEST
     }
 
@@ -215,7 +223,7 @@ impl Header {
     /// Its content, if it is whole.
     fn contents(self, file: &File) -> io::Result<Option<Contents>> {
         let mut text = vec![0; usize::try_from(self.length).unwrap_or(0)];
-        let length = read_up_to(file, &mut text, self.place())?;
+        let length = read_up_to(file, &mut text, self.offset())?;
         let is_whole = length == text.len() && checksum(&text) == self.checksum;
         Ok(if is_whole { serde_json::from_slice(&text).ok() } else { None })
     }
@@ -314,7 +322,7 @@ mod tests {
         Contents { limit: limit.to_owned(), ..Contents::default() }
     }
 
-    fn place() -> PathBuf {
+    fn path() -> PathBuf {
         let name = std::thread::current().name().unwrap_or_default().replace(':', "-");
         let directory = std::env::temp_dir().join(format!("throng-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
@@ -331,38 +339,38 @@ mod tests {
 
     #[test]
     fn a_kill_at_any_byte_leaves_the_content_before_or_the_new_one() {
-        let path = place();
+        let path = path();
         let mut limit = LimitFile::open(&path).unwrap();
         let mut images = vec![std::fs::read(&path).unwrap()];
         for text in ["one", "two", "three"] {
             write(&mut limit, text);
             images.push(std::fs::read(&path).unwrap());
         }
-        for (place, pair) in images.windows(2).enumerate() {
-            let before = [None, Some("one"), Some("two")][place];
+        for (index, pair) in images.windows(2).enumerate() {
+            let before = [None, Some("one"), Some("two")][index];
             let [old, new] = pair else { unreachable!() };
-            let header = ((place as u64 + 1) % 2) as usize * HEADER;
+            let header = ((index as u64 + 1) % 2) as usize * HEADER;
             // All of the content without its header, and then parts of the header.
             for written in [0, 1, HEADER / 2, HEADER] {
                 let mut torn = new.clone();
                 let known = old.get(header..header + HEADER).unwrap_or(&[0; HEADER]);
                 torn[header + written..header + HEADER].copy_from_slice(&known[written..]);
                 std::fs::write(&path, torn).unwrap();
-                let after = ["one", "two", "three"][place];
+                let after = ["one", "two", "three"][index];
                 let found = match read(&path) {
                     Ok(contents) => contents.map(|contents| contents.limit),
                     // Half of the first header that there ever was: no run has leased yet.
                     Err(_) => None,
                 };
                 let is_either = found.as_deref() == before || found.as_deref() == Some(after);
-                assert!(is_either, "{place}: {written} bytes of the header: {found:?}");
+                assert!(is_either, "{index}: {written} bytes of the header: {found:?}");
             }
         }
     }
 
     #[test]
     fn a_file_that_was_removed_for_good_reason_begins_anew_for_its_other_users() {
-        let path = place();
+        let path = path();
         let mut one = LimitFile::open(&path).unwrap();
         let mut other = LimitFile::open(&path).unwrap();
         write(&mut one, "one");

@@ -14,11 +14,12 @@ use jiff::Timestamp;
 use crate::limiter::{
     Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
 };
-use crate::quota::terms::{Arrival, Quota};
+use crate::quota::terms::{ArrivalEvent, Quota};
 use crate::time::Time;
 
 /// How long until a store is asked again that another process is writing.
 const SOON: Duration = Duration::from_millis(2);
+
 /// A store of units that are counted for longer than a process lives.
 pub trait QuotaStore: fmt::Debug + Send + Sync {
     /// The account that a quota is counted in, if it is counted here.
@@ -43,7 +44,7 @@ pub enum ScopeKey<'a> {
 pub trait QuotaHandle: fmt::Debug + Send {
     /// Notes what has arrived, and leases the units that are asked for. All of that is
     /// durable when it returns.
-    fn exchange(&mut self, now: Time, offer: &LeaseRequest<'_>) -> LeaseReply;
+    fn exchange(&mut self, now: Time, request: &LeaseRequest<'_>) -> LeaseReply;
 
     /// Whether other runs leased units at the last exchange: they may give them back.
     fn others_lease(&self) -> bool {
@@ -163,26 +164,46 @@ impl LeasedLimiter {
         reply
     }
 
-    /// When `units` are leased.
+    /// When `units` are leased. Units that are too few, or that were not sent while their
+    /// lease went on, are given back: other runs may wait for them, and have what this one
+    /// waits for.
     fn borrow(&mut self, now: Time, units: u64) -> Availability {
         if self.failed {
             return Availability::Never;
         }
-        let missing = units.saturating_sub(self.in_hand);
-        if missing == 0 && now < self.lease_end {
+        let is_leased = now < self.lease_end;
+        if units <= self.in_hand && is_leased {
             return Availability::Now;
         }
         if now < self.ask_again {
             return Availability::At(self.ask_again);
         }
+        if !is_leased {
+            self.in_hand = 0;
+        }
+        let missing = units.saturating_sub(self.in_hand);
         let wanted = if missing > 0 { missing.max(self.quota.block()) } else { 0 };
         self.ask_again = match self.exchange(now, wanted, missing) {
             LeaseReply::Units(_) => return Availability::Now,
             LeaseReply::Failed => return Availability::Never,
             LeaseReply::Busy => now.after(SOON),
-            LeaseReply::Later(back) => self.quota.next_look(now, back),
+            LeaseReply::Later(back) => {
+                self.in_hand = 0;
+                self.quota.next_look(now, back)
+            }
         };
         Availability::At(self.ask_again)
+    }
+
+    /// Before a wait that may be long, reports the last answer, and gives back what is not
+    /// used: other runs wait for what this one leases. Gives whether the store knows.
+    fn settle_up(&mut self, now: Time) -> bool {
+        let is_known = self.in_hand == 0 && self.arrived.is_empty();
+        if is_known || self.in_flight > 0 || !self.quota.is_durable() {
+            return true;
+        }
+        self.in_hand = 0;
+        self.exchange(now, 0, 0) != LeaseReply::Busy
     }
 
     /// The latest time at which an attempt has arrived to which this happened.
@@ -190,12 +211,12 @@ impl LeasedLimiter {
         let margin = || self.inner.stats().margin.unwrap_or_default();
         match (event, self.quota.terms.arrival) {
             (Event::Lost, _) => Some(self.quota.lost_until(now)),
-            (Event::Finished, Arrival::Finished)
+            (Event::Finished, ArrivalEvent::Finished)
             | (
                 Event::Answered | Event::Refused { .. },
-                Arrival::Answered | Arrival::Acked | Arrival::Sent,
+                ArrivalEvent::Answered | ArrivalEvent::Acked | ArrivalEvent::Sent,
             ) => Some(now),
-            (Event::Acked, Arrival::Acked) | (Event::Sent, Arrival::Sent) => {
+            (Event::Acked, ArrivalEvent::Acked) | (Event::Sent, ArrivalEvent::Sent) => {
                 Some(now.after(margin()))
             }
             _ => None,
@@ -223,7 +244,7 @@ impl LeasedLimiter {
     /// The attempt has arrived no later than this.
     fn arrived_by(&mut self, latest: Time, hold: &mut Reservation) {
         let units = signed(hold.units);
-        let is_final = self.quota.terms.arrival == Arrival::Finished;
+        let is_final = self.quota.terms.arrival == ArrivalEvent::Finished;
         match hold.noted {
             _ if hold.place == UnitsState::Free => return,
             Some(noted) if is_final || noted <= latest => return,
@@ -305,6 +326,7 @@ impl Limiter for LeasedLimiter {
     fn earliest(&mut self, now: Time, units: u64) -> Availability {
         match self.inner.earliest(now, units) {
             Availability::Now => self.borrow(now, units),
+            _ if !self.settle_up(now) => Availability::At(now.after(SOON)),
             later => later,
         }
     }
@@ -378,11 +400,12 @@ mod tests {
     use crate::config::Policy;
     use crate::config::Settings;
 
-    /// Ten units, and what it was told.
+    /// An account of ten units, which notes the units kept, those that have arrived, and the
+    /// exchanges that have leased some.
     #[derive(Debug, Default, Clone)]
-    struct Told(Arc<Mutex<(u64, i64, u64)>>);
+    struct TenUnits(Arc<Mutex<(u64, i64, u64)>>);
 
-    impl QuotaHandle for Told {
+    impl QuotaHandle for TenUnits {
         fn exchange(&mut self, _now: Time, offer: &LeaseRequest<'_>) -> LeaseReply {
             let mut told = self.0.lock().unwrap();
             told.1 += offer.arrived.iter().map(|(_, units)| units).sum::<i64>();
@@ -406,9 +429,9 @@ mod tests {
         rule(rate).quota().unwrap()
     }
 
-    fn leased() -> (LeasedLimiter, Told) {
+    fn leased() -> (LeasedLimiter, TenUnits) {
         let rule = rule("10/1h");
-        let told = Told::default();
+        let told = TenUnits::default();
         let account = Box::new(told.clone());
         let leased = LeasedLimiter::new(rule.limiter(), account, rule.quota().unwrap());
         (leased, told)
@@ -418,14 +441,14 @@ mod tests {
         Time::from_nanos(seconds * 1_000_000_000)
     }
 
-    /// What the ledger knows: units kept, and units that have arrived.
-    fn known(told: &Told) -> (u64, i64) {
+    /// The units that the account knows as kept, and those that it knows as arrived.
+    fn known(told: &TenUnits) -> (u64, i64) {
         let told = told.0.lock().unwrap();
         (told.0, told.1)
     }
 
     #[test]
-    fn nothing_is_taken_that_the_ledger_does_not_know_of() {
+    fn nothing_is_taken_that_the_account_does_not_know_of() {
         let (mut leased, told) = leased();
         for n in 1..=10 {
             assert_eq!(leased.earliest(at(0), 1), Availability::Now);
@@ -449,9 +472,9 @@ mod tests {
         // A refusal that the server doesn't count.
         leased.on(at(1), &mut holds[3], Event::Refused { explained: false });
         leased.on(at(1), &mut holds[3], Event::Returned);
-        let trades = told.0.lock().unwrap().2;
+        let exchanges = told.0.lock().unwrap().2;
         assert_eq!(leased.earliest(at(1), 2), Availability::Now, "two are in hand");
-        assert_eq!(told.0.lock().unwrap().2, trades);
+        assert_eq!(told.0.lock().unwrap().2, exchanges);
         assert!(leased.close(at(2)));
         assert_eq!(known(&told), (0, 2));
     }
@@ -475,9 +498,44 @@ mod tests {
         assert_eq!(known(&other), (0, 2));
     }
 
+    #[test]
+    fn units_that_are_not_sent_or_are_too_few_are_given_back() {
+        let (mut leased, told) = leased();
+        assert_eq!(leased.earliest(at(0), 3), Availability::Now);
+        assert_eq!(known(&told), (3, 0));
+        // They wait for another limit for longer than the lease.
+        let lease = leased.quota.lease();
+        assert_eq!(leased.earliest(at(0).after(lease / 2), 3), Availability::Now);
+        let ended = at(0).after(lease * 2);
+        assert_eq!(leased.earliest(ended, 2), Availability::Now);
+        assert_eq!(known(&told), (2, 0));
+        // Another run uses five: there are too few for a larger request.
+        told.0.lock().unwrap().1 = 5;
+        assert!(leased.earliest(ended, 8) != Availability::Now);
+        assert_eq!(leased.exchange(ended, 0, 0), LeaseReply::Units(0));
+        assert_eq!(known(&told), (0, 5));
+    }
+
+    #[test]
+    fn before_a_long_wait_all_that_was_answered_is_reported() {
+        let (mut leased, told) = leased();
+        let mut holds: Vec<Reservation> = Vec::new();
+        for _ in 0..10 {
+            assert_eq!(leased.earliest(at(0), 1), Availability::Now);
+            holds.push(leased.take(at(0), 1));
+        }
+        for (answered, hold) in holds.iter_mut().enumerate() {
+            assert!(leased.earliest(at(1), 1) != Availability::Now);
+            assert_eq!(known(&told), (10, 0), "{answered} answered");
+            leased.on(at(1), hold, Event::Answered);
+        }
+        assert!(leased.earliest(at(1), 1) != Availability::Now);
+        assert_eq!(known(&told), (0, 10));
+    }
+
     /// The first key's account is always busy.
     #[derive(Debug)]
-    struct Busy(Told);
+    struct Busy(TenUnits);
 
     impl QuotaHandle for Busy {
         fn exchange(&mut self, _now: Time, _offer: &LeaseRequest<'_>) -> LeaseReply {
@@ -507,7 +565,7 @@ mod tests {
             ..Settings::default()
         };
         let policy = Policy::new(&settings, Duration::ZERO).unwrap();
-        let (mut limits, told) = (policy.limits(), Told::default());
+        let (mut limits, told) = (policy.limits(), TenUnits::default());
         limits.use_store(Arc::new(Busy(told.clone())));
         let ask = crate::gate::cost::Cost::from(1);
         let mut taken = limits.take(at(0), &ask).unwrap();

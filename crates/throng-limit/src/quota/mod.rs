@@ -1,22 +1,44 @@
 //! Limits that the runs of an account share, one after the other and at the same time.
 //!
-//! [`LeasedLimiter`] is a limit whose units are leased from a [`QuotaStore`]. `state` is the
-//! arithmetic of a store; `store` keeps it in files for all runs on a machine, which `file`
-//! reads and writes; `runs` knows which runs live.
+//! [`LeasedLimiter`] is a limit whose units are leased from a [`QuotaStore`].
+//!
+//! The arithmetic of a store is pure: `account` has the rules by which a run shares the limits
+//! of an account, `state` is one of these limits, with the `arrivals` that it counts and the
+//! `turns` of runs that wait; `clocks` are those that its times are by.
+//!
+//! `store` keeps the states in files for all runs on a machine: `handle` leases from one of
+//! them, `account_files` locks them together, `file` reads and writes one. `runs` knows which
+//! runs live, `session` what the handles of this one share. `directory` has the places of the
+//! files; `balance` shows what is left.
 
+mod account;
+mod account_files;
+mod arrivals;
+mod balance;
+pub use balance::{QuotaBalance, balance, processes};
+mod clocks;
+pub use clocks::ClockReading;
+mod directory;
+pub use directory::{
+    AccountNames, NamedAccount, create_private, path_of, state_directory, store_error,
+};
 mod file;
+mod handle;
 mod leased;
 pub use leased::{LeaseReply, LeaseRequest, LeasedLimiter, QuotaHandle, QuotaStore, ScopeKey};
+mod machine;
+mod runs;
+mod session;
+mod state;
+pub use state::QuotaState;
+mod store;
+pub use store::FileQuotaStore;
 mod terms;
 pub use terms::Quota;
 pub(crate) use terms::SharedTerms;
-mod runs;
-mod state;
+mod turns;
 #[cfg(test)]
-pub(crate) use state::ClockSnapshot;
-pub use state::{ClockReading, QuotaState};
-mod store;
-pub use store::{
-    AccountNames, FileQuotaStore, NamedAccount, QuotaBalance, balance, create_private, path_of,
-    processes, state_directory, store_error,
+pub(crate) use self::{
+    account::{OtherLimit, Participant, quota_of},
+    clocks::ClockSnapshot,
 };

@@ -27,10 +27,10 @@ pub struct Quota {
     pub name: String,
     /// The unit that it counts.
     pub unit: String,
-    /// Number of units.
-    pub units: u64,
     /// The period of the limit; zero if it has none.
     pub period: Duration,
+    /// The longest time for which a run waits for an answer.
+    pub timeout: Duration,
     /// How long a lost request may still arrive.
     pub linger: Duration,
     /// For how long a unit counts, and from when on.
@@ -47,7 +47,7 @@ pub(crate) struct SharedTerms {
     /// For how long a unit counts that has arrived.
     pub lifetime: Lifetime,
     /// The event by which an attempt has arrived.
-    pub arrival: Arrival,
+    pub arrival: ArrivalEvent,
 }
 
 /// For how long a unit counts that has arrived.
@@ -66,7 +66,7 @@ pub(crate) enum Lifetime {
 
 /// The event by which an attempt has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Arrival {
+pub(crate) enum ArrivalEvent {
     /// Its answer's head is seen.
     Answered,
     /// Its last byte is acknowledged, and a margin is over; or its answer's head is seen.
@@ -90,10 +90,7 @@ impl SharedTerms {
 
     /// The units of a bucket that holds `burst`, of which `units` leak in each period.
     pub fn bucket(terms: &Terms, burst: u64, units: u64) -> SharedTerms {
-        let longer = terms.period.as_nanos() * 10_005 / 10_000;
-        let nanos = longer.div_ceil(u128::from(units.max(1)));
-        let per_unit = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        let skew = terms.skew;
+        let (per_unit, skew) = (terms.time_per_unit(units), terms.skew);
         let full = per_unit.saturating_mul(u32::try_from(burst).unwrap_or(u32::MAX));
         SharedTerms {
             units: burst,
@@ -109,46 +106,55 @@ impl SharedTerms {
             units: 1,
             span: gap,
             lifetime: Lifetime::Window(Arc::new(Sliding::new(gap, Duration::ZERO))),
-            arrival: Arrival::Sent,
+            arrival: ArrivalEvent::Sent,
         }
     }
 
     /// Units that are free once the answer was read to its end.
     pub fn in_flight(units: u64) -> SharedTerms {
-        SharedTerms { units, arrival: Arrival::Finished, ..SharedTerms::gap(Duration::ZERO) }
+        SharedTerms { units, arrival: ArrivalEvent::Finished, ..SharedTerms::gap(Duration::ZERO) }
     }
 }
 
-impl SharedTerms {
-    /// Until when a unit counts that has arrived no later than `arrived`, by the calendar
-    /// that the limit knows.
-    pub fn end(&self, arrived: Time) -> Time {
-        match &self.lifetime {
-            Lifetime::Window(kind) => kind.end(arrived),
-            Lifetime::Leak { per_unit, skew } => arrived.after(*skew).after(*per_unit),
+impl Lifetime {
+    /// Until when a unit counts that has arrived no later than `arrived`. The calendar says
+    /// `zero` at the clock's zero; if none is given, it is what the limit was made with.
+    pub fn end(&self, arrived: Time, zero: Option<Timestamp>) -> Time {
+        match (self, zero) {
+            (Lifetime::Window(kind), Some(zero)) => kind.end_on(zero, arrived),
+            (Lifetime::Window(kind), None) => kind.end(arrived),
+            (Lifetime::Leak { per_unit, skew }, _) => arrived.after(*skew).after(*per_unit),
         }
     }
 }
 
-impl From<Guard> for Arrival {
-    fn from(guard: Guard) -> Arrival {
+impl From<Guard> for ArrivalEvent {
+    fn from(guard: Guard) -> ArrivalEvent {
         match guard {
-            Guard::Strict => Arrival::Answered,
-            Guard::Acked => Arrival::Acked,
-            Guard::Sent => Arrival::Sent,
+            Guard::Strict => ArrivalEvent::Answered,
+            Guard::Acked => ArrivalEvent::Acked,
+            Guard::Sent => ArrivalEvent::Sent,
         }
     }
 }
 
 impl Quota {
+    /// Number of units.
+    #[must_use]
+    pub fn units(&self) -> u64 {
+        self.terms.units
+    }
+
+    /// The limit has this many units from now on.
+    pub fn set_units(&mut self, units: u64) {
+        self.terms.units = units;
+    }
+
     /// Until when a unit counts that has arrived no later than `arrived`, where the
     /// calendar says `zero` at the clock's zero.
     #[must_use]
     pub fn end(&self, arrived: Time, zero: Timestamp) -> Time {
-        match &self.terms.lifetime {
-            Lifetime::Window(kind) => kind.end_on(zero, arrived),
-            Lifetime::Leak { per_unit, skew } => arrived.after(*skew).after(*per_unit),
-        }
+        self.terms.lifetime.end(arrived, Some(zero))
     }
 
     /// When what arrived before a reset that the server names stops counting, if
@@ -179,14 +185,14 @@ impl Quota {
     /// The precision to which times may be rounded up, so that there are not too many.
     #[must_use]
     pub fn resolution(&self) -> Duration {
-        if self.units > EXACT { self.terms.span / 512 } else { Duration::from_micros(1) }
+        if self.units() > EXACT { self.terms.span / 512 } else { Duration::from_micros(1) }
     }
 
     /// The latest time at which an attempt can arrive that is lost now; rounded up, where
     /// there may be many.
     #[must_use]
     pub(crate) fn lost_until(&self, now: Time) -> Time {
-        let grain = if self.units > EXACT { self.linger.as_nanos() / 512 } else { 0 }.max(1);
+        let grain = if self.units() > EXACT { self.linger.as_nanos() / 512 } else { 0 }.max(1);
         let latest = now.after(self.linger).since(Time::ZERO).as_nanos().div_ceil(grain) * grain;
         Time::from_nanos(u64::try_from(latest).unwrap_or(u64::MAX))
     }
@@ -201,7 +207,7 @@ impl Quota {
     #[must_use]
     pub fn block(&self) -> u64 {
         let part = if self.is_durable() { 100 } else { 200 };
-        (self.units / part).clamp(1, 1_000)
+        (self.units() / part).clamp(1, 1_000)
     }
 
     /// How long leased units may be sent after the last exchange with the store.
@@ -216,7 +222,7 @@ impl Quota {
     pub fn reports_at_once(&self) -> bool {
         let seconds = self.terms.span.as_secs_f64();
         let is_slow = self.terms.units as f64 <= REPORTED_AT_ONCE * seconds;
-        !self.is_durable() && (is_slow || self.terms.arrival == Arrival::Finished)
+        !self.is_durable() && (is_slow || self.terms.arrival == ArrivalEvent::Finished)
     }
 
     /// When a run asks again that was refused, where enough units come back at `back`.

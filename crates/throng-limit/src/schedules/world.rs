@@ -100,6 +100,8 @@ pub struct Run {
     latency: Duration,
     /// Until when the server's program is taking in what came.
     busy: Time,
+    /// When the client's machine was started, whose clock begins then.
+    pub started: Duration,
 }
 
 /// When a run begins.
@@ -120,6 +122,7 @@ impl Run {
             next: None,
             latency: Duration::ZERO,
             busy: START,
+            started: Duration::ZERO,
         }
     }
 
@@ -356,10 +359,10 @@ impl Run {
     }
 
     /// What our clock says now.
-    fn clock(&self) -> Time {
+    pub fn clock(&self) -> Time {
         match self.bug {
             Bug::FastClock => Time::ZERO.after(self.now.since(Time::ZERO).mul_f64(1.02)),
-            _ => self.now,
+            _ => self.now.before(self.started),
         }
     }
 
@@ -370,7 +373,7 @@ impl Run {
                 let real = clock.since(Time::ZERO).div_f64(1.02);
                 Time::ZERO.after(real + Duration::from_micros(1))
             }
-            _ => clock,
+            _ => clock.after(self.started),
         }
     }
 

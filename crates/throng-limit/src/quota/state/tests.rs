@@ -6,6 +6,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::*;
 use crate::config::{Policy, Rule, Settings};
+use crate::quota::account::Participant;
 
 const HOUR: u64 = 3_600_000;
 /// Noon of some day.
@@ -33,6 +34,18 @@ fn request_for(wanted: u64) -> LeaseRequest<'static> {
     LeaseRequest { wanted, least: 1, ..LeaseRequest::default() }
 }
 
+/// An exchange with the only limit of an account.
+fn exchange(
+    state: &mut QuotaState,
+    now: &ClockSnapshot,
+    quota: &Quota,
+    run: &str,
+    request: &LeaseRequest<'_>,
+) -> LeaseReply {
+    let is_alive = |_: &str| true;
+    Participant { run, now, is_alive: &is_alive }.exchange(state, quota, &mut [], request).reply
+}
+
 /// A state with these units arrived at noon, an hour after the machine's start.
 fn used(quota: &Quota, units: u64) -> QuotaState {
     let (mut state, now) = (QuotaState::default(), now(HOUR, NOON, "a"));
@@ -40,7 +53,7 @@ fn used(quota: &Quota, units: u64) -> QuotaState {
     let arrived = [(now.time, i64::try_from(units).unwrap())];
     let request = LeaseRequest { arrived: &arrived, ..request_for(0) };
     let request = LeaseRequest { least: 0, ..request };
-    assert_eq!(state.exchange(&now, quota, "1", &request), LeaseReply::Units(0));
+    assert_eq!(exchange(&mut state, &now, quota, "1", &request), LeaseReply::Units(0));
     state
 }
 
@@ -62,7 +75,7 @@ fn used_units_are_free_a_day_later() {
         let (mut state, then) = (state, later(1));
         state.advance(&then, &quota, &|_| true);
         let reply =
-            state.exchange(&then, &quota, "2", &LeaseRequest { least: 6, ..request_for(6) });
+            exchange(&mut state, &then, &quota, "2", &LeaseRequest { least: 6, ..request_for(6) });
         let LeaseReply::Later(Some(time)) = reply else {
             panic!("{reply:?}");
         };
@@ -105,7 +118,8 @@ fn units_used_before_a_restart_of_the_machine_are_free_in_time() {
         let mut state = used(&quota, 25);
         let then = started(hours - 1);
         state.advance(&then, &quota, &|_| true);
-        let LeaseReply::Later(Some(time)) = state.exchange(&then, &quota, "2", &request_for(1))
+        let LeaseReply::Later(Some(time)) =
+            exchange(&mut state, &then, &quota, "2", &request_for(1))
         else {
             panic!("{rate}");
         };
@@ -130,16 +144,58 @@ fn the_leased_units_of_a_dead_run_count_as_used() {
     let quota = quota("25/1d");
     let (mut state, noon) = (QuotaState::default(), now(HOUR, NOON, "a"));
     state.advance(&noon, &quota, &|_| true);
-    assert_eq!(state.exchange(&noon, &quota, "1", &request_for(10)), LeaseReply::Units(10));
-    assert_eq!(state.exchange(&noon, &quota, "2", &request_for(99)), LeaseReply::Units(15));
-    assert_eq!(state.exchange(&noon, &quota, "3", &request_for(1)), LeaseReply::Later(None));
+    assert_eq!(exchange(&mut state, &noon, &quota, "1", &request_for(10)), LeaseReply::Units(10));
+    assert_eq!(exchange(&mut state, &noon, &quota, "2", &request_for(99)), LeaseReply::Units(15));
+    assert_eq!(exchange(&mut state, &noon, &quota, "3", &request_for(1)), LeaseReply::Later(None));
     // Run 2 returns its unused units, run 1 dies.
     let request = LeaseRequest { least: 0, ..request_for(0) };
-    state.exchange(&noon, &quota, "2", &request);
+    exchange(&mut state, &noon, &quota, "2", &request);
     let later = now(2 * HOUR, NOON + HOUR, "a");
     state.advance(&later, &quota, &|run| run != "1");
     assert_eq!(state.left(&later, &quota, None), 15);
     assert_eq!(left(state, &quota, &now(27 * HOUR, NOON + 26 * HOUR, "a")), 25);
+}
+
+#[test]
+fn a_request_that_costs_more_than_another_run_has_learnt_locks_out_no_run() {
+    let (quota, noon) = (quota("20/1d"), now(HOUR, NOON, "a"));
+    let mut state = QuotaState::default();
+    let learnt = LeaseRequest { learnt: Some(5), ..LeaseRequest::default() };
+    exchange(&mut state, &noon, &quota, "learnt", &learnt);
+    let large = LeaseRequest { least: 8, ..request_for(8) };
+    // It waits until all five are free, and holds up no other for more than these.
+    let one = exchange(&mut state, &noon, &quota, "small", &request_for(1));
+    assert_eq!(one, LeaseReply::Units(1));
+    let reply = exchange(&mut state, &noon, &quota, "large", &large);
+    assert_eq!(reply, LeaseReply::Later(None));
+    exchange(&mut state, &noon, &quota, "small", &LeaseRequest::default());
+    assert_eq!(exchange(&mut state, &noon, &quota, "large", &large), LeaseReply::Units(8));
+    let arrived = [(noon.time, 8)];
+    let sent = LeaseRequest { arrived: &arrived, ..LeaseRequest::default() };
+    exchange(&mut state, &noon, &quota, "large", &sent);
+    let next = now(26 * HOUR, NOON + 25 * HOUR, "a");
+    let one = exchange(&mut state, &next, &quota, "small", &request_for(1));
+    assert_eq!(one, LeaseReply::Units(1));
+}
+
+#[test]
+fn a_dead_run_with_a_long_timeout_counts_until_its_last_request_can_have_arrived() {
+    let settings = Settings {
+        rate: vec!["25/1m".parse().unwrap()],
+        linger: Some(Duration::from_secs(1)),
+        ..Settings::default()
+    };
+    let timeout = Duration::from_secs(120);
+    let quota = Policy::new(&settings, timeout).unwrap().rules()[0].quota().unwrap();
+    let seconds = |seconds: u64| now(HOUR + seconds * 1_000, NOON + seconds * 1_000, "a");
+    let mut state = QuotaState::default();
+    exchange(&mut state, &seconds(0), &quota, "dead", &request_for(10));
+    // Its lease was over after a second; what it sent then was given up after two minutes.
+    let later = seconds(110);
+    let dead = |run: &str| run != "dead";
+    assert_eq!(state.of_dead(&later, &quota, &dead), (10, Duration::from_secs(1)));
+    state.advance(&later, &quota, &dead);
+    assert_eq!(state.left(&seconds(170), &quota, None), 15);
 }
 
 #[test]
@@ -151,7 +207,7 @@ fn a_server_s_reset_frees_earlier_arrivals() {
         reset: Some(noon.time.after(Duration::from_secs(600))),
         ..request_for(0)
     };
-    state.exchange(&noon, &reset, "1", &written);
+    exchange(&mut state, &noon, &reset, "1", &written);
     let minutes = |m: u64| now(HOUR + m * 60_000, NOON + m * 60_000, "a");
     assert_eq!(left(state.clone(), &reset, &minutes(10)), 0);
     assert_eq!(left(state, &reset, &minutes(11)), 25);
@@ -167,9 +223,9 @@ fn many_units_share_entries() {
         let before = now.time.before(Duration::from_secs(30));
         let arrived = [(before, 500), (now.time, 500), (before, -200)];
         let request = LeaseRequest { arrived: &arrived, ..request_for(1) };
-        assert_eq!(state.exchange(&now, &quota, "1", &request), LeaseReply::Units(1));
+        assert_eq!(exchange(&mut state, &now, &quota, "1", &request), LeaseReply::Units(1));
     }
-    assert!(state.arrived.len() < 520, "{}", state.arrived.len());
+    assert!(state.arrivals.entries() < 520, "{}", state.arrivals.entries());
     // The units of a little more than a day, less the subtracted ones.
     let last = now(HOUR + 1_999 * 60_000, NOON + 1_999 * 60_000, "a");
     let used = 10_000_000 - state.left(&last, &quota, None);
@@ -267,7 +323,7 @@ impl World {
             kept: in_hand,
             ..request_for(self.rng.random_range(1..8))
         };
-        let reply = self.state.exchange(&now, &self.quota, &name, &request);
+        let reply = exchange(&mut self.state, &now, &self.quota, &name, &request);
         let leased = if let LeaseReply::Units(units) = reply { units } else { 0 };
         let sent = self.rng.random_range(0..=in_hand + leased);
         let in_hand = in_hand + leased - sent;
