@@ -8,12 +8,22 @@ use crate::error::Error;
 use crate::format::column_set::ColumnSet;
 use crate::format::{Format, parquet};
 use crate::fs::placed;
-use crate::source::{Settings, Source};
+use crate::source::{Rows, Settings, Source};
 
 /// Writes all rows of a source to a new file of this format, and waits until they are on
 /// the disk; gives the number of rows. The source is read twice.
 pub(crate) fn write(source: &Source, format: Format, path: &Path) -> Result<u64, Error> {
-    write_columns(source, format, path, columns_of(source)?)
+    write_rows(&|| source.rows(), format, path)
+}
+
+/// Writes rows to a new file of this format, as [`write`] does; they are made twice.
+pub(crate) fn write_rows(
+    rows: &dyn Fn() -> Result<Rows, Error>,
+    format: Format,
+    path: &Path,
+) -> Result<u64, Error> {
+    let columns = columns_of(rows()?)?;
+    write_columns(rows()?, format, path, columns)
 }
 
 /// Writes all rows of a source to a new Parquet file that has the columns of an earlier
@@ -21,21 +31,21 @@ pub(crate) fn write(source: &Source, format: Format, path: &Path) -> Result<u64,
 pub(crate) fn write_after(earlier: &Path, source: &Source, path: &Path) -> Result<u64, Error> {
     let before = parquet::shape(earlier)
         .map_err(|why| Error::stopped(format!("{} cannot be read: {why}", earlier.display())))?;
-    let columns = columns_of(source)?.after(before);
-    write_columns(source, Format::PARQUET, path, columns)
+    let columns = columns_of(source.rows()?)?.after(before);
+    write_columns(source.rows()?, Format::PARQUET, path, columns)
 }
 
 /// Reads all rows once.
-fn columns_of(source: &Source) -> Result<ColumnSet, Error> {
+fn columns_of(rows: Rows) -> Result<ColumnSet, Error> {
     let mut columns = ColumnSet::default();
-    for row in source.rows()? {
+    for row in rows {
         columns.add(&row?.fields);
     }
     Ok(columns)
 }
 
 fn write_columns(
-    source: &Source,
+    rows: Rows,
     format: Format,
     path: &Path,
     columns: ColumnSet,
@@ -43,15 +53,15 @@ fn write_columns(
     let wrong =
         |why: String| Error::stopped(format!("{} cannot be written: {why}", path.display()));
     let mut table = format.table(path, columns).map_err(wrong)?;
-    let mut rows = 0;
-    for row in source.rows()? {
+    let mut count = 0;
+    for row in rows {
         table.row(&row?.fields).map_err(wrong)?;
-        rows += 1;
+        count += 1;
     }
     table.end().map_err(wrong)?;
     let synced = File::open(path).and_then(|file| file.sync_all());
     synced.map_err(|error| wrong(error.to_string()))?;
-    Ok(rows)
+    Ok(count)
 }
 
 /// Converts one file into another one, which must not be there yet unless it may
@@ -60,6 +70,16 @@ fn write_columns(
 /// # Errors
 /// What is wrong with either.
 pub fn convert(from: &Settings, to: &Path, replace: bool) -> Result<u64, Error> {
+    let format = new_file(to, replace)?;
+    let source = Source::new(from)?;
+    placed(to, |new| write(&source, format, new))
+}
+
+/// Checks that a file can be made, or replaced if that is meant; gives its format.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn new_file(to: &Path, replace: bool) -> Result<Format, Error> {
     let name = to.display();
     let format = Format::of_output(to).ok_or_else(|| {
         Error::plan(format!(
@@ -85,8 +105,7 @@ pub fn convert(from: &Settings, to: &Path, replace: bool) -> Result<u64, Error> 
             none.display()
         )));
     }
-    let source = Source::new(from)?;
-    placed(to, |new| write(&source, format, new))
+    Ok(format)
 }
 
 #[cfg(test)]

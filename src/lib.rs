@@ -118,6 +118,8 @@ mod tally;
 mod zstandard;
 
 #[cfg(feature = "cli")]
+mod renew;
+#[cfg(feature = "cli")]
 mod try_row;
 #[cfg(feature = "cli")]
 mod verify;

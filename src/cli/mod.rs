@@ -10,6 +10,7 @@ mod convert;
 #[cfg(feature = "simulate")]
 mod demo;
 mod exit;
+mod extract;
 mod flags;
 mod init;
 mod job;
@@ -72,6 +73,8 @@ enum Command {
     Init(init::InitArgs),
     /// Show the report of a results file again; send nothing
     Report(report::ReportArgs),
+    /// Take values anew from the answers that a results file keeps; send nothing
+    Extract(extract::ExtractArgs),
     /// Write a table in another format, compressed or not
     Convert(convert::ConvertArgs),
     /// List the APIs whose limits are known (--api NAME), or show one
@@ -104,6 +107,7 @@ fn carry_out() -> Exit {
         Command::Verify(arguments) => verify::main(&arguments),
         Command::Init(arguments) => init::main(&arguments),
         Command::Report(arguments) => report::main(&arguments),
+        Command::Extract(arguments) => extract::main(&arguments),
         Command::Convert(arguments) => convert::main(&arguments),
         Command::Profiles(arguments) => profiles::main(&arguments),
         Command::Mock(arguments) => mock::main(&arguments),

@@ -1,11 +1,17 @@
 //! `throng report`: shows the report of a results file without sending requests.
 
+use std::ops::Not;
 use std::path::Path;
 
-use crate::report::Report;
-use crate::source::{self, Source};
+use crate::format::Format;
+use crate::fs::placed;
+use crate::plan::check_apart;
+use crate::record::Record;
+use crate::report::{FailureListing, Report};
+use crate::row::Row;
+use crate::source::{self, Rows, Source};
 use crate::tally::{Aggregate, Tally};
-use crate::{Error, sink};
+use crate::{Error, convert, sink};
 use clap::Args;
 
 use super::exit::Exit;
@@ -17,6 +23,13 @@ use super::{run, say};
 pub struct ReportArgs {
     /// A results file of any format, or a directory of --parts
     results: String,
+    /// List all failed rows, equal messages together
+    #[arg(long)]
+    failed: bool,
+    /// Write the list there, or, if the name is that of a table (.csv, .jsonl, .parquet),
+    /// the failed rows' records
+    #[arg(short, long, value_name = "FILE", requires = "failed")]
+    output: Option<String>,
     #[command(flatten)]
     summary: SummaryFlags,
     #[command(flatten)]
@@ -36,15 +49,64 @@ pub fn main(arguments: &ReportArgs) -> Result<Exit, Error> {
     if let Some(note) = sink::unfinished(Path::new(&arguments.results)) {
         say::note(&format!("throng: {note}"));
     }
+    let record = |row: Row| {
+        let record = sink::record(row.fields);
+        record.map_err(|why| wrong(format!("row {} is not a record of throng: {why}", row.number)))
+    };
+    if arguments.failed {
+        return arguments.list(&source, &record);
+    }
     let mut tally = Tally::new(&aggregates, &[]);
     for row in source.rows()? {
-        let row = row?;
-        let record = sink::record(row.fields)
-            .map_err(|why| wrong(format!("row {} is not a record of throng: {why}", row.number)))?;
-        tally.add(&record);
+        tally.add(&record(row?)?);
     }
     let mut report = Report::of(&tally);
     report.ending.output = Some(arguments.results.clone());
     run::show(&report, &arguments.show)?;
     Ok(Exit::of_run(None, report.rows.failed))
+}
+
+impl ReportArgs {
+    /// Lists all failures, or writes the records of the rows that failed.
+    fn list(
+        &self,
+        source: &Source,
+        record: &dyn Fn(Row) -> Result<Record, Error>,
+    ) -> Result<Exit, Error> {
+        let table = self.output.as_ref().map(Path::new);
+        let table = table.filter(|output| Format::of_output(output).is_some());
+        if let Some(table) = table {
+            let format = convert::new_file(table, false)?;
+            check_apart(
+                "RESULTS",
+                Some(&self.results),
+                "the output (--output)",
+                self.output.as_deref(),
+            )?;
+            let failed = || Ok(failed(source.rows()?));
+            let count = placed(table, |new| convert::write_rows(&failed, format, new))?;
+            say::note(&format!("{count} failed rows: {}", table.display()));
+            return Ok(if count > 0 { Exit::SomeFailed } else { Exit::Ok });
+        }
+        let mut listing = FailureListing::default();
+        for row in source.rows()? {
+            listing.add(&record(row?)?);
+        }
+        match &self.output {
+            None => say::result(listing.text().trim_end()),
+            Some(output) => std::fs::write(output, listing.text()).map_err(|error| {
+                Error::stopped(format!("the list can't be written to {output} (--output): {error}"))
+            })?,
+        }
+        Ok(Exit::of_run(None, listing.failed()))
+    }
+}
+
+/// The records of rows that failed.
+fn failed(rows: Rows) -> Rows {
+    Box::new(
+        rows.filter(|row| {
+            row.as_ref().is_ok_and(|row| sink::is_ok(&row.fields) == Some(true)).not()
+        }),
+    )
 }

@@ -66,6 +66,7 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
         Some(ShutdownReason::Error(why)) if show.quiet || report.rows_of_this_run() == 0 => {
             say::error(why)
         }
+        None if show.quiet && report.rows.failed > 0 => say::error(&report.failures_in_short()),
         _ if show.quiet => {}
         _ => tell(&report, show),
     }

@@ -151,7 +151,9 @@ impl Run {
         self.end_intents(intents);
         self.context.limiters.iter().for_each(RateLimiter::close);
         let took = self.metrics().elapsed();
-        Ok(summary::report(&self.context, &tally, took, &workers).with_earlier(&tally, earlier))
+        Ok(summary::report(&self.context, &tally, took, &workers)
+            .with_earlier(&tally, earlier)
+            .with_retry())
     }
 
     /// The log of intents, if the plan has requests that must not be sent twice.

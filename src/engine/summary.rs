@@ -299,11 +299,17 @@ fn ending(context: &RunContext, tally: &Tally) -> RunEnding {
         ShutdownReason::Unread => "the reader of the output has closed it".to_owned(),
         ShutdownReason::Error(why) => why,
     });
+    let is_cut = stopped.is_none() && context.plan.is_cut_short();
+    let rest = path.as_ref().filter(|_| is_cut).map(|path| {
+        format!("the same command without --take, and with --resume, goes on with {path}")
+    });
     RunEnding {
+        retry: None,
         resume: stopped
             .as_ref()
             .and(path.as_ref())
-            .map(|path| format!("the same command with --resume goes on with {path}")),
+            .map(|path| format!("the same command with --resume goes on with {path}"))
+            .or(rest),
         output: path,
         stopped,
     }

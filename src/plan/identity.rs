@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::Job;
 use crate::error::Error;
 use crate::limit;
+use crate::pages;
 use crate::sink::{Identity, RunLimit, fingerprint};
 use crate::source::Source;
 
@@ -51,7 +52,24 @@ pub fn of(job: &Job, source: &Source, rows: Option<u64>) -> Result<Identity, Err
         rates: rates(job),
         has_steps: !job.step.is_empty(),
         rows,
+        values: values(job),
+        joins_pages: joins_pages(job),
     })
+}
+
+/// The names of the values of the last step.
+fn values(job: &Job) -> Vec<String> {
+    let extract = job.step.last().map_or(&job.extract, |last| &last.extract);
+    extract.keys().map(|name| name.strip_suffix('?').unwrap_or(name).to_owned()).collect()
+}
+
+/// Whether a record has values of several pages, which no item is.
+fn joins_pages(job: &Job) -> bool {
+    let (pages, items) = match job.step.last() {
+        Some(last) => (&last.pages, &last.items),
+        None => (&job.pages, &job.items),
+    };
+    *pages != pages::Settings::default() && items.each.is_none()
 }
 
 /// The limits of the requests that the records tell of: those of the last step. Limits that

@@ -188,6 +188,11 @@ impl Plan {
         self.survey.rows
     }
 
+    /// Whether only the first rows are taken of an input that may have more.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.survey.rows.is_some_and(|rows| rows == self.source.most())
+    }
+
     /// The file or directory that the rows come from, if they come from one.
     #[must_use]
     pub fn input_file(&self) -> Option<String> {

@@ -5,6 +5,7 @@
 //! [`escape()`] before it reaches a terminal.
 
 mod escape;
+mod listing;
 mod summary;
 mod tables;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod text;
 mod words;
 
 pub use escape::{escape, short, visible};
+pub use listing::FailureListing;
 pub use summary::{
     BrakeReport, FailureReport, FoundLimit, LatencyReport, LimitReport, RateReport, Report,
     RowReport, RunEnding, RunFigures, SendReport, SharingReport, WorkerReport,

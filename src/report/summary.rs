@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
+use super::words::{count, plural};
 use crate::error::Error;
 use crate::metrics::{TimeShare, Warning};
+use crate::record::FailureKind;
 use crate::tally::{AggregateResult, Counts, Example, FailureGroup, Quantiles, Tally};
 
 /// The report of a run.
@@ -102,6 +104,39 @@ impl Report {
             }),
             ..self
         }
+    }
+
+    /// The report with the command that asks for failed rows again, if some of them failed for
+    /// reasons that may pass.
+    #[must_use]
+    pub fn with_retry(mut self) -> Report {
+        let may_pass = |it: &&FailureReport| FailureKind::parse(&it.kind).may_pass();
+        let passing: u64 = self.failures.iter().filter(may_pass).map(|it| it.count).sum();
+        if passing > 0 && self.ending.output.is_some() && self.brake.is_none() {
+            let failed = self.rows.failed;
+            self.ending.retry = Some(format!(
+                "the same command with --retry-failed asks again for the {} that failed, {passing} of them for reasons that may pass",
+                plural(failed, "row", "rows")
+            ));
+        }
+        self
+    }
+
+    /// The failures in one line.
+    #[must_use]
+    pub fn failures_in_short(&self) -> String {
+        let kinds = self.failures.iter().take(3);
+        let kinds: Vec<String> =
+            kinds.map(|it| format!("{} ({})", it.kind, count(it.count))).collect();
+        let more = match self.failures.len().saturating_sub(3) {
+            0 => String::new(),
+            more => format!(" and {}", plural(more as u64, "other kind", "other kinds")),
+        };
+        let all = plural(self.rows.rows, "row", "rows");
+        let listed = self.ending.output.as_ref().map_or_else(String::new, |output| {
+            format!("; throng report --failed {output} lists them")
+        });
+        format!("{} of {all} failed: {}{more}{listed}", count(self.rows.failed), kinds.join(", "))
     }
 
     /// Number of records that this run has written.
@@ -341,6 +376,9 @@ pub struct RunEnding {
     pub stopped: Option<String>,
     /// The command that continues the run.
     pub resume: Option<String>,
+    /// The command that asks for failed rows again, if some may be ok another time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<String>,
 }
 
 impl RowReport {

@@ -118,6 +118,10 @@ pub(super) fn failures(kinds: &[FailureReport], of_run: Option<&[FailureReport]>
     let each = EXAMPLES.div_ceil(kinds.len().max(1));
     let some = |kind: &FailureReport| example_lines(kind, each);
     lines.extend(kinds.iter().flat_map(some).take(EXAMPLES));
+    let all: u64 = kinds.iter().map(|kind| kind.count).sum();
+    if all > EXAMPLES as u64 {
+        lines.push("  … throng report --failed RESULTS lists all".to_owned());
+    }
     lines
 }
 
@@ -212,10 +216,10 @@ mod tests {
             examples: (0..15).map(example).collect(),
         };
         let lines = failures(&[kind(1), kind(2)], None);
-        assert_eq!(lines.len(), 3 + 15);
+        assert_eq!(lines.len(), 3 + 15 + 1);
         assert_eq!(lines[1], "  status 1  20 rows  12.5 %");
         assert_eq!(lines[3], "  row 0: status 1: why");
-        assert_eq!(failures(&(0..30).map(kind).collect::<Vec<_>>(), None).len(), 22 + 15);
+        assert_eq!(failures(&(0..30).map(kind).collect::<Vec<_>>(), None).len(), 22 + 15 + 1);
     }
 
     #[test]

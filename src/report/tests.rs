@@ -92,6 +92,7 @@ fn a_stopped_run_names_the_reason_and_the_way_to_continue() {
         output: Some("out.jsonl".into()),
         stopped: Some("disk full".into()),
         resume: Some("throng run job.toml --resume".into()),
+        ..RunEnding::default()
     };
     let mut report = Report {
         ending,
@@ -206,6 +207,7 @@ fn nothing_of_a_server_reaches_the_terminal_as_it_is() {
             output: Some(evil.into()),
             stopped: Some(evil.into()),
             resume: Some(evil.into()),
+            retry: Some(evil.into()),
         },
         limits: vec![LimitReport { rate: evil.into(), guard: evil.into(), ..limit() }],
         warnings: vec![Warning { message: "pages".into(), count: 1, example: evil.into() }],

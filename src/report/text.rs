@@ -318,10 +318,11 @@ fn latency(latency: &LatencyReport) -> String {
 }
 
 fn ending(report: &Report) -> Vec<String> {
-    let RunEnding { output, resume, .. } = &report.ending;
+    let RunEnding { output, resume, retry, .. } = &report.ending;
     let output = output.iter().map(|path| format!("records: {}", escape(path)));
     let resume = resume.iter().map(|command| format!("to continue: {}", escape(command)));
-    output.chain(resume).collect()
+    let retry = retry.iter().map(|command| format!("to retry: {}", escape(command)));
+    output.chain(resume).chain(retry).collect()
 }
 
 fn worker(worker: &WorkerReport) -> String {

@@ -15,13 +15,7 @@ use crate::row::{Fields, Row};
 /// The field that it lacks, if it is no record.
 pub fn record(mut fields: Fields) -> Result<Record, String> {
     let number = number(fields.get("_row")).ok_or("it has no _row")?;
-    let ok = match fields.get("_ok") {
-        Some(Value::Bool(ok)) => *ok,
-        // A spreadsheet writes `TRUE`.
-        Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => true,
-        Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => false,
-        _ => return Err("it has no _ok".to_owned()),
-    };
+    let ok = is_ok(&fields).ok_or("it has no _ok")?;
     let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let milliseconds = fields.get("_ms").and_then(float);
     let record = Record {
@@ -41,6 +35,17 @@ pub fn record(mut fields: Fields) -> Result<Record, String> {
     };
     fields.retain(|name, _| !RESERVED.contains(&name.as_str()));
     Ok(Record { row: Row { number, fields, ..Row::default() }, ..record })
+}
+
+/// Whether a record says that its row is ok; none if it does not say.
+pub(crate) fn is_ok(fields: &Fields) -> Option<bool> {
+    match fields.get("_ok")? {
+        Value::Bool(ok) => Some(*ok),
+        // A spreadsheet writes `TRUE`.
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
 }
 
 fn number(value: Option<&Value>) -> Option<u64> {

@@ -92,6 +92,12 @@ impl Source {
         Ok(fingerprint.map(|(bytes, blake3)| InputFingerprint { bytes, blake3 }))
     }
 
+    /// Maximum number of rows that are taken.
+    #[must_use]
+    pub fn most(&self) -> u64 {
+        self.most
+    }
+
     /// Whether it can be read more than once, which a pipe can't.
     #[must_use]
     pub fn lasts(&self) -> bool {

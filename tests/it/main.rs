@@ -40,6 +40,7 @@ mod hostile;
 mod hosts;
 mod inputs;
 mod jobs;
+mod kept;
 mod keys;
 mod kinds;
 mod limits;

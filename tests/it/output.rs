@@ -76,7 +76,7 @@ fn stdout_has_the_format_that_is_asked_for() {
         ask(&place, &mock.url()).flags("--extract path=.path --output-format csv --quiet").exits(1);
     let first = ended.stdout.lines().next().unwrap();
     assert!(first.starts_with("symbol,sector,path,_row,_ok"), "{first}");
-    assert_eq!(ended.stderr, "");
+    assert_eq!(ended.stderr, "throng: 1 of 3 rows failed: status 404 (1)\n");
 }
 
 #[test]

@@ -174,6 +174,12 @@ pub struct Identity {
     /// Number of rows, if it is known before the run.
     #[serde(default)]
     pub rows: Option<u64>,
+    /// The names of the values.
+    #[serde(default)]
+    pub values: Vec<String>,
+    /// Whether a record has the values of all of its row's pages.
+    #[serde(default)]
+    pub joins_pages: bool,
 }
 
 /// A short hash of a text.
