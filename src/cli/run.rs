@@ -56,6 +56,9 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
         let notes = plan.notes().iter().chain(&used);
         notes.for_each(|note| say::note(&format!("throng: {}", crate::report::escape(note))));
     }
+    run.share_limits()?;
+    let known = run.warnings();
+    known.iter().for_each(warn);
     let watch = ProgressDisplay::start(&run, show);
     let report = run.run();
     watch.end();
@@ -70,11 +73,13 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
         _ if show.quiet => {}
         _ => tell(&report, show),
     }
-    for warning in run.warnings() {
-        say::note(&format!("throng: WARNING: {}", crate::report::escape(&warning)));
-    }
+    run.warnings().iter().filter(|warning| !known.contains(warning)).for_each(warn);
     write_summary(&report, show)?;
     Ok((Exit::of_run(reason.as_ref(), report.rows.failed), report))
+}
+
+fn warn(warning: &String) {
+    say::note(&format!("throng: WARNING: {}", crate::report::escape(warning)));
 }
 
 /// Shows the report and writes the summary.

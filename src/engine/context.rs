@@ -14,6 +14,7 @@ use crate::limit::{Cost, FileQuotaStore, Policy, RateLimiter, Time, UsedBefore, 
 use crate::metrics::{self, Metrics, TimeBreakdown, TimeShare};
 use crate::plan::{Deadline, Plan, Stage};
 use crate::shutdown::Shutdown;
+use crate::sink::fingerprint;
 
 /// The state that all rows of a run share.
 pub struct RunContext {
@@ -40,10 +41,15 @@ pub enum RunSharing {
         store: FileQuotaStore,
         /// The units that were used when the run began, for each limiter.
         before: Vec<UsedBefore>,
+        /// The names of the keys of each limiter's pool, in records.
+        pool_names: Vec<Vec<String>>,
     },
     /// The limits are this run's alone, for this reason.
     Unavailable(String),
 }
+
+/// Length of the name of a pool's key in records.
+const KEY_LENGTH: usize = 8;
 
 impl RunContext {
     /// Of a plan that is carried out in this world.
@@ -113,6 +119,19 @@ impl RunContext {
         }
     }
 
+    /// The name in records of a key of a stage's pool. If the limits are not shared, it is the
+    /// same only for keys that the job writes in the same way.
+    pub fn pool_key_name(&self, stage: &Stage, key: usize) -> Option<String> {
+        let template = stage.policy.keys().get(key)?;
+        let name = match self.sharing.get() {
+            Some(RunSharing::Shared { pool_names, .. }) => {
+                pool_names.get(stage.limiter).and_then(|names| names.get(key))
+            }
+            _ => None,
+        };
+        Some(name.cloned().unwrap_or_else(|| fingerprint(template)[..KEY_LENGTH].to_owned()))
+    }
+
     /// Advice against the largest share of the time.
     pub fn advice(&self, shares: &[TimeShare]) -> Option<String> {
         let setup = metrics::RunSetup {
@@ -120,6 +139,7 @@ impl RunContext {
             in_flight: self.plan.first().in_flight,
             cores: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             keys: self.plan.first().policy.keys().len(),
+            refused: self.metrics.sending().refused,
             other_runs: metrics::largest(shares)
                 .and_then(|first| first.name.as_deref())
                 .map_or(0, |limit| self.other_runs(limit)),

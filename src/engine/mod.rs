@@ -114,6 +114,15 @@ impl Run {
         warnings
     }
 
+    /// Joins the other runs of the account on this machine, unless [`Run::run`] is to do so.
+    /// [`Run::warnings`] then says whether the limits are this run's alone.
+    ///
+    /// # Errors
+    /// The use of a limit can't be read, or not be kept although its period is long.
+    pub fn share_limits(&self) -> Result<(), Error> {
+        share_limits(&self.context)
+    }
+
     /// Takes every row to its record, on this thread and the workers'. Returns when the last
     /// record is written, or when a stop was requested and the requests in flight are answered.
     ///
@@ -183,6 +192,9 @@ impl Run {
 /// The accounts can't be used, although a limit's period is so long that it must not begin
 /// anew with each run; or a limit's file can't be read.
 pub(crate) fn share_limits(context: &RunContext) -> Result<(), Error> {
+    if context.sharing.get().is_some() {
+        return Ok(());
+    }
     let limiters: Vec<(&RateLimiter, &Stage)> = context
         .limiters
         .iter()
@@ -206,7 +218,10 @@ pub(crate) fn share_limits(context: &RunContext) -> Result<(), Error> {
     // A limit that can't be read is an error before anything is sent.
     let limits = context.plan.shared_limits()?;
     let before = limits.iter().map(|limits| quota_store::used_before(limits)).collect();
-    context.sharing.get_or_init(|| RunSharing::Shared { store: store.clone(), before });
+    let pool_names = |stage: &Stage| quota_store::pool_names(store.directory(), &stage.account);
+    let pool_names = context.plan.limited_stages().map(pool_names).collect::<Result<_, _>>()?;
+    let shared = RunSharing::Shared { store: store.clone(), before, pool_names };
+    context.sharing.get_or_init(|| shared);
     for (limiter, stage) in limiters {
         let store = quota_store::of_account(&store, &stage.account)?;
         limiter.use_store(Arc::new(store));

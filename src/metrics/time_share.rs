@@ -117,6 +117,8 @@ pub struct RunSetup {
     pub keys: usize,
     /// Other runs that shared the limit which binds.
     pub other_runs: u64,
+    /// Answers that refused a request.
+    pub refused: u64,
 }
 
 /// The largest of these shares that held a row up; none if there is no such share.
@@ -185,6 +187,9 @@ fn help(share: &TimeShare, setup: &RunSetup) -> String {
         }
         ("limit", _) => format!("more workers will not help; {}", another_key(setup.keys)),
         ("linger", _) => "fewer requests without an answer would help, or a shorter --linger, if none arrives so late".into(),
+        ("pause", _) if setup.refused == 0 => {
+            "more workers will not help; the server's headers say how little is left until its reset: if they are wrong, --no-headers ignores them".into()
+        }
         ("pause", _) => {
             "more workers will not help; a lower rate would be refused less often".into()
         }
@@ -292,6 +297,9 @@ mod tests {
         let few = RunSetup { workers: 1, ..setup };
         assert!(actual("work", None, few).contains("--workers 2"));
         assert!(actual("input", None, setup).starts_with("bound by the input (87 %)"));
+        assert!(actual("pause", None, setup).contains("--no-headers"));
+        let refused = RunSetup { refused: 1, ..setup };
+        assert!(actual("pause", None, refused).ends_with("refused less often"));
         assert_eq!(advice(&[], &setup), None);
         let share = |cause, share| TimeShare {
             cause,

@@ -47,6 +47,13 @@ impl QuotaAccount {
         }
     }
 
+    /// A short name of each key of the pool, by which records tell the keys apart: the same
+    /// wherever the key stands in the pool and whatever variable it comes from.
+    pub fn pool_names(&self, salt: &[u8; 32]) -> Vec<String> {
+        let name = |key: &[u8; 32]| blake3::keyed_hash(salt, key).to_hex()[..8].to_owned();
+        self.pool.iter().map(name).collect()
+    }
+
     /// The name of a file or directory of this account, with this key of the pool or of a
     /// scope. The machine's salt keeps a credential from being guessed from a name.
     pub fn name(&self, salt: &[u8; 32], parts: &[&str], pool: Option<usize>, key: &str) -> String {
@@ -125,12 +132,17 @@ fn lock_with_timeout(path: &Path, timeout: Duration) -> io::Result<File> {
 }
 
 fn read_salt(path: &Path) -> io::Result<Option<[u8; 32]>> {
+    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the file salt in it is damaged");
+    // To open another kind of file may wait for ever, as a pipe does for a writer.
+    match path.metadata() {
+        Ok(metadata) if !metadata.is_file() => return Err(damaged()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Ok(_) | Err(_) => {}
+    }
     match fs::read(path) {
-        Ok(salt) => salt.try_into().map(Some).map_err(|_| {
-            io::Error::new(io::ErrorKind::InvalidData, "the file salt in it is damaged")
-        }),
+        Ok(salt) => salt.try_into().map(Some).map_err(|_| damaged()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(io::Error::new(error.kind(), format!("the file salt in it: {error}"))),
     }
 }
 
@@ -164,6 +176,11 @@ mod tests {
         let pool = account(&[], &["b", "a"]);
         assert_eq!(file(&alone, None), file(&pool, Some(1)));
         assert_ne!(file(&pool, Some(0)), file(&pool, Some(1)));
+        let (names, others) =
+            (pool.pool_names(&[7; 32]), account(&[], &["a"]).pool_names(&[7; 32]));
+        assert_eq!(names[1..], others);
+        assert_ne!(names[0], names[1]);
+        assert_ne!(names, pool.pool_names(&[8; 32]));
     }
 
     #[test]
@@ -194,7 +211,13 @@ mod tests {
         let first = salt(directory.path()).unwrap();
         assert_eq!(salt(directory.path()).unwrap(), first);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
-        fs::write(directory.path().join("salt"), "short").unwrap();
+        let path = directory.path().join("salt");
+        fs::write(&path, "short").unwrap();
         assert!(salt(directory.path()).is_err());
+        fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let error = salt(directory.path()).unwrap_err();
+        assert!(error.to_string().contains("salt in it is damaged"), "{error}");
     }
 }

@@ -32,6 +32,15 @@ pub fn open(directory: &Path, account: &QuotaAccount) -> Result<FileQuotaStore, 
     open().map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::TimedOut => "let that process go on, or end it",
+            io::ErrorKind::InvalidData => {
+                "delete it when no run is going on: the runs after that don't know what the ones before have used"
+            }
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                "remove the file that stands where a directory is needed, or set XDG_STATE_HOME to another directory"
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "make room on its disk, or set XDG_STATE_HOME to a directory on another one"
+            }
             _ => "make it writable, or set XDG_STATE_HOME to a directory that is",
         };
         Error::plan(format!(
@@ -49,6 +58,16 @@ pub fn of_account(store: &FileQuotaStore, account: &QuotaAccount) -> Result<File
     let directory = store.directory();
     let names = names(directory, account).map_err(|error| unreadable(directory, &error))?;
     Ok(store.with_names(names))
+}
+
+/// A short name of each key of the account's pool, by which records tell the keys apart.
+///
+/// # Errors
+/// If the salt of this machine's names can't be read.
+pub fn pool_names(directory: &Path, account: &QuotaAccount) -> Result<Vec<String>, Error> {
+    let salt = account::salt(directory);
+    let salt = salt.map_err(|error| Error::plan(limit::store_error(directory, &error)))?;
+    Ok(account.pool_names(&salt))
 }
 
 /// The names of an account's directories.

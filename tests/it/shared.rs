@@ -1,11 +1,13 @@
 //! Runs of one account at the same time and one after the other, by the server's count:
 //! no window over the limit, and nothing refused.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 
 use throng_mock::{Mock, Settings};
 
-use crate::harness::{Place, Running, Throng, mock, repetitions, run, symbols, until};
+use crate::harness::{Place, Running, Throng, mock, repetitions, run, symbols, throng, until};
 
 /// An account at a server that counts.
 struct Account {
@@ -230,6 +232,50 @@ fn resumed_in_every_way_the_limit_holds() {
     }
     account.run("30/3s", "a.jsonl", 30).exits(0);
     account.held("resumed, changed, and without a sidecar");
+}
+
+#[test]
+fn a_pool_s_key_is_the_same_in_the_proof_of_two_runs_wherever_it_stands() {
+    let partition = Some("header:x-api-key".parse().unwrap());
+    let account = Account::with(&["10/1s"], Settings { partition, ..Settings::default() });
+    for (output, one, two) in [("a.jsonl", "first", "second"), ("b.jsonl", "second", "first")] {
+        let pool = account.run("10/1s", output, 25).env("ONE", one).env("TWO", two);
+        let pool = pool.arg("--keys", "{{ env.ONE }}").arg("--keys", "{{ env.TWO }}");
+        pool.arg("--header", "x-api-key: {{ key }}").exits(0);
+    }
+    account.held("a pool in two orders");
+    let names = |output: &str| -> BTreeSet<String> {
+        let records = account.place.records(output);
+        records.iter().map(|it| it["_arrived"][0][2]["_key"].to_string()).collect()
+    };
+    assert_eq!(names("a.jsonl").len(), 2);
+    assert_eq!(names("a.jsonl"), names("b.jsonl"));
+    // Other keys under the same variables are other ones.
+    let other = account.run("10/1s", "c.jsonl", 4).env("ONE", "third").env("TWO", "fourth");
+    let other = other.arg("--keys", "{{ env.ONE }}").arg("--keys", "{{ env.TWO }}");
+    other.arg("--header", "x-api-key: {{ key }}").exits(0);
+    assert!(names("c.jsonl").is_disjoint(&names("a.jsonl")));
+    let both = format!("{} {}", account.place.path("a.jsonl"), account.place.path("b.jsonl"));
+    throng("verify").flags(&both).exits(0);
+}
+
+#[test]
+fn an_account_without_a_name_and_a_salt_that_is_none_are_errors_at_once() {
+    let account = Account::new(&["30/3s"]);
+    let named = |name: &str| account.run("30/3s", "a.jsonl", 1).arg("--account", name).exits(2);
+    for name in ["", "  "] {
+        named(name).says("the account's name (account) is empty");
+    }
+    named("{{ env.ACCOUNT }}").says("names no account");
+    named("a\nb").says("names no account");
+    assert_eq!(account.requests(), 0);
+    let salt = account.place.path("state/throng/quotas/salt");
+    fs::create_dir_all(account.place.path("state/throng/quotas")).unwrap();
+    assert!(Command::new("mkfifo").arg(&salt).status().unwrap().success());
+    let alone = account.run("30/3s", "a.jsonl", 1).exits(0);
+    alone.says("the limit is this run's alone").says("the file salt in it is damaged; delete it");
+    let warned = alone.stderr.find("run's alone").unwrap();
+    assert!(warned < alone.stderr.find("1 row").unwrap(), "before the run: {}", alone.stderr);
 }
 
 #[test]

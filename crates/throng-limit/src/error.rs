@@ -50,6 +50,11 @@ pub enum LimitError {
     },
     /// Two settings say for whom a pause holds.
     RouteAndKeys,
+    /// A text names no account.
+    InvalidAccount {
+        /// The text.
+        name: String,
+    },
     /// The files that share the limits with other processes can't be used.
     Store {
         /// What is wrong with them.
@@ -81,6 +86,13 @@ impl fmt::Display for LimitError {
             LimitError::RouteAndKeys => {
                 f.write_str("route and keys both say for whom a pause holds: leave one of them out")
             }
+            LimitError::InvalidAccount { name } if name.trim().is_empty() => {
+                f.write_str("the account's name (account) is empty: name it, or leave it out")
+            }
+            LimitError::InvalidAccount { name } => write!(
+                f,
+                "{name:?} names no account (account): it is one text for all rows, without control characters and {{{{ }}}}"
+            ),
             LimitError::Store { problem } => {
                 write!(f, "the limits can't be shared with other processes: {problem}")
             }

@@ -22,7 +22,7 @@ use crate::row::Row;
 use crate::send::redirect::RedirectTrust;
 use crate::send::{Answer, Delivery, Lease, SendError, Sender, deadline};
 use crate::shutdown::{ShutdownListener, ShutdownReason};
-use crate::sink::{Intent, IntentLog, fingerprint};
+use crate::sink::{Intent, IntentLog};
 
 /// Maximum number of connections of a request that may end while they wait for a permit, at
 /// the cost of no attempt.
@@ -33,9 +33,6 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// Maximum number of characters that are kept of an answer that is a failure by its status.
 const MAX_SAID: usize = 16 * 1_024;
-
-/// Length of a pool key's fingerprint in records.
-const KEY_LENGTH: usize = 8;
 
 /// Sends the requests of one worker and one stage, each attempt under a permit of its own.
 pub struct RequestExecutor {
@@ -347,8 +344,8 @@ impl RequestExecutor {
                 arrived.counted.insert(template.clone(), key.into());
             }
         }
-        if let Some(template) = permit.key().and_then(|key| policy.keys().get(key)) {
-            let key = fingerprint(template)[..KEY_LENGTH].to_owned();
+        let key = permit.key().and_then(|key| self.context.pool_key_name(self.stage(), key));
+        if let Some(key) = key {
             arrived.counted.insert(POOL_KEY.to_owned(), key.into());
         }
         Some(arrived)

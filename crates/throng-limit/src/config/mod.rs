@@ -13,4 +13,5 @@ pub use settings::{Settings, Shape, Sharing, UncountedOutcome};
 mod rule;
 pub use rule::{LimitScope, Rule};
 mod policy;
+pub(crate) use policy::check_account;
 pub use policy::{LINGER, Policy};

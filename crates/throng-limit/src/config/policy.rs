@@ -66,6 +66,7 @@ impl Policy {
             policy.add_limit(limit, settings);
         }
         check_amounts(settings)?;
+        settings.account.as_deref().map_or(Ok(()), check_account)?;
         policy.add_beside(settings);
         if let Some(route) = &settings.route {
             if !policy.keys.is_empty() {
@@ -276,6 +277,17 @@ impl Policy {
     #[must_use]
     pub fn settle(&self) -> &BTreeMap<String, String> {
         &self.settle
+    }
+}
+
+/// Checks the name that a user gives an account: one that is empty, as from a variable that is
+/// not set, would share its limits with all others of this kind.
+pub(crate) fn check_account(name: &str) -> Result<(), LimitError> {
+    let is_name = !name.trim().is_empty() && !name.contains(char::is_control);
+    if is_name && !name.contains("{{") {
+        Ok(())
+    } else {
+        Err(LimitError::InvalidAccount { name: name.to_owned() })
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Guard, Limit, Policy, Settings, Shape};
+use crate::config::{Guard, Limit, Policy, Settings, Shape, check_account};
 use crate::error::LimitError;
 use crate::gate::limiter::RateLimiter;
 use crate::quota::{FileQuotaStore, NamedAccount, state_directory};
@@ -117,6 +117,7 @@ impl RateLimiterBuilder {
         let policy = Policy::new(&self.settings, Duration::ZERO)?;
         let limiter = RateLimiter::of_policy(&policy);
         if let Some(account) = &self.account {
+            check_account(account)?;
             limiter.use_store(Arc::new(self.open_store(account)?));
         }
         Ok(limiter)
