@@ -53,7 +53,7 @@ struct ProbeBoundFlags {
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     refusals: u32,
     /// Maximum number of requests
-    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_requests: u64,
     /// Maximum time
     #[arg(long, default_value = "15m", value_name = "DURATION", value_parser = humantime::parse_duration)]
@@ -141,9 +141,9 @@ fn show(answer: &ProbeAnswer) {
         ));
     }
     say::result(&format!(
-        "{} requests, {} of them refused",
+        "requests: {}, {} of them refused",
         answer.found.requests,
-        u64::from(answer.found.refusals) + answer.found.refused_together
+        answer.found.refused()
     ));
     if let Some(rate) = answer.found.rate() {
         say::result(&rate);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::answer_rule::{AnswerRule, HeaderPattern, Meaning, RefusalMeaning, RefusalScope};
-use super::signals::{HeaderRules, HeardHeaders, parse_pause, read_headers};
+use super::signals::{HeaderRules, HeardHeaders, InvalidHeader, parse_pause, read_headers};
 use crate::error::Error;
 use crate::extract::{AnswerContext, Extractor};
 use crate::limit::duration;
@@ -269,6 +269,8 @@ impl AnswerTable {
     pub fn stop_reason(&self, pause: Option<Duration>, refusals: u32) -> Option<String> {
         let (max_wait, max_refusals) = (self.max_wait, self.max_refusals);
         if let Some(pause) = pause.filter(|pause| *pause > max_wait) {
+            // What a date comes to has a fraction that says nothing.
+            let pause = Duration::from_secs(pause.as_secs() + u64::from(pause.subsec_nanos() > 0));
             return Some(format!(
                 "the server asks for a pause of {}, which is longer than {} (retry.max-wait or --max-wait)",
                 duration::exact(pause),
@@ -276,7 +278,8 @@ impl AnswerTable {
             ));
         }
         (refusals > max_refusals).then(|| {
-            format!("the server refused {refusals} times in a row, where requests in flight together count as one (retry.max-refusals or --max-refusals allows {max_refusals}): is the rate right?")
+            let times = if refusals == 1 { "once" } else { &format!("{refusals} times in a row") };
+            format!("the server refused {times}, where requests in flight together count as one (retry.max-refusals or --max-refusals allows {max_refusals}): is the rate right?")
         })
     }
 }
@@ -389,6 +392,18 @@ fn compile(name: &str, code: Option<&str>) -> Result<Option<Extractor>, String> 
 fn retry_after(headers: HeardHeaders<'_>, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER.as_str())?.to_str().ok()?;
     parse_pause(text, headers, now)
+}
+
+/// The `Retry-After` of a refusal, if it names no pause that can be read.
+#[must_use]
+pub fn invalid_pause(headers: HeardHeaders<'_>, now: SystemTime) -> Option<InvalidHeader> {
+    let value = headers.get(RETRY_AFTER.as_str())?;
+    if retry_after(headers, now).is_some() {
+        return None;
+    }
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let why = format!("\"{text}\" is no pause");
+    Some(InvalidHeader { header: RETRY_AFTER.to_string(), why })
 }
 
 /// The time until the last exhausted limit resets.

@@ -18,6 +18,7 @@ mod status_set;
 pub use answer_rule::{AnswerRule, Meaning, RefusalMeaning, RefusalScope};
 pub use answers::{
     AnswerTable, BUILT_IN, Decision, RefusalRule, Ruling, TableRow, built_in_decision,
+    invalid_pause,
 };
 pub use max_failures::MaxFailures;
 pub use status_set::StatusSet;

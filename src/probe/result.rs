@@ -110,12 +110,28 @@ impl ProbeResult {
         lines
     }
 
+    /// Number of requests that were refused.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        u64::from(self.refusals) + self.refused_together
+    }
+
+    fn nothing_found(&self) -> String {
+        match (self.requests - self.refused(), self.refused()) {
+            (0, 0) => "nothing was sent, so nothing is known".to_owned(),
+            (0, _) => "every request was refused: the limit was used up before, or the server refuses them for another reason; probe again once nothing has been sent for a while".to_owned(),
+            (accepted, 0) => format!(
+                "none of {accepted} requests was refused, one after the other: a limit, if there is one, is higher than that"
+            ),
+            (accepted, refused) => format!(
+                "after the first {refused}, none of {accepted} requests was refused, one after the other: a limit, if there is one, is higher than that"
+            ),
+        }
+    }
+
     fn limit(&self) -> String {
         let Some(amount) = self.amount else {
-            return format!(
-                "none of {} requests was refused, one after the other: a limit, if there is one, is higher than that",
-                self.requests
-            );
+            return self.nothing_found();
         };
         let period = self.period.map(duration::exact);
         match (self.kind, period, self.per_second) {

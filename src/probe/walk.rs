@@ -181,6 +181,8 @@ const PROBE: &str = "probe";
 
 /// The time between two events while requests are sent.
 const EVENTS: Duration = Duration::from_secs(5);
+/// Number of server errors in a row with which the probe ends.
+const MOST_FAILED: u32 = 5;
 /// Shortest pause that is an event.
 const NOTED_PAUSE: Duration = Duration::from_secs(2);
 
@@ -193,7 +195,7 @@ async fn carry_out(
     let executor = Rc::new(RowExecutor::new(0, 0, context.clone(), None));
     let mut experiment = Experiment::new(bounds.refusals);
     let mut answer = ProbeAnswer { found: ProbeResult::default(), signals: Vec::new() };
-    let (mut sent, mut next_event) = (0, EVENTS);
+    let (mut sent, mut next_event, mut failed_in_a_row) = (0, EVENTS, 0);
     loop {
         let next = match experiment.step() {
             ProbeStep::Found(found) => {
@@ -238,6 +240,17 @@ async fn carry_out(
             let ended = ended.map_err(failed)?;
             let observed = observation(&context, &ended, elapsed, now);
             check(&ended, &observed)?;
+            failed_in_a_row = if ended.status.is_server_error() && !observed.refused {
+                failed_in_a_row + 1
+            } else {
+                0
+            };
+            if failed_in_a_row >= MOST_FAILED {
+                return Err(Error::stopped(format!(
+                    "{failed_in_a_row} answers in a row were {}: the server fails, so nothing can be said of its limit; probe again when it works",
+                    ended.status
+                )));
+            }
             if answer.signals.is_empty() && answer.found.named.is_empty() {
                 let heard = context.plan.first().headers.heard(&ended.headers);
                 answer.signals = read_headers(heard, now).signals;
@@ -320,7 +333,7 @@ fn rounding(answer: &Answer) -> Duration {
     }
 }
 
-/// Refuses answers that say nothing of a limit. A server error counts as accepted.
+/// Refuses answers that say nothing of a limit. A lone server error counts as accepted.
 fn check(answer: &Answer, seen: &Observation) -> Result<(), Error> {
     let status = answer.status;
     if seen.refused || status.is_success() || status.is_server_error() {

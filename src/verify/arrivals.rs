@@ -82,9 +82,16 @@ const WRONG: &str = "its _arrived is not [[from, to], ...] in seconds since 1970
 
 /// Every attempt has an entry, which is empty if nothing was sent.
 fn check_attempts(fields: &Fields, entries: usize) -> Result<(), String> {
-    let attempts = match fields.get("_attempts") {
-        Some(Value::String(text)) => text.parse().ok(),
-        value => value.and_then(Value::as_u64),
+    let attempts: Option<u64> = match fields.get("_attempts") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) if text.is_empty() => None,
+        Some(value) => {
+            let count = match value {
+                Value::String(text) => text.parse().ok(),
+                value => value.as_u64(),
+            };
+            Some(count.ok_or_else(|| format!("{value} in its _attempts is no count"))?)
+        }
     };
     match attempts {
         Some(attempts) if (entries as u64) < attempts => Err(format!(
@@ -148,6 +155,10 @@ mod tests {
             (
                 json!({"_row": 0, "_attempts": 2, "_arrived": [[1e9, 1e9]]}),
                 "it has 2 attempts (_attempts), and times of 1 (_arrived)",
+            ),
+            (
+                json!({"_row": 0, "_attempts": -1, "_arrived": [[1e9, 1e9]]}),
+                "-1 in its _attempts is no count",
             ),
             (json!({"_row": 0, "_arrived": [[1.1e9, 1e9]]}), "from before to"),
             (json!({"_row": 0, "_arrived": [[1e9]]}), "is not [[from, to], ...]"),

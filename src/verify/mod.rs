@@ -102,10 +102,11 @@ impl FileRows {
 pub fn verify(files: &[Settings], limits: &[ScopedLimit]) -> Result<Verified, Error> {
     let mut counts = limits.iter().map(LimitCount::new).collect::<Result<Vec<_>, _>>()?;
     let (mut requests, mut rows) = (0, Vec::new());
+    let mut firsts = HashMap::new();
     for (index, settings) in files.iter().enumerate() {
         let source = Source::new(settings)?;
         let file = ResultsFile { index, name: source.name(), facts: facts(settings) };
-        rows.push(file.read(&source, &mut counts, &mut requests)?);
+        rows.push(file.read(&source, &mut counts, &mut requests, &mut firsts)?);
     }
     let checks = counts.into_iter().map(LimitCount::check).collect::<Result<Vec<_>, _>>()?;
     Ok(Verified { requests, checks, rows })
@@ -136,20 +137,45 @@ struct ResultsFile {
 }
 
 impl ResultsFile {
+    /// Refuses a file that begins as another one does: no two requests are sent in the same
+    /// microsecond and answered in the same one.
+    fn check_no_copy(
+        &self,
+        fields: &Fields,
+        firsts: &mut HashMap<String, String>,
+    ) -> Result<(), Error> {
+        let first = format!("{:?} {:?}", fields.get("_row"), fields.get("_arrived"));
+        match firsts.insert(first, self.name.clone()) {
+            None => Ok(()),
+            Some(other) => Err(Error::plan(format!(
+                "{} and {other} begin with the same record: one is a copy of the other, and its requests would count twice; leave one of them out",
+                self.name
+            ))),
+        }
+    }
+
     fn read(
         &self,
         source: &Source,
         counts: &mut [LimitCount<'_>],
         requests: &mut u64,
+        firsts: &mut HashMap<String, String>,
     ) -> Result<FileRows, Error> {
         let (mut records, mut with_record) = (0, 0);
-        for row in source.rows()? {
-            // Nothing is sent, so no read needs to be stopped early.
-            let fields = row.map_err(|error| Error::plan(error.to_string()))?.fields;
+        let mut rows = source.rows()?;
+        // Nothing is sent, so no read needs to be stopped early.
+        while let Some(row) = rows.next() {
+            let fields = match row {
+                Ok(row) => row.fields,
+                Err(error) => return Err(self.unread(&error.to_string(), rows.next().is_none())),
+            };
             records += 1;
             let wrong = |why| Error::plan(format!("{}, record {records}: {why}", self.name));
             with_record += u64::from(arrivals::ends_row(&fields));
             let arrived = arrivals::of(&fields).map_err(wrong)?;
+            if records == 1 && !arrived.is_empty() {
+                self.check_no_copy(&fields, firsts)?;
+            }
             *requests += arrived.len() as u64;
             for count in &mut *counts {
                 count.add(self.index, &fields, &arrived).map_err(|error| match error {
@@ -168,6 +194,19 @@ impl ResultsFile {
                 .and_then(|facts| facts.rows.or(facts.complete.then_some(with_record))),
             has_steps: self.facts.as_ref().is_some_and(|facts| facts.has_steps),
         })
+    }
+
+    /// The error of a record that can't be read.
+    fn unread(&self, error: &str, is_last: bool) -> Error {
+        let name = &self.name;
+        let advice = if is_last {
+            format!(
+                ". If the run of {name} was cut off while it wrote this last record, go on with it (--resume), or delete the line: then its request is not counted"
+            )
+        } else {
+            String::new()
+        };
+        Error::plan(format!("{error}{advice}"))
     }
 
     fn check_count(&self, records: u64, with_record: u64) -> Result<(), Error> {

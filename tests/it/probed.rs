@@ -171,6 +171,25 @@ fn a_probe_says_what_to_write_and_how_it_ends() {
 }
 
 #[test]
+fn a_probe_of_a_server_that_fails_or_refuses_everything_says_so_and_sends_little() {
+    for (fault, code, said) in [
+        ("500=100%", 3, "5 answers in a row were 500 Internal Server Error: the server fails"),
+        ("429=100%", 1, "every request was refused: the limit was used up before"),
+    ] {
+        let faults = fault.parse().unwrap();
+        let server = mock(Settings { faults, ..Settings::default() });
+        let flags = format!("{}/echo/1 --max-time 500ms", server.url());
+        let ended = throng("probe").flags(&flags).exits(code);
+        let all = ended.stdout.clone() + &ended.stderr;
+        assert!(all.contains(said), "{all}");
+        assert!(!all.contains("a limit, if there is one"), "{all}");
+        let sent = server.judgement().requests;
+        assert!((1..=5).contains(&sent), "{fault}: {sent}");
+    }
+    throng("probe").flags("http://127.0.0.1:1/ --max-requests 0").exits(2);
+}
+
+#[test]
 fn an_interrupted_probe_says_what_it_has_learnt() {
     let server = mock(Settings { limits: vec!["5/1h".parse().unwrap()], ..Settings::default() });
     let place = Place::new();

@@ -70,6 +70,15 @@ fn a_503_that_names_a_pause_uses_no_retry_up() {
 }
 
 #[test]
+fn a_pause_that_can_t_be_read_is_told() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let input = place.file("rows.csv", &symbols(1));
+    let url = format!("{}/flaky/1/{{{{ symbol }}}}?status=503&retry_after=NaN", mock.url());
+    let ended = run().arg("--url", &url).arg("--input", &input).exits(0);
+    ended.says("ignored header: retry-after: \"NaN\" is no pause");
+}
+
+#[test]
 fn a_pause_that_is_too_long_stops_the_run() {
     let (place, mock) = (Place::new(), plain_mock());
     let input = place.file("rows.csv", &symbols(30));

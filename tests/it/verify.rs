@@ -96,6 +96,21 @@ fn each_key_has_the_limit_for_itself() {
 }
 
 #[test]
+fn a_copy_and_a_record_that_was_cut_off_are_named() {
+    let place = Place::new();
+    let file = done(&place, "out.jsonl", None, "--rate 100/1s");
+    let text = place.read("out.jsonl");
+    let copy = place.file("copy.jsonl", &text);
+    let ended = verify(&format!("{file} {copy}"), "-r 100/1s").with_code(2);
+    ended.says("begin with the same record: one is a copy of the other");
+    let torn = place.file("torn.jsonl", &text[..text.len() - 20]);
+    verify(&torn, "-r 100/1s").with_code(2).says("go on with it (--resume), or delete the line");
+    let damaged = place.file("damaged.jsonl", &format!("{{\n{text}"));
+    let ended = verify(&damaged, "-r 100/1s").with_code(2);
+    assert!(!ended.stderr.contains("--resume"), "{}", ended.stderr);
+}
+
+#[test]
 fn what_can_t_tell_is_an_error_that_says_why() {
     let place = Place::new();
     let good = r#"{"_row": 0, "_arrived": [[1.0e9, 1.1e9]]}"#;

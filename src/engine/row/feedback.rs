@@ -3,13 +3,15 @@
 use std::time::{Duration, SystemTime};
 
 use http::header::SERVER;
-use http::{StatusCode, Uri};
+use http::{HeaderMap, StatusCode, Uri};
 use jiff::Timestamp;
 
 use super::attempt::{AttemptTerms, AttemptTrace, Purpose, RequestExecutor};
 use crate::extract::AnswerContext;
-use crate::judge::signals::{HeaderRules, LimitSignals, read_headers};
-use crate::judge::{Decision, Meaning, RefusalMeaning, RefusalScope, Ruling, built_in_decision};
+use crate::judge::signals::{HeaderRules, InvalidHeader, LimitSignals, read_headers};
+use crate::judge::{
+    Decision, Meaning, RefusalMeaning, RefusalScope, Ruling, built_in_decision, invalid_pause,
+};
 use crate::limit::Permit;
 use crate::record::Failure;
 use crate::send::redirect::RedirectTrust;
@@ -43,7 +45,7 @@ impl RequestExecutor {
                 }
                 self.counters().answered();
                 let ruling = self.stage().answers.of_head(head.status(), head.headers(), now);
-                trace.refused = self.apply_ruling(permit, head.status(), ruling);
+                trace.refused = self.apply_ruling(permit, head.status(), head.headers(), ruling);
             }
             Err(error) if error.delivery == Delivery::NotSent => {
                 permit.cancel();
@@ -84,7 +86,7 @@ impl RequestExecutor {
         if permit.is_open() {
             let decision = decision.as_ref().inspect_err(|_| permit.answered());
             let ruling = decision.map_err(Clone::clone)?.ruling();
-            trace.refused = self.apply_ruling(permit, answer.status, ruling);
+            trace.refused = self.apply_ruling(permit, answer.status, &answer.headers, ruling);
         }
         trace.decision = Some(decision?);
         applied
@@ -179,7 +181,13 @@ impl RequestExecutor {
     }
 
     /// Informs the limiter of a ruling. Gives whether it was a refusal.
-    fn apply_ruling(&self, permit: &mut Permit, status: StatusCode, ruling: Ruling) -> bool {
+    fn apply_ruling(
+        &self,
+        permit: &mut Permit,
+        status: StatusCode,
+        headers: &HeaderMap,
+        ruling: Ruling,
+    ) -> bool {
         let (meaning, scope, pause) = match ruling {
             Ruling::NeedsBody => return false,
             Ruling::Refused(meaning, scope, pause) => (meaning, scope, pause),
@@ -196,6 +204,12 @@ impl RequestExecutor {
             }
         };
         self.counters().refused();
+        let heard = self.stage().headers.heard(headers);
+        if let Some(InvalidHeader { header, why }) =
+            invalid_pause(heard, self.context.calendar_now())
+        {
+            self.context.metrics.warn_of_header(&header, &why);
+        }
         let chance = self.context.world.draw();
         if scope == RefusalScope::Run {
             permit.close_run(pause, chance);

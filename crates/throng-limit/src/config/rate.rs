@@ -1,6 +1,7 @@
 //! What a limit says: so many units in each period.
 
 use std::fmt;
+use std::num::IntErrorKind;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -49,7 +50,10 @@ impl Rate {
 
     pub(crate) fn parse(units: &str, period: &str) -> Result<Rate, String> {
         let units = units.replace('_', "");
-        let units = units.parse().map_err(|_| format!("\"{units}\" is not a whole number"))?;
+        let units = units.parse::<u64>().map_err(|error| match error.kind() {
+            IntErrorKind::PosOverflow => format!("\"{units}\" is more than {}", u64::MAX),
+            _ => format!("\"{units}\" is not a whole number"),
+        })?;
         Rate::new(units, parse_period(period)?).map_err(|error| error.to_string())
     }
 
@@ -82,7 +86,27 @@ fn parse_period(text: &str) -> Result<Duration, String> {
     } else {
         text.to_owned()
     };
+    if let Some((_, days)) = VARIABLE.iter().find(|(unit, _)| has_unit(&counted, unit)) {
+        return Err(format!(
+            "\"{text}\" may be months or years, which differ in length: write the longest one in days, {days}, or m for minutes"
+        ));
+    }
     humantime::parse_duration(&counted).map_err(|_| format!("\"{text}\" is not a period"))
+}
+
+/// Units whose length the calendar decides, and the longest in days: a fixed period that is
+/// shorter would let two of a server's periods into one.
+const VARIABLE: [(&str, &str); 6] = [
+    ("M", "31d"),
+    ("month", "31d"),
+    ("months", "31d"),
+    ("y", "366d"),
+    ("year", "366d"),
+    ("years", "366d"),
+];
+
+fn has_unit(text: &str, unit: &str) -> bool {
+    text.split(|letter: char| !letter.is_ascii_alphabetic()).any(|word| word == unit)
 }
 
 impl fmt::Display for Rate {
@@ -130,6 +154,10 @@ mod tests {
             ("-3/5s", "\"-3\" is not a whole number"),
             ("22/5 parsecs", "\"5 parsecs\" is not a period"),
             ("22/0s", "a period lies between"),
+            ("300/1M", "\"1M\" may be months or years"),
+            ("300/month", "write the longest one in days, 31d"),
+            ("300/1y", "write the longest one in days, 366d"),
+            ("99999999999999999999/1s", "is more than 18446744073709551615"),
         ] {
             let error = text.parse::<Rate>().unwrap_err();
             assert!(error.to_string().contains(why), "{error}");
