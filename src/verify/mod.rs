@@ -12,7 +12,8 @@
 //! keys, and not on the number of requests.
 
 use std::collections::HashMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -162,13 +163,9 @@ impl ResultsFile {
         firsts: &mut HashMap<String, String>,
     ) -> Result<FileRows, Error> {
         let (mut records, mut with_record) = (0, 0);
-        let mut rows = source.rows()?;
-        // Nothing is sent, so no read needs to be stopped early.
-        while let Some(row) = rows.next() {
-            let fields = match row {
-                Ok(row) => row.fields,
-                Err(error) => return Err(self.unread(&error.to_string(), rows.next().is_none())),
-            };
+        for row in source.rows()? {
+            // Nothing is sent, so no read needs to be stopped early.
+            let fields = row.map_err(|error| self.unread(&error.to_string(), records))?.fields;
             records += 1;
             let wrong = |why| Error::plan(format!("{}, record {records}: {why}", self.name));
             with_record += u64::from(arrivals::ends_row(&fields));
@@ -196,10 +193,10 @@ impl ResultsFile {
         })
     }
 
-    /// The error of a record that can't be read.
-    fn unread(&self, error: &str, is_last: bool) -> Error {
+    /// The error of the record after this number of them, which can't be read.
+    fn unread(&self, error: &str, records: u64) -> Error {
         let name = &self.name;
-        let advice = if is_last {
+        let advice = if records > 0 && is_cut_off(Path::new(name)) {
             format!(
                 ". If the run of {name} was cut off while it wrote this last record, go on with it (--resume), or delete the line: then its request is not counted"
             )
@@ -228,6 +225,18 @@ impl ResultsFile {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether the file's last line has no end.
+fn is_cut_off(path: &Path) -> bool {
+    let last = || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::End(-1))?;
+        let mut last = [0];
+        file.read_exact(&mut last)?;
+        io::Result::Ok(last[0])
+    };
+    last().is_ok_and(|last| last != b'\n')
 }
 
 fn disk_error(error: &io::Error) -> Error {

@@ -268,6 +268,8 @@ fn an_account_without_a_name_and_a_salt_that_is_none_are_errors_at_once() {
     }
     named("{{ env.ACCOUNT }}").says("names no account");
     named("a\nb").says("names no account");
+    let long = account.run("30/3s", "a.jsonl", 1).flags("--linger 2d").exits(2);
+    long.says("linger is more than 1d");
     assert_eq!(account.requests(), 0);
     let salt = account.place.path("state/throng/quotas/salt");
     fs::create_dir_all(account.place.path("state/throng/quotas")).unwrap();

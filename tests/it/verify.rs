@@ -399,7 +399,7 @@ fn limits_of_earlier_steps_can_t_be_verified() {
     // Where the limit is given, the sentence says what is missing.
     go("");
     let records = place.read("out.jsonl");
-    let other = place.file("other.jsonl", records.lines().next().unwrap());
+    let other = place.file("other.jsonl", records.lines().nth(1).unwrap());
     for (others, scope) in [
         ("", "(5 requests of the last step of this run; those of the steps before it are not in"),
         (&*other, "(6 requests of 2 runs together; those of steps before a job's last one are not"),

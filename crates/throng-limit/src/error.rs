@@ -50,6 +50,8 @@ pub enum LimitError {
     },
     /// Two settings say for whom a pause holds.
     RouteAndKeys,
+    /// A request that was given up would count for longer than it can take.
+    LingerTooLong,
     /// A text names no account.
     InvalidAccount {
         /// The text.
@@ -86,6 +88,9 @@ impl fmt::Display for LimitError {
             LimitError::RouteAndKeys => {
                 f.write_str("route and keys both say for whom a pause holds: leave one of them out")
             }
+            LimitError::LingerTooLong => f.write_str(
+                "linger is more than 1d: no request arrives so late, and its unit would be lost to all runs of the account",
+            ),
             LimitError::InvalidAccount { name } if name.trim().is_empty() => {
                 f.write_str("the account's name (account) is empty: name it, or leave it out")
             }

@@ -16,6 +16,8 @@ use crate::outcome::Uncounted;
 
 /// How long a request may still arrive after it was given up, unless told otherwise.
 pub const LINGER: Duration = Duration::from_secs(30);
+/// The longest linger that a job can state.
+const LONGEST_LINGER: Duration = Duration::from_secs(86_400);
 
 /// The checked limits of a job. All of them hold at once; none means no limit.
 #[derive(Debug, Clone)]
@@ -66,6 +68,9 @@ impl Policy {
             policy.add_limit(limit, settings);
         }
         check_amounts(settings)?;
+        if settings.linger.is_some_and(|linger| linger > LONGEST_LINGER) {
+            return Err(LimitError::LingerTooLong);
+        }
         settings.account.as_deref().map_or(Ok(()), check_account)?;
         policy.add_beside(settings);
         if let Some(route) = &settings.route {

@@ -2,7 +2,8 @@
 //! Keys that went quiet are forgotten, so that memory is bounded by the active
 //! ones. Pure.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,14 @@ pub struct KeyedLimits {
     rest: Duration,
     /// What the groups that are forgotten had to say, by limit.
     past: Vec<LimiterStats>,
-    seen: u64,
+    /// Hashes of the keys that there have been, up to [`REMEMBERED`].
+    seen: HashSet<u64>,
+    /// How often a key beyond these was new.
+    seen_beyond: u64,
 }
+
+/// Maximum number of keys that are told from those that come back.
+const REMEMBERED: usize = 1 << 16;
 
 /// Maximum number of other keys that are looked at for one attempt.
 const LOOKED_AT: usize = 3;
@@ -48,7 +55,7 @@ impl KeyedLimits {
         self.forget_quiet(now, key);
         if !self.groups.contains_key(key) {
             self.rounds.push_back((now, key.clone()));
-            self.seen += 1;
+            self.count(key);
         }
         self.groups.entry(key.clone()).or_insert_with(make)
     }
@@ -63,9 +70,19 @@ impl KeyedLimits {
         self.groups.values_mut()
     }
 
-    /// How often a key was new.
+    /// Number of different keys. Beyond 65,536 of them, a key that was forgotten and came back
+    /// counts again.
     pub fn seen(&self) -> u64 {
-        self.seen
+        self.seen.len() as u64 + self.seen_beyond
+    }
+
+    fn count(&mut self, key: &str) {
+        let hash = self.groups.hasher().hash_one(key);
+        if self.seen.len() < REMEMBERED {
+            self.seen.insert(hash);
+        } else if !self.seen.contains(&hash) {
+            self.seen_beyond += 1;
+        }
     }
 
     /// What the groups of all keys have to say, by limit.
@@ -117,7 +134,8 @@ mod tests {
     #[test]
     fn keys_that_went_quiet_are_forgotten() {
         let mut scope = KeyedLimits::default();
-        for number in 0..10_000 {
+        // Each key comes back when it has been forgotten, and is no other one.
+        for number in (0..10_000).chain(0..10_000) {
             let key: Arc<str> = number.to_string().into();
             let cap = || of_kind(Concurrency::new(1, Default::default()));
             let group = scope.group(Time::ZERO, &key, cap);
