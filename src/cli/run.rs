@@ -58,7 +58,7 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
     }
     run.share_limits()?;
     let known = run.warnings();
-    known.iter().for_each(warn);
+    known.iter().for_each(|warning| warn(warning));
     let watch = ProgressDisplay::start(&run, show);
     let report = run.run();
     watch.end();
@@ -73,12 +73,12 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
         _ if show.quiet => {}
         _ => tell(&report, show),
     }
-    run.warnings().iter().filter(|warning| !known.contains(warning)).for_each(warn);
+    run.warnings().iter().filter(|it| !known.contains(it)).for_each(|it| warn(it));
     write_summary(&report, show)?;
     Ok((Exit::of_run(reason.as_ref(), report.rows.failed), report))
 }
 
-fn warn(warning: &String) {
+fn warn(warning: &str) {
     say::note(&format!("throng: WARNING: {}", crate::report::escape(warning)));
 }
 
