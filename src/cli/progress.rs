@@ -138,7 +138,10 @@ impl RecentRate {
             let seconds = pause.as_secs_f64().ceil();
             parts.push(format!("the server asks for a pause: {seconds} s more"));
         }
-        parts.extend(self.left(run, done));
+        match run.outage() {
+            Some(outage) => parts.push(outage),
+            None => parts.extend(self.left(run, done)),
+        }
         escape(&parts.join(" · "))
     }
 

@@ -10,9 +10,11 @@ use http::Request;
 use jiff::Timestamp;
 
 use super::brake::Brake;
+use super::outages::Outages;
 use crate::limit::{Cost, FileQuotaStore, Policy, RateLimiter, Time, UsedBefore, calendar_at_zero};
 use crate::metrics::{self, Metrics, TimeBreakdown, TimeShare};
 use crate::plan::{Deadline, Plan, Stage};
+use crate::send::Origin;
 use crate::shutdown::Shutdown;
 use crate::sink::fingerprint;
 
@@ -29,6 +31,7 @@ pub struct RunContext {
     pub metrics: Metrics,
     pub shutdown: Shutdown,
     pub brake: Brake,
+    pub outages: Outages,
     pub world: Box<dyn World>,
     /// Set when the run begins, if it has limits to share.
     pub sharing: OnceLock<RunSharing>,
@@ -70,6 +73,7 @@ impl RunContext {
             metrics: Metrics::new(plan.workers.count),
             shutdown: Shutdown::default(),
             brake: Brake::new(&plan),
+            outages: Outages::new(),
             plan,
             world,
             sharing: OnceLock::new(),
@@ -99,6 +103,12 @@ impl RunContext {
         TimeBreakdown {
             spent: self.metrics.spent(now),
             blocked: self.limiters.iter().flat_map(RateLimiter::wait_stats).collect(),
+            out: self
+                .outages
+                .origins(self.limiters[0].now())
+                .iter()
+                .map(Origin::authority)
+                .collect(),
         }
     }
 
@@ -143,6 +153,7 @@ impl RunContext {
             other_runs: metrics::largest(shares)
                 .and_then(|first| first.name.as_deref())
                 .map_or(0, |limit| self.other_runs(limit)),
+            has_answers: self.metrics.sending().answered > 0,
         };
         metrics::advice(shares, &setup)
     }

@@ -7,9 +7,11 @@ use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
 use super::brake::UniformFailure;
 use super::context::RunContext;
-use crate::limit::{AcquireError, Rule, duration};
+use crate::judge::OutageState;
+use crate::limit::{AcquireError, Rule, Time, duration};
 use crate::plan::Deadline;
 use crate::record::FailureKind;
+use crate::send::Origin;
 
 /// Why no request of this stage gets a permit any more, and when it would get one.
 pub fn no_permit(context: &RunContext, stage_index: usize, error: &AcquireError) -> String {
@@ -45,6 +47,42 @@ pub fn no_permit(context: &RunContext, stage_index: usize, error: &AcquireError)
             )
         }
     }
+}
+
+/// That an origin has been out for too long.
+pub fn outage(
+    context: &RunContext,
+    origin: &Origin,
+    outage: &OutageState,
+    max_wait: Option<Duration>,
+    is_reached: bool,
+) -> String {
+    let (origin, cause) = (origin.authority(), &outage.cause);
+    let longest = duration::exact(max_wait.unwrap_or_default());
+    let bound = format!("{longest} (retry.max-wait or --max-wait)");
+    match resume(context) {
+        Some(_) => format!(
+            "{origin}: {cause} for longer than {bound}: the same command with --resume goes on"
+        ),
+        None if is_reached => {
+            format!("{origin}: {cause} for longer than {bound}: the same command begins anew")
+        }
+        None => format!(
+            "the server can't be reached: {cause} ({origin}) for longer than {bound}; check request.url (--url), the network and the proxy settings"
+        ),
+    }
+}
+
+/// An outage so far: `api.example: connection refused for 12 s, next try in 8 s`.
+pub fn outage_so_far(origin: &Origin, outage: &OutageState, now: Time) -> String {
+    let whole =
+        |time: Duration| duration::rounded(Duration::from_secs(time.as_secs_f64().ceil() as u64));
+    let (cause, lasts) = (&outage.cause, whole(now.since(outage.since)));
+    let next = match outage.next_probe.map(|next| next.since(now)) {
+        Some(wait) => format!("next try in {}", whole(wait)),
+        None => "trying".to_owned(),
+    };
+    format!("{}: {cause} for {lasts}, {next}", origin.authority())
 }
 
 /// That the deadline has come.

@@ -29,6 +29,7 @@ mod brake;
 mod channels;
 pub(crate) mod context;
 mod ending;
+mod outages;
 mod panics;
 mod reader;
 pub(crate) mod row;
@@ -86,6 +87,15 @@ impl Run {
     #[must_use]
     pub fn time_breakdown(&self) -> TimeBreakdown {
         self.context.time_breakdown(self.metrics().elapsed())
+    }
+
+    /// The outage of the first server that is out: its name, the failure, its time so far, and
+    /// the time until the next attempt.
+    #[must_use]
+    pub fn outage(&self) -> Option<String> {
+        let now = self.limiter().now();
+        let (origin, outage) = self.context.outages.now().into_iter().next()?;
+        Some(ending::outage_so_far(&origin, &outage, now))
     }
 
     /// The limiter that the requests of the first stage pass.

@@ -25,13 +25,14 @@ use crate::plan::Stage;
 use crate::record::{Failure, FailureKind, Record};
 use crate::row::Row;
 use crate::send::redirect::{self, RedirectTrust};
-use crate::send::{Answer, Delivery};
+use crate::send::{Answer, Delivery, Origin};
 use crate::sink::IntentLog;
 
 mod attempt;
 mod batch;
 mod credentials;
 mod feedback;
+mod outage;
 mod page_records;
 mod pages;
 #[cfg(feature = "cli")]
@@ -256,9 +257,10 @@ impl RequestExecutor {
         &self,
         request: &Request<Bytes>,
         terms: AttemptTerms<'_>,
-        mut tries: Tries,
+        first: Tries,
         trace: &mut AttemptTrace,
     ) -> Result<Result<Answer, Failure>, Cancelled> {
+        let mut tries = first;
         loop {
             let outcome = pin!(self.follow_redirects(request, terms, trace)).await?;
             if let Some(pause) = trace.refused_elsewhere.take() {
@@ -276,7 +278,8 @@ impl RequestExecutor {
                 Ok(answer) => Ok((answer, decision.unwrap_or_default())),
                 Err(error) => Err(error),
             };
-            trace.add_delivery(delivery(judged));
+            let delivery = delivery(judged);
+            trace.add_delivery(delivery);
             self.check_aborted(&outcome, tries)?;
             if let (Ok(answer), Purpose::Own, true) =
                 (&outcome, terms.purpose, self.has_credentials)
@@ -285,9 +288,22 @@ impl RequestExecutor {
                 continue;
             }
             let judge = &self.stage().judge;
-            match (judge.verdict(&mut tries, judged, self.context.world.draw()), outcome) {
-                (Verdict::Done, Ok(answer)) => return Ok(Ok(answer)),
+            let verdict = judge.verdict(&mut tries, judged, self.context.world.draw());
+            let is_last = matches!(verdict, Verdict::GiveUp(_));
+            if trace.origin.is_some()
+                && Box::pin(self.is_outage(delivery, first, is_last, trace)).await?
+            {
+                tries = first;
+                trace.unsent = 0;
+                continue;
+            }
+            match (verdict, outcome) {
+                (Verdict::Done, Ok(answer)) => {
+                    trace.unsent = 0;
+                    return Ok(Ok(answer));
+                }
                 (Verdict::GiveUp(failure), outcome) => {
+                    trace.count_unsent(self.context.plan.columns.arrived);
                     self.check_reached(request.uri(), terms.purpose, &outcome)?;
                     if let Ok(answer) = outcome {
                         trace.keep_failed(&answer);
@@ -355,7 +371,7 @@ impl RequestExecutor {
         }
     }
 
-    /// Ends the run if a host that the job names has answered nothing after all retries.
+    /// Ends the run if a host that the job names was never reached, and waiting is no help.
     /// A host that a row names is the failure of that row.
     fn check_reached(
         &self,
@@ -367,7 +383,7 @@ impl RequestExecutor {
         match outcome {
             Err(error)
                 if error.is_of_host()
-                    && self.context.metrics.sending().answered == 0
+                    && !Origin::of(uri).is_some_and(|it| self.stage().transport.has_reached(&it))
                     && is_the_job_s() =>
             {
                 Err(self.end_run(format!(

@@ -11,6 +11,7 @@ use crate::send::{Answer, Delivery, SendError};
 
 mod answer_rule;
 mod answers;
+mod breaker;
 mod max_failures;
 pub mod signals;
 mod status_set;
@@ -19,6 +20,9 @@ pub use answer_rule::{AnswerRule, Meaning, RefusalMeaning, RefusalScope};
 pub use answers::{
     AnswerTable, BUILT_IN, Decision, RefusalRule, Ruling, TableRow, built_in_decision,
     invalid_pause,
+};
+pub use breaker::{
+    Admission, Breaker, Conclusion, OriginFailure, OutageState, Standing, Suspicion, Ticket,
 };
 pub use max_failures::MaxFailures;
 pub use status_set::StatusSet;
@@ -46,6 +50,12 @@ pub struct Settings {
     pub max_failures: Option<MaxFailures>,
     /// Whether the run ends when its first answers all fail alike.
     pub brake: bool,
+    /// Number of attempts in a row without a success after which an origin is out; 0 if it
+    /// never is.
+    pub outage_failures: u32,
+    /// Minimum time from the first of them.
+    #[serde(with = "humantime_serde")]
+    pub outage_after: Duration,
     /// The treatment of a request that is not idempotent and whose outcome is unknown.
     pub unknown: UnknownOutcome,
     /// A template for an `Idempotency-Key` header, by which the server recognises a
@@ -100,6 +110,8 @@ impl Default for Settings {
             max_refusals: 20,
             max_failures: None,
             brake: true,
+            outage_failures: 20,
+            outage_after: Duration::from_secs(1),
             unknown: UnknownOutcome::Fail,
             idempotency_key: None,
             idempotency_ttl: None,
@@ -148,6 +160,19 @@ impl Judge {
         tries.idempotent
             || self.settings.unknown == UnknownOutcome::Resend
             || self.settings.idempotency_key.is_some()
+    }
+
+    /// The breaker of an origin; none if the job wants none.
+    #[must_use]
+    pub fn breaker(&self) -> Option<Breaker> {
+        let Settings { outage_failures, outage_after, .. } = self.settings;
+        (outage_failures > 0).then(|| Breaker::new(outage_failures, outage_after))
+    }
+
+    /// Whether an attempt that ended in this way may be followed by another.
+    #[must_use]
+    pub fn may_go_again(&self, tries: Tries, delivery: Delivery) -> bool {
+        delivery != Delivery::Unknown || self.resends(tries)
     }
 
     /// Maximum time that a request waits for its permit.

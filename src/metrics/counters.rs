@@ -90,6 +90,8 @@ pub struct Sending {
 pub enum WaitReason {
     /// The thread runs.
     Work,
+    /// A row's server is out.
+    Outage,
     /// A limit or a pause holds a row back.
     Limit,
     /// A row waits for its answer or its connection.
@@ -105,15 +107,15 @@ pub enum WaitReason {
 }
 
 /// Time by reason, in the order of [`WaitReason::ALL`].
-pub type TimeByReason = [Duration; 7];
+pub type TimeByReason = [Duration; 8];
 
 /// One worker's time by reason. Only its own thread writes to it until it has ended.
 #[derive(Debug, Default)]
 struct WorkerTime {
     /// Number of rows by reason.
-    rows: [AtomicU32; 7],
+    rows: [AtomicU32; 8],
     /// Nanoseconds by reason, up to `since`.
-    spent: [AtomicU64; 7],
+    spent: [AtomicU64; 8],
     /// The reason now.
     now: AtomicU32,
     /// Nanoseconds at which the reason began.
@@ -348,8 +350,9 @@ impl Counter {
 
 impl WaitReason {
     /// All reasons in their order.
-    pub const ALL: [WaitReason; 7] = [
+    pub const ALL: [WaitReason; 8] = [
         WaitReason::Work,
+        WaitReason::Outage,
         WaitReason::Limit,
         WaitReason::Server,
         WaitReason::Backoff,
@@ -442,7 +445,7 @@ mod tests {
         let _record = worker.row_waits(WaitReason::Output);
         worker.idle(ms(140));
         let spent = worker.spent(ms(150)).map(|time| time.as_millis());
-        assert_eq!(spent, [10 + 1 + 1 + 1, 100, 20, 2, 10, 5, 0]);
+        assert_eq!(spent, [10 + 1 + 1 + 1, 0, 100, 20, 2, 10, 5, 0]);
         assert_eq!(spent.iter().sum::<u128>(), 150);
     }
 
@@ -456,7 +459,7 @@ mod tests {
             match step % 3 {
                 0 => worker.idle(time),
                 1 => worker.switch_to(WaitReason::Work, time),
-                _ => drop(worker.row_waits(WaitReason::ALL[step as usize % 7])),
+                _ => drop(worker.row_waits(WaitReason::ALL[step as usize % 8])),
             }
             assert_eq!(worker.spent(time).iter().sum::<Duration>(), time);
         }

@@ -23,6 +23,8 @@ pub struct TimeBreakdown {
     pub spent: Vec<TimeByReason>,
     /// The time at the limiters, by their blockers.
     pub blocked: Vec<BlockedTime>,
+    /// The servers that are or were out.
+    pub out: Vec<String>,
 }
 
 impl TimeBreakdown {
@@ -61,6 +63,10 @@ impl TimeBreakdown {
         };
         let mut shares = vec![
             share("work", sum(WaitReason::Work)),
+            TimeShare {
+                name: (!self.out.is_empty()).then(|| self.out.join(", ")),
+                ..share("outage", sum(WaitReason::Outage))
+            },
             share("server", sum(WaitReason::Server)),
             share("retries", sum(WaitReason::Backoff)),
             share("output", sum(WaitReason::Output)),
@@ -87,10 +93,10 @@ impl TimeBreakdown {
 /// A part of the time of all workers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TimeShare {
-    /// The reason: `limit`, `linger`, `pause`, `server`, `retries`, `input`, `output`, `idle` or
-    /// `work`.
+    /// The reason: `limit`, `linger`, `pause`, `outage`, `server`, `retries`, `input`, `output`,
+    /// `idle` or `work`.
     pub cause: &'static str,
-    /// The limit's name.
+    /// The name of the limit, or of the servers that were out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Its part of the wall time, in seconds. All parts add up to the wall time.
@@ -119,6 +125,8 @@ pub struct RunSetup {
     pub other_runs: u64,
     /// Answers that refused a request.
     pub refused: u64,
+    /// Whether the server has answered anything.
+    pub has_answers: bool,
 }
 
 /// The largest of these shares that held a row up; none if there is no such share.
@@ -153,6 +161,8 @@ impl TimeShare {
             ("linger", Some(name)) => {
                 format!("lost requests that still count for {name}")
             }
+            ("outage", Some(name)) => format!("outages of {name}"),
+            ("outage", None) => "outages".into(),
             ("pause", _) => "pauses that the server asks for".into(),
             ("server", _) => "the server's answers".into(),
             ("retries", _) => "pauses before retries".into(),
@@ -193,6 +203,8 @@ fn help(share: &TimeShare, setup: &RunSetup) -> String {
         ("pause", _) => {
             "more workers will not help; a lower rate would be refused less often".into()
         }
+        ("outage", _) => "more workers will not help; the server could not be reached, or had no answer".into(),
+        ("server", _) if !setup.has_answers => "nothing was answered".into(),
         ("server", _) if setup.in_flight == 1 => {
             "more requests in flight would help: --mode async, or more --workers".into()
         }
@@ -239,8 +251,8 @@ mod tests {
 
     #[test]
     fn shares_add_up_to_the_wall_time() {
-        let seconds = |all: [u64; 7]| all.map(Duration::from_secs);
-        let workers = [seconds([1, 7, 2, 0, 0, 0, 0]), seconds([1, 5, 2, 0, 1, 1, 0])];
+        let seconds = |all: [u64; 8]| all.map(Duration::from_secs);
+        let workers = [seconds([1, 0, 7, 2, 0, 0, 0, 0]), seconds([1, 0, 5, 2, 0, 1, 1, 0])];
         let blocked = |name: &str, time| BlockedTime {
             by: BlockerKind::Limit,
             name: name.into(),
@@ -248,6 +260,7 @@ mod tests {
         };
         let all = TimeBreakdown {
             spent: workers.to_vec(),
+            out: Vec::new(),
             blocked: vec![blocked("5/1s", 3), blocked("300/1m", 9)],
         };
         let shares = all.shares();
@@ -280,7 +293,13 @@ mod tests {
 
     #[test]
     fn advice_names_the_largest_reason_and_what_would_help() {
-        let setup = RunSetup { workers: 2, in_flight: 50, cores: 2, ..RunSetup::default() };
+        let setup = RunSetup {
+            workers: 2,
+            in_flight: 50,
+            cores: 2,
+            has_answers: true,
+            ..RunSetup::default()
+        };
         assert_eq!(
             actual("limit", Some(BlockerKind::Limit), setup),
             "bound by 300/1m (87 %); more workers will not help; a second key would halve it"
@@ -294,6 +313,8 @@ mod tests {
         let sync = RunSetup { in_flight: 1, ..setup };
         assert!(actual("server", None, sync).contains("--mode async"));
         assert!(actual("work", None, setup).ends_with("each core has one"));
+        let unanswered = RunSetup { has_answers: false, ..setup };
+        assert!(actual("server", None, unanswered).ends_with("; nothing was answered"));
         let few = RunSetup { workers: 1, ..setup };
         assert!(actual("work", None, few).contains("--workers 2"));
         assert!(actual("input", None, setup).starts_with("bound by the input (87 %)"));
@@ -315,9 +336,9 @@ mod tests {
 
     #[test]
     fn a_worker_without_a_row_left_is_no_reason_to_wait_for() {
-        let seconds = |all: [u64; 7]| all.map(Duration::from_secs);
-        let spent = vec![seconds([0, 4, 0, 0, 0, 0, 0]), seconds([0, 0, 0, 0, 0, 0, 4])];
-        let shares = TimeBreakdown { spent, blocked: Vec::new() }.shares();
+        let seconds = |all: [u64; 8]| all.map(Duration::from_secs);
+        let spent = vec![seconds([0, 0, 4, 0, 0, 0, 0, 0]), seconds([0, 0, 0, 0, 0, 0, 0, 4])];
+        let shares = TimeBreakdown { spent, ..TimeBreakdown::default() }.shares();
         assert_eq!(shares.len(), 2);
         assert!((shares.iter().map(|it| it.seconds).sum::<f64>() - 4.0).abs() < 1e-9);
         assert_eq!(largest(&shares).unwrap().cause, "limit");

@@ -2,9 +2,10 @@
 //! and TLS.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -62,6 +63,8 @@ pub struct Transport {
     guard: AddressPolicy,
     dialer: Dialer,
     proxies: Matcher,
+    /// The origins to which a connection was made.
+    reached: Mutex<HashSet<Origin>>,
     trust: tls::Trust,
     /// Made when the first server wants it: reading the platform's roots takes a while.
     tls: OnceLock<Result<TlsConnector, String>>,
@@ -103,6 +106,7 @@ impl Transport {
             dialer: Dialer::new(network, guard.clone())?,
             guard,
             proxies: proxies(network.proxy.as_deref(), environment)?,
+            reached: Mutex::default(),
             trust,
             tls: OnceLock::new(),
         })
@@ -121,6 +125,7 @@ impl Transport {
             guard: AddressPolicy::default(),
             dialer: Dialer::default(),
             proxies: Matcher::builder().build(),
+            reached: Mutex::default(),
             trust: tls::Trust::default(),
             tls: OnceLock::new(),
         }
@@ -149,6 +154,11 @@ impl Transport {
     #[must_use]
     pub fn has_no_way(&self) -> bool {
         self.dialer.has_no_way()
+    }
+
+    /// Whether a connection to this origin was made before.
+    pub(crate) fn has_reached(&self, origin: &Origin) -> bool {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).contains(origin)
     }
 
     /// Whether servers' certificates are left unchecked.
@@ -189,7 +199,18 @@ impl Transport {
         });
         let timer = pin!(tokio::time::sleep(limit));
         let opened = Deadline::new(timer).keep(open).await;
-        opened.unwrap_or_else(|| Err(too_slow(origin, missing.get(), limit)))
+        let opened = opened.unwrap_or_else(|| Err(too_slow(origin, missing.get(), limit)));
+        if opened.is_ok() {
+            self.note_reached(origin);
+        }
+        opened
+    }
+
+    fn note_reached(&self, origin: &Origin) {
+        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        if !reached.contains(origin) {
+            reached.insert(origin.clone());
+        }
     }
 
     async fn dial(&self, origin: &Origin) -> Result<Connection, SendError> {
@@ -254,7 +275,7 @@ impl Transport {
 
     async fn check_behind(&self, origin: &Origin) -> Result<(), SendError> {
         match self.dialer.addresses(origin.bare_host(), origin.port).await {
-            Err(trouble) if trouble.delivery == Delivery::Final => Err(trouble),
+            Err(trouble) if trouble.kind == FailureKind::Input => Err(trouble),
             _ => Ok(()),
         }
     }

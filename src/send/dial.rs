@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,11 +10,11 @@ use rustix::io::Errno;
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use super::guard::AddressPolicy;
+use super::names::Names;
 use super::settings::Network;
 use super::{Delivery, SendError};
 use crate::error::Error;
 use crate::record::FailureKind;
-use crate::threads;
 
 /// Opens sockets as the job wants it.
 #[derive(Default)]
@@ -22,6 +22,7 @@ pub struct Dialer {
     resolve: HashMap<(String, u16), Vec<IpAddr>>,
     interface: Option<Interface>,
     guard: AddressPolicy,
+    names: Names,
     /// Whether something failed that is the same for all hosts.
     has_no_way: AtomicBool,
 }
@@ -46,6 +47,7 @@ impl Dialer {
                 .collect::<Result<_, _>>()?,
             interface,
             guard,
+            names: Names::default(),
             has_no_way: AtomicBool::new(false),
         })
     }
@@ -65,7 +67,7 @@ impl Dialer {
     pub async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, SendError> {
         let found: Vec<SocketAddr> = match self.resolve.get(&(host.to_owned(), port)) {
             Some(given) => given.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
-            None => look_up(host, port).await?,
+            None => self.names.addresses(host, port).await?,
         };
         for address in &found {
             self.guard.check(host, address.ip()).map_err(|why| SendError {
@@ -87,7 +89,7 @@ impl Dialer {
     /// be private.
     pub async fn proxy(&self, host: &str, port: u16) -> Result<TcpStream, SendError> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let reached = match look_up(bare, port).await {
+        let reached = match self.names.addresses(bare, port).await {
             Ok(found) => self.first_of(found.into_iter(), host, port).await,
             Err(trouble) => Err(trouble),
         };
@@ -116,6 +118,7 @@ impl Dialer {
                 Err(error) => last = error,
             }
         }
+        self.names.forget(super::guard::bare(host), port);
         Err(unreached(host, port, &last))
     }
 
@@ -133,22 +136,6 @@ impl Dialer {
         };
         bound.inspect_err(|_| self.no_way())?;
         socket.connect(address).await
-    }
-}
-
-/// The addresses that the system knows of a host.
-async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, SendError> {
-    if let Ok(address) = host.parse() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let name = host.to_owned();
-    let found = threads::run_blocking(move || (name, port).to_socket_addrs()).await;
-    match found {
-        Err(error) => {
-            Err(SendError { kind: FailureKind::NoDescriptor, ..unreached(host, port, &error) })
-        }
-        Ok(Err(error)) => Err(unreached(host, port, &error)),
-        Ok(Ok(addresses)) => Ok(addresses.collect()),
     }
 }
 

@@ -18,6 +18,7 @@ mod guard;
 mod http1or2;
 #[cfg_attr(not(feature = "http2"), path = "http2/disabled.rs")]
 mod http2;
+mod names;
 mod pool;
 pub mod redirect;
 mod request;

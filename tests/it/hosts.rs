@@ -102,7 +102,7 @@ fn ready_made_requests_to_other_hosts_are_rows_of_that_kind() {
     hosts.assert_bad(&ended.records(), &ended);
     assert_eq!(each(&ended.records(), "_ok")[4], true);
     // The job's own host is not a row's.
-    ask("http://127.0.0.1:2").exits(3).says("can't be reached");
+    ask("http://127.0.0.1:2").flags("--max-wait 1s").exits(3).says("can't be reached");
 }
 
 #[test]
@@ -127,6 +127,6 @@ fn what_all_hosts_are_reached_by_stops_the_run_as_ever() {
     ] {
         ask = ask.arg("--auth", &format!("{key}={value}"));
     }
-    ask.env("S", "secret").exits(3).says("can't be reached");
+    ask.env("S", "secret").flags("--max-wait 1s").exits(3).says("can't be reached");
     assert!(hosts.good.came().is_empty());
 }

@@ -7,6 +7,7 @@
 mod counted;
 mod counts;
 mod delays;
+mod gateway;
 mod harness;
 mod probed;
 mod proxy;
@@ -52,6 +53,7 @@ mod modelled;
 mod networks;
 mod older;
 mod openapi;
+mod outages;
 mod output;
 mod pages;
 mod parts;

@@ -55,6 +55,6 @@ fn pauses_and_retries_have_most_of_it() {
     let job = json!({"limit": {"rate": "100/1s"}});
     assert_binds(job, stricter, ("pause", None), "a lower rate");
     let clumsy = Settings { faults: "500=90%".parse().unwrap(), ..slow("5ms") };
-    let job = json!({"limit": {"rate": "100/1s"}, "retry": {"retries": 5}});
+    let job = json!({"limit": {"rate": "100/1s"}, "retry": {"retries": 5, "outage-failures": 0}});
     assert_binds(job, clumsy, ("retries", None), "fewer failed attempts");
 }

@@ -35,6 +35,8 @@ mod kinds;
 pub use kinds::{Measure, RatePattern};
 mod adapt;
 mod server;
+#[doc(hidden)]
+pub use server::{Pause, SlowStart};
 mod window;
 
 mod quota;

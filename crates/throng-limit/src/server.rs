@@ -242,6 +242,12 @@ impl SlowStart {
         self.credits = Some(Credits { left: PROBES, accepted: 0 });
     }
 
+    /// Whether it is over, or never began.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.credits.is_none()
+    }
+
     /// Whether one more attempt has to wait for an answer.
     pub fn holds_back(&self) -> bool {
         self.credits.as_ref().is_some_and(|c| c.left == 0)

@@ -46,7 +46,7 @@ pub struct RetryFlags {
     /// Time limit of name resolution, TCP and TLS together [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     connect_timeout: Option<String>,
-    /// The longest wait for a limit or for the server; a longer one ends the run, to be resumed [default: 1h for the server's pauses, none for the job's limits]
+    /// The longest wait for a limit or for the server; a longer one ends the run, to be resumed [default: 1h for the server's pauses and outages, none for the job's limits]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_wait: Option<String>,
     /// Refusals in a row after which one more stops the run; those of requests that were in flight together count as one [default: 20]
@@ -61,6 +61,12 @@ pub struct RetryFlags {
     /// Go on even if the first answers all fail alike, which ends the run otherwise
     #[arg(long)]
     no_brake: bool,
+    /// Attempts in a row without a success, of several rows, after which a server is taken to be out: rows wait for it; 0: never [default: 20]
+    #[arg(long, value_name = "N")]
+    outage_failures: Option<u32>,
+    /// The time that these attempts must have lasted [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    outage_after: Option<String>,
     /// Maximum size of a decompressed body [default: 10MiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_body: Option<String>,
@@ -112,6 +118,8 @@ impl RetryFlags {
             "max-refusals": self.max_refusals,
             "max-failures": self.max_failures,
             "brake": self.no_brake.then_some(false),
+            "outage-failures": self.outage_failures,
+            "outage-after": self.outage_after,
             "unknown": self.resend_unknown.then_some("resend"),
             "idempotency-key": self.idempotency_key,
             "idempotency-ttl": self.idempotency_ttl,

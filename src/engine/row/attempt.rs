@@ -10,8 +10,10 @@ use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
 use tokio::time::Instant;
 
+use super::outage::OriginStanding;
 use crate::engine::context::RunContext;
 use crate::engine::ending;
+use crate::engine::outages::Pass;
 use crate::extract::text;
 use crate::judge::Decision;
 use crate::limit::{AcquireError, Cost, Permit};
@@ -108,6 +110,12 @@ pub(super) struct AttemptTrace {
     /// The answer's body as text, for the record of a row that fails: all of it, or its
     /// beginning.
     pub said: Option<Box<str>>,
+    /// The standing of the origin after the last attempt, if it failed there.
+    pub origin: Option<Box<OriginStanding>>,
+    /// The streak of failures in which the request was counted last.
+    pub counted_in: Option<u64>,
+    /// Number of attempts that sent nothing, and count only if the request fails.
+    pub unsent: u32,
 }
 
 /// The editions of the credentials that signed an attempt.
@@ -181,30 +189,48 @@ impl RequestExecutor {
         let mut free = FREE_TRIES;
         loop {
             let first = trace.arrived.len();
-            let sent = pin!(self.attempt(request, terms, trace)).await;
+            let mut pass = self.context.outages.pass();
+            let sent = pin!(self.attempt(request, terms, trace, &mut pass)).await;
             match sent {
                 Err(AttemptError::Failed(error)) if free > 0 && error.is_stale_connection() => {
                     trace.forget_attempt(first);
                     free -= 1;
                 }
-                outcome => return outcome,
+                outcome => {
+                    let is_well =
+                        matches!(&outcome, Ok(answer) if !answer.status.is_server_error());
+                    if !is_well || !self.context.outages.is_calm() {
+                        self.tell_of_origin(pass, request.uri(), terms.purpose, &outcome, trace);
+                        trace.set_unsent_aside(first, &outcome);
+                    }
+                    return outcome;
+                }
             }
         }
     }
 
     /// Takes a connection and a permit, sends the request once, and reads the answer.
-    async fn attempt(
-        &self,
+    async fn attempt<'a>(
+        &'a self,
         request: &Request<Bytes>,
         terms: AttemptTerms<'_>,
         trace: &mut AttemptTrace,
+        pass: &mut Pass<'a>,
     ) -> Result<Answer, AttemptError> {
         let number = trace.begin_attempt(self.context.plan.columns.arrived);
         let is_signed = self.has_credentials && terms.purpose == Purpose::Own;
-        let (mut lease, mut permit) = if is_signed {
-            pin!(self.acquire_with_token(request, terms, trace)).await?
-        } else {
-            pin!(self.connect_and_acquire(request.uri(), terms.cost)).await?
+        let (mut lease, mut permit) = loop {
+            if !self.context.outages.is_calm() {
+                *pass = Box::pin(self.wait_for_origin(request.uri(), terms.purpose)).await?;
+            }
+            let acquired = if is_signed {
+                pin!(self.acquire_with_token(request, terms, trace)).await?
+            } else {
+                pin!(self.connect_and_acquire(request.uri(), terms.cost)).await?
+            };
+            if self.still_admits(pass, request.uri(), terms.purpose) {
+                break acquired;
+            }
         };
         if let Some(error) = self.key_expired(trace) {
             trace.forget_attempt(number);
@@ -318,7 +344,11 @@ impl RequestExecutor {
         if since.elapsed() >= IDLE {
             deadline::turns().await;
         }
-        Ok((self.sender.renew(lease, uri).await?, permit))
+        if lease.is_fresh() {
+            return Ok((lease, permit));
+        }
+        let connecting = Box::pin(self.sender.renew(lease, uri));
+        Ok((self.unless_stopped(connecting).await??, permit))
     }
 
     /// Ends the run, since no permit can be had. The cost of one request was checked before.
@@ -388,6 +418,24 @@ impl AttemptTrace {
         self.attempts -= 1;
         if number < self.arrived.len() {
             self.arrived.remove(number);
+        }
+    }
+
+    /// Sets an attempt aside that failed at its origin before anything was sent: it counts
+    /// only if the request fails in the end.
+    fn set_unsent_aside(&mut self, number: usize, outcome: &Result<Answer, AttemptError>) {
+        let error = outcome.as_ref().err();
+        let is_unsent = matches!(error, Some(AttemptError::Failed(error)) if error.delivery == Delivery::NotSent || error.is_of_host());
+        if is_unsent && self.origin.is_some() {
+            self.forget_attempt(number);
+            self.unsent += 1;
+        }
+    }
+
+    /// Counts the attempts that were set aside.
+    pub fn count_unsent(&mut self, has_arrivals: bool) {
+        for _ in 0..std::mem::take(&mut self.unsent) {
+            self.begin_attempt(has_arrivals);
         }
     }
 

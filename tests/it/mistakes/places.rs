@@ -80,7 +80,7 @@ fn a_server_that_nobody_reaches_stops_the_run() {
         .quotes("http://127.0.0.1:1")
         .arg("--input", &input)
         .arg("--output", &output)
-        .flags("--retries 0")
+        .flags("--retries 0 --max-wait 1s")
         .exits(3);
     ended.says("the server can't be reached: connect").says("127.0.0.1:1");
     assert!(!std::fs::exists(output).unwrap(), "it would hold nothing");

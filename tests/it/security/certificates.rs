@@ -45,7 +45,9 @@ fn row_15_certificates_are_checked_and_secrets_need_tls() {
     }
     let plain = |flags: &str| {
         ask(&place, "http://plain.example:1/")
-            .flags(&format!("--resolve plain.example:1:127.0.0.1 --retries 0 {flags}"))
+            .flags(&format!(
+                "--resolve plain.example:1:127.0.0.1 --retries 0 --max-wait 1s {flags}"
+            ))
             .ends()
     };
     plain("").with_code(2).says("a secret would go to plain.example over http://");
