@@ -144,8 +144,10 @@ fn time(report: &Report) -> Option<String> {
         binds += &format!(" and the latency, at most {} in flight", count(units));
     }
     let limit = report.limits.iter().find(|it| Some(&it.rate) == pace.bound_by.as_ref());
-    let found = limit.and_then(|limit| limit.found.as_ref()).filter(|found| found.is_settled);
-    if let Some(found) = found {
+    if let Some(found) = limit.and_then(|limit| limit.found.as_ref()) {
+        if !found.is_settled {
+            return Some(format!("{took}, bound unknown while {binds} is searched for"));
+        }
         binds += &format!(" at {}, as it found", per_second(found.per_second));
     }
     if let Some(others) = limit.map(|it| it.other_runs).filter(|others| *others > 0) {
