@@ -37,6 +37,10 @@ pub const FULL: usize = 128;
 /// Maximum time for which a record waits for its batch to become full.
 const MAX_WAIT: Duration = Duration::from_millis(50);
 
+/// The same time where a record came of several requests, which are all repeated if the
+/// process dies before it is written.
+const MAX_WAIT_OF_PARTS: Duration = Duration::from_millis(5);
+
 /// The channels of a stage: from the stage before it, and to the stage after it. Both are
 /// bounded, so a stage that runs ahead waits for the one behind it. As the last stage
 /// waits for the writer alone, all stages come to their end.
@@ -81,7 +85,7 @@ impl RunChannels {
         let (to_workers, rows) = async_channel::bounded(CHUNKS_AHEAD * plan.first().chunk);
         let mut stages = vec![StageChannels::of(rows)];
         for stage in &plan.stages[1..] {
-            let (next, rows) = async_channel::bounded(CHUNKS_AHEAD * stage.chunk);
+            let (next, rows) = async_channel::bounded(rows_ahead(plan, stage));
             if let Some(before) = stages.last_mut() {
                 before.next = Some(next);
             }
@@ -91,6 +95,14 @@ impl RunChannels {
         let (to_writer, records) = async_channel::bounded(BATCHES);
         RunChannels { to_workers, stages, to_writer, records }
     }
+}
+
+/// Maximum number of rows that wait for a stage after the first one: twice as many as it
+/// has in flight, since the requests that made them are repeated if the process dies.
+fn rows_ahead(plan: &Plan, stage: &Stage) -> usize {
+    let of_request = if stage.batch.is_some() { stage.chunk } else { 1 };
+    let in_flight = plan.workers.count * stage.in_flight * of_request;
+    (2 * in_flight).min(CHUNKS_AHEAD * stage.chunk)
 }
 
 impl StageChannels {
@@ -261,17 +273,21 @@ async fn next_until(rows: &Receiver<Row>, end: Option<Instant>) -> Option<Row> {
 pub struct Outbox {
     waiting: RefCell<OutboxBatch>,
     timer: RefCell<Option<AbortHandle>>,
+    /// Maximum time for which a record waits.
+    max_wait: Duration,
     /// Held while a batch is handed over, so that no other is filled meanwhile.
     turn: Mutex<()>,
     to_writer: Sender<OutboxBatch>,
 }
 
 impl Outbox {
-    /// An empty outbox.
-    pub fn new(to_writer: Sender<OutboxBatch>) -> Rc<Outbox> {
+    /// An empty outbox for the records of this plan.
+    pub fn new(plan: &Plan, to_writer: Sender<OutboxBatch>) -> Rc<Outbox> {
+        let of_parts = plan.stages.len() > 1 || plan.stages.iter().any(Stage::has_parts);
         Rc::new(Outbox {
             waiting: RefCell::default(),
             timer: RefCell::default(),
+            max_wait: if of_parts { MAX_WAIT_OF_PARTS } else { MAX_WAIT },
             turn: Mutex::default(),
             to_writer,
         })
@@ -325,7 +341,7 @@ impl Outbox {
     fn start_timer(self: &Rc<Self>) {
         let outbox = self.clone();
         let timer = tokio::task::spawn_local(async move {
-            tokio::time::sleep(MAX_WAIT).await;
+            tokio::time::sleep(outbox.max_wait).await;
             // The timer must not abort itself while it sends.
             outbox.timer.take();
             outbox.close().await;

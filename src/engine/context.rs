@@ -16,7 +16,7 @@ use crate::metrics::{self, Metrics, TimeBreakdown, TimeShare};
 use crate::plan::{Deadline, Plan, Stage};
 use crate::send::Origin;
 use crate::shutdown::Shutdown;
-use crate::sink::fingerprint;
+use crate::sink::{PageLog, fingerprint};
 
 /// The state that all rows of a run share.
 pub struct RunContext {
@@ -35,6 +35,8 @@ pub struct RunContext {
     pub world: Box<dyn World>,
     /// Set when the run begins, if it has limits to share.
     pub sharing: OnceLock<RunSharing>,
+    /// Set when the run begins, if its lists can go on after it.
+    pub page_log: OnceLock<PageLog>,
 }
 
 /// Whether the run shares its limits with the other runs of the account.
@@ -77,6 +79,7 @@ impl RunContext {
             plan,
             world,
             sharing: OnceLock::new(),
+            page_log: OnceLock::new(),
         }
     }
 

@@ -144,7 +144,10 @@ impl Run {
         let rows = plan.source.rows()?;
         share_limits(&self.context)?;
         let writer = plan.output.create(&plan.columns, &plan.identity)?;
-        let prepared = summary::tally_earlier(plan).and_then(|it| Ok((it, self.intents()?)));
+        let prepared = summary::tally_earlier(plan).and_then(|it| {
+            self.start_page_log()?;
+            Ok((it, self.intents()?))
+        });
         let (earlier, intents) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -168,6 +171,7 @@ impl Run {
         let workers: Vec<Duration> = workers.into_iter().map(join).collect();
         self.metrics().all_ended();
         self.end_intents(intents);
+        self.end_page_log();
         self.context.limiters.iter().for_each(RateLimiter::close);
         let took = self.metrics().elapsed();
         Ok(summary::report(&self.context, &tally, took, &workers)
@@ -183,6 +187,26 @@ impl Run {
         let shutdown = self.context.shutdown.clone();
         let failed = move |error: Error| shutdown.request(ShutdownReason::Error(error.to_string()));
         self.plan().output.intents(failed)
+    }
+
+    /// Starts the log of pages, if the plan has lists of items.
+    fn start_page_log(&self) -> Result<(), Error> {
+        if self.plan().stages.iter().any(|stage| stage.has_items() && stage.pages.is_some())
+            && let Some(log) = self.plan().output.page_log()?
+        {
+            self.context.page_log.get_or_init(|| log);
+        }
+        Ok(())
+    }
+
+    fn end_page_log(&self) {
+        let all_done = !self.context.shutdown.is_requested();
+        let ended = self.context.page_log.get().map_or(Ok(()), |log| log.end(all_done));
+        if let Err(error) = ended {
+            self.context.shutdown.request(ShutdownReason::Error(format!(
+                "the log of pages cannot be removed: {error}"
+            )));
+        }
     }
 
     fn end_intents(&self, intents: Option<IntentWriter>) {

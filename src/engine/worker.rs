@@ -79,7 +79,7 @@ impl Worker {
     /// Takes the rows of all stages to their records.
     pub async fn work(self) {
         let Worker { index, context, stages, to_writer, intents } = self;
-        let outbox = Outbox::new(to_writer);
+        let outbox = Outbox::new(&context.plan, to_writer);
         let mut tasks = JoinSet::new();
         for (stage_index, stage) in stages.into_iter().enumerate() {
             let executor = RowExecutor::new(index, stage_index, context.clone(), intents.clone());

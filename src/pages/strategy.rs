@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Error;
@@ -47,7 +48,8 @@ pub trait Strategy: Send + Sync {
 }
 
 /// The part of a page's request that differs from the row's request.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PageAddress {
     /// Nothing: it is the row's request.
     First,

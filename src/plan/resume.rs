@@ -17,11 +17,12 @@ pub fn check(
     columns: &Columns,
 ) -> Result<Vec<String>, Error> {
     check_key(output, source, survey)?;
-    if output.done().is_empty() {
+    if !output.has_records() {
         return Ok(output.notes());
     }
+    let changes = check_job(output, identity, survey)?;
     let mut notes = output.notes();
-    notes.extend(check_job(output, identity, survey)?);
+    notes.extend(changes);
     if survey.rows.is_some() && may_differ(output, source, survey)? {
         let differences = output.compare(source.rows()?, columns)?;
         notes.extend(check_input(output, source, differences)?);
@@ -31,7 +32,7 @@ pub fn check(
 
 /// Refuses a changed request; a changed limit, which changes no record, is told.
 fn check_job(
-    output: &Output,
+    output: &mut Output,
     identity: &Identity,
     survey: &Survey,
 ) -> Result<Option<String>, Error> {
@@ -43,7 +44,8 @@ fn check_job(
     };
     let changed = identity.changed_since(before).join(", ");
     let done = output.done().len();
-    if !changed.is_empty() && output.settings().existing != Existing::ResumeChanged {
+    let before = before.limits.clone();
+    if !changed.is_empty() && done > 0 && output.settings().existing != Existing::ResumeChanged {
         let as_they_are =
             if changed.contains("extract") { ", with the values that they have," } else { "" };
         let left = match survey.rows {
@@ -55,14 +57,17 @@ fn check_job(
              --resume=changed keeps them{as_they_are} and asks for {left} rows in the new way; --overwrite asks for all rows"
         )));
     }
-    let limits = (before.limits != identity.limits).then(|| {
+    if !changed.is_empty() {
+        output.forget_unfinished();
+    }
+    let limits = (done > 0 && before != identity.limits).then(|| {
         let said = |limits: &str| match limits {
             "" => "none".to_owned(),
             limits => limits.to_owned(),
         };
         format!(
             "the limit was {} and is now {}; the {done} rows that are done stay",
-            said(&before.limits),
+            said(&before),
             said(&identity.limits)
         )
     });

@@ -12,12 +12,14 @@
 //!   directory of Parquet files
 //! - `intents`: requests that were sent and may have been done, for those that must not
 //!   be sent twice
+//! - `page_log`: the pages at which unfinished lists can go on
 //! - `sidecar`: the small file beside the results: their identity, their lock, and the
 //!   use of the limits
 
 mod intents;
 mod journal;
 mod output;
+mod page_log;
 mod parts;
 mod product;
 mod record;
@@ -36,11 +38,12 @@ pub use crate::format::{Columns, KeepBody, RESERVED};
 pub use intents::{Intent, IntentLog, IntentWriter, LogClosed};
 pub use journal::SinkError;
 pub use output::Output;
+pub use page_log::{PageLog, PageStart};
 pub use product::unfinished;
 pub(crate) use record::is_ok;
 pub use record::record;
 pub use resume::compare::Differences;
-pub use resume::completed::{CompletedRows, KeyCheck};
+pub use resume::completed::{CompletedRows, ItemProgress, KeyCheck};
 pub(crate) use revision::Revision;
 pub use settings::{Existing, Order, RetryFailed, Settings, Sync};
 pub use sidecar::{Identity, RunFacts, RunLimit, facts_of, fingerprint};

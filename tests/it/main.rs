@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed, and says where")]
 
 /// What tests are made of.
+mod continued;
 mod counted;
 mod counts;
 mod delays;

@@ -12,6 +12,7 @@ use crate::record::{Failure, FailureKind, Record};
 use crate::row::{Item, Row};
 use crate::send::Answer;
 use crate::send::redirect::RedirectTrust;
+use crate::sink::{ItemProgress, PageStart};
 
 /// The request of a page.
 pub(super) struct PageRequest {
@@ -52,6 +53,8 @@ pub(super) struct PageCollector<'a, E> {
     trace: AttemptTrace,
     /// Number of items so far.
     number: u64,
+    /// The items that have a record of an earlier run, if the row goes on.
+    progress: Option<ItemProgress>,
     /// The record of the latest item, until it is known whether it is the last one.
     pending: Option<Record>,
     /// Without items, the values of all pages so far.
@@ -99,13 +102,22 @@ fn is_nothing(value: &Value) -> bool {
 }
 
 impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
-    pub fn new(executor: &'a RowExecutor, row: Row, emit: &'a E) -> PageCollector<'a, E> {
+    /// Begins with the first item of the page at which the row goes on.
+    pub fn new(
+        executor: &'a RowExecutor,
+        row: Row,
+        start: Option<&PageStart>,
+        emit: &'a E,
+    ) -> PageCollector<'a, E> {
+        let output = &executor.requests.context.plan.output;
+        let progress = output.progress(&row).filter(|_| executor.stage().each.is_some());
         PageCollector {
+            number: start.map_or(0, |start| start.item),
+            progress: progress.cloned(),
             executor,
             row,
             emit,
             trace: AttemptTrace::default(),
-            number: 0,
             pending: None,
             lists: Vec::new(),
         }
@@ -113,6 +125,16 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
 
     pub fn row(&self) -> &Row {
         &self.row
+    }
+
+    /// Number of the next item.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether an earlier run has found the last item, and no item up to it is missing.
+    pub fn is_complete(&self) -> bool {
+        self.progress.as_ref().is_some_and(|progress| progress.has_all_from(self.number))
     }
 
     /// Counts the attempts of a page, and ignores its contents.
@@ -146,6 +168,15 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
     }
 
     async fn item(&mut self, item: Bytes) {
+        if let Some(progress) = &self.progress {
+            if progress.last() < Some(self.number) && progress.last().is_some() {
+                return;
+            }
+            if progress.has(self.number) {
+                self.number += 1;
+                return self.put_before_others().await;
+            }
+        }
         let trace = self.trace.take();
         let record = self.executor.record(self.row.clone(), trace, Ok(item));
         self.put(record).await;
@@ -155,6 +186,13 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
         record.row.item = Some(Item { number: Some(self.number), last: false });
         self.number += 1;
         if let Some(before) = self.pending.replace(record) {
+            (self.emit)(before).await;
+        }
+    }
+
+    /// Hands on the latest item: others follow it.
+    async fn put_before_others(&mut self) {
+        if let Some(before) = self.pending.take() {
             (self.emit)(before).await;
         }
     }
@@ -186,7 +224,9 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
             FailureKind::Missing if has_begun => Ok(()),
             _ => Err(failure),
         });
-        if self.executor.stage().each.is_some() {
+        if let Some(progress) = self.progress.take() {
+            self.end_rest(&progress, outcome).await
+        } else if self.executor.stage().each.is_some() {
             self.end_items(outcome).await
         } else {
             let lists = std::mem::take(&mut self.lists);
@@ -200,6 +240,9 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
     /// has one record.
     async fn end_items(&mut self, outcome: Result<(), Failure>) {
         let none_yet = self.pending.is_none();
+        if outcome.is_err() && !none_yet {
+            self.executor.keep_page_log();
+        }
         if outcome.is_err() || none_yet {
             let record = self.row_record(outcome, Vec::new());
             self.put(record).await;
@@ -215,6 +258,38 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
             last: true,
         });
         (self.emit)(last).await;
+    }
+
+    /// Ends a row of which an earlier run has some items. A failure has no place among them,
+    /// since the items after it may be there already.
+    async fn end_rest(&mut self, progress: &ItemProgress, outcome: Result<(), Failure>) {
+        let is_last = progress.last().is_none()
+            && self.pending.is_some()
+            && !progress.has_after(self.number - 1);
+        if outcome.is_ok() && is_last {
+            return self.end_items(outcome).await;
+        }
+        self.put_before_others().await;
+        let outcome = match outcome {
+            Ok(()) if progress.has_all_from(self.number) => return,
+            Ok(()) => Err(self.shrunk(progress)),
+            failed => failed,
+        };
+        self.executor.keep_page_log();
+        let mut record = self.row_record(outcome, Vec::new());
+        record.row.item = Some(Item { number: None, last: true });
+        (self.emit)(record).await;
+    }
+
+    fn shrunk(&self, progress: &ItemProgress) -> Failure {
+        Failure::new(
+            FailureKind::MissingItems,
+            format!(
+                "the list has {} items now, and had more when an earlier run took {} of them: it changed meanwhile (--overwrite asks for all of it)",
+                self.number,
+                progress.len()
+            ),
+        )
     }
 
     fn row_record(&mut self, outcome: Result<(), Failure>, values: Vec<Value>) -> Record {

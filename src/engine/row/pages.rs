@@ -5,6 +5,7 @@
 //! pages needs no more memory than one with few.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 use super::RowExecutor;
 use super::attempt::{AttemptTerms, AttemptTrace, Cancelled, Purpose};
 use super::page_records::{FetchedPage, PageCollector, PageContents, PageRequest, ParsedAnswer};
+use crate::engine::context::RunContext;
 use crate::extract::json;
 use crate::judge::Tries;
 use crate::limit::Cost;
@@ -24,6 +26,7 @@ use crate::render::with_param;
 use crate::row::Row;
 use crate::send::Answer;
 use crate::send::redirect::{self, RedirectTrust};
+use crate::sink::PageStart;
 
 /// Pages of one row that are fetched at the same time, where their number is known.
 const PREFETCH: usize = 16;
@@ -51,11 +54,21 @@ impl RowExecutor {
         row: Row,
         emit: &E,
     ) -> Result<(), Cancelled> {
-        let mut collector = PageCollector::new(self, row, emit);
+        let start = self.requests.context.plan.output.page_start(&row).cloned();
+        let mut collector = PageCollector::new(self, row, start.as_ref(), emit);
         let mut history = PageHistory::default();
-        let mut address = self.pages().map_or(PageAddress::First, |pages| pages.address(0));
-        let mut before = None;
-        for number in 0.. {
+        if let Some(start) = &start
+            && self.pages().is_some_and(Pages::has_count)
+        {
+            match self.count(&mut collector).await? {
+                Ok(None) => {}
+                Ok(Some(count)) => return self.rest(start.number..count, collector, history).await,
+                Err(failure) => return collector.end(Err(failure)).await,
+            }
+        }
+        let PageStart { number: first, mut address, .. } = start.unwrap_or_else(|| self.first());
+        let mut before = self.before(collector.row(), &address);
+        for number in first.. {
             let page = self.page(collector.row(), number, address, before.as_ref()).await?;
             let contents = match collector.contents(&page) {
                 Ok(contents) => contents,
@@ -63,17 +76,81 @@ impl RowExecutor {
             };
             let after = self.after(collector.row(), &page, &contents, &mut history);
             if !after.repeats {
+                self.note_page(&collector, &page);
                 collector.take(contents).await;
+            }
+            if collector.is_complete() {
+                return collector.end(Ok(())).await;
             }
             match after.next {
                 Ok(NextPage::Page(next)) => address = next,
-                Ok(NextPage::Rest(count)) => return self.rest(count, collector, history).await,
+                Ok(NextPage::Rest(count)) => return self.rest(1..count, collector, history).await,
                 Ok(NextPage::Nothing) => return collector.end(Ok(())).await,
                 Err(failure) => return collector.end(Err(failure)).await,
             }
             before = page.request;
         }
         Ok(())
+    }
+
+    /// The first page of a list.
+    fn first(&self) -> PageStart {
+        let address = self.pages().map_or(PageAddress::First, |pages| pages.address(0));
+        PageStart { number: 0, item: 0, address }
+    }
+
+    /// The request in place of the one before a page at which a row goes on, if the page
+    /// has an address of its own.
+    fn before(&self, row: &Row, address: &PageAddress) -> Option<PageRequest> {
+        let is_url = matches!(address, PageAddress::Url(_));
+        let request = is_url.then(|| self.stage().render(row).ok()).flatten()?;
+        Some(PageRequest { request, trust: RedirectTrust::Own })
+    }
+
+    /// The number of pages of a row that goes on, which its first page tells; none if its
+    /// pages are fetched one after the other.
+    async fn count<E: AsyncFn(Record)>(
+        self: &Rc<Self>,
+        collector: &mut PageCollector<'_, E>,
+    ) -> Result<Result<Option<u64>, Failure>, Cancelled> {
+        let page = self.page(collector.row(), 0, self.first().address, None).await?;
+        let contents = match collector.contents(&page) {
+            Ok(contents) => contents,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let after = self.after(collector.row(), &page, &contents, &mut PageHistory::default());
+        Ok(match after.next {
+            Ok(NextPage::Rest(count)) => Ok(Some(count)),
+            Ok(_) => Ok(None),
+            Err(failure) => Err(failure),
+        })
+    }
+
+    /// Notes a page after the first one, so that the next run can go on there: unless its
+    /// address has a secret, or may not have those of the job.
+    fn note_page<E: AsyncFn(Record)>(&self, collector: &PageCollector<'_, E>, page: &FetchedPage) {
+        let RunContext { page_log, plan, .. } = &*self.requests.context;
+        let (Some(log), Some(PageRequest { request, trust: RedirectTrust::Own }), 1..) =
+            (page_log.get(), &page.request, page.number)
+        else {
+            return;
+        };
+        let address = match &page.address {
+            PageAddress::Url(_) => PageAddress::Url(request.uri().to_string()),
+            address => address.clone(),
+        };
+        let text = address.describe();
+        if plan.secrets.hide(text.clone()) == text {
+            let start = PageStart { number: page.number, item: collector.number(), address };
+            log.note(collector.row().number, start);
+        }
+    }
+
+    /// Keeps the log of pages after the run, since a page of this row failed.
+    pub(super) fn keep_page_log(&self) {
+        if let Some(log) = self.requests.context.page_log.get() {
+            log.keep();
+        }
     }
 
     fn pages(&self) -> Option<&Pages> {
@@ -127,15 +204,14 @@ impl RowExecutor {
         self.warn("pages that were the page before once more, and were left out", 1, at);
     }
 
-    /// The pages after the first one, several at a time, taken in their order.
+    /// The pages with these numbers, several at a time, taken in their order.
     async fn rest<E: AsyncFn(Record)>(
         self: &Rc<Self>,
-        count: u64,
+        mut numbers: Range<u64>,
         mut collector: PageCollector<'_, E>,
         mut history: PageHistory,
     ) -> Result<(), Cancelled> {
         let row = Rc::new(collector.row().clone());
-        let mut numbers = 1..count;
         let mut ahead = Prefetch::default();
         loop {
             while ahead.0.len() < PREFETCH.min(self.stage().in_flight)
@@ -161,7 +237,11 @@ impl RowExecutor {
             if listed.is_some_and(|page| history.repeats(&page)) {
                 self.warn_of_repeat(&row, &page.address);
             } else {
+                self.note_page(&collector, &page);
                 collector.take(contents).await;
+            }
+            if collector.is_complete() {
+                return collector.end(Ok(())).await;
             }
         }
     }

@@ -1,12 +1,14 @@
 //! The place of the records: checked before anything is sent, and opened when a run begins.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
 use super::intents::{self, IntentLog, IntentWriter};
+use super::page_log::{self, PageLog, PageStart};
 use super::product::JournalMirror;
 use super::resume::compare::{Differences, compare};
-use super::resume::completed::{CompletedRows, KeyCheck};
+use super::resume::completed::{CompletedRows, ItemProgress, KeyCheck};
 use super::resume::counted;
 use super::settings::{Order, Settings};
 use super::sidecar::{self, Identity, Sidecar, SidecarLock};
@@ -30,6 +32,8 @@ pub struct Output {
     settings: Settings,
     /// The rows that may have been done without a record.
     in_doubt: CompletedRows,
+    /// The pages at which unfinished rows go on.
+    pages: HashMap<u64, PageStart>,
     /// The name of all runs that continue one file.
     run: String,
 }
@@ -42,14 +46,14 @@ impl Output {
     /// A plan error if records could not go there, or if there are records
     /// already and nothing says what to do with them.
     pub fn new(settings: &Settings, resends: bool) -> Result<Output, Error> {
-        let mut checked = check::checked(settings, resends)?;
+        let checked = check::checked(settings, resends)?;
         let run = match &checked.before {
             Some(before) if !before.run.is_empty() => before.run.clone(),
             _ => format!("{:032x}", rand::random::<u128>()),
         };
         let in_doubt = in_doubt(&checked, settings.key.as_deref(), resends)?;
-        checked.past.keep(&in_doubt);
-        Ok(Output { in_doubt, checked, settings: settings.clone(), run })
+        let pages = pages(&checked)?;
+        Ok(Output { in_doubt, pages, checked, settings: settings.clone(), run })
     }
 
     /// The place for people: `stdout` or the path.
@@ -89,6 +93,32 @@ impl Output {
     #[must_use]
     pub fn done(&self) -> &CompletedRows {
         &self.checked.past.done
+    }
+
+    /// Whether the file to be resumed has a record of any row.
+    #[must_use]
+    pub fn has_records(&self) -> bool {
+        let past = &self.checked.past;
+        !past.done.is_empty() || !past.unfinished.is_empty()
+    }
+
+    /// The items of a row that have a record, where others of it have none.
+    #[must_use]
+    pub fn progress(&self, row: &Row) -> Option<&ItemProgress> {
+        let past = &self.checked.past;
+        past.unfinished.of(past.done.id(row))
+    }
+
+    /// The page at which a row goes on, unless it begins at its first one.
+    #[must_use]
+    pub fn page_start(&self, row: &Row) -> Option<&PageStart> {
+        self.pages.get(&self.checked.past.done.id(row))
+    }
+
+    /// Asks again for all of each row that lacks some of its items.
+    pub fn forget_unfinished(&mut self) {
+        self.checked.past.forget_unfinished();
+        self.pages.clear();
     }
 
     /// The number of these rows that failed and are not asked for again.
@@ -154,6 +184,7 @@ impl Output {
     /// get the number that they have now.
     pub fn follow(&mut self, differences: Differences) {
         let gone = differences.changed | differences.gone;
+        self.pages.retain(|row, _| !gone.contains(*row));
         let past = &mut self.checked.past;
         match differences.keyed {
             None => past.forget(&gone),
@@ -175,12 +206,19 @@ impl Output {
             _ => 0,
         };
         let records = |count| counted(count, "record", "records");
+        let unfinished = past.unfinished.rows();
+        let items: u64 = unfinished
+            .iter()
+            .filter_map(|row| past.unfinished.of(row))
+            .map(ItemProgress::len)
+            .sum();
         let aside = |what: String| format!("{what}: kept aside in {name}.torn");
         [
             (torn > 0).then(|| aside(format!("{torn} bytes at the end of {name} are no whole record"))),
             (past.damaged > 0).then(|| aside(format!("{} of {name} cannot be read and will be asked for again", records(past.damaged)))),
             (past.braked > 0).then(|| format!("the run before ended at once, since all rows failed alike: its {} asked for again", counted(past.braked, "row is", "rows are"))),
             (past.twice > 0).then(|| format!("{} of {name} stood there twice: the first one of each row stays", records(past.twice))),
+            (items > 0).then(|| format!("{} not whole in {name}: {} of theirs stay, and the items that are missing are asked for", counted(unfinished.len(), "row is", "rows are"), records(items))),
             (!self.in_doubt.is_empty()).then(|| format!("{} sent and may have been done, but no answer was kept", counted(self.in_doubt.len(), "row was", "rows were"))),
             past.edited.then(|| format!("{name} is not as throng left it: it was edited or damaged; its records are taken as they are")),
         ]
@@ -215,6 +253,19 @@ impl Output {
         IntentWriter::start(path, &self.in_doubt, move |error| failed(told(error)))
             .map(Some)
             .map_err(wrong)
+    }
+
+    /// Starts the log of the pages of lists, beside a file that was created.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn page_log(&self) -> Result<Option<PageLog>, Error> {
+        let Some(path) = self.checked.results() else {
+            return Ok(None);
+        };
+        PageLog::start(path, &self.pages)
+            .map(Some)
+            .map_err(|error| Error::stopped(format!("{self}.pages cannot be written: {error}")))
     }
 
     /// Opens it for records with these columns, which belong to this. Only now
@@ -287,7 +338,9 @@ impl Output {
             return Ok(());
         };
         intents::remove(path)
-            .map_err(|error| Error::plan(format!("{self}.intents cannot be removed: {error}")))
+            .map_err(|error| Error::plan(format!("{self}.intents cannot be removed: {error}")))?;
+        page_log::remove(path)
+            .map_err(|error| Error::plan(format!("{self}.pages cannot be removed: {error}")))
     }
 
     /// Keeps other runs away from a file.
@@ -322,6 +375,15 @@ impl Output {
         let row = key.map_or_else(|| row.number.to_string(), ToString::to_string);
         uuid(&format!("{}:{row}", self.run))
     }
+}
+
+/// The pages at which the unfinished rows of a file go on.
+fn pages(checked: &CheckedOutput) -> Result<HashMap<u64, PageStart>, Error> {
+    let Some(path) = checked.results().filter(|_| !checked.past.unfinished.is_empty()) else {
+        return Ok(HashMap::new());
+    };
+    page_log::read(path, &checked.past.unfinished)
+        .map_err(|error| Error::plan(format!("{}.pages cannot be read: {error}", path.display())))
 }
 
 /// A UUID of version 8, whose bits are ours: a hash.

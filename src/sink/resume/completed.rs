@@ -181,10 +181,15 @@ fn hash(value: &[u8]) -> u64 {
 /// Rows of which some items are missing. They are few: those that were in flight when a
 /// run ended.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Unfinished(BTreeMap<u64, ItemProgress>);
+pub(crate) struct Unfinished {
+    rows: BTreeMap<u64, ItemProgress>,
+    /// The rows that ended with a record that is no item, such as a page that failed.
+    ended: RoaringTreemap,
+}
 
+/// The items of an unfinished row that have a record.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct ItemProgress {
+pub struct ItemProgress {
     numbers: RoaringTreemap,
     last: Option<u64>,
 }
@@ -203,17 +208,42 @@ pub(crate) enum Added {
 impl Unfinished {
     /// The identities of these rows.
     pub fn rows(&self) -> RoaringTreemap {
-        self.0.keys().copied().collect()
+        self.rows.keys().copied().collect()
+    }
+
+    /// Whether there is no such row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The items of a row; none if the row has no record, or all of its items have one.
+    pub fn of(&self, row: u64) -> Option<&ItemProgress> {
+        self.rows.get(&row)
+    }
+
+    /// Whether the row ended with a record that is no item.
+    pub fn has_ended(&self, row: u64) -> bool {
+        self.ended.contains(row)
+    }
+
+    /// Leaves out the rows that ended, whatever items they lack.
+    pub fn without_ended(&mut self) {
+        let ended = std::mem::take(&mut self.ended);
+        self.rows.retain(|row, _| !ended.contains(*row));
+    }
+
+    /// Leaves these rows out.
+    pub fn forget(&mut self, rows: &RoaringTreemap) {
+        self.rows.retain(|row, _| !rows.contains(*row));
     }
 
     /// Takes in one more record of the row of this identity.
     pub fn add(&mut self, row: u64, seen: &ReadRecord) -> Added {
         let Some(item) = seen.item else {
-            // Whatever items there are, no more will come.
-            self.0.remove(&row);
+            self.ended.insert(row);
             return Added::Whole;
         };
-        let items = self.0.entry(row).or_default();
+        let items = self.rows.entry(row).or_default();
         if !items.numbers.insert(item) {
             return Added::Twice;
         }
@@ -223,23 +253,60 @@ impl Unfinished {
         if !items.are_all() {
             return Added::Part;
         }
-        self.0.remove(&row);
+        self.rows.remove(&row);
         Added::Whole
     }
 
     /// One of the row's items is to be asked for again.
     pub fn lacks(&mut self, row: u64, seen: &ReadRecord) {
         if seen.item.is_some() {
-            self.0.entry(row).or_default();
+            self.rows.entry(row).or_default();
         }
     }
 }
 
 impl ItemProgress {
-    /// They may be written in any order, so the last one alone says little.
+    /// Whether this item has a record.
+    #[must_use]
+    pub fn has(&self, item: u64) -> bool {
+        self.numbers.contains(item)
+    }
+
+    /// The last item of the row, if it has a record.
+    #[must_use]
+    pub fn last(&self) -> Option<u64> {
+        self.last
+    }
+
+    /// Whether an item after this one has a record.
+    #[must_use]
+    pub fn has_after(&self, item: u64) -> bool {
+        self.numbers.max() > Some(item)
+    }
+
+    /// Whether each item before this one has a record.
+    #[must_use]
+    pub fn has_all_before(&self, item: u64) -> bool {
+        item == 0 || self.numbers.rank(item - 1) == item
+    }
+
+    /// Whether all items from this one to the row's last one have a record.
+    #[must_use]
+    pub fn has_all_from(&self, item: u64) -> bool {
+        let before = if item == 0 { 0 } else { self.numbers.rank(item - 1) };
+        self.last
+            .is_some_and(|last| item > last || self.numbers.rank(last) - before == last - item + 1)
+    }
+
+    /// The number of items that have a record.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.numbers.len()
+    }
+
+    /// Items may be written in any order, so the last one alone says little.
     fn are_all(&self) -> bool {
-        let up_to = |last| self.numbers.rank(last) == last + 1;
-        self.last.is_some_and(up_to)
+        self.has_all_from(0)
     }
 }
 
@@ -316,10 +383,32 @@ mod tests {
         assert_eq!(rows.add(3, &seen(3, None, true)), Whole);
         rows.lacks(3, &seen(3, None, true));
         assert!(rows.rows().is_empty());
-        // Nor does one that ends without its last item lack anything.
+        // Nor does one that ends without its last item lack anything, whatever comes then.
         assert_eq!(rows.add(3, &seen(3, 0, false)), Part);
         assert_eq!(rows.add(3, &seen(3, None, true)), Whole);
+        assert_eq!(rows.add(3, &seen(3, 1, false)), Part);
+        assert_eq!(rows.add(3, &seen(3, 1, false)), Twice);
+        assert!(rows.has_ended(3));
+        rows.without_ended();
         assert!(rows.rows().is_empty());
+    }
+
+    #[test]
+    fn a_row_knows_which_of_its_items_are_there() {
+        let mut rows = Unfinished::default();
+        for (item, last) in [(0, false), (1, false), (3, false), (5, true)] {
+            rows.add(7, &seen(7, item, last));
+        }
+        let items = rows.of(7).unwrap();
+        assert_eq!(
+            [0, 1, 2, 3, 4].map(|item| items.has_all_before(item)),
+            [true, true, true, false, false]
+        );
+        assert_eq!(
+            [2, 3, 4, 5, 6].map(|item| items.has_all_from(item)),
+            [false, false, false, true, true]
+        );
+        assert!(items.has(3) && !items.has(4) && items.has_after(4) && !items.has_after(5));
     }
 
     #[test]

@@ -170,7 +170,10 @@ pub(crate) fn refuse(path: &Path, text: TextOpener, format: Format) -> Error {
              with --overwrite"
         ));
     };
-    let rows = counted(past.done.len(), "row", "rows");
+    let rows = match past.done.len() {
+        0 if past.records > 0 => counted(past.records, "record", "records"),
+        rows => counted(rows, "row", "rows"),
+    };
     let failed = match past.failed {
         0 => String::new(),
         failed => format!(", --retry-failed asks for the {failed} that failed as well"),
@@ -195,7 +198,7 @@ pub(super) fn read(
 ) -> Result<ResumeState, Unreadable> {
     let mut past = ResumeState::none(CompletedRows::by(key, format));
     past.read(input, &mut *format.decoder(key), synced, unwanted)?;
-    past.gone |= past.unfinished.rows();
+    past.unfinished.without_ended();
     Ok(past)
 }
 
@@ -223,7 +226,7 @@ fn read_parts(
         (past.records, past.twice) = (past.in_parts, twice);
         (past.end, past.crc) = (0, crc32fast::Hasher::new());
     }
-    past.gone |= past.unfinished.rows();
+    past.unfinished.without_ended();
     Ok(past)
 }
 
@@ -280,8 +283,14 @@ impl ResumeState {
     /// The records of these rows are to go, which are known by their numbers.
     pub fn forget(&mut self, rows: &RoaringTreemap) {
         self.done.forget(rows);
+        self.unfinished.forget(rows);
         self.left_failed -= rows;
         self.gone |= rows;
+    }
+
+    /// The records of rows of which some items are missing are to go.
+    pub fn forget_unfinished(&mut self) {
+        self.forget(&self.unfinished.rows());
     }
 
     /// The rows stand where this says; the records of all others are to go, which had
@@ -290,13 +299,6 @@ impl ResumeState {
         keyed.gone().for_each(|id| self.done.remove_id(id));
         self.left_failed -= gone;
         self.moved = Some(keyed);
-    }
-
-    /// The records of these rows stay, since the rows are not asked for again.
-    pub fn keep(&mut self, doubtful: &CompletedRows) {
-        let unfinished = self.unfinished.rows();
-        let kept = unfinished.iter().filter(|row| doubtful.has_id(*row));
-        self.gone -= kept.collect::<RoaringTreemap>();
     }
 
     /// None if the record can't be read, and that matters.
@@ -356,10 +358,11 @@ impl ResumeState {
 
     /// A row with items is done with the last one that it lacked.
     fn count(&mut self, seen: &ReadRecord) -> bool {
-        if seen.item.is_some() && self.done.has_seen(seen) {
+        let id = self.done.id_of(seen);
+        if seen.item.is_some() && self.done.has_id(id) && !self.unfinished.has_ended(id) {
             return false;
         }
-        match self.unfinished.add(self.done.id_of(seen), seen) {
+        match self.unfinished.add(id, seen) {
             Added::Whole => self.done.add(seen),
             Added::Part => true,
             Added::Twice => false,

@@ -1,0 +1,203 @@
+//! Lists and chains that are killed, or that fail at a page, go on where they were.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use throng_mock::{Judgement, Mock, Settings};
+
+use crate::forms::converted;
+use crate::harness::{Ended, Place, Throng, mock, records, run, until};
+
+/// Number of requests in flight at a time, in each step.
+const IN_FLIGHT: u64 = 8;
+
+fn server() -> Mock {
+    mock(Settings { latency: "10ms".parse().unwrap(), ..Settings::default() })
+}
+
+/// A list of so many items in pages, one row for all of it.
+fn list(place: &Place, mock: &Mock, path: &str, pages: &str) -> String {
+    let url = mock.url();
+    place.file(
+        "job.toml",
+        &format!(
+            "[input]\nlist = [{{shop = \"north\"}}]\n[request]\nurl = \"{url}/list/{path}\"\n\
+             [items]\neach = \".items[]\"\n[pages]\n{pages}\n[extract]\nid = \".id\"\n\
+             [workers]\ncount = 1\nconcurrency = {IN_FLIGHT}\n[retry]\nretries = 0\n"
+        ),
+    )
+}
+
+/// A list, and a detail for each item.
+fn chain(place: &Place, mock: &Mock, path: &str) -> String {
+    let job = list(place, mock, path, "next = \"link\"");
+    let detail = format!(
+        "[[step]]\n[step.request]\nurl = \"{}/detail/{{{{ id }}}}\"\n[step.extract]\nprice = \".price\"\n",
+        mock.url()
+    );
+    std::fs::write(&job, std::fs::read_to_string(&job).unwrap() + &detail).unwrap();
+    job
+}
+
+fn go(job: &str, output: &str) -> Throng {
+    run().arg("--config-json-file", job).arg("--output", output).flags("--progress none")
+}
+
+/// Runs a job that is killed whenever the server has had so many requests more, until it comes
+/// to its end. `after_kill` looks at the server's counts.
+fn killed(
+    job: &str,
+    output: &str,
+    mock: &Mock,
+    every: u64,
+    mut after_kill: impl FnMut(&Judgement),
+) -> (Ended, u64) {
+    let mut kills = 0;
+    loop {
+        let before = mock.judgement().requests;
+        let journal = format!("{output}.journal");
+        let is_there = [output, &journal].map(|path| std::fs::exists(path).unwrap());
+        let how = if is_there == [false; 2] { "" } else { "--resume" };
+        let running = go(job, output).flags(how).start();
+        let id = running.id();
+        let mut is_there = true;
+        until("a kill or the end", || {
+            is_there = std::fs::read_to_string(format!("/proc/{id}/stat"))
+                .is_ok_and(|stat| !stat.contains(") Z "));
+            !is_there || mock.judgement().requests >= before + every
+        });
+        if is_there {
+            running.signal("-KILL");
+        }
+        let ended = running.ends();
+        if ended.code.is_some() {
+            return (ended, kills);
+        }
+        kills += 1;
+        assert!(kills < 100, "it never ends");
+        after_kill(&mock.judgement());
+    }
+}
+
+#[track_caller]
+fn assert_each_item_once(records: &[Value], total: u64) {
+    let mut items: Vec<u64> = records.iter().map(|it| it["_item"].as_u64().unwrap()).collect();
+    items.sort_unstable();
+    assert_eq!(items, (0..total).collect::<Vec<_>>());
+    for record in records {
+        let item = record["_item"].as_u64().unwrap();
+        assert_eq!(record["id"], item.to_string());
+        assert_eq!(record["_last"], item + 1 == total, "{item}");
+        assert_eq!(record["_ok"], true);
+    }
+}
+
+#[test]
+fn a_chain_under_kills_ends_and_keeps_its_details() {
+    let (place, mock) = (Place::new(), server());
+    let (job, output) = (chain(&place, &mock, "2000?size=20"), place.path("out.jsonl"));
+    let mut in_file: BTreeMap<String, u64> = BTreeMap::new();
+    let (ended, kills) = killed(&job, &output, &mock, 300, |judgement| {
+        let text = std::fs::read_to_string(&output).unwrap_or_default();
+        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+        for record in records(whole) {
+            let id = record["id"].as_str().unwrap().to_owned();
+            let asked = judgement.symbols[&id];
+            in_file.entry(id).or_insert(asked);
+        }
+    });
+    ended.with_code(0);
+    assert!(kills >= 5, "{kills}");
+    assert_each_item_once(&place.records("out.jsonl"), 2_000);
+    let judgement = mock.judgement();
+    for (id, asked) in in_file {
+        assert_eq!(judgement.symbols[&id], asked, "{id} was asked for again");
+    }
+    let repeated = judgement.requests - 2_100;
+    assert!(repeated <= kills * 3 * IN_FLIGHT, "{repeated} repeated in {kills} kills");
+    assert!(!std::fs::exists(place.path("out.jsonl.pages")).unwrap());
+}
+
+#[test]
+fn a_list_under_kills_ends_and_asks_for_few_pages_twice() {
+    for (pages, output, number, at_once) in [
+        ("next = \"link\"", "out.jsonl", 500, 1),
+        ("next = \".next\"", "out.csv", 90, 1),
+        ("cursor = \"cursor=.cursor\"", "out.jsonl.zst", 90, 1),
+        ("page = \"page\"", "out.jsonl", 90, 1),
+        ("offset = \"offset=10\"", "out.jsonl", 90, 1),
+        ("page = \"page\"\ncount = \".pages\"", "out.jsonl", 200, IN_FLIGHT),
+    ] {
+        let (place, mock) = (Place::new(), server());
+        let job = list(&place, &mock, &format!("{number}0?size=10"), pages);
+        let (ended, kills) = killed(&job, &place.path(output), &mock, number / 4, |_| ());
+        ended.with_code(0);
+        assert!(kills >= 3, "{pages}: {kills}");
+        let mut records = match output {
+            "out.jsonl" => place.records(output),
+            _ => converted(&place, output),
+        };
+        for record in &mut records {
+            for name in ["_item", "_last", "_ok"] {
+                // A table has texts.
+                if let Some(text) = record[name].as_str() {
+                    record[name] = serde_json::from_str(text).unwrap();
+                }
+            }
+        }
+        assert_each_item_once(&records, number * 10);
+        let repeated = mock.judgement().requests.saturating_sub(number);
+        // The page before the one in flight, whose last item waits for that one, and those that
+        // a busy machine has not written yet.
+        let most = kills * (at_once + 12);
+        assert!(repeated <= most, "{pages}: {repeated} pages repeated in {kills} kills");
+    }
+}
+
+#[test]
+fn a_list_that_failed_at_a_page_goes_on_there() {
+    let (place, mock) = (Place::new(), server());
+    let (job, output) =
+        (list(&place, &mock, "100?size=5&broken=60", "next = \"link\""), place.path("out.jsonl"));
+    go(&job, &output).exits(1);
+    assert_eq!(place.records("out.jsonl").len(), 61);
+    mock.reset();
+    // The same list at the next run, as its server has been mended.
+    let pages = place.read("out.jsonl.pages");
+    std::fs::write(place.path("out.jsonl.pages"), pages.replace("&broken=60", "")).unwrap();
+    go(&job, &output).flags("--retry-failed").exits(0);
+    assert_each_item_once(&place.records("out.jsonl"), 100);
+    // The page before the failed one, and the rest.
+    assert_eq!(mock.judgement().requests, 1 + 8);
+    assert!(!std::fs::exists(place.path("out.jsonl.pages")).unwrap());
+}
+
+#[test]
+fn a_list_that_has_become_shorter_says_so() {
+    let (place, mock) = (Place::new(), server());
+    let output = place.path("out.jsonl");
+    let job = |total: u64| {
+        list(&place, &mock, &format!("{{{{ total }}}}?size=5&x={total}"), "next = \"link\"")
+    };
+    let text = std::fs::read_to_string(job(1)).unwrap().replace("shop = \"north\"", "total = 20");
+    std::fs::write(place.path("job.toml"), text.replace("&x=1", "")).unwrap();
+    let job = place.path("job.toml");
+    go(&job, &output).exits(0);
+    // Without its last items, and as if they had been more.
+    let text = place.read("out.jsonl");
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let more = lines[18].replace("\"_item\":18", "\"_item\":30");
+    std::fs::write(&output, lines[..10].concat() + &more).unwrap();
+    let ended = go(&job, &output).flags("--resume").exits(1);
+    assert!(ended.stderr.contains("1 row is not whole"), "{}", ended.stderr);
+    let records = place.records("out.jsonl");
+    let last = records.last().unwrap();
+    assert_eq!((&last["_error"], &last["_item"]), (&"missing items".into(), &Value::Null));
+    assert!(last["_detail"].as_str().unwrap().contains("the list has 20 items now"), "{last}");
+    // It is whole then, and --retry-failed asks for what is missing.
+    mock.reset();
+    go(&job, &output).flags("--resume").exits(1);
+    assert_eq!(mock.judgement().requests, 0);
+    go(&job, &output).flags("--retry-failed").exits(1);
+    assert_eq!(place.records("out.jsonl").len(), records.len());
+}
