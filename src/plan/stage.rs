@@ -92,6 +92,8 @@ impl Stage {
             literal.hide(context.vault.secrets());
         }
         let signer = Signer::new(secret_headers, renderer.keys(), &job.auth, context)?;
+        let judge = Judge::new(job.retry.clone());
+        let sends_once = !judge.resends(Tries::of(renderer.method().unwrap_or(&Method::POST)));
         Ok(Stage {
             account: account::of(job, &renderer, context.environment),
             extractor: Extractor::new(&job.extract)?,
@@ -106,10 +108,12 @@ impl Stage {
             chunk: batch.as_ref().map_or_else(|| workers::chunk(&policy), Batch::size),
             url: job.request.url.clone().unwrap_or_default(),
             policy,
-            transport: Arc::new(transport(job, &renderer, &signer, arrivals, context)?),
+            transport: Arc::new(
+                transport(job, &renderer, &signer, arrivals, context)?.sending_once(sends_once),
+            ),
             signer,
             cleartext: Cleartext::of(job),
-            judge: Judge::new(job.retry.clone()),
+            judge,
             answers: AnswerTable::new(
                 &job.answer,
                 &job.refusal,

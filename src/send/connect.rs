@@ -57,6 +57,8 @@ pub struct Transport {
     pub(crate) settings: Settings,
     memory: Option<MemoryConnector>,
     arrivals: Arrivals,
+    /// Whether requests must not be sent twice, so that it matters what became of one.
+    sends_once: bool,
     /// Why some connection can't tell of arrivals, although it should.
     blind: OnceLock<&'static str>,
     network: Network,
@@ -101,6 +103,7 @@ impl Transport {
             settings: settings.clone(),
             memory: None,
             arrivals,
+            sends_once: false,
             blind: OnceLock::new(),
             network: network.clone(),
             dialer: Dialer::new(network, guard.clone())?,
@@ -112,6 +115,12 @@ impl Transport {
         })
     }
 
+    /// Connections that are looked at before each request, where it must not be sent twice.
+    #[must_use]
+    pub fn sending_once(self, sends_once: bool) -> Transport {
+        Transport { sends_once, ..self }
+    }
+
     /// Connections with the same time and size bounds that this connector opens,
     /// whatever the URL says.
     #[must_use]
@@ -120,6 +129,7 @@ impl Transport {
             memory: Some(connector),
             settings: self.settings.clone(),
             arrivals: self.arrivals,
+            sends_once: false,
             blind: OnceLock::new(),
             network: Network::default(),
             guard: AddressPolicy::default(),
@@ -231,8 +241,10 @@ impl Transport {
         let proxy = url.parse().ok();
         let proxy = proxy.and_then(|uri| self.proxies.intercept(&uri));
         let Some(proxy) = proxy else {
-            let (tcp, wire) = self.direct(origin).await?;
-            return self.over(tcp, origin, wire).await;
+            let tcp = self.dialer.tcp(origin.bare_host(), origin.port).await?;
+            let socket = self.socket(&tcp);
+            let (tcp, wire) = self.direct(tcp);
+            return Ok(self.over(tcp, origin, wire).await?.on(socket));
         };
         // A host that the job doesn't name must not be private behind a proxy either,
         // as far as its name can be resolved here.
@@ -244,7 +256,9 @@ impl Transport {
             }
             _ if origin.scheme == UrlScheme::Http => {
                 let tcp = self.to_proxy(&proxy).await?;
-                Connection::http1(tcp, RequestTarget::through(&proxy), None).await
+                let socket = self.socket(&tcp);
+                let form = RequestTarget::through(&proxy);
+                Ok(Connection::http1(tcp, form, None).await?.on(socket))
             }
             _ => {
                 let tunnel = tunnel(self.to_proxy(&proxy).await?, origin, &proxy).await?;
@@ -253,9 +267,13 @@ impl Transport {
         }
     }
 
+    /// Another handle to a socket, if it is looked at before each request.
+    fn socket(&self, tcp: &TcpStream) -> Option<Acks> {
+        self.sends_once.then(|| Acks::of(tcp)).flatten()
+    }
+
     /// A connection to the server itself, and its wire, if that is wanted.
-    async fn direct(&self, origin: &Origin) -> Result<(Direct, Option<Rc<Wire>>), SendError> {
-        let tcp = self.dialer.tcp(origin.bare_host(), origin.port).await?;
+    fn direct(&self, tcp: TcpStream) -> (Direct, Option<Rc<Wire>>) {
         let wire = match self.arrivals {
             Arrivals::Answered => None,
             Arrivals::Acked => Wire::of(&tcp),
@@ -263,7 +281,7 @@ impl Transport {
         if wire.is_none() {
             self.is_blind(Acks::UNKNOWN.unwrap_or(UNTOLD));
         }
-        Ok((tapped(tcp, wire.clone().map(SentBytes)), wire))
+        (tapped(tcp, wire.clone().map(SentBytes)), wire)
     }
 
     fn is_blind(&self, why: &'static str) {

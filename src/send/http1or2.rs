@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 use tokio_util::either::Either;
 
-use super::acked::{Wire, WireMark, WireRequests, tapped};
+use super::acked::{Acks, Wire, WireMark, WireRequests, tapped};
 use super::faults::{self, MAX_HEAD, MAX_HEADERS, lost};
 use super::http2::Http2;
 use super::request::{Interim, Outgoing, RequestHead, RequestTarget, WriteResult};
@@ -30,6 +30,8 @@ pub enum Connection {
         form: RequestTarget,
         wire: Weak<Wire>,
         task: AbortHandle,
+        /// Another handle to the socket, where requests must not be sent twice.
+        socket: Option<Acks>,
     },
     /// Many requests at a time.
     Http2 { share: Http2, wire: Weak<Wire>, task: AbortHandle },
@@ -64,7 +66,17 @@ impl Connection {
             .map_err(|error| lost(&error, Delivery::NotSent))?;
         // Its errors reach the requests that wait for answers on it.
         let task = tokio::task::spawn_local(connection).abort_handle();
-        Ok(Connection::Http1 { sender, form, wire: weak, task })
+        Ok(Connection::Http1 { sender, form, wire: weak, task, socket: None })
+    }
+
+    /// The connection with another handle to its socket.
+    pub fn on(self, socket: Option<Acks>) -> Connection {
+        match self {
+            Connection::Http1 { sender, form, wire, task, .. } => {
+                Connection::Http1 { sender, form, wire, task, socket }
+            }
+            shared => shared,
+        }
     }
 
     pub async fn http2<T>(io: T, wire: Option<Rc<Wire>>) -> Result<Connection, SendError>
@@ -119,7 +131,9 @@ impl Connection {
 
     pub fn is_closed(&self) -> bool {
         match self {
-            Connection::Http1 { sender, .. } => sender.is_closed(),
+            Connection::Http1 { sender, socket, .. } => {
+                sender.is_closed() || socket.as_ref().is_some_and(Acks::has_ended)
+            }
             Connection::Http2 { share, .. } => share.is_closed(),
         }
     }
@@ -136,6 +150,34 @@ impl Connection {
     /// Writes a request and waits for the head of its answer. If arrivals are observed
     /// and the server's network stack has the request first, `arrived` is called.
     pub async fn send(
+        &mut self,
+        request: Request<Bytes>,
+        arrived: impl FnOnce(),
+    ) -> Result<RequestHead, SendError> {
+        let before = self.acked();
+        let head = pin!(self.exchange(request, arrived)).await;
+        head.map_err(|error| match error.delivery {
+            // The kernel of a server that has closed the connection takes no byte of it.
+            Delivery::Unknown
+                if error.kind == FailureKind::ConnectionLost
+                    && before.is_some()
+                    && before == self.acked() =>
+            {
+                SendError { delivery: Delivery::NotSent, ..error }
+            }
+            _ => error,
+        })
+    }
+
+    /// Number of bytes that the server's network stack has, if the socket is looked at.
+    fn acked(&self) -> Option<u64> {
+        match self {
+            Connection::Http1 { socket: Some(socket), .. } => socket.bytes(),
+            _ => None,
+        }
+    }
+
+    async fn exchange(
         &mut self,
         request: Request<Bytes>,
         arrived: impl FnOnce(),

@@ -40,6 +40,7 @@ mod gateways;
 mod heads;
 mod hostile;
 mod hosts;
+mod idle;
 mod inputs;
 mod jobs;
 mod kept;

@@ -287,7 +287,7 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
             format!(
                 "the list has {} items now, and had more when an earlier run took {} of them: it changed meanwhile (--overwrite asks for all of it)",
                 self.number,
-                progress.len()
+                progress.count()
             ),
         )
     }

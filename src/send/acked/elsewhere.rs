@@ -21,6 +21,11 @@ impl Acks {
     }
 
     /// Never.
+    pub fn has_ended(&self) -> bool {
+        match *self {}
+    }
+
+    /// Never.
     pub fn bytes(&self) -> Option<u64> {
         match *self {}
     }

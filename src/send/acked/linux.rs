@@ -1,9 +1,10 @@
 //! The number of bytes that the peer has acknowledged, by Linux's `TCP_INFO`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::getsockopt;
+use nix::sys::socket::{MsgFlags, getsockopt, recv};
 use nix::{getsockopt_impl, sockopt_impl};
 use tokio::net::TcpStream;
 
@@ -38,6 +39,12 @@ impl Acks {
     /// Number of written bytes that have been acknowledged.
     pub fn bytes(&self) -> Option<u64> {
         acknowledged(&self.socket)?.checked_sub(self.before)
+    }
+
+    /// Whether the peer has closed the connection, or sent something that nobody asked for.
+    pub fn has_ended(&self) -> bool {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        recv(self.socket.as_raw_fd(), &mut [0], flags) != Err(Errno::EAGAIN)
     }
 }
 

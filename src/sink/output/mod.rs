@@ -210,7 +210,7 @@ impl Output {
         let items: u64 = unfinished
             .iter()
             .filter_map(|row| past.unfinished.of(row))
-            .map(ItemProgress::len)
+            .map(ItemProgress::count)
             .sum();
         let aside = |what: String| format!("{what}: kept aside in {name}.torn");
         [

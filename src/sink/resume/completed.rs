@@ -300,7 +300,7 @@ impl ItemProgress {
 
     /// The number of items that have a record.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.numbers.len()
     }
 
