@@ -58,6 +58,12 @@ impl Tally {
         }
     }
 
+    /// Of records of which only the numbers are known.
+    #[must_use]
+    pub fn of_counts(counts: Counts) -> Tally {
+        Tally { counts, ..Tally::new(&[], &[]) }
+    }
+
     /// Adds one record.
     pub fn add(&mut self, record: &Record) {
         self.counts.add(record);
@@ -108,6 +114,12 @@ impl Tally {
 }
 
 impl Counts {
+    /// Of this number of rows, of which so many failed and so many have no values.
+    #[must_use]
+    pub fn of(rows: u64, failed: u64, missing: u64) -> Counts {
+        Counts { rows, ok: rows.saturating_sub(failed), failed, missing, ..Counts::default() }
+    }
+
     fn add(&mut self, record: &Record) {
         self.rows += 1;
         if record.is_ok() {

@@ -115,6 +115,9 @@ impl RecentRate {
     fn line(&mut self, run: &Run) -> String {
         let sending = run.metrics().sending();
         let done = done(run);
+        if let Some(file) = run.makes() {
+            return escape(&format!("{} rows · making {file} of its journal", HumanCount(done)));
+        }
         let mut parts = vec![
             match run.rows_to_do() {
                 Some(rows) => format!("{}/{}", HumanCount(done), HumanCount(rows)),

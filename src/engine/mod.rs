@@ -24,6 +24,7 @@ use crate::report::Report;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::IntentWriter;
 use crate::source::Rows;
+use crate::tally::{Counts, Tally};
 
 mod brake;
 mod channels;
@@ -141,6 +142,9 @@ impl Run {
     pub fn run(&self) -> Result<Report, Error> {
         self.metrics().start();
         let plan = self.plan();
+        if plan.has_nothing_to_do() {
+            return self.report_finished();
+        }
         let rows = plan.source.rows()?;
         share_limits(&self.context)?;
         let writer = plan.output.create(&plan.columns, &plan.identity)?;
@@ -167,7 +171,8 @@ impl Run {
             })
             .collect();
         drop((stages, to_writer));
-        let tally = writer::write(&self.context, writer, &records, &progress);
+        let before = earlier.as_ref().map(Tally::counts).unwrap_or_default();
+        let tally = writer::write(&self.context, writer, &records, &progress, before);
         let workers: Vec<Duration> = workers.into_iter().map(join).collect();
         self.metrics().all_ended();
         self.end_intents(intents);
@@ -177,6 +182,30 @@ impl Run {
         Ok(summary::report(&self.context, &tally, took, &workers)
             .with_earlier(&tally, earlier)
             .with_retry())
+    }
+
+    /// The report of a run whose output is finished, and stays as it is.
+    fn report_finished(&self) -> Result<Report, Error> {
+        let plan = self.plan();
+        let earlier = match plan.output.assumed().filter(|_| plan.aggregates.is_empty()) {
+            Some((failed, missing)) => {
+                Some(Tally::of_counts(Counts::of(plan.output.done().len(), failed, missing)))
+            }
+            None => summary::tally_earlier(plan)?,
+        };
+        self.metrics().all_written();
+        self.metrics().all_ended();
+        let (tally, took) = (Tally::new(&plan.aggregates, &[]), self.metrics().elapsed());
+        let report = summary::report(&self.context, &tally, took, &[]);
+        Ok(report.with_earlier(&tally, earlier).with_retry())
+    }
+
+    /// The file that is being made of all records, at the end of the run.
+    #[must_use]
+    pub fn makes(&self) -> Option<String> {
+        let is_written = self.metrics().is_all_written() && !self.context.shutdown.is_requested();
+        let output = &self.plan().output;
+        output.path().filter(|_| is_written && output.makes())
     }
 
     /// The log of intents, if the plan has requests that must not be sent twice.

@@ -23,6 +23,7 @@ pub fn write(
     mut writer: Writer,
     records: &Receiver<OutboxBatch>,
     progress: &ReaderProgress,
+    earlier: Counts,
 ) -> Tally {
     let mut tally = Tally::new(&context.plan.aggregates, &context.plan.columns.values);
     let mut failed = RoaringTreemap::new();
@@ -50,7 +51,7 @@ pub fn write(
         // A run that could not begin leaves nothing behind.
         0 if context.shutdown.is_requested() => writer.remove_if_empty(),
         _ if context.shutdown.is_requested() => writer.finish(),
-        rows => finish(&mut writer, rows, progress.expected(&context.plan)),
+        _ => finish(&mut writer, tally.counts(), progress.expected(&context.plan), earlier),
     };
     if let Err(error) = finished {
         context.shutdown.request(reason(&error));
@@ -117,10 +118,15 @@ pub fn give_up(writer: Writer) -> Result<(), Error> {
 }
 
 /// Completes the output if it has as many records as were counted and as there must be.
-fn finish(writer: &mut Writer, tallied: u64, expected: Option<u64>) -> Result<(), SinkError> {
+fn finish(
+    writer: &mut Writer,
+    counts: Counts,
+    expected: Option<u64>,
+    earlier: Counts,
+) -> Result<(), SinkError> {
     writer.finish()?;
-    check(writer.written(), tallied, expected).map_err(SinkError::Failed)?;
-    writer.complete()
+    check(writer.written(), counts.rows, expected).map_err(SinkError::Failed)?;
+    writer.complete(counts.failed + earlier.failed, counts.missing + earlier.missing)
 }
 
 fn check(written: u64, tallied: u64, expected: Option<u64>) -> Result<(), Error> {

@@ -187,6 +187,11 @@ impl Metrics {
         self.all_written_at.get_or_init(|| self.elapsed());
     }
 
+    /// Whether the writer has received all records.
+    pub(crate) fn is_all_written(&self) -> bool {
+        self.all_written_at.get().is_some()
+    }
+
     /// All workers have ended: their time since the last record was spent on output.
     pub(crate) fn all_ended(&self) {
         if let Some(&since) = self.all_written_at.get() {

@@ -116,6 +116,7 @@ impl Plan {
         let columns = columns(&stages, survey.rows.map(|_| fields))?;
         output.check_columns(&columns)?;
         let identity = identity::of(job, &source, survey.rows)?;
+        output.confirm(&identity, !stages.iter().any(Stage::announces))?;
         let files = workers::file_limit();
         let free = files.saturating_sub(workers::open_files());
         let connections = workers::connections(workers.count, stages.len(), free)?;
@@ -186,6 +187,11 @@ impl Plan {
     #[must_use]
     pub fn rows(&self) -> Option<u64> {
         self.survey.rows
+    }
+
+    /// Whether all rows have a record in a finished output.
+    pub(crate) fn has_nothing_to_do(&self) -> bool {
+        self.output.is_finished() && self.survey.rows == Some(self.output.done().len())
     }
 
     /// Whether only the first rows are taken of an input that may have more.

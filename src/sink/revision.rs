@@ -106,7 +106,7 @@ impl Revision {
         let Some(mut says) = self.before.take() else {
             return self.held.remove().map_err(|error| wrong(&self.results, &error));
         };
-        says.synced = None;
+        (says.synced, says.made) = (None, None);
         says.identity.values = values;
         for (name, print) in &mut says.identity.parts {
             if let Some(extract) = extract.filter(|_| name == "extract") {

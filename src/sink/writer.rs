@@ -11,7 +11,7 @@ use super::journal::sort::sort;
 use super::journal::{OpenOutput, SinkError};
 use super::product::{JournalMirror, Product, complete};
 use super::settings::Sync;
-use super::sidecar::SidecarLock;
+use super::sidecar::{MadeFile, SidecarLock};
 use crate::error::Error;
 use crate::format::Format;
 use crate::format::entry::Encode;
@@ -156,15 +156,18 @@ impl Writer {
         flushed.map(|_| ()).and(closed).and(synced)
     }
 
-    /// Finishes it, and makes the product of its journal: all rows have their record.
+    /// Finishes it, and makes the product of its journal: all rows have their record, of which
+    /// so many failed, and so many are without values.
     ///
     /// # Errors
     /// When the product can't be made; the records are safe.
-    pub fn complete(&mut self) -> Result<(), SinkError> {
+    pub fn complete(&mut self, failed: u64, missing: u64) -> Result<(), SinkError> {
         self.finish()?;
         let made = self.ending.make().map_err(SinkError::Failed)?;
         if let Some(held) = &mut self.held {
             held.says.complete = true;
+            let product = self.ending.product.as_ref();
+            held.says.made = product.and_then(|it| MadeFile::at(it.path(), failed, missing));
             if made {
                 // It is another text now.
                 held.says.synced = None;

@@ -153,3 +153,48 @@ fn a_failed_row_has_its_record_too() {
     let ok: Vec<Value> = each(&place.records("out.jsonl"), "_ok");
     assert_eq!(ok.iter().filter(|ok| **ok == true).count(), 1);
 }
+
+#[test]
+fn a_finished_output_with_nothing_to_do_is_not_made_again() {
+    use std::os::unix::fs::MetadataExt;
+    for (output, failed) in [
+        ("out.parquet", false),
+        ("out.db", false),
+        ("out.arrow", false),
+        ("out.jsonl.gz", false),
+        ("out.csv.gz", false),
+        ("out.parquet", true),
+        ("out.db", true),
+    ] {
+        let (place, mock) = (Place::new(), plain_mock());
+        let code = i32::from(failed);
+        let ask = |rows: usize, flags: &str| {
+            let ask = run().files(&place, rows, output).flags("--progress none").flags(flags);
+            let ask = ask.arg("--summary-json", &place.path("summary.json"));
+            let status = if failed { "404" } else { "200" };
+            ask.with_two_statuses(&mock.url(), status)
+        };
+        ask(ROWS, "").exits(code);
+        let file = |name: &str| {
+            let data = fs::metadata(place.path(name)).unwrap();
+            (data.ino(), data.mtime(), data.mtime_nsec(), data.len())
+        };
+        let made = file(output);
+        mock.reset();
+        ask(ROWS, "--resume").exits(code).says("40 more done before");
+        assert_eq!((file(output), mock.judgement().requests), (made, 0), "{output}");
+        let summary = place.json("summary.json");
+        let ok = if failed { 38 } else { 40 };
+        let counts = [&summary["rows"], &summary["ok"], &summary["skipped"]];
+        assert_eq!(counts, [&json!(40), &json!(ok), &json!(40)], "{output}");
+        // Aggregates are those of all records.
+        ask(ROWS, "--resume -s count(path)").exits(code).says("count(path)  38");
+        assert_eq!(file(output), made, "{output}");
+        // More rows are asked for as ever.
+        ask(ROWS + 5, "--resume").exits(code).says("45 rows: ");
+        assert_eq!(mock.judgement().requests, 5, "{output}");
+        // A file that something else has written to is read.
+        fs::write(place.path(output), "something else").unwrap();
+        ask(ROWS + 5, "--resume").exits(2);
+    }
+}

@@ -16,7 +16,7 @@ use crate::sink::parts::{self, Parts};
 use crate::sink::product::{self, Product};
 use crate::sink::resume::{self, ResumeState, Unwanted};
 use crate::sink::settings::{Existing, Order, Settings};
-use crate::sink::sidecar::{self, Sidecar};
+use crate::sink::sidecar::{self, MadeFile, Sidecar};
 
 /// The output that the settings mean, or why it can't be used. `resends` says whether
 /// requests of unknown outcome may be sent again.
@@ -109,22 +109,54 @@ fn unpacked(
     settings: &Settings,
     resends: bool,
 ) -> Result<CheckedOutput, Error> {
-    let (path, text) = (product.path(), || product.text());
+    let path = product.path();
     let output = match settings.existing() {
-        Existing::Refuse => return Err(resume::refuse(path, &text, format)),
+        Existing::Refuse => return Err(resume::refuse(path, &|| product.text(), format)),
         Existing::Overwrite => empty(OpenMode::New(product.journal()), format),
         _ => {
             let before = sidecar::read(path);
-            let unwanted = Unwanted::new(settings, resends, before.as_ref());
-            let key = settings.key.as_deref();
-            CheckedOutput {
-                past: resume::continued(path, &text, format, key, None, &unwanted)?,
-                before,
-                ..empty(OpenMode::Unpack(product.clone()), format)
-            }
+            let assumed =
+                before.as_ref().and_then(|before| assumed(path, before, format, settings));
+            let past = match assumed {
+                Some(past) => past,
+                None => read(&*product, format, settings, before.as_ref(), resends)?,
+            };
+            CheckedOutput { past, before, ..empty(OpenMode::Unpack(product.clone()), format) }
         }
     };
     Ok(CheckedOutput { product: Some(product), ..output })
+}
+
+/// The records of a finished file.
+pub(super) fn read(
+    product: &dyn Product,
+    format: Format,
+    settings: &Settings,
+    before: Option<&Sidecar>,
+    resends: bool,
+) -> Result<ResumeState, Error> {
+    let unwanted = Unwanted::new(settings, resends, before);
+    let (key, text) = (settings.key.as_deref(), || product.text());
+    resume::continued(product.path(), &text, format, key, None, &unwanted)
+}
+
+/// The records of a finished file that is as the last run has made it, without reading it: one
+/// for each row. None if that is not sure, or if some may be asked for again.
+fn assumed(
+    path: &Path,
+    before: &Sidecar,
+    format: Format,
+    settings: &Settings,
+) -> Option<ResumeState> {
+    let made = before.made.as_ref()?;
+    let rows = before.identity.rows.filter(|rows| before.complete && *rows == before.records)?;
+    let is_plain = settings.existing == Existing::Resume
+        && !settings.retry_failed.is_any()
+        && settings.key.is_none()
+        && !format.is_appended();
+    let is_there = MadeFile::at(path, made.failed, made.missing).as_ref() == Some(made);
+    (is_plain && is_there && made.failed == 0)
+        .then(|| ResumeState::assumed(rows, made.failed, made.missing))
 }
 
 /// A pipe or a device, which has no records that could be read again.

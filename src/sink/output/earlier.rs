@@ -26,13 +26,18 @@ impl Output {
             return Ok(Box::new(std::iter::empty()));
         };
         let format = self.checked.format;
-        let format = if format.is_appended() { format } else { Format::JSONL };
-        let in_journal = source(&journal, format)?.rows()?;
+        let (path, format) = match &self.checked.mode {
+            // It is finished, and was not put back.
+            OpenMode::Unpack(product) if !journal.exists() => (product.path().to_owned(), format),
+            _ if format.is_appended() => (journal, format),
+            _ => (journal, Format::JSONL),
+        };
+        let in_journal = source(&path, format)?.rows()?;
         let rows: Box<dyn Iterator<Item = Result<Row, Error>>> = match &self.checked.mode {
             OpenMode::Parts(parts, _) => Box::new(parts::rows(&parts.directory)?.chain(in_journal)),
             _ => in_journal,
         };
-        let has_nulls = format == Format::JSONL;
+        let has_nulls = format == Format::JSONL || !format.is_appended();
         let (name, values) = (self.name(), values.to_owned());
         Ok(Box::new(rows.map(move |row| {
             let mut row = row?;

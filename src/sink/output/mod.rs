@@ -56,6 +56,54 @@ impl Output {
         Ok(Output { in_doubt, pages, checked, settings: settings.clone(), run })
     }
 
+    /// Reads a finished file after all if it was taken for granted that it has all rows, and
+    /// the job or its input is not what it was made of.
+    ///
+    /// # Errors
+    /// That the file can't be read.
+    pub fn confirm(&mut self, identity: &Identity, resends: bool) -> Result<(), Error> {
+        let OpenMode::Unpack(product) = self.checked.mode.clone() else {
+            return Ok(());
+        };
+        let is_same = self.before().is_some_and(|before| {
+            (&before.input, &before.parts, before.rows)
+                == (&identity.input, &identity.parts, identity.rows)
+        });
+        if self.checked.past.assumed.is_none() || is_same {
+            return Ok(());
+        }
+        let CheckedOutput { format, before, .. } = &self.checked;
+        let past = check::read(&*product, *format, &self.settings, before.as_ref(), resends)?;
+        self.checked.past = past;
+        self.in_doubt = in_doubt(&self.checked, self.settings.key.as_deref(), resends)?;
+        self.checked.past.keep(&self.in_doubt);
+        Ok(())
+    }
+
+    /// Whether it is a finished file that stays as it is if no row is asked for: it is neither
+    /// put back into its journal nor made again.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        let CheckedOutput { mode, past, .. } = &self.checked;
+        matches!(mode, OpenMode::Unpack(_))
+            && !past.is_to_be_rewritten()
+            && self.settings.order == Order::Finished
+            && self.in_doubt.is_empty()
+    }
+
+    /// The records of a finished file that was not read, in numbers: those that failed, and
+    /// those without values.
+    #[must_use]
+    pub fn assumed(&self) -> Option<(u64, u64)> {
+        self.checked.past.assumed
+    }
+
+    /// Whether a file is made when all rows have their record.
+    #[must_use]
+    pub fn makes(&self) -> bool {
+        self.checked.product.is_some() || self.settings.order == Order::Input
+    }
+
     /// The place for people: `stdout` or the path.
     #[must_use]
     pub fn name(&self) -> String {
@@ -354,10 +402,7 @@ impl Output {
             pid: std::process::id(),
             run: self.run.clone(),
             identity: identity.clone(),
-            synced: None,
-            records: 0,
-            complete: false,
-            braked: Vec::new(),
+            ..Sidecar::default()
         };
         Ok(Some(held))
     }

@@ -34,6 +34,13 @@ impl CompletedRows {
         CompletedRows { rows: RoaringTreemap::new(), keys: key.map(keys) }
     }
 
+    /// The first rows of the input, in this number.
+    pub(crate) fn first(rows: u64) -> CompletedRows {
+        let mut first = CompletedRows::default();
+        first.rows.insert_range(..rows);
+        first
+    }
+
     /// The field that identifies rows, if one does.
     pub(crate) fn key(&self) -> Option<&str> {
         self.keys.as_ref().map(|keys| keys.field.as_str())

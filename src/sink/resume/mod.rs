@@ -58,6 +58,9 @@ pub(super) struct ResumeState {
     pub in_parts: u64,
     /// Whether all that the journal has stands in parts as well.
     pub left_over: bool,
+    /// If the file was not read: the number of its records that failed, and of those without
+    /// values.
+    pub assumed: Option<(u64, u64)>,
 }
 
 /// Which records of a file are not wanted any more.
@@ -231,6 +234,17 @@ fn read_parts(
 }
 
 impl ResumeState {
+    /// A record for each of this number of rows, without reading them.
+    pub fn assumed(rows: u64, failed: u64, missing: u64) -> ResumeState {
+        ResumeState {
+            done: CompletedRows::first(rows),
+            records: rows,
+            failed,
+            assumed: Some((failed, missing)),
+            ..ResumeState::default()
+        }
+    }
+
     /// Nothing yet; `none` says by what rows are known.
     fn none(none: CompletedRows) -> ResumeState {
         ResumeState { answered: none.clone(), done: none, ..ResumeState::default() }

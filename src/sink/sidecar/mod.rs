@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,9 @@ pub(super) struct Sidecar {
     pub records: u64,
     /// Whether all rows have their record.
     pub complete: bool,
+    /// The file that was made when they had, if it is none that grows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made: Option<MadeFile>,
     /// The rows whose records have failed in a run that the brake has ended.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub braked: Vec<u64>,
@@ -43,6 +47,30 @@ pub(super) struct Synced {
     pub bytes: u64,
     /// Its checksum.
     pub crc32: u32,
+}
+
+/// A file that was made of a journal, as long as nothing else has written to it, and its
+/// records in numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct MadeFile {
+    /// Its length.
+    pub bytes: u64,
+    /// When it was written last, in nanoseconds since 1970.
+    pub modified: u64,
+    /// The records of rows that failed.
+    pub failed: u64,
+    /// The records of rows that are done without values.
+    pub missing: u64,
+}
+
+impl MadeFile {
+    /// The file at this path, with so many records of these kinds.
+    pub fn at(path: &Path, failed: u64, missing: u64) -> Option<MadeFile> {
+        let data = path.metadata().ok().filter(fs::Metadata::is_file)?;
+        let since = data.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        let modified = u64::try_from(since.as_nanos()).ok()?;
+        Some(MadeFile { bytes: data.len(), modified, failed, missing })
+    }
 }
 
 /// A sidecar that no other run can have as long as this lives.
