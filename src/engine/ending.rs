@@ -119,9 +119,12 @@ pub fn uniform_failure(context: &RunContext, uniform: &UniformFailure) -> String
         index => format!(" of step {index}"),
     };
     let what_to_do = what_to_do(&failure.kind);
-    let next = match context.plan.output.path() {
-        Some(_) => "give the same command with --resume, which asks for these rows again",
-        None => "run it again",
+    let next = match (context.plan.output.path(), &failure.kind) {
+        (None, _) => "run it again",
+        (Some(_), FailureKind::MissingValue(_)) => {
+            "give the same command with --resume, which asks for these rows again (throng extract takes values of their answers without a request)"
+        }
+        (Some(_), _) => "give the same command with --resume, which asks for these rows again",
     };
     format!("{which}{place}: {what_to_do}, then {next}; --no-brake goes on even so")
 }

@@ -42,7 +42,10 @@ impl Report {
         lines.extend(self.latency_ms.as_ref().map(latency));
         let run = self.this_run.as_ref();
         lines.extend(apart(answers(&self.aggregates, run.map(|run| &*run.aggregates))));
-        lines.extend(apart(failures(&self.failures, run.map(|run| &*run.failures))));
+        // What the first answers had in common stands above.
+        if self.brake.is_none() {
+            lines.extend(apart(failures(&self.failures, run.map(|run| &*run.failures))));
+        }
         lines.extend(apart(ending(self)));
         lines.join("\n") + "\n"
     }

@@ -76,7 +76,7 @@ impl Output {
         let past = check::read(&*product, *format, &self.settings, before.as_ref(), resends)?;
         self.checked.past = past;
         self.in_doubt = in_doubt(&self.checked, self.settings.key.as_deref(), resends)?;
-        self.checked.past.keep(&self.in_doubt);
+        self.pages = pages(&self.checked)?;
         Ok(())
     }
 
