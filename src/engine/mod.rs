@@ -288,6 +288,9 @@ pub(crate) fn share_limits(context: &RunContext) -> Result<(), Error> {
     for (limiter, stage) in limiters {
         let store = quota_store::of_account(&store, &stage.account)?;
         limiter.use_store(Arc::new(store));
+        if let Some(why) = limiter.store_error() {
+            return Err(Error::plan(why));
+        }
     }
     Ok(())
 }

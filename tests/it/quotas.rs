@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use throng_mock::{Mock, Settings};
 
@@ -183,7 +184,20 @@ fn what_can_not_be_read_stops_it_before_anything_is_sent() {
     }
     fs::remove_file(path).unwrap();
     fs::create_dir(path).unwrap();
-    job("run", &place, &mock, "b.jsonl").exits(2).says("so nothing more is sent");
+    job("run", &place, &mock, "b.jsonl").exits(2).says("and it is no regular file");
+    fs::remove_dir(path).unwrap();
+    std::os::unix::fs::symlink("/dev/null", path).unwrap();
+    job("run", &place, &mock, "b.jsonl").exits(2).says("and it is no regular file");
+    fs::remove_file(path).unwrap();
+    std::os::unix::fs::symlink("/nonexistent/file", path).unwrap();
+    job("run", &place, &mock, "b.jsonl").exits(2).says("and can't be used: No such file");
+    fs::remove_file(path).unwrap();
+    // To open a pipe would wait for a writer.
+    let other = path.with_file_name("other.limit");
+    assert!(Command::new("mkfifo").arg(&other).status().unwrap().success());
+    let ended = job("run", &place, &mock, "b.jsonl").exits(2);
+    ended.says("other.limit keeps the use of a limit for all runs of the account, and it is no");
+    fs::remove_file(other).unwrap();
     let nowhere = job("run", &place, &mock, "b.jsonl").env("XDG_STATE_HOME", "");
     nowhere.exits(2).says("neither HOME nor XDG_STATE_HOME is set");
     let file = place.file("file", "");

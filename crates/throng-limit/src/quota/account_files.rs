@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use crate::quota::account::{OtherLimit, quota_of};
 use crate::quota::directory::limit_paths;
-use crate::quota::file::{self, Contents, LimitFile, LockedFile};
+use crate::quota::file::{self, Contents, FileError, LimitFile, LockedFile};
 use crate::quota::terms::Quota;
 
 /// The files of one handle.
@@ -45,6 +45,15 @@ pub struct LockedOther<'a> {
     pub contents: Contents,
 }
 
+impl OtherFile {
+    /// Opens a limit's file, if it has a content that `is_other` knows.
+    fn open(path: &Path, is_other: impl Fn(&Contents) -> bool) -> io::Result<Option<OtherFile>> {
+        let Some(contents) = file::read(path)?.filter(is_other) else { return Ok(None) };
+        let file = LimitFile::open_existing(path)?;
+        Ok(file.map(|file| OtherFile { file, quota: quota_of(&contents.limit) }))
+    }
+}
+
 impl AccountFiles {
     /// Opens the file of the handle's limit, which is created if it doesn't exist.
     pub fn open(own: &Path) -> io::Result<AccountFiles> {
@@ -67,10 +76,10 @@ impl AccountFiles {
         for path in paths.filter(|path| path != self.own.path() && !is_own(path)) {
             if let Some(index) = known.iter().position(|other| other.file.path() == path) {
                 self.others.push(known.swap_remove(index));
-            } else if let Some(contents) = file::read(&path)?.filter(|it| is_other(it))
-                && let Some(file) = LimitFile::open_existing(&path)?
+            } else if let Some(other) =
+                OtherFile::open(&path, &is_other).map_err(FileError::of(&path))?
             {
-                self.others.push(OtherFile { file, quota: quota_of(&contents.limit) });
+                self.others.push(other);
             }
         }
         self.listed = Some(changed);
@@ -125,7 +134,8 @@ fn lock_others<'a>(
     locked: &mut Vec<LockedOther<'a>>,
 ) -> io::Result<bool> {
     for OtherFile { file, quota } in files {
-        let Some(file) = file.lock()? else { return Ok(false) };
+        let path = file.path().to_owned();
+        let Some(file) = file.lock().map_err(FileError::of(&path))? else { return Ok(false) };
         if let Some(contents) = file.contents().cloned() {
             locked.push(LockedOther { file, quota: quota.as_ref(), contents });
         }

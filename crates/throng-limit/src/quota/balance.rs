@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::quota::directory::{AccountNames, limit_paths, path_of, runs_in};
-use crate::quota::file;
+use crate::quota::file::{self, FileError};
 use crate::quota::leased::ScopeKey;
 use crate::quota::machine::read_clocks;
 use crate::quota::runs;
@@ -94,7 +94,8 @@ pub fn processes(
     let account = directory.join(names.directory(key));
     let mut processes = Vec::new();
     for path in limit_paths(&account)? {
-        let Some(contents) = file::read(&path)? else { continue };
+        let read = file::read(&path).map_err(FileError::of(&path));
+        let Some(contents) = read? else { continue };
         let runs = contents.state.runs().filter(|run| runs::is_alive(&runs_in(directory), run));
         processes.extend(runs.filter_map(runs::process_of));
     }
@@ -107,7 +108,8 @@ pub fn processes(
 fn other_states(path: &Path, quota: &Quota) -> io::Result<Vec<QuotaState>> {
     let mut others = Vec::new();
     for other in limit_paths(path.parent().unwrap_or(path))? {
-        let contents = file::read(&other)?.filter(|it| other != path && it.unit == quota.unit);
+        let contents = file::read(&other).map_err(FileError::of(&other))?;
+        let contents = contents.filter(|it| other != path && it.unit == quota.unit);
         others.extend(contents.map(|contents| contents.state));
     }
     Ok(others)

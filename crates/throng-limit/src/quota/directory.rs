@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::quota::account::quota_of;
-use crate::quota::file::{self, LimitFile};
+use crate::quota::file::{self, FileError, LimitFile};
 use crate::quota::leased::ScopeKey;
 use crate::quota::runs::RunRegistry;
 use crate::quota::state::QuotaState;
@@ -123,19 +123,35 @@ pub fn create_private(directory: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
-/// The sentence that a limit's file, or its directory, can't be used.
+/// The sentence that a limit's file, or its directory, can't be used. An error of another
+/// file names that one.
 #[must_use]
 pub fn store_error(path: &Path, error: &io::Error) -> String {
-    let advice = if error.kind() == io::ErrorKind::NotFound {
-        "Start it again when nothing was sent for one period of the limit"
-    } else {
-        "Repair the file; if nothing was sent for one period of the limit, delete it"
-    };
+    let other = error.get_ref().and_then(|error| error.downcast_ref::<FileError>());
+    let (path, error) = other.map_or((path, error), |other| (&other.path, &other.error));
+    let is_of_system = error.raw_os_error().is_some();
+    let verb = if is_of_system { "can't be used: " } else { "" };
     format!(
-        "{} keeps the use of a limit for all runs of the account, and {error}; so nothing more is sent. \
-         {advice}",
-        path.display()
+        "{} keeps the use of a limit for all runs of the account, and {verb}{error}; so nothing more is sent. {}",
+        path.display(),
+        advice(error.kind())
     )
+}
+
+/// What a user can do about a limit's file that can't be used.
+fn advice(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::NotFound => {
+            "Start it again when nothing was sent for one period of the limit"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "Make room on its disk, and start it again"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "Make it readable and writable for this user, and start it again"
+        }
+        _ => "Repair the file; if nothing was sent for one period of the limit, delete it",
+    }
 }
 
 /// Age after which the file of a limit with a short period has no use any more.

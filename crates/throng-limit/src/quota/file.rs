@@ -6,6 +6,7 @@
 //! or a power cut at any byte leaves the content before or the new one. A file is changed in
 //! place, since that is several times cheaper than to replace it.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -69,6 +70,7 @@ struct Header {
 impl LimitFile {
     /// Opens a limit's file, which is created if it doesn't exist.
     pub fn open(path: &Path) -> io::Result<LimitFile> {
+        check_regular(path)?;
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
         Ok(LimitFile { path: path.to_owned(), file, known: None })
@@ -76,6 +78,7 @@ impl LimitFile {
 
     /// Opens a limit's file, if it exists.
     pub fn open_existing(path: &Path) -> io::Result<Option<LimitFile>> {
+        check_regular(path)?;
         match OpenOptions::new().read(true).write(true).open(path) {
             Ok(file) => Ok(Some(LimitFile { path: path.to_owned(), file, known: None })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -231,6 +234,7 @@ impl Header {
 
 /// Reads the content of a limit's file, without a lock; none if it doesn't exist or is new.
 pub fn read(path: &Path) -> io::Result<Option<Contents>> {
+    check_regular(path)?;
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -248,6 +252,40 @@ pub fn read(path: &Path) -> io::Result<Option<Contents>> {
     }
     Ok(limit.known.map(|(_, contents)| contents).filter(|contents| !contents.removed))
 }
+
+/// Refuses a path that leads to something other than a file: to open a pipe may wait for ever.
+fn check_regular(path: &Path) -> io::Result<()> {
+    match path.metadata() {
+        Ok(metadata) if !metadata.is_file() => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An error of a file that is not the one that was asked for: its path and the reason.
+#[derive(Debug)]
+pub struct FileError {
+    /// The file's path.
+    pub path: PathBuf,
+    /// The reason.
+    pub error: io::Error,
+}
+
+impl FileError {
+    /// The error with the path of the file that it is about.
+    pub fn of(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+        move |error| io::Error::new(error.kind(), FileError { path: path.to_owned(), error })
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.error)
+    }
+}
+
+impl std::error::Error for FileError {}
 
 fn read_up_to(file: &File, buffer: &mut [u8], from: u64) -> io::Result<usize> {
     let mut length = 0;

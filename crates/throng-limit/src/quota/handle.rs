@@ -115,10 +115,7 @@ impl FileQuotaHandle {
         if self.session.failure().is_some() {
             return Ok(LeaseReply::Failed);
         }
-        if !self.session.runs.is_registered() {
-            let text = "something else has removed the file that shows that this run goes on";
-            return Err(io::Error::new(io::ErrorKind::NotFound, text));
-        }
+        self.session.runs.check_registered()?;
         if self.files.is_none() && !self.open()? {
             return Ok(LeaseReply::Busy);
         }

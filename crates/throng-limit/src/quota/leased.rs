@@ -381,7 +381,9 @@ impl Limiter for LeasedLimiter {
     }
 
     fn is_idle(&mut self, now: Time) -> bool {
-        self.in_flight == 0 && self.inner.is_idle(now) && {
+        // Units that the store refused are waited for until then.
+        let is_waiting = now < self.ask_again;
+        !is_waiting && self.in_flight == 0 && self.inner.is_idle(now) && {
             self.in_hand = 0;
             self.close_account(now)
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::quota::file;
+use crate::quota::file::{self, FileError};
 use crate::time::{Time, now};
 
 /// The registration of this process's run.
@@ -21,7 +21,7 @@ pub struct RunRegistry {
 impl RunRegistry {
     /// Registers a new run.
     pub fn start(directory: &Path) -> io::Result<RunRegistry> {
-        fs::create_dir_all(directory)?;
+        fs::create_dir_all(directory).map_err(FileError::of(directory))?;
         static STARTED: AtomicU64 = AtomicU64::new(0);
         let count = STARTED.fetch_add(1, Ordering::Relaxed);
         let time = now().since(Time::ZERO).as_nanos();
@@ -47,9 +47,14 @@ impl RunRegistry {
         self.is_own(name) || is_alive(&self.directory, name)
     }
 
-    /// Whether other runs can see that this one lives.
-    pub fn is_registered(&self) -> bool {
-        file::is_at(&self.file, &self.directory.join(&self.id))
+    /// Checks that other runs can see that this one lives.
+    pub fn check_registered(&self) -> io::Result<()> {
+        let path = self.directory.join(&self.id);
+        if file::is_at(&self.file, &path) {
+            return Ok(());
+        }
+        let text = "something else has removed the file that shows that this run goes on";
+        Err(io::Error::new(io::ErrorKind::NotFound, text))
     }
 }
 
