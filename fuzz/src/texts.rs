@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use throng::internals::extract::AnswerContext;
 use throng::internals::judge::signals::{self, HeaderRules, MAX_WAIT, SignalSource};
 use throng::internals::pages::{Page, PageAddress, PageHistory, Pages, Settings};
 use throng::limit::Limit;
@@ -50,6 +51,7 @@ pub fn retry_after(data: &[u8]) {
     let settings = Settings { next: Some("link".into()), ..Settings::default() };
     let pages = Pages::new(&settings, None).unwrap().unwrap();
     let page = Page {
+        context: AnswerContext::default(),
         number: 0,
         address: &PageAddress::First,
         uri: &Uri::from_static("https://api.example/items"),

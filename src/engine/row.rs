@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::engine::context::RunContext;
-use crate::extract;
+use crate::extract::{self, AnswerContext};
 use crate::format::KeepBody;
 use crate::judge::{Decision, Tries, Verdict, delivery};
 use crate::limit::Cost;
@@ -101,14 +101,24 @@ impl RowExecutor {
             return Box::pin(self.run_pages(row, emit)).await;
         }
         let mut trace = AttemptTrace::default();
-        let outcome = match self.request(&row) {
+        let record = match self.request(&row) {
             Ok((request, cost)) => {
                 let rows = std::slice::from_ref(&row);
-                pin!(self.requests.exchange_with_intent(&request, &cost, rows, &mut trace)).await?
+                let sent = {
+                    let trace = &mut trace;
+                    pin!(self.requests.exchange_with_intent(&request, &cost, rows, trace)).await?
+                };
+                match sent {
+                    Ok(Answer { status, headers, body, .. }) => {
+                        let url = Some(request.uri());
+                        let context = AnswerContext { url, ..AnswerContext::of(status, &headers) };
+                        self.record(row, trace, Ok(body), context)
+                    }
+                    Err(failure) => self.record_of(row, trace, Err(failure)),
+                }
             }
-            Err(failure) => Err(failure),
+            Err(failure) => self.record_of(row, trace, Err(failure)),
         };
-        let record = self.record(row, trace, outcome.map(|answer| answer.body));
         pin!(emit(record)).await;
         Ok(())
     }
@@ -163,7 +173,13 @@ impl RowExecutor {
     }
 
     /// The record of a row with this body, which is its answer or its part of one.
-    fn record(&self, row: Row, mut trace: AttemptTrace, body: Result<Bytes, Failure>) -> Record {
+    fn record(
+        &self,
+        row: Row,
+        mut trace: AttemptTrace,
+        body: Result<Bytes, Failure>,
+        context: AnswerContext<'_>,
+    ) -> Record {
         let body = match body {
             Ok(body) => body,
             Err(failure) => return self.record_of(row, trace, Err(failure)),
@@ -171,24 +187,24 @@ impl RowExecutor {
         if self.stage().keep_body == KeepBody::All {
             let text = extract::text(&body).map(str::to_owned);
             let (text, values) = match text {
-                Ok(text) => (Some(text), self.values(&body)),
+                Ok(text) => (Some(text), self.values(&body, &context.of_row(&row))),
                 Err(failure) => (None, Err(failure)),
             };
             return Record { body: text, ..self.record_of(row, trace, values) };
         }
-        let values = self.values(&body);
+        let values = self.values(&body, &context.of_row(&row));
         if values.is_err() {
             trace.keep_all(&body);
         }
         self.record_of(row, trace, values)
     }
 
-    fn values(&self, body: &[u8]) -> Result<Vec<Value>, Failure> {
+    fn values(&self, body: &[u8], context: &AnswerContext<'_>) -> Result<Vec<Value>, Failure> {
         let extractor = &self.stage().extractor;
         if !extractor.is_single_pass() {
             self.check_time()?;
         }
-        extractor.extract(body)
+        extractor.extract_in(body, context)
     }
 
     /// Refuses to run a program over an answer once the run is aborted: it may take long.

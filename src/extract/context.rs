@@ -30,6 +30,15 @@ impl<'a> AnswerContext<'a> {
         AnswerContext { status: Some(status), headers: Some(headers), ..AnswerContext::default() }
     }
 
+    /// The context with a row.
+    #[must_use]
+    pub fn of_row<'b>(self, row: &'b Row) -> AnswerContext<'b>
+    where
+        'a: 'b,
+    {
+        AnswerContext { row: Some(row), ..self }
+    }
+
     /// The values of the variables.
     pub(super) fn values(&self) -> [JqInput; VARIABLES.len()] {
         let status = self.status.map(|status| Value::from(status.as_u16()));
@@ -39,6 +48,25 @@ impl<'a> AnswerContext<'a> {
             // A value of JSON is one of jq.
             JqInput::deserialize(value.unwrap_or_default()).unwrap_or(JqInput::Null)
         })
+    }
+}
+
+/// The head of an answer, kept for programs that read it later.
+#[derive(Debug, Clone)]
+pub struct AnswerHead {
+    /// The answer's status.
+    pub status: StatusCode,
+    /// The answer's headers.
+    pub headers: HeaderMap,
+    /// The URL of the request.
+    pub url: Uri,
+}
+
+impl AnswerHead {
+    /// The context of programs that read it.
+    #[must_use]
+    pub fn context(&self) -> AnswerContext<'_> {
+        AnswerContext { url: Some(&self.url), ..AnswerContext::of(self.status, &self.headers) }
     }
 }
 

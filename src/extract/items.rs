@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::context::AnswerContext;
 use super::jq::{self, JqError, JqInput, Program};
 use super::paths::Path;
 use crate::error::Error;
@@ -33,8 +34,8 @@ impl Items {
         let Some(code) = &settings.each else {
             return Ok(None);
         };
-        let program =
-            Program::new(code).map_err(|why| Error::plan(format!("items.each (--each): {why}")))?;
+        let program = Program::of_answer(code)
+            .map_err(|why| Error::plan(format!("items.each (--each): {why}")))?;
         Ok(Some(Items { program, is_path: leads_to_a_list(code) }))
     }
 
@@ -48,9 +49,13 @@ impl Items {
     ///
     /// # Errors
     /// A failure `missing items` if the program fails, `jq too long` if it takes too much.
-    pub fn items(&self, body: &JqInput) -> Result<Vec<Bytes>, Failure> {
+    pub fn items(
+        &self,
+        body: &JqInput,
+        context: &AnswerContext<'_>,
+    ) -> Result<Vec<Bytes>, Failure> {
         let text = |item: &JqInput| jq::json(item).map(Bytes::from);
-        let items = self.program.run_all(body);
+        let items = self.program.run_all_in(body, context);
         let texts = items.and_then(|items| items.iter().map(text).collect());
         texts.map_err(|error| missing_items("items.each", error))
     }
@@ -78,7 +83,10 @@ mod tests {
     fn items(program: &str, body: &str) -> Result<Vec<Bytes>, Failure> {
         let each = Some(program.to_owned());
         let settings = ItemSettings { each, ..ItemSettings::default() };
-        Items::new(&settings).unwrap().unwrap().items(&json(body.as_bytes())?)
+        Items::new(&settings)
+            .unwrap()
+            .unwrap()
+            .items(&json(body.as_bytes())?, &AnswerContext::default())
     }
 
     #[test]

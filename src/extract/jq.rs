@@ -60,6 +60,11 @@ impl Program {
         }
     }
 
+    /// Whether it has the variables of an answer.
+    pub fn has_variables(&self) -> bool {
+        self.has_variables
+    }
+
     /// All values of the program, in order.
     pub fn run_all(&self, input: &JqInput) -> Result<Vec<JqInput>, JqError> {
         self.run_all_in(input, &AnswerContext::default())

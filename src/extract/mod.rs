@@ -18,7 +18,7 @@ mod scanner;
 #[cfg(test)]
 mod spellings;
 
-pub use context::AnswerContext;
+pub use context::{AnswerContext, AnswerHead};
 pub use items::{ItemSettings, Items, missing_items};
 pub use jq::{JqInput, Program};
 pub use keys::keys_of;
@@ -46,6 +46,9 @@ struct WantedValue {
     /// Whether the value may be missing: it is null then.
     is_optional: bool,
 }
+
+/// How a program is compiled.
+type Compile = fn(&str) -> Result<Program, String>;
 
 /// The method by which all values are extracted. Plain paths alone don't need jq, and
 /// give the same values.
@@ -78,6 +81,18 @@ impl Extractor {
     /// # Errors
     /// Which program is wrong, and where.
     pub fn new(settings: &Settings) -> Result<Extractor, Error> {
+        Extractor::compiled(settings, Program::of_answer)
+    }
+
+    /// Compiles programs that read a body alone, without the variables of an answer.
+    ///
+    /// # Errors
+    /// Which program is wrong, and where.
+    pub fn of_body(settings: &Settings) -> Result<Extractor, Error> {
+        Extractor::compiled(settings, Program::new)
+    }
+
+    fn compiled(settings: &Settings, compile: Compile) -> Result<Extractor, Error> {
         let programs: Vec<(&String, &str)> = settings
             .iter()
             .map(|(key, program)| match program {
@@ -92,7 +107,7 @@ impl Extractor {
             .collect::<Result<_, _>>()?;
         Ok(Extractor {
             wanted: programs.iter().map(|(key, _)| WantedValue::new(key)).collect(),
-            method: ExtractionMethod::new(&programs)?,
+            method: ExtractionMethod::new(&programs, compile)?,
         })
     }
 
@@ -177,6 +192,15 @@ impl Extractor {
         Ok(self.extract_any(body)?.into_iter().next().unwrap_or_default())
     }
 
+    /// Whether a program reads more of an answer than its body.
+    #[must_use]
+    pub fn reads_context(&self) -> bool {
+        match &self.method {
+            ExtractionMethod::Paths(_) => false,
+            ExtractionMethod::Jq(programs) => programs.iter().any(Program::has_variables),
+        }
+    }
+
     /// Whether it takes a single pass over the body.
     #[must_use]
     pub fn is_single_pass(&self) -> bool {
@@ -229,15 +253,14 @@ impl Extractor {
 }
 
 impl ExtractionMethod {
-    fn new(programs: &[(&String, &str)]) -> Result<ExtractionMethod, Error> {
+    fn new(programs: &[(&String, &str)], compile: Compile) -> Result<ExtractionMethod, Error> {
         let paths: Option<Vec<Path>> = programs.iter().map(|(_, code)| Path::parse(code)).collect();
         if let Some(paths) = paths {
             return Ok(ExtractionMethod::Paths(PathScanner::new(paths)));
         }
-        let compile = |(key, code): &(&String, &str)| {
-            Program::of_answer(code).map_err(|why| wrong(key, &why))
-        };
-        programs.iter().map(compile).collect::<Result<_, _>>().map(ExtractionMethod::Jq)
+        let compiled =
+            |(key, code): &(&String, &str)| compile(code).map_err(|why| wrong(key, &why));
+        programs.iter().map(compiled).collect::<Result<_, _>>().map(ExtractionMethod::Jq)
     }
 }
 
@@ -288,7 +311,7 @@ impl CostExtractor {
         let optional =
             |(unit, code): (&String, &String)| (format!("{unit}?"), Value::from(code.as_str()));
         let settings: Settings = programs.iter().map(optional).collect();
-        let extractor = Extractor::new(&settings)
+        let extractor = Extractor::of_body(&settings)
             .map_err(|error| Error::plan(format!("limit.settle (--settle): {error}")))?;
         let index = |name: &String| units.iter().position(|unit| unit == name);
         let units: Vec<usize> = programs.keys().filter_map(index).collect();

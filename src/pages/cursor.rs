@@ -25,7 +25,7 @@ pub fn build(text: &str, _counts_items: bool) -> Result<Box<dyn Strategy>, Error
 
 impl Strategy for Cursor {
     fn next(&self, page: &Page) -> Result<Option<PageAddress>, String> {
-        match run(&self.program, page.body)? {
+        match run(&self.program, page)? {
             value if is_end(&value) => Ok(None),
             value @ (Value::String(_) | Value::Number(_)) => {
                 Ok(Some(PageAddress::Param(self.param.clone(), value)))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::extract::{Items, JqInput, Program};
+use crate::extract::{Items, Program};
 
 mod cursor;
 mod history;
@@ -141,11 +141,11 @@ impl Pages {
     ///
     /// # Errors
     /// That this body does not tell it.
-    pub fn count(&self, body: Option<&JqInput>) -> Result<Option<u64>, String> {
+    pub fn count(&self, page: &Page) -> Result<Option<u64>, String> {
         let Some(program) = &self.count else {
             return Ok(None);
         };
-        let count = run(program, body)?;
+        let count = run(program, page)?;
         match count.as_f64() {
             Some(number) if number >= 0.0 => Ok(Some((number as u64).min(self.max))),
             _ => Err(format!("pages.count gave {count}, which is not a number of pages")),
@@ -196,9 +196,7 @@ impl Pages {
     fn is_last(&self, page: &Page) -> Result<bool, String> {
         match &self.until {
             None => Ok(false),
-            Some(program) => {
-                Ok(!matches!(run(program, page.body)?, Value::Null | Value::Bool(false)))
-            }
+            Some(program) => Ok(!matches!(run(program, page)?, Value::Null | Value::Bool(false))),
         }
     }
 }

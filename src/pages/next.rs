@@ -28,7 +28,7 @@ impl Strategy for LinkHeader {
 
 impl Strategy for NextUrl {
     fn next(&self, page: &Page) -> Result<Option<PageAddress>, String> {
-        match run(&self.0, page.body)? {
+        match run(&self.0, page)? {
             value if is_end(&value) => Ok(None),
             Value::String(url) => Ok(Some(PageAddress::Url(url))),
             value => Err(format!("pages.next gave {value}, which is no URL")),

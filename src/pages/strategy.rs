@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::extract::{JqInput, Program};
+use crate::extract::{AnswerContext, JqInput, Program};
 
 /// A pagination strategy.
 pub trait Strategy: Send + Sync {
@@ -69,6 +69,8 @@ pub struct Page<'a> {
     pub uri: &'a Uri,
     /// The headers of the answer.
     pub headers: &'a HeaderMap,
+    /// What programs can read beside its body.
+    pub context: AnswerContext<'a>,
     /// Its body, if it is JSON.
     pub body: Option<&'a JqInput>,
     /// Its body as bytes.
@@ -101,13 +103,13 @@ impl PageAddress {
 
 /// Compiles the program of a key.
 pub fn compile(key: &str, code: &str) -> Result<Program, Error> {
-    Program::new(code).map_err(|why| Error::plan(format!("pages.{key}: {why}")))
+    Program::of_answer(code).map_err(|why| Error::plan(format!("pages.{key}: {why}")))
 }
 
-/// Runs a program on the body of a page.
-pub fn run(program: &Program, body: Option<&JqInput>) -> Result<Value, String> {
-    let body = body.ok_or("the page is not JSON")?;
-    program.run(body).map_err(|error| error.to_string())
+/// Runs a program on a page.
+pub fn run(program: &Program, page: &Page) -> Result<Value, String> {
+    let body = page.body.ok_or("the page is not JSON")?;
+    program.run_in(body, &page.context).map_err(|error| error.to_string())
 }
 
 /// Whether a value means that there is no next page: APIs send `null`, `""` or `false`.

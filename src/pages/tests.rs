@@ -3,7 +3,7 @@ use http::{HeaderMap, Uri};
 use serde_json::json;
 
 use super::*;
-use crate::extract::ItemSettings;
+use crate::extract::{AnswerContext, ItemSettings, JqInput};
 
 fn each() -> Items {
     let settings = ItemSettings { each: Some(".items[]".into()), ..ItemSettings::default() };
@@ -30,17 +30,30 @@ fn advance(
 ) -> Advance {
     let (text, input) = (body.to_string(), serde_json::from_value(body.clone()));
     let input: JqInput = input.unwrap();
+    let (uri, headers) = (Uri::from_static("https://h/list?size=9"), HeaderMap::new());
     let page = Page {
         number,
         address,
-        uri: &Uri::from_static("https://h/list?size=9"),
-        headers: &HeaderMap::new(),
-        body: Some(&input),
-        bytes: text.as_bytes(),
         items: Some(items),
         is_empty: items.is_empty(),
+        ..page(&uri, &headers, &input, text.as_bytes())
     };
     pages.advance(&page, history)
+}
+
+/// The first page of a list without items.
+fn page<'a>(uri: &'a Uri, headers: &'a HeaderMap, body: &'a JqInput, bytes: &'a [u8]) -> Page<'a> {
+    Page {
+        number: 0,
+        address: &PageAddress::First,
+        uri,
+        headers,
+        context: AnswerContext::default(),
+        body: Some(body),
+        bytes,
+        items: None,
+        is_empty: false,
+    }
 }
 
 /// The address after a page without a history.
@@ -224,10 +237,11 @@ fn the_body_may_tell_the_number_of_pages() {
     let pages = pages(json!({"page": "page", "count": ".total", "max": 10}));
     for (total, count) in [(json!(4), 4), (json!(400), 10), (json!(0), 0)] {
         let body: JqInput = serde_json::from_value(json!({"total": total})).unwrap();
-        assert_eq!(pages.count(Some(&body)), Ok(Some(count)));
+        let (uri, headers) = (Uri::default(), HeaderMap::new());
+        assert_eq!(pages.count(&page(&uri, &headers, &body, b"")), Ok(Some(count)));
     }
     let body: JqInput = serde_json::from_value(json!({"total": "x"})).unwrap();
-    assert!(pages.count(Some(&body)).is_err());
+    assert!(pages.count(&page(&Uri::default(), &HeaderMap::new(), &body, b"")).is_err());
 }
 
 #[test]

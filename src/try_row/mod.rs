@@ -270,8 +270,10 @@ fn read(
     answer: &Answer,
     context: &AnswerContext<'_>,
 ) -> (Option<Vec<Bytes>>, Vec<ExtractedValue>, RowEnd) {
-    let items =
-        stage.each.as_ref().map(|each| json(&answer.body).and_then(|body| each.items(&body)));
+    let items = stage
+        .each
+        .as_ref()
+        .map(|each| json(&answer.body).and_then(|body| each.items(&body, context)));
     let items = match items.transpose() {
         Ok(items) => items,
         Err(failure) => return (None, Vec::new(), RowEnd::Failed(failure)),

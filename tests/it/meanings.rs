@@ -60,10 +60,11 @@ fn missing_rows_are_done_without_a_value_in_every_format() {
         assert!(shown.contains("count(path)  10"), "{shown}");
         let table = place.path("table.jsonl");
         throng("convert").flags(&format!("{results} {table}")).exits(0);
-        let missing: Vec<Value> = lines(&place.read("table.jsonl"))
+        let mut missing: Vec<Value> = lines(&place.read("table.jsonl"))
             .into_iter()
             .filter(|it| it["_error"] == "missing")
             .collect();
+        missing.sort_by_key(|record| record["symbol"].to_string());
         assert_eq!(each(&missing, "symbol"), ["S3", "S9"], "{output}");
         for record in missing {
             assert!([json!(true), json!("true")].contains(&record["_ok"]), "{record}");
@@ -211,6 +212,41 @@ fn headers_body_and_row_choose_the_rule_and_the_first_one_counts() {
     }
     let first = ask(&mock, "/status/404", "4xx = missing", "--answer 404=fail").with_code(0);
     assert_eq!(record(&first)["_error"], "missing");
+}
+
+#[test]
+fn values_items_and_pages_read_the_head_of_the_answer_and_the_row() {
+    let mock = plain_mock();
+    let place = Place::new();
+    let input = place.file("rows.csv", "id\nonly\n");
+    let ask =
+        |path: &str| run().arg("--url", &format!("{}{path}", mock.url())).arg("--input", &input);
+    let values = |throng: Throng| {
+        throng
+            .arg("-e", "status=$status")
+            .arg("-e", "type=$headers[\"content-type\"]")
+            .arg("-e", "url=$url | test(\"x=1\")")
+            .arg("-e", "own=$row.id + \"!\"")
+    };
+    let assert_read = |record: &Value| {
+        let found = ["status", "type", "url", "own"].map(|name| record[name].clone());
+        assert_eq!(found, [json!(200), json!("application/json"), json!(true), json!("only!")]);
+    };
+    assert_read(&record(&values(ask("/echo?x=1")).exits(0)));
+    // In each record of an item, and of pages that a program ends.
+    let listed =
+        ask("/list/30?size=10&x=1").flags("--page page").arg("--each", ".items[] + {s: $status}");
+    let ended = values(listed.arg("--until", "$url | test(\"page=2\")")).exits(0);
+    let records = lines(&ended.stdout);
+    assert_eq!(records.len(), 20);
+    records.iter().for_each(assert_read);
+    // And of a batch.
+    let batch = ask("/batch?x=1&ids={{ id | join(',') }}")
+        .flags("--batch 5 --match id=.id --each .items[]");
+    assert_read(&record(&values(batch).exits(0)));
+    // Where there is no answer, a program that names one is wrong.
+    let wrong = ask("/echo").arg("--rate", "9 tokens/1s").flags("--cost tokens=1");
+    wrong.arg("--settle", "tokens=$status").exits(2).says("undefined");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use http::Method;
 use super::RowExecutor;
 use super::attempt::{AttemptTrace, Cancelled};
 use crate::batch::{Batch, KeyedItems};
-use crate::extract::json;
+use crate::extract::{AnswerContext, AnswerHead, json};
 use crate::record::{Failure, Record};
 use crate::row::Row;
 
@@ -16,6 +16,12 @@ use crate::row::Row;
 struct BatchGroup {
     rows: Vec<Row>,
     trace: AttemptTrace,
+}
+
+/// The answer to a batch.
+struct BatchAnswer {
+    head: AnswerHead,
+    parts: KeyedItems,
 }
 
 impl RowExecutor {
@@ -59,7 +65,9 @@ impl RowExecutor {
         for row in rows {
             match self.check_doubt(&row, method) {
                 Ok(()) => left.push(row),
-                Err(failure) => emit(self.record(row, AttemptTrace::default(), Err(failure))).await,
+                Err(failure) => {
+                    emit(self.record_of(row, AttemptTrace::default(), Err(failure))).await
+                }
             }
         }
         left
@@ -69,7 +77,7 @@ impl RowExecutor {
         &self,
         batch: &Batch,
         group: &mut BatchGroup,
-    ) -> Result<Result<KeyedItems, Failure>, Cancelled> {
+    ) -> Result<Result<BatchAnswer, Failure>, Cancelled> {
         let all = batch.merge(&group.rows);
         let request = self.stage().render(&all).and_then(|request| {
             let cost = self.stage().cost(&all, &request)?;
@@ -83,16 +91,24 @@ impl RowExecutor {
         let answer =
             self.requests.exchange_with_intent(&request, &cost, rows, &mut group.trace).await?;
         Ok(answer.and_then(|answer| {
-            let parts = self.parts(batch, &answer.body);
-            parts.inspect_err(|_| group.trace.keep_all(&answer.body))
+            let url = request.uri().clone();
+            let head = AnswerHead { status: answer.status, headers: answer.headers, url };
+            let parts = self.parts(batch, &answer.body, &head.context());
+            let parts = parts.inspect_err(|_| group.trace.keep_all(&answer.body))?;
+            Ok(BatchAnswer { head, parts })
         }))
     }
 
-    fn parts(&self, batch: &Batch, body: &[u8]) -> Result<KeyedItems, Failure> {
+    fn parts(
+        &self,
+        batch: &Batch,
+        body: &[u8],
+        context: &AnswerContext<'_>,
+    ) -> Result<KeyedItems, Failure> {
         let body = json(body)?;
         self.check_time()?;
         let items = match &self.stage().each {
-            Some(each) => each.items(&body)?,
+            Some(each) => each.items(&body, context)?,
             None => Vec::new(),
         };
         batch.group(items)
@@ -102,24 +118,25 @@ impl RowExecutor {
         &self,
         batch: &Batch,
         mut group: BatchGroup,
-        answer: Result<KeyedItems, Failure>,
+        answer: Result<BatchAnswer, Failure>,
         emit: &E,
     ) {
-        let items = match answer {
-            Ok(parts) => {
+        let (items, head) = match answer {
+            Ok(BatchAnswer { head, parts }) => {
                 let shares = batch.assign(&group.rows, parts);
                 self.warn_of_unmatched(&group.rows, &shares.unmatched);
-                shares.items
+                (shares.items, Some(head))
             }
-            Err(failure) => vec![Err(failure); group.rows.len()],
+            Err(failure) => (vec![Err(failure); group.rows.len()], None),
         };
+        let context = head.as_ref().map(AnswerHead::context).unwrap_or_default();
         for (row, item) in group.rows.into_iter().zip(items) {
             let shared = group.trace.without_arrivals();
             let arrived = std::mem::replace(&mut group.trace.arrived, shared.arrived.clone());
             // The answer to all rows stands in the first one's record.
             let said = group.trace.said.take();
             let trace = AttemptTrace { arrived, said, ..shared };
-            emit(self.record(row, trace, item)).await;
+            emit(self.record(row, trace, item, context)).await;
         }
     }
 

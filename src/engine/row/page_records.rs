@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::RowExecutor;
 use super::attempt::{AttemptTrace, Cancelled};
-use crate::extract::JqInput;
+use crate::extract::{AnswerContext, AnswerHead, JqInput};
 use crate::pages::{self, PageAddress};
 use crate::record::{Failure, FailureKind, Record};
 use crate::row::{Item, Row};
@@ -59,11 +59,38 @@ pub(super) struct PageCollector<'a, E> {
     pending: Option<Record>,
     /// Without items, the values of all pages so far.
     lists: Vec<Value>,
+    /// The head of the page whose items are taken, if a program reads it.
+    head: Option<AnswerHead>,
 }
 
 impl FetchedPage {
+    /// What programs can read of the page beside its body.
+    fn context(&self) -> AnswerContext<'_> {
+        let url = self.request.as_ref().map(|page| page.request.uri());
+        match &self.outcome {
+            Ok(ParsedAnswer { answer, .. }) => {
+                AnswerContext { url, ..AnswerContext::of(answer.status, &answer.headers) }
+            }
+            Err(_) => AnswerContext::default(),
+        }
+    }
+
+    /// Its head, for programs that read it with each item.
+    fn head(&self) -> Option<AnswerHead> {
+        let (answer, page) = (&self.outcome.as_ref().ok()?.answer, self.request.as_ref()?);
+        Some(AnswerHead {
+            status: answer.status,
+            headers: answer.headers.clone(),
+            url: page.request.uri().clone(),
+        })
+    }
+
     /// The page as the strategy of pages needs it, to know where the list goes on.
-    pub fn as_listed<'a>(&'a self, contents: &'a PageContents) -> Option<pages::Page<'a>> {
+    pub fn as_listed<'a>(
+        &'a self,
+        row: &'a Row,
+        contents: &'a PageContents,
+    ) -> Option<pages::Page<'a>> {
         let read = self.outcome.as_ref().ok()?;
         let PageRequest { request, .. } = self.request.as_ref()?;
         Some(pages::Page {
@@ -71,6 +98,7 @@ impl FetchedPage {
             address: &self.address,
             uri: request.uri(),
             headers: &read.answer.headers,
+            context: AnswerContext { row: Some(row), ..self.context() },
             body: read.body.as_ref(),
             bytes: &read.answer.body,
             items: contents.items(),
@@ -120,6 +148,7 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
             trace: AttemptTrace::default(),
             pending: None,
             lists: Vec::new(),
+            head: None,
         }
     }
 
@@ -146,11 +175,16 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
     pub fn contents(&mut self, page: &FetchedPage) -> Result<PageContents, Failure> {
         self.add_attempts(page);
         let read = page.outcome.as_ref().map_err(Clone::clone)?;
+        let context = AnswerContext { row: Some(&self.row), ..page.context() };
+        let extractor = &self.executor.stage().extractor;
+        self.head = page.head().filter(|_| extractor.reads_context());
         let contents = match self.executor.stage().each.as_ref().zip(read.body.as_ref()) {
-            Some((each, body)) => {
-                self.executor.check_time().and_then(|()| each.items(body)).map(PageContents::Items)
-            }
-            None => self.executor.values(&read.answer.body).map(PageContents::Values),
+            Some((each, body)) => self
+                .executor
+                .check_time()
+                .and_then(|()| each.items(body, &context))
+                .map(PageContents::Items),
+            None => self.executor.values(&read.answer.body, &context).map(PageContents::Values),
         };
         contents.inspect_err(|_| self.trace.keep_all(&read.answer.body))
     }
@@ -178,7 +212,8 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
             }
         }
         let trace = self.trace.take();
-        let record = self.executor.record(self.row.clone(), trace, Ok(item));
+        let context = self.head.as_ref().map(AnswerHead::context).unwrap_or_default();
+        let record = self.executor.record(self.row.clone(), trace, Ok(item), context);
         self.put(record).await;
     }
 

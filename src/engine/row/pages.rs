@@ -165,7 +165,7 @@ impl RowExecutor {
         contents: &PageContents,
         history: &mut PageHistory,
     ) -> PageOutcome {
-        let (Some(pages), Some(page)) = (self.pages(), page.as_listed(contents)) else {
+        let (Some(pages), Some(page)) = (self.pages(), page.as_listed(row, contents)) else {
             return PageOutcome { repeats: false, next: Ok(NextPage::Nothing) };
         };
         let advance = pages.advance(&page, history);
@@ -192,7 +192,7 @@ impl RowExecutor {
         let is_first = page.number == 0;
         if is_first
             && pages.allow_any_order(page.items.map(<[_]>::len))
-            && let Some(count) = pages.count(page.body)?
+            && let Some(count) = pages.count(page)?
         {
             return Ok(NextPage::Rest(count));
         }
@@ -233,7 +233,7 @@ impl RowExecutor {
                     return collector.end(Err(failure)).await;
                 }
             };
-            let listed = page.as_listed(&contents).filter(|page| !page.is_empty);
+            let listed = page.as_listed(&row, &contents).filter(|page| !page.is_empty);
             if listed.is_some_and(|page| history.repeats(&page)) {
                 self.warn_of_repeat(&row, &page.address);
             } else {

@@ -82,8 +82,9 @@ impl BodySignals {
         let mut signals = BodySignals { sources: Vec::new(), programs: BTreeMap::new() };
         for (number, source) in (1..).zip(sources).filter(|(_, it)| it.is_of_body()) {
             for code in source.names().into_iter().filter(|name| name.starts_with('.')) {
-                let program = Extractor::of_one("value", code)
-                    .map_err(|error| Error::plan(format!("signal {number}: {error}")))?;
+                let program =
+                    Extractor::of_body(&[("value?".to_owned(), code.into())].into_iter().collect())
+                        .map_err(|error| Error::plan(format!("signal {number}: {error}")))?;
                 signals.programs.insert(code.to_owned(), program);
             }
             signals.sources.push(source.clone());
