@@ -242,7 +242,7 @@ fn values_items_and_pages_read_the_head_of_the_answer_and_the_row() {
     records.iter().for_each(assert_read);
     // And of a batch.
     let batch = ask("/batch?x=1&ids={{ id | join(',') }}")
-        .flags("--batch 5 --match id=.id --each .items[]");
+        .flags("--batch 5 --match id=.id --each .found[]");
     assert_read(&record(&values(batch).exits(0)));
     // Where there is no answer, a program that names one is wrong.
     let wrong = ask("/echo").arg("--rate", "9 tokens/1s").flags("--cost tokens=1");
