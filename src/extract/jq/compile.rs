@@ -96,7 +96,7 @@ fn undefined(code: &str, errors: &jaq_core::compile::Errors<&str, ()>) -> String
     };
     if let Some((_, why)) = EXCLUDED.iter().find(|(excluded, _)| excluded == name) {
         format!("{code:?}: {name} is left out of jq here: {why}")
-    } else if *name == code.trim() {
+    } else if *name == code.trim() && !name.starts_with('$') {
         format!("{code:?} is not a jq program: the value of a key is .{name}")
     } else {
         format!("{code:?} is not a jq program: undefined {} {name}", kind.as_str())
