@@ -202,7 +202,7 @@ fn what_can_not_be_read_stops_it_before_anything_is_sent() {
     nowhere.exits(2).says("neither HOME nor XDG_STATE_HOME is set");
     let file = place.file("file", "");
     let not_there = job("run", &place, &mock, "b.jsonl").env("XDG_STATE_HOME", &file);
-    not_there.exits(2).says("set XDG_STATE_HOME to a directory that is");
+    not_there.exits(2).says("set XDG_STATE_HOME to another directory");
     assert_eq!(mock.judgement().requests, 1);
 }
 
