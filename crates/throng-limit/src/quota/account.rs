@@ -53,6 +53,7 @@ impl Participant<'_> {
         if !self.is_stated_by_others(state) {
             state.take_over(self.now, self.run, others, quota);
         }
+        state.end_reports(self.run);
         state.advance(self.now, quota, self.is_alive);
         state.report(self.now, quota, self.run, &LeaseRequest::default());
     }

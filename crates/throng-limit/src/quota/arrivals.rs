@@ -100,11 +100,11 @@ impl Arrivals {
     pub fn expire(&mut self, now: &ClockSnapshot, quota: &Quota) {
         match &quota.terms.lifetime {
             Lifetime::Window(_) => self.expire_window(now, quota),
-            Lifetime::Leak { per_unit, skew } => self.leak(now, *per_unit, *skew),
+            Lifetime::Leak { per_unit, skew } => self.leak(now, quota, *per_unit, *skew),
         }
     }
 
-    fn leak(&mut self, now: &ClockSnapshot, per_unit: Duration, skew: Duration) {
+    fn leak(&mut self, now: &ClockSnapshot, quota: &Quota, per_unit: Duration, skew: Duration) {
         let ended = self.arrived.partition_point(|(time, _)| *time <= now.line());
         let poured: Vec<(u64, u64)> = self.arrived.drain(..ended).collect();
         for (time, units) in poured {
@@ -112,7 +112,8 @@ impl Arrivals {
             self.empty = from + leaks_in(per_unit, units);
             self.remember(now, time, units);
         }
-        if self.empty <= now.line() {
+        // Units that are reported late were poured behind those that have leaked since then.
+        if self.empty + micros(quota.terms.span) <= now.line() {
             self.empty = 0;
         }
     }
@@ -165,8 +166,8 @@ impl Arrivals {
     }
 
     /// Whether no units count.
-    pub fn is_empty(&self) -> bool {
-        self.arrived.is_empty() && self.empty == 0
+    pub fn is_empty(&self, now: &ClockSnapshot) -> bool {
+        self.arrived.is_empty() && self.empty <= now.line()
     }
 
     /// Units that count, by the time at which the last of them is available again.

@@ -80,17 +80,15 @@ impl FileQuotaHandle {
         let Some(directory) = lock_directory(&self.directory)? else { return Ok(false) };
         let mut files = AccountFiles::open(&self.path)?;
         files.list(|_| false, |other| other.unit == self.quota.unit)?;
-        if !self.join(&mut files)? {
+        if !self.join(&mut files, &directory)? {
             return Ok(false);
         }
-        // The directory changes, so that all other runs look for this one's limit.
-        directory.set_modified(SystemTime::now())?;
         files.forget_others();
         self.files = Some(files);
         Ok(true)
     }
 
-    fn join(&mut self, files: &mut AccountFiles) -> io::Result<bool> {
+    fn join(&mut self, files: &mut AccountFiles, directory: &File) -> io::Result<bool> {
         let Some(LockedFiles { own, contents, others }) = files.lock()? else {
             return Ok(false);
         };
@@ -108,6 +106,10 @@ impl FileQuotaHandle {
         session.meet(&self.quota.name, &contents.state);
         self.reports = session.open(&self.path, &self.quota.unit, &self.name);
         own.write(contents, self.quota.is_durable())?;
+        // The directory changes, so that all other runs look for this one's limit before they
+        // lease more units: until then this run holds the locks of their files.
+        directory.set_modified(SystemTime::now())?;
+        drop(others);
         Ok(true)
     }
 
@@ -171,7 +173,7 @@ impl FileQuotaHandle {
         }
         let mut contents = contents.unwrap_or_default();
         contents.state.end_handle(&self.name);
-        if contents.state.is_empty() && !self.quota.is_durable() {
+        if contents.state.is_empty(&now) && !self.quota.is_durable() {
             own.remove()?;
             remove_if_empty(&self.directory);
         } else {

@@ -244,6 +244,11 @@ impl QuotaState {
         self.turns.forget(run);
     }
 
+    /// Ends what a run has reported as one that states another limit: it states this one.
+    pub fn end_reports(&mut self, run: &str) {
+        self.runs.retain(|name, lease| !lease.reports_only || id_of(name) != id_of(run));
+    }
+
     /// Ends all handles of the run of this one.
     pub fn end_run(&mut self, run: &str) {
         self.runs.retain(|name, _| id_of(name) != id_of(run));
@@ -307,8 +312,8 @@ impl QuotaState {
 
     /// Whether no run leases units and none are counted.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.runs.is_empty() && self.arrivals.is_empty()
+    pub fn is_empty(&self, now: &ClockSnapshot) -> bool {
+        self.runs.is_empty() && self.arrivals.is_empty(now)
     }
 
     /// The runs that are registered.

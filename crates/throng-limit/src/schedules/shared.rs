@@ -370,18 +370,18 @@ fn by_text(seed: u64) -> Case {
 
 #[test]
 fn runs_that_are_killed_and_stopped_share_a_limit() {
-    all_hold(500_000..505_000, FAULTS, |seed| any_case(seed, &KINDS));
+    all_hold(500_000..504_000, FAULTS, |seed| any_case(seed, &KINDS));
 }
 
 #[test]
 fn runs_with_other_rates_one_after_the_other_share_a_limit() {
     let in_turn = Faults { stated: Stated::InTurn, ..FAULTS };
-    all_hold(510_000..512_000, in_turn, |seed| any_case(seed, &KINDS));
+    all_hold(510_000..511_000, in_turn, |seed| any_case(seed, &KINDS));
 }
 
 #[test]
 fn runs_that_state_two_limits_at_the_same_time_keep_both() {
-    all_hold(520_000..523_000, BESIDE, by_text);
+    all_hold(520_000..522_500, BESIDE, by_text);
 }
 
 #[test]
@@ -389,7 +389,7 @@ fn a_machine_that_is_started_anew_and_a_calendar_that_is_set_release_nothing() {
     let faults = Faults { starts: 0.002, steps: 0.002, ..FAULTS };
     // Where the calendar ends windows, a calendar that is wrong ends them early.
     let kinds: Vec<Kind> = KINDS.into_iter().filter(|kind| !matches!(kind, Kind::Clock)).collect();
-    all_hold(530_000..532_000, faults, |seed| any_case(seed, &kinds));
+    all_hold(530_000..531_500, faults, |seed| any_case(seed, &kinds));
 }
 
 #[test]

@@ -199,6 +199,26 @@ fn a_dead_run_with_a_long_timeout_counts_until_its_last_request_can_have_arrived
 }
 
 #[test]
+fn what_was_poured_into_a_bucket_and_is_reported_late_leaks_after_what_was_reported() {
+    let (quota, second) = (quota("bucket:10/10s"), 1_000);
+    let at = |millis: u64| now(HOUR + millis, NOON + millis, "a");
+    let mut state = QuotaState::default();
+    for run in ["early", "late"] {
+        exchange(&mut state, &at(0), &quota, run, &request_for(1));
+    }
+    let report = |state: &mut QuotaState, now: u64, run: &str, arrived: u64| {
+        let arrived = [(at(arrived).time, 1)];
+        let request = LeaseRequest { arrived: &arrived, ..LeaseRequest::default() };
+        exchange(state, &at(now), &quota, run, &request);
+    };
+    // One leaks in a second; the other was poured in meanwhile, and is reported afterwards.
+    report(&mut state, 0, "early", 0);
+    report(&mut state, second + 100, "late", second / 2);
+    assert_eq!(left(state.clone(), &quota, &at(2 * second - 200)), 9);
+    assert_eq!(left(state, &quota, &at(2 * second + 200)), 10);
+}
+
+#[test]
 fn a_server_s_reset_frees_earlier_arrivals() {
     let (reset, noon) = (quota("25/1h@reset"), now(HOUR, NOON, "a"));
     let mut state = used(&reset, 25);

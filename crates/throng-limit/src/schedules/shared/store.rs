@@ -239,7 +239,7 @@ impl QuotaHandle for Handle {
             }
             if let Some(limit) = account.limits.get_mut(&handle.limit) {
                 limit.state.end_handle(&handle.name);
-                if limit.state.is_empty() {
+                if limit.state.is_empty(participant.now) {
                     account.limits.remove(&handle.limit);
                 }
             }
