@@ -35,11 +35,13 @@ mod feedback;
 mod outage;
 mod page_records;
 mod pages;
+mod stand_in;
 #[cfg(feature = "cli")]
 mod try_once;
 
 use attempt::{AttemptError, AttemptOutcome, AttemptTerms, AttemptTrace, Purpose};
 pub use attempt::{Cancelled, RequestExecutor};
+pub use stand_in::StandIn;
 #[cfg(feature = "cli")]
 pub use try_once::Attempted;
 
@@ -69,6 +71,14 @@ impl RowExecutor {
 
     fn stage(&self) -> &Stage {
         self.requests.stage()
+    }
+
+    /// Starts stand-ins in this way for rows that wait to know whether their server is out. A
+    /// row of several requests, or a request of several rows, has none.
+    pub fn set_stand_in(&self, start: impl Fn() -> StandIn + 'static) {
+        if !self.stage().has_parts() && self.stage().batch.is_none() {
+            self.requests.stand_in.get_or_init(|| Box::new(start));
+        }
     }
 
     /// The run that it is part of, and the index of its stage.

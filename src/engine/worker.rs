@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_channel::Sender;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 use tokio::task::{JoinSet, LocalSet};
 
 use super::brake::UniformFailure;
@@ -15,7 +16,7 @@ use super::channels::{Inbox, Outbox, OutboxBatch, StageChannels, StageExit};
 use super::context::RunContext;
 use super::ending;
 use super::panics::{all, caught};
-use super::row::{Cancelled, RowExecutor};
+use super::row::{Cancelled, RowExecutor, StandIn};
 use crate::metrics::WaitReason;
 use crate::plan::Stage;
 use crate::record::Record;
@@ -108,6 +109,15 @@ async fn run_stage(
     shutdown: Shutdown,
 ) {
     let (executor, inbox, exit) = (Rc::new(executor), Rc::new(inbox), Rc::new(exit));
+    let (others, of_inbox, of_exit) = (Rc::downgrade(&executor), inbox.clone(), exit.clone());
+    executor.set_stand_in(move || {
+        let (executor, inbox, exit) = (others.upgrade(), of_inbox.clone(), of_exit.clone());
+        StandIn::start(async move |stop| {
+            if let Some(executor) = executor {
+                run_stand_in(&executor, &inbox, &exit, &stop).await;
+            }
+        })
+    });
     let mut tasks = JoinSet::new();
     for _ in 0..in_flight {
         tasks.spawn_local(run_rows(executor.clone(), inbox.clone(), exit.clone()));
@@ -144,10 +154,6 @@ async fn run_trial(
     exit: &StageExit,
 ) -> Result<(), Cancelled> {
     let (context, stage_index) = executor.place();
-    let stop = |uniform: &UniformFailure| {
-        let why = ending::uniform_failure(context, uniform);
-        context.shutdown.request(ShutdownReason::Error(why));
-    };
     while !context.brake.is_open(stage_index) {
         let rows = match executor.batch() {
             Some(_) => {
@@ -156,18 +162,53 @@ async fn run_trial(
             }
             None => vec![next_row(executor, inbox).await?],
         };
-        let begin = context.brake.begin(stage_index, rows.len(), &stop);
-        let trial = executor.requests.unless_stopped(begin).await?;
-        let put = async |record| {
-            let record = exit.without_secrets(record);
-            if let Some(trial) = &trial {
-                trial.note(&record);
-            }
-            hand_over(executor, exit, record).await;
-        };
-        executor.any_rows(rows, &put).await?;
+        run_on_trial(executor, exit, rows).await?;
     }
     Ok(())
+}
+
+/// Takes the rows of a request to their records, as soon as the stage's trial allows it.
+async fn run_on_trial(
+    executor: &Rc<RowExecutor>,
+    exit: &StageExit,
+    rows: Vec<Row>,
+) -> Result<(), Cancelled> {
+    let (context, stage_index) = executor.place();
+    let stop = |uniform: &UniformFailure| {
+        let why = ending::uniform_failure(context, uniform);
+        context.shutdown.request(ShutdownReason::Error(why));
+    };
+    let begin = context.brake.begin(stage_index, rows.len(), &stop);
+    let trial = executor.requests.unless_stopped(begin).await?;
+    let put = async |record| {
+        let record = exit.without_secrets(record);
+        if let Some(trial) = &trial {
+            trial.note(&record);
+        }
+        hand_over(executor, exit, record).await;
+    };
+    executor.any_rows(rows, &put).await
+}
+
+/// Maximum time for which a stand-in waits for a row.
+const STAND_IN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Takes rows to their records until it is stopped, or no row comes.
+async fn run_stand_in(executor: &Rc<RowExecutor>, inbox: &Inbox, exit: &StageExit, stop: &Notify) {
+    loop {
+        let row = tokio::select! {
+            biased;
+            () = stop.notified() => return,
+            row = next_row(executor, inbox) => row,
+            () = tokio::time::sleep(STAND_IN_PATIENCE) => return,
+        };
+        let Ok(row) = row else {
+            return;
+        };
+        if run_on_trial(executor, exit, vec![row]).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// The next row, unless there is none or the run is to end.

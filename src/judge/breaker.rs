@@ -36,6 +36,8 @@ struct Streak {
     unreachable: u32,
     /// Number of requests that have failed at the server.
     requests: u32,
+    /// Whether a request waits for the end of the streak, as it is not tried again.
+    is_awaited: bool,
     /// The latest failure in words.
     cause: String,
 }
@@ -92,6 +94,8 @@ pub struct Suspicion {
     pub streak: u64,
     /// Whether there are enough failures, and only the time has to pass.
     pub is_strong: bool,
+    /// Whether a request waits for the end of the streak.
+    pub is_awaited: bool,
 }
 
 /// Whether failures were an outage.
@@ -103,6 +107,8 @@ pub enum Conclusion {
     Passing,
     /// It is not known before this time.
     Open(Time),
+    /// They have lasted for long enough, and are too few.
+    TooFew,
 }
 
 /// An outage as it is shown.
@@ -240,24 +246,33 @@ impl Breaker {
         if self.outage.is_some() {
             return Conclusion::Out;
         }
-        let Some(current) = self.streak.as_ref().filter(|current| current.id == streak) else {
+        let has_lasted = self.has_lasted(now);
+        let Some(current) = self.streak.as_mut().filter(|current| current.id == streak) else {
             return Conclusion::Passing;
         };
-        if !self.has_lasted(now) {
+        current.is_awaited = true;
+        if !has_lasted {
             return Conclusion::Open(current.since.after(self.after));
         }
         if current.unreachable > 0 || current.requests >= self.failures {
             self.open(now, chance);
             return Conclusion::Out;
         }
-        Conclusion::Passing
+        Conclusion::TooFew
     }
 
     fn count(&mut self, now: Time, failure: OriginFailure) -> Suspicion {
         let streaks = &mut self.streaks;
         let streak = self.streak.get_or_insert_with(|| {
             *streaks += 1;
-            Streak { id: *streaks, since: now, unreachable: 0, requests: 0, cause: String::new() }
+            Streak {
+                id: *streaks,
+                since: now,
+                unreachable: 0,
+                requests: 0,
+                is_awaited: false,
+                cause: String::new(),
+            }
         });
         streak.cause = failure.cause;
         if failure.is_unreachable {
@@ -267,7 +282,7 @@ impl Breaker {
             streak.requests += u32::from(failure.counted_in != Some(streak.id));
         }
         let is_strong = streak.unreachable.max(streak.requests) >= self.failures;
-        Suspicion { streak: streak.id, is_strong }
+        Suspicion { streak: streak.id, is_strong, is_awaited: streak.is_awaited }
     }
 
     fn has_lasted(&self, now: Time) -> bool {
@@ -361,7 +376,7 @@ mod tests {
             assert!(!suspicion.is_strong);
             counted = Some(suspicion.streak);
         }
-        assert_eq!(breaker.decide(at(100_000), counted.unwrap(), 0.0), Conclusion::Passing);
+        assert_eq!(breaker.decide(at(100_000), counted.unwrap(), 0.0), Conclusion::TooFew);
     }
 
     #[test]

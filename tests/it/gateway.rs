@@ -36,6 +36,8 @@ struct State {
     /// All connections of the way so far.
     open: Mutex<Vec<TcpStream>>,
     connections: AtomicUsize,
+    /// Requests that got a 502.
+    requests: AtomicUsize,
 }
 
 impl Gateway {
@@ -46,6 +48,7 @@ impl Gateway {
             way: Mutex::new((Way::Through, Instant::now())),
             open: Mutex::default(),
             connections: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
         });
         let gateway = Gateway { addr, state };
         gateway.listen();
@@ -67,6 +70,7 @@ impl Gateway {
             std::mem::replace(&mut *now, (way, Instant::now())).0
         };
         self.state.connections.store(0, Ordering::SeqCst);
+        self.state.requests.store(0, Ordering::SeqCst);
         for stream in self.state.open.lock().unwrap().drain(..) {
             // It may have ended before.
             let _ = stream.shutdown(Shutdown::Both);
@@ -95,6 +99,11 @@ impl Gateway {
         self.state.connections.load(Ordering::SeqCst)
     }
 
+    /// Number of requests that got a 502 since the last turn.
+    pub fn requests_since_turn(&self) -> usize {
+        self.state.requests.load(Ordering::SeqCst)
+    }
+
     fn listen(&self) {
         let listener = TcpListener::bind(self.addr).unwrap();
         let state = self.state.clone();
@@ -108,17 +117,17 @@ impl Gateway {
                 state.connections.fetch_add(1, Ordering::SeqCst);
                 state.open.lock().unwrap().push(stream.try_clone().unwrap());
                 // A client may go at any time.
-                thread::spawn(move || take(way, stream, state.server));
+                thread::spawn(move || take(way, stream, &state));
             }
         });
     }
 }
 
-fn take(way: Way, mut client: TcpStream, server: SocketAddr) -> Option<()> {
+fn take(way: Way, mut client: TcpStream, state: &State) -> Option<()> {
     let mut block = [0; 4096];
     match way {
         Way::Refuse | Way::Reset => client.shutdown(Shutdown::Both).ok(),
-        Way::Through => pass_on(client, server),
+        Way::Through => pass_on(client, state.server),
         Way::Silence => loop {
             if client.read(&mut block).ok()? == 0 {
                 return None;
@@ -131,6 +140,7 @@ fn take(way: Way, mut client: TcpStream, server: SocketAddr) -> Option<()> {
         Way::BadGateway => loop {
             let length = client.read(&mut block).ok().filter(|length| *length > 0)?;
             for _ in 0..block[..length].windows(4).filter(|end| *end == b"\r\n\r\n").count() {
+                state.requests.fetch_add(1, Ordering::SeqCst);
                 client.write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n").ok()?;
             }
         },

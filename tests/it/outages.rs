@@ -276,3 +276,55 @@ fn a_post_waits_as_well_unless_it_may_have_been_done() {
     assert_eq!(recorder.came().len(), 5, "{}", ended.stderr);
     assert_eq!(each(&place.records("out.jsonl"), "_error"), ["status 502"; 5]);
 }
+
+#[test]
+fn rows_that_go_one_at_a_time_wait_for_a_server_as_well() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let gateway = Gateway::before(mock.addr());
+    let flags = "--mode sync --workers 1 --rate 20/500ms --retries 1 --outage-failures 5 --outage-after 500ms --linger 0s";
+    let running =
+        run().quotes(&gateway.url()).files(&place, ROWS, "out.jsonl").flags(flags).start();
+    until("some records", || written(&place) >= 12);
+    gateway.turn(Way::BadGateway);
+    until("a probe in vain", || gateway.age() > Duration::from_millis(2_500));
+    let in_vain = gateway.requests_since_turn();
+    gateway.turn(Way::Through);
+    running.ends().with_code(0);
+    assert_eq!(each(&place.records("out.jsonl"), "_ok"), [true; ROWS]);
+    // Two of the first row, one of each of the next four, and probes.
+    assert!((6..=10).contains(&in_vain), "{in_vain}");
+}
+
+#[test]
+fn a_row_that_fails_for_ever_delays_no_other_that_goes_one_at_a_time() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let ended = run()
+        .with_two_statuses(&mock.url(), "500")
+        .files(&place, ROWS, "out.jsonl")
+        .flags("--mode sync --workers 1 --retries 0 --outage-failures 2")
+        .exits(1);
+    let records = place.records("out.jsonl");
+    let failed: Vec<_> = records.into_iter().filter(|it| it["_ok"] == false).collect();
+    assert_eq!(each(&failed, "symbol"), ["S3", "S9"], "{}", ended.stderr);
+    assert_eq!(mock.judgement().requests, ROWS as u64);
+}
+
+#[test]
+fn a_run_that_connects_ends_within_its_grace() {
+    let tls = throng_mock::ServerCertificate::self_signed(["127.0.0.1"]).unwrap();
+    let settings = Settings { tls: Some(tls.clone()), ..Settings::default() };
+    let (place, mock) = (Place::new(), mock(settings));
+    let gateway = Gateway::before(mock.addr());
+    let running = run()
+        .quotes(&gateway.url().replace("http:", "https:"))
+        .files(&place, ROWS, "out.jsonl")
+        .arg("--cacert", &place.file("ca.pem", &tls.certificate))
+        .flags("--rate 10/1s --workers 1 --concurrency 30 --connect-timeout 10m --grace 300ms")
+        .start();
+    until("some records", || written(&place) >= 10);
+    // Rows that wait for the limit lose their connection, and connect anew in its next window.
+    gateway.turn(Way::Silence);
+    until("a new connection", || gateway.connections_since_turn() >= 1);
+    running.signal("-INT");
+    running.ends().with_code(130);
+}

@@ -1,5 +1,6 @@
 //! Requests, and their attempts: a connection, a permit, a signature, an answer, in this order.
 
+use std::cell::OnceCell;
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
 use std::rc::Rc;
@@ -11,6 +12,7 @@ use http::{Request, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::outage::OriginStanding;
+use super::stand_in::StandIn;
 use crate::engine::context::RunContext;
 use crate::engine::ending;
 use crate::engine::outages::Pass;
@@ -48,6 +50,8 @@ pub struct RequestExecutor {
     /// Whether its requests are signed, or have secrets that may have to be read again.
     pub(super) has_credentials: bool,
     listener: ShutdownListener,
+    /// Starts a stand-in for a row that waits to know whether its server is out.
+    pub(super) stand_in: OnceCell<Box<dyn Fn() -> StandIn>>,
 }
 
 /// The run ended before the row had an outcome: the row gets no record now.
@@ -143,6 +147,7 @@ impl RequestExecutor {
             listener: ShutdownListener::new(context.shutdown.clone(), move || connections.close()),
             intents,
             sender,
+            stand_in: OnceCell::new(),
             has_credentials: is_signed || context.plan.vault.is_some(),
             context,
         }

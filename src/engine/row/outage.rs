@@ -1,6 +1,7 @@
 //! Attempts at origins that are out, or may be: they wait, and what they say of the origin is
 //! told.
 
+use std::future::pending;
 use std::time::Duration;
 
 use http::Uri;
@@ -8,6 +9,7 @@ use tokio::time::sleep;
 
 use super::Cancelled;
 use super::attempt::{AttemptError, AttemptTrace, Purpose, RequestExecutor};
+use super::stand_in::StandIn;
 use crate::engine::ending;
 use crate::engine::outages::{NoPass, Pass};
 use crate::judge::{Conclusion, Meaning, OriginFailure, Standing, Suspicion, Tries};
@@ -24,6 +26,8 @@ const MAX_CAUSE: usize = 100;
 pub(super) struct OriginStanding {
     origin: Origin,
     standing: Standing,
+    /// Whether the failure may be that of the request alone, and its row has a stand-in.
+    may_be_of_request: bool,
 }
 
 impl RequestExecutor {
@@ -116,11 +120,13 @@ impl RequestExecutor {
         };
         let judge = &self.stage().judge;
         let (now, chance) = (self.now(), self.context.world.draw());
+        let may_be_of_request = !failure.is_unreachable && !matches!(purpose, Purpose::Token(_));
         let told = self.context.outages.failed(pass, &origin, judge, now, failure, chance);
         if let Some(Standing::Suspect(suspicion)) = told {
             trace.counted_in = Some(suspicion.streak);
         }
-        trace.origin = told.map(|standing| Box::new(OriginStanding { origin, standing }));
+        trace.origin =
+            told.map(|standing| Box::new(OriginStanding { origin, standing, may_be_of_request }));
     }
 
     /// Whether the failure of the last attempt is one of its origin's outage: then the request
@@ -140,32 +146,60 @@ impl RequestExecutor {
         }
         match told.standing {
             Standing::Out => Ok(true),
-            Standing::Suspect(suspicion) if is_last || suspicion.is_strong => {
-                self.decided(&told.origin, suspicion).await
+            Standing::Suspect(suspicion)
+                if is_last || suspicion.is_strong || suspicion.is_awaited =>
+            {
+                let mut stand_in = None;
+                let outcome = self.decided(&told, suspicion, &mut stand_in).await;
+                if let Some(stand_in) = stand_in {
+                    stand_in.end().await;
+                }
+                outcome
             }
             Standing::Suspect(_) => Ok(false),
         }
     }
 
-    async fn decided(&self, origin: &Origin, suspicion: Suspicion) -> Result<bool, Cancelled> {
+    /// Waits until it is known whether failures were an outage. Meanwhile another row goes in
+    /// the place of this one: what becomes of it tells.
+    async fn decided(
+        &self,
+        told: &OriginStanding,
+        suspicion: Suspicion,
+        stand_in: &mut Option<StandIn>,
+    ) -> Result<bool, Cancelled> {
         let outages = &self.context.outages;
         loop {
             let mut changes = outages.changes();
             let now = self.now();
-            match outages.decide(origin, suspicion, now, self.context.world.draw()) {
+            let chance = self.context.world.draw();
+            let until = match outages.decide(&told.origin, suspicion, now, chance) {
                 Conclusion::Out => return Ok(true),
                 Conclusion::Passing => return Ok(false),
-                Conclusion::Open(until) => {
-                    let _waits = self.waits(WaitReason::Backoff);
-                    let changed = async {
-                        tokio::select! {
-                            _ = changes.changed() => {}
-                            () = sleep_until(now, Some(until)) => {}
-                        }
-                    };
-                    self.unless_stopped(changed).await?;
-                }
+                Conclusion::Open(until) => Some(until),
+                Conclusion::TooFew => None,
+            };
+            if stand_in.is_none() && !suspicion.is_strong && told.may_be_of_request {
+                *stand_in = self.stand_in.get().map(|start| start());
             }
+            if until.is_none() && stand_in.as_ref().is_none_or(StandIn::is_over) {
+                return Ok(false);
+            }
+            let _waits = self.waits(WaitReason::Backoff);
+            let ended = async {
+                match stand_in {
+                    Some(stand_in) => stand_in.ended().await,
+                    None => pending().await,
+                }
+            };
+            let changed = async {
+                tokio::select! {
+                    _ = changes.changed() => {}
+                    () = sleep_until(now, until) => {}
+                    () = ended => {}
+                }
+            };
+            self.unless_stopped(changed).await?;
         }
     }
 
@@ -208,7 +242,7 @@ fn cause(error: &SendError, origin: &Origin) -> String {
 async fn sleep_until(now: Time, until: Option<Time>) {
     match until {
         Some(until) => sleep(until.since(now).max(Duration::from_millis(1))).await,
-        None => std::future::pending().await,
+        None => pending().await,
     }
 }
 
