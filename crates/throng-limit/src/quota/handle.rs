@@ -132,7 +132,7 @@ impl FileQuotaHandle {
         let Some(LockedFiles { own, contents, mut others }) = locked else {
             return Ok(LeaseReply::Busy);
         };
-        let empty = || io::Error::new(io::ErrorKind::InvalidData, "it is empty");
+        let empty = || io::Error::new(io::ErrorKind::InvalidData, "it is damaged: it is empty");
         let mut contents = contents.ok_or_else(empty)?;
         let mut limits: Vec<_> = others.iter_mut().map(LockedOther::limit).collect();
         let exchanged = leases.exchange(&mut contents.state, &self.quota, &mut limits, request);
