@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HOST, PROXY_AUTHORIZATION};
-use http::{Request, Uri};
+use http::{Request, StatusCode, Uri};
 use http_body_util::Empty;
 use hyper::upgrade::Upgraded;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
@@ -332,11 +332,14 @@ impl Transport {
         let name = ServerName::try_from(origin.bare_host().to_owned())
             .map_err(|error| trouble(FailureKind::Tls, error.to_string(), Delivery::Final))?;
         let stream = tls.connect(name, io).await.map_err(|error| {
-            let detail = format!("{}: {}", origin.host, causes(&error));
+            let detail = self.trust.explain(origin, &error);
             trouble(FailureKind::Tls, detail, tls::after_handshake(&error))
         })?;
         if tls::speaks_http2(&stream) {
             Connection::http2(stream, wire).await
+        } else if !self.trust.allows_http1() {
+            let detail = self.trust.wrong_http(&format!("{}:{}", origin.host, origin.port));
+            Err(trouble(FailureKind::Tls, detail, Delivery::Final))
         } else {
             Connection::http1(stream, RequestTarget::Origin, wire).await
         }
@@ -427,8 +430,17 @@ async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &Intercept) -> Result<Up
         () = interim.too_many() => Err(faults::too_many_interim().detail),
     };
     let answer = answer.map_err(refused)?;
-    if !answer.status().is_success() {
-        return Err(refused(format!("it answered {}", answer.status())));
+    match answer.status() {
+        status if status.is_success() => {}
+        status @ (StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED) => {
+            let why = match proxy.basic_auth() {
+                Some(_) => "the user or the password that it was given is wrong",
+                None => "give them with network.proxy (--proxy http://USER:PASSWORD@HOST:PORT)",
+            };
+            let why = format!("it asks for a user and a password ({status}): {why}");
+            return Err(SendError { delivery: Delivery::Final, ..refused(why) });
+        }
+        status => return Err(refused(format!("it answered {status}"))),
     }
     hyper::upgrade::on(answer).await.map_err(|error| refused(causes(&error)))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -33,12 +33,48 @@ enum Interface {
     Address(IpAddr),
 }
 
+/// The interfaces of this machine, where the system has such a directory.
+const INTERFACES: &str = "/sys/class/net";
+
+impl Interface {
+    /// Checks that this machine has the interface or the address.
+    fn check(&self) -> Result<(), Error> {
+        match self {
+            Interface::Name(name) => check_name(name),
+            Interface::Address(address) => {
+                UdpSocket::bind((*address, 0)).map(drop).map_err(|error| {
+                    Error::plan(format!("network.interface (--interface) {address}: {error}"))
+                })
+            }
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let Ok(entries) = std::fs::read_dir(INTERFACES) else {
+        return Ok(());
+    };
+    let mut names: Vec<String> =
+        entries.flatten().map(|it| it.file_name().to_string_lossy().into_owned()).collect();
+    if names.iter().any(|own| own == name) {
+        return Ok(());
+    }
+    names.sort();
+    Err(Error::plan(format!(
+        "network.interface (--interface) {name}: this machine has no such interface, but {}",
+        names.join(", ")
+    )))
+}
+
 impl Dialer {
     pub fn new(settings: &Network, guard: AddressPolicy) -> Result<Dialer, Error> {
         let interface = settings.interface.as_ref().map(|name| match name.parse() {
             Ok(address) => Interface::Address(address),
             Err(_) => Interface::Name(name.clone()),
         });
+        if let Some(interface) = &interface {
+            interface.check()?;
+        }
         Ok(Dialer {
             resolve: settings
                 .resolve

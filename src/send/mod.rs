@@ -10,6 +10,7 @@ use crate::record::{Failure, FailureKind};
 
 mod acked;
 mod body;
+mod certificates;
 mod connect;
 pub mod deadline;
 mod dial;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -13,13 +14,16 @@ use tokio_rustls::rustls::crypto::{
 };
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{
-    self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    SupportedProtocolVersion,
+    self, AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, InvalidMessage,
+    PeerIncompatible, RootCertStore, SignatureScheme, SupportedProtocolVersion,
 };
 
+use super::certificates::Verifier;
 use super::http2;
+use super::route::Origin;
 use super::settings::{Http, Tls, Version};
 use super::{Delivery, causes};
 use crate::error::Error;
@@ -44,7 +48,14 @@ impl Trust {
             }
             (Some(cert), key) => {
                 let key = key.as_ref().unwrap_or(cert);
-                Some((certificates("tls.cert (--cert)", cert)?, private_key(key)?))
+                let pair = (certificates("tls.cert (--cert)", cert)?, private_key(key)?);
+                check_pair(&pair.0, &pair.1).map_err(|why| {
+                    let (cert, key) = (cert.display(), key.display());
+                    Error::plan(format!(
+                        "tls.cert (--cert) {cert} and tls.key (--cert-key) {key}: {why}"
+                    ))
+                })?;
+                Some(pair)
             }
         };
         let roots = settings.ca_cert.as_deref();
@@ -76,7 +87,15 @@ impl Trust {
         let builder = if self.insecure {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(algorithms)))
         } else {
-            builder.with_root_certificates(self.roots()?)
+            let roots = Arc::new(self.roots()?);
+            let provider = builder.crypto_provider().clone();
+            let by_roots = WebPkiServerVerifier::builder_with_provider(roots, provider)
+                .build()
+                .map_err(|error| error.to_string())?;
+            let own = self.roots.clone().unwrap_or_default();
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Verifier::new(by_roots, own)))
         };
         let mut config = match &self.own {
             None => builder.with_no_client_auth(),
@@ -111,6 +130,22 @@ impl Trust {
             ));
         }
         Ok(roots)
+    }
+}
+
+/// Checks that a private key belongs to the first certificate of a chain.
+fn check_pair(
+    chain: &[CertificateDer<'static>],
+    key: &PrivateKeyDer<'static>,
+) -> Result<(), String> {
+    let checked =
+        CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &ring::default_provider());
+    match checked {
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            Err("the key does not belong to the certificate".to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+        Ok(_) => Ok(()),
     }
 }
 
@@ -179,6 +214,59 @@ pub fn speaks_http2<T>(stream: &TlsStream<T>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(b"h2")
 }
 
+impl Trust {
+    /// Why a handshake failed, and what to do.
+    pub fn explain(&self, origin: &Origin, error: &std::io::Error) -> String {
+        let server = format!("{}:{}", origin.host, origin.port);
+        let why = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match why {
+            Some(rustls::Error::InvalidMessage(
+                InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+            )) => format!("{server} does not speak TLS: is it http://{server}?"),
+            Some(rustls::Error::InvalidCertificate(CertificateError::Other(why))) => {
+                format!("{server}: {}", why.0)
+            }
+            Some(
+                rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+                | rustls::Error::PeerIncompatible(
+                    PeerIncompatible::ServerDoesNotSupportTls12Or13
+                    | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+                ),
+            ) => format!("{server} speaks only a TLS older than {}", self.oldest()),
+            Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+                self.wrong_http(&server)
+            }
+            _ => format!("{server}: {}", causes(error)),
+        }
+    }
+
+    /// The oldest version of TLS that may be spoken, and what to do about it.
+    fn oldest(&self) -> &'static str {
+        if self.versions.contains(&&TLS12) {
+            "1.2, which is not safe, and which throng does not speak"
+        } else {
+            "1.3, which tls.min-version (--tls-min) asks for: 1.2 allows it"
+        }
+    }
+
+    /// The error of a server that does not offer the version of HTTP that the job asks for.
+    pub fn wrong_http(&self, server: &str) -> String {
+        match self.http {
+            Http::Two => format!(
+                "{server} does not speak HTTP/2, which network.http (--http) asks for: --http 1.1 does without"
+            ),
+            _ => format!(
+                "{server} offers none of the versions of HTTP that network.http (--http) allows: try another one"
+            ),
+        }
+    }
+
+    /// Whether a connection of this version of HTTP is one that the job allows.
+    pub fn allows_http1(&self) -> bool {
+        self.http != Http::Two
+    }
+}
+
 /// The delivery of a failed handshake: an untrusted certificate stays untrusted.
 pub fn after_handshake(error: &std::io::Error) -> Delivery {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
@@ -186,6 +274,9 @@ pub fn after_handshake(error: &std::io::Error) -> Delivery {
         Some(
             rustls::Error::InvalidCertificate(_)
             | rustls::Error::PeerIncompatible(_)
+            | rustls::Error::InvalidMessage(
+                InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+            )
             | rustls::Error::AlertReceived(_),
         ) => Delivery::Final,
         _ => Delivery::NotSent,

@@ -217,7 +217,7 @@ fn a_small_file_system_is_filled_and_what_is_in_flight_still_fits_in() {
         // Only root may mount; others may still limit the size of files.
         with_room(ask(), 10 << 20)
     };
-    ended.with_code(3).says("No space left on device");
+    ended.with_code(3).says("No space left on device: ").says(" free, and ");
     let text = fs::read_to_string(format!("{}/out.jsonl", small.path)).unwrap();
     // Nothing that was paid for is lost.
     assert_eq!(text.lines().count() as u64, mock.judgement().requests);

@@ -113,11 +113,14 @@ fn what_all_hosts_are_reached_by_stops_the_run_as_ever() {
     for flags in [
         "--proxy http://127.0.0.1:1".to_owned(),
         "--proxy socks5://127.0.0.1:1".to_owned(),
-        "--interface 192.0.2.1".to_owned(),
         format!("--unix-socket {}", place.path("none.sock")),
     ] {
         ask().flags(&flags).exits(3).says("can't be reached");
     }
+    ask()
+        .flags("--interface 192.0.2.1")
+        .exits(2)
+        .says("network.interface (--interface) 192.0.2.1: ");
     let mut ask = ask();
     for (key, value) in [
         ("kind", "oauth2"),

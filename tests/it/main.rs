@@ -37,6 +37,7 @@ mod examples;
 mod faults;
 mod forms;
 mod gateways;
+mod handshakes;
 mod heads;
 mod hostile;
 mod hosts;

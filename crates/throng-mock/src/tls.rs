@@ -34,6 +34,41 @@ impl ServerCertificate {
         })
     }
 
+    /// A new self-signed certificate that may sign others, as `openssl req -x509` makes it.
+    ///
+    /// # Errors
+    /// A name is not one of a host.
+    pub fn self_signed_authority<N: Into<String>>(
+        names: impl IntoIterator<Item = N>,
+    ) -> io::Result<ServerCertificate> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let mut params = rcgen::CertificateParams::new(names).map_err(invalid)?;
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().map_err(invalid)?;
+        let certificate = params.self_signed(&key).map_err(invalid)?;
+        Ok(ServerCertificate { certificate: certificate.pem(), key: key.serialize_pem() })
+    }
+
+    /// A new certificate that an authority with this name has signed.
+    ///
+    /// # Errors
+    /// A name is not one of a host.
+    pub fn issued<N: Into<String>>(
+        issuer: &str,
+        names: impl IntoIterator<Item = N>,
+    ) -> io::Result<ServerCertificate> {
+        let mut authority = rcgen::CertificateParams::default();
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        authority.distinguished_name = rcgen::DistinguishedName::new();
+        authority.distinguished_name.push(rcgen::DnType::CommonName, issuer);
+        let issuer = rcgen::Issuer::new(authority, rcgen::KeyPair::generate().map_err(invalid)?);
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let params = rcgen::CertificateParams::new(names).map_err(invalid)?;
+        let key = rcgen::KeyPair::generate().map_err(invalid)?;
+        let certificate = params.signed_by(&key, &issuer).map_err(invalid)?;
+        Ok(ServerCertificate { certificate: certificate.pem(), key: key.serialize_pem() })
+    }
+
     /// The acceptor of TLS connections.
     pub(crate) fn acceptor(&self) -> io::Result<TlsAcceptor> {
         let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes());

@@ -9,7 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use bytesize::ByteSize;
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
 
 use super::sidecar::Synced;
@@ -241,9 +242,12 @@ impl FileAtPath {
                 Ok(())
             }
             Err(error) if is_full(error) => {
+                let free = free_bytes(&self.file).map_or(String::new(), |free| {
+                    format!(" {} free, and", ByteSize(free).display().si())
+                });
                 let text = format!(
-                    "No space left on device: less than {} KiB, which what is in flight may need",
-                    needed.div_ceil(1 << 10)
+                    "No space left on device:{free} {} wanted for the answers that are in flight",
+                    ByteSize(needed).display().si()
                 );
                 Err(io::Error::new(io::ErrorKind::StorageFull, text))
             }
@@ -253,6 +257,12 @@ impl FileAtPath {
             }
         }
     }
+}
+
+/// Number of bytes that are free on the disk of a file, if the system tells.
+fn free_bytes(file: &File) -> Option<u64> {
+    let disk = fstatvfs(file).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 fn is_full(error: Errno) -> bool {

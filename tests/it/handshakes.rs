@@ -1,0 +1,141 @@
+//! Connections that come to nothing say why, and what to do.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+
+use throng_mock::{Mock, ServerCertificate, Settings};
+
+use crate::harness::{Place, Throng, mock, plain_mock, run};
+use crate::terminator;
+
+/// A server that answers the first bytes of each connection with these, and closes it.
+fn saying(bytes: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 2_048];
+            // A client may go at any time.
+            if stream.read(&mut head).is_ok_and(|read| read > 0) {
+                let _ = stream.write_all(bytes);
+                let _ = stream.read(&mut head);
+            }
+        }
+    });
+    addr
+}
+
+fn ask(place: &Place, server: &str) -> Throng {
+    let input = place.file("rows.csv", "id\n1\n2\n3\n");
+    run()
+        .arg("--url", &format!("{server}/echo/{{{{ id }}}}"))
+        .arg("--input", &input)
+        .flags("--extract path=.path --workers 1")
+}
+
+fn https(tls: &ServerCertificate) -> Mock {
+    mock(Settings { tls: Some(tls.clone()), ..Settings::default() })
+}
+
+#[test]
+fn a_server_that_speaks_no_tls_is_told_by_its_first_bytes() {
+    let place = Place::new();
+    let addr = saying(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let ended = ask(&place, &format!("https://{addr}")).exits(3);
+    ended.says(&format!("{addr} does not speak TLS: is it http://{addr}?"));
+}
+
+#[test]
+fn a_server_whose_tls_is_too_old_is_told() {
+    let place = Place::new();
+    // A fatal alert: protocol_version.
+    let addr = saying(&[0x15, 3, 1, 0, 2, 2, 70]);
+    let server = format!("https://{addr}");
+    ask(&place, &server).exits(3).says(&format!("{addr} speaks only a TLS older than 1.2"));
+    let strict = ask(&place, &server).flags("--tls-min 1.3").exits(3);
+    strict.says("older than 1.3, which tls.min-version (--tls-min) asks for");
+}
+
+#[test]
+fn a_server_without_http2_is_told_with_what_does_without() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let tls = ServerCertificate::self_signed(["127.0.0.1"]).unwrap();
+    let addr = terminator::http1_only(&tls, mock.addr());
+    let roots = place.file("roots.pem", &tls.certificate);
+    for addr in [addr, saying(&[0x15, 3, 1, 0, 2, 2, 120])] {
+        let ask = || ask(&place, &format!("https://{addr}")).arg("--cacert", &roots);
+        ask().flags("--http 2").exits(3).says("does not speak HTTP/2").says("--http 1.1");
+    }
+    let server = format!("https://{addr}");
+    ask(&place, &server).arg("--cacert", &roots).flags("--http 1.1").exits(0);
+}
+
+#[test]
+fn an_issuer_that_is_not_trusted_is_named() {
+    let place = Place::new();
+    let tls = ServerCertificate::issued("Ministry \u{1b}[31mRoot", ["127.0.0.1"]).unwrap();
+    let mock = https(&tls);
+    let ended = ask(&place, &mock.url()).exits(3);
+    ended.says("Ministry").says("is not trusted here").says("--cacert");
+    assert!(!ended.stderr.contains('\u{1b}'), "{}", ended.stderr);
+    let own = https(&ServerCertificate::self_signed(["127.0.0.1"]).unwrap());
+    ask(&place, &own.url()).exits(3).says("is self-signed").says("--cacert");
+    assert_eq!((mock.judgement().requests, own.judgement().requests), (0, 0));
+}
+
+#[test]
+fn a_self_signed_certificate_is_trusted_if_it_is_given_for_its_own_names() {
+    let place = Place::new();
+    for (name, code) in [("127.0.0.1", 0), ("other.example", 3)] {
+        let tls = ServerCertificate::self_signed_authority([name]).unwrap();
+        let mock = https(&tls);
+        let roots = place.file("roots.pem", &tls.certificate);
+        ask(&place, &mock.url()).arg("--cacert", &roots).exits(code);
+        assert_eq!(mock.judgement().requests, if code == 0 { 3 } else { 0 });
+        // Another one of the same name is none that was given.
+        let other = ServerCertificate::self_signed_authority([name]).unwrap();
+        let roots = place.file("roots.pem", &other.certificate);
+        ask(&place, &mock.url()).arg("--cacert", &roots).exits(3).says("certificate");
+    }
+}
+
+#[test]
+fn a_key_of_another_certificate_is_an_error_of_the_plan() {
+    let place = Place::new();
+    let [one, other] = [1, 2].map(|_| ServerCertificate::self_signed(["me"]).unwrap());
+    let cert = place.file("cert.pem", &one.certificate);
+    let key = |name, key: &str| place.file(name, key);
+    let mock = https(&ServerCertificate::self_signed(["127.0.0.1"]).unwrap());
+    let ask = |key: &str| {
+        ask(&place, &mock.url()).arg("--cert", &cert).arg("--cert-key", key).flags("--insecure")
+    };
+    let ended = ask(&key("other.pem", &other.key)).exits(2);
+    ended.says("the key does not belong to the certificate").says("--cert-key");
+    ask(&key("own.pem", &one.key)).exits(0);
+}
+
+#[test]
+fn a_proxy_that_wants_a_password_stops_the_run_at_once() {
+    let place = Place::new();
+    for (answer, flags, says) in [
+        (
+            &b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n"[..],
+            "",
+            "give them with network.proxy (--proxy http://USER:PASSWORD@HOST:PORT)",
+        ),
+        (
+            b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n",
+            "me:wrong@",
+            "the user or the password that it was given is wrong",
+        ),
+    ] {
+        let proxy = saying(answer);
+        let ended = ask(&place, "https://api.example")
+            .arg("--proxy", &format!("http://{flags}{proxy}"))
+            .exits(3);
+        ended.says(says).says(&proxy.to_string());
+        assert!(!ended.stderr.contains("wrong@"), "{}", ended.stderr);
+    }
+}
