@@ -69,7 +69,7 @@ impl Output {
             (&before.input, &before.parts, before.rows)
                 == (&identity.input, &identity.parts, identity.rows)
         });
-        if self.checked.past.assumed.is_none() || is_same {
+        if self.checked.past.assumed.is_none() || (is_same && self.is_finished()) {
             return Ok(());
         }
         let CheckedOutput { format, before, .. } = &self.checked;
