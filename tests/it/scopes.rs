@@ -60,6 +60,8 @@ fn pause(shape: &str, first_instants: [usize; 4]) {
     let job = json!({
         "limit": {"rate": "400/1m", "per": "{{ path }}", "shape": shape},
         "workers": {"count": 1, "concurrency": 220},
+        // All are to be in flight before the first answer.
+        "retry": {"brake": false},
     });
     let simulation = run(job, &rows, server("fixed:200/1m"));
     assert_eq!((simulation.run.ok, simulation.run.failed), (720, 0), "{simulation:?}");

@@ -109,6 +109,7 @@ fn a_secret_that_json_must_escape_is_hidden_as_well() {
 #[test]
 fn a_server_that_is_not_there_does_not_bring_it_to_light() {
     let scene = Scene::new();
-    let ended = scene.ask_at("http://127.0.0.1:1/{{ env.XAPIKEY }}").flags("--retries 0").exits(3);
+    let ask = scene.ask_at("http://127.0.0.1:1/{{ env.XAPIKEY }}");
+    let ended = ask.flags("--retries 0 --max-wait 1s").exits(3);
     scene.assert_hidden(&ended);
 }
