@@ -47,7 +47,11 @@ pub fn check_fields(stage: &Stage, source: &Source, survey: &Survey) -> Result<(
     match unknown.filter(|_| !renders) {
         None => Ok(()),
         Some(field) => {
-            Err(Error::plan(format!("the job uses {{{{ {field} }}}}, {}", missing(field))))
+            let names = survey.names.iter().map(String::as_str);
+            Err(Error::plan(match stage.renderer.remedy(field, names) {
+                Some(remedy) => format!("the job's {remedy}"),
+                None => format!("the job uses {{{{ {field} }}}}, {}", missing(field)),
+            }))
         }
     }
 }
@@ -109,7 +113,7 @@ fn suggestion(wrong: &str, names: &[String]) -> String {
         && only.contains([';', '\t', '|'])
     {
         return format!(
-            "; there is only {only:?}: where columns stand apart by tabs, give --format tsv; by anything else but commas, change that first"
+            "; there is only {only:?}: say what stands between its columns with --delimiter (input.delimiter)"
         );
     }
     match closest(wrong, names.iter().map(String::as_str)) {

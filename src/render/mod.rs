@@ -1,8 +1,9 @@
 //! (2) A row and the job's templates to an `http::Request`.
 //!
 //! - `settings`: the `[request]` part of a job
-//! - `template`: texts with values of a row in them; `escape_context` escapes the values, and
-//!   `pieces` finds them; a `static_value` depends on no row
+//! - `template`: texts with values of a row in them; `escape_context` escapes the values,
+//!   `pieces` finds them, and `row_names` are names of fields that are no words; a
+//!   `static_value` depends on no row
 //! - `url`, `hosts`: the URL of a request, and the hosts that a row may name
 //! - `headers`: the headers of a request
 //! - `body`: the kinds of bodies; `json`, `file` and `multipart` are theirs
@@ -32,6 +33,7 @@ mod keys;
 mod multipart;
 mod pieces;
 mod prebuilt;
+mod row_names;
 mod settings;
 mod static_value;
 mod template;
@@ -137,6 +139,16 @@ impl Renderer {
     /// The fields that the templates use.
     pub fn fields(&self) -> &BTreeSet<String> {
         &self.templates.used().fields
+    }
+
+    /// How the templates take the field that they mean where they name `missing`, which
+    /// these `names` lack.
+    pub fn remedy<'a>(
+        &self,
+        missing: &str,
+        names: impl Iterator<Item = &'a str> + Clone,
+    ) -> Option<String> {
+        self.templates.remedy(missing, names)
     }
 
     /// The method of all requests, unless each row has its own.

@@ -12,6 +12,11 @@ pub enum TemplatePiece<'a> {
 }
 
 impl<'a> TemplatePiece<'a> {
+    /// Whether it is the same for all rows.
+    pub fn is_fixed(self) -> bool {
+        matches!(self, TemplatePiece::Fixed(_))
+    }
+
     /// The piece as the template has it.
     pub fn text(self) -> &'a str {
         match self {

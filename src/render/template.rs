@@ -13,12 +13,13 @@ use super::escape_context::{
     EscapeContext, JSON_SCALAR, escape, escape_of, json_scalar, write_escaped,
 };
 use super::keys::looks_like_key;
+use super::row_names::{ROW, meant, name_after, remedy, remedy_of_unparsed, row_names, with_row};
 use crate::row::Fields;
 use crate::secret::Vault;
 
 /// Names that are no field of the row: the environment, the job's secrets, the key of
-/// the pool, and, in costs and keys of limits, the request.
-const RESERVED_NAMES: [&str; 4] = ["env", "secret", "key", "request"];
+/// the pool, the row itself, and, in costs and keys of limits, the request.
+const RESERVED_NAMES: [&str; 5] = ["env", "secret", "key", "request", ROW];
 
 /// Maximum number of steps of one template for one row: under a second of work, so that
 /// an endless loop fails its row and does not hold the worker.
@@ -30,6 +31,10 @@ pub struct Templates {
     names: Vec<String>,
     plain: Vec<Option<PlainTemplate>>,
     used: Names,
+    /// Whether any template asks the row for a field.
+    asks_row: bool,
+    /// Whether any template computes the name of a field.
+    uses_any: bool,
     carry_secrets: bool,
 }
 
@@ -87,8 +92,12 @@ impl<'a> TemplateScope<'a> {
             let missing = fields.find(|field| {
                 self.for_engine().get_attr(field).is_ok_and(|value| value.is_undefined())
             });
-            missing
-                .map_or_else(|| reason(&error), |field| format!("the row has no field \"{field}\""))
+            let Some(field) = missing else { return reason(&error) };
+            let names = self.fields.keys().map(String::as_str);
+            match self.templates.remedy(&field, names) {
+                Some(remedy) => remedy,
+                None => format!("the row has no field \"{field}\""),
+            }
         })
     }
 
@@ -107,14 +116,41 @@ impl<'a> TemplateScope<'a> {
     fn for_engine(&self) -> &Value {
         self.engine.get_or_init(|| {
             let used = self.templates.used.fields.iter();
-            Value::from_pairs(used.filter_map(|name| {
-                let value = match self.fields.get(name)? {
-                    Json::String(text) => Value::from(text.as_str()),
-                    other => Value::from(Serde(other)),
-                };
-                Some((name.as_str(), value))
-            }))
+            let values =
+                Value::from_pairs(used.filter_map(|name| {
+                    Some((name.as_str(), engine_value(self.fields.get(name)?)))
+                }));
+            if !self.templates.asks_row {
+                return values;
+            }
+            let row = if self.templates.uses_any {
+                let all = self.fields.iter();
+                Value::from_pairs(all.map(|(name, value)| (name.as_str(), engine_value(value))))
+            } else {
+                // A field may be called `row`, and have fields itself.
+                let row = self.fields.get("row").map(|row| ("row", engine_value(row)));
+                merge_maps([Value::from_pairs(row), values.clone()])
+            };
+            merge_maps([Value::from_pairs([(ROW, Value::from_object(RowValue(row)))]), values])
         })
+    }
+}
+
+fn engine_value(value: &Json) -> Value {
+    match value {
+        Json::String(text) => Value::from(text.as_str()),
+        other => Value::from(Serde(other)),
+    }
+}
+
+/// The fields of a row by any name: `row["Order ID"]`.
+#[derive(Debug)]
+struct RowValue(Value);
+
+impl Object for RowValue {
+    fn get_value(self: &Arc<Self>, name: &Value) -> Option<Value> {
+        let found = |of: &Value| of.get_item(name).ok().filter(|value| !value.is_undefined());
+        found(&self.0).or_else(|| found(&self.0.get_attr("row").ok()?))
     }
 }
 
@@ -165,16 +201,25 @@ impl PlainTemplate {
         let mut rest = text;
         while let Some((before, inside)) = rest.split_once("{{") {
             let (name, after) = inside.split_once("}}")?;
-            let name = name.trim_matches(' ');
-            if !fields.contains(name) {
-                return None;
-            }
+            let name = field_name(name.trim_matches(' '));
+            let name = name.filter(|name| fields.contains(name))?;
             pieces.push(PlainPiece::Text(before.to_owned()));
-            pieces.push(PlainPiece::Field(name.to_owned()));
+            pieces.push(PlainPiece::Field(name));
             rest = after;
         }
         pieces.push(PlainPiece::Text(rest.to_owned()));
         Some(PlainTemplate { pieces, context, length: text.len() + 32 })
+    }
+}
+
+/// The field that an expression is: `name`, or `row["name"]` and nothing else.
+fn field_name(expression: &str) -> Option<String> {
+    match expression.strip_prefix(ROW) {
+        None => Some(expression.to_owned()),
+        Some(rest) => {
+            let is_last = rest.starts_with('[') && rest.find(']') == Some(rest.len() - 1);
+            name_after(rest).filter(|_| is_last)
+        }
     }
 }
 
@@ -194,6 +239,8 @@ impl Templates {
             names: Vec::new(),
             plain: Vec::new(),
             used: Names::default(),
+            asks_row: false,
+            uses_any: false,
             carry_secrets: false,
         }
     }
@@ -202,18 +249,33 @@ impl Templates {
     pub fn add(&mut self, context: EscapeContext, text: &str) -> Result<Template, String> {
         let name = format!("{}{}", context.prefix(), self.names.len());
         let prepared = context.prepare(text);
-        self.engine
-            .add_template_owned(name.clone(), prepared.clone().into_owned())
-            .map_err(|error| format!("the template {text:?} does not parse: {}", reason(&error)))?;
+        let prepared =
+            if self.asks_row_in(&prepared) { with_row(&prepared) } else { prepared.into() };
+        self.engine.add_template_owned(name.clone(), prepared.clone()).map_err(|error| {
+            let (reason, remedy) = (reason(&error), remedy_of_unparsed(text));
+            format!("the template {text:?} does not parse: {reason}; {remedy}")
+        })?;
         self.check(&name)
             .map_err(|why| format!("the template {text:?} can't be filled in: {why}"))?;
         let names = self.names_in(&name);
         self.plain.push(PlainTemplate::parse(&prepared, context, &names.fields));
+        let row = row_names(&prepared);
+        self.asks_row |= row.is_any || !row.names.is_empty();
+        self.uses_any |= row.is_any;
         self.used.fields.extend(names.fields);
         self.used.variables.extend(names.variables);
         self.used.secrets.extend(names.secrets);
         self.names.push(name);
         Ok(Template(self.names.len() - 1))
+    }
+
+    /// Whether `row` is the row in this template, and no variable of its own.
+    fn asks_row_in(&self, text: &str) -> bool {
+        text.contains("row")
+            && match self.engine.template_from_str(text) {
+                Ok(template) => template.undeclared_variables(false).contains("row"),
+                Err(_) => false,
+            }
     }
 
     /// Finds mistakes that fail every row.
@@ -273,11 +335,25 @@ impl Templates {
         };
         let mut fields = template.undeclared_variables(false);
         fields.retain(|it| !RESERVED_NAMES.contains(&&**it) && !globals.contains(&**it));
+        fields.extend(row_names(template.source()).names);
         Names {
             fields: fields.into_iter().collect(),
             variables: within("env."),
             secrets: within("secret."),
         }
+    }
+
+    /// How the templates take the field that they mean where they name `missing`, which
+    /// these `names` lack.
+    pub fn remedy<'a>(
+        &self,
+        missing: &str,
+        names: impl Iterator<Item = &'a str> + Clone,
+    ) -> Option<String> {
+        self.names.iter().find_map(|template| {
+            let template = self.engine.get_template(template).ok()?;
+            meant(template.source(), missing, names.clone()).map(remedy)
+        })
     }
 
     /// The names that all templates use.
@@ -455,10 +531,37 @@ mod tests {
     }
 
     #[test]
+    fn a_field_of_any_name_is_taken_from_the_row() {
+        let row = serde_json::json!({
+            "Order ID": 7, "customer.name": "a b", "row": {"x": 1}, "it's": "q", "id": "i", "name": "id",
+        });
+        for (text, expected) in [
+            ("{{ row[\"Order ID\"] }}", "7"),
+            ("{{ row['customer.name'] | upper }}", "A B"),
+            ("{{ row[\"it's\"] }}/{{ id }}/{{ row.id }}", "q/i/i"),
+            ("{{ row[name] }}", "i"),
+            ("{{ row.x }}{{ row[\"x\"] }}", "11"),
+            ("{% for row in [1, 2] %}{{ row }}{% endfor %}", "12"),
+            ("{% set row = {'z': 3} %}{{ row.z }}", "3"),
+            ("{{ row['none'] | default('-') }}", "-"),
+        ] {
+            assert_eq!(render(EscapeContext::Text, text, row.clone()).unwrap(), expected, "{text}");
+        }
+        let error = render(EscapeContext::Text, "{{ customer.name }}", row.clone()).unwrap_err();
+        assert!(error.ends_with("write {{ row[\"customer.name\"] }}"), "{error}");
+        let error = render(EscapeContext::Text, "{{ row['none'] }}", row).unwrap_err();
+        assert_eq!(error, "the row has no field \"none\"");
+    }
+
+    #[test]
     fn only_texts_and_fields_are_a_plain_template() {
-        let fields = ["x", "env"].map(str::to_owned).into();
-        let plain = |text| PlainTemplate::parse(text, EscapeContext::Text, &fields).is_some();
-        for text in ["", "a", "{{ x }}", "{{x}}/{{ x }}", "}} { x }", "a\n {{ x }}"] {
+        let fields = ["x", "env", "a b"].map(str::to_owned).into();
+        let plain = |text: &str| {
+            PlainTemplate::parse(&with_row(text), EscapeContext::Text, &fields).is_some()
+        };
+        for text in
+            ["", "a", "{{ x }}", "{{x}}/{{ x }}", "}} { x }", "a\n {{ x }}", "{{ row[\"a b\"] }}"]
+        {
             assert!(plain(text), "{text}");
         }
         for text in [
@@ -467,6 +570,8 @@ mod tests {
             "{{ x | upper }}",
             "{{- x }}",
             "{{ x.y }}",
+            "{{ row['a b'][0] }}",
+            "{{ row['c'] }}",
             "{{ env.KEY }}",
             "{% if x %}{% endif %}",
             "{# x #}",
