@@ -20,6 +20,7 @@ mod spellings;
 
 pub use context::{AnswerContext, AnswerHead};
 pub use items::{ItemSettings, Items, missing_items};
+pub(crate) use jq::json as jq_text;
 pub use jq::{JqInput, Program};
 pub use keys::keys_of;
 pub use outline::{OutlineEntry, outline};

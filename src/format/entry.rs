@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::column_set::ColumnSet;
 use super::columns::Columns;
-use super::rows::{OpenedRows, OpenedText};
+use super::rows::{OpenedRows, OpenedText, TextOptions};
 use crate::error::Error;
 use crate::record::{FailureKind, Record};
 use crate::row::Fields;
@@ -38,8 +38,9 @@ impl FormatEntry {
 
 /// How the rows of a format are read.
 pub(crate) enum Read {
-    /// From a text's beginning; messages call the text by the name given.
-    Text(fn(OpenedText, &str) -> OpenedRows),
+    /// From a text's beginning; messages call the text by the name given. The first line
+    /// that is not blank is in the text's buffer.
+    Text(fn(OpenedText, &str, &TextOptions) -> OpenedRows),
     /// From a file, in any order of its bytes.
     File(fn(&Path) -> OpenedRows),
     /// From one table of a file; without a name, from the format's default.

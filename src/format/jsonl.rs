@@ -16,9 +16,9 @@ use super::entry::{
     Codec, Decode, Encode, FormatEntry, FoundRecord, NewEncoder, NewTable, Read, ReadRecord,
     Records, TableWriter, Write,
 };
-use super::json::reason;
+use super::json::{self, parse, reason};
 use super::lines::TextLines;
-use super::rows::{FormatRow, OpenedRows, OpenedText, RowReader, accepted, shown};
+use super::rows::{FormatRow, OpenedRows, OpenedText, RowReader, TextOptions, accepted, shown};
 use crate::error::Error;
 use crate::record::{FailureKind, Record, WrittenArrivals};
 use crate::row::Fields;
@@ -61,8 +61,11 @@ impl TableWriter for JsonlTable {
 }
 
 /// A text with an object on each line.
-pub(super) fn open(text: OpenedText, name: &str) -> OpenedRows {
-    Ok(Box::new(ObjectLines(TextLines::new(text, name))))
+pub(super) fn open(text: OpenedText, name: &str, options: &TextOptions) -> OpenedRows {
+    if options.rows.is_some() {
+        return json::open(text, name, options);
+    }
+    Ok(Box::new(ObjectLines(TextLines::new(text, name, options))))
 }
 
 struct ObjectLines<R>(TextLines<R>);
@@ -84,7 +87,7 @@ fn fields(line: &str) -> FormatRow {
     if !line.trim_start().starts_with('{') {
         return Err(no_object(line));
     }
-    let fields = serde_json::from_str(line).map_err(|error| {
+    let fields = parse(line.as_bytes()).map_err(|error| {
         let (reason, column) = (reason(&error), error.column());
         format!("{reason} at column {column}: each line must be one whole JSON object")
     })?;
@@ -310,7 +313,7 @@ mod tests {
     use crate::sink::samples::{columns, failed, ok};
 
     fn read(text: &str) -> Result<Vec<Value>, String> {
-        let rows = ObjectLines(TextLines::new(text.as_bytes(), "t.jsonl"));
+        let rows = ObjectLines(TextLines::new(text.as_bytes(), "t.jsonl", &TextOptions::default()));
         rows.map(|found| found.map(Value::Object)).collect()
     }
 

@@ -3,7 +3,9 @@
 use std::io::{BufRead, Read};
 
 use super::entry::{FormatEntry, Read as ReadRows};
-use super::rows::{FormatRow, LONGEST_ROW, OpenedRows, OpenedText, RowReader};
+use super::rows::{
+    FormatRow, LONGEST_ROW, NOT_UTF_8, OpenedRows, OpenedText, RowReader, TextOptions,
+};
 use crate::row::Fields;
 
 /// Plain lines, each of them the field `line`.
@@ -14,8 +16,8 @@ pub(super) static FORMAT: FormatEntry =
 pub(crate) const FIELD: &str = "line";
 
 /// A text whose lines are the values.
-fn open(text: OpenedText, name: &str) -> OpenedRows {
-    Ok(Box::new(PlainLines(TextLines::new(text, name))))
+fn open(text: OpenedText, name: &str, options: &TextOptions) -> OpenedRows {
+    Ok(Box::new(PlainLines(TextLines::new(text, name, options))))
 }
 
 struct PlainLines<R>(TextLines<R>);
@@ -36,12 +38,15 @@ pub(super) struct TextLines<R> {
     text: R,
     pub name: String,
     number: u64,
+    /// What begins a line that is no row.
+    comment: Option<u8>,
 }
 
 impl<R: BufRead> TextLines<R> {
     /// Messages call the text `name`.
-    pub fn new(text: R, name: &str) -> TextLines<R> {
-        TextLines { text, name: name.into(), number: 0 }
+    pub fn new(text: R, name: &str, options: &TextOptions) -> TextLines<R> {
+        let (number, comment) = (options.skipped, options.comment);
+        TextLines { text, name: name.into(), number, comment }
     }
 
     /// The next line, blank or not, or none at the end. An error is without its place.
@@ -69,6 +74,7 @@ impl<R: BufRead> Iterator for TextLines<R> {
             self.number += 1;
             match self.read().transpose()? {
                 Ok(line) if line.trim().is_empty() => {}
+                Ok(line) if self.comment.is_some() && line.bytes().next() == self.comment => {}
                 Ok(line) => return Some(Ok((self.number, line))),
                 Err(flaw) => {
                     return Some(Err(format!("{}, line {}: {flaw}", self.name, self.number)));
@@ -82,7 +88,7 @@ impl<R: BufRead> Iterator for TextLines<R> {
 fn line(bytes: Vec<u8>) -> Result<String, String> {
     let mut line = String::from_utf8(bytes).map_err(|error| {
         let column = error.utf8_error().valid_up_to() + 1;
-        format!("byte {column} of this line is not UTF-8: save the file as UTF-8")
+        format!("byte {column} of this line is not UTF-8: {NOT_UTF_8}")
     })?;
     line.truncate(line.trim_end_matches(['\r', '\n']).len());
     if line.contains('\r') {
@@ -97,7 +103,7 @@ mod tests {
     use super::*;
 
     fn read(text: &[u8]) -> Result<Vec<String>, String> {
-        let values = PlainLines(TextLines::new(text, "t.txt"));
+        let values = PlainLines(TextLines::new(text, "t.txt", &TextOptions::default()));
         values.map(|found| found.map(|fields| fields[FIELD].as_str().unwrap().into())).collect()
     }
 
@@ -113,7 +119,7 @@ mod tests {
     #[test]
     fn what_is_no_line_is_told_with_its_number() {
         let error = |text| read(text).unwrap_err();
-        let (coding, end) = ("not UTF-8: save the file as UTF-8", "end lines with LF or CRLF");
+        let (coding, end) = (format!("not UTF-8: {NOT_UTF_8}"), "end lines with LF or CRLF");
         assert_eq!(
             error(b"a\n\na\xFF\n"),
             format!("t.txt, line 3: byte 2 of this line is {coding}")
@@ -127,7 +133,8 @@ mod tests {
     #[test]
     fn a_line_without_an_end_does_not_fill_the_memory() {
         let endless = std::io::BufReader::new(std::io::repeat(b'a'));
-        let error = TextLines::new(endless, "t").next().unwrap().unwrap_err();
+        let error =
+            TextLines::new(endless, "t", &TextOptions::default()).next().unwrap().unwrap_err();
         assert_eq!(error, "t, line 1: this line is longer than 64 MiB: break it up");
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! - `entry`: the parts of a format; `rows`: rows as all formats give them
 //! - `columns`: the names of a run's records; `column_set`: the columns of a table
+//! - `document`: the rows of JSON documents that are no arrays
 //! - `compress`: texts that are compressed
 
 use std::fmt;
@@ -23,6 +24,7 @@ pub(crate) mod column_set;
 mod columns;
 pub(crate) mod compress;
 mod csv;
+pub(crate) mod document;
 pub(crate) mod entry;
 mod json;
 mod jsonl;
@@ -56,6 +58,11 @@ static FORMATS: &[&FormatEntry] = &[
     &sqlite::FORMAT,
     &arrow::FORMAT,
 ];
+
+/// Whether a line of unknown format is the header of a table with `;` or `|`.
+pub(crate) fn is_table_header(line: &[u8]) -> bool {
+    csv::is_header(line)
+}
 
 /// One of the formats, by its name.
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -120,7 +127,7 @@ impl Format {
     }
 
     /// Whether it is a text, which may be compressed and may come from a pipe.
-    fn is_text(self) -> bool {
+    pub(crate) fn is_text(self) -> bool {
         matches!(self.0.read, Read::Text(_))
     }
 

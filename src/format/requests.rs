@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::entry::{FormatEntry, Read};
 use super::jsonl;
-use super::rows::{FormatRow, OpenedRows, OpenedText, RowReader};
+use super::rows::{FormatRow, OpenedRows, OpenedText, RowReader, TextOptions};
 use crate::row::Fields;
 
 /// One JSON object per line, each of them a request: `method`, `url`, `headers`, `body`.
@@ -13,9 +13,9 @@ pub(super) static FORMAT: FormatEntry =
     FormatEntry { name: "requests", extensions: &[], read: Read::Text(open), write: None };
 
 /// A text with a request on each line.
-fn open(text: OpenedText, name: &str) -> OpenedRows {
+fn open(text: OpenedText, name: &str, options: &TextOptions) -> OpenedRows {
     Ok(Box::new(RequestRows {
-        objects: jsonl::open(text, name)?,
+        objects: jsonl::open(text, name, options)?,
         name: name.to_owned(),
         number: 0,
     }))
@@ -61,7 +61,7 @@ mod tests {
 
     fn read(text: &'static str) -> Result<usize, String> {
         let mut count = 0;
-        for found in open(Box::new(text.as_bytes()), "r.jsonl")? {
+        for found in open(Box::new(text.as_bytes()), "r.jsonl", &TextOptions::default())? {
             found?;
             count += 1;
         }

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::BufRead;
 
+use super::document::RowProgram;
 use crate::row::{Fields, Row};
 
 /// An opened text of any origin, past its byte order mark.
@@ -12,6 +13,23 @@ pub(crate) type OpenedText = Box<dyn BufRead + Send>;
 /// The text after its byte order mark, if it has one.
 pub(crate) fn unmarked(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
+}
+
+/// How the text of a file is read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct TextOptions {
+    /// The number of lines of the file before this text.
+    pub skipped: u64,
+    /// What begins a line that is no row; none if all lines are.
+    pub comment: Option<u8>,
+    /// What stands between the values of a table; none if its first lines show it.
+    pub delimiter: Option<u8>,
+    /// The quote around values of a table, or that there is none; if absent, `"`.
+    pub quote: Option<Option<u8>>,
+    /// What stands before a quote that is a part of a value of a table.
+    pub escape: Option<u8>,
+    /// What the rows of a JSON document are; none if they are the elements of an array.
+    pub rows: Option<RowProgram>,
 }
 
 /// The fields of the next row, or what is wrong, where, and what to do about it.
@@ -27,6 +45,10 @@ pub(crate) trait RowReader: Iterator<Item = FormatRow> + Send {
         Survey::of(self, most)
     }
 }
+
+/// What to do about a text that is not UTF-8.
+pub(crate) const NOT_UTF_8: &str =
+    "save the file as UTF-8, or name its encoding, such as --encoding cp1252 (input.encoding)";
 
 /// No row is longer than this, so that memory is bounded; in bytes.
 pub(crate) const LONGEST_ROW: usize = 64 * 1024 * 1024;

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::limit;
 use crate::pages;
 use crate::sink::{Identity, RunLimit, fingerprint};
-use crate::source::Source;
+use crate::source::{self, Source};
 
 /// What identifies a run of this job with this number of rows. The input is read once for it.
 pub fn of(job: &Job, source: &Source, rows: Option<u64>) -> Result<Identity, Error> {
@@ -32,7 +32,7 @@ pub fn of(job: &Job, source: &Source, rows: Option<u64>) -> Result<Identity, Err
     });
     let steps = Value::Array(steps.collect());
     let parts: [(&str, Value); 12] = [
-        ("input.table", json!(job.input.table)),
+        ("input.table", reading(&job.input)),
         ("request.method", json!(request.method)),
         ("request.url", json!(request.url)),
         ("request.query", json!(request.query)),
@@ -55,6 +55,22 @@ pub fn of(job: &Job, source: &Source, rows: Option<u64>) -> Result<Identity, Err
         values: values(job),
         joins_pages: joins_pages(job),
     })
+}
+
+/// What else than its bytes decides which rows an input has: its table, and how a text is
+/// read.
+fn reading(input: &source::Settings) -> Value {
+    let told = json!([
+        input.delimiter,
+        input.encoding,
+        input.skip_lines,
+        input.comment,
+        input.quote,
+        input.escape,
+        input.rows
+    ]);
+    let is_told = told.as_array().is_some_and(|told| told.iter().any(|it| !it.is_null()));
+    if is_told { json!([input.table, told]) } else { json!(input.table) }
 }
 
 /// The names of the values of the last step.

@@ -105,7 +105,8 @@ impl Url {
     /// The URL of one row, whatever host it names.
     pub fn render_unchecked(&self, scope: &TemplateScope<'_>) -> Result<Uri, String> {
         let mut url = scope.render(self.base)?;
-        let mut separator = if self.has_query { "&" } else { "?" };
+        // A `?` in the name of a field is no query.
+        let mut separator = if self.has_query && url.contains('?') { "&" } else { "?" };
         match self.host {
             HostOrigin::Fixed | HostOrigin::Composed => self.check_segments(&url)?,
             HostOrigin::FromRow => {

@@ -105,7 +105,17 @@ fn names_beside(path: &Path) -> impl Iterator<Item = String> {
     files.map(|entry| entry.file_name().to_string_lossy().into_owned())
 }
 
+/// Extensions of spreadsheets, which are not read.
+const SPREADSHEETS: [&str; 4] = ["xlsx", "xlsm", "xls", "ods"];
+
 fn unknown_extension(path: &Path) -> String {
+    let extension = path.extension().map(|it| it.to_string_lossy().to_ascii_lowercase());
+    if extension.is_some_and(|it| SPREADSHEETS.contains(&it.as_str())) {
+        return format!(
+            "{} is a spreadsheet, which is not read: save its sheet as CSV, with ids as texts",
+            path.display()
+        );
+    }
     let flaw = match path.extension() {
         Some(it) => format!("the extension {} is unknown", shown(&it.to_string_lossy())),
         None => "it has no extension".into(),
@@ -140,14 +150,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_says_what_to_do() {
-        let folder = folder_with(&["tickers.csv", "other.csv", "a.xlsx", "a"]);
+        let folder = folder_with(&["tickers.csv", "other.csv", "a.xlsx", "a.xyz", "a"]);
         fs::create_dir(folder.path().join("b.csv")).unwrap();
         #[rustfmt::skip]
         let cases = [
             ("zzzz", "cannot open zzzz: No such file", ": check its name"),
             ("tickrs.csv", "cannot open tickrs.csv: No such file", ": is it tickers.csv?"),
             ("b.csv", "b.csv is a directory, and not one of Parquet files: name", "a file in it"),
-            ("a.xlsx", "a.xlsx: the extension \"xlsx\" is unknown: say", "(input.format)"),
+            ("a.xlsx", "a.xlsx is a spreadsheet, which is not read: save", "with ids as texts"),
+            ("a.xyz", "a.xyz: the extension \"xyz\" is unknown: say", "(input.format)"),
             ("a", "a: it has no extension: say", "(input.format)"),
         ];
         for (name, start, end) in cases {

@@ -5,6 +5,7 @@
 //!
 //! - `origin`: a file, standard input or a list, as the settings say
 //! - `file`: finds and opens files and standard input
+//! - `encoding`: texts as UTF-8
 //! - `head`: the first bytes of a text, and the format that they are like
 //! - `settings`: the `input` of a job
 
@@ -14,6 +15,7 @@ use crate::error::Error;
 use crate::format::rows::RowReader;
 use crate::row::Row;
 
+mod encoding;
 mod file;
 mod head;
 mod origin;
@@ -66,7 +68,7 @@ impl Source {
     pub fn file(&self) -> Option<String> {
         match &self.origin {
             SourceOrigin::File { path, .. } => Some(path.display().to_string()),
-            SourceOrigin::Stdin(_) | SourceOrigin::List(_) => None,
+            SourceOrigin::Stdin { .. } | SourceOrigin::List(_) => None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::settings::Settings;
+use super::settings::{Reading, Settings};
 use super::{file, head};
 use crate::format::lines::FIELD;
 use crate::format::rows::{FormatRow, OpenedRows, RowReader, accepted, shown};
@@ -22,20 +22,38 @@ pub(super) enum SourceOrigin {
         format: Format,
         /// The table to read, of a format that has tables.
         table: Option<String>,
+        reading: Reading,
     },
-    /// Without a format, its first bytes tell it.
-    Stdin(Option<Format>),
+    Stdin {
+        /// If absent, its first bytes tell it.
+        format: Option<Format>,
+        reading: Reading,
+    },
     List(Arc<[Value]>),
 }
 
 impl SourceOrigin {
     /// Refuses settings that name no source, or two, or a file that is not there.
     pub fn new(settings: &Settings) -> Result<SourceOrigin, String> {
-        let format = settings.format;
+        let (mut format, reading) = (settings.format, settings.reading()?);
         match (&settings.file, &settings.list) {
-            (Some(file), None) if file == "-" => Ok(SourceOrigin::Stdin(format)),
+            (Some(file), None) if file == "-" => {
+                if reading.is_of_table() {
+                    format = format.or(Some(Format::CSV));
+                }
+                if reading.options.rows.is_some() {
+                    format = format.or(Some(Format::JSON));
+                }
+                check_reading("standard input", format, &reading)?;
+                Ok(SourceOrigin::Stdin { format, reading })
+            }
             (Some(file), None) => {
-                let format = file::check(file, format)?;
+                let mut known = file::check(file, format)?;
+                if format.is_none() && known == Format::LINES && reading.is_of_table() {
+                    known = Format::CSV;
+                }
+                let format = known;
+                check_reading(file, Some(format), &reading)?;
                 if let Some(why) = format.missing() {
                     return Err(format!("{file} cannot be read: {why}"));
                 }
@@ -45,8 +63,10 @@ impl SourceOrigin {
                         "input.table (--table) names a table of a SQLite database, and {file} is none: leave it out"
                     ));
                 }
-                Ok(SourceOrigin::File { path: file.into(), format, table: settings.table.clone() })
+                let table = settings.table.clone();
+                Ok(SourceOrigin::File { path: file.into(), format, table, reading })
             }
+            (None, Some(_)) if reading.is_told() => Err(READING_OF_LIST.into()),
             (None, Some(list)) if format.is_none() => {
                 Ok(SourceOrigin::List(list.as_slice().into()))
             }
@@ -60,7 +80,7 @@ impl SourceOrigin {
     pub fn name(&self) -> String {
         match self {
             SourceOrigin::File { path, .. } => path.display().to_string(),
-            SourceOrigin::Stdin(_) => "standard input".into(),
+            SourceOrigin::Stdin { .. } => "standard input".into(),
             SourceOrigin::List(_) => "the job's list".into(),
         }
     }
@@ -69,7 +89,7 @@ impl SourceOrigin {
     pub fn lasts(&self) -> bool {
         match self {
             SourceOrigin::File { path, .. } => path.is_file() || path.is_dir(),
-            SourceOrigin::Stdin(_) => false,
+            SourceOrigin::Stdin { .. } => false,
             SourceOrigin::List(_) => true,
         }
     }
@@ -84,27 +104,29 @@ impl SourceOrigin {
                 let text = Value::from(&list[..]).to_string();
                 Ok(Some(file::fingerprint_of(text.as_bytes(), most)))
             }
-            SourceOrigin::File { .. } | SourceOrigin::Stdin(_) => Ok(None),
+            SourceOrigin::File { .. } | SourceOrigin::Stdin { .. } => Ok(None),
         }
     }
 
     /// Starts to read it from its beginning.
     pub fn open(&self) -> OpenedRows {
         let name = self.name();
-        let (bytes, format) = match self {
+        let (bytes, format, reading) = match self {
             SourceOrigin::List(list) => return Ok(Box::new(list_rows(list.clone(), &name))),
-            SourceOrigin::Stdin(format) => (file::stdin(), *format),
-            SourceOrigin::File { path, format, table } => match format.reader() {
+            SourceOrigin::Stdin { format, reading } => (file::stdin(), *format, reading),
+            SourceOrigin::File { path, format, table, reading } => match format.reader() {
                 Read::File(open) => return open(path),
                 Read::Tables(open) => return open(path, table.as_deref()),
-                Read::Text(_) => (file::open(path)?, Some(*format)),
+                Read::Text(_) => (file::open(path)?, Some(*format), reading),
                 Read::Missing(why) => return Err((*why).to_owned()),
             },
         };
-        let (head, text) = head::read(bytes, &name)?;
+        // More lines than the first would have to be waited for, of a pipe.
+        let more = if self.lasts() { SHOWN_LINES } else { 0 };
+        let (head, text) = head::read(bytes, &name, reading, more)?;
         let format = format.unwrap_or_else(|| head::guess(&head));
         match format.reader() {
-            Read::Text(open) => open(text, &name),
+            Read::Text(open) => open(text, &name, &reading.options),
             Read::File(_) | Read::Tables(_) | Read::Missing(_) => Err(format!(
                 "{name} can't be read as {format}, which needs a file: write it to one first"
             )),
@@ -112,6 +134,34 @@ impl SourceOrigin {
     }
 }
 
+/// The number of lines after the first that show the delimiter of a table.
+const SHOWN_LINES: usize = 9;
+
+/// Makes sure that what the job says of the text concerns one of this format.
+fn check_reading(name: &str, format: Option<Format>, reading: &Reading) -> Result<(), String> {
+    let Some(format) = format else {
+        return Ok(());
+    };
+    if reading.is_of_table() && format != Format::CSV && format != Format::TSV {
+        return Err(format!(
+            "input.delimiter, input.quote and input.escape (--delimiter, --quote, --escape) are of tables, and {name} is read as {format}: leave them out, or give --format csv"
+        ));
+    }
+    if reading.options.rows.is_some() && format != Format::JSON && format != Format::JSONL {
+        return Err(format!(
+            "input.rows (--rows) gives the rows of JSON, and {name} is read as {format}: leave it out, or give --format json"
+        ));
+    }
+    if reading.is_told() && !format.is_text() {
+        return Err(format!(
+            "input.encoding, input.skip-lines and input.comment (--encoding, --skip-lines, --comment) are of texts, and {name} is none ({format}): leave them out"
+        ));
+    }
+    Ok(())
+}
+
+const READING_OF_LIST: &str = "input.encoding, input.skip-lines, input.comment, input.delimiter, \
+    input.quote, input.escape and input.rows say how a file is read, and input.list is no file: remove them";
 const NO_INPUT: &str = "there is no input: \
     name a file with input.file (--input), or give the rows in input.list";
 const TWO_INPUTS: &str = "there are two inputs, input.file and input.list: remove one of them";

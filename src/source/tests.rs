@@ -99,7 +99,7 @@ fn an_array_is_never_read_whole() {
     let read = Arc::new(AtomicUsize::new(0));
     let bytes = Made { pieces, read: read.clone() };
     let format::Read::Text(open) = Format::JSON.reader() else { panic!("it is a text") };
-    let mut rows = open(Box::new(BufReader::new(bytes)), "made").unwrap();
+    let mut rows = open(Box::new(BufReader::new(bytes)), "made", &Default::default()).unwrap();
     for n in 1..=100 {
         assert_eq!(rows.next().unwrap().unwrap()["n"], n);
     }

@@ -1,6 +1,7 @@
 //! Tables of text: a header with the names, then one record a line.
 //!
 //! - `quotes`, `rows`: a text cut into records, and these as rows
+//! - `dialect`: the delimiter and quotes of a table, told or seen
 //! - `cells`: values as they are written
 //! - `encode`: rows to a table, and a run's records; `decode`: reads these back
 
@@ -8,15 +9,21 @@ use super::entry::{Codec, FormatEntry, Read, Records, Write};
 
 mod cells;
 mod decode;
+mod dialect;
 mod encode;
 mod quotes;
 mod rows;
 
-/// A table with commas; all values are texts.
+/// Whether a line of unknown format is the header of a table.
+pub(super) fn is_header(line: &[u8]) -> bool {
+    dialect::is_header(line)
+}
+
+/// A table with commas, or what else its first lines show; all values are texts.
 pub(super) static CSV: FormatEntry = FormatEntry {
     name: "csv",
     extensions: &["csv"],
-    read: Read::Text(|text, name| rows::open(text, name, b',')),
+    read: Read::Text(|text, name, options| rows::open(text, name, options, None)),
     write: Some(write::<b','>()),
 };
 
@@ -24,7 +31,7 @@ pub(super) static CSV: FormatEntry = FormatEntry {
 pub(super) static TSV: FormatEntry = FormatEntry {
     name: "tsv",
     extensions: &["tsv"],
-    read: Read::Text(|text, name| rows::open(text, name, b'\t')),
+    read: Read::Text(|text, name, options| rows::open(text, name, options, Some(b'\t'))),
     write: Some(write::<b'\t'>()),
 };
 

@@ -9,6 +9,10 @@ use std::borrow::Cow;
 /// Where a byte stands in a record.
 pub(super) struct Quotes {
     pub delimiter: u8,
+    /// The quote around values.
+    quote: u8,
+    /// What stands before a quote that is a part of a value, besides another quote.
+    escape: Option<u8>,
     place: QuoteState,
     /// Which value of the record it is, from 1.
     pub column: usize,
@@ -28,6 +32,8 @@ enum QuoteState {
     /// In a value without quotes.
     Plain,
     Quoted,
+    /// After an escape within quotes.
+    Escaped,
     /// After a quote within quotes: one that closes the value, or the first of two.
     Closed,
 }
@@ -52,40 +58,51 @@ pub(super) enum Byte {
 impl Quotes {
     /// At the beginning of a record.
     pub fn new(delimiter: u8) -> Quotes {
-        Quotes { delimiter, place: QuoteState::Start, column: 1, backslash: false, escaped: false }
+        Quotes::with(delimiter, b'"', None)
+    }
+
+    /// At the beginning of a record with this quote and escape.
+    pub fn with(delimiter: u8, quote: u8, escape: Option<u8>) -> Quotes {
+        let (place, column) = (QuoteState::Start, 1);
+        Quotes { delimiter, quote, escape, place, column, backslash: false, escaped: false }
     }
 
     /// Another record begins.
     pub fn begin(&mut self) {
-        *self = Quotes::new(self.delimiter);
+        *self = Quotes::with(self.delimiter, self.quote, self.escape);
     }
 
     /// Whether a line's end would be a part of the value.
     pub fn is_open(&self) -> bool {
-        self.place == QuoteState::Quoted
+        matches!(self.place, QuoteState::Quoted | QuoteState::Escaped)
     }
 
     /// Says what the next byte is.
     pub fn pass(&mut self, byte: u8) -> Byte {
         let (place, is) = match (self.place, byte) {
-            (QuoteState::Quoted, b'"') => {
+            (QuoteState::Quoted, byte) if byte == self.quote => {
                 self.escaped |= self.backslash;
                 (QuoteState::Closed, Byte::Inside)
             }
-            (QuoteState::Quoted, _) => (QuoteState::Quoted, Byte::Inside),
+            (QuoteState::Quoted, byte) if Some(byte) == self.escape => {
+                (QuoteState::Escaped, Byte::Inside)
+            }
+            (QuoteState::Quoted | QuoteState::Escaped, _) => (QuoteState::Quoted, Byte::Inside),
             (_, b'\n' | b'\r') => (QuoteState::Start, Byte::End),
             (_, byte) if byte == self.delimiter => {
                 self.column += 1;
                 (QuoteState::Start, Byte::Delimiter)
             }
-            (QuoteState::Closed, b'"') => (QuoteState::Quoted, Byte::Inside),
+            (QuoteState::Closed, byte) if byte == self.quote => (QuoteState::Quoted, Byte::Inside),
             (QuoteState::Closed, _) => (QuoteState::Closed, Byte::AfterQuote),
-            (QuoteState::Start, b'"') => {
+            (QuoteState::Start, byte) if byte == self.quote => {
                 self.escaped = false;
                 (QuoteState::Quoted, Byte::Inside)
             }
-            (QuoteState::Spaces, b'"') => (QuoteState::Plain, Byte::QuoteAfterSpaces),
-            (QuoteState::Plain, b'"') => (QuoteState::Plain, Byte::BareQuote),
+            (QuoteState::Spaces, byte) if byte == self.quote => {
+                (QuoteState::Plain, Byte::QuoteAfterSpaces)
+            }
+            (QuoteState::Plain, byte) if byte == self.quote => (QuoteState::Plain, Byte::BareQuote),
             (QuoteState::Start | QuoteState::Spaces, b' ') => (QuoteState::Spaces, Byte::Inside),
             (_, _) => (QuoteState::Plain, Byte::Inside),
         };

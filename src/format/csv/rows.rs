@@ -14,20 +14,39 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use serde_json::Value;
 
 use super::cells::{has_guards, unguarded};
+use super::dialect::{Dialect, told_delimiter};
 use super::quotes::{Byte, Quotes};
 use crate::format::rows::{
-    FIRST, FormatRow, LONGEST_ROW, OpenedRows, OpenedText, RowReader, Survey, flaw, shown,
+    FIRST, FormatRow, LONGEST_ROW, NOT_UTF_8, OpenedRows, OpenedText, RowReader, Survey,
+    TextOptions, shown,
 };
 
-/// A table whose values are separated by `delimiter`, with its header read.
-pub(super) fn open(text: OpenedText, name: &str, delimiter: u8) -> OpenedRows {
-    Ok(Box::new(rows(text, name, delimiter)?))
+/// A table with its header read. Without an `usual` delimiter, and unless it is told, its
+/// first lines show it.
+pub(super) fn open(
+    text: OpenedText,
+    name: &str,
+    options: &TextOptions,
+    usual: Option<u8>,
+) -> OpenedRows {
+    Ok(Box::new(rows(text, name, options, usual)?))
 }
 
-fn rows<R: BufRead>(text: R, name: &str, delimiter: u8) -> Result<CsvRows<R>, String> {
-    let mut records = TextRecords::new(text, name, delimiter);
+fn rows<R: BufRead>(
+    mut text: R,
+    name: &str,
+    options: &TextOptions,
+    usual: Option<u8>,
+) -> Result<CsvRows<R>, String> {
+    let head = text.fill_buf().map_err(unreadable)?;
+    let dialect = Dialect::of(head, options, usual);
+    let tells = told_delimiter(head).is_some();
+    let mut records = TextRecords::new(text, name, dialect, options.skipped);
+    if tells {
+        records.skip_line()?;
+    }
     let header = match records.read()? {
-        Some(record) => TableHeader::new(&record, name, delimiter)?,
+        Some(record) => TableHeader::new(&record, name, dialect.delimiter)?,
         None => return Err(format!("{name} is empty: a table begins with column names")),
     };
     Ok(CsvRows { header, records })
@@ -75,7 +94,8 @@ struct TableHeader {
 }
 
 impl TableHeader {
-    /// Refuses columns that have no name, or a bad one, or that of another.
+    /// Refuses columns that have the name of another. One without a name is called by its
+    /// place: `column_1`.
     pub fn new(record: &ValueRow<'_>, table: &str, delimiter: u8) -> Result<TableHeader, String> {
         let mut header = TableHeader {
             names: Vec::with_capacity(record.count()),
@@ -86,13 +106,30 @@ impl TableHeader {
         let mut columns = HashMap::new();
         for (column, cell) in (1..).zip(record.values()) {
             let name = header.read(cell);
-            let again = columns.insert(name, column).map(|first| same(name, first));
-            if let Some(flaw) = again.or_else(|| flaw(name)) {
+            header.names.push(name.into());
+            if name.trim().is_empty() {
+                continue;
+            }
+            if let Some(first) = columns.insert(name, column) {
+                let flaw = same(name, first);
                 return Err(format!("{table}, line {}, column {column}: {flaw}", record.line));
             }
-            header.names.push(name.into());
+        }
+        for place in 0..header.names.len() {
+            if header.names[place].trim().is_empty() {
+                header.names[place] = header.free_name(place + 1);
+            }
         }
         Ok(header)
+    }
+
+    /// A name for the column without one at this place, which no other column has.
+    fn free_name(&self, column: usize) -> String {
+        let mut name = format!("column_{column}");
+        while self.names.contains(&name) {
+            name.push('_');
+        }
+        name
     }
 
     /// A name or a value as it was before it was written.
@@ -124,7 +161,9 @@ impl TableHeader {
             _ if record.span_lines() => "close a quote left open in this row",
             _ if record.count() < self.names.len() => "add what is missing",
             b'\t' => "remove one, or quote a value that contains a tab",
-            _ => "remove one, or quote a value that contains a comma",
+            b',' => "remove one, or quote a value that contains a comma",
+            b';' => "remove one, or quote a value that contains a semicolon",
+            _ => "remove one, or quote a value that contains the delimiter",
         }
     }
 }
@@ -139,8 +178,12 @@ struct TextRecords<R> {
     text: R,
     name: String,
     parser: Reader,
-    quotes: Quotes,
-    blank_lines: u64,
+    /// The quotes of the record that is being read; none if quotes are like other letters.
+    quotes: Option<Quotes>,
+    /// What begins a line that is no record.
+    comment: Option<u8>,
+    /// The number of lines that the parser has not seen.
+    other_lines: u64,
     /// The values of the last record, one directly after the other.
     bytes: Vec<u8>,
     /// Where each value ends in `bytes`.
@@ -149,13 +192,20 @@ struct TextRecords<R> {
 
 impl<R: BufRead> TextRecords<R> {
     /// Messages call the text `name`.
-    pub fn new(text: R, name: &str, delimiter: u8) -> TextRecords<R> {
+    pub fn new(text: R, name: &str, dialect: Dialect, skipped: u64) -> TextRecords<R> {
+        let Dialect { delimiter, quote, escape, comment } = dialect;
+        let mut parser = ReaderBuilder::new();
+        parser.delimiter(delimiter).quoting(quote.is_some()).escape(escape);
+        if let Some(quote) = quote {
+            parser.quote(quote);
+        }
         TextRecords {
             text,
             name: name.into(),
-            parser: ReaderBuilder::new().delimiter(delimiter).build(),
-            quotes: Quotes::new(delimiter),
-            blank_lines: 0,
+            parser: parser.build(),
+            quotes: quote.map(|quote| Quotes::with(delimiter, quote, escape)),
+            comment,
+            other_lines: skipped,
             bytes: vec![0; 1024],
             ends: vec![0; 32],
         }
@@ -163,7 +213,7 @@ impl<R: BufRead> TextRecords<R> {
 
     /// Reads the next record, if there is one.
     pub fn read(&mut self) -> Result<Option<ValueRow<'_>>, String> {
-        let begins = self.skip_blank_lines();
+        let begins = self.skip_other_lines();
         let line = self.line();
         let count = match begins {
             Ok(true) => self.read_values(),
@@ -178,14 +228,26 @@ impl<R: BufRead> TextRecords<R> {
     }
 
     fn line(&self) -> u64 {
-        self.parser.line() + self.blank_lines
+        self.parser.line() + self.other_lines
+    }
+
+    /// Passes one line, whatever is in it.
+    fn skip_line(&mut self) -> Result<(), String> {
+        self.other_lines += 1;
+        self.text.skip_until(b'\n').map_err(unreadable)?;
+        Ok(())
     }
 
     /// Stops where a record begins; false at the end of the text.
-    fn skip_blank_lines(&mut self) -> Result<bool, String> {
+    fn skip_other_lines(&mut self) -> Result<bool, String> {
         loop {
-            match self.text.fill_buf().map_err(unreadable)?.first() {
-                Some(b'\n') => self.blank_lines += 1,
+            let next = self.text.fill_buf().map_err(unreadable)?.first().copied();
+            if self.comment.is_some() && next == self.comment {
+                self.skip_line()?;
+                continue;
+            }
+            match next {
+                Some(b'\n') => self.other_lines += 1,
                 Some(b'\r') => {}
                 next => return Ok(next.is_some()),
             }
@@ -196,7 +258,9 @@ impl<R: BufRead> TextRecords<R> {
     /// Reads one record into `bytes` and `ends`, and tells how many values it has.
     fn read_values(&mut self) -> Result<usize, String> {
         let (mut length, mut count) = (0, 0);
-        self.quotes.begin();
+        if let Some(quotes) = &mut self.quotes {
+            quotes.begin();
+        }
         loop {
             let (result, written, ended) = self.parse_on(length, count)?;
             (length, count) = (length + written, count + ended);
@@ -224,7 +288,9 @@ impl<R: BufRead> TextRecords<R> {
             return Err(UNCLOSED.into());
         }
         if !at_end {
-            check(&mut self.quotes, &bytes[..read])?;
+            if let Some(quotes) = &mut self.quotes {
+                check(quotes, &bytes[..read])?;
+            }
             self.text.consume(read);
         }
         Ok((result, written, ended))
@@ -253,7 +319,7 @@ fn check(quotes: &mut Quotes, bytes: &[u8]) -> Result<(), String> {
 }
 
 const ESCAPED: &str = "a backslash stands before a quote (\\\"), which does not escape it: \
-    write a quote within a value twice (\"\")";
+    write a quote within a value twice (\"\"), or say that it does (--escape '\\', input.escape)";
 const AFTER_QUOTE: &str = "something stands after the quote (\") that closes this value: \
     remove it, or write a quote within a value twice (\"\")";
 const AFTER_SPACES: &str = "spaces stand before the quote (\") that opens this value: \
@@ -307,7 +373,7 @@ impl<'a> ValueRow<'a> {
 }
 
 fn not_utf_8(column: usize) -> String {
-    format!("the value in column {column} is not UTF-8: save the file as UTF-8")
+    format!("the value in column {column} is not UTF-8: {NOT_UTF_8}")
 }
 
 #[cfg(test)]
@@ -318,12 +384,12 @@ mod tests {
     use serde_json::{Value, json};
 
     fn read(text: &str, delimiter: u8) -> Result<Vec<Value>, String> {
-        let table = rows(text.as_bytes(), "t.csv", delimiter)?;
+        let table = rows(text.as_bytes(), "t.csv", &TextOptions::default(), Some(delimiter))?;
         table.map(|found| found.map(Value::Object)).collect()
     }
 
     fn survey(text: &str, most: u64) -> Result<Survey, String> {
-        rows(text.as_bytes(), "t.csv", b',')?.survey(most)
+        rows(text.as_bytes(), "t.csv", &TextOptions::default(), None)?.survey(most)
     }
 
     #[test]
@@ -343,13 +409,55 @@ mod tests {
             ("a,b\n1\n", ", line 2: 1 field, but the header has 2: add what is missing"),
             ("a\n1\n1\n1\n\"1\n\",2\n", ", line 5: 2 fields, but the header has 1: close a quote"),
             ("a,b,a\n", ", line 1, column 3: \"a\" is the name of column 1 already: rename one"),
-            ("\n,b\n", ", line 2, column 1: a field has no name: give it one"),
         ];
         for (text, start) in cases {
             let error = read(text, b',').unwrap_err();
             assert_eq!(survey(text, 99).unwrap_err(), error);
             assert!(error.starts_with(&format!("t.csv{start}")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_column_without_a_name_is_called_by_its_place() {
+        for (text, row) in [
+            (",id\n0,1\n", json!({"column_1": "0", "id": "1"})),
+            ("id,\n1,\n", json!({"id": "1", "column_2": ""})),
+            (
+                " ,column_1,\"\"\n0,1,2\n",
+                json!({"column_1_": "0", "column_1": "1", "column_3": "2"}),
+            ),
+        ] {
+            assert_eq!(read(text, b','), Ok(vec![row]), "{text}");
+        }
+    }
+
+    fn read_with(text: &str, options: &TextOptions) -> Result<Vec<Value>, String> {
+        let table = rows(text.as_bytes(), "t.csv", options, None)?;
+        table.map(|found| found.map(Value::Object)).collect()
+    }
+
+    #[test]
+    fn a_table_is_read_with_the_signs_of_its_dialect() {
+        let with = TextOptions::default;
+        let escape = TextOptions { escape: Some(b'\\'), ..with() };
+        let rows = vec![json!({"a": "x \"y\", \\", "b": "z"})];
+        assert_eq!(read_with("a,b\n\"x \\\"y\\\", \\\\\",z\n", &escape), Ok(rows));
+        let single = TextOptions { quote: Some(Some(b'\'')), ..with() };
+        let rows = vec![json!({"a": "x;\"", "b": "it's"})];
+        assert_eq!(read_with("a;b\n'x;\"';'it''s'\n", &single), Ok(rows));
+        let none = TextOptions { quote: Some(None), ..with() };
+        assert_eq!(
+            read_with("a|b\n\"x|5\" y\n", &none),
+            Ok(vec![json!({"a": "\"x", "b": "5\" y"})])
+        );
+        let comment = TextOptions { comment: Some(b'#'), skipped: 2, ..with() };
+        let text = "# a,b,c\na;b\n# x\n\n1;#2\n#;\n1\n";
+        let error = read_with(text, &comment).unwrap_err();
+        assert!(error.starts_with("t.csv, line 9: 1 field, but"), "{error}");
+        assert_eq!(
+            read_with("sep=:\r\na:b\r\n1:2\r\n", &with()),
+            Ok(vec![json!({"a": "1", "b": "2"})])
+        );
     }
 
     #[test]
@@ -388,7 +496,8 @@ mod tests {
     /// The line and values of each record, read in pieces of `piece` bytes.
     fn records(text: &str, piece: usize) -> Result<Vec<(u64, Vec<String>)>, String> {
         let text = BufReader::with_capacity(piece, text.as_bytes());
-        let (mut records, mut all) = (TextRecords::new(text, "t", b','), Vec::new());
+        let (mut records, mut all) =
+            (TextRecords::new(text, "t", Dialect::with(b','), 0), Vec::new());
         while let Some(record) = records.read()? {
             all.push((record.line, record.values().map(String::from).collect()));
         }

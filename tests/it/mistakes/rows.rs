@@ -48,6 +48,6 @@ fn a_field_that_the_input_has_not() {
     let throng = good.run().arg("--header", "x-id: {{ Symbol }}");
     good.refuses(throng, &["did you mean \"symbol\"?"]);
     let other = good.place.file("other.csv", "id;symbol\n1;A\n");
-    let throng = run().quotes(&good.mock.url()).arg("--input", &other);
-    good.refuses(throng, &["there is only \"id;symbol\"", "--format tsv"]);
+    let throng = run().quotes(&good.mock.url()).arg("--input", &other).flags("--delimiter ,");
+    good.refuses(throng, &["there is only \"id;symbol\"", "with --delimiter"]);
 }
