@@ -3,12 +3,18 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::format::column_set::ColumnSet;
 use crate::format::{Format, parquet};
 use crate::fs::placed;
+use crate::row::Row;
 use crate::source::{Rows, Settings, Source};
+
+mod selection;
+
+pub use selection::Selection;
 
 /// Writes all rows of a source to a new file of this format, and waits until they are on
 /// the disk; gives the number of rows. The source is read twice.
@@ -23,6 +29,28 @@ pub(crate) fn write_rows(
     path: &Path,
 ) -> Result<u64, Error> {
     let columns = columns_of(rows()?)?;
+    write_columns(rows()?, format, path, columns)
+}
+
+/// Writes what is selected of all rows of a source, as [`write`] does. The source is read
+/// three times.
+fn write_selected(
+    source: &Source,
+    selection: &Selection,
+    format: Format,
+    path: &Path,
+) -> Result<u64, Error> {
+    let fields = |row: Result<Row, Error>| row.map(|row| row.fields);
+    let selected = Arc::new(selection.of(source.rows()?.map(fields))?);
+    let rows = || -> Result<Rows, Error> {
+        let selected = selected.clone();
+        Ok(Box::new(
+            source
+                .rows()?
+                .map(move |row| row.map(|row| Row { fields: selected.fields(row.fields), ..row })),
+        ))
+    };
+    let columns = selected.of_table(columns_of(rows()?)?);
     write_columns(rows()?, format, path, columns)
 }
 
@@ -64,15 +92,20 @@ fn write_columns(
     Ok(count)
 }
 
-/// Converts one file into another one, which must not be there yet unless it may
+/// Converts what is selected of one file into another one, which must not be there yet unless it may
 /// be replaced; gives the number of rows.
 ///
 /// # Errors
 /// What is wrong with either.
-pub fn convert(from: &Settings, to: &Path, replace: bool) -> Result<u64, Error> {
+pub fn convert(
+    from: &Settings,
+    to: &Path,
+    selection: &Selection,
+    replace: bool,
+) -> Result<u64, Error> {
     let format = new_file(to, replace)?;
     let source = Source::new(from)?;
-    placed(to, |new| write(&source, format, new))
+    placed(to, |new| write_selected(&source, selection, format, new))
 }
 
 /// Checks that a file can be made, or replaced if that is meant; gives its format.

@@ -8,6 +8,7 @@ use crate::format::{Format, endings};
 use crate::{Error, convert, sink, source};
 
 use super::exit::Exit;
+use super::flags::TextFlags;
 use super::say;
 
 #[derive(Args)]
@@ -23,6 +24,17 @@ pub struct ConvertArgs {
     /// The table of a SQLite database to read [default: results, or the only one]
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
+    #[command(flatten)]
+    text: TextFlags,
+    /// Only these columns, in this order: a,b
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    columns: Option<Vec<String>>,
+    /// Leave out throng's own columns: _row, _ok, _status, …
+    #[arg(long)]
+    no_meta: bool,
+    /// Numbers and truth values where all texts of a column are such
+    #[arg(long)]
+    types: bool,
     /// Replace an existing file
     #[arg(long)]
     overwrite: bool,
@@ -34,12 +46,17 @@ pub fn main(arguments: &ConvertArgs) -> Result<Exit, Error> {
         file: Some(arguments.from.clone()),
         format: arguments.format,
         table: arguments.table.clone(),
-        ..source::Settings::default()
+        ..arguments.text.settings()?
+    };
+    let selection = convert::Selection {
+        columns: arguments.columns.clone(),
+        no_meta: arguments.no_meta,
+        types: arguments.types,
     };
     if let Some(note) = sink::unfinished(Path::new(&arguments.from)) {
         say::note(&format!("throng: {note}"));
     }
-    let rows = convert::convert(&from, Path::new(&arguments.to), arguments.overwrite)?;
+    let rows = convert::convert(&from, Path::new(&arguments.to), &selection, arguments.overwrite)?;
     let noun = if rows == 1 { "row" } else { "rows" };
     say::note(&format!("{rows} {noun}: {}", arguments.to));
     Ok(Exit::Ok)

@@ -39,7 +39,7 @@ fn values_survive_every_format() {
         ["b.parquet", "c.jsonl.zst", "d.parquet", "e.jsonl.gz", "f.jsonl", "g.arrow", "h.jsonl"]
     {
         let to = directory.path().join(name);
-        assert_eq!(convert(&settings(&from), &to, false).unwrap(), 3);
+        assert_eq!(convert(&settings(&from), &to, &Selection::default(), false).unwrap(), 3);
         assert_eq!(rows(&to), given(), "{name}");
         from = to;
     }
@@ -49,7 +49,7 @@ fn values_survive_every_format() {
 fn a_database_keeps_the_type_of_each_value() {
     let directory = tempfile::tempdir().unwrap();
     let (from, to) = (written(directory.path()), directory.path().join("b.db"));
-    convert(&settings(&from), &to, false).unwrap();
+    convert(&settings(&from), &to, &Selection::default(), false).unwrap();
     let rows = rows(&to);
     assert_eq!(rows[0]["id"], "007");
     assert_eq!(rows[0]["price"], 12.5);
@@ -64,7 +64,7 @@ fn names_that_differ_only_in_case_have_columns_of_their_own() {
     let text =
         "{\"_ROW\":7,\"id\":1,\"_row\":0}\n{\"ID\":2,\"id\":3,\"Id\":4}\n{\"Id\":5,\"_row\":2}\n";
     fs::write(&from, text).unwrap();
-    assert_eq!(convert(&settings(&from), &to, false).unwrap(), 3);
+    assert_eq!(convert(&settings(&from), &to, &Selection::default(), false).unwrap(), 3);
     let rows = rows(&to);
     let of = |name: &str| -> Vec<Value> { rows.iter().map(|row| row[name].clone()).collect() };
     let none = Value::Null;
@@ -79,7 +79,7 @@ fn names_that_differ_only_in_case_have_columns_of_their_own() {
 fn a_table_is_text_with_one_header() {
     let directory = tempfile::tempdir().unwrap();
     let (from, to) = (written(directory.path()), directory.path().join("b.csv.gz"));
-    convert(&settings(&from), &to, false).unwrap();
+    convert(&settings(&from), &to, &Selection::default(), false).unwrap();
     let rows = rows(&to);
     assert_eq!(rows[0]["note"], "a,\"b\"\nc");
     assert_eq!((&rows[1]["price"], &rows[1]["note"]), (&json!(""), &json!("=1+1")));
@@ -101,8 +101,8 @@ fn any_text_comes_back_from_a_table() {
                     let mut row =
                         json!({"'@a": format!("{one}{two}{three}"), "=b": format!("{three}{one}")});
                     if own {
-                        row["_row"] = "0".into();
-                        row["_ok"] = "true".into();
+                        row["_row"] = 0.into();
+                        row["_ok"] = true.into();
                     }
                     text += &format!("{row}\n");
                 }
@@ -110,7 +110,7 @@ fn any_text_comes_back_from_a_table() {
         }
         fs::write(path("a.jsonl"), &text).unwrap();
         for (from, to) in [("a.jsonl", table), (table, "c.jsonl")] {
-            convert(&settings(&path(from)), &path(to), true).unwrap();
+            convert(&settings(&path(from)), &path(to), &Selection::default(), true).unwrap();
         }
         let back = fs::read_to_string(path("c.jsonl")).unwrap();
         assert!(back == text, "{table} with throng's own columns: {own}");
@@ -132,10 +132,11 @@ fn a_database_with_too_many_columns_is_refused_with_what_to_do() {
         (0..columns).map(|n| (format!("c{n}"), n.into())).collect::<serde_json::Map<_, _>>().into()
     };
     fs::write(&from, format!("{}\n", row(2001))).unwrap();
-    let error = convert(&settings(&from), &to, false).unwrap_err().to_string();
+    let error =
+        convert(&settings(&from), &to, &Selection::default(), false).unwrap_err().to_string();
     assert!(error.contains("2001 columns") && error.contains(".parquet"), "{error}");
     fs::write(&from, format!("{}\n", row(2000))).unwrap();
-    assert_eq!(convert(&settings(&from), &to, false).unwrap(), 1);
+    assert_eq!(convert(&settings(&from), &to, &Selection::default(), false).unwrap(), 1);
 }
 
 #[test]
@@ -144,13 +145,14 @@ fn nothing_is_replaced_unless_told_and_nothing_half_done_is_left() {
     let from = written(directory.path());
     let to = directory.path().join("b.csv");
     fs::write(&to, "precious").unwrap();
-    let error = convert(&settings(&from), &to, false).unwrap_err();
+    let error = convert(&settings(&from), &to, &Selection::default(), false).unwrap_err();
     assert!(error.to_string().contains("--overwrite"), "{error}");
     fs::write(&from, "{\"a\": 1}\nnonsense\n").unwrap();
-    assert!(convert(&settings(&from), &to, true).is_err());
+    assert!(convert(&settings(&from), &to, &Selection::default(), true).is_err());
     assert_eq!(fs::read_to_string(&to).unwrap(), "precious");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
-    let error = convert(&settings(&from), Path::new("b.xlsx"), true).unwrap_err();
+    let error =
+        convert(&settings(&from), Path::new("b.xlsx"), &Selection::default(), true).unwrap_err();
     assert!(error.to_string().contains(".parquet, .db"), "{error}");
 }
 
@@ -160,7 +162,7 @@ fn groups_of_rows_are_bounded() {
     let (from, to) = (directory.path().join("a.txt"), directory.path().join("b.parquet"));
     let text: String = (0..250_000).map(|n| format!("{n}\n")).collect();
     fs::write(&from, text).unwrap();
-    convert(&settings(&from), &to, false).unwrap();
+    convert(&settings(&from), &to, &Selection::default(), false).unwrap();
     let all = rows(&to);
     assert_eq!((all.len(), &all[249_999]["line"]), (250_000, &json!("249999")));
 }

@@ -10,6 +10,8 @@ use crate::row::Fields;
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct ColumnSet {
     pub columns: Vec<(String, ColumnType)>,
+    /// Whether the rows are of results, of which some columns may be left out.
+    pub is_of_results: bool,
     /// Each column's place by its name.
     places: HashMap<String, usize>,
 }
@@ -28,7 +30,7 @@ pub(crate) enum ColumnType {
 }
 
 /// throng's own columns, even where no row of a file has a value for them.
-const OWN: [(&str, ColumnType); 7] = [
+pub(crate) const OWN: [(&str, ColumnType); 7] = [
     ("_row", ColumnType::Int),
     ("_item", ColumnType::Int),
     ("_last", ColumnType::Bool),

@@ -12,7 +12,7 @@ mod send;
 mod show;
 mod values;
 
-pub use input::InputFlags;
+pub use input::{InputFlags, TextFlags};
 pub use limit::LimitFlags;
 pub use network::{NetworkFlags, TlsFlags};
 pub use output::{OutputFlags, joined};

@@ -133,7 +133,7 @@ pub(super) fn table(path: &Path, columns: &ColumnSet, delimiter: u8) -> NewTable
     let names: Vec<String> = columns.names().map(str::to_owned).collect();
     let mut table = CsvTable {
         out: PackedWriter::new(path)?,
-        guards: has_guards(names.iter().map(String::as_str)),
+        guards: columns.is_of_results || has_guards(names.iter().map(String::as_str)),
         cells: Cells::new(delimiter),
         line: Vec::new(),
         names,
