@@ -143,7 +143,7 @@ fn check(name: &str, fields: &[String]) -> Result<(), Error> {
     let whose = if RESERVED.contains(&name) {
         "that name is throng's own"
     } else if fields.iter().any(|field| field == name) {
-        "the rows have a field of that name already"
+        "the rows have a field of that name already (--replace-fields, output.replace-fields, lets the value replace it)"
     } else {
         return Ok(());
     };

@@ -29,6 +29,7 @@ mod job;
 mod layers;
 mod legacy;
 mod literals;
+mod odd_ids;
 mod preview;
 mod profile;
 mod resume;
@@ -113,7 +114,7 @@ impl Plan {
             let extractor = &stages[stages.len() - 1].extractor;
             checks::check_aggregates(&aggregates, extractor, &fields)?;
         }
-        let columns = columns(&stages, survey.rows.map(|_| fields))?;
+        let columns = columns(&stages, survey.rows.map(|_| fields), job.output.replace_fields)?;
         output.check_columns(&columns)?;
         let identity = identity::of(job, &source, survey.rows)?;
         output.confirm(&identity, !stages.iter().any(Stage::announces))?;
@@ -125,6 +126,7 @@ impl Plan {
         notes.extend(resume::check(&mut output, &identity, &source, &survey, &columns)?);
         let work = workload::of(&stages[0], &source, survey.rows, output.done())?;
         notes.extend(warnings::of_costs(stages[0].policy.cost(), &survey));
+        notes.extend(odd_ids(&stages[0], &source)?);
         let mut plan = Plan {
             columns,
             identity,
@@ -273,18 +275,34 @@ fn check_files(job: &Job) -> Result<(), Error> {
     checks::check_outside(input, job.output.parts.and(output))
 }
 
+/// Warnings of values of the first rows that other programs have changed.
+fn odd_ids(stage: &Stage, source: &Source) -> Result<Vec<String>, Error> {
+    let fields = stage.renderer.fields();
+    if fields.is_empty() || !source.lasts() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<_> = source.rows()?.take(odd_ids::ROWS).map_while(Result::ok).collect();
+    Ok(odd_ids::warnings(fields, &rows))
+}
+
 /// The columns of the records, with the input's fields if they are known.
-fn columns(stages: &[Stage], fields: Option<Vec<String>>) -> Result<Columns, Error> {
+fn columns(
+    stages: &[Stage],
+    fields: Option<Vec<String>>,
+    replace_fields: bool,
+) -> Result<Columns, Error> {
     let (first, last) = (&stages[0], &stages[stages.len() - 1]);
     let omitted = first.renderer.omitted_fields();
+    let values = last.extractor.names();
     let fields = fields.map(|mut names| {
         names.retain(|name| !omitted.contains(&name.as_str()));
+        names.retain(|name| !(replace_fields && values.contains(name)));
         names
     });
     Ok(Columns {
         items: stages.iter().any(Stage::has_items),
         arrived: !first.policy.is_unlimited(),
-        ..Columns::new(fields, last.extractor.names(), last.keep_body)?
+        ..Columns::new(fields, values, last.keep_body)?
     })
 }
 

@@ -25,6 +25,9 @@ pub struct Settings {
     pub format: Option<Format>,
     /// The answers whose body records have beside the extracted values.
     pub keep_body: KeepBody,
+    /// Whether an extracted value may have the name of a field, and replaces it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub replace_fields: bool,
     /// What to do with a file that has records already.
     pub existing: Existing,
     /// The rows that failed in an earlier run and are asked for again.

@@ -60,6 +60,9 @@ pub struct OutputFlags {
         value_parser = KEEP_BODY,
     )]
     keep_body: Option<String>,
+    /// Extracted values may have the names of fields, and replace them in the records
+    #[arg(long)]
+    replace_fields: bool,
     /// What to do with existing records
     #[command(flatten)]
     existing: ExistingFlags,
@@ -118,6 +121,7 @@ impl OutputFlags {
             "file": self.output,
             "format": self.output_format,
             "keep-body": self.keep_body,
+            "replace-fields": self.replace_fields.then_some(true),
             "existing": self.existing.how(),
             "retry-failed": self.existing.retry_failed,
             "key": self.existing.key,
