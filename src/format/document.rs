@@ -180,7 +180,9 @@ fn no_shape(fields: &Map<String, Value>) -> String {
                 Some(_) => format!(".{name}[]"),
                 None => format!(".[{name:?}][]"),
             };
-            format!("{AN_OBJECT}; for the array in it, --rows '{path}' (input.rows)")
+            format!(
+                "this is an object and no array: for the array in it use --rows '{path}' (input.rows)"
+            )
         }
         None => format!(
             "{AN_OBJECT}; for rows within it, a jq program such as --rows '.[]' (input.rows)"

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::extract::Extractor;
 use crate::fs::file_lock;
 use crate::pages::Pages;
-use crate::render::Hosts;
+use crate::render::{Hosts, written_field};
 use crate::source::{Source, Survey};
 use crate::tally::Aggregate;
 
@@ -50,7 +50,7 @@ pub fn check_fields(stage: &Stage, source: &Source, survey: &Survey) -> Result<(
             let names = survey.names.iter().map(String::as_str);
             Err(Error::plan(match stage.renderer.remedy(field, names) {
                 Some(remedy) => format!("the job's {remedy}"),
-                None => format!("the job uses {{{{ {field} }}}}, {}", missing(field)),
+                None => format!("the job uses {}, {}", written_field(field), missing(field)),
             }))
         }
     }

@@ -48,6 +48,7 @@ pub use hosts::Hosts;
 pub use keys::{EmbeddedKey, keys_in_data, keys_in_url, looks_like_key, may_be_key};
 pub(crate) use pieces::map_fixed;
 use prebuilt::PrebuiltRequest;
+pub use row_names::written as written_field;
 pub use settings::Settings;
 pub use static_value::StaticValue;
 pub use template::RenderContext;

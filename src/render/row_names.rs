@@ -152,8 +152,9 @@ pub fn remedy(name: &str) -> String {
     format!("{{{{ {name} }}}} is an expression to a template, and no name: write {}", written(name))
 }
 
-fn written(name: &str) -> String {
-    format!("{{{{ row[{name:?}] }}}}")
+/// The value of a field as a template has it.
+pub fn written(name: &str) -> String {
+    if is_word(name) { format!("{{{{ {name} }}}}") } else { format!("{{{{ row[{name:?}] }}}}") }
 }
 
 /// How a template that does not parse may be mended: with the first value in it that could
@@ -167,7 +168,7 @@ pub fn remedy_of_unparsed(template: &str) -> String {
     let is_name =
         |it: &&str| !is_word(it) && it.chars().all(|it| is_of_word(it) || " .-/#?$&:".contains(it));
     let name = inside.map(str::trim).find(is_name).unwrap_or("NAME");
-    format!("a field whose name is not letters, digits and _ alone is {}", written(name))
+    format!("a field whose name is not letters, digits and _ alone is {{{{ row[{name:?}] }}}}")
 }
 
 #[cfg(test)]
