@@ -226,7 +226,6 @@ struct ResumeLine<'a> {
     _item: Option<u64>,
     #[serde(default = "yes")]
     _last: bool,
-    #[serde(default = "yes")]
     _ok: bool,
     #[serde(borrow, default)]
     _error: Option<Cow<'a, str>>,

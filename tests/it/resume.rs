@@ -96,7 +96,7 @@ fn records_in_any_order_with_gaps_are_completed() {
 #[test]
 fn a_file_that_is_not_throng_s_is_not_gone_on_with() {
     let (place, mock) = (Place::new(), plain_mock());
-    let text = "{\"_row\":0}\nsomething else\n{\"_row\":2}\n";
+    let text = "{\"_row\":0,\"_ok\":true}\nsomething else\n{\"_row\":2,\"_ok\":true}\n";
     place.file("out.jsonl", text);
     let ended = ask(&place, &mock, "out.jsonl").flags("--resume").exits(2);
     ended.says("out.jsonl cannot be resumed: line 2");

@@ -112,11 +112,13 @@ mod tests {
         let path = directory.path().join("out.jsonl");
         for rows in [1, 31, 32, 33, 1_024, 2_111] {
             let numbers = (0..rows).map(|n| (n * 37) % rows);
-            let text: String = numbers.map(|row| format!("{{\"_row\":{row}}}\n")).collect();
+            let text: String =
+                numbers.map(|row| format!("{{\"_row\":{row},\"_ok\":true}}\n")).collect();
             fs::write(&path, &text).unwrap();
             // Each record is a piece.
             sort_in_pieces(&path, "jsonl".parse().unwrap(), 1).unwrap();
-            let sorted: String = (0..rows).map(|row| format!("{{\"_row\":{row}}}\n")).collect();
+            let sorted: String =
+                (0..rows).map(|row| format!("{{\"_row\":{row},\"_ok\":true}}\n")).collect();
             assert_eq!(fs::read_to_string(&path).unwrap(), sorted);
         }
     }

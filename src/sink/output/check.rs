@@ -388,7 +388,11 @@ mod tests {
     fn a_place_is_checked_without_being_touched() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        fs::write(path("ours.jsonl"), "{\"_row\":0}\n{\"_row\":1}\n{\"_r").unwrap();
+        fs::write(
+            path("ours.jsonl"),
+            "{\"_row\":0,\"_ok\":true}\n{\"_row\":1,\"_ok\":true}\n{\"_r",
+        )
+        .unwrap();
         fs::write(path("ours.csv"), "a,_row,_ok\n1,0,true\n").unwrap();
         fs::write(path("theirs.csv"), "a,b\n1,2\n").unwrap();
         fs::create_dir(path("directory.csv")).unwrap();

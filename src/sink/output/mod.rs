@@ -474,7 +474,7 @@ mod tests {
     fn a_resumed_file_tells_its_rows() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out.jsonl");
-        fs::write(&path, "{\"_row\":4}\n{\"_row\":5").unwrap();
+        fs::write(&path, "{\"_row\":4,\"_ok\":true}\n{\"_row\":5").unwrap();
         let settings = Settings {
             file: Some(path.display().to_string()),
             existing: Existing::Resume,

@@ -219,8 +219,8 @@ mod tests {
         for (name, text) in [
             (
                 "jsonl",
-                "{\"symbol\":\"A\",\"_row\":0}\n{\"symbol\":\"=C\",\"_row\":2}\n\
-                 {\"symbol\":\"BB\",\"_row\":1}\n{\"symbol\":\"E\",\"_row\":4}\n",
+                "{\"symbol\":\"A\",\"_row\":0,\"_ok\":true}\n{\"symbol\":\"=C\",\"_row\":2,\"_ok\":true}\n\
+                 {\"symbol\":\"BB\",\"_row\":1,\"_ok\":true}\n{\"symbol\":\"E\",\"_row\":4,\"_ok\":true}\n",
             ),
             ("csv", "symbol,_row,_ok\nA,0,true\n'=C,2,true\nBB,1,true\nE,4,true\n"),
         ] {

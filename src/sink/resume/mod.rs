@@ -149,8 +149,8 @@ fn unreadable(path: &Path, format: Format, key: Option<&str>, error: Unreadable)
         Unreadable::Line(line) => line,
     };
     let needs = match key {
-        Some(key) => format!("with a _row and the key {key:?}"),
-        None => "with a _row".to_owned(),
+        Some(key) => format!("with _row, _ok and the key {key:?}"),
+        None => "with _row and _ok".to_owned(),
     };
     let advice = match line {
         1 => "is this the right file?",
@@ -405,9 +405,14 @@ mod tests {
     #[test]
     fn only_whole_records_count() {
         for (format, text, torn, rows) in [
-            ("jsonl", "{\"_row\":3}\n{\"a\":1,\"_row\":0}\n", "{\"_row\":4}", 2),
+            (
+                "jsonl",
+                "{\"_row\":3,\"_ok\":true}\n{\"a\":1,\"_row\":0,\"_ok\":true}\n",
+                "{\"_row\":4,\"_ok\":true}",
+                2,
+            ),
             ("jsonl", "", "{\"_ro", 0),
-            ("jsonl", "{\"_row\":3}\n", "\0\0\0", 1),
+            ("jsonl", "{\"_row\":3,\"_ok\":true}\n", "\0\0\0", 1),
             ("csv", "a,_row,_ok\n\"x\ny\",5,true\n", "z,6", 1),
             ("csv", "a,_row,_ok\nx,5,true\n", "z,6,\"a\n", 1),
             ("csv", "a,_row,_ok\n", "\"x\n", 0),
@@ -421,7 +426,11 @@ mod tests {
 
     #[test]
     fn of_two_records_of_a_row_the_first_one_stays() {
-        let past = whole("jsonl", "{\"_row\":3}\n{\"_row\":3}\n{\"_row\":4}\n").unwrap();
+        let past = whole(
+            "jsonl",
+            "{\"_row\":3,\"_ok\":true}\n{\"_row\":3,\"_ok\":true}\n{\"_row\":4,\"_ok\":true}\n",
+        )
+        .unwrap();
         assert_eq!((past.done.len(), past.twice, past.done.end()), (2, 1, 5));
         assert_eq!(past.dropped.iter().collect::<Vec<_>>(), [1]);
     }
@@ -440,7 +449,7 @@ mod tests {
     #[test]
     fn what_is_not_ours_is_told_by_its_line() {
         for (format, text, line) in [
-            ("jsonl", "{\"_row\":1}\n{\"a\":1}\n", 2),
+            ("jsonl", "{\"_row\":1,\"_ok\":true}\n{\"a\":1}\n", 2),
             ("jsonl", "hello\n", 1),
             ("csv", "a,_row,_ok\n\"x\ny\",5,true\nz\n", 4),
             ("csv", "a,b\n1,2\n", 1),
@@ -453,7 +462,7 @@ mod tests {
     #[test]
     fn what_is_no_text_is_no_record() {
         for (format, text) in [
-            ("jsonl", &b"{\"a\":\"\xff\",\"_row\":2}\n"[..]),
+            ("jsonl", &b"{\"a\":\"\xff\",\"_row\":2,\"_ok\":true}\n"[..]),
             ("csv", b"a,_row,_ok\n\xff,5,true\n"),
         ] {
             let format: Format = format.parse().unwrap();
@@ -465,7 +474,12 @@ mod tests {
     #[test]
     fn damaged_records_can_be_dropped() {
         let unwanted = &Unwanted { damaged: true, ..Unwanted::default() };
-        let past = past("jsonl", "{\"_row\":1}\n\0\0{\"_row\n{\"_row\":2}\n", unwanted).unwrap();
+        let past = past(
+            "jsonl",
+            "{\"_row\":1,\"_ok\":true}\n\0\0{\"_row\n{\"_row\":2,\"_ok\":true}\n",
+            unwanted,
+        )
+        .unwrap();
         assert_eq!((past.done.len(), past.damaged, past.records), (2, 1, 3));
     }
 
@@ -508,7 +522,7 @@ mod tests {
 
     #[test]
     fn what_was_edited_after_the_last_sync_is_noticed() {
-        let text = "{\"_row\":1}\n{\"_row\":2}\n";
+        let text = "{\"_row\":1,\"_ok\":true}\n{\"_row\":2,\"_ok\":true}\n";
         let synced =
             |of: &str| Synced { bytes: of.len() as u64, crc32: crc32fast::hash(of.as_bytes()) };
         let edited = |synced: &Synced| {
@@ -516,8 +530,11 @@ mod tests {
                 read(&mut text.as_bytes(), Format::JSONL, None, Some(synced), &Unwanted::default());
             past.unwrap().edited
         };
-        assert!(!edited(&synced(text)) && !edited(&synced("{\"_row\":1}\n")));
-        assert!(edited(&synced("{\"_row\":7}\n")), "another value");
-        assert!(edited(&synced("{\"_row\":10}\n{\"_row\":2}\n")), "something is missing");
+        assert!(!edited(&synced(text)) && !edited(&synced("{\"_row\":1,\"_ok\":true}\n")));
+        assert!(edited(&synced("{\"_row\":7,\"_ok\":true}\n")), "another value");
+        assert!(
+            edited(&synced("{\"_row\":10,\"_ok\":true}\n{\"_row\":2,\"_ok\":true}\n")),
+            "something is missing"
+        );
     }
 }
