@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::extract::{ItemSettings, Program, json, missing_items};
+use crate::extract::{AnswerContext, Document, ItemSettings, Program, missing_items};
 use crate::record::{Failure, FailureKind};
 use crate::row::{Fields, Row};
 
@@ -143,11 +143,17 @@ impl Batch {
     ///
     /// # Errors
     /// That the program for the key fails for an item.
-    pub fn group(&self, items: Vec<Bytes>) -> Result<KeyedItems, Failure> {
+    pub fn group(
+        &self,
+        items: Vec<Bytes>,
+        context: &AnswerContext<'_>,
+    ) -> Result<KeyedItems, Failure> {
+        let context = context.of_item();
         let mut keyed = KeyedItems::default();
         for item in items {
-            let id =
-                self.id.run(&json(&item)?).map_err(|error| missing_items("items.match", error))?;
+            let answer = Document::new(&item, &context)?;
+            let id = self.id.run_in(&answer.input, &context);
+            let id = id.map_err(|error| missing_items("items.match", error))?;
             match key(&id) {
                 Some(key) => keyed.by_key.entry(key).or_default().push(item),
                 None => keyed.without_key.push(item),
@@ -245,7 +251,7 @@ fn parse_match(text: &str) -> Result<(String, Program), Error> {
     let wrong = |why: String| Error::plan(format!("items.match (--match): {why}"));
     match text.split_once('=') {
         Some((field, code)) if !field.trim().is_empty() => {
-            Ok((field.trim().to_owned(), Program::new(code).map_err(wrong)?))
+            Ok((field.trim().to_owned(), Program::of_answer(code).map_err(wrong)?))
         }
         _ => Err(wrong(format!("{text:?} is not FIELD=JQ, such as id=.id"))),
     }
@@ -292,7 +298,7 @@ mod tests {
 
     fn share(batch: &Batch, rows: &[Row], items: &[&'static str]) -> AssignedItems {
         let items = items.iter().map(|item| Bytes::from(*item)).collect();
-        batch.assign(rows, batch.group(items).unwrap())
+        batch.assign(rows, batch.group(items, &AnswerContext::default()).unwrap())
     }
 
     #[test]

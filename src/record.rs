@@ -222,6 +222,10 @@ failure_kinds! {
     NotJson = "not json";
     /// The body of the answer holds more than one JSON document.
     SeveralDocuments = "several documents";
+    /// The body of the answer has no events of a server.
+    NotSse = "not sse";
+    /// The body of the answer is no table in CSV.
+    NotCsv = "not csv";
     /// A jq program took too long or too much memory.
     JqTooLong = "jq too long";
     /// The answer has no list of items.

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
+use http::StatusCode;
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::extract::{Extractor, Settings};
+use crate::extract::{AnswerContext, AnswerKind, Extractor, Settings};
 use crate::format::RESERVED;
 use crate::record::{Failure, FailureKind};
 use crate::row::Fields;
@@ -15,6 +16,8 @@ use crate::sink;
 /// Takes values of the bodies that records keep.
 pub(crate) struct Renewal {
     extractor: Extractor,
+    /// The kind of the answers' bodies, where the job says it.
+    kind: Option<AnswerKind>,
     /// The names of the values that the programs take.
     taken: Vec<String>,
     /// The values of the file as it was, by name.
@@ -63,8 +66,17 @@ impl Renewal {
     ///
     /// # Errors
     /// A program is wrong, or has the name of a field of throng's own.
-    pub fn new(settings: &Settings, known: Vec<String>) -> Result<Renewal, Error> {
+    pub fn new(
+        settings: &Settings,
+        kind: Option<AnswerKind>,
+        known: Vec<String>,
+    ) -> Result<Renewal, Error> {
         let extractor = Extractor::new(settings)?;
+        if let Some(lost) = ["$headers", "$url", "$row"].into_iter().find(|it| extractor.uses(it)) {
+            return Err(Error::plan(format!(
+                "a program uses {lost}, and records don't keep it: run the job again"
+            )));
+        }
         let taken = extractor.names();
         if taken.is_empty() {
             return Err(Error::plan(
@@ -78,6 +90,7 @@ impl Renewal {
         }
         Ok(Renewal {
             extractor,
+            kind,
             taken,
             known,
             used: BTreeSet::new(),
@@ -142,7 +155,11 @@ impl Renewal {
             self.counts.without_body += u64::from(is_ok);
             return self.arranged(fields, Vec::new(), None);
         };
-        let extracted = self.extractor.extract(body.as_bytes());
+        let status = fields.get("_status").and_then(Value::as_u64);
+        let status =
+            status.and_then(|status| StatusCode::from_u16(u16::try_from(status).ok()?).ok());
+        let context = AnswerContext { kind: self.kind, status, ..AnswerContext::default() };
+        let extracted = self.extractor.extract_in(body.as_bytes(), &context);
         let extracted = extracted.and_then(|values| match self.lacks(&fields) {
             Some(name) if !is_ok => Err(Failure::new(
                 FailureKind::MissingValue(name.to_owned()),
@@ -223,7 +240,16 @@ fn failure(fields: &Fields) -> Option<FailureKind> {
 
 /// Whether the answer is a success of which values could not be taken.
 fn is_of_extraction(kind: &FailureKind) -> bool {
-    matches!(kind, FailureKind::MissingValue(_) | FailureKind::JqTooLong | FailureKind::Interrupted)
+    matches!(
+        kind,
+        FailureKind::MissingValue(_)
+            | FailureKind::JqTooLong
+            | FailureKind::Interrupted
+            | FailureKind::NotJson
+            | FailureKind::NotSse
+            | FailureKind::NotCsv
+            | FailureKind::SeveralDocuments
+    )
 }
 
 fn has_value(value: &Value) -> bool {
@@ -237,7 +263,7 @@ mod tests {
 
     fn renewed(programs: Value, known: &[&str], records: &[Value]) -> (Vec<Value>, RenewalCounts) {
         let known = known.iter().map(|name| (*name).to_owned()).collect();
-        let mut renewal = Renewal::new(programs.as_object().unwrap(), known).unwrap();
+        let mut renewal = Renewal::new(programs.as_object().unwrap(), None, known).unwrap();
         let records = records.iter().map(|record| record.as_object().unwrap().clone());
         let records: Vec<Fields> = records.collect();
         records.iter().for_each(|record| renewal.note(record));

@@ -10,7 +10,7 @@ use http::{Request, Uri};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::extract::json_text;
+use crate::extract::{self, AnswerContext};
 use crate::render::{StaticValue, percent_encode};
 use crate::secret::{Secret, Secrets};
 
@@ -134,8 +134,9 @@ impl TokenResponse {
 }
 
 fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
-    let text = json_text(body).map_err(|failure| failure.detail)?;
-    let why = match serde_json::from_str(text) {
+    let text = extract::text(body, &AnswerContext::default());
+    let text = text.map_err(|failure| failure.detail)?;
+    let why = match serde_json::from_str(&text) {
         Ok(Value::Object(answer)) => return Ok(answer),
         Ok(_) => "it is no JSON object".to_owned(),
         Err(error) => format!("it is not JSON: {error}"),

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::Args;
 
+use crate::extract::{self, AnswerKind};
 use crate::format::{Format, endings};
 use crate::fs::placed;
-use crate::plan::{Layers, check_apart};
+use crate::plan::{Job, Layers, check_apart};
 use crate::renew::{Renewal, RenewalCounts};
 use crate::report::Report;
 use crate::row::Row;
@@ -49,7 +50,7 @@ pub fn main(arguments: &ExtractArgs) -> Result<Exit, Error> {
     let ExtractArgs { results, output, show, .. } = arguments;
     run::check_summary(show, None, Some(results))?;
     check_apart("RESULTS", Some(results), "the output (--output)", output.as_deref())?;
-    let settings = arguments.settings()?;
+    let (settings, kind) = arguments.settings()?;
     let summary = serde_json::from_value(arguments.values.summary_tree());
     let summary = summary.map_err(|error| Error::plan(error.to_string()))?;
     let aggregates = Aggregate::parse_all(&summary).map_err(Error::plan)?;
@@ -59,7 +60,7 @@ pub fn main(arguments: &ExtractArgs) -> Result<Exit, Error> {
             "{results} has the values of several pages in a record, and no record keeps all of its answers: run the job again"
         )));
     }
-    let mut renewal = Renewal::new(&settings, revision.values())?;
+    let mut renewal = Renewal::new(&settings, kind, revision.values())?;
     let mut first = None;
     for row in revision.rows()? {
         let row = row?;
@@ -96,18 +97,26 @@ pub fn main(arguments: &ExtractArgs) -> Result<Exit, Error> {
 }
 
 impl ExtractArgs {
-    /// The programs of the flags, or else those of the job, which are its last step's.
-    fn settings(&self) -> Result<crate::extract::Settings, Error> {
-        let named = self.values.extract_tree();
-        if let Some(named) = named.as_object().filter(|named| !named.is_empty()) {
-            return Ok(named.clone());
-        }
-        let Some(job) = &self.job else {
-            return Ok(crate::extract::Settings::new());
+    /// The programs of the flags, or else those of the job, which are its last step's, and the
+    /// kind of the answers' bodies.
+    fn settings(&self) -> Result<(extract::Settings, Option<AnswerKind>), Error> {
+        let (mut settings, mut kind) = match &self.job {
+            None => (extract::Settings::new(), None),
+            Some(job) => of_last_step(Layers::read(job)?.job()?),
         };
-        let job = Layers::read(job)?.job()?;
-        let last = job.step.last();
-        Ok(last.map_or(job.extract, |step| step.extract.clone()))
+        if let Some(named) = self.values.extract_tree().as_object().filter(|it| !it.is_empty()) {
+            settings.clone_from(named);
+        }
+        kind = self.values.answer_format().or(kind);
+        Ok((settings, kind))
+    }
+}
+
+/// The programs of the last step of a job, and the kind of its answers' bodies.
+fn of_last_step(job: Job) -> (extract::Settings, Option<AnswerKind>) {
+    match job.step.last() {
+        Some(step) => (step.extract.clone(), step.answer_format),
+        None => (job.extract, job.answer_format),
     }
 }
 

@@ -77,6 +77,7 @@ impl JobArgs {
             "tls": self.tls.tree(),
             "retry": self.patience.retry_tree(),
             "answer": self.patience.answer_tree(),
+            "answer-format": self.values.answer_format(),
             "extract": self.values.extract_tree(),
             "items": self.pages.items_tree(),
             "batch": self.pages.batch_tree(),

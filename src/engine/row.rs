@@ -114,15 +114,13 @@ impl RowExecutor {
         let record = match self.request(&row) {
             Ok((request, cost)) => {
                 let rows = std::slice::from_ref(&row);
-                let sent = {
-                    let trace = &mut trace;
-                    pin!(self.requests.exchange_with_intent(&request, &cost, rows, trace)).await?
-                };
-                match sent {
-                    Ok(Answer { status, headers, body, .. }) => {
-                        let url = Some(request.uri());
-                        let context = AnswerContext { url, ..AnswerContext::of(status, &headers) };
-                        self.record(row, trace, Ok(body), context)
+                let outcome =
+                    pin!(self.requests.exchange_with_intent(&request, &cost, rows, &mut trace))
+                        .await?;
+                match outcome {
+                    Ok(answer) => {
+                        let context = self.stage().read_context(&answer, request.uri(), None);
+                        self.record(row, trace, &answer.body, context)
                     }
                     Err(failure) => self.record_of(row, trace, Err(failure)),
                 }
@@ -187,24 +185,20 @@ impl RowExecutor {
         &self,
         row: Row,
         mut trace: AttemptTrace,
-        body: Result<Bytes, Failure>,
+        body: &[u8],
         context: AnswerContext<'_>,
     ) -> Record {
-        let body = match body {
-            Ok(body) => body,
-            Err(failure) => return self.record_of(row, trace, Err(failure)),
-        };
+        let read = AnswerContext { row: Some(&row), ..context };
         if self.stage().keep_body == KeepBody::All {
-            let text = extract::text(&body).map(str::to_owned);
-            let (text, values) = match text {
-                Ok(text) => (Some(text), self.values(&body, &context.of_row(&row))),
+            let (text, values) = match extract::kept_text(body, &read) {
+                Ok(text) => (Some(text), self.values(body, &read)),
                 Err(failure) => (None, Err(failure)),
             };
             return Record { body: text, ..self.record_of(row, trace, values) };
         }
-        let values = self.values(&body, &context.of_row(&row));
+        let values = self.values(body, &read);
         if values.is_err() {
-            trace.keep_all(&body);
+            trace.keep_all(body, &context);
         }
         self.record_of(row, trace, values)
     }

@@ -8,7 +8,7 @@ use jiff::Zoned;
 use super::brake::UniformFailure;
 use super::context::{RunContext, RunSharing};
 use crate::error::Error;
-use crate::extract::keys_of;
+use crate::extract::{AnswerContext, keys_of};
 use crate::limit::{
     Estimate, FoundPace, Guard, LimitState, Policy, RateLimiter, UsedUnits, Workload, duration,
 };
@@ -273,10 +273,11 @@ fn brake(context: &RunContext, uniform: &UniformFailure) -> BrakeReport {
     let record = &uniform.example;
     let failure = record.outcome.as_ref().err();
     let body = record.body.as_deref();
-    let extractor = &context.plan.stages[uniform.stage_index].extractor;
+    let stage = &context.plan.stages[uniform.stage_index];
+    let read = AnswerContext { kind: stage.answer_kind, ..AnswerContext::default() };
     let keys = body.zip(failure).and_then(|(body, failure)| match &failure.kind {
-        FailureKind::MissingValue(name) => extractor.keys_near(name, body.as_bytes()),
-        FailureKind::MissingItems | FailureKind::MissingNextPage => keys_of(body.as_bytes()),
+        FailureKind::MissingValue(name) => stage.extractor.keys_near(name, body.as_bytes(), &read),
+        FailureKind::MissingItems | FailureKind::MissingNextPage => keys_of(body.as_bytes(), &read),
         _ => None,
     });
     let detail = failure.map_or("", |failure| &failure.detail);

@@ -1,10 +1,12 @@
 //! What jq programs can read of an answer beside its body. Pure.
 
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::jq::JqInput;
+use super::kind::AnswerKind;
 use crate::row::Row;
 
 /// The variables of a program, in the order of their values.
@@ -13,6 +15,8 @@ pub const VARIABLES: [&str; 4] = ["$status", "$headers", "$url", "$row"];
 /// What jq programs can read of an answer beside its body; what is not known is null.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AnswerContext<'a> {
+    /// The kind of the body, where the job says it.
+    pub kind: Option<AnswerKind>,
     /// `$status`: the answer's status, a number.
     pub status: Option<StatusCode>,
     /// `$headers`: the answer's headers, by their names in small letters.
@@ -30,13 +34,29 @@ impl<'a> AnswerContext<'a> {
         AnswerContext { status: Some(status), headers: Some(headers), ..AnswerContext::default() }
     }
 
-    /// The context with a row.
+    /// The context of an item of an answer, which is a JSON document.
     #[must_use]
-    pub fn of_row<'b>(self, row: &'b Row) -> AnswerContext<'b>
-    where
-        'a: 'b,
-    {
-        AnswerContext { row: Some(row), ..self }
+    pub fn of_item(self) -> AnswerContext<'a> {
+        AnswerContext { kind: Some(AnswerKind::Json), ..self }
+    }
+
+    /// The value of the answer's `content-type`.
+    pub(super) fn content_type(&self) -> Option<&'a str> {
+        self.headers?.get(CONTENT_TYPE)?.to_str().ok()
+    }
+
+    /// Whether a body that is one JSON document is taken as that.
+    pub(super) fn takes_documents(&self) -> bool {
+        match (self.kind, self.content_type()) {
+            (Some(kind), _) => kind == AnswerKind::Json,
+            (None, None | Some("application/json")) => true,
+            (None, Some(value)) => AnswerKind::of_type(value).is_none_or(AnswerKind::is_document),
+        }
+    }
+
+    /// Whether the status says that there is no body.
+    pub(super) fn has_no_content(&self) -> bool {
+        self.status.is_some_and(|status| matches!(status.as_u16(), 204 | 205))
     }
 
     /// The values of the variables.
@@ -48,25 +68,6 @@ impl<'a> AnswerContext<'a> {
             // A value of JSON is one of jq.
             JqInput::deserialize(value.unwrap_or_default()).unwrap_or(JqInput::Null)
         })
-    }
-}
-
-/// The head of an answer, kept for programs that read it later.
-#[derive(Debug, Clone)]
-pub struct AnswerHead {
-    /// The answer's status.
-    pub status: StatusCode,
-    /// The answer's headers.
-    pub headers: HeaderMap,
-    /// The URL of the request.
-    pub url: Uri,
-}
-
-impl AnswerHead {
-    /// The context of programs that read it.
-    #[must_use]
-    pub fn context(&self) -> AnswerContext<'_> {
-        AnswerContext { url: Some(&self.url), ..AnswerContext::of(self.status, &self.headers) }
     }
 }
 

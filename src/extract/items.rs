@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::context::AnswerContext;
+use super::AnswerContext;
+use super::document::Document;
 use super::jq::{self, JqError, JqInput, Program};
 use super::paths::Path;
 use crate::error::Error;
@@ -48,16 +49,24 @@ impl Items {
     /// The items in their order, as JSON texts.
     ///
     /// # Errors
-    /// A failure `missing items` if the program fails, `jq too long` if it takes too much.
+    /// A failure `missing items` if the program fails, `jq too long` if it takes too much, and
+    /// that of the answer if it is a text only for want of anything better.
     pub fn items(
         &self,
-        body: &JqInput,
+        answer: &Document,
         context: &AnswerContext<'_>,
     ) -> Result<Vec<Bytes>, Failure> {
+        if answer.is_absent {
+            return Ok(Vec::new());
+        }
         let text = |item: &JqInput| jq::json(item).map(Bytes::from);
-        let items = self.program.run_all_in(body, context);
+        let items = self.program.run_all(&answer.input, context);
         let texts = items.and_then(|items| items.iter().map(text).collect());
-        texts.map_err(|error| missing_items("items.each", error))
+        let failed = texts.map_err(|error| missing_items("items.each", error));
+        failed.map_err(|failure| match &answer.not_json {
+            Some(not_json) if failure.kind == FailureKind::MissingItems => not_json.clone(),
+            _ => failure,
+        })
     }
 }
 
@@ -77,16 +86,14 @@ pub fn missing_items(key: &str, error: JqError) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json;
     use super::*;
 
     fn items(program: &str, body: &str) -> Result<Vec<Bytes>, Failure> {
         let each = Some(program.to_owned());
         let settings = ItemSettings { each, ..ItemSettings::default() };
-        Items::new(&settings)
-            .unwrap()
-            .unwrap()
-            .items(&json(body.as_bytes())?, &AnswerContext::default())
+        let context = AnswerContext::default();
+        let answer = Document::new(body.as_bytes(), &context)?;
+        Items::new(&settings).unwrap().unwrap().items(&answer, &context)
     }
 
     #[test]

@@ -25,8 +25,8 @@ pub type JqInput = Val;
 /// A compiled program.
 pub struct Program {
     filter: Filter<Bounded>,
-    /// Whether it has the variables of an answer.
-    has_variables: bool,
+    /// The variables of an answer that its text names.
+    variables: Vec<&'static str>,
 }
 
 /// Why a program has no value.
@@ -44,7 +44,7 @@ impl Program {
     /// # Errors
     /// Where it is wrong.
     pub fn new(code: &str) -> Result<Program, String> {
-        compile(code, &[]).map(|filter| Program { filter, has_variables: false })
+        compile(code, &[]).map(|filter| Program { filter, variables: Vec::new() })
     }
 
     /// Compiles a program that reads an answer, and may use `$status`, `$headers`, `$url` and
@@ -53,25 +53,21 @@ impl Program {
     /// # Errors
     /// Where it is wrong.
     pub fn of_answer(code: &str) -> Result<Program, String> {
-        if VARIABLES.iter().any(|name| code.contains(name)) {
-            compile(code, &VARIABLES).map(|filter| Program { filter, has_variables: true })
-        } else {
-            Program::new(code)
+        let mut variables = VARIABLES.to_vec();
+        variables.retain(|name| code.contains(name));
+        if variables.is_empty() {
+            return Program::new(code);
         }
+        compile(code, &VARIABLES).map(|filter| Program { filter, variables })
     }
 
-    /// Whether it has the variables of an answer.
-    pub fn has_variables(&self) -> bool {
-        self.has_variables
-    }
-
-    /// All values of the program, in order.
-    pub fn run_all(&self, input: &JqInput) -> Result<Vec<JqInput>, JqError> {
-        self.run_all_in(input, &AnswerContext::default())
+    /// Whether the text of the program names this variable of an answer.
+    pub fn uses(&self, variable: &str) -> bool {
+        self.variables.contains(&variable)
     }
 
     /// All values of the program in this context, in order.
-    pub fn run_all_in(
+    pub fn run_all(
         &self,
         input: &JqInput,
         context: &AnswerContext<'_>,
@@ -88,7 +84,7 @@ impl Program {
     ) -> impl Iterator<Item = Result<JqInput, JqError>> + use<'a> {
         let running = Running { lut: &self.filter.lut, budget };
         let variables =
-            if self.has_variables { Vars::new(context.values()) } else { Vars::new([]) };
+            if self.variables.is_empty() { Vars::new([]) } else { Vars::new(context.values()) };
         let context = Ctx::<Bounded>::new(running, variables);
         let values = self.filter.id.run((context, input.clone()));
         values.map(|value| value.map_err(|why| JqError::of(why, budget)))

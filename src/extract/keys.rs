@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use super::document::value_of;
 use super::paths::{Path, kind};
-use super::{ExtractionMethod, Extractor, json};
+use super::{AnswerContext, ExtractionMethod, Extractor};
 
 /// Maximum number of keys that are named.
 const MAX_KEYS: usize = 60;
@@ -12,8 +13,13 @@ impl Extractor {
     /// The keys that this answer has where the path of a value leads to nothing; of a value
     /// with another program, those of the whole answer. None if the answer is not JSON.
     #[must_use]
-    pub fn keys_near(&self, name: &str, body: &[u8]) -> Option<String> {
-        let body: Value = json(body).ok()?;
+    pub fn keys_near(
+        &self,
+        name: &str,
+        body: &[u8],
+        context: &AnswerContext<'_>,
+    ) -> Option<String> {
+        let body = value_of(body, context)?;
         let index = self.wanted.iter().position(|wanted| wanted.name == name)?;
         let (place, found) = match &self.method {
             ExtractionMethod::Paths(scanner) => scanner.path(index)?.deepest(&body),
@@ -24,8 +30,8 @@ impl Extractor {
 }
 
 /// The keys of a whole answer. None if it is not JSON.
-pub fn keys_of(body: &[u8]) -> Option<String> {
-    let body: Value = json(body).ok()?;
+pub fn keys_of(body: &[u8], context: &AnswerContext<'_>) -> Option<String> {
+    let body = value_of(body, context)?;
     Some(describe(&Path::default().to_string(), &body))
 }
 
@@ -58,7 +64,11 @@ mod tests {
     use super::*;
 
     fn keys(program: &str, body: &str) -> Option<String> {
-        Extractor::of_one("x", program).unwrap().keys_near("x", body.as_bytes())
+        Extractor::of_one("x", program).unwrap().keys_near(
+            "x",
+            body.as_bytes(),
+            &AnswerContext::default(),
+        )
     }
 
     #[test]

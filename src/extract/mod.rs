@@ -2,27 +2,38 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::{DeserializeOwned, IgnoredAny};
+use http::HeaderMap;
 use serde_json::{Map, Value};
 
 use crate::error::Error;
 use crate::record::{Failure, FailureKind, excerpt};
+use charset::utf8;
+use document::{Parsed, parse, plain, to_jq};
 
+mod charset;
 mod context;
+mod document;
+mod events;
 mod items;
 mod jq;
+mod json;
 mod keys;
+mod kind;
 mod outline;
 mod paths;
 mod scanner;
 #[cfg(test)]
 mod spellings;
+mod table;
 
-pub use context::{AnswerContext, AnswerHead};
+pub use charset::text;
+pub use context::AnswerContext;
+pub use document::{Document, kept_text};
 pub use items::{ItemSettings, Items, missing_items};
 pub(crate) use jq::json as jq_text;
 pub use jq::{JqInput, Program};
 pub use keys::keys_of;
+pub use kind::AnswerKind;
 pub use outline::{OutlineEntry, outline};
 use paths::{Path, PathScanner, PathValues};
 
@@ -137,8 +148,8 @@ impl Extractor {
     /// The values of one answer, in the order of their names. The body is parsed once.
     ///
     /// # Errors
-    /// A failure `not text`, `not json` or `several documents`; `missing NAME` for the
-    /// first missing value; or `jq too long`.
+    /// A failure that says why the body can't be read, such as `not text` or `not json`;
+    /// `missing NAME` for the first missing value; or `jq too long`.
     pub fn extract_in(
         &self,
         body: &[u8],
@@ -172,34 +183,29 @@ impl Extractor {
         Ok(pairs.map(value).collect())
     }
 
-    /// The values of a body that need not have them, with null for missing ones; none of a
-    /// body that is not JSON.
+    /// The values of an answer that need not have them, with null for missing ones; none of an
+    /// answer that can't be read.
     ///
     /// # Errors
     /// A failure `jq too long`.
-    pub fn extract_any(&self, body: &[u8]) -> Result<Vec<Value>, Failure> {
-        match self.find(body, &AnswerContext::default()) {
+    pub fn extract_any(
+        &self,
+        body: &[u8],
+        context: &AnswerContext<'_>,
+    ) -> Result<Vec<Value>, Failure> {
+        match self.find(body, context) {
             Ok(found) => Ok(found.into_iter().map(Result::unwrap_or_default).collect()),
             Err(failure) if failure.kind == FailureKind::JqTooLong => Err(failure),
             Err(_) => Ok(Vec::new()),
         }
     }
 
-    /// The first value of a body that need not have it, or null.
+    /// The first value of an answer that need not have it, or null.
     ///
     /// # Errors
     /// A failure `jq too long`.
-    pub fn extract_one(&self, body: &[u8]) -> Result<Value, Failure> {
-        Ok(self.extract_any(body)?.into_iter().next().unwrap_or_default())
-    }
-
-    /// Whether a program reads more of an answer than its body.
-    #[must_use]
-    pub fn reads_context(&self) -> bool {
-        match &self.method {
-            ExtractionMethod::Paths(_) => false,
-            ExtractionMethod::Jq(programs) => programs.iter().any(Program::has_variables),
-        }
+    pub fn extract_one(&self, body: &[u8], context: &AnswerContext<'_>) -> Result<Value, Failure> {
+        Ok(self.extract_any(body, context)?.into_iter().next().unwrap_or_default())
     }
 
     /// Whether it takes a single pass over the body.
@@ -208,8 +214,8 @@ impl Extractor {
         self.wanted.is_empty() || matches!(self.method, ExtractionMethod::Paths(_))
     }
 
-    /// The first value of an answer that need not have it, or null. A body that is no JSON is a
-    /// text for a program.
+    /// The first value of an answer that need not have it, or null. A body that can't be read
+    /// as its kind is a text for a program.
     ///
     /// # Errors
     /// A failure `jq too long`.
@@ -218,12 +224,11 @@ impl Extractor {
         body: &[u8],
         context: &AnswerContext<'_>,
     ) -> Result<Value, Failure> {
-        let is_json = || json::<IgnoredAny>(body).is_ok();
-        let found = match (&self.method, text(body)) {
-            (ExtractionMethod::Jq(programs), Ok(text)) if !is_json() => {
-                self.run_all(programs, &JqInput::from(text.to_owned()), context)
+        let found = match (self.find(body, context), text(body, context)) {
+            (Err(failure), Ok(text)) if failure.kind != FailureKind::JqTooLong => {
+                self.find_in(text.into_owned().into(), context)
             }
-            _ => self.find(body, context),
+            (found, _) => found,
         };
         match found {
             Ok(found) => Ok(found.into_iter().next().and_then(Result::ok).unwrap_or_default()),
@@ -232,13 +237,46 @@ impl Extractor {
         }
     }
 
+    /// The names of the variables of an answer that the programs use.
+    pub fn uses(&self, variable: &str) -> bool {
+        match &self.method {
+            ExtractionMethod::Paths(_) => false,
+            ExtractionMethod::Jq(programs) => programs.iter().any(|it| it.uses(variable)),
+        }
+    }
+
+    /// The value of each program. Most bodies are one JSON document, which is read as it is.
     fn find(&self, body: &[u8], context: &AnswerContext<'_>) -> Result<PathValues, Failure> {
         match &self.method {
-            ExtractionMethod::Paths(scanner) => match scanner.scan(json_text(body)?) {
-                Ok(found) => Ok(found),
-                Err(_) => Ok(scanner.follow(&json(body)?)),
-            },
-            ExtractionMethod::Jq(programs) => self.run_all(programs, &json(body)?, context),
+            ExtractionMethod::Paths(scanner) if context.takes_documents() => {
+                if let Ok(text) = utf8(body)
+                    && let Ok(found) = scanner.scan(text)
+                {
+                    return Ok(found);
+                }
+            }
+            ExtractionMethod::Jq(programs) => {
+                if let Some(input) = plain(body, context) {
+                    return self.run_all(programs, &input, context);
+                }
+            }
+            ExtractionMethod::Paths(_) => {}
+        }
+        let Parsed { value, not_json, about } = parse(body, context)?;
+        let mut found = self.find_in(value, context)?;
+        if let Some(failure) = not_json.filter(|_| found.iter().all(is_nothing)) {
+            return Err(failure);
+        }
+        if let Some(about) = about {
+            found.iter_mut().for_each(|found| tell(found, &about));
+        }
+        Ok(found)
+    }
+
+    fn find_in(&self, value: Value, context: &AnswerContext<'_>) -> Result<PathValues, Failure> {
+        match &self.method {
+            ExtractionMethod::Paths(scanner) => Ok(scanner.follow(&value)),
+            ExtractionMethod::Jq(programs) => self.run_all(programs, &to_jq(value), context),
         }
     }
 
@@ -295,6 +333,19 @@ impl WantedValue {
     }
 }
 
+fn is_nothing(found: &Result<Value, String>) -> bool {
+    found.as_ref().map_or(true, Value::is_null)
+}
+
+/// Adds what is to be told of an answer to the reason why it has no value.
+fn tell(found: &mut Result<Value, String>, about: &str) {
+    match found {
+        Ok(Value::Null) => *found = Err(format!("{NOT_THERE}: {about}")),
+        Ok(_) => {}
+        Err(why) => *why += &format!(": {about}"),
+    }
+}
+
 fn wrong(key: &str, why: &str) -> Error {
     Error::plan(format!("extract.{key} (--extract): {why}"))
 }
@@ -323,8 +374,12 @@ impl CostExtractor {
     ///
     /// # Errors
     /// A failure `jq too long`.
-    pub fn costs(&self, body: &[u8]) -> Result<Vec<(usize, u64)>, Failure> {
-        let values = self.extractor.extract_any(body)?;
+    pub fn costs(
+        &self,
+        body: &[u8],
+        context: &AnswerContext<'_>,
+    ) -> Result<Vec<(usize, u64)>, Failure> {
+        let values = self.extractor.extract_any(body, context)?;
         let pairs = self.units.iter().copied().zip(values);
         Ok(pairs.filter_map(|(unit, value)| Some((unit, amount(&value)?))).collect())
     }
@@ -335,66 +390,10 @@ fn amount(value: &Value) -> Option<u64> {
     (0.0..=9e15).contains(&number).then_some(number.ceil() as u64)
 }
 
-/// The unchanged body as a text.
-///
-/// # Errors
-/// A failure `not text`: the body is not UTF-8, or is UTF-16.
-pub fn text(body: &[u8]) -> Result<&str, Failure> {
-    let length = body.len();
-    // UTF-16 without a mark may be valid UTF-8 by chance.
-    if let [0, _, ..] | [_, 0, ..] = body {
-        return Err(not_text(format!(
-            "the answer's {length} bytes are no text in UTF-8: it has a zero byte at its start, as UTF-16 and files have"
-        )));
-    }
-    str::from_utf8(body).map_err(|error| {
-        let at = error.valid_up_to();
-        not_text(format!(
-            "the answer's {length} bytes are no text in UTF-8: byte {at} is {:#04x}",
-            body.get(at).copied().unwrap_or_default()
-        ))
-    })
-}
-
-fn not_text(why: String) -> Failure {
-    Failure::new(FailureKind::NotText, why)
-}
-
-/// The body as JSON text, without the byte order mark that some servers send.
-///
-/// # Errors
-/// A failure `not text`.
-pub fn json_text(body: &[u8]) -> Result<&str, Failure> {
-    let text = text(body)?;
-    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
-}
-
-/// The JSON document of the body.
-///
-/// # Errors
-/// A failure `not text`, `not json`, or `several documents` if more than one follow each
-/// other.
-pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
-    let text = json_text(body)?;
-    serde_json::from_str(text).map_err(|error| not_json(text, &error))
-}
-
-/// The failure of a text that is not one JSON document.
-fn not_json(text: &str, error: &serde_json::Error) -> Failure {
-    let start = excerpt(text, MAX_CHARS);
-    let mut documents = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
-    if let (Some(Ok(_)), Some(Ok(_))) = (documents.next(), documents.next()) {
-        let why = format!(
-            "the answer has several JSON documents, one after the other, and not one: it begins {start:?}"
-        );
-        return Failure::new(FailureKind::SeveralDocuments, why);
-    }
-    Failure::new(FailureKind::NotJson, format!("{error}; the answer begins {start:?}"))
-}
-
 /// The beginning of a body for messages, or its number of bytes if it is no text.
-pub fn body_excerpt(body: &[u8], max: usize) -> String {
-    text(body).map_or_else(|failure| failure.detail, |text| excerpt(text, max))
+pub fn body_excerpt(body: &[u8], headers: &HeaderMap, max: usize) -> String {
+    let context = AnswerContext { headers: Some(headers), ..AnswerContext::default() };
+    text(body, &context).map_or_else(|failure| failure.detail, |text| excerpt(&text, max))
 }
 
 #[cfg(test)]
@@ -488,21 +487,25 @@ mod tests {
         let body = r#"{"list": [0, 1, 2], "a": {"b": "x", "c": this is not JSON}}"#;
         assert_eq!(extract(body).unwrap_err().kind, FailureKind::NotJson);
         let two = r#"{"list": [0, 1], "a": {"b": "x"}} {"list": [0, 2]}"#;
-        assert_eq!(extract(two).unwrap_err().kind, FailureKind::SeveralDocuments);
+        let failure = extract(two).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::MissingValue("a".to_owned()));
+        assert!(failure.detail.ends_with("the answer is a list of 2 documents"), "{failure:?}");
         let twice = r#"{"list": [0, 1], "a": {"b": "x"}, "\u0061": {"b": "y"}}"#;
         assert_eq!(extract(twice).unwrap(), [value!("y"), value!(1)]);
     }
 
     fn kind(body: &[u8]) -> String {
-        json::<Value>(body).unwrap_err().kind.text().into_owned()
+        let context = AnswerContext { kind: Some(AnswerKind::Json), ..AnswerContext::default() };
+        parse(body, &context).err().unwrap().kind.text().into_owned()
     }
 
     #[test]
     fn one_document_is_json_with_or_without_a_byte_order_mark() {
         for body in ["{\"a\": 1}", "\u{feff}{\"a\": 1}", " \n{\"a\": 1}\r\n\t "] {
-            assert_eq!(json::<Value>(body.as_bytes()).unwrap(), value!({"a": 1}));
+            let parsed = parse(body.as_bytes(), &AnswerContext::default()).unwrap();
+            assert_eq!(parsed.value, value!({"a": 1}));
         }
-        assert_eq!(text("\u{feff}a".as_bytes()).unwrap(), "\u{feff}a");
+        assert_eq!(text("\u{feff}a".as_bytes(), &AnswerContext::default()).unwrap(), "a");
     }
 
     #[test]
@@ -512,14 +515,12 @@ mod tests {
         for (body, name) in [
             (&b"{\"a\": \"Caf\xe9\"}"[..], "not text"),
             (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "not text"),
-            (b"\xff\xfe{\0}\0", "not text"),
             (&utf16, "not text"),
             (&swapped, "not text"),
             (b"\xed\xa0\x80", "not text"),
-            (b"", "not json"),
             (b"{\"a\": 1} oops {\"b\": 2}", "not json"),
             (b"{\"a\": 1}}", "not json"),
-            (b"{\"a\": NaN}", "not json"),
+            (b"{\"a\": nope}", "not json"),
             (b"\xef\xbb\xbf\xef\xbb\xbf{}", "not json"),
             (b"{\"a\": 1}\n{\"a\": 2}\n", "several documents"),
             (b"{}{", "not json"),
@@ -531,8 +532,8 @@ mod tests {
 
     #[test]
     fn the_excerpt_of_bytes_is_their_number() {
-        assert_eq!(body_excerpt("größer".as_bytes(), 3), "grö…");
-        let shown = body_excerpt(b"\x89PNG....", 3);
+        assert_eq!(body_excerpt("größer".as_bytes(), &HeaderMap::new(), 3), "grö…");
+        let shown = body_excerpt(b"\x89PNG....", &HeaderMap::new(), 3);
         assert!(shown.contains("9 bytes") || shown.contains("8 bytes"), "{shown}");
     }
 
@@ -548,7 +549,7 @@ mod tests {
             (b"{}", vec![]),
             (b"not json", vec![]),
         ] {
-            assert_eq!(extractor.costs(body), Ok(costs));
+            assert_eq!(extractor.costs(body, &AnswerContext::default()), Ok(costs));
         }
     }
 }

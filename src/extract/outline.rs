@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::json;
+use super::AnswerContext;
+use super::document::value_of;
 
 /// A path of a document, and the beginning of its value.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,8 +20,12 @@ const MAX_DEPTH: usize = 8;
 /// The paths to all values of a body, of a list those of its first item; at most this number
 /// of them, and the number of those that are left out. None if the body is not JSON.
 #[must_use]
-pub fn outline(body: &[u8], max: usize) -> Option<(Vec<OutlineEntry>, usize)> {
-    let body: Value = json(body).ok()?;
+pub fn outline(
+    body: &[u8],
+    context: &AnswerContext<'_>,
+    max: usize,
+) -> Option<(Vec<OutlineEntry>, usize)> {
+    let body = value_of(body, context)?;
     let mut all = Vec::new();
     add("", &body, MAX_DEPTH, &mut all);
     let more = all.len().saturating_sub(max);
@@ -73,11 +78,12 @@ fn named(path: &str) -> String {
 mod tests {
     use super::*;
     use crate::extract::Program;
+    use crate::extract::document::to_jq;
 
     #[test]
     fn every_path_of_an_outline_leads_to_its_value() {
         let body = r#"{"a": {"b c": [1, 2], "d": null}, "list": [{"id": "x"}, {"id": "y"}], "e": [], "f": {}}"#;
-        let (entries, more) = outline(body.as_bytes(), 100).unwrap();
+        let (entries, more) = outline(body.as_bytes(), &AnswerContext::default(), 100).unwrap();
         let shown: Vec<(&str, &str)> =
             entries.iter().map(|entry| (&*entry.path, &*entry.value)).collect();
         assert_eq!(
@@ -93,7 +99,7 @@ mod tests {
             ]
         );
         assert_eq!(more, 0);
-        let input = json(body.as_bytes()).unwrap();
+        let input = to_jq(serde_json::from_str(body).unwrap());
         for (path, value) in shown.into_iter().filter(|(_, value)| !value.starts_with("a list")) {
             let found = Program::new(path).unwrap().run(&input).unwrap();
             assert_eq!(found.to_string(), value, "{path}");
@@ -102,12 +108,15 @@ mod tests {
 
     #[test]
     fn an_outline_is_bounded_and_only_of_json() {
-        assert_eq!(outline(b"[1, 2]", 1).unwrap().1, 1);
-        assert_eq!(outline(b"7", 9).unwrap().0[0].path, ".");
-        assert!(outline(b"<html>", 9).is_none());
+        assert_eq!(outline(b"[1, 2]", &AnswerContext::default(), 1).unwrap().1, 1);
+        assert_eq!(outline(b"7", &AnswerContext::default(), 9).unwrap().0[0].path, ".");
+        assert!(outline(b"<html>", &AnswerContext::default(), 9).is_none());
         let deep = format!("{}1{}", "{\"a\":".repeat(50), "}".repeat(50));
-        assert_eq!(outline(deep.as_bytes(), 9).unwrap().0[0].value, "1 keys");
-        let lists = outline(b"[[7]]", 9).unwrap().0;
+        assert_eq!(
+            outline(deep.as_bytes(), &AnswerContext::default(), 9).unwrap().0[0].value,
+            "1 keys"
+        );
+        let lists = outline(b"[[7]]", &AnswerContext::default(), 9).unwrap().0;
         assert_eq!(lists[0].path, ".[0][0]");
     }
 }

@@ -140,7 +140,7 @@ impl Pages {
     /// The number of pages, if the job has a program for it.
     ///
     /// # Errors
-    /// That this body does not tell it.
+    /// That this page does not tell it.
     pub fn count(&self, page: &Page) -> Result<Option<u64>, String> {
         let Some(program) = &self.count else {
             return Ok(None);

@@ -69,7 +69,7 @@ pub struct Page<'a> {
     pub uri: &'a Uri,
     /// The headers of the answer.
     pub headers: &'a HeaderMap,
-    /// What programs can read beside its body.
+    /// What programs can read of the answer beside its body.
     pub context: AnswerContext<'a>,
     /// Its body, if it is JSON.
     pub body: Option<&'a JqInput>,
@@ -107,7 +107,7 @@ pub fn compile(key: &str, code: &str) -> Result<Program, Error> {
 }
 
 /// Runs a program on a page.
-pub fn run(program: &Program, page: &Page) -> Result<Value, String> {
+pub fn run(program: &Program, page: &Page<'_>) -> Result<Value, String> {
     let body = page.body.ok_or("the page is not JSON")?;
     program.run_in(body, &page.context).map_err(|error| error.to_string())
 }

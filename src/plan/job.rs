@@ -1,6 +1,10 @@
 //! A job as the user writes it: one part for each module. Pure.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::value::{SeqAccessDeserializer, StrDeserializer};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::workers;
 use crate::{auth, batch, extract, judge, limit, pages, render, secret, send, sink, source, tally};
@@ -58,8 +62,16 @@ pub struct Job {
     /// `all`.
     #[serde(rename = "no-headers")]
     pub no_headers: Vec<String>,
-    /// What answers mean: the first rows of the table of answers.
+    /// What answers mean: the first rows of the table of answers. As a text it is the kind of
+    /// their bodies ([`Job::answer_format`]).
+    #[serde(deserialize_with = "rules_or_format")]
     pub answer: Vec<judge::AnswerRule>,
+    /// More rows of the table of answers, for a job whose `answer` is a text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<judge::AnswerRule>,
+    /// The kind of the answers' bodies; by their type and their first bytes if none is given.
+    #[serde(rename = "answer-format", skip_serializing_if = "Option::is_none")]
+    pub answer_format: Option<extract::AnswerKind>,
     /// Which answers are refusals, beside a 429: rows of the table after those of `answer`.
     pub refusal: Vec<judge::RefusalRule>,
     /// What to keep of an answer.
@@ -93,8 +105,16 @@ pub struct StageConfig {
     pub send: Option<send::Settings>,
     /// When to try again.
     pub retry: Option<judge::Settings>,
-    /// What answers mean; the job's own rows of the table come after these.
+    /// What answers mean; the job's own rows of the table come after these. As a text it is the
+    /// kind of their bodies.
+    #[serde(deserialize_with = "rules_or_format")]
     pub answer: Vec<judge::AnswerRule>,
+    /// More rows of the table of answers, for a step whose `answer` is a text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<judge::AnswerRule>,
+    /// The kind of the answers' bodies; by their type and their first bytes if none is given.
+    #[serde(rename = "answer-format", skip_serializing_if = "Option::is_none")]
+    pub answer_format: Option<extract::AnswerKind>,
     /// What to keep of an answer.
     pub extract: extract::Settings,
     /// What to keep a record of, if not of each row.
@@ -121,6 +141,7 @@ impl StageConfig {
                 ..whole.retry.clone()
             }),
             answer: [stage.answer, whole.answer.clone()].concat(),
+            answer_format: stage.answer_format,
             extract: stage.extract,
             items: stage.items,
             batch: stage.batch,
@@ -129,4 +150,30 @@ impl StageConfig {
             ..whole.clone()
         }
     }
+}
+
+/// Rows of the table of answers. A text is a kind of bodies, which is checked here and read
+/// where layers of settings are merged.
+fn rules_or_format<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<judge::AnswerRule>, D::Error> {
+    struct RulesOrFormat;
+
+    impl<'de> Visitor<'de> for RulesOrFormat {
+        type Value = Vec<judge::AnswerRule>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a sequence")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            extract::AnswerKind::deserialize(StrDeserializer::new(text)).map(|_| Vec::new())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, rules: A) -> Result<Self::Value, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(rules))
+        }
+    }
+
+    deserializer.deserialize_any(RulesOrFormat)
 }

@@ -19,7 +19,8 @@ impl Default for Layers {
 
 impl Layers {
     /// The layer of a file.
-    pub(super) fn of(tree: Value) -> Layers {
+    pub(super) fn of(mut tree: Value) -> Layers {
+        tell_answers_apart(&mut tree);
         Layers(tree)
     }
 
@@ -28,6 +29,7 @@ impl Layers {
     #[must_use]
     pub fn overlay(mut self, mut flags: Value) -> Layers {
         drop_nulls(&mut flags);
+        tell_answers_apart(&mut flags);
         self.put_answers_first(&mut flags);
         flags.as_object_mut().into_iter().flat_map(Map::values_mut).for_each(drop_nulls);
         lay_over(&mut self.0, flags);
@@ -70,6 +72,24 @@ fn read(tree: Value) -> Result<Job, Error> {
         .map_err(|error| Error::plan(format!("the flags don't fit: {error}")))
 }
 
+/// `answer` is the kind of bodies where it is a text, and rows of the table otherwise, which
+/// `answers` adds to: afterwards `answer-format` is the one and `answer` the other.
+fn tell_answers_apart(tree: &mut Value) {
+    let Value::Object(tree) = tree else { return };
+    if let Some(Value::String(_)) = tree.get("answer")
+        && let Some(format) = tree.remove("answer")
+    {
+        tree.insert("answer-format".to_owned(), format);
+    }
+    if let Some(Value::Array(more)) = tree.remove("answers") {
+        let rules = tree.entry("answer").or_insert_with(|| Value::Array(Vec::new()));
+        rules.as_array_mut().into_iter().for_each(|rules| rules.extend(more.iter().cloned()));
+    }
+    if let Some(Value::Array(steps)) = tree.get_mut("step") {
+        steps.iter_mut().for_each(tell_answers_apart);
+    }
+}
+
 fn drop_nulls(tree: &mut Value) {
     if let Value::Object(tree) = tree {
         tree.retain(|_, value| !value.is_null());
@@ -105,6 +125,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::extract::AnswerKind;
     use crate::limit::Shape;
 
     fn file(tree: Value) -> Layers {
@@ -137,6 +158,34 @@ mod tests {
         assert_eq!(both.request.json, Some(json!({"is": null})));
         assert_eq!(both.limit.rate, ["22/5s".parse().unwrap()]);
         assert_eq!(both.send.timeout.as_secs(), 7);
+    }
+
+    #[test]
+    fn an_answer_is_a_kind_or_rules() {
+        let rule = |status: u16| json!({"status": status, "then": "missing"});
+        let of = |tree: Value, flags: Value| file(tree).overlay(flags).job().unwrap();
+        for (tree, flags) in [
+            (json!({"answer": "csv", "answers": [rule(404), rule(410)]}), json!({})),
+            (json!({"answer-format": "csv", "answer": [rule(404), rule(410)]}), json!({})),
+            (
+                json!({"answers": [rule(410)]}),
+                json!({"answer": [rule(404)], "answer-format": "csv"}),
+            ),
+            (
+                json!({"answer": "json", "answers": [rule(404), rule(410)]}),
+                json!({"answer": "csv"}),
+            ),
+        ] {
+            let job = of(tree.clone(), flags);
+            assert_eq!(job.answer_format, Some(AnswerKind::Csv), "{tree}");
+            let statuses: Vec<String> =
+                job.answer.iter().map(|rule| rule.status.to_string()).collect();
+            assert_eq!(statuses, ["404", "410"], "{tree}");
+        }
+        let step = json!({"step": [{"request": {"url": "http://h/"}, "answer": "text"}]});
+        assert_eq!(of(step, json!({})).step[0].answer_format, Some(AnswerKind::Text));
+        let error = Layers::parse("j.toml", "answer = \"cvs\"").unwrap_err().to_string();
+        assert!(error.contains("line 1") && error.contains("did you mean `csv`"), "{error}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use http::{Method, Request, Uri};
 use crate::auth::{Signer, Tokens};
 use crate::batch::Batch;
 use crate::error::Error;
-use crate::extract::{CostExtractor, Extractor, Items};
+use crate::extract::{AnswerContext, AnswerKind, CostExtractor, Extractor, Items};
 use crate::format::{Format, KeepBody};
 use crate::judge::signals::{BodySignals, HeaderRules};
 use crate::judge::{AnswerTable, Judge, Tries};
@@ -20,7 +20,7 @@ use crate::render::{
     self, CostExpressions, Hosts, RenderContext, Renderer, RequestCost, RowBinding,
 };
 use crate::row::Row;
-use crate::send::{self, Arrivals, Origin, Transport};
+use crate::send::{self, Answer, Arrivals, Origin, Transport};
 
 use super::cleartext::Cleartext;
 use super::{Job, account, literals, workers};
@@ -51,6 +51,8 @@ pub struct Stage {
     pub(crate) answers: AnswerTable,
     pub(crate) headers: HeaderRules,
     pub(crate) body_signals: Option<BodySignals>,
+    /// The kind of the answers' bodies, where the job says it.
+    pub(crate) answer_kind: Option<AnswerKind>,
     pub(crate) extractor: Extractor,
     pub(crate) true_costs: Option<CostExtractor>,
     pub(crate) each: Option<Items>,
@@ -96,6 +98,7 @@ impl Stage {
         let sends_once = !judge.resends(Tries::of(renderer.method().unwrap_or(&Method::POST)));
         Ok(Stage {
             account: account::of(job, &renderer, context.environment),
+            answer_kind: job.answer_format,
             extractor: Extractor::new(&job.extract)?,
             true_costs: CostExtractor::new(policy.settle(), policy.units())?,
             fixed_cost: renderer
@@ -130,6 +133,28 @@ impl Stage {
             pages,
             batch,
         })
+    }
+
+    /// What programs can read of an answer beside its body, where values are taken of it.
+    pub(crate) fn read_context<'a>(
+        &self,
+        answer: &'a Answer,
+        url: &'a Uri,
+        row: Option<&'a Row>,
+    ) -> AnswerContext<'a> {
+        AnswerContext { kind: self.answer_kind, row, ..answer.context(url) }
+    }
+
+    /// What the table of answers can read of an answer beside its body. The kind that the job
+    /// says is that of its successes.
+    pub(crate) fn judge_context<'a>(
+        &self,
+        answer: &'a Answer,
+        url: &'a Uri,
+        row: Option<&'a Row>,
+    ) -> AnswerContext<'a> {
+        let kind = self.answer_kind.filter(|_| answer.status.is_success());
+        AnswerContext { kind, row, ..answer.context(url) }
     }
 
     /// The request of a row. A host that the row names is checked.
@@ -287,7 +312,9 @@ fn transport(
     let hosts = Hosts::new(&job.request.allow_host).map_err(Error::plan)?;
     let guard = send::AddressPolicy::new(named, hosts, job.network.allow_private);
     let environment = context.environment;
-    Transport::new(&job.send, &job.network, &job.tls, guard, arrivals, environment)
+    let keep_gzip = job.answer_format == Some(AnswerKind::Bytes);
+    let send = send::Settings { keep_gzip, ..job.send.clone() };
+    Transport::new(&send, &job.network, &job.tls, guard, arrivals, environment)
 }
 
 /// The setting by which throng makes idempotency keys itself.

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
+use encoding_rs::Encoding;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use http_body_util::BodyExt;
@@ -17,6 +18,9 @@ use crate::zstandard;
 /// Maximum number of nested encodings: a body that decodes to itself costs almost
 /// nothing to send, and could name thousands.
 const MOST_ENCODINGS: usize = 4;
+
+/// The first bytes of gzip, with the one method that it has.
+const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
 
 /// Reads a body to its end, or to `cap` bytes; `None` if the deadline passes first.
 pub async fn read(
@@ -91,6 +95,7 @@ fn decode_one(body: Bytes, encoding: &str, cap: u64) -> Result<Bytes, SendError>
             }
             decoded => decoded,
         },
+        unknown if is_no_encoding(unknown) => Ok(body),
         unknown => Err(SendError {
             kind: FailureKind::BadEncoding,
             detail: format!(
@@ -99,6 +104,28 @@ fn decode_one(body: Bytes, encoding: &str, cap: u64) -> Result<Bytes, SendError>
             delivery: Delivery::Final,
         }),
     }
+}
+
+/// The content of a body that begins as gzip does, although its head doesn't say so; or the
+/// body itself if it is none.
+///
+/// # Errors
+/// `body too large`.
+pub fn unzip(body: Bytes, cap: u64) -> Result<Bytes, SendError> {
+    if !body.starts_with(&GZIP) {
+        return Ok(body);
+    }
+    match decode_one(body.clone(), "gzip", cap) {
+        Err(error) if error.kind == FailureKind::BadEncoding => Ok(body),
+        decoded => decoded,
+    }
+}
+
+/// Whether servers write this in the place of an encoding although the body has none: the name
+/// of a charset, a type, or a way to transfer.
+fn is_no_encoding(name: &str) -> bool {
+    let known = ["none", "null", "binary", "7bit", "8bit", "text", "plain", "aws-chunked"];
+    known.contains(&name) || name.contains('/') || Encoding::for_label(name.as_bytes()).is_some()
 }
 
 fn read_all(decoder: impl Read, cap: u64) -> Result<Bytes, SendError> {
@@ -163,6 +190,24 @@ mod tests {
         assert_eq!(decoded(b"a".to_vec(), &named(4), 10), Ok("a".into()));
         let many = decoded(b"a".to_vec(), &named(5), 10);
         assert_eq!(many, Err(FailureKind::BadEncoding));
+    }
+
+    #[test]
+    fn a_charset_is_no_encoding() {
+        for name in ["UTF-8", "iso-8859-1", "none", "binary", "application/json", "aws-chunked"] {
+            assert_eq!(decoded(b"a".to_vec(), name, 10), Ok("a".into()), "{name}");
+        }
+        assert_eq!(decoded(gzip("hello"), "aws-chunked, gzip", 100), Ok("hello".into()));
+    }
+
+    #[test]
+    fn gzip_is_undone_without_a_header() {
+        let plain = |body: Vec<u8>, cap| unzip(body.into(), cap);
+        assert_eq!(plain(gzip("hello"), 100).unwrap(), "hello");
+        let cut = gzip("hello")[..12].to_vec();
+        assert_eq!(plain(cut.clone(), 100).unwrap(), cut);
+        let bomb = plain(gzip(&"0".repeat(1_000_000)), 10_000).unwrap_err();
+        assert_eq!(bomb.kind, FailureKind::BodyTooLarge);
     }
 
     #[test]

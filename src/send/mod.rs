@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 
-use crate::extract::body_excerpt;
+use crate::extract::{AnswerContext, body_excerpt};
 use crate::record::{Failure, FailureKind};
 
 mod acked;
@@ -82,6 +82,18 @@ pub enum Delivery {
 const SNIPPET: usize = 200;
 
 impl Answer {
+    /// What programs can read of the answer beside its body, whose kind its type says.
+    #[must_use]
+    pub fn read_as_is(&self) -> AnswerContext<'_> {
+        AnswerContext::of(self.status, &self.headers)
+    }
+
+    /// What programs can read of the answer to a request with this URL beside its body.
+    #[must_use]
+    pub fn context<'a>(&'a self, url: &'a Uri) -> AnswerContext<'a> {
+        AnswerContext { url: Some(url), ..self.read_as_is() }
+    }
+
     /// The failure of a row with this last answer.
     #[must_use]
     pub fn failure(&self) -> Failure {
@@ -91,7 +103,7 @@ impl Answer {
                 "redirects to {} (send.follow or --follow N follows it)",
                 String::from_utf8_lossy(to.as_bytes())
             ),
-            None => body_excerpt(&self.body, SNIPPET),
+            None => body_excerpt(&self.body, &self.headers, SNIPPET),
         };
         Failure::new(FailureKind::Status(self.status.as_u16()), detail)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::{Authority, Scheme};
-use http::{Request, Uri};
+use http::{HeaderMap, Request, Uri};
 use tokio::time::{Instant, sleep};
 
 use super::connect::Transport;
@@ -166,10 +166,15 @@ impl Sender {
         lease.give_back(&head.headers);
         Ok(Answer {
             status: head.status,
-            body: body::decode(body, &head.headers, cap)?,
+            body: self.decode(body, &head.headers, cap)?,
             headers: head.headers,
             latency,
         })
+    }
+
+    fn decode(&self, body: Bytes, headers: &HeaderMap, cap: u64) -> Result<Bytes, SendError> {
+        let body = body::decode(body, headers, cap)?;
+        if self.transport.settings.keep_gzip { Ok(body) } else { body::unzip(body, cap) }
     }
 
     /// The clock of an attempt that is sent now.

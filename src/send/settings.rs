@@ -20,6 +20,9 @@ pub struct Settings {
     pub max_body: ByteSize,
     /// Maximum number of redirects in a row; each is an attempt of its own.
     pub follow: u32,
+    /// Whether a body in gzip whose head doesn't say so stays as it is.
+    #[serde(skip)]
+    pub keep_gzip: bool,
 }
 
 impl Default for Settings {
@@ -29,6 +32,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(10),
             max_body: ByteSize::mib(10),
             follow: 0,
+            keep_gzip: false,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::engine::context::{RealWorld, RunContext, World};
 use crate::engine::row::{Attempted, RowExecutor};
 use crate::engine::share_limits;
 use crate::error::Error;
-use crate::extract::{AnswerContext, ExtractedValue, json};
+use crate::extract::{AnswerContext, Document, ExtractedValue};
 use crate::judge::signals::{LimitSignals, NamedPolicy, named_policies, read_headers};
 use crate::judge::{Decision, Judged, Meaning, Tries, Verdict};
 use crate::limit::{Cost, Policy, RateLimiter};
@@ -204,15 +204,16 @@ fn step(
         Ok((answer, decision)) => {
             let url = request.as_ref().map(Request::uri);
             let read = AnswerContext {
+                kind: stage.answer_kind,
                 url,
                 row: Some(row),
-                ..AnswerContext::of(answer.status, &answer.headers)
+                ..answer.read_as_is()
             };
             let (items, values, end) = ending(stage, &answer, decision, &read);
             let now = context.calendar_now();
             let tried = TriedAnswer {
-                settled: settled(stage, &answer),
-                signals: signals(stage, &answer, now),
+                settled: settled(stage, &answer, &read),
+                signals: signals(stage, &answer, &read, now),
                 policies: named_policies(&answer.headers),
                 items,
                 values,
@@ -225,15 +226,21 @@ fn step(
     TriedStep { stage_index, sent, rendered: request, cost, answer, end }
 }
 
-fn settled(stage: &Stage, answer: &Answer) -> Vec<(usize, u64)> {
-    let costs = stage.true_costs.as_ref().map(|costs| costs.costs(&answer.body));
+fn settled(stage: &Stage, answer: &Answer, context: &AnswerContext<'_>) -> Vec<(usize, u64)> {
+    let costs = stage.true_costs.as_ref().map(|costs| costs.costs(&answer.body, context));
     costs.and_then(Result::ok).unwrap_or_default()
 }
 
-fn signals(stage: &Stage, answer: &Answer, now: SystemTime) -> LimitSignals {
+fn signals(
+    stage: &Stage,
+    answer: &Answer,
+    context: &AnswerContext<'_>,
+    now: SystemTime,
+) -> LimitSignals {
     let heard = stage.headers.heard(&answer.headers);
     let mut found = read_headers(heard, now);
-    let of_body = stage.body_signals.as_ref().map(|it| it.signals(heard, &answer.body, now));
+    let of_body =
+        stage.body_signals.as_ref().map(|it| it.signals(heard, &answer.body, context, now));
     if let Some(Ok(of_body)) = of_body {
         found.signals.extend(of_body.signals);
         found.invalid.extend(of_body.invalid);
@@ -270,10 +277,9 @@ fn read(
     answer: &Answer,
     context: &AnswerContext<'_>,
 ) -> (Option<Vec<Bytes>>, Vec<ExtractedValue>, RowEnd) {
-    let items = stage
-        .each
-        .as_ref()
-        .map(|each| json(&answer.body).and_then(|body| each.items(&body, context)));
+    let items = stage.each.as_ref().map(|each| {
+        Document::new(&answer.body, context).and_then(|body| each.items(&body, context))
+    });
     let items = match items.transpose() {
         Ok(items) => items,
         Err(failure) => return (None, Vec::new(), RowEnd::Failed(failure)),
@@ -282,9 +288,12 @@ fn read(
     if first == Some(None) {
         return (items, Vec::new(), RowEnd::Ok(Vec::new()));
     }
-    let body = first.flatten().unwrap_or(&answer.body);
-    let values = stage.extractor.each_value(body, context).unwrap_or_default();
-    let end = match stage.extractor.extract_in(body, context) {
+    let (body, context) = match first.flatten() {
+        Some(item) => (item, context.of_item()),
+        None => (&answer.body, *context),
+    };
+    let values = stage.extractor.each_value(body, &context).unwrap_or_default();
+    let end = match stage.extractor.extract_in(body, &context) {
         Ok(values) => RowEnd::Ok(values),
         Err(failure) => RowEnd::Failed(failure),
     };

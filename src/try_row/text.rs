@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{RowEnd, TriedAnswer, TriedRow, TriedStep};
-use crate::extract::{self, ExtractedValue, outline};
+use crate::extract::{self, AnswerContext, ExtractedValue, outline};
 use crate::judge::signals::LimitSignal;
 use crate::plan::{HIDDEN, Stage, shown_request};
 use crate::record::Failure;
@@ -153,16 +153,16 @@ impl Page<'_> {
             self.line(&format!("{name}: {}", if is_hidden { HIDDEN } else { &value }));
         }
         self.text.push('\n');
-        match extract::text(&answer.body) {
-            Ok("") => self.line("(no body)"),
-            Ok(body) => self.lines(&pretty(body)),
+        match extract::text(&answer.body, &answer.read_as_is()) {
+            Ok(body) if body.is_empty() => self.line("(no body)"),
+            Ok(body) => self.lines(&pretty(&body)),
             Err(failure) => self.line(&failure.detail),
         }
         self.title("meaning");
         let rule = stage.answers.describe(tried.decision.row);
         self.line(&format!("{}, by {rule}", tried.decision.then.name()));
         self.values(tried);
-        self.keys(tried);
+        self.keys(stage, tried);
     }
 
     fn values(&mut self, tried: &TriedAnswer) {
@@ -190,10 +190,14 @@ impl Page<'_> {
     }
 
     /// The keys of the answer, or of its first item.
-    fn keys(&mut self, tried: &TriedAnswer) {
+    fn keys(&mut self, stage: &Stage, tried: &TriedAnswer) {
         let item = tried.items.as_ref().and_then(|items| items.first());
-        let body = item.unwrap_or(&tried.answer.body);
-        let Some((entries, more)) = outline(body, self.max) else {
+        let answer = AnswerContext { kind: stage.answer_kind, ..tried.answer.read_as_is() };
+        let (body, context) = match item {
+            Some(item) => (item, answer.of_item()),
+            None => (&tried.answer.body, answer),
+        };
+        let Some((entries, more)) = outline(body, &context, self.max) else {
             return;
         };
         self.title(if item.is_some() { "keys of the first item" } else { "keys of the answer" });

@@ -17,6 +17,7 @@ mod streams;
 mod terminator;
 
 mod acked;
+mod answer_formats;
 mod answers;
 mod auth;
 mod auto;

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::pairs::{Pair, assignment, map};
+use crate::extract::AnswerKind;
 
 /// The values to extract.
 #[derive(Args)]
@@ -12,6 +13,9 @@ pub struct ValueFlags {
     /// A value of each answer, by jq; a NAME that ends in ? may be missing (repeat)
     #[arg(short, long, value_name = "NAME=JQ", value_parser = assignment)]
     extract: Vec<Pair>,
+    /// What bodies are, where their type and first bytes don't say it: json, ndjson, sse, csv, text, or bytes (as base64)
+    #[arg(long, value_name = "KIND", value_parser = answer_kind)]
+    answer_format: Option<AnswerKind>,
     #[command(flatten)]
     summary: SummaryFlags,
 }
@@ -30,9 +34,21 @@ impl ValueFlags {
         map(&self.extract)
     }
 
+    /// The kind of the answers' bodies.
+    pub fn answer_format(&self) -> Option<AnswerKind> {
+        self.answer_format
+    }
+
     pub fn summary_tree(&self) -> Value {
         self.summary.tree()
     }
+}
+
+fn answer_kind(text: &str) -> Result<AnswerKind, String> {
+    let known = AnswerKind::ALL.into_iter().find(|kind| kind.name() == text);
+    known.ok_or_else(|| {
+        format!("the kinds are {}", AnswerKind::ALL.map(AnswerKind::name).join(", "))
+    })
 }
 
 impl SummaryFlags {

@@ -16,7 +16,7 @@ use super::stand_in::StandIn;
 use crate::engine::context::RunContext;
 use crate::engine::ending;
 use crate::engine::outages::Pass;
-use crate::extract::text;
+use crate::extract::{AnswerContext, text};
 use crate::judge::Decision;
 use crate::limit::{AcquireError, Cost, Permit};
 use crate::metrics::{Counters, WaitReason, WaitingRow};
@@ -284,7 +284,8 @@ impl RequestExecutor {
         }
         read.map_err(too_long)?;
         if let Some(costs) = &self.stage().true_costs {
-            for (unit, cost) in costs.costs(&answer.body).map_err(too_long)? {
+            let context = self.stage().read_context(&answer, uri, terms.row);
+            for (unit, cost) in costs.costs(&answer.body, &context).map_err(too_long)? {
                 self.context.metrics.settled(unit, permit.cost().units_of(unit), cost);
                 permit.adjust_cost(unit, cost);
                 trace.set_cost(number, &permit.units()[unit], cost);
@@ -472,15 +473,16 @@ impl AttemptTrace {
     /// Keeps an answer that is a failure: its beginning, or all of it if its status is a success.
     pub fn keep_failed(&mut self, answer: &Answer) {
         if answer.status.is_success() {
-            return self.keep_all(&answer.body);
+            return self.keep_all(&answer.body, &answer.read_as_is());
         }
-        self.said = text(&answer.body).ok().map(|text| excerpt(text, MAX_SAID).into());
+        let text = text(&answer.body, &answer.read_as_is());
+        self.said = text.ok().map(|text| excerpt(&text, MAX_SAID).into());
     }
 
     /// Keeps all of an answer that is a success and of which values can't be taken: it may
     /// have been paid for, and others may be taken of it later.
-    pub fn keep_all(&mut self, body: &[u8]) {
-        self.said = text(body).ok().map(Box::from);
+    pub fn keep_all(&mut self, body: &[u8], context: &AnswerContext<'_>) {
+        self.said = text(body, context).ok().map(|text| text.into_owned().into());
     }
 
     /// Adds the attempts of a later request of the same row.

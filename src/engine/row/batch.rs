@@ -3,14 +3,15 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, Uri};
 
 use super::RowExecutor;
 use super::attempt::{AttemptTrace, Cancelled};
 use crate::batch::{Batch, KeyedItems};
-use crate::extract::{AnswerContext, AnswerHead, json};
+use crate::extract::{AnswerContext, Document};
 use crate::record::{Failure, Record};
 use crate::row::Row;
+use crate::send::Answer;
 
 /// Rows of one request, and the attempts that were made for them before.
 struct BatchGroup {
@@ -18,10 +19,11 @@ struct BatchGroup {
     trace: AttemptTrace,
 }
 
-/// The answer to a batch.
+/// The answer to a batch, and its items by their keys.
 struct BatchAnswer {
-    head: AnswerHead,
-    parts: KeyedItems,
+    answer: Answer,
+    url: Uri,
+    items: KeyedItems,
 }
 
 impl RowExecutor {
@@ -66,7 +68,7 @@ impl RowExecutor {
             match self.check_doubt(&row, method) {
                 Ok(()) => left.push(row),
                 Err(failure) => {
-                    emit(self.record_of(row, AttemptTrace::default(), Err(failure))).await
+                    emit(self.record_of(row, AttemptTrace::default(), Err(failure))).await;
                 }
             }
         }
@@ -91,11 +93,10 @@ impl RowExecutor {
         let answer =
             self.requests.exchange_with_intent(&request, &cost, rows, &mut group.trace).await?;
         Ok(answer.and_then(|answer| {
-            let url = request.uri().clone();
-            let head = AnswerHead { status: answer.status, headers: answer.headers, url };
-            let parts = self.parts(batch, &answer.body, &head.context());
-            let parts = parts.inspect_err(|_| group.trace.keep_all(&answer.body))?;
-            Ok(BatchAnswer { head, parts })
+            let context = self.stage().read_context(&answer, request.uri(), None);
+            let parts = self.parts(batch, &answer.body, &context);
+            let items = parts.inspect_err(|_| group.trace.keep_all(&answer.body, &context))?;
+            Ok(BatchAnswer { answer, url: request.uri().clone(), items })
         }))
     }
 
@@ -105,13 +106,13 @@ impl RowExecutor {
         body: &[u8],
         context: &AnswerContext<'_>,
     ) -> Result<KeyedItems, Failure> {
-        let body = json(body)?;
+        let body = Document::new(body, context)?;
         self.check_time()?;
         let items = match &self.stage().each {
             Some(each) => each.items(&body, context)?,
             None => Vec::new(),
         };
-        batch.group(items)
+        batch.group(items, context)
     }
 
     async fn share<E: AsyncFn(Record)>(
@@ -122,21 +123,25 @@ impl RowExecutor {
         emit: &E,
     ) {
         let (items, head) = match answer {
-            Ok(BatchAnswer { head, parts }) => {
-                let shares = batch.assign(&group.rows, parts);
+            Ok(BatchAnswer { answer, url, items }) => {
+                let shares = batch.assign(&group.rows, items);
                 self.warn_of_unmatched(&group.rows, &shares.unmatched);
-                (shares.items, Some(head))
+                (shares.items, Some((answer, url)))
             }
             Err(failure) => (vec![Err(failure); group.rows.len()], None),
         };
-        let context = head.as_ref().map(AnswerHead::context).unwrap_or_default();
         for (row, item) in group.rows.into_iter().zip(items) {
             let shared = group.trace.without_arrivals();
             let arrived = std::mem::replace(&mut group.trace.arrived, shared.arrived.clone());
             // The answer to all rows stands in the first one's record.
             let said = group.trace.said.take();
             let trace = AttemptTrace { arrived, said, ..shared };
-            emit(self.record(row, trace, item, context)).await;
+            let context = head.as_ref().map(|(answer, url)| answer.context(url));
+            let record = match item {
+                Ok(item) => self.record(row, trace, &item, context.unwrap_or_default().of_item()),
+                Err(failure) => self.record_of(row, trace, Err(failure)),
+            };
+            emit(record).await;
         }
     }
 

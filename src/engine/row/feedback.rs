@@ -7,7 +7,6 @@ use http::{HeaderMap, StatusCode, Uri};
 use jiff::Timestamp;
 
 use super::attempt::{AttemptTerms, AttemptTrace, Purpose, RequestExecutor};
-use crate::extract::AnswerContext;
 use crate::judge::signals::{HeaderRules, InvalidHeader, LimitSignals, read_headers};
 use crate::judge::{
     Decision, Meaning, RefusalMeaning, RefusalScope, Ruling, built_in_decision, invalid_pause,
@@ -75,7 +74,7 @@ impl RequestExecutor {
         terms: AttemptTerms<'_>,
         trace: &mut AttemptTrace,
     ) -> Result<(), Failure> {
-        let applied = self.apply_body_signals(permit, answer, terms.purpose);
+        let applied = self.apply_body_signals(permit, answer, url, terms);
         let Ok(answer) = answer else {
             if permit.is_open() {
                 permit.answered();
@@ -102,8 +101,7 @@ impl RequestExecutor {
     ) -> Result<Decision, Failure> {
         let Answer { status, headers, body, .. } = answer;
         let now = || self.context.calendar_now();
-        let context =
-            AnswerContext { url: Some(url), row: terms.row, ..AnswerContext::of(*status, headers) };
+        let context = self.stage().judge_context(answer, url, terms.row);
         let decision = self.stage().answers.decide(&context, *status, headers, body, now)?;
         if matches!(terms.purpose, Purpose::Token(_)) && decision.then != Meaning::Refusal {
             return Ok(built_in_decision(*status, self.stage().headers.heard(headers), now()));
@@ -116,13 +114,15 @@ impl RequestExecutor {
         &self,
         permit: &mut Permit,
         answer: &Result<Answer, SendError>,
-        purpose: Purpose,
+        url: &Uri,
+        terms: AttemptTerms<'_>,
     ) -> Result<(), Failure> {
         let bodies = &self.stage().body_signals;
-        if let (Ok(answer), Purpose::Own, Some(bodies)) = (answer, purpose, bodies) {
+        if let (Ok(answer), Purpose::Own, Some(bodies)) = (answer, terms.purpose, bodies) {
             let now = self.context.calendar_now();
-            let signals =
-                bodies.signals(self.stage().headers.heard(&answer.headers), &answer.body, now)?;
+            let heard = self.stage().headers.heard(&answer.headers);
+            let context = self.stage().judge_context(answer, url, terms.row);
+            let signals = bodies.signals(heard, &answer.body, &context, now)?;
             self.apply_signals(permit, &signals);
         }
         Ok(())

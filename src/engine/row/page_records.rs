@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::RowExecutor;
 use super::attempt::{AttemptTrace, Cancelled};
-use crate::extract::{AnswerContext, AnswerHead, JqInput};
+use crate::extract::{AnswerContext, Document};
 use crate::pages::{self, PageAddress};
 use crate::record::{Failure, FailureKind, Record};
 use crate::row::{Item, Row};
@@ -33,7 +33,7 @@ pub(super) struct FetchedPage {
 /// An answer, and its body as jq takes it, where a program reads it.
 pub(super) struct ParsedAnswer {
     pub answer: Answer,
-    pub body: Option<JqInput>,
+    pub body: Option<Document>,
 }
 
 /// The contents of one page.
@@ -59,32 +59,22 @@ pub(super) struct PageCollector<'a, E> {
     pending: Option<Record>,
     /// Without items, the values of all pages so far.
     lists: Vec<Value>,
-    /// The head of the page whose items are taken, if a program reads it.
-    head: Option<AnswerHead>,
+}
+
+impl RowExecutor {
+    /// What programs can read of a page beside its body, if it has come.
+    fn context<'a>(
+        &self,
+        page: &'a FetchedPage,
+        row: Option<&'a Row>,
+    ) -> Option<AnswerContext<'a>> {
+        let read = page.outcome.as_ref().ok()?;
+        let PageRequest { request, .. } = page.request.as_ref()?;
+        Some(self.stage().read_context(&read.answer, request.uri(), row))
+    }
 }
 
 impl FetchedPage {
-    /// What programs can read of the page beside its body.
-    fn context(&self) -> AnswerContext<'_> {
-        let url = self.request.as_ref().map(|page| page.request.uri());
-        match &self.outcome {
-            Ok(ParsedAnswer { answer, .. }) => {
-                AnswerContext { url, ..AnswerContext::of(answer.status, &answer.headers) }
-            }
-            Err(_) => AnswerContext::default(),
-        }
-    }
-
-    /// Its head, for programs that read it with each item.
-    fn head(&self) -> Option<AnswerHead> {
-        let (answer, page) = (&self.outcome.as_ref().ok()?.answer, self.request.as_ref()?);
-        Some(AnswerHead {
-            status: answer.status,
-            headers: answer.headers.clone(),
-            url: page.request.uri().clone(),
-        })
-    }
-
     /// The page as the strategy of pages needs it, to know where the list goes on.
     pub fn as_listed<'a>(
         &'a self,
@@ -98,8 +88,8 @@ impl FetchedPage {
             address: &self.address,
             uri: request.uri(),
             headers: &read.answer.headers,
-            context: AnswerContext { row: Some(row), ..self.context() },
-            body: read.body.as_ref(),
+            context: AnswerContext { row: Some(row), ..read.answer.context(request.uri()) },
+            body: read.body.as_ref().map(|body| &body.input),
             bytes: &read.answer.body,
             items: contents.items(),
             is_empty: contents.is_empty(),
@@ -148,7 +138,6 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
             trace: AttemptTrace::default(),
             pending: None,
             lists: Vec::new(),
-            head: None,
         }
     }
 
@@ -175,33 +164,33 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
     pub fn contents(&mut self, page: &FetchedPage) -> Result<PageContents, Failure> {
         self.add_attempts(page);
         let read = page.outcome.as_ref().map_err(Clone::clone)?;
-        let context = AnswerContext { row: Some(&self.row), ..page.context() };
-        let extractor = &self.executor.stage().extractor;
-        self.head = page.head().filter(|_| extractor.reads_context());
+        let context = self.executor.context(page, Some(&self.row)).unwrap_or_default();
         let contents = match self.executor.stage().each.as_ref().zip(read.body.as_ref()) {
-            Some((each, body)) => self
-                .executor
-                .check_time()
-                .and_then(|()| each.items(body, &context))
-                .map(PageContents::Items),
-            None => self.executor.values(&read.answer.body, &context).map(PageContents::Values),
+            Some((each, body)) => {
+                let items = self.executor.check_time().and_then(|()| each.items(body, &context));
+                items.map(PageContents::Items)
+            }
+            None => {
+                let values = self.executor.values(&read.answer.body, &context);
+                values.map(PageContents::Values)
+            }
         };
-        contents.inspect_err(|_| self.trace.keep_all(&read.answer.body))
+        contents.inspect_err(|_| self.trace.keep_all(&read.answer.body, &context))
     }
 
     /// Adds the contents of a page.
-    pub async fn take(&mut self, contents: PageContents) {
+    pub async fn take(&mut self, contents: PageContents, page: &FetchedPage) {
         match contents {
             PageContents::Items(items) => {
                 for item in items {
-                    self.item(item).await;
+                    self.item(item, page).await;
                 }
             }
             PageContents::Values(values) => self.join(values),
         }
     }
 
-    async fn item(&mut self, item: Bytes) {
+    async fn item(&mut self, item: Bytes, page: &FetchedPage) {
         if let Some(progress) = &self.progress {
             if progress.last() < Some(self.number) && progress.last().is_some() {
                 return;
@@ -212,8 +201,8 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
             }
         }
         let trace = self.trace.take();
-        let context = self.head.as_ref().map(AnswerHead::context).unwrap_or_default();
-        let record = self.executor.record(self.row.clone(), trace, Ok(item), context);
+        let context = self.executor.context(page, None).unwrap_or_default().of_item();
+        let record = self.executor.record(self.row.clone(), trace, &item, context);
         self.put(record).await;
     }
 

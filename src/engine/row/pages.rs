@@ -17,7 +17,7 @@ use super::RowExecutor;
 use super::attempt::{AttemptTerms, AttemptTrace, Cancelled, Purpose};
 use super::page_records::{FetchedPage, PageCollector, PageContents, PageRequest, ParsedAnswer};
 use crate::engine::context::RunContext;
-use crate::extract::json;
+use crate::extract::Document;
 use crate::judge::Tries;
 use crate::limit::Cost;
 use crate::pages::{self, PageAddress, PageHistory, Pages};
@@ -77,7 +77,7 @@ impl RowExecutor {
             let after = self.after(collector.row(), &page, &contents, &mut history);
             if !after.repeats {
                 self.note_page(&collector, &page);
-                collector.take(contents).await;
+                collector.take(contents, &page).await;
             }
             if collector.is_complete() {
                 return collector.end(Ok(())).await;
@@ -238,7 +238,7 @@ impl RowExecutor {
                 self.warn_of_repeat(&row, &page.address);
             } else {
                 self.note_page(&collector, &page);
-                collector.take(contents).await;
+                collector.take(contents, &page).await;
             }
             if collector.is_complete() {
                 return collector.end(Ok(())).await;
@@ -277,7 +277,8 @@ impl RowExecutor {
         let (request, outcome) = match request {
             Ok((page, cost)) => {
                 let answer = self.send_page(row, number, &page, &cost, &mut trace).await?;
-                (Some(page), answer.and_then(|answer| self.read(answer, &mut trace)))
+                let read = answer.and_then(|answer| self.read(answer, &page, row, &mut trace));
+                (Some(page), read)
             }
             Err(failure) => (None, Err(failure)),
         };
@@ -315,10 +316,17 @@ impl RowExecutor {
         }
     }
 
-    fn read(&self, answer: Answer, trace: &mut AttemptTrace) -> Result<ParsedAnswer, Failure> {
+    fn read(
+        &self,
+        answer: Answer,
+        page: &PageRequest,
+        row: &Row,
+        trace: &mut AttemptTrace,
+    ) -> Result<ParsedAnswer, Failure> {
+        let context = self.stage().read_context(&answer, page.request.uri(), Some(row));
         let reads = self.stage().each.is_some() || self.pages().is_some_and(Pages::reads_body);
-        let body = reads.then(|| json(&answer.body)).transpose();
-        let body = body.inspect_err(|_| trace.keep_all(&answer.body))?;
+        let body = reads.then(|| Document::new(&answer.body, &context)).transpose();
+        let body = body.inspect_err(|_| trace.keep_all(&answer.body, &context))?;
         Ok(ParsedAnswer { answer, body })
     }
 

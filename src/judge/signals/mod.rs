@@ -21,7 +21,7 @@ use http::header::HeaderName;
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::extract::Extractor;
+use crate::extract::{AnswerContext, Extractor};
 use crate::record::Failure;
 
 mod header_rules;
@@ -100,11 +100,14 @@ impl BodySignals {
         &self,
         headers: HeardHeaders<'_>,
         body: &[u8],
+        context: &AnswerContext<'_>,
         now: SystemTime,
     ) -> Result<LimitSignals, Failure> {
         let mut values = BTreeMap::new();
         for (code, program) in &self.programs {
-            values.extend(text(program.extract_one(body)?).map(|text| (code.as_str(), text)));
+            values.extend(
+                text(program.extract_one(body, context)?).map(|text| (code.as_str(), text)),
+            );
         }
         let answer = AnswerTexts { headers, values };
         let mut found = LimitSignals::default();

@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng};
 use std::time::Duration;
 
 use super::*;
+use crate::extract::AnswerContext;
 use crate::limit::RateLimitInfo;
 
 /// Sun, 06 Nov 2033 08:49:37 GMT
@@ -431,7 +432,9 @@ fn values_of_the_body_are_parsed_like_headers() {
         [("x-ends".parse().unwrap(), "20s".parse().unwrap())].into_iter().collect();
     let now = SystemTime::UNIX_EPOCH;
     let rules = HeaderRules::default();
-    let read = |body: &str| bodies.signals(rules.heard(&headers), body.as_bytes(), now).unwrap();
+    let context = AnswerContext::default();
+    let heard = rules.heard(&headers);
+    let read = |body: &str| bodies.signals(heard, body.as_bytes(), &context, now).unwrap();
     let found = read(r#"{"throttle": {"most": 2000.0, "left": "1980"}}"#);
     let info = RateLimitInfo {
         limit: Some(2_000),
