@@ -207,14 +207,13 @@ fn a_job_says_what_an_answer_is() {
     let job = format!(
         "answer = \"csv\"\n[request]\nurl = \"http://{addr}/plain\"\n[extract]\nv = \"length\"\n[[answers]]\nstatus = 404\nthen = \"missing\"\n"
     );
-    let ended = run().arg("--job", &place.file("job.toml", &job)).exits(0);
+    let ended = run().flags(&place.file("job.toml", &job)).exits(0);
     assert_eq!(ended.records()[0]["v"], 0);
 }
 
 #[test]
 fn programs_read_the_head_the_url_and_the_row() {
-    let pages = asks("pg_hdrtotal").flags("--each .[] --page page");
-    let pages = pages.arg("--page-count", "1").arg(
+    let pages = asks("pg_hdrtotal").flags("--each .[]").arg(
         "--extract",
         "v=\"\\($headers[\"x-total-pages\"]) \\($status) \\($url | test(\"hdrtotal\")) \\(.v)\"",
     );

@@ -92,7 +92,7 @@ const UNREADABLE: [&str; 9] = [
     "HTTP/1.1 99 Odd\r\ncontent-length: 2\r\n\r\n{}",
     "HTTP/3.7 200 OK\r\ncontent-length: 2\r\n\r\n{}",
     "HTTP/1.1 200 OK\r\nx-nul: a\0b\r\ncontent-length: 2\r\n\r\n{}",
-    "HTTP/1.1 200 OK\r\nno colon here\r\ncontent-length: 2\r\n\r\n{}",
+    "HTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
     "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}",
     "HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n{}",
     "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnot a length\r\n{}",
