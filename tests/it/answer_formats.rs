@@ -12,7 +12,8 @@ use crate::harness::{Place, Throng, raw_server, run};
 fn answer(name: &str) -> Vec<u8> {
     let of = |head: &str, body: &[u8]| {
         let length = body.len();
-        let head = format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n");
+        let head =
+            format!("HTTP/1.1 {head}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
         [head.as_bytes(), body].concat()
     };
     match name {
