@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::lines::FIELD;
 use super::rows::{FormatRow, accepted, shown};
-use crate::extract::{JqInput, Program, jq_text};
+use crate::extract::{AnswerContext, JqInput, Program, jq_text};
 use crate::row::Fields;
 
 /// A jq program that gives the rows of a document.
@@ -40,7 +40,7 @@ impl RowProgram {
     /// # Errors
     /// Why the program gives none.
     pub fn rows(&self, document: &JqInput) -> Result<Vec<FormatRow>, String> {
-        let found = self.program.run_all(document);
+        let found = self.program.run_all(document, &AnswerContext::default());
         let texts =
             found.and_then(|found| found.iter().map(jq_text).collect::<Result<Vec<_>, _>>());
         let texts = texts.map_err(|why| format!("input.rows (--rows): {why}"))?;
