@@ -32,13 +32,27 @@ pub fn rows(data: &[u8]) {
     }
 }
 
-/// What is read of a JSON array is what a whole parser reads of it.
+/// What is read of a JSON array is what a whole parser reads of it. Texts in UTF-16 and
+/// tables in other shapes are not compared, nor numbers that only others write, as null.
 fn assert_is_the_array(data: &[u8], rows: Vec<Fields>) {
     let data = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
-    if data.trim_ascii().is_empty() {
+    let is_utf_16 = matches!(data, [0xFE | 0xFF | 0, ..] | [_, 0, ..]);
+    if data.trim_ascii().is_empty() || is_utf_16 {
         return;
     }
-    let whole: Value = serde_json::from_slice(data).expect("rows come from JSON");
+    let whole: Value = match serde_json::from_slice(data) {
+        Ok(whole) => whole,
+        Err(error) => {
+            let text = String::from_utf8_lossy(data);
+            let has_odd = ["NaN", "Infinity"].iter().any(|number| text.contains(number));
+            let is_odd = has_odd || error.to_string().contains("number out of range");
+            assert!(is_odd, "rows come from JSON: {error}");
+            return;
+        }
+    };
+    if !whole.is_array() {
+        return;
+    }
     let rows: Vec<Value> = rows.into_iter().map(Value::Object).collect();
     assert_eq!(Value::Array(rows), whole);
 }
