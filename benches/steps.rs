@@ -74,6 +74,7 @@ fn record() -> Record {
         attempts: 1,
         latency: Some(Duration::from_micros(1_234)),
         arrived: Vec::new(),
+        warning: None,
     }
 }
 

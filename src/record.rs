@@ -26,6 +26,7 @@ use crate::row::Row;
 ///     attempts: 5,
 ///     latency: None,
 ///     arrived: Vec::new(),
+///     warning: None,
 /// };
 /// assert!(record.values().is_empty());
 /// assert_eq!(FailureKind::Timeout.text(), "timeout");
@@ -49,6 +50,8 @@ pub struct Record {
     /// For each attempt, and each token that was fetched, the interval in which the request
     /// reached the server; none if nothing was sent, or if another record of its batch has it.
     pub arrived: Vec<Option<Arrived>>,
+    /// A doubt about a result, such as that the pages of its list repeat.
+    pub warning: Option<String>,
 }
 
 /// The interval in which a request reached the server, from its sending to its
@@ -133,6 +136,13 @@ impl Serialize for WrittenArrivals<'_> {
 }
 
 impl Record {
+    /// The particulars of its failure, or the doubt about its result.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        let failure = self.outcome.as_ref().err();
+        failure.map(|failure| failure.detail.as_str()).or(self.warning.as_deref())
+    }
+
     /// The record's values, in the order of the job's `extract`.
     #[must_use]
     pub fn values(&self) -> &[Value] {

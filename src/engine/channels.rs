@@ -188,6 +188,7 @@ fn hide(secrets: &Secrets, record: &mut Record, earlier: &[String]) {
         Ok(values) => secrets.hide_in_values(values),
         Err(failure) => failure.detail = secrets.hide(std::mem::take(&mut failure.detail)),
     }
+    record.warning = record.warning.take().map(|warning| secrets.hide(warning));
     secrets.hide_in_values(&mut record.kept);
     record.body = record.body.take().map(|body| secrets.hide_in_body(body));
 }

@@ -239,6 +239,7 @@ impl RowExecutor {
             attempts: trace.attempts,
             latency: trace.latency,
             arrived: trace.arrived,
+            warning: None,
         }
     }
 }
@@ -316,6 +317,9 @@ impl RequestExecutor {
                 tries = first;
                 trace.unsent = 0;
                 continue;
+            }
+            if is_last || matches!(verdict, Verdict::Done) {
+                trace.decision = decision;
             }
             match (verdict, outcome) {
                 (Verdict::Done, Ok(answer)) => {

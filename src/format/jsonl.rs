@@ -196,7 +196,7 @@ fn own(columns: &Columns, record: &Record, out: &mut Vec<u8>) -> serde_json::Res
     entry(out, br#","_ok":"#, record.is_ok())?;
     entry(out, br#","_status":"#, record.status)?;
     entry(out, br#","_error":"#, failure.map(|failure| failure.kind.text()))?;
-    entry(out, br#","_detail":"#, failure.map(|failure| &failure.detail))?;
+    entry(out, br#","_detail":"#, record.detail())?;
     entry(out, br#","_attempts":"#, record.attempts)?;
     entry(out, br#","_ms":"#, record.milliseconds())?;
     if columns.arrived {

@@ -19,9 +19,15 @@ pub struct Advance {
     pub repeats: bool,
     /// Number of items that the page before had as well, where pages may overlap.
     pub overlap: u64,
+    /// Why the list ends here although the page names another one: its pages repeat.
+    pub warning: Option<String>,
     /// The address of the next page, if there is one; the error is why it is unknown.
     pub next: Result<Option<PageAddress>, String>,
 }
+
+/// Maximum number of hashes of a row. Then they begin anew, so that a circle is found on a
+/// later lap.
+const MAX_SEEN: usize = 1 << 16;
 
 /// The earlier pages of one row.
 #[derive(Default)]
@@ -33,7 +39,8 @@ pub struct PageHistory {
     /// The hashes of the items of the page before, where the next one may overlap it.
     previous_items: HashSet<u64>,
     /// Hashes whose repetition is a circle: of two numbered pages in a row; else of
-    /// requested addresses, and of pages with the address that they lead to.
+    /// requested addresses, and of pages with the address that they lead to. At most
+    /// `MAX_SEEN`.
     seen: HashSet<u64>,
 }
 
@@ -49,13 +56,14 @@ impl PageHistory {
     pub(super) fn by_number(&mut self, page: &Page, next: Option<PageAddress>) -> Advance {
         let previous = self.previous;
         if self.repeats(page) {
-            return Advance::new(true, Ok(None));
+            let warning = "the list ends here, as the page after it was this one once more";
+            return Advance::ended(true, format!("{warning} ({})", page.address.describe()));
         }
         // A single page may repeat by chance.
         let pair = self.hash((previous, self.previous));
-        if next.is_some() && !self.seen.insert(pair) {
-            let why = "it and the one before it were there already";
-            return Advance::new(true, Err(circle(why, page.address)));
+        if next.is_some() && !self.note(pair) {
+            let why = "a page and the one before it came a second time";
+            return Advance::ended(true, circle(why, page.address));
         }
         Advance::new(false, Ok(next))
     }
@@ -65,22 +73,19 @@ impl PageHistory {
         let (own, to) = (absolute(page.address, page.uri), absolute(&next, page.uri));
         let leads_to_itself = own == to;
         let requested = self.hash(("requested", own));
-        self.seen.insert(requested);
+        self.note(requested);
         let repeats = self.repeats(page) && is_distinct(page);
-        if leads_to_itself && matches!(next, PageAddress::Url(_)) {
-            return Advance::new(repeats, Err(circle("it leads to itself", &next)));
-        }
-        // Some servers keep one cursor for the whole list, and their own place in it.
+        // Some servers keep one address for the whole list, and their own place in it.
         if leads_to_itself && page.is_empty {
             return Advance::new(false, Ok(None));
         }
         if repeats || self.is_known(page, &to, leads_to_itself) {
-            let why = "it has what an earlier page had";
-            return Advance::new(true, Err(circle(why, &next)));
+            let why = "a page has what an earlier one had";
+            return Advance::ended(true, circle(why, page.address));
         }
         if !leads_to_itself && self.seen.contains(&self.hash(("requested", to))) {
-            let why = "it leads to an earlier page";
-            return Advance::new(false, Err(circle(why, &next)));
+            let why = "a page leads to an earlier one";
+            return Advance::ended(false, circle(why, &next));
         }
         Advance::new(false, Ok(Some(next)))
     }
@@ -91,7 +96,7 @@ impl PageHistory {
     fn is_known(&mut self, page: &Page, to: &str, leads_to_itself: bool) -> bool {
         let state = self.hash((self.previous, to));
         if page.number == 0 || leads_to_itself {
-            return !self.seen.insert(state);
+            return !self.note(state);
         }
         self.seen.contains(&state)
     }
@@ -111,6 +116,14 @@ impl PageHistory {
             self.previous_items = items;
         }
         overlap as u64
+    }
+
+    /// Adds a hash. Gives whether it is new.
+    fn note(&mut self, hash: u64) -> bool {
+        if self.seen.len() >= MAX_SEEN && !self.seen.contains(&hash) {
+            self.seen.clear();
+        }
+        self.seen.insert(hash)
     }
 
     /// Number of hashes.
@@ -135,7 +148,12 @@ impl PageHistory {
 
 impl Advance {
     pub(super) fn new(repeats: bool, next: Result<Option<PageAddress>, String>) -> Advance {
-        Advance { repeats, overlap: 0, next }
+        Advance { repeats, overlap: 0, warning: None, next }
+    }
+
+    /// The list ends although the page names another one.
+    fn ended(repeats: bool, warning: String) -> Advance {
+        Advance { warning: Some(warning), ..Advance::new(repeats, Ok(None)) }
     }
 }
 
@@ -164,5 +182,8 @@ fn absolute(address: &PageAddress, from: &Uri) -> String {
 }
 
 fn circle(why: &str, address: &PageAddress) -> String {
-    format!("the pages go in a circle: {why} ({}), so items may be missing", address.describe())
+    format!(
+        "the list ends here, as its pages go in a circle: {why} ({}), so items may be missing",
+        address.describe()
+    )
 }

@@ -4,6 +4,7 @@
 //! strategy is a file and a line in `STRATEGIES`. A [`PageAddress`] is the part of a page's
 //! request that differs from the row's, and [`PageHistory`] finds pages that repeat.
 
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -160,6 +161,14 @@ impl Pages {
             Some(size) => items.is_none_or(|items| items == 0 || items as u64 == size),
             None => true,
         }
+    }
+
+    /// Whether the list ends before a later page with this status, unless a rule of the job
+    /// says otherwise: many servers have no page after the last one.
+    #[must_use]
+    pub fn ends_at(&self, status: StatusCode) -> bool {
+        let is_gone = matches!(status, StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE);
+        status == StatusCode::NO_CONTENT || (is_gone && self.strategy.is_counted())
     }
 
     /// The number of items by which an offset always grows, if there is one.

@@ -125,7 +125,7 @@ fn offsets_allow_any_order_only_if_the_first_page_is_full() {
 }
 
 /// The number of pages taken of a list whose pages have these first ids and cursors, and
-/// the error that ends it.
+/// the warning or error that ends it.
 fn walk(settings: Value, all: &[(usize, Value)]) -> (usize, Option<String>) {
     let (pages, mut history) = (pages(settings), PageHistory::default());
     let mut address = pages.address(0);
@@ -136,7 +136,7 @@ fn walk(settings: Value, all: &[(usize, Value)]) -> (usize, Option<String>) {
         let taken = number + usize::from(!advance.repeats);
         match advance.next {
             Ok(Some(next)) => address = next,
-            Ok(None) => return (taken, None),
+            Ok(None) => return (taken, advance.warning),
             Err(why) => return (taken, Some(why)),
         }
     }
@@ -153,11 +153,12 @@ fn a_circle_of_pages_is_found() {
         (cursors(), vec![(0, json!("s")), (2, json!("s")), (0, json!("s"))], 2, "circle"),
         (cursors(), vec![(0, json!("s")), (2, json!("s")), (2, json!("s"))], 2, "circle"),
         (cursors(), vec![(0, json!("a")), (2, json!("b")), (4, json!("a"))], 3, "after=a"),
-        (cursors(), vec![(0, json!("a")), (2, json!("b")), (0, json!("a"))], 2, "after=a"),
+        (cursors(), vec![(0, json!("a")), (2, json!("b")), (0, json!("a"))], 2, "after=b"),
         (cursors(), vec![(0, json!(1)), (0, json!(2)), (0, json!(3))], 1, "circle"),
         (cursors(), vec![(0, json!(1)), (2, json!(2)), (0, json!(3))], 3, "goes on"),
-        // A path that begins where the page is.
-        (urls(), vec![(0, json!("?size=9"))], 1, "leads to itself"),
+        // One address for the whole list, as a path that begins where the page is.
+        (urls(), vec![(0, json!("?size=9")), (2, json!("?size=9"))], 2, "goes on"),
+        (urls(), vec![(0, json!("?size=9")), (0, json!("?size=9"))], 1, "circle"),
         (urls(), vec![(0, json!("?at=1")), (2, json!("https://h/list?size=9"))], 2, "circle"),
         (json!({"page": "page"}), vec![(0, json!(0)), (2, json!(0)), (4, json!(0))], 3, "goes on"),
         (
@@ -172,7 +173,8 @@ fn a_circle_of_pages_is_found() {
         assert!(end.clone().unwrap().contains(why), "{all:?}: {end:?}");
     }
     let repeats = walk(json!({"page": "page"}), &[(0, json!(0)), (2, json!(0)), (2, json!(0))]);
-    assert_eq!(repeats, (2, None));
+    assert_eq!(repeats.0, 2);
+    assert!(repeats.1.unwrap().contains("was this one once more"));
 }
 
 #[test]
@@ -220,6 +222,28 @@ fn a_million_pages_take_little_memory() {
         );
     }
     assert!(history.len() <= 2_001, "{}", history.len());
+    for number in 2_000..70_000 {
+        advance(
+            &pages,
+            &mut history,
+            number,
+            &param("after", number),
+            &json!({"next": number + 1}),
+            &items(number as usize, 1),
+        );
+    }
+    assert!(history.len() <= 1 << 16, "{}", history.len());
+}
+
+#[test]
+fn a_status_ends_a_list() {
+    let ends = |settings: Value, code: u16| {
+        pages(settings).ends_at(http::StatusCode::from_u16(code).unwrap())
+    };
+    for code in [200, 204, 400, 404, 416, 500] {
+        assert_eq!(ends(json!({"page": "page"}), code), matches!(code, 204 | 404 | 416), "{code}");
+        assert_eq!(ends(json!({"cursor": "after=.next"}), code), code == 204, "{code}");
+    }
 }
 
 #[test]

@@ -266,6 +266,7 @@ fn record(number: u64, outcome: Result<Vec<Value>, Failure>) -> Record {
         attempts: 1,
         latency: Some(Duration::from_millis(100 + number)),
         arrived: Vec::new(),
+        warning: None,
     }
 }
 

@@ -25,6 +25,7 @@ pub fn record(mut fields: Fields) -> Result<Record, String> {
         },
         kept: Vec::new(),
         arrived: Vec::new(),
+        warning: None,
         body: None,
         status: self::number(fields.get("_status")).and_then(|it| u16::try_from(it).ok()),
         attempts: self::number(fields.get("_attempts"))

@@ -29,6 +29,7 @@ pub(crate) fn ok(number: u64) -> Record {
         arrived: [(500_000, 618_204), (2_000_000, 2_250_000)]
             .map(|(from, to)| Some(Arrived { from, to, ..Arrived::default() }))
             .into(),
+        warning: None,
     }
 }
 

@@ -44,6 +44,7 @@ fn record(number: u64, seed: &mut u64) -> Record {
         attempts: 1 + (noise(seed) % 3) as u32,
         latency: Some(Duration::from_micros(noise(seed) % 1_000_000)),
         arrived: Vec::new(),
+        warning: None,
     }
 }
 

@@ -55,6 +55,17 @@ fn assert_ids(ended: &Ended, expected: impl IntoIterator<Item = usize>) {
     assert_eq!(records.last().unwrap()["_last"], true);
 }
 
+/// The warning of a record that is ok.
+fn said(record: &Value) -> &str {
+    assert_eq!((&record["_ok"], &record["_error"]), (&json!(true), &Value::Null), "{record}");
+    record["_detail"].as_str().unwrap_or_default()
+}
+
+/// The raw bytes of an answer.
+fn case(name: &str) -> String {
+    std::fs::read_to_string(format!("tests/cases/answers/{name}.http")).unwrap()
+}
+
 #[test]
 fn an_offset_goes_on_by_the_items_that_came() {
     for (cap, flags) in [
@@ -121,6 +132,8 @@ fn a_last_page_that_repeats_ends_the_list_and_is_said() {
         let requests: u64 = ended.records().iter().filter_map(|it| it["_attempts"].as_u64()).sum();
         assert_eq!(requests, last as u64 + 1, "the request for the page that repeats is told");
         ended.says("row 0, page=10");
+        let last = ended.records().pop().unwrap();
+        assert!(said(&last).contains("once more (page=10)"), "{last}");
     }
 }
 
@@ -170,22 +183,20 @@ fn pages_of_items_that_are_all_the_same_are_told_apart_by_their_bodies() {
 }
 
 #[test]
-fn numbered_pages_that_begin_again_end_and_fail_their_row() {
+fn numbered_pages_that_begin_again_end_the_list_with_a_warning() {
     let server = Recorder::answering(|came| {
         let shown = number(came, "page") % 4;
         json(&json!({ "items": items([shown]) }).to_string())
     });
-    let ended = ids(&server, "--page page=0").with_code(1);
-    let records = ended.records();
-    let failure = records.last().unwrap();
-    assert_eq!(failure["_error"], "missing next page");
-    assert!(failure["_detail"].as_str().unwrap().contains("circle"), "{failure}");
+    let ended = ids(&server, "--page page=0").with_code(0);
+    let last = ended.records().pop().unwrap();
+    assert!(said(&last).contains("circle"), "{last}");
     assert!(server.came().len() <= 6);
 }
 
 /// Plain, a, b, and a again; the first page may be that of one of the cursors.
 #[test]
-fn cursors_that_go_in_a_circle_end_and_fail_their_row() {
+fn cursors_that_go_in_a_circle_end_the_list_with_a_warning() {
     for (first, ids_before) in
         [(json!([{"id": 9}]), vec![9, 2, 3, 0, 1]), (json!(items([0, 1])), vec![0, 1, 2, 3])]
     {
@@ -198,12 +209,12 @@ fn cursors_that_go_in_a_circle_end_and_fail_their_row() {
             };
             json(&body)
         });
-        let ended = ids(&server, "--cursor cursor=.cursor").with_code(1);
+        let ended = ids(&server, "--cursor cursor=.cursor").with_code(0);
         assert_ids(&ended, ids_before);
-        let failure = ended.records().pop().unwrap();
-        assert_eq!(failure["_error"], "missing next page");
-        let detail = failure["_detail"].as_str().unwrap();
-        assert!(detail.contains("circle") && detail.contains("cursor=a"), "{detail}");
+        let last = ended.records().pop().unwrap();
+        let detail = said(&last);
+        assert!(detail.contains("circle") && detail.contains("cursor="), "{detail}");
+        ended.says("lists that ended since their pages repeat: 1, the first: row 0, cursor=b");
         assert_eq!(server.came().len(), 3);
     }
 }
@@ -218,9 +229,9 @@ fn links_that_go_in_a_circle_end_however_they_are_written() {
             let body = json!({ "items": items([at]), "next": next }).to_string();
             answer("200 OK", &[("link", &link)], &body)
         });
-        let ended = ids(&server, &format!("--query at=0 --next {next}")).with_code(1);
+        let ended = ids(&server, &format!("--query at=0 --next {next}")).with_code(0);
         assert_ids(&ended, 0..3);
-        assert_eq!(ended.records()[3]["_error"], "missing next page");
+        assert!(said(&ended.records()[2]).contains("circle"));
         assert_eq!(server.came().len(), 3);
     }
 }
@@ -254,9 +265,91 @@ fn a_cursor_that_changes_nothing_ends_the_list() {
             let number = count.fetch_add(usize::from(is_fresh), Ordering::SeqCst);
             json(&json!({ "items": items([1, 2]), "cursor": number }).to_string())
         });
-        let ended = ids(&server, "--cursor cursor=.cursor").with_code(1);
+        let ended = ids(&server, "--cursor cursor=.cursor").with_code(0);
         assert_ids(&ended, [1, 2]);
-        assert_eq!(ended.records()[2]["_error"], "missing next page");
+        assert!(said(&ended.records()[1]).contains("circle"));
         assert_eq!(server.came().len(), 2);
     }
+}
+
+#[test]
+fn answers_that_were_seen_to_go_on_forever_end() {
+    for (name, flags, requests) in [
+        ("pg_samelast_page_9", "--page page", 2),
+        ("pg_samelast_page_9", "--page page --until .never", 2),
+        ("pg_samelast_page_9", "--offset offset=2", 2),
+        ("pg_samelast_page_9", "--cursor at=.page", 2),
+        ("pg_curloop_cursor_b", "--cursor cursor=.cursor", 2),
+        ("pg_curloop_cursor_b", "--next .cursor", 2),
+    ] {
+        let server = Recorder::answering(move |_| case(name));
+        let ended = ids(&server, flags).with_code(0);
+        assert_eq!(ended.records().len(), 2, "{flags}");
+        assert!(said(&ended.records()[1]).contains("the list ends here"), "{flags}");
+        assert_eq!(server.came().len(), requests, "{flags}");
+        ended.says("lists that ended since their pages repeat: 1");
+    }
+}
+
+/// Such as `/scroll?id=...`, which is the next page each time.
+#[test]
+fn a_url_that_stays_the_same_goes_on_while_its_items_change() {
+    let count = AtomicUsize::new(0);
+    let server = Recorder::answering(move |_| {
+        let page = count.fetch_add(1, Ordering::SeqCst);
+        let ids = if page < 5 { 2 * page..2 * page + 2 } else { 0..0 };
+        json(&json!({ "items": items(ids), "id": "same" }).to_string())
+    });
+    let ended = ids(&server, r#"--next "/scroll?id="+.id"#).with_code(0);
+    assert_ids(&ended, 0..10);
+    assert_eq!(server.came().len(), 6);
+}
+
+fn three_pages_and_then(last: impl Fn() -> String + Send + Sync + 'static) -> Recorder {
+    Recorder::answering(move |came| {
+        let page = number(came, "page").max(number(came, "offset") / 2 + 1);
+        if page > 3 {
+            return last();
+        }
+        let body = json!({ "items": items([2 * page, 2 * page + 1]), "at": page });
+        json(&body.to_string())
+    })
+}
+
+#[test]
+fn a_list_ends_where_the_server_has_no_page_more() {
+    for flags in ["--page page", "--offset offset=2"] {
+        for last in [
+            case("pg_p404_page_9"),
+            answer("416 Range Not Satisfiable", &[], ""),
+            "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
+        ] {
+            let server = three_pages_and_then(move || last.clone());
+            let ended = ids(&server, flags).with_code(0);
+            assert_ids(&ended, 2..8);
+            assert_eq!(server.came().len(), 4);
+            assert_eq!(ended.records()[5]["_detail"], Value::Null);
+        }
+    }
+    let server = three_pages_and_then(|| "HTTP/1.1 204 No Content\r\n\r\n".to_owned());
+    assert_ids(&ids(&server, "--cursor page=.at+1").with_code(0), 2..8);
+    let server = three_pages_and_then(|| case("pg_p404_page_9"));
+    let ended = list(&server, "--page page --until .never --extract ids=[.items[].id]").exits(0);
+    assert_eq!(ended.records()[0]["ids"], json!([2, 3, 4, 5, 6, 7]));
+}
+
+#[test]
+fn a_first_page_that_is_not_there_fails_and_so_does_what_the_job_calls_a_failure() {
+    let server = Recorder::answering(|_| case("pg_p404_page_9"));
+    let ended = ids(&server, "--page page").with_code(1);
+    assert_eq!(ended.records()[0]["_error"], "status 404");
+    for flags in ["--page page --answer 404=fail", "--cursor page=.at+1"] {
+        let server = three_pages_and_then(|| case("pg_p404_page_9"));
+        let ended = ids(&server, flags).with_code(1);
+        assert_eq!(ended.records()[6]["_error"], "status 404", "{flags}");
+    }
+    let server = three_pages_and_then(|| answer("400 Bad Request", &[], r#"{"code": "no page"}"#));
+    let rule = ["--answer", r#"400 .code == "no page" = end"#];
+    let ended = list(&server, "--each .items[] --extract id=.id --page page");
+    assert_ids(&ended.arg(rule[0], rule[1]).exits(0), 2..8);
 }

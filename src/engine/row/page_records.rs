@@ -59,6 +59,8 @@ pub(super) struct PageCollector<'a, E> {
     pending: Option<Record>,
     /// Without items, the values of all pages so far.
     lists: Vec<Value>,
+    /// Why the list ends although its last page names another one.
+    pub warning: Option<String>,
 }
 
 impl RowExecutor {
@@ -138,6 +140,7 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
             trace: AttemptTrace::default(),
             pending: None,
             lists: Vec::new(),
+            warning: None,
         }
     }
 
@@ -254,7 +257,8 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
             self.end_items(outcome).await
         } else {
             let lists = std::mem::take(&mut self.lists);
-            let record = self.row_record(outcome, lists);
+            let warning = self.warning.take();
+            let record = Record { warning, ..self.row_record(outcome, lists) };
             (self.emit)(record).await;
         }
         Ok(())
@@ -277,6 +281,7 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
         let trace = self.trace.take();
         last.attempts += trace.attempts;
         last.arrived.extend(trace.arrived);
+        last.warning = self.warning.take();
         last.row.item = Some(Item {
             number: last.row.item.and_then(|item| item.number).filter(|_| !none_yet),
             last: true,

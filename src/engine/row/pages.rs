@@ -42,8 +42,10 @@ enum NextPage {
 
 /// The outcome of a page for its list.
 struct PageOutcome {
-    /// Whether the page is the one before once more: it has no records.
+    /// Whether the page is an earlier one once more: it has no records.
     repeats: bool,
+    /// Why the list ends here although the page names another one.
+    warning: Option<String>,
     next: Result<NextPage, Failure>,
 }
 
@@ -82,6 +84,7 @@ impl RowExecutor {
             if collector.is_complete() {
                 return collector.end(Ok(())).await;
             }
+            collector.warning = after.warning;
             match after.next {
                 Ok(NextPage::Page(next)) => address = next,
                 Ok(NextPage::Rest(count)) => return self.rest(1..count, collector, history).await,
@@ -166,10 +169,10 @@ impl RowExecutor {
         history: &mut PageHistory,
     ) -> PageOutcome {
         let (Some(pages), Some(page)) = (self.pages(), page.as_listed(row, contents)) else {
-            return PageOutcome { repeats: false, next: Ok(NextPage::Nothing) };
+            return PageOutcome { repeats: false, warning: None, next: Ok(NextPage::Nothing) };
         };
         let advance = pages.advance(&page, history);
-        if advance.repeats && advance.next.is_ok() {
+        if advance.warning.is_some() {
             self.warn_of_repeat(row, page.address);
         }
         if advance.overlap > 0 {
@@ -179,6 +182,7 @@ impl RowExecutor {
         let next = self.next_page(pages, &page, advance.next);
         PageOutcome {
             repeats: advance.repeats,
+            warning: advance.warning,
             next: next.map_err(|why| Failure::new(FailureKind::MissingNextPage, why)),
         }
     }
@@ -201,7 +205,7 @@ impl RowExecutor {
 
     fn warn_of_repeat(&self, row: &Row, address: &PageAddress) {
         let at = || format!("row {}, {}", row.number, address.describe());
-        self.warn("pages that were the page before once more, and were left out", 1, at);
+        self.warn("lists that ended since their pages repeat", 1, at);
     }
 
     /// The pages with these numbers, several at a time, taken in their order.
@@ -235,7 +239,8 @@ impl RowExecutor {
             };
             let listed = page.as_listed(&row, &contents).filter(|page| !page.is_empty);
             if listed.is_some_and(|page| history.repeats(&page)) {
-                self.warn_of_repeat(&row, &page.address);
+                let at = || format!("row {}, {}", row.number, page.address.describe());
+                self.warn("pages that were the page before once more, and were left out", 1, at);
             } else {
                 self.note_page(&collector, &page);
                 collector.take(contents, &page).await;
@@ -282,7 +287,20 @@ impl RowExecutor {
             }
             Err(failure) => (None, Err(failure)),
         };
+        let outcome = if number > 0 && self.is_past_end(&trace) {
+            Err(Failure::new(FailureKind::EndOfPages, "the page before was the last one"))
+        } else {
+            outcome
+        };
         Ok(FetchedPage { number, address, request, trace, outcome })
+    }
+
+    /// Whether the last answer of a later page says that the page before was the last one. A
+    /// rule of the job would say it otherwise, and where pages are counted all are there.
+    fn is_past_end(&self, trace: &AttemptTrace) -> bool {
+        let pages = self.pages().filter(|pages| !pages.has_count());
+        let is_by_job = trace.decision.is_none_or(|decision| decision.is_of_job());
+        !is_by_job && pages.zip(trace.status).is_some_and(|(pages, status)| pages.ends_at(status))
     }
 
     /// Sends the request of a page. The first page notes the intent of a row that must not be

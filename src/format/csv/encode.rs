@@ -117,7 +117,7 @@ fn own(columns: &Columns, record: &Record, cells: &mut Cells, out: &mut Vec<u8>)
     cells.plain(record.status, out);
     let kind = failure.map(|failure| failure.kind.text());
     cells.text(&kind.unwrap_or_default(), out);
-    cells.text(failure.map_or("", |failure| &failure.detail), out);
+    cells.text(record.detail().unwrap_or_default(), out);
     cells.plain(Some(record.attempts), out);
     cells.plain(record.milliseconds(), out);
     if columns.arrived {
