@@ -5,12 +5,13 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HOST, PROXY_AUTHORIZATION};
-use http::{Request, StatusCode, Uri};
+use http::{Request, Uri};
 use http_body_util::Empty;
 use hyper::upgrade::Upgraded;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
@@ -26,6 +27,7 @@ use super::deadline::Deadline;
 use super::dial::Dialer;
 use super::http1or2::{Connection, http1_builder};
 use super::http2;
+use super::proxy::HttpProxy;
 use super::request::{Interim, RequestTarget};
 use super::route::{Origin, UrlScheme, proxies};
 use super::{
@@ -67,6 +69,8 @@ pub struct Transport {
     proxies: Matcher,
     /// The origins to which a connection was made.
     reached: Mutex<HashSet<Origin>>,
+    /// Whether a proxy on the way asks for other credentials.
+    is_barred: AtomicBool,
     trust: tls::Trust,
     /// Made when the first server wants it: reading the platform's roots takes a while.
     tls: OnceLock<Result<TlsConnector, String>>,
@@ -110,6 +114,7 @@ impl Transport {
             guard,
             proxies: proxies(network.proxy.as_deref(), environment)?,
             reached: Mutex::default(),
+            is_barred: AtomicBool::new(false),
             trust,
             tls: OnceLock::new(),
         })
@@ -136,6 +141,7 @@ impl Transport {
             dialer: Dialer::default(),
             proxies: Matcher::builder().build(),
             reached: Mutex::default(),
+            is_barred: AtomicBool::new(false),
             trust: tls::Trust::default(),
             tls: OnceLock::new(),
         }
@@ -166,9 +172,16 @@ impl Transport {
         self.dialer.has_no_way()
     }
 
-    /// Whether a connection to this origin was made before.
+    /// From now on no origin is reached: a proxy asks for other credentials.
+    pub(super) fn bar(&self) {
+        self.dialer.no_way();
+        self.is_barred.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a connection to this origin was made before, and may be made again.
     pub(crate) fn has_reached(&self, origin: &Origin) -> bool {
-        self.reached.lock().unwrap_or_else(PoisonError::into_inner).contains(origin)
+        !self.is_barred.load(Ordering::Relaxed)
+            && self.reached.lock().unwrap_or_else(PoisonError::into_inner).contains(origin)
     }
 
     /// Whether servers' certificates are left unchecked.
@@ -257,11 +270,17 @@ impl Transport {
             _ if origin.scheme == UrlScheme::Http => {
                 let tcp = self.to_proxy(&proxy).await?;
                 let socket = self.socket(&tcp);
-                let form = RequestTarget::through(&proxy);
+                let form = RequestTarget::Absolute(HttpProxy::of(&proxy));
                 Ok(Connection::http1(tcp, form, None).await?.on(socket))
             }
             _ => {
-                let tunnel = tunnel(self.to_proxy(&proxy).await?, origin, &proxy).await?;
+                let tcp = self.to_proxy(&proxy).await?;
+                let tunnel = tunnel(tcp, origin, &HttpProxy::of(&proxy)).await;
+                let tunnel = tunnel.inspect_err(|error| {
+                    if error.delivery == Delivery::Final {
+                        self.bar();
+                    }
+                })?;
                 self.secure(TokioIo::new(tunnel), origin, None).await
             }
         }
@@ -401,19 +420,12 @@ impl UrlScheme {
 }
 
 /// Asks a proxy to pass bytes through to the origin.
-async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &Intercept) -> Result<Upgraded, SendError> {
-    let refused = |why: String| {
-        let through = proxy.uri().authority().map_or("", |authority| authority.as_str());
-        trouble(
-            FailureKind::Connect,
-            format!("through the proxy {through}: {why}"),
-            Delivery::NotSent,
-        )
-    };
+async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &HttpProxy) -> Result<Upgraded, SendError> {
+    let refused = |why: String| proxy.error(&why);
     let target = format!("{}:{}", origin.host, origin.port);
     let mut request = Request::connect(&target).header(HOST, &target);
-    if let Some(auth) = proxy.basic_auth() {
-        request = request.header(PROXY_AUTHORIZATION, auth);
+    if let Some(credentials) = &proxy.credentials {
+        request = request.header(PROXY_AUTHORIZATION, credentials);
     }
     let mut request =
         request.body(Empty::<Bytes>::new()).map_err(|error| refused(error.to_string()))?;
@@ -430,17 +442,10 @@ async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &Intercept) -> Result<Up
         () = interim.too_many() => Err(faults::too_many_interim().detail),
     };
     let answer = answer.map_err(refused)?;
-    match answer.status() {
-        status if status.is_success() => {}
-        status @ (StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED) => {
-            let why = match proxy.basic_auth() {
-                Some(_) => "the user or the password that it was given is wrong",
-                None => "give them with network.proxy (--proxy http://USER:PASSWORD@HOST:PORT)",
-            };
-            let why = format!("it asks for a user and a password ({status}): {why}");
-            return Err(SendError { delivery: Delivery::Final, ..refused(why) });
-        }
-        status => return Err(refused(format!("it answered {status}"))),
+    let status = answer.status();
+    if !status.is_success() {
+        let refusal = proxy.refusal_of_tunnel(status);
+        return Err(refusal.unwrap_or_else(|| refused(format!("it answered {status}"))));
     }
     hyper::upgrade::on(answer).await.map_err(|error| refused(causes(&error)))
 }

@@ -128,6 +128,16 @@ impl Connection {
         }
     }
 
+    /// The error of an answer by which a proxy asks for credentials.
+    pub fn refusal_of_proxy(&self, head: &RequestHead) -> Option<SendError> {
+        match self {
+            Connection::Http1 { form: RequestTarget::Absolute(proxy), .. } => {
+                proxy.refusal(head.status(), head.headers())
+            }
+            _ => None,
+        }
+    }
+
     pub fn is_http1(&self) -> bool {
         matches!(self, Connection::Http1 { .. })
     }

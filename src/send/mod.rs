@@ -21,6 +21,7 @@ mod http1or2;
 mod http2;
 mod names;
 mod pool;
+mod proxy;
 pub mod redirect;
 mod request;
 mod route;

@@ -8,16 +8,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, HOST, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{
+    ACCEPT_ENCODING, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT,
+};
 use http::uri::Authority;
 use http::{HeaderMap, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::TrySendError;
-use hyper_util::client::proxy::matcher::Intercept;
 use tokio::sync::Notify;
 
 use super::acked::WireMark;
+use super::proxy::HttpProxy;
 use super::route::Origin;
 use crate::render::SuppressHeaders;
 use crate::zstandard;
@@ -96,27 +98,23 @@ fn name_host(request: &mut Request<Bytes>) {
 pub enum RequestTarget {
     /// The path alone, for the server itself or a tunnel.
     Origin,
-    /// The whole URL for a proxy, with the value of `Proxy-Authorization`.
-    Absolute(Option<HeaderValue>),
+    /// The whole URL for a proxy, with the credentials for it.
+    Absolute(HttpProxy),
 }
 
 impl RequestTarget {
-    /// The form of a request without TLS to this proxy.
-    pub fn through(proxy: &Intercept) -> RequestTarget {
-        RequestTarget::Absolute(proxy.basic_auth().cloned())
-    }
-
     /// Gives a request's URL this form.
     pub fn apply<B>(&self, request: &mut Request<B>) {
         match self {
-            RequestTarget::Absolute(Some(auth)) => {
-                request.headers_mut().insert(http::header::PROXY_AUTHORIZATION, auth.clone());
+            RequestTarget::Absolute(HttpProxy { credentials, .. }) => {
+                if let Some(credentials) = credentials {
+                    request.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
+                }
             }
             RequestTarget::Origin => {
                 let path = request.uri().path_and_query().cloned();
                 *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
             }
-            _ => {}
         }
     }
 }
@@ -187,6 +185,7 @@ impl Interim {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper_util::client::proxy::matcher::Matcher;
 
     fn added(mut request: Request<Bytes>, is_http1: bool) -> HeaderMap {
         let origin = Origin::of(&"http://API.h:81/x".parse().unwrap()).unwrap();
@@ -238,9 +237,11 @@ mod tests {
     #[test]
     fn a_proxy_sees_the_whole_url_and_a_server_its_path() {
         let request = || Request::get("http://h:81/a?b=c").body(()).unwrap();
+        let matcher = Matcher::builder().all("http://p:3128").build();
+        let proxy = matcher.intercept(&Uri::from_static("http://h:81/")).unwrap();
         for (form, uri) in [
             (RequestTarget::Origin, "/a?b=c"),
-            (RequestTarget::Absolute(None), "http://h:81/a?b=c"),
+            (RequestTarget::Absolute(HttpProxy::of(&proxy)), "http://h:81/a?b=c"),
         ] {
             let mut request = request();
             form.apply(&mut request);

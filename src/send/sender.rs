@@ -145,9 +145,18 @@ impl Sender {
         lease.complete(&mut request);
         let timer = &mut lease.timer;
         timer.as_mut().reset(started.deadline);
-        let sending = pin!(lease.connection.send(request, arrived));
-        let head = Deadline::new(timer.as_mut()).keep(sending).await;
-        head.unwrap_or_else(|| Err(self.too_slow("no answer")))
+        let head = {
+            let sending = pin!(lease.connection.send(request, arrived));
+            Deadline::new(timer.as_mut()).keep(sending).await
+        };
+        let head = head.unwrap_or_else(|| Err(self.too_slow("no answer")))?;
+        match lease.connection.refusal_of_proxy(&head) {
+            None => Ok(head),
+            Some(error) => {
+                self.transport.bar();
+                Err(error)
+            }
+        }
     }
 
     /// Reads the rest of an answer, and keeps the connection.

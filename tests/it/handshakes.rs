@@ -11,6 +11,13 @@ use crate::terminator;
 
 /// A server that answers the first bytes of each connection with these, and closes it.
 fn saying(bytes: &'static [u8]) -> SocketAddr {
+    saying_in_turn(&[bytes])
+}
+
+/// A server that answers the first bytes of its connections with one of these after the
+/// other, then with the last one.
+fn saying_in_turn(answers: &[&'static [u8]]) -> SocketAddr {
+    let (mut answers, last) = (answers.to_vec().into_iter(), answers[answers.len() - 1]);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -19,7 +26,7 @@ fn saying(bytes: &'static [u8]) -> SocketAddr {
             let mut head = [0; 2_048];
             // A client may go at any time.
             if stream.read(&mut head).is_ok_and(|read| read > 0) {
-                let _ = stream.write_all(bytes);
+                let _ = stream.write_all(answers.next().unwrap_or(last));
                 let _ = stream.read(&mut head);
             }
         }
@@ -126,16 +133,43 @@ fn a_proxy_that_wants_a_password_stops_the_run_at_once() {
             "give them with network.proxy (--proxy http://USER:PASSWORD@HOST:PORT)",
         ),
         (
-            b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n",
+            b"HTTP/1.1 401 Unauthorized\r\nproxy-authenticate: Basic\r\ncontent-length: 0\r\n\r\n",
             "me:wrong@",
             "the user or the password that it was given is wrong",
         ),
     ] {
-        let proxy = saying(answer);
-        let ended = ask(&place, "https://api.example")
-            .arg("--proxy", &format!("http://{flags}{proxy}"))
-            .exits(3);
-        ended.says(says).says(&proxy.to_string());
-        assert!(!ended.stderr.contains("wrong@"), "{}", ended.stderr);
+        // Through a tunnel, and in a request's place.
+        for server in ["https://api.example", "http://api.example"] {
+            let proxy = saying(answer);
+            let ended =
+                ask(&place, server).arg("--proxy", &format!("http://{flags}{proxy}")).exits(3);
+            ended.says(says).says(&proxy.to_string());
+            assert!(!ended.stderr.contains("wrong@"), "{}", ended.stderr);
+        }
     }
+}
+
+#[test]
+fn a_server_s_own_401_behind_a_proxy_is_an_answer() {
+    let place = Place::new();
+    let proxy = saying(
+        b"HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic\r\ncontent-length: 0\r\n\r\n",
+    );
+    let ended = ask(&place, "http://api.example").arg("--proxy", &format!("http://{proxy}"));
+    ended.exits(1).says("status 401");
+}
+
+#[test]
+fn a_proxy_that_takes_the_password_no_longer_stops_a_run_that_is_under_way() {
+    let place = Place::new();
+    let proxy = saying_in_turn(&[
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 12\r\n\r\n{\"path\":\"a\"}",
+        b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
+    ]);
+    let ended = ask(&place, "http://api.example")
+        .flags("--concurrency 1")
+        .arg("--proxy", &format!("http://{proxy}"))
+        .exits(3);
+    ended.says("through the proxy").says("407").says("--proxy http://USER");
+    assert_eq!(ended.stdout.lines().count(), 1);
 }
