@@ -39,6 +39,12 @@ pub(crate) fn sync_directory(of: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// Number of bytes that are free on the disk of a file or directory, if the system tells.
+pub(crate) fn free_bytes(file: &File) -> Option<u64> {
+    let disk = rustix::fs::fstatvfs(file).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// The file or directory that a name leads to through symbolic links, so that it has
 /// one sidecar whatever it is called. Pipes and devices stay what they are called.
 pub(crate) fn real(path: &Path) -> PathBuf {

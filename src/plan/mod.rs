@@ -15,6 +15,7 @@ use crate::secret::{Secrets, Vault, Visibility};
 use crate::sink::{Columns, Identity, Output};
 use crate::source::{self, Source, Survey};
 use crate::tally::Aggregate;
+use room::PlannedRoom;
 use workers::WorkerConfig;
 use workload::PlannedWork;
 
@@ -33,6 +34,7 @@ mod odd_ids;
 mod preview;
 mod profile;
 mod resume;
+mod room;
 mod stage;
 mod stages;
 mod warnings;
@@ -74,6 +76,8 @@ pub struct Plan {
     pub(crate) connections: usize,
     /// The directory of the accounts.
     state: Result<PathBuf, Error>,
+    /// The room on the output's disk, if the output is a file.
+    room: Option<PlannedRoom>,
 }
 
 impl Plan {
@@ -127,6 +131,8 @@ impl Plan {
         let work = workload::of(&stages[0], &source, survey.rows, output.done())?;
         notes.extend(warnings::of_costs(stages[0].policy.cost(), &survey));
         notes.extend(odd_ids(&stages[0], &source)?);
+        let room = room(&output, &columns, &survey);
+        notes.extend(room.and_then(|room| room.warning(&output.name())));
         let mut plan = Plan {
             columns,
             identity,
@@ -145,6 +151,7 @@ impl Plan {
             max_failures: job.retry.max_failures,
             connections,
             state: quota_store::directory(environment),
+            room,
         };
         let first = plan.first_uri();
         plan.notes.extend(warnings::of_host(job, &plan.stages, first.as_ref()));
@@ -283,6 +290,13 @@ fn odd_ids(stage: &Stage, source: &Source) -> Result<Vec<String>, Error> {
     }
     let rows: Vec<_> = source.rows()?.take(odd_ids::ROWS).map_while(Result::ok).collect();
     Ok(odd_ids::warnings(fields, &rows))
+}
+
+/// The room on the output's disk, and the rows that are left.
+fn room(output: &Output, columns: &Columns, survey: &Survey) -> Option<PlannedRoom> {
+    let disk = output.room(columns, &survey.first)?;
+    let rows = survey.rows.map(|rows| rows.saturating_sub(output.done().len()));
+    Some(PlannedRoom { disk, rows })
 }
 
 /// The columns of the records, with the input's fields if they are known.

@@ -42,6 +42,9 @@ impl Plan {
             // Writing to a string can't fail.
             let _ = writeln!(text, "{name:<8}  {value}");
         }
+        if let Some(room) = &self.room {
+            let _ = writeln!(text, "{:<8}  {}", "disk", room.text());
+        }
         for cost in self.costs() {
             let _ = writeln!(text, "{:<8}  {}", "cost", escape(&cost));
         }

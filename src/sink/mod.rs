@@ -37,7 +37,7 @@ pub(crate) mod samples;
 pub use crate::format::{Columns, KeepBody, RESERVED};
 pub use intents::{Intent, IntentLog, IntentWriter, LogClosed};
 pub use journal::SinkError;
-pub use output::Output;
+pub use output::{DiskRoom, Output};
 pub use page_log::{PageLog, PageStart};
 pub use product::unfinished;
 pub(crate) use record::is_ok;

@@ -10,7 +10,7 @@ use throng_mock::{Mock, Settings};
 
 use crate::harness::{
     Ended, Place, Throng, assert_one_record_per_row, mock, plain_mock, repetitions, run, symbols,
-    until,
+    throng, until,
 };
 
 const ROWS: usize = 60;
@@ -112,6 +112,20 @@ fn a_disk_with_little_room_is_used_to_its_end() {
     let text = place.read("out.jsonl");
     let is_used = text.len() > 128 << 10;
     assert!(text.ends_with('\n') && is_used, "{}", text.len());
+}
+
+#[test]
+fn a_plan_tells_the_room_that_is_free_and_the_room_that_is_wanted() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let plan = |rows: usize| {
+        let asked = throng("plan").quotes(&mock.url());
+        on_a_disk_of(128, &place, asked.files(&place, rows, "disk/out.jsonl"))
+    };
+    let ended = plan(ROWS).with_code(0);
+    assert!(ended.stdout.contains("131.1 kB free; 60 rows want at least "), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("is too small"), "{}", ended.stdout);
+    let ended = plan(4000).with_code(0);
+    assert!(ended.stdout.contains("out.jsonl is too small: 131.1 kB free;"), "{}", ended.stdout);
 }
 
 #[test]

@@ -10,12 +10,13 @@ use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
-use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
+use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 use super::sidecar::Synced;
 use crate::error::Error;
 use crate::fs::file_lock::is_at;
+use crate::fs::free_bytes;
 
 pub(super) mod record_cutter;
 pub(super) mod sort;
@@ -257,12 +258,6 @@ impl FileAtPath {
             }
         }
     }
-}
-
-/// Number of bytes that are free on the disk of a file, if the system tells.
-fn free_bytes(file: &File) -> Option<u64> {
-    let disk = fstatvfs(file).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 fn is_full(error: Errno) -> bool {

@@ -21,9 +21,11 @@ use crate::source::Rows;
 mod check;
 mod earlier;
 mod open_mode;
+mod room;
 
 use check::CheckedOutput;
 pub(super) use open_mode::OpenMode;
+pub use room::DiskRoom;
 
 /// A place for records that could be opened when the plan was made.
 #[derive(Debug, Clone)]
