@@ -11,13 +11,14 @@ use crate::terminator;
 
 /// A server that answers the first bytes of each connection with these, and closes it.
 fn saying(bytes: &'static [u8]) -> SocketAddr {
-    saying_in_turn(&[bytes])
+    saying_in_turn(vec![bytes])
 }
 
 /// A server that answers the first bytes of its connections with one of these after the
 /// other, then with the last one.
-fn saying_in_turn(answers: &[&'static [u8]]) -> SocketAddr {
-    let (mut answers, last) = (answers.to_vec().into_iter(), answers[answers.len() - 1]);
+fn saying_in_turn(answers: Vec<&'static [u8]>) -> SocketAddr {
+    let last = answers[answers.len() - 1];
+    let mut answers = answers.into_iter();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -162,7 +163,7 @@ fn a_server_s_own_401_behind_a_proxy_is_an_answer() {
 #[test]
 fn a_proxy_that_takes_the_password_no_longer_stops_a_run_that_is_under_way() {
     let place = Place::new();
-    let proxy = saying_in_turn(&[
+    let proxy = saying_in_turn(vec![
         b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 12\r\n\r\n{\"path\":\"a\"}",
         b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
     ]);
