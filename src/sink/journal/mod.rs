@@ -247,7 +247,7 @@ impl FileAtPath {
                     format!(" {} free, and", ByteSize(free).display().si())
                 });
                 let text = format!(
-                    "No space left on device:{free} {} wanted for the answers that are in flight",
+                    "No space left on device:{free} {} wanted for the answers that may be in flight (--concurrency: fewer want less)",
                     ByteSize(needed).display().si()
                 );
                 Err(io::Error::new(io::ErrorKind::StorageFull, text))
