@@ -20,7 +20,8 @@ Examples:
 
 It sends one request after the other, so a limit that is higher than that is not
 found: --concurrency N fills it with N requests at a time, of which as many may be
-refused together. Ctrl-C ends it with what it has learnt. Some APIs ban who is refused too often: read their documentation first.
+refused together. Ctrl-C ends it with what it has learnt. Some APIs block clients
+that are refused too often: read their documentation first.
 
 Exit codes:
   0  a rate was found      1  none, or not all of it

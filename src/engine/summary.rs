@@ -229,28 +229,38 @@ fn gave_up(state: &LimitState) -> Option<String> {
     })
 }
 
-/// What a search has found, with the flags that keep it: requests spread over a round period
-/// in which there are enough units for whole numbers to lose little.
+/// What a search has found, with the flags that keep it: the limit that headers name, or requests
+/// that are spread.
 fn found_limit(found: FoundPace, unit: &str) -> FoundLimit {
-    const ENOUGH: f64 = 100.0;
-    const DAY: u64 = 86_400;
-    const ROUND_SECONDS: [u64; 11] = [1, 2, 5, 10, 20, 30, 60, 300, 600, 3_600, DAY];
     let per_second = 1.0 / found.per_unit.as_secs_f64();
-    let units_in = |seconds: u64| per_second * seconds as f64;
-    let enough = |seconds: &u64| units_in(*seconds) >= ENOUGH;
-    let seconds = ROUND_SECONDS.into_iter().find(enough).unwrap_or(DAY);
-    let units = (units_in(seconds) as u64).max(1);
-    let period = duration::exact(Duration::from_secs(seconds));
+    let (units, period) = match found.named {
+        Some((units, period)) => (units, duration::exact(period)),
+        None => round_rate(per_second),
+    };
     let rate = match unit {
         "requests" => format!("{units}/{period}"),
         unit => format!("'{units} {unit}/{period}'"),
     };
+    let shape = if found.named.is_some() { "" } else { " --shape spread" };
     FoundLimit {
         per_second,
         was_refused: found.was_refused,
         is_settled: found.is_settled,
-        next_time: format!("--rate {rate} --shape spread"),
+        is_named: found.named.is_some(),
+        next_time: format!("--rate {rate}{shape}"),
     }
+}
+
+/// A pace as units in a round period in which there are enough for whole numbers to lose little.
+fn round_rate(per_second: f64) -> (u64, String) {
+    const ENOUGH: f64 = 100.0;
+    const DAY: u64 = 86_400;
+    const ROUND_SECONDS: [u64; 11] = [1, 2, 5, 10, 20, 30, 60, 300, 600, 3_600, DAY];
+    let units_in = |seconds: u64| per_second * seconds as f64;
+    let enough = |seconds: &u64| units_in(*seconds) >= ENOUGH;
+    let seconds = ROUND_SECONDS.into_iter().find(enough).unwrap_or(DAY);
+    let period = duration::exact(Duration::from_secs(seconds));
+    ((units_in(seconds) as u64).max(1), period)
 }
 
 fn worker_reports(context: &RunContext, workers: &[Duration]) -> Vec<WorkerReport> {

@@ -296,6 +296,11 @@ pub fn built_in_decision(
 }
 
 impl RefusalRule {
+    /// A 503 is a refusal, whether it states a pause or not.
+    pub(crate) fn unavailable() -> RefusalRule {
+        RefusalRule { status: vec![503], ..RefusalRule::default() }
+    }
+
     /// The row of the table that it is.
     fn checked(&self) -> Result<AnswerRule, String> {
         if let Some(status) = self.status.iter().find(|s| !(100..600).contains(*s)) {

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::extract::{AnswerContext, AnswerKind, CostExtractor, Extractor, Items};
 use crate::format::{Format, KeepBody};
 use crate::judge::signals::{BodySignals, HeaderRules};
-use crate::judge::{AnswerTable, Judge, Tries};
+use crate::judge::{AnswerTable, Judge, RefusalRule, Tries};
 use crate::limit::{self, Cost, Guard, LimitError, Policy, Rule, Sharing};
 use crate::pages::Pages;
 use crate::quota_store::QuotaAccount;
@@ -119,7 +119,7 @@ impl Stage {
             judge,
             answers: AnswerTable::new(
                 &job.answer,
-                &job.refusal,
+                &refusal_rules(job),
                 headers.clone(),
                 job.retry.max_server_wait(),
                 job.retry.max_refusals,
@@ -361,4 +361,12 @@ fn cost_expressions(policy: &Policy) -> CostExpressions {
         scopes: policy.scopes().to_vec(),
         keys: policy.keys().to_vec(),
     }
+}
+
+/// The rules of a job. Where a limit is found out, each 503 counts as a refusal: gateways limit
+/// with it.
+fn refusal_rules(job: &Job) -> Vec<RefusalRule> {
+    let is_found_out = job.limit.rate.iter().any(|limit| limit.counting.is_found_out());
+    let unavailable = is_found_out.then(RefusalRule::unavailable);
+    job.refusal.iter().cloned().chain(unavailable).collect()
 }

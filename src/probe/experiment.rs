@@ -9,6 +9,9 @@
 //! 3. When the lone one no longer counts, and the others still do, until one is refused:
 //!    a sliding window accepts one, a fixed window all, a bucket some.
 //! 4. The rest: the rate of a bucket, or whether refusals count.
+//!
+//! Where only one is allowed at once, the gaps between two are halved until one is refused, and
+//! the least gap is looked for from there.
 
 use std::time::Duration;
 
@@ -21,6 +24,8 @@ pub struct Observation {
     pub at: Duration,
     /// Whether the server refused it.
     pub refused: bool,
+    /// The time from its sending to its answer.
+    pub latency: Duration,
     /// The pause that the refusal asks for.
     pub wait: Option<Duration>,
     /// Maximum amount by which the pause is rounded up.
@@ -54,6 +59,8 @@ enum Phase {
     Middle,
     /// Whether refused requests count.
     Recount,
+    /// Requests at gaps of which the least is looked for.
+    Gaps,
     Over,
 }
 
@@ -77,6 +84,8 @@ pub struct Experiment {
     others: (Duration, Duration),
     edge: Duration,
     at_edge: u64,
+    /// The last request that was accepted while gaps are tried, if none was refused since.
+    gap_from: Option<Observation>,
     /// The end of the first window, if its refusal named it.
     first_edge: Option<Duration>,
     found: ProbeResult,
@@ -84,6 +93,16 @@ pub struct Experiment {
 
 /// The first interval of polling.
 const FIRST_POLL: Duration = Duration::from_secs(1);
+
+impl Observation {
+    fn sent(&self) -> Duration {
+        self.at.saturating_sub(self.latency / 2)
+    }
+
+    fn answered(&self) -> Duration {
+        self.at + self.latency / 2
+    }
+}
 
 impl Experiment {
     /// An experiment with at most this number of refusals.
@@ -103,6 +122,7 @@ impl Experiment {
             others: (Duration::ZERO, Duration::ZERO),
             edge: Duration::ZERO,
             at_edge: 0,
+            gap_from: None,
             first_edge: None,
             found: ProbeResult::default(),
         }
@@ -129,7 +149,7 @@ impl Experiment {
         match self.phase {
             Phase::Fill | Phase::Edge | Phase::Refill | Phase::Middle | Phase::Recount => u64::MAX,
             Phase::Others(left) => left,
-            Phase::Poll(_) | Phase::Lone | Phase::Over => 1,
+            Phase::Poll(_) | Phase::Lone | Phase::Gaps | Phase::Over => 1,
         }
     }
 
@@ -152,11 +172,12 @@ impl Experiment {
                 self.stop("it was refused as often as it may be (--refusals)");
             }
         } else {
-            self.add_accepted(seen.at);
+            self.add_accepted(seen);
         }
     }
 
-    fn add_accepted(&mut self, at: Duration) {
+    fn add_accepted(&mut self, seen: Observation) {
+        let at = seen.at;
         self.accepted += 1;
         match self.phase {
             Phase::Fill => {
@@ -166,7 +187,8 @@ impl Experiment {
                 self.period.1 = at.saturating_sub(self.began.unwrap_or_default());
                 self.enter(Phase::Lone, at + self.beyond_period());
             }
-            Phase::Lone => self.after_lone(at),
+            Phase::Lone => self.after_lone(seen),
+            Phase::Gaps => self.accepted_after_gap(seen),
             Phase::Others(left) => {
                 if left + 1 == self.units {
                     self.others.0 = at;
@@ -229,6 +251,7 @@ impl Experiment {
                 self.found.refusals_count = Some(self.accepted < free);
                 self.conclude();
             }
+            Phase::Gaps => self.refused_after_gap(seen),
             Phase::Over => {}
         }
     }
@@ -251,8 +274,13 @@ impl Experiment {
         }
     }
 
-    fn after_lone(&mut self, at: Duration) {
+    fn after_lone(&mut self, seen: Observation) {
+        let at = seen.at;
         self.lone = at;
+        if self.units == 1 && self.period.0 * 2 < self.period.1 {
+            self.gap_from = Some(seen);
+            return self.enter(Phase::Gaps, at + self.period.1 / 2);
+        }
         let period = usual_period(self.period.0, self.period.1);
         // The others must be sent before the period of the lone one ends.
         let room = period.saturating_sub(self.spent + self.spent / 4);
@@ -261,6 +289,36 @@ impl Experiment {
             1 => self.enter(Phase::Edge, at + self.beyond_period()),
             units => self.enter(Phase::Others(units - 1), at + half),
         }
+    }
+
+    /// The server accepts two requests of which the second is answered this long after the
+    /// first was sent: its gap is no longer.
+    fn accepted_after_gap(&mut self, seen: Observation) {
+        if let Some(before) = self.gap_from {
+            let gap = seen.answered().saturating_sub(before.sent());
+            self.period.1 = self.period.1.min(gap);
+            self.found.kind = FoundKind::Bucket;
+            let per_second = 1.0 / self.period.1.as_secs_f64().max(1e-3);
+            self.found.per_second = Some(per_second);
+            self.found.least_per_second = Some(per_second);
+        }
+        self.gap_from = Some(seen);
+        let (least, most) = self.period;
+        let next = least + most.saturating_sub(least) / 2;
+        if next < seen.latency || most.saturating_sub(least) < least / 10 {
+            self.conclude();
+        } else {
+            self.next = seen.answered() + next;
+        }
+    }
+
+    /// The gap is longer than from the answer of the one to the sending of the other.
+    fn refused_after_gap(&mut self, seen: Observation) {
+        if let Some(before) = self.gap_from.take() {
+            let gap = seen.sent().saturating_sub(before.answered());
+            self.period.0 = self.period.0.max(gap).min(self.period.1);
+        }
+        self.next = seen.at + self.beyond_period() * 2;
     }
 
     /// A bucket accepts no more than came back since the refusal before.
@@ -365,6 +423,8 @@ impl Experiment {
         let period = usual_period(self.period.0, self.period.1);
         let times = (apart.as_secs_f64() / period.as_secs_f64()).round().max(1.0) as u32;
         let from = apart.saturating_sub(seen.rounding) / times;
+        // Windows that begin with their first use end at no multiples.
+        self.found.least_period = Some(self.period.0);
         self.period = (from.max(self.period.0), (apart + seen.rounding) / times);
     }
 

@@ -163,6 +163,7 @@ fn plan(
             max_refusals: u32::MAX,
             ..job.retry.clone()
         },
+        refusal: job.refusal.iter().cloned().chain([judge::RefusalRule::unavailable()]).collect(),
         output: Default::default(),
         ..job.clone()
     };
@@ -316,6 +317,7 @@ fn observation(
     Observation {
         at: elapsed.saturating_sub(answer.latency / 2),
         refused: matches!(ruling, Ruling::Refused(..)),
+        latency: answer.latency,
         wait,
         rounding: rounding(answer),
     }
@@ -333,7 +335,8 @@ fn rounding(answer: &Answer) -> Duration {
     }
 }
 
-/// Refuses answers that say nothing of a limit. A lone server error counts as accepted.
+/// Refuses answers that say nothing of a limit. A lone server error other than 503 counts as
+/// accepted.
 fn check(answer: &Answer, seen: &Observation) -> Result<(), Error> {
     let status = answer.status;
     if seen.refused || status.is_success() || status.is_server_error() {

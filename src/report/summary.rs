@@ -302,6 +302,8 @@ pub struct FoundLimit {
     pub was_refused: bool,
     /// Whether the search came to an end before the run did.
     pub is_settled: bool,
+    /// Whether the server's headers name it.
+    pub is_named: bool,
     /// The flags that keep this pace without a search.
     pub next_time: String,
 }

@@ -63,6 +63,7 @@ fn the_bound_of_a_search_is_of_the_pace_that_it_found() {
         per_second: 29.6,
         was_refused: true,
         is_settled,
+        is_named: false,
         next_time: "--rate 148/5s --shape spread".into(),
     };
     let text = |found| {

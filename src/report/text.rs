@@ -239,6 +239,7 @@ fn limit(limit: &LimitReport) -> String {
 fn found_limit(found: &FoundLimit) -> String {
     let pace = per_second(found.per_second);
     let what = match (found.is_settled, found.was_refused) {
+        _ if found.is_named => format!("the server names its limit, {pace}"),
         (true, _) => format!("found {pace}"),
         (false, true) => format!("was still searching, at {pace}"),
         (false, false) => format!("was never refused, at {pace}: the server may take more"),

@@ -3,13 +3,14 @@
 //! nothing, and a run takes at most 1.06 of its least possible time. `tests/servers/install`
 //! brings them.
 
+use std::ops::RangeInclusive;
 use std::process::Command;
 use std::thread;
 
-use throng_mock::Settings;
+use throng_mock::{ServerLimit, Settings};
 
 use crate::delays::{Delays, Statuses};
-use crate::harness::{Ended, Place, Server, free_port, mock, run};
+use crate::harness::{Ended, Place, Server, free_port, mock, run, throng};
 
 /// The largest part of its least possible time that a run may take.
 const MOST: f64 = 1.06;
@@ -125,6 +126,11 @@ fn nginx_refuses_nothing_of_what_is_in_flight() {
 
 /// HAProxy with a stick table that refuses more than 20 requests in 2 s.
 fn haproxy() -> Server {
+    haproxy_in("2s")
+}
+
+/// HAProxy with a stick table that refuses more than 20 requests in a period.
+fn haproxy_in(period: &str) -> Server {
     let (place, port) = (Place::new(), free_port());
     let config = place.file(
         "haproxy.cfg",
@@ -137,7 +143,7 @@ defaults
     timeout connect 1m
 frontend all
     bind 127.0.0.1:{port}
-    stick-table type ip size 1k expire 1m store http_req_rate(2s)
+    stick-table type ip size 1k expire 1m store http_req_rate({period})
     http-request track-sc0 src
     http-request deny deny_status 429 if {{ sc_http_req_rate(0) gt 20 }}
     http-request return status 200
@@ -186,10 +192,15 @@ fn the_python_package_limits_refuses_nothing() {
 
 /// A rate limiter for Express with 20 requests in 3 s, and these headers.
 fn express(package: &str, headers: &str) -> Server {
+    express_in("3000", package, headers)
+}
+
+/// A rate limiter for Express with 20 requests in these milliseconds, and these headers.
+fn express_in(millis: &str, package: &str, headers: &str) -> Server {
     let port = free_port();
     let mut command = Command::new("node");
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/limiters.js"));
-    command.args([&port.to_string(), package, "20", "3000", headers]);
+    command.args([&port.to_string(), package, "20", millis, headers]);
     Server::start(command, port)
 }
 
@@ -207,4 +218,149 @@ fn the_limiters_of_express_refuse_nothing() {
             });
         }
     });
+}
+
+/// A gateway whose limit is looked for: with its rate in a second, and the network before it.
+struct Unknown {
+    name: &'static str,
+    start: fn() -> Server,
+    per_second: f64,
+    /// How long requests are on their way, in milliseconds.
+    way: RangeInclusive<u64>,
+    /// The part of the limit that is to be reached after 20 s.
+    least: f64,
+}
+
+const JITTER: RangeInclusive<u64> = 5..=80;
+
+fn nginx_with_burst() -> Server {
+    let zone = "limit_req_zone $server_port zone=all:64k rate=20r/s;";
+    nginx(zone, "limit_req zone=all burst=20 nodelay;")
+}
+
+fn nginx_without_burst() -> Server {
+    let zone = "limit_req_zone $server_port zone=all:64k rate=10r/s;";
+    nginx(zone, "limit_req zone=all;")
+}
+
+impl Unknown {
+    /// In a run with `--rate auto`: whether no more than one request in fifty is refused, the
+    /// part of the limit that is taken in after 20 s, and the rate for next time.
+    fn search(&self, seed: u64) -> (bool, f64, f64) {
+        const FOUND: f64 = 20.0;
+        let (gateway, place) = ((self.start)(), Place::new());
+        let network = Delays::of(self.way.clone(), gateway.port, seed);
+        let numbers: String =
+            (0..(self.per_second * 25.0) as u32).map(|number| format!("{number}\n")).collect();
+        run()
+            .arg("--url", &format!("{}/page.json?n={{{{ line }}}}", network.url()))
+            .arg("--input", &place.file("rows.txt", &numbers))
+            .arg("--summary-json", &place.path("summary.json"))
+            .flags("--rate auto")
+            .exits(0);
+        let answers = network.answers();
+        let is_refusal = |status: &u16| matches!(status, 429 | 503);
+        let refused = answers.iter().filter(|(_, status)| is_refusal(status)).count();
+        let accepted = answers.iter().filter(|(at, status)| *status == 200 && *at >= FOUND);
+        let accepted: Vec<f64> = accepted.map(|(at, _)| *at).collect();
+        let time = accepted.last().unwrap() - FOUND;
+        let found = place.json("summary.json")["limits"][0]["found"]["per_second"].as_f64();
+        (
+            refused * 50 <= answers.len(),
+            accepted.len() as f64 / time / self.per_second,
+            found.unwrap() / self.per_second,
+        )
+    }
+}
+
+#[test]
+fn a_search_is_seldom_refused_and_finds_nine_tenths_of_a_gateways_limit() {
+    let gateways = [
+        Unknown {
+            name: "nginx with a burst",
+            start: nginx_with_burst,
+            per_second: 20.0,
+            way: JITTER,
+            least: 0.9,
+        },
+        // Each request that is a millisecond early is refused, so jitter is lost from the pace.
+        Unknown {
+            name: "nginx without a burst",
+            start: nginx_without_burst,
+            per_second: 10.0,
+            way: 0..=1,
+            least: 0.8,
+        },
+        Unknown {
+            name: "HAProxy",
+            start: || haproxy_in("1s"),
+            per_second: 20.0,
+            way: JITTER,
+            least: 0.9,
+        },
+        Unknown {
+            name: "express-rate-limit",
+            start: || express_in("1000", "express-rate-limit", "draft-7"),
+            per_second: 20.0,
+            way: JITTER,
+            least: 0.9,
+        },
+    ];
+    thread::scope(|threads| {
+        for gateway in &gateways {
+            threads.spawn(|| {
+                let mut tries = Vec::new();
+                for seed in 1..=TRIES {
+                    let (is_seldom, share, found) = gateway.search(seed);
+                    tries.push((is_seldom, share, found));
+                    if is_seldom && share >= gateway.least && (0.7..=1.02).contains(&found) {
+                        return;
+                    }
+                }
+                panic!("{}: {tries:?}", gateway.name);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_probe_of_a_gateway_proposes_no_rate_above_its_limit_nor_a_period_below_it() {
+    let line_within = |gateway: &Server, refusals: u32| {
+        let network = Delays::of(0..=1, gateway.port, 1);
+        let flags = format!("{}/page.json --refusals {refusals}", network.url());
+        let probe = throng("probe").flags(&flags).exits(0);
+        let line = probe.stdout.lines().find(|line| line.starts_with("--rate "));
+        line.unwrap_or_else(|| panic!("{}", probe.stdout)).to_owned()
+    };
+    let line = |gateway: &Server| line_within(gateway, 3);
+    let express = |headers| line(&express_in("5000", "express-rate-limit", headers));
+    thread::scope(|threads| {
+        threads.spawn(|| assert_eq!(express("draft-7"), "--rate 20/5s"));
+        threads.spawn(|| assert_eq!(express("draft-8"), "--rate 20/5s"));
+        threads.spawn(|| {
+            let line = line(&nginx_with_burst());
+            assert!(
+                line.contains("bucket:") && (0.4..=1.0).contains(&(rate_of(&line) / 20.0)),
+                "{line}"
+            );
+            let burst: u64 = line.split_once("--burst ").unwrap().1.parse().unwrap();
+            assert!((18..=24).contains(&burst), "{line}");
+        });
+        threads.spawn(|| {
+            let line = line(&nginx_without_burst());
+            assert!(line.ends_with("--burst 1"), "{line}");
+            assert!((0.6..=1.0).contains(&(rate_of(&line) / 10.0)), "{line}");
+        });
+        // It states no pause, so that each look costs a refusal.
+        threads.spawn(|| {
+            let line = line_within(&haproxy(), 6);
+            assert!(rate_of(&line) <= 10.0, "{line}");
+        });
+    });
+}
+
+/// The units in a second of a line with `--rate`.
+fn rate_of(line: &str) -> f64 {
+    let limit: ServerLimit = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    f64::from(limit.units) / limit.period.as_secs_f64()
 }

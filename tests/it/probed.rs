@@ -167,7 +167,6 @@ fn a_probe_says_what_to_write_and_how_it_ends() {
     of_row.says("write a value in the place of {{ id }}");
     let few = probe().arg("-H", "x-api-key: k").flags("--max-requests 5").exits(1);
     assert!(few.stdout.contains("none of 5 requests was refused"), "{}", few.stdout);
-    throng("probe").exits(2);
 }
 
 #[test]
@@ -223,4 +222,16 @@ fn a_run_right_after_a_probe_counts_its_requests() {
         .flags("--rate 20/3s")
         .exits(0);
     assert_eq!(server.judgement().refused, before, "none of the run's requests is refused");
+}
+
+#[test]
+fn the_gap_of_a_server_that_takes_one_at_a_time_is_found_from_above() {
+    for limit in ["gcra:10/1s", "gcra:4/1s", "bucket:20/1s:1"] {
+        for refusal in [Refusal::Bare, Refusal::RetryAfterSeconds] {
+            let server = Settings { refusal, ..Settings::default() };
+            let found = probe(limit, server, 4);
+            let share = proposed(&found) / real(limit).2;
+            assert!((0.7..=1.0).contains(&share), "{share} of {limit} {refusal:?}: {found:?}");
+        }
+    }
 }

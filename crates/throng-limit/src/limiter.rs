@@ -170,6 +170,8 @@ pub struct FoundPace {
     pub was_refused: bool,
     /// Whether the search has come to an end: otherwise the pace is the last that was tried.
     pub is_settled: bool,
+    /// The units and the period of the limit that the server's headers name, if that is kept.
+    pub named: Option<(u64, Duration)>,
 }
 
 impl LimiterStats {

@@ -3,6 +3,9 @@
 //! Requests leave one after the other, evenly: then a refusal costs one request and those in
 //! flight, and windows, buckets and counters of a server look alike. Only the pace has to be
 //! found. See [`Search`] for how.
+//!
+//! A limit whose window the server's headers name needs no search: it is kept as a sliding
+//! window is ([`Named`]), below the pace.
 
 use std::time::Duration;
 
@@ -13,7 +16,7 @@ use crate::limiter::{
 };
 use crate::quota::SharedTerms;
 use crate::time::Time;
-use crate::window::Window;
+use crate::window::{Window, WindowKind, WorstCase};
 
 /// `auto:500/1m`.
 pub(crate) const AUTO: Spec = Spec {
@@ -33,10 +36,28 @@ pub(crate) const AUTO: Spec = Spec {
 #[derive(Debug)]
 struct Auto {
     ceiling: Window<Sliding>,
+    /// Limits that the server's headers name, by their windows.
+    named: Vec<Named>,
+    /// Units that are in flight.
+    in_flight: u64,
+    linger: Duration,
+    skew: Duration,
     search: Search,
     /// When the next request may leave.
     next: Time,
 }
+
+/// A limit that the server's headers name. Units count from when they are taken until a
+/// period after their answer, so the proof is that of [`Sliding`].
+#[derive(Debug)]
+struct Named {
+    units: u64,
+    period: Duration,
+    counted: WorstCase,
+}
+
+/// Maximum number of limits that headers name.
+const MOST_NAMED: usize = 4;
 
 /// Time by which requests that left late are caught up with: timers ring late by less.
 const CATCH_UP: Duration = Duration::from_millis(2);
@@ -45,9 +66,75 @@ impl Auto {
     fn new(terms: &Terms) -> Auto {
         Auto {
             ceiling: terms.window(Sliding::of(terms)).certified(),
+            named: Vec::new(),
+            in_flight: 0,
+            linger: terms.linger,
+            skew: terms.skew,
             search: Search::new(terms.units, terms.period),
             next: Time::ZERO,
         }
+    }
+
+    /// The server names a limit. Gives whether its count is no news.
+    fn heed_name(&mut self, now: Time, info: RateLimitInfo) -> bool {
+        let (Some(units @ 1..), Some(period)) = (info.limit, info.window) else {
+            return false;
+        };
+        if let Some(named) = self.named.iter_mut().find(|named| named.period == period) {
+            named.units = units;
+            return named.agrees(now, info);
+        }
+        if self.named.len() < MOST_NAMED && !period.is_zero() {
+            let counts_for = Sliding::new(period, self.skew).end(Time::ZERO).since(Time::ZERO);
+            let mut counted = WorstCase::new(counts_for);
+            // The server's count has those that were answered, and those of other clients.
+            let gone = units.saturating_sub(info.remaining.unwrap_or(units)).min(units);
+            counted.taken(now, self.in_flight + gone);
+            counted.arrived(now, gone);
+            self.named.push(Named { units, period, counted });
+        }
+        false
+    }
+
+    /// Counts an event of an attempt in the limits that headers name.
+    fn count(&mut self, now: Time, hold: &Reservation, event: Event) {
+        let is_in_flight = hold.is_in_flight();
+        let ends = !matches!(event, Event::Sent | Event::Acked | Event::Finished);
+        match event {
+            Event::Settled(units) if is_in_flight => {
+                self.in_flight = (self.in_flight + units).saturating_sub(hold.units);
+            }
+            _ if ends && is_in_flight => {
+                self.in_flight = self.in_flight.saturating_sub(hold.units);
+            }
+            _ => {}
+        }
+        for Named { counted, .. } in &mut self.named {
+            match event {
+                Event::Answered | Event::Refused { .. } => counted.arrived(now, hold.units),
+                Event::Lost => counted.lost(now.after(self.linger), self.linger, hold.units),
+                Event::Returned if is_in_flight => counted.returned(hold.units),
+                Event::Settled(units) if is_in_flight => {
+                    counted.returned(hold.units);
+                    counted.taken(now, units);
+                }
+                // Units that turn out not to be used count on.
+                Event::Settled(units) => {
+                    counted.taken(now, units.saturating_sub(hold.units));
+                    counted.arrived(now, units.saturating_sub(hold.units));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The slowest limit that headers name, if the search allows no less.
+    fn named_rate(&self) -> Option<(u64, Duration)> {
+        let pace = self.search.found().per_unit;
+        let rates = self.named.iter().map(|named| (named.units, named.period));
+        let slowest = rates.max_by_key(|&(units, period)| time_per_unit(units, period))?;
+        let (units, period) = slowest;
+        (self.search.was_never_refused() || pace <= time_per_unit(units, period)).then_some(slowest)
     }
 
     fn settle(&mut self, hold: &Reservation, units: u64) {
@@ -63,9 +150,27 @@ impl Auto {
     }
 }
 
+impl Named {
+    /// Whether the server's count is no news: no less is left of it than is free here.
+    fn agrees(&mut self, now: Time, info: RateLimitInfo) -> bool {
+        let (Some(remaining), Some(reset)) = (info.remaining, info.reset) else {
+            return false;
+        };
+        let free = self.units.saturating_sub(self.counted.units(now));
+        // Resets are told in whole seconds.
+        free <= remaining && reset <= self.period + self.period / 20 + Duration::from_secs(1)
+    }
+}
+
+fn time_per_unit(units: u64, period: Duration) -> Duration {
+    period / u32::try_from(units.max(1)).unwrap_or(u32::MAX)
+}
+
 impl Limiter for Auto {
     fn earliest(&mut self, now: Time, units: u64) -> Availability {
-        let when = self.ceiling.earliest(now, units);
+        let ceiling = self.ceiling.earliest(now, units);
+        let named = self.named.iter_mut().map(|it| it.counted.earliest(now, units, it.units));
+        let when = named.fold(ceiling, Availability::max);
         if self.next <= now {
             return when;
         }
@@ -78,10 +183,13 @@ impl Limiter for Auto {
         let units_now = u32::try_from(units).unwrap_or(u32::MAX);
         let gap = self.search.per_unit().saturating_mul(units_now);
         self.next = self.next.max(now.before(CATCH_UP)).after(gap);
+        self.in_flight += units;
+        self.named.iter_mut().for_each(|named| named.counted.taken(now, units));
         self.ceiling.take(now, units)
     }
 
     fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
+        self.count(now, hold, event);
         match event {
             Event::Answered => self.search.answered(now, hold.units),
             Event::Refused { explained } => self.search.refused(now, explained),
@@ -101,7 +209,8 @@ impl Limiter for Auto {
     }
 
     fn inform(&mut self, now: Time, info: RateLimitInfo) -> bool {
-        self.ceiling.inform(now, info)
+        let is_known = self.heed_name(now, info);
+        self.ceiling.inform(now, info) || is_known
     }
 
     fn allow(&mut self, amount: u64) {
@@ -110,7 +219,16 @@ impl Limiter for Auto {
     }
 
     fn stats(&self) -> LimiterStats {
-        LimiterStats { found: Some(self.search.found()), ..self.ceiling.stats() }
+        let named = self.named_rate();
+        let searched = self.search.found();
+        let found = match named {
+            Some((units, period)) => {
+                let per_unit = searched.per_unit.max(time_per_unit(units, period));
+                FoundPace { per_unit, is_settled: true, named, ..searched }
+            }
+            None => searched,
+        };
+        LimiterStats { found: Some(found), ..self.ceiling.stats() }
     }
 
     fn is_idle(&mut self, now: Time) -> bool {
@@ -132,6 +250,11 @@ impl Limiter for Auto {
 /// server's window is longer than that time: then the window's amount and length are known,
 /// and trials last as long. Where a pace is refused that was right before, trials become
 /// twice as long.
+///
+/// A bucket is empty at each refusal. So it has got back whatever it took in since then: its
+/// rate is no less than that, whatever came back in a pause. Where a pace is refused that had
+/// lasted, the search falls back a quarter of the way to this rate; and the pace that it
+/// gives as found was taken in from one refusal to another, or for [`PROOF`] windows since one.
 #[derive(Debug)]
 struct Search {
     period: Duration,
@@ -142,6 +265,8 @@ struct Search {
     refused: Option<f64>,
     /// By how much more is tried next.
     step: f64,
+    /// The period, or the longer window that a pause has shown.
+    window: Duration,
     trial: Duration,
     trial_ends: Time,
     /// Answers for which the trial lasts at least: it is no trial of what is in flight.
@@ -154,12 +279,25 @@ struct Search {
     found: Option<f64>,
     belief: u32,
     in_flight: u64,
-    /// Since when requests leave without a pause, and the units that the server took in.
-    busy_since: Option<Time>,
+    /// Units that the server has taken in.
     accepted: u64,
-    /// The time of the refusal after which none has left yet.
-    refused_at: Option<Time>,
+    /// Since when requests leave without a pause.
+    busy_since: Option<Mark>,
+    /// The refusal after which none has left yet.
+    refused_at: Option<Mark>,
+    /// The first refusal, and the last one whose pause is over.
+    first_refusal: Option<Mark>,
+    last_refusal: Option<Mark>,
     last_pause: Option<Duration>,
+    /// The fastest pace that the server has taken in since a refusal.
+    proven: Option<f64>,
+}
+
+/// A time, and the units that the server had taken in by then.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    time: Time,
+    accepted: u64,
 }
 
 /// By how much more is tried while none was refused.
@@ -175,6 +313,13 @@ const LONGEST_TRIAL: u32 = 64;
 /// Answers of a trial at least, and for each request in flight: a refusal then costs few of them.
 const ANSWERS: u64 = 4;
 const ANSWERS_IN_FLIGHT: u64 = 10;
+/// Number of windows after which the pace since a refusal is one that the server takes, and
+/// between two refusals.
+const PROOF: u32 = 6;
+const SHORT_PROOF: u32 = 2;
+/// Fewest units before a pause that tell a window; by how much more is tried where fewer do.
+const TELLING: u64 = 3;
+const LARGEST_STEP: f64 = 1.5;
 
 impl Search {
     fn new(units: u64, period: Duration) -> Search {
@@ -186,6 +331,7 @@ impl Search {
             right: None,
             refused: None,
             step: LARGE_STEP,
+            window: period,
             trial: period,
             trial_ends: Time::ZERO,
             trial_answers: 0,
@@ -194,10 +340,13 @@ impl Search {
             found: None,
             belief: FIRST_BELIEF,
             in_flight: 0,
-            busy_since: None,
             accepted: 0,
+            busy_since: None,
             refused_at: None,
+            first_refusal: None,
+            last_refusal: None,
             last_pause: None,
+            proven: None,
         }
     }
 
@@ -208,11 +357,21 @@ impl Search {
 
     fn found(&self) -> FoundPace {
         let pace = self.found.or(self.right).unwrap_or(self.pace);
+        let pace = self.proven.map_or(pace, |proven| pace.min(proven));
         FoundPace {
             per_unit: Duration::try_from_secs_f64(1.0 / pace).unwrap_or(Duration::MAX),
-            was_refused: self.last_pause.is_some() || self.refused_at.is_some(),
+            was_refused: !self.was_never_refused(),
             is_settled: self.found.is_some(),
+            named: None,
         }
+    }
+
+    fn was_never_refused(&self) -> bool {
+        self.last_pause.is_none() && self.refused_at.is_none()
+    }
+
+    fn mark(&self, time: Time) -> Mark {
+        Mark { time, accepted: self.accepted }
     }
 
     fn set_ceiling(&mut self, units: u64) {
@@ -229,7 +388,7 @@ impl Search {
         if let Some(refused_at) = self.refused_at.take() {
             self.conclude(refused_at, now);
         } else if self.busy_since.is_none() {
-            self.busy_since = Some(now);
+            self.busy_since = Some(self.mark(now));
             self.begin_trial(now);
         }
         self.in_flight += 1;
@@ -242,10 +401,25 @@ impl Search {
     fn answered(&mut self, now: Time, units: u64) {
         self.ended();
         self.accepted += units;
+        self.prove(now);
         self.trial_answers = self.trial_answers.saturating_sub(1);
         let is_over = self.is_used_up && now >= self.trial_ends && self.trial_answers == 0;
         if is_over && self.refused_at.is_none() {
             self.held(now);
+        }
+    }
+
+    /// What the server has taken in since a refusal is a pace that it takes, if that is long ago.
+    fn prove(&mut self, now: Time) {
+        for mark in [self.first_refusal, self.last_refusal].into_iter().flatten() {
+            self.prove_between(mark, self.mark(now), PROOF);
+        }
+    }
+
+    fn prove_between(&mut self, from: Mark, to: Mark, windows: u32) {
+        if to.time.since(from.time) >= self.window * windows {
+            let pace = from.pace_until(to);
+            self.proven = Some(self.proven.map_or(pace, |proven| proven.max(pace)));
         }
     }
 
@@ -256,7 +430,7 @@ impl Search {
     fn refused(&mut self, now: Time, explained: bool) {
         self.ended();
         if !explained {
-            self.refused_at.get_or_insert(now);
+            self.refused_at = self.refused_at.or(Some(self.mark(now)));
         }
     }
 
@@ -292,25 +466,36 @@ impl Search {
             Some(refused) => self.pace = more.min((self.pace * refused).sqrt()),
             None => self.pace = more.min(self.ceiling),
         }
-        self.step = (self.step * self.step).min(LARGE_STEP);
+        self.step = (self.step * self.step).min(LARGE_STEP.max(self.step));
     }
 
     /// The pause after a refusal is over.
-    fn conclude(&mut self, refused_at: Time, now: Time) {
-        let busy = refused_at.since(self.busy_since.unwrap_or(refused_at));
-        let pause = now.since(refused_at);
-        let taken_in_for = |pause: Duration| {
-            (self.accepted as f64).max(0.5) / (busy + pause).as_secs_f64().max(1e-6)
-        };
+    fn conclude(&mut self, refused: Mark, now: Time) {
+        let began = self.busy_since.unwrap_or(refused);
+        let busy = refused.time.since(began.time);
+        let pause = now.since(refused.time);
+        let taken = self.accepted.saturating_sub(began.accepted);
+        let taken_in_for =
+            |pause: Duration| (taken as f64).max(0.5) / (busy + pause).as_secs_f64().max(1e-6);
         let was_right = self.right.is_some_and(|right| right >= self.pace * BACK);
         let back = self.pace * BACK;
         self.refused = Some(self.pace);
         self.found =
             self.found.map(|found| if self.pace > found { found } else { back.min(found) });
+        let came_back = self.last_refusal.map(|last| last.pace_until(refused));
+        if let Some(last) = self.last_refusal {
+            self.prove_between(last, refused, SHORT_PROOF);
+        }
+        let is_vague = pause > busy && taken < TELLING;
         let pace = match self.right {
+            _ if is_vague => {
+                self.right = None;
+                (taken_in_for(pause) * back).sqrt()
+            }
             _ if pause > busy => {
                 self.right = None;
-                self.trial = self.trial.max(busy + pause);
+                self.window = self.window.max(busy + pause);
+                self.trial = self.trial.max(self.window);
                 taken_in_for(pause)
             }
             Some(right) if !was_right => right,
@@ -322,16 +507,31 @@ impl Search {
                 let held_for_long = was_right && busy >= self.trial;
                 // Part of a pause is rounding.
                 let shorter = self.last_pause.map_or(pause, |last| last.min(pause));
-                if held_for_long { back } else { taken_in_for(shorter) }
+                match came_back {
+                    Some(came_back) if held_for_long => {
+                        (came_back * back * back * back).sqrt().sqrt()
+                    }
+                    None if held_for_long => back,
+                    _ => taken_in_for(shorter),
+                }
             }
         };
         self.pace = if self.right.is_some() { pace } else { pace.min(back) };
-        self.step = SMALL_STEP;
+        self.step = if is_vague { LARGEST_STEP } else { SMALL_STEP };
         self.rest = None;
         self.last_pause = Some(pause);
-        self.busy_since = Some(now);
-        self.accepted = 0;
+        self.first_refusal = self.first_refusal.or(Some(refused));
+        self.last_refusal = Some(refused);
+        self.busy_since = Some(self.mark(now));
         self.begin_trial(now);
+    }
+}
+
+impl Mark {
+    /// Units that the server took in from here on, in a second.
+    fn pace_until(self, later: Mark) -> f64 {
+        let units = later.accepted.saturating_sub(self.accepted) as f64;
+        units.max(0.5) / later.time.since(self.time).as_secs_f64().max(1e-6)
     }
 }
 

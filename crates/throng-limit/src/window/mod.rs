@@ -394,6 +394,22 @@ impl WorstCase {
         WorstCase { period, resolution, open: 0, ended: Timeline::new(EXACT, resolution), peak: 0 }
     }
 
+    /// When units can be taken of which there are `most` in each window.
+    pub fn earliest(&mut self, now: Time, units: u64, most: u64) -> Availability {
+        let over = (self.units(now) + units.min(most)).saturating_sub(most);
+        if over == 0 {
+            return Availability::Now;
+        }
+        let enough = self.ended.time_of(over);
+        enough.map_or(Availability::AfterAnAnswer, |time| Availability::At(time.after(self.period)))
+    }
+
+    /// Units that can have arrived in the window that ends now.
+    pub fn units(&mut self, now: Time) -> u64 {
+        self.ended.forget(now, self.period);
+        self.open + self.ended.units()
+    }
+
     /// The attempt may arrive from now on. The window that ends now is the one
     /// into which it can fall together with the most that came before.
     pub fn taken(&mut self, now: Time, units: u64) {
