@@ -76,8 +76,13 @@ pub struct Experiment {
     /// Number that the first phase had accepted, and its duration.
     units: u64,
     spent: Duration,
-    /// The time of the last refusal.
-    refused_at: Duration,
+    /// The earliest arrival of the first request that was accepted, and the latest one of the
+    /// last, in the first phase.
+    filling: Option<(Duration, Duration)>,
+    /// The last refusal.
+    refusal: Option<Observation>,
+    /// Tokens of a bucket that come back in a second at most.
+    most_per_second: f64,
     /// The bounds of the period.
     period: (Duration, Duration),
     lone: Duration,
@@ -116,7 +121,9 @@ impl Experiment {
             began: None,
             units: 0,
             spent: Duration::ZERO,
-            refused_at: Duration::ZERO,
+            filling: None,
+            refusal: None,
+            most_per_second: 0.0,
             period: (Duration::ZERO, Duration::ZERO),
             lone: Duration::ZERO,
             others: (Duration::ZERO, Duration::ZERO),
@@ -166,7 +173,7 @@ impl Experiment {
         if seen.refused {
             self.found.refusals += 1;
             self.add_refused(seen);
-            self.refused_at = seen.at;
+            self.refusal = Some(seen);
             self.accepted = 0;
             if self.found.refusals >= self.allowed && self.phase != Phase::Over {
                 self.stop("it was refused as often as it may be (--refusals)");
@@ -182,6 +189,8 @@ impl Experiment {
         match self.phase {
             Phase::Fill => {
                 self.began.get_or_insert(at);
+                let (first, last) = self.filling.unwrap_or((seen.sent(), seen.answered()));
+                self.filling = Some((first.min(seen.sent()), last.max(seen.answered())));
             }
             Phase::Poll(_) => {
                 self.period.1 = at.saturating_sub(self.began.unwrap_or_default());
@@ -232,7 +241,7 @@ impl Experiment {
                 self.stop("it takes more at once than it should have by then");
             }
             Phase::Refill => {
-                self.measure(at);
+                self.measure(seen);
                 self.conclude();
             }
             Phase::Middle if 4 * self.accepted >= 3 * self.units => {
@@ -242,7 +251,7 @@ impl Experiment {
             Phase::Middle => {
                 if self.accepted > 0 {
                     self.found.kind = FoundKind::Bucket;
-                    self.measure(at);
+                    self.measure(seen);
                 }
                 self.conclude();
             }
@@ -323,7 +332,7 @@ impl Experiment {
 
     /// A bucket accepts no more than came back since the refusal before.
     fn refused_others(&mut self, seen: Observation) {
-        let rate = self.measure(seen.at);
+        let rate = self.measure(seen);
         let one = Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX);
         let next = one.saturating_add(seen.rounding);
         if seen.wait.is_some_and(|wait| wait > next) {
@@ -336,8 +345,13 @@ impl Experiment {
             return self.conclude();
         }
         self.found.kind = FoundKind::Bucket;
-        // One more may have come back than was seen, and another have begun to.
-        let most = rate * (self.accepted + 2) as f64 / self.accepted.max(1) as f64;
+        // The bucket may have been full in between: more would have come back.
+        let most = if 4 * self.accepted >= 3 * self.units {
+            3.0 * rate
+        } else {
+            // One more may have come back than was seen, and another have begun to.
+            rate * (self.accepted + 2) as f64 / self.accepted.max(1) as f64
+        };
         self.refill(seen.at, rate, most);
     }
 
@@ -383,22 +397,35 @@ impl Experiment {
         }
     }
 
-    /// Waits for 40 tokens of a bucket, but not until it is full at its highest rate.
+    /// The longest time that can have passed between the first arrival and the last one that
+    /// was accepted in the first phase.
+    fn time_to_fill(&self) -> Duration {
+        self.filling.map_or(Duration::ZERO, |(first, last)| last.saturating_sub(first))
+    }
+
+    /// Waits for 40 tokens of a bucket, but not until it is full at its highest rate: the tokens
+    /// that came back while it was emptied show that it holds fewer.
     fn refill(&mut self, at: Duration, rate: f64, most: f64) {
         let units = self.units as f64;
-        let wait = (40.0 / rate).min(0.8 * units / most);
+        let holds = (units - most * self.time_to_fill().as_secs_f64()).max(units / 4.0);
+        let wait = (40.0 / rate).min(holds.min(0.8 * units) / most);
         let wait = Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX);
         self.enter(Phase::Refill, at.saturating_add(wait));
     }
 
-    /// A bucket's rate: the number accepted since the refusal before, by the time.
-    fn measure(&mut self, at: Duration) -> f64 {
-        let since = at.saturating_sub(self.refused_at).as_secs_f64();
-        let rate = self.accepted.max(1) as f64 / since.max(1e-3);
+    /// A bucket's rate: the number accepted since the refusal before, by the time. What may have
+    /// passed between the two arrivals, and the part of a token that may have been there at
+    /// either, give its bounds.
+    fn measure(&mut self, seen: Observation) -> f64 {
+        let (at, sent, answered) = self
+            .refusal
+            .map_or_else(Default::default, |before| (before.at, before.sent(), before.answered()));
+        let seconds = |from, to: Duration| to.saturating_sub(from).as_secs_f64().max(1e-3);
+        let rate = self.accepted.max(1) as f64 / seconds(at, seen.at);
+        let least = self.accepted.saturating_sub(1) as f64 / seconds(sent, seen.answered());
         self.found.per_second = Some(rate);
-        // Before the first refusal a part of a token may have been there.
-        let least = self.accepted.saturating_sub(1) as f64 / since.max(1e-3);
-        self.found.least_per_second = Some(least * TIMING);
+        self.found.least_per_second = Some(least);
+        self.most_per_second = (self.accepted + 1) as f64 / seconds(answered, seen.sent());
         rate
     }
 
@@ -446,9 +473,10 @@ impl Experiment {
         self.phase = Phase::Over;
         match self.found.kind {
             FoundKind::Bucket => {
-                // The tokens that came back meanwhile were not there at first.
-                let back = self.found.per_second.unwrap_or_default() * self.spent.as_secs_f64();
-                self.found.amount = Some(self.units.saturating_sub(back.ceil() as u64).max(1));
+                // The tokens that may have come back meanwhile were not there at first.
+                let back = self.most_per_second * self.time_to_fill().as_secs_f64();
+                let back = back.ceil() as u64;
+                self.found.amount = Some(self.units.saturating_sub(back).max(1));
             }
             _ if self.found.amount.is_some() && !self.period.1.is_zero() => {
                 self.found.per_second = None;
@@ -465,9 +493,6 @@ fn period_bounds(since: Duration, wait: Duration, rounding: Duration) -> (Durati
     let end = since + wait;
     (end.saturating_sub(rounding).max(since), end)
 }
-
-/// The part of a measured rate that is sure, as latencies differ.
-const TIMING: f64 = 0.99;
 
 /// Allowance for clocks and latencies that differ.
 fn margin(time: Duration) -> Duration {

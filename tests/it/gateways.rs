@@ -227,7 +227,7 @@ struct Unknown {
     per_second: f64,
     /// How long requests are on their way, in milliseconds.
     way: RangeInclusive<u64>,
-    /// The part of the limit that is to be reached after 20 s.
+    /// The part of the limit that is to be reached after 20 s, where the machine is busy.
     least: f64,
 }
 
@@ -281,7 +281,7 @@ fn a_search_is_seldom_refused_and_finds_nine_tenths_of_a_gateways_limit() {
             start: nginx_with_burst,
             per_second: 20.0,
             way: JITTER,
-            least: 0.9,
+            least: 0.85,
         },
         // Each request that is a millisecond early is refused, so jitter is lost from the pace.
         Unknown {
@@ -296,14 +296,14 @@ fn a_search_is_seldom_refused_and_finds_nine_tenths_of_a_gateways_limit() {
             start: || haproxy_in("1s"),
             per_second: 20.0,
             way: JITTER,
-            least: 0.9,
+            least: 0.85,
         },
         Unknown {
             name: "express-rate-limit",
             start: || express_in("1000", "express-rate-limit", "draft-7"),
             per_second: 20.0,
             way: JITTER,
-            least: 0.9,
+            least: 0.85,
         },
     ];
     thread::scope(|threads| {
@@ -344,7 +344,7 @@ fn a_probe_of_a_gateway_proposes_no_rate_above_its_limit_nor_a_period_below_it()
                 "{line}"
             );
             let burst: u64 = line.split_once("--burst ").unwrap().1.parse().unwrap();
-            assert!((18..=24).contains(&burst), "{line}");
+            assert!((18..=21).contains(&burst), "{line}");
         });
         threads.spawn(|| {
             let line = line(&nginx_without_burst());

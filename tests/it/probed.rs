@@ -27,15 +27,17 @@ fn probe(limit: &str, server: Settings, refusals: u32) -> ProbeResult {
 }
 
 fn probe_together(limit: &str, server: Settings, refusals: u32, concurrency: u64) -> ProbeResult {
+    let latency = "uniform:3ms:5ms".parse().unwrap();
+    probe_over(limit, Settings { latency, ..server }, refusals, concurrency)
+}
+
+/// A probe over a way of the server's latency.
+fn probe_over(limit: &str, server: Settings, refusals: u32, concurrency: u64) -> ProbeResult {
     let job = json!({"request": {"url": "http://model/"}});
     let job = Job::parse("job.json", &job.to_string()).unwrap();
     let bounds =
         Bounds { refusals, requests: 5_000, time: Duration::from_secs(4_000), concurrency };
-    let server = Settings {
-        limits: vec![limit.parse().unwrap()],
-        latency: "uniform:3ms:5ms".parse().unwrap(),
-        ..server
-    };
+    let server = Settings { limits: vec![limit.parse().unwrap()], ..server };
     let start = || ModelServers::start([(server, Default::default())]);
     simulated(&job, bounds, 0, start).unwrap().found
 }
@@ -97,6 +99,26 @@ fn no_rate_above_the_true_one_is_proposed_and_round_figures_are_found() {
         let found = probe(limit, Settings::default(), 3).rate().unwrap();
         assert!(found.starts_with(&rate), "{found}");
     }
+}
+
+#[test]
+fn no_burst_nor_rate_above_the_true_one_is_proposed_over_a_way_that_varies() {
+    let mut proposals = 0;
+    for limit in BUCKETS.iter().chain(&["gcra:20/1s:21", "bucket:10/1s:21"]) {
+        for seed in 0..20 {
+            let latency = "uniform:2ms:60ms".parse().unwrap();
+            let found = probe_over(limit, Settings { seed, latency, ..Settings::default() }, 3, 1);
+            if found.rate().is_none() {
+                continue;
+            }
+            proposals += 1;
+            let (_, amount, rate) = real(limit);
+            let what = format!("seed {seed}, {limit}: {found:?}");
+            assert!(found.amount.unwrap() as f64 <= amount, "{what}");
+            assert!(proposed(&found) <= rate + 1e-9, "{what}");
+        }
+    }
+    assert!(proposals > 80, "{proposals} of 160 probes propose a limit");
 }
 
 #[test]
