@@ -346,7 +346,7 @@ impl Experiment {
         }
         self.found.kind = FoundKind::Bucket;
         // The bucket may have been full in between: more would have come back.
-        let most = if 4 * self.accepted >= 3 * self.units {
+        let most = if 10 * self.accepted >= 9 * self.units {
             3.0 * rate
         } else {
             // One more may have come back than was seen, and another have begun to.
