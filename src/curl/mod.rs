@@ -1,12 +1,13 @@
 //! Translates a curl command, such as from an API's documentation, to parts of a job.
 //! Files that it names (`@FILE`) are read.
 //!
-//! - `words`: splits the command as a shell does
+//! - `words`: splits the command as a shell does; `cmd` as Windows does
 //! - `flags`: the table of flags
 //! - `request`: the parts of the job
 
 use crate::error::Error;
 
+mod cmd;
 mod flags;
 mod request;
 mod words;
@@ -21,10 +22,13 @@ pub use request::Translated;
 /// If a part of it is not understood: nothing is left out silently.
 pub fn translate(command: &str) -> Result<Translated, Error> {
     let wrong = |why: String| Error::plan(format!("the curl command (--curl): {why}"));
-    let words = words::words(command.trim()).map_err(wrong)?;
+    let command = command.trim();
+    let words = if cmd::is_for_cmd(command) { cmd::words(command) } else { words::words(command) };
+    let words = words.map_err(wrong)?;
     let mut words = words.into_iter();
     let first = words.next().unwrap_or_default();
-    if first.rsplit('/').next() != Some("curl") {
+    let program = first.rsplit(['/', '\\']).next().unwrap_or_default();
+    if !matches!(program, "curl" | "curl.exe") {
         return Err(wrong(format!("it begins with {first:?}, not with curl")));
     }
     let mut parts = Vec::new();

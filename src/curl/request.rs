@@ -33,6 +33,8 @@ struct JobDraft {
     upload: Option<String>,
     query: Vec<String>,
     as_query: bool,
+    /// Whether brackets and braces in the URL stand for themselves.
+    globoff: bool,
     head: bool,
     rest: Map<String, Value>,
 }
@@ -78,6 +80,7 @@ impl JobDraft {
             "upload-file" => self.upload = Some(value.into()),
             "url-query" => self.query.push(encoded(value)?),
             "get" => self.as_query = true,
+            "globoff" => self.globoff = true,
             "head" => self.head = true,
             name => self.rest_of(name, value)?,
         }
@@ -239,6 +242,11 @@ impl JobDraft {
 
     fn finish(mut self) -> Result<Translated, String> {
         let mut url = self.url.take().ok_or("it has no URL")?;
+        if let Some(part) = glob(&url).filter(|_| !self.globoff) {
+            return Err(format!(
+                "its URL has {part}, of which curl makes several requests: write {{{{ value }}}} there, and give a row for each value (--input); with -g (--globoff) it is sent as it is"
+            ));
+        }
         let mut query = std::mem::take(&mut self.query);
         if self.as_query {
             query.append(&mut self.data);
@@ -291,6 +299,38 @@ impl JobDraft {
             }
         }
     }
+}
+
+/// The first part of a URL of which curl makes several requests: `[1-3]`, `[a-z:2]`, `{a,b}`.
+fn glob(url: &str) -> Option<&str> {
+    let mut rest = url;
+    while let Some(at) = rest.find(['[', '{']) {
+        let part = &rest[at..];
+        if part.starts_with("{{") {
+            rest = part.split_once("}}")?.1;
+            continue;
+        }
+        let is_range = part.starts_with('[');
+        let end = part.find(if is_range { ']' } else { '}' });
+        let inside = end.map_or("", |end| &part[1..end]);
+        let is_glob = if is_range { is_curl_range(inside) } else { inside.contains(',') };
+        if is_glob {
+            return end.map(|end| &part[..=end]);
+        }
+        rest = &part[1..];
+    }
+    None
+}
+
+/// Whether a text is a range as curl writes it: `1-3`, `001-100`, `a-z`, each with `:STEP`.
+fn is_curl_range(text: &str) -> bool {
+    let Some((from, to)) = text.split_once('-') else {
+        return false;
+    };
+    let to = to.split(':').next().unwrap_or_default();
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    let is_letter = |text: &str| text.len() == 1 && text.bytes().all(|it| it.is_ascii_alphabetic());
+    (is_number(from) && is_number(to)) || (is_letter(from) && is_letter(to))
 }
 
 fn with_scheme(url: &str) -> String {

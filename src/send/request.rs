@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
+    TRANSFER_ENCODING, USER_AGENT,
 };
 use http::uri::Authority;
-use http::{HeaderMap, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::TrySendError;
@@ -46,6 +47,7 @@ impl Defaults {
         const AGENT: &str = concat!("throng/", env!("CARGO_PKG_VERSION"));
         let http2 = HeaderMap::from_iter([
             (USER_AGENT, HeaderValue::from_static(AGENT)),
+            (ACCEPT, HeaderValue::from_static("*/*")),
             (ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED)),
         ]);
         let mut http1 = http2.clone();
@@ -62,8 +64,14 @@ impl Defaults {
             name_host(request);
         }
         let without = request.extensions_mut().remove::<SuppressHeaders>();
+        let has_no_length = request.body().is_empty()
+            && matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
         let defaults = if is_http1 { &self.http1 } else { &self.http2 };
         let headers = request.headers_mut();
+        // Without a body hyper writes none, and some servers answer 411 (RFC 9110, 8.6).
+        if has_no_length && !headers.contains_key(TRANSFER_ENCODING) {
+            headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+        }
         if headers.is_empty() && without.is_none() {
             headers.clone_from(defaults);
             return;
@@ -196,12 +204,27 @@ mod tests {
     #[test]
     fn the_job_s_own_headers_win() {
         let mut request = Request::new(Bytes::new());
-        assert_eq!(added(request.clone(), true).len(), 3);
+        assert_eq!(added(request.clone(), true).len(), 4);
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("me"));
         let headers = added(request, true);
         assert_eq!(headers[USER_AGENT], "me");
         assert_eq!(headers[ACCEPT_ENCODING], ACCEPTED);
         assert_eq!(headers[HOST], "api.h:81");
+    }
+
+    #[test]
+    fn a_request_that_could_have_a_body_says_that_it_has_none() {
+        let length = |method, body| {
+            let mut request = Request::new(Bytes::from_static(body));
+            *request.method_mut() = method;
+            added(request, true).get(CONTENT_LENGTH).cloned()
+        };
+        for method in [Method::POST, Method::PUT, Method::PATCH] {
+            assert_eq!(length(method.clone(), b"").unwrap(), "0");
+            assert_eq!(length(method, b"x"), None, "hyper counts it");
+        }
+        assert_eq!(length(Method::GET, b""), None);
+        assert_eq!(length(Method::DELETE, b""), None);
     }
 
     #[test]

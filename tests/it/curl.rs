@@ -52,12 +52,14 @@ const COMMANDS: [&str; 32] = [
     r#"curl -d @FILES/note.txt -d b=2 "HOST/form?x=1""#,
 ];
 
-/// What a request is, apart from who says that it sends it, from the boundary
+/// What a request is, apart from who says that it sends it, from the length of no body, which
+/// curl leaves out, from the boundary
 /// between parts, which is drawn by lot, and from the letters of `%2B`, which some
 /// versions of curl write as `%2b`.
 fn comparable(mut came: Came) -> Came {
     let agent = |value: &str| value.starts_with("curl/") || value.starts_with("throng/");
     came.headers.retain(|(name, value)| name != "user-agent" || !agent(value));
+    came.headers.retain(|(name, value)| name != "content-length" || value != "0");
     came.line = capitals(&came.line);
     let kind = came.header("content-type").unwrap_or_default().to_owned();
     if kind == "application/x-www-form-urlencoded" {
@@ -163,10 +165,52 @@ fn what_is_not_known_is_named() {
         ("wget http://h/", "it begins with \"wget\""),
         ("curl -H 'a: b'", "it has no URL"),
         ("curl http://a/ http://b/", "it has two URLs"),
+        ("curl 'http://h/[1-3]'", "its URL has [1-3], of which curl makes several requests"),
+        ("curl 'http://h/{{ id }}/[a-e:2].txt'", "its URL has [a-e:2]"),
+        ("curl 'http://h/{one,two}'", "its URL has {one,two}"),
         ("curl -d @/no/such http://h/", "/no/such"),
     ] {
         run().arg("--curl", command).arg("--input", &input).exits(2).says(why);
     }
+}
+
+#[test]
+fn brackets_that_are_no_range_and_those_after_g_are_sent() {
+    let recorder = Recorder::start();
+    for (flag, path, sent) in
+        [("", "x?filter[a]=1", "/x?filter[a]=1"), ("-g", "x?ids=[1-3]", "/x?ids=[1-3]")]
+    {
+        recorder.forget();
+        run().arg("--curl", &format!("curl {flag} '{}/{path}'", recorder.url())).exits(0);
+        assert_eq!(recorder.only().line, format!("GET {sent} HTTP/1.1"));
+    }
+}
+
+#[test]
+fn a_command_that_a_browser_copied_for_windows_is_read() {
+    let recorder = Recorder::start();
+    let command = format!(
+        "curl.exe ^\"{}/a?x=1^&y=^%^20z^\" ^\r\n  -X ^\"POST^\" ^\r\n  -H ^\"content-type: application/json^\" ^\r\n  --data-raw ^\"^{{^\\^\"q^\\^\": ^\\^\"it's^\\^\"^}}^\"",
+        recorder.url()
+    );
+    run().arg("--curl", &command).exits(0);
+    let came = recorder.only();
+    assert_eq!(came.line, "POST /a?x=1&y=%20z HTTP/1.1");
+    assert_eq!(came.text(), r#"{"q": "it's"}"#);
+}
+
+#[test]
+fn a_post_without_a_body_says_its_length_and_all_say_what_they_accept() {
+    let recorder = Recorder::start();
+    let url = recorder.url();
+    run().arg("--url", &url).flags("--method POST --resend-unknown").exits(0);
+    let came = recorder.only();
+    assert_eq!(came.header("content-length"), Some("0"));
+    assert_eq!(came.header("accept"), Some("*/*"));
+    recorder.forget();
+    run().arg("--url", &url).arg("--header", "Accept: text/csv").exits(0);
+    assert_eq!(recorder.only().header("accept"), Some("text/csv"));
+    assert_eq!(recorder.only().header("content-length"), None);
 }
 
 #[test]
