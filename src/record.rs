@@ -178,6 +178,8 @@ macro_rules! failure_kinds {
             Status(u16),
             /// The answer has no value of this name.
             MissingValue(String),
+            /// The answer is a failure by the job's rule of this name.
+            Rule(String),
             /// A kind that another version wrote into a results file.
             Other(String),
         }
@@ -193,6 +195,7 @@ macro_rules! failure_kinds {
                     $(FailureKind::$name => $text.into(),)+
                     FailureKind::Status(code) => format!("status {code}").into(),
                     FailureKind::MissingValue(name) => format!("missing {name}").into(),
+                    FailureKind::Rule(name) => format!("rule {name}").into(),
                     FailureKind::Other(text) => text.into(),
                 }
             }
@@ -261,6 +264,9 @@ impl FailureKind {
         }
         if let Some(name) = text.strip_prefix("missing ") {
             return FailureKind::MissingValue(name.to_owned());
+        }
+        if let Some(name) = text.strip_prefix("rule ") {
+            return FailureKind::Rule(name.to_owned());
         }
         let code = text.strip_prefix("status ").and_then(|it| it.parse().ok());
         let status = code.map(FailureKind::Status);
@@ -351,6 +357,7 @@ mod tests {
         let own = [
             FailureKind::Status(500),
             FailureKind::MissingValue("price".into()),
+            FailureKind::Rule("no such item".into()),
             FailureKind::Other("eaten".into()),
         ];
         let fixed = FIXED_KINDS.iter().map(|(kind, _)| kind.clone());

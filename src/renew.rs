@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::extract::{AnswerContext, AnswerKind, Extractor, Settings};
 use crate::format::RESERVED;
 use crate::record::{Failure, FailureKind};
-use crate::row::Fields;
+use crate::row::{Fields, Row};
 use crate::sink;
 
 /// Takes values of the bodies that records keep.
@@ -71,12 +71,7 @@ impl Renewal {
         kind: Option<AnswerKind>,
         known: Vec<String>,
     ) -> Result<Renewal, Error> {
-        let extractor = Extractor::new(settings)?;
-        if let Some(lost) = ["$headers", "$url", "$row"].into_iter().find(|it| extractor.uses(it)) {
-            return Err(Error::plan(format!(
-                "a program uses {lost}, and records don't keep it: run the job again"
-            )));
-        }
+        let extractor = Extractor::of_record(settings)?;
         let taken = extractor.names();
         if taken.is_empty() {
             return Err(Error::plan(
@@ -155,10 +150,13 @@ impl Renewal {
             self.counts.without_body += u64::from(is_ok);
             return self.arranged(fields, Vec::new(), None);
         };
-        let status = fields.get("_status").and_then(Value::as_u64);
-        let status =
-            status.and_then(|status| StatusCode::from_u16(u16::try_from(status).ok()?).ok());
-        let context = AnswerContext { kind: self.kind, status, ..AnswerContext::default() };
+        let row = self.row(&fields);
+        let status = fields.get("_status").and_then(number);
+        let context = AnswerContext {
+            kind: self.kind,
+            status: status.and_then(|status| StatusCode::from_u16(status).ok()),
+            ..AnswerContext::default().of_row(&row)
+        };
         let extracted = self.extractor.extract_in(body.as_bytes(), &context);
         let extracted = extracted.and_then(|values| match self.lacks(&fields) {
             Some(name) if !is_ok => Err(Failure::new(
@@ -185,6 +183,23 @@ impl Renewal {
                 self.arranged(fields, Vec::new(), Some(Some(failure)))
             }
         }
+    }
+
+    /// The row of a record, as far as programs read it.
+    fn row(&self, fields: &Fields) -> Row {
+        let mut row = Row::default();
+        if self.extractor.uses("$row") {
+            let is_input =
+                |name: &String| !RESERVED.contains(&name.as_str()) && !self.is_value(name);
+            let input = fields.iter().filter(|(name, _)| is_input(name));
+            row.fields = input.map(|(name, value)| (name.clone(), value.clone())).collect();
+        }
+        row
+    }
+
+    /// Whether a field of this name is a value of the programs, now or before.
+    fn is_value(&self, name: &String) -> bool {
+        self.known.contains(name) || self.taken.contains(name)
     }
 
     /// A value that the record has not, and that the programs don't take.
@@ -214,8 +229,8 @@ impl Renewal {
         }
         let mut arranged = Fields::new();
         let is_own = |name: &str| RESERVED.contains(&name);
-        let is_value = |name: &String| self.known.contains(name) || self.taken.contains(name);
-        for (name, value) in fields.iter().filter(|(name, _)| !is_own(name) && !is_value(name)) {
+        let is_input = |name: &String| !is_own(name) && !self.is_value(name);
+        for (name, value) in fields.iter().filter(|(name, _)| is_input(name)) {
             arranged.insert(name.clone(), value.clone());
         }
         for name in &self.names {
@@ -250,6 +265,14 @@ fn is_of_extraction(kind: &FailureKind) -> bool {
             | FailureKind::NotCsv
             | FailureKind::SeveralDocuments
     )
+}
+
+/// A status, which formats of texts have as one.
+fn number(value: &Value) -> Option<u16> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        value => value.as_u64().and_then(|number| u16::try_from(number).ok()),
+    }
 }
 
 fn has_value(value: &Value) -> bool {

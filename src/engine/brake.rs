@@ -18,6 +18,9 @@ use crate::record::{Failure, FailureKind, Record};
 const ENOUGH: usize = 30;
 /// Minimum of that number where each request has many rows.
 const ENOUGH_BATCHES: usize = 5;
+/// Number of rows that are `missing`, of as many requests, after which a trial is over. Fewer
+/// say nothing of the others: ids have gaps.
+const ENOUGH_MISSING: usize = 400;
 
 /// Tries each stage of a run.
 pub struct Brake {
@@ -31,7 +34,8 @@ pub struct Brake {
 pub struct UniformFailure {
     /// Number of requests that failed alike.
     pub alike: usize,
-    /// Number of all requests of the stage that were answered before the run was ended.
+    /// Number of all requests of the stage that were answered before the run was ended; rows that
+    /// are `missing` count among them.
     pub answered: usize,
     /// The stage that failed.
     pub stage_index: usize,
@@ -61,7 +65,10 @@ struct TrialState {
     is_over: bool,
     /// Number of requests that failed, by kind.
     failed: Vec<(FailureKind, usize, Record)>,
+    /// Number of requests that failed.
     answered: usize,
+    /// Number of rows that are `missing`.
+    missing: usize,
 }
 
 /// A row, or the rows of one request, on trial.
@@ -158,6 +165,18 @@ impl Brake {
         }
     }
 
+    /// Counts a row that is `missing`, which gives its slot to another.
+    fn count_missing(&self, stage_index: usize) {
+        let missing = {
+            let mut state = self.stages[stage_index].state();
+            state.missing += 1;
+            state.missing
+        };
+        if missing >= ENOUGH_MISSING {
+            self.end_trial(stage_index);
+        }
+    }
+
     /// Counts a failed request; gives the failure that all have in common, once.
     fn count(&self, stage_index: usize, record: Record) -> Option<&UniformFailure> {
         let stage = &self.stages[stage_index];
@@ -171,7 +190,7 @@ impl Brake {
             let alike = state.add(record);
             let uniform = (alike.0 >= stage.enough).then(|| UniformFailure {
                 alike: alike.0,
-                answered: state.answered,
+                answered: state.answered + state.missing,
                 stage_index,
                 example: alike.1,
             });
@@ -248,7 +267,7 @@ impl RowOnTrial<'_> {
                 self.brake.end_trial(self.stage_index);
             }
             // It does not go on to the next stage.
-            Err(_) if record.is_missing() => self.brake.end_trial(self.stage_index),
+            Err(_) if record.is_missing() => self.brake.count_missing(self.stage_index),
             Err(failure) if record.attempts > 0 && self.brake.counts(failure) => {
                 self.failure.borrow_mut().get_or_insert_with(|| record.clone());
             }

@@ -60,12 +60,17 @@ pub fn outage(
     let (origin, cause) = (origin.authority(), &outage.cause);
     let longest = duration::exact(max_wait.unwrap_or_default());
     let bound = format!("{longest} (retry.max-wait or --max-wait)");
-    match resume(context) {
+    // An answer with a 5xx is no record.
+    let metrics = &context.metrics;
+    let has_records = metrics.ok() + metrics.failed() > 0 || !context.plan.output.done().is_empty();
+    match context.plan.output.path().filter(|_| has_records) {
         Some(_) => format!(
             "{origin}: {cause} for longer than {bound}: the same command with --resume goes on"
         ),
         None if is_reached => {
-            format!("{origin}: {cause} for longer than {bound}: the same command begins anew")
+            format!(
+                "{origin}: {cause} for longer than {bound}: give the same command again once the server is back"
+            )
         }
         None => format!(
             "the server can't be reached: {cause} ({origin}) for longer than {bound}; check request.url (--url), the network and the proxy settings"

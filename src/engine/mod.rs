@@ -181,7 +181,7 @@ impl Run {
         let took = self.metrics().elapsed();
         Ok(summary::report(&self.context, &tally, took, &workers)
             .with_earlier(&tally, earlier)
-            .with_retry())
+            .with_next_commands(self.plan().renewable_values()))
     }
 
     /// The report of a run whose output is finished, and stays as it is.
@@ -197,7 +197,7 @@ impl Run {
         self.metrics().all_ended();
         let (tally, took) = (Tally::new(&plan.aggregates, &[]), self.metrics().elapsed());
         let report = summary::report(&self.context, &tally, took, &[]);
-        Ok(report.with_earlier(&tally, earlier).with_retry())
+        Ok(report.with_earlier(&tally, earlier).with_next_commands(plan.renewable_values()))
     }
 
     /// The file that is being made of all records, at the end of the run.

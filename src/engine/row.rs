@@ -332,7 +332,8 @@ impl RequestExecutor {
                     if let Ok(answer) = outcome {
                         trace.keep_failed(&answer);
                     }
-                    return Ok(Err(failure));
+                    let decision = decision.unwrap_or_default();
+                    return Ok(Err(self.stage().answers.named(failure, decision)));
                 }
                 (Verdict::Retry(pause), _) => {
                     self.counters().retried();

@@ -316,6 +316,7 @@ fn ending(context: &RunContext, tally: &Tally) -> RunEnding {
     });
     RunEnding {
         retry: None,
+        extract: None,
         resume: stopped
             .as_ref()
             .and(path.as_ref())

@@ -61,6 +61,22 @@ impl Program {
         compile(code, &VARIABLES).map(|filter| Program { filter, variables })
     }
 
+    /// Compiles a program that reads the answer that a record keeps, and may use `$status` and
+    /// `$row`.
+    ///
+    /// # Errors
+    /// Where it is wrong, or that it reads what no record keeps.
+    pub fn of_record(code: &str) -> Result<Program, String> {
+        let program = Program::of_answer(code)?;
+        let reads_lost = program.uses("$headers") || program.uses("$url");
+        if reads_lost && compile(code, &["$status", "$row"]).is_err() {
+            return Err(
+                "a record keeps the body and the status of its answer, neither its headers nor its URL: only a run can read $headers and $url".into(),
+            );
+        }
+        Ok(program)
+    }
+
     /// Whether the text of the program names this variable of an answer.
     pub fn uses(&self, variable: &str) -> bool {
         self.variables.contains(&variable)

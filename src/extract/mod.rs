@@ -104,6 +104,14 @@ impl Extractor {
         Extractor::compiled(settings, Program::new)
     }
 
+    /// Compiles programs that read the answers that records keep.
+    ///
+    /// # Errors
+    /// Which program is wrong, and where.
+    pub fn of_record(settings: &Settings) -> Result<Extractor, Error> {
+        Extractor::compiled(settings, Program::of_record)
+    }
+
     fn compiled(settings: &Settings, compile: Compile) -> Result<Extractor, Error> {
         let programs: Vec<(&String, &str)> = settings
             .iter()

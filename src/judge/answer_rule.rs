@@ -38,6 +38,9 @@ pub struct AnswerRule {
     /// The pause where the answer states none.
     #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub pause: Option<Duration>,
+    /// The name by which rows fail: `rule NAME` in place of the status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -220,6 +223,7 @@ impl AnswerRule {
             closes: RefusalScope::default(),
             wait: None,
             pause: None,
+            name: None,
         }
     }
 
@@ -237,6 +241,15 @@ impl AnswerRule {
                 "it fits every answer: give it status, headers, or when (jq over the body)".into(),
             );
         }
+        if let Some(name) = &self.name {
+            check_name(name)?;
+            if !matches!(self.then, Meaning::Fail | Meaning::Retry) {
+                return Err(format!(
+                    "no row fails by {:?}: leave the name out, or write fail or retry",
+                    self.then.name()
+                ));
+            }
+        }
         let pauses = matches!(self.then, Meaning::Retry | Meaning::Refusal);
         if !pauses && (self.pause.is_some() || self.wait.is_some()) {
             return Err(format!(
@@ -248,7 +261,19 @@ impl AnswerRule {
     }
 }
 
-/// `[STATUS] [HEADER: VALUE or JQ] = MEANING [PAUSE]`
+/// Maximum number of characters of a rule's name, by which failures are counted.
+const MAX_NAME: usize = 60;
+
+fn check_name(name: &str) -> Result<(), String> {
+    let is_plain = !name.trim().is_empty() && !name.chars().any(char::is_control);
+    if is_plain && name.chars().count() <= MAX_NAME {
+        Ok(())
+    } else {
+        Err(format!("its name is to be one line of 1 to {MAX_NAME} characters"))
+    }
+}
+
+/// `[STATUS] [HEADER: VALUE or JQ] = MEANING [PAUSE] [NAME]`
 impl FromStr for AnswerRule {
     type Err = String;
 
@@ -263,14 +288,20 @@ impl FromStr for AnswerRule {
         let mut words = then.split_whitespace();
         let named = |word| Meaning::ALL.into_iter().find(|meaning| meaning.name() == word);
         let then = words.next().and_then(named).ok_or_else(wrong)?;
-        let pause = words.next().map(|pause| {
-            let parsed = humantime::parse_duration(pause);
-            parsed.map_err(|_| format!("{pause:?} is no pause: write '202 = retry 5s'"))
-        });
-        if words.next().is_some() {
-            return Err(wrong());
+        let mut rest: Vec<&str> = words.collect();
+        let pause = rest.first().map(|pause| humantime::parse_duration(pause));
+        let mut rule = AnswerRule::any(then);
+        match pause {
+            Some(Ok(pause)) => {
+                rule.pause = Some(pause);
+                rest.remove(0);
+            }
+            Some(Err(_)) if then != Meaning::Fail => {
+                return Err(format!("{:?} is no pause: write '202 = retry 5s'", rest[0]));
+            }
+            Some(Err(_)) | None => {}
         }
-        let mut rule = AnswerRule { pause: pause.transpose()?, ..AnswerRule::any(then) };
+        rule.name = Some(rest.join(" ")).filter(|name| !name.is_empty());
         let mut rest = fits.trim();
         let (first, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
         if first.starts_with(|c: char| c.is_ascii_digit()) || first == "any" {
@@ -304,8 +335,11 @@ impl fmt::Display for AnswerRule {
         fits.extend(self.header.iter().map(HeaderPattern::to_string));
         fits.extend(self.when.clone());
         write!(f, "{} = {}", fits.join(" "), self.then.name())?;
-        match self.pause {
-            Some(pause) => write!(f, " {}", duration::exact(pause)),
+        if let Some(pause) = self.pause {
+            write!(f, " {}", duration::exact(pause))?;
+        }
+        match &self.name {
+            Some(name) => write!(f, " {name}"),
             None => Ok(()),
         }
     }
@@ -332,6 +366,14 @@ mod tests {
                 "2xx .error == \"no = none\" = missing",
                 json!({"status": "2xx", "when": ".error == \"no = none\"", "then": "missing"}),
             ),
+            (
+                "200 .error = fail no such item",
+                json!({"status": 200, "when": ".error", "then": "fail", "name": "no such item"}),
+            ),
+            (
+                "202 = retry 1s still made",
+                json!({"status": 202, "then": "retry", "pause": "1s", "name": "still made"}),
+            ),
             ("$status == 418 = ok", json!({"when": "$status == 418", "then": "ok"})),
         ] {
             let of_flag: AnswerRule = flag.parse().unwrap();
@@ -350,6 +392,8 @@ mod tests {
             (".a == \"missing\"", "the last word is one of"),
             ("404 = missing 5s", "nothing waits after"),
             ("202 = retry soon", "\"soon\" is no pause"),
+            ("500 = fail 5s", "nothing waits after"),
+            ("200 = refusal 5s a name", "no row fails by \"refusal\""),
             ("= missing", "it fits every answer"),
             ("999 = ok", "is no HTTP status"),
         ] {

@@ -15,7 +15,7 @@ use super::signals::{HeaderRules, HeardHeaders, InvalidHeader, parse_pause, read
 use crate::error::Error;
 use crate::extract::{AnswerContext, Extractor};
 use crate::limit::duration;
-use crate::record::Failure;
+use crate::record::{Failure, FailureKind};
 
 /// The last rows of every table, as a flag would spell them: the first one that fits counts.
 pub const BUILT_IN: [(&str, &str); 6] = [
@@ -261,6 +261,16 @@ impl AnswerTable {
             TableRow::Answer(number) => format!("answer {number}: {rule}"),
             TableRow::Refusal(number) => format!("refusal {number}: {rule}"),
             TableRow::BuiltIn(_) => format!("built in: {rule}"),
+        }
+    }
+
+    /// The failure of a row by a decision: if its rule has a name, that is the kind.
+    #[must_use]
+    pub fn named(&self, failure: Failure, decision: Decision) -> Failure {
+        let rule = self.rows.iter().find(|checked| checked.row == decision.row);
+        match rule.and_then(|checked| checked.rule.name.clone()) {
+            Some(name) => Failure { kind: FailureKind::Rule(name), ..failure },
+            None => failure,
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::Uri;
 
 use crate::error::Error;
+use crate::format::KeepBody;
 use crate::judge::MaxFailures;
 use crate::limit::{self, Policy, UsedBefore, Workload};
 use crate::quota_store::{self, SharedLimit};
@@ -95,6 +96,15 @@ impl Plan {
         let vault = Arc::new(Vault::new(&job.secrets)?.with(job.env.clone()));
         let plan = Plan::checked(job, environment, &vault);
         plan.map_err(|error| error.map(|text| vault.secrets().hide(text)))
+    }
+
+    /// The names of the values that can be taken anew from the answers that records keep.
+    pub(crate) fn renewable_values(&self) -> &[String] {
+        if self.columns.body == KeepBody::None || self.identity.joins_pages {
+            &[]
+        } else {
+            &self.columns.values
+        }
     }
 
     fn checked(

@@ -65,11 +65,20 @@ impl FailureListing {
         for group in groups {
             let count = plural(group.rows.len() as u64, "row", "rows");
             let (kind, detail) = (short(&group.kind), escape(&group.detail));
-            text += &format!("\n{kind}: {detail}\n {count}:\n");
-            text += &wrapped(&group.rows);
+            let rows = match &*group.rows {
+                [row] => format!("{}\n", shown(row)),
+                rows => format!("\n{}", wrapped(rows)),
+            };
+            text += &format!("\n{kind}: {detail}\n {count}:{rows}");
         }
         text
     }
+}
+
+/// A row by its number and its first field, after a space.
+fn shown((number, label): &(u64, String)) -> String {
+    let label = if label.is_empty() { String::new() } else { format!(" ({})", escape(label)) };
+    format!(" {number}{label}")
 }
 
 /// The rows by their number, as many in a line as fit.
@@ -77,10 +86,9 @@ fn wrapped(rows: &[(u64, String)]) -> String {
     let mut rows: Vec<&(u64, String)> = rows.iter().collect();
     rows.sort();
     let (mut text, mut line) = (String::new(), String::new());
-    for (index, (number, label)) in rows.iter().enumerate() {
-        let label = if label.is_empty() { String::new() } else { format!(" ({})", escape(label)) };
+    for (index, row) in rows.iter().enumerate() {
         let comma = if index + 1 == rows.len() { "" } else { "," };
-        let row = format!(" {number}{label}{comma}");
+        let row = format!("{}{comma}", shown(row));
         if line.len() + row.len() > WIDTH && !line.is_empty() {
             text += &format!(" {line}\n");
             line.clear();
@@ -112,7 +120,7 @@ mod tests {
         assert_eq!(lines.nth(1), Some("timeout: =no answer, in 30 s"));
         assert_eq!(lines.next(), Some(" 40 rows:"));
         assert!(lines.next().unwrap().starts_with("  1 (RIV), 2 (RIV), 3 (RIV),"), "{text}");
-        assert!(text.ends_with("\nstatus 404: no\\u{1b}[m\n 1 row:\n  41 (RIV)\n"), "{text}");
+        assert!(text.ends_with("\nstatus 404: no\\u{1b}[m\n 1 row: 41 (RIV)\n"), "{text}");
         assert!(text.lines().all(|line| line.len() <= WIDTH + 1), "{text}");
     }
 }

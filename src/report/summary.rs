@@ -106,20 +106,53 @@ impl Report {
         }
     }
 
-    /// The report with the command that asks for failed rows again, if some of them failed for
-    /// reasons that may pass.
+    /// The report with the commands by which failed rows may become ok: one that asks for them
+    /// again, and one that takes a value anew from kept answers, if it is `renewable`.
     #[must_use]
-    pub fn with_retry(mut self) -> Report {
-        let may_pass = |it: &&FailureReport| FailureKind::parse(&it.kind).may_pass();
-        let passing: u64 = self.failures.iter().filter(may_pass).map(|it| it.count).sum();
-        if passing > 0 && self.ending.output.is_some() && self.brake.is_none() {
-            let failed = self.rows.failed;
-            self.ending.retry = Some(format!(
-                "the same command with --retry-failed asks again for the {} that failed, {passing} of them for reasons that may pass",
-                plural(failed, "row", "rows")
-            ));
-        }
+    pub fn with_next_commands(mut self, renewable: &[String]) -> Report {
+        let Some(output) = self.ending.output.as_deref().filter(|_| self.brake.is_none()) else {
+            return self;
+        };
+        self.ending.retry = self.retry();
+        self.ending.extract = self.missing_value(renewable).map(|(name, rows)| {
+            format!(
+                "throng extract {output} -e {name}=JQ takes the value anew from the answers of {}, without a request",
+                plural(rows, "row", "rows")
+            )
+        });
         self
+    }
+
+    /// The command that asks for failed rows again, if some of them failed for reasons that may
+    /// pass, or for want of the right key.
+    fn retry(&self) -> Option<String> {
+        let rows_of = |fits: &dyn Fn(&FailureKind) -> bool| -> u64 {
+            let kinds = self.failures.iter().filter(|it| fits(&FailureKind::parse(&it.kind)));
+            kinds.map(|it| it.count).sum()
+        };
+        let passing = rows_of(&FailureKind::may_pass);
+        let without_key = rows_of(&|kind| *kind == FailureKind::Status(401));
+        let failed = self.rows.failed;
+        let reasons = match passing {
+            0 if without_key == 0 => return None,
+            0 => String::new(),
+            passing if passing == failed => ", for reasons that may pass".to_owned(),
+            passing => format!(", {} of them for reasons that may pass", count(passing)),
+        };
+        let key = if without_key > 0 { " (status 401: give the right key)" } else { "" };
+        let rows = plural(failed, "row", "rows");
+        Some(format!(
+            "the same command with --retry-failed asks again for the {rows} that failed{reasons}{key}"
+        ))
+    }
+
+    /// The one of these values that most rows lack, and the number of these rows.
+    fn missing_value(&self, values: &[String]) -> Option<(String, u64)> {
+        let lacks = |it: &FailureReport| match FailureKind::parse(&it.kind) {
+            FailureKind::MissingValue(name) if values.contains(&name) => Some((name, it.count)),
+            _ => None,
+        };
+        self.failures.iter().find_map(lacks)
     }
 
     /// The failures in one line.
@@ -381,6 +414,9 @@ pub struct RunEnding {
     /// The command that asks for failed rows again, if some may be ok another time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<String>,
+    /// The command that takes a value anew from kept answers, if rows failed for want of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extract: Option<String>,
 }
 
 impl RowReport {

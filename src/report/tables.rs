@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::escape::short;
+use super::escape::{escape, short};
 use super::summary::FailureReport;
 use super::words::{count, number, percent, plural};
 use crate::tally::{Accuracy, AggregateResult, Example, Figure, Figures, ResultGroup};
@@ -13,6 +13,8 @@ use crate::tally::{Accuracy, AggregateResult, Example, Figure, Figures, ResultGr
 const LINES: usize = 20;
 /// Maximum number of failed rows that are shown.
 const EXAMPLES: usize = 15;
+/// Maximum number of rows that are named for one message.
+const ROWS_OF_MESSAGE: usize = 5;
 
 /// A table of the single figures, then a table for each grouped aggregate; with the figures
 /// of this run where they are others.
@@ -95,9 +97,14 @@ fn about(figure: &Figure) -> &'static str {
     }
 }
 
-/// A table of the kinds, then some rows of each; empty without failures. With the number of
-/// this run's rows where it differs.
-pub(super) fn failures(kinds: &[FailureReport], of_run: Option<&[FailureReport]>) -> Vec<String> {
+/// A table of the kinds, then some rows of each, equal messages together; empty without failures.
+/// With the number of this run's rows where it differs, and the command that lists all failures
+/// of the results file.
+pub(super) fn failures(
+    kinds: &[FailureReport],
+    of_run: Option<&[FailureReport]>,
+    results: Option<&str>,
+) -> Vec<String> {
     let kind = |kind: &FailureReport| {
         let share = percent(kind.share);
         let mut line = vec![short(&kind.kind), plural(kind.count, "row", "rows"), share];
@@ -119,22 +126,41 @@ pub(super) fn failures(kinds: &[FailureReport], of_run: Option<&[FailureReport]>
     let some = |kind: &FailureReport| example_lines(kind, each);
     lines.extend(kinds.iter().flat_map(some).take(EXAMPLES));
     let all: u64 = kinds.iter().map(|kind| kind.count).sum();
-    if all > EXAMPLES as u64 {
-        lines.push("  … throng report --failed RESULTS lists all".to_owned());
+    if all > EXAMPLES as u64
+        && let Some(results) = results
+    {
+        lines.push(format!("  all of them: throng report --failed {}", escape(results)));
     }
     lines
 }
 
+/// The examples of a kind, at most so many lines: equal messages share one.
 fn example_lines(kind: &FailureReport, most: usize) -> Vec<String> {
-    let line = |example: &Example| {
-        let label = match &*example.label {
-            "" => String::new(),
-            label => format!(" ({})", short(label)),
-        };
-        let (kind, detail) = (short(&kind.kind), short(&example.detail));
-        format!("  row {}{label}: {kind}: {detail}", example.row)
+    let mut groups: Vec<(&str, Vec<&Example>)> = Vec::new();
+    for example in &kind.examples {
+        match groups.iter_mut().find(|(detail, _)| *detail == example.detail) {
+            Some((_, rows)) => rows.push(example),
+            None => groups.push((&example.detail, vec![example])),
+        }
+    }
+    let has_more = kind.count > kind.examples.len() as u64;
+    let line = |(detail, rows): (&str, Vec<&Example>)| {
+        let mut named: Vec<String> = rows.iter().take(ROWS_OF_MESSAGE).map(|it| row(it)).collect();
+        if rows.len() > ROWS_OF_MESSAGE || (has_more && rows.len() > 1) {
+            named.push("…".to_owned());
+        }
+        let rows = if named.len() == 1 { "row" } else { "rows" };
+        format!("  {rows} {}: {}: {}", named.join(", "), short(&kind.kind), short(detail))
     };
-    kind.examples.iter().take(most).map(line).collect()
+    groups.into_iter().take(most).map(line).collect()
+}
+
+/// A row by its number and its first field.
+fn row(example: &Example) -> String {
+    match &*example.label {
+        "" => example.row.to_string(),
+        label => format!("{} ({})", example.row, short(label)),
+    }
 }
 
 /// The first rows of a table, with the number of the rest.
@@ -208,18 +234,41 @@ mod tests {
 
     #[test]
     fn examples_are_shared_among_kinds() {
-        let example = |row| Example { row, label: String::new(), detail: "why".to_owned() };
+        let example = |row| Example { row, label: String::new(), detail: format!("why {row}") };
         let kind = |place: u64| FailureReport {
             kind: format!("status {place}"),
             count: 20,
             share: 0.125,
             examples: (0..15).map(example).collect(),
         };
-        let lines = failures(&[kind(1), kind(2)], None);
+        let lines = failures(&[kind(1), kind(2)], None, Some("a.jsonl"));
         assert_eq!(lines.len(), 3 + 15 + 1);
         assert_eq!(lines[1], "  status 1  20 rows  12.5 %");
-        assert_eq!(lines[3], "  row 0: status 1: why");
-        assert_eq!(failures(&(0..30).map(kind).collect::<Vec<_>>(), None).len(), 22 + 15 + 1);
+        assert_eq!(lines[3], "  row 0: status 1: why 0");
+        assert_eq!(lines[18], "  all of them: throng report --failed a.jsonl");
+        let many: Vec<FailureReport> = (0..30).map(kind).collect();
+        assert_eq!(failures(&many, None, None).len(), 22 + 15);
+    }
+
+    #[test]
+    fn equal_messages_share_a_line() {
+        let example = |row: u64, detail: &str| Example {
+            row,
+            label: if row == 0 { "A".to_owned() } else { String::new() },
+            detail: detail.to_owned(),
+        };
+        let kind = |count, examples| FailureReport {
+            kind: "timeout".to_owned(),
+            count,
+            share: 1.0,
+            examples,
+        };
+        let few = vec![example(0, "why"), example(1, "else"), example(2, "why")];
+        let lines = failures(&[kind(3, few)], None, None);
+        assert_eq!(lines[2..], ["  rows 0 (A), 2: timeout: why", "  row 1: timeout: else"]);
+        let many = (1..=15).map(|row| example(row, "why")).collect();
+        let lines = failures(&[kind(40, many)], None, None);
+        assert_eq!(lines[2..], ["  rows 1, 2, 3, 4, 5, …: timeout: why"]);
     }
 
     #[test]

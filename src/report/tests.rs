@@ -210,6 +210,7 @@ fn nothing_of_a_server_reaches_the_terminal_as_it_is() {
             stopped: Some(evil.into()),
             resume: Some(evil.into()),
             retry: Some(evil.into()),
+            extract: Some(evil.into()),
         },
         limits: vec![LimitReport { rate: evil.into(), guard: evil.into(), ..limit() }],
         warnings: vec![Warning { message: "pages".into(), count: 1, example: evil.into() }],

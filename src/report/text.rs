@@ -44,7 +44,9 @@ impl Report {
         lines.extend(apart(answers(&self.aggregates, run.map(|run| &*run.aggregates))));
         // What the first answers had in common stands above.
         if self.brake.is_none() {
-            lines.extend(apart(failures(&self.failures, run.map(|run| &*run.failures))));
+            let of_run = run.map(|run| &*run.failures);
+            let results = self.ending.output.as_deref();
+            lines.extend(apart(failures(&self.failures, of_run, results)));
         }
         lines.extend(apart(ending(self)));
         lines.join("\n") + "\n"
@@ -324,11 +326,12 @@ fn latency(latency: &LatencyReport) -> String {
 }
 
 fn ending(report: &Report) -> Vec<String> {
-    let RunEnding { output, resume, retry, .. } = &report.ending;
+    let RunEnding { output, resume, retry, extract, .. } = &report.ending;
     let output = output.iter().map(|path| format!("records: {}", escape(path)));
     let resume = resume.iter().map(|command| format!("to continue: {}", escape(command)));
     let retry = retry.iter().map(|command| format!("to retry: {}", escape(command)));
-    output.chain(resume).chain(retry).collect()
+    let extract = extract.iter().map(|command| format!("to mend: {}", escape(command)));
+    output.chain(resume).chain(retry).chain(extract).collect()
 }
 
 fn worker(worker: &WorkerReport) -> String {

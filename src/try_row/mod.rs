@@ -264,7 +264,7 @@ fn ending(
         (_, Verdict::Retry(pause)) => RowEnd::Again(answer.failure(), pause),
         (_, Verdict::GiveUp(failure)) => match failure.kind {
             FailureKind::Missing | FailureKind::EndOfPages => RowEnd::Nothing(failure),
-            _ => RowEnd::Failed(failure),
+            _ => RowEnd::Failed(stage.answers.named(failure, decision)),
         },
         (_, Verdict::Done) => return read(stage, answer, context),
     };

@@ -130,6 +130,40 @@ fn another_file_may_take_the_values_and_rows_without_an_answer_stay() {
 }
 
 #[test]
+fn programs_of_kept_answers_read_the_row_and_the_status() {
+    for output in ["out.jsonl", "out.csv", "out.parquet", "out.db"] {
+        let (place, server) = (Place::new(), quotes());
+        let ended = ask(&place, &server, 5, output).flags("-e prize=.quote.prize").exits(1);
+        let results = place.path(output);
+        ended.says(&format!(
+            "to mend: throng extract {results} -e prize=JQ takes the value anew from the answers of 5 rows, without a request"
+        ));
+        let extract = |program: &str| throng("extract").arg(&results, "-e").flags(program);
+        for variable in ["$headers.etag", "$url"] {
+            let wrong = extract(&format!("x={variable}")).exits(2);
+            wrong.says("only a run can read $headers and $url");
+        }
+        let program = "name=[.quote.name,$row.symbol,($row|length),$status]|tojson";
+        extract(program).exits(0);
+        let first = &table(&place, output)[0]["name"];
+        assert_eq!(first, r#"["S0","S0",1,200]"#, "{output}");
+    }
+}
+
+#[test]
+fn a_key_that_ends_in_mid_run_names_the_command_for_its_rows() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let ended = run()
+        .with_two_statuses(&mock.url(), "401")
+        .files(&place, 12, "out.jsonl")
+        .flags("--progress none")
+        .exits(1);
+    ended.says(
+        "to retry: the same command with --retry-failed asks again for the 2 rows that failed (status 401: give the right key)",
+    );
+}
+
+#[test]
 fn the_words_of_a_failure_are_bounded_and_an_answer_is_whole() {
     let long = format!("{{\"detail\": \"{}\"}}", "é".repeat(40_000));
     let whole = long.clone();
@@ -186,7 +220,7 @@ fn the_end_names_the_next_command() {
             .exits(exit)
     };
     ask("", "503", 1).says(
-        "to retry: the same command with --retry-failed asks again for the 2 rows that failed, 2 of them for reasons that may pass",
+        "to retry: the same command with --retry-failed asks again for the 2 rows that failed, for reasons that may pass",
     );
     assert!(!ask("", "404", 1).stderr.contains("to retry"));
     let cut = ask("--take 3", "404", 0);

@@ -77,6 +77,18 @@ fn rows_wait_for_a_server_that_goes_away_in_one_way_or_another() {
 }
 
 #[test]
+fn a_run_without_a_record_does_not_promise_to_be_resumed() {
+    let (place, recorder) =
+        (Place::new(), Recorder::answering(|_| answer("502 Bad Gateway", &[], "{}")));
+    let ended = ask(&place, &recorder.url()).flags("--max-wait 1s").exits(3);
+    ended
+        .says("status 502 for longer than 1s")
+        .says("give the same command again once the server is back");
+    assert!(!ended.stderr.contains("--resume"), "{}", ended.stderr);
+    assert!(!std::path::Path::new(&place.path("out.jsonl")).exists());
+}
+
+#[test]
 fn a_server_that_stays_away_stops_the_run_and_resume_goes_on() {
     let (place, mock) = (Place::new(), limited());
     let gateway = Gateway::before(mock.addr());
