@@ -89,7 +89,9 @@ pub fn main(arguments: &ExtractArgs) -> Result<Exit, Error> {
         }
     }
     let pass = lock(&renewing);
-    pass.renewal.counts.lines().iter().for_each(|line| say::note(line));
+    if !show.quiet {
+        pass.renewal.counts.lines().iter().for_each(|line| say::note(line));
+    }
     let mut report = Report::of(&pass.tally);
     report.ending.output = Some(output.as_ref().unwrap_or(results).clone());
     run::show(&report, show)?;

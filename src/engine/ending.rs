@@ -11,7 +11,7 @@ use crate::judge::OutageState;
 use crate::limit::{AcquireError, Rule, Time, duration};
 use crate::plan::Deadline;
 use crate::record::FailureKind;
-use crate::send::Origin;
+use crate::send::{Origin, SendError};
 
 /// Why no request of this stage gets a permit any more, and when it would get one.
 pub fn no_permit(context: &RunContext, stage_index: usize, error: &AcquireError) -> String {
@@ -75,6 +75,17 @@ pub fn outage(
         None => format!(
             "the server can't be reached: {cause} ({origin}) for longer than {bound}; check request.url (--url), the network and the proxy settings"
         ),
+    }
+}
+
+/// That a server was never reached, and that waiting is no help.
+pub fn unreachable(error: &SendError) -> String {
+    let SendError { kind, detail, .. } = error;
+    let advice = "check request.url (--url), the network and the proxy settings";
+    if detail.ends_with('?') {
+        format!("the server can't be reached: {kind}: {detail} Else {advice}")
+    } else {
+        format!("the server can't be reached: {kind}: {detail}; {advice}")
     }
 }
 

@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::engine::context::RunContext;
+use crate::engine::ending;
 use crate::extract::{self, AnswerContext};
 use crate::format::KeepBody;
 use crate::judge::{Decision, Tries, Verdict, delivery};
@@ -408,13 +409,11 @@ impl RequestExecutor {
         match outcome {
             Err(error)
                 if error.is_of_host()
-                    && !Origin::of(uri).is_some_and(|it| self.stage().transport.has_reached(&it))
+                    && !Origin::of(uri)
+                        .is_some_and(|it| self.stage().transport.has_reached(&it))
                     && is_the_job_s() =>
             {
-                Err(self.end_run(format!(
-                    "the server can't be reached: {}: {}; check request.url (--url), the network and the proxy settings",
-                    error.kind, error.detail
-                )))
+                Err(self.end_run(ending::unreachable(error)))
             }
             _ => Ok(()),
         }

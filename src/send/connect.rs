@@ -217,7 +217,7 @@ impl Transport {
             let connection = self.dial(origin).await?;
             missing.set("no HTTP/2 settings from the server");
             let welcome = connection.welcome().await;
-            welcome.map_err(|why| not_welcome(origin, &why))?;
+            welcome.map_err(|error| not_welcome(origin, error))?;
             Ok(connection)
         });
         let timer = pin!(tokio::time::sleep(limit));
@@ -445,17 +445,23 @@ async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &HttpProxy) -> Result<Up
     let status = answer.status();
     if !status.is_success() {
         let refusal = proxy.refusal_of_tunnel(status);
-        return Err(refusal.unwrap_or_else(|| refused(format!("it answered {status}"))));
+        return Err(refusal.unwrap_or_else(|| proxy.no_tunnel(status)));
     }
     hyper::upgrade::on(answer).await.map_err(|error| refused(causes(&error)))
 }
 
-fn not_welcome(origin: &Origin, why: &str) -> SendError {
-    let detail = format!(
-        "{}:{}: the connection ended before the server sent its HTTP/2 settings: {why}",
-        origin.host, origin.port
-    );
-    trouble(FailureKind::Connect, detail, Delivery::NotSent)
+fn not_welcome(origin: &Origin, error: SendError) -> SendError {
+    let server = format!("{}:{}", origin.host, origin.port);
+    let detail = match error.delivery {
+        Delivery::Final => format!(
+            "{server} does not speak HTTP/2, which network.http (--http) asks for: --http 1.1 does without"
+        ),
+        _ => format!(
+            "{server}: the connection ended before the server sent its HTTP/2 settings: {}",
+            error.detail
+        ),
+    };
+    SendError { detail, ..error }
 }
 
 fn too_slow(origin: &Origin, missing: &str, limit: Duration) -> SendError {

@@ -97,7 +97,7 @@ impl Connection {
     }
 
     /// Waits until the server has announced its maximum of concurrent requests.
-    pub async fn welcome(&self) -> Result<(), String> {
+    pub async fn welcome(&self) -> Result<(), SendError> {
         match self {
             Connection::Http1 { .. } => Ok(()),
             Connection::Http2 { share, .. } => share.welcome().await,

@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 
 use super::acked::tapped;
-use super::causes;
 use super::request::{Interim, Outgoing, WriteResult};
 use super::streams::{Listener, LocalExecutor, Streams, WatchedStream};
+use super::{SendError, causes};
 
 /// Why this build has no HTTP/2; none, since it has.
 pub const MISSING: Option<&str> = None;
@@ -52,7 +52,7 @@ impl Http2 {
     }
 
     /// Waits until the server has announced its maximum of concurrent requests.
-    pub async fn welcome(&self) -> Result<(), String> {
+    pub async fn welcome(&self) -> Result<(), SendError> {
         self.streams.welcome().await
     }
 

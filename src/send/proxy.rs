@@ -44,6 +44,17 @@ impl HttpProxy {
         })
     }
 
+    /// The error of an answer to `CONNECT` that opens no tunnel. By some statuses it never will, to
+    /// any server or to this one.
+    pub fn no_tunnel(&self, status: StatusCode) -> SendError {
+        if matches!(status.as_u16(), 400 | 403 | 404 | 405 | 501) {
+            let why = format!("it answered {status} to CONNECT: is it a proxy for this server?");
+            SendError { delivery: Delivery::Final, ..self.error(&why) }
+        } else {
+            self.error(&format!("it answered {status}"))
+        }
+    }
+
     /// The error of an answer to a request without TLS, if the proxy itself asks for
     /// credentials by it. A bare 401 is the server's.
     pub fn refusal(&self, status: StatusCode, headers: &HeaderMap) -> Option<SendError> {

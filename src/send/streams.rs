@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::error::Error;
 use std::future::poll_fn;
 use std::io::IoSlice;
 use std::pin::{Pin, pin};
@@ -20,8 +21,9 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 
 use super::acked::{Heads, Listen};
-use super::causes;
 use super::request::{Interim, MAX_INTERIM, Outgoing};
+use super::{Delivery, SendError, causes};
+use crate::record::FailureKind;
 
 /// What most servers allow on one connection; more are not put on it.
 const MOST: usize = 100;
@@ -37,8 +39,20 @@ struct SharedConnection {
     /// How many the server allows now; none before its settings are there.
     allowed: Box<dyn Fn() -> usize>,
     welcome: Rc<Welcome>,
-    /// Why it ended.
-    end: RefCell<Option<String>>,
+    /// The error with which it ended.
+    end: RefCell<Option<SendError>>,
+}
+
+/// The error of a connection that has ended. Bytes that are no HTTP/2 would come again.
+fn connection_end(end: Result<(), hyper::Error>) -> SendError {
+    let cause = end.as_ref().err().and_then(Error::source);
+    let cause = cause.and_then(|cause| cause.downcast_ref::<h2::Error>());
+    let is_other_protocol = cause.is_some_and(h2::Error::is_library);
+    SendError {
+        kind: FailureKind::Connect,
+        detail: end.map_or_else(|error| causes(&error), |()| "it was closed".to_owned()),
+        delivery: if is_other_protocol { Delivery::Final } else { Delivery::NotSent },
+    }
 }
 
 /// Tells when the server's settings may have come.
@@ -77,8 +91,7 @@ impl Streams {
         let streams = Streams { line: line.clone() };
         let task = spawn_local(async move {
             let end = poll_fn(|cx| Pin::new(&mut *connection.borrow_mut()).poll(cx)).await;
-            let why = end.map_or_else(|error| causes(&error), |()| "it was closed".to_owned());
-            line.end.replace(Some(why));
+            line.end.replace(Some(connection_end(end)));
             line.welcome.news.notify_one();
         });
         (streams, task.abort_handle())
@@ -86,11 +99,11 @@ impl Streams {
 
     /// Waits until the server has said how many requests it takes, or gives why it
     /// never will.
-    pub async fn welcome(&self) -> Result<(), String> {
+    pub async fn welcome(&self) -> Result<(), SendError> {
         let SharedConnection { welcome, end, .. } = &*self.line;
         while self.allowed() == 0 {
-            if let Some(why) = &*end.borrow() {
-                return Err(why.clone());
+            if let Some(error) = &*end.borrow() {
+                return Err(error.clone());
             }
             welcome.news.notified().await;
         }

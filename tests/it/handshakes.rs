@@ -78,6 +78,10 @@ fn a_server_without_http2_is_told_with_what_does_without() {
     }
     let server = format!("https://{addr}");
     ask(&place, &server).arg("--cacert", &roots).flags("--http 1.1").exits(0);
+    // Without TLS, its first bytes tell.
+    let plain = saying(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+    let ended = ask(&place, &format!("http://{plain}")).flags("--http 2").exits(3);
+    ended.says(&format!("{plain} does not speak HTTP/2")).says("--http 1.1");
 }
 
 #[test]
@@ -137,6 +141,11 @@ fn a_proxy_that_wants_a_password_stops_the_run_at_once() {
             b"HTTP/1.1 401 Unauthorized\r\nproxy-authenticate: Basic\r\ncontent-length: 0\r\n\r\n",
             "me:wrong@",
             "the user or the password that it was given is wrong",
+        ),
+        (
+            b"HTTP/1.1 501 Not Implemented\r\ncontent-length: 0\r\n\r\n",
+            "",
+            "it answered 501 Not Implemented to CONNECT: is it a proxy for this server? Else check",
         ),
     ] {
         // Through a tunnel, and in a request's place.

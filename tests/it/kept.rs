@@ -144,7 +144,8 @@ fn programs_of_kept_answers_read_the_row_and_the_status() {
             wrong.says("only a run can read $headers and $url");
         }
         let program = "name=[.quote.name,$row.symbol,($row|length),$status]|tojson";
-        extract(program).exits(0);
+        let ended = extract(program).flags("--quiet").exits(0);
+        assert_eq!(ended.stderr, "");
         let first = &table(&place, output)[0]["name"];
         assert_eq!(first, r#"["S0","S0",1,200]"#, "{output}");
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::Request;
 use tokio::task::AbortHandle;
 
+use super::SendError;
 use super::request::{Interim, WriteResult};
 
 const WHY: &str = "this build has no HTTP/2: build with --features http2";
@@ -23,7 +24,7 @@ impl Http2 {
         Err(WHY.to_owned())
     }
 
-    pub async fn welcome(&self) -> Result<(), String> {
+    pub async fn welcome(&self) -> Result<(), SendError> {
         match *self {}
     }
 

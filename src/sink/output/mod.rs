@@ -268,7 +268,7 @@ impl Output {
             (past.damaged > 0).then(|| aside(format!("{} of {name} cannot be read and will be asked for again", records(past.damaged)))),
             (past.braked > 0).then(|| format!("the run before ended at once, since all rows failed alike: its {} asked for again", counted(past.braked, "row is", "rows are"))),
             (past.twice > 0).then(|| format!("{} of {name} stood there twice: the first one of each row stays", records(past.twice))),
-            (items > 0).then(|| format!("{} not whole in {name}: {} of theirs stay, and the items that are missing are asked for", counted(unfinished.len(), "row is", "rows are"), records(items))),
+            (items > 0).then(|| format!("{} not whole in {name}: {} stay, and the items that are missing are asked for", counted(unfinished.len(), "row is", "rows are"), records(items))),
             (!self.in_doubt.is_empty()).then(|| format!("{} sent and may have been done, but no answer was kept", counted(self.in_doubt.len(), "row was", "rows were"))),
             past.edited.then(|| format!("{name} is not as throng left it: it was edited or damaged; its records are taken as they are")),
         ]
