@@ -30,7 +30,7 @@ pub fn write(
     while let Ok(batch) = records.recv_blocking() {
         let last = records.is_empty();
         let written = write_batch(context, &mut writer, &mut tally, &batch, last);
-        if tally.counts().ok == 0 {
+        if tally.counts().ok == tally.counts().missing {
             failed.extend(batch.iter().map(|record| record.row.number));
         }
         check_failures(context, &tally);

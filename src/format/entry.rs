@@ -167,7 +167,7 @@ pub(crate) struct ReadRecord {
     pub item: Option<u64>,
     /// Whether no item of the row comes after it.
     pub last: bool,
-    /// The kind of its failure, if it failed.
+    /// The kind of its failure, if it failed; `missing` if it is done without values.
     pub failed: Option<FailureKind>,
     /// The field that identifies the row, as the format writes it.
     pub key: Option<Vec<u8>>,
@@ -176,7 +176,20 @@ pub(crate) struct ReadRecord {
 impl ReadRecord {
     /// Whether the row is done.
     pub fn is_ok(&self) -> bool {
-        self.failed.is_none()
+        self.failed.is_none() || self.is_missing()
+    }
+
+    /// Whether the row is done without values.
+    pub fn is_missing(&self) -> bool {
+        self.failed == Some(FailureKind::Missing)
+    }
+
+    /// What a record says of its failure, which is there if it is not `ok`.
+    pub fn failure(ok: bool, error: Option<&str>) -> Option<FailureKind> {
+        match error {
+            Some("missing") => Some(FailureKind::Missing),
+            error => (!ok).then(|| FailureKind::parse(error.unwrap_or_default())),
+        }
     }
 
     /// Whether the server may have done what it was asked.

@@ -250,7 +250,7 @@ impl Decode for JsonlRecords {
             row: line._row,
             item: line._item,
             last: line._last,
-            failed: (!line._ok).then(|| FailureKind::parse(&line._error.unwrap_or_default())),
+            failed: ReadRecord::failure(line._ok, line._error.as_deref()),
             key,
         }))
     }

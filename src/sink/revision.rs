@@ -29,6 +29,23 @@ pub(crate) struct Revision {
     product: Option<Arc<dyn Product>>,
     /// Whether the product was finished, so that it is made again.
     is_finished: bool,
+    /// Takes the journal away again, if there was none and nothing is replaced.
+    unpacked: Option<UnpackedJournal>,
+}
+
+/// The journal of a finished product, which stays as it is unless its records are replaced.
+struct UnpackedJournal {
+    path: PathBuf,
+    is_replaced: bool,
+}
+
+impl Drop for UnpackedJournal {
+    fn drop(&mut self) {
+        if !self.is_replaced {
+            // One that stays can be resumed like any other.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Revision {
@@ -56,6 +73,7 @@ impl Revision {
         let held = SidecarLock::take(&results).map_err(|error| wrong(&error))?;
         let text = product.as_ref().map_or_else(|| results.clone(), |product| product.journal());
         let mut is_finished = false;
+        let mut unpacked = None;
         if let Some(product) = &product {
             let has_journal = text.exists();
             let has_parts = results.is_dir();
@@ -67,12 +85,14 @@ impl Revision {
             if has_parts || !has_journal {
                 unpack(&**product).map_err(|error| wrong(&error))?;
             }
+            unpacked =
+                (!has_journal).then(|| UnpackedJournal { path: text.clone(), is_replaced: false });
         }
         if !text.exists() {
             return Err(wrong(&"there is no such file"));
         }
         let format = if format.is_appended() { format } else { Format::JSONL };
-        Ok(Revision { results, held, before, text, format, product, is_finished })
+        Ok(Revision { results, held, before, text, format, product, is_finished, unpacked })
     }
 
     /// The records as they are.
@@ -102,6 +122,9 @@ impl Revision {
         let _locked = file_lock::take_to_append(&self.text).map_err(|error| self.wrong(&error))?;
         let rows = || Ok(renew(self.rows()?));
         placed(&self.text, |new| convert::write_rows(&rows, self.format, new))?;
+        if let Some(unpacked) = &mut self.unpacked {
+            unpacked.is_replaced = true;
+        }
         self.make_product()?;
         let Some(mut says) = self.before.take() else {
             return self.held.remove().map_err(|error| wrong(&self.results, &error));

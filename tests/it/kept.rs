@@ -143,6 +143,10 @@ fn programs_of_kept_answers_read_the_row_and_the_status() {
             let wrong = extract(&format!("x={variable}")).exits(2);
             wrong.says("only a run can read $headers and $url");
         }
+        // A file that is left as it is is whole still.
+        let other = place.path("other.jsonl");
+        extract("name=.quote.name").arg("-o", &other).exits(0);
+        assert!(!std::path::Path::new(&format!("{results}.journal")).exists(), "{output}");
         let program = "name=[.quote.name,$row.symbol,($row|length),$status]|tojson";
         let ended = extract(program).flags("--quiet").exits(0);
         assert_eq!(ended.stderr, "");

@@ -142,22 +142,21 @@ fn a_rule_with_a_name_names_the_failure_and_the_rows_to_retry() {
     let (place, mock) = (Place::new(), plain_mock());
     let path = r#"/status/200?body={"error":"no+quota"}"#;
     let input = place.file("rows.csv", "id\nonly\n");
-    let ask = |which: &str| {
+    let ask = |flag: &str| {
         run()
             .arg("--url", &format!("{}{}", mock.url(), escaped(path)))
             .arg("--input", &input)
             .arg("--output", &place.path("out.jsonl"))
             .arg("--answer", "200 .error = fail no quota left")
-            .arg("--progress", "none")
-            .arg(&format!("--retry-failed={which}"), "--quiet")
+            .arg(flag, "--quiet")
             .exits(1)
             .says("1 of 1 row failed: rule no quota left (1)");
         mock.judgement().requests
     };
-    assert_eq!(ask("rule no quota left"), 1);
+    assert_eq!(ask("--overwrite"), 1);
     assert_eq!(place.records("out.jsonl")[0]["_error"], "rule no quota left");
-    assert_eq!(ask("rule another"), 1, "that row failed by another rule");
-    assert_eq!(ask("rule no quota left"), 2);
+    assert_eq!(ask("--retry-failed=rule another"), 1, "that row failed by another rule");
+    assert_eq!(ask("--retry-failed=rule no quota left"), 2);
 }
 
 #[test]

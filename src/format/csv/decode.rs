@@ -118,8 +118,7 @@ impl ColumnNumbers {
                 Some(item) => Some(item.parse().ok()?),
             },
             last: !is(self.last.and_then(cell), "false"),
-            failed: (!ok)
-                .then(|| FailureKind::parse(&self.error.and_then(cell).unwrap_or_default())),
+            failed: ReadRecord::failure(ok, self.error.and_then(cell).as_deref()),
             key: key.map(|key| value(&unguarded(&key).into(), self.delimiter)),
         })
     }

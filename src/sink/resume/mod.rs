@@ -349,8 +349,10 @@ impl ResumeState {
 
     fn row(&mut self, seen: &ReadRecord, unwanted: &Unwanted) {
         self.failed += u64::from(!seen.is_ok());
-        let is_chosen = seen.failed.as_ref().is_some_and(|kind| unwanted.failed.takes(kind));
-        let is_braked = !seen.is_ok() && unwanted.braked.contains(seen.row);
+        let is_chosen =
+            !seen.is_ok() && seen.failed.as_ref().is_some_and(|kind| unwanted.failed.takes(kind));
+        let has_values = seen.failed.is_none();
+        let is_braked = !has_values && unwanted.braked.contains(seen.row);
         if (is_chosen || is_braked) && (unwanted.unknown || !seen.is_unknown()) {
             self.braked += u64::from(is_braked);
             self.unfinished.lacks(self.done.id_of(seen), seen);
