@@ -184,10 +184,11 @@ impl ReadRecord {
         self.failed == Some(FailureKind::Missing)
     }
 
-    /// What a record says of its failure, which is there if it is not `ok`.
+    /// The kind of a failure by what a record says: of one that is not `ok`, or of a row that is
+    /// `missing`.
     pub fn failure(ok: bool, error: Option<&str>) -> Option<FailureKind> {
         match error {
-            Some("missing") => Some(FailureKind::Missing),
+            Some("missing") if ok => Some(FailureKind::Missing),
             error => (!ok).then(|| FailureKind::parse(error.unwrap_or_default())),
         }
     }
