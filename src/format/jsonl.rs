@@ -20,7 +20,7 @@ use super::json::{self, parse, reason};
 use super::lines::TextLines;
 use super::rows::{FormatRow, OpenedRows, OpenedText, RowReader, TextOptions, accepted, shown};
 use crate::error::Error;
-use crate::record::{FailureKind, Record, WrittenArrivals};
+use crate::record::{Record, WrittenArrivals};
 use crate::row::Fields;
 
 /// One JSON object per line.
@@ -309,6 +309,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    use crate::record::FailureKind;
     use crate::sink::samples::{columns, failed, ok};
 
     fn read(text: &str) -> Result<Vec<Value>, String> {

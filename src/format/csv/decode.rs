@@ -13,7 +13,6 @@ use crate::error::Error;
 use crate::format::columns::{Columns, KeepBody};
 use crate::format::entry::{Decode, FoundRecord, ReadRecord};
 use crate::format::rows::unmarked;
-use crate::record::FailureKind;
 
 /// Reads records; with the field that identifies rows.
 pub(super) fn decoder(key: Option<&str>, delimiter: u8) -> Box<dyn Decode> {
