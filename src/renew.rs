@@ -155,7 +155,8 @@ impl Renewal {
         let context = AnswerContext {
             kind: self.kind,
             status: status.and_then(|status| StatusCode::from_u16(status).ok()),
-            ..AnswerContext::default().of_row(&row)
+            row: Some(&row),
+            ..AnswerContext::default()
         };
         let extracted = self.extractor.extract_in(body.as_bytes(), &context);
         let extracted = extracted.and_then(|values| match self.lacks(&fields) {
@@ -198,8 +199,8 @@ impl Renewal {
     }
 
     /// Whether a field of this name is a value of the programs, now or before.
-    fn is_value(&self, name: &String) -> bool {
-        self.known.contains(name) || self.taken.contains(name)
+    fn is_value(&self, name: &str) -> bool {
+        self.known.iter().chain(&self.taken).any(|value| value == name)
     }
 
     /// A value that the record has not, and that the programs don't take.

@@ -126,9 +126,12 @@ fn a_wrong_path_costs_few_requests_and_with_another_one_all_rows_are_asked_for()
 
 #[test]
 fn gaps_among_the_ids_hide_no_wrong_path() {
-    let server = Recorder::answering(|came| match came.line.contains("0 HTTP") {
-        true => answer("404 Not Found", &[], "gone"),
-        false => quote(came),
+    let server = Recorder::answering(|came| {
+        if came.line.contains("0 HTTP") {
+            answer("404 Not Found", &[], "gone")
+        } else {
+            quote(came)
+        }
     });
     let place = Place::new();
     let ask = || {

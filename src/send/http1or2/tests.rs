@@ -100,11 +100,12 @@ async fn a_server_that_closes_before_its_settings_is_an_error() {
         let (server, connection) = Server::connected().await;
         drop(server);
         let why = connection.welcome().await.unwrap_err();
-        assert!(!why.is_empty());
+        assert!(!why.detail.is_empty());
         let (mut server, connection) = Server::connected().await;
         server.says(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         let why = connection.welcome().await.unwrap_err();
-        assert!(why.contains("frame with invalid size"), "{why}");
+        assert!(why.detail.contains("frame with invalid size"), "{why:?}");
+        assert_eq!(why.delivery, Delivery::Final, "it would come again");
     })
     .await;
 }
