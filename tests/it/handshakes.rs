@@ -142,11 +142,6 @@ fn a_proxy_that_wants_a_password_stops_the_run_at_once() {
             "me:wrong@",
             "the user or the password that it was given is wrong",
         ),
-        (
-            b"HTTP/1.1 501 Not Implemented\r\ncontent-length: 0\r\n\r\n",
-            "",
-            "it answered 501 Not Implemented to CONNECT: is it a proxy for this server? Else check",
-        ),
     ] {
         // Through a tunnel, and in a request's place.
         for server in ["https://api.example", "http://api.example"] {
@@ -157,6 +152,16 @@ fn a_proxy_that_wants_a_password_stops_the_run_at_once() {
             assert!(!ended.stderr.contains("wrong@"), "{}", ended.stderr);
         }
     }
+}
+
+#[test]
+fn a_proxy_that_opens_no_tunnel_stops_the_run_at_once() {
+    let place = Place::new();
+    let proxy = saying(b"HTTP/1.1 501 Not Implemented\r\ncontent-length: 0\r\n\r\n");
+    let ended = ask(&place, "https://api.example").arg("--proxy", &format!("http://{proxy}"));
+    ended.exits(3).says(
+        "it answered 501 Not Implemented to CONNECT: is it a proxy for this server? Else check",
+    );
 }
 
 #[test]
