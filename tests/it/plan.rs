@@ -102,7 +102,7 @@ fn it_finds_what_a_run_would_and_makes_no_file() {
     let output = place.path("out.jsonl");
     plan(&place, &mock.url()).arg("--output", &output).exits(0);
     assert!(!std::fs::exists(&output).unwrap());
-    std::fs::write(&output, "{\"_row\":0}\n").unwrap();
+    std::fs::write(&output, "{\"_row\":0,\"_ok\":true}\n").unwrap();
     let ended = plan(&place, &mock.url()).arg("--output", &output).exits(2);
     ended.says("has 1 row already");
     assert_eq!(ended.stdout, "");

@@ -19,7 +19,7 @@ fn resuming_or_replacing_without_a_file() {
 fn records_that_are_there_already() {
     let good = Good::new();
     for (name, text, said) in [
-        ("ours.jsonl", "{\"symbol\":\"S0\",\"_row\":0}\n", "has 1 row already"),
+        ("ours.jsonl", "{\"symbol\":\"S0\",\"_row\":0,\"_ok\":true}\n", "has 1 row already"),
         ("theirs.jsonl", "a letter to someone\n", "is no jsonl results file"),
     ] {
         let output = good.place.file(name, text);
