@@ -8,12 +8,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::charset::{text, utf8};
+use super::context::AnswerContext;
 use super::events::{self, events};
 use super::jq::JqInput;
-use super::json::documents;
+use super::json::{MAX_CHARS, documents};
 use super::kind::AnswerKind;
 use super::table::table;
-use super::{AnswerContext, MAX_CHARS};
 use crate::record::{Failure, FailureKind, excerpt};
 
 /// The body of an answer as one value.

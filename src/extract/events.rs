@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::json::documents;
+use super::json::{MAX_CHARS, documents};
 use crate::record::{Failure, FailureKind, excerpt};
 
 /// The data by which some servers say that no event follows.
@@ -39,7 +39,7 @@ pub fn events(text: &str) -> Result<Vec<Value>, Failure> {
     if is_known {
         Ok(events)
     } else {
-        let start = excerpt(text, super::MAX_CHARS);
+        let start = excerpt(text, MAX_CHARS);
         let why = format!(
             "no line of the answer is one of an event, such as data: ...; it begins {start:?}"
         );

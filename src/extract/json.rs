@@ -4,8 +4,10 @@
 use serde::de::IgnoredAny;
 use serde_json::{Deserializer, Value};
 
-use super::MAX_CHARS;
 use crate::record::{Failure, FailureKind, excerpt};
+
+/// Maximum number of characters of a body in a failure's detail.
+pub const MAX_CHARS: usize = 80;
 
 /// Beginnings of answers that keep browsers from running them.
 const GUARDS: [&str; 4] = [")]}',", ")]}'", "while(1);", "for(;;);"];

@@ -37,9 +37,6 @@ pub use kind::AnswerKind;
 pub use outline::{OutlineEntry, outline};
 use paths::{Path, PathScanner, PathValues};
 
-/// Maximum number of characters of a body in a failure's detail.
-const MAX_CHARS: usize = 80;
-
 /// Why a value that is null is none.
 const NOT_THERE: &str = "the value is null or not there";
 

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::lines::FIELD;
-use super::rows::{FormatRow, accepted, shown};
+use super::rows::{FormatRow, TEXT_FIELD, accepted, shown};
 use crate::extract::{AnswerContext, JqInput, Program, jq_text};
 use crate::row::Fields;
 
@@ -82,7 +81,7 @@ fn path(code: &str) -> Option<Vec<String>> {
 pub(super) fn row_of_value(value: Value) -> FormatRow {
     match value {
         Value::Object(fields) => accepted(fields),
-        Value::String(_) | Value::Number(_) => Ok(Fields::from_iter([(FIELD.into(), value)])),
+        Value::String(_) | Value::Number(_) => Ok(Fields::from_iter([(TEXT_FIELD.into(), value)])),
         other => {
             let shown = shown(&other.to_string());
             Err(format!("{shown} is neither an object nor a text: make it one of them"))

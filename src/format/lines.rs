@@ -4,16 +4,13 @@ use std::io::{BufRead, Read};
 
 use super::entry::{FormatEntry, Read as ReadRows};
 use super::rows::{
-    FormatRow, LONGEST_ROW, NOT_UTF_8, OpenedRows, OpenedText, RowReader, TextOptions,
+    FormatRow, LONGEST_ROW, NOT_UTF_8, OpenedRows, OpenedText, RowReader, TEXT_FIELD, TextOptions,
 };
 use crate::row::Fields;
 
 /// Plain lines, each of them the field `line`.
 pub(super) static FORMAT: FormatEntry =
     FormatEntry { name: "lines", extensions: &["txt"], read: ReadRows::Text(open), write: None };
-
-/// The name of the only field of a plain line.
-pub(crate) const FIELD: &str = "line";
 
 /// A text whose lines are the values.
 fn open(text: OpenedText, name: &str, options: &TextOptions) -> OpenedRows {
@@ -27,7 +24,7 @@ impl<R: BufRead> Iterator for PlainLines<R> {
 
     fn next(&mut self) -> Option<FormatRow> {
         let found = self.0.next()?;
-        Some(found.map(|(_, line)| Fields::from_iter([(FIELD.into(), line.into())])))
+        Some(found.map(|(_, line)| Fields::from_iter([(TEXT_FIELD.into(), line.into())])))
     }
 }
 
@@ -104,7 +101,9 @@ mod tests {
 
     fn read(text: &[u8]) -> Result<Vec<String>, String> {
         let values = PlainLines(TextLines::new(text, "t.txt", &TextOptions::default()));
-        values.map(|found| found.map(|fields| fields[FIELD].as_str().unwrap().into())).collect()
+        values
+            .map(|found| found.map(|fields| fields[TEXT_FIELD].as_str().unwrap().into()))
+            .collect()
     }
 
     #[test]

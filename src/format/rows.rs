@@ -10,6 +10,9 @@ use crate::row::{Fields, Row};
 /// An opened text of any origin, past its byte order mark.
 pub(crate) type OpenedText = Box<dyn BufRead + Send>;
 
+/// The name of the only field of a row that is one text, such as a plain line.
+pub(crate) const TEXT_FIELD: &str = "line";
+
 /// The text after its byte order mark, if it has one.
 pub(crate) fn unmarked(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)

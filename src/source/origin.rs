@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::settings::{Reading, Settings};
 use super::{file, head};
-use crate::format::lines::FIELD;
+use crate::format::rows::TEXT_FIELD;
 use crate::format::rows::{FormatRow, OpenedRows, RowReader, accepted, shown};
 use crate::format::{Format, Read};
 use crate::row::Fields;
@@ -194,7 +194,7 @@ impl RowReader for List {}
 fn fields(item: &Value) -> FormatRow {
     match item {
         Value::Object(fields) => accepted(fields.clone()),
-        Value::String(_) => Ok(Fields::from_iter([(FIELD.into(), item.clone())])),
+        Value::String(_) => Ok(Fields::from_iter([(TEXT_FIELD.into(), item.clone())])),
         other => {
             let shown = shown(&other.to_string());
             Err(format!("{shown} is neither an object nor a text: make it one of them"))
