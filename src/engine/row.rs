@@ -353,7 +353,7 @@ impl RequestExecutor {
     fn stop(&self, answer: &Answer, decision: Decision) -> Cancelled {
         let rule = self.stage().answers.describe(decision.row);
         let Failure { kind, detail } = answer.failure();
-        self.end_run(format!("an answer stops the run, by {rule}: {kind}: {detail}"))
+        self.end_run(format!("the server answered {kind}: {detail}; a rule ends the run ({rule})"))
     }
 
     /// Sends a request, and follows its redirects as far as the job says.

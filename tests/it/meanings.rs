@@ -186,7 +186,9 @@ fn an_answer_stops_the_run_which_is_resumed_later() {
             .flags("--mode sync --workers 1")
     };
     let ended = ask("402").exits(3);
-    ended.says("stopped: an answer stops the run, by answer 1: 402 = stop: status 402: {}");
+    ended.says(
+        "stopped: the server answered status 402: {}; a rule ends the run (answer 1: 402 = stop)",
+    );
     assert_eq!(each(&place.records("out.jsonl"), "_row"), [0, 1, 2]);
     assert_eq!(mock.judgement().requests, 4);
     ask("200").flags("--resume").exits(0);
