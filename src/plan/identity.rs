@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::Job;
 use crate::error::Error;
+use crate::extract::{self, AnswerKind};
 use crate::limit;
 use crate::pages;
 use crate::sink::{Identity, RunLimit, fingerprint};
@@ -24,7 +25,7 @@ pub fn of(job: &Job, source: &Source, rows: Option<u64>) -> Result<Identity, Err
     let steps = job.step.iter().map(|step| {
         json!({
             "request": step.request,
-            "extract": step.extract,
+            "extract": extraction(&step.extract, step.answer_format),
             "items": step.items,
             "batch": step.batch,
             "pages": step.pages,
@@ -38,7 +39,7 @@ pub fn of(job: &Job, source: &Source, rows: Option<u64>) -> Result<Identity, Err
         ("request.query", json!(request.query)),
         ("request.headers", json!(request.headers)),
         ("the request's body", body),
-        ("extract", json!(job.extract)),
+        ("extract", extraction(&job.extract, job.answer_format)),
         ("items", json!(job.items)),
         ("batch", json!(job.batch)),
         ("step", steps),
@@ -55,6 +56,15 @@ pub fn of(job: &Job, source: &Source, rows: Option<u64>) -> Result<Identity, Err
         values: values(job),
         joins_pages: joins_pages(job),
     })
+}
+
+/// The values that are extracted, and the kind of the answers that they are read from, if the
+/// job names it.
+fn extraction(values: &extract::Settings, kind: Option<AnswerKind>) -> Value {
+    match kind {
+        Some(kind) => json!([values, kind]),
+        None => json!(values),
+    }
 }
 
 /// What else than its bytes decides which rows an input has: its table, and how a text is
@@ -135,6 +145,23 @@ fn limits(settings: &limit::Settings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_that_are_read_as_another_kind_give_other_values() {
+        let parts = |kind: Value| {
+            let job: Result<Job, _> = serde_json::from_value(json!({
+                "input": {"list": ["a"]},
+                "request": {"url": "http://h/"},
+                "extract": {"n": ".n"},
+                "answer-format": kind,
+            }));
+            let job = job.unwrap();
+            of(&job, &Source::new(&job.input).unwrap(), None).unwrap().parts
+        };
+        assert_eq!(parts(Value::Null), parts(Value::Null));
+        assert_ne!(parts(Value::Null), parts(json!("csv")));
+        assert_ne!(parts(json!("ndjson")), parts(json!("csv")));
+    }
 
     #[test]
     fn how_a_later_step_is_sent_changes_its_limits_alone() {
