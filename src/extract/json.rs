@@ -69,7 +69,7 @@ fn not_json(
                 format!("{before} whole documents")
             };
             format!(
-                "after {what} comes what is none, {rest:?}: {error}; the answer begins {start:?}"
+                "after {what} comes text that is no JSON, {rest:?}: {error}; the answer begins {start:?}"
             )
         }
     };
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn what_is_no_document_is_shown() {
         for (text, why) in [
-            ("{\"a\": 1} oops", "after a whole document comes what is none, \"oops\""),
+            ("{\"a\": 1} oops", "after a whole document comes text that is no JSON, \"oops\""),
             ("{\"a\": 1}\n{\"a\": 2}\n{\"a\"", "after 2 whole documents"),
             ("{\"a\": \"x\ty\"}", "raw control character U+0009 (tab) at line 1 column"),
             ("{\"b\": \"\\\"\", \"a\": \"x\u{1}y\"}", "raw control character U+0001 at line 1"),

@@ -131,8 +131,8 @@ fn several_documents_are_a_list() {
 fn an_answer_that_is_not_what_it_says_fails_by_name() {
     for (name, kind, why) in [
         ("ollama", "missing v", "the answer is a list of 5 documents"),
-        ("cut", "not json", "after a whole document comes what is none"),
-        ("junk", "not json", "after a whole document comes what is none, \"oops\""),
+        ("cut", "not json", "after a whole document comes text that is no JSON"),
+        ("junk", "not json", "after a whole document comes text that is no JSON, \"oops\""),
         ("tab", "not json", "raw control character U+0009 (tab) at line 1"),
         ("no_events", "not sse", "no line of the answer is one of an event"),
         ("ragged", "not csv", "line 3 of the answer has 3 cells, and the first line 2 names"),
