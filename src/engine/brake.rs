@@ -77,7 +77,8 @@ pub struct RowOnTrial<'a> {
     stage_index: usize,
     /// Called when the run is to end.
     stop: &'a dyn Fn(&UniformFailure),
-    has_result: Cell<bool>,
+    /// Whether a record of it is a row of the next stage.
+    goes_on: Cell<bool>,
     failure: RefCell<Option<Record>>,
 }
 
@@ -133,8 +134,8 @@ impl Brake {
         if let Some(before) = stage_index.checked_sub(1) {
             self.stages[before].give_back(rows);
         }
-        let (has_result, failure) = (Cell::new(false), RefCell::new(None));
-        Some(RowOnTrial { brake: self, stage_index, stop, has_result, failure })
+        let (goes_on, failure) = (Cell::new(false), RefCell::new(None));
+        Some(RowOnTrial { brake: self, stage_index, stop, goes_on, failure })
     }
 
     /// Ends the trial of a stage, and lets go of the stages whose later ones are free.
@@ -259,14 +260,12 @@ impl TrialState {
 }
 
 impl RowOnTrial<'_> {
-    /// Takes note of a record, which has no secrets.
-    pub fn note(&self, record: &Record) {
+    /// Takes note of a record, which has no secrets, and of whether it is a row of the next
+    /// stage.
+    pub fn note(&self, record: &Record, goes_on: bool) {
+        self.goes_on.set(self.goes_on.get() || goes_on);
         match &record.outcome {
-            Ok(_) => {
-                self.has_result.set(true);
-                self.brake.end_trial(self.stage_index);
-            }
-            // It does not go on to the next stage.
+            Ok(_) => self.brake.end_trial(self.stage_index),
             Err(_) if record.is_missing() => self.brake.count_missing(self.stage_index),
             Err(failure) if record.attempts > 0 && self.brake.counts(failure) => {
                 self.failure.borrow_mut().get_or_insert_with(|| record.clone());
@@ -278,8 +277,8 @@ impl RowOnTrial<'_> {
 
 impl Drop for RowOnTrial<'_> {
     fn drop(&mut self) {
-        // A row with a result has its slot until the next stage begins it.
-        if self.has_result.get() {
+        // A row that goes on has its slot until the next stage begins it.
+        if self.goes_on.get() {
             return;
         }
         match self.failure.take() {

@@ -129,10 +129,15 @@ impl StageExit {
         }
     }
 
+    /// Whether a record is a row of the next stage.
+    pub fn goes_on(&self, record: &Record) -> bool {
+        self.next.as_ref().is_some_and(|next| next.takes(record))
+    }
+
     /// The record without secrets, unless it goes on to the next stage.
     pub fn without_secrets(&self, mut record: Record) -> Record {
         if let Some(secrets) = &self.secrets
-            && !self.next.as_ref().is_some_and(|next| next.takes(&record))
+            && !self.goes_on(&record)
         {
             hide(secrets, &mut record, &self.earlier);
         }

@@ -183,7 +183,7 @@ async fn run_on_trial(
     let put = async |record| {
         let record = exit.without_secrets(record);
         if let Some(trial) = &trial {
-            trial.note(&record);
+            trial.note(&record, exit.goes_on(&record));
         }
         hand_over(executor, exit, record).await;
     };

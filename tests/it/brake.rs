@@ -233,6 +233,25 @@ fn a_later_step_that_fails_for_all_costs_few_requests() {
 }
 
 #[test]
+fn lists_without_an_item_wait_for_no_later_step() {
+    let server = Recorder::answering(|came| {
+        json_answer(if came.line.contains("/S299 ") { r#"[{"id": 7}]"# } else { "[]" })
+    });
+    let place = Place::new();
+    let url = server.url();
+    let job = place.file(
+        "job.toml",
+        &format!(
+            "request.url = \"{url}/list/{{{{ symbol }}}}\"\nitems.each = \".[]\"\nextract.id = \".id\"\n\
+             [[step]]\nrequest.url = \"{url}/detail/{{{{ id }}}}\"\n"
+        ),
+    );
+    run().flags(&job).files(&place, ROWS, "out.jsonl").flags("--progress none").exits(0);
+    assert_one_record_per_row(&place.records("out.jsonl"), ROWS);
+    assert_eq!(server.came().len(), ROWS + 1);
+}
+
+#[test]
 fn batches_that_all_fail_are_fewer() {
     let (place, server) =
         (Place::new(), Recorder::answering(|_| answer("400 Bad Request", &[], "no")));
