@@ -114,7 +114,7 @@ impl Tally {
 }
 
 impl Counts {
-    /// Of this number of rows, of which so many failed and so many have no values.
+    /// The counts of `rows` rows, of which `failed` failed and `missing` have no values.
     #[must_use]
     pub fn of(rows: u64, failed: u64, missing: u64) -> Counts {
         Counts { rows, ok: rows.saturating_sub(failed), failed, missing, ..Counts::default() }

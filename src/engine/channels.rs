@@ -37,8 +37,8 @@ pub const FULL: usize = 128;
 /// Maximum time for which a record waits for its batch to become full.
 const MAX_WAIT: Duration = Duration::from_millis(50);
 
-/// The same time where a record came of several requests, which are all repeated if the
-/// process dies before it is written.
+/// Maximum time for which a record of several requests waits for its batch to become full:
+/// all of them are repeated if the process dies before it is written.
 const MAX_WAIT_OF_PARTS: Duration = Duration::from_millis(5);
 
 /// The channels of a stage: from the stage before it, and to the stage after it. Both are

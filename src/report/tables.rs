@@ -134,7 +134,7 @@ pub(super) fn failures(
     lines
 }
 
-/// The examples of a kind, at most so many lines: equal messages share one.
+/// The examples of a kind, in `most` lines at most: equal messages share a line.
 fn example_lines(kind: &FailureReport, most: usize) -> Vec<String> {
     let mut groups: Vec<(&str, Vec<&Example>)> = Vec::new();
     for example in &kind.examples {

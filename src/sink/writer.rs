@@ -156,8 +156,8 @@ impl Writer {
         flushed.map(|_| ()).and(closed).and(synced)
     }
 
-    /// Finishes it, and makes the product of its journal: all rows have their record, of which
-    /// so many failed, and so many are without values.
+    /// Finishes it, and makes the product of its journal: all rows have their record. `failed`
+    /// of them failed, and `missing` are without values.
     ///
     /// # Errors
     /// When the product can't be made; the records are safe.

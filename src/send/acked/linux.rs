@@ -41,7 +41,7 @@ impl Acks {
         acknowledged(&self.socket)?.checked_sub(self.before)
     }
 
-    /// Whether the peer has closed the connection, or sent something that nobody asked for.
+    /// Whether the peer has closed the connection, or sent something that was not requested.
     pub fn has_ended(&self) -> bool {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         recv(self.socket.as_raw_fd(), &mut [0], flags) != Err(Errno::EAGAIN)

@@ -64,7 +64,7 @@ pub(super) struct MadeFile {
 }
 
 impl MadeFile {
-    /// The file at this path, with so many records of these kinds.
+    /// The file at this path, with `failed` records that failed and `missing` without values.
     pub fn at(path: &Path, failed: u64, missing: u64) -> Option<MadeFile> {
         let data = path.metadata().ok().filter(fs::Metadata::is_file)?;
         let since = data.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn units_that_come_back_together_are_shared_evenly_whoever_asks_first() {
+    fn units_that_come_back_together_are_shared_evenly_in_any_order_of_requests() {
         let mut turns = Turns::default();
         ["a", "b", "c", "d"].iter().for_each(|run| turns.wait(run, 1, LATER));
         for runs in [["a", "b", "c", "d"], ["d", "c", "b", "a"], ["b", "a", "d", "c"]] {
