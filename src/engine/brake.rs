@@ -29,7 +29,7 @@ pub struct Brake {
     failure: OnceLock<UniformFailure>,
 }
 
-/// What the first requests of a run had in common.
+/// The failure that the first requests of a run have in common.
 #[derive(Debug, Clone)]
 pub struct UniformFailure {
     /// Number of requests that failed alike.
@@ -104,6 +104,11 @@ impl Brake {
     /// Whether the stage is not on trial any more.
     pub fn is_open(&self, stage_index: usize) -> bool {
         self.stages[stage_index].is_open.load(Ordering::Acquire)
+    }
+
+    /// Whether no stage is on trial any more.
+    pub fn is_over(&self) -> bool {
+        (0..self.stages.len()).all(|stage_index| self.is_open(stage_index))
     }
 
     /// The failure for which the brake ended the run, if it did.

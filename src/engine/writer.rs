@@ -26,12 +26,13 @@ pub fn write(
     earlier: Counts,
 ) -> Tally {
     let mut tally = Tally::new(&context.plan.aggregates, &context.plan.columns.values);
-    let mut failed = RoaringTreemap::new();
+    let mut on_trial = RoaringTreemap::new();
     while let Ok(batch) = records.recv_blocking() {
         let last = records.is_empty();
         let written = write_batch(context, &mut writer, &mut tally, &batch, last);
-        if tally.counts().ok == tally.counts().missing {
-            failed.extend(batch.iter().map(|record| record.row.number));
+        if !context.brake.is_over() || context.brake.failure().is_some() {
+            let without_values = batch.iter().filter(|record| record.outcome.is_err());
+            on_trial.extend(without_values.map(|record| record.row.number));
         }
         check_failures(context, &tally);
         // Once no row is left to begin, answers in flight come in any way.
@@ -44,8 +45,7 @@ pub fn write(
     }
     context.metrics.all_written();
     if context.brake.failure().is_some() {
-        // The run has no result, so all of its rows may be asked for again.
-        writer.set_braked(&failed);
+        writer.set_braked(&on_trial);
     }
     let finished = match tally.counts().rows {
         // A run that could not begin leaves nothing behind.

@@ -232,23 +232,45 @@ fn a_later_step_that_fails_for_all_costs_few_requests() {
     assert_eq!(place.records("out.jsonl")[0]["_body"], "not yours");
 }
 
+/// Asks for a list for each row, and for each of its items.
+fn lists(place: &Place, server: &Recorder) -> Throng {
+    let url = server.url();
+    let job = place.file(
+        "job.toml",
+        &format!(
+            "request.url = \"{url}/list/{{{{ symbol }}}}\"\nitems.each = \".[]\"\nextract.id = \".id\"\n\
+             [[step]]\nrequest.url = \"{url}/detail/{{{{ id }}}}\"\n\
+             request.headers = {{ x-key = \"{{{{ env.KEY }}}}\" }}\n"
+        ),
+    );
+    run().flags(&job).files(place, ROWS, "out.jsonl").flags("--progress none").env("KEY", "right")
+}
+
 #[test]
 fn lists_without_an_item_wait_for_no_later_step() {
     let server = Recorder::answering(|came| {
         json_answer(if came.line.contains("/S299 ") { r#"[{"id": 7}]"# } else { "[]" })
     });
     let place = Place::new();
-    let url = server.url();
-    let job = place.file(
-        "job.toml",
-        &format!(
-            "request.url = \"{url}/list/{{{{ symbol }}}}\"\nitems.each = \".[]\"\nextract.id = \".id\"\n\
-             [[step]]\nrequest.url = \"{url}/detail/{{{{ id }}}}\"\n"
-        ),
-    );
-    run().flags(&job).files(&place, ROWS, "out.jsonl").flags("--progress none").exits(0);
+    lists(&place, &server).exits(0);
     assert_one_record_per_row(&place.records("out.jsonl"), ROWS);
     assert_eq!(server.came().len(), ROWS + 1);
+}
+
+#[test]
+fn lists_without_an_item_keep_no_row_from_being_asked_for_again() {
+    let server = Recorder::answering(|came| {
+        let has_item = came.line.contains("1 HTTP") || came.line.contains("6 HTTP");
+        match came.header("x-key") {
+            Some("wrong") => answer("401 Unauthorized", &[], "{}"),
+            Some(_) => quote(came),
+            None => json_answer(if has_item { r#"[{"id": 7}]"# } else { "[]" }),
+        }
+    });
+    let place = Place::new();
+    lists(&place, &server).env("KEY", "wrong").exits(3).says("as status 401 of step 1");
+    lists(&place, &server).flags("--resume").exits(0);
+    assert_whole(&place.records("out.jsonl"), ROWS);
 }
 
 #[test]
