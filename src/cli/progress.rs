@@ -125,7 +125,7 @@ impl RecentRate {
             },
             self.pace(run, sending.sent),
             format!("{} in flight", sending.in_flight),
-            format!("{} waiting", run.limiter().waiting()),
+            format!("{} waiting", sending.waiting),
         ];
         for (count, what) in [
             (sending.refused, "refused"),

@@ -83,6 +83,8 @@ pub struct Sending {
     pub redirected: u64,
     /// Requests that wait for their answer.
     pub in_flight: u64,
+    /// Rows that wait for a limit, or for a server that is out.
+    pub waiting: u64,
 }
 
 /// The reason of a moment of a worker's time: the first one that applies.
@@ -255,6 +257,7 @@ impl Metrics {
             retried: sum.retried + worker.retried,
             redirected: sum.redirected + worker.redirected,
             in_flight: sum.in_flight + worker.in_flight,
+            waiting: sum.waiting + worker.waiting,
         })
     }
 
@@ -329,6 +332,7 @@ impl Counters {
             retried: self.retried.get(),
             redirected: self.redirected.get(),
             in_flight: self.in_flight.get(),
+            waiting: self.time.waiting(),
         }
     }
 }
@@ -373,6 +377,12 @@ impl WorkerTime {
         let rows = &self.rows[reason as usize];
         rows.store(get(rows) + 1, Ordering::Relaxed);
         WaitingRow(rows)
+    }
+
+    /// Number of rows that wait for a limit, or for a server that is out.
+    fn waiting(&self) -> u64 {
+        let rows = [WaitReason::Limit, WaitReason::Outage].map(|it| get(&self.rows[it as usize]));
+        rows.into_iter().map(u64::from).sum()
     }
 
     /// The thread has nothing to run.
@@ -428,6 +438,17 @@ mod tests {
         assert_eq!((metrics.sending().sent, metrics.sending().in_flight), (2, 2));
         drop((first, second));
         assert_eq!((metrics.sending().sent, metrics.sending().in_flight), (2, 0));
+    }
+
+    #[test]
+    fn rows_wait_for_limits_and_for_servers_that_are_out() {
+        let metrics = Metrics::new(2);
+        let limited = metrics.worker(0).row_waits(WaitReason::Limit);
+        let out = metrics.worker(1).row_waits(WaitReason::Outage);
+        let _sent = metrics.worker(1).sent();
+        assert_eq!(metrics.sending().waiting, 2);
+        drop((limited, out));
+        assert_eq!(metrics.sending().waiting, 0);
     }
 
     #[test]
