@@ -405,13 +405,11 @@ impl RequestExecutor {
         purpose: Purpose,
         outcome: &AttemptOutcome,
     ) -> Result<(), Cancelled> {
-        let is_the_job_s = || matches!(purpose, Purpose::Token(_)) || self.stage().names_host(uri);
+        let is_unreached = |origin: Origin| !self.stage().transport.has_reached(&origin);
         match outcome {
             Err(error)
                 if error.is_of_host()
-                    && !Origin::of(uri)
-                        .is_some_and(|it| self.stage().transport.has_reached(&it))
-                    && is_the_job_s() =>
+                    && self.watched_origin(uri, purpose).is_some_and(is_unreached) =>
             {
                 Err(self.end_run(ending::unreachable(error)))
             }

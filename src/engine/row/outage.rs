@@ -204,9 +204,9 @@ impl RequestExecutor {
     }
 
     /// The origin of a URL, if its outages are waited for: the job names it, and no row.
-    fn watched_origin(&self, uri: &Uri, purpose: Purpose) -> Option<Origin> {
-        let is_the_job_s = || matches!(purpose, Purpose::Token(_)) || self.stage().names_host(uri);
-        is_the_job_s().then(|| Origin::of(uri)).flatten()
+    pub(super) fn watched_origin(&self, uri: &Uri, purpose: Purpose) -> Option<Origin> {
+        let is_named = matches!(purpose, Purpose::Token(_)) || self.stage().names_host(uri);
+        is_named.then(|| Origin::of(uri)).flatten()
     }
 
     /// Whether an origin that was never reached will not be reached by waiting, either: its
