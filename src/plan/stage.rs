@@ -154,7 +154,7 @@ impl Stage {
         row: Option<&'a Row>,
     ) -> AnswerContext<'a> {
         let kind = self.answer_kind.filter(|_| answer.status.is_success());
-        AnswerContext { kind, row, ..answer.context(url) }
+        AnswerContext { kind, ..self.read_context(answer, url, row) }
     }
 
     /// The request of a row. A host that the row names is checked.

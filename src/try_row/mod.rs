@@ -195,25 +195,22 @@ fn step(
     row: &Row,
 ) -> TriedStep {
     let stage = &context.plan.stages[stage_index];
-    let (request, cost, outcome) = match attempted {
-        Ok(Attempted { request, cost, outcome }) => (Some(request), Some(cost), outcome),
-        Err(failure) => (None, None, Err(failure)),
+    let Attempted { request, cost, outcome } = match attempted {
+        Ok(attempted) => attempted,
+        Err(failure) => {
+            let end = RowEnd::Failed(failure);
+            return TriedStep { stage_index, sent, rendered: None, cost: None, answer: None, end };
+        }
     };
     let (answer, end) = match outcome {
         Err(failure) => (None, RowEnd::Failed(failure)),
         Ok((answer, decision)) => {
-            let url = request.as_ref().map(Request::uri);
-            let read = AnswerContext {
-                kind: stage.answer_kind,
-                url,
-                row: Some(row),
-                ..answer.read_as_is()
-            };
+            let read = stage.read_context(&answer, request.uri(), Some(row));
             let (items, values, end) = ending(stage, &answer, decision, &read);
-            let now = context.calendar_now();
+            let judged = stage.judge_context(&answer, request.uri(), Some(row));
             let tried = TriedAnswer {
                 settled: settled(stage, &answer, &read),
-                signals: signals(stage, &answer, &read, now),
+                signals: signals(stage, &answer, &judged, context.calendar_now()),
                 policies: named_policies(&answer.headers),
                 items,
                 values,
@@ -223,7 +220,7 @@ fn step(
             (Some(tried), end)
         }
     };
-    TriedStep { stage_index, sent, rendered: request, cost, answer, end }
+    TriedStep { stage_index, sent, rendered: Some(request), cost: Some(cost), answer, end }
 }
 
 fn settled(stage: &Stage, answer: &Answer, context: &AnswerContext<'_>) -> Vec<(usize, u64)> {
