@@ -1,6 +1,5 @@
 //! `throng report`: shows the report of a results file without sending requests.
 
-use std::ops::Not;
 use std::path::Path;
 
 use crate::format::Format;
@@ -73,26 +72,22 @@ impl ReportArgs {
         source: &Source,
         record: &dyn Fn(Row) -> Result<Record, Error>,
     ) -> Result<Exit, Error> {
-        let table = self.output.as_ref().map(Path::new);
-        let table = table.filter(|output| Format::of_output(output).is_some());
+        let output = self.output.as_deref();
+        check_apart("RESULTS", Some(&self.results), "the output (--output)", output)?;
+        let table = output.map(Path::new).filter(|output| Format::of_output(output).is_some());
         if let Some(table) = table {
             let format = convert::new_file(table, false)?;
-            check_apart(
-                "RESULTS",
-                Some(&self.results),
-                "the output (--output)",
-                self.output.as_deref(),
-            )?;
             let failed = || Ok(failed(source.rows()?));
             let count = placed(table, |new| convert::write_rows(&failed, format, new))?;
-            say::note(&format!("{count} failed rows: {}", table.display()));
+            let noun = if count == 1 { "row" } else { "rows" };
+            say::note(&format!("{count} failed {noun}: {}", table.display()));
             return Ok(if count > 0 { Exit::SomeFailed } else { Exit::Ok });
         }
         let mut listing = FailureListing::default();
         for row in source.rows()? {
             listing.add(&record(row?)?);
         }
-        match &self.output {
+        match output {
             None => say::result(listing.text().trim_end()),
             Some(output) => std::fs::write(output, listing.text()).map_err(|error| {
                 Error::stopped(format!("the list can't be written to {output} (--output): {error}"))
@@ -104,9 +99,6 @@ impl ReportArgs {
 
 /// The records of rows that failed.
 fn failed(rows: Rows) -> Rows {
-    Box::new(
-        rows.filter(|row| {
-            row.as_ref().is_ok_and(|row| sink::is_ok(&row.fields) == Some(true)).not()
-        }),
-    )
+    let is_ok = |row: &Row| sink::is_ok(&row.fields) == Some(true);
+    Box::new(rows.filter(move |row| !row.as_ref().is_ok_and(is_ok)))
 }
