@@ -1,7 +1,7 @@
 //! Whether a results file may be resumed, and what users should know of it.
 
 use crate::error::Error;
-use crate::sink::{Columns, Differences, Existing, Identity, Output};
+use crate::sink::{Columns, Differences, Existing, Identity, Output, counted};
 use crate::source::{Source, Survey};
 
 /// Checks that the records of the output are of this job and its input, and drops the
@@ -45,17 +45,11 @@ fn check_job(
     let changed = identity.changed_since(before).join(", ");
     let done = output.done().len();
     let before = before.limits.clone();
-    if !changed.is_empty() && done > 0 && output.settings().existing != Existing::ResumeChanged {
-        let as_they_are =
-            if changed.contains("extract") { ", with the values that they have," } else { "" };
-        let left = match survey.rows {
-            Some(rows) => rows.saturating_sub(done).to_string(),
-            None => "all other".to_owned(),
-        };
-        return Err(Error::plan(format!(
-            "{done} rows of {name} were asked for in another way: {changed} changed since. \
-             --resume=changed keeps them{as_they_are} and asks for {left} rows in the new way; --overwrite asks for all rows"
-        )));
+    if !changed.is_empty()
+        && output.has_records()
+        && output.settings().existing != Existing::ResumeChanged
+    {
+        return Err(job_changed(output, &changed, survey));
     }
     if !changed.is_empty() {
         output.forget_unfinished();
@@ -72,6 +66,35 @@ fn check_job(
         )
     });
     Ok(limits)
+}
+
+/// Which records were asked for in another way, and what becomes of them.
+fn job_changed(output: &Output, changed: &str, survey: &Survey) -> Error {
+    let (name, done) = (output.name(), output.done().len());
+    let (rows, records) = output.unfinished();
+    let not_whole = (rows > 0).then(|| {
+        let (rows, records) = (counted(rows, "row", "rows"), counted(records, "record", "records"));
+        format!("{records} of {rows} not whole")
+    });
+    if let (0, Some(not_whole)) = (done, &not_whole) {
+        return Error::plan(format!(
+            "{name} has {not_whole}, asked for in another way: {changed} changed since. \
+             the job as it was goes on with them; \
+             --overwrite drops them and asks for all rows in the new way"
+        ));
+    }
+    let as_they_are =
+        if changed.contains("extract") { ", with the values that they have," } else { "" };
+    let left = match survey.rows {
+        Some(rows) => rows.saturating_sub(done).to_string(),
+        None => "all other".to_owned(),
+    };
+    let dropped = not_whole.map(|it| format!(", for which {it} are dropped")).unwrap_or_default();
+    Error::plan(format!(
+        "{done} rows of {name} were asked for in another way: {changed} changed since. \
+         --resume=changed keeps them{as_they_are} and asks for {left} rows in the new way{dropped}; \
+         --overwrite asks for all rows"
+    ))
 }
 
 /// Whether the rows with a record may differ from the input's; added rows don't count.

@@ -44,6 +44,7 @@ pub(crate) use record::is_ok;
 pub use record::record;
 pub use resume::compare::Differences;
 pub use resume::completed::{CompletedRows, ItemProgress, KeyCheck};
+pub(crate) use resume::counted;
 pub(crate) use revision::Revision;
 pub use settings::{Existing, Order, RetryFailed, Settings, Sync};
 pub use sidecar::{Identity, RunFacts, RunLimit, facts_of, fingerprint};

@@ -201,3 +201,22 @@ fn a_list_that_has_become_shorter_says_so() {
     go(&job, &output).flags("--retry-failed").exits(1);
     assert_eq!(place.records("out.jsonl").len(), records.len());
 }
+
+#[test]
+fn a_list_that_is_not_whole_is_not_dropped_for_a_changed_job() {
+    let (place, mock) = (Place::new(), server());
+    let output = place.path("out.jsonl");
+    let job = list(&place, &mock, "20?size=5", "next = \"link\"");
+    go(&job, &output).exits(0);
+    let text = place.read("out.jsonl");
+    let begun = text.split_inclusive('\n').take(10).collect::<String>();
+    std::fs::write(&output, &begun).unwrap();
+    let changed = || go(&job, &output).flags("--query lang=en");
+    for how in ["--resume", "--retry-failed"] {
+        let ended = changed().flags(how).exits(2);
+        ended.says("10 records of 1 row not whole").says("request.query changed since");
+        assert_eq!(place.read("out.jsonl"), begun);
+    }
+    changed().flags("--resume=changed").exits(0);
+    assert_each_item_once(&place.records("out.jsonl"), 20);
+}

@@ -171,6 +171,16 @@ impl Output {
         self.pages.clear();
     }
 
+    /// Number of rows of which some items have a record and others have none, and of these records.
+    #[must_use]
+    pub fn unfinished(&self) -> (u64, u64) {
+        let unfinished = &self.checked.past.unfinished;
+        let rows = unfinished.rows();
+        let records =
+            rows.iter().filter_map(|row| unfinished.of(row)).map(ItemProgress::count).sum();
+        (rows.len(), records)
+    }
+
     /// The number of these rows that failed and are not asked for again.
     #[must_use]
     pub fn failed_before(&self) -> u64 {
@@ -256,19 +266,14 @@ impl Output {
             _ => 0,
         };
         let records = |count| counted(count, "record", "records");
-        let unfinished = past.unfinished.rows();
-        let items: u64 = unfinished
-            .iter()
-            .filter_map(|row| past.unfinished.of(row))
-            .map(ItemProgress::count)
-            .sum();
+        let (unfinished, items) = self.unfinished();
         let aside = |what: String| format!("{what}: kept aside in {name}.torn");
         [
             (torn > 0).then(|| aside(format!("{torn} bytes at the end of {name} are no whole record"))),
             (past.damaged > 0).then(|| aside(format!("{} of {name} cannot be read and will be asked for again", records(past.damaged)))),
             (past.braked > 0).then(|| format!("the run before ended at once, since all rows failed alike: its {} asked for again", counted(past.braked, "row is", "rows are"))),
             (past.twice > 0).then(|| format!("{} of {name} stood there twice: the first one of each row stays", records(past.twice))),
-            (items > 0).then(|| format!("{} not whole in {name}: {} stay, and the items that are missing are asked for", counted(unfinished.len(), "row is", "rows are"), records(items))),
+            (items > 0).then(|| format!("{} not whole in {name}: {} stay, and the items that are missing are asked for", counted(unfinished, "row is", "rows are"), records(items))),
             (!self.in_doubt.is_empty()).then(|| format!("{} sent and may have been done, but no answer was kept", counted(self.in_doubt.len(), "row was", "rows were"))),
             past.edited.then(|| format!("{name} is not as throng left it: it was edited or damaged; its records are taken as they are")),
         ]
