@@ -211,11 +211,6 @@ fn all_failures_are_listed_and_equal_messages_stand_together() {
     assert_eq!(place.read("list.txt"), listed);
     report().arg("-o", &place.path("failed.jsonl")).exits(1);
     assert_eq!(place.records("failed.jsonl").len(), 24);
-    // No list takes the place of the results, whatever their name.
-    let (results, plain) = (place.path("out.jsonl"), place.path("results"));
-    std::fs::rename(results, &plain).unwrap();
-    let onto_itself = throng("report").arg(&plain, "--failed").arg("-o", &plain).exits(2);
-    onto_itself.says("the output (--output)");
 }
 
 #[test]
