@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::Refusal;
 use crate::acks::AckCounter;
 use crate::answer::MockAnswer;
+use crate::jobs;
 use crate::lists;
 use crate::quotes;
 use crate::reply::{ConnectionDropped, Reply};
@@ -35,7 +36,7 @@ pub(crate) async fn handle(
     request.symbols = if quotes::is_route(request.path()) {
         quotes::symbols(&request)
     } else {
-        lists::symbols(&request)
+        lists::symbols(&request).or_else(|| jobs::symbols(&request))
     };
     if let Some(answer) = answer_as_judge(&state, &request) {
         return Ok(answer.uncounted());

@@ -37,6 +37,9 @@
 //! | `/list/{total}?size=100` and `page=`, `offset=` or `cursor=` | a page of items, with `Link`, `next`, `cursor`, `more`, `total`, `pages`; 500 from item `broken=` on |
 //! | `/detail/{id}` | one item; 404 if the id begins with `no` |
 //! | `/batch?ids=A,B&most=50` | the items that exist, or by `{"ids": [...]}`; 413 for more ids than `most` |
+//! | `POST /jobs?key=K`, or by a JSON body | 202 with a `Location`, for a job that runs for `polls` polls (2) and `ms`; it fails with `fail`; counted as `submit:K` |
+//! | `GET /jobs/{id}` | `status` running (with the status `running=202` and `retry_after`), done or failed |
+//! | `GET /jobs/{id}/result` | the result of a job that is done |
 //! | `GET /judge` | the [`Judgement`] as JSON; not counted |
 //! | `DELETE /judge`, `POST /judge/reset` | resets counts and limits; not counted |
 //! | `POST /v1/chat/completions` | a completion and its `total_tokens`, at most the body's `max_tokens`; any request may set `?tokens=N` |
@@ -56,7 +59,7 @@
 //! `request`. The seed decides its `latency` and `faults` (`chance`). After
 //! the latency it arrives: `recorder` and `judge` count it, and the limits
 //! (`limit`, `partition`, `account`, `counters`, `kinds`) admit or refuse it. `state`
-//! routes it to `quotes`, `lists` or `tools` (`tokens`, `body_stream`), and the answer
+//! routes it to `quotes`, `lists`, `jobs` or `tools` (`tokens`, `body_stream`), and the answer
 //! (`answer`, `reply`) is worded by a `dialect` if one is set. `settings`,
 //! `tls` and `parse` hold the configuration.
 
@@ -80,6 +83,7 @@ mod state;
 
 mod answer;
 mod body_stream;
+mod jobs;
 mod lists;
 mod quotes;
 mod reply;

@@ -9,6 +9,7 @@ use hyper::StatusCode;
 
 use crate::answer::MockAnswer;
 use crate::chance::{KeyCounts, Scenario};
+use crate::jobs::Jobs;
 use crate::judge::{ArrivalInfo, Client};
 use crate::limit::{ServerLimit, ServerLimits, ServerUnit, SharedLimits};
 use crate::recorder::{OpenArrival, Recorder, lock};
@@ -29,6 +30,7 @@ pub(crate) struct ServerState {
     values: AtomicU64,
     /// Number of tries for each flaky id.
     tries: Mutex<KeyCounts>,
+    jobs: Mutex<Jobs>,
 }
 
 impl ServerState {
@@ -44,6 +46,7 @@ impl ServerState {
             limits,
             requested: Mutex::default(),
             tries: Mutex::default(),
+            jobs: Mutex::default(),
             values: AtomicU64::default(),
             settings,
         }
@@ -104,17 +107,19 @@ impl ServerState {
             return scripted::answer(request, &self.values);
         }
         if quotes::is_route(request.path()) {
-            quotes::answer(&self.settings, &self.padding, request, fault)
-        } else {
-            lists::answer(request).unwrap_or_else(|| tools::answer(request, &self.tries))
+            return quotes::answer(&self.settings, &self.padding, request, fault);
         }
+        lists::answer(request)
+            .or_else(|| lock(&self.jobs).answer(request))
+            .unwrap_or_else(|| tools::answer(request, &self.tries))
     }
 
-    /// Resets the counts, the limits, the scenarios and the flaky ids.
+    /// Resets the counts, the limits, the scenarios, the flaky ids and the jobs.
     pub(crate) fn reset(&self) {
         self.recorder.reset();
         lock(&self.requested).clear();
         lock(&self.tries).clear();
+        *lock(&self.jobs) = Jobs::default();
         self.values.store(0, Ordering::Relaxed);
     }
 }
