@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::charset::{text, utf8};
 use super::context::AnswerContext;
 use super::events::{self, events};
+use super::integers::has_long_integer;
 use super::jq::JqInput;
 use super::json::{MAX_CHARS, documents};
 use super::kind::AnswerKind;
@@ -57,10 +58,10 @@ impl From<JqInput> for Document {
     }
 }
 
-/// The value of a body that is one JSON document, in UTF-8.
+/// The value of a body that is one JSON document, in UTF-8, without integers beyond 64 bits.
 pub fn plain(body: &[u8], context: &AnswerContext<'_>) -> Option<JqInput> {
     let text = utf8(body).ok().filter(|_| context.takes_documents())?;
-    serde_json::from_str(text).ok()
+    if has_long_integer(text) { None } else { serde_json::from_str(text).ok() }
 }
 
 /// The text of a body from which values or a record are to be made.

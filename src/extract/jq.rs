@@ -17,6 +17,7 @@ use budget::{Bounded, JqBudget, Running};
 use compile::compile;
 
 use super::context::{AnswerContext, VARIABLES};
+use super::json::value as parsed;
 use crate::record::{Failure, FailureKind};
 
 /// The input of a jq program.
@@ -125,7 +126,7 @@ impl Program {
             ));
         }
         let text = json(&value)?;
-        serde_json::from_str(&text).map_err(|_| {
+        parsed(&text).map_err(|_| {
             let start: String = text.chars().take(MAX_ERROR).collect();
             JqError::Failed(format!("{start} can't be written as JSON"))
         })

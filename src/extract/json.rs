@@ -4,6 +4,7 @@
 use serde::de::IgnoredAny;
 use serde_json::{Deserializer, Value};
 
+use super::integers::{has_long_integer, is_long_integer};
 use crate::record::{Failure, FailureKind, excerpt};
 
 /// Maximum number of characters of a body in a failure's detail.
@@ -12,13 +13,29 @@ pub const MAX_CHARS: usize = 80;
 /// Beginnings of answers that keep browsers from running them.
 const GUARDS: [&str; 4] = [")]}',", ")]}'", "while(1);", "for(;;);"];
 
+/// The value of a JSON text that holds one document. An integer beyond 64 bits is a text of its
+/// digits.
+///
+/// # Errors
+/// Where the text is no JSON.
+pub fn value(text: &str) -> serde_json::Result<Value> {
+    if has_long_integer(text) {
+        serde_json::from_str(&mend(text))
+    } else {
+        serde_json::from_str(text)
+    }
+}
+
 /// All documents of a text. Numbers that JSON has no word for, or that are out of the range of
-/// a double, are null, and halves of surrogate pairs U+FFFD.
+/// a double, are null, and halves of surrogate pairs U+FFFD. An integer beyond 64 bits is a text
+/// of its digits.
 ///
 /// # Errors
 /// A failure `not json`, with the place.
 pub fn documents(text: &str) -> Result<Vec<Value>, Failure> {
-    if let Ok(document) = serde_json::from_str(text) {
+    if !has_long_integer(text)
+        && let Ok(document) = serde_json::from_str(text)
+    {
         return Ok(vec![document]);
     }
     let mended = mend(without_guard(text));
@@ -134,15 +151,29 @@ fn mend(text: &str) -> String {
             }
             _ => {
                 let length = rest.find(|c| is_between(c) || c == '"').unwrap_or(rest.len());
-                let word = &rest[..length];
-                let is_finite = word.parse::<f64>().map_or(true, f64::is_finite);
-                mended.push_str(if is_finite { word } else { "null" });
+                let (word, after) = rest.split_at(length);
+                mend_word(word, after, &mut mended);
                 length
             }
         };
         rest = &rest[length..];
     }
     mended
+}
+
+/// Adds a word, which is no string, before the text after it.
+fn mend_word(word: &str, after: &str, mended: &mut String) {
+    // The name of a field is no number, and stays wrong.
+    let is_value = || !after.trim_start().starts_with(':');
+    if is_long_integer(word) && is_value() {
+        mended.push('"');
+        mended.push_str(word);
+        mended.push('"');
+    } else if word.parse::<f64>().is_ok_and(|number| !number.is_finite()) {
+        mended.push_str("null");
+    } else {
+        mended.push_str(word);
+    }
 }
 
 /// Whether a character stands between words.
@@ -208,6 +239,33 @@ mod tests {
             (r#"["\"NaN", NaN, "\\"]"#, json!([["\"NaN", null, "\\"]])),
         ] {
             assert_eq!(read(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_integer_beyond_64_bits_is_a_text_of_its_digits() {
+        let long = "12345678901234567890123";
+        for (text, expected) in [
+            (long.to_owned(), json!(long)),
+            (format!("[-{long}, \"{long}\", 7]"), json!([format!("-{long}"), long, 7])),
+            ("[18446744073709551615, 18446744073709551616]".into(), {
+                json!([u64::MAX, "18446744073709551616"])
+            }),
+            ("[-9223372036854775808,-9223372036854775809]".into(), {
+                json!([i64::MIN, "-9223372036854775809"])
+            }),
+            (format!("{{\"{long}\": 0.{long}}}"), json!({long: 0.123_456_789_012_345_68})),
+            (
+                format!("[{long}e2, {long}.5]"),
+                json!([1.234_567_890_123_456_8e24, 1.234_567_890_123_456_8e22]),
+            ),
+            (format!("[{}]", long.repeat(20)), json!([long.repeat(20)])),
+        ] {
+            assert_eq!(read(&text), json!([expected]), "{text}");
+            assert_eq!(value(&text).unwrap(), expected, "{text}");
+        }
+        for text in [format!("{{{long}: 1}}"), format!("[0{long}]"), format!("[+{long}]")] {
+            assert!(documents(&text).is_err() && value(&text).is_err(), "{text}");
         }
     }
 

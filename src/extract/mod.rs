@@ -14,6 +14,7 @@ mod charset;
 mod context;
 mod document;
 mod events;
+mod integers;
 mod items;
 mod jq;
 mod json;
@@ -494,6 +495,30 @@ mod tests {
         assert!(failure.detail.ends_with("the answer is a list of 2 documents"), "{failure:?}");
         let twice = r#"{"list": [0, 1], "a": {"b": "x"}, "\u0061": {"b": "y"}}"#;
         assert_eq!(extract(twice).unwrap(), [value!("y"), value!(1)]);
+    }
+
+    #[test]
+    fn an_integer_beyond_64_bits_keeps_its_digits_however_a_program_is_spelt() {
+        let long = "12345678901234567890123";
+        let body = format!(r#"{{"a": -{long}, "b": [{long}], "c": 0.5, "d": "{long}"}}"#);
+        for (program, expected) in [
+            ("{}.a", value!(format!("-{long}"))),
+            ("{}.a | .", value!(format!("-{long}"))),
+            ("{}.b", value!([long])),
+            ("{} | .b", value!([long])),
+            ("{}.b[0] | type", value!("string")),
+            ("{}.b[0] | tonumber + 1", value!("12345678901234567890124")),
+            ("{} | (.a | tonumber) < 0", value!(true)),
+            ("{}.c", value!(0.5)),
+            ("{}.c | . * 12345678901234567890123", value!(6.172_839_450_617_284e21)),
+            ("{} | .b == [.d]", value!(true)),
+        ] {
+            for (body, at) in [(&body, "."), (&format!("{body}\n{body}"), ".[1]")] {
+                let program = program.replace("{}", at).replace("..", ".");
+                let found = Extractor::of_one("x", &program).unwrap().extract(body.as_bytes());
+                assert_eq!(found.unwrap().remove(0), expected, "{program}");
+            }
+        }
     }
 
     fn kind(body: &[u8]) -> String {

@@ -1,9 +1,12 @@
 //! A scanner that steps over JSON without building values. Pure.
 //!
 //! A text that it accepts is JSON for the full parser too. Rare texts (deep nesting, huge
-//! numbers, half a surrogate pair) are left to the full parser, so that both always agree.
+//! numbers, integers beyond 64 bits, half a surrogate pair) are left to the full parser, so
+//! that both always agree.
 
 use std::borrow::Cow;
+
+use super::integers::{MIN_DIGITS, is_long_integer};
 
 /// The text is not JSON or is rare: the full parser decides.
 #[derive(Debug)]
@@ -211,6 +214,7 @@ impl<'a> Scanner<'a> {
             Some(b'0') => self.at += 1,
             _ => drop(self.digits()?),
         }
+        let integer = start..self.at;
         if self.byte(self.at) == Some(b'.') {
             self.at += 1;
             self.digits()?;
@@ -222,7 +226,12 @@ impl<'a> Scanner<'a> {
                 return Err(Unusual);
             }
         }
-        if self.at - start > MAX_NUMBER_CHARS { Err(Unusual) } else { Ok(()) }
+        match self.at - start {
+            0..MIN_DIGITS => Ok(()),
+            length if length > MAX_NUMBER_CHARS => Err(Unusual),
+            _ if integer.end == self.at && is_long_integer(&self.text[integer]) => Err(Unusual),
+            _ => Ok(()),
+        }
     }
 
     /// Steps over one or more digits, and returns their number.
@@ -278,6 +287,9 @@ mod tests {
         for text in [
             "0",
             "-0.5e+10",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "0.12345678901234567890",
             " [1, {\"a\" : [ ] , \"b\":{ }} ]\r\n",
             r#""é \u00e9 \ud83d\ude00 \" \\ 12345678""#,
             "true",
@@ -294,6 +306,8 @@ mod tests {
             ".5",
             "1e",
             "1e400",
+            "18446744073709551616",
+            "-9223372036854775809",
             "NaN",
             "nul",
             "[1,]",

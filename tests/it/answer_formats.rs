@@ -46,6 +46,10 @@ fn answer(name: &str) -> Vec<u8> {
             "200 OK\r\nContent-Type: application/json",
             b"{\"id\": 1, \"high\": 1e999, \"half\": \"\\ud83dx\"}",
         ),
+        "long" => of(
+            "200 OK\r\nContent-Type: application/json",
+            b"{\"id\": 12345678901234567890123, \"all\": [{\"id\": -12345678901234567890123}]}",
+        ),
         "plain" => of("200 OK\r\nContent-Type: text/plain", b"OK 17.5"),
         "number" => of("200 OK\r\nContent-Type: text/plain", b"17.5"),
         "page" => of("200 OK\r\nContent-Type: text/html", b"<html>Log in</html>"),
@@ -170,11 +174,19 @@ fn what_can_be_read_is_read() {
         ("nan", "[.price, .inf]", json!([null, null])),
         ("range", ".id", json!(1)),
         ("range", "[.high, .half]", json!([null, "\u{fffd}x"])),
+        ("long", ".id", json!("12345678901234567890123")),
+        ("long", ". | .id", json!("12345678901234567890123")),
+        ("long", "(.id | tonumber) - 1", json!("12345678901234567890122")),
+        ("long", ".all[-1]", json!({"id": "-12345678901234567890123"})),
         ("plain", ".", json!("OK 17.5")),
         ("plain", "split(\" \")[1] | tonumber", json!(17.5)),
         ("number", ".", json!(17.5)),
     ] {
         assert_eq!(value(name, program), expected, "{name} {program}");
+    }
+    for each in [".all[]", ".all[] | .id |= tonumber"] {
+        let records = asks("long").arg("--each", each).flags("--extract v=.id").exits(0).records();
+        assert_eq!(records[0]["v"], "-12345678901234567890123", "{each}");
     }
     assert_eq!(failure("nan", ".price").0, "missing v");
     for name in ["nothing", "empty"] {
