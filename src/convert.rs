@@ -34,7 +34,7 @@ pub(crate) fn write_rows(
 
 /// Writes what is selected of all rows of a source, as [`write`] does. The source is read
 /// three times.
-fn write_selected(
+pub(crate) fn write_selected(
     source: &Source,
     selection: &Selection,
     format: Format,

@@ -9,17 +9,24 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::convert;
+use crate::convert::{self, Selection};
 use crate::error::Error;
 use crate::format::compress::{Packing, pack};
-use crate::format::{Columns, Format, Mirror, MirrorFile, Records};
+use crate::format::{Columns, Format, Mirror, MirrorFile, RESERVED, Records};
 use crate::fs::{beside, file_lock, placed, real, sync_directory};
 use crate::row::{Fields, Row};
 use crate::source::{Settings, Source};
 
 /// The product of an output at this path; none if the text itself is the output.
-pub(super) fn of(path: &Path, format: Format) -> Option<Arc<dyn Product>> {
+pub(super) fn of(
+    path: &Path,
+    format: Format,
+    selection: Option<Selection>,
+) -> Option<Arc<dyn Product>> {
     let path = path.to_owned();
+    if let Some(selection) = selection {
+        return Some(Arc::new(SelectedProduct { path, format, selection }));
+    }
     match format.records() {
         Records::AtTheEnd => Some(Arc::new(TableProduct { path, format })),
         Records::WithJournal(mirror) => Some(Arc::new(MirroredProduct { path, format, mirror })),
@@ -59,6 +66,11 @@ pub(crate) trait Product: Debug + Send + Sync {
         beside(self.path(), ".journal")
     }
 
+    /// Whether the journal stays beside a finished file of which this number of rows failed.
+    fn keeps_journal(&self, _failed: u64) -> bool {
+        false
+    }
+
     /// The number of records with which the journal is added to it and begins anew; none
     /// if it is made when the run is complete.
     fn part_size(&self) -> Option<u64> {
@@ -89,9 +101,13 @@ pub(crate) fn unpack(product: &dyn Product) -> io::Result<()> {
     sync_directory(&journal)
 }
 
-/// Makes the product of its journal, which has no more use then.
-pub(crate) fn complete(product: &dyn Product) -> Result<(), Error> {
+/// Makes the product of its journal, which has no more use then, unless a run goes on from it
+/// for the rows that failed.
+pub(crate) fn complete(product: &dyn Product, failed: u64) -> Result<(), Error> {
     product.make()?;
+    if product.keeps_journal(failed) {
+        return Ok(());
+    }
     fs::remove_file(product.journal()).map_err(|error| wrong(product, &error.to_string()))
 }
 
@@ -151,6 +167,49 @@ impl Product for TableProduct {
             let journal = source(&self.journal(), Format::JSONL)?;
             convert::write(&journal, self.format, new).map(drop)
         })
+    }
+}
+
+/// A file of chosen columns, made when the run is complete. No run can go on from it where it
+/// lacks throng's own: its journal stays as long as rows have failed.
+#[derive(Debug)]
+struct SelectedProduct {
+    path: PathBuf,
+    format: Format,
+    selection: Selection,
+}
+
+impl Product for SelectedProduct {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn text(&self) -> Result<Box<dyn BufRead>, Error> {
+        lines_of(&self.path, self.format)
+    }
+
+    fn make(&self) -> Result<(), Error> {
+        let is_text = self.format.is_appended();
+        let journal_format = if is_text { self.format } else { Format::JSONL };
+        placed(&self.path, |new| {
+            let journal = source(&self.journal(), journal_format)?;
+            convert::write_selected(&journal, &self.selection, self.format, new).map(drop)
+        })
+    }
+
+    fn keeps_journal(&self, failed: u64) -> bool {
+        failed > 0
+    }
+
+    fn flaw(&self, columns: &Columns) -> Option<String> {
+        let fields = columns.fields.as_deref()?;
+        let names = || fields.iter().chain(&columns.values).map(String::as_str);
+        let is_there = |wanted: &str| names().chain(RESERVED).any(|name| name == wanted);
+        let unknown = self.selection.columns.iter().flatten().find(|name| !is_there(name))?;
+        Some(format!(
+            "output.columns (--columns) has {unknown:?}, and the records have no such column: they have {} and throng's own",
+            names().collect::<Vec<_>>().join(", ")
+        ))
     }
 }
 

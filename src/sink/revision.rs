@@ -67,7 +67,7 @@ impl Revision {
                 wrong(&"its name does not say its format; throng convert gives it another name")
             })?;
             format.check_written(&results)?;
-            (format, product::of(&results, format))
+            (format, product::of(&results, format, None))
         };
         let before = sidecar::read(&results);
         let held = SidecarLock::take(&results).map_err(|error| wrong(&error))?;
@@ -159,7 +159,7 @@ impl Revision {
         if self.results.is_dir() {
             parts::remove(&self.results).map_err(|error| self.wrong(&error))?;
         }
-        if self.is_finished { complete(&**product) } else { Ok(()) }
+        if self.is_finished { complete(&**product, 0) } else { Ok(()) }
     }
 
     /// Whether rows are known by a field of theirs.

@@ -10,6 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::convert::Selection;
 use crate::format::{self, Format, KeepBody};
 use crate::judge::StatusSet;
 use crate::record::FailureKind;
@@ -40,6 +41,11 @@ pub struct Settings {
     pub order: Order,
     /// The file is a directory of Parquet files, each of about this number of records.
     pub parts: Option<NonZeroU64>,
+    /// The columns of the finished file, in this order; absent: all.
+    pub columns: Option<Vec<String>>,
+    /// Whether throng's own columns are left out of the finished file.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_meta: bool,
 }
 
 /// The failed rows of an earlier run that are asked for again.
@@ -215,6 +221,16 @@ pub enum Sync {
 }
 
 impl Settings {
+    /// The columns of the finished file, unless it has all.
+    pub(super) fn selection(&self) -> Option<Selection> {
+        let is_any = self.columns.is_some() || self.no_meta;
+        is_any.then(|| Selection {
+            columns: self.columns.clone(),
+            no_meta: self.no_meta,
+            types: false,
+        })
+    }
+
     /// What to do with records that are there: to ask for those that failed is to resume.
     pub(super) fn existing(&self) -> Existing {
         match self.existing {

@@ -163,7 +163,7 @@ impl Writer {
     /// When the product can't be made; the records are safe.
     pub fn complete(&mut self, failed: u64, missing: u64) -> Result<(), SinkError> {
         self.finish()?;
-        let made = self.ending.make().map_err(SinkError::Failed)?;
+        let made = self.ending.make(failed).map_err(SinkError::Failed)?;
         if let Some(held) = &mut self.held {
             held.says.complete = true;
             let product = self.ending.product.as_ref();
@@ -235,14 +235,14 @@ impl Writer {
 
 impl WriterEnding {
     /// Whether there was anything to make.
-    fn make(&self) -> Result<bool, Error> {
+    fn make(&self, failed: u64) -> Result<bool, Error> {
         if let (Some(path), Some(format)) = (&self.sorts, self.format) {
             sort(path, format).map_err(|error| {
                 Error::stopped(format!("{} cannot be sorted: {error}", path.display()))
             })?;
         }
         if let Some(product) = &self.product {
-            complete(&**product)?;
+            complete(&**product, failed)?;
         }
         Ok(self.sorts.is_some() || self.product.is_some())
     }

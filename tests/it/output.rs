@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Place, Throng, each, plain_mock, run};
+use crate::harness::{Place, Throng, each, plain_mock, run, throng};
 
 const ROWS: &str = "symbol,sector\nA,x\n\"B,\"\"b\"\"\",y\nC,=1+1\n";
 const OWN: [&str; 7] = ["_row", "_ok", "_status", "_error", "_detail", "_attempts", "_ms"];
@@ -67,6 +67,66 @@ fn a_table_has_the_same_columns() {
     assert_eq!(start(2), failed);
     assert_eq!(rows.iter().map(|row| &row[10]).collect::<Vec<_>>(), ["", "", "none"]);
     assert_eq!(rows.len(), 3);
+}
+
+#[test]
+fn a_file_has_the_columns_that_are_chosen() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let two = place.file("two.csv", "symbol,sector\nA,x\nB,=1\n");
+    let ask = |input: &str, output: &str| {
+        run()
+            .arg("--url", &format!("{}/echo/{{{{ symbol }}}}", mock.url()))
+            .arg("--input", input)
+            .flags("--extract path=.path --workers 1 --concurrency 1")
+            .arg("--output", &place.path(output))
+    };
+    ask(&two, "all.csv").flags("--no-meta").exits(0);
+    assert_eq!(place.read("all.csv"), "symbol,sector,path\nA,x,/echo/A\nB,'=1,/echo/B\n");
+    ask(&two, "two.jsonl").flags("--columns path,_row").exits(0);
+    let lines = "{\"path\":\"/echo/A\",\"_row\":0}\n{\"path\":\"/echo/B\",\"_row\":1}\n";
+    assert_eq!(place.read("two.jsonl"), lines);
+    for output in ["out.csv.gz", "out.parquet", "out.sqlite", "out.arrow"] {
+        ask(&two, output).flags("--columns path,symbol --no-meta").exits(0);
+        throng("convert").flags(&place.path(output)).flags(&place.path("back.jsonl")).exits(0);
+        let back = place.read("back.jsonl");
+        let second = r#"{"path":"/echo/B","symbol":"B"}"#;
+        assert_eq!(back.lines().last(), Some(second), "{output}");
+        std::fs::remove_file(place.path("back.jsonl")).unwrap();
+        // A finished file is not asked for again, and none of its rows is lost.
+        ask(&two, output).flags("--columns path,symbol --no-meta --resume").exits(0);
+    }
+    let asked = mock.judgement().requests;
+    assert_eq!(asked, 2 * 6);
+    let wrong = ask(&two, "x.csv").flags("--columns path,symbl").exits(2);
+    wrong.says("\"symbl\"").says("symbol, sector, path");
+    let to_stdout = run().arg("--url", &mock.url()).arg("--input", &two).flags("--no-meta");
+    to_stdout.exits(2).says("need an output file");
+    ask(&two, "parts").flags("--no-meta --parts").exits(2).says("need one file");
+    let again = ask(&place.file("three.csv", "symbol\nA\nB\nC\n"), "all.csv");
+    again.flags("--no-meta --resume").exits(2).says("--overwrite");
+    assert_eq!(mock.judgement().requests, asked);
+}
+
+#[test]
+fn rows_that_failed_are_asked_for_again_also_where_columns_were_chosen() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let output = place.path("out.csv");
+    let ask =
+        |flags: &str| ask(&place, &mock.url()).flags("--extract path=.path --no-meta").flags(flags);
+    ask("").arg("--output", &output).exits(1);
+    assert_eq!(place.read("out.csv").lines().count(), 4);
+    ask("").arg("--output", &output).exits(2).says("--retry-failed asks for the 1 that failed");
+    ask("--retry-failed").arg("--output", &output).exits(1);
+    assert_eq!(mock.judgement().requests, 4);
+    assert_eq!(place.read("out.csv").lines().count(), 4);
+    // The job is mended.
+    let mended = run()
+        .arg("--url", &format!("{}/echo/1", mock.url()))
+        .arg("--input", &place.path("rows.csv"))
+        .flags("--extract path=.path --no-meta --retry-failed --resume=changed");
+    mended.arg("--output", &output).exits(0);
+    assert_eq!(place.read("out.csv").matches("/echo/1").count(), 3);
+    assert!(!std::path::Path::new(&place.path("out.csv.journal")).exists());
 }
 
 #[test]

@@ -63,6 +63,12 @@ pub struct OutputFlags {
     /// Extracted values may have the names of fields, and replace them in the records
     #[arg(long)]
     replace_fields: bool,
+    /// Columns of the finished FILE, in this order: a,b
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    columns: Option<Vec<String>>,
+    /// Leave throng's own columns out of the finished FILE: _row, _ok, _status, …
+    #[arg(long)]
+    no_meta: bool,
     /// What to do with existing records
     #[command(flatten)]
     existing: ExistingFlags,
@@ -128,6 +134,8 @@ impl OutputFlags {
             "sync": self.sync,
             "order": self.order,
             "parts": self.parts,
+            "columns": self.columns,
+            "no-meta": self.no_meta.then_some(true),
         })
     }
 }

@@ -34,17 +34,22 @@ pub(super) fn checked(settings: &Settings, resends: bool) -> Result<CheckedOutpu
 }
 
 fn stdout(settings: &Settings) -> Result<CheckedOutput, Error> {
-    let flag = match settings.existing() {
-        _ if settings.parts.is_some() => "--parts",
+    let needs = match settings.existing() {
+        _ if settings.parts.is_some() => "--parts needs",
+        _ if settings.selection().is_some() => "--columns and --no-meta need",
         Existing::Refuse => {
             let format = settings.format.unwrap_or(Format::JSONL);
             return stream(OpenMode::Stdout, format);
         }
-        Existing::Overwrite => "--overwrite",
-        _ if settings.retry_failed.is_any() => "--retry-failed",
-        _ => "--resume",
+        Existing::Overwrite => "--overwrite needs",
+        _ if settings.retry_failed.is_any() => "--retry-failed needs",
+        _ => "--resume needs",
     };
-    Err(Error::plan(format!("{flag} needs an output file: give one with --output FILE")))
+    Err(needs_file(needs))
+}
+
+fn needs_file(needs: &str) -> Error {
+    Error::plan(format!("{needs} an output file: give one with --output FILE"))
 }
 
 fn file(named: &Path, settings: &Settings, resends: bool) -> Result<CheckedOutput, Error> {
@@ -55,8 +60,11 @@ fn file(named: &Path, settings: &Settings, resends: bool) -> Result<CheckedOutpu
         None => of_extension(path).or_else(|_| of_extension(named))?,
     };
     format.check_written(path)?;
-    let product = product::of(path, format).filter(|_| is_file_or_absent(path));
-    let Some(product) = product else {
+    let product = product::of(path, format, settings.selection());
+    let Some(product) = product.filter(|_| is_file_or_absent(path)) else {
+        if settings.selection().is_some() {
+            return Err(needs_file("--columns and --no-meta need"));
+        }
         return text(path, format, settings, resends);
     };
     let journal = product.journal();
@@ -153,7 +161,7 @@ fn assumed(
     let is_plain = settings.existing == Existing::Resume
         && !settings.retry_failed.is_any()
         && settings.key.is_none()
-        && !format.is_appended();
+        && (!format.is_appended() || settings.selection().is_some());
     let is_there = MadeFile::at(path, made.failed, made.missing).as_ref() == Some(made);
     (is_plain && is_there && made.failed == 0)
         .then(|| ResumeState::assumed(rows, made.failed, made.missing))
@@ -193,7 +201,7 @@ fn present(
         Existing::Refuse if size > 0 => Err(resume::refuse(path, &|| open(path), format)),
         Existing::Refuse => Ok(empty(mode, format)),
         _ => {
-            let before = sidecar::read(&results(path, format));
+            let before = sidecar::read(&results(path, format, settings));
             let synced = before.as_ref().and_then(|before| before.synced.as_ref());
             let unwanted = Unwanted::new(settings, resends, before.as_ref());
             let (key, text) = (settings.key.as_deref(), || open(path));
@@ -230,10 +238,11 @@ fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
 }
 
 /// The results of a journal.
-fn results(journal: &Path, format: Format) -> PathBuf {
+fn results(journal: &Path, format: Format, settings: &Settings) -> PathBuf {
     let stem = journal.with_extension("");
     let is_journal = journal.extension().is_some_and(|end| end == "journal");
-    if is_journal && product::of(&stem, format).is_some() { stem } else { journal.to_owned() }
+    let is_of_product = is_journal && product::of(&stem, format, settings.selection()).is_some();
+    if is_of_product { stem } else { journal.to_owned() }
 }
 
 /// A directory of parts of about `part_size` records each, and the records it has already.
@@ -292,6 +301,11 @@ fn check_settings(directory: &Path, format: Format, settings: &Settings) -> Resu
     if settings.format.is_some_and(|given| given != format) {
         return Err(Error::plan(
             "output.parts (--parts) are Parquet files: leave output.format (--output-format) out",
+        ));
+    }
+    if settings.selection().is_some() {
+        return Err(Error::plan(
+            "output.columns (--columns) and output.no-meta (--no-meta) need one file, and output.parts (--parts) makes many: leave one of them out",
         ));
     }
     if settings.order == Order::Input {
