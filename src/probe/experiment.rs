@@ -83,6 +83,8 @@ pub struct Experiment {
     refusal: Option<Observation>,
     /// Tokens of a bucket that come back in a second at most.
     most_per_second: f64,
+    /// Whether the rate of a bucket was measured twice, after unequal waits.
+    is_confirmed: bool,
     /// The bounds of the period.
     period: (Duration, Duration),
     lone: Duration,
@@ -93,11 +95,18 @@ pub struct Experiment {
     gap_from: Option<Observation>,
     /// The end of the first window, if its refusal named it.
     first_edge: Option<Duration>,
+    /// The least time in which a bucket gets back one token: the first refusal's pause, without
+    /// what it is rounded up by.
+    time_of_one: Duration,
     found: ProbeResult,
 }
 
 /// The first interval of polling.
 const FIRST_POLL: Duration = Duration::from_secs(1);
+
+/// The reason for which nothing is proposed where a bucket and a window look alike.
+const TOO_SLOW: &str =
+    "units may have come back while it was sending: send several requests together (--concurrency)";
 
 impl Observation {
     fn sent(&self) -> Duration {
@@ -124,6 +133,7 @@ impl Experiment {
             filling: None,
             refusal: None,
             most_per_second: 0.0,
+            is_confirmed: false,
             period: (Duration::ZERO, Duration::ZERO),
             lone: Duration::ZERO,
             others: (Duration::ZERO, Duration::ZERO),
@@ -131,6 +141,7 @@ impl Experiment {
             at_edge: 0,
             gap_from: None,
             first_edge: None,
+            time_of_one: Duration::ZERO,
             found: ProbeResult::default(),
         }
     }
@@ -241,7 +252,10 @@ impl Experiment {
                 self.stop("it takes more at once than it should have by then");
             }
             Phase::Refill => {
-                self.measure(seen);
+                let before = self.found.per_second;
+                let rate = self.measure(seen);
+                self.is_confirmed =
+                    before.is_some_and(|before| (0.8..=1.25).contains(&(rate / before)));
                 self.conclude();
             }
             Phase::Middle if 4 * self.accepted >= 3 * self.units => {
@@ -274,6 +288,7 @@ impl Experiment {
             Some(wait) => {
                 self.period = period_bounds(self.spent, wait, seen.rounding);
                 self.first_edge = Some(seen.at + wait);
+                self.time_of_one = wait.saturating_sub(seen.rounding);
                 self.enter(Phase::Lone, seen.at + wait + self.spent + margin(wait));
             }
             None => {
@@ -333,20 +348,20 @@ impl Experiment {
     /// A bucket accepts no more than came back since the refusal before.
     fn refused_others(&mut self, seen: Observation) {
         let rate = self.measure(seen);
-        let one = Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX);
+        let least = self.found.least_per_second.unwrap_or_default();
+        let one = Duration::try_from_secs_f64(1.0 / least).unwrap_or(Duration::MAX);
         let next = one.saturating_add(seen.rounding);
         if seen.wait.is_some_and(|wait| wait > next) {
             // The first phase went over the edge of a window.
             self.found.per_second = None;
             self.found.amount = Some(self.accepted);
             self.found.kind = FoundKind::Fixed;
-            let wait = seen.wait.unwrap_or_default();
-            self.period = period_bounds(seen.at.saturating_sub(self.lone), wait, seen.rounding);
+            self.since_lone(seen);
             return self.conclude();
         }
         self.found.kind = FoundKind::Bucket;
         // The bucket may have been full in between: more would have come back.
-        let most = if 10 * self.accepted >= 9 * self.units {
+        let most = if 10 * self.accepted >= 9 * self.units || self.is_slowly_filled() {
             3.0 * rate
         } else {
             // One more may have come back than was seen, and another have begun to.
@@ -361,9 +376,7 @@ impl Experiment {
         if accepted == 0 {
             // The lone one still counts: the window that was filled had begun before.
             self.found.kind = FoundKind::Fixed;
-            if let Some(wait) = seen.wait {
-                self.period = period_bounds(at.saturating_sub(self.lone), wait, seen.rounding);
-            }
+            self.since_lone(seen);
             return self.conclude();
         }
         if self.units == 1 {
@@ -403,6 +416,20 @@ impl Experiment {
         self.filling.map_or(Duration::ZERO, |(first, last)| last.saturating_sub(first))
     }
 
+    /// Whether more than a quarter of what was accepted first may have come back to a bucket
+    /// meanwhile: then it looks like a window that takes more.
+    fn is_slowly_filled(&self) -> bool {
+        let time = self.time_to_fill();
+        let (seconds, one) = (time.as_secs_f64(), self.time_of_one.as_secs_f64());
+        let by_pause = seconds / one.max(1e-6);
+        let back = match self.found.kind {
+            // It may have been full for a part of the time in which this was measured.
+            FoundKind::Bucket => by_pause.min(2.0 * self.most_per_second * seconds),
+            _ => by_pause,
+        };
+        self.units > 1 && 4.0 * back > self.units as f64 && time * 3 > self.period.1
+    }
+
     /// Waits for 40 tokens of a bucket, but not until it is full at its highest rate: the tokens
     /// that came back while it was emptied show that it holds fewer.
     fn refill(&mut self, at: Duration, rate: f64, most: f64) {
@@ -413,18 +440,17 @@ impl Experiment {
         self.enter(Phase::Refill, at.saturating_add(wait));
     }
 
-    /// A bucket's rate: the number accepted since the refusal before, by the time. What may have
-    /// passed between the two arrivals, and the part of a token that may have been there at
-    /// either, give its bounds.
+    /// A bucket's rate: the number accepted since the refusal before, by the longest time that may
+    /// have passed between the two arrivals. The part of a token that may have been there at
+    /// either gives its bounds.
     fn measure(&mut self, seen: Observation) -> f64 {
-        let (at, sent, answered) = self
-            .refusal
-            .map_or_else(Default::default, |before| (before.at, before.sent(), before.answered()));
+        let before = self.refusal.map(|before| (before.sent(), before.answered()));
+        let (sent, answered) = before.unwrap_or_default();
         let seconds = |from, to: Duration| to.saturating_sub(from).as_secs_f64().max(1e-3);
-        let rate = self.accepted.max(1) as f64 / seconds(at, seen.at);
-        let least = self.accepted.saturating_sub(1) as f64 / seconds(sent, seen.answered());
+        let longest = seconds(sent, seen.answered());
+        let rate = self.accepted.max(1) as f64 / longest;
         self.found.per_second = Some(rate);
-        self.found.least_per_second = Some(least);
+        self.found.least_per_second = Some(self.accepted.saturating_sub(1) as f64 / longest);
         self.most_per_second = (self.accepted + 1) as f64 / seconds(answered, seen.sent());
         rate
     }
@@ -440,19 +466,23 @@ impl Experiment {
         }
     }
 
-    /// Narrows the period of windows that may have begun before the first request: a number of
-    /// whole periods lies between the end of the first window and of this one.
+    /// The period of a window that is over after this refusal's pause, and that had begun with
+    /// the lone request, or at the end of the first window.
+    fn since_lone(&mut self, seen: Observation) {
+        if let Some(wait) = seen.wait {
+            let (from, to) = period_bounds(seen.at.saturating_sub(self.lone), wait, seen.rounding);
+            let since_edge = self.first_edge.map(|edge| (seen.at + wait).saturating_sub(edge));
+            self.period = (from, since_edge.map_or(to, |longer| longer.max(to)));
+        }
+    }
+
+    /// The longest period of windows that may have begun before the first request: two of them
+    /// lie between the end of the first window and that of this one.
     fn between_edges(&mut self, seen: Observation) {
-        let (Some(first), Some(wait)) = (self.first_edge, seen.wait) else {
-            return;
-        };
-        let apart = (seen.at + wait).saturating_sub(first);
-        let period = usual_period(self.period.0, self.period.1);
-        let times = (apart.as_secs_f64() / period.as_secs_f64()).round().max(1.0) as u32;
-        let from = apart.saturating_sub(seen.rounding) / times;
-        // Windows that begin with their first use end at no multiples.
-        self.found.least_period = Some(self.period.0);
-        self.period = (from.max(self.period.0), (apart + seen.rounding) / times);
+        if let (Some(first), Some(wait)) = (self.first_edge, seen.wait) {
+            let apart = (seen.at + wait).saturating_sub(first);
+            self.period.1 = self.period.1.max((apart + seen.rounding) / 2);
+        }
     }
 
     /// A time that is longer than the period.
@@ -471,6 +501,10 @@ impl Experiment {
 
     fn conclude(&mut self) {
         self.phase = Phase::Over;
+        if self.is_slowly_filled() && !self.is_confirmed {
+            self.found.kind = FoundKind::Unknown;
+            self.found.stopped.get_or_insert(TOO_SLOW);
+        }
         match self.found.kind {
             FoundKind::Bucket => {
                 // The tokens that may have come back meanwhile were not there at first.

@@ -30,8 +30,6 @@ pub struct ProbeResult {
     pub period: Option<Duration>,
     /// The bounds of the period.
     pub between: Option<(Duration, Duration)>,
-    /// The lower bound of the period wherever windows begin, if that is less than the one above.
-    pub least_period: Option<Duration>,
     /// Tokens of a bucket that come back in a second.
     pub per_second: Option<f64>,
     /// Tokens of a bucket that come back in a second at least.
@@ -78,8 +76,7 @@ impl ProbeResult {
         let is_window = self.kind != FoundKind::Bucket;
         let is_reached = self.amount.is_none_or(|amount| is_window && amount >= least);
         let lasts = |policy: &NamedPolicy| {
-            let from = self.least_period.or(self.between.map(|(from, _)| from));
-            from.is_none_or(|from| policy.units > least || policy.period >= from)
+            self.between.is_none_or(|(from, _)| policy.units > least || policy.period >= from)
         };
         let fits = is_reached && self.named.iter().all(lasts);
         let flags = self.named.iter();
@@ -147,7 +144,7 @@ impl ProbeResult {
             (FoundKind::Bucket, _, Some(rate)) => {
                 format!("a token bucket: {amount} at once, then {rate:.3} a second")
             }
-            _ => format!("{amount} at once, and when units come back is unknown"),
+            _ => format!("{amount} until it refused one, and when units come back is unknown"),
         }
     }
 }
