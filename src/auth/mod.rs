@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::render::{RenderContext, SecretHeader};
 
+mod assertion;
 mod basic;
 mod bearer;
 mod hash;
@@ -23,6 +24,7 @@ mod refresh_token;
 mod scheme;
 mod sigv4;
 mod token_client;
+mod token_response;
 mod tokens;
 
 use pool::KeyPool;
@@ -42,7 +44,7 @@ static SCHEMES: [SchemeEntry; 6] = [
     SchemeEntry { name: "header", about: "an API key in a header: name, value", build: header::build },
     SchemeEntry { name: "basic", about: "user, password", build: basic::build },
     SchemeEntry { name: "bearer", about: "token", build: bearer::build },
-    SchemeEntry { name: "oauth2", about: "token-url, client-id, client-secret; refresh-token, scope, audience, client-in", build: oauth2::build },
+    SchemeEntry { name: "oauth2", about: "token-url, client-id, client-secret; refresh-token; username, password; private-key, algorithm, issuer, subject; scope, audience, fields, client-in, body", build: oauth2::build },
     SchemeEntry { name: "sigv4", about: "service, region; access-key, secret-key, session-token", build: sigv4::build },
     SchemeEntry { name: "hmac", about: "key, message, headers; hash, encoding, key-encoding, query", build: hmac::build },
 ];

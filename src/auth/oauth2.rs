@@ -1,15 +1,18 @@
-//! OAuth 2 (RFC 6749): client credentials, or a refresh token.
+//! OAuth 2 (RFC 6749): client credentials, a refresh token, a user's password, or a signed
+//! assertion (RFC 7523).
 
-use std::time::SystemTime;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{Request, Uri};
 use serde::Deserialize;
 
+use super::assertion::{Algorithm, Assertion};
 use super::refresh_token::{RefreshOrigin, RefreshToken, TokenFile};
 use super::scheme::{Scheme, SchemeSettings, set_secret, wrong};
-use super::token_client::{ClientIn, TokenClient};
+use super::token_client::{ClientIn, Grant, TokenBody, TokenClient};
 use super::tokens::Tokens;
 use crate::error::Error;
 
@@ -17,13 +20,48 @@ use crate::error::Error;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Settings {
     token_url: String,
-    client_id: String,
+    grant: Option<GrantKind>,
+    client_id: Option<String>,
     client_secret: Option<String>,
     refresh_token: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    private_key: Option<String>,
+    #[serde(default)]
+    algorithm: Algorithm,
+    key_id: Option<String>,
+    issuer: Option<String>,
+    subject: Option<String>,
+    #[serde(default)]
+    claims: BTreeMap<String, String>,
+    #[serde(default = "default_lifetime", with = "humantime_serde")]
+    lifetime: Duration,
     scope: Option<String>,
     audience: Option<String>,
     #[serde(default)]
+    fields: BTreeMap<String, String>,
+    #[serde(default)]
     client_in: ClientIn,
+    #[serde(default)]
+    body: TokenBody,
+}
+
+/// The lifetime of an assertion: some servers take none that lives longer.
+fn default_lifetime() -> Duration {
+    Duration::from_secs(60)
+}
+
+/// The grants of RFC 6749 and RFC 7523 that need nobody at a browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum GrantKind {
+    #[serde(alias = "client_credentials")]
+    ClientCredentials,
+    #[serde(alias = "refresh_token")]
+    RefreshToken,
+    Password,
+    #[serde(alias = "jwt_bearer", alias = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
+    JwtBearer,
 }
 
 pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
@@ -32,22 +70,111 @@ pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
         return Err(wrong("token-url", "it must begin with https:// or http://"));
     }
+    let kind = settings.kind()?;
+    let grant = grant(part, &settings, kind)?;
     let mut fields = Vec::new();
-    for (name, text) in [("scope", &settings.scope), ("audience", &settings.audience)] {
+    // The audience of an assertion is one of its claims.
+    let audience = settings.audience.as_ref().filter(|_| kind != GrantKind::JwtBearer);
+    for (name, text) in [("scope", settings.scope.as_ref()), ("audience", audience)] {
         if let Some(text) = text {
-            fields.push((name, part.plain(name, text)?));
+            fields.push((name.to_owned(), part.plain(name, text)?));
         }
+    }
+    for (name, text) in &settings.fields {
+        fields.push((name.clone(), part.plain("fields", text)?));
     }
     let refresh = settings.refresh_token.map(|text| refresh_token(part, &text)).transpose()?;
     let client = TokenClient {
         uri,
-        id: part.plain("client-id", &settings.client_id)?,
+        grant,
+        id: settings.client_id.map(|text| part.plain("client-id", &text)).transpose()?,
         secret: part.hidden_if("client-secret", settings.client_secret.as_ref())?,
         client_in: settings.client_in,
+        body: settings.body,
         fields,
         secrets: part.context.vault.secrets().clone(),
     };
     Ok(Box::new(Tokens::new(client, refresh)))
+}
+
+impl Settings {
+    /// The grant that the job names, or that its keys imply.
+    fn kind(&self) -> Result<GrantKind, Error> {
+        let implied = [
+            (GrantKind::RefreshToken, "refresh-token", self.refresh_token.is_some()),
+            (GrantKind::JwtBearer, "private-key", self.private_key.is_some()),
+            (GrantKind::Password, "username", self.username.is_some()),
+        ];
+        let given: Vec<_> = implied.iter().filter(|(.., is_given)| *is_given).collect();
+        if let [(_, one, _), (_, other, _), ..] = given[..] {
+            let why = format!("{one} and {other} are of two grants: leave one of them out");
+            return Err(wrong(one, why));
+        }
+        let implied = given.first().map(|(kind, ..)| *kind);
+        let kind = self.grant.or(implied).unwrap_or(GrantKind::ClientCredentials);
+        let needs = match kind {
+            GrantKind::ClientCredentials if implied.is_some() => {
+                return Err(wrong("grant", "its other keys are those of another grant"));
+            }
+            GrantKind::ClientCredentials => ("client-id", self.client_id.is_some()),
+            GrantKind::RefreshToken if self.refresh_token.is_some() => {
+                ("client-id", self.client_id.is_some())
+            }
+            GrantKind::RefreshToken => ("refresh-token", false),
+            GrantKind::Password if self.username.is_some() => ("password", self.password.is_some()),
+            GrantKind::Password => ("username", false),
+            GrantKind::JwtBearer => ("private-key", self.private_key.is_some()),
+        };
+        match needs {
+            (_, true) => Ok(kind),
+            (key, false) => {
+                Err(Error::plan(format!("auth (--auth): kind oauth2: missing field `{key}`")))
+            }
+        }
+    }
+}
+
+fn grant(part: &SchemeSettings<'_>, settings: &Settings, kind: GrantKind) -> Result<Grant, Error> {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    match kind {
+        GrantKind::ClientCredentials | GrantKind::RefreshToken => Ok(Grant::ClientCredentials),
+        GrantKind::Password => Ok(Grant::Password {
+            username: part.plain("username", &text(&settings.username))?,
+            password: part.hidden_text("password", &text(&settings.password))?,
+        }),
+        GrantKind::JwtBearer => {
+            let assertion = assertion(part, settings)?;
+            assertion.sign(SystemTime::UNIX_EPOCH).map_err(Error::plan)?;
+            Ok(Grant::JwtBearer(Box::new(assertion)))
+        }
+    }
+}
+
+fn assertion(part: &SchemeSettings<'_>, settings: &Settings) -> Result<Assertion, Error> {
+    let mut claims = Vec::new();
+    let issuer = settings.issuer.as_ref().or(settings.client_id.as_ref());
+    let audience = settings.audience.as_ref().unwrap_or(&settings.token_url);
+    for (name, key, text) in [
+        ("iss", "issuer", issuer),
+        ("sub", "subject", settings.subject.as_ref()),
+        ("aud", "audience", Some(audience)),
+        ("scope", "scope", settings.scope.as_ref()),
+    ] {
+        if let Some(text) = text {
+            claims.push((name.to_owned(), part.plain(key, text)?));
+        }
+    }
+    for (name, text) in &settings.claims {
+        claims.push((name.clone(), part.plain("claims", text)?));
+    }
+    let key = settings.private_key.as_deref().unwrap_or_default();
+    Ok(Assertion {
+        key: part.hidden_text("private-key", key)?,
+        algorithm: settings.algorithm,
+        key_id: settings.key_id.as_ref().map(|id| part.plain("key-id", id)).transpose()?,
+        claims,
+        lifetime: settings.lifetime,
+    })
 }
 
 fn refresh_token(part: &SchemeSettings<'_>, text: &str) -> Result<RefreshToken, Error> {
@@ -81,14 +208,21 @@ impl Scheme for Tokens {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
+    use base64::Engine;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
     use serde_json::Value;
 
+    use super::super::hash::Hash;
     use super::*;
     use crate::render::RenderContext;
 
     fn scheme(extra: Value) -> Box<dyn Scheme> {
+        try_scheme(extra).unwrap()
+    }
+
+    fn try_scheme(extra: Value) -> Result<Box<dyn Scheme>, String> {
         let mut settings = serde_json::json!({
             "kind": "oauth2", "token-url": "https://login.h/token", "client-id": "me",
             "client-secret": "{{ env.SECRET }}",
@@ -96,7 +230,50 @@ mod tests {
         settings.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         let context =
             RenderContext { environment: &|_| Some("p&ss".into()), vault: &Arc::default() };
-        super::super::scheme(settings.as_object().unwrap(), &context).unwrap()
+        let built = super::super::scheme(settings.as_object().unwrap(), &context);
+        built.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_assertion_is_signed_with_its_claims() {
+        let scheme = scheme(serde_json::json!({
+            "private-key": "a shared key", "algorithm": "HS256", "issuer": "app", "subject": "ann",
+            "key-id": "k1", "claims": {"box_sub_type": "user"},
+        }));
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let request = scheme.tokens().unwrap().request(now).unwrap();
+        let body = String::from_utf8(request.body().to_vec()).unwrap();
+        let (grant, assertion) = body.split_once("&assertion=").unwrap();
+        assert_eq!(grant, "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer");
+        let parts: Vec<&str> = assertion.split('.').collect();
+        let part = |at: usize| {
+            let bytes = BASE64_URL_SAFE_NO_PAD.decode(parts[at]).unwrap();
+            serde_json::from_slice::<Value>(&bytes).unwrap()
+        };
+        assert_eq!(part(0), serde_json::json!({"alg": "HS256", "typ": "JWT", "kid": "k1"}));
+        let claims = part(1);
+        let expected = serde_json::json!({
+            "iss": "app", "sub": "ann", "aud": "https://login.h/token", "box_sub_type": "user",
+            "iat": 1000, "exp": 1060, "jti": claims["jti"],
+        });
+        assert_eq!(claims, expected);
+        let signed = format!("{}.{}", parts[0], parts[1]);
+        let signature = Hash::Sha256.sign(b"a shared key", signed.as_bytes());
+        assert!(parts[2].starts_with(&BASE64_URL_SAFE_NO_PAD.encode(signature)));
+    }
+
+    #[test]
+    fn keys_of_two_grants_or_of_none_are_an_error() {
+        for (extra, why) in [
+            (serde_json::json!({"username": "a", "refresh-token": "r"}), "are of two grants"),
+            (serde_json::json!({"username": "a"}), "missing field `password`"),
+            (serde_json::json!({"grant": "jwt-bearer"}), "missing field `private-key`"),
+            (serde_json::json!({"grant": "implicit"}), "unknown variant `implicit`"),
+            (serde_json::json!({"private-key": "x"}), "is no key in PEM"),
+        ] {
+            let error = try_scheme(extra).err().unwrap();
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     fn answer(token: &str, seconds: u64) -> Vec<u8> {
@@ -122,9 +299,19 @@ mod tests {
                 Some("Basic bWU6cCUyNnNz"),
                 "grant_type=refresh_token&refresh_token=first",
             ),
+            (
+                serde_json::json!({"username": "Ann", "password": "{{ env.P }}", "body": "json"}),
+                Some("Basic bWU6cCUyNnNz"),
+                r#"{"grant_type":"password","username":"Ann","password":"p&ss"}"#,
+            ),
+            (
+                serde_json::json!({"client-in": "body", "body": "json", "fields": {"resource": "r"}}),
+                None,
+                r#"{"grant_type":"client_credentials","resource":"r","client_id":"me","client_secret":"p&ss"}"#,
+            ),
         ] {
             let scheme = scheme(extra);
-            let request = scheme.tokens().unwrap().request().unwrap();
+            let request = scheme.tokens().unwrap().request(SystemTime::UNIX_EPOCH).unwrap();
             assert_eq!(request.body(), body);
             let found = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap());
             assert_eq!(found, header);
@@ -142,7 +329,7 @@ mod tests {
         tokens.accept(&answer("t2", 10), now).unwrap();
         assert!(tokens.is_fresh(now + Duration::from_secs(7)));
         assert!(!tokens.is_fresh(now + Duration::from_secs(9)));
-        let next = tokens.request().unwrap();
+        let next = tokens.request(SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(next.body(), "grant_type=refresh_token&refresh_token=next");
     }
 
@@ -170,14 +357,14 @@ mod tests {
         let mut request = Request::get("https://h").body(Bytes::new()).unwrap();
         for _ in 0..10 {
             tokens.accept(&answer("t", 1), now).unwrap();
-            tokens.request().unwrap();
+            tokens.request(SystemTime::UNIX_EPOCH).unwrap();
             scheme.sign(&mut request, SystemTime::now()).unwrap();
         }
         for _ in 0..3 {
-            tokens.request().unwrap();
+            tokens.request(SystemTime::UNIX_EPOCH).unwrap();
             tokens.accept(&answer("t", 1), now).unwrap();
         }
-        let why = tokens.request().unwrap_err();
+        let why = tokens.request(SystemTime::UNIX_EPOCH).unwrap_err();
         assert!(why.contains("its last 3 tokens had expired before"), "{why}");
     }
 

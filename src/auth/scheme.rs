@@ -64,6 +64,11 @@ impl<'a> SchemeSettings<'a> {
         StaticValue::hidden(&full_key(key), text, &self.context)
     }
 
+    /// A text of any characters, with line breaks too, that is a secret.
+    pub fn hidden_text(&self, key: &str, text: &str) -> Result<StaticValue, Error> {
+        StaticValue::hidden_text(&full_key(key), text, &self.context)
+    }
+
     /// An optional text that is a secret.
     pub fn hidden_if(
         &self,

@@ -6,13 +6,14 @@
 
 use std::fs::File;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Uri};
 
 use super::refresh_token::RefreshToken;
-use super::token_client::{TokenClient, TokenResponse};
+use super::token_client::TokenClient;
+use super::token_response::TokenResponse;
 use crate::secret::Secret;
 
 /// Maximum number of tokens in a row that expire before anything is signed with them.
@@ -108,11 +109,11 @@ impl Tokens {
         state.accepted
     }
 
-    /// The request for a new token.
+    /// The request for a new token at this time.
     ///
     /// # Errors
     /// Which setting can't be sent, or that no token lives long enough.
-    pub fn request(&self) -> Result<Request<Bytes>, String> {
+    pub fn request(&self, now: SystemTime) -> Result<Request<Bytes>, String> {
         let mut state = self.state();
         if state.unused >= MAX_UNUSED {
             return Err(format!(
@@ -121,7 +122,7 @@ impl Tokens {
         }
         let token = state.refresh.as_mut().map(RefreshToken::send).transpose()?;
         drop(state);
-        self.client.request(token.as_ref())
+        self.client.request(token.as_ref(), now)
     }
 
     /// Keeps other runs from using the refresh token of the same file while a token is
@@ -185,6 +186,13 @@ impl Tokens {
         state.accepted = false;
         state.expired = false;
         Ok(())
+    }
+
+    /// The error that a failing answer of the token server holds, and what to do; none if it
+    /// holds none.
+    #[must_use]
+    pub fn error(body: &str) -> Option<String> {
+        TokenResponse::error(body)
     }
 
     /// The current token, for a request.

@@ -19,9 +19,18 @@ enum StaticKind {
 impl StaticValue {
     /// Compiles a text; `key` names it in messages.
     pub fn new(key: &str, text: &str, context: &RenderContext<'_>) -> Result<StaticValue, Error> {
+        StaticValue::compile(key, EscapeContext::Header, text, context)
+    }
+
+    fn compile(
+        key: &str,
+        escapes: EscapeContext,
+        text: &str,
+        context: &RenderContext<'_>,
+    ) -> Result<StaticValue, Error> {
         let wrong = |why: String| Error::plan(format!("{key}: {why}"));
         let mut templates = Templates::new();
-        let template = templates.add(EscapeContext::Header, text).map_err(wrong)?;
+        let template = templates.add(escapes, text).map_err(wrong)?;
         if let Some(field) = templates.used().fields.first() {
             return Err(wrong(format!(
                 "it uses {{{{ {field} }}}}, but is the same for all rows: {{{{ env.NAME }}}} and {{{{ secret.NAME }}}} can be used here"
@@ -48,6 +57,17 @@ impl StaticValue {
         if let Some((_, last)) = now.expose().rsplit_once(' ').filter(|(_, last)| last.len() >= 8) {
             context.vault.secrets().add(last);
         }
+        Ok(value)
+    }
+
+    /// Compiles a secret that stands in no header, and may have line breaks.
+    pub fn hidden_text(
+        key: &str,
+        text: &str,
+        context: &RenderContext<'_>,
+    ) -> Result<StaticValue, Error> {
+        let value = StaticValue::compile(key, EscapeContext::Text, text, context)?;
+        context.vault.secrets().add(value.get().map_err(Error::plan)?.expose());
         Ok(value)
     }
 

@@ -39,6 +39,7 @@ mod faults;
 mod files;
 mod forms;
 mod gateways;
+mod grants;
 mod handshakes;
 mod heads;
 mod hostile;

@@ -2,7 +2,7 @@
 //! secrets renewed when the server refuses them.
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
@@ -62,7 +62,8 @@ impl RequestExecutor {
             return Ok(());
         }
         let _held = self.lock_refresh_token(tokens).await?;
-        let request = tokens.request().map_err(|why| self.token_error(tokens, &why))?;
+        let request =
+            tokens.request(SystemTime::now()).map_err(|why| self.token_error(tokens, &why))?;
         let trust = redirect::trust(tokens.uri(), api);
         let answer = self.request_token(&request, cost, trust, trace).await?;
         let accepted = answer.and_then(|answer| {
@@ -108,10 +109,14 @@ impl RequestExecutor {
         let outcome = Box::pin(sending).await?;
         of_row.arrived.append(&mut trace.arrived);
         Ok(outcome.map_err(|failure| {
-            format!(
-                "{}: {}; check auth.client-id, auth.client-secret and auth.refresh-token (--auth)",
-                failure.kind, failure.detail
-            )
+            let error = trace.said.as_deref().and_then(Tokens::error);
+            let why = error.unwrap_or_else(|| {
+                format!(
+                    "{}; check auth.token-url and the other keys of auth (--auth)",
+                    failure.detail
+                )
+            });
+            format!("{}: {why}", failure.kind)
         }))
     }
 
@@ -170,7 +175,7 @@ impl RequestExecutor {
             token: signer.tokens().map_or(0, Tokens::edition),
             vault: self.context.plan.vault.as_ref().map_or(0, |vault| vault.edition()),
         };
-        let signed = signer.sign(request, key, std::time::SystemTime::now());
+        let signed = signer.sign(request, key, SystemTime::now());
         signed.map_err(|detail| SendError {
             kind: FailureKind::Input,
             detail,
