@@ -153,7 +153,9 @@ fn unreadable(path: &Path, format: Format, key: Option<&str>, error: Unreadable)
         None => "with _row and _ok".to_owned(),
     };
     let advice = match line {
-        1 => "is this the right file?",
+        1 => {
+            "is this the right file? One that was made with --no-meta begins anew with --overwrite"
+        }
         _ => "mend or remove it, or run with --resume=damaged, which asks for its row again",
     };
     Error::plan(format!(
