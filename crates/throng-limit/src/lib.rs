@@ -34,6 +34,7 @@ mod kinds;
 #[doc(hidden)]
 pub use kinds::{Measure, RatePattern};
 mod adapt;
+mod search;
 mod server;
 #[doc(hidden)]
 pub use server::{Pause, SlowStart};

@@ -2,7 +2,7 @@
 //!
 //! Requests leave one after the other, evenly: then a refusal costs one request and those in
 //! flight, and windows, buckets and counters of a server look alike. Only the pace has to be
-//! found. See [`Search`] for how.
+//! found, by a [`PaceSearch`].
 //!
 //! A limit whose window the server's headers name needs no search: it is kept as a sliding
 //! window is ([`Named`]), below the pace.
@@ -15,6 +15,7 @@ use crate::limiter::{
     Availability, Event, FoundPace, Limiter, LimiterStats, RateLimitInfo, Reservation,
 };
 use crate::quota::SharedTerms;
+use crate::search::PaceSearch;
 use crate::time::Time;
 use crate::window::{Window, WindowKind, WorstCase};
 
@@ -42,7 +43,7 @@ struct Auto {
     in_flight: u64,
     linger: Duration,
     skew: Duration,
-    search: Search,
+    search: PaceSearch,
     /// When the next request may leave.
     next: Time,
 }
@@ -70,7 +71,7 @@ impl Auto {
             in_flight: 0,
             linger: terms.linger,
             skew: terms.skew,
-            search: Search::new(terms.units, terms.period),
+            search: PaceSearch::new(terms.units, terms.period),
             next: Time::ZERO,
         }
     }
@@ -236,305 +237,6 @@ impl Limiter for Auto {
     }
 }
 
-/// The search for the pace that a server takes.
-///
-/// It begins with a tenth of the ceiling. A pace is right once it has lasted for a *trial*,
-/// at first the period, in which requests had to wait for it and none was refused. Then a
-/// quarter more is tried, until one is refused. From then on it lies between the fastest pace
-/// that was right and the slowest that was refused, and their middle is tried, until they are
-/// a twentieth apart. After [`FIRST_BELIEF`] more trials, then after twice as many and so
-/// on, a little more is tried again: the server may allow more by now.
-///
-/// A refused pace falls back to the last right one, or to what the server took in from one
-/// pause to the end of the next. Where a pause is longer than the time until the refusal, the
-/// server's window is longer than that time: then the window's amount and length are known,
-/// and trials last as long. Where a pace is refused that was right before, trials become
-/// twice as long.
-///
-/// A bucket is empty at each refusal. So it has got back whatever it took in since then: its
-/// rate is no less than that, whatever came back in a pause. Where a pace is refused that had
-/// lasted, the search falls back a quarter of the way to this rate; and the pace that it
-/// gives as found was taken in from one refusal to another, or for [`PROOF`] windows since one.
-#[derive(Debug)]
-struct Search {
-    period: Duration,
-    /// Units in a second, for this and all paces.
-    ceiling: f64,
-    pace: f64,
-    right: Option<f64>,
-    refused: Option<f64>,
-    /// By how much more is tried next.
-    step: f64,
-    /// The period, or the longer window that a pause has shown.
-    window: Duration,
-    trial: Duration,
-    trial_ends: Time,
-    /// Answers for which the trial lasts at least: it is no trial of what is in flight.
-    trial_answers: u64,
-    /// Whether requests had to wait in this trial.
-    is_used_up: bool,
-    /// Trials until more is tried, once the pace is found.
-    rest: Option<u32>,
-    /// The pace that was found last, or less where it was refused since.
-    found: Option<f64>,
-    belief: u32,
-    in_flight: u64,
-    /// Units that the server has taken in.
-    accepted: u64,
-    /// Since when requests leave without a pause.
-    busy_since: Option<Mark>,
-    /// The refusal after which none has left yet.
-    refused_at: Option<Mark>,
-    /// The first refusal, and the last one whose pause is over.
-    first_refusal: Option<Mark>,
-    last_refusal: Option<Mark>,
-    last_pause: Option<Duration>,
-    /// The fastest pace that the server has taken in since a refusal.
-    proven: Option<f64>,
-}
-
-/// A time, and the units that the server had taken in by then.
-#[derive(Debug, Clone, Copy)]
-struct Mark {
-    time: Time,
-    accepted: u64,
-}
-
-/// By how much more is tried while none was refused.
-const LARGE_STEP: f64 = 1.25;
-/// By how much more is tried at first after a refusal, and how near the paces come.
-const SMALL_STEP: f64 = 1.05;
-/// The part of a refused pace that is tried next.
-const BACK: f64 = 0.97;
-/// Trials for which a found pace is kept at first.
-const FIRST_BELIEF: u32 = 32;
-/// Longest trial, in periods, unless a pause shows a longer one.
-const LONGEST_TRIAL: u32 = 64;
-/// Answers of a trial at least, and for each request in flight: a refusal then costs few of them.
-const ANSWERS: u64 = 4;
-const ANSWERS_IN_FLIGHT: u64 = 10;
-/// Number of windows after which the pace since a refusal is one that the server takes, and
-/// between two refusals.
-const PROOF: u32 = 6;
-const SHORT_PROOF: u32 = 2;
-/// Fewest units before a pause that tell a window; by how much more is tried where fewer do.
-const TELLING: u64 = 3;
-const LARGEST_STEP: f64 = 1.5;
-
-impl Search {
-    fn new(units: u64, period: Duration) -> Search {
-        let ceiling = units as f64 / period.as_secs_f64();
-        Search {
-            period,
-            ceiling,
-            pace: ceiling / 10.0,
-            right: None,
-            refused: None,
-            step: LARGE_STEP,
-            window: period,
-            trial: period,
-            trial_ends: Time::ZERO,
-            trial_answers: 0,
-            is_used_up: false,
-            rest: None,
-            found: None,
-            belief: FIRST_BELIEF,
-            in_flight: 0,
-            accepted: 0,
-            busy_since: None,
-            refused_at: None,
-            first_refusal: None,
-            last_refusal: None,
-            last_pause: None,
-            proven: None,
-        }
-    }
-
-    /// The time for one unit.
-    fn per_unit(&self) -> Duration {
-        Duration::try_from_secs_f64(1.0 / self.pace).unwrap_or(Duration::MAX)
-    }
-
-    fn found(&self) -> FoundPace {
-        let pace = self.found.or(self.right).unwrap_or(self.pace);
-        let pace = self.proven.map_or(pace, |proven| pace.min(proven));
-        FoundPace {
-            per_unit: Duration::try_from_secs_f64(1.0 / pace).unwrap_or(Duration::MAX),
-            was_refused: !self.was_never_refused(),
-            is_settled: self.found.is_some(),
-            named: None,
-        }
-    }
-
-    fn was_never_refused(&self) -> bool {
-        self.last_pause.is_none() && self.refused_at.is_none()
-    }
-
-    fn mark(&self, time: Time) -> Mark {
-        Mark { time, accepted: self.accepted }
-    }
-
-    fn set_ceiling(&mut self, units: u64) {
-        self.ceiling = units.max(1) as f64 / self.period.as_secs_f64();
-        self.pace = self.pace.min(self.ceiling);
-    }
-
-    fn used_up(&mut self) {
-        self.is_used_up = true;
-    }
-
-    /// A request leaves.
-    fn taken(&mut self, now: Time) {
-        if let Some(refused_at) = self.refused_at.take() {
-            self.conclude(refused_at, now);
-        } else if self.busy_since.is_none() {
-            self.busy_since = Some(self.mark(now));
-            self.begin_trial(now);
-        }
-        self.in_flight += 1;
-    }
-
-    fn ended(&mut self) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-    }
-
-    fn answered(&mut self, now: Time, units: u64) {
-        self.ended();
-        self.accepted += units;
-        self.prove(now);
-        self.trial_answers = self.trial_answers.saturating_sub(1);
-        let is_over = self.is_used_up && now >= self.trial_ends && self.trial_answers == 0;
-        if is_over && self.refused_at.is_none() {
-            self.held(now);
-        }
-    }
-
-    /// What the server has taken in since a refusal is a pace that it takes, if that is long ago.
-    fn prove(&mut self, now: Time) {
-        for mark in [self.first_refusal, self.last_refusal].into_iter().flatten() {
-            self.prove_between(mark, self.mark(now), PROOF);
-        }
-    }
-
-    fn prove_between(&mut self, from: Mark, to: Mark, windows: u32) {
-        if to.time.since(from.time) >= self.window * windows {
-            let pace = from.pace_until(to);
-            self.proven = Some(self.proven.map_or(pace, |proven| proven.max(pace)));
-        }
-    }
-
-    fn settled(&mut self, before: u64, after: u64) {
-        self.accepted = self.accepted.saturating_sub(before) + after;
-    }
-
-    fn refused(&mut self, now: Time, explained: bool) {
-        self.ended();
-        if !explained {
-            self.refused_at = self.refused_at.or(Some(self.mark(now)));
-        }
-    }
-
-    fn begin_trial(&mut self, now: Time) {
-        self.trial_ends = now.after(self.trial);
-        self.trial_answers = ANSWERS.max(ANSWERS_IN_FLIGHT * self.in_flight);
-        self.is_used_up = false;
-    }
-
-    /// Nothing was refused in a trial.
-    fn held(&mut self, now: Time) {
-        self.right = Some(self.pace);
-        self.begin_trial(now);
-        match self.rest {
-            Some(1) => {
-                self.rest = None;
-                self.refused = None;
-                self.belief = self.belief.saturating_mul(2);
-                self.step = SMALL_STEP;
-            }
-            Some(trials) => {
-                self.rest = Some(trials - 1);
-                return;
-            }
-            None => {}
-        }
-        let more = self.pace * self.step;
-        match self.refused {
-            Some(refused) if refused <= self.pace * SMALL_STEP => {
-                self.rest = Some(self.belief);
-                self.found = Some(self.pace);
-            }
-            Some(refused) => self.pace = more.min((self.pace * refused).sqrt()),
-            None => self.pace = more.min(self.ceiling),
-        }
-        self.step = (self.step * self.step).min(LARGE_STEP.max(self.step));
-    }
-
-    /// The pause after a refusal is over.
-    fn conclude(&mut self, refused: Mark, now: Time) {
-        let began = self.busy_since.unwrap_or(refused);
-        let busy = refused.time.since(began.time);
-        let pause = now.since(refused.time);
-        let taken = self.accepted.saturating_sub(began.accepted);
-        let taken_in_for =
-            |pause: Duration| (taken as f64).max(0.5) / (busy + pause).as_secs_f64().max(1e-6);
-        let was_right = self.right.is_some_and(|right| right >= self.pace * BACK);
-        let back = self.pace * BACK;
-        self.refused = Some(self.pace);
-        self.found =
-            self.found.map(|found| if self.pace > found { found } else { back.min(found) });
-        let came_back = self.last_refusal.map(|last| last.pace_until(refused));
-        if let Some(last) = self.last_refusal {
-            self.prove_between(last, refused, SHORT_PROOF);
-        }
-        let is_vague = pause > busy && taken < TELLING;
-        let pace = match self.right {
-            _ if is_vague => {
-                self.right = None;
-                (taken_in_for(pause) * back).sqrt()
-            }
-            _ if pause > busy => {
-                self.right = None;
-                self.window = self.window.max(busy + pause);
-                self.trial = self.trial.max(self.window);
-                taken_in_for(pause)
-            }
-            Some(right) if !was_right => right,
-            _ => {
-                if was_right {
-                    self.trial = self.trial.max((self.trial * 2).min(self.period * LONGEST_TRIAL));
-                }
-                self.right = None;
-                let held_for_long = was_right && busy >= self.trial;
-                // Part of a pause is rounding.
-                let shorter = self.last_pause.map_or(pause, |last| last.min(pause));
-                match came_back {
-                    Some(came_back) if held_for_long => {
-                        (came_back * back * back * back).sqrt().sqrt()
-                    }
-                    None if held_for_long => back,
-                    _ => taken_in_for(shorter),
-                }
-            }
-        };
-        self.pace = if self.right.is_some() { pace } else { pace.min(back) };
-        self.step = if is_vague { LARGEST_STEP } else { SMALL_STEP };
-        self.rest = None;
-        self.last_pause = Some(pause);
-        self.first_refusal = self.first_refusal.or(Some(refused));
-        self.last_refusal = Some(refused);
-        self.busy_since = Some(self.mark(now));
-        self.begin_trial(now);
-    }
-}
-
-impl Mark {
-    /// Units that the server took in from here on, in a second.
-    fn pace_until(self, later: Mark) -> f64 {
-        let units = later.accepted.saturating_sub(self.accepted) as f64;
-        units.max(0.5) / later.time.since(self.time).as_secs_f64().max(1e-6)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -572,21 +274,21 @@ mod tests {
         assert!(counts.windows(2).all(|pair| pair[0] < pair[1]), "{counts:?}");
         assert!((9..=11).contains(&counts[0]), "{counts:?}");
         run(&mut auto, 5_000, 60_000);
-        assert!((auto.search.pace - 100.0).abs() < 1e-9, "never more than the ceiling");
+        assert!((auto.search.pace() - 100.0).abs() < 1e-9, "never more than the ceiling");
     }
 
     #[test]
     fn a_refused_pace_falls_back_to_the_last_right_one() {
         let mut auto = auto();
         run(&mut auto, 0, 3_500);
-        let tried = auto.search.pace;
+        let tried = auto.search.pace();
         let mut holds = [0; 3].map(|_| auto.take(at(3_600), 1));
         for (index, hold) in holds.iter_mut().enumerate() {
             auto.on(at(3_650), hold, Event::Refused { explained: index > 0 });
         }
-        assert_eq!(auto.search.pace, tried, "until the pause is over");
+        assert_eq!(auto.search.pace(), tried, "until the pause is over");
         auto.take(at(4_650), 1);
-        assert!((auto.search.pace - tried / LARGE_STEP).abs() < 1e-9, "{:?}", auto.search);
+        assert!((auto.search.pace() - tried / 1.25).abs() < 1e-9, "{:?}", auto.search);
     }
 
     #[test]
@@ -596,7 +298,7 @@ mod tests {
         let mut hold = auto.take(at(2_000), 1);
         auto.on(at(2_050), &mut hold, Event::Refused { explained: false });
         auto.take(at(60_000), 1);
-        let per_minute = auto.search.pace * 60.0;
+        let per_minute = auto.search.pace() * 60.0;
         assert!((per_minute - taken as f64).abs() < 0.1, "{per_minute} for {taken}");
     }
 
@@ -608,7 +310,7 @@ mod tests {
             let mut hold = auto.take(now, 1);
             auto.on(now, &mut hold, Event::Answered);
         }
-        assert!((auto.search.pace - 10.0).abs() < 1e-9, "{:?}", auto.search);
+        assert!((auto.search.pace() - 10.0).abs() < 1e-9, "{:?}", auto.search);
     }
 
     #[test]
@@ -618,7 +320,7 @@ mod tests {
         assert_eq!(auto.earliest(at(0), 1), Availability::At(at(500)));
         auto.on(at(10), &mut hold, Event::Answered);
         auto.on(at(10), &mut hold, Event::Settled(2));
-        assert_eq!(auto.search.accepted, 2);
+        assert_eq!(auto.search.accepted(), 2);
         assert_eq!(auto.earliest(at(10), 1), Availability::At(at(200)));
     }
 }
